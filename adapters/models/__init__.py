@@ -1,0 +1,25 @@
+"""The model zoo: every model by its name. To add one, write its file and name it here."""
+
+from typing import Dict, Tuple
+
+from velodrome.adapters.models.alexnet import ALEXNET, ALEXNET_PLAIN
+from velodrome.adapters.models.autoencoder import LARGE, SMALL
+from velodrome.adapters.models.ceilings import COPY, GEMMS
+from velodrome.adapters.models.layers import Model
+from velodrome.adapters.models.lenet import LENET
+from velodrome.adapters.models.lstm import LSTM
+
+MODELS: Dict[str, Model] = {
+    model.name: model
+    for model in (LENET, ALEXNET, ALEXNET_PLAIN, *SMALL, *LARGE, LSTM, *GEMMS, COPY)
+}
+
+
+def families() -> Dict[str, Tuple[str, ...]]:
+    """The names that stand for several models, e.g. autoencoder-400-200-100 for its four parts."""
+    found: Dict[str, Tuple[str, ...]] = {}
+    for name in MODELS:
+        if "/" in name:
+            family = name.split("/")[0]
+            found[family] = (*found.get(family, ()), name)
+    return found

@@ -1,0 +1,35 @@
+"""What a node can do at best: one large product and one large copy, through each framework.
+
+`gemm` multiplies an n x n batch by an n x n weight (its loss is half the sum of squares over n, so
+that the whole product is needed and gradient adds one more product). `copy` moves 256 MiB.
+"""
+
+from velodrome.adapters.models.layers import Duplicate, Linear, Model, NoLoss, SquaredError, Vectors
+
+COPY_VALUES = 2**26  # float32: 256 MiB read and 256 MiB written, beyond any cache
+
+
+def gemm(name: str, n: int) -> Model:
+    return Model(
+        name=name,
+        about="one product of two %d x %d matrices" % (n, n),
+        input=Vectors(n, "normal"),
+        layers=(Linear("product", units=n, bias=False),),
+        loss=SquaredError("zero"),
+        classes=0,
+        batch_size=n,
+        gpu_batch_size=n,
+    )
+
+
+COPY = Model(
+    name="copy",
+    about="one copy of 256 MiB in memory",
+    input=Vectors(COPY_VALUES, "uniform"),
+    layers=(Duplicate("copy"),),
+    loss=NoLoss(),
+    classes=0,
+    batch_size=1,
+    gpu_batch_size=1,
+)
+GEMMS = (gemm("gemm", 4096), gemm("gemm-2048", 2048), gemm("gemm-1024", 1024))

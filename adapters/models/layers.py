@@ -1,0 +1,185 @@
+"""The words a model is written in: layers, losses and inputs, as data.
+
+Shapes are of one example, without the batch: images (channels, height, width), vectors (n,),
+sequences (time, n). Convolution is cross-correlation. Canonical parameter layouts: convolution
+(out, in / groups, height, width), linear (out, in), LSTM gates i, f, g, o stacked along the first axis.
+"""
+
+from typing import NamedTuple, Tuple, Union
+
+Inputs = Tuple[str, ...]  # names of earlier layers; empty: the layer before
+
+
+class Conv(NamedTuple):
+    """y = x * weight + bias. Parameters weight (maps, in/groups, kernel, kernel), bias (maps,)."""
+
+    name: str
+    maps: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    inputs: Inputs = ()
+    frozen: bool = False
+
+
+class Linear(NamedTuple):
+    """y = x weight^T + bias, over the flattened example. weight (units, in), bias (units,)."""
+
+    name: str
+    units: int
+    bias: bool = True
+    inputs: Inputs = ()
+    frozen: bool = False  # frozen parameters get no gradient
+
+
+class MaxPool(NamedTuple):
+    """The largest value of each window; no padding, no window that hangs over the edge."""
+
+    name: str
+    size: int
+    stride: int
+    inputs: Inputs = ()
+
+
+class Relu(NamedTuple):
+    name: str
+    inputs: Inputs = ()
+
+
+class Tanh(NamedTuple):
+    name: str
+    inputs: Inputs = ()
+
+
+class Sigmoid(NamedTuple):
+    name: str
+    inputs: Inputs = ()
+
+
+class Lrn(NamedTuple):
+    """y = x / (k + alpha / size * sum of x^2 over `size` channels around this one) ^ beta."""
+
+    name: str
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+    inputs: Inputs = ()
+
+
+class Dropout(NamedTuple):
+    """Zero with probability `rate`, else divided by 1 - rate. Active while timed, off to verify."""
+
+    name: str
+    rate: float
+    inputs: Inputs = ()
+
+
+class Embedding(NamedTuple):
+    """Token to vector. Parameter weight (vocabulary, units); its gradient is dense."""
+
+    name: str
+    vocabulary: int
+    units: int
+    inputs: Inputs = ()
+
+
+class Lstm(NamedTuple):
+    """One layer, gates i, f, g, o, no peepholes, zero initial state. Masked steps hold c and h.
+
+    Parameters weight_input (4 units, in), weight_hidden (4 units, units), bias (4 units,).
+    """
+
+    name: str
+    units: int
+    inputs: Inputs = ()
+
+
+class MeanOverTime(NamedTuple):
+    """(time, n) to (n,): the mean over each example's true length."""
+
+    name: str
+    inputs: Inputs = ()
+
+
+class Duplicate(NamedTuple):
+    """The same values in other memory: what `copy` times."""
+
+    name: str
+    inputs: Inputs = ()
+
+
+Layer = Union[
+    Conv,
+    Linear,
+    MaxPool,
+    Relu,
+    Tanh,
+    Sigmoid,
+    Lrn,
+    Dropout,
+    Embedding,
+    Lstm,
+    MeanOverTime,
+    Duplicate,
+]
+
+
+class SoftmaxCrossEntropy(NamedTuple):
+    """Mean over the batch, in nats, of the last layer against the labels."""
+
+
+class SquaredError(NamedTuple):
+    """Sum of (last layer - target)^2 / (2 batch). `target` names a layer (no gradient flows there),
+
+    `input` is the example itself, and `zero` stands for nothing to subtract.
+    """
+
+    target: str
+
+
+class NoLoss(NamedTuple):
+    """The output itself is the result; only `forward` is timed, and checked value by value."""
+
+
+Loss = Union[SoftmaxCrossEntropy, SquaredError, NoLoss]
+
+
+class Images(NamedTuple):
+    channels: int
+    height: int
+    width: int
+
+
+class Vectors(NamedTuple):
+    """`share` of a standard normal or uniform in 0..1, as the model needs them."""
+
+    size: int
+    distribution: str  # `normal` or `uniform`
+
+
+class Sequences(NamedTuple):
+    """Token sequences. lengths: of all examples, ascending; batches take them in order."""
+
+    vocabulary: int
+    lengths: Tuple[int, ...]
+
+
+Input = Union[Images, Vectors, Sequences]
+
+
+class Model(NamedTuple):
+    """A network as data. The last layer feeds the loss."""
+
+    name: str
+    about: str
+    input: Input
+    layers: Tuple[Layer, ...]
+    loss: Loss
+    classes: int  # labels are uniform in 0 .. classes - 1; 0: no labels
+    batch_size: int  # the default on a CPU
+    gpu_batch_size: int
+
+    def default_batch_size(self, device: str) -> int:
+        return self.gpu_batch_size if device == "gpu" else self.batch_size

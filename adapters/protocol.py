@@ -1,0 +1,254 @@
+"""The border between an agent and a worker: one request in, a line of JSON per event out.
+
+The agent starts `python -m velodrome.adapters.worker REQUEST.json EVENTS_FD`. REQUEST.json holds one
+`Request`. The worker writes events to the file descriptor EVENTS_FD, one JSON object a line, key
+`event` naming the kind; stdout and stderr belong to the framework's own noise. A worker that did
+its work ends with `finished`, one that could not with `failed`; a stream with neither was cut off.
+
+    hello, imported, built, verified, first_call, (phase, sampled*, timed)*, finished | failed
+
+Times are nanoseconds of CLOCK_MONOTONIC, the clock that the agent samples utilization by.
+`tests/adapters/session.jsonl` is a saved session; a test holds this page to it.
+"""
+
+import json
+import sys
+import time
+from typing import Any, Dict, NamedTuple, Tuple
+
+VERSION = 1
+
+PHASES = ("import", "build", "verify", "warmup", "forward", "gradient", "update")
+
+
+class ProtocolError(Exception):
+    """A request or an event that does not follow this page; the text names the field."""
+
+
+class Timing(NamedTuple):
+    """When the timing of one phase may stop. See velodrome.adapters.timing for the rule."""
+
+    target: float = 0.01  # half-width of the median's 95 % interval over the median
+    min_samples: int = 10
+    min_seconds: float = 1.0
+    max_seconds: float = 60.0
+
+
+class Request(NamedTuple):
+    """What a worker is asked. `action` is `measure`, `reference` or `check`.
+
+    check: import the framework and say its version. reference: compute the float64 reference
+    of (model, batch_size, seed) and write it to the path `reference`. measure: read the path
+    `reference`, verify, time.
+    """
+
+    action: str
+    framework: str
+    adapter: str  # the module to import; its class `Adapter` is the framework's adapter
+    variant: str
+    model: str
+    batch_size: int
+    device: str  # `cpu` or `gpu`
+    threads: int
+    dtype: str  # `float32`
+    seed: int
+    reference: str  # path of an .npz file
+    timing: Timing = Timing()
+    version: int = VERSION
+
+
+class Hello(NamedTuple):
+    """The worker's interpreter runs."""
+
+    python: str
+    pid: int
+    protocol: int
+    at_ns: int
+
+
+class Phase(NamedTuple):
+    """A phase begins; the one before it is over. One of PHASES."""
+
+    name: str
+    at_ns: int
+
+
+class Imported(NamedTuple):
+    """The framework is imported and its threads are set."""
+
+    framework_version: str
+    numpy_version: str
+    import_ns: int
+    device_name: str  # as the framework names it, empty for the CPU
+    at_ns: int
+
+
+class Built(NamedTuple):
+    """The network exists, weights and batches are on the device. transfer_ns is part of build_ns."""
+
+    build_ns: int
+    transfer_ns: int
+    at_ns: int
+
+
+class FirstCall(NamedTuple):
+    """The first call of a phase returned: compilation, autotuning and cold caches included."""
+
+    phase: str
+    elapsed_ns: int
+    at_ns: int
+
+
+class ParameterError(NamedTuple):
+    """How far one parameter's gradient is from the reference: error = |g - ref| / |ref|."""
+
+    name: str
+    shape: Tuple[int, ...]
+    reference_norm: float
+    error: float
+
+
+class Verified(NamedTuple):
+    """Loss and every gradient agree with the float64 reference. Errors are relative, the worst."""
+
+    loss: float
+    loss_error: float
+    gradient_error: float
+    parameters: Tuple[ParameterError, ...]
+    notes: Tuple[str, ...]  # what is written by hand, what was checked besides
+    at_ns: int
+
+
+class Sampled(NamedTuple):
+    """A chunk of timed samples of one phase. Entry i is sample number first_index + i.
+
+    A sample is `calls` calls in a row; started_ns is when it began, elapsed_ns its whole length.
+    """
+
+    phase: str
+    first_index: int
+    calls: int
+    started_ns: Tuple[int, ...]
+    elapsed_ns: Tuple[int, ...]
+
+
+class Timed(NamedTuple):
+    """A phase is timed. ns per call: the median and the bounds of its 95 % interval.
+
+    stop_reason is `target`, `settled` or `max_seconds`; stable says whether the interval met the
+    target. warmup_samples were run before and thrown away.
+    """
+
+    phase: str
+    median_ns: float
+    low_ns: float
+    high_ns: float
+    samples: int
+    calls: int
+    warmup_samples: int
+    stop_reason: str
+    stable: bool
+
+
+class Finished(NamedTuple):
+    """All was done. Peak memory of the device by the framework's own count, 0 where it has none."""
+
+    peak_gpu_memory_bytes: int
+    at_ns: int
+
+
+class Failed(NamedTuple):
+    """The worker could not go on. status: disagreed, unsupported, out_of_memory, crashed."""
+
+    status: str
+    reason: str  # one line for a table
+    detail: str  # a traceback, or the table of disagreement
+    at_ns: int
+    parameters: Tuple[ParameterError, ...] = ()
+    loss_error: float = float("nan")
+
+
+EVENTS = {
+    "hello": Hello,
+    "phase": Phase,
+    "imported": Imported,
+    "built": Built,
+    "first_call": FirstCall,
+    "verified": Verified,
+    "sampled": Sampled,
+    "timed": Timed,
+    "finished": Finished,
+    "failed": Failed,
+}
+_NAMES = {kind: name for name, kind in EVENTS.items()}
+
+
+def monotonic_ns() -> int:
+    """CLOCK_MONOTONIC in ns: time.monotonic_ns where there is one (Python 3.7 and newer)."""
+    return time.monotonic_ns() if sys.version_info >= (3, 7) else int(time.monotonic() * 1e9)
+
+
+def encode(event: Any) -> str:
+    """One line, no newline at its end."""
+    fields = _plain(event)
+    fields["event"] = _NAMES[type(event)]
+    return json.dumps(fields, sort_keys=True)
+
+
+def decode(line: str) -> Any:
+    """The event of one line. ProtocolError names what is wrong with it."""
+    try:
+        fields = json.loads(line)
+        kind = EVENTS[fields.pop("event")]
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ProtocolError("not an event: {!r} ({})".format(line[:200], error)) from error
+    return _typed(kind, fields)
+
+
+def encode_request(request: Request) -> str:
+    return json.dumps(_plain(request), indent=2, sort_keys=True)
+
+
+def decode_request(text: str) -> Request:
+    """The request of a file. ProtocolError if it is none, or of another version."""
+    try:
+        fields = json.loads(text)
+        version = fields.get("version")
+        fields["timing"] = _typed(Timing, fields.get("timing", {}))
+    except (ValueError, AttributeError) as error:
+        raise ProtocolError("not a request: {}".format(error)) from error
+    if version != VERSION:
+        raise ProtocolError("this worker speaks version {}, not {}".format(VERSION, version))
+    return _typed(Request, fields)
+
+
+def _plain(value: Any) -> Any:
+    """Named tuples to dicts, all the way down, so that a line reads by itself."""
+    if hasattr(value, "_fields"):
+        return {name: _plain(getattr(value, name)) for name in value._fields}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _typed(kind: Any, fields: Dict[str, Any]) -> Any:
+    if not isinstance(fields, dict):
+        raise ProtocolError("{} is no object: {!r}".format(kind.__name__, fields))
+    unknown = sorted(set(fields) - set(kind._fields))
+    if unknown:
+        raise ProtocolError("{} has no field {!r}".format(kind.__name__, unknown[0]))
+    values = {name: _tuples(value) for name, value in fields.items()}
+    if "parameters" in values:
+        values["parameters"] = tuple(
+            _typed(ParameterError, entry) for entry in fields["parameters"]
+        )
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ProtocolError("{}: {}".format(kind.__name__, error)) from error
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+

@@ -1,0 +1,1 @@
+"""What runs on a node: inventory, environments, isolation, sampling, execution of one task."""

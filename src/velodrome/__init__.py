@@ -1,0 +1,1 @@
+"""Velodrome times deep-learning frameworks on a fleet: every one alone, against the clock."""
