@@ -1,0 +1,69 @@
+"""One machine, as far as it decides a number or whether a task fits."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU, named as the driver names it, told apart by UUID and never by number."""
+
+    index: int
+    name: str
+    uuid: str
+    memory_bytes: int
+    driver: str = ""
+    power_limit_w: float | None = None
+
+
+@dataclass(frozen=True)
+class Core:
+    """One physical core: its logical CPUs (SMT threads), its socket, its NUMA node."""
+
+    number: int
+    cpus: tuple[int, ...]
+    socket: int = 0
+    numa_node: int = 0
+
+
+@dataclass(frozen=True)
+class Node:
+    """The inventory of one machine. Only cores and CPUs that this process may use are counted.
+
+    ram_bytes is the smaller of the machine's memory and the control group's limit.
+    """
+
+    node_id: str
+    hostname: str
+    cpu_model: str
+    cores: tuple[Core, ...]
+    ram_bytes: int
+    sockets: int = 1
+    numa_nodes: int = 1
+    caches: str = ""
+    governor: str = ""
+    kernel: str = ""
+    system: str = "Linux"
+    architecture: str = "x86_64"
+    gpus: tuple[Gpu, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    python_version: str = ""
+    ray_version: str = ""
+    velodrome_version: str = ""
+    virtualization: str = field(default="")
+
+    @property
+    def physical(self) -> int:
+        return len(self.cores)
+
+    @property
+    def logical(self) -> int:
+        return sum(len(core.cpus) for core in self.cores)
+
+    @property
+    def node_type(self) -> str:
+        """Short hash of the hardware: CPU model and cores, GPU models, memory in whole GiB."""
+        gpus = sorted(gpu.name for gpu in self.gpus)
+        gib = round(self.ram_bytes / 2**30)
+        hardware = f"{self.cpu_model}|{self.physical}|{self.logical}|{gpus}|{gib}"
+        return hashlib.sha256(hardware.encode()).hexdigest()[:10]
