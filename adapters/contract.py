@@ -1,11 +1,11 @@
 """What a framework's adapter must be able to do; the worker calls it in the order of this class.
 
 A framework's folder holds `adapter.py` with a class `Adapter(contract.Adapter)`. It imports its
-framework at the top: the worker times that import, with thread variables and visible devices already
-set by the agent. An adapter maps kinds of layers (velodrome.adapters.models.layers), not models.
+framework at the top: the worker times that import, with thread variables and visible devices set by
+the agent before. An adapter maps kinds of layers (velodrome.adapters.models.layers), not models.
 """
 
-from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 import numpy
 
@@ -35,19 +35,17 @@ class Batch(NamedTuple):
 class HostStopwatch(object):
     """Wall time between two moments at which the device had finished everything, in ns."""
 
-    def __init__(self, synchronize):
+    def __init__(self, synchronize: Callable[[], None]) -> None:
         self._synchronize = synchronize
         self._started_ns = 0
 
-    def start(self):
-        # type: () -> int
+    def start(self) -> int:
         """CLOCK_MONOTONIC ns at which the sample begins."""
         self._synchronize()
         self._started_ns = monotonic_ns()
         return self._started_ns
 
-    def stop(self):
-        # type: () -> int
+    def stop(self) -> int:
         """Length of the sample in ns."""
         self._synchronize()
         return monotonic_ns() - self._started_ns
@@ -62,89 +60,73 @@ class Adapter(object):
     between calls, no gradient is added to an earlier one, no parameter is updated.
     """
 
-    def __init__(self, model, variant, device, threads, dtype):
-        # type: (Model, str, str, int, str) -> None
+    def __init__(self, model: Model, variant: str, device: str, threads: int, dtype: str) -> None:
         """Set threads and device. Unsupported if the variant, device or dtype is not to be had."""
         raise NotImplementedError
 
     @staticmethod
-    def version():
-        # type: () -> str
+    def version() -> str:
         """The framework's own version."""
         raise NotImplementedError
 
-    def device_name(self):
-        # type: () -> str
+    def device_name(self) -> str:
         """What computes, as the framework names it; empty for the CPU."""
         return ""
 
-    def build(self, weights):
-        # type: (Dict[str, numpy.ndarray]) -> None
+    def build(self, weights: Dict[str, numpy.ndarray]) -> None:
         """Make the network with these float32 weights, canonical layout, keyed `layer.role`.
 
         Unsupported if the framework cannot express one of the model's layers.
         """
         raise NotImplementedError
 
-    def load(self, batches):
-        # type: (Tuple[Batch, ...]) -> None
+    def load(self, batches: Tuple[Batch, ...]) -> None:
         """Bring all batches onto the device. Timed apart, before any call."""
         raise NotImplementedError
 
-    def set_dropout(self, active):
-        # type: (bool) -> None
+    def set_dropout(self, active: bool) -> None:  # noqa: FBT001 - the word is in the name
         """Dropout at its rate, or off. Called before the first call, and once between."""
         raise NotImplementedError
 
-    def forward(self, index):
-        # type: (int) -> Handle
+    def forward(self, index: int) -> Handle:
         """Batch `index` through the network, loss included."""
         raise NotImplementedError
 
-    def gradient(self, index):
-        # type: (int) -> Handle
+    def gradient(self, index: int) -> Handle:
         """Forward and backward: the loss, and every trained parameter's gradient on the device."""
         raise NotImplementedError
 
-    def synchronize(self):
-        # type: () -> None
+    def synchronize(self) -> None:
         """Return when the device has finished all queued work. Timing is wrong without it."""
         raise NotImplementedError
 
-    def stopwatch(self):
-        # type: () -> Any
+    def stopwatch(self) -> Any:
         """start and stop as in HostStopwatch; a framework with device events returns its own."""
         return HostStopwatch(self.synchronize)
 
-    def loss(self, handle):
-        # type: (Handle) -> float
+    def loss(self, handle: Handle) -> float:
         """The loss of a forward or gradient call."""
         raise NotImplementedError
 
-    def gradients(self, handle):
-        # type: (Handle) -> Iterator[Tuple[str, numpy.ndarray]]
+    def gradients(self, handle: Handle) -> Iterator[Tuple[str, numpy.ndarray]]:
         """Per trained parameter its key and gradient, in the canonical layout, on the host."""
         raise NotImplementedError
 
-    def output(self, handle):
-        # type: (Handle) -> numpy.ndarray
+    def output(self, handle: Handle) -> numpy.ndarray:
         """What a forward call of a model without a loss returned, on the host."""
         raise NotImplementedError
 
-    def kept_shares(self):
-        # type: () -> Dict[str, float]
-        """Run the network once with dropout active: per dropout layer, the share of its non-zero
+    def kept_shares(self) -> Dict[str, float]:
+        """Per dropout layer, the share of its non-zero inputs that are not zero behind it.
 
-        inputs that are not zero behind it.
+        Runs the network once with dropout active.
         """
         raise NotImplementedError
 
-    def peak_memory_bytes(self):
-        # type: () -> int
-        """The most memory the framework held on a GPU, by its own count; 0 where it does not count."""
+    def peak_memory_bytes(self) -> int:
+        """The most memory the framework held on a GPU, by its own count; 0 where it has none."""
         return 0
 
-    def notes(self):
-        # type: () -> Tuple[str, ...]
+    def notes(self) -> Tuple[str, ...]:
         """What a reader of the row should know: operations written by hand, layouts, fallbacks."""
         return ()

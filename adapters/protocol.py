@@ -1,20 +1,26 @@
 """The border between an agent and a worker: one request in, a line of JSON per event out.
 
-The agent starts `python -m velodrome.adapters.worker REQUEST.json EVENTS_FD`. REQUEST.json holds one
-`Request`. The worker writes events to the file descriptor EVENTS_FD, one JSON object a line, key
-`event` naming the kind; stdout and stderr belong to the framework's own noise. A worker that did
-its work ends with `finished`, one that could not with `failed`; a stream with neither was cut off.
+The agent starts `python -m velodrome.adapters.worker REQUEST.json EVENTS_FD`. REQUEST.json holds
+one `Request`. The worker writes events to the file descriptor EVENTS_FD, one JSON object a line,
+key `event` naming the kind; stdout and stderr belong to the framework's own noise. A worker that
+did its work ends with `finished`, one that could not with `failed`; a stream with neither was cut
+off.
 
-    hello, imported, built, verified, first_call, (phase, sampled*, timed)*, finished | failed
+    measure:    hello, imported, built, first_call+, verified, (sampled+, timed)+, finished
+    reference:  hello, finished
+    check:      hello, imported, finished
+
+A `phase` stands before the first event of each phase: import, build, verify, then for each of
+forward and gradient warmup and itself; a model without a loss or without trained parameters has no
+gradient. `failed` stands instead of what was left, at any place.
 
 Times are nanoseconds of CLOCK_MONOTONIC, the clock that the agent samples utilization by.
 `tests/adapters/session.jsonl` is a saved session; a test holds this page to it.
 """
 
 import json
-import sys
 import time
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 VERSION = 1
 
@@ -84,7 +90,7 @@ class Imported(NamedTuple):
 
 
 class Built(NamedTuple):
-    """The network exists, weights and batches are on the device. transfer_ns is part of build_ns."""
+    """The network exists, weights and batches are on the device. build_ns includes transfer_ns."""
 
     build_ns: int
     transfer_ns: int
@@ -158,7 +164,11 @@ class Finished(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """The worker could not go on. status: disagreed, unsupported, out_of_memory, crashed."""
+    """The worker could not go on.
+
+    status: disagreed, unsupported, environment_failed (the framework cannot be imported),
+    out_of_memory, crashed.
+    """
 
     status: str
     reason: str  # one line for a table
@@ -183,13 +193,16 @@ EVENTS = {
 _NAMES = {kind: name for name, kind in EVENTS.items()}
 
 
-def monotonic_ns() -> int:
-    """CLOCK_MONOTONIC in ns: time.monotonic_ns where there is one (Python 3.7 and newer)."""
-    return time.monotonic_ns() if sys.version_info >= (3, 7) else int(time.monotonic() * 1e9)
+def _monotonic_ns() -> int:
+    return int(time.monotonic() * 1e9)
+
+
+# CLOCK_MONOTONIC in ns. Chosen once, since it is read within samples; Python 3.6 has floats only.
+monotonic_ns: Callable[[], int] = getattr(time, "monotonic_ns", _monotonic_ns)
 
 
 def encode(event: Any) -> str:
-    """One line, no newline at its end."""
+    """One line of ASCII, no newline at its end."""
     fields = _plain(event)
     fields["event"] = _NAMES[type(event)]
     return json.dumps(fields, sort_keys=True)
@@ -250,5 +263,3 @@ def _typed(kind: Any, fields: Dict[str, Any]) -> Any:
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-

@@ -1,0 +1,170 @@
+"""How long one call takes: samples until the median is known well enough.
+
+A sample is a number of calls in a row between two moments at which the device was idle: whole
+passes over all batches, as many as last MIN_SAMPLE_NS, so that the clock's own cost does not count.
+Samples taken before the speed has settled are thrown away.
+"""
+
+import contextlib
+import gc
+from typing import Any, Callable, Iterator, List, NamedTuple, Sequence, Tuple
+
+from velodrome.adapters.intervals import median_interval
+from velodrome.adapters.protocol import Sampled, Timed, Timing
+from velodrome.adapters.stopping import FEWEST, SECOND_NS, meets, next_check, settled, stop_reason
+
+Take = Callable[[], Tuple[int, int]]  # takes one sample: when it began and its length, in ns
+
+MIN_SAMPLE_NS = 1000000
+CHUNK_NS = SECOND_NS // 2  # of samples are sent at once, so that progress is seen
+WARMUP_MIN_NS = SECOND_NS // 5
+WARMUP_MAX_S = 15.0
+
+
+class Warm(NamedTuple):
+    """A warm-up that is over: samples thrown away, and passes over all batches to a sample."""
+
+    samples: int
+    passes: int
+
+
+class Calls(NamedTuple):
+    """What is timed: call(index) for index in 0 .. batches - 1."""
+
+    call: Callable[[int], Any]
+    batches: int
+    stopwatch: Any  # see contract.Adapter.stopwatch
+
+
+def sampler(calls: Calls, passes: int) -> Take:
+    """What takes one sample. Nothing but the calls runs between start and stop."""
+    call, start, stop = calls.call, calls.stopwatch.start, calls.stopwatch.stop
+    indices = tuple(range(calls.batches)) * passes
+
+    def take() -> Tuple[int, int]:
+        started_ns = start()
+        for index in indices:
+            call(index)
+        return started_ns, stop()
+
+    return take
+
+
+def warm_up(calls: Calls, timing: Timing) -> Warm:
+    """Run until the speed has settled, or the time for it is over; that is no error."""
+    cap_ns = min(timing.max_seconds / 2, WARMUP_MAX_S) * SECOND_NS
+    per_pass_ns: List[float] = []
+    passes, total_ns, check_at = 1, 0, FEWEST
+    take = sampler(calls, passes)
+    with collector_resting():
+        while total_ns < cap_ns:
+            elapsed_ns = take()[1]
+            per_pass_ns.append(elapsed_ns / float(passes))
+            total_ns += elapsed_ns
+            if elapsed_ns < MIN_SAMPLE_NS:
+                passes = more_passes(passes, elapsed_ns)
+                take = sampler(calls, passes)
+            if len(per_pass_ns) >= check_at and total_ns >= WARMUP_MIN_NS:
+                if settled(per_pass_ns):
+                    break
+                check_at = next_check(len(per_pass_ns))
+    return Warm(len(per_pass_ns), passes)
+
+
+def time_calls(
+    phase: str, calls: Calls, warm: Warm, timing: Timing, send: Callable[[Sampled], None]
+) -> Timed:
+    """Take samples until stop_reason names one; send them in chunks, in between."""
+    take = sampler(calls, warm.passes)
+    per_sample = warm.passes * calls.batches
+    chunks = _Chunks(phase, per_sample, send)
+    elapsed_ns: List[int] = []
+    total_ns, check_at, reason = 0, FEWEST, ""
+    with collector_resting():
+        while not reason:
+            started_ns, length_ns = take()
+            elapsed_ns.append(length_ns)
+            total_ns += length_ns
+            chunks.add(started_ns, length_ns)
+            if len(elapsed_ns) >= check_at or total_ns >= timing.max_seconds * SECOND_NS:
+                reason = stop_reason(elapsed_ns, timing)
+                check_at = next_check(len(elapsed_ns))
+    chunks.flush()
+    return summary(phase, elapsed_ns, per_sample, warm.samples, reason, timing.target)
+
+
+def more_passes(passes: int, elapsed_ns: int) -> int:
+    """How many passes make a sample last MIN_SAMPLE_NS, a tenth more for safety.
+
+    At most tenfold at a time: what a sample costs besides its calls makes a short one misleading.
+    """
+    wanted = int(passes * 1.1 * MIN_SAMPLE_NS / max(elapsed_ns, 1)) + 1
+    return max(passes + 1, min(wanted, 10 * passes))
+
+
+def summary(
+    phase: str,
+    elapsed_ns: Sequence[int],
+    calls: int,
+    warmup_samples: int,
+    reason: str,
+    target: float,
+) -> Timed:
+    """Per call. stable says whether the target was met, whatever ended the timing."""
+    interval = median_interval(elapsed_ns)
+    return Timed(
+        phase=phase,
+        median_ns=interval.median / calls,
+        low_ns=interval.low / float(calls),
+        high_ns=interval.high / float(calls),
+        samples=len(elapsed_ns),
+        calls=calls,
+        warmup_samples=warmup_samples,
+        stop_reason=reason,
+        stable=meets(interval, target),
+    )
+
+
+@contextlib.contextmanager
+def collector_resting() -> Iterator[None]:
+    """No garbage collection by itself, which would fall into some samples and not into others."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+class _Chunks(object):
+    """Samples that are not sent yet. Only ever used between samples."""
+
+    def __init__(self, phase: str, calls: int, send: Callable[[Sampled], None]) -> None:
+        self._phase, self._calls, self._send = phase, calls, send
+        self._first_index, self._total_ns = 0, 0
+        self._started_ns: List[int] = []
+        self._elapsed_ns: List[int] = []
+
+    def add(self, started_ns: int, elapsed_ns: int) -> None:
+        self._started_ns.append(started_ns)
+        self._elapsed_ns.append(elapsed_ns)
+        self._total_ns += elapsed_ns
+        if self._total_ns >= CHUNK_NS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what there is, then free the young garbage that the samples left."""
+        if self._elapsed_ns:
+            self._send(
+                Sampled(
+                    self._phase,
+                    self._first_index,
+                    self._calls,
+                    tuple(self._started_ns),
+                    tuple(self._elapsed_ns),
+                )
+            )
+        self._first_index += len(self._elapsed_ns)
+        self._total_ns = 0
+        del self._started_ns[:], self._elapsed_ns[:]
+        gc.collect(0)
