@@ -1,0 +1,48 @@
+# Two commands: `make demo` races real frameworks on this machine, `make test` passes the tests.
+# Each sets up what it needs in .venv first; `make PYTHON=python3.12 setup` picks another Python.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SWEEP ?= sweeps/quick.yaml
+
+.PHONY: demo test test-fast lint format setup locks clean
+
+demo: setup  ## a sweep of torch and tensorflow on this machine, then its grid
+	$(BIN)/velodrome run $(SWEEP) --results results
+
+test: setup  ## every test; builds the frameworks' environments on first use
+	$(BIN)/python -m pytest --durations=15
+
+test-fast: setup  ## the tests that need no framework and no patience
+	$(BIN)/python -m pytest -m "not slow and not framework"
+
+lint: setup  ## format, lint, types, layers, adapters/ for Python 3.6
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vermin --quiet --no-tips -t=3.6- --violations adapters
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+setup: .venv/ready
+
+.venv/ready: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Velodrome needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@echo "setup: making .venv and installing about 60 locked packages into it (1 to 2 minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+locks: setup  ## lock the newest versions that pyproject.toml allows, with hashes and no index
+	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate -o requirements/run.txt
+	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate -c requirements/run.txt -o requirements/dev.txt
+
+clean:  ## what was made here; environments of frameworks stay in the user's cache
+	rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
