@@ -1,0 +1,60 @@
+"""What can go wrong outside a task: one class per kind of mend, with the command's exit status."""
+
+
+class VelodromeError(Exception):
+    """A fault that its reader can mend; its text stands by itself, without a traceback."""
+
+    exit_status = 1
+
+
+class ConfigError(VelodromeError):
+    """Something in a file or on the command line that its author can mend.
+
+    place is `file:line:column`, or as much of it as there is.
+    """
+
+    exit_status = 2
+
+    def __init__(self, place: str, problem: str, mend: str) -> None:
+        super().__init__(f"{place}: {problem}. {mend}")
+        self.place = place
+        self.problem = problem
+        self.mend = mend
+
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[str, str, str]]:
+        return type(self), (self.place, self.problem, self.mend)
+
+
+class SweepBusy(ConfigError):
+    """Another process is working on this very sweep."""
+
+
+class ClusterUnreachable(VelodromeError):
+    """No Ray answers, or none could be started."""
+
+    exit_status = 3
+
+
+class EnvironmentUnavailable(VelodromeError):
+    """No environment could be built, so nothing could be measured."""
+
+    exit_status = 4
+
+
+class StoreError(VelodromeError):
+    """Results could not be written or read; nothing half-written is visible."""
+
+
+class StoreFull(StoreError):
+    """There is no room left. need_bytes is what the file that did not fit would have taken."""
+
+    def __init__(self, path: str, need_bytes: int) -> None:
+        super().__init__(
+            f"{path}: no space left for {need_bytes:,} bytes of results. "
+            "Free some or choose another folder with --results, then go on with --resume."
+        )
+        self.path = path
+        self.need_bytes = need_bytes
+
+    def __reduce__(self) -> tuple[type["StoreFull"], tuple[str, int]]:
+        return type(self), (self.path, self.need_bytes)
