@@ -1,0 +1,156 @@
+"""Where pip gets packages on this node, told to uv, which does not read pip's configuration.
+
+pip's `constraint` is not passed on: a lock names exact versions, so a constraint could only make it
+fail. What the user told uv itself (UV_ variables, SSL_CERT_FILE) wins over what pip says.
+"""
+
+import ast
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ASK_DEADLINE_S = 30
+# Later sections win, as in pip: the command's own over the general one, a variable over both.
+_SECTIONS = ("global", "install", ":env:")
+_TRUE = ("1", "true", "yes", "on")
+
+
+@dataclass(frozen=True)
+class PackageSources:
+    """Indexes, folders of wheels and certificates, as pip names them."""
+
+    index_url: str = ""
+    extra_index_urls: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    no_index: bool = False
+    cert: str = ""
+    trusted_hosts: tuple[str, ...] = ()
+    proxy: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when a package might newly be found."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
+
+    @property
+    def public(self) -> "PackageSources":
+        """Without what only adds to the default index: the source of complete sets of hashes."""
+        return PackageSources(
+            index_url=self.index_url,
+            cert=self.cert,
+            trusted_hosts=self.trusted_hosts,
+            proxy=self.proxy,
+        )
+
+
+def read_sources(environ: Mapping[str, str] = os.environ) -> PackageSources:
+    """What pip on this node is configured with; its variables alone where there is no pip."""
+    for python in _pythons(environ):
+        listing = _ask(python, environ)
+        if listing is not None:
+            return parse_listing(listing)
+    return parse_variables(environ)
+
+
+def parse_listing(listing: str) -> PackageSources:
+    """The output of `pip config list`: lines such as global.find-links='/a /b'."""
+    settings: dict[str, str] = {}
+    for section in _SECTIONS:
+        for line in listing.splitlines():
+            name, _, value = line.partition("=")
+            if name.startswith(section + "."):
+                settings[name.removeprefix(section + ".")] = _unquoted(value)
+    return _sources(settings)
+
+
+def parse_variables(environ: Mapping[str, str]) -> PackageSources:
+    """PIP_FIND_LINKS and its like."""
+    settings = {
+        name.removeprefix("PIP_").lower(): value
+        for name, value in environ.items()
+        if name.startswith("PIP_") and value
+    }
+    return _sources(settings)
+
+
+def uv_variables(sources: PackageSources, environ: Mapping[str, str]) -> dict[str, str]:
+    """What to add to uv's environment. A variable that the user has set is left out."""
+    told = {
+        "UV_DEFAULT_INDEX": sources.index_url,
+        "UV_INDEX": " ".join(sources.extra_index_urls),
+        "UV_FIND_LINKS": ",".join(sources.find_links),
+        "SSL_CERT_FILE": sources.cert,
+        "UV_INSECURE_HOST": " ".join(sources.trusted_hosts),
+        "HTTPS_PROXY": sources.proxy,
+        "HTTP_PROXY": sources.proxy,
+        # pip takes the best version that any index has; uv would stop at the first index that has
+        # the name. The risk that uv guards against, a stranger's package of the same name, is met
+        # by the hashes that every lock requires.
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+    }
+    same = {
+        "UV_DEFAULT_INDEX": "UV_INDEX_URL",
+        "UV_INDEX": "UV_EXTRA_INDEX_URL",
+        "HTTPS_PROXY": "https_proxy",
+        "HTTP_PROXY": "http_proxy",
+    }
+    return {
+        name: value
+        for name, value in told.items()
+        if value and name not in environ and same.get(name, name) not in environ
+    }
+
+
+def uv_arguments(sources: PackageSources) -> tuple[str, ...]:
+    """What uv takes no variable for."""
+    return ("--no-index",) if sources.no_index else ()
+
+
+def _sources(settings: Mapping[str, str]) -> PackageSources:
+    value = {name.replace("_", "-"): text.strip() for name, text in settings.items()}
+    return PackageSources(
+        index_url=value.get("index-url", ""),
+        extra_index_urls=tuple(value.get("extra-index-url", "").split()),
+        find_links=tuple(value.get("find-links", "").split()),
+        no_index=value.get("no-index", "").lower() in _TRUE,
+        cert=value.get("cert", ""),
+        trusted_hosts=tuple(value.get("trusted-host", "").split()),
+        proxy=value.get("proxy", ""),
+    )
+
+
+def _unquoted(value: str) -> str:
+    """pip prints each value as Python would."""
+    try:
+        return str(ast.literal_eval(value))
+    except (ValueError, SyntaxError):
+        return value
+
+
+def _pythons(environ: Mapping[str, str]) -> Iterator[str]:
+    """Who might have pip: our own interpreter (a venv of uv has none), its base, PATH's."""
+    yield sys.executable
+    yield getattr(sys, "_base_executable", sys.executable)
+    found = shutil.which("python3", path=environ.get("PATH"))
+    if found:
+        yield found
+
+
+def _ask(python: str, environ: Mapping[str, str]) -> str | None:
+    try:
+        return subprocess.run(
+            [python, "-m", "pip", "config", "list"],
+            capture_output=True,
+            text=True,
+            timeout=ASK_DEADLINE_S,
+            env=dict(environ),
+            cwd=Path("/"),
+            check=True,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
