@@ -103,7 +103,7 @@ def gradient_flops(model: Model, batch_size: int) -> float:
     """
     shapes = output_shapes(model)
     reads = sources(model)
-    needed = _needs_gradient(model, reads)
+    needed = needs_gradient(model)
     macs = 0
     for layer in model.layers:
         source = reads[layer.name][0]
@@ -128,7 +128,9 @@ def _tokens(model: Model) -> float:
     return 1.0
 
 
-def _needs_gradient(model: Model, reads: Dict[str, Tuple[str, ...]]) -> Dict[str, bool]:
+def needs_gradient(model: Model) -> Dict[str, bool]:
+    """Per layer, and `input`, whether a trained parameter is in it or before it."""
+    reads = sources(model)
     needed = {"input": False}
     for layer in model.layers:
         trains = bool(_parameter_roles(layer)) and not getattr(layer, "frozen", False)

@@ -1,0 +1,124 @@
+"""A model's graph, walked forward and backward: one entry of OPERATIONS per kind of layer."""
+
+from typing import Dict, Iterator, NamedTuple, Optional, Tuple
+
+import numpy
+
+from velodrome.adapters.contract import Batch, Unsupported
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+from velodrome.adapters.models.layers import Model
+from velodrome.adapters.numpy import images, linear, losses, pointwise, sequences
+from velodrome.adapters.numpy.operation import Call
+
+OPERATIONS = {
+    kinds.Conv: images.CONV,
+    kinds.MaxPool: images.MAX_POOL,
+    kinds.Lrn: images.LRN,
+    kinds.Linear: linear.LINEAR,
+    kinds.Relu: pointwise.RELU,
+    kinds.Tanh: pointwise.TANH,
+    kinds.Sigmoid: pointwise.SIGMOID,
+    kinds.Dropout: pointwise.DROPOUT,
+    kinds.Duplicate: pointwise.DUPLICATE,
+    kinds.Embedding: sequences.EMBEDDING,
+    kinds.Lstm: sequences.LSTM,
+    kinds.MeanOverTime: sequences.MEAN_OVER_TIME,
+}
+
+
+class Result(NamedTuple):
+    """What one call computed. loss is nan for a model without one."""
+
+    loss: float
+    output: numpy.ndarray
+    gradients: Dict[str, numpy.ndarray]
+
+
+class Network(object):
+    """A model with its weights. operations: what computes each kind of layer."""
+
+    def __init__(self, model, weights, operations):
+        # type: (Model, Dict[str, numpy.ndarray], Dict) -> None
+        self.model = model
+        self._operations = {layer.name: _operation(layer, operations) for layer in model.layers}
+        self._reads = shapes.sources(model)
+        self._needed = shapes.needs_gradient(model)
+        self._weights = {layer.name: {} for layer in model.layers}
+        self._trained = {layer.name: set() for layer in model.layers}
+        for entry in shapes.parameters(model):
+            self._weights[entry.layer][entry.role] = weights[entry.name].astype(numpy.float64)
+            if not entry.frozen:
+                self._trained[entry.layer].add(entry.role)
+
+    def outputs(self, batch, dropout=None):
+        # type: (Batch, Optional[numpy.random.RandomState]) -> Dict[str, numpy.ndarray]
+        """Every layer's output by its name, and the example as `input`."""
+        return self._walk(batch, dropout, {})
+
+    def steps(self, batch, dropout=None):
+        # type: (Batch, Optional[numpy.random.RandomState]) -> Iterator[Tuple]
+        """Layer by layer (layer, its inputs, its output), for whoever may want to stop early."""
+        values = {"input": batch.inputs}
+        call = Call(batch.lengths, dropout)
+        for layer in self.model.layers:
+            inputs, output, _ = self._step(layer, values, call)
+            values[layer.name] = output
+            yield layer, inputs, output
+
+    def forward(self, batch, dropout=None):
+        # type: (Batch, Optional[numpy.random.RandomState]) -> Result
+        values = self.outputs(batch, dropout)
+        loss, _ = losses.loss(self.model, values, batch.labels)
+        return Result(loss, values[self.model.layers[-1].name], {})
+
+    def gradient(self, batch, dropout=None):
+        # type: (Batch, Optional[numpy.random.RandomState]) -> Result
+        saved = {}  # type: Dict[str, object]
+        values = self._walk(batch, dropout, saved)
+        last = self.model.layers[-1].name
+        loss, of_last = losses.loss(self.model, values, batch.labels)
+        return Result(loss, values[last], self._backward(saved, {last: of_last}))
+
+    def _walk(self, batch, dropout, saved):
+        values = {"input": batch.inputs}
+        call = Call(batch.lengths, dropout)
+        for layer in self.model.layers:
+            _, values[layer.name], saved[layer.name] = self._step(layer, values, call)
+        return values
+
+    def _step(self, layer, values, call):
+        inputs = tuple(values[name] for name in self._reads[layer.name])
+        operation = self._operations[layer.name]
+        output, saved = operation.forward(layer, self._weights[layer.name], inputs, call)
+        return inputs, output, saved
+
+    def _backward(self, saved, of_outputs):
+        """Gradients by `layer.role`. of_outputs: per layer the gradient of its output, used up."""
+        found = {}
+        for layer in reversed(self.model.layers):
+            of_output = of_outputs.pop(layer.name, None)
+            own = saved.pop(layer.name)
+            if of_output is None or not self._needed[layer.name]:
+                continue
+            of_inputs, of_roles = self._operations[layer.name].backward(
+                layer, self._weights[layer.name], own, of_output, self._wanted(layer)
+            )
+            for role in self._trained[layer.name]:
+                found["{}.{}".format(layer.name, role)] = of_roles[role]
+            for name, of_input in zip(self._reads[layer.name], of_inputs):
+                if self._needed[name]:
+                    before = of_outputs.get(name)
+                    of_outputs[name] = of_input if before is None else before + of_input
+        return found
+
+    def _wanted(self, layer):
+        flows = any(self._needed[name] for name in self._reads[layer.name])
+        return frozenset(self._trained[layer.name] | ({"input"} if flows else set()))
+
+
+def _operation(layer, operations):
+    try:
+        return operations[type(layer)]
+    except KeyError:
+        raise Unsupported("no {} in the reference".format(type(layer).__name__)) from None

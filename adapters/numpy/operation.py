@@ -1,0 +1,32 @@
+"""The shape of one kind of layer: a function forward, and one backward."""
+
+from typing import Any, Callable, Dict, FrozenSet, NamedTuple, Optional, Tuple
+
+import numpy
+
+Array = numpy.ndarray
+Weights = Dict[str, Array]  # one layer's parameters by role, float64
+Gradients = Tuple[Tuple[Optional[Array], ...], Weights]  # per input; per role
+
+
+class Call(NamedTuple):
+    """What a layer may need to know besides its input.
+
+    lengths: (batch,) the true length of each sequence. dropout: what to draw from, None for off.
+    """
+
+    lengths: Optional[Array] = None
+    dropout: Optional[numpy.random.RandomState] = None
+
+
+class Operation(NamedTuple):
+    """forward(layer, weights, inputs, call) -> (output, saved)
+
+    backward(layer, weights, saved, gradient, wanted) -> (gradient per input, gradient per role)
+
+    saved is whatever backward needs to see again. wanted holds `input` and the roles of which a
+    gradient is of use; what is not wanted may be None or left out. Arrays have the batch first.
+    """
+
+    forward: Callable[[Any, Weights, Tuple[Array, ...], Call], Tuple[Array, Any]]
+    backward: Callable[[Any, Weights, Any, Array, FrozenSet[str]], Gradients]
