@@ -11,7 +11,7 @@ FEWEST = 3  # samples, however long one lasts
 WINDOW = 5  # samples at least in each of the two windows that must be alike
 SLOWER = 0.95  # the later window's median over the earlier's, below which it is still speeding up
 
-SETTLED_MIN = 400  # samples; with fewer, chance alone makes a width that did not shrink
+SETTLED_MIN = 100  # samples; with fewer, chance alone makes a width that did not shrink
 SETTLED_SHARE = 0.25  # of max_seconds that are spent before giving up is thought of
 
 
@@ -19,8 +19,9 @@ def stop_reason(elapsed_ns: Sequence[int], timing: Timing) -> str:
     """`target`, `settled` or `max_seconds`; empty: go on. A function of the samples alone.
 
     target: the median's interval is narrow enough, after min_samples and min_seconds. settled: more
-    samples have stopped narrowing it. Looking again and again finds a narrow interval a little too
-    early now and then; that next_check looks seldom keeps this small.
+    samples have stopped narrowing it, and what max_seconds still allow would not be enough if they
+    had not. Looking again and again finds a narrow interval a little too early now and then; that
+    next_check looks seldom keeps this small.
     """
     count, total_s = len(elapsed_ns), sum(elapsed_ns) / float(SECOND_NS)
     at_the_cap = count >= FEWEST and total_s >= timing.max_seconds
@@ -32,7 +33,9 @@ def stop_reason(elapsed_ns: Sequence[int], timing: Timing) -> str:
         return "target"
     if at_the_cap:
         return "max_seconds"
-    if total_s >= SETTLED_SHARE * timing.max_seconds and stopped_narrowing(elapsed_ns, interval):
+    spent = total_s / timing.max_seconds
+    hopeless = interval.relative_half_width * spent**0.5 > timing.target
+    if spent >= SETTLED_SHARE and hopeless and stopped_narrowing(elapsed_ns, interval):
         return "settled"
     return ""
 
