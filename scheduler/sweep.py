@@ -1,0 +1,170 @@
+"""A sweep file to a Sweep: every key by name, every complaint at file:line:column."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from velodrome.adapters.models import MODELS, families
+from velodrome.adapters.registry import Framework
+from velodrome.agents.frameworks import available
+from velodrome.scheduler import sweep_values as values
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.exclusions import check_exclusions, read_exclusions
+from velodrome.scheduler.sweep_parts import Entrant, Sweep
+from velodrome.scheduler.sweep_settings import (
+    read_devices,
+    read_dtypes,
+    read_labels,
+    read_limits,
+    read_repeats,
+    read_sampling_hz,
+    read_seed,
+    read_threads,
+    read_timing,
+    read_where,
+)
+from velodrome.scheduler.yaml_nodes import Fields, Value, read
+
+KEYS = (
+    "name",
+    "frameworks",
+    "variants",
+    "models",
+    "batch_sizes",
+    "threads",
+    "devices",
+    "dtypes",
+    "where",
+    "exclusive",
+    "repeats",
+    "seed",
+    "sampling_hz",
+    "timing",
+    "limits",
+    "exclude",
+    "labels",
+)
+
+T = TypeVar("T")
+
+
+def load(path: str | os.PathLike[str], frameworks: Mapping[str, Framework] | None = None) -> Sweep:
+    """The sweep of a file. ConfigError names the first thing that is wrong with it, and the mend.
+
+    frameworks: those that may be named; left out, every one there is here.
+    """
+    found, text = read(path)
+    values.known_keys(found, KEYS)
+    sweep = _sweep(found, available() if frameworks is None else frameworks, os.fspath(path), text)
+    check_exclusions(sweep)
+    return sweep
+
+
+def model_names() -> dict[str, tuple[str, ...]]:
+    """What a sweep may call a model: itself, or a family for all its parts."""
+    return {name: (name,) for name in MODELS} | families()
+
+
+def _sweep(found: Fields, frameworks: Mapping[str, Framework], source: str, text: str) -> Sweep:
+    entrants = _entrants(found, frameworks, source)
+    models = _models(found, source)
+    default = Sweep("", (), ())
+    return Sweep(
+        name=_optional(found, "name", values.text, Path(source).stem),
+        entrants=entrants,
+        models=models,
+        batch_sizes=_batch_sizes(found, models),
+        threads=_optional(found, "threads", read_threads, default.threads),
+        devices=_optional(found, "devices", read_devices, default.devices),
+        dtypes=_optional(found, "dtypes", read_dtypes, default.dtypes),
+        where=_optional(found, "where", read_where, default.where),
+        exclusive=_optional(found, "exclusive", values.yes_or_no, default.exclusive),
+        repeats=_optional(found, "repeats", read_repeats, default.repeats),
+        seed=_optional(found, "seed", read_seed, default.seed),
+        sampling_hz=_optional(found, "sampling_hz", read_sampling_hz, default.sampling_hz),
+        timing=_optional(found, "timing", read_timing, default.timing),
+        limits=_optional(found, "limits", read_limits, default.limits),
+        exclusions=_optional(found, "exclude", read_exclusions, default.exclusions),
+        labels=_optional(found, "labels", read_labels, default.labels),
+        source=source,
+        text=text,
+    )
+
+
+def _entrants(
+    found: Fields, frameworks: Mapping[str, Framework], source: str
+) -> tuple[Entrant, ...]:
+    names = values.listed(
+        _needed(found, "frameworks", "[torch, tensorflow]", source),
+        "frameworks",
+        "framework",
+        {name: (name,) for name in frameworks},
+        "[torch, tensorflow]",
+    )
+    chosen = _variants(found, {name: frameworks[name] for name in names})
+    return tuple(
+        Entrant(
+            name,
+            chosen.get(name, (frameworks[name].default_variant,)),
+            frameworks[name].devices,
+        )
+        for name in names
+    )
+
+
+def _variants(found: Fields, frameworks: Mapping[str, Framework]) -> dict[str, tuple[str, ...]]:
+    """Per framework that `variants` names, those to run."""
+    given = found.get("variants")
+    if given is None:
+        return {}
+    mapping = values.fields(given, "variants", "{torch: [eager, compile]}")
+    values.known_keys(mapping, frameworks, "framework among `frameworks`:")
+    return {
+        key.text: values.listed(
+            value,
+            f"variants of {key.text}",
+            f"variant of {key.text}",
+            {name: (name,) for name in frameworks[key.text].variants},
+            f"[{frameworks[key.text].default_variant}]",
+        )
+        for key, value in mapping.entries
+    }
+
+
+def _models(found: Fields, source: str) -> tuple[str, ...]:
+    example = "[lenet, lstm]"
+    value = _needed(found, "models", example, source)
+    return values.listed(value, "models", "model", model_names(), example)
+
+
+def _batch_sizes(found: Fields, models: tuple[str, ...]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Of each single model; a family's sizes go to those of its parts that the sweep runs."""
+    given = found.get("batch_sizes")
+    if given is None:
+        return ()
+    mapping = values.fields(given, "batch_sizes", "{lenet: [64]}")
+    runs = {name: set(parts) & set(models) for name, parts in model_names().items()}
+    values.known_keys(mapping, [name for name in runs if runs[name]], "model among `models`:")
+    sizes: dict[str, tuple[int, ...]] = {}
+    for key, value in mapping.entries:
+        read = _whole_numbers(value, f"batch_sizes of {key.text}")
+        sizes.update({model: read for model in models if model in runs[key.text]})
+    return tuple(sizes.items())
+
+
+def _whole_numbers(value: Value, name: str) -> tuple[int, ...]:
+    items = values.items(value, name, "[64]")
+    return tuple(dict.fromkeys(values.whole(item, name) for item in items))
+
+
+def _needed(found: Fields, name: str, example: str, source: str) -> Value:
+    value = found.get(name)
+    if value is None:
+        raise ConfigError(f"{source}:1:1", f"there is no `{name}`", f"Add {name}: {example}.")
+    return value
+
+
+def _optional(found: Fields, name: str, read: Callable[[Value, str], T], default: T) -> T:
+    value = found.get(name)
+    return default if value is None else read(value, name)

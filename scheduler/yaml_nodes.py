@@ -1,0 +1,187 @@
+"""A YAML file as nodes that know where they stand, so that every complaint can name the place.
+
+Only plain YAML is read: one document, a mapping, no aliases (a few hundred bytes of them can stand
+for gigabytes), no tags of one's own, no key twice. Nothing is constructed from the file but text.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import yaml
+
+from velodrome.scheduler.errors import ConfigError
+
+MAX_BYTES = 256 * 1024  # a sweep of a few hundred lines has ten; parsing is linear, but not fast
+_CORE = "tag:yaml.org,2002:"
+_PLAIN_TAGS = frozenset(
+    _CORE + kind
+    for kind in ("str", "int", "float", "bool", "null", "seq", "map", "timestamp", "merge", "value")
+)
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """One value, as it is written. place is `file:line:column`."""
+
+    place: str
+    text: str
+    is_quoted: bool = False
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list."""
+
+    place: str
+    items: tuple["Value", ...]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A mapping, in the order of the file; keys are distinct."""
+
+    place: str
+    entries: tuple[tuple[Scalar, "Value"], ...]
+
+    def get(self, name: str) -> "Value | None":
+        return next((value for key, value in self.entries if key.text == name), None)
+
+
+Value = Scalar | Items | Fields
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Fields, str]:
+    """The file's mapping, and its text. ConfigError if it is not one plain YAML mapping."""
+    name = os.fspath(path)
+    text = _text(name)
+    root = _compose(name, text)
+    if root is None:
+        raise ConfigError(f"{name}:1:1", "the file is empty", "Start with `frameworks:`.")
+    value = _value(root, name)
+    if not isinstance(value, Fields):
+        raise ConfigError(value.place, "this is no mapping", "Give keys with values, like `k: v`.")
+    return value, text
+
+
+def describe(value: Value) -> str:
+    """What a value is, for a sentence that says what it should be."""
+    if isinstance(value, Items):
+        return "a list"
+    if isinstance(value, Fields):
+        return "a mapping"
+    if not value.text:
+        return "nothing"
+    return f"'{value.text}'" if len(value.text) <= 40 else f"'{value.text[:40]}...'"
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Composes only; refuses an alias where it stands."""
+
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            problem = f"*{event.anchor} is an alias, and they are not read"
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        node: yaml.Node | None = super().compose_node(parent, index)  # type: ignore[arg-type]
+        return node
+
+
+def _text(name: str) -> str:
+    try:
+        descriptor = os.open(
+            name, os.O_RDONLY | os.O_NONBLOCK
+        )  # a pipe without a writer would wait
+        with os.fdopen(descriptor, "rb") as file:
+            mode = os.fstat(descriptor).st_mode
+            raw = file.read(MAX_BYTES + 1) if stat.S_ISREG(mode) else None
+    except FileNotFoundError:
+        raise ConfigError(name, "there is no such file", "Check the path.") from None
+    except IsADirectoryError:
+        raise ConfigError(name, "this is a folder", "Name a file in it.") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(name, f"cannot be read ({reason})", "Check the path.") from None
+    if raw is None:
+        raise ConfigError(name, "this is no regular file", "Name a file.")
+    if len(raw) > MAX_BYTES:
+        problem = f"the file is larger than {MAX_BYTES // 1024} KiB"
+        raise ConfigError(name, problem, "Split it into several sweeps.")
+    return _decoded(name, raw)
+
+
+def _decoded(name: str, raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8-sig")
+        problem = f"byte 0x{raw[error.start]:02x} is not UTF-8"
+        raise ConfigError(_place_at(name, before), problem, "Save the file as UTF-8.") from None
+
+
+def _compose(name: str, text: str) -> yaml.Node | None:
+    try:
+        loader = _PlainLoader(text)
+        loader.name = name
+        return loader.get_single_node()
+    except yaml.reader.ReaderError as error:
+        place = _place_at(name, text[: error.position])
+        raise ConfigError(place, "this character is not allowed", "Remove it.") from None
+    except yaml.MarkedYAMLError as error:
+        raise _syntax_error(name, error) from None
+    except RecursionError:
+        raise ConfigError(name, "lists within lists, too deep", "Write it flatter.") from None
+
+
+def _syntax_error(name: str, error: yaml.MarkedYAMLError) -> ConfigError:
+    mark = error.problem_mark or error.context_mark
+    place = _place(mark, name) if mark else name
+    problem = error.problem or error.context or "syntax error"
+    if "alias" in problem:
+        return ConfigError(place, problem, "Write the value out.")
+    if "another document" in problem:
+        return ConfigError(place, "a second document begins", "One sweep a file: split it here.")
+    mend = "Indent with spaces." if "'\\t'" in problem else "Check the line, and the one before it."
+    return ConfigError(place, f"not YAML: {problem}", mend)
+
+
+def _value(node: yaml.Node, name: str) -> Value:
+    place = _place(node.start_mark, name)
+    if node.tag not in _PLAIN_TAGS:
+        raise ConfigError(place, f"the tag {node.tag} is not read", "Remove it.")
+    if isinstance(node, yaml.ScalarNode):
+        return _scalar(node, place)
+    if isinstance(node, yaml.SequenceNode):
+        return Items(place, tuple(_value(item, name) for item in node.value))
+    return Fields(place, tuple(_entries(node, name)))
+
+
+def _scalar(node: yaml.ScalarNode, place: str) -> Scalar:
+    is_quoted = node.style in ("'", '"')
+    is_null = node.tag == _CORE + "null" and not is_quoted
+    return Scalar(place, "" if is_null else node.value, is_quoted)
+
+
+def _entries(node: yaml.Node, name: str) -> Iterator[tuple[Scalar, Value]]:
+    seen: dict[str, Scalar] = {}
+    for key_node, value_node in node.value:
+        key = _value(key_node, name)
+        if not isinstance(key, Scalar):
+            raise ConfigError(key.place, f"a key is {describe(key)}", "Give a word.")
+        if key.text in seen:
+            first = seen[key.text].place.removeprefix(f"{name}:").split(":")[0]
+            problem = f"'{key.text}' is here a second time, first in line {first}"
+            raise ConfigError(key.place, problem, "Keep one.")
+        seen[key.text] = key
+        yield key, _value(value_node, name)
+
+
+def _place(mark: yaml.Mark, name: str) -> str:
+    return f"{name}:{mark.line + 1}:{mark.column + 1}"
+
+
+def _place_at(name: str, before: str) -> str:
+    line = before.count("\n") + 1
+    column = len(before) - (before.rfind("\n") + 1) + 1
+    return f"{name}:{line}:{column}"
