@@ -74,6 +74,7 @@ class Reading:
     cpu_mhz: float | None = None
     pressure_percent: float | None = None
     gpus: tuple[GpuReading, ...] = ()
+    package_energy_uj: int | None = None  # of all sockets (RAPL), since sampling began
 
 
 @dataclass(frozen=True)

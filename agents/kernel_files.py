@@ -1,0 +1,47 @@
+"""A file of /proc or /sys that is opened once and read many times."""
+
+import os
+
+
+class KernelFile:
+    """Reads are None where the file is not there, may not be read, or its process is gone.
+
+    The open file stays bound to its process: once that is gone every read fails, also when
+    another process has got its number.
+    """
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._descriptor = -1
+
+    def read(self) -> bytes | None:
+        """The first page at most: enough for one record, and one system call."""
+        return self._page(0)
+
+    def read_all(self) -> bytes | None:
+        # The kernel hands out such files a page of whole records at a time.
+        pages = [self._page(0)]
+        while pages[-1]:
+            pages.append(self._page(sum(len(page or b"") for page in pages)))
+        return None if pages[0] is None else b"".join(page or b"" for page in pages)
+
+    def __enter__(self) -> "KernelFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _page(self, offset: int) -> bytes | None:
+        if self._descriptor < 0:
+            return None
+        try:
+            return os.pread(self._descriptor, 4096, offset)
+        except OSError:
+            return None
