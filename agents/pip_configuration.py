@@ -31,6 +31,7 @@ class PackageSources:
     cert: str = ""
     trusted_hosts: tuple[str, ...] = ()
     proxy: str = ""
+    timeout_s: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -45,6 +46,7 @@ class PackageSources:
             cert=self.cert,
             trusted_hosts=self.trusted_hosts,
             proxy=self.proxy,
+            timeout_s=self.timeout_s,
         )
 
 
@@ -88,6 +90,7 @@ def uv_variables(sources: PackageSources, environ: Mapping[str, str]) -> dict[st
         "UV_INSECURE_HOST": " ".join(sources.trusted_hosts),
         "HTTPS_PROXY": sources.proxy,
         "HTTP_PROXY": sources.proxy,
+        "UV_HTTP_TIMEOUT": sources.timeout_s,
         # pip takes the best version that any index has; uv would stop at the first index that has
         # the name. The risk that uv guards against, a stranger's package of the same name, is met
         # by the hashes that every lock requires.
@@ -121,6 +124,7 @@ def _sources(settings: Mapping[str, str]) -> PackageSources:
         cert=value.get("cert", ""),
         trusted_hosts=tuple(value.get("trusted-host", "").split()),
         proxy=value.get("proxy", ""),
+        timeout_s=value.get("timeout") or value.get("default-timeout", ""),
     )
 
 

@@ -96,8 +96,6 @@ class Recipe:
         All locks count, because which of them a node can serve is known only there.
         """
         digest = hashlib.sha256(self.kind.encode())
-        if self.kind == "existing":
-            digest.update("".join(self.python).encode())
         for lock in self.locks_for(device):
             digest.update(f"\n{lock.file} {' '.join(lock.python)}\n".encode())
             digest.update(lock.text)
@@ -179,4 +177,3 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}"
-

@@ -1,0 +1,38 @@
+"""The folder that a framework's interpreter imports Velodrome from.
+
+Velodrome's own site-packages cannot be it: everything else in there, another NumPy to begin with,
+would come before the environment's. So it is a folder with one link in it.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import velodrome
+from velodrome.adapters.registry import Framework
+
+
+def import_path(home: Path, framework: Framework) -> str:
+    """The PYTHONPATH of the framework's worker: Velodrome, and an adapter that is the user's own.
+
+    home is the folder that holds `envs` and `caches`; the link is made on first use.
+    """
+    parts = [str(_linked(home)), *([framework.path] if framework.path else [])]
+    return os.pathsep.join(parts)
+
+
+def _linked(home: Path) -> Path:
+    """A folder that holds a link to this very installation of Velodrome and nothing else."""
+    package = Path(velodrome.__file__ or "").parent
+    folder = home / "import" / hashlib.sha256(str(package).encode()).hexdigest()[:12]
+    link = folder / package.name
+    if not (link.is_symlink() and link.readlink() == package):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Made aside, then renamed: a worker that starts meanwhile finds the old link or the new.
+        with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+            (Path(place) / package.name).symlink_to(package)
+            with contextlib.suppress(FileNotFoundError):
+                (Path(place) / package.name).replace(link)
+    return folder

@@ -1,0 +1,100 @@
+"""What an environment holds, file by file, written when it is built and compared later."""
+
+import base64
+import csv
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+MANIFEST = "velodrome-manifest.txt"
+# Written after the manifest, or by every run of a tool: no part of what was installed.
+NOT_LISTED = (MANIFEST, "velodrome-environment.json", ".lock")
+Entries = Mapping[str, str]  # path inside the environment -> `<sha256> <size>`, or `-> <target>`
+
+
+def take(folder: Path) -> Entries:
+    """What is there now. Reads every byte: about 1 s per GB."""
+    paths = sorted(_walk(folder))
+    # hashlib lets go of the interpreter lock, so threads help.
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        entries = pool.map(_entry, paths)
+        return {
+            str(path.relative_to(folder)): entry for path, entry in zip(paths, entries, strict=True)
+        }
+
+
+def write(folder: Path, entries: Entries) -> None:
+    lines = (f"{entry}  {path}\n" for path, entry in sorted(entries.items()))
+    (folder / MANIFEST).write_text("".join(lines))
+
+
+def read(folder: Path) -> Entries:
+    """OSError if there is none."""
+    lines = (folder / MANIFEST).read_text().splitlines()
+    return {path: entry for entry, path in (line.split("  ", 1) for line in lines)}
+
+
+def size_bytes(entries: Entries) -> int:
+    return sum(int(entry.split()[1]) for entry in entries.values() if not entry.startswith("->"))
+
+
+def differences(before: Entries, now: Entries) -> tuple[str, ...]:
+    """One line per file that is gone, changed or new. Bytecode that Python added is no change."""
+    gone = [f"{path} is gone" for path in before if path not in now]
+    changed = [
+        f"{path} was changed" for path in before if now.get(path, before[path]) != before[path]
+    ]
+    new = [f"{path} was added" for path in now if path not in before and not path.endswith(".pyc")]
+    return tuple(sorted(gone) + sorted(changed) + sorted(new))
+
+
+def distributions(entries: Entries) -> Mapping[str, str]:
+    """Installed packages: name -> version, by their `.dist-info` folders."""
+    folders = {Path(path).parent.name for path in entries if path.endswith(".dist-info/METADATA")}
+    pairs = (folder.removesuffix(".dist-info").rsplit("-", 1) for folder in folders)
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def unlike_wheel(folder: Path, entries: Entries) -> tuple[str, ...]:
+    """Files that differ from what their own wheel's RECORD says.
+
+    uv checks a wheel's hash when it downloads it, not what it later copies out of its cache.
+    """
+    return tuple(
+        path
+        for record in folder.rglob("*.dist-info/RECORD")
+        for path, expected in _recorded(record, folder)
+        if path in entries and entries[path].split()[0] != expected
+    )
+
+
+def _recorded(record: Path, folder: Path) -> Iterator[tuple[str, str]]:
+    """Path inside the environment and sha256 of each file that a RECORD has a hash for."""
+    site_packages = record.parent.parent
+    with record.open(newline="") as lines:
+        for row in csv.reader(lines):
+            if len(row) < 2 or not row[1].startswith("sha256="):
+                continue
+            encoded = row[1].removeprefix("sha256=")
+            digest = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
+            path = os.path.normpath(site_packages / row[0])
+            yield os.path.relpath(path, folder), digest.hex()
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        for name in [*files, *links]:
+            path = Path(place, name)
+            if path.parent != folder or name not in NOT_LISTED:
+                yield path
+
+
+def _entry(path: Path) -> str:
+    if path.is_symlink():
+        return f"-> {path.readlink()}"
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return f"{digest} {os.fstat(file.fileno()).st_size}"
