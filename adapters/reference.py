@@ -7,7 +7,6 @@ the examples were taken (velodrome.adapters.clearance): every framework must be 
 
 import hashlib
 import os
-import tempfile
 from typing import Dict, Iterator, NamedTuple, Tuple
 
 import numpy
@@ -146,14 +145,15 @@ def save(path: str, reference: Reference) -> None:
         arrays["norm:" + name] = reference.norms[name]
         arrays["sketch:" + name] = reference.sketches[name]
         arrays["shape:" + name] = numpy.array(reference.shapes[name], numpy.int64)
-    folder = os.path.dirname(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(suffix=".part", dir=folder)
+    # Named by the process: two that compute the same reference at once do not share a file.
+    temporary = "{}.{}.part".format(path, os.getpid())
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "wb") as file:
             numpy.savez(file, **arrays)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        if os.path.exists(temporary):
+            os.unlink(temporary)
         raise
 
 
