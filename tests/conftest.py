@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from velodrome.agents.environments import EnvironmentStore, default_root
-from velodrome.agents.frameworks import available
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +15,7 @@ def framework_python() -> Callable[[str], Path]:
     store = EnvironmentStore(default_root())
 
     def python(name: str) -> Path:
-        return store.build(available()[name], on_progress=print).python
+        return store.build(name, on_progress=print).python
 
     return python
 

@@ -1,0 +1,181 @@
+"""The cells of a report: rows of the `tasks` table, gathered over repeats.
+
+A cell's time is the median over its repeats (each a fresh process) of the repeat's median; its
+interval spans all the repeats' own 95 % intervals, so it is never narrower than what was seen.
+"""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from velodrome.agents.measurement import Status
+
+Row = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Time:
+    """ns per call: median and the bounds around it."""
+
+    median_ns: float
+    low_ns: float
+    high_ns: float
+
+    @property
+    def half_width(self) -> float:
+        """The larger distance from the median to a bound, over the median."""
+        return max(self.high_ns - self.median_ns, self.median_ns - self.low_ns) / self.median_ns
+
+
+@dataclass(frozen=True, order=True)
+class Block:
+    """What cells must share to stand in one table: the same node type, device, threads, type."""
+
+    node_type: str
+    hardware: str
+    device: str
+    threads: int
+    dtype: str
+
+
+@dataclass(frozen=True, order=True)
+class Contestant:
+    """One way to run a framework."""
+
+    framework: str
+    variant: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.framework} {self.variant}"
+
+
+@dataclass(frozen=True, order=True)
+class Course:
+    """One model at one batch size."""
+
+    model: str
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number or a reason, never neither. repeats: how many ended; with_number: were timed."""
+
+    status: Status
+    reason: str
+    rerun: str
+    repeats: int
+    with_number: int
+    verified: bool
+    stable: bool
+    forward: Time | None = None
+    gradient: Time | None = None
+    peak_rss_bytes: int | None = None
+    cpu_percent_mean: float | None = None
+    gradient_error: float | None = None
+
+
+def gather(rows: Iterable[Row]) -> dict[Block, dict[tuple[Course, Contestant], Cell]]:
+    """Every cell of the rows, by block. Lost attempts that a later one made good are left out."""
+    found: dict[Block, dict[tuple[Course, Contestant], list[Row]]] = {}
+    for row in _last_attempts(rows):
+        places = found.setdefault(_block(row), {})
+        places.setdefault((_course(row), _contestant(row)), []).append(row)
+    return {
+        block: {place: _cell(group) for place, group in places.items()}
+        for block, places in sorted(found.items())
+    }
+
+
+def best(
+    cells: Mapping[tuple[Course, Contestant], Cell], course: Course, phase: str
+) -> float | None:
+    """The lowest median of a course in ns, None when no cell has a number."""
+    times = [getattr(cell, phase) for place, cell in cells.items() if place[0] == course]
+    return min((time.median_ns for time in times if time), default=None)
+
+
+def combine(times: Sequence[Time]) -> Time | None:
+    """Over repeats: the median of medians, and bounds that span all intervals."""
+    if not times:
+        return None
+    return Time(
+        statistics.median(time.median_ns for time in times),
+        min(time.low_ns for time in times),
+        max(time.high_ns for time in times),
+    )
+
+
+def add(times: Sequence[Time]) -> Time:
+    """The sum of the parts of a family; bounds add, as if all erred to the same side."""
+    return Time(
+        sum(time.median_ns for time in times),
+        sum(time.low_ns for time in times),
+        sum(time.high_ns for time in times),
+    )
+
+
+def _last_attempts(rows: Iterable[Row]) -> list[Row]:
+    latest: dict[tuple[object, object], Row] = {}
+    for row in rows:
+        key = (row["task_id"], row["repeat"])
+        if key not in latest or int(str(row["attempt"])) > int(str(latest[key]["attempt"])):
+            latest[key] = row
+    return list(latest.values())
+
+
+def _block(row: Row) -> Block:
+    device = str(row["device"])
+    hardware = str((row["gpu_name"] if device == "gpu" else row["cpu_model"]) or "")
+    threads = int(str(row["threads"]))
+    return Block(str(row["node_type"] or ""), hardware, device, threads, str(row["dtype"]))
+
+
+def _course(row: Row) -> Course:
+    return Course(str(row["model"]), int(str(row["batch_size"])))
+
+
+def _contestant(row: Row) -> Contestant:
+    return Contestant(str(row["framework"]), str(row["variant"]))
+
+
+def _cell(rows: Sequence[Row]) -> Cell:
+    timed = [row for row in rows if Status(str(row["status"])).has_number]
+    worst = next((row for row in rows if not Status(str(row["status"])).has_number), None)
+    told = worst if worst is not None else rows[0]
+    return Cell(
+        status=Status(str(told["status"])),
+        reason=str(told["reason"] or ""),
+        rerun=str(told["rerun"] or ""),
+        repeats=len(rows),
+        with_number=len(timed),
+        verified=bool(timed) and all(row["verified"] for row in timed),
+        stable=bool(timed) and all(row["stable"] for row in timed),
+        forward=combine([time for row in timed if (time := _time(row, "forward"))]),
+        gradient=combine([time for row in timed if (time := _time(row, "gradient"))]),
+        peak_rss_bytes=max((int(str(row["peak_rss_bytes"] or 0)) for row in timed), default=0)
+        or None,
+        cpu_percent_mean=_mean([row["cpu_percent_mean"] for row in timed]),
+        gradient_error=max(
+            (
+                float(str(row["gradient_error"]))
+                for row in timed
+                if row["gradient_error"] is not None
+            ),
+            default=None,
+        ),
+    )
+
+
+def _time(row: Row, phase: str) -> Time | None:
+    values = [row[f"{phase}_{name}_ns"] for name in ("median", "low", "high")]
+    if any(value is None for value in values):
+        return None
+    median, low, high = (float(str(value)) for value in values)
+    return Time(median, low, high)
+
+
+def _mean(values: Sequence[object]) -> float | None:
+    known = [float(str(value)) for value in values if value is not None]
+    return statistics.fmean(known) if known else None

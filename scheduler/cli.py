@@ -1,0 +1,221 @@
+"""The `velodrome` command: its arguments, and what an error becomes.
+
+Every command's work is imported only when it is called, so that `--help` answers at once.
+Exit status: 0 all as expected; 1 a task failed; 2 the user's file or command line is wrong;
+3 no Ray; 4 an environment could not be built; 130 interrupted.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # Rich's help costs half a second of imports
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Times deep-learning frameworks, each in its own interpreter, each gradient proven.",
+)
+envs = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="The frameworks' environments."
+)
+app.add_typer(envs, name="envs")
+
+Results = Annotated[Path, typer.Option(help="The folder that holds the results.")]
+Json = Annotated[bool, typer.Option("--json", help="Rows as JSON, nothing else on stdout.")]
+Sweep = Annotated[Path, typer.Argument(help="A sweep file, e.g. sweeps/quick.yaml.")]
+Only = Annotated[
+    str, typer.Option(help='Only these tasks, e.g. "framework=torch model=lenet|lstm threads=1".')
+]
+RESULTS = Path("results")
+
+
+@app.command()
+def run(
+    sweep: Annotated[
+        Path | None, typer.Argument(help="A sweep file; not needed to resume.")
+    ] = None,
+    results: Results = RESULTS,
+    resume: Annotated[str, typer.Option(help="Finish this sweep: its id, or `last`.")] = "",
+    only: Only = "",
+    json: Json = False,
+) -> None:
+    """Run a sweep, keep its rows, show its grid."""
+    from velodrome.scheduler.commands import run as command
+
+    command.run(sweep, results, resume, only, as_json=json)
+
+
+@app.command()
+def plan(sweep: Sweep, only: Only = "", json: Json = False) -> None:
+    """What would run here, and why the rest cannot."""
+    from velodrome.scheduler.commands import plan as command
+
+    command.plan(sweep, only, as_json=json)
+
+
+@app.command()
+def measure(
+    framework: str,
+    model: str,
+    variant: Annotated[str, typer.Option(help="A way to run the framework.")] = "",
+    batch_size: Annotated[int, typer.Option(help="Examples per batch; 0: the model's own.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
+    threads: Annotated[str, typer.Option(help="A number, `physical` or `logical`.")] = "physical",
+    seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
+    target: Annotated[str, typer.Option(help="Half-width of the interval, e.g. 1%.")] = "",
+    min_samples: Annotated[int, typer.Option(help="At least so many samples a phase.")] = 0,
+    min_seconds: Annotated[float, typer.Option(help="At least so long a phase.")] = -1.0,
+    max_seconds: Annotated[float, typer.Option(help="At most so long a phase.")] = -1.0,
+    deadline: Annotated[str, typer.Option(help="For the whole task, e.g. 15m.")] = "",
+    memory: Annotated[str, typer.Option(help="Limit of the task's memory, e.g. 16GiB.")] = "",
+    results: Annotated[Path | None, typer.Option(help="Keep the rows in this folder, too.")] = None,
+    json: Json = False,
+) -> None:
+    """One task, here, now, without Ray."""
+    from velodrome.scheduler.commands import measure as command
+
+    options = command.Options(
+        framework=framework,
+        model=model,
+        variant=variant,
+        batch_size=batch_size,
+        device=device,
+        threads=threads,
+        seed=seed,
+        target=target,
+        min_samples=min_samples,
+        min_seconds=min_seconds,
+        max_seconds=max_seconds,
+        deadline=deadline,
+        memory=memory,
+    )
+    command.measure(options, results, as_json=json)
+
+
+@app.command()
+def nodes(json: Json = False) -> None:
+    """This machine as a task sees it."""
+    from velodrome.scheduler.commands import catalogue
+
+    catalogue.nodes(as_json=json)
+
+
+@app.command()
+def frameworks(json: Json = False) -> None:
+    """The frameworks, their variants, and whether their environments stand."""
+    from velodrome.scheduler.commands import catalogue
+
+    catalogue.frameworks(as_json=json)
+
+
+@app.command()
+def models(json: Json = False) -> None:
+    """The models, their parameters and multiply-adds."""
+    from velodrome.scheduler.commands import catalogue
+
+    catalogue.models(as_json=json)
+
+
+@app.command()
+def report(
+    results: Results = RESULTS,
+    sweep: Annotated[str, typer.Option(help="A sweep's id; the newest if left out.")] = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="A line per cell, as CSV.")] = False,
+    svg: Annotated[Path | None, typer.Option(help="Draw the terminal's picture here.")] = None,
+    json: Json = False,
+) -> None:
+    """The grid of a sweep: a number with its interval, or the reason why not, in every cell."""
+    from velodrome.scheduler.commands import report as command
+
+    command.report(results, sweep, command.chosen(markdown, csv, json), svg)
+
+
+@envs.command("build")
+def envs_build(
+    frameworks: Annotated[list[str] | None, typer.Argument(help="All if none is named.")] = None,
+) -> None:
+    """Build the environments of these frameworks, or of all."""
+    from velodrome.scheduler.commands import envs as command
+
+    command.build(tuple(frameworks or ()))
+
+
+@envs.command("list")
+def envs_list(json: Json = False) -> None:
+    """The environments that stand on this machine."""
+    from velodrome.scheduler.commands import envs as command
+
+    command.list_(as_json=json)
+
+
+@envs.command("check")
+def envs_check(
+    frameworks: Annotated[list[str] | None, typer.Argument(help="All if none is named.")] = None,
+    json: Json = False,
+) -> None:
+    """Whether each environment is as it was built, and imports."""
+    from velodrome.scheduler.commands import envs as command
+
+    command.check(tuple(frameworks or ()), as_json=json)
+
+
+@envs.command("prune")
+def envs_prune() -> None:
+    """Remove environments that no lock names any more, and what interrupted builds left."""
+    from velodrome.scheduler.commands import envs as command
+
+    command.prune()
+
+
+def main() -> None:
+    """The console script: an interrupt ends quietly, a user's error in one line."""
+    # A closed terminal or a stopped job must end a sweep as an interrupt does: in order.
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    try:
+        status = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        _exit("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        _fail(error)
+    else:
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(error: Exception) -> None:
+    """The text and status of an error that its author can mend; any other is ours, and raised."""
+    # Typer brings its own copy of Click, whose errors carry an exit code and know how to show.
+    if hasattr(error, "exit_code") and hasattr(error, "show"):
+        error.show()
+        sys.exit(error.exit_code)
+    from velodrome.agents.failures import EnvironmentFailed
+    from velodrome.scheduler.errors import VelodromeError
+
+    if isinstance(error, VelodromeError):
+        _exit(str(error), error.exit_status)
+    if isinstance(error, EnvironmentFailed):
+        _exit("\n".join(filter(None, (error.log_tail, error.reason))), 4)
+    raise error
+
+
+def _exit(text: str, status: int) -> None:
+    sys.stderr.write(f"velodrome: {text}\n")
+    sys.exit(status)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""What there is: `nodes`, `frameworks` and `models`."""
+
+from dataclasses import asdict
+
+from velodrome.adapters.models import MODELS, families
+from velodrome.adapters.models.shapes import forward_macs, parameter_count
+from velodrome.agents.environments import EnvironmentStore, default_root
+from velodrome.agents.frameworks import available
+from velodrome.agents.inventory import take
+from velodrome.agents.node import Node
+from velodrome.scheduler.commands.output import closing, print_json, print_table
+
+
+def nodes(*, as_json: bool) -> None:
+    node = take()
+    if as_json:
+        print_json([{**asdict(node), "node_type": node.node_type}])
+        return
+    print_table([{"": name, "this machine": value} for name, value in _described(node).items()])
+    closing("next: velodrome plan sweeps/quick.yaml")
+
+
+def frameworks(*, as_json: bool) -> None:
+    store = EnvironmentStore(default_root())
+    rows = []
+    for framework in available().values():
+        environment = store.find(framework.name)
+        rows.append(
+            {
+                "framework": framework.name,
+                "about": framework.about,
+                "variants": " ".join(framework.variants),
+                "devices": " ".join(framework.devices),
+                "environment": environment.folder.name if environment else "not built",
+            }
+        )
+    if as_json:
+        print_json(rows)
+        return
+    print_table(rows)
+    closing("next: velodrome envs build torch")
+
+
+def models(*, as_json: bool) -> None:
+    rows = [
+        {
+            "model": model.name,
+            "parameters": parameter_count(model),
+            "macs": forward_macs(model),
+            "batch_size": model.batch_size,
+            "gpu_batch_size": model.gpu_batch_size,
+            "about": model.about,
+        }
+        for model in MODELS.values()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    shown = [
+        {**row, "parameters": _counted(row["parameters"]), "macs": _counted(row["macs"])}
+        for row in rows
+    ]
+    print_table(shown, right=frozenset({"parameters", "macs", "batch_size", "gpu_batch_size"}))
+    names = ", ".join(families())
+    closing(
+        "macs: multiply-adds of one example (lstm: of one word), forward",
+        f"a family's name stands for its parts: {names}",
+        "next: velodrome measure torch lenet",
+    )
+
+
+def _described(node: Node) -> dict[str, object]:
+    gpus = ", ".join(f"{gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in node.gpus)
+    return {
+        "host": node.hostname,
+        "type": node.node_type,
+        "CPU": node.cpu_model,
+        "cores": f"{node.physical} physical, {node.logical} logical",
+        "sockets, NUMA nodes": f"{node.sockets}, {node.numa_nodes}",
+        "caches": node.caches or "unknown",
+        "governor": node.governor or "unknown",
+        "memory": f"{node.ram_bytes / 2**30:.1f} GiB",
+        "GPUs": gpus or "none",
+        "kernel": f"{node.system} {node.kernel}",
+        "virtualization": node.virtualization or "none seen",
+        "versions": f"Velodrome {node.velodrome_version}, Ray {node.ray_version}",
+    }
+
+
+def _counted(value: object) -> str:
+    count = int(str(value))
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.2f} {unit}"
+    return str(count)

@@ -1,0 +1,93 @@
+"""`envs build|list|check|prune`."""
+
+from collections.abc import Iterable
+from functools import partial
+
+from velodrome.adapters.registry import Framework
+from velodrome.agents.environments import EnvironmentStore, default_root
+from velodrome.agents.failures import EnvironmentFailed
+from velodrome.agents.frameworks import available
+from velodrome.agents.recipes import did_you_mean
+from velodrome.scheduler.commands.output import closing, print_json, print_table
+from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
+
+
+def build(names: tuple[str, ...]) -> None:
+    """Every one is tried; EnvironmentUnavailable at the end if any could not be built."""
+    store = EnvironmentStore(default_root())
+    failed = []
+    for framework in _chosen(names):
+        try:
+            environment = store.build(framework.name, on_progress=partial(_say, framework.name))
+        except EnvironmentFailed as failure:
+            closing(failure.log_tail, f"{framework.name}: failed: {failure.reason}")
+            failed.append(framework.name)
+        else:
+            closing(f"{framework.name}: {environment.folder}")
+    if failed:
+        raise EnvironmentUnavailable(f"no environment for {', '.join(failed)}; the reason is above")
+    closing("next: velodrome run sweeps/quick.yaml")
+
+
+def _say(framework: str, text: str) -> None:
+    closing(f"{framework}: {text}")
+
+
+def list_(*, as_json: bool) -> None:
+    rows = [
+        {
+            "framework": environment.framework,
+            "hash": environment.hash,
+            "kind": environment.kind,
+            "python": str(environment.python),
+            "folder": str(environment.folder),
+        }
+        for environment in EnvironmentStore(default_root()).list()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(rows)
+    closing("next: velodrome envs check" if rows else "none yet; next: velodrome envs build")
+
+
+def check(names: tuple[str, ...], *, as_json: bool) -> None:
+    """EnvironmentUnavailable if one is not as it was built, or not there at all when named."""
+    store = EnvironmentStore(default_root())
+    rows = []
+    for framework in _chosen(names):
+        environment = store.find(framework.name)
+        if environment is None and not names:
+            continue
+        problems = store.check(environment).problems if environment else ("not built",)
+        rows.append(
+            {
+                "framework": framework.name,
+                "ok": not problems,
+                "problems": "; ".join(problems) or "none",
+            }
+        )
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows)
+    broken = [str(row["framework"]) for row in rows if not row["ok"]]
+    if broken:
+        raise EnvironmentUnavailable(
+            f"not fit to use: {', '.join(broken)}. "
+            f"Build again: velodrome envs build --rebuild {' '.join(broken)}"
+        )
+
+
+def prune() -> None:
+    removed = EnvironmentStore(default_root()).prune()
+    closing(*(f"removed {entry}" for entry in removed))
+    closing(f"{len(removed)} removed; next: velodrome envs list")
+
+
+def _chosen(names: Iterable[str]) -> list[Framework]:
+    known = available()
+    for name in names:
+        if name not in known:
+            raise ConfigError("command line", f"no framework '{name}'", did_you_mean(name, known))
+    return [known[name] for name in names] or list(known.values())

@@ -1,0 +1,197 @@
+"""`measure`: one task on this machine, without Ray."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from rich.text import Text
+from velodrome.agents.execution import Note, execute
+from velodrome.scheduler.rows import task_row
+from velodrome.scheduler.store import Store, new_sweep_id
+
+from velodrome.adapters.models import MODELS
+from velodrome.adapters.protocol import Phase, Timed, Timing
+from velodrome.adapters.registry import Framework
+from velodrome.agents.environments import EnvironmentStore, default_root
+from velodrome.agents.frameworks import available
+from velodrome.agents.inventory import take
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.node import Node
+from velodrome.agents.recipes import did_you_mean
+from velodrome.agents.task import Limits, Task
+from velodrome.scheduler import quantities
+from velodrome.scheduler.commands.output import closing, console, print_json
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.progress import ended_text
+from velodrome.scheduler.tables import duration
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line as it was typed; empty, 0 or below 0 where nothing was said."""
+
+    framework: str
+    model: str
+    variant: str
+    batch_size: int
+    device: str
+    threads: str
+    seed: int
+    target: str
+    min_samples: int
+    min_seconds: float
+    max_seconds: float
+    deadline: str
+    memory: str
+
+
+def measure(options: Options, results: Path | None, *, as_json: bool) -> int:
+    """Exit status 0 with a number, 1 with a reason, 4 without an environment."""
+    node = take()
+    environments = EnvironmentStore(default_root())
+    task = to_task(options, node, environments)
+    store = Store(results) if results else None
+    measurement = execute(
+        task,
+        node=node,
+        repeat=0,
+        attempt=1,
+        environments=environments,
+        on_event=(lambda event: None) if as_json else _narrate,
+    )
+    sweep_id = new_sweep_id()
+    if store:
+        store.put(sweep_id, measurement)
+        store.put_nodes(sweep_id, (node,))
+    if as_json:
+        print_json(task_row(sweep_id, measurement))
+    else:
+        _show(measurement, results)
+    return _status(measurement)
+
+
+def to_task(options: Options, node: Node, environments: EnvironmentStore) -> Task:
+    """ConfigError names the option that is wrong, and the mend."""
+    framework = _known("FRAMEWORK", options.framework, available())
+    model = _known("MODEL", options.model, MODELS)
+    variant = options.variant or framework.default_variant
+    _known("--variant", variant, dict.fromkeys(framework.variants, variant))
+    _known("--device", options.device, {"cpu": "cpu", "gpu": "gpu"})
+    if options.device not in framework.devices:
+        devices = " and ".join(framework.devices)
+        raise _wrong(
+            "--device", f"{framework.name} has no {options.device} path", f"It has {devices}."
+        )
+    if options.batch_size < 0:
+        raise _wrong("--batch-size", f"{options.batch_size} is no batch", "Give a number above 0.")
+    return Task(
+        framework=framework.name,
+        variant=variant,
+        model=model.name,
+        batch_size=options.batch_size or model.default_batch_size(options.device),
+        device=options.device,
+        gpu_count=1 if options.device == "gpu" else 0,
+        threads=_threads(options.threads, node),
+        seed=options.seed,
+        timing=_timing(options),
+        limits=_limits(options),
+        lock_hash=_lock_hash(environments, framework, options.device),
+    )
+
+
+def _lock_hash(environments: EnvironmentStore, framework: Framework, device: str) -> str:
+    return environments.lock_hash(framework.name, device)
+
+
+def _threads(text: str, node: Node) -> int:
+    named = {"physical": node.physical, "logical": node.logical}
+    if text in named:
+        return named[text]
+    if not text.isdecimal() or int(text) < 1:
+        mend = "Give a number above 0, `physical` or `logical`."
+        raise _wrong("--threads", f"'{text}' is no number of threads", mend)
+    if int(text) > node.logical:
+        mend = f"This machine has {node.physical} cores."
+        raise _wrong("--threads", f"{text} threads do not fit", mend)
+    return int(text)
+
+
+def _timing(options: Options) -> Timing:
+    default = Timing()
+    timing = Timing(
+        target=_read("--target", options.target, quantities.share, quantities.SHARE_MEND)
+        or default.target,
+        min_samples=options.min_samples or default.min_samples,
+        min_seconds=default.min_seconds if options.min_seconds < 0 else options.min_seconds,
+        max_seconds=default.max_seconds if options.max_seconds < 0 else options.max_seconds,
+    )
+    if timing.min_samples < 1 or timing.max_seconds <= 0:
+        raise _wrong(
+            "--min-samples, --max-seconds", "nothing would be timed", "Give numbers above 0."
+        )
+    return timing
+
+
+def _limits(options: Options) -> Limits:
+    default = Limits()
+    deadline = _read(
+        "--deadline", options.deadline, quantities.duration_s, quantities.DURATION_MEND
+    )
+    memory = _read("--memory", options.memory, quantities.size_bytes, quantities.SIZE_MEND)
+    return Limits(deadline or default.deadline_s, memory or default.memory_bytes)
+
+
+def _read(option: str, text: str, read: Callable[[str], Value | None], mend: str) -> Value | None:
+    if not text:
+        return None
+    value = read(text)
+    if value is None:
+        raise _wrong(option, f"'{text}' cannot be read", mend)
+    return value
+
+
+def _known(option: str, name: str, known: Mapping[str, Value]) -> Value:
+    if name not in known:
+        raise _wrong(option, f"there is no '{name}'", did_you_mean(name, known))
+    return known[name]
+
+
+def _wrong(option: str, problem: str, mend: str) -> ConfigError:
+    return ConfigError(f"command line, {option}", problem, mend)
+
+
+def _narrate(event: object) -> None:
+    if isinstance(event, Note):
+        closing(event.text)
+    elif isinstance(event, Phase):
+        console().print(Text(f"  {event.name}", style="dim"))
+    elif isinstance(event, Timed):
+        interval = f"{duration(event.low_ns)} .. {duration(event.high_ns)}"
+        closing(
+            f"  {event.phase}: {duration(event.median_ns)} ({interval}), "
+            f"{event.samples} samples, stopped by {event.stop_reason}"
+        )
+
+
+def _show(measurement: Measurement, results: Path | None) -> None:
+    closing(ended_text(measurement))
+    verified = measurement.verified
+    if verified is not None:
+        closing(
+            f"  verified: loss within {verified.loss_error:.1e}, "
+            f"gradients within {verified.gradient_error:.1e} of the float64 reference"
+        )
+        closing(*(f"  note: {note}" for note in verified.notes))
+    if not measurement.status.has_number and measurement.log_tail:
+        closing(*(f"  | {line}" for line in measurement.log_tail.splitlines()[-12:]))
+    kept = f"kept in {results}; next: velodrome report --results {results}" if results else ""
+    closing(kept or "next: velodrome run sweeps/quick.yaml")
+
+
+def _status(measurement: Measurement) -> int:
+    if measurement.status.has_number:
+        return 0
+    return 4 if measurement.status is Status.ENVIRONMENT_FAILED else 1

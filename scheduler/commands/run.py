@@ -1,0 +1,94 @@
+"""`run`: a sweep from its file, or from where an earlier run left it, to its rows and its grid."""
+
+from pathlib import Path
+
+from rich.console import Console
+from velodrome.scheduler.store import Store, new_sweep_id
+
+from velodrome.agents.environments import EnvironmentStore, default_root
+from velodrome.agents.inventory import take
+from velodrome.agents.node import Node
+from velodrome.scheduler.cells import gather
+from velodrome.scheduler.commands.output import closing, console, print_json
+from velodrome.scheduler.commands.report import show
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.preparation import planned
+from velodrome.scheduler.progress import watching
+from velodrome.scheduler.queue import Attempt
+from velodrome.scheduler.running import Outcome, outstanding, record_unplaceable
+from velodrome.scheduler.sweep import load, parse
+from velodrome.scheduler.sweep_parts import Sweep
+from velodrome.scheduler.tables import tabulate
+
+
+def run(path: Path | None, results: Path, resume: str, only: str, *, as_json: bool) -> int:
+    """Exit status: 0 every attempt has a number, 1 some failed, 4 no environment at all."""
+    store = Store(results)
+    sweep_id = store.resolve(resume) if resume else new_sweep_id()
+    sweep, text = _sweep(path, store, sweep_id if resume else "")
+    node = take()
+    environments = EnvironmentStore(default_root())
+    plan = planned(sweep, only, (node,), environments)
+    screen = Console(stderr=True, highlight=False) if as_json else console()
+    with store.working_on(sweep_id):
+        store.begin(sweep_id, text, plan)
+        store.drop_orphans(sweep_id)
+        store.put_nodes(sweep_id, (node,))
+        refused = record_unplaceable(plan, store, sweep_id, node)
+        attempts = outstanding(plan, store, sweep_id)
+        total = len(plan.placements)
+        again = f"velodrome run --resume {sweep_id} --results {results}"
+        screen.print(f"sweep {sweep_id}: {len(attempts)} of {total} runs to do; again: {again}")
+        try:
+            outcome = _attempt(attempts, node, store, sweep_id, total, screen)
+        except KeyboardInterrupt:
+            screen.print(f"interrupted; what was finished is kept. Go on with: {again}")
+            raise
+        store.compact(sweep_id)
+    _finish(store, results, sweep_id, as_json=as_json)
+    return 1 if outcome.failed or refused else 0
+
+
+def _sweep(path: Path | None, store: Store, resumed: str) -> tuple[Sweep, str]:
+    """The sweep and its file's text: of the file named, or as kept with the sweep to resume."""
+    if resumed:
+        text = store.sweep_text(resumed)
+        if path is not None and path.read_text() != text:
+            mend = f"Leave out {path}: a sweep is resumed as it was begun."
+            raise ConfigError(str(path), f"differs from what sweep {resumed} began with", mend)
+        return parse(text, f"{resumed}/sweep.yaml"), text
+    if path is None:
+        raise ConfigError("command line", "no sweep file is named", "Try sweeps/quick.yaml.")
+    return load(path), path.read_text()
+
+
+def _attempt(
+    attempts: tuple[Attempt, ...],
+    node: Node,
+    store: Store,
+    sweep_id: str,
+    total: int,
+    screen: Console,
+) -> Outcome:
+    if not attempts:
+        return Outcome()
+    # Ray is imported here at the latest: it costs a second, and a plan of nothing needs none.
+    from velodrome.scheduler.cluster import local_members
+    from velodrome.scheduler.running import run as run_attempts
+
+    with watching(screen, total, total - len(attempts)) as watcher:
+        watcher.note("starting Ray on this machine")
+        with local_members(node) as members:
+            return run_attempts(attempts, members, store, sweep_id, str(default_root()), watcher)
+
+
+def _finish(store: Store, results: Path, sweep_id: str, *, as_json: bool) -> None:
+    rows = store.read("tasks", sweep_id).to_pylist()
+    if as_json:
+        print_json(rows)
+        return
+    show([tabulate(block, cells) for block, cells in gather(rows).items()])
+    closing(
+        f"wrote {results}/{{tasks,samples,utilization,nodes,parameters}}/sweep={sweep_id}",
+        f"next: velodrome report --results {results} --sweep {sweep_id} --markdown",
+    )
