@@ -56,7 +56,7 @@ class _Metered:
         self._pids: Collection[int] = ()
         self._paced_figures = Paced(self._figures, share=0.004)
         # Drivers list processes slowly, with milliseconds of kernel time on some.
-        self._paced_memory = Paced(self._memory_of_processes, share=0.001)
+        self._paced_memory = Paced(self._memory_of_processes)
 
     def read(self, pids: Collection[int]) -> GpuReading:
         if self._handle is None:

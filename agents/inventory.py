@@ -1,5 +1,6 @@
 """The inventory of the machine that this process runs on."""
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -9,8 +10,8 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
-from velodrome.agents import control_groups, gpus, topology
-from velodrome.agents.node import Core, Node
+from velodrome.agents import control_groups, topology
+from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.topology import first_line
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -42,7 +43,7 @@ def take(
         kernel=system.release,
         system=system.sysname,
         architecture=system.machine,
-        gpus=gpus.inventory(),
+        gpus=_gpus(),
         labels=tuple(sorted(dict(labels).items())),
         python_version=platform.python_version(),
         ray_version=_version("ray"),
@@ -93,6 +94,16 @@ def virtualization(cpuinfo: Mapping[str, str]) -> str:
     guest = maker if "hypervisor" in cpuinfo.get("flags", "").split() else ""
     inside = "container" if any(mark.exists() for mark in CONTAINER_MARKS) else ""
     return ", ".join(part for part in (guest, inside) if part)
+
+
+def _gpus() -> tuple[Gpu, ...]:
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:  # no driver; and importing pynvml takes longer than all the rest of this
+        return ()
+    from velodrome.agents import gpus
+
+    return gpus.inventory()
 
 
 def _cpuinfo() -> dict[str, str]:
