@@ -1,0 +1,196 @@
+"""The tables of a results folder: every column with its type and unit, in one place.
+
+Times without a zone are UTC. Additions keep the version; a changed meaning raises it.
+"""
+
+import pyarrow as pa
+
+VERSION = "1"
+VERSION_KEY = b"velodrome_schema"
+
+_TEXT = pa.string()
+_WHOLE = pa.int64()
+_SMALL = pa.int32()
+_REAL = pa.float64()
+_YES = pa.bool_()
+# Without a zone: with one, DuckDB's Python client asks for a package that is not always there.
+_TIME = pa.timestamp("us")
+
+
+def _table(*columns: tuple[str, pa.DataType, str]) -> pa.Schema:
+    """Columns as (name, type, unit); a unit is kept in the column's metadata."""
+    fields = [
+        pa.field(name, kind, metadata={b"unit": unit.encode()} if unit else None)
+        for name, kind, unit in columns
+    ]
+    return pa.schema(fields, metadata={VERSION_KEY: VERSION.encode()})
+
+
+TASKS = _table(
+    ("sweep_id", _TEXT, ""),
+    ("task_id", _TEXT, ""),
+    ("repeat", _SMALL, ""),
+    ("attempt", _SMALL, ""),
+    ("status", _TEXT, ""),
+    ("reason", _TEXT, ""),
+    ("log_tail", _TEXT, ""),
+    ("rerun", _TEXT, ""),
+    ("framework", _TEXT, ""),
+    ("framework_version", _TEXT, ""),
+    ("variant", _TEXT, ""),
+    ("model", _TEXT, ""),
+    ("batch_size", _SMALL, "examples"),
+    ("device", _TEXT, ""),
+    ("threads", _SMALL, ""),
+    ("dtype", _TEXT, ""),
+    ("node_id", _TEXT, ""),
+    ("hostname", _TEXT, ""),
+    ("node_type", _TEXT, ""),
+    ("cpu_model", _TEXT, ""),
+    ("gpu_name", _TEXT, ""),
+    ("gpu_count", _SMALL, ""),
+    ("gpu_model", _TEXT, ""),  # as asked for
+    ("started_at", _TIME, "UTC"),
+    ("finished_at", _TIME, "UTC"),
+    ("provision_ns", _WHOLE, "ns"),
+    ("import_ns", _WHOLE, "ns"),
+    ("build_ns", _WHOLE, "ns"),
+    ("transfer_ns", _WHOLE, "ns"),
+    ("first_call_ns", _WHOLE, "ns"),
+    ("forward_median_ns", _REAL, "ns per call"),
+    ("forward_low_ns", _REAL, "ns per call"),
+    ("forward_high_ns", _REAL, "ns per call"),
+    ("forward_samples", _WHOLE, ""),
+    ("forward_stop_reason", _TEXT, ""),
+    ("forward_stable", _YES, ""),
+    ("gradient_median_ns", _REAL, "ns per call"),
+    ("gradient_low_ns", _REAL, "ns per call"),
+    ("gradient_high_ns", _REAL, "ns per call"),
+    ("gradient_samples", _WHOLE, ""),
+    ("stop_reason", _TEXT, ""),  # of gradient; of forward where no gradient is timed
+    ("stable", _YES, ""),
+    ("loss_error", _REAL, "relative"),
+    ("gradient_error", _REAL, "relative"),
+    ("verified", _YES, ""),
+    ("parameters", _WHOLE, "values"),
+    ("forward_flops", _REAL, "FLOP per call"),
+    ("gradient_flops", _REAL, "FLOP per call"),
+    ("ceiling_flops_per_s", _REAL, "FLOP/s"),
+    ("gradient_efficiency", _REAL, "share of the ceiling"),
+    ("cpu_percent_mean", _REAL, "percent of one core"),
+    ("peak_rss_bytes", _WHOLE, "bytes"),
+    ("gpu_percent_mean", _REAL, "percent"),
+    ("peak_gpu_memory_bytes", _WHOLE, "bytes"),
+    ("energy_j", _REAL, "J"),
+    ("energy_source", _TEXT, ""),
+    ("quiet", _YES, ""),
+    ("disturbed_by", _TEXT, ""),
+    ("exclusive", _YES, ""),
+    ("notes", pa.list_(_TEXT), ""),
+    ("environment_hash", _TEXT, ""),
+    ("seed", _WHOLE, ""),
+    ("velodrome_version", _TEXT, ""),
+)
+
+SAMPLES = _table(
+    ("sweep_id", _TEXT, ""),
+    ("task_id", _TEXT, ""),
+    ("repeat", _SMALL, ""),
+    ("phase", _TEXT, ""),
+    ("index", _SMALL, ""),
+    ("calls", _SMALL, ""),
+    ("started_ns", _WHOLE, "ns of the node's CLOCK_MONOTONIC"),
+    ("elapsed_ns", _WHOLE, "ns for all calls together"),
+)
+
+UTILIZATION = _table(
+    ("sweep_id", _TEXT, ""),
+    ("task_id", _TEXT, ""),
+    ("repeat", _SMALL, ""),
+    ("at_ns", _WHOLE, "ns of the node's CLOCK_MONOTONIC"),
+    ("phase", _TEXT, ""),
+    ("cpu_percent", _REAL, "percent of one core"),
+    ("rss_bytes", _WHOLE, "bytes"),
+    ("threads", _SMALL, ""),
+    ("context_switches", _WHOLE, "since the start"),
+    ("read_bytes", _WHOLE, "bytes since the start"),
+    ("written_bytes", _WHOLE, "bytes since the start"),
+    ("node_cpu_percent", _REAL, "percent of all cores"),
+    ("cpu_mhz", _REAL, "MHz"),
+    ("pressure_percent", _REAL, "percent"),
+    ("gpu_index", _SMALL, ""),
+    ("gpu_uuid", _TEXT, ""),
+    ("gpu_percent", _REAL, "percent"),
+    ("gpu_memory_percent", _REAL, "percent"),
+    ("gpu_memory_bytes", _WHOLE, "bytes"),
+    ("process_gpu_memory_bytes", _WHOLE, "bytes"),
+    ("power_w", _REAL, "W"),
+    ("energy_mj", _WHOLE, "mJ since the driver's start"),
+    ("temperature_c", _REAL, "degrees Celsius"),
+    ("sm_mhz", _SMALL, "MHz"),
+    ("throttle_reasons", _WHOLE, "bits, as NVML has them"),
+)
+
+NODES = _table(
+    ("sweep_id", _TEXT, ""),
+    ("node_id", _TEXT, ""),
+    ("hostname", _TEXT, ""),
+    ("node_type", _TEXT, ""),
+    ("cpu_model", _TEXT, ""),
+    ("sockets", _SMALL, ""),
+    ("cores", _SMALL, ""),
+    ("threads", _SMALL, ""),
+    ("numa_nodes", _SMALL, ""),
+    ("caches", _TEXT, ""),
+    ("governor", _TEXT, ""),
+    ("ram_bytes", _WHOLE, "bytes"),
+    ("kernel", _TEXT, ""),
+    ("system", _TEXT, ""),
+    ("architecture", _TEXT, ""),
+    ("virtualization", _TEXT, ""),
+    ("labels", pa.list_(pa.struct([("key", _TEXT), ("value", _TEXT)])), ""),
+    (
+        "gpus",
+        pa.list_(
+            pa.struct(
+                [
+                    ("index", _SMALL),
+                    ("name", _TEXT),
+                    ("uuid", _TEXT),
+                    ("memory_bytes", _WHOLE),
+                    ("driver", _TEXT),
+                    ("power_limit_w", _REAL),
+                ]
+            )
+        ),
+        "",
+    ),
+    (
+        "ceilings",
+        pa.list_(
+            pa.struct([("device", _TEXT), ("gemm_flops_per_s", _REAL), ("copy_bytes_per_s", _REAL)])
+        ),
+        "FLOP/s and bytes/s",
+    ),
+    ("python_version", _TEXT, ""),
+    ("ray_version", _TEXT, ""),
+    ("velodrome_version", _TEXT, ""),
+)
+
+PARAMETERS = _table(
+    ("sweep_id", _TEXT, ""),
+    ("task_id", _TEXT, ""),
+    ("repeat", _SMALL, ""),
+    ("name", _TEXT, ""),
+    ("shape", pa.list_(_WHOLE), ""),
+    ("reference_norm", _REAL, ""),
+    ("error", _REAL, "relative"),
+)
+
+TABLES: dict[str, pa.Schema] = {
+    "tasks": TASKS,
+    "samples": SAMPLES,
+    "utilization": UTILIZATION,
+    "nodes": NODES,
+    "parameters": PARAMETERS,
+}
