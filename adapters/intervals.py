@@ -7,11 +7,12 @@ Statistical Intervals (1991), section 5.2; David & Nagaraja, Order Statistics (2
 Timings in a row are not independent: a slow moment lasts. Values of lag-1 correlation r are worth
 n (1 - r) / (1 + r) independent ones (an autoregressive process of first order; Zieba, Metrology and
 Measurement Systems 17 (2010) 3-16), so the two ranks are moved apart by the root of
-(1 + r) / (1 - r). r is taken of ranks, so that one outlier does not hide it; a negative one counts
-as 0.
+(1 + r) / (1 - r). r is taken of values clipped to their middle four fifths, so that one outlier
+does not hide it; a negative one counts as 0.
 """
 
 import math
+import operator
 from typing import List, NamedTuple, Sequence
 
 TAIL = 40  # one outcome in 40 may lie below, one above: 95 %
@@ -36,7 +37,7 @@ class Interval(NamedTuple):
 def median_interval(values: Sequence[float]) -> Interval:
     """Of at least one value, in the order in which they were taken."""
     ordered = sorted(values)
-    lower = lower_rank(len(ordered), inflation(values))
+    lower = lower_rank(len(ordered), inflation(clipped(values, ordered)))
     covered = lower > 0
     lower = max(lower, 1)
     return Interval(middle(ordered), ordered[lower - 1], ordered[-lower], covered)
@@ -69,26 +70,23 @@ def coverage(n: int, rank: int) -> float:
 
 def inflation(values: Sequence[float]) -> float:
     """How many dependent values are worth one independent value, at least 1."""
-    r = min(max(rank_correlation(values), 0.0), 0.999)
+    r = min(max(correlation(values), 0.0), 0.999)
     return (1.0 + r) / (1.0 - r)
 
 
-def rank_correlation(values: Sequence[float]) -> float:
-    """Correlation of each value's rank with the next one's; 0 where all are equal."""
-    n = len(values)
-    deviations = [rank - (n + 1) / 2.0 for rank in midranks(values)]
-    total = sum(deviation * deviation for deviation in deviations)
-    if not total:
-        return 0.0
-    return sum(a * b for a, b in zip(deviations, deviations[1:])) / total  # noqa: RUF007
+def correlation(values: Sequence[float]) -> float:
+    """Of each value with the next one; 0 where all are equal."""
+    mean = sum(values) / len(values)
+    deviations = [value - mean for value in values]
+    total = sum(map(operator.mul, deviations, deviations))
+    return sum(map(operator.mul, deviations, deviations[1:])) / total if total else 0.0
 
 
-def midranks(values: Sequence[float]) -> List[float]:
-    """Rank from 1 of each value; equal ones share the mean of theirs, or they would seem sorted."""
-    ordered = sorted(values)
-    last = {value: rank for rank, value in enumerate(ordered, start=1)}
-    first = {value: rank for value, rank in zip(reversed(ordered), range(len(ordered), 0, -1))}
-    return [(first[value] + last[value]) / 2.0 for value in values]
+def clipped(values: Sequence[float], ordered: Sequence[float]) -> List[float]:
+    """In their own order, none beyond the smallest or largest of the middle four fifths."""
+    outer = len(ordered) // 10
+    low, high = ordered[outer], ordered[-1 - outer]
+    return [low if value < low else high if value > high else value for value in values]
 
 
 def _independent_rank(n: int) -> int:

@@ -1,0 +1,122 @@
+import math
+import random
+from statistics import median
+
+import pytest
+
+from velodrome.adapters import intervals
+from velodrome.adapters.intervals import lower_rank, median_interval
+
+
+@pytest.mark.parametrize(
+    ("n", "lower", "upper", "coverage"),
+    [  # the sign test's intervals as tabulated, e.g. in Hahn & Meeker and in Conover
+        (6, 1, 6, 0.9688),
+        (8, 1, 8, 0.9922),
+        (9, 2, 8, 0.9609),
+        (10, 2, 9, 0.9785),
+        (15, 4, 12, 0.9648),
+        (20, 6, 15, 0.9586),
+        (50, 18, 33, 0.9672),
+        (100, 40, 61, 0.9648),
+    ],
+)
+def test_the_ranks_are_those_of_published_tables(n, lower, upper, coverage):
+    assert (lower_rank(n), n + 1 - lower_rank(n)) == (lower, upper)
+    assert intervals.coverage(n, lower) == pytest.approx(coverage, abs=5e-5)
+
+
+def test_the_ranks_are_the_innermost_that_reach_95_percent():
+    for n in range(6, 300):
+        assert intervals.coverage(n, lower_rank(n)) >= 0.95
+        assert intervals.coverage(n, lower_rank(n) + 1) < 0.95
+
+
+def test_beyond_the_exact_range_ranks_still_reach_95_percent_and_are_at_most_one_off():
+    for n in (1001, 1002, 1500, 2001, 3333, 5000):
+        assert intervals.coverage(n, lower_rank(n)) >= 0.95
+        assert intervals.coverage(n, lower_rank(n) + 2) < 0.95
+
+
+@pytest.mark.parametrize("values", [[7], [7, 5], [3, 9, 4, 8, 5]])
+def test_fewer_than_six_values_give_their_range_and_say_it_covers_nothing(values):
+    interval = median_interval(values)
+    assert interval == (median(values), min(values), max(values), False)
+
+
+def test_a_median_worked_by_hand():
+    # Sorted 95 .. 104: ranks 2 and 9. Neighbours differ, so that r < 0, which widens nothing.
+    interval = median_interval([95, 104, 96, 103, 97, 102, 98, 101, 99, 100])
+    assert interval == (99.5, 96, 103, True)
+    assert interval.relative_half_width == pytest.approx(3.5 / 99.5)
+
+
+def test_a_correlation_worked_by_hand():
+    # Deviations -3 -1 3 1: (3 - 3 + 3) / 20.
+    assert intervals.correlation([10, 12, 16, 14]) == pytest.approx(0.15)
+
+
+def test_equal_values_are_not_taken_for_dependent_ones():
+    assert intervals.correlation([8] * 50) == 0.0
+    assert median_interval([8] * 50) == (8, 8, 8, True)
+
+
+def test_a_tenth_at_either_end_is_clipped_to_what_lies_within():
+    values = [50, 1, 60, 40, 99, 70, 30, 80, 20, 10]
+    assert intervals.clipped(values, sorted(values)) == [50, 10, 60, 40, 80, 70, 30, 80, 20, 10]
+
+
+def test_dependence_moves_the_bounds_apart_by_the_root_of_the_inflation():
+    # n = 100: rank 40, 10.5 from the centre; four times the variance, twice as far.
+    assert lower_rank(100, 4.0) == math.floor(50.5 - 21.0)
+    assert lower_rank(10, 1.0) == 2
+    assert lower_rank(10, 1.2) == 1
+    assert lower_rank(10, 2.0) == 0
+
+
+def test_one_outlier_does_not_hide_that_values_depend_on_each_other():
+    trend = [100 + i for i in range(50)]
+    trend[25] = 10**6
+    assert intervals.correlation(trend) < 0.1
+    assert intervals.correlation(intervals.clipped(trend, sorted(trend))) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("correlation", "unadjusted_below"), [(0.3, 0.93), (0.5, 0.88), (0.8, 0.70)]
+)
+def test_of_dependent_values_the_interval_still_covers_the_median(correlation, unadjusted_below):
+    draw = random.Random(20)
+    runs = [autoregressive(draw, correlation, 100) for _ in range(300)]
+    adjusted = share(runs, lambda values: covers(median_interval(values)[1:3]))
+    unadjusted = share(runs, lambda values: covers(bounds_of_independent(values)))
+    assert unadjusted < unadjusted_below
+    assert adjusted > 0.93
+
+
+def test_of_independent_values_the_interval_is_hardly_widened():
+    draw = random.Random(21)
+    runs = [[draw.gauss(0, 1) for _ in range(100)] for _ in range(200)]
+    widths = sum(interval.high - interval.low for interval in map(median_interval, runs))
+    independent = sum(high - low for low, high in map(bounds_of_independent, runs))
+    assert 1.0 <= widths / independent < 1.08
+
+
+def autoregressive(draw, correlation, n):
+    """Normal, of median 0, each value correlated with the one before."""
+    values = [draw.gauss(0, 1) / math.sqrt(1 - correlation**2)]
+    while len(values) < n:
+        values.append(correlation * values[-1] + draw.gauss(0, 1))
+    return values
+
+
+def bounds_of_independent(values):
+    ordered, rank = sorted(values), lower_rank(len(values))
+    return ordered[rank - 1], ordered[-rank]
+
+
+def covers(bounds):
+    return bounds[0] <= 0 <= bounds[1]
+
+
+def share(runs, claim):
+    return sum(map(claim, runs)) / len(runs)

@@ -1,0 +1,97 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters import protocol
+from velodrome.adapters.protocol import ParameterError, ProtocolError, Request, Timing
+
+SESSION = Path(__file__).with_name("session.jsonl")
+PARAMETERS = (ParameterError("fc1.weight", (500, 800), 1.5, 2e-7),)
+EVENTS = (
+    protocol.Hello("3.6.15", 4711, protocol.VERSION, 1),
+    protocol.Phase("import", 2),
+    protocol.Imported("2.0", "1.19.5", 1000, "a GPU", 3),
+    protocol.Built(10, 5, 4),
+    protocol.FirstCall("gradient", 99, 5),
+    protocol.Verified(2.3, 1e-8, 2e-7, PARAMETERS, ("by hand: LRN",), 6),
+    protocol.Sampled("forward", 3, 2, (7, 9), (2, 2)),
+    protocol.Timed("forward", 1.0, 0.9, 1.1, 30, 2, 10, "target", stable=True),
+    protocol.Finished(0, 8),
+    protocol.Failed("disagreed", "two lines\nof ü", "the table", 9, PARAMETERS, 0.5),
+)
+REQUEST = Request(
+    "measure", "torch", "a.module", "eager", "lenet", 64, "cpu", 2, "float32", 0, "r.npz"
+)
+
+
+def test_the_examples_here_are_of_every_kind():
+    assert {type(event) for event in EVENTS} == set(protocol.EVENTS.values())
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_an_event_survives_its_line(event):
+    line = protocol.encode(event)
+    assert "\n" not in line and line.isascii()
+    assert protocol.decode(line) == event
+    assert type(protocol.decode(line)) is type(event)
+
+
+def test_a_request_survives_its_file():
+    request = REQUEST._replace(timing=Timing(0.02, 5, 0.5, 9.0))
+    assert protocol.decode_request(protocol.encode_request(request)) == request
+
+
+def test_a_failure_without_a_loss_says_nan():
+    line = protocol.encode(protocol.Failed("crashed", "reason", "", 1))
+    assert math.isnan(protocol.decode(line).loss_error)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("", "not an event"),
+        ("Segmentation fault", "not an event"),
+        ("[1, 2]", "not an event"),
+        ('{"event": "farewell"}', "not an event"),
+        ('{"event": "finished", "at_ns": 1}', "peak_gpu_memory_bytes"),
+        ('{"event": "phase", "name": "build", "at_ns": 1, "colour": "red"}', "colour"),
+        ('{"event": "failed", "parameters": [3]}', "ParameterError"),
+    ],
+)
+def test_a_line_that_is_no_event_is_refused_by_name(line, complaint):
+    with pytest.raises(ProtocolError, match=complaint):
+        protocol.decode(line)
+
+
+def test_a_request_of_another_version_is_refused():
+    fields = json.loads(protocol.encode_request(REQUEST))
+    fields["version"] = 99
+    with pytest.raises(ProtocolError, match="version 1, not 99"):
+        protocol.decode_request(json.dumps(fields))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", '{"version": 1, "timing": 4}', '{"version": 1}'])
+def test_a_file_that_is_no_request_is_refused(text):
+    with pytest.raises(ProtocolError):
+        protocol.decode_request(text)
+
+
+def test_the_saved_session_holds_what_it_says():
+    events = [protocol.decode(line) for line in SESSION.read_text().splitlines()]
+    for phase in ("forward", "gradient"):
+        (timed,) = (e for e in events if isinstance(e, protocol.Timed) and e.phase == phase)
+        chunks = [e for e in events if isinstance(e, protocol.Sampled) and e.phase == phase]
+        assert sum(len(chunk.elapsed_ns) for chunk in chunks) == timed.samples
+        assert timed.low_ns <= timed.median_ns <= timed.high_ns
+    moments = [event.at_ns for event in events if hasattr(event, "at_ns")]
+    assert moments == sorted(moments)
+
+
+def test_the_clock_is_the_one_that_the_agent_samples_by():
+    import time
+
+    before, now, after = time.monotonic_ns(), protocol.monotonic_ns(), time.monotonic_ns()
+    assert before <= now <= after
+    assert abs(protocol._monotonic_ns() - now) < 1_000_000_000

@@ -1,0 +1,371 @@
+"""Real child processes. VELODROME_TEST_WORKER names another interpreter, e.g. Python 3.6."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+import velodrome
+from velodrome.adapters import protocol
+from velodrome.adapters.protocol import (
+    Failed,
+    FirstCall,
+    Hello,
+    Imported,
+    Phase,
+    Request,
+    Timed,
+    Timing,
+    Verified,
+)
+
+PYTHON = os.environ.get("VELODROME_TEST_WORKER", sys.executable)
+SESSION = Path(__file__).with_name("session.jsonl")
+NUMPY = "velodrome.adapters.numpy.adapter"
+QUICK = Timing(target=0.5, min_samples=3, min_seconds=0.0, max_seconds=0.1)
+FINETUNE = "autoencoder-400-200-100/finetune"
+
+
+class Outcome:
+    """What a worker left: its events, its exit status and the file with its noise."""
+
+    def __init__(self, lines, status, noise):
+        self.lines = lines
+        self.events = [protocol.decode(line) for line in lines]
+        self.status = status
+        self.noise = noise
+
+    def only(self, kind):
+        (event,) = (event for event in self.events if isinstance(event, kind))
+        return event
+
+    def failure(self):
+        """The `failed` at the end of a worker that did not go on."""
+        assert self.status == 1
+        assert isinstance(self.events[-1], Failed)
+        return self.events[-1]
+
+
+class Bench:
+    """Starts workers whose import path holds adapters written by the test."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.request = Request(
+            action="measure",
+            framework="numpy",
+            adapter=NUMPY,
+            variant="float64",
+            model=FINETUNE,
+            batch_size=2,
+            device="cpu",
+            threads=1,
+            dtype="float32",
+            seed=0,
+            reference=str(folder / "reference.npz"),
+            timing=QUICK,
+        )
+
+    def write_adapter(self, body, top=""):
+        """A module `trial` whose Adapter is NumPy's but for `body`."""
+        text = f"import numpy\nfrom {NUMPY} import Adapter as Base\n{top}\nclass Adapter(Base):\n"
+        text += textwrap.indent(textwrap.dedent(body).strip() or "pass", "    ") + "\n"
+        (self.folder / "trial.py").write_text(text)
+
+    def refer(self, **changes):
+        """Compute the reference that `measure` needs."""
+        outcome = self.run(action="reference", adapter=NUMPY, **changes)
+        assert outcome.status == 0, outcome.noise.read_text()
+        return outcome
+
+    def run(self, **changes):
+        """One worker from start to end, its noise going to a file as under an agent."""
+        path = self.folder / "request.json"
+        path.write_text(protocol.encode_request(self.request._replace(**changes)))
+        return self.run_file(path)
+
+    def run_file(self, path):
+        noise = self.folder / "noise"
+        reader, writer = os.pipe()
+        with noise.open("wb") as file:
+            command = [PYTHON, "-m", "velodrome.adapters.worker", str(path), str(writer)]
+            child = subprocess.Popen(
+                command, pass_fds=[writer], stdout=file, stderr=file, env=self.environment()
+            )
+        os.close(writer)
+        with os.fdopen(reader) as stream:
+            lines = stream.read().splitlines()
+        return Outcome(lines, child.wait(timeout=60), noise)
+
+    def environment(self):
+        source = Path(velodrome.__path__[0]).parent
+        path = os.pathsep.join([str(source), str(self.folder)])
+        return {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """An undisturbed measurement of the NumPy adapter."""
+    bench = Bench(tmp_path_factory.mktemp("measured"))
+    bench.refer()
+    return bench.run()
+
+
+def words(lines):
+    """The kinds of events in order, phases by name, chunks of samples taken together."""
+    events = [protocol.decode(line) for line in lines]
+    names = [
+        event.name if isinstance(event, Phase) else type(event).__name__.lower() for event in events
+    ]
+    return [name for name, _ in groupby(names)]
+
+
+def follows_the_page(action, lines):
+    """Whether the order of events is the one that the protocol's page gives for an action."""
+    (order,) = re.findall(rf"^ +{action}: +(.*)$", protocol.__doc__, re.MULTILINE)
+    pattern = re.sub(r"\w+", r"(?:\g<0> )", order).replace(", ", "")
+    kinds = [json.loads(line)["event"] for line in lines]
+    text = "".join(kind + " " for kind in kinds if kind != "phase")
+    return re.fullmatch(pattern, text) is not None
+
+
+def test_the_saved_session_follows_the_order_of_the_page():
+    lines = SESSION.read_text().splitlines()
+    assert follows_the_page("measure", lines)
+    assert not follows_the_page("measure", lines[:-1])
+    assert not follows_the_page("measure", [lines[0], *lines])
+
+
+def test_a_measurement_tells_what_the_saved_session_tells(measured):
+    assert measured.status == 0
+    assert follows_the_page("measure", measured.lines)
+    assert words(measured.lines) == words(SESSION.read_text().splitlines())
+
+
+def test_forward_and_gradient_are_timed_each_behind_its_own_warm_up(measured):
+    phases = [event.name for event in measured.events if isinstance(event, Phase)]
+    assert phases == ["import", "build", "verify", "warmup", "forward", "warmup", "gradient"]
+    timed = [event for event in measured.events if isinstance(event, Timed)]
+    assert [event.phase for event in timed] == ["forward", "gradient"]
+    assert all(0 < event.low_ns <= event.median_ns <= event.high_ns for event in timed)
+    assert all(event.warmup_samples >= 1 and event.samples >= 3 for event in timed)
+
+
+def test_what_was_timed_had_been_verified(measured):
+    verified = measured.only(Verified)
+    assert verified.loss_error < 1e-12 and verified.gradient_error < 1e-12
+    assert len(verified.parameters) == 8
+    first = [event.phase for event in measured.events if isinstance(event, FirstCall)]
+    assert first == ["gradient", "forward"]
+
+
+def test_a_worker_names_its_interpreter_and_numpy(bench):
+    outcome = bench.run(action="check")
+    assert outcome.status == 0
+    assert words(outcome.lines) == ["hello", "import", "imported", "finished"]
+    assert follows_the_page("check", outcome.lines)
+    hello, imported = outcome.only(Hello), outcome.only(Imported)
+    command = [
+        PYTHON,
+        "-c",
+        "import numpy, platform as p; print(p.python_version(), numpy.__version__)",
+    ]
+    versions = subprocess.check_output(command, text=True).split()
+    assert [hello.python, imported.numpy_version] == versions
+    assert imported.framework_version == imported.numpy_version
+    assert hello.protocol == protocol.VERSION
+
+
+def test_a_reference_is_written_for_the_measurement_to_read(bench):
+    outcome = bench.refer()
+    assert words(outcome.lines) == ["hello", "verify", "finished"]
+    assert follows_the_page("reference", outcome.lines)
+    assert Path(bench.request.reference).stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_a_model_without_a_loss_is_timed_forward_only(bench):
+    bench.refer(model="copy", batch_size=1)
+    outcome = bench.run(model="copy", batch_size=1)
+    assert outcome.status == 0, outcome.noise.read_text()
+    assert [event.phase for event in outcome.events if isinstance(event, Timed)] == ["forward"]
+    assert [event.phase for event in outcome.events if isinstance(event, FirstCall)] == ["forward"]
+
+
+@pytest.mark.slow
+def test_dropout_is_on_while_timed_and_told_among_the_notes(bench):
+    bench.write_adapter(
+        """
+        def set_dropout(self, active):
+            super().set_dropout(active)
+            print("dropout", active)
+        """
+    )
+    bench.refer(model="alexnet", batch_size=1)
+    outcome = bench.run(adapter="trial", model="alexnet", batch_size=1)
+    assert outcome.status == 0, outcome.noise.read_text()
+    assert re.findall("dropout (.*)", outcome.noise.read_text()) == ["False", "True"]
+    assert sum("dropout" in note for note in outcome.only(Verified).notes) == 2
+
+
+def test_a_flood_on_stdout_reaches_no_event(bench):
+    bench.write_adapter(
+        """
+        def gradient(self, index):
+            print("noise " * 20000)
+            os.write(1, b'{"event": "finished"}' * 1000)
+            return super().gradient(index)
+        """,
+        top="import os",
+    )
+    bench.refer()
+    outcome = bench.run(adapter="trial")
+    assert outcome.status == 0
+    assert follows_the_page("measure", outcome.lines)
+    assert outcome.noise.stat().st_size > 1_000_000
+
+
+def test_a_process_that_the_framework_spawns_and_leaves_does_not_hold_the_events_open(bench):
+    left_behind(bench, "subprocess.Popen(['sleep', '60'], close_fds=False).pid")
+
+
+def test_a_process_that_the_framework_forks_and_leaves_does_not_hold_the_events_open(bench):
+    if subprocess.run([PYTHON, "-c", "import os; os.register_at_fork"]).returncode:
+        pytest.skip("Python 3.6 cannot close a descriptor in a forked child")
+    left_behind(bench, "os.fork() or (signal.pause(), os._exit(0))")
+
+
+def left_behind(bench, start):
+    """Read the events to their end while a process that was started so is still there."""
+    bench.write_adapter(f"print('left', {start}, flush=True)", "import os, signal, subprocess")
+    outcome = bench.run(action="check", adapter="trial")
+    child = int(re.findall(r"left (\d+)", outcome.noise.read_text())[0])
+    os.kill(child, signal.SIGKILL)  # ProcessLookupError if it had ended before the events did
+    assert words(outcome.lines) == ["hello", "import", "imported", "finished"]
+
+
+def test_a_thread_that_never_ends_does_not_keep_the_worker(bench):
+    top = "import threading\nthreading.Thread(target=threading.Event().wait).start()"
+    bench.write_adapter("", top)
+    assert bench.run(action="check", adapter="trial").status == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "top", "status", "reason"),
+    [
+        ("", "import no_such_framework", "environment_failed", "no_such_framework"),
+        ("", "numpy.no_such_name", "environment_failed", "trial fails on import: AttributeError"),
+        ("", "raise SystemExit('no licence')", "crashed", "SystemExit: no licence"),
+        (
+            "def build(self, weights): raise contract.Unsupported('no grouped convolution')",
+            "from velodrome.adapters import contract",
+            "unsupported",
+            "no grouped convolution",
+        ),
+        ("def build(self, weights): numpy.zeros(2**46)", "", "out_of_memory", "Memory"),
+        (
+            "def gradient(self, index): raise RuntimeError('[enforce fail] std::bad_alloc')",
+            "",
+            "out_of_memory",
+            "std::bad_alloc",
+        ),
+        (
+            "def forward(self, index): raise ValueError('shapes do not fit')",
+            "",
+            "crashed",
+            "ValueError: shapes do not fit",
+        ),
+    ],
+)
+def test_a_failure_is_told_with_its_type_its_reason_and_a_traceback(
+    bench, body, top, status, reason
+):
+    bench.refer()
+    bench.write_adapter(body, top)
+    failure = bench.run(adapter="trial").failure()
+    assert failure.status == status
+    assert reason in failure.reason
+    assert failure.detail.startswith("Traceback") or "direct cause" in failure.detail
+
+
+def test_a_wrong_gradient_is_never_timed(bench):
+    bench.refer()
+    bench.write_adapter(
+        """
+        def gradients(self, handle):
+            for name, values in super().gradients(handle):
+                yield name, values * (1.01 if name == "classifier.bias" else 1.0)
+        """
+    )
+    outcome = bench.run(adapter="trial")
+    failure = outcome.failure()
+    assert failure.status == "disagreed"
+    errors = {entry.name: entry.error for entry in failure.parameters}
+    assert errors.pop("classifier.bias") == pytest.approx(0.01, rel=0.01)
+    assert max(errors.values()) < 1e-12
+    assert "classifier.bias" in failure.reason and "classifier.bias" in failure.detail
+    assert not [event for event in outcome.events if isinstance(event, Timed)]
+
+
+def test_the_traceback_is_also_among_the_noise_for_who_reads_that(bench):
+    bench.write_adapter("def forward(self, index): raise ValueError('here')")
+    bench.refer()
+    assert "ValueError: here" in bench.run(adapter="trial").noise.read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": "lenat"}, "no model 'lenat'. There are "),
+        ({"action": "dance"}, "no action 'dance'. There are check, measure, reference"),
+        ({"batch_size": 3}, "is the reference of another model, batch size or seed"),
+        ({"reference": "nowhere.npz"}, "nowhere.npz"),
+    ],
+)
+def test_a_request_that_cannot_be_answered_is_told_so(bench, changes, reason):
+    bench.refer()
+    failure = bench.run(**changes).failure()
+    assert failure.status == "crashed"
+    assert reason in failure.reason
+
+
+def test_a_file_that_is_no_request_is_told_so_behind_hello(bench):
+    path = bench.folder / "request.json"
+    path.write_text('{"version": 7}')
+    outcome = bench.run_file(path)
+    assert words(outcome.lines) == ["hello", "failed"]
+    assert "version 1, not 7" in outcome.failure().reason
+
+
+@pytest.mark.parametrize("arguments", [[], ["request.json"], ["request.json", "1"]])
+def test_a_worker_that_is_started_wrongly_says_how(bench, arguments):
+    command = [PYTHON, "-m", "velodrome.adapters.worker", *arguments]
+    child = subprocess.run(command, env=bench.environment(), capture_output=True, text=True)
+    assert child.returncode == 2
+    assert child.stderr.startswith("usage: ")
+
+
+def test_a_reader_that_is_gone_ends_the_worker(bench):
+    path = bench.folder / "request.json"
+    path.write_text(protocol.encode_request(bench.request._replace(action="check")))
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [PYTHON, "-m", "velodrome.adapters.worker", str(path), str(writer)]
+    child = subprocess.run(
+        command, pass_fds=[writer], env=bench.environment(), capture_output=True, timeout=60
+    )
+    os.close(writer)
+    assert child.returncode == 1
+    assert b"BrokenPipeError" in child.stderr
