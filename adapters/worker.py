@@ -4,6 +4,7 @@ What it is asked and what it answers is written in velodrome.adapters.protocol. 
 `finished`, 1 after `failed`, 2 if it was started wrongly.
 """
 
+import faulthandler
 import os
 import platform
 import sys
@@ -29,7 +30,9 @@ class Events(object):
             rest = rest[os.write(self._descriptor, rest) :]
 
     def _close(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor >= 0:  # in a child of a forked child it may be another file's by now
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def answer(request_path: str, events: Events) -> None:
@@ -49,6 +52,7 @@ def main(arguments: List[str]) -> int:
             "usage: python -m velodrome.adapters.worker REQUEST.json EVENTS_FD (> 2)\n"
         )
         return 2
+    faulthandler.enable()  # a segmentation fault then says on stderr which line led to it
     events = Events(int(arguments[1]))
     try:
         answer(arguments[0], events)
@@ -69,4 +73,8 @@ def leave(status: int) -> None:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    status = 1
+    try:
+        status = main(sys.argv[1:])
+    finally:  # also when `failed` could not be sent, since its reader is gone
+        leave(status)

@@ -300,6 +300,25 @@ def test_a_failure_is_told_with_its_type_its_reason_and_a_traceback(
     assert failure.detail.startswith("Traceback") or "direct cause" in failure.detail
 
 
+def test_a_broken_numpy_is_told_behind_hello(bench):
+    (bench.folder / "numpy.py").write_text("raise ImportError('libopenblas.so: not found')")
+    outcome = bench.run(action="check")
+    assert words(outcome.lines) == ["hello", "failed"]
+    assert outcome.failure().status == "environment_failed"
+    assert "libopenblas" in outcome.failure().reason
+
+
+def test_a_segmentation_fault_cuts_the_events_off_and_says_where_among_the_noise(bench):
+    bench.refer()
+    bench.write_adapter(
+        "def forward(self, index): os.kill(os.getpid(), signal.SIGSEGV)", "import os, signal"
+    )
+    outcome = bench.run(adapter="trial")
+    assert outcome.status == -signal.SIGSEGV
+    assert words(outcome.lines)[-1] == "firstcall"
+    assert "trial.py" in outcome.noise.read_text()
+
+
 def test_a_wrong_gradient_is_never_timed(bench):
     bench.refer()
     bench.write_adapter(
