@@ -38,13 +38,14 @@ class Disagreed(Exception):
 def verify(reference: Reference, adapter: Adapter, dtype: str = "float32") -> Verified:
     """Disagreed unless loss and every gradient of every checked batch are within tolerance.
 
-    The adapter has the network built, all batches of the reference loaded, and dropout off. A gradient's
-    error is |g - ref| / |ref|, estimated from sketches to about 2 % of itself (exact for small ones).
+    The adapter has the network built, all batches of the reference loaded, and dropout off.
+    A gradient's error is |g - ref| / |ref|, known from sketches to about 2 % of itself (exactly for
+    small gradients).
     """
     if not reference.losses:
         return _verify_output(reference, adapter)
-    losses = []  # type: List[Tuple[float, float]]
-    worst = {}  # type: Dict[str, float]
+    losses: List[Tuple[float, float]] = []
+    worst: Dict[str, float] = {}
     for position, index in enumerate(reference.checked):
         forward = adapter.loss(adapter.forward(index))
         handle = adapter.gradient(index)
@@ -58,7 +59,7 @@ def verify(reference: Reference, adapter: Adapter, dtype: str = "float32") -> Ve
     return Verified(
         losses[0][0],
         loss_error,
-        max(entry.error for entry in parameters),
+        _worst(entry.error for entry in parameters),
         parameters,
         adapter.notes() + _tie_notes(reference),
         monotonic_ns(),
@@ -79,13 +80,17 @@ def check_dropout(model: Model, adapter: Adapter, batch_size: int = 1) -> Tuple[
     shares = adapter.kept_shares()
     sizes = shapes.output_shapes(model)
     notes = tuple(
-        _share_note(layer, shares.get(layer.name), shapes.product(sizes[layer.name]) * batch_size / 4)
+        _share_note(
+            layer, shares.get(layer.name), shapes.product(sizes[layer.name]) * batch_size / 4
+        )
         for layer in layers
     )
     first, second = (adapter.loss(adapter.forward(0)) for _ in range(2))
     if first == second:
         raise Disagreed(
-            "forward drops nothing: two calls with dropout active gave the same loss {!r}".format(first)
+            "forward drops nothing: two calls with dropout active gave the same loss {!r}".format(
+                first
+            )
         )
     return notes
 

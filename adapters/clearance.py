@@ -1,9 +1,9 @@
 """How far an example is from a gradient that float32 rounding alone would change.
 
-A gradient jumps where the two largest values of a max-pooling window are equal to within rounding (it
-is routed to one of them), or where the input of a ReLU is within rounding of 0 (it passes, or not).
-One jump in one example moves a gradient of AlexNet at batch 16 by about 1e-3 of its norm, which is
-all that frameworks may differ by. So examples that are too near one are drawn again.
+A gradient jumps where the two largest values of a max-pooling window are equal to within rounding
+(it is routed to one of them), or where the input of a ReLU is within rounding of 0 (it passes, or
+not). One jump in one example moves a gradient of AlexNet at batch 16 by 1e-4 to 1e-2 of its norm,
+and frameworks may differ by 1e-3. So examples that are too near one are drawn again.
 
 How near is too near: adding up n products in float32, one after the other, is off by about
 0.3 sqrt(n) 2^-24 of the sum's root mean square (each addition by 0.29 units of the last place of
@@ -61,7 +61,7 @@ def relative_rounding(model: Model) -> Dict[str, float]:
     """Per layer, how far its float32 values are off, over their root mean square."""
     reads = shapes.sources(model)
     products = {"input": 0}
-    summed = {}  # type: Dict[str, int]
+    summed: Dict[str, int] = {}
     for entry in shapes.parameters(model):
         summed[entry.layer] = summed.get(entry.layer, 0) + entry.fan_in * (entry.role != "bias")
     for layer in model.layers:
@@ -112,13 +112,13 @@ def _pools_behind(model: Model) -> Dict[str, Tuple[MaxPool, ...]]:
     reads = shapes.sources(model)
 
     def readers(name: str) -> Tuple[Layer, ...]:
-        found = ()  # type: Tuple[Layer, ...]
+        found: Tuple[Layer, ...] = ()
         for layer in model.layers:
             if name in reads[layer.name]:
                 found += readers(layer.name) if isinstance(layer, kinds.Lrn) else (layer,)
         return found
 
-    pools = {}  # type: Dict[str, Tuple[MaxPool, ...]]
+    pools: Dict[str, Tuple[MaxPool, ...]] = {}
     for layer in model.layers:
         behind = readers(layer.name) if isinstance(layer, kinds.Relu) else ()
         pools[layer.name] = behind if all(isinstance(own, MaxPool) for own in behind) else ()

@@ -1,8 +1,8 @@
 """What a model's loss and gradients must be: computed once in float64, kept as one small file.
 
-The file holds each gradient's length and a sketch of it (velodrome.adapters.sketch), so that a model
-of 61 million parameters needs a few hundred kilobytes. Dropout is off. It also holds which draws of
-the examples were taken (velodrome.adapters.clearance): every framework must be given the same.
+The file holds each gradient's length and a sketch of it (velodrome.adapters.sketch), so that a
+model of 61 million parameters needs a few hundred kilobytes. Dropout is off. It also holds which
+draws of the examples were taken (velodrome.adapters.clearance): every framework gets those.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from velodrome.adapters.sketch import sketch
 
 VERSION = 1  # of the file, and of how weights and batches are drawn
 MAX_ATTEMPTS = 64
-_CHUNK_BYTES = 2**29  # of activations in float64: what one chunk of a batch may hold
+_CHUNK_BYTES = 2**30  # of activations in float64: what one chunk of a batch may hold
 
 
 class Reference(NamedTuple):
@@ -113,7 +113,7 @@ def _accumulated(
     The loss is a mean over the batch, so that chunks add up by their share of it.
     """
     loss = 0.0
-    total = {}  # type: Dict[str, numpy.ndarray]
+    total: Dict[str, numpy.ndarray] = {}
     for part in _chunks(network.model, batch):
         share = len(part.inputs) / float(len(batch.inputs))
         result = network.gradient(part)

@@ -1,9 +1,9 @@
 """Weights and batches that are the same bytes in every framework, from a seed.
 
-Every array has a stream of its own, a `numpy.random.RandomState` seeded by a hash of the seed and of
-what the array is: a layer more moves no other layer's weights, a larger batch begins with the smaller
-one. RandomState is used because NumPy has frozen its streams (NEP 19), so the interpreters of old
-and new frameworks draw alike. Values are drawn in float64 and rounded once.
+Every array has a stream of its own, a `numpy.random.RandomState` seeded by a hash of the seed and
+of what the array is: a layer more moves no other layer's weights, a larger batch begins with the
+smaller one. RandomState is used because NumPy has frozen its streams (NEP 19), so the interpreters
+of old and new frameworks draw alike. Values are drawn in float64 and rounded once.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _CHUNK = 2**20  # values drawn at a time: an even number, so that chunks do not 
 def weights(model: Model, seed: int) -> Dict[str, numpy.ndarray]:
     """Float32 arrays in canonical layout, keyed `layer.role`.
 
-    Normal with standard deviation 1 / sqrt(fan_in); biases normal with BIAS_SCALE, so that none is 0.
+    Normal with standard deviation 1 / sqrt(fan_in), biases with BIAS_SCALE.
     """
     return {entry.name: _weight(entry, seed) for entry in shapes.parameters(model)}
 

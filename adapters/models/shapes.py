@@ -9,7 +9,7 @@ Shape = Tuple[int, ...]
 
 
 class Parameter(NamedTuple):
-    """One trained or frozen array. name is `layer.role`; fan_in is what its values are scaled by."""
+    """One trained or frozen array. name is `layer.role`; fan_in is what it is scaled by."""
 
     name: str
     layer: str
@@ -85,15 +85,24 @@ def parameter_count(model: Model) -> int:
 
 
 def forward_macs(model: Model) -> int:
-    """Multiply-adds of one example (of one token where the input is a sequence), forward."""
-    shapes = output_shapes(model)
-    reads = sources(model)
-    return sum(_macs(layer, shapes[reads[layer.name][0]]) for layer in model.layers)
+    """Multiply-adds of one example, forward.
+
+    Where the input is a sequence, of one token: what runs once per sequence, behind the mean over
+    time, is then left out.
+    """
+    per_token = _runs_per_token(model)
+    whole = not any(per_token.values())
+    return sum(
+        macs
+        for layer, macs in _layer_macs(model)
+        if whole or per_token[sources(model)[layer.name][0]]
+    )
 
 
 def forward_flops(model: Model, batch_size: int) -> float:
-    """Two per multiply-add, of one call with batch_size examples; sequences at their mean length."""
-    return 2.0 * forward_macs(model) * batch_size * _tokens(model)
+    """Two per multiply-add, of one call with batch_size examples; the mean over the batches."""
+    runs = _runs(model, batch_size)
+    return 2.0 * batch_size * sum(macs * runs[layer.name] for layer, macs in _layer_macs(model))
 
 
 def gradient_flops(model: Model, batch_size: int) -> float:
@@ -101,16 +110,13 @@ def gradient_flops(model: Model, batch_size: int) -> float:
 
     No gradient is needed with respect to the example itself, nor before the first trained layer.
     """
-    shapes = output_shapes(model)
-    reads = sources(model)
-    needed = needs_gradient(model)
-    macs = 0
-    for layer in model.layers:
-        source = reads[layer.name][0]
-        own = _macs(layer, shapes[source])
+    reads, needed, runs = sources(model), needs_gradient(model), _runs(model, batch_size)
+    total = 0.0
+    for layer, macs in _layer_macs(model):
+        back = macs if needed[reads[layer.name][0]] else _recurrent_macs(layer)
         trains = not getattr(layer, "frozen", False)
-        macs += own * (1 + int(trains) + int(needed[source]))
-    return 2.0 * macs * batch_size * _tokens(model)
+        total += runs[layer.name] * (macs + macs * int(trains) + back)
+    return 2.0 * batch_size * total
 
 
 def copied_bytes(model: Model, batch_size: int) -> int:
@@ -120,12 +126,6 @@ def copied_bytes(model: Model, batch_size: int) -> int:
         product(shapes[layer.name]) for layer in model.layers if isinstance(layer, kinds.Duplicate)
     )
     return 2 * 4 * values * batch_size
-
-
-def _tokens(model: Model) -> float:
-    if isinstance(model.input, kinds.Sequences):
-        return sum(model.input.lengths) / len(model.input.lengths)
-    return 1.0
 
 
 def needs_gradient(model: Model) -> Dict[str, bool]:
@@ -183,7 +183,12 @@ def _parameters(layer: Layer, shape: Shape) -> List[Parameter]:
     frozen = getattr(layer, "frozen", False)
     return [
         Parameter(
-            "{}.{}".format(layer.name, role), layer.name, role, shapes[role][0], shapes[role][1], frozen
+            "{}.{}".format(layer.name, role),
+            layer.name,
+            role,
+            shapes[role][0],
+            shapes[role][1],
+            frozen,
         )
         for role in _parameter_roles(layer)
     ]
@@ -222,3 +227,42 @@ def _macs(layer: Layer, shape: Shape) -> int:
     if isinstance(layer, kinds.Lstm):
         return 4 * layer.units * (shape[1] + layer.units)
     return 0
+
+
+def _recurrent_macs(layer: Layer) -> int:
+    """Of the products with the layer's own state, through which gradients flow in any case."""
+    return 4 * layer.units**2 if isinstance(layer, kinds.Lstm) else 0
+
+
+def _layer_macs(model: Model) -> Tuple[Tuple[Layer, int], ...]:
+    """Of each layer once: per token where it runs per token."""
+    found, reads = output_shapes(model), sources(model)
+    return tuple((layer, _macs(layer, found[reads[layer.name][0]])) for layer in model.layers)
+
+
+def _runs_per_token(model: Model) -> Dict[str, bool]:
+    """Per layer, and `input`, whether its output has an entry per token."""
+    reads = sources(model)
+    found = {"input": isinstance(model.input, kinds.Sequences)}
+    for layer in model.layers:
+        before = found[reads[layer.name][0]]
+        found[layer.name] = before and not isinstance(layer, kinds.MeanOverTime)
+    return found
+
+
+def _runs(model: Model, batch_size: int) -> Dict[str, float]:
+    """Per layer how often it runs for one example: once, or per token at the mean length."""
+    reads, per_token = sources(model), _runs_per_token(model)
+    tokens = _mean_length(model, batch_size)
+    return {
+        layer.name: tokens if per_token[reads[layer.name][0]] else 1.0 for layer in model.layers
+    }
+
+
+def _mean_length(model: Model, batch_size: int) -> float:
+    """True tokens of the examples that fill whole batches; 1 where the input is no sequence."""
+    if not isinstance(model.input, kinds.Sequences):
+        return 1.0
+    whole = len(model.input.lengths) // batch_size * batch_size
+    taken = model.input.lengths[:whole] or model.input.lengths
+    return sum(taken) / len(taken)

@@ -1,8 +1,8 @@
 """The float64 reference as an adapter: what every other framework is held against.
 
 It is also the framework that is always there. Its threads are those of NumPy's BLAS, which reads
-OMP_NUM_THREADS, OPENBLAS_NUM_THREADS or MKL_NUM_THREADS once, when NumPy is imported: the agent sets
-them, nothing here can.
+OMP_NUM_THREADS, OPENBLAS_NUM_THREADS or MKL_NUM_THREADS once, when NumPy is imported: the agent
+sets them, nothing here can.
 """
 
 import numpy
@@ -81,4 +81,6 @@ class Adapter(contract.Adapter):
 def _wide(batch):
     """Images and vectors as float64, once, so that no call converts them; tokens as they are."""
     inputs = batch.inputs
-    return batch._replace(inputs=inputs if inputs.dtype.kind == "i" else inputs.astype(numpy.float64))
+    return batch._replace(
+        inputs=inputs if inputs.dtype.kind == "i" else inputs.astype(numpy.float64)
+    )

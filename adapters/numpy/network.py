@@ -9,7 +9,7 @@ from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.numpy import images, linear, losses, pointwise, sequences
-from velodrome.adapters.numpy.operation import Call
+from velodrome.adapters.numpy.operation import Call, Operation
 
 OPERATIONS = {
     kinds.Conv: images.CONV,
@@ -35,11 +35,15 @@ class Result(NamedTuple):
     gradients: Dict[str, numpy.ndarray]
 
 
+Step = Tuple[kinds.Layer, Tuple[numpy.ndarray, ...], numpy.ndarray]  # layer, inputs, output
+
+
 class Network(object):
     """A model with its weights. operations: what computes each kind of layer."""
 
-    def __init__(self, model, weights, operations):
-        # type: (Model, Dict[str, numpy.ndarray], Dict) -> None
+    def __init__(
+        self, model: Model, weights: Dict[str, numpy.ndarray], operations: Dict[type, Operation]
+    ) -> None:
         self.model = model
         self._operations = {layer.name: _operation(layer, operations) for layer in model.layers}
         self._reads = shapes.sources(model)
@@ -47,18 +51,22 @@ class Network(object):
         self._weights = {layer.name: {} for layer in model.layers}
         self._trained = {layer.name: set() for layer in model.layers}
         for entry in shapes.parameters(model):
-            self._weights[entry.layer][entry.role] = weights[entry.name].astype(numpy.float64)
+            self._weights[entry.layer][entry.role] = numpy.asarray(
+                weights[entry.name], numpy.float64
+            )
             if not entry.frozen:
                 self._trained[entry.layer].add(entry.role)
 
-    def outputs(self, batch, dropout=None):
-        # type: (Batch, Optional[numpy.random.RandomState]) -> Dict[str, numpy.ndarray]
+    def outputs(
+        self, batch: Batch, dropout: Optional[numpy.random.RandomState] = None
+    ) -> Dict[str, numpy.ndarray]:
         """Every layer's output by its name, and the example as `input`."""
         return self._walk(batch, dropout, {})
 
-    def steps(self, batch, dropout=None):
-        # type: (Batch, Optional[numpy.random.RandomState]) -> Iterator[Tuple]
-        """Layer by layer (layer, its inputs, its output), for whoever may want to stop early."""
+    def steps(
+        self, batch: Batch, dropout: Optional[numpy.random.RandomState] = None
+    ) -> Iterator[Step]:
+        """Layer by layer, for whoever may want to stop early."""
         values = {"input": batch.inputs}
         call = Call(batch.lengths, dropout)
         for layer in self.model.layers:
@@ -66,15 +74,13 @@ class Network(object):
             values[layer.name] = output
             yield layer, inputs, output
 
-    def forward(self, batch, dropout=None):
-        # type: (Batch, Optional[numpy.random.RandomState]) -> Result
+    def forward(self, batch: Batch, dropout: Optional[numpy.random.RandomState] = None) -> Result:
         values = self.outputs(batch, dropout)
         loss, _ = losses.loss(self.model, values, batch.labels)
         return Result(loss, values[self.model.layers[-1].name], {})
 
-    def gradient(self, batch, dropout=None):
-        # type: (Batch, Optional[numpy.random.RandomState]) -> Result
-        saved = {}  # type: Dict[str, object]
+    def gradient(self, batch: Batch, dropout: Optional[numpy.random.RandomState] = None) -> Result:
+        saved: Dict[str, object] = {}
         values = self._walk(batch, dropout, saved)
         last = self.model.layers[-1].name
         loss, of_last = losses.loss(self.model, values, batch.labels)
