@@ -1,0 +1,47 @@
+"""What a process prints, kept in a file of bounded size: the beginning and the end."""
+
+import os
+
+KEPT_BYTES = 1 << 16  # of each
+CHUNK_BYTES = 1 << 16
+
+
+class BoundedLog:
+    """Copies a pipe. The beginning is in the file at once, the end when the log is closed."""
+
+    def __init__(self, path: str, pipe: int) -> None:
+        self._pipe = pipe
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._room = KEPT_BYTES
+        self._tail = b""
+        self._left_out = 0
+
+    def take(self) -> bool:
+        """Some of what was printed; False if the pipe is at its end, or empty just now."""
+        try:
+            part = os.read(self._pipe, CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        head, rest = part[: self._room], part[self._room :]
+        self._write(head)
+        self._room -= len(head)
+        longer = self._tail + rest
+        self._tail = longer[-KEPT_BYTES:]
+        self._left_out += len(longer) - len(self._tail)
+        return bool(part)
+
+    def close(self) -> None:
+        """Take what is left in the pipe, without waiting for more."""
+        os.set_blocking(self._pipe, False)
+        while self.take():
+            pass
+        if self._left_out:
+            self._write(b"\n[... %d bytes left out ...]\n" % self._left_out)
+        self._write(self._tail)
+        os.close(self._file)
+
+    def _write(self, content: bytes) -> None:
+        try:
+            os.write(self._file, content)
+        except OSError:  # a full disk costs the log, never the measurement
+            return

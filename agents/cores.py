@@ -1,0 +1,121 @@
+"""Which CPUs a task gets, and which one samples it; decided from the node's topology alone."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from velodrome.agents.node import Core, Gpu, Node
+
+
+@dataclass(frozen=True)
+class Allotment:
+    """cores: the physical cores that are the task's alone. cpus: where its threads run.
+
+    sampler_cpu: where it is sampled from, outside its cores; None if there is no core to spare.
+    """
+
+    cores: tuple[Core, ...]
+    cpus: tuple[int, ...]
+    sampler_cpu: int | None
+
+
+class DoesNotFit(Exception):
+    """More threads than the node has CPUs."""
+
+
+def choose(node: Node, threads: int, free: Collection[Core] | None = None) -> Allotment | None:
+    """None if the free cores (all, if not given) are too few just now. DoesNotFit if all are.
+
+    One thread a core, as long as the cores suffice; then SMT siblings too. The node's first core
+    is taken last: the system's own work, and the sampler's, is done there. The cores are of one
+    NUMA node if they can be, else of one socket; of several that would do, the one with fewest
+    cores left.
+    """
+    if not 0 < threads <= node.logical:
+        raise DoesNotFit(
+            f"{threads} threads, and {node.hostname} has {node.logical} CPUs. "
+            f"Give 1 to {node.logical} threads"
+        )
+    wanted = min(threads, node.physical)
+    spared = min(node.cores, key=lambda core: core.number)
+    left = [core for core in node.cores if free is None or core in free]
+    taken = _together([core for core in left if core != spared], wanted) or _together(left, wanted)
+    if taken is None:
+        return None
+    return Allotment(
+        cores=taken,
+        cpus=_cpus(taken, threads),
+        sampler_cpu=None if spared in taken else spared.cpus[0],
+    )
+
+
+def _together(cores: Sequence[Core], wanted: int) -> tuple[Core, ...] | None:
+    """As near to each other as there is room; None if there are fewer than wanted."""
+    rooms = [room for room in _rooms(cores) if len(room) >= wanted]
+    if not rooms:
+        return None
+    # min takes the first of equals: a NUMA node before the socket that it is all of.
+    smallest = min(rooms, key=len)
+    return tuple(sorted(smallest[:wanted], key=lambda core: core.number))
+
+
+def _rooms(cores: Sequence[Core]) -> Iterator[list[Core]]:
+    """Each NUMA node's cores, then each socket's, then all, in the order to take them from."""
+    near = sorted(cores, key=lambda core: (core.socket, core.numa_node, core.number))
+    for place in sorted({(core.socket, core.numa_node) for core in near}):
+        yield [core for core in near if (core.socket, core.numa_node) == place]
+    for socket in sorted({core.socket for core in near}):
+        yield [core for core in near if core.socket == socket]
+    yield near
+
+
+def _cpus(cores: Sequence[Core], threads: int) -> tuple[int, ...]:
+    """The first CPU of each core before the second of any."""
+    by_turn = sorted((turn, cpu) for core in cores for turn, cpu in enumerate(core.cpus))
+    return tuple(sorted(cpu for _, cpu in by_turn[:threads]))
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a task asks of its node. exclusive: nothing else may run anywhere on it meanwhile.
+
+    gpu_model is a part of the GPU's name in any case, gpu_uuids the very ones; empty for any.
+    """
+
+    threads: int
+    gpu_count: int = 0
+    gpu_model: str = ""
+    gpu_uuids: tuple[str, ...] = ()
+    exclusive: bool = True
+
+    def wants(self, gpu: Gpu) -> bool:
+        """Whether that GPU would do."""
+        named = not self.gpu_uuids or gpu.uuid in self.gpu_uuids
+        return named and self.gpu_model.lower() in gpu.name.lower()
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a task runs on. cores and gpus are those to lock: of an exclusive task, the node's."""
+
+    allotment: Allotment
+    gpus: tuple[Gpu, ...]
+    locked_cores: tuple[Core, ...]
+    locked_gpus: tuple[Gpu, ...]
+
+
+def share(
+    node: Node, need: Need, free_cores: Collection[Core], free_gpus: Collection[Gpu]
+) -> Share | None:
+    """None if what is free does not suffice just now. DoesNotFit if the node never does."""
+    suitable = tuple(gpu for gpu in node.gpus if need.wants(gpu)) if need.gpu_count else ()
+    if len(suitable) < need.gpu_count:
+        raise DoesNotFit(f"{need.gpu_count} GPUs, and {node.hostname} has {len(suitable)} such")
+    allotment = choose(node, need.threads, free_cores)
+    gpus = tuple(gpu for gpu in suitable if gpu in free_gpus)[: need.gpu_count]
+    if allotment is None or len(gpus) < need.gpu_count:
+        return None
+    if not need.exclusive:
+        return Share(allotment, gpus, allotment.cores, gpus)
+    if len(free_cores) < len(node.cores) or len(free_gpus) < len(node.gpus):
+        return None
+    return Share(allotment, gpus, node.cores, node.gpus)

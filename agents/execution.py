@@ -1,0 +1,207 @@
+"""One task on this node, from its environment to its measurement."""
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from velodrome.adapters.protocol import Failed, Finished, Hello, Request
+from velodrome.adapters.registry import Framework
+from velodrome.agents import strays
+from velodrome.agents.core_locks import Held, WaitedTooLong, locked
+from velodrome.agents.cores import DoesNotFit, Need
+from velodrome.agents.environment import Environment
+from velodrome.agents.environments import EnvironmentStore
+from velodrome.agents.failures import EnvironmentFailed
+from velodrome.agents.frameworks import framework_named
+from velodrome.agents.isolation import Bounds, memory_limit
+from velodrome.agents.keeping import StartFailed
+from velodrome.agents.lock_files import LocksUnusable
+from velodrome.agents.log_tail import TAIL_BYTES, harmless
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.node import Node
+from velodrome.agents.outcomes import Bounded, decide
+from velodrome.agents.recipes import RecipeError
+from velodrome.agents.references import ReferenceFailed, reference
+from velodrome.agents.rerun import rerun_command
+from velodrome.agents.sampling import attribute
+from velodrome.agents.session import Session, Setting, hold_session
+from velodrome.agents.task import Task
+from velodrome.agents.transcript import last, phases, with_events
+from velodrome.agents.utilization import summarize
+
+__all__ = ["Note", "execute", "rerun_command"]
+
+LOCKS_DEADLINE_S = 7200.0
+
+
+@dataclass(frozen=True)
+class Note:
+    """What an agent does while no worker runs, in words."""
+
+    text: str
+
+
+def execute(
+    task: Task,
+    *,
+    node: Node,
+    repeat: int,
+    attempt: int,
+    environments: EnvironmentStore,
+    on_event: Callable[[object], None],
+    gpu_uuids: tuple[str, ...] = (),
+    locks_deadline_s: float = LOCKS_DEADLINE_S,
+) -> Measurement:
+    """Build what is missing, wait for the cores, run the worker; every end of it is a measurement.
+
+    on_event gets the worker's events and Notes. gpu_uuids: on these GPUs and no others. What is
+    raised is a fault of Velodrome's own, or of on_event, or a KeyboardInterrupt; the worker's whole
+    tree is gone by then.
+    """
+    _sweep_once()
+    blank = Measurement(
+        task=task,
+        repeat=repeat,
+        attempt=attempt,
+        status=Status.CRASHED,
+        reason="",
+        node_id=node.node_id,
+        hostname=node.hostname,
+        node_type=node.node_type,
+        cpu_model=node.cpu_model,
+        started_at=time.time(),
+        finished_at=0.0,
+        rerun=rerun_command(task),
+    )
+    need = Need(task.threads, task.gpu_count, task.gpu_model, gpu_uuids, task.exclusive)
+    try:
+        ended = _run(blank, need, node, environments, on_event, locks_deadline_s)
+    except EnvironmentFailed as error:
+        ended = _refused(blank, Status.ENVIRONMENT_FAILED, error.reason, error.log_tail)
+    except RecipeError as error:
+        ended = _refused(blank, Status.ENVIRONMENT_FAILED, str(error))
+    except ReferenceFailed as error:
+        ended = _refused(blank, error.status, error.reason, error.log_tail)
+    except (DoesNotFit, LocksUnusable) as error:
+        ended = _refused(blank, Status.UNPLACEABLE, str(error))
+    except WaitedTooLong as error:
+        ended = _refused(blank, Status.TIMED_OUT, str(error))
+    except StartFailed as error:
+        ended = _refused(blank, Status.CRASHED, f"the worker could not be started: {error}")
+    return replace(ended, finished_at=time.time())
+
+
+def _run(
+    blank: Measurement,
+    need: Need,
+    node: Node,
+    environments: EnvironmentStore,
+    on_event: Callable[[object], None],
+    locks_deadline_s: float,
+) -> Measurement:
+    task = blank.task
+
+    def note(text: str) -> None:
+        on_event(Note(text))
+
+    framework = framework_named(task.framework)
+    environment = environments.build(framework.name, task.device, note)
+    blank = replace(blank, environment_hash=environment.hash)
+    known = reference(task, node, environments, note)
+    with locked(node, need, deadline_s=locks_deadline_s, on_wait=note) as held:
+        ready_ns = time.monotonic_ns()
+        home = environments.root.parent
+        setting = _setting(environment, framework, home, held, task, node)
+        session = hold_session(_request(task, framework, known), setting, on_event)
+    return _measurement(blank, session, setting, ready_ns)
+
+
+def _setting(
+    environment: Environment,
+    framework: Framework,
+    home: Path,
+    held: Held,
+    task: Task,
+    node: Node,
+) -> Setting:
+    allotment = held.share.allotment
+    sampler_cpu = allotment.sampler_cpu
+    bounds = Bounds(
+        cpus=allotment.cpus,
+        keeper_cpus=() if sampler_cpu is None else (sampler_cpu,),
+        memory_bytes=memory_limit(node, task.limits.memory_bytes),
+        deadline_s=task.limits.deadline_s,
+        held_fds=held.descriptors,
+    )
+    return Setting(
+        environment, framework, home, bounds, held.share.gpus, task.sampling_hz, sampler_cpu
+    )
+
+
+def _request(task: Task, framework: Framework, known: Path) -> Request:
+    return Request(
+        action="measure",
+        framework=framework.name,
+        adapter=framework.adapter,
+        variant=task.variant,
+        model=task.model,
+        batch_size=task.batch_size,
+        device=task.device,
+        threads=task.threads,
+        dtype=task.dtype,
+        seed=task.seed,
+        reference=str(known),
+        timing=task.timing,
+    )
+
+
+def _measurement(
+    blank: Measurement, session: Session, setting: Setting, ready_ns: int
+) -> Measurement:
+    bounds = setting.bounds
+    bounded = Bounded(bounds.deadline_s, bounds.memory_bytes, blank.task.timing)
+    verdict = decide(session, bounded)
+    told = with_events(blank, session.events)
+    hello = last(session.events, Hello)
+    finished = last(session.events, Finished)
+    begun = phases(session.events)
+    used = summarize(
+        session.readings,
+        begun,
+        peak_rss_bytes=session.peak_rss_bytes,
+        ended_ns=finished.at_ns if finished else None,
+    )
+    return replace(
+        told,
+        status=verdict.status,
+        reason=verdict.reason,
+        log_tail=_evidence(session),
+        provision_ns=hello.at_ns - ready_ns if hello else None,
+        gpu_name=", ".join(gpu.name for gpu in setting.gpus),
+        readings=attribute(session.readings, begun),
+        peak_rss_bytes=used.peak_rss_bytes,
+        peak_gpu_memory_bytes=told.peak_gpu_memory_bytes or used.peak_gpu_memory_bytes,
+        energy_j=used.energy_j,
+        energy_source=used.energy_source,
+        notes=told.notes + verdict.notes,
+    )
+
+
+def _evidence(session: Session) -> str:
+    """What the worker printed, and what it said of its failure unless that was printed too."""
+    failed = last(session.events, Failed)
+    detail = harmless(failed.detail)[-TAIL_BYTES:] if failed else ""
+    printed = detail and detail.splitlines()[-1] in session.log_tail
+    return session.log_tail if printed else "\n".join(filter(None, (session.log_tail, detail)))
+
+
+def _refused(blank: Measurement, status: Status, reason: str, log_tail: str = "") -> Measurement:
+    """No worker ran."""
+    return replace(blank, status=status, reason=reason, log_tail=harmless(log_tail)[-TAIL_BYTES:])
+
+
+@functools.cache
+def _sweep_once() -> None:
+    strays.sweep_strays()

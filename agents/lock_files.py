@@ -1,0 +1,90 @@
+"""Locks that every process of this machine sees, whosever it is; the kernel frees a dead one's."""
+
+import fcntl
+import os
+import stat
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+VARIABLE = "VELODROME_LOCKS"
+# Not tempfile.gettempdir(): TMPDIR differs between users, sessions and services, and two folders
+# are no lock.
+DEFAULT = Path("/tmp/velodrome-locks")
+COMMAND_LENGTH = 80
+
+
+class LocksUnusable(Exception):
+    """The folder of locks cannot be used. Its user can mend that."""
+
+
+def lock_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Made if it is missing, open to all users. LocksUnusable if that cannot be."""
+    folder = Path(environ.get(VARIABLE) or DEFAULT)
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            folder.chmod(0o1777)  # mkdir's own mode is cut by the umask
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            raise NotADirectoryError(f"{folder} is no folder")
+    except OSError as error:
+        raise LocksUnusable(
+            f"cores cannot be locked in {folder}: {error}. Let {VARIABLE} name a folder that all "
+            f"users of this machine may write to"
+        ) from error
+    return folder
+
+
+def try_lock(path: Path) -> int | None:
+    """A descriptor that holds the lock until it, and every copy of it, is closed. None: taken.
+
+    The file stays: removing it would let two processes lock two files of one name.
+    """
+    descriptor = _opened(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    _sign(descriptor)
+    return descriptor
+
+
+def holders(paths: Iterable[Path]) -> str:
+    """Who says that it holds these, as in `pid 123 (velodrome run sweeps/quick.yaml)`."""
+    names = dict.fromkeys(name for path in paths if (name := _signed(path)))
+    return ", ".join(names) or "another process"
+
+
+def _opened(path: Path) -> int:
+    """LocksUnusable if it may not be opened."""
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        while True:
+            # First without O_CREAT: with fs.protected_regular, another user's file cannot be
+            # opened with it in a sticky folder.
+            with suppress(FileNotFoundError):
+                return os.open(path, flags)
+            with suppress(FileExistsError):
+                descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+                os.fchmod(descriptor, 0o666)
+                return descriptor
+    except OSError as error:
+        raise LocksUnusable(
+            f"cannot lock {path}: {error}. Remove it, or let {VARIABLE} name another folder"
+        ) from error
+
+
+def _sign(descriptor: int) -> None:
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:COMMAND_LENGTH]
+    with suppress(OSError):  # a full disk: the lock holds all the same
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"pid {os.getpid()} ({command})\n".encode(), 0)
+
+
+def _signed(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,31 @@
+"""The end of what a worker printed, as text that is safe to show and short enough to keep."""
+
+import re
+from pathlib import Path
+
+TAIL_BYTES = 8192
+
+# ECMA-48: control sequences (CSI), strings (OSC, DCS, ...) up to their end, then the short ones.
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[PX\]^_].*?(?:\x1b\\|\x07|$)|\x1b[ -/]*[0-~]", re.DOTALL
+)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# What a line showed before it was written over, as progress bars do.
+_WRITTEN_OVER = re.compile(r"[^\n]*\r(?=[^\n])")
+
+
+def log_tail(path: Path) -> str:
+    """Empty if there is no log, or nothing in it."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - TAIL_BYTES))
+            return harmless(file.read().decode(errors="replace"))
+    except OSError:
+        return ""
+
+
+def harmless(text: str) -> str:
+    """Without escape sequences, control characters, and lines that were written over."""
+    plain = _WRITTEN_OVER.sub("", _ESCAPES.sub("", text))
+    return _CONTROLS.sub("", plain).strip()

@@ -1,0 +1,130 @@
+"""How a task ended, decided from what its worker said and how its processes ended."""
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from velodrome.adapters.protocol import Failed, Finished, Hello, Timed, Timing
+from velodrome.agents.keeping import Cause, Ending
+from velodrome.agents.measurement import Status
+from velodrome.agents.session import Session
+from velodrome.agents.transcript import last, phase_reached
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """reason is one line, empty for `ok`. notes are for the reader of a row that has a number."""
+
+    status: Status
+    reason: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """What the worker was held to. memory_bytes 0: to none."""
+
+    deadline_s: float
+    memory_bytes: int
+    timing: Timing
+
+
+def decide(session: Session, bounded: Bounded) -> Verdict:
+    """A worker that said `finished` has a number, whatever became of it afterwards."""
+    if last(session.events, Finished):
+        return _finished(session, bounded.timing)
+    failed = last(session.events, Failed)
+    if failed:
+        known = failed.status in set(Status)
+        return Verdict(Status(failed.status) if known else Status.CRASHED, failed.reason)
+    if session.broken:
+        return Verdict(Status.CRASHED, f"the worker broke the protocol: {session.broken}")
+    return _cut_off(session, bounded)
+
+
+def _finished(session: Session, timing: Timing) -> Verdict:
+    notes = _odd_ends(session.ending)
+    loose = [event for event in session.events if isinstance(event, Timed) and not event.stable]
+    if not loose:
+        return Verdict(Status.OK, "", notes)
+    return Verdict(Status.UNSTABLE, _looseness(loose, timing), notes)
+
+
+def _looseness(loose: Sequence[Timed], timing: Timing) -> str:
+    widths = ", ".join(f"{event.phase} ±{100 * _width(event):.2g} %" for event in loose)
+    return (
+        f"the interval is wider than the target of {100 * timing.target:g} % after "
+        f"{timing.max_seconds:g} s: {widths}"
+    )
+
+
+def _width(event: Timed) -> float:
+    """Half the interval, over the median."""
+    return (event.high_ns - event.low_ns) / 2 / event.median_ns if event.median_ns else 0.0
+
+
+def _odd_ends(ending: Ending | None) -> tuple[str, ...]:
+    """What happened after the last number."""
+    notes = []
+    if ending is None or ending.cause is not Cause.EXIT:
+        notes.append("the worker did not end by itself after it had finished")
+    elif ending.signal:
+        notes.append(f"the worker was killed by {_signal(ending.signal)} after it had finished")
+    if ending and ending.cause is Cause.EXIT and ending.stragglers:
+        notes.append(f"{ending.stragglers} processes outlived the worker and were killed")
+    return tuple(notes)
+
+
+def _cut_off(session: Session, bounded: Bounded) -> Verdict:
+    ending, where = session.ending, phase_reached(session.events)
+    if ending is None:
+        return Verdict(Status.CRASHED, f"the worker's processes cannot be ended ({where})")
+    match ending.cause:
+        case Cause.DEADLINE:
+            return Verdict(Status.TIMED_OUT, f"not done after {bounded.deadline_s:g} s: {where}")
+        case Cause.MEMORY:
+            held = f"{ending.tree_rss_bytes / GIB:.2f} GiB"
+            limit = f"{bounded.memory_bytes / GIB:.2f} GiB"
+            return Verdict(Status.OUT_OF_MEMORY, f"held {held}, the limit is {limit}: {where}")
+        case Cause.KEEPER:
+            return Verdict(Status.CRASHED, f"somebody killed the worker's keeper: {where}")
+        case Cause.RELEASED:
+            return Verdict(Status.CRASHED, f"the worker went silent and was killed: {where}")
+        case Cause.EXIT:
+            return _exited(session, ending)
+
+
+def _exited(session: Session, ending: Ending) -> Verdict:
+    where = phase_reached(session.events)
+    if ending.signal == signal.SIGKILL and session.kernel_kills:
+        peak = session.peak_rss_bytes
+        held = f", having held {peak / GIB:.2f} GiB" if peak else ""
+        return Verdict(
+            Status.OUT_OF_MEMORY, f"the kernel killed it for lack of memory{held}: {where}"
+        )
+    if ending.signal:
+        lacking = ending.signal == signal.SIGABRT and "bad_alloc" in session.log_tail
+        status = Status.OUT_OF_MEMORY if lacking else Status.CRASHED
+        return Verdict(status, f"killed by {_signal(ending.signal)} {where}")
+    said = f": {line}" if (line := _last_line(session.log_tail)) else ""
+    if not last(session.events, Hello):
+        code = ending.exit_code
+        reason = f"the environment's interpreter ended with exit code {code}{said}"
+        return Verdict(Status.ENVIRONMENT_FAILED, reason)
+    return Verdict(Status.CRASHED, f"ended with exit code {ending.exit_code} {where}{said}")
+
+
+def _signal(number: int) -> str:
+    """As in `SIGSEGV (segmentation fault)`."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return f"{name} ({(signal.strsignal(number) or 'unknown').lower()})"
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else ""

@@ -1,0 +1,163 @@
+"""The float64 reference of a model, batch size and seed: computed once per node, then kept."""
+
+import functools
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from velodrome.adapters import registry
+from velodrome.adapters.models import MODELS
+from velodrome.adapters.protocol import Request
+from velodrome.agents.core_locks import locked
+from velodrome.agents.cores import Need
+from velodrome.agents.environments import EnvironmentStore
+from velodrome.agents.isolation import Bounds, memory_limit
+from velodrome.agents.measurement import Status
+from velodrome.agents.node import Node
+from velodrome.agents.outcomes import Bounded, decide
+from velodrome.agents.session import Session, Setting, hold_session
+from velodrome.agents.task import Task
+
+FRAMEWORK = registry.FRAMEWORKS["numpy"]
+DEADLINE_S = 3600.0
+WAIT_DEADLINE_S = 7200.0
+POLL_S = 0.2
+HASH_LENGTH = 20
+# Whatever decides its numbers. Read as text: numbers must not change unnoticed, and none of it can
+# be imported here, where there is no NumPy.
+SOURCES = ("reference.py", "seeding.py", "sketch.py", "clearance.py", "numpy/*.py")
+
+
+class ReferenceFailed(Exception):
+    """The reference cannot be had, so that no framework's numbers can be judged."""
+
+    def __init__(self, status: Status, reason: str, log_tail: str = "") -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.log_tail = log_tail
+
+
+def reference(
+    task: Task, node: Node, environments: EnvironmentStore, on_note: Callable[[str], None]
+) -> Path:
+    """The file that holds it; computed on all of the node's cores if there is none yet.
+
+    Two agents that need the same one compute it once. ReferenceFailed, EnvironmentFailed, and
+    what velodrome.agents.core_locks.locked raises.
+    """
+    path = environments.root.parent / "references" / f"{_key(task)}.npz"
+    if path.is_file():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"its float64 reference cannot be kept in {path.parent}: {error}"
+        raise ReferenceFailed(Status.CRASHED, reason) from error
+    with _alone(path, on_note):
+        if not path.is_file():
+            _compute(task, path, node, environments, on_note)
+    return path
+
+
+def _key(task: Task) -> str:
+    if task.model not in MODELS:
+        reason = f"there is no model {task.model!r}. Known: {', '.join(sorted(MODELS))}"
+        raise ReferenceFailed(Status.UNSUPPORTED, reason)
+    text = f"{_version()} {MODELS[task.model]!r} {task.batch_size} {task.seed}"
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+
+
+@functools.cache
+def _version() -> str:
+    digest = hashlib.sha256()
+    for pattern in SOURCES:
+        for file in sorted(Path(registry.HERE).glob(pattern)):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _alone(path: Path, on_note: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of a reference; tell if that means to wait for another agent."""
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        on_note("waiting for another task that computes the same float64 reference")
+        try:
+            lock.acquire(timeout=WAIT_DEADLINE_S, poll_interval=POLL_S)
+        except Timeout:
+            hours = WAIT_DEADLINE_S / 3600
+            reason = f"another task has been computing the float64 reference for {hours:g} h"
+            raise ReferenceFailed(Status.TIMED_OUT, reason) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _in_the_making(path: Path) -> Iterator[Path]:
+    """Where the worker writes it, out of sight of readers. Lock held, so a leftover is nobody's."""
+    folder = path.with_suffix(".making")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder / path.name
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _compute(
+    task: Task,
+    path: Path,
+    node: Node,
+    environments: EnvironmentStore,
+    on_note: Callable[[str], None],
+) -> None:
+    environment = environments.build(FRAMEWORK.name, "cpu", on_note)
+    need = Need(threads=node.physical)
+    with (
+        locked(node, need, deadline_s=WAIT_DEADLINE_S, on_wait=on_note) as held,
+        _in_the_making(path) as made,
+    ):
+        on_note(f"computing the float64 reference of {task.model} b{task.batch_size}")
+        bounds = Bounds(
+            cpus=held.share.allotment.cpus,
+            memory_bytes=memory_limit(node, 0),
+            deadline_s=DEADLINE_S,
+            held_fds=held.descriptors,
+        )
+        setting = Setting(environment, FRAMEWORK, environments.root.parent, bounds)
+        session = hold_session(_request(task, node, made), setting, lambda event: None)
+        _require(session, task, bounds)
+        made.replace(path)
+
+
+def _request(task: Task, node: Node, path: Path) -> Request:
+    return Request(
+        action="reference",
+        framework=FRAMEWORK.name,
+        adapter=FRAMEWORK.adapter,
+        variant=FRAMEWORK.default_variant,
+        model=task.model,
+        batch_size=task.batch_size,
+        device="cpu",
+        threads=node.physical,
+        dtype="float64",
+        seed=task.seed,
+        reference=str(path),
+    )
+
+
+def _require(session: Session, task: Task, bounds: Bounds) -> None:
+    """ReferenceFailed unless it was computed."""
+    verdict = decide(session, Bounded(bounds.deadline_s, bounds.memory_bytes, task.timing))
+    if verdict.status is not Status.OK:
+        reason = f"its float64 reference could not be computed: {verdict.reason}"
+        raise ReferenceFailed(verdict.status, reason, session.log_tail)

@@ -1,0 +1,143 @@
+"""One request to one worker, from the worker's start until nothing is left of it."""
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from velodrome.adapters.protocol import (
+    Failed,
+    Finished,
+    ProtocolError,
+    Request,
+    decode,
+    encode_request,
+)
+from velodrome.adapters.registry import Framework
+from velodrome.agents.environment import Environment
+from velodrome.agents.import_path import import_path
+from velodrome.agents.isolation import Bounds, Running, isolated, scratch_folder
+from velodrome.agents.keeping import Ending, StartFailed
+from velodrome.agents.kernel_files import KernelFile
+from velodrome.agents.measurement import Reading
+from velodrome.agents.node import Gpu
+from velodrome.agents.pipe_lines import EndlessLine
+from velodrome.agents.sampling import Sampler
+from velodrome.agents.worker_variables import worker_variables
+
+LEAVE_S = 10.0  # what a worker gets to end by itself once it has said all
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and in what a worker runs. sampling_hz 0: it is not sampled."""
+
+    environment: Environment
+    framework: Framework
+    home: Path  # holds the environments, their caches and Velodrome's import path
+    bounds: Bounds
+    gpus: tuple[Gpu, ...] = ()
+    sampling_hz: float = 0.0
+    sampler_cpu: int | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the worker said and how it ended; ending None: its processes cannot be ended.
+
+    kernel_kills: how often the kernel killed a process for lack of memory meanwhile, on the whole
+    machine. broken: what was wrong with its events; empty if nothing was.
+    """
+
+    events: tuple[object, ...]
+    ending: Ending | None
+    log_tail: str
+    readings: tuple[Reading, ...] = ()
+    peak_rss_bytes: int | None = None
+    kernel_kills: int = 0
+    broken: str = ""
+
+
+def hold_session(request: Request, setting: Setting, on_event: Callable[[object], None]) -> Session:
+    """on_event gets each event as it comes. StartFailed if the worker cannot be started."""
+    kernel_kills = _kernel_kills()
+    listener = _Listener(on_event)
+    with scratch_folder() as scratch:
+        command, variables = _prepared(request, setting, scratch)
+        with isolated(command, variables, setting.bounds, scratch) as running:
+            sampler = _listen_sampled(running, setting, listener)
+            ending = running.outcome(LEAVE_S)
+        return Session(
+            events=tuple(listener.events),
+            ending=ending or running.outcome(),
+            log_tail=running.log_tail(),
+            readings=sampler.readings if sampler else (),
+            peak_rss_bytes=sampler.peak_rss_bytes if sampler else None,
+            kernel_kills=_kernel_kills() - kernel_kills,
+            broken=listener.broken,
+        )
+
+
+class _Listener:
+    def __init__(self, on_event: Callable[[object], None]) -> None:
+        self.events: list[object] = []
+        self.broken = ""
+        self._on_event = on_event
+
+    def listen(self, running: Running) -> None:
+        """Until the worker has said all, or breaks the protocol, or is gone."""
+        try:
+            for line in running.events():
+                event = decode(line)
+                self.events.append(event)
+                self._on_event(event)
+                if isinstance(event, Finished | Failed):
+                    return
+        except (ProtocolError, EndlessLine) as error:
+            self.broken = str(error)
+
+
+def _listen_sampled(running: Running, setting: Setting, listener: _Listener) -> Sampler | None:
+    """The sampler is left before the worker is waited for, since its counters go with it."""
+    with ExitStack() as stack:
+        sampler = None
+        if setting.sampling_hz > 0:
+            hz, cpu = setting.sampling_hz, setting.sampler_cpu
+            sampler = stack.enter_context(Sampler(running.pid, hz, cpu, setting.gpus))
+        listener.listen(running)
+    return sampler
+
+
+def _prepared(
+    request: Request, setting: Setting, scratch: Path
+) -> tuple[list[str], dict[str, str]]:
+    """The worker's files, made; its command and its variables."""
+    file, temporary = scratch / "request.json", scratch / "tmp"
+    environment = setting.environment
+    try:
+        file.write_text(encode_request(request))
+        temporary.mkdir()
+        environment.cache_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        importable = import_path(setting.home, setting.framework)
+    except OSError as error:
+        raise StartFailed(f"its files cannot be written: {error}") from error
+    variables = worker_variables(
+        os.environ,
+        import_path=importable,
+        home=environment.cache_folder,
+        temporary=temporary,
+        threads=request.threads,
+        gpus=setting.gpus,
+        recipe=environment.variables,
+    )
+    return [str(environment.python), "-m", "velodrome.adapters.worker", str(file)], variables
+
+
+def _kernel_kills() -> int:
+    """Of the whole machine, since it booted; control groups' limits count too."""
+    with KernelFile("/proc/vmstat") as file:
+        for line in (file.read_all() or b"").splitlines():
+            if line.startswith(b"oom_kill "):
+                return int(line.split()[1])
+    return 0

@@ -1,0 +1,91 @@
+"""What a worker said, as the fields of a measurement."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from velodrome.adapters.protocol import (
+    Built,
+    Failed,
+    Finished,
+    FirstCall,
+    Hello,
+    Imported,
+    ParameterError,
+    Phase,
+    Sampled,
+    Timed,
+    Verified,
+)
+from velodrome.agents.measurement import Measurement, Sample
+
+Event = TypeVar("Event")
+
+
+def with_events(measurement: Measurement, events: Sequence[object]) -> Measurement:
+    """What was not reached is None. first_call_ns is that of all phases together.
+
+    After a disagreement the errors are those of the Failed.
+    """
+    imported = last(events, Imported)
+    built = last(events, Built)
+    verified = last(events, Verified)
+    finished = last(events, Finished)
+    timed = {event.phase: event for event in _all(events, Timed)}
+    first_calls = [event.elapsed_ns for event in _all(events, FirstCall)]
+    parameters = _parameters(events)
+    return replace(
+        measurement,
+        framework_version=imported.framework_version if imported else "",
+        import_ns=imported.import_ns if imported else None,
+        build_ns=built.build_ns if built else None,
+        transfer_ns=built.transfer_ns if built else None,
+        first_call_ns=sum(first_calls) if first_calls else None,
+        forward=timed.get("forward"),
+        gradient=timed.get("gradient"),
+        verified=verified,
+        loss_error=_loss_error(events),
+        gradient_error=max((entry.error for entry in parameters), default=None),
+        parameters=parameters,
+        samples=tuple(_samples(events)),
+        peak_gpu_memory_bytes=(finished.peak_gpu_memory_bytes or None) if finished else None,
+        notes=verified.notes if verified else (),
+    )
+
+
+def phases(events: Sequence[object]) -> tuple[Phase, ...]:
+    return tuple(_all(events, Phase))
+
+
+def phase_reached(events: Sequence[object]) -> str:
+    """In words: the phase that had begun last."""
+    reached = last(events, Phase)
+    if reached:
+        return f"in phase {reached.name}"
+    return "before its first phase" if last(events, Hello) else "before its interpreter ran"
+
+
+def last(events: Sequence[object], kind: type[Event]) -> Event | None:
+    return next((event for event in reversed(events) if isinstance(event, kind)), None)
+
+
+def _all(events: Sequence[object], kind: type[Event]) -> Iterator[Event]:
+    return (event for event in events if isinstance(event, kind))
+
+
+def _samples(events: Sequence[object]) -> Iterator[Sample]:
+    for chunk in _all(events, Sampled):
+        pairs = zip(chunk.started_ns, chunk.elapsed_ns, strict=True)
+        for index, (started_ns, elapsed_ns) in enumerate(pairs, chunk.first_index):
+            yield Sample(chunk.phase, index, chunk.calls, started_ns, elapsed_ns)
+
+
+def _parameters(events: Sequence[object]) -> tuple[ParameterError, ...]:
+    told = last(events, Verified) or last(events, Failed)
+    return told.parameters if told else ()
+
+
+def _loss_error(events: Sequence[object]) -> float | None:
+    told = last(events, Verified) or last(events, Failed)
+    return told.loss_error if told and not math.isnan(told.loss_error) else None
