@@ -199,10 +199,13 @@ def _fail(error: Exception) -> None:
         error.show()
         sys.exit(error.exit_code)
     from velodrome.agents.failures import EnvironmentFailed
+    from velodrome.agents.recipes import RecipeError
     from velodrome.scheduler.errors import VelodromeError
 
     if isinstance(error, VelodromeError):
         _exit(str(error), error.exit_status)
+    if isinstance(error, RecipeError):
+        _exit(str(error), 2)
     if isinstance(error, EnvironmentFailed):
         _exit("\n".join(filter(None, (error.log_tail, error.reason))), 4)
     raise error

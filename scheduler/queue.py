@@ -21,6 +21,7 @@ class Attempt:
     repeat: int
     node_id: str
     number: int = 1
+    gpu_uuids: tuple[str, ...] = ()  # empty: any of the node's
 
 
 class Queue:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from velodrome.agents.execution import Note, execute
-
 from velodrome.agents.environments import EnvironmentStore
+from velodrome.agents.execution import Note, execute
 from velodrome.agents.failures import EnvironmentFailed
 from velodrome.agents.node import Node
 from velodrome.scheduler.queue import Attempt
@@ -50,6 +49,7 @@ def execute_attempt(attempt: Attempt, node: Node, cache: str) -> Iterator[object
             attempt=attempt.number,
             environments=store,
             on_event=note,
+            gpu_uuids=attempt.gpu_uuids,
         )
     )
 

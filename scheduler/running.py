@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from velodrome.agents.execution import rerun_command
-from velodrome.scheduler.store import Store
-
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task
@@ -16,6 +14,7 @@ from velodrome.scheduler.planning import Plan
 from velodrome.scheduler.progress import Watcher
 from velodrome.scheduler.queue import Attempt, Queue
 from velodrome.scheduler.remote import EnvironmentOutcome
+from velodrome.scheduler.store import Store
 
 Failures = Mapping[tuple[str, str], EnvironmentOutcome]  # by node id and framework
 
@@ -40,19 +39,20 @@ def outstanding(plan: Plan, store: Store, sweep_id: str) -> tuple[Attempt, ...]:
             placement.repeat,
             placement.node_id,
             store.next_attempt(sweep_id, placement.task.key, placement.repeat),
+            tuple(filter(None, placement.gpu_uuid.split(","))),
         )
         for placement in plan.placements
         if (placement.task.key, placement.repeat) not in done
     )
 
 
-def record_unplaceable(plan: Plan, store: Store, sweep_id: str, node: Node) -> int:
+def record_unplaceable(plan: Plan, store: Store, sweep_id: str) -> int:
     """A row for every task that fits nowhere, with the condition that failed; how many are new."""
     done = store.finished(sweep_id)
     new = [entry for entry in plan.unplaceable if (entry.task.key, 0) not in done]
     for entry in new:
         attempt = Attempt(entry.task, 0, "")
-        store.put(sweep_id, _refused(attempt, Status.UNPLACEABLE, entry.reason, "", None))
+        store.put(sweep_id, _refused(attempt, entry.status, entry.reason, "", None))
     return len(new)
 
 

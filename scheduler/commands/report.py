@@ -37,7 +37,7 @@ def chosen(is_markdown: bool, is_csv: bool, is_json: bool) -> Form:  # noqa: FBT
 
 def report(results: Path, sweep_id: str, form: Form, picture: Path | None) -> None:
     """ConfigError if there are no results, or no such sweep."""
-    store = Store(results)
+    store = Store.for_reading(results)
     chosen_id = store.resolve(sweep_id or "last")
     rows = store.read("tasks", chosen_id).to_pylist()
     if form is Form.JSON:

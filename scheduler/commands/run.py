@@ -16,7 +16,7 @@ from velodrome.scheduler.preparation import planned
 from velodrome.scheduler.progress import watching
 from velodrome.scheduler.queue import Attempt
 from velodrome.scheduler.running import Outcome, outstanding, record_unplaceable
-from velodrome.scheduler.sweep import load, parse
+from velodrome.scheduler.sweep import load
 from velodrome.scheduler.sweep_parts import Sweep
 from velodrome.scheduler.tables import tabulate
 
@@ -25,16 +25,16 @@ def run(path: Path | None, results: Path, resume: str, only: str, *, as_json: bo
     """Exit status: 0 every attempt has a number, 1 some failed, 4 no environment at all."""
     store = Store(results)
     sweep_id = store.resolve(resume) if resume else new_sweep_id()
-    sweep, text = _sweep(path, store, sweep_id if resume else "")
+    sweep = _sweep(path, store, sweep_id if resume else "")
     node = take()
-    environments = EnvironmentStore(default_root())
-    plan = planned(sweep, only, (node,), environments)
+    numbers = store.numbers(sweep_id)
+    plan = planned(sweep, only, (node,), EnvironmentStore(default_root()), numbers)
     screen = Console(stderr=True, highlight=False) if as_json else console()
     with store.working_on(sweep_id):
-        store.begin(sweep_id, text, plan)
+        store.begin(sweep_id, sweep.text, plan)
         store.drop_orphans(sweep_id)
         store.put_nodes(sweep_id, (node,))
-        refused = record_unplaceable(plan, store, sweep_id, node)
+        refused = record_unplaceable(plan, store, sweep_id)
         attempts = outstanding(plan, store, sweep_id)
         total = len(plan.placements)
         again = f"velodrome run --resume {sweep_id} --results {results}"
@@ -49,17 +49,13 @@ def run(path: Path | None, results: Path, resume: str, only: str, *, as_json: bo
     return 1 if outcome.failed or refused else 0
 
 
-def _sweep(path: Path | None, store: Store, resumed: str) -> tuple[Sweep, str]:
-    """The sweep and its file's text: of the file named, or as kept with the sweep to resume."""
+def _sweep(path: Path | None, store: Store, resumed: str) -> Sweep:
+    """The sweep of the file named, or as kept with the one that is resumed."""
+    if path is not None:
+        return load(path)  # of a sweep that is resumed the store refuses another text
     if resumed:
-        text = store.sweep_text(resumed)
-        if path is not None and path.read_text() != text:
-            mend = f"Leave out {path}: a sweep is resumed as it was begun."
-            raise ConfigError(str(path), f"differs from what sweep {resumed} began with", mend)
-        return parse(text, f"{resumed}/sweep.yaml"), text
-    if path is None:
-        raise ConfigError("command line", "no sweep file is named", "Try sweeps/quick.yaml.")
-    return load(path), path.read_text()
+        return load(store.sweep_file(resumed))
+    raise ConfigError("command line", "no sweep file is named", "Try sweeps/quick.yaml.")
 
 
 def _attempt(
