@@ -118,6 +118,7 @@ UTILIZATION = _table(
     ("node_cpu_percent", _REAL, "percent of all cores"),
     ("cpu_mhz", _REAL, "MHz"),
     ("pressure_percent", _REAL, "percent"),
+    ("package_energy_uj", _WHOLE, "uJ of all sockets, since sampling began"),
     ("gpu_index", _SMALL, ""),
     ("gpu_uuid", _TEXT, ""),
     ("gpu_percent", _REAL, "percent"),

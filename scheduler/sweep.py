@@ -9,6 +9,7 @@ from velodrome.adapters.models import MODELS, families
 from velodrome.adapters.registry import Framework
 from velodrome.agents.frameworks import available
 from velodrome.scheduler import sweep_values as values
+from velodrome.scheduler import yaml_nodes
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.exclusions import check_exclusions, read_exclusions
 from velodrome.scheduler.sweep_parts import Entrant, Sweep
@@ -24,7 +25,7 @@ from velodrome.scheduler.sweep_settings import (
     read_timing,
     read_where,
 )
-from velodrome.scheduler.yaml_nodes import Fields, Value, read
+from velodrome.scheduler.yaml_nodes import Fields, Value
 
 KEYS = (
     "name",
@@ -50,13 +51,19 @@ T = TypeVar("T")
 
 
 def load(path: str | os.PathLike[str], frameworks: Mapping[str, Framework] | None = None) -> Sweep:
-    """The sweep of a file. ConfigError names the first thing that is wrong with it, and the mend.
+    """The sweep of a file; see `parse`."""
+    return parse(yaml_nodes.read_text(path), os.fspath(path), frameworks)
 
-    frameworks: those that may be named; left out, every one there is here.
+
+def parse(text: str, source: str, frameworks: Mapping[str, Framework] | None = None) -> Sweep:
+    """The sweep of a text. ConfigError names the first thing that is wrong with it, and the mend.
+
+    source: what stands before line and column. frameworks: those that may be named; left out,
+    every one there is here.
     """
-    found, text = read(path)
+    found = yaml_nodes.parse(text, source)
     values.known_keys(found, KEYS)
-    sweep = _sweep(found, available() if frameworks is None else frameworks, os.fspath(path), text)
+    sweep = _sweep(found, available() if frameworks is None else frameworks, source, text)
     check_exclusions(sweep)
     return sweep
 

@@ -52,17 +52,21 @@ class Fields:
 Value = Scalar | Items | Fields
 
 
-def read(path: str | os.PathLike[str]) -> tuple[Fields, str]:
-    """The file's mapping, and its text. ConfigError if it is not one plain YAML mapping."""
+def read_text(path: str | os.PathLike[str]) -> str:
+    """A file's text. ConfigError if it cannot be read, is not UTF-8 or is no sweep by its size."""
     name = os.fspath(path)
-    text = _text(name)
+    return _decoded(name, _raw(name))
+
+
+def parse(text: str, name: str) -> Fields:
+    """The mapping of a text; name stands in front of every place. ConfigError if it is none."""
     root = _compose(name, text)
     if root is None:
         raise ConfigError(f"{name}:1:1", "the file is empty", "Start with `frameworks:`.")
     value = _value(root, name)
     if not isinstance(value, Fields):
         raise ConfigError(value.place, "this is no mapping", "Give keys with values, like `k: v`.")
-    return value, text
+    return value
 
 
 def describe(value: Value) -> str:
@@ -88,7 +92,7 @@ class _PlainLoader(yaml.SafeLoader):
         return node
 
 
-def _text(name: str) -> str:
+def _raw(name: str) -> bytes:
     try:
         descriptor = os.open(
             name, os.O_RDONLY | os.O_NONBLOCK
@@ -108,7 +112,7 @@ def _text(name: str) -> str:
     if len(raw) > MAX_BYTES:
         problem = f"the file is larger than {MAX_BYTES // 1024} KiB"
         raise ConfigError(name, problem, "Split it into several sweeps.")
-    return _decoded(name, raw)
+    return raw
 
 
 def _decoded(name: str, raw: bytes) -> str:

@@ -1,0 +1,34 @@
+"""How sweeps are named, and what a person may type for one."""
+
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from velodrome.agents.recipes import did_you_mean
+from velodrome.scheduler.errors import ConfigError
+
+LAST = "last"
+
+
+def new_sweep_id() -> str:
+    """Sorts by time (UTC), such as 20261124-063012-a1b2."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def resolved(text: str, known: Sequence[str], place: str) -> str:
+    """The sweep of an id, of an id's beginning, or `last`. known: newest first.
+
+    ConfigError if that is no sweep or several.
+    """
+    if not known:
+        raise ConfigError(place, "there is no sweep here", "Run one first: velodrome run SWEEP.")
+    if text == LAST:
+        return known[0]
+    if text in known:
+        return text
+    found = [sweep_id for sweep_id in known if text and sweep_id.startswith(text)]
+    if not found:
+        raise ConfigError(place, f"there is no sweep '{text}'", did_you_mean(text, known))
+    if len(found) > 1:
+        raise ConfigError(place, f"'{text}' begins {', '.join(found)}", "Give more of the id.")
+    return found[0]
