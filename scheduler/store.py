@@ -67,7 +67,8 @@ class Store:
             yield
             return
         with locked(self._layout.lock(sweep_id), PATIENCE_S):
-            compaction.clear(self._layout, sweep_id)
+            with told_plainly(self._layout.root):
+                compaction.clear(self._layout, sweep_id)
             self._held[sweep_id] = self._committed(sweep_id)
             try:
                 yield
