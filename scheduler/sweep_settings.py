@@ -37,7 +37,7 @@ def read_dtypes(value: Value, name: str) -> tuple[str, ...]:
 
 
 def read_where(value: Value, name: str) -> Where:
-    return Where(values.one_of(value, name, "rule", tuple(Where)))
+    return Where(values.one_of(value, name, "rule", [rule.value for rule in Where]))
 
 
 def read_repeats(value: Value, name: str) -> int:
