@@ -1,8 +1,9 @@
 """Readings of a worker's tree, its machine and its GPUs, taken from outside while it runs.
 
 The sampling is done by a process of its own (`velodrome.agents.watcher`), because a thread of
-the agent would wait for the agent's other Python, and hold it up. Its instants go to memory that
-both share: the agent has nothing to drain, and what was read is there even if it is killed.
+the agent would wait for the agent's other Python, and hold it up: beside an agent that decodes
+events it came 7 to 10 ms late (median), the process 0.2 ms. Its instants go to memory that both
+share: the agent has nothing to drain, and what was read is there even if the sampler is killed.
 """
 
 import json
