@@ -37,18 +37,21 @@ def possible(recipe: Recipe, accelerator: str, platform: str) -> Iterator[tuple[
             yield name_hash, replace(lock, python=(minor,))
 
 
+def require_lock(framework: str, recipe: Recipe, accelerator: str, platform: str) -> None:
+    """EnvironmentFailed, before anything is done, if nothing can be built here."""
+    if not recipe.locks_for(accelerator, platform):
+        raise EnvironmentFailed(
+            f"{framework} has no lock for {accelerator} on {platform}. "
+            f"Let {variable_for(framework)} name an interpreter that has {framework}"
+        )
+
+
 def build_first(site: Site, accelerator: str, on_progress: Progress) -> None:
     """By the first lock whose packages are all to be found; on any other failure none.
 
     The record of one made by a later lock keeps the fingerprint of where packages were looked for.
     """
     locks = site.recipe.locks_for(accelerator, site.platform)
-    if not locks:
-        name = site.framework.name
-        raise EnvironmentFailed(
-            f"{name} has no lock for {accelerator} on {site.platform}. "
-            f"Let {variable_for(name)} name an interpreter that has {name}"
-        )
     for lock, instead in zip(locks, (*locks[1:], None), strict=True):
         marker = "" if lock is locks[0] else site.sources.fingerprint
         try:

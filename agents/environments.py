@@ -11,7 +11,13 @@ import platformdirs
 
 from velodrome.agents import environment_folders as folders
 from velodrome.agents.environment import Check, Environment, filled
-from velodrome.agents.environment_builds import Site, build_exactly, build_first, possible
+from velodrome.agents.environment_builds import (
+    Site,
+    build_exactly,
+    build_first,
+    possible,
+    require_lock,
+)
 from velodrome.agents.environment_checks import check_environment
 from velodrome.agents.environment_folders import Record
 from velodrome.agents.existing import ask_interpreter, lock_hash_of, pointed_at
@@ -94,6 +100,7 @@ class EnvironmentStore:
         place = pointed_at(framework, recipe, self._environ)
         if place:
             return self._existing(framework, recipe, *place)
+        require_lock(framework, recipe, accelerator, this_platform())
         found = self._good_enough(framework, recipe, accelerator)
         if found:
             return found

@@ -156,15 +156,16 @@ def _require_whole(recipe: Recipe) -> None:
 
 
 def _explained(file: Path, error: ValidationError) -> RecipeError:
-    first = error.errors()[0]
+    # A mistyped key is missing too; say what was typed.
+    first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
     key = ".".join(str(part) for part in first["loc"])
     name = str(first["loc"][-1])
     if first["type"] == "unexpected_keyword_argument":
         return RecipeError(f"{file}:{key}", "no such key", did_you_mean(name, _keys(first["loc"])))
     if first["type"] == "missing":
         return RecipeError(f"{file}:{key}", "the key is missing", f"Add {name} = ...")
-    given = repr(first["input"])[:80]
-    return RecipeError(f"{file}:{key}", f"{given} will not do", first["msg"])
+    mend = 'Give a minor version: "3.12"' if first["type"].startswith("string_p") else first["msg"]
+    return RecipeError(f"{file}:{key}", f"{first['input']!r:.80} will not do", mend)
 
 
 def _keys(place: tuple[int | str, ...]) -> Iterable[str]:

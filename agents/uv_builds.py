@@ -168,12 +168,12 @@ def _disk_full(folder: Path, build: UvBuild, output: str) -> EnvironmentFailed:
         [uv.find_uv_bin(), "cache", "dir"], environ=build.environ, cwd=Path("/"), deadline_s=30
     ).output.strip()
     places = [folder.parent, *([Path(cache)] if Path(cache).is_dir() else [])]
-    left = ", ".join(
-        f"{shutil.disk_usage(place).free // _MB} MB left in {place}" for place in places
+    free = ", ".join(
+        f"{shutil.disk_usage(there).free // _MB} MB free in {there}" for there in places
     )
-    size = f"{build.lock.size_mb} MB" if build.lock.size_mb else "more"
+    size = f" {build.lock.size_mb} MB" if build.lock.size_mb else ""
     return EnvironmentFailed(
-        f"the disk is full: {left}, and {build.framework} needs {size}. Free some, or let "
-        f"VELODROME_HOME or UV_CACHE_DIR name a folder on another disk",
+        f"the disk filled up while {build.framework}{size} was being installed (now {free}). Free "
+        f"some, or let VELODROME_HOME or UV_CACHE_DIR name a folder on another disk",
         uv_messages.log_tail(output),
     )

@@ -26,8 +26,14 @@ def not_found(output: str) -> str:
     for pattern in _NOT_FOUND:
         match = pattern.search(output)
         if match:
-            return match[1] + (match[2] or "").rstrip(".")
+            return match[1] + (match[2] or _required(match[1], output)).rstrip(".")
     return ""
+
+
+def _required(name: str, output: str) -> str:
+    """`==2.4.6`, where uv says that nobody knows the name, and then what was asked for."""
+    match = re.search(rf"you require {re.escape(name)}(?:\{{[^}}]*\}})?(==[^\s,]+)", output)
+    return match[1] if match else ""
 
 
 def explain(output: str, framework: str) -> str:

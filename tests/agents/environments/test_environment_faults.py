@@ -1,0 +1,230 @@
+"""Whatever happens to a build, no half-made environment is seen, and the next build succeeds."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from velodrome.agents.environments import EnvironmentFailed
+
+# Tells its progress on stdout, and stops after `building ...` until it is sent a line if asked to.
+BUILDER = """
+import sys
+from velodrome.agents.environments import EnvironmentStore
+
+def tell(line):
+    print(line, flush=True)
+    if "--pause" in sys.argv and line.startswith("building"):
+        sys.stdin.readline()
+
+print("began", flush=True)
+print("got", EnvironmentStore().build("little", on_progress=tell).name, flush=True)
+"""
+SRC = Path(__file__).parents[3] / "src"
+
+
+@contextlib.contextmanager
+def builder(node, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    child = subprocess.Popen(
+        [sys.executable, "-c", BUILDER, *arguments],
+        env={**node.environ, "PYTHONPATH": str(SRC)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def read_until(child: subprocess.Popen[str], start: str) -> str:
+    assert child.stdout
+    lines = []
+    for line in child.stdout:
+        lines.append(line)
+        if line.startswith(start):
+            return line.strip()
+    raise AssertionError("".join(lines))
+
+
+def thick_node(node):
+    """A framework of enough modules that installing and compiling them takes a while."""
+    body = "".join(f"def f{n}(x):\n    return x * {n} + [x, {{'a': x}}][0]\n" for n in range(80))
+    modules = {f"m{n}": body.encode() for n in range(300)}
+    node.add_framework("little", node.recipe, {"one.txt": node.add_tiny(**modules)})
+    return node
+
+
+def running_from(place: Path) -> list[str]:
+    """Command lines of processes that have to do with the place."""
+    commands = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
+    return [" ".join(command) for command in commands if str(place) in " ".join(command)]
+
+
+def wait_until_gone(place: Path, limit_s: float) -> list[str]:
+    """What still runs after the limit."""
+    deadline = time.monotonic() + limit_s
+    while running_from(place) and time.monotonic() < deadline:
+        os.sched_yield()
+    return running_from(place)
+
+
+def installed(environment) -> list[str]:
+    """Every file with its hash; bytecode aside, which holds the time of its source."""
+    lines = (environment.folder / "velodrome-manifest.txt").read_text().splitlines()
+    return [line for line in lines if not line.endswith(".pyc")]
+
+
+@pytest.mark.slow
+def test_a_build_killed_at_any_instant_leaves_nothing_that_is_used(node) -> None:
+    """Ten builds are killed at random instants of the time that a whole build takes."""
+    thick_node(node)
+    began = time.monotonic()
+    whole = node.store.build("little")
+    took_s = time.monotonic() - began
+    contents = installed(whole)
+    instants = random.Random(7)
+    killed = 0
+    for _ in range(10):
+        shutil.rmtree(whole.folder, ignore_errors=True)
+        with builder(node) as child:
+            read_until(child, "began")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=instants.uniform(0, took_s))
+            killed += child.poll() is None
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+        assert wait_until_gone(node.home, 2) == []
+        found = node.store.find("little")
+        assert found is None or not node.store.check(found).problems[:-1]  # the last: no numpy
+    assert killed >= 3
+    again = node.store.build("little")
+    assert again == whole
+    assert installed(again) == contents
+    assert not list(again.folder.parent.glob(".building.*"))
+
+
+STAGES = ["building", "little: Resolved", "little: Installed", "little: Bytecode", "checking"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_build_killed_at_each_of_its_stages_is_not_seen_and_made_anew(node, stage: str) -> None:
+    thick_node(node)
+    with builder(node) as child:
+        read_until(child, stage)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    left = list((node.home / "envs").glob(".building.*"))
+    assert wait_until_gone(node.home, 2) == []
+    if node.store.find("little") is None:  # it may have been faster than the signal at the end
+        assert node.store.list() == () and len(left) <= 1
+    environment = node.store.build("little")
+    names = {path.name for path in environment.folder.parent.iterdir()}
+    assert names == {".locks", environment.name}
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_build_and_clears_it_away(node) -> None:
+    thick_node(node)
+    with builder(node) as child:
+        read_until(child, "little: Resolved")
+        child.send_signal(signal.SIGINT)
+        output, _ = child.communicate(timeout=30)
+    assert "KeyboardInterrupt" in output
+    assert [path.name for path in (node.home / "envs").iterdir()] == [".locks"]
+    assert wait_until_gone(node.home, 2) == []
+
+
+@pytest.mark.slow
+def test_of_two_builders_at_once_one_builds_and_the_other_waits_and_says_so(tiny_node) -> None:
+    with builder(tiny_node, "--pause") as first:
+        read_until(first, "building")
+        with builder(tiny_node) as second:
+            read_until(second, "another build of little is running here: waiting")
+            first.stdin.write("go on\n")
+            first.stdin.flush()
+            built = read_until(first, "got")
+            reused = read_until(second, "little was built meanwhile")
+            assert reused.split()[-1] == built.split()[-1]
+            assert read_until(second, "got") == built
+
+
+@pytest.mark.slow
+def test_a_builder_that_waits_builds_itself_when_the_other_is_killed(tiny_node) -> None:
+    with builder(tiny_node, "--pause") as first:
+        read_until(first, "building")
+        with builder(tiny_node) as second:
+            read_until(second, "another build of little is running")
+            first.send_signal(signal.SIGKILL)
+            assert read_until(second, "building")
+            assert read_until(second, "got")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB. Its megabytes are real, and so is its end."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting is not permitted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def incompressible(megabytes: int) -> bytes:
+    return b"X = " + repr(random.Random(0).randbytes(megabytes * 400_000)).encode()
+
+
+def fill_up(node) -> EnvironmentFailed:
+    with pytest.raises(EnvironmentFailed) as raised:
+        node.store.build("little")
+    assert "the disk filled up" in raised.value.reason
+    assert "VELODROME_HOME" in raised.value.reason
+    assert node.store.find("little") is None
+    assert not list((node.home / "envs").glob(".building.*"))
+    return raised.value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("megabytes", [2, 4])
+def test_a_disk_that_fills_while_installing_or_compiling_is_told(
+    node, small_disk: Path, tmp_path: Path, megabytes: int
+) -> None:
+    node.home = small_disk / "home"
+    node.variables["UV_CACHE_DIR"] = str(tmp_path / "uv")
+    lock = node.add_tiny(large=incompressible(megabytes))
+    node.add_framework("little", node.recipe, {"one.txt": lock})
+    assert f"MB free in {node.home}/envs" in fill_up(node).reason
+    node.add_framework("little", node.recipe, {"one.txt": node.add_tiny("2.0")})
+    assert node.store.build("little").size_bytes > 0  # what failed has left its room
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_under_uvs_cache_is_told(node, small_disk: Path) -> None:
+    node.variables["UV_CACHE_DIR"] = str(small_disk / "uv")
+    lock = node.add_tiny(large=incompressible(4))
+    node.add_framework("little", node.recipe, {"one.txt": lock})
+    assert f"MB free in {small_disk}/uv" in fill_up(node).reason
+
+
+@pytest.mark.slow
+def test_an_environment_too_large_for_the_disk_is_not_begun(node, small_disk: Path) -> None:
+    node.home = small_disk / "home"
+    recipe = node.recipe.replace('file = "one.txt"', 'file = "one.txt", size_mb = 4')
+    node.add_framework("little", recipe, {"one.txt": node.add_tiny()})
+    with pytest.raises(EnvironmentFailed, match=r"needs 4 MB, and the disk of .* has [23] MB free"):
+        node.store.build("little")

@@ -1,0 +1,68 @@
+"""A lock is resolved from its requirements, and leaves out whatever only this machine knows."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.agents.failures import EnvironmentFailed
+from velodrome.agents.locking import blocks, renew, resolve
+from velodrome.agents.pip_configuration import read_sources
+from velodrome.agents.recipes import read_recipe
+
+SRC = Path(__file__).parents[3] / "src"
+
+
+def requiring(node, requirement: str) -> str:
+    """A framework that wants this; the text of its lock as it is now."""
+    recipe = node.recipe.replace('"one.txt"', f'"one.txt", requirements = ["{requirement}"]')
+    folder = node.add_framework("little", recipe, {"one.txt": "old==1.0\n"})
+    return (folder / "locks" / "one.txt").read_text()
+
+
+def test_a_lock_is_cut_at_its_pins() -> None:
+    marked = "b==2 ; python_full_version < '3.12'"
+    text = f"a==1 \\\n    --hash=sha256:0\n{marked} \\\n    --hash=sha256:1\n"
+    assert list(blocks(text)) == ["a==1", marked]
+    assert "".join(blocks(text).values()) == text
+
+
+@pytest.mark.slow
+def test_a_lock_is_written_anew_from_what_pip_knows(node) -> None:
+    line = node.add_tiny("1.0+local")
+    requiring(node, "tiny==1.0+local")
+    (path,) = renew("little", node.environ)
+    assert path.read_text() == line
+    assert node.store.build("little").size_bytes > 0
+
+
+@pytest.mark.slow
+def test_a_requirement_that_nobody_has_leaves_the_lock_as_it_was(node) -> None:
+    before = requiring(node, "tiny==7.0+local")
+    with pytest.raises(EnvironmentFailed, match=r"one\.txt cannot be resolved"):
+        renew("little", node.environ)
+    assert (node.adapters / "little" / "locks" / "one.txt").read_text() == before
+
+
+@pytest.mark.slow
+def test_the_committed_lock_of_numpy_comes_out_the_same_again() -> None:
+    (lock,) = read_recipe(Path(FRAMEWORKS["numpy"].folder)).locks
+    text = resolve(lock, read_sources(), os.environ)
+    assert set(blocks(text)) == set(blocks(lock.path.read_text()))
+
+
+@pytest.mark.slow
+def test_the_command_tells_what_it_wrote_and_what_is_wrong(node) -> None:
+    node.add_tiny("1.0+local")
+    requiring(node, "tiny==1.0+local")
+    command = [sys.executable, "-m", "velodrome.agents.locking"]
+    environ = {**node.environ, "PYTHONPATH": str(SRC)}
+    done = subprocess.run([*command, "little"], env=environ, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.strip().endswith("little/locks/one.txt")
+    unknown = subprocess.run([*command, "litle"], env=environ, capture_output=True, text=True)
+    assert unknown.returncode == 2 and "Did you mean 'little'" in unknown.stderr
+    usage = subprocess.run(command, env=environ, capture_output=True, text=True)
+    assert usage.returncode == 2 and "velodrome.agents.locking FRAMEWORK" in usage.stderr

@@ -1,0 +1,112 @@
+"""environment.toml is read whole, or its author is told the key and the mend."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.agents.recipes import RecipeError, read_recipe
+
+LEAK = re.compile(r"://|--index|--find-links|--extra-index|^#|(^|\s)/", re.MULTILINE)
+PIN = re.compile(r"^[a-z0-9-]+==[^ ]+( ; [^\\]+)? \\$")
+LOCKS = sorted(
+    path for framework in FRAMEWORKS.values() for path in Path(framework.folder, "locks").iterdir()
+)
+
+
+def lock_name(path: Path) -> str:
+    return f"{path.parent.parent.name}/{path.name}"
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lock_name)
+def test_a_lock_names_no_host_and_no_path(path: Path) -> None:
+    assert not LEAK.search(path.read_text())
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lock_name)
+def test_a_lock_holds_exact_versions_each_with_a_hash(path: Path) -> None:
+    text = path.read_text()
+    pins = [line for line in text.splitlines() if not line.startswith(" ")]
+    assert pins and all(PIN.match(pin) for pin in pins)
+    assert len(re.findall(r"\\\n    --hash=sha256:[0-9a-f]{64}", text)) >= len(pins)
+
+
+@pytest.mark.parametrize("name", sorted(FRAMEWORKS))
+def test_every_framework_has_a_recipe_for_the_cpu(name: str) -> None:
+    recipe = read_recipe(Path(FRAMEWORKS[name].folder))
+    assert recipe.locks_for("cpu", "linux-x86_64")
+    assert recipe.about == FRAMEWORKS[name].about
+
+
+@pytest.mark.parametrize("name", sorted(FRAMEWORKS))
+def test_every_committed_lock_is_named_by_its_recipe(name: str) -> None:
+    folder = Path(FRAMEWORKS[name].folder)
+    named = {lock.path for lock in read_recipe(folder).locks}
+    assert named == set((folder / "locks").iterdir())
+
+
+def test_torch_prefers_the_build_without_cuda_on_a_cpu_and_only_there() -> None:
+    recipe = read_recipe(Path(FRAMEWORKS["torch"].folder))
+    cpu = [lock.file for lock in recipe.locks_for("cpu", "linux-x86_64")]
+    gpu = [lock.file for lock in recipe.locks_for("gpu", "linux-x86_64")]
+    assert cpu == ["linux-x86_64-cpu.txt", "linux-x86_64-cuda.txt"]
+    assert gpu == ["linux-x86_64-cuda.txt"]
+
+
+def test_a_lock_for_another_platform_is_not_offered() -> None:
+    recipe = read_recipe(Path(FRAMEWORKS["torch"].folder))
+    assert recipe.locks_for("cpu", "darwin-arm64") == ()
+
+
+def written(node, text: str) -> Path:
+    return node.add_framework("little", text, {"one.txt": node.add_tiny()})
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "mend"),
+    [
+        (("about =", "abuot ="), "environment.toml:abuot", "Did you mean 'about'?"),
+        (('"uv"', '"conda"'), "environment.toml:kind", "'uv' or 'existing'"),
+        (("devices =", "device ="), "environment.toml:locks.0.device", "Did you mean 'devices'?"),
+        (('["cpu"]', '["tpu"]'), "environment.toml:locks.0.devices", "'cpu' or 'gpu'"),
+        (('"one.txt"', '"two.txt"'), "environment.toml:locks.0.file", "velodrome.agents.locking"),
+        (('kind = "uv"', ""), "environment.toml:kind", "Add kind"),
+        (('kind = "uv"', "kind ="), "environment.toml", "Correct it there"),
+        (("python =", "#"), "environment.toml:locks.0.python", 'Add python = ["3.12"]'),
+        (
+            ('python = ["3', 'python = ["4'),
+            "environment.toml:locks.0.python.0",
+            "Give a minor version",
+        ),
+    ],
+)
+def test_a_broken_recipe_is_told_by_key_and_mend(node, change, where: str, mend: str) -> None:
+    assert change[0] in node.recipe
+    folder = written(node, node.recipe.replace(*change))
+    with pytest.raises(RecipeError) as raised:
+        read_recipe(folder)
+    assert str(folder) in str(raised.value)
+    assert where in str(raised.value)
+    assert mend in str(raised.value)
+
+
+def test_a_recipe_of_kind_existing_needs_an_interpreter(node) -> None:
+    folder = written(node, 'kind = "existing"\nabout = "mine"\n')
+    with pytest.raises(RecipeError, match="path of one interpreter"):
+        read_recipe(folder)
+
+
+def test_what_is_imported_is_the_folders_name_unless_the_recipe_says_otherwise(node) -> None:
+    assert read_recipe(written(node, node.recipe)).module == "tiny"
+    plain = node.recipe.replace('module = "tiny"', "")
+    assert read_recipe(written(node, plain)).module == "little"
+
+
+def test_the_hash_of_a_recipe_changes_with_a_lock_and_with_the_pythons(node) -> None:
+    first = read_recipe(written(node, node.recipe)).lock_hash("cpu")
+    assert read_recipe(written(node, node.recipe)).lock_hash("cpu") == first
+    older = node.recipe.replace('python = ["3', 'python = ["3.9", "3')
+    assert read_recipe(written(node, older)).lock_hash("cpu") != first
+    folder = node.add_framework("little", node.recipe, {"one.txt": node.add_tiny("1.1")})
+    assert read_recipe(folder).lock_hash("cpu") != first
