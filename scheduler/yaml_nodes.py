@@ -8,12 +8,14 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
 import yaml
 
 from velodrome.scheduler.errors import ConfigError
 
 MAX_BYTES = 256 * 1024  # a sweep of a few hundred lines has ten; parsing is linear, but not fast
+MAX_DEPTH = 16
 _CORE = "tag:yaml.org,2002:"
 _PLAIN_TAGS = frozenset(
     _CORE + kind
@@ -81,15 +83,23 @@ def describe(value: Value) -> str:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Composes only; refuses an alias where it stands."""
+    """Composes only; refuses an alias, and what is nested too deep, where it stands."""
+
+    depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            problem = f"*{event.anchor} is an alias, and they are not read"
-            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            self._refuse(f"*{event.anchor} is an alias, and they are not read", event)
+        if self.depth > MAX_DEPTH:
+            self._refuse("lists within lists, too deep", event)
+        self.depth += 1
         node: yaml.Node | None = super().compose_node(parent, index)  # type: ignore[arg-type]
+        self.depth -= 1
         return node
+
+    def _refuse(self, problem: str, event: yaml.Event) -> NoReturn:
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
 def _raw(name: str) -> bytes:
@@ -134,8 +144,6 @@ def _compose(name: str, text: str) -> yaml.Node | None:
         raise ConfigError(place, "this character is not allowed", "Remove it.") from None
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(name, error) from None
-    except RecursionError:
-        raise ConfigError(name, "lists within lists, too deep", "Write it flatter.") from None
 
 
 def _syntax_error(name: str, error: yaml.MarkedYAMLError) -> ConfigError:
@@ -144,6 +152,8 @@ def _syntax_error(name: str, error: yaml.MarkedYAMLError) -> ConfigError:
     problem = error.problem or error.context or "syntax error"
     if "alias" in problem:
         return ConfigError(place, problem, "Write the value out.")
+    if "too deep" in problem:
+        return ConfigError(place, problem, "Write it flatter.")
     if "another document" in problem:
         return ConfigError(place, "a second document begins", "One sweep a file: split it here.")
     mend = "Indent with spaces." if "'\\t'" in problem else "Check the line, and the one before it."

@@ -272,10 +272,10 @@ def test_a_number_of_threads_that_only_a_node_can_give_may_be_excluded() -> None
 
 
 def test_a_sweep_of_millions_of_cells_is_refused_before_it_is_expanded() -> None:
-    sizes = ", ".join(str(size) for size in range(1, 3001))
-    threads = ", ".join(str(number) for number in range(1, 1001))
+    sizes = ", ".join(str(size) for size in range(1, 1501))
+    threads = ", ".join(str(number) for number in range(1, 701))
     said = complaint(f"{SHORTEST}batch_sizes: {{lenet: [{sizes}]}}\nthreads: [{threads}]")
-    assert said.startswith("s.yaml:1:1: this makes 3,000,000 cells, more than 1,000,000.")
+    assert said.startswith("s.yaml:1:1: this makes 1,050,000 cells, more than 1,000,000.")
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,9 @@ def test_a_billion_laughs_are_refused_at_the_first_alias() -> None:
 
 
 def test_lists_nested_without_end_are_refused() -> None:
-    assert "too deep" in complaint("name: " + "[" * 20_000)
+    assert complaint("name: " + "[" * 20_000).startswith(
+        "s.yaml:1:23: lists within lists, too deep."
+    )
 
 
 class TestLoading:
