@@ -122,6 +122,7 @@ def test_a_worker_over_its_memory_limit_is_killed_near_it(tmp_path: Path) -> Non
     assert 150 * MIB < ending.tree_rss_bytes < 1500 * MIB
 
 
+@pytest.mark.slow
 def test_memory_of_children_counts_and_shared_pages_count_once(tmp_path: Path) -> None:
     share = (
         SAY + "import time\n"
