@@ -1,0 +1,113 @@
+"""What each kind of layer and each loss is in torch: an entry of MODULES or LOSSES for each."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+
+
+class Linear(nn.Linear):
+    """Over the flattened example."""
+
+    def forward(self, x):
+        return super(Linear, self).forward(x.flatten(1))
+
+
+class Lstm(nn.LSTM):
+    """(time, batch, in) to h (time, batch, units), from a zero state. torch's gates are i, f, g, o.
+
+    Runs through the padding, which stands behind an example's true steps and so changes none of
+    them; MeanOverTime leaves it out, and no gradient comes from it.
+    """
+
+    ATTRIBUTES = {
+        "weight_input": "weight_ih_l0",
+        "weight_hidden": "weight_hh_l0",
+        "bias": "bias_ih_l0",
+    }
+
+    def settle(self):
+        """Once there are weights: no second bias, and one block of memory, as cuDNN wants it."""
+        zeros = torch.zeros_like(self.bias_ih_l0)
+        self.bias_hh_l0 = nn.Parameter(zeros, requires_grad=False)
+        self.flatten_parameters()
+
+    def forward(self, x):
+        return super(Lstm, self).forward(x)[0]
+
+
+class MeanOverTime(nn.Module):
+    """x (time, batch, n) and the true lengths (batch,) to (batch, n)."""
+
+    def forward(self, x, lengths):
+        within = torch.arange(x.shape[0], device=x.device)[:, None] < lengths
+        return (x * within[:, :, None]).sum(0) / lengths[:, None]
+
+
+class Duplicate(nn.Module):
+    """A copy into memory that is kept: in fresh memory the CPU would pay a page fault per 4 KiB."""
+
+    def __init__(self):
+        super(Duplicate, self).__init__()
+        self.kept = torch.empty(0)
+
+    def forward(self, x):
+        if x.requires_grad:
+            return x.clone()
+        if self.kept.shape != x.shape:
+            self.kept = torch.empty_like(x)
+        return self.kept.copy_(x)
+
+
+def _conv(layer, source):
+    return nn.Conv2d(
+        source[0], layer.maps, layer.kernel, layer.stride, layer.padding, groups=layer.groups
+    )
+
+
+# Per kind of layer, what makes its module: (layer, shape of one example before it) -> module.
+MODULES = {
+    kinds.Conv: _conv,
+    kinds.Linear: lambda layer, source: Linear(
+        shapes.product(source), layer.units, bias=layer.bias
+    ),
+    kinds.MaxPool: lambda layer, source: nn.MaxPool2d(layer.size, layer.stride),
+    kinds.Relu: lambda layer, source: nn.ReLU(),
+    kinds.Tanh: lambda layer, source: nn.Tanh(),
+    kinds.Sigmoid: lambda layer, source: nn.Sigmoid(),
+    kinds.Lrn: lambda layer, source: nn.LocalResponseNorm(
+        layer.size, layer.alpha, layer.beta, layer.k
+    ),
+    kinds.Dropout: lambda layer, source: nn.Dropout(layer.rate),
+    kinds.Embedding: lambda layer, source: nn.Embedding(layer.vocabulary, layer.units),
+    kinds.Lstm: lambda layer, source: Lstm(source[-1], layer.units),
+    kinds.MeanOverTime: lambda layer, source: MeanOverTime(),
+    kinds.Duplicate: lambda layer, source: Duplicate(),
+}
+
+
+class CrossEntropy(nn.Module):
+    """(logits, labels of 64 bit) to the mean over the batch."""
+
+    def forward(self, output, labels):
+        return functional.cross_entropy(output, labels)
+
+
+class SquaredError(nn.Module):
+    """mse_loss goes back in one pass over the output; the square written out takes three."""
+
+    def forward(self, output, target=None):
+        if target is None:
+            target = output.new_zeros(()).expand_as(output)
+        target = target.detach().view_as(output)
+        return functional.mse_loss(output, target, reduction="sum") / (2 * output.shape[0])
+
+
+# Per kind of loss, what makes its module: it reads the last layer's output, then labels or target.
+LOSSES = {
+    kinds.SoftmaxCrossEntropy: lambda loss: CrossEntropy(),
+    kinds.SquaredError: lambda loss: SquaredError(),
+    kinds.NoLoss: lambda loss: nn.Identity(),
+}

@@ -1,0 +1,154 @@
+"""A model's graph as torch modules: a call gives the loss of a batch."""
+
+from typing import NamedTuple, Tuple
+
+import torch
+from torch import nn
+
+from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+from velodrome.adapters.torch.modules import Lstm
+
+# What a step may read besides `input` and the layers, and what the last one makes. No layer is
+# named like this.
+LABELS, LENGTHS, RESULT = "(labels)", "(lengths)", "(result)"
+
+
+class Step(NamedTuple):
+    """One layer, or the loss: output `name` is module(*reads), and nothing reads `spent` later."""
+
+    name: str
+    module: nn.Module
+    reads: Tuple[str, ...]
+    spent: Tuple[str, ...]
+
+
+class Part(nn.Module):
+    """Steps in a row. Takes and gives values by name: those there are, those needed behind it."""
+
+    def __init__(self, steps):
+        super(Part, self).__init__()
+        self.members = nn.ModuleList(step.module for step in steps)
+        self._wiring = tuple((step.name, step.reads, step.spent) for step in steps)
+        self.compilable = not any(isinstance(step.module, Lstm) for step in steps)
+
+    def forward(self, values):
+        values = dict(values)
+        for module, (name, reads, spent) in zip(self.members, self._wiring):
+            values[name] = module(*[values[read] for read in reads])
+            for read in spent:  # freed as early as in a script that calls every output x
+                del values[read]
+        return values
+
+
+class Network(object):
+    """(inputs, labels, lengths) to the loss, or to the output of a model without a loss.
+
+    modules, losses: as in velodrome.adapters.torch.modules. An LSTM is a part of its own: torch
+    does not compile it, and a compiled part must have no break in it.
+    """
+
+    def __init__(self, model, modules, losses):
+        self.steps = _steps(model, modules, losses)
+        self.parts = _parts(self.steps)
+
+    def fill(self, model, weights, tensor):
+        """The trained parameters, by their keys. tensor(array) is a weight's, on its device."""
+        by_layer = {step.name: step.module for step in self.steps}
+        trained = {}
+        for entry in shapes.parameters(model):
+            module = by_layer[entry.layer]
+            value = nn.Parameter(tensor(weights[entry.name]), requires_grad=not entry.frozen)
+            setattr(module, getattr(module, "ATTRIBUTES", {}).get(entry.role, entry.role), value)
+            if not entry.frozen:
+                trained[entry.name] = value
+        for module in by_layer.values():
+            if isinstance(module, Lstm):
+                module.settle()
+        return trained
+
+    def compiled(self):
+        """The parts, compiled where torch can, to call `run` with.
+
+        Sequences are as long as their batch's longest: with sizes left open one compilation serves
+        all, where one for each length would soon reach torch's limit.
+        """
+        sequences = any(isinstance(step.module, Lstm) for step in self.steps)
+        return tuple(
+            torch.compile(part, fullgraph=True, dynamic=sequences or None)
+            if part.compilable
+            else part
+            for part in self.parts
+        )
+
+
+def run(parts, inputs, labels, lengths):
+    """A batch through the parts: the loss, or the output of a model without one."""
+    values = {"input": inputs, LABELS: labels, LENGTHS: lengths}
+    for part in parts:
+        values = part(values)
+    return values[RESULT]
+
+
+def _steps(model, modules, losses):
+    made = [_module(modules, layer, source) for layer, source in _sources(model)]
+    made.append(_entry(losses, model.loss)(model.loss))
+    reads = _reads(model)
+    return tuple(
+        Step(name, module, reads[name], spent)
+        for name, module, spent in zip(reads, made, _spent(reads))
+    )
+
+
+def _sources(model):
+    """Every layer with the shape of one example before it."""
+    outputs, reads = shapes.output_shapes(model), shapes.sources(model)
+    return [(layer, outputs[reads[layer.name][0]]) for layer in model.layers]
+
+
+def _module(modules, layer, source):
+    # torch would draw random weights, for AlexNet in seconds: on the meta device it has no values.
+    with torch.device("meta"):
+        return _entry(modules, layer)(layer, source)
+
+
+def _entry(known, kind):
+    if type(kind) not in known:
+        raise Unsupported("the torch adapter has no {}".format(type(kind).__name__))
+    return known[type(kind)]
+
+
+def _reads(model):
+    """What each step reads, by its name, in the order in which they run."""
+    reads = shapes.sources(model)
+    for layer in model.layers:
+        if isinstance(layer, kinds.MeanOverTime):
+            reads[layer.name] += (LENGTHS,)
+    last = model.layers[-1].name
+    if isinstance(model.loss, kinds.SoftmaxCrossEntropy):
+        reads[RESULT] = (last, LABELS)
+    elif getattr(model.loss, "target", "zero") != "zero":
+        reads[RESULT] = (last, model.loss.target)
+    else:
+        reads[RESULT] = (last,)
+    return reads
+
+
+def _spent(reads):
+    """Per step what it is the last to read."""
+    needed, spent = set(), []
+    for name in reversed(list(reads)):
+        spent.append(tuple(read for read in dict.fromkeys(reads[name]) if read not in needed))
+        needed.update(reads[name])
+    return reversed(spent)
+
+
+def _parts(steps):
+    runs = [[]]
+    for step in steps:
+        alone = isinstance(step.module, Lstm)
+        if runs[-1] and (alone or isinstance(runs[-1][-1].module, Lstm)):
+            runs.append([])
+        runs[-1].append(step)
+    return tuple(Part(run) for run in runs)
