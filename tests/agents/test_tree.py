@@ -11,17 +11,19 @@ from velodrome.agents.proc import Process, children_of_all, parse_stat
 from velodrome.agents.tree import Tree
 
 PARENT = """
-import signal, subprocess, sys
+import signal, subprocess, sys, time
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 child = subprocess.Popen([sys.executable, "-S", "-c", sys.argv[1]], stdin=subprocess.PIPE)
 print(child.pid, flush=True)
 child.wait()
+until = time.process_time() + 0.2
+while time.process_time() < until: pass
 """
 
 
 @contextmanager
 def parent_of(code: str) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
-    """A process that waits for no child, and the PID of its child, which runs the code."""
+    """A process that works on after its child, for which it does not wait, and the child's PID."""
     command = [sys.executable, "-S", "-c", PARENT, code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -65,20 +67,16 @@ def test_a_tree_ends_with_its_last_process_and_not_with_its_first() -> None:
 
 
 def test_cpu_time_is_not_lost_with_a_child_that_nobody_waits_for() -> None:
-    with parent_of("import time\nwhile time.process_time() < 0.2: pass\ninput()") as (
-        process,
-        child,
-    ):
+    code = "import time\nwhile time.process_time() < 0.2: pass\ninput()"
+    with parent_of(code) as (process, child):
         tree = Tree(process.pid)
-        busy = tree.read()
-        while busy is not None and busy.cpu_ns < 200_000_000:
-            busy = tree.read()
+        usage = tree.read()
+        while usage is not None and usage.cpu_ns < 200_000_000:
+            usage = tree.read()
         os.kill(child, 9)
-        after = busy
-        while len(tree.pids) > 1:
-            after = tree.read()
-        assert busy is not None and after is not None and after.cpu_ns >= busy.cpu_ns
-        process.kill()
+        while usage is not None and not tree.over:
+            usage = tree.read()
+        assert usage is not None and usage.cpu_ns == pytest.approx(0.42e9, abs=0.05e9)
 
 
 def test_children_are_found_without_the_kernels_list_of_them() -> None:
