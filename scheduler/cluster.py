@@ -1,7 +1,6 @@
 """The nodes that attempts can be sent to: here, this machine under a Ray of our own."""
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -10,25 +9,19 @@ import ray
 
 from velodrome.agents.node import Node
 from velodrome.scheduler.dispatch import Member
-from velodrome.scheduler.embedded_ray import embedded_ray
 from velodrome.scheduler.errors import ClusterUnreachable
 
 
 @contextmanager
-def local_members(node: Node) -> Iterator[dict[str, Member]]:
-    """This machine by its node id, while a Ray of our own runs on it."""
-    with embedded_ray(node.logical, len(node.gpus)) as started:
-        os.environ.update(started.variables)
-        ray.init(
-            address=started.address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=False,
-        )
-        try:
-            yield {node.node_id: _member(node)}
-        finally:
-            ray.shutdown()
+def local_members(node: Node, address: str) -> Iterator[dict[str, Member]]:
+    """This machine by its node id, while we are connected to the Ray that runs on it."""
+    ray.init(
+        address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False
+    )
+    try:
+        yield {node.node_id: _member(node)}
+    finally:
+        ray.shutdown()
 
 
 def _nodes() -> list[dict[str, Any]]:

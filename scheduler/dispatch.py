@@ -10,41 +10,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Node
 from velodrome.scheduler import remote
+from velodrome.scheduler.attempt_events import Ended, Lost, Reported, Started
 from velodrome.scheduler.queue import Attempt, Queue
 
 POLL_S = 0.2
-
-
-@dataclass(frozen=True)
-class Started:
-    """An attempt was handed to its node."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True)
-class Reported:
-    """A node says something about an attempt: a worker's event or an agent's note."""
-
-    attempt: Attempt
-    report: object
-
-
-@dataclass(frozen=True)
-class Ended:
-    """An attempt's measurement."""
-
-    attempt: Attempt
-    measurement: Measurement
-
-
-@dataclass(frozen=True)
-class Lost:
-    """An attempt came to nothing because of the node or of Ray; `again` is the next try, if any."""
-
-    attempt: Attempt
-    reason: str
-    again: Attempt | None
 
 
 @dataclass(frozen=True)

@@ -78,9 +78,9 @@ def plan(
             task = _task(cell, sweep, threads, lock_hashes)
             if cell.threads == threads or not is_excluded(task, sweep.exclusions):
                 spots[task] = places | spots.get(task, {})
-    return Plan(
-        tuple(_placements(spots, sweep.repeats, numbers or {})), tuple(unplaceable.values())
-    )
+    # 8 threads may fit no node's cores where `logical` comes to 8: the same task, and it runs.
+    nowhere = tuple(entry for task, entry in unplaceable.items() if task not in spots)
+    return Plan(tuple(_placements(spots, sweep.repeats, numbers or {})), nowhere)
 
 
 def _refusal(cell: Cell, devices: tuple[str, ...], fit: Fit) -> tuple[str, Status] | None:

@@ -8,11 +8,11 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
-from velodrome.agents.execution import Note
 
 from velodrome.adapters.protocol import Phase, Timed
+from velodrome.agents.execution import Note
 from velodrome.agents.measurement import Measurement
-from velodrome.scheduler.dispatch import Ended, Lost, Reported, Started
+from velodrome.scheduler.attempt_events import Ended, Lost, Reported, Started
 from velodrome.scheduler.queue import Attempt
 from velodrome.scheduler.tables import duration
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from velodrome.adapters.models import families
+from velodrome.adapters.models import MODELS, families
+from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.scheduler.cells import Block, Cell, Contestant, Course, Time, add, best
 
 PHASES = ("forward", "gradient")
@@ -52,9 +53,9 @@ Cells = Mapping[tuple[Course, Contestant], Cell]
 
 
 def tabulate(block: Block, cells: Cells) -> Table:
-    """The table of one block, courses and contestants in their order of first appearance."""
-    courses = list(dict.fromkeys(course for course, _ in cells))
-    contestants = list(dict.fromkeys(contestant for _, contestant in cells))
+    """The table of one block, courses and contestants in the order of zoo and registry."""
+    courses = sorted({course for course, _ in cells}, key=_course_order)
+    contestants = sorted({contestant for _, contestant in cells}, key=_contestant_order)
     footnotes = _footnotes(cells)
     lines = [
         Line(
@@ -69,6 +70,20 @@ def tabulate(block: Block, cells: Cells) -> Table:
     lines.extend(_totals(cells, courses, contestants))
     names = tuple(who.label for who in contestants)
     return Table(title(block), names, tuple(lines), tuple(footnotes.values()))
+
+
+def _course_order(course: Course) -> tuple[int, str, int]:
+    known = list(MODELS)
+    place = known.index(course.model) if course.model in known else len(known)
+    return place, course.model, course.batch_size
+
+
+def _contestant_order(who: Contestant) -> tuple[int, str, int, str]:
+    known = list(FRAMEWORKS)
+    place = known.index(who.framework) if who.framework in known else len(known)
+    variants = FRAMEWORKS[who.framework].variants if who.framework in known else ()
+    rank = variants.index(who.variant) if who.variant in variants else len(variants)
+    return place, who.framework, rank, who.variant
 
 
 def title(block: Block) -> str:

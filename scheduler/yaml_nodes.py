@@ -99,7 +99,8 @@ class _PlainLoader(yaml.SafeLoader):
         return node
 
     def _refuse(self, problem: str, event: yaml.Event) -> NoReturn:
-        raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        mark = event.start_mark
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)  # type: ignore[arg-type]
 
 
 def _raw(name: str) -> bytes:

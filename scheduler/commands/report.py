@@ -5,12 +5,12 @@ from enum import Enum
 from pathlib import Path
 
 from rich.console import Console, RenderableType
-from velodrome.scheduler.store import Store
 
 from velodrome.scheduler.cells import Block, Cell, Contestant, Course, gather
 from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.render import csv_text, markdown, rich_tables
+from velodrome.scheduler.store import Store
 from velodrome.scheduler.tables import Table, tabulate
 
 PICTURE_WIDTH = 110

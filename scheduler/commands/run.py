@@ -1,21 +1,23 @@
 """`run`: a sweep from its file, or from where an earlier run left it, to its rows and its grid."""
 
+import os
 from pathlib import Path
 
 from rich.console import Console
-from velodrome.scheduler.store import Store, new_sweep_id
 
 from velodrome.agents.environments import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.node import Node
+from velodrome.scheduler.bookkeeping import Outcome, outstanding, record_unplaceable
 from velodrome.scheduler.cells import gather
 from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.commands.report import show
+from velodrome.scheduler.embedded_ray import embedded_ray
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.preparation import planned
 from velodrome.scheduler.progress import watching
 from velodrome.scheduler.queue import Attempt
-from velodrome.scheduler.running import Outcome, outstanding, record_unplaceable
+from velodrome.scheduler.store import Store, new_sweep_id
 from velodrome.scheduler.sweep import load
 from velodrome.scheduler.sweep_parts import Sweep
 from velodrome.scheduler.tables import tabulate
@@ -68,14 +70,18 @@ def _attempt(
 ) -> Outcome:
     if not attempts:
         return Outcome()
-    # Ray is imported here at the latest: it costs a second, and a plan of nothing needs none.
-    from velodrome.scheduler.cluster import local_members
-    from velodrome.scheduler.running import run as run_attempts
-
     with watching(screen, total, total - len(attempts)) as watcher:
         watcher.note("starting Ray on this machine")
-        with local_members(node) as members:
-            return run_attempts(attempts, members, store, sweep_id, str(default_root()), watcher)
+        with embedded_ray(node.logical, len(node.gpus)) as started:
+            # Ray reads its token's mode once, when it is imported: here, for the first time.
+            os.environ.update(started.variables)
+            from velodrome.scheduler.cluster import local_members
+            from velodrome.scheduler.running import run as run_attempts
+
+            with local_members(node, started.address) as members:
+                return run_attempts(
+                    attempts, members, store, sweep_id, str(default_root()), watcher
+                )
 
 
 def _finish(store: Store, results: Path, sweep_id: str, *, as_json: bool) -> None:
