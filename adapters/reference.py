@@ -7,6 +7,7 @@ draws of the examples were taken (velodrome.adapters.clearance): every framework
 
 import hashlib
 import os
+import zipfile
 from typing import Dict, Iterator, NamedTuple, Tuple
 
 import numpy
@@ -22,6 +23,10 @@ from velodrome.adapters.sketch import sketch
 VERSION = 1  # of the file, and of how weights and batches are drawn
 MAX_ATTEMPTS = 64
 _CHUNK_BYTES = 2**30  # of activations in float64: what one chunk of a batch may hold
+
+
+class Unreadable(Exception):
+    """A file that holds no reference; the text names it and the mend."""
 
 
 class Reference(NamedTuple):
@@ -158,9 +163,17 @@ def save(path: str, reference: Reference) -> None:
 
 
 def load(path: str) -> Reference:
-    """OSError or ValueError if there is no such file, or it is none of ours."""
-    with numpy.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    """OSError if there is no such file, Unreadable if it is none of ours or cut off."""
+    try:
+        with numpy.load(path, allow_pickle=False) as file:
+            return _from_arrays({name: file[name] for name in file.files})
+    except (ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise Unreadable(
+            "{} is no reference ({}). Remove it: it is computed again".format(path, error)
+        ) from error
+
+
+def _from_arrays(arrays: Dict[str, numpy.ndarray]) -> Reference:
     norms = _with_prefix(arrays, "norm:")
     return Reference(
         str(arrays["model"]),

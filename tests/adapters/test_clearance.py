@@ -1,0 +1,139 @@
+import math
+
+import numpy
+import pytest
+
+from velodrome.adapters import clearance, seeding
+from velodrome.adapters.contract import Batch
+from velodrome.adapters.models import MODELS
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models.layers import (
+    Conv,
+    Images,
+    Linear,
+    Lrn,
+    MaxPool,
+    Model,
+    Relu,
+    Sigmoid,
+    SoftmaxCrossEntropy,
+    Vectors,
+)
+from velodrome.adapters.numpy.network import OPERATIONS, Network
+
+LENET = MODELS["lenet"]
+ROUNDING = 0.3 * 2**-24
+
+
+def _model(source: kinds.Input, *layers: kinds.Layer) -> Model:
+    return Model("small", "", source, layers, SoftmaxCrossEntropy(), 2, 1, 1)
+
+
+def _clearance(model: Model, weights: dict, example: list) -> float:
+    network = Network(model, weights, OPERATIONS)
+    return clearance.clearance(network, Batch(numpy.array([example], numpy.float64)))
+
+
+def _identity(size: int, **more: numpy.ndarray) -> dict:
+    return {"a.weight": numpy.eye(size), "a.bias": numpy.zeros(size), **more}
+
+
+RELU = _model(Vectors(4, "normal"), Linear("a", 4), Relu("r"))
+ROW = Images(1, 2, 4)
+POOL = _model(ROW, Conv("a", 1, 1), MaxPool("p", 2, 2))
+ONE = {"a.weight": numpy.ones((1, 1, 1, 1)), "a.bias": numpy.zeros(1)}
+
+
+def test_a_relu_input_near_zero_is_told_in_units_of_the_layers_rounding() -> None:
+    example = [1.0, -1.0, 1e-6, 1.0]
+    expected = 1e-6 / math.sqrt(3 / 4) / (ROUNDING * math.sqrt(4))
+    assert _clearance(RELU, _identity(4), example) == pytest.approx(expected)
+
+
+def test_two_largest_values_near_each_other_are_told_with_both_their_roundings() -> None:
+    example = [[[3.0, 3.0 - 1e-6, 1.0, -5.0], [1.0, 1.0, 2.0, 0.0]]]
+    square = numpy.mean(numpy.square(example))
+    unit = ROUNDING * math.sqrt(2 * (square + 2 / 3 * 9))
+    assert _clearance(POOL, ONE, example) == pytest.approx(1e-6 / unit, rel=1e-6)
+
+
+def test_values_below_the_largest_may_be_equal() -> None:
+    example = [[[3.0, 1.0, 1.0, -5.0], [1.0, 1.0, 2.0, -5.0]]]
+    assert _clearance(POOL, ONE, example) > 1e5
+
+
+def test_an_exact_tie_has_no_clearance() -> None:
+    assert _clearance(POOL, ONE, [[[3.0, 3.0, 1.0, 0.0], [1.0, 1.0, 2.0, 0.0]]]) == 0.0
+
+
+BEHIND_RELU = _model(ROW, Conv("a", 1, 1), Relu("r"), Lrn("n"), MaxPool("p", 2, 2))
+
+
+def test_windows_that_a_relu_shut_altogether_are_left_out() -> None:
+    example = [[[-3.0, -3.0, 1.0, -5.0], [-1.0, -1.0, 2.0, -4.0]]]
+    assert _clearance(BEHIND_RELU, ONE, example) > 1e5
+
+
+def test_a_value_near_zero_that_no_pooling_takes_is_left_out() -> None:
+    taken = [[[-3.0, 1e-9, 1.0, -5.0], [-1.0, -1.0, 2.0, -4.0]]]
+    passed_over = [[[-3.0, 4.0, 1.0, 1e-9], [-1.0, -1.0, 2.0, -4.0]]]
+    assert _clearance(BEHIND_RELU, ONE, taken) < 1
+    assert _clearance(BEHIND_RELU, ONE, passed_over) > 1e5
+
+
+def test_a_value_just_below_zero_that_float32_might_take_counts() -> None:
+    example = [[[-3.0, -1e-9, 1.0, -5.0], [-1.0, -1.0, 2.0, -4.0]]]
+    assert _clearance(BEHIND_RELU, ONE, example) < 1
+
+
+def test_a_relu_that_something_else_reads_too_is_held_against_zero_everywhere() -> None:
+    model = _model(
+        ROW, Conv("a", 1, 1), Relu("r"), MaxPool("p", 2, 2), Linear("f", 2, inputs=("r",))
+    )
+    weights = {**ONE, "f.weight": numpy.ones((2, 8)), "f.bias": numpy.zeros(2)}
+    passed_over = [[[-3.0, 4.0, 1.0, 1e-9], [-1.0, -1.0, 2.0, -4.0]]]
+    assert _clearance(model, weights, passed_over) < 1
+
+
+def test_where_no_gradient_flows_nothing_can_jump() -> None:
+    frozen = _model(Vectors(4, "normal"), Linear("a", 4, frozen=True), Relu("r"), Linear("b", 2))
+    assert not clearance.can_jump(frozen)
+    assert not clearance.can_jump(_model(ROW, MaxPool("p", 2, 2), Linear("b", 2)))
+    assert not clearance.can_jump(_model(Vectors(4, "normal"), Linear("a", 4), Sigmoid("s")))
+    assert clearance.can_jump(RELU)
+    assert [name for name, model in MODELS.items() if clearance.can_jump(model)] == [
+        "lenet",
+        "alexnet",
+        "alexnet-plain",
+    ]
+
+
+def test_rounding_grows_with_the_root_of_the_products_behind_a_value() -> None:
+    found = clearance.relative_rounding(LENET)
+    assert found["conv1"] == pytest.approx(ROUNDING * math.sqrt(25))
+    assert found["tanh2"] == pytest.approx(ROUNDING * math.sqrt(25 + 500))
+    assert found["fc1"] == pytest.approx(ROUNDING * math.sqrt(25 + 500 + 800))
+
+
+def _single_precision(x: numpy.ndarray, weight: numpy.ndarray) -> numpy.ndarray:
+    """x weight^T with every product and every sum rounded to float32, one after the other."""
+    total = numpy.zeros((len(x), len(weight)), numpy.float32)
+    for column in range(x.shape[1]):
+        total += x[:, column : column + 1] * weight[:, column]
+    return total
+
+
+def test_float32_sums_are_off_by_no_more_than_is_assumed() -> None:
+    for products in (100, 1000, 4000):
+        draw = seeding.stream(0, "rounding", products)
+        x = draw.standard_normal((200, products)).astype(numpy.float32)
+        weight = (draw.standard_normal((200, products)) / products**0.5).astype(numpy.float32)
+        exact = x.astype(numpy.float64) @ weight.astype(numpy.float64).T
+        unit = ROUNDING * math.sqrt(products) * math.sqrt(numpy.mean(exact**2))
+        off = (_single_precision(x, weight) - exact) / unit
+        far = abs(exact) > 2
+        near = abs(exact) < 0.2
+        scale = numpy.sqrt(1 + 2 / 3 * exact**2)
+        assert 0.8 < off.std() < 1.1
+        assert off[near].std() < 0.8
+        assert 0.6 < (off / scale)[far].std() < 1.1

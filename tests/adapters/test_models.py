@@ -1,0 +1,150 @@
+import pytest
+
+from velodrome.adapters.models import MODELS, families, shapes
+from velodrome.adapters.models.layers import (
+    Conv,
+    Embedding,
+    Images,
+    Linear,
+    Lstm,
+    MaxPool,
+    MeanOverTime,
+    Model,
+    Sequences,
+    SoftmaxCrossEntropy,
+)
+from velodrome.adapters.models.lstm import QUANTILES
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("lenet", 431_080),
+        ("autoencoder-400-200-100/finetune", 415_310),
+        ("autoencoder-800-1000-2000/finetune", 3_451_010),
+        ("lstm", 1_411_842),
+        ("gemm", 4096**2),
+        ("copy", 0),
+    ],
+)
+def test_parameters_are_as_many_as_published(name: str, count: int) -> None:
+    assert shapes.parameter_count(MODELS[name]) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "macs"),
+    [
+        ("lenet", 0.431080e6, 2.29e6),
+        ("alexnet", 60.97e6, 0.72e9),
+        ("alexnet-plain", 62.38e6, 1.13e9),
+    ],
+)
+def test_image_models_have_the_published_size(name: str, parameters: float, macs: float) -> None:
+    assert shapes.parameter_count(MODELS[name]) == pytest.approx(parameters, rel=1e-3)
+    assert shapes.forward_macs(MODELS[name]) == pytest.approx(macs, rel=7e-3)
+
+
+def test_no_alexnet_window_leaves_a_rest() -> None:
+    for name in ("alexnet", "alexnet-plain"):
+        found, reads = shapes.output_shapes(MODELS[name]), shapes.sources(MODELS[name])
+        for layer in MODELS[name].layers:
+            if isinstance(layer, Conv | MaxPool):
+                size = layer.kernel if isinstance(layer, Conv) else layer.size
+                padding = layer.padding if isinstance(layer, Conv) else 0
+                height = found[reads[layer.name][0]][1]
+                assert (height + 2 * padding - size) % layer.stride == 0
+
+
+def test_lstm_lengths_ascend_from_12_to_99_along_the_studys_quantiles() -> None:
+    lengths = MODELS["lstm"].input.lengths
+    assert len(lengths) == 1989
+    assert lengths[0] == 12
+    assert lengths[-1] == 99
+    assert list(lengths) == sorted(lengths)
+    assert lengths[994] == QUANTILES[10]
+    # The study's own mean is 70.9: straight lines between its quantiles lose half a word.
+    assert sum(lengths) / len(lengths) == pytest.approx(70.4, abs=0.05)
+
+
+def test_an_autoencoder_trains_only_its_own_four_parameters() -> None:
+    for family, members in families().items():
+        assert [name.split("/")[1] for name in members] == ["ae1", "ae2", "ae3", "finetune"]
+        for number in (1, 2, 3):
+            trained = [entry.name for entry in shapes.trained(MODELS[f"{family}/ae{number}"])]
+            assert trained == [
+                f"encoder{number}.weight",
+                f"encoder{number}.bias",
+                f"decoder{number}.weight",
+                f"decoder{number}.bias",
+            ]
+
+
+def test_nothing_needs_a_gradient_before_the_first_trained_layer() -> None:
+    needed = shapes.needs_gradient(MODELS["autoencoder-400-200-100/ae3"])
+    assert not any(needed[name] for name in ("input", "encoder1", "code1", "encoder2", "code2"))
+    assert needed["encoder3"]
+
+
+def test_lenet_forward_is_two_flops_per_multiply_add() -> None:
+    assert shapes.forward_flops(MODELS["lenet"], 64) == 2 * 64 * 2_293_000
+
+
+def test_lenet_gradient_is_three_forwards_but_for_the_images_gradient() -> None:
+    conv1 = 20 * 25 * 24 * 24
+    assert shapes.gradient_flops(MODELS["lenet"], 64) == 2 * 64 * (3 * 2_293_000 - conv1)
+
+
+def test_a_frozen_encoder_costs_its_forward_pass_only() -> None:
+    model = MODELS["autoencoder-400-200-100/ae2"]
+    frozen, encoder, decoder = 784 * 400, 400 * 200, 200 * 400
+    assert shapes.gradient_flops(model, 1) == 2 * (frozen + 2 * encoder + 3 * decoder)
+
+
+def test_gemm_gradient_is_two_products() -> None:
+    assert shapes.gradient_flops(MODELS["gemm"], 4096) == 2 * 2 * 4096**3
+
+
+def _sequences(*lengths: int) -> Model:
+    return Model(
+        "sequences",
+        "",
+        Sequences(11, lengths),
+        (Embedding("e", 11, 3), Lstm("l", 4), MeanOverTime("m"), Linear("c", 2)),
+        SoftmaxCrossEntropy(),
+        2,
+        2,
+        2,
+    )
+
+
+def test_what_stands_behind_the_mean_over_time_is_counted_once_per_sequence() -> None:
+    per_token, per_sequence = 4 * 4 * (3 + 4), 4 * 2
+    model = _sequences(2, 4)
+    assert shapes.forward_macs(model) == per_token
+    assert shapes.forward_flops(model, 2) == 2 * (6 * per_token + 2 * per_sequence)
+    assert shapes.gradient_flops(model, 2) == 3 * shapes.forward_flops(model, 2)
+
+
+def test_sequences_that_fill_no_batch_are_not_counted() -> None:
+    assert shapes.forward_flops(_sequences(2, 4, 100), 2) == shapes.forward_flops(
+        _sequences(2, 4), 2
+    )
+
+
+def test_copy_counts_bytes_read_and_written() -> None:
+    assert shapes.copied_bytes(MODELS["copy"], 1) == 2 * 256 * 2**20
+    assert shapes.copied_bytes(MODELS["lenet"], 64) == 0
+
+
+def _images(*layers: object) -> Model:
+    return Model("images", "", Images(1, 4, 4), layers, SoftmaxCrossEntropy(), 2, 1, 1)
+
+
+def test_a_window_larger_than_its_image_is_refused_by_the_layers_name() -> None:
+    with pytest.raises(ValueError, match="layer pool: a window of 5 over 4 values"):
+        shapes.output_shapes(_images(MaxPool("pool", 5, 1)))
+
+
+def test_a_layer_that_reads_what_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="layer fc reads nowhere"):
+        shapes.output_shapes(_images(Linear("fc", 2, inputs=("nowhere",))))

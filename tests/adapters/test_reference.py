@@ -1,0 +1,198 @@
+from pathlib import Path
+
+import numpy
+import pytest
+
+from velodrome.adapters import clearance, reference, seeding
+from velodrome.adapters.contract import Batch
+from velodrome.adapters.models import MODELS, shapes
+from velodrome.adapters.models.layers import (
+    Conv,
+    Images,
+    Linear,
+    MaxPool,
+    Model,
+    Relu,
+    SoftmaxCrossEntropy,
+)
+from velodrome.adapters.numpy.adapter import Adapter
+from velodrome.adapters.numpy.network import OPERATIONS, Network
+from velodrome.adapters.sketch import sketch
+
+LENET, LSTM = MODELS["lenet"], MODELS["lstm"]
+
+
+@pytest.fixture(scope="module")
+def lenet() -> reference.Reference:
+    return reference.compute(LENET, 64, 0)
+
+
+def _ready(model: Model, ref: reference.Reference) -> Adapter:
+    adapter = Adapter(model, "float64", "cpu", 1, "float32")
+    adapter.build(seeding.weights(model, ref.seed))
+    adapter.load(seeding.batches(model, ref.batch_size, ref.seed, ref.draws))
+    adapter.set_dropout(False)
+    return adapter
+
+
+def test_a_reference_holds_loss_norms_and_sketches_of_every_trained_parameter(
+    lenet: reference.Reference,
+) -> None:
+    adapter = _ready(LENET, lenet)
+    handle = adapter.gradient(0)
+    assert lenet.losses == (pytest.approx(adapter.loss(handle)),)
+    assert list(lenet.norms) == [entry.name for entry in shapes.trained(LENET)]
+    for name, gradient in adapter.gradients(handle):
+        assert lenet.shapes[name] == gradient.shape
+        assert lenet.norms[name] == pytest.approx([numpy.linalg.norm(gradient)])
+        assert lenet.sketches[name][0] == pytest.approx(sketch(name, gradient))
+
+
+def test_chunks_of_a_batch_add_up_to_the_batch(
+    lenet: reference.Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "_CHUNK_BYTES", 3_000_000)  # a few images each
+    chunked = reference.compute(LENET, 64, 0)
+    assert chunked.losses == pytest.approx(lenet.losses)
+    for name in lenet.norms:
+        assert chunked.sketches[name] == pytest.approx(lenet.sketches[name])
+
+
+def test_of_many_batches_the_first_the_middle_and_the_last_are_checked() -> None:
+    ref = reference.compute(LSTM, 16, 0)
+    assert ref.checked == (0, 62, 123)
+    adapter = _ready(LSTM, ref)
+    assert ref.losses == pytest.approx([adapter.loss(adapter.forward(n)) for n in ref.checked])
+    assert ref.draws.shape == (1984,)
+    assert not ref.draws.any()
+
+
+def test_a_model_without_a_loss_has_nothing_to_compute() -> None:
+    ref = reference.compute(MODELS["copy"], 1, 0)
+    assert (ref.losses, ref.norms, ref.checked) == ((), {}, (0,))
+
+
+def _near_ties(model: Model, ref: reference.Reference) -> list[int]:
+    network = Network(model, seeding.weights(model, ref.seed), OPERATIONS)
+    inputs = seeding.batches(model, ref.batch_size, ref.seed, ref.draws)[0].inputs
+    distances = [
+        clearance.clearance(network, Batch(inputs[row : row + 1].astype(numpy.float64)))
+        for row in range(len(inputs))
+    ]
+    return [row for row, distance in enumerate(distances) if distance < clearance.MARGIN]
+
+
+def test_no_pooling_window_of_an_accepted_lenet_holds_two_equal_largest_values(
+    lenet: reference.Reference,
+) -> None:
+    network = Network(LENET, seeding.weights(LENET, 0), OPERATIONS)
+    inputs = seeding.batches(LENET, 64, 0, lenet.draws)[0].inputs.astype(numpy.float64)
+    outputs = network.outputs(Batch(inputs))
+    for layer in ("conv1", "conv2"):
+        batch, maps, height, width = outputs[layer].shape
+        windows = outputs[layer].reshape(batch, maps, height // 2, 2, width // 2, 2)
+        ordered = numpy.sort(windows.transpose(0, 1, 2, 4, 3, 5).reshape(-1, 4), axis=1)
+        gap = (ordered[:, 3] - ordered[:, 2]).min()
+        assert gap > 5e-8 * outputs[layer].std()
+    assert lenet.near_ties == 0
+    assert _near_ties(LENET, lenet) == []
+
+
+def test_an_example_with_a_near_tie_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = seeding.example
+
+    def planted(model: Model, seed: int, index: int, attempt: int) -> numpy.ndarray:
+        image = drawn(model, seed, index, attempt)
+        if (index, attempt) in ((1, 0), (2, 0), (2, 1)):
+            image[0, 10:18, 10:18] = 0.5  # a flat patch: all windows on it tie
+        return image
+
+    monkeypatch.setattr(seeding, "example", planted)
+    ref = reference.compute(LENET, 4, 0)
+    assert ref.draws.tolist() == [0, 1, 2, 0]
+    assert ref.near_ties == 0
+    inputs = seeding.batches(LENET, 4, 0, ref.draws)[0].inputs
+    assert numpy.array_equal(inputs[2], drawn(LENET, 0, 2, 2))
+
+
+def test_an_example_that_never_is_clear_is_counted() -> None:
+    tied = Model(
+        "tied",
+        "",
+        Images(1, 2, 2),
+        (Conv("c", 2, 1), MaxPool("p", 1, 1), Relu("r"), Linear("f", 2)),
+        SoftmaxCrossEntropy(),
+        2,
+        3,
+        3,
+    )
+    weights = {name: 0 * array for name, array in seeding.weights(tied, 0).items()}
+    draws, near_ties = reference.clear_draws(Network(tied, weights, OPERATIONS), 3, 0)
+    assert near_ties == 3
+    assert draws.tolist() == [0, 0, 0]
+
+
+@pytest.mark.slow
+def test_alexnet_takes_a_few_attempts_an_image_and_no_near_tie_is_left() -> None:
+    model = MODELS["alexnet"]
+    network = Network(model, seeding.weights(model, 0), OPERATIONS)
+    draws, near_ties = reference.clear_draws(network, 8, 0)
+    assert near_ties == 0
+    assert 1 < (draws + 1).mean() < 8
+
+
+def test_a_reference_comes_back_from_its_file_as_it_was(
+    tmp_path: Path, lenet: reference.Reference
+) -> None:
+    path = tmp_path / "lenet.npz"
+    reference.save(str(path), lenet)
+    back = reference.load(str(path))
+    for name, value in lenet._asdict().items():
+        found = getattr(back, name)
+        assert type(found) is type(value)
+        if isinstance(value, dict):
+            assert list(found) == list(value)
+            assert all(numpy.array_equal(found[key], value[key]) for key in value)
+        else:
+            assert numpy.array_equal(found, value)
+
+
+def test_a_reference_without_a_loss_comes_back_too(tmp_path: Path) -> None:
+    ref = reference.compute(MODELS["copy"], 1, 0)
+    reference.save(str(tmp_path / "copy.npz"), ref)
+    assert reference.load(str(tmp_path / "copy.npz")).losses == ()
+
+
+def test_a_file_appears_whole_and_leaves_nothing_beside_it(
+    tmp_path: Path, lenet: reference.Reference
+) -> None:
+    path = tmp_path / "lenet.npz"
+    reference.save(str(path), lenet)
+    assert [found.name for found in tmp_path.iterdir()] == ["lenet.npz"]
+    with pytest.raises(ValueError, match="no_such_dtype"):
+        reference.save(str(path), lenet._replace(draws=_Unwritable()))
+    assert [found.name for found in tmp_path.iterdir()] == ["lenet.npz"]
+    assert reference.load(str(path)).losses == lenet.losses
+
+
+class _Unwritable:
+    def __array__(self, *args: object, **more: object) -> numpy.ndarray:
+        raise ValueError("no_such_dtype")
+
+
+def test_what_is_no_reference_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OSError):
+        reference.load(str(tmp_path / "missing.npz"))
+    (tmp_path / "half.npz").write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(reference.Unreadable, match=r"half\.npz"):
+        reference.load(str(tmp_path / "half.npz"))
+    numpy.savez(tmp_path / "other.npz", a=1)
+    with pytest.raises(reference.Unreadable, match=r"other\.npz"):
+        reference.load(str(tmp_path / "other.npz"))
+
+
+def test_a_reference_is_of_its_model_batch_and_seed_only(lenet: reference.Reference) -> None:
+    assert reference.is_of(lenet, LENET, 64, 0)
+    assert not reference.is_of(lenet, LENET, 32, 0)
+    assert not reference.is_of(lenet, LENET, 64, 1)
+    assert not reference.is_of(lenet, LENET._replace(layers=LENET.layers[:-1]), 64, 0)
