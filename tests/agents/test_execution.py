@@ -1,0 +1,294 @@
+"""One task on this node: every way it can end, with the reason and the evidence."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters.protocol import Finished, Hello, Phase, Timing
+from velodrome.agents import strays
+from velodrome.agents.core_locks import locked
+from velodrome.agents.cores import Need
+from velodrome.agents.environments import EnvironmentStore
+from velodrome.agents.execution import Note, execute, rerun_command
+from velodrome.agents.inventory import take
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.task import Limits, Task
+
+FAULTY = Path(__file__).parents[1] / "faulty"
+NODE = take("this")
+QUICK = Timing(target=0.9, min_samples=3, min_seconds=0.0, max_seconds=2.0)
+TASK = Task("numpy", "float64", "lenet", 2, timing=QUICK, limits=Limits(deadline_s=120))
+
+
+@pytest.fixture(autouse=True)
+def frameworks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The faulty ones too, each in the interpreter of the tests, which has NumPy."""
+    monkeypatch.setenv("VELODROME_ADAPTERS", str(FAULTY))
+    for name in ("numpy", *(folder.name for folder in FAULTY.iterdir())):
+        monkeypatch.setenv(f"VELODROME_PYTHON_{name.upper()}", sys.executable)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Kept for all tests here, so that the reference is computed once."""
+    return tmp_path_factory.mktemp("home")
+
+
+def run(
+    task: Task, home: Path, on_event: Callable[[object], None] = lambda event: None
+) -> Measurement:
+    store = EnvironmentStore(home / "envs")
+    return execute(task, node=NODE, repeat=1, attempt=2, environments=store, on_event=on_event)
+
+
+def faulty(framework: str, **limits: float) -> Task:
+    return replace(TASK, framework=framework, limits=Limits(**{"deadline_s": 120, **limits}))
+
+
+def test_a_sound_task_has_numbers_samples_and_readings(home: Path) -> None:
+    events: list[object] = []
+    ended = run(TASK, home, events.append)
+    assert (ended.status, ended.reason) == (Status.OK, "")
+    assert (ended.repeat, ended.attempt, ended.node_id) == (1, 2, "this")
+    assert ended.forward is not None
+    assert ended.gradient is not None
+    assert 0 < ended.forward.median_ns < ended.gradient.median_ns
+    timed = [sample for sample in ended.samples if sample.phase == "gradient"]
+    assert len(timed) == ended.gradient.samples
+    assert [sample.index for sample in timed] == list(range(len(timed)))
+    assert ended.verified is not None
+    assert ended.gradient_error is not None
+    assert ended.gradient_error < 1e-9
+    assert ended.framework_version[0].isdigit()
+    assert ended.environment_hash
+    assert ended.peak_rss_bytes is not None
+    assert ended.peak_rss_bytes > 10**7
+    assert {reading.phase for reading in ended.readings} > {"import"}
+    assert ended.provision_ns is not None
+    assert 0 < ended.provision_ns < 10e9
+    assert ended.started_at < ended.finished_at
+    assert [type(event) for event in events[-1:]] == [Finished]
+
+
+@pytest.mark.slow
+def test_the_reference_is_computed_once(home: Path, tmp_path: Path) -> None:
+    fresh: list[str] = []
+    run(TASK, tmp_path, lambda event: fresh.append(event.text) if isinstance(event, Note) else None)
+    again: list[str] = []
+    run(TASK, tmp_path, lambda event: again.append(event.text) if isinstance(event, Note) else None)
+    assert "computing the float64 reference of lenet b2" in fresh
+    assert again == []
+    kept = list((tmp_path / "references").iterdir())
+    assert [file.suffix for file in sorted(kept)] == [".lock", ".npz"]
+
+
+@pytest.mark.slow
+def test_a_target_that_is_not_met_is_unstable(home: Path) -> None:
+    timing = Timing(target=1e-9, min_samples=5, min_seconds=0.0, max_seconds=0.2)
+    ended = run(replace(TASK, timing=timing), home)
+    assert ended.status is Status.UNSTABLE
+    assert ended.reason.startswith("the interval is wider than the target of 1e-07 % after 0.2 s")
+    assert "gradient ±" in ended.reason
+    assert ended.gradient is not None
+
+
+def test_a_segfault_is_crashed_with_the_signal_and_the_phase(home: Path) -> None:
+    ended = run(faulty("segfaults"), home)
+    assert ended.status is Status.CRASHED
+    assert ended.reason == "killed by SIGSEGV (segmentation fault) in phase verify"
+    assert "about to fault" in ended.log_tail
+    assert ended.build_ns is not None
+    assert ended.forward is None
+    assert ended.rerun == (
+        "velodrome measure segfaults lenet --variant float64 --batch-size 2 --device cpu "
+        "--threads 1 --target 0.9 --min-samples 3 --min-seconds 0 --max-seconds 2 --deadline 120s"
+    )
+
+
+@pytest.mark.slow
+def test_a_hang_is_timed_out_with_the_phase(home: Path) -> None:
+    began = time.monotonic()
+    ended = run(faulty("hangs", deadline_s=4.0), home)
+    assert ended.status is Status.TIMED_OUT
+    assert ended.reason == "not done after 4 s: in phase warmup"
+    assert ended.log_tail.endswith("hanging")
+    assert ended.verified is not None
+    assert time.monotonic() - began < 8.0
+
+
+@pytest.mark.slow
+def test_taking_too_much_memory_is_out_of_memory_with_the_peak(home: Path) -> None:
+    ended = run(faulty("exhausts_memory", memory_bytes=400 * 2**20), home)
+    assert ended.status is Status.OUT_OF_MEMORY
+    assert ended.reason.startswith("held 0.")
+    assert ended.reason.endswith(" GiB, the limit is 0.39 GiB: in phase build")
+    assert ended.peak_rss_bytes is not None
+
+
+@pytest.mark.slow
+def test_a_gigabyte_of_output_costs_neither_the_number_nor_the_disk(home: Path) -> None:
+    ended = run(faulty("floods_stdout"), home)
+    assert ended.status is Status.OK
+    assert len(ended.log_tail) <= 8192
+    assert ended.log_tail.endswith("the flood is over\nand a red end")
+
+
+def test_a_framework_that_cannot_be_imported_has_failed_in_its_environment(home: Path) -> None:
+    ended = run(faulty("missing_import"), home)
+    assert ended.status is Status.ENVIRONMENT_FAILED
+    assert "no_such_framework" in ended.reason
+    assert "Traceback" in ended.log_tail
+    assert ended.log_tail.count("Traceback") == 1
+
+
+def test_processes_that_are_left_behind_are_killed_and_noted(home: Path) -> None:
+    ended = run(faulty("forks"), home)
+    assert ended.status is Status.OK
+    assert "3 processes outlived the worker and were killed" in ended.notes
+
+
+def test_an_interpreter_that_is_none_has_failed_as_an_environment(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VELODROME_PYTHON_FORKS", "/no/such/python")
+    ended = run(faulty("forks"), home)
+    assert ended.status is Status.ENVIRONMENT_FAILED
+    assert "VELODROME_PYTHON_FORKS names /no/such/python" in ended.reason
+
+
+def test_a_framework_that_this_node_does_not_have_is_named(home: Path) -> None:
+    ended = run(faulty("hang"), home)
+    assert ended.status is Status.ENVIRONMENT_FAILED
+    assert "Did you mean 'hangs'?" in ended.reason
+
+
+def test_what_never_fits_is_unplaceable(home: Path) -> None:
+    ended = run(replace(TASK, threads=NODE.logical + 1), home)
+    assert ended.status is Status.UNPLACEABLE
+    assert "threads, and" in ended.reason
+
+
+def test_a_variant_that_the_adapter_refuses_is_unsupported(home: Path) -> None:
+    ended = run(replace(TASK, variant="float16"), home)
+    assert ended.status is Status.UNSUPPORTED
+    assert "float16" in ended.reason
+
+
+@pytest.mark.slow
+def test_a_task_that_waits_for_cores_says_for_whom_and_gives_up_in_time(home: Path) -> None:
+    run(TASK, home)  # so that the reference is there
+    notes: list[str] = []
+    holding = locked(NODE, Need(threads=1), deadline_s=0, on_wait=notes.append)
+    with holding:
+        ended = execute(
+            TASK,
+            node=NODE,
+            repeat=0,
+            attempt=1,
+            environments=EnvironmentStore(home / "envs"),
+            on_event=lambda event: notes.append(event.text) if isinstance(event, Note) else None,
+            locks_deadline_s=0.3,
+        )
+    assert notes == [note for note in notes if f"held by pid {os.getpid()} (" in note] != []
+    assert ended.status is Status.TIMED_OUT
+    assert "not free in time" in ended.reason
+
+
+def test_a_full_disk_is_told_and_no_exception(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(TASK, home)
+    monkeypatch.setattr("tempfile.tempdir", "/proc/no-files-here")
+    ended = run(TASK, home)
+    assert ended.status is Status.CRASHED
+    assert ended.reason.startswith("the worker could not be started: there is no room")
+
+
+class Stop(BaseException):
+    """As KeyboardInterrupt, at a moment that a test can choose."""
+
+
+def test_an_interrupt_kills_the_worker_and_is_passed_on(home: Path) -> None:
+    hello: list[Hello] = []
+
+    def interrupt(event: object) -> None:
+        if isinstance(event, Hello):
+            hello.append(event)
+        if isinstance(event, Phase) and event.name == "verify":
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(faulty("forks"), home, interrupt)
+    assert not Path(f"/proc/{hello[0].pid}").exists()
+
+
+AGENT = """
+import sys
+from pathlib import Path
+from velodrome.adapters.protocol import Hello, Phase, Timing
+from velodrome.agents.environments import EnvironmentStore
+from velodrome.agents.execution import execute
+from velodrome.agents.inventory import take
+from velodrome.agents.task import Task
+task = Task("forks", "float64", "lenet", 2, timing=Timing(max_seconds=60.0, min_seconds=50.0))
+def tell(event):
+    if isinstance(event, Hello): print(event.pid, flush=True)
+    if isinstance(event, Phase) and event.name == "verify": print("verify", flush=True)
+execute(task, node=take(), repeat=0, attempt=1,
+        environments=EnvironmentStore(Path(sys.argv[1])), on_event=tell)
+"""
+
+
+@pytest.mark.slow
+def test_nothing_of_a_task_survives_the_sigkill_of_its_agent(home: Path) -> None:
+    run(TASK, home)
+    agent = subprocess.Popen(
+        [sys.executable, "-c", AGENT, str(home / "envs")], stdout=subprocess.PIPE, text=True
+    )
+    assert agent.stdout is not None
+    worker = int(agent.stdout.readline())
+    assert agent.stdout.readline() == "verify\n"
+    variables = Path(f"/proc/{worker}/environ").read_text().split("\0")
+    token = next(v for v in variables if v.startswith(strays.VARIABLE)).partition("=")[2]
+    assert len(strays.marked(token)) == 4
+    agent.send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    while strays.marked(token) and time.monotonic() < killed + 10:
+        time.sleep(0.01)
+    assert time.monotonic() - killed < 2.0
+    agent.wait(10)
+    agent.stdout.close()
+    with locked(NODE, Need(threads=1), deadline_s=5.0, on_wait=lambda story: None):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        (TASK, ("--target 0.9", "--deadline 120s")),
+        (replace(TASK, seed=7, timing=Timing(), limits=Limits()), ("--seed 7",)),
+        (replace(TASK, limits=Limits(memory_bytes=2**34)), ("--memory 17179869184B",)),
+        (replace(TASK, model="a b", variant="x;y"), ("'a b'", "'x;y'")),
+        (replace(TASK, timing=Timing(min_seconds=1e-5)), ("--min-seconds 0.00001",)),
+    ],
+)
+def test_the_rerun_command_names_what_is_not_the_default(
+    task: Task, words: tuple[str, ...]
+) -> None:
+    command = rerun_command(task)
+    assert all(word in command for word in words)
+    typed = shlex.split(command)
+    assert typed[:4] == ["velodrome", "measure", task.framework, task.model]
+    assert len(typed) % 2 == 0
+
+
+def test_the_rerun_command_of_a_plain_task_is_short() -> None:
+    assert rerun_command(Task("torch", "eager", "lstm", 16, threads=4)) == (
+        "velodrome measure torch lstm --variant eager --batch-size 16 --device cpu --threads 4"
+    )

@@ -1,0 +1,12 @@
+"""The NumPy adapter, but the first gradient is a segmentation fault."""
+
+import os
+import signal
+
+from velodrome.adapters.numpy.adapter import Adapter as Sound
+
+
+class Adapter(Sound):
+    def gradient(self, index):
+        print("about to fault", flush=True)
+        os.kill(os.getpid(), signal.SIGSEGV)
