@@ -43,7 +43,8 @@ class Record:
 
 @contextlib.contextmanager
 def exclusive(root: Path, framework: str, on_progress: Callable[[str], None]) -> Iterator[None]:
-    """Hold the framework's lock; tell if that means to wait for another build."""
+    """Hold the framework's lock, root made first; tell if that means to wait for another build."""
+    make_root(root)
     lock = _lock(root, framework)
     try:
         lock.acquire(timeout=0)
@@ -76,7 +77,7 @@ def in_the_making(root: Path, framework: str, name_hash: str) -> Iterator[Path]:
 def publish(folder: Path, final: Path, record: Record) -> None:
     """Give a complete folder its name, in place of one that may have it. Lock held."""
     write_record(folder, record)
-    old = _removing(final, record)
+    old = _removing(final)
     if final.exists():
         final.rename(old)
     folder.rename(final)
@@ -100,18 +101,23 @@ def read_record(folder: Path) -> Record | None:
 
 
 def complete(root: Path) -> tuple[tuple[Path, Record], ...]:
-    folders = sorted(root.iterdir()) if root.is_dir() else []
-    pairs = ((folder, read_record(folder)) for folder in folders if folder.name[0] != ".")
+    pairs = ((folder, read_record(folder)) for folder in published(root))
     return tuple((folder, record) for folder, record in pairs if record)
 
 
-def remove_if_free(folder: Path, record: Record) -> tuple[str, ...]:
+def published(root: Path) -> list[Path]:
+    """Complete ones, and those that were so once."""
+    folders = sorted(root.iterdir()) if root.is_dir() else []
+    return [folder for folder in folders if not folder.name.startswith(".")]
+
+
+def remove_if_free(folder: Path) -> tuple[str, ...]:
     """With its cache. Out of sight first, at once; then file by file. The name, if removed."""
-    root = folder.parent
-    with _if_free(root, record.framework) as free:
-        if not free:
+    root, framework = folder.parent, folder.name.rpartition("-")[0]
+    with _if_free(root, framework) as free:
+        if not free or not folder.exists():
             return ()
-        old = _removing(folder, record)
+        old = _removing(folder)
         folder.rename(old)
         shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(caches_of(root) / folder.name, ignore_errors=True)
@@ -167,22 +173,31 @@ def caches_of(root: Path) -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """For the user alone. EnvironmentFailed if it cannot be made."""
-    try:
-        folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentFailed(
-            f"{folder} cannot be made ({error.strerror}). Let VELODROME_HOME name a folder of yours"
-        ) from error
+    """For the user alone."""
+    folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
 
 
 def make_root(root: Path) -> None:
-    for folder in (root.parent, root, root / LOCKS):
+    for folder in (root.parent, root, root / LOCKS, caches_of(root)):
         make_private(folder)
 
 
-def _removing(final: Path, record: Record) -> Path:
-    old = final.parent / f".removing.{record.framework}.{record.hash}"
+@contextlib.contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """EnvironmentFailed in place of an OSError: no rights, no room, a file in the way."""
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentFailed(
+            f"{error.filename or root} cannot be written ({error.strerror or error}). "
+            "Let VELODROME_HOME name a folder of yours with room in it"
+        ) from error
+
+
+def _removing(final: Path) -> Path:
+    """Where a folder goes that is to be removed."""
+    framework, _, name_hash = final.name.rpartition("-")
+    old = final.parent / f".removing.{framework}.{name_hash}"
     shutil.rmtree(old, ignore_errors=True)
     return old
 

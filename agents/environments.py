@@ -104,8 +104,7 @@ class EnvironmentStore:
         found = self._good_enough(framework, recipe, accelerator)
         if found:
             return found
-        folders.make_root(self.root)
-        with folders.exclusive(self.root, framework, on_progress):
+        with folders.writing(self.root), folders.exclusive(self.root, framework, on_progress):
             found = self._good_enough(framework, recipe, accelerator)
             if found:
                 on_progress(f"{framework} was built meanwhile: using {found.name}")
@@ -123,10 +122,8 @@ class EnvironmentStore:
         for accelerator in ACCELERATORS:
             for name_hash, lock in possible(recipe, accelerator, this_platform()):
                 if name_hash == environment.hash:
-                    with folders.exclusive(self.root, framework, on_progress):
-                        folders.sweep(self.root, framework)
-                        build_exactly(self._site(framework, recipe), lock, on_progress)
-                        return self._just_built(framework, accelerator)
+                    self._rebuild(framework, recipe, lock, on_progress)
+                    return self._just_built(framework, accelerator)
         raise EnvironmentFailed(
             f"{environment.python} is an interpreter of yours. Mend it there"
             if environment.kind == "existing"
@@ -158,15 +155,18 @@ class EnvironmentStore:
         return check_environment(environment, framework, self._environ)
 
     def prune(self) -> tuple[str, ...]:
-        """Remove what no current lock names and what broken builds left. Names of the removed.
+        """Remove what no current lock names, what broken builds left and what cannot run any more.
+
+        Returns the names of what was removed.
 
         What is being built, or has a process running from it, stays.
         """
         current = self._current_names()
         removed = folders.sweep_all(self.root)
-        for folder, record in folders.complete(self.root):
-            if folder.name not in current and not folders.is_in_use(folder):
-                removed += folders.remove_if_free(folder, record)
+        for folder in folders.published(self.root):
+            wanted = folder.name in current and folders.read_record(folder)
+            if not wanted and not folders.is_in_use(folder):
+                removed += folders.remove_if_free(folder)
         return removed
 
     def _recipe(self, framework: str) -> Recipe:
@@ -192,6 +192,13 @@ class EnvironmentStore:
             sources=read_sources(self._environ),
             environ=self._environ,
         )
+
+    def _rebuild(
+        self, framework: str, recipe: Recipe, lock: Lock, on_progress: Callable[[str], None]
+    ) -> None:
+        with folders.writing(self.root), folders.exclusive(self.root, framework, on_progress):
+            folders.sweep(self.root, framework)
+            build_exactly(self._site(framework, recipe), lock, on_progress)
 
     def _good_enough(self, framework: str, recipe: Recipe, accelerator: str) -> Environment | None:
         """What find finds, unless the lock before it might now be had."""
@@ -240,6 +247,7 @@ class EnvironmentStore:
 
 
 def _with_cache(environment: Environment, recipe: Recipe | None) -> Environment:
-    folders.make_private(environment.cache_folder)
+    with folders.writing(environment.caches):
+        folders.make_private(environment.cache_folder)
     variables = filled(recipe.variables, environment.cache_folder) if recipe else ()
     return replace(environment, variables=variables)

@@ -1,7 +1,6 @@
 """Whatever happens to a build, no half-made environment is seen, and the next build succeeds."""
 
 import contextlib
-import os
 import random
 import shutil
 import signal
@@ -67,17 +66,18 @@ def thick_node(node):
     return node
 
 
-def running_from(place: Path) -> list[str]:
-    """Command lines of processes that have to do with the place."""
-    commands = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
-    return [" ".join(command) for command in commands if str(place) in " ".join(command)]
+def running_from(place: Path) -> list[psutil.Process]:
+    """Processes whose command line has to do with the place."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(place) in " ".join(process.info["cmdline"] or [])
+    ]
 
 
-def wait_until_gone(place: Path, limit_s: float) -> list[str]:
-    """What still runs after the limit."""
-    deadline = time.monotonic() + limit_s
-    while running_from(place) and time.monotonic() < deadline:
-        os.sched_yield()
+def left_running(place: Path) -> list[psutil.Process]:
+    """What still runs after 2 s."""
+    psutil.wait_procs(running_from(place), timeout=2)
     return running_from(place)
 
 
@@ -106,7 +106,7 @@ def test_a_build_killed_at_any_instant_leaves_nothing_that_is_used(node) -> None
             killed += child.poll() is None
             child.send_signal(signal.SIGKILL)
             child.wait()
-        assert wait_until_gone(node.home, 2) == []
+        assert left_running(node.home) == []
         found = node.store.find("little")
         assert found is None or not node.store.check(found).problems[:-1]  # the last: no numpy
     assert killed >= 3
@@ -128,7 +128,7 @@ def test_a_build_killed_at_each_of_its_stages_is_not_seen_and_made_anew(node, st
         child.send_signal(signal.SIGKILL)
         child.wait()
     left = list((node.home / "envs").glob(".building.*"))
-    assert wait_until_gone(node.home, 2) == []
+    assert left_running(node.home) == []
     if node.store.find("little") is None:  # it may have been faster than the signal at the end
         assert node.store.list() == () and len(left) <= 1
     environment = node.store.build("little")
@@ -145,7 +145,7 @@ def test_ctrl_c_ends_a_build_and_clears_it_away(node) -> None:
         output, _ = child.communicate(timeout=30)
     assert "KeyboardInterrupt" in output
     assert [path.name for path in (node.home / "envs").iterdir()] == [".locks"]
-    assert wait_until_gone(node.home, 2) == []
+    assert left_running(node.home) == []
 
 
 @pytest.mark.slow
@@ -228,3 +228,16 @@ def test_an_environment_too_large_for_the_disk_is_not_begun(node, small_disk: Pa
     node.add_framework("little", recipe, {"one.txt": node.add_tiny()})
     with pytest.raises(EnvironmentFailed, match=r"needs 4 MB, and the disk of .* has [23] MB free"):
         node.store.build("little")
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_from_the_start_is_told(node, small_disk: Path) -> None:
+    node.home = small_disk / "home"
+    node.add_framework("little", node.recipe, {"one.txt": node.add_tiny()})
+    with contextlib.suppress(OSError), (small_disk / "filler").open("wb") as filler:
+        while True:
+            filler.write(bytes(65536))
+    with pytest.raises(EnvironmentFailed, match=r"VELODROME_HOME") as raised:
+        node.store.build("little")
+    assert "disk" in raised.value.reason or "No space left" in raised.value.reason
+    assert node.store.list() == ()

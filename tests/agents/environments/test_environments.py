@@ -300,7 +300,7 @@ def test_no_other_lock_is_taken_when_the_first_fails_otherwise(node) -> None:
 def test_a_store_that_cannot_be_made_is_told_with_the_mend(tiny_node) -> None:
     tiny_node.home.parent.mkdir(exist_ok=True)
     tiny_node.home.write_text("a file where a folder should be")
-    with pytest.raises(EnvironmentFailed, match=r"cannot be made .* VELODROME_HOME"):
+    with pytest.raises(EnvironmentFailed, match=r"cannot be written .* VELODROME_HOME"):
         tiny_node.store.build("little")
 
 
@@ -384,6 +384,7 @@ def test_a_record_that_is_no_record_is_no_environment(tiny_node) -> None:
     fields = json.loads(record.read_text())
     record.write_text(json.dumps(fields)[:-20])
     assert tiny_node.store.find("little") is None
+    assert tiny_node.store.prune() == (environment.name,)
 
 
 @pytest.mark.slow
