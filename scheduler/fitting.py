@@ -135,7 +135,8 @@ def _reason(
         return "; ".join(f"needs {demand.wants}, {demand.unmet(examples)}" for demand in hopeless)
     node, lacks = nearest
     wanted = " and ".join(demand.wants for demand in demands)
-    return f"needs {wanted}, no node has both; {node.hostname} lacks {lacks[0].wants}"
+    both = "both" if len(demands) == 2 else "all"
+    return f"needs {wanted}, no node has {both}; {node.hostname} lacks {lacks[0].wants}"
 
 
 def _demands(need: Need, sweep: Sweep) -> tuple[_Demand, ...]:
