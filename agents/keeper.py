@@ -36,9 +36,10 @@ from velodrome.agents.descendants import (
     resident_bytes,
 )
 
-TICK_S = 0.1  # memory is looked at, at least this often
+# Memory is looked at as often as it could be full, between these. Each look costs 0.3 ms.
+SHORT_S, LONG_S = 0.05, 0.5
+FAST_GROWTH = 16 << 30  # bytes a second: few workers fill memory faster
 RELIST_S = 1.0  # the tree's processes are listed again
-FAST_GROWTH = 8 << 30  # bytes a second: no worker is expected to fill memory faster
 NEVER_S = 1e9
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -176,11 +177,13 @@ def watch(
 ) -> tuple[bytes, int]:
     """Until there is a reason to end the tree: (cause, the worker's status or -1)."""
     poller = select.poll()
-    for descriptor in [0, output, *exit_descriptors(worker, spec.agent)]:
+    ends = exit_descriptors(worker, spec.agent)
+    for descriptor in [0, output, *ends]:
         poller.register(descriptor, select.POLLIN)
+    pace_s = NEVER_S if len(ends) == 2 else SHORT_S
     deadline = time.monotonic() + (spec.deadline_s or NEVER_S)
     while True:
-        patience_s = max(0.0, min(memory.patience_s, deadline - time.monotonic()))
+        patience_s = max(0.0, min(memory.patience_s, pace_s, deadline - time.monotonic()))
         ready = {descriptor for descriptor, _ in poller.poll(1000 * patience_s)}
         if output in ready and not log.take():
             poller.unregister(output)
@@ -229,7 +232,7 @@ class TreeMemory:
 
     def __init__(self, worker: int, limit_bytes: int) -> None:
         self.peak_bytes = 0
-        self.patience_s = TICK_S if limit_bytes or not hasattr(os, "pidfd_open") else RELIST_S
+        self.patience_s = SHORT_S if limit_bytes else RELIST_S
         self._worker = worker
         self._limit_bytes = limit_bytes
         self._tree = [worker]
@@ -247,7 +250,7 @@ class TreeMemory:
         now_bytes = sum(map(resident_bytes, self._tree))
         self.peak_bytes = max(self.peak_bytes, now_bytes)
         left_bytes = self._limit_bytes - now_bytes
-        self.patience_s = min(TICK_S, max(0.01, left_bytes / FAST_GROWTH))
+        self.patience_s = min(LONG_S, max(SHORT_S, left_bytes / FAST_GROWTH))
         if left_bytes >= 0 or len(self._tree) == 1:
             return left_bytes < 0
         # Pages that a fork shares with its parent are resident twice, and there once.
