@@ -1,0 +1,1 @@
+"""TensorFlow: tf.function, eager, and tf.function compiled by XLA, on the CPU and on CUDA."""

@@ -1,0 +1,190 @@
+"""TensorFlow as an adapter.
+
+`forward` is the loss of a batch with dropout active; `gradient` is that and tape.gradient, each one
+tf.function, or a plain call for the variant eager. A handle is a list: the loss or the output, then
+the gradients in the order of the trained parameters.
+"""
+
+import numpy
+import tensorflow as tf
+
+from velodrome.adapters import contract
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.tensorflow import layouts
+from velodrome.adapters.tensorflow.network import Network
+from velodrome.adapters.tensorflow.operations import CHOICES, LOSSES, OPERATIONS
+
+VARIANTS = ("graph", "eager", "xla")
+
+# XLA compiles once per shape, for seconds. Sequences are padded to few different lengths, as is
+# usual with XLA; the loop still ends at the batch's longest, only the products around it are longer.
+XLA_LENGTH_MULTIPLE = 16
+
+
+class Adapter(contract.Adapter):
+    """Maps kinds of layers by OPERATIONS, and CHOICES for the variant and the device on top."""
+
+    def __init__(self, model, variant, device, threads, dtype):
+        if variant not in VARIANTS:
+            raise contract.Unsupported(
+                "tensorflow has no variant {!r}, only {}".format(variant, ", ".join(VARIANTS))
+            )
+        if dtype != "float32":
+            raise contract.Unsupported(
+                "the tensorflow adapter has no {}, only float32".format(dtype)
+            )
+        self._model, self._variant = model, variant
+        _set_threads(threads)
+        self._gpu = _gpu(device)
+        self._device = "/GPU:0" if self._gpu else "/CPU:0"
+
+    @staticmethod
+    def version():
+        return tf.__version__
+
+    def device_name(self):
+        if not self._gpu:
+            return ""
+        return tf.config.experimental.get_device_details(self._gpu).get("device_name", "GPU")
+
+    def operations(self):
+        """What computes each kind of layer here."""
+        found = dict(OPERATIONS)
+        found.update(CHOICES[self._variant, "gpu" if self._gpu else "cpu"])
+        return found
+
+    def build(self, weights):
+        with tf.device(self._device):
+            self._network = Network(self._model, weights, self.operations(), LOSSES)
+
+    def load(self, batches):
+        with tf.device(self._device):
+            self._network.reserve(len(batches[0].inputs))
+            self._batches = tuple(self._loaded(batch) for batch in batches)
+        self._forward = self._function(self._network.forward)
+        self._gradient = self._function(self._network.gradient)
+
+    def set_dropout(self, active):
+        self._network.set_dropout(active)
+
+    def forward(self, index):
+        return self._forward(self._batches[index])
+
+    def gradient(self, index):
+        return self._gradient(self._batches[index])
+
+    def synchronize(self):
+        if self._gpu:  # on the CPU a call returns when all of its results are there
+            tf.test.experimental.sync_devices()
+
+    def loss(self, handle):
+        return float(handle[0])
+
+    def gradients(self, handle):
+        return self._network.canonical(handle[1:])
+
+    def output(self, handle):
+        return self._network.output(handle)
+
+    def kept_shares(self):
+        self._network.set_dropout(True)  # noqa: FBT003
+        return {
+            layer.name: _kept_share(read[0].numpy(), output.numpy())
+            for layer, read, output in self._network.steps(self._batches[0])
+            if isinstance(layer, kinds.Dropout)
+        }
+
+    def peak_memory_bytes(self):
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"] if self._gpu else 0
+
+    def notes(self):
+        return tuple(self._notes())
+
+    def _function(self, call):
+        """call as it is timed: traced once for all batches, whatever their lengths."""
+        if self._variant == "eager":
+            return call
+        traced = tf.function(
+            call,
+            input_signature=[_signature(self._batches)],
+            autograph=False,
+            jit_compile=True if self._variant == "xla" else None,
+        )
+        samples = tuple({_shapes(batch): batch for batch in self._batches}.values())
+        return CompiledFirst(traced, samples) if self._variant == "xla" else traced
+
+    def _loaded(self, batch):
+        """Whole numbers are of 64 bit where TensorFlow keeps those of 32 bit off a GPU."""
+        multiple = XLA_LENGTH_MULTIPLE if self._variant == "xla" else 1
+        found = {"inputs": tf.constant(layouts.inputs(batch.inputs, multiple))}
+        if batch.labels is not None:
+            found["labels"] = tf.constant(batch.labels.astype(numpy.int64))
+        if batch.lengths is not None:
+            found["lengths"] = tf.constant(batch.lengths)
+        return found
+
+    def _has(self, kind):
+        return any(isinstance(layer, kind) for layer in self._model.layers)
+
+    def _notes(self):
+        yield from ()
+
+
+class CompiledFirst(object):
+    """The first call compiles for the shapes of all samples, so that no timed one compiles."""
+
+    def __init__(self, function, samples):
+        self._function, self._samples = function, samples
+
+    def __call__(self, batch):
+        if self._samples:
+            for sample in self._samples:
+                self._function(sample)
+            self._samples = ()
+        return self._function(batch)
+
+
+def _shapes(batch):
+    return tuple((name, tuple(tensor.shape)) for name, tensor in sorted(batch.items()))
+
+
+def _signature(batches):
+    """Of the batches' own shapes; what differs between batches is left open."""
+    found = {}
+    for name, tensor in batches[0].items():
+        lengths = zip(*[batch[name].shape for batch in batches])
+        shape = [own[0] if len(set(own)) == 1 else None for own in lengths]
+        found[name] = tf.TensorSpec(shape, tensor.dtype, name)
+    return found
+
+
+def _kept_share(inputs, output):
+    return float((output[inputs != 0] != 0).mean())
+
+
+def _set_threads(threads):
+    """One operation at a time, so that no more than `threads` threads compute."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def _gpu(device):
+    """The first GPU of those visible, None for the CPU."""
+    if device not in ("cpu", "gpu"):
+        raise contract.Unsupported("the tensorflow adapter has no device {!r}".format(device))
+    if device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+        return None
+    if not tf.test.is_built_with_cuda():
+        raise contract.Unsupported(
+            "this build of TensorFlow, {}, has no CUDA".format(tf.__version__)
+        )
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        raise contract.Unsupported(
+            "TensorFlow {} was built for CUDA and sees no GPU".format(tf.__version__)
+        )
+    tf.config.set_visible_devices(gpus[:1], "GPU")
+    tf.config.experimental.set_memory_growth(gpus[0], True)  # noqa: FBT003
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # noqa: FBT003
+    return gpus[0]

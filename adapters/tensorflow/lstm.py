@@ -1,0 +1,155 @@
+"""An LSTM of one layer from a zero state, in three ways: a loop, the CPU's kernel, cuDNN's.
+
+Each takes x (time, batch, in), weight_input (in, 4 units), weight_hidden (units, 4 units), bias
+(4 units,) and lengths (batch,) int32, and gives h (time, batch, units). Gates are i, f, g, o. All
+but cuDNN's run on through the padding: it stands behind an example's true steps and so changes none
+of them, and as the mean leaves it out, no gradient comes from it.
+"""
+
+import tensorflow as tf
+
+
+def loop(x, weight_input, weight_hidden, bias, lengths):
+    """A tf.while_loop, and another one back.
+
+    TensorFlow's own gradient of a loop adds up the weights' gradients step by step. Here they are
+    one product behind the loop, which takes about half the time. No step behind the longest runs.
+    """
+    steps = tf.reduce_max(lengths)
+
+    @tf.custom_gradient
+    def run(x, weight_input, weight_hidden, bias):
+        flat = tf.reshape(x, [-1, x.shape[2]])
+        before = tf.reshape(
+            tf.nn.bias_add(flat @ weight_input, bias), tf.concat([tf.shape(x)[:2], [-1]], 0)
+        )
+        gates, cells, hiddens = _forward(before, weight_hidden, steps)
+
+        def backward(gradient):
+            of_gates = _backward(gradient, gates, cells, weight_hidden, steps)
+            of_gates = tf.reshape(of_gates, [-1, bias.shape[0]])
+            earlier = tf.reshape(_delayed(hiddens), [-1, hiddens.shape[2]])
+            of_x = tf.matmul(of_gates, weight_input, transpose_b=True)
+            return (
+                tf.reshape(of_x, tf.shape(x)),
+                tf.matmul(flat, of_gates, transpose_a=True),
+                tf.matmul(earlier, of_gates, transpose_a=True),
+                tf.reduce_sum(of_gates, 0),
+            )
+
+        return hiddens, backward
+
+    return run(x, *[tf.convert_to_tensor(weight) for weight in (weight_input, weight_hidden, bias)])
+
+
+def _forward(before, weight_hidden, steps):
+    """Gates (time, batch, 4 units) after their functions, cells and hiddens (time, batch, units)."""
+    time, batch, units = tf.shape(before)[0], before.shape[1], weight_hidden.shape[0]
+    inputs = _array(time, batch, 4 * units).unstack(before)
+    zeros = tf.zeros([batch, units])
+
+    def step(now, cell, hidden, gates, cells, hiddens):
+        i, f, g, o = tf.split(inputs.read(now) + hidden @ weight_hidden, 4, 1)
+        i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
+        cell = f * cell + i * g
+        hidden = o * tf.tanh(cell)
+        written = gates.write(now, tf.concat([i, f, g, o], 1))
+        return now + 1, cell, hidden, written, cells.write(now, cell), hiddens.write(now, hidden)
+
+    state = (0, zeros, zeros, *[_array(time, batch, width) for width in (4 * units, units, units)])
+    ended = tf.while_loop(lambda now, *_: now < steps, step, state, maximum_iterations=time)
+    return tuple(array.stack() for array in ended[3:])
+
+
+def _backward(gradient, gates, cells, weight_hidden, steps):
+    """(time, batch, 4 units): the gradient of what goes into each gate, last step first."""
+    time, batch, units = tf.shape(gradient)[0], gates.shape[1], cells.shape[2]
+    gates, cells, earlier, gradient = (
+        _array(time, batch, array.shape[2]).unstack(array)
+        for array in (gates, cells, _delayed(cells), gradient)
+    )
+    returned = tf.transpose(weight_hidden)
+    zeros = tf.zeros([batch, units])
+
+    def step(now, of_cell, of_hidden, of_gates):
+        i, f, g, o = tf.split(gates.read(now), 4, 1)
+        squashed = tf.tanh(cells.read(now))
+        of_hidden += gradient.read(now)
+        of_cell += of_hidden * o * (1 - squashed * squashed)
+        own = tf.concat(
+            [
+                of_cell * g * i * (1 - i),
+                of_cell * earlier.read(now) * f * (1 - f),
+                of_cell * i * (1 - g * g),
+                of_hidden * squashed * o * (1 - o),
+            ],
+            1,
+        )
+        return now - 1, of_cell * f, own @ returned, of_gates.write(now, own)
+
+    state = (steps - 1, zeros, zeros, _array(time, batch, 4 * units))
+    ended = tf.while_loop(lambda now, *_: now >= 0, step, state, maximum_iterations=time)
+    return ended[3].stack()
+
+
+def _array(time, batch, width):
+    return tf.TensorArray(tf.float32, time, element_shape=[batch, width])
+
+
+def _delayed(values):
+    """One step later, from zeros on."""
+    return tf.concat([tf.zeros_like(values[:1]), values[:-1]], 0)
+
+
+def kernel(x, weight_input, weight_hidden, bias, lengths):
+    """One operation of TensorFlow for all steps, and one for all steps back.
+
+    BlockLSTMV2 has our gates, but TensorFlow gives it the gradient of BlockLSTM, whose gates are in
+    another order (tensorflow/python/ops/rnn_grad.py): so the right one is called here.
+    """
+
+    @tf.custom_gradient
+    def run(x, weight, bias):
+        zeros, none = tf.zeros([x.shape[1], weight_hidden.shape[0]]), tf.zeros(weight_hidden.shape[:1])
+        given = {
+            "seq_len_max": tf.shape(x, tf.int64)[0],
+            "x": x,
+            "cs_prev": zeros,
+            "h_prev": zeros,
+            "w": weight,
+            "wci": none,
+            "wcf": none,
+            "wco": none,
+            "b": bias,
+        }
+        made = tf.raw_ops.BlockLSTMV2(use_peephole=False, **given)._asdict()
+
+        def backward(gradient):
+            found = tf.raw_ops.BlockLSTMGradV2(
+                use_peephole=False,
+                cs_grad=tf.zeros_like(gradient),
+                h_grad=gradient,
+                **given,
+                **made,
+            )
+            return found.x_grad, found.w_grad, found.b_grad
+
+        return made["h"], backward
+
+    return run(x, tf.concat([weight_input, weight_hidden], 0), tf.convert_to_tensor(bias))
+
+
+def cudnn(x, weight_input, weight_hidden, bias, lengths):
+    """cuDNN's, which stops at each example's length. Its gates are i, f, g, o, with two biases."""
+    zeros = tf.zeros([1, x.shape[1], weight_hidden.shape[0]])
+    parts = (tf.transpose(weight_input), tf.transpose(weight_hidden), bias, tf.zeros_like(bias))
+    return tf.raw_ops.CudnnRNNV3(
+        input=x,
+        input_h=zeros,
+        input_c=zeros,
+        params=tf.concat([tf.reshape(part, [-1]) for part in parts], 0),
+        sequence_lengths=lengths,
+        rnn_mode="lstm",
+        is_training=True,
+        time_major=True,
+    ).output
