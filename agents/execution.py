@@ -1,6 +1,7 @@
 """One task on this node, from its environment to its measurement."""
 
 import functools
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from velodrome.agents.log_tail import TAIL_BYTES, harmless
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
 from velodrome.agents.outcomes import Bounded, decide
+from velodrome.agents.quietness import judge
 from velodrome.agents.recipes import RecipeError
 from velodrome.agents.references import ReferenceFailed, reference
 from velodrome.agents.rerun import rerun_command
@@ -167,8 +169,10 @@ def _measurement(
     hello = last(session.events, Hello)
     finished = last(session.events, Finished)
     begun = phases(session.events)
+    readings = attribute(session.readings, begun)
+    quietness = judge(readings, os.cpu_count() or 1)
     used = summarize(
-        session.readings,
+        readings,
         begun,
         peak_rss_bytes=session.peak_rss_bytes,
         ended_ns=finished.at_ns if finished else None,
@@ -180,11 +184,13 @@ def _measurement(
         log_tail=_evidence(session),
         provision_ns=hello.at_ns - ready_ns if hello else None,
         gpu_name=", ".join(gpu.name for gpu in setting.gpus),
-        readings=attribute(session.readings, begun),
+        readings=readings,
         peak_rss_bytes=used.peak_rss_bytes,
         peak_gpu_memory_bytes=told.peak_gpu_memory_bytes or used.peak_gpu_memory_bytes,
         energy_j=used.energy_j,
         energy_source=used.energy_source,
+        quiet=quietness.quiet,
+        disturbed_by=quietness.disturbed_by,
         notes=told.notes + verdict.notes,
     )
 
