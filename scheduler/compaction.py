@@ -6,6 +6,7 @@ store is opened again, so that a reader that has just listed it does not see it 
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from velodrome.scheduler import parquet_files
@@ -14,13 +15,15 @@ from velodrome.scheduler.store_layout import COMPACTED, Layout
 from velodrome.scheduler.swapping import aside, recover, swap
 from velodrome.scheduler.whole_files import flush_folder, make_folder
 
+Swap = Callable[[Path, Path], None]
 
-def compact(layout: Layout, sweep_id: str) -> None:
+
+def compact(layout: Layout, sweep_id: str, swap: Swap = swap) -> None:
     """The caller holds the sweep and has dropped its orphans. Done again, it does nothing."""
     for table in TABLES:
         files = layout.files(table, sweep_id)
         if files and [file.name for file in files] != [COMPACTED]:
-            _compact(table, files, layout.rows(table, sweep_id), layout.staging(sweep_id))
+            _compact(table, files, layout.rows(table, sweep_id), layout.staging(sweep_id), swap)
 
 
 def clear(layout: Layout, sweep_id: str) -> None:
@@ -33,7 +36,7 @@ def clear(layout: Layout, sweep_id: str) -> None:
     shutil.rmtree(staging)
 
 
-def _compact(table: str, files: list[Path], live: Path, staging: Path) -> None:
+def _compact(table: str, files: list[Path], live: Path, staging: Path, swap: Swap) -> None:
     ready = _ready(staging, table)
     building = staging / f"{table}.building"
     for left in (building, ready, aside(ready)):

@@ -39,7 +39,11 @@ def exchange(one: Path, other: Path) -> None:
 
 def swap_in_two_steps(ready: Path, live: Path) -> None:
     live.rename(aside(ready))
-    ready.rename(live)
+    try:
+        ready.rename(live)
+    except OSError:
+        aside(ready).rename(live)
+        raise
 
 
 def recover(ready: Path, live: Path) -> None:

@@ -15,13 +15,12 @@ def locked(path: Path, patience_s: float) -> Iterator[None]:
     """SweepBusy if another process still holds the lock after this long."""
     with told_plainly(path):
         make_folder(path.parent)
-    lock = FileLock(path, thread_local=False)
-    try:
-        with told_plainly(path):
+        lock = FileLock(path, thread_local=False)
+        try:
             lock.acquire(timeout=patience_s)
-    except Timeout:
-        mend = "Wait for it, or start a new sweep."
-        raise SweepBusy(str(path), "another process works on this sweep", mend) from None
+        except Timeout:
+            mend = "Wait for it, or start a new sweep."
+            raise SweepBusy(str(path), "another process works on this sweep", mend) from None
     try:
         yield
     finally:
