@@ -43,14 +43,14 @@ def locked(
     if the node never has what is needed, LocksUnusable. The locks are let go at the end of the
     block, but hold on while a keeper has them too.
     """
+    share(node, need, node.cores, node.gpus)  # DoesNotFit, before anybody is waited for
     folder = lock_folder()
+    files = _files(node, need, folder)
+    what = "GPUs and cores" if need.gpu_count else "cores"
     turn = _Turn(time.monotonic() + deadline_s, on_wait)
-    turnstile = folder / TURNSTILE
-    place = turn.until(lambda: try_lock(turnstile), "a turn", lambda: [turnstile])
+    place = turn.until(lambda: _place(folder / TURNSTILE), "a turn")
     try:
-        files = _files(node, need, folder)
-        what = "GPUs and cores" if need.gpu_count else "cores"
-        held = turn.until(lambda: _take(node, need, files), what, lambda: _busy(files))
+        held = turn.until(lambda: _take(node, need, files), what)
     finally:
         os.close(place)
     try:
@@ -58,6 +58,13 @@ def locked(
     finally:
         for descriptor in held.descriptors:
             os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """Locks that somebody else holds."""
+
+    paths: tuple[Path, ...]
 
 
 class _Turn:
@@ -68,11 +75,9 @@ class _Turn:
         self._on_wait = on_wait
         self._told = ""
 
-    def until(
-        self, attempt: Callable[[], Value | None], what: str, busy: Callable[[], Sequence[Path]]
-    ) -> Value:
-        while (found := attempt()) is None:
-            story = f"waiting for {what}, held by {holders(busy())}"
+    def until(self, attempt: Callable[[], Value | _Taken], what: str) -> Value:
+        while isinstance(found := attempt(), _Taken):
+            story = f"waiting for {what}, held by {holders(found.paths)}"
             if time.monotonic() >= self._deadline:
                 raise WaitedTooLong(f"{story}: not free in time. End that, or try again later")
             if story != self._told:
@@ -80,6 +85,11 @@ class _Turn:
                 self._on_wait(story)
             time.sleep(POLL_S)
         return found
+
+
+def _place(turnstile: Path) -> int | _Taken:
+    descriptor = try_lock(turnstile)
+    return _Taken((turnstile,)) if descriptor is None else descriptor
 
 
 def _files(node: Node, need: Need, folder: Path) -> dict[Path, Core | Gpu]:
@@ -96,35 +106,32 @@ def _name(core: Core) -> str:
     return f"core-{min(topology.cpu_numbers(topology.first_line(siblings)) or {cpu})}.lock"
 
 
-def _take(node: Node, need: Need, files: dict[Path, Core | Gpu]) -> Held | None:
+def _take(node: Node, need: Need, files: dict[Path, Core | Gpu]) -> Held | _Taken:
     """Lock what is free, see whether it will do, and let go of what is too much: all or nothing."""
-    taken = {path: descriptor for path in files if (descriptor := try_lock(path)) is not None}
+    held: dict[Path, int] = {}
+    busy: list[Path] = []
     keep: set[Core | Gpu] = set()
-    found = None
     try:
-        free = [files[path] for path in taken]
-        found = share(
-            node,
-            need,
-            [one for one in free if isinstance(one, Core)],
-            [one for one in free if isinstance(one, Gpu)],
-        )
-        keep = {*found.locked_cores, *found.locked_gpus} if found else set()
+        for path in files:
+            descriptor = try_lock(path)
+            if descriptor is not None:
+                held[path] = descriptor
+                continue
+            busy.append(path)
+            if need.exclusive:  # a node of hundreds of cores is not looked at in full each time
+                return _Taken(tuple(busy))
+        found = _share(node, need, [files[path] for path in held])
+        if found is None:
+            return _Taken(tuple(busy))
+        keep = {*found.locked_cores, *found.locked_gpus}
+        own = tuple(descriptor for path, descriptor in held.items() if files[path] in keep)
+        return Held(found, own)
     finally:
-        for path, descriptor in taken.items():
+        for path, descriptor in held.items():
             if files[path] not in keep:
                 os.close(descriptor)
-    own = tuple(descriptor for path, descriptor in taken.items() if files[path] in keep)
-    return Held(found, own) if found else None
 
 
-def _busy(files: dict[Path, Core | Gpu]) -> list[Path]:
-    """Those that somebody else holds."""
-    busy = []
-    for path in files:
-        descriptor = try_lock(path)
-        if descriptor is None:
-            busy.append(path)
-        else:
-            os.close(descriptor)
-    return busy
+def _share(node: Node, need: Need, free: Sequence[Core | Gpu]) -> Share | None:
+    cores = [one for one in free if isinstance(one, Core)]
+    return share(node, need, cores, [one for one in free if isinstance(one, Gpu)])
