@@ -44,19 +44,19 @@ def run(
     resume: Annotated[str, typer.Option(help="Finish this sweep: its id, or `last`.")] = "",
     only: Only = "",
     json: Json = False,
-) -> None:
+) -> int:
     """Run a sweep, keep its rows, show its grid."""
     from velodrome.scheduler.commands import run as command
 
-    command.run(sweep, results, resume, only, as_json=json)
+    return command.run(sweep, results, resume, only, as_json=json)
 
 
 @app.command()
-def plan(sweep: Sweep, only: Only = "", json: Json = False) -> None:
+def plan(sweep: Sweep, only: Only = "", json: Json = False) -> int:
     """What would run here, and why the rest cannot."""
     from velodrome.scheduler.commands import plan as command
 
-    command.plan(sweep, only, as_json=json)
+    return command.plan(sweep, only, as_json=json)
 
 
 @app.command()
@@ -76,7 +76,7 @@ def measure(
     memory: Annotated[str, typer.Option(help="Limit of the task's memory, e.g. 16GiB.")] = "",
     results: Annotated[Path | None, typer.Option(help="Keep the rows in this folder, too.")] = None,
     json: Json = False,
-) -> None:
+) -> int:
     """One task, here, now, without Ray."""
     from velodrome.scheduler.commands import measure as command
 
@@ -95,7 +95,7 @@ def measure(
         deadline=deadline,
         memory=memory,
     )
-    command.measure(options, results, as_json=json)
+    return command.measure(options, results, as_json=json)
 
 
 @app.command()

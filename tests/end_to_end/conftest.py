@@ -1,0 +1,83 @@
+"""The command as a user types it: a child process, a home of its own, frameworks that are there."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+FAULTY = Path(__file__).parents[1] / "faulty"
+
+
+@dataclass(frozen=True)
+class Command:
+    """`velodrome` with its variables and the folder it runs in."""
+
+    folder: Path
+    variables: Mapping[str, str]
+
+    def run(self, *words: str, timeout_s: float = 280) -> "subprocess.CompletedProcess[str]":
+        with self.start(*words) as running:
+            try:
+                out, err = running.communicate(timeout=timeout_s)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                raise
+            return subprocess.CompletedProcess(words, running.returncode, out, err)
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "velodrome.scheduler.cli", *words],
+            cwd=self.folder,
+            env=dict(self.variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def sweep(self, text: str, name: str = "sweep.yaml") -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def survivors(self) -> list[psutil.Process]:
+        """Processes that this command, or anything below it, has started and that still live."""
+        mark = self.variables["VELODROME_TEST_MARK"]
+        return [process for process in psutil.process_iter() if _carries(process, mark)]
+
+
+@pytest.fixture(scope="session")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """References are computed once for all end-to-end tests."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory, shared_home: Path) -> Iterator[Command]:
+    """NumPy and the faulty frameworks, each in the tests' own interpreter, which has NumPy."""
+    folder = tmp_path_factory.mktemp("work")
+    names = ["numpy", *(entry.name for entry in FAULTY.iterdir() if entry.is_dir())]
+    interpreters = {f"VELODROME_PYTHON_{name.upper()}": sys.executable for name in names}
+    variables = {
+        **os.environ,
+        **interpreters,
+        "VELODROME_ADAPTERS": str(FAULTY),
+        "VELODROME_HOME": str(shared_home),
+        "VELODROME_TEST_MARK": folder.name + str(os.getpid()),
+        "COLUMNS": "160",
+    }
+    made = Command(folder, variables)
+    yield made
+    assert made.survivors() == []
+
+
+def _carries(process: psutil.Process, mark: str) -> bool:
+    try:
+        carried = process.environ().get("VELODROME_TEST_MARK") == mark
+        return carried and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return False
