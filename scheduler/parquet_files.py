@@ -1,11 +1,13 @@
-"""Tables to Parquet and back: zstd, and integers by their differences, which are small."""
+"""Tables to Parquet and back: zstd, and integers by their differences, which are small.
+
+`pyarrow.dataset` would read many files in one call, but it imports pandas, for seconds.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from velodrome.scheduler.schema import TABLES
@@ -34,32 +36,49 @@ def writer(sink: pa.NativeFile | IO[bytes], schema: pa.Schema) -> pq.ParquetWrit
 
 
 def merge(table: str, files: Sequence[Path], target: Path) -> None:
-    """One file with the rows of all, in their order, holding one row group at a time in memory."""
+    """One file with the rows of all, in their order, holding about a row group in memory."""
     with target.open("wb") as sink, writer(sink, TABLES[table]) as open_writer:
-        for group in _groups(table, files):
-            open_writer.write_table(group, row_group_size=GROUP_ROWS)
+        for rows in _gathered(_groups(files, TABLES[table])):
+            open_writer.write_table(rows, row_group_size=GROUP_ROWS)
 
 
 def read(table: str, files: Sequence[Path], columns: Sequence[str] | None = None) -> pa.Table:
     """All rows. FileNotFoundError if a file is gone meanwhile; columns a file lacks are null."""
-    chosen = list(columns) if columns is not None else TABLES[table].names
-    if not files:
-        return TABLES[table].empty_table().select(chosen)
-    return _dataset(table, files).to_table(columns=chosen)
+    schema = TABLES[table]
+    if columns is not None:
+        schema = pa.schema([schema.field(name) for name in columns])
+    groups = list(_groups(files, schema))
+    return pa.concat_tables(groups) if groups else schema.empty_table()
 
 
-def _groups(table: str, files: Sequence[Path]) -> Iterator[pa.Table]:
-    batches: list[pa.RecordBatch] = []
+def _groups(files: Sequence[Path], schema: pa.Schema) -> Iterator[pa.Table]:
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            there = [name for name in schema.names if name in file.schema_arrow.names]
+            for number in range(file.num_row_groups):
+                yield _fitted(file.read_row_group(number, columns=there), schema)
+
+
+def _gathered(groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of GROUP_ROWS and a little more."""
+    waiting: list[pa.Table] = []
     rows = 0
-    for batch in _dataset(table, files).to_batches():
-        batches.append(batch)
-        rows += batch.num_rows
+    for group in groups:
+        waiting.append(group)
+        rows += group.num_rows
         if rows >= GROUP_ROWS:
-            yield pa.Table.from_batches(batches, TABLES[table])
-            batches, rows = [], 0
-    if batches:
-        yield pa.Table.from_batches(batches, TABLES[table])
+            yield pa.concat_tables(waiting)
+            waiting, rows = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
-def _dataset(table: str, files: Sequence[Path]) -> ds.Dataset:
-    return ds.dataset([str(file) for file in files], schema=TABLES[table], format="parquet")
+def _fitted(found: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of the schema; null where a file of an earlier version has none."""
+    arrays = [
+        found[field.name].cast(field.type)
+        if field.name in found.schema.names
+        else pa.nulls(found.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
