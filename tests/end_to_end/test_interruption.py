@@ -1,5 +1,6 @@
 """The command is ended at many moments; what it had finished is kept, and nothing else is left."""
 
+import itertools
 import random
 import signal
 import time
@@ -129,9 +130,7 @@ def test_two_sweeps_at_once_never_time_at_the_same_moment(command) -> None:
         .to_pylist()
     )
     overlaps = [
-        (earlier, later)
-        for earlier, later in zip(spans, spans[1:], strict=False)
-        if later[0] < earlier[1]
+        (earlier, later) for earlier, later in itertools.pairwise(spans) if later[0] < earlier[1]
     ]
     assert len({number for _, _, number in spans}) == 2
     assert overlaps == []

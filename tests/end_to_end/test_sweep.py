@@ -106,7 +106,7 @@ def test_a_finished_sweep_is_one_file_per_table(sweep: Sweep) -> None:
 def test_pandas_and_duckdb_read_the_rows_with_no_help(sweep: Sweep) -> None:
     assert len(pandas.read_parquet(sweep.results / "tasks")) == len(sweep.rows)
     query = f"select count(*) from read_parquet('{sweep.results}/tasks/*/*.parquet')"
-    assert duckdb.sql(query).fetchone() == (len(sweep.rows),)
+    assert duckdb.sql(query).fetchall() == [(len(sweep.rows),)]
 
 
 def test_the_medians_of_a_row_are_those_of_its_samples(sweep: Sweep) -> None:
@@ -130,8 +130,9 @@ def test_utilization_is_told_by_phase_and_the_tree_was_busy_while_timed(sweep: S
               where framework = 'hangs' limit 1) using (task_id) group by phase
     """
     phases = {phase: (busy, rss) for phase, busy, rss in duckdb.sql(query).fetchall()}
-    assert {"import", "forward"} <= set(phases)
-    assert all(rss > 10_000_000 for _, rss in phases.values())
+    assert {"import", "verify", "warmup"} <= set(phases)  # it hangs while it warms up
+    assert all(rss > 1_000_000 for _, rss in phases.values())
+    assert phases["import"][1] > 10_000_000
 
 
 def test_reports_have_every_cell_in_every_form(sweep: Sweep, command) -> None:

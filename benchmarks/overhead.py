@@ -1,0 +1,72 @@
+"""What Velodrome itself costs: a task outside its worker, and the command line's first answer.
+
+A task's overhead is its whole wall time less the life of its worker, from the worker's first event
+to its last, with the environment built and the reference computed. `--help` is timed beside a bare
+`python -c pass`, in turns.
+
+    python benchmarks/overhead.py [--rounds 15]
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+
+from velodrome.adapters.protocol import Finished, Hello, Timing
+from velodrome.agents.environments import EnvironmentStore
+from velodrome.agents.execution import execute
+from velodrome.agents.inventory import take
+from velodrome.agents.task import Task
+
+TIMING = Timing(target=0.5, min_samples=3, min_seconds=0.2, max_seconds=0.5)
+TASK = Task("numpy", "float64", "autoencoder-400-200-100/ae1", 16, timing=TIMING)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    rounds = parser.parse_args().rounds
+    store = EnvironmentStore()
+    store.build("numpy", on_progress=print)
+    task_overhead_s(store)  # computes the reference, warms the file cache
+    show("task outside its worker", [task_overhead_s(store) for _ in range(rounds)], "s")
+    pairs = [
+        (wall_s("-m", "velodrome.scheduler.cli", "--help"), wall_s("-c", "pass"))
+        for _ in range(rounds)
+    ]
+    show("velodrome --help", [helped for helped, _ in pairs], "s")
+    show("python -c pass, beside it", [bare for _, bare in pairs], "s")
+
+
+def task_overhead_s(store: EnvironmentStore) -> float:
+    """From asking for the task to its measurement, less hello to finished."""
+    lived = {}
+
+    def note(event: object) -> None:
+        if isinstance(event, (Hello, Finished)):
+            lived[type(event)] = event.at_ns
+
+    started_ns = time.monotonic_ns()
+    measurement = execute(TASK, node=take(), repeat=0, attempt=1, environments=store, on_event=note)
+    wall_ns = time.monotonic_ns() - started_ns
+    if not measurement.status.has_number:
+        sys.exit(f"{TASK.label}: {measurement.status.value}: {measurement.reason}")
+    return (wall_ns - (lived[Finished] - lived[Hello])) / 1e9
+
+
+def wall_s(*words: str) -> float:
+    started_ns = time.monotonic_ns()
+    subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+    return (time.monotonic_ns() - started_ns) / 1e9
+
+
+def show(what: str, values: list[float], unit: str) -> None:
+    print(
+        f"{what:26} median {statistics.median(values):.3f} {unit}  "
+        f"[{min(values):.3f} .. {max(values):.3f}] of {len(values)}"
+    )
+
+
+if __name__ == "__main__":
+    main()
