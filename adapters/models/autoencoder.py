@@ -1,8 +1,8 @@
 """The stacked auto-encoder: three auto-encoders trained one after the other, then a classifier.
 
-A family of four models: `/ae1`, `/ae2`, `/ae3` and `/finetune`. Each auto-encoder works on the output
-of the encoders before it, which are frozen; running them is part of the timed call. The study's
-"total pre-training" is the sum of the three.
+A family of four models: `/ae1`, `/ae2`, `/ae3` and `/finetune`. Each auto-encoder works on the
+output of the encoders before it, which are frozen; running them is part of the timed call. The
+study's "total pre-training" is the sum of the three.
 """
 
 from typing import Tuple

@@ -2,7 +2,8 @@
 
 Shapes are of one example, without the batch: images (channels, height, width), vectors (n,),
 sequences (time, n). Convolution is cross-correlation. Canonical parameter layouts: convolution
-(out, in / groups, height, width), linear (out, in), LSTM gates i, f, g, o stacked along the first axis.
+(out, in / groups, height, width), linear (out, in), LSTM gates i, f, g, o one behind the other along
+the first axis.
 """
 
 from typing import NamedTuple, Tuple, Union
@@ -153,7 +154,7 @@ class Images(NamedTuple):
 
 
 class Vectors(NamedTuple):
-    """`share` of a standard normal or uniform in 0..1, as the model needs them."""
+    """Values from a standard normal, or uniform in 0..1."""
 
     size: int
     distribution: str  # `normal` or `uniform`

@@ -3,6 +3,7 @@
 import autograd
 import autograd.numpy as np
 import numpy
+
 from velodrome.adapters import contract
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models.shapes import parameters, sources
