@@ -53,11 +53,16 @@ def _finished(session: Session, timing: Timing) -> Verdict:
 
 
 def _looseness(loose: Sequence[Timed], timing: Timing) -> str:
-    widths = ", ".join(f"{event.phase} ±{100 * _width(event):.2g} %" for event in loose)
+    widths = ", ".join(f"{event.phase} ±{_percent(_width(event))} %" for event in loose)
     return (
         f"the interval is wider than the target of {100 * timing.target:g} % after "
         f"{timing.max_seconds:g} s: {widths}"
     )
+
+
+def _percent(share: float) -> str:
+    """Two digits, and no exponent above 1 %."""
+    return f"{100 * share:.0f}" if share >= 0.1 else f"{100 * share:.2g}"
 
 
 def _width(event: Timed) -> float:

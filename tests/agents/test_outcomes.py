@@ -49,6 +49,12 @@ def test_one_loose_interval_makes_it_unstable_and_is_named() -> None:
     )
 
 
+def test_a_very_loose_interval_is_told_without_an_exponent() -> None:
+    wild = LOOSE._replace(low_ns=10.0, high_ns=640.0)
+    verdict = decide(Session((*DONE[:-1], wild, DONE[-1]), exited(), ""), BOUNDED)
+    assert verdict.reason.endswith("gradient ±315 %")
+
+
 def test_a_sigkill_while_the_kernel_killed_for_memory_is_out_of_memory() -> None:
     session = killed(signal.SIGKILL, kernel_kills=1, peak_rss_bytes=3 * 2**30)
     verdict = decide(session, BOUNDED)
