@@ -92,7 +92,7 @@ def _install(folder: Path, build: UvBuild, on_progress: Progress) -> None:
 
     def tell(line: str) -> None:
         if line.strip().startswith(_WORTH_TELLING):
-            on_progress(f"{build.framework}: {line.strip()}")
+            on_progress(line.strip())
 
     run = _uv(command, folder, build, tell)
     if run.ok:

@@ -116,7 +116,7 @@ def test_a_build_killed_at_any_instant_leaves_nothing_that_is_used(node) -> None
     assert not list(again.folder.parent.glob(".building.*"))
 
 
-STAGES = ["building", "little: Resolved", "little: Installed", "little: Bytecode", "checking"]
+STAGES = ["building", "Resolved", "Installed", "Bytecode", "checking"]
 
 
 @pytest.mark.slow
@@ -140,7 +140,7 @@ def test_a_build_killed_at_each_of_its_stages_is_not_seen_and_made_anew(node, st
 def test_ctrl_c_ends_a_build_and_clears_it_away(node) -> None:
     thick_node(node)
     with builder(node) as child:
-        read_until(child, "little: Resolved")
+        read_until(child, "Resolved")
         child.send_signal(signal.SIGINT)
         output, _ = child.communicate(timeout=30)
     assert "KeyboardInterrupt" in output
