@@ -12,17 +12,21 @@ from velodrome.adapters import contract
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.tensorflow import layouts
 from velodrome.adapters.tensorflow.network import Network
+from velodrome.adapters.tensorflow.notes import notes
 from velodrome.adapters.tensorflow.operations import CHOICES, LOSSES, OPERATIONS
 
 VARIANTS = ("graph", "eager", "xla")
 
-# XLA compiles once per shape, for seconds. Sequences are padded to few different lengths, as is
-# usual with XLA; the loop still ends at the batch's longest, only the products around it are longer.
+# XLA compiles for seconds, once per shape. So sequences are padded to few different lengths, as is
+# usual with XLA. The loop ends at the batch's longest all the same, only the products around it
+# are longer: by a tenth for the lengths of `lstm`.
 XLA_LENGTH_MULTIPLE = 16
 
 
 class Adapter(contract.Adapter):
     """Maps kinds of layers by OPERATIONS, and CHOICES for the variant and the device on top."""
+
+    losses = LOSSES
 
     def __init__(self, model, variant, device, threads, dtype):
         if variant not in VARIANTS:
@@ -55,7 +59,7 @@ class Adapter(contract.Adapter):
 
     def build(self, weights):
         with tf.device(self._device):
-            self._network = Network(self._model, weights, self.operations(), LOSSES)
+            self._network = Network(self._model, weights, self.operations(), self.losses)
 
     def load(self, batches):
         with tf.device(self._device):
@@ -87,18 +91,22 @@ class Adapter(contract.Adapter):
         return self._network.output(handle)
 
     def kept_shares(self):
-        self._network.set_dropout(True)  # noqa: FBT003
+        rates = {
+            layer.name: layer.rate
+            for layer in self._model.layers
+            if isinstance(layer, kinds.Dropout)
+        }
         return {
             layer.name: _kept_share(read[0].numpy(), output.numpy())
-            for layer, read, output in self._network.steps(self._batches[0])
-            if isinstance(layer, kinds.Dropout)
+            for layer, read, output in self._network.steps(self._batches[0], rates)
+            if layer.name in rates
         }
 
     def peak_memory_bytes(self):
         return tf.config.experimental.get_memory_info("GPU:0")["peak"] if self._gpu else 0
 
     def notes(self):
-        return tuple(self._notes())
+        return tuple(notes(self._model, self._variant, bool(self._gpu), self._length_multiple()))
 
     def _function(self, call):
         """call as it is timed: traced once for all batches, whatever their lengths."""
@@ -115,19 +123,16 @@ class Adapter(contract.Adapter):
 
     def _loaded(self, batch):
         """Whole numbers are of 64 bit where TensorFlow keeps those of 32 bit off a GPU."""
-        multiple = XLA_LENGTH_MULTIPLE if self._variant == "xla" else 1
-        found = {"inputs": tf.constant(layouts.inputs(batch.inputs, multiple))}
+        inputs = layouts.inputs(batch.inputs, self._length_multiple())
+        found = {"inputs": tf.constant(inputs)}
         if batch.labels is not None:
             found["labels"] = tf.constant(batch.labels.astype(numpy.int64))
         if batch.lengths is not None:
             found["lengths"] = tf.constant(batch.lengths)
         return found
 
-    def _has(self, kind):
-        return any(isinstance(layer, kind) for layer in self._model.layers)
-
-    def _notes(self):
-        yield from ()
+    def _length_multiple(self):
+        return XLA_LENGTH_MULTIPLE if self._variant == "xla" else 1
 
 
 class CompiledFirst(object):

@@ -43,7 +43,7 @@ def loop(x, weight_input, weight_hidden, bias, lengths):
 
 
 def _forward(before, weight_hidden, steps):
-    """Gates (time, batch, 4 units) after their functions, cells and hiddens (time, batch, units)."""
+    """Gates (time, batch, 4 units) as they act, cells and hiddens (time, batch, units)."""
     time, batch, units = tf.shape(before)[0], before.shape[1], weight_hidden.shape[0]
     inputs = _array(time, batch, 4 * units).unstack(before)
     zeros = tf.zeros([batch, units])
@@ -110,7 +110,10 @@ def kernel(x, weight_input, weight_hidden, bias, lengths):
 
     @tf.custom_gradient
     def run(x, weight, bias):
-        zeros, none = tf.zeros([x.shape[1], weight_hidden.shape[0]]), tf.zeros(weight_hidden.shape[:1])
+        zeros, none = (
+            tf.zeros([x.shape[1], weight_hidden.shape[0]]),
+            tf.zeros(weight_hidden.shape[:1]),
+        )
         given = {
             "seq_len_max": tf.shape(x, tf.int64)[0],
             "x": x,

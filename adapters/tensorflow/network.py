@@ -12,8 +12,8 @@ from velodrome.adapters.tensorflow.operations import Call
 class Network(object):
     """A model with its weights, as tf.Variables on the current device.
 
-    operations, losses: as in velodrome.adapters.tensorflow.operations. A batch is a dict of `inputs`
-    and, where there are some, `labels` and `lengths`.
+    operations, losses: as in velodrome.adapters.tensorflow.operations. A batch is a dict of
+    `inputs` and, where there are some, `labels` and `lengths`.
     """
 
     def __init__(self, model, weights, operations, losses):
@@ -56,10 +56,10 @@ class Network(object):
             loss = self._result(batch)
         return [loss, *[tf.convert_to_tensor(own) for own in tape.gradient(loss, variables)]]
 
-    def steps(self, batch):
-        """Layer by layer (layer, what it reads, its output)."""
+    def steps(self, batch, rates):
+        """Layer by layer (layer, what it reads, its output). rates: per dropout layer."""
         values = {"input": batch["inputs"]}
-        call = Call(batch.get("lengths"), self._rates, self._copies)
+        call = Call(batch.get("lengths"), rates, self._copies)
         for layer, operation in self._steps:
             read = [values[name] for name in self._reads[layer.name]]
             values[layer.name] = operation(layer, self._weights[layer.name], call, *read)
@@ -77,7 +77,7 @@ class Network(object):
 
     def _result(self, batch):
         values = {"input": batch["inputs"]}
-        for layer, _, output in self.steps(batch):
+        for layer, _, output in self.steps(batch, self._rates):
             values[layer.name] = output
         return self._loss(self._model.loss, output, values, batch.get("labels"))
 

@@ -16,7 +16,7 @@ class Call(NamedTuple):
     """What a layer may need to know besides what it reads."""
 
     lengths: Any  # (batch,) int32, None where there are no sequences
-    rates: Dict[str, Any]  # per dropout layer, a tf.Variable: 0 while dropout is off
+    rates: Dict[str, Any]  # per dropout layer, a tf.Variable that is 0 while dropout is off
     copies: Dict[str, Any]  # per Duplicate, the tf.Variable that it copies into
 
 

@@ -1,0 +1,53 @@
+"""What a reader of a row should know of how TensorFlow computed it."""
+
+from velodrome.adapters.models import layers as kinds
+
+
+def notes(model, variant, on_gpu, length_multiple):
+    """One text each. length_multiple: what sequences are padded to."""
+    if on_gpu:
+        yield "no TF32"
+    else:
+        yield "oneDNN is {}, TensorFlow's choice for this CPU".format(_one_dnn())
+    if _has(model, lambda layer: isinstance(layer, kinds.Embedding)):
+        yield "the embedding's gradient is made dense within the call"
+    if _has(model, lambda layer: isinstance(layer, kinds.Lstm)):
+        yield _of_lstm(variant, on_gpu)
+        if length_multiple > 1:
+            yield (
+                "sequences are padded to multiples of {} steps, so that XLA compiles for few "
+                "shapes; the loop ends at the longest".format(length_multiple)
+            )
+    grouped = _has(model, lambda layer: isinstance(layer, kinds.Conv) and layer.groups > 1)
+    if grouped and variant != "xla" and not on_gpu:
+        yield "grouped convolutions run group by group: on the CPU they have no gradient"
+    if _has(model, lambda layer: isinstance(layer, kinds.Duplicate)) and not on_gpu:
+        yield "copies into memory that is kept from call to call"
+
+
+def _of_lstm(variant, on_gpu):
+    if variant == "xla" or (variant == "graph" and not on_gpu):
+        return (
+            "the LSTM is a loop over all steps of a batch, padding too, and its backward pass "
+            "another one, written by hand"
+        )
+    if on_gpu:
+        return "the LSTM is cuDNN's"
+    return (
+        "the LSTM is BlockLSTMV2 over all steps of a batch, padding too, with its own gradient, "
+        "BlockLSTMGradV2: TensorFlow calls that of another gate order"
+    )
+
+
+def _has(model, claim):
+    return any(claim(layer) for layer in model.layers)
+
+
+def _one_dnn():
+    """TensorFlow has no public word on it."""
+    try:
+        from tensorflow.python.util import _pywrap_util_port
+
+        return "on" if _pywrap_util_port.IsMklEnabled() else "off"
+    except (ImportError, AttributeError):
+        return "on or off"
