@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from velodrome.adapters import registry
 from velodrome.adapters.models import MODELS
+from velodrome.adapters.models.shapes import gradient_flops
 from velodrome.adapters.protocol import Request
 from velodrome.agents.core_locks import locked
 from velodrome.agents.cores import Need
@@ -27,6 +28,7 @@ DEADLINE_S = 3600.0
 WAIT_DEADLINE_S = 7200.0
 POLL_S = 0.2
 HASH_LENGTH = 20
+ONE_CORE_FLOPS = 5e9  # under a second on one core
 # Whatever decides its numbers. Read as text: numbers must not change unnoticed, and none of it can
 # be imported here, where there is no NumPy.
 SOURCES = ("reference.py", "seeding.py", "sketch.py", "clearance.py", "numpy/*.py")
@@ -45,7 +47,7 @@ class ReferenceFailed(Exception):
 def reference(
     task: Task, node: Node, environments: EnvironmentStore, on_note: Callable[[str], None]
 ) -> Path:
-    """The file that holds it; computed on all of the node's cores if there is none yet.
+    """The file that holds it; computed with the node to itself if there is none yet.
 
     Two agents that need the same one compute it once. ReferenceFailed, EnvironmentFailed, and
     what velodrome.agents.core_locks.locked raises.
@@ -121,7 +123,7 @@ def _compute(
     on_note: Callable[[str], None],
 ) -> None:
     environment = environments.build(FRAMEWORK.name, "cpu", on_note)
-    need = Need(threads=node.physical)
+    need = Need(threads=_threads(task, node))
     with (
         locked(node, need, deadline_s=WAIT_DEADLINE_S, on_wait=on_note) as held,
         _in_the_making(path) as made,
@@ -148,11 +150,17 @@ def _request(task: Task, node: Node, path: Path) -> Request:
         model=task.model,
         batch_size=task.batch_size,
         device="cpu",
-        threads=node.physical,
+        threads=_threads(task, node),
         dtype="float64",
         seed=task.seed,
         reference=str(path),
     )
+
+
+def _threads(task: Task, node: Node) -> int:
+    """All cores for what takes seconds, one else: NumPy's BLAS spins where threads meet others."""
+    flops = gradient_flops(MODELS[task.model], task.batch_size)
+    return node.physical if flops > ONE_CORE_FLOPS else 1
 
 
 def _require(session: Session, task: Task, bounds: Bounds) -> None:

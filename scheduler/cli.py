@@ -140,11 +140,14 @@ def report(
 @envs.command("build")
 def envs_build(
     frameworks: Annotated[list[str] | None, typer.Argument(help="All if none is named.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or gpu; a gpu need not be here.")] = "cpu",
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build anew what stands.")] = False,
 ) -> None:
     """Build the environments of these frameworks, or of all."""
     from velodrome.scheduler.commands import envs as command
 
-    command.build(tuple(frameworks or ()))
+    make = command.rebuild if rebuild else command.build
+    make(tuple(frameworks or ()), command.known_device(device))
 
 
 @envs.command("list")

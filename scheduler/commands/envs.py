@@ -1,9 +1,10 @@
 """`envs build|list|check|prune`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from velodrome.adapters.registry import Framework
+from velodrome.agents.environment import Environment
 from velodrome.agents.environments import EnvironmentStore, default_root
 from velodrome.agents.failures import EnvironmentFailed
 from velodrome.agents.frameworks import available
@@ -12,13 +13,36 @@ from velodrome.scheduler.commands.output import closing, print_json, print_table
 from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
 
 
-def build(names: tuple[str, ...]) -> None:
+def build(names: tuple[str, ...], device: str) -> None:
     """Every one is tried; EnvironmentUnavailable at the end if any could not be built."""
     store = EnvironmentStore(default_root())
+    _each(names, lambda name: store.build(name, device, partial(_say, name)))
+
+
+def rebuild(names: tuple[str, ...], device: str) -> None:
+    """As build, but what stands already is built anew and put in its place."""
+    store = EnvironmentStore(default_root())
+
+    def anew(name: str) -> Environment:
+        found = store.find(name, device)
+        say = partial(_say, name)
+        return store.rebuild(found, say) if found else store.build(name, device, say)
+
+    _each(names, anew)
+
+
+def known_device(device: str) -> str:
+    """ConfigError if it is none."""
+    if device not in ("cpu", "gpu"):
+        raise ConfigError("command line, --device", f"there is no '{device}'", "Say cpu or gpu.")
+    return device
+
+
+def _each(names: tuple[str, ...], make: Callable[[str], Environment]) -> None:
     failed = []
     for framework in _chosen(names):
         try:
-            environment = store.build(framework.name, on_progress=partial(_say, framework.name))
+            environment = make(framework.name)
         except EnvironmentFailed as failure:
             closing(failure.log_tail, f"{framework.name}: failed: {failure.reason}")
             failed.append(framework.name)

@@ -51,6 +51,7 @@ WRONG_WORDS = {
     "two forms at once": ("report", "--csv", "--json"),
     "a report of nothing": ("report", "--results", "nowhere"),
     "an environment that is none": ("envs", "build", "nunpy"),
+    "an environment for no device": ("envs", "build", "numpy", "--device", "tpu"),
 }
 
 
