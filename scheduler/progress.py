@@ -48,7 +48,9 @@ class Lines:
         self._print(text)
 
     def event(self, event: object) -> None:
-        if isinstance(event, Ended):
+        if isinstance(event, Started):
+            self._eta.started()
+        elif isinstance(event, Ended):
             self._done += 1
             self._eta.finished()
             left = self._eta.text()
@@ -76,6 +78,7 @@ class Live:
 
     def event(self, event: object) -> None:
         if isinstance(event, Started):
+            self._eta.started()
             self.note(event.attempt.task.label)
         elif isinstance(event, Reported):
             self._reported(event.attempt, event.report)
@@ -100,9 +103,14 @@ class Eta:
     """Time left, by what the attempts of this run took so far on the wall clock."""
 
     def __init__(self, remaining: int) -> None:
-        self._started_s = time.monotonic()
+        self._started_s: float | None = None
         self._remaining = remaining
         self._finished = 0
+
+    def started(self) -> None:
+        """The clock starts with the first attempt; building environments tells nothing."""
+        if self._started_s is None:
+            self._started_s = time.monotonic()
 
     def finished(self) -> None:
         self._finished += 1
@@ -110,7 +118,7 @@ class Eta:
 
     def text(self) -> str:
         """E.g. `2m10s`; empty before the first attempt has ended and after the last."""
-        if not self._finished or self._remaining <= 0:
+        if self._started_s is None or not self._finished or self._remaining <= 0:
             return ""
         each = (time.monotonic() - self._started_s) / self._finished
         minutes, seconds = divmod(round(each * self._remaining), 60)
