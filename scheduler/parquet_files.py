@@ -75,6 +75,8 @@ def _gathered(groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 def _fitted(found: pa.Table, schema: pa.Schema) -> pa.Table:
     """The columns of the schema; null where a file of an earlier version has none."""
+    if found.schema.equals(schema):  # without pyarrow.compute, which a cast imports
+        return found.replace_schema_metadata(schema.metadata)
     arrays = [
         found[field.name].cast(field.type)
         if field.name in found.schema.names
