@@ -1,0 +1,15 @@
+"""PyTorch that compiles for each length of a sequence anew, until torch has had enough."""
+
+import torch
+
+from velodrome.adapters.torch import adapter
+
+
+class Adapter(adapter.Adapter):
+    def build(self, weights):
+        super().build(weights)
+        torch._dynamo.config.recompile_limit = 2
+        self._parts = tuple(
+            torch.compile(part, dynamic=False) if part.compilable else part
+            for part in self._network.parts
+        )

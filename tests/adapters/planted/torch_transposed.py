@@ -1,0 +1,8 @@
+"""PyTorch with the weight of a square product transposed."""
+
+from velodrome.adapters.torch import adapter
+
+
+class Adapter(adapter.Adapter):
+    def build(self, weights):
+        super().build({name: array.T.copy() for name, array in weights.items()})
