@@ -8,7 +8,7 @@ def notes(model, variant, on_gpu, length_multiple):
     if on_gpu:
         yield "no TF32"
     else:
-        yield "oneDNN is {}, TensorFlow's choice for this CPU".format(_one_dnn())
+        yield "oneDNN is {}".format(_one_dnn())
     if _has(model, lambda layer: isinstance(layer, kinds.Embedding)):
         yield "the embedding's gradient is made dense within the call"
     if _has(model, lambda layer: isinstance(layer, kinds.Lstm)):
@@ -19,8 +19,8 @@ def notes(model, variant, on_gpu, length_multiple):
                 "shapes; the loop ends at the longest".format(length_multiple)
             )
     grouped = _has(model, lambda layer: isinstance(layer, kinds.Conv) and layer.groups > 1)
-    if grouped and variant != "xla" and not on_gpu:
-        yield "grouped convolutions run group by group: on the CPU they have no gradient"
+    if grouped and not on_gpu:
+        yield "grouped convolutions run group by group: the CPU has no gradient of them, or a slow one"
     if _has(model, lambda layer: isinstance(layer, kinds.Duplicate)) and not on_gpu:
         yield "copies into memory that is kept from call to call"
 

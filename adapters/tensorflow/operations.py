@@ -25,7 +25,10 @@ def _conv(layer, weights, call, x):
 
 
 def _conv_by_group(layer, weights, call, x):
-    """A convolution per group: TensorFlow has no gradient of a grouped one on the CPU."""
+    """A convolution per group: on the CPU TensorFlow has no gradient of a grouped one.
+
+    XLA has, in five times the time.
+    """
     pairs = zip(tf.split(x, layer.groups, 3), tf.split(weights["weight"], layer.groups, 3))
     parts = [_convolved(layer, own, weight) for own, weight in pairs]
     return tf.nn.bias_add(tf.concat(parts, 3) if len(parts) > 1 else parts[0], weights["bias"])
@@ -102,7 +105,7 @@ OPERATIONS = {
 CHOICES = {
     ("graph", "cpu"): {kinds.Conv: _conv_by_group},
     ("eager", "cpu"): {kinds.Conv: _conv_by_group, kinds.Lstm: _lstm(lstm.kernel)},
-    ("xla", "cpu"): {kinds.Duplicate: _copy_by_assignment},
+    ("xla", "cpu"): {kinds.Conv: _conv_by_group, kinds.Duplicate: _copy_by_assignment},
     ("graph", "gpu"): {kinds.Lstm: _lstm(lstm.cudnn), kinds.Duplicate: _copy_to_fresh},
     ("eager", "gpu"): {kinds.Lstm: _lstm(lstm.cudnn), kinds.Duplicate: _copy_to_fresh},
     ("xla", "gpu"): {kinds.Duplicate: _copy_by_assignment},

@@ -190,10 +190,9 @@ def _device(device):
 
 def _set_threads(threads):
     torch.set_num_threads(threads)
-    try:
+    # Only to be set once in a process: torch 2.0 ends the process at the second time.
+    if torch.get_num_interop_threads() != 1:
         torch.set_num_interop_threads(1)
-    except RuntimeError:  # set before in this process; nothing here runs operations side by side
-        pass
 
 
 def _settle_gpu():
