@@ -20,7 +20,7 @@ def notes(model, variant, on_gpu, length_multiple):
             )
     grouped = _has(model, lambda layer: isinstance(layer, kinds.Conv) and layer.groups > 1)
     if grouped and not on_gpu:
-        yield "grouped convolutions run group by group: the CPU has no gradient of them, or a slow one"
+        yield "grouped convolutions run group by group: a CPU has no or a slow gradient of them"
     if _has(model, lambda layer: isinstance(layer, kinds.Duplicate)) and not on_gpu:
         yield "copies into memory that is kept from call to call"
 
