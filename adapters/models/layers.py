@@ -2,7 +2,7 @@
 
 Shapes are of one example, without the batch: images (channels, height, width), vectors (n,),
 sequences (time, n). Convolution is cross-correlation. Canonical parameter layouts: convolution
-(out, in / groups, height, width), linear (out, in), LSTM gates i, f, g, o one behind the other along
+(out, in / groups, height, width), linear (out, in), LSTM gates i, f, g, o one after another along
 the first axis.
 """
 

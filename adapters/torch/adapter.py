@@ -50,7 +50,7 @@ class Adapter(contract.Adapter):
         self._network = Network(self._model, self.modules, self.losses)
         trained = self._network.fill(self._model, weights, self._tensor)
         self._names, self._trained = tuple(trained), tuple(trained.values())
-        self._parts = self._network.parts
+        self._parts = self._network.eager()
         if self._variant == "compile":
             _forbid_fallback()
             self._parts = self._network.compiled()
@@ -95,7 +95,7 @@ class Adapter(contract.Adapter):
             modes.append(module.training)
         self.set_dropout(True)
         with torch.no_grad():
-            run(self._network.parts, *self._batches[0])
+            run(self._network.eager(), *self._batches[0])
         for (_, module), hook, mode in zip(self._dropouts(), hooks, modes):
             hook.remove()
             module.train(mode)

@@ -25,21 +25,28 @@ class Step(NamedTuple):
 
 
 class Part(nn.Module):
-    """Steps in a row. Takes and gives values by name: those there are, those needed behind it."""
+    """Steps in a row: from the tensors named by `takes` to those named by `gives`."""
 
-    def __init__(self, steps):
+    def __init__(self, steps, needed):
+        """needed: what is read behind these steps."""
         super(Part, self).__init__()
+        made = [step.name for step in steps]
+        reads = [read for step in steps for read in step.reads]
+        self.takes = tuple(name for name in dict.fromkeys(reads) if name not in made)
+        self.gives = tuple(name for name in made if name in needed)
+        self.compilable = not any(isinstance(step.module, Lstm) for step in steps)
         self.members = nn.ModuleList(step.module for step in steps)
         self._wiring = tuple((step.name, step.reads, step.spent) for step in steps)
-        self.compilable = not any(isinstance(step.module, Lstm) for step in steps)
 
-    def forward(self, values):
-        values = dict(values)
+    def forward(self, *tensors):
+        values = {}
+        for name, tensor in zip(self.takes, tensors):
+            values[name] = tensor
         for module, (name, reads, spent) in zip(self.members, self._wiring):
             values[name] = module(*[values[read] for read in reads])
             for read in spent:  # freed as early as in a script that calls every output x
-                del values[read]
-        return values
+                values.pop(read)
+        return tuple([values[name] for name in self.gives])
 
 
 class Network(object):
@@ -68,26 +75,33 @@ class Network(object):
                 module.settle()
         return trained
 
+    def eager(self):
+        """What `run` runs: per part (call, takes, gives)."""
+        return tuple((part, part.takes, part.gives) for part in self.parts)
+
     def compiled(self):
-        """The parts, compiled where torch can, to call `run` with.
+        """As eager, the parts compiled where torch can.
 
         Sequences are as long as their batch's longest: with sizes left open one compilation serves
         all, where one for each length would soon reach torch's limit.
         """
         sequences = any(isinstance(step.module, Lstm) for step in self.steps)
+        dynamic = sequences or None
         return tuple(
-            torch.compile(part, fullgraph=True, dynamic=sequences or None)
-            if part.compilable
-            else part
-            for part in self.parts
+            (
+                torch.compile(part, fullgraph=True, dynamic=dynamic) if part.compilable else part,
+                takes,
+                gives,
+            )
+            for part, takes, gives in self.eager()
         )
 
 
 def run(parts, inputs, labels, lengths):
     """A batch through the parts: the loss, or the output of a model without one."""
     values = {"input": inputs, LABELS: labels, LENGTHS: lengths}
-    for part in parts:
-        values = part(values)
+    for part, takes, gives in parts:
+        values.update(zip(gives, part(*[values[name] for name in takes])))
     return values[RESULT]
 
 
@@ -151,4 +165,8 @@ def _parts(steps):
         if runs[-1] and (alone or isinstance(runs[-1][-1].module, Lstm)):
             runs.append([])
         runs[-1].append(step)
-    return tuple(Part(run) for run in runs)
+    parts, needed = [], {RESULT}
+    for own in reversed(runs):
+        parts.append(Part(own, needed))
+        needed = needed.union(*[step.reads for step in own])
+    return tuple(reversed(parts))

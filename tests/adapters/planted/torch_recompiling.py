@@ -10,6 +10,6 @@ class Adapter(adapter.Adapter):
         super().build(weights)
         torch._dynamo.config.recompile_limit = 2
         self._parts = tuple(
-            torch.compile(part, dynamic=False) if part.compilable else part
-            for part in self._network.parts
+            (torch.compile(part, dynamic=False) if part.compilable else part, takes, gives)
+            for part, takes, gives in self._network.eager()
         )
