@@ -12,7 +12,7 @@ LAST = "last"
 
 def new_sweep_id() -> str:
     """Sorts by time (UTC), such as 20261124-063012-a1b2."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
 
 
 def resolved(text: str, known: Sequence[str], place: str) -> str:

@@ -27,6 +27,12 @@ class Adapter(contract.Adapter):
             raise contract.Unsupported(
                 "torch has no variant {!r}, only {}".format(variant, ", ".join(VARIANTS))
             )
+        if variant == "compile" and _release() < (2, 1):
+            raise contract.Unsupported(
+                "torch.compile of {} takes gradients for no gradients; 2.1 does not".format(
+                    torch.__version__
+                )
+            )
         if dtype != "float32":
             raise contract.Unsupported("the torch adapter has no {}, only float32".format(dtype))
         self._model, self._variant = model, variant
@@ -57,6 +63,9 @@ class Adapter(contract.Adapter):
 
     def load(self, batches):
         self._batches = tuple(self._loaded(batch) for batch in batches)
+        if self._has(kinds.Duplicate):  # makes the memory it copies to, which is no compiled code's
+            with torch.no_grad():
+                run(self._network.eager(), *self._batches[0])
 
     def set_dropout(self, active):
         # Only these: cuDNN wants an LSTM in training mode to go backward.
@@ -186,6 +195,10 @@ def _device(device):
             "torch was built for CUDA {} and sees no GPU".format(torch.version.cuda)
         )
     return torch.device("cuda", 0)
+
+
+def _release():
+    return tuple(int(part) for part in torch.__version__.split(".")[:2])
 
 
 def _set_threads(threads):
