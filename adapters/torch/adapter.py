@@ -9,7 +9,7 @@ from torch import nn
 
 from velodrome.adapters import contract
 from velodrome.adapters.models import layers as kinds
-from velodrome.adapters.protocol import monotonic_ns
+from velodrome.adapters.torch.device import EventStopwatch, find, settle
 from velodrome.adapters.torch.modules import LOSSES, MODULES
 from velodrome.adapters.torch.network import Network, run
 
@@ -23,27 +23,14 @@ class Adapter(contract.Adapter):
     losses = LOSSES
 
     def __init__(self, model, variant, device, threads, dtype):
-        if variant not in VARIANTS:
-            raise contract.Unsupported(
-                "torch has no variant {!r}, only {}".format(variant, ", ".join(VARIANTS))
-            )
-        if variant == "compile" and _release() < (2, 1):
-            raise contract.Unsupported(
-                "torch.compile of {} takes gradients for no gradients; 2.1 does not".format(
-                    torch.__version__
-                )
-            )
-        if dtype != "float32":
-            raise contract.Unsupported("the torch adapter has no {}, only float32".format(dtype))
+        _require(variant, dtype)
         self._model, self._variant = model, variant
-        self._device = _device(device)
+        self._device = find(device)
         self._on_gpu = self._device.type == "cuda"
         self._memory_format = (
             torch.channels_last if variant == "channels_last" else torch.contiguous_format
         )
-        _set_threads(threads)
-        if self._on_gpu:
-            _settle_gpu()
+        settle(self._device, threads)
 
     @staticmethod
     def version():
@@ -118,8 +105,8 @@ class Adapter(contract.Adapter):
 
     def _tensor(self, array):
         """A copy on the device; images and convolution weights in the variant's layout."""
-        tensor = torch.tensor(array, device=self._device)
-        return tensor.contiguous(memory_format=self._memory_format) if array.ndim == 4 else tensor
+        layout = self._memory_format if array.ndim == 4 else torch.contiguous_format
+        return torch.tensor(array, device=self._device).contiguous(memory_format=layout)
 
     def _loaded(self, batch):
         """What Network takes. torch wants whole numbers of 64 bit, and an LSTM time first."""
@@ -154,23 +141,22 @@ class Adapter(contract.Adapter):
             yield "no TF32; cuDNN picks its algorithms by trial"
 
 
-class EventStopwatch(object):
-    """The device's own clock, by CUDA events; `started_ns` is the host's."""
+def _require(variant, dtype):
+    if variant not in VARIANTS:
+        raise contract.Unsupported(
+            "torch has no variant {!r}, only {}".format(variant, ", ".join(VARIANTS))
+        )
+    if variant == "compile" and _release() < (2, 1):
+        raise contract.Unsupported(
+            "torch {} runs what it compiled without gradients where there are to be gradients; "
+            "compile needs 2.1 or newer".format(torch.__version__)
+        )
+    if dtype != "float32":
+        raise contract.Unsupported("the torch adapter has no {}, only float32".format(dtype))
 
-    def __init__(self):
-        self._began = torch.cuda.Event(enable_timing=True)
-        self._ended = torch.cuda.Event(enable_timing=True)
 
-    def start(self):
-        torch.cuda.synchronize()
-        started_ns = monotonic_ns()
-        self._began.record()
-        return started_ns
-
-    def stop(self):
-        self._ended.record()
-        self._ended.synchronize()
-        return int(self._began.elapsed_time(self._ended) * 1e6)
+def _release():
+    return tuple(int(part) for part in torch.__version__.split(".")[:2])
 
 
 def _counting(name, shares):
@@ -181,38 +167,6 @@ def _counting(name, shares):
         shares[name] = float((output[there] != 0).float().mean())
 
     return count
-
-
-def _device(device):
-    if device == "cpu":
-        return torch.device("cpu")
-    if device != "gpu":
-        raise contract.Unsupported("the torch adapter has no device {!r}".format(device))
-    if not torch.backends.cuda.is_built():
-        raise contract.Unsupported("this build of torch, {}, has no CUDA".format(torch.__version__))
-    if not torch.cuda.is_available():
-        raise contract.Unsupported(
-            "torch was built for CUDA {} and sees no GPU".format(torch.version.cuda)
-        )
-    return torch.device("cuda", 0)
-
-
-def _release():
-    return tuple(int(part) for part in torch.__version__.split(".")[:2])
-
-
-def _set_threads(threads):
-    torch.set_num_threads(threads)
-    # Only to be set once in a process: torch 2.0 ends the process at the second time.
-    if torch.get_num_interop_threads() != 1:
-        torch.set_num_interop_threads(1)
-
-
-def _settle_gpu():
-    """float32 means float32; shapes are fixed, so that cuDNN's trials pay."""
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = True
 
 
 def _forbid_fallback():
