@@ -35,8 +35,17 @@ def _conv_by_group(layer, weights, call, x):
 
 
 def _convolved(layer, x, weight):
+    return tf.nn.conv2d(x, weight, layer.stride, _padding(layer))
+
+
+def _padding(layer):
+    """By its name where it has one: on the CPU that takes a faster path."""
+    if layer.padding == 0:
+        return "VALID"
+    if layer.stride == 1 and 2 * layer.padding == layer.kernel - 1:
+        return "SAME"
     edge = [layer.padding, layer.padding]
-    return tf.nn.conv2d(x, weight, layer.stride, [[0, 0], edge, edge, [0, 0]])
+    return [[0, 0], edge, edge, [0, 0]]
 
 
 def _linear(layer, weights, call, x):

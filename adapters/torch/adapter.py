@@ -11,7 +11,7 @@ from velodrome.adapters import contract
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.torch.device import EventStopwatch, find, settle
 from velodrome.adapters.torch.modules import LOSSES, MODULES
-from velodrome.adapters.torch.network import Network, run
+from velodrome.adapters.torch.network import Network
 
 VARIANTS = ("eager", "channels_last", "compile")
 
@@ -43,16 +43,16 @@ class Adapter(contract.Adapter):
         self._network = Network(self._model, self.modules, self.losses)
         trained = self._network.fill(self._model, weights, self._tensor)
         self._names, self._trained = tuple(trained), tuple(trained.values())
-        self._parts = self._network.eager()
+        self._eager = self._call = self._network.eager()
         if self._variant == "compile":
             _forbid_fallback()
-            self._parts = self._network.compiled()
+            self._call = self._network.compiled()
 
     def load(self, batches):
         self._batches = tuple(self._loaded(batch) for batch in batches)
         if self._has(kinds.Duplicate):  # makes the memory it copies to, which is no compiled code's
             with torch.no_grad():
-                run(self._network.eager(), *self._batches[0])
+                self._eager(*self._batches[0])
 
     def set_dropout(self, active):
         # Only these: cuDNN wants an LSTM in training mode to go backward.
@@ -61,10 +61,10 @@ class Adapter(contract.Adapter):
 
     def forward(self, index):
         with torch.no_grad():
-            return run(self._parts, *self._batches[index]), ()
+            return self._call(*self._batches[index]), ()
 
     def gradient(self, index):
-        loss = run(self._parts, *self._batches[index])
+        loss = self._call(*self._batches[index])
         return loss, torch.autograd.grad(loss, self._trained)
 
     def synchronize(self):
@@ -91,7 +91,7 @@ class Adapter(contract.Adapter):
             modes.append(module.training)
         self.set_dropout(True)
         with torch.no_grad():
-            run(self._network.eager(), *self._batches[0])
+            self._eager(*self._batches[0])
         for (_, module), hook, mode in zip(self._dropouts(), hooks, modes):
             hook.remove()
             module.train(mode)

@@ -8,11 +8,11 @@ from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
 
-class Linear(nn.Linear):
+class FlatLinear(nn.Linear):
     """Over the flattened example."""
 
     def forward(self, x):
-        return super(Linear, self).forward(x.flatten(1))
+        return functional.linear(x.flatten(1), self.weight, self.bias)
 
 
 class Lstm(nn.LSTM):
@@ -67,12 +67,15 @@ def _conv(layer, source):
     )
 
 
+def _linear(layer, source):
+    kind = nn.Linear if len(source) == 1 else FlatLinear
+    return kind(shapes.product(source), layer.units, bias=layer.bias)
+
+
 # Per kind of layer, what makes its module: (layer, shape of one example before it) -> module.
 MODULES = {
     kinds.Conv: _conv,
-    kinds.Linear: lambda layer, source: Linear(
-        shapes.product(source), layer.units, bias=layer.bias
-    ),
+    kinds.Linear: _linear,
     kinds.MaxPool: lambda layer, source: nn.MaxPool2d(layer.size, layer.stride),
     kinds.Relu: lambda layer, source: nn.ReLU(),
     kinds.Tanh: lambda layer, source: nn.Tanh(),

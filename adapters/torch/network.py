@@ -24,8 +24,16 @@ class Step(NamedTuple):
     spent: Tuple[str, ...]
 
 
+def walk(steps, values):
+    """Take the steps, in place: from the values that are there, by name, to those still needed."""
+    for name, module, reads, spent in steps:
+        values[name] = module(*[values[read] for read in reads])
+        for read in spent:  # freed as early as in a script that calls every output x
+            values.pop(read)
+
+
 class Part(nn.Module):
-    """Steps in a row: from the tensors named by `takes` to those named by `gives`."""
+    """Steps in a row to be compiled: from the tensors named by `takes` to those named by `gives`."""
 
     def __init__(self, steps, needed):
         """needed: what is read behind these steps."""
@@ -43,22 +51,18 @@ class Part(nn.Module):
         for name, tensor in zip(self.takes, tensors):
             values[name] = tensor
         for module, (name, reads, spent) in zip(self.members, self._wiring):
-            values[name] = module(*[values[read] for read in reads])
-            for read in spent:  # freed as early as in a script that calls every output x
-                values.pop(read)
+            walk(((name, module, reads, spent),), values)
         return tuple([values[name] for name in self.gives])
 
 
 class Network(object):
-    """(inputs, labels, lengths) to the loss, or to the output of a model without a loss.
+    """A model's steps, its parameters without values until `fill`.
 
-    modules, losses: as in velodrome.adapters.torch.modules. An LSTM is a part of its own: torch
-    does not compile it, and a compiled part must have no break in it.
+    modules, losses: as in velodrome.adapters.torch.modules.
     """
 
     def __init__(self, model, modules, losses):
         self.steps = _steps(model, modules, losses)
-        self.parts = _parts(self.steps)
 
     def fill(self, model, weights, tensor):
         """The trained parameters, by their keys. tensor(array) is a weight's, on its device."""
@@ -76,33 +80,37 @@ class Network(object):
         return trained
 
     def eager(self):
-        """What `run` runs: per part (call, takes, gives)."""
-        return tuple((part, part.takes, part.gives) for part in self.parts)
+        """What gives the loss (or the output, without one) of (inputs, labels, lengths)."""
+        steps = tuple(tuple(step) for step in self.steps)
 
-    def compiled(self):
-        """As eager, the parts compiled where torch can.
+        def call(inputs, labels, lengths):
+            values = {"input": inputs, LABELS: labels, LENGTHS: lengths}
+            walk(steps, values)
+            return values[RESULT]
 
-        Sequences are as long as their batch's longest: with sizes left open one compilation serves
-        all, where one for each length would soon reach torch's limit.
+        return call
+
+    def compiled(self, **options):
+        """As eager, by torch.compile with these options.
+
+        An LSTM, which torch does not compile, is a part of its own: what is compiled is so without
+        a break. Sequences are as long as their batch's longest: with sizes left open one
+        compilation serves all, where one for each length would soon reach torch's limit.
         """
         sequences = any(isinstance(step.module, Lstm) for step in self.steps)
-        dynamic = sequences or None
-        return tuple(
-            (
-                torch.compile(part, fullgraph=True, dynamic=dynamic) if part.compilable else part,
-                takes,
-                gives,
-            )
-            for part, takes, gives in self.eager()
-        )
+        options = dict({"fullgraph": True, "dynamic": sequences or None}, **options)
+        parts = [
+            (torch.compile(part, **options) if part.compilable else part, part.takes, part.gives)
+            for part in _parts(self.steps)
+        ]
 
+        def call(inputs, labels, lengths):
+            values = {"input": inputs, LABELS: labels, LENGTHS: lengths}
+            for part, takes, gives in parts:
+                values.update(zip(gives, part(*[values[name] for name in takes])))
+            return values[RESULT]
 
-def run(parts, inputs, labels, lengths):
-    """A batch through the parts: the loss, or the output of a model without one."""
-    values = {"input": inputs, LABELS: labels, LENGTHS: lengths}
-    for part, takes, gives in parts:
-        values.update(zip(gives, part(*[values[name] for name in takes])))
-    return values[RESULT]
+        return call
 
 
 def _steps(model, modules, losses):

@@ -9,7 +9,4 @@ class Adapter(adapter.Adapter):
     def build(self, weights):
         super().build(weights)
         torch._dynamo.config.recompile_limit = 2
-        self._parts = tuple(
-            (torch.compile(part, dynamic=False) if part.compilable else part, takes, gives)
-            for part, takes, gives in self._network.eager()
-        )
+        self._call = self._network.compiled(dynamic=False)
