@@ -19,7 +19,9 @@ class Lstm(nn.LSTM):
     """(time, batch, in) to h (time, batch, units), from a zero state. torch's gates are i, f, g, o.
 
     Runs through the padding, which stands behind an example's true steps and so changes none of
-    them; MeanOverTime leaves it out, and no gradient comes from it.
+    them; MeanOverTime leaves it out, and no gradient comes from it. Packed sequences would spare
+    the padding, half a percent, and lose oneDNN's kernel: on one core a gradient took 48 ms so and
+    22 ms padded (torch 2.13).
     """
 
     ATTRIBUTES = {

@@ -33,7 +33,7 @@ def walk(steps, values):
 
 
 class Part(nn.Module):
-    """Steps in a row to be compiled: from the tensors named by `takes` to those named by `gives`."""
+    """Steps in a row, to be compiled: from the tensors that it takes to those that it gives."""
 
     def __init__(self, steps, needed):
         """needed: what is read behind these steps."""
@@ -50,8 +50,11 @@ class Part(nn.Module):
         values = {}
         for name, tensor in zip(self.takes, tensors):
             values[name] = tensor
-        for module, (name, reads, spent) in zip(self.members, self._wiring):
-            walk(((name, module, reads, spent),), values)
+        steps = [
+            (name, module, reads, spent)
+            for module, (name, reads, spent) in zip(self.members, self._wiring)
+        ]
+        walk(steps, values)
         return tuple([values[name] for name in self.gives])
 
 

@@ -1,0 +1,50 @@
+"""Where torch computes: the device, its threads and precision, its clock."""
+
+import torch
+
+from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.protocol import monotonic_ns
+
+
+def find(device):
+    """The torch.device of `cpu` or `gpu`, the first visible one. Unsupported if there is none."""
+    if device == "cpu":
+        return torch.device("cpu")
+    if device != "gpu":
+        raise Unsupported("the torch adapter has no device {!r}".format(device))
+    if not torch.backends.cuda.is_built():
+        raise Unsupported("this build of torch, {}, has no CUDA".format(torch.__version__))
+    if not torch.cuda.is_available():
+        raise Unsupported("torch was built for CUDA {} and sees no GPU".format(torch.version.cuda))
+    return torch.device("cuda", 0)
+
+
+def settle(device, threads):
+    """Threads of the host. On a GPU float32 means float32, and shapes are fixed: trials pay."""
+    torch.set_num_threads(threads)
+    # Only to be set once in a process: torch 2.0 ends the process at the second time.
+    if torch.get_num_interop_threads() != 1:
+        torch.set_num_interop_threads(1)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = True
+
+
+class EventStopwatch(object):
+    """The device's own clock, by CUDA events; `started_ns` is the host's."""
+
+    def __init__(self):
+        self._began = torch.cuda.Event(enable_timing=True)
+        self._ended = torch.cuda.Event(enable_timing=True)
+
+    def start(self):
+        torch.cuda.synchronize()
+        started_ns = monotonic_ns()
+        self._began.record()
+        return started_ns
+
+    def stop(self):
+        self._ended.record()
+        self._ended.synchronize()
+        return int(self._began.elapsed_time(self._ended) * 1e6)
