@@ -118,8 +118,7 @@ class Adapter(contract.Adapter):
             autograph=False,
             jit_compile=True if self._variant == "xla" else None,
         )
-        samples = tuple({_shapes(batch): batch for batch in self._batches}.values())
-        return CompiledFirst(traced, samples) if self._variant == "xla" else traced
+        return CompiledFirst(traced, self._batches) if self._variant == "xla" else traced
 
     def _loaded(self, batch):
         """Whole numbers are of 64 bit where TensorFlow keeps those of 32 bit off a GPU."""
@@ -136,16 +135,18 @@ class Adapter(contract.Adapter):
 
 
 class CompiledFirst(object):
-    """The first call compiles for the shapes of all samples, so that no timed one compiles."""
+    """The first call compiles for the shapes of all batches, so that no timed one compiles."""
 
-    def __init__(self, function, samples):
-        self._function, self._samples = function, samples
+    def __init__(self, function, batches):
+        self._function = function
+        self._uncompiled = {_shapes(batch): batch for batch in batches}
 
     def __call__(self, batch):
-        if self._samples:
-            for sample in self._samples:
-                self._function(sample)
-            self._samples = ()
+        if self._uncompiled:
+            self._uncompiled.pop(_shapes(batch), None)
+            for other in self._uncompiled.values():
+                self._function(other)
+            self._uncompiled = {}
         return self._function(batch)
 
 
