@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from rich.text import Text
-from velodrome.agents.execution import Note, execute
-from velodrome.scheduler.rows import task_row
-from velodrome.scheduler.store import Store, new_sweep_id
 
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import Phase, Timed, Timing
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments import EnvironmentStore, default_root
+from velodrome.agents.execution import Note, execute
 from velodrome.agents.frameworks import available
 from velodrome.agents.inventory import take
 from velodrome.agents.measurement import Measurement, Status
@@ -24,6 +22,8 @@ from velodrome.scheduler import quantities
 from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.progress import ended_text
+from velodrome.scheduler.rows import task_row
+from velodrome.scheduler.store import Store, new_sweep_id
 from velodrome.scheduler.tables import duration
 
 Value = TypeVar("Value")
