@@ -9,29 +9,29 @@ from pathlib import Path
 
 from velodrome.adapters.protocol import Failed, Finished, Hello, Request
 from velodrome.adapters.registry import Framework
-from velodrome.agents import strays
-from velodrome.agents.core_locks import Held, WaitedTooLong, locked
-from velodrome.agents.cores import DoesNotFit, Need
-from velodrome.agents.environment import Environment
-from velodrome.agents.environments import EnvironmentStore
-from velodrome.agents.failures import EnvironmentFailed
-from velodrome.agents.frameworks import framework_named
-from velodrome.agents.isolation import Bounds, memory_limit
-from velodrome.agents.keeping import StartFailed
-from velodrome.agents.lock_files import LocksUnusable
-from velodrome.agents.log_tail import TAIL_BYTES, harmless
+from velodrome.agents.cores.lock_files import LocksUnusable
+from velodrome.agents.cores.locks import Held, WaitedTooLong, locked
+from velodrome.agents.cores.sharing import DoesNotFit, Need
+from velodrome.agents.environments.environment import Environment
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.frameworks import framework_named
+from velodrome.agents.environments.recipes import RecipeError
+from velodrome.agents.environments.store import EnvironmentStore
+from velodrome.agents.isolation import strays
+from velodrome.agents.isolation.isolated import Bounds, memory_limit
+from velodrome.agents.isolation.keeping import StartFailed
+from velodrome.agents.isolation.log_tail import TAIL_BYTES, harmless
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
 from velodrome.agents.outcomes import Bounded, decide
-from velodrome.agents.quietness import judge
-from velodrome.agents.recipes import RecipeError
 from velodrome.agents.references import ReferenceFailed, reference
 from velodrome.agents.rerun import rerun_command
-from velodrome.agents.sampling import attribute
+from velodrome.agents.sampling.quietness import judge
+from velodrome.agents.sampling.sampler import attribute
+from velodrome.agents.sampling.utilization import summarize
 from velodrome.agents.session import Session, Setting, hold_session
 from velodrome.agents.task import Task
 from velodrome.agents.transcript import last, phases, with_events
-from velodrome.agents.utilization import summarize
 
 __all__ = ["Note", "execute", "rerun_command"]
 

@@ -101,7 +101,7 @@ def _gpus() -> tuple[Gpu, ...]:
         ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:  # no driver; and importing pynvml takes longer than all the rest of this
         return ()
-    from velodrome.agents import gpus
+    from velodrome.agents.sampling import gpus
 
     return gpus.inventory()
 

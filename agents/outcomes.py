@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from velodrome.adapters.protocol import Failed, Finished, Hello, Timed, Timing
-from velodrome.agents.keeping import Cause, Ending
+from velodrome.agents.isolation.keeping import Cause, Ending
 from velodrome.agents.measurement import Status
 from velodrome.agents.session import Session
 from velodrome.agents.transcript import last, phase_reached

@@ -13,10 +13,10 @@ from velodrome.adapters import registry
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.shapes import gradient_flops
 from velodrome.adapters.protocol import Request
-from velodrome.agents.core_locks import locked
-from velodrome.agents.cores import Need
-from velodrome.agents.environments import EnvironmentStore
-from velodrome.agents.isolation import Bounds, memory_limit
+from velodrome.agents.cores.locks import locked
+from velodrome.agents.cores.sharing import Need
+from velodrome.agents.environments.store import EnvironmentStore
+from velodrome.agents.isolation.isolated import Bounds, memory_limit
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
 from velodrome.agents.outcomes import Bounded, decide
@@ -50,7 +50,7 @@ def reference(
     """The file that holds it; computed with the node to itself if there is none yet.
 
     Two agents that need the same one compute it once. ReferenceFailed, EnvironmentFailed, and
-    what velodrome.agents.core_locks.locked raises.
+    what velodrome.agents.cores.locks.locked raises.
     """
     path = environments.root.parent / "references" / f"{_key(task)}.npz"
     if path.is_file():

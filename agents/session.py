@@ -15,16 +15,16 @@ from velodrome.adapters.protocol import (
     encode_request,
 )
 from velodrome.adapters.registry import Framework
-from velodrome.agents.environment import Environment
-from velodrome.agents.import_path import import_path
-from velodrome.agents.isolation import Bounds, Running, isolated, scratch_folder
-from velodrome.agents.keeping import Ending, StartFailed
-from velodrome.agents.kernel_files import KernelFile
+from velodrome.agents.environments.environment import Environment
+from velodrome.agents.environments.import_path import import_path
+from velodrome.agents.isolation.isolated import Bounds, Running, isolated, scratch_folder
+from velodrome.agents.isolation.keeping import Ending, StartFailed
+from velodrome.agents.isolation.pipe_lines import EndlessLine
+from velodrome.agents.isolation.worker_variables import worker_variables
 from velodrome.agents.measurement import Reading
 from velodrome.agents.node import Gpu
-from velodrome.agents.pipe_lines import EndlessLine
-from velodrome.agents.sampling import Sampler
-from velodrome.agents.worker_variables import worker_variables
+from velodrome.agents.sampling.kernel_files import KernelFile
+from velodrome.agents.sampling.sampler import Sampler
 
 LEAVE_S = 10.0  # what a worker gets to end by itself once it has said all
 

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import Timing
-from velodrome.agents.cores import choose
-from velodrome.agents.environments import EnvironmentStore
+from velodrome.agents.cores.sharing import choose
+from velodrome.agents.environments.frameworks import available
+from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
-from velodrome.agents.frameworks import available
 from velodrome.agents.inventory import take
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task

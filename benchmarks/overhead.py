@@ -14,7 +14,7 @@ import sys
 import time
 
 from velodrome.adapters.protocol import Finished, Hello, Timing
-from velodrome.agents.environments import EnvironmentStore
+from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
 from velodrome.agents.inventory import take
 from velodrome.agents.task import Task

@@ -24,7 +24,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TypeAlias
 
 from velodrome.adapters.intervals import median_interval
-from velodrome.agents.sampling import Sampler
+from velodrome.agents.sampling.sampler import Sampler
 
 START_S = 0.3  # a sampler is started before the timed phases; its start is no part of them
 

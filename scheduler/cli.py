@@ -177,6 +177,14 @@ def envs_prune() -> None:
     command.prune()
 
 
+@envs.command("lock")
+def envs_lock(frameworks: Annotated[list[str], typer.Argument()]) -> None:
+    """Resolve the locks of these frameworks anew from their requirements (for maintainers)."""
+    from velodrome.scheduler.commands import envs as command
+
+    command.lock(tuple(frameworks))
+
+
 def main() -> None:
     """The console script: an interrupt ends quietly, a user's error in one line."""
     # A closed terminal or a stopped job must end a sweep as an interrupt does: in order.
@@ -201,8 +209,8 @@ def _fail(error: Exception) -> None:
     if hasattr(error, "exit_code") and hasattr(error, "show"):
         error.show()
         sys.exit(error.exit_code)
-    from velodrome.agents.failures import EnvironmentFailed
-    from velodrome.agents.recipes import RecipeError
+    from velodrome.agents.environments.failures import EnvironmentFailed
+    from velodrome.agents.environments.recipes import RecipeError
     from velodrome.scheduler.errors import VelodromeError
 
     if isinstance(error, VelodromeError):

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from velodrome.agents.keeping import Kept, kept
+from velodrome.agents.isolation.keeping import Kept, kept
 from velodrome.scheduler.errors import ClusterUnreachable
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from velodrome.agents.recipes import did_you_mean
+from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler import sweep_values as values
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.expansion import Cell, cell_count, combinations, is_excluded

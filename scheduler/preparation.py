@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from velodrome.agents.environments import EnvironmentStore
+from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.node import Node
 from velodrome.scheduler.expansion import expand
 from velodrome.scheduler.planning import Numbers, Plan, plan

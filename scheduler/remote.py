@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from velodrome.agents.environments import EnvironmentStore
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import Note, execute
-from velodrome.agents.failures import EnvironmentFailed
 from velodrome.agents.node import Node
 from velodrome.scheduler.queue import Attempt
 

@@ -7,7 +7,7 @@ patterns between `|`; `*` and `?` stand for anything, and a family for all its p
 import re
 from dataclasses import dataclass
 
-from velodrome.agents.recipes import did_you_mean
+from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.matching import FIELDS, Condition, fields_of, holds

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from velodrome.adapters.models import MODELS, families
 from velodrome.adapters.registry import Framework
-from velodrome.agents.frameworks import available
+from velodrome.agents.environments.frameworks import available
 from velodrome.scheduler import sweep_values as values
 from velodrome.scheduler import yaml_nodes
 from velodrome.scheduler.errors import ConfigError

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from velodrome.agents.recipes import did_you_mean
+from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler.errors import ConfigError
 
 LAST = "last"

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 
-from velodrome.agents.recipes import did_you_mean
+from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.quantities import (
     DURATION_MEND,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.environments import EnvironmentStore, default_root
+from velodrome.agents.environments.store import EnvironmentStore, default_root
 
 
 @pytest.fixture(scope="session")

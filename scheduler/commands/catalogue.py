@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 from velodrome.adapters.models import MODELS, families
 from velodrome.adapters.models.shapes import forward_macs, parameter_count
-from velodrome.agents.environments import EnvironmentStore, default_root
-from velodrome.agents.frameworks import available
+from velodrome.agents.environments.frameworks import available
+from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.node import Node
 from velodrome.scheduler.commands.output import closing, print_json, print_table

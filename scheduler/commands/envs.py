@@ -1,14 +1,15 @@
-"""`envs build|list|check|prune`."""
+"""`envs build|list|check|prune|lock`."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
 
 from velodrome.adapters.registry import Framework
-from velodrome.agents.environment import Environment
-from velodrome.agents.environments import EnvironmentStore, default_root
-from velodrome.agents.failures import EnvironmentFailed
-from velodrome.agents.frameworks import available
-from velodrome.agents.recipes import did_you_mean
+from velodrome.agents.environments.environment import Environment
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.frameworks import available
+from velodrome.agents.environments.locking import renew
+from velodrome.agents.environments.recipes import did_you_mean
+from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.scheduler.commands.output import closing, print_json, print_table
 from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
 
@@ -101,6 +102,18 @@ def check(names: tuple[str, ...], *, as_json: bool) -> None:
             f"not fit to use: {', '.join(broken)}. "
             f"Build again: velodrome envs build --rebuild {' '.join(broken)}"
         )
+
+
+def lock(names: tuple[str, ...]) -> None:
+    """EnvironmentUnavailable if one cannot be resolved; those before it are written."""
+    for framework in _chosen(names):
+        try:
+            paths = renew(framework.name)
+        except EnvironmentFailed as failure:
+            closing(failure.log_tail)
+            raise EnvironmentUnavailable(f"{framework.name}: {failure.reason}") from failure
+        closing(*(str(path) for path in paths))
+    closing(f"next: velodrome envs build {' '.join(names)}")
 
 
 def prune() -> None:

@@ -10,13 +10,13 @@ from rich.text import Text
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import Phase, Timed, Timing
 from velodrome.adapters.registry import Framework
-from velodrome.agents.environments import EnvironmentStore, default_root
+from velodrome.agents.environments.frameworks import available
+from velodrome.agents.environments.recipes import did_you_mean
+from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.execution import Note, execute
-from velodrome.agents.frameworks import available
 from velodrome.agents.inventory import take
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
-from velodrome.agents.recipes import did_you_mean
 from velodrome.agents.task import Limits, Task
 from velodrome.scheduler import quantities
 from velodrome.scheduler.commands.output import closing, console, print_json

@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from velodrome.agents.environments import EnvironmentStore, default_root
+from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.scheduler.commands.output import closing, print_json, print_table
 from velodrome.scheduler.preparation import planned

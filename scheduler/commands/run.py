@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from velodrome.agents.environments import EnvironmentStore, default_root
+from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.node import Node
 from velodrome.scheduler.bookkeeping import Outcome, outstanding, record_unplaceable

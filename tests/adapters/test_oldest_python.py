@@ -2,7 +2,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from velodrome.agents.interpreters import find_interpreter
+from velodrome.agents.environments.interpreters import find_interpreter
 
 ADAPTERS = Path(__file__).parents[2] / "adapters"
 MINORS = tuple(f"3.{minor}" for minor in range(6, 15))

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from velodrome.adapters.protocol import Finished, Hello, Phase, Timing
-from velodrome.agents import strays
-from velodrome.agents.core_locks import locked
-from velodrome.agents.cores import Need
-from velodrome.agents.environments import EnvironmentStore
+from velodrome.agents.cores.locks import locked
+from velodrome.agents.cores.sharing import Need
+from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import Note, execute, rerun_command
 from velodrome.agents.inventory import take
+from velodrome.agents.isolation import strays
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Limits, Task
 
@@ -233,7 +233,7 @@ AGENT = """
 import sys
 from pathlib import Path
 from velodrome.adapters.protocol import Hello, Phase, Timing
-from velodrome.agents.environments import EnvironmentStore
+from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
 from velodrome.agents.inventory import take
 from velodrome.agents.task import Task

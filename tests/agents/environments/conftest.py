@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.environments import EnvironmentStore
+from velodrome.agents.environments.store import EnvironmentStore
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 

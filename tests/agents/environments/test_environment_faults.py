@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from velodrome.agents.environments import EnvironmentFailed
+from velodrome.agents.environments.store import EnvironmentFailed
 
 # Tells its progress on stdout, and stops after `building ...` until it is sent a line if asked to.
 BUILDER = """
 import sys
-from velodrome.agents.environments import EnvironmentStore
+from velodrome.agents.environments.store import EnvironmentStore
 
 def tell(line):
     print(line, flush=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.environments import EnvironmentFailed, EnvironmentStore
+from velodrome.agents.environments.store import EnvironmentFailed, EnvironmentStore
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.environments import EnvironmentStore
+from velodrome.agents.environments.store import EnvironmentStore
 
 COMPILE = """
 import torch

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from velodrome.adapters.registry import FRAMEWORKS
-from velodrome.agents.frameworks import available, framework_named
-from velodrome.agents.recipes import RecipeError
+from velodrome.agents.environments.frameworks import available, framework_named
+from velodrome.agents.environments.recipes import RecipeError
 
 
 def test_without_folders_of_the_users_there_are_velodromes_frameworks() -> None:

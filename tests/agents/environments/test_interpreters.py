@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.failures import EnvironmentFailed
-from velodrome.agents.interpreters import find_interpreter, obtain_interpreter, probe
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.interpreters import find_interpreter, obtain_interpreter, probe
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 OTHER = "3.94"  # no such Python; a script below pretends

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from velodrome.adapters.registry import FRAMEWORKS
-from velodrome.agents.failures import EnvironmentFailed
-from velodrome.agents.locking import blocks, renew, resolve
-from velodrome.agents.pip_configuration import read_sources
-from velodrome.agents.recipes import read_recipe
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.locking import blocks, renew, resolve
+from velodrome.agents.environments.pip_configuration import read_sources
+from velodrome.agents.environments.recipes import read_recipe
 
 SRC = Path(__file__).parents[3] / "src"
 
@@ -55,14 +55,15 @@ def test_the_committed_lock_of_numpy_comes_out_the_same_again() -> None:
 
 
 @pytest.mark.slow
-def test_the_command_tells_what_it_wrote_and_what_is_wrong(node) -> None:
+def test_the_command_makes_a_first_lock_and_tells_what_is_wrong(node) -> None:
     node.add_tiny("1.0+local")
     requiring(node, "tiny==1.0+local")
-    command = [sys.executable, "-m", "velodrome.agents.locking"]
+    (node.adapters / "little" / "locks" / "one.txt").unlink()
+    command = [sys.executable, "-m", "velodrome.scheduler.cli", "envs", "lock"]
     environ = {**node.environ, "PYTHONPATH": str(SRC)}
     done = subprocess.run([*command, "little"], env=environ, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.strip().endswith("little/locks/one.txt")
+    assert done.returncode == 0 and "little/locks/one.txt" in done.stdout + done.stderr, done.stderr
+    assert (node.adapters / "little" / "locks" / "one.txt").read_text()
     unknown = subprocess.run([*command, "litle"], env=environ, capture_output=True, text=True)
-    assert unknown.returncode == 2 and "Did you mean 'little'" in unknown.stderr
-    usage = subprocess.run(command, env=environ, capture_output=True, text=True)
-    assert usage.returncode == 2 and "velodrome.agents.locking FRAMEWORK" in usage.stderr
+    assert unknown.returncode == 2 and "'little'" in unknown.stderr
+    assert subprocess.run(command, env=environ, capture_output=True).returncode == 2

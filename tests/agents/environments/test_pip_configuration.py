@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from velodrome.agents.pip_configuration import (
+from velodrome.agents.environments.pip_configuration import (
     PackageSources,
     parse_listing,
     parse_variables,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from velodrome.adapters.registry import FRAMEWORKS
-from velodrome.agents.recipes import RecipeError, read_recipe
+from velodrome.agents.environments.recipes import RecipeError, read_recipe
 
 LEAK = re.compile(r"://|--index|--find-links|--extra-index|^#|(^|\s)/", re.MULTILINE)
 PIN = re.compile(r"^[a-z0-9-]+==[^ ]+( ; [^\\]+)? \\$")
@@ -70,7 +70,11 @@ def written(node, text: str) -> Path:
         (('"uv"', '"conda"'), "environment.toml:kind", "'uv' or 'existing'"),
         (("devices =", "device ="), "environment.toml:locks.0.device", "Did you mean 'devices'?"),
         (('["cpu"]', '["tpu"]'), "environment.toml:locks.0.devices", "'cpu' or 'gpu'"),
-        (('"one.txt"', '"two.txt"'), "environment.toml:locks.0.file", "velodrome.agents.locking"),
+        (
+            ('"one.txt"', '"two.txt"'),
+            "environment.toml:locks.0.file",
+            "velodrome envs lock",
+        ),
         (('kind = "uv"', ""), "environment.toml:kind", "Add kind"),
         (('kind = "uv"', "kind ="), "environment.toml", "Correct it there"),
         (("python =", "#"), "environment.toml:locks.0.python", 'Add python = ["3.12"]'),

@@ -2,7 +2,13 @@
 
 import pytest
 
-from velodrome.agents.uv_messages import cause, explain, is_disk_full, log_tail, not_found
+from velodrome.agents.environments.uv_messages import (
+    cause,
+    explain,
+    is_disk_full,
+    log_tail,
+    not_found,
+)
 
 NO_VERSION = """\
 error: No solution found when resolving dependencies
@@ -74,7 +80,10 @@ def test_only_a_package_that_no_index_has_is_not_found(output: str, package: str
         (NO_HOST, ("could not be downloaded", "Name or service not known", "pip config list")),
         (
             OTHER_BYTES,
-            ("numpy==2.4.6 is served with other bytes", "velodrome.agents.locking torch"),
+            (
+                "numpy==2.4.6 is served with other bytes",
+                "velodrome envs lock torch",
+            ),
         ),
         ("Killed\n", ("uv could not install torch: Killed",)),
         ("", ("it said nothing",)),

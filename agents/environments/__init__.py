@@ -1,0 +1,1 @@
+"""Environments of frameworks: recipes, locks, builds, checks."""

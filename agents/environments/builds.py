@@ -1,0 +1,126 @@
+"""From a recipe to a published environment: which lock, which interpreter, which fallback."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from velodrome.adapters.registry import Framework
+from velodrome.agents.environments import folders, manifest, uv_messages
+from velodrome.agents.environments.environment import environment_hash, filled
+from velodrome.agents.environments.existing import variable_for
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.folders import Record
+from velodrome.agents.environments.interpreters import obtain_interpreter
+from velodrome.agents.environments.pip_configuration import PackageSources
+from velodrome.agents.environments.recipes import Lock, Recipe
+from velodrome.agents.environments.uv_builds import PackageNotFound, Progress, UvBuild, build_into
+
+
+@dataclass(frozen=True)
+class Site:
+    """For whom, where and from what to build. The framework's lock is held by whoever builds."""
+
+    root: Path
+    framework: Framework
+    recipe: Recipe
+    platform: str
+    sources: PackageSources
+    environ: Mapping[str, str]
+
+
+def possible(recipe: Recipe, accelerator: str, platform: str) -> Iterator[tuple[str, Lock]]:
+    """The hash of each environment that would do on the platform, and the lock for it alone."""
+    for lock in recipe.locks_for(accelerator, platform):
+        for minor in lock.python:
+            name_hash = environment_hash(lock.text, recipe.kind, minor, platform)
+            yield name_hash, replace(lock, python=(minor,))
+
+
+def require_lock(framework: str, recipe: Recipe, accelerator: str, platform: str) -> None:
+    """EnvironmentFailed, before anything is done, if nothing can be built here."""
+    if not recipe.locks_for(accelerator, platform):
+        raise EnvironmentFailed(
+            f"{framework} has no lock for {accelerator} on {platform}. "
+            f"Let {variable_for(framework)} name an interpreter that has {framework}"
+        )
+
+
+def build_first(site: Site, accelerator: str, on_progress: Progress) -> None:
+    """By the first lock whose packages are all to be found; on any other failure none.
+
+    The record of one made by a later lock keeps the fingerprint of where packages were looked for.
+    """
+    locks = site.recipe.locks_for(accelerator, site.platform)
+    for lock, instead in zip(locks, (*locks[1:], None), strict=True):
+        marker = "" if lock is locks[0] else site.sources.fingerprint
+        try:
+            return _build_or_keep(site, lock, marker, on_progress)
+        except PackageNotFound as missing:
+            if instead is None:
+                raise _nowhere(site, lock, missing) from missing
+            on_progress(_fallback(lock, instead, missing))
+
+
+def build_exactly(site: Site, lock: Lock, on_progress: Progress) -> None:
+    """By this lock alone, in place of what may be there."""
+    try:
+        _build(site, lock, "", on_progress)
+    except PackageNotFound as missing:
+        raise _nowhere(site, lock, missing) from missing
+
+
+def _build_or_keep(site: Site, lock: Lock, marker: str, on_progress: Progress) -> None:
+    """A fallback that an earlier build made is kept, marked as still wanted."""
+    for name_hash, _ in possible(
+        replace(site.recipe, locks=(lock,)), lock.devices[0], site.platform
+    ):
+        folder = site.root / f"{site.framework.name}-{name_hash}"
+        record = folders.read_record(folder)
+        if record:
+            return folders.write_record(folder, replace(record, sources=marker))
+    return _build(site, lock, marker, on_progress)
+
+
+def _build(site: Site, lock: Lock, marker: str, on_progress: Progress) -> None:
+    name = site.framework.name
+    interpreter = obtain_interpreter(lock.python, site.environ, on_progress)
+    name_hash = environment_hash(lock.text, site.recipe.kind, interpreter.minor, site.platform)
+    final = site.root / f"{name}-{name_hash}"
+    build = UvBuild(
+        framework=name,
+        module=site.recipe.module,
+        lock=lock,
+        interpreter=interpreter,
+        sources=site.sources,
+        variables=filled(site.recipe.variables, folders.caches_of(site.root) / final.name),
+        environ=site.environ,
+    )
+    on_progress(f"building {final.name}: {lock.file}, Python {interpreter.version}")
+    with folders.in_the_making(site.root, name, name_hash) as folder:
+        entries = build_into(folder, build, on_progress)
+        size_bytes = manifest.size_bytes(entries)
+        record = Record(
+            framework=name,
+            hash=name_hash,
+            lock=str(lock.path),
+            python_version=interpreter.version,
+            size_bytes=size_bytes,
+            sources=marker,
+        )
+        folders.publish(folder, final, record)
+    on_progress(f"built {final.name}: {size_bytes // 1_000_000} MB")
+
+
+def _fallback(lock: Lock, instead: Lock, missing: PackageNotFound) -> str:
+    size = f", a download of {instead.download_mb} MB" if instead.download_mb else ""
+    mend = f". To avoid that, {lock.mend}" if lock.mend else ""
+    return f"{missing.package} is not to be found: taking {instead.file}{size}{mend}"
+
+
+def _nowhere(site: Site, lock: Lock, missing: PackageNotFound) -> EnvironmentFailed:
+    mend = lock.mend or "add an index or a folder that has it"
+    return EnvironmentFailed(
+        f"{missing.package}, which {site.framework.name} needs, is nowhere that pip is configured "
+        f"to look (`pip config list`): {mend}",
+        uv_messages.log_tail(missing.output),
+    )

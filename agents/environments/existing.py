@@ -1,0 +1,101 @@
+"""An interpreter that the user points at, in place of an environment that Velodrome builds."""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.recipes import HASH_LENGTH, Recipe
+
+PROBE_DEADLINE_S = 60
+
+# Names of folders, not importlib.metadata: that is missing in 3.6, and reads every file.
+_PROBE = """
+import json, os, sys
+found = set()
+for place in sys.path:
+    if os.path.isdir(place):
+        names = os.listdir(place)
+        found.update(n for n in names if n.endswith((".dist-info", ".egg-info", ".egg-link")))
+print(json.dumps([os.path.realpath(sys.executable), sys.version, sys.prefix, sorted(found)]))
+"""
+
+
+@dataclass(frozen=True)
+class ExistingInterpreter:
+    """What is known of it after it was asked. distributions: names of their metadata folders."""
+
+    python: Path
+    version: str
+    prefix: Path
+    hash: str
+    distributions: tuple[str, ...]
+
+
+def variable_for(framework: str) -> str:
+    """The variable that points a framework at an interpreter, whatever its recipe says."""
+    return f"VELODROME_PYTHON_{framework.upper().replace('-', '_')}"
+
+
+def pointed_at(
+    framework: str, recipe: Recipe, environ: Mapping[str, str]
+) -> tuple[Path, str] | None:
+    """The interpreter that the user names and the place where it is named; None: a built one."""
+    variable = variable_for(framework)
+    if environ.get(variable):
+        return Path(environ[variable]).expanduser(), variable
+    if recipe.kind == "existing":
+        python = recipe.file.parent / Path(recipe.python[0]).expanduser()
+        return python, f"{recipe.file}:python"
+    return None
+
+
+def lock_hash_of(python: Path) -> str:
+    """What a task carries in place of a lock's hash: of the path only, nothing is run."""
+    return hashlib.sha256(f"existing\n{python}".encode()).hexdigest()[:HASH_LENGTH]
+
+
+def ask_interpreter(python: Path, named_by: str, environ: Mapping[str, str]) -> ExistingInterpreter:
+    """Run it once. EnvironmentFailed if it does not run, naming the place that names it."""
+    if not python.is_file():
+        hint = " (a folder: name its bin/python)" if python.is_dir() else ""
+        raise EnvironmentFailed(
+            f"{named_by} names {python}, which is no interpreter{hint}. Correct it"
+        )
+    try:
+        answer = subprocess.run(
+            [python, "-c", _PROBE],
+            capture_output=True,
+            timeout=PROBE_DEADLINE_S,
+            env=clean_environ(environ),
+            cwd=python.parent,
+            check=True,
+        ).stdout
+        real, version, prefix, distributions = json.loads(answer)
+    except subprocess.CalledProcessError as error:
+        tail = error.stderr.decode(errors="replace")
+        raise EnvironmentFailed(
+            f"{named_by} names {python}, which does not run. Correct it", tail
+        ) from error
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise EnvironmentFailed(
+            f"{named_by} names {python}, which is no Python interpreter. Correct it", str(error)
+        ) from error
+    identity = json.dumps([real, prefix, version, distributions])
+    return ExistingInterpreter(
+        python=python,
+        version=version.split()[0],
+        prefix=Path(prefix),
+        hash=hashlib.sha256(identity.encode()).hexdigest()[:HASH_LENGTH],
+        distributions=tuple(distributions),
+    )
+
+
+def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Without what would change what an interpreter imports."""
+    return {
+        name: value for name, value in environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")
+    }

@@ -1,0 +1,81 @@
+"""Which frameworks there are here: Velodrome's, and those of the user's own."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from velodrome.adapters.registry import FRAMEWORKS, Framework
+from velodrome.agents.environments.recipes import FILE_NAME, RecipeError, did_you_mean, read_recipe
+
+VARIABLE = "VELODROME_ADAPTERS"
+ADAPTER_FILE = "adapter.py"
+# A name is part of a folder's name and, upper case, of a variable's; a dot would end it early.
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+
+
+def available(environ: Mapping[str, str] = os.environ) -> dict[str, Framework]:
+    """By name: Velodrome's own, then those in the folders that VELODROME_ADAPTERS names.
+
+    RecipeError if one of the user's is broken or takes a name that is taken.
+    """
+    frameworks = dict(FRAMEWORKS)
+    for there in _folders(environ):
+        for framework in _outside(there):
+            if framework.name in frameworks:
+                taken = frameworks[framework.name].folder
+                mend = "Rename the folder"
+                where = str(Path(framework.folder))
+                raise RecipeError(where, f"the name {framework.name!r} is taken by {taken}", mend)
+            frameworks[framework.name] = framework
+    return frameworks
+
+
+def framework_named(name: str, environ: Mapping[str, str] = os.environ) -> Framework:
+    """RecipeError with the nearest name if there is none such."""
+    frameworks = available(environ)
+    if name not in frameworks:
+        raise RecipeError("framework", f"there is no {name!r}", did_you_mean(name, frameworks))
+    return frameworks[name]
+
+
+def _folders(environ: Mapping[str, str]) -> list[Path]:
+    return [Path(part).expanduser() for part in environ.get(VARIABLE, "").split(os.pathsep) if part]
+
+
+def _outside(there: Path) -> list[Framework]:
+    """The frameworks of one folder: each subfolder that holds an adapter or a recipe."""
+    if not there.is_dir():
+        mend = f"Correct {VARIABLE}: folders of frameworks, separated by {os.pathsep!r}"
+        raise RecipeError(str(there), "is no folder", mend)
+    found = [
+        folder
+        for folder in sorted(there.iterdir())
+        if (folder / ADAPTER_FILE).is_file() or (folder / FILE_NAME).is_file()
+    ]
+    if not found:
+        mend = f"Put <name>/{ADAPTER_FILE} and <name>/{FILE_NAME} there, or correct {VARIABLE}"
+        raise RecipeError(str(there), "holds no framework", mend)
+    return [_read(folder.resolve()) for folder in found]
+
+
+def _read(folder: Path) -> Framework:
+    name = folder.name
+    if not _NAME.fullmatch(name):
+        mend = "Use lower-case letters, digits, - and _, a letter first"
+        raise RecipeError(str(folder), f"{name!r} is no name for a framework", mend)
+    if not (folder / ADAPTER_FILE).is_file():
+        mend = "Write a class Adapter there (velodrome.adapters.contract)"
+        raise RecipeError(str(folder / ADAPTER_FILE), "there is no such file", mend)
+    recipe = read_recipe(folder, locked=False)
+    # The folder itself is put on the worker's path, not its parent: a folder `jax` on the path
+    # would hide, or be hidden by, the package `jax` that its adapter imports.
+    return Framework(
+        name=name,
+        about=recipe.about,
+        variants=recipe.variants,
+        devices=recipe.devices,
+        adapter=Path(ADAPTER_FILE).stem,
+        folder=str(folder),
+        path=str(folder),
+    )

@@ -1,0 +1,181 @@
+"""Which Python interpreters this node has, and how to get one that it lacks."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import uv
+
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.tools import run_tool
+
+PROBE_DEADLINE_S = 20
+FETCH_DEADLINE_S = 900
+
+# ctypes and zlib: an interpreter compiled without them runs, but no framework runs in it.
+# Python.h: torch.compile and Theano compile against it; Debian ships it apart.
+_PROBE = """
+import ctypes, json, os, sys, sysconfig, zlib
+print(json.dumps([
+    getattr(sys, "_base_executable", None) or sys.executable,
+    "%d.%d.%d" % sys.version_info[:3],
+    sys.implementation.name,
+    os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")),
+]))
+"""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A CPython that ran when it was tried. source tells how it was found."""
+
+    path: Path
+    version: str
+    source: str
+    has_headers: bool
+
+    @property
+    def minor(self) -> str:
+        return minor_of(self.version)
+
+
+def minor_of(version: str) -> str:
+    """`3.12` of `3.12.1`."""
+    return ".".join(version.split(".")[:2])
+
+
+def find_interpreter(wanted: Sequence[str], environ: Mapping[str, str]) -> Interpreter | None:
+    """The first wanted minor of which this node has an interpreter; nothing is fetched.
+
+    Of one minor the first with Python.h, else the first, in this order: Velodrome's own, pyenv's
+    versions, those that uv fetched, PATH.
+    """
+    for minor in wanted:
+        first = None
+        for interpreter in _working(minor, environ):
+            if interpreter.has_headers:
+                return interpreter
+            first = first or interpreter
+        if first:
+            return first
+    return None
+
+
+def obtain_interpreter(
+    wanted: Sequence[str], environ: Mapping[str, str], on_progress: Callable[[str], None]
+) -> Interpreter:
+    """find_interpreter, else the first wanted minor fetched by uv.
+
+    EnvironmentFailed says what was looked for, where, and how to give one.
+    """
+    found = find_interpreter(wanted, environ)
+    if found:
+        return found
+    on_progress(f"no Python {_either(wanted)} on this node: fetching {wanted[0]}")
+    command = [uv.find_uv_bin(), "python", "install", "--no-bin", wanted[0]]
+    run = run_tool(
+        command,
+        environ=environ,
+        cwd=Path("/"),
+        deadline_s=FETCH_DEADLINE_S,
+        on_line=on_progress,
+    )
+    found = find_interpreter(wanted, environ) if run.ok else None
+    if found:
+        return found
+    raise EnvironmentFailed(
+        f"no Python {_either(wanted)}: none under pyenv's versions ({_pyenv_root(environ)}), "
+        f"on PATH or among uv's, and uv could not fetch one. Install one of them, for example "
+        f"with `pyenv install {wanted[0]}`, or put a python{wanted[0]} on PATH",
+        run.output,
+    )
+
+
+def probe(path: Path, source: str, environ: Mapping[str, str]) -> Interpreter | None:
+    """Run it and ask. None if it does not run, or is no CPython, or lacks ctypes or zlib."""
+    clean = {name: value for name, value in environ.items() if not name.startswith("PYTHON")}
+    try:
+        answer = subprocess.run(
+            [path, "-I", "-c", _PROBE],
+            capture_output=True,
+            timeout=PROBE_DEADLINE_S,
+            env=clean,
+            check=True,
+        ).stdout
+        real, version, implementation, has_headers = json.loads(answer)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    if implementation != "cpython":
+        return None
+    return Interpreter(Path(real), version, source, has_headers)
+
+
+def _working(minor: str, environ: Mapping[str, str]) -> Iterator[Interpreter]:
+    """Each real interpreter of this minor once."""
+    seen = set()
+    for path, source in _candidates(minor, environ):
+        real = path.resolve()
+        if real in seen:
+            continue
+        seen.add(real)
+        interpreter = probe(path, source, environ)
+        if interpreter and interpreter.minor == minor:
+            yield interpreter
+
+
+def _candidates(minor: str, environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    """Whatever could be an interpreter of this minor, in order of preference."""
+    if minor == f"{sys.version_info[0]}.{sys.version_info[1]}":
+        yield Path(getattr(sys, "_base_executable", "") or sys.executable), "velodrome"
+    for root, pattern, source in (
+        (_pyenv_root(environ) / "versions", f"{minor}.*/bin/python", "pyenv"),
+        (_managed_root(environ), f"cpython-{minor}.*/bin/python{minor}", "uv"),
+    ):
+        for path in sorted(root.glob(pattern), key=_version_key, reverse=True):
+            yield path, source
+    for name in (f"python{minor}", "python3", "python"):
+        for folder in _path_folders(environ):
+            found = shutil.which(name, path=folder)
+            if found:
+                yield Path(found), "PATH"
+
+
+def _path_folders(environ: Mapping[str, str]) -> Iterator[str]:
+    """PATH without pyenv's shims: slow scripts that fail, or lead to one of its versions."""
+    pyenv = _pyenv_root(environ)
+    for folder in environ.get("PATH", os.defpath).split(os.pathsep):
+        if folder and not Path(folder).is_relative_to(pyenv):
+            yield folder
+
+
+def _version_key(path: Path) -> tuple[int, ...]:
+    """3.12.10 after 3.12.9."""
+    version = re.search(r"(\d+)\.(\d+)\.(\d+)", str(path))
+    return tuple(int(part) for part in version.groups()) if version else ()
+
+
+def _pyenv_root(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("PYENV_ROOT") or _home(environ) / ".pyenv")
+
+
+def _managed_root(environ: Mapping[str, str]) -> Path:
+    """Where uv keeps the interpreters it fetched (`uv python dir`)."""
+    named = environ.get("UV_PYTHON_INSTALL_DIR")
+    if named:
+        return Path(named)
+    data = environ.get("XDG_DATA_HOME") or _home(environ) / ".local" / "share"
+    return Path(data) / "uv" / "python"
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("HOME") or Path.home())
+
+
+def _either(wanted: Sequence[str]) -> str:
+    return " or ".join(wanted)

@@ -1,0 +1,191 @@
+"""How a framework's environment is made: its `environment.toml`, read and checked."""
+
+import difflib
+import hashlib
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+FILE_NAME = "environment.toml"
+HASH_LENGTH = 12
+_STRICT = ConfigDict(extra="forbid")
+
+Minor = Annotated[str, Field(pattern=r"^3\.\d+$")]
+Device = Literal["cpu", "gpu"]
+
+
+class RecipeError(Exception):
+    """An environment.toml, or the folder that should hold one, that its author can mend.
+
+    Exit status 2. where is `file` or `file:key`.
+    """
+
+    def __init__(self, where: str, problem: str, mend: str) -> None:
+        super().__init__(f"{where}: {problem}. {mend}")
+
+
+def _listed(value: Any) -> Any:
+    """A single string stands for a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+Strings = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Lock:
+    """One committed lock: exact versions with their sha256 hashes, and where it serves.
+
+    platforms such as `linux-x86_64`, empty: any. python: the minors it was made for, the preferred
+    first. size_mb is what the finished environment takes, download_mb what a cold build fetches;
+    0: not known. mend is what a user can do so that this lock's packages are found, said when the
+    next lock of the recipe is taken instead.
+    """
+
+    file: str
+    devices: Annotated[tuple[Device, ...], BeforeValidator(_listed)]
+    python: tuple[Minor, ...]
+    requirements: Strings = ()
+    platforms: Strings = ()
+    size_mb: int = Field(default=0, ge=0)
+    download_mb: int = Field(default=0, ge=0)
+    mend: str = ""
+    path: Path = Path()
+
+    @property
+    def text(self) -> bytes:
+        return self.path.read_bytes()
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Recipe:
+    """What environment.toml says.
+
+    kind `uv`: locks, of which the first that serves the platform and is to be found is taken.
+    kind `existing`: python is the path of an interpreter. module is imported to prove that an
+    environment works. variables may name `{cache}`, the environment's writable folder. variants
+    and devices are for frameworks of the user's own; Velodrome's are in adapters.registry.
+    """
+
+    kind: Literal["uv", "existing"]
+    about: str
+    module: str
+    python: Strings = ()
+    locks: tuple[Lock, ...] = ()
+    variables: dict[str, str] = Field(default_factory=dict)
+    variants: Strings = ("default",)
+    devices: Annotated[tuple[Device, ...], BeforeValidator(_listed)] = ("cpu",)
+    file: Path = Path()
+
+    def locks_for(self, device: str, platform: str = "") -> tuple[Lock, ...]:
+        """In order of preference. Without a platform: those of all platforms."""
+        return tuple(
+            lock
+            for lock in self.locks
+            if device in lock.devices
+            and (not platform or not lock.platforms or platform in lock.platforms)
+        )
+
+    def lock_hash(self, device: str) -> str:
+        """The same on every machine: kind, every lock for the device in order, its Pythons.
+
+        All locks count, because which of them a node can serve is known only there.
+        """
+        digest = hashlib.sha256(self.kind.encode())
+        for lock in self.locks_for(device):
+            digest.update(f"\n{lock.file} {' '.join(lock.python)}\n".encode())
+            digest.update(lock.text)
+        return digest.hexdigest()[:HASH_LENGTH]
+
+
+_RECIPE = TypeAdapter(Recipe)
+
+
+def read_recipe(folder: Path, *, locked: bool = True) -> Recipe:
+    """The recipe of a framework's folder. RecipeError names the file, the key and the mend.
+
+    locked: every lock that it names must be there.
+    """
+    file = folder / FILE_NAME
+    try:
+        fields = tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        mend = f"Write one: kind, about, python, locks (see {FILE_NAME} of numpy)"
+        raise RecipeError(str(file), "there is no such file", mend) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise RecipeError(str(file), f"cannot be read: {error}", "Correct it there") from error
+    fields.setdefault("module", folder.name)
+    fields["file"] = file
+    _complete_locks(fields, folder)
+    try:
+        recipe = _RECIPE.validate_python(fields)
+    except ValidationError as error:
+        raise _explained(file, error) from error
+    _require_whole(recipe)
+    if locked:
+        _require_locks(recipe)
+    return recipe
+
+
+def _complete_locks(fields: dict[str, Any], folder: Path) -> None:
+    """A lock serves the recipe's Pythons unless it names its own; its file lies under locks/."""
+    locks = fields.get("locks", [])
+    for lock in locks if isinstance(locks, list) else []:
+        if isinstance(lock, dict):
+            lock.setdefault("python", fields.get("python", []))
+            lock["path"] = folder / "locks" / str(lock.get("file", ""))
+
+
+def _require_whole(recipe: Recipe) -> None:
+    """What no single field's type can say."""
+    file = str(recipe.file)
+    if recipe.kind == "existing" and len(recipe.python) != 1:
+        mend = 'Give the path of one interpreter: python = "/path/to/bin/python"'
+        raise RecipeError(f"{file}:python", "kind existing has no interpreter", mend)
+    if recipe.kind == "uv" and not recipe.locks:
+        mend = 'Add [[locks]] with file = "universal-cpu.txt" and devices = ["cpu"]'
+        raise RecipeError(f"{file}:locks", "kind uv has no lock", mend)
+    for index, lock in enumerate(recipe.locks):
+        where = f"{file}:locks.{index}"
+        if not lock.python:
+            raise RecipeError(f"{where}.python", "no Python is named", 'Add python = ["3.12"]')
+    if not recipe.variants or not recipe.devices:
+        raise RecipeError(file, "variants and devices may not be empty", "Leave the key out")
+
+
+def _require_locks(recipe: Recipe) -> None:
+    for index, lock in enumerate(recipe.locks):
+        if not lock.path.is_file():
+            mend = f"Make it: velodrome envs lock {recipe.file.parent.name}"
+            raise RecipeError(
+                f"{recipe.file}:locks.{index}.file", f"{lock.path} does not exist", mend
+            )
+
+
+def _explained(file: Path, error: ValidationError) -> RecipeError:
+    # A mistyped key is missing too; say what was typed.
+    first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
+    key = ".".join(str(part) for part in first["loc"])
+    name = str(first["loc"][-1])
+    if first["type"] == "unexpected_keyword_argument":
+        return RecipeError(f"{file}:{key}", "no such key", did_you_mean(name, _keys(first["loc"])))
+    if first["type"] == "missing":
+        return RecipeError(f"{file}:{key}", "the key is missing", f"Add {name} = ...")
+    mend = 'Give a minor version: "3.12"' if first["type"].startswith("string_p") else first["msg"]
+    return RecipeError(f"{file}:{key}", f"{first['input']!r:.80} will not do", mend)
+
+
+def _keys(place: tuple[int | str, ...]) -> Iterable[str]:
+    owner: type = Lock if place[0] == "locks" else Recipe
+    return (name for name in owner.__annotations__ if name not in ("path", "file"))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence that helps whoever mistyped a name."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}"

@@ -1,0 +1,253 @@
+"""The environments of this node: found, built when missing, checked, removed when outdated."""
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import platformdirs
+
+from velodrome.agents.environments import folders
+from velodrome.agents.environments.builds import (
+    Site,
+    build_exactly,
+    build_first,
+    possible,
+    require_lock,
+)
+from velodrome.agents.environments.checks import check_environment
+from velodrome.agents.environments.environment import Check, Environment, filled
+from velodrome.agents.environments.existing import ask_interpreter, lock_hash_of, pointed_at
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.folders import Record
+from velodrome.agents.environments.frameworks import available, framework_named
+from velodrome.agents.environments.pip_configuration import read_sources
+from velodrome.agents.environments.recipes import Lock, Recipe, read_recipe
+from velodrome.agents.environments.uv_builds import python_of
+
+__all__ = ["Check", "Environment", "EnvironmentFailed", "EnvironmentStore", "default_root"]
+
+ACCELERATORS = ("cpu", "gpu")
+
+
+def default_root(environ: Mapping[str, str] = os.environ) -> Path:
+    """`envs` in the folder that VELODROME_HOME names, or else in the user's cache folder."""
+    home = environ.get("VELODROME_HOME")
+    base = Path(home).expanduser() if home else platformdirs.user_cache_path("velodrome")
+    return base.absolute() / "envs"
+
+
+def this_platform() -> str:
+    """Such as `linux-x86_64`."""
+    return f"{sys.platform}-{platform.machine()}"
+
+
+def _unheard(line: str) -> None:
+    """Progress that nobody follows."""
+
+
+class EnvironmentStore:
+    """The environments under one folder. Any number of processes may use it at once.
+
+    Every method that takes a framework's name raises RecipeError if there is no such framework.
+    """
+
+    def __init__(self, root: Path | None = None, environ: Mapping[str, str] = os.environ) -> None:
+        self.root = root or default_root(environ)
+        self._environ = environ
+
+    def lock_hash(self, framework: str, accelerator: str = "cpu") -> str:
+        """What a task carries of its environment; nothing is built or looked for.
+
+        A hash of the recipe's kind and of all its locks for the accelerator in their order of
+        preference, each with its Pythons: so it is the same on the driver and on every node,
+        whichever of the locks a node can serve. Environment.hash names the one that was used.
+        """
+        recipe = self._recipe(framework)
+        place = pointed_at(framework, recipe, self._environ)
+        return lock_hash_of(place[0]) if place else recipe.lock_hash(accelerator)
+
+    def find(self, framework: str, accelerator: str = "cpu") -> Environment | None:
+        """The complete environment that the recipe's first possible lock names, if any.
+
+        EnvironmentFailed if the user points at an interpreter that does not run.
+        """
+        recipe = self._recipe(framework)
+        place = pointed_at(framework, recipe, self._environ)
+        if place:
+            return self._existing(framework, recipe, *place) if place[0].is_file() else None
+        for name_hash, lock in possible(recipe, accelerator, this_platform()):
+            folder = self.root / f"{framework}-{name_hash}"
+            record = folders.read_record(folder)
+            if record:
+                return self._opened(folder, record, recipe, lock)
+        return None
+
+    def build(
+        self,
+        framework: str,
+        accelerator: str = "cpu",
+        on_progress: Callable[[str], None] = _unheard,
+    ) -> Environment:
+        """The environment of find, built first if there is none. EnvironmentFailed if that fails.
+
+        Where an earlier build had to take a later lock of the recipe, and pip's configuration has
+        changed since, the first lock is tried again.
+        """
+        recipe = self._recipe(framework)
+        place = pointed_at(framework, recipe, self._environ)
+        if place:
+            return self._existing(framework, recipe, *place)
+        require_lock(framework, recipe, accelerator, this_platform())
+        found = self._good_enough(framework, recipe, accelerator)
+        if found:
+            return found
+        with folders.writing(self.root), folders.exclusive(self.root, framework, on_progress):
+            found = self._good_enough(framework, recipe, accelerator)
+            if found:
+                on_progress(f"{framework} was built meanwhile: using {found.name}")
+                return found
+            folders.sweep(self.root, framework)
+            build_first(self._site(framework, recipe), accelerator, on_progress)
+            return self._just_built(framework, accelerator)
+
+    def rebuild(
+        self, environment: Environment, on_progress: Callable[[str], None] = _unheard
+    ) -> Environment:
+        """Build this very environment anew, and put it in the place of what is there."""
+        framework = environment.framework
+        recipe = self._recipe(framework)
+        for accelerator in ACCELERATORS:
+            for name_hash, lock in possible(recipe, accelerator, this_platform()):
+                if name_hash == environment.hash:
+                    self._rebuild(framework, recipe, lock, on_progress)
+                    return self._just_built(framework, accelerator)
+        raise EnvironmentFailed(
+            f"{environment.python} is an interpreter of yours. Mend it there"
+            if environment.kind == "existing"
+            else f"no lock of today makes {environment.name}. Run `velodrome envs prune`, "
+            f"then `velodrome envs build {framework}`"
+        )
+
+    def list(self) -> tuple[Environment, ...]:
+        """All complete environments, outdated ones too, and the interpreters pointed at."""
+        recipes = self._recipes()
+        built = tuple(
+            self._opened(folder, record, recipes.get(record.framework), None)
+            for folder, record in folders.complete(self.root)
+        )
+        pointed = (
+            self.find(name)
+            for name, recipe in recipes.items()
+            if pointed_at(name, recipe, self._environ)
+        )
+        return built + tuple(environment for environment in pointed if environment)
+
+    def is_current(self, environment: Environment) -> bool:
+        """Whether a recipe of today names it."""
+        return environment.kind == "existing" or environment.name in self._current_names()
+
+    def check(self, environment: Environment) -> Check:
+        """Whether each file is as it was built, and the framework can still be imported."""
+        framework = available(self._environ).get(environment.framework)
+        return check_environment(environment, framework, self._environ)
+
+    def prune(self) -> tuple[str, ...]:
+        """Remove what no current lock names, what broken builds left and what cannot run any more.
+
+        Returns the names of what was removed.
+
+        What is being built, or has a process running from it, stays.
+        """
+        current = self._current_names()
+        removed = folders.sweep_all(self.root)
+        for folder in folders.published(self.root):
+            wanted = folder.name in current and folders.read_record(folder)
+            if not wanted and not folders.is_in_use(folder):
+                removed += folders.remove_if_free(folder)
+        return removed
+
+    def _recipe(self, framework: str) -> Recipe:
+        return read_recipe(Path(framework_named(framework, self._environ).folder))
+
+    def _recipes(self) -> dict[str, Recipe]:
+        return {name: self._recipe(name) for name in available(self._environ)}
+
+    def _current_names(self) -> set[str]:
+        return {
+            f"{name}-{name_hash}"
+            for name, recipe in self._recipes().items()
+            for accelerator in ACCELERATORS
+            for name_hash, _ in possible(recipe, accelerator, this_platform())
+        }
+
+    def _site(self, framework: str, recipe: Recipe) -> Site:
+        return Site(
+            root=self.root,
+            framework=framework_named(framework, self._environ),
+            recipe=recipe,
+            platform=this_platform(),
+            sources=read_sources(self._environ),
+            environ=self._environ,
+        )
+
+    def _rebuild(
+        self, framework: str, recipe: Recipe, lock: Lock, on_progress: Callable[[str], None]
+    ) -> None:
+        with folders.writing(self.root), folders.exclusive(self.root, framework, on_progress):
+            folders.sweep(self.root, framework)
+            build_exactly(self._site(framework, recipe), lock, on_progress)
+
+    def _good_enough(self, framework: str, recipe: Recipe, accelerator: str) -> Environment | None:
+        """What find finds, unless the lock before it might now be had."""
+        found = self.find(framework, accelerator)
+        record = folders.read_record(found.folder) if found else None
+        if not found or not record or not record.sources:
+            return found
+        if found.lock == recipe.locks_for(accelerator, this_platform())[0].path:
+            return found
+        return found if record.sources == read_sources(self._environ).fingerprint else None
+
+    def _just_built(self, framework: str, accelerator: str) -> Environment:
+        found = self.find(framework, accelerator)
+        if found is None:
+            raise EnvironmentFailed(f"{framework} vanished from {self.root}. Build it again")
+        return found
+
+    def _opened(
+        self, folder: Path, record: Record, recipe: Recipe | None, lock: Lock | None
+    ) -> Environment:
+        environment = Environment(
+            framework=record.framework,
+            hash=record.hash,
+            folder=folder,
+            python=python_of(folder),
+            lock=lock.path if lock else Path(record.lock),
+            caches=folders.caches_of(self.root),
+            python_version=record.python_version,
+            size_bytes=record.size_bytes,
+        )
+        return _with_cache(environment, recipe)
+
+    def _existing(self, framework: str, recipe: Recipe, python: Path, named_by: str) -> Environment:
+        known = ask_interpreter(python, named_by, self._environ)
+        environment = Environment(
+            framework=framework,
+            hash=known.hash,
+            folder=known.prefix,
+            python=known.python,
+            lock=None,
+            kind="existing",
+            caches=folders.caches_of(self.root),
+            python_version=known.version,
+        )
+        return _with_cache(environment, recipe)
+
+
+def _with_cache(environment: Environment, recipe: Recipe | None) -> Environment:
+    with folders.writing(environment.caches):
+        folders.make_private(environment.cache_folder)
+    variables = filled(recipe.variables, environment.cache_folder) if recipe else ()
+    return replace(environment, variables=variables)

@@ -1,0 +1,183 @@
+"""Builds an environment with uv: a virtual environment, a lock installed in it, a manifest."""
+
+import errno
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import uv
+
+from velodrome.agents.environments import manifest, uv_messages
+from velodrome.agents.environments.existing import clean_environ
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.interpreters import Interpreter
+from velodrome.agents.environments.pip_configuration import (
+    PackageSources,
+    uv_arguments,
+    uv_variables,
+)
+from velodrome.agents.environments.recipes import Lock
+from velodrome.agents.environments.tools import ToolRun, run_tool
+
+INSTALL_DEADLINE_S = 3600
+IMPORT_DEADLINE_S = 300
+_MB = 1_000_000
+_WORTH_TELLING = ("Resolved", "Downloading", "Building", "Prepared", "Installed", "Bytecode")
+
+Progress = Callable[[str], None]
+
+
+class PackageNotFound(Exception):
+    """No configured index or folder offers a package of the lock; another lock may do."""
+
+    def __init__(self, package: str, output: str) -> None:
+        super().__init__(package)
+        self.package = package
+        self.output = output
+
+
+@dataclass(frozen=True)
+class UvBuild:
+    """All that decides one build, and what it is called when it fails."""
+
+    framework: str
+    module: str
+    lock: Lock
+    interpreter: Interpreter
+    sources: PackageSources
+    variables: tuple[tuple[str, str], ...]
+    environ: Mapping[str, str]
+
+
+def build_into(folder: Path, build: UvBuild, on_progress: Progress) -> manifest.Entries:
+    """Fill the empty folder. What it then holds, also written there.
+
+    PackageNotFound, or EnvironmentFailed with the reason; the folder is then to be thrown away.
+    """
+    try:
+        _require_room(folder, build)
+        _make_venv(folder, build)
+        _install(folder, build, on_progress)
+        on_progress(f"checking {build.framework}: import {build.module}")
+        _require_import(folder, build)
+        entries = _require_unchanged(folder, build)
+        manifest.write(folder, entries)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _disk_full(folder, build, str(error)) from error
+    return entries
+
+
+def _require_room(folder: Path, build: UvBuild) -> None:
+    """Sooner than after a long download."""
+    free_mb = shutil.disk_usage(folder).free // _MB
+    if free_mb < build.lock.size_mb:
+        raise EnvironmentFailed(
+            f"{build.framework} needs {build.lock.size_mb} MB, and the disk of {folder.parent} has "
+            f"{free_mb} MB free. Free some, or let VELODROME_HOME name a folder on another disk"
+        )
+
+
+def _make_venv(folder: Path, build: UvBuild) -> None:
+    command = [uv.find_uv_bin(), "venv", "--relocatable", "--quiet", "--no-project"]
+    command += ["--python", str(build.interpreter.path), str(folder)]
+    run = _uv(command, folder, build, lambda line: None)
+    if not run.ok:
+        raise _failed(folder, build, run)
+
+
+def _install(folder: Path, build: UvBuild, on_progress: Progress) -> None:
+    """Bytecode is compiled now, so that no measurement writes into the environment."""
+    command = [uv.find_uv_bin(), "pip", "install", "--python", str(python_of(folder))]
+    command += ["--require-hashes", "--compile-bytecode", "-r", str(build.lock.path)]
+    command += uv_arguments(build.sources)
+
+    def tell(line: str) -> None:
+        if line.strip().startswith(_WORTH_TELLING):
+            on_progress(line.strip())
+
+    run = _uv(command, folder, build, tell)
+    if run.ok:
+        return
+    missing = uv_messages.not_found(run.output)
+    if missing:
+        raise PackageNotFound(missing, run.output)
+    raise _failed(folder, build, run)
+
+
+def _uv(command: list[str], folder: Path, build: UvBuild, on_progress: Progress) -> ToolRun:
+    # copy: by default files would be hard links into uv's cache, and whoever changes one in an
+    # environment would change it in every environment built afterwards.
+    environ = {
+        "UV_LINK_MODE": "copy",
+        **clean_environ(build.environ),
+        **uv_variables(build.sources, build.environ),
+    }
+    return run_tool(
+        command,
+        environ=environ,
+        cwd=folder.parent,
+        deadline_s=INSTALL_DEADLINE_S,
+        on_line=on_progress,
+    )
+
+
+def _require_import(folder: Path, build: UvBuild) -> None:
+    run = run_tool(
+        [python_of(folder), "-c", f"import {build.module}"],
+        environ={**clean_environ(build.environ), **dict(build.variables)},
+        cwd=folder,
+        deadline_s=IMPORT_DEADLINE_S,
+    )
+    if not run.ok:
+        raise EnvironmentFailed(
+            f"{build.framework} is installed, but `import {build.module}` fails: "
+            f"{uv_messages.cause(run.output)}. See the end of its log",
+            uv_messages.log_tail(run.output),
+        )
+
+
+def _require_unchanged(folder: Path, build: UvBuild) -> manifest.Entries:
+    entries = manifest.take(folder)
+    changed = manifest.unlike_wheel(folder, entries)
+    if changed:
+        raise EnvironmentFailed(
+            f"uv's cache holds a changed {changed[0]}: not what its wheel contained. Clear it with "
+            f"`uv cache clean`, then build {build.framework} again",
+            "\n".join(changed[: uv_messages.LOG_TAIL_LINES]),
+        )
+    return entries
+
+
+def python_of(folder: Path) -> Path:
+    return folder / "bin" / "python"
+
+
+def _failed(folder: Path, build: UvBuild, run: ToolRun) -> EnvironmentFailed:
+    if uv_messages.is_disk_full(run.output):
+        return _disk_full(folder, build, run.output)
+    tail = uv_messages.log_tail(run.output)
+    if run.timed_out:
+        minutes = INSTALL_DEADLINE_S // 60
+        reason = f"{build.framework} was not installed after {minutes} min. Check the network"
+        return EnvironmentFailed(reason, tail)
+    return EnvironmentFailed(uv_messages.explain(run.output, build.framework), tail)
+
+
+def _disk_full(folder: Path, build: UvBuild, output: str) -> EnvironmentFailed:
+    """uv's cache may lie on another disk than the environments: tell how much each has left."""
+    cache = run_tool(
+        [uv.find_uv_bin(), "cache", "dir"], environ=build.environ, cwd=Path("/"), deadline_s=30
+    ).output.strip()
+    places = [folder.parent, *([Path(cache)] if Path(cache).is_dir() else [])]
+    free = ", ".join(
+        f"{shutil.disk_usage(there).free // _MB} MB free in {there}" for there in places
+    )
+    size = f" {build.lock.size_mb} MB" if build.lock.size_mb else ""
+    return EnvironmentFailed(
+        f"the disk filled up while {build.framework}{size} was being installed (now {free}). Free "
+        f"some, or let VELODROME_HOME or UV_CACHE_DIR name a folder on another disk",
+        uv_messages.log_tail(output),
+    )

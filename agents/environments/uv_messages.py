@@ -1,0 +1,72 @@
+"""Why uv could not install a lock, read from what it printed, in one line with the mend."""
+
+import re
+
+LOG_TAIL_LINES = 60
+# `numpy{sys_platform == 'linux'}==2.4.6`: a marker may stand between name and version.
+_PIN = r"([A-Za-z0-9._-]+)(?:\{[^}]*\})?(==[^\s,]+)?"
+_NOT_FOUND = (
+    re.compile(rf"there (?:is|are) no versions? of {_PIN}"),
+    re.compile(rf"{_PIN} was not found in the (?:package registry|provided package locations)"),
+)
+_NO_WHEEL = re.compile(rf"{_PIN} has no wheels with a matching (Python|platform|ABI)[^,]*")
+_OTHER_BYTES = re.compile(r"Hash mismatch for `([^`]+)`")
+_UNREACHABLE = re.compile(
+    r"Failed to fetch|Failed to download|Request failed|dns error|Could not connect|timed out"
+)
+_DISK_FULL = re.compile(r"No space left on device|os error 28\b|Disk quota exceeded")
+
+
+def is_disk_full(output: str) -> bool:
+    return _DISK_FULL.search(output) is not None
+
+
+def not_found(output: str) -> str:
+    """The pin that no configured index or folder offers; empty if the trouble is another."""
+    for pattern in _NOT_FOUND:
+        match = pattern.search(output)
+        if match:
+            return match[1] + (match[2] or _required(match[1], output)).rstrip(".")
+    return ""
+
+
+def _required(name: str, output: str) -> str:
+    """`==2.4.6`, where uv says that nobody knows the name, and then what was asked for."""
+    match = re.search(rf"you require {re.escape(name)}(?:\{{[^}}]*\}})?(==[^\s,]+)", output)
+    return match[1] if match else ""
+
+
+def explain(output: str, framework: str) -> str:
+    """The reason for a table. Disk and missing packages are the caller's, who knows more."""
+    other = _OTHER_BYTES.search(output)
+    if other:
+        return (
+            f"{other[1]} is served with other bytes than {framework}'s lock names. Use another "
+            f"index, or renew the lock: `velodrome envs lock {framework}`"
+        )
+    no_wheel = _NO_WHEEL.search(output)
+    if no_wheel:
+        return (
+            f"{no_wheel[1]}{no_wheel[2] or ''} has no wheel for this {no_wheel[3]}. Add an index "
+            f"that has one to pip's configuration, or install another Python"
+        )
+    if _UNREACHABLE.search(output):
+        return (
+            f"a package of {framework} could not be downloaded ({cause(output)}). Check the "
+            f"network, and the index that pip is configured with (`pip config list`)"
+        )
+    return f"uv could not install {framework}: {cause(output)}. See the end of its log"
+
+
+def cause(output: str) -> str:
+    """uv's innermost cause, else its error, else its last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    for start in ("cause: ", "error: "):
+        named = [line.removeprefix(start) for line in lines if line.startswith(start)]
+        if named:
+            return named[-1].rstrip(".")
+    return lines[-1] if lines else "it said nothing"
+
+
+def log_tail(output: str) -> str:
+    return "\n".join(output.splitlines()[-LOG_TAIL_LINES:])

@@ -1,0 +1,374 @@
+"""A worker under its keeper: what it may do, and that nothing of it is left, whoever is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from velodrome.agents.isolation import strays
+from velodrome.agents.isolation.isolated import (
+    Bounds,
+    Running,
+    isolated,
+    memory_limit,
+    scratch_folder,
+)
+from velodrome.agents.isolation.keeping import Cause, StartFailed, kept
+from velodrome.agents.isolation.log_tail import harmless, log_tail
+from velodrome.agents.isolation.pipe_lines import EndlessLine
+from velodrome.agents.isolation.worker_variables import worker_variables
+from velodrome.agents.node import Core, Node
+
+MIB = 2**20
+GONE_S = 2.0  # what the design promises
+
+SAY = "import os, sys\ndef say(text): os.write(int(sys.argv[-1]), (text + '\\n').encode())\n"
+STUBBORN = (
+    "import signal, time\n"
+    "for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):\n"
+    "    signal.signal(number, signal.SIG_IGN)\n"
+)
+# Grandchildren whose parents are gone, each in a session of its own, deaf to all but SIGKILL.
+FAMILY = (
+    SAY + STUBBORN + "for _ in range(3):\n"
+    "    if os.fork() == 0:\n"
+    "        os.setsid()\n"
+    "        if os.fork() == 0:\n"
+    "            os.setsid()\n"
+    "            say('up')\n"
+    "            while True: time.sleep(60)\n"
+    "        os._exit(0)\n"
+    "    os.wait()\n"
+)
+FAMILY_THAT_STAYS = FAMILY + "while True: time.sleep(60)\n"
+
+
+def command(script: str) -> list[str]:
+    return [sys.executable, "-I", "-S", "-c", script]
+
+
+def start(stack: ExitStack, script: str, scratch: Path, bounds: Bounds | None = None) -> Running:
+    bounds = bounds or Bounds(deadline_s=60)
+    return stack.enter_context(isolated(command(script), os.environ, bounds, scratch))
+
+
+def run(script: str, scratch: Path, bounds: Bounds | None = None) -> tuple[list[str], Running]:
+    with ExitStack() as stack:
+        running = start(stack, script, scratch, bounds)
+        lines = list(running.events())
+        running.outcome()
+    return lines, running
+
+
+def eventually(holds: Callable[[], bool], within_s: float = GONE_S) -> bool:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def lives(pid: int) -> bool:
+    """No zombie either counts."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_events_are_the_lines_of_a_descriptor_of_their_own(tmp_path: Path) -> None:
+    script = SAY + "print('noise'); say('one'); say('two'); sys.exit(3)"
+    lines, running = run(script, tmp_path)
+    ending = running.outcome()
+    assert lines == ["one", "two"]
+    assert ending is not None
+    assert (ending.cause, ending.exit_code, ending.signal) == (Cause.EXIT, 3, None)
+    assert running.log_tail() == "noise"
+
+
+def test_a_segfault_is_told_by_its_signal(tmp_path: Path) -> None:
+    lines, running = run(SAY + "say('a'); os.kill(os.getpid(), 11)", tmp_path)
+    ending = running.outcome()
+    assert lines == ["a"]
+    assert ending is not None
+    assert (ending.cause, ending.signal) == (Cause.EXIT, signal.SIGSEGV)
+
+
+def test_a_worker_that_ignores_sigterm_is_gone_after_the_deadline(tmp_path: Path) -> None:
+    began = time.monotonic()
+    script = SAY + STUBBORN + "say('up')\nwhile True: time.sleep(60)"
+    _, running = run(script, tmp_path, Bounds(deadline_s=0.5))
+    ending = running.outcome()
+    assert ending is not None
+    assert ending.cause is Cause.DEADLINE
+    assert 0.5 <= time.monotonic() - began < 0.5 + GONE_S
+    assert not lives(running.pid)
+
+
+def test_a_worker_over_its_memory_limit_is_killed_near_it(tmp_path: Path) -> None:
+    script = "hoard = []\nwhile True: hoard.append(bytearray(os.urandom(1) * 4194304))"
+    bounds = Bounds(memory_bytes=150 * MIB, deadline_s=60)
+    _, running = run("import os\n" + script, tmp_path, bounds)
+    ending = running.outcome()
+    assert ending is not None
+    assert ending.cause is Cause.MEMORY
+    assert 150 * MIB < ending.tree_rss_bytes < 1500 * MIB
+
+
+@pytest.mark.slow
+def test_memory_of_children_counts_and_shared_pages_count_once(tmp_path: Path) -> None:
+    share = (
+        SAY + "import time\n"
+        "hoard = bytearray(b'x') * (60 << 20)\n"
+        "pids = []\n"
+        "for _ in range(5):\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0: time.sleep(2.5); os._exit(0)\n"
+        "    pids.append(pid)\n"
+        "for pid in pids: os.waitpid(pid, 0)\n"
+        "say('done')\n"
+    )
+    bounds = Bounds(memory_bytes=200 * MIB, deadline_s=60)
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "own").mkdir()
+    shared, _ = run(share, tmp_path / "shared", bounds)
+    own = share.replace("if pid == 0: ", "if pid == 0: hoard[::4096] = b'y' * len(hoard[::4096]); ")
+    _, running = run(own, tmp_path / "own", bounds)
+    ending = running.outcome()
+    assert shared == ["done"]
+    assert ending is not None
+    assert ending.cause is Cause.MEMORY
+
+
+def test_without_a_limit_a_node_is_protected_all_the_same() -> None:
+    node = Node("n", "n", "cpu", (Core(0, (0,)),), ram_bytes=1000 * MIB)
+    assert memory_limit(node, 5) == 5
+    assert 500 * MIB < memory_limit(node, 0) < 1000 * MIB
+
+
+@pytest.mark.slow
+def test_a_gigabyte_of_output_is_kept_by_its_beginning_and_end(tmp_path: Path) -> None:
+    script = (
+        SAY + "print('first')\nblock = 'x' * 1048575\n"
+        "for _ in range(1024): print(block)\n"
+        "print('last'); say('done')"
+    )
+    lines, running = run(script, tmp_path, Bounds(deadline_s=120))
+    log = (tmp_path / "log").read_text()
+    assert lines == ["done"]
+    assert len(log) < 200_000
+    assert log.startswith("first\nx")
+    assert log.endswith("x\nlast\n")
+    assert "bytes left out" in log
+    assert running.log_tail().endswith("last")
+
+
+def test_output_that_fits_is_kept_whole(tmp_path: Path) -> None:
+    run("print('a' * 60000); print('b' * 60000)", tmp_path)
+    assert (tmp_path / "log").read_text() == "a" * 60000 + "\n" + "b" * 60000 + "\n"
+
+
+def test_children_that_outlive_the_worker_are_killed_and_counted(tmp_path: Path) -> None:
+    lines, running = run(FAMILY, tmp_path)
+    ending = running.outcome()
+    assert lines == ["up"] * 3
+    assert ending is not None
+    assert (ending.cause, ending.exit_code, ending.stragglers) == (Cause.EXIT, 0, 3)
+    assert strays.marked(running.token) == ()
+
+
+def test_nothing_is_left_when_the_block_is_left(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        running = start(stack, FAMILY_THAT_STAYS, tmp_path)
+        events = running.events()
+        assert [next(events) for _ in range(3)] == ["up"] * 3
+        assert len(strays.marked(running.token)) == 4
+        began = time.monotonic()
+    assert time.monotonic() - began < GONE_S
+    assert strays.marked(running.token) == ()
+    assert not lives(running.keeper_pid)
+
+
+AGENT = """
+import os, sys
+from pathlib import Path
+from velodrome.agents.isolation.isolated import Bounds, isolated
+command = [sys.executable, "-I", "-S", "-c", sys.argv[2]]
+with isolated(command, os.environ, Bounds(deadline_s=60), Path(sys.argv[1])) as running:
+    print(running.token, running.keeper_pid, flush=True)
+    for line in running.events():
+        print(line, flush=True)
+"""
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> "subprocess.Popen[str]":
+    """A process that has started a worker with a family; it has printed all it will."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", AGENT, str(tmp_path), FAMILY_THAT_STAYS],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return process
+
+
+def victims_of(agent: "subprocess.Popen[str]") -> tuple[str, dict[str, int]]:
+    assert agent.stdout is not None
+    token, keeper = agent.stdout.readline().split()
+    assert [agent.stdout.readline() for _ in range(3)] == ["up\n"] * 3
+    guard = parent_of(int(keeper))
+    return token, {"agent": agent.pid, "keeper": int(keeper), "guard": guard}
+
+
+@pytest.mark.parametrize(
+    "killed",
+    [
+        ("agent",),
+        ("keeper",),
+        ("guard", "agent"),
+        ("agent", "keeper"),
+        ("keeper", "agent"),
+        ("keeper", "guard"),
+    ],
+    ids="+".join,
+)
+def test_no_process_survives_a_sigkill_of(
+    killed: tuple[str, ...], agent: "subprocess.Popen[str]"
+) -> None:
+    token, pids = victims_of(agent)
+    assert len(strays.marked(token)) == 4
+    for name in killed:
+        os.kill(pids[name], signal.SIGKILL)
+    assert eventually(lambda: strays.marked(token) == ())
+    assert eventually(lambda: not lives(pids["keeper"]) and not lives(pids["guard"]))
+    agent.wait(10)
+
+
+def test_the_next_agent_finds_what_survives_when_all_its_guards_are_killed(
+    agent: "subprocess.Popen[str]",
+) -> None:
+    token, pids = victims_of(agent)
+    for name in ("guard", "keeper", "agent"):
+        os.kill(pids[name], signal.SIGKILL)
+    agent.wait(10)
+    assert eventually(lambda: len(strays.marked(token)) == 3)  # the kernel ends the worker itself
+    strays.sweep_strays()
+    assert eventually(lambda: strays.marked(token) == ())
+
+
+def test_a_sweep_leaves_alone_what_has_a_living_agent(tmp_path: Path) -> None:
+    with ExitStack() as stack, scratch_folder() as scratch:
+        running = start(stack, FAMILY_THAT_STAYS, tmp_path)
+        events = running.events()
+        assert [next(events) for _ in range(3)] == ["up"] * 3
+        strays.sweep_strays()
+        assert len(strays.marked(running.token)) == 4
+        assert scratch.is_dir()
+
+
+def test_a_sweep_removes_the_folders_of_dead_agents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    script = (
+        "import os\nfrom velodrome.agents.isolation.isolated import scratch_folder\n"
+        "with scratch_folder(): os.kill(os.getpid(), 9)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False
+    )
+    assert len(list(tmp_path.iterdir())) == 1
+    strays.sweep_strays()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        script = SAY + "import time\nsay('up'); time.sleep(0.3); say('on')"
+        started: list[Running] = []
+        thread = threading.Thread(target=lambda: started.append(start(stack, script, tmp_path)))
+        thread.start()
+        thread.join()
+        assert list(started[0].events()) == ["up", "on"]
+
+
+def test_a_worker_runs_on_its_cpus_alone_in_an_empty_folder(tmp_path: Path) -> None:
+    cpu = max(os.sched_getaffinity(0))
+    script = SAY + "say(repr((os.sched_getaffinity(0), os.listdir('.'), os.getsid(0))))"
+    lines, running = run(script, tmp_path, Bounds(cpus=(cpu,)))
+    assert lines == [repr(({cpu}, [], running.pid))]
+
+
+def test_a_command_that_cannot_be_run_says_so_in_its_log(tmp_path: Path) -> None:
+    with isolated(["/no/such/python"], {}, Bounds(), tmp_path) as running:
+        assert list(running.events()) == []
+        ending = running.outcome()
+    assert ending is not None
+    assert ending.exit_code == 127
+    assert "velodrome: cannot run /no/such/python" in running.log_tail()
+
+
+def test_cpus_that_are_not_there_are_named(tmp_path: Path) -> None:
+    _, running = run("pass", tmp_path, Bounds(cpus=(1000,)))
+    assert "velodrome: cannot use the CPUs [1000]" in running.log_tail()
+
+
+def test_an_event_that_never_ends_is_refused(tmp_path: Path) -> None:
+    script = "import os, sys\nwhile True: os.write(int(sys.argv[-1]), b'x' * 65536)"
+    with pytest.raises(EndlessLine):
+        run(script, tmp_path)
+
+
+def test_a_full_process_table_is_no_fault_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(StartFailed, match="no process could be started"):  # noqa: SIM117
+        with kept(["true"], {}, tmp_path / "log"):
+            pass
+
+
+def test_variables_are_made_from_nothing_and_the_recipe_wins() -> None:
+    inherited = {"PATH": "/bin", "PYTHONHOME": "x", "OMP_NUM_THREADS": "7", "LC_ALL": "C"}
+    inherited |= {"LD_LIBRARY_PATH": "/cuda", "RAY_TOKEN": "secret", "OPENBLAS_CORETYPE": "ZEN"}
+    made = worker_variables(
+        inherited,
+        import_path="/velodrome",
+        home=Path("/home"),
+        temporary=Path("/tmp/t"),
+        threads=3,
+        recipe=(("MKL_NUM_THREADS", "1"), ("THEANO_FLAGS", "floatX=float32")),
+    )
+    assert {"PYTHONHOME", "RAY_TOKEN"}.isdisjoint(made)
+    assert (made["PATH"], made["LC_ALL"], made["LD_LIBRARY_PATH"]) == ("/bin", "C", "/cuda")
+    assert made["OPENBLAS_CORETYPE"] == "ZEN"
+    assert (made["OMP_NUM_THREADS"], made["MKL_NUM_THREADS"]) == ("3", "1")
+    assert made["CUDA_VISIBLE_DEVICES"] == ""
+    assert made["THEANO_FLAGS"] == "floatX=float32"
+
+
+def test_a_log_tail_holds_no_escape_sequence_and_no_line_that_was_written_over() -> None:
+    text = "\x1b[31mred\x1b[0m\x1b]0;title\x07 10%\r 50%\r100%\r\n"
+    text += "\x1b]52;c;ZXZpbA==\x1b\\a\x00b\u202ec\tt"
+    assert harmless(text) == "100%\nabc\tt"
+
+
+def test_a_log_tail_is_short_and_of_any_bytes(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"\xff\xfe" * 50_000 + b"\nthe end")
+    tail = log_tail(tmp_path / "log")
+    assert len(tail) <= 8192
+    assert tail.endswith("the end")
+    assert log_tail(tmp_path / "none") == ""

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from velodrome.agents.sampling.counters import (
+    Counters,
+    Machine,
+    clocks_of_cpuinfo,
+    cpu_ticks,
+    energy_step,
+)
+
+
+def write(root: Path, texts: dict[str, str]) -> None:
+    for name, text in texts.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+def test_stolen_time_is_busy_and_waiting_for_a_disk_is_not() -> None:
+    #                       user nice system idle iowait irq softirq steal guest guest_nice
+    assert cpu_ticks(b"cpu  100 10 50 800 20 3 2 15 90 5\ncpu0 1 1\n") == (180, 1000)
+
+
+def test_a_machine_that_tells_nothing_is_unknown_and_not_idle(tmp_path: Path) -> None:
+    assert Machine(f"{tmp_path}/proc", f"{tmp_path}/sys").read({0}) == Counters()
+
+
+def test_the_clock_is_the_mean_over_the_cores_of_the_task(tmp_path: Path) -> None:
+    clocks = {0: 1_000_000, 1: 3_000_000, 2: 4_000_000}
+    path = "sys/devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq"
+    write(tmp_path, {path.format(cpu): f"{khz}\n" for cpu, khz in clocks.items()})
+    machine = Machine(f"{tmp_path}/proc", f"{tmp_path}/sys")
+    assert machine.read({1, 2}).mhz == 3500
+
+
+@pytest.mark.parametrize(("flags", "mhz"), [("fpu aperfmperf", 2000.5), ("fpu hypervisor", None)])
+def test_the_clock_of_cpuinfo_counts_only_where_it_is_measured(
+    tmp_path: Path, flags: str, mhz: float | None
+) -> None:
+    cpu = "processor\t: {}\ncpu MHz\t\t: {}\nflags\t\t: {}\n\n"
+    write(tmp_path, {"proc/cpuinfo": cpu.format(0, 900, flags) + cpu.format(1, 2000.5, flags)})
+    assert Machine(f"{tmp_path}/proc", f"{tmp_path}/sys").read({1}).mhz == mhz
+
+
+def test_cpuinfo_of_many_cores_is_read_to_its_end() -> None:
+    text = b"".join(b"processor\t: %d\nflags\t: a b\ncpu MHz\t: %d\n\n" % (n, n) for n in range(99))
+    assert clocks_of_cpuinfo(text, {98, 3}) == [3.0, 98.0]
+
+
+def test_the_energy_counter_goes_on_where_it_wraps() -> None:
+    # By hand: 10 up to the end of its range at 1000, and 25 more.
+    assert energy_step(990, 25, 1000) == 35
+    assert energy_step(25, 30, 1000) == 5
+
+
+def test_energy_is_of_the_sockets_and_not_of_their_parts(tmp_path: Path) -> None:
+    domains = {"intel-rapl:0": "package-0", "intel-rapl:1": "package-1", "intel-rapl:2": "psys"}
+    folder = "sys/class/powercap"
+    for domain, name in {**domains, "intel-rapl:0:0": "core"}.items():
+        write(
+            tmp_path,
+            {
+                f"{folder}/{domain}/name": f"{name}\n",
+                f"{folder}/{domain}/energy_uj": "990\n",
+                f"{folder}/{domain}/max_energy_range_uj": "1000\n",
+            },
+        )
+    machine = Machine(f"{tmp_path}/proc", f"{tmp_path}/sys")
+    assert machine.read({0}).package_energy_uj == 0
+    write(tmp_path, {f"{folder}/intel-rapl:0/energy_uj": "25\n"})
+    write(tmp_path, {f"{folder}/intel-rapl:1/energy_uj": "1000\n"})
+    energy = None
+    while energy is None:  # read as often as its cost allows
+        energy = machine.read({0}).package_energy_uj
+    assert energy == 35 + 10

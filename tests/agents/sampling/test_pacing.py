@@ -1,0 +1,19 @@
+from collections.abc import Iterator
+
+from velodrome.agents.sampling.pacing import Paced
+
+
+def test_a_source_is_read_so_rarely_that_it_takes_its_share_at_most() -> None:
+    clock = iter([0, 4_999, 5_000, 5_001])
+    cost = _counter(step=10)  # each reading takes 10 ns
+    read = Paced(
+        lambda: "value", share=0.002, now_ns=lambda: next(clock), cost_ns=lambda: next(cost)
+    )
+    assert [read() for _ in range(4)] == ["value", None, "value", None]
+
+
+def _counter(step: int) -> Iterator[int]:
+    now = 0
+    while True:
+        yield now
+        now += step
