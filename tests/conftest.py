@@ -1,23 +1,20 @@
 """What every test may ask for: the interpreter of a framework, and core locks of its own."""
 
+import functools
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
+from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 
 
 @pytest.fixture(scope="session")
-def framework_python() -> Callable[[str], Path]:
-    """The interpreter of a framework by its name, its environment built on first use."""
+def framework_environment() -> Callable[[str], Environment]:
+    """The environment of a framework by its name, built on first use."""
     store = EnvironmentStore(default_root())
-
-    def python(name: str) -> Path:
-        return store.build(name, on_progress=print).python
-
-    return python
+    return functools.cache(lambda name: store.build(name, on_progress=print))
 
 
 @pytest.fixture(scope="session", autouse=True)

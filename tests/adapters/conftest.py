@@ -1,0 +1,126 @@
+"""Workers in a framework's own interpreter, for there is no framework in this one."""
+
+import json
+import os
+import subprocess
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import velodrome
+from velodrome.adapters import protocol, reference
+from velodrome.adapters.models import MODELS
+from velodrome.adapters.protocol import Failed, Finished, Request, Timing, Verified
+from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.agents.environments.environment import Environment
+
+PLANTED = Path(__file__).with_name("planted")  # adapters with one fault each
+LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3
+BRIEF = Timing(target=0.5, min_samples=3, min_seconds=0.0, max_seconds=0.1)
+
+
+class Bench:
+    """Runs workers and scripts inside one framework's interpreter."""
+
+    def __init__(
+        self, name: str, environment: Environment, folder: Path, variables: Mapping[str, str]
+    ) -> None:
+        """folder keeps the references, each computed once."""
+        self.framework = FRAMEWORKS[name]
+        self.python, self.folder = environment.python, folder
+        self._environment, self._variables = environment, variables
+
+    def measure(self, model: str, **changes: Any) -> list[Any]:
+        """The events of one worker, from `hello` to `finished` or `failed`."""
+        request = Request(
+            action="measure",
+            framework=self.framework.name,
+            adapter=self.framework.adapter,
+            variant=self.framework.default_variant,
+            model=model,
+            batch_size=MODELS[model].batch_size,
+            device="cpu",
+            threads=1,
+            dtype="float32",
+            seed=0,
+            reference="",
+            timing=BRIEF,
+        )._replace(**changes)
+        path = self.folder / f"{self.framework.name}.json"
+        path.write_text(protocol.encode_request(request._replace(reference=self._refer(request))))
+        reader, writer = os.pipe()
+        command = [str(self.python), "-m", "velodrome.adapters.worker", str(path), str(writer)]
+        child = subprocess.Popen(command, pass_fds=[writer], env=self.variables())
+        os.close(writer)
+        try:
+            with os.fdopen(reader) as stream:
+                return [protocol.decode(line) for line in stream]
+        finally:
+            child.kill()  # it is done, or this test is out of time
+            child.wait()
+
+    def say(self, script: str, *arguments: str) -> Any:
+        """What a script prints as JSON: a file's path, or its text."""
+        what = [script] if Path(script[:200]).is_file() else ["-c", textwrap.dedent(script)]
+        done = subprocess.run(
+            [str(self.python), *what, *arguments],
+            env=self.variables(),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return json.loads(done.stdout)
+
+    def agrees(self, model: str, **changes: Any) -> Verified:
+        """Assert that it is verified and timed to its end."""
+        events = self.measure(model, **changes)
+        assert isinstance(events[-1], Finished), events[-1]
+        (verified,) = (event for event in events if isinstance(event, Verified))
+        assert verified.loss_error <= LOSS_TOLERANCE
+        assert verified.gradient_error <= GRADIENT_TOLERANCE
+        return verified
+
+    def disagrees(self, model: str, **changes: Any) -> Failed:
+        """Assert that it is caught, and never called verified."""
+        events = self.measure(model, **changes)
+        failed = events[-1]
+        assert isinstance(failed, Failed), failed
+        assert failed.status == "disagreed", failed
+        assert not any(isinstance(event, Verified) for event in events)
+        return failed
+
+    def variables(self) -> dict[str, str]:
+        source = Path(velodrome.__path__[0]).parent
+        return {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(source), str(PLANTED)]),
+            "CUDA_VISIBLE_DEVICES": "",
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            **dict(self._environment.variables),
+            **self._variables,
+        }
+
+    def _refer(self, request: Request) -> str:
+        path = self.folder / f"{request.model.replace('/', '-')}-{request.batch_size}.npz"
+        if not path.exists():
+            found = reference.compute(MODELS[request.model], request.batch_size, request.seed)
+            reference.save(str(path), found)
+        return str(path)
+
+
+@pytest.fixture(scope="session")
+def workers_of(
+    framework_environment: Callable[[str], Environment],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., Bench]:
+    """workers_of("torch"): a Bench. Further words are variables of its workers."""
+    folder = tmp_path_factory.mktemp("workers")
+
+    def workers(name: str, **variables: str) -> Bench:
+        return Bench(name, framework_environment(name), folder, variables)
+
+    return workers
