@@ -8,9 +8,9 @@ the gradients in the order of the trained parameters.
 import numpy
 import tensorflow as tf
 
-from velodrome.adapters import contract
+from velodrome.adapters import channels_last, contract
+from velodrome.adapters.compiled_first import CompiledFirst
 from velodrome.adapters.models import layers as kinds
-from velodrome.adapters.tensorflow import layouts
 from velodrome.adapters.tensorflow.network import Network
 from velodrome.adapters.tensorflow.notes import notes
 from velodrome.adapters.tensorflow.operations import CHOICES, LOSSES, OPERATIONS
@@ -122,7 +122,9 @@ class Adapter(contract.Adapter):
 
     def _loaded(self, batch):
         """Whole numbers are of 64 bit where TensorFlow keeps those of 32 bit off a GPU."""
-        inputs = layouts.inputs(batch.inputs, self._length_multiple())
+        inputs = channels_last.inputs(batch.inputs, self._length_multiple())
+        if inputs.dtype.kind == "i":
+            inputs = inputs.astype(numpy.int64)
         found = {"inputs": tf.constant(inputs)}
         if batch.labels is not None:
             found["labels"] = tf.constant(batch.labels.astype(numpy.int64))
@@ -132,26 +134,6 @@ class Adapter(contract.Adapter):
 
     def _length_multiple(self):
         return XLA_LENGTH_MULTIPLE if self._variant == "xla" else 1
-
-
-class CompiledFirst(object):
-    """The first call compiles for the shapes of all batches, so that no timed one compiles."""
-
-    def __init__(self, function, batches):
-        self._function = function
-        self._uncompiled = {_shapes(batch): batch for batch in batches}
-
-    def __call__(self, batch):
-        if self._uncompiled:
-            self._uncompiled.pop(_shapes(batch), None)
-            for other in self._uncompiled.values():
-                self._function(other)
-            self._uncompiled = {}
-        return self._function(batch)
-
-
-def _shapes(batch):
-    return tuple((name, tuple(tensor.shape)) for name, tensor in sorted(batch.items()))
 
 
 def _signature(batches):

@@ -2,10 +2,10 @@
 
 import tensorflow as tf
 
+from velodrome.adapters import channels_last
 from velodrome.adapters.contract import Unsupported
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
-from velodrome.adapters.tensorflow import layouts
 from velodrome.adapters.tensorflow.operations import Call
 
 
@@ -24,7 +24,7 @@ class Network(object):
         self._weights = {layer.name: {} for layer in model.layers}
         self._trained = []
         for layer, entry, source in _parameters(model):
-            array = layouts.parameter(layer, entry.role, weights[entry.name], source)
+            array = channels_last.parameter(layer, entry.role, weights[entry.name], source)
             variable = tf.Variable(array, trainable=not entry.frozen, name=entry.name)
             self._weights[layer.name][entry.role] = variable
             if not entry.frozen:
@@ -68,12 +68,12 @@ class Network(object):
     def canonical(self, gradients):
         """(key, array) of each trained parameter, in the canonical layout, on the host."""
         for (name, _, layer, role, source), own in zip(self._trained, gradients):
-            yield name, layouts.canonical_parameter(layer, role, own.numpy(), source)
+            yield name, channels_last.canonical_parameter(layer, role, own.numpy(), source)
 
     def output(self, result):
         """What `forward` of a model without a loss gave, on the host."""
         kept = result[0] if result else self._copies[self._model.layers[-1].name]
-        return layouts.canonical_output(kept.numpy())
+        return channels_last.canonical_output(kept.numpy())
 
     def _result(self, batch):
         values = {"input": batch["inputs"]}

@@ -3,9 +3,9 @@
 import numpy
 import pytest
 
+from velodrome.adapters import channels_last as layouts
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.models import layers as kinds
-from velodrome.adapters.tensorflow import layouts
 
 
 def parameters(model):

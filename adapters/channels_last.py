@@ -1,8 +1,8 @@
-"""Canonical arrays to TensorFlow's layouts, and gradients back: on the host, once, never in a call.
+"""Canonical arrays to channels-last layouts, and gradients back: on the host, never in a call.
 
 Images are (batch, height, width, channels), convolution weights (height, width, in, out), all other
-weights (in, out). A linear layer behind images reads them flattened in TensorFlow's order, so the
-rows of its weight are put into that order here. Tokens are (time, batch): time comes first.
+weights (in, out). A linear layer behind images reads them flattened in that order, so the
+rows of its weight are put into it here. Tokens are (time, batch): time comes first.
 """
 
 import numpy
@@ -11,7 +11,7 @@ from velodrome.adapters.models import layers as kinds
 
 
 def parameter(layer, role, array, source):
-    """The array of a tf.Variable. source: shape of one example before the layer, canonical."""
+    """As the framework takes it. source: shape of one example before the layer, canonical."""
     if array.ndim < 2 or isinstance(layer, kinds.Embedding):
         return array
     if isinstance(layer, kinds.Conv):
@@ -40,7 +40,7 @@ def inputs(array, multiple):
         return array.transpose(0, 2, 3, 1)
     if array.dtype.kind == "i":
         padding = -array.shape[1] % multiple
-        return numpy.pad(array, ((0, 0), (0, padding)), "constant").T.astype(numpy.int64)
+        return numpy.pad(array, ((0, 0), (0, padding)), "constant").T
     return array
 
 
