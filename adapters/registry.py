@@ -41,5 +41,8 @@ FRAMEWORKS: Dict[str, Framework] = {
         _ours("numpy", "the float64 reference itself", ("float64",), ("cpu",)),
         _ours("torch", "PyTorch", ("eager", "channels_last", "compile"), ("cpu", "gpu")),
         _ours("tensorflow", "TensorFlow", ("graph", "eager", "xla"), ("cpu", "gpu")),
+        _ours("jax", "JAX", ("jit", "eager"), ("cpu", "gpu")),
+        _ours("theano", "Theano", ("corrmm", "direct"), ("cpu",)),
+        _ours("pytensor", "PyTensor", ("c", "numba"), ("cpu",)),
     )
 }

@@ -27,11 +27,6 @@ def test_another_way_to_run_a_model_agrees_too(bench, model, variant):
 
 
 @pytest.mark.slow
-def test_an_eager_lstm_agrees(bench):
-    bench.agrees("lstm", variant="eager")
-
-
-@pytest.mark.slow
 def test_alexnet_drops_half_while_it_is_timed(bench):
     notes = " ".join(bench.agrees("alexnet", variant="eager", batch_size=2).notes)
     for layer in ("drop6", "drop7"):
