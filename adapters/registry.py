@@ -40,6 +40,7 @@ FRAMEWORKS: Dict[str, Framework] = {
     for framework in (
         _ours("numpy", "the float64 reference itself", ("float64",), ("cpu",)),
         _ours("torch", "PyTorch", ("eager", "channels_last", "compile"), ("cpu", "gpu")),
+        _ours("neon", "neon", ("cpu", "mkl"), ("cpu",)),
         _ours("tensorflow", "TensorFlow", ("graph", "eager", "xla"), ("cpu", "gpu")),
         _ours("jax", "JAX", ("jit", "eager"), ("cpu", "gpu")),
         _ours("theano", "Theano", ("corrmm", "direct"), ("cpu",)),
