@@ -152,11 +152,13 @@ def _batch_sizes(found: Fields, models: tuple[str, ...]) -> tuple[tuple[str, tup
         return ()
     mapping = values.fields(given, "batch_sizes", "{lenet: [64]}")
     runs = {name: set(parts) & set(models) for name, parts in model_names().items()}
-    values.known_keys(mapping, [name for name in runs if runs[name]], "model among `models`:")
+    known = [name for name in runs if runs[name]]
     sizes: dict[str, tuple[int, ...]] = {}
     for key, value in mapping.entries:
+        meant = values.named(key, "batch_sizes", "model among `models`:", known)
         read = _whole_numbers(value, f"batch_sizes of {key.text}")
-        sizes.update({model: read for model in models if model in runs[key.text]})
+        chosen = set().union(*(runs[name] for name in meant))
+        sizes.update({model: read for model in models if model in chosen})
     return tuple(sizes.items())
 
 

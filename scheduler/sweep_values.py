@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
 
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler.errors import ConfigError
@@ -17,6 +18,7 @@ from velodrome.scheduler.yaml_nodes import Fields, Items, Scalar, Value, describ
 
 MOST = 2**31 - 1
 _WHOLE = re.compile(r"[+-]?\d{1,18}")
+_PATTERN = re.compile(r"[*?\[]")
 _DECIMAL = re.compile(r"\d{1,12}(\.\d{1,9})?")
 
 
@@ -115,6 +117,24 @@ def one_of(value: Value, name: str, what: str, known: Collection[str]) -> str:
 def listed(
     value: Value, name: str, what: str, known: Mapping[str, tuple[str, ...]], example: str
 ) -> tuple[str, ...]:
-    """Names of a list, each standing for one or several, without repetitions."""
-    names = [one_of(item, name, what, known) for item in items(value, name, example)]
+    """Names of a list, each standing for one or several, without repetitions.
+
+    `*`, `?` and `[...]` as in file names; `known` in its order is what a pattern may fit.
+    """
+    names = [
+        fitting
+        for item in items(value, name, example)
+        for fitting in named(item, name, what, known)
+    ]
     return tuple(dict.fromkeys(single for each_name in names for single in known[each_name]))
+
+
+def named(value: Value, name: str, what: str, known: Collection[str]) -> tuple[str, ...]:
+    """The known names that a word means: itself, or those that it fits as a pattern."""
+    if not isinstance(value, Scalar) or not _PATTERN.search(value.text):
+        return (one_of(value, name, what, known),)
+    fitting = tuple(one for one in known if fnmatchcase(one, value.text))
+    if not fitting:
+        problem = f"no {what.rstrip(':')} fits '{value.text}'"
+        raise ConfigError(value.place, problem, did_you_mean(value.text, known))
+    return fitting

@@ -152,7 +152,9 @@ def _syntax_error(name: str, error: yaml.MarkedYAMLError) -> ConfigError:
     place = _place(mark, name) if mark else name
     problem = error.problem or error.context or "syntax error"
     if "alias" in problem:
-        return ConfigError(place, problem, "Write the value out.")
+        return ConfigError(place, problem, "Write the value out; a pattern goes into quotes.")
+    if "scanning an alias" in (error.context or ""):
+        return ConfigError(place, "a bare * is an alias, and they are not read", 'Write "*".')
     if "too deep" in problem:
         return ConfigError(place, problem, "Write it flatter.")
     if "another document" in problem:

@@ -108,6 +108,38 @@ def test_what_is_named_twice_runs_once() -> None:
     assert sweep.devices == (Device("cpu"),)
 
 
+def test_a_pattern_stands_for_every_name_it_fits_in_the_order_of_the_zoo() -> None:
+    sweep = read(
+        'frameworks: ["t*"]\nmodels: [alex*, lenet]\nvariants: {torch: ["*"]}\n'
+        'batch_sizes: {"alexnet*": [4], alexnet: [8]}\n'
+    )
+    names = [entrant.framework for entrant in sweep.entrants]
+    assert names == [name for name in FRAMEWORKS if name.startswith("t")]
+    assert sweep.entrants[names.index("torch")].variants == FRAMEWORKS["torch"].variants
+    assert sweep.models == ("alexnet", "alexnet-plain", "lenet")
+    assert dict(sweep.batch_sizes) == {"alexnet": (8,), "alexnet-plain": (4,)}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("frameworks: [torch]\nmodels: [lenett*]", "2:10: no model fits 'lenett*'. Did you mean"),
+        ('frameworks: ["x*"]\nmodels: [lenet]', "1:14: no framework fits 'x*'. "),
+        (f"{SHORTEST}batch_sizes: {{lst*: [4]}}", "3:15: no model among `models` fits 'lst*'."),
+        (
+            f"{SHORTEST}variants: {{torch: [eagre*]}}",
+            "3:20: no variant of torch fits 'eagre*'. Did",
+        ),
+        (
+            "frameworks: [*]\nmodels: [lenet]",
+            "1:15: a bare * is an alias, and they are not read. Wr",
+        ),
+    ],
+)
+def test_a_pattern_that_fits_nothing_is_told_with_its_place(text: str, said: str) -> None:
+    assert complaint(text).startswith(f"s.yaml:{said}")
+
+
 @pytest.mark.parametrize(("text", "share"), [("1%", 0.01), ("0.01", 0.01), ("12.5 %", 0.125)])
 def test_a_target_is_a_percentage_or_a_share(text: str, share: float) -> None:
     assert read(f"{SHORTEST}timing: {{target: {text}}}").timing.target == pytest.approx(share)
