@@ -44,6 +44,8 @@ FRAMEWORKS: Dict[str, Framework] = {
         _ours("tensorflow", "TensorFlow", ("graph", "eager", "xla"), ("cpu", "gpu")),
         _ours("jax", "JAX", ("jit", "eager"), ("cpu", "gpu")),
         _ours("theano", "Theano", ("corrmm", "direct"), ("cpu",)),
+        _ours("mxnet", "Apache MXNet", ("hybrid", "imperative", "threaded"), ("cpu",)),
+        _ours("chainer", "Chainer", ("ideep", "numpy"), ("cpu",)),
         _ours("pytensor", "PyTensor", ("c", "numba"), ("cpu",)),
     )
 }

@@ -1,0 +1,1 @@
+"""Apache MXNet: Gluon hybridized, threaded and imperative, on the CPU."""
