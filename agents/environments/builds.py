@@ -7,12 +7,11 @@ from pathlib import Path
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments import folders, manifest, uv_messages
 from velodrome.agents.environments.environment import environment_hash, filled
-from velodrome.agents.environments.existing import variable_for
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.folders import Record
 from velodrome.agents.environments.interpreters import obtain_interpreter
 from velodrome.agents.environments.pip_configuration import PackageSources
-from velodrome.agents.environments.recipes import Lock, Recipe
+from velodrome.agents.environments.recipes import Lock, Recipe, variable_for
 from velodrome.agents.environments.uv_builds import PackageNotFound, Progress, UvBuild, build_into
 
 
@@ -31,8 +30,10 @@ class Site:
 def possible(recipe: Recipe, accelerator: str, platform: str) -> Iterator[tuple[str, Lock]]:
     """The hash of each environment that would do on the platform, and the lock for it alone."""
     for lock in recipe.locks_for(accelerator, platform):
+        if recipe.source and not lock.checkout:
+            continue
         for minor in lock.python:
-            name_hash = environment_hash(lock.text, recipe.kind, minor, platform)
+            name_hash = environment_hash(lock.identity, recipe.kind, minor, platform)
             yield name_hash, replace(lock, python=(minor,))
 
 
@@ -84,12 +85,13 @@ def _build_or_keep(site: Site, lock: Lock, marker: str, on_progress: Progress) -
 def _build(site: Site, lock: Lock, marker: str, on_progress: Progress) -> None:
     name = site.framework.name
     interpreter = obtain_interpreter(lock.python, site.environ, on_progress)
-    name_hash = environment_hash(lock.text, site.recipe.kind, interpreter.minor, site.platform)
+    name_hash = environment_hash(lock.identity, site.recipe.kind, interpreter.minor, site.platform)
     final = site.root / f"{name}-{name_hash}"
     build = UvBuild(
         framework=name,
         module=site.recipe.module,
         lock=lock,
+        prepare=site.recipe.source.prepare if site.recipe.source else (),
         interpreter=interpreter,
         sources=site.sources,
         variables=filled(site.recipe.variables, folders.caches_of(site.root) / final.name),
@@ -106,6 +108,7 @@ def _build(site: Site, lock: Lock, marker: str, on_progress: Progress) -> None:
             python_version=interpreter.version,
             size_bytes=size_bytes,
             sources=marker,
+            source=str(lock.checkout.folder) if lock.checkout else "",
         )
         folders.publish(folder, final, record)
     on_progress(f"built {final.name}: {size_bytes // 1_000_000} MB")

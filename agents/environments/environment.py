@@ -13,7 +13,8 @@ class Environment:
     """hash names what is installed: lock, Python's minor version, platform; or the user's own.
 
     variables are what the framework's workers need, placeholders filled in. caches is where the
-    writable folders of all environments lie; lock is None for an interpreter of the user's.
+    writable folders of all environments lie; lock is None for an interpreter of the user's. kind:
+    `uv`, `source` (packages and a folder of the user's on top) or `existing`.
     """
 
     framework: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.recipes import HASH_LENGTH, Recipe
+from velodrome.agents.environments.recipes import HASH_LENGTH, Recipe, variable_for
 
 PROBE_DEADLINE_S = 60
 
@@ -35,11 +35,6 @@ class ExistingInterpreter:
     distributions: tuple[str, ...]
 
 
-def variable_for(framework: str) -> str:
-    """The variable that points a framework at an interpreter, whatever its recipe says."""
-    return f"VELODROME_PYTHON_{framework.upper().replace('-', '_')}"
-
-
 def pointed_at(
     framework: str, recipe: Recipe, environ: Mapping[str, str]
 ) -> tuple[Path, str] | None:
@@ -47,7 +42,7 @@ def pointed_at(
     variable = variable_for(framework)
     if environ.get(variable):
         return Path(environ[variable]).expanduser(), variable
-    if recipe.kind == "existing":
+    if recipe.kind == "existing" and not recipe.source:
         python = recipe.file.parent / Path(recipe.python[0]).expanduser()
         return python, f"{recipe.file}:python"
     return None

@@ -31,6 +31,7 @@ class Record:
     """What is kept in an environment's folder, in RECORD.
 
     sources: where packages were looked for when a later lock was taken; empty: the first was.
+    source: the user's source folder that it was built from; empty: packages alone.
     """
 
     framework: str
@@ -39,6 +40,7 @@ class Record:
     python_version: str
     size_bytes: int
     sources: str = ""
+    source: str = ""
 
 
 @contextlib.contextmanager

@@ -72,6 +72,7 @@ def _compile(
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "wanted.in").write_text("\n".join(requirements) + "\n")
+        (folder / "built-with.in").write_text("\n".join(_constraints(requirements)) + "\n")
         (folder / "pyproject.toml").write_text(_project(lock))
         run = run_tool(
             _command(lock, (*arguments, *uv_arguments(sources))),
@@ -90,7 +91,16 @@ def _command(lock: Lock, arguments: Sequence[str]) -> list[str]:
     command = [uv.find_uv_bin(), "pip", "compile", "wanted.in", "--output-file", "lock.txt"]
     command += ["--universal", "--python-version", oldest, "--no-python-downloads"]
     command += ["--generate-hashes", "--no-header", "--no-annotate", "--quiet", "--upgrade"]
+    command += ["--build-constraints", "built-with.in"]
     return [*command, *arguments]
+
+
+def _constraints(requirements: Sequence[str]) -> list[str]:
+    """What an archive of source is built with, be it only to be asked what it needs.
+
+    As in the build itself these are the lock's own packages. A constraint may name no extra.
+    """
+    return [requirement for requirement in requirements if "[" not in requirement]
 
 
 def _project(lock: Lock) -> str:

@@ -36,6 +36,33 @@ def _listed(value: Any) -> Any:
 Strings = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
+def variable_for(framework: str, what: str = "PYTHON") -> str:
+    """The variable by which a user points at something of one framework."""
+    return f"VELODROME_{what}_{framework.upper().replace('-', '_')}"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Source:
+    """A source folder that the user has, installed on top of a lock's packages.
+
+    what: which one, said when none is named. contains: a file by which it is known. prepare: a
+    command run in a copy of it before it is installed, `{environment}` standing for the folder of
+    the environment.
+    """
+
+    what: str
+    contains: str = "setup.py"
+    prepare: Strings = ()
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A source folder on this node, and the hash of its content."""
+
+    folder: Path
+    hash: str
+
+
 @dataclass(frozen=True, config=_STRICT)
 class Lock:
     """One committed lock: exact versions with their sha256 hashes, and where it serves.
@@ -55,10 +82,17 @@ class Lock:
     download_mb: int = Field(default=0, ge=0)
     mend: str = ""
     path: Path = Path()
+    checkout: Checkout | None = None
 
     @property
     def text(self) -> bytes:
         return self.path.read_bytes()
+
+    @property
+    def identity(self) -> bytes:
+        """All that decides what it makes: its text, and the content of the source on top."""
+        source = f"\nsource {self.checkout.hash}".encode() if self.checkout else b""
+        return self.text + source
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -66,7 +100,8 @@ class Recipe:
     """What environment.toml says.
 
     kind `uv`: locks, of which the first that serves the platform and is to be found is taken.
-    kind `existing`: python is the path of an interpreter. module is imported to prove that an
+    kind `existing`: python is the path of an interpreter; or there is a source, which the user
+    names, and locks of what it needs, as in `uv`. module is imported to prove that an
     environment works. variables may name `{cache}`, the environment's writable folder. variants
     and devices are for frameworks of the user's own; Velodrome's are in adapters.registry.
     """
@@ -76,6 +111,7 @@ class Recipe:
     module: str
     python: Strings = ()
     locks: tuple[Lock, ...] = ()
+    source: Source | None = None
     variables: dict[str, str] = Field(default_factory=dict)
     variants: Strings = ("default",)
     devices: Annotated[tuple[Device, ...], BeforeValidator(_listed)] = ("cpu",)
@@ -98,7 +134,7 @@ class Recipe:
         digest = hashlib.sha256(self.kind.encode())
         for lock in self.locks_for(device):
             digest.update(f"\n{lock.file} {' '.join(lock.python)}\n".encode())
-            digest.update(lock.text)
+            digest.update(lock.identity)
         return digest.hexdigest()[:HASH_LENGTH]
 
 
@@ -143,12 +179,15 @@ def _complete_locks(fields: dict[str, Any], folder: Path) -> None:
 def _require_whole(recipe: Recipe) -> None:
     """What no single field's type can say."""
     file = str(recipe.file)
-    if recipe.kind == "existing" and len(recipe.python) != 1:
+    if recipe.kind == "existing" and not recipe.source and len(recipe.python) != 1:
         mend = 'Give the path of one interpreter: python = "/path/to/bin/python"'
         raise RecipeError(f"{file}:python", "kind existing has no interpreter", mend)
-    if recipe.kind == "uv" and not recipe.locks:
+    if recipe.source and recipe.kind != "existing":
+        mend = 'Say kind = "existing"'
+        raise RecipeError(f"{file}:source", f"kind {recipe.kind} has a source", mend)
+    if (recipe.kind == "uv" or recipe.source) and not recipe.locks:
         mend = 'Add [[locks]] with file = "universal-cpu.txt" and devices = ["cpu"]'
-        raise RecipeError(f"{file}:locks", "kind uv has no lock", mend)
+        raise RecipeError(f"{file}:locks", f"kind {recipe.kind} has no lock", mend)
     for index, lock in enumerate(recipe.locks):
         where = f"{file}:locks.{index}"
         if not lock.python:
@@ -180,8 +219,9 @@ def _explained(file: Path, error: ValidationError) -> RecipeError:
 
 
 def _keys(place: tuple[int | str, ...]) -> Iterable[str]:
-    owner: type = Lock if place[0] == "locks" else Recipe
-    return (name for name in owner.__annotations__ if name not in ("path", "file"))
+    owner: type = {"locks": Lock, "source": Source}.get(str(place[0]), Recipe)
+    own = ("path", "checkout") if owner is Lock else ("file",) if owner is Recipe else ()
+    return (name for name in owner.__annotations__ if name not in own)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from velodrome.agents.environments.builds import (
     possible,
     require_lock,
 )
+from velodrome.agents.environments.checkouts import named, require_checkout, with_checkout
 from velodrome.agents.environments.checks import check_environment
 from velodrome.agents.environments.environment import Check, Environment, filled
 from velodrome.agents.environments.existing import ask_interpreter, lock_hash_of, pointed_at
@@ -100,6 +101,7 @@ class EnvironmentStore:
         place = pointed_at(framework, recipe, self._environ)
         if place:
             return self._existing(framework, recipe, *place)
+        require_checkout(framework, recipe, self._environ)
         require_lock(framework, recipe, accelerator, this_platform())
         found = self._good_enough(framework, recipe, accelerator)
         if found:
@@ -164,13 +166,22 @@ class EnvironmentStore:
         current = self._current_names()
         removed = folders.sweep_all(self.root)
         for folder in folders.published(self.root):
-            wanted = folder.name in current and folders.read_record(folder)
+            wanted = self._is_wanted(folder, current)
             if not wanted and not folders.is_in_use(folder):
                 removed += folders.remove_if_free(folder)
         return removed
 
     def _recipe(self, framework: str) -> Recipe:
-        return read_recipe(Path(framework_named(framework, self._environ).folder))
+        recipe = read_recipe(Path(framework_named(framework, self._environ).folder))
+        return with_checkout(recipe, framework, self._environ)
+
+    def _is_wanted(self, folder: Path, current: set[str]) -> bool:
+        """One made from a source may be meant again, as long as no other source is named."""
+        record = folders.read_record(folder)
+        if record is None:
+            return False
+        unnamed = bool(record.source) and named(record.framework, self._environ) is None
+        return unnamed or folder.name in current
 
     def _recipes(self) -> dict[str, Recipe]:
         return {name: self._recipe(name) for name in available(self._environ)}
@@ -225,6 +236,7 @@ class EnvironmentStore:
             folder=folder,
             python=python_of(folder),
             lock=lock.path if lock else Path(record.lock),
+            kind="source" if record.source else "uv",
             caches=folders.caches_of(self.root),
             python_version=record.python_version,
             size_bytes=record.size_bytes,

@@ -18,6 +18,7 @@ from velodrome.agents.environments.pip_configuration import (
     uv_variables,
 )
 from velodrome.agents.environments.recipes import Lock
+from velodrome.agents.environments.source_builds import install_source
 from velodrome.agents.environments.tools import ToolRun, run_tool
 
 INSTALL_DEADLINE_S = 3600
@@ -44,6 +45,7 @@ class UvBuild:
     framework: str
     module: str
     lock: Lock
+    prepare: tuple[str, ...]
     interpreter: Interpreter
     sources: PackageSources
     variables: tuple[tuple[str, str], ...]
@@ -59,6 +61,7 @@ def build_into(folder: Path, build: UvBuild, on_progress: Progress) -> manifest.
         _require_room(folder, build)
         _make_venv(folder, build)
         _install(folder, build, on_progress)
+        _install_checkout(folder, build, on_progress)
         on_progress(f"checking {build.framework}: import {build.module}")
         _require_import(folder, build)
         entries = _require_unchanged(folder, build)
@@ -92,6 +95,8 @@ def _install(folder: Path, build: UvBuild, on_progress: Progress) -> None:
     """Bytecode is compiled now, so that no measurement writes into the environment."""
     command = [uv.find_uv_bin(), "pip", "install", "--python", str(python_of(folder))]
     command += ["--require-hashes", "--compile-bytecode", "-r", str(build.lock.path)]
+    # What is built from its source is built with the lock's own packages, where it asks for them.
+    command += ["--build-constraints", str(build.lock.path)]
     command += uv_arguments(build.sources)
 
     def tell(line: str) -> None:
@@ -105,6 +110,21 @@ def _install(folder: Path, build: UvBuild, on_progress: Progress) -> None:
     if missing:
         raise PackageNotFound(missing, run.output)
     raise _failed(folder, build, run)
+
+
+def _install_checkout(folder: Path, build: UvBuild, on_progress: Progress) -> None:
+    checkout = build.lock.checkout
+    if checkout is None:
+        return
+    on_progress(f"installing a copy of {checkout.folder}")
+    environ = clean_environ(build.environ)
+
+    def run_uv(command: list[str]) -> ToolRun:
+        return _uv(command, folder, build, lambda line: None)
+
+    run = install_source(folder, checkout, build.prepare, environ, run_uv)
+    if not run.ok:
+        raise _failed(folder, build, run)
 
 
 def _uv(command: list[str], folder: Path, build: UvBuild, on_progress: Progress) -> ToolRun:

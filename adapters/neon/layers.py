@@ -1,0 +1,155 @@
+"""What each kind of layer and each loss is in neon: an entry of LAYERS or COSTS for each.
+
+What neon lacks is a layer or a cost of its own kind, written with the backend's operations.
+"""
+
+from neon.initializers import Constant
+from neon.layers import layer as neon
+from neon.layers.recurrent import LSTM, get_steps, interpret_in_shape
+from neon.transforms import CrossEntropyMulti, Logistic, Rectlin, Softmax, Tanh
+from neon.transforms.cost import Cost
+
+from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.models import layers as kinds
+
+UNFILLED = Constant(0.0)  # neon wants an initializer; the weights come later
+
+
+class MeanOverTime(neon.Layer):
+    """(n, time x batch) to (n, batch), over the true lengths: RecurrentMean knows none."""
+
+    def __init__(self):
+        super(MeanOverTime, self).__init__()
+        self.owns_delta = True
+        self.shares = None  # (1, time x batch): 1 / length within an example, 0 behind it
+
+    def configure(self, in_obj):
+        super(MeanOverTime, self).configure(in_obj)
+        self.out_shape, _ = interpret_in_shape(self.in_shape)
+        return self
+
+    def set_deltas(self, delta_buffers):
+        super(MeanOverTime, self).set_deltas(delta_buffers)
+        self.delta_steps = get_steps(self.deltas, self.in_shape)
+
+    def fprop(self, inputs, inference=False):  # noqa: FBT002 - neon's signature
+        shares = get_steps(self.shares, (1, self.in_shape[1]))
+        self.outputs.fill(0)
+        for step, share in zip(get_steps(inputs, self.in_shape), shares):
+            self.outputs[:] = self.outputs + step * share
+        return self.outputs
+
+    def bprop(self, error, alpha=1.0, beta=0.0):
+        shares = get_steps(self.shares, (1, self.in_shape[1]))
+        for delta, share in zip(self.delta_steps, shares):
+            delta[:] = error * share
+        return self.deltas
+
+
+class Duplicate(neon.Layer):
+    """A copy into the layer's own buffer."""
+
+    def configure(self, in_obj):
+        super(Duplicate, self).configure(in_obj)
+        self.out_shape = self.in_shape
+        return self
+
+    def fprop(self, inputs, inference=False):  # noqa: FBT002 - neon's signature
+        self.outputs[:] = inputs
+        return self.outputs
+
+    def bprop(self, error, alpha=1.0, beta=0.0):
+        return error
+
+
+class Dropout(neon.Dropout):
+    """Divides by the kept share while training, which neon's own does only as Caffe's double."""
+
+    def __init__(self, rate):
+        super(Dropout, self).__init__(keep=1.0 - rate)
+        self.rate = rate
+        self.caffe_mode = True
+
+    def set_rate(self, rate):
+        self.keep, self._train_scaling = 1.0 - rate, 1.0 / (1.0 - rate)
+
+
+class CrossEntropy(CrossEntropyMulti):
+    """Its gradient is that of the mean: neon leaves the division to its optimizers."""
+
+    def __init__(self, loss, batch_size):
+        super(CrossEntropy, self).__init__(scale=1.0 / batch_size)
+
+
+class SquaredError(Cost):
+    """Half the sum of squares, whose mean GeneralizedCost takes; without a target, of y itself."""
+
+    def __init__(self, loss, batch_size):
+        self._share = 1.0 / batch_size
+
+    def __call__(self, y, t):
+        return self.be.sum(self.be.square(y if t is None else y - t), axis=0) / 2.0
+
+    def bprop(self, y, t):
+        return (y if t is None else y - t) * self._share
+
+
+def _conv(layer):
+    if layer.groups != 1:
+        raise Unsupported("neon has no grouped convolution")
+    return [
+        neon.Convolution_bias(
+            (layer.kernel, layer.kernel, layer.maps),
+            strides=layer.stride,
+            padding=layer.padding,
+            init=UNFILLED,
+            bias=UNFILLED,
+        )
+    ]
+
+
+def _linear(layer):
+    product = neon.Linear(layer.units, init=UNFILLED)
+    return [product, neon.Bias(init=UNFILLED)] if layer.bias else [product]
+
+
+def _lrn(layer):
+    if layer.k != 1.0:
+        raise Unsupported("neon has no LRN with another k than 1")
+    return [neon.LRN(depth=layer.size, ascale=layer.alpha, bpower=layer.beta)]
+
+
+def _lstm(layer):
+    return [
+        LSTM(
+            layer.units,
+            init=UNFILLED,
+            activation=Tanh(),
+            gate_activation=Logistic(),
+            reset_cells=True,  # every batch begins with a zero state
+        )
+    ]
+
+
+# Per kind of layer, what makes neon's own layers of it: layer -> [layer].
+LAYERS = {
+    kinds.Conv: _conv,
+    kinds.Linear: _linear,
+    kinds.MaxPool: lambda layer: [neon.Pooling(layer.size, op="max", strides=layer.stride)],
+    kinds.Relu: lambda layer: [neon.Activation(Rectlin())],
+    kinds.Tanh: lambda layer: [neon.Activation(Tanh())],
+    kinds.Sigmoid: lambda layer: [neon.Activation(Logistic())],
+    kinds.Lrn: _lrn,
+    kinds.Dropout: lambda layer: [Dropout(layer.rate)],
+    kinds.Embedding: lambda layer: [neon.LookupTable(layer.vocabulary, layer.units, init=UNFILLED)],
+    kinds.Lstm: _lstm,
+    kinds.MeanOverTime: lambda layer: [MeanOverTime()],
+    kinds.Duplicate: lambda layer: [Duplicate()],
+}
+
+# Per kind of loss, the cost's class and the layers behind the model's last.
+COSTS = {
+    kinds.SoftmaxCrossEntropy: (CrossEntropy, lambda: [neon.Activation(Softmax())]),
+    kinds.SquaredError: (SquaredError, lambda: []),
+    kinds.NoLoss: (None, lambda: []),
+}

@@ -1,0 +1,74 @@
+"""Canonical arrays to neon's layouts and back: the batch is last, and time before it.
+
+A convolution's weight is (in x height x width, out). An LSTM's gates are i, f, o, g, and all of
+its parameters lie in one array.
+"""
+
+import numpy
+
+from velodrome.adapters.models import layers as kinds
+
+_GATES = {"weight_input": "W_input", "weight_hidden": "W_recur", "bias": "b"}
+_OF_GATES = {"weight_input": "dW_input", "weight_hidden": "dW_recur", "bias": "db"}
+
+
+def put(layer, made, role, array):
+    """A parameter's canonical value into the layers that `made` lists for it."""
+    value, _ = _tensors(layer, made, role)
+    value[:] = numpy.ascontiguousarray(_to_neon(layer, role, array).reshape(value.shape))
+
+
+def gradient(layer, made, role, shape):
+    """A parameter's gradient in its canonical layout and shape, on the host."""
+    _, found = _tensors(layer, made, role)
+    return _to_canonical(layer, role, found.get(), shape)
+
+
+def inputs(array):
+    """(batch, ...) to (..., batch), the shape of one example in one axis; tokens time first."""
+    return numpy.ascontiguousarray(array.reshape(len(array), -1).T)
+
+
+def one_hot(labels, classes):
+    """(classes, batch)."""
+    found = numpy.zeros((classes, len(labels)), numpy.float32)
+    found[labels, numpy.arange(len(labels))] = 1.0
+    return found
+
+
+def shares(lengths, steps):
+    """(1, steps x batch): what each step counts for in the mean over its example's true length."""
+    within = numpy.arange(steps)[:, None] < lengths
+    return (within / lengths.astype(numpy.float32)).astype(numpy.float32).reshape(1, -1)
+
+
+def _tensors(layer, made, role):
+    """The tensors of a parameter and of its gradient."""
+    if isinstance(layer, kinds.Lstm):
+        return getattr(made[0], _GATES[role]), getattr(made[0], _OF_GATES[role])
+    if isinstance(layer, kinds.Conv) and role == "bias":
+        return made[0].weight_bias, made[0].grad_bias
+    own = made[1] if role == "bias" else made[0]
+    return own.W, own.dW
+
+
+def _to_neon(layer, role, array):
+    if isinstance(layer, kinds.Conv) and role == "weight":
+        return array.reshape(len(array), -1).T
+    if isinstance(layer, kinds.Lstm):
+        return _swap_gates(array)
+    return array
+
+
+def _to_canonical(layer, role, array, shape):
+    if isinstance(layer, kinds.Conv) and role == "weight":
+        return numpy.ascontiguousarray(array.T).reshape(shape)
+    if isinstance(layer, kinds.Lstm):
+        return _swap_gates(array).reshape(shape)
+    return array.reshape(shape)
+
+
+def _swap_gates(array):
+    """i, f, g, o to i, f, o, g, and back."""
+    i, f, third, fourth = numpy.split(array, 4)
+    return numpy.concatenate((i, f, fourth, third))

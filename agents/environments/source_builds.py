@@ -1,0 +1,55 @@
+"""Installs a copy of a source folder into an environment whose packages are there already."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import uv
+
+from velodrome.agents.environments import checkouts, uv_messages
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.recipes import Checkout
+from velodrome.agents.environments.tools import ToolRun, run_tool
+
+PREPARE_DEADLINE_S = 1800
+
+
+def install_source(
+    folder: Path,
+    checkout: Checkout,
+    prepare: tuple[str, ...],
+    environ: Mapping[str, str],
+    run_uv: Callable[[list[str]], ToolRun],
+) -> ToolRun:
+    """Copy, prepare, install with the environment's own packages and nothing else.
+
+    prepare: a command run in the copy first, `{environment}` standing for the folder; empty: none.
+    EnvironmentFailed if it fails. The copy is gone afterwards.
+    """
+    copied = folder / ".source"
+    try:
+        checkouts.copy(checkout, copied)
+        # A setup.py that asks git for its revision shall not find another repository above.
+        own = {**environ, "GIT_CEILING_DIRECTORIES": str(folder)}
+        if prepare:
+            _prepare(folder, copied, prepare, own)
+        command = [uv.find_uv_bin(), "pip", "install", "--python", str(folder / "bin" / "python")]
+        command += ["--no-deps", "--no-build-isolation", "--no-cache", "--compile-bytecode"]
+        return run_uv([*command, str(copied)])
+    finally:
+        shutil.rmtree(copied, ignore_errors=True)
+
+
+def _prepare(
+    folder: Path, copied: Path, prepare: tuple[str, ...], environ: Mapping[str, str]
+) -> None:
+    command = [word.replace("{environment}", str(folder)) for word in prepare]
+    run = run_tool(command, environ=environ, cwd=copied, deadline_s=PREPARE_DEADLINE_S)
+    if run.ok:
+        return
+    program = prepare[0]
+    mend = f"Install {program}" if run.exit_status == 127 else "See the end of its log"
+    raise EnvironmentFailed(
+        f"`{program}` in the copy of the source failed: {uv_messages.cause(run.output)}. {mend}",
+        uv_messages.log_tail(run.output),
+    )
