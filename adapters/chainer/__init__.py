@@ -1,0 +1,1 @@
+"""Chainer: iDeep (oneDNN) and NumPy, on the CPU."""
