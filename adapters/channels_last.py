@@ -1,8 +1,9 @@
 """Canonical arrays to channels-last layouts, and gradients back: on the host, never in a call.
 
-Images are (batch, height, width, channels), convolution weights (height, width, in, out), all other
-weights (in, out). A linear layer behind images reads them flattened in that order, so the
-rows of its weight are put into it here. Tokens are (time, batch): time comes first.
+Images are (batch, height, width, channels), convolution weights (height, width, in, out), those of
+a transposed convolution (height, width, out, in), all other weights (in, out). A linear layer
+behind images reads them flattened in that order, so the rows of its weight are put into it here.
+Tokens are (time, batch): time comes first.
 """
 
 import numpy
@@ -14,7 +15,7 @@ def parameter(layer, role, array, source):
     """As the framework takes it. source: shape of one example before the layer, canonical."""
     if array.ndim < 2 or isinstance(layer, kinds.Embedding):
         return array
-    if isinstance(layer, kinds.Conv):
+    if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
     if isinstance(layer, kinds.Linear) and len(source) == 3:
         return array.reshape((-1,) + source).transpose(2, 3, 1, 0).reshape(array.shape[::-1])
@@ -25,7 +26,7 @@ def canonical_parameter(layer, role, array, source):
     """The inverse of `parameter`."""
     if array.ndim < 2 or isinstance(layer, kinds.Embedding):
         return array
-    if isinstance(layer, kinds.Conv):
+    if array.ndim == 4:
         return array.transpose(3, 2, 0, 1)
     if isinstance(layer, kinds.Linear) and len(source) == 3:
         channels, height, width = source

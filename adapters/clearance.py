@@ -63,11 +63,16 @@ def relative_rounding(model: Model) -> Dict[str, float]:
     products = {"input": 0}
     summed: Dict[str, int] = {}
     for entry in shapes.parameters(model):
-        summed[entry.layer] = summed.get(entry.layer, 0) + entry.fan_in * (entry.role != "bias")
+        summed[entry.layer] = summed.get(entry.layer, 0) + _products(entry)
     for layer in model.layers:
         before = max(products[name] for name in reads[layer.name])
         products[layer.name] = before + summed.get(layer.name, 0)
     return {name: _PER_ROOT_PRODUCT * math.sqrt(max(1, n)) for name, n in products.items()}
+
+
+def _products(entry: shapes.Parameter) -> int:
+    """What goes into one sum with it; nothing for a bias."""
+    return 0 if entry.role.startswith("bias") else entry.fan_in
 
 
 def _jumping(model: Model) -> Tuple[str, ...]:

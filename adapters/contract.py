@@ -128,5 +128,8 @@ class Adapter(object):
         return 0
 
     def notes(self) -> Tuple[str, ...]:
-        """What a reader of the row should know: operations written by hand, layouts, fallbacks."""
+        """What a reader of the row should know: layouts, fallbacks, operations written by hand.
+
+        The last as velodrome.adapters.by_hand has it: a report counts them.
+        """
         return ()

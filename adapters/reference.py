@@ -115,7 +115,8 @@ def _accumulated(
 ) -> Tuple[float, Dict[str, float], Dict[str, numpy.ndarray]]:
     """(loss, norms, sketches) of one batch, a chunk of examples at a time.
 
-    The loss is a mean over the batch, so that chunks add up by their share of it.
+    The loss is a mean over the batch, so that chunks add up by their share of it. Not so behind a
+    layer that looks at the batch as a whole: then it is one chunk.
     """
     loss = 0.0
     total: Dict[str, numpy.ndarray] = {}
@@ -137,6 +138,8 @@ def _chunks(model: Model, batch: Batch) -> Iterator[Batch]:
     values = sum(shapes.product(shape) for shape in shapes.output_shapes(model).values())
     # Three times: a layer's output, what its backward pass keeps of it, and its gradient.
     size = max(1, _CHUNK_BYTES // (3 * 8 * values))
+    if any(isinstance(layer, kinds.BatchNorm) for layer in model.layers):
+        size = len(batch.inputs)
     for start in range(0, len(batch.inputs), size):
         own = [None if array is None else array[start : start + size] for array in batch]
         inputs = own[0] if own[0].dtype.kind == "i" else own[0].astype(numpy.float64)

@@ -105,7 +105,7 @@ def _labels(model: Model, count: int, seed: int) -> Optional[numpy.ndarray]:
 
 
 def _weight(entry: shapes.Parameter, seed: int) -> numpy.ndarray:
-    scale = BIAS_SCALE if entry.role == "bias" else entry.fan_in**-0.5
+    scale = BIAS_SCALE if entry.role.startswith("bias") else entry.fan_in**-0.5
     return _filled(stream(seed, "weight", entry.name).standard_normal, entry.shape, scale)
 
 

@@ -8,10 +8,21 @@ from velodrome.adapters.models.ceilings import COPY, GEMMS
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.models.lenet import LENET
 from velodrome.adapters.models.lstm import LSTM
+from velodrome.adapters.models.probes import PROBES
 
 MODELS: Dict[str, Model] = {
     model.name: model
-    for model in (LENET, ALEXNET, ALEXNET_PLAIN, *SMALL, *LARGE, LSTM, *GEMMS, COPY)
+    for model in (
+        LENET,
+        ALEXNET,
+        ALEXNET_PLAIN,
+        *SMALL,
+        *LARGE,
+        LSTM,
+        *GEMMS,
+        COPY,
+        *(probe.model for probe in PROBES),
+    )
 }
 
 

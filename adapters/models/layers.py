@@ -2,8 +2,8 @@
 
 Shapes are of one example, without the batch: images (channels, height, width), vectors (n,),
 sequences (time, n). Convolution is cross-correlation. Canonical parameter layouts: convolution
-(out, in / groups, height, width), linear (out, in), LSTM gates i, f, g, o one after another along
-the first axis.
+(out, in / groups, height, width), transposed convolution (in, out, height, width), linear
+(out, in), LSTM gates i, f, g, o and GRU gates r, z, n one after another along the first axis.
 """
 
 from typing import NamedTuple, Tuple, Union
@@ -24,6 +24,35 @@ class Conv(NamedTuple):
     frozen: bool = False
 
 
+class DilatedConv(NamedTuple):
+    """A convolution of stride 1 whose kernel looks at every `dilation`-th value.
+
+    Parameters weight (maps, in, kernel, kernel), bias (maps,).
+    """
+
+    name: str
+    maps: int
+    kernel: int
+    dilation: int
+    padding: int = 0
+    inputs: Inputs = ()
+
+
+class TransposedConv(NamedTuple):
+    """What a convolution does to the gradient of its input: each value times the kernel, summed.
+
+    (n - 1) * stride + kernel - 2 * padding values from n: `padding` is cut off at each edge.
+    Parameters weight (in, maps, kernel, kernel), bias (maps,).
+    """
+
+    name: str
+    maps: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    inputs: Inputs = ()
+
+
 class Linear(NamedTuple):
     """y = x weight^T + bias, over the flattened example. weight (units, in), bias (units,)."""
 
@@ -40,6 +69,28 @@ class MaxPool(NamedTuple):
     name: str
     size: int
     stride: int
+    inputs: Inputs = ()
+
+
+class AvgPool(NamedTuple):
+    """The mean of each window; no padding, no window that hangs over the edge."""
+
+    name: str
+    size: int
+    stride: int
+    inputs: Inputs = ()
+
+
+class BatchNorm(NamedTuple):
+    """y = (x - mean) / sqrt(variance + epsilon) * scale + bias, per channel of an image.
+
+    As in training: mean and variance (over n, not n - 1) are those of all positions of all examples
+    of the batch, and gradients flow through both. No running averages are kept. Parameters scale
+    (channels,), bias (channels,).
+    """
+
+    name: str
+    epsilon: float = 1e-5
     inputs: Inputs = ()
 
 
@@ -97,6 +148,63 @@ class Lstm(NamedTuple):
     inputs: Inputs = ()
 
 
+class Gru(NamedTuple):
+    """One layer, zero initial state; reset acts behind the hidden product, as in cuDNN.
+
+    r = sigmoid(Wr x + br + Ur h + cr), z = sigmoid(Wz x + bz + Uz h + cz),
+    n = tanh(Wn x + bn + r * (Un h + cn)), h' = (1 - z) * n + z * h. Masked steps hold h.
+    Parameters, gates r, z, n: weight_input W (3 units, in), weight_hidden U (3 units, units), bias
+    b (3 units,), bias_hidden c (3 units,).
+    """
+
+    name: str
+    units: int
+    inputs: Inputs = ()
+
+
+class Attention(NamedTuple):
+    """Self-attention over a sequence: (time, n) to (time, n), in `heads` heads of d = n / heads.
+
+    Query, key and value are x times a third of weight_input (3 n, n) each, in this order; head k
+    has their values k d .. (k + 1) d. A head gives softmax(query key^T / sqrt(d)) value, the
+    softmax over the true steps alone; behind the heads, side by side, stands weight_output (n, n).
+    No biases: a key's would have no gradient. Steps beyond an example's length hold anything.
+    """
+
+    name: str
+    heads: int
+    inputs: Inputs = ()
+
+
+class Loop(NamedTuple):
+    """x <- tanh(x weight^T + bias), `steps` times over with the same parameters, on vectors (n,).
+
+    In the framework's own loop, not unrolled where it has one. Parameters weight (n, n), bias (n,).
+    """
+
+    name: str
+    steps: int
+    inputs: Inputs = ()
+
+
+class Add(NamedTuple):
+    """The sum of two layers of one shape. inputs names both."""
+
+    name: str
+    inputs: Inputs
+
+
+class Custom(NamedTuple):
+    """An operation of the user's own: y = x |x|, and backward of_x = of_y * 2 |x| / (1 + |x|).
+
+    The backward rule is not the derivative: only who goes through the framework's mechanism for
+    operations of one's own gets the gradients right.
+    """
+
+    name: str
+    inputs: Inputs = ()
+
+
 class MeanOverTime(NamedTuple):
     """(time, n) to (n,): the mean over each example's true length."""
 
@@ -113,8 +221,12 @@ class Duplicate(NamedTuple):
 
 Layer = Union[
     Conv,
+    DilatedConv,
+    TransposedConv,
     Linear,
     MaxPool,
+    AvgPool,
+    BatchNorm,
     Relu,
     Tanh,
     Sigmoid,
@@ -122,6 +234,11 @@ Layer = Union[
     Dropout,
     Embedding,
     Lstm,
+    Gru,
+    Attention,
+    Loop,
+    Add,
+    Custom,
     MeanOverTime,
     Duplicate,
 ]

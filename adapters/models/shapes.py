@@ -13,7 +13,7 @@ class Parameter(NamedTuple):
 
     name: str
     layer: str
-    role: str  # `weight`, `bias`, `weight_input`, `weight_hidden`
+    role: str  # `weight`, `bias`, `weight_input`, `weight_hidden` ...: see the kind of layer
     shape: Shape
     fan_in: int
     frozen: bool
@@ -53,7 +53,7 @@ def sources(model: Model) -> Dict[str, Tuple[str, ...]]:
 def output_shapes(model: Model) -> Dict[str, Shape]:
     """Per layer, the shape of one example behind it, with `input` for the example itself.
 
-    ValueError if a window does not fit or a layer reads what does not exist.
+    ValueError if a window does not fit, a layer reads what does not exist or adds unlike shapes.
     """
     shapes = {"input": input_shape(model)}
     reads = sources(model)
@@ -62,6 +62,8 @@ def output_shapes(model: Model) -> Dict[str, Shape]:
         if missing:
             raise ValueError("{}: layer {} reads {}".format(model.name, layer.name, missing[0]))
         shapes[layer.name] = _output_shape(layer, shapes[reads[layer.name][0]])
+        if any(shapes[name] != shapes[layer.name] for name in reads[layer.name][1:]):
+            raise ValueError("{}: layer {} adds unlike shapes".format(model.name, layer.name))
     return shapes
 
 
@@ -111,9 +113,11 @@ def gradient_flops(model: Model, batch_size: int) -> float:
     No gradient is needed with respect to the example itself, nor before the first trained layer.
     """
     reads, needed, runs = sources(model), needs_gradient(model), _runs(model, batch_size)
+    found = output_shapes(model)
     total = 0.0
     for layer, macs in _layer_macs(model):
-        back = macs if needed[reads[layer.name][0]] else _recurrent_macs(layer)
+        before = reads[layer.name][0]
+        back = macs if needed[before] else _inner_macs(layer, found[before])
         trains = not getattr(layer, "frozen", False)
         total += runs[layer.name] * (macs + macs * int(trains) + back)
     return 2.0 * batch_size * total
@@ -145,37 +149,49 @@ def _window(length: int, size: int, stride: int, padding: int, name: str) -> int
 
 
 def _output_shape(layer: Layer, shape: Shape) -> Shape:
-    if isinstance(layer, kinds.Conv):
-        _, height, width = shape
-        return (
-            layer.maps,
-            _window(height, layer.kernel, layer.stride, layer.padding, layer.name),
-            _window(width, layer.kernel, layer.stride, layer.padding, layer.name),
-        )
-    if isinstance(layer, kinds.MaxPool):
-        channels, height, width = shape
-        return (
-            channels,
-            _window(height, layer.size, layer.stride, 0, layer.name),
-            _window(width, layer.size, layer.stride, 0, layer.name),
-        )
+    if isinstance(layer, (kinds.Conv, kinds.DilatedConv, kinds.TransposedConv)):
+        return (layer.maps, _length(layer, shape[1]), _length(layer, shape[2]))
+    if isinstance(layer, (kinds.MaxPool, kinds.AvgPool)):
+        return (shape[0], _length(layer, shape[1]), _length(layer, shape[2]))
     if isinstance(layer, kinds.Linear):
         return (layer.units,)
-    if isinstance(layer, (kinds.Embedding, kinds.Lstm)):
+    if isinstance(layer, (kinds.Embedding, kinds.Lstm, kinds.Gru)):
         return (shape[0], layer.units)
     if isinstance(layer, kinds.MeanOverTime):
         return shape[1:]
     return shape
 
 
+def _length(layer: Layer, length: int) -> int:
+    """Of one side of an image behind a layer that looks at windows."""
+    if isinstance(layer, kinds.TransposedConv):
+        return (length - 1) * layer.stride + layer.kernel - 2 * layer.padding
+    if isinstance(layer, kinds.DilatedConv):
+        size = (layer.kernel - 1) * layer.dilation + 1
+        return _window(length, size, 1, layer.padding, layer.name)
+    if isinstance(layer, kinds.Conv):
+        return _window(length, layer.kernel, layer.stride, layer.padding, layer.name)
+    return _window(length, layer.size, layer.stride, 0, layer.name)
+
+
+# Of every kind that has parameters; a linear layer may be without its bias.
+_ROLES: Dict[type, Tuple[str, ...]] = {
+    kinds.Conv: ("weight", "bias"),
+    kinds.DilatedConv: ("weight", "bias"),
+    kinds.TransposedConv: ("weight", "bias"),
+    kinds.Linear: ("weight", "bias"),
+    kinds.BatchNorm: ("scale", "bias"),
+    kinds.Embedding: ("weight",),
+    kinds.Lstm: ("weight_input", "weight_hidden", "bias"),
+    kinds.Gru: ("weight_input", "weight_hidden", "bias", "bias_hidden"),
+    kinds.Attention: ("weight_input", "weight_output"),
+    kinds.Loop: ("weight", "bias"),
+}
+
+
 def _parameter_roles(layer: Layer) -> Tuple[str, ...]:
-    if isinstance(layer, (kinds.Conv, kinds.Linear)):
-        return ("weight", "bias") if getattr(layer, "bias", True) else ("weight",)
-    if isinstance(layer, kinds.Embedding):
-        return ("weight",)
-    if isinstance(layer, kinds.Lstm):
-        return ("weight_input", "weight_hidden", "bias")
-    return ()
+    roles = _ROLES.get(type(layer), ())
+    return roles if getattr(layer, "bias", True) else roles[:-1]
 
 
 def _parameters(layer: Layer, shape: Shape) -> List[Parameter]:
@@ -196,42 +212,77 @@ def _parameters(layer: Layer, shape: Shape) -> List[Parameter]:
 
 def _parameter_shapes(layer: Layer, shape: Shape) -> Dict[str, Tuple[Shape, int]]:
     """Per role, the shape and the fan-in."""
-    if isinstance(layer, kinds.Conv):
-        inputs = shape[0] // layer.groups
+    if isinstance(layer, (kinds.Conv, kinds.DilatedConv)):
+        inputs = shape[0] // getattr(layer, "groups", 1)
         fan_in = inputs * layer.kernel**2
         weight = (layer.maps, inputs, layer.kernel, layer.kernel)
+        return {"weight": (weight, fan_in), "bias": ((layer.maps,), fan_in)}
+    if isinstance(layer, kinds.TransposedConv):
+        fan_in = shape[0] * max(1, layer.kernel**2 // layer.stride**2)
+        weight = (shape[0], layer.maps, layer.kernel, layer.kernel)
         return {"weight": (weight, fan_in), "bias": ((layer.maps,), fan_in)}
     if isinstance(layer, kinds.Linear):
         fan_in = product(shape)
         return {"weight": ((layer.units, fan_in), fan_in), "bias": ((layer.units,), fan_in)}
+    if isinstance(layer, kinds.BatchNorm):
+        return {"scale": (shape[:1], 1), "bias": (shape[:1], 1)}
     if isinstance(layer, kinds.Embedding):
         return {"weight": ((layer.vocabulary, layer.units), 100)}  # a scale of 0.1
     if isinstance(layer, kinds.Lstm):
-        gates = 4 * layer.units
-        return {
-            "weight_input": ((gates, shape[1]), shape[1]),
-            "weight_hidden": ((gates, layer.units), layer.units),
-            "bias": ((gates,), layer.units),
-        }
+        return _recurrent_shapes(4 * layer.units, layer.units, shape[1], ("bias",))
+    if isinstance(layer, kinds.Gru):
+        return _recurrent_shapes(3 * layer.units, layer.units, shape[1], ("bias", "bias_hidden"))
+    if isinstance(layer, kinds.Attention):
+        n = shape[1]
+        return {"weight_input": ((3 * n, n), n), "weight_output": ((n, n), n)}
+    if isinstance(layer, kinds.Loop):
+        return {"weight": (shape + shape, shape[0]), "bias": (shape, shape[0])}
     return {}
 
 
+def _recurrent_shapes(
+    gates: int, units: int, inputs: int, biases: Tuple[str, ...]
+) -> Dict[str, Tuple[Shape, int]]:
+    found: Dict[str, Tuple[Shape, int]] = {
+        "weight_input": ((gates, inputs), inputs),
+        "weight_hidden": ((gates, units), units),
+    }
+    found.update({role: ((gates,), units) for role in biases})
+    return found
+
+
 def _macs(layer: Layer, shape: Shape) -> int:
-    """Of the products with weights. Per example; per token behind a sequence."""
-    if isinstance(layer, kinds.Conv):
+    """Of the products. Per example; per token behind a sequence."""
+    if isinstance(layer, (kinds.Conv, kinds.DilatedConv)):
         _, height, width = _output_shape(layer, shape)
-        per_position = layer.maps * (shape[0] // layer.groups) * layer.kernel**2
-        return per_position * height * width
+        inputs = shape[0] // getattr(layer, "groups", 1)
+        return layer.maps * inputs * layer.kernel**2 * height * width
+    if isinstance(layer, kinds.TransposedConv):
+        return product(shape) * layer.maps * layer.kernel**2
     if isinstance(layer, kinds.Linear):
         return product(shape) * layer.units
     if isinstance(layer, kinds.Lstm):
         return 4 * layer.units * (shape[1] + layer.units)
+    if isinstance(layer, kinds.Gru):
+        return 3 * layer.units * (shape[1] + layer.units)
+    if isinstance(layer, kinds.Attention):  # every token with each of the longest sequence
+        return 4 * shape[1] ** 2 + 2 * shape[0] * shape[1]
+    if isinstance(layer, kinds.Loop):
+        return layer.steps * shape[0] ** 2
     return 0
 
 
-def _recurrent_macs(layer: Layer) -> int:
-    """Of the products with the layer's own state, through which gradients flow in any case."""
-    return 4 * layer.units**2 if isinstance(layer, kinds.Lstm) else 0
+def _inner_macs(layer: Layer, shape: Shape) -> int:
+    """Of the products with what the layer made itself, through which gradients flow in any case."""
+    if isinstance(layer, kinds.Lstm):
+        return 4 * layer.units**2
+    if isinstance(layer, kinds.Gru):
+        return 3 * layer.units**2
+    if isinstance(layer, kinds.Attention):
+        return shape[1] ** 2 + 2 * shape[0] * shape[1]
+    if isinstance(layer, kinds.Loop):
+        return (layer.steps - 1) * shape[0] ** 2
+    return 0
 
 
 def _layer_macs(model: Model) -> Tuple[Tuple[Layer, int], ...]:

@@ -5,33 +5,44 @@ import numpy
 from velodrome.adapters.numpy.operation import Operation
 
 
-def windows(x, size, stride):
+def windows(x, size, stride, dilation=1):
     """A view (batch, channels, size, size, out height, out width): every window, by its offset.
+
+    Values of one window are `dilation` apart.
 
     As numpy.lib.stride_tricks.sliding_window_view, which NumPy has only since 1.20.
     """
     batch, channels, height, width = x.shape
-    out_height, out_width = (height - size) // stride + 1, (width - size) // stride + 1
+    reach = (size - 1) * dilation + 1
+    out_height, out_width = (height - reach) // stride + 1, (width - reach) // stride + 1
     of_batch, of_channel, of_row, of_column = x.strides
     return numpy.lib.stride_tricks.as_strided(
         x,
         (batch, channels, size, size, out_height, out_width),
-        (of_batch, of_channel, of_row, of_column, of_row * stride, of_column * stride),
+        (
+            of_batch,
+            of_channel,
+            of_row * dilation,
+            of_column * dilation,
+            of_row * stride,
+            of_column * stride,
+        ),
         writeable=False,
     )
 
 
-def _sum_windows(of_windows, shape, stride):
+def _sum_windows(of_windows, shape, stride, dilation=1):
     """The transpose of `windows`: each value back to where it was read from, added up."""
     total = numpy.zeros(shape)
     size, out_height, out_width = of_windows.shape[3:]
     for row in range(size):
         for column in range(size):
+            top, left = row * dilation, column * dilation
             total[
                 :,
                 :,
-                row : row + stride * out_height : stride,
-                column : column + stride * out_width : stride,
+                top : top + stride * out_height : stride,
+                left : left + stride * out_width : stride,
             ] += of_windows[:, :, row, column]
     return total
 
@@ -84,6 +95,60 @@ def _conv_input(layer, weights, x, by_position, out_shape, wanted):
     return total[:, :, edge : edge + height, edge : edge + width]
 
 
+def _without_edge(x, edge):
+    return x[:, :, edge : x.shape[2] - edge, edge : x.shape[3] - edge]
+
+
+def _dilated_forward(layer, weights, inputs, call):
+    (x,) = inputs
+    seen = windows(_padded(x, layer.padding), layer.kernel, 1, layer.dilation)
+    y = numpy.einsum("mcrs,bcrsij->bmij", weights["weight"], seen)
+    return y + weights["bias"][:, None, None], x
+
+
+def _dilated_backward(layer, weights, x, gradient, wanted):
+    padded = _padded(x, layer.padding)
+    seen = windows(padded, layer.kernel, 1, layer.dilation)
+    of_windows = numpy.einsum("mcrs,bmij->bcrsij", weights["weight"], gradient)
+    of_padded = _sum_windows(of_windows, padded.shape, 1, layer.dilation)
+    of_roles = {
+        "weight": numpy.einsum("bmij,bcrsij->mcrs", gradient, seen),
+        "bias": gradient.sum(axis=(0, 2, 3)),
+    }
+    return (_without_edge(of_padded, layer.padding),), of_roles
+
+
+def _transposed_forward(layer, weights, inputs, call):
+    (x,) = inputs
+    of_windows = numpy.einsum("cmrs,bcij->bmrsij", weights["weight"], x)
+    batch, _, height, width = x.shape
+    whole = [(length - 1) * layer.stride + layer.kernel for length in (height, width)]
+    y = _sum_windows(of_windows, (batch, layer.maps) + tuple(whole), layer.stride)
+    return _without_edge(y, layer.padding) + weights["bias"][:, None, None], x
+
+
+def _transposed_backward(layer, weights, x, gradient, wanted):
+    seen = windows(_padded(gradient, layer.padding), layer.kernel, layer.stride)
+    of_roles = {
+        "weight": numpy.einsum("bcij,bmrsij->cmrs", x, seen),
+        "bias": gradient.sum(axis=(0, 2, 3)),
+    }
+    return (numpy.einsum("cmrs,bmrsij->bcij", weights["weight"], seen),), of_roles
+
+
+def _average_forward(layer, weights, inputs, call):
+    (x,) = inputs
+    return windows(x, layer.size, layer.stride).mean(axis=(2, 3)), x.shape
+
+
+def _average_backward(layer, weights, shape, gradient, wanted):
+    share = gradient[:, :, None, None] / layer.size**2
+    of_windows = numpy.broadcast_to(
+        share, gradient.shape[:2] + (layer.size, layer.size) + gradient.shape[2:]
+    )
+    return (_sum_windows(of_windows, shape, layer.stride),), {}
+
+
 def _pool_forward(layer, weights, inputs, call):
     (x,) = inputs
     seen = windows(x, layer.size, layer.stride)
@@ -128,5 +193,8 @@ def _lrn_backward(layer, weights, saved, gradient, wanted):
 
 
 CONV = Operation(_conv_forward, _conv_backward)
+DILATED_CONV = Operation(_dilated_forward, _dilated_backward)
+TRANSPOSED_CONV = Operation(_transposed_forward, _transposed_backward)
+AVG_POOL = Operation(_average_forward, _average_backward)
 MAX_POOL = Operation(_pool_forward, _pool_backward)
 LRN = Operation(_lrn_forward, _lrn_backward)

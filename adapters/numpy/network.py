@@ -8,12 +8,25 @@ from velodrome.adapters.contract import Batch, Unsupported
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 from velodrome.adapters.models.layers import Model
-from velodrome.adapters.numpy import images, linear, losses, pointwise, sequences
+from velodrome.adapters.numpy import (
+    attention,
+    images,
+    linear,
+    loops,
+    losses,
+    normalization,
+    pointwise,
+    sequences,
+)
 from velodrome.adapters.numpy.operation import Call, Operation
 
 OPERATIONS = {
     kinds.Conv: images.CONV,
+    kinds.DilatedConv: images.DILATED_CONV,
+    kinds.TransposedConv: images.TRANSPOSED_CONV,
     kinds.MaxPool: images.MAX_POOL,
+    kinds.AvgPool: images.AVG_POOL,
+    kinds.BatchNorm: normalization.BATCH_NORM,
     kinds.Lrn: images.LRN,
     kinds.Linear: linear.LINEAR,
     kinds.Relu: pointwise.RELU,
@@ -23,6 +36,11 @@ OPERATIONS = {
     kinds.Duplicate: pointwise.DUPLICATE,
     kinds.Embedding: sequences.EMBEDDING,
     kinds.Lstm: sequences.LSTM,
+    kinds.Gru: sequences.GRU,
+    kinds.Attention: attention.ATTENTION,
+    kinds.Loop: loops.LOOP,
+    kinds.Add: pointwise.ADD,
+    kinds.Custom: pointwise.CUSTOM,
     kinds.MeanOverTime: sequences.MEAN_OVER_TIME,
 }
 

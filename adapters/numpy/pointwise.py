@@ -57,8 +57,28 @@ def _duplicate_backward(layer, weights, saved, gradient, wanted):
     return (gradient,), {}
 
 
+def _add_forward(layer, weights, inputs, call):
+    return inputs[0] + inputs[1], None
+
+
+def _add_backward(layer, weights, saved, gradient, wanted):
+    return (gradient, gradient), {}
+
+
+def _custom_forward(layer, weights, inputs, call):
+    (x,) = inputs
+    return x * abs(x), x
+
+
+def _custom_backward(layer, weights, x, gradient, wanted):
+    """The rule of kinds.Custom, which is not the derivative of the above."""
+    return (gradient * 2.0 * abs(x) / (1.0 + abs(x)),), {}
+
+
 RELU = Operation(_relu_forward, _relu_backward)
 TANH = Operation(_tanh_forward, _tanh_backward)
 SIGMOID = Operation(_sigmoid_forward, _sigmoid_backward)
 DROPOUT = Operation(_dropout_forward, _dropout_backward)
 DUPLICATE = Operation(_duplicate_forward, _duplicate_backward)
+ADD = Operation(_add_forward, _add_backward)
+CUSTOM = Operation(_custom_forward, _custom_backward)

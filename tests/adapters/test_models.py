@@ -2,18 +2,22 @@ import pytest
 
 from velodrome.adapters.models import MODELS, families, shapes
 from velodrome.adapters.models.layers import (
+    Add,
     Conv,
     Embedding,
     Images,
     Linear,
+    Loop,
     Lstm,
     MaxPool,
     MeanOverTime,
     Model,
     Sequences,
     SoftmaxCrossEntropy,
+    Vectors,
 )
 from velodrome.adapters.models.lstm import QUANTILES
+from velodrome.adapters.models.probes import PROBED
 
 
 @pytest.mark.parametrize(
@@ -131,6 +135,38 @@ def test_sequences_that_fill_no_batch_are_not_counted() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "forward", "back"),
+    [
+        # What stands before, the operation, the classifier.
+        ("transposed-conv", 3 * 8 * 25 + 8 * 25 * 6 * 9 + 5 * 6 * 81, 3 * 8 * 25),
+        ("dilated-conv", 3 * 8 * 81 + 8 * 81 * 6 * 9 + 5 * 6 * 81, 3 * 8 * 81),
+        ("loop", 16 * 12 + 5 * 12**2 + 12 * 5, 16 * 12),
+    ],
+)
+def test_a_probes_products_are_counted(name: str, forward: int, back: int) -> None:
+    model = MODELS["probe-" + name]
+    assert shapes.forward_macs(model) == forward
+    assert shapes.gradient_flops(model, 1) == 2 * (3 * forward - back)
+
+
+def test_per_word_a_gru_has_three_gates_and_attention_four_products_and_the_sequence() -> None:
+    assert shapes.forward_macs(MODELS["probe-gru"]) == 3 * 8 * (8 + 8)
+    assert shapes.forward_macs(MODELS["probe-attention"]) == 4 * 8**2 + 2 * 12 * 8
+
+
+def test_through_its_own_state_a_gradient_flows_even_where_none_goes_further_back() -> None:
+    model = _images(Loop("loop", 3))._replace(input=Vectors(4, "normal"))
+    assert shapes.gradient_flops(model, 1) == 2 * 16 * (3 + 3 + 2)
+
+
+def test_probes_come_after_all_other_models() -> None:
+    names = list(MODELS)
+    first = names.index(next(iter(PROBED)))
+    assert names[first:] == list(PROBED)
+    assert all(name.startswith("probe-") for name in PROBED)
+
+
 def test_copy_counts_bytes_read_and_written() -> None:
     assert shapes.copied_bytes(MODELS["copy"], 1) == 2 * 256 * 2**20
     assert shapes.copied_bytes(MODELS["lenet"], 64) == 0
@@ -148,3 +184,8 @@ def test_a_window_larger_than_its_image_is_refused_by_the_layers_name() -> None:
 def test_a_layer_that_reads_what_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="layer fc reads nowhere"):
         shapes.output_shapes(_images(Linear("fc", 2, inputs=("nowhere",))))
+
+
+def test_unlike_shapes_are_not_added() -> None:
+    with pytest.raises(ValueError, match="layer sum adds unlike shapes"):
+        shapes.output_shapes(_images(Linear("fc", 2), Add("sum", inputs=("fc", "input"))))

@@ -11,12 +11,20 @@ from velodrome.adapters.contract import Batch, Unsupported
 from velodrome.adapters.models import MODELS, families, shapes
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models.layers import (
+    Add,
+    Attention,
+    AvgPool,
+    BatchNorm,
     Conv,
+    Custom,
+    DilatedConv,
     Dropout,
     Duplicate,
     Embedding,
+    Gru,
     Images,
     Linear,
+    Loop,
     Lrn,
     Lstm,
     MaxPool,
@@ -28,8 +36,10 @@ from velodrome.adapters.models.layers import (
     SoftmaxCrossEntropy,
     SquaredError,
     Tanh,
+    TransposedConv,
     Vectors,
 )
+from velodrome.adapters.models.probes import PROBES
 from velodrome.adapters.numpy.adapter import Adapter
 from velodrome.adapters.numpy.network import OPERATIONS, Network
 
@@ -79,6 +89,34 @@ SMALL = {
     ),
     "two LSTMs": _model(
         WORDS, Embedding("e", 7, 3), Lstm("a", 4), Lstm("b", 2), MeanOverTime("m"), Linear("f", 3)
+    ),
+    "dilated conv": _model(
+        IMAGE, DilatedConv("a", 3, 3, 2, 1), DilatedConv("b", 2, 2, 3), loss=ZERO
+    ),
+    "transposed conv": _model(IMAGE, Conv("a", 3, 2), TransposedConv("b", 2, 3, 2, 1), loss=ZERO),
+    "transposed conv without padding": _model(
+        PLANE, TransposedConv("a", 3, 2, 3), TransposedConv("b", 2, 3), loss=ZERO
+    ),
+    "average pool that overlaps": _model(
+        PLANE, Conv("c", 2, 2), AvgPool("p", 3, 2), Linear("f", 3)
+    ),
+    "batch norm": _model(IMAGE, Conv("c", 3, 3), Tanh("t"), BatchNorm("n"), Linear("f", 3)),
+    "sum of two": _model(
+        VECTOR, Linear("a", 3), Tanh("t"), Linear("b", 3), Add("s", ("t", "b")), Linear("c", 3)
+    ),
+    "sum of the same": _model(VECTOR, Linear("a", 3), Add("s", ("a", "a")), Linear("c", 3)),
+    "loop": _model(VECTOR, Linear("a", 4), Loop("l", 6), Linear("b", 3)),
+    "loop over the input": _model(VECTOR, Loop("l", 1), Linear("b", 3)),
+    "two GRUs": _model(
+        WORDS, Embedding("e", 7, 3), Gru("a", 4), Gru("b", 2), MeanOverTime("m"), Linear("f", 3)
+    ),
+    "attention": _model(
+        WORDS,
+        Embedding("e", 7, 6),
+        Attention("a", 2),
+        Attention("b", 3),
+        MeanOverTime("m"),
+        Linear("f", 3),
     ),
     "squared error to the input": _model(
         VECTOR, Linear("a", 4), Sigmoid("s"), Linear("b", 6), loss=SquaredError("input")
@@ -150,6 +188,16 @@ def test_gradients_of_whole_models_are_those_of_central_differences(name: str) -
     model = MODELS[name]
     weights = _wide(seeding.weights(model, 0))
     assert _difference_error(model, _inputs(model, 3), weights, 4) < 1e-6
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.model.name)
+def test_every_gradient_of_a_probe_is_there_and_is_that_of_differences(probe: object) -> None:
+    model = probe.model
+    weights = _wide(seeding.weights(model, 0))
+    found = Network(model, weights, OPERATIONS).gradient(_inputs(model, 8)).gradients
+    assert min(abs(gradient).max() for gradient in found.values()) > 1e-4
+    if probe.kind != "Custom":
+        assert _difference_error(model, _inputs(model, 8), weights, 4) < 1e-6
 
 
 @pytest.mark.slow
@@ -224,6 +272,105 @@ def test_lstm_is_the_textbooks_and_masked_steps_hold_the_state() -> None:
         assert outputs["l"][row, :length] == pytest.approx(expected)
         assert (outputs["l"][row, length:] == outputs["l"][row, length - 1]).all()
         assert outputs["m"][row] == pytest.approx(expected.mean(axis=0))
+
+
+def test_custom_goes_back_by_its_own_rule_which_is_not_the_derivative() -> None:
+    model = _model(VECTOR, Linear("a", 4), Custom("c"), loss=ZERO)
+    batch, weights = _inputs(model, 4), _wide(seeding.weights(model, 0))
+    outputs = _outputs(model, batch, weights)
+    x = outputs["a"]
+    assert outputs["c"] == pytest.approx(numpy.sign(x) * x * x)
+    of_x = outputs["c"] / len(x) * 2 * abs(x) / (1 + abs(x))
+    gradient = Network(model, weights, OPERATIONS).gradient(batch).gradients["a.bias"]
+    assert gradient == pytest.approx(of_x.sum(axis=0))
+
+
+def test_a_transposed_convolution_is_the_transpose_of_the_convolution() -> None:
+    there = _model(Images(3, 9, 7), Conv("c", 2, 3, stride=2, padding=1))
+    back = _model(Images(2, 5, 4), TransposedConv("t", 3, 3, stride=2, padding=1))
+    x, y = _inputs(there, 1), _inputs(back, 1)
+    weight = numpy.random.RandomState(0).standard_normal((2, 3, 3, 3))
+    convolved = _outputs(there, x, {"c.weight": weight, "c.bias": numpy.zeros(2)})["c"]
+    spread = _outputs(back, y, {"t.weight": weight, "t.bias": numpy.zeros(3)})["t"]
+    assert (convolved * y.inputs).sum() == pytest.approx((spread * x.inputs).sum())
+
+
+def test_a_dilated_convolution_is_one_whose_kernel_has_gaps() -> None:
+    dilated = _model(IMAGE, DilatedConv("c", 3, 2, dilation=3, padding=1))
+    plain = _model(IMAGE, Conv("c", 3, 4, padding=1))
+    batch, weights = _inputs(dilated, 2), _wide(seeding.weights(dilated, 0))
+    kernel = numpy.zeros((3, 4, 4, 4))
+    kernel[:, :, ::3, ::3] = weights["c.weight"]
+    expected = _outputs(plain, batch, {**weights, "c.weight": kernel})["c"]
+    assert _outputs(dilated, batch, weights)["c"] == pytest.approx(expected)
+
+
+def test_batch_norm_leaves_scale_and_bias_as_deviation_and_mean() -> None:
+    model = _model(IMAGE, BatchNorm("n", epsilon=0.0))
+    weights = {"n.scale": numpy.array([1.0, 2.0, 3.0, 4.0]), "n.bias": numpy.arange(4.0)}
+    found = _outputs(model, _inputs(model, 5), weights)["n"]
+    assert found.mean(axis=(0, 2, 3)) == pytest.approx(weights["n.bias"])
+    assert found.std(axis=(0, 2, 3)) == pytest.approx(weights["n.scale"])
+
+
+def test_average_pool_is_the_mean_of_each_whole_window() -> None:
+    model = _model(Images(1, 6, 5), AvgPool("p", 3, 2))
+    batch = _inputs(model, 1)
+    found = _outputs(model, batch, {})["p"]
+    assert found.shape == (1, 1, 2, 2)
+    assert found[0, 0, 1, 1] == pytest.approx(batch.inputs[0, 0, 2:5, 2:5].mean())
+
+
+def _written_out_gru(x: numpy.ndarray, weights: dict, units: int) -> list:
+    """One sequence, value by value. Gates r, z, n; reset acts behind the hidden product."""
+    h, outputs = [0.0] * units, []
+    for step in x:
+        own = weights["g.weight_input"] @ step + weights["g.bias"]
+        back = weights["g.weight_hidden"] @ h + weights["g.bias_hidden"]
+        after = []
+        for unit in range(units):
+            r = 1 / (1 + math.exp(-own[unit] - back[unit]))
+            z = 1 / (1 + math.exp(-own[units + unit] - back[units + unit]))
+            n = math.tanh(own[2 * units + unit] + r * back[2 * units + unit])
+            after.append((1 - z) * n + z * h[unit])
+        h = after
+        outputs.append(h)
+    return outputs
+
+
+def test_gru_is_cudnns_and_masked_steps_hold_the_state() -> None:
+    model = _model(WORDS, Embedding("e", 7, 3), Gru("g", 4), MeanOverTime("m"))
+    batch, weights = _inputs(model, 4), _wide(seeding.weights(model, 2))
+    outputs = _outputs(model, batch, weights)
+    for row, length in enumerate(batch.lengths):
+        expected = numpy.array(_written_out_gru(outputs["e"][row, :length], weights, 4))
+        assert outputs["g"][row, :length] == pytest.approx(expected)
+        assert (outputs["g"][row, length:] == outputs["g"][row, length - 1]).all()
+
+
+def test_attention_mixes_the_values_of_the_true_steps_head_by_head() -> None:
+    model = _model(WORDS, Embedding("e", 7, 4), Attention("a", 2))
+    batch, weights = _inputs(model, 4), _wide(seeding.weights(model, 2))
+    outputs = _outputs(model, batch, weights)
+    for row, length in enumerate(batch.lengths):
+        x = outputs["e"][row, :length]
+        query, key, value = (x @ weights["a.weight_input"][n : n + 4].T for n in range(0, 12, 4))
+        for step in range(length):
+            mixed = numpy.empty(4)
+            for head in (slice(0, 2), slice(2, 4)):
+                powers = numpy.exp(key[:, head] @ query[step, head] / math.sqrt(2))
+                mixed[head] = powers / powers.sum() @ value[:, head]
+            expected = weights["a.weight_output"] @ mixed
+            assert outputs["a"][row, step] == pytest.approx(expected)
+
+
+def test_a_loop_takes_as_many_steps_as_it_says() -> None:
+    model = _model(VECTOR, Loop("l", 3))
+    batch, weights = _inputs(model, 2), _wide(seeding.weights(model, 0))
+    x = batch.inputs
+    for _ in range(3):
+        x = numpy.tanh(x @ weights["l.weight"].T + weights["l.bias"])
+    assert _outputs(model, batch, weights)["l"] == pytest.approx(x)
 
 
 def test_padding_has_no_gradient() -> None:

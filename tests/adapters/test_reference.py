@@ -58,6 +58,15 @@ def test_chunks_of_a_batch_add_up_to_the_batch(
         assert chunked.sketches[name] == pytest.approx(lenet.sketches[name])
 
 
+def test_a_batch_that_is_normalized_as_a_whole_is_not_cut_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = MODELS["probe-batch-norm"]
+    whole = reference.compute(model, 8, 0)
+    monkeypatch.setattr(reference, "_CHUNK_BYTES", 1)
+    assert reference.compute(model, 8, 0).losses == whole.losses
+
+
 def test_of_many_batches_the_first_the_middle_and_the_last_are_checked() -> None:
     ref = reference.compute(LSTM, 16, 0)
     assert ref.checked == (0, 62, 123)
