@@ -1,0 +1,40 @@
+"""How Theano and its heirs are set up, before they are imported: one variable of flags."""
+
+import glob
+import os
+
+import scipy.linalg  # loads the OpenBLAS that compiled code is linked to
+
+# floatX: what Python numbers and zeros become. allow_gc: memory of what is between operations is
+# kept from call to call, as its manual advises for speed. openmp: without it, convolution takes one
+# image after the other; OMP_NUM_THREADS says how many threads there are.
+FLAGS = (("floatX", "float32"), ("allow_gc", "False"), ("openmp", "True"))
+BLAS_FLAG = "blas{}ldflags"
+
+
+def set_up(variable, separator):
+    """Put our flags behind those that are there. separator: what stands within a flag's name."""
+    found = [flag for flag in (os.environ.get(variable, ""),) if flag]
+    found += ["{}={}".format(name, value) for name, value in FLAGS]
+    found.append("{}={}".format(BLAS_FLAG.format(separator), blas_flags()))
+    os.environ[variable] = ",".join(found)
+
+
+def blas_flags():
+    """How the linker finds the OpenBLAS that came with SciPy's wheel; ImportError without one.
+
+    NumPy's would do, too, but for its newer wheels: their names of functions end in `64_`. No path
+    is needed at run time, since a library of that name is loaded by then.
+    """
+    folder = os.path.join(os.path.dirname(os.path.dirname(scipy.__file__)), "scipy.libs")
+    libraries = sorted(glob.glob(os.path.join(folder, "libopenblas*.so")))
+    if not libraries:
+        raise ImportError("{} holds no libopenblas: install SciPy from its wheel".format(folder))
+    name = os.path.basename(libraries[0])[len("lib") : -len(".so")]
+    return "-L{} -l{}".format(folder, name)
+
+
+def require_compiler(name, path):
+    """ImportError where the framework found no compiler: it would go on in Python, far slower."""
+    if not path:
+        raise ImportError("{} needs a C++ compiler: install g++".format(name))
