@@ -46,6 +46,6 @@ FRAMEWORKS: Dict[str, Framework] = {
         _ours("theano", "Theano", ("corrmm", "direct"), ("cpu",)),
         _ours("mxnet", "Apache MXNet", ("hybrid", "imperative", "threaded"), ("cpu",)),
         _ours("chainer", "Chainer", ("ideep", "numpy"), ("cpu",)),
-        _ours("pytensor", "PyTensor", ("c", "numba"), ("cpu",)),
+        _ours("pytensor", "PyTensor", ("c",), ("cpu",)),
     )
 }
