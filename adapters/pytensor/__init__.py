@@ -1,0 +1,1 @@
+"""PyTensor, on the CPU: its C linker and Numba."""
