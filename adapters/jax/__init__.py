@@ -1,0 +1,1 @@
+"""JAX: jit and eager, on the CPU and on CUDA."""

@@ -1,0 +1,29 @@
+"""A shape is first seen before anything is timed."""
+
+import numpy
+
+from velodrome.adapters.compiled_first import CompiledFirst
+
+
+def batch(length):
+    return {"inputs": numpy.zeros((length, 2)), "labels": numpy.zeros(2)}
+
+
+def test_the_first_call_runs_every_shape_once_and_its_own_batch_last():
+    seen = []
+    call = CompiledFirst(
+        lambda own: seen.append(len(own["inputs"])), [batch(length) for length in (3, 5, 3, 8)]
+    )
+    call(batch(5))
+    assert sorted(seen) == [3, 5, 8]
+    assert seen[-1] == 5
+
+
+def test_later_calls_run_what_they_are_given_and_no_more():
+    seen = []
+    call = CompiledFirst(lambda own: seen.append(len(own["inputs"])), [batch(3), batch(5)])
+    call(batch(3))
+    del seen[:]
+    call(batch(5))
+    call(batch(3))
+    assert seen == [5, 3]

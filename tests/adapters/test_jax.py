@@ -1,0 +1,95 @@
+"""Workers in JAX: its variants, its threads, and what it does once and never while timed."""
+
+import pytest
+
+pytestmark = pytest.mark.framework
+
+
+@pytest.fixture(scope="module")
+def bench(workers_of):
+    return workers_of("jax", NPROC="1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["lenet", "autoencoder-400-200-100/ae2"])
+def test_without_jit_a_model_agrees_too(bench, model):
+    bench.agrees(model, variant="eager", batch_size=4)
+
+
+@pytest.mark.slow
+def test_what_the_first_call_did_not_compile_no_later_call_has_to(bench):
+    script = """
+        import json
+        import jax
+        from velodrome.adapters import seeding
+        from velodrome.adapters.jax.adapter import Adapter
+        from velodrome.adapters.models import MODELS
+
+        model = MODELS["lstm"]
+        adapter = Adapter(model, "jit", "cpu", 1, "float32")
+        adapter.build(seeding.weights(model, 0))
+        batches = seeding.batches(model, 16, 0)
+        adapter.load((batches[0], batches[40], batches[-1]))
+        adapter.set_dropout(False)
+        adapter.gradient(0)
+        adapter.set_dropout(True)
+        with jax.no_tracing(True):
+            losses = [adapter.loss(adapter.gradient(index)) for index in range(3)]
+        print(json.dumps(losses))
+    """
+    assert len(set(bench.say(script))) == 3
+
+
+@pytest.mark.slow
+def test_a_call_on_the_cpu_is_done_when_it_returns_and_computed_by_its_own_thread(bench):
+    script = """
+        import json, time
+        import jax
+        from velodrome.adapters import seeding
+        from velodrome.adapters.jax.adapter import Adapter
+        from velodrome.adapters.models import MODELS
+
+        model = MODELS["gemm-1024"]
+        adapter = Adapter(model, "jit", "cpu", 1, "float32")
+        adapter.build(seeding.weights(model, 0))
+        adapter.load(seeding.batches(model, 1024, 0))
+        adapter.gradient(0)
+        moments, busy = [time.perf_counter()], [time.process_time()]
+        for _ in range(3):
+            handle = adapter.gradient(0)
+        moments.append(time.perf_counter())
+        busy.append(time.process_time())
+        jax.block_until_ready(handle)
+        moments.append(time.perf_counter())
+        print(json.dumps([moments, busy]))
+    """
+    (started, returned, ready), busy = bench.say(script)
+    assert ready - returned < (returned - started) / 5
+    assert busy[1] - busy[0] <= 1.05 * (returned - started)
+
+
+def test_a_gpu_that_is_not_there_is_unsupported(bench):
+    failed = bench.measure("lenet", device="gpu", batch_size=2)[-1]
+    assert failed.status == "unsupported"
+    assert "no GPU" in failed.reason
+
+
+def test_a_kind_of_layer_that_the_adapter_lacks_is_unsupported_by_name(bench):
+    script = """
+        import json
+        from typing import NamedTuple
+        from velodrome.adapters.contract import Unsupported
+        from velodrome.adapters.jax.adapter import Adapter
+        from velodrome.adapters.models import MODELS
+
+        class Teleport(NamedTuple):
+            name: str
+            inputs: tuple = ()
+
+        model = MODELS["copy"]._replace(layers=(Teleport("away"),))
+        try:
+            Adapter(model, "jit", "cpu", 1, "float32").build({})
+        except Unsupported as error:
+            print(json.dumps(str(error)))
+    """
+    assert bench.say(script) == "the jax adapter has no Teleport"
