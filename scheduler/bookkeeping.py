@@ -1,26 +1,14 @@
 """What of a plan is still to do, and rows for what never reaches a worker."""
 
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 
 from velodrome.agents.execution import rerun_command
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
+from velodrome.scheduler.expectations import Expectations
 from velodrome.scheduler.planning import Plan
 from velodrome.scheduler.queue import Attempt
 from velodrome.scheduler.store import Store
-
-
-@dataclass
-class Outcome:
-    """What became of a sweep's attempts: how many ended in each status, this run only."""
-
-    statuses: Counter[Status] = field(default_factory=Counter)
-
-    @property
-    def failed(self) -> int:
-        return sum(count for status, count in self.statuses.items() if not status.has_number)
 
 
 def outstanding(plan: Plan, store: Store, sweep_id: str) -> tuple[Attempt, ...]:
@@ -39,14 +27,14 @@ def outstanding(plan: Plan, store: Store, sweep_id: str) -> tuple[Attempt, ...]:
     )
 
 
-def record_unplaceable(plan: Plan, store: Store, sweep_id: str) -> int:
-    """A row for every task that fits nowhere, with the condition that failed; how many are new."""
+def record_unplaceable(plan: Plan, store: Store, sweep_id: str, expectations: Expectations) -> None:
+    """A row for every task that fits nowhere, with the condition that failed."""
     done = store.finished(sweep_id)
     new = [entry for entry in plan.unplaceable if (entry.task.key, 0) not in done]
     for entry in new:
         attempt = Attempt(entry.task, 0, "")
-        store.put(sweep_id, refused(attempt, entry.status, entry.reason, "", None))
-    return len(new)
+        row = refused(attempt, entry.status, entry.reason, "", None)
+        store.put(sweep_id, row, expectations.of(entry.task))
 
 
 def refused(

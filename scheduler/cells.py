@@ -9,8 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from velodrome.agents.measurement import Status
-
-Row = Mapping[str, object]
+from velodrome.scheduler.task_rows import (
+    Row,
+    expected,
+    in_one_line,
+    is_surprise,
+    last_attempts,
+    notes_of,
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,10 @@ class Course:
 
 @dataclass(frozen=True)
 class Cell:
-    """A number or a reason, never neither. repeats: how many ended; with_number: were timed."""
+    """A number or a reason, never neither. repeats: how many ended; with_number: were timed.
+
+    expected: in words, where it is not simply that it agrees. notes: of all repeats, each once.
+    """
 
     status: Status
     reason: str
@@ -74,12 +83,15 @@ class Cell:
     peak_rss_bytes: int | None = None
     cpu_percent_mean: float | None = None
     gradient_error: float | None = None
+    is_surprise: bool = False
+    expected: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def gather(rows: Iterable[Row]) -> dict[Block, dict[tuple[Course, Contestant], Cell]]:
     """Every cell of the rows, by block. Lost attempts that a later one made good are left out."""
     found: dict[Block, dict[tuple[Course, Contestant], list[Row]]] = {}
-    for row in _last_attempts(rows):
+    for row in last_attempts(rows):
         places = found.setdefault(_block(row), {})
         places.setdefault((_course(row), _contestant(row)), []).append(row)
     return {
@@ -116,38 +128,28 @@ def add(times: Sequence[Time]) -> Time:
     )
 
 
-def _last_attempts(rows: Iterable[Row]) -> list[Row]:
-    latest: dict[tuple[object, object], Row] = {}
-    for row in rows:
-        key = (row["task_id"], row["repeat"])
-        if key not in latest or int(str(row["attempt"])) > int(str(latest[key]["attempt"])):
-            latest[key] = row
-    return list(latest.values())
-
-
 def _block(row: Row) -> Block:
     device = str(row["device"])
-    hardware = str((row["gpu_name"] if device == "gpu" else row["cpu_model"]) or "")
+    hardware = in_one_line(row["gpu_name"] if device == "gpu" else row["cpu_model"])
     threads = int(str(row["threads"]))
     return Block(str(row["node_type"] or ""), hardware, device, threads, str(row["dtype"]))
 
 
 def _course(row: Row) -> Course:
-    return Course(str(row["model"]), int(str(row["batch_size"])))
+    return Course(in_one_line(row["model"]), int(str(row["batch_size"])))
 
 
 def _contestant(row: Row) -> Contestant:
-    return Contestant(str(row["framework"]), str(row["variant"]))
+    return Contestant(in_one_line(row["framework"]), in_one_line(row["variant"]))
 
 
 def _cell(rows: Sequence[Row]) -> Cell:
     timed = [row for row in rows if Status(str(row["status"])).has_number]
-    worst = next((row for row in rows if not Status(str(row["status"])).has_number), None)
-    told = worst if worst is not None else rows[0]
+    told = min(rows, key=_importance)
     return Cell(
         status=Status(str(told["status"])),
-        reason=str(told["reason"] or ""),
-        rerun=str(told["rerun"] or ""),
+        reason=in_one_line(told["reason"]),
+        rerun=in_one_line(told["rerun"]),
         repeats=len(rows),
         with_number=len(timed),
         verified=bool(timed) and all(row["verified"] for row in timed),
@@ -165,7 +167,15 @@ def _cell(rows: Sequence[Row]) -> Cell:
             ),
             default=None,
         ),
+        is_surprise=any(is_surprise(row) for row in rows),
+        expected=expected(told),
+        notes=tuple(dict.fromkeys(note for row in rows for note in notes_of(row))),
     )
+
+
+def _importance(row: Row) -> tuple[bool, bool]:
+    """Which of several repeats is told of: one without a number, of these a surprise."""
+    return Status(str(row["status"])).has_number, not is_surprise(row)
 
 
 def _time(row: Row, phase: str) -> Time | None:

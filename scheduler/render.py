@@ -10,13 +10,16 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from velodrome.scheduler.cells import Block, Cell, Contestant, Course
-from velodrome.scheduler.tables import Entry, Table
+from velodrome.scheduler.expectations import AGREED
+from velodrome.scheduler.tables import Entry, Footnote, Table
 
-MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "": ""}
-STYLES = {"verified": "green", "unstable": "yellow", "failed": "red", "": "dim"}
+MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "": ""}
+STYLES = {"verified": "green", "unstable": "yellow", "failed": "red", "expected": "", "": "dim"}
+SURPRISE = "!"
 LEGEND = (
     "median of one batch ± half its 95 % interval · ✓ loss and every gradient agree with the "
-    "float64 reference · ~ agrees, but the time did not settle · 1.23x: over the best of the line"
+    "float64 reference · ~ agrees, but the time did not settle · 1.23x: over the best of the line "
+    "· - no number, as expected · ! not as expected"
 )
 
 
@@ -34,11 +37,9 @@ def markdown(tables: Sequence[Table]) -> str:
     for table in tables:
         header = ["model", "", *table.contestants]
         lines = [[line.course, line.phase, *map(_plain, line.entries)] for line in table.lines]
-        notes = [
-            f"{note.number}. {note.label}: {note.reason} `{note.rerun}`" for note in table.footnotes
-        ]
+        below = [*_markdown_footnotes(table), *(f"- {remark}" for remark in table.remarks)]
         parts.append(
-            "\n".join([f"### {table.title}", "", *_markdown_rows(header, lines), "", *notes])
+            "\n".join([f"### {table.title}", "", *markdown_rows(header, lines, 2), "", *below])
         )
     return "\n\n".join([*parts, LEGEND]) + "\n"
 
@@ -54,6 +55,8 @@ CSV_COLUMNS = (
     "model",
     "batch_size",
     "status",
+    "expected",
+    "surprise",
     "repeats",
     "verified",
     "stable",
@@ -93,6 +96,8 @@ def csv_text(gathered: Iterable[tuple[Block, Course, Contestant, Cell]]) -> str:
                 course.model,
                 course.batch_size,
                 cell.status.value,
+                cell.expected or AGREED,
+                cell.is_surprise,
                 cell.repeats,
                 cell.verified,
                 cell.stable,
@@ -129,21 +134,37 @@ def _rich_entry(entry: Entry) -> Text:
 
 def _rich_footnotes(table: Table) -> list[RenderableType]:
     notes: list[RenderableType] = []
-    for note in table.footnotes:
-        notes.append(Text(f"[{note.number}] {note.label}: {note.reason}"))
+    if table.surprises:
+        notes.append(Text("Surprises", style="bold red"))
+    for note in (*table.surprises, *table.as_expected):
+        style = "" if note.is_surprise else "dim"
+        notes.append(Text(f"[{note.number}] {note.label}: {note.reason}", style=style))
         if note.rerun:
             notes.append(Text(f"    again: {note.rerun}", style="dim"))
-    return notes
+    return [*notes, *(Text(remark, style="dim") for remark in table.remarks)]
+
+
+def _markdown_footnotes(table: Table) -> list[str]:
+    """Not as a numbered list: GitHub would number it anew."""
+
+    def line(note: Footnote) -> str:
+        return f"- [{note.number}] {note.label}: {note.reason} `{note.rerun}`"
+
+    surprises = [line(note) for note in table.surprises]
+    heading = ["#### Surprises", "", *surprises, ""] if surprises else []
+    return [*heading, *map(line, table.as_expected)]
 
 
 def _plain(entry: Entry) -> str:
     behind = f" {entry.ratio:.2f}x" if entry.ratio and not entry.is_best else ""
     mark = f" {MARKS[entry.mark]}" if entry.mark else ""
-    return f"{entry.text}{behind}{mark}"
+    surprise = f" {SURPRISE}" if entry.is_surprise else ""
+    return f"{entry.text}{behind}{mark}{surprise}"
 
 
-def _markdown_rows(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
-    rule = ["---", "---", *["---:" for _ in header[2:]]]
+def markdown_rows(header: Sequence[str], lines: Iterable[Sequence[str]], left: int) -> list[str]:
+    """A table of which the first `left` columns are aligned to the left."""
+    rule = ["---"] * left + ["---:"] * (len(header) - left)
     return [
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
         for row in (header, rule, *lines)

@@ -13,6 +13,7 @@ from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import GpuReading, Measurement
 from velodrome.agents.node import Node
+from velodrome.scheduler.expectations import TO_AGREE, Expected
 from velodrome.scheduler.schema import TABLES
 
 TIMED_PHASES = ("forward", "gradient")
@@ -20,10 +21,12 @@ TIMED_PHASES = ("forward", "gradient")
 Row = dict[str, object]
 
 
-def tables(sweep_id: str, measurement: Measurement) -> dict[str, pa.Table]:
+def tables(
+    sweep_id: str, measurement: Measurement, expected: Expected = TO_AGREE
+) -> dict[str, pa.Table]:
     """Every table that this measurement has rows for, by name; `tasks` is always there."""
     rows = {
-        "tasks": [task_row(sweep_id, measurement)],
+        "tasks": [task_row(sweep_id, measurement, expected)],
         "samples": sample_rows(sweep_id, measurement),
         "utilization": utilization_rows(sweep_id, measurement),
         "parameters": parameter_rows(sweep_id, measurement),
@@ -36,12 +39,15 @@ def to_table(name: str, rows: Iterable[Mapping[str, object]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=TABLES[name])
 
 
-def task_row(sweep_id: str, measurement: Measurement) -> Row:
+def task_row(sweep_id: str, measurement: Measurement, expected: Expected = TO_AGREE) -> Row:
     """Columns of TASKS in their order."""
     found = {
         "sweep_id": sweep_id,
         **_identity(measurement),
         **_outcome(measurement),
+        "expected": expected.text,
+        "expected_reason": expected.reason or None,
+        "surprise": not expected.is_met_by(measurement.status),
         **_where(measurement),
         **_costs(measurement),
         **_times(measurement),

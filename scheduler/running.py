@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.attempt_events import Ended, Lost
-from velodrome.scheduler.bookkeeping import Outcome, refused
+from velodrome.scheduler.bookkeeping import refused
 from velodrome.scheduler.dispatch import Member, build_environments, run_attempts
+from velodrome.scheduler.expectations import Expectations
 from velodrome.scheduler.progress import Watcher
 from velodrome.scheduler.queue import Attempt, Queue
 from velodrome.scheduler.remote import EnvironmentOutcome
@@ -22,10 +23,10 @@ def run(
     sweep_id: str,
     cache: str,
     watcher: Watcher,
-) -> Outcome:
+    expectations: Expectations,
+) -> None:
     """Build what the attempts need, run them, keep every row. Raises KeyboardInterrupt through."""
-    outcome = Outcome()
-    keep = _keeper(store, sweep_id, outcome, members)
+    keep = _keeper(store, sweep_id, expectations, members)
     failures = _build(attempts, members, cache, watcher)
     able = []
     for attempt in attempts:
@@ -44,23 +45,20 @@ def run(
         watcher.event(event)
 
     run_attempts(Queue(able, cores), members, cache, on_event)
-    return outcome
 
 
 def _keeper(
-    store: Store, sweep_id: str, outcome: Outcome, members: Mapping[str, Member]
+    store: Store, sweep_id: str, expectations: Expectations, members: Mapping[str, Member]
 ) -> Callable[[object], None]:
     """Writes the rows of what ended; an attempt that was lost is a row too."""
 
     def keep(event: object) -> None:
         if isinstance(event, Ended):
-            store.put(sweep_id, event.measurement)
-            outcome.statuses[event.measurement.status] += 1
+            store.put(sweep_id, event.measurement, expectations.of(event.attempt.task))
         elif isinstance(event, Lost):
             node = members[event.attempt.node_id].node
-            store.put(sweep_id, refused(event.attempt, Status.LOST, event.reason, "", node))
-            if event.again is None:
-                outcome.statuses[Status.LOST] += 1
+            row = refused(event.attempt, Status.LOST, event.reason, "", node)
+            store.put(sweep_id, row, expectations.of(event.attempt.task))
 
     return keep
 

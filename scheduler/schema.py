@@ -33,6 +33,9 @@ TASKS = _table(
     ("attempt", _SMALL, ""),
     ("status", _TEXT, ""),
     ("reason", _TEXT, ""),
+    ("expected", _TEXT, ""),  # `agreed`, or one or several outcomes joined by ` or `
+    ("expected_reason", _TEXT, ""),  # why it is not expected to agree
+    ("surprise", _YES, ""),
     ("log_tail", _TEXT, ""),
     ("rerun", _TEXT, ""),
     ("framework", _TEXT, ""),

@@ -17,6 +17,7 @@ from velodrome.agents.node import Node
 from velodrome.scheduler import compaction, parquet_files, plan_record, rows
 from velodrome.scheduler.committed import COLUMNS, Committed, Identity, committed
 from velodrome.scheduler.errors import ConfigError, StoreError, SweepBusy
+from velodrome.scheduler.expectations import TO_AGREE, Expected
 from velodrome.scheduler.opening import opened_to_read, opened_to_write
 from velodrome.scheduler.planning import Plan
 from velodrome.scheduler.store_layout import COMPACTED, Layout, attempt_file, node_file
@@ -114,7 +115,7 @@ class Store:
             return {}
         return plan_record.numbers(self._record(sweep_id))
 
-    def put(self, sweep_id: str, measurement: Measurement) -> bool:
+    def put(self, sweep_id: str, measurement: Measurement, expected: Expected = TO_AGREE) -> bool:
         """Keep an attempt, on disk on return. False: its task was finished, and nothing is done."""
         with self.working_on(sweep_id):
             held = self._held[sweep_id]
@@ -122,7 +123,7 @@ class Store:
             if key in held.final:
                 return False
             name = attempt_file(*key, measurement.attempt)
-            tables = rows.tables(sweep_id, measurement)
+            tables = rows.tables(sweep_id, measurement, expected)
             self._drop(sweep_id, name)
             contents = {
                 self._layout.rows(table, sweep_id) / name: parquet_files.encoded(tables[table])

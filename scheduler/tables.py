@@ -1,23 +1,28 @@
 """The cells of a report as text tables: what the terminal, Markdown and CSV all show."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from velodrome.adapters.models import MODELS, families
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.scheduler.cells import Block, Cell, Contestant, Course, Time, add, best
+from velodrome.scheduler.task_rows import by_hand
 
 PHASES = ("forward", "gradient")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What one place of a table says. mark: verified, unstable, failed; rank: best or behind."""
+    """What one place of a table says.
+
+    mark: verified, unstable, failed, or expected for what was not to agree and did not.
+    """
 
     text: str
     mark: str = ""
     is_best: bool = False
     ratio: float | None = None
+    is_surprise: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,22 +36,32 @@ class Line:
 
 @dataclass(frozen=True)
 class Footnote:
-    """Why a cell carries no number, or not all of its repeats do."""
+    """Why a cell carries no number, not all of its repeats do, or one was not expected."""
 
     number: int
     label: str
     reason: str
     rerun: str
+    is_surprise: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """One block: contestants across, courses down, two lines each."""
+    """One block: contestants across, courses down, two lines each. remarks: of contestants."""
 
     title: str
     contestants: tuple[str, ...]
     lines: tuple[Line, ...]
     footnotes: tuple[Footnote, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def surprises(self) -> tuple[Footnote, ...]:
+        return tuple(note for note in self.footnotes if note.is_surprise)
+
+    @property
+    def as_expected(self) -> tuple[Footnote, ...]:
+        return tuple(note for note in self.footnotes if not note.is_surprise)
 
 
 Cells = Mapping[tuple[Course, Contestant], Cell]
@@ -69,7 +84,8 @@ def tabulate(block: Block, cells: Cells) -> Table:
     ]
     lines.extend(_totals(cells, courses, contestants))
     names = tuple(who.label for who in contestants)
-    return Table(title(block), names, tuple(lines), tuple(footnotes.values()))
+    remarks = (*_dtypes(block, contestants), *_by_hand(cells, courses, contestants))
+    return Table(title(block), names, tuple(lines), tuple(footnotes.values()), remarks)
 
 
 def _course_order(course: Course) -> tuple[int, str, int]:
@@ -132,26 +148,56 @@ def _entry(
     suffix = f" [{note.number}]" if note else ""
     time: Time | None = getattr(cell, phase)
     if time is None:
-        return Entry(cell.status.value + suffix, mark="failed")
+        mark = "failed" if cell.is_surprise else "expected"
+        return Entry(cell.status.value + suffix, mark, is_surprise=cell.is_surprise)
     lowest = best(cells, course, phase)
     ratio = time.median_ns / lowest if lowest else None
     mark = (
         "verified" if cell.verified and cell.stable else "unstable" if cell.verified else "failed"
     )
-    return Entry(time_text(time) + suffix, mark, ratio == 1.0, ratio)
+    return Entry(time_text(time) + suffix, mark, ratio == 1.0, ratio, cell.is_surprise)
 
 
 def _footnotes(cells: Cells) -> dict[tuple[Course, Contestant], Footnote]:
     notes: dict[tuple[Course, Contestant], Footnote] = {}
     for (course, who), cell in cells.items():
-        if cell.status.has_number:
+        if cell.status.has_number and not cell.is_surprise:
             continue
         label = f"{who.label}, {course.model} b{course.batch_size}"
-        if cell.with_number:
+        if cell.with_number not in (0, cell.repeats):
             label += f", {cell.repeats - cell.with_number} of {cell.repeats} repeats"
-        reason = f"{cell.status.value}: {cell.reason}"
-        notes[(course, who)] = Footnote(len(notes) + 1, label, reason, cell.rerun)
+        note = Footnote(len(notes) + 1, label, _told(cell), cell.rerun, cell.is_surprise)
+        notes[(course, who)] = note
     return notes
+
+
+def _told(cell: Cell) -> str:
+    """What happened and, where it was not simply to agree, what was expected."""
+    if cell.status.has_number:
+        return f"agreed, expected {cell.expected}"
+    told = f"{cell.status.value}: {cell.reason}"
+    return f"{told} (expected {cell.expected})" if cell.expected else told
+
+
+def _dtypes(block: Block, contestants: Sequence[Contestant]) -> Iterator[str]:
+    """A variant that is named like a type computes in it, whatever the weights come in."""
+    for who in contestants:
+        if who.variant in ("float64", "float16", "bfloat16") and who.variant != block.dtype:
+            yield f"{who.label}: computes in {who.variant}, from {block.dtype} weights and batches"
+
+
+def _by_hand(
+    cells: Cells, courses: Sequence[Course], contestants: Sequence[Contestant]
+) -> Iterator[str]:
+    """What a framework has no operation for, and in which models: one line each."""
+    for who in contestants:
+        models: dict[str, dict[str, None]] = {}
+        for course in courses:
+            cell = cells.get((course, who))
+            for note in by_hand(cell.notes) if cell else ():
+                models.setdefault(note, {})[course.model] = None
+        for note, names in models.items():
+            yield f"{who.label}: {note} ({', '.join(names)})"
 
 
 def _totals(
@@ -182,7 +228,7 @@ def _total(cells: Cells, parts: Sequence[Course], who: Contestant) -> tuple[Time
 def _ranked(totals: Sequence[tuple[Time | None, str]]) -> tuple[Entry, ...]:
     lowest = min((time.median_ns for time, _ in totals if time), default=None)
     return tuple(
-        Entry(why, mark="failed")
+        Entry(why)
         if time is None or lowest is None
         else Entry(time_text(time), why, time.median_ns == lowest, time.median_ns / lowest)
         for time, why in totals

@@ -21,6 +21,7 @@ from velodrome.agents.task import Limits, Task
 from velodrome.scheduler import quantities
 from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.expectations import TO_AGREE, Expected, expectations
 from velodrome.scheduler.progress import ended_text
 from velodrome.scheduler.rows import task_row
 from velodrome.scheduler.store import Store, new_sweep_id
@@ -53,6 +54,7 @@ def measure(options: Options, results: Path | None, *, as_json: bool) -> int:
     node = take()
     environments = EnvironmentStore(default_root())
     task = to_task(options, node, environments)
+    expected = expectations(available()).of(task)
     store = Store(results) if results else None
     measurement = execute(
         task,
@@ -64,12 +66,12 @@ def measure(options: Options, results: Path | None, *, as_json: bool) -> int:
     )
     sweep_id = new_sweep_id()
     if store:
-        store.put(sweep_id, measurement)
+        store.put(sweep_id, measurement, expected)
         store.put_nodes(sweep_id, (node,))
     if as_json:
-        print_json(task_row(sweep_id, measurement))
+        print_json(task_row(sweep_id, measurement, expected))
     else:
-        _show(measurement, results)
+        _show(measurement, expected, results)
     return _status(measurement)
 
 
@@ -176,8 +178,10 @@ def _narrate(event: object) -> None:
         )
 
 
-def _show(measurement: Measurement, results: Path | None) -> None:
+def _show(measurement: Measurement, expected: Expected, results: Path | None) -> None:
     closing(ended_text(measurement))
+    if expected is not TO_AGREE:
+        closing(f"  expected: {expected.text}: {expected.reason}")
     verified = measurement.verified
     if verified is not None:
         closing(

@@ -5,15 +5,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from velodrome.agents.environments.frameworks import available
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.node import Node
-from velodrome.scheduler.bookkeeping import Outcome, outstanding, record_unplaceable
+from velodrome.scheduler.bookkeeping import outstanding, record_unplaceable
 from velodrome.scheduler.cells import gather
 from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.commands.report import show
 from velodrome.scheduler.embedded_ray import embedded_ray
 from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.expectations import Expectations, expectations
 from velodrome.scheduler.preparation import planned
 from velodrome.scheduler.progress import watching
 from velodrome.scheduler.queue import Attempt
@@ -21,13 +23,15 @@ from velodrome.scheduler.store import Store, new_sweep_id
 from velodrome.scheduler.sweep import load
 from velodrome.scheduler.sweep_parts import Sweep
 from velodrome.scheduler.tables import tabulate
+from velodrome.scheduler.task_rows import surprises
 
 
 def run(path: Path | None, results: Path, resume: str, only: str, *, as_json: bool) -> int:
-    """Exit status: 0 every attempt has a number, 1 some failed, 4 no environment at all."""
+    """Exit status: 0 all of the sweep's tasks ended as expected, 1 some did not."""
     store = Store(results)
     sweep_id = store.resolve(resume) if resume else new_sweep_id()
     sweep = _sweep(path, store, sweep_id if resume else "")
+    expected = expectations(available())
     node = take()
     numbers = store.numbers(sweep_id)
     plan = planned(sweep, only, (node,), EnvironmentStore(default_root()), numbers)
@@ -36,19 +40,18 @@ def run(path: Path | None, results: Path, resume: str, only: str, *, as_json: bo
         store.begin(sweep_id, sweep.text, plan)
         store.drop_orphans(sweep_id)
         store.put_nodes(sweep_id, (node,))
-        refused = record_unplaceable(plan, store, sweep_id)
+        record_unplaceable(plan, store, sweep_id, expected)
         attempts = outstanding(plan, store, sweep_id)
         total = len(plan.placements)
         again = f"velodrome run --resume {sweep_id} --results {results}"
         screen.print(f"sweep {sweep_id}: {len(attempts)} of {total} runs to do; again: {again}")
         try:
-            outcome = _attempt(attempts, node, store, sweep_id, total, screen)
+            _attempt(attempts, node, store, sweep_id, total, screen, expected)
         except KeyboardInterrupt:
             screen.print(f"interrupted; what was finished is kept. Go on with: {again}")
             raise
         store.compact(sweep_id)
-    _finish(store, results, sweep_id, as_json=as_json)
-    return 1 if outcome.failed or refused else 0
+    return _finish(store, results, sweep_id, as_json=as_json)
 
 
 def _sweep(path: Path | None, store: Store, resumed: str) -> Sweep:
@@ -67,9 +70,10 @@ def _attempt(
     sweep_id: str,
     total: int,
     screen: Console,
-) -> Outcome:
+    expected: Expectations,
+) -> None:
     if not attempts:
-        return Outcome()
+        return
     with watching(screen, total, total - len(attempts)) as watcher:
         watcher.note("starting Ray on this machine")
         with embedded_ray(node.logical, len(node.gpus)) as started:
@@ -79,18 +83,23 @@ def _attempt(
             from velodrome.scheduler.running import run as run_attempts
 
             with local_members(node, started.address) as members:
-                return run_attempts(
-                    attempts, members, store, sweep_id, str(default_root()), watcher
+                run_attempts(
+                    attempts, members, store, sweep_id, str(default_root()), watcher, expected
                 )
 
 
-def _finish(store: Store, results: Path, sweep_id: str, *, as_json: bool) -> None:
+def _finish(store: Store, results: Path, sweep_id: str, *, as_json: bool) -> int:
     rows = store.read("tasks", sweep_id).to_pylist()
+    surprising = surprises(rows)
     if as_json:
         print_json(rows)
-        return
+        return 1 if surprising else 0
     show([tabulate(block, cells) for block, cells in gather(rows).items()])
     closing(
+        f"{len(surprising)} of {len(rows)} runs ended otherwise than expected"
+        if surprising
+        else "everything ended as expected",
         f"wrote {results}/{{tasks,samples,utilization,nodes,parameters}}/sweep={sweep_id}",
         f"next: velodrome report --results {results} --sweep {sweep_id} --markdown",
     )
+    return 1 if surprising else 0

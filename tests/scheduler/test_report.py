@@ -6,7 +6,8 @@ from rich.console import Console
 
 from velodrome.scheduler.cells import Time, add, combine, gather
 from velodrome.scheduler.render import csv_text, markdown, rich_tables
-from velodrome.scheduler.tables import duration, tabulate, time_text
+from velodrome.scheduler.tables import Table, duration, tabulate, time_text
+from velodrome.scheduler.task_rows import surprises
 
 
 def row(framework: str = "torch", model: str = "lenet", **changes: object) -> dict[str, object]:
@@ -52,8 +53,20 @@ def failed(framework: str, **changes: object) -> dict[str, object]:
 def shown(rows: list[dict[str, object]]) -> str:
     screen = Console(width=140, file=io.StringIO())
     with screen.capture() as capture:
-        screen.print(rich_tables([tabulate(block, cells) for block, cells in gather(rows).items()]))
+        screen.print(rich_tables(tables_of(rows)))
     return capture.get()
+
+
+def tables_of(rows: list[dict[str, object]]) -> list[Table]:
+    return [tabulate(block, cells) for block, cells in gather(rows).items()]
+
+
+def csv_of(rows: list[dict[str, object]]) -> str:
+    return csv_text(
+        (block, course, who, cell)
+        for block, cells in gather(rows).items()
+        for (course, who), cell in cells.items()
+    )
 
 
 def test_a_time_over_repeats_is_the_median_of_medians_within_all_intervals() -> None:
@@ -134,6 +147,69 @@ def test_pre_training_is_not_shown_where_a_stage_is_missing() -> None:
     assert "pre-training" not in shown([row("torch", f"{family}/ae{n}") for n in (1, 2)])
 
 
+def test_what_was_not_to_agree_and_did_not_is_no_surprise() -> None:
+    told = {"expected": "unsupported", "expected_reason": "no LRN there", "surprise": False}
+    rows = [row("torch"), failed("neon", status="unsupported", reason="no Lrn", **told)]
+    text = shown(rows)
+    assert "unsupported [1] -" in text
+    assert "unsupported: no Lrn (expected unsupported: no LRN there)" in text
+    assert "Surprises" not in text and "!" not in text.replace("! not as expected", "")
+
+
+@pytest.mark.parametrize("write", [shown, lambda rows: markdown(tables_of(rows))])
+def test_surprises_in_both_directions_are_marked_and_stand_first(write) -> None:
+    told = {"expected": "unsupported", "expected_reason": "no LRN there"}
+    rows = [
+        failed("theano", status="unsupported", surprise=False, **told),
+        failed("torch", surprise=True, expected="agreed"),
+        row("neon", surprise=True, **told),
+    ]
+    text = write(rows)
+    first, _, rest = text.partition("Surprises")
+    assert "crashed [2] ✗ !" in first
+    assert "1.00 ms ±1.0% [3] ✓ !" in first
+    assert rest.index("torch plain, lenet b64: crashed: killed by SIGSEGV") < rest.index("theano")
+    assert "neon plain, lenet b64: agreed, expected unsupported: no LRN there" in rest
+
+
+def test_a_repeat_that_surprises_makes_its_cell_a_surprise() -> None:
+    rows = [row("torch", surprise=False), failed("torch", repeat=1, surprise=True)]
+    ((cell,),) = [cells.values() for cells in gather(rows).values()]
+    assert cell.is_surprise
+    assert len(surprises(rows)) == 1
+
+
+def test_a_lost_attempt_that_was_made_good_is_no_surprise() -> None:
+    lost = failed("torch", status="lost", attempt=1, surprise=True)
+    assert surprises([lost, row("torch", attempt=2, surprise=False)]) == []
+
+
+def test_rows_from_before_there_were_expectations_were_to_agree() -> None:
+    assert [one["framework"] for one in surprises([row("torch"), failed("neon")])] == ["neon"]
+
+
+def test_what_is_written_by_hand_is_told_once_with_its_models() -> None:
+    by_hand = {"notes": ["LRN is written by hand", "no TF32"]}
+    rows = [row("torch", model, **by_hand) for model in ("alexnet", "lenet")]
+    assert "torch plain: LRN is written by hand (lenet, alexnet)" in shown(rows)
+    assert "TF32" not in shown(rows)
+
+
+def test_a_framework_that_computes_in_another_type_than_the_title_says_so() -> None:
+    text = shown([row("numpy", variant="float64"), row("torch")])
+    assert "numpy float64: computes in float64, from float32 weights and batches" in text
+
+
+def test_escape_sequences_in_a_results_folder_reach_no_terminal() -> None:
+    evil = "\x1b]0;owned\x07\x1b[2Jboom\r\nsecond\u202eline"
+    rows = [failed("torch", reason=evil, rerun=evil, expected="agreed", surprise=True)]
+    rows += [row("evil\x1b[31m", variant=evil, cpu_model=evil, notes=[f"by hand {evil}"])]
+    rows += [row("neon", expected="unsupported", expected_reason=evil, surprise=True)]
+    for text in (shown(rows), markdown(tables_of(rows)), csv_of(rows)):
+        assert "boom secondline" in text
+        assert not set(text) & set("\x1b\x07\r\u202e")
+
+
 def test_markup_in_a_reason_is_shown_as_it_is() -> None:
     text = shown([failed("torch", reason="[red]boom[/red]")])
     assert "[red]boom[/red]" in text
@@ -141,15 +217,14 @@ def test_markup_in_a_reason_is_shown_as_it_is() -> None:
 
 def test_markdown_has_a_line_per_course_and_phase_and_escapes_bars() -> None:
     rows = [row("torch"), failed("tensorflow", reason="a|b")]
-    text = markdown([tabulate(block, cells) for block, cells in gather(rows).items()])
-    assert "| lenet b64 | forward | 1.00 ms ±1.0% ✓ | crashed [1] ✗ |" in text
+    text = markdown(tables_of(rows))
+    assert "| lenet b64 | forward | 1.00 ms ±1.0% ✓ | crashed [1] ✗ ! |" in text
     assert "### Some CPU, cpu, 1 thread, float32" in text
 
 
 def test_csv_keeps_the_reason_of_a_cell_without_a_number() -> None:
-    gathered = gather([row("torch"), failed("tensorflow", reason="with, comma")])
-    flat = [(b, c, w, cell) for b, cells in gathered.items() for (c, w), cell in cells.items()]
-    lines = list(csv.DictReader(io.StringIO(csv_text(flat))))
+    text = csv_of([row("torch"), failed("tensorflow", reason="with, comma")])
+    lines = list(csv.DictReader(io.StringIO(text)))
     assert [line["framework"] for line in lines] == ["torch", "tensorflow"]
     assert lines[0]["gradient_median_ns"] == "3000000.0"
     assert lines[1]["gradient_median_ns"] == ""
