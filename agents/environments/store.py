@@ -121,6 +121,8 @@ class EnvironmentStore:
         """Build this very environment anew, and put it in the place of what is there."""
         framework = environment.framework
         recipe = self._recipe(framework)
+        if environment.kind == "source":
+            require_checkout(framework, recipe, self._environ)
         for accelerator in ACCELERATORS:
             for name_hash, lock in possible(recipe, accelerator, this_platform()):
                 if name_hash == environment.hash:

@@ -1,0 +1,69 @@
+"""Workers in neon 2.6.0, where a checkout of it is named; without one, what is said instead."""
+
+import os
+
+import pytest
+
+from velodrome.agents.environments.store import EnvironmentFailed, EnvironmentStore
+from velodrome.agents.execution import execute
+from velodrome.agents.inventory import take
+from velodrome.agents.measurement import Status
+from velodrome.agents.task import Task
+
+pytestmark = pytest.mark.framework
+
+NAMED = any(os.environ.get(f"VELODROME_{what}_NEON") for what in ("SOURCE", "PYTHON"))
+with_neon = pytest.mark.skipif(not NAMED, reason="VELODROME_SOURCE_NEON names no checkout of neon")
+
+
+@pytest.fixture(scope="module")
+def bench(workers_of):
+    return workers_of("neon", MKL_NUM_THREADS="1")
+
+
+def test_without_a_checkout_a_task_ends_as_environment_failed_and_says_how_to_give_one(
+    tmp_path, monkeypatch
+):
+    for what in ("SOURCE", "PYTHON"):
+        monkeypatch.delenv(f"VELODROME_{what}_NEON", raising=False)
+    task = Task(framework="neon", variant="cpu", model="lenet", batch_size=4)
+    store = EnvironmentStore(tmp_path / "envs")
+    ended = execute(
+        task, node=take(), repeat=0, attempt=1, environments=store, on_event=lambda event: None
+    )
+    assert ended.status is Status.ENVIRONMENT_FAILED
+    assert "export VELODROME_SOURCE_NEON=/path/to/neon" in ended.reason
+    assert "v2.6.0" in ended.reason
+    with pytest.raises(EnvironmentFailed, match="VELODROME_SOURCE_NEON"):
+        store.build("neon")
+
+
+@with_neon
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["cpu", "mkl"])
+@pytest.mark.parametrize(
+    ("model", "batch_size"),
+    [("lenet", 4), ("autoencoder-400-200-100/ae2", 4), ("lstm", 64)],
+)
+def test_a_model_agrees_on_both_backends(bench, variant, model, batch_size):
+    bench.agrees(model, variant=variant, batch_size=batch_size)
+
+
+@with_neon
+@pytest.mark.slow
+def test_dropout_keeps_half_and_divides_by_it(bench):
+    notes = " ".join(bench.agrees("alexnet-plain", variant="mkl", batch_size=2).notes)
+    assert "dropout drop6 kept 0.5" in notes or "dropout drop6 kept 0.4" in notes
+
+
+@with_neon
+@pytest.mark.slow
+def test_grouped_convolution_is_unsupported_by_name(bench):
+    failed = bench.measure("alexnet", batch_size=2)[-1]
+    assert failed.status == "unsupported"
+    assert failed.reason == "neon has no grouped convolution"
+
+
+@with_neon
+def test_a_gpu_is_unsupported(bench):
+    assert bench.measure("copy", device="gpu", batch_size=1)[-1].status == "unsupported"
