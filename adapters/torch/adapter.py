@@ -133,10 +133,14 @@ class Adapter(contract.Adapter):
     def _notes(self):
         if self._variant == "channels_last" and not self._has(kinds.Conv):
             yield "no images: channels_last is eager here"
-        if self._has(kinds.Lstm):
-            yield "the LSTM runs through the padding, which the mean leaves out"
-        if self._variant == "compile" and self._has(kinds.Lstm):
-            yield "the LSTM is torch's own operation, what is around it is compiled"
+        for kind in (kinds.Lstm, kinds.Gru):
+            if self._has(kind):
+                name = kind.__name__.upper()
+                yield "the {} runs through the padding, which the mean leaves out".format(name)
+                if self._variant == "compile":
+                    yield "the {} is torch's own operation, what is around it is compiled".format(
+                        name
+                    )
         if self._on_gpu:
             yield "no TF32; cuDNN picks its algorithms by trial"
 

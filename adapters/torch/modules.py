@@ -40,6 +40,85 @@ class Lstm(nn.LSTM):
         return super(Lstm, self).forward(x)[0]
 
 
+class Gru(nn.GRU):
+    """As Lstm. torch's gates are r, z, n, and it has both biases."""
+
+    ATTRIBUTES = {
+        "weight_input": "weight_ih_l0",
+        "weight_hidden": "weight_hh_l0",
+        "bias": "bias_ih_l0",
+        "bias_hidden": "bias_hh_l0",
+    }
+
+    def settle(self):
+        self.flatten_parameters()
+
+    def forward(self, x):
+        return super(Gru, self).forward(x)[0]
+
+
+RECURRENT = (Lstm, Gru)  # what torch.compile leaves to torch's own operation
+
+
+class Attention(nn.MultiheadAttention):
+    """x (time, batch, n) and the true lengths (batch,) to the shape of x."""
+
+    ATTRIBUTES = {"weight_input": "in_proj_weight"}
+
+    def settle(self):
+        """The projection behind the heads is a module in the module."""
+        self.out_proj.weight = self.weight_output
+
+    def forward(self, x, lengths):
+        beyond = torch.arange(x.shape[0], device=x.device) >= lengths[:, None]
+        own = super(Attention, self).forward
+        return own(x, x, x, key_padding_mask=beyond, need_weights=False)[0]
+
+
+class Loop(nn.Module):
+    """torch differentiates what a loop of Python did."""
+
+    def __init__(self, steps):
+        super(Loop, self).__init__()
+        self.steps = steps
+
+    def forward(self, x):
+        for _ in range(self.steps):
+            x = torch.tanh(functional.linear(x, self.weight, self.bias))
+        return x
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Without running averages, which no call reads."""
+
+    ATTRIBUTES = {"scale": "weight"}
+
+
+class SignedSquare(torch.autograd.Function):
+    """kinds.Custom, by torch's way to an operation of one's own."""
+
+    @staticmethod
+    def forward(context, x):
+        context.save_for_backward(x)
+        return x * x.abs()
+
+    @staticmethod
+    def backward(context, gradient):
+        (x,) = context.saved_tensors
+        size = x.abs()
+        return gradient * 2 * size / (1 + size)
+
+
+class Custom(nn.Module):
+    def forward(self, x):
+        return SignedSquare.apply(x)
+
+
+class Add(nn.Module):
+    def forward(self, left, right):
+        return left + right
+
+
 class MeanOverTime(nn.Module):
     """x (time, batch, n) and the true lengths (batch,) to (batch, n)."""
 
@@ -77,8 +156,18 @@ def _linear(layer, source):
 # Per kind of layer, what makes its module: (layer, shape of one example before it) -> module.
 MODULES = {
     kinds.Conv: _conv,
+    kinds.DilatedConv: lambda layer, source: nn.Conv2d(
+        source[0], layer.maps, layer.kernel, padding=layer.padding, dilation=layer.dilation
+    ),
+    kinds.TransposedConv: lambda layer, source: nn.ConvTranspose2d(
+        source[0], layer.maps, layer.kernel, layer.stride, layer.padding
+    ),
     kinds.Linear: _linear,
     kinds.MaxPool: lambda layer, source: nn.MaxPool2d(layer.size, layer.stride),
+    kinds.AvgPool: lambda layer, source: nn.AvgPool2d(layer.size, layer.stride),
+    kinds.BatchNorm: lambda layer, source: BatchNorm(
+        source[0], layer.epsilon, track_running_stats=False
+    ),
     kinds.Relu: lambda layer, source: nn.ReLU(),
     kinds.Tanh: lambda layer, source: nn.Tanh(),
     kinds.Sigmoid: lambda layer, source: nn.Sigmoid(),
@@ -88,6 +177,11 @@ MODULES = {
     kinds.Dropout: lambda layer, source: nn.Dropout(layer.rate),
     kinds.Embedding: lambda layer, source: nn.Embedding(layer.vocabulary, layer.units),
     kinds.Lstm: lambda layer, source: Lstm(source[-1], layer.units),
+    kinds.Gru: lambda layer, source: Gru(source[-1], layer.units),
+    kinds.Attention: lambda layer, source: Attention(source[-1], layer.heads, bias=False),
+    kinds.Loop: lambda layer, source: Loop(layer.steps),
+    kinds.Add: lambda layer, source: Add(),
+    kinds.Custom: lambda layer, source: Custom(),
     kinds.MeanOverTime: lambda layer, source: MeanOverTime(),
     kinds.Duplicate: lambda layer, source: Duplicate(),
 }

@@ -8,7 +8,7 @@ from torch import nn
 from velodrome.adapters.contract import Unsupported
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
-from velodrome.adapters.torch.modules import Lstm
+from velodrome.adapters.torch.modules import RECURRENT
 
 # What a step may read besides `input` and the layers, and what the last one makes. No layer is
 # named like this.
@@ -42,7 +42,7 @@ class Part(nn.Module):
         reads = [read for step in steps for read in step.reads]
         self.takes = tuple(name for name in dict.fromkeys(reads) if name not in made)
         self.gives = tuple(name for name in made if name in needed)
-        self.compilable = not any(isinstance(step.module, Lstm) for step in steps)
+        self.compilable = not any(isinstance(step.module, RECURRENT) for step in steps)
         self.members = nn.ModuleList(step.module for step in steps)
         self._wiring = tuple((step.name, step.reads, step.spent) for step in steps)
 
@@ -78,7 +78,7 @@ class Network(object):
             if not entry.frozen:
                 trained[entry.name] = value
         for module in by_layer.values():
-            if isinstance(module, Lstm):
+            if hasattr(module, "settle"):
                 module.settle()
         return trained
 
@@ -96,11 +96,11 @@ class Network(object):
     def compiled(self, **options):
         """As eager, by torch.compile with these options.
 
-        An LSTM, which torch does not compile, is a part of its own: what is compiled is so without
-        a break. Sequences are as long as their batch's longest: with sizes left open one
+        An LSTM or GRU, which torch does not compile, is a part of its own: what is compiled is so
+        without a break. Sequences are as long as their batch's longest: with sizes left open one
         compilation serves all, where one for each length would soon reach torch's limit.
         """
-        sequences = any(isinstance(step.module, Lstm) for step in self.steps)
+        sequences = any(isinstance(step.module, nn.Embedding) for step in self.steps)
         options = dict({"fullgraph": True, "dynamic": sequences or None}, **options)
         parts = [
             (torch.compile(part, **options) if part.compilable else part, part.takes, part.gives)
@@ -148,7 +148,7 @@ def _reads(model):
     """What each step reads, by its name, in the order in which they run."""
     reads = shapes.sources(model)
     for layer in model.layers:
-        if isinstance(layer, kinds.MeanOverTime):
+        if isinstance(layer, (kinds.MeanOverTime, kinds.Attention)):
             reads[layer.name] += (LENGTHS,)
     last = model.layers[-1].name
     if isinstance(model.loss, kinds.SoftmaxCrossEntropy):
@@ -172,8 +172,8 @@ def _spent(reads):
 def _parts(steps):
     runs = [[]]
     for step in steps:
-        alone = isinstance(step.module, Lstm)
-        if runs[-1] and (alone or isinstance(runs[-1][-1].module, Lstm)):
+        alone = isinstance(step.module, RECURRENT)
+        if runs[-1] and (alone or isinstance(runs[-1][-1].module, RECURRENT)):
             runs.append([])
         runs[-1].append(step)
     parts, needed = [], {RESULT}

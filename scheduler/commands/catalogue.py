@@ -63,7 +63,7 @@ def models(*, as_json: bool) -> None:
     print_table(shown, right=frozenset({"parameters", "macs", "batch_size", "gpu_batch_size"}))
     names = ", ".join(families())
     closing(
-        "macs: multiply-adds of one example (lstm: of one word), forward",
+        "macs: multiply-adds of one example (of sequences: of one word), forward",
         f"a family's name stands for its parts: {names}",
         "next: velodrome measure torch lenet",
     )

@@ -1,0 +1,49 @@
+"""Every probe in every variant named, in one process: `probing.py MODULE VARIANT ...`.
+
+Prints JSON: per variant and probe `[status, text, notes]`, status as in a worker's events. Runs on
+Python 3.6, in the framework's own interpreter.
+"""
+
+import json
+import sys
+from importlib import import_module
+
+from velodrome.adapters import agreement, reference, seeding
+from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.models.probes import PROBES
+
+
+def outcome(adapter_of, model, known, variant):
+    try:
+        adapter = adapter_of(model, variant, "cpu", 1, "float32")
+        adapter.build(seeding.weights(model, 0))
+        adapter.load(seeding.batches(model, model.batch_size, 0, known.draws))
+        adapter.set_dropout(False)
+        verified = agreement.verify(known, adapter)
+        agreement.check_dropout(model, adapter, model.batch_size)
+    except Unsupported as error:
+        return "unsupported", str(error), ()
+    except agreement.Disagreed as error:
+        return "disagreed", error.detail, ()
+    return "agreed", "{:.1e}".format(verified.gradient_error), verified.notes
+
+
+def forget_compiled_code():
+    """torch allows itself few compilations of one place, and here many models share it."""
+    if "torch._dynamo" in sys.modules:
+        sys.modules["torch._dynamo"].reset()
+
+
+def main(module, variants):
+    adapter_of = import_module(module).Adapter
+    found = {variant: {} for variant in variants}
+    for probe in PROBES:
+        model = probe.model
+        known = reference.compute(model, model.batch_size, 0)
+        for variant in variants:
+            forget_compiled_code()
+            found[variant][model.name] = outcome(adapter_of, model, known, variant)
+    print(json.dumps(found))
+
+
+main(sys.argv[1], sys.argv[2:])
