@@ -161,12 +161,16 @@ def envs_list(json: Json = False) -> None:
 @envs.command("check")
 def envs_check(
     frameworks: Annotated[list[str] | None, typer.Argument(help="All if none is named.")] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Run a small model, too, where there is no network.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Whether each environment is as it was built, and imports."""
     from velodrome.scheduler.commands import envs as command
 
-    command.check(tuple(frameworks or ()), as_json=json)
+    check = command.check_offline if offline else command.check
+    check(tuple(frameworks or ()), as_json=json)
 
 
 @envs.command("prune")

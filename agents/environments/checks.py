@@ -1,22 +1,17 @@
 """Whether an environment is still what was built, and still works."""
 
-import os
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from velodrome.adapters import protocol
-from velodrome.adapters.protocol import Request
+from velodrome.adapters.protocol import Imported
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments import manifest, uv_messages
 from velodrome.agents.environments.environment import Check, Environment
-from velodrome.agents.environments.existing import ask_interpreter, clean_environ
+from velodrome.agents.environments.existing import ask_interpreter
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.import_path import import_path
-from velodrome.agents.environments.tools import run_tool
+from velodrome.agents.environments.offline import offline_problems
+from velodrome.agents.environments.worker_runs import problem_of, request_of, run_worker
 
-IMPORT_DEADLINE_S = 300
 SHOWN = 20  # files named one by one
 
 
@@ -42,33 +37,29 @@ def check_environment(
     return Check(problems + failed, answer.version, answer.log_tail)
 
 
+def check_environment_offline(
+    environment: Environment,
+    framework: Framework | None,
+    environ: Mapping[str, str],
+    prefix: tuple[str, ...],
+) -> Check:
+    """check_environment, and if that finds nothing a small model where there is no network."""
+    found = check_environment(environment, framework, environ)
+    if framework is None or not found.ok:
+        return found
+    return replace(found, problems=offline_problems(environment, framework, environ, prefix))
+
+
 def ask_worker(
     environment: Environment, framework: Framework, environ: Mapping[str, str]
 ) -> Answer:
     """Start a worker that imports the framework and says its version."""
-    reading, writing = os.pipe()
-    with tempfile.TemporaryDirectory() as place, os.fdopen(reading) as events:
-        request = Path(place) / "request.json"
-        request.write_text(protocol.encode_request(_request(framework)))
-        command = [str(environment.python), "-m", "velodrome.adapters.worker"]
-        try:
-            run = run_tool(
-                [*command, str(request), str(writing)],
-                environ=_environ(environment, framework, environ),
-                cwd=Path(place),
-                deadline_s=IMPORT_DEADLINE_S,
-                pass_fds=(writing,),
-            )
-        finally:
-            os.close(writing)
-        said = [protocol.decode(line) for line in events]
-    versions = [event.framework_version for event in said if isinstance(event, protocol.Imported)]
-    if run.ok and versions:
+    ran = run_worker(environment, framework, request_of(framework), environ)
+    versions = [event.framework_version for event in ran.events if isinstance(event, Imported)]
+    if ran.tool.ok and versions:
         return Answer(versions[-1])
-    reasons = [event.reason for event in said if isinstance(event, protocol.Failed)]
-    why = reasons[-1] if reasons else uv_messages.cause(run.output)
-    problem = f"{framework.name} cannot be imported: {why}"
-    return Answer("", problem, uv_messages.log_tail(run.output))
+    problem = f"{framework.name} cannot be imported: {problem_of(ran)}"
+    return Answer("", problem, uv_messages.log_tail(ran.tool.output))
 
 
 def _changes(environment: Environment, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -101,26 +92,3 @@ def _existing_changes(environment: Environment, environ: Mapping[str, str]) -> t
         return (failed.reason,)
     changed = f"what {environment.python} has installed has changed: its hash is now {now.hash}"
     return () if now.hash == environment.hash else (changed,)
-
-
-def _environ(
-    environment: Environment, framework: Framework, environ: Mapping[str, str]
-) -> dict[str, str]:
-    path = import_path(environment.caches.parent, framework)
-    return {**clean_environ(environ), **dict(environment.variables), "PYTHONPATH": path}
-
-
-def _request(framework: Framework) -> Request:
-    return Request(
-        action="check",
-        framework=framework.name,
-        adapter=framework.adapter,
-        variant=framework.default_variant,
-        model="",
-        batch_size=1,
-        device="cpu",
-        threads=1,
-        dtype="float32",
-        seed=0,
-        reference="",
-    )

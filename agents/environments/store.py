@@ -18,12 +18,13 @@ from velodrome.agents.environments.builds import (
     require_lock,
 )
 from velodrome.agents.environments.checkouts import named, require_checkout, with_checkout
-from velodrome.agents.environments.checks import check_environment
+from velodrome.agents.environments.checks import check_environment, check_environment_offline
 from velodrome.agents.environments.environment import Check, Environment, filled
 from velodrome.agents.environments.existing import ask_interpreter, lock_hash_of, pointed_at
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.folders import Record
 from velodrome.agents.environments.frameworks import available, framework_named
+from velodrome.agents.environments.offline import without_network
 from velodrome.agents.environments.pip_configuration import read_sources
 from velodrome.agents.environments.recipes import Lock, Recipe, read_recipe
 from velodrome.agents.environments.uv_builds import python_of
@@ -157,6 +158,15 @@ class EnvironmentStore:
         """Whether each file is as it was built, and the framework can still be imported."""
         framework = available(self._environ).get(environment.framework)
         return check_environment(environment, framework, self._environ)
+
+    def check_offline(self, environment: Environment) -> Check:
+        """check, and whether it computes where there is no network.
+
+        EnvironmentFailed if nothing can be run without a network here.
+        """
+        framework = available(self._environ).get(environment.framework)
+        prefix = without_network(self._environ)
+        return check_environment_offline(environment, framework, self._environ, prefix)
 
     def prune(self) -> tuple[str, ...]:
         """Remove what no current lock names, what broken builds left and what cannot run any more.

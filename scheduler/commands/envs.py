@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from velodrome.adapters.registry import Framework
-from velodrome.agents.environments.environment import Environment
+from velodrome.agents.environments.environment import Check, Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.frameworks import available
 from velodrome.agents.environments.locking import renew
@@ -79,12 +79,31 @@ def list_(*, as_json: bool) -> None:
 def check(names: tuple[str, ...], *, as_json: bool) -> None:
     """EnvironmentUnavailable if one is not as it was built, or not there at all when named."""
     store = EnvironmentStore(default_root())
+    _check(names, store, store.check, as_json=as_json)
+
+
+def check_offline(names: tuple[str, ...], *, as_json: bool) -> None:
+    """As check, with a small model run where there is no network."""
+    store = EnvironmentStore(default_root())
+    try:
+        _check(names, store, store.check_offline, as_json=as_json)
+    except EnvironmentFailed as failure:
+        raise EnvironmentUnavailable(failure.reason) from failure
+
+
+def _check(
+    names: tuple[str, ...],
+    store: EnvironmentStore,
+    look: Callable[[Environment], Check],
+    *,
+    as_json: bool,
+) -> None:
     rows = []
     for framework in _chosen(names):
         environment = store.find(framework.name)
         if environment is None and not names:
             continue
-        problems = store.check(environment).problems if environment else ("not built",)
+        problems = look(environment).problems if environment else ("not built",)
         rows.append(
             {
                 "framework": framework.name,
