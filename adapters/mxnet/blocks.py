@@ -1,0 +1,183 @@
+"""What each kind of layer and each loss is in Gluon: an entry of BLOCKS or LOSSES for each."""
+
+import mxnet
+from mxnet.gluon import HybridBlock, nn, rnn
+from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
+
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+
+CUSTOM = "velodrome_custom"
+
+
+class Recurrent(object):
+    """Names of a Gluon recurrent layer's parameters; (time, batch, in) to h (time, batch, units).
+
+    Runs through the padding, which stands behind an example's true steps and so changes none of
+    them; MeanOverTime leaves it out, and no gradient comes from it. With use_sequence_length a
+    gradient takes a sixth longer on one core, and a step less than nothing (MXNet 1.9.1).
+    """
+
+    ATTRIBUTES = {
+        "weight_input": "l0_i2h_weight",
+        "weight_hidden": "l0_h2h_weight",
+        "bias": "l0_i2h_bias",
+        "bias_hidden": "l0_h2h_bias",
+    }
+
+
+class Lstm(Recurrent, rnn.LSTM):
+    """Gates are i, f, g, o; the second bias stays zero."""
+
+
+class Gru(Recurrent, rnn.GRU):
+    """Gates are r, z, n."""
+
+
+class BatchNorm(nn.BatchNorm):
+    ATTRIBUTES = {"scale": "gamma", "bias": "beta"}
+
+
+class Attention(HybridBlock):
+    """Self-attention by MXNet's own pair of products, which want each head's q, k and v together.
+
+    Weights are put into that order when they are set: (3, heads, d) to (heads, 3, d).
+    """
+
+    def __init__(self, layer, units):
+        super(Attention, self).__init__()
+        self._heads = layer.heads
+        with self.name_scope():
+            self.weight_input = self.params.get("weight_input", shape=(3 * units, units))
+            self.weight_output = self.params.get("weight_output", shape=(units, units))
+
+    def hybrid_forward(self, F, x, lengths, weight_input, weight_output):
+        """x (time, batch, n), lengths (batch,)."""
+        together = F.dot(x, weight_input, transpose_b=True)
+        scores = F.contrib.interleaved_matmul_selfatt_qk(together, heads=self._heads)
+        true = F.repeat(lengths, repeats=self._heads)
+        true = F.broadcast_like(F.expand_dims(true, 1), scores, lhs_axes=(1,), rhs_axes=(1,))
+        shares = F.softmax(scores, F.cast(true, "int32"), use_length=True)
+        mixed = F.contrib.interleaved_matmul_selfatt_valatt(together, shares, heads=self._heads)
+        return F.dot(mixed, weight_output, transpose_b=True)
+
+    def own_layout(self, role, array):
+        return self._reordered(array, 3, self._heads) if role == "weight_input" else array
+
+    def canonical_layout(self, role, array):
+        return self._reordered(array, self._heads, 3) if role == "weight_input" else array
+
+    def _reordered(self, array, outer, inner):
+        parts = array.reshape((outer, inner, -1) + array.shape[1:])
+        return parts.swapaxes(0, 1).reshape(array.shape)
+
+
+class Loop(HybridBlock):
+    """foreach wants something to walk over: a row of zeros per step, which is left unread."""
+
+    def __init__(self, layer, units):
+        super(Loop, self).__init__()
+        self._steps, self._units = layer.steps, units
+        with self.name_scope():
+            self.weight = self.params.get("weight", shape=(units, units))
+            self.bias = self.params.get("bias", shape=(units,))
+
+    def hybrid_forward(self, F, x, weight, bias):
+        def step(row, state):
+            state = F.tanh(F.FullyConnected(state, weight, bias, num_hidden=self._units))
+            return row, state
+
+        return F.contrib.foreach(step, F.zeros((self._steps, 1)), x)[1]
+
+
+class OwnOperation(mxnet.operator.CustomOp):
+    """y = x |x|, and backward of_x = of_y * 2 |x| / (1 + |x|)."""
+
+    def forward(self, is_train, req, in_data, out_data, aux):
+        self.assign(out_data[0], req[0], in_data[0] * in_data[0].abs())
+
+    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+        size = in_data[0].abs()
+        self.assign(in_grad[0], req[0], out_grad[0] * 2.0 * size / (1.0 + size))
+
+
+@mxnet.operator.register(CUSTOM)
+class OwnOperationProp(mxnet.operator.CustomOpProp):
+    def create_operator(self, ctx, in_shapes, in_dtypes):
+        return OwnOperation()
+
+
+def _conv(layer, source, **more):
+    return nn.Conv2D(layer.maps, layer.kernel, padding=layer.padding, in_channels=source[0], **more)
+
+
+def _transposed_conv(layer, source):
+    return nn.Conv2DTranspose(
+        layer.maps, layer.kernel, layer.stride, layer.padding, in_channels=source[0]
+    )
+
+
+def _linear(layer, source):
+    return nn.Dense(layer.units, use_bias=layer.bias, in_units=shapes.product(source))
+
+
+def _lrn(layer, source):
+    def call(F, x):
+        return F.LRN(x, nsize=layer.size, alpha=layer.alpha, beta=layer.beta, knorm=layer.k)
+
+    return nn.HybridLambda(call)
+
+
+def _mean_over_time(F, x, lengths):
+    true = F.SequenceMask(x, lengths, use_sequence_length=True)
+    return F.broadcast_div(F.sum(true, axis=0), F.expand_dims(lengths, 1))
+
+
+# Per kind of layer, what makes its block: (layer, shape of one example before it) -> block.
+BLOCKS = {
+    kinds.Conv: lambda layer, source: _conv(
+        layer, source, strides=layer.stride, groups=layer.groups
+    ),
+    kinds.DilatedConv: lambda layer, source: _conv(layer, source, dilation=layer.dilation),
+    kinds.TransposedConv: _transposed_conv,
+    kinds.Linear: _linear,
+    kinds.MaxPool: lambda layer, source: nn.MaxPool2D(layer.size, layer.stride),
+    kinds.AvgPool: lambda layer, source: nn.AvgPool2D(layer.size, layer.stride),
+    kinds.BatchNorm: lambda layer, source: BatchNorm(epsilon=layer.epsilon, in_channels=source[0]),
+    kinds.Relu: lambda layer, source: nn.Activation("relu"),
+    kinds.Tanh: lambda layer, source: nn.Activation("tanh"),
+    kinds.Sigmoid: lambda layer, source: nn.Activation("sigmoid"),
+    kinds.Lrn: _lrn,
+    kinds.Dropout: lambda layer, source: nn.Dropout(layer.rate),
+    kinds.Embedding: lambda layer, source: nn.Embedding(layer.vocabulary, layer.units),
+    kinds.Lstm: lambda layer, source: Lstm(layer.units, input_size=source[-1]),
+    kinds.Gru: lambda layer, source: Gru(layer.units, input_size=source[-1]),
+    kinds.Attention: lambda layer, source: Attention(layer, source[-1]),
+    kinds.Loop: lambda layer, source: Loop(layer, source[-1]),
+    kinds.Add: lambda layer, source: nn.HybridLambda(lambda F, one, other: one + other),
+    kinds.Custom: lambda layer, source: nn.HybridLambda(lambda F, x: F.Custom(x, op_type=CUSTOM)),
+    kinds.MeanOverTime: lambda layer, source: nn.HybridLambda(_mean_over_time),
+    kinds.Duplicate: lambda layer, source: nn.HybridLambda(lambda F, x: F.identity(x)),
+}
+
+
+class CrossEntropy(SoftmaxCrossEntropyLoss):
+    """(logits, labels) to the mean over the batch, where Gluon gives a loss per example."""
+
+    def hybrid_forward(self, F, output, labels):
+        return F.mean(super(CrossEntropy, self).hybrid_forward(F, output, labels))
+
+
+class SquaredError(HybridBlock):
+    def hybrid_forward(self, F, output, target=None):
+        if target is not None:
+            output = output - F.reshape_like(F.BlockGrad(target), output)
+        return F.mean(F.sum(F.square(output), axis=0, exclude=True)) / 2
+
+
+# Per kind of loss, what makes its block: it reads the last layer's output, then labels or target.
+LOSSES = {
+    kinds.SoftmaxCrossEntropy: lambda loss: CrossEntropy(),
+    kinds.SquaredError: lambda loss: SquaredError(),
+    kinds.NoLoss: lambda loss: nn.HybridLambda(lambda F, output: output),
+}
