@@ -1,6 +1,8 @@
 """What a reader of a row should know of how TensorFlow computed it."""
 
+from velodrome.adapters.by_hand import by_hand
 from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
 
 
 def notes(model, variant, on_gpu, length_multiple):
@@ -18,24 +20,40 @@ def notes(model, variant, on_gpu, length_multiple):
                 "sequences are padded to multiples of {} steps, so that XLA compiles for few "
                 "shapes; the loop ends at the longest".format(length_multiple)
             )
-    grouped = _has(model, lambda layer: isinstance(layer, kinds.Conv) and layer.groups > 1)
-    if grouped and not on_gpu:
-        yield "grouped convolutions run group by group: a CPU has no or a slow gradient of them"
+    if _has(model, lambda layer: isinstance(layer, kinds.Gru)):
+        yield by_hand(kinds.Gru, "in tf.scan over all steps of a batch, padding too")
+    if _has(model, lambda layer: isinstance(layer, kinds.Attention)):
+        yield by_hand(kinds.Attention, "of products and a softmax")
+    if not on_gpu and _in_groups(model):
+        yield by_hand(
+            kinds.Conv, "group by group: a CPU has no or a slow gradient of a grouped convolution"
+        )
     if _has(model, lambda layer: isinstance(layer, kinds.Duplicate)) and not on_gpu:
         yield "copies into memory that is kept from call to call"
 
 
 def _of_lstm(variant, on_gpu):
     if variant == "xla" or (variant == "graph" and not on_gpu):
-        return (
-            "the LSTM is a loop over all steps of a batch, padding too, and its backward pass "
-            "another one, written by hand"
+        return by_hand(
+            kinds.Lstm,
+            "in a loop over all steps of a batch, padding too, and its backward pass in another",
         )
     if on_gpu:
         return "the LSTM is cuDNN's"
     return (
         "the LSTM is BlockLSTMV2 over all steps of a batch, padding too, with its own gradient, "
         "BlockLSTMGradV2: TensorFlow calls that of another gate order"
+    )
+
+
+def _in_groups(model):
+    """Whether there is a grouped convolution other than one group per channel."""
+    outputs, reads = shapes.output_shapes(model), shapes.sources(model)
+    return _has(
+        model,
+        lambda layer: (
+            isinstance(layer, kinds.Conv) and 1 < layer.groups < outputs[reads[layer.name][0]][0]
+        ),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Dict, NamedTuple
 import tensorflow as tf
 
 from velodrome.adapters.models import layers as kinds
-from velodrome.adapters.tensorflow import lstm
+from velodrome.adapters.tensorflow import lstm, probed
 
 
 class Call(NamedTuple):
@@ -21,6 +21,8 @@ class Call(NamedTuple):
 
 
 def _conv(layer, weights, call, x):
+    if layer.groups == x.shape[3]:
+        return _depthwise_conv(layer, weights, x)
     return tf.nn.bias_add(_convolved(layer, x, weights["weight"]), weights["bias"])
 
 
@@ -29,9 +31,21 @@ def _conv_by_group(layer, weights, call, x):
 
     XLA has, in five times the time.
     """
+    if layer.groups == x.shape[3]:
+        return _depthwise_conv(layer, weights, x)
     pairs = zip(tf.split(x, layer.groups, 3), tf.split(weights["weight"], layer.groups, 3))
     parts = [_convolved(layer, own, weight) for own, weight in pairs]
     return tf.nn.bias_add(tf.concat(parts, 3) if len(parts) > 1 else parts[0], weights["bias"])
+
+
+def _depthwise_conv(layer, weights, x):
+    """One group per channel has an operation of its own, with weights (height, width, in, *)."""
+    shape = [layer.kernel, layer.kernel, layer.groups, -1]
+    weight = tf.reshape(weights["weight"], shape)
+    stride = [1, layer.stride, layer.stride, 1]
+    return tf.nn.bias_add(
+        tf.nn.depthwise_conv2d(x, weight, stride, _padding(layer)), weights["bias"]
+    )
 
 
 def _convolved(layer, x, weight):
@@ -96,10 +110,16 @@ def _copy_to_fresh(layer, weights, call, x):
 
 OPERATIONS = {
     kinds.Conv: _conv,
+    kinds.DilatedConv: probed.atrous_conv,
+    kinds.TransposedConv: probed.transposed_conv,
     kinds.Linear: _linear,
     kinds.MaxPool: lambda layer, weights, call, x: tf.nn.max_pool2d(
         x, layer.size, layer.stride, "VALID"
     ),
+    kinds.AvgPool: lambda layer, weights, call, x: tf.nn.avg_pool2d(
+        x, layer.size, layer.stride, "VALID"
+    ),
+    kinds.BatchNorm: probed.batch_norm,
     kinds.Relu: lambda layer, weights, call, x: tf.nn.relu(x),
     kinds.Tanh: lambda layer, weights, call, x: tf.tanh(x),
     kinds.Sigmoid: lambda layer, weights, call, x: tf.sigmoid(x),
@@ -107,6 +127,11 @@ OPERATIONS = {
     kinds.Dropout: lambda layer, weights, call, x: tf.nn.dropout(x, call.rates[layer.name]),
     kinds.Embedding: lambda layer, weights, call, x: tf.gather(weights["weight"], x),
     kinds.Lstm: _lstm(lstm.loop),
+    kinds.Gru: probed.gru,
+    kinds.Attention: probed.attention,
+    kinds.Loop: probed.loop,
+    kinds.Add: lambda layer, weights, call, left, right: left + right,
+    kinds.Custom: lambda layer, weights, call, x: probed.signed_square(x),
     kinds.MeanOverTime: _mean_over_time,
     kinds.Duplicate: _copy_rows,
 }

@@ -6,6 +6,7 @@ Python 3.6, in the framework's own interpreter.
 
 import json
 import sys
+import traceback
 from importlib import import_module
 
 from velodrome.adapters import agreement, reference, seeding
@@ -25,6 +26,8 @@ def outcome(adapter_of, model, known, variant):
         return "unsupported", str(error), ()
     except agreement.Disagreed as error:
         return "disagreed", error.detail, ()
+    except Exception:
+        return "crashed", traceback.format_exc(), ()
     return "agreed", "{:.1e}".format(verified.gradient_error), verified.notes
 
 
