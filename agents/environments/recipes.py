@@ -64,13 +64,26 @@ class Checkout:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Library:
+    """A shared library that a package links against and never calls: see stand_ins.
+
+    file is its name, into the folder in site-packages where it is looked for, symbols all that is
+    asked of it when it is loaded.
+    """
+
+    file: Annotated[str, Field(pattern=r"^[\w.+-]+$")]
+    into: Annotated[str, Field(pattern=r"^\w[\w/-]*$")]
+    symbols: Strings = ()
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Lock:
     """One committed lock: exact versions with their sha256 hashes, and where it serves.
 
     platforms such as `linux-x86_64`, empty: any. python: the minors it was made for, the preferred
     first. size_mb is what the finished environment takes, download_mb what a cold build fetches;
     0: not known. mend is what a user can do so that this lock's packages are found, said when the
-    next lock of the recipe is taken instead.
+    next lock of the recipe is taken instead. libraries stand in for those that no package has.
     """
 
     file: str
@@ -83,6 +96,7 @@ class Lock:
     mend: str = ""
     path: Path = Path()
     checkout: Checkout | None = None
+    libraries: tuple[Library, ...] = ()
 
     @property
     def text(self) -> bytes:
@@ -90,9 +104,9 @@ class Lock:
 
     @property
     def identity(self) -> bytes:
-        """All that decides what it makes: its text, and the content of the source on top."""
+        """All that decides what it makes: its text, and the content of what comes on top."""
         source = f"\nsource {self.checkout.hash}".encode() if self.checkout else b""
-        return self.text + source
+        return self.text + source + "".join(f"\n{one}" for one in self.libraries).encode()
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -110,6 +124,7 @@ class Recipe:
     about: str
     module: str
     python: Strings = ()
+    libraries: tuple[Library, ...] = ()  # before the locks, that its own mistakes are told
     locks: tuple[Lock, ...] = ()
     source: Source | None = None
     variables: dict[str, str] = Field(default_factory=dict)
@@ -168,12 +183,16 @@ def read_recipe(folder: Path, *, locked: bool = True) -> Recipe:
 
 
 def _complete_locks(fields: dict[str, Any], folder: Path) -> None:
-    """A lock serves the recipe's Pythons unless it names its own; its file lies under locks/."""
+    """A lock serves the recipe's Pythons unless it names its own; its file lies under locks/.
+
+    The recipe's libraries come on top of each.
+    """
     locks = fields.get("locks", [])
     for lock in locks if isinstance(locks, list) else []:
         if isinstance(lock, dict):
             lock.setdefault("python", fields.get("python", []))
             lock["path"] = folder / "locks" / str(lock.get("file", ""))
+            lock.setdefault("libraries", fields.get("libraries", []))
 
 
 def _require_whole(recipe: Recipe) -> None:
@@ -219,7 +238,7 @@ def _explained(file: Path, error: ValidationError) -> RecipeError:
 
 
 def _keys(place: tuple[int | str, ...]) -> Iterable[str]:
-    owner: type = {"locks": Lock, "source": Source}.get(str(place[0]), Recipe)
+    owner: type = {"locks": Lock, "libraries": Library, "source": Source}.get(str(place[0]), Recipe)
     own = ("path", "checkout") if owner is Lock else ("file",) if owner is Recipe else ()
     return (name for name in owner.__annotations__ if name not in own)
 

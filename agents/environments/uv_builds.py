@@ -19,6 +19,7 @@ from velodrome.agents.environments.pip_configuration import (
 )
 from velodrome.agents.environments.recipes import Lock
 from velodrome.agents.environments.source_builds import install_source
+from velodrome.agents.environments.stand_ins import install_stand_ins
 from velodrome.agents.environments.tools import ToolRun, run_tool
 
 INSTALL_DEADLINE_S = 3600
@@ -62,6 +63,7 @@ def build_into(folder: Path, build: UvBuild, on_progress: Progress) -> manifest.
         _make_venv(folder, build)
         _install(folder, build, on_progress)
         _install_checkout(folder, build, on_progress)
+        install_stand_ins(build.lock.libraries, _site_packages(folder, build), build.environ)
         on_progress(f"checking {build.framework}: import {build.module}")
         _require_import(folder, build)
         entries = _require_unchanged(folder, build)
@@ -169,6 +171,10 @@ def _require_unchanged(folder: Path, build: UvBuild) -> manifest.Entries:
             "\n".join(changed[: uv_messages.LOG_TAIL_LINES]),
         )
     return entries
+
+
+def _site_packages(folder: Path, build: UvBuild) -> Path:
+    return folder / "lib" / f"python{build.interpreter.minor}" / "site-packages"
 
 
 def python_of(folder: Path) -> Path:

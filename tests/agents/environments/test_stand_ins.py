@@ -1,0 +1,63 @@
+"""A shared library that nothing carries and nothing calls is made where it is needed."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from velodrome.agents.environments.environment import Environment
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.recipes import Library, RecipeError, read_recipe
+from velodrome.agents.environments.stand_ins import install_stand_ins
+
+LIBRARIES = """
+[[libraries]]
+file = "libghost.so.1"
+into = "tiny"
+symbols = ["ghost_walks"]
+"""
+LIBRARY = Library(file="libghost.so.1", into="tiny", symbols=("ghost_walks",))
+
+
+def recipe(node, text: str = LIBRARIES) -> Path:
+    return node.add_framework("little", node.recipe + text, {"one.txt": node.add_tiny()})
+
+
+def tried(environment: Environment, code: str) -> int:
+    script = f"import ctypes, os, tiny; os.chdir(tiny.__path__[0]); {code}"
+    return subprocess.run([str(environment.python), "-c", script], check=False).returncode
+
+
+def test_it_loads_from_its_place_and_ends_whoever_calls_it(node) -> None:
+    recipe(node)
+    environment = node.store.build("little")
+    load = "lib = ctypes.CDLL('./libghost.so.1'); lib.ghost_walks"
+    assert tried(environment, load) == 0
+    assert tried(environment, f"{load}()") == -signal.SIGABRT
+
+
+def test_an_environment_is_another_one_with_another_symbol(node) -> None:
+    first = read_recipe(recipe(node)).lock_hash("cpu")
+    assert read_recipe(recipe(node)).lock_hash("cpu") == first
+    more = LIBRARIES.replace('["ghost_walks"]', '["ghost_walks", "ghost_sings"]')
+    assert read_recipe(recipe(node, more)).lock_hash("cpu") != first
+
+
+def test_a_mistyped_key_is_told(node) -> None:
+    with pytest.raises(RecipeError, match="Did you mean 'symbols'"):
+        read_recipe(recipe(node, LIBRARIES.replace("symbols", "symbol")))
+
+
+def test_a_node_without_a_compiler_is_told_what_to_install(tmp_path) -> None:
+    with pytest.raises(EnvironmentFailed, match=r"libghost.so.1. Install gcc, or let CC name one"):
+        install_stand_ins([LIBRARY], tmp_path, {"PATH": str(tmp_path)})
+
+
+def test_a_compiler_that_fails_is_named_with_what_it_said(tmp_path) -> None:
+    (tmp_path / "tiny").mkdir()
+    broken = Library(file="libghost.so.1", into="tiny", symbols=("1st",))
+    with pytest.raises(EnvironmentFailed, match="cannot make libghost") as raised:
+        install_stand_ins([broken], tmp_path, os.environ)
+    assert "error" in raised.value.log_tail
