@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from velodrome.adapters.protocol import (
@@ -15,6 +15,7 @@ from velodrome.adapters.protocol import (
     encode_request,
 )
 from velodrome.adapters.registry import Framework
+from velodrome.agents.environments.entering import BY_SIGNAL, started
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.import_path import import_path
 from velodrome.agents.isolation.isolated import Bounds, Running, isolated, scratch_folder
@@ -70,7 +71,7 @@ def hold_session(request: Request, setting: Setting, on_event: Callable[[object]
             ending = running.outcome(LEAVE_S)
         return Session(
             events=tuple(listener.events),
-            ending=ending or running.outcome(),
+            ending=_of_worker(ending or running.outcome(), setting.environment),
             log_tail=running.log_tail(),
             readings=sampler.readings if sampler else (),
             peak_rss_bytes=sampler.peak_rss_bytes if sampler else None,
@@ -109,6 +110,13 @@ def _listen_sampled(running: Running, setting: Setting, listener: _Listener) -> 
     return sampler
 
 
+def _of_worker(ending: Ending | None, environment: Environment) -> Ending | None:
+    """In a tree a monitor ends in the worker's place, and tells of a signal by its exit status."""
+    if not (ending and environment.tree and (ending.exit_code or 0) > BY_SIGNAL):
+        return ending
+    return replace(ending, exit_code=None, signal=(ending.exit_code or 0) - BY_SIGNAL)
+
+
 def _prepared(
     request: Request, setting: Setting, scratch: Path
 ) -> tuple[list[str], dict[str, str]]:
@@ -131,7 +139,8 @@ def _prepared(
         gpus=setting.gpus,
         recipe=environment.variables,
     )
-    return [str(environment.python), "-m", "velodrome.adapters.worker", str(file)], variables
+    words = ["-m", "velodrome.adapters.worker", str(file)]
+    return started(environment, setting.framework.path, words), variables
 
 
 def _kernel_kills() -> int:

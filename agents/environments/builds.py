@@ -6,6 +6,11 @@ from pathlib import Path
 
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments import folders, manifest, uv_messages
+from velodrome.agents.environments.debian_builds import (
+    INTERPRETER,
+    DebianBuild,
+    build_debian_into,
+)
 from velodrome.agents.environments.environment import environment_hash, filled
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.folders import Record
@@ -83,6 +88,8 @@ def _build_or_keep(site: Site, lock: Lock, marker: str, on_progress: Progress) -
 
 
 def _build(site: Site, lock: Lock, marker: str, on_progress: Progress) -> None:
+    if site.recipe.kind == "debian":
+        return _build_debian(site, lock, on_progress)
     name = site.framework.name
     interpreter = obtain_interpreter(lock.python, site.environ, on_progress)
     name_hash = environment_hash(lock.identity, site.recipe.kind, interpreter.minor, site.platform)
@@ -109,6 +116,36 @@ def _build(site: Site, lock: Lock, marker: str, on_progress: Progress) -> None:
             size_bytes=size_bytes,
             sources=marker,
             source=str(lock.checkout.folder) if lock.checkout else "",
+        )
+        folders.publish(folder, final, record)
+    on_progress(f"built {final.name}: {size_bytes // 1_000_000} MB")
+
+
+def _build_debian(site: Site, lock: Lock, on_progress: Progress) -> None:
+    name = site.framework.name
+    name_hash = environment_hash(lock.identity, "debian", lock.python[0], site.platform)
+    final = site.root / f"{name}-{name_hash}"
+    build = DebianBuild(
+        framework=name,
+        module=site.recipe.module,
+        suite=site.recipe.suite,
+        lock=lock,
+        platform=site.platform,
+        variables=filled(site.recipe.variables, folders.caches_of(site.root) / final.name),
+        environ=site.environ,
+    )
+    on_progress(f"building {final.name}: {lock.file}, Debian {build.suite}")
+    with folders.in_the_making(site.root, name, name_hash) as folder:
+        entries, python_version = build_debian_into(folder, build, on_progress)
+        size_bytes = manifest.size_bytes(entries)
+        record = Record(
+            framework=name,
+            hash=name_hash,
+            lock=str(lock.path),
+            python_version=python_version,
+            size_bytes=size_bytes,
+            kind="debian",
+            interpreter=INTERPRETER,
         )
         folders.publish(folder, final, record)
     on_progress(f"built {final.name}: {size_bytes // 1_000_000} MB")

@@ -14,7 +14,8 @@ class Environment:
 
     variables are what the framework's workers need, placeholders filled in. caches is where the
     writable folders of all environments lie; lock is None for an interpreter of the user's. kind:
-    `uv`, `source` (packages and a folder of the user's on top) or `existing`.
+    `uv`, `source` (packages and a folder of the user's on top), `debian` or `existing`. tree: the
+    Debian system that python is part of and is started in (velodrome.agents.environments.entering).
     """
 
     framework: str
@@ -27,6 +28,7 @@ class Environment:
     variables: tuple[tuple[str, str], ...] = ()
     python_version: str = ""
     size_bytes: int = 0
+    tree: Path | None = None
 
     @property
     def name(self) -> str:

@@ -31,7 +31,8 @@ class Record:
     """What is kept in an environment's folder, in RECORD.
 
     sources: where packages were looked for when a later lock was taken; empty: the first was.
-    source: the user's source folder that it was built from; empty: packages alone.
+    source: the user's source folder that it was built from; empty: packages alone. kind: the
+    recipe's; interpreter: its path in the folder.
     """
 
     framework: str
@@ -41,6 +42,8 @@ class Record:
     size_bytes: int
     sources: str = ""
     source: str = ""
+    kind: str = "uv"
+    interpreter: str = "bin/python"
 
 
 @contextlib.contextmanager
@@ -99,7 +102,7 @@ def read_record(folder: Path) -> Record | None:
         record = Record(**json.loads((folder / RECORD).read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    return record if (folder / "bin" / "python").exists() else None
+    return record if (folder / record.interpreter).exists() else None
 
 
 def complete(root: Path) -> tuple[tuple[Path, Record], ...]:
@@ -160,11 +163,10 @@ def _if_free(root: Path, framework: str) -> Iterator[bool]:
 
 
 def is_in_use(folder: Path) -> bool:
-    """Whether a process that we may look at was started from the environment's interpreter."""
+    """Whether a process that we may look at was started from it, or entered it."""
     prefix = f"{folder}/"
     for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or [""]
-        if command[0].startswith(prefix):
+        if any(prefix in word for word in process.info["cmdline"] or ()):
             return True
     return False
 

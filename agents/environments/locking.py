@@ -14,6 +14,7 @@ from pathlib import Path
 
 import uv
 
+from velodrome.agents.environments.debian_locking import renew_debian
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.frameworks import framework_named
 from velodrome.agents.environments.pip_configuration import (
@@ -35,6 +36,8 @@ def renew(framework: str, environ: Mapping[str, str] = os.environ) -> tuple[Path
     EnvironmentFailed if one cannot be resolved; RecipeError if there is no such framework.
     """
     recipe = read_recipe(Path(framework_named(framework, environ).folder), locked=False)
+    if recipe.kind == "debian":
+        return renew_debian(framework, recipe, environ)
     sources = read_sources(environ)
     for lock in recipe.locks:
         text = resolve(lock, sources, environ)

@@ -114,15 +114,17 @@ class Recipe:
     """What environment.toml says.
 
     kind `uv`: locks, of which the first that serves the platform and is to be found is taken.
+    kind `debian`: the same, of packages of one suite of Debian, whose Python it is.
     kind `existing`: python is the path of an interpreter; or there is a source, which the user
     names, and locks of what it needs, as in `uv`. module is imported to prove that an
     environment works. variables may name `{cache}`, the environment's writable folder. variants
     and devices are for frameworks of the user's own; Velodrome's are in adapters.registry.
     """
 
-    kind: Literal["uv", "existing"]
+    kind: Literal["uv", "debian", "existing"]
     about: str
     module: str
+    suite: str = ""
     python: Strings = ()
     libraries: tuple[Library, ...] = ()  # before the locks, that its own mistakes are told
     locks: tuple[Lock, ...] = ()
@@ -204,11 +206,17 @@ def _require_whole(recipe: Recipe) -> None:
     if recipe.source and recipe.kind != "existing":
         mend = 'Say kind = "existing"'
         raise RecipeError(f"{file}:source", f"kind {recipe.kind} has a source", mend)
-    if (recipe.kind == "uv" or recipe.source) and not recipe.locks:
+    if (recipe.kind == "debian") != bool(recipe.suite):
+        mend = 'Give kind = "debian" and, say, suite = "bullseye"; other kinds have no suite'
+        raise RecipeError(f"{file}:suite", f"kind {recipe.kind} does not go with it", mend)
+    if (recipe.kind != "existing" or recipe.source) and not recipe.locks:
         mend = 'Add [[locks]] with file = "universal-cpu.txt" and devices = ["cpu"]'
         raise RecipeError(f"{file}:locks", f"kind {recipe.kind} has no lock", mend)
     for index, lock in enumerate(recipe.locks):
         where = f"{file}:locks.{index}"
+        if recipe.kind == "debian" and len(lock.platforms) != 1:
+            mend = 'Add platforms = ["linux-x86_64"]; a lock each'
+            raise RecipeError(f"{where}.platforms", "a Debian lock is of one", mend)
         if not lock.python:
             raise RecipeError(f"{where}.python", "no Python is named", 'Add python = ["3.12"]')
     if not recipe.variants or not recipe.devices:

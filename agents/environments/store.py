@@ -19,6 +19,7 @@ from velodrome.agents.environments.builds import (
 )
 from velodrome.agents.environments.checkouts import named, require_checkout, with_checkout
 from velodrome.agents.environments.checks import check_environment, check_environment_offline
+from velodrome.agents.environments.debian_builds import tree_of
 from velodrome.agents.environments.environment import Check, Environment, filled
 from velodrome.agents.environments.existing import ask_interpreter, lock_hash_of, pointed_at
 from velodrome.agents.environments.failures import EnvironmentFailed
@@ -27,7 +28,6 @@ from velodrome.agents.environments.frameworks import available, framework_named
 from velodrome.agents.environments.offline import without_network
 from velodrome.agents.environments.pip_configuration import read_sources
 from velodrome.agents.environments.recipes import Lock, Recipe, read_recipe
-from velodrome.agents.environments.uv_builds import python_of
 
 __all__ = ["Check", "Environment", "EnvironmentFailed", "EnvironmentStore", "default_root"]
 
@@ -246,12 +246,13 @@ class EnvironmentStore:
             framework=record.framework,
             hash=record.hash,
             folder=folder,
-            python=python_of(folder),
+            python=folder / record.interpreter,
             lock=lock.path if lock else Path(record.lock),
-            kind="source" if record.source else "uv",
+            kind="source" if record.source else record.kind,
             caches=folders.caches_of(self.root),
             python_version=record.python_version,
             size_bytes=record.size_bytes,
+            tree=tree_of(folder) if record.kind == "debian" else None,
         )
         return _with_cache(environment, recipe)
 

@@ -59,7 +59,7 @@ def build_into(folder: Path, build: UvBuild, on_progress: Progress) -> manifest.
     PackageNotFound, or EnvironmentFailed with the reason; the folder is then to be thrown away.
     """
     try:
-        _require_room(folder, build)
+        require_room(folder, build.framework, build.lock)
         _make_venv(folder, build)
         _install(folder, build, on_progress)
         _install_checkout(folder, build, on_progress)
@@ -75,12 +75,12 @@ def build_into(folder: Path, build: UvBuild, on_progress: Progress) -> manifest.
     return entries
 
 
-def _require_room(folder: Path, build: UvBuild) -> None:
+def require_room(folder: Path, framework: str, lock: Lock) -> None:
     """Sooner than after a long download."""
     free_mb = shutil.disk_usage(folder).free // _MB
-    if free_mb < build.lock.size_mb:
+    if free_mb < lock.size_mb:
         raise EnvironmentFailed(
-            f"{build.framework} needs {build.lock.size_mb} MB, and the disk of {folder.parent} has "
+            f"{framework} needs {lock.size_mb} MB, and the disk of {folder.parent} has "
             f"{free_mb} MB free. Free some, or let VELODROME_HOME name a folder on another disk"
         )
 

@@ -10,6 +10,7 @@ from velodrome.adapters import protocol
 from velodrome.adapters.protocol import Request
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments import uv_messages
+from velodrome.agents.environments.entering import started
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.existing import clean_environ
 from velodrome.agents.environments.import_path import import_path
@@ -38,10 +39,10 @@ def run_worker(
     with tempfile.TemporaryDirectory() as place, os.fdopen(reading) as events:
         path = Path(place) / "request.json"
         path.write_text(protocol.encode_request(request))
-        command = [*prefix, str(environment.python), "-m", "velodrome.adapters.worker"]
+        words = ["-m", "velodrome.adapters.worker", str(path), str(writing)]
         try:
             run = run_tool(
-                [*command, str(path), str(writing)],
+                [*prefix, *started(environment, framework.path, words)],
                 environ=_environ(environment, framework, environ),
                 cwd=Path(place),
                 deadline_s=DEADLINE_S,

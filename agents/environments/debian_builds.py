@@ -1,0 +1,173 @@
+"""Builds an environment with mmdebstrap: a Debian tree, its packages compared with the lock."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from velodrome.agents.environments import debian_packages, manifest, uv_messages
+from velodrome.agents.environments.debian_messages import explain
+from velodrome.agents.environments.debian_sources import DebianSources, read_debian_sources
+from velodrome.agents.environments.entering import may_enter, started
+from velodrome.agents.environments.environment import Environment
+from velodrome.agents.environments.existing import clean_environ
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.recipes import Lock
+from velodrome.agents.environments.tools import run_tool
+from velodrome.agents.environments.uv_builds import IMPORT_DEADLINE_S, require_room
+
+BUILD_DEADLINE_S = 1800
+TREE = "tree"
+INTERPRETER = f"{TREE}/usr/bin/python3"
+ARCHITECTURES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "ppc64le": "ppc64el",
+    "s390x": "s390x",
+    "i686": "i386",
+}
+_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # mmdebstrap's tools; no part of a user's PATH
+# What is no part of a measurement: a fifth of the files, and their time.
+_LEFT_OUT = ("doc", "man", "info", "locale", "lintian", "bug")
+_WORTH_TELLING = ("I: installing", "I: downloading", "I: extracting", "I: running apt-get")
+
+
+@dataclass(frozen=True)
+class DebianBuild:
+    """All that decides one build, and what it is called when it fails. platform: linux-x86_64."""
+
+    framework: str
+    module: str
+    suite: str
+    lock: Lock
+    platform: str
+    variables: tuple[tuple[str, str], ...]
+    environ: Mapping[str, str]
+
+
+def build_debian_into(
+    folder: Path, build: DebianBuild, on_progress: Callable[[str], None]
+) -> tuple[manifest.Entries, str]:
+    """Fill the empty folder. What it then holds, also written there, and its Python's version.
+
+    EnvironmentFailed with the reason; the folder is then to be thrown away.
+    """
+    require_tools(build.framework)
+    require_room(folder, build.framework, build.lock)
+    expected = debian_packages.locked(build.lock.path.read_text())
+    wanted = [f"{name}={version}" for name, version in expected.items()]
+    make_tree(folder / TREE, build, wanted, on_progress)
+    _require_locked(folder / TREE, build, expected)
+    on_progress(f"checking {build.framework}: import {build.module}")
+    version = _require_import(folder, build)
+    entries = manifest.take(folder)
+    manifest.write(folder, entries)
+    return entries, version
+
+
+def tree_of(folder: Path) -> Path:
+    return folder / TREE
+
+
+def require_tools(framework: str) -> None:
+    """EnvironmentFailed before anything is downloaded, with what to install."""
+    may_enter(framework)
+    if not shutil.which("mmdebstrap"):
+        raise EnvironmentFailed(
+            f"{framework} is built from Debian's packages by mmdebstrap, which is not installed. "
+            "`apt-get install mmdebstrap bubblewrap`"
+        )
+
+
+def make_tree(
+    tree: Path, build: DebianBuild, packages: Sequence[str], on_progress: Callable[[str], None]
+) -> None:
+    """A tree that holds these packages and what they need, files of its own user's alone.
+
+    By way of an archive: mmdebstrap would leave device nodes, and, built by a user, files of the
+    users of a namespace, which that user could not remove.
+    """
+    sources = read_debian_sources(build.environ)
+    archive = tree.with_suffix(".tar")
+
+    def tell(line: str) -> None:
+        if line.startswith(_WORTH_TELLING):
+            on_progress(line.removeprefix("I: "))
+
+    command = _mmdebstrap(archive, build, sources, packages)
+    run = run_tool(
+        command,
+        environ=_environ(build, archive.parent),
+        cwd=archive.parent,
+        deadline_s=BUILD_DEADLINE_S,
+        on_line=tell,
+    )
+    if not run.ok:
+        raise explain(run, build.framework, build.suite, sources.mirror)
+    tree.mkdir()
+    unpack = ["tar", "-x", "--no-same-owner", "--exclude=./dev/*"]
+    unpack += ["-C", str(tree), "-f", str(archive)]
+    run = run_tool(unpack, environ=build.environ, cwd=archive.parent, deadline_s=BUILD_DEADLINE_S)
+    archive.unlink()
+    if not run.ok:
+        raise explain(run, build.framework, build.suite, sources.mirror)
+
+
+def _mmdebstrap(
+    archive: Path, build: DebianBuild, sources: DebianSources, packages: Sequence[str]
+) -> list[str]:
+    machine = build.platform.partition("-")[2]
+    mode = "root" if os.geteuid() == 0 else "unshare"
+    command = ["mmdebstrap", f"--mode={mode}", "--variant=apt", "--components=main"]
+    command += [f"--architectures={ARCHITECTURES.get(machine, machine)}"]
+    # A release that is no longer maintained is no longer signed anew either.
+    options = ['Acquire::Check-Valid-Until "false";', *sources.proxies]
+    command += [f"--aptopt={option}" for option in options]
+    command += ["--dpkgopt=force-unsafe-io"]
+    command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT]
+    command += [f"--include={','.join(packages)}", build.suite, str(archive)]
+    return [*command, *([sources.mirror] if sources.mirror else [])]
+
+
+def _environ(build: DebianBuild, folder: Path) -> dict[str, str]:
+    """As root what mmdebstrap unpacks is below our folder, so that it is swept if we are killed.
+
+    For a user it must lie where the users of a namespace get to, which ours is not.
+    """
+    environ = clean_environ(build.environ)
+    environ["PATH"] = f"{environ.get('PATH', os.defpath)}:{_SBIN}"
+    return {**environ, "TMPDIR": str(folder)} if os.geteuid() == 0 else environ
+
+
+def _require_locked(tree: Path, build: DebianBuild, expected: debian_packages.Packages) -> None:
+    found = debian_packages.installed(tree)
+    unlike = debian_packages.differences(expected, found)
+    if unlike:
+        raise EnvironmentFailed(
+            f"{build.suite} is served otherwise than {build.framework}'s lock names: {unlike[0]}. "
+            f"Use another mirror, or renew the lock: `velodrome envs lock {build.framework}`",
+            "\n".join(unlike[: uv_messages.LOG_TAIL_LINES]),
+        )
+
+
+def _require_import(folder: Path, build: DebianBuild) -> str:
+    """The version of the Python that imports it."""
+    environment = Environment(
+        build.framework, "", folder, folder / INTERPRETER, None, tree=folder / TREE
+    )
+    code = f"import platform, {build.module}; print(platform.python_version())"
+    run = run_tool(
+        started(environment, "", ["-B", "-c", code]),
+        environ={**clean_environ(build.environ), **dict(build.variables)},
+        cwd=Path(tempfile.gettempdir()),
+        deadline_s=IMPORT_DEADLINE_S,
+    )
+    if not run.ok:
+        raise EnvironmentFailed(
+            f"{build.framework} is installed, but `import {build.module}` fails: "
+            f"{uv_messages.cause(run.output)}. See the end of its log",
+            uv_messages.log_tail(run.output),
+        )
+    return run.output.splitlines()[-1].strip()

@@ -1,0 +1,54 @@
+"""Why a Debian tree could not be built, read from what mmdebstrap printed, with the mend."""
+
+import re
+
+from velodrome.agents.environments.debian_packages import not_offered
+from velodrome.agents.environments.debian_sources import VARIABLE
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.tools import ToolRun
+from velodrome.agents.environments.uv_messages import is_disk_full, log_tail
+
+_NO_RELEASE = re.compile(r"does not have a Release file|404 +Not Found|no longer has a Release")
+_UNREACHABLE = re.compile(
+    r"Could not (?:connect|resolve)|Temporary failure|Connection (?:failed|timed out|refused)"
+)
+_UNSIGNED = re.compile(r"NO_PUBKEY|public key is not available|is not signed|No keyring installed")
+_NO_NAMESPACE = re.compile(r"unprivileged_userns|newuidmap|subuid|unshare.*not permitted", re.I)
+
+
+def explain(run: ToolRun, framework: str, suite: str, mirror: str) -> EnvironmentFailed:
+    return EnvironmentFailed(_reason(run, framework, suite, mirror), log_tail(run.output))
+
+
+def _reason(run: ToolRun, framework: str, suite: str, mirror: str) -> str:
+    place = mirror or "mmdebstrap's own mirror"
+    another = f"let {VARIABLE} name an archive that has it"
+    missing = not_offered(run.output)
+    if missing:
+        return f"{missing}, which {framework} needs, is not in {suite} of {place}: {another}"
+    if run.timed_out:
+        return f"{framework}'s tree was not built in time. Check the network"
+    if is_disk_full(run.output):
+        return (
+            f"the disk filled up while {framework}'s tree was being built. Free some, or let "
+            "VELODROME_HOME name a folder on another disk"
+        )
+    if _NO_RELEASE.search(run.output):
+        return f"{place} has no {suite}, which {framework} needs: {another}"
+    if _UNREACHABLE.search(run.output):
+        return f"{place} could not be reached for {framework}. Check the network, or {another}"
+    if _UNSIGNED.search(run.output):
+        return f"the keys that sign {suite} are not here. `apt-get install debian-archive-keyring`"
+    if _NO_NAMESPACE.search(run.output):
+        return (
+            f"mmdebstrap may not make a user namespace to build {framework}. `apt-get install "
+            "uidmap`, give this user a range in /etc/subuid and /etc/subgid, or build as root"
+        )
+    return f"mmdebstrap could not build {framework}: {_cause(run.output)}. See the end of its log"
+
+
+def _cause(output: str) -> str:
+    """The first error of apt's, which speaks before mmdebstrap sums up."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
+    return (errors or lines[-1:] or ["it said nothing"])[0].rstrip(".")

@@ -1,0 +1,150 @@
+"""How an environment's interpreter is started: by its path, or inside the system tree it lies in.
+
+A tree is a Debian system of its own. What is started in it sees the node's root with the tree's
+system folders in place of the node's: the C library, the interpreter and all packages are the
+tree's, read-only; home, scratch, /proc and /dev are the node's, at their own paths. Namespaces of
+processes are not unshared, so pids, affinity, memory and signals are as everywhere.
+
+bubblewrap does that for root and for users. It stays as a monitor of 1 MiB, whose child is what was
+asked for: a signal that ends the child becomes the monitor's exit status of 128 + signal. Where it
+is missing, root does without: a mount namespace and chroot.
+"""
+
+import functools
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import velodrome
+from velodrome.agents.environments.environment import Environment
+from velodrome.agents.environments.failures import EnvironmentFailed
+
+INSTALL_BWRAP = "`apt-get install bubblewrap`"
+BY_SIGNAL = 128  # exit status of a monitor, plus the signal
+# What a Debian system consists of; everything else below / stays the node's.
+SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "boot")
+IMPORTS = "/velodrome"  # inside: the node's own place may lie below /usr
+PATH = "/usr/local/bin:/usr/bin:/bin"
+OF_THE_NODE = ("LD_LIBRARY_PATH", "LD_PRELOAD", "SSL_CERT_FILE", "SSL_CERT_DIR")
+PROBE_DEADLINE_S = 20
+
+Links = list[tuple[str, str]]  # place inside without its /, what it links to
+Binds = list[tuple[Path, str]]  # outside, place inside without its /
+
+
+def started(environment: Environment, adapter_path: str, words: Sequence[str]) -> list[str]:
+    """The command that runs the environment's interpreter with these words.
+
+    adapter_path: what its import path needs besides Velodrome. Inside a tree PYTHONPATH is set to
+    both; elsewhere that is the caller's. The working directory is kept. EnvironmentFailed if the
+    tree cannot be entered here.
+    """
+    tree = environment.tree
+    if tree is None:
+        return [str(environment.python), *words]
+    python = f"/{environment.python.relative_to(tree)}"
+    path = os.pathsep.join(filter(None, (IMPORTS, adapter_path)))
+    variables = {"PATH": PATH, "PYTHONPATH": path}
+    if bwrap := _working_bwrap():
+        return [*_by_bwrap(bwrap, tree, variables), python, *words]
+    if os.geteuid() == 0:
+        return _by_chroot(tree, variables, [python, *words])
+    raise EnvironmentFailed(
+        f"{environment.framework} lives in a Debian tree, and bubblewrap, by which a user enters "
+        f"one, is missing or may not make namespaces here. {INSTALL_BWRAP}, or allow "
+        "unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1)"
+    )
+
+
+def may_enter(framework: str) -> None:
+    """EnvironmentFailed where no tree can be entered: before one is built."""
+    tree = Path("/")
+    started(Environment(framework, "", tree, tree / "python", None, tree=tree), "", ())
+
+
+@functools.cache
+def _working_bwrap() -> str:
+    """Its path; empty if there is none, or none that may do its work here."""
+    bwrap = shutil.which("bwrap")
+    if not bwrap:
+        return ""
+    probe = [bwrap, "--die-with-parent", "--dev-bind", "/", "/", "true"]
+    try:
+        done = subprocess.run(probe, capture_output=True, timeout=PROBE_DEADLINE_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return bwrap if done.returncode == 0 else ""
+
+
+def _by_bwrap(bwrap: str, tree: Path, variables: dict[str, str]) -> list[str]:
+    # The signal of die-with-parent follows the thread that started it: the keeper, and tools.py,
+    # start from one that lives as long as what it started.
+    command = [bwrap, "--die-with-parent"]
+    binds, links = _of_tree(tree)
+    for outside, inside in binds:
+        command += ["--ro-bind", str(outside), f"/{inside}"]
+    node_binds, node_links = _of_node()
+    for outside, inside in node_binds:
+        command += ["--dev-bind-try", str(outside), f"/{inside}"]
+    for inside, target in links + node_links:
+        command += ["--symlink", target, f"/{inside}"]
+    for name in OF_THE_NODE:
+        command += ["--unsetenv", name]
+    for name, value in variables.items():
+        command += ["--setenv", name, value]
+    return [*command, "--"]
+
+
+def _by_chroot(tree: Path, variables: dict[str, str], words: list[str]) -> list[str]:
+    """Mounted over the tree's own /mnt, which nobody else sees."""
+    root = str(tree / "mnt")
+    lines = [f"mount -t tmpfs velodrome {shlex.quote(root)}"]
+    binds, links = _of_tree(tree)
+    node_binds, node_links = _of_node()
+    sides = [(one, "bind,ro") for one in binds] + [(one, "rbind") for one in node_binds]
+    for (outside, inside), how in sides:
+        source, place = shlex.quote(str(outside)), shlex.quote(f"{root}/{inside}")
+        make = f"mkdir -p {place}"
+        if outside.is_file():
+            make = f"mkdir -p $(dirname {place}); touch {place}"
+        lines += [f"{make}; mount -o {how} {source} {place}"]
+    for inside, target in links + node_links:
+        lines += [f"ln -s {shlex.quote(target)} {shlex.quote(f'{root}/{inside}')}"]
+    unset = " ".join(f"-u {name}" for name in OF_THE_NODE)
+    told = shlex.join(f"{name}={value}" for name, value in variables.items())
+    env = f'/usr/bin/env --chdir="$PWD" {unset} {told} {shlex.join(words)}'
+    lines += [f"exec chroot {shlex.quote(root)} {env}"]
+    # --fork: the parent names the tree in its command line, by which folders.is_in_use sees it.
+    return ["unshare", "--mount", "--fork", "--kill-child", "sh", "-ec", "\n".join(lines)]
+
+
+def _of_tree(tree: Path) -> tuple[Binds, Links]:
+    """Its system folders, and Velodrome."""
+    package = Path(velodrome.__file__ or "").parent
+    binds: Binds = [
+        ((package / "__init__.py").resolve(), f"{IMPORTS[1:]}/velodrome/__init__.py"),
+        ((package / "adapters").resolve(), f"{IMPORTS[1:]}/velodrome/adapters"),
+    ]
+    found = _sorted_out(tree / name for name in SYSTEM if name != "boot")
+    return binds + found[0], found[1]
+
+
+def _of_node() -> tuple[Binds, Links]:
+    return _sorted_out(
+        place for place in sorted(Path("/").iterdir()) if place.name not in (*SYSTEM, IMPORTS[1:])
+    )
+
+
+def _sorted_out(places: Iterable[Path]) -> tuple[Binds, Links]:
+    """Folders to bind and links to make again; files below / are nobody's business."""
+    binds: Binds = []
+    links: Links = []
+    for place in places:
+        if place.is_symlink():
+            links.append((place.name, str(place.readlink())))
+        elif place.is_dir():
+            binds.append((place, place.name))
+    return binds, links
