@@ -1,141 +1,117 @@
 """Velodrome's median over a bare hand-written loop of the same framework, model, batch and threads.
 
-The two take turns in one run, each in a fresh process of the framework's own interpreter, on the
-same cores with the same thread variables, so that a slow drift of the machine meets both alike. The
-ratio of a round is of two neighbours in time; the figure is the median of the rounds. 1 means that
-measuring through Velodrome costs what is measured nothing.
+By default the two take turns in fresh processes of the framework's own interpreter, on the same
+cores with the same variables: ours, bare, bare, ours, and so on. A pair is two neighbours in time,
+so that a slow drift of the machine meets both alike; the figure is the median of the pairs' ratios
+with its 95 % interval. 1 means that measuring through Velodrome costs what is measured nothing.
 
-    python benchmarks/fidelity.py [--rounds 7] [--frameworks torch tensorflow] [--models lenet lstm]
+`--in-process`: adapter and bare loop take turns call by call within one process, which leaves out
+what differs from process to process; the figure is the adapter's own cost. `--null`: as that, with
+the bare loop in both places, to see what the method makes of two things that are alike.
+
+While others use the machine, CPU time is the figure to look at, at one thread.
+
+Whatever is known stands in the `--json` file after each round, and it ends by itself: no turn
+begins that would not end within `--budget-s`, and none may outlast it. Exit status 1 if a cell
+gave no number.
+
+    python benchmarks/fidelity.py [--in-process] [--frameworks torch jax] [--models lenet lstm]
+        [--threads 1 2] [--rounds 8] [--seconds 2] [--budget-s 1800] [--json FILE]
 """
 
 import argparse
-import json
+import itertools
 import os
-import statistics
-import subprocess
 import sys
-from dataclasses import dataclass
+import time
 from pathlib import Path
 
-from velodrome.adapters.models import MODELS
-from velodrome.adapters.protocol import Timing
-from velodrome.agents.cores.sharing import choose
-from velodrome.agents.environments.frameworks import available
+from pairs import Pairs, about, save
+from turns import PHASES, Bench, Cell, TurnFailed, bare_loop, both, velodrome
+
+from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.recipes import RecipeError
 from velodrome.agents.environments.store import EnvironmentStore
-from velodrome.agents.execution import execute
 from velodrome.agents.inventory import take
-from velodrome.agents.node import Node
-from velodrome.agents.task import Task
 
-BARE = Path(__file__).parent / "bare"
-PHASES = ("forward", "gradient")
-
-
-@dataclass(frozen=True)
-class Cell:
-    framework: str
-    model: str
-    threads: int
-
-    @property
-    def batch_size(self) -> int:
-        return MODELS[self.model].batch_size
+LOOPS = sorted(path.name[:-8] for path in (Path(__file__).parent / "bare").glob("*_loop.py"))
+MODELS = ["lenet", "autoencoder-400-200-100/finetune"]
 
 
 def main() -> None:
     options = arguments()
     node = take()
-    store = EnvironmentStore()
-    for framework in options.frameworks:
-        store.build(framework, on_progress=lambda line: print(line, file=sys.stderr))
-    found = {}
-    for number in range(options.rounds):
-        for cell in cells(options):
-            found.setdefault(cell, []).append(turn(cell, node, store, options.seconds, number))
-            tell(cell, found[cell][-1], number)
-    for cell, rounds in found.items():
+    bench = Bench(node, EnvironmentStore(), options.seconds)
+    asked = cells(options)
+    left, failed = built(asked, bench)
+    mode = "null" if options.null else "in process" if options.in_process else "in turns"
+    heading = about(mode, options.seconds, node.cpu_model, len(node.cores))
+    found: dict[tuple[Cell, str], Pairs] = {}
+    ends, longest = time.monotonic() + options.budget_s, {}
+    for number, cell in itertools.product(range(options.rounds), asked):
+        left_s = ends - time.monotonic()
+        if cell not in left or longest.get(cell, 0.0) > left_s or left_s <= 0:
+            continue
+        began = time.monotonic()
+        try:
+            one_round(found, cell, bench, number, ends, options)
+        except TurnFailed as error:
+            left.remove(cell)
+            failed.append(f"{cell.label}: {error}")
+            print(failed[-1], flush=True)
+            continue
+        longest[cell] = max(longest.get(cell, 0.0), time.monotonic() - began)
         for phase in PHASES:
-            report(cell, phase, [ours[phase] / bare[phase] for ours, bare in rounds])
+            tell(cell, phase, found[cell, phase], f"round {number + 1}")
+        if options.json:
+            ended = {"load_at_end": round(os.getloadavg()[0], 1), "failed": failed}
+            save(options.json, found, {**heading, **ended})
+    print()
+    for (cell, phase), pairs in found.items():
+        tell(cell, phase, pairs, "")
+    for line in failed:
+        print(line)
+    sys.exit(1 if failed else 0)
 
 
-def turn(cell: Cell, node: Node, store: EnvironmentStore, seconds: float, number: int):
-    """(ours, bare) in ns per phase; who goes first changes from round to round."""
-    if number % 2:
-        bare = bare_loop(cell, node, store, seconds)
-        return velodrome(cell, node, store, seconds), bare
-    return velodrome(cell, node, store, seconds), bare_loop(cell, node, store, seconds)
+def built(asked: list[Cell], bench: Bench) -> tuple[list[Cell], list[str]]:
+    """The cells whose environment is there, and why others are not. Before the budget runs."""
+    failed = {}
+    for framework in dict.fromkeys(cell.framework for cell in asked):
+        try:
+            bench.store.build(framework, on_progress=lambda line: print(line, file=sys.stderr))
+        except (EnvironmentFailed, RecipeError) as error:
+            failed[framework] = f"{framework}: {error}"
+    return [cell for cell in asked if cell.framework not in failed], list(failed.values())
 
 
-def velodrome(cell: Cell, node: Node, store: EnvironmentStore, seconds: float) -> dict:
-    timing = Timing(target=1e-4, min_samples=10, min_seconds=seconds, max_seconds=seconds)
-    task = Task(
-        cell.framework,
-        available()[cell.framework].default_variant,
-        cell.model,
-        cell.batch_size,
-        threads=cell.threads,
-        timing=timing,
-    )
-    measurement = execute(
-        task, node=node, repeat=0, attempt=1, environments=store, on_event=lambda event: None
-    )
-    if not measurement.status.has_number:
-        sys.exit(f"{task.label}: {measurement.status.value}: {measurement.reason}")
-    return {phase: getattr(measurement, phase).median_ns for phase in PHASES}
-
-
-def bare_loop(cell: Cell, node: Node, store: EnvironmentStore, seconds: float) -> dict:
-    environment = store.build(cell.framework)
-    allotment = choose(node, cell.threads)
-    assert allotment is not None
-    threads = {
-        name: str(cell.threads)
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    }
-    command = [
-        str(environment.python),
-        str(BARE / f"{cell.framework}_loop.py"),
-        cell.model,
-        f"--batch-size={cell.batch_size}",
-        f"--threads={cell.threads}",
-        f"--seconds={seconds}",
-    ]
-    done = subprocess.run(
-        command,
-        env={**os.environ, **dict(environment.variables), **threads, "CUDA_VISIBLE_DEVICES": ""},
-        preexec_fn=lambda: os.sched_setaffinity(0, allotment.cpus),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(f"{command}: {done.stderr[-2000:]}")
-    said = json.loads(done.stdout.splitlines()[-1])
-    return {phase: said[f"{phase}_ns"] for phase in PHASES}
-
-
-def tell(cell: Cell, turns, number: int) -> None:
-    ours, bare = turns
+def one_round(found, cell: Cell, bench: Bench, number: int, deadline: float, options) -> None:
+    """Who goes first, or is made first, changes from round to round."""
+    if options.in_process or options.null:
+        first = "bare" if number % 2 else "ours"
+        null = ["--null"] if options.null else []
+        for line in both(cell, bench, deadline, f"--first={first}", *null):
+            if "phase" in line:
+                known = found.setdefault((cell, line["phase"]), Pairs())
+                known.add(line)
+        return
+    turns = [velodrome, bare_loop]
+    order = reversed(turns) if number % 2 else turns
+    medians = {turn: turn(cell, bench, deadline) for turn in order}
     for phase in PHASES:
-        print(
-            f"round {number + 1} {cell.framework} {cell.model} {cell.threads} threads {phase}: "
-            f"{ours[phase] / 1e6:.3f} ms / {bare[phase] / 1e6:.3f} ms = "
-            f"{ours[phase] / bare[phase]:.3f}",
-            file=sys.stderr,
-        )
+        known = found.setdefault((cell, phase), Pairs())
+        ours, bare = (medians[turn][phase] for turn in turns)
+        known.add({"ours_ns": [ours], "bare_ns": [bare]})
 
 
-def report(cell: Cell, phase: str, ratios: list[float]) -> None:
-    print(
-        f"{cell.framework:11} {cell.model:8} {cell.threads} threads {phase:8} "
-        f"{statistics.median(ratios):.3f}  [{min(ratios):.3f} .. {max(ratios):.3f}] "
-        f"of {len(ratios)} rounds"
-    )
+def tell(cell: Cell, phase: str, pairs: Pairs, when: str) -> None:
+    print(f"{when:9}{cell.label:48} {phase:8} {pairs.text}", flush=True)
 
 
 def cells(options: argparse.Namespace) -> list[Cell]:
     return [
-        Cell(framework, model, threads)
+        Cell(framework, model, threads, options.variant, options.batch_size)
         for framework in options.frameworks
         for model in options.models
         for threads in options.threads
@@ -144,11 +120,18 @@ def cells(options: argparse.Namespace) -> list[Cell]:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=4.0, help="timed per phase and turn")
-    parser.add_argument("--frameworks", nargs="+", default=["torch", "tensorflow"])
-    parser.add_argument("--models", nargs="+", default=["lenet", "lstm"])
+    there = [name for name in LOOPS if name in FRAMEWORKS]
+    parser.add_argument("--in-process", action="store_true")
+    parser.add_argument("--null", action="store_true")
+    parser.add_argument("--frameworks", nargs="+", default=there, choices=there)
+    parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--threads", nargs="+", type=int, default=[1])
+    parser.add_argument("--batch-size", type=int, default=0, help="the model's own if not given")
+    parser.add_argument("--variant", default="", help="of the frameworks; their default if none")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=2.0, help="timed per phase and turn")
+    parser.add_argument("--budget-s", type=float, default=1800.0)
+    parser.add_argument("--json", type=Path, help="where to keep the figures")
     return parser.parse_args()
 
 

@@ -1,32 +1,21 @@
-"""LeNet and the LSTM timed by hand in TensorFlow: what Velodrome's own figures are held against.
+"""LeNet, an auto-encoder's fine-tuning and an LSTM by hand in TensorFlow, each one tf.function.
 
-Nothing of Velodrome is in here. Prints one line of JSON, the median ns of one batch:
-{"forward_ns": ..., "gradient_ns": ...}.
-
-    python tensorflow_loop.py lenet --batch-size 64 --threads 1 [--seconds 4] [--samples 10]
+python tensorflow_loop.py lenet --batch-size 64 --threads 1 [--seconds 4] [--samples 10]
 """
 
-import argparse
-import json
-import statistics
-import time
-
-import numpy as np
+import drawing
 import tensorflow as tf
+from loop import Calls, main
 
-EXAMPLES = 1989
-QUANTILES = (12, 43, 48, 52, 55, 58, 61, 64, 66, 68, 71, 74, 77, 79, 82, 85, 88, 91, 94, 96, 99)
 UNITS = 128
-WARM_UP_S = 1.0
 
 
 def weight(*shape):
-    scale = float(np.prod(shape[:-1])) ** -0.5
-    return tf.Variable(np.random.standard_normal(shape).astype(np.float32) * np.float32(scale))
+    return tf.Variable(drawing.weight(*shape))
 
 
 def bias(units):
-    return tf.Variable(0.1 * tf.random.normal([units]))
+    return tf.Variable(drawing.bias(units))
 
 
 class LeNet:
@@ -41,9 +30,8 @@ class LeNet:
             weight(500, 10),
             bias(10),
         ]
-        images = tf.random.normal([batch_size, 28, 28, 1])
-        labels = tf.random.uniform([batch_size], maxval=10, dtype=tf.int64)
-        self.batches = [(images, labels)]
+        images, labels = drawing.digits(batch_size)
+        self.batches = [(tf.constant(images.transpose(0, 2, 3, 1)), tf.constant(labels))]
         self.signature = [tf.TensorSpec.from_tensor(value) for value in self.batches[0]]
 
     def loss(self, images, labels):
@@ -55,6 +43,21 @@ class LeNet:
         x = tf.reshape(x, [-1, 800])
         x = tf.nn.relu(tf.nn.bias_add(x @ w3, b3))
         return cross_entropy(labels, tf.nn.bias_add(x @ w4, b4))
+
+
+class AutoEncoder:
+    def __init__(self, batch_size):
+        sizes = (784, 400, 200, 100, 10)
+        self.layers = [(weight(*pair), bias(pair[1])) for pair in zip(sizes, sizes[1:])]
+        self.variables = [value for layer in self.layers for value in layer]
+        self.batches = [tuple(map(tf.constant, drawing.pixels(batch_size)))]
+        self.signature = [tf.TensorSpec.from_tensor(value) for value in self.batches[0]]
+
+    def loss(self, x, labels):
+        for w, b in self.layers[:-1]:
+            x = tf.sigmoid(tf.nn.bias_add(x @ w, b))
+        w, b = self.layers[-1]
+        return cross_entropy(labels, tf.nn.bias_add(x @ w, b))
 
 
 class Sentiment:
@@ -69,11 +72,11 @@ class Sentiment:
             weight(UNITS, 2),
             bias(2),
         ]
-        self.batches = sentences(batch_size)
+        self.batches = [tuple(map(tf.constant, own)) for own in drawing.sentences(batch_size)]
         self.signature = [
-            tf.TensorSpec([None, batch_size], tf.int64),
+            tf.TensorSpec([None, batch_size], tf.int32),
             tf.TensorSpec([batch_size], tf.int32),
-            tf.TensorSpec([batch_size], tf.int64),
+            tf.TensorSpec([batch_size], tf.int32),
         ]
 
     def loss(self, tokens, lengths, labels):
@@ -82,20 +85,6 @@ class Sentiment:
         within = tf.transpose(tf.sequence_mask(lengths, tf.shape(h)[0], tf.float32))
         mean = tf.reduce_sum(h * within[:, :, None], 0) / tf.cast(lengths, tf.float32)[:, None]
         return cross_entropy(labels, tf.nn.bias_add(mean @ classifier, class_bias))
-
-
-def sentences(batch_size):
-    """All batches of (tokens, lengths, labels), by ascending length."""
-    at = np.linspace(0, len(QUANTILES) - 1, EXAMPLES)
-    every = np.floor(np.interp(at, np.arange(len(QUANTILES)), QUANTILES) + 0.5).astype(np.int32)
-    batches = []
-    for start in range(0, EXAMPLES - batch_size + 1, batch_size):
-        lengths = every[start : start + batch_size]
-        tokens = np.random.randint(1, 10000, (lengths.max(), batch_size))
-        tokens[np.arange(lengths.max())[:, None] >= lengths] = 0
-        labels = np.random.randint(2, size=batch_size)
-        batches.append((tf.constant(tokens), tf.constant(lengths), tf.constant(labels)))
-    return batches
 
 
 def cross_entropy(labels, logits):
@@ -179,43 +168,26 @@ def compiled(model):
     )
 
 
-def sample_ns(function, batches):
-    """One pass. On the CPU a call returns when all of its results are there."""
-    started = time.perf_counter_ns()
-    for batch in batches:
-        function(*batch)
-    return time.perf_counter_ns() - started
+MODELS = {
+    "lenet": LeNet,
+    "autoencoder-400-200-100/finetune": AutoEncoder,
+    "lstm": Sentiment,
+}
 
 
-def median_ns(function, batches, options):
-    """Of one batch, after a warm-up."""
-    ends = time.perf_counter() + WARM_UP_S
-    while time.perf_counter() < ends:
-        sample_ns(function, batches)
-    samples, ends = [], time.perf_counter() + options.seconds
-    while len(samples) < options.samples or time.perf_counter() < ends:
-        samples.append(sample_ns(function, batches))
-    return statistics.median(samples) / len(batches)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", choices=("lenet", "lstm"))
-    parser.add_argument("--batch-size", type=int, required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--samples", type=int, default=10, help="the fewest to take")
-    parser.add_argument("--seconds", type=float, default=4.0, help="to sample for, per phase")
-    options = parser.parse_args()
-    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+def make(name, batch_size, threads):
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    model = {"lenet": LeNet, "lstm": Sentiment}[options.model](options.batch_size)
+    model = MODELS[name](batch_size)
     forward, gradient = compiled(model)
-    found = {
-        "forward_ns": median_ns(forward, model.batches, options),
-        "gradient_ns": median_ns(gradient, model.batches, options),
-    }
-    print(json.dumps(found))
+    batches = model.batches
+    return Calls(
+        lambda index: forward(*batches[index]),
+        lambda index: gradient(*batches[index]),
+        lambda: None,  # on the CPU a call returns when all of its results are there
+        len(batches),
+    )
 
 
 if __name__ == "__main__":
-    main()
+    main(make, MODELS)

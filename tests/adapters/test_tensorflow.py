@@ -1,7 +1,6 @@
 """Workers in TensorFlow: its variants, and faults planted in its adapter."""
 
 import statistics
-from pathlib import Path
 
 import pytest
 
@@ -9,7 +8,6 @@ from velodrome.adapters.protocol import Finished, FirstCall, Sampled
 
 pytestmark = pytest.mark.framework
 
-BARE = Path(__file__).parents[2] / "benchmarks" / "bare" / "tensorflow_loop.py"
 VARIED = ["lenet", "autoencoder-400-200-100/ae2"]
 VARIANTS = ["graph", "eager", "xla"]
 
@@ -125,11 +123,3 @@ def test_a_kind_of_layer_that_the_adapter_lacks_is_unsupported_by_name(bench):
             print(json.dumps(str(error)))
     """
     assert bench.say(script) == "the tensorflow adapter has no Teleport"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("model", "batch_size"), [("lenet", 64), ("lstm", 16)])
-def test_the_bare_loop_tells_its_medians(bench, model, batch_size):
-    options = [f"--batch-size={batch_size}", "--threads=1", "--samples=1", "--seconds=0"]
-    said = bench.say(str(BARE), model, *options)
-    assert 0 < said["forward_ns"] < said["gradient_ns"]

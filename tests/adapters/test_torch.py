@@ -1,14 +1,11 @@
 """Workers in PyTorch: its variants, and faults planted in its adapter."""
 
-from pathlib import Path
-
 import pytest
 
 from velodrome.adapters.protocol import Failed
 
 pytestmark = pytest.mark.framework
 
-BARE = Path(__file__).parents[2] / "benchmarks" / "bare" / "torch_loop.py"
 VARIED = ["lenet", "autoencoder-400-200-100/ae2", "lstm"]
 
 
@@ -83,11 +80,3 @@ def test_a_kind_of_layer_that_the_adapter_lacks_is_unsupported_by_name(bench):
         """
     )
     assert said == "the torch adapter has no Teleport"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("model", "batch_size"), [("lenet", 64), ("lstm", 16)])
-def test_the_bare_loop_tells_its_medians(bench, model, batch_size):
-    options = [f"--batch-size={batch_size}", "--threads=1", "--samples=1", "--seconds=0"]
-    said = bench.say(str(BARE), model, *options)
-    assert 0 < said["forward_ns"] < said["gradient_ns"]

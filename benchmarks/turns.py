@@ -1,0 +1,169 @@
+"""One turn of one cell: through Velodrome, as a bare loop, or both in one process."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from velodrome.adapters.models import MODELS
+from velodrome.adapters.protocol import Timing
+from velodrome.adapters.registry import FRAMEWORKS, Framework
+from velodrome.agents.cores.locks import WaitedTooLong, locked
+from velodrome.agents.cores.sharing import Need
+from velodrome.agents.environments.environment import Environment
+from velodrome.agents.environments.import_path import import_path
+from velodrome.agents.environments.store import EnvironmentStore
+from velodrome.agents.execution import execute
+from velodrome.agents.isolation.isolated import scratch_folder
+from velodrome.agents.isolation.worker_variables import worker_variables
+from velodrome.agents.node import Node
+from velodrome.agents.task import Limits, Task
+
+HERE = Path(__file__).parent
+PHASES = ("forward", "gradient")
+START_S = 120.0  # what a process may take beyond its timed seconds, where the budget allows
+
+
+class TurnFailed(Exception):
+    """There is no number; the text says why."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """variant is one of the framework's; empty: its default. examples: of a batch; 0: its own."""
+
+    framework: str
+    model: str
+    threads: int
+    variant: str = ""
+    examples: int = 0
+
+    @property
+    def batch_size(self) -> int:
+        return self.examples or MODELS[self.model].batch_size
+
+    @property
+    def known(self) -> Framework:
+        return FRAMEWORKS[self.framework]
+
+    @property
+    def label(self) -> str:
+        variant = f"[{self.variant}]" if self.variant else ""
+        return f"{self.framework}{variant} {self.model} b{self.batch_size} {self.threads}t"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where turns are run; seconds are timed per phase and turn."""
+
+    node: Node
+    store: EnvironmentStore
+    seconds: float
+
+    def limit_s(self, deadline: float) -> float:
+        """What one process may take now; deadline is a moment of time.monotonic()."""
+        return max(1.0, min(deadline - time.monotonic(), START_S + 8 * self.seconds))
+
+
+Medians = dict[str, float]  # ns by phase
+
+
+def velodrome(cell: Cell, bench: Bench, deadline: float) -> Medians:
+    """As `velodrome measure` does it: verified, isolated, sampled."""
+    seconds = bench.seconds
+    task = Task(
+        cell.framework,
+        cell.variant or cell.known.default_variant,
+        cell.model,
+        cell.batch_size,
+        threads=cell.threads,
+        timing=Timing(target=1e-4, min_samples=10, min_seconds=seconds, max_seconds=seconds),
+        limits=Limits(deadline_s=bench.limit_s(deadline)),
+    )
+    measurement = execute(
+        task,
+        node=bench.node,
+        repeat=0,
+        attempt=1,
+        environments=bench.store,
+        on_event=lambda event: None,
+        locks_deadline_s=max(0.0, deadline - time.monotonic()),
+    )
+    if not measurement.status.has_number:
+        raise TurnFailed(f"{task.label}: {measurement.status.value}: {measurement.reason}")
+    return {phase: getattr(measurement, phase).median_ns for phase in PHASES}
+
+
+def bare_loop(cell: Cell, bench: Bench, deadline: float) -> Medians:
+    """The script alone, on the same cores with the same variables."""
+    words = [
+        str(HERE / "bare" / f"{cell.framework}_loop.py"),
+        cell.model,
+        f"--seconds={bench.seconds}",
+    ]
+    (said,) = _said(words, cell, bench, deadline)
+    return {phase: said[f"{phase}_ns"] for phase in PHASES}
+
+
+def both(cell: Cell, bench: Bench, deadline: float, *options: str) -> list[dict]:
+    """Lines of alternation.py."""
+    words = [
+        str(HERE / "alternation.py"),
+        cell.framework,
+        cell.known.adapter,
+        cell.variant or cell.known.default_variant,
+        cell.model,
+        f"--seconds={bench.seconds}",
+        *options,
+    ]
+    return _said(words, cell, bench, deadline)
+
+
+def _said(words: list[str], cell: Cell, bench: Bench, deadline: float) -> list[dict]:
+    """What a script prints as JSON, run in the framework's interpreter on cores of its own."""
+    environment = bench.store.build(cell.framework)
+    sizes = [f"--batch-size={cell.batch_size}", f"--threads={cell.threads}"]
+    waits_s = max(0.0, deadline - time.monotonic())
+    try:
+        with (
+            locked(bench.node, Need(cell.threads), deadline_s=waits_s, on_wait=_wait) as held,
+            _variables(cell, bench, environment) as variables,
+        ):
+            cpus = held.share.allotment.cpus
+            done = subprocess.run(
+                [str(environment.python), *words, *sizes],
+                env=variables,
+                preexec_fn=lambda: os.sched_setaffinity(0, cpus),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=bench.limit_s(deadline),
+            )
+    except (subprocess.TimeoutExpired, WaitedTooLong) as error:
+        raise TurnFailed(str(error)) from error
+    if done.returncode:
+        raise TurnFailed(f"{' '.join(words)}: exit status {done.returncode}: {done.stderr[-2000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def _wait(story: str) -> None:
+    print(story, file=sys.stderr)
+
+
+@contextmanager
+def _variables(cell: Cell, bench: Bench, environment: Environment) -> Iterator[dict[str, str]]:
+    environment.cache_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with scratch_folder() as temporary:
+        yield worker_variables(
+            os.environ,
+            import_path=import_path(bench.store.root.parent, cell.known),
+            home=environment.cache_folder,
+            temporary=temporary,
+            threads=cell.threads,
+            recipe=environment.variables,
+        )
