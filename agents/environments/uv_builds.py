@@ -96,7 +96,8 @@ def _make_venv(folder: Path, build: UvBuild) -> None:
 def _install(folder: Path, build: UvBuild, on_progress: Progress) -> None:
     """Bytecode is compiled now, so that no measurement writes into the environment."""
     command = [uv.find_uv_bin(), "pip", "install", "--python", str(python_of(folder))]
-    command += ["--require-hashes", "--compile-bytecode", "-r", str(build.lock.path)]
+    command += ["--require-hashes", "-r", str(build.lock.path)]
+    command += ["--compile-bytecode"] if _uv_compiles(build) else []
     # What is built from its source is built with the lock's own packages, where it asks for them.
     command += ["--build-constraints", str(build.lock.path)]
     command += uv_arguments(build.sources)
@@ -107,11 +108,26 @@ def _install(folder: Path, build: UvBuild, on_progress: Progress) -> None:
 
     run = _uv(command, folder, build, tell)
     if run.ok:
-        return
+        return None if _uv_compiles(build) else _compile_bytecode(folder, build)
     missing = uv_messages.not_found(run.output)
     if missing:
         raise PackageNotFound(missing, run.output)
     raise _failed(folder, build, run)
+
+
+def _uv_compiles(build: UvBuild) -> bool:
+    """uv asks py_compile for what Python 3.6 does not have yet."""
+    return int(build.interpreter.minor.split(".")[1]) >= 7
+
+
+def _compile_bytecode(folder: Path, build: UvBuild) -> None:
+    """Whatever compiles: a package may hold files that are for another Python."""
+    run_tool(
+        [python_of(folder), "-m", "compileall", "-q", str(_site_packages(folder, build))],
+        environ=clean_environ(build.environ),
+        cwd=folder,
+        deadline_s=INSTALL_DEADLINE_S,
+    )
 
 
 def _install_checkout(folder: Path, build: UvBuild, on_progress: Progress) -> None:
