@@ -1,0 +1,102 @@
+"""Every framework in one sweep on every canonical model, in environments built from nothing."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset
+import pytest
+
+from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.agents.environments.interpreters import find_interpreter
+from velodrome.agents.environments.recipes import read_recipe
+
+pytestmark = [pytest.mark.slow, pytest.mark.framework, pytest.mark.timeout(3600)]
+
+ALL = Path(__file__).parents[2] / "sweeps" / "all.yaml"
+AGREED = ("ok", "unstable")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    done: "subprocess.CompletedProcess[bytes]"
+    results: Path
+    rows: list[dict[str, Any]]
+
+    def of(self, framework: str) -> list[dict[str, Any]]:
+        return [row for row in self.rows if row["framework"] == framework]
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """Its progress goes to where pytest's own output goes: it takes minutes."""
+    results = tmp_path_factory.mktemp("all") / "results"
+    command = [sys.executable, "-m", "velodrome.scheduler.cli", "run", str(ALL)]
+    done = subprocess.run([*command, "--results", str(results)])
+    rows = pyarrow.dataset.dataset(results / "tasks", partitioning="hive").to_table().to_pylist()
+    return Sweep(done, results, rows)
+
+
+def lacking(framework: str) -> str:
+    """What this machine lacks for the framework's environment, as its row must say; or nothing."""
+    if framework == "neon" and not os.environ.get("VELODROME_SOURCE_NEON"):
+        return "VELODROME_SOURCE_NEON"
+    recipe = read_recipe(Path(FRAMEWORKS[framework].folder))
+    if recipe.kind == "debian" and not shutil.which("mmdebstrap"):
+        return "mmdebstrap"
+    minors = {minor for lock in recipe.locks_for("cpu") for minor in lock.python}
+    if minors and max(minors, key=lambda minor: int(minor[2:])) < "3.7":
+        return "" if find_interpreter(sorted(minors), os.environ) else min(minors)
+    return ""
+
+
+def test_a_sweep_over_every_framework_ends_as_expected(sweep: Sweep) -> None:
+    assert {row["framework"] for row in sweep.rows} == set(FRAMEWORKS) - {"numpy"}
+    if not any(lacking(name) for name in FRAMEWORKS if name != "neon"):
+        assert sweep.done.returncode == 0, surprises(sweep)
+
+
+def surprises(sweep: Sweep) -> list[str]:
+    return [
+        f"{row['framework']} {row['model']}: {row['status']}: {row['reason']}"
+        for row in sweep.rows
+        if row["status"] not in AGREED
+    ]
+
+
+@pytest.mark.parametrize("framework", sorted(set(FRAMEWORKS) - {"numpy"}))
+def test_a_framework_is_proven_on_every_model_that_it_can_express(
+    sweep: Sweep, framework: str
+) -> None:
+    missing = lacking(framework)
+    for row in sweep.of(framework):
+        if missing:
+            assert row["status"] == "environment_failed"
+            assert missing in row["reason"]
+        elif row["status"] != "unsupported":
+            assert row["status"] in AGREED, row["reason"]
+            assert row["verified"] and row["loss_error"] <= 1e-4
+            assert row["gradient_error"] is None or row["gradient_error"] <= 1e-3
+    agreed = sum(row["status"] in AGREED for row in sweep.of(framework))
+    assert missing or agreed >= 10
+
+
+@pytest.mark.parametrize("framework", sorted(set(FRAMEWORKS) - {"numpy"}))
+def test_one_thread_is_no_more_than_one_core(sweep: Sweep, framework: str) -> None:
+    """In the timed phases, by what the sampler saw from outside."""
+    keys = ("task_id", "repeat")
+    ours = {tuple(row[key] for key in keys) for row in sweep.of(framework)}
+    table = pyarrow.dataset.dataset(sweep.results / "utilization", partitioning="hive").to_table()
+    used = [
+        row["cpu_percent"]
+        for row in table.to_pylist()
+        if tuple(row[key] for key in keys) in ours
+        and row["phase"] in ("forward", "gradient")
+        and row["cpu_percent"] is not None
+    ]
+    assert used or lacking(framework)
+    assert not used or sum(used) / len(used) <= 105
