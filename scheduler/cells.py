@@ -92,8 +92,8 @@ def gather(rows: Iterable[Row]) -> dict[Block, dict[tuple[Course, Contestant], C
     """Every cell of the rows, by block. Lost attempts that a later one made good are left out."""
     found: dict[Block, dict[tuple[Course, Contestant], list[Row]]] = {}
     for row in last_attempts(rows):
-        places = found.setdefault(_block(row), {})
-        places.setdefault((_course(row), _contestant(row)), []).append(row)
+        places = found.setdefault(block_of(row), {})
+        places.setdefault((course_of(row), contestant_of(row)), []).append(row)
     return {
         block: {place: _cell(group) for place, group in places.items()}
         for block, places in sorted(found.items())
@@ -128,18 +128,18 @@ def add(times: Sequence[Time]) -> Time:
     )
 
 
-def _block(row: Row) -> Block:
+def block_of(row: Row) -> Block:
     device = str(row["device"])
     hardware = in_one_line(row["gpu_name"] if device == "gpu" else row["cpu_model"])
     threads = int(str(row["threads"]))
     return Block(str(row["node_type"] or ""), hardware, device, threads, str(row["dtype"]))
 
 
-def _course(row: Row) -> Course:
+def course_of(row: Row) -> Course:
     return Course(in_one_line(row["model"]), int(str(row["batch_size"])))
 
 
-def _contestant(row: Row) -> Contestant:
+def contestant_of(row: Row) -> Contestant:
     return Contestant(in_one_line(row["framework"]), in_one_line(row["variant"]))
 
 
@@ -162,7 +162,7 @@ def _cell(rows: Sequence[Row]) -> Cell:
         gradient_error=max(
             (
                 float(str(row["gradient_error"]))
-                for row in timed
+                for row in rows
                 if row["gradient_error"] is not None
             ),
             default=None,

@@ -129,12 +129,19 @@ def report(
     markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="A line per cell, as CSV.")] = False,
     svg: Annotated[Path | None, typer.Option(help="Draw the terminal's picture here.")] = None,
+    extensibility: Annotated[
+        bool, typer.Option("--extensibility", help="What each framework can express: the probes.")
+    ] = False,
+    utilization: Annotated[
+        bool, typer.Option("--utilization", help="How many of its cores each really used.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """The grid of a sweep: a number with its interval, or the reason why not, in every cell."""
     from velodrome.scheduler.commands import report as command
 
-    command.report(results, sweep, command.chosen(markdown, csv, json), svg)
+    kind = command.chosen_kind(extensibility, utilization)
+    command.report(results, sweep, kind, command.chosen(markdown, csv, json), svg)
 
 
 @envs.command("build")
@@ -227,7 +234,10 @@ def _fail(error: Exception) -> None:
 
 
 def _exit(text: str, status: int) -> None:
-    sys.stderr.write(f"velodrome: {text}\n")
+    from velodrome.agents.isolation.log_tail import without_controls
+
+    # What pip or a framework said may be part of it.
+    sys.stderr.write(f"velodrome: {without_controls(text)}\n")
     sys.exit(status)
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from velodrome.adapters.protocol import Phase, Timed
 from velodrome.agents.execution import Note
+from velodrome.agents.isolation.log_tail import without_controls
 from velodrome.agents.measurement import Measurement
 from velodrome.scheduler.attempt_events import Ended, Lost, Reported, Started
 from velodrome.scheduler.queue import Attempt
@@ -62,7 +63,7 @@ class Lines:
             self._print(f"    {event.report.text}")
 
     def _print(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+        self._console.print(Text(without_controls(text)), soft_wrap=True)
 
 
 class Live:
@@ -84,11 +85,14 @@ class Live:
             self._reported(event.attempt, event.report)
         elif isinstance(event, Ended):
             self._eta.finished()
-            self._progress.console.print(Text(ended_text(event.measurement)))
+            self._print(ended_text(event.measurement))
             left = self._eta.text()
             self._progress.update(self._bar, advance=1, left=f"{left} left" if left else "")
         elif isinstance(event, Lost):
-            self._progress.console.print(Text(lost_text(event), style="yellow"))
+            self._print(lost_text(event))
+
+    def _print(self, text: str) -> None:
+        self._progress.console.print(Text(without_controls(text)))
 
     def _reported(self, attempt: Attempt, report: object) -> None:
         if isinstance(report, Phase):
@@ -157,4 +161,4 @@ def _live(console: Console) -> Progress:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split())[:100]
+    return " ".join(without_controls(text).split())[:100]

@@ -69,8 +69,8 @@ Cells = Mapping[tuple[Course, Contestant], Cell]
 
 def tabulate(block: Block, cells: Cells) -> Table:
     """The table of one block, courses and contestants in the order of zoo and registry."""
-    courses = sorted({course for course, _ in cells}, key=_course_order)
-    contestants = sorted({contestant for _, contestant in cells}, key=_contestant_order)
+    courses = sorted({course for course, _ in cells}, key=course_order)
+    contestants = sorted({contestant for _, contestant in cells}, key=contestant_order)
     footnotes = _footnotes(cells)
     lines = [
         Line(
@@ -88,13 +88,14 @@ def tabulate(block: Block, cells: Cells) -> Table:
     return Table(title(block), names, tuple(lines), tuple(footnotes.values()), remarks)
 
 
-def _course_order(course: Course) -> tuple[int, str, int]:
+def course_order(course: Course) -> tuple[int, str, int]:
     known = list(MODELS)
     place = known.index(course.model) if course.model in known else len(known)
     return place, course.model, course.batch_size
 
 
-def _contestant_order(who: Contestant) -> tuple[int, str, int, str]:
+def contestant_order(who: Contestant) -> tuple[int, str, int, str]:
+    """That of the registry, the default variant first."""
     known = list(FRAMEWORKS)
     place = known.index(who.framework) if who.framework in known else len(known)
     variants = FRAMEWORKS[who.framework].variants if who.framework in known else ()
@@ -159,8 +160,12 @@ def _entry(
 
 
 def _footnotes(cells: Cells) -> dict[tuple[Course, Contestant], Footnote]:
+    """Numbered as the table is read."""
     notes: dict[tuple[Course, Contestant], Footnote] = {}
-    for (course, who), cell in cells.items():
+    in_order = sorted(
+        cells.items(), key=lambda item: (course_order(item[0][0]), contestant_order(item[0][1]))
+    )
+    for (course, who), cell in in_order:
         if cell.status.has_number and not cell.is_surprise:
             continue
         label = f"{who.label}, {course.model} b{course.batch_size}"

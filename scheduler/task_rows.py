@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from velodrome.adapters.by_hand import PREFIX
 from velodrome.agents.isolation.log_tail import harmless
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.expectations import AGREED
@@ -50,4 +51,4 @@ def notes_of(row: Row) -> tuple[str, ...]:
 
 def by_hand(notes: Iterable[str]) -> tuple[str, ...]:
     """Those that tell of an operation which the framework lacks and its adapter writes out."""
-    return tuple(note for note in notes if "by hand" in note)
+    return tuple(note for note in notes if note.startswith(PREFIX))

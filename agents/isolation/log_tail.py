@@ -29,3 +29,8 @@ def harmless(text: str) -> str:
     """Without escape sequences, control characters, and lines that were written over."""
     plain = _WRITTEN_OVER.sub("", _ESCAPES.sub("", text))
     return _CONTROLS.sub("", plain).strip()
+
+
+def without_controls(text: str) -> str:
+    """A text that may hold others' words, its spaces and lines as they are, for a terminal."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", text))

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from velodrome.agents.isolation.log_tail import without_controls
+
 Row = Mapping[str, object]
 
 
@@ -25,18 +27,27 @@ def print_json(rows: Sequence[Row] | Row) -> None:
 
 def print_table(rows: Sequence[Row], right: frozenset[str] = frozenset()) -> None:
     """Columns are the keys of the first row; `right` names those aligned to the right."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in rows[0] if rows else ():
-        table.add_column(name, justify="right" if name in right else "left")
-    for row in rows:
-        table.add_row(*(Text(str(value)) for value in row.values()))
-    console().print(table)
+    console().print(_table(rows, right))
+
+
+def rich_rows(rows: Sequence[Row], left: int) -> Table:
+    """The same, to be shown later: all but the first `left` columns are aligned to the right."""
+    return _table(rows, frozenset([*rows[0]][left:] if rows else ()))
 
 
 def closing(*lines: str) -> None:
     """What was written and the next useful command, one line each."""
     for line in lines:
-        console().print(Text(line), soft_wrap=True)
+        console().print(Text(without_controls(line)), soft_wrap=True)
+
+
+def _table(rows: Sequence[Row], right: frozenset[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in rows[0] if rows else ():
+        table.add_column(name, justify="right" if name in right else "left")
+    for row in rows:
+        table.add_row(*(Text(without_controls(str(value))) for value in row.values()))
+    return table
 
 
 def _plain(value: object) -> object:

@@ -1,17 +1,26 @@
-"""`report`: the grid of a sweep in the terminal, as Markdown, CSV, JSON or a picture."""
+"""`report`: what a sweep showed, in the terminal, as Markdown, CSV, JSON or a picture."""
 
 import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
 
+from velodrome.scheduler import cores_used_text, extensibility_text
 from velodrome.scheduler.cells import Block, Cell, Contestant, Course, gather
-from velodrome.scheduler.commands.output import closing, console, print_json
+from velodrome.scheduler.commands.output import closing, console, print_json, rich_rows
+from velodrome.scheduler.cores_used import uses
 from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.extensibility import grids, outcomes
+from velodrome.scheduler.flat_rows import csv_rows, markdown_table
 from velodrome.scheduler.render import csv_text, markdown, rich_tables
 from velodrome.scheduler.store import Store
 from velodrome.scheduler.tables import Table, tabulate
+
+Row = dict[str, object]
 
 PICTURE_WIDTH = 110
 
@@ -35,27 +44,100 @@ def chosen(is_markdown: bool, is_csv: bool, is_json: bool) -> Form:  # noqa: FBT
     return asked[0] if asked else Form.TERMINAL
 
 
-def report(results: Path, sweep_id: str, form: Form, picture: Path | None) -> None:
-    """ConfigError if there are no results, or no such sweep."""
+class Kind(Enum):
+    """What a report is about."""
+
+    TIMES = "times"
+    EXTENSIBILITY = "extensibility"
+    UTILIZATION = "utilization"
+
+
+def chosen_kind(is_extensibility: bool, is_utilization: bool) -> Kind:  # noqa: FBT001 - two flags
+    """The one kind that was asked for; ConfigError for two."""
+    if is_extensibility and is_utilization:
+        problem = "--extensibility and --utilization exclude each other"
+        raise ConfigError("command line", problem, "Give one.")
+    if is_extensibility:
+        return Kind.EXTENSIBILITY
+    return Kind.UTILIZATION if is_utilization else Kind.TIMES
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One report in every form that it may be asked for."""
+
+    flat: Sequence[Mapping[str, object]]  # for JSON and CSV
+    csv: Callable[[], str]
+    markdown: Callable[[], str]
+    rich: Callable[[], RenderableType]
+
+
+def report(results: Path, sweep_id: str, kind: Kind, form: Form, picture: Path | None) -> None:
+    """ConfigError if there are no results, no such sweep, or nothing of this kind in it."""
     store = Store.for_reading(results)
     chosen_id = store.resolve(sweep_id or "last")
     rows = store.read("tasks", chosen_id).to_pylist()
+    shown = _SHOWN[kind](rows, store, chosen_id)
     if form is Form.JSON:
-        print_json(rows)
-        return
+        print_json(shown.flat)
+    elif form is Form.CSV:
+        print(shown.csv(), end="")
+    elif form is Form.MARKDOWN:
+        print(shown.markdown(), end="")
+    else:
+        console().print(shown.rich())
+        command = f"velodrome report --sweep {chosen_id}"
+        if picture is not None:
+            draw(shown.rich(), picture, command)
+            closing(f"wrote {picture}")
+        closing(f"sweep {chosen_id}: {len(rows)} rows in {results}; next: {command} --markdown")
+
+
+def _times(rows: list[Row], store: Store, sweep_id: str) -> Shown:
     gathered = gather(rows)
-    if form is Form.CSV:
-        print(csv_text(_flat(gathered)), end="")
-        return
     tables = [tabulate(block, cells) for block, cells in gathered.items()]
-    if form is Form.MARKDOWN:
-        print(markdown(tables), end="")
-        return
-    show(tables)
-    if picture is not None:
-        draw(rich_tables(tables), picture, f"velodrome report --sweep {chosen_id}")
-        closing(f"wrote {picture}")
-    closing(f"sweep {chosen_id}: {len(rows)} rows in {results}; next: velodrome report --markdown")
+    return Shown(
+        rows,
+        lambda: csv_text(_flat(gathered)),
+        lambda: markdown(tables),
+        lambda: rich_tables(tables),
+    )
+
+
+def _extensibility(rows: list[Row], store: Store, sweep_id: str) -> Shown:
+    found = outcomes(rows)
+    if not found:
+        mend = "Run sweeps/probes.yaml, or name its sweep with --sweep."
+        raise ConfigError(sweep_id, "there is no probe in this sweep", mend)
+    flat = extensibility_text.flat(found)
+    return Shown(
+        flat,
+        lambda: csv_rows(flat),
+        lambda: extensibility_text.markdown_grids(grids(found)),
+        lambda: extensibility_text.rich_grids(grids(found)),
+    )
+
+
+def _utilization(rows: list[Row], store: Store, sweep_id: str) -> Shown:
+    found = uses(rows, store.read("utilization", sweep_id))
+    if not found:
+        raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
+    flat = cores_used_text.flat(found)
+    table = cores_used_text.table_rows(found)
+    left, legend = cores_used_text.LEFT, cores_used_text.LEGEND
+    return Shown(
+        flat,
+        lambda: csv_rows(flat),
+        lambda: f"{markdown_table(table, left)}\n{legend}\n",
+        lambda: Group(rich_rows(table, left), Text(legend, style="dim")),
+    )
+
+
+_SHOWN = {
+    Kind.TIMES: _times,
+    Kind.EXTENSIBILITY: _extensibility,
+    Kind.UTILIZATION: _utilization,
+}
 
 
 def show(tables: list[Table]) -> None:

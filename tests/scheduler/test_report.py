@@ -166,8 +166,8 @@ def test_surprises_in_both_directions_are_marked_and_stand_first(write) -> None:
     ]
     text = write(rows)
     first, _, rest = text.partition("Surprises")
-    assert "crashed [2] ✗ !" in first
-    assert "1.00 ms ±1.0% [3] ✓ !" in first
+    assert "crashed [1] ✗ !" in first
+    assert "1.00 ms ±1.0% [2] ✓ !" in first
     assert rest.index("torch plain, lenet b64: crashed: killed by SIGSEGV") < rest.index("theano")
     assert "neon plain, lenet b64: agreed, expected unsupported: no LRN there" in rest
 
@@ -189,9 +189,9 @@ def test_rows_from_before_there_were_expectations_were_to_agree() -> None:
 
 
 def test_what_is_written_by_hand_is_told_once_with_its_models() -> None:
-    by_hand = {"notes": ["LRN is written by hand", "no TF32"]}
+    by_hand = {"notes": ["by hand: Lrn of shifted sums", "no TF32"]}
     rows = [row("torch", model, **by_hand) for model in ("alexnet", "lenet")]
-    assert "torch plain: LRN is written by hand (lenet, alexnet)" in shown(rows)
+    assert "torch plain: by hand: Lrn of shifted sums (lenet, alexnet)" in shown(rows)
     assert "TF32" not in shown(rows)
 
 
@@ -203,7 +203,7 @@ def test_a_framework_that_computes_in_another_type_than_the_title_says_so() -> N
 def test_escape_sequences_in_a_results_folder_reach_no_terminal() -> None:
     evil = "\x1b]0;owned\x07\x1b[2Jboom\r\nsecond\u202eline"
     rows = [failed("torch", reason=evil, rerun=evil, expected="agreed", surprise=True)]
-    rows += [row("evil\x1b[31m", variant=evil, cpu_model=evil, notes=[f"by hand {evil}"])]
+    rows += [row("evil\x1b[31m", variant=evil, cpu_model=evil, notes=[f"by hand: {evil}"])]
     rows += [row("neon", expected="unsupported", expected_reason=evil, surprise=True)]
     for text in (shown(rows), markdown(tables_of(rows)), csv_of(rows)):
         assert "boom secondline" in text

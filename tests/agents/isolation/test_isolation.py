@@ -21,7 +21,7 @@ from velodrome.agents.isolation.isolated import (
     scratch_folder,
 )
 from velodrome.agents.isolation.keeping import Cause, StartFailed, kept
-from velodrome.agents.isolation.log_tail import harmless, log_tail
+from velodrome.agents.isolation.log_tail import harmless, log_tail, without_controls
 from velodrome.agents.isolation.pipe_lines import EndlessLine
 from velodrome.agents.isolation.worker_variables import worker_variables
 from velodrome.agents.node import Core, Node
@@ -364,6 +364,7 @@ def test_a_log_tail_holds_no_escape_sequence_and_no_line_that_was_written_over()
     text = "\x1b[31mred\x1b[0m\x1b]0;title\x07 10%\r 50%\r100%\r\n"
     text += "\x1b]52;c;ZXZpbA==\x1b\\a\x00b\u202ec\tt"
     assert harmless(text) == "100%\nabc\tt"
+    assert without_controls("  \x1b[31mred\x1b[0m\x07\n\tnext ") == "  red\n\tnext "
 
 
 def test_a_log_tail_is_short_and_of_any_bytes(tmp_path: Path) -> None:
