@@ -1,0 +1,183 @@
+"""Runs models in Caffe: a net per shape of batch, all with the same weights.
+
+A net is described by text and its layers work in blobs that it owns, so that what a call returns
+is the net itself. Parameters' gradients add up until they are cleared, which is part of the call.
+How many threads OpenBLAS takes it reads when it is loaded; Caffe's own loops are serial.
+"""
+
+import tempfile
+
+import caffe
+import numpy
+
+from velodrome.adapters import contract
+from velodrome.adapters.by_hand import by_hand
+from velodrome.adapters.caffe.network import (
+    IN_PLACE,
+    LEFT_OUT,
+    SEEN,
+    Net,
+    places,
+    reordered,
+    require_expressible,
+)
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+
+VARIANTS = ("openblas",)
+
+
+class Adapter(contract.Adapter):
+    """A handle is the net that ran."""
+
+    def __init__(self, model, variant, device, threads, dtype):
+        """threads: there is no call for it. OPENBLAS_NUM_THREADS is set by the agent."""
+        for word, known in ((variant, VARIANTS), (device, ("cpu",)), (dtype, ("float32",))):
+            if word not in known:
+                raise contract.Unsupported("the caffe adapter has no {!r}".format(word))
+        caffe.set_mode_cpu()
+        self._model = model
+        self._drops = any(isinstance(layer, kinds.Dropout) for layer in model.layers)
+        self._dropout = LEFT_OUT
+
+    @staticmethod
+    def version():
+        return caffe.__version__
+
+    def build(self, weights):
+        """Nets come with their batches, since a net's shape is part of it."""
+        require_expressible(self._model)
+        self._weights = {
+            entry.name: reordered(self._model, entry, weights[entry.name])
+            for entry in shapes.parameters(self._model)
+        }
+
+    def load(self, batches):
+        self._batches = [self._arrays(batch) for batch in batches]
+        self._make()
+        self._fill(next(iter(self._nets.values())))
+
+    def set_dropout(self, active):
+        wanted = IN_PLACE if active else LEFT_OUT
+        if wanted != self._dropout:
+            self._dropout = wanted
+            if self._drops:
+                self._make()
+
+    def forward(self, index):
+        net = self._net_of(index)
+        net.forward()
+        return net
+
+    def gradient(self, index):
+        net = self._net_of(index)
+        net.clear_param_diffs()
+        net.forward()
+        net.backward()
+        return net
+
+    def synchronize(self):
+        """A call returns when all is computed."""
+
+    def loss(self, handle):
+        return float(handle.blobs["loss"].data)
+
+    def gradients(self, handle):
+        for entry in shapes.trained(self._model):
+            name, number = places(self._model)[entry.name]
+            gradient = handle.params[name][number].diff.reshape(entry.shape)
+            yield entry.name, reordered(self._model, entry, gradient)
+
+    def output(self, handle):
+        return handle.blobs[self._model.layers[-1].name].data
+
+    def kept_shares(self):
+        net = self._opened(self._batches[0], SEEN)
+        net.share_with(next(iter(self._nets.values())))
+        _give(net, self._batches[0])
+        net.forward()
+        reads = shapes.sources(self._model)
+        return {
+            layer.name: _kept(net.blobs[reads[layer.name][0]].data, net.blobs[layer.name].data)
+            for layer in self._model.layers
+            if isinstance(layer, kinds.Dropout)
+        }
+
+    def notes(self):
+        return tuple(self._notes())
+
+    def _notes(self):
+        found = {type(layer) for layer in self._model.layers}
+        if kinds.Lstm in found:
+            yield "the LSTM is unrolled, a net for each length of batch, padding is computed too"
+        if kinds.MeanOverTime in found:
+            yield "the mean over time is a weighting and an average pooling"
+        if kinds.Dropout in found:
+            yield "verified in a net without its dropout layers, with the same weights"
+        if kinds.Duplicate in found:
+            yield "the copy is a Power layer of power 1"
+        if kinds.Loop in found:
+            yield by_hand(kinds.Loop, "unrolled, in layers that share parameters")
+
+    def _make(self):
+        """A net for each shape of batch; the weights are those of the nets before, if any."""
+        before = next(iter(self._nets.values())) if getattr(self, "_nets", None) else None
+        self._nets, self._holds = {}, {}
+        for arrays in self._batches:
+            shape = arrays["data"].shape
+            if shape not in self._nets:
+                net = self._opened(arrays, self._dropout)
+                if before is not None:
+                    net.share_with(before)
+                before = before or net
+                self._nets[shape] = net
+
+    def _opened(self, arrays, dropout):
+        """Caffe reads a net from a file alone."""
+        inputs = {name: array.shape for name, array in arrays.items()}
+        text = Net(self._model, inputs, dropout).text()
+        with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
+            file.write(text)
+            file.flush()
+            return caffe.Net(file.name, caffe.TRAIN)
+
+    def _fill(self, net):
+        for name, (layer, number) in places(self._model).items():
+            blob = net.params[layer][number]
+            blob.data[...] = self._weights[name].reshape(blob.data.shape)
+
+    def _net_of(self, index):
+        """With the batch in its blobs; it stays there until another of its shape is wanted."""
+        arrays = self._batches[index]
+        shape = arrays["data"].shape
+        net = self._nets[shape]
+        if self._holds.get(shape) != index:
+            _give(net, arrays)
+            self._holds[shape] = index
+        return net
+
+    def _arrays(self, batch):
+        """What a net takes, by name, all float32. Sequences: time first."""
+        arrays = {"data": batch.inputs}
+        if batch.lengths is not None:
+            arrays = _sequences(batch.inputs.T, batch.lengths)
+        if isinstance(self._model.loss, kinds.SoftmaxCrossEntropy):
+            arrays["label"] = batch.labels
+        return arrays
+
+
+def _sequences(tokens, lengths):
+    """Whether a step goes on from the one before, and its share of the mean times all steps."""
+    steps = numpy.arange(len(tokens))[:, None]
+    goes_on = numpy.broadcast_to(steps > 0, tokens.shape)
+    share = numpy.where(steps < lengths, len(tokens) / lengths, 0.0)
+    return {"data": tokens, "cont": goes_on, "share": share}
+
+
+def _give(net, arrays):
+    for name, array in arrays.items():
+        net.blobs[name].data[...] = array
+
+
+def _kept(before, behind):
+    return float((behind[before != 0] != 0).mean())

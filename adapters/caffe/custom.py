@@ -1,0 +1,23 @@
+"""The operation of the user's own, as a layer in Python that Caffe calls."""
+
+import caffe
+import numpy
+
+
+class SignedSquare(caffe.Layer):
+    """y = x |x|, with a backward rule of its own."""
+
+    def setup(self, bottom, top):
+        pass
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom, top):
+        values = bottom[0].data
+        top[0].data[...] = values * numpy.abs(values)
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            size = numpy.abs(bottom[0].data)
+            bottom[0].diff[...] = top[0].diff * 2 * size / (1 + size)
