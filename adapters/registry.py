@@ -44,8 +44,10 @@ FRAMEWORKS: Dict[str, Framework] = {
         _ours("tensorflow", "TensorFlow", ("graph", "eager", "xla"), ("cpu", "gpu")),
         _ours("jax", "JAX", ("jit", "eager"), ("cpu", "gpu")),
         _ours("theano", "Theano", ("corrmm", "direct"), ("cpu",)),
+        _ours("caffe", "Caffe", ("openblas",), ("cpu",)),
         _ours("mxnet", "Apache MXNet", ("hybrid", "imperative", "threaded"), ("cpu",)),
         _ours("chainer", "Chainer", ("ideep", "numpy"), ("cpu",)),
         _ours("pytensor", "PyTensor", ("c",), ("cpu",)),
+        _ours("cntk", "CNTK", ("default",), ("cpu",)),
     )
 }
