@@ -67,7 +67,7 @@ def written(node, text: str) -> Path:
     ("change", "where", "mend"),
     [
         (("about =", "abuot ="), "environment.toml:abuot", "Did you mean 'about'?"),
-        (('"uv"', '"conda"'), "environment.toml:kind", "'uv' or 'existing'"),
+        (('"uv"', '"conda"'), "environment.toml:kind", "'uv', 'debian' or 'existing'"),
         (("devices =", "device ="), "environment.toml:locks.0.device", "Did you mean 'devices'?"),
         (('["cpu"]', '["tpu"]'), "environment.toml:locks.0.devices", "'cpu' or 'gpu'"),
         (
