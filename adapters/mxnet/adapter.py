@@ -10,6 +10,7 @@ import mxnet
 from mxnet import autograd, nd
 
 from velodrome.adapters import contract
+from velodrome.adapters.by_hand import by_hand
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.mxnet.blocks import BLOCKS, LOSSES
 from velodrome.adapters.mxnet.network import Network
@@ -36,7 +37,6 @@ class Adapter(contract.Adapter):
         # Read when the first operation runs, not at import.
         os.environ["MXNET_ENGINE_TYPE"] = ENGINES[variant]
         self._model, self._variant = model, variant
-        self._drops, self._normalizes = self._has(kinds.Dropout), self._has(kinds.BatchNorm)
 
     @staticmethod
     def version():
@@ -45,27 +45,29 @@ class Adapter(contract.Adapter):
     def build(self, weights):
         self._network = Network(self._model, self.blocks, self.losses)
         self._network.fill(weights)
-        if self._variant != "imperative":
-            # Memory is planned once; with sequences for each length anew, which is slower still
-            # than to plan without shapes.
-            self._network.hybridize(static_alloc=True, static_shape=not self._has_sequences())
         self._gradients = self._network.gradients()
 
     def load(self, batches):
         self._batches = tuple(_loaded(batch) for batch in batches)
 
     def set_dropout(self, active):
-        """Gluon drops in training mode only, and so that is what is switched."""
-        drops = self._drops and active
-        self._forward_mode = drops or self._normalizes
-        self._gradient_mode = drops or not self._drops
+        """By the rate, for the mode is no switch: without training, MXNet's own kernels for pooling
+        and LRN keep nothing to go backward from, and do so none the less.
+        """
+        self._active = active
+        for layer, block in self._network.steps:
+            if isinstance(layer, kinds.Dropout):
+                block._rate = layer.rate if active else 0.0
+        self._training = self._has(kinds.BatchNorm) or (active and self._has(kinds.Dropout))
+        if self._variant != "imperative" and not self._has(kinds.Duplicate):
+            self._hybridize()
 
     def forward(self, index):
-        with autograd.pause(train_mode=self._forward_mode):
+        with autograd.pause(train_mode=self._training):
             return self._network(*self._batches[index]), {}
 
     def gradient(self, index):
-        with autograd.record(train_mode=self._gradient_mode):
+        with autograd.record():
             loss = self._network(*self._batches[index])
         loss.backward()
         return loss, self._gradients
@@ -84,27 +86,43 @@ class Adapter(contract.Adapter):
         return handle[0].asnumpy()
 
     def kept_shares(self):
-        shares = {}
+        shares, before = {}, self._active
+        self.set_dropout(True)
         with autograd.train_mode():
             for layer, read, output in self._network.walk(*self._batches[0]):
                 if isinstance(layer, kinds.Dropout):
                     there = read[0].asnumpy() != 0
                     shares[layer.name] = float((output.asnumpy()[there] != 0).mean())
+        self.set_dropout(before)
         return shares
 
     def notes(self):
         return tuple(self._notes())
+
+    def _hybridize(self):
+        """The graph is made anew at the next call, and memory is planned once.
+
+        Sequences have many lengths: there it is planned without shapes. foreach forgets its steps
+        in planned memory.
+        """
+        static = not self._has(kinds.Loop)
+        shaped = static and not isinstance(self._model.input, kinds.Sequences)
+        self._network.hybridize(static_alloc=static, static_shape=shaped)
 
     def _notes(self):
         yield "engine: {}".format(ENGINES[self._variant])
         if self._has(kinds.Lstm) or self._has(kinds.Gru):
             yield "the recurrent layer runs through the padding, which the mean leaves out"
 
+        if self._has(kinds.Attention):
+            yield by_hand(
+                kinds.Attention, "of interleaved_matmul_selfatt_qk, softmax with lengths, _valatt"
+            )
+        if self._has(kinds.Duplicate):
+            yield "copies into memory that is kept from call to call, not hybridized"
+
     def _has(self, kind):
         return any(isinstance(layer, kind) for layer in self._model.layers)
-
-    def _has_sequences(self):
-        return isinstance(self._model.input, kinds.Sequences)
 
 
 def _loaded(batch):

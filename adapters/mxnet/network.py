@@ -19,12 +19,12 @@ class Network(HybridBlock):
         self._model = model
         self._reads = shapes.sources(model)
         outputs = shapes.output_shapes(model)
-        self._steps = [
+        self.steps = [
             (layer, _entry(blocks, layer)(layer, outputs[self._reads[layer.name][0]]))
             for layer in model.layers
         ]
         self._loss = _entry(losses, model.loss)(model.loss)
-        for layer, block in self._steps:
+        for layer, block in self.steps:
             self.register_child(block, layer.name)
 
     def fill(self, weights):
@@ -33,7 +33,7 @@ class Network(HybridBlock):
         self._placed = {}
         for parameter in self.collect_params().values():
             parameter.grad_req = "null"
-        by_layer = {layer.name: block for layer, block in self._steps}
+        by_layer = {layer.name: block for layer, block in self.steps}
         for entry in shapes.parameters(self._model):
             block = by_layer[entry.layer]
             attributes = getattr(block, "ATTRIBUTES", {})
@@ -56,7 +56,7 @@ class Network(HybridBlock):
     def walk(self, inputs, labels, lengths):
         """Layer by layer (layer, what it reads, its output), then the loss as layer None."""
         values = {"input": inputs}
-        for layer, block in self._steps:
+        for layer, block in self.steps:
             read = [values[name] for name in self._reads[layer.name]]
             if isinstance(layer, (kinds.MeanOverTime, kinds.Attention)):
                 read.append(lengths)
@@ -70,9 +70,7 @@ class Network(HybridBlock):
         yield None, read, self._loss(*read)
 
     def hybrid_forward(self, F, inputs, labels, lengths):
-        for _, _, output in self.walk(inputs, labels, lengths):
-            pass
-        return output
+        return list(self.walk(inputs, labels, lengths))[-1][-1]
 
 
 def _entry(known, kind):
