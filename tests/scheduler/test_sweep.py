@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import Timing
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.task import Limits
 from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.expansion import expand
 from velodrome.scheduler.sweep import load, parse
 from velodrome.scheduler.sweep_parts import Device, Entrant, Sweep, ThreadRule, Where
 
@@ -159,9 +161,34 @@ def test_a_memory_limit_is_a_number_and_a_unit(text: str, size: int) -> None:
     assert read(f"{SHORTEST}limits: {{memory: {text}}}").limits.memory_bytes == size
 
 
-@pytest.mark.parametrize("name", ["quick", "paper", "nightly"])
-def test_the_sweeps_that_come_with_velodrome_load(name: str) -> None:
-    assert load(SWEEPS / f"{name}.yaml", FRAMEWORKS).name == name
+@pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_sweeps_that_come_with_velodrome_load(path: Path) -> None:
+    assert load(path, FRAMEWORKS).name == path.stem
+
+
+def test_the_papers_sweep_has_the_studys_frameworks_models_and_batch_sizes() -> None:
+    sweep = load(SWEEPS / "paper.yaml", FRAMEWORKS)
+    frameworks = {entrant.framework for entrant in sweep.entrants}
+    assert frameworks == {"caffe", "neon", "tensorflow", "theano", "torch"}
+    assert {"lenet", "alexnet", "alexnet-plain", "lstm", *PARTS} <= set(sweep.models)
+    sizes = {(cell.model, cell.batch_size) for cell in expand(sweep)}
+    assert {("lenet", 64), ("lstm", 16), *((part, 64) for part in PARTS)} <= sizes
+    assert len({size for model, size in sizes if model == "alexnet-plain"}) >= 4
+
+
+@pytest.mark.parametrize(
+    ("name", "models"),
+    [
+        ("probes", {name for name in MODELS if name.startswith("probe-")}),
+        ("all", {name for name in MODELS if not name.startswith(("probe-", "gemm", "copy"))}),
+    ],
+)
+def test_the_sweeps_over_everything_leave_out_no_framework_and_no_model(
+    name: str, models: set[str]
+) -> None:
+    cells = expand(load(SWEEPS / f"{name}.yaml", FRAMEWORKS))
+    found = {(cell.framework, cell.model) for cell in cells}
+    assert found == {(one, model) for one in FRAMEWORKS if one != "numpy" for model in models}
 
 
 @pytest.mark.parametrize(
