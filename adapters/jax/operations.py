@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from velodrome.adapters.jax import probed
 from velodrome.adapters.models import layers as kinds
-
-LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 class Call(NamedTuple):
@@ -29,6 +28,8 @@ def _conv(layer, weights, call, x):
 
 def _conv_by_group(layer, weights, call, x):
     """A convolution per group: XLA's grouped one takes three to five times as long on a CPU."""
+    if layer.groups == x.shape[3]:
+        return _conv(layer, weights, call, x)
     groups = zip(
         jnp.split(x, layer.groups, axis=3), jnp.split(weights["weight"], layer.groups, axis=3)
     )
@@ -42,7 +43,7 @@ def _convolved(layer, x, weight, groups):
         weight,
         window_strides=(layer.stride, layer.stride),
         padding=[(layer.padding, layer.padding)] * 2,
-        dimension_numbers=LAYOUT,
+        dimension_numbers=probed.LAYOUT,
         feature_group_count=groups,
     )
 
@@ -101,8 +102,12 @@ def _mean_over_time(layer, weights, call, x):
 
 OPERATIONS = {
     kinds.Conv: _conv,
+    kinds.DilatedConv: probed.dilated_conv,
+    kinds.TransposedConv: probed.transposed_conv,
     kinds.Linear: _linear,
     kinds.MaxPool: _max_pool,
+    kinds.AvgPool: probed.average_pool,
+    kinds.BatchNorm: probed.batch_norm,
     kinds.Relu: lambda layer, weights, call, x: jax.nn.relu(x),
     kinds.Tanh: lambda layer, weights, call, x: jnp.tanh(x),
     kinds.Sigmoid: lambda layer, weights, call, x: jax.nn.sigmoid(x),
@@ -110,6 +115,11 @@ OPERATIONS = {
     kinds.Dropout: _dropout,
     kinds.Embedding: _embedding,
     kinds.Lstm: lambda layer, weights, call, x: _scanned(x, **weights),
+    kinds.Gru: probed.gru,
+    kinds.Attention: probed.attention,
+    kinds.Loop: probed.loop,
+    kinds.Add: lambda layer, weights, call, left, right: left + right,
+    kinds.Custom: lambda layer, weights, call, x: probed.signed_square(x),
     kinds.MeanOverTime: _mean_over_time,
     kinds.Duplicate: lambda layer, weights, call, x: jnp.copy(x),
 }

@@ -132,6 +132,16 @@ def copied_bytes(model: Model, batch_size: int) -> int:
     return 2 * 4 * values * batch_size
 
 
+def has_groups(model: Model) -> bool:
+    """Whether there is a grouped convolution other than one kernel per channel."""
+    found, reads = output_shapes(model), sources(model)
+    return any(
+        1 < layer.groups < found[reads[layer.name][0]][0]
+        for layer in model.layers
+        if isinstance(layer, kinds.Conv)
+    )
+
+
 def needs_gradient(model: Model) -> Dict[str, bool]:
     """Per layer, and `input`, whether a trained parameter is in it or before it."""
     reads = sources(model)

@@ -24,7 +24,7 @@ def notes(model, variant, on_gpu, length_multiple):
         yield by_hand(kinds.Gru, "in tf.scan over all steps of a batch, padding too")
     if _has(model, lambda layer: isinstance(layer, kinds.Attention)):
         yield by_hand(kinds.Attention, "of products and a softmax")
-    if not on_gpu and _in_groups(model):
+    if not on_gpu and shapes.has_groups(model):
         yield by_hand(
             kinds.Conv, "group by group: a CPU has no or a slow gradient of a grouped convolution"
         )
@@ -43,17 +43,6 @@ def _of_lstm(variant, on_gpu):
     return (
         "the LSTM is BlockLSTMV2 over all steps of a batch, padding too, with its own gradient, "
         "BlockLSTMGradV2: TensorFlow calls that of another gate order"
-    )
-
-
-def _in_groups(model):
-    """Whether there is a grouped convolution other than one group per channel."""
-    outputs, reads = shapes.output_shapes(model), shapes.sources(model)
-    return _has(
-        model,
-        lambda layer: (
-            isinstance(layer, kinds.Conv) and 1 < layer.groups < outputs[reads[layer.name][0]][0]
-        ),
     )
 
 

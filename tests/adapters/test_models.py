@@ -167,6 +167,13 @@ def test_probes_come_after_all_other_models() -> None:
     assert all(name.startswith("probe-") for name in PROBED)
 
 
+@pytest.mark.parametrize(
+    ("name", "has"), [("alexnet", True), ("alexnet-plain", False), ("probe-depthwise-conv", False)]
+)
+def test_one_kernel_per_channel_is_not_taken_for_groups(name: str, has: bool) -> None:  # noqa: FBT001
+    assert shapes.has_groups(MODELS[name]) == has
+
+
 def test_copy_counts_bytes_read_and_written() -> None:
     assert shapes.copied_bytes(MODELS["copy"], 1) == 2 * 256 * 2**20
     assert shapes.copied_bytes(MODELS["lenet"], 64) == 0

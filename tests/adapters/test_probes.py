@@ -19,6 +19,17 @@ BY_HAND = {
         "graph": ("grouped-conv", "lstm", "gru", "attention"),
         "eager": ("grouped-conv", "gru", "attention"),
     },
+    "jax": {
+        "jit": (
+            "grouped-conv",
+            "lrn",
+            "average-pool",
+            "batch-norm",
+            "dropout",
+            "lstm",
+            "gru",
+        ),
+    },
 }
 
 
