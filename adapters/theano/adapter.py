@@ -15,7 +15,7 @@ from theano.tensor import nnet  # noqa: E402
 from theano.tensor.signal.pool import pool_2d  # noqa: E402
 
 from velodrome.adapters.theano_family.adapter import FamilyAdapter  # noqa: E402
-from velodrome.adapters.theano_family.layers import Library  # noqa: E402
+from velodrome.adapters.theano_family.library import Library  # noqa: E402
 
 flags.require_compiler("Theano", theano.config.cxx)
 STREAMS = MRG_RandomStreams(1)
@@ -24,7 +24,9 @@ STREAMS = MRG_RandomStreams(1)
 class Adapter(FamilyAdapter):
     name = "theano"
     variants = ("corrmm", "direct")
-    library = Library(theano, tensor, nnet, pool_2d, STREAMS.uniform)
+    library = Library(
+        theano, tensor, nnet, pool_2d, nnet.bn.batch_normalization_train, STREAMS.uniform
+    )
 
     @staticmethod
     def version():

@@ -8,8 +8,8 @@ and writes again in its next call. No parameter is updated.
 import numpy
 
 from velodrome.adapters import contract
-from velodrome.adapters.models import layers as kinds
-from velodrome.adapters.theano_family.layers import LAYERS, LOSSES
+from velodrome.adapters.by_hand import by_hand
+from velodrome.adapters.theano_family.layers import BY_HAND, LAYERS, LOSSES
 from velodrome.adapters.theano_family.network import Network
 
 
@@ -17,7 +17,7 @@ class FamilyAdapter(contract.Adapter):
     """A handle is a list: the loss or the output, then the gradients."""
 
     name = ""
-    library = None  # a velodrome.adapters.theano_family.layers.Library
+    library = None  # a velodrome.adapters.theano_family.library.Library
     variants = ()
     layers, losses = LAYERS, LOSSES
 
@@ -73,16 +73,8 @@ class FamilyAdapter(contract.Adapter):
         }
 
     def notes(self):
-        return tuple(self._notes())
-
-    def _notes(self):
-        if any(isinstance(layer, kinds.Lrn) for layer in self._model.layers):
-            yield "LRN is written with elementwise operations"
-        if any(isinstance(layer, kinds.Lstm) for layer in self._model.layers):
-            yield (
-                "the LSTM is a scan over all steps of a batch, padding too, behind one product "
-                "with the input's weights"
-            )
+        used = {type(layer) for layer in self._model.layers}
+        return tuple(by_hand(kind, how) for kind, how in BY_HAND.items() if kind in used)
 
     def _at_first_call(self, attribute, graph):
         """Compiles what graph() gives when it is called, and takes its place."""

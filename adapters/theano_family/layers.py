@@ -1,43 +1,11 @@
 """What each kind of layer and each loss is as a graph: an entry of LAYERS or LOSSES for each.
 
-Functions take the Call, the layer, its weights by role, and what the layer reads. Linear weights
-are (in, out), as usual here; sequences have time first.
+Functions take the Call, the layer, its weights by role, and what the layer reads. All matrices but
+an embedding's are (in, out), as usual here; sequences have time first.
 """
 
-from typing import Any, Callable, Dict, NamedTuple
-
 from velodrome.adapters.models import layers as kinds
-
-
-class Library(NamedTuple):
-    """One framework of the family, and where it keeps what the others keep elsewhere."""
-
-    root: Any  # theano itself: function, scan, grad, shared ...
-    tensor: Any
-    nnet: Any
-    pool_2d: Callable
-    uniform: Callable  # (shape) -> random float32 in 0..1, new for each call
-
-
-class Call(NamedTuple):
-    """What a layer may need to know besides what it reads."""
-
-    library: Library
-    lengths: Any  # (batch,) int32, None where there are no sequences
-    rates: Dict[str, Any]  # per dropout layer, a shared scalar that is 0 while dropout is off
-
-
-def _conv(call, layer, weights, x):
-    y = call.library.nnet.conv2d(
-        x,
-        weights["weight"],
-        filter_shape=weights["weight"].get_value(borrow=True).shape,
-        border_mode=(layer.padding, layer.padding),
-        subsample=(layer.stride, layer.stride),
-        filter_flip=False,
-        num_groups=layer.groups,
-    )
-    return y + weights["bias"].dimshuffle("x", 0, "x", "x")
+from velodrome.adapters.theano_family import images, sequences
 
 
 def _linear(call, layer, weights, x):
@@ -47,81 +15,62 @@ def _linear(call, layer, weights, x):
     return product + weights["bias"] if layer.bias else product
 
 
-def _max_pool(call, layer, weights, x):
-    size, stride = (layer.size, layer.size), (layer.stride, layer.stride)
-    return call.library.pool_2d(x, ws=size, stride=stride, ignore_border=True, mode="max")
-
-
-def _lrn(call, layer, weights, x):
-    tensor = call.library.tensor
-    half = layer.size // 2
-    batch, channels, height, width = x.shape
-    padded = tensor.zeros((batch, channels + 2 * half, height, width))
-    padded = tensor.set_subtensor(padded[:, half : half + channels], tensor.sqr(x))
-    total = sum(padded[:, first : first + channels] for first in range(layer.size))
-    return x / (layer.k + layer.alpha / layer.size * total) ** layer.beta
-
-
 def _dropout(call, layer, weights, x):
     rate = call.rates[layer.name]
     kept = call.library.uniform(x.shape) >= rate
     return x * call.library.tensor.cast(kept, x.dtype) / (1 - rate)
 
 
-def _lstm(call, layer, weights, x):
-    """x (time, batch, in) to h (time, batch, units). Gates are i, f, g, o.
+def _custom(call, layer, weights, x):
+    """OpFromGraph is how an operation is given a gradient of one's own without writing C."""
+    given = x.type()
 
-    Runs through the padding, which stands behind an example's true steps and so changes none of
-    them; MeanOverTime leaves it out, and no gradient comes from it.
-    """
-    tensor, units = call.library.tensor, layer.units
-    time, batch, width = x.shape[0], x.shape[1], x.shape[2]
-    before = tensor.dot(x.reshape((time * batch, width)), weights["weight_input"])
-    before = (before + weights["bias"]).reshape((time, batch, 4 * units))
+    def backward(inputs, gradients):
+        size = abs(inputs[0])
+        return [gradients[0] * 2 * size / (1 + size)]
 
-    def step(inputs, hidden, cell, weight_hidden):
-        gates = inputs + tensor.dot(hidden, weight_hidden)
-        i, f, g, o = (gates[:, part * units : (part + 1) * units] for part in range(4))
-        sigmoid = call.library.nnet.sigmoid
-        cell = sigmoid(f) * cell + sigmoid(i) * tensor.tanh(g)
-        return sigmoid(o) * tensor.tanh(cell), cell
-
-    zeros = tensor.zeros((batch, units))
-    (hiddens, _), _ = call.library.root.scan(
-        step,
-        sequences=before,
-        outputs_info=[zeros, zeros],
-        non_sequences=weights["weight_hidden"],
-        strict=True,
+    operation = call.library.root.compile.builders.OpFromGraph(
+        [given], [given * abs(given)], inline=True, grad_overrides=backward
     )
-    return hiddens
+    return operation(x)
 
 
-def _mean_over_time(call, layer, weights, x):
-    tensor = call.library.tensor
-    within = tensor.arange(x.shape[0]).dimshuffle(0, "x") < call.lengths
-    total = (x * tensor.cast(within, x.dtype).dimshuffle(0, 1, "x")).sum(0)
-    return total / tensor.cast(call.lengths, x.dtype).dimshuffle(0, "x")
-
-
-def _unary(name):
-    return lambda call, layer, weights, x: getattr(call.library.nnet, name)(x)
+def _duplicate(call, layer, weights, x):
+    """Into memory that is kept from call to call."""
+    return call.library.root.compile.DeepCopyOp()(x)
 
 
 LAYERS = {
-    kinds.Conv: _conv,
+    kinds.Conv: images.conv,
+    kinds.DilatedConv: images.dilated_conv,
+    kinds.TransposedConv: images.transposed_conv,
+    kinds.MaxPool: images.pool("max"),
+    kinds.AvgPool: images.pool("average_exc_pad"),
+    kinds.BatchNorm: images.batch_norm,
+    kinds.Lrn: images.lrn,
     kinds.Linear: _linear,
-    kinds.MaxPool: _max_pool,
-    kinds.Relu: _unary("relu"),
-    kinds.Sigmoid: _unary("sigmoid"),
+    kinds.Relu: lambda call, layer, weights, x: call.library.nnet.relu(x),
+    kinds.Sigmoid: lambda call, layer, weights, x: call.library.nnet.sigmoid(x),
     kinds.Tanh: lambda call, layer, weights, x: call.library.tensor.tanh(x),
-    kinds.Lrn: _lrn,
     kinds.Dropout: _dropout,
+    kinds.Add: lambda call, layer, weights, x, y: x + y,
+    kinds.Custom: _custom,
+    kinds.Duplicate: _duplicate,
     kinds.Embedding: lambda call, layer, weights, x: weights["weight"][x],
-    kinds.Lstm: _lstm,
-    kinds.MeanOverTime: _mean_over_time,
-    # Into memory that is kept from call to call.
-    kinds.Duplicate: lambda call, layer, weights, x: call.library.root.compile.DeepCopyOp()(x),
+    kinds.Lstm: sequences.lstm,
+    kinds.Gru: sequences.gru,
+    kinds.Attention: sequences.attention,
+    kinds.Loop: sequences.loop,
+    kinds.MeanOverTime: sequences.mean_over_time,
+}
+
+# What none of the family has an operation for, and how it is put together.
+BY_HAND = {
+    kinds.Lrn: "of squares in shifted slices",
+    kinds.Dropout: "as a product with a random mask",
+    kinds.Lstm: "in a scan over all steps of a batch, padding too, its input's product before",
+    kinds.Gru: "in a scan over all steps of a batch, padding too, its input's product before",
+    kinds.Attention: "of products and a softmax",
 }
 
 

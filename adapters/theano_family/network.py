@@ -5,7 +5,7 @@ import numpy
 from velodrome.adapters.contract import Unsupported
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
-from velodrome.adapters.theano_family.layers import Call
+from velodrome.adapters.theano_family.library import Call
 
 IMAGES, VECTORS, TOKENS = "tensor4", "matrix", "lmatrix"
 

@@ -1,0 +1,75 @@
+"""Layers on images (batch, channels, height, width). Convolution is cross-correlation."""
+
+
+def conv(call, layer, weights, x):
+    return _convolved(call, layer, weights, x, (layer.stride, layer.stride), groups=layer.groups)
+
+
+def dilated_conv(call, layer, weights, x):
+    return _convolved(call, layer, weights, x, (1, 1), dilation=layer.dilation)
+
+
+def _convolved(call, layer, weights, x, stride, groups=1, dilation=1):
+    y = call.library.nnet.conv2d(
+        x,
+        weights["weight"],
+        filter_shape=_shape(weights["weight"]),
+        border_mode=(layer.padding, layer.padding),
+        subsample=stride,
+        filter_flip=False,
+        filter_dilation=(dilation, dilation),
+        num_groups=groups,
+    )
+    return y + _per_channel(weights["bias"])
+
+
+def transposed_conv(call, layer, weights, x):
+    """By the operation that goes back through a convolution."""
+    height, width = (
+        (length - 1) * layer.stride + layer.kernel - 2 * layer.padding
+        for length in (x.shape[2], x.shape[3])
+    )
+    y = call.library.nnet.abstract_conv.conv2d_grad_wrt_inputs(
+        x,
+        weights["weight"],
+        input_shape=(None, layer.maps, height, width),
+        filter_shape=_shape(weights["weight"]),
+        border_mode=(layer.padding, layer.padding),
+        subsample=(layer.stride, layer.stride),
+        filter_flip=False,
+    )
+    return y + _per_channel(weights["bias"])
+
+
+def pool(mode):
+    """mode: as pool_2d has it."""
+
+    def pooled(call, layer, weights, x):
+        size, stride = (layer.size, layer.size), (layer.stride, layer.stride)
+        return call.library.pool_2d(x, ws=size, stride=stride, ignore_border=True, mode=mode)
+
+    return pooled
+
+
+def batch_norm(call, layer, weights, x):
+    return call.library.batch_normalization(
+        x, weights["scale"], weights["bias"], axes="spatial", epsilon=layer.epsilon
+    )[0]
+
+
+def lrn(call, layer, weights, x):
+    tensor = call.library.tensor
+    half = layer.size // 2
+    batch, channels, height, width = (x.shape[axis] for axis in range(4))
+    padded = tensor.zeros((batch, channels + 2 * half, height, width))
+    padded = tensor.set_subtensor(padded[:, half : half + channels], tensor.sqr(x))
+    total = sum(padded[:, first : first + channels] for first in range(layer.size))
+    return x / (layer.k + layer.alpha / layer.size * total) ** layer.beta
+
+
+def _per_channel(bias):
+    return bias.dimshuffle("x", 0, "x", "x")
+
+
+def _shape(shared):
+    return shared.get_value(borrow=True).shape

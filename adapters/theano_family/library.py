@@ -1,0 +1,22 @@
+"""What functions that draw a layer are given besides the layer, its weights and what it reads."""
+
+from typing import Any, Callable, Dict, NamedTuple
+
+
+class Library(NamedTuple):
+    """One framework of the family, and where it keeps what the others keep elsewhere."""
+
+    root: Any  # theano itself: function, scan, grad, shared ...
+    tensor: Any
+    nnet: Any
+    pool_2d: Callable
+    batch_normalization: Callable  # (x, scale, bias, axes=, epsilon=) -> (y, mean, 1 / deviation)
+    uniform: Callable  # (shape) -> random float32 in 0..1, new for each call
+
+
+class Call(NamedTuple):
+    """What a layer may need to know."""
+
+    library: Library
+    lengths: Any  # (batch,) int32, None where there are no sequences
+    rates: Dict[str, Any]  # per dropout layer, a shared scalar that is 0 while dropout is off
