@@ -54,8 +54,8 @@ class Adapter(contract.Adapter):
 
     def load(self, batches):
         self._batches = [self._arrays(batch) for batch in batches]
+        self._nets = {}
         self._make()
-        self._fill(next(iter(self._nets.values())))
 
     def set_dropout(self, active):
         wanted = IN_PLACE if active else LEFT_OUT
@@ -83,22 +83,24 @@ class Adapter(contract.Adapter):
         return float(handle.blobs["loss"].data)
 
     def gradients(self, handle):
+        found = places(self._model, _steps(handle))
         for entry in shapes.trained(self._model):
-            name, number = places(self._model)[entry.name]
+            name, number = found[entry.name]
             gradient = handle.params[name][number].diff.reshape(entry.shape)
             yield entry.name, reordered(self._model, entry, gradient)
 
     def output(self, handle):
-        return handle.blobs[self._model.layers[-1].name].data
+        return handle.blobs[self._blobs[self._model.layers[-1].name]].data
 
     def kept_shares(self):
         net = self._opened(self._batches[0], SEEN)
-        net.share_with(next(iter(self._nets.values())))
+        self._fill(net, like=next(iter(self._nets.values())))
         _give(net, self._batches[0])
         net.forward()
         reads = shapes.sources(self._model)
+        seen = {name: net.blobs[blob].data for name, blob in self._blobs.items()}
         return {
-            layer.name: _kept(net.blobs[reads[layer.name][0]].data, net.blobs[layer.name].data)
+            layer.name: _kept(seen[reads[layer.name][0]], seen[layer.name])
             for layer in self._model.layers
             if isinstance(layer, kinds.Dropout)
         }
@@ -121,30 +123,33 @@ class Adapter(contract.Adapter):
 
     def _make(self):
         """A net for each shape of batch; the weights are those of the nets before, if any."""
-        before = next(iter(self._nets.values())) if getattr(self, "_nets", None) else None
+        like = next(iter(self._nets.values()), None)
         self._nets, self._holds = {}, {}
         for arrays in self._batches:
             shape = arrays["data"].shape
             if shape not in self._nets:
-                net = self._opened(arrays, self._dropout)
-                if before is not None:
-                    net.share_with(before)
-                before = before or net
-                self._nets[shape] = net
+                self._nets[shape] = self._opened(arrays, self._dropout)
+                self._fill(self._nets[shape], like)
+                like = like or self._nets[shape]
 
     def _opened(self, arrays, dropout):
         """Caffe reads a net from a file alone."""
         inputs = {name: array.shape for name, array in arrays.items()}
-        text = Net(self._model, inputs, dropout).text()
+        drawn = Net(self._model, inputs, dropout)
+        self._blobs = drawn.blobs
         with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
-            file.write(text)
+            file.write(drawn.text())
             file.flush()
             return caffe.Net(file.name, caffe.TRAIN)
 
-    def _fill(self, net):
-        for name, (layer, number) in places(self._model).items():
-            blob = net.params[layer][number]
-            blob.data[...] = self._weights[name].reshape(blob.data.shape)
+    def _fill(self, net, like):
+        """Share the weights of a net like it; what that has no layer of the same name for, copy."""
+        if like:
+            net.share_with(like)
+        for name, (layer, number) in places(self._model, _steps(net)).items():
+            if not (like and layer in like.params):
+                blob = net.params[layer][number]
+                blob.data[...] = self._weights[name].reshape(blob.data.shape)
 
     def _net_of(self, index):
         """With the batch in its blobs; it stays there until another of its shape is wanted."""
@@ -172,6 +177,11 @@ def _sequences(tokens, lengths):
     goes_on = numpy.broadcast_to(steps > 0, tokens.shape)
     share = numpy.where(steps < lengths, len(tokens) / lengths, 0.0)
     return {"data": tokens, "cont": goes_on, "share": share}
+
+
+def _steps(net):
+    """Of a sequence, where its batches are such: time comes first."""
+    return net.blobs["data"].shape[0]
 
 
 def _give(net, arrays):

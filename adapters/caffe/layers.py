@@ -89,8 +89,13 @@ def embedding(layer, bottom, net):
 
 
 def lstm(layer, bottom, net):
-    """Steps behind an example's end go on with padding; nothing reads what they give."""
-    return L.LSTM(bottom, net.spec.cont, recurrent_param=dict(num_output=layer.units))
+    """Steps behind an example's end go on with padding; nothing reads what they give.
+
+    Its name is its net's own: the copies of its weights that are unrolled inside would not follow
+    when Caffe shares a layer of one name between nets.
+    """
+    name = unrolled(layer.name, net.steps)
+    return L.LSTM(bottom, net.spec.cont, name=name, recurrent_param=dict(num_output=layer.units))
 
 
 def mean_over_time(layer, bottom, net):
@@ -131,6 +136,10 @@ def custom(layer, bottom, net):
 def duplicate(layer, bottom, net):
     """A power of 1 is a copy; Split and a Concat of one share memory."""
     return L.Power(bottom, power=1.0, scale=1.0, shift=0.0)
+
+
+def unrolled(name, steps):
+    return "{}_{}".format(name, steps)
 
 
 def trained(layer, blobs):

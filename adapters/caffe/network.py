@@ -4,7 +4,7 @@ import caffe
 from caffe import layers as L
 from caffe import params as P
 
-from velodrome.adapters.caffe.layers import LAYERS
+from velodrome.adapters.caffe.layers import LAYERS, unrolled
 from velodrome.adapters.contract import Unsupported
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
@@ -45,6 +45,7 @@ class Net(object):
             self.spec[name] = L.Input(shape=dict(dim=list(shape)))
         self.steps, self.examples = inputs["data"][:2]
         self._tops = {"input": self.spec.data}
+        self.blobs = {"input": "data"}  # where each layer leaves what it gives
         for layer in model.layers:
             self._add(layer)
         self._add_loss(model.layers[-1].name)
@@ -71,9 +72,12 @@ class Net(object):
         bottoms = [self._tops[name] for name in self._reads[layer.name]]
         given = bottoms if isinstance(layer, kinds.Add) else bottoms[0]
         top = LAYERS[type(layer)](layer, given, self)
+        self._tops[layer.name] = top
+        self.blobs[layer.name] = self.blobs[self._reads[layer.name][0]]
         if top is not given:
             self.spec[layer.name] = top
-        self._tops[layer.name] = top
+            if not top.fn.in_place:
+                self.blobs[layer.name] = layer.name
 
     def _add_loss(self, last):
         loss, output = self._model.loss, self._tops[last]
@@ -88,8 +92,11 @@ class Net(object):
             self.spec.loss = L.EuclideanLoss(output, self._tops[loss.target])
 
 
-def places(model):
-    """Per parameter, the layer of Caffe's and the number of the blob in which it lies."""
+def places(model, steps):
+    """Per parameter, the layer of Caffe's and the number of the blob in which it lies.
+
+    steps: how many a sequence has in this net.
+    """
     found = {}
     of = {layer.name: layer for layer in model.layers}
     for entry in shapes.parameters(model):
@@ -97,6 +104,8 @@ def places(model):
         number = {"weight": 0, "scale": 0, "weight_input": 0, "bias": 1, "weight_hidden": 2}
         if isinstance(layer, kinds.Loop):
             name += "_0"
+        if isinstance(layer, kinds.Lstm):
+            name = unrolled(name, steps)
         found[entry.name] = (name, number[entry.role])
     return found
 
