@@ -109,7 +109,7 @@ def _run(
         on_event(Note(text))
 
     framework = framework_named(task.framework)
-    environment = environments.build(framework.name, task.device, note)
+    environment = environments.build(task.framework, task.device, note, task.lock_hash)
     blank = replace(blank, environment_hash=environment.hash)
     known = reference(task, node, environments, note)
     with locked(node, need, deadline_s=locks_deadline_s, on_wait=note) as held:

@@ -50,7 +50,7 @@ def run_attempts(
 
 
 def build_environments(
-    members: dict[str, Member], needs: dict[str, tuple[tuple[str, str], ...]], cache: str
+    members: dict[str, Member], needs: dict[str, tuple[remote.EnvironmentNeed, ...]], cache: str
 ) -> Iterator[tuple[str, object]]:
     """Per node id, what its building of environments reports; nodes build beside one another.
 
@@ -110,7 +110,7 @@ def _submit(attempt: Attempt, member: Member, cache: str) -> Stream:
     return _start(member, remote.execute_attempt, cpus, gpus, attempt, member.node, cache)
 
 
-def _submit_build(member: Member, needs: tuple[tuple[str, str], ...], cache: str) -> Stream:
+def _submit_build(member: Member, needs: tuple[remote.EnvironmentNeed, ...], cache: str) -> Stream:
     return _start(member, remote.build_environments, member.cpus, 0, needs, cache)
 
 

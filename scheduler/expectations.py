@@ -19,6 +19,7 @@ from typing import Any
 
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments.recipes import did_you_mean
+from velodrome.agents.environments.versions import split
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
@@ -73,11 +74,12 @@ class Expectations:
     environ: Mapping[str, str]
 
     def of(self, task: Task) -> Expected:
-        devices = self.devices.get(task.framework, (task.device,))
+        name, _ = split(task.framework)  # another version is expected to do what the usual one does
+        devices = self.devices.get(name, (task.device,))
         if task.device not in devices:
             return Expected((Status.UNSUPPORTED.value,), f"it has no {task.device} path")
         fields = fields_of(task)
-        for rule in self.rules.get(task.framework, ()):
+        for rule in self.rules.get(name, ()):
             is_off = any(self.environ.get(variable) for variable in rule.unset)
             if not is_off and all(holds(condition, fields) for condition in rule.conditions):
                 return rule.expected

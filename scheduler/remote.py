@@ -13,6 +13,7 @@ from pathlib import Path
 
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.store import EnvironmentStore
+from velodrome.agents.environments.versions import Texts
 from velodrome.agents.execution import Note, execute
 from velodrome.agents.node import Node
 from velodrome.scheduler.queue import Attempt
@@ -31,11 +32,25 @@ class EnvironmentOutcome:
         return not self.reason
 
 
-def build_environments(needs: tuple[tuple[str, str], ...], cache: str) -> Iterator[object]:
-    """Per (framework, accelerator) its notes, then its EnvironmentOutcome."""
+@dataclass(frozen=True, order=True)
+class EnvironmentNeed:
+    """A framework's environment for one kind of device.
+
+    lock_hash and texts: of a version that no committed lock names its lock, which comes along, so
+    that it is the same on every node; empty otherwise.
+    """
+
+    framework: str
+    device: str
+    lock_hash: str = ""
+    texts: Texts = ()
+
+
+def build_environments(needs: tuple[EnvironmentNeed, ...], cache: str) -> Iterator[object]:
+    """Per need its notes, then its EnvironmentOutcome."""
     store = EnvironmentStore(Path(cache))
-    for framework, accelerator in needs:
-        yield from _stream(partial(_build, store, framework, accelerator))
+    for need in needs:
+        yield from _stream(partial(_build, store, need))
 
 
 def execute_attempt(attempt: Attempt, node: Node, cache: str) -> Iterator[object]:
@@ -55,13 +70,15 @@ def execute_attempt(attempt: Attempt, node: Node, cache: str) -> Iterator[object
 
 
 def _build(
-    store: EnvironmentStore, framework: str, accelerator: str, note: Callable[[object], None]
+    store: EnvironmentStore, need: EnvironmentNeed, note: Callable[[object], None]
 ) -> EnvironmentOutcome:
     try:
-        store.build(framework, accelerator, lambda text: note(Note(text)))
+        if need.texts:
+            store.take_lock(need.framework, need.lock_hash, need.texts)
+        store.build(need.framework, need.device, lambda text: note(Note(text)), need.lock_hash)
     except EnvironmentFailed as failure:
-        return EnvironmentOutcome(framework, failure.reason, failure.log_tail)
-    return EnvironmentOutcome(framework)
+        return EnvironmentOutcome(need.framework, failure.reason, failure.log_tail)
+    return EnvironmentOutcome(need.framework)
 
 
 def _stream(work: Callable[[Callable[[object], None]], object]) -> Iterator[object]:

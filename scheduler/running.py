@@ -1,7 +1,11 @@
 """A planned sweep to its rows: environments first, then every attempt, then compaction."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
+from velodrome.agents.environments.store import EnvironmentStore
+from velodrome.agents.environments.versions import VersionLocks, split
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.attempt_events import Ended, Lost
@@ -10,7 +14,7 @@ from velodrome.scheduler.dispatch import Member, build_environments, run_attempt
 from velodrome.scheduler.expectations import Expectations
 from velodrome.scheduler.progress import Watcher
 from velodrome.scheduler.queue import Attempt, Queue
-from velodrome.scheduler.remote import EnvironmentOutcome
+from velodrome.scheduler.remote import EnvironmentNeed, EnvironmentOutcome
 from velodrome.scheduler.store import Store
 
 Failures = Mapping[tuple[str, str], EnvironmentOutcome]  # by node id and framework
@@ -67,9 +71,10 @@ def _build(
     attempts: Iterable[Attempt], members: dict[str, Member], cache: str, watcher: Watcher
 ) -> Failures:
     """The environments that could not be built."""
-    needs: dict[str, set[tuple[str, str]]] = {}
+    locks = EnvironmentStore(Path(cache)).versions
+    needs: dict[str, set[EnvironmentNeed]] = {}
     for attempt in attempts:
-        needs.setdefault(attempt.node_id, set()).update(_environments(attempt.task))
+        needs.setdefault(attempt.node_id, set()).update(_environments(attempt.task, locks))
     failures = {}
     ordered = {node: tuple(sorted(wanted)) for node, wanted in needs.items()}
     for node, report in build_environments(members, ordered, cache):
@@ -81,6 +86,10 @@ def _build(
     return failures
 
 
-def _environments(task: Task) -> tuple[tuple[str, str], ...]:
+def _environments(task: Task, locks: VersionLocks) -> tuple[EnvironmentNeed, ...]:
     """The framework's own, and NumPy's for the float64 reference."""
-    return ((task.framework, task.device), ("numpy", "cpu"))
+    own = EnvironmentNeed(task.framework, task.device)
+    if split(task.framework)[1]:
+        texts = locks.texts(task.framework, task.lock_hash)
+        own = replace(own, lock_hash=task.lock_hash, texts=texts)
+    return (own, EnvironmentNeed("numpy", "cpu"))

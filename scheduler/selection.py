@@ -17,7 +17,8 @@ OPTION = "--only"
 EXAMPLE = "--only 'framework=torch model=lenet|alexnet* threads=1'"
 KEY = "task"  # a task's own key, which is no field of it
 _GAP = re.compile(r"[\s,]*")
-_CONDITION = re.compile(r"([^\s,=!|]*)\s*(!?=)\s*([^\s,=!|]+(?:\s*\|\s*[^\s,=!|]+)*)")
+_VALUE = r"[^\s,=!|][^\s,|]*"  # an `=` may follow: torch==2.12.1
+_CONDITION = re.compile(rf"([^\s,=!|]*)\s*(!?=)\s*({_VALUE}(?:\s*\|\s*{_VALUE})*)")
 
 
 @dataclass(frozen=True)

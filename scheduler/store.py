@@ -4,7 +4,7 @@ A finished attempt is a file per table. All are written aside, then renamed, `ta
 rename the attempt counts, before it nothing does. One process at a time works on a sweep.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from velodrome.agents.environments.versions import VersionLocks
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
 from velodrome.scheduler import compaction, parquet_files, plan_record, rows
@@ -108,6 +109,18 @@ class Store:
         """Where that text is kept, to be loaded again. ConfigError as sweep_text."""
         self.sweep_text(sweep_id)
         return self._layout.text(sweep_id)
+
+    def version_locks(self, sweep_id: str) -> VersionLocks:
+        """Those of the frameworks that the sweep names at a version; empty before keep_locks."""
+        return VersionLocks(self._layout.version_locks(sweep_id))
+
+    def keep_locks(
+        self, sweep_id: str, used: VersionLocks, versions: Iterable[tuple[str, str]]
+    ) -> None:
+        """Of (framework, device), so that the sweep can be gone on with by the same locks."""
+        with self.working_on(sweep_id), told_plainly(self._layout.root):
+            for framework, device in versions:
+                used.copy_to(self.version_locks(sweep_id), framework, device)
 
     def numbers(self, sweep_id: str) -> dict[str, dict[str, int]]:
         """How the repeats of a sweep that was begun are numbered, for planning it again."""

@@ -3,6 +3,7 @@
 <table>/sweep=<id>/<task>-r<repeat>-a<attempt>.parquet   while a sweep is in progress
 <table>/sweep=<id>/sweep.parquet                         when it is finished
 _sweeps/<id>/{sweep.yaml,plan.parquet,lock}              what was asked for, and who is at it
+_sweeps/<id>/locks/<framework>==<version>/               what it was locked to
 _staging/<id>/                                           what is not whole yet
 """
 
@@ -41,6 +42,9 @@ class Layout:
     def plan(self, sweep_id: str) -> Path:
         """The last file to appear when a sweep begins."""
         return self.sweep(sweep_id) / "plan.parquet"
+
+    def version_locks(self, sweep_id: str) -> Path:
+        return self.sweep(sweep_id) / "locks"
 
     def lock(self, sweep_id: str) -> Path:
         return self.sweep(sweep_id) / "lock"

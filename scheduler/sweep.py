@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from velodrome.adapters.models import MODELS, families
 from velodrome.adapters.registry import Framework
-from velodrome.agents.environments.frameworks import available
+from velodrome.agents.environments.frameworks import available, with_version
+from velodrome.agents.environments.versions import split
 from velodrome.scheduler import sweep_values as values
 from velodrome.scheduler import yaml_nodes
 from velodrome.scheduler.errors import ConfigError
@@ -25,7 +26,7 @@ from velodrome.scheduler.sweep_settings import (
     read_timing,
     read_where,
 )
-from velodrome.scheduler.yaml_nodes import Fields, Value
+from velodrome.scheduler.yaml_nodes import Fields, Scalar, Value
 
 KEYS = (
     "name",
@@ -102,22 +103,35 @@ def _sweep(found: Fields, frameworks: Mapping[str, Framework], source: str, text
 def _entrants(
     found: Fields, frameworks: Mapping[str, Framework], source: str
 ) -> tuple[Entrant, ...]:
+    given = _needed(found, "frameworks", "[torch, tensorflow]", source)
+    for item in values.items(given, "frameworks", "[torch, tensorflow]"):
+        if isinstance(item, Scalar):  # torch==2.12.1
+            frameworks = with_version(frameworks, item.text)
     names = values.listed(
-        _needed(found, "frameworks", "[torch, tensorflow]", source),
+        given,
         "frameworks",
         "framework",
         {name: (name,) for name in frameworks},
         "[torch, tensorflow]",
     )
-    chosen = _variants(found, {name: frameworks[name] for name in names})
+    chosen = _variants(
+        found, {name: frameworks[name] for name in names} | _unversioned(names, frameworks)
+    )
     return tuple(
         Entrant(
             name,
-            chosen.get(name, (frameworks[name].default_variant,)),
+            chosen.get(name, chosen.get(split(name)[0], (frameworks[name].default_variant,))),
             frameworks[name].devices,
         )
         for name in names
     )
+
+
+def _unversioned(
+    names: tuple[str, ...], frameworks: Mapping[str, Framework]
+) -> dict[str, Framework]:
+    """What `variants` may name, too: a framework whose versions alone are in the sweep."""
+    return {split(name)[0]: frameworks[split(name)[0]] for name in names}
 
 
 def _variants(found: Fields, frameworks: Mapping[str, Framework]) -> dict[str, tuple[str, ...]]:

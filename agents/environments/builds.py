@@ -18,11 +18,15 @@ from velodrome.agents.environments.interpreters import obtain_interpreter
 from velodrome.agents.environments.pip_configuration import PackageSources
 from velodrome.agents.environments.recipes import Lock, Recipe, variable_for
 from velodrome.agents.environments.uv_builds import PackageNotFound, Progress, UvBuild, build_into
+from velodrome.agents.environments.versions import split
 
 
 @dataclass(frozen=True)
 class Site:
-    """For whom, where and from what to build. The framework's lock is held by whoever builds."""
+    """For whom, where and from what to build. The framework's lock is held by whoever builds.
+
+    version: the one that was asked for where the recipe's locks are not the committed ones.
+    """
 
     root: Path
     framework: Framework
@@ -30,6 +34,7 @@ class Site:
     platform: str
     sources: PackageSources
     environ: Mapping[str, str]
+    version: str = ""
 
 
 def possible(recipe: Recipe, accelerator: str, platform: str) -> Iterator[tuple[str, Lock]]:
@@ -44,6 +49,11 @@ def possible(recipe: Recipe, accelerator: str, platform: str) -> Iterator[tuple[
 
 def require_lock(framework: str, recipe: Recipe, accelerator: str, platform: str) -> None:
     """EnvironmentFailed, before anything is done, if nothing can be built here."""
+    if split(framework)[1] and not recipe.locks:
+        raise EnvironmentFailed(
+            f"the lock of {framework} is not on this node: the driver has sent none. Run the sweep "
+            f"again, or build it here: `velodrome envs build {framework}`"
+        )
     if not recipe.locks_for(accelerator, platform):
         raise EnvironmentFailed(
             f"{framework} has no lock for {accelerator} on {platform}. "
@@ -116,6 +126,7 @@ def _build(site: Site, lock: Lock, marker: str, on_progress: Progress) -> None:
             size_bytes=size_bytes,
             sources=marker,
             source=str(lock.checkout.folder) if lock.checkout else "",
+            version=site.version,
         )
         folders.publish(folder, final, record)
     on_progress(f"built {final.name}: {size_bytes // 1_000_000} MB")

@@ -16,6 +16,7 @@ class Environment:
     writable folders of all environments lie; lock is None for an interpreter of the user's. kind:
     `uv`, `source` (packages and a folder of the user's on top), `debian` or `existing`. tree: the
     Debian system that python is part of and is started in (velodrome.agents.environments.entering).
+    version: the one asked for, where it is not the committed lock's.
     """
 
     framework: str
@@ -29,6 +30,7 @@ class Environment:
     python_version: str = ""
     size_bytes: int = 0
     tree: Path | None = None
+    version: str = ""
 
     @property
     def name(self) -> str:

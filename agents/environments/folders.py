@@ -32,7 +32,8 @@ class Record:
 
     sources: where packages were looked for when a later lock was taken; empty: the first was.
     source: the user's source folder that it was built from; empty: packages alone. kind: the
-    recipe's; interpreter: its path in the folder.
+    recipe's; interpreter: its path in the folder. version: the framework's, where one was asked for
+    that no committed lock names.
     """
 
     framework: str
@@ -44,6 +45,7 @@ class Record:
     source: str = ""
     kind: str = "uv"
     interpreter: str = "bin/python"
+    version: str = ""
 
 
 @contextlib.contextmanager
@@ -174,6 +176,11 @@ def is_in_use(folder: Path) -> bool:
 def caches_of(root: Path) -> Path:
     """Where the writable folders of the environments under root lie."""
     return root.parent / "caches"
+
+
+def locks_of(root: Path) -> Path:
+    """Where the locks of versions lie that no committed lock names."""
+    return root.parent / "locks"
 
 
 def make_private(folder: Path) -> None:

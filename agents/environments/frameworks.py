@@ -7,6 +7,7 @@ from pathlib import Path
 
 from velodrome.adapters.registry import FRAMEWORKS, Framework
 from velodrome.agents.environments.recipes import FILE_NAME, RecipeError, did_you_mean, read_recipe
+from velodrome.agents.environments.versions import VERSION, split
 
 VARIABLE = "VELODROME_ADAPTERS"
 ADAPTER_FILE = "adapter.py"
@@ -31,12 +32,21 @@ def available(environ: Mapping[str, str] = os.environ) -> dict[str, Framework]:
     return frameworks
 
 
-def framework_named(name: str, environ: Mapping[str, str] = os.environ) -> Framework:
-    """RecipeError with the nearest name if there is none such."""
+def framework_named(named: str, environ: Mapping[str, str] = os.environ) -> Framework:
+    """Whatever version of it is asked for. RecipeError with the nearest name if there is none."""
     frameworks = available(environ)
+    name, _ = split(named)
     if name not in frameworks:
         raise RecipeError("framework", f"there is no {name!r}", did_you_mean(name, frameworks))
     return frameworks[name]
+
+
+def with_version(frameworks: Mapping[str, Framework], named: str) -> dict[str, Framework]:
+    """The frameworks, and that of `torch==2.12.1` by this name if it is one's at a version."""
+    name, version = split(named)
+    if name not in frameworks or not VERSION.fullmatch(version):
+        return dict(frameworks)
+    return {**frameworks, named: frameworks[name]._replace(name=named)}
 
 
 def _folders(environ: Mapping[str, str]) -> list[Path]:

@@ -59,6 +59,17 @@ def resolve(lock: Lock, sources: PackageSources, environ: Mapping[str, str]) -> 
     return text
 
 
+def resolve_here(lock: Lock, sources: PackageSources, environ: Mapping[str, str]) -> str:
+    """As resolve, by whatever pip on this machine is configured with: folders, extra indexes.
+
+    The hashes are those of the files found there, and may be fewer than the default index has.
+    """
+    text = _compile(lock.requirements, lock, sources, (), environ)
+    if LEAK.search(text):
+        raise EnvironmentFailed(f"{lock.file} would name a host or a path. Report this", text)
+    return text
+
+
 def blocks(text: str) -> dict[str, str]:
     """A lock cut into its pins: the first line up to its hashes, to the whole."""
     cut = re.split(r"^(?=[a-zA-Z0-9])", text, flags=re.MULTILINE)

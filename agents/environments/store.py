@@ -4,7 +4,6 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import platformdirs
@@ -19,15 +18,16 @@ from velodrome.agents.environments.builds import (
 )
 from velodrome.agents.environments.checkouts import named, require_checkout, with_checkout
 from velodrome.agents.environments.checks import check_environment, check_environment_offline
-from velodrome.agents.environments.debian_builds import tree_of
-from velodrome.agents.environments.environment import Check, Environment, filled
-from velodrome.agents.environments.existing import ask_interpreter, lock_hash_of, pointed_at
+from velodrome.agents.environments.environment import Check, Environment
+from velodrome.agents.environments.existing import lock_hash_of, pointed_at
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.folders import Record
 from velodrome.agents.environments.frameworks import available, framework_named
 from velodrome.agents.environments.offline import without_network
+from velodrome.agents.environments.opening import opened, pointed_environment
 from velodrome.agents.environments.pip_configuration import read_sources
 from velodrome.agents.environments.recipes import Lock, Recipe, read_recipe
+from velodrome.agents.environments.version_locking import locked_at
+from velodrome.agents.environments.versions import Texts, VersionLocks, named_at, split
 
 __all__ = ["Check", "Environment", "EnvironmentFailed", "EnvironmentStore", "default_root"]
 
@@ -59,6 +59,7 @@ class EnvironmentStore:
     def __init__(self, root: Path | None = None, environ: Mapping[str, str] = os.environ) -> None:
         self.root = root or default_root(environ)
         self._environ = environ
+        self.versions = VersionLocks(folders.locks_of(self.root))
 
     def lock_hash(self, framework: str, accelerator: str = "cpu") -> str:
         """What a task carries of its environment; nothing is built or looked for.
@@ -66,25 +67,44 @@ class EnvironmentStore:
         A hash of the recipe's kind and of all its locks for the accelerator in their order of
         preference, each with its Pythons: so it is the same on the driver and on every node,
         whichever of the locks a node can serve. Environment.hash names the one that was used.
+        A version that no committed lock names (`torch==2.12.1`) is locked first if it was never
+        asked for here. EnvironmentFailed if that fails.
         """
+        if split(framework)[1]:
+            return self._locked_at(framework, accelerator)
         recipe = self._recipe(framework)
         place = pointed_at(framework, recipe, self._environ)
         return lock_hash_of(place[0]) if place else recipe.lock_hash(accelerator)
 
-    def find(self, framework: str, accelerator: str = "cpu") -> Environment | None:
+    def take_lock(self, framework: str, lock_hash: str, texts: Texts) -> None:
+        """Keep a version's lock that was made on another machine, for builds that name its hash."""
+        with folders.writing(self.root):
+            self.versions.keep(framework, lock_hash, texts)
+
+    def find(
+        self, framework: str, accelerator: str = "cpu", lock_hash: str = ""
+    ) -> Environment | None:
         """The complete environment that the recipe's first possible lock names, if any.
 
-        EnvironmentFailed if the user points at an interpreter that does not run.
+        lock_hash: of a version's locks those that are meant, among `versions`; empty: those that
+        stand for it here. EnvironmentFailed if the user points at an interpreter that does not run.
         """
-        recipe = self._recipe(framework)
+        name, version = split(framework)
+        if version:
+            lock_hash = lock_hash or self.versions.chosen(framework, accelerator)
+        recipe = self._recipe(framework, lock_hash)
         place = pointed_at(framework, recipe, self._environ)
         if place:
-            return self._existing(framework, recipe, *place) if place[0].is_file() else None
+            return (
+                pointed_environment(self.root, framework, recipe, *place, self._environ)
+                if place[0].is_file()
+                else None
+            )
         for name_hash, lock in possible(recipe, accelerator, this_platform()):
-            folder = self.root / f"{framework}-{name_hash}"
+            folder = self.root / f"{name}-{name_hash}"
             record = folders.read_record(folder)
             if record:
-                return self._opened(folder, record, recipe, lock)
+                return opened(self.root, folder, record, recipe, lock)
         return None
 
     def build(
@@ -92,43 +112,48 @@ class EnvironmentStore:
         framework: str,
         accelerator: str = "cpu",
         on_progress: Callable[[str], None] = _unheard,
+        lock_hash: str = "",
     ) -> Environment:
         """The environment of find, built first if there is none. EnvironmentFailed if that fails.
 
         Where an earlier build had to take a later lock of the recipe, and pip's configuration has
         changed since, the first lock is tried again.
         """
-        recipe = self._recipe(framework)
+        name, version = split(framework)
+        if version:
+            lock_hash = lock_hash or self._locked_at(framework, accelerator, on_progress)
+        recipe = self._recipe(framework, lock_hash)
         place = pointed_at(framework, recipe, self._environ)
         if place:
-            return self._existing(framework, recipe, *place)
+            return pointed_environment(self.root, framework, recipe, *place, self._environ)
         require_checkout(framework, recipe, self._environ)
         require_lock(framework, recipe, accelerator, this_platform())
-        found = self._good_enough(framework, recipe, accelerator)
+        found = self._good_enough(framework, recipe, accelerator, lock_hash)
         if found:
             return found
-        with folders.writing(self.root), folders.exclusive(self.root, framework, on_progress):
-            found = self._good_enough(framework, recipe, accelerator)
+        with folders.writing(self.root), folders.exclusive(self.root, name, on_progress):
+            found = self._good_enough(framework, recipe, accelerator, lock_hash)
             if found:
                 on_progress(f"{framework} was built meanwhile: using {found.name}")
                 return found
-            folders.sweep(self.root, framework)
+            folders.sweep(self.root, name)
             build_first(self._site(framework, recipe), accelerator, on_progress)
-            return self._just_built(framework, accelerator)
+            return self._just_built(framework, accelerator, lock_hash)
 
     def rebuild(
         self, environment: Environment, on_progress: Callable[[str], None] = _unheard
     ) -> Environment:
         """Build this very environment anew, and put it in the place of what is there."""
-        framework = environment.framework
-        recipe = self._recipe(framework)
+        framework = named_at(environment.framework, environment.version)
+        lock_hash = environment.lock.parent.name if environment.version and environment.lock else ""
+        recipe = self._recipe(framework, lock_hash)
         if environment.kind == "source":
             require_checkout(framework, recipe, self._environ)
         for accelerator in ACCELERATORS:
             for name_hash, lock in possible(recipe, accelerator, this_platform()):
                 if name_hash == environment.hash:
                     self._rebuild(framework, recipe, lock, on_progress)
-                    return self._just_built(framework, accelerator)
+                    return self._just_built(framework, accelerator, lock_hash)
         raise EnvironmentFailed(
             f"{environment.python} is an interpreter of yours. Mend it there"
             if environment.kind == "existing"
@@ -140,7 +165,7 @@ class EnvironmentStore:
         """All complete environments, outdated ones too, and the interpreters pointed at."""
         recipes = self._recipes()
         built = tuple(
-            self._opened(folder, record, recipes.get(record.framework), None)
+            opened(self.root, folder, record, recipes.get(record.framework), None)
             for folder, record in folders.complete(self.root)
         )
         pointed = (
@@ -183,8 +208,19 @@ class EnvironmentStore:
                 removed += folders.remove_if_free(folder)
         return removed
 
-    def _recipe(self, framework: str) -> Recipe:
+    def _locked_at(
+        self, framework: str, accelerator: str, on_progress: Callable[[str], None] = _unheard
+    ) -> str:
+        if not self.versions.chosen(framework, accelerator):
+            on_progress(f"locking {framework}, which no committed lock names")
         recipe = read_recipe(Path(framework_named(framework, self._environ).folder))
+        with folders.writing(self.root):
+            return locked_at(self.versions, recipe, framework, accelerator, self._environ)
+
+    def _recipe(self, framework: str, lock_hash: str = "") -> Recipe:
+        recipe = read_recipe(Path(framework_named(framework, self._environ).folder))
+        if split(framework)[1]:
+            return self.versions.applied(recipe, framework, lock_hash)
         return with_checkout(recipe, framework, self._environ)
 
     def _is_wanted(self, folder: Path, current: set[str]) -> bool:
@@ -214,18 +250,22 @@ class EnvironmentStore:
             platform=this_platform(),
             sources=read_sources(self._environ),
             environ=self._environ,
+            version=split(framework)[1],
         )
 
     def _rebuild(
         self, framework: str, recipe: Recipe, lock: Lock, on_progress: Callable[[str], None]
     ) -> None:
-        with folders.writing(self.root), folders.exclusive(self.root, framework, on_progress):
-            folders.sweep(self.root, framework)
+        name = split(framework)[0]
+        with folders.writing(self.root), folders.exclusive(self.root, name, on_progress):
+            folders.sweep(self.root, name)
             build_exactly(self._site(framework, recipe), lock, on_progress)
 
-    def _good_enough(self, framework: str, recipe: Recipe, accelerator: str) -> Environment | None:
+    def _good_enough(
+        self, framework: str, recipe: Recipe, accelerator: str, lock_hash: str
+    ) -> Environment | None:
         """What find finds, unless the lock before it might now be had."""
-        found = self.find(framework, accelerator)
+        found = self.find(framework, accelerator, lock_hash)
         record = folders.read_record(found.folder) if found else None
         if not found or not record or not record.sources:
             return found
@@ -233,46 +273,8 @@ class EnvironmentStore:
             return found
         return found if record.sources == read_sources(self._environ).fingerprint else None
 
-    def _just_built(self, framework: str, accelerator: str) -> Environment:
-        found = self.find(framework, accelerator)
+    def _just_built(self, framework: str, accelerator: str, lock_hash: str = "") -> Environment:
+        found = self.find(framework, accelerator, lock_hash)
         if found is None:
             raise EnvironmentFailed(f"{framework} vanished from {self.root}. Build it again")
         return found
-
-    def _opened(
-        self, folder: Path, record: Record, recipe: Recipe | None, lock: Lock | None
-    ) -> Environment:
-        environment = Environment(
-            framework=record.framework,
-            hash=record.hash,
-            folder=folder,
-            python=folder / record.interpreter,
-            lock=lock.path if lock else Path(record.lock),
-            kind="source" if record.source else record.kind,
-            caches=folders.caches_of(self.root),
-            python_version=record.python_version,
-            size_bytes=record.size_bytes,
-            tree=tree_of(folder) if record.kind == "debian" else None,
-        )
-        return _with_cache(environment, recipe)
-
-    def _existing(self, framework: str, recipe: Recipe, python: Path, named_by: str) -> Environment:
-        known = ask_interpreter(python, named_by, self._environ)
-        environment = Environment(
-            framework=framework,
-            hash=known.hash,
-            folder=known.prefix,
-            python=known.python,
-            lock=None,
-            kind="existing",
-            caches=folders.caches_of(self.root),
-            python_version=known.version,
-        )
-        return _with_cache(environment, recipe)
-
-
-def _with_cache(environment: Environment, recipe: Recipe | None) -> Environment:
-    with folders.writing(environment.caches):
-        folders.make_private(environment.cache_folder)
-    variables = filled(recipe.variables, environment.cache_folder) if recipe else ()
-    return replace(environment, variables=variables)

@@ -6,7 +6,7 @@ from functools import partial
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments.environment import Check, Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.frameworks import available
+from velodrome.agents.environments.frameworks import available, with_version
 from velodrome.agents.environments.locking import renew
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.environments.store import EnvironmentStore, default_root
@@ -142,8 +142,10 @@ def prune() -> None:
 
 
 def _chosen(names: Iterable[str]) -> list[Framework]:
+    """Those named, `torch==2.12.1` too; all of them, at their own versions, if none is."""
     known = available()
     for name in names:
+        known = with_version(known, name)
         if name not in known:
             raise ConfigError("command line", f"no framework '{name}'", did_you_mean(name, known))
     return [known[name] for name in names] or list(known.values())

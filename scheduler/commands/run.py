@@ -16,7 +16,7 @@ from velodrome.scheduler.commands.report import show
 from velodrome.scheduler.embedded_ray import embedded_ray
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.expectations import Expectations, expectations
-from velodrome.scheduler.preparation import planned
+from velodrome.scheduler.preparation import planned, versions_of
 from velodrome.scheduler.progress import watching
 from velodrome.scheduler.queue import Attempt
 from velodrome.scheduler.store import Store, new_sweep_id
@@ -34,10 +34,15 @@ def run(path: Path | None, results: Path, resume: str, only: str, *, as_json: bo
     expected = expectations(available())
     node = take()
     numbers = store.numbers(sweep_id)
-    plan = planned(sweep, only, (node,), EnvironmentStore(default_root()), numbers)
+    environments = EnvironmentStore(default_root())
+    versions = versions_of(sweep)
+    for framework, device in versions if resume else ():
+        store.version_locks(sweep_id).copy_to(environments.versions, framework, device)
+    plan = planned(sweep, only, (node,), environments, numbers)
     screen = Console(stderr=True, highlight=False) if as_json else console()
     with store.working_on(sweep_id):
         store.begin(sweep_id, sweep.text, plan)
+        store.keep_locks(sweep_id, environments.versions, versions)
         store.drop_orphans(sweep_id)
         store.put_nodes(sweep_id, (node,))
         record_unplaceable(plan, store, sweep_id, expected)

@@ -1,0 +1,102 @@
+"""Makes the locks of a framework at another version, as `envs lock` makes the committed ones."""
+
+import itertools
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from velodrome.agents.environments import uv_messages
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.locking import resolve, resolve_here
+from velodrome.agents.environments.pip_configuration import PackageSources, read_sources
+from velodrome.agents.environments.recipes import Lock, Recipe
+from velodrome.agents.environments.versions import (
+    VERSION,
+    Texts,
+    VersionLocks,
+    at_version,
+    loosened,
+    split,
+)
+
+Resolve = Callable[[Lock, PackageSources, Mapping[str, str]], str]
+
+
+def locked_at(
+    locks: VersionLocks,
+    recipe: Recipe,
+    framework: str,
+    device: str,
+    environ: Mapping[str, str],
+) -> str:
+    """The hash of the locks that stand for the version here, made first if there are none.
+
+    EnvironmentFailed if no lock of the recipe can be resolved at that version.
+    """
+    found = locks.chosen(framework, device)
+    if found:
+        return found
+    _require_possible(recipe, framework)
+    with locks.making():
+        found = locks.chosen(framework, device)
+        if found:
+            return found
+        texts = _resolved(recipe, framework, device, environ)
+        found = _hash_of(recipe, framework, device, texts)
+        locks.keep(framework, found, texts)
+        locks.choose(framework, device, found)
+        return found
+
+
+def _require_possible(recipe: Recipe, framework: str) -> None:
+    name, version = split(framework)
+    if recipe.kind != "uv":
+        raise EnvironmentFailed(
+            f"{name} cannot be had at a version: its environment is of kind {recipe.kind}. "
+            f"Say {name}"
+        )
+    if not VERSION.fullmatch(version):
+        raise EnvironmentFailed(f"{version!r} is no version. Write it like {name}==1.2.3")
+
+
+def _resolved(recipe: Recipe, framework: str, device: str, environ: Mapping[str, str]) -> Texts:
+    _, version = split(framework)
+    sources = read_sources(environ)
+    texts, failures = [], []
+    for lock in recipe.locks_for(device):
+        pinned = at_version(lock, version)
+        choices = dict.fromkeys((pinned, loosened(pinned, version)))
+        for requirements, way in itertools.product(choices, _ways(sources)):
+            try:
+                text = way(replace(lock, requirements=requirements), sources, environ)
+            except EnvironmentFailed as failure:
+                failures.append(failure)
+            else:
+                texts.append((lock.file, text))
+                break
+    if texts:
+        return tuple(texts)
+    if not failures:
+        raise EnvironmentFailed(f"{framework}: no lock serves {device}. Say another device")
+    tail = uv_messages.log_tail(failures[-1].log_tail)
+    missing = uv_messages.not_found(failures[-1].log_tail)
+    why = f"{missing} is not to be found" if missing else uv_messages.cause(failures[-1].log_tail)
+    raise EnvironmentFailed(
+        f"{framework} cannot be locked: {why}. Say a version that there is, and check the network "
+        f"and `pip config list`",
+        tail,
+    )
+
+
+def _ways(sources: PackageSources) -> tuple[Resolve, ...]:
+    """The default index knows most hashes; what it lacks this machine may have."""
+    return (resolve_here,) if sources.no_index else (resolve, resolve_here)
+
+
+def _hash_of(recipe: Recipe, framework: str, device: str, texts: Texts) -> str:
+    """As Recipe.lock_hash tells it once they are kept."""
+    with tempfile.TemporaryDirectory() as place:
+        aside = VersionLocks(Path(place))
+        aside.keep(framework, "aside", texts)
+        return aside.applied(recipe, framework, "aside").lock_hash(device)

@@ -1,0 +1,134 @@
+"""Locks of frameworks at versions that no committed lock names: `torch==2.12.1`.
+
+Made once, where such a version is first asked for, and kept by their content: so they can be
+carried to other nodes and back, and are the same there. In one folder:
+
+<framework>==<version>/<hash>/<lock file>    what a recipe's locks are at that version
+<framework>==<version>/<device>              the hash that stands for the version here
+"""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from filelock import FileLock
+
+from velodrome.agents.environments.recipes import Lock, Recipe
+
+SEPARATOR = "=="
+VERSION = re.compile(r"\d[A-Za-z0-9.!+_-]*")
+_PIN = re.compile(r"([A-Za-z0-9._-]+(?:\[[^\]]*\])?)==([^\s;+]+)(\+[^\s;]+)?(.*)")
+
+Texts = tuple[tuple[str, str], ...]  # of lock files, by name
+
+
+def split(framework: str) -> tuple[str, str]:
+    """Name and version of `torch==2.12.1`; the version is empty where none is asked for."""
+    name, _, version = framework.partition(SEPARATOR)
+    return name, version
+
+
+def named_at(name: str, version: str) -> str:
+    """As split takes it apart."""
+    return f"{name}{SEPARATOR}{version}" if version else name
+
+
+class VersionLocks:
+    """Those of one folder. A framework is named with its version here."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def chosen(self, framework: str, device: str) -> str:
+        """The hash of the locks that stand for the version here; empty if there are none yet."""
+        try:
+            return (self._folder / framework / device).read_text().strip()
+        except OSError:
+            return ""
+
+    def choose(self, framework: str, device: str, lock_hash: str) -> None:
+        _write(self._folder / framework / device, lock_hash)
+
+    def texts(self, framework: str, lock_hash: str) -> Texts:
+        """Empty if they are not here."""
+        folder = self._folder / framework / lock_hash
+        return tuple((path.name, path.read_text()) for path in sorted(folder.glob("*.txt")))
+
+    def keep(self, framework: str, lock_hash: str, texts: Texts) -> None:
+        """All files or none, even if the process dies meanwhile."""
+        final = self._folder / framework / lock_hash
+        if final.is_dir():
+            return
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=final.parent, prefix=".") as place:
+            made = Path(place) / "made"
+            made.mkdir()
+            for name, text in texts:
+                (made / name).write_text(text)
+            if not final.is_dir():
+                made.rename(final)
+
+    def applied(self, recipe: Recipe, framework: str, lock_hash: str) -> Recipe:
+        """The recipe at the version: those of its locks that are here."""
+        _, version = split(framework)
+        folder = self._folder / framework / lock_hash
+        locks = tuple(
+            replace(lock, requirements=at_version(lock, version), path=folder / lock.file)
+            for lock in recipe.locks
+            if lock_hash and (folder / lock.file).is_file()
+        )
+        return replace(recipe, locks=locks)
+
+    def making(self) -> FileLock:
+        """Held by whoever makes locks here."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self._folder / ".lock", mode=0o600)
+
+    def copy_to(self, other: "VersionLocks", framework: str, device: str) -> None:
+        """What stands for the version here stands for it there from now on."""
+        lock_hash = self.chosen(framework, device)
+        if lock_hash:
+            other.keep(framework, lock_hash, self.texts(framework, lock_hash))
+            other.choose(framework, device, lock_hash)
+
+    def clear(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def at_version(lock: Lock, version: str) -> tuple[str, ...]:
+    """The lock's requirements with the framework at another version.
+
+    The framework is what the first requirement names, and all that are pinned to the same version,
+    as jaxlib is with jax. A local version such as +cpu, which tells the build, is kept.
+    """
+    own = _PIN.fullmatch(lock.requirements[0]) if lock.requirements else None
+    return tuple(_moved(text, own[2] if own else "", version) for text in lock.requirements)
+
+
+def loosened(requirements: Iterable[str], version: str) -> tuple[str, ...]:
+    """Without the pins of what is not the framework: those were chosen for another version."""
+    found = []
+    for text in requirements:
+        pin = _PIN.fullmatch(text)
+        keep = pin is None or version.partition("+")[0] == pin[2]
+        found.append(text if keep or pin is None else f"{pin[1]}{pin[4]}")
+    return tuple(found)
+
+
+def _moved(requirement: str, before: str, version: str) -> str:
+    pin = _PIN.fullmatch(requirement)
+    if pin is None or pin[2] != before:
+        return requirement
+    local = "" if "+" in version else pin[3] or ""
+    return f"{pin[1]}=={version}{local}{pin[4]}"
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.write_text(text + "\n")
+    new.replace(path)
