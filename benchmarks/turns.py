@@ -15,6 +15,7 @@ from velodrome.adapters.protocol import Timing
 from velodrome.adapters.registry import FRAMEWORKS, Framework
 from velodrome.agents.cores.locks import WaitedTooLong, locked
 from velodrome.agents.cores.sharing import Need
+from velodrome.agents.environments.entering import started
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.import_path import import_path
 from velodrome.agents.environments.store import EnvironmentStore
@@ -26,7 +27,7 @@ from velodrome.agents.task import Limits, Task
 
 HERE = Path(__file__).parent
 PHASES = ("forward", "gradient")
-START_S = 120.0  # what a process may take beyond its timed seconds, where the budget allows
+START_S = 400.0  # what a process may take beyond its timed seconds: Theano compiles for minutes
 
 
 class TurnFailed(Exception):
@@ -136,7 +137,7 @@ def _said(words: list[str], cell: Cell, bench: Bench, deadline: float) -> list[d
         ):
             cpus = held.share.allotment.cpus
             done = subprocess.run(
-                [str(environment.python), *words, *sizes],
+                started(environment, cell.known.path, [*words, *sizes]),
                 env=variables,
                 preexec_fn=lambda: os.sched_setaffinity(0, cpus),
                 capture_output=True,

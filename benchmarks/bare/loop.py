@@ -59,7 +59,9 @@ def start_with_threads(threads):
     """Some libraries read these when they are loaded, which they are by now: start once more."""
     wanted = {name: str(threads) for name in THREAD_VARIABLES}
     if any(os.environ.get(name) != value for name, value in wanted.items()):
-        os.execve(sys.executable, [sys.executable] + sys.argv, dict(os.environ, **wanted))
+        with open("/proc/self/environ") as file:  # as it was: frameworks change it for themselves
+            found = dict(line.split("=", 1) for line in file.read().split("\0") if line)
+        os.execve(sys.executable, [sys.executable] + sys.argv, dict(found, **wanted))
 
 
 def keep_freed_memory():
