@@ -62,6 +62,29 @@ class Duplicate(neon.Layer):
         return error
 
 
+class SignedSquare(neon.Layer):
+    """kinds.Custom: an operation of one's own is a layer with both directions."""
+
+    def __init__(self):
+        super(SignedSquare, self).__init__()
+        self.owns_delta = True
+
+    def configure(self, in_obj):
+        super(SignedSquare, self).configure(in_obj)
+        self.out_shape = self.in_shape
+        return self
+
+    def fprop(self, inputs, inference=False):  # noqa: FBT002 - neon's signature
+        self.inputs = inputs
+        self.outputs[:] = inputs * self.be.absolute(inputs)
+        return self.outputs
+
+    def bprop(self, error, alpha=1.0, beta=0.0):
+        size = self.be.absolute(self.inputs)
+        self.deltas[:] = error * 2.0 * size / (1.0 + size)
+        return self.deltas
+
+
 class Dropout(neon.Dropout):
     """Divides by the kept share while training, which neon's own does only as Caffe's double."""
 
@@ -108,6 +131,28 @@ def _conv(layer):
     ]
 
 
+def _dilated_conv(layer):
+    return [
+        neon.Convolution_bias(
+            (layer.kernel, layer.kernel, layer.maps),
+            padding=layer.padding,
+            dilation=layer.dilation,
+            init=UNFILLED,
+            bias=UNFILLED,
+        )
+    ]
+
+
+def _transposed_conv(layer):
+    spread = neon.Deconvolution(
+        (layer.kernel, layer.kernel, layer.maps),
+        strides=layer.stride,
+        padding=layer.padding,
+        init=UNFILLED,
+    )
+    return [spread, neon.Bias(init=UNFILLED)]
+
+
 def _linear(layer):
     product = neon.Linear(layer.units, init=UNFILLED)
     return [product, neon.Bias(init=UNFILLED)] if layer.bias else [product]
@@ -131,11 +176,19 @@ def _lstm(layer):
     ]
 
 
+def _gru(layer):
+    raise Unsupported("neon has no GRU whose reset acts behind the hidden product, only before it")
+
+
 # Per kind of layer, what makes neon's own layers of it: layer -> [layer].
 LAYERS = {
     kinds.Conv: _conv,
+    kinds.DilatedConv: _dilated_conv,
+    kinds.TransposedConv: _transposed_conv,
     kinds.Linear: _linear,
     kinds.MaxPool: lambda layer: [neon.Pooling(layer.size, op="max", strides=layer.stride)],
+    kinds.AvgPool: lambda layer: [neon.Pooling(layer.size, op="avg", strides=layer.stride)],
+    kinds.BatchNorm: lambda layer: [neon.BatchNorm(eps=layer.epsilon)],
     kinds.Relu: lambda layer: [neon.Activation(Rectlin())],
     kinds.Tanh: lambda layer: [neon.Activation(Tanh())],
     kinds.Sigmoid: lambda layer: [neon.Activation(Logistic())],
@@ -143,6 +196,9 @@ LAYERS = {
     kinds.Dropout: lambda layer: [Dropout(layer.rate)],
     kinds.Embedding: lambda layer: [neon.LookupTable(layer.vocabulary, layer.units, init=UNFILLED)],
     kinds.Lstm: _lstm,
+    kinds.Gru: _gru,
+    kinds.Custom: lambda layer: [SignedSquare()],
+    kinds.Add: lambda layer: [],  # joins those before it, see Network
     kinds.MeanOverTime: lambda layer: [MeanOverTime()],
     kinds.Duplicate: lambda layer: [Duplicate()],
 }

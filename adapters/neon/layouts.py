@@ -1,6 +1,7 @@
 """Canonical arrays to neon's layouts and back: the batch is last, and time before it.
 
-A convolution's weight is (in x height x width, out). An LSTM's gates are i, f, o, g, and all of
+A convolution's weight is (in x height x width, out), a transposed one's (out x height x width, in).
+An LSTM's gates are i, f, o, g, and all of
 its parameters lie in one array.
 """
 
@@ -9,6 +10,7 @@ import numpy
 from velodrome.adapters.models import layers as kinds
 
 _GATES = {"weight_input": "W_input", "weight_hidden": "W_recur", "bias": "b"}
+_NORM = {"scale": "gamma", "bias": "beta"}
 _OF_GATES = {"weight_input": "dW_input", "weight_hidden": "dW_recur", "bias": "db"}
 
 
@@ -46,14 +48,16 @@ def _tensors(layer, made, role):
     """The tensors of a parameter and of its gradient."""
     if isinstance(layer, kinds.Lstm):
         return getattr(made[0], _GATES[role]), getattr(made[0], _OF_GATES[role])
-    if isinstance(layer, kinds.Conv) and role == "bias":
+    if isinstance(layer, kinds.BatchNorm):
+        return getattr(made[0], _NORM[role]), getattr(made[0], "grad_" + _NORM[role])
+    if isinstance(layer, (kinds.Conv, kinds.DilatedConv)) and role == "bias":
         return made[0].weight_bias, made[0].grad_bias
     own = made[1] if role == "bias" else made[0]
     return own.W, own.dW
 
 
 def _to_neon(layer, role, array):
-    if isinstance(layer, kinds.Conv) and role == "weight":
+    if len(array.shape) == 4:
         return array.reshape(len(array), -1).T
     if isinstance(layer, kinds.Lstm):
         return _swap_gates(array)
@@ -61,7 +65,7 @@ def _to_neon(layer, role, array):
 
 
 def _to_canonical(layer, role, array, shape):
-    if isinstance(layer, kinds.Conv) and role == "weight":
+    if len(shape) == 4:
         return numpy.ascontiguousarray(array.T).reshape(shape)
     if isinstance(layer, kinds.Lstm):
         return _swap_gates(array).reshape(shape)

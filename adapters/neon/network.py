@@ -4,7 +4,7 @@ neon's networks are of one batch size and of one number of steps. So a model ove
 once per length of a batch, with the parameters shared, as with bucketing.
 """
 
-from neon.layers import GeneralizedCost
+from neon.layers import LRN, Activation, Bias, GeneralizedCost, MergeSum, SkipNode
 from neon.models import Model
 
 from velodrome.adapters.contract import Unsupported
@@ -12,6 +12,8 @@ from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 from velodrome.adapters.neon import layouts
 from velodrome.adapters.neon.layers import COSTS, LAYERS, Dropout
+
+IN_PLACE = (Activation, Bias, Dropout)
 
 
 class Network(object):
@@ -81,12 +83,30 @@ class Network(object):
 
     def _joined(self, layers, behind, cost, shape):
         """neon's model of these layers, allocated; None if there are none."""
-        own = [made for layer in layers for made in self._made[layer.name]] + behind
+        own = self._chained(layers) + behind
         if not own:
             return None
         joined = Model(layers=own)
         joined.initialize(shape, cost)
         return joined
+
+    def _chained(self, layers):
+        """neon's layers in a row. What is added to a layer before it is a branch beside it.
+
+        neon's activations overwrite what they read. Where that is needed again, by the backward
+        pass of LRN and of an activation at a branch's end, a node that copies stands between.
+        """
+        own, ends, reads = [], {}, shapes.sources(self._model)
+        for layer in layers:
+            made = self._made[layer.name]
+            if made and own and isinstance(own[-1], LRN) and isinstance(made[0], IN_PLACE):
+                own.append(SkipNode())
+            own += made
+            if isinstance(layer, kinds.Add):
+                start = min(ends[name] for name in reads[layer.name])
+                own[start:] = [MergeSum([[*own[start:], SkipNode()], [SkipNode()]])]
+            ends[layer.name] = len(own)
+        return own
 
     def _share(self, other):
         for name, made in self._made.items():
@@ -126,7 +146,8 @@ def require_supported(model, layers=LAYERS, costs=COSTS):
     for layer in model.layers:
         if type(layer) not in layers:
             raise Unsupported("the neon adapter has no {}".format(type(layer).__name__))
-        if reads[layer.name] != (before,):
+        beside = isinstance(layer, kinds.Add) and before in reads[layer.name]
+        if reads[layer.name] != (before,) and not beside:
             raise Unsupported("the neon adapter has chains of layers only, no branches")
         layers[type(layer)](layer)
         before = layer.name
