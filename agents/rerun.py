@@ -1,19 +1,41 @@
 """The shell command that runs one task again, alone, where it is typed."""
 
 import shlex
+from decimal import Decimal
 
 from velodrome.adapters.protocol import Timing
 from velodrome.agents.task import Limits, Task
 
 
 def rerun_command(task: Task) -> str:
-    """All that decides the task's number is in it, as far as it is not the default."""
+    """All that decides the task's number is in it, as far as it is not the default.
+
+    Except where it ran: on what node, and which of several GPUs alike.
+    """
     words = ["velodrome", "measure", task.framework, task.model]
     words += ["--variant", task.variant, "--batch-size", str(task.batch_size)]
-    words += ["--device", task.device, "--threads", str(task.threads)]
-    if task.seed:
+    words += ["--device", _device(task), "--threads", str(task.threads)]
+    return shlex.join([*words, *_settings(task), *_timing(task.timing), *_limits(task.limits)])
+
+
+def _device(task: Task) -> str:
+    return f"{task.device}:{task.gpu_count}" if task.gpu_count > 1 else task.device
+
+
+def _settings(task: Task) -> list[str]:
+    default = Task(task.framework, task.variant, task.model, task.batch_size)
+    words = []
+    if task.gpu_model:
+        words += ["--gpu-model", task.gpu_model]
+    if task.dtype != default.dtype:
+        words += ["--dtype", task.dtype]
+    if task.seed != default.seed:
         words += ["--seed", str(task.seed)]
-    return shlex.join([*words, *_timing(task.timing), *_limits(task.limits)])
+    if task.sampling_hz != default.sampling_hz:
+        words += ["--sampling-hz", _number(task.sampling_hz)]
+    if not task.exclusive:
+        words += ["--shared"]
+    return words
 
 
 def _timing(timing: Timing) -> list[str]:
@@ -41,5 +63,6 @@ def _limits(limits: Limits) -> list[str]:
 
 
 def _number(value: float) -> str:
-    """Never with an exponent, which the command line does not read."""
-    return f"{value:.6f}".rstrip("0").rstrip(".")
+    """The same number when it is read again, without an exponent, which is not read."""
+    text = f"{Decimal(repr(value)):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

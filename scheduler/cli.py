@@ -65,9 +65,13 @@ def measure(
     model: str,
     variant: Annotated[str, typer.Option(help="A way to run the framework.")] = "",
     batch_size: Annotated[int, typer.Option(help="Examples per batch; 0: the model's own.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, gpu, or gpu:2 for two.")] = "cpu",
+    gpu_model: Annotated[str, typer.Option(help="A part of the GPU's name, e.g. H100.")] = "",
     threads: Annotated[str, typer.Option(help="A number, `physical` or `logical`.")] = "physical",
+    dtype: Annotated[str, typer.Option(help="Of weights and batches.")] = "float32",
     seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
+    sampling_hz: Annotated[float, typer.Option(help="Readings of utilization a second.")] = 10.0,
+    shared: Annotated[bool, typer.Option("--shared", help="Others may run beside it.")] = False,
     target: Annotated[str, typer.Option(help="Half-width of the interval, e.g. 1%.")] = "",
     min_samples: Annotated[int, typer.Option(help="At least so many samples a phase.")] = 0,
     min_seconds: Annotated[float, typer.Option(help="At least so long a phase.")] = -1.0,
@@ -94,6 +98,10 @@ def measure(
         max_seconds=max_seconds,
         deadline=deadline,
         memory=memory,
+        gpu_model=gpu_model,
+        dtype=dtype,
+        sampling_hz=sampling_hz,
+        is_shared=shared,
     )
     return command.measure(options, results, as_json=json)
 
@@ -147,14 +155,19 @@ def report(
 @envs.command("build")
 def envs_build(
     frameworks: Annotated[list[str] | None, typer.Argument(help="All if none is named.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or gpu; a gpu need not be here.")] = "cpu",
+    accelerator: Annotated[
+        str,
+        typer.Option(
+            "--accelerator", "--device", help="cpu, gpu, or cuda13 and the like; need not be here."
+        ),
+    ] = "cpu",
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build anew what stands.")] = False,
 ) -> None:
     """Build the environments of these frameworks, or of all."""
     from velodrome.scheduler.commands import envs as command
 
     make = command.rebuild if rebuild else command.build
-    make(tuple(frameworks or ()), command.known_device(device))
+    make(tuple(frameworks or ()), command.known_accelerator(accelerator))
 
 
 @envs.command("list")

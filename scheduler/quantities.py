@@ -6,7 +6,7 @@ DURATION_MEND = "Give a number and its unit, like 90s, 15m or 2h."
 SIZE_MEND = "Give a number and its unit, like 512MB or 16GiB."
 SHARE_MEND = "Give a share above 0 and below 1, like 1% or 0.01."
 
-_NUMBER = r"(\d{1,12}(?:\.\d{1,6})?)"
+_NUMBER = r"(\d{1,12}(?:\.\d{1,30})?)"
 _DURATION = re.compile(_NUMBER + r"\s*(s|m|min|h|d)")
 _SIZE = re.compile(_NUMBER + r"\s*(B|[kKMGT]B|[KMGT]iB)")
 _SHARE = re.compile(_NUMBER + r"\s*%")

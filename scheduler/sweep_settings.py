@@ -31,6 +31,16 @@ def read_devices(value: Value, name: str) -> tuple[Device, ...]:
     return _distinct(value, name, "[cpu, gpu]", _device)
 
 
+def device_named(text: str) -> Device | None:
+    """The device of `cpu`, `gpu` or `gpu:2`; None where the text is none of these."""
+    if text == "cpu":
+        return Device()
+    found = re.fullmatch(r"gpu(?::(\d{1,4}))?", text)
+    if not found or not 1 <= int(found[1] or 1) <= MOST_GPUS:
+        return None
+    return Device("gpu", int(found[1] or 1))
+
+
 def read_dtypes(value: Value, name: str) -> tuple[str, ...]:
     known = {dtype: (dtype,) for dtype in DTYPES}
     return values.listed(value, name, "dtype", known, "[float32]")
@@ -103,12 +113,10 @@ def _device(value: Value, name: str) -> Device:
         return _gpu_of_a_model(value, name)
     if not isinstance(value, Scalar):
         raise values.wrong(value, name, DEVICE_MEND)
-    if value.text == "cpu":
-        return Device()
-    found = re.fullmatch(r"gpu(?::(\d{1,4}))?", value.text)
-    if not found or not 1 <= int(found[1] or 1) <= MOST_GPUS:
+    device = device_named(value.text)
+    if device is None:
         raise values.wrong(value, name, DEVICE_MEND)
-    return Device("gpu", int(found[1] or 1))
+    return device
 
 
 def _gpu_of_a_model(found: Fields, name: str) -> Device:

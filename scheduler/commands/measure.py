@@ -1,7 +1,7 @@
 """`measure`: one task on this machine, without Ray."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,7 +10,8 @@ from rich.text import Text
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import Phase, Timed, Timing
 from velodrome.adapters.registry import Framework
-from velodrome.agents.environments.frameworks import available
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.frameworks import available, with_version
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.execution import Note, execute
@@ -20,11 +21,13 @@ from velodrome.agents.node import Node
 from velodrome.agents.task import Limits, Task
 from velodrome.scheduler import quantities
 from velodrome.scheduler.commands.output import closing, console, print_json
-from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
 from velodrome.scheduler.expectations import TO_AGREE, Expected, expectations
 from velodrome.scheduler.progress import ended_text
 from velodrome.scheduler.rows import task_row
 from velodrome.scheduler.store import Store, new_sweep_id
+from velodrome.scheduler.sweep_parts import Device
+from velodrome.scheduler.sweep_settings import DTYPES, MOST_SAMPLING_HZ, device_named
 from velodrome.scheduler.tables import duration
 
 Value = TypeVar("Value")
@@ -47,6 +50,10 @@ class Options:
     max_seconds: float
     deadline: str
     memory: str
+    gpu_model: str = ""
+    dtype: str = "float32"
+    sampling_hz: float = 10.0
+    is_shared: bool = False
 
 
 def measure(options: Options, results: Path | None, *, as_json: bool) -> int:
@@ -77,35 +84,56 @@ def measure(options: Options, results: Path | None, *, as_json: bool) -> int:
 
 def to_task(options: Options, node: Node, environments: EnvironmentStore) -> Task:
     """ConfigError names the option that is wrong, and the mend."""
-    framework = _known("FRAMEWORK", options.framework, available())
+    framework = _known("FRAMEWORK", options.framework, with_version(available(), options.framework))
     model = _known("MODEL", options.model, MODELS)
     variant = options.variant or framework.default_variant
     _known("--variant", variant, dict.fromkeys(framework.variants, variant))
-    _known("--device", options.device, {"cpu": "cpu", "gpu": "gpu"})
-    if options.device not in framework.devices:
-        devices = " and ".join(framework.devices)
-        raise _wrong(
-            "--device", f"{framework.name} has no {options.device} path", f"It has {devices}."
-        )
+    device = _device(options, framework)
+    _known("--dtype", options.dtype, dict.fromkeys(DTYPES, options.dtype))
+    if not 0 <= options.sampling_hz <= MOST_SAMPLING_HZ:
+        mend = f"Give a rate up to {MOST_SAMPLING_HZ}; 0 samples nothing."
+        raise _wrong("--sampling-hz", f"{options.sampling_hz:g} is no rate", mend)
     if options.batch_size < 0:
         raise _wrong("--batch-size", f"{options.batch_size} is no batch", "Give a number above 0.")
     return Task(
         framework=framework.name,
         variant=variant,
         model=model.name,
-        batch_size=options.batch_size or model.default_batch_size(options.device),
-        device=options.device,
-        gpu_count=1 if options.device == "gpu" else 0,
+        batch_size=options.batch_size or model.default_batch_size(device.kind),
+        device=device.kind,
+        gpu_count=device.gpu_count,
+        gpu_model=device.gpu_model,
         threads=_threads(options.threads, node),
+        dtype=options.dtype,
         seed=options.seed,
         timing=_timing(options),
         limits=_limits(options),
-        lock_hash=_lock_hash(environments, framework, options.device),
+        exclusive=not options.is_shared,
+        sampling_hz=options.sampling_hz,
+        lock_hash=_lock_hash(environments, framework, device.kind),
     )
 
 
+def _device(options: Options, framework: Framework) -> Device:
+    """As in a sweep file: cpu, gpu, or gpu:2 for two."""
+    device = device_named(options.device)
+    if device is None:
+        raise _wrong("--device", f"there is no '{options.device}'", "Give cpu, gpu or gpu:2.")
+    if device.kind not in framework.devices:
+        devices = " and ".join(framework.devices)
+        raise _wrong(
+            "--device", f"{framework.name} has no {device.kind} path", f"It has {devices}."
+        )
+    if options.gpu_model and device.kind != "gpu":
+        raise _wrong("--gpu-model", "the task is for a CPU", "Give --device gpu.")
+    return replace(device, gpu_model=options.gpu_model)
+
+
 def _lock_hash(environments: EnvironmentStore, framework: Framework, device: str) -> str:
-    return environments.lock_hash(framework.name, device)
+    try:
+        return environments.lock_hash(framework.name, device)
+    except EnvironmentFailed as failure:  # of a version that is locked here for the first time
+        raise EnvironmentUnavailable(failure.reason) from failure
 
 
 def _threads(text: str, node: Node) -> int:

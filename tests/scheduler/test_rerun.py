@@ -1,0 +1,84 @@
+"""The command that stands beside a failed cell: typed again, it is the same task."""
+
+import shlex
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from velodrome.adapters.protocol import Timing
+from velodrome.agents.environments.store import EnvironmentStore
+from velodrome.agents.node import Core, Node
+from velodrome.agents.rerun import rerun_command
+from velodrome.agents.task import Limits, Task
+from velodrome.scheduler.cli import app
+from velodrome.scheduler.commands.measure import Options, to_task
+from velodrome.scheduler.errors import ConfigError
+
+NODE = Node("n1", "host1", "CPU", tuple(Core(core, (core,)) for core in range(8)), 2**34)
+STORE = EnvironmentStore(Path("nowhere"))
+TASK = Task("torch", "eager", "lenet", 64, lock_hash=STORE.lock_hash("torch", "cpu"))
+ON_GPU = replace(TASK, device="gpu", gpu_count=1, lock_hash=STORE.lock_hash("torch", "gpu"))
+
+
+def typed(command: str) -> Task:
+    """What the command line makes of it, without measuring anything."""
+    words = shlex.split(command)
+    assert words[:2] == ["velodrome", "measure"]
+    measure = typer.main.get_command(app).commands["measure"]  # type: ignore[attr-defined]
+    given_words = measure.make_context("measure", words[2:]).params
+    known = {field.name for field in fields(Options)}
+    options = {name: value for name, value in given_words.items() if name in known}
+    return to_task(Options(**options, is_shared=given_words["shared"]), NODE, STORE)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        TASK,
+        ON_GPU,
+        replace(ON_GPU, gpu_count=4, gpu_model="H100 80GB"),
+        replace(TASK, variant="compile", batch_size=7, threads=3, seed=2**32 - 1),
+        replace(TASK, sampling_hz=0.0),
+        replace(TASK, sampling_hz=12.5, exclusive=False),
+        replace(TASK, limits=Limits(7200.5, 3 * 2**30 + 1)),
+        replace(TASK, timing=Timing(12.3456789 / 100, 3, 0.0, 0.000001)),
+    ],
+)
+def test_the_command_makes_the_same_task_again(task: Task) -> None:
+    again = typed(rerun_command(task))
+    assert again == task
+    assert again.key == task.key
+
+
+@given(
+    st.floats(1e-9, 0.999),
+    st.integers(1, 10**6),
+    st.floats(0, 1e3, allow_subnormal=False).filter(lambda s: s == 0 or s > 1e-6),
+)
+@settings(deadline=None, max_examples=30)
+def test_a_number_is_read_again_as_it_was(target: float, samples: int, seconds: float) -> None:
+    task = replace(TASK, timing=Timing(target, samples, seconds, seconds + 1))
+    assert typed(rerun_command(task)).key == task.key
+
+
+def test_a_part_of_a_gpus_name_with_blanks_is_quoted() -> None:
+    assert "--gpu-model 'H100 80GB'" in rerun_command(replace(ON_GPU, gpu_model="H100 80GB"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--device gpu:0", "--device: there is no 'gpu:0'. Give cpu, gpu or gpu:2."),
+        ("--gpu-model H100", "--gpu-model: the task is for a CPU. Give --device gpu."),
+        ("--dtype float23", "--dtype: there is no 'float23'. Did you mean 'float32'?"),
+        ("--sampling-hz 1000", "--sampling-hz: 1000 is no rate. Give a rate up to 100;"),
+    ],
+)
+def test_an_option_that_is_wrong_is_told_with_the_mend(options: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        typed(f"velodrome measure torch lenet --threads 1 {options}")
+    assert said in str(caught.value)
