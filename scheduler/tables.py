@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from velodrome.adapters.models import MODELS, families
 from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.agents.environments.versions import split
 from velodrome.scheduler.cells import Block, Cell, Contestant, Course, Time, add, best
 from velodrome.scheduler.task_rows import by_hand
 
@@ -95,12 +96,13 @@ def course_order(course: Course) -> tuple[int, str, int]:
 
 
 def contestant_order(who: Contestant) -> tuple[int, str, int, str]:
-    """That of the registry, the default variant first."""
+    """That of the registry, the default variant first, a framework's other versions behind it."""
+    name, version = split(who.framework)
     known = list(FRAMEWORKS)
-    place = known.index(who.framework) if who.framework in known else len(known)
-    variants = FRAMEWORKS[who.framework].variants if who.framework in known else ()
+    place = known.index(name) if name in known else len(known)
+    variants = FRAMEWORKS[name].variants if name in known else ()
     rank = variants.index(who.variant) if who.variant in variants else len(variants)
-    return place, who.framework, rank, who.variant
+    return place, f"{name} {version}", rank, who.variant
 
 
 def title(block: Block) -> str:

@@ -125,6 +125,21 @@ def test_a_lost_attempt_that_was_made_good_is_not_shown() -> None:
     assert "1.00 ms" in text
 
 
+def test_versions_of_a_framework_stand_behind_it_and_its_default_variant_first() -> None:
+    rows = [
+        row("torch==2.9.1", variant="eager"),
+        row("theano"),
+        *(row("torch", variant=variant) for variant in ("compile", "eager")),
+    ]
+    (table,) = tables_of(rows)
+    assert table.contestants == (
+        "torch eager",
+        "torch compile",
+        "torch==2.9.1 eager",
+        "theano plain",
+    )
+
+
 def test_no_place_of_a_table_is_blank() -> None:
     rows = [row("torch", "lenet"), row("tensorflow", "lstm")]
     (table,) = [tabulate(block, cells) for block, cells in gather(rows).items()]
