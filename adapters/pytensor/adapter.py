@@ -25,7 +25,13 @@ class Adapter(FamilyAdapter):
     name = "pytensor"
     variants = ("c",)
     library = Library(
-        pytensor, tensor, nnet, pool_2d, nnet.batchnorm.batch_normalization_train, _uniform
+        pytensor,
+        tensor,
+        nnet,
+        tensor.sigmoid,
+        pool_2d,
+        nnet.batchnorm.batch_normalization_train,
+        _uniform,
     )
 
     @staticmethod

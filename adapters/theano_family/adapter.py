@@ -19,7 +19,6 @@ class FamilyAdapter(contract.Adapter):
     name = ""
     library = None  # a velodrome.adapters.theano_family.library.Library
     variants = ()
-    layers, losses = LAYERS, LOSSES
 
     def __init__(self, model, variant, device, threads, dtype):
         """threads: there is no call for it. OMP_NUM_THREADS and its like are set by the agent."""
@@ -30,12 +29,16 @@ class FamilyAdapter(contract.Adapter):
                 )
         self._model, self._variant = model, variant
 
+    def layers(self):
+        """What draws each kind of layer here."""
+        return LAYERS
+
     def mode(self):
         """How functions are compiled, as `mode` of theano.function."""
         return None
 
     def build(self, weights):
-        self._network = Network(self._model, weights, self.library, self.layers, self.losses)
+        self._network = Network(self._model, weights, self.library, self.layers(), LOSSES)
         self._forward = self._at_first_call("_forward", self._network.forward)
         self._gradient = self._at_first_call("_gradient", self._network.gradient)
 

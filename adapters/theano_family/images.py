@@ -1,5 +1,7 @@
 """Layers on images (batch, channels, height, width). Convolution is cross-correlation."""
 
+import numpy
+
 
 def conv(call, layer, weights, x):
     return _convolved(call, layer, weights, x, (layer.stride, layer.stride), groups=layer.groups)
@@ -52,8 +54,10 @@ def pool(mode):
 
 
 def batch_norm(call, layer, weights, x):
+    # 1e-5 is the least that is taken, and as a float32 it is a little less.
+    epsilon = max(layer.epsilon, float(numpy.nextafter(numpy.float32(1e-5), numpy.float32(1))))
     return call.library.batch_normalization(
-        x, weights["scale"], weights["bias"], axes="spatial", epsilon=layer.epsilon
+        x, weights["scale"], weights["bias"], axes="spatial", epsilon=epsilon
     )[0]
 
 

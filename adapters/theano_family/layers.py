@@ -50,7 +50,7 @@ LAYERS = {
     kinds.Lrn: images.lrn,
     kinds.Linear: _linear,
     kinds.Relu: lambda call, layer, weights, x: call.library.nnet.relu(x),
-    kinds.Sigmoid: lambda call, layer, weights, x: call.library.nnet.sigmoid(x),
+    kinds.Sigmoid: lambda call, layer, weights, x: call.library.sigmoid(x),
     kinds.Tanh: lambda call, layer, weights, x: call.library.tensor.tanh(x),
     kinds.Dropout: _dropout,
     kinds.Add: lambda call, layer, weights, x, y: x + y,

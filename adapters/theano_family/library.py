@@ -9,6 +9,7 @@ class Library(NamedTuple):
     root: Any  # theano itself: function, scan, grad, shared ...
     tensor: Any
     nnet: Any
+    sigmoid: Callable
     pool_2d: Callable
     batch_normalization: Callable  # (x, scale, bias, axes=, epsilon=) -> (y, mean, 1 / deviation)
     uniform: Callable  # (shape) -> random float32 in 0..1, new for each call

@@ -12,7 +12,7 @@ def lstm(call, layer, weights, x):
     def step(inputs, hidden, cell, weight):
         gates = inputs + library.tensor.dot(hidden, weight)
         i, f, g, o = _split(gates, units, 4)
-        sigmoid, tanh = library.nnet.sigmoid, library.tensor.tanh
+        sigmoid, tanh = library.sigmoid, library.tensor.tanh
         cell = sigmoid(f) * cell + sigmoid(i) * tanh(g)
         return sigmoid(o) * tanh(cell), cell
 
@@ -33,7 +33,7 @@ def gru(call, layer, weights, x):
     def step(inputs, hidden, weight, bias):
         back = library.tensor.dot(hidden, weight) + bias
         (r, z, n), (back_r, back_z, back_n) = _split(inputs, units, 3), _split(back, units, 3)
-        r, z = library.nnet.sigmoid(r + back_r), library.nnet.sigmoid(z + back_z)
+        r, z = library.sigmoid(r + back_r), library.sigmoid(z + back_z)
         return (1 - z) * library.tensor.tanh(n + r * back_n) + z * hidden
 
     hiddens, _ = library.root.scan(

@@ -1,0 +1,41 @@
+"""Workers in PyTensor: what its compiled code is linked to."""
+
+import pytest
+
+pytestmark = pytest.mark.framework
+
+
+@pytest.fixture(scope="module")
+def bench(workers_of):
+    return workers_of("pytensor")
+
+
+def test_its_code_is_compiled_linked_to_the_openblas_of_scipys_wheel(bench):
+    script = """
+        import json
+        from velodrome.adapters.pytensor import adapter
+        from pytensor import config
+
+        print(json.dumps([config.blas__ldflags, config.floatX, config.openmp, config.allow_gc]))
+    """
+    linked, *flags = bench.say(script)
+    assert "scipy.libs -lopenblas" in linked
+    assert flags == ["float32", True, False]
+
+
+@pytest.mark.slow
+def test_a_gradient_call_leaves_the_weights_as_they_were(bench):
+    script = """
+        import json
+        from velodrome.adapters import seeding
+        from velodrome.adapters.models import MODELS
+        from velodrome.adapters.pytensor.adapter import Adapter
+
+        model = MODELS["autoencoder-400-200-100/ae2"]
+        adapter = Adapter(model, "c", "cpu", 1, "float32")
+        adapter.build(seeding.weights(model, 0))
+        adapter.load(seeding.batches(model, 4, 0))
+        adapter.set_dropout(False)
+        print(json.dumps([adapter.loss(adapter.gradient(0)) for _ in range(3)]))
+    """
+    assert len(set(bench.say(script))) == 1
