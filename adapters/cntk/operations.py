@@ -1,0 +1,106 @@
+"""What computes each kind of layer and each loss: an entry of OPERATIONS or LOSSES for each.
+
+Operations take the layer, a function that makes its weights by role, and what the layer reads, of
+which CNTK leaves the batch (and a sequence's time) out. Images are (channels, height, width).
+"""
+
+import cntk
+
+from velodrome.adapters.models import layers as kinds
+
+BATCH = cntk.Axis.default_batch_axis()
+
+
+def _conv(layer, weight, x):
+    if layer.padding and not _keeps_size(layer):
+        edge = (layer.padding, layer.padding)
+        x = cntk.pad(x, [(0, 0), edge, edge])
+    convolved = cntk.convolution(
+        weight("weight"),
+        x,
+        strides=(layer.stride, layer.stride),
+        auto_padding=[False, _keeps_size(layer), _keeps_size(layer)],
+        groups=layer.groups,
+    )
+    return convolved + weight("bias")
+
+
+def _keeps_size(layer):
+    """Whether the padding is what CNTK adds by itself."""
+    return layer.padding > 0 and layer.stride == 1 and 2 * layer.padding == layer.kernel - 1
+
+
+def _linear(layer, weight, x):
+    product = cntk.times(x, weight("weight"))
+    return product + weight("bias") if layer.bias else product
+
+
+def _max_pool(layer, weight, x):
+    window, strides = (layer.size, layer.size), (layer.stride, layer.stride)
+    return cntk.pooling(x, cntk.MAX_POOLING, window, strides=strides, auto_padding=[False])
+
+
+def _lrn(layer, weight, x):
+    """CNTK divides alpha by the size of the window itself, which its documentation leaves out."""
+    return cntk.local_response_normalization(x, layer.size // 2, layer.k, layer.alpha, layer.beta)
+
+
+def _embedding(layer, weight, x):
+    """A product with one-hot vectors would be usual; its gradient is sparse, that of gather not."""
+    return cntk.reshape(cntk.gather(weight("weight"), x), (layer.units,))
+
+
+def _lstm(layer, weight, x):
+    """A loop over each sequence's own steps; the input's products are one product before it."""
+    before = cntk.times(x, weight("weight_input")) + weight("bias")
+    weight_hidden, shape = weight("weight_hidden"), (layer.units,)
+    earlier_hidden, earlier_cell = cntk.placeholder(shape), cntk.placeholder(shape)
+    gates = before + cntk.times(earlier_hidden, weight_hidden)
+    i, f, g, o = [
+        cntk.slice(gates, 0, number * layer.units, (number + 1) * layer.units)
+        for number in range(4)
+    ]
+    cell = cntk.sigmoid(f) * earlier_cell + cntk.sigmoid(i) * cntk.tanh(g)
+    hidden = cntk.sigmoid(o) * cntk.tanh(cell)
+    return hidden.replace_placeholders(
+        {
+            earlier_hidden: cntk.sequence.past_value(hidden).output,
+            earlier_cell: cntk.sequence.past_value(cell).output,
+        }
+    )
+
+
+OPERATIONS = {
+    kinds.Conv: _conv,
+    kinds.Linear: _linear,
+    kinds.MaxPool: _max_pool,
+    kinds.Relu: lambda layer, weight, x: cntk.relu(x),
+    kinds.Tanh: lambda layer, weight, x: cntk.tanh(x),
+    kinds.Sigmoid: lambda layer, weight, x: cntk.sigmoid(x),
+    kinds.Lrn: _lrn,
+    kinds.Dropout: lambda layer, weight, x: cntk.dropout(x, layer.rate),
+    kinds.Embedding: _embedding,
+    kinds.Lstm: _lstm,
+    kinds.MeanOverTime: lambda layer, weight, x, lengths: cntk.sequence.reduce_sum(x) / lengths,
+    kinds.Duplicate: lambda layer, weight, x: cntk.alias(x),
+}
+
+
+def _cross_entropy(loss, output, values):
+    return cntk.reduce_mean(cntk.cross_entropy_with_softmax(output, values["labels"]), axis=BATCH)
+
+
+def _squared_error(loss, output, values):
+    if loss.target == "zero":
+        errors = cntk.reduce_sum(cntk.square(output))
+    else:
+        target = cntk.reshape(cntk.stop_gradient(values[loss.target]), output.shape)
+        errors = cntk.squared_error(output, target)
+    return cntk.reduce_mean(errors, axis=BATCH) / 2
+
+
+LOSSES = {
+    kinds.SoftmaxCrossEntropy: _cross_entropy,
+    kinds.SquaredError: _squared_error,
+    kinds.NoLoss: lambda loss, output, values: output,
+}
