@@ -129,7 +129,7 @@ def test_versions_of_a_framework_stand_behind_it_and_its_default_variant_first()
     rows = [
         row("torch==2.9.1", variant="eager"),
         row("theano"),
-        *(row("torch", variant=variant) for variant in ("compile", "eager")),
+        *(row("torch", variant=one, task_id=one) for one in ("compile", "eager")),
     ]
     (table,) = tables_of(rows)
     assert table.contestants == (
