@@ -56,9 +56,16 @@ def require_lock(framework: str, recipe: Recipe, accelerator: str, platform: str
         )
     if not recipe.locks_for(accelerator, platform):
         raise EnvironmentFailed(
-            f"{framework} has no lock for {accelerator} on {platform}. "
+            f"{framework} has no lock for {accelerator} on {platform}{_served(recipe, platform)}. "
             f"Let {variable_for(framework)} name an interpreter that has {framework}"
         )
+
+
+def _served(recipe: Recipe, platform: str) -> str:
+    """What there is instead, as the rest of a sentence."""
+    others = [device for lock in recipe.locks_for("gpu", platform) for device in lock.devices]
+    named = sorted(set(others) - {"cpu"})
+    return f", only for {' and '.join(named)}: a newer driver may run that" if named else ""
 
 
 def build_first(site: Site, accelerator: str, on_progress: Progress) -> None:

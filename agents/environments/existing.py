@@ -11,6 +11,9 @@ from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.recipes import HASH_LENGTH, Recipe, variable_for
 
 PROBE_DEADLINE_S = 60
+# For checks: what is built for a GPU can be imported where there is none, and one that is there may
+# belong to a measurement.
+NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 
 # Names of folders, not importlib.metadata: that is missing in 3.6, and reads every file.
 _PROBE = """

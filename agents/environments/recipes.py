@@ -10,12 +10,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from velodrome.agents.environments.accelerators import NAME, rank
+
 FILE_NAME = "environment.toml"
 HASH_LENGTH = 12
 _STRICT = ConfigDict(extra="forbid")
 
 Minor = Annotated[str, Field(pattern=r"^3\.\d+$")]
 Device = Literal["cpu", "gpu"]
+Accelerator = Annotated[str, Field(pattern=rf"^({NAME})$")]
 
 
 class RecipeError(Exception):
@@ -80,14 +83,16 @@ class Library:
 class Lock:
     """One committed lock: exact versions with their sha256 hashes, and where it serves.
 
-    platforms such as `linux-x86_64`, empty: any. python: the minors it was made for, the preferred
-    first. size_mb is what the finished environment takes, download_mb what a cold build fetches;
-    0: not known. mend is what a user can do so that this lock's packages are found, said when the
-    next lock of the recipe is taken instead. libraries stand in for those that no package has.
+    devices: the accelerators that it serves: `cpu`, `cuda13` (and whatever runs CUDA 13), or `gpu`
+    for any. platforms such as `linux-x86_64`, empty: any. python: the minors it was made for, the
+    preferred first. size_mb is what the finished environment takes, download_mb what a cold build
+    fetches; 0: not known. mend is what a user can do so that this lock's packages are found, said
+    when the next lock of the recipe is taken instead. libraries stand in for those that no package
+    has.
     """
 
     file: str
-    devices: Annotated[tuple[Device, ...], BeforeValidator(_listed)]
+    devices: Annotated[tuple[Accelerator, ...], BeforeValidator(_listed)]
     python: tuple[Minor, ...]
     requirements: Strings = ()
     platforms: Strings = ()
@@ -134,14 +139,16 @@ class Recipe:
     devices: Annotated[tuple[Device, ...], BeforeValidator(_listed)] = ("cpu",)
     file: Path = Path()
 
-    def locks_for(self, device: str, platform: str = "") -> tuple[Lock, ...]:
-        """In order of preference. Without a platform: those of all platforms."""
-        return tuple(
-            lock
-            for lock in self.locks
-            if device in lock.devices
+    def locks_for(self, accelerator: str, platform: str = "") -> tuple[Lock, ...]:
+        """In order of preference, the newest CUDA first. Without a platform: of all platforms."""
+        ranked = [(rank(accelerator, lock.devices), lock) for lock in self.locks]
+        fitting = [
+            (found, lock)
+            for found, lock in ranked
+            if found is not None
             and (not platform or not lock.platforms or platform in lock.platforms)
-        )
+        ]
+        return tuple(lock for _, lock in sorted(fitting, key=lambda pair: pair[0]))
 
     def lock_hash(self, device: str) -> str:
         """The same on every machine: kind, every lock for the device in order, its Pythons.
@@ -241,7 +248,10 @@ def _explained(file: Path, error: ValidationError) -> RecipeError:
         return RecipeError(f"{file}:{key}", "no such key", did_you_mean(name, _keys(first["loc"])))
     if first["type"] == "missing":
         return RecipeError(f"{file}:{key}", "the key is missing", f"Add {name} = ...")
-    mend = 'Give a minor version: "3.12"' if first["type"].startswith("string_p") else first["msg"]
+    mend = first["msg"]
+    if first["type"].startswith("string_p"):
+        of_device = "devices" in first["loc"]
+        mend = "Give cpu, gpu or cuda13" if of_device else 'Give a minor version: "3.12"'
     return RecipeError(f"{file}:{key}", f"{first['input']!r:.80} will not do", mend)
 
 

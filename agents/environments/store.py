@@ -9,6 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from velodrome.agents.environments import folders
+from velodrome.agents.environments.accelerators import device_of, here
 from velodrome.agents.environments.builds import (
     Site,
     build_exactly,
@@ -71,7 +72,7 @@ class EnvironmentStore:
         asked for here. EnvironmentFailed if that fails.
         """
         if split(framework)[1]:
-            return self._locked_at(framework, accelerator)
+            return self._locked_at(framework, device_of(accelerator))
         recipe = self._recipe(framework)
         place = pointed_at(framework, recipe, self._environ)
         return lock_hash_of(place[0]) if place else recipe.lock_hash(accelerator)
@@ -86,12 +87,15 @@ class EnvironmentStore:
     ) -> Environment | None:
         """The complete environment that the recipe's first possible lock names, if any.
 
-        lock_hash: of a version's locks those that are meant, among `versions`; empty: those that
-        stand for it here. EnvironmentFailed if the user points at an interpreter that does not run.
+        accelerator: `cpu`, `gpu` for what this node's driver runs, or one such as `cuda13`, which
+        need not be here. lock_hash: of a version's locks those that are meant, among `versions`;
+        empty: those that stand for it here. EnvironmentFailed if the user points at an interpreter
+        that does not run.
         """
         name, version = split(framework)
         if version:
-            lock_hash = lock_hash or self.versions.chosen(framework, accelerator)
+            lock_hash = lock_hash or self.versions.chosen(framework, device_of(accelerator))
+        accelerator = here(accelerator)
         recipe = self._recipe(framework, lock_hash)
         place = pointed_at(framework, recipe, self._environ)
         if place:
@@ -121,7 +125,8 @@ class EnvironmentStore:
         """
         name, version = split(framework)
         if version:
-            lock_hash = lock_hash or self._locked_at(framework, accelerator, on_progress)
+            lock_hash = lock_hash or self._locked_at(framework, device_of(accelerator), on_progress)
+        accelerator = here(accelerator)
         recipe = self._recipe(framework, lock_hash)
         place = pointed_at(framework, recipe, self._environ)
         if place:

@@ -9,7 +9,7 @@ from pathlib import Path
 import uv
 
 from velodrome.agents.environments import manifest, uv_messages
-from velodrome.agents.environments.existing import clean_environ
+from velodrome.agents.environments.existing import NO_GPU, clean_environ
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.interpreters import Interpreter
 from velodrome.agents.environments.pip_configuration import (
@@ -165,7 +165,7 @@ def _uv(command: list[str], folder: Path, build: UvBuild, on_progress: Progress)
 def _require_import(folder: Path, build: UvBuild) -> None:
     run = run_tool(
         [python_of(folder), "-c", f"import {build.module}"],
-        environ={**clean_environ(build.environ), **dict(build.variables)},
+        environ={**clean_environ(build.environ), **dict(build.variables), **NO_GPU},
         cwd=folder,
         deadline_s=IMPORT_DEADLINE_S,
     )

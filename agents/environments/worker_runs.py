@@ -12,7 +12,7 @@ from velodrome.adapters.registry import Framework
 from velodrome.agents.environments import uv_messages
 from velodrome.agents.environments.entering import started
 from velodrome.agents.environments.environment import Environment
-from velodrome.agents.environments.existing import clean_environ
+from velodrome.agents.environments.existing import NO_GPU, clean_environ
 from velodrome.agents.environments.import_path import import_path
 from velodrome.agents.environments.tools import ToolRun, run_tool
 
@@ -80,4 +80,5 @@ def _environ(
     environment: Environment, framework: Framework, environ: Mapping[str, str]
 ) -> dict[str, str]:
     path = import_path(environment.caches.parent, framework)
-    return {**clean_environ(environ), **dict(environment.variables), "PYTHONPATH": path}
+    own = {**dict(environment.variables), **NO_GPU, "PYTHONPATH": path}
+    return {**clean_environ(environ), **own}

@@ -21,6 +21,8 @@ Value = TypeVar("Value")
 
 # The first PID namespace: PROC_PID_INIT_INO in Linux' include/linux/proc_ns.h.
 HOST_PID_NAMESPACE = "pid:[4026531836]"
+# From which release of the driver on a CUDA runs, all of its minor versions included.
+CUDA_OF_DRIVERS = ((580, 13), (525, 12), (450, 11), (410, 10))
 
 
 def inventory() -> tuple[Gpu, ...]:
@@ -32,6 +34,22 @@ def inventory() -> tuple[Gpu, ...]:
         numbers = range(_ask(pynvml.nvmlDeviceGetCount) or 0)
         handles = [(index, _ask(pynvml.nvmlDeviceGetHandleByIndex, index)) for index in numbers]
         return tuple(_gpu(index, handle, version) for index, handle in handles if handle)
+
+
+def cuda_major() -> int | None:
+    """The newest CUDA that the driver runs, e.g. 13; None where there is no driver.
+
+    Where the driver does not tell, by its own number: NVIDIA's CUDA compatibility guide.
+    """
+    with _driver() as loaded:
+        if not loaded:
+            return None
+        version = _ask(pynvml.nvmlSystemGetCudaDriverVersion_v2)
+        if version:
+            return int(version) // 1000
+        number = str(_ask(pynvml.nvmlSystemGetDriverVersion) or "").partition(".")[0]
+        release = int(number) if number.isdecimal() else 0
+        return next((cuda for least, cuda in CUDA_OF_DRIVERS if release >= least), None)
 
 
 class Meter:

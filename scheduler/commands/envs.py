@@ -1,9 +1,11 @@
 """`envs build|list|check|prune|lock`."""
 
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 
 from velodrome.adapters.registry import Framework
+from velodrome.agents.environments.accelerators import NAME
 from velodrome.agents.environments.environment import Check, Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.frameworks import available, with_version
@@ -14,29 +16,30 @@ from velodrome.scheduler.commands.output import closing, print_json, print_table
 from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
 
 
-def build(names: tuple[str, ...], device: str) -> None:
+def build(names: tuple[str, ...], accelerator: str) -> None:
     """Every one is tried; EnvironmentUnavailable at the end if any could not be built."""
     store = EnvironmentStore(default_root())
-    _each(names, lambda name: store.build(name, device, partial(_say, name)))
+    _each(names, lambda name: store.build(name, accelerator, partial(_say, name)))
 
 
-def rebuild(names: tuple[str, ...], device: str) -> None:
+def rebuild(names: tuple[str, ...], accelerator: str) -> None:
     """As build, but what stands already is built anew and put in its place."""
     store = EnvironmentStore(default_root())
 
     def anew(name: str) -> Environment:
-        found = store.find(name, device)
+        found = store.find(name, accelerator)
         say = partial(_say, name)
-        return store.rebuild(found, say) if found else store.build(name, device, say)
+        return store.rebuild(found, say) if found else store.build(name, accelerator, say)
 
     _each(names, anew)
 
 
-def known_device(device: str) -> str:
+def known_accelerator(accelerator: str) -> str:
     """ConfigError if it is none."""
-    if device not in ("cpu", "gpu"):
-        raise ConfigError("command line, --device", f"there is no '{device}'", "Say cpu or gpu.")
-    return device
+    if not re.fullmatch(NAME, accelerator):
+        mend = "Say cpu, gpu, or one such as cuda13."
+        raise ConfigError("command line, --accelerator", f"there is no '{accelerator}'", mend)
+    return accelerator
 
 
 def _each(names: tuple[str, ...], make: Callable[[str], Environment]) -> None:

@@ -6,6 +6,8 @@
  *                  is not supported by that GPU. Keys: total_mib, used_mib, gpu_percent,
  *                  memory_percent, power_mw, limit_mw, energy_mj, temperature_c, sm_mhz, reasons,
  *                  and any number of `process PID:MIB`.
+ * FAKE_NVML_DRIVER the driver's release; default 999.1-fake.
+ * FAKE_NVML_CUDA   the newest CUDA that it runs, as 12040 for 12.4; without it, it does not tell.
  * FAKE_NVML_NODE   a number that is part of the UUIDs, so that two nodes differ; default 0.
  *
  * Names and layouts are those that nvidia-ml-py 13 calls; what is missing here it reports as
@@ -108,8 +110,15 @@ const char *nvmlErrorString(int code) {
 }
 
 int nvmlSystemGetDriverVersion(char *text, unsigned length) {
-    snprintf(text, length, "999.1-fake");
+    const char *driver = getenv("FAKE_NVML_DRIVER");
+    snprintf(text, length, "%s", driver ? driver : "999.1-fake");
     return SUCCESS;
+}
+
+int nvmlSystemGetCudaDriverVersion_v2(int *version) {
+    const char *cuda = getenv("FAKE_NVML_CUDA");
+    *version = cuda ? atoi(cuda) : 0;
+    return cuda ? SUCCESS : NOT_SUPPORTED;
 }
 
 int nvmlDeviceGetCount_v2(unsigned *to) {

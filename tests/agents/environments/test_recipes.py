@@ -69,7 +69,7 @@ def written(node, text: str) -> Path:
         (("about =", "abuot ="), "environment.toml:abuot", "Did you mean 'about'?"),
         (('"uv"', '"conda"'), "environment.toml:kind", "'uv', 'debian' or 'existing'"),
         (("devices =", "device ="), "environment.toml:locks.0.device", "Did you mean 'devices'?"),
-        (('["cpu"]', '["tpu"]'), "environment.toml:locks.0.devices", "'cpu' or 'gpu'"),
+        (('["cpu"]', '["tpu"]'), "environment.toml:locks.0.devices", "Give cpu, gpu or cuda13"),
         (
             ('"one.txt"', '"two.txt"'),
             "environment.toml:locks.0.file",

@@ -1,0 +1,116 @@
+"""Which lock serves which accelerator, and which accelerator this node's driver makes it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from velodrome.agents.environments.accelerators import rank
+from velodrome.agents.environments.recipes import Lock, Recipe, RecipeError
+from velodrome.agents.environments.store import EnvironmentFailed
+
+SOURCE = Path(__file__).parents[2] / "fake_nvml" / "fake_nvml.c"
+HERE = (
+    "from velodrome.agents.environments.accelerators import here; print(here('gpu'), here('cpu'))"
+)
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "served", "expected"),
+    [
+        ("cpu", ["cpu"], 0),
+        ("cpu", ["gpu"], None),
+        ("gpu", ["cuda12"], 0),
+        ("gpu", ["cpu"], None),
+        ("cuda13", ["cuda13", "cpu"], 0),
+        ("cuda13", ["cuda12"], 1),
+        ("cuda12", ["cuda13"], None),
+        ("cuda12", ["gpu"], 100),
+        ("cuda12", ["cpu"], None),
+    ],
+)
+def test_a_driver_runs_its_own_cuda_and_older_ones(accelerator, served, expected) -> None:
+    assert rank(accelerator, served) == expected
+
+
+def test_of_several_locks_the_newest_cuda_that_runs_comes_first() -> None:
+    locks = tuple(
+        Lock(file=f"{name}.txt", devices=(name,), python=("3.12",))
+        for name in ("gpu", "cuda11", "cuda13", "cuda12", "cpu")
+    )
+    recipe = Recipe(kind="uv", about="", module="x", locks=locks)
+
+    def files(accelerator: str) -> list[str]:
+        return [lock.file.removesuffix(".txt") for lock in recipe.locks_for(accelerator)]
+
+    assert files("cuda13") == ["cuda13", "cuda12", "cuda11", "gpu"]
+    assert files("cuda12") == ["cuda12", "cuda11", "gpu"]
+    assert files("cpu") == ["cpu"]
+    assert files("gpu") == ["gpu", "cuda11", "cuda13", "cuda12"]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if not compiler:
+        pytest.skip("no C compiler")
+    folder = tmp_path_factory.mktemp("nvml")
+    made = folder / "libnvidia-ml.so.1"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", made, SOURCE], check=True)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("driver", "expected"),
+    [
+        ({"FAKE_NVML": "NVIDIA L40S:1", "FAKE_NVML_CUDA": "13000"}, "cuda13 cpu"),
+        ({"FAKE_NVML": "NVIDIA L40S:1", "FAKE_NVML_CUDA": "12040"}, "cuda12 cpu"),
+        ({"FAKE_NVML": "NVIDIA L40S:1", "FAKE_NVML_DRIVER": "580.65.06"}, "cuda13 cpu"),
+        ({"FAKE_NVML": "NVIDIA L40S:1", "FAKE_NVML_DRIVER": "535.104"}, "cuda12 cpu"),
+        ({"FAKE_NVML": "NVIDIA L40S:1", "FAKE_NVML_DRIVER": "470.57"}, "cuda11 cpu"),
+        ({"FAKE_NVML": ""}, "gpu cpu"),
+    ],
+)
+def test_the_nodes_own_driver_makes_a_gpu_precise(library, driver, expected) -> None:
+    environ = {**os.environ, "LD_LIBRARY_PATH": str(library), **driver}
+    run = subprocess.run(
+        [sys.executable, "-c", HERE], env=environ, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == expected
+
+
+def add_cuda(node) -> None:
+    recipe = node.recipe.replace(
+        "locks = [", 'locks = [{file = "cuda.txt", devices = ["cuda13"]}, '
+    )
+    texts = {"one.txt": node.add_tiny(), "cuda.txt": node.add_tiny("2.0")}
+    node.add_framework("little", recipe, texts)
+
+
+@pytest.mark.slow
+def test_an_environment_for_an_accelerator_is_built_where_there_is_none(node) -> None:
+    add_cuda(node)
+    cuda, cpu = node.store.build("little", "cuda13"), node.store.build("little", "cpu")
+    assert cuda.lock and cuda.lock.name == "cuda.txt"
+    assert cpu.lock and cpu.lock.name == "one.txt"
+    assert node.store.find("little", "cuda13") == cuda
+    assert node.store.lock_hash("little", "gpu") != node.store.lock_hash("little", "cpu")
+    assert node.store.prune() == ()
+
+
+def test_a_driver_too_old_for_every_lock_is_told_what_there_is(node) -> None:
+    add_cuda(node)
+    with pytest.raises(EnvironmentFailed, match=r"no lock for cuda12 .* only for cuda13") as raised:
+        node.store.build("little", "cuda12")
+    assert "VELODROME_PYTHON_LITTLE" in raised.value.reason
+
+
+def test_a_word_that_is_no_accelerator_is_told_with_the_mend(node) -> None:
+    recipe = node.recipe.replace('devices = ["cpu"]', 'devices = ["quda13"]')
+    node.add_framework("little", recipe, {"one.txt": node.add_tiny()})
+    with pytest.raises(RecipeError, match="Give cpu, gpu or cuda13"):
+        node.store.lock_hash("little")
