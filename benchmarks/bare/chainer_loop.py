@@ -46,13 +46,14 @@ MODELS = {"lenet": (LeNet, digits), "autoencoder-400-200-100/finetune": (AutoEnc
 def make(model, batch_size, threads):
     """threads: NumPy's BLAS and iDeep have read their variables by now."""
     network, drawn = MODELS[model]
-    chainer.config.use_ideep = "auto"
-    chainer.config.type_check = False
-    classifier = L.Classifier(network(), accfun=None)
+    ideep = chainer.backends.intel64.is_ideep_available()
+    chainer.config.use_ideep = "always" if ideep else "never"
+    device = chainer.get_device("@intel64" if ideep else "@numpy")
+    device.use()
+    classifier = L.Classifier(network())
     classifier.compute_accuracy = False
-    if chainer.backends.intel64.is_ideep_available():
-        classifier.to_intel64()
-    inputs, labels = drawn(batch_size)
+    classifier.to_device(device)
+    inputs, labels = (device.send(own) for own in drawn(batch_size))
 
     def forward(index):
         with chainer.no_backprop_mode():

@@ -15,6 +15,7 @@ from velodrome.adapters import protocol, reference
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import Failed, Finished, Request, Timing, Verified
 from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.agents.environments.entering import started
 from velodrome.agents.environments.environment import Environment
 
 PLANTED = Path(__file__).with_name("planted")  # adapters with one fault each
@@ -52,7 +53,7 @@ class Bench:
         path = self.folder / f"{self.framework.name}.json"
         path.write_text(protocol.encode_request(request._replace(reference=self._refer(request))))
         reader, writer = os.pipe()
-        command = [str(self.python), "-m", "velodrome.adapters.worker", str(path), str(writer)]
+        command = self._started("-m", "velodrome.adapters.worker", str(path), str(writer))
         child = subprocess.Popen(command, pass_fds=[writer], env=self.variables())
         os.close(writer)
         try:
@@ -66,7 +67,7 @@ class Bench:
         """What a script prints as JSON: a file's path, or its text."""
         what = [script] if Path(script[:200]).is_file() else ["-c", textwrap.dedent(script)]
         done = subprocess.run(
-            [str(self.python), *what, *arguments],
+            self._started(*what, *arguments),
             env=self.variables(),
             stdout=subprocess.PIPE,
             text=True,
@@ -103,6 +104,11 @@ class Bench:
             **dict(self._environment.variables),
             **self._variables,
         }
+
+    def _started(self, *words: str) -> list[str]:
+        return started(
+            self._environment, os.pathsep.join([self.framework.path, str(PLANTED)]), words
+        )
 
     def _refer(self, request: Request) -> str:
         path = self.folder / f"{request.model.replace('/', '-')}-{request.batch_size}.npz"
