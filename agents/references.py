@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from velodrome.adapters import registry
 from velodrome.adapters.models import MODELS
-from velodrome.adapters.models.shapes import gradient_flops
+from velodrome.adapters.models.products import gradient_flops
 from velodrome.adapters.protocol import Request
 from velodrome.agents.cores.locks import locked
 from velodrome.agents.cores.sharing import Need

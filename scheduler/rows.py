@@ -9,7 +9,7 @@ from statistics import fmean
 
 import pyarrow as pa
 
-from velodrome.adapters.models import MODELS, shapes
+from velodrome.adapters.models import MODELS, products, shapes
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import GpuReading, Measurement
 from velodrome.agents.node import Node
@@ -208,8 +208,8 @@ def _work(measurement: Measurement) -> Row:
     batch_size = measurement.task.batch_size
     return {
         "parameters": shapes.parameter_count(model) if model else None,
-        "forward_flops": shapes.forward_flops(model, batch_size) if model else None,
-        "gradient_flops": shapes.gradient_flops(model, batch_size) if model else None,
+        "forward_flops": products.forward_flops(model, batch_size) if model else None,
+        "gradient_flops": products.gradient_flops(model, batch_size) if model else None,
         "ceiling_flops_per_s": None,
         "gradient_efficiency": None,
     }

@@ -39,10 +39,10 @@ class DilatedConv(NamedTuple):
 
 
 class TransposedConv(NamedTuple):
-    """What a convolution does to the gradient of its input: each value times the kernel, summed.
+    """Each value times the kernel, summed where kernels overlap, `padding` cut off at each edge.
 
-    (n - 1) * stride + kernel - 2 * padding values from n: `padding` is cut off at each edge.
-    Parameters weight (in, maps, kernel, kernel), bias (maps,).
+    (n - 1) * stride + kernel - 2 * padding values from n. Parameters weight (in, maps, kernel,
+    kernel), bias (maps,).
     """
 
     name: str
@@ -84,9 +84,8 @@ class AvgPool(NamedTuple):
 class BatchNorm(NamedTuple):
     """y = (x - mean) / sqrt(variance + epsilon) * scale + bias, per channel of an image.
 
-    As in training: mean and variance (over n, not n - 1) are those of all positions of all examples
-    of the batch, and gradients flow through both. No running averages are kept. Parameters scale
-    (channels,), bias (channels,).
+    Mean and variance (over n, not n - 1) are the batch's, over all positions. Gradients flow
+    through both; no running averages are kept. Parameters scale (channels,), bias (channels,).
     """
 
     name: str
@@ -179,7 +178,7 @@ class Attention(NamedTuple):
 class Loop(NamedTuple):
     """x <- tanh(x weight^T + bias), `steps` times over with the same parameters, on vectors (n,).
 
-    In the framework's own loop, not unrolled where it has one. Parameters weight (n, n), bias (n,).
+    In the framework's own loop where it has one. Parameters weight (n, n), bias (n,).
     """
 
     name: str
@@ -197,8 +196,7 @@ class Add(NamedTuple):
 class Custom(NamedTuple):
     """An operation of the user's own: y = x |x|, and backward of_x = of_y * 2 |x| / (1 + |x|).
 
-    The backward rule is not the derivative: only who goes through the framework's mechanism for
-    operations of one's own gets the gradients right.
+    That is not the derivative: only the framework's mechanism for own operations gets it right.
     """
 
     name: str

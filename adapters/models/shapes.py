@@ -1,4 +1,4 @@
-"""Shapes, parameters and multiply-adds, computed from a model's data."""
+"""Shapes and parameters, computed from a model's data."""
 
 from typing import Dict, List, NamedTuple, Tuple
 
@@ -61,7 +61,7 @@ def output_shapes(model: Model) -> Dict[str, Shape]:
         missing = [name for name in reads[layer.name] if name not in shapes]
         if missing:
             raise ValueError("{}: layer {} reads {}".format(model.name, layer.name, missing[0]))
-        shapes[layer.name] = _output_shape(layer, shapes[reads[layer.name][0]])
+        shapes[layer.name] = output_shape(layer, shapes[reads[layer.name][0]])
         if any(shapes[name] != shapes[layer.name] for name in reads[layer.name][1:]):
             raise ValueError("{}: layer {} adds unlike shapes".format(model.name, layer.name))
     return shapes
@@ -84,52 +84,6 @@ def trained(model: Model) -> Tuple[Parameter, ...]:
 
 def parameter_count(model: Model) -> int:
     return sum(entry.size for entry in parameters(model))
-
-
-def forward_macs(model: Model) -> int:
-    """Multiply-adds of one example, forward.
-
-    Where the input is a sequence, of one token: what runs once per sequence, behind the mean over
-    time, is then left out.
-    """
-    per_token = _runs_per_token(model)
-    whole = not any(per_token.values())
-    return sum(
-        macs
-        for layer, macs in _layer_macs(model)
-        if whole or per_token[sources(model)[layer.name][0]]
-    )
-
-
-def forward_flops(model: Model, batch_size: int) -> float:
-    """Two per multiply-add, of one call with batch_size examples; the mean over the batches."""
-    runs = _runs(model, batch_size)
-    return 2.0 * batch_size * sum(macs * runs[layer.name] for layer, macs in _layer_macs(model))
-
-
-def gradient_flops(model: Model, batch_size: int) -> float:
-    """Forward, then per trained weight one product more, and one for what flows back past it.
-
-    No gradient is needed with respect to the example itself, nor before the first trained layer.
-    """
-    reads, needed, runs = sources(model), needs_gradient(model), _runs(model, batch_size)
-    found = output_shapes(model)
-    total = 0.0
-    for layer, macs in _layer_macs(model):
-        before = reads[layer.name][0]
-        back = macs if needed[before] else _inner_macs(layer, found[before])
-        trains = not getattr(layer, "frozen", False)
-        total += runs[layer.name] * (macs + macs * int(trains) + back)
-    return 2.0 * batch_size * total
-
-
-def copied_bytes(model: Model, batch_size: int) -> int:
-    """Bytes read and written by the copies of one call, 0 for a model that copies nothing."""
-    shapes = output_shapes(model)
-    values = sum(
-        product(shapes[layer.name]) for layer in model.layers if isinstance(layer, kinds.Duplicate)
-    )
-    return 2 * 4 * values * batch_size
 
 
 def has_groups(model: Model) -> bool:
@@ -158,7 +112,8 @@ def _window(length: int, size: int, stride: int, padding: int, name: str) -> int
     return (length + 2 * padding - size) // stride + 1
 
 
-def _output_shape(layer: Layer, shape: Shape) -> Shape:
+def output_shape(layer: Layer, shape: Shape) -> Shape:
+    """Of one example behind a layer, shape being that of what it reads."""
     if isinstance(layer, (kinds.Conv, kinds.DilatedConv, kinds.TransposedConv)):
         return (layer.maps, _length(layer, shape[1]), _length(layer, shape[2]))
     if isinstance(layer, (kinds.MaxPool, kinds.AvgPool)):
@@ -259,71 +214,3 @@ def _recurrent_shapes(
     }
     found.update({role: ((gates,), units) for role in biases})
     return found
-
-
-def _macs(layer: Layer, shape: Shape) -> int:
-    """Of the products. Per example; per token behind a sequence."""
-    if isinstance(layer, (kinds.Conv, kinds.DilatedConv)):
-        _, height, width = _output_shape(layer, shape)
-        inputs = shape[0] // getattr(layer, "groups", 1)
-        return layer.maps * inputs * layer.kernel**2 * height * width
-    if isinstance(layer, kinds.TransposedConv):
-        return product(shape) * layer.maps * layer.kernel**2
-    if isinstance(layer, kinds.Linear):
-        return product(shape) * layer.units
-    if isinstance(layer, kinds.Lstm):
-        return 4 * layer.units * (shape[1] + layer.units)
-    if isinstance(layer, kinds.Gru):
-        return 3 * layer.units * (shape[1] + layer.units)
-    if isinstance(layer, kinds.Attention):  # every token with each of the longest sequence
-        return 4 * shape[1] ** 2 + 2 * shape[0] * shape[1]
-    if isinstance(layer, kinds.Loop):
-        return layer.steps * shape[0] ** 2
-    return 0
-
-
-def _inner_macs(layer: Layer, shape: Shape) -> int:
-    """Of the products with what the layer made itself, through which gradients flow in any case."""
-    if isinstance(layer, kinds.Lstm):
-        return 4 * layer.units**2
-    if isinstance(layer, kinds.Gru):
-        return 3 * layer.units**2
-    if isinstance(layer, kinds.Attention):
-        return shape[1] ** 2 + 2 * shape[0] * shape[1]
-    if isinstance(layer, kinds.Loop):
-        return (layer.steps - 1) * shape[0] ** 2
-    return 0
-
-
-def _layer_macs(model: Model) -> Tuple[Tuple[Layer, int], ...]:
-    """Of each layer once: per token where it runs per token."""
-    found, reads = output_shapes(model), sources(model)
-    return tuple((layer, _macs(layer, found[reads[layer.name][0]])) for layer in model.layers)
-
-
-def _runs_per_token(model: Model) -> Dict[str, bool]:
-    """Per layer, and `input`, whether its output has an entry per token."""
-    reads = sources(model)
-    found = {"input": isinstance(model.input, kinds.Sequences)}
-    for layer in model.layers:
-        before = found[reads[layer.name][0]]
-        found[layer.name] = before and not isinstance(layer, kinds.MeanOverTime)
-    return found
-
-
-def _runs(model: Model, batch_size: int) -> Dict[str, float]:
-    """Per layer how often it runs for one example: once, or per token at the mean length."""
-    reads, per_token = sources(model), _runs_per_token(model)
-    tokens = _mean_length(model, batch_size)
-    return {
-        layer.name: tokens if per_token[reads[layer.name][0]] else 1.0 for layer in model.layers
-    }
-
-
-def _mean_length(model: Model, batch_size: int) -> float:
-    """True tokens of the examples that fill whole batches; 1 where the input is no sequence."""
-    if not isinstance(model.input, kinds.Sequences):
-        return 1.0
-    whole = len(model.input.lengths) // batch_size * batch_size
-    taken = model.input.lengths[:whole] or model.input.lengths
-    return sum(taken) / len(taken)

@@ -3,7 +3,8 @@
 from dataclasses import asdict
 
 from velodrome.adapters.models import MODELS, families
-from velodrome.adapters.models.shapes import forward_macs, parameter_count
+from velodrome.adapters.models.products import forward_macs
+from velodrome.adapters.models.shapes import parameter_count
 from velodrome.agents.environments.frameworks import available
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take

@@ -1,6 +1,6 @@
 import pytest
 
-from velodrome.adapters.models import MODELS, families, shapes
+from velodrome.adapters.models import MODELS, families, products, shapes
 from velodrome.adapters.models.layers import (
     Add,
     Conv,
@@ -45,7 +45,7 @@ def test_parameters_are_as_many_as_published(name: str, count: int) -> None:
 )
 def test_image_models_have_the_published_size(name: str, parameters: float, macs: float) -> None:
     assert shapes.parameter_count(MODELS[name]) == pytest.approx(parameters, rel=1e-3)
-    assert shapes.forward_macs(MODELS[name]) == pytest.approx(macs, rel=7e-3)
+    assert products.forward_macs(MODELS[name]) == pytest.approx(macs, rel=7e-3)
 
 
 def test_no_alexnet_window_leaves_a_rest() -> None:
@@ -90,22 +90,22 @@ def test_nothing_needs_a_gradient_before_the_first_trained_layer() -> None:
 
 
 def test_lenet_forward_is_two_flops_per_multiply_add() -> None:
-    assert shapes.forward_flops(MODELS["lenet"], 64) == 2 * 64 * 2_293_000
+    assert products.forward_flops(MODELS["lenet"], 64) == 2 * 64 * 2_293_000
 
 
 def test_lenet_gradient_is_three_forwards_but_for_the_images_gradient() -> None:
     conv1 = 20 * 25 * 24 * 24
-    assert shapes.gradient_flops(MODELS["lenet"], 64) == 2 * 64 * (3 * 2_293_000 - conv1)
+    assert products.gradient_flops(MODELS["lenet"], 64) == 2 * 64 * (3 * 2_293_000 - conv1)
 
 
 def test_a_frozen_encoder_costs_its_forward_pass_only() -> None:
     model = MODELS["autoencoder-400-200-100/ae2"]
     frozen, encoder, decoder = 784 * 400, 400 * 200, 200 * 400
-    assert shapes.gradient_flops(model, 1) == 2 * (frozen + 2 * encoder + 3 * decoder)
+    assert products.gradient_flops(model, 1) == 2 * (frozen + 2 * encoder + 3 * decoder)
 
 
 def test_gemm_gradient_is_two_products() -> None:
-    assert shapes.gradient_flops(MODELS["gemm"], 4096) == 2 * 2 * 4096**3
+    assert products.gradient_flops(MODELS["gemm"], 4096) == 2 * 2 * 4096**3
 
 
 def _sequences(*lengths: int) -> Model:
@@ -124,13 +124,13 @@ def _sequences(*lengths: int) -> Model:
 def test_what_stands_behind_the_mean_over_time_is_counted_once_per_sequence() -> None:
     per_token, per_sequence = 4 * 4 * (3 + 4), 4 * 2
     model = _sequences(2, 4)
-    assert shapes.forward_macs(model) == per_token
-    assert shapes.forward_flops(model, 2) == 2 * (6 * per_token + 2 * per_sequence)
-    assert shapes.gradient_flops(model, 2) == 3 * shapes.forward_flops(model, 2)
+    assert products.forward_macs(model) == per_token
+    assert products.forward_flops(model, 2) == 2 * (6 * per_token + 2 * per_sequence)
+    assert products.gradient_flops(model, 2) == 3 * products.forward_flops(model, 2)
 
 
 def test_sequences_that_fill_no_batch_are_not_counted() -> None:
-    assert shapes.forward_flops(_sequences(2, 4, 100), 2) == shapes.forward_flops(
+    assert products.forward_flops(_sequences(2, 4, 100), 2) == products.forward_flops(
         _sequences(2, 4), 2
     )
 
@@ -146,18 +146,18 @@ def test_sequences_that_fill_no_batch_are_not_counted() -> None:
 )
 def test_a_probes_products_are_counted(name: str, forward: int, back: int) -> None:
     model = MODELS["probe-" + name]
-    assert shapes.forward_macs(model) == forward
-    assert shapes.gradient_flops(model, 1) == 2 * (3 * forward - back)
+    assert products.forward_macs(model) == forward
+    assert products.gradient_flops(model, 1) == 2 * (3 * forward - back)
 
 
 def test_per_word_a_gru_has_three_gates_and_attention_four_products_and_the_sequence() -> None:
-    assert shapes.forward_macs(MODELS["probe-gru"]) == 3 * 8 * (8 + 8)
-    assert shapes.forward_macs(MODELS["probe-attention"]) == 4 * 8**2 + 2 * 12 * 8
+    assert products.forward_macs(MODELS["probe-gru"]) == 3 * 8 * (8 + 8)
+    assert products.forward_macs(MODELS["probe-attention"]) == 4 * 8**2 + 2 * 12 * 8
 
 
 def test_through_its_own_state_a_gradient_flows_even_where_none_goes_further_back() -> None:
     model = _images(Loop("loop", 3))._replace(input=Vectors(4, "normal"))
-    assert shapes.gradient_flops(model, 1) == 2 * 16 * (3 + 3 + 2)
+    assert products.gradient_flops(model, 1) == 2 * 16 * (3 + 3 + 2)
 
 
 def test_probes_come_after_all_other_models() -> None:
@@ -175,8 +175,8 @@ def test_one_kernel_per_channel_is_not_taken_for_groups(name: str, has: bool) ->
 
 
 def test_copy_counts_bytes_read_and_written() -> None:
-    assert shapes.copied_bytes(MODELS["copy"], 1) == 2 * 256 * 2**20
-    assert shapes.copied_bytes(MODELS["lenet"], 64) == 0
+    assert products.copied_bytes(MODELS["copy"], 1) == 2 * 256 * 2**20
+    assert products.copied_bytes(MODELS["lenet"], 64) == 0
 
 
 def _images(*layers: object) -> Model:
