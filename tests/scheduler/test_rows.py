@@ -11,6 +11,7 @@ from velodrome.adapters.protocol import ParameterError, Timed, Verified
 from velodrome.agents.measurement import GpuReading, Measurement, Reading, Sample, Status
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.task import Task
+from velodrome.scheduler.expectations import Expected
 from velodrome.scheduler.rows import (
     node_row,
     parameter_rows,
@@ -215,3 +216,13 @@ def test_every_row_fits_its_table() -> None:
     for name, table in tables("s1", MEASUREMENT).items():
         assert isinstance(table, pa.Table)
         assert table.schema.equals(TABLES[name], check_metadata=True)
+
+
+def test_a_row_says_what_was_expected_and_whether_it_surprises() -> None:
+    lacks = Expected(("unsupported", "timed_out"), "no LRN there")
+    row = task_row("s", MEASUREMENT, lacks)
+    assert (row["expected"], row["expected_reason"]) == ("unsupported or timed_out", "no LRN there")
+    assert row["surprise"] is True
+    assert task_row("s", replace(MEASUREMENT, status=Status.TIMED_OUT), lacks)["surprise"] is False
+    assert task_row("s", MEASUREMENT)["expected"] == "agreed"
+    assert task_row("s", MEASUREMENT)["surprise"] is False

@@ -1,0 +1,71 @@
+"""How `velodrome run` ends: by what is in the sweep's rows, whoever put them there."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from velodrome.agents.environments.store import EnvironmentStore, default_root
+from velodrome.agents.inventory import take
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.scheduler.commands.run import run
+from velodrome.scheduler.expectations import TO_AGREE, Expected
+from velodrome.scheduler.preparation import planned
+from velodrome.scheduler.store import Store
+from velodrome.scheduler.sweep import load
+
+TEXT = "frameworks: [torch, theano]\nmodels: [lenet]\nthreads: [1]\nrepeats: 1\n"
+SWEEP = "20261124-063012-a1b2"
+LACKS = Expected(("unsupported",), "it has no convolution")
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    (tmp_path / "sweep.yaml").write_text(TEXT)
+    return tmp_path / "results"
+
+
+def ended(results: Path, theano: Status, expected: Expected, *, as_json: bool = False) -> int:
+    """The status of a run that finds torch agreed and theano as told: nothing is left to do."""
+    sweep, node = load(results.parent / "sweep.yaml"), take()
+    plan = planned(sweep, "", (node,), EnvironmentStore(default_root()))
+    store = Store(results)
+    store.begin(SWEEP, TEXT, plan)
+    for placement in plan.placements:
+        is_told = placement.task.framework == "theano"
+        status = theano if is_told else Status.OK
+        row = Measurement(placement.task, 0, 1, status, "told", node.node_id, "h", "t", 1.0, 2.0)
+        store.put(SWEEP, row, expected if is_told else TO_AGREE)
+    return run(None, results, "last", "", as_json=as_json)
+
+
+def test_a_failure_that_was_expected_ends_well(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(results, Status.UNSUPPORTED, LACKS) == 0
+    text = capsys.readouterr().out
+    assert "everything ended as expected" in text
+    assert "unsupported [1] -" in text
+
+
+def test_a_failure_that_was_not_expected_ends_with_1(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(results, Status.CRASHED, LACKS) == 1
+    text = capsys.readouterr().out
+    assert "1 of 2 runs ended otherwise than expected" in text
+    assert "crashed: told (expected unsupported: it has no convolution)" in text
+
+
+def test_a_success_that_was_not_expected_ends_with_1(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(results, Status.OK, LACKS, as_json=True) == 1
+    rows = {row["framework"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (rows["torch"]["expected"], rows["torch"]["surprise"]) == ("agreed", False)
+    assert (rows["theano"]["expected"], rows["theano"]["surprise"]) == ("unsupported", True)
+    assert rows["theano"]["expected_reason"] == "it has no convolution"
+
+
+def test_a_time_that_did_not_settle_agrees_all_the_same(results: Path) -> None:
+    assert ended(results, Status.UNSTABLE, TO_AGREE) == 0
