@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from velodrome.adapters.protocol import Failed, Finished, Hello, Timed, Timing
 from velodrome.agents.isolation.keeping import Cause, Ending
+from velodrome.agents.isolation.log_tail import harmless
 from velodrome.agents.measurement import Status
 from velodrome.agents.session import Session
 from velodrome.agents.transcript import last, phase_reached
@@ -38,9 +39,11 @@ def decide(session: Session, bounded: Bounded) -> Verdict:
     failed = last(session.events, Failed)
     if failed:
         known = failed.status in set(Status)
-        return Verdict(Status(failed.status) if known else Status.CRASHED, failed.reason)
+        status = Status(failed.status) if known else Status.CRASHED
+        return Verdict(status, _in_one_line(failed.reason))
     if session.broken:
-        return Verdict(Status.CRASHED, f"the worker broke the protocol: {session.broken}")
+        broken = _in_one_line(session.broken)
+        return Verdict(Status.CRASHED, f"the worker broke the protocol: {broken}")
     return _cut_off(session, bounded)
 
 
@@ -128,6 +131,11 @@ def _signal(number: int) -> str:
     except ValueError:
         name = f"signal {number}"
     return f"{name} ({(signal.strsignal(number) or 'unknown').lower()})"
+
+
+def _in_one_line(text: str) -> str:
+    """What a framework's exception says may hold anything."""
+    return " ".join(harmless(text).split())
 
 
 def _last_line(text: str) -> str:

@@ -127,3 +127,10 @@ def test_a_worker_that_breaks_the_protocol_has_crashed() -> None:
     verdict = decide(session, BOUNDED)
     assert verdict.status is Status.CRASHED
     assert verdict.reason == "the worker broke the protocol: not an event: 'hi'"
+
+
+def test_what_an_exception_says_is_one_line_without_escape_sequences() -> None:
+    odd = Failed("crashed", "\x1b]0;t\x07RuntimeError: \x1b[31mbad\nnews\u202e", "", 5)
+    assert decide(Session((HELLO, odd), exited(1), ""), BOUNDED).reason == "RuntimeError: bad news"
+    broken = Session((HELLO,), exited(1), "", broken="no JSON: '\x1b[2J'")
+    assert decide(broken, BOUNDED).reason == "the worker broke the protocol: no JSON: ''"
