@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from velodrome.agents.environments import debian_packages, manifest, uv_messages
@@ -20,6 +20,7 @@ from velodrome.agents.environments.uv_builds import IMPORT_DEADLINE_S, require_r
 
 BUILD_DEADLINE_S = 1800
 TREE = "tree"
+PEAK_SHARE = 2.3  # the tree, its packages and its archive, over the tree alone
 INTERPRETER = f"{TREE}/usr/bin/python3"
 ARCHITECTURES = {
     "x86_64": "amd64",
@@ -54,8 +55,9 @@ def build_debian_into(
 
     EnvironmentFailed with the reason; the folder is then to be thrown away.
     """
-    require_tools(build.framework)
-    require_room(folder, build.framework, build.lock)
+    require_tools(build.framework, build.environ)
+    size_mb = int(PEAK_SHARE * build.lock.size_mb)
+    require_room(folder, build.framework, replace(build.lock, size_mb=size_mb))
     expected = debian_packages.locked(build.lock.path.read_text())
     wanted = [f"{name}={version}" for name, version in expected.items()]
     make_tree(folder / TREE, build, wanted, on_progress)
@@ -71,10 +73,10 @@ def tree_of(folder: Path) -> Path:
     return folder / TREE
 
 
-def require_tools(framework: str) -> None:
+def require_tools(framework: str, environ: Mapping[str, str]) -> None:
     """EnvironmentFailed before anything is downloaded, with what to install."""
     may_enter(framework)
-    if not shutil.which("mmdebstrap"):
+    if not shutil.which("mmdebstrap", path=environ.get("PATH")):
         raise EnvironmentFailed(
             f"{framework} is built from Debian's packages by mmdebstrap, which is not installed. "
             "`apt-get install mmdebstrap bubblewrap`"

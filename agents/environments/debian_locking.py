@@ -19,7 +19,7 @@ def renew_debian(framework: str, recipe: Recipe, environ: Mapping[str, str]) -> 
 
     EnvironmentFailed if a tree cannot be built.
     """
-    require_tools(framework)
+    require_tools(framework, environ)
     for lock in recipe.locks:
         text = _resolved(framework, recipe, lock, environ)
         lock.path.parent.mkdir(exist_ok=True)

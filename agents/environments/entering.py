@@ -65,18 +65,20 @@ def may_enter(framework: str) -> None:
     started(Environment(framework, "", tree, tree / "python", None, tree=tree), "", ())
 
 
-@functools.cache
 def _working_bwrap() -> str:
     """Its path; empty if there is none, or none that may do its work here."""
     bwrap = shutil.which("bwrap")
-    if not bwrap:
-        return ""
+    return bwrap if bwrap and _works(bwrap) else ""
+
+
+@functools.cache
+def _works(bwrap: str) -> bool:
     probe = [bwrap, "--die-with-parent", "--dev-bind", "/", "/", "true"]
     try:
         done = subprocess.run(probe, capture_output=True, timeout=PROBE_DEADLINE_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return bwrap if done.returncode == 0 else ""
+        return False
+    return done.returncode == 0
 
 
 def _by_bwrap(bwrap: str, tree: Path, variables: dict[str, str]) -> list[str]:
