@@ -67,6 +67,12 @@ def test_what_cannot_be_read_is_told_with_its_column(text: str, said: str) -> No
     assert str(caught.value).startswith(said)
 
 
+def test_a_version_is_part_of_a_frameworks_name() -> None:
+    (condition, other) = parse("framework=torch==2.12.1|torch model=lenet").conditions
+    assert condition.patterns == ("torch==2.12.1", "torch")
+    assert other.patterns == ("lenet",)
+
+
 def plan_of(*names: str) -> Plan:
     placements = tuple(Placement(TASKS[name], repeat, "n") for repeat in (0, 1) for name in names)
     return Plan(placements, (Unplaceable(TASKS["tensorflow gpu"], "needs 1 GPU"),))

@@ -166,6 +166,21 @@ def test_the_sweeps_that_come_with_velodrome_load(path: Path) -> None:
     assert load(path, FRAMEWORKS).name == path.stem
 
 
+def test_a_framework_may_be_named_at_other_versions_with_the_same_variants() -> None:
+    sweep = read(
+        "frameworks: [torch==2.12.1, torch]\nvariants: {torch: [eager, compile]}\nmodels: [lenet]\n"
+    )
+    both = (("eager", "compile"), ("cpu", "gpu"))
+    assert sweep.entrants == (Entrant("torch==2.12.1", *both), Entrant("torch", *both))
+    assert {cell.framework for cell in expand(sweep)} == {"torch==2.12.1", "torch"}
+
+
+@pytest.mark.parametrize("name", ["torhc==2.12.1", "torch==", "torch==/etc", "torch=2.12.1"])
+def test_what_is_no_framework_at_a_version_is_told_with_its_place(name: str) -> None:
+    said = complaint(f"frameworks: [{name}]\nmodels: [lenet]\n")
+    assert said.startswith("s.yaml:1:14:") and f"'{name}'" in said
+
+
 def test_the_papers_sweep_has_the_studys_frameworks_models_and_batch_sizes() -> None:
     sweep = load(SWEEPS / "paper.yaml", FRAMEWORKS)
     frameworks = {entrant.framework for entrant in sweep.entrants}
