@@ -76,17 +76,17 @@ def _title(grid: Grid) -> str:
 def _shown(grid: Grid) -> _Shown:
     texts: dict[tuple[str, str], str] = {}
     notes: list[tuple[str, str]] = []
-    for probe in grid.probes:
-        for framework in grid.frameworks:
-            place = grid.places.get((probe, framework))
-            if place is None:
-                continue
-            numbers = []
-            for outcome in (place.told, *place.others):
-                if outcome.word != AGREED or outcome is not place.told:
-                    numbers.append(f"[{len(notes) + 1}]")
-                    notes.append((f"{numbers[-1]} {_evidence(outcome)}", outcome.rerun))
-            texts[(probe, framework)] = " ".join([_word(place), *numbers])
+    keys = ((probe, framework) for probe in grid.probes for framework in grid.frameworks)
+    for key in keys:
+        place = grid.places.get(key)
+        if place is None:
+            continue
+        own = () if place.told.word == AGREED else (place.told,)
+        numbers = []
+        for number, outcome in enumerate((*own, *place.others), len(notes) + 1):
+            numbers.append(f"[{number}]")
+            notes.append((f"[{number}] {_evidence(outcome)}", outcome.rerun))
+        texts[key] = " ".join([_word(place), *numbers])
     return _Shown(texts, tuple(notes))
 
 

@@ -49,6 +49,7 @@ WRONG_WORDS = {
     "a deadline without a unit": ("measure", "numpy", "lenet", "--deadline", "15"),
     "an unknown option": ("measure", "numpy", "lenet", "--speed", "high"),
     "two forms at once": ("report", "--csv", "--json"),
+    "two reports at once": ("report", "--extensibility", "--utilization"),
     "a report of nothing": ("report", "--results", "nowhere"),
     "an environment that is none": ("envs", "build", "nunpy"),
     "an environment for no device": ("envs", "build", "numpy", "--device", "tpu"),

@@ -143,6 +143,21 @@ def test_reports_have_every_cell_in_every_form(sweep: Sweep, command) -> None:
     assert len(rows) == len(sweep.rows)
 
 
+def test_the_cores_that_each_framework_used_are_reported(sweep: Sweep, command) -> None:
+    done = command.run("report", "--utilization", "--json", "--results", "results")
+    used = {line["framework"]: line for line in json.loads(done.stdout)}
+    assert {"numpy", "forks"} <= set(used) <= {name for name in FATES if FATES[name] == "ok"}
+    assert used["numpy"]["forward_readings"] + used["numpy"]["gradient_readings"] > 0
+    assert 0 < used["numpy"]["share"] < 1.5
+    assert used["numpy"]["peak_rss_bytes"] > 10_000_000
+
+
+def test_a_sweep_without_probes_has_no_extensibility_table(sweep: Sweep, command) -> None:
+    done = command.run("report", "--extensibility", "--results", "results")
+    assert done.returncode == 2
+    assert "there is no probe in this sweep. Run sweeps/probes.yaml" in done.stderr
+
+
 def test_the_rerun_command_of_a_row_runs_that_one_task_again(sweep: Sweep, command) -> None:
     again = shlex.split(sweep.of("segfaults")[0]["rerun"])[1:]
     done = command.run(*again, "--json")
