@@ -43,36 +43,39 @@ def main() -> None:
     options = arguments()
     node = take()
     bench = Bench(node, EnvironmentStore(), options.seconds)
-    asked = cells(options)
-    left, failed = built(asked, bench)
-    mode = "null" if options.null else "in process" if options.in_process else "in turns"
-    heading = about(mode, options.seconds, node.cpu_model, len(node.cores))
+    heading = about(mode(options), options.seconds, node.cpu_model, len(node.cores))
+    left, failed = built(cells(options), bench)
     found: dict[tuple[Cell, str], Pairs] = {}
-    ends, longest = time.monotonic() + options.budget_s, {}
-    for number, cell in itertools.product(range(options.rounds), asked):
-        left_s = ends - time.monotonic()
-        if cell not in left or longest.get(cell, 0.0) > left_s or left_s <= 0:
-            continue
+    longest: dict[Cell, float] = {}
+    deadline = time.monotonic() + options.budget_s
+    for number, cell in itertools.product(range(options.rounds), tuple(left)):
         began = time.monotonic()
+        if cell not in left or began + longest.get(cell, 0.0) > deadline:
+            continue
         try:
-            one_round(found, cell, bench, number, ends, options)
+            one_round(found, cell, bench, number, deadline, options)
         except TurnFailed as error:
             left.remove(cell)
-            failed.append(f"{cell.label}: {error}")
-            print(failed[-1], flush=True)
+            if time.monotonic() < deadline or (cell, PHASES[0]) not in found:
+                failed.append(f"{cell.label}: {error}")
+                print(failed[-1], flush=True)
             continue
         longest[cell] = max(longest.get(cell, 0.0), time.monotonic() - began)
-        for phase in PHASES:
-            tell(cell, phase, found[cell, phase], f"round {number + 1}")
+        tell_all(found, cell, f"round {number + 1}")
         if options.json:
             ended = {"load_at_end": round(os.getloadavg()[0], 1), "failed": failed}
             save(options.json, found, {**heading, **ended})
-    print()
-    for (cell, phase), pairs in found.items():
-        tell(cell, phase, pairs, "")
-    for line in failed:
-        print(line)
+    print("\nin the end")
+    for cell in dict.fromkeys(cell for cell, _ in found):
+        tell_all(found, cell, "")
+    print(*failed, sep="\n")
     sys.exit(1 if failed else 0)
+
+
+def mode(options: argparse.Namespace) -> str:
+    if options.null:
+        return "bare loop against itself, in process"
+    return "in process" if options.in_process else "in turns of processes"
 
 
 def built(asked: list[Cell], bench: Bench) -> tuple[list[Cell], list[str]]:
@@ -105,8 +108,9 @@ def one_round(found, cell: Cell, bench: Bench, number: int, deadline: float, opt
         known.add({"ours_ns": [ours], "bare_ns": [bare]})
 
 
-def tell(cell: Cell, phase: str, pairs: Pairs, when: str) -> None:
-    print(f"{when:9}{cell.label:48} {phase:8} {pairs.text}", flush=True)
+def tell_all(found: dict[tuple[Cell, str], Pairs], cell: Cell, when: str) -> None:
+    for phase in PHASES:
+        print(f"{when:9}{cell.label:52} {phase:8} {found[cell, phase].text}", flush=True)
 
 
 def cells(options: argparse.Namespace) -> list[Cell]:

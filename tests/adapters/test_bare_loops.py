@@ -28,3 +28,22 @@ def test_the_bare_loop_tells_its_medians(workers_of, framework):
     options = ["--batch-size=4", "--threads=1", "--samples=1", "--seconds=0"]
     said = bench.say(str(BARE / f"{framework}_loop.py"), model, *options)
     assert 0 < said["forward_ns"] < said["gradient_ns"]
+
+
+def test_adapter_and_bare_loop_are_timed_in_turns_within_one_process(workers_of):
+    bench = workers_of("torch")
+    words = ["torch", bench.framework.adapter, "eager", "autoencoder-400-200-100/finetune"]
+    options = ["--batch-size=2", "--threads=1", "--seconds=0", "--first=bare"]
+    script = """
+        import contextlib, io, json, runpy, sys
+
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            runpy.run_path(sys.argv.pop(1), run_name="__main__")
+        print(json.dumps([json.loads(line) for line in printed.getvalue().split("\\n") if line]))
+    """
+    _, *lines = bench.say(script, str(BARE.parent / "alternation.py"), *words, *options)
+    for phase in ("forward", "gradient"):
+        for name in ("ours_ns", "bare_ns", "ours_cpu_ns", "bare_cpu_ns"):
+            found = [ns for line in lines if line["phase"] == phase for ns in line[name]]
+            assert len(found) >= 3
+            assert min(found) > 0
