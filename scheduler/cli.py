@@ -83,8 +83,9 @@ def measure(
 ) -> int:
     """One task, here, now, without Ray."""
     from velodrome.scheduler.commands import measure as command
+    from velodrome.scheduler.commands.measure_options import Options
 
-    options = command.Options(
+    options = Options(
         framework=framework,
         model=model,
         variant=variant,

@@ -15,7 +15,7 @@ from velodrome.agents.node import Core, Node
 from velodrome.agents.rerun import rerun_command
 from velodrome.agents.task import Limits, Task
 from velodrome.scheduler.cli import app
-from velodrome.scheduler.commands.measure import Options, to_task
+from velodrome.scheduler.commands.measure_options import Options, to_task
 from velodrome.scheduler.errors import ConfigError
 
 NODE = Node("n1", "host1", "CPU", tuple(Core(core, (core,)) for core in range(8)), 2**34)
