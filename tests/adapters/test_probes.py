@@ -30,6 +30,8 @@ BY_HAND = {
             "gru",
         ),
     },
+    "mxnet": {"hybrid": ("attention",)},
+    "chainer": {"numpy": ("attention",)},
 }
 
 
