@@ -86,7 +86,8 @@ def report(results: Path, sweep_id: str, kind: Kind, form: Form, picture: Path |
         print(shown.markdown(), end="")
     else:
         console().print(shown.rich())
-        command = f"velodrome report --sweep {chosen_id}"
+        flag = "" if kind is Kind.TIMES else f" --{kind.value}"
+        command = f"velodrome report --results {results} --sweep {chosen_id}{flag}"
         if picture is not None:
             draw(shown.rich(), picture, command)
             closing(f"wrote {picture}")
