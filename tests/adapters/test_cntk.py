@@ -13,12 +13,6 @@ def bench(workers_of):
 
 
 @pytest.mark.slow
-def test_sequences_of_their_own_lengths_agree(bench):
-    notes = " ".join(bench.agrees("lstm", batch_size=512).notes)
-    assert "true lengths" in notes
-
-
-@pytest.mark.slow
 def test_frozen_encoders_get_no_gradient_and_the_target_none_either(bench):
     bench.agrees("autoencoder-400-200-100/ae2", batch_size=4)
 
