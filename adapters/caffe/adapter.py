@@ -25,6 +25,7 @@ from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
 VARIANTS = ("openblas",)
+NEVER = -1e4  # whose exponential is 0
 
 
 class Adapter(contract.Adapter):
@@ -120,6 +121,10 @@ class Adapter(contract.Adapter):
             yield "the copy is a Power layer of power 1"
         if kinds.Loop in found:
             yield by_hand(kinds.Loop, "unrolled, in layers that share parameters")
+        if kinds.Gru in found:
+            yield by_hand(kinds.Gru, "unrolled, of inner products and elementwise layers")
+        if kinds.Attention in found:
+            yield by_hand(kinds.Attention, "of tiled products and their sums")
 
     def _make(self):
         """A net for each shape of batch; the weights are those of the nets before, if any."""
@@ -168,15 +173,20 @@ class Adapter(contract.Adapter):
             arrays = _sequences(batch.inputs.T, batch.lengths)
         if isinstance(self._model.loss, kinds.SoftmaxCrossEntropy):
             arrays["label"] = batch.labels
-        return arrays
+        return {
+            name: numpy.ascontiguousarray(array, dtype=numpy.float32)
+            for name, array in arrays.items()
+        }
 
 
 def _sequences(tokens, lengths):
-    """Whether a step goes on from the one before, and its share of the mean times all steps."""
+    """Whether a step goes on from the one before, its share of the mean times all steps, and what
+    keeps a softmax from seeing it."""
     steps = numpy.arange(len(tokens))[:, None]
     goes_on = numpy.broadcast_to(steps > 0, tokens.shape)
     share = numpy.where(steps < lengths, len(tokens) / lengths, 0.0)
-    return {"data": tokens, "cont": goes_on, "share": share}
+    unseen = numpy.where(steps < lengths, 0.0, NEVER)
+    return {"data": tokens, "cont": goes_on, "share": share, "unseen": unseen}
 
 
 def _steps(net):

@@ -1,8 +1,9 @@
-"""Kinds of layers as Caffe's: each adds its layers to a net and returns the last one's top."""
+"""Kinds of layers as Caffe's: what each reads and the net, to what it gives."""
 
 from caffe import layers as L
 from caffe import params as P
 
+from velodrome.adapters.caffe.composed import attention, gru, loop, unrolled
 from velodrome.adapters.models import layers as kinds
 
 
@@ -57,7 +58,6 @@ def average_pooling(layer, bottom, net):
 def batch_normalization(layer, bottom, net):
     """Caffe's own keeps running averages besides, and has its scale and bias in a layer apart."""
     normal = L.BatchNorm(bottom, eps=layer.epsilon, use_global_stats=False)
-    net.spec[layer.name + "_normal"] = normal
     return L.Scale(normal, bias_term=True)
 
 
@@ -103,26 +103,10 @@ def mean_over_time(layer, bottom, net):
 
     An image of steps x (examples x units) values, since pooling goes over such alone.
     """
-    steps, examples = net.steps, net.examples
     shared = L.Scale(bottom, net.spec.share, axis=0)
-    net.spec[layer.name + "_shared"] = shared
-    image = L.Reshape(shared, shape=dict(dim=[1, 1, steps, -1]))
-    net.spec[layer.name + "_image"] = image
-    mean = L.Pooling(image, pool=P.Pooling.AVE, kernel_h=steps, kernel_w=1)
-    net.spec[layer.name + "_pooled"] = mean
-    return L.Reshape(mean, shape=dict(dim=[examples, -1]))
-
-
-def loop(layer, bottom, net):
-    """Unrolled: rounds of inner products that share their parameters by name."""
-    names = [dict(name=layer.name + role) for role in ("_weight", "_bias")]
-    for turn in range(layer.steps):
-        product = L.InnerProduct(bottom, num_output=net.width(layer), param=names)
-        net.spec["{}_{}".format(layer.name, turn)] = product
-        bottom = L.TanH(product, in_place=True)
-        if turn < layer.steps - 1:
-            net.spec["{}_{}_tanh".format(layer.name, turn)] = bottom
-    return bottom
+    image = L.Reshape(shared, shape=dict(dim=[1, 1, net.steps, -1]))
+    mean = L.Pooling(image, pool=P.Pooling.AVE, kernel_h=net.steps, kernel_w=1)
+    return L.Reshape(mean, shape=dict(dim=[net.examples, -1]))
 
 
 def addition(layer, bottoms, net):
@@ -136,10 +120,6 @@ def custom(layer, bottom, net):
 def duplicate(layer, bottom, net):
     """A power of 1 is a copy; Split and a Concat of one share memory."""
     return L.Power(bottom, power=1.0, scale=1.0, shift=0.0)
-
-
-def unrolled(name, steps):
-    return "{}_{}".format(name, steps)
 
 
 def trained(layer, blobs):
@@ -162,6 +142,8 @@ LAYERS = {
     kinds.Dropout: dropout,
     kinds.Embedding: embedding,
     kinds.Lstm: lstm,
+    kinds.Gru: gru,
+    kinds.Attention: attention,
     kinds.MeanOverTime: mean_over_time,
     kinds.Loop: loop,
     kinds.Add: addition,

@@ -4,20 +4,33 @@ import caffe
 from caffe import layers as L
 from caffe import params as P
 
-from velodrome.adapters.caffe.layers import LAYERS, unrolled
+from velodrome.adapters.caffe.layers import LAYERS
 from velodrome.adapters.contract import Unsupported
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
-LACKS = {
-    kinds.Attention: "a product of two activations (attention)",
-    kinds.Gru: "a gated recurrent unit",
-}
 # Dropout: left out, as its users have it, or with what it reads kept to be seen.
 LEFT_OUT, IN_PLACE, SEEN = "left out", "in place", "seen"
 # Their own output is no part of their backward pass, so that what follows may overwrite it.
 FORGETS = (kinds.Conv, kinds.DilatedConv, kinds.TransposedConv, kinds.Linear, kinds.MaxPool)
 FORGETS += (kinds.AvgPool,)
+# By role, or kind and role: the layer, of the model's layer and the steps, and the blob in it.
+PLACES = {
+    "weight": ("{}", 0),
+    "scale": ("{}", 0),
+    "bias": ("{}", 1),
+    (kinds.Lstm, "weight_input"): ("{}_{}", 0),
+    (kinds.Lstm, "bias"): ("{}_{}", 1),
+    (kinds.Lstm, "weight_hidden"): ("{}_{}", 2),
+    (kinds.Gru, "weight_input"): ("{}_{}", 0),
+    (kinds.Gru, "bias"): ("{}_{}", 1),
+    (kinds.Gru, "weight_hidden"): ("{}_{}_0", 0),
+    (kinds.Gru, "bias_hidden"): ("{}_{}_0", 1),
+    (kinds.Loop, "weight"): ("{}_0", 0),
+    (kinds.Loop, "bias"): ("{}_0", 1),
+    (kinds.Attention, "weight_input"): ("{}_input", 0),
+    (kinds.Attention, "weight_output"): ("{}", 0),
+}
 GATES_OF_CAFFE = (0, 1, 3, 2)  # i, f, o, g, of ours: its own inverse
 
 
@@ -25,8 +38,7 @@ def require_expressible(model):
     """Unsupported, naming the first thing that Caffe has no layer for."""
     for layer in model.layers:
         if type(layer) not in LAYERS:
-            what = LACKS.get(type(layer), "a " + type(layer).__name__)
-            raise Unsupported("Caffe has no layer for {}".format(what))
+            raise Unsupported("the caffe adapter has no {}".format(type(layer).__name__))
 
 
 class Net(object):
@@ -66,7 +78,8 @@ class Net(object):
         return kind in FORGETS
 
     def width(self, layer):
-        return shapes.product(self._shapes[layer.name])
+        """How many values a step, or an example that is no sequence, has behind the layer."""
+        return self._shapes[layer.name][-1]
 
     def _add(self, layer):
         bottoms = [self._tops[name] for name in self._reads[layer.name]]
@@ -98,15 +111,10 @@ def places(model, steps):
     steps: how many a sequence has in this net.
     """
     found = {}
-    of = {layer.name: layer for layer in model.layers}
+    of = {layer.name: type(layer) for layer in model.layers}
     for entry in shapes.parameters(model):
-        layer, name = of[entry.layer], entry.layer
-        number = {"weight": 0, "scale": 0, "weight_input": 0, "bias": 1, "weight_hidden": 2}
-        if isinstance(layer, kinds.Loop):
-            name += "_0"
-        if isinstance(layer, kinds.Lstm):
-            name = unrolled(name, steps)
-        found[entry.name] = (name, number[entry.role])
+        name, number = PLACES.get((of[entry.layer], entry.role)) or PLACES[entry.role]
+        found[entry.name] = (name.format(entry.layer, steps), number)
     return found
 
 

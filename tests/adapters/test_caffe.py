@@ -1,0 +1,91 @@
+"""Workers in Caffe, inside its Debian tree: threads, nets of several shapes, what adds up."""
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.framework, pytest.mark.slow]
+PROBING = str(Path(__file__).with_name("probing.py"))
+
+MADE = """
+    import json, sys, time
+    import numpy
+    from velodrome.adapters import seeding
+    from velodrome.adapters.caffe.adapter import Adapter
+    from velodrome.adapters.models import MODELS
+
+    def made(name, batches):
+        adapter = Adapter(MODELS[name], "openblas", "cpu", 1, "float32")
+        adapter.build(seeding.weights(MODELS[name], 0))
+        adapter.load(batches)
+        adapter.set_dropout(False)
+        return adapter
+
+    def gradients(adapter, index):
+        found = adapter.gradients(adapter.gradient(index))
+        return {name: array.copy() for name, array in found}
+"""
+
+
+@pytest.fixture(scope="module")
+def bench(workers_of):
+    return workers_of("caffe")
+
+
+def test_products_run_in_openblas_on_the_one_thread_asked_for(bench):
+    script = (
+        MADE
+        + """
+    adapter = made("gemm-1024", seeding.batches(MODELS["gemm-1024"], 256, 0))
+    adapter.gradient(0)
+    busy, began = time.process_time(), time.perf_counter()
+    for _ in range(5):
+        adapter.gradient(0)
+    cores = (time.process_time() - busy) / (time.perf_counter() - began)
+    with open("/proc/self/maps") as maps:
+        print(json.dumps([cores, "openblas-pthread/libblas" in maps.read()]))
+    """
+    )
+    cores, openblas = bench.say(script)
+    assert cores <= 1.05
+    assert openblas
+
+
+def test_batches_of_other_lengths_see_the_same_weights(bench):
+    """Each runs in a net of its own; a net's unrolled steps once kept what they were made with."""
+    script = (
+        MADE
+        + """
+    batches = seeding.batches(MODELS["lstm"], 16, 0)[:2]
+    assert batches[0].inputs.shape != batches[1].inputs.shape
+    together, alone = made("lstm", batches), made("lstm", batches[1:])
+    pairs = zip(gradients(together, 1).items(), gradients(alone, 0).items())
+    print(json.dumps([one[0] for one, other in pairs if not (one[1] == other[1]).all()]))
+    """
+    )
+    assert bench.say(script) == []
+
+
+def test_a_second_gradient_is_not_added_to_the_first(bench):
+    script = (
+        MADE
+        + """
+    adapter = made("probe-residual", seeding.batches(MODELS["probe-residual"], 8, 0))
+    first, second = gradients(adapter, 0), gradients(adapter, 0)
+    print(json.dumps([bool((first[name] == second[name]).all()) for name in first]))
+    """
+    )
+    assert all(bench.say(script))
+
+
+def test_every_probe_agrees_in_layers_of_its_own_or_by_hand(bench):
+    found = bench.say(PROBING, bench.framework.adapter, "openblas")["openblas"]
+    assert {status for status, _, _ in found.values()} == {"agreed"}, found
+    by_hand = {name for name, (_, _, notes) in found.items() if "by hand" in str(notes)}
+    assert by_hand == {"probe-loop", "probe-gru", "probe-attention"}
+
+
+def test_a_variant_that_it_lacks_is_unsupported_by_name(bench):
+    failed = bench.measure("probe-lrn", variant="reference-blas")[-1]
+    assert failed.status == "unsupported"
+    assert "reference-blas" in failed.reason
