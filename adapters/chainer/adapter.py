@@ -107,7 +107,7 @@ class Adapter(contract.Adapter):
         if kinds.Duplicate in present:
             yield "NumPy's own copy, into memory that is kept from call to call"
         if self._device.name == "@intel64" and kinds.Dropout in present:
-            yield "dropout is drawn by NumPy: iDeep draws the same again in every call of one second"
+            yield "dropout is drawn by NumPy: iDeep repeats itself within a second"
         if self._device.name == "@intel64" and self._has_groups():
             yield "iDeep has no grouped convolution: Chainer's own, by NumPy"
 

@@ -10,7 +10,7 @@ VARIANTS = [
     (framework.name, variant)
     for framework in FRAMEWORKS.values()
     for variant in framework.variants
-    if framework.name in ("torch", "tensorflow")
+    if framework.name in ("torch", "tensorflow", "caffe", "mxnet", "chainer")
 ]
 
 DROPPING = """

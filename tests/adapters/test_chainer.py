@@ -1,0 +1,50 @@
+"""Workers in Chainer: with iDeep and without, and parameters that it keeps in parts."""
+
+import pytest
+
+pytestmark = pytest.mark.framework
+
+
+@pytest.fixture(scope="module")
+def bench(workers_of):
+    return workers_of("chainer")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["lenet", "autoencoder-400-200-100/ae2", "probe-lrn"])
+def test_without_ideep_a_model_agrees_too(bench, model):
+    bench.agrees(model, variant="numpy", batch_size=4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["probe-lstm", "probe-gru", "probe-attention", "probe-custom"])
+def test_gates_that_are_parameters_of_their_own_and_hand_written_operations_agree(bench, model):
+    bench.agrees(model)
+
+
+def test_ideep_computes_where_it_is_asked_for(bench):
+    found = bench.say(
+        """
+        import json
+        from velodrome.adapters import seeding
+        from velodrome.adapters.chainer.adapter import Adapter
+        from velodrome.adapters.models import MODELS
+
+        model, found = MODELS["lenet"], []
+        for variant in ("ideep", "numpy"):
+            adapter = Adapter(model, variant, "cpu", 1, "float32")
+            adapter.build(seeding.weights(model, 0))
+            adapter.load(seeding.batches(model, 2, 0)[:1])
+            adapter.set_dropout(False)
+            gradients = adapter.gradient(0)[1]
+            found.append(type(gradients["conv1.weight"][0]).__name__)
+        print(json.dumps(found))
+        """
+    )
+    assert found == ["mdarray", "ndarray"]
+
+
+def test_a_device_that_the_adapter_lacks_is_unsupported_by_name(bench):
+    failed = bench.measure("lenet", device="gpu", batch_size=2)[-1]
+    assert failed.status == "unsupported"
+    assert "'gpu'" in failed.reason

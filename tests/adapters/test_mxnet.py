@@ -1,0 +1,58 @@
+"""Workers in MXNet: its variants, its engines, and the order of its weights for attention."""
+
+import pytest
+
+pytestmark = pytest.mark.framework
+
+# One thread is one thread, whichever of MXNet's own runs what it queued.
+CORES = """
+    import json
+    import sys
+    import time
+    from velodrome.adapters import seeding
+    from velodrome.adapters.models import MODELS
+    from velodrome.adapters.mxnet.adapter import Adapter
+
+    model = MODELS["lenet"]
+    adapter = Adapter(model, sys.argv[1], "cpu", 1, "float32")
+    adapter.build(seeding.weights(model, 0))
+    adapter.load(seeding.batches(model, 64, 0))
+    adapter.set_dropout(False)
+    adapter.gradient(0)
+    adapter.synchronize()
+    wall, used = time.perf_counter(), time.process_time()
+    for _ in range(20):
+        adapter.gradient(0)
+    adapter.synchronize()
+    print(json.dumps((time.process_time() - used) / (time.perf_counter() - wall)))
+"""
+
+
+@pytest.fixture(scope="module")
+def bench(workers_of):
+    return workers_of("mxnet")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["imperative", "threaded"])
+@pytest.mark.parametrize("model", ["lenet"])
+def test_another_way_to_run_a_model_agrees_too(bench, model, variant):
+    bench.agrees(model, variant=variant, batch_size=4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["probe-attention", "probe-loop", "probe-custom"])
+def test_what_mxnet_does_its_own_way_agrees(bench, model):
+    bench.agrees(model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["hybrid", "threaded"])
+def test_one_thread_uses_one_core(bench, variant):
+    assert 0 < bench.say(CORES, variant) <= 1.05
+
+
+def test_a_device_that_the_adapter_lacks_is_unsupported_by_name(bench):
+    failed = bench.measure("lenet", device="gpu", batch_size=2)[-1]
+    assert failed.status == "unsupported"
+    assert "'gpu'" in failed.reason
