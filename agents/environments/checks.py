@@ -1,7 +1,9 @@
 """Whether an environment is still what was built, and still works."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from velodrome.adapters.protocol import Imported
 from velodrome.adapters.registry import Framework
@@ -10,6 +12,7 @@ from velodrome.agents.environments.environment import Check, Environment
 from velodrome.agents.environments.existing import ask_interpreter
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.offline import offline_problems
+from velodrome.agents.environments.versions import named_at
 from velodrome.agents.environments.worker_runs import problem_of, request_of, run_worker
 
 SHOWN = 20  # files named one by one
@@ -35,6 +38,27 @@ def check_environment(
     answer = ask_worker(environment, framework, environ)
     failed = (answer.problem,) if answer.problem else ()
     return Check(problems + failed, answer.version, answer.log_tail)
+
+
+def require_unharmed(environment: Environment) -> Environment:
+    """EnvironmentFailed if files are gone or of another size; looked for once in a process."""
+    asked = named_at(environment.framework, environment.version)
+    try:
+        written_ns = (environment.folder / manifest.MANIFEST).stat().st_mtime_ns
+        harm = _harm(environment.folder, written_ns)
+    except (OSError, ValueError):
+        harm = f"{manifest.MANIFEST} is gone or broken"
+    if harm:
+        raise EnvironmentFailed(
+            f"{environment.name} is not as it was built: {harm}. "
+            f"Build it again: `velodrome envs build --rebuild {asked}`"
+        )
+    return environment
+
+
+@functools.cache
+def _harm(folder: Path, written_ns: int) -> str:
+    return manifest.harm(folder)
 
 
 def check_environment_offline(

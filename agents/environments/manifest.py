@@ -36,6 +36,21 @@ def read(folder: Path) -> Entries:
     return {path: entry for entry, path in (line.split("  ", 1) for line in lines)}
 
 
+def harm(folder: Path) -> str:
+    """The first file that is gone or of another size, in words; empty if there is none.
+
+    No byte is read: a tenth of a second for 20,000 files.
+    """
+    for path, entry in read(folder).items():
+        try:
+            size = os.lstat(f"{folder}/{path}").st_size
+        except OSError:
+            return f"{path} is gone"
+        if not entry.startswith("->") and size != int(entry.split()[1]):
+            return f"{path} was changed"
+    return ""
+
+
 def size_bytes(entries: Entries) -> int:
     return sum(int(entry.split()[1]) for entry in entries.values() if not entry.startswith("->"))
 

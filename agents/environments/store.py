@@ -18,7 +18,11 @@ from velodrome.agents.environments.builds import (
     require_lock,
 )
 from velodrome.agents.environments.checkouts import named, require_checkout, with_checkout
-from velodrome.agents.environments.checks import check_environment, check_environment_offline
+from velodrome.agents.environments.checks import (
+    check_environment,
+    check_environment_offline,
+    require_unharmed,
+)
 from velodrome.agents.environments.environment import Check, Environment
 from velodrome.agents.environments.existing import lock_hash_of, pointed_at
 from velodrome.agents.environments.failures import EnvironmentFailed
@@ -121,7 +125,8 @@ class EnvironmentStore:
         """The environment of find, built first if there is none. EnvironmentFailed if that fails.
 
         Where an earlier build had to take a later lock of the recipe, and pip's configuration has
-        changed since, the first lock is tried again.
+        changed since, the first lock is tried again. One that stands and has lost or changed files
+        is a failure, too: it is for the user to say that it shall be built anew.
         """
         name, version = split(framework)
         if version:
@@ -135,7 +140,7 @@ class EnvironmentStore:
         require_lock(framework, recipe, accelerator, this_platform())
         found = self._good_enough(framework, recipe, accelerator, lock_hash)
         if found:
-            return found
+            return require_unharmed(found)
         with folders.writing(self.root), folders.exclusive(self.root, name, on_progress):
             found = self._good_enough(framework, recipe, accelerator, lock_hash)
             if found:
