@@ -87,7 +87,7 @@ class Adapter(contract.Adapter):
         found = places(self._model, _steps(handle))
         for entry in shapes.trained(self._model):
             name, number = found[entry.name]
-            gradient = handle.params[name][number].diff.reshape(entry.shape)
+            gradient = handle.params[name][number].diff.reshape(entry.shape).copy()
             yield entry.name, reordered(self._model, entry, gradient)
 
     def output(self, handle):

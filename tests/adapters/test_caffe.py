@@ -22,8 +22,7 @@ MADE = """
         return adapter
 
     def gradients(adapter, index):
-        found = adapter.gradients(adapter.gradient(index))
-        return {name: array.copy() for name, array in found}
+        return dict(adapter.gradients(adapter.gradient(index)))
 """
 
 
