@@ -30,6 +30,7 @@ from pairs import Pairs, about, save
 from turns import PHASES, Bench, Cell, TurnFailed, bare_loop, both, velodrome
 
 from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.recipes import RecipeError
 from velodrome.agents.environments.store import EnvironmentStore
@@ -42,9 +43,12 @@ MODELS = ["lenet", "autoencoder-400-200-100/finetune"]
 def main() -> None:
     options = arguments()
     node = take()
-    bench = Bench(node, EnvironmentStore(), options.seconds)
+    store = EnvironmentStore()
+    environments, failed = built(options.frameworks, store)
+    bench = Bench(node, store, environments, options.seconds)
     heading = about(mode(options), options.seconds, node.cpu_model, len(node.cores))
-    left, failed = built(cells(options), bench)
+    heading["environments"] = [environment.name for environment in environments.values()]
+    left = [cell for cell in cells(options) if cell.framework in environments]
     found: dict[tuple[Cell, str], Pairs] = {}
     longest: dict[Cell, float] = {}
     deadline = time.monotonic() + options.budget_s
@@ -57,8 +61,8 @@ def main() -> None:
         except TurnFailed as error:
             left.remove(cell)
             if time.monotonic() < deadline or (cell, PHASES[0]) not in found:
-                failed.append(f"{cell.label}: {error}")
-                print(failed[-1], flush=True)
+                failed.append(f"{cell.label}: {str(error).splitlines()[0]}")
+                print(f"{cell.label}: {error}", flush=True)
             continue
         longest[cell] = max(longest.get(cell, 0.0), time.monotonic() - began)
         tell_all(found, cell, f"round {number + 1}")
@@ -78,15 +82,17 @@ def mode(options: argparse.Namespace) -> str:
     return "in process" if options.in_process else "in turns of processes"
 
 
-def built(asked: list[Cell], bench: Bench) -> tuple[list[Cell], list[str]]:
-    """The cells whose environment is there, and why others are not. Before the budget runs."""
-    failed = {}
-    for framework in dict.fromkeys(cell.framework for cell in asked):
+def built(
+    frameworks: list[str], store: EnvironmentStore
+) -> tuple[dict[str, Environment], list[str]]:
+    """Their environments, and why others have none. Before the budget runs."""
+    found, failed = {}, []
+    for name in frameworks:
         try:
-            bench.store.build(framework, on_progress=lambda line: print(line, file=sys.stderr))
+            found[name] = store.build(name, on_progress=lambda line: print(line, file=sys.stderr))
         except (EnvironmentFailed, RecipeError) as error:
-            failed[framework] = f"{framework}: {error}"
-    return [cell for cell in asked if cell.framework not in failed], list(failed.values())
+            failed.append(f"{name}: {error}")
+    return found, failed
 
 
 def one_round(found, cell: Cell, bench: Bench, number: int, deadline: float, options) -> None:

@@ -31,7 +31,7 @@ START_S = 400.0  # what a process may take beyond its timed seconds: Theano comp
 
 
 class TurnFailed(Exception):
-    """There is no number; the text says why."""
+    """There is no number; the text's first line says why."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where turns are run; seconds are timed per phase and turn."""
+    """Where turns are run, in environments by framework; seconds are timed per phase and turn."""
 
     node: Node
     store: EnvironmentStore
+    environments: dict[str, Environment]
     seconds: float
 
     def limit_s(self, deadline: float) -> float:
@@ -127,7 +128,7 @@ def both(cell: Cell, bench: Bench, deadline: float, *options: str) -> list[dict]
 
 def _said(words: list[str], cell: Cell, bench: Bench, deadline: float) -> list[dict]:
     """What a script prints as JSON, run in the framework's interpreter on cores of its own."""
-    environment = bench.store.build(cell.framework)
+    environment = bench.environments[cell.framework]
     sizes = [f"--batch-size={cell.batch_size}", f"--threads={cell.threads}"]
     waits_s = max(0.0, deadline - time.monotonic())
     try:
@@ -145,10 +146,13 @@ def _said(words: list[str], cell: Cell, bench: Bench, deadline: float) -> list[d
                 check=False,
                 timeout=bench.limit_s(deadline),
             )
-    except (subprocess.TimeoutExpired, WaitedTooLong) as error:
+    except subprocess.TimeoutExpired as error:
+        raise TurnFailed(f"{Path(words[0]).name} took over {error.timeout:.0f} s") from error
+    except WaitedTooLong as error:
         raise TurnFailed(str(error)) from error
     if done.returncode:
-        raise TurnFailed(f"{' '.join(words)}: exit status {done.returncode}: {done.stderr[-2000:]}")
+        script = Path(words[0]).name
+        raise TurnFailed(f"{script}: exit status {done.returncode}\n{done.stderr[-2000:]}")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 

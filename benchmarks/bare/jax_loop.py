@@ -122,7 +122,8 @@ def make(model, batch_size, threads):
         function = compiled[name]
 
         def run(index):
-            queued[:] = [function(parameters, *batches[index])]
+            queued.clear()  # its memory is the next one's
+            queued.append(function(parameters, *batches[index]))
 
         return run
 
