@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -122,7 +123,7 @@ def _mmdebstrap(
 ) -> list[str]:
     machine = build.platform.partition("-")[2]
     mode = "root" if os.geteuid() == 0 else "unshare"
-    command = ["mmdebstrap", f"--mode={mode}", "--variant=apt", "--components=main"]
+    command = [*_own_mounts(), "mmdebstrap", f"--mode={mode}", "--variant=apt", "--components=main"]
     command += [f"--architectures={ARCHITECTURES.get(machine, machine)}"]
     # A release that is no longer maintained is no longer signed anew either.
     options = ['Acquire::Check-Valid-Until "false";', *sources.proxies]
@@ -131,6 +132,20 @@ def _mmdebstrap(
     command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT]
     command += [f"--include={','.join(packages)}", build.suite, str(archive)]
     return [*command, *([sources.mirror] if sources.mirror else [])]
+
+
+def _own_mounts() -> list[str]:
+    """What stands before mmdebstrap, which as root mounts /sys and /dev into the tree.
+
+    In a namespace of their own these are gone when it is killed. Else whoever sweeps the tree would
+    go on into the node's own. Where a root may make no namespace it may not mount either.
+    """
+    alone = ["unshare", "--mount"]
+    try:
+        works = subprocess.run([*alone, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return []
+    return alone if works and os.geteuid() == 0 else []
 
 
 def _environ(build: DebianBuild, folder: Path) -> dict[str, str]:
