@@ -98,7 +98,11 @@ class Adapter(contract.Adapter):
         if kinds.Embedding in present:
             notes.append("the embedding is gather, whose gradient is dense")
         if kinds.Lstm in present:
-            notes.append("the LSTM is written as a recurrence; sequences have their true lengths")
+            notes.append("by hand: Lstm as a recurrence; sequences have their true lengths")
+        if kinds.Gru in present:
+            notes.append("by hand: Gru as a recurrence; sequences have their true lengths")
+        if kinds.Loop in present:
+            notes.append("by hand: Loop unrolled, as CNTK loops over sequences alone")
         if kinds.Duplicate in present:
             notes.append("the copy is that of the batch into memory of the network")
         return tuple(notes)

@@ -45,7 +45,7 @@ class Network(object):
     def canonical(self, name, array):
         """A gradient as the contract wants it."""
         entry = self._entries[name]
-        if entry.role.startswith("weight") and not self._is_kept(entry):
+        if not self._is_kept(entry):
             return array.reshape(-1, array.shape[-1]).T
         return array.reshape(entry.shape)
 
@@ -89,7 +89,7 @@ class Network(object):
     def _is_kept(self, entry):
         """Whether it has the canonical layout; products are with (in, out), in of any rank."""
         (layer,) = [one for one in self._model.layers if one.name == entry.layer]
-        return entry.role == "bias" or isinstance(layer, (kinds.Conv, kinds.Embedding))
+        return len(entry.shape) == 1 or isinstance(layer, (kinds.Conv, kinds.Embedding))
 
     def _is_of_conv(self, entry):
         (layer,) = [one for one in self._model.layers if one.name == entry.layer]

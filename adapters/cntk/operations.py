@@ -6,6 +6,7 @@ which CNTK leaves the batch (and a sequence's time) out. Images are (channels, h
 
 import cntk
 
+from velodrome.adapters.contract import Unsupported
 from velodrome.adapters.models import layers as kinds
 
 BATCH = cntk.Axis.default_batch_axis()
@@ -30,6 +31,10 @@ def _keeps_size(layer):
     return layer.padding > 0 and layer.stride == 1 and 2 * layer.padding == layer.kernel - 1
 
 
+def _dilated(layer, weight, x):
+    raise Unsupported("CNTK has no dilated convolution on a CPU (DilatedConv)")
+
+
 def _linear(layer, weight, x):
     product = cntk.times(x, weight("weight"))
     return product + weight("bias") if layer.bias else product
@@ -38,6 +43,11 @@ def _linear(layer, weight, x):
 def _max_pool(layer, weight, x):
     window, strides = (layer.size, layer.size), (layer.stride, layer.stride)
     return cntk.pooling(x, cntk.MAX_POOLING, window, strides=strides, auto_padding=[False])
+
+
+def _avg_pool(layer, weight, x):
+    window, strides = (layer.size, layer.size), (layer.stride, layer.stride)
+    return cntk.pooling(x, cntk.AVG_POOLING, window, strides=strides, auto_padding=[False])
 
 
 def _lrn(layer, weight, x):
@@ -70,7 +80,35 @@ def _lstm(layer, weight, x):
     )
 
 
+def _gru(layer, weight, x):
+    """As _lstm: a loop over each sequence's own steps."""
+    before = cntk.times(x, weight("weight_input")) + weight("bias")
+    earlier = cntk.placeholder((layer.units,))
+    returned = cntk.times(earlier, weight("weight_hidden")) + weight("bias_hidden")
+    (r, z, n), (r_back, z_back, n_back) = [
+        [cntk.slice(all_three, 0, k * layer.units, (k + 1) * layer.units) for k in range(3)]
+        for all_three in (before, returned)
+    ]
+    update = cntk.sigmoid(z + z_back)
+    fresh = cntk.tanh(n + cntk.sigmoid(r + r_back) * n_back)
+    hidden = (1 - update) * fresh + update * earlier
+    return hidden.replace_placeholders({earlier: cntk.sequence.past_value(hidden).output})
+
+
+def _loop(layer, weight, x):
+    """Unrolled: CNTK's own loops are over the steps of a sequence."""
+    own, bias = weight("weight"), weight("bias")
+    for _ in range(layer.steps):
+        x = cntk.tanh(cntk.times(x, own) + bias)
+    return x
+
+
 OPERATIONS = {
+    kinds.DilatedConv: _dilated,
+    kinds.AvgPool: _avg_pool,
+    kinds.Gru: _gru,
+    kinds.Loop: _loop,
+    kinds.Add: lambda layer, weight, left, right: left + right,
     kinds.Conv: _conv,
     kinds.Linear: _linear,
     kinds.MaxPool: _max_pool,
