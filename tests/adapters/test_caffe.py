@@ -1,10 +1,15 @@
 """Workers in Caffe, inside its Debian tree: threads, nets of several shapes, what adds up."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.framework, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.framework,
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("mmdebstrap"), reason="mmdebstrap is not installed"),
+]
 PROBING = str(Path(__file__).with_name("probing.py"))
 
 MADE = """

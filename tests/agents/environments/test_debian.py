@@ -136,6 +136,8 @@ def test_a_lock_names_what_dpkg_has_installed_and_no_more(tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def caffe(framework_environment: Callable[[str], Environment]) -> Environment:
+    if not shutil.which("mmdebstrap"):
+        pytest.skip("mmdebstrap is not installed")
     return framework_environment("caffe")
 
 

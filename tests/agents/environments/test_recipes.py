@@ -8,11 +8,14 @@ import pytest
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.environments.recipes import RecipeError, read_recipe
 
-LEAK = re.compile(r"://|--index|--find-links|--extra-index|^#|(^|\s)/", re.MULTILINE)
+LEAK = re.compile(r"://|--index|--find-links|--extra-index|^#(?! Debian )|(^|\s)/", re.MULTILINE)
 PIN = re.compile(r"^[a-z0-9-]+==[^ ]+( ; [^\\]+)? \\$")
+DEBIAN_PIN = re.compile(r"^[a-z0-9.+-]+=[^ =]+$")
 LOCKS = sorted(
     path for framework in FRAMEWORKS.values() for path in Path(framework.folder, "locks").iterdir()
 )
+OF_DEBIAN = [path for path in LOCKS if read_recipe(path.parent.parent).kind == "debian"]
+OF_PYPI = [path for path in LOCKS if path not in OF_DEBIAN]
 
 
 def lock_name(path: Path) -> str:
@@ -24,7 +27,15 @@ def test_a_lock_names_no_host_and_no_path(path: Path) -> None:
     assert not LEAK.search(path.read_text())
 
 
-@pytest.mark.parametrize("path", LOCKS, ids=lock_name)
+@pytest.mark.parametrize("path", OF_DEBIAN, ids=lock_name)
+def test_a_debian_lock_holds_a_version_of_every_package(path: Path) -> None:
+    suite, *pins = path.read_text().splitlines()
+    assert suite.startswith(f"# Debian {read_recipe(path.parent.parent).suite}, ")
+    assert pins and all(DEBIAN_PIN.match(pin) for pin in pins)
+    assert {"libc6", "dpkg", "python3"} <= {pin.split("=")[0] for pin in pins}
+
+
+@pytest.mark.parametrize("path", OF_PYPI, ids=lock_name)
 def test_a_lock_holds_exact_versions_each_with_a_hash(path: Path) -> None:
     text = path.read_text()
     pins = [line for line in text.splitlines() if not line.startswith(" ")]
