@@ -76,12 +76,12 @@ def tree_of(folder: Path) -> Path:
 
 def require_tools(framework: str, environ: Mapping[str, str]) -> None:
     """EnvironmentFailed before anything is downloaded, with what to install."""
-    may_enter(framework)
     if not shutil.which("mmdebstrap", path=environ.get("PATH")):
         raise EnvironmentFailed(
             f"{framework} is built from Debian's packages by mmdebstrap, which is not installed. "
             "`apt-get install mmdebstrap bubblewrap`"
         )
+    may_enter(framework)
 
 
 def make_tree(
