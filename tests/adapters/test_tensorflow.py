@@ -123,3 +123,23 @@ def test_a_kind_of_layer_that_the_adapter_lacks_is_unsupported_by_name(bench):
             print(json.dumps(str(error)))
     """
     assert bench.say(script) == "the tensorflow adapter has no Teleport"
+
+
+def test_a_convolution_of_a_single_channel_is_no_depthwise_one(bench):
+    said = bench.say(
+        """
+        import json
+        from velodrome.adapters import seeding
+        from velodrome.adapters.models import MODELS
+        from velodrome.adapters.tensorflow.adapter import Adapter
+
+        model = MODELS["lenet"]
+        adapter = Adapter(model, "graph", "cpu", 1, "float32")
+        adapter.build(seeding.weights(model, 0))
+        adapter.load(seeding.batches(model, 2, 0))
+        graph = adapter._forward.get_concrete_function().graph
+        print(json.dumps([operation.type for operation in graph.get_operations()]))
+        """
+    )
+    assert said.count("Conv2D") == 2
+    assert not [kind for kind in said if "Depthwise" in kind]
