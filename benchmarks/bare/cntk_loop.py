@@ -40,7 +40,8 @@ def make(model, batch_size, threads):
     network, drawn = MODELS[model]
     inputs, labels = drawn(batch_size)
     x, y = cntk.input_variable(inputs.shape[1:]), cntk.input_variable(10)
-    loss = cntk.cross_entropy_with_softmax(network()(x), y)
+    of_each = cntk.cross_entropy_with_softmax(network()(x), y)
+    loss = cntk.reduce_mean(of_each, axis=cntk.Axis.all_axes())
     one_hot = np.eye(10, dtype=np.float32)[labels]
     batch = {x: cntk.Value(inputs), y: cntk.Value(one_hot)}  # converted once, not in each call
     parameters = list(loss.parameters)
