@@ -40,14 +40,14 @@ FRAMEWORKS: Dict[str, Framework] = {
     for framework in (
         _ours("numpy", "the float64 reference itself", ("float64",), ("cpu",)),
         _ours("torch", "PyTorch", ("eager", "channels_last", "compile"), ("cpu", "gpu")),
-        _ours("neon", "neon", ("cpu", "mkl"), ("cpu",)),
         _ours("tensorflow", "TensorFlow", ("graph", "eager", "xla"), ("cpu", "gpu")),
         _ours("jax", "JAX", ("jit", "eager"), ("cpu", "gpu")),
         _ours("theano", "Theano", ("corrmm", "direct"), ("cpu",)),
+        _ours("pytensor", "PyTensor", ("c",), ("cpu",)),
         _ours("caffe", "Caffe", ("openblas",), ("cpu",)),
         _ours("mxnet", "Apache MXNet", ("hybrid", "imperative", "threaded"), ("cpu",)),
         _ours("chainer", "Chainer", ("ideep", "numpy"), ("cpu",)),
-        _ours("pytensor", "PyTensor", ("c",), ("cpu",)),
         _ours("cntk", "CNTK", ("default",), ("cpu",)),
+        _ours("neon", "neon", ("mkl", "cpu"), ("cpu",)),
     )
 }
