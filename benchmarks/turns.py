@@ -148,7 +148,7 @@ def _said(words: list[str], cell: Cell, bench: Bench, deadline: float) -> list[d
             )
     except subprocess.TimeoutExpired as error:
         raise TurnFailed(f"{Path(words[0]).name} took over {error.timeout:.0f} s") from error
-    except WaitedTooLong as error:
+    except (OSError, WaitedTooLong) as error:
         raise TurnFailed(str(error)) from error
     if done.returncode:
         script = Path(words[0]).name

@@ -12,12 +12,13 @@ from loop import Calls, main
 
 
 def lenet():
+    """tanh takes the longer the larger its values: so weights are as large as everywhere else."""
     return Sequential(
         [
-            Convolution2D((5, 5), 20),
+            Convolution2D((5, 5), 20, init=cntk.normal(25**-0.5)),
             MaxPooling((2, 2), strides=2),
             cntk.tanh,
-            Convolution2D((5, 5), 50),
+            Convolution2D((5, 5), 50, init=cntk.normal(500**-0.5)),
             MaxPooling((2, 2), strides=2),
             cntk.tanh,
             Dense(500, activation=cntk.relu),
