@@ -182,7 +182,7 @@ def test_surprises_in_both_directions_are_marked_and_stand_first(write) -> None:
     text = write(rows)
     first, _, rest = text.partition("Surprises")
     assert "crashed [1] ✗ !" in first
-    assert "1.00 ms ±1.0% [2] ✓ !" in first
+    assert "1.00 ms ±1.0% [3] ✓ !" in first
     assert rest.index("torch plain, lenet b64: crashed: killed by SIGSEGV") < rest.index("theano")
     assert "neon plain, lenet b64: agreed, expected unsupported: no LRN there" in rest
 
