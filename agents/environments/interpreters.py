@@ -161,7 +161,16 @@ def _version_key(path: Path) -> tuple[int, ...]:
 
 
 def _pyenv_root(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("PYENV_ROOT") or _home(environ) / ".pyenv")
+    """As pyenv itself finds it, or else by its shims on PATH: HOME may be another one by now."""
+    named = environ.get("PYENV_ROOT")
+    usual = _home(environ) / ".pyenv"
+    if named or usual.is_dir():
+        return Path(named or usual)
+    for folder in environ.get("PATH", os.defpath).split(os.pathsep):
+        path = Path(folder)
+        if path.name == "shims" and (path.parent / "versions").is_dir():
+            return path.parent
+    return usual
 
 
 def _managed_root(environ: Mapping[str, str]) -> Path:

@@ -55,6 +55,14 @@ def test_pyenvs_newest_patch_is_taken(tmp_path: Path) -> None:
     assert found and found.version == "3.94.10"
 
 
+def test_pyenv_is_found_by_its_shims_where_home_is_another(tmp_path: Path) -> None:
+    real = pretend(tmp_path / "there/versions/3.94.1/bin/python", "3.94.1")
+    broken(tmp_path / "there/shims/python3.94")
+    environ = {**nobody(tmp_path), "PATH": str(tmp_path / "there/shims")}
+    found = find_interpreter([OTHER], environ)
+    assert found and found.path == real and found.source == "pyenv"
+
+
 def test_pyenv_root_is_followed(tmp_path: Path) -> None:
     real = pretend(tmp_path / "there/versions/3.94.1/bin/python", "3.94.1")
     found = find_interpreter([OTHER], {**nobody(tmp_path), "PYENV_ROOT": str(tmp_path / "there")})
