@@ -43,16 +43,18 @@ def main():
 
 
 def made(options):
-    """(ours, bare), each a loop.Calls. What is set up at the first import, the adapter sets up."""
-    if not options.null:
-        import_module(options.adapter)
+    """(ours, bare), each a loop.Calls.
+
+    What is set up once per process, when the adapter is imported and made, is its choice.
+    """
+    adapter = None if options.null else begun(options)
     script = import_module(options.framework + "_loop")
 
     def bare():
         return script.make(options.model, options.batch_size, options.threads)
 
     def ours():
-        return bare() if options.null else adapted(options)
+        return bare() if options.null else built(adapter, options)
 
     if options.first == "ours":
         first = ours()
@@ -61,7 +63,16 @@ def made(options):
     return ours(), first
 
 
-def adapted(options):
+def begun(options):
+    from velodrome.adapters.models import MODELS
+
+    kind = import_module(options.adapter).Adapter
+    say({"framework_version": kind.version()})
+    model = MODELS[options.model]
+    return kind(model, options.variant, "cpu", options.threads, "float32")
+
+
+def built(adapter, options):
     """The adapter, ready to be called, as a worker would have it."""
     from loop import Calls
 
@@ -69,10 +80,6 @@ def adapted(options):
     from velodrome.adapters.models import MODELS
 
     model = MODELS[options.model]
-    adapter = import_module(options.adapter).Adapter(
-        model, options.variant, "cpu", options.threads, "float32"
-    )
-    say({"framework_version": adapter.version()})
     batches = seeding.batches(model, options.batch_size, 0)
     adapter.build(seeding.weights(model, 0))
     adapter.load(batches)
