@@ -38,8 +38,12 @@ class Adapter(contract.Adapter):
         self._loss = self._network.loss
         self._trained = list(self._network.trained.values())
         self._names = {self._network.trained[name]: name for name in self._network.trained}
-        # Without anything to go back for, CNTK runs for inference, and drops nothing.
-        self._kept = {self._loss.output} if self._network.dropouts else None
+        # Without anything to go back for, CNTK runs for inference: it drops nothing, and normalizes
+        # by what it remembers.
+        trains = any(
+            isinstance(one, (kinds.Dropout, kinds.BatchNorm)) for one in self._model.layers
+        )
+        self._kept = {self._loss.output} if trains else None
 
     def load(self, batches):
         self._batches = [self._network.arguments(batch, self._device) for batch in batches]
@@ -103,6 +107,8 @@ class Adapter(contract.Adapter):
             notes.append("by hand: Gru as a recurrence; sequences have their true lengths")
         if kinds.Loop in present:
             notes.append("by hand: Loop unrolled, as CNTK loops over sequences alone")
+        if kinds.Attention in present:
+            notes.append("by hand: Attention of unpacked sequences, products and a softmax")
         if kinds.Duplicate in present:
             notes.append("the copy is that of the batch into memory of the network")
         return tuple(notes)

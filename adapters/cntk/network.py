@@ -89,11 +89,13 @@ class Network(object):
     def _is_kept(self, entry):
         """Whether it has the canonical layout; products are with (in, out), in of any rank."""
         (layer,) = [one for one in self._model.layers if one.name == entry.layer]
-        return len(entry.shape) == 1 or isinstance(layer, (kinds.Conv, kinds.Embedding))
+        return len(entry.shape) == 1 or isinstance(
+            layer, (kinds.Conv, kinds.TransposedConv, kinds.Embedding)
+        )
 
     def _is_of_conv(self, entry):
         (layer,) = [one for one in self._model.layers if one.name == entry.layer]
-        return isinstance(layer, kinds.Conv)
+        return isinstance(layer, (kinds.Conv, kinds.TransposedConv))
 
 
 def _inputs(model):

@@ -6,10 +6,12 @@ which CNTK leaves the batch (and a sequence's time) out. Images are (channels, h
 
 import cntk
 
+from velodrome.adapters.cntk.custom import Custom
 from velodrome.adapters.contract import Unsupported
 from velodrome.adapters.models import layers as kinds
 
 BATCH = cntk.Axis.default_batch_axis()
+FAR = 1e9  # behind any score
 
 
 def _conv(layer, weight, x):
@@ -33,6 +35,64 @@ def _keeps_size(layer):
 
 def _dilated(layer, weight, x):
     raise Unsupported("CNTK has no dilated convolution on a CPU (DilatedConv)")
+
+
+def _transposed(layer, weight, x):
+    """What the padding takes off is cut off behind it."""
+    y = cntk.convolution_transpose(
+        weight("weight"),
+        x,
+        strides=(layer.stride, layer.stride),
+        auto_padding=[False, False, False],
+    )
+    for axis in (1, 2) if layer.padding else ():
+        y = cntk.slice(y, axis, layer.padding, -layer.padding)
+    return y + weight("bias")
+
+
+def _batch_norm(layer, weight, x):
+    """By the batch's own statistics; those of earlier batches weigh nothing."""
+    shape = (x.shape[0],)
+    return cntk.batch_normalization(
+        x,
+        weight("scale"),
+        weight("bias"),
+        cntk.Constant(0.0, shape),
+        cntk.Constant(1.0, shape),
+        spatial=True,
+        running_count=cntk.Constant(0.0),
+        normalization_time_constant=0,
+        epsilon=layer.epsilon,
+        use_cudnn_engine=False,
+    )
+
+
+def _attention(layer, weight, x):
+    """Each step looks at all steps of its sequence, which are unpacked beside it, with a mask."""
+    units = x.shape[0]
+    width = units // layer.heads
+    projected = cntk.times(x, weight("weight_input"))
+    heads = [
+        _head(*[_part(projected, third * units + head * width, width) for third in range(3)])
+        for head in range(layer.heads)
+    ]
+    return cntk.times(cntk.splice(*heads, axis=0), weight("weight_output"))
+
+
+def _part(vector, start, size):
+    return cntk.slice(vector, 0, start, start + size)
+
+
+def _head(query, key, value):
+    width = query.shape[0]
+    unpacked, there = cntk.sequence.unpack(key, padding_value=0).outputs
+    keys = cntk.sequence.broadcast_as(unpacked, query)
+    values = cntk.sequence.unpack(value, padding_value=0, no_mask_output=True)
+    values = cntk.sequence.broadcast_as(values, query)
+    masked = FAR * (cntk.expand_dims(cntk.sequence.broadcast_as(there, query), -1) - 1)
+    scores = cntk.times(keys, cntk.reshape(query, (width, 1))) / width**0.5
+    shares = cntk.softmax(scores + masked, axis=0)
+    return cntk.reshape(cntk.times(cntk.swapaxes(shares, 0, 1), values), (width,))
 
 
 def _linear(layer, weight, x):
@@ -105,6 +165,10 @@ def _loop(layer, weight, x):
 
 OPERATIONS = {
     kinds.DilatedConv: _dilated,
+    kinds.TransposedConv: _transposed,
+    kinds.BatchNorm: _batch_norm,
+    kinds.Attention: _attention,
+    kinds.Custom: lambda layer, weight, x: cntk.user_function(Custom(x)),
     kinds.AvgPool: _avg_pool,
     kinds.Gru: _gru,
     kinds.Loop: _loop,

@@ -32,7 +32,9 @@ BY_HAND = {
     },
     "mxnet": {"hybrid": ("attention",)},
     "chainer": {"numpy": ("attention",)},
+    "cntk": {"default": ("attention", "gru", "loop", "lstm")},
 }
+LACKING = {"cntk": {"probe-dilated-conv"}}
 
 
 @pytest.mark.parametrize("framework", BY_HAND)
@@ -41,7 +43,7 @@ def test_every_probe_agrees_and_tells_what_is_by_hand(workers_of, framework):
     found = bench.say(str(PROBING), bench.framework.adapter, *BY_HAND[framework])
     for variant, outcomes in found.items():
         failed = {name: text for name, (status, text, _) in outcomes.items() if status != "agreed"}
-        assert failed == {}, variant
+        assert set(failed) == LACKING.get(framework, set()), failed
         told = [
             name.replace("probe-", "")
             for name, (_, _, notes) in outcomes.items()
