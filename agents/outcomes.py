@@ -56,11 +56,22 @@ def _finished(session: Session, timing: Timing) -> Verdict:
 
 
 def _looseness(loose: Sequence[Timed], timing: Timing) -> str:
-    widths = ", ".join(f"{event.phase} ±{_percent(_width(event))} %" for event in loose)
-    return (
-        f"the interval is wider than the target of {100 * timing.target:g} % after "
-        f"{timing.max_seconds:g} s: {widths}"
-    )
+    """A narrow range is no interval yet where samples are few: it is the range of all of them."""
+    few = [event for event in loose if _width(event) <= timing.target]
+    wide = [event for event in loose if event not in few]
+    parts = []
+    if wide:
+        widths = ", ".join(f"{event.phase} ±{_percent(_width(event))} %" for event in wide)
+        parts.append(
+            f"the interval is wider than the target of {100 * timing.target:g} % after "
+            f"{timing.max_seconds:g} s: {widths}"
+        )
+    if few:
+        counts = ", ".join(f"{event.phase} {event.samples}" for event in few)
+        parts.append(
+            f"too few samples for a 95 % interval within {timing.max_seconds:g} s: {counts}"
+        )
+    return "; ".join(parts)
 
 
 def _percent(share: float) -> str:

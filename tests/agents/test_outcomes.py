@@ -49,6 +49,13 @@ def test_one_loose_interval_makes_it_unstable_and_is_named() -> None:
     )
 
 
+def test_a_narrow_range_of_few_samples_is_called_too_few_and_not_too_wide() -> None:
+    few = LOOSE._replace(low_ns=LOOSE.median_ns, high_ns=LOOSE.median_ns * 1.001, samples=3)
+    verdict = decide(Session((*DONE[:-1], few, DONE[-1]), exited(), ""), BOUNDED)
+    assert verdict.status is Status.UNSTABLE
+    assert verdict.reason == "too few samples for a 95 % interval within 60 s: gradient 3"
+
+
 def test_a_very_loose_interval_is_told_without_an_exponent() -> None:
     wild = LOOSE._replace(low_ns=10.0, high_ns=640.0)
     verdict = decide(Session((*DONE[:-1], wild, DONE[-1]), exited(), ""), BOUNDED)
