@@ -1,6 +1,7 @@
 """The command as a user types it: a child process, a home of its own, frameworks that are there."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -37,6 +38,7 @@ class Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heed_interrupts,
         )
 
     def sweep(self, text: str, name: str = "sweep.yaml") -> Path:
@@ -73,6 +75,11 @@ def command(tmp_path_factory: pytest.TempPathFactory, shared_home: Path) -> Iter
     made = Command(folder, variables)
     yield made
     assert made.survivors() == []
+
+
+def _heed_interrupts() -> None:
+    """As in a terminal: whatever runs the tests in the background may have had SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _carries(process: psutil.Process, mark: str) -> bool:
