@@ -101,7 +101,7 @@ class Adapter(contract.Adapter):
         reads = shapes.sources(self._model)
         seen = {name: net.blobs[blob].data for name, blob in self._blobs.items()}
         return {
-            layer.name: _kept(seen[reads[layer.name][0]], seen[layer.name])
+            layer.name: contract.kept_share(seen[reads[layer.name][0]], seen[layer.name])
             for layer in self._model.layers
             if isinstance(layer, kinds.Dropout)
         }
@@ -197,7 +197,3 @@ def _steps(net):
 def _give(net, arrays):
     for name, array in arrays.items():
         net.blobs[name].data[...] = array
-
-
-def _kept(before, behind):
-    return float((behind[before != 0] != 0).mean())

@@ -83,8 +83,8 @@ class Adapter(contract.Adapter):
         with chainer.no_backprop_mode():
             for layer, read, output in self._network.walk(*self._batches[0]):
                 if isinstance(layer, kinds.Dropout):
-                    there = on_host(read[0].array) != 0
-                    shares[layer.name] = float((on_host(output.array)[there] != 0).mean())
+                    seen = on_host(read[0].array), on_host(output.array)
+                    shares[layer.name] = contract.kept_share(*seen)
         self.set_dropout(before)
         return shares
 

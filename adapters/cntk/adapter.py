@@ -8,10 +8,25 @@ is done: on the CPU there is no queue.
 import cntk
 
 from velodrome.adapters import contract
+from velodrome.adapters.by_hand import by_hand
 from velodrome.adapters.cntk.network import Network
 from velodrome.adapters.models import layers as kinds
 
 DROPOUT_RATE = "dropoutRate"
+
+# What a reader of the row should know, by the kind of layer that it is about.
+NOTES = (
+    (kinds.Lrn, "LRN is CNTK's own, which it composes of a dozen operations"),
+    (kinds.Embedding, "the embedding is gather, whose gradient is dense"),
+    (kinds.Lstm, by_hand(kinds.Lstm, "as a recurrence; sequences have their true lengths")),
+    (kinds.Gru, by_hand(kinds.Gru, "as a recurrence; sequences have their true lengths")),
+    (kinds.Loop, by_hand(kinds.Loop, "unrolled, as CNTK loops over sequences alone")),
+    (
+        kinds.Attention,
+        by_hand(kinds.Attention, "of unpacked sequences, products and a softmax"),
+    ),
+    (kinds.Duplicate, "the copy is that of the batch into memory of the network"),
+)
 
 
 class Adapter(contract.Adapter):
@@ -91,24 +106,10 @@ class Adapter(contract.Adapter):
             batch = {one: self._batches[0][one] for one in same}
             _, outputs = both.forward(batch, both.outputs, {both.outputs[1]}, self._device)
             before, behind = (outputs[output] for output in both.outputs)
-            found[name] = float((behind[before != 0] != 0).mean())
+            found[name] = contract.kept_share(before, behind)
         return found
 
     def notes(self):
         present = {type(layer) for layer in self._model.layers}
-        notes = ["a call copies its batch into memory of the network first, as CNTK always does"]
-        if kinds.Lrn in present:
-            notes.append("LRN is CNTK's own, which it composes of a dozen operations")
-        if kinds.Embedding in present:
-            notes.append("the embedding is gather, whose gradient is dense")
-        if kinds.Lstm in present:
-            notes.append("by hand: Lstm as a recurrence; sequences have their true lengths")
-        if kinds.Gru in present:
-            notes.append("by hand: Gru as a recurrence; sequences have their true lengths")
-        if kinds.Loop in present:
-            notes.append("by hand: Loop unrolled, as CNTK loops over sequences alone")
-        if kinds.Attention in present:
-            notes.append("by hand: Attention of unpacked sequences, products and a softmax")
-        if kinds.Duplicate in present:
-            notes.append("the copy is that of the batch into memory of the network")
-        return tuple(notes)
+        first = "a call copies its batch into memory of the network first, as CNTK always does"
+        return (first,) + tuple(note for kind, note in NOTES if kind in present)

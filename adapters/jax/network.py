@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from velodrome.adapters import channels_last
-from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.contract import Unsupported, kept_share
 from velodrome.adapters.jax.operations import LOSSES, Call, choice
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
@@ -71,7 +71,7 @@ class Network(object):
         """Per dropout layer, the share of its non-zero inputs that are not zero behind it."""
         keys, _ = self._keys(carried)
         return {
-            layer.name: float((output != 0)[read[0] != 0].mean())
+            layer.name: kept_share(*jax.device_get((read[0], output)))
             for layer, read, output in self._walk(trained, frozen, rates, batch, keys)
             if layer.name in self._dropouts
         }

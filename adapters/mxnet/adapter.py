@@ -91,8 +91,8 @@ class Adapter(contract.Adapter):
         with autograd.train_mode():
             for layer, read, output in self._network.walk(*self._batches[0]):
                 if isinstance(layer, kinds.Dropout):
-                    there = read[0].asnumpy() != 0
-                    shares[layer.name] = float((output.asnumpy()[there] != 0).mean())
+                    seen = read[0].asnumpy(), output.asnumpy()
+                    shares[layer.name] = contract.kept_share(*seen)
         self.set_dropout(before)
         return shares
 

@@ -7,7 +7,7 @@ once per length of a batch, with the parameters shared, as with bucketing.
 from neon.layers import LRN, Activation, Bias, GeneralizedCost, MergeSum, SkipNode
 from neon.models import Model
 
-from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.contract import Unsupported, kept_share
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 from velodrome.adapters.neon import layouts
@@ -78,7 +78,7 @@ class Network(object):
             for own in self._made[layer.name]:
                 read = own.fprop(read)
             if before is not None:
-                found[layer.name] = float((read.get()[before != 0] != 0).mean())
+                found[layer.name] = kept_share(before, read.get())
         return found
 
     def _joined(self, layers, behind, cost, shape):

@@ -70,8 +70,7 @@ class Adapter(contract.Adapter):
         shares = {}
         for layer, inputs, output in self._network.steps(self._batches[0], dropout):
             if isinstance(layer, kinds.Dropout):
-                there = inputs[0] != 0.0
-                shares[layer.name] = float((output[there] != 0.0).mean())
+                shares[layer.name] = contract.kept_share(inputs[0], output)
         return shares
 
     def notes(self):

@@ -97,7 +97,7 @@ class Adapter(contract.Adapter):
             if isinstance(layer, kinds.Dropout)
         }
         return {
-            layer.name: _kept_share(read[0].numpy(), output.numpy())
+            layer.name: contract.kept_share(read[0].numpy(), output.numpy())
             for layer, read, output in self._network.steps(self._batches[0], rates)
             if layer.name in rates
         }
@@ -144,10 +144,6 @@ def _signature(batches):
         shape = [own[0] if len(set(own)) == 1 else None for own in lengths]
         found[name] = tf.TensorSpec(shape, tensor.dtype, name)
     return found
-
-
-def _kept_share(inputs, output):
-    return float((output[inputs != 0] != 0).mean())
 
 
 def _set_threads(threads):

@@ -71,7 +71,7 @@ class FamilyAdapter(contract.Adapter):
         outputs = [variable for pair in seen.values() for variable in pair]
         found = self._compiled(outputs)(*self._batches[0])
         return {
-            name: float((after[before != 0] != 0).mean())
+            name: contract.kept_share(before, after)
             for name, before, after in zip(seen, found[::2], found[1::2])
         }
 
