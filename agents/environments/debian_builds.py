@@ -182,9 +182,5 @@ def _require_import(folder: Path, build: DebianBuild) -> str:
         deadline_s=IMPORT_DEADLINE_S,
     )
     if not run.ok:
-        raise EnvironmentFailed(
-            f"{build.framework} is installed, but `import {build.module}` fails: "
-            f"{uv_messages.cause(run.output)}. See the end of its log",
-            uv_messages.log_tail(run.output),
-        )
+        raise uv_messages.import_failed(build.framework, build.module, run.output)
     return run.output.splitlines()[-1].strip()

@@ -170,11 +170,7 @@ def _require_import(folder: Path, build: UvBuild) -> None:
         deadline_s=IMPORT_DEADLINE_S,
     )
     if not run.ok:
-        raise EnvironmentFailed(
-            f"{build.framework} is installed, but `import {build.module}` fails: "
-            f"{uv_messages.cause(run.output)}. See the end of its log",
-            uv_messages.log_tail(run.output),
-        )
+        raise uv_messages.import_failed(build.framework, build.module, run.output)
 
 
 def _require_unchanged(folder: Path, build: UvBuild) -> manifest.Entries:

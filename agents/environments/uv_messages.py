@@ -2,6 +2,8 @@
 
 import re
 
+from velodrome.agents.environments.failures import EnvironmentFailed
+
 LOG_TAIL_LINES = 60
 # `numpy{sys_platform == 'linux'}==2.4.6`: a marker may stand between name and version.
 _PIN = r"([A-Za-z0-9._-]+)(?:\{[^}]*\})?(==[^\s,]+)?"
@@ -66,6 +68,15 @@ def cause(output: str) -> str:
         if named:
             return named[-1].rstrip(".")
     return lines[-1] if lines else "it said nothing"
+
+
+def import_failed(framework: str, module: str, output: str) -> EnvironmentFailed:
+    """Of what was installed without complaint; output is that of the interpreter."""
+    return EnvironmentFailed(
+        f"{framework} is installed, but `import {module}` fails: {cause(output)}. "
+        "See the end of its log",
+        log_tail(output),
+    )
 
 
 def log_tail(output: str) -> str:
