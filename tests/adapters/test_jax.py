@@ -66,30 +66,3 @@ def test_a_call_on_the_cpu_is_done_when_it_returns_and_computed_by_its_own_threa
     (started, returned, ready), busy = bench.say(script)
     assert ready - returned < (returned - started) / 5
     assert busy[1] - busy[0] <= 1.05 * (returned - started)
-
-
-def test_a_gpu_that_is_not_there_is_unsupported(bench):
-    failed = bench.measure("lenet", device="gpu", batch_size=2)[-1]
-    assert failed.status == "unsupported"
-    assert "no GPU" in failed.reason
-
-
-def test_a_kind_of_layer_that_the_adapter_lacks_is_unsupported_by_name(bench):
-    script = """
-        import json
-        from typing import NamedTuple
-        from velodrome.adapters.contract import Unsupported
-        from velodrome.adapters.jax.adapter import Adapter
-        from velodrome.adapters.models import MODELS
-
-        class Teleport(NamedTuple):
-            name: str
-            inputs: tuple = ()
-
-        model = MODELS["copy"]._replace(layers=(Teleport("away"),))
-        try:
-            Adapter(model, "jit", "cpu", 1, "float32").build({})
-        except Unsupported as error:
-            print(json.dumps(str(error)))
-    """
-    assert bench.say(script) == "the jax adapter has no Teleport"

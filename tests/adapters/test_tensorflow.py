@@ -98,33 +98,6 @@ def test_nothing_is_left_to_wait_for_when_a_call_on_the_cpu_returns(bench, varia
     assert read - returned < (returned - started) / 5  # two products of 2 GFLOP, and 4 MiB
 
 
-def test_a_gpu_that_is_not_there_is_unsupported(bench):
-    failed = bench.measure("lenet", device="gpu", batch_size=2)[-1]
-    assert failed.status == "unsupported"
-    assert "CUDA" in failed.reason
-
-
-def test_a_kind_of_layer_that_the_adapter_lacks_is_unsupported_by_name(bench):
-    script = """
-        import json
-        from typing import NamedTuple
-        from velodrome.adapters.contract import Unsupported
-        from velodrome.adapters.models import MODELS
-        from velodrome.adapters.tensorflow.adapter import Adapter
-
-        class Teleport(NamedTuple):
-            name: str
-            inputs: tuple = ()
-
-        model = MODELS["copy"]._replace(layers=(Teleport("away"),))
-        try:
-            Adapter(model, "eager", "cpu", 1, "float32").build({})
-        except Unsupported as error:
-            print(json.dumps(str(error)))
-    """
-    assert bench.say(script) == "the tensorflow adapter has no Teleport"
-
-
 def test_a_convolution_of_a_single_channel_is_no_depthwise_one(bench):
     said = bench.say(
         """

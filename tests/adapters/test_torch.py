@@ -51,32 +51,3 @@ def test_a_compiled_model_fails_rather_than_go_on_uncompiled(bench):
     failed = bench.measure("lstm", variant="compile", adapter="torch_recompiling")[-1]
     assert isinstance(failed, Failed)
     assert "recompile" in failed.detail
-
-
-def test_a_gpu_that_is_not_there_is_unsupported(bench):
-    failed = bench.measure("lenet", device="gpu", batch_size=2)[-1]
-    assert failed.status == "unsupported"
-    assert "CUDA" in failed.reason
-
-
-def test_a_kind_of_layer_that_the_adapter_lacks_is_unsupported_by_name(bench):
-    said = bench.say(
-        """
-        import json
-        from typing import NamedTuple
-        from velodrome.adapters.contract import Unsupported
-        from velodrome.adapters.models import MODELS
-        from velodrome.adapters.torch.adapter import Adapter
-
-        class Teleport(NamedTuple):
-            name: str
-            inputs: tuple = ()
-
-        model = MODELS["copy"]._replace(layers=(Teleport("away"),))
-        try:
-            Adapter(model, "eager", "cpu", 1, "float32").build({})
-        except Unsupported as error:
-            print(json.dumps(str(error)))
-        """
-    )
-    assert said == "the torch adapter has no Teleport"

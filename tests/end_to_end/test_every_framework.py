@@ -64,7 +64,7 @@ def surprises(sweep: Sweep) -> list[str]:
     return [
         f"{row['framework']} {row['model']}: {row['status']}: {row['reason']}"
         for row in sweep.rows
-        if row["status"] not in AGREED
+        if row["surprise"]
     ]
 
 
