@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from velodrome.agents.environments.recipes import HASH_LENGTH
@@ -28,7 +28,7 @@ class Environment:
     caches: Path = Path()
     variables: tuple[tuple[str, str], ...] = ()
     python_version: str = ""
-    size_bytes: int = 0
+    size_bytes: int = field(default=0, compare=False)  # no part of what it is
     tree: Path | None = None
     version: str = ""
 
