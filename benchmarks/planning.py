@@ -11,9 +11,9 @@ import resource
 import time
 
 from velodrome.agents.node import Core, Gpu, Node
-from velodrome.scheduler.expansion import expand
-from velodrome.scheduler.planning import plan
-from velodrome.scheduler.sweep_parts import Device, Entrant, Sweep, ThreadRule
+from velodrome.scheduler.plans.planning import plan
+from velodrome.scheduler.sweeps.expansion import expand
+from velodrome.scheduler.sweeps.parts import Device, Entrant, Sweep, ThreadRule
 
 MODELS = ("lenet", "alexnet", "alexnet-plain", "lstm", "gemm")
 SWEEP = Sweep(

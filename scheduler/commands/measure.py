@@ -12,11 +12,11 @@ from velodrome.agents.inventory import take
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.scheduler.commands.measure_options import Options, to_task
 from velodrome.scheduler.commands.output import closing, console, print_json
-from velodrome.scheduler.expectations import TO_AGREE, Expected, expectations
-from velodrome.scheduler.progress import ended_text
-from velodrome.scheduler.rows import task_row
-from velodrome.scheduler.store import Store, new_sweep_id
-from velodrome.scheduler.tables import duration
+from velodrome.scheduler.fleet.progress import ended_text
+from velodrome.scheduler.plans.expectations import TO_AGREE, Expected, expectations
+from velodrome.scheduler.reports.tables import duration
+from velodrome.scheduler.results.rows import task_row
+from velodrome.scheduler.results.store import Store, new_sweep_id
 
 
 def measure(options: Options, results: Path | None, *, as_json: bool) -> int:

@@ -13,10 +13,10 @@ from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.node import Node
 from velodrome.agents.task import Limits, Task
-from velodrome.scheduler import quantities
 from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
-from velodrome.scheduler.sweep_parts import Device
-from velodrome.scheduler.sweep_settings import DTYPES, MOST_SAMPLING_HZ, device_named
+from velodrome.scheduler.sweeps import quantities
+from velodrome.scheduler.sweeps.parts import Device
+from velodrome.scheduler.sweeps.settings import DTYPES, MOST_SAMPLING_HZ, device_named
 
 Value = TypeVar("Value")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.scheduler.commands.output import closing, print_json, print_table
-from velodrome.scheduler.preparation import planned
-from velodrome.scheduler.sweep import load
+from velodrome.scheduler.plans.preparation import planned
+from velodrome.scheduler.sweeps.sweep_file import load
 
 
 def plan(path: Path, only: str, *, as_json: bool) -> int:

@@ -9,16 +9,16 @@ from pathlib import Path
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from velodrome.scheduler import cores_used_text, extensibility_text
-from velodrome.scheduler.cells import Block, Cell, Contestant, Course, gather
 from velodrome.scheduler.commands.output import closing, console, print_json, rich_rows
-from velodrome.scheduler.cores_used import uses
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.extensibility import grids, outcomes
-from velodrome.scheduler.flat_rows import csv_rows, markdown_table
-from velodrome.scheduler.render import csv_text, markdown, rich_tables
-from velodrome.scheduler.store import Store
-from velodrome.scheduler.tables import Table, tabulate
+from velodrome.scheduler.reports import cores_used_text, extensibility_text
+from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course, gather
+from velodrome.scheduler.reports.cores_used import uses
+from velodrome.scheduler.reports.extensibility import grids, outcomes
+from velodrome.scheduler.reports.flat_rows import csv_rows, markdown_table
+from velodrome.scheduler.reports.render import csv_text, markdown, rich_tables
+from velodrome.scheduler.reports.tables import Table, tabulate
+from velodrome.scheduler.results.store import Store
 
 Row = dict[str, object]
 

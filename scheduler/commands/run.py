@@ -9,21 +9,21 @@ from velodrome.agents.environments.frameworks import available
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.node import Node
-from velodrome.scheduler.bookkeeping import outstanding, record_unplaceable
-from velodrome.scheduler.cells import gather
 from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.commands.report import show
-from velodrome.scheduler.embedded_ray import embedded_ray
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.expectations import Expectations, expectations
-from velodrome.scheduler.preparation import planned, versions_of
-from velodrome.scheduler.progress import watching
-from velodrome.scheduler.queue import Attempt
-from velodrome.scheduler.store import Store, new_sweep_id
-from velodrome.scheduler.sweep import load
-from velodrome.scheduler.sweep_parts import Sweep
-from velodrome.scheduler.tables import tabulate
-from velodrome.scheduler.task_rows import surprises
+from velodrome.scheduler.fleet.bookkeeping import outstanding, record_unplaceable
+from velodrome.scheduler.fleet.embedded_ray import embedded_ray
+from velodrome.scheduler.fleet.progress import watching
+from velodrome.scheduler.fleet.queue import Attempt
+from velodrome.scheduler.plans.expectations import Expectations, expectations
+from velodrome.scheduler.plans.preparation import planned, versions_of
+from velodrome.scheduler.reports.cells import gather
+from velodrome.scheduler.reports.tables import tabulate
+from velodrome.scheduler.reports.task_rows import surprises
+from velodrome.scheduler.results.store import Store, new_sweep_id
+from velodrome.scheduler.sweeps.parts import Sweep
+from velodrome.scheduler.sweeps.sweep_file import load
 
 
 def run(path: Path | None, results: Path, resume: str, only: str, *, as_json: bool) -> int:
@@ -84,8 +84,8 @@ def _attempt(
         with embedded_ray(node.logical, len(node.gpus)) as started:
             # Ray reads its token's mode once, when it is imported: here, for the first time.
             os.environ.update(started.variables)
-            from velodrome.scheduler.cluster import local_members
-            from velodrome.scheduler.running import run as run_attempts
+            from velodrome.scheduler.fleet.cluster import local_members
+            from velodrome.scheduler.fleet.running import run as run_attempts
 
             with local_members(node, started.address) as members:
                 run_attempts(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.scheduler.store import Store
+from velodrome.scheduler.results.store import Store
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.scheduler.commands.run import run
-from velodrome.scheduler.expectations import TO_AGREE, Expected
-from velodrome.scheduler.preparation import planned
-from velodrome.scheduler.store import Store
-from velodrome.scheduler.sweep import load
+from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
+from velodrome.scheduler.plans.preparation import planned
+from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.sweeps.sweep_file import load
 
 TEXT = "frameworks: [torch, theano]\nmodels: [lenet]\nthreads: [1]\nrepeats: 1\n"
 SWEEP = "20261124-063012-a1b2"

@@ -1,0 +1,164 @@
+"""What a running sweep shows: a live line on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from velodrome.adapters.protocol import Phase, Timed
+from velodrome.agents.execution import Note
+from velodrome.agents.isolation.log_tail import without_controls
+from velodrome.agents.measurement import Measurement
+from velodrome.scheduler.fleet.attempt_events import Ended, Lost, Reported, Started
+from velodrome.scheduler.fleet.queue import Attempt
+from velodrome.scheduler.reports.tables import duration
+
+
+class Watcher(Protocol):
+    """Someone who is told how a sweep goes."""
+
+    def note(self, text: str) -> None:
+        """Something besides attempts: Ray starts, an environment is built."""
+
+    def event(self, event: object) -> None:
+        """Started, Reported, Ended or Lost, in the order they happen."""
+
+
+@contextmanager
+def watching(console: Console, total: int, done: int) -> Iterator[Watcher]:
+    """A watcher for `total` attempts of which `done` were finished by an earlier run."""
+    if console.is_terminal:
+        with _live(console) as progress:
+            yield Live(progress, total, done)
+    else:
+        yield Lines(console, total, done)
+
+
+class Lines:
+    """A line per note and per finished attempt: what a log file wants."""
+
+    def __init__(self, console: Console, total: int, done: int) -> None:
+        self._console, self._total, self._done = console, total, done
+        self._eta = Eta(total - done)
+
+    def note(self, text: str) -> None:
+        self._print(text)
+
+    def event(self, event: object) -> None:
+        if isinstance(event, Started):
+            self._eta.started()
+        elif isinstance(event, Ended):
+            self._done += 1
+            self._eta.finished()
+            left = self._eta.text()
+            suffix = f"  ({left} left)" if left else ""
+            self._print(f"[{self._done}/{self._total}] {ended_text(event.measurement)}{suffix}")
+        elif isinstance(event, Lost):
+            self._print(lost_text(event))
+        elif isinstance(event, Reported) and isinstance(event.report, Note):
+            self._print(f"    {event.report.text}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(Text(without_controls(text)), soft_wrap=True)
+
+
+class Live:
+    """One bar: n of N, what runs and its phase, the time left; what ended stands above it."""
+
+    def __init__(self, progress: Progress, total: int, done: int) -> None:
+        self._progress = progress
+        self._eta = Eta(total - done)
+        self._bar: TaskID = progress.add_task("starting", total=total, completed=done, left="")
+
+    def note(self, text: str) -> None:
+        self._progress.update(self._bar, description=_plain(text))
+
+    def event(self, event: object) -> None:
+        if isinstance(event, Started):
+            self._eta.started()
+            self.note(event.attempt.task.label)
+        elif isinstance(event, Reported):
+            self._reported(event.attempt, event.report)
+        elif isinstance(event, Ended):
+            self._eta.finished()
+            self._print(ended_text(event.measurement))
+            left = self._eta.text()
+            self._progress.update(self._bar, advance=1, left=f"{left} left" if left else "")
+        elif isinstance(event, Lost):
+            self._print(lost_text(event))
+
+    def _print(self, text: str) -> None:
+        self._progress.console.print(Text(without_controls(text)))
+
+    def _reported(self, attempt: Attempt, report: object) -> None:
+        if isinstance(report, Phase):
+            self.note(f"{attempt.task.label}: {report.name}")
+        elif isinstance(report, Timed):
+            self.note(f"{attempt.task.label}: {report.phase} {duration(report.median_ns)}")
+        elif isinstance(report, Note):
+            self.note(f"{attempt.task.label}: {report.text}")
+
+
+class Eta:
+    """Time left, by what the attempts of this run took so far on the wall clock."""
+
+    def __init__(self, remaining: int) -> None:
+        self._started_s: float | None = None
+        self._remaining = remaining
+        self._finished = 0
+
+    def started(self) -> None:
+        """The clock starts with the first attempt; building environments tells nothing."""
+        if self._started_s is None:
+            self._started_s = time.monotonic()
+
+    def finished(self) -> None:
+        self._finished += 1
+        self._remaining -= 1
+
+    def text(self) -> str:
+        """E.g. `2m10s`; empty before the first attempt has ended and after the last."""
+        if self._started_s is None or not self._finished or self._remaining <= 0:
+            return ""
+        each = (time.monotonic() - self._started_s) / self._finished
+        minutes, seconds = divmod(round(each * self._remaining), 60)
+        return f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s"
+
+
+def ended_text(measurement: Measurement) -> str:
+    """One attempt in one line: what it was, and its times or its reason."""
+    label = measurement.task.label
+    if not measurement.status.has_number:
+        return f"✗ {label}: {measurement.status.value}: {measurement.reason}"
+    mark = "✓" if measurement.status.value == "ok" else "~"
+    times = [
+        f"{name} {duration(timed.median_ns)}"
+        for name, timed in (("forward", measurement.forward), ("gradient", measurement.gradient))
+        if timed is not None
+    ]
+    return f"{mark} {label}: {', '.join(times)}"
+
+
+def lost_text(event: Lost) -> str:
+    then = f"try {event.again.number} follows" if event.again else "no try is left"
+    return f"! {event.attempt.task.label}: lost ({event.reason}); {then}"
+
+
+def _live(console: Console) -> Progress:
+    return Progress(
+        MofNCompleteColumn(),
+        BarColumn(bar_width=20),
+        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.fields[left]}", style="dim"),
+        console=console,
+        refresh_per_second=4,  # it shares the machine with what is measured
+        transient=True,
+    )
+
+
+def _plain(text: str) -> str:
+    return " ".join(without_controls(text).split())[:100]

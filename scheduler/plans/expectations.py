@@ -1,0 +1,148 @@
+"""What is expected of each task: that it agrees, unless its framework's `expected.toml` says not.
+
+The file lies beside the adapter and lists exceptions, each with its reason; the first one that fits
+holds. A framework without such a file, a user's own for example, is expected to agree everywhere.
+
+    [[expected]]
+    status = "unsupported"            # or several, any of which will do; `agreed` is one, too
+    model = ["alexnet", "probe-*"]    # any field of a task, as in a sweep's `exclude`
+    reason = "it has no grouped convolution"
+    unset = ["NEON_SOURCE"]           # holds only while none of these variables is set
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from velodrome.adapters.registry import Framework
+from velodrome.agents.environments.recipes import did_you_mean
+from velodrome.agents.environments.versions import split
+from velodrome.agents.measurement import Status
+from velodrome.agents.task import Task
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.sweeps.matching import FIELDS, Condition, fields_of, holds
+
+FILE_NAME = "expected.toml"
+AGREED = "agreed"  # `ok` and `unstable`: a number, and its proof
+OUTCOMES = (AGREED, *(status.value for status in Status if not status.has_number))
+_CONDITIONS = tuple(name for name in FIELDS if name != "framework")
+_KEYS = ("status", "reason", "unset", *_CONDITIONS)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Any of these outcomes is as expected; reason says why it is not that the task agrees."""
+
+    outcomes: tuple[str, ...] = (AGREED,)
+    reason: str = ""
+
+    def is_met_by(self, status: Status) -> bool:
+        return outcome(status) in self.outcomes
+
+    @property
+    def text(self) -> str:
+        """E.g. `unsupported`, or `agreed or timed_out`."""
+        return " or ".join(self.outcomes)
+
+
+TO_AGREE = Expected()
+
+
+def outcome(status: Status) -> str:
+    """A status as expectations name it."""
+    return AGREED if status.has_number else status.value
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One entry of the file: tasks for which every condition holds."""
+
+    conditions: tuple[Condition, ...]
+    expected: Expected
+    unset: tuple[str, ...] = ()  # variables of the environment
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """Of the frameworks at hand, by name."""
+
+    rules: Mapping[str, tuple[Rule, ...]]
+    devices: Mapping[str, tuple[str, ...]]  # those that a framework has a path for
+    environ: Mapping[str, str]
+
+    def of(self, task: Task) -> Expected:
+        name, _ = split(task.framework)  # another version is expected to do what the usual one does
+        devices = self.devices.get(name, (task.device,))
+        if task.device not in devices:
+            return Expected((Status.UNSUPPORTED.value,), f"it has no {task.device} path")
+        fields = fields_of(task)
+        for rule in self.rules.get(name, ()):
+            is_off = any(self.environ.get(variable) for variable in rule.unset)
+            if not is_off and all(holds(condition, fields) for condition in rule.conditions):
+                return rule.expected
+        return TO_AGREE
+
+
+def expectations(
+    frameworks: Mapping[str, Framework], environ: Mapping[str, str] = os.environ
+) -> Expectations:
+    """As the frameworks' folders say. ConfigError names the file, the entry and the mend."""
+    rules = {name: read_rules(Path(one.folder) / FILE_NAME) for name, one in frameworks.items()}
+    return Expectations(rules, {name: one.devices for name, one in frameworks.items()}, environ)
+
+
+def read_rules(path: Path) -> tuple[Rule, ...]:
+    """Of one file; none where there is no file."""
+    try:
+        found = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return ()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(str(path), f"cannot be read ({error})", "Correct it there.") from None
+    _known_keys(found, ("expected",), str(path))
+    entries = found.get("expected", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError(f"{path}:expected", "this is no list of entries", "Write [[expected]].")
+    return tuple(_rule(entry, f"{path}:expected.{index}") for index, entry in enumerate(entries))
+
+
+def _rule(entry: Mapping[str, Any], place: str) -> Rule:
+    _known_keys(entry, _KEYS, place)
+    outcomes = _words(entry, "status", place)
+    for word in outcomes:
+        if word not in OUTCOMES:
+            problem = f"there is no outcome '{word}'"
+            raise ConfigError(f"{place}.status", problem, did_you_mean(word, OUTCOMES))
+    reason = _words(entry, "reason", place)
+    if len(reason) != 1:
+        raise ConfigError(f"{place}.reason", "these are several reasons", "Write one sentence.")
+    conditions = tuple(
+        Condition(name, _words(entry, name, place), place=place)
+        for name in _CONDITIONS
+        if name in entry
+    )
+    unset = _words(entry, "unset", place) if "unset" in entry else ()
+    return Rule(conditions, Expected(outcomes, reason[0]), unset)
+
+
+def _words(entry: Mapping[str, Any], key: str, place: str) -> tuple[str, ...]:
+    """A single value stands for a list of one."""
+    value = entry.get(key, [])
+    words = value if isinstance(value, list) else [value]
+    if not words or not all(map(_is_word, words)):
+        mend = f'Give {key} = "..."' + ("." if key == "reason" else " or a list of such.")
+        raise ConfigError(f"{place}.{key}", f"{key} is missing or no text", mend)
+    return tuple(str(word) for word in words)
+
+
+def _is_word(value: object) -> bool:
+    return (isinstance(value, str) and bool(value)) or type(value) is int
+
+
+def _known_keys(found: Mapping[str, Any], known: tuple[str, ...], place: str) -> None:
+    for key in found:
+        if key not in known:
+            raise ConfigError(f"{place}.{key}", "no such key", did_you_mean(key, known))

@@ -1,0 +1,54 @@
+"""A sweep and the nodes at hand to a plan, with the locks its environments would have."""
+
+from collections.abc import Sequence
+
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.store import EnvironmentStore
+from velodrome.agents.environments.versions import split
+from velodrome.agents.node import Node
+from velodrome.scheduler.errors import EnvironmentUnavailable
+from velodrome.scheduler.plans.planning import Numbers, Plan, plan
+from velodrome.scheduler.plans.selection import narrow, parse
+from velodrome.scheduler.sweeps.expansion import expand
+from velodrome.scheduler.sweeps.parts import Sweep
+
+
+def planned(
+    sweep: Sweep,
+    only: str,
+    nodes: Sequence[Node],
+    environments: EnvironmentStore,
+    numbers: Numbers | None = None,
+) -> Plan:
+    """Nothing is built or started. ConfigError if `only` cannot be read or leaves nothing.
+
+    numbers: how the repeats are numbered in a sweep that is gone on with. A version that is named
+    for the first time (`torch==2.12.1`) is locked; EnvironmentUnavailable if it cannot be.
+    """
+    wanted = {device.kind for device in sweep.devices}
+    hashes = {
+        (entrant.framework, device): _lock_hash(environments, entrant.framework, device)
+        for entrant in sweep.entrants
+        for device in entrant.devices
+        if device in wanted
+    }
+    made = plan(expand(sweep), sweep, nodes, hashes, numbers)
+    return narrow(made, parse(only)) if only else made
+
+
+def versions_of(sweep: Sweep) -> tuple[tuple[str, str], ...]:
+    """(framework, device) of every framework that the sweep names at a version."""
+    kinds = dict.fromkeys(device.kind for device in sweep.devices)
+    return tuple(
+        (entrant.framework, kind)
+        for entrant in sweep.entrants
+        for kind in kinds
+        if split(entrant.framework)[1] and kind in entrant.devices
+    )
+
+
+def _lock_hash(environments: EnvironmentStore, framework: str, device: str) -> str:
+    try:
+        return environments.lock_hash(framework, device)
+    except EnvironmentFailed as failure:
+        raise EnvironmentUnavailable(failure.reason) from failure

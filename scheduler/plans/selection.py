@@ -1,0 +1,93 @@
+"""`--only`: which tasks of a plan are meant, as in `framework=torch model=lenet|alexnet*`.
+
+Conditions are separated by spaces or commas and must all hold. `=` is one of, `!=` none of the
+patterns between `|`; `*` and `?` stand for anything, and a family for all its parts.
+"""
+
+import re
+from dataclasses import dataclass
+
+from velodrome.agents.environments.recipes import did_you_mean
+from velodrome.agents.task import Task
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.plans.planning import Plan
+from velodrome.scheduler.sweeps.matching import FIELDS, Condition, fields_of, holds
+
+OPTION = "--only"
+EXAMPLE = "--only 'framework=torch model=lenet|alexnet* threads=1'"
+KEY = "task"  # a task's own key, which is no field of it
+_GAP = re.compile(r"[\s,]*")
+_VALUE = r"[^\s,=!|][^\s,|]*"  # an `=` may follow: torch==2.12.1
+_CONDITION = re.compile(rf"([^\s,=!|]*)\s*(!?=)\s*({_VALUE}(?:\s*\|\s*{_VALUE})*)")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Tasks for which every condition holds."""
+
+    text: str
+    conditions: tuple[Condition, ...]
+
+    def matches(self, task: Task) -> bool:
+        fields = fields_of(task)
+        if any(condition.field == KEY for condition in self.conditions):
+            fields[KEY] = task.key
+        return all(holds(condition, fields) for condition in self.conditions)
+
+
+def parse(text: str) -> Selection:
+    """ConfigError names the column at which the expression cannot be read."""
+    conditions = []
+    at = _skip(text, 0)
+    while at < len(text):
+        found = _CONDITION.match(text, at)
+        if not found:
+            place, word = f"{OPTION}:1:{at + 1}", text[at:].split()[0]
+            raise ConfigError(place, f"'{word}' is no condition", f"Write it like {EXAMPLE}.")
+        conditions.append(_condition(found))
+        at = _skip(text, found.end())
+    if not conditions:
+        raise ConfigError(OPTION, "there is no condition", f"Write it like {EXAMPLE}.")
+    return Selection(text, tuple(conditions))
+
+
+def narrow(plan: Plan, selection: Selection) -> Plan:
+    """The part of a plan that is selected. ConfigError if that is nothing."""
+    tasks = {entry.task for entry in plan.placements} | {entry.task for entry in plan.unplaceable}
+    chosen = {task for task in tasks if selection.matches(task)}
+    if not chosen:
+        raise _nothing(selection, tasks)
+    return Plan(
+        tuple(placement for placement in plan.placements if placement.task in chosen),
+        tuple(entry for entry in plan.unplaceable if entry.task in chosen),
+    )
+
+
+def _skip(text: str, at: int) -> int:
+    gap = _GAP.match(text, at)
+    return gap.end() if gap else at
+
+
+def _condition(found: "re.Match[str]") -> Condition:
+    name, operator, patterns = found.groups()
+    place = f"{OPTION}:1:{found.start() + 1}"
+    if name not in (*FIELDS, KEY):
+        mend = did_you_mean(name, (*FIELDS, KEY))
+        raise ConfigError(place, f"no such field '{name}'", mend)
+    split = tuple(pattern.strip() for pattern in patterns.split("|"))
+    return Condition(name, split, is_negated=operator == "!=", place=place)
+
+
+def _nothing(selection: Selection, tasks: set[Task]) -> ConfigError:
+    """The first condition that no task fulfils by itself, with what there is instead."""
+    for condition in selection.conditions:
+        there = {
+            task.key if condition.field == KEY else fields_of(task)[condition.field]
+            for task in tasks
+        }
+        if not any(holds(condition, {condition.field: value}) for value in there):
+            wanted = "|".join(condition.patterns)
+            problem = f"no task of the sweep has the {condition.field} '{wanted}'"
+            return ConfigError(condition.place, problem, did_you_mean(wanted, there))
+    problem = f"no task of the sweep is '{selection.text}' in every condition"
+    return ConfigError(OPTION, problem, "Take a condition out.")

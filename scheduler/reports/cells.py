@@ -1,0 +1,191 @@
+"""The cells of a report: rows of the `tasks` table, gathered over repeats.
+
+A cell's time is the median over its repeats (each a fresh process) of the repeat's median; its
+interval spans all the repeats' own 95 % intervals, so it is never narrower than what was seen.
+"""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from velodrome.agents.measurement import Status
+from velodrome.scheduler.reports.task_rows import (
+    Row,
+    expected,
+    in_one_line,
+    is_surprise,
+    last_attempts,
+    notes_of,
+)
+
+
+@dataclass(frozen=True)
+class Time:
+    """ns per call: median and the bounds around it."""
+
+    median_ns: float
+    low_ns: float
+    high_ns: float
+
+    @property
+    def half_width(self) -> float:
+        """The larger distance from the median to a bound, over the median."""
+        return max(self.high_ns - self.median_ns, self.median_ns - self.low_ns) / self.median_ns
+
+
+@dataclass(frozen=True, order=True)
+class Block:
+    """What cells must share to stand in one table: the same node type, device, threads, type."""
+
+    node_type: str
+    hardware: str
+    device: str
+    threads: int
+    dtype: str
+
+
+@dataclass(frozen=True, order=True)
+class Contestant:
+    """One way to run a framework."""
+
+    framework: str
+    variant: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.framework} {self.variant}"
+
+
+@dataclass(frozen=True, order=True)
+class Course:
+    """One model at one batch size."""
+
+    model: str
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number or a reason, never neither. repeats: how many ended; with_number: were timed.
+
+    expected: in words, where it is not simply that it agrees. notes: of all repeats, each once.
+    """
+
+    status: Status
+    reason: str
+    rerun: str
+    repeats: int
+    with_number: int
+    verified: bool
+    stable: bool
+    forward: Time | None = None
+    gradient: Time | None = None
+    peak_rss_bytes: int | None = None
+    cpu_percent_mean: float | None = None
+    gradient_error: float | None = None
+    is_surprise: bool = False
+    expected: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def gather(rows: Iterable[Row]) -> dict[Block, dict[tuple[Course, Contestant], Cell]]:
+    """Every cell of the rows, by block. Lost attempts that a later one made good are left out."""
+    found: dict[Block, dict[tuple[Course, Contestant], list[Row]]] = {}
+    for row in last_attempts(rows):
+        places = found.setdefault(block_of(row), {})
+        places.setdefault((course_of(row), contestant_of(row)), []).append(row)
+    return {
+        block: {place: _cell(group) for place, group in places.items()}
+        for block, places in sorted(found.items())
+    }
+
+
+def best(
+    cells: Mapping[tuple[Course, Contestant], Cell], course: Course, phase: str
+) -> float | None:
+    """The lowest median of a course in ns, None when no cell has a number."""
+    times = [getattr(cell, phase) for place, cell in cells.items() if place[0] == course]
+    return min((time.median_ns for time in times if time), default=None)
+
+
+def combine(times: Sequence[Time]) -> Time | None:
+    """Over repeats: the median of medians, and bounds that span all intervals."""
+    if not times:
+        return None
+    return Time(
+        statistics.median(time.median_ns for time in times),
+        min(time.low_ns for time in times),
+        max(time.high_ns for time in times),
+    )
+
+
+def add(times: Sequence[Time]) -> Time:
+    """The sum of the parts of a family; bounds add, as if all erred to the same side."""
+    return Time(
+        sum(time.median_ns for time in times),
+        sum(time.low_ns for time in times),
+        sum(time.high_ns for time in times),
+    )
+
+
+def block_of(row: Row) -> Block:
+    device = str(row["device"])
+    hardware = in_one_line(row["gpu_name"] if device == "gpu" else row["cpu_model"])
+    threads = int(str(row["threads"]))
+    return Block(str(row["node_type"] or ""), hardware, device, threads, str(row["dtype"]))
+
+
+def course_of(row: Row) -> Course:
+    return Course(in_one_line(row["model"]), int(str(row["batch_size"])))
+
+
+def contestant_of(row: Row) -> Contestant:
+    return Contestant(in_one_line(row["framework"]), in_one_line(row["variant"]))
+
+
+def _cell(rows: Sequence[Row]) -> Cell:
+    timed = [row for row in rows if Status(str(row["status"])).has_number]
+    told = min(rows, key=_importance)
+    return Cell(
+        status=Status(str(told["status"])),
+        reason=in_one_line(told["reason"]),
+        rerun=in_one_line(told["rerun"]),
+        repeats=len(rows),
+        with_number=len(timed),
+        verified=bool(timed) and all(row["verified"] for row in timed),
+        stable=bool(timed) and all(row["stable"] for row in timed),
+        forward=combine([time for row in timed if (time := _time(row, "forward"))]),
+        gradient=combine([time for row in timed if (time := _time(row, "gradient"))]),
+        peak_rss_bytes=max((int(str(row["peak_rss_bytes"] or 0)) for row in timed), default=0)
+        or None,
+        cpu_percent_mean=_mean([row["cpu_percent_mean"] for row in timed]),
+        gradient_error=max(
+            (
+                float(str(row["gradient_error"]))
+                for row in rows
+                if row["gradient_error"] is not None
+            ),
+            default=None,
+        ),
+        is_surprise=any(is_surprise(row) for row in rows),
+        expected=expected(told),
+        notes=tuple(dict.fromkeys(note for row in rows for note in notes_of(row))),
+    )
+
+
+def _importance(row: Row) -> tuple[bool, bool]:
+    """Which of several repeats is told of: one without a number, of these a surprise."""
+    return Status(str(row["status"])).has_number, not is_surprise(row)
+
+
+def _time(row: Row, phase: str) -> Time | None:
+    values = [row[f"{phase}_{name}_ns"] for name in ("median", "low", "high")]
+    if any(value is None for value in values):
+        return None
+    median, low, high = (float(str(value)) for value in values)
+    return Time(median, low, high)
+
+
+def _mean(values: Sequence[object]) -> float | None:
+    known = [float(str(value)) for value in values if value is not None]
+    return statistics.fmean(known) if known else None

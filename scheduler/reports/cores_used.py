@@ -1,0 +1,144 @@
+"""How much of its cores, memory and GPU each framework really used while it was timed.
+
+The study's second axis. From the utilization table: per phase the mean over all readings of all
+repeats that fell into it. A reading is CPU time over its interval, so a mean of many is the CPU
+time of the phase over its length.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from velodrome.scheduler.reports.cells import (
+    Block,
+    Contestant,
+    Course,
+    block_of,
+    contestant_of,
+    course_of,
+)
+from velodrome.scheduler.reports.tables import contestant_order, course_order
+from velodrome.scheduler.reports.task_rows import Row, last_attempts
+
+PHASES = ("forward", "gradient")
+_RUN = ("task_id", "repeat")
+
+
+@dataclass(frozen=True)
+class Use:
+    """One framework's variant on one model. cores: mean busy ones; None where nothing was read.
+
+    forward_readings, gradient_readings: how many readings the means are of.
+    """
+
+    block: Block
+    course: Course
+    who: Contestant
+    forward_cores: float | None
+    forward_readings: int
+    gradient_cores: float | None
+    gradient_readings: int
+    peak_rss_bytes: int | None
+    gpu_percent: float | None
+    peak_gpu_memory_bytes: int | None
+
+    @property
+    def share(self) -> float | None:
+        """Of the cores it was given, over both phases, weighted by their readings."""
+        parts = (
+            (self.forward_cores, self.forward_readings),
+            (self.gradient_cores, self.gradient_readings),
+        )
+        readings = sum(count for _, count in parts)
+        if not readings:
+            return None
+        busy = sum(cores * count for cores, count in parts if cores is not None)
+        return busy / readings / self.block.threads
+
+
+@dataclass(frozen=True)
+class _Mean:
+    cpu_percent: float
+    readings: int
+    gpu_percent: float | None
+
+
+def uses(tasks: Iterable[Row], utilization: pa.Table) -> tuple[Use, ...]:
+    """Of tasks that have a number, in the order of zoo and registry within each block."""
+    means = _means(utilization)
+    groups: dict[tuple[Block, Course, Contestant], list[Row]] = {}
+    for row in last_attempts(tasks):
+        if row["forward_median_ns"] is not None:
+            groups.setdefault((block_of(row), course_of(row), contestant_of(row)), []).append(row)
+    found = [_use(*key, rows, means) for key, rows in groups.items()]
+    return tuple(sorted(found, key=_order))
+
+
+def _order(use: Use) -> tuple[object, ...]:
+    return use.block, course_order(use.course), contestant_order(use.who)
+
+
+def _means(utilization: pa.Table) -> Mapping[tuple[str, int, str], _Mean]:
+    """Per task, repeat and phase. A reading has a row per GPU, and counts once."""
+    timed = utilization.filter(pc.is_in(utilization["phase"], pa.array(PHASES)))
+    instants = timed.group_by([*_RUN, "phase", "at_ns"]).aggregate(
+        [("cpu_percent", "max"), ("gpu_percent", "mean")]
+    )
+    phases = instants.group_by([*_RUN, "phase"]).aggregate(
+        [("cpu_percent_max", "mean"), ("cpu_percent_max", "count"), ("gpu_percent_mean", "mean")]
+    )
+    return {
+        (row["task_id"], row["repeat"], row["phase"]): _Mean(
+            row["cpu_percent_max_mean"], row["cpu_percent_max_count"], row["gpu_percent_mean_mean"]
+        )
+        for row in phases.to_pylist()
+        if row["cpu_percent_max_count"]
+    }
+
+
+def _use(
+    block: Block,
+    course: Course,
+    who: Contestant,
+    rows: Sequence[Row],
+    means: Mapping[tuple[str, int, str], _Mean],
+) -> Use:
+    per_phase = {
+        phase: [
+            mean
+            for row in rows
+            if (mean := means.get((str(row["task_id"]), int(str(row["repeat"])), phase)))
+        ]
+        for phase in PHASES
+    }
+    forward, gradient = (per_phase[phase] for phase in PHASES)
+    gpu = [mean for mean in (*forward, *gradient) if mean.gpu_percent is not None]
+    return Use(
+        block,
+        course,
+        who,
+        _cores(forward),
+        _readings(forward),
+        _cores(gradient),
+        _readings(gradient),
+        _largest(row["peak_rss_bytes"] for row in rows),
+        sum(mean.gpu_percent or 0.0 for mean in gpu) / len(gpu) if gpu else None,
+        _largest(row["peak_gpu_memory_bytes"] for row in rows),
+    )
+
+
+def _cores(means: Sequence[_Mean]) -> float | None:
+    if not means:
+        return None
+    busy = sum(mean.cpu_percent * mean.readings for mean in means)
+    return busy / _readings(means) / 100.0
+
+
+def _readings(means: Sequence[_Mean]) -> int:
+    return sum(mean.readings for mean in means)
+
+
+def _largest(values: Iterable[object]) -> int | None:
+    return max((int(str(value)) for value in values if value is not None), default=None)

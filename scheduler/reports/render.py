@@ -1,0 +1,171 @@
+"""Tables as Rich renderables, Markdown and CSV."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from velodrome.scheduler.plans.expectations import AGREED
+from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course
+from velodrome.scheduler.reports.tables import Entry, Footnote, Table
+
+MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "": ""}
+STYLES = {"verified": "green", "unstable": "yellow", "failed": "red", "expected": "", "": "dim"}
+SURPRISE = "!"
+LEGEND = (
+    "median of one batch ± half its 95 % interval · ✓ loss and every gradient agree with the "
+    "float64 reference · ~ agrees, but the time did not settle · 1.23x: over the best of the line "
+    "· - no number, as expected · ! not as expected"
+)
+
+
+def rich_tables(tables: Sequence[Table]) -> RenderableType:
+    """What the terminal shows: one table a block, its footnotes under it, one legend at the end."""
+    parts: list[RenderableType] = []
+    for table in tables:
+        parts += [_rich_table(table), *_rich_footnotes(table), Text("")]
+    return Group(*parts, Text(LEGEND, style="dim"))
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """GitHub's dialect; pastes into an issue."""
+    parts = []
+    for table in tables:
+        header = ["model", "", *table.contestants]
+        lines = [[line.course, line.phase, *map(_plain, line.entries)] for line in table.lines]
+        below = [*_markdown_footnotes(table), *(f"- {remark}" for remark in table.remarks)]
+        parts.append(
+            "\n".join([f"### {table.title}", "", *markdown_rows(header, lines, 2), "", *below])
+        )
+    return "\n\n".join([*parts, LEGEND]) + "\n"
+
+
+CSV_COLUMNS = (
+    "hardware",
+    "node_type",
+    "device",
+    "threads",
+    "dtype",
+    "framework",
+    "variant",
+    "model",
+    "batch_size",
+    "status",
+    "expected",
+    "surprise",
+    "repeats",
+    "verified",
+    "stable",
+    "forward_median_ns",
+    "forward_low_ns",
+    "forward_high_ns",
+    "gradient_median_ns",
+    "gradient_low_ns",
+    "gradient_high_ns",
+    "gradient_error",
+    "peak_rss_bytes",
+    "cpu_percent_mean",
+    "reason",
+)
+
+
+def csv_text(gathered: Iterable[tuple[Block, Course, Contestant, Cell]]) -> str:
+    """One line a cell, times in ns; a cell without a number keeps its reason."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for block, course, who, cell in gathered:
+        times = [
+            getattr(time, name) if time else ""
+            for time in (cell.forward, cell.gradient)
+            for name in ("median_ns", "low_ns", "high_ns")
+        ]
+        writer.writerow(
+            [
+                block.hardware,
+                block.node_type,
+                block.device,
+                block.threads,
+                block.dtype,
+                who.framework,
+                who.variant,
+                course.model,
+                course.batch_size,
+                cell.status.value,
+                cell.expected or AGREED,
+                cell.is_surprise,
+                cell.repeats,
+                cell.verified,
+                cell.stable,
+                *times,
+                "" if cell.gradient_error is None else cell.gradient_error,
+                cell.peak_rss_bytes or "",
+                "" if cell.cpu_percent_mean is None else cell.cpu_percent_mean,
+                cell.reason,
+            ]
+        )
+    return stream.getvalue()
+
+
+def _rich_table(table: Table) -> RichTable:
+    grid = RichTable(title=escape(table.title), title_justify="left", title_style="bold")
+    grid.add_column("model", no_wrap=False)
+    grid.add_column("")
+    for name in table.contestants:
+        grid.add_column(escape(name), justify="right")
+    previous = ""
+    for line in table.lines:
+        if previous and line.course != previous:
+            grid.add_section()
+        name = "" if line.course == previous else escape(line.course)
+        grid.add_row(name, line.phase, *map(_rich_entry, line.entries))
+        previous = line.course
+    return grid
+
+
+def _rich_entry(entry: Entry) -> Text:
+    style = STYLES[entry.mark] + (" bold" if entry.is_best else "")
+    return Text(_plain(entry), style=style)
+
+
+def _rich_footnotes(table: Table) -> list[RenderableType]:
+    notes: list[RenderableType] = []
+    if table.surprises:
+        notes.append(Text("Surprises", style="bold red"))
+    for note in (*table.surprises, *table.as_expected):
+        style = "" if note.is_surprise else "dim"
+        notes.append(Text(f"[{note.number}] {note.label}: {note.reason}", style=style))
+        if note.rerun:
+            notes.append(Text(f"    again: {note.rerun}", style="dim"))
+    return [*notes, *(Text(remark, style="dim") for remark in table.remarks)]
+
+
+def _markdown_footnotes(table: Table) -> list[str]:
+    """Not as a numbered list: GitHub would number it anew."""
+
+    def line(note: Footnote) -> str:
+        return f"- [{note.number}] {note.label}: {note.reason} `{note.rerun}`"
+
+    surprises = [line(note) for note in table.surprises]
+    heading = ["#### Surprises", "", *surprises, ""] if surprises else []
+    return [*heading, *map(line, table.as_expected)]
+
+
+def _plain(entry: Entry) -> str:
+    behind = f" {entry.ratio:.2f}x" if entry.ratio and not entry.is_best else ""
+    mark = f" {MARKS[entry.mark]}" if entry.mark else ""
+    surprise = f" {SURPRISE}" if entry.is_surprise else ""
+    return f"{entry.text}{behind}{mark}{surprise}"
+
+
+def markdown_rows(header: Sequence[str], lines: Iterable[Sequence[str]], left: int) -> list[str]:
+    """A table of which the first `left` columns are aligned to the left."""
+    rule = ["---"] * left + ["---:"] * (len(header) - left)
+    return [
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        for row in (header, rule, *lines)
+    ]

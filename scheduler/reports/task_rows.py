@@ -1,0 +1,54 @@
+"""What rows of the `tasks` table say, as text that is safe to show: anybody may have written it."""
+
+from collections.abc import Iterable, Mapping
+
+from velodrome.adapters.by_hand import PREFIX
+from velodrome.agents.isolation.log_tail import harmless
+from velodrome.agents.measurement import Status
+from velodrome.scheduler.plans.expectations import AGREED
+
+Row = Mapping[str, object]
+
+
+def surprises(rows: Iterable[Row]) -> list[Row]:
+    """Those that ended otherwise than expected, in either direction."""
+    return [row for row in last_attempts(rows) if is_surprise(row)]
+
+
+def last_attempts(rows: Iterable[Row]) -> list[Row]:
+    """One row per task and repeat: of a task that was lost and done again, the later one."""
+    latest: dict[tuple[object, object], Row] = {}
+    for row in rows:
+        key = (row["task_id"], row["repeat"])
+        if key not in latest or int(str(row["attempt"])) > int(str(latest[key]["attempt"])):
+            latest[key] = row
+    return list(latest.values())
+
+
+def is_surprise(row: Row) -> bool:
+    """Rows from before there were expectations were to agree."""
+    told = row.get("surprise")
+    return bool(told) if told is not None else not Status(str(row["status"])).has_number
+
+
+def expected(row: Row) -> str:
+    """What was expected and why; empty where it was to agree."""
+    if row.get("expected") in (None, AGREED):
+        return ""
+    reason = f": {row['expected_reason']}" if row.get("expected_reason") else ""
+    return in_one_line(f"{row['expected']}{reason}")
+
+
+def in_one_line(value: object) -> str:
+    """Without line ends, escape sequences and control characters; empty for None."""
+    return " ".join(harmless(str(value or "")).split())
+
+
+def notes_of(row: Row) -> tuple[str, ...]:
+    notes = row.get("notes")
+    return tuple(in_one_line(note) for note in notes) if isinstance(notes, list) else ()
+
+
+def by_hand(notes: Iterable[str]) -> tuple[str, ...]:
+    """Those that tell of an operation which the framework lacks and its adapter writes out."""
+    return tuple(note for note in notes if note.startswith(PREFIX))

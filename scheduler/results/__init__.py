@@ -1,0 +1,1 @@
+"""The results folder: rows go in whole and once, and come out as tables."""

@@ -1,0 +1,54 @@
+"""Whether a results folder can be used, found out before anything is started for it."""
+
+import errno
+import tempfile
+from pathlib import Path
+
+from velodrome.scheduler.errors import ConfigError, StoreFull
+from velodrome.scheduler.results.layout import Layout, local_path
+
+_MENDS = {
+    errno.EACCES: ("there are no rights to write here", "Give yourself rights, or name another."),
+    errno.EPERM: ("there are no rights to write here", "Give yourself rights, or name another."),
+    errno.EROFS: ("this file system is read-only", "Name a folder on another."),
+    errno.EEXIST: ("this is a file", "Name a folder with --results."),
+    errno.ENOTDIR: ("a part of this path is a file", "Name a folder with --results."),
+    errno.ENAMETOOLONG: ("this path is too long", "Name a shorter one."),
+}
+
+
+def opened_to_write(results: str | Path) -> Layout:
+    """Make the folder, for its owner alone, and try to write in it. ConfigError if that fails."""
+    layout = Layout(local_path(results))
+    try:
+        layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (layout.sweeps, layout.stagings):
+            folder.mkdir(exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(b"velodrome")
+    except OSError as error:
+        raise _refused(layout.root, error) from None
+    return layout
+
+
+def opened_to_read(results: str | Path) -> Layout:
+    """ConfigError if there is no such folder, or none that can be looked into."""
+    layout = Layout(local_path(results))
+    try:
+        next(layout.root.iterdir(), None)
+    except FileNotFoundError:
+        mend = "Run a sweep first, or name another folder with --results."
+        raise ConfigError(str(results), "there is no such folder", mend) from None
+    except PermissionError:
+        mend = "Give yourself rights, or name another with --results."
+        raise ConfigError(str(results), "there are no rights to read here", mend) from None
+    except OSError as error:
+        raise _refused(layout.root, error) from None
+    return layout
+
+
+def _refused(root: Path, error: OSError) -> Exception:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFull(str(root), 1)
+    otherwise = (f"results cannot be kept here ({error.strerror})", "Name another with --results.")
+    return ConfigError(str(root), *_MENDS.get(error.errno or 0, otherwise))

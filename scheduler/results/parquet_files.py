@@ -1,0 +1,86 @@
+"""Tables to Parquet and back: zstd, and integers by their differences, which are small.
+
+`pyarrow.dataset` would read many files in one call, but it imports pandas, for seconds.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from velodrome.scheduler.results.schema import TABLES
+
+GROUP_ROWS = 2**20
+
+
+def encoded(table: pa.Table) -> pa.Buffer:
+    """A whole file, in memory: a task's rows are few."""
+    sink = pa.BufferOutputStream()
+    with writer(sink, table.schema) as open_writer:
+        open_writer.write_table(table)
+    return sink.getvalue()
+
+
+def writer(sink: pa.NativeFile | IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
+    plain = [field.name for field in schema if pa.types.is_integer(field.type)]
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    return pq.ParquetWriter(
+        sink,
+        schema,
+        compression="zstd",
+        use_dictionary=texts,  # type: ignore[arg-type]  # a list is documented, the stubs lag
+        column_encoding=dict.fromkeys(plain, "DELTA_BINARY_PACKED"),
+    )
+
+
+def merge(table: str, files: Sequence[Path], target: Path) -> None:
+    """One file with the rows of all, in their order, holding about a row group in memory."""
+    with target.open("wb") as sink, writer(sink, TABLES[table]) as open_writer:
+        for rows in _gathered(_groups(files, TABLES[table])):
+            open_writer.write_table(rows, row_group_size=GROUP_ROWS)
+
+
+def read(table: str, files: Sequence[Path], columns: Sequence[str] | None = None) -> pa.Table:
+    """All rows. FileNotFoundError if a file is gone meanwhile; columns a file lacks are null."""
+    schema = TABLES[table]
+    if columns is not None:
+        schema = pa.schema([schema.field(name) for name in columns])
+    groups = list(_groups(files, schema))
+    return pa.concat_tables(groups) if groups else schema.empty_table()
+
+
+def _groups(files: Sequence[Path], schema: pa.Schema) -> Iterator[pa.Table]:
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            there = [name for name in schema.names if name in file.schema_arrow.names]
+            for number in range(file.num_row_groups):
+                yield _fitted(file.read_row_group(number, columns=there), schema)
+
+
+def _gathered(groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of GROUP_ROWS and a little more."""
+    waiting: list[pa.Table] = []
+    rows = 0
+    for group in groups:
+        waiting.append(group)
+        rows += group.num_rows
+        if rows >= GROUP_ROWS:
+            yield pa.concat_tables(waiting)
+            waiting, rows = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _fitted(found: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of the schema; null where a file of an earlier version has none."""
+    if found.schema.equals(schema):  # without pyarrow.compute, which a cast imports
+        return found.replace_schema_metadata(schema.metadata)
+    arrays = [
+        found[field.name].cast(field.type)
+        if field.name in found.schema.names
+        else pa.nulls(found.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)

@@ -1,0 +1,261 @@
+"""A measurement, or a node, as rows of the tables in velodrome.scheduler.results.schema. Pure."""
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from statistics import fmean
+
+import pyarrow as pa
+
+from velodrome.adapters.models import MODELS, products, shapes
+from velodrome.adapters.protocol import Timed
+from velodrome.agents.measurement import GpuReading, Measurement
+from velodrome.agents.node import Node
+from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
+from velodrome.scheduler.results.schema import TABLES
+
+TIMED_PHASES = ("forward", "gradient")
+
+Row = dict[str, object]
+
+
+def tables(
+    sweep_id: str, measurement: Measurement, expected: Expected = TO_AGREE
+) -> dict[str, pa.Table]:
+    """Every table that this measurement has rows for, by name; `tasks` is always there."""
+    rows = {
+        "tasks": [task_row(sweep_id, measurement, expected)],
+        "samples": sample_rows(sweep_id, measurement),
+        "utilization": utilization_rows(sweep_id, measurement),
+        "parameters": parameter_rows(sweep_id, measurement),
+    }
+    return {name: to_table(name, found) for name, found in rows.items() if found}
+
+
+def to_table(name: str, rows: Iterable[Mapping[str, object]]) -> pa.Table:
+    """Keys that are no columns are left out; columns that are no keys are null."""
+    return pa.Table.from_pylist(list(rows), schema=TABLES[name])
+
+
+def task_row(sweep_id: str, measurement: Measurement, expected: Expected = TO_AGREE) -> Row:
+    """Columns of TASKS in their order."""
+    found = {
+        "sweep_id": sweep_id,
+        **_identity(measurement),
+        **_outcome(measurement),
+        "expected": expected.text,
+        "expected_reason": expected.reason or None,
+        "surprise": not expected.is_met_by(measurement.status),
+        **_where(measurement),
+        **_costs(measurement),
+        **_times(measurement),
+        **_proof(measurement),
+        **_work(measurement),
+        **_resources(measurement),
+    }
+    return {name: _known(found[name]) for name in TABLES["tasks"].names}
+
+
+def sample_rows(sweep_id: str, measurement: Measurement) -> list[Row]:
+    key = _key(sweep_id, measurement)
+    return [{**key, **vars(sample)} for sample in measurement.samples]
+
+
+def utilization_rows(sweep_id: str, measurement: Measurement) -> list[Row]:
+    """One per reading and GPU; one with empty GPU columns where a reading has none."""
+    key = _key(sweep_id, measurement)
+    return [
+        {**key, **vars(reading), **_gpu(gpu)}
+        for reading in measurement.readings
+        for gpu in (reading.gpus or (None,))
+    ]
+
+
+def parameter_rows(sweep_id: str, measurement: Measurement) -> list[Row]:
+    verified = measurement.verified.parameters if measurement.verified else ()
+    key = _key(sweep_id, measurement)
+    return [
+        {
+            **key,
+            "name": entry.name,
+            "shape": list(entry.shape),
+            "reference_norm": entry.reference_norm,
+            "error": _known(entry.error),
+        }
+        for entry in measurement.parameters or verified
+    ]
+
+
+def node_row(sweep_id: str, node: Node) -> Row:
+    return {
+        **vars(node),
+        "sweep_id": sweep_id,
+        "node_type": node.node_type,
+        "cores": node.physical,
+        "threads": node.logical,
+        "labels": [{"key": key, "value": value} for key, value in node.labels],
+        "gpus": [vars(gpu) for gpu in node.gpus],
+        "ceilings": None,
+        "velodrome_version": node.velodrome_version or velodrome_version(),
+    }
+
+
+@cache
+def velodrome_version() -> str:
+    return version("velodrome")
+
+
+def _key(sweep_id: str, measurement: Measurement) -> Row:
+    return {
+        "sweep_id": sweep_id,
+        "task_id": measurement.task.key,
+        "repeat": measurement.repeat,
+    }
+
+
+def _identity(measurement: Measurement) -> Row:
+    task = measurement.task
+    return {
+        "task_id": task.key,
+        "repeat": measurement.repeat,
+        "attempt": measurement.attempt,
+        "framework": task.framework,
+        "framework_version": measurement.framework_version or None,
+        "variant": task.variant,
+        "model": task.model,
+        "batch_size": task.batch_size,
+        "device": task.device,
+        "threads": task.threads,
+        "dtype": task.dtype,
+        "gpu_count": task.gpu_count,
+        "gpu_model": task.gpu_model or None,
+        "exclusive": task.exclusive,
+        "seed": task.seed,
+        "environment_hash": measurement.environment_hash or task.lock_hash or None,
+        "velodrome_version": velodrome_version(),
+    }
+
+
+def _outcome(measurement: Measurement) -> Row:
+    return {
+        "status": measurement.status.value,
+        "reason": measurement.reason,
+        "log_tail": measurement.log_tail,
+        "rerun": measurement.rerun,
+        "quiet": measurement.quiet,
+        "disturbed_by": measurement.disturbed_by,
+        "notes": list(measurement.notes),
+    }
+
+
+def _where(measurement: Measurement) -> Row:
+    return {
+        "node_id": measurement.node_id or None,
+        "hostname": measurement.hostname or None,
+        "node_type": measurement.node_type or None,
+        "cpu_model": measurement.cpu_model or None,
+        "gpu_name": measurement.gpu_name or None,
+        "started_at": _utc(measurement.started_at),
+        "finished_at": _utc(measurement.finished_at),
+    }
+
+
+def _costs(measurement: Measurement) -> Row:
+    return {
+        "provision_ns": measurement.provision_ns,
+        "import_ns": measurement.import_ns,
+        "build_ns": measurement.build_ns,
+        "transfer_ns": measurement.transfer_ns,
+        "first_call_ns": measurement.first_call_ns,
+    }
+
+
+def _times(measurement: Measurement) -> Row:
+    forward, gradient = measurement.forward, measurement.gradient
+    decisive = gradient or forward
+    return {
+        **_phase("forward", forward),
+        **_phase("gradient", gradient),
+        "forward_stop_reason": forward.stop_reason if forward else None,
+        "forward_stable": forward.stable if forward else None,
+        "stop_reason": decisive.stop_reason if decisive else None,
+        "stable": decisive.stable if decisive else None,
+    }
+
+
+def _phase(phase: str, timed: Timed | None) -> Row:
+    return {
+        f"{phase}_median_ns": timed.median_ns if timed else None,
+        f"{phase}_low_ns": timed.low_ns if timed else None,
+        f"{phase}_high_ns": timed.high_ns if timed else None,
+        f"{phase}_samples": timed.samples if timed else None,
+    }
+
+
+def _proof(measurement: Measurement) -> Row:
+    return {
+        "verified": measurement.verified is not None,
+        "loss_error": measurement.loss_error,
+        "gradient_error": measurement.gradient_error,
+    }
+
+
+def _work(measurement: Measurement) -> Row:
+    """What the model asks for by its own data; nothing for a model that is not in the zoo."""
+    model = MODELS.get(measurement.task.model)
+    batch_size = measurement.task.batch_size
+    return {
+        "parameters": shapes.parameter_count(model) if model else None,
+        "forward_flops": products.forward_flops(model, batch_size) if model else None,
+        "gradient_flops": products.gradient_flops(model, batch_size) if model else None,
+        "ceiling_flops_per_s": None,
+        "gradient_efficiency": None,
+    }
+
+
+def _resources(measurement: Measurement) -> Row:
+    """Means are over the readings that fell into a timed phase."""
+    timed = [reading for reading in measurement.readings if reading.phase in TIMED_PHASES]
+    gpu_percents = [gpu.percent for reading in timed for gpu in reading.gpus]
+    return {
+        "cpu_percent_mean": _mean(reading.cpu_percent for reading in timed),
+        "peak_rss_bytes": measurement.peak_rss_bytes,
+        "gpu_percent_mean": _mean(percent for percent in gpu_percents if percent is not None),
+        "peak_gpu_memory_bytes": measurement.peak_gpu_memory_bytes,
+        "energy_j": measurement.energy_j,
+        "energy_source": measurement.energy_source,
+    }
+
+
+def _gpu(gpu: GpuReading | None) -> Row:
+    if gpu is None:
+        return {}
+    return {
+        "gpu_index": gpu.index,
+        "gpu_uuid": gpu.uuid,
+        "gpu_percent": gpu.percent,
+        "gpu_memory_percent": gpu.memory_percent,
+        "gpu_memory_bytes": gpu.memory_bytes,
+        "process_gpu_memory_bytes": gpu.process_memory_bytes,
+        "power_w": gpu.power_w,
+        "energy_mj": gpu.energy_mj,
+        "temperature_c": gpu.temperature_c,
+        "sm_mhz": gpu.sm_mhz,
+        "throttle_reasons": gpu.throttle_reasons,
+    }
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return fmean(found) if found else None
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+
+
+def _known(value: object) -> object:
+    """Not a number is no number: nothing."""
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,1 @@
+"""A sweep's file, and the cells that it stands for."""

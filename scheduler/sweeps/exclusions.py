@@ -1,0 +1,85 @@
+"""The `exclude` of a sweep file: reading it, and complaining of what excludes nothing or all."""
+
+from collections.abc import Sequence
+
+from velodrome.agents.environments.recipes import did_you_mean
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.sweeps import values
+from velodrome.scheduler.sweeps.expansion import Cell, cell_count, combinations, is_excluded
+from velodrome.scheduler.sweeps.matching import FIELDS, Condition, fields_of, fits, holds
+from velodrome.scheduler.sweeps.parts import Exclusion, Sweep, ThreadRule
+from velodrome.scheduler.sweeps.yaml_nodes import Items, Scalar, Value
+
+EXAMPLE = "{framework: torch, model: lstm}"
+MOST_CELLS = 1_000_000
+
+
+def read_exclusions(value: Value, name: str) -> tuple[Exclusion, ...]:
+    """Of a list of mappings from fields of a task to a value or a list of values."""
+    if isinstance(value, Items) and not value.items:
+        return ()
+    return tuple(_exclusion(item, name) for item in values.items(value, name, f"[{EXAMPLE}]"))
+
+
+def check_exclusions(sweep: Sweep) -> None:
+    """ConfigError where a sweep is too large to expand, or an exclusion names nothing or all."""
+    count = cell_count(sweep)
+    if count > MOST_CELLS:
+        problem = f"this makes {count:,} cells, more than {MOST_CELLS:,}"
+        raise ConfigError(f"{sweep.source}:1:1", problem, "Split it into several sweeps.")
+    if not sweep.exclusions:
+        return
+    cells = tuple(combinations(sweep))
+    for exclusion in sweep.exclusions:
+        _check_exclusion(exclusion, cells)
+    if all(is_excluded(cell, sweep.exclusions) for cell in cells):
+        place = sweep.exclusions[0].place
+        problem = f"exclude leaves none of the {len(cells)} cells"
+        raise ConfigError(place, problem, "Exclude less.")
+
+
+def _exclusion(value: Value, name: str) -> Exclusion:
+    found = values.fields(value, name, EXAMPLE)
+    if not found.entries:
+        raise ConfigError(found.place, "this excludes everything", f"Name a field: {EXAMPLE}.")
+    values.known_keys(found, FIELDS, "field of a task")
+    conditions = tuple(
+        Condition(key.text, _patterns(value, key.text), place=value.place)
+        for key, value in found.entries
+    )
+    return Exclusion(found.place, conditions)
+
+
+def _patterns(value: Value, name: str) -> tuple[str, ...]:
+    if isinstance(value, Scalar):
+        return (values.text(value, name),)
+    return tuple(values.text(item, name) for item in values.items(value, name, "[lenet, lstm]"))
+
+
+def _check_exclusion(exclusion: Exclusion, cells: Sequence[Cell]) -> None:
+    for condition in exclusion.conditions:
+        there = {str(getattr(cell, condition.field)) for cell in cells}
+        for pattern in condition.patterns:
+            if not any(_may_fit(condition.field, pattern, value) for value in there):
+                problem = f"no cell of this sweep has the {condition.field} '{pattern}'"
+                raise ConfigError(condition.place, problem, did_you_mean(pattern, there))
+    if not any(_may_hold(exclusion, cell) for cell in cells):
+        mend = "Correct it, or take it out."
+        raise ConfigError(exclusion.place, "this excludes no cell of the sweep", mend)
+
+
+def _may_hold(exclusion: Exclusion, cell: Cell) -> bool:
+    fields = fields_of(cell)
+    return all(
+        holds(condition, fields)
+        or any(
+            _may_fit(condition.field, one, fields[condition.field]) for one in condition.patterns
+        )
+        for condition in exclusion.conditions
+    )
+
+
+def _may_fit(field: str, pattern: str, value: str) -> bool:
+    """Also where only a node will decide: `physical` may turn out to be any number."""
+    is_open = field == "threads" and value in tuple(ThreadRule) and pattern.isdigit()
+    return is_open or fits(pattern, value)

@@ -1,0 +1,81 @@
+"""A sweep to its cells: every combination once, in a fixed order, less what is excluded."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from velodrome.adapters.models import MODELS
+from velodrome.scheduler.sweeps.matching import fields_of, holds
+from velodrome.scheduler.sweeps.parts import Device, Exclusion, Sweep, Threads
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a sweep asks for before it is known where: threads may still depend on the node."""
+
+    framework: str
+    variant: str
+    model: str
+    batch_size: int
+    device: str
+    gpu_count: int
+    gpu_model: str
+    threads: Threads
+    dtype: str
+    seed: int
+
+
+def expand(sweep: Sweep) -> tuple[Cell, ...]:
+    """The cells that no exclusion names.
+
+    The framework varies fastest, so that what will be compared runs at about the same time.
+    """
+    return tuple(cell for cell in combinations(sweep) if not is_excluded(cell, sweep.exclusions))
+
+
+def combinations(sweep: Sweep) -> Iterator[Cell]:
+    """Every cell, exclusions not heeded."""
+    courses = itertools.product(sweep.devices, sweep.dtypes, sweep.threads, sweep.models)
+    given = dict(sweep.batch_sizes)
+    for device, dtype, threads, model in courses:
+        for batch_size in given.get(model) or (MODELS[model].default_batch_size(device.kind),):
+            yield from _contestants(sweep, device, dtype, threads, model, batch_size)
+
+
+def cell_count(sweep: Sweep) -> int:
+    """How many `combinations` there are, without making them."""
+    given = dict(sweep.batch_sizes)
+    courses = sum(len(given.get(model) or (0,)) for model in sweep.models)
+    contestants = sum(len(entrant.variants) for entrant in sweep.entrants)
+    settings = len(sweep.devices) * len(sweep.dtypes) * len(sweep.threads)
+    return courses * contestants * settings
+
+
+def is_excluded(subject: object, exclusions: tuple[Exclusion, ...]) -> bool:
+    """Whether all conditions of any exclusion hold for a cell, or for a task."""
+    if not exclusions:
+        return False
+    fields = fields_of(subject)
+    return any(
+        all(holds(condition, fields) for condition in exclusion.conditions)
+        for exclusion in exclusions
+    )
+
+
+def _contestants(
+    sweep: Sweep, device: Device, dtype: str, threads: Threads, model: str, batch_size: int
+) -> Iterator[Cell]:
+    for entrant in sweep.entrants:
+        for variant in entrant.variants:
+            yield Cell(
+                framework=entrant.framework,
+                variant=variant,
+                model=model,
+                batch_size=batch_size,
+                device=device.kind,
+                gpu_count=device.gpu_count,
+                gpu_model=device.gpu_model,
+                threads=threads,
+                dtype=dtype,
+                seed=sweep.seed,
+            )

@@ -1,0 +1,192 @@
+"""A sweep file to a Sweep: every key by name, every complaint at file:line:column."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from velodrome.adapters.models import MODELS, families
+from velodrome.adapters.registry import Framework
+from velodrome.agents.environments.frameworks import available, with_version
+from velodrome.agents.environments.versions import split
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.sweeps import values, yaml_nodes
+from velodrome.scheduler.sweeps.exclusions import check_exclusions, read_exclusions
+from velodrome.scheduler.sweeps.parts import Entrant, Sweep
+from velodrome.scheduler.sweeps.settings import (
+    read_devices,
+    read_dtypes,
+    read_labels,
+    read_limits,
+    read_repeats,
+    read_sampling_hz,
+    read_seed,
+    read_threads,
+    read_timing,
+    read_where,
+)
+from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
+
+KEYS = (
+    "name",
+    "frameworks",
+    "variants",
+    "models",
+    "batch_sizes",
+    "threads",
+    "devices",
+    "dtypes",
+    "where",
+    "exclusive",
+    "repeats",
+    "seed",
+    "sampling_hz",
+    "timing",
+    "limits",
+    "exclude",
+    "labels",
+)
+
+T = TypeVar("T")
+
+
+def load(path: str | os.PathLike[str], frameworks: Mapping[str, Framework] | None = None) -> Sweep:
+    """The sweep of a file; see `parse`."""
+    return parse(yaml_nodes.read_text(path), os.fspath(path), frameworks)
+
+
+def parse(text: str, source: str, frameworks: Mapping[str, Framework] | None = None) -> Sweep:
+    """The sweep of a text. ConfigError names the first thing that is wrong with it, and the mend.
+
+    source: what stands before line and column. frameworks: those that may be named; left out,
+    every one there is here.
+    """
+    found = yaml_nodes.parse(text, source)
+    values.known_keys(found, KEYS)
+    sweep = _sweep(found, available() if frameworks is None else frameworks, source, text)
+    check_exclusions(sweep)
+    return sweep
+
+
+def model_names() -> dict[str, tuple[str, ...]]:
+    """What a sweep may call a model: itself, or a family for all its parts."""
+    return {name: (name,) for name in MODELS} | families()
+
+
+def _sweep(found: Fields, frameworks: Mapping[str, Framework], source: str, text: str) -> Sweep:
+    entrants = _entrants(found, frameworks, source)
+    models = _models(found, source)
+    default = Sweep("", (), ())
+    return Sweep(
+        name=_optional(found, "name", values.text, Path(source).stem),
+        entrants=entrants,
+        models=models,
+        batch_sizes=_batch_sizes(found, models),
+        threads=_optional(found, "threads", read_threads, default.threads),
+        devices=_optional(found, "devices", read_devices, default.devices),
+        dtypes=_optional(found, "dtypes", read_dtypes, default.dtypes),
+        where=_optional(found, "where", read_where, default.where),
+        exclusive=_optional(found, "exclusive", values.yes_or_no, default.exclusive),
+        repeats=_optional(found, "repeats", read_repeats, default.repeats),
+        seed=_optional(found, "seed", read_seed, default.seed),
+        sampling_hz=_optional(found, "sampling_hz", read_sampling_hz, default.sampling_hz),
+        timing=_optional(found, "timing", read_timing, default.timing),
+        limits=_optional(found, "limits", read_limits, default.limits),
+        exclusions=_optional(found, "exclude", read_exclusions, default.exclusions),
+        labels=_optional(found, "labels", read_labels, default.labels),
+        source=source,
+        text=text,
+    )
+
+
+def _entrants(
+    found: Fields, frameworks: Mapping[str, Framework], source: str
+) -> tuple[Entrant, ...]:
+    given = _needed(found, "frameworks", "[torch, tensorflow]", source)
+    for item in values.items(given, "frameworks", "[torch, tensorflow]"):
+        if isinstance(item, Scalar):  # torch==2.12.1
+            frameworks = with_version(frameworks, item.text)
+    names = values.listed(
+        given,
+        "frameworks",
+        "framework",
+        {name: (name,) for name in frameworks},
+        "[torch, tensorflow]",
+    )
+    chosen = _variants(
+        found, {name: frameworks[name] for name in names} | _unversioned(names, frameworks)
+    )
+    return tuple(
+        Entrant(
+            name,
+            chosen.get(name, chosen.get(split(name)[0], (frameworks[name].default_variant,))),
+            frameworks[name].devices,
+        )
+        for name in names
+    )
+
+
+def _unversioned(
+    names: tuple[str, ...], frameworks: Mapping[str, Framework]
+) -> dict[str, Framework]:
+    """What `variants` may name, too: a framework whose versions alone are in the sweep."""
+    return {split(name)[0]: frameworks[split(name)[0]] for name in names}
+
+
+def _variants(found: Fields, frameworks: Mapping[str, Framework]) -> dict[str, tuple[str, ...]]:
+    """Per framework that `variants` names, those to run."""
+    given = found.get("variants")
+    if given is None:
+        return {}
+    mapping = values.fields(given, "variants", "{torch: [eager, compile]}")
+    values.known_keys(mapping, frameworks, "framework among `frameworks`:")
+    return {
+        key.text: values.listed(
+            value,
+            f"variants of {key.text}",
+            f"variant of {key.text}",
+            {name: (name,) for name in frameworks[key.text].variants},
+            f"[{frameworks[key.text].default_variant}]",
+        )
+        for key, value in mapping.entries
+    }
+
+
+def _models(found: Fields, source: str) -> tuple[str, ...]:
+    example = "[lenet, lstm]"
+    value = _needed(found, "models", example, source)
+    return values.listed(value, "models", "model", model_names(), example)
+
+
+def _batch_sizes(found: Fields, models: tuple[str, ...]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Of each single model; a family's sizes go to those of its parts that the sweep runs."""
+    given = found.get("batch_sizes")
+    if given is None:
+        return ()
+    mapping = values.fields(given, "batch_sizes", "{lenet: [64]}")
+    runs = {name: set(parts) & set(models) for name, parts in model_names().items()}
+    known = [name for name in runs if runs[name]]
+    sizes: dict[str, tuple[int, ...]] = {}
+    for key, value in mapping.entries:
+        meant = values.named(key, "batch_sizes", "model among `models`:", known)
+        read = _whole_numbers(value, f"batch_sizes of {key.text}")
+        chosen = set().union(*(runs[name] for name in meant))
+        sizes.update({model: read for model in models if model in chosen})
+    return tuple(sizes.items())
+
+
+def _whole_numbers(value: Value, name: str) -> tuple[int, ...]:
+    items = values.items(value, name, "[64]")
+    return tuple(dict.fromkeys(values.whole(item, name) for item in items))
+
+
+def _needed(found: Fields, name: str, example: str, source: str) -> Value:
+    value = found.get(name)
+    if value is None:
+        raise ConfigError(f"{source}:1:1", f"there is no `{name}`", f"Add {name}: {example}.")
+    return value
+
+
+def _optional(found: Fields, name: str, read: Callable[[Value, str], T], default: T) -> T:
+    value = found.get(name)
+    return default if value is None else read(value, name)

@@ -1,0 +1,140 @@
+"""The values of a sweep file, one function per kind; a wrong one is a ConfigError at its place."""
+
+import re
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
+
+from velodrome.agents.environments.recipes import did_you_mean
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.sweeps.quantities import (
+    DURATION_MEND,
+    SHARE_MEND,
+    SIZE_MEND,
+    duration_s,
+    share,
+    size_bytes,
+)
+from velodrome.scheduler.sweeps.yaml_nodes import Fields, Items, Scalar, Value, describe
+
+MOST = 2**31 - 1
+_WHOLE = re.compile(r"[+-]?\d{1,18}")
+_PATTERN = re.compile(r"[*?\[]")
+_DECIMAL = re.compile(r"\d{1,12}(\.\d{1,9})?")
+
+
+def wrong(value: Value, name: str, mend: str) -> ConfigError:
+    return ConfigError(value.place, f"{name} holds {describe(value)}", mend)
+
+
+def text(value: Value, name: str) -> str:
+    if not isinstance(value, Scalar) or not value.text:
+        raise wrong(value, name, "Give a word.")
+    return value.text
+
+
+def whole(value: Value, name: str, *, least: int = 1, most: int = MOST) -> int:
+    """A whole number between two bounds, not in quotes."""
+    mend = "Give a whole number" + (
+        f" above {least - 1}." if most == MOST else f", {least} to {most}."
+    )
+    if not isinstance(value, Scalar) or value.is_quoted or not _WHOLE.fullmatch(value.text):
+        raise wrong(value, name, mend)
+    number = int(value.text)
+    if not least <= number <= most:
+        raise wrong(value, name, mend)
+    return number
+
+
+def decimal(value: Value, name: str) -> float:
+    """A number of at least 0."""
+    if not isinstance(value, Scalar) or value.is_quoted or not _DECIMAL.fullmatch(value.text):
+        raise wrong(value, name, "Give a number above 0.")
+    return float(value.text)
+
+
+def yes_or_no(value: Value, name: str) -> bool:
+    if isinstance(value, Scalar) and value.text.lower() in ("true", "false"):
+        return value.text.lower() == "true"
+    raise wrong(value, name, "Give true or false.")
+
+
+def seconds(value: Value, name: str) -> float:
+    found = duration_s(value.text) if isinstance(value, Scalar) else None
+    if found is None:
+        raise wrong(value, name, DURATION_MEND)
+    return found
+
+
+def memory(value: Value, name: str) -> int:
+    found = size_bytes(value.text) if isinstance(value, Scalar) else None
+    if found is None:
+        raise wrong(value, name, SIZE_MEND)
+    return found
+
+
+def part(value: Value, name: str) -> float:
+    found = share(value.text) if isinstance(value, Scalar) else None
+    if found is None:
+        raise wrong(value, name, SHARE_MEND)
+    return found
+
+
+def items(value: Value, name: str, example: str) -> tuple[Value, ...]:
+    """The values of a list that is not empty."""
+    if isinstance(value, Items) and value.items:
+        return value.items
+    if isinstance(value, Items):
+        raise ConfigError(value.place, f"{name} is an empty list", f"Give at least one: {example}.")
+    raise wrong(value, name, f"Give a list, like {example}.")
+
+
+def fields(value: Value, name: str, example: str) -> Fields:
+    if not isinstance(value, Fields):
+        raise wrong(value, name, f"Give a mapping, like {example}.")
+    return value
+
+
+def known_keys(found: Fields, known: Collection[str], what: str = "key") -> None:
+    """ConfigError at the first key that is none of these."""
+    for key, _ in found.entries:
+        if key.text not in known:
+            raise ConfigError(
+                key.place, f"no such {what} '{key.text}'", did_you_mean(key.text, known)
+            )
+
+
+def one_of(value: Value, name: str, what: str, known: Collection[str]) -> str:
+    """A word out of those that are known."""
+    if not isinstance(value, Scalar) or not value.text:
+        raise wrong(value, name, f"Give the name of a {what}.")
+    if value.text not in known:
+        raise ConfigError(
+            value.place, f"no such {what} '{value.text}'", did_you_mean(value.text, known)
+        )
+    return value.text
+
+
+def listed(
+    value: Value, name: str, what: str, known: Mapping[str, tuple[str, ...]], example: str
+) -> tuple[str, ...]:
+    """Names of a list, each standing for one or several, without repetitions.
+
+    `*`, `?` and `[...]` as in file names; `known` in its order is what a pattern may fit.
+    """
+    names = [
+        fitting
+        for item in items(value, name, example)
+        for fitting in named(item, name, what, known)
+    ]
+    return tuple(dict.fromkeys(single for each_name in names for single in known[each_name]))
+
+
+def named(value: Value, name: str, what: str, known: Collection[str]) -> tuple[str, ...]:
+    """The known names that a word means: itself, or those that it fits as a pattern."""
+    if not isinstance(value, Scalar) or not _PATTERN.search(value.text):
+        return (one_of(value, name, what, known),)
+    fitting = tuple(one for one in known if fnmatchcase(one, value.text))
+    if not fitting:
+        problem = f"no {what.rstrip(':')} fits '{value.text}'"
+        raise ConfigError(value.place, problem, did_you_mean(value.text, known))
+    return fitting

@@ -1,0 +1,123 @@
+"""What is expected of a task: to agree, unless a file beside the adapter gives a reason why not."""
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters.models import MODELS, families
+from velodrome.adapters.registry import FRAMEWORKS, Framework
+from velodrome.agents.measurement import Status
+from velodrome.agents.task import Task
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.plans.expectations import FILE_NAME, TO_AGREE, expectations, read_rules
+
+TASK = Task("mine", "plain", "lenet", 64)
+
+
+def framework(folder: Path, text: str | None = None) -> Framework:
+    if text is not None:
+        (folder / FILE_NAME).write_text(text)
+    return Framework("mine", "mine", ("plain", "fast"), ("cpu",), "adapter", str(folder))
+
+
+def expected(folder: Path, text: str, task: Task = TASK, **environ: str) -> tuple[str, ...]:
+    return expectations({"mine": framework(folder, text)}, environ).of(task).outcomes
+
+
+def test_where_nothing_is_said_everything_is_to_agree(tmp_path: Path) -> None:
+    assert expectations({"mine": framework(tmp_path)}, {}).of(TASK) is TO_AGREE
+    assert TO_AGREE.is_met_by(Status.OK)
+    assert TO_AGREE.is_met_by(Status.UNSTABLE)
+    assert not any(TO_AGREE.is_met_by(one) for one in Status if not one.has_number)
+
+
+def test_the_first_entry_that_fits_holds(tmp_path: Path) -> None:
+    text = """
+        [[expected]]
+        status = "timed_out"
+        model = "alexnet*"
+        variant = ["fast", "faster"]
+        batch_size = 256
+        reason = "an hour a call"
+        [[expected]]
+        status = ["unsupported", "agreed"]
+        model = ["alexnet", "autoencoder-400-200-100"]
+        reason = "it depends on the machine"
+    """
+    large = replace(TASK, model="alexnet", variant="fast", batch_size=256)
+    assert expected(tmp_path, text, large) == ("timed_out",)
+    assert expected(tmp_path, text, replace(large, batch_size=16)) == ("unsupported", "agreed")
+    part = replace(TASK, model="autoencoder-400-200-100/ae1")
+    assert expected(tmp_path, text, part) == ("unsupported", "agreed")
+    assert expected(tmp_path, text, replace(large, model="alexnet-plain")) == ("timed_out",)
+    assert expected(tmp_path, text) == ("agreed",)
+
+
+def test_of_several_outcomes_any_will_do(tmp_path: Path) -> None:
+    text = '[[expected]]\nstatus = ["unsupported", "agreed"]\nreason = "by the BLAS"\n'
+    found = expectations({"mine": framework(tmp_path, text)}, {}).of(TASK)
+    assert found.text == "unsupported or agreed"
+    met = [status.value for status in Status if found.is_met_by(status)]
+    assert met == ["ok", "unstable", "unsupported"]
+
+
+def test_an_entry_may_hold_only_while_variables_are_not_set(tmp_path: Path) -> None:
+    text = (
+        '[[expected]]\nstatus = "environment_failed"\nreason = "no registry has it"\n'
+        'unset = ["MINE_SOURCE", "MINE_PYTHON"]\n'
+    )
+    assert expected(tmp_path, text) == ("environment_failed",)
+    assert expected(tmp_path, text, MINE_SOURCE="") == ("environment_failed",)
+    assert expected(tmp_path, text, MINE_PYTHON="/usr/bin/python3") == ("agreed",)
+
+
+def test_a_device_that_a_framework_has_no_path_for_is_expected_to_be_unsupported(
+    tmp_path: Path,
+) -> None:
+    found = expectations({"mine": framework(tmp_path)}, {}).of(replace(TASK, device="gpu"))
+    assert (found.outcomes, found.reason) == (("unsupported",), "it has no gpu path")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[expected]", ": cannot be read ("),
+        ("[expects]", ".expects: no such key. Did you mean 'expected'?"),
+        ("expected = 1", ":expected: this is no list of entries. Write [[expected]]."),
+        ("[[expected]]", ":expected.0.status: status is missing or no text."),
+        (
+            "[[expected]]\nstatus = 'unsuported'",
+            ":expected.0.status: there is no outcome 'unsuported'. Did you mean 'unsupported'?",
+        ),
+        ("[[expected]]\nstatus = 'ok'", ":expected.0.status: there is no outcome 'ok'."),
+        ("[[expected]]\nstatus = 'agreed'", ":expected.0.reason: reason is missing or no text."),
+        (
+            "[[expected]]\nstatus = 'crashed'\nreason = 'x'\nmodle = 'lenet'",
+            ":expected.0.modle: no such key. Did you mean 'model'?",
+        ),
+        (
+            "[[expected]]\nstatus = 'crashed'\nreason = 'x'\nmodel = []",
+            ":expected.0.model: model is missing or no text.",
+        ),
+    ],
+)
+def test_a_file_that_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        expectations({"mine": framework(tmp_path, text)}, {})
+    assert str(caught.value).startswith(f"{tmp_path / FILE_NAME}{said}")
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_what_comes_with_velodrome_names_models_and_variants_that_there_are(name: str) -> None:
+    known = {
+        "model": (*MODELS, *families()),
+        "variant": FRAMEWORKS[name].variants,
+        "device": FRAMEWORKS[name].devices,
+    }
+    for rule in read_rules(Path(FRAMEWORKS[name].folder) / FILE_NAME):
+        for condition in rule.conditions:
+            for pattern in condition.patterns:
+                there = known.get(condition.field, (pattern,))
+                assert any(fnmatchcase(one, pattern) for one in there), (name, pattern)

@@ -1,0 +1,306 @@
+"""Plans: where every cell runs, and what is said of a cell that runs nowhere."""
+
+from collections import Counter
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.agents.measurement import Status
+from velodrome.agents.node import Core, Gpu, Node
+from velodrome.agents.task import Limits
+from velodrome.scheduler.plans.planning import Placement, Plan, plan
+from velodrome.scheduler.sweeps.expansion import expand
+from velodrome.scheduler.sweeps.parts import Device, Entrant, Sweep, ThreadRule, Where
+from velodrome.scheduler.sweeps.sweep_file import parse
+
+
+def node(
+    name: str,
+    cores: int = 4,
+    *,
+    smt: int = 1,
+    gib: int = 16,
+    gpus: tuple[str, ...] = (),
+    labels: tuple[tuple[str, str], ...] = (),
+) -> Node:
+    return Node(
+        node_id=name,
+        hostname=f"host-{name}",
+        cpu_model="CPU",
+        cores=tuple(
+            Core(core, tuple(range(core * smt, core * smt + smt))) for core in range(cores)
+        ),
+        ram_bytes=gib * 2**30,
+        gpus=tuple(
+            Gpu(index, gpu, f"{name}-gpu{index}", 80 * 2**30) for index, gpu in enumerate(gpus)
+        ),
+        labels=labels,
+    )
+
+
+def planned(text: str, *nodes: Node) -> Plan:
+    sweep = parse(f"frameworks: [torch]\nmodels: [lenet]\n{text}", "s.yaml", FRAMEWORKS)
+    return plan(expand(sweep), sweep, nodes, {})
+
+
+def where_to(made: Plan) -> list[tuple[str, int, int]]:
+    return [(one.node_id, one.task.threads, one.repeat) for one in made.placements]
+
+
+def reasons(made: Plan) -> list[str]:
+    return [entry.reason for entry in made.unplaceable]
+
+
+class TestThreads:
+    def test_physical_and_logical_are_the_numbers_of_the_node(self) -> None:
+        made = planned("threads: [physical, logical]\nrepeats: 1", node("a", 4, smt=2))
+        assert where_to(made) == [("a", 4, 0), ("a", 8, 0)]
+
+    def test_what_comes_to_the_same_number_runs_once(self) -> None:
+        made = planned("threads: [1, physical, logical]\nrepeats: 1", node("a", 1))
+        assert where_to(made) == [("a", 1, 0)]
+
+    def test_a_number_above_the_cores_fits_nowhere(self) -> None:
+        made = planned("threads: [8]", node("a", 1), node("b", 2))
+        assert made.placements == ()
+        assert reasons(made) == ["needs 8 threads, the largest node has 2 cores"]
+        assert [entry.task.threads for entry in made.unplaceable] == [8]
+
+    def test_smt_threads_are_used_only_when_asked_for(self) -> None:
+        made = planned("threads: [3]", node("a", 2, smt=2))
+        assert reasons(made) == [
+            "needs 3 threads, the largest node has 2 cores "
+            "(4 SMT threads: ask for `logical` to use them)"
+        ]
+
+    def test_a_task_that_logical_makes_run_is_not_also_said_to_fit_nowhere(self) -> None:
+        made = planned("threads: [8, logical]\nrepeats: 1", node("a", 4, smt=2))
+        assert (where_to(made), made.unplaceable) == ([("a", 8, 0)], ())
+
+    def test_an_exclusion_by_number_holds_for_what_a_node_makes_of_physical(self) -> None:
+        text = "threads: [1, physical]\nrepeats: 1\nexclude: [{threads: 4}]"
+        assert where_to(planned(text, node("a", 4))) == [("a", 1, 0)]
+
+
+class TestConditions:
+    def test_a_gpu_is_wanted_where_there_is_none(self) -> None:
+        made = planned("devices: [gpu]", node("a"))
+        assert reasons(made) == ["needs 1 GPU, no node has one"]
+        assert made.unplaceable[0].status is Status.UNPLACEABLE
+
+    def test_more_gpus_are_wanted_than_any_node_has(self) -> None:
+        made = planned("devices: [gpu:4]", node("a", gpus=("H100", "H100")), node("b"))
+        assert reasons(made) == ["needs 4 GPUs, no node has more than 2"]
+
+    def test_a_gpu_model_is_a_part_of_its_name_in_any_case(self) -> None:
+        nodes = (node("a", gpus=("NVIDIA A100",)), node("b", gpus=("NVIDIA H100 80GB HBM3",)))
+        made = planned("devices: [{gpu: h100}]\nrepeats: 1\nthreads: [1]", *nodes)
+        assert where_to(made) == [("b", 1, 0)]
+        made = planned("devices: [{gpu: V100}]", *nodes)
+        assert reasons(made) == [
+            "needs 1 GPU of model V100, the nodes have NVIDIA A100, NVIDIA H100 80GB HBM3"
+        ]
+
+    def test_a_memory_limit_above_the_node_fits_nowhere(self) -> None:
+        made = planned("limits: {memory: 64GiB}", node("a", gib=16), node("b", gib=32))
+        assert reasons(made) == ["needs 64.0 GiB of memory, the largest node has 32.0 GiB"]
+
+    def test_labels_must_match(self) -> None:
+        nodes = (node("a", labels=(("pool", "office"),)), node("b", labels=(("pool", "lab"),)))
+        made = planned("labels: {pool: lab}\nrepeats: 1\nthreads: [1]", *nodes)
+        assert where_to(made) == [("b", 1, 0)]
+        assert reasons(planned("labels: {pool: lap}", *nodes)) == [
+            "needs the label pool=lap, the nodes have pool=lab, office"
+        ]
+        assert reasons(planned("labels: {rack: '3'}", *nodes)) == [
+            "needs the label rack=3, no node has it"
+        ]
+
+    def test_conditions_that_no_node_fulfils_together_name_the_nearest(self) -> None:
+        nodes = (node("a", 2, gpus=("H100",)), node("b", 16, gib=64))
+        made = planned("threads: [8]\ndevices: [gpu]", *nodes)
+        assert reasons(made) == ["needs 8 threads and 1 GPU, no node has both; host-b lacks 1 GPU"]
+        made = planned("threads: [8]\ndevices: [gpu]\nlimits: {memory: 32GiB}", *nodes)
+        assert reasons(made) == [
+            "needs 8 threads and 1 GPU and 32.0 GiB of memory, no node has all; host-b lacks 1 GPU"
+        ]
+
+    def test_without_a_node_that_is_the_reason(self) -> None:
+        assert reasons(planned("")) == ["there is no node"]
+
+    def test_a_framework_without_a_path_for_the_device_is_unsupported_and_not_dropped(self) -> None:
+        sweep = parse("frameworks: [numpy]\nmodels: [lenet]\ndevices: [gpu]", "s", FRAMEWORKS)
+        made = plan(expand(sweep), sweep, [node("a", gpus=("H100",))], {})
+        assert [(entry.reason, entry.status) for entry in made.unplaceable] == [
+            ("numpy has no gpu path", Status.UNSUPPORTED)
+        ]
+
+
+class TestWhere:
+    NODES = (node("a"), node("b"), node("c", 8))
+
+    def test_any_is_one_node_and_what_is_compared_shares_it(self) -> None:
+        text = "frameworks: [torch, tensorflow, numpy]\nmodels: [lenet, alexnet, lstm]\nrepeats: 2"
+        sweep = parse(text, "s.yaml", FRAMEWORKS)
+        made = plan(expand(sweep), sweep, self.NODES, {})
+        nodes_of_models = {(one.task.model, one.node_id) for one in made.placements}
+        assert nodes_of_models == {("lenet", "a"), ("alexnet", "b"), ("lstm", "c")}
+        assert len(made.placements) == 3 * 3 * 2
+
+    def test_each_type_is_one_node_of_every_kind(self) -> None:
+        made = planned("where: each-type\nthreads: [1]\nrepeats: 1", *self.NODES)
+        assert [one.node_id for one in made.placements] == ["a", "c"]
+        assert [one.spot for one in made.placements] == [
+            self.NODES[0].node_type,
+            self.NODES[2].node_type,
+        ]
+
+    def test_each_node_is_every_node_that_fits(self) -> None:
+        made = planned("where: each-node\nthreads: [6]\nrepeats: 1", *self.NODES, node("d", 6))
+        assert [one.node_id for one in made.placements] == ["c", "d"]
+
+    def test_each_gpu_is_every_gpu_of_the_wanted_model(self) -> None:
+        nodes = (node("a", gpus=("H100", "A100", "H100")), node("b", gpus=("H100",)))
+        text = "where: each-gpu\nthreads: [1]\nrepeats: 1\ndevices: [{gpu: H100}]"
+        assert [one.gpu_uuid for one in planned(text, *nodes).placements] == [
+            "a-gpu0",
+            "a-gpu2",
+            "b-gpu0",
+        ]
+
+    def test_each_gpu_takes_as_many_at_a_time_as_are_wanted(self) -> None:
+        text = "where: each-gpu\nthreads: [1]\nrepeats: 1\ndevices: [gpu:2]"
+        made = planned(text, node("a", gpus=("H100",) * 5))
+        assert [one.gpu_uuid for one in made.placements] == ["a-gpu0,a-gpu1", "a-gpu2,a-gpu3"]
+
+    def test_each_gpu_of_a_task_on_the_cpu_is_each_node(self) -> None:
+        made = planned("where: each-gpu\nthreads: [1]\nrepeats: 1", *self.NODES)
+        assert [one.node_id for one in made.placements] == ["a", "b", "c"]
+
+
+class TestOrder:
+    def test_repeats_are_interleaved_over_tasks(self) -> None:
+        made = planned("threads: [1, 2]\nrepeats: 2", node("a"))
+        assert where_to(made) == [("a", 1, 0), ("a", 2, 0), ("a", 1, 1), ("a", 2, 1)]
+
+    def test_repeats_of_a_task_are_numbered_through_over_its_nodes(self) -> None:
+        text = "where: each-node\nthreads: [1]\nrepeats: 2"
+        made = planned(text, node("a"), node("b"))
+        assert where_to(made) == [("a", 1, 0), ("b", 1, 2), ("a", 1, 1), ("b", 1, 3)]
+
+    def test_nodes_in_another_order_make_the_same_plan(self) -> None:
+        text = "where: each-node\nthreads: [1]"
+        assert planned(text, node("a"), node("b")) == planned(text, node("b"), node("a"))
+
+    def test_numbers_of_an_earlier_plan_are_kept_when_the_fleet_has_changed(self) -> None:
+        text = "frameworks: [torch]\nmodels: [lenet]\nwhere: each-node\nthreads: [1]\nrepeats: 2"
+        sweep = parse(text, "s.yaml", FRAMEWORKS)
+        earlier = plan(expand(sweep), sweep, [node("b"), node("c")], {})
+        numbers: dict[str, dict[str, int]] = {}
+        for one in earlier.placements:
+            numbers.setdefault(one.task.key, {}).setdefault(one.spot, one.repeat)
+        now = plan(expand(sweep), sweep, [node("a"), node("c")], {}, numbers)
+        assert where_to(now) == [("a", 1, 4), ("c", 1, 2), ("a", 1, 5), ("c", 1, 3)]
+
+    def test_a_task_carries_what_the_sweep_says_and_the_lock_of_its_environment(self) -> None:
+        text = (
+            "frameworks: [torch, tensorflow]\nmodels: [lenet]\nseed: 3\nexclusive: false\n"
+            "timing: {target: 5%}\nlimits: {deadline: 1m}\nsampling_hz: 2"
+        )
+        sweep = parse(text, "s.yaml", FRAMEWORKS)
+        made = plan(expand(sweep), sweep, [node("a")], {("torch", "cpu"): "abc"})
+        first, second = made.placements[:2]
+        assert (first.task.lock_hash, second.task.lock_hash) == ("abc", "")
+        task = first.task
+        assert (task.seed, task.exclusive, task.sampling_hz) == (3, False, 2.0)
+        assert (task.timing.target, task.limits) == (0.05, Limits(deadline_s=60.0))
+
+
+gpu_names = st.lists(st.sampled_from(["NVIDIA H100", "NVIDIA A100"]), max_size=3).map(tuple)
+fleets = st.lists(
+    st.tuples(
+        st.integers(1, 4),
+        st.integers(1, 2),
+        st.sampled_from([8, 32]),
+        gpu_names,
+        st.sampled_from(["lab", "office"]),
+    ),
+    max_size=5,
+).map(
+    lambda rows: [
+        node(f"n{number}", cores, smt=smt, gib=gib, gpus=gpus, labels=(("pool", pool),))
+        for number, (cores, smt, gib, gpus, pool) in enumerate(rows)
+    ]
+)
+small_sweeps = st.builds(
+    Sweep,
+    name=st.just("s"),
+    entrants=st.just(
+        (Entrant("torch", ("eager", "compile"), ("cpu", "gpu")), Entrant("numpy", ("f",), ("cpu",)))
+    ),
+    models=st.just(("lenet", "lstm")),
+    threads=st.lists(
+        st.sampled_from([1, 2, 3, 8, *ThreadRule]), min_size=1, max_size=4, unique=True
+    ).map(tuple),
+    devices=st.lists(
+        st.sampled_from([Device(), Device("gpu", 1), Device("gpu", 2), Device("gpu", 1, "h100")]),
+        min_size=1,
+        max_size=3,
+        unique=True,
+    ).map(tuple),
+    where=st.sampled_from(Where),
+    repeats=st.integers(1, 2),
+    limits=st.sampled_from([Limits(), Limits(memory_bytes=16 * 2**30)]),
+    labels=st.sampled_from([(), (("pool", "lab"),)]),
+)
+
+
+def fits(one: Placement, host: Node, sweep: Sweep) -> bool:
+    """The conditions once more, as plainly as they can be written."""
+    task = one.task
+    most = host.logical if ThreadRule.LOGICAL in sweep.threads else host.physical
+    wanted = [gpu for gpu in host.gpus if task.gpu_model.lower() in gpu.name.lower()]
+    return (
+        task.threads <= most
+        and len(wanted) >= task.gpu_count
+        and task.limits.memory_bytes <= host.ram_bytes
+        and set(sweep.labels) <= set(host.labels)
+    )
+
+
+@given(small_sweeps, fleets)
+@settings(deadline=None)
+def test_no_placement_violates_a_condition(sweep: Sweep, fleet: list[Node]) -> None:
+    by_id = {one.node_id: one for one in fleet}
+    for placement in plan(expand(sweep), sweep, fleet, {}).placements:
+        assert fits(placement, by_id[placement.node_id], sweep)
+
+
+@given(small_sweeps, fleets)
+@settings(deadline=None)
+def test_a_task_and_a_repeat_name_one_placement_and_a_spot_runs_every_repeat(
+    sweep: Sweep, fleet: list[Node]
+) -> None:
+    placements = plan(expand(sweep), sweep, fleet, {}).placements
+    names = Counter((one.task.key, one.repeat) for one in placements)
+    assert set(names.values()) <= {1}
+    runs = Counter((one.task, one.spot) for one in placements)
+    assert set(runs.values()) <= {sweep.repeats}
+
+
+@given(small_sweeps, fleets)
+@settings(deadline=None)
+def test_every_cell_runs_once_per_spot_or_has_a_reason(sweep: Sweep, fleet: list[Node]) -> None:
+    once = replace(sweep, repeats=1)
+    for cell in expand(once):
+        alone = plan([cell], once, fleet, {})
+        if alone.unplaceable:
+            assert alone.placements == ()
+            assert [bool(entry.reason) for entry in alone.unplaceable] == [True]
+        elif sweep.where is Where.ANY:
+            assert len(alone.placements) == 1
+        else:
+            spots = [one.spot for one in alone.placements]
+            assert spots and len(spots) == len(set(spots))

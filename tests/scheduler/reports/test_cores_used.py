@@ -1,0 +1,102 @@
+"""How many of its cores a framework used, from the utilization table."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+
+from velodrome.adapters.protocol import Timed
+from velodrome.agents.measurement import GpuReading, Measurement, Reading, Status
+from velodrome.agents.task import Task
+from velodrome.scheduler.reports.cores_used import Use, uses
+from velodrome.scheduler.reports.cores_used_text import flat, table_rows
+from velodrome.scheduler.results.rows import tables
+from velodrome.scheduler.results.schema import TABLES
+
+READINGS = (
+    Reading(100, "build", 800.0, 10, 3),
+    Reading(200, "forward", 90.0, 20, 4),
+    Reading(300, "forward", 110.0, 20, 4),
+    Reading(400, "gradient", 150.0, 30, 4),
+)
+MEASURED = Measurement(
+    task=Task("torch", "eager", "lenet", 64, threads=2),
+    repeat=0,
+    attempt=1,
+    status=Status.OK,
+    reason="",
+    node_id="n1",
+    hostname="host1",
+    node_type="t1",
+    started_at=1.0,
+    finished_at=2.0,
+    cpu_model="CPU",
+    forward=Timed("forward", 10.0, 9.0, 11.0, 30, 2, 5, "target", stable=True),
+    readings=READINGS,
+    peak_rss_bytes=3 * 2**20,
+)
+
+
+def used(*measurements: Measurement) -> tuple[Use, ...]:
+    made = [tables("s", one) for one in measurements]
+    empty = TABLES["utilization"].empty_table()
+    utilization = pa.concat_tables([one.get("utilization", empty) for one in made])
+    return uses([row for one in made for row in one["tasks"].to_pylist()], utilization)
+
+
+def test_cores_are_the_mean_over_the_readings_of_a_phase() -> None:
+    (use,) = used(MEASURED)
+    assert (use.forward_cores, use.gradient_cores) == (1.0, 1.5)
+    assert (use.forward_readings, use.gradient_readings) == (2, 1)
+    assert use.share == pytest.approx((90 + 110 + 150) / 3 / 200)
+    assert use.peak_rss_bytes == 3 * 2**20
+
+
+def test_repeats_are_read_together_each_reading_with_the_same_weight() -> None:
+    again = replace(MEASURED, repeat=1, readings=(Reading(100, "forward", 190.0, 90, 1),))
+    (use,) = used(MEASURED, again)
+    assert use.forward_cores == pytest.approx((0.9 + 1.1 + 1.9) / 3)
+    assert use.forward_readings == 3
+
+
+def test_a_reading_of_a_node_with_two_gpus_counts_once() -> None:
+    gpus = (GpuReading(0, "a", percent=80.0), GpuReading(1, "b", percent=20.0))
+    task = replace(MEASURED.task, device="gpu", gpu_count=2)
+    readings = (*READINGS[1:3], replace(READINGS[1], at_ns=500, gpus=gpus))
+    (use,) = used(replace(MEASURED, task=task, readings=readings, gpu_name="G, G"))
+    assert use.forward_readings == 3
+    assert use.forward_cores == pytest.approx((0.9 + 1.1 + 0.9) / 3)
+    assert use.gpu_percent == pytest.approx(50.0)
+    assert table_rows([use])[0]["GPU"] == "50 %"
+
+
+def test_threads_and_variants_have_lines_of_their_own() -> None:
+    one = replace(MEASURED, task=replace(MEASURED.task, threads=1))
+    other = replace(MEASURED, task=replace(MEASURED.task, variant="compile"))
+    found = used(other, MEASURED, one)
+    assert [(use.block.threads, use.who.variant) for use in found] == [
+        (1, "eager"),
+        (2, "eager"),
+        (2, "compile"),
+    ]
+
+
+def test_more_cores_than_threads_are_marked() -> None:
+    one = replace(MEASURED, task=replace(MEASURED.task, threads=1))
+    (line,) = table_rows(used(one))
+    assert (line["forward cores"], line["gradient cores"]) == ("1.00", "1.50 !")
+    assert line["of n"] == "117 %"
+    assert table_rows(used(MEASURED))[0]["gradient cores"] == "1.50"
+
+
+def test_a_run_without_readings_says_so_and_one_without_a_time_is_left_out() -> None:
+    failed = replace(MEASURED, repeat=1, status=Status.CRASHED, forward=None)
+    assert used(failed) == ()
+    (line,) = table_rows(used(replace(MEASURED, readings=())))
+    assert (line["forward cores"], line["of n"]) == ("not read", "-")
+
+
+def test_flat_rows_are_in_plain_units() -> None:
+    (line,) = flat(used(MEASURED))
+    assert line["share"] == pytest.approx(0.5833, abs=1e-4)
+    assert (line["peak_rss_bytes"], line["gpu_percent"]) == (3 * 2**20, None)

@@ -1,0 +1,155 @@
+"""The extensibility table: what a framework can express, in whose words, with what evidence."""
+
+import io
+
+from rich.console import Console
+
+from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.scheduler.reports.extensibility import Outcome, grids, outcomes
+from velodrome.scheduler.reports.extensibility_text import flat, markdown_grids, rich_grids
+
+
+def row(framework: str, model: str = "probe-lrn", **changes: object) -> dict[str, object]:
+    """A row of a probe that agreed, unless changed."""
+    variant = {"torch": "eager", "tensorflow": "graph"}.get(framework, "plain")
+    plain: dict[str, object] = {
+        "task_id": f"{framework}-{model}-{changes}",
+        "repeat": 0,
+        "attempt": 1,
+        "status": "ok",
+        "reason": "",
+        "rerun": f"velodrome measure {framework} {model}",
+        "framework": framework,
+        "variant": variant,
+        "model": model,
+        "batch_size": 8,
+        "device": "cpu",
+        "threads": 1,
+        "dtype": "float32",
+        "node_type": "t1",
+        "cpu_model": "Some CPU",
+        "gpu_name": "",
+        "verified": True,
+        "stable": True,
+        "gradient_error": 3.2e-7,
+        "peak_rss_bytes": 1,
+        "cpu_percent_mean": 99.0,
+        "notes": [],
+    }
+    times = {
+        f"{phase}_{name}_ns": 1e6
+        for phase in ("forward", "gradient")
+        for name in ("median", "low", "high")
+    }
+    return plain | times | changes
+
+
+def words(rows: list[dict[str, object]]) -> dict[tuple[str, str], str]:
+    return {(one.who.framework, one.probe): one.word for one in outcomes(rows)}
+
+
+def shown(rows: list[dict[str, object]]) -> str:
+    screen = Console(width=150, file=io.StringIO())
+    with screen.capture() as capture:
+        screen.print(rich_grids(grids(outcomes(rows))))
+    return capture.get()
+
+
+ROWS = [
+    row("torch"),
+    row("tensorflow", notes=["no TF32", "by hand: Lrn of shifted sums"]),
+    row("neon", status="unsupported", reason="neon has no Lrn", gradient_error=None),
+    row("theano", status="disagreed", reason="bias is off", gradient_error=0.5),
+    row("torch", "probe-gru", notes=["by hand: Lrn of shifted sums"]),
+]
+
+
+def test_an_outcome_is_agreed_by_hand_or_a_status() -> None:
+    assert words(ROWS) == {
+        ("torch", "probe-lrn"): "agreed",
+        ("tensorflow", "probe-lrn"): "by hand",
+        ("neon", "probe-lrn"): "unsupported",
+        ("theano", "probe-lrn"): "disagreed",
+        ("torch", "probe-gru"): "agreed",  # what is by hand is not what is probed
+    }
+
+
+def test_the_evidence_is_the_reason_or_the_note_with_error_and_command() -> None:
+    text = shown(ROWS)
+    assert (
+        "] tensorflow graph, probe-lrn: by hand: Lrn of shifted sums, gradient error 3e-07" in text
+    )
+    assert "] neon plain, probe-lrn: unsupported: neon has no Lrn\n" in " ".join(
+        line.rstrip() + "\n" for line in text.splitlines()
+    )
+    assert "] theano plain, probe-lrn: disagreed: bias is off, gradient error 5e-01" in text
+    assert "again: velodrome measure neon probe-lrn" in text
+
+
+def test_models_that_are_no_probes_are_left_out() -> None:
+    assert outcomes([row("torch", "lenet")]) == ()
+
+
+def test_what_failed_at_any_number_of_threads_or_in_any_repeat_has_failed() -> None:
+    again = row("torch", repeat=1, status="crashed", reason="SIGSEGV")
+    assert words([row("torch"), row("torch", threads=2, status="timed_out")])[
+        ("torch", "probe-lrn")
+    ] == ("timed_out")
+    assert words([row("torch", task_id="1"), again | {"task_id": "1"}]) == {
+        ("torch", "probe-lrn"): "crashed"
+    }
+
+
+NO = {"gradient_error": None, "expected": "unsupported", "surprise": False}
+
+
+def test_a_variant_that_does_otherwise_than_the_default_is_told_of() -> None:
+    compiled = row("torch", variant="compile", status="unsupported", reason="no graph", **NO)
+    text = shown([row("torch", variant="channels_last"), compiled, row("torch")])
+    assert "agreed, partly [1]" in text
+    assert "[1] torch compile, probe-lrn: unsupported: no graph" in text
+    (grid,) = grids(outcomes([compiled, row("torch")]))
+    assert grid.places[("probe-lrn", "torch")].told.who.variant == "eager"
+
+
+def test_frameworks_are_counted_and_a_probe_that_did_not_run_is_said_so() -> None:
+    text = markdown_grids(grids(outcomes(ROWS)))
+    header, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
+    names = [name for name in FRAMEWORKS if name in ("torch", "tensorflow", "theano", "neon")]
+    assert header == f"| probe | {' | '.join(names)} |"
+    cells = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in lines}
+    gru, counts, errors = (
+        dict(zip(names, map(str.strip, cells[name]), strict=True))
+        for name in ("probe-gru", "own + by hand, of", "largest gradient error")
+    )
+    assert gru == dict.fromkeys(names, "not in this sweep") | {"torch": "agreed"}
+    assert counts == {
+        "torch": "2 + 0 of 2",
+        "tensorflow": "0 + 1 of 1",
+        "theano": "0 + 0 of 1",
+        "neon": "0 + 0 of 1",
+    }
+    assert errors == {"torch": "3e-07", "tensorflow": "3e-07", "theano": "none", "neon": "none"}
+
+
+def test_devices_have_tables_of_their_own() -> None:
+    assert len(grids(outcomes([row("torch"), row("torch", device="gpu", gpu_name="G")]))) == 2
+
+
+def test_a_surprise_is_marked() -> None:
+    assert "unsupported ! [1]" in shown([row("neon", status="unsupported", surprise=True)])
+
+
+def test_flat_rows_are_one_per_probe_and_variant_with_the_command() -> None:
+    lines = flat(outcomes(ROWS))
+    assert [line["outcome"] for line in lines].count("agreed") == 2
+    assert all(line["rerun"] for line in lines)
+    assert {*lines[0]} == {
+        *("probe", "framework", "variant", "device", "outcome", "evidence"),
+        *("gradient_error", "surprise", "rerun"),
+    }
+
+
+def test_outcomes_stand_in_the_order_of_the_probes() -> None:
+    found: tuple[Outcome, ...] = outcomes([row("torch", "probe-gru"), row("torch", "probe-lrn")])
+    assert [one.probe for one in found] == ["probe-lrn", "probe-gru"]

@@ -1,0 +1,109 @@
+"""`velodrome report` in every kind and form, from a results folder."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters.protocol import Timed, Verified
+from velodrome.agents.measurement import Measurement, Reading, Status
+from velodrome.agents.task import Task
+from velodrome.scheduler.commands.report import Form, Kind, chosen_kind, report
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
+from velodrome.scheduler.results.store import Store
+
+SWEEP = "20261124-063012-a1b2"
+NOTE = "by hand: Lrn of shifted sums"
+
+
+def measured(framework: str, variant: str, model: str, status: Status = Status.OK) -> Measurement:
+    timed = Timed("forward", 1e6, 0.99e6, 1.01e6, 30, 2, 5, "target", stable=True)
+    is_timed = status.has_number
+    return Measurement(
+        Task(framework, variant, model, 8, threads=2),
+        *(0, 1, status, "" if is_timed else "it has none", "n1", "host1", "t1", 1.0, 2.0),
+        rerun=f"velodrome measure {framework} {model}",
+        forward=timed if is_timed else None,
+        gradient=timed._replace(phase="gradient") if is_timed else None,
+        verified=Verified(2.3, 1e-6, 1e-5, (), (), 7) if is_timed else None,
+        gradient_error=1e-6 if is_timed else None,
+        readings=(Reading(1, "forward", 190.0, 9, 1),) if is_timed else (),
+        notes=(NOTE,) if framework == "tensorflow" else (),
+    )
+
+
+@pytest.fixture
+def results(store: Store, root: Path) -> Path:
+    store.put(SWEEP, measured("torch", "eager", "probe-lrn"))
+    store.put(SWEEP, measured("tensorflow", "graph", "probe-lrn"))
+    lacks = Expected(("unsupported",), "neon has no LRN")
+    store.put(SWEEP, measured("neon", "cpu", "probe-lrn", Status.UNSUPPORTED), lacks)
+    store.put(SWEEP, measured("torch", "eager", "lenet"), TO_AGREE)
+    return root
+
+
+def text(results: Path, kind: Kind, form: Form, capsys: pytest.CaptureFixture[str]) -> str:
+    report(results, "", kind, form, None)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", list(Form))
+@pytest.mark.parametrize("kind", list(Kind))
+def test_every_kind_has_every_form(
+    results: Path, capsys: pytest.CaptureFixture[str], kind: Kind, form: Form
+) -> None:
+    shown = text(results, kind, form, capsys)
+    assert "torch" in shown
+    assert "probe-lrn" in shown
+    if form is Form.JSON:
+        assert len(json.loads(shown)) >= 3
+    elif form is Form.CSV:
+        lines = list(csv.DictReader(io.StringIO(shown)))
+        assert {line["framework"] for line in lines} >= {"torch", "tensorflow"}
+        assert None not in lines[0]
+
+
+def test_extensibility_is_of_probes_alone(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = json.loads(text(results, Kind.EXTENSIBILITY, Form.JSON, capsys))
+    found = {line["framework"]: (line["outcome"], line["evidence"]) for line in lines}
+    assert found == {
+        "torch": ("agreed", ""),
+        "tensorflow": ("by hand", NOTE),
+        "neon": ("unsupported", "it has none"),
+    }
+
+
+def test_utilization_is_of_what_was_timed(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = json.loads(text(results, Kind.UTILIZATION, Form.JSON, capsys))
+    assert [(line["framework"], line["model"]) for line in lines] == [
+        ("torch", "lenet"),
+        ("torch", "probe-lrn"),
+        ("tensorflow", "probe-lrn"),
+    ]
+    assert {line["share"] for line in lines} == {0.95}
+
+
+def test_a_picture_is_drawn_of_any_kind(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "picture.svg"
+    report(results, "", Kind.EXTENSIBILITY, Form.TERMINAL, picture)
+    assert "by&#160;hand" in picture.read_text()
+    assert f"wrote {picture}" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_nothing_to_report_is_told_with_the_mend(store: Store, root: Path) -> None:
+    store.put(SWEEP, measured("torch", "eager", "lenet", Status.CRASHED))
+    with pytest.raises(ConfigError, match=r"there is no probe in this sweep\. Run sweeps/probes"):
+        report(root, "", Kind.EXTENSIBILITY, Form.TERMINAL, None)
+    with pytest.raises(ConfigError, match="nothing was timed in this sweep"):
+        report(root, "", Kind.UTILIZATION, Form.TERMINAL, None)
+    with pytest.raises(ConfigError, match="exclude each other"):
+        chosen_kind(True, True)  # noqa: FBT003 - two flags of the command line

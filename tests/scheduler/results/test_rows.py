@@ -1,0 +1,228 @@
+"""Measurements and nodes to rows: every column from where it should come, and nothing made up."""
+
+import math
+from dataclasses import replace
+from datetime import datetime
+
+import pyarrow as pa
+import pytest
+
+from velodrome.adapters.protocol import ParameterError, Timed, Verified
+from velodrome.agents.measurement import GpuReading, Measurement, Reading, Sample, Status
+from velodrome.agents.node import Core, Gpu, Node
+from velodrome.agents.task import Task
+from velodrome.scheduler.plans.expectations import Expected
+from velodrome.scheduler.results.rows import (
+    node_row,
+    parameter_rows,
+    sample_rows,
+    tables,
+    task_row,
+    to_table,
+    utilization_rows,
+)
+from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
+
+PARAMETERS = (ParameterError("conv1.weight", (20, 1, 5, 5), 3.5, 1e-7),)
+MEASUREMENT = Measurement(
+    task=Task("torch", "eager", "lenet", 64, threads=2, seed=5, lock_hash="abc"),
+    repeat=1,
+    attempt=2,
+    status=Status.OK,
+    reason="",
+    node_id="n1",
+    hostname="host1",
+    node_type="t1",
+    started_at=1_700_000_000.5,
+    finished_at=1_700_000_010.0,
+    framework_version="2.9",
+    cpu_model="CPU",
+    provision_ns=1,
+    import_ns=2,
+    build_ns=3,
+    transfer_ns=4,
+    first_call_ns=5,
+    forward=Timed("forward", 10.0, 9.0, 11.0, 30, 2, 5, "settled", stable=True),
+    gradient=Timed("gradient", 30.0, 29.0, 32.0, 20, 1, 5, "target", stable=False),
+    verified=Verified(2.3, 1e-6, 1e-5, PARAMETERS, (), 7),
+    loss_error=1e-6,
+    gradient_error=1e-5,
+    parameters=PARAMETERS,
+    samples=(Sample("forward", 0, 2, 1000, 20), Sample("forward", 1, 2, 1020, 21)),
+    readings=(
+        Reading(100, "build", 500.0, 10, 3),
+        Reading(200, "forward", 90.0, 20, 4, context_switches=9, package_energy_uj=77),
+        Reading(300, "gradient", 110.0, 30, 4),
+    ),
+    peak_rss_bytes=31,
+    notes=("LRN is written by hand",),
+)
+NODE = Node(
+    node_id="n1",
+    hostname="host1",
+    cpu_model="CPU",
+    cores=(Core(0, (0, 2)), Core(1, (1, 3))),
+    ram_bytes=2**34,
+    gpus=(Gpu(0, "NVIDIA H100", "GPU-1", 2**36, "550", 700.0),),
+    labels=(("pool", "lab"),),
+)
+
+
+def test_the_columns_of_the_results_page_are_all_there_in_its_order() -> None:
+    page = (
+        "sweep_id task_id repeat attempt status reason log_tail rerun framework framework_version "
+        "variant model batch_size device threads dtype node_id hostname node_type cpu_model "
+        "gpu_name gpu_count started_at finished_at provision_ns import_ns build_ns first_call_ns "
+        "forward_median_ns forward_low_ns forward_high_ns forward_samples gradient_median_ns "
+        "gradient_low_ns gradient_high_ns gradient_samples stop_reason stable loss_error "
+        "gradient_error verified parameters forward_flops gradient_flops ceiling_flops_per_s "
+        "gradient_efficiency cpu_percent_mean peak_rss_bytes gpu_percent_mean "
+        "peak_gpu_memory_bytes energy_j energy_source quiet disturbed_by environment_hash seed "
+        "velodrome_version"
+    )
+    named = set(page.split())
+    assert [name for name in TABLES["tasks"].names if name in named] == page.split()
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_says_its_version_and_the_unit_of_what_is_counted(name: str) -> None:
+    schema = TABLES[name]
+    assert schema.metadata == {VERSION_KEY: VERSION.encode()}
+    for field in schema:
+        if field.name.endswith(("_ns", "_bytes", "_percent", "_mhz", "_w", "_mj", "_j", "_c")):
+            assert field.metadata[b"unit"], field.name
+
+
+def test_a_task_row_has_every_column_and_each_from_its_field() -> None:
+    row = task_row("s1", MEASUREMENT)
+    assert list(row) == TABLES["tasks"].names
+    expected = {
+        "sweep_id": "s1",
+        "task_id": MEASUREMENT.task.key,
+        "repeat": 1,
+        "attempt": 2,
+        "status": "ok",
+        "framework": "torch",
+        "framework_version": "2.9",
+        "variant": "eager",
+        "model": "lenet",
+        "batch_size": 64,
+        "device": "cpu",
+        "threads": 2,
+        "node_type": "t1",
+        "gpu_name": None,
+        "started_at": datetime(2023, 11, 14, 22, 13, 20, 500_000),
+        "forward_median_ns": 10.0,
+        "forward_low_ns": 9.0,
+        "forward_high_ns": 11.0,
+        "forward_samples": 30,
+        "forward_stable": True,
+        "gradient_median_ns": 30.0,
+        "gradient_samples": 20,
+        "stop_reason": "target",
+        "stable": False,
+        "verified": True,
+        "parameters": 431_080,
+        "forward_flops": 2 * 2_293_000 * 64,
+        "cpu_percent_mean": 100.0,
+        "gpu_percent_mean": None,
+        "quiet": None,
+        "environment_hash": "abc",
+        "seed": 5,
+        "notes": ["LRN is written by hand"],
+    }
+    assert {name: row[name] for name in expected} == expected
+
+
+def test_a_model_without_gradients_is_as_stable_as_its_forward_time() -> None:
+    row = task_row("s1", replace(MEASUREMENT, gradient=None))
+    assert (row["stop_reason"], row["stable"]) == ("settled", True)
+    assert (row["gradient_median_ns"], row["gradient_samples"]) == (None, None)
+
+
+def test_what_was_not_reached_is_null() -> None:
+    nothing = Measurement(
+        task=Task("torch", "eager", "of-my-own", 1),
+        repeat=0,
+        attempt=1,
+        status=Status.UNPLACEABLE,
+        reason="there is no node",
+        node_id="",
+        hostname="",
+        node_type="",
+        started_at=0.0,
+        finished_at=0.0,
+        gradient_error=math.nan,
+    )
+    row = task_row("s1", nothing)
+    unknown = {name for name, value in row.items() if value is None}
+    assert unknown >= {"node_id", "hostname", "framework_version", "stable", "gradient_error"}
+    assert unknown >= {"parameters", "forward_flops", "cpu_percent_mean", "peak_rss_bytes"}
+    assert (row["status"], row["verified"]) == ("unplaceable", False)
+    assert set(tables("s1", nothing)) == {"tasks"}
+
+
+def test_a_utilization_row_is_a_reading_or_a_reading_of_one_gpu() -> None:
+    two = (GpuReading(0, "GPU-0", percent=50.0, power_w=300.0), GpuReading(1, "GPU-1"))
+    readings = (*MEASUREMENT.readings, Reading(400, "gradient", 1.0, 1, 1, gpus=two))
+    measurement = replace(MEASUREMENT, readings=readings)
+    found = to_table("utilization", utilization_rows("s1", measurement)).to_pylist()
+    assert [(row["at_ns"], row["gpu_uuid"]) for row in found] == [
+        (100, None),
+        (200, None),
+        (300, None),
+        (400, "GPU-0"),
+        (400, "GPU-1"),
+    ]
+    assert (found[1]["context_switches"], found[1]["package_energy_uj"]) == (9, 77)
+    assert (found[3]["gpu_percent"], found[3]["power_w"], found[4]["power_w"]) == (
+        50.0,
+        300.0,
+        None,
+    )
+    assert task_row("s1", measurement)["gpu_percent_mean"] == 50.0
+
+
+def test_samples_and_parameters_name_their_task_and_repeat() -> None:
+    key = {"sweep_id": "s1", "task_id": MEASUREMENT.task.key, "repeat": 1}
+    assert sample_rows("s1", MEASUREMENT)[1] == {
+        **key,
+        "phase": "forward",
+        "index": 1,
+        "calls": 2,
+        "started_ns": 1020,
+        "elapsed_ns": 21,
+    }
+    assert parameter_rows("s1", MEASUREMENT) == [
+        {
+            **key,
+            "name": "conv1.weight",
+            "shape": [20, 1, 5, 5],
+            "reference_norm": 3.5,
+            "error": 1e-7,
+        }
+    ]
+
+
+def test_a_node_row_is_its_inventory() -> None:
+    (row,) = to_table("nodes", [node_row("s1", NODE)]).to_pylist()
+    assert (row["node_type"], row["cores"], row["threads"]) == (NODE.node_type, 2, 4)
+    assert row["labels"] == [{"key": "pool", "value": "lab"}]
+    assert row["gpus"][0]["name"] == "NVIDIA H100"
+    assert row["ceilings"] is None
+
+
+def test_every_row_fits_its_table() -> None:
+    for name, table in tables("s1", MEASUREMENT).items():
+        assert isinstance(table, pa.Table)
+        assert table.schema.equals(TABLES[name], check_metadata=True)
+
+
+def test_a_row_says_what_was_expected_and_whether_it_surprises() -> None:
+    lacks = Expected(("unsupported", "timed_out"), "no LRN there")
+    row = task_row("s", MEASUREMENT, lacks)
+    assert (row["expected"], row["expected_reason"]) == ("unsupported or timed_out", "no LRN there")
+    assert row["surprise"] is True
+    assert task_row("s", replace(MEASUREMENT, status=Status.TIMED_OUT), lacks)["surprise"] is False
+    assert task_row("s", MEASUREMENT)["expected"] == "agreed"
+    assert task_row("s", MEASUREMENT)["surprise"] is False

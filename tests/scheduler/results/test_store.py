@@ -1,0 +1,279 @@
+"""A results folder: what is put in comes out whole and once, for us and for anybody else."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+from velodrome.adapters.protocol import ParameterError
+from velodrome.agents.measurement import Measurement, Reading, Sample, Status
+from velodrome.agents.node import Core, Node
+from velodrome.agents.task import Task
+from velodrome.scheduler.errors import StoreError
+from velodrome.scheduler.plans.planning import Placement, Plan
+from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
+from velodrome.scheduler.results.store import Store
+
+SWEEP = "20261124-063012-a1b2"
+OTHER = "20261125-063012-a1b2"
+TEXT = "frameworks: [torch]\nmodels: [lenet]\n"
+NODE = Node("n1", "host1", "CPU", (Core(0, (0,)),), 2**30)
+
+
+def task(number: int) -> Task:
+    return Task("torch", "eager", "lenet", number + 1)
+
+
+def measurement(
+    number: int, *, repeat: int = 0, attempt: int = 1, status: Status = Status.OK
+) -> Measurement:
+    return Measurement(
+        task=task(number),
+        repeat=repeat,
+        attempt=attempt,
+        status=status,
+        reason="",
+        node_id="n1",
+        hostname="host1",
+        node_type="t1",
+        started_at=1_700_000_000.0,
+        finished_at=1_700_000_001.0,
+        samples=tuple(Sample("forward", i, 1, 1000 * i, 900 + i) for i in range(5)),
+        readings=tuple(Reading(100 * i, "forward", 99.0, 10, 1) for i in range(3)),
+        parameters=(ParameterError("w", (2, 3), 1.0, 1e-7),),
+    )
+
+
+def plan(*numbers: int) -> Plan:
+    placements = (Placement(task(number), repeat, "n1") for repeat in (0, 1) for number in numbers)
+    return Plan(tuple(placements))
+
+
+def files(root: Path, table: str) -> list[str]:
+    return sorted(path.name for path in (root / table).rglob("*.parquet"))
+
+
+def filled(store: Store, *, count: int = 3, sweep_id: str = SWEEP) -> list[Measurement]:
+    put = [measurement(number) for number in range(count)]
+    with store.working_on(sweep_id):
+        store.begin(sweep_id, TEXT, plan(*range(count)))
+        store.put_nodes(sweep_id, [NODE])
+        for one in put:
+            store.put(sweep_id, one)
+    return put
+
+
+class TestRoundTrip:
+    @pytest.fixture(params=["in progress", "compacted"])
+    def filled_root(self, request: pytest.FixtureRequest, store: Store, root: Path) -> Path:
+        filled(store)
+        filled(store, count=1, sweep_id=OTHER)
+        if request.param == "compacted":
+            store.compact(SWEEP)
+        return root
+
+    @pytest.mark.parametrize(
+        ("table", "rows"),
+        [("tasks", 4), ("samples", 20), ("utilization", 12), ("parameters", 4), ("nodes", 2)],
+    )
+    def test_everybody_reads_every_row_of_every_table(
+        self, filled_root: Path, table: str, rows: int
+    ) -> None:
+        folder = filled_root / table
+        arrow = ds.dataset(str(folder), partitioning="hive")
+        assert arrow.count_rows() == rows
+        assert set(arrow.schema.names) == {*TABLES[table].names, "sweep"}
+        frame = pd.read_parquet(folder)
+        assert len(frame) == rows
+        assert set(frame["sweep"]) == set(frame["sweep_id"]) == {SWEEP, OTHER}
+        query = f"from read_parquet('{folder}/*/*.parquet', hive_partitioning=true)"
+        found = duckdb.sql(f"select sweep, count(*) {query} group by all order by all").fetchall()
+        assert [name for name, _ in found] == [SWEEP, OTHER]
+        assert sum(count for _, count in found) == rows
+        assert len(duckdb.sql(f"select * {query}").fetchall()) == rows
+
+    def test_values_come_back_as_they_went_in(self, filled_root: Path) -> None:
+        store = Store.for_reading(filled_root)
+        rows = store.read("tasks", SWEEP).to_pylist()
+        assert {row["task_id"] for row in rows} == {task(number).key for number in range(3)}
+        samples = store.read("samples", OTHER).to_pylist()
+        assert [row["elapsed_ns"] for row in samples] == [900, 901, 902, 903, 904]
+        (parameter,) = store.read("parameters", OTHER).to_pylist()
+        assert (parameter["name"], parameter["shape"]) == ("w", [2, 3])
+
+    def test_every_file_says_its_version_and_is_packed_with_zstd(self, filled_root: Path) -> None:
+        for path in filled_root.glob("*/sweep=*/*.parquet"):
+            found = pq.ParquetFile(path)
+            assert found.schema_arrow.metadata[VERSION_KEY] == VERSION.encode()
+            assert found.metadata.row_group(0).column(0).compression == "ZSTD"
+
+    def test_all_sweeps_are_read_where_none_is_named(self, filled_root: Path) -> None:
+        assert Store.for_reading(filled_root).read("tasks").num_rows == 4
+
+
+def test_a_table_without_rows_is_empty_and_has_its_columns(store: Store) -> None:
+    assert store.read("samples", SWEEP).schema.names == TABLES["samples"].names
+    assert store.read("samples").num_rows == 0
+
+
+def test_a_file_with_fewer_columns_is_read_with_nulls(store: Store, root: Path) -> None:
+    filled(store, count=1)
+    (path,) = (root / "tasks").rglob("*.parquet")
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["notes"]), path)
+    (row,) = store.read("tasks", SWEEP).to_pylist()
+    assert (row["task_id"], row["notes"]) == (task(0).key, None)
+
+
+def test_a_file_that_is_broken_is_told(store: Store, root: Path) -> None:
+    filled(store, count=1)
+    (path,) = (root / "tasks").rglob("*.parquet")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(StoreError, match="tasks cannot be read"):
+        store.read("tasks")
+
+
+def test_a_results_folder_is_its_owners_alone(root: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        Store(root)
+    finally:
+        os.umask(before)
+    assert root.stat().st_mode & 0o777 == 0o700
+
+
+class TestFinished:
+    def test_a_task_counts_when_put_returns(self, store: Store) -> None:
+        with store.working_on(SWEEP):
+            assert store.put(SWEEP, measurement(0))
+            assert store.finished(SWEEP) == {(task(0).key, 0)}
+        assert store.finished(SWEEP) == {(task(0).key, 0)}
+
+    @pytest.mark.parametrize("status", [status for status in Status if status is not Status.LOST])
+    def test_every_outcome_but_lost_needs_no_further_attempt(
+        self, store: Store, status: Status
+    ) -> None:
+        store.put(SWEEP, measurement(0, status=status))
+        assert len(store.finished(SWEEP)) == 1
+
+    def test_a_lost_attempt_is_a_row_and_is_tried_again(self, store: Store) -> None:
+        store.put(SWEEP, measurement(0, status=Status.LOST))
+        assert store.finished(SWEEP) == frozenset()
+        assert store.next_attempt(SWEEP, task(0).key, 0) == 2
+        store.put(SWEEP, measurement(0, attempt=2))
+        assert store.finished(SWEEP) == {(task(0).key, 0)}
+        assert store.read("tasks", SWEEP)["attempt"].to_pylist() == [1, 2]
+
+    def test_what_is_finished_is_never_counted_twice(self, store: Store) -> None:
+        assert store.put(SWEEP, measurement(0))
+        assert not store.put(SWEEP, measurement(0, attempt=2, status=Status.CRASHED))
+        assert store.read("tasks", SWEEP)["status"].to_pylist() == ["ok"]
+
+    def test_it_holds_after_compaction_too(self, store: Store) -> None:
+        filled(store)
+        store.compact(SWEEP)
+        assert len(store.finished(SWEEP)) == 3
+        assert store.next_attempt(SWEEP, task(0).key, 0) == 2
+        assert not store.put(SWEEP, measurement(0, attempt=2))
+
+    def test_an_attempt_not_made_is_the_first(self, store: Store) -> None:
+        assert store.next_attempt(SWEEP, task(9).key, 0) == 1
+
+
+class TestOrphans:
+    """Files of an attempt that was cut off before its row of `tasks` was in place."""
+
+    @pytest.fixture
+    def cut_off(self, store: Store, root: Path) -> str:
+        filled(store, count=2)
+        name = f"{task(1).key}-r0-a1.parquet"
+        (root / "tasks" / f"sweep={SWEEP}" / name).unlink()
+        return name
+
+    def test_they_are_removed_and_nothing_else(
+        self, store: Store, root: Path, cut_off: str
+    ) -> None:
+        assert store.drop_orphans(SWEEP) == 3
+        kept = [f"{task(0).key}-r0-a1.parquet"]
+        assert [files(root, table) for table in ("samples", "utilization")] == [kept, kept]
+        assert store.drop_orphans(SWEEP) == 0
+
+    def test_compaction_takes_none_of_them(self, store: Store, cut_off: str) -> None:
+        store.compact(SWEEP)
+        assert store.read("samples", SWEEP).num_rows == 5
+
+    def test_the_same_attempt_done_again_takes_none_of_them(
+        self, store: Store, root: Path, cut_off: str
+    ) -> None:
+        assert cut_off in files(root, "samples")
+        store.put(SWEEP, replace(measurement(1, status=Status.CRASHED), samples=(), readings=()))
+        assert cut_off not in files(root, "samples")
+        assert store.read("samples", SWEEP).num_rows == 5
+
+    def test_files_of_tasks_that_are_compacted_are_none(self, store: Store, root: Path) -> None:
+        filled(store, count=2)
+        merged = store.read("tasks", SWEEP)
+        for path in (root / "tasks").rglob("*.parquet"):
+            path.unlink()
+        pq.write_table(merged, root / "tasks" / f"sweep={SWEEP}" / "sweep.parquet")
+        assert store.drop_orphans(SWEEP) == 0
+        store.compact(SWEEP)
+        assert store.read("samples", SWEEP).num_rows == 10
+
+
+class TestCompaction:
+    def test_a_table_becomes_one_file(self, store: Store, root: Path) -> None:
+        filled(store)
+        before = store.read("samples", SWEEP)
+        store.compact(SWEEP)
+        assert [files(root, table) for table in TABLES] == [["sweep.parquet"]] * len(TABLES)
+        assert store.read("samples", SWEEP).equals(before)
+
+    def test_done_again_it_changes_no_file(self, store: Store, root: Path) -> None:
+        filled(store)
+        store.compact(SWEEP)
+        before = {path: path.stat().st_ino for path in root.rglob("sweep.parquet")}
+        store.compact(SWEEP)
+        assert {path: path.stat().st_ino for path in root.rglob("sweep.parquet")} == before
+
+    def test_what_comes_later_is_taken_in(self, store: Store, root: Path) -> None:
+        filled(store)
+        store.compact(SWEEP)
+        store.put(SWEEP, measurement(7))
+        assert len(files(root, "tasks")) == 2
+        store.compact(SWEEP)
+        assert files(root, "tasks") == ["sweep.parquet"]
+        assert store.read("tasks", SWEEP).num_rows == 4
+        assert store.read("samples", SWEEP).num_rows == 20
+
+    def test_it_leaves_nothing_aside_once_the_store_is_opened_again(
+        self, store: Store, root: Path
+    ) -> None:
+        filled(store)
+        store.compact(SWEEP)
+        Store(root)
+        assert list((root / "_staging").iterdir()) == []
+
+    def test_a_sweep_without_rows_is_left_alone(self, store: Store, root: Path) -> None:
+        store.begin(SWEEP, TEXT, plan(0))
+        store.compact(SWEEP)
+        assert [files(root, table) for table in TABLES] == [[]] * len(TABLES)
+
+
+@pytest.mark.slow
+def test_a_sample_takes_at_most_eight_bytes_and_is_found_fast(store: Store, root: Path) -> None:
+    count, at_ns, samples = 200_000, 10**15, []
+    for index in range(count):  # lengths that differ by a percent, as real ones do
+        elapsed_ns = 3_000_000 + (index * 7919) % 60_013
+        samples.append(Sample("gradient", index, 1, at_ns, elapsed_ns))
+        at_ns += elapsed_ns + 1000 + (index * 104_729) % 1999
+    store.put(SWEEP, replace(measurement(0), samples=tuple(samples)))
+    store.compact(SWEEP)
+    (path,) = (root / "samples").rglob("*.parquet")
+    assert path.stat().st_size / count <= 8
+    query = f"select count(*), median(elapsed_ns) from '{path}'"
+    assert duckdb.sql(query).fetchall()[0][0] == count

@@ -1,0 +1,212 @@
+"""The sweeps of a results folder: begun, named, opened and held by one process at a time."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.node import Core, Node
+from velodrome.agents.task import Task
+from velodrome.scheduler.errors import ConfigError, SweepBusy
+from velodrome.scheduler.plans.planning import Placement, Plan, Unplaceable
+from velodrome.scheduler.results.store import Store, new_sweep_id
+
+SWEEP = "20261124-063012-a1b2"
+OTHER = "20261125-063012-a1b2"
+TEXT = "frameworks: [torch]\nmodels: [lenet]\n"
+NODE = Node("n1", "host1", "CPU", (Core(0, (0,)),), 2**30)
+
+
+def task(number: int) -> Task:
+    return Task("torch", "eager", "lenet", number + 1)
+
+
+def measurement(number: int, status: Status = Status.OK) -> Measurement:
+    return Measurement(task(number), 0, 1, status, "", "n1", "host1", "t1", 1.0, 2.0)
+
+
+def plan(*numbers: int) -> Plan:
+    placements = (Placement(task(number), repeat, "n1") for repeat in (0, 1) for number in numbers)
+    return Plan(tuple(placements))
+
+
+class TestBeginning:
+    def test_the_text_and_the_plan_are_kept(self, store: Store, root: Path) -> None:
+        store.begin(SWEEP, TEXT, plan(0, 1))
+        again = Store.for_reading(root)
+        assert again.sweep_text(SWEEP) == TEXT
+        assert again.numbers(SWEEP) == {task(0).key: {"": 0}, task(1).key: {"": 0}}
+        (summary,) = again.sweeps()
+        assert (summary.sweep_id, summary.planned, summary.finished) == (SWEEP, 4, 0)
+
+    def test_begun_again_what_is_new_in_the_plan_is_added(self, store: Store) -> None:
+        store.begin(SWEEP, TEXT, plan(0))
+        elsewhere = Plan((Placement(task(0), 4, "n2", "n2"), Placement(task(0), 5, "n2", "n2")))
+        store.begin(SWEEP, TEXT, elsewhere)
+        store.begin(SWEEP, TEXT, plan(0))
+        assert store.numbers(SWEEP) == {task(0).key: {"": 0, "n2": 4}}
+        assert store.sweeps()[0].planned == 4
+
+    def test_what_fits_nowhere_is_planned_too(self, store: Store) -> None:
+        store.begin(SWEEP, TEXT, Plan((), (Unplaceable(task(0), "there is no node"),)))
+        assert store.sweeps()[0].planned == 1
+        assert store.numbers(SWEEP) == {}
+
+    def test_another_text_is_refused(self, store: Store) -> None:
+        store.begin(SWEEP, TEXT, plan(0))
+        with pytest.raises(ConfigError, match="was begun with another sweep file"):
+            store.begin(SWEEP, TEXT + "# changed\n", plan(0))
+
+    def test_a_single_task_has_no_sweep_file(self, store: Store) -> None:
+        store.put(SWEEP, measurement(0))
+        with pytest.raises(ConfigError, match="was not begun from a sweep file"):
+            store.sweep_text(SWEEP)
+        assert store.numbers(SWEEP) == {}
+
+    def test_a_node_is_kept_once(self, store: Store) -> None:
+        store.put_nodes(SWEEP, [NODE, NODE])
+        store.compact(SWEEP)
+        store.put_nodes(SWEEP, [replace(NODE, hostname="renamed"), replace(NODE, node_id="n2")])
+        rows = store.read("nodes", SWEEP).to_pylist()
+        assert sorted((row["node_id"], row["hostname"]) for row in rows) == [
+            ("n1", "host1"),
+            ("n2", "host1"),
+        ]
+
+
+class TestNames:
+    def test_ids_sort_by_time_and_differ(self) -> None:
+        ids = [new_sweep_id() for _ in range(20)]
+        assert len(set(ids)) == 20
+        assert [one[:15] for one in ids] == sorted(one[:15] for one in ids)
+
+    def test_sweeps_are_listed_newest_first_with_what_became_of_them(self, store: Store) -> None:
+        store.begin(SWEEP, TEXT, plan(0, 1, 2))
+        for number in range(3):
+            store.put(SWEEP, measurement(number))
+        store.begin(OTHER, TEXT, plan(0))
+        store.put(OTHER, measurement(0, Status.CRASHED))
+        found = [(s.sweep_id, s.planned, s.finished, s.with_number) for s in store.sweeps()]
+        assert found == [(OTHER, 2, 1, 0), (SWEEP, 6, 3, 3)]
+
+    @pytest.mark.parametrize(
+        ("text", "sweep_id"), [("last", OTHER), (SWEEP, SWEEP), ("20261124", SWEEP)]
+    )
+    def test_a_sweep_is_named_by_its_id_its_beginning_or_as_the_last(
+        self, store: Store, text: str, sweep_id: str
+    ) -> None:
+        store.begin(SWEEP, TEXT, plan(0))
+        store.begin(OTHER, TEXT, plan(0))
+        assert store.resolve(text) == sweep_id
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("20261124-063012-a1b3", "there is no sweep '20261124-063012-a1b3'. Did you mean"),
+            ("2026", f"'2026' begins {OTHER}, {SWEEP}. Give more of the id."),
+            ("", "there is no sweep ''"),
+            ("../../etc", "there is no sweep '../../etc'"),
+        ],
+    )
+    def test_what_is_no_one_sweep_is_told(self, store: Store, text: str, said: str) -> None:
+        store.begin(SWEEP, TEXT, plan(0))
+        store.begin(OTHER, TEXT, plan(0))
+        with pytest.raises(ConfigError) as caught:
+            store.resolve(text)
+        assert said in str(caught.value)
+
+    def test_a_folder_without_sweeps_says_how_to_make_one(self, store: Store) -> None:
+        with pytest.raises(ConfigError, match="there is no sweep here"):
+            store.resolve("last")
+
+
+class TestOpening:
+    """Everything that is wrong with a results folder is known before anything is started."""
+
+    def said(self, results: str | Path) -> str:
+        with pytest.raises(ConfigError) as caught:
+            Store(results)
+        assert caught.value.exit_status == 2
+        return str(caught.value)
+
+    def test_a_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        path.touch()
+        assert self.said(path) == f"{path}: this is a file. Name a folder with --results."
+
+    def test_a_path_through_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        assert "a part of this path is a file" in self.said(tmp_path / "file" / "results")
+
+    @pytest.mark.parametrize("scheme", ["s3", "gs", "S3"])
+    def test_an_object_store(self, tmp_path: Path, scheme: str) -> None:
+        for results in (f"{scheme}://bucket/results", Path(f"{scheme}://bucket/results")):
+            said = self.said(results)
+            assert f"object stores ({scheme}://) are not supported yet" in said
+
+    def test_a_file_address_is_a_path(self, tmp_path: Path) -> None:
+        Store(f"file://{tmp_path}/results")
+        assert (tmp_path / "results" / "_sweeps").is_dir()
+
+    def test_a_path_that_is_too_long(self, tmp_path: Path) -> None:
+        assert "this path is too long" in self.said(tmp_path / ("x" * 300))
+
+    @pytest.mark.parametrize("kind", ["Store", "Store.for_reading"])
+    def test_a_folder_without_rights(self, tmp_path: Path, kind: str) -> None:
+        code = (
+            "import os, sys\n"
+            "from velodrome.scheduler.results.store import Store\n"
+            "from velodrome.scheduler.errors import ConfigError\n"
+            "os.umask(0); os.chmod(sys.argv[1], 0)\n"
+            "if os.getuid() == 0: os.setuid(65534)\n"
+            f"try: {kind}(sys.argv[1])\n"
+            "except ConfigError as error: print(error, error.exit_status)\n"
+        )
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert "there are no rights to" in done.stdout, done.stderr
+        assert done.stdout.rstrip().endswith(" 2")
+
+    def test_to_read_where_nothing_is(self, root: Path) -> None:
+        with pytest.raises(ConfigError, match="there is no such folder"):
+            Store.for_reading(root)
+        assert not root.exists()
+
+    def test_to_read_leaves_a_folder_as_it_is(self, tmp_path: Path) -> None:
+        assert Store.for_reading(tmp_path).sweeps() == ()
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestHolding:
+    def test_two_stores_cannot_work_on_one_sweep(self, store: Store, root: Path) -> None:
+        other = Store(root)
+        with store.working_on(SWEEP), pytest.raises(SweepBusy) as caught:
+            other.put(SWEEP, measurement(0))
+        assert "another process works on this sweep. Wait for it" in str(caught.value)
+        assert caught.value.exit_status == 2
+        assert other.put(SWEEP, measurement(0))
+
+    def test_they_can_work_on_different_sweeps(self, store: Store, root: Path) -> None:
+        other = Store(root)
+        with store.working_on(SWEEP), other.working_on(OTHER):
+            assert store.put(SWEEP, measurement(0))
+            assert other.put(OTHER, measurement(0))
+
+    def test_holding_what_is_held_is_no_wait(self, store: Store) -> None:
+        with store.working_on(SWEEP), store.working_on(SWEEP):
+            assert store.put(SWEEP, measurement(0))
+
+    def test_opening_a_store_leaves_a_sweep_alone_that_is_at_work(
+        self, store: Store, root: Path
+    ) -> None:
+        with store.working_on(SWEEP):
+            store.put(SWEEP, measurement(0))
+            left = root / "_staging" / SWEEP / "half"
+            left.touch()
+            Store(root)
+            assert left.exists()
+        Store(root)
+        assert not left.exists()
