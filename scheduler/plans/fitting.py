@@ -75,6 +75,12 @@ def resolve(threads: Threads, node: Node) -> int:
     return int(threads)
 
 
+def lacks(need: Need, sweep: Sweep, node: Node) -> tuple[str, ...]:
+    """Every condition that fails on this node, in words; none: it fits."""
+    failed = [demand for demand in _demands(need, sweep) if not demand.is_met(node)]
+    return tuple(f"needs {demand.wants}, {demand.unmet((node,))}" for demand in failed)
+
+
 class Fleet:
     """The nodes, alike ones grouped, so that a need is checked once per kind and not per node."""
 
@@ -101,8 +107,8 @@ class Fleet:
         missing = [[d for d in demands if not d.is_met(node)] for node in examples]
         fitting = [
             node
-            for nodes, lacks in zip(self._alike.values(), missing, strict=True)
-            if not lacks
+            for nodes, unmet in zip(self._alike.values(), missing, strict=True)
+            if not unmet
             for node in nodes
         ]
         if fitting:
@@ -133,10 +139,10 @@ def _reason(
     hopeless = [d for d in demands if not any(d.is_met(node) for node in examples)]
     if hopeless:
         return "; ".join(f"needs {demand.wants}, {demand.unmet(examples)}" for demand in hopeless)
-    node, lacks = nearest
+    node, unmet = nearest
     wanted = " and ".join(demand.wants for demand in demands)
     both = "both" if len(demands) == 2 else "all"
-    return f"needs {wanted}, no node has {both}; {node.hostname} lacks {lacks[0].wants}"
+    return f"needs {wanted}, no node has {both}; {node.hostname} lacks {unmet[0].wants}"
 
 
 def _demands(need: Need, sweep: Sweep) -> tuple[_Demand, ...]:
