@@ -37,12 +37,28 @@ class Device:
 
 
 @dataclass(frozen=True)
+class Locked:
+    """What a framework's locks for a device ask of a node: one of these platforms, empty: any.
+
+    size_bytes: what the smallest of their environments takes; 0: not known.
+    """
+
+    device: str
+    platforms: tuple[str, ...] = ()
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Entrant:
-    """A framework with the variants that the sweep runs and the devices that it has a path for."""
+    """A framework with the variants that the sweep runs and the devices that it has a path for.
+
+    locked: per device, what its environment asks of a node; a device without an entry, nothing.
+    """
 
     framework: str
     variants: tuple[str, ...]
     devices: tuple[str, ...]
+    locked: tuple[Locked, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from velodrome.agents.environments.versions import split
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps import values, yaml_nodes
 from velodrome.scheduler.sweeps.exclusions import check_exclusions, read_exclusions
+from velodrome.scheduler.sweeps.locked import locked_of
 from velodrome.scheduler.sweeps.parts import Entrant, Sweep
 from velodrome.scheduler.sweeps.settings import (
     read_devices,
@@ -121,6 +122,7 @@ def _entrants(
             name,
             chosen.get(name, chosen.get(split(name)[0], (frameworks[name].default_variant,))),
             frameworks[name].devices,
+            locked_of(frameworks[name]),
         )
         for name in names
     )

@@ -65,7 +65,7 @@ class TestThreads:
     def test_a_number_above_the_cores_fits_nowhere(self) -> None:
         made = planned("threads: [8]", node("a", 1), node("b", 2))
         assert made.placements == ()
-        assert reasons(made) == ["needs 8 threads, the largest node has 2 cores"]
+        assert reasons(made) == ["needs 8 threads, the largest node has 2 cores; nearest: host-b"]
         assert [entry.task.threads for entry in made.unplaceable] == [8]
 
     def test_smt_threads_are_used_only_when_asked_for(self) -> None:
@@ -92,7 +92,7 @@ class TestConditions:
 
     def test_more_gpus_are_wanted_than_any_node_has(self) -> None:
         made = planned("devices: [gpu:4]", node("a", gpus=("H100", "H100")), node("b"))
-        assert reasons(made) == ["needs 4 GPUs, no node has more than 2"]
+        assert reasons(made) == ["needs 4 GPUs, no node has more than 2; nearest: host-a"]
 
     def test_a_gpu_model_is_a_part_of_its_name_in_any_case(self) -> None:
         nodes = (node("a", gpus=("NVIDIA A100",)), node("b", gpus=("NVIDIA H100 80GB HBM3",)))
@@ -100,31 +100,60 @@ class TestConditions:
         assert where_to(made) == [("b", 1, 0)]
         made = planned("devices: [{gpu: V100}]", *nodes)
         assert reasons(made) == [
-            "needs 1 GPU of model V100, the nodes have NVIDIA A100, NVIDIA H100 80GB HBM3"
+            "needs 1 GPU of model V100, the nodes have NVIDIA A100, NVIDIA H100 80GB HBM3; "
+            "nearest: host-a"
         ]
+
+    def test_a_gpu_model_is_whole_words_of_its_name(self) -> None:
+        nodes = (node("a", gpus=("NVIDIA L40S",)), node("b", gpus=("NVIDIA A10G",)))
+        l40s, a10g = (
+            planned("devices: [{gpu: L4}]", *nodes),
+            planned("devices: [{gpu: A10}]", *nodes),
+        )
+        assert (l40s.placements, a10g.placements) == ((), ())
+        made = planned(
+            "devices: [{gpu: A100}]\nthreads: [1]", node("c", gpus=("NVIDIA A100-SXM4-80GB",))
+        )
+        assert {one.node_id for one in made.placements} == {"c"}
 
     def test_a_memory_limit_above_the_node_fits_nowhere(self) -> None:
         made = planned("limits: {memory: 64GiB}", node("a", gib=16), node("b", gib=32))
-        assert reasons(made) == ["needs 64.0 GiB of memory, the largest node has 32.0 GiB"]
+        assert reasons(made) == [
+            "needs 64.0 GiB of memory, the largest node has 32.0 GiB; nearest: host-a"
+        ]
 
     def test_labels_must_match(self) -> None:
         nodes = (node("a", labels=(("pool", "office"),)), node("b", labels=(("pool", "lab"),)))
         made = planned("labels: {pool: lab}\nrepeats: 1\nthreads: [1]", *nodes)
         assert where_to(made) == [("b", 1, 0)]
         assert reasons(planned("labels: {pool: lap}", *nodes)) == [
-            "needs the label pool=lap, the nodes have pool=lab, office"
+            "needs the label pool=lap, the nodes have pool=lab, office; nearest: host-a"
         ]
         assert reasons(planned("labels: {rack: '3'}", *nodes)) == [
             "needs the label rack=3, no node has it"
         ]
 
+    def test_an_environment_is_wanted_for_the_nodes_platform(self) -> None:
+        """torch is locked for linux-x86_64 alone, numpy for any platform."""
+        arm, intel = replace(node("a"), architecture="aarch64"), node("b")
+        made = planned("threads: [1]\nrepeats: 1", arm, intel)
+        assert where_to(made) == [("b", 1, 0)]
+        assert reasons(planned("", arm)) == [
+            "needs linux-x86_64, which torch is locked for, the nodes are linux-aarch64"
+        ]
+        numpy = parse("frameworks: [numpy]\nmodels: [lenet]", "s.yaml", FRAMEWORKS)
+        assert plan(expand(numpy), numpy, [arm], {}).unplaceable == ()
+
     def test_conditions_that_no_node_fulfils_together_name_the_nearest(self) -> None:
         nodes = (node("a", 2, gpus=("H100",)), node("b", 16, gib=64))
         made = planned("threads: [8]\ndevices: [gpu]", *nodes)
-        assert reasons(made) == ["needs 8 threads and 1 GPU, no node has both; host-b lacks 1 GPU"]
+        assert reasons(made) == [
+            "needs 8 threads and 1 GPU, no node has both; nearest: host-b, lacks 1 GPU"
+        ]
         made = planned("threads: [8]\ndevices: [gpu]\nlimits: {memory: 32GiB}", *nodes)
         assert reasons(made) == [
-            "needs 8 threads and 1 GPU and 32.0 GiB of memory, no node has all; host-b lacks 1 GPU"
+            "needs 8 threads and 1 GPU and 32.0 GiB of memory, no node has all; "
+            "nearest: host-b, lacks 1 GPU"
         ]
 
     def test_without_a_node_that_is_the_reason(self) -> None:
