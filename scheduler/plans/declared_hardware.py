@@ -1,0 +1,125 @@
+"""The hardware of a node type, as `metadata: velodrome:` declares it, or else as Ray counts it."""
+
+from dataclasses import dataclass
+
+from velodrome.agents.node import Core, Gpu, Node
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.plans.demands import has_words
+from velodrome.scheduler.sweeps import values
+from velodrome.scheduler.sweeps.yaml_nodes import Fields, Items, Scalar, Value
+
+KEYS = ("cpu", "cores", "threads", "memory", "disk", "gpus", "architecture")
+EXAMPLE = "{cores: 4, threads: 8, memory: 32GiB, gpus: NVIDIA L4}"
+ACCELERATOR = "ray.io/accelerator-type"
+UNKNOWN_GPU = "GPU"
+MOST = 65536
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What Ray is told of a node type. cpus are logical ones; None: the launcher asks its cloud."""
+
+    cpus: int | None
+    gpus: int
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class _Cpus:
+    cores: int
+    threads: int
+    derived: str = ""
+
+
+def hardware(
+    name: str, place: str, found: Fields, counted: Counted, labels: tuple[tuple[str, str], ...]
+) -> tuple[Node, tuple[str, ...]]:
+    """A node of that type, called as the type is, and what of it was not declared, in words.
+
+    place: where the type is declared, for what is missing there.
+    """
+    values.known_keys(found, KEYS, f"key of the hardware of {name}")
+    cpus = _cpus(name, place, found, counted)
+    models, model_note = _models(found, counted, dict(labels))
+    memory, memory_note = _memory(found, counted)
+    cpu, disk, architecture = (found.get(key) for key in ("cpu", "disk", "architecture"))
+    node = Node(
+        node_id=name,
+        hostname=name,
+        # Two types of which nothing more is known are not for that reason the same hardware.
+        cpu_model=values.text(cpu, "cpu") if cpu else f"that of {name}",
+        cores=_cores(cpus),
+        ram_bytes=memory,
+        architecture=values.text(architecture, "architecture") if architecture else "x86_64",
+        gpus=tuple(
+            Gpu(index, model, f"{name}/{index}", memory_bytes=0)
+            for index, model in enumerate(models)
+        ),
+        labels=labels,
+    )
+    del disk
+    return node, tuple(note for note in (cpus.derived, model_note, memory_note) if note)
+
+
+def _cpus(name: str, place: str, found: Fields, counted: Counted) -> _Cpus:
+    threads_value, cores_value = found.get("threads"), found.get("cores")
+    threads = values.whole(threads_value, "threads", most=MOST) if threads_value else None
+    cores = values.whole(cores_value, "cores", most=MOST) if cores_value else None
+    logical = threads or counted.cpus
+    if logical is None:
+        problem = f"the CPUs of node type '{name}' are not declared"
+        raise ConfigError(place, problem, "Add resources: {CPU: 16}, as many as it has.")
+    if threads_value and counted.cpus not in (None, threads):
+        problem = f"threads holds {threads}, and resources CPU: {counted.cpus}"
+        raise ConfigError(threads_value.place, problem, "Give CPU as many as there are threads.")
+    if cores_value and cores is not None and cores > logical:
+        problem = f"cores holds {cores}, more than the {logical} threads"
+        raise ConfigError(cores_value.place, problem, "Count physical cores.")
+    if cores is None:
+        return _Cpus(logical, logical, f"{logical} cores, one for each CPU")
+    return _Cpus(cores, logical)
+
+
+def _cores(cpus: _Cpus) -> tuple[Core, ...]:
+    """CPUs are dealt out in turn, as the kernel numbers them: all cores, then their siblings."""
+    return tuple(
+        Core(core, tuple(range(core, cpus.threads, cpus.cores))) for core in range(cpus.cores)
+    )
+
+
+def _models(found: Fields, counted: Counted, labels: dict[str, str]) -> tuple[tuple[str, ...], str]:
+    """One name for each GPU, and what is to be said of it."""
+    value, accelerator = found.get("gpus"), labels.get(ACCELERATOR, "")
+    if value is None:
+        name = accelerator or UNKNOWN_GPU
+        source = f"GPU model {name}, from the label" if accelerator else "GPUs of no known model"
+        return (name,) * counted.gpus, source if counted.gpus else ""
+    models = _names(value, counted.gpus)
+    for model in models:
+        if not has_words(model, accelerator):
+            problem = f"gpus holds '{model}', and the label {ACCELERATOR} is {accelerator}"
+            raise ConfigError(value.place, problem, "Make them agree.")
+    return models, ""
+
+
+def _names(value: Value, count: int) -> tuple[str, ...]:
+    """A single name is that of all."""
+    if isinstance(value, Scalar):
+        models = (values.text(value, "gpus"),) * count
+    else:
+        items = values.items(value, "gpus", "[NVIDIA L4, NVIDIA L4]")
+        models = tuple(values.text(item, "gpus") for item in items)
+    if not count or len(models) != count:
+        named = len(models) if isinstance(value, Items) else "some"
+        problem = f"gpus names {named}, and resources GPU: {count}"
+        raise ConfigError(value.place, problem, "Give GPU as many as there are.")
+    return models
+
+
+def _memory(found: Fields, counted: Counted) -> tuple[int, str]:
+    value = found.get("memory")
+    if value is not None:
+        return values.memory(value, "memory"), ""
+    if counted.memory_bytes:
+        return counted.memory_bytes, "memory from resources"
+    return 0, "unknown memory"
