@@ -1,0 +1,33 @@
+"""A fleet of hosts made of namespaces, for tests that need more than one machine."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))  # there is no package of tests
+
+from namespace_fleet import NamespaceFleet
+from namespace_hosts import missing
+
+
+@pytest.fixture(scope="module")
+def new_fleet() -> Iterator[Callable[..., NamespaceFleet]]:
+    """new_fleet(VARIABLE=value): a NamespaceFleet without hosts, stopped after the module."""
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    fleets: list[NamespaceFleet] = []
+
+    def made(**variables: str) -> NamespaceFleet:
+        fleet = NamespaceFleet(Path(tempfile.mkdtemp(prefix="fleet-", dir="/tmp")), variables)
+        fleets.append(fleet)
+        return fleet
+
+    yield made
+    for fleet in fleets:
+        fleet.stop()
+        shutil.rmtree(fleet.folder, ignore_errors=True)

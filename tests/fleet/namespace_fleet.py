@@ -1,0 +1,399 @@
+"""A Ray cluster of several hosts on one machine: each with its own name, address and hardware.
+
+Hardware is stood in at the lowest layer, so that whatever looks for it finds it: cores by affinity,
+the CPU's model by /proc/cpuinfo, GPUs by a libnvidia-ml.so.1 (tests/fake_nvml).
+"""
+
+import json
+import os
+import re
+import secrets
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from namespace_hosts import Hardware, Network
+
+from velodrome.agents import topology
+
+NVML_SOURCE = Path(__file__).parents[1] / "fake_nvml" / "fake_nvml.c"
+SESSION = Path(__file__).with_name("ray_session.py")
+HEAD, HEAD_NUMBER, PORT = "head", 1, 6379
+START_S = 120.0
+NOTICE_S = 30.0
+ANSWER_S = 60.0
+POLL_S = 0.1
+# Of Ray's sockets: a path longer than 107 bytes cannot be bound, and Ray adds 65 to its folder's.
+LONGEST_FOLDER = 24
+
+RAY = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Of a node that says nothing. Measured: seen as dead after 1.3 s instead of 15.
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+    # Without these a caller waits for a node that was cut off long after Ray knows that it is.
+    "RAY_grpc_client_keepalive_time_ms": "2000",
+    "RAY_grpc_client_keepalive_timeout_ms": "3000",
+    # Lean, for there are many on one machine.
+    "RAY_enable_open_telemetry": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_event_stats": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_enable_worker_prestart": "0",
+}
+
+
+@dataclass(frozen=True)
+class Host:
+    """cores: physical ones. gpus: as in `NVIDIA A100-SXM4-80GB:2,NVIDIA L40S:1`."""
+
+    name: str
+    cores: int = 1
+    cpu_model: str = ""
+    gpus: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class NotStarted(Exception):
+    """A Ray did not come up; the text is the end of its log."""
+
+
+class Session:
+    """A driver that lives on between questions (ray_session.py)."""
+
+    def __init__(self, running: "subprocess.Popen[str]") -> None:
+        self.running = running
+
+    def say(self, script: str, *, within_s: float = ANSWER_S, **values: Any) -> Any:
+        """What the script leaves in `answer`. RuntimeError with its traceback if it raises."""
+        self.begin(script, **values)
+        return self.answer(within_s=within_s)
+
+    def begin(self, script: str, **values: Any) -> None:
+        """Say it, and do not wait. values: what the script finds by these names."""
+        assert self.running.stdin
+        self.running.stdin.write(json.dumps([textwrap.dedent(script), values]) + "\n")
+        self.running.stdin.flush()
+
+    def answer(self, *, within_s: float = ANSWER_S) -> Any:
+        assert self.running.stdout
+        if not select.select([self.running.stdout], [], [], within_s)[0]:
+            raise TimeoutError(f"the driver has not answered for {within_s:.0f} s")
+        line = self.running.stdout.readline()
+        if not line:
+            raise RuntimeError("the driver has ended")
+        reply = json.loads(line)
+        if "error" in reply:
+            raise RuntimeError(reply["error"])
+        return reply["answer"]
+
+    def close(self) -> None:
+        self.running.kill()
+        self.running.wait()
+        for stream in (self.running.stdin, self.running.stdout):
+            if stream:
+                stream.close()
+
+
+class NamespaceFleet:
+    """Hosts that a test may kill, cut off and add. stop() leaves nothing.
+
+    folder must be empty and have a short path. variables are those of every host and driver. Not
+    to be used in several threads.
+    """
+
+    address = f"10.77.0.{HEAD_NUMBER}:{PORT}"
+
+    def __init__(self, folder: Path, variables: Mapping[str, str] | None = None) -> None:
+        if len(str(folder)) > LONGEST_FOLDER:
+            raise ValueError(f"{folder} is too long for sockets. Take one such as /tmp/fleet-1")
+        self.folder = folder
+        self._network = Network()
+        self._numbers: dict[str, int] = {HEAD: HEAD_NUMBER}
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._drivers: list[subprocess.Popen[str]] = []
+        self._watcher: Session | None = None
+        found = os.environ.get("LD_LIBRARY_PATH", "")
+        self._libraries = [str(_fake_nvml(folder)), *([found] if found else [])]
+        token = folder / "token"
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32))
+        self.variables = {
+            **{key: value for key, value in os.environ.items() if key not in _FOREIGN},
+            "VELODROME_HOME": str(folder / "shared"),
+            **RAY,
+            "RAY_AUTH_TOKEN_PATH": str(token),
+            **(variables or {}),
+        }
+
+    def start_head(self) -> None:
+        """It measures nothing: no CPU, no GPU. Returns when Ray answers there."""
+        if HEAD not in self._running:
+            self._network.connect(HEAD, HEAD_NUMBER)
+        words = ("--head", f"--port={PORT}", "--include-dashboard=false", "--no-monitor")
+        command = self._network.words_aside(HEAD, self._ray(HEAD, *words, "--num-cpus=0"))
+        with self._log(HEAD).open("wb") as log:
+            self._running[HEAD] = subprocess.Popen(
+                command, env=self._environ(Host(HEAD)), stdout=log, stderr=log
+            )
+        self._await(self._is_started, (HEAD,))
+
+    def add_node(self, name: str, **traits: Any) -> None:
+        """traits: as of a Host. Returns when it is a member of the cluster."""
+        self.add_nodes([Host(name, **traits)])
+
+    def add_nodes(self, hosts: Sequence[Host]) -> None:
+        """All at once, which takes little longer than one."""
+        self.boot(hosts)
+        self.await_nodes([host.name for host in hosts])
+
+    def boot(self, hosts: Sequence[Host]) -> None:
+        """Start nodes without waiting for any. One that was killed comes back as the same host."""
+        for host in hosts:
+            if host.name in self._running:
+                raise ValueError(f"{host.name} runs. Kill it first")
+            number = self._numbers.setdefault(host.name, HEAD_NUMBER + len(self._numbers))
+            self._network.connect(host.name, number)
+            self._running[host.name] = self._network.run_apart(
+                host.name,
+                self._hardware(host, number),
+                self._joining(host),
+                self._environ(host),
+                self._log(host.name),
+            )
+
+    def await_nodes(self, names: Sequence[str], within_s: float = START_S) -> None:
+        """Until Ray lists them as alive. NotStarted."""
+        self._await(lambda name: self.is_alive(name), names, within_s)
+
+    def await_loss(self, name: str, within_s: float = NOTICE_S) -> float:
+        """Until Ray takes it for dead; the seconds that took. TimeoutError."""
+        began = time.monotonic()
+        while self.is_alive(name):
+            if time.monotonic() - began > within_s:
+                raise TimeoutError(f"Ray takes {name} for alive, {within_s:.0f} s later")
+            time.sleep(POLL_S)
+        return time.monotonic() - began
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to every process of a node. Its kernel closes the connections."""
+        running = self._running.pop(name)
+        running.kill()
+        running.wait()
+        self._network.disconnect(name)
+
+    def power_off(self, name: str) -> None:
+        """As kill, but no connection is closed: nobody hears of it."""
+        self._network.cut(name)
+        self.kill(name)
+
+    def kill_raylet(self, name: str) -> None:
+        """SIGKILL to it alone. The host lives on, with whatever outlives it."""
+        for process in self.processes(name):
+            if process.name() == "raylet":
+                process.kill()
+
+    def kill_head(self) -> None:
+        """SIGKILL to the Ray on the head, not to the drivers there. start_head starts another."""
+        self._stop_watching()
+        drivers = {driver.pid for driver in self._drivers}
+        for process in self.processes(HEAD):
+            with suppress(psutil.NoSuchProcess):
+                if not {process.pid, *(above.pid for above in process.parents())} & drivers:
+                    process.kill()
+        self._running[HEAD].wait()
+
+    def cut(self, name: str) -> None:
+        """Take a node off the network without a word: it runs on, nothing reaches it or leaves."""
+        self._network.cut(name)
+
+    def heal(self, name: str) -> None:
+        self._network.heal(name)
+
+    def driver(
+        self,
+        *words: str,
+        variables: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        errors: Path | None = None,
+    ) -> "subprocess.Popen[str]":
+        """A command on the head's host that finds this cluster; the process is the command's own.
+
+        Its streams are pipes, unless errors names a file. It hears SIGINT, whatever started the
+        tests.
+        """
+        environ = {**self._environ(Host(HEAD)), "RAY_ADDRESS": self.address, **(variables or {})}
+        with (errors or Path(os.devnull)).open("ab") as log:
+            started = subprocess.Popen(
+                self._network.words_aside(HEAD, words),
+                cwd=cwd or self.folder,
+                env=environ,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log if errors else subprocess.PIPE,
+                text=True,
+                preexec_fn=_heed_interrupts,
+            )
+        self._drivers.append(started)
+        return started
+
+    def velodrome(
+        self, *words: str, variables: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> "subprocess.Popen[str]":
+        """`velodrome WORDS` as a driver; where it asks for a cluster, name `address`."""
+        command = (sys.executable, "-m", "velodrome.scheduler.cli", *words)
+        return self.driver(*command, variables=variables, cwd=cwd)
+
+    def session(self) -> Session:
+        """A driver to be told what to do."""
+        number = len(self._drivers)
+        started = self.driver(
+            *(sys.executable, str(SESSION)), errors=self.folder / f"session-{number}.log"
+        )
+        return Session(started)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """As Ray tells of them, dead ones included."""
+        if self._watcher is None:
+            self._watcher = self.session()
+        return self._watcher.say("answer = ray.nodes()")
+
+    def is_alive(self, name: str) -> bool:
+        """To Ray."""
+        address = self.ip(name)
+        return any(node["Alive"] and node["NodeManagerAddress"] == address for node in self.nodes())
+
+    @property
+    def mark(self) -> str:
+        """How the names of its namespaces begin."""
+        return self._network.mark
+
+    def ip(self, name: str) -> str:
+        return f"10.77.0.{self._numbers[name]}"
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        """Those on that host, by the pids that they have here."""
+        return self._network.processes(name)
+
+    def stop(self) -> None:
+        """End every host and driver. A second time it does nothing."""
+        self._stop_watching()
+        for process in (*self._drivers, *self._running.values()):
+            process.kill()
+        self._network.close()
+        for process in (*self._drivers, *self._running.values()):
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream:
+                    stream.close()
+        self._drivers.clear()
+        self._running.clear()
+
+    def _ray(self, name: str, *words: str) -> list[str]:
+        return [
+            sys.executable,
+            *("-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
+            f"--node-ip-address={self.ip(name)}",
+            f"--temp-dir={self.folder / str(self._numbers[name])}",
+            f"--object-store-memory={80_000_000}",
+            *words,
+        ]
+
+    def _joining(self, host: Host) -> list[str]:
+        labels = ",".join(f"{key}={value}" for key, value in host.labels.items())
+        words = [f"--address={self.address}", f"--num-cpus={host.cores}"]
+        return self._ray(host.name, *words, *([f"--labels={labels}"] if labels else []))
+
+    def _environ(self, host: Host) -> dict[str, str]:
+        own = self.folder / f"{host.name}.own"
+        for folder in ("home", "tmp", "locks"):
+            (own / folder).mkdir(parents=True, exist_ok=True)
+        return {
+            **self.variables,
+            "HOME": str(own / "home"),
+            "TMPDIR": str(own / "tmp"),
+            "VELODROME_LOCKS": str(own / "locks"),
+            # Hosts without GPUs get it too: what this machine has is not theirs.
+            "LD_LIBRARY_PATH": os.pathsep.join(self._libraries),
+            "FAKE_NVML": host.gpus,
+            "FAKE_NVML_NODE": str(self._numbers[host.name]),
+        }
+
+    def _hardware(self, host: Host, number: int) -> Hardware:
+        cores = topology.cores(os.sched_getaffinity(0))
+        if host.cores > len(cores):
+            raise ValueError(f"{host.name} cannot have {host.cores} cores of {len(cores)}")
+        turned = [cores[(number + index) % len(cores)] for index in range(host.cores)]
+        cpus = tuple(cpu for core in turned for cpu in core.cpus)
+        return Hardware(cpus, self._cpuinfo(host) if host.cpu_model else None)
+
+    def _cpuinfo(self, host: Host) -> Path:
+        text = Path("/proc/cpuinfo").read_text()
+        named = re.sub(r"(?m)^(model name\s*: ).*$", lambda found: found[1] + host.cpu_model, text)
+        if named == text and host.cpu_model not in text:  # a kernel that names none, as on ARM
+            named = f"model name\t: {host.cpu_model}\n{text}"
+        path = self.folder / f"{host.name}.cpuinfo"
+        path.write_text(named)
+        return path
+
+    def _await(
+        self, is_there: Callable[[str], bool], names: Sequence[str], within_s: float = START_S
+    ) -> None:
+        deadline = time.monotonic() + within_s
+        waited_for = list(names)
+        while waited_for := [name for name in waited_for if not is_there(name)]:
+            for name in waited_for:
+                if self._has_given_up(name) or time.monotonic() > deadline:
+                    raise NotStarted(f"{name}: {self._end_of_log(name)}")
+            time.sleep(POLL_S)
+
+    def _is_started(self, name: str) -> bool:
+        return "Ray runtime started" in self._log(name).read_text()
+
+    def _has_given_up(self, name: str) -> bool:
+        ended = self._running[name].poll() is not None
+        return ended or "ended with status" in self._log(name).read_text()
+
+    def _stop_watching(self) -> None:
+        if self._watcher:
+            self._watcher.close()
+            self._watcher = None
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def _end_of_log(self, name: str) -> str:
+        return self._log(name).read_text(errors="replace")[-2000:]
+
+
+# Of whatever runs the tests; GPUs are to be found, not named.
+_FOREIGN = ("RAY_ADDRESS", "CUDA_VISIBLE_DEVICES")
+
+
+def _fake_nvml(folder: Path) -> Path:
+    """The folder that holds a libnvidia-ml.so.1, for LD_LIBRARY_PATH."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if not compiler:
+        raise NotStarted("there is no C compiler for the library that stands in for GPUs")
+    place = folder / "nvml"
+    place.mkdir()
+    library = place / "libnvidia-ml.so.1"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, NVML_SOURCE], check=True)
+    return place
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,0 +1,321 @@
+"""What Ray does that would make a benchmark wrong, and what Velodrome does about it.
+
+Each trap is asked of a real Ray: where one of these fails after an upgrade, Ray has changed, and
+what was built around the trap is to be looked at again.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from namespace_fleet import NamespaceFleet, Session
+
+pytestmark = pytest.mark.slow
+
+CONNECT = "import ray; ray.init(log_to_driver=False)"
+REFUSED_S = 50.0  # Ray tries for 30 s by itself
+GONE_S = 2.0  # what the design promises
+
+OUTCOME = """
+import os, signal, subprocess, sys, time
+from pathlib import Path
+
+def outcome(reference, within_s=20.0):
+    try:
+        return ray.get(reference, timeout=within_s)
+    except ray.exceptions.RayError as error:
+        return type(error).__name__
+
+def wait_for(path):
+    deadline = time.monotonic() + 20
+    while not Path(path).exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return Path(path).exists()
+"""
+
+
+def mentions(process: psutil.Process, word: str) -> bool:
+    try:
+        return word in process.cmdline()
+    except psutil.Error:
+        return False
+
+
+def wait_until_empty(
+    listed: Callable[[], list[psutil.Process]], within_s: float
+) -> list[psutil.Process]:
+    """What is listed when it is empty, or when the time is over."""
+    deadline = time.monotonic() + within_s
+    while (found := listed()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture(scope="module")
+def fleet(new_fleet: Callable[..., NamespaceFleet]) -> NamespaceFleet:
+    made = new_fleet()
+    made.start_head()
+    made.add_node("node", cores=1, gpus="NVIDIA A100-SXM4-80GB:2")
+    return made
+
+
+@pytest.fixture(scope="module")
+def strangers(fleet: NamespaceFleet) -> Iterator[dict[str, "subprocess.Popen[str]"]]:
+    """Drivers with another token and with none. They wait for Ray while the others are tested."""
+    forged = fleet.folder / "forged"
+    forged.write_text("f" * 64)
+    connect = (sys.executable, "-c", CONNECT)
+    with_other = {"RAY_AUTH_TOKEN_PATH": str(forged)}
+    without = {"RAY_AUTH_MODE": "disabled"}
+    yield {
+        "other token": fleet.driver(*connect, variables=with_other),
+        "no token": fleet.driver(*connect, variables=without),
+    }
+
+
+@pytest.fixture(scope="module")
+def session(fleet: NamespaceFleet, strangers: object) -> Session:
+    made = fleet.session()
+    made.say(OUTCOME)
+    return made
+
+
+def test_a_task_is_run_again_unasked_unless_retries_are_forbidden(
+    session: Session, tmp_path: Path
+) -> None:
+    script = """
+    @ray.remote
+    def start_and_die(path):
+        with open(path, "a") as file:
+            file.write("started\\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    forbidden = outcome(start_and_die.options(max_retries=0).remote(path))
+    once = Path(path).read_text().count("started")
+    unasked = outcome(start_and_die.remote(path))
+    answer = [forbidden, once, unasked, Path(path).read_text().count("started") - once]
+    """
+    forbidden, once, unasked, often = session.say(script, path=str(tmp_path / "starts"))
+    assert (forbidden, once) == ("WorkerCrashedError", 1)
+    assert (unasked, often > 1) == ("WorkerCrashedError", True)
+
+
+def test_what_fits_nowhere_hangs_silently_unless_it_is_bound_to_a_node(
+    fleet: NamespaceFleet, session: Session
+) -> None:
+    script = """
+    @ray.remote(num_cpus=64)
+    def never(): ...
+
+    began = time.monotonic()
+    bound = outcome(never.options(scheduling_strategy=on(node)).remote())
+    elapsed_s = time.monotonic() - began
+    unbound = never.remote()
+    ready, _ = ray.wait([unbound], timeout=2)
+    ray.cancel(unbound)
+    answer = [bound, elapsed_s, len(ready)]
+    """
+    bound, elapsed_s, ready = session.say(script, node=fleet.ip("node"))
+    assert (bound, ready) == ("TaskUnschedulableError", 0)
+    assert elapsed_s < 2
+
+
+def test_a_task_bound_to_a_node_that_is_gone_fails_at_once(session: Session) -> None:
+    script = """
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    @ray.remote
+    def anything(): ...
+
+    gone = NodeAffinitySchedulingStrategy("ab" * 28, soft=False)
+    answer = outcome(anything.options(scheduling_strategy=gone).remote(), 5.0)
+    """
+    assert session.say(script) == "TaskUnschedulableError"
+
+
+def test_a_forced_cancellation_may_look_like_a_success(session: Session, tmp_path: Path) -> None:
+    """It kills the task's children first, and the task may return what it makes of that."""
+    script = """
+    @ray.remote(max_retries=0)
+    def run_a_child(path):
+        child = subprocess.Popen(["sleep", "600"])
+        Path(path).touch()
+        return child.wait()
+
+    answer = []
+    for number in range(8):
+        running = run_a_child.remote(f"{path}{number}")
+        wait_for(f"{path}{number}")
+        ray.cancel(running, force=True)
+        answer.append(outcome(running))
+        if answer[-1] == -9:
+            break
+    """
+    assert -9 in session.say(script, path=str(tmp_path / "started"))
+
+
+def test_a_gentle_cancellation_ends_only_a_task_that_polls(
+    session: Session, tmp_path: Path
+) -> None:
+    script = """
+    @ray.remote(max_retries=0)
+    def block(path):
+        child = subprocess.Popen(["sleep", "600"])
+        Path(path).touch()
+        child.wait()
+
+    @ray.remote(max_retries=0)
+    def poll(path):
+        Path(path).touch()
+        while True:
+            time.sleep(0.05)
+
+    polling = poll.remote(path + "polling")
+    wait_for(path + "polling")
+    ray.cancel(polling)
+    polled = outcome(polling, 5.0)
+    blocking = block.remote(path + "blocking")
+    wait_for(path + "blocking")
+    ray.cancel(blocking)
+    blocked = outcome(blocking, 2.0)
+    ray.cancel(blocking, force=True)
+    outcome(blocking)
+    answer = [polled, blocked]
+    """
+    answer = session.say(script, path=str(tmp_path / "x"))
+    assert answer == ["TaskCancelledError", "GetTimeoutError"]
+
+
+def test_what_a_task_streamed_arrives_though_its_worker_was_killed(session: Session) -> None:
+    script = """
+    @ray.remote(max_retries=0, num_returns="streaming")
+    def stream():
+        yield "first"
+        yield "second"
+        time.sleep(0.5)  # until they are on their way: what is yielded is sent a moment later
+        os.kill(os.getpid(), signal.SIGKILL)
+        yield "never"
+
+    answer = [outcome(item) for item in stream.remote()]
+    """
+    assert session.say(script) == ["first", "second", "WorkerCrashedError"]
+
+
+# A child of a task, whose own child goes into a session of its own and says that it is there.
+FAMILY = """
+import os, sys, time
+if os.fork():
+    time.sleep(600)
+os.setsid()
+open(sys.argv[1], "w").close()
+time.sleep(600)
+"""
+WITHOUT_KEEPER = """
+@ray.remote(max_retries=0)
+def start(command, path):
+    subprocess.Popen(command, start_new_session=True)
+    wait_for(path)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+command = [sys.executable, "-S", "-c", family, path]
+answer = outcome(start.options(scheduling_strategy=on(node)).remote(command, path))
+"""
+UNDER_KEEPER = WITHOUT_KEEPER.replace(
+    "subprocess.Popen(command, start_new_session=True)",
+    "from velodrome.agents.isolation.keeping import kept; "
+    "family = kept(command, os.environ, Path(path + '.log')); family.__enter__()",
+)
+
+
+def left_behind(fleet: NamespaceFleet, session: Session, script: str, path: Path) -> int:
+    """How many of the family live so long after the task's worker was killed; they are ended."""
+    values = {"node": fleet.ip("node"), "family": FAMILY, "path": str(path)}
+    assert session.say(script, **values) == "WorkerCrashedError"
+    assert path.exists()
+    left = wait_until_empty(
+        lambda: [one for one in fleet.processes("node") if mentions(one, str(path))], GONE_S
+    )
+    for process in left:
+        process.kill()
+    return len(left)
+
+
+def test_what_left_the_session_of_a_killed_worker_outlives_it(
+    fleet: NamespaceFleet, session: Session, tmp_path: Path
+) -> None:
+    assert left_behind(fleet, session, WITHOUT_KEEPER, tmp_path / "up") > 0
+
+
+def test_nothing_under_a_keeper_outlives_a_killed_worker(
+    fleet: NamespaceFleet, session: Session, tmp_path: Path
+) -> None:
+    assert left_behind(fleet, session, UNDER_KEEPER, tmp_path / "up") == 0
+
+
+def test_gpus_are_numbered_by_ray_and_counted_by_the_driver(
+    fleet: NamespaceFleet, session: Session
+) -> None:
+    """So an agent names them by UUID, whatever Ray has put into CUDA_VISIBLE_DEVICES."""
+    script = """
+    @ray.remote(num_gpus=1, num_cpus=0)
+    def look():
+        from velodrome.agents.inventory import take
+        return [os.environ["CUDA_VISIBLE_DEVICES"], [gpu.index for gpu in take().gpus]]
+
+    answer = ray.get(look.remote())
+    """
+    visible, listed = session.say(script)
+    assert visible in ("0", "1")
+    assert listed == [0, 1]
+
+
+def test_a_task_without_cpus_lands_on_a_node_that_another_has_for_itself(
+    fleet: NamespaceFleet, session: Session, tmp_path: Path
+) -> None:
+    script = """
+    @ray.remote(max_retries=0)
+    def own(path):
+        Path(path).touch()
+        while True:
+            time.sleep(0.05)
+
+    @ray.remote
+    def visit():
+        return True
+
+    owner = own.options(num_cpus=1, num_gpus=2, scheduling_strategy=on(node)).remote(path)
+    wait_for(path)
+    visitor = visit.options(scheduling_strategy=on(node))
+    weightless = outcome(visitor.options(num_cpus=0).remote())
+    weighty, _ = ray.wait([visitor.options(num_cpus=1).remote()], timeout=1)
+    ray.cancel(owner)
+    answer = [weightless, len(weighty), outcome(owner)]
+    """
+    answer = session.say(script, node=fleet.ip("node"), path=str(tmp_path / "owned"))
+    assert answer == [True, 0, "TaskCancelledError"]
+
+
+def test_a_label_that_must_differ_is_met_by_a_node_without_it(
+    fleet: NamespaceFleet, session: Session
+) -> None:
+    script = """
+    @ray.remote(num_cpus=0, label_selector={"ray.io/accelerator-type": "!A100"})
+    def where():
+        return ray.util.get_node_ip_address()
+
+    answer = ray.get(where.remote())
+    """
+    assert session.say(script) == fleet.ip("head")
+
+
+@pytest.mark.parametrize("stranger", ["other token", "no token"])
+def test_a_driver_without_the_token_is_refused(
+    strangers: dict[str, "subprocess.Popen[str]"], stranger: str
+) -> None:
+    _, said = strangers[stranger].communicate(timeout=REFUSED_S)
+    assert strangers[stranger].returncode == 1
+    assert "InvalidAuthToken" in said
