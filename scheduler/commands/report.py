@@ -5,22 +5,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from velodrome.scheduler.commands.output import closing, console, print_json, rich_rows
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.reports import cores_used_text, extensibility_text
+from velodrome.scheduler.reports import cores_used_text, extensibility_text, odd_one_out_text
 from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course, gather
 from velodrome.scheduler.reports.cores_used import uses
 from velodrome.scheduler.reports.extensibility import grids, outcomes
 from velodrome.scheduler.reports.flat_rows import csv_rows, markdown_table
+from velodrome.scheduler.reports.markdown_text import literal
+from velodrome.scheduler.reports.odd_one_out import heats, odd_ones
 from velodrome.scheduler.reports.render import csv_text, markdown, rich_tables
 from velodrome.scheduler.reports.tables import Table, tabulate
+from velodrome.scheduler.reports.task_rows import unsound
 from velodrome.scheduler.results.store import Store
 
 Row = dict[str, object]
+Rows = list[Row]
 
 PICTURE_WIDTH = 110
 
@@ -34,32 +39,40 @@ class Form(Enum):
     JSON = "json"
 
 
-def chosen(is_markdown: bool, is_csv: bool, is_json: bool) -> Form:  # noqa: FBT001 - three flags of the command line
-    """The one form that was asked for; ConfigError for two."""
-    flags = {Form.MARKDOWN: is_markdown, Form.CSV: is_csv, Form.JSON: is_json}
-    asked = [form for form, flag in flags.items() if flag]
-    if len(asked) > 1:
-        names = " and ".join(f"--{form.value}" for form in asked)
-        raise ConfigError("command line", f"{names} exclude each other", "Give one.")
-    return asked[0] if asked else Form.TERMINAL
-
-
 class Kind(Enum):
     """What a report is about."""
 
     TIMES = "times"
     EXTENSIBILITY = "extensibility"
     UTILIZATION = "utilization"
+    ODD = "odd"
 
 
-def chosen_kind(is_extensibility: bool, is_utilization: bool) -> Kind:  # noqa: FBT001 - two flags
+Choice = TypeVar("Choice", Form, Kind)
+
+
+def chosen(is_markdown: bool, is_csv: bool, is_json: bool) -> Form:  # noqa: FBT001 - three flags of the command line
+    """The one form that was asked for; ConfigError for two."""
+    flags = {Form.MARKDOWN: is_markdown, Form.CSV: is_csv, Form.JSON: is_json}
+    return _only(flags, Form.TERMINAL)
+
+
+def chosen_kind(is_extensibility: bool, is_utilization: bool, is_odd: bool = False) -> Kind:  # noqa: FBT001, FBT002 - three flags
     """The one kind that was asked for; ConfigError for two."""
-    if is_extensibility and is_utilization:
-        problem = "--extensibility and --utilization exclude each other"
-        raise ConfigError("command line", problem, "Give one.")
-    if is_extensibility:
-        return Kind.EXTENSIBILITY
-    return Kind.UTILIZATION if is_utilization else Kind.TIMES
+    flags = {
+        Kind.EXTENSIBILITY: is_extensibility,
+        Kind.UTILIZATION: is_utilization,
+        Kind.ODD: is_odd,
+    }
+    return _only(flags, Kind.TIMES)
+
+
+def _only(flags: Mapping[Choice, bool], otherwise: Choice) -> Choice:
+    asked = [choice for choice, flag in flags.items() if flag]
+    if len(asked) > 1:
+        names = " and ".join(f"--{choice.value}" for choice in asked)
+        raise ConfigError("command line", f"{names} exclude each other", "Give one.")
+    return asked[0] if asked else otherwise
 
 
 @dataclass(frozen=True)
@@ -72,11 +85,14 @@ class Shown:
     rich: Callable[[], RenderableType]
 
 
-def report(results: Path, sweep_id: str, kind: Kind, form: Form, picture: Path | None) -> None:
-    """ConfigError if there are no results, no such sweep, or nothing of this kind in it."""
+def report(results: Path, sweep_id: str, kind: Kind, form: Form, picture: Path | None) -> Rows:
+    """The rows it is of. ConfigError without results, such a sweep, or anything of this kind."""
     store = Store.for_reading(results)
     chosen_id = store.resolve(sweep_id or "last")
     rows = store.read("tasks", chosen_id).to_pylist()
+    if problem := unsound(rows):
+        mend = "A later Velodrome may have written it: read it with that one."
+        raise ConfigError(f"{results}, sweep {chosen_id}", problem, mend)
     shown = _SHOWN[kind](rows, store, chosen_id)
     if form is Form.JSON:
         print_json(shown.flat)
@@ -92,20 +108,27 @@ def report(results: Path, sweep_id: str, kind: Kind, form: Form, picture: Path |
             draw(shown.rich(), picture, command)
             closing(f"wrote {picture}")
         closing(f"sweep {chosen_id}: {len(rows)} rows in {results}; next: {command} --markdown")
+    return rows
 
 
-def _times(rows: list[Row], store: Store, sweep_id: str) -> Shown:
+def odd_status(rows: Rows) -> int:
+    """Exit status 1 if a machine is the odd one out."""
+    return 1 if odd_ones(heats(rows)) else 0
+
+
+def _times(rows: Rows, store: Store, sweep_id: str) -> Shown:
     gathered = gather(rows)
     tables = [tabulate(block, cells) for block, cells in gathered.items()]
+    odd = odd_one_out_text.line(odd_ones(heats(rows)))
     return Shown(
         rows,
         lambda: csv_text(_flat(gathered)),
-        lambda: markdown(tables),
-        lambda: rich_tables(tables),
+        lambda: markdown(tables) + (f"\n{literal(odd)}\n" if odd else ""),
+        lambda: Group(rich_tables(tables), *([Text(odd, style="bold red")] if odd else [])),
     )
 
 
-def _extensibility(rows: list[Row], store: Store, sweep_id: str) -> Shown:
+def _extensibility(rows: Rows, store: Store, sweep_id: str) -> Shown:
     found = outcomes(rows)
     if not found:
         mend = "Run sweeps/probes.yaml, or name its sweep with --sweep."
@@ -119,7 +142,7 @@ def _extensibility(rows: list[Row], store: Store, sweep_id: str) -> Shown:
     )
 
 
-def _utilization(rows: list[Row], store: Store, sweep_id: str) -> Shown:
+def _utilization(rows: Rows, store: Store, sweep_id: str) -> Shown:
     found = uses(rows, store.read("utilization", sweep_id))
     if not found:
         raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
@@ -134,10 +157,26 @@ def _utilization(rows: list[Row], store: Store, sweep_id: str) -> Shown:
     )
 
 
+def _odd(rows: Rows, store: Store, sweep_id: str) -> Shown:
+    ran = heats(rows)
+    found = odd_ones(ran)
+    flat = odd_one_out_text.flat(found)
+    table = odd_one_out_text.table_rows(found)
+    left, legend = odd_one_out_text.LEFT, odd_one_out_text.LEGEND
+    summary = odd_one_out_text.summary(ran, found)
+    return Shown(
+        flat,
+        lambda: csv_rows(flat, odd_one_out_text.COLUMNS),
+        lambda: "\n".join(filter(None, (markdown_table(table, left), summary, "", legend, ""))),
+        lambda: Group(rich_rows(table, left), Text(summary), Text(legend, style="dim")),
+    )
+
+
 _SHOWN = {
     Kind.TIMES: _times,
     Kind.EXTENSIBILITY: _extensibility,
     Kind.UTILIZATION: _utilization,
+    Kind.ODD: _odd,
 }
 
 
@@ -146,10 +185,14 @@ def show(tables: list[Table]) -> None:
 
 
 def draw(shown: RenderableType, picture: Path, title: str) -> None:
-    """The terminal's picture as SVG, as wide as it needs and no colour theme of the reader's."""
+    """The terminal's picture as SVG, in no colour theme of the reader's. ConfigError."""
     screen = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), highlight=False)
     screen.print(shown)
-    picture.write_text(screen.export_svg(title=title))
+    try:
+        picture.write_text(screen.export_svg(title=title))
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror or error})"
+        raise ConfigError(str(picture), reason, "Name another file with --svg.") from None
 
 
 def _flat(

@@ -16,6 +16,7 @@ from velodrome.scheduler.reports.task_rows import (
     is_surprise,
     last_attempts,
     notes_of,
+    plain_command,
 )
 
 
@@ -30,6 +31,8 @@ class Time:
     @property
     def half_width(self) -> float:
         """The larger distance from the median to a bound, over the median."""
+        if not self.median_ns > 0:  # no clock has measured that
+            return float("nan")
         return max(self.high_ns - self.median_ns, self.median_ns - self.low_ns) / self.median_ns
 
 
@@ -129,10 +132,11 @@ def add(times: Sequence[Time]) -> Time:
 
 
 def block_of(row: Row) -> Block:
-    device = str(row["device"])
+    device = in_one_line(row["device"])
     hardware = in_one_line(row["gpu_name"] if device == "gpu" else row["cpu_model"])
     threads = int(str(row["threads"]))
-    return Block(str(row["node_type"] or ""), hardware, device, threads, str(row["dtype"]))
+    node_type, dtype = in_one_line(row["node_type"]), in_one_line(row["dtype"])
+    return Block(node_type, hardware, device, threads, dtype)
 
 
 def course_of(row: Row) -> Course:
@@ -149,7 +153,7 @@ def _cell(rows: Sequence[Row]) -> Cell:
     return Cell(
         status=Status(str(told["status"])),
         reason=in_one_line(told["reason"]),
-        rerun=in_one_line(told["rerun"]),
+        rerun=plain_command(told["rerun"]),
         repeats=len(rows),
         with_number=len(timed),
         verified=bool(timed) and all(row["verified"] for row in timed),

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from velodrome.scheduler.plans.expectations import AGREED
 from velodrome.scheduler.reports.extensibility import BY_HAND, Grid, Outcome, Place
+from velodrome.scheduler.reports.markdown_text import code, literal
 from velodrome.scheduler.reports.render import SURPRISE, markdown_rows
 
 STYLES = {"agreed, partly": "yellow", AGREED: "green", BY_HAND: "yellow", "unsupported": "dim"}
@@ -34,7 +35,9 @@ def rich_grids(grids: Sequence[Grid]) -> RenderableType:
         shown = _shown(grid)
         parts.append(_rich_grid(grid, shown))
         for evidence, rerun in shown.notes:
-            parts += [Text(evidence), Text(f"    again: {rerun}", style="dim")]
+            parts.append(Text(evidence))
+            if rerun:
+                parts.append(Text(f"    again: {rerun}", style="dim"))
         parts.append(Text(""))
     return Group(*parts, Text(LEGEND, style="dim"))
 
@@ -45,9 +48,9 @@ def markdown_grids(grids: Sequence[Grid]) -> str:
         shown = _shown(grid)
         header = ["probe", *grid.frameworks]
         lines = [[name, *cells] for name, cells in _lines(grid, shown)]
-        notes = [f"- {evidence} `{rerun}`" for evidence, rerun in shown.notes]
+        notes = [f"- {literal(evidence)} {code(rerun)}".rstrip() for evidence, rerun in shown.notes]
         table = markdown_rows(header, lines, len(header))
-        parts.append("\n".join([f"### {_title(grid)}", "", *table, "", *notes]))
+        parts.append("\n".join([f"### {literal(_title(grid))}", "", *table, "", *notes]))
     return "\n\n".join([*parts, LEGEND]) + "\n"
 
 

@@ -11,6 +11,8 @@ from rich.text import Text
 
 from velodrome.scheduler.plans.expectations import AGREED
 from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course
+from velodrome.scheduler.reports.markdown_text import code, literal
+from velodrome.scheduler.reports.spreadsheet import inert
 from velodrome.scheduler.reports.tables import Entry, Footnote, Table
 
 MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "": ""}
@@ -37,10 +39,10 @@ def markdown(tables: Sequence[Table]) -> str:
     for table in tables:
         header = ["model", "", *table.contestants]
         lines = [[line.course, line.phase, *map(_plain, line.entries)] for line in table.lines]
-        below = [*_markdown_footnotes(table), *(f"- {remark}" for remark in table.remarks)]
-        parts.append(
-            "\n".join([f"### {table.title}", "", *markdown_rows(header, lines, 2), "", *below])
-        )
+        remarks = (f"- {literal(remark)}" for remark in table.remarks)
+        grid = markdown_rows(header, lines, 2)
+        below = [*_markdown_footnotes(table), *remarks]
+        parts.append("\n".join([f"### {literal(table.title)}", "", *grid, "", *below]))
     return "\n\n".join([*parts, LEGEND]) + "\n"
 
 
@@ -85,7 +87,8 @@ def csv_text(gathered: Iterable[tuple[Block, Course, Contestant, Cell]]) -> str:
             for name in ("median_ns", "low_ns", "high_ns")
         ]
         writer.writerow(
-            [
+            inert(value)
+            for value in (
                 block.hardware,
                 block.node_type,
                 block.device,
@@ -106,7 +109,7 @@ def csv_text(gathered: Iterable[tuple[Block, Course, Contestant, Cell]]) -> str:
                 cell.peak_rss_bytes or "",
                 "" if cell.cpu_percent_mean is None else cell.cpu_percent_mean,
                 cell.reason,
-            ]
+            )
         )
     return stream.getvalue()
 
@@ -148,7 +151,8 @@ def _markdown_footnotes(table: Table) -> list[str]:
     """Not as a numbered list: GitHub would number it anew."""
 
     def line(note: Footnote) -> str:
-        return f"- [{note.number}] {note.label}: {note.reason} `{note.rerun}`"
+        told = literal(f"{note.label}: {note.reason}")
+        return f"- [{note.number}] {told} {code(note.rerun)}".rstrip()
 
     surprises = [line(note) for note in table.surprises]
     heading = ["#### Surprises", "", *surprises, ""] if surprises else []
@@ -163,9 +167,9 @@ def _plain(entry: Entry) -> str:
 
 
 def markdown_rows(header: Sequence[str], lines: Iterable[Sequence[str]], left: int) -> list[str]:
-    """A table of which the first `left` columns are aligned to the left."""
+    """A table of which the first `left` columns are aligned to the left. Cells are plain text."""
     rule = ["---"] * left + ["---:"] * (len(header) - left)
     return [
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        "| " + " | ".join(literal(cell).replace("|", "\\|") for cell in row) + " |"
         for row in (header, rule, *lines)
     ]

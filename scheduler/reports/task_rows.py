@@ -1,5 +1,6 @@
 """What rows of the `tasks` table say, as text that is safe to show: anybody may have written it."""
 
+import shlex
 from collections.abc import Iterable, Mapping
 
 from velodrome.adapters.by_hand import PREFIX
@@ -8,6 +9,20 @@ from velodrome.agents.measurement import Status
 from velodrome.scheduler.plans.expectations import AGREED
 
 Row = Mapping[str, object]
+
+NEEDED = (
+    "task_id",
+    "repeat",
+    "attempt",
+    "framework",
+    "variant",
+    "model",
+    "batch_size",
+    "device",
+    "threads",
+    "dtype",
+)
+STATUSES = frozenset(Status)
 
 
 def surprises(rows: Iterable[Row]) -> list[Row]:
@@ -37,6 +52,31 @@ def expected(row: Row) -> str:
         return ""
     reason = f": {row['expected_reason']}" if row.get("expected_reason") else ""
     return in_one_line(f"{row['expected']}{reason}")
+
+
+def unsound(rows: Iterable[Row]) -> str:
+    """What is wrong with a row that this Velodrome cannot have written; empty if nothing is."""
+    for row in rows:
+        missing = [name for name in NEEDED if row[name] is None]
+        if missing:
+            return f"a row of tasks has no {missing[0]}"
+        if row["status"] not in STATUSES:
+            return f"a row of tasks has the status '{in_one_line(row['status'])}'"
+    return ""
+
+
+def plain_command(value: object) -> str:
+    """A row's command for whoever types it again: one `velodrome measure`, or nothing.
+
+    It is what a reader copies into a shell, so nothing else that a row says is shown as one.
+    """
+    text = in_one_line(value)
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return ""
+    is_plain = words[:2] == ["velodrome", "measure"] and shlex.join(words) == text
+    return text if is_plain else ""
 
 
 def in_one_line(value: object) -> str:
