@@ -10,13 +10,14 @@ class VelodromeError(Exception):
 class ConfigError(VelodromeError):
     """Something in a file or on the command line that its author can mend.
 
-    place is `file:line:column`, or as much of it as there is.
+    place is `file:line:column`, or as much of it as there is. The text is one line: a name in
+    somebody's file could otherwise write lines of its own among ours.
     """
 
     exit_status = 2
 
     def __init__(self, place: str, problem: str, mend: str) -> None:
-        super().__init__(f"{place}: {problem}. {mend}")
+        super().__init__(" ".join(f"{place}: {problem}. {mend}".splitlines()))
         self.place = place
         self.problem = problem
         self.mend = mend

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from velodrome.scheduler.errors import ConfigError, StoreFull
 from velodrome.scheduler.results.layout import Layout, local_path
+from velodrome.scheduler.results.whole_files import make_folder
 
 _MENDS = {
     errno.EACCES: ("there are no rights to write here", "Give yourself rights, or name another."),
@@ -21,9 +22,10 @@ def opened_to_write(results: str | Path) -> Layout:
     """Make the folder, for its owner alone, and try to write in it. ConfigError if that fails."""
     layout = Layout(local_path(results))
     try:
-        layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(layout.root.parent)
+        layout.root.mkdir(mode=0o700, exist_ok=True)
         for folder in (layout.sweeps, layout.stagings):
-            folder.mkdir(exist_ok=True)
+            make_folder(folder)
             with tempfile.TemporaryFile(dir=folder) as file:
                 file.write(b"velodrome")
     except OSError as error:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.results.whole_files import owned
 
 GROUP_ROWS = 2**20
 
@@ -37,7 +38,7 @@ def writer(sink: pa.NativeFile | IO[bytes], schema: pa.Schema) -> pq.ParquetWrit
 
 def merge(table: str, files: Sequence[Path], target: Path) -> None:
     """One file with the rows of all, in their order, holding about a row group in memory."""
-    with target.open("wb") as sink, writer(sink, TABLES[table]) as open_writer:
+    with open(target, "wb", opener=owned) as sink, writer(sink, TABLES[table]) as open_writer:
         for rows in _gathered(_groups(files, TABLES[table])):
             open_writer.write_table(rows, row_group_size=GROUP_ROWS)
 

@@ -15,7 +15,7 @@ def locked(path: Path, patience_s: float) -> Iterator[None]:
     """SweepBusy if another process still holds the lock after this long."""
     with told_plainly(path):
         make_folder(path.parent)
-        lock = FileLock(path, thread_local=False)
+        lock = FileLock(path, thread_local=False, mode=0o600)
         try:
             lock.acquire(timeout=patience_s)
         except Timeout:

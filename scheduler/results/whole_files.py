@@ -1,4 +1,7 @@
-"""Files that appear whole or not at all, and stay when the power goes."""
+"""Files that appear whole or not at all, stay when the power goes, and are their owner's to change.
+
+Who may read them is for the user to say, by the rights of the results folder and the umask.
+"""
 
 import errno
 import os
@@ -11,6 +14,8 @@ import pyarrow as pa
 from velodrome.scheduler.errors import StoreError, StoreFull
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_FOLDER_MODE = 0o755  # less what the umask takes; never to be written to by anybody else
+_FILE_MODE = 0o644
 
 
 def write_all(contents: Mapping[Path, pa.Buffer], staging: Path) -> None:
@@ -37,12 +42,17 @@ def make_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
     flush_folder(folder.parent)
 
 
+def owned(path: str, flags: int) -> int:
+    """An opener for `open`: a new file is for its owner alone to change, whatever the umask."""
+    return os.open(path, flags, _FILE_MODE)
+
+
 def _write_flushed(path: Path, content: pa.Buffer) -> None:
-    with path.open("wb") as file:
+    with open(path, "wb", opener=owned) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

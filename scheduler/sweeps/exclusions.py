@@ -12,6 +12,8 @@ from velodrome.scheduler.sweeps.yaml_nodes import Items, Scalar, Value
 
 EXAMPLE = "{framework: torch, model: lstm}"
 MOST_CELLS = 1_000_000
+MOST_RUNS = 10_000_000
+MOST_COMPARISONS = 10_000_000  # of cells with exclusions: half a minute
 
 
 def read_exclusions(value: Value, name: str) -> tuple[Exclusion, ...]:
@@ -27,6 +29,12 @@ def check_exclusions(sweep: Sweep) -> None:
     if count > MOST_CELLS:
         problem = f"this makes {count:,} cells, more than {MOST_CELLS:,}"
         raise ConfigError(f"{sweep.source}:1:1", problem, "Split it into several sweeps.")
+    if count * sweep.repeats > MOST_RUNS:
+        problem = f"this makes {count * sweep.repeats:,} runs, more than {MOST_RUNS:,}"
+        raise ConfigError(f"{sweep.source}:1:1", problem, "Give fewer repeats.")
+    if count * len(sweep.exclusions) > MOST_COMPARISONS:
+        problem = f"{len(sweep.exclusions):,} exclusions are too many for {count:,} cells"
+        raise ConfigError(f"{sweep.source}:1:1", problem, "Use patterns, or split the sweep.")
     if not sweep.exclusions:
         return
     cells = tuple(combinations(sweep))
