@@ -1,5 +1,7 @@
 """What can go wrong outside a task: one class per kind of mend, with the command's exit status."""
 
+PROBLEM_LENGTH = 300  # characters; whoever wrote a name of megabytes need not read it again
+
 
 class VelodromeError(Exception):
     """A fault that its reader can mend; its text stands by itself, without a traceback."""
@@ -17,7 +19,8 @@ class ConfigError(VelodromeError):
     exit_status = 2
 
     def __init__(self, place: str, problem: str, mend: str) -> None:
-        super().__init__(" ".join(f"{place}: {problem}. {mend}".splitlines()))
+        told = problem if len(problem) <= PROBLEM_LENGTH else f"{problem[:PROBLEM_LENGTH]}..."
+        super().__init__(" ".join(f"{place}: {told}. {mend}".splitlines()))
         self.place = place
         self.problem = problem
         self.mend = mend

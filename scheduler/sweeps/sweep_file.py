@@ -104,9 +104,11 @@ def _entrants(
     found: Fields, frameworks: Mapping[str, Framework], source: str
 ) -> tuple[Entrant, ...]:
     given = _needed(found, "frameworks", "[torch, tensorflow]", source)
+    at_versions: dict[str, Framework] = {}
     for item in values.items(given, "frameworks", "[torch, tensorflow]"):
         if isinstance(item, Scalar):  # torch==2.12.1
-            frameworks = with_version(frameworks, item.text)
+            at_versions |= with_version(frameworks, item.text)
+    frameworks = {**frameworks, **at_versions}
     names = values.listed(
         given,
         "frameworks",

@@ -1,10 +1,12 @@
 """A YAML file as nodes that know where they stand, so that every complaint can name the place.
 
 Only plain YAML is read: one document, a mapping, no aliases (a few hundred bytes of them can stand
-for gigabytes), no tags of one's own, no key twice. Nothing is constructed from the file but text.
+for gigabytes), no tags of one's own, no key twice. Nothing is constructed from the file but text,
+and of that nothing but characters that can be shown: names end up on terminals.
 """
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from velodrome.scheduler.errors import ConfigError
 
 MAX_BYTES = 256 * 1024  # a sweep of a few hundred lines has ten; parsing is linear, but not fast
 MAX_DEPTH = 16
+# Controls, halves of surrogate pairs, and what turns the direction of writing.
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _CORE = "tag:yaml.org,2002:"
 _PLAIN_TAGS = frozenset(
     _CORE + kind
@@ -176,6 +180,9 @@ def _value(node: yaml.Node, name: str) -> Value:
 
 def _scalar(node: yaml.ScalarNode, place: str) -> Scalar:
     is_quoted = node.style in ("'", '"')
+    if found := _UNSEEN.search(node.value):
+        problem = f"this text holds the control character U+{ord(found[0]):04X}"
+        raise ConfigError(place, problem, "Remove it.")
     is_null = node.tag == _CORE + "null" and not is_quoted
     return Scalar(place, "" if is_null else node.value, is_quoted)
 
