@@ -11,7 +11,7 @@ from velodrome.scheduler.plans.demands import Demand, Need, demands_of, gpus_cal
 from velodrome.scheduler.sweeps.expansion import Cell
 from velodrome.scheduler.sweeps.parts import Sweep, ThreadRule, Threads
 
-__all__ = ["Fit", "Fleet", "Need", "Spot", "lacks", "need_of", "need_of_task", "resolve"]
+__all__ = ["Fit", "Fleet", "Need", "Spot", "lacks", "need_of", "need_of_task", "resolve", "unmet"]
 
 
 class Spot(NamedTuple):
@@ -68,9 +68,12 @@ def resolve(threads: Threads, node: Node) -> int:
 
 def lacks(need: Need, sweep: Sweep, node: Node) -> tuple[str, ...]:
     """Every condition that fails on this node, in words; none: it fits."""
-    return tuple(
-        demand.unmet(node) for demand in demands_of(need, sweep) if not demand.is_met(node)
-    )
+    return tuple(demand.unmet(node) for demand in unmet(need, sweep, node))
+
+
+def unmet(need: Need, sweep: Sweep, node: Node) -> tuple[Demand, ...]:
+    """The conditions that fail on this node; none: it fits."""
+    return tuple(demand for demand in demands_of(need, sweep) if not demand.is_met(node))
 
 
 class Fleet:
@@ -108,11 +111,11 @@ class Fleet:
         if not kinds:
             return Fit(need, (), None, "there is no node")
         examples = [nodes[0] for nodes in kinds]
-        nearest, unmet = min(
+        nearest, lacking = min(
             zip(examples, missing, strict=True),
             key=lambda pair: (len(pair[1]), -pair[0].physical),
         )
-        return Fit(need, (), nearest, _reason(demands, examples, nearest, unmet))
+        return Fit(need, (), nearest, _reason(demands, examples, nearest, lacking))
 
 
 def _gpu_spots(need: Need, node: Node) -> Iterator[Spot]:
@@ -123,7 +126,7 @@ def _gpu_spots(need: Need, node: Node) -> Iterator[Spot]:
 
 
 def _reason(
-    demands: Sequence[Demand], examples: Sequence[Node], nearest: Node, unmet: Sequence[Demand]
+    demands: Sequence[Demand], examples: Sequence[Node], nearest: Node, lacking: Sequence[Demand]
 ) -> str:
     hopeless = [d for d in demands if not any(d.is_met(node) for node in examples)]
     if hopeless:
@@ -132,5 +135,5 @@ def _reason(
     deciding = [d for d in demands if not all(d.is_met(node) for node in examples)]
     wanted = " and ".join(demand.wants for demand in deciding)
     both = "both" if len(deciding) == 2 else "all"
-    lacking = " and ".join(demand.wants for demand in unmet)
-    return f"needs {wanted}, no node has {both}; nearest: {nearest.hostname}, lacks {lacking}"
+    rest = " and ".join(demand.wants for demand in lacking)
+    return f"needs {wanted}, no node has {both}; nearest: {nearest.hostname}, lacks {rest}"
