@@ -82,11 +82,18 @@ class Fleet:
     def __init__(self, nodes: Sequence[Node], sweep: Sweep) -> None:
         self._sweep = sweep
         self._fits: dict[Need, Fit] = {}
+        self._locked = {
+            (entrant.framework, locked.device)
+            for entrant in sweep.entrants
+            for locked in entrant.locked
+        }
         self._alike: dict[object, list[Node]] = {}
         for node in sorted(nodes, key=lambda node: (node.hostname, node.node_id)):
             self._alike.setdefault(self._kind(node), []).append(node)
 
     def fit(self, need: Need) -> Fit:
+        if (need.framework, need.device) not in self._locked:  # then others have the same need
+            need = Need(need.threads, need.gpu_count, need.gpu_model)
         if need not in self._fits:
             self._fits[need] = self._find(need)
         return self._fits[need]
