@@ -70,6 +70,8 @@ def parse(text: str, source: str) -> tuple[DeclaredType, ...]:
     ConfigError names the first thing that is wrong, and the mend. What concerns only Ray's
     launcher is left to its own validator.
     """
+    if not text.strip():
+        raise ConfigError(f"{source}:1:1", "the file is empty", f"Start with {TYPES}:.")
     root = yaml_nodes.parse(text, source)
     kinds = _kinds(root, source)
     head = _head(root, kinds, source)

@@ -6,7 +6,7 @@ from velodrome.agents.node import Core, Gpu, Node
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.demands import has_words
 from velodrome.scheduler.sweeps import values
-from velodrome.scheduler.sweeps.yaml_nodes import Fields, Items, Scalar, Value
+from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
 
 KEYS = ("cpu", "cores", "threads", "memory", "disk", "gpus", "architecture")
 EXAMPLE = "{cores: 4, threads: 8, memory: 32GiB, gpus: NVIDIA L4}"
@@ -104,16 +104,16 @@ def _models(found: Fields, counted: Counted, labels: dict[str, str]) -> tuple[tu
 
 def _names(value: Value, count: int) -> tuple[str, ...]:
     """A single name is that of all."""
+    if not count:
+        problem = "gpus names a model, and resources count no GPU"
+        raise ConfigError(value.place, problem, "Add GPU: 1 to resources, or more.")
     if isinstance(value, Scalar):
-        models = (values.text(value, "gpus"),) * count
-    else:
-        items = values.items(value, "gpus", "[NVIDIA L4, NVIDIA L4]")
-        models = tuple(values.text(item, "gpus") for item in items)
-    if not count or len(models) != count:
-        named = len(models) if isinstance(value, Items) else "some"
-        problem = f"gpus names {named}, and resources GPU: {count}"
+        return (values.text(value, "gpus"),) * count
+    items = values.items(value, "gpus", "[NVIDIA L4, NVIDIA L4]")
+    if len(items) != count:
+        problem = f"gpus names {len(items)}, and resources GPU: {count}"
         raise ConfigError(value.place, problem, "Give GPU as many as there are.")
-    return models
+    return tuple(values.text(item, "gpus") for item in items)
 
 
 def _memory(found: Fields, counted: Counted) -> tuple[int, str]:

@@ -32,9 +32,9 @@ def _key(key: Scalar) -> str:
 
 
 def _text(key: Scalar, value: Value) -> str:
-    if not isinstance(value, Scalar):
+    if not isinstance(value, Scalar) or not (value.text or value.is_quoted):
         raise values.wrong(value, f"label {key.text}", "Give a word.")
-    if not value.is_quoted and not isinstance(yaml.safe_load(value.text or "null"), str):
+    if not value.is_quoted and not isinstance(yaml.safe_load(value.text), str):
         mend = f'Put it into quotes: "{value.text}".'
         raise ConfigError(value.place, f"label {key.text} is no text to YAML", mend)
     if not _VALUE.fullmatch(value.text):
