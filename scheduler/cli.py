@@ -32,6 +32,12 @@ Sweep = Annotated[Path, typer.Argument(help="A sweep file, e.g. sweeps/quick.yam
 Only = Annotated[
     str, typer.Option(help='Only these tasks, e.g. "framework=torch model=lenet|lstm threads=1".')
 ]
+Address = Annotated[
+    str, typer.Option(help="The Ray to run on, HOST:PORT or `auto`; left out, one of its own here.")
+]
+Cluster = Annotated[
+    Path | None, typer.Option(help="The fleet's file, whose nodes are brought up when needed.")
+]
 RESULTS = Path("results")
 
 
@@ -43,20 +49,35 @@ def run(
     results: Results = RESULTS,
     resume: Annotated[str, typer.Option(help="Finish this sweep: its id, or `last`.")] = "",
     only: Only = "",
+    address: Address = "",
+    cluster: Cluster = None,
+    patience: Annotated[
+        str, typer.Option(help="How long to wait for a node when nothing else can run.")
+    ] = "5m",
     json: Json = False,
 ) -> int:
     """Run a sweep, keep its rows, show its grid."""
     from velodrome.scheduler.commands import run as command
+    from velodrome.scheduler.commands.where import where
 
-    return command.run(sweep, results, resume, only, as_json=json)
+    there = where(address, cluster, patience)
+    return command.run(sweep, results, resume, only, there, as_json=json)
 
 
 @app.command()
-def plan(sweep: Sweep, only: Only = "", json: Json = False) -> int:
-    """What would run here, and why the rest cannot."""
+def plan(
+    sweep: Sweep,
+    cluster: Annotated[
+        Path | None, typer.Option(help="Over the node types that this cluster.yaml declares.")
+    ] = None,
+    only: Only = "",
+    why: Annotated[bool, typer.Option("--why", help="For each task and node, why not.")] = False,
+    json: Json = False,
+) -> int:
+    """What would run where, and why the rest cannot; starts nothing."""
     from velodrome.scheduler.commands import plan as command
 
-    return command.plan(sweep, only, as_json=json)
+    return command.plan(sweep, only, cluster, why=why, as_json=json)
 
 
 @app.command()
@@ -144,13 +165,20 @@ def report(
     utilization: Annotated[
         bool, typer.Option("--utilization", help="How many of its cores each really used.")
     ] = False,
+    odd: Annotated[
+        bool, typer.Option("--odd", help="Which node or GPU is unlike the others of its type.")
+    ] = False,
+    fail_on_odd: Annotated[
+        bool, typer.Option("--fail-on-odd", help="Exit with status 1 if there is one.")
+    ] = False,
     json: Json = False,
-) -> None:
+) -> int:
     """The grid of a sweep: a number with its interval, or the reason why not, in every cell."""
     from velodrome.scheduler.commands import report as command
 
-    kind = command.chosen_kind(extensibility, utilization)
-    command.report(results, sweep, kind, command.chosen(markdown, csv, json), svg)
+    kind = command.chosen_kind(extensibility, utilization, odd)
+    rows = command.report(results, sweep, kind, command.chosen(markdown, csv, json), svg)
+    return command.odd_status(rows) if fail_on_odd else 0
 
 
 @envs.command("build")

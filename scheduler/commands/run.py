@@ -1,7 +1,11 @@
 """`run`: a sweep from its file, or from where an earlier run left it, to its rows and its grid."""
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -11,12 +15,15 @@ from velodrome.agents.inventory import take
 from velodrome.agents.node import Node
 from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.commands.report import show
+from velodrome.scheduler.commands.where import Where
 from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.fleet.attempts import Attempt
 from velodrome.scheduler.fleet.bookkeeping import outstanding, record_unplaceable
-from velodrome.scheduler.fleet.embedded_ray import embedded_ray
-from velodrome.scheduler.fleet.progress import watching
-from velodrome.scheduler.fleet.queue import Attempt
+from velodrome.scheduler.fleet.progress import Watcher, watching
+from velodrome.scheduler.plans.declared import DeclaredType
+from velodrome.scheduler.plans.declared import load as load_types
 from velodrome.scheduler.plans.expectations import Expectations, expectations
+from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.plans.preparation import planned, versions_of
 from velodrome.scheduler.reports.cells import gather
 from velodrome.scheduler.reports.tables import tabulate
@@ -25,38 +32,156 @@ from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.sweeps.parts import Sweep
 from velodrome.scheduler.sweeps.sweep_file import load
 
+if TYPE_CHECKING:
+    from velodrome.scheduler.fleet.membership import Membership
 
-def run(path: Path | None, results: Path, resume: str, only: str, *, as_json: bool) -> int:
+
+def run(
+    path: Path | None, results: Path, resume: str, only: str, where: Where, *, as_json: bool
+) -> int:
     """Exit status: 0 all of the sweep's tasks ended as expected, 1 some did not."""
     store = Store(results)
     sweep_id = store.resolve(resume) if resume else new_sweep_id()
-    sweep = _sweep(path, store, sweep_id if resume else "")
-    expected = expectations(available())
-    node = take()
-    numbers = store.numbers(sweep_id)
-    environments = EnvironmentStore(default_root())
-    versions = versions_of(sweep)
-    for framework, device in versions if resume else ():
-        store.version_locks(sweep_id).copy_to(environments.versions, framework, device)
-    plan = planned(sweep, only, (node,), environments, numbers)
+    begun = Begun(
+        store,
+        sweep_id,
+        _sweep(path, store, sweep_id if resume else ""),
+        only,
+        EnvironmentStore(default_root()),
+        expectations(available()),
+        f"velodrome run --resume {sweep_id} --results {results}",
+    )
+    for framework, device in versions_of(begun.sweep) if resume else ():
+        store.version_locks(sweep_id).copy_to(begun.environments.versions, framework, device)
     screen = Console(stderr=True, highlight=False) if as_json else console()
-    with store.working_on(sweep_id):
-        store.begin(sweep_id, sweep.text, plan)
-        store.keep_locks(sweep_id, environments.versions, versions)
-        store.drop_orphans(sweep_id)
-        store.put_nodes(sweep_id, (node,))
-        record_unplaceable(plan, store, sweep_id, expected)
-        attempts = outstanding(plan, store, sweep_id)
-        total = len(plan.placements)
-        again = f"velodrome run --resume {sweep_id} --results {results}"
-        screen.print(f"sweep {sweep_id}: {len(attempts)} of {total} runs to do; again: {again}")
-        try:
-            _attempt(attempts, node, store, sweep_id, total, screen, expected)
-        except KeyboardInterrupt:
-            screen.print(f"interrupted; what was finished is kept. Go on with: {again}")
-            raise
-        store.compact(sweep_id)
+    try:
+        if where.address:
+            _on_cluster(begun, where, screen)
+        else:
+            _here(begun, screen)
+    except KeyboardInterrupt:
+        screen.print(f"interrupted; what was finished is kept. Go on with: {begun.again}")
+        raise
     return _finish(store, results, sweep_id, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A sweep that is being run. again: the command that goes on with it."""
+
+    store: Store
+    sweep_id: str
+    sweep: Sweep
+    only: str
+    environments: EnvironmentStore
+    expected: Expectations
+    again: str
+
+    def plan(self, nodes: Sequence[Node], declared: Sequence[DeclaredType] = ()) -> Plan:
+        """Over these nodes, those that the sweep was measured on before, and those to be had."""
+        numbers = self.store.numbers(self.sweep_id)
+        there = {node.node_id for node in nodes}
+        absent = [node for node in self.store.nodes(self.sweep_id) if node.node_id not in there]
+        return planned(self.sweep, self.only, nodes, self.environments, numbers, absent, declared)
+
+    def keep_plan(self, plan: Plan) -> tuple[Attempt, ...]:
+        """On disk, with the rows of what fits nowhere; what is still to do."""
+        store, sweep_id = self.store, self.sweep_id
+        store.begin(sweep_id, self.sweep.text, plan)
+        store.keep_locks(sweep_id, self.environments.versions, versions_of(self.sweep))
+        store.drop_orphans(sweep_id)
+        record_unplaceable(plan, store, sweep_id, self.expected)
+        return outstanding(plan, store, sweep_id)
+
+
+def _here(begun: Begun, screen: Console) -> None:
+    """Under a Ray of our own, which is not started if nothing is left to do."""
+    node = take()
+    plan = begun.plan((node,))
+    with begun.store.working_on(begun.sweep_id):
+        attempts = begun.keep_plan(plan)
+        begun.store.put_nodes(begun.sweep_id, (node,))
+        with _watched(begun, plan, attempts, screen) as watcher:
+            if attempts:
+                watcher.note("starting Ray on this machine")
+                _under_own_ray(begun, attempts, node, watcher)
+        begun.store.compact(begun.sweep_id)
+
+
+def _under_own_ray(begun: Begun, attempts: Sequence[Attempt], node: Node, watcher: Watcher) -> None:
+    from velodrome.scheduler.fleet.embedded_ray import embedded_ray
+
+    with embedded_ray(node.logical, len(node.gpus)) as started:
+        # Ray reads its token's mode once, when it is imported: below, for the first time.
+        os.environ.update(started.variables)
+        from velodrome.scheduler.fleet.cluster import connected
+
+        with connected(started.address):
+            from velodrome.scheduler.fleet.membership import Membership, only_node
+
+            membership = Membership({only_node(): node})
+            membership.first_look(watcher.note)
+            _run(begun, attempts, membership, Where(), watcher)
+
+
+def _on_cluster(begun: Begun, where: Where, screen: Console) -> None:
+    from velodrome.scheduler.fleet.cluster import joined_cluster
+
+    declared = load_types(where.cluster) if where.cluster else ()
+    with joined_cluster(where.address):
+        from velodrome.scheduler.fleet.membership import Membership
+
+        membership = Membership()
+        screen.print(f"asking the nodes of {where.address} what they are")
+        nodes = membership.first_look(lambda text: screen.print(text, markup=False))
+        plan = begun.plan(nodes, declared)
+        with begun.store.working_on(begun.sweep_id):
+            attempts = begun.keep_plan(plan)
+            with _watched(begun, plan, attempts, screen) as watcher:
+                if attempts:
+                    _run(begun, attempts, membership, where, watcher, declared)
+            begun.store.compact(begun.sweep_id)
+
+
+def _run(
+    begun: Begun,
+    attempts: Sequence[Attempt],
+    membership: "Membership",
+    where: Where,
+    watcher: Watcher,
+    declared: Sequence[DeclaredType] = (),
+) -> None:
+    from velodrome.scheduler.fleet.demand import Demand
+    from velodrome.scheduler.fleet.ray_transport import RayTransport
+    from velodrome.scheduler.fleet.running import Keeper
+    from velodrome.scheduler.fleet.running import run as run_attempts
+
+    # On a cluster every node has its own default place for environments.
+    cache = "" if where.address else str(begun.environments.root)
+    keeper = Keeper(begun.store, begun.sweep_id, begun.expected)
+    with Demand({one.node.node_id: one for one in declared}) as demand:
+        run_attempts(
+            attempts,
+            begun.sweep,
+            membership.nodes,
+            RayTransport(membership, cache, demand),
+            keeper,
+            watcher,
+            begun.environments,
+            where.patience_s,
+        )
+
+
+@contextmanager
+def _watched(
+    begun: Begun, plan: Plan, attempts: Sequence[Attempt], screen: Console
+) -> Iterator[Watcher]:
+    total = len(plan.placements)
+    screen.print(
+        f"sweep {begun.sweep_id}: {len(attempts)} of {total} runs to do; again: {begun.again}"
+    )
+    with watching(screen, total, total - len(attempts)) as watcher:
+        yield watcher
 
 
 def _sweep(path: Path | None, store: Store, resumed: str) -> Sweep:
@@ -66,31 +191,6 @@ def _sweep(path: Path | None, store: Store, resumed: str) -> Sweep:
     if resumed:
         return load(store.sweep_file(resumed))
     raise ConfigError("command line", "no sweep file is named", "Try sweeps/quick.yaml.")
-
-
-def _attempt(
-    attempts: tuple[Attempt, ...],
-    node: Node,
-    store: Store,
-    sweep_id: str,
-    total: int,
-    screen: Console,
-    expected: Expectations,
-) -> None:
-    if not attempts:
-        return
-    with watching(screen, total, total - len(attempts)) as watcher:
-        watcher.note("starting Ray on this machine")
-        with embedded_ray(node.logical, len(node.gpus)) as started:
-            # Ray reads its token's mode once, when it is imported: here, for the first time.
-            os.environ.update(started.variables)
-            from velodrome.scheduler.fleet.cluster import local_members
-            from velodrome.scheduler.fleet.running import run as run_attempts
-
-            with local_members(node, started.address) as members:
-                run_attempts(
-                    attempts, members, store, sweep_id, str(default_root()), watcher, expected
-                )
 
 
 def _finish(store: Store, results: Path, sweep_id: str, *, as_json: bool) -> int:

@@ -1,9 +1,10 @@
-"""What happens to attempts while a sweep runs, as told to whoever keeps rows or shows progress."""
+"""What happens while a sweep runs, as told to whoever keeps rows or shows progress."""
 
 from dataclasses import dataclass
 
 from velodrome.agents.measurement import Measurement
-from velodrome.scheduler.fleet.queue import Attempt
+from velodrome.agents.node import Node
+from velodrome.scheduler.fleet.attempts import Attempt, EnvironmentOutcome, Preparation
 
 
 @dataclass(frozen=True)
@@ -11,6 +12,14 @@ class Started:
     """An attempt was handed to its node."""
 
     attempt: Attempt
+
+
+@dataclass(frozen=True)
+class Held:
+    """An attempt or a preparation that its node has not begun, since others use the node."""
+
+    work: Attempt | Preparation
+    hostname: str
 
 
 @dataclass(frozen=True)
@@ -30,9 +39,56 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """An attempt whose environment could not be built on its node."""
+
+    attempt: Attempt
+    outcome: EnvironmentOutcome
+
+
+@dataclass(frozen=True)
 class Lost:
     """An attempt came to nothing because of the node or of Ray; `again` is the next try, if any."""
 
     attempt: Attempt
     reason: str
     again: Attempt | None
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """A node builds environments, or says something about it."""
+
+    hostname: str
+    text: str
+
+
+@dataclass(frozen=True)
+class NodeJoined:
+    """A node is there."""
+
+    node: Node
+
+
+@dataclass(frozen=True)
+class NodeGone:
+    """A node is there no more."""
+
+    node: Node
+    reason: str
+
+
+@dataclass(frozen=True)
+class NodeUnusable:
+    """A node is there, but nothing can be measured on it."""
+
+    hostname: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Nothing can run until a node comes; seconds_left until what is left is given up."""
+
+    attempts: tuple[Attempt, ...]
+    seconds_left: float

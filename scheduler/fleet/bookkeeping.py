@@ -5,7 +5,7 @@ import time
 from velodrome.agents.execution import rerun_command
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
-from velodrome.scheduler.fleet.queue import Attempt
+from velodrome.scheduler.fleet.attempts import Attempt
 from velodrome.scheduler.plans.expectations import Expectations
 from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.results.store import Store
@@ -21,8 +21,11 @@ def outstanding(plan: Plan, store: Store, sweep_id: str) -> tuple[Attempt, ...]:
             placement.node_id,
             store.next_attempt(sweep_id, placement.task.key, placement.repeat),
             tuple(filter(None, placement.gpu_uuid.split(","))),
+            placement.home,
+            placement.course,
+            order,
         )
-        for placement in plan.placements
+        for order, placement in enumerate(plan.placements)
         if (placement.task.key, placement.repeat) not in done
     )
 

@@ -1,38 +1,101 @@
-"""The nodes that attempts can be sent to: here, this machine under a Ray of our own."""
+"""A connection to a Ray: one that was started for us, or a cluster that somebody else runs."""
 
 import logging
-from collections.abc import Iterator
+import os
+import socket
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from pathlib import Path
 
-import ray
+from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
 
-from velodrome.agents.node import Node
-from velodrome.scheduler.errors import ClusterUnreachable
-from velodrome.scheduler.fleet.dispatch import Member
+CONNECT_S = 5.0
+TOKEN_FILE = Path("~/.ray/auth_token")
+# A node that is cut off without a word is noticed by these within seconds; by Ray's own defaults a
+# driver waits for it without end.
+KEEPALIVE = {
+    "RAY_grpc_client_keepalive_time_ms": "2000",
+    "RAY_grpc_client_keepalive_timeout_ms": "3000",
+}
+
+
+def variables(environ: Mapping[str, str], home_token: Path) -> dict[str, str]:
+    """What a driver of a cluster has in its environment, besides what the user has set.
+
+    Ray asks for a token only if it is told to, and a cluster that has one lets nobody in without.
+    """
+    found = {"RAY_USAGE_STATS_ENABLED": "0", **KEEPALIVE}
+    has_token = any(environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    if has_token or home_token.is_file():
+        found["RAY_AUTH_MODE"] = "token"
+    return {name: value for name, value in found.items() if not environ.get(name)}
+
+
+def check_address(address: str) -> None:
+    """ConfigError if it is none, ClusterUnreachable if nobody listens there."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdecimal():
+        mend = "Give HOST:PORT of its head, 6379 by default, or `auto` on one of its nodes."
+        raise ConfigError(f"--address {address}", "this is no address of a Ray", mend)
+    try:
+        socket.create_connection((host, int(port)), CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterUnreachable(
+            f"nobody answers at {address} ({error}). Is its head running, and is this its port? "
+            f"On the head, `ray status` says"
+        ) from error
 
 
 @contextmanager
-def local_members(node: Node, address: str) -> Iterator[dict[str, Member]]:
-    """This machine by its node id, while we are connected to the Ray that runs on it."""
-    ray.init(
-        address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False
-    )
+def joined_cluster(address: str) -> Iterator[None]:
+    """Connected to it, with this very Velodrome shipped to its nodes."""
+    check_address(address)
+    os.environ.update(variables(os.environ, TOKEN_FILE.expanduser()))
+    # A package is shipped as a folder of that name; the links in ours are followed.
+    import velodrome
+
+    package = str(Path(velodrome.__file__ or "").parent)
+    with connected(address, {"py_modules": [package], "env_vars": _shipped_variables()}):
+        yield
+
+
+@contextmanager
+def connected(address: str, runtime_env: Mapping[str, object] | None = None) -> Iterator[None]:
+    """ClusterUnreachable with Ray's own reason if it does not let us in.
+
+    Ray reads its variables once, when it is imported: here, if they are set by now.
+    """
+    import ray
+
     try:
-        yield {node.node_id: _member(node)}
+        ray.init(
+            address=address,
+            runtime_env=dict(runtime_env or {}),
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=False,
+        )
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise ClusterUnreachable(f"the Ray at {address} cannot be joined: {_why(error)}") from error
+    try:
+        yield
     finally:
         ray.shutdown()
 
 
-def _nodes() -> list[dict[str, Any]]:
-    return cast("list[dict[str, Any]]", ray.nodes())  # type: ignore[no-untyped-call]
+def _shipped_variables() -> dict[str, str]:
+    """Frameworks of the user's own: their folders have to be on the nodes, too."""
+    names = ("VELODROME_ADAPTERS",)
+    return {name: os.environ[name] for name in names if os.environ.get(name)}
 
 
-def _member(node: Node) -> Member:
-    alive = [entry for entry in _nodes() if entry["Alive"]]
-    if len(alive) != 1:
-        raise ClusterUnreachable(f"the Ray started here has {len(alive)} nodes, not one")
-    resources = alive[0]["Resources"]
-    return Member(
-        node, alive[0]["NodeID"], float(resources["CPU"]), float(resources.get("GPU", 0.0))
-    )
+def _why(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "nauthenticated" in text or "InvalidAuthToken" in text:
+        return (
+            "it wants a token, and not the one that was shown. Copy the head's, and let "
+            "RAY_AUTH_TOKEN_PATH name that file"
+        )
+    return text[:500] or type(error).__name__

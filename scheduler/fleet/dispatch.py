@@ -1,132 +1,174 @@
-"""Attempts onto Ray and what comes back, one Ray task per attempt."""
+"""Work from the queue to the nodes, and what comes back to whoever keeps it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
-
-import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from velodrome.agents.measurement import Measurement
-from velodrome.agents.node import Node
-from velodrome.scheduler.fleet import remote
-from velodrome.scheduler.fleet.attempt_events import Ended, Lost, Reported, Started
-from velodrome.scheduler.fleet.queue import Attempt, Queue
+from velodrome.scheduler.fleet.attempt_events import (
+    Ended,
+    Held,
+    Lost,
+    NodeGone,
+    NodeJoined,
+    NodeUnusable,
+    Preparing,
+    Refused,
+    Reported,
+    Started,
+    Waiting,
+)
+from velodrome.scheduler.fleet.attempts import Attempt, Preparation, Prepared, Refusal, Work
+from velodrome.scheduler.fleet.queue import Queue
+from velodrome.scheduler.fleet.transport import Beat, Broke, Change, Gone, Joined, Transport
 
 POLL_S = 0.2
+CHECK_S = 1.0
+HELD_AFTER_S = 5.0  # a node that is free begins within milliseconds, with a cold Ray in two seconds
+SILENT_S = 30.0  # a node that works is heard every 5 s
+PATIENCE_S = 300.0
+
+OnEvent = Callable[[object], None]
 
 
-@dataclass(frozen=True)
-class Member:
-    """A node of the fleet as Ray knows it: its inventory and Ray's own id for it."""
+@dataclass
+class _Begun:
+    """When it was handed over and last heard of; whether its node has begun, and it was told."""
 
-    node: Node
-    ray_id: str
-    cpus: float
-    gpus: float = 0.0
-
-
-class Stream(Protocol):
-    """What Ray gives for a task that yields: the next reference, StopIteration at its end."""
-
-    def __next__(self) -> "ray.ObjectRef[object]": ...
+    started_s: float
+    heard_s: float
+    is_heard: bool = False
+    is_told: bool = False
 
 
-def run_attempts(
-    queue: Queue, members: dict[str, Member], cache: str, on_event: Callable[[object], None]
-) -> None:
-    """Until the queue is empty. on_event gets Started, Reported, Ended and Lost as they happen.
+class Dispatcher:
+    """Runs a queue to its end.
 
-    The next attempt of a node is taken only after on_event has returned from an Ended, so that a
-    finished task's rows are on disk before another one starts.
+    on_event gets what happens, as in velodrome.scheduler.fleet.attempt_events. The next attempt of
+    a node is taken only after it has returned from an Ended, so that a finished task's rows are on
+    disk before another one starts there. patience_s: how long nothing may be able to run, for want
+    of a node, before what is left is given up.
     """
-    running: dict[Stream, Attempt] = {}
-    while not queue.is_empty:
-        for attempt in queue.take():
-            running[_submit(attempt, members[attempt.node_id], cache)] = attempt
-            on_event(Started(attempt))
-        for stream in _ready(list(running)):
-            _advance(stream, running, queue, on_event)
 
+    def __init__(
+        self,
+        queue: Queue,
+        transport: Transport,
+        on_event: OnEvent,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._queue = queue
+        self._transport = transport
+        self._tell = on_event
+        self._patience_s = patience_s
+        self._begun: dict[Work, _Begun] = {}
+        self._hostnames: dict[str, str] = {}
+        self._checked_s = 0.0
+        self._stuck_since_s: float | None = None
 
-def build_environments(
-    members: dict[str, Member], needs: dict[str, tuple[remote.EnvironmentNeed, ...]], cache: str
-) -> Iterator[tuple[str, object]]:
-    """Per node id, what its building of environments reports; nodes build beside one another.
+    def run(self) -> None:
+        while not self._queue.is_empty:
+            for change in self._transport.changes():
+                self._change(change)
+            self._start()
+            for work, report in self._transport.reports(POLL_S):
+                if work in self._begun:
+                    self._report(work, report)
+            now_s = self._transport.now_s()
+            if now_s - self._checked_s >= CHECK_S:
+                self._checked_s = now_s
+                self._check(now_s)
 
-    Raises what Ray raises when a node is lost meanwhile.
-    """
-    streams = {_submit_build(members[node], needs[node], cache): node for node in needs}
-    while streams:
-        for stream in _ready(list(streams)):
-            try:
-                yield streams[stream], ray.get(next(stream))
-            except StopIteration:
-                del streams[stream]
+    # What there is to do
 
+    def _start(self) -> None:
+        for work in self._queue.take():
+            if isinstance(work, Refusal):
+                self._tell(Refused(work.attempt, work.outcome))
+                continue
+            now_s = self._transport.now_s()
+            self._begun[work] = _Begun(now_s, now_s)
+            self._transport.start(work)
+            if isinstance(work, Attempt):
+                self._tell(Started(work))
 
-def _advance(
-    stream: Stream,
-    running: dict[Stream, Attempt],
-    queue: Queue,
-    on_event: Callable[[object], None],
-) -> None:
-    attempt = running[stream]
-    try:
-        report = ray.get(next(stream))
-    except StopIteration:
-        _lose(stream, running, queue, "the node's task ended without a measurement", on_event)
-    except ray.exceptions.RayError as error:
-        _lose(stream, running, queue, _first_line(error), on_event)
-    else:
-        if not isinstance(report, Measurement):
-            on_event(Reported(attempt, report))
+    def _check(self, now_s: float) -> None:
+        for work, begun in list(self._begun.items()):
+            if not begun.is_heard and not begun.is_told and now_s - begun.started_s > HELD_AFTER_S:
+                begun.is_told = True
+                self._tell(Held(work, self._hostname(work.node_id)))
+            if begun.is_heard and now_s - begun.heard_s > SILENT_S:
+                self._transport.abandon(work)
+                self._broke(work, f"nothing was heard of it for {SILENT_S:.0f} s")
+        parked = self._queue.parked()
+        self._transport.want(parked)
+        if self._queue.is_waiting_for_nodes:
+            self._wait(parked, now_s)
+        else:
+            self._stuck_since_s = None
+
+    def _wait(self, parked: tuple[Attempt, ...], now_s: float) -> None:
+        if self._stuck_since_s is None:
+            self._stuck_since_s = now_s
+        left_s = self._patience_s - (now_s - self._stuck_since_s)
+        if left_s > 0:
+            self._tell(Waiting(parked, left_s))
             return
-        del running[stream]
-        on_event(Ended(attempt, report))
-        queue.finished(attempt)
+        for attempt in self._queue.give_up():
+            where = self._hostname(attempt.node_id)
+            reason = (
+                f"{where} is not there, nor another node that fits; waited {self._patience_s:.0f} s"
+            )
+            self._tell(Lost(attempt, reason, None))
 
+    # What happens
 
-def _lose(
-    stream: Stream,
-    running: dict[Stream, Attempt],
-    queue: Queue,
-    reason: str,
-    on_event: Callable[[object], None],
-) -> None:
-    attempt = running.pop(stream)
-    on_event(Lost(attempt, reason, queue.lost(attempt)))
+    def _change(self, change: Change) -> None:
+        if isinstance(change, Joined):
+            self._hostnames[change.node.node_id] = change.node.hostname
+            self._tell(NodeJoined(change.node))
+            self._queue.joined(change.node)
+        elif isinstance(change, Gone):
+            self._tell(NodeGone(change.node, change.reason))
+            for work in self._queue.gone(change.node.node_id):
+                self._transport.abandon(work)
+                self._broke(work, f"{change.node.hostname} is gone: {change.reason}")
+        else:
+            self._tell(NodeUnusable(change.hostname, change.reason))
 
+    def _report(self, work: Work, report: object) -> None:
+        begun = self._begun[work]
+        begun.is_heard, begun.heard_s = True, self._transport.now_s()
+        if isinstance(report, Beat):
+            return
+        if isinstance(report, Broke):
+            self._broke(work, report.reason)
+        elif isinstance(work, Preparation):
+            self._of_preparation(work, report)
+        elif isinstance(report, Measurement):
+            del self._begun[work]
+            self._tell(Ended(work, report))
+            self._queue.finished(work)
+        else:
+            self._tell(Reported(work, report))
 
-def _ready(streams: list[Stream]) -> list[Stream]:
-    """Those with something to take; empty after POLL_S. Ray's stubs know references only."""
-    ready, _ = ray.wait(cast("list[ray.ObjectRef[object]]", streams), timeout=POLL_S)
-    return cast("list[Stream]", ready)
+    def _of_preparation(self, work: Preparation, report: object) -> None:
+        if not isinstance(report, Prepared):
+            self._tell(Preparing(self._hostname(work.node_id), getattr(report, "text", "")))
+            return
+        del self._begun[work]
+        for outcome in report.outcomes:
+            if not outcome.ready:
+                text = f"{outcome.need.framework}: no environment: {outcome.reason}"
+                self._tell(Preparing(self._hostname(work.node_id), text))
+        self._queue.prepared(work, report.outcomes)
 
+    def _broke(self, work: Work, reason: str) -> None:
+        self._begun.pop(work, None)
+        if isinstance(work, Preparation):
+            self._tell(Preparing(self._hostname(work.node_id), f"interrupted: {reason}"))
+            self._queue.unprepared(work)
+        else:
+            self._tell(Lost(work, reason, self._queue.lost(work)))
 
-def _submit(attempt: Attempt, member: Member, cache: str) -> Stream:
-    cpus = member.cpus if attempt.task.exclusive else attempt.task.threads
-    gpus = member.gpus if attempt.task.exclusive else attempt.task.gpu_count
-    return _start(member, remote.execute_attempt, cpus, gpus, attempt, member.node, cache)
-
-
-def _submit_build(member: Member, needs: tuple[remote.EnvironmentNeed, ...], cache: str) -> Stream:
-    return _start(member, remote.build_environments, member.cpus, 0, needs, cache)
-
-
-def _start(
-    member: Member, function: Callable[..., object], cpus: float, gpus: float, *arguments: object
-) -> Stream:
-    """Run a function on this node or not at all, once, streaming what it yields."""
-    options = ray.remote(function).options(
-        num_cpus=cpus,
-        num_gpus=gpus,
-        max_retries=0,  # Velodrome decides what is run again; Ray would by itself three times
-        num_returns="streaming",
-        scheduling_strategy=NodeAffinitySchedulingStrategy(member.ray_id, soft=False),
-    )
-    return cast(Stream, options.remote(*arguments))
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+    def _hostname(self, node_id: str) -> str:
+        return self._hostnames.get(node_id, node_id)

@@ -13,8 +13,20 @@ from velodrome.adapters.protocol import Phase, Timed
 from velodrome.agents.execution import Note
 from velodrome.agents.isolation.log_tail import without_controls
 from velodrome.agents.measurement import Measurement
-from velodrome.scheduler.fleet.attempt_events import Ended, Lost, Reported, Started
-from velodrome.scheduler.fleet.queue import Attempt
+from velodrome.scheduler.fleet.attempt_events import (
+    Ended,
+    Held,
+    Lost,
+    NodeGone,
+    NodeJoined,
+    NodeUnusable,
+    Preparing,
+    Refused,
+    Reported,
+    Started,
+    Waiting,
+)
+from velodrome.scheduler.fleet.attempts import Attempt
 from velodrome.scheduler.reports.tables import duration
 
 
@@ -44,6 +56,7 @@ class Lines:
     def __init__(self, console: Console, total: int, done: int) -> None:
         self._console, self._total, self._done = console, total, done
         self._eta = Eta(total - done)
+        self._waits = Seldom()
 
     def note(self, text: str) -> None:
         self._print(text)
@@ -51,16 +64,21 @@ class Lines:
     def event(self, event: object) -> None:
         if isinstance(event, Started):
             self._eta.started()
-        elif isinstance(event, Ended):
+        elif text := finished_text(event):
             self._done += 1
             self._eta.finished()
             left = self._eta.text()
             suffix = f"  ({left} left)" if left else ""
-            self._print(f"[{self._done}/{self._total}] {ended_text(event.measurement)}{suffix}")
-        elif isinstance(event, Lost):
-            self._print(lost_text(event))
+            self._print(f"[{self._done}/{self._total}] {text}{suffix}")
         elif isinstance(event, Reported) and isinstance(event.report, Note):
             self._print(f"    {event.report.text}")
+        elif isinstance(event, Preparing):
+            self._print(f"    {event.hostname}: {event.text}")
+        elif isinstance(event, Waiting):
+            if self._waits.is_time():
+                self._print(waiting_text(event))
+        elif text := fleet_text(event):
+            self._print(text)
 
     def _print(self, text: str) -> None:
         self._console.print(Text(without_controls(text)), soft_wrap=True)
@@ -83,13 +101,17 @@ class Live:
             self.note(event.attempt.task.label)
         elif isinstance(event, Reported):
             self._reported(event.attempt, event.report)
-        elif isinstance(event, Ended):
+        elif text := finished_text(event):
             self._eta.finished()
-            self._print(ended_text(event.measurement))
+            self._print(text)
             left = self._eta.text()
             self._progress.update(self._bar, advance=1, left=f"{left} left" if left else "")
-        elif isinstance(event, Lost):
-            self._print(lost_text(event))
+        elif isinstance(event, Preparing):
+            self.note(f"{event.hostname}: {event.text}")
+        elif isinstance(event, Waiting):
+            self.note(waiting_text(event))
+        elif text := fleet_text(event):
+            self._print(text)
 
     def _print(self, text: str) -> None:
         self._progress.console.print(Text(without_controls(text)))
@@ -101,6 +123,20 @@ class Live:
             self.note(f"{attempt.task.label}: {report.phase} {duration(report.median_ns)}")
         elif isinstance(report, Note):
             self.note(f"{attempt.task.label}: {report.text}")
+
+
+class Seldom:
+    """Whether it is time to say again what goes on and on."""
+
+    def __init__(self, every_s: float = 30.0) -> None:
+        self._every_s = every_s
+        self._said_s = -every_s
+
+    def is_time(self) -> bool:
+        if time.monotonic() - self._said_s < self._every_s:
+            return False
+        self._said_s = time.monotonic()
+        return True
 
 
 class Eta:
@@ -143,9 +179,38 @@ def ended_text(measurement: Measurement) -> str:
     return f"{mark} {label}: {', '.join(times)}"
 
 
-def lost_text(event: Lost) -> str:
-    then = f"try {event.again.number} follows" if event.again else "no try is left"
-    return f"! {event.attempt.task.label}: lost ({event.reason}); {then}"
+def finished_text(event: object) -> str:
+    """Of an event with which an attempt needs no further try in this run; empty for others."""
+    if isinstance(event, Ended):
+        return ended_text(event.measurement)
+    if isinstance(event, Refused):
+        return f"✗ {event.attempt.task.label}: environment_failed: {event.outcome.reason}"
+    if isinstance(event, Lost) and event.again is None:
+        return f"! {event.attempt.task.label}: lost ({event.reason}); no try is left"
+    return ""
+
+
+def fleet_text(event: object) -> str:
+    """Of an event that is not an attempt's end, in a line; empty if there is nothing to say."""
+    if isinstance(event, Lost) and event.again:
+        return (
+            f"! {event.attempt.task.label}: lost ({event.reason}); try {event.again.tries} follows"
+        )
+    if isinstance(event, NodeJoined):
+        return f"+ {event.node.hostname} is there"
+    if isinstance(event, NodeGone):
+        return f"! {event.node.hostname} is gone: {event.reason}"
+    if isinstance(event, NodeUnusable):
+        return f"! {event.hostname} cannot be measured on: {event.reason}"
+    if isinstance(event, Held):
+        return f"  {event.hostname} is in use by others on this cluster; waiting for it"
+    return ""
+
+
+def waiting_text(event: Waiting) -> str:
+    number = len(event.attempts)
+    runs = "1 run waits" if number == 1 else f"{number} runs wait"
+    return f"{runs} for a node that fits; given up in {event.seconds_left:.0f} s"
 
 
 def _live(console: Console) -> Progress:

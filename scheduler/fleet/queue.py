@@ -1,75 +1,207 @@
-"""Which placement a node runs next, and what is run again when a node lets one down.
+"""Which attempt a node runs next, and where one goes whose node let it down.
 
 A pure state machine: the shell around it (velodrome.scheduler.fleet.dispatch) tells it what
-happened and asks what to submit. Nothing here knows Ray, files or clocks.
+happened and asks what to start. Nothing here knows Ray, files or clocks.
 """
 
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
-from velodrome.agents.task import Task
+from velodrome.agents.node import Node
+from velodrome.scheduler.fleet.attempts import (
+    Attempt,
+    EnvironmentNeed,
+    EnvironmentOutcome,
+    Preparation,
+    Refusal,
+    Work,
+)
+from velodrome.scheduler.fleet.line import Line
 
-MAX_ATTEMPTS = 2
+MAX_TRIES = 2
 
-
-@dataclass(frozen=True)
-class Attempt:
-    """One try of one (task, repeat) on one node. The first attempt is number 1."""
-
-    task: Task
-    repeat: int
-    node_id: str
-    number: int = 1
-    gpu_uuids: tuple[str, ...] = ()  # empty: any of the node's
+MayRun = Callable[[Attempt, Node], bool]
+NeedsOf = Callable[[Attempt], tuple[EnvironmentNeed, ...]]
 
 
 class Queue:
-    """Placements in the order of the plan, each node working through its own.
+    """Attempts in the order of the plan, each node working through a line of its own.
 
-    An exclusive task has its node to itself; others run side by side as long as their threads fit
-    the node's cores.
+    What is compared runs on one node: attempts of one course stay together, and move together. A
+    node that has nothing left takes over the last course that another has not begun. What no node
+    that is there may run is parked until one comes.
     """
 
-    def __init__(self, attempts: Iterable[Attempt], cores: dict[str, int]) -> None:
-        self._cores = cores
-        self._waiting: dict[str, deque[Attempt]] = {node: deque() for node in cores}
-        self._running: dict[str, list[Attempt]] = {node: [] for node in cores}
+    def __init__(
+        self,
+        attempts: Iterable[Attempt],
+        nodes: Iterable[Node],
+        may_run: MayRun,
+        needs_of: NeedsOf = lambda attempt: (),
+        max_tries: int = MAX_TRIES,
+    ) -> None:
+        self._may_run = may_run
+        self._needs_of = needs_of
+        self._max_tries = max_tries
+        self._lines = {node.node_id: Line(node) for node in nodes}
+        self._parked: list[Attempt] = []
+        self._parked_as_told: tuple[Attempt, ...] | None = None
+        self._left = 0
+        self._to_look_at = dict.fromkeys(self._lines)  # in this order
         for attempt in attempts:
-            self._waiting[attempt.node_id].append(attempt)
+            self._left += 1
+            self._place(attempt)
 
-    def take(self) -> tuple[Attempt, ...]:
-        """Every attempt that can start now, marked as running."""
-        taken = []
-        for node in self._waiting:
-            while self._waiting[node] and self._has_room(node, self._waiting[node][0]):
-                attempt = self._waiting[node].popleft()
-                self._running[node].append(attempt)
-                taken.append(attempt)
-        return tuple(taken)
+    # What there is to do
 
-    def finished(self, attempt: Attempt) -> None:
-        """A measurement came back, whatever its status."""
-        self._running[attempt.node_id].remove(attempt)
-
-    def lost(self, attempt: Attempt) -> Attempt | None:
-        """Nothing came back: the next try, now first in line, or None when tries are used up."""
-        self._running[attempt.node_id].remove(attempt)
-        if attempt.number >= MAX_ATTEMPTS:
-            return None
-        again = replace(attempt, number=attempt.number + 1)
-        self._waiting[attempt.node_id].appendleft(again)
-        return again
+    def take(self) -> Iterator[Work | Refusal]:
+        """Everything that can start now, marked as begun; a refusal is finished by this."""
+        while self._to_look_at:
+            line = self._lines[self._first_to_look_at()]
+            while (work := self._next(line)) is not None:
+                if isinstance(work, Refusal):
+                    self._left -= 1
+                else:
+                    line.began(work)
+                yield work
 
     @property
     def is_empty(self) -> bool:
-        return not any(self._waiting.values()) and not any(self._running.values())
+        return self._left == 0
 
-    def _has_room(self, node: str, attempt: Attempt) -> bool:
-        running = self._running[node]
-        if not running:
-            return True
-        if attempt.task.exclusive or any(other.task.exclusive for other in running):
-            return False
-        used = sum(other.task.threads for other in running)
-        return used + attempt.task.threads <= self._cores[node]
+    @property
+    def is_waiting_for_nodes(self) -> bool:
+        """Nothing runs and nothing can: all that is left is parked."""
+        return bool(self._left) and not any(line.is_busy for line in self._lines.values())
+
+    def parked(self) -> tuple[Attempt, ...]:
+        """The same tuple as before, if nothing has changed."""
+        if self._parked_as_told is None:
+            self._parked_as_told = tuple(self._parked)
+        return self._parked_as_told
+
+    # What happened
+
+    def finished(self, attempt: Attempt) -> None:
+        """A measurement came back, whatever its status."""
+        self._ended(attempt)
+        self._left -= 1
+
+    def lost(self, attempt: Attempt) -> Attempt | None:
+        """Nothing came back: the next try, or None when tries are used up.
+
+        On its node, if that is still there: the rest of its course is.
+        """
+        self._ended(attempt)
+        if attempt.tries >= self._max_tries:
+            self._left -= 1
+            return None
+        again = replace(attempt, number=attempt.number + 1, tries=attempt.tries + 1, order=-1)
+        return self._place(again)
+
+    def prepared(self, preparation: Preparation, outcomes: Iterable[EnvironmentOutcome]) -> None:
+        """What needs one that could not be built is refused when its turn comes."""
+        if line := self._lines.get(preparation.node_id):
+            line.prepared(preparation, outcomes)
+            self._to_look_at[preparation.node_id] = None
+
+    def unprepared(self, preparation: Preparation) -> None:
+        """Nobody knows whether they were built: it is tried again."""
+        if line := self._lines.get(preparation.node_id):
+            line.ended(preparation)
+            self._to_look_at[preparation.node_id] = None
+
+    def joined(self, node: Node) -> None:
+        """A node is there, or there again; it gets what waits for such a one."""
+        if node.node_id in self._lines:
+            return
+        self._lines[node.node_id] = Line(node)
+        self._to_look_at[node.node_id] = None
+        for attempt in self._unparked():
+            self._place(attempt)
+
+    def gone(self, node_id: str) -> tuple[Work, ...]:
+        """A node is there no more. What was begun on it: tell `lost` or `unprepared` of each."""
+        line = self._lines.pop(node_id, None)
+        if line is None:
+            return ()
+        self._to_look_at.pop(node_id, None)
+        for attempt in line.waiting():
+            self._place(attempt)
+        return line.begun
+
+    def give_up(self) -> tuple[Attempt, ...]:
+        """What is parked, which is finished by this."""
+        given_up = self._unparked()
+        self._left -= len(given_up)
+        return given_up
+
+    # How
+
+    def _first_to_look_at(self) -> str:
+        name = next(iter(self._to_look_at))
+        del self._to_look_at[name]
+        return name
+
+    def _unparked(self) -> tuple[Attempt, ...]:
+        """All that was parked, which is nowhere now."""
+        parked = self.parked()
+        self._parked = []
+        self._parked_as_told = None
+        return parked
+
+    def _place(self, attempt: Attempt) -> Attempt:
+        """Its own node, else where its course is, else the shortest line that may run it."""
+        line = self._lines.get(attempt.node_id) or self._line_for(attempt)
+        if line is None:
+            self._parked.append(attempt)
+            self._parked_as_told = None
+            return attempt
+        if attempt.node_id != line.node.node_id:
+            attempt = replace(attempt, node_id=line.node.node_id)
+        line.add(attempt)
+        # The node has work, and one that has none may take it over.
+        self._to_look_at[line.node.node_id] = None
+        self._to_look_at |= {name: None for name, one in self._lines.items() if not one.is_busy}
+        return attempt
+
+    def _line_for(self, attempt: Attempt) -> Line | None:
+        if attempt.home.is_one_node:
+            return None
+        able = [line for line in self._lines.values() if self._may_run(attempt, line.node)]
+        with_course = [line for line in able if line.has(attempt.course)]
+        return min(with_course or able, key=lambda line: line.length, default=None)
+
+    def _next(self, line: Line) -> Work | Refusal | None:
+        if not line.is_busy:
+            self._take_over(line)
+        attempt = line.first_that_fits()
+        if attempt is None:
+            return None
+        needs = self._needs_of(attempt)
+        if failure := line.failure(needs):
+            return Refusal(line.pop(), failure)
+        if line.stands(needs):
+            return line.pop()
+        return None if line.begun else line.preparation(self._needs_of)
+
+    def _take_over(self, line: Line) -> None:
+        """The last course not begun of the longest line that has one for this node."""
+        for other in sorted(self._lines.values(), key=lambda one: -one.length):
+            if not other.length:
+                return
+            for course in other.to_give():
+                attempts = other.of(course)
+                if all(self._moves(attempt, line.node) for attempt in attempts):
+                    other.give_away(course)
+                    for attempt in attempts:
+                        line.add(replace(attempt, node_id=line.node.node_id))
+                    return
+
+    def _moves(self, attempt: Attempt, node: Node) -> bool:
+        return not attempt.home.is_one_node and self._may_run(attempt, node)
+
+    def _ended(self, attempt: Attempt) -> None:
+        if line := self._lines.get(attempt.node_id):
+            line.ended(attempt)
+            self._to_look_at[attempt.node_id] = None

@@ -1,61 +1,54 @@
-"""What Ray runs on a node: build environments there, and execute one task with the node's agent.
+"""What Ray runs on a node: say what it is, build environments there, execute one task.
 
-Both stream: notes and worker events as they come, and at the end what the caller waits for. Ray's
-own process only waits here; the measuring happens in the worker that the agent starts.
+The last two stream: a beat at once and every few seconds, notes and worker events as they come, and
+at the end what the caller waits for. Ray's own process only waits here; the measuring happens in
+the worker that the agent starts.
 """
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.store import EnvironmentStore
-from velodrome.agents.environments.versions import Texts
+from velodrome.agents.environments.recipes import RecipeError
+from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.execution import Note, execute
+from velodrome.agents.inventory import take
 from velodrome.agents.node import Node
-from velodrome.scheduler.fleet.queue import Attempt
+from velodrome.scheduler.fleet.attempts import (
+    Attempt,
+    EnvironmentNeed,
+    EnvironmentOutcome,
+    Preparation,
+    Prepared,
+)
+from velodrome.scheduler.fleet.transport import Beat
+
+BEAT_S = 5.0
+POLL_S = 0.2
 
 
-@dataclass(frozen=True)
-class EnvironmentOutcome:
-    """Whether one framework's environment stands on a node; reason and log where it does not."""
-
-    framework: str
-    reason: str = ""
-    log_tail: str = ""
-
-    @property
-    def ready(self) -> bool:
-        return not self.reason
+def inventory(labels: tuple[tuple[str, str], ...]) -> Node:
+    """Of the node that this runs on. labels: by which its Ray knows it."""
+    return take(labels=labels)
 
 
-@dataclass(frozen=True, order=True)
-class EnvironmentNeed:
-    """A framework's environment for one kind of device.
+def prepare(preparation: Preparation, cache: str) -> Iterator[object]:
+    """Beats and notes, then what became of it.
 
-    lock_hash and texts: of a version that no committed lock names its lock, which comes along, so
-    that it is the same on every node; empty otherwise.
+    cache: the folder of the environments; empty: the node's own default.
     """
-
-    framework: str
-    device: str
-    lock_hash: str = ""
-    texts: Texts = ()
-
-
-def build_environments(needs: tuple[EnvironmentNeed, ...], cache: str) -> Iterator[object]:
-    """Per need its notes, then its EnvironmentOutcome."""
-    store = EnvironmentStore(Path(cache))
-    for need in needs:
-        yield from _stream(partial(_build, store, need))
+    store = _store(cache)
+    yield from _stream(
+        lambda note: Prepared(tuple(_build(store, need, note) for need in preparation.needs))
+    )
 
 
 def execute_attempt(attempt: Attempt, node: Node, cache: str) -> Iterator[object]:
-    """Events of the worker and notes of the agent, then the Measurement."""
-    store = EnvironmentStore(Path(cache))
+    """Beats, events of the worker and notes of the agent, then the Measurement."""
+    store = _store(cache)
     yield from _stream(
         lambda note: execute(
             attempt.task,
@@ -69,6 +62,10 @@ def execute_attempt(attempt: Attempt, node: Node, cache: str) -> Iterator[object
     )
 
 
+def _store(cache: str) -> EnvironmentStore:
+    return EnvironmentStore(Path(cache) if cache else default_root())
+
+
 def _build(
     store: EnvironmentStore, need: EnvironmentNeed, note: Callable[[object], None]
 ) -> EnvironmentOutcome:
@@ -77,8 +74,10 @@ def _build(
             store.take_lock(need.framework, need.lock_hash, need.texts)
         store.build(need.framework, need.device, lambda text: note(Note(text)), need.lock_hash)
     except EnvironmentFailed as failure:
-        return EnvironmentOutcome(need.framework, failure.reason, failure.log_tail)
-    return EnvironmentOutcome(need.framework)
+        return EnvironmentOutcome(need, failure.reason, failure.log_tail)
+    except RecipeError as failure:
+        return EnvironmentOutcome(need, str(failure))
+    return EnvironmentOutcome(need)
 
 
 def _stream(work: Callable[[Callable[[object], None]], object]) -> Iterator[object]:
@@ -102,6 +101,7 @@ def _stream(work: Callable[[Callable[[object], None]], object]) -> Iterator[obje
 
     thread = threading.Thread(target=run, name="agent", daemon=True)
     thread.start()
+    yield Beat()
     while (report := _next(reports)) is not ended:
         yield report
     thread.join()
@@ -111,9 +111,11 @@ def _stream(work: Callable[[Callable[[object], None]], object]) -> Iterator[obje
 
 
 def _next(reports: "queue.SimpleQueue[object]") -> object:
-    """The next report, by polling: Ray's cancellation cannot interrupt an endless wait."""
-    while True:
+    """The next report, else a beat; by polling: Ray's cancellation cannot end an endless wait."""
+    deadline = time.monotonic() + BEAT_S
+    while time.monotonic() < deadline:
         try:
-            return reports.get(timeout=0.2)
+            return reports.get(timeout=POLL_S)
         except queue.Empty:
             continue
+    return Beat()

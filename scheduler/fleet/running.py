@@ -1,95 +1,104 @@
-"""A planned sweep to its rows: environments first, then every attempt, then compaction."""
+"""A planned sweep to its rows: what happens on the fleet is kept first, then shown."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import cache
 
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.environments.versions import VersionLocks, split
-from velodrome.agents.measurement import Status
-from velodrome.agents.task import Task
-from velodrome.scheduler.fleet.attempt_events import Ended, Lost
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.node import Node
+from velodrome.scheduler.fleet.attempt_events import Ended, Lost, NodeJoined, Refused
+from velodrome.scheduler.fleet.attempts import Attempt, EnvironmentNeed
 from velodrome.scheduler.fleet.bookkeeping import refused
-from velodrome.scheduler.fleet.dispatch import Member, build_environments, run_attempts
+from velodrome.scheduler.fleet.dispatch import PATIENCE_S, Dispatcher
 from velodrome.scheduler.fleet.progress import Watcher
-from velodrome.scheduler.fleet.queue import Attempt, Queue
-from velodrome.scheduler.fleet.remote import EnvironmentNeed, EnvironmentOutcome
+from velodrome.scheduler.fleet.queue import Queue
+from velodrome.scheduler.fleet.transport import Transport
 from velodrome.scheduler.plans.expectations import Expectations
+from velodrome.scheduler.plans.homes import Home, may_run
 from velodrome.scheduler.results.store import Store
-
-Failures = Mapping[tuple[str, str], EnvironmentOutcome]  # by node id and framework
+from velodrome.scheduler.sweeps.parts import Sweep
 
 
 def run(
     attempts: Sequence[Attempt],
-    members: dict[str, Member],
-    store: Store,
-    sweep_id: str,
-    cache: str,
+    sweep: Sweep,
+    nodes: Sequence[Node],
+    transport: Transport,
+    keeper: "Keeper",
     watcher: Watcher,
-    expectations: Expectations,
+    environments: EnvironmentStore,
+    patience_s: float = PATIENCE_S,
 ) -> None:
-    """Build what the attempts need, run them, keep every row. Raises KeyboardInterrupt through."""
-    keep = _keeper(store, sweep_id, expectations, members)
-    failures = _build(attempts, members, cache, watcher)
-    able = []
-    for attempt in attempts:
-        failure = failures.get((attempt.node_id, attempt.task.framework))
-        if failure is None:
-            able.append(attempt)
-            continue
-        node = members[attempt.node_id].node
-        row = refused(attempt, Status.ENVIRONMENT_FAILED, failure.reason, failure.log_tail, node)
-        keep(Ended(attempt, row))
-        watcher.event(Ended(attempt, row))
-    cores = {node_id: member.node.physical for node_id, member in members.items()}
+    """nodes: those that are there at the start. KeyboardInterrupt goes through; rows are kept."""
+    queue = Queue(attempts, nodes, _rule(sweep), _needs(environments.versions))
+    keeper.nodes(nodes)
 
     def on_event(event: object) -> None:
-        keep(event)  # on disk first, then on the screen
+        keeper.event(event)  # on disk first, then on the screen
         watcher.event(event)
 
-    run_attempts(Queue(able, cores), members, cache, on_event)
+    Dispatcher(queue, transport, on_event, patience_s).run()
 
 
-def _keeper(
-    store: Store, sweep_id: str, expectations: Expectations, members: Mapping[str, Member]
-) -> Callable[[object], None]:
-    """Writes the rows of what ended; an attempt that was lost is a row too."""
+class Keeper:
+    """Writes the rows of what ended; an attempt that was lost is a row, too."""
 
-    def keep(event: object) -> None:
-        if isinstance(event, Ended):
-            store.put(sweep_id, event.measurement, expectations.of(event.attempt.task))
+    def __init__(self, store: Store, sweep_id: str, expectations: Expectations) -> None:
+        self._store = store
+        self._sweep_id = sweep_id
+        self._expectations = expectations
+        self._nodes: dict[str, Node] = {}
+
+    def nodes(self, nodes: Sequence[Node]) -> None:
+        self._nodes |= {node.node_id: node for node in nodes}
+        self._store.put_nodes(self._sweep_id, nodes)
+
+    def event(self, event: object) -> None:
+        if isinstance(event, NodeJoined):
+            self.nodes((event.node,))
+        elif isinstance(event, Ended):
+            self._put(event.measurement)
+        elif isinstance(event, Refused):
+            why = event.outcome
+            failed = Status.ENVIRONMENT_FAILED
+            self._put(self._row(event.attempt, failed, why.reason, why.log_tail))
         elif isinstance(event, Lost):
-            node = members[event.attempt.node_id].node
-            row = refused(event.attempt, Status.LOST, event.reason, "", node)
-            store.put(sweep_id, row, expectations.of(event.attempt.task))
+            self._put(self._row(event.attempt, Status.LOST, event.reason))
 
-    return keep
+    def _row(
+        self, attempt: Attempt, status: Status, reason: str, log_tail: str = ""
+    ) -> Measurement:
+        return refused(attempt, status, reason, log_tail, self._nodes.get(attempt.node_id))
 
-
-def _build(
-    attempts: Iterable[Attempt], members: dict[str, Member], cache: str, watcher: Watcher
-) -> Failures:
-    """The environments that could not be built."""
-    locks = EnvironmentStore(Path(cache)).versions
-    needs: dict[str, set[EnvironmentNeed]] = {}
-    for attempt in attempts:
-        needs.setdefault(attempt.node_id, set()).update(_environments(attempt.task, locks))
-    failures = {}
-    ordered = {node: tuple(sorted(wanted)) for node, wanted in needs.items()}
-    for node, report in build_environments(members, ordered, cache):
-        if not isinstance(report, EnvironmentOutcome):
-            watcher.note(getattr(report, "text", str(report)))
-        elif not report.ready:
-            watcher.note(f"{report.framework}: no environment: {report.reason}")
-            failures[(node, report.framework)] = report
-    return failures
+    def _put(self, measurement: Measurement) -> None:
+        expected = self._expectations.of(measurement.task)
+        self._store.put(self._sweep_id, measurement, expected)
 
 
-def _environments(task: Task, locks: VersionLocks) -> tuple[EnvironmentNeed, ...]:
-    """The framework's own, and NumPy's for the float64 reference."""
-    own = EnvironmentNeed(task.framework, task.device)
-    if split(task.framework)[1]:
-        texts = locks.texts(task.framework, task.lock_hash)
-        own = replace(own, lock_hash=task.lock_hash, texts=texts)
-    return (own, EnvironmentNeed("numpy", "cpu"))
+def _rule(sweep: Sweep) -> Callable[[Attempt, Node], bool]:
+    """Asked again and again of alike tasks: told once for each node."""
+    told: dict[tuple[Home, int, str, str], bool] = {}
+
+    def of(attempt: Attempt, node: Node) -> bool:
+        threads = attempt.task.threads
+        key = (attempt.home, threads, node.node_id, node.node_type)
+        if key not in told:
+            told[key] = may_run(attempt.home, threads, sweep, node)
+        return told[key]
+
+    return of
+
+
+def _needs(locks: VersionLocks) -> Callable[[Attempt], tuple[EnvironmentNeed, ...]]:
+    """The framework's own environment, and NumPy's for the float64 reference."""
+    reference = EnvironmentNeed("numpy", "cpu")
+
+    @cache
+    def of(framework: str, device: str, lock_hash: str) -> tuple[EnvironmentNeed, ...]:
+        if not split(framework)[1]:
+            return (EnvironmentNeed(framework, device), reference)
+        texts = locks.texts(framework, lock_hash)
+        return (EnvironmentNeed(framework, device, lock_hash, texts), reference)
+
+    return lambda attempt: of(attempt.task.framework, attempt.task.device, attempt.task.lock_hash)

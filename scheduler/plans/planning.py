@@ -6,11 +6,15 @@ over all of them, so that (task, repeat) names one placement in a sweep, whateve
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task
+from velodrome.scheduler.plans.declared import DeclaredType
+from velodrome.scheduler.plans.durations import Estimate, expected_s
 from velodrome.scheduler.plans.fitting import Fit, Fleet, Spot, need_of, resolve
+from velodrome.scheduler.plans.homes import ANYWHERE, Home, NodeTypes
 from velodrome.scheduler.sweeps.expansion import Cell, is_excluded
 from velodrome.scheduler.sweeps.parts import Sweep, ThreadRule, Where
 
@@ -19,7 +23,9 @@ from velodrome.scheduler.sweeps.parts import Sweep, ThreadRule, Where
 class Placement:
     """One repeat of a task on a node. spot: what of the fleet it stands for, empty for any of it.
 
-    gpu_uuid is set where each GPU is measured by itself; several are separated by commas.
+    gpu_uuid is set where each GPU is measured by itself; several are separated by commas. home:
+    where else it may run if that node is lost. course: what is compared with it has the same, and
+    should run on the same node.
     """
 
     task: Task
@@ -27,6 +33,8 @@ class Placement:
     node_id: str
     spot: str = ""
     gpu_uuid: str = ""
+    home: Home = ANYWHERE
+    course: tuple[int, str] = (0, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,37 +64,54 @@ def plan(
     nodes: Sequence[Node],
     lock_hashes: Mapping[tuple[str, str], str],
     numbers: Numbers | None = None,
+    absent: Sequence[Node] = (),
+    declared: Sequence[DeclaredType] = (),
+    estimate: Estimate = expected_s,
 ) -> Plan:
-    """Where every cell runs.
+    """Where every cell runs, those that take long before the others.
 
     lock_hashes: of (framework, device), empty where there is no lock. numbers: those of a sweep
-    that is gone on with, kept even if the fleet has changed since.
+    that is gone on with, kept even if the fleet has changed since. absent: nodes that are not there
+    now; a cell is placed on one if none of the others will do. declared: types of which nodes can
+    be had, as good as absent. estimate: of a task, in seconds.
     """
-    fleet = Fleet(nodes, sweep)
+    types = NodeTypes(declared)
+    elsewhere = (absent, [one.node for one in declared])
+    fleets = [Fleet(some, sweep) for some in (nodes, *elsewhere) if some or some is nodes]
     devices = {entrant.framework: entrant.devices for entrant in sweep.entrants}
     turns: dict[object, int] = {}
-    spots: dict[Task, dict[str, Spot]] = {}
+    spots: dict[Task, dict[str, _Place]] = {}
     unplaceable: dict[Task, Unplaceable] = {}
     for cell in cells:
-        fit = fleet.fit(need_of(cell))
-        refusal = _refusal(cell, devices[cell.framework], fit)
+        fits = [fleet.fit(need_of(cell)) for fleet in fleets]
+        refusal = _refusal(cell, devices[cell.framework], fits)
         if refusal:
-            task = _task(cell, sweep, _nearest_threads(cell, fit), lock_hashes)
+            task = _task(cell, sweep, _nearest_threads(cell, fits[0]), lock_hashes)
             unplaceable.setdefault(task, Unplaceable(task, *refusal))
             continue
-        for threads, places in _by_threads(cell, sweep.where, fit, _turn(cell, turns)).items():
+        turn = _turn(cell, turns)
+        for threads, found in _by_threads(cell, sweep.where, fits, turn, types).items():
             task = _task(cell, sweep, threads, lock_hashes)
             if cell.threads == threads or not is_excluded(task, sweep.exclusions):
+                places = {
+                    name: _Place(spot, types.home(sweep.where, fits[0].need, spot.node, name), turn)
+                    for name, spot in found.items()
+                }
                 spots[task] = places | spots.get(task, {})
     # 8 threads may fit no node's cores where `logical` comes to 8: the same task, and it runs.
     nowhere = tuple(entry for task, entry in unplaceable.items() if task not in spots)
-    return Plan(tuple(_placements(spots, sweep.repeats, numbers or {})), nowhere)
+    longest_first = dict(sorted(spots.items(), key=lambda entry: -estimate(entry[0])))
+    return Plan(tuple(_placements(longest_first, sweep.repeats, numbers or {})), nowhere)
 
 
-def _refusal(cell: Cell, devices: tuple[str, ...], fit: Fit) -> tuple[str, Status] | None:
+def _refusal(
+    cell: Cell, devices: tuple[str, ...], fits: Sequence[Fit]
+) -> tuple[str, Status] | None:
     if cell.device not in devices:
         return f"{cell.framework} has no {cell.device} path", Status.UNSUPPORTED
-    return (fit.reason, Status.UNPLACEABLE) if fit.reason else None
+    if any(not fit.reason for fit in fits):
+        return None
+    return fits[0].reason, Status.UNPLACEABLE
 
 
 def _nearest_threads(cell: Cell, fit: Fit) -> int:
@@ -124,44 +149,66 @@ def _turn(cell: Cell, turns: dict[object, int]) -> int:
     return turns.setdefault(course, len(turns))
 
 
-def _by_threads(cell: Cell, where: Where, fit: Fit, turn: int) -> dict[int, dict[str, Spot]]:
+def _by_threads(
+    cell: Cell, where: Where, fits: Sequence[Fit], turn: int, types: NodeTypes
+) -> dict[int, dict[str, Spot]]:
     """The cell's spots by name, apart for each number of threads that it comes to there."""
     found: dict[int, dict[str, Spot]] = {}
-    for spot in _spots(where, cell.gpu_count, fit, turn):
-        found.setdefault(resolve(cell.threads, spot.node), {})[spot.name] = spot
+    names: set[str] = set()
+    for fit in fits:
+        for spot in _spots(where, cell.gpu_count, fit, turn, types) if fit.nodes else ():
+            if spot.name not in names:
+                names.add(spot.name)
+                found.setdefault(resolve(cell.threads, spot.node), {})[spot.name] = spot
     return found
 
 
-def _spots(where: Where, gpu_count: int, fit: Fit, turn: int) -> Sequence[Spot]:
+def _spots(where: Where, gpu_count: int, fit: Fit, turn: int, types: NodeTypes) -> Sequence[Spot]:
     if where is Where.ANY:
         return (Spot("", fit.nodes[turn % len(fit.nodes)]),)
     if where is Where.EACH_TYPE:
-        return [Spot(name, alike[turn % len(alike)]) for name, alike in fit.by_type.items()]
+        return [Spot(name, alike[turn % len(alike)]) for name, alike in types.alike(fit).items()]
     return fit.by_gpu if where is Where.EACH_GPU and gpu_count else fit.by_node
 
 
+class _Place(NamedTuple):
+    """A spot that was chosen for a cell, what else would do, and whose turn it was."""
+
+    spot: Spot
+    home: Home
+    turn: int
+
+
 def _placements(
-    spots: Mapping[Task, Mapping[str, Spot]], repeats: int, numbers: Numbers
+    spots: Mapping[Task, Mapping[str, _Place]], repeats: int, numbers: Numbers
 ) -> Iterator[Placement]:
     firsts = [
-        (task, spot, first)
+        (task, place, first)
         for task, places in spots.items()
-        for spot, first in _numbered(task, places, repeats, numbers)
+        for place, first in _numbered(task, places, repeats, numbers)
     ]
     for repeat in range(repeats):
-        for task, spot, first in firsts:
-            yield Placement(task, first + repeat, spot.node.node_id, spot.name, spot.gpu_uuid)
+        for task, (spot, home, turn), first in firsts:
+            yield Placement(
+                task,
+                first + repeat,
+                spot.node.node_id,
+                spot.name,
+                spot.gpu_uuid,
+                home,
+                (turn, spot.name),
+            )
 
 
 def _numbered(
-    task: Task, places: Mapping[str, Spot], repeats: int, numbers: Numbers
-) -> Iterator[tuple[Spot, int]]:
+    task: Task, places: Mapping[str, _Place], repeats: int, numbers: Numbers
+) -> Iterator[tuple[_Place, int]]:
     """Each spot with the number of its first repeat: the one it had, else the next that is free."""
     had = numbers.get(task.key, {}) if numbers else {}
     free = max(had.values(), default=-repeats) + repeats
-    for name, spot in places.items():
+    for name, place in places.items():
         if name in had:
-            yield spot, had[name]
+            yield place, had[name]
         else:
-            yield spot, free
+            yield place, free
             free += repeats

@@ -7,6 +7,7 @@ from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.environments.versions import split
 from velodrome.agents.node import Node
 from velodrome.scheduler.errors import EnvironmentUnavailable
+from velodrome.scheduler.plans.declared import DeclaredType
 from velodrome.scheduler.plans.planning import Numbers, Plan, plan
 from velodrome.scheduler.plans.selection import narrow, parse
 from velodrome.scheduler.sweeps.expansion import expand
@@ -19,11 +20,14 @@ def planned(
     nodes: Sequence[Node],
     environments: EnvironmentStore,
     numbers: Numbers | None = None,
+    absent: Sequence[Node] = (),
+    declared: Sequence[DeclaredType] = (),
 ) -> Plan:
     """Nothing is built or started. ConfigError if `only` cannot be read or leaves nothing.
 
-    numbers: how the repeats are numbered in a sweep that is gone on with. A version that is named
-    for the first time (`torch==2.12.1`) is locked; EnvironmentUnavailable if it cannot be.
+    numbers: how the repeats are numbered in a sweep that is gone on with, absent: the nodes it was
+    measured on that are not there now, declared: types of which nodes can be had. A version that is
+    named for the first time (`torch==2.12.1`) is locked; EnvironmentUnavailable if it cannot be.
     """
     wanted = {device.kind for device in sweep.devices}
     hashes = {
@@ -32,7 +36,7 @@ def planned(
         for device in entrant.devices
         if device in wanted
     }
-    made = plan(expand(sweep), sweep, nodes, hashes, numbers)
+    made = plan(expand(sweep), sweep, nodes, hashes, numbers, absent, declared)
     return narrow(made, parse(only)) if only else made
 
 

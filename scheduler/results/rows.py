@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from statistics import fmean
+from typing import Any
 
 import pyarrow as pa
 
 from velodrome.adapters.models import MODELS, products, shapes
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import GpuReading, Measurement
-from velodrome.agents.node import Node
+from velodrome.agents.node import Core, Gpu, Node
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
 from velodrome.scheduler.results.schema import TABLES
 
@@ -100,6 +101,21 @@ def node_row(sweep_id: str, node: Node) -> Row:
         "ceilings": None,
         "velodrome_version": node.velodrome_version or velodrome_version(),
     }
+
+
+def node_of(row: Mapping[str, Any]) -> Node:
+    """Of a row of `nodes`, as far as it decides what fits; whose sibling a CPU is, is not kept."""
+    cores, threads = row["cores"], row["threads"]
+    kept = {name: row[name] for name in _AS_IT_IS}
+    return Node(
+        **kept,
+        cores=tuple(Core(number, tuple(range(number, threads, cores))) for number in range(cores)),
+        gpus=tuple(Gpu(**gpu) for gpu in row["gpus"]),
+        labels=tuple((label["key"], label["value"]) for label in row["labels"]),
+    )
+
+
+_AS_IT_IS = ("node_id", "hostname", "cpu_model", "ram_bytes", "system", "architecture", "kernel")
 
 
 @cache

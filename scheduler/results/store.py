@@ -164,6 +164,11 @@ class Store:
             }
             self._write(sweep_id, contents)
 
+    def nodes(self, sweep_id: str) -> tuple[Node, ...]:
+        """Those that the sweep has on record, as far as it decides what fits on them."""
+        found = self.read("nodes", sweep_id).to_pylist()
+        return tuple(rows.node_of(row) for row in found)
+
     def finished(self, sweep_id: str) -> frozenset[Identity]:
         """Tasks and repeats that need no further attempt; one that was lost does."""
         return frozenset(self._committed(sweep_id).final)
@@ -218,7 +223,13 @@ class Store:
         return committed(self._read("tasks", sweep_id, COLUMNS))
 
     def _record(self, sweep_id: str) -> pa.Table:
-        return pq.read_table(self._layout.plan(sweep_id))
+        path = self._layout.plan(sweep_id)
+        try:
+            record = pq.read_table(path)
+            record.validate(full=True)
+            return record
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StoreError(f"{path}: cannot be read: {error}") from error
 
     def _read(self, table: str, sweep_id: str | None, columns: Sequence[str] | None) -> pa.Table:
         """A file that is gone was compacted since the folder was listed: it is listed again."""
@@ -226,7 +237,9 @@ class Store:
             ids = [sweep_id] if sweep_id is not None else sorted(self._layout.sweep_ids(table))
             files = [file for one in ids for file in self._layout.files(table, one)]
             try:
-                return parquet_files.read(table, files, columns)
+                found = parquet_files.read(table, files, columns)
+                found.validate(full=True)  # here, not where text that is no UTF-8 is used
+                return found
             except FileNotFoundError:
                 continue
             except (pa.ArrowInvalid, OSError) as error:

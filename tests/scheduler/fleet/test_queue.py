@@ -1,71 +1,273 @@
+"""Which attempt a node runs next; nodes come and go."""
+
+from collections.abc import Callable
+
+from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.task import Task
-from velodrome.scheduler.fleet.queue import MAX_ATTEMPTS, Attempt, Queue
+from velodrome.scheduler.fleet.attempts import (
+    Attempt,
+    EnvironmentNeed,
+    EnvironmentOutcome,
+    Preparation,
+    Refusal,
+)
+from velodrome.scheduler.fleet.queue import MAX_TRIES, Queue
+from velodrome.scheduler.plans.homes import Home
 
 
-def attempt(name: str, node: str = "n1", *, threads: int = 1, exclusive: bool = True) -> Attempt:
-    task = Task(name, "plain", "lenet", 64, threads=threads, exclusive=exclusive)
-    return Attempt(task, 0, node)
+def node(name: str, cores: int = 8, gpus: int = 0) -> Node:
+    return Node(
+        node_id=name,
+        hostname=name,
+        cpu_model="a CPU",
+        cores=tuple(Core(number, (number,)) for number in range(cores)),
+        ram_bytes=2**34,
+        gpus=tuple(Gpu(number, "a GPU", f"{name}-{number}", 2**34) for number in range(gpus)),
+    )
 
 
-def frameworks(attempts: tuple[Attempt, ...]) -> list[str]:
-    return [one.task.framework for one in attempts]
+def attempt(name: str, where: str = "n1", *, course: int | None = None, **task: object) -> Attempt:
+    """Each in a course of its own, if not told otherwise; order is that of the alphabet."""
+    order = ord(name[0])
+    number = order if course is None else course
+    made = Task(name, "plain", "lenet", 64, **task)  # type: ignore[arg-type]
+    return Attempt(made, 0, where, course=(number, ""), order=order)
+
+
+def anywhere(attempt: Attempt, node: Node) -> bool:
+    return True
+
+
+def nowhere_else(attempt: Attempt, node: Node) -> bool:
+    return False
+
+
+def queue_of(
+    *attempts: Attempt, nodes: int = 1, may_run: Callable[[Attempt, Node], bool] = nowhere_else
+) -> Queue:
+    return Queue(attempts, [node(f"n{number + 1}") for number in range(nodes)], may_run)
+
+
+def taken(queue: Queue) -> dict[str, str]:
+    """What starts now, by framework, and where."""
+    return {work.task.framework: work.node_id for work in queue.take() if isinstance(work, Attempt)}
 
 
 def test_an_exclusive_task_has_its_node_to_itself() -> None:
-    queue = Queue([attempt("a"), attempt("b")], {"n1": 8})
-    assert frameworks(queue.take()) == ["a"]
-    assert queue.take() == ()
+    queue = queue_of(attempt("a"), attempt("b"))
+    assert taken(queue) == {"a": "n1"}
+    assert taken(queue) == {}
 
 
 def test_the_next_task_of_a_node_starts_only_when_the_one_before_has_ended() -> None:
     first, second = attempt("a"), attempt("b")
-    queue = Queue([first, second], {"n1": 8})
-    queue.take()
+    queue = queue_of(first, second)
+    taken(queue)
     queue.finished(first)
-    assert queue.take() == (second,)
+    assert list(queue.take()) == [second]
 
 
 def test_nodes_work_side_by_side() -> None:
-    queue = Queue([attempt("a", "n1"), attempt("b", "n2"), attempt("c", "n1")], {"n1": 1, "n2": 1})
-    assert frameworks(queue.take()) == ["a", "b"]
+    queue = queue_of(attempt("a"), attempt("b", "n2"), attempt("c"), nodes=2)
+    assert taken(queue) == {"a": "n1", "b": "n2"}
+
+
+def test_the_order_is_the_plans_and_not_that_of_arrival() -> None:
+    queue = queue_of(attempt("b"), attempt("a"))
+    assert taken(queue) == {"a": "n1"}
 
 
 def test_tasks_that_share_fill_a_node_up_to_its_cores() -> None:
-    sharing = [attempt(name, threads=2, exclusive=False) for name in "abcd"]
-    queue = Queue(sharing, {"n1": 5})
-    assert frameworks(queue.take()) == ["a", "b"]
+    sharing = [attempt(name, threads=3, exclusive=False) for name in "abcd"]
+    assert taken(queue_of(*sharing)) == {"a": "n1", "b": "n1"}
+
+
+def test_tasks_that_share_take_no_more_gpus_than_there_are() -> None:
+    sharing = [
+        attempt(name, device="gpu", gpu_count=1, threads=1, exclusive=False) for name in "abc"
+    ]
+    queue = Queue(sharing, [node("n1", gpus=2)], nowhere_else)
+    assert taken(queue) == {"a": "n1", "b": "n1"}
 
 
 def test_a_sharing_task_waits_for_an_exclusive_one_before_it() -> None:
-    shared = attempt("b", exclusive=False)
-    queue = Queue([attempt("a"), shared], {"n1": 8})
-    assert frameworks(queue.take()) == ["a"]
+    assert taken(queue_of(attempt("a"), attempt("b", exclusive=False))) == {"a": "n1"}
+
+
+def test_a_large_sharing_task_is_not_passed_by_small_ones_behind_it() -> None:
+    queue = queue_of(
+        attempt("a", threads=5, exclusive=False),
+        attempt("b", threads=5, exclusive=False),
+        attempt("c", threads=1, exclusive=False),
+    )
+    assert taken(queue) == {"a": "n1"}
 
 
 def test_a_lost_attempt_is_tried_again_before_anything_else() -> None:
     first, second = attempt("a"), attempt("b")
-    queue = Queue([first, second], {"n1": 1})
-    queue.take()
+    queue = queue_of(first, second)
+    taken(queue)
     again = queue.lost(first)
     assert again is not None
-    assert again.number == 2
-    assert queue.take() == (again,)
+    assert (again.number, again.tries) == (2, 2)
+    assert list(queue.take()) == [again]
 
 
 def test_a_task_that_is_lost_every_time_is_given_up() -> None:
-    queue = Queue([attempt("a")], {"n1": 1})
+    queue = queue_of(attempt("a"))
     tries = 0
-    while taken := queue.take():
+    for work in queue.take():
         tries += 1
-        queue.lost(taken[0])
-    assert tries == MAX_ATTEMPTS
+        queue.lost(work)  # type: ignore[arg-type]
+    assert tries == MAX_TRIES
     assert queue.is_empty
 
 
-def test_a_queue_is_empty_only_when_nothing_runs_any_more() -> None:
-    only = attempt("a")
-    queue = Queue([only], {"n1": 1})
-    queue.take()
-    assert not queue.is_empty
-    queue.finished(only)
+def test_tries_are_counted_by_the_run_and_not_by_the_sweep() -> None:
+    third = Attempt(Task("a", "plain", "lenet", 64), 0, "n1", number=3)
+    queue = queue_of(third)
+    taken(queue)
+    again = queue.lost(third)
+    assert again is not None and again.number == 4
+
+
+def test_what_ran_and_what_waited_on_a_node_that_is_gone_goes_to_another() -> None:
+    first, second = attempt("a", "n2"), attempt("b", "n2")
+    queue = queue_of(first, second, nodes=2, may_run=anywhere)
+    # n1 has nothing of its own, so that it takes b over at once
+    assert taken(queue) == {"a": "n2", "b": "n1"}
+    lost = queue.gone("n2")
+    assert lost == (first,)
+    again = queue.lost(first)
+    assert again is not None and again.node_id == "n1"
+    assert taken(queue) == {}
+    queue.finished(attempt("b", "n1"))
+    assert taken(queue) == {"a": "n1"}
+
+
+def test_a_course_goes_to_another_node_as_a_whole() -> None:
+    course = [attempt(name, "n3", course=7) for name in "abcd"]
+    others = [attempt(name, where) for name in "wxyz" for where in ("n1", "n2")]
+    queue = queue_of(*course, *others, nodes=3, may_run=anywhere)
+    taken(queue)
+    queue.gone("n3")
+    again = queue.lost(course[0])
+    assert again is not None
+    seen = {again.node_id}
+    for _ in range(20):
+        for work in list(queue.take()):
+            assert isinstance(work, Attempt)
+            seen |= {work.node_id} if work.course == (7, "") else set()
+            queue.finished(work)
+    assert len(seen) == 1
+
+
+def test_a_node_with_nothing_left_takes_over_the_last_course_not_begun() -> None:
+    attempts = [attempt("a", course=1), attempt("b", course=2), attempt("c", course=3)]
+    queue = queue_of(*attempts, nodes=2, may_run=anywhere)
+    assert taken(queue) == {"a": "n1", "c": "n2"}
+
+
+def test_a_course_that_has_begun_is_left_where_it_is() -> None:
+    attempts = [attempt("a", course=1), attempt("b", course=1), attempt("c", course=1)]
+    queue = queue_of(*attempts, nodes=2, may_run=anywhere)
+    assert taken(queue) == {"a": "n1"}
+    queue.finished(attempt("a", course=1))
+    assert taken(queue) == {"b": "n1"}
+
+
+def test_nothing_is_taken_over_by_a_node_that_may_not_run_it() -> None:
+    queue = queue_of(attempt("a"), attempt("b"), nodes=2)
+    assert taken(queue) == {"a": "n1"}
+
+
+def test_what_is_for_one_node_waits_for_it_and_runs_when_it_is_back() -> None:
+    bound = Attempt(Task("a", "plain", "lenet", 64), 0, "n1", home=Home(node_id="n1"))
+    queue = Queue([bound], [node("n1"), node("n2")], anywhere)
+    assert taken(queue) == {"a": "n1"}
+    queue.gone("n1")
+    again = queue.lost(bound)
+    assert again is not None and queue.parked() == (again,)
+    assert queue.is_waiting_for_nodes
+    queue.joined(node("n1"))
+    assert list(queue.take()) == [again]
+    assert not queue.is_waiting_for_nodes
+
+
+def test_what_no_node_may_run_is_parked_until_one_comes_or_it_is_given_up() -> None:
+    queue = Queue([attempt("a", "absent"), attempt("b", "absent")], [node("n1")], nowhere_else)
+    assert taken(queue) == {}
+    assert queue.is_waiting_for_nodes
+    assert [one.task.framework for one in queue.give_up()] == ["a", "b"]
     assert queue.is_empty
+
+
+def test_nothing_is_said_to_wait_for_nodes_while_something_runs() -> None:
+    queue = Queue([attempt("a"), attempt("b", "absent")], [node("n1")], nowhere_else)
+    taken(queue)
+    assert not queue.is_waiting_for_nodes
+    queue.finished(attempt("a"))
+    assert queue.is_waiting_for_nodes
+
+
+NEED = EnvironmentNeed("a", "cpu")
+
+
+def needs(attempt: Attempt) -> tuple[EnvironmentNeed, ...]:
+    return (EnvironmentNeed(attempt.task.framework, "cpu"),)
+
+
+def test_environments_are_built_once_before_a_nodes_first_task_and_all_together() -> None:
+    queue = Queue([attempt("a"), attempt("b"), attempt("a")], [node("n1")], nowhere_else, needs)
+    (preparation,) = queue.take()
+    assert preparation == Preparation("n1", (NEED, EnvironmentNeed("b", "cpu")))
+    assert list(queue.take()) == []
+    queue.prepared(preparation, [EnvironmentOutcome(need) for need in preparation.needs])
+    assert taken(queue) == {"a": "n1"}
+
+
+def test_a_task_whose_environment_failed_is_refused_and_the_others_run() -> None:
+    queue = Queue([attempt("a"), attempt("b")], [node("n1")], nowhere_else, needs)
+    (preparation,) = queue.take()
+    assert isinstance(preparation, Preparation)
+    failed = EnvironmentOutcome(NEED, "no such package")
+    queue.prepared(preparation, [failed, EnvironmentOutcome(EnvironmentNeed("b", "cpu"))])
+    assert list(queue.take()) == [Refusal(attempt("a"), failed), attempt("b")]
+    queue.finished(attempt("b"))
+    assert queue.is_empty
+
+
+def test_no_environment_is_built_while_something_is_measured_on_the_node() -> None:
+    late = attempt("z", "n2")
+    queue = Queue([attempt("a"), attempt("b"), late], [node("n1"), node("n2")], anywhere, needs)
+    preparations = [work for work in queue.take() if isinstance(work, Preparation)]
+    for one in preparations:
+        queue.prepared(one, [EnvironmentOutcome(need) for need in one.needs])
+    running = [work for work in queue.take() if isinstance(work, Attempt)]
+    queue.gone("n2")
+    for work in running:
+        if work.node_id == "n2":
+            queue.lost(work)
+    # what came to n1 needs what does not stand there, and n1 measures
+    assert list(queue.take()) == []
+    queue.finished(next(work for work in running if work.node_id == "n1"))
+    starts = list(queue.take())
+    assert len(starts) == 1
+
+
+def test_an_interrupted_preparation_is_tried_again() -> None:
+    queue = Queue([attempt("a")], [node("n1")], nowhere_else, needs)
+    (preparation,) = queue.take()
+    assert isinstance(preparation, Preparation)
+    queue.unprepared(preparation)
+    assert list(queue.take()) == [preparation]
+
+
+def test_a_preparation_on_a_node_that_is_gone_is_made_where_its_attempts_go() -> None:
+    queue = Queue([attempt("a", "n2")], [node("n2")], anywhere, needs)
+    (preparation,) = queue.take()
+    assert queue.gone("n2") == (preparation,)
+    assert isinstance(preparation, Preparation)
+    queue.unprepared(preparation)
+    queue.joined(node("n1"))
+    assert list(queue.take()) == [Preparation("n1", (NEED,))]

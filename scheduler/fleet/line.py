@@ -1,0 +1,129 @@
+"""One node's line: what waits for it, what runs on it, which environments stand there. Pure."""
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from velodrome.agents.node import Node
+from velodrome.scheduler.fleet.attempts import (
+    Attempt,
+    EnvironmentNeed,
+    EnvironmentOutcome,
+    Preparation,
+    Work,
+)
+
+Course = tuple[int, str]
+NeedsOf = Callable[[Attempt], tuple[EnvironmentNeed, ...]]
+
+
+class Line:
+    """In the order of the plan; attempts that were lost come first."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self._running: list[Attempt] = []
+        self._preparing: Preparation | None = None
+        self._heap: list[tuple[int, int, Attempt]] = []
+        self._serial = 0  # so that heapq never compares two attempts
+        self._courses_begun: set[Course] = set()
+        self._waiting: dict[Course, int] = {}  # how many of each course wait
+        self._standing: set[EnvironmentNeed] = set()
+        self._failed: dict[EnvironmentNeed, EnvironmentOutcome] = {}
+
+    @property
+    def length(self) -> int:
+        return len(self._heap)
+
+    @property
+    def begun(self) -> tuple[Work, ...]:
+        return (*self._running, *((self._preparing,) if self._preparing else ()))
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._heap or self._running or self._preparing)
+
+    def has(self, course: Course) -> bool:
+        return course in self._waiting or course in self._courses_begun
+
+    # Attempts
+
+    def add(self, attempt: Attempt) -> None:
+        self._serial += 1
+        heapq.heappush(self._heap, (attempt.order, self._serial, attempt))
+        self._waiting[attempt.course] = self._waiting.get(attempt.course, 0) + 1
+
+    def waiting(self) -> Sequence[Attempt]:
+        return [attempt for _, _, attempt in sorted(self._heap)]
+
+    def first_that_fits(self) -> Attempt | None:
+        """The first in line, if what runs leaves it room; none is passed by those behind it."""
+        if not self._heap or self._preparing:
+            return None
+        attempt = self._heap[0][2]
+        return attempt if self._has_room(attempt) else None
+
+    def pop(self) -> Attempt:
+        attempt = heapq.heappop(self._heap)[2]
+        self._waiting[attempt.course] -= 1
+        if not self._waiting[attempt.course]:
+            del self._waiting[attempt.course]
+        return attempt
+
+    def began(self, work: Work) -> None:
+        if isinstance(work, Preparation):
+            self._preparing = work
+        else:
+            self._running.append(work)
+            self._courses_begun.add(work.course)
+
+    def ended(self, work: Work) -> None:
+        if isinstance(work, Preparation):
+            self._preparing = None
+        else:
+            self._running.remove(work)
+
+    # Courses
+
+    def to_give(self) -> Iterator[Course]:
+        """Courses of which nothing has begun, the last first; its only one it is about to begin."""
+        if len(self._waiting) < 2 and not self.begun:
+            return iter(())
+        return (course for course in reversed(self._waiting) if course not in self._courses_begun)
+
+    def of(self, course: Course) -> Sequence[Attempt]:
+        return [entry[2] for entry in sorted(self._heap) if entry[2].course == course]
+
+    def give_away(self, course: Course) -> None:
+        self._heap = [entry for entry in self._heap if entry[2].course != course]
+        heapq.heapify(self._heap)
+        del self._waiting[course]
+
+    # Environments
+
+    def stands(self, needs: Iterable[EnvironmentNeed]) -> bool:
+        return self._standing.issuperset(needs)
+
+    def failure(self, needs: Iterable[EnvironmentNeed]) -> EnvironmentOutcome | None:
+        return next((self._failed[need] for need in needs if need in self._failed), None)
+
+    def preparation(self, needs_of: NeedsOf) -> Preparation:
+        """Of all that waits, so that the node is disturbed once."""
+        wanted = {need for _, _, attempt in self._heap for need in needs_of(attempt)}
+        return Preparation(self.node.node_id, tuple(sorted(wanted - self._standing)))
+
+    def prepared(self, preparation: Preparation, outcomes: Iterable[EnvironmentOutcome]) -> None:
+        self._preparing = None
+        self._failed |= {found.need: found for found in outcomes if not found.ready}
+        self._standing.update(need for need in preparation.needs if need not in self._failed)
+
+    def _has_room(self, attempt: Attempt) -> bool:
+        if not self._running:
+            return True
+        task = attempt.task
+        if task.exclusive or any(other.task.exclusive for other in self._running):
+            return False
+        threads = sum(other.task.threads for other in self._running)
+        gpus = sum(other.task.gpu_count for other in self._running)
+        return threads + task.threads <= self.node.physical and gpus + task.gpu_count <= len(
+            self.node.gpus
+        )

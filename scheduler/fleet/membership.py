@@ -1,0 +1,161 @@
+"""Which nodes a Ray has, by their own inventory; asked again and again while a sweep runs."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from velodrome.agents.node import Node
+from velodrome.scheduler.fleet import remote
+from velodrome.scheduler.fleet.transport import Change, Gone, Joined, Unusable
+
+INVENTORY_DEADLINE_S = 60.0
+LOOK_S = 0.2
+PASSING = (ray.exceptions.RaySystemError, ray.exceptions.TaskUnschedulableError)
+RAY_S_OWN = "ray.io/node-id"  # a label that Ray puts on every node
+
+
+@dataclass(frozen=True)
+class Member:
+    """A node of the fleet as Ray knows it: its inventory and Ray's own id for it."""
+
+    node: Node
+    ray_id: str
+    cpus: float
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A node that has not said yet what it is."""
+
+    entry: Mapping[str, Any]
+    answer: "ray.ObjectRef[Node]"
+    asked_s: float
+
+
+class Membership:
+    """known: inventories that need not be asked for, by Ray's id.
+
+    A node without CPUs for Ray, as a head that measures nothing, is none of the fleet's.
+    """
+
+    def __init__(self, known: Mapping[str, Node] | None = None) -> None:
+        self._known = dict(known or {})
+        self._members: dict[str, Member] = {}  # by node id
+        self._asked: dict[str, _Asked] = {}  # by Ray's id
+        self._unusable: set[str] = set()
+
+    def member(self, node_id: str) -> Member:
+        return self._members[node_id]
+
+    @property
+    def is_complete(self) -> bool:
+        """Every node that is there has said what it is, or cannot."""
+        return not self._asked
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        return tuple(member.node for member in self._members.values())
+
+    def first_look(self, note: Callable[[str], None]) -> tuple[Node, ...]:
+        """Wait until every node that is there has said what it is, or cannot."""
+        while True:
+            for change in self.changes(time.monotonic()):
+                if isinstance(change, Unusable):
+                    note(f"{change.hostname} cannot be measured on: {change.reason}")
+            if self.is_complete:
+                return self.nodes
+            time.sleep(LOOK_S)
+
+    def changes(self, now_s: float) -> Iterator[Change]:
+        """Since this was last asked."""
+        alive = {entry["NodeID"]: entry for entry in _ray_nodes() if entry["Alive"]}
+        dead = {entry["NodeID"]: entry for entry in _ray_nodes() if not entry["Alive"]}
+        for member in [one for one in self._members.values() if one.ray_id not in alive]:
+            del self._members[member.node.node_id]
+            yield Gone(member.node, _why(dead.get(member.ray_id)))
+        there = {member.ray_id for member in self._members.values()}
+        for ray_id, entry in alive.items():
+            if ray_id not in there | self._asked.keys() | self._unusable and _measures(entry):
+                self._ask(ray_id, entry, now_s)
+        for ray_id in list(self._asked):
+            if change := self._answered(ray_id, alive, now_s):
+                yield change
+
+    def _ask(self, ray_id: str, entry: Mapping[str, Any], now_s: float) -> None:
+        labels = {k: v for k, v in entry.get("Labels", {}).items() if k != RAY_S_OWN}
+        if ray_id in self._known:
+            answer = ray.put(replace(self._known[ray_id]))
+        else:
+            answer = (
+                ray.remote(remote.inventory)
+                .options(
+                    num_cpus=0,
+                    max_retries=0,
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(ray_id, soft=False),
+                )
+                .remote(tuple(sorted(labels.items())))
+            )
+        self._asked[ray_id] = _Asked(entry, answer, now_s)
+
+    def _answered(
+        self, ray_id: str, alive: Mapping[str, Mapping[str, Any]], now_s: float
+    ) -> Change | None:
+        asked = self._asked[ray_id]
+        hostname = str(asked.entry.get("NodeManagerHostname", ray_id))
+        if ray_id not in alive:
+            del self._asked[ray_id]
+            return None
+        ready, _ = ray.wait([asked.answer], timeout=0)
+        if not ready and now_s - asked.asked_s < INVENTORY_DEADLINE_S:
+            return None
+        del self._asked[ray_id]
+        if not ready:
+            self._unusable.add(ray_id)
+            return Unusable(hostname, f"it did not say in {INVENTORY_DEADLINE_S:.0f} s what it is")
+        try:
+            return self._join(ray.get(asked.answer), ray_id, asked.entry["Resources"])
+        except ray.exceptions.RayError as error:
+            if isinstance(
+                error, ray.exceptions.RaySystemError | ray.exceptions.TaskUnschedulableError
+            ):
+                return None  # it has gone meanwhile; it is asked again if it has not
+            self._unusable.add(ray_id)
+            return Unusable(hostname, _in_short(error))
+
+    def _join(self, node: Node, ray_id: str, resources: Mapping[str, float]) -> Joined:
+        if node.node_id in self._members:  # two Rays on one machine
+            node = replace(node, node_id=f"{node.node_id}-{ray_id[:6]}")
+        cpus, gpus = float(resources["CPU"]), float(resources.get("GPU", 0.0))
+        self._members[node.node_id] = Member(node, ray_id, cpus, gpus)
+        return Joined(node)
+
+
+def only_node() -> str:
+    """Ray's id of the one node of a Ray that has one."""
+    (entry,) = [entry for entry in _ray_nodes() if entry["Alive"]]
+    return str(entry["NodeID"])
+
+
+def _ray_nodes() -> list[dict[str, Any]]:
+    return cast("list[dict[str, Any]]", ray.nodes())  # type: ignore[no-untyped-call]
+
+
+def _measures(entry: Mapping[str, Any]) -> bool:
+    return float(entry["Resources"].get("CPU", 0)) >= 1
+
+
+def _why(entry: Mapping[str, Any] | None) -> str:
+    return (
+        str((entry or {}).get("DeathReasonMessage") or "Ray says no more").strip().splitlines()[0]
+    )
+
+
+def _in_short(error: Exception) -> str:
+    """The last line of a remote traceback says what it was."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

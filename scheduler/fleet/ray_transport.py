@@ -1,0 +1,115 @@
+"""Ray as the thing that reaches the nodes: one Ray task per attempt, hard on its node, once."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Protocol, cast
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from velodrome.agents.measurement import Measurement
+from velodrome.scheduler.fleet import remote
+from velodrome.scheduler.fleet.attempts import Attempt, Preparation, Prepared, Work
+from velodrome.scheduler.fleet.demand import Demand
+from velodrome.scheduler.fleet.membership import Member, Membership
+from velodrome.scheduler.fleet.transport import Broke, Change
+
+LOOK_S = 1.0
+
+
+class Stream(Protocol):
+    """What Ray gives for a task that yields: the next reference, StopIteration at its end."""
+
+    def __next__(self) -> "ray.ObjectRef[object]": ...
+
+
+class RayTransport:
+    """cache: the nodes' folder of environments; empty: each node's own default."""
+
+    def __init__(
+        self, membership: Membership, cache: str = "", demand: Demand | None = None
+    ) -> None:
+        self._membership = membership
+        self._cache = cache
+        self._demand = demand
+        self._streams: dict[Stream, Work] = {}
+        self._looked_s = -LOOK_S
+
+    def now_s(self) -> float:
+        return time.monotonic()
+
+    def changes(self) -> Iterator[Change]:
+        now_s = self.now_s()
+        if now_s - self._looked_s < LOOK_S:
+            return
+        self._looked_s = now_s
+        yield from self._membership.changes(now_s)
+
+    def start(self, work: Work) -> None:
+        member = self._membership.member(work.node_id)
+        if isinstance(work, Preparation):
+            stream = _start(member, remote.prepare, member.cpus, 0, work, self._cache)
+        else:
+            cpus = member.cpus if work.task.exclusive else work.task.threads
+            gpus = member.gpus if work.task.exclusive else work.task.gpu_count
+            stream = _start(
+                member, remote.execute_attempt, cpus, gpus, work, member.node, self._cache
+            )
+        self._streams[stream] = work
+
+    def reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
+        if not self._streams:
+            time.sleep(timeout_s)
+            return ()
+        return [self._next(stream) for stream in _ready(list(self._streams), timeout_s)]
+
+    def abandon(self, work: Work) -> None:
+        for stream in [stream for stream, of in self._streams.items() if of is work]:
+            del self._streams[stream]
+            with suppress(ray.exceptions.RayError, ValueError):
+                ray.cancel(cast("ray.ObjectRef[object]", stream), force=True)
+
+    def want(self, attempts: Sequence[Attempt]) -> None:
+        if self._demand:
+            self._demand.want(attempts, self.now_s())
+
+    def _next(self, stream: Stream) -> tuple[Work, object]:
+        work = self._streams[stream]
+        report: object
+        try:
+            report = ray.get(next(stream))
+        except StopIteration:
+            report = Broke("the node's task ended without an answer")
+        except ray.exceptions.RayError as error:
+            report = Broke(_first_line(error))
+        if isinstance(report, Broke | Measurement | Prepared):
+            del self._streams[stream]
+        return work, report
+
+
+def _ready(streams: list[Stream], timeout_s: float) -> list[Stream]:
+    """Those with something to take. Ray's stubs know references only."""
+    references = cast("list[ray.ObjectRef[object]]", streams)
+    ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
+    if not ready:
+        ready, _ = ray.wait(references, timeout=timeout_s)
+    return cast("list[Stream]", ready)
+
+
+def _start(
+    member: Member, function: Callable[..., object], cpus: float, gpus: float, *arguments: object
+) -> Stream:
+    """Run a function on this node or not at all, once, streaming what it yields."""
+    options = ray.remote(function).options(
+        num_cpus=cpus,
+        num_gpus=gpus,
+        max_retries=0,  # Velodrome decides what is run again; Ray would by itself three times
+        num_returns="streaming",
+        scheduling_strategy=NodeAffinitySchedulingStrategy(member.ray_id, soft=False),
+    )
+    return cast(Stream, options.remote(*arguments))
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"

@@ -1,0 +1,43 @@
+"""How long a task will take, roughly: enough to begin with those that take long. Pure.
+
+A list of tasks is done soonest when the long ones are not left to the end (R. L. Graham, Bounds on
+multiprocessing timing anomalies, SIAM J. Appl. Math. 17(2), 1969).
+"""
+
+from collections.abc import Callable
+from functools import cache
+
+from velodrome.adapters.models import MODELS, products
+from velodrome.agents.task import Task
+
+Estimate = Callable[[Task], float]
+
+START_S = 3.0  # interpreter, import, build, proof
+# Of one CPU core and of one GPU, single precision; right within a factor of ten will do.
+CORE_FLOPS_PER_S = 1e10
+GPU_FLOPS_PER_S = 1e13
+
+
+def expected_s(task: Task) -> float:
+    """Seconds, by the model's arithmetic and by how long the sweep lets a phase be timed."""
+    rate = task.gpu_count * GPU_FLOPS_PER_S or task.threads * CORE_FLOPS_PER_S
+    return START_S + sum(_phase_s(task, flops / rate) for flops in _flops(task))
+
+
+def _flops(task: Task) -> tuple[float, float]:
+    """Forward and gradient; none are known of a model that is not in the zoo."""
+    return _of_model(task.model, task.batch_size) if task.model in MODELS else (0.0, 0.0)
+
+
+@cache
+def _of_model(name: str, batch_size: int) -> tuple[float, float]:
+    model = MODELS[name]
+    forward = products.forward_flops(model, batch_size)
+    return forward, products.gradient_flops(model, batch_size)
+
+
+def _phase_s(task: Task, call_s: float) -> float:
+    timing = task.timing
+    enough_s = max(timing.min_seconds, timing.min_samples * call_s)
+    # What has not settled by then runs to the cap; the first calls come on top.
+    return min(enough_s, max(timing.max_seconds, call_s)) + 3 * call_s
