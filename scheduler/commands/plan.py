@@ -1,46 +1,122 @@
 """`plan`: what would run where, and why the rest cannot; starts nothing."""
 
-from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
-from velodrome.scheduler.commands.output import closing, print_json, print_table
+from velodrome.agents.node import Node
+from velodrome.scheduler.commands.output import Row, closing, print_json, print_table
+from velodrome.scheduler.plans import declared
+from velodrome.scheduler.plans.explaining import Explained, explain
 from velodrome.scheduler.plans.preparation import planned
 from velodrome.scheduler.sweeps.sweep_file import load
 
+FEW = 3  # names in a cell of the table
+MAY_BE_EMPTY = ("lacking elsewhere", "why not")  # columns that are left out then
 
-def plan(path: Path, only: str, *, as_json: bool) -> int:
-    """Exit status 0 if something can run, else 1."""
-    node = take()
-    made = planned(load(path), only, (node,), EnvironmentStore(default_root()))
-    repeats = Counter(placement.task for placement in made.placements)
-    rows = [
-        {
-            "task_id": task.key,
-            "task": task.label,
-            "repeats": count,
-            "node": node.hostname,
-            "why not": "",
-        }
-        for task, count in repeats.items()
-    ]
-    rows += [
-        {
-            "task_id": entry.task.key,
-            "task": entry.task.label,
-            "repeats": 0,
-            "node": "",
-            "why not": entry.reason,
-        }
-        for entry in made.unplaceable
-    ]
-    if as_json:
-        print_json(rows)
-        return 0 if repeats else 1
-    print_table(rows, right=frozenset({"repeats"}))
-    closing(
-        f"{len(repeats)} tasks, {len(made.placements)} runs, {len(made.unplaceable)} fit nowhere",
-        f"next: velodrome run {path}",
+
+@dataclass(frozen=True)
+class Ground:
+    """What a plan is made over. noun: what one of the nodes is called. notes: what to know of them.
+
+    options: those with which `velodrome run` runs there.
+    """
+
+    nodes: tuple[Node, ...]
+    noun: str = "node"
+    notes: tuple[str, ...] = ()
+    options: str = ""
+
+
+def plan(path: Path, only: str, cluster: Path | None, *, why: bool, as_json: bool) -> int:
+    """Over the types that a cluster.yaml declares, or over this machine; see `plan_over`."""
+    ground = declared_ground(cluster) if cluster else Ground((take(),))
+    return plan_over(ground, path, only, why=why, as_json=as_json)
+
+
+def declared_ground(cluster: Path) -> Ground:
+    """ConfigError if the file is wrong."""
+    types = declared.load(cluster)
+    notes = tuple(
+        f"{one.name}: not declared, hence {', '.join(one.derived)}; see metadata: in {cluster}"
+        for one in types
+        if one.derived
     )
-    return 0 if repeats else 1
+    options = f" --address auto --cluster {cluster}"
+    return Ground(tuple(one.node for one in types), "node type", notes, options)
+
+
+def plan_over(ground: Ground, path: Path, only: str, *, why: bool, as_json: bool) -> int:
+    """Exit status 0 if something can run, else 1. why: a row for each task and node."""
+    sweep = load(path)
+    made = planned(sweep, only, ground.nodes, EnvironmentStore(default_root()))
+    explained = explain(made, sweep, ground.nodes)
+    status = 0 if made.placements else 1
+    if as_json:
+        print_json([_whole(one) for one in explained])
+        return status
+    rows = [row for one in explained for row in _reasons(one, ground)] if why else []
+    print_table(rows or _table(explained, ground), right=frozenset({"repeats"}))
+    placed = sum(bool(one.nodes) for one in explained)
+    closing(
+        *ground.notes,
+        f"{placed} tasks, {len(made.placements)} runs, {len(made.unplaceable)} fit nowhere",
+        f"next: velodrome run {path}{ground.options}",
+    )
+    return status
+
+
+def _whole(one: Explained) -> Row:
+    return {
+        "task_id": one.task.key,
+        "task": one.task.label,
+        "repeats": one.repeats,
+        "node": ", ".join(one.nodes),
+        "nodes": one.nodes,
+        "not_on": {name: entry.reasons for entry in one.elsewhere for name in entry.nodes},
+        "why not": one.reason,
+    }
+
+
+def _table(explained: Sequence[Explained], ground: Ground) -> list[Row]:
+    rows: list[Row] = [
+        {
+            "task_id": one.task.key,
+            "task": one.task.label,
+            "repeats": one.repeats,
+            ground.noun: _few(one.nodes),
+            "lacking elsewhere": "" if one.reason else _briefly(one),
+            "why not": one.reason,
+        }
+        for one in explained
+    ]
+    empty = {name for name in MAY_BE_EMPTY if not any(row[name] for row in rows)}
+    return [{name: value for name, value in row.items() if name not in empty} for row in rows]
+
+
+def _briefly(one: Explained) -> str:
+    """E.g. `1 GPU: cpu-amd, cpu-intel`."""
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for entry in one.elsewhere:
+        lacking.setdefault(entry.wants, []).extend(entry.nodes)
+    return "; ".join(
+        f"{' and '.join(wants)}: {_few(names)}" for wants, names in lacking.items() if wants
+    )
+
+
+def _reasons(one: Explained, ground: Ground) -> list[Row]:
+    lines = [
+        *((name, "runs here") for name in one.nodes),
+        *((name, "; ".join(entry.reasons)) for entry in one.elsewhere for name in entry.nodes),
+    ]
+    return [
+        {"task_id": one.task.key, "task": one.task.label, ground.noun: name, "why": why}
+        for name, why in lines or [("", one.reason)]
+    ]
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return ", ".join(names[:FEW]) + more

@@ -1,0 +1,95 @@
+"""A plan, task by task: where each runs, and of every other node why not there. Pure."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from velodrome.agents.measurement import Status
+from velodrome.agents.node import Node
+from velodrome.agents.task import Task
+from velodrome.scheduler.plans.fitting import Need, need_of_task, unmet
+from velodrome.scheduler.plans.planning import Placement, Plan, Unplaceable
+from velodrome.scheduler.sweeps.parts import Sweep, ThreadRule
+
+FITS = "fits, too"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a task does not run on these nodes. wants: what they lack, in brief; reasons: in full.
+
+    They lack nothing where others were chosen that would do as well.
+    """
+
+    nodes: tuple[str, ...]
+    wants: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One task. nodes: where it runs, by name; none: reason says why it runs nowhere."""
+
+    task: Task
+    nodes: tuple[str, ...]
+    repeats: int
+    elsewhere: tuple[Refusal, ...]
+    reason: str = ""
+
+
+def explain(plan: Plan, sweep: Sweep, nodes: Sequence[Node]) -> tuple[Explained, ...]:
+    """What runs in the order of the plan, then what runs nowhere."""
+    reasons = _Reasons(sweep, nodes)
+    by_task: dict[Task, list[Placement]] = {}
+    for placement in plan.placements:
+        by_task.setdefault(placement.task, []).append(placement)
+    placed = (_placed(task, there, nodes, reasons) for task, there in by_task.items())
+    nowhere = (_unplaceable(entry, sweep, reasons) for entry in plan.unplaceable)
+    return (*placed, *nowhere)
+
+
+class _Reasons:
+    """Of a need, the nodes with the same reasons together; found once for all tasks with it."""
+
+    def __init__(self, sweep: Sweep, nodes: Sequence[Node]) -> None:
+        self._sweep = sweep
+        self._nodes = nodes
+        self._found: dict[Need, tuple[Refusal, ...]] = {}
+
+    def of(self, need: Need, but: Iterable[str] = ()) -> tuple[Refusal, ...]:
+        """Those nodes left out."""
+        if need not in self._found:
+            self._found[need] = tuple(self._find(need))
+        out = frozenset(but)
+        left = (
+            Refusal(tuple(name for name in one.nodes if name not in out), one.wants, one.reasons)
+            for one in self._found[need]
+        )
+        return tuple(one for one in left if one.nodes)
+
+    def _find(self, need: Need) -> Iterator[Refusal]:
+        alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
+        for node in self._nodes:
+            failed = unmet(need, self._sweep, node)
+            wants = tuple(demand.wants for demand in failed)
+            reasons = tuple(demand.unmet(node) for demand in failed) or (FITS,)
+            alike.setdefault((wants, reasons), []).append(node.hostname)
+        for (wants, reasons), names in alike.items():
+            yield Refusal(tuple(names), wants, reasons)
+
+
+def _placed(
+    task: Task, placements: Sequence[Placement], nodes: Sequence[Node], reasons: _Reasons
+) -> Explained:
+    names = {node.node_id: node.hostname for node in nodes}
+    there = tuple(dict.fromkeys(names[one.node_id] for one in placements))
+    repeats = len(placements) // len({one.spot for one in placements})
+    return Explained(task, there, repeats, reasons.of(placements[0].home.need, but=there))
+
+
+def _unplaceable(entry: Unplaceable, sweep: Sweep, reasons: _Reasons) -> Explained:
+    if entry.status is not Status.UNPLACEABLE:
+        return Explained(entry.task, (), 0, (), entry.reason)
+    need = need_of_task(entry.task)
+    if need.threads not in sweep.threads:  # it is what `physical` comes to on the nearest node
+        need = replace(need, threads=ThreadRule.PHYSICAL)
+    return Explained(entry.task, (), 0, reasons.of(need), entry.reason)

@@ -1,0 +1,55 @@
+"""A plan explained: where each task runs, and of every other node why not there."""
+
+from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.agents.node import Core, Gpu, Node
+from velodrome.scheduler.plans.explaining import Explained, Refusal, explain
+from velodrome.scheduler.plans.planning import plan
+from velodrome.scheduler.sweeps.expansion import expand
+from velodrome.scheduler.sweeps.sweep_file import parse
+
+
+def node(name: str, cores: int = 4, gpu: str = "") -> Node:
+    gpus = (Gpu(0, gpu, f"{name}-0", 0),) if gpu else ()
+    return Node(name, name, "CPU", tuple(Core(n, (n,)) for n in range(cores)), 2**34, gpus=gpus)
+
+
+def explained(text: str, *nodes: Node) -> list[Explained]:
+    sweep = parse(f"frameworks: [torch]\nmodels: [lenet]\n{text}", "s.yaml", FRAMEWORKS)
+    return list(explain(plan(expand(sweep), sweep, nodes, {}), sweep, nodes))
+
+
+NODES = (node("a"), node("b"), node("big", 16), node("l4", 8, "NVIDIA L4"))
+
+
+def test_nodes_that_lack_the_same_are_named_together() -> None:
+    (one,) = explained("threads: [1]\ndevices: [{gpu: L4}]\nwhere: each-node\nrepeats: 2", *NODES)
+    assert (one.nodes, one.repeats, one.reason) == (("l4",), 2, "")
+    lacks = ("1 GPU of model L4",), ("needs 1 GPU of model L4, has none",)
+    assert one.elsewhere == (Refusal(("a", "b", "big"), *lacks),)
+
+
+def test_every_condition_that_fails_is_named() -> None:
+    (one,) = explained("threads: [8]\ndevices: [gpu]", *NODES)
+    assert one.nodes == ("l4",)
+    assert one.elsewhere[0].nodes == ("a", "b")
+    assert one.elsewhere[0].reasons == (
+        "needs 8 threads, has 4 cores",
+        "needs 1 GPU, has none",
+    )
+    assert one.elsewhere[1].reasons == ("needs 1 GPU, has none",)
+
+
+def test_a_node_that_would_do_as_well_lacks_nothing() -> None:
+    (one,) = explained("threads: [1]", node("a"), node("b"))
+    assert one.nodes == ("a",)
+    assert one.elsewhere == (Refusal(("b",), (), ("fits, too",)),)
+
+
+def test_what_runs_nowhere_says_of_every_node_why_not_but_never_by_the_nearest_ones_cores() -> None:
+    (one,) = explained("threads: [physical]\ndevices: [{gpu: H100}]", *NODES)
+    assert one.nodes == ()
+    assert one.reason.startswith("needs 1 GPU of model H100, the nodes have NVIDIA L4; nearest:")
+    assert [(entry.nodes, entry.reasons) for entry in one.elsewhere] == [
+        (("a", "b", "big"), ("needs 1 GPU of model H100, has none",)),
+        (("l4",), ("needs 1 GPU of model H100, has NVIDIA L4",)),
+    ]
