@@ -81,7 +81,7 @@ def _placed(
     task: Task, placements: Sequence[Placement], nodes: Sequence[Node], reasons: _Reasons
 ) -> Explained:
     names = {node.node_id: node.hostname for node in nodes}
-    there = tuple(dict.fromkeys(names[one.node_id] for one in placements))
+    there = tuple(dict.fromkeys(names.get(one.node_id, one.node_id) for one in placements))
     repeats = len(placements) // len({one.spot for one in placements})
     return Explained(task, there, repeats, reasons.of(placements[0].home.need, but=there))
 
