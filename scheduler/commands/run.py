@@ -101,7 +101,7 @@ def _here(begun: Begun, screen: Console) -> None:
     with begun.store.working_on(begun.sweep_id):
         attempts = begun.keep_plan(plan)
         begun.store.put_nodes(begun.sweep_id, (node,))
-        with _watched(begun, plan, attempts, screen) as watcher:
+        with _watched(begun, plan, attempts, screen, hosts=False) as watcher:
             if attempts:
                 watcher.note("starting Ray on this machine")
                 _under_own_ray(begun, attempts, node, watcher)
@@ -137,7 +137,7 @@ def _on_cluster(begun: Begun, where: Where, screen: Console) -> None:
         plan = begun.plan(nodes, declared)
         with begun.store.working_on(begun.sweep_id):
             attempts = begun.keep_plan(plan)
-            with _watched(begun, plan, attempts, screen) as watcher:
+            with _watched(begun, plan, attempts, screen, hosts=True) as watcher:
                 if attempts:
                     _run(begun, attempts, membership, where, watcher, declared)
             begun.store.compact(begun.sweep_id)
@@ -174,13 +174,13 @@ def _run(
 
 @contextmanager
 def _watched(
-    begun: Begun, plan: Plan, attempts: Sequence[Attempt], screen: Console
+    begun: Begun, plan: Plan, attempts: Sequence[Attempt], screen: Console, *, hosts: bool
 ) -> Iterator[Watcher]:
     total = len(plan.placements)
     screen.print(
         f"sweep {begun.sweep_id}: {len(attempts)} of {total} runs to do; again: {begun.again}"
     )
-    with watching(screen, total, total - len(attempts)) as watcher:
+    with watching(screen, total, total - len(attempts), hosts=hosts) as watcher:
         yield watcher
 
 

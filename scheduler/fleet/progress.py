@@ -41,20 +41,23 @@ class Watcher(Protocol):
 
 
 @contextmanager
-def watching(console: Console, total: int, done: int) -> Iterator[Watcher]:
-    """A watcher for `total` attempts of which `done` were finished by an earlier run."""
+def watching(console: Console, total: int, done: int, *, hosts: bool) -> Iterator[Watcher]:
+    """A watcher for `total` attempts of which `done` were finished by an earlier run.
+
+    hosts: whether to say on which host each one was measured.
+    """
     if console.is_terminal:
         with _live(console) as progress:
-            yield Live(progress, total, done)
+            yield Live(progress, total, done, hosts=hosts)
     else:
-        yield Lines(console, total, done)
+        yield Lines(console, total, done, hosts=hosts)
 
 
 class Lines:
     """A line per note and per finished attempt: what a log file wants."""
 
-    def __init__(self, console: Console, total: int, done: int) -> None:
-        self._console, self._total, self._done = console, total, done
+    def __init__(self, console: Console, total: int, done: int, *, hosts: bool) -> None:
+        self._console, self._total, self._done, self._hosts = console, total, done, hosts
         self._eta = Eta(total - done)
         self._waits = Seldom()
 
@@ -64,7 +67,7 @@ class Lines:
     def event(self, event: object) -> None:
         if isinstance(event, Started):
             self._eta.started()
-        elif text := finished_text(event):
+        elif text := finished_text(event, hosts=self._hosts):
             self._done += 1
             self._eta.finished()
             left = self._eta.text()
@@ -87,8 +90,8 @@ class Lines:
 class Live:
     """One bar: n of N, what runs and its phase, the time left; what ended stands above it."""
 
-    def __init__(self, progress: Progress, total: int, done: int) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress, total: int, done: int, *, hosts: bool) -> None:
+        self._progress, self._hosts = progress, hosts
         self._eta = Eta(total - done)
         self._bar: TaskID = progress.add_task("starting", total=total, completed=done, left="")
 
@@ -101,7 +104,7 @@ class Live:
             self.note(event.attempt.task.label)
         elif isinstance(event, Reported):
             self._reported(event.attempt, event.report)
-        elif text := finished_text(event):
+        elif text := finished_text(event, hosts=self._hosts):
             self._eta.finished()
             self._print(text)
             left = self._eta.text()
@@ -165,9 +168,10 @@ class Eta:
         return f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s"
 
 
-def ended_text(measurement: Measurement) -> str:
+def ended_text(measurement: Measurement, *, hosts: bool = False) -> str:
     """One attempt in one line: what it was, and its times or its reason."""
-    label = measurement.task.label
+    where = f" on {measurement.hostname}" if hosts else ""
+    label = f"{measurement.task.label}{where}"
     if not measurement.status.has_number:
         return f"✗ {label}: {measurement.status.value}: {measurement.reason}"
     mark = "✓" if measurement.status.value == "ok" else "~"
@@ -179,10 +183,10 @@ def ended_text(measurement: Measurement) -> str:
     return f"{mark} {label}: {', '.join(times)}"
 
 
-def finished_text(event: object) -> str:
+def finished_text(event: object, *, hosts: bool) -> str:
     """Of an event with which an attempt needs no further try in this run; empty for others."""
     if isinstance(event, Ended):
-        return ended_text(event.measurement)
+        return ended_text(event.measurement, hosts=hosts)
     if isinstance(event, Refused):
         return f"✗ {event.attempt.task.label}: environment_failed: {event.outcome.reason}"
     if isinstance(event, Lost) and event.again is None:
