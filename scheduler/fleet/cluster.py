@@ -1,5 +1,6 @@
 """A connection to a Ray: one that was started for us, or a cluster that somebody else runs."""
 
+import json
 import logging
 import os
 import socket
@@ -11,6 +12,7 @@ from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
 
 CONNECT_S = 5.0
 TOKEN_FILE = Path("~/.ray/auth_token")
+JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what a Ray job's driver finds of its runtime_env
 # A node that is cut off without a word is noticed by these within seconds; by Ray's own defaults a
 # driver waits for it without end.
 KEEPALIVE = {
@@ -57,7 +59,7 @@ def joined_cluster(address: str) -> Iterator[None]:
     import velodrome
 
     package = str(Path(velodrome.__file__ or "").parent)
-    with connected(address, {"py_modules": [package], "env_vars": _shipped_variables()}):
+    with connected(address, shipped(package, os.environ.get(JOB_CONFIG, "{}"))):
         yield
 
 
@@ -69,6 +71,7 @@ def connected(address: str, runtime_env: Mapping[str, object] | None = None) -> 
     """
     import ray
 
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what it warns of is told by us
     try:
         ray.init(
             address=address,
@@ -85,10 +88,20 @@ def connected(address: str, runtime_env: Mapping[str, object] | None = None) -> 
         ray.shutdown()
 
 
-def _shipped_variables() -> dict[str, str]:
-    """Frameworks of the user's own: their folders have to be on the nodes, too."""
-    names = ("VELODROME_ADAPTERS",)
-    return {name: os.environ[name] for name in names if os.environ.get(name)}
+def shipped(package: str, job_config: str = "{}") -> dict[str, object]:
+    """What nodes get from this machine: Velodrome, and where frameworks of the user's own are.
+
+    The folders of those have to be on the nodes, too. What the Ray job that this runs in has
+    brought along is left out: Ray refuses to be given the same twice.
+    """
+    brought = json.loads(job_config).get("runtime_env") or {}
+    variables = {
+        name: os.environ[name]
+        for name in ("VELODROME_ADAPTERS",)
+        if os.environ.get(name) and name not in (brought.get("env_vars") or {})
+    }
+    modules = {} if "py_modules" in brought else {"py_modules": [package]}
+    return {**modules, "env_vars": variables}
 
 
 def _why(error: Exception) -> str:
