@@ -68,7 +68,7 @@ def _show(measurement: Measurement, expected: Expected, results: Path | None) ->
             f"  verified: loss within {verified.loss_error:.1e}, "
             f"gradients within {verified.gradient_error:.1e} of the float64 reference"
         )
-        closing(*(f"  note: {note}" for note in verified.notes))
+        closing(*(f"  note: {note}" for note in measurement.notes))
     if not measurement.status.has_number and measurement.log_tail:
         closing(*(f"  | {line}" for line in measurement.log_tail.splitlines()[-12:]))
     kept = f"kept in {results}; next: velodrome report --results {results}" if results else ""
