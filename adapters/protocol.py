@@ -22,6 +22,8 @@ import json
 import time
 from typing import Any, Callable, Dict, NamedTuple, Tuple
 
+from velodrome.adapters.fields import READERS, several
+
 VERSION = 1
 
 PHASES = ("import", "build", "verify", "warmup", "forward", "gradient", "update")
@@ -191,6 +193,7 @@ EVENTS = {
     "failed": Failed,
 }
 _NAMES = {kind: name for name, kind in EVENTS.items()}
+SMALL_LIMIT = 2**31  # of calls and indices, whose columns have 32 bits
 
 
 def _monotonic_ns() -> int:
@@ -209,13 +212,20 @@ def encode(event: Any) -> str:
 
 
 def decode(line: str) -> Any:
-    """The event of one line. ProtocolError names what is wrong with it."""
+    """The event of one line. ProtocolError names what is wrong with it.
+
+    A worker runs others' code, so nothing is taken on trust: each field is of its type, and within
+    what the reader of events counts on.
+    """
     try:
         fields = json.loads(line)
         kind = EVENTS[fields.pop("event")]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise ProtocolError("not an event: {!r} ({})".format(line[:200], error)) from error
-    return _typed(kind, fields)
+    event = _typed(kind, fields)
+    if kind in _SOUND and not _SOUND[kind](event):
+        raise ProtocolError("{} cannot be: {}".format(kind.__name__, repr(event)[:200]))
+    return event
 
 
 def encode_request(request: Request) -> str:
@@ -250,16 +260,48 @@ def _typed(kind: Any, fields: Dict[str, Any]) -> Any:
     unknown = sorted(set(fields) - set(kind._fields))
     if unknown:
         raise ProtocolError("{} has no field {!r}".format(kind.__name__, unknown[0]))
-    values = {name: _tuples(value) for name, value in fields.items()}
-    if "parameters" in values:
-        values["parameters"] = tuple(
-            _typed(ParameterError, entry) for entry in fields["parameters"]
-        )
+    values = {name: _value(kind, name, value) for name, value in fields.items()}
     try:
         return kind(**values)
     except TypeError as error:
         raise ProtocolError("{}: {}".format(kind.__name__, error)) from error
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+def _value(kind: Any, name: str, value: Any) -> Any:
+    """ProtocolError unless it is of the type that the field is declared with."""
+    read = _READERS[kind.__annotations__[name]]
+    try:
+        return read(value)
+    except TypeError as error:
+        told = "{}.{} is no {}: {!r:.80}".format(kind.__name__, name, error, value)
+        raise ProtocolError(told) from None
+
+
+def _parameter(value: Any) -> ParameterError:
+    return _typed(ParameterError, value)  # type: ignore[no-any-return]
+
+
+def _is_chunk(event: Sampled) -> bool:
+    count = len(event.started_ns)
+    numbers = (event.first_index + count, event.calls)
+    is_small = all(number < SMALL_LIMIT for number in numbers)
+    return event.phase in PHASES and count == len(event.elapsed_ns) and is_small and event.calls > 0
+
+
+def _is_interval(event: Timed) -> bool:
+    bounds = (event.low_ns, event.median_ns, event.high_ns)
+    return event.phase in PHASES and 0 < bounds[0] <= bounds[1] <= bounds[2] < float("inf")
+
+
+_READERS: Dict[Any, Callable[[Any], Any]] = {
+    **READERS,
+    Timing: lambda value: value,  # decode_request has read it
+    Tuple[ParameterError, ...]: several(_parameter),
+}
+# What types do not say: phases that there are, chunks that are whole, intervals around a time.
+_SOUND: Dict[Any, Callable[[Any], bool]] = {
+    Phase: lambda event: event.name in PHASES,
+    FirstCall: lambda event: event.phase in PHASES,
+    Sampled: _is_chunk,
+    Timed: _is_interval,
+}

@@ -23,7 +23,7 @@ from velodrome.agents.isolation.keeping import StartFailed
 from velodrome.agents.isolation.log_tail import TAIL_BYTES, harmless
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
-from velodrome.agents.outcomes import Bounded, decide
+from velodrome.agents.outcomes import Bounded, decide_measured
 from velodrome.agents.references import ReferenceFailed, reference
 from velodrome.agents.rerun import rerun_command
 from velodrome.agents.sampling.quietness import judge
@@ -164,7 +164,7 @@ def _measurement(
 ) -> Measurement:
     bounds = setting.bounds
     bounded = Bounded(bounds.deadline_s, bounds.memory_bytes, blank.task.timing)
-    verdict = decide(session, bounded)
+    verdict = decide_measured(session, bounded)
     told = with_events(blank, session.events)
     hello = last(session.events, Hello)
     finished = last(session.events, Finished)
@@ -184,6 +184,7 @@ def _measurement(
         log_tail=_evidence(session),
         provision_ns=hello.at_ns - ready_ns if hello else None,
         gpu_name=", ".join(gpu.name for gpu in setting.gpus),
+        gpu_uuids=tuple(gpu.uuid for gpu in setting.gpus),
         readings=readings,
         peak_rss_bytes=used.peak_rss_bytes,
         peak_gpu_memory_bytes=told.peak_gpu_memory_bytes or used.peak_gpu_memory_bytes,

@@ -96,6 +96,7 @@ class Measurement:
     framework_version: str = ""
     cpu_model: str = ""
     gpu_name: str = ""
+    gpu_uuids: tuple[str, ...] = ()  # of the GPUs that it had to itself
     provision_ns: int | None = None  # from taking the task to its worker's start
     import_ns: int | None = None
     build_ns: int | None = None

@@ -4,14 +4,26 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.adapters.protocol import Failed, Finished, Hello, Timed, Timing
+from velodrome.adapters.protocol import Failed, Finished, Hello, Timed, Timing, Verified
 from velodrome.agents.isolation.keeping import Cause, Ending
-from velodrome.agents.isolation.log_tail import harmless
+from velodrome.agents.isolation.log_tail import one_line
 from velodrome.agents.measurement import Status
 from velodrome.agents.session import Session
 from velodrome.agents.transcript import last, phase_reached
 
 GIB = 2**30
+REASON_LENGTH = 1000
+
+
+# What a worker may say of its own failure; the rest is for others to find, `lost` above all,
+# which is tried again.
+_OF_WORKERS = (
+    Status.DISAGREED,
+    Status.UNSUPPORTED,
+    Status.ENVIRONMENT_FAILED,
+    Status.OUT_OF_MEMORY,
+    Status.CRASHED,
+)
 
 
 @dataclass(frozen=True)
@@ -32,14 +44,25 @@ class Bounded:
     timing: Timing
 
 
+def decide_measured(session: Session, bounded: Bounded) -> Verdict:
+    """As decide; but what finished without a proof and a time after it has crashed."""
+    verdict = decide(session, bounded)
+    if not verdict.status.has_number:
+        return verdict
+    proven = [isinstance(event, Verified) for event in session.events]
+    timed = [isinstance(event, Timed) for event in session.events]
+    if True in proven and True in timed[proven.index(True) :]:
+        return verdict
+    return Verdict(Status.CRASHED, "the worker broke the protocol: it finished without a proof")
+
+
 def decide(session: Session, bounded: Bounded) -> Verdict:
     """A worker that said `finished` has a number, whatever became of it afterwards."""
     if last(session.events, Finished):
         return _finished(session, bounded.timing)
     failed = last(session.events, Failed)
     if failed:
-        known = failed.status in set(Status)
-        status = Status(failed.status) if known else Status.CRASHED
+        status = Status(failed.status) if failed.status in _OF_WORKERS else Status.CRASHED
         return Verdict(status, _in_one_line(failed.reason))
     if session.broken:
         broken = _in_one_line(session.broken)
@@ -145,8 +168,8 @@ def _signal(number: int) -> str:
 
 
 def _in_one_line(text: str) -> str:
-    """What a framework's exception says may hold anything."""
-    return " ".join(harmless(text).split())
+    """What a framework's exception says may hold anything, and any amount of it."""
+    return one_line(text, REASON_LENGTH)
 
 
 def _last_line(text: str) -> str:

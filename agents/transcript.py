@@ -18,9 +18,16 @@ from velodrome.adapters.protocol import (
     Timed,
     Verified,
 )
+from velodrome.agents.isolation.log_tail import one_line
 from velodrome.agents.measurement import Measurement, Sample
 
 Event = TypeVar("Event")
+
+# Characters, and how many; what a worker says more is for its log.
+VERSION_LENGTH = 100
+NAME_LENGTH = 200
+NOTE_LENGTH = 500
+MOST_NOTES = 100
 
 
 def with_events(measurement: Measurement, events: Sequence[object]) -> Measurement:
@@ -37,7 +44,7 @@ def with_events(measurement: Measurement, events: Sequence[object]) -> Measureme
     parameters = _parameters(events)
     return replace(
         measurement,
-        framework_version=imported.framework_version if imported else "",
+        framework_version=one_line(imported.framework_version, VERSION_LENGTH) if imported else "",
         import_ns=imported.import_ns if imported else None,
         build_ns=built.build_ns if built else None,
         transfer_ns=built.transfer_ns if built else None,
@@ -50,8 +57,12 @@ def with_events(measurement: Measurement, events: Sequence[object]) -> Measureme
         parameters=parameters,
         samples=tuple(_samples(events)),
         peak_gpu_memory_bytes=(finished.peak_gpu_memory_bytes or None) if finished else None,
-        notes=verified.notes if verified else (),
+        notes=_notes(verified) if verified else (),
     )
+
+
+def _notes(verified: Verified) -> tuple[str, ...]:
+    return tuple(one_line(note, NOTE_LENGTH) for note in verified.notes[:MOST_NOTES])
 
 
 def phases(events: Sequence[object]) -> tuple[Phase, ...]:
@@ -83,7 +94,8 @@ def _samples(events: Sequence[object]) -> Iterator[Sample]:
 
 def _parameters(events: Sequence[object]) -> tuple[ParameterError, ...]:
     told = last(events, Verified) or last(events, Failed)
-    return told.parameters if told else ()
+    parameters = told.parameters if told else ()
+    return tuple(entry._replace(name=one_line(entry.name, NAME_LENGTH)) for entry in parameters)
 
 
 def _loss_error(events: Sequence[object]) -> float | None:

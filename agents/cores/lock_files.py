@@ -8,11 +8,14 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from velodrome.agents.isolation.log_tail import one_line
+
 VARIABLE = "VELODROME_LOCKS"
 # Not tempfile.gettempdir(): TMPDIR differs between users, sessions and services, and two folders
 # are no lock.
 DEFAULT = Path("/tmp/velodrome-locks")
 COMMAND_LENGTH = 80
+SIGNATURE_BYTES = 200
 
 
 class LocksUnusable(Exception):
@@ -84,7 +87,14 @@ def _sign(descriptor: int) -> None:
 
 
 def _signed(path: Path) -> str:
+    """Any user of the machine may have written it, or put a pipe in its place."""
     try:
-        return path.read_text(errors="replace").strip()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return ""
+    try:
+        return one_line(os.read(descriptor, SIGNATURE_BYTES).decode(errors="replace"), 200)
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)

@@ -9,7 +9,10 @@ TAIL_BYTES = 8192
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[PX\]^_].*?(?:\x1b\\|\x07|$)|\x1b[ -/]*[0-~]", re.DOTALL
 )
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# Halves of surrogate pairs, as of file names that are no UTF-8, cannot be printed at all.
+_CONTROLS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
 # What a line showed before it was written over, as progress bars do.
 _WRITTEN_OVER = re.compile(r"[^\n]*\r(?=[^\n])")
 
@@ -29,6 +32,11 @@ def harmless(text: str) -> str:
     """Without escape sequences, control characters, and lines that were written over."""
     plain = _WRITTEN_OVER.sub("", _ESCAPES.sub("", text))
     return _CONTROLS.sub("", plain).strip()
+
+
+def one_line(text: str, longest: int) -> str:
+    """harmless, without line ends, cut to so many characters."""
+    return " ".join(harmless(text).split())[:longest]
 
 
 def without_controls(text: str) -> str:

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 CHUNK_BYTES = 1 << 16
 LONGEST_BYTES = 16 << 20
+MOST_BYTES = 128 << 20  # over an hour of samples of 1 ms
 
 
 class EndlessLine(Exception):
-    """A line is longer than LONGEST_BYTES: no event is."""
+    """A line is longer than LONGEST_BYTES, or all together than MOST_BYTES: no worker's are."""
 
 
 class PipeLines:
@@ -19,13 +20,17 @@ class PipeLines:
         self.descriptor = descriptor
         self.ended = False
         self._begun = bytearray()
+        self._taken_bytes = 0
 
     def take(self) -> tuple[str, ...]:
         """The lines that are complete by now, of all that is in the pipe. EndlessLine."""
         for part in self._parts():
             self._begun += part
+            self._taken_bytes += len(part)
             if len(self._begun) > LONGEST_BYTES:
                 break
+        if self._taken_bytes > MOST_BYTES:
+            raise EndlessLine(f"its events are more than {MOST_BYTES} bytes")
         *whole, rest = self._begun.split(b"\n")
         if len(rest) > LONGEST_BYTES:
             raise EndlessLine(f"a line is longer than {LONGEST_BYTES} bytes")

@@ -173,6 +173,7 @@ def _where(measurement: Measurement) -> Row:
         "node_type": measurement.node_type or None,
         "cpu_model": measurement.cpu_model or None,
         "gpu_name": measurement.gpu_name or None,
+        "gpu_uuids": list(measurement.gpu_uuids),
         "started_at": _utc(measurement.started_at),
         "finished_at": _utc(measurement.finished_at),
     }

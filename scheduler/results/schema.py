@@ -53,6 +53,7 @@ TASKS = _table(
     ("gpu_name", _TEXT, ""),
     ("gpu_count", _SMALL, ""),
     ("gpu_model", _TEXT, ""),  # as asked for
+    ("gpu_uuids", pa.list_(_TEXT), ""),  # those it ran on
     ("started_at", _TIME, "UTC"),
     ("finished_at", _TIME, "UTC"),
     ("provision_ns", _WHOLE, "ns"),
