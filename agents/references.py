@@ -15,6 +15,7 @@ from velodrome.adapters.models.products import gradient_flops
 from velodrome.adapters.protocol import Request
 from velodrome.agents.cores.locks import locked
 from velodrome.agents.cores.sharing import Need
+from velodrome.agents.environments.private_folders import make_private
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.isolation.isolated import Bounds, memory_limit
 from velodrome.agents.measurement import Status
@@ -56,7 +57,7 @@ def reference(
     if path.is_file():
         return path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
     except OSError as error:
         reason = f"its float64 reference cannot be kept in {path.parent}: {error}"
         raise ReferenceFailed(Status.CRASHED, reason) from error
@@ -86,7 +87,7 @@ def _version() -> str:
 @contextmanager
 def _alone(path: Path, on_note: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock of a reference; tell if that means to wait for another agent."""
-    lock = FileLock(path.with_suffix(".lock"))
+    lock = FileLock(path.with_suffix(".lock"), mode=0o600)
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -111,7 +111,7 @@ def _by_chroot(tree: Path, variables: dict[str, str], words: list[str]) -> list[
         source, place = shlex.quote(str(outside)), shlex.quote(f"{root}/{inside}")
         make = f"mkdir -p {place}"
         if outside.is_file():
-            make = f"mkdir -p $(dirname {place}); touch {place}"
+            make = f'mkdir -p "$(dirname {place})"; touch {place}'
         lines += [f"{make}; mount -o {how} {source} {place}"]
     for inside, target in links + node_links:
         lines += [f"ln -s {shlex.quote(target)} {shlex.quote(f'{root}/{inside}')}"]

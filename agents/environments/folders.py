@@ -18,6 +18,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.private_folders import make_private
 
 RECORD = "velodrome-environment.json"
 LOCKS = ".locks"
@@ -181,11 +182,6 @@ def caches_of(root: Path) -> Path:
 def locks_of(root: Path) -> Path:
     """Where the locks of versions lie that no committed lock names."""
     return root.parent / "locks"
-
-
-def make_private(folder: Path) -> None:
-    """For the user alone."""
-    folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
 
 
 def make_root(root: Path) -> None:

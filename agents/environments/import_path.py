@@ -12,6 +12,7 @@ from pathlib import Path
 
 import velodrome
 from velodrome.adapters.registry import Framework
+from velodrome.agents.environments.private_folders import make_private
 
 
 def import_path(home: Path, framework: Framework) -> str:
@@ -29,7 +30,7 @@ def _linked(home: Path) -> Path:
     folder = home / "import" / hashlib.sha256(str(package).encode()).hexdigest()[:12]
     link = folder / package.name
     if not (link.is_symlink() and link.readlink() == package):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(folder)
         # Made aside, then renamed: a worker that starts meanwhile finds the old link or the new.
         with tempfile.TemporaryDirectory(dir=folder.parent) as place:
             (Path(place) / package.name).symlink_to(package)

@@ -9,6 +9,7 @@ from velodrome.agents.environments.debian_builds import tree_of
 from velodrome.agents.environments.environment import Environment, filled
 from velodrome.agents.environments.existing import ask_interpreter
 from velodrome.agents.environments.folders import Record
+from velodrome.agents.environments.private_folders import make_private
 from velodrome.agents.environments.recipes import Lock, Recipe
 
 
@@ -57,6 +58,6 @@ def pointed_environment(
 
 def _with_cache(environment: Environment, recipe: Recipe | None) -> Environment:
     with folders.writing(environment.caches):
-        folders.make_private(environment.cache_folder)
+        make_private(environment.cache_folder)
     variables = filled(recipe.variables, environment.cache_folder) if recipe else ()
     return replace(environment, variables=variables)

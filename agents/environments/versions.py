@@ -17,10 +17,19 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.private_folders import make_private
 from velodrome.agents.environments.recipes import Lock, Recipe
 
 SEPARATOR = "=="
 VERSION = re.compile(r"\d[A-Za-z0-9.!+_-]*")
+_HASH = re.compile(r"\w{1,64}")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.txt")
+# All that a lock of ours holds: pins, perhaps with a marker, their hashes, comments.
+_LINE = re.compile(
+    r"""[A-Za-z0-9._-]+(\[[\w,.-]+\])?==[\w.!+*-]+( ; ((?! --)[\w .'"<>=!()*+-])+?)?( \\)?"""
+    r"|    --hash=sha256:[0-9a-f]{64}( \\)?|#.*|"
+)
 _PIN = re.compile(r"([A-Za-z0-9._-]+(?:\[[^\]]*\])?)==([^\s;+]+)(\+[^\s;]+)?(.*)")
 
 Texts = tuple[tuple[str, str], ...]  # of lock files, by name
@@ -59,11 +68,16 @@ class VersionLocks:
         return tuple((path.name, path.read_text()) for path in sorted(folder.glob("*.txt")))
 
     def keep(self, framework: str, lock_hash: str, texts: Texts) -> None:
-        """All files or none, even if the process dies meanwhile."""
+        """All files or none, even if the process dies meanwhile.
+
+        They come from other machines and from results folders, and what they name is installed and
+        run: EnvironmentFailed unless they hold pinned packages with hashes and nothing else.
+        """
         final = self._folder / framework / lock_hash
         if final.is_dir():
             return
-        final.parent.mkdir(parents=True, exist_ok=True)
+        _require_plain(framework, lock_hash, texts)
+        make_private(final.parent)
         with tempfile.TemporaryDirectory(dir=final.parent, prefix=".") as place:
             made = Path(place) / "made"
             made.mkdir()
@@ -85,7 +99,7 @@ class VersionLocks:
 
     def making(self) -> FileLock:
         """Held by whoever makes locks here."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_private(self._folder)
         return FileLock(self._folder / ".lock", mode=0o600)
 
     def copy_to(self, other: "VersionLocks", framework: str, device: str) -> None:
@@ -127,8 +141,20 @@ def _moved(requirement: str, before: str, version: str) -> str:
     return f"{pin[1]}=={version}{local}{pin[4]}"
 
 
+def _require_plain(framework: str, lock_hash: str, texts: Texts) -> None:
+    name, version = split(framework)
+    is_place = "/" not in name and VERSION.fullmatch(version) and _HASH.fullmatch(lock_hash)
+    if not is_place or not all(_FILE.fullmatch(file) for file, _ in texts):
+        raise EnvironmentFailed(f"{framework!r:.80} names no version's locks. Lock it anew")
+    for file, text in texts:
+        for number, line in enumerate(text.splitlines(), 1):
+            if not _LINE.fullmatch(line):
+                place = f"{file}:{number} of {framework}"
+                raise EnvironmentFailed(f"{place} is no pinned package: {line!r:.80}. Lock it anew")
+
+
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path.parent)
     new = path.with_name(f".{path.name}.{os.getpid()}")
     new.write_text(text + "\n")
     new.replace(path)
