@@ -1,0 +1,283 @@
+"""The odd one out: hand-worked z-scores, rows from a real results folder, and fleets by chance."""
+
+import csv
+import io
+import json
+import math
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters.protocol import Timed
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.task import Task
+from velodrome.scheduler.commands.report import Form, Kind, odd_status, report
+from velodrome.scheduler.reports.cells import Block, Contestant, Course
+from velodrome.scheduler.reports.odd_one_out import (
+    Heat,
+    Machine,
+    OddOne,
+    heats,
+    odd_ones,
+    robust_z,
+)
+from velodrome.scheduler.reports.odd_one_out_text import COLUMNS, flat, line, summary, table_rows
+from velodrome.scheduler.results.store import Store
+
+SWEEP = "20261124-063012-a1b2"
+# Median 102.5; distances 2.5 1.5 0.5 0.5 1.5 27.5, their median 1.5; 1.5 x 1.4826 = 2.2239.
+BY_HAND_MS = (100.0, 101.0, 102.0, 103.0, 104.0, 130.0)
+BY_HAND_Z = (-1.12415, -0.67449, -0.22483, 0.22483, 0.67449, 12.36566)
+
+
+def test_z_scores_are_those_worked_by_hand() -> None:
+    assert robust_z(BY_HAND_MS) == pytest.approx(BY_HAND_Z, abs=1e-5)
+
+
+def test_the_median_absolute_deviation_is_that_of_the_manual_of_r() -> None:
+    # help(mad): mad(c(1:9), constant = 1) == mad(c(1:8, 100), constant = 1), and it is 2.
+    assert robust_z([*range(1, 10)])[-1] == pytest.approx(4 / (1.4826 * 2))
+    assert robust_z([*range(1, 9), 100])[-1] == pytest.approx(95 / (1.4826 * 2))
+
+
+def test_where_more_than_half_tie_whatever_differs_is_infinitely_far() -> None:
+    assert robust_z([5.0, 5.0, 5.0, 5.1, 4.0]) == (0, 0, 0, math.inf, -math.inf)
+
+
+def run(node: str, ms: float, model: str = "lenet", **changes: object) -> Measurement:
+    """One repeat of torch on a node, with its gradient time."""
+    timed = Timed("gradient", ms * 1e6, ms * 0.99e6, ms * 1.01e6, 30, 2, 5, "target", stable=True)
+    return Measurement(
+        Task("torch", "eager", model, 8),
+        **{
+            "repeat": int(node.removeprefix("n")),
+            "attempt": 1,
+            "status": Status.OK,
+            "reason": "",
+            "node_id": node,
+            "hostname": f"host-{node}",
+            "node_type": "t1",
+            "started_at": 1.0,
+            "finished_at": 2.0,
+            "cpu_model": "Some CPU",
+            "forward": timed._replace(phase="forward"),
+            "gradient": timed,
+            **changes,
+        },
+    )
+
+
+def runs(times_ms: Sequence[float], model: str = "lenet", **changes: object) -> list[Measurement]:
+    return [run(f"n{i}", ms, model, **changes) for i, ms in enumerate(times_ms)]
+
+
+def found_in(store: Store, measurements: Sequence[Measurement]) -> tuple[OddOne, ...]:
+    with store.working_on(SWEEP):
+        for one in measurements:
+            store.put(SWEEP, one)
+    return odd_ones(heats(store.read("tasks", SWEEP).to_pylist()))
+
+
+def test_the_slow_node_is_named_with_its_evidence(store: Store) -> None:
+    (odd,) = found_in(store, runs(BY_HAND_MS))
+    assert (odd.machine.hostname, odd.verdict, odd.tasks) == ("host-n5", "slow", 1)
+    assert odd.worst.z == pytest.approx(BY_HAND_Z[-1], abs=1e-5)
+    assert odd.ratio == pytest.approx(130 / 102.5)
+
+
+def test_a_fast_node_is_odd_too(store: Store) -> None:
+    (odd,) = found_in(store, runs([100, 101, 100, 99, 70]))
+    assert (odd.machine.node_id, odd.verdict) == ("n4", "fast")
+
+
+def test_a_node_that_is_odd_in_several_tasks_is_named_once(store: Store) -> None:
+    models = ("lenet", "lstm", "alexnet")
+    fleet = [one for model in models[:2] for one in runs(BY_HAND_MS, model)]
+    fleet += runs([100, 101, 102, 103, 104, 160], models[2])
+    (odd,) = found_in(store, fleet)
+    assert (len(odd.deviations), odd.tasks) == (3, 3)
+    assert odd.worst.heat.course.model == "alexnet"
+    assert odd.ratio == pytest.approx(130 / 102.5)  # the median of three
+
+
+def test_what_is_far_in_deviations_and_near_in_time_is_left_alone() -> None:
+    times = {0: 100.0, 1: 100.1, 2: 100.2, 3: 99.9}
+    assert odd_ones([heat(0, times | {4: 104.9})]) == ()
+    assert len(odd_ones([heat(0, times | {4: 105.2})])) == 1
+
+
+def test_nodes_that_differ_among_each_other_have_no_odd_one(store: Store) -> None:
+    assert found_in(store, runs([100, 120, 140, 160, 180, 200])) == ()
+
+
+def test_fewer_than_four_nodes_are_not_compared(store: Store) -> None:
+    assert found_in(store, runs([100, 100, 300])) == ()
+    ran = heats(store.read("tasks", SWEEP).to_pylist())
+    assert summary(ran, ()) == (
+        "nothing was compared: no task ran on 4 machines of one type or more"
+    )
+
+
+def test_nodes_are_compared_with_those_of_their_own_type_alone(store: Store) -> None:
+    other = [
+        run(f"n{i}", 200, node_type="t2", hostname=f"other-{i}", node_id=f"o{i}")
+        for i in range(10, 14)
+    ]
+    assert found_in(store, runs([100, 101, 99, 100]) + other) == ()
+
+
+def test_frameworks_of_another_version_are_not_compared(store: Store) -> None:
+    fleet = runs([100, 101, 99, 100])
+    fleet.append(run("n4", 200, framework_version="2.0"))
+    assert found_in(store, fleet) == ()
+
+
+def test_of_repeats_the_median_counts_so_that_one_bad_run_names_nobody(store: Store) -> None:
+    fleet = [
+        run("n4", 300 if (i, r) == (2, 0) else 100 + i, repeat=10 * r + i, node_id=f"n{i}")
+        for r in range(3)
+        for i in range(5)
+    ]
+    assert found_in(store, fleet) == ()
+
+
+def test_a_model_without_gradients_is_compared_by_its_forward_time(store: Store) -> None:
+    fleet = [run(f"n{i}", ms, "copy", gradient=None) for i, ms in enumerate(BY_HAND_MS)]
+    (odd,) = found_in(store, fleet)
+    assert odd.machine.node_id == "n5"
+
+
+def test_what_has_no_time_or_an_impossible_one_is_left_out() -> None:
+    row = {"task_id": "a", "repeat": 0, "attempt": 1, "gradient_median_ns": None}
+    assert heats([row | {"forward_median_ns": None}, row | {"forward_median_ns": -1.0}]) == ()
+    assert heats([row | {"forward_median_ns": math.nan}]) == ()
+
+
+def test_of_alike_gpus_of_one_node_the_slow_one_is_named_by_its_uuid(store: Store) -> None:
+    fleet = [
+        Measurement(
+            Task("torch", "eager", "lenet", 8, device="gpu", gpu_count=1),
+            *(gpu, 1, Status.OK, "", "n1", "host1", "t1", 1.0, 2.0),
+            gpu_name="NVIDIA H100",
+            gpu_uuids=(f"GPU-{gpu}",),
+            forward=Timed("forward", ms * 1e6, ms, ms, 30, 2, 5, "target", stable=True),
+        )
+        for gpu, ms in enumerate([10, 10.1, 10.2, 12, 9.9, 10, 10.1, 10])
+    ]
+    (odd,) = found_in(store, fleet)
+    assert odd.machine.gpu_uuids == ("GPU-3",)
+    assert line([odd]).startswith("odd one out: GPU-3 on host1 is slow, 1.19x the median")
+    assert table_rows([odd])[0]["GPU"] == "GPU-3"
+
+
+def test_what_may_be_chance_among_many_tasks_names_nobody() -> None:
+    alike = [heat(number, {node: 100.0 + node for node in range(6)}) for number in range(21)]
+    slow, slower, fast = (
+        heat(number, {node: ms if node == 2 else 100.0 + node for node in range(6)})
+        for number, ms in ((30, 150.0), (31, 160.0), (32, 50.0))
+    )
+    assert len(odd_ones([slow])) == 1
+    assert odd_ones([slow, alike[0]]) == ()  # one of two
+    assert odd_ones([slow, fast]) == ()  # to different sides
+    assert len(odd_ones([slow, slower, *alike[:18]])) == 1  # a tenth
+    assert odd_ones([slow, slower, *alike]) == ()
+    (odd,) = odd_ones([slow, slower, fast])
+    assert (odd.verdict, len(odd.deviations), odd.tasks) == ("slow", 2, 3)
+
+
+def heat(number: int, times_ms: Mapping[int, float]) -> Heat:
+    """A task on nodes that are called by numbers."""
+    times = {Machine(f"host{node}", f"n{node}"): ms * 1e6 for node, ms in times_ms.items()}
+    block = Block("t1", "Some CPU", "cpu", 1, "float32")
+    return Heat(block, Course(f"model{number}", 8), Contestant("torch", "eager"), times)
+
+
+class TestByChance:
+    """Twenty alike nodes, ten tasks, times with 1 % of noise; the seed is fixed."""
+
+    SWEEPS = 400
+
+    def fleets(self, factors: Mapping[int, float]) -> list[tuple[OddOne, ...]]:
+        """The odd ones of each sweep; the nodes named are slower by their factor."""
+        chance = random.Random(20261124)
+
+        def task(number: int) -> Heat:
+            times = {node: 100 * chance.gauss(1, 0.01) for node in range(20)}
+            return heat(number, {node: ms * factors.get(node, 1) for node, ms in times.items()})
+
+        return [odd_ones([task(number) for number in range(10)]) for _ in range(self.SWEEPS)]
+
+    def test_alike_nodes_give_a_false_alarm_in_under_one_percent_of_sweeps(self) -> None:
+        assert sum(map(bool, self.fleets({}))) < 0.01 * self.SWEEPS
+
+    def test_a_node_that_is_8_percent_slow_is_named_in_over_95_percent(self) -> None:
+        found = self.fleets({7: 1.08})
+        named = [[odd.machine.hostname for odd in odds] for odds in found]
+        assert sum(names == ["host7"] for names in named) > 0.95 * self.SWEEPS
+
+
+class TestForms:
+    @pytest.fixture
+    def results(self, store: Store, root: Path) -> Path:
+        found_in(store, runs(BY_HAND_MS))
+        return root
+
+    def shown(
+        self,
+        results: Path,
+        form: Form,
+        capsys: pytest.CaptureFixture[str],
+        kind: Kind = Kind.ODD,
+    ) -> str:
+        rows = report(results, "", kind, form, None)
+        assert odd_status(rows) == 1
+        return capsys.readouterr().out
+
+    def test_json_and_csv_are_a_row_per_odd_one(
+        self, results: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (row,) = json.loads(self.shown(results, Form.JSON, capsys))
+        assert tuple(row) == COLUMNS
+        assert (row["hostname"], row["verdict"], row["odd_tasks"]) == ("host-n5", "slow", 1)
+        assert row["worst_z"] == pytest.approx(BY_HAND_Z[-1], abs=1e-5)
+        (told,) = csv.DictReader(io.StringIO(self.shown(results, Form.CSV, capsys)))
+        assert (told["hostname"], told["worst_machines"]) == ("host-n5", "6")
+
+    @pytest.mark.parametrize("form", [Form.TERMINAL, Form.MARKDOWN])
+    def test_tables_name_it_with_its_worst_task_and_say_how_it_was_judged(
+        self, results: Path, form: Form, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        text = self.shown(results, form, capsys)
+        for word in ("host-n5", "slow", "1 of 1", "1.268x", "torch eager, lenet b8, cpu 1t"):
+            assert word in text
+        assert "+12.4" in text
+        assert "6 machines compared in 1 task: 1 odd" in text
+        assert "1.4826 MAD" in text
+
+    @pytest.mark.parametrize("form", [Form.TERMINAL, Form.MARKDOWN])
+    def test_the_usual_report_ends_by_naming_it(
+        self, results: Path, form: Form, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        text = self.shown(results, form, capsys, Kind.TIMES)
+        assert "odd one out: host-n5 is slow, 1.27x the median of its type in 1 of 1 task" in text
+
+    def test_without_an_odd_one_nothing_is_named_and_the_status_is_0(
+        self, store: Store, root: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        found_in(store, runs([100, 101, 99, 100]))
+        assert odd_status(report(root, "", Kind.TIMES, Form.TERMINAL, None)) == 0
+        assert "odd one out" not in capsys.readouterr().out
+        report(root, "", Kind.ODD, Form.TERMINAL, None)
+        assert "4 machines compared in 1 task: none is odd" in capsys.readouterr().out
+        report(root, "", Kind.ODD, Form.CSV, None)
+        assert capsys.readouterr().out == ",".join(COLUMNS) + "\n"
+
+    def test_of_many_odd_ones_one_line_names_three(self) -> None:
+        times = {node: 100.0 if node < 20 else 200.0 + node for node in range(25)}
+        found = odd_ones([heat(0, times)])
+        assert len(found) == 5
+        assert "and 2 more" in line(found)
+        assert [row["z"] for row in table_rows(found)] == ["+inf"] * 5
+        assert {row["worst_z"] for row in flat(found)} == {math.inf}
