@@ -131,16 +131,21 @@ class Dispatcher:
             self._tell(NodeGone(change.node, change.reason))
             for work in self._queue.gone(change.node.node_id):
                 self._transport.abandon(work)
-                self._broke(work, f"{change.node.hostname} is gone: {change.reason}")
+                reason = f"{change.node.hostname} is gone: {change.reason}"
+                self._report(work, Broke(reason, of_node=True))
         else:
             self._tell(NodeUnusable(change.hostname, change.reason))
 
     def _report(self, work: Work, report: object) -> None:
         begun = self._begun[work]
+        was_heard = begun.is_heard
         begun.is_heard, begun.heard_s = True, self._transport.now_s()
         if isinstance(report, Beat):
             return
-        if isinstance(report, Broke):
+        if isinstance(report, Broke) and report.of_node and not was_heard:
+            del self._begun[work]
+            self._queue.put_back(work)  # it was never begun: that is no try
+        elif isinstance(report, Broke):
             self._broke(work, report.reason)
         elif isinstance(work, Preparation):
             self._of_preparation(work, report)

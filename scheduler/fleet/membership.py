@@ -13,6 +13,7 @@ from velodrome.scheduler.fleet import remote
 from velodrome.scheduler.fleet.transport import Change, Gone, Joined, Unusable
 
 INVENTORY_DEADLINE_S = 60.0
+SUSPECT_S = 10.0  # Ray's own health check takes 2 to 3 s as cluster.yaml sets it, 15 s by default
 LOOK_S = 0.2
 PASSING = (ray.exceptions.RaySystemError, ray.exceptions.TaskUnschedulableError)
 RAY_S_OWN = "ray.io/node-id"  # a label that Ray puts on every node
@@ -48,9 +49,22 @@ class Membership:
         self._members: dict[str, Member] = {}  # by node id
         self._asked: dict[str, _Asked] = {}  # by Ray's id
         self._unusable: set[str] = set()
+        self._suspects: dict[str, float] = {}  # by Ray's id, until when
+        self._lost: list[Gone] = []
 
-    def member(self, node_id: str) -> Member:
-        return self._members[node_id]
+    def suspect(self, node_id: str, reason: str, now_s: float) -> None:
+        """A node failed a task by not being there; Ray may not know yet. It has to join again."""
+        member = self._members.pop(node_id, None)
+        if member:
+            self._suspects[member.ray_id] = now_s + SUSPECT_S
+            self._lost.append(Gone(member.node, reason))
+
+    def member(self, node_id: str) -> Member | None:
+        return self._members.get(node_id)
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._lost)
 
     @property
     def is_complete(self) -> bool:
@@ -73,18 +87,26 @@ class Membership:
 
     def changes(self, now_s: float) -> Iterator[Change]:
         """Since this was last asked."""
-        alive = {entry["NodeID"]: entry for entry in _ray_nodes() if entry["Alive"]}
-        dead = {entry["NodeID"]: entry for entry in _ray_nodes() if not entry["Alive"]}
+        known = {entry["NodeID"]: entry for entry in _ray_nodes()}
+        alive = {ray_id: entry for ray_id, entry in known.items() if entry["Alive"]}
+        yield from self._lost
+        self._lost.clear()
+        self._suspects = {ray_id: s for ray_id, s in self._suspects.items() if now_s < s}
         for member in [one for one in self._members.values() if one.ray_id not in alive]:
             del self._members[member.node.node_id]
-            yield Gone(member.node, _why(dead.get(member.ray_id)))
+            yield Gone(member.node, _why(known.get(member.ray_id)))
         there = {member.ray_id for member in self._members.values()}
         for ray_id, entry in alive.items():
-            if ray_id not in there | self._asked.keys() | self._unusable and _measures(entry):
+            if ray_id not in there | self._settled and _measures(entry):
                 self._ask(ray_id, entry, now_s)
         for ray_id in list(self._asked):
             if change := self._answered(ray_id, alive, now_s):
                 yield change
+
+    @property
+    def _settled(self) -> set[str]:
+        """What need not be asked now."""
+        return self._unusable | self._asked.keys() | self._suspects.keys()
 
     def _ask(self, ray_id: str, entry: Mapping[str, Any], now_s: float) -> None:
         labels = {k: v for k, v in entry.get("Labels", {}).items() if k != RAY_S_OWN}

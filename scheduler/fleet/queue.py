@@ -99,6 +99,14 @@ class Queue:
         again = replace(attempt, number=attempt.number + 1, tries=attempt.tries + 1, order=-1)
         return self._place(again)
 
+    def put_back(self, work: Work) -> None:
+        """It was handed over, but not begun: as if it had not been taken."""
+        if isinstance(work, Preparation):
+            self.unprepared(work)
+        else:
+            self._ended(work)
+            self._place(work)
+
     def prepared(self, preparation: Preparation, outcomes: Iterable[EnvironmentOutcome]) -> None:
         """What needs one that could not be built is refused when its turn comes."""
         if line := self._lines.get(preparation.node_id):

@@ -16,6 +16,7 @@ from velodrome.scheduler.fleet.membership import Member, Membership
 from velodrome.scheduler.fleet.transport import Broke, Change
 
 LOOK_S = 1.0
+OF_NODE = (ray.exceptions.NodeDiedError, ray.exceptions.TaskUnschedulableError)
 
 
 class Stream(Protocol):
@@ -34,6 +35,7 @@ class RayTransport:
         self._cache = cache
         self._demand = demand
         self._streams: dict[Stream, Work] = {}
+        self._unreached: list[Work] = []
         self._looked_s = -LOOK_S
 
     def now_s(self) -> float:
@@ -41,13 +43,16 @@ class RayTransport:
 
     def changes(self) -> Iterator[Change]:
         now_s = self.now_s()
-        if now_s - self._looked_s < LOOK_S:
+        if now_s - self._looked_s < LOOK_S and not self._membership.has_news:
             return
         self._looked_s = now_s
         yield from self._membership.changes(now_s)
 
     def start(self, work: Work) -> None:
         member = self._membership.member(work.node_id)
+        if member is None:  # suspected since the queue last heard of changes
+            self._unreached.append(work)
+            return
         if isinstance(work, Preparation):
             stream = _start(member, remote.prepare, member.cpus, 0, work, self._cache)
         else:
@@ -59,6 +64,9 @@ class RayTransport:
         self._streams[stream] = work
 
     def reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
+        if self._unreached:
+            unreached, self._unreached = self._unreached, []
+            return [(work, Broke("its node is gone", of_node=True)) for work in unreached]
         if not self._streams:
             time.sleep(timeout_s)
             return ()
@@ -81,6 +89,9 @@ class RayTransport:
             report = ray.get(next(stream))
         except StopIteration:
             report = Broke("the node's task ended without an answer")
+        except OF_NODE as error:
+            report = Broke(_first_line(error), of_node=True)
+            self._membership.suspect(work.node_id, _first_line(error), self.now_s())
         except ray.exceptions.RayError as error:
             report = Broke(_first_line(error))
         if isinstance(report, Broke | Measurement | Prepared):

@@ -15,9 +15,13 @@ class Beat:
 
 @dataclass(frozen=True)
 class Broke:
-    """A piece of work came to nothing, because of the node or of what reaches it."""
+    """A piece of work came to nothing, because of the node or of what reaches it.
+
+    of_node: the node itself is gone, or cannot be reached; a Gone follows.
+    """
 
     reason: str
+    of_node: bool = False
 
 
 @dataclass(frozen=True)
