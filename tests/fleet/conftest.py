@@ -10,7 +10,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))  # there is no package of tests
 
-from namespace_fleet import NamespaceFleet
+from namespace_fleet import NamespaceFleet, compiler
 from namespace_hosts import missing
 
 
@@ -18,6 +18,8 @@ from namespace_hosts import missing
 def new_fleet() -> Iterator[Callable[..., NamespaceFleet]]:
     """new_fleet(VARIABLE=value): a NamespaceFleet without hosts, stopped after the module."""
     reason = missing()
+    if not compiler():
+        reason = "GPUs are stood in for by a library of C, and there is no compiler"
     if reason:
         pytest.skip(reason)
     fleets: list[NamespaceFleet] = []

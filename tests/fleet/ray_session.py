@@ -24,6 +24,8 @@ def on(address: str) -> NodeAffinitySchedulingStrategy:
 
 
 def main() -> None:
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # Ray prints there what it has to say, as of a node that died
     ray.init(os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.ERROR)
     names: dict[str, object] = {"ray": ray, "on": on}
     for line in sys.stdin:
@@ -34,7 +36,7 @@ def main() -> None:
             reply = {"answer": names["answer"]}
         except Exception:
             reply = {"error": traceback.format_exc()}
-        print(json.dumps(reply), flush=True)
+        print(json.dumps(reply), file=answers)
 
 
 if __name__ == "__main__":
