@@ -19,11 +19,14 @@ CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
 def take(
-    node_id: str | None = None, labels: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+    node_id: str | None = None,
+    labels: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+    environments: Path | None = None,
 ) -> Node:
     """What there is, as far as this process may use it; what the system does not tell is empty.
 
     node_id: by what others know the machine, as its Ray node; None: a stable one of its own.
+    environments: the folder they are kept in; None: the usual one.
     """
     allowed = usable_cpus()
     found = within_quota(topology.cores(allowed), control_groups.cpu_quota())
@@ -49,6 +52,7 @@ def take(
         ray_version=_version("ray"),
         velodrome_version=_version("velodrome"),
         virtualization=virtualization(cpuinfo),
+        free_disk_bytes=_room_bytes(environments),
     )
 
 
@@ -104,6 +108,14 @@ def _gpus() -> tuple[Gpu, ...]:
     from velodrome.agents.sampling import gpus
 
     return gpus.inventory()
+
+
+def _room_bytes(environments: Path | None) -> int:
+    # Late: both take longer to import than all the rest of this.
+    from velodrome.agents.environments.room import room_bytes
+    from velodrome.agents.environments.store import default_root
+
+    return room_bytes(environments or default_root())
 
 
 def _cpuinfo() -> dict[str, str]:

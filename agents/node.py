@@ -1,6 +1,7 @@
 """One machine, as far as it decides a number or whether a task fits."""
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 
 
@@ -14,6 +15,10 @@ class Gpu:
     memory_bytes: int
     driver: str = ""
     power_limit_w: float | None = None
+
+    def is_called(self, model: str) -> bool:
+        """Whether the model is part of its name; empty: any is."""
+        return has_words(self.name, model)
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class Core:
 class Node:
     """The inventory of one machine. Only cores and CPUs that this process may use are counted.
 
-    ram_bytes is the smaller of the machine's memory and the control group's limit.
+    ram_bytes is the smaller of the machine's memory and the control group's limit. free_disk_bytes
+    is the room for environments where they are kept, those that stand included; 0: not known.
     """
 
     node_id: str
@@ -51,6 +57,7 @@ class Node:
     ray_version: str = ""
     velodrome_version: str = ""
     virtualization: str = field(default="")
+    free_disk_bytes: int = field(default=0, compare=False)  # another from one look to the next
 
     @property
     def physical(self) -> int:
@@ -67,3 +74,9 @@ class Node:
         gib = round(self.ram_bytes / 2**30)
         hardware = f"{self.cpu_model}|{self.physical}|{self.logical}|{gpus}|{gib}"
         return hashlib.sha256(hardware.encode()).hexdigest()[:10]
+
+
+def has_words(text: str, words: str) -> bool:
+    """Whether words, whole ones, are part of a text, in any case: of an L40S L4 is none."""
+    pattern = rf"(?<![a-z0-9]){re.escape(words)}(?![a-z0-9])"
+    return not words or bool(re.search(pattern, text, re.IGNORECASE))

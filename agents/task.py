@@ -11,10 +11,14 @@ TASK_KEY_LENGTH = 16
 
 @dataclass(frozen=True)
 class Limits:
-    """What ends a task that does not end by itself. 0 bytes of memory: no limit."""
+    """What ends a task that does not end by itself. 0 bytes of memory: no limit.
+
+    disk_bytes: room for environments that its node must have; it ends nothing.
+    """
 
     deadline_s: float = 900.0
     memory_bytes: int = 0
+    disk_bytes: int = 0
 
 
 @dataclass(frozen=True)

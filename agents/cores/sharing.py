@@ -78,7 +78,7 @@ def _cpus(cores: Sequence[Core], threads: int) -> tuple[int, ...]:
 class Need:
     """What a task asks of its node. exclusive: nothing else may run anywhere on it meanwhile.
 
-    gpu_model is a part of the GPU's name in any case, gpu_uuids the very ones; empty for any.
+    gpu_model is words of the GPU's name in any case, gpu_uuids the very ones; empty for any.
     """
 
     threads: int
@@ -90,7 +90,7 @@ class Need:
     def wants(self, gpu: Gpu) -> bool:
         """Whether that GPU would do."""
         named = not self.gpu_uuids or gpu.uuid in self.gpu_uuids
-        return named and self.gpu_model.lower() in gpu.name.lower()
+        return named and gpu.is_called(self.gpu_model)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from velodrome.agents.node import Core, Gpu, Node
+from velodrome.agents.node import Core, Gpu, Node, has_words
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.demands import has_words
 from velodrome.scheduler.sweeps import values
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
 
@@ -56,8 +55,8 @@ def hardware(
             for index, model in enumerate(models)
         ),
         labels=labels,
+        free_disk_bytes=values.memory(disk, "disk") if disk else 0,
     )
-    del disk
     return node, tuple(note for note in (cpus.derived, model_note, memory_note) if note)
 
 

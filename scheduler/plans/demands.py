@@ -1,6 +1,5 @@
 """What a cell asks of a node, one condition at a time, each with the words for it. Pure."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -49,14 +48,8 @@ def demands_of(need: Need, sweep: Sweep) -> tuple[Demand, ...]:
 
 
 def gpus_called(node: Node, model: str) -> list[Gpu]:
-    """Those with these words in their name, in any case: an L4 is no L40S. Empty: all."""
-    return [gpu for gpu in node.gpus if has_words(gpu.name, model)]
-
-
-def has_words(text: str, words: str) -> bool:
-    """Whether words, whole ones, are part of a text, in any case."""
-    pattern = rf"(?<![a-z0-9]){re.escape(words)}(?![a-z0-9])"
-    return not words or bool(re.search(pattern, text, re.IGNORECASE))
+    """Those with these words in their name; empty: all."""
+    return [gpu for gpu in node.gpus if gpu.is_called(model)]
 
 
 def _demands(need: Need, sweep: Sweep) -> Iterator[Demand]:
@@ -68,9 +61,13 @@ def _demands(need: Need, sweep: Sweep) -> Iterator[Demand]:
         yield _gpus(need.gpu_count, need.gpu_model)
     if sweep.limits.memory_bytes:
         yield _memory(sweep.limits.memory_bytes)
+    if sweep.limits.disk_bytes:
+        yield _disk(sweep.limits.disk_bytes, "of disk")
     for locked in _locked(need, sweep):
         if locked.platforms:
             yield _platform(need.framework, locked)
+        if locked.size_bytes > sweep.limits.disk_bytes:
+            yield _disk(locked.size_bytes, f"of disk for {need.framework}")
 
 
 def _locked(need: Need, sweep: Sweep) -> Iterable[Locked]:
@@ -121,6 +118,27 @@ def _memory(size_bytes: int) -> Demand:
 
     wants = f"{_gib(size_bytes)} of memory"
     return Demand(wants, lambda node: size_bytes <= node.ram_bytes, has, nobody)
+
+
+def _disk(size_bytes: int, what: str) -> Demand:
+    """Where the room is not known, there is enough: a build says the rest."""
+
+    def is_met(node: Node) -> bool:
+        return not node.free_disk_bytes or size_bytes <= node.free_disk_bytes
+
+    def has(node: Node) -> str:
+        return _gib(node.free_disk_bytes)
+
+    def nobody(nodes: Sequence[Node]) -> str:
+        return f"the node with most has {has(max(nodes, key=lambda node: node.free_disk_bytes))}"
+
+    return Demand(f"{_gib(size_bytes)} {what}", is_met, has, nobody)
+
+
+def disk_sizes(sweep: Sweep) -> list[int]:
+    """Ascending: all that a need of the sweep may ask for, to tell by it which nodes are alike."""
+    sizes = (locked.size_bytes for entrant in sweep.entrants for locked in entrant.locked)
+    return sorted({sweep.limits.disk_bytes, *sizes})
 
 
 def _label(key: str, value: str) -> Demand:

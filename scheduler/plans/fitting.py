@@ -1,5 +1,6 @@
 """Which nodes a cell fits on; where none, the condition that failed, in words."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +8,7 @@ from typing import NamedTuple
 
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.demands import Demand, Need, demands_of, gpus_called
+from velodrome.scheduler.plans.demands import Demand, Need, demands_of, disk_sizes, gpus_called
 from velodrome.scheduler.sweeps.expansion import Cell
 from velodrome.scheduler.sweeps.parts import Sweep, ThreadRule, Threads
 
@@ -82,6 +83,7 @@ class Fleet:
     def __init__(self, nodes: Sequence[Node], sweep: Sweep) -> None:
         self._sweep = sweep
         self._fits: dict[Need, Fit] = {}
+        self._sizes = disk_sizes(sweep)
         self._locked = {
             (entrant.framework, locked.device)
             for entrant in sweep.entrants
@@ -104,7 +106,9 @@ class Fleet:
         labels = tuple(there.get(key) for key, _ in self._sweep.labels)
         platform = (node.system, node.architecture)
         hardware = (node.node_type, node.physical, node.logical, node.ram_bytes, gpus)
-        return (*hardware, platform, labels)
+        # Not the room itself: no two nodes have the same.
+        room = node.free_disk_bytes and bisect_right(self._sizes, node.free_disk_bytes)
+        return (*hardware, platform, labels, room)
 
     def _find(self, need: Need) -> Fit:
         demands = demands_of(need, self._sweep)
@@ -120,9 +124,13 @@ class Fleet:
         examples = [nodes[0] for nodes in kinds]
         nearest, lacking = min(
             zip(examples, missing, strict=True),
-            key=lambda pair: (len(pair[1]), -pair[0].physical),
+            key=lambda pair: (len(pair[1]), *_smallness(pair[0])),
         )
         return Fit(need, (), nearest, _reason(demands, examples, nearest, lacking))
+
+
+def _smallness(node: Node) -> tuple[int, ...]:
+    return (-node.physical, -node.ram_bytes, -node.free_disk_bytes)
 
 
 def _gpu_spots(need: Need, node: Node) -> Iterator[Spot]:

@@ -84,11 +84,12 @@ def read_timing(value: Value, name: str) -> Timing:
 
 def read_limits(value: Value, name: str) -> Limits:
     found = values.fields(value, name, "{deadline: 15m, memory: 16GiB}")
-    values.known_keys(found, ("deadline", "memory"), "key of limits")
+    values.known_keys(found, ("deadline", "memory", "disk"), "key of limits")
     default = Limits()
     return Limits(
         deadline_s=_entry(found, "deadline", values.seconds, default.deadline_s),
         memory_bytes=_entry(found, "memory", values.memory, default.memory_bytes),
+        disk_bytes=_entry(found, "disk", values.memory, default.disk_bytes),
     )
 
 

@@ -40,6 +40,9 @@ def node(
     )
 
 
+SIZES = (("full", 2**29), ("roomy", 2**33))
+
+
 def planned(text: str, *nodes: Node) -> Plan:
     sweep = parse(f"frameworks: [torch]\nmodels: [lenet]\n{text}", "s.yaml", FRAMEWORKS)
     return plan(expand(sweep), sweep, nodes, {})
@@ -119,7 +122,7 @@ class TestConditions:
     def test_a_memory_limit_above_the_node_fits_nowhere(self) -> None:
         made = planned("limits: {memory: 64GiB}", node("a", gib=16), node("b", gib=32))
         assert reasons(made) == [
-            "needs 64.0 GiB of memory, the largest node has 32.0 GiB; nearest: host-a"
+            "needs 64.0 GiB of memory, the largest node has 32.0 GiB; nearest: host-b"
         ]
 
     def test_labels_must_match(self) -> None:
@@ -143,6 +146,19 @@ class TestConditions:
         ]
         numpy = parse("frameworks: [numpy]\nmodels: [lenet]", "s.yaml", FRAMEWORKS)
         assert plan(expand(numpy), numpy, [arm], {}).unplaceable == ()
+
+    def test_room_for_environments_is_what_the_sweep_asks_for_or_the_locks_say(self) -> None:
+        """The smallest environment of torch for a CPU takes 960 MB."""
+        full, roomy = (replace(node(name), free_disk_bytes=size) for name, size in SIZES)
+        made = planned("threads: [1]\nrepeats: 1", full, roomy)
+        assert where_to(made) == [("roomy", 1, 0)]
+        assert reasons(planned("", full)) == [
+            "needs 0.9 GiB of disk for torch, the node with most has 0.5 GiB"
+        ]
+        assert reasons(planned("limits: {disk: 20GiB}", full, roomy)) == [
+            "needs 20.0 GiB of disk, the node with most has 8.0 GiB; nearest: host-roomy"
+        ]
+        assert planned("limits: {disk: 20GiB}", node("unknown")).unplaceable == ()
 
     def test_conditions_that_no_node_fulfils_together_name_the_nearest(self) -> None:
         nodes = (node("a", 2, gpus=("H100",)), node("b", 16, gib=64))

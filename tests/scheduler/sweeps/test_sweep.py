@@ -69,7 +69,7 @@ repeats: 5
 seed: 7
 sampling_hz: 0
 timing: {target: 2%, min_samples: 20, min_seconds: 0.5, max_seconds: 30}
-limits: {deadline: 2h, memory: 16GiB}
+limits: {deadline: 2h, memory: 16GiB, disk: 20GB}
 exclude:
   - {framework: tensorflow, model: [lstm, lenet]}
 labels: {pool: lab, rack: "3"}
@@ -90,7 +90,7 @@ labels: {pool: lab, rack: "3"}
     assert (sweep.where, sweep.exclusive, sweep.repeats) == (Where.EACH_TYPE, False, 5)
     assert (sweep.seed, sweep.sampling_hz) == (7, 0.0)
     assert sweep.timing == Timing(target=0.02, min_samples=20, min_seconds=0.5, max_seconds=30.0)
-    assert sweep.limits == Limits(deadline_s=7200.0, memory_bytes=16 * 2**30)
+    assert sweep.limits == Limits(deadline_s=7200.0, memory_bytes=16 * 2**30, disk_bytes=20 * 10**9)
     assert sweep.exclusions[0].place == "s.yaml:17:5"
     assert [c.patterns for c in sweep.exclusions[0].conditions] == [
         ("tensorflow",),
