@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 import yaml
+from ray._private.label_utils import validate_node_label_syntax
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.declared import load
+from velodrome.scheduler.plans.labels import read_labels
 from velodrome.scheduler.plans.planning import plan
+from velodrome.scheduler.sweeps import yaml_nodes
 from velodrome.scheduler.sweeps.expansion import expand
 from velodrome.scheduler.sweeps.sweep_file import parse
 
@@ -158,3 +162,31 @@ def test_what_it_copies_to_its_nodes_is_here_and_the_token_is_not_of_this_folder
     mounts = dict(config()["file_mounts"])
     assert mounts.pop("~/.ray/auth_token") == "~/.ray/auth_token"
     assert all((ROOT / local).exists() for local in mounts.values())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("pool", "lab"),
+        ("example.org/rack", "r3.a_b-c"),
+        ("-pool", "lab"),
+        ("pool-", "lab"),
+        ("po ol", "lab"),
+        ("a" * 63, "b" * 63),
+        ("a" * 64, "lab"),
+        ("pool", "b" * 64),
+        ("pool", "in(lab)"),
+        ("pool", "!lab"),
+        ("-example/rack", "lab"),
+        ("pool", ""),
+    ],
+)
+def test_labels_are_judged_as_a_node_of_ray_judges_them(key: str, value: str) -> None:
+    text = yaml.safe_dump({key: value}, default_style='"')
+    try:
+        validate_node_label_syntax({key: value})
+    except ValueError:
+        with pytest.raises(ConfigError, match="of a label"):
+            read_labels(yaml_nodes.parse(text, "c.yaml"), "labels")
+    else:
+        assert read_labels(yaml_nodes.parse(text, "c.yaml"), "labels") == ((key, value),)
