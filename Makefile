@@ -43,6 +43,9 @@ locks: setup  ## lock the newest versions that pyproject.toml allows, with hashe
 		--generate-hashes --no-header --no-annotate -o requirements/run.txt
 	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate -c requirements/run.txt -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --extra jobs --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate -c requirements/run.txt -o requirements/jobs.txt \
+		$$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements/run.txt)
 
 clean:  ## what was made here; environments of frameworks stay in the user's cache
 	rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -54,14 +54,39 @@ def run(
     patience: Annotated[
         str, typer.Option(help="How long to wait for a node when nothing else can run.")
     ] = "5m",
+    submit: Annotated[
+        bool, typer.Option("--submit", help="As a job of the cluster whose dashboard is --address.")
+    ] = False,
+    sweep_id: Annotated[str, typer.Option(hidden=True)] = "",
     json: Json = False,
 ) -> int:
     """Run a sweep, keep its rows, show its grid."""
+    if submit:
+        from velodrome.scheduler.commands import jobs
+
+        typed = jobs.Typed(sweep, results, resume, only, address, cluster, patience)
+        return jobs.submit(typed, as_json=json)
     from velodrome.scheduler.commands import run as command
     from velodrome.scheduler.commands.where import where
 
     there = where(address, cluster, patience)
-    return command.run(sweep, results, resume, only, there, as_json=json)
+    return command.run(sweep, results, resume, only, there, as_json=json, sweep_id=sweep_id)
+
+
+@app.command()
+def attach(
+    job: Annotated[str, typer.Argument(help="Its id, or its sweep's; the one that runs.")] = "",
+    address: Annotated[
+        str, typer.Option(help="The dashboard of the cluster's head; this machine's if left out.")
+    ] = "",
+    stop: Annotated[bool, typer.Option("--stop", help="End it; its rows are kept.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The jobs as JSON; follows none.")] = False,
+) -> int:
+    """Follow a sweep that was handed to a cluster; Ctrl-C leaves it running."""
+    from velodrome.scheduler.commands import jobs
+
+    act = jobs.stop if stop else jobs.show if json else jobs.attach
+    return act(job, address)
 
 
 @app.command()

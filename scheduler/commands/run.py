@@ -29,6 +29,7 @@ from velodrome.scheduler.reports.cells import gather
 from velodrome.scheduler.reports.tables import tabulate
 from velodrome.scheduler.reports.task_rows import surprises
 from velodrome.scheduler.results.store import Store, new_sweep_id
+from velodrome.scheduler.results.sweep_ids import checked
 from velodrome.scheduler.sweeps.parts import Sweep
 from velodrome.scheduler.sweeps.sweep_file import load
 
@@ -37,11 +38,21 @@ if TYPE_CHECKING:
 
 
 def run(
-    path: Path | None, results: Path, resume: str, only: str, where: Where, *, as_json: bool
+    path: Path | None,
+    results: Path,
+    resume: str,
+    only: str,
+    where: Where,
+    *,
+    as_json: bool,
+    sweep_id: str = "",
 ) -> int:
-    """Exit status: 0 all of the sweep's tasks ended as expected, 1 some did not."""
+    """Exit status: 0 all of the sweep's tasks ended as expected, 1 some did not.
+
+    sweep_id: of a new sweep, if whoever starts it has named it already.
+    """
     store = Store(results)
-    sweep_id = store.resolve(resume) if resume else new_sweep_id()
+    sweep_id = store.resolve(resume) if resume else checked(sweep_id or new_sweep_id())
     begun = Begun(
         store,
         sweep_id,

@@ -1,5 +1,6 @@
 """How sweeps are named, and what a person may type for one."""
 
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,6 +14,14 @@ LAST = "last"
 def new_sweep_id() -> str:
     """Sorts by time (UTC), such as 20261124-063012-a1b2."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+
+
+def checked(sweep_id: str) -> str:
+    """Itself. ConfigError if it is not one of ours: it becomes a part of paths."""
+    if re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{8}", sweep_id):
+        return sweep_id
+    mend = "Leave --sweep-id out: a new sweep is given one."
+    raise ConfigError("command line, --sweep-id", f"'{sweep_id}' is no sweep's id", mend)
 
 
 def resolved(text: str, known: Sequence[str], place: str) -> str:

@@ -1,0 +1,190 @@
+"""The part of a cluster that takes jobs: sweeps that it runs by itself, without this machine.
+
+Ray runs a job's entry point with a shell, in a process on the head. Jobs of other programs on the
+same cluster are not seen from here. Ray's client needs more packages than Ray itself does.
+"""
+
+import asyncio
+import importlib.util
+import logging
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
+from velodrome.scheduler.fleet.cluster import CONNECT_S, TOKEN_FILE, shipped, variables
+from velodrome.scheduler.fleet.job_log import Lines
+from velodrome.scheduler.fleet.job_orders import Job, Order, entry_point, job_of
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+SUBMIT_S = 60.0  # a head that has just come up has nobody yet who takes jobs
+STOP_WAIT_S = 30  # for a driver to end its tasks in order; Ray would give it 3 s
+STOP_DEADLINE_S = STOP_WAIT_S + 15.0
+PAUSE_S = 1.0
+FOLLOW_TRIES = 5
+DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # on the head, or through `ray dashboard cluster.yaml`
+
+T = TypeVar("T")
+
+
+def http_address(text: str) -> str:
+    """Of a dashboard, as URL. ConfigError if it is none, ClusterUnreachable if nobody listens."""
+    if text == "auto":
+        return text
+    url = text if "://" in text else f"http://{text}"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or parts.scheme not in ("http", "https") or parts.path.strip("/") or parts.query:
+        mend = "Give http://HOST:8265, the dashboard of its head, or `auto` on the head."
+        raise ConfigError(f"--address {text}", "this is no address that takes jobs", mend)
+    try:
+        port = port or (443 if parts.scheme == "https" else 8265)
+        socket.create_connection((host, port), CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(text, str(error)) from error
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].partition(':')[0]}:{port}"
+
+
+class JobServer:
+    """Every call raises ClusterUnreachable if nobody is there, or nobody who takes jobs."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        _check_client()
+        url = http_address(address)
+        os.environ.update(variables(os.environ, TOKEN_FILE.expanduser()))
+        if url != "auto":
+            # Ray would go there, whatever was typed.
+            os.environ.pop("RAY_ADDRESS", None)
+            os.environ.pop("RAY_API_SERVER_ADDRESS", None)
+        self._client = self._asked(lambda: _client(url))
+
+    def submit(
+        self, job_id: str, order: Order, words: Sequence[str], files: Mapping[str, str]
+    ) -> None:
+        """`velodrome` with these arguments, in a folder with these files; theirs on return."""
+        import velodrome
+
+        environment = shipped(str(Path(velodrome.__file__ or "").parent))
+        variables = environment.get("env_vars")
+        given = variables if isinstance(variables, dict) else {}
+        environment["env_vars"] = {**given, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}
+        with tempfile.TemporaryDirectory(prefix="velodrome-job-") as folder:
+            for name, text in files.items():
+                (Path(folder) / name).write_text(text)
+            if files:
+                environment["working_dir"] = folder
+            self._submit(job_id, order, entry_point(words), environment)
+
+    def jobs(self) -> tuple[Job, ...]:
+        """Newest first."""
+        listed = self._asked(self._client.list_jobs)
+        found = [job for details in listed if (job := job_of(details.model_dump(mode="json")))]
+        return tuple(sorted(found, key=lambda job: (job.started_ms, job.job_id), reverse=True))
+
+    def job(self, job_id: str) -> Job:
+        details = self._asked(lambda: self._client.get_job_info(job_id))
+        found = job_of(details.model_dump(mode="json"))
+        if not found:
+            raise _unreachable(self.address, f"it knows no job {job_id} any more")
+        return found
+
+    def stop(self, job_id: str) -> Job:
+        """How it is when it is over."""
+        self._asked(lambda: self._client.stop_job(job_id))
+        deadline = time.monotonic() + STOP_DEADLINE_S
+        while not (job := self.job(job_id)).state.is_over:
+            if time.monotonic() > deadline:
+                raise _unreachable(self.address, f"{job_id} does not end")
+            time.sleep(PAUSE_S)
+        return job
+
+    def follow(self, job_id: str, tell: Callable[[str], None]) -> Job:
+        """Tell the lines of its log, from the first, as they come. How it is when it is over."""
+        import aiohttp
+
+        lines = Lines(tell)
+        for _ in range(FOLLOW_TRIES):
+            lines.from_the_start()
+            with suppress(aiohttp.ClientError, RuntimeError, OSError):
+                asyncio.run(self._tail(job_id, lines))
+            if (job := self.job(job_id)).state.is_over:
+                lines.end()
+                return job
+            time.sleep(PAUSE_S)
+        raise _unreachable(self.address, f"the log of {job_id} breaks off again and again")
+
+    async def _tail(self, job_id: str, lines: Lines) -> None:
+        async for piece in self._client.tail_job_logs(job_id):
+            lines.take(piece)
+
+    def _submit(
+        self, job_id: str, order: Order, command: str, environment: dict[str, object]
+    ) -> None:
+        deadline = time.monotonic() + SUBMIT_S
+        while True:
+            try:
+                # No more is asked for than nothing: a job that asks waits for a node of its own.
+                self._client.submit_job(
+                    entrypoint=command,
+                    submission_id=job_id,
+                    runtime_env=environment,
+                    metadata=order.metadata,
+                    entrypoint_num_cpus=0,
+                )
+                return
+            except (RuntimeError, OSError) as error:
+                if any(job.job_id == job_id for job in self.jobs()):
+                    return  # it was taken, and the answer got lost
+                if time.monotonic() > deadline:
+                    raise _unreachable(self.address, _brief(error)) from error
+            time.sleep(PAUSE_S)
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        from ray.exceptions import RayError
+
+        try:
+            return ask()
+        except RayError as error:
+            mend = "Copy the head's token, and let RAY_AUTH_TOKEN_PATH name that file"
+            raise _unreachable(self.address, f"{_brief(error)}. {mend}") from error
+        except (RuntimeError, OSError, ValueError, KeyError) as error:
+            raise _unreachable(self.address, _brief(error)) from error
+
+
+def _check_client() -> None:
+    if importlib.util.find_spec("aiohttp") is None:
+        raise ClusterUnreachable(
+            "jobs need more of Ray than is installed here: pip install 'velodrome[jobs]', "
+            "or, of a checkout, pip install -r requirements/jobs.txt"
+        )
+
+
+def _client(url: str) -> "JobSubmissionClient":
+    """Ray reads its variables once, when it is imported: here, if they are set by now."""
+    from ray.job_submission import JobSubmissionClient
+
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what it warns of is told by us
+    return JobSubmissionClient(url)
+
+
+def _unreachable(address: str, why: str) -> ClusterUnreachable:
+    return ClusterUnreachable(
+        f"no job can be handed over or asked for at {address}: {why}. Is this the address of the "
+        "dashboard of its head, port 8265 by default, and was that started with `ray[default]`?"
+    )
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:500].rstrip(".") or type(error).__name__
