@@ -27,6 +27,8 @@ START_DEADLINE_S = 120.0
 POLL_S = 0.05
 OBJECT_STORE_BYTES = 100_000_000  # events and rows are small; Ray would take 30 % of the memory
 PREFIX = "velodrome-ray-"  # short: paths of Ray's sockets must stay below 108 bytes
+# Within a folder that nobody else may enter: Ray opens its own, sockets and all, to every user.
+OPEN_FOLDER = "r"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _command(folder: Path, cpus: int, gpus: int) -> list[str]:
         "--disable-usage-stats",
         f"--num-cpus={cpus}",
         f"--num-gpus={gpus}",
-        f"--temp-dir={folder}",
+        f"--temp-dir={folder / OPEN_FOLDER}",
         f"--object-store-memory={OBJECT_STORE_BYTES}",
         '--system-config={"enable_metrics_collection": false}',
     ]
@@ -102,7 +104,7 @@ def _variables(folder: Path) -> dict[str, str]:
 
 def _address(folder: Path, running: Kept) -> str:
     """Ray writes it once it listens."""
-    written = folder / "ray_current_cluster"
+    written = folder / OPEN_FOLDER / "ray_current_cluster"
     deadline = time.monotonic() + START_DEADLINE_S
     while time.monotonic() < deadline and running.ending(POLL_S) is None:
         if written.exists() and (address := written.read_text().strip()):
@@ -119,7 +121,7 @@ def _last_words(folder: Path) -> str:
 def _short_tmp() -> str | None:
     """The default place for temporary files, or /tmp where that is too deep for a socket's path."""
     place = tempfile.gettempdir()
-    return None if len(place) < 30 else "/tmp"
+    return None if len(place) < 28 else "/tmp"
 
 
 def _remove_leftovers() -> None:
