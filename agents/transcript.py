@@ -39,7 +39,7 @@ def with_events(measurement: Measurement, events: Sequence[object]) -> Measureme
     built = last(events, Built)
     verified = last(events, Verified)
     finished = last(events, Finished)
-    timed = {event.phase: event for event in _all(events, Timed)}
+    timed = {event.phase: event for event in _all(_proven(events), Timed)}
     first_calls = [event.elapsed_ns for event in _all(events, FirstCall)]
     parameters = _parameters(events)
     return replace(
@@ -59,6 +59,12 @@ def with_events(measurement: Measurement, events: Sequence[object]) -> Measureme
         peak_gpu_memory_bytes=(finished.peak_gpu_memory_bytes or None) if finished else None,
         notes=_notes(verified) if verified else (),
     )
+
+
+def _proven(events: Sequence[object]) -> Sequence[object]:
+    """Those after the proof: a time before it is none."""
+    places = [place for place, event in enumerate(events) if isinstance(event, Verified)]
+    return events[places[0] :] if places else ()
 
 
 def _notes(verified: Verified) -> tuple[str, ...]:

@@ -13,8 +13,6 @@ _ESCAPES = re.compile(
 _CONTROLS = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
-# What a line showed before it was written over, as progress bars do.
-_WRITTEN_OVER = re.compile(r"[^\n]*\r(?=[^\n])")
 
 
 def log_tail(path: Path) -> str:
@@ -30,8 +28,16 @@ def log_tail(path: Path) -> str:
 
 def harmless(text: str) -> str:
     """Without escape sequences, control characters, and lines that were written over."""
-    plain = _WRITTEN_OVER.sub("", _ESCAPES.sub("", text))
-    return _CONTROLS.sub("", plain).strip()
+    lines = map(_last_shown, _ESCAPES.sub("", text).split("\n"))
+    return _CONTROLS.sub("", "\n".join(lines)).strip()
+
+
+def _last_shown(line: str) -> str:
+    """What it showed when it was written over for the last time, as progress bars do.
+
+    Not by a regular expression: text of megabytes without a line end would take it hours.
+    """
+    return line.rstrip("\r").rpartition("\r")[2]
 
 
 def one_line(text: str, longest: int) -> str:
