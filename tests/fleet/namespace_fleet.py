@@ -143,6 +143,8 @@ class NamespaceFleet:
         """It measures nothing: no CPU, no GPU. Returns when Ray answers there."""
         if HEAD not in self._running:
             self._network.connect(HEAD, HEAD_NUMBER)
+        # A Ray that was killed leaves its address, and Ray refuses to start beside that.
+        (self.folder / str(HEAD_NUMBER) / "ray_current_cluster").unlink(missing_ok=True)
         words = ("--head", f"--port={PORT}", "--include-dashboard=false", "--no-monitor")
         command = self._network.words_aside(HEAD, self._ray(HEAD, *words, "--num-cpus=0"))
         with self._log(HEAD).open("wb") as log:
@@ -209,11 +211,11 @@ class NamespaceFleet:
     def kill_head(self) -> None:
         """SIGKILL to the Ray on the head, not to the drivers there. start_head starts another."""
         self._stop_watching()
-        drivers = {driver.pid for driver in self._drivers}
-        for process in self.processes(HEAD):
-            with suppress(psutil.NoSuchProcess):
-                if not {process.pid, *(above.pid for above in process.parents())} & drivers:
+        while left := self._ray_of_head():
+            for process in left:
+                with suppress(psutil.NoSuchProcess):
                     process.kill()
+            psutil.wait_procs(left, timeout=POLL_S)
         self._running[HEAD].wait()
 
     def cut(self, name: str) -> None:
@@ -301,6 +303,15 @@ class NamespaceFleet:
                     stream.close()
         self._drivers.clear()
         self._running.clear()
+
+    def _ray_of_head(self) -> list[psutil.Process]:
+        drivers = {driver.pid for driver in self._drivers}
+        found = []
+        for process in self.processes(HEAD):
+            with suppress(psutil.NoSuchProcess):
+                if not {process.pid, *(above.pid for above in process.parents())} & drivers:
+                    found.append(process)
+        return found
 
     def _ray(self, name: str, *words: str) -> list[str]:
         return [
