@@ -171,7 +171,7 @@ class Dispatcher:
         self._begun.pop(work, None)
         if isinstance(work, Preparation):
             self._tell(Preparing(self._hostname(work.node_id), f"interrupted: {reason}"))
-            self._queue.unprepared(work)
+            self._queue.unprepared(work, f"building broke off: {reason}")
         else:
             self._tell(Lost(work, reason, self._queue.lost(work)))
 

@@ -29,6 +29,7 @@ class Line:
         self._waiting: dict[Course, int] = {}  # how many of each course wait
         self._standing: set[EnvironmentNeed] = set()
         self._failed: dict[EnvironmentNeed, EnvironmentOutcome] = {}
+        self._interruptions = 0
 
     @property
     def length(self) -> int:
@@ -113,8 +114,14 @@ class Line:
 
     def prepared(self, preparation: Preparation, outcomes: Iterable[EnvironmentOutcome]) -> None:
         self._preparing = None
+        self._interruptions = 0
         self._failed |= {found.need: found for found in outcomes if not found.ready}
         self._standing.update(need for need in preparation.needs if need not in self._failed)
+
+    def interrupted(self) -> int:
+        """How often preparations have broken off in a row, with this time."""
+        self._interruptions += 1
+        return self._interruptions
 
     def _has_room(self, attempt: Attempt) -> bool:
         if not self._running:

@@ -48,6 +48,7 @@ class Queue:
         self._parked_as_told: tuple[Attempt, ...] | None = None
         self._left = 0
         self._to_look_at = dict.fromkeys(self._lines)  # in this order
+        self._without_work: dict[str, None] = {}  # looked at in vain
         for attempt in attempts:
             self._left += 1
             self._place(attempt)
@@ -101,10 +102,8 @@ class Queue:
 
     def put_back(self, work: Work) -> None:
         """It was handed over, but not begun: as if it had not been taken."""
-        if isinstance(work, Preparation):
-            self.unprepared(work)
-        else:
-            self._ended(work)
+        self._ended(work)
+        if isinstance(work, Attempt):
             self._place(work)
 
     def prepared(self, preparation: Preparation, outcomes: Iterable[EnvironmentOutcome]) -> None:
@@ -113,11 +112,13 @@ class Queue:
             line.prepared(preparation, outcomes)
             self._to_look_at[preparation.node_id] = None
 
-    def unprepared(self, preparation: Preparation) -> None:
-        """Nobody knows whether they were built: it is tried again."""
-        if line := self._lines.get(preparation.node_id):
-            line.ended(preparation)
-            self._to_look_at[preparation.node_id] = None
+    def unprepared(self, preparation: Preparation, reason: str) -> None:
+        """Nobody knows whether they were built: again, until tries are used up and they have failed."""
+        self._ended(preparation)
+        line = self._lines.get(preparation.node_id)
+        if line and line.interrupted() >= self._max_tries:
+            failed = [EnvironmentOutcome(need, reason) for need in preparation.needs]
+            line.prepared(preparation, failed)
 
     def joined(self, node: Node) -> None:
         """A node is there, or there again; it gets what waits for such a one."""
@@ -134,6 +135,7 @@ class Queue:
         if line is None:
             return ()
         self._to_look_at.pop(node_id, None)
+        self._without_work.pop(node_id, None)
         for attempt in line.waiting():
             self._place(attempt)
         return line.begun
@@ -170,7 +172,8 @@ class Queue:
         line.add(attempt)
         # The node has work, and one that has none may take it over.
         self._to_look_at[line.node.node_id] = None
-        self._to_look_at |= {name: None for name, one in self._lines.items() if not one.is_busy}
+        self._to_look_at |= self._without_work
+        self._without_work.clear()
         return attempt
 
     def _line_for(self, attempt: Attempt) -> Line | None:
@@ -183,6 +186,8 @@ class Queue:
     def _next(self, line: Line) -> Work | Refusal | None:
         if not line.is_busy:
             self._take_over(line)
+        if not line.is_busy:
+            self._without_work[line.node.node_id] = None
         attempt = line.first_that_fits()
         if attempt is None:
             return None
@@ -209,7 +214,7 @@ class Queue:
     def _moves(self, attempt: Attempt, node: Node) -> bool:
         return not attempt.home.is_one_node and self._may_run(attempt, node)
 
-    def _ended(self, attempt: Attempt) -> None:
-        if line := self._lines.get(attempt.node_id):
-            line.ended(attempt)
-            self._to_look_at[attempt.node_id] = None
+    def _ended(self, work: Work) -> None:
+        if line := self._lines.get(work.node_id):
+            line.ended(work)
+            self._to_look_at[work.node_id] = None

@@ -259,7 +259,7 @@ def test_an_interrupted_preparation_is_tried_again() -> None:
     queue = Queue([attempt("a")], [node("n1")], nowhere_else, needs)
     (preparation,) = queue.take()
     assert isinstance(preparation, Preparation)
-    queue.unprepared(preparation)
+    queue.unprepared(preparation, "it broke off")
     assert list(queue.take()) == [preparation]
 
 
@@ -268,6 +268,6 @@ def test_a_preparation_on_a_node_that_is_gone_is_made_where_its_attempts_go() ->
     (preparation,) = queue.take()
     assert queue.gone("n2") == (preparation,)
     assert isinstance(preparation, Preparation)
-    queue.unprepared(preparation)
+    queue.unprepared(preparation, "it broke off")
     queue.joined(node("n1"))
     assert list(queue.take()) == [Preparation("n1", (NEED,))]
