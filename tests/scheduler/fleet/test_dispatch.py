@@ -1,0 +1,329 @@
+"""A sweep over a simulated fleet: what runs where and when, and what is told of it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from velodrome.agents.node import Core, Node
+from velodrome.agents.task import Task
+from velodrome.scheduler.fleet.attempt_events import (
+    Ended,
+    Held,
+    Lost,
+    NodeGone,
+    Preparing,
+    Refused,
+    Started,
+    Waiting,
+)
+from velodrome.scheduler.fleet.attempts import Attempt, EnvironmentNeed, Preparation, Work
+from velodrome.scheduler.fleet.dispatch import SILENT_S, Dispatcher
+from velodrome.scheduler.fleet.queue import MAX_TRIES, Queue
+from velodrome.scheduler.plans.homes import ANYWHERE, Home
+
+
+def node(name: str) -> Node:
+    return Node(name, f"host-{name}", "a CPU", tuple(Core(n, (n,)) for n in range(4)), 2**34)
+
+
+def attempt(name: str, where: str = "n1", *, course: int | None = None, **task: Any) -> Attempt:
+    """Each in a course of its own, if not told otherwise; order is that of the alphabet."""
+    order = ord(name[0])
+    made = Task(name, "plain", "lenet", 64, **task)
+    return Attempt(made, 0, where, course=(order if course is None else course, ""), order=order)
+
+
+def anywhere(attempt: Attempt, node: Node) -> bool:
+    return attempt.home.node_id in ("", node.node_id)
+
+
+def needs_own(attempt: Attempt) -> tuple[EnvironmentNeed, ...]:
+    return (EnvironmentNeed(attempt.task.framework, "cpu"),)
+
+
+def needs_nothing(attempt: Attempt) -> tuple[EnvironmentNeed, ...]:
+    return ()
+
+
+def ten_seconds(work: Work) -> float:
+    return 10.0
+
+
+@dataclass
+class Sweep:
+    """What was told in a sweep that has come to its end, and what really ran."""
+
+    events: list[object] = field(default_factory=list)
+    at_s: list[float] = field(default_factory=list)
+    runs: list[Any] = field(default_factory=list)
+    crowded: list[Work] = field(default_factory=list)
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def when(self, kind: type[Any]) -> list[float]:
+        return [
+            at_s
+            for event, at_s in zip(self.events, self.at_s, strict=True)
+            if isinstance(event, kind)
+        ]
+
+    @property
+    def ended(self) -> dict[str, str]:
+        """Frameworks that were measured, and where."""
+        return {one.attempt.task.framework: one.measurement.node_id for one in self.of(Ended)}
+
+
+@pytest.fixture
+def swept(simulation: ModuleType) -> Callable[..., Sweep]:
+    """Runs a sweep to its end."""
+
+    def run(
+        attempts: Iterable[Attempt],
+        nodes: Sequence[Node],
+        faults: Iterable[Any] = (),
+        *,
+        durations: Callable[[Work], float] = ten_seconds,
+        needs: Callable[[Attempt], tuple[EnvironmentNeed, ...]] = needs_nothing,
+        failing: Callable[[EnvironmentNeed], str] = lambda need: "",
+        max_tries: int = MAX_TRIES,
+        patience_s: float = 300.0,
+        on_event: Callable[[object], None] = lambda event: None,
+    ) -> Sweep:
+        sweep = Sweep()
+        transport = simulation.SimulatedTransport(
+            nodes, durations, faults, failing, sweep.runs.append, end_s=1e5
+        )
+
+        def tell(event: object) -> None:
+            sweep.events.append(event)
+            sweep.at_s.append(transport.now_s())
+            on_event(event)
+
+        queue = Queue(attempts, nodes, anywhere, needs, max_tries)
+        Dispatcher(queue, transport, tell, patience_s).run()
+        sweep.crowded = transport.crowded
+        return sweep
+
+    return run
+
+
+Swept = Callable[..., Sweep]
+
+
+def test_everything_ends_exactly_once(swept: Swept) -> None:
+    attempts = [attempt(name, where) for name in "abcdef" for where in ("n1", "n2")]
+    sweep = swept([*attempts], [node("n1"), node("n2")])
+    assert Counter(one.attempt.identity for one in sweep.of(Ended)) == Counter(
+        one.identity for one in attempts
+    )
+    assert not sweep.of(Lost) and not sweep.crowded
+
+
+def test_a_node_starts_the_next_only_after_the_end_of_the_one_before_was_kept(swept: Swept) -> None:
+    kept: set[str] = set()
+    order: list[tuple[str, frozenset[str]]] = []
+
+    def keep(event: object) -> None:
+        if isinstance(event, Started):
+            order.append((event.attempt.task.framework, frozenset(kept)))
+        if isinstance(event, Ended):
+            kept.add(event.attempt.task.framework)
+
+    swept([attempt("a"), attempt("b"), attempt("c")], [node("n1")], on_event=keep)
+    assert order == [("a", frozenset()), ("b", frozenset("a")), ("c", frozenset("ab"))]
+
+
+def test_the_work_of_a_node_that_dies_is_done_elsewhere(
+    swept: Swept, simulation: ModuleType
+) -> None:
+    sweep = swept(
+        [attempt("a"), attempt("b", "n2")], [node("n1"), node("n2")], [simulation.Dies(5.0, "n1")]
+    )
+    assert sweep.ended == {"a": "n2", "b": "n2"}
+    assert [one.again.tries for one in sweep.of(Lost)] == [2]
+
+
+def test_a_death_costs_what_ran_one_try_and_what_was_held_there_none(
+    swept: Swept, simulation: ModuleType
+) -> None:
+    faults = [
+        simulation.Busy(0.0, "n1", for_s=50.0),
+        simulation.Dies(5.0, "n1"),
+        simulation.Dies(15.0, "n2"),
+    ]
+    attempts = [attempt("a"), attempt("b", "n2", course=2), attempt("c", "n2", course=2)]
+    sweep = swept(attempts, [node("n1"), node("n2"), node("n3")], faults)
+    assert sweep.ended == {"a": "n3", "b": "n2", "c": "n3"}
+    assert [one.attempt.task.framework for one in sweep.of(Lost)] == ["c"]
+
+
+def test_what_is_lost_again_and_again_is_given_up(swept: Swept, simulation: ModuleType) -> None:
+    breaks = [simulation.Breaks(at_s, "n1") for at_s in range(5, 200, 8)]
+    sweep = swept([attempt("a", "n1")], [node("n1")], breaks)
+    assert [one.again is None for one in sweep.of(Lost)] == [False] * (MAX_TRIES - 1) + [True]
+    assert not sweep.of(Ended)
+
+
+def test_a_node_cut_off_without_a_word_has_its_work_done_elsewhere(
+    swept: Swept, simulation: ModuleType
+) -> None:
+    cut = simulation.Cut(5.0, "n1", for_s=1000.0)
+    sweep = swept([attempt("a")], [node("n1"), node("n2")], [cut])
+    assert sweep.ended == {"a": "n2"}
+    assert [one.node.node_id for one in sweep.of(NodeGone)] == ["n1"]
+    assert sweep.when(Ended) < [5 + simulation.NOTICED_AFTER_S + 10 + 2]
+
+
+def test_a_cut_too_short_to_be_noticed_costs_nothing(swept: Swept, simulation: ModuleType) -> None:
+    sweep = swept([attempt("a")], [node("n1")], [simulation.Cut(8.0, "n1", for_s=4.0)])
+    assert sweep.ended == {"a": "n1"}
+    assert not sweep.of(Lost)
+
+
+def test_work_that_says_no_more_is_given_up_and_what_it_says_later_is_not_heard(
+    swept: Swept, simulation: ModuleType
+) -> None:
+    sweep = swept(
+        [attempt("a")],
+        [node("n1")],
+        [simulation.Silences(7.0, "n1")],
+        durations=lambda work: 45.0,
+    )
+    (lost,) = sweep.of(Lost)
+    assert f"{SILENT_S:.0f} s" in lost.reason
+    assert SILENT_S < sweep.when(Lost)[0] - 5.0 < SILENT_S + 3
+    assert [one.attempt.number for one in sweep.of(Ended)] == [2]
+
+
+def test_a_late_answer_of_work_that_was_given_up_is_ignored(
+    swept: Swept, simulation: ModuleType
+) -> None:
+    """The node that was cut off finishes what it had; by then it has been done elsewhere."""
+    cut = simulation.Cut(2.0, "n1", for_s=40.0)
+    attempts = [attempt("a"), attempt("b", "n2"), attempt("c", "n2")]
+    sweep = swept(attempts, [node("n1"), node("n2")], [cut], durations=lambda work: 20.0)
+    assert Counter(one.attempt.task.framework for one in sweep.of(Ended)) == Counter("abc")
+    assert sweep.ended["a"] == "n2"
+
+
+def test_that_a_node_is_used_by_others_is_told_once(swept: Swept, simulation: ModuleType) -> None:
+    sweep = swept([attempt("a")], [node("n1")], [simulation.Busy(0.0, "n1", for_s=100.0)])
+    assert [(one.work.task.framework, one.hostname) for one in sweep.of(Held)] == [("a", "n1")]
+    assert sweep.when(Held) < [10.0]
+    assert sweep.ended == {"a": "n1"}
+
+
+def test_what_fits_no_node_that_is_there_is_given_up_when_patience_ends(swept: Swept) -> None:
+    bound = Attempt(Task("a", "plain", "lenet", 64), 0, "n9", home=Home(node_id="n9"))
+    sweep = swept([bound, attempt("b")], [node("n1")], patience_s=60.0)
+    (lost,) = sweep.of(Lost)
+    assert lost.attempt.task.framework == "a" and lost.again is None
+    assert 70.0 <= sweep.when(Lost)[0] <= 73.0  # b ran for 10 s, only then does patience begin
+    assert sweep.of(Waiting)[0].seconds_left == 60.0
+
+
+def test_a_node_that_comes_in_time_is_given_what_waits_for_it(
+    swept: Swept, simulation: ModuleType
+) -> None:
+    bound = Attempt(Task("a", "plain", "lenet", 64), 0, "n9", home=Home(node_id="n9"))
+    comes = simulation.Comes(50.0, "n9", node("n9"))
+    sweep = swept([bound], [node("n1")], [comes], patience_s=60.0)
+    assert sweep.ended == {"a": "n9"}
+    assert not sweep.of(Lost)
+
+
+def test_environments_are_built_before_a_nodes_first_task_and_never_beside_one(
+    swept: Swept, simulation: ModuleType
+) -> None:
+    attempts = [attempt(name, where) for name in "abc" for where in ("n1", "n2")]
+    death = simulation.Dies(55.0, "n2")  # its work comes to n1, with needs of its own
+    late = [attempt(name, "n2") for name in "xyz"]
+    sweep = swept([*attempts, *late], [node("n1"), node("n2")], [death], needs=needs_own)
+    assert set(sweep.ended) == set("abcxyz")
+    assert not sweep.crowded
+    for name in ("n1", "n2"):
+        spans = sorted(
+            (run.began_s, run.ended_s, isinstance(run.work, Preparation))
+            for run in sweep.runs
+            if run.work.node_id == name
+        )
+        assert spans[0][2]
+        assert all(before[1] <= after[0] for before, after in pairwise(spans))
+
+
+def test_a_task_whose_environment_cannot_be_built_is_refused_with_the_reason(swept: Swept) -> None:
+    sweep = swept(
+        [attempt("a"), attempt("b")],
+        [node("n1")],
+        needs=needs_own,
+        failing=lambda need: "no wheel" if need.framework == "a" else "",
+    )
+    assert [(one.attempt.task.framework, one.outcome.reason) for one in sweep.of(Refused)] == [
+        ("a", "no wheel")
+    ]
+    assert sweep.ended == {"b": "n1"}
+
+
+def test_environments_interrupted_by_a_death_are_built_where_the_work_goes(
+    swept: Swept, simulation: ModuleType
+) -> None:
+    sweep = swept(
+        [attempt("a")], [node("n1"), node("n2")], [simulation.Dies(5.0, "n1")], needs=needs_own
+    )
+    assert sweep.ended == {"a": "n2"}
+    assert not sweep.of(Lost)
+
+
+def test_environments_whose_building_always_breaks_off_are_not_tried_for_ever(
+    swept: Swept, simulation: ModuleType
+) -> None:
+    breaks = [simulation.Breaks(float(at_s), "n1") for at_s in range(5, 2000, 5)]
+    sweep = swept([attempt("a")], [node("n1")], breaks, needs=needs_own)
+    assert [one.attempt.task.framework for one in sweep.of(Refused)] == ["a"]
+    assert 1 < len(sweep.of(Preparing)) < 5
+
+
+def fleet_and_tasks() -> tuple[list[Node], list[Attempt]]:
+    """300 tasks in courses of 3 on 12 nodes; of every 10 courses one is for its node alone."""
+    nodes = [node(f"n{number}") for number in range(12)]
+    attempts = []
+    for order in range(300):
+        course = order // 3
+        where = nodes[course % 12].node_id
+        home = Home(node_id=where) if course % 10 == 0 else ANYWHERE
+        task = Task(f"f{order}", "plain", "lenet", 64)
+        attempts.append(Attempt(task, 0, where, home=home, course=(course, ""), order=order))
+    return nodes, attempts
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_storm_of_faults_loses_or_doubles_anything(
+    swept: Swept, simulation: ModuleType, seed: int
+) -> None:
+    nodes, attempts = fleet_and_tasks()
+    faults = list(simulation.storm(nodes, 50, 400.0, seed))
+    durations = simulation.heavy_tailed(5.0, 60.0, seed)
+    sweep = swept(attempts, nodes, faults, durations=durations, max_tries=50, patience_s=1e4)
+    ended = Counter(one.attempt.identity for one in sweep.of(Ended))
+    assert ended == Counter(one.identity for one in attempts)
+    assert not [one for one in sweep.of(Lost) if one.again is None]
+    assert not sweep.crowded
+    spans = defaultdict(list)
+    for run in sweep.runs:
+        if run.began_s is not None:
+            spans[run.work.node_id].append((run.began_s, run.ended_s))
+    for of_node in spans.values():
+        assert all(before[1] <= after[0] for before, after in pairwise(sorted(of_node)))
+    bound = {one.task.framework: one.home.node_id for one in attempts if one.home.is_one_node}
+    assert all(sweep.ended[framework] == name for framework, name in bound.items())
+    struck = {fault.node_id for fault in faults if not isinstance(fault, simulation.Comes)}
+    where: dict[object, set[str]] = defaultdict(set)
+    for one in sweep.of(Ended):
+        where[one.attempt.course].add(one.measurement.node_id)
+    assert all(len(names) == 1 for names in where.values() if not names & struck)
