@@ -41,6 +41,8 @@ def make_folder(folder: Path) -> None:
     """With its parents; new ones are on the disk on return."""
     if folder.is_dir():
         return
+    if folder.exists():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     make_folder(folder.parent)
     folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
     flush_folder(folder.parent)
