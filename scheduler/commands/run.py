@@ -1,6 +1,7 @@
 """`run`: a sweep from its file, or from where an earlier run left it, to its rows and its grid."""
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from velodrome.agents.node import Node
 from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.commands.report import show
 from velodrome.scheduler.commands.where import Where
-from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
 from velodrome.scheduler.fleet.attempts import Attempt
 from velodrome.scheduler.fleet.bookkeeping import outstanding, record_unplaceable
 from velodrome.scheduler.fleet.progress import Watcher, watching
@@ -60,7 +61,7 @@ def run(
         only,
         EnvironmentStore(default_root()),
         expectations(available()),
-        f"velodrome run --resume {sweep_id} --results {results}",
+        _again(sweep_id, results, where),
     )
     for framework, device in versions_of(begun.sweep) if resume else ():
         store.version_locks(sweep_id).copy_to(begun.environments.versions, framework, device)
@@ -72,6 +73,10 @@ def run(
             _here(begun, screen)
     except KeyboardInterrupt:
         screen.print(f"interrupted; what was finished is kept. Go on with: {begun.again}")
+        raise
+    except ClusterUnreachable as error:
+        if store.numbers(sweep_id):  # it was begun
+            raise ClusterUnreachable(f"{error}. Go on with: {begun.again}") from error
         raise
     return _finish(store, results, sweep_id, as_json=as_json)
 
@@ -105,6 +110,14 @@ class Begun:
         return outstanding(plan, store, sweep_id)
 
 
+def _again(sweep_id: str, results: Path, where: Where) -> str:
+    """The command that goes on with a sweep, to be pasted into a shell."""
+    words = ["velodrome", "run", "--resume", sweep_id, "--results", str(results)]
+    words += ["--address", where.address] if where.address else []
+    words += ["--cluster", str(where.cluster)] if where.cluster else []
+    return shlex.join(words)
+
+
 def _here(begun: Begun, screen: Console) -> None:
     """Under a Ray of our own, which is not started if nothing is left to do."""
     node = take()
@@ -130,9 +143,9 @@ def _under_own_ray(begun: Begun, attempts: Sequence[Attempt], node: Node, watche
         with connected(started.address):
             from velodrome.scheduler.fleet.membership import Membership, only_node
 
-            membership = Membership({only_node(): node})
-            membership.first_look(watcher.note)
-            _run(begun, attempts, membership, Where(), watcher)
+            with Membership({only_node(): node}) as membership:
+                membership.first_look(watcher.note)
+                _run(begun, attempts, membership, Where(), watcher)
 
 
 def _on_cluster(begun: Begun, where: Where, screen: Console) -> None:
@@ -142,16 +155,16 @@ def _on_cluster(begun: Begun, where: Where, screen: Console) -> None:
     with joined_cluster(where.address):
         from velodrome.scheduler.fleet.membership import Membership
 
-        membership = Membership()
-        screen.print(f"asking the nodes of {where.address} what they are")
-        nodes = membership.first_look(lambda text: screen.print(text, markup=False))
-        plan = begun.plan(nodes, declared)
-        with begun.store.working_on(begun.sweep_id):
-            attempts = begun.keep_plan(plan)
-            with _watched(begun, plan, attempts, screen, hosts=True) as watcher:
-                if attempts:
-                    _run(begun, attempts, membership, where, watcher, declared)
-            begun.store.compact(begun.sweep_id)
+        with Membership() as membership:
+            screen.print(f"asking the nodes of {where.address} what they are")
+            nodes = membership.first_look(lambda text: screen.print(text, markup=False))
+            plan = begun.plan(nodes, declared)
+            with begun.store.working_on(begun.sweep_id):
+                attempts = begun.keep_plan(plan)
+                with _watched(begun, plan, attempts, screen, hosts=True) as watcher:
+                    if attempts:
+                        _run(begun, attempts, membership, where, watcher, declared)
+                begun.store.compact(begun.sweep_id)
 
 
 def _run(
@@ -191,7 +204,7 @@ def _watched(
     screen.print(
         f"sweep {begun.sweep_id}: {len(attempts)} of {total} runs to do; again: {begun.again}"
     )
-    with watching(screen, total, total - len(attempts), hosts=hosts) as watcher:
+    with watching(screen, total, [one.task for one in attempts], hosts=hosts) as watcher:
         yield watcher
 
 

@@ -71,7 +71,7 @@ def connected(address: str, runtime_env: Mapping[str, object] | None = None) -> 
     """
     import ray
 
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what it warns of is told by us
+    _silence()
     try:
         ray.init(
             address=address,
@@ -102,6 +102,19 @@ def shipped(package: str, job_config: str = "{}") -> dict[str, object]:
     }
     modules = {} if "py_modules" in brought else {"py_modules": [package]}
     return {**modules, "env_vars": variables}
+
+
+def _silence() -> None:
+    """Ray writes to the streams of its driver what nodes log as they die, whatever they log.
+
+    stdout is our caller's, a node's bytes have no place on a terminal, and what matters of it is
+    told by us. Ray has no setting for this one; where a later Ray has no such function, it speaks.
+    """
+    from ray._private import worker
+
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *data, **options: None
 
 
 def _why(error: Exception) -> str:

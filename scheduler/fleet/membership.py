@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from velodrome.agents.node import Node
 from velodrome.scheduler.fleet import remote
+from velodrome.scheduler.fleet.head_watch import HeadWatch
 from velodrome.scheduler.fleet.transport import Change, Gone, Joined, Unusable
 
 INVENTORY_DEADLINE_S = 60.0
@@ -46,11 +47,18 @@ class Membership:
 
     def __init__(self, known: Mapping[str, Node] | None = None) -> None:
         self._known = dict(known or {})
+        self._watch = HeadWatch()
         self._members: dict[str, Member] = {}  # by node id
         self._asked: dict[str, _Asked] = {}  # by Ray's id
         self._unusable: set[str] = set()
         self._suspects: dict[str, float] = {}  # by Ray's id, until when
         self._lost: list[Gone] = []
+
+    def __enter__(self) -> "Membership":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._watch.close()
 
     def suspect(self, node_id: str, reason: str, now_s: float) -> None:
         """A node failed a task by not being there; Ray may not know yet. It has to join again."""
@@ -87,7 +95,7 @@ class Membership:
 
     def changes(self, now_s: float) -> Iterator[Change]:
         """Since this was last asked."""
-        known = {entry["NodeID"]: entry for entry in _ray_nodes()}
+        known = self._watch.nodes()
         alive = {ray_id: entry for ray_id, entry in known.items() if entry["Alive"]}
         yield from self._lost
         self._lost.clear()
@@ -159,12 +167,8 @@ class Membership:
 
 def only_node() -> str:
     """Ray's id of the one node of a Ray that has one."""
-    (entry,) = [entry for entry in _ray_nodes() if entry["Alive"]]
+    (entry,) = [entry for entry in ray.nodes() if entry["Alive"]]
     return str(entry["NodeID"])
-
-
-def _ray_nodes() -> list[dict[str, Any]]:
-    return cast("list[dict[str, Any]]", ray.nodes())  # type: ignore[no-untyped-call]
 
 
 def _measures(entry: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """What a running sweep shows: a live line on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from velodrome.adapters.protocol import Phase, Timed
 from velodrome.agents.execution import Note
 from velodrome.agents.isolation.log_tail import without_controls
 from velodrome.agents.measurement import Measurement
+from velodrome.agents.task import Task
 from velodrome.scheduler.fleet.attempt_events import (
     Ended,
     Held,
@@ -27,6 +28,7 @@ from velodrome.scheduler.fleet.attempt_events import (
     Waiting,
 )
 from velodrome.scheduler.fleet.attempts import Attempt
+from velodrome.scheduler.plans.durations import expected_s
 from velodrome.scheduler.reports.tables import duration
 
 
@@ -41,24 +43,27 @@ class Watcher(Protocol):
 
 
 @contextmanager
-def watching(console: Console, total: int, done: int, *, hosts: bool) -> Iterator[Watcher]:
-    """A watcher for `total` attempts of which `done` were finished by an earlier run.
+def watching(
+    console: Console, total: int, tasks: Sequence[Task], *, hosts: bool
+) -> Iterator[Watcher]:
+    """A watcher for a sweep of `total` runs of which those of `tasks` are still to do.
 
     hosts: whether to say on which host each one was measured.
     """
     if console.is_terminal:
         with _live(console) as progress:
-            yield Live(progress, total, done, hosts=hosts)
+            yield Live(progress, total, tasks, hosts=hosts)
     else:
-        yield Lines(console, total, done, hosts=hosts)
+        yield Lines(console, total, tasks, hosts=hosts)
 
 
 class Lines:
     """A line per note and per finished attempt: what a log file wants."""
 
-    def __init__(self, console: Console, total: int, done: int, *, hosts: bool) -> None:
-        self._console, self._total, self._done, self._hosts = console, total, done, hosts
-        self._eta = Eta(total - done)
+    def __init__(self, console: Console, total: int, tasks: Sequence[Task], *, hosts: bool) -> None:
+        self._console, self._total, self._hosts = console, total, hosts
+        self._done = total - len(tasks)
+        self._eta = Eta(tasks)
         self._waits = Seldom()
 
     def note(self, text: str) -> None:
@@ -67,9 +72,11 @@ class Lines:
     def event(self, event: object) -> None:
         if isinstance(event, Started):
             self._eta.started()
-        elif text := finished_text(event, hosts=self._hosts):
+        elif isinstance(event, Ended | Refused | Lost) and (
+            text := finished_text(event, hosts=self._hosts)
+        ):
             self._done += 1
-            self._eta.finished()
+            self._eta.finished(event.attempt.task)
             left = self._eta.text()
             suffix = f"  ({left} left)" if left else ""
             self._print(f"[{self._done}/{self._total}] {text}{suffix}")
@@ -90,9 +97,12 @@ class Lines:
 class Live:
     """One bar: n of N, what runs and its phase, the time left; what ended stands above it."""
 
-    def __init__(self, progress: Progress, total: int, done: int, *, hosts: bool) -> None:
+    def __init__(
+        self, progress: Progress, total: int, tasks: Sequence[Task], *, hosts: bool
+    ) -> None:
         self._progress, self._hosts = progress, hosts
-        self._eta = Eta(total - done)
+        self._eta = Eta(tasks)
+        done = total - len(tasks)
         self._bar: TaskID = progress.add_task("starting", total=total, completed=done, left="")
 
     def note(self, text: str) -> None:
@@ -104,8 +114,10 @@ class Live:
             self.note(event.attempt.task.label)
         elif isinstance(event, Reported):
             self._reported(event.attempt, event.report)
-        elif text := finished_text(event, hosts=self._hosts):
-            self._eta.finished()
+        elif isinstance(event, Ended | Refused | Lost) and (
+            text := finished_text(event, hosts=self._hosts)
+        ):
+            self._eta.finished(event.attempt.task)
             self._print(text)
             left = self._eta.text()
             self._progress.update(self._bar, advance=1, left=f"{left} left" if left else "")
@@ -143,28 +155,31 @@ class Seldom:
 
 
 class Eta:
-    """Time left, by what the attempts of this run took so far on the wall clock."""
+    """Time left, by how long the attempts of this run took beside what was expected of them.
 
-    def __init__(self, remaining: int) -> None:
+    They are not alike, and those that take long come first: their number alone would tell too much.
+    """
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
         self._started_s: float | None = None
-        self._remaining = remaining
-        self._finished = 0
+        self._done_s = 0.0  # as expected
+        self._left_s = sum(map(expected_s, tasks))
 
     def started(self) -> None:
         """The clock starts with the first attempt; building environments tells nothing."""
         if self._started_s is None:
             self._started_s = time.monotonic()
 
-    def finished(self) -> None:
-        self._finished += 1
-        self._remaining -= 1
+    def finished(self, task: Task) -> None:
+        self._done_s += expected_s(task)
+        self._left_s -= expected_s(task)
 
     def text(self) -> str:
         """E.g. `2m10s`; empty before the first attempt has ended and after the last."""
-        if self._started_s is None or not self._finished or self._remaining <= 0:
+        if self._started_s is None or not self._done_s or self._left_s < 1e-6:
             return ""
-        each = (time.monotonic() - self._started_s) / self._finished
-        minutes, seconds = divmod(round(each * self._remaining), 60)
+        each = (time.monotonic() - self._started_s) / self._done_s
+        minutes, seconds = divmod(round(each * self._left_s), 60)
         return f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s"
 
 

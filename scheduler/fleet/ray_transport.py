@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Protocol, cast
 
 import ray
@@ -112,7 +113,7 @@ def _start(
     member: Member, function: Callable[..., object], cpus: float, gpus: float, *arguments: object
 ) -> Stream:
     """Run a function on this node or not at all, once, streaming what it yields."""
-    options = ray.remote(function).options(
+    options = _remote(function).options(
         num_cpus=cpus,
         num_gpus=gpus,
         max_retries=0,  # Velodrome decides what is run again; Ray would by itself three times
@@ -120,6 +121,12 @@ def _start(
         scheduling_strategy=NodeAffinitySchedulingStrategy(member.ray_id, soft=False),
     )
     return cast(Stream, options.remote(*arguments))
+
+
+@cache
+def _remote(function: Callable[..., object]) -> "ray.remote_function.RemoteFunction":
+    """Made once: Ray sends each anew to the head, and waits for it."""
+    return ray.remote(function)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,57 @@
+"""The list of a Ray's nodes, asked for in a thread of its own: a head that is gone never answers.
+
+By itself Ray waits a minute for its head, then ends the process without a word of where to go on.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, cast
+
+import ray
+
+from velodrome.scheduler.errors import ClusterUnreachable
+
+EVERY_S = 1.0
+GONE_AFTER_S = 20.0
+
+Nodes = Mapping[str, Mapping[str, Any]]
+
+
+class HeadWatch:
+    """Entries of ray.nodes() by Ray's id of the node, never older than a few seconds."""
+
+    def __init__(self, gone_after_s: float = GONE_AFTER_S) -> None:
+        self._gone_after_s = gone_after_s
+        self._nodes: Nodes = {}
+        self._answered_s = time.monotonic()
+        self._first = threading.Event()
+        self._closed = threading.Event()
+        thread = threading.Thread(target=self._watch, name="head-watch", daemon=True)
+        thread.start()
+
+    def nodes(self) -> Nodes:
+        """As last told. ClusterUnreachable if the head has not answered for too long."""
+        self._first.wait(self._gone_after_s)
+        silent_s = time.monotonic() - self._answered_s
+        if silent_s > self._gone_after_s:
+            raise ClusterUnreachable(
+                f"the head of the cluster has not answered for {silent_s:.0f} s; "
+                "what was finished is kept"
+            )
+        return self._nodes
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def _watch(self) -> None:
+        while not self._closed.is_set():
+            with suppress(Exception):  # whatever Ray raises of a head that is not there
+                entries = ray.nodes()  # type: ignore[no-untyped-call]
+                self._nodes = {
+                    entry["NodeID"]: entry for entry in cast("list[dict[str, Any]]", entries)
+                }
+                self._answered_s = time.monotonic()
+                self._first.set()
+            self._closed.wait(EVERY_S)
