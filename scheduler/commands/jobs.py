@@ -1,5 +1,6 @@
 """`run --submit` and `attach`: a sweep that a cluster runs by itself, and what becomes of it."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -186,8 +187,7 @@ def _tell_end(job: Job, address: str) -> None:
     else:
         closing(
             f"{job.job_id} ended with exit status {job.exit_status}",
-            f"next, where {job.order.results} is: velodrome report "
-            f"--results {job.order.results} --sweep {job.order.sweep_id}",
+            f"next, on a machine that sees those results: {_report(job.order)}",
         )
 
 
@@ -198,4 +198,9 @@ def _death(job: Job) -> str:
 
 
 def _attach(job_id: str, address: str) -> str:
-    return f"velodrome attach {job_id} --address {address}"
+    return shlex.join(["velodrome", "attach", job_id, "--address", address])
+
+
+def _report(order: Order) -> str:
+    words = ["velodrome", "report", "--results", order.results, "--sweep", order.sweep_id]
+    return shlex.join(words)

@@ -145,11 +145,16 @@ class JobServer:
                 )
                 return
             except (RuntimeError, OSError) as error:
-                if any(job.job_id == job_id for job in self.jobs()):
+                if self._has(job_id):
                     return  # it was taken, and the answer got lost
                 if time.monotonic() > deadline:
                     raise _unreachable(self.address, _brief(error)) from error
             time.sleep(PAUSE_S)
+
+    def _has(self, job_id: str) -> bool:
+        with suppress(ClusterUnreachable):
+            return any(job.job_id == job_id for job in self.jobs())
+        return False
 
     def _asked(self, ask: Callable[[], T]) -> T:
         from ray.exceptions import RayError
@@ -175,7 +180,9 @@ def _client(url: str) -> "JobSubmissionClient":
     """Ray reads its variables once, when it is imported: here, if they are set by now."""
     from ray.job_submission import JobSubmissionClient
 
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what it warns of is told by us
+    # What they tell is told by us.
+    for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return JobSubmissionClient(url)
 
 

@@ -1,0 +1,82 @@
+"""What a job is called, what a shell makes of it, and how it ended."""
+
+import shlex
+
+import pytest
+
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.fleet.job_orders import (
+    Job,
+    Order,
+    State,
+    entry_point,
+    job_of,
+    named,
+    new_job_id,
+)
+
+HOSTILE = "a'b\"c; $(touch x) `id`\n--stop"
+
+
+def details(**changes: object) -> dict[str, object]:
+    order = Order("quick", "20261124-120000-abcdef01", "/srv/results")
+    found = {"submission_id": "velodrome-quick-1", "status": "RUNNING", "start_time": 5}
+    return {**found, "metadata": order.metadata, **changes}
+
+
+def job(**changes: object) -> Job:
+    found = job_of(details(**changes))
+    assert found is not None
+    return found
+
+
+def test_a_shell_takes_every_argument_as_the_word_that_it_is() -> None:
+    words = ["run", f"--results=/srv/{HOSTILE}", ""]
+    assert shlex.split(entry_point(words))[4:] == words
+
+
+def test_a_jobs_id_has_nothing_of_a_hostile_name_but_letters() -> None:
+    job_id = new_job_id(Order(HOSTILE, "", ""), "20261124-1")
+    assert job_id == "velodrome-a-b-c-touch-x-id-stop-20261124-1"
+    assert new_job_id(Order("日本", "", ""), "1") == "velodrome-1"
+
+
+def test_the_command_to_go_on_has_all_that_was_typed() -> None:
+    order = Order("quick", "ID", "/srv/my results", only="model=lenet threads=1", patience="5m")
+    assert shlex.split(order.again("auto")) == [
+        *("velodrome", "run", "--resume", "ID", "--results", "/srv/my results"),
+        *("--only", "model=lenet threads=1", "--patience", "5m", "--address", "auto", "--submit"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "end"),
+    [
+        ({"status": "PENDING"}, (None, False)),
+        ({"status": "SUCCEEDED", "driver_exit_code": 0}, (0, False)),
+        ({"status": "FAILED", "driver_exit_code": 2}, (2, False)),
+        ({"status": "FAILED", "driver_exit_code": -9}, (137, True)),
+        ({"status": "FAILED", "driver_exit_code": 137}, (137, True)),
+        ({"status": "FAILED", "message": "its node died"}, (3, True)),
+        ({"status": "STOPPED"}, (130, False)),
+    ],
+)
+def test_a_jobs_end_is_told_as_a_shell_would(
+    changes: dict[str, object], end: tuple[int | None, bool]
+) -> None:
+    found = job(**changes)
+    assert (found.exit_status, found.was_killed) == end
+
+
+def test_jobs_of_other_programs_are_not_seen() -> None:
+    assert job_of(details(metadata={"owner": "somebody"})) is None
+    assert job_of(details(metadata=None)) is None
+    assert job_of(details(submission_id=None)) is None
+
+
+def test_a_sweeps_id_means_its_newest_job() -> None:
+    jobs = [job(submission_id="newer"), job(submission_id="older")]
+    assert named(jobs[0].order.sweep_id, jobs, "auto").job_id == "newer"
+    assert named("older", jobs, "auto").state is State.RUNNING
+    with pytest.raises(ConfigError, match=r"no job 'oldest'.*older"):
+        named("oldest", jobs, "auto")
