@@ -167,7 +167,7 @@ def _odd(rows: Rows, store: Store, sweep_id: str) -> Shown:
     return Shown(
         flat,
         lambda: csv_rows(flat, odd_one_out_text.COLUMNS),
-        lambda: "\n".join(filter(None, (markdown_table(table, left), summary, "", legend, ""))),
+        lambda: "\n\n".join(filter(None, (markdown_table(table, left), summary, f"{legend}\n"))),
         lambda: Group(rich_rows(table, left), Text(summary), Text(legend, style="dim")),
     )
 
