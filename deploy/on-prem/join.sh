@@ -58,9 +58,9 @@ install_velodrome() { # the same Python on all machines of a fleet: Ray insists 
     useradd --system --create-home --home-dir "$home" --shell /bin/bash velodrome
   chmod 700 "$home"
   test -x "$home/venv/bin/python" || "${PYTHON:-python3}" -m venv "$home/venv"
-  "$home/venv/bin/pip" install --quiet --require-hashes -r "$CHECKOUT/requirements/run.txt"
+  "$home/venv/bin/pip" install --quiet --require-hashes \
+    -r "$CHECKOUT/requirements/run.txt" -r "$CHECKOUT/requirements/jobs.txt"
   "$home/venv/bin/pip" install --quiet --no-deps "$CHECKOUT"
-  "$home/venv/bin/pip" install --quiet "ray[default]"
   chown -R velodrome: "$home"
   chown velodrome: "$SETTINGS/auth_token"
   chmod 600 "$SETTINGS/auth_token"
