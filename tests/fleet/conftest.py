@@ -10,8 +10,9 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))  # there is no package of tests
 
-from namespace_fleet import NamespaceFleet, compiler
+from namespace_fleet import NamespaceFleet
 from namespace_hosts import missing
+from stand_in_hardware import compiler
 
 
 @pytest.fixture(scope="module")

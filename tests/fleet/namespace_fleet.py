@@ -1,37 +1,27 @@
-"""A Ray cluster of several hosts on one machine: each with its own name, address and hardware.
+"""A Ray cluster of several hosts on one machine: each with its own name, address and hardware."""
 
-Hardware is stood in at the lowest layer, so that whatever looks for it finds it: cores by affinity,
-the CPU's model by /proc/cpuinfo, GPUs by a libnvidia-ml.so.1 (tests/fake_nvml).
-"""
-
-import json
 import os
-import re
 import secrets
-import select
-import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
-from namespace_hosts import Hardware, Network
+from driver_session import Session
+from namespace_hosts import Network
+from stand_in_hardware import Host, fake_nvml, hardware_of
 
-from velodrome.agents import topology
-
-NVML_SOURCE = Path(__file__).parents[1] / "fake_nvml" / "fake_nvml.c"
 SESSION = Path(__file__).with_name("ray_session.py")
 HEAD, HEAD_NUMBER, PORT = "head", 1, 6379
-START_S = 120.0
+START_S = 200.0
+TRIES = 3
+AT_ONCE = 3
 NOTICE_S = 30.0
-ANSWER_S = 60.0
 POLL_S = 0.1
 # Of Ray's sockets: a path longer than 107 bytes cannot be bound, and Ray adds 65 to its folder's.
 LONGEST_FOLDER = 24
@@ -55,57 +45,12 @@ RAY = {
     "RAY_enable_worker_prestart": "0",
 }
 
-
-@dataclass(frozen=True)
-class Host:
-    """cores: physical ones. gpus: as in `NVIDIA A100-SXM4-80GB:2,NVIDIA L40S:1`."""
-
-    name: str
-    cores: int = 1
-    cpu_model: str = ""
-    gpus: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
+# Of whatever runs the tests; GPUs are to be found, not named.
+_FOREIGN = ("RAY_ADDRESS", "CUDA_VISIBLE_DEVICES")
 
 
 class NotStarted(Exception):
     """A Ray did not come up; the text is the end of its log."""
-
-
-class Session:
-    """A driver that lives on between questions (ray_session.py)."""
-
-    def __init__(self, running: "subprocess.Popen[str]") -> None:
-        self.running = running
-
-    def say(self, script: str, *, within_s: float = ANSWER_S, **values: Any) -> Any:
-        """What the script leaves in `answer`. RuntimeError with its traceback if it raises."""
-        self.begin(script, **values)
-        return self.answer(within_s=within_s)
-
-    def begin(self, script: str, **values: Any) -> None:
-        """Say it, and do not wait. values: what the script finds by these names."""
-        assert self.running.stdin
-        self.running.stdin.write(json.dumps([textwrap.dedent(script), values]) + "\n")
-        self.running.stdin.flush()
-
-    def answer(self, *, within_s: float = ANSWER_S) -> Any:
-        assert self.running.stdout
-        if not select.select([self.running.stdout], [], [], within_s)[0]:
-            raise TimeoutError(f"the driver has not answered for {within_s:.0f} s")
-        line = self.running.stdout.readline()
-        if not line:
-            raise RuntimeError("the driver has ended")
-        reply = json.loads(line)
-        if "error" in reply:
-            raise RuntimeError(reply["error"])
-        return reply["answer"]
-
-    def close(self) -> None:
-        self.running.kill()
-        self.running.wait()
-        for stream in (self.running.stdin, self.running.stdout):
-            if stream:
-                stream.close()
 
 
 class NamespaceFleet:
@@ -123,11 +68,12 @@ class NamespaceFleet:
         self.folder = folder
         self._network = Network()
         self._numbers: dict[str, int] = {HEAD: HEAD_NUMBER}
+        self._hosts = {HEAD: Host(HEAD)}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._drivers: list[subprocess.Popen[str]] = []
         self._watcher: Session | None = None
         found = os.environ.get("LD_LIBRARY_PATH", "")
-        self._libraries = [str(_fake_nvml(folder)), *([found] if found else [])]
+        self._libraries = [str(fake_nvml(folder)), *([found] if found else [])]
         token = folder / "token"
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
@@ -143,43 +89,32 @@ class NamespaceFleet:
         """It measures nothing: no CPU, no GPU. Returns when Ray answers there."""
         if HEAD not in self._running:
             self._network.connect(HEAD, HEAD_NUMBER)
-        # A Ray that was killed leaves its address, and Ray refuses to start beside that.
-        (self.folder / str(HEAD_NUMBER) / "ray_current_cluster").unlink(missing_ok=True)
-        words = ("--head", f"--port={PORT}", "--include-dashboard=false", "--no-monitor")
-        command = self._network.words_aside(HEAD, self._ray(HEAD, *words, "--num-cpus=0"))
-        with self._log(HEAD).open("wb") as log:
-            self._running[HEAD] = subprocess.Popen(
-                command, env=self._environ(Host(HEAD)), stdout=log, stderr=log
-            )
-        self._await(self._is_started, (HEAD,))
+        self._begin_head()
+        self._await(self._is_started, (HEAD,), START_S)
 
     def add_node(self, name: str, **traits: Any) -> None:
         """traits: as of a Host. Returns when it is a member of the cluster."""
         self.add_nodes([Host(name, **traits)])
 
     def add_nodes(self, hosts: Sequence[Host]) -> None:
-        """All at once, which takes little longer than one."""
-        self.boot(hosts)
-        self.await_nodes([host.name for host in hosts])
+        """Some at a time: of too many at once each would miss the 30 s that Ray gives it."""
+        for first in range(0, len(hosts), AT_ONCE):
+            batch = hosts[first : first + AT_ONCE]
+            self.boot(batch)
+            self.await_nodes([host.name for host in batch])
 
     def boot(self, hosts: Sequence[Host]) -> None:
         """Start nodes without waiting for any. One that was killed comes back as the same host."""
         for host in hosts:
             if host.name in self._running:
                 raise ValueError(f"{host.name} runs. Kill it first")
-            number = self._numbers.setdefault(host.name, HEAD_NUMBER + len(self._numbers))
-            self._network.connect(host.name, number)
-            self._running[host.name] = self._network.run_apart(
-                host.name,
-                self._hardware(host, number),
-                self._joining(host),
-                self._environ(host),
-                self._log(host.name),
-            )
+            self._numbers.setdefault(host.name, HEAD_NUMBER + len(self._numbers))
+            self._hosts[host.name] = host
+            self._begin_node(host)
 
     def await_nodes(self, names: Sequence[str], within_s: float = START_S) -> None:
         """Until Ray lists them as alive. NotStarted."""
-        self._await(lambda name: self.is_alive(name), names, within_s)
+        self._await(self.is_alive, names, within_s)
 
     def await_loss(self, name: str, within_s: float = NOTICE_S) -> float:
         """Until Ray takes it for dead; the seconds that took. TimeoutError."""
@@ -211,12 +146,7 @@ class NamespaceFleet:
     def kill_head(self) -> None:
         """SIGKILL to the Ray on the head, not to the drivers there. start_head starts another."""
         self._stop_watching()
-        while left := self._ray_of_head():
-            for process in left:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            psutil.wait_procs(left, timeout=POLL_S)
-        self._running[HEAD].wait()
+        self._end_ray_of_head()
 
     def cut(self, name: str) -> None:
         """Take a node off the network without a word: it runs on, nothing reaches it or leaves."""
@@ -304,6 +234,14 @@ class NamespaceFleet:
         self._drivers.clear()
         self._running.clear()
 
+    def _end_ray_of_head(self) -> None:
+        while left := self._ray_of_head():
+            for process in left:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(left, timeout=POLL_S)
+        self._running[HEAD].wait()
+
     def _ray_of_head(self) -> list[psutil.Process]:
         drivers = {driver.pid for driver in self._drivers}
         found = []
@@ -344,32 +282,50 @@ class NamespaceFleet:
             "FAKE_NVML_NODE": str(self._numbers[host.name]),
         }
 
-    def _hardware(self, host: Host, number: int) -> Hardware:
-        cores = topology.cores(os.sched_getaffinity(0))
-        if host.cores > len(cores):
-            raise ValueError(f"{host.name} cannot have {host.cores} cores of {len(cores)}")
-        turned = [cores[(number + index) % len(cores)] for index in range(host.cores)]
-        cpus = tuple(cpu for core in turned for cpu in core.cpus)
-        return Hardware(cpus, self._cpuinfo(host) if host.cpu_model else None)
+    def _begin_head(self) -> None:
+        # A Ray that was killed leaves its address, and Ray refuses to start beside that.
+        (self.folder / str(HEAD_NUMBER) / "ray_current_cluster").unlink(missing_ok=True)
+        words = ("--head", f"--port={PORT}", "--include-dashboard=false", "--no-monitor")
+        command = self._network.words_aside(HEAD, self._ray(HEAD, *words, "--num-cpus=0"))
+        with self._log(HEAD).open("wb") as log:
+            self._running[HEAD] = subprocess.Popen(
+                command, env=self._environ(Host(HEAD)), stdout=log, stderr=log
+            )
 
-    def _cpuinfo(self, host: Host) -> Path:
-        text = Path("/proc/cpuinfo").read_text()
-        named = re.sub(r"(?m)^(model name\s*: ).*$", lambda found: found[1] + host.cpu_model, text)
-        if named == text and host.cpu_model not in text:  # a kernel that names none, as on ARM
-            named = f"model name\t: {host.cpu_model}\n{text}"
-        path = self.folder / f"{host.name}.cpuinfo"
-        path.write_text(named)
-        return path
+    def _begin_node(self, host: Host) -> None:
+        number = self._numbers[host.name]
+        self._network.connect(host.name, number)
+        self._running[host.name] = self._network.run_apart(
+            host.name,
+            hardware_of(host, number, self.folder),
+            self._joining(host),
+            self._environ(host),
+            self._log(host.name),
+        )
+
+    def _begin_again(self, name: str) -> None:
+        if name == HEAD:
+            self._end_ray_of_head()
+            self._begin_head()
+        else:
+            self.kill(name)
+            self._begin_node(self._hosts[name])
 
     def _await(
-        self, is_there: Callable[[str], bool], names: Sequence[str], within_s: float = START_S
+        self, is_there: Callable[[str], bool], names: Sequence[str], within_s: float
     ) -> None:
+        """A Ray that gives up, as on a busy machine, is started again."""
         deadline = time.monotonic() + within_s
+        tries = dict.fromkeys(names, 1)
         waited_for = list(names)
         while waited_for := [name for name in waited_for if not is_there(name)]:
-            for name in waited_for:
-                if self._has_given_up(name) or time.monotonic() > deadline:
+            for name in filter(self._has_given_up, waited_for):
+                if tries[name] == TRIES:
                     raise NotStarted(f"{name}: {self._end_of_log(name)}")
+                tries[name] += 1
+                self._begin_again(name)
+            if time.monotonic() > deadline:
+                raise NotStarted(f"{waited_for[0]}: {self._end_of_log(waited_for[0])}")
             time.sleep(POLL_S)
 
     def _is_started(self, name: str) -> bool:
@@ -389,23 +345,6 @@ class NamespaceFleet:
 
     def _end_of_log(self, name: str) -> str:
         return self._log(name).read_text(errors="replace")[-2000:]
-
-
-# Of whatever runs the tests; GPUs are to be found, not named.
-_FOREIGN = ("RAY_ADDRESS", "CUDA_VISIBLE_DEVICES")
-
-
-def compiler() -> str | None:
-    return shutil.which("cc") or shutil.which("gcc")
-
-
-def _fake_nvml(folder: Path) -> Path:
-    """The folder that holds a libnvidia-ml.so.1, for LD_LIBRARY_PATH."""
-    place = folder / "nvml"
-    place.mkdir()
-    library = place / "libnvidia-ml.so.1"
-    subprocess.run([compiler() or "cc", "-shared", "-fPIC", "-o", library, NVML_SOURCE], check=True)
-    return place
 
 
 def _heed_interrupts() -> None:

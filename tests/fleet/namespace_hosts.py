@@ -96,8 +96,9 @@ class Network:
     def disconnect(self, host: str) -> None:
         """End all its processes, remove its namespace."""
         _end(self.namespace(host))
+        # By itself it would go a moment after its namespace, and stand in the way of the next.
+        _ip("-n", self._switch, "link", "delete", f"port{self._cables.pop(host)}")
         _ip("netns", "delete", self.namespace(host))
-        del self._cables[host]
 
     def cut(self, host: str) -> None:
         """Nothing gets through any more, and nobody is told: no connection is closed."""

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from namespace_fleet import Host, NamespaceFleet, Session
+from driver_session import Session
+from namespace_fleet import NamespaceFleet
 from namespace_hosts import NAMES
+from stand_in_hardware import Host
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,46 @@
+"""A conversation with a driver that lives on between questions (ray_session.py)."""
+
+import json
+import select
+import subprocess
+import textwrap
+from typing import Any
+
+ANSWER_S = 60.0
+
+
+class Session:
+    """Of one driver that runs."""
+
+    def __init__(self, running: "subprocess.Popen[str]") -> None:
+        self.running = running
+
+    def say(self, script: str, *, within_s: float = ANSWER_S, **values: Any) -> Any:
+        """What the script leaves in `answer`. RuntimeError with its traceback if it raises."""
+        self.begin(script, **values)
+        return self.answer(within_s=within_s)
+
+    def begin(self, script: str, **values: Any) -> None:
+        """Say it, and do not wait. values: what the script finds by these names."""
+        assert self.running.stdin
+        self.running.stdin.write(json.dumps([textwrap.dedent(script), values]) + "\n")
+        self.running.stdin.flush()
+
+    def answer(self, *, within_s: float = ANSWER_S) -> Any:
+        assert self.running.stdout
+        if not select.select([self.running.stdout], [], [], within_s)[0]:
+            raise TimeoutError(f"the driver has not answered for {within_s:.0f} s")
+        line = self.running.stdout.readline()
+        if not line:
+            raise RuntimeError("the driver has ended")
+        reply = json.loads(line)
+        if "error" in reply:
+            raise RuntimeError(reply["error"])
+        return reply["answer"]
+
+    def close(self) -> None:
+        self.running.kill()
+        self.running.wait()
+        for stream in (self.running.stdin, self.running.stdout):
+            if stream:
+                stream.close()

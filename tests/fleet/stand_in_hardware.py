@@ -1,0 +1,62 @@
+"""Hardware that is not there, stood in for at the lowest layer: whatever looks for it finds it.
+
+Cores by affinity, the CPU's model by /proc/cpuinfo, GPUs by a libnvidia-ml.so.1 (tests/fake_nvml).
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from namespace_hosts import Hardware
+
+from velodrome.agents import topology
+
+NVML_SOURCE = Path(__file__).parents[1] / "fake_nvml" / "fake_nvml.c"
+
+
+@dataclass(frozen=True)
+class Host:
+    """cores: physical ones. gpus: as in `NVIDIA A100-SXM4-80GB:2,NVIDIA L40S:1`."""
+
+    name: str
+    cores: int = 1
+    cpu_model: str = ""
+    gpus: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def hardware_of(host: Host, number: int, folder: Path) -> Hardware:
+    """Hosts of other numbers get other cores, while there are any. ValueError: too few."""
+    cores = topology.cores(os.sched_getaffinity(0))
+    if host.cores > len(cores):
+        raise ValueError(f"{host.name} cannot have {host.cores} cores of {len(cores)}")
+    turned = [cores[(number + index) % len(cores)] for index in range(host.cores)]
+    cpus = tuple(cpu for core in turned for cpu in core.cpus)
+    return Hardware(cpus, _cpuinfo(host, folder) if host.cpu_model else None)
+
+
+def compiler() -> str | None:
+    return shutil.which("cc") or shutil.which("gcc")
+
+
+def fake_nvml(folder: Path) -> Path:
+    """The folder that holds a libnvidia-ml.so.1, for LD_LIBRARY_PATH."""
+    place = folder / "nvml"
+    place.mkdir()
+    library = place / "libnvidia-ml.so.1"
+    subprocess.run([compiler() or "cc", "-shared", "-fPIC", "-o", library, NVML_SOURCE], check=True)
+    return place
+
+
+def _cpuinfo(host: Host, folder: Path) -> Path:
+    text = Path("/proc/cpuinfo").read_text()
+    named = re.sub(r"(?m)^(model name\s*: ).*$", lambda found: found[1] + host.cpu_model, text)
+    if named == text and host.cpu_model not in text:  # a kernel that names none, as on ARM
+        named = f"model name\t: {host.cpu_model}\n{text}"
+    path = folder / f"{host.name}.cpuinfo"
+    path.write_text(named)
+    return path
