@@ -68,7 +68,10 @@ def plan(
     declared: Sequence[DeclaredType] = (),
     estimate: Estimate = expected_s,
 ) -> Plan:
-    """Where every cell runs, those that take long before the others.
+    """Where every cell runs: first those that few nodes can run, of these those that take long.
+
+    Then what many can run is left for nodes that have nothing else to do (least flexible job first:
+    M. Pinedo, Scheduling, 5th ed. 2016, section 5.3).
 
     lock_hashes: of (framework, device), empty where there is no lock. numbers: those of a sweep
     that is gone on with, kept even if the fleet has changed since. absent: nodes that are not there
@@ -81,6 +84,7 @@ def plan(
     devices = {entrant.framework: entrant.devices for entrant in sweep.entrants}
     turns: dict[object, int] = {}
     spots: dict[Task, dict[str, _Place]] = {}
+    choices: dict[Task, int] = {}
     unplaceable: dict[Task, Unplaceable] = {}
     for cell in cells:
         fits = [fleet.fit(need_of(cell)) for fleet in fleets]
@@ -98,10 +102,17 @@ def plan(
                     for name, spot in found.items()
                 }
                 spots[task] = places | spots.get(task, {})
+                choices[task] = _choices(sweep.where, fits)
     # 8 threads may fit no node's cores where `logical` comes to 8: the same task, and it runs.
     nowhere = tuple(entry for task, entry in unplaceable.items() if task not in spots)
-    longest_first = dict(sorted(spots.items(), key=lambda entry: -estimate(entry[0])))
-    return Plan(tuple(_placements(longest_first, sweep.repeats, numbers or {})), nowhere)
+    order = sorted(spots, key=lambda task: (choices[task], -estimate(task)))
+    ordered = {task: spots[task] for task in order}
+    return Plan(tuple(_placements(ordered, sweep.repeats, numbers or {})), nowhere)
+
+
+def _choices(where: Where, fits: Sequence[Fit]) -> int:
+    """How many nodes may run it; where each of something is measured, a node has no choice."""
+    return sum(len(fit.nodes) for fit in fits) if where is Where.ANY else 1
 
 
 def _refusal(

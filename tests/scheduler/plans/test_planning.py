@@ -349,3 +349,13 @@ def test_every_cell_runs_once_per_spot_or_has_a_reason(sweep: Sweep, fleet: list
         else:
             spots = [one.spot for one in alone.placements]
             assert spots and len(spots) == len(set(spots))
+
+
+def test_what_only_some_nodes_can_run_comes_before_what_all_can() -> None:
+    """Those without a GPU take over what is left; if that were GPU work, they could not."""
+    made = planned(
+        "batch_sizes: {lenet: [64, 8]}\ndevices: [cpu, gpu]\nthreads: [1]\nrepeats: 1",
+        node("a"),
+        node("b", gpus=("A100",)),
+    )
+    assert [one.task.device for one in made.placements] == ["gpu", "gpu", "cpu", "cpu"]
