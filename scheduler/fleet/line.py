@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempts import (
@@ -86,10 +87,13 @@ class Line:
     # Courses
 
     def to_give(self) -> Iterator[Course]:
-        """Courses of which nothing has begun, the last first; its only one it is about to begin."""
-        if len(self._waiting) < 2 and not self.begun:
-            return iter(())
-        return (course for course in reversed(self._waiting) if course not in self._courses_begun)
+        """Courses of which nothing has begun, as planned: the long ones; one that is next stays."""
+        first = 0 if self.begun else 1
+        return (
+            course
+            for course in islice(self._waiting, first, None)
+            if course not in self._courses_begun
+        )
 
     def of(self, course: Course) -> Sequence[Attempt]:
         return [entry[2] for entry in sorted(self._heap) if entry[2].course == course]

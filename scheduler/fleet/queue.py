@@ -28,7 +28,7 @@ class Queue:
     """Attempts in the order of the plan, each node working through a line of its own.
 
     What is compared runs on one node: attempts of one course stay together, and move together. A
-    node that has nothing left takes over the last course that another has not begun. What no node
+    node that has nothing left takes over the next course that another has not begun. What no node
     that is there may run is parked until one comes.
     """
 
@@ -113,7 +113,7 @@ class Queue:
             self._to_look_at[preparation.node_id] = None
 
     def unprepared(self, preparation: Preparation, reason: str) -> None:
-        """Nobody knows whether they were built: again, until tries are used up and they have failed."""
+        """Nobody knows whether they were built: once more, or failed if tries are used up."""
         self._ended(preparation)
         line = self._lines.get(preparation.node_id)
         if line and line.interrupted() >= self._max_tries:
@@ -199,7 +199,7 @@ class Queue:
         return None if line.begun else line.preparation(self._needs_of)
 
     def _take_over(self, line: Line) -> None:
-        """The last course not begun of the longest line that has one for this node."""
+        """The next course not begun of the longest line that has one for this node."""
         for other in sorted(self._lines.values(), key=lambda one: -one.length):
             if not other.length:
                 return

@@ -162,10 +162,10 @@ def test_a_course_goes_to_another_node_as_a_whole() -> None:
     assert len(seen) == 1
 
 
-def test_a_node_with_nothing_left_takes_over_the_last_course_not_begun() -> None:
+def test_a_node_with_nothing_left_takes_over_the_next_course_not_begun() -> None:
     attempts = [attempt("a", course=1), attempt("b", course=2), attempt("c", course=3)]
     queue = queue_of(*attempts, nodes=2, may_run=anywhere)
-    assert taken(queue) == {"a": "n1", "c": "n2"}
+    assert taken(queue) == {"a": "n1", "b": "n2"}
 
 
 def test_a_course_that_has_begun_is_left_where_it_is() -> None:
