@@ -115,6 +115,7 @@ class SimulatedTransport:
         self.wanted: Sequence[Attempt] = ()
         self._durations, self._failing, self._on_end = durations, failing, on_end
         self._hosts = {node.node_id: _Host(node) for node in nodes}
+        self._given_up: set[str] = set()  # there, but cut off
         self._live: dict[int, tuple[_Host, Run]] = {}  # by the identity of the work
         self._now_s, self._end_s = 0.0, end_s
         self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
@@ -232,7 +233,8 @@ class SimulatedTransport:
 
     def _strike(self, fault: Fault) -> None:
         if isinstance(fault, Comes):
-            self._comes(fault.node)
+            if fault.node_id not in self._given_up:
+                self._comes(fault.node)
             return
         host = self._hosts.get(fault.node_id)
         if host is None or not host.is_up:
@@ -277,11 +279,14 @@ class SimulatedTransport:
         for run in list(host.runs):
             run.is_abandoned = True
             self._over(host, run)
+        self._given_up.discard(host.node.node_id)
         self._comes(host.node)
 
     def _gone(self, host: _Host, reason: str) -> None:
         if self._hosts.get(host.node.node_id) is host:
             del self._hosts[host.node.node_id]
+            if host.is_up:
+                self._given_up.add(host.node.node_id)
             self._changes.append(Gone(host.node, reason))
 
     def _comes(self, node: Node) -> None:
