@@ -5,14 +5,17 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
 from velodrome.agents.environments.frameworks import available
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
+from velodrome.agents.isolation.log_tail import without_controls
 from velodrome.agents.node import Node
 from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.commands.report import show
@@ -26,7 +29,9 @@ from velodrome.scheduler.plans.declared import load as load_types
 from velodrome.scheduler.plans.expectations import Expectations, expectations
 from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.plans.preparation import planned, versions_of
+from velodrome.scheduler.reports import odd_one_out_text
 from velodrome.scheduler.reports.cells import gather
+from velodrome.scheduler.reports.odd_one_out import heats, odd_ones
 from velodrome.scheduler.reports.tables import tabulate
 from velodrome.scheduler.reports.task_rows import surprises
 from velodrome.scheduler.results.store import Store, new_sweep_id
@@ -72,7 +77,7 @@ def run(
         else:
             _here(begun, screen)
     except KeyboardInterrupt:
-        screen.print(f"interrupted; what was finished is kept. Go on with: {begun.again}")
+        _say(screen, f"interrupted; what was finished is kept. Go on with: {begun.again}")
         raise
     except ClusterUnreachable as error:
         if store.numbers(sweep_id):  # it was begun
@@ -156,8 +161,8 @@ def _on_cluster(begun: Begun, where: Where, screen: Console) -> None:
         from velodrome.scheduler.fleet.membership import Membership
 
         with Membership() as membership:
-            screen.print(f"asking the nodes of {where.address} what they are")
-            nodes = membership.first_look(lambda text: screen.print(text, markup=False))
+            _say(screen, f"asking the nodes of {where.address} what they are")
+            nodes = membership.first_look(partial(_say, screen))
             plan = begun.plan(nodes, declared)
             with begun.store.working_on(begun.sweep_id):
                 attempts = begun.keep_plan(plan)
@@ -201,11 +206,15 @@ def _watched(
     begun: Begun, plan: Plan, attempts: Sequence[Attempt], screen: Console, *, hosts: bool
 ) -> Iterator[Watcher]:
     total = len(plan.placements)
-    screen.print(
-        f"sweep {begun.sweep_id}: {len(attempts)} of {total} runs to do; again: {begun.again}"
-    )
+    head = f"sweep {begun.sweep_id}: {len(attempts)} of {total} runs to do"
+    _say(screen, f"{head}; again: {begun.again}")
     with watching(screen, total, [one.task for one in attempts], hosts=hosts) as watcher:
         yield watcher
+
+
+def _say(screen: Console, text: str) -> None:
+    """Words of others are in it, and a command to be copied: no markup, no line broken."""
+    screen.print(Text(without_controls(text)), soft_wrap=True)
 
 
 def _sweep(path: Path | None, store: Store, resumed: str) -> Sweep:
@@ -228,6 +237,7 @@ def _finish(store: Store, results: Path, sweep_id: str, *, as_json: bool) -> int
         f"{len(surprising)} of {len(rows)} runs ended otherwise than expected"
         if surprising
         else "everything ended as expected",
+        *filter(None, [odd_one_out_text.line(odd_ones(heats(rows)))]),
         f"wrote {results}/{{tasks,samples,utilization,nodes,parameters}}/sweep={sweep_id}",
         f"next: velodrome report --results {results} --sweep {sweep_id} --markdown",
     )

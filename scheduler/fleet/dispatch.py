@@ -149,6 +149,8 @@ class Dispatcher:
             self._broke(work, report.reason)
         elif isinstance(work, Preparation):
             self._of_preparation(work, report)
+        elif isinstance(report, Measurement) and not _answers(work, report):
+            self._broke(work, "its node answered with another task's measurement")
         elif isinstance(report, Measurement):
             del self._begun[work]
             self._tell(Ended(work, report))
@@ -177,3 +179,9 @@ class Dispatcher:
 
     def _hostname(self, node_id: str) -> str:
         return self._hostnames.get(node_id, node_id)
+
+
+def _answers(attempt: Attempt, measurement: Measurement) -> bool:
+    """A node is trusted to measure, but not to choose what."""
+    asked = (attempt.task, attempt.repeat, attempt.number)
+    return asked == (measurement.task, measurement.repeat, measurement.attempt)

@@ -145,7 +145,7 @@ class Membership:
             return None
         del self._asked[ray_id]
         if not ready:
-            self._unusable.add(ray_id)
+            self._suspects[ray_id] = now_s + INVENTORY_DEADLINE_S  # then it is asked again
             return Unusable(hostname, f"it did not say in {INVENTORY_DEADLINE_S:.0f} s what it is")
         try:
             return self._join(ray.get(asked.answer), ray_id, asked.entry["Resources"])
@@ -167,7 +167,8 @@ class Membership:
 
 def only_node() -> str:
     """Ray's id of the one node of a Ray that has one."""
-    (entry,) = [entry for entry in ray.nodes() if entry["Alive"]]
+    entries = ray.nodes()  # type: ignore[no-untyped-call]
+    (entry,) = [entry for entry in entries if entry["Alive"]]
     return str(entry["NodeID"])
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from velodrome.adapters.protocol import Phase, Timed
 from velodrome.agents.execution import Note
-from velodrome.agents.isolation.log_tail import without_controls
+from velodrome.agents.isolation.log_tail import one_line, without_controls
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.task import Task
 from velodrome.scheduler.fleet.attempt_events import (
@@ -30,6 +30,8 @@ from velodrome.scheduler.fleet.attempt_events import (
 from velodrome.scheduler.fleet.attempts import Attempt
 from velodrome.scheduler.plans.durations import expected_s
 from velodrome.scheduler.reports.tables import duration
+
+LONGEST = 1000
 
 
 class Watcher(Protocol):
@@ -91,7 +93,7 @@ class Lines:
             self._print(text)
 
     def _print(self, text: str) -> None:
-        self._console.print(Text(without_controls(text)), soft_wrap=True)
+        self._console.print(Text(_one_line(text)), soft_wrap=True)
 
 
 class Live:
@@ -129,7 +131,7 @@ class Live:
             self._print(text)
 
     def _print(self, text: str) -> None:
-        self._progress.console.print(Text(without_controls(text)))
+        self._progress.console.print(Text(_one_line(text)))
 
     def _reported(self, attempt: Attempt, report: object) -> None:
         if isinstance(report, Phase):
@@ -244,5 +246,10 @@ def _live(console: Console) -> Progress:
     )
 
 
+def _one_line(text: str) -> str:
+    """Its spaces as they are, but no line of its own making: it may hold words of a node."""
+    return without_controls(" ".join(text.splitlines()))[:LONGEST]
+
+
 def _plain(text: str) -> str:
-    return " ".join(without_controls(text).split())[:100]
+    return one_line(text, 100)

@@ -126,7 +126,7 @@ def _start(
 @cache
 def _remote(function: Callable[..., object]) -> "ray.remote_function.RemoteFunction":
     """Made once: Ray sends each anew to the head, and waits for it."""
-    return ray.remote(function)
+    return cast("ray.remote_function.RemoteFunction", ray.remote(function))
 
 
 def _first_line(error: Exception) -> str:
