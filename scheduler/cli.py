@@ -33,7 +33,7 @@ Only = Annotated[
     str, typer.Option(help='Only these tasks, e.g. "framework=torch model=lenet|lstm threads=1".')
 ]
 Address = Annotated[
-    str, typer.Option(help="The Ray to run on, HOST:PORT or `auto`; left out, one of its own here.")
+    str, typer.Option(help="A Ray's HOST:PORT, or `auto`; this machine if left out.")
 ]
 Cluster = Annotated[
     Path | None, typer.Option(help="The fleet's file, whose nodes are brought up when needed.")
@@ -92,6 +92,7 @@ def attach(
 @app.command()
 def plan(
     sweep: Sweep,
+    address: Address = "",
     cluster: Annotated[
         Path | None, typer.Option(help="Over the node types that this cluster.yaml declares.")
     ] = None,
@@ -102,7 +103,7 @@ def plan(
     """What would run where, and why the rest cannot; starts nothing."""
     from velodrome.scheduler.commands import plan as command
 
-    return command.plan(sweep, only, cluster, why=why, as_json=json)
+    return command.plan(sweep, only, address, cluster, why=why, as_json=json)
 
 
 @app.command()
@@ -154,11 +155,11 @@ def measure(
 
 
 @app.command()
-def nodes(json: Json = False) -> None:
-    """This machine as a task sees it."""
+def nodes(address: Address = "", json: Json = False) -> None:
+    """This machine as a task sees it, or the nodes of a cluster."""
     from velodrome.scheduler.commands import catalogue
 
-    catalogue.nodes(as_json=json)
+    catalogue.nodes(address, as_json=json)
 
 
 @app.command()

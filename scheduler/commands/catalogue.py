@@ -1,5 +1,6 @@
 """What there is: `nodes`, `frameworks` and `models`."""
 
+from collections import Counter
 from dataclasses import asdict
 
 from velodrome.adapters.models import MODELS, families
@@ -9,16 +10,42 @@ from velodrome.agents.environments.frameworks import available
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.node import Node
-from velodrome.scheduler.commands.output import closing, print_json, print_table
+from velodrome.scheduler.commands.output import Row, closing, print_json, print_table
 
 
-def nodes(*, as_json: bool) -> None:
-    node = take()
+def nodes(address: str, *, as_json: bool) -> None:
+    """Of a cluster, or this machine."""
+    notes: list[str] = []
+    if address:
+        from velodrome.scheduler.fleet.cluster import nodes_of
+
+        found = nodes_of(address, notes.append)
+    else:
+        found = (take(),)
     if as_json:
-        print_json([{**asdict(node), "node_type": node.node_type}])
+        print_json([{**asdict(node), "node_type": node.node_type} for node in found])
         return
+    if address:
+        print_table([_in_a_row(node) for node in found], right=frozenset({"cores", "threads"}))
+        closing(*notes, f"next: velodrome plan sweeps/quick.yaml --address {address}")
+        return
+    (node,) = found
     print_table([{"": name, "this machine": value} for name, value in _described(node).items()])
     closing("next: velodrome plan sweeps/quick.yaml")
+
+
+def _in_a_row(node: Node) -> Row:
+    gpus = Counter(gpu.name for gpu in node.gpus)
+    return {
+        "host": node.hostname,
+        "node_type": node.node_type,
+        "cpu_model": node.cpu_model,
+        "cores": node.physical,
+        "threads": node.logical,
+        "memory": f"{node.ram_bytes / 2**30:.0f} GiB",
+        "gpus": ", ".join(f"{count} x {name}" for name, count in gpus.items()),
+        "labels": ", ".join(f"{key}={value}" for key, value in node.labels),
+    }
 
 
 def frameworks(*, as_json: bool) -> None:

@@ -30,10 +30,24 @@ class Ground:
     options: str = ""
 
 
-def plan(path: Path, only: str, cluster: Path | None, *, why: bool, as_json: bool) -> int:
-    """Over the types that a cluster.yaml declares, or over this machine; see `plan_over`."""
-    ground = declared_ground(cluster) if cluster else Ground((take(),))
+def plan(
+    path: Path, only: str, address: str, cluster: Path | None, *, why: bool, as_json: bool
+) -> int:
+    """Over a cluster's nodes, the types that a cluster.yaml declares, or this machine."""
+    if address:
+        ground = cluster_ground(address)
+    else:
+        ground = declared_ground(cluster) if cluster else Ground((take(),))
     return plan_over(ground, path, only, why=why, as_json=as_json)
+
+
+def cluster_ground(address: str) -> Ground:
+    """ClusterUnreachable if it is not there; nothing but inventories runs on it."""
+    from velodrome.scheduler.fleet.cluster import nodes_of
+
+    notes: list[str] = []
+    nodes = nodes_of(address, notes.append)
+    return Ground(nodes, notes=tuple(notes), options=f" --address {address}")
 
 
 def declared_ground(cluster: Path) -> Ground:

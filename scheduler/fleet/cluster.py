@@ -4,10 +4,11 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from velodrome.agents.node import Node
 from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
 
 CONNECT_S = 5.0
@@ -61,6 +62,15 @@ def joined_cluster(address: str) -> Iterator[None]:
     package = str(Path(velodrome.__file__ or "").parent)
     with connected(address, shipped(package, os.environ.get(JOB_CONFIG, "{}"))):
         yield
+
+
+def nodes_of(address: str, note: Callable[[str], None]) -> tuple[Node, ...]:
+    """What the nodes of a cluster say that they are; note is told of one that cannot say."""
+    with joined_cluster(address):
+        from velodrome.scheduler.fleet.membership import Membership
+
+        with Membership() as membership:
+            return membership.first_look(note)
 
 
 @contextmanager
