@@ -12,7 +12,7 @@ from velodrome.agents.inventory import take
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.scheduler.commands.measure_options import Options, to_task
 from velodrome.scheduler.commands.output import closing, console, print_json
-from velodrome.scheduler.fleet.progress import ended_text
+from velodrome.scheduler.fleet.event_texts import ended_text
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected, expectations
 from velodrome.scheduler.reports.tables import duration
 from velodrome.scheduler.results.rows import task_row

@@ -1,7 +1,7 @@
 """What a running sweep shows: a live line on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -12,15 +12,10 @@ from rich.text import Text
 from velodrome.adapters.protocol import Phase, Timed
 from velodrome.agents.execution import Note
 from velodrome.agents.isolation.log_tail import one_line, without_controls
-from velodrome.agents.measurement import Measurement
 from velodrome.agents.task import Task
 from velodrome.scheduler.fleet.attempt_events import (
     Ended,
-    Held,
     Lost,
-    NodeGone,
-    NodeJoined,
-    NodeUnusable,
     Preparing,
     Refused,
     Reported,
@@ -28,7 +23,8 @@ from velodrome.scheduler.fleet.attempt_events import (
     Waiting,
 )
 from velodrome.scheduler.fleet.attempts import Attempt
-from velodrome.scheduler.plans.durations import expected_s
+from velodrome.scheduler.fleet.event_texts import finished_text, fleet_text, waiting_text
+from velodrome.scheduler.fleet.time_left import Eta
 from velodrome.scheduler.reports.tables import duration
 
 LONGEST = 1000
@@ -154,84 +150,6 @@ class Seldom:
             return False
         self._said_s = time.monotonic()
         return True
-
-
-class Eta:
-    """Time left, by how long the attempts of this run took beside what was expected of them.
-
-    They are not alike, and those that take long come first: their number alone would tell too much.
-    """
-
-    def __init__(self, tasks: Iterable[Task]) -> None:
-        self._started_s: float | None = None
-        self._done_s = 0.0  # as expected
-        self._left_s = sum(map(expected_s, tasks))
-
-    def started(self) -> None:
-        """The clock starts with the first attempt; building environments tells nothing."""
-        if self._started_s is None:
-            self._started_s = time.monotonic()
-
-    def finished(self, task: Task) -> None:
-        self._done_s += expected_s(task)
-        self._left_s -= expected_s(task)
-
-    def text(self) -> str:
-        """E.g. `2m10s`; empty before the first attempt has ended and after the last."""
-        if self._started_s is None or not self._done_s or self._left_s < 1e-6:
-            return ""
-        each = (time.monotonic() - self._started_s) / self._done_s
-        minutes, seconds = divmod(round(each * self._left_s), 60)
-        return f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s"
-
-
-def ended_text(measurement: Measurement, *, hosts: bool = False) -> str:
-    """One attempt in one line: what it was, and its times or its reason."""
-    where = f" on {measurement.hostname}" if hosts else ""
-    label = f"{measurement.task.label}{where}"
-    if not measurement.status.has_number:
-        return f"✗ {label}: {measurement.status.value}: {measurement.reason}"
-    mark = "✓" if measurement.status.value == "ok" else "~"
-    times = [
-        f"{name} {duration(timed.median_ns)}"
-        for name, timed in (("forward", measurement.forward), ("gradient", measurement.gradient))
-        if timed is not None
-    ]
-    return f"{mark} {label}: {', '.join(times)}"
-
-
-def finished_text(event: object, *, hosts: bool) -> str:
-    """Of an event with which an attempt needs no further try in this run; empty for others."""
-    if isinstance(event, Ended):
-        return ended_text(event.measurement, hosts=hosts)
-    if isinstance(event, Refused):
-        return f"✗ {event.attempt.task.label}: environment_failed: {event.outcome.reason}"
-    if isinstance(event, Lost) and event.again is None:
-        return f"! {event.attempt.task.label}: lost ({event.reason}); no try is left"
-    return ""
-
-
-def fleet_text(event: object) -> str:
-    """Of an event that is not an attempt's end, in a line; empty if there is nothing to say."""
-    if isinstance(event, Lost) and event.again:
-        return (
-            f"! {event.attempt.task.label}: lost ({event.reason}); try {event.again.tries} follows"
-        )
-    if isinstance(event, NodeJoined):
-        return f"+ {event.node.hostname} is there"
-    if isinstance(event, NodeGone):
-        return f"! {event.node.hostname} is gone: {event.reason}"
-    if isinstance(event, NodeUnusable):
-        return f"! {event.hostname} cannot be measured on: {event.reason}"
-    if isinstance(event, Held):
-        return f"  {event.hostname} is in use by others on this cluster; waiting for it"
-    return ""
-
-
-def waiting_text(event: Waiting) -> str:
-    number = len(event.attempts)
-    runs = "1 run waits" if number == 1 else f"{number} runs wait"
-    return f"{runs} for a node that fits; given up in {event.seconds_left:.0f} s"
 
 
 def _live(console: Console) -> Progress:

@@ -1,0 +1,63 @@
+"""What happened, in a line each."""
+
+from velodrome.agents.measurement import Measurement
+from velodrome.scheduler.fleet.attempt_events import (
+    Ended,
+    Held,
+    Lost,
+    NodeGone,
+    NodeJoined,
+    NodeUnusable,
+    Refused,
+    Waiting,
+)
+from velodrome.scheduler.reports.tables import duration
+
+
+def ended_text(measurement: Measurement, *, hosts: bool = False) -> str:
+    """One attempt in one line: what it was, and its times or its reason."""
+    where = f" on {measurement.hostname}" if hosts else ""
+    label = f"{measurement.task.label}{where}"
+    if not measurement.status.has_number:
+        return f"✗ {label}: {measurement.status.value}: {measurement.reason}"
+    mark = "✓" if measurement.status.value == "ok" else "~"
+    times = [
+        f"{name} {duration(timed.median_ns)}"
+        for name, timed in (("forward", measurement.forward), ("gradient", measurement.gradient))
+        if timed is not None
+    ]
+    return f"{mark} {label}: {', '.join(times)}"
+
+
+def finished_text(event: object, *, hosts: bool) -> str:
+    """Of an event with which an attempt needs no further try in this run; empty for others."""
+    if isinstance(event, Ended):
+        return ended_text(event.measurement, hosts=hosts)
+    if isinstance(event, Refused):
+        return f"✗ {event.attempt.task.label}: environment_failed: {event.outcome.reason}"
+    if isinstance(event, Lost) and event.again is None:
+        return f"! {event.attempt.task.label}: lost ({event.reason}); no try is left"
+    return ""
+
+
+def fleet_text(event: object) -> str:
+    """Of an event that is not an attempt's end, in a line; empty if there is nothing to say."""
+    if isinstance(event, Lost) and event.again:
+        return (
+            f"! {event.attempt.task.label}: lost ({event.reason}); try {event.again.tries} follows"
+        )
+    if isinstance(event, NodeJoined):
+        return f"+ {event.node.hostname} is there"
+    if isinstance(event, NodeGone):
+        return f"! {event.node.hostname} is gone: {event.reason}"
+    if isinstance(event, NodeUnusable):
+        return f"! {event.hostname} cannot be measured on: {event.reason}"
+    if isinstance(event, Held):
+        return f"  {event.hostname} is in use by others on this cluster; waiting for it"
+    return ""
+
+
+def waiting_text(event: Waiting) -> str:
+    number = len(event.attempts)
+    runs = "1 run waits" if number == 1 else f"{number} runs wait"
+    return f"{runs} for a node that fits; given up in {event.seconds_left:.0f} s"
