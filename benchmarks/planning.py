@@ -1,62 +1,106 @@
-"""What planning costs: 100,000 tasks on 1,000 nodes, in seconds and MiB. Promised: 10 s and 1 GiB.
+"""What planning costs: 100,000 runs on 1,000 nodes of 10 types, by each rule of `where`.
 
-Seconds are of this process's CPU time, so that others on the machine do not count, and of the wall
-clock beside it. Memory is the peak of a fresh process that does nothing else.
-
-    python benchmarks/planning.py [--nodes 1000]
+Promised: 10 s and 1 GiB. The sweeps and the fleet are those of the other parts of scale.py, too.
 """
 
-import argparse
 import resource
 import time
+from collections.abc import Sequence
 
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.scheduler.plans.planning import plan
 from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.parts import Device, Entrant, Sweep, ThreadRule
+from velodrome.scheduler.sweeps.parts import Device, Entrant, Sweep, ThreadRule, Where
 
+PROMISED_S, PROMISED_MIB = 10.0, 1024
 MODELS = ("lenet", "alexnet", "alexnet-plain", "lstm", "gemm")
-SWEEP = Sweep(
-    name="large",
-    entrants=tuple(Entrant(f"framework{n}", ("a", "b"), ("cpu", "gpu")) for n in range(100)),
-    models=MODELS,
-    batch_sizes=tuple((model, tuple(range(1, 11))) for model in MODELS),
-    threads=(1, 2, 4, 8, ThreadRule.PHYSICAL),
-    devices=(Device(), Device("gpu", 1)),
-    repeats=1,
+NODES = 1000
+# Of each type: cores, GPUs and their model, memory.
+TYPES = (
+    (4, 0, "", 16),
+    (8, 0, "", 32),
+    (16, 0, "", 64),
+    (32, 0, "", 128),
+    (64, 0, "", 256),
+    (8, 1, "NVIDIA L4", 64),
+    (16, 2, "NVIDIA L40S", 128),
+    (32, 2, "NVIDIA A100-SXM4-80GB", 256),
+    (64, 4, "NVIDIA A100-SXM4-80GB", 512),
+    (96, 8, "NVIDIA H100 80GB HBM3", 1024),
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nodes", type=int, default=1000)
-    fleet = [node(number) for number in range(parser.parse_args().nodes)]
+def fleet(count: int = NODES) -> tuple[Node, ...]:
+    return tuple(_node(number) for number in range(count))
+
+
+def large_sweep(where: Where, frameworks: int = 10) -> Sweep:
+    """Of 100,000 runs on 1,000 nodes. frameworks: how many are compared, on one node each time."""
+    if where is Where.ANY:
+        return _sweep(where, frameworks, batch_sizes=10_000 // frameworks)
+    if where is Where.EACH_TYPE:
+        return _sweep(where, frameworks=10, batch_sizes=133)
+    if where is Where.EACH_NODE:
+        return _sweep(where, frameworks=10, batch_sizes=2, devices=(Device(),))
+    return _sweep(where, frameworks=12, batch_sizes=1, devices=(Device("gpu", 1),))
+
+
+def figures(where: Where) -> dict[str, object]:
+    """In a process that does nothing else: its peak is that of planning."""
+    nodes, sweep = fleet(), large_sweep(where)
     before_mib = peak_mib()
     cpu_s, wall_s = time.process_time(), time.perf_counter()
-    cells = expand(SWEEP)
-    made = plan(cells, SWEEP, fleet, {})
+    cells = expand(sweep)
+    made = plan(cells, sweep, nodes, {})
     cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
-    print(
-        f"{len(cells):,} cells on {len(fleet):,} nodes: {len(made.placements):,} placed, "
-        f"{len(made.unplaceable):,} fit nowhere"
-    )
-    print(f"expanded and planned in {cpu_s:.2f} s of CPU time, {wall_s:.2f} s on the clock")
-    print(f"peak {peak_mib():.0f} MiB, {before_mib:.0f} MiB of it before")
-
-
-def node(number: int) -> Node:
-    """Of 13 sizes, a third of them without a GPU."""
-    name = f"n{number}"
-    cores = tuple(Core(core, (core,)) for core in range(4 + number % 13))
-    gpus = tuple(
-        Gpu(index, "H100", f"{name}-gpu{index}", 80 * 2**30) for index in range(number % 3)
-    )
-    return Node(name, f"host-{name}", "CPU", cores, (8 + number) * 2**30, gpus=gpus)
+    return {
+        "where": where.value,
+        "nodes": len(nodes),
+        "cells": len(cells),
+        "placed": len(made.placements),
+        "unplaceable": len(made.unplaceable),
+        "cpu_s": round(cpu_s, 2),
+        "wall_s": round(wall_s, 2),
+        "peak_mib": round(peak_mib()),
+        "peak_before_mib": round(before_mib),
+        "keeps_promise": wall_s <= PROMISED_S and peak_mib() <= PROMISED_MIB,
+    }
 
 
 def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-if __name__ == "__main__":
-    main()
+def _sweep(
+    where: Where,
+    frameworks: int,
+    batch_sizes: int,
+    threads: Sequence[int | ThreadRule] = (1,),
+    devices: Sequence[Device] = (Device(), Device("gpu", 1)),
+) -> Sweep:
+    sizes = tuple(range(1, batch_sizes + 1))
+    return Sweep(
+        name="large",
+        entrants=tuple(
+            Entrant(f"framework{n}", ("default",), ("cpu", "gpu")) for n in range(frameworks)
+        ),
+        models=MODELS,
+        batch_sizes=tuple((model, sizes) for model in MODELS),
+        threads=tuple(threads),
+        devices=tuple(devices),
+        where=where,
+        repeats=1,
+    )
+
+
+def _node(number: int) -> Node:
+    name = f"n{number}"
+    cores, gpus, model, gib = TYPES[number % len(TYPES)]
+    return Node(
+        name,
+        f"host-{name}",
+        f"a CPU of {cores} cores",
+        tuple(Core(core, (core,)) for core in range(cores)),
+        gib * 2**30,
+        gpus=tuple(Gpu(index, model, f"{name}-{index}", 80 * 2**30) for index in range(gpus)),
+    )

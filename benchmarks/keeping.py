@@ -1,0 +1,129 @@
+"""What the driver does per finished task: its rows to disk, and how many a second it can keep.
+
+The rows are those of a task of 500 samples and 100 readings. Everything goes through the real Store
+to the disk under the default place for temporary files, flushed as always.
+"""
+
+import resource
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow as pa
+
+from velodrome.adapters.protocol import ParameterError, Timed, Verified
+from velodrome.agents.measurement import Measurement, Reading, Sample, Status
+from velodrome.agents.task import Task
+from velodrome.scheduler.results import parquet_files, rows
+from velodrome.scheduler.results.store import Store
+
+PUTS = 200
+SAMPLES, READINGS = 500, 100
+SWEEP_ID = "kept"
+WANTED_PER_S = 100.0  # 1,000 nodes with tasks of 10 s
+PARAMETERS = 8
+GROUP = 50
+
+
+def figures() -> dict[str, object]:
+    folder = Path(tempfile.mkdtemp(prefix="velodrome-keeping-"))
+    try:
+        return _figures(Store(folder / "results"))
+    finally:
+        shutil.rmtree(folder)
+
+
+def measurement(number: int) -> Measurement:
+    """As a node sends it."""
+    forward, gradient = (
+        Timed(phase, 1e7, 0.99e7, 1.01e7, SAMPLES // 2, 1, 10, "target", stable=True)
+        for phase in ("forward", "gradient")
+    )
+    errors = tuple(
+        ParameterError(f"layer{n}.weight", (64, 64), 1.0, 1e-6) for n in range(PARAMETERS)
+    )
+    return Measurement(
+        Task(f"framework{number}", "default", "lenet", 64),
+        0,
+        1,
+        Status.OK,
+        "",
+        "node",
+        "host",
+        "type",
+        1.7e9,
+        1.7e9 + 10,
+        rerun="velodrome measure framework lenet",
+        forward=forward,
+        gradient=gradient,
+        verified=Verified(2.3, 1e-7, 1e-6, errors, (), 0),
+        parameters=errors,
+        samples=tuple(
+            Sample(
+                "forward" if n < SAMPLES // 2 else "gradient",
+                n,
+                1,
+                n * 10**7,
+                10**7 + n * 97 % 9973,
+            )
+            for n in range(SAMPLES)
+        ),
+        readings=tuple(
+            Reading(n * 10**8, "forward", 100.0 + n % 7, 2**28 + 4096 * n, 4, n * 11, n, n, 50.0)
+            for n in range(READINGS)
+        ),
+        peak_rss_bytes=2**28,
+    )
+
+
+def _figures(store: Store) -> dict[str, object]:
+    measurements = [measurement(number) for number in range(PUTS)]
+    walls: list[float] = []
+    with store.working_on(SWEEP_ID):
+        store.put(SWEEP_ID, measurement(PUTS))  # the folders
+        cpu_s = time.process_time()
+        system_s = resource.getrusage(resource.RUSAGE_SELF).ru_stime
+        for one in measurements:
+            began = time.perf_counter()
+            store.put(SWEEP_ID, one)
+            walls.append(time.perf_counter() - began)
+        cpu_s = (time.process_time() - cpu_s) / PUTS
+        system_s = (resource.getrusage(resource.RUSAGE_SELF).ru_stime - system_s) / PUTS
+    median_s = statistics.median(walls)
+    shares = statistics.quantiles(walls, n=20)
+    return {
+        "puts": PUTS,
+        "samples": SAMPLES,
+        "readings": READINGS,
+        "put_median_ms": round(1e3 * median_s, 2),
+        "put_5_percent_ms": round(1e3 * shares[0], 2),
+        "put_95_percent_ms": round(1e3 * shares[-1], 2),
+        "put_cpu_ms": round(1e3 * cpu_s, 2),
+        "put_cpu_ms_in_the_kernel": round(1e3 * system_s, 2),
+        **_stages(measurements),
+        "per_s_by_median": round(1 / median_s, 1),
+        "per_s_by_cpu": round(1 / cpu_s, 1),
+        "keeps_promise": 1 / median_s >= WANTED_PER_S,
+    }
+
+
+def _stages(measurements: list[Measurement]) -> dict[str, float]:
+    """Of the CPU time: rows to tables, tables to Parquet, one by one and in groups."""
+    cpu_s = time.process_time()
+    tables = [rows.tables(SWEEP_ID, one) for one in measurements]
+    made_s = time.process_time()
+    for table in (table for of_one in tables for table in of_one.values()):
+        parquet_files.encoded(table)
+    encoded_s = time.process_time()
+    for first in range(0, PUTS, GROUP):
+        group = tables[first : first + GROUP]
+        for name in group[0]:
+            parquet_files.encoded(pa.concat_tables([of_one[name] for of_one in group]))
+    grouped_s = time.process_time()
+    return {
+        "rows_cpu_ms": round(1e3 * (made_s - cpu_s) / PUTS, 2),
+        "parquet_cpu_ms": round(1e3 * (encoded_s - made_s) / PUTS, 2),
+        f"parquet_cpu_ms_in_groups_of_{GROUP}": round(1e3 * (grouped_s - encoded_s) / PUTS, 2),
+    }

@@ -1,0 +1,142 @@
+"""A sweep of 100,000 runs on 1,000 simulated nodes, through the real plan, queue and dispatcher.
+
+Simulated are Ray, the nodes and the clock (simulation.py). A run takes 10 to 60 s of that clock:
+what the plan expected, off by a factor of up to 3 either way. Rows are counted, not written:
+keeping.py measures what that costs. A node counts as busy while a task runs on it whose measurement
+came back, and as there until the last task of the sweep has ended, or until it dies.
+"""
+
+import os
+import random
+import tempfile
+import time
+from pathlib import Path
+
+import planning
+from simulation import Dies, Run, SimulatedTransport
+
+from velodrome.agents.environments.store import EnvironmentStore
+from velodrome.agents.node import Node
+from velodrome.scheduler.fleet import running
+from velodrome.scheduler.fleet.attempt_events import Ended, Lost
+from velodrome.scheduler.fleet.attempts import Attempt, Work
+from velodrome.scheduler.fleet.bookkeeping import outstanding
+from velodrome.scheduler.plans.durations import expected_s
+from velodrome.scheduler.plans.planning import plan
+from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.sweeps.expansion import expand
+from velodrome.scheduler.sweeps.parts import Where
+
+PROMISED_SHARE = 0.95
+SHORTEST_S, LONGEST_S = 10.0, 60.0
+OFF_BY = 3.0
+ENVIRONMENTS_S = 20.0
+DYING_SHARE = 0.01
+SWEEP_ID = "simulated"
+
+
+class Tally:
+    """Counts in the place of whoever keeps rows, and of whoever watches."""
+
+    def __init__(self, total: int) -> None:
+        self.ended = self.lost = 0
+        self.rss_mib: dict[str, int] = {}
+        self._marks = {total * percent // 100: f"{percent} %" for percent in (10, 50, 90)}
+
+    def nodes(self, nodes: object) -> None:
+        pass
+
+    def event(self, event: object) -> None:
+        self.lost += isinstance(event, Lost)
+        if isinstance(event, Ended):
+            self.ended += 1
+            if self.ended in self._marks:
+                self.rss_mib[self._marks[self.ended]] = round(rss_mib())
+
+
+class Silent:
+    """A watcher that shows nothing."""
+
+    def note(self, text: str) -> None:
+        pass
+
+    def event(self, event: object) -> None:
+        pass
+
+
+class Busy:
+    """How long each node measured what came back, and when the last of it ended."""
+
+    def __init__(self) -> None:
+        self.busy_s = self.makespan_s = 0.0
+
+    def ended(self, run: Run) -> None:
+        if run.is_answered and isinstance(run.work, Attempt):
+            self.busy_s += run.ended_s - run.began_s
+            self.makespan_s = max(self.makespan_s, run.ended_s)
+
+
+def figures(where: Where, frameworks: int, dying_share: float) -> dict[str, object]:
+    nodes, sweep = planning.fleet(), planning.large_sweep(where, frameworks)
+    cpu_s = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder) / "results")
+        attempts = _attempts(plan(expand(sweep), sweep, nodes, {}), store)
+        prepared_s = time.process_time() - cpu_s
+        deaths = _deaths(nodes, dying_share, len(attempts))
+        busy, tally = Busy(), Tally(len(attempts))
+        transport = SimulatedTransport(nodes, _durations(), deaths, on_end=busy.ended)
+        environments = EnvironmentStore(Path(folder) / "environments")
+        cpu_s = time.process_time()
+        running.run(attempts, sweep, nodes, transport, tally, Silent(), environments)
+        cpu_s = time.process_time() - cpu_s
+    there_s = sum(busy.makespan_s for _ in nodes) - sum(
+        max(0.0, busy.makespan_s - death.at_s) for death in deaths
+    )
+    share = busy.busy_s / there_s
+    return {
+        "where": where.value,
+        "frameworks": frameworks,
+        "runs": len(attempts),
+        "nodes": len(nodes),
+        "nodes_that_die": len(deaths),
+        "ended": tally.ended,
+        "lost_and_run_again": tally.lost,
+        "makespan_s": round(busy.makespan_s),
+        "busy_share": round(share, 4),
+        "rss_mib": tally.rss_mib,
+        "plan_to_attempts_cpu_s": round(prepared_s, 1),
+        "dispatch_cpu_s": round(cpu_s, 1),
+        "dispatch_cpu_ms_per_run": round(1e3 * cpu_s / len(attempts), 3),
+        "keeps_promise": share >= PROMISED_SHARE and tally.ended == len(attempts),
+    }
+
+
+def rss_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _attempts(made: object, store: Store) -> tuple[Attempt, ...]:
+    with store.working_on(SWEEP_ID):
+        store.begin(SWEEP_ID, "name: large", made)
+        return outstanding(made, store, SWEEP_ID)
+
+
+def _deaths(nodes: tuple[Node, ...], share: float, runs: int) -> list[Dies]:
+    """At random instants of the time that the sweep will take."""
+    chance = random.Random(1)
+    until_s = runs / len(nodes) * SHORTEST_S
+    dying = chance.sample(nodes, round(share * len(nodes)))
+    return [Dies(chance.uniform(0, until_s), node.node_id) for node in dying]
+
+
+def _durations():
+    def of(work: Work) -> float:
+        if not isinstance(work, Attempt):
+            return ENVIRONMENTS_S
+        chance = random.Random(f"{work.order} {work.node_id}")
+        off = OFF_BY ** chance.uniform(-1, 1)
+        return min(LONGEST_S, max(SHORTEST_S, expected_s(work.task) * off))
+
+    return of

@@ -1,0 +1,155 @@
+"""How busy eight real nodes are with tasks of two seconds; all of them are Rays on one machine.
+
+Plan, queue, dispatcher, RayTransport, the streaming of reports and the rows on disk are the real
+ones. Replaced is the lowest layer, what the agent does with a task: it sleeps, and answers with a
+measurement of the usual size. Real workers would compete for this machine's cores.
+"""
+
+import os
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from velodrome.agents.measurement import Measurement
+from velodrome.agents.node import Node
+from velodrome.scheduler.fleet.attempts import Attempt, Work
+from velodrome.scheduler.fleet.bookkeeping import outstanding
+from velodrome.scheduler.plans.expectations import Expectations
+from velodrome.scheduler.plans.planning import plan
+from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.sweeps.expansion import expand
+from velodrome.scheduler.sweeps.parts import Entrant, Sweep
+
+PROMISED_SHARE = 0.9
+NODES = 8
+TASK_S = 2.0
+BATCH_SIZES = 48  # two frameworks, two models: 24 tasks a node
+SWEEP_ID = "small"
+SWEEP = Sweep(
+    name="small",
+    entrants=tuple(Entrant(f"framework{n}", ("default",), ("cpu",)) for n in range(2)),
+    models=("lenet", "lstm"),
+    batch_sizes=tuple((model, tuple(range(1, BATCH_SIZES + 1))) for model in ("lenet", "lstm")),
+    threads=(1,),
+    repeats=1,
+)
+
+
+def figures() -> dict[str, object]:
+    with tempfile.TemporaryDirectory(prefix="velodrome-small-") as folder:
+        os.environ.update(_variables(Path(folder)))
+        # Ray reads its variables when it is imported: from here on.
+        with _cluster() as address:
+            from velodrome.scheduler.fleet.cluster import connected
+
+            with connected(address):
+                return _figures(Store(Path(folder) / "results"))
+
+
+def _figures(store: Store) -> dict[str, object]:
+    from velodrome.scheduler.fleet.dispatch import Dispatcher
+    from velodrome.scheduler.fleet.membership import Membership
+    from velodrome.scheduler.fleet.queue import Queue
+    from velodrome.scheduler.fleet.running import Keeper
+
+    with Membership() as membership, store.working_on(SWEEP_ID):
+        nodes = membership.first_look(lambda text: print(text, file=sys.stderr))
+        made = plan(expand(SWEEP), SWEEP, nodes, {})
+        store.begin(SWEEP_ID, "name: small", made)
+        keeper = Keeper(store, SWEEP_ID, Expectations({}, {}, {}))
+        keeper.nodes(nodes)
+        attempts = outstanding(made, store, SWEEP_ID)
+        queue = Queue(attempts, nodes, lambda attempt, node: True)
+        cpu_s = time.process_time()
+        Dispatcher(queue, _sleeping_transport(membership), keeper.event).run()
+        cpu_s = time.process_time() - cpu_s
+        found = store.read("tasks", SWEEP_ID).select(["started_at", "finished_at"]).to_pylist()
+    began_s, ended_s = ([_seconds(row[name]) for row in found] for name in found[0])
+    makespan_s = max(ended_s) - min(began_s)
+    share = (sum(ended_s) - sum(began_s)) / len(nodes) / makespan_s
+    return {
+        "nodes": len(nodes),
+        "runs": len(attempts),
+        "rows": len(found),
+        "task_s": TASK_S,
+        "makespan_s": round(makespan_s, 2),
+        "busy_share": round(share, 4),
+        "driver_cpu_ms_per_run": round(1e3 * cpu_s / len(attempts), 1),
+        "load_of_the_machine": round(os.getloadavg()[0], 1),
+        "keeps_promise": share >= PROMISED_SHARE and len(found) == len(attempts),
+    }
+
+
+def sleep(attempt: Attempt, node: Node) -> Iterator[object]:
+    """What velodrome.scheduler.fleet.remote.execute_attempt does, asleep."""
+    from velodrome.scheduler.fleet import remote
+
+    yield from remote._stream(lambda note: _slept(attempt, node))
+
+
+def _slept(attempt: Attempt, node: Node) -> Measurement:
+    import keeping
+
+    began_s = time.time()
+    time.sleep(TASK_S)
+    return replace(
+        keeping.measurement(0),
+        task=attempt.task,
+        repeat=attempt.repeat,
+        attempt=attempt.number,
+        node_id=node.node_id,
+        started_at=began_s,
+        finished_at=time.time(),
+    )
+
+
+def _sleeping_transport(membership: object) -> object:
+    from velodrome.scheduler.fleet import ray_transport
+
+    class SleepingTransport(ray_transport.RayTransport):
+        def start(self, work: Work) -> None:
+            member = membership.member(work.node_id)
+            stream = ray_transport._start(member, sleep, member.cpus, 0, work, member.node)
+            self._streams[stream] = work
+
+    return SleepingTransport(membership)
+
+
+def _seconds(moment: object) -> float:
+    return moment.timestamp() if hasattr(moment, "timestamp") else float(moment)
+
+
+@contextmanager
+def _cluster() -> Iterator[str]:
+    """A head without CPUs and the nodes; the workers find this folder's modules."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+    )
+    try:
+        for _ in range(NODES):
+            cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
+        yield cluster.address
+    finally:
+        cluster.shutdown()
+
+
+def _variables(folder: Path) -> dict[str, str]:
+    """A token of this cluster's own, as an embedded Ray has it."""
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    here = str(Path(__file__).parent)
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_enable_open_telemetry": "0",
+        "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH")))),
+    }
