@@ -13,13 +13,14 @@ from rich.text import Text
 from velodrome.scheduler.commands.output import closing, console, print_json, rich_rows
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports import cores_used_text, extensibility_text, odd_one_out_text
+from velodrome.scheduler.reports.cell_rows import cell_row
 from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course, gather
 from velodrome.scheduler.reports.cores_used import uses
 from velodrome.scheduler.reports.extensibility import grids, outcomes
 from velodrome.scheduler.reports.flat_rows import csv_rows, markdown_table
 from velodrome.scheduler.reports.markdown_text import literal
 from velodrome.scheduler.reports.odd_one_out import heats, odd_ones
-from velodrome.scheduler.reports.render import csv_text, markdown, rich_tables
+from velodrome.scheduler.reports.render import markdown, rich_tables
 from velodrome.scheduler.reports.tables import Table, tabulate
 from velodrome.scheduler.reports.task_rows import unsound
 from velodrome.scheduler.results.store import Store
@@ -122,7 +123,7 @@ def _times(rows: Rows, store: Store, sweep_id: str) -> Shown:
     odd = odd_one_out_text.line(odd_ones(heats(rows)))
     return Shown(
         rows,
-        lambda: csv_text(_flat(gathered)),
+        lambda: csv_rows([cell_row(*entry) for entry in _flat(gathered)]),
         lambda: markdown(tables) + (f"\n{literal(odd)}\n" if odd else ""),
         lambda: Group(rich_tables(tables), *([Text(odd, style="bold red")] if odd else [])),
     )

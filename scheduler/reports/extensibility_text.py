@@ -10,8 +10,9 @@ from rich.text import Text
 
 from velodrome.scheduler.plans.expectations import AGREED
 from velodrome.scheduler.reports.extensibility import BY_HAND, Grid, Outcome, Place
+from velodrome.scheduler.reports.flat_rows import markdown_rows
 from velodrome.scheduler.reports.markdown_text import code, literal
-from velodrome.scheduler.reports.render import SURPRISE, markdown_rows
+from velodrome.scheduler.reports.render import SURPRISE
 
 STYLES = {"agreed, partly": "yellow", AGREED: "green", BY_HAND: "yellow", "unsupported": "dim"}
 SUMS = ("own + by hand, of", "largest gradient error")

@@ -1,15 +1,18 @@
-"""Rows that all have the same keys, as CSV and as a Markdown table."""
+"""Rows as CSV and as a Markdown table: what every report is written with."""
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from velodrome.scheduler.reports.render import markdown_rows
+from velodrome.scheduler.reports.markdown_text import literal
 from velodrome.scheduler.reports.spreadsheet import inert
 
 
 def csv_rows(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> str:
-    """A header and a line a row; None is empty. columns: of the header where there is no row."""
+    """A header and a line a row, all of the same keys; None is empty.
+
+    columns: of the header where there is no row.
+    """
     names = [*rows[0]] if rows else [*columns]
     if not names:
         return ""
@@ -26,3 +29,12 @@ def markdown_table(rows: Sequence[Mapping[str, str]], left: int) -> str:
         return ""
     header = [*rows[0]]
     return "\n".join(markdown_rows(header, [list(row.values()) for row in rows], left)) + "\n"
+
+
+def markdown_rows(header: Sequence[str], lines: Iterable[Sequence[str]], left: int) -> list[str]:
+    """A table of which the first `left` columns are aligned to the left. Cells are plain text."""
+    rule = ["---"] * left + ["---:"] * (len(header) - left)
+    return [
+        "| " + " | ".join(literal(cell).replace("|", "\\|") for cell in row) + " |"
+        for row in (header, rule, *lines)
+    ]

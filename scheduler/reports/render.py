@@ -1,18 +1,14 @@
-"""Tables as Rich renderables, Markdown and CSV."""
+"""Tables as Rich renderables and as Markdown."""
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from velodrome.scheduler.plans.expectations import AGREED
-from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course
+from velodrome.scheduler.reports.flat_rows import markdown_rows
 from velodrome.scheduler.reports.markdown_text import code, literal
-from velodrome.scheduler.reports.spreadsheet import inert
 from velodrome.scheduler.reports.tables import Entry, Footnote, Table
 
 MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "": ""}
@@ -44,74 +40,6 @@ def markdown(tables: Sequence[Table]) -> str:
         below = [*_markdown_footnotes(table), *remarks]
         parts.append("\n".join([f"### {literal(table.title)}", "", *grid, "", *below]))
     return "\n\n".join([*parts, LEGEND]) + "\n"
-
-
-CSV_COLUMNS = (
-    "hardware",
-    "node_type",
-    "device",
-    "threads",
-    "dtype",
-    "framework",
-    "variant",
-    "model",
-    "batch_size",
-    "status",
-    "expected",
-    "surprise",
-    "repeats",
-    "verified",
-    "stable",
-    "forward_median_ns",
-    "forward_low_ns",
-    "forward_high_ns",
-    "gradient_median_ns",
-    "gradient_low_ns",
-    "gradient_high_ns",
-    "gradient_error",
-    "peak_rss_bytes",
-    "cpu_percent_mean",
-    "reason",
-)
-
-
-def csv_text(gathered: Iterable[tuple[Block, Course, Contestant, Cell]]) -> str:
-    """One line a cell, times in ns; a cell without a number keeps its reason."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for block, course, who, cell in gathered:
-        times = [
-            getattr(time, name) if time else ""
-            for time in (cell.forward, cell.gradient)
-            for name in ("median_ns", "low_ns", "high_ns")
-        ]
-        writer.writerow(
-            inert(value)
-            for value in (
-                block.hardware,
-                block.node_type,
-                block.device,
-                block.threads,
-                block.dtype,
-                who.framework,
-                who.variant,
-                course.model,
-                course.batch_size,
-                cell.status.value,
-                cell.expected or AGREED,
-                cell.is_surprise,
-                cell.repeats,
-                cell.verified,
-                cell.stable,
-                *times,
-                "" if cell.gradient_error is None else cell.gradient_error,
-                cell.peak_rss_bytes or "",
-                "" if cell.cpu_percent_mean is None else cell.cpu_percent_mean,
-                cell.reason,
-            )
-        )
-    return stream.getvalue()
 
 
 def _rich_table(table: Table) -> RichTable:
@@ -164,12 +92,3 @@ def _plain(entry: Entry) -> str:
     mark = f" {MARKS[entry.mark]}" if entry.mark else ""
     surprise = f" {SURPRISE}" if entry.is_surprise else ""
     return f"{entry.text}{behind}{mark}{surprise}"
-
-
-def markdown_rows(header: Sequence[str], lines: Iterable[Sequence[str]], left: int) -> list[str]:
-    """A table of which the first `left` columns are aligned to the left. Cells are plain text."""
-    rule = ["---"] * left + ["---:"] * (len(header) - left)
-    return [
-        "| " + " | ".join(literal(cell).replace("|", "\\|") for cell in row) + " |"
-        for row in (header, rule, *lines)
-    ]

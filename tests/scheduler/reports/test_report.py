@@ -4,8 +4,10 @@ import io
 import pytest
 from rich.console import Console
 
+from velodrome.scheduler.reports.cell_rows import cell_row
 from velodrome.scheduler.reports.cells import Time, add, combine, gather
-from velodrome.scheduler.reports.render import csv_text, markdown, rich_tables
+from velodrome.scheduler.reports.flat_rows import csv_rows
+from velodrome.scheduler.reports.render import markdown, rich_tables
 from velodrome.scheduler.reports.tables import Table, duration, tabulate, time_text
 from velodrome.scheduler.reports.task_rows import surprises
 
@@ -62,10 +64,12 @@ def tables_of(rows: list[dict[str, object]]) -> list[Table]:
 
 
 def csv_of(rows: list[dict[str, object]]) -> str:
-    return csv_text(
-        (block, course, who, cell)
-        for block, cells in gather(rows).items()
-        for (course, who), cell in cells.items()
+    return csv_rows(
+        [
+            cell_row(block, course, who, cell)
+            for block, cells in gather(rows).items()
+            for (course, who), cell in cells.items()
+        ]
     )
 
 

@@ -1,0 +1,38 @@
+"""The cells of a grid as rows of plain values, as a spreadsheet or a script wants them."""
+
+from velodrome.scheduler.plans.expectations import AGREED
+from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course, Time
+
+
+def cell_row(block: Block, course: Course, who: Contestant, cell: Cell) -> dict[str, object]:
+    """Times in ns, memory in bytes, None for what was not measured; then there is a reason."""
+    return {
+        "hardware": block.hardware,
+        "node_type": block.node_type,
+        "device": block.device,
+        "threads": block.threads,
+        "dtype": block.dtype,
+        "framework": who.framework,
+        "variant": who.variant,
+        "model": course.model,
+        "batch_size": course.batch_size,
+        "status": cell.status.value,
+        "expected": cell.expected or AGREED,
+        "surprise": cell.is_surprise,
+        "repeats": cell.repeats,
+        "verified": cell.verified,
+        "stable": cell.stable,
+        **_times("forward", cell.forward),
+        **_times("gradient", cell.gradient),
+        "gradient_error": cell.gradient_error,
+        "peak_rss_bytes": cell.peak_rss_bytes or None,
+        "cpu_percent_mean": cell.cpu_percent_mean,
+        "reason": cell.reason,
+    }
+
+
+def _times(phase: str, time: Time | None) -> dict[str, object]:
+    return {
+        f"{phase}_{name}_ns": getattr(time, f"{name}_ns") if time else None
+        for name in ("median", "low", "high")
+    }
