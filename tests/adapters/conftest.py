@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from velodrome.adapters.protocol import Failed, Finished, Request, Timing, Verif
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.environments.entering import started
 from velodrome.agents.environments.environment import Environment
+
+sys.path.append(str(Path(__file__).parent))  # there is no package of tests
 
 PLANTED = Path(__file__).with_name("planted")  # adapters with one fault each
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3
