@@ -124,7 +124,7 @@ class Adapter(object):
     def kept_shares(self) -> Dict[str, float]:
         """Per dropout layer, the share of its non-zero inputs that are not zero behind it.
 
-        Runs the network once with dropout active.
+        Runs the network once. It is asked for while dropout is active, and leaves that as it was.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""Every probe in every variant named, in one process: `probing.py MODULE VARIANT ...`.
+"""Probes in every variant named, in one process: `probing.py MODULE [--only=lrn,gru] VARIANT ...`.
 
 Prints JSON: per variant and probe `[status, text, notes]`, status as in a worker's events. Runs on
 Python 3.6, in the framework's own interpreter.
@@ -37,11 +37,15 @@ def forget_compiled_code():
         sys.modules["torch._dynamo"].reset()
 
 
-def main(module, variants):
+def main(module, words):
+    only = [name for word in words if word.startswith("--only=") for name in word[7:].split(",")]
+    variants = [word for word in words if not word.startswith("--")]
     adapter_of = import_module(module).Adapter
     found = {variant: {} for variant in variants}
     for probe in PROBES:
         model = probe.model
+        if only and model.name.replace("probe-", "") not in only:
+            continue
         known = reference.compute(model, model.batch_size, 0)
         for variant in variants:
             forget_compiled_code()

@@ -1,4 +1,4 @@
-"""Workers in Chainer: with iDeep and without, and parameters that it keeps in parts."""
+"""Workers in Chainer: with iDeep and without."""
 
 import pytest
 
@@ -11,15 +11,9 @@ def bench(workers_of):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["lenet", "autoencoder-400-200-100/ae2", "probe-lrn"])
+@pytest.mark.parametrize("model", ["lenet", "autoencoder-400-200-100/ae2"])
 def test_without_ideep_a_model_agrees_too(bench, model):
     bench.agrees(model, variant="numpy", batch_size=4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", ["probe-lstm", "probe-gru", "probe-attention", "probe-custom"])
-def test_gates_that_are_parameters_of_their_own_and_hand_written_operations_agree(bench, model):
-    bench.agrees(model)
 
 
 def test_ideep_computes_where_it_is_asked_for(bench):

@@ -1,4 +1,4 @@
-"""Workers in CNTK: its threads, its layouts, its dropout, and what it says."""
+"""Workers in CNTK: its threads, and what it says."""
 
 import pytest
 
@@ -10,11 +10,6 @@ pytestmark = pytest.mark.framework
 @pytest.fixture(scope="module")
 def bench(workers_of):
     return workers_of("cntk")
-
-
-@pytest.mark.slow
-def test_frozen_encoders_get_no_gradient_and_the_target_none_either(bench):
-    bench.agrees("autoencoder-400-200-100/ae2", batch_size=4)
 
 
 @pytest.mark.slow
@@ -37,34 +32,6 @@ def test_one_thread_takes_one_core_waiting_included(bench):
         print(json.dumps(busy / (time.perf_counter() - started)), flush=True)
     """
     assert bench.say(script) <= 1.05
-
-
-@pytest.mark.slow
-def test_dropout_drops_by_its_rate_once_it_is_set_and_not_before(bench):
-    script = """
-        import json
-        from velodrome.adapters import seeding
-        from velodrome.adapters.cntk.adapter import Adapter
-        from velodrome.adapters.models import MODELS
-        from velodrome.adapters.models.layers import Dropout
-
-        model = MODELS["autoencoder-400-200-100/finetune"]
-        layers = model.layers[:2] + (Dropout("drop", 0.25),) + model.layers[2:]
-        adapter = Adapter(model._replace(layers=layers), "default", "cpu", 1, "float32")
-        adapter.build(seeding.weights(model, 0))
-        adapter.load(seeding.batches(model, 64, 0))
-        losses = []
-        for active in (False, True):
-            adapter.set_dropout(active)
-            share = adapter.kept_shares()["drop"]
-            losses.append([adapter.loss(adapter.forward(0)) for _ in range(2)])
-            losses[-1].append(adapter.loss(adapter.gradient(0)))
-        print(json.dumps([losses, share]), flush=True)
-    """
-    (off, on), share = bench.say(script)
-    assert len(set(off)) == 1
-    assert len(set(on)) == 3
-    assert share == pytest.approx(0.75, abs=0.02)
 
 
 def test_a_gpu_is_unsupported(bench):

@@ -6,8 +6,6 @@ from velodrome.adapters.protocol import Failed
 
 pytestmark = pytest.mark.framework
 
-VARIED = ["lenet", "autoencoder-400-200-100/ae2", "lstm"]
-
 
 @pytest.fixture(scope="module")
 def bench(workers_of, request):
@@ -16,10 +14,22 @@ def bench(workers_of, request):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["channels_last", "compile"])
-@pytest.mark.parametrize("model", VARIED)
-def test_another_way_to_run_a_model_agrees_too(bench, model, variant):
-    bench.agrees(model, variant=variant)
+@pytest.mark.parametrize(
+    ("model", "batch_size"), [("lenet", 64), ("autoencoder-400-200-100/ae2", 64), ("lstm", 128)]
+)
+def test_a_compiled_model_agrees_too(bench, model, batch_size):
+    bench.agrees(model, variant="compile", batch_size=batch_size)
+
+
+@pytest.mark.slow
+def test_a_model_whose_channels_come_last_agrees_too(bench):
+    bench.agrees("lenet", variant="channels_last")
+
+
+@pytest.mark.slow
+def test_a_model_without_images_is_told_to_be_eager_whatever_the_layout(bench):
+    verified = bench.agrees("autoencoder-400-200-100/ae2", variant="channels_last")
+    assert any("channels_last is eager here" in note for note in verified.notes)
 
 
 @pytest.mark.slow
