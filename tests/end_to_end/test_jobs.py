@@ -25,7 +25,7 @@ from velodrome.agents.isolation.keeping import Kept, kept
 pytestmark = pytest.mark.slow
 
 LOCKED = Path(__file__).parents[2] / "requirements" / "jobs.txt"
-UP_S = 60.0
+UP_S = 120.0
 STARTS = 3  # Ray's head gives up after 30 s, which a busy machine takes
 HOSTILE = 'it\'s; $(touch pwned) `touch pwned` & "quoted"'
 TINY = f"""
@@ -92,9 +92,12 @@ def cluster(command: Any, packages: Path) -> Iterator[Cluster]:
 def started(stack: ExitStack, folder: Path, variables: dict[str, str]) -> int:
     for number in range(STARTS):
         port, log = free_port(), folder / f"log-{number}"
-        running = stack.enter_context(kept(head(folder / str(number), port), variables, log))
-        if is_up(running, log):
-            return port
+        with ExitStack() as trying:
+            words = head(folder / str(number), port)
+            running = trying.enter_context(kept(words, variables, log))
+            if is_up(running, log):
+                stack.enter_context(trying.pop_all())
+                return port
     pytest.fail(f"no Ray came up: {log.read_text()[-2000:]}")
 
 
@@ -150,7 +153,8 @@ def driver(sweep_id: str) -> psutil.Process:
 def runs(results: Path, sweep_id: str) -> list[tuple[str, int]]:
     dataset = pyarrow.dataset.dataset(results / "tasks" / f"sweep={sweep_id}")
     rows = dataset.to_table().to_pylist()
-    assert {row["status"] for row in rows} <= {"ok", "unstable"}
+    fates = {(row["status"], row["reason"]) for row in rows}
+    assert {status for status, _ in fates} <= {"ok", "unstable"}, fates
     return [(row["task_id"], row["repeat"]) for row in rows]
 
 
