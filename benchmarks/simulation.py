@@ -135,7 +135,10 @@ class SimulatedTransport:
         return changes
 
     def start(self, work: Work) -> None:
-        host = self._hosts[work.node_id]
+        host = self._hosts.get(work.node_id)
+        if host is None:  # the queue has yet to hear of it
+            self._reports.append((work, Broke("its node is gone", of_node=True)))
+            return
         if not _has_room(host.node, [run.work for run in host.runs if not run.is_abandoned], work):
             self.crowded.append(work)
         run = Run(work)

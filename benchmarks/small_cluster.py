@@ -113,7 +113,7 @@ def _sleeping_transport(membership: object) -> object:
 
     class SleepingTransport(ray_transport.RayTransport):
         def start(self, work: Work) -> None:
-            member = membership.member(work.node_id)
+            member = self._membership.member(work.node_id)
             stream = ray_transport._start(member, sleep, member.cpus, 0, work, member.node)
             self._streams[stream] = work
 

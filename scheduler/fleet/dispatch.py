@@ -155,6 +155,7 @@ class Dispatcher:
             del self._begun[work]
             self._tell(Ended(work, report))
             self._queue.finished(work)
+            self._start()  # before the rows of the next one that has ended are written
         else:
             self._tell(Reported(work, report))
 

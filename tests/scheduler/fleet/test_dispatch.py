@@ -139,6 +139,13 @@ def test_a_node_starts_the_next_only_after_the_end_of_the_one_before_was_kept(sw
     assert order == [("a", frozenset()), ("b", frozenset("a")), ("c", frozenset("ab"))]
 
 
+def test_a_node_does_not_wait_for_the_rows_of_others_that_ended_with_it(swept: Swept) -> None:
+    attempts = [attempt(name, where) for name in "ab" for where in ("n1", "n2")]
+    sweep = swept(attempts, [node("n1"), node("n2")])
+    told = [type(event) for event in sweep.events]
+    assert told == [Started, Started, Ended, Started, Ended, Started, Ended, Ended]
+
+
 def test_the_work_of_a_node_that_dies_is_done_elsewhere(
     swept: Swept, simulation: ModuleType
 ) -> None:
