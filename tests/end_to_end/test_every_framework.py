@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.environments.interpreters import find_interpreter
 from velodrome.agents.environments.recipes import read_recipe
+from velodrome.agents.inventory import take
 
 pytestmark = [pytest.mark.slow, pytest.mark.framework, pytest.mark.timeout(3600)]
 
@@ -86,8 +88,28 @@ def test_a_framework_is_proven_on_every_model_that_it_can_express(
 
 
 @pytest.mark.parametrize("framework", sorted(set(FRAMEWORKS) - {"numpy"}))
+def test_alexnet_drops_half_while_it_is_timed(sweep: Sweep, framework: str) -> None:
+    rows = [row for row in sweep.of(framework) if row["model"].startswith("alexnet")]
+    for row in rows:
+        if row["status"] in AGREED:
+            for layer in ("drop6", "drop7"):
+                (note,) = (n for n in row["notes"] if n.startswith(f"dropout {layer} kept "))
+                assert float(note.split()[3]) == pytest.approx(0.5, abs=0.05)
+    assert lacking(framework) or any(row["status"] in AGREED for row in rows)
+
+
+def test_tasks_ran_side_by_side_where_there_are_cores_for_it(sweep: Sweep) -> None:
+    """Else what follows would say nothing of tasks that have a core each."""
+    timed = sorted(
+        (row["started_at"], row["finished_at"]) for row in sweep.rows if row["status"] in AGREED
+    )
+    overlap = any(later[0] < earlier[1] for earlier, later in pairwise(timed))
+    assert overlap == (take().physical > 1)
+
+
+@pytest.mark.parametrize("framework", sorted(set(FRAMEWORKS) - {"numpy"}))
 def test_one_thread_is_no_more_than_one_core(sweep: Sweep, framework: str) -> None:
-    """In the timed phases, by what the sampler saw from outside."""
+    """In the timed phases, by what the sampler saw from outside of the task's own processes."""
     keys = ("task_id", "repeat")
     ours = {tuple(row[key] for key in keys) for row in sweep.of(framework)}
     table = pyarrow.dataset.dataset(sweep.results / "utilization", partitioning="hive").to_table()
