@@ -1,0 +1,17 @@
+"""The NumPy adapter, as a framework for GPUs: it says which it was given, and computes on none."""
+
+import os
+
+from velodrome.adapters import contract
+from velodrome.adapters.numpy.adapter import Adapter as OnTheCpu
+
+
+class Adapter(OnTheCpu):
+    def __init__(self, model, variant, device, threads, dtype):
+        super().__init__(model, variant, "cpu", threads, dtype)
+        self._given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        if device != "gpu" or not self._given:
+            raise contract.Unsupported("numpy_gpu computes for GPUs only, and was given none")
+
+    def notes(self):
+        return ("given {}".format(self._given),)
