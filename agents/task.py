@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 
 from velodrome.adapters.protocol import Timing
 
@@ -41,7 +42,7 @@ class Task:
     sampling_hz: float = 10.0
     lock_hash: str = ""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A hash of everything that decides the number; the same on every machine.
 

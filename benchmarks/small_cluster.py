@@ -17,7 +17,7 @@ from pathlib import Path
 
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Node
-from velodrome.scheduler.fleet.attempts import Attempt, Work
+from velodrome.scheduler.fleet.attempts import Attempt
 from velodrome.scheduler.fleet.bookkeeping import outstanding
 from velodrome.scheduler.plans.expectations import Expectations
 from velodrome.scheduler.plans.planning import plan
@@ -85,7 +85,7 @@ def _figures(store: Store) -> dict[str, object]:
     }
 
 
-def sleep(attempt: Attempt, node: Node) -> Iterator[object]:
+def sleep(attempt: Attempt, node: Node, cache: str) -> Iterator[object]:
     """What velodrome.scheduler.fleet.remote.execute_attempt does, asleep."""
     from velodrome.scheduler.fleet import remote
 
@@ -109,15 +109,9 @@ def _slept(attempt: Attempt, node: Node) -> Measurement:
 
 
 def _sleeping_transport(membership: object) -> object:
-    from velodrome.scheduler.fleet import ray_transport
+    from velodrome.scheduler.fleet.ray_transport import RayTransport
 
-    class SleepingTransport(ray_transport.RayTransport):
-        def start(self, work: Work) -> None:
-            member = self._membership.member(work.node_id)
-            stream = ray_transport._start(member, sleep, member.cpus, 0, work, member.node)
-            self._streams[stream] = work
-
-    return SleepingTransport(membership)
+    return RayTransport(membership, execute=sleep)
 
 
 def _seconds(moment: object) -> float:

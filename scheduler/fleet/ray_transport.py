@@ -27,14 +27,22 @@ class Stream(Protocol):
 
 
 class RayTransport:
-    """cache: the nodes' folder of environments; empty: each node's own default."""
+    """cache: the nodes' folder of environments; empty: each node's own default.
+
+    execute: what runs on a node for an attempt; benchmarks have something quicker.
+    """
 
     def __init__(
-        self, membership: Membership, cache: str = "", demand: Demand | None = None
+        self,
+        membership: Membership,
+        cache: str = "",
+        demand: Demand | None = None,
+        execute: Callable[..., object] = remote.execute_attempt,
     ) -> None:
         self._membership = membership
         self._cache = cache
         self._demand = demand
+        self._execute = execute
         self._streams: dict[Stream, Work] = {}
         self._unreached: list[Work] = []
         self._looked_s = -LOOK_S
@@ -59,9 +67,7 @@ class RayTransport:
         else:
             cpus = member.cpus if work.task.exclusive else work.task.threads
             gpus = member.gpus if work.task.exclusive else work.task.gpu_count
-            stream = _start(
-                member, remote.execute_attempt, cpus, gpus, work, member.node, self._cache
-            )
+            stream = _start(member, self._execute, cpus, gpus, work, member.node, self._cache)
         self._streams[stream] = work
 
     def reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
