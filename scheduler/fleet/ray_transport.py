@@ -136,4 +136,6 @@ def _remote(function: Callable[..., object]) -> "ray.remote_function.RemoteFunct
 
 
 def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+    """Its first sentence; more of Ray's are advice for those who keep its logs."""
+    line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    return f"{type(error).__name__}: {line.partition('. ')[0]}"

@@ -1,0 +1,222 @@
+"""One fault at a time, while a sweep runs on two alike hosts, and how soon it goes on."""
+
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.dataset
+import pytest
+from namespace_fleet import NamespaceFleet
+from stand_in_hardware import Host
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SWEEP = """
+name: faults
+frameworks: [numpy]
+models: [autoencoder-400-200-100/ae1, autoencoder-400-200-100/ae2, autoencoder-400-200-100/ae3]
+threads: [1]
+where: each-type
+repeats: 2
+timing: {target: 1%, min_samples: 10, min_seconds: 1.5, max_seconds: 1.5}
+"""
+RUNS = 6
+NOTICED_WITHIN_S = 10.0
+ENDED = re.compile(r"^\[(\d+)/\d+\] [~✓]")
+
+
+@dataclass
+class Driver:
+    """`velodrome run`, and when it said what."""
+
+    running: "subprocess.Popen[str]"
+    lines: list[tuple[float, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for stream in (self.running.stdout, self.running.stderr):
+            threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    def says(self, pattern: str, since_s: float = 0.0, within_s: float = 120.0) -> float:
+        """When it said a line with this, after `since_s`."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            for at_s, line in list(self.lines):
+                if at_s >= since_s and re.search(pattern, line):
+                    return at_s
+            time.sleep(0.02)
+        pytest.fail(f"it never said {pattern!r}:\n{self.told}")
+
+    @property
+    def told(self) -> str:
+        return "\n".join(line for _, line in self.lines)
+
+    def ends(self, within_s: float = 200.0) -> int:
+        return self.running.wait(within_s)
+
+    def _read(self, stream: Iterator[str]) -> None:
+        for line in stream:
+            self.lines.append((time.monotonic(), line.rstrip()))
+
+
+@pytest.fixture(scope="module")
+def fleet(new_fleet: Callable[..., NamespaceFleet]) -> NamespaceFleet:
+    made = new_fleet(VELODROME_PYTHON_NUMPY=sys.executable)
+    made.start_head()
+    made.add_nodes([Host("one"), Host("two")])
+    return made
+
+
+@pytest.fixture
+def results(fleet: NamespaceFleet, request: pytest.FixtureRequest) -> Path:
+    return fleet.folder / request.node.name[:40]
+
+
+def run(fleet: NamespaceFleet, results: Path, *words: str) -> Driver:
+    sweep = fleet.folder / "faults.yaml"
+    sweep.write_text(SWEEP)
+    words = words or (str(sweep),)
+    started = fleet.velodrome("run", *words, "--address", fleet.address, "--results", str(results))
+    return Driver(started)
+
+
+def running_on(fleet: NamespaceFleet, name: str, what: str) -> list:
+    return [one for one in fleet.processes(name) if what in " ".join(one.cmdline())]
+
+
+def in_the_midst(driver: Driver, fleet: NamespaceFleet, name: str) -> None:
+    """A run has ended, and a worker runs on the host."""
+    driver.says(r"^\[1/")
+    deadline = time.monotonic() + 60
+    while not running_on(fleet, name, "velodrome.adapters.worker"):
+        assert time.monotonic() < deadline, driver.told
+        time.sleep(0.02)
+
+
+def rows(results: Path) -> list[dict]:
+    return pyarrow.dataset.dataset(results / "tasks", partitioning="hive").to_table().to_pylist()
+
+
+def check_rows(results: Path, driver: Driver, *, lost: int) -> None:
+    found = rows(results)
+    final = [(row["task_id"], row["repeat"]) for row in found if row["status"] != "lost"]
+    assert len(final) == len(set(final)) == RUNS, driver.told
+    assert sum(row["status"] == "lost" for row in found) == lost, driver.told
+
+
+def back(fleet: NamespaceFleet, name: str) -> None:
+    """For the next test."""
+    fleet.boot([Host(name)])
+    fleet.await_nodes([name])
+
+
+def test_a_node_that_dies_is_noticed_at_once_and_its_task_runs_elsewhere(
+    fleet: NamespaceFleet, results: Path
+) -> None:
+    driver = run(fleet, results)
+    in_the_midst(driver, fleet, "one")
+    at_s = time.monotonic()
+    fleet.kill("one")
+    noticed_s = driver.says("one is gone", at_s) - at_s
+    elsewhere_s = driver.says(r"^\[\d+/\d+\] .* on two", at_s) - at_s
+    back(fleet, "one")
+    assert driver.ends() in (0, 1), driver.told
+    print(f"killed: noticed after {noticed_s:.2f} s, the next run ended after {elsewhere_s:.1f} s")
+    assert noticed_s <= NOTICED_WITHIN_S
+    check_rows(results, driver, lost=1)
+
+
+def test_a_node_that_is_cut_off_without_a_word_is_noticed_and_its_task_runs_elsewhere(
+    fleet: NamespaceFleet, results: Path
+) -> None:
+    driver = run(fleet, results)
+    in_the_midst(driver, fleet, "one")
+    at_s = time.monotonic()
+    fleet.cut("one")
+    noticed_s = driver.says("one is gone", at_s) - at_s
+    assert driver.ends() in (0, 1), driver.told
+    print(f"cut off: noticed after {noticed_s:.2f} s")
+    assert noticed_s <= NOTICED_WITHIN_S
+    check_rows(results, driver, lost=1)
+    fleet.heal("one")
+    fleet.kill("one")
+    back(fleet, "one")
+
+
+def test_a_worker_that_is_killed_is_a_row_and_not_tried_again(
+    fleet: NamespaceFleet, results: Path
+) -> None:
+    driver = run(fleet, results)
+    in_the_midst(driver, fleet, "one")
+    running_on(fleet, "one", "velodrome.adapters.worker")[0].kill()
+    assert driver.ends() == 1, driver.told
+    check_rows(results, driver, lost=0)
+    crashed = [row for row in rows(results) if row["status"] == "crashed"]
+    assert len(crashed) == 1
+    assert "SIGKILL" in crashed[0]["reason"]
+
+
+def test_an_agent_that_is_killed_takes_its_worker_along_and_the_task_runs_again(
+    fleet: NamespaceFleet, results: Path
+) -> None:
+    driver = run(fleet, results)
+    in_the_midst(driver, fleet, "one")
+    worker = running_on(fleet, "one", "velodrome.adapters.worker")[0]
+    agent = next(one for one in running_on(fleet, "one", "ray::execute_attempt"))
+    agent.kill()
+    worker.wait(2)  # psutil.TimeoutExpired: it has survived
+    assert driver.ends() in (0, 1), driver.told
+    check_rows(results, driver, lost=1)
+
+
+def test_a_driver_that_is_killed_leaves_no_worker_and_a_resumed_one_ends_the_sweep(
+    fleet: NamespaceFleet, results: Path
+) -> None:
+    driver = run(fleet, results)
+    in_the_midst(driver, fleet, "one")
+    workers = [
+        worker
+        for name in ("one", "two")
+        for worker in running_on(fleet, name, "velodrome.adapters.worker")
+    ]
+    driver.running.kill()
+    for worker in workers:
+        worker.wait(10)
+    resumed = run(fleet, results, "--resume", "last")
+    assert resumed.ends() in (0, 1), resumed.told
+    check_rows(results, resumed, lost=0)
+
+
+def test_when_the_head_dies_the_command_ends_with_the_words_that_go_on(
+    fleet: NamespaceFleet, results: Path
+) -> None:
+    driver = run(fleet, results)
+    in_the_midst(driver, fleet, "one")
+    at_s = time.monotonic()
+    fleet.kill_head()
+    assert driver.ends() == 3, driver.told
+    print(f"head killed: the command ended after {time.monotonic() - at_s:.0f} s")
+    assert "velodrome run --resume" in driver.told
+    for name in ("one", "two"):
+        fleet.kill(name)
+    fleet.start_head()
+    fleet.add_nodes([Host("one"), Host("two")])
+    resumed = run(fleet, results, "--resume", "last")
+    assert resumed.ends() in (0, 1), resumed.told
+    check_rows(results, resumed, lost=0)
+
+
+def test_what_ray_says_of_dying_nodes_is_not_printed(fleet: NamespaceFleet, results: Path) -> None:
+    driver = run(fleet, results)
+    in_the_midst(driver, fleet, "two")
+    fleet.kill_raylet("two")
+    driver.says("two is gone")
+    assert driver.ends() in (0, 1), driver.told
+    assert "raylet" not in driver.told
+    check_rows(results, driver, lost=1)
+    fleet.kill("two")
+    back(fleet, "two")
