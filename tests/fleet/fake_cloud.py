@@ -1,16 +1,21 @@
-"""A cloud that is this machine: Ray's own fake provider, which is sold out of some types.
+"""A cloud that is this machine: Ray's own fake provider, which says what it did, and is sold out.
 
-Ray's autoscaler loads it by name (`type: external`), since a part of `fake_multinode` that Ray
-opens is missing from its package.
+Ray's autoscaler loads it by its name (`type: external`): a file that `fake_multinode` wants is
+missing from Ray's package.
 """
 
+import os
+from pathlib import Path
 from typing import Any
 
 from ray.autoscaler._private.fake_multi_node.node_provider import FakeMultiNodeProvider
+from ray.autoscaler.tags import TAG_RAY_USER_NODE_TYPE
+
+RECORD = "FAKE_CLOUD_RECORD"  # the file that gets a line for each node that came or went
 
 
 class FakeCloud(FakeMultiNodeProvider):
-    """Each of its nodes is a Ray node of a process tree of its own, with this host's name."""
+    """Its nodes are Ray nodes of this machine. There is none where node_config: {sold_out: true}"""
 
     def create_node_with_resources_and_labels(
         self,
@@ -20,6 +25,19 @@ class FakeCloud(FakeMultiNodeProvider):
         resources: dict[str, Any],
         labels: dict[str, str],
     ) -> None:
+        name = tags[TAG_RAY_USER_NODE_TYPE]
         if node_config.get("sold_out"):
-            raise RuntimeError("there are no more machines of this type")
+            _say(f"refused {name}")
+            raise RuntimeError(f"there are no more machines of type {name}")
         super().create_node_with_resources_and_labels(node_config, tags, count, resources, labels)
+        _say(f"started {name}")
+
+    def terminate_node(self, node_id: str) -> None:
+        name = self.node_tags(node_id)[TAG_RAY_USER_NODE_TYPE]
+        super().terminate_node(node_id)
+        _say(f"ended {name}")
+
+
+def _say(text: str) -> None:
+    with Path(os.environ[RECORD]).open("a") as record:
+        record.write(f"{text}\n")
