@@ -182,13 +182,13 @@ def _run(
 ) -> None:
     from velodrome.scheduler.fleet.demand import Demand
     from velodrome.scheduler.fleet.ray_transport import RayTransport
-    from velodrome.scheduler.fleet.running import Keeper
+    from velodrome.scheduler.fleet.running import Keeper, rule
     from velodrome.scheduler.fleet.running import run as run_attempts
 
     # On a cluster every node has its own default place for environments.
     cache = "" if where.address else str(begun.environments.root)
     keeper = Keeper(begun.store, begun.sweep_id, begun.expected)
-    with Demand({one.node.node_id: one for one in declared}) as demand:
+    with Demand(declared, rule(begun.sweep)) as demand:
         run_attempts(
             attempts,
             begun.sweep,

@@ -1,45 +1,57 @@
 """Nodes that are only declared, brought up when something needs one of their type.
 
 Ray's autoscaler starts a node for a task that no node can run. Such a task is sent for every node
-that is wanted; it asks for all CPUs of one with the type's labels, and does nothing.
+that is wanted; it asks for all CPUs of one with the type's labels, and only says where it ran.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import ray
 
+from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempts import Attempt
 from velodrome.scheduler.plans.declared import DeclaredType
 
 JOINS_WITHIN_S = 60.0
+LISTED_WITHIN_S = 5.0  # a node that is not in Ray's list by then has gone
 
 
-def _nothing() -> None:
-    """What a node is brought up with."""
+def _where() -> str:
+    """Ray's id of the node that was brought up with this."""
+    return str(ray.get_runtime_context().get_node_id())
 
 
 @dataclass
 class _Asked:
-    """One task that asks for a node, and when it was seen to have run."""
+    """One task that asks for a node; once it has run, where and when that was seen."""
 
-    reference: "ray.ObjectRef[None]"
+    reference: "ray.ObjectRef[str]"
+    ran_on: str = ""
     ran_s: float | None = None
 
 
 class Demand:
-    """types: those that are declared, by the node that stands for each in the plan."""
+    """types: those that are declared. may_run: whether an attempt may run on a node."""
 
-    def __init__(self, types: Mapping[str, DeclaredType]) -> None:
-        self._types = types
+    def __init__(
+        self, types: Sequence[DeclaredType], may_run: Callable[[Attempt, Node], bool]
+    ) -> None:
+        self._types = tuple(sorted(types, key=lambda declared: declared.gpus))
+        self._may_run = may_run
         self._asked: dict[str, list[_Asked]] = {}
         self._attempts: Sequence[Attempt] = ()
         self._wanted: dict[DeclaredType, int] = {}
 
-    def want(self, attempts: Sequence[Attempt], now_s: float) -> None:
-        """As many nodes of each type as there are courses for it, and no more than it may have."""
+    def want(
+        self, attempts: Sequence[Attempt], now_s: float, is_there: Callable[[str], bool]
+    ) -> None:
+        """As many nodes of each type as there are courses for it, and no more than it may have.
+
+        is_there: of a node, by Ray's id.
+        """
         if attempts is not self._attempts:
             self._attempts = attempts
             self._wanted = self._count(attempts)
@@ -47,7 +59,7 @@ class Demand:
         for name in [name for name in self._asked if name not in names]:
             self._take_back(name)
         for declared, count in self._wanted.items():
-            asked = self._still_asked(declared.name, now_s)
+            asked = self._still_asked(declared.name, now_s, is_there)
             missing = min(count, declared.max_workers) - len(asked)
             asked.extend(_Asked(_ask(declared)) for _ in range(missing))
 
@@ -61,16 +73,34 @@ class Demand:
 
     def _count(self, attempts: Sequence[Attempt]) -> dict[DeclaredType, int]:
         courses = {(attempt.course, attempt.home): attempt for attempt in attempts}
-        types = Counter(self._types.get(attempt.node_id) for attempt in courses.values())
+        types = Counter(self._type_for(attempt) for attempt in courses.values())
         return {declared: count for declared, count in types.items() if declared is not None}
 
-    def _still_asked(self, name: str, now_s: float) -> list[_Asked]:
-        """What has run brought a node up, which takes work soon; if it does not, ask again."""
+    def _type_for(self, attempt: Attempt) -> DeclaredType | None:
+        """The one that it was planned for, else the first that will do, of few GPUs before others.
+
+        It was planned for none if it had a node that is gone, be it in this run or an earlier one.
+        """
+        if attempt.home.is_one_node:
+            return None
+        fitting = [one for one in self._types if self._may_run(attempt, one.node)]
+        planned = [one for one in fitting if one.name == attempt.node_id]
+        return next(iter(planned or fitting), None)
+
+    def _still_asked(
+        self, name: str, now_s: float, is_there: Callable[[str], bool]
+    ) -> list[_Asked]:
+        """A node that came takes work soon; if it does not, or is gone again, ask for another."""
         asked = self._asked.setdefault(name, [])
         for one in asked:
             if one.ran_s is None and ray.wait([one.reference], timeout=0)[0]:
-                one.ran_s = now_s
-        asked[:] = [one for one in asked if one.ran_s is None or now_s - one.ran_s < JOINS_WITHIN_S]
+                one.ran_s, one.ran_on = now_s, _answer(one.reference)
+        asked[:] = [
+            one
+            for one in asked
+            if one.ran_s is None
+            or now_s - one.ran_s < (JOINS_WITHIN_S if is_there(one.ran_on) else LISTED_WITHIN_S)
+        ]
         return asked
 
     def _take_back(self, name: str) -> None:
@@ -79,10 +109,18 @@ class Demand:
                 ray.cancel(one.reference, force=True)
 
 
-def _ask(declared: DeclaredType) -> "ray.ObjectRef[None]":
-    options = ray.remote(_nothing).options(
+def _ask(declared: DeclaredType) -> "ray.ObjectRef[str]":
+    options = ray.remote(_where).options(
         num_cpus=declared.cpus,
         max_retries=0,
         label_selector=dict((declared.selector,)),
     )
     return options.remote()
+
+
+def _answer(reference: "ray.ObjectRef[str]") -> str:
+    """Empty if its node was gone before it could answer."""
+    try:
+        return str(ray.get(reference))
+    except ray.exceptions.RayError:
+        return ""

@@ -16,7 +16,11 @@ from velodrome.scheduler.fleet.transport import Change, Gone, Joined, Unusable
 INVENTORY_DEADLINE_S = 60.0
 SUSPECT_S = 10.0  # Ray's own health check takes 2 to 3 s as cluster.yaml sets it, 15 s by default
 LOOK_S = 0.2
-PASSING = (ray.exceptions.RaySystemError, ray.exceptions.TaskUnschedulableError)
+GONE_MEANWHILE = (
+    ray.exceptions.NodeDiedError,
+    ray.exceptions.RaySystemError,
+    ray.exceptions.TaskUnschedulableError,
+)
 RAY_S_OWN = "ray.io/node-id"  # a label that Ray puts on every node
 
 
@@ -51,6 +55,7 @@ class Membership:
         self._members: dict[str, Member] = {}  # by node id
         self._asked: dict[str, _Asked] = {}  # by Ray's id
         self._unusable: set[str] = set()
+        self._crashed: set[str] = set()  # once, by Ray's id, as they were asked
         self._suspects: dict[str, float] = {}  # by Ray's id, until when
         self._lost: list[Gone] = []
 
@@ -69,6 +74,10 @@ class Membership:
 
     def member(self, node_id: str) -> Member | None:
         return self._members.get(node_id)
+
+    def is_there(self, ray_id: str) -> bool:
+        """To Ray, whether or not it has said yet what it is."""
+        return bool(self._watch.nodes().get(ray_id, {}).get("Alive"))
 
     @property
     def has_news(self) -> bool:
@@ -150,16 +159,24 @@ class Membership:
         try:
             return self._join(ray.get(asked.answer), ray_id, asked.entry["Resources"])
         except ray.exceptions.RayError as error:
-            if isinstance(
-                error, ray.exceptions.RaySystemError | ray.exceptions.TaskUnschedulableError
-            ):
-                return None  # it has gone meanwhile; it is asked again if it has not
+            if isinstance(error, GONE_MEANWHILE):
+                return None  # it is asked again if it has not
+            if isinstance(error, ray.exceptions.WorkerCrashedError) and self._may_be_going(ray_id):
+                self._suspects[ray_id] = now_s + SUSPECT_S  # then it is asked again
+                return None
             self._unusable.add(ray_id)
             return Unusable(hostname, _in_short(error))
 
+    def _may_be_going(self, ray_id: str) -> bool:
+        """Processes of a node that is being stopped may be gone before it is; not twice."""
+        has_crashed = ray_id in self._crashed
+        self._crashed.add(ray_id)
+        return not has_crashed
+
     def _join(self, node: Node, ray_id: str, resources: Mapping[str, float]) -> Joined:
         if node.node_id in self._members:  # two Rays on one machine
-            node = replace(node, node_id=f"{node.node_id}-{ray_id[:6]}")
+            # Ids that Ray makes up are random; those of its fake nodes differ at their end.
+            node = replace(node, node_id=f"{node.node_id}-{ray_id[-6:]}")
         cpus, gpus = float(resources["CPU"]), float(resources.get("GPU", 0.0))
         self._members[node.node_id] = Member(node, ray_id, cpus, gpus)
         return Joined(node)

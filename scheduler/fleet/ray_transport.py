@@ -87,7 +87,7 @@ class RayTransport:
 
     def want(self, attempts: Sequence[Attempt]) -> None:
         if self._demand:
-            self._demand.want(attempts, self.now_s())
+            self._demand.want(attempts, self.now_s(), self._membership.is_there)
 
     def _next(self, stream: Stream) -> tuple[Work, object]:
         work = self._streams[stream]

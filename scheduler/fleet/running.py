@@ -31,7 +31,7 @@ def run(
     patience_s: float = PATIENCE_S,
 ) -> None:
     """nodes: those that are there at the start. KeyboardInterrupt goes through; rows are kept."""
-    queue = Queue(attempts, nodes, _rule(sweep), _needs(environments.versions))
+    queue = Queue(attempts, nodes, rule(sweep), _needs(environments.versions))
     keeper.nodes(nodes)
 
     def on_event(event: object) -> None:
@@ -76,8 +76,11 @@ class Keeper:
         self._store.put(self._sweep_id, measurement, expected)
 
 
-def _rule(sweep: Sweep) -> Callable[[Attempt, Node], bool]:
-    """Asked again and again of alike tasks: told once for each node."""
+def rule(sweep: Sweep) -> Callable[[Attempt, Node], bool]:
+    """Whether an attempt may run on a node.
+
+    Asked again and again of alike tasks: told once for each node.
+    """
     told: dict[tuple[Home, int, str, str], bool] = {}
 
     def of(attempt: Attempt, node: Node) -> bool:
