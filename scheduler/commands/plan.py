@@ -21,13 +21,19 @@ MAY_BE_EMPTY = ("lacking elsewhere", "why not")  # columns that are left out the
 class Ground:
     """What a plan is made over. noun: what one of the nodes is called. notes: what to know of them.
 
-    options: those with which `velodrome run` runs there.
+    options: those with which `velodrome run` runs there. types: those that the nodes stand for, if
+    none of them is up.
     """
 
     nodes: tuple[Node, ...]
     noun: str = "node"
     notes: tuple[str, ...] = ()
     options: str = ""
+    types: tuple[declared.DeclaredType, ...] = ()
+
+    @property
+    def up(self) -> tuple[Node, ...]:
+        return () if self.types else self.nodes
 
 
 def plan(
@@ -59,13 +65,14 @@ def declared_ground(cluster: Path) -> Ground:
         if one.derived
     )
     options = f" --address auto --cluster {cluster}"
-    return Ground(tuple(one.node for one in types), "node type", notes, options)
+    return Ground(tuple(one.node for one in types), "node type", notes, options, types)
 
 
 def plan_over(ground: Ground, path: Path, only: str, *, why: bool, as_json: bool) -> int:
     """Exit status 0 if something can run, else 1. why: a row for each task and node."""
     sweep = load(path)
-    made = planned(sweep, only, ground.nodes, EnvironmentStore(default_root()))
+    store = EnvironmentStore(default_root())
+    made = planned(sweep, only, ground.up, store, declared=ground.types)
     explained = explain(made, sweep, ground.nodes)
     status = 0 if made.placements else 1
     if as_json:

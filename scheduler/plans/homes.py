@@ -73,6 +73,13 @@ class NodeTypes:
             self._alike[id(fit)] = types
         return self._alike[id(fit)]
 
+    def to_choose_from(self, fit: Fit) -> Sequence[Node]:
+        """The nodes of a fit; of those to be had only the ones with the fewest GPUs, which cost."""
+        if fit.nodes[0].node_id not in self._declared:
+            return fit.nodes
+        fewest = min(len(node.gpus) for node in fit.nodes)
+        return [node for node in fit.nodes if len(node.gpus) == fewest]
+
     def home(self, where: Where, need: Need, node: Node, spot: str) -> Home:
         """spot: its name in the plan, empty where it stands for any node."""
         if not spot:

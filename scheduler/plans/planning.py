@@ -80,7 +80,7 @@ def plan(
     """
     types = NodeTypes(declared)
     elsewhere = (absent, [one.node for one in declared])
-    fleets = [Fleet(some, sweep) for some in (nodes, *elsewhere) if some or some is nodes]
+    fleets = [Fleet(some, sweep) for some in (nodes, *elsewhere) if some] or [Fleet((), sweep)]
     devices = {entrant.framework: entrant.devices for entrant in sweep.entrants}
     turns: dict[object, int] = {}
     spots: dict[Task, dict[str, _Place]] = {}
@@ -176,7 +176,8 @@ def _by_threads(
 
 def _spots(where: Where, gpu_count: int, fit: Fit, turn: int, types: NodeTypes) -> Sequence[Spot]:
     if where is Where.ANY:
-        return (Spot("", fit.nodes[turn % len(fit.nodes)]),)
+        nodes = types.to_choose_from(fit)
+        return (Spot("", nodes[turn % len(nodes)]),)
     if where is Where.EACH_TYPE:
         return [Spot(name, alike[turn % len(alike)]) for name, alike in types.alike(fit).items()]
     return fit.by_gpu if where is Where.EACH_GPU and gpu_count else fit.by_node

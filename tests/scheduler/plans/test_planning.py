@@ -10,6 +10,7 @@ from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.task import Limits
+from velodrome.scheduler.plans.declared import DeclaredType
 from velodrome.scheduler.plans.planning import Placement, Plan, plan
 from velodrome.scheduler.sweeps.expansion import expand
 from velodrome.scheduler.sweeps.parts import Device, Entrant, Sweep, ThreadRule, Where
@@ -38,6 +39,11 @@ def node(
         ),
         labels=labels,
     )
+
+
+def to_be_had(name: str, gpus: tuple[str, ...] = ()) -> DeclaredType:
+    label = ("velodrome", name)
+    return DeclaredType(name, node(name, gpus=gpus, labels=(label,)), label, cpus=4, max_workers=1)
 
 
 SIZES = (("full", 2**29), ("roomy", 2**33))
@@ -193,6 +199,18 @@ class TestWhere:
         nodes_of_models = {(one.task.model, one.node_id) for one in made.placements}
         assert nodes_of_models == {("lenet", "a"), ("alexnet", "b"), ("lstm", "c")}
         assert len(made.placements) == 3 * 3 * 2
+
+    def test_of_types_to_be_had_any_is_one_without_gpus_that_nobody_asked_for(self) -> None:
+        sweep = parse(
+            "frameworks: [torch]\nmodels: [lenet, lstm, alexnet]\nthreads: [1]\n"
+            "devices: [cpu, gpu]\nwhere: any\nrepeats: 1\n",
+            "s.yaml",
+            FRAMEWORKS,
+        )
+        types = [to_be_had("a-l4x4", ("L4",) * 4), to_be_had("b-l4", ("L4",)), to_be_had("c-cpu")]
+        made = plan(expand(sweep), sweep, (), {}, declared=types)
+        went = {(one.task.gpu_count, one.node_id) for one in made.placements}
+        assert went == {(0, "c-cpu"), (1, "b-l4")}
 
     def test_each_type_is_one_node_of_every_kind(self) -> None:
         made = planned("where: each-type\nthreads: [1]\nrepeats: 1", *self.NODES)
