@@ -201,7 +201,7 @@ def test_a_job_can_be_left_killed_resumed_and_stopped_and_keeps_its_rows(
     (again,) = (line for line in ended.stdout.splitlines() if line.startswith("go on with: "))
     assert len(done := runs(results, sweep_id)) >= 1
 
-    resumed = command.run(*shlex.split(again)[3:])
+    resumed = command.run(*shlex.split(again)[4:])
     assert resumed.returncode == 0, resumed.stderr
     with command.start("attach", sweep_id, "--address", cluster.address) as following:
         assert "4 of 4" not in until(following, "of 4 runs to do")
