@@ -44,6 +44,7 @@ FRAMEWORKS: Dict[str, Framework] = {
         _ours("jax", "JAX", ("jit", "eager"), ("cpu", "gpu")),
         _ours("theano", "Theano", ("corrmm", "direct"), ("cpu",)),
         _ours("pytensor", "PyTensor", ("c",), ("cpu",)),
+        _ours("pytensor3", "PyTensor 3", ("numba", "c"), ("cpu",)),
         _ours("caffe", "Caffe", ("openblas",), ("cpu",)),
         _ours("mxnet", "Apache MXNet", ("hybrid", "imperative", "threaded"), ("cpu",)),
         _ours("chainer", "Chainer", ("ideep", "numpy"), ("cpu",)),

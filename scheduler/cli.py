@@ -52,8 +52,9 @@ def run(
     address: Address = "",
     cluster: Cluster = None,
     patience: Annotated[
-        str, typer.Option(help="How long to wait for a node when nothing else can run.")
-    ] = "5m",
+        str,
+        typer.Option(help="How long to wait for a node: 5m, or 20m with --cluster."),
+    ] = "",
     submit: Annotated[
         bool, typer.Option("--submit", help="As a job of the cluster whose dashboard is --address.")
     ] = False,

@@ -21,7 +21,12 @@ class Where:
 
 
 def where(address: str, cluster: Path | None, patience: str) -> Where:
-    """ConfigError names the option that is wrong, and the mend."""
+    """ConfigError names the option that is wrong, and the mend.
+
+    patience: empty if nothing was said: 5 minutes for a node to come back, 20 for one to be had,
+    which a cloud may take ten to start.
+    """
+    patience = patience or ("20m" if cluster else "5m")
     if not address:
         if cluster:
             mend = "Give --address, too: `auto` on the head, or HOST:PORT."
