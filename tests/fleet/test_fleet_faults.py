@@ -210,6 +210,28 @@ def test_when_the_head_dies_the_command_ends_with_the_words_that_go_on(
     check_rows(results, resumed, lost=0)
 
 
+def test_nodes_that_others_use_are_waited_for_and_said_to_be_in_use(
+    fleet: NamespaceFleet, results: Path
+) -> None:
+    others = fleet.session()
+    others.say(
+        """
+        @ray.remote(num_cpus=1)
+        def work(seconds):
+            import time
+            time.sleep(seconds)
+
+        held = [work.remote(25) for _ in range(2)]
+        answer = len(held)
+        """
+    )
+    driver = run(fleet, results)
+    driver.says("is in use by others on this cluster; waiting for it")
+    assert driver.ends() in (0, 1), driver.told
+    others.close()
+    check_rows(results, driver, lost=0)
+
+
 def test_what_ray_says_of_dying_nodes_is_not_printed(fleet: NamespaceFleet, results: Path) -> None:
     driver = run(fleet, results)
     in_the_midst(driver, fleet, "two")
