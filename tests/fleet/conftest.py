@@ -17,7 +17,7 @@ from stand_in_hardware import compiler
 
 @pytest.fixture(scope="module")
 def new_fleet() -> Iterator[Callable[..., NamespaceFleet]]:
-    """new_fleet(VARIABLE=value): a NamespaceFleet without hosts, stopped after the module."""
+    """new_fleet(VARIABLE=value): a NamespaceFleet, or a kind of it, stopped after the module."""
     reason = missing()
     if not compiler():
         reason = "GPUs are stood in for by a library of C, and there is no compiler"
@@ -25,8 +25,8 @@ def new_fleet() -> Iterator[Callable[..., NamespaceFleet]]:
         pytest.skip(reason)
     fleets: list[NamespaceFleet] = []
 
-    def made(**variables: str) -> NamespaceFleet:
-        fleet = NamespaceFleet(Path(tempfile.mkdtemp(prefix="fleet-", dir="/tmp")), variables)
+    def made(kind: type[NamespaceFleet] = NamespaceFleet, **variables: str) -> NamespaceFleet:
+        fleet = kind(Path(tempfile.mkdtemp(prefix="fleet-", dir="/tmp")), variables)
         fleets.append(fleet)
         return fleet
 
