@@ -46,6 +46,7 @@ class Queue:
         self._lines = {node.node_id: Line(node) for node in nodes}
         self._parked: list[Attempt] = []
         self._parked_as_told: tuple[Attempt, ...] | None = None
+        self._came_later: set[str] = set()
         self._left = 0
         self._to_look_at = dict.fromkeys(self._lines)  # in this order
         self._without_work: dict[str, None] = {}  # looked at in vain
@@ -125,6 +126,7 @@ class Queue:
         if node.node_id in self._lines:
             return
         self._lines[node.node_id] = Line(node)
+        self._came_later.add(node.node_id)
         self._to_look_at[node.node_id] = None
         for attempt in self._unparked():
             self._place(attempt)
@@ -162,7 +164,7 @@ class Queue:
 
     def _place(self, attempt: Attempt) -> Attempt:
         """Its own node, else where its course is, else the shortest line that may run it."""
-        line = self._lines.get(attempt.node_id) or self._line_for(attempt)
+        line = self._own_line(attempt) or self._line_for(attempt)
         if line is None:
             self._parked.append(attempt)
             self._parked_as_told = None
@@ -175,6 +177,14 @@ class Queue:
         self._to_look_at |= self._without_work
         self._without_work.clear()
         return attempt
+
+    def _own_line(self, attempt: Attempt) -> Line | None:
+        """That of the node it was planned for; one that has come later may be another machine."""
+        line = self._lines.get(attempt.node_id)
+        is_as_planned = attempt.node_id not in self._came_later or attempt.home.is_one_node
+        if line is None or is_as_planned or self._may_run(attempt, line.node):
+            return line
+        return None
 
     def _line_for(self, attempt: Attempt) -> Line | None:
         if attempt.home.is_one_node:

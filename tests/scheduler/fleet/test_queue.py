@@ -202,6 +202,21 @@ def test_what_no_node_may_run_is_parked_until_one_comes_or_it_is_given_up() -> N
     assert queue.is_empty
 
 
+def test_a_machine_that_comes_back_as_another_kind_gets_nothing_it_may_not_run() -> None:
+    def large(attempt: Attempt, node: Node) -> bool:
+        return node.physical == 8
+
+    first = attempt("a")
+    queue = Queue([first], [node("n1")], large)
+    taken(queue)
+    queue.gone("n1")
+    queue.lost(first)
+    queue.joined(node("n1", cores=4))
+    assert taken(queue) == {}
+    queue.joined(node("n2"))
+    assert taken(queue) == {"a": "n2"}
+
+
 def test_nothing_is_said_to_wait_for_nodes_while_something_runs() -> None:
     queue = Queue([attempt("a"), attempt("b", "absent")], [node("n1")], nowhere_else)
     taken(queue)
