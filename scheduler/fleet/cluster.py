@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import socket
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from velodrome.agents.node import Node
 from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
 
 CONNECT_S = 5.0
+JOIN_S = 120.0
 TOKEN_FILE = Path("~/.ray/auth_token")
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what a Ray job's driver finds of its runtime_env
 # A node that is cut off without a word is noticed by these within seconds; by Ray's own defaults a
@@ -60,8 +63,26 @@ def joined_cluster(address: str) -> Iterator[None]:
     import velodrome
 
     package = str(Path(velodrome.__file__ or "").parent)
-    with connected(address, shipped(package, os.environ.get(JOB_CONFIG, "{}"))):
-        yield
+    overdue = threading.Timer(JOIN_S, _give_up, (address,))
+    overdue.daemon = True
+    overdue.start()
+    try:
+        with connected(address, shipped(package, os.environ.get(JOB_CONFIG, "{}"))):
+            overdue.cancel()
+            yield
+    finally:
+        overdue.cancel()
+
+
+def _give_up(address: str) -> None:
+    """Some ways of Ray to let nobody in never end, nor can they be interrupted."""
+    print(
+        f"velodrome: the Ray at {address} has let nobody in for {JOIN_S:.0f} s. Give the address "
+        "that its head tells its nodes, as in `ray status`, and no other of the same machine",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(ClusterUnreachable.exit_status)
 
 
 def nodes_of(address: str, note: Callable[[str], None]) -> tuple[Node, ...]:

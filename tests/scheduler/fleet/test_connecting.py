@@ -1,0 +1,59 @@
+"""A cluster that does not let one in is told of, soon, and with the mend."""
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
+from velodrome.scheduler.fleet.cluster import check_address, variables
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:port", "http://head:8265"])
+def test_what_is_no_address_of_a_ray_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match="HOST:PORT"):
+        check_address(address)
+
+
+def test_an_address_where_nobody_listens_is_unreachable() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(ClusterUnreachable, match="nobody answers"):
+        check_address(f"127.0.0.1:{port}")
+
+
+def test_a_driver_shows_a_token_if_there_is_one_and_reports_no_usage(tmp_path: Path) -> None:
+    token = tmp_path / "auth_token"
+    assert "RAY_AUTH_MODE" not in variables({}, token)
+    assert variables({"RAY_AUTH_TOKEN_PATH": "/a/token"}, token)["RAY_AUTH_MODE"] == "token"
+    token.write_text("0" * 64)
+    found = variables({}, token)
+    assert found["RAY_AUTH_MODE"] == "token"
+    assert found["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_what_the_user_has_set_is_left_as_it_is(tmp_path: Path) -> None:
+    assert "RAY_AUTH_MODE" not in variables({"RAY_AUTH_MODE": "disabled"}, tmp_path / "none")
+
+
+@pytest.mark.slow
+def test_a_head_that_takes_calls_and_never_answers_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        script = (
+            "import sys\n"
+            "from velodrome.scheduler.fleet import cluster\n"
+            "cluster.JOIN_S = 6.0\n"
+            "with cluster.joined_cluster(sys.argv[1]): print('joined')\n"
+        )
+        began_s = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-c", script, address], capture_output=True, text=True, timeout=100
+        )
+    assert done.returncode == ClusterUnreachable.exit_status
+    assert "has let nobody in" in done.stderr
+    assert time.monotonic() - began_s < 60
