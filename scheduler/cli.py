@@ -1,8 +1,8 @@
 """The `velodrome` command: its arguments, and what an error becomes.
 
 Every command's work is imported only when it is called, so that `--help` answers at once.
-Exit status: 0 all as expected; 1 a task failed; 2 the user's file or command line is wrong;
-3 no Ray; 4 an environment could not be built; 130 interrupted.
+Exit status: 0 all as expected; 1 a task failed, or the doctor warns; 2 the user's file or command
+line is wrong; 3 no Ray; 4 an environment could not be built; 130 interrupted.
 """
 
 import os
@@ -161,6 +161,14 @@ def nodes(address: Address = "", json: Json = False) -> None:
     from velodrome.scheduler.commands import catalogue
 
     catalogue.nodes(address, as_json=json)
+
+
+@app.command()
+def doctor(json: Json = False) -> int:
+    """Whether this machine is fit to measure, and what to change; 1 if anything warns."""
+    from velodrome.scheduler.commands import doctor as command
+
+    return command.doctor(as_json=json)
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""Whether this machine is fit to measure, and what to change; nothing is changed here."""

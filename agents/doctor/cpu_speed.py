@@ -1,0 +1,126 @@
+"""How fast the cores run, and whether they go on so: frequency, boost, heat."""
+
+from collections.abc import Mapping
+
+from velodrome.agents.doctor.finding import Finding, Subject, counted, listed
+from velodrome.agents.doctor.kernel import Kernel
+
+CPUS = "sys/devices/system/cpu"
+CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")  # drivers of sensors inside of CPUs
+NEAR_LIMIT_C = 10.0
+
+GOVERNOR = Subject(
+    "frequency governor",
+    "any governor but performance changes the clock with the load, also within a measurement",
+)
+CEILING = Subject(
+    "frequency limit", "a clock that is held below what the CPU can do makes every number slower"
+)
+BOOST = Subject(
+    "turbo boost",
+    "how far the clock is boosted depends on the heat and on how many cores work at that moment",
+)
+TEMPERATURE = Subject("CPU temperature", "a CPU near its limit soon lowers its clock")
+THROTTLING = Subject(
+    "thermal throttling", "a core that was throttled for heat ran slower for a while, unasked"
+)
+
+
+def governor(kernel: Kernel) -> Finding:
+    governors = list(kernel.texts(f"{CPUS}/cpu[0-9]*/cpufreq/scaling_governor").values())
+    drivers = list(kernel.texts(f"{CPUS}/cpu[0-9]*/cpufreq/scaling_driver").values())
+    if not governors:
+        return GOVERNOR.unknown("this kernel has no control of the frequency")
+    driver = f", driver {counted(drivers)}" if drivers else ", driver not told"
+    seen = counted(governors) + driver
+    if set(governors) == {"performance"}:
+        return GOVERNOR.fine(seen)
+    return GOVERNOR.warning(
+        seen, f"echo performance | sudo tee /{CPUS}/cpu*/cpufreq/scaling_governor"
+    )
+
+
+def frequency_limit(kernel: Kernel) -> Finding:
+    """Whether the clock may go as high as the hardware does."""
+    allowed = kernel.texts(f"{CPUS}/cpu[0-9]*/cpufreq/scaling_max_freq")
+    possible = kernel.texts(f"{CPUS}/cpu[0-9]*/cpufreq/cpuinfo_max_freq")
+    pairs = [
+        (int(khz), int(most))
+        for path, khz in allowed.items()
+        if (most := possible.get(path.replace("scaling_max", "cpuinfo_max")))
+    ]
+    if not pairs:
+        return CEILING.unknown("this kernel has no control of the frequency")
+    lowered = [pair for pair in pairs if pair[0] < pair[1]]
+    if not lowered:
+        return CEILING.fine(f"up to {max(most for _, most in pairs) / 1e6:.2f} GHz")
+    khz, most = min(lowered)
+    seen = f"{len(lowered)} of {len(pairs)} CPUs: {khz / 1e6:.2f} of {most / 1e6:.2f} GHz"
+    return CEILING.warning(seen, f"sudo cpupower frequency-set --max {most}kHz")
+
+
+def boost(kernel: Kernel) -> Finding:
+    """On is a warning: a number under boost holds only for the heat and load it was taken at."""
+    off = kernel.number(f"{CPUS}/intel_pstate/no_turbo")
+    if off is not None:
+        file, value, is_on = f"/{CPUS}/intel_pstate/no_turbo", 1, off == 0
+        return _boost(file, value, is_on=is_on)
+    on = kernel.number(f"{CPUS}/cpufreq/boost")
+    if on is not None:
+        return _boost(f"/{CPUS}/cpufreq/boost", 0, is_on=on == 1)
+    each = kernel.texts(f"{CPUS}/cpu[0-9]*/cpufreq/boost")
+    if each:
+        return _boost(f"/{CPUS}/cpu*/cpufreq/boost", 0, is_on="1" in each.values())
+    return BOOST.unknown("this kernel does not say whether it is on")
+
+
+def temperature(kernel: Kernel) -> Finding:
+    """By the sensors inside of the CPU, each against its own limit."""
+    sensors = [
+        (path.removesuffix("_input"), int(text) / 1000)
+        for path, text in kernel.texts("sys/class/hwmon/hwmon*/temp*_input").items()
+        if kernel.text(f"{path.rsplit('/', 1)[0]}/name") in CHIPS
+    ]
+    if not sensors:
+        return TEMPERATURE.unknown("no sensor of the CPU can be read")
+    hottest = max(degrees for _, degrees in sensors)
+    limits = [(degrees, limit) for path, degrees in sensors if (limit := _limit_c(kernel, path))]
+    if not limits:
+        return TEMPERATURE.unknown(f"{hottest:.0f} °C; the sensor does not say its limit")
+    degrees, limit = min(limits, key=lambda pair: pair[1] - pair[0])
+    seen = f"{degrees:.0f} °C, limit {limit:.0f} °C"
+    if limit - degrees > NEAR_LIMIT_C:
+        return TEMPERATURE.fine(seen)
+    return TEMPERATURE.warning(seen, "let it cool down, clear its air, or better its cooling")
+
+
+def throttle_counts(kernel: Kernel) -> Mapping[str, int]:
+    """Since boot, of each core and package; empty if they are not counted (AMD, guests)."""
+    texts = kernel.texts(f"{CPUS}/cpu[0-9]*/thermal_throttle/*_throttle_count")
+    return {path: int(text) for path, text in texts.items() if text.isdecimal()}
+
+
+def throttling(before: Mapping[str, int], after: Mapping[str, int]) -> Finding:
+    """Counters of two instants."""
+    if not after:
+        return THROTTLING.unknown("this kernel does not count it")
+    grown = [path for path, count in after.items() if count > before.get(path, count)]
+    mend = "better its cooling, or lower its power limit so that it holds one clock"
+    if grown:
+        cpus = listed(sorted({path.split("/")[4] for path in grown}))
+        return THROTTLING.warning(f"right now: {cpus}", mend)
+    most = max(after.values())
+    if most:
+        return THROTTLING.warning(f"up to {most} times a core since boot; not just now", mend)
+    return THROTTLING.fine("never since boot")
+
+
+def _boost(file: str, value: int, *, is_on: bool) -> Finding:
+    if not is_on:
+        return BOOST.fine("off")
+    return BOOST.warning("on", f"echo {value} | sudo tee {file}")
+
+
+def _limit_c(kernel: Kernel, path: str) -> float | None:
+    limit = kernel.number(f"{path}_max") or kernel.number(f"{path}_crit")
+    return limit / 1000 if limit else None

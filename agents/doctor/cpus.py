@@ -1,0 +1,104 @@
+"""Which of the machine's CPUs this process has for itself, and by what clock it times."""
+
+from collections.abc import Collection
+
+from velodrome.agents.doctor.finding import Finding, Subject, listed
+from velodrome.agents.doctor.kernel import Kernel
+from velodrome.agents.topology import cpu_numbers
+
+CPUS = "sys/devices/system/cpu"
+CLOCKS = "sys/devices/system/clocksource/clocksource0"
+# Those that a process reads without entering the kernel: arch/*/include/asm/vdso/clocksource.h.
+FAST_CLOCKS = ("tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter")
+
+SIBLINGS = Subject(
+    "SMT siblings",
+    "tasks use one thread of each core, and what others run on its sibling slows it",
+)
+AFFINITY = Subject(
+    "CPU affinity", "tasks that want all cores of the machine do not get them, and others may"
+)
+QUOTA = Subject(
+    "CPU quota", "threads beyond a control group's quota are halted in every period of it"
+)
+MACHINE = Subject(
+    "virtualization",
+    "a guest cannot see who shares its cores, nor at which clock they run",
+)
+CLOCK = Subject(
+    "clock source",
+    "a clock that is not read without the kernel costs a system call at each reading",
+)
+
+
+def siblings(kernel: Kernel, allowed: Collection[int]) -> Finding:
+    """A warning only where somebody else may run on a thread of a core that is ours."""
+    texts = kernel.texts(f"{CPUS}/cpu[0-9]*/topology/thread_siblings_list")
+    cores = {cpu_numbers(text) for text in texts.values()}
+    if not cores:
+        return SIBLINGS.unknown("this kernel does not say which CPUs share a core")
+    most = max(len(core) for core in cores)
+    if most == 1:
+        return SIBLINGS.fine("one thread a core")
+    own = set(allowed)
+    foreign = sorted(cpu for core in cores if core & own for cpu in core - own)
+    if not foreign:
+        return SIBLINGS.fine(f"{most} threads a core, all of them ours")
+    seen = f"CPUs that others may use beside ours: {listed([str(cpu) for cpu in foreign])}"
+    mend = f"give whole cores (taskset, --cpuset-cpus), or: echo off | sudo tee /{CPUS}/smt/control"
+    return SIBLINGS.warning(seen, mend)
+
+
+def affinity(kernel: Kernel, allowed: Collection[int]) -> Finding:
+    online = kernel.online()
+    if not online:
+        return AFFINITY.unknown(f"{len(allowed)} CPUs; the machine's number is not told")
+    if online <= set(allowed):
+        return AFFINITY.fine(f"all {len(online)} CPUs")
+    seen = f"{len(allowed)} of {len(online)} CPUs"
+    return AFFINITY.warning(seen, f"taskset -c {_range(online)} velodrome ..., or a wider cpuset")
+
+
+def quota(seconds_per_second: float, cpus: int) -> Finding:
+    """Of control_groups.cpu_quota; cpus: those that this process may run on."""
+    if seconds_per_second >= cpus:
+        has_none = seconds_per_second == float("inf")
+        return QUOTA.fine("none" if has_none else f"{seconds_per_second:g} of {cpus} CPUs")
+    mend = f"start the container with --cpus {cpus} or none, or set cpu.max of its group to max"
+    return QUOTA.warning(f"{seconds_per_second:g} of {cpus} CPUs' time", mend)
+
+
+def virtualization(kernel: Kernel) -> Finding:
+    """A container's numbers are the machine's; those of a guest can be told by nobody within."""
+    flags = (kernel.text("proc/cpuinfo") or "").split("\n\n", 1)[0].split()
+    marks = (".dockerenv", "run/.containerenv")
+    inside = any((kernel.root / mark).exists() for mark in marks)
+    container = "inside a container" if inside else ""
+    if "hypervisor" in flags:
+        maker = kernel.text("sys/class/dmi/id/sys_vendor")
+        guest = f"a virtual machine ({maker})" if maker else "a virtual machine"
+        return MACHINE.unknown(", ".join(filter(None, (guest, container))))
+    if "flags" not in flags:  # ARM has no such flag
+        return MACHINE.unknown(container or "this kernel does not say")
+    return MACHINE.fine(container or "none seen")
+
+
+def clock_source(kernel: Kernel) -> Finding:
+    current = kernel.text(f"{CLOCKS}/current_clocksource")
+    if current is None:
+        return CLOCK.unknown("this kernel does not say")
+    if current in FAST_CLOCKS:
+        return CLOCK.fine(current)
+    others = (kernel.text(f"{CLOCKS}/available_clocksource") or "").split()
+    fast = next((name for name in FAST_CLOCKS if name in others), None)
+    if fast:
+        mend = f"echo {fast} | sudo tee /{CLOCKS}/current_clocksource"
+    else:
+        mend = "see `dmesg | grep -i clocksource` for why the CPU's own was given up"
+    return CLOCK.warning(current, mend)
+
+
+def _range(cpus: Collection[int]) -> str:
+    first, last = min(cpus), max(cpus)
+    whole = len(cpus) == last - first + 1
+    return f"{first}-{last}" if whole else ",".join(str(cpu) for cpu in sorted(cpus))

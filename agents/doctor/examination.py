@@ -1,0 +1,112 @@
+"""One look at this machine: every check, in the order of their subjects; it takes a second."""
+
+import ctypes
+import os
+import resource
+import time
+from collections.abc import Mapping
+
+from velodrome.agents import control_groups
+from velodrome.agents.doctor import (
+    cpu_speed,
+    cpus,
+    gpus,
+    load,
+    memory,
+    neighbours,
+    provisions,
+    rights,
+)
+from velodrome.agents.doctor.finding import Finding, Verdict
+from velodrome.agents.doctor.gpu_states import GpuStates
+from velodrome.agents.doctor.kernel import Kernel
+from velodrome.agents.environments.room import room_bytes
+from velodrome.agents.environments.store import default_root
+from velodrome.agents.inventory import usable_cpus
+
+INTERVAL_S = 1.0
+# `copy` takes 2.0 GiB and AlexNet at batch 16 1.7 (docs/results/proof.csv); at 256 it takes more.
+LARGE_TASK_BYTES = 4 * 2**30
+
+
+def examine(kernel: Kernel, environ: Mapping[str, str] = os.environ) -> tuple[Finding, ...]:
+    """RecipeError if one of the user's own frameworks is broken."""
+    wants = provisions.wants()
+    changing = _over_time(kernel)
+    return (
+        *_settings(kernel),
+        *changing,
+        neighbours.locked(kernel, neighbours.lock_paths(environ)),
+        neighbours.ray(kernel),
+        *gpus.checks(_gpu_states(), wants.accelerators),
+        *_provisions(environ, wants),
+    )
+
+
+def worst_first(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Those of one verdict stay in their order."""
+    order = list(Verdict)
+    return tuple(sorted(findings, key=lambda finding: order.index(finding.verdict)))
+
+
+def _over_time(kernel: Kernel) -> tuple[Finding, ...]:
+    """What only two instants can tell. Nothing of ours runs between them."""
+    throttled = cpu_speed.throttle_counts(kernel)
+    before = load.snapshot(kernel)
+    time.sleep(INTERVAL_S)
+    after = load.snapshot(kernel)
+    guest = {Verdict.FINE: False, Verdict.UNKNOWN: None}.get(cpus.virtualization(kernel).verdict)
+    return (
+        load.other_load(before, after, os.getpid()),
+        load.stolen(before, after, is_guest=guest),
+        load.pressure(before, after),
+        cpu_speed.throttling(throttled, cpu_speed.throttle_counts(kernel)),
+    )
+
+
+def _settings(kernel: Kernel) -> tuple[Finding, ...]:
+    allowed = usable_cpus()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (
+        cpu_speed.governor(kernel),
+        cpu_speed.frequency_limit(kernel),
+        cpu_speed.boost(kernel),
+        cpu_speed.temperature(kernel),
+        cpus.siblings(kernel, allowed),
+        cpus.affinity(kernel, allowed),
+        cpus.quota(control_groups.cpu_quota(), len(allowed)),
+        cpus.virtualization(kernel),
+        cpus.clock_source(kernel),
+        memory.free(kernel, control_groups.memory_bytes(), LARGE_TASK_BYTES),
+        memory.swap(kernel),
+        memory.swappiness(kernel),
+        memory.huge_pages(kernel),
+        memory.numa_nodes(kernel),
+        memory.numa_balancing(kernel),
+        rights.energy(kernel),
+        rights.perf(kernel, os.geteuid()),
+        rights.open_files(soft, hard),
+        rights.address_randomisation(kernel),
+    )
+
+
+def _provisions(environ: Mapping[str, str], wants: provisions.Wants) -> tuple[Finding, ...]:
+    place = default_root(environ)
+    return (
+        provisions.room(room_bytes(place), wants.disk_bytes, place),
+        provisions.uv_tool(),
+        provisions.c_compiler(environ, wants.stand_ins),
+        provisions.cxx_compiler(environ),
+        provisions.mmdebstrap(environ, wants.debian),
+        provisions.bubblewrap(environ, wants.debian, os.geteuid()),
+    )
+
+
+def _gpu_states() -> GpuStates | None:
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:  # no driver; and importing pynvml takes longer than all the rest of this
+        return None
+    from velodrome.agents.doctor.gpu_states import read
+
+    return read()

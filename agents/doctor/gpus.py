@@ -1,0 +1,198 @@
+"""GPUs: whether their settings and their state let them run as fast as they do by themselves."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from velodrome.agents.doctor.finding import Finding, Subject, listed
+from velodrome.agents.doctor.gpu_states import GpuState, GpuStates
+from velodrome.agents.environments.accelerators import rank
+
+PROHIBITED = 2  # nvmlComputeMode_t in nvml.h
+MODES = ("default", "exclusive thread", "prohibited", "exclusive process")
+# nvmlClocksEventReason* in nvml.h. Left out: idle, clocks that the user set, sync, display.
+SLOWDOWNS = {
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x20: "heat (driver)",
+    0x40: "heat (hardware)",
+    0x80: "power brake",
+}
+NOT_TOLD = "the driver does not say"
+
+DRIVER = Subject(
+    "GPU driver", "what was built for a newer CUDA than the driver runs does not start"
+)
+PERSISTENCE = Subject(
+    "GPU persistence", "without it the driver is started and stopped around each process, slowly"
+)
+ECC = Subject("GPU ECC", "it costs memory and bandwidth: GPUs that differ in it cannot be compared")
+MODE = Subject("GPU compute mode", "a prohibited GPU runs nothing at all")
+CLOCKS = Subject("GPU clocks", "clocks set below the default make every number slower")
+POWER = Subject("GPU power limit", "under a limit below the default the clock is lowered sooner")
+MIG = Subject(
+    "GPU partitions (MIG)", "in this mode only parts of it can be used, and none are timed"
+)
+OTHERS = Subject("GPU processes", "what others run on a GPU is in the number")
+SLOWED = Subject("GPU throttling", "a GPU that is held back now is not as fast as it can be")
+
+
+def checks(states: GpuStates | None, locks: Mapping[str, Sequence[Sequence[str]]]) -> list[Finding]:
+    """locks: framework -> the accelerators that each of its locks serves, those for GPUs."""
+    if states is None:
+        return [DRIVER.fine("no NVIDIA driver: no GPU is measured here")]
+    if not states.gpus:
+        return [driver(states, locks)]
+    gpus = states.gpus
+    return [
+        driver(states, locks),
+        *(check(gpus) for check in (persistence, ecc, compute_mode, clocks, power_limit, mig)),
+        processes(gpus, sees_all=states.sees_all),
+        throttling(gpus),
+    ]
+
+
+def driver(states: GpuStates, locks: Mapping[str, Sequence[Sequence[str]]]) -> Finding:
+    """Which frameworks have a lock for what this driver runs."""
+    if not states.gpus:
+        return DRIVER.warning(f"{states.driver}, and it shows no GPU", "nvidia-smi says why")
+    if states.cuda_major is None:
+        return DRIVER.unknown(f"{states.driver}, which does not say its CUDA")
+    accelerator = f"cuda{states.cuda_major}"
+    served = [name for name, all_ in locks.items() if _is_served(accelerator, all_)]
+    left_out = [name for name in locks if name not in served]
+    seen = f"{states.driver}, CUDA {states.cuda_major}: {listed(served) or 'no framework'}"
+    if not left_out:
+        return DRIVER.fine(seen)
+    newest = f"goes without: {listed(left_out)}"
+    return DRIVER.warning(f"{seen}; {newest}", "install a driver that runs the CUDA of their locks")
+
+
+def persistence(gpus: Sequence[GpuState]) -> Finding:
+    off = [gpu for gpu in gpus if gpu.is_persistent is False]
+    if off:
+        return PERSISTENCE.warning(f"off on {_named(off)}", f"sudo nvidia-smi -i {_ids(off)} -pm 1")
+    return _told(PERSISTENCE, gpus, lambda gpu: gpu.is_persistent, lambda on: "on")
+
+
+def ecc(gpus: Sequence[GpuState]) -> Finding:
+    """On or off is both fine; a change that waits for a restart, or unlike GPUs, are not."""
+    pending = [gpu for gpu in gpus if gpu.ecc and gpu.ecc[0] != gpu.ecc[1]]
+    if pending:
+        seen = f"{_named(pending)}: will change with the next start"
+        return ECC.warning(seen, f"sudo nvidia-smi -i {_ids(pending)} --gpu-reset, or restart")
+    off = [gpu for gpu in gpus if gpu.ecc == (False, False)]
+    on = [gpu for gpu in gpus if gpu.ecc == (True, True)]
+    alike = {gpu.name for gpu in off} & {gpu.name for gpu in on}
+    if alike:
+        seen = f"off on {_named(off)}, on on {_named(on)}"
+        return ECC.warning(seen, f"sudo nvidia-smi -i {_ids(off)} -e 1, then restart")
+    return _told(ECC, gpus, lambda gpu: gpu.ecc, lambda pair: "on" if pair[0] else "off")
+
+
+def compute_mode(gpus: Sequence[GpuState]) -> Finding:
+    prohibited = [gpu for gpu in gpus if gpu.compute_mode == PROHIBITED]
+    if prohibited:
+        mend = f"sudo nvidia-smi -i {_ids(prohibited)} -c DEFAULT"
+        return MODE.warning(f"prohibited on {_named(prohibited)}", mend)
+    return _told(MODE, gpus, lambda gpu: gpu.compute_mode, _mode)
+
+
+def clocks(gpus: Sequence[GpuState]) -> Finding:
+    low = [
+        gpu
+        for gpu in gpus
+        if gpu.clock_mhz and gpu.default_clock_mhz and gpu.clock_mhz < gpu.default_clock_mhz
+    ]
+    if low:
+        parts = [f"GPU {gpu.index} {gpu.clock_mhz} of {gpu.default_clock_mhz} MHz" for gpu in low]
+        return CLOCKS.warning(listed(parts), f"sudo nvidia-smi -i {_ids(low)} -rac")
+    told = [gpu for gpu in gpus if gpu.default_clock_mhz]
+    return _told(CLOCKS, told or gpus, lambda gpu: gpu.clock_mhz, lambda mhz: f"{mhz} MHz")
+
+
+def power_limit(gpus: Sequence[GpuState]) -> Finding:
+    low = [
+        gpu
+        for gpu in gpus
+        if gpu.limit_w and gpu.default_limit_w and gpu.limit_w < gpu.default_limit_w
+    ]
+    if low:
+        parts = [f"GPU {gpu.index} {gpu.limit_w:.0f} of {gpu.default_limit_w:.0f} W" for gpu in low]
+        commands = [f"sudo nvidia-smi -i {gpu.index} -pl {gpu.default_limit_w:.0f}" for gpu in low]
+        return POWER.warning(listed(parts), "; ".join(commands))
+    if any(gpu.default_limit_w is None or gpu.limit_w is None for gpu in gpus):
+        return POWER.unknown(NOT_TOLD)
+    return _told(POWER, gpus, lambda gpu: gpu.limit_w, lambda watts: f"{watts:.0f} W")
+
+
+def mig(gpus: Sequence[GpuState]) -> Finding:
+    """GPUs that have no such mode do not tell of it, and that is fine."""
+    parted = [gpu for gpu in gpus if gpu.mig and any(gpu.mig)]
+    if parted:
+        return MIG.warning(
+            f"on, or to be, on {_named(parted)}", f"sudo nvidia-smi -i {_ids(parted)} -mig 0"
+        )
+    if any(gpu.mig is None for gpu in gpus):
+        return MIG.fine("off, or these GPUs have no such mode")
+    return MIG.fine("off")
+
+
+def processes(gpus: Sequence[GpuState], *, sees_all: bool) -> Finding:
+    used = [gpu for gpu in gpus if gpu.pids]
+    if used:
+        parts = [f"GPU {gpu.index}: {_pids(gpu.pids or ())}" for gpu in used]
+        return OTHERS.warning(
+            listed(parts), "end them, or let their owners (nvidia-smi names them)"
+        )
+    if any(gpu.pids is None for gpu in gpus):
+        return OTHERS.unknown(NOT_TOLD)
+    if not sees_all:
+        return OTHERS.unknown("none seen, but from within a container others are not")
+    return OTHERS.fine("none")
+
+
+def throttling(gpus: Sequence[GpuState]) -> Finding:
+    told = [(gpu, gpu.throttle_reasons) for gpu in gpus if gpu.throttle_reasons is not None]
+    slowed = [(gpu, names) for gpu, reasons in told if (names := _slowdowns(reasons))]
+    if slowed:
+        seen = listed([f"GPU {gpu.index}: {', '.join(names)}" for gpu, names in slowed])
+        return SLOWED.warning(
+            seen, "let it cool, end what runs on it, see nvidia-smi -q -d PERFORMANCE"
+        )
+    return SLOWED.fine("none now") if len(told) == len(gpus) else SLOWED.unknown(NOT_TOLD)
+
+
+def _told(
+    subject: Subject,
+    gpus: Sequence[GpuState],
+    ask: Callable[[GpuState], object],
+    say: Callable[..., str],
+) -> Finding:
+    """Fine with what they have, unknown if one of them does not tell."""
+    values = [ask(gpu) for gpu in gpus]
+    if None in values:
+        return subject.unknown(NOT_TOLD)
+    return subject.fine(listed(list(dict.fromkeys(say(value) for value in values))))
+
+
+def _is_served(accelerator: str, locks: Sequence[Sequence[str]]) -> bool:
+    return any(rank(accelerator, lock) is not None for lock in locks)
+
+
+def _slowdowns(reasons: int) -> list[str]:
+    return [name for bit, name in SLOWDOWNS.items() if reasons & bit]
+
+
+def _mode(number: int) -> str:
+    return MODES[number] if number < len(MODES) else f"mode {number}"
+
+
+def _named(gpus: Sequence[GpuState]) -> str:
+    return "GPU " + listed([str(gpu.index) for gpu in gpus])
+
+
+def _ids(gpus: Sequence[GpuState]) -> str:
+    return ",".join(str(gpu.index) for gpu in gpus)
+
+
+def _pids(pids: Sequence[int]) -> str:
+    return "pid " + listed([str(pid) for pid in pids])

@@ -1,0 +1,38 @@
+"""`velodrome doctor`: is this machine fit to measure, and what to change."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from velodrome.agents.doctor.examination import examine, worst_first
+from velodrome.agents.doctor.finding import Finding, Verdict
+from velodrome.agents.doctor.kernel import Kernel
+from velodrome.scheduler.commands.output import closing, print_json, print_table
+
+
+def doctor(*, as_json: bool) -> int:
+    """0 if nothing warns, else 1."""
+    findings = worst_first(examine(Kernel()))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        _show(findings)
+    return int(any(finding.verdict is Verdict.WARNING for finding in findings))
+
+
+def _show(findings: Sequence[Finding]) -> None:
+    print_table(
+        [
+            {"verdict": finding.verdict, "check": finding.check, "seen": finding.seen}
+            for finding in findings
+        ]
+    )
+    warnings = [finding for finding in findings if finding.verdict is Verdict.WARNING]
+    for finding in warnings:
+        closing("", f"{finding.check}: {finding.why}", f"    {finding.mend}")
+    counts = Counter(finding.verdict for finding in findings)
+    total = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict)
+    following = (
+        "velodrome doctor, after the changes" if warnings else "velodrome run sweeps/quick.yaml"
+    )
+    closing("", f"{total}; nothing was changed", f"next: {following}")
