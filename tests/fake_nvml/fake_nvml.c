@@ -4,8 +4,10 @@
  * FAKE_NVML_STATE  path of a file of lines `INDEX KEY VALUE`, read anew at every question, so that
  *                  a test can script values over time by replacing it. A key that is not there
  *                  is not supported by that GPU. Keys: total_mib, used_mib, gpu_percent,
- *                  memory_percent, power_mw, limit_mw, energy_mj, temperature_c, sm_mhz, reasons,
- *                  and any number of `process PID:MIB`.
+ *                  memory_percent, power_mw, limit_mw, default_limit_mw, energy_mj, temperature_c,
+ *                  sm_mhz, application_mhz, default_application_mhz, reasons, persistence,
+ *                  compute_mode, ecc and mig with what comes after the next start, as `1:0`, and
+ *                  any number of `process PID:MIB`.
  * FAKE_NVML_DRIVER the driver's release; default 999.1-fake.
  * FAKE_NVML_CUDA   the newest CUDA that it runs, as 12040 for 12.4; without it, it does not tell.
  * FAKE_NVML_NODE   a number that is part of the UUIDs, so that two nodes differ; default 0.
@@ -191,6 +193,10 @@ int nvmlDeviceGetPowerManagementLimit(const Device *device, unsigned *milliwatts
     return answer(device, "limit_mw", milliwatts);
 }
 
+int nvmlDeviceGetPowerManagementDefaultLimit(const Device *device, unsigned *milliwatts) {
+    return answer(device, "default_limit_mw", milliwatts);
+}
+
 int nvmlDeviceGetTotalEnergyConsumption(const Device *device, unsigned long long *millijoules) {
     return answer_long(device, "energy_mj", millijoules);
 }
@@ -206,6 +212,46 @@ int nvmlDeviceGetTemperatureV(const Device *device, Temperature *temperature) {
 
 int nvmlDeviceGetClockInfo(const Device *device, int clock, unsigned *mhz) {
     return clock == CLOCK_SM ? answer(device, "sm_mhz", mhz) : NOT_SUPPORTED;
+}
+
+int nvmlDeviceGetApplicationsClock(const Device *device, int clock, unsigned *mhz) {
+    return clock == CLOCK_SM ? answer(device, "application_mhz", mhz) : NOT_SUPPORTED;
+}
+
+int nvmlDeviceGetDefaultApplicationsClock(const Device *device, int clock, unsigned *mhz) {
+    return clock == CLOCK_SM ? answer(device, "default_application_mhz", mhz) : NOT_SUPPORTED;
+}
+
+int nvmlDeviceGetPersistenceMode(const Device *device, unsigned *on) {
+    return answer(device, "persistence", on);
+}
+
+int nvmlDeviceGetComputeMode(const Device *device, unsigned *mode) {
+    return answer(device, "compute_mode", mode);
+}
+
+typedef struct { int found; unsigned current, pending; } Pair;
+
+static int take_pair(const char *value, void *to) {
+    Pair *pair = to;
+    pair->found = sscanf(value, "%u:%u", &pair->current, &pair->pending) == 2;
+    return 0;
+}
+
+static int answer_pair(const Device *device, const char *key, unsigned *current, unsigned *pending) {
+    Pair pair = {0, 0, 0};
+    each_value(device, key, take_pair, &pair);
+    *current = pair.current;
+    *pending = pair.pending;
+    return pair.found ? SUCCESS : NOT_SUPPORTED;
+}
+
+int nvmlDeviceGetEccMode(const Device *device, unsigned *current, unsigned *pending) {
+    return answer_pair(device, "ecc", current, pending);
+}
+
+int nvmlDeviceGetMigMode(const Device *device, unsigned *current, unsigned *pending) {
+    return answer_pair(device, "mig", current, pending);
 }
 
 int nvmlDeviceGetCurrentClocksEventReasons(const Device *device, unsigned long long *reasons) {
