@@ -54,9 +54,9 @@ def frequency_limit(kernel: Kernel) -> Finding:
     lowered = [pair for pair in pairs if pair[0] < pair[1]]
     if not lowered:
         return CEILING.fine(f"up to {max(most for _, most in pairs) / 1e6:.2f} GHz")
-    khz, most = min(lowered)
-    seen = f"{len(lowered)} of {len(pairs)} CPUs: {khz / 1e6:.2f} of {most / 1e6:.2f} GHz"
-    return CEILING.warning(seen, f"sudo cpupower frequency-set --max {most}kHz")
+    lowest, full = min(lowered)
+    seen = f"{len(lowered)} of {len(pairs)} CPUs: {lowest / 1e6:.2f} of {full / 1e6:.2f} GHz"
+    return CEILING.warning(seen, f"sudo cpupower frequency-set --max {full}kHz")
 
 
 def boost(kernel: Kernel) -> Finding:

@@ -1,0 +1,123 @@
+"""Load of others, told from two instants of a made-up machine; and who holds locks, for real."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from velodrome.agents.cores.lock_files import try_lock
+from velodrome.agents.doctor import load, neighbours
+from velodrome.agents.doctor.finding import Verdict
+from velodrome.agents.doctor.kernel import Kernel
+
+Machine = Callable[[Mapping[str, str]], Kernel]
+SECOND = 10**9
+
+
+def stat(*cpus: str) -> dict[str, str]:
+    """Ticks `user nice system idle iowait irq softirq steal` of each CPU."""
+    rows = [f"cpu{number} {ticks} 0 0" for number, ticks in enumerate(cpus)]
+    return {"proc/stat": "\n".join(["cpu  1 2 3 4 5 6 7 8 0 0", *rows, "intr 5"])}
+
+
+def process(pid: int, name: str, ticks: int) -> dict[str, str]:
+    return {f"proc/{pid}/stat": f"{pid} ({name}) R 1 1 1 0 -1 4 0 0 0 0 {ticks} 0 0 0 20 0"}
+
+
+def test_the_busy_core_and_its_process_are_named(machine: Machine) -> None:
+    idle = "0 0 0 0 0 0 0 0"
+    before = load.snapshot(machine(stat(idle, idle) | process(7, "a (b) c", 10)), 0)
+    ticks = stat("2 0 0 98 0 0 0 0", "70 5 5 20 0 0 0 0")
+    processes = process(7, "a (b) c", 90) | process(8, "born since", 5)
+    after = load.snapshot(machine(ticks | processes), SECOND)
+    found = load.other_load(before, after, own_pid=1)
+    assert found.verdict is Verdict.WARNING
+    assert found.seen == "82 % of one core: cpu1 80 %; a (b) c (pid 7) 80 %, born since (pid 8) 5 %"
+    assert "a (b) c" not in load.other_load(before, after, own_pid=7).seen
+
+
+def test_waiting_for_disks_and_a_little_work_are_no_load(machine: Machine) -> None:
+    before = load.snapshot(machine(stat("0 0 0 0 0 0 0 0")), 0)
+    after = load.snapshot(machine(stat("10 0 5 20 65 0 0 0")), SECOND)
+    found = load.other_load(before, after, own_pid=1)
+    assert (found.verdict, found.seen) == (Verdict.FINE, "15 % of one core")
+
+
+def test_stolen_time_warns_and_its_absence_proves_something_only_where_it_is_counted(
+    machine: Machine,
+) -> None:
+    before = load.snapshot(machine(stat("0 0 0 0 0 0 0 0")), 0)
+    robbed = load.snapshot(machine(stat("50 0 0 45 0 0 0 5")), SECOND)
+    later = load.snapshot(machine(stat("50 0 0 145 0 0 0 5")), 2 * SECOND)
+    calm = load.snapshot(machine(stat("50 0 0 50 0 0 0 0")), SECOND)
+    found = load.stolen(before, robbed, is_guest=None)
+    assert (found.verdict, found.seen) == (
+        Verdict.WARNING,
+        "5.0 % of all CPUs' time in this second",
+    )
+    assert load.stolen(robbed, later, is_guest=None).verdict is Verdict.FINE
+    assert load.stolen(before, calm, is_guest=None).verdict is Verdict.UNKNOWN
+    assert load.stolen(before, calm, is_guest=False).verdict is Verdict.FINE
+
+
+def test_pressure_is_the_share_of_the_second_that_somebody_stalled(machine: Machine) -> None:
+    def told(cpu_us: int, memory_us: int) -> Kernel:
+        line = "some avg10=0.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=0.00 total=9"
+        return machine(
+            {
+                "proc/pressure/cpu": line.format(cpu_us),
+                "proc/pressure/memory": line.format(memory_us),
+            }
+        )
+
+    before = load.snapshot(told(1000, 1000), 0)
+    quiet = load.snapshot(told(51_000, 1000), SECOND)
+    assert load.pressure(before, quiet).seen == "cpu 5 %, memory 0 %"
+    assert load.pressure(before, quiet).verdict is Verdict.FINE
+    pressed = load.snapshot(told(51_000, 31_000), SECOND)
+    found = load.pressure(before, pressed)
+    assert (found.verdict, found.seen) == (Verdict.WARNING, "cpu 5 %, memory 3 %")
+    assert "memory" in found.mend
+
+
+def test_a_silent_kernel_knows_no_load(machine: Machine) -> None:
+    none = load.snapshot(machine({}))
+    assert load.other_load(none, none, own_pid=1).verdict is Verdict.UNKNOWN
+    assert load.stolen(none, none, is_guest=False).verdict is Verdict.UNKNOWN
+    assert load.pressure(none, none).verdict is Verdict.UNKNOWN
+    assert neighbours.locked(machine({}), []).verdict is Verdict.UNKNOWN
+    assert neighbours.ray(machine({})).verdict is Verdict.UNKNOWN
+
+
+def test_whoever_really_holds_a_core_is_named_and_a_lock_let_go_is_not(tmp_path: Path) -> None:
+    environ = {"VELODROME_LOCKS": str(tmp_path)}
+    descriptor = try_lock(tmp_path / "core-0.lock")
+    assert descriptor is not None
+    other = try_lock(tmp_path / "core-1.lock")
+    assert other is not None
+    os.close(other)
+    found = neighbours.locked(Kernel(), neighbours.lock_paths(environ))
+    assert found.verdict is Verdict.WARNING
+    assert found.seen.startswith(f"core-0: pid {os.getpid()} (")
+    os.close(descriptor)
+    assert neighbours.locked(Kernel(), neighbours.lock_paths(environ)).verdict is Verdict.FINE
+
+
+def test_looking_at_locks_makes_no_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "locks"
+    assert neighbours.lock_paths({"VELODROME_LOCKS": str(folder)}) == ()
+    assert not folder.exists()
+
+
+def test_a_ray_that_waits_is_fine_and_one_that_works_warns(machine: Machine) -> None:
+    kernel = machine({"proc/4/cmdline": "/bin/sh\0-c\0true\0"})
+    assert neighbours.ray(kernel).seen == "no Ray runs here"
+    kernel = machine(
+        {
+            "proc/5/cmdline": "/opt/ray/raylet\0--port=1\0",
+            "proc/6/cmdline": "ray::IDLE\0\0\0",
+        }
+    )
+    found = neighbours.ray(kernel)
+    assert (found.verdict, found.seen) == (Verdict.FINE, "a Ray that waits (pid 5)")
+    found = neighbours.ray(machine({"proc/9/cmdline": "ray::train() other\0"}))
+    assert (found.verdict, found.seen) == (Verdict.WARNING, "ray::train() (pid 9)")

@@ -1,0 +1,119 @@
+"""Memory and rights, on machines that are made up of files."""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from velodrome.agents.doctor import memory, rights
+from velodrome.agents.doctor.finding import Finding, Verdict
+from velodrome.agents.doctor.kernel import Kernel
+
+Machine = Callable[[Mapping[str, str]], Kernel]
+GIB = 2**30
+
+
+def meminfo(available_gib: int = 8, swap_mib: int = 0, swap_free_mib: int = 0) -> dict[str, str]:
+    lines = [
+        f"MemTotal:       {16 * 2**20} kB",
+        f"MemAvailable:   {available_gib * 2**20} kB",
+        f"SwapTotal:      {swap_mib * 1024} kB",
+        f"SwapFree:       {swap_free_mib * 1024} kB",
+    ]
+    return {"proc/meminfo": "\n".join(lines)}
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        lambda kernel: memory.free(kernel, GIB, GIB),
+        memory.swap,
+        memory.swappiness,
+        memory.huge_pages,
+        memory.numa_nodes,
+        memory.numa_balancing,
+        rights.energy,
+        lambda kernel: rights.perf(kernel, 1000),
+        rights.address_randomisation,
+    ],
+)
+def test_where_the_kernel_does_not_say_nothing_is_guessed(
+    machine: Machine, check: Callable[[Kernel], Finding]
+) -> None:
+    assert check(machine({})).verdict is Verdict.UNKNOWN
+
+
+def test_memory_is_short_by_what_is_available_and_by_the_groups_limit(machine: Machine) -> None:
+    kernel = machine(meminfo(available_gib=8))
+    assert memory.free(kernel, 16 * GIB, 4 * GIB).verdict is Verdict.FINE
+    assert memory.free(kernel, 2 * GIB, 4 * GIB).verdict is Verdict.WARNING
+    found = memory.free(machine(meminfo(available_gib=3)), 16 * GIB, 4 * GIB)
+    assert (found.verdict, found.seen) == (Verdict.WARNING, "3.0 of 16.0 GiB that we may use")
+
+
+def test_swap_warns_when_it_is_used_and_swappiness_only_where_there_is_swap(
+    machine: Machine,
+) -> None:
+    kernel = machine({"proc/sys/vm/swappiness": "60", **meminfo()})
+    assert memory.swap(kernel).seen == "there is none"
+    assert memory.swappiness(kernel).verdict is Verdict.FINE
+    kernel = machine(meminfo(swap_mib=2048, swap_free_mib=2048))
+    assert memory.swap(kernel).verdict is Verdict.FINE
+    assert memory.swappiness(kernel).mend == "sudo sysctl vm.swappiness=1"
+    found = memory.swap(machine(meminfo(swap_mib=2048, swap_free_mib=2000)))
+    assert (found.verdict, found.seen) == (Verdict.WARNING, "48 of 2048 MiB")
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("[always] madvise never", Verdict.WARNING),
+        ("always [madvise] never", Verdict.FINE),
+        ("always madvise [never]", Verdict.FINE),
+    ],
+)
+def test_huge_pages_warn_only_when_the_kernel_makes_them_by_itself(
+    machine: Machine, text: str, verdict: Verdict
+) -> None:
+    kernel = machine({"sys/kernel/mm/transparent_hugepage/enabled": text})
+    assert memory.huge_pages(kernel).verdict is verdict
+
+
+def test_balancing_warns_where_there_is_more_than_one_numa_node(machine: Machine) -> None:
+    node = "sys/devices/system/node/node{}/cpulist"
+    kernel = machine({"proc/sys/kernel/numa_balancing": "1", node.format(0): "0-3"})
+    assert memory.numa_balancing(kernel).verdict is Verdict.FINE
+    kernel = machine({node.format(1): "4-7"})
+    assert memory.numa_nodes(kernel).seen == "2"
+    assert memory.numa_balancing(kernel).mend == "sudo sysctl kernel.numa_balancing=0"
+    assert memory.numa_balancing(machine({"proc/sys/kernel/numa_balancing": "0"})).seen == "off"
+
+
+def test_an_energy_counter_that_gives_no_number_is_a_warning(machine: Machine) -> None:
+    package = "sys/class/powercap/intel-rapl:0"
+    kernel = machine({f"{package}/name": "package-0\n"})
+    found = rights.energy(kernel)
+    assert found.verdict is Verdict.WARNING
+    assert found.mend == "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
+    assert rights.energy(machine({f"{package}/energy_uj": "12345\n"})).seen == "readable"
+
+
+def test_root_may_count_events_where_a_user_may_not(machine: Machine) -> None:
+    kernel = machine({"proc/sys/kernel/perf_event_paranoid": "4"})
+    assert rights.perf(kernel, 1000).verdict is Verdict.WARNING
+    assert rights.perf(kernel, 0).verdict is Verdict.FINE
+    kernel = machine({"proc/sys/kernel/perf_event_paranoid": "-1"})
+    assert rights.perf(kernel, 1000).verdict is Verdict.FINE
+
+
+def test_few_open_files_are_mended_in_the_shell_if_the_hard_limit_lets_one() -> None:
+    assert rights.open_files(-1, -1).verdict is Verdict.FINE
+    assert rights.open_files(4096, 4096).verdict is Verdict.FINE
+    assert rights.open_files(1024, -1).mend == "ulimit -n 65536"
+    assert rights.open_files(1024, 8192).mend == "ulimit -n 8192"
+    assert "/etc/security/limits.conf" in rights.open_files(1024, 1024).mend
+
+
+def test_address_randomisation_is_for_information_only(machine: Machine) -> None:
+    for value in "012":
+        kernel = machine({"proc/sys/kernel/randomize_va_space": value})
+        assert rights.address_randomisation(kernel).verdict is Verdict.FINE
