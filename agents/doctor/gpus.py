@@ -125,14 +125,12 @@ def power_limit(gpus: Sequence[GpuState]) -> Finding:
 
 
 def mig(gpus: Sequence[GpuState]) -> Finding:
-    """GPUs that have no such mode do not tell of it, and that is fine."""
     parted = [gpu for gpu in gpus if gpu.mig and any(gpu.mig)]
     if parted:
-        return MIG.warning(
-            f"on, or to be, on {_named(parted)}", f"sudo nvidia-smi -i {_ids(parted)} -mig 0"
-        )
+        mend = f"sudo nvidia-smi -i {_ids(parted)} -mig 0"
+        return MIG.warning(f"on, or to be, on {_named(parted)}", mend)
     if any(gpu.mig is None for gpu in gpus):
-        return MIG.fine("off, or these GPUs have no such mode")
+        return MIG.unknown(f"{NOT_TOLD}, as where GPUs have no such mode")
     return MIG.fine("off")
 
 

@@ -22,7 +22,7 @@
 
 enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
        DRIVER_NOT_LOADED = 9 };
-enum { MOST_GPUS = 64, CLOCK_SM = 1 };
+enum { MOST_GPUS = 64, CLOCK_GRAPHICS = 0, CLOCK_SM = 1 };
 #define MIB (1024ULL * 1024ULL)
 
 typedef struct { int index; char name[96]; } Device;
@@ -215,11 +215,11 @@ int nvmlDeviceGetClockInfo(const Device *device, int clock, unsigned *mhz) {
 }
 
 int nvmlDeviceGetApplicationsClock(const Device *device, int clock, unsigned *mhz) {
-    return clock == CLOCK_SM ? answer(device, "application_mhz", mhz) : NOT_SUPPORTED;
+    return clock == CLOCK_GRAPHICS ? answer(device, "application_mhz", mhz) : NOT_SUPPORTED;
 }
 
 int nvmlDeviceGetDefaultApplicationsClock(const Device *device, int clock, unsigned *mhz) {
-    return clock == CLOCK_SM ? answer(device, "default_application_mhz", mhz) : NOT_SUPPORTED;
+    return clock == CLOCK_GRAPHICS ? answer(device, "default_application_mhz", mhz) : NOT_SUPPORTED;
 }
 
 int nvmlDeviceGetPersistenceMode(const Device *device, unsigned *on) {

@@ -1,0 +1,41 @@
+"""The real command on this machine."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "velodrome.scheduler.cli", "doctor", "--json"]
+
+
+@pytest.mark.slow
+def test_the_doctor_sees_a_core_that_is_held_and_says_so_in_rows_and_status(tmp_path: Path) -> None:
+    locks = tmp_path / "locks"
+    locks.mkdir()
+    environment = os.environ | {"VELODROME_LOCKS": str(locks), "VELODROME_HOME": str(tmp_path)}
+    hold = (
+        "import sys; from pathlib import Path; from velodrome.agents.cores import lock_files; "
+        "lock_files.try_lock(Path(sys.argv[1])); print(flush=True); input()"
+    )
+    holder_command = [sys.executable, "-c", hold, str(locks / "core-0.lock")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(holder_command, stdin=pipe, stdout=pipe, text=True) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        done = subprocess.run(COMMAND, env=environment, capture_output=True, text=True, check=False)
+        holder.communicate("\n")
+    rows = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert all(list(row) == ["check", "verdict", "seen", "why", "mend"] for row in rows)
+    assert [row["verdict"] for row in rows] == sorted(
+        (row["verdict"] for row in rows), key=["warning", "unknown", "fine"].index
+    )
+    assert len({row["check"] for row in rows}) == len(rows)
+    assert all(bool(row["mend"]) == (row["verdict"] == "warning") for row in rows)
+    (held,) = [row for row in rows if row["check"] == "locked cores"]
+    assert held["verdict"] == "warning"
+    assert f"core-0: pid {holder.pid} " in held["seen"]
+    assert not (tmp_path / "envs").exists()

@@ -1,0 +1,168 @@
+"""GPUs under the real nvidia-ml-py over a driver that is made up: tests/fake_nvml/fake_nvml.c."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from velodrome.agents.doctor import gpus
+from velodrome.agents.doctor.finding import Finding, Verdict
+from velodrome.agents.doctor.gpu_states import GpuState, GpuStates
+
+SOURCE = Path(__file__).parents[2] / "fake_nvml" / "fake_nvml.c"
+LOCKS = {"torch": (("gpu",),), "jax": (("cuda12",),)}
+
+HEALTHY = """\
+{0} persistence 1
+{0} ecc 1:1
+{0} compute_mode 0
+{0} application_mhz 1410
+{0} default_application_mhz 1410
+{0} limit_mw 400000
+{0} default_limit_mw 400000
+{0} mig 0:0
+{0} reasons 1
+"""
+
+READ = """
+import json
+from dataclasses import asdict
+from velodrome.agents.doctor.gpu_states import read
+found = read()
+print(json.dumps(found and asdict(found)))
+"""
+
+
+@pytest.fixture(scope="session")
+def doctors_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a libnvidia-ml.so.1 for LD_LIBRARY_PATH."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or pytest.skip("needs a C compiler")
+    folder = tmp_path_factory.mktemp("driver")
+    library = folder / "libnvidia-ml.so.1"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, SOURCE], check=True)
+    return folder
+
+
+def told(driver: Path, state: Path, gpu_names: str, cuda: str = "12080") -> GpuStates | None:
+    """What a new process reads from the driver."""
+    environment = {
+        "LD_LIBRARY_PATH": str(driver),
+        "FAKE_NVML": gpu_names,
+        "FAKE_NVML_STATE": str(state),
+        "FAKE_NVML_CUDA": cuda,
+    }
+    command = [sys.executable, "-c", READ]
+    done = subprocess.run(command, env=os.environ | environment, stdout=subprocess.PIPE, check=True)
+    fields = json.loads(done.stdout)
+    if fields is None:
+        return None
+    states = [
+        GpuState(**{key: tuple(at) if isinstance(at, list) else at for key, at in gpu.items()})
+        for gpu in fields.pop("gpus")
+    ]
+    return GpuStates(gpus=tuple(states), **{**fields, "sees_all": True})
+
+
+def by_check(states: GpuStates | None) -> dict[str, Finding]:
+    return {finding.check: finding for finding in gpus.checks(states, LOCKS)}
+
+
+def test_two_gpus_as_they_should_be_are_fine_in_everything(
+    doctors_driver: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    state.write_text(HEALTHY.format(0) + HEALTHY.format(1))
+    found = by_check(told(doctors_driver, state, "NVIDIA A100-SXM4-80GB:2"))
+    assert {finding.verdict for finding in found.values()} == {Verdict.FINE}
+    assert found["GPU driver"].seen == "999.1-fake, CUDA 12: torch, jax"
+    assert found["GPU power limit"].seen == "400 W"
+    assert found["GPU ECC"].seen == "on"
+
+
+def test_each_setting_that_holds_a_gpu_back_names_the_gpu_and_its_own_mend(
+    doctors_driver: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    wrong = """\
+1 persistence 0
+1 ecc 0:0
+1 compute_mode 2
+1 application_mhz 1005
+1 default_application_mhz 1410
+1 limit_mw 250000
+1 default_limit_mw 400000
+1 mig 1:1
+1 reasons 68
+1 process 4711:300
+"""
+    state.write_text(HEALTHY.format(0) + wrong)
+    found = by_check(told(doctors_driver, state, "NVIDIA A100-SXM4-80GB:2", cuda="11040"))
+    assert {finding.verdict for finding in found.values()} == {Verdict.WARNING}
+    assert {check: (finding.seen, finding.mend) for check, finding in found.items()} == {
+        "GPU driver": (
+            "999.1-fake, CUDA 11: torch; goes without: jax",
+            "install a driver that runs the CUDA of their locks",
+        ),
+        "GPU persistence": ("off on GPU 1", "sudo nvidia-smi -i 1 -pm 1"),
+        "GPU ECC": ("off on GPU 1, on on GPU 0", "sudo nvidia-smi -i 1 -e 1, then restart"),
+        "GPU compute mode": ("prohibited on GPU 1", "sudo nvidia-smi -i 1 -c DEFAULT"),
+        "GPU clocks": ("GPU 1 1005 of 1410 MHz", "sudo nvidia-smi -i 1 -rac"),
+        "GPU power limit": ("GPU 1 250 of 400 W", "sudo nvidia-smi -i 1 -pl 400"),
+        "GPU partitions (MIG)": ("on, or to be, on GPU 1", "sudo nvidia-smi -i 1 -mig 0"),
+        "GPU processes": (
+            "GPU 1: pid 4711",
+            "end them, or let their owners (nvidia-smi names them)",
+        ),
+        "GPU throttling": (
+            "GPU 1: power cap, heat (hardware)",
+            "let it cool, end what runs on it, see nvidia-smi -q -d PERFORMANCE",
+        ),
+    }
+
+
+def test_what_a_driver_does_not_tell_is_unknown(doctors_driver: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.write_text("")
+    found = by_check(told(doctors_driver, state, "NVIDIA T4:1"))
+    unknown = {check for check, one in found.items() if one.verdict is Verdict.UNKNOWN}
+    assert unknown == {
+        "GPU persistence",
+        "GPU ECC",
+        "GPU compute mode",
+        "GPU clocks",
+        "GPU power limit",
+        "GPU partitions (MIG)",
+        "GPU throttling",
+    }
+
+
+def test_an_empty_list_of_processes_proves_nothing_inside_a_container() -> None:
+    found = gpus.processes([GpuState(0, "T4", pids=())], sees_all=False)
+    assert found.verdict is Verdict.UNKNOWN
+
+
+def test_a_change_of_ecc_that_waits_for_a_restart_warns() -> None:
+    found = gpus.ecc([GpuState(0, "T4", ecc=(True, False))])
+    assert (found.verdict, found.seen) == (
+        Verdict.WARNING,
+        "GPU 0: will change with the next start",
+    )
+
+
+def test_gpus_of_two_models_may_differ_in_ecc() -> None:
+    found = gpus.ecc([GpuState(0, "A100", ecc=(True, True)), GpuState(1, "A10", ecc=(False,) * 2)])
+    assert (found.verdict, found.seen) == (Verdict.FINE, "on, off")
+
+
+def test_a_library_without_a_driver_is_one_line(doctors_driver: Path, tmp_path: Path) -> None:
+    assert told(doctors_driver, tmp_path / "state", "") is None
+    assert [finding.check for finding in gpus.checks(None, LOCKS)] == ["GPU driver"]
+
+
+def test_a_driver_that_shows_no_gpu_warns() -> None:
+    found = by_check(GpuStates("580.1", 13, (), sees_all=True))
+    assert found["GPU driver"].verdict is Verdict.WARNING
