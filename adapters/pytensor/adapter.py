@@ -32,6 +32,7 @@ class Adapter(FamilyAdapter):
         pool_2d,
         nnet.batchnorm.batch_normalization_train,
         _uniform,
+        tensor.batched_dot,
     )
 
     @staticmethod

@@ -62,6 +62,7 @@ class Adapter(FamilyAdapter):
         pool_2d,
         nnet.bn.batch_normalization_train,
         STREAMS.uniform,
+        tensor.batched_dot,
     )
 
     @staticmethod

@@ -19,6 +19,7 @@ class FamilyAdapter(contract.Adapter):
     name = ""
     library = None  # a velodrome.adapters.theano_family.library.Library
     variants = ()
+    composed = BY_HAND  # by kind of layer, how it is put together where there is no operation
 
     def __init__(self, model, variant, device, threads, dtype):
         """threads: there is no call for it. OMP_NUM_THREADS and its like are set by the agent."""
@@ -77,7 +78,7 @@ class FamilyAdapter(contract.Adapter):
 
     def notes(self):
         used = {type(layer) for layer in self._model.layers}
-        return tuple(by_hand(kind, how) for kind, how in BY_HAND.items() if kind in used)
+        return tuple(by_hand(kind, how) for kind, how in self.composed.items() if kind in used)
 
     def _at_first_call(self, attribute, graph):
         """Compiles what graph() gives when it is called, and takes its place."""

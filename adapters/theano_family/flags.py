@@ -23,11 +23,12 @@ def set_up(variable, separator):
 def blas_flags():
     """How the linker finds the OpenBLAS that came with SciPy's wheel; ImportError without one.
 
-    NumPy's would do, too, but for its newer wheels: their names of functions end in `64_`. No path
-    is needed at run time, since a library of that name is loaded by then.
+    NumPy's would do, too, but for its newer wheels: their names of functions end in `64_`. SciPy's
+    newer wheels put `scipy_` before the names of the library and of its functions. No path is
+    needed at run time, since a library of that name is loaded by then.
     """
     folder = os.path.join(os.path.dirname(os.path.dirname(scipy.__file__)), "scipy.libs")
-    libraries = sorted(glob.glob(os.path.join(folder, "libopenblas*.so")))
+    libraries = sorted(glob.glob(os.path.join(folder, "lib*openblas*.so")))
     if not libraries:
         raise ImportError("{} holds no libopenblas: install SciPy from its wheel".format(folder))
     name = os.path.basename(libraries[0])[len("lib") : -len(".so")]

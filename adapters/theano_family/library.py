@@ -13,6 +13,7 @@ class Library(NamedTuple):
     pool_2d: Callable
     batch_normalization: Callable  # (x, scale, bias, axes=, epsilon=) -> (y, mean, 1 / deviation)
     uniform: Callable  # (shape) -> random float32 in 0..1, new for each call
+    batched_dot: Callable  # (n, i, j) by (n, j, k) -> (n, i, k)
 
 
 class Call(NamedTuple):

@@ -53,12 +53,12 @@ def attention(call, layer, weights, x):
     product = tensor.dot(x.reshape((time * batch, width)), weights["weight_input"])
     parts = product.reshape((time, batch, 3, heads, size)).dimshuffle(2, 1, 3, 0, 4)
     query, key, value = (parts[number].reshape((batch * heads, time, size)) for number in range(3))
-    scores = tensor.batched_dot(query, key.dimshuffle(0, 2, 1)) / size**0.5
+    scores = call.library.batched_dot(query, key.dimshuffle(0, 2, 1)) / size**0.5
     scores = scores.reshape((batch, heads, time, time))
     true_keys = _within(call, x).dimshuffle(1, "x", "x", 0)
     scores = tensor.switch(true_keys, scores, -1e30).reshape((batch * heads * time, time))
     shares = call.library.nnet.softmax(scores).reshape((batch * heads, time, time))
-    mixed = tensor.batched_dot(shares, value).reshape((batch, heads, time, size))
+    mixed = call.library.batched_dot(shares, value).reshape((batch, heads, time, size))
     flat = mixed.dimshuffle(2, 0, 1, 3).reshape((time * batch, width))
     return tensor.dot(flat, weights["weight_output"]).reshape((time, batch, width))
 

@@ -16,6 +16,7 @@ VARIANTS = [
     ("jax", ("jit", "eager")),
     ("theano", ("corrmm", "direct")),
     ("pytensor", ("c",)),
+    ("pytensor3", ("numba", "c")),
     ("caffe", ("openblas",)),
     ("mxnet", ("hybrid", "imperative")),
     ("mxnet", ("threaded",)),

@@ -35,11 +35,12 @@ BY_HAND = {
     "cntk": {"default": ("attention", "gru", "loop", "lstm")},
     "theano": {"corrmm": ()},
     "pytensor": {"c": ()},
+    "pytensor3": {"numba": ()},
 }
 # As adapters/*/expected.toml has it, with the reason.
 LACKING = {("cntk", "default"): {"probe-dilated-conv"}, ("chainer", "ideep"): {"probe-lrn"}}
 # Of what compiles for long from nothing: a gradient of the user's own, and what reads words.
-ONLY = dict.fromkeys(("theano", "pytensor"), "custom,embedding")
+ONLY = dict.fromkeys(("theano", "pytensor", "pytensor3"), "custom,embedding")
 
 
 @pytest.mark.parametrize("framework", BY_HAND)

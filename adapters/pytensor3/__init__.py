@@ -1,0 +1,1 @@
+"""PyTensor 3, on the CPU: Numba and its C linker."""
