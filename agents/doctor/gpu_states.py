@@ -16,7 +16,10 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class GpuState:
-    """None: the driver does not tell. Clocks are application clocks of the SMs. pids: of all processes on it."""
+    """None: the driver does not tell. Clocks are application clocks, which the SMs follow.
+
+    pids: of all processes on it.
+    """
 
     index: int
     name: str
@@ -65,7 +68,7 @@ def _state(gpu: Gpu) -> GpuState:
         return GpuState(gpu.index, gpu.name)
     persistence = _ask(pynvml.nvmlDeviceGetPersistenceMode, handle)
     default_mw = _ask(pynvml.nvmlDeviceGetPowerManagementDefaultLimit, handle)
-    clock = pynvml.NVML_CLOCK_GRAPHICS  # which the SMs follow; application clocks have no other
+    clock = pynvml.NVML_CLOCK_GRAPHICS
     return GpuState(
         index=gpu.index,
         name=gpu.name,

@@ -12,8 +12,9 @@ LOCKS = Subject("locked cores", "a task waits until whoever holds its cores or G
 RAY = Subject(
     "work of Ray", "Ray counts no cores that its own tasks really use, and they run on any"
 )
-# Processes of a Ray that waits are few and quiet; its workers are renamed to what they run.
-WORKER, IDLE = "ray::", "ray::IDLE"
+# Workers are renamed to what they run. Those of a Ray that waits, and its own agents, are quiet.
+WORKER = "ray::"
+WAITING = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
 NODE = "raylet"
 
 
@@ -48,7 +49,7 @@ def ray(kernel: Kernel) -> Finding:
     workers = [
         f"{command.split()[0]} (pid {pid})"
         for pid, command in commands.items()
-        if command.startswith(WORKER) and not command.startswith(IDLE)
+        if command.startswith(WORKER) and not command.startswith(WAITING)
     ]
     nodes = [pid for pid, command in commands.items() if Path(command.split()[0]).name == NODE]
     if workers:
