@@ -31,7 +31,7 @@ LARGE_TASK_BYTES = 4 * 2**30
 
 def examine(kernel: Kernel, environ: Mapping[str, str] = os.environ) -> tuple[Finding, ...]:
     """RecipeError if one of the user's own frameworks is broken."""
-    wants = provisions.wants()
+    wants = provisions.wants(environ)
     changing = _over_time(kernel)
     return (
         *_settings(kernel),
@@ -66,6 +66,7 @@ def _over_time(kernel: Kernel) -> tuple[Finding, ...]:
 
 def _settings(kernel: Kernel) -> tuple[Finding, ...]:
     allowed = usable_cpus()
+    proc, groups = kernel.root / "proc", kernel.root / "sys/fs/cgroup"
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return (
         cpu_speed.governor(kernel),
@@ -74,10 +75,10 @@ def _settings(kernel: Kernel) -> tuple[Finding, ...]:
         cpu_speed.temperature(kernel),
         cpus.siblings(kernel, allowed),
         cpus.affinity(kernel, allowed),
-        cpus.quota(control_groups.cpu_quota(), len(allowed)),
+        cpus.quota(control_groups.cpu_quota(proc, groups), len(allowed)),
         cpus.virtualization(kernel),
         cpus.clock_source(kernel),
-        memory.free(kernel, control_groups.memory_bytes(), LARGE_TASK_BYTES),
+        memory.free(kernel, control_groups.memory_bytes(proc, groups), LARGE_TASK_BYTES),
         memory.swap(kernel),
         memory.swappiness(kernel),
         memory.huge_pages(kernel),
@@ -107,6 +108,6 @@ def _gpu_states() -> GpuStates | None:
         ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:  # no driver; and importing pynvml takes longer than all the rest of this
         return None
-    from velodrome.agents.doctor.gpu_states import read
+    from velodrome.agents.doctor.gpu_driver import read
 
     return read()

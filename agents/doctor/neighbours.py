@@ -39,10 +39,11 @@ def locked(kernel: Kernel, paths: Iterable[Path]) -> Finding:
 
 def ray(kernel: Kernel) -> Finding:
     """A warning for workers that run something; a node of a cluster has to have the rest."""
-    commands = {
+    titles = {
         path.split("/")[1]: text.split("\0")[0].strip()
         for path, text in kernel.texts("proc/[0-9]*/cmdline").items()
     }
+    commands = {pid: title for pid, title in titles.items() if title}  # it may begin with a NUL
     if not commands:
         return RAY.unknown("this kernel does not say")
     # Ray pads the names of its workers with spaces, or ends them with nothing at all.

@@ -1,5 +1,6 @@
 """What environments need on this machine: room, and tools to build and to enter them."""
 
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -38,11 +39,11 @@ class Wants:
     accelerators: Mapping[str, tuple[tuple[str, ...], ...]]
 
 
-def wants() -> Wants:
+def wants(environ: Mapping[str, str] = os.environ) -> Wants:
     """RecipeError if one of the user's own frameworks is broken."""
     recipes = {
         name: read_recipe(Path(framework.folder), locked=False)
-        for name, framework in available().items()
+        for name, framework in available(environ).items()
     }
     return Wants(
         disk_bytes=sum(_size_bytes(recipe) for recipe in recipes.values()),

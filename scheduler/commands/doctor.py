@@ -11,12 +11,17 @@ from velodrome.scheduler.commands.output import closing, print_json, print_table
 
 
 def doctor(*, as_json: bool) -> int:
-    """0 if nothing warns, else 1."""
+    """Exit status 0 if nothing warns, else 1."""
     findings = worst_first(examine(Kernel()))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
         _show(findings)
+    return status(findings)
+
+
+def status(findings: Sequence[Finding]) -> int:
+    """What is unknown is no reason to fail."""
     return int(any(finding.verdict is Verdict.WARNING for finding in findings))
 
 

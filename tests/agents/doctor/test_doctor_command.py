@@ -1,4 +1,4 @@
-"""The real command on this machine."""
+"""The order of what is found, the exit status, and the real command on this machine."""
 
 import json
 import os
@@ -8,7 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from velodrome.agents.doctor.examination import worst_first
+from velodrome.agents.doctor.finding import Subject
+from velodrome.scheduler.commands.doctor import status
+
 COMMAND = [sys.executable, "-m", "velodrome.scheduler.cli", "doctor", "--json"]
+
+
+SUBJECT = Subject("this", "it matters")
+
+
+def test_only_a_warning_fails_and_it_comes_first() -> None:
+    fine, unknown, warning = SUBJECT.fine("a"), SUBJECT.unknown("b"), SUBJECT.warning("c", "mend")
+    assert status((fine, unknown)) == 0
+    assert status((fine, warning, unknown)) == 1
+    assert worst_first((fine, warning, unknown)) == (warning, unknown, fine)
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ HEALTHY = """\
 READ = """
 import json
 from dataclasses import asdict
-from velodrome.agents.doctor.gpu_states import read
+from velodrome.agents.doctor.gpu_driver import read
 found = read()
 print(json.dumps(found and asdict(found)))
 """

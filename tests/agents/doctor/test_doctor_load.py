@@ -115,6 +115,7 @@ def test_a_ray_that_waits_is_fine_and_one_that_works_warns(machine: Machine) -> 
         {
             "proc/5/cmdline": "/opt/ray/raylet\0--port=1\0",
             "proc/6/cmdline": "ray::IDLE\0\0\0",
+            "proc/8/cmdline": "\0 of no name\0",
             "proc/7/cmdline": "ray::RuntimeEnvAgent\0\0\0",
         }
     )
