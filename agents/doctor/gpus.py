@@ -62,8 +62,12 @@ def driver(states: GpuStates, locks: Mapping[str, Sequence[Sequence[str]]]) -> F
     seen = f"{states.driver}, CUDA {states.cuda_major}: {listed(served) or 'no framework'}"
     if not left_out:
         return DRIVER.fine(seen)
-    newest = f"goes without: {listed(left_out)}"
-    return DRIVER.warning(f"{seen}; {newest}", "install a driver that runs the CUDA of their locks")
+    wanted = sorted({one for name in left_out for lock in locks[name] for one in lock})
+    return DRIVER.warning(
+        f"{seen}; goes without: {listed(left_out)}",
+        f"install a newer driver (https://docs.nvidia.com/deploy/cuda-compatibility): the locks "
+        f"want {listed(wanted)}",
+    )
 
 
 def persistence(gpus: Sequence[GpuState]) -> Finding:

@@ -105,7 +105,8 @@ def test_each_setting_that_holds_a_gpu_back_names_the_gpu_and_its_own_mend(
     assert {check: (finding.seen, finding.mend) for check, finding in found.items()} == {
         "GPU driver": (
             "999.1-fake, CUDA 11: torch; goes without: jax",
-            "install a driver that runs the CUDA of their locks",
+            "install a newer driver (https://docs.nvidia.com/deploy/cuda-compatibility): the locks "
+            "want cuda12",
         ),
         "GPU persistence": ("off on GPU 1", "sudo nvidia-smi -i 1 -pm 1"),
         "GPU ECC": ("off on GPU 1, on on GPU 0", "sudo nvidia-smi -i 1 -e 1, then restart"),
