@@ -1,9 +1,11 @@
-"""What happens while a sweep runs, as told to whoever keeps rows or shows progress."""
+"""What happens while a sweep runs, as told to whoever keeps rows or shows progress.
+
+That nodes come and go is told by the words of velodrome.scheduler.fleet.transport.
+"""
 
 from dataclasses import dataclass
 
 from velodrome.agents.measurement import Measurement
-from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempts import Attempt, EnvironmentOutcome, Preparation
 
 
@@ -61,29 +63,6 @@ class Preparing:
 
     hostname: str
     text: str
-
-
-@dataclass(frozen=True)
-class NodeJoined:
-    """A node is there."""
-
-    node: Node
-
-
-@dataclass(frozen=True)
-class NodeGone:
-    """A node is there no more."""
-
-    node: Node
-    reason: str
-
-
-@dataclass(frozen=True)
-class NodeUnusable:
-    """A node is there, but nothing can be measured on it."""
-
-    hostname: str
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,6 @@ from velodrome.scheduler.fleet.attempt_events import (
     Ended,
     Held,
     Lost,
-    NodeGone,
-    NodeJoined,
-    NodeUnusable,
     Preparing,
     Refused,
     Reported,
@@ -123,18 +120,15 @@ class Dispatcher:
     # What happens
 
     def _change(self, change: Change) -> None:
+        self._tell(change)
         if isinstance(change, Joined):
             self._hostnames[change.node.node_id] = change.node.hostname
-            self._tell(NodeJoined(change.node))
             self._queue.joined(change.node)
         elif isinstance(change, Gone):
-            self._tell(NodeGone(change.node, change.reason))
+            reason = f"{change.node.hostname} is gone: {change.reason}"
             for work in self._queue.gone(change.node.node_id):
                 self._transport.abandon(work)
-                reason = f"{change.node.hostname} is gone: {change.reason}"
                 self._report(work, Broke(reason, of_node=True))
-        else:
-            self._tell(NodeUnusable(change.hostname, change.reason))
 
     def _report(self, work: Work, report: object) -> None:
         begun = self._begun[work]

@@ -1,16 +1,8 @@
 """What happened, in a line each."""
 
 from velodrome.agents.measurement import Measurement
-from velodrome.scheduler.fleet.attempt_events import (
-    Ended,
-    Held,
-    Lost,
-    NodeGone,
-    NodeJoined,
-    NodeUnusable,
-    Refused,
-    Waiting,
-)
+from velodrome.scheduler.fleet.attempt_events import Ended, Held, Lost, Refused, Waiting
+from velodrome.scheduler.fleet.transport import Gone, Joined, Unusable
 from velodrome.scheduler.reports.tables import duration
 
 
@@ -46,11 +38,11 @@ def fleet_text(event: object) -> str:
         return (
             f"! {event.attempt.task.label}: lost ({event.reason}); try {event.again.tries} follows"
         )
-    if isinstance(event, NodeJoined):
+    if isinstance(event, Joined):
         return f"+ {event.node.hostname} is there"
-    if isinstance(event, NodeGone):
+    if isinstance(event, Gone):
         return f"! {event.node.hostname} is gone: {event.reason}"
-    if isinstance(event, NodeUnusable):
+    if isinstance(event, Unusable):
         return f"! {event.hostname} cannot be measured on: {event.reason}"
     if isinstance(event, Held):
         return f"  {event.hostname} is in use by others on this cluster; waiting for it"

@@ -7,13 +7,13 @@ from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.environments.versions import VersionLocks, split
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
-from velodrome.scheduler.fleet.attempt_events import Ended, Lost, NodeJoined, Refused
+from velodrome.scheduler.fleet.attempt_events import Ended, Lost, Refused
 from velodrome.scheduler.fleet.attempts import Attempt, EnvironmentNeed
 from velodrome.scheduler.fleet.bookkeeping import refused
 from velodrome.scheduler.fleet.dispatch import PATIENCE_S, Dispatcher
 from velodrome.scheduler.fleet.progress import Watcher
 from velodrome.scheduler.fleet.queue import Queue
-from velodrome.scheduler.fleet.transport import Transport
+from velodrome.scheduler.fleet.transport import Joined, Transport
 from velodrome.scheduler.plans.expectations import Expectations
 from velodrome.scheduler.plans.homes import Home, may_run
 from velodrome.scheduler.results.store import Store
@@ -55,7 +55,7 @@ class Keeper:
         self._store.put_nodes(self._sweep_id, nodes)
 
     def event(self, event: object) -> None:
-        if isinstance(event, NodeJoined):
+        if isinstance(event, Joined):
             self.nodes((event.node,))
         elif isinstance(event, Ended):
             self._put(event.measurement)

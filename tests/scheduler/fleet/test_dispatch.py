@@ -15,7 +15,6 @@ from velodrome.scheduler.fleet.attempt_events import (
     Ended,
     Held,
     Lost,
-    NodeGone,
     Preparing,
     Refused,
     Started,
@@ -24,6 +23,7 @@ from velodrome.scheduler.fleet.attempt_events import (
 from velodrome.scheduler.fleet.attempts import Attempt, EnvironmentNeed, Preparation, Work
 from velodrome.scheduler.fleet.dispatch import SILENT_S, Dispatcher
 from velodrome.scheduler.fleet.queue import MAX_TRIES, Queue
+from velodrome.scheduler.fleet.transport import Gone
 from velodrome.scheduler.plans.homes import ANYWHERE, Home
 
 
@@ -183,7 +183,7 @@ def test_a_node_cut_off_without_a_word_has_its_work_done_elsewhere(
     cut = simulation.Cut(5.0, "n1", for_s=1000.0)
     sweep = swept([attempt("a")], [node("n1"), node("n2")], [cut])
     assert sweep.ended == {"a": "n2"}
-    assert [one.node.node_id for one in sweep.of(NodeGone)] == ["n1"]
+    assert [one.node.node_id for one in sweep.of(Gone)] == ["n1"]
     assert sweep.when(Ended) < [5 + simulation.NOTICED_AFTER_S + 10 + 2]
 
 
