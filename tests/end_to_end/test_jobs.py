@@ -62,9 +62,9 @@ class Cluster:
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What Ray needs to take jobs, for these tests alone: every other test's Ray would load it."""
     folder = tmp_path_factory.mktemp("packages")
-    uv = (sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", sys.executable)
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     words = ("--target", folder, "--no-deps", "--require-hashes", "-r", LOCKED)
-    subprocess.run([*uv, *words], check=True)
+    subprocess.run([*pip, *words], check=True)
     return folder
 
 
