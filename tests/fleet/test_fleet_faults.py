@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pyarrow.dataset
 import pytest
 from namespace_fleet import NamespaceFleet
@@ -84,17 +85,21 @@ def run(fleet: NamespaceFleet, results: Path, *words: str) -> Driver:
     return Driver(started)
 
 
-def running_on(fleet: NamespaceFleet, name: str, what: str) -> list:
+def running_on(fleet: NamespaceFleet, name: str, what: str) -> list[psutil.Process]:
     return [one for one in fleet.processes(name) if what in " ".join(one.cmdline())]
 
 
 def in_the_midst(driver: Driver, fleet: NamespaceFleet, name: str) -> None:
-    """A run has ended, and a worker runs on the host."""
+    """A run has ended, and a worker has just started on the host: it is far from its end."""
     driver.says(r"^\[1/")
     deadline = time.monotonic() + 60
-    while not running_on(fleet, name, "velodrome.adapters.worker"):
+    while not any(map(is_young, running_on(fleet, name, "velodrome.adapters.worker"))):
         assert time.monotonic() < deadline, driver.told
         time.sleep(0.02)
+
+
+def is_young(process: psutil.Process) -> bool:
+    return time.time() - process.create_time() < 1.0
 
 
 def rows(results: Path) -> list[dict]:

@@ -9,6 +9,7 @@ from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.scheduler.commands.run import run
+from velodrome.scheduler.commands.where import Where
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
 from velodrome.scheduler.plans.preparation import planned
 from velodrome.scheduler.results.store import Store
@@ -36,7 +37,7 @@ def ended(results: Path, theano: Status, expected: Expected, *, as_json: bool = 
         status = theano if is_told else Status.OK
         row = Measurement(placement.task, 0, 1, status, "told", node.node_id, "h", "t", 1.0, 2.0)
         store.put(SWEEP, row, expected if is_told else TO_AGREE)
-    return run(None, results, "last", "", as_json=as_json)
+    return run(None, results, "last", "", Where(), as_json=as_json)
 
 
 def test_a_failure_that_was_expected_ends_well(
