@@ -144,7 +144,9 @@ def test_nothing_is_left_of_a_fleet_that_was_stopped() -> None:
     folder = Path(tempfile.mkdtemp(prefix="fleet-", dir="/tmp"))
     fleet = NamespaceFleet(folder, {"VELODROME_TEST_MARK": folder.name})
     fleet.boot([Host("lonely", cpu_model="Maker Gamma")])  # it looks for its head
-    assert fleet.processes("lonely")
+    deadline = time.monotonic() + NOTICED_S
+    while not fleet.processes("lonely"):  # what boots it enters its namespaces first
+        assert time.monotonic() < deadline
     assert carriers(folder.name)
     fleet.stop()
     shutil.rmtree(folder)
