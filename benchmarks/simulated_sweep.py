@@ -88,7 +88,7 @@ def figures(where: Where, frameworks: int, dying_share: float) -> dict[str, obje
         transport = SimulatedTransport(nodes, _durations(), deaths, on_end=busy.ended)
         environments = EnvironmentStore(Path(folder) / "environments")
         cpu_s = time.process_time()
-        running.run(attempts, sweep, nodes, transport, tally, Silent(), environments)
+        running.run(attempts, running.rule(sweep), nodes, transport, tally, Silent(), environments)
         cpu_s = time.process_time() - cpu_s
     there_s = sum(busy.makespan_s for _ in nodes) - sum(
         max(0.0, busy.makespan_s - death.at_s) for death in deaths

@@ -188,10 +188,11 @@ def _run(
     # On a cluster every node has its own default place for environments.
     cache = "" if where.address else str(begun.environments.root)
     keeper = Keeper(begun.store, begun.sweep_id, begun.expected)
-    with Demand(declared, rule(begun.sweep)) as demand:
+    may_run = rule(begun.sweep)
+    with Demand(declared, may_run) as demand:
         run_attempts(
             attempts,
-            begun.sweep,
+            may_run,
             membership.nodes,
             RayTransport(membership, cache, demand),
             keeper,

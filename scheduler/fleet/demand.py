@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import cast
 
 import ray
 
 from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempts import Attempt
+from velodrome.scheduler.fleet.ray_functions import remote
 from velodrome.scheduler.plans.declared import DeclaredType
 
 JOINS_WITHIN_S = 60.0
@@ -110,12 +112,12 @@ class Demand:
 
 
 def _ask(declared: DeclaredType) -> "ray.ObjectRef[str]":
-    options = ray.remote(_where).options(
+    options = remote(_where).options(
         num_cpus=declared.cpus,
         max_retries=0,
         label_selector=dict((declared.selector,)),
     )
-    return options.remote()
+    return cast("ray.ObjectRef[str]", options.remote())
 
 
 def _answer(reference: "ray.ObjectRef[str]") -> str:

@@ -1,9 +1,10 @@
 """Work from the queue to the nodes, and what comes back to whoever keeps it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from velodrome.agents.measurement import Measurement
+from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempt_events import (
     Ended,
     Held,
@@ -43,7 +44,7 @@ class Dispatcher:
     on_event gets what happens, as in velodrome.scheduler.fleet.attempt_events. The next attempt of
     a node is taken only after it has returned from an Ended, so that a finished task's rows are on
     disk before another one starts there. patience_s: how long nothing may be able to run, for want
-    of a node, before what is left is given up.
+    of a node, before what is left is given up. nodes: those that are there at the start.
     """
 
     def __init__(
@@ -52,13 +53,14 @@ class Dispatcher:
         transport: Transport,
         on_event: OnEvent,
         patience_s: float = PATIENCE_S,
+        nodes: Iterable[Node] = (),
     ) -> None:
         self._queue = queue
         self._transport = transport
         self._tell = on_event
         self._patience_s = patience_s
         self._begun: dict[Work, _Begun] = {}
-        self._hostnames: dict[str, str] = {}
+        self._hostnames = {node.node_id: node.hostname for node in nodes}
         self._checked_s = 0.0
         self._stuck_since_s: float | None = None
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from velodrome.agents.node import Node
 from velodrome.scheduler.fleet import remote
 from velodrome.scheduler.fleet.head_watch import HeadWatch
+from velodrome.scheduler.fleet.ray_functions import once_on
 from velodrome.scheduler.fleet.transport import Change, Gone, Joined, Unusable
 
 INVENTORY_DEADLINE_S = 60.0
@@ -128,17 +128,10 @@ class Membership:
     def _ask(self, ray_id: str, entry: Mapping[str, Any], now_s: float) -> None:
         labels = {k: v for k, v in entry.get("Labels", {}).items() if k != RAY_S_OWN}
         if ray_id in self._known:
-            answer = ray.put(replace(self._known[ray_id]))
+            answer = ray.put(self._known[ray_id])
         else:
-            answer = (
-                ray.remote(remote.inventory)
-                .options(
-                    num_cpus=0,
-                    max_retries=0,
-                    scheduling_strategy=NodeAffinitySchedulingStrategy(ray_id, soft=False),
-                )
-                .remote(tuple(sorted(labels.items())))
-            )
+            asking = once_on(ray_id, remote.inventory, num_cpus=0)
+            answer = asking.remote(tuple(sorted(labels.items())))
         self._asked[ray_id] = _Asked(entry, answer, now_s)
 
     def _answered(
@@ -158,9 +151,9 @@ class Membership:
             return Unusable(hostname, f"it did not say in {INVENTORY_DEADLINE_S:.0f} s what it is")
         try:
             return self._join(ray.get(asked.answer), ray_id, asked.entry["Resources"])
+        except GONE_MEANWHILE:
+            return None  # it is asked again if it has not
         except ray.exceptions.RayError as error:
-            if isinstance(error, GONE_MEANWHILE):
-                return None  # it is asked again if it has not
             if isinstance(error, ray.exceptions.WorkerCrashedError) and self._may_be_going(ray_id):
                 self._suspects[ray_id] = now_s + SUSPECT_S  # then it is asked again
                 return None

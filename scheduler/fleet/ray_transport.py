@@ -3,17 +3,16 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import cache
 from typing import Protocol, cast
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from velodrome.agents.measurement import Measurement
 from velodrome.scheduler.fleet import remote
 from velodrome.scheduler.fleet.attempts import Attempt, Preparation, Prepared, Work
 from velodrome.scheduler.fleet.demand import Demand
 from velodrome.scheduler.fleet.membership import Member, Membership
+from velodrome.scheduler.fleet.ray_functions import once_on
 from velodrome.scheduler.fleet.transport import Broke, Change
 
 LOOK_S = 1.0
@@ -119,20 +118,10 @@ def _start(
     member: Member, function: Callable[..., object], cpus: float, gpus: float, *arguments: object
 ) -> Stream:
     """Run a function on this node or not at all, once, streaming what it yields."""
-    options = _remote(function).options(
-        num_cpus=cpus,
-        num_gpus=gpus,
-        max_retries=0,  # Velodrome decides what is run again; Ray would by itself three times
-        num_returns="streaming",
-        scheduling_strategy=NodeAffinitySchedulingStrategy(member.ray_id, soft=False),
+    options = once_on(
+        member.ray_id, function, num_cpus=cpus, num_gpus=gpus, num_returns="streaming"
     )
     return cast(Stream, options.remote(*arguments))
-
-
-@cache
-def _remote(function: Callable[..., object]) -> "ray.remote_function.RemoteFunction":
-    """Made once: Ray sends each anew to the head, and waits for it."""
-    return cast("ray.remote_function.RemoteFunction", ray.remote(function))
 
 
 def _first_line(error: Exception) -> str:

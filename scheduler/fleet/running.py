@@ -12,7 +12,7 @@ from velodrome.scheduler.fleet.attempts import Attempt, EnvironmentNeed
 from velodrome.scheduler.fleet.bookkeeping import refused
 from velodrome.scheduler.fleet.dispatch import PATIENCE_S, Dispatcher
 from velodrome.scheduler.fleet.progress import Watcher
-from velodrome.scheduler.fleet.queue import Queue
+from velodrome.scheduler.fleet.queue import MayRun, Queue
 from velodrome.scheduler.fleet.transport import Joined, Transport
 from velodrome.scheduler.plans.expectations import Expectations
 from velodrome.scheduler.plans.homes import Home, may_run
@@ -22,7 +22,7 @@ from velodrome.scheduler.sweeps.parts import Sweep
 
 def run(
     attempts: Sequence[Attempt],
-    sweep: Sweep,
+    may_run: MayRun,
     nodes: Sequence[Node],
     transport: Transport,
     keeper: "Keeper",
@@ -30,15 +30,18 @@ def run(
     environments: EnvironmentStore,
     patience_s: float = PATIENCE_S,
 ) -> None:
-    """nodes: those that are there at the start. KeyboardInterrupt goes through; rows are kept."""
-    queue = Queue(attempts, nodes, rule(sweep), _needs(environments.versions))
+    """KeyboardInterrupt goes through; rows are kept.
+
+    may_run: the sweep's `rule`. nodes: those that are there at the start.
+    """
+    queue = Queue(attempts, nodes, may_run, _needs(environments.versions))
     keeper.nodes(nodes)
 
     def on_event(event: object) -> None:
         keeper.event(event)  # on disk first, then on the screen
         watcher.event(event)
 
-    Dispatcher(queue, transport, on_event, patience_s).run()
+    Dispatcher(queue, transport, on_event, patience_s, nodes).run()
 
 
 class Keeper:
