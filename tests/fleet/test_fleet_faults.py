@@ -86,7 +86,15 @@ def run(fleet: NamespaceFleet, results: Path, *words: str) -> Driver:
 
 
 def running_on(fleet: NamespaceFleet, name: str, what: str) -> list[psutil.Process]:
-    return [one for one in fleet.processes(name) if what in " ".join(one.cmdline())]
+    return [one for one in fleet.processes(name) if what in command_of(one)]
+
+
+def command_of(process: psutil.Process) -> str:
+    """Empty if it has ended since it was listed."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def in_the_midst(driver: Driver, fleet: NamespaceFleet, name: str) -> None:
@@ -99,7 +107,10 @@ def in_the_midst(driver: Driver, fleet: NamespaceFleet, name: str) -> None:
 
 
 def is_young(process: psutil.Process) -> bool:
-    return time.time() - process.create_time() < 1.0
+    try:
+        return time.time() - process.create_time() < 1.0
+    except psutil.NoSuchProcess:
+        return False
 
 
 def rows(results: Path) -> list[dict]:
