@@ -1,0 +1,149 @@
+"""Whether a number moved because of the machine or because of the framework, told by the canaries.
+
+A canary is a small model in a fixed framework that ran just before and just after each task, on the
+same cores or device. Where a number moved by a ratio r, and the canary by a ratio c, log c / log r
+is the share of the move that the machine explains: at least half of it for sure is `machine`, less
+than half for sure is `framework`, and what the canaries' own noise leaves open is `unknown`.
+
+The interval of c is Student's for two means of logarithms with one pooled variance (e.g. Snedecor
+and Cochran, Statistical Methods, 8th ed., 6.8): both sides are the same short program.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+Row = Mapping[str, object]
+
+EXPLAINS = 0.5  # share of a move, on a logarithmic scale, from which on it is the machine's
+CONFIDENCE = 0.95
+FINEST = 0.005  # of one canary, relative: two that are closer by chance prove no less noise
+UNMOVED = 0.005  # a number that moved by less moved by nothing that could be shared out
+
+
+class Cause(StrEnum):
+    """What a move of a number is laid to."""
+
+    MACHINE = "machine"
+    FRAMEWORK = "framework"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Candidate over base, with the bounds of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Blame:
+    """reason is one line for a reader. None: there is no such ratio."""
+
+    cause: Cause
+    reason: str
+    number: float | None = None  # candidate over base
+    canary: Ratio | None = None
+
+
+def blame(base_rows: Sequence[Row], candidate_rows: Sequence[Row]) -> Blame:
+    """Of one cell: rows of `tasks`, its repeats then and now; rows without a number do not count.
+
+    The number is gradient time, forward time where no gradient was timed.
+    """
+    base, candidate = _timed(base_rows), _timed(candidate_rows)
+    if not base or not candidate:
+        return Blame(Cause.UNKNOWN, "there is no number on both sides")
+    number = _middle(candidate) / _middle(base)
+    if number <= 0 or abs(math.log(number)) < UNMOVED:
+        return Blame(Cause.UNKNOWN, "the number did not move", number)
+    names = {row.get("canary_model") for row in (*base, *candidate)}
+    if None in names or not all(_readings(row) for row in (*base, *candidate)):
+        return Blame(Cause.UNKNOWN, "not every task had a canary: give `canary: true`", number)
+    if len(names) > 1:
+        told = " and ".join(sorted(str(name) for name in names))
+        return Blame(Cause.UNKNOWN, f"there were different canaries: {told}", number)
+    return _shared_out(number, _canary(base, candidate))
+
+
+def _shared_out(number: float, canary: Ratio) -> Blame:
+    shares = sorted(math.log(bound) / math.log(number) for bound in (canary.low, canary.high))
+    told = (
+        f"the number moved by {_percent(number)}, the canary by {_percent(canary.value)} "
+        f"({_percent(canary.low)} to {_percent(canary.high)})"
+    )
+    if shares[0] >= EXPLAINS:
+        return Blame(Cause.MACHINE, told, number, canary)
+    if shares[1] < EXPLAINS:
+        return Blame(Cause.FRAMEWORK, told, number, canary)
+    return Blame(Cause.UNKNOWN, f"{told}: too uncertain to tell", number, canary)
+
+
+def _canary(base: Sequence[Row], candidate: Sequence[Row]) -> Ratio:
+    """The unit is a task where both sides have several, since what disturbs one disturbs both its
+
+    canaries; where one side has a single task, it is a canary.
+    """
+    several = min(len(base), len(candidate)) > 1
+    sides = [_means(rows) if several else _logs(rows) for rows in (base, candidate)]
+    middles = [statistics.fmean(side) for side in sides]
+    half = _half_width(sides[0], sides[1])
+    moved = middles[1] - middles[0]
+    return Ratio(math.exp(moved), math.exp(moved - half), math.exp(moved + half))
+
+
+def _half_width(base: Sequence[float], candidate: Sequence[float]) -> float:
+    """Infinite where there is one canary on each side, which has no spread."""
+    from scipy.stats import t
+
+    freedom = len(base) + len(candidate) - 2
+    if not freedom:
+        return math.inf
+    squares = sum(
+        (value - statistics.fmean(side)) ** 2 for side in (base, candidate) for value in side
+    )
+    spread = max(math.sqrt(squares / freedom), FINEST)
+    quantile = float(t.ppf((1 + CONFIDENCE) / 2, freedom))
+    return quantile * spread * math.sqrt(1 / len(base) + 1 / len(candidate))
+
+
+def _means(rows: Sequence[Row]) -> list[float]:
+    return [statistics.fmean(math.log(value) for value in _readings(row)) for row in rows]
+
+
+def _logs(rows: Sequence[Row]) -> list[float]:
+    """Each canary once: that after a task may be the one before the next."""
+    return [math.log(value) for value in {value for row in rows for value in _readings(row)}]
+
+
+def _readings(row: Row) -> tuple[float, ...]:
+    """ns, before and after, as far as there are any."""
+    found = (row.get("canary_before_ns"), row.get("canary_after_ns"))
+    return tuple(value for value in map(_positive, found) if value)
+
+
+def _timed(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if _number(row)]
+
+
+def _middle(rows: Sequence[Row]) -> float:
+    return statistics.median(_number(row) for row in rows)
+
+
+def _number(row: Row) -> float:
+    """ns; 0 where nothing was timed."""
+    gradient, forward = row.get("gradient_median_ns"), row.get("forward_median_ns")
+    return _positive(gradient) or _positive(forward)
+
+
+def _positive(value: object) -> float:
+    """0 for what is no number above it."""
+    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else 0.0
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * (ratio - 1):+.1f} %" if ratio < math.inf else "any amount"
