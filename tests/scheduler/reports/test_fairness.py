@@ -1,0 +1,78 @@
+"""The fairness diff: what differed between two cells besides the framework and the time."""
+
+import pytest
+
+from velodrome.scheduler.reports.fairness import Difference, differences, layout, precision
+
+
+def row(**changes: object) -> dict[str, object]:
+    plain: dict[str, object] = {
+        "framework": "torch",
+        "framework_version": "2.13.0",
+        "variant": "eager",
+        "model": "lenet",
+        "batch_size": 64,
+        "device": "cpu",
+        "gpu_count": 0,
+        "threads": 2,
+        "dtype": "float32",
+        "cpu_model": "Some CPU",
+        "gpu_name": None,
+        "exclusive": True,
+        "seed": 0,
+        "notes": [],
+        "gradient_median_ns": 3e6,
+    }
+    return plain | changes
+
+
+def test_cells_that_were_treated_alike_differ_in_nothing_whoever_was_faster() -> None:
+    assert differences(row(), row(framework="jax", gradient_median_ns=9e6)) == ()
+
+
+def test_everything_that_bears_on_the_time_is_told_in_the_words_of_each() -> None:
+    by_hand = "by hand: Lrn with reduce_window"
+    other = row(
+        framework="numpy",
+        variant="float64",
+        threads=4,
+        notes=[by_hand, "copies first", "images are NHWC"],
+        exclusive=False,
+    )
+    assert differences(row(), other) == (
+        Difference("precision", "float32", "float64"),
+        Difference("layout", "not told", "NHWC"),
+        Difference("threads", "2", "4"),
+        Difference("variant", "eager", "float64"),
+        Difference("by hand", "none", by_hand),
+        Difference("notes", "none", "copies first; images are NHWC"),
+        Difference("company", "alone", "beside others"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "float32"),
+        ({"variant": "float64"}, "float64"),
+        ({"dtype": "bfloat16"}, "bfloat16"),
+        ({"notes": ["precision is highest: no TF32"]}, "float32, no TF32"),
+    ],
+)
+def test_precision_is_what_it_computes_in(changes: dict[str, object], told: str) -> None:
+    assert precision(row(**changes)) == told
+
+
+def test_the_layout_is_read_from_the_variant() -> None:
+    assert layout(row(variant="channels_last")) == "channels_last"
+
+
+def test_others_words_stay_in_one_line_and_move_no_cursor() -> None:
+    (found,) = differences(row(), row(notes=["\x1b[2Jall\nis well\r\n"]))
+    assert found.text == "notes: none / all is well"
+
+
+def test_a_row_of_an_earlier_version_lacks_columns_and_says_so() -> None:
+    early = row()
+    del early["exclusive"], early["seed"]
+    assert [found.what for found in differences(early, row(exclusive=False))] == ["company", "seed"]
