@@ -10,7 +10,7 @@ import ray
 from velodrome.agents.node import Node
 from velodrome.scheduler.fleet import remote
 from velodrome.scheduler.fleet.head_watch import HeadWatch
-from velodrome.scheduler.fleet.ray_functions import once_on
+from velodrome.scheduler.fleet.ray_functions import once_on, own_raylet
 from velodrome.scheduler.fleet.transport import Change, Gone, Joined, Unusable
 
 INVENTORY_DEADLINE_S = 60.0
@@ -92,6 +92,7 @@ class Membership:
     def nodes(self) -> tuple[Node, ...]:
         return tuple(member.node for member in self._members.values())
 
+    @own_raylet()
     def first_look(self, note: Callable[[str], None]) -> tuple[Node, ...]:
         """Wait until every node that is there has said what it is, or cannot."""
         while True:

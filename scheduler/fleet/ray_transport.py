@@ -12,7 +12,7 @@ from velodrome.scheduler.fleet import remote
 from velodrome.scheduler.fleet.attempts import Attempt, Preparation, Prepared, Work
 from velodrome.scheduler.fleet.demand import Demand
 from velodrome.scheduler.fleet.membership import Member, Membership
-from velodrome.scheduler.fleet.ray_functions import once_on
+from velodrome.scheduler.fleet.ray_functions import once_on, own_raylet
 from velodrome.scheduler.fleet.transport import Broke, Change
 
 LOOK_S = 1.0
@@ -54,8 +54,11 @@ class RayTransport:
         if now_s - self._looked_s < LOOK_S and not self._membership.has_news:
             return
         self._looked_s = now_s
-        yield from self._membership.changes(now_s)
+        with own_raylet():
+            found = list(self._membership.changes(now_s))
+        yield from found
 
+    @own_raylet()
     def start(self, work: Work) -> None:
         member = self._membership.member(work.node_id)
         if member is None:  # suspected since the queue last heard of changes
@@ -69,6 +72,7 @@ class RayTransport:
             stream = _start(member, self._execute, cpus, gpus, work, member.node, self._cache)
         self._streams[stream] = work
 
+    @own_raylet()
     def reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
         if self._unreached:
             unreached, self._unreached = self._unreached, []

@@ -203,6 +203,11 @@ class NamespaceFleet:
             self._watcher = self.session()
         return self._watcher.say("answer = ray.nodes()")
 
+    def runs(self, name: str) -> bool:
+        """Whether its processes were started and have not ended since, whatever Ray knows of it."""
+        running = self._running.get(name)
+        return running is not None and running.poll() is None
+
     def is_alive(self, name: str) -> bool:
         """To Ray."""
         address = self.ip(name)
