@@ -116,5 +116,8 @@ class Measurement:
     energy_source: str = "unavailable"  # `measured`, `estimated` or `unavailable`
     quiet: bool | None = None
     disturbed_by: str = ""
+    canary_model: str = ""  # what ran before and after: model, framework and its version
+    canary_before_ns: float | None = None
+    canary_after_ns: float | None = None
     environment_hash: str = ""
     notes: tuple[str, ...] = field(default=())

@@ -20,7 +20,7 @@ def forward_macs(model: Model) -> int:
     Where the input is a sequence, of one token: what runs once per sequence, behind the mean over
     time, is then left out.
     """
-    per_token = _runs_per_token(model)
+    per_token = runs_per_token(model)
     whole = not any(per_token.values())
     return sum(
         macs
@@ -100,7 +100,7 @@ def _layer_macs(model: Model) -> Tuple[Tuple[Layer, int], ...]:
     return tuple((layer, _macs(layer, found[reads[layer.name][0]])) for layer in model.layers)
 
 
-def _runs_per_token(model: Model) -> Dict[str, bool]:
+def runs_per_token(model: Model) -> Dict[str, bool]:
     """Per layer, and `input`, whether its output has an entry per token."""
     reads = sources(model)
     found = {"input": isinstance(model.input, kinds.Sequences)}
@@ -112,14 +112,14 @@ def _runs_per_token(model: Model) -> Dict[str, bool]:
 
 def _runs(model: Model, batch_size: int) -> Dict[str, float]:
     """Per layer how often it runs for one example: once, or per token at the mean length."""
-    reads, per_token = sources(model), _runs_per_token(model)
-    tokens = _mean_length(model, batch_size)
+    reads, per_token = sources(model), runs_per_token(model)
+    tokens = mean_length(model, batch_size)
     return {
         layer.name: tokens if per_token[reads[layer.name][0]] else 1.0 for layer in model.layers
     }
 
 
-def _mean_length(model: Model, batch_size: int) -> float:
+def mean_length(model: Model, batch_size: int) -> float:
     """True tokens of the examples that fill whole batches; 1 where the input is no sequence."""
     if not isinstance(model.input, kinds.Sequences):
         return 1.0

@@ -55,6 +55,7 @@ def task_row(sweep_id: str, measurement: Measurement, expected: Expected = TO_AG
         **_proof(measurement),
         **_work(measurement),
         **_resources(measurement),
+        **_canaries(measurement),
     }
     return {name: _known(found[name]) for name in TABLES["tasks"].names}
 
@@ -227,7 +228,8 @@ def _work(measurement: Measurement) -> Row:
         "parameters": shapes.parameter_count(model) if model else None,
         "forward_flops": products.forward_flops(model, batch_size) if model else None,
         "gradient_flops": products.gradient_flops(model, batch_size) if model else None,
-        "ceiling_flops_per_s": None,
+        "ceiling_flops_per_s": None,  # this and the next two: velodrome.scheduler.results.ceilings
+        "ceiling_from": None,
         "gradient_efficiency": None,
     }
 
@@ -243,6 +245,14 @@ def _resources(measurement: Measurement) -> Row:
         "peak_gpu_memory_bytes": measurement.peak_gpu_memory_bytes,
         "energy_j": measurement.energy_j,
         "energy_source": measurement.energy_source,
+    }
+
+
+def _canaries(measurement: Measurement) -> Row:
+    return {
+        "canary_model": measurement.canary_model or None,
+        "canary_before_ns": measurement.canary_before_ns,
+        "canary_after_ns": measurement.canary_after_ns,
     }
 
 

@@ -80,6 +80,7 @@ TASKS = _table(
     ("forward_flops", _REAL, "FLOP per call"),
     ("gradient_flops", _REAL, "FLOP per call"),
     ("ceiling_flops_per_s", _REAL, "FLOP/s"),
+    ("ceiling_from", _TEXT, ""),  # who reached it; another node or sweep is named
     ("gradient_efficiency", _REAL, "share of the ceiling"),
     ("cpu_percent_mean", _REAL, "percent of one core"),
     ("peak_rss_bytes", _WHOLE, "bytes"),
@@ -89,6 +90,9 @@ TASKS = _table(
     ("energy_source", _TEXT, ""),
     ("quiet", _YES, ""),
     ("disturbed_by", _TEXT, ""),
+    ("canary_model", _TEXT, ""),  # and its framework with version: only the same compare
+    ("canary_before_ns", _REAL, "ns per call"),
+    ("canary_after_ns", _REAL, "ns per call"),
     ("exclusive", _YES, ""),
     ("notes", pa.list_(_TEXT), ""),
     ("environment_hash", _TEXT, ""),

@@ -1,0 +1,112 @@
+"""Where each timed phase stands below its node's roof, as points to be drawn.
+
+Williams, Waterman and Patterson, Roofline, CACM 52 (4), 2009: what a machine can do at an
+arithmetic intensity (FLOP per byte) is the smaller of its FLOP/s and of its bytes/s times the
+intensity. Both are measured here, by `gemm` and `copy`; FLOP and bytes of a model come from its
+data (see velodrome.adapters.models.products and traffic), not from counters.
+"""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from velodrome.adapters.models import MODELS
+from velodrome.adapters.models.layers import Model
+from velodrome.adapters.models.traffic import forward_bytes, gradient_bytes
+from velodrome.agents.measurement import Status
+from velodrome.scheduler.reports.cells import contestant_of, course_of
+from velodrome.scheduler.reports.task_rows import in_one_line, last_attempts
+from velodrome.scheduler.results.ceilings import Ceiling, Ceilings, Place, Unit, place_of
+
+Row = Mapping[str, object]
+
+BYTES = {"forward": forward_bytes, "gradient": gradient_bytes}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One phase of one cell: the median over its repeats. intensity in FLOP per byte."""
+
+    framework: str
+    variant: str
+    model: str
+    batch_size: int
+    phase: str  # `forward` or `gradient`
+    intensity: float
+    flops_per_s: float
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """One node and device, as in Place, with what reached which height. None: not measured."""
+
+    node_id: str
+    hostname: str
+    hardware: str
+    place: Place
+    flops: Ceiling | None
+    bytes: Ceiling | None
+    points: tuple[Point, ...]
+
+    @property
+    def ridge(self) -> float | None:
+        """The intensity from which on computing, not memory, is the limit. FLOP per byte."""
+        return self.flops.per_s / self.bytes.per_s if self.flops and self.bytes else None
+
+    def roof(self, intensity: float) -> float | None:
+        """FLOP/s at most, at that intensity. None where neither ceiling is known."""
+        bounds = [self.flops.per_s] if self.flops else []
+        bounds += [self.bytes.per_s * intensity] if self.bytes else []
+        return min(bounds, default=None)
+
+
+def rooflines(rows: Sequence[Row], others: Iterable[Row] = ()) -> tuple[Roofline, ...]:
+    """Of rows of `tasks` of one sweep. others: of other sweeps, for nodes that lack a ceiling."""
+    ceilings = Ceilings(rows, others)
+    groups: dict[tuple[str, Place], list[Row]] = {}
+    for row in last_attempts(rows):
+        if Status(str(row["status"])).has_number:
+            groups.setdefault((in_one_line(row["node_id"]), place_of(row)), []).append(row)
+    return tuple(
+        Roofline(
+            node_id=node_id,
+            hostname=in_one_line(group[0]["hostname"]),
+            hardware=in_one_line(group[0]["gpu_name" if place.device == "gpu" else "cpu_model"]),
+            place=place,
+            flops=ceilings.of(group[0], Unit.FLOPS),
+            bytes=ceilings.of(group[0], Unit.BYTES),
+            points=roofline_points(group),
+        )
+        for (node_id, place), group in sorted(groups.items())
+    )
+
+
+def roofline_points(rows: Iterable[Row]) -> tuple[Point, ...]:
+    """Of rows that ran in one place. A model that only copies, or is not in the zoo, has none."""
+    cells: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        cells.setdefault((course_of(row), contestant_of(row), row["threads"]), []).append(row)
+    found = (_point(group, phase) for group in cells.values() for phase in BYTES)
+    return tuple(point for point in found if point)
+
+
+def _point(rows: Sequence[Row], phase: str) -> Point | None:
+    who, course = contestant_of(rows[0]), course_of(rows[0])
+    model = MODELS.get(course.model)
+    timed = [float(str(value)) for row in rows if (value := row[f"{phase}_median_ns"])]
+    flops = float(str(rows[0][f"{phase}_flops"] or 0))
+    if model is None or not timed or not flops:
+        return None
+    return Point(
+        framework=who.framework,
+        variant=who.variant,
+        model=course.model,
+        batch_size=course.batch_size,
+        phase=phase,
+        intensity=_intensity(model, course.batch_size, phase, flops),
+        flops_per_s=flops / statistics.median(timed) * 1e9,
+    )
+
+
+def _intensity(model: Model, batch_size: int, phase: str, flops: float) -> float:
+    return flops / BYTES[phase](model, batch_size)

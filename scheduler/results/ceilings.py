@@ -1,0 +1,256 @@
+"""The ceilings of nodes, and how near rows of `tasks` come to them. Pure.
+
+A ceiling is the best median rate that any framework and variant reached on a node, device and
+thread count, computing in one type: of FLOP/s on the gemm models, of bytes/s on `copy`. On a GPU
+the number of CPU threads does not count. Whatever has a ceiling of its own sweep is held to it;
+what has none, to the best of other sweeps, at most RECENT_DAYS apart. One of the same node comes
+before one of another node of its type.
+"""
+
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from velodrome.adapters.models import MODELS
+from velodrome.adapters.models.ceilings import COPY, GEMMS
+from velodrome.adapters.models.products import copied_bytes
+from velodrome.agents.measurement import Status
+
+Row = Mapping[str, object]
+
+RECENT_DAYS = 30
+FLOPS_MODELS = frozenset(model.name for model in GEMMS)
+MODEL_NAMES = FLOPS_MODELS | {COPY.name}
+TYPES = ("float64", "float16", "bfloat16")  # variants that are named so compute in it
+NEEDED = (  # the columns that a ceiling is made of
+    "sweep_id",
+    "status",
+    "verified",
+    "framework",
+    "variant",
+    "model",
+    "batch_size",
+    "device",
+    "threads",
+    "dtype",
+    "node_id",
+    "hostname",
+    "node_type",
+    "gpu_name",
+    "gpu_count",
+    "started_at",
+    "forward_median_ns",
+    "forward_flops",
+    "gradient_median_ns",
+    "gradient_flops",
+)
+
+
+class Unit(StrEnum):
+    """What a rate is of, per second."""
+
+    FLOPS = "FLOP"
+    BYTES = "B"
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """What computes, on one node, in which type. threads 0: they do not count (GPUs)."""
+
+    device: str
+    gpu_name: str
+    gpu_count: int
+    threads: int
+    computes_in: str
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """A rate that was reached, and by whom. started_at: UTC, None if the row does not say."""
+
+    unit: Unit
+    per_s: float
+    place: Place
+    node_id: str
+    hostname: str
+    node_type: str
+    framework: str
+    variant: str
+    model: str
+    sweep_id: str
+    started_at: datetime | None = None
+
+    @property
+    def by(self) -> str:
+        return f"{self.framework} {self.variant}, {self.model}"
+
+
+class Ceilings:
+    """Those of one sweep, and of others in its stead."""
+
+    def __init__(self, own: Iterable[Row], others: Iterable[Row] = ()) -> None:
+        self._own = tuple(reached(own))
+        self._others = tuple(reached(others))
+
+    def of(self, row: Row, unit: Unit) -> Ceiling | None:
+        """The one that a row of this sweep is held to."""
+        place, node_id = place_of(row), _text(row, "node_id")
+        node_type, at = _text(row, "node_type"), _time(row)
+        alike = [
+            [one for one in known if (one.unit, one.place) == (unit, place)]
+            for known in (self._own, (one for one in self._others if _is_recent(one, at)))
+        ]
+        for known in alike:
+            for found in (
+                [one for one in known if one.node_id == node_id],
+                [one for one in known if one.node_type == node_type],
+            ):
+                if found:
+                    return max(found, key=lambda one: one.per_s)
+        return None
+
+    def lacking(self, rows: Iterable[Row]) -> bool:
+        """Whether any row that was timed has no ceiling among these."""
+        return any(_rate(row, "gradient") and not self.of(row, Unit.FLOPS) for row in rows)
+
+
+def filled(rows: Iterable[Row], ceilings: Ceilings) -> list[dict[str, object]]:
+    """The rows, each with its ceiling and its efficiency as far as there are any.
+
+    An efficiency over 1 stays as it is: this row ran faster than the best product did.
+    """
+    return [{**row, **held_to(row, ceilings.of(row, Unit.FLOPS))} for row in rows]
+
+
+def held_to(row: Row, ceiling: Ceiling | None) -> dict[str, object]:
+    """The columns of `tasks` that tell of a row's ceiling."""
+    rate = _rate(row, "gradient")
+    return {
+        "ceiling_flops_per_s": ceiling.per_s if ceiling else None,
+        "ceiling_from": source(ceiling, row) if ceiling else None,
+        "gradient_efficiency": rate / ceiling.per_s if ceiling and rate else None,
+    }
+
+
+def source(ceiling: Ceiling, row: Row) -> str:
+    """Who reached it, and where that is not the row's own sweep and node, where."""
+    elsewhere = ceiling.node_id != _text(row, "node_id")
+    parts = (
+        ceiling.by,
+        f"on {ceiling.hostname}, of the same type" if elsewhere else "",
+        f"in sweep {ceiling.sweep_id}" if ceiling.sweep_id != _text(row, "sweep_id") else "",
+    )
+    return ", ".join(filter(None, parts))
+
+
+def of_node(rows: Sequence[Row], node_id: str) -> list[dict[str, object]]:
+    """The entries of the column `ceilings` of `nodes`: per device, the best over all threads."""
+    found: dict[str, dict[Unit, float]] = {}
+    for one in reached(rows):
+        if one.node_id == node_id:
+            best = found.setdefault(one.place.device, {})
+            best[one.unit] = max(best.get(one.unit, 0.0), one.per_s)
+    return [
+        {
+            "device": device,
+            "gemm_flops_per_s": best.get(Unit.FLOPS),
+            "copy_bytes_per_s": best.get(Unit.BYTES),
+        }
+        for device, best in sorted(found.items())
+    ]
+
+
+def reached(rows: Iterable[Row]) -> Iterator[Ceiling]:
+    """By each contestant, model and node, the median over its repeats of the better phase."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        if _text(row, "model") in MODEL_NAMES and _is_proven(row):
+            groups.setdefault(_contest(row), []).append(row)
+    for group in groups.values():
+        per_s = statistics.median(_best(row) for row in group)
+        if per_s:
+            yield _ceiling(group[0], per_s)
+
+
+def place_of(row: Row) -> Place:
+    device = _text(row, "device")
+    return Place(
+        device=device,
+        gpu_name=_text(row, "gpu_name"),
+        gpu_count=int(_number(row, "gpu_count")),
+        threads=0 if device == "gpu" else int(_number(row, "threads")),
+        computes_in=computes_in(row),
+    )
+
+
+def computes_in(row: Row) -> str:
+    """The type of the products; of what a variant does besides its name nothing is known."""
+    variant = _text(row, "variant")
+    return variant if variant in TYPES else _text(row, "dtype")
+
+
+def _contest(row: Row) -> tuple[object, ...]:
+    names = ("sweep_id", "node_id", "framework", "variant", "model", "batch_size")
+    return (*(row.get(name) for name in names), place_of(row))
+
+
+def _ceiling(row: Row, per_s: float) -> Ceiling:
+    return Ceiling(
+        unit=Unit.BYTES if _text(row, "model") == COPY.name else Unit.FLOPS,
+        per_s=per_s,
+        place=place_of(row),
+        node_id=_text(row, "node_id"),
+        hostname=_text(row, "hostname"),
+        node_type=_text(row, "node_type"),
+        framework=_text(row, "framework"),
+        variant=_text(row, "variant"),
+        model=_text(row, "model"),
+        sweep_id=_text(row, "sweep_id"),
+        started_at=_time(row),
+    )
+
+
+def _best(row: Row) -> float:
+    """Per second, of one row of a gemm or copy."""
+    if _text(row, "model") == COPY.name:
+        return _copied(row)
+    return max(_rate(row, "forward"), _rate(row, "gradient"))
+
+
+def _copied(row: Row) -> float:
+    took_ns = _number(row, "forward_median_ns")
+    moved = copied_bytes(MODELS[COPY.name], int(_number(row, "batch_size")))
+    return moved / took_ns * 1e9 if took_ns > 0 else 0.0
+
+
+def _rate(row: Row, phase: str) -> float:
+    """FLOP/s; 0 where it was not timed."""
+    took_ns = _number(row, f"{phase}_median_ns")
+    return _number(row, f"{phase}_flops") / took_ns * 1e9 if took_ns > 0 else 0.0
+
+
+def _is_proven(row: Row) -> bool:
+    return _text(row, "status") in (Status.OK, Status.UNSTABLE) and row.get("verified") is True
+
+
+def _is_recent(ceiling: Ceiling, at: datetime | None) -> bool:
+    if at is None or ceiling.started_at is None:
+        return False
+    return abs(at - ceiling.started_at) <= timedelta(days=RECENT_DAYS)
+
+
+def _time(row: Row) -> datetime | None:
+    at = row.get("started_at")
+    return at if isinstance(at, datetime) else None
+
+
+def _number(row: Row, name: str) -> float:
+    value = row.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _text(row: Row, name: str) -> str:
+    value = row.get(name)
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,68 @@
+"""Bytes moved, worked out by hand."""
+
+import pytest
+
+from velodrome.adapters.models import MODELS
+from velodrome.adapters.models.layers import (
+    Embedding,
+    Linear,
+    MeanOverTime,
+    Model,
+    Relu,
+    Sequences,
+    SoftmaxCrossEntropy,
+    Vectors,
+)
+from velodrome.adapters.models.products import copied_bytes
+from velodrome.adapters.models.traffic import forward_bytes, gradient_bytes
+
+
+def test_a_product_reads_two_matrices_and_writes_one_that_the_loss_reads() -> None:
+    assert forward_bytes(MODELS["gemm-1024"], 1024) == 4 * 4 * 1024**2
+
+
+def test_its_gradient_reads_two_and_writes_one_more() -> None:
+    assert gradient_bytes(MODELS["gemm-1024"], 1024) == (4 + 3) * 4 * 1024**2
+
+
+def test_a_copy_moves_what_it_copies_and_nothing_more() -> None:
+    assert forward_bytes(MODELS["copy"], 1) == copied_bytes(MODELS["copy"], 1) == 2**29
+
+
+TWO = Model(
+    name="two",
+    about="",
+    input=Vectors(10, "normal"),
+    layers=(Linear("a", units=20), Relu("r"), Linear("b", units=5)),
+    loss=SoftmaxCrossEntropy(),
+    classes=5,
+    batch_size=3,
+    gpu_batch_size=3,
+)
+
+
+def test_what_works_value_by_value_costs_nothing() -> None:
+    first, second = 30 + 10 * 20 + 20 + 60, 60 + 20 * 5 + 5 + 15
+    assert forward_bytes(TWO, 3) == 4 * (first + second + 15)
+
+
+def test_nothing_flows_back_to_the_example() -> None:
+    of_second = 15 + (60 + 105) + (105 + 60)  # comes back; weight's gradient; what flows on
+    of_first = 60 + (30 + 220)
+    assert gradient_bytes(TWO, 3) - forward_bytes(TWO, 3) == 4 * (of_first + of_second)
+
+
+def test_an_embedding_reads_the_rows_of_true_tokens_and_not_its_table() -> None:
+    model = Model(
+        name="words",
+        about="",
+        input=Sequences(vocabulary=1000, lengths=(2, 4)),
+        layers=(Embedding("e", vocabulary=1000, units=8), MeanOverTime("m"), Linear("l", units=2)),
+        loss=SoftmaxCrossEntropy(),
+        classes=2,
+        batch_size=2,
+        gpu_batch_size=2,
+    )
+    tokens = 2 * 3
+    embedding, mean, linear = tokens + 2 * 8 * tokens, 8 * tokens + 16, 16 + 18 + 4
+    assert forward_bytes(model, 2) == pytest.approx(4 * (embedding + mean + linear + 4))
