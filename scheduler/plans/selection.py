@@ -5,6 +5,7 @@ patterns between `|`; `*` and `?` stand for anything, and a family for all its p
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from velodrome.agents.environments.recipes import did_you_mean
@@ -35,20 +36,48 @@ class Selection:
         return all(holds(condition, fields) for condition in self.conditions)
 
 
+@dataclass(frozen=True)
+class Word:
+    """What stands among conditions and is none. place: where it stands, for complaints."""
+
+    text: str
+    place: str
+
+
 def parse(text: str) -> Selection:
     """ConfigError names the column at which the expression cannot be read."""
-    conditions = []
-    at = _skip(text, 0)
-    while at < len(text):
-        found = _CONDITION.match(text, at)
-        if not found:
-            place, word = f"{OPTION}:1:{at + 1}", text[at:].split()[0]
-            raise ConfigError(place, f"'{word}' is no condition", f"Write it like {EXAMPLE}.")
-        conditions.append(_condition(found))
-        at = _skip(text, found.end())
+    conditions, words = read(text, OPTION, (*FIELDS, KEY))
+    if words:
+        raise no_condition(words[0], EXAMPLE)
     if not conditions:
         raise ConfigError(OPTION, "there is no condition", f"Write it like {EXAMPLE}.")
-    return Selection(text, tuple(conditions))
+    return Selection(text, conditions)
+
+
+def read(
+    text: str, name: str, fields: Sequence[str]
+) -> tuple[tuple[Condition, ...], tuple[Word, ...]]:
+    """The conditions on fields that a text holds, and its other words.
+
+    name: of the option or argument, for complaints. ConfigError if there is no such field.
+    """
+    conditions, words = [], []
+    at = _skip(text, 0)
+    while at < len(text):
+        place = f"{name}:1:{at + 1}"
+        found = _CONDITION.match(text, at)
+        if found:
+            conditions.append(_condition(found, place, fields))
+            end = found.end()
+        else:
+            words.append(Word(text[at:].split()[0], place))
+            end = at + len(words[-1].text)
+        at = _skip(text, end)
+    return tuple(conditions), tuple(words)
+
+
+def no_condition(word: Word, example: str) -> ConfigError:
+    return ConfigError(word.place, f"'{word.text}' is no condition", f"Write it like {example}.")
 
 
 def narrow(plan: Plan, selection: Selection) -> Plan:
@@ -68,12 +97,10 @@ def _skip(text: str, at: int) -> int:
     return gap.end() if gap else at
 
 
-def _condition(found: "re.Match[str]") -> Condition:
+def _condition(found: "re.Match[str]", place: str, fields: Sequence[str]) -> Condition:
     name, operator, patterns = found.groups()
-    place = f"{OPTION}:1:{found.start() + 1}"
-    if name not in (*FIELDS, KEY):
-        mend = did_you_mean(name, (*FIELDS, KEY))
-        raise ConfigError(place, f"no such field '{name}'", mend)
+    if name not in fields:
+        raise ConfigError(place, f"no such field '{name}'", did_you_mean(name, fields))
     split = tuple(pattern.strip() for pattern in patterns.split("|"))
     return Condition(name, split, is_negated=operator == "!=", place=place)
 

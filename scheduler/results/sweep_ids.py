@@ -9,6 +9,7 @@ from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler.errors import ConfigError
 
 LAST = "last"
+_BEFORE_LAST = re.compile(rf"{LAST}~(\d{{1,9}})")
 
 
 def new_sweep_id() -> str:
@@ -25,14 +26,16 @@ def checked(sweep_id: str) -> str:
 
 
 def resolved(text: str, known: Sequence[str], place: str) -> str:
-    """The sweep of an id, of an id's beginning, or `last`. known: newest first.
+    """The sweep of an id, of an id's beginning, `last`, or `last~2`: the second before it.
 
-    ConfigError if that is no sweep or several.
+    known: newest first. ConfigError if that is no sweep or several.
     """
     if not known:
         raise ConfigError(place, "there is no sweep here", "Run one first: velodrome run SWEEP.")
     if text == LAST:
         return known[0]
+    if before := _BEFORE_LAST.fullmatch(text):
+        return _before_last(text, int(before[1]), known, place)
     if text in known:
         return text
     found = [sweep_id for sweep_id in known if text and sweep_id.startswith(text)]
@@ -41,3 +44,11 @@ def resolved(text: str, known: Sequence[str], place: str) -> str:
     if len(found) > 1:
         raise ConfigError(place, f"'{text}' begins {', '.join(found)}", "Give more of the id.")
     return found[0]
+
+
+def _before_last(text: str, steps: int, known: Sequence[str], place: str) -> str:
+    if steps < len(known):
+        return known[steps]
+    there = f"{len(known)} sweep{'s' if len(known) != 1 else ''}"
+    problem = f"there is no '{text}': {there} in all"
+    raise ConfigError(place, problem, f"The oldest is {LAST}~{len(known) - 1}.")
