@@ -15,6 +15,7 @@ from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import GpuReading, Measurement
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
+from velodrome.scheduler.results.model_hash import model_hash
 from velodrome.scheduler.results.schema import TABLES
 
 TIMED_PHASES = ("forward", "gradient")
@@ -226,6 +227,7 @@ def _work(measurement: Measurement) -> Row:
     batch_size = measurement.task.batch_size
     return {
         "parameters": shapes.parameter_count(model) if model else None,
+        "model_hash": model_hash(model) if model else None,
         "forward_flops": products.forward_flops(model, batch_size) if model else None,
         "gradient_flops": products.gradient_flops(model, batch_size) if model else None,
         "ceiling_flops_per_s": None,  # this and the next two: velodrome.scheduler.results.ceilings

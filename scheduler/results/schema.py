@@ -77,6 +77,7 @@ TASKS = _table(
     ("gradient_error", _REAL, "relative"),
     ("verified", _YES, ""),
     ("parameters", _WHOLE, "values"),
+    ("model_hash", _TEXT, ""),  # of its layers, input and loss: only the same compare
     ("forward_flops", _REAL, "FLOP per call"),
     ("gradient_flops", _REAL, "FLOP per call"),
     ("ceiling_flops_per_s", _REAL, "FLOP/s"),

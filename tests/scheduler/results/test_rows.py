@@ -7,11 +7,13 @@ from datetime import datetime
 import pyarrow as pa
 import pytest
 
+from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import ParameterError, Timed, Verified
 from velodrome.agents.measurement import GpuReading, Measurement, Reading, Sample, Status
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.expectations import Expected
+from velodrome.scheduler.results.model_hash import model_hash
 from velodrome.scheduler.results.rows import (
     node_row,
     parameter_rows,
@@ -226,3 +228,19 @@ def test_a_row_says_what_was_expected_and_whether_it_surprises() -> None:
     assert task_row("s", replace(MEASUREMENT, status=Status.TIMED_OUT), lacks)["surprise"] is False
     assert task_row("s", MEASUREMENT)["expected"] == "agreed"
     assert task_row("s", MEASUREMENT)["surprise"] is False
+
+
+def test_a_models_hash_is_of_what_it_computes() -> None:
+    lenet = MODELS["lenet"]
+    assert model_hash(lenet._replace(name="other", about="others", batch_size=1)) == model_hash(
+        lenet
+    )
+    wider = lenet.layers[0]._replace(maps=21)
+    changed = lenet._replace(layers=(wider, *lenet.layers[1:]))
+    assert model_hash(changed) != model_hash(lenet)
+    assert len({model_hash(model) for model in MODELS.values()}) == len(MODELS)
+
+
+def test_a_models_hash_stays_where_it_was_when_kinds_of_layers_get_more_fields() -> None:
+    # Results of years are held together by it: change it only with what is computed.
+    assert model_hash(MODELS["lenet"]) == "631746f5e25d"
