@@ -1,0 +1,29 @@
+"""How small a step of a cell is found: the minimum detectable change.
+
+That is the step which is found within RECENT nights with a probability of 95 %: what three nights
+must be off to be suspicious, and as much again as their mean may by chance fall short of it (the
+usual sum of two quantiles: G. W. Snedecor and W. G. Cochran, Statistical Methods, 8th ed., 6.14).
+Measuring again tells nothing of a step whose half is less than a night's own luck: a bound, too.
+"""
+
+import math
+from collections.abc import Sequence
+
+from velodrome.scheduler.history.steps import MOST_NIGHTS, fit, quantile
+from velodrome.scheduler.history.suspicions import FEWEST_CALM, RECENT
+from velodrome.scheduler.statistics.comparing import LEAST
+
+MISSED = 0.05
+
+
+def detectable(levels: Sequence[float], rate: float) -> float | None:
+    """Relative, e.g. 0.031: a step of 3.1 %. None: too few nights to tell. rate: as of `latest`."""
+    levels = levels[-MOST_NIGHTS:]
+    if len(levels) < FEWEST_CALM:
+        return None
+    found = fit(levels, rate / 2)
+    short = quantile(2 * MISSED, found.degrees)  # one-sided
+    error = found.spread * math.sqrt(1 / RECENT + 1 / found.last.nights)
+    threshold = max(quantile(rate / 2 / RECENT, found.degrees) * error, math.log1p(LEAST))
+    confirmed = 2 * short * found.spread
+    return math.expm1(max(threshold + short * error, confirmed))

@@ -1,0 +1,187 @@
+"""Rows of many sweeps to what a cell showed on each night, oldest first. Pure.
+
+A cell is followed on one node: another machine has a history of its own. Whatever changed from one
+night to the next (a version, a driver) leaves it the same cell: that it became slower is the news.
+A night's level is the median over its repeats; repeats from CONFIRMING on were measured again
+because the first ones looked like a step.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from velodrome.agents.measurement import Status
+from velodrome.scheduler.reports.task_rows import Row, in_one_line, is_surprise, last_attempts
+
+CONFIRMING = 1000  # the first repeat that confirms
+PHASES = ("gradient", "forward")
+COLUMNS = (
+    "sweep_id",
+    "task_id",
+    "repeat",
+    "attempt",
+    "status",
+    "reason",
+    "surprise",
+    "framework",
+    "framework_version",
+    "variant",
+    "model",
+    "batch_size",
+    "device",
+    "threads",
+    "dtype",
+    "node_id",
+    "hostname",
+    "gpu_model",
+    "gpu_uuids",
+    "started_at",
+    "finished_at",
+    *(f"{phase}_{bound}_ns" for phase in PHASES for bound in ("median", "low", "high")),
+)
+
+
+@dataclass(frozen=True, order=True)
+class Followed:
+    """A cell on one machine. gpu_uuids: those it had to itself."""
+
+    framework: str
+    variant: str
+    model: str
+    batch_size: int
+    device: str
+    threads: int
+    dtype: str
+    gpu_model: str
+    node_id: str
+    gpu_uuids: tuple[str, ...] = ()
+    hostname: str = field(default="", compare=False)
+
+    @property
+    def label(self) -> str:
+        """As a task is called in progress lines, and where."""
+        where = f"{self.device} {self.threads}t" if self.device == "cpu" else self.device
+        cell = f"{self.framework}[{self.variant}] {self.model} b{self.batch_size} {where}"
+        return f"{cell} on {self.hostname or self.node_id}"
+
+
+class Condition(StrEnum):
+    """What a night of a cell was worth."""
+
+    GOOD = "good"
+    UNSTABLE = "unstable"  # more than half of its repeats
+    FAILED = "failed"  # it was to agree, and has no number
+
+
+@dataclass(frozen=True)
+class Point:
+    """A cell on one night. Logarithms of ns per call, by phase.
+
+    levels: over all repeats. first: without those that confirm, again: of those alone. failures:
+    of how many repeats there are `runs`. failed_again: those that confirm have no number, either.
+    """
+
+    sweep_id: str
+    started_at: datetime
+    condition: Condition
+    levels: Mapping[str, float]
+    first: Mapping[str, float]
+    again: Mapping[str, float]
+    runs: int
+    reason: str = ""
+    failed_again: bool = False
+
+    @property
+    def was_confirmed(self) -> bool:
+        """Whether it was measured again."""
+        return bool(self.again) or self.failed_again
+
+
+History = Mapping[Followed, tuple[Point, ...]]
+
+
+def history(rows: Iterable[Row]) -> History:
+    """Cells that never had a number and were not expected to have one are no part of it."""
+    nights: dict[Followed, dict[str, list[Row]]] = {}
+    for row in rows:
+        if row["node_id"]:
+            nights.setdefault(followed(row), {}).setdefault(str(row["sweep_id"]), []).append(row)
+    return {
+        cell: points
+        for cell, by_night in sorted(nights.items())
+        if (points := _points(by_night.values()))
+    }
+
+
+def followed(row: Row) -> Followed:
+    """Texts are made safe to show: anybody may have written the row."""
+    uuids = row.get("gpu_uuids") if row["device"] == "gpu" else None
+    return Followed(
+        framework=in_one_line(row["framework"]),
+        variant=in_one_line(row["variant"]),
+        model=in_one_line(row["model"]),
+        batch_size=int(str(row["batch_size"])),
+        device=in_one_line(row["device"]),
+        threads=int(str(row["threads"])),
+        dtype=in_one_line(row["dtype"]),
+        gpu_model=in_one_line(row.get("gpu_model")),
+        node_id=in_one_line(row["node_id"]),
+        gpu_uuids=tuple(map(in_one_line, uuids)) if isinstance(uuids, list) else (),
+        hostname=in_one_line(row["hostname"]),
+    )
+
+
+def _points(nights: Iterable[Sequence[Row]]) -> tuple[Point, ...]:
+    found = [point for rows in nights if (point := point_of(rows))]
+    return tuple(sorted(found, key=lambda point: (point.started_at, point.sweep_id)))
+
+
+def point_of(rows: Sequence[Row]) -> Point | None:
+    """Of one cell's rows of one night; None where nothing was expected and nothing came."""
+    rows = last_attempts(rows)
+    first = [row for row in rows if int(str(row["repeat"])) < CONFIRMING]
+    again = [row for row in rows if int(str(row["repeat"])) >= CONFIRMING]
+    numbered = [row for row in rows if _has_number(row)]
+    failed = [row for row in rows if not _has_number(row) and is_surprise(row)]
+    if not numbered and not failed:
+        return None
+    started = [row["started_at"] for row in rows if isinstance(row["started_at"], datetime)]
+    return Point(
+        sweep_id=str(rows[0]["sweep_id"]),
+        started_at=min(started, default=datetime.min),
+        condition=_condition(numbered, failed),
+        levels=_levels(rows),
+        first=_levels(first),
+        again=_levels(again),
+        runs=len(rows),
+        reason=in_one_line(failed[0]["reason"]) if failed else "",
+        failed_again=bool(again) and not any(map(_has_number, again)),
+    )
+
+
+def _condition(numbered: Sequence[Row], failed: Sequence[Row]) -> Condition:
+    if len(failed) > len(numbered):
+        return Condition.FAILED
+    unstable = sum(row["status"] == Status.UNSTABLE for row in numbered)
+    return Condition.UNSTABLE if 2 * unstable > len(numbered) else Condition.GOOD
+
+
+def _levels(rows: Sequence[Row]) -> dict[str, float]:
+    found = {
+        phase: [ns for row in rows if _has_number(row) and (ns := _ns(row, phase))]
+        for phase in PHASES
+    }
+    return {phase: math.log(statistics.median(times)) for phase, times in found.items() if times}
+
+
+def _has_number(row: Row) -> bool:
+    return Status(str(row["status"])).has_number
+
+
+def _ns(row: Row, phase: str) -> float:
+    """0 for what is no time."""
+    value = row[f"{phase}_median_ns"]
+    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else 0.0

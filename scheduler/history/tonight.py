@@ -1,0 +1,194 @@
+"""What is news on the latest night, before and after it was measured again. Pure.
+
+Told once: a step that was confirmed is what later nights are compared with, and a cell that fails
+alarms on its first night. Both directions are told; only slower and failing are alarms.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from velodrome.scheduler.history.detectable import detectable
+from velodrome.scheduler.history.nights import PHASES, Condition, Followed, History, Point
+from velodrome.scheduler.history.quarantine import quarantined_since
+from velodrome.scheduler.history.suspicions import Series, Suspicion, known_onset, latest
+
+PROMISED = 0.05  # share of nights that may raise a false alarm, over all cells together
+# Student's tails are thinner than those of computers: what is promised at 5 % is tested at 2 %.
+TESTED_AT = 0.02
+
+
+class Kind(StrEnum):
+    """What became of a cell."""
+
+    SLOWER = "slower"
+    FASTER = "faster"
+    FAILS = "fails"
+
+
+class Proof(StrEnum):
+    """Whether measuring again on the same node showed the same."""
+
+    CONFIRMED = "confirmed"
+    CONTRADICTED = "contradicted"
+    OPEN = "not measured again"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """since: the first night of it. ratio: now over before, 1 for a failure. reason: of a failure.
+
+    before: the nights that it is compared with.
+    """
+
+    kind: Kind
+    phase: str
+    proof: Proof
+    since: Point
+    ratio: float = 1.0
+    reason: str = ""
+    before: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A cell after a night. findings: of each phase that has one.
+
+    quarantined: the night that put it there. detectable: by phase, relative; see detectable.py.
+    """
+
+    cell: Followed
+    points: tuple[Point, ...]
+    findings: tuple[Finding, ...] = ()
+    quarantined: Point | None = None
+    detectable: tuple[tuple[str, float | None], ...] = ()
+
+    @property
+    def tonight(self) -> Point:
+        return self.points[-1]
+
+    @property
+    def finding(self) -> Finding | None:
+        """The one that is told: the first of PHASES that has one."""
+        return self.findings[0] if self.findings else None
+
+    @property
+    def is_alarm(self) -> bool:
+        """Confirmed, and a regression; never from quarantine."""
+        return not self.quarantined and any(
+            found.proof is Proof.CONFIRMED and found.kind is not Kind.FASTER
+            for found in self.findings
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it should be measured again."""
+        return not self.quarantined and any(one.proof is Proof.OPEN for one in self.findings)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of one night, over all cells that it measured. rate: of false suspicions per series."""
+
+    sweep_id: str
+    rate: float
+    watched: tuple[Watched, ...]
+
+    @cached_property
+    def alarms(self) -> tuple[Watched, ...]:
+        return tuple(one for one in self.watched if one.is_alarm)
+
+    @cached_property
+    def open(self) -> tuple[Watched, ...]:
+        return tuple(one for one in self.watched if one.is_open)
+
+
+def judge(history: History, sweep_id: str, tested_at: float = TESTED_AT) -> Verdict:
+    """Of the night of this sweep; later nights are not looked at."""
+    known = {cell: _until(points, sweep_id) for cell, points in history.items()}
+    measured = {cell: points for cell, points in known.items() if points}
+    rate = tested_at / max(1, sum(len(points[-1].first) for points in measured.values()))
+    watched = tuple(_watched(cell, points, rate) for cell, points in measured.items())
+    return Verdict(sweep_id, rate, watched)
+
+
+def _until(points: tuple[Point, ...], sweep_id: str) -> tuple[Point, ...]:
+    """Empty if this night did not measure it."""
+    at = next((i for i, point in enumerate(points) if point.sweep_id == sweep_id), None)
+    return () if at is None else points[: at + 1]
+
+
+def _watched(cell: Followed, points: tuple[Point, ...], rate: float) -> Watched:
+    since = quarantined_since(point.condition for point in points)
+    return Watched(
+        cell,
+        points,
+        _findings(points, rate),
+        None if since is None else points[since],
+        tuple(
+            (phase, detectable([point.levels[phase] for point in having(points, phase)], rate))
+            for phase in PHASES
+            if having(points, phase)
+        ),
+    )
+
+
+def _findings(points: tuple[Point, ...], rate: float) -> tuple[Finding, ...]:
+    tonight = points[-1]
+    if tonight.condition is Condition.FAILED:
+        return _failure(points)
+    if tonight.condition is Condition.UNSTABLE:
+        return ()
+    found = [_step(points, phase, rate) for phase in PHASES if phase in tonight.first]
+    return tuple(one for one in found if one)
+
+
+def _failure(points: tuple[Point, ...]) -> tuple[Finding, ...]:
+    """News if it had a number once, and did not fail the night before."""
+    *earlier, tonight = points
+    had_number = any(point.levels for point in earlier)
+    if not had_number or earlier[-1].condition is Condition.FAILED:
+        return ()
+    proof = Proof.CONFIRMED if tonight.failed_again else Proof.OPEN
+    proof = Proof.CONTRADICTED if tonight.again else proof
+    return (Finding(Kind.FAILS, "", proof, tonight, reason=tonight.reason, before=(earlier[-1],)),)
+
+
+def _step(points: tuple[Point, ...], phase: str, rate: float) -> Finding | None:
+    nights = having(points, phase)
+    series = series_of(nights, phase)
+    seen = latest(series, rate)
+    if seen is None:
+        return None
+    return Finding(
+        Kind.SLOWER if seen.ratio > 1 else Kind.FASTER,
+        phase,
+        _proof(seen, series.again[-1]),
+        nights[seen.onset],
+        seen.ratio,
+        before=tuple(nights[slice(*seen.compared)]),
+    )
+
+
+def _proof(seen: Suspicion, again: float | None) -> Proof:
+    if again is None:
+        return Proof.OPEN
+    return Proof.CONFIRMED if seen.is_confirmed_by(again) else Proof.CONTRADICTED
+
+
+def having(points: Sequence[Point], phase: str) -> tuple[Point, ...]:
+    """Those with a number of this phase."""
+    return tuple(point for point in points if phase in point.first)
+
+
+def series_of(nights: Sequence[Point], phase: str) -> Series:
+    """Of nights that have the phase."""
+    return Series(
+        tuple(point.levels[phase] for point in nights),
+        tuple(point.first[phase] for point in nights),
+        tuple(point.again.get(phase) for point in nights),
+    )
+
+
+__all__ = ["Finding", "Kind", "Proof", "Verdict", "Watched", "judge", "known_onset"]

@@ -1,0 +1,1 @@
+"""A folder of pages of trends, which any file server serves."""
