@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, NamedTuple
 
 from velodrome.adapters.protocol import ParameterError, Timed, Verified
+from velodrome.agents.sampling.suspects import Suspect
 from velodrome.agents.task import Task
 
 
@@ -37,9 +39,20 @@ class Sample:
     elapsed_ns: int
 
 
+class GpuProcess(NamedTuple):
+    """A process on a GPU. name: as the kernel has it, at most 15 bytes; empty if it is gone."""
+
+    pid: int
+    name: str
+    memory_bytes: int | None
+
+
 @dataclass(frozen=True)
 class GpuReading:
-    """One GPU at one instant. None: the driver does not say."""
+    """One GPU, or one MIG instance, at one instant. None: the driver does not say, or not now.
+
+    foreign: who computes on it and is not of the task. lost: it answers nothing any more.
+    """
 
     index: int
     uuid: str
@@ -52,14 +65,28 @@ class GpuReading:
     temperature_c: float | None = None
     sm_mhz: int | None = None
     throttle_reasons: int | None = None
+    foreign: tuple[GpuProcess, ...] | None = None
+    lost: bool = False
+
+    @classmethod
+    def of_fields(cls, fields: dict[str, Any]) -> "GpuReading":
+        """Of its own fields that went through JSON."""
+        foreign = fields["foreign"]
+        told = None if foreign is None else tuple(GpuProcess(*entry) for entry in foreign)
+        return cls(**{**fields, "foreign": told})
 
 
 @dataclass(frozen=True)
 class Reading:
     """One sampling instant, of the worker's tree and of the node. None: the kernel does not say.
 
-    cpu_percent: of one core, over the interval that ends here; 200 is two cores busy.
-    node_cpu_percent: of all the node's cores together. Counters are totals since the start.
+    Percentages are of one core, over the interval that ends here, since the figure was last
+    known; 200 is two cores busy. But node_cpu_percent is of all the node's cores together, and
+    steal_percent of the task's cores (with their SMT siblings) together. foreign_percent: what
+    others did on the task's cores; the kernel's ticks are coarse, so that single values may be
+    off by 10 either way, and below 0. interrupt_percent is the part of it that no process did.
+    elsewhere_percent: what was done on the node's other cores. Counters are totals since the
+    start; quota_us, thermal_throttles: see velodrome.agents.sampling.brakes.
     """
 
     at_ns: int
@@ -75,6 +102,15 @@ class Reading:
     pressure_percent: float | None = None
     gpus: tuple[GpuReading, ...] = ()
     package_energy_uj: int | None = None  # of all sockets (RAPL), since sampling began
+    foreign_percent: float | None = None
+    interrupt_percent: float | None = None
+    steal_percent: float | None = None
+    elsewhere_percent: float | None = None
+    memory_pressure_percent: float | None = None  # of the time, some process waited for memory
+    quota_us: int | None = None
+    thermal_throttles: int | None = None
+    swapped_in_pages: int | None = None
+    suspects: tuple[Suspect, ...] = ()  # who may have done what others did
 
 
 @dataclass(frozen=True)
@@ -116,6 +152,9 @@ class Measurement:
     energy_source: str = "unavailable"  # `measured`, `estimated` or `unavailable`
     quiet: bool | None = None
     disturbed_by: str = ""
+    foreign_percent_mean: float | None = None  # these three while it was timed, as in Reading
+    steal_percent_mean: float | None = None
+    elsewhere_percent_mean: float | None = None
     canary_model: str = ""  # what ran before and after: model, framework and its version
     canary_before_ns: float | None = None
     canary_after_ns: float | None = None

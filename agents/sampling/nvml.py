@@ -1,0 +1,69 @@
+"""Questions to NVIDIA's driver, answered by None where it does not tell."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import pynvml
+
+Value = TypeVar("Value")
+
+# The first PID namespace: PROC_PID_INIT_INO in Linux' include/linux/proc_ns.h.
+HOST_PID_NAMESPACE = "pid:[4026531836]"
+
+
+def ask(call: Callable[..., Value], *arguments: object) -> Value | None:
+    """What the driver answers; None for an error of any kind, a missing function included."""
+    try:
+        return call(*arguments)
+    except pynvml.NVMLError:
+        return None
+
+
+@contextmanager
+def loaded_driver() -> Iterator[bool]:
+    """Whether the driver's library could be loaded."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def memory_bytes(handle: object) -> tuple[int, int] | None:
+    """Total and used. Version 1 counts what the driver keeps for itself as used."""
+    memory = ask(pynvml.nvmlDeviceGetMemoryInfo, handle, pynvml.nvmlMemory_v2)
+    memory = memory or ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    return None if memory is None else (int(memory.total), int(memory.used))
+
+
+def is_parted(handle: object) -> bool:
+    """Whether only parts of it can be used: its MIG mode is on."""
+    mode = ask(pynvml.nvmlDeviceGetMigMode, handle)
+    return bool(mode and mode[0])
+
+
+def parts(handle: object) -> list[object]:
+    """Its MIG instances. Their numbers may have gaps where one was destroyed."""
+    most = ask(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
+    numbers = range(most)
+    found = [ask(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, at) for at in numbers]
+    return [part for part in found if part is not None]
+
+
+def whole_of(handle: object) -> object | None:
+    """The GPU that an instance is part of; None of what is no instance."""
+    return ask(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, handle)
+
+
+def pid_namespace() -> str:
+    """The namespace that this process' PIDs are numbered in; empty if the kernel does not say."""
+    try:
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115
+    except OSError:
+        return ""
