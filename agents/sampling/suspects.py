@@ -1,0 +1,125 @@
+"""Who else uses the CPU: the processes that did most since they were last looked at.
+
+To look at every process of a machine takes some 15 us each, so it is done once when sampling
+begins, and then only while something is amiss. Of what is there and gone between two looks, the
+parent that waited for it is told.
+"""
+
+import os
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from velodrome.agents.sampling.kernel_files import KernelFile
+from velodrome.agents.sampling.proc import TICK_NS
+
+NAMED = 5  # of one look
+LEAST_PERCENT = 1.0  # of one core, to be told at all
+
+
+class Suspect(NamedTuple):
+    """command is what the process calls itself, of whatever characters it likes, 15 at most.
+
+    percent: of one core, since the look before, children that it waited for included. near: it
+    last ran on one of the task's cores; running: and did so while it was looked at.
+    """
+
+    pid: int
+    command: str
+    percent: float
+    near: bool
+    running: bool
+
+
+class Seen(NamedTuple):
+    """Of /proc/PID/stat."""
+
+    command: str
+    running: bool
+    parent: int
+    own_ns: int
+    reaped_ns: int
+    started: int
+    cpu: int
+
+
+class Suspects:
+    """All processes that this one can see. The first look only takes notice."""
+
+    def __init__(self, proc: str = "/proc") -> None:
+        self._proc = proc
+        self._seen: dict[int, Seen] = {}
+        self._seen_ns = 0
+
+    def look(self, cores: Collection[int], own: Collection[int], at_ns: int) -> tuple[Suspect, ...]:
+        """Since the look before. own: processes that are no suspects. at_ns: now."""
+        last, last_ns = self._seen, self._seen_ns
+        self._seen, self._seen_ns = dict(_all(self._proc)), at_ns
+        if not last or at_ns <= last_ns:
+            return ()
+        return ranked(last, self._seen, at_ns - last_ns, cores, own)
+
+
+def ranked(
+    last: dict[int, Seen],
+    now: dict[int, Seen],
+    elapsed_ns: int,
+    cores: Collection[int],
+    own: Collection[int],
+) -> tuple[Suspect, ...]:
+    """The likeliest first: who runs on the task's cores, then who was there, then who did most."""
+    gone = _gone_ns(last, now)
+    found = [
+        Suspect(
+            pid=pid,
+            command=seen.command,
+            percent=round(100 * _grown_ns(seen, last.get(pid), gone.get(pid, 0)) / elapsed_ns, 1),
+            near=seen.cpu in cores,
+            running=seen.running and seen.cpu in cores,
+        )
+        for pid, seen in now.items()
+        if pid not in own
+    ]
+    busy = [suspect for suspect in found if suspect.percent >= LEAST_PERCENT]
+    return tuple(
+        sorted(busy, key=lambda one: (one.running, one.near, one.percent))[: -NAMED - 1 : -1]
+    )
+
+
+def _gone_ns(last: dict[int, Seen], now: dict[int, Seen]) -> dict[int, int]:
+    """By parent: what its children had done that were there last time, and are no more."""
+    gone: dict[int, int] = {}
+    for pid, one in last.items():
+        if pid not in now:
+            gone[one.parent] = gone.get(one.parent, 0) + one.own_ns + one.reaped_ns
+    return gone
+
+
+def _grown_ns(seen: Seen, before: Seen | None, gone_ns: int) -> int:
+    """CPU time of a process, and of its children that have ended since."""
+    if before is None or before.started != seen.started:
+        return seen.own_ns + seen.reaped_ns
+    return seen.own_ns - before.own_ns + max(0, seen.reaped_ns - before.reaped_ns - gone_ns)
+
+
+def parse(text: bytes) -> Seen:
+    """proc_pid_stat(5). The name of the program may hold spaces and brackets."""
+    begin, end = text.index(b"("), text.rindex(b")")
+    fields = text[end + 2 :].split()
+    return Seen(
+        command=text[begin + 1 : end].decode(errors="replace"),
+        running=fields[0] == b"R",
+        parent=int(fields[1]),
+        own_ns=(int(fields[11]) + int(fields[12])) * TICK_NS,
+        reaped_ns=(int(fields[13]) + int(fields[14])) * TICK_NS,
+        started=int(fields[19]),
+        cpu=int(fields[36]),
+    )
+
+
+def _all(proc: str) -> Iterator[tuple[int, Seen]]:
+    with os.scandir(proc) as entries:
+        pids = [entry.name for entry in entries if entry.name.isdigit()]
+    for pid in pids:
+        with KernelFile(f"{proc}/{pid}/stat") as file:
+            if text := file.read():
+                yield int(pid), parse(text)
