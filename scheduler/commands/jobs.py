@@ -13,7 +13,7 @@ from velodrome.scheduler.fleet.job_orders import Job, Order, State, named, new_j
 from velodrome.scheduler.fleet.jobs import DEFAULT_ADDRESS, JobServer
 from velodrome.scheduler.plans.declared import load as load_types
 from velodrome.scheduler.plans.selection import parse
-from velodrome.scheduler.results.layout import local_path
+from velodrome.scheduler.results.addresses import is_everywhere
 from velodrome.scheduler.results.sweep_ids import LAST, new_sweep_id
 from velodrome.scheduler.sweeps.sweep_file import load
 
@@ -27,7 +27,7 @@ class Typed:
     """The options of `run`, as they were typed."""
 
     sweep: Path | None
-    results: Path
+    results: str | Path
     resume: str
     only: str
     address: str
@@ -140,11 +140,11 @@ def _words(typed: Typed, order: Order) -> list[str]:
     return ["run", *given, *([SWEEP_FILE] if typed.sweep else [])]
 
 
-def _outliving(results: Path) -> str:
+def _outliving(results: str | Path) -> str:
     """ConfigError for a folder that means one thing here and another on the cluster."""
-    if local_path(results).is_absolute():
+    if is_everywhere(results):
         return str(results)
-    mend = "Give a folder of its head, or one that all machines share, such as /srv/results."
+    mend = "Give s3://BUCKET/PATH, or a folder of its head or of all machines: /srv/results."
     raise ConfigError(f"--results {results}", "the cluster has no such folder of yours", mend)
 
 

@@ -1,5 +1,6 @@
 """`measure`: one task on this machine, without Ray."""
 
+import shlex
 from pathlib import Path
 
 from rich.text import Text
@@ -19,7 +20,7 @@ from velodrome.scheduler.results.rows import task_row
 from velodrome.scheduler.results.store import Store, new_sweep_id
 
 
-def measure(options: Options, results: Path | None, *, as_json: bool) -> int:
+def measure(options: Options, results: str | Path, *, as_json: bool) -> int:
     """Exit status 0 with a number, 1 with a reason, 4 without an environment."""
     node = take()
     environments = EnvironmentStore(default_root())
@@ -58,7 +59,7 @@ def _narrate(event: object) -> None:
         )
 
 
-def _show(measurement: Measurement, expected: Expected, results: Path | None) -> None:
+def _show(measurement: Measurement, expected: Expected, results: str | Path) -> None:
     closing(ended_text(measurement))
     if expected is not TO_AGREE:
         closing(f"  expected: {expected.text}: {expected.reason}")
@@ -71,7 +72,8 @@ def _show(measurement: Measurement, expected: Expected, results: Path | None) ->
         closing(*(f"  note: {note}" for note in measurement.notes))
     if not measurement.status.has_number and measurement.log_tail:
         closing(*(f"  | {line}" for line in measurement.log_tail.splitlines()[-12:]))
-    kept = f"kept in {results}; next: velodrome report --results {results}" if results else ""
+    next_one = shlex.join(["velodrome", "report", "--results", str(results)])
+    kept = f"kept in {results}; next: {next_one}" if results else ""
     closing(kept or "next: velodrome run sweeps/quick.yaml")
 
 

@@ -1,6 +1,7 @@
 """`report`: what a sweep showed, in the terminal, as Markdown, CSV, JSON or a picture."""
 
 import io
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -86,7 +87,9 @@ class Shown:
     rich: Callable[[], RenderableType]
 
 
-def report(results: Path, sweep_id: str, kind: Kind, form: Form, picture: Path | None) -> Rows:
+def report(
+    results: str | Path, sweep_id: str, kind: Kind, form: Form, picture: Path | None
+) -> Rows:
     """The rows it is of. ConfigError without results, such a sweep, or anything of this kind."""
     store = Store.for_reading(results)
     chosen_id = store.resolve(sweep_id or "last")
@@ -104,7 +107,9 @@ def report(results: Path, sweep_id: str, kind: Kind, form: Form, picture: Path |
     else:
         console().print(shown.rich())
         flag = "" if kind is Kind.TIMES else f" --{kind.value}"
-        command = f"velodrome report --results {results} --sweep {chosen_id}{flag}"
+        command = (
+            f"velodrome report --results {shlex.quote(str(results))} --sweep {chosen_id}{flag}"
+        )
         if picture is not None:
             draw(shown.rich(), picture, command)
             closing(f"wrote {picture}")

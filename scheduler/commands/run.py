@@ -37,7 +37,7 @@ from velodrome.scheduler.reports.task_rows import surprises
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.sweep_ids import checked
 from velodrome.scheduler.sweeps.parts import Sweep
-from velodrome.scheduler.sweeps.sweep_file import load
+from velodrome.scheduler.sweeps.sweep_file import load, parse
 
 if TYPE_CHECKING:
     from velodrome.scheduler.fleet.membership import Membership
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 def run(
     path: Path | None,
-    results: Path,
+    results: str | Path,
     resume: str,
     only: str,
     where: Where,
@@ -115,7 +115,7 @@ class Begun:
         return outstanding(plan, store, sweep_id)
 
 
-def _again(sweep_id: str, results: Path, where: Where) -> str:
+def _again(sweep_id: str, results: str | Path, where: Where) -> str:
     """The command that goes on with a sweep, to be pasted into a shell."""
     words = ["velodrome", "run", "--resume", sweep_id, "--results", str(results)]
     words += ["--address", where.address] if where.address else []
@@ -223,11 +223,11 @@ def _sweep(path: Path | None, store: Store, resumed: str) -> Sweep:
     if path is not None:
         return load(path)  # of a sweep that is resumed the store refuses another text
     if resumed:
-        return load(store.sweep_file(resumed))
+        return parse(store.sweep_text(resumed), store.sweep_source(resumed))
     raise ConfigError("command line", "no sweep file is named", "Try sweeps/quick.yaml.")
 
 
-def _finish(store: Store, results: Path, sweep_id: str, *, as_json: bool) -> int:
+def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) -> int:
     rows = store.read("tasks", sweep_id).to_pylist()
     surprising = surprises(rows)
     if as_json:
@@ -239,7 +239,12 @@ def _finish(store: Store, results: Path, sweep_id: str, *, as_json: bool) -> int
         if surprising
         else "everything ended as expected",
         *filter(None, [odd_one_out_text.line(odd_ones(heats(rows)))]),
-        f"wrote {results}/{{tasks,samples,utilization,nodes,parameters}}/sweep={sweep_id}",
-        f"next: velodrome report --results {results} --sweep {sweep_id} --markdown",
+        f"wrote sweep {sweep_id} to {results}: tasks, samples, utilization, nodes, parameters",
+        f"next: {_report(results, sweep_id)}",
     )
     return 1 if surprising else 0
+
+
+def _report(results: str | Path, sweep_id: str) -> str:
+    words = ["--results", str(results), "--sweep", sweep_id, "--markdown"]
+    return shlex.join(["velodrome", "report", *words])

@@ -1,10 +1,12 @@
 """Which attempts of a sweep are on disk, and which of its tasks need no further one."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from velodrome.agents.measurement import Status
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.scheduler.plans.expectations import Expected
 from velodrome.scheduler.results.layout import attempt_file
 
 COLUMNS = ("task_id", "repeat", "attempt", "status")
@@ -17,7 +19,8 @@ class Committed:
 
     attempts: dict[Identity, int] = field(default_factory=dict)  # the latest
     final: set[Identity] = field(default_factory=set)
-    files: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)  # of attempts that were kept one by one
+    is_tidy: bool = False  # it is sure that there are no orphans
 
     def add(self, task_id: str, repeat: int, attempt: int, status: str) -> None:
         identity = (task_id, repeat)
@@ -25,6 +28,22 @@ class Committed:
         self.files.add(attempt_file(task_id, repeat, attempt))
         if status != Status.LOST:
             self.final.add(identity)
+
+    def news(self, ended: Iterable[tuple[Measurement, Expected]]) -> "News":
+        """Without those whose task needs no further attempt, here or earlier among these."""
+        final: set[Identity] = set()
+        new: News = {}
+        for one, expected in ended:
+            identity = (one.task.key, one.repeat)
+            if identity in self.final or identity in final:
+                continue
+            new[(*identity, one.attempt)] = (one, expected)
+            if one.status is not Status.LOST:
+                final.add(identity)
+        return new
+
+
+News = dict[tuple[str, int, int], tuple[Measurement, Expected]]
 
 
 def committed(rows: pa.Table) -> Committed:

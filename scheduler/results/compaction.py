@@ -9,24 +9,33 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from velodrome.scheduler.results import parquet_files
 from velodrome.scheduler.results.layout import COMPACTED, Layout
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.swapping import aside, recover, swap
-from velodrome.scheduler.results.whole_files import flush_folder, make_folder
+from velodrome.scheduler.results.whole_files import flush_folder, make_folder, owned
 
 Swap = Callable[[Path, Path], None]
 
 
-def compact(layout: Layout, sweep_id: str, swap: Swap = swap) -> None:
-    """The caller holds the sweep and has dropped its orphans. Done again, it does nothing."""
-    for table in TABLES:
-        files = layout.files(table, sweep_id)
-        if files and [file.name for file in files] != [COMPACTED]:
-            _compact(table, files, layout.rows(table, sweep_id), layout.staging(sweep_id), swap)
+def compact(layout: Layout[Path], sweep_id: str, swap: Swap = swap) -> None:
+    """The caller holds the sweep and has dropped its orphans. Done again, it does nothing.
+
+    `tasks` last: a file of another table is an orphan if there is none of its name in `tasks`.
+    """
+    for table in sorted(TABLES, key="tasks".__eq__):
+        there = files(layout, table, sweep_id)
+        if there and [file.name for file in there] != [COMPACTED]:
+            _compact(table, there, layout.rows(table, sweep_id), layout.staging(sweep_id), swap)
 
 
-def clear(layout: Layout, sweep_id: str) -> None:
+def files(layout: Layout[Path], table: str, sweep_id: str) -> list[Path]:
+    return sorted(layout.rows(table, sweep_id).glob("*.parquet"))
+
+
+def clear(layout: Layout[Path], sweep_id: str) -> None:
     """Finish a swap that was cut off, remove what was left aside. The caller holds the sweep."""
     staging = layout.staging(sweep_id)
     if not staging.is_dir():
@@ -42,7 +51,8 @@ def _compact(table: str, files: list[Path], live: Path, staging: Path, swap: Swa
     for left in (building, ready, aside(ready)):
         shutil.rmtree(left, ignore_errors=True)
     make_folder(building)
-    parquet_files.merge(table, files, building / COMPACTED)
+    with open(building / COMPACTED, "wb", opener=owned) as sink:
+        parquet_files.merge(table, map(pq.ParquetFile, files), sink)
     _flush(building / COMPACTED)
     flush_folder(building)
     building.rename(ready)  # only what is whole is ever called ready

@@ -1,80 +1,74 @@
-"""Where everything lies in a results folder.
+"""Where everything lies in a results folder, on this machine or in a bucket.
 
-<table>/sweep=<id>/<task>-r<repeat>-a<attempt>.parquet   while a sweep is in progress
-<table>/sweep=<id>/sweep.parquet                         when it is finished
+<table>/sweep=<id>/<task>-r<repeat>-a<attempt>.parquet   while a sweep is in progress: an attempt,
+<table>/sweep=<id>/group-<hash>.parquet                  or several that ended together
+<table>/sweep=<id>/sweep.parquet                         when it is finished (in a bucket:
+<table>/sweep=<id>/sweep-<n>.parquet                     the n-th time that it was finished)
 _sweeps/<id>/{sweep.yaml,plan.parquet,lock}              what was asked for, and who is at it
 _sweeps/<id>/locks/<framework>==<version>/               what it was locked to
+_sweeps/<id>/{compacted.json,claims/}                    in a bucket: see `bucket`, `claims`
 _staging/<id>/                                           what is not whole yet
 """
 
 import hashlib
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
+from typing import Generic, TypeVar
 
-from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.results.schema import TABLES
 
 COMPACTED = "sweep.parquet"
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # pathlib makes one slash of two
+Place = TypeVar("Place", bound=PurePath, covariant=True)
 
 
 @dataclass(frozen=True)
-class Layout:
+class Layout(Generic[Place]):
     """Paths below one results folder; nothing is read or written here."""
 
-    root: Path
+    root: Place
 
     @property
-    def sweeps(self) -> Path:
+    def sweeps(self) -> Place:
         return self.root / "_sweeps"
 
     @property
-    def stagings(self) -> Path:
+    def stagings(self) -> Place:
         return self.root / "_staging"
 
-    def sweep(self, sweep_id: str) -> Path:
+    def sweep(self, sweep_id: str) -> Place:
         return self.sweeps / sweep_id
 
-    def text(self, sweep_id: str) -> Path:
+    def text(self, sweep_id: str) -> Place:
         return self.sweep(sweep_id) / "sweep.yaml"
 
-    def plan(self, sweep_id: str) -> Path:
+    def plan(self, sweep_id: str) -> Place:
         """The last file to appear when a sweep begins."""
         return self.sweep(sweep_id) / "plan.parquet"
 
-    def version_locks(self, sweep_id: str) -> Path:
+    def version_locks(self, sweep_id: str) -> Place:
         return self.sweep(sweep_id) / "locks"
 
-    def lock(self, sweep_id: str) -> Path:
+    def lock(self, sweep_id: str) -> Place:
         return self.sweep(sweep_id) / "lock"
 
-    def staging(self, sweep_id: str) -> Path:
+    def claims(self, sweep_id: str) -> Place:
+        return self.sweep(sweep_id) / "claims"
+
+    def manifest(self, sweep_id: str) -> Place:
+        return self.sweep(sweep_id) / "compacted.json"
+
+    def staging(self, sweep_id: str) -> Place:
         return self.stagings / sweep_id
 
-    def rows(self, table: str, sweep_id: str) -> Path:
-        """The folder with a sweep's files of a table. KeyError if there is no such table."""
+    def table(self, table: str) -> Place:
+        """KeyError if there is no such table."""
         TABLES[table]
-        return self.root / table / f"sweep={sweep_id}"
+        return self.root / table
 
-    def files(self, table: str, sweep_id: str) -> list[Path]:
-        return sorted(self.rows(table, sweep_id).glob("*.parquet"))
-
-    def sweep_ids(self, table: str) -> set[str]:
-        """Those with a folder of this table."""
-        folders = (self.root / table).glob("sweep=*")
-        return {folder.name.removeprefix("sweep=") for folder in folders}
-
-
-def local_path(results: str | Path) -> Path:
-    """The folder that a path or a file: address means. ConfigError for another kind of address."""
-    found = _SCHEME.match(str(results))
-    if not found:
-        return Path(results)
-    if found[1].lower() == "file":
-        return Path("/" + str(results)[found.end() :])
-    problem = f"object stores ({found[1]}://) are not supported yet"
-    raise ConfigError(str(results), problem, "Name a folder on this machine.")
+    def rows(self, table: str, sweep_id: str) -> Place:
+        """The folder with a sweep's files of a table. KeyError if there is no such table."""
+        return self.table(table) / f"sweep={sweep_id}"
 
 
 def attempt_file(task_id: str, repeat: int, attempt: int) -> str:
@@ -82,5 +76,20 @@ def attempt_file(task_id: str, repeat: int, attempt: int) -> str:
     return f"{task_id}-r{repeat}-a{attempt}.parquet"
 
 
+def group_file(attempts: Iterable[tuple[str, int, int]]) -> str:
+    """Of attempts that are kept together: the attempt's own name if it is one."""
+    names = [attempt_file(*attempt) for attempt in attempts]
+    return names[0] if len(names) == 1 else f"group-{_short_hash(chr(10).join(names))}.parquet"
+
+
+def is_compacted(name: str) -> bool:
+    """Of a file's name: no attempt's and no group's begins so."""
+    return name.startswith("sweep")
+
+
 def node_file(node_id: str) -> str:
-    return f"{hashlib.sha256(node_id.encode()).hexdigest()[:16]}.parquet"
+    return f"{_short_hash(node_id)}.parquet"
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

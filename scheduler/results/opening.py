@@ -1,11 +1,13 @@
-"""Whether a results folder can be used, found out before anything is started for it."""
+"""Whether a place for results can be used, found out before anything is started for it."""
 
 import errno
 import tempfile
 from pathlib import Path
 
 from velodrome.scheduler.errors import ConfigError, StoreFull
-from velodrome.scheduler.results.layout import Layout, local_path
+from velodrome.scheduler.results.addresses import BucketAddress, address
+from velodrome.scheduler.results.backing import Backing
+from velodrome.scheduler.results.folder import Folder
 from velodrome.scheduler.results.whole_files import make_folder
 
 _MENDS = {
@@ -18,26 +20,37 @@ _MENDS = {
 }
 
 
-def opened_to_write(results: str | Path) -> Layout:
-    """Make the folder, for its owner alone, and try to write in it. ConfigError if that fails."""
-    layout = Layout(local_path(results))
+def opened_to_write(results: str | Path) -> Backing:
+    """Made if it is a folder, for its owner alone, and tried. ConfigError if that fails."""
+    found = address(results)
+    if isinstance(found, BucketAddress):
+        from velodrome.scheduler.results import bucket_opening
+
+        return bucket_opening.opened_to_write(found)
+    folder = Folder(found)
+    layout = folder.layout
     try:
         make_folder(layout.root.parent)
         layout.root.mkdir(mode=0o700, exist_ok=True)
-        for folder in (layout.sweeps, layout.stagings):
-            make_folder(folder)
-            with tempfile.TemporaryFile(dir=folder) as file:
+        for inner in (layout.sweeps, layout.stagings):
+            make_folder(inner)
+            with tempfile.TemporaryFile(dir=inner) as file:
                 file.write(b"velodrome")
     except OSError as error:
         raise _refused(layout.root, error) from None
-    return layout
+    return folder
 
 
-def opened_to_read(results: str | Path) -> Layout:
-    """ConfigError if there is no such folder, or none that can be looked into."""
-    layout = Layout(local_path(results))
+def opened_to_read(results: str | Path) -> Backing:
+    """ConfigError if there is no such folder or bucket, or none that can be looked into."""
+    found = address(results)
+    if isinstance(found, BucketAddress):
+        from velodrome.scheduler.results import bucket_opening
+
+        return bucket_opening.opened_to_read(found)
+    folder = Folder(found)
     try:
-        next(layout.root.iterdir(), None)
+        next(found.iterdir(), None)
     except FileNotFoundError:
         mend = "Run a sweep first, or name another folder with --results."
         raise ConfigError(str(results), "there is no such folder", mend) from None
@@ -45,8 +58,8 @@ def opened_to_read(results: str | Path) -> Layout:
         mend = "Give yourself rights, or name another with --results."
         raise ConfigError(str(results), "there are no rights to read here", mend) from None
     except OSError as error:
-        raise _refused(layout.root, error) from None
-    return layout
+        raise _refused(found, error) from None
+    return folder
 
 
 def _refused(root: Path, error: OSError) -> Exception:

@@ -3,17 +3,17 @@
 `pyarrow.dataset` would read many files in one call, but it imports pandas, for seconds.
 """
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.results.whole_files import owned
+from velodrome.scheduler.errors import StoreError
+from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
 
 GROUP_ROWS = 2**20
+KNOWN_VERSIONS = tuple(str(number) for number in range(1, int(VERSION) + 1))
 
 
 def encoded(table: pa.Table) -> pa.Buffer:
@@ -36,15 +36,17 @@ def writer(sink: pa.NativeFile | IO[bytes], schema: pa.Schema) -> pq.ParquetWrit
     )
 
 
-def merge(table: str, files: Sequence[Path], target: Path) -> None:
+def merge(table: str, files: Iterable[pq.ParquetFile], sink: IO[bytes]) -> None:
     """One file with the rows of all, in their order, holding about a row group in memory."""
-    with open(target, "wb", opener=owned) as sink, writer(sink, TABLES[table]) as open_writer:
+    with writer(sink, TABLES[table]) as open_writer:
         for rows in _gathered(_groups(files, TABLES[table])):
             open_writer.write_table(rows, row_group_size=GROUP_ROWS)
 
 
-def read(table: str, files: Sequence[Path], columns: Sequence[str] | None = None) -> pa.Table:
-    """All rows. FileNotFoundError if a file is gone meanwhile; columns a file lacks are null."""
+def read(
+    table: str, files: Iterable[pq.ParquetFile], columns: Sequence[str] | None = None
+) -> pa.Table:
+    """All rows; columns that a file lacks are null. StoreError if a file is of a later version."""
     schema = TABLES[table]
     if columns is not None:
         schema = pa.schema([schema.field(name) for name in columns])
@@ -52,9 +54,20 @@ def read(table: str, files: Sequence[Path], columns: Sequence[str] | None = None
     return pa.concat_tables(groups) if groups else schema.empty_table()
 
 
-def _groups(files: Sequence[Path], schema: pa.Schema) -> Iterator[pa.Table]:
-    for path in files:
-        with pq.ParquetFile(path) as file:
+def require_known(file: pq.ParquetFile) -> None:
+    """StoreError if a later Velodrome gave its columns another meaning than they have here."""
+    version = (file.schema_arrow.metadata or {}).get(VERSION_KEY, b"1").decode(errors="replace")
+    if version not in KNOWN_VERSIONS:
+        raise StoreError(
+            f"results of schema version {version!r:.20} cannot be read: this Velodrome knows "
+            f"{' and '.join(KNOWN_VERSIONS)}. Read them with the Velodrome that wrote them."
+        )
+
+
+def _groups(files: Iterable[pq.ParquetFile], schema: pa.Schema) -> Iterator[pa.Table]:
+    for opened in files:
+        with opened as file:
+            require_known(file)
             there = [name for name in schema.names if name in file.schema_arrow.names]
             for number in range(file.num_row_groups):
                 yield _fitted(file.read_row_group(number, columns=there), schema)

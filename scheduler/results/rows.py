@@ -1,10 +1,11 @@
 """A measurement, or a node, as rows of the tables in velodrome.scheduler.results.schema. Pure."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
+from itertools import chain
 from statistics import fmean
 from typing import Any
 
@@ -27,13 +28,20 @@ def tables(
     sweep_id: str, measurement: Measurement, expected: Expected = TO_AGREE
 ) -> dict[str, pa.Table]:
     """Every table that this measurement has rows for, by name; `tasks` is always there."""
-    rows = {
-        "tasks": [task_row(sweep_id, measurement, expected)],
-        "samples": sample_rows(sweep_id, measurement),
-        "utilization": utilization_rows(sweep_id, measurement),
-        "parameters": parameter_rows(sweep_id, measurement),
+    return tables_of(sweep_id, [(measurement, expected)])
+
+
+def tables_of(sweep_id: str, ended: Sequence[tuple[Measurement, Expected]]) -> dict[str, pa.Table]:
+    """Of several measurements, in their order."""
+    measurements = [measurement for measurement, _ in ended]
+    rows: dict[str, Iterable[Row]] = {
+        "tasks": [task_row(sweep_id, *entry) for entry in ended],
+        "samples": chain(*(sample_rows(sweep_id, one) for one in measurements)),
+        "utilization": chain(*(utilization_rows(sweep_id, one) for one in measurements)),
+        "parameters": chain(*(parameter_rows(sweep_id, one) for one in measurements)),
     }
-    return {name: to_table(name, found) for name, found in rows.items() if found}
+    found = {name: to_table(name, rows_of) for name, rows_of in rows.items()}
+    return {name: table for name, table in found.items() if table.num_rows}
 
 
 def to_table(name: str, rows: Iterable[Mapping[str, object]]) -> pa.Table:

@@ -4,10 +4,10 @@ A finished attempt is a file per table. All are written aside, then renamed, `ta
 rename the attempt counts, before it nothing does. One process at a time works on a sweep.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,20 +15,18 @@ import pyarrow.parquet as pq
 from velodrome.agents.environments.versions import VersionLocks
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
-from velodrome.scheduler.errors import ConfigError, StoreError, SweepBusy
+from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
 from velodrome.scheduler.plans.planning import Plan
-from velodrome.scheduler.results import compaction, parquet_files, plan_record, rows
+from velodrome.scheduler.results import parquet_files, plan_record, rows
+from velodrome.scheduler.results.backing import Backing
 from velodrome.scheduler.results.committed import COLUMNS, Committed, Identity, committed
-from velodrome.scheduler.results.layout import COMPACTED, Layout, attempt_file, node_file
+from velodrome.scheduler.results.layout import group_file, is_compacted, node_file
 from velodrome.scheduler.results.opening import opened_to_read, opened_to_write
 from velodrome.scheduler.results.sweep_ids import new_sweep_id, resolved
-from velodrome.scheduler.results.sweep_lock import locked
-from velodrome.scheduler.results.whole_files import told_plainly, write_all
 
 __all__ = ["Store", "SweepSummary", "new_sweep_id"]
 
-PATIENCE_S = 1.0  # another process may be clearing up after a crash, which is quick
 READ_TRIES = 5
 DEPENDENT = ("samples", "utilization", "parameters")  # count only with their row of `tasks`
 
@@ -44,23 +42,31 @@ class SweepSummary:
 
 
 class Store:
-    """Opened to write: the folder is made, private, and tried. ConfigError if it cannot be.
+    """Opened to write: a folder is made, private, and tried. ConfigError if it cannot be.
 
-    Writing raises StoreFull or StoreError, SweepBusy if another process works on the sweep.
+    results: a folder, or s3:// or gs:// and a bucket. Writing raises StoreFull or StoreError,
+    SweepBusy if another process works on the sweep.
     """
 
     def __init__(
-        self, results: str | Path, open_layout: Callable[[str | Path], Layout] = opened_to_write
+        self,
+        results: str | Path,
+        open_backing: Callable[[str | Path], Backing] = opened_to_write,
     ) -> None:
-        self._layout = open_layout(results)
+        self._backing = open_backing(results)
+        self._layout = self._backing.layout
         self._held: dict[str, Committed] = {}
-        for sweep_id in _names(self._layout.stagings):
-            self._clear_if_abandoned(sweep_id)
+        self._backing.clear()
 
     @classmethod
     def for_reading(cls, results: str | Path) -> "Store":
-        """ConfigError if there is no such folder."""
+        """ConfigError if there is no such place."""
         return cls(results, opened_to_read)
+
+    @property
+    def name(self) -> str:
+        """As it was typed."""
+        return self._backing.name
 
     @contextmanager
     def working_on(self, sweep_id: str) -> Iterator[None]:
@@ -68,16 +74,12 @@ class Store:
         if sweep_id in self._held:
             yield
             return
-        with locked(self._layout.lock(sweep_id), PATIENCE_S):
-            with told_plainly(self._layout.root):
-                compaction.clear(self._layout, sweep_id)
+        with self._backing.held(sweep_id):
             self._held[sweep_id] = self._committed(sweep_id)
             try:
                 yield
             finally:
                 del self._held[sweep_id]
-                with suppress(OSError):  # what a compaction left aside stays until the next opening
-                    self._layout.staging(sweep_id).rmdir()
 
     def begin(self, sweep_id: str, text: str, plan: Plan) -> None:
         """Keep the file's text and what is planned; begun before, what is new in the plan is added.
@@ -86,7 +88,7 @@ class Store:
         """
         with self.working_on(sweep_id):
             record = plan_record.of_plan(plan)
-            if self._layout.plan(sweep_id).exists():
+            if self._is_begun(sweep_id):
                 if self.sweep_text(sweep_id) != text:
                     mend = "Leave the sweep file out, or start a new sweep."
                     raise ConfigError(sweep_id, "was begun with another sweep file", mend)
@@ -95,61 +97,79 @@ class Store:
                 self._layout.text(sweep_id): pa.py_buffer(text.encode()),
                 self._layout.plan(sweep_id): parquet_files.encoded(record),
             }
-            self._write(sweep_id, contents)
+            self._backing.write(sweep_id, contents)
 
     def sweep_text(self, sweep_id: str) -> str:
         """The text that the sweep was begun with. ConfigError if it was not."""
-        path = self._layout.text(sweep_id)
-        if not path.exists():
+        try:
+            return self._backing.content(self._layout.text(sweep_id)).decode()
+        except FileNotFoundError:
             mend = "It is a single task's; run that again by itself."
-            raise ConfigError(sweep_id, "was not begun from a sweep file", mend)
-        return path.read_bytes().decode()
+            raise ConfigError(sweep_id, "was not begun from a sweep file", mend) from None
 
-    def sweep_file(self, sweep_id: str) -> Path:
-        """Where that text is kept, to be loaded again. ConfigError as sweep_text."""
-        self.sweep_text(sweep_id)
-        return self._layout.text(sweep_id)
+    def sweep_source(self, sweep_id: str) -> str:
+        """Where that text is kept, for messages about it."""
+        return str(self._layout.text(sweep_id))
 
     def version_locks(self, sweep_id: str) -> VersionLocks:
         """Those of the frameworks that the sweep names at a version; empty before keep_locks."""
-        return VersionLocks(self._layout.version_locks(sweep_id))
+        return VersionLocks(self._backing.fetched(self._layout.version_locks(sweep_id)))
 
     def keep_locks(
         self, sweep_id: str, used: VersionLocks, versions: Iterable[tuple[str, str]]
     ) -> None:
         """Of (framework, device), so that the sweep can be gone on with by the same locks."""
-        with self.working_on(sweep_id), told_plainly(self._layout.root):
+
+        def fill(folder: Path) -> None:
             for framework, device in versions:
-                used.copy_to(self.version_locks(sweep_id), framework, device)
+                used.copy_to(VersionLocks(folder), framework, device)
+
+        with self.working_on(sweep_id):
+            self._backing.keep_folder(self._layout.version_locks(sweep_id), fill)
 
     def numbers(self, sweep_id: str) -> dict[str, dict[str, int]]:
         """How the repeats of a sweep that was begun are numbered, for planning it again."""
-        if not self._layout.plan(sweep_id).exists():
+        if not self._is_begun(sweep_id):
             return {}
         return plan_record.numbers(self._record(sweep_id))
 
     def put(self, sweep_id: str, measurement: Measurement, expected: Expected = TO_AGREE) -> bool:
         """Keep an attempt, on disk on return. False: its task was finished, and nothing is done."""
+        return self.put_all(sweep_id, [(measurement, expected)]) == 1
+
+    def put_all(self, sweep_id: str, ended: Iterable[tuple[Measurement, Expected]]) -> int:
+        """Keep attempts together, all on disk on return, or none: a file a table costs most.
+
+        How many were kept: those whose task was finished are not.
+        """
         with self.working_on(sweep_id):
             held = self._held[sweep_id]
-            key = (measurement.task.key, measurement.repeat)
-            if key in held.final:
-                return False
-            name = attempt_file(*key, measurement.attempt)
-            tables = rows.tables(sweep_id, measurement, expected)
-            self._drop(sweep_id, name)
-            contents = {
-                self._layout.rows(table, sweep_id) / name: parquet_files.encoded(tables[table])
-                for table in sorted(tables, key="tasks".__eq__)
-            }
+            new = held.news(ended)
+            if not new:
+                return 0
+            if not held.is_tidy:
+                self.drop_orphans(sweep_id)
+            contents = self._contents(sweep_id, group_file(new), tuple(new.values()))
+            held.is_tidy = False
             try:
-                self._write(sweep_id, contents)
+                self._backing.write(sweep_id, contents)
             except BaseException:
-                if not (self._layout.rows("tasks", sweep_id) / name).exists():
-                    self._drop(sweep_id, name)
+                with suppress(StoreError):
+                    self.drop_orphans(sweep_id)
                 raise
-            held.add(*key, measurement.attempt, measurement.status)
-            return True
+            held.is_tidy = True
+            for key, (one, _) in new.items():
+                held.add(*key, one.status)
+            return len(new)
+
+    def _contents(
+        self, sweep_id: str, name: str, ended: Sequence[tuple[Measurement, Expected]]
+    ) -> dict[PurePath, pa.Buffer]:
+        tables = rows.tables_of(sweep_id, ended)
+        return {
+            self._layout.rows(table, sweep_id) / name: parquet_files.encoded(tables[table])
+            for table in sorted(tables, key="tasks".__eq__)
+        }
 
     def put_nodes(self, sweep_id: str, nodes: Sequence[Node]) -> None:
         """Keep the inventory of nodes; one that the sweep has already stays as it was."""
@@ -162,7 +182,7 @@ class Store:
                 for node_id, row in new.items()
                 if node_id not in known
             }
-            self._write(sweep_id, contents)
+            self._backing.write(sweep_id, contents)
 
     def nodes(self, sweep_id: str) -> tuple[Node, ...]:
         """Those that the sweep has on record, as far as it decides what fits on them."""
@@ -179,40 +199,45 @@ class Store:
     def drop_orphans(self, sweep_id: str) -> int:
         """Remove what a crash left of attempts that do not count; how many files that were."""
         with self.working_on(sweep_id):
-            known = {*self._held[sweep_id].files, COMPACTED}
-            orphans = {
-                file.name
+            # A file of tasks, or rows of it in a compacted one.
+            known = {path.name for path in self._backing.files("tasks", sweep_id)}
+            known |= self._held[sweep_id].files
+            orphans = [
+                path
                 for table in DEPENDENT
-                for file in self._layout.files(table, sweep_id)
-                if file.name not in known
-            }
-            return sum(self._drop(sweep_id, name) for name in orphans)
+                for path in self._backing.files(table, sweep_id)
+                if path.name not in known and not is_compacted(path.name)
+            ]
+            with self._told():
+                self._backing.remove(orphans)
+            self._held[sweep_id].is_tidy = True
+            return len(orphans)
 
     def compact(self, sweep_id: str) -> None:
         """One file per table. Killed at any instant, no row is missing or there twice."""
-        with self.working_on(sweep_id), told_plainly(self._layout.root):
+        with self.working_on(sweep_id):
             self.drop_orphans(sweep_id)
-            compaction.compact(self._layout, sweep_id)
+            self._backing.compact(sweep_id)
 
     def sweep_ids(self) -> tuple[str, ...]:
         """Newest first: those that were begun, and those that have rows."""
-        begun = {name for name in _names(self._layout.sweeps) if self._layout.plan(name).exists()}
-        return tuple(sorted(begun | self._layout.sweep_ids("tasks"), reverse=True))
+        with self._told():
+            found = self._backing.begun() | self._backing.sweep_ids("tasks")
+        return tuple(sorted(found, reverse=True))
 
     def sweeps(self) -> tuple[SweepSummary, ...]:
         return tuple(self._summary(sweep_id) for sweep_id in self.sweep_ids())
 
     def resolve(self, text: str) -> str:
         """The sweep of an id, of its beginning, or `last`. ConfigError if that is no one sweep."""
-        return resolved(text, self.sweep_ids(), str(self._layout.root))
+        return resolved(text, self.sweep_ids(), self.name)
 
     def read(self, table: str, sweep_id: str | None = None) -> pa.Table:
         """A table of one sweep, or of all. KeyError if there is no such table."""
         return self._read(table, sweep_id, None)
 
     def _summary(self, sweep_id: str) -> SweepSummary:
-        plan = self._layout.plan(sweep_id)
-        planned = self._record(sweep_id).num_rows if plan.exists() else 0
+        planned = self._record(sweep_id).num_rows if self._is_begun(sweep_id) else 0
         found = self._read("tasks", sweep_id, COLUMNS)
         numbered = sum(Status(str(text)).has_number for text in found["status"].to_pylist())
         return SweepSummary(sweep_id, planned, len(committed(found).final), numbered)
@@ -222,46 +247,40 @@ class Store:
             return self._held[sweep_id]
         return committed(self._read("tasks", sweep_id, COLUMNS))
 
+    def _is_begun(self, sweep_id: str) -> bool:
+        with self._told():
+            return self._backing.exists(self._layout.plan(sweep_id))
+
     def _record(self, sweep_id: str) -> pa.Table:
         path = self._layout.plan(sweep_id)
         try:
-            record = pq.read_table(path)
+            record = pq.read_table(pa.BufferReader(self._backing.content(path)))
             record.validate(full=True)
             return record
         except (pa.ArrowInvalid, OSError) as error:
             raise StoreError(f"{path}: cannot be read: {error}") from error
 
+    def _files(self, table: str, sweep_id: str | None) -> list[PurePath]:
+        ids = sorted(self._backing.sweep_ids(table)) if sweep_id is None else [sweep_id]
+        return [path for one in ids for path in self._backing.files(table, one)]
+
     def _read(self, table: str, sweep_id: str | None, columns: Sequence[str] | None) -> pa.Table:
         """A file that is gone was compacted since the folder was listed: it is listed again."""
         for _ in range(READ_TRIES):
-            ids = [sweep_id] if sweep_id is not None else sorted(self._layout.sweep_ids(table))
-            files = [file for one in ids for file in self._layout.files(table, one)]
             try:
+                files = self._backing.parquets(self._files(table, sweep_id))
                 found = parquet_files.read(table, files, columns)
                 found.validate(full=True)  # here, not where text that is no UTF-8 is used
                 return found
             except FileNotFoundError:
                 continue
             except (pa.ArrowInvalid, OSError) as error:
-                raise StoreError(f"{self._layout.root}: {table} cannot be read: {error}") from error
-        raise StoreError(f"{self._layout.root}: {table} changes faster than it can be read.")
+                raise StoreError(f"{self.name}: {table} cannot be read: {error}") from error
+        raise StoreError(f"{self.name}: {table} changes faster than it can be read.")
 
-    def _write(self, sweep_id: str, contents: Mapping[Path, pa.Buffer]) -> None:
-        with told_plainly(self._layout.root, sum(content.size for content in contents.values())):
-            write_all(contents, self._layout.staging(sweep_id))
-
-    def _drop(self, sweep_id: str, name: str) -> int:
-        """Remove an attempt's files that do not count by themselves; how many there were."""
-        found = [self._layout.rows(table, sweep_id) / name for table in DEPENDENT]
-        there = [path for path in found if path.exists()]
-        for path in there:
-            path.unlink()
-        return len(there)
-
-    def _clear_if_abandoned(self, sweep_id: str) -> None:
-        with suppress(SweepBusy, StoreError, OSError), locked(self._layout.lock(sweep_id), 0):
-            compaction.clear(self._layout, sweep_id)
-
-
-def _names(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"{self.name}: {error.strerror or error}") from error

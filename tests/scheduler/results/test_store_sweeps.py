@@ -141,11 +141,16 @@ class TestOpening:
         (tmp_path / "file").touch()
         assert "a part of this path is a file" in self.said(tmp_path / "file" / "results")
 
-    @pytest.mark.parametrize("scheme", ["s3", "gs", "S3"])
-    def test_an_object_store(self, tmp_path: Path, scheme: str) -> None:
-        for results in (f"{scheme}://bucket/results", Path(f"{scheme}://bucket/results")):
-            said = self.said(results)
-            assert f"object stores ({scheme}://) are not supported yet" in said
+    def test_an_address_of_another_kind(self) -> None:
+        assert "ftp:// is no place for results. Name a folder, s3://" in self.said("ftp://host/x")
+
+    def test_a_bucket_without_a_name(self) -> None:
+        assert "it names no bucket" in self.said("s3://")
+
+    def test_a_key_in_an_address_which_is_not_shown_again(self) -> None:
+        said = self.said("s3://AKIAKEY:s3cr3t@bucket/results")
+        assert "a key does not belong into an address. Give it by the environment" in said
+        assert "s3cr3t" not in said
 
     def test_a_file_address_is_a_path(self, tmp_path: Path) -> None:
         Store(f"file://{tmp_path}/results")

@@ -1,0 +1,68 @@
+"""What was typed for --results: a folder of this machine, or a bucket of an object store."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from velodrome.scheduler.errors import ConfigError
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # pathlib makes one slash of two
+BUCKETS = ("s3", "gs")
+KINDS = "a folder, s3://BUCKET/PATH or gs://BUCKET/PATH"
+
+
+@dataclass(frozen=True)
+class BucketAddress:
+    """name: as typed. uri: what pyarrow is told; it may hold more than was typed."""
+
+    name: str
+    uri: str
+
+
+def address(results: str | Path) -> Path | BucketAddress:
+    """ConfigError for another kind of address, and for one that holds a password."""
+    text = str(results)
+    found = _SCHEME.match(text)
+    if not found:
+        return Path(results)
+    scheme = found[1].lower()
+    if scheme == "file":
+        return Path("/" + text[found.end() :])
+    if scheme not in BUCKETS:
+        raise ConfigError(text, f"{found[1]}:// is no place for results", f"Name {KINDS}.")
+    return _bucket(scheme, f"{scheme}://{text[found.end() :]}")
+
+
+def is_everywhere(results: str | Path) -> bool:
+    """Whether it may mean the same on another machine. ConfigError as `address`."""
+    found = address(results)
+    return isinstance(found, BucketAddress) or found.is_absolute()
+
+
+def _bucket(scheme: str, text: str) -> BucketAddress:
+    split = urlsplit(text)
+    if split.password is not None or (split.username not in (None, "anonymous")):
+        # It would be shown on the screen, in logs and in the metadata of jobs.
+        mend = "Give it by the environment (AWS_ACCESS_KEY_ID, ...) or its usual file."
+        raise ConfigError(f"{scheme}://", "a key does not belong into an address", mend)
+    if not split.hostname:
+        raise ConfigError(text, "it names no bucket", f"Name {KINDS}.")
+    return BucketAddress(text, _with_endpoint(text) if scheme == "s3" else text)
+
+
+def _with_endpoint(text: str) -> str:
+    """With a region where the store is not Amazon's, which knows none, and would be asked.
+
+    AWS_ENDPOINT_URL is read by pyarrow itself.
+    """
+    query = parse_qs(urlsplit(text).query)
+    variables = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    is_elsewhere = "endpoint_override" in query or any(map(os.environ.get, variables))
+    added = {"allow_delayed_open": "true"}  # a small object is one request
+    if is_elsewhere:
+        regions = map(os.environ.get, ("AWS_REGION", "AWS_DEFAULT_REGION"))
+        added["region"] = next(filter(None, regions), "us-east-1")
+    given = "&".join(f"{key}={value}" for key, value in added.items() if key not in query)
+    return f"{text}{'&' if query else '?'}{given}" if given else text

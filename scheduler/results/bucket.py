@@ -1,0 +1,161 @@
+"""Results in a bucket of an object store: nothing is renamed there, so what counts is said.
+
+Rows count as they do in a folder: with their object of `tasks`, which is put last. What compaction
+puts counts from the moment at which it is named in the sweep's manifest.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePath, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from velodrome.scheduler.errors import StoreError
+from velodrome.scheduler.results import manifest as manifests
+from velodrome.scheduler.results import parquet_files
+from velodrome.scheduler.results.claims import Claim
+from velodrome.scheduler.results.layout import Layout
+from velodrome.scheduler.results.manifest import Manifest
+from velodrome.scheduler.results.objects import Objects
+from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.results.whole_files import told_plainly
+
+LIST_TRIES = 5
+
+
+class Bucket:
+    """See velodrome.scheduler.results.backing."""
+
+    def __init__(self, name: str, root: PurePosixPath, objects: Objects) -> None:
+        self.layout: Layout[PurePosixPath] = Layout(root)
+        self.name = name
+        self.objects = objects
+        self._claims: dict[str, Claim] = {}
+        self._copies: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def filesystem(self) -> pafs.FileSystem:
+        return self.objects.filesystem
+
+    @contextmanager
+    def held(self, sweep_id: str) -> Iterator[None]:
+        place = f"{self.name}, sweep {sweep_id}"
+        claim = Claim(self.objects, self.layout.claims(sweep_id), place)
+        with told_plainly(self.name), claim.held():
+            self._remove_replaced(sweep_id)
+            self._claims[sweep_id] = claim
+            try:
+                yield
+            finally:
+                del self._claims[sweep_id]
+
+    def clear(self) -> None:
+        """Nothing that is left is seen by anybody; whoever holds a sweep next removes it."""
+
+    def write(self, sweep_id: str, contents: Mapping[PurePath, pa.Buffer]) -> None:
+        self._claims[sweep_id].require()
+        with told_plainly(self.name, sum(content.size for content in contents.values())):
+            *first, last = contents.items()
+            self.objects.put_all(first)
+            self.objects.put(*last)
+
+    def exists(self, path: PurePath) -> bool:
+        return self.objects.exists(path)
+
+    def content(self, path: PurePath) -> bytes:
+        return self.objects.get(path)
+
+    def remove(self, paths: Iterable[PurePath]) -> None:
+        self.objects.remove(paths)
+
+    def files(self, table: str, sweep_id: str) -> list[PurePath]:
+        """Seen between two readings of the manifest that are the same."""
+        manifest = self._manifest(sweep_id)
+        for _ in range(LIST_TRIES):
+            found = self.objects.paths(self.layout.rows(table, sweep_id))
+            before, manifest = manifest, self._manifest(sweep_id)
+            if manifest == before:
+                return [path for path in found if manifest.counts(table, path.name)]
+        raise StoreError(f"{self.name}: sweep {sweep_id} changes faster than it can be listed.")
+
+    def sweep_ids(self, table: str) -> set[str]:
+        names = self.objects.names(self.layout.table(table))
+        return {name.removeprefix("sweep=") for name in names if name.startswith("sweep=")}
+
+    def begun(self) -> set[str]:
+        paths = self.objects.paths(self.layout.sweeps)
+        return {path.parent.name for path in paths if path == self.layout.plan(path.parent.name)}
+
+    def parquets(self, paths: Iterable[PurePath]) -> Iterator[pq.ParquetFile]:
+        return self.objects.parquets(paths)
+
+    def compact(self, sweep_id: str) -> None:
+        with told_plainly(self.name):
+            before = self._manifest(sweep_id)
+            there = {table: self.files(table, sweep_id) for table in TABLES}
+            to_do = {table: paths for table, paths in there.items() if _is_loose(paths, before)}
+            if not to_do:
+                return
+            name = manifests.compacted_name(before.turn + 1)
+            for table, paths in to_do.items():
+                self._merge(table, paths, self.layout.rows(table, sweep_id) / name)
+            replaced = {
+                table: frozenset(path.name for path in paths) for table, paths in to_do.items()
+            }
+            compacted = {**before.compacted, **dict.fromkeys(to_do, name)}
+            self._claims[sweep_id].require()
+            content = manifests.encoded(Manifest(before.turn + 1, compacted, replaced))
+            self.objects.put(self.layout.manifest(sweep_id), pa.py_buffer(content))
+            self._remove_replaced(sweep_id)
+
+    def fetched(self, folder: PurePath) -> Path:
+        """Kept for as long as this object is."""
+        copy = self._copy(folder)
+        for path in self.objects.paths(folder):
+            target = copy / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(self.objects.get(path))
+        return copy
+
+    def keep_folder(self, folder: PurePath, fill: Callable[[Path], None]) -> None:
+        copy = self._copy(folder)
+        fill(copy)
+        files = sorted(path for path in copy.rglob("*") if path.is_file())
+        contents = [
+            (folder / path.relative_to(copy), pa.py_buffer(path.read_bytes())) for path in files
+        ]
+        with told_plainly(self.name):
+            self.objects.put_all(contents)
+
+    def _copy(self, folder: PurePath) -> Path:
+        if self._copies is None:
+            self._copies = tempfile.TemporaryDirectory(prefix="velodrome-results-")
+        return Path(self._copies.name) / PurePosixPath(folder).relative_to(self.layout.root)
+
+    def _manifest(self, sweep_id: str) -> Manifest:
+        path = self.layout.manifest(sweep_id)
+        try:
+            return manifests.decoded(self.objects.get(path), f"{self.name}: {path.name}")
+        except FileNotFoundError:
+            return Manifest()
+
+    def _merge(self, table: str, paths: list[PurePath], target: PurePath) -> None:
+        """Whole here before a byte of it is put: a put that is cut off must not end early."""
+        with tempfile.TemporaryFile() as file:
+            parquet_files.merge(table, self.objects.parquets(paths), file)
+            file.seek(0)
+            self.objects.put_file(target, file)
+
+    def _remove_replaced(self, sweep_id: str) -> None:
+        """And what a compaction that was cut off has put without naming it."""
+        manifest = self._manifest(sweep_id)
+        for table in TABLES:
+            found = self.objects.paths(self.layout.rows(table, sweep_id))
+            self.objects.remove(path for path in found if not manifest.counts(table, path.name))
+
+
+def _is_loose(paths: list[PurePath], manifest: Manifest) -> bool:
+    return len(paths) > 1 or (len(paths) == 1 and paths[0].name not in manifest.compacted.values())

@@ -1,0 +1,92 @@
+"""Results in a folder of this machine, or of one that it has mounted."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePath
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from velodrome.scheduler.errors import StoreError, SweepBusy
+from velodrome.scheduler.results import compaction
+from velodrome.scheduler.results.layout import Layout
+from velodrome.scheduler.results.sweep_lock import locked
+from velodrome.scheduler.results.whole_files import told_plainly, write_all
+
+PATIENCE_S = 1.0  # another process may be clearing up after a crash, which is quick
+
+
+class Folder:
+    """See velodrome.scheduler.results.backing."""
+
+    def __init__(self, root: Path) -> None:
+        self.layout: Layout[Path] = Layout(root)
+
+    @property
+    def name(self) -> str:
+        return str(self.layout.root)
+
+    @property
+    def filesystem(self) -> pafs.FileSystem:
+        return pafs.LocalFileSystem()
+
+    @contextmanager
+    def held(self, sweep_id: str) -> Iterator[None]:
+        with locked(self.layout.lock(sweep_id), PATIENCE_S):
+            with told_plainly(self.layout.root):
+                compaction.clear(self.layout, sweep_id)
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # what a compaction left aside stays until the next opening
+                    self.layout.staging(sweep_id).rmdir()
+
+    def clear(self) -> None:
+        for sweep_id in _names(self.layout.stagings):
+            with suppress(SweepBusy, StoreError, OSError), locked(self.layout.lock(sweep_id), 0):
+                compaction.clear(self.layout, sweep_id)
+
+    def write(self, sweep_id: str, contents: Mapping[PurePath, pa.Buffer]) -> None:
+        with told_plainly(self.layout.root, sum(content.size for content in contents.values())):
+            found = {Path(path): content for path, content in contents.items()}
+            write_all(found, self.layout.staging(sweep_id))
+
+    def exists(self, path: PurePath) -> bool:
+        return Path(path).exists()
+
+    def content(self, path: PurePath) -> bytes:
+        return Path(path).read_bytes()
+
+    def remove(self, paths: Iterable[PurePath]) -> None:
+        for path in paths:
+            Path(path).unlink(missing_ok=True)
+
+    def files(self, table: str, sweep_id: str) -> list[PurePath]:
+        return list(compaction.files(self.layout, table, sweep_id))
+
+    def sweep_ids(self, table: str) -> set[str]:
+        folders = self.layout.table(table).glob("sweep=*")
+        return {folder.name.removeprefix("sweep=") for folder in folders}
+
+    def begun(self) -> set[str]:
+        names = _names(self.layout.sweeps)
+        return {sweep_id for sweep_id in names if self.layout.plan(sweep_id).exists()}
+
+    def parquets(self, paths: Iterable[PurePath]) -> Iterator[pq.ParquetFile]:
+        return (pq.ParquetFile(str(path)) for path in paths)
+
+    def compact(self, sweep_id: str) -> None:
+        with told_plainly(self.layout.root):
+            compaction.compact(self.layout, sweep_id)
+
+    def fetched(self, folder: PurePath) -> Path:
+        return Path(folder)
+
+    def keep_folder(self, folder: PurePath, fill: Callable[[Path], None]) -> None:
+        with told_plainly(self.layout.root):
+            fill(Path(folder))
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
