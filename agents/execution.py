@@ -9,6 +9,7 @@ from pathlib import Path
 
 from velodrome.adapters.protocol import Failed, Finished, Hello, Request
 from velodrome.adapters.registry import Framework
+from velodrome.agents.canary import canary_for, with_canaries
 from velodrome.agents.cores.lock_files import LocksUnusable
 from velodrome.agents.cores.locks import Held, WaitedTooLong, locked
 from velodrome.agents.cores.sharing import DoesNotFit, Need
@@ -26,8 +27,9 @@ from velodrome.agents.node import Node
 from velodrome.agents.outcomes import Bounded, decide_measured
 from velodrome.agents.references import ReferenceFailed, reference
 from velodrome.agents.rerun import rerun_command
+from velodrome.agents.sampling.others_load import Place
 from velodrome.agents.sampling.quietness import judge
-from velodrome.agents.sampling.sampler import attribute
+from velodrome.agents.sampling.readings import attribute
 from velodrome.agents.sampling.utilization import summarize
 from velodrome.agents.session import Session, Setting, hold_session
 from velodrome.agents.task import Task
@@ -114,12 +116,15 @@ def _run(
     environment = environments.build(task.framework, task.device, note, task.lock_hash)
     blank = replace(blank, environment_hash=environment.hash)
     known = reference(task, node, environments, note)
+    canary = canary_for(task, node, environments, note)
     with locked(node, need, deadline_s=locks_deadline_s, on_wait=note) as held:
-        ready_ns = time.monotonic_ns()
         home = environments.root.parent
         setting = _setting(environment, framework, home, held, task, node)
+        before = canary.before(setting)
+        ready_ns = time.monotonic_ns()
         session = hold_session(_request(task, framework, known), setting, on_event)
-    return _measurement(blank, session, setting, ready_ns)
+        after = canary.after(setting)
+    return with_canaries(_measurement(blank, session, setting, ready_ns, node), before, after)
 
 
 def _setting(
@@ -162,7 +167,7 @@ def _request(task: Task, framework: Framework, known: Path) -> Request:
 
 
 def _measurement(
-    blank: Measurement, session: Session, setting: Setting, ready_ns: int
+    blank: Measurement, session: Session, setting: Setting, ready_ns: int, node: Node
 ) -> Measurement:
     bounds = setting.bounds
     bounded = Bounded(bounds.deadline_s, bounds.memory_bytes, blank.task.timing)
@@ -172,10 +177,12 @@ def _measurement(
     finished = last(session.events, Finished)
     begun = phases(session.events)
     readings = attribute(session.readings, begun)
-    quietness = judge(readings, os.cpu_count() or 1)
+    # What others did on the task's GPUs belongs here, too.
+    quietness = judge(readings, _place(setting.bounds, node))
     used = summarize(
         readings,
         begun,
+        samples=told.samples,
         peak_rss_bytes=session.peak_rss_bytes,
         ended_ns=finished.at_ns if finished else None,
     )
@@ -192,9 +199,28 @@ def _measurement(
         peak_gpu_memory_bytes=told.peak_gpu_memory_bytes or used.peak_gpu_memory_bytes,
         energy_j=used.energy_j,
         energy_source=used.energy_source,
+        energy_reason=used.energy_reason,
+        energy_per_gradient_j=used.energy_per_gradient_j,
+        energy_deviation_percent=used.energy_deviation_percent,
+        peak_gpu_process_memory_bytes=used.peak_gpu_process_memory_bytes,
+        means=used.means,
         quiet=quietness.quiet,
         disturbed_by=quietness.disturbed_by,
-        notes=told.notes + verdict.notes,
+        tolerated=quietness.tolerated,
+        foreign_percent_mean=quietness.foreign_percent,
+        steal_percent_mean=quietness.steal_percent,
+        elsewhere_percent_mean=quietness.elsewhere_percent,
+        notes=told.notes + verdict.notes + used.notes,
+    )
+
+
+def _place(bounds: Bounds, node: Node) -> Place:
+    cpus = set(bounds.cpus)
+    own = [core for core in node.cores if cpus.intersection(core.cpus)]
+    return Place(
+        task_cpus=len(cpus),
+        core_cpus=len(cpus.union(*(core.cpus for core in own))),
+        machine_cpus=os.cpu_count() or 1,
     )
 
 

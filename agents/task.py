@@ -41,16 +41,17 @@ class Task:
     exclusive: bool = True
     sampling_hz: float = 10.0
     lock_hash: str = ""
+    canary: str = ""  # the framework of the canaries before and after it; empty: there are none
 
     @cached_property
     def key(self) -> str:
         """A hash of everything that decides the number; the same on every machine.
 
-        Where a task ran, how long it may take and who else may run beside it are no part of it,
-        except exclusivity, which decides how quiet the node is.
+        Where a task ran, how long it may take, who else may run beside it and what canaries are
+        run around it are no part of it, except exclusivity, which decides how quiet the node is.
         """
         deciding = asdict(self)
-        del deciding["limits"]
+        del deciding["limits"], deciding["canary"]
         deciding["timing"] = list(self.timing)
         text = json.dumps(deciding, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:TASK_KEY_LENGTH]

@@ -4,7 +4,7 @@ from typing import Dict, Tuple
 
 from velodrome.adapters.models.alexnet import ALEXNET, ALEXNET_PLAIN
 from velodrome.adapters.models.autoencoder import LARGE, SMALL
-from velodrome.adapters.models.ceilings import COPY, GEMMS
+from velodrome.adapters.models.ceilings import CANARY, COPY, GEMMS
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.models.lenet import LENET
 from velodrome.adapters.models.lstm import LSTM
@@ -21,6 +21,7 @@ MODELS: Dict[str, Model] = {
         LSTM,
         *GEMMS,
         COPY,
+        CANARY,
         *(probe.model for probe in PROBES),
     )
 }

@@ -1,7 +1,9 @@
-"""What a node can do at best: one large product and one large copy, through each framework.
+"""What a node can do: one large product, one large copy, and a little of both as a canary.
 
 `gemm` multiplies an n x n batch by an n x n weight (its loss is half the sum of squares over n, so
-that the whole product is needed and gradient adds one more product). `copy` moves 256 MiB.
+that the whole product is needed and gradient adds one more product). `copy` moves 256 MiB. `canary`
+takes milliseconds; it runs before and after other tasks, to tell a slower machine from a slower
+framework, and so it spends its time on a copy, in fresh memory, as well as on a product.
 """
 
 from velodrome.adapters.models.layers import Duplicate, Linear, Model, NoLoss, SquaredError, Vectors
@@ -31,5 +33,15 @@ COPY = Model(
     classes=0,
     batch_size=1,
     gpu_batch_size=1,
+)
+CANARY = Model(
+    name="canary",
+    about="one small copy, then one small product",
+    input=Vectors(1024, "normal"),
+    layers=(Duplicate("copy"), Linear("product", units=128, bias=False)),
+    loss=SquaredError("zero"),
+    classes=0,
+    batch_size=256,
+    gpu_batch_size=16384,
 )
 GEMMS = (gemm("gemm", 4096), gemm("gemm-2048", 2048), gemm("gemm-1024", 1024))

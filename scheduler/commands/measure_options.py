@@ -15,6 +15,7 @@ from velodrome.agents.node import Node
 from velodrome.agents.task import Limits, Task
 from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
 from velodrome.scheduler.sweeps import quantities
+from velodrome.scheduler.sweeps.canaries import ON_GPUS, canary_on
 from velodrome.scheduler.sweeps.parts import Device
 from velodrome.scheduler.sweeps.settings import DTYPES, MOST_SAMPLING_HZ, device_named
 
@@ -42,6 +43,7 @@ class Options:
     dtype: str = "float32"
     sampling_hz: float = 10.0
     is_shared: bool = False
+    has_canary: bool = False
 
 
 def to_task(options: Options, node: Node, environments: EnvironmentStore) -> Task:
@@ -73,6 +75,7 @@ def to_task(options: Options, node: Node, environments: EnvironmentStore) -> Tas
         exclusive=not options.is_shared,
         sampling_hz=options.sampling_hz,
         lock_hash=_lock_hash(environments, framework, device.kind),
+        canary=canary_on(device.kind, ON_GPUS) if options.has_canary else "",
     )
 
 

@@ -15,6 +15,8 @@ from velodrome.scheduler.plans.declared import DeclaredType
 from velodrome.scheduler.plans.durations import Estimate, expected_s
 from velodrome.scheduler.plans.fitting import Fit, Fleet, Spot, need_of, resolve
 from velodrome.scheduler.plans.homes import ANYWHERE, Home, NodeTypes
+from velodrome.scheduler.sweeps.canaries import canary_on
+from velodrome.scheduler.sweeps.ceilings import timing_of
 from velodrome.scheduler.sweeps.expansion import Cell, is_excluded
 from velodrome.scheduler.sweeps.parts import Sweep, ThreadRule, Where
 
@@ -146,11 +148,12 @@ def _task(
         threads=threads,
         dtype=cell.dtype,
         seed=cell.seed,
-        timing=sweep.timing,
+        timing=timing_of(cell.model, sweep),
         limits=sweep.limits,
         exclusive=sweep.exclusive,
         sampling_hz=sweep.sampling_hz,
         lock_hash=lock_hashes.get((cell.framework, cell.device), ""),
+        canary=canary_on(cell.device, sweep.canary),
     )
 
 

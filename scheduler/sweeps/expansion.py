@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from velodrome.adapters.models import MODELS
+from velodrome.scheduler.sweeps.ceilings import ceiling_courses, ceiling_entrants
 from velodrome.scheduler.sweeps.matching import fields_of, holds
-from velodrome.scheduler.sweeps.parts import Device, Exclusion, Sweep, Threads
+from velodrome.scheduler.sweeps.parts import Device, Entrant, Exclusion, Sweep, Threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +40,22 @@ def combinations(sweep: Sweep) -> Iterator[Cell]:
     given = dict(sweep.batch_sizes)
     for device, dtype, threads, model in courses:
         for batch_size in given.get(model) or (MODELS[model].default_batch_size(device.kind),):
-            yield from _contestants(sweep, device, dtype, threads, model, batch_size)
+            yield from _contestants(
+                sweep, sweep.entrants, device, dtype, threads, model, batch_size
+            )
+    entrants = ceiling_entrants(sweep)
+    for device, dtype, threads, model in ceiling_courses(sweep):
+        batch_size = MODELS[model].default_batch_size(device.kind)
+        yield from _contestants(sweep, entrants, device, dtype, threads, model, batch_size)
 
 
 def cell_count(sweep: Sweep) -> int:
     """How many `combinations` there are, without making them."""
     given = dict(sweep.batch_sizes)
     courses = sum(len(given.get(model) or (0,)) for model in sweep.models)
-    contestants = sum(len(entrant.variants) for entrant in sweep.entrants)
     settings = len(sweep.devices) * len(sweep.dtypes) * len(sweep.threads)
-    return courses * contestants * settings
+    ceilings = sum(1 for _ in ceiling_courses(sweep)) * _count(ceiling_entrants(sweep))
+    return courses * _count(sweep.entrants) * settings + ceilings
 
 
 def is_excluded(subject: object, exclusions: tuple[Exclusion, ...]) -> bool:
@@ -62,10 +69,20 @@ def is_excluded(subject: object, exclusions: tuple[Exclusion, ...]) -> bool:
     )
 
 
+def _count(entrants: tuple[Entrant, ...]) -> int:
+    return sum(len(entrant.variants) for entrant in entrants)
+
+
 def _contestants(
-    sweep: Sweep, device: Device, dtype: str, threads: Threads, model: str, batch_size: int
+    sweep: Sweep,
+    entrants: tuple[Entrant, ...],
+    device: Device,
+    dtype: str,
+    threads: Threads,
+    model: str,
+    batch_size: int,
 ) -> Iterator[Cell]:
-    for entrant in sweep.entrants:
+    for entrant in entrants:
         for variant in entrant.variants:
             yield Cell(
                 framework=entrant.framework,

@@ -85,6 +85,8 @@ class Sweep:
     dtypes: tuple[str, ...] = ("float32",)
     where: Where = Where.ANY
     exclusive: bool = True
+    ceilings: bool = False  # whether a product and a copy run, too
+    canary: str = ""  # the framework of canaries on GPUs, numpy's on CPUs; empty: there are none
     repeats: int = 3
     seed: int = 0
     sampling_hz: float = 10.0

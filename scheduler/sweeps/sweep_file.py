@@ -11,6 +11,7 @@ from velodrome.agents.environments.frameworks import available, with_version
 from velodrome.agents.environments.versions import split
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps import values, yaml_nodes
+from velodrome.scheduler.sweeps.canaries import read_canary
 from velodrome.scheduler.sweeps.exclusions import check_exclusions, read_exclusions
 from velodrome.scheduler.sweeps.locked import locked_of
 from velodrome.scheduler.sweeps.parts import Entrant, Sweep
@@ -39,6 +40,8 @@ KEYS = (
     "dtypes",
     "where",
     "exclusive",
+    "ceilings",
+    "canary",
     "repeats",
     "seed",
     "sampling_hz",
@@ -88,6 +91,8 @@ def _sweep(found: Fields, frameworks: Mapping[str, Framework], source: str, text
         dtypes=_optional(found, "dtypes", read_dtypes, default.dtypes),
         where=_optional(found, "where", read_where, default.where),
         exclusive=_optional(found, "exclusive", values.yes_or_no, default.exclusive),
+        ceilings=_optional(found, "ceilings", values.yes_or_no, default.ceilings),
+        canary=_optional(found, "canary", read_canary, default.canary),
         repeats=_optional(found, "repeats", read_repeats, default.repeats),
         seed=_optional(found, "seed", read_seed, default.seed),
         sampling_hz=_optional(found, "sampling_hz", read_sampling_hz, default.sampling_hz),
