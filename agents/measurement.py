@@ -114,6 +114,22 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class PhaseMeans:
+    """Over all of one timed phase. None: it was not told, by one GPU of several.
+
+    cpu_percent: of one core. GPU percentages and clock are means over the task's GPUs, their
+    power is the sum.
+    """
+
+    phase: str
+    cpu_percent: float | None = None
+    gpu_percent: float | None = None
+    gpu_memory_percent: float | None = None
+    gpu_power_w: float | None = None
+    sm_mhz: float | None = None
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One attempt of one task. Fields that were not reached are None; nothing is made up."""
 
@@ -150,6 +166,11 @@ class Measurement:
     peak_gpu_memory_bytes: int | None = None
     energy_j: float | None = None
     energy_source: str = "unavailable"  # `measured`, `estimated` or `unavailable`
+    energy_reason: str = ""  # why it is not measured
+    energy_per_gradient_j: float | None = None  # by the same meters
+    energy_deviation_percent: float | None = None  # of integrated power, above the counter
+    peak_gpu_process_memory_bytes: int | None = None  # of its own processes, by the driver
+    means: tuple[PhaseMeans, ...] = ()
     quiet: bool | None = None
     disturbed_by: str = ""
     foreign_percent_mean: float | None = None  # these three while it was timed, as in Reading

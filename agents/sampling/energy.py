@@ -15,12 +15,21 @@ Point = tuple[int, float]  # an instant and a value
 def counter_growth(points: Sequence[Point], window: Window) -> float | None:
     """How much a counter grew within a window, straight lines between its readings.
 
-    None: no reading is near enough to an edge (see _inside), or it fell, as when a driver is reset.
+    None: no reading is near enough to an edge (see _inside), or it fell meanwhile.
     """
-    if any(after < before for (_, before), (_, after) in pairwise(points)):
+    if fell(points, window):
         return None
     inside = _inside(points, window)
     return None if inside is None else (inside[-1][1] - inside[0][1]) * _stretch(inside, window)
+
+
+def fell(points: Sequence[Point], window: Window) -> bool:
+    """Whether a counter began anew between two readings around or within a window.
+
+    As when a GPU is reset or its driver reloaded. What was counted before is lost.
+    """
+    spans = ((a, b) for a, b in pairwise(points) if b[0] > window[0] and a[0] < window[1])
+    return any(after < before for (_, before), (_, after) in spans)
 
 
 def integral(points: Sequence[Point], window: Window) -> float | None:
