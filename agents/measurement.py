@@ -173,6 +173,7 @@ class Measurement:
     means: tuple[PhaseMeans, ...] = ()
     quiet: bool | None = None
     disturbed_by: str = ""
+    tolerated: str = ""  # what else there was, by our bounds no disturbance
     foreign_percent_mean: float | None = None  # these three while it was timed, as in Reading
     steal_percent_mean: float | None = None
     elsewhere_percent_mean: float | None = None

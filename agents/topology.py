@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from velodrome.agents.cpu_lists import cpu_numbers
 from velodrome.agents.node import Core
 
 CPUS = Path("/sys/devices/system/cpu")
@@ -33,17 +34,6 @@ def caches(cpu: int, root: Path = CPUS) -> str:
     folders = sorted(root.glob(f"cpu{cpu}/cache/index*"))
     names = [_cache(folder) for folder in folders]
     return ", ".join(name for name in names if name)
-
-
-def cpu_numbers(text: str) -> frozenset[int]:
-    """Of the kernel's lists, as `0-3,8`. Empty for a text that is none."""
-    numbers: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not first.isdigit():
-            return frozenset()
-        numbers.update(range(int(first), int(last or first) + 1))
-    return frozenset(numbers)
 
 
 def first_line(path: Path) -> str:

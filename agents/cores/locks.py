@@ -11,6 +11,7 @@ from typing import TypeVar
 from velodrome.agents import topology
 from velodrome.agents.cores.lock_files import holders, lock_folder, try_lock
 from velodrome.agents.cores.sharing import Need, Share, share
+from velodrome.agents.cpu_lists import cpu_numbers
 from velodrome.agents.node import Core, Gpu, Node
 
 Value = TypeVar("Value")
@@ -103,7 +104,7 @@ def _name(core: Core) -> str:
     """By the lowest of the core's siblings in the machine, of which a container may see others."""
     cpu = core.cpus[0]
     siblings = topology.CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list"
-    return f"core-{min(topology.cpu_numbers(topology.first_line(siblings)) or {cpu})}.lock"
+    return f"core-{min(cpu_numbers(topology.first_line(siblings)) or {cpu})}.lock"
 
 
 def _take(node: Node, need: Need, files: dict[Path, Core | Gpu]) -> Held | _Taken:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from velodrome.agents.topology import cpu_numbers
+from velodrome.agents.cpu_lists import cpu_numbers
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,13 @@
 import os
 import re
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from velodrome.agents.sampling.brakes import Brakes
 from velodrome.agents.sampling.kernel_files import KernelFile
 from velodrome.agents.sampling.pacing import Paced
+from velodrome.agents.sampling.pressure import Pressure
+from velodrome.agents.sampling.ticks import TickReader, Ticks
 
 # A clock of eight cores tells enough, and reading each of 128 would take a millisecond.
 CLOCKS_READ = 8
@@ -15,67 +18,69 @@ CLOCKS_READ = 8
 class Counters(NamedTuple):
     """Of one machine at one instant. None: the kernel does not say, or was not asked this time.
 
-    busy_ticks and all_ticks are sums over all CPUs; time stolen by a hypervisor is busy, time
-    waiting for a disk is not. pressure_us: how long some task waited for a CPU. mhz: mean over
-    the CPUs asked for. package_energy_uj: RAPL, all sockets, since the first reading.
+    pressure_us and memory_pressure_us: how long some process waited for a CPU, or for memory.
+    mhz: mean over the CPUs asked for. package_energy_uj: RAPL, all sockets, since the first
+    reading. quota_us, thermal_throttles and swapped_in_pages: see velodrome.agents.sampling.brakes.
     """
 
-    busy_ticks: int | None = None
-    all_ticks: int | None = None
+    ticks: Ticks | None = None
     pressure_us: int | None = None
     mhz: float | None = None
     package_energy_uj: int | None = None
+    memory_pressure_us: int | None = None
+    quota_us: int | None = None
+    thermal_throttles: int | None = None
+    swapped_in_pages: int | None = None
+
+    @classmethod
+    def of_list(cls, fields: list[Any]) -> "Counters":
+        """Of what JSON makes of it."""
+        ticks, *rest = fields
+        return cls(Ticks(*ticks) if ticks else None, *rest)
 
 
 class Machine:
     """Its counters, each read as often as its cost allows. Other roots are for tests."""
 
     def __init__(self, proc: str = "/proc", sys: str = "/sys") -> None:
-        self._stat = KernelFile(f"{proc}/stat")
-        self._pressure = KernelFile(f"{proc}/pressure/cpu")
+        self._ticks = TickReader(proc, sys)
+        self._pressure = Pressure(f"{proc}/pressure/cpu")
+        self._brakes = Brakes(proc, sys)
         self._clocks = _Clocks(proc, sys)
         self._packages = [_Package(path) for path in package_paths(f"{sys}/class/powercap")]
-        self._paced_ticks = Paced(self._ticks)
-        self._paced_pressure = Paced(self._pressure_us, share=0.001)
+        self._cpus: Collection[int] = ()
+        self._paced_ticks = Paced(lambda: self._ticks.read(self._cpus))
+        self._paced_pressure = Paced(self._pressure.stalled_us, share=0.001)
         self._paced_energy = Paced(self._energy_uj, share=0.001)
 
     def read(self, cpus: Collection[int]) -> Counters:
-        busy, total = self._paced_ticks() or (None, None)
+        self._cpus = cpus
+        brakes = self._brakes.read(cpus)
         return Counters(
-            busy_ticks=busy,
-            all_ticks=total,
+            ticks=self._paced_ticks(),
             pressure_us=self._paced_pressure(),
             mhz=self._clocks.mhz(cpus),
             package_energy_uj=self._paced_energy(),
+            **brakes._asdict(),
         )
 
+    @property
+    def cores(self) -> frozenset[int]:
+        """The CPUs asked for and their SMT siblings."""
+        return self._ticks.cores
+
     def close(self) -> None:
-        self._stat.close()
+        self._brakes.close()
+        self._ticks.close()
         self._pressure.close()
         self._clocks.close()
         for package in self._packages:
             package.close()
 
-    def _ticks(self) -> tuple[int, int] | None:
-        text = self._stat.read()
-        return cpu_ticks(text) if text else None
-
-    def _pressure_us(self) -> int | None:
-        text = self._pressure.read()
-        return int(text.split(b"total=", 1)[1].split(None, 1)[0]) if text else None
-
     def _energy_uj(self) -> int | None:
         counts = [package.energy_uj() for package in self._packages]
         known = [count for count in counts if count is not None]
         return sum(known) if known and len(known) == len(counts) else None
-
-
-def cpu_ticks(text: bytes) -> tuple[int, int]:
-    """Busy and all ticks of the first line of /proc/stat. Guests' time is in `user` already."""
-    fields = [int(field) for field in text.split(b"\n", 1)[0].split()[1:9]]
-    user, nice, system, idle, iowait, irq, softirq, steal = fields
-    busy = user + nice + system + irq + softirq + steal
-    return busy, busy + idle + iowait
 
 
 class _Clocks:

@@ -10,14 +10,16 @@ class KernelFile:
     another process has got its number.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, most: int = 4096) -> None:
+        """most: bytes of one read."""
+        self._most = most
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self._descriptor = -1
 
     def read(self) -> bytes | None:
-        """The first page at most: enough for one record, and one system call."""
+        """One system call: a page at most, if nothing else was asked for, so one record."""
         return self._page(0)
 
     def read_all(self) -> bytes | None:
@@ -42,6 +44,6 @@ class KernelFile:
         if self._descriptor < 0:
             return None
         try:
-            return os.pread(self._descriptor, 4096, offset)
+            return os.pread(self._descriptor, self._most, offset)
         except OSError:
             return None

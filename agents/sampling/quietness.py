@@ -1,41 +1,58 @@
-"""Whether anything else ran on the machine while a task was timed, told from its readings."""
+"""Whether anything disturbed a task while it was timed, told from its readings."""
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from velodrome.agents.measurement import Reading
+from velodrome.agents.sampling.disturbances import Disturbance, Weight, stories
+from velodrome.agents.sampling.others_load import (
+    Place,
+    elsewhere,
+    foreign_percent,
+    on_its_cores,
+    stolen,
+)
+from velodrome.agents.sampling.slowdowns import cpu_pressure, slowdowns
+from velodrome.agents.sampling.spans import Stretch
 from velodrome.agents.sampling.utilization import TIMED
-
-# Of one core. What a machine does by itself, Ray and the agent included, stays below.
-TOLERATED_PERCENT = 20.0
-FEWEST_READINGS = 3
 
 
 @dataclass(frozen=True)
 class Quietness:
-    """quiet None: there are too few readings to tell. others_percent is of one core, the mean."""
+    """quiet None: it cannot be told. disturbed_by: what is above its bound; tolerated: what else
+    there was (velodrome.agents.sampling.quiet_bounds); each empty if nothing.
+
+    The means are over the timed phases, as in Reading.
+    """
 
     quiet: bool | None
     disturbed_by: str = ""
-    others_percent: float | None = None
+    tolerated: str = ""
+    foreign_percent: float | None = None
+    steal_percent: float | None = None
+    elsewhere_percent: float | None = None
 
 
-def judge(readings: Sequence[Reading], machine_cpus: int) -> Quietness:
-    """Of readings that know their phase. machine_cpus: all that are online, whoever may use them.
-
-    What the machine did, less what the task's own processes did. Stolen time counts: it is
-    another machine's work on this one's cores.
-    """
-    others = [
-        reading.node_cpu_percent * machine_cpus - reading.cpu_percent
-        for reading in readings
-        if reading.phase in TIMED and reading.node_cpu_percent is not None
+def judge(
+    readings: Sequence[Reading], place: Place, others: Sequence[Disturbance] = ()
+) -> Quietness:
+    """Of readings that know their phase. others: found by others, as on the task's GPUs."""
+    timed = Stretch(readings, TIMED)
+    foreign = foreign_percent(timed)
+    found = [
+        *on_its_cores(readings, place),
+        *elsewhere(readings, place),
+        *stolen(readings),
+        *slowdowns(readings, place.task_cpus),
+        *cpu_pressure(readings, Weight.FLAGGED if foreign is None else Weight.REPORTED),
+        *others,
     ]
-    if len(others) < FEWEST_READINGS:
-        return Quietness(None)
-    mean = max(0.0, statistics.fmean(others))
-    if mean <= TOLERATED_PERCENT:
-        return Quietness(quiet=True, others_percent=mean)
-    story = f"other processes kept {mean / 100:.1f} cores busy while it was timed"
-    return Quietness(quiet=False, disturbed_by=story, others_percent=mean)
+    flagged = stories(found, Weight.FLAGGED)
+    return Quietness(
+        quiet=False if flagged else None if foreign is None else True,
+        disturbed_by="; ".join(flagged),
+        tolerated="; ".join(stories(found, Weight.REPORTED)),
+        foreign_percent=None if foreign is None else max(0.0, foreign),
+        steal_percent=timed.mean(lambda reading: reading.steal_percent),
+        elsewhere_percent=timed.mean(lambda reading: reading.elsewhere_percent),
+    )

@@ -8,21 +8,18 @@ share: the agent has nothing to drain, and what was read is there even if the sa
 
 import json
 import logging
-import math
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
-from velodrome.adapters.protocol import Phase
 from velodrome.agents.measurement import Reading
 from velodrome.agents.node import Gpu
+from velodrome.agents.sampling.readings import peak_rss_bytes, to_readings
 from velodrome.agents.sampling.watcher import Instant, Probe
 
 log = logging.getLogger(__name__)
@@ -113,76 +110,6 @@ class Sampler:
             said = _contents(self._noise).decode(errors="replace").strip()
             status = self._process.returncode
             log.warning("the sampler of process %d ended with %d: %s", self._pid, status, said)
-
-
-def to_readings(instants: Sequence[Instant]) -> tuple[Reading, ...]:
-    """Percentages from the growth of counters, each since it was last known; no phases yet."""
-    cpu, node, pressure = _Growth(most=math.inf), _Growth(), _Growth()
-    if instants:
-        first = instants[0]
-        cpu.percent(0, first.at_ns - first.usage.age_ns)
-    return tuple(
-        Reading(
-            at_ns=instant.at_ns,
-            phase="",
-            cpu_percent=cpu.percent(instant.usage.cpu_ns, instant.at_ns) or 0.0,
-            rss_bytes=instant.usage.rss_bytes,
-            threads=instant.usage.threads,
-            context_switches=instant.usage.context_switches,
-            read_bytes=instant.usage.read_bytes,
-            written_bytes=instant.usage.written_bytes,
-            node_cpu_percent=node.percent(instant.machine.busy_ticks, instant.machine.all_ticks),
-            cpu_mhz=instant.machine.mhz,
-            pressure_percent=pressure.percent(_ns(instant.machine.pressure_us), instant.at_ns),
-            package_energy_uj=instant.machine.package_energy_uj,
-            gpus=instant.gpus,
-        )
-        for instant in instants
-    )
-
-
-def attribute(readings: Sequence[Reading], phases: Sequence[Phase]) -> tuple[Reading, ...]:
-    """Each reading with the phase that had begun last at its instant; "" before the first."""
-    return tuple(
-        replace(
-            reading,
-            phase=next(
-                (phase.name for phase in reversed(phases) if phase.at_ns <= reading.at_ns), ""
-            ),
-        )
-        for reading in readings
-    )
-
-
-def peak_rss_bytes(instants: Sequence[Instant]) -> int | None:
-    """What the tree took at most. A short peak of one process is seen, one of their sum may not."""
-    usages = [instant.usage for instant in instants]
-    return max((max(usage.rss_bytes, usage.peak_rss_bytes) for usage in usages), default=None)
-
-
-class _Growth:
-    """How much a counter grew while another did, in percent, since both were last known.
-
-    Held between 0 and `most`: the kernel's idle time may fall a little, and two counters are not
-    read at the same nanosecond.
-    """
-
-    def __init__(self, most: float = 100.0) -> None:
-        self._most = most
-        self._last: tuple[int, int] | None = None
-
-    def percent(self, part: int | None, whole: int | None) -> float | None:
-        if part is None or whole is None:
-            return None
-        last, self._last = self._last, (part, whole)
-        if last is None or whole <= last[1]:
-            return None
-        percent = 100 * (part - last[0]) / (whole - last[1])
-        return min(max(percent, 0.0), self._most)
-
-
-def _ns(microseconds: int | None) -> int | None:
-    return None if microseconds is None else microseconds * 1000
 
 
 def _instant(pid: int) -> list[Instant]:

@@ -17,6 +17,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from velodrome.agents.sampling.counters import Counters, Machine
+from velodrome.agents.sampling.lookout import Lookout
+from velodrome.agents.sampling.suspects import Suspect
+from velodrome.agents.sampling.ticks import Ticks
 from velodrome.agents.sampling.tree import Tree, Usage
 
 if TYPE_CHECKING:  # dataclasses, ctypes and NVML are loaded only where there is a GPU
@@ -32,26 +35,38 @@ class Instant(NamedTuple):
     machine: Counters
     gpus: "tuple[GpuReading, ...]" = ()
     cost_ns: int = 0  # CPU time of the sampler until now
+    suspects: tuple[Suspect, ...] = ()
 
     def line(self) -> str:
         gpus = [vars(gpu) for gpu in self.gpus]
-        return json.dumps((self.at_ns, self.usage, self.machine, gpus, self.cost_ns)) + "\n"
+        told = (self.at_ns, self.usage, self.machine, gpus, self.cost_ns, self.suspects)
+        return json.dumps(told) + "\n"
 
     @classmethod
     def of_line(cls, line: bytes) -> "Instant":
-        at_ns, usage, machine, gpus, cost_ns = json.loads(line)
+        at_ns, usage, machine, gpus, cost_ns, suspects = json.loads(line)
         if gpus:
             from velodrome.agents.measurement import GpuReading
 
             gpus = [GpuReading.of_fields(gpu) for gpu in gpus]
-        return cls(at_ns, Usage(*usage), Counters(*machine), tuple(gpus), cost_ns)
+        return cls(
+            at_ns=at_ns,
+            usage=Usage(*usage),
+            machine=Counters.of_list(machine),
+            gpus=tuple(gpus),
+            cost_ns=cost_ns,
+            suspects=tuple(Suspect(*suspect) for suspect in suspects),
+        )
 
 
 class Probe:
     """Reads all counters about one worker. ProcessLookupError: there is no such process."""
 
-    def __init__(self, pid: int, meter: "Meter | None" = None) -> None:
+    def __init__(
+        self, pid: int, meter: "Meter | None" = None, lookout: Lookout | None = None
+    ) -> None:
         self._tree = Tree(pid)
+        self._lookout = lookout
         self._root = pid
         self._machine = Machine()
         self._meter = meter
@@ -69,11 +84,17 @@ class Probe:
             return None
         machine = self._machine.read(self._affinity())
         gpus = self._meter.read(self._tree.pids) if self._meter else ()
-        return Instant(at_ns, usage, machine, gpus, time.process_time_ns())
+        suspects = self._suspects(at_ns, usage.cpu_ns, machine.ticks)
+        return Instant(at_ns, usage, machine, gpus, time.process_time_ns(), suspects)
 
     def close(self) -> None:
         self._tree.close()
         self._machine.close()
+
+    def _suspects(self, at_ns: int, own_ns: int, ticks: Ticks | None) -> tuple[Suspect, ...]:
+        if self._lookout is None:
+            return ()
+        return self._lookout.tell(at_ns, own_ns, ticks, self._tree.pids, self._machine.cores)
 
     def _affinity(self) -> set[int]:
         """Workers set theirs when they start, so it is asked for each time."""
@@ -125,7 +146,7 @@ def main() -> None:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
-        probe = Probe(asked["pid"], _meter(asked["gpus"]))
+        probe = Probe(asked["pid"], _meter(asked["gpus"]), Lookout())
     except ProcessLookupError:
         return
     watch(probe, asked["hz"], asked["parent"])

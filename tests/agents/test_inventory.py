@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from velodrome.agents.control_groups import cpu_quota, memory_bytes
+from velodrome.agents.cpu_lists import cpu_numbers
 from velodrome.agents.inventory import cpu_model, take, virtualization, within_quota
 from velodrome.agents.node import Core
-from velodrome.agents.topology import caches, cores, cpu_numbers
+from velodrome.agents.topology import caches, cores
 
 GIB = 2**30
 

@@ -6,7 +6,6 @@ from velodrome.agents.sampling.counters import (
     Counters,
     Machine,
     clocks_of_cpuinfo,
-    cpu_ticks,
     energy_step,
 )
 
@@ -15,11 +14,6 @@ def write(root: Path, texts: dict[str, str]) -> None:
     for name, text in texts.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-
-
-def test_stolen_time_is_busy_and_waiting_for_a_disk_is_not() -> None:
-    #                       user nice system idle iowait irq softirq steal guest guest_nice
-    assert cpu_ticks(b"cpu  100 10 50 800 20 3 2 15 90 5\ncpu0 1 1\n") == (180, 1000)
 
 
 def test_a_machine_that_tells_nothing_is_unknown_and_not_idle(tmp_path: Path) -> None:

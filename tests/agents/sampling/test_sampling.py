@@ -14,7 +14,9 @@ import pytest
 from velodrome.adapters.protocol import Phase
 from velodrome.agents.measurement import Reading
 from velodrome.agents.sampling.counters import Counters
-from velodrome.agents.sampling.sampler import Sampler, attribute, to_readings
+from velodrome.agents.sampling.readings import attribute, to_readings
+from velodrome.agents.sampling.sampler import Sampler
+from velodrome.agents.sampling.ticks import Ticks
 from velodrome.agents.sampling.tree import Usage
 from velodrome.agents.sampling.watcher import Instant
 
@@ -249,9 +251,9 @@ def usage(cpu_ns: int, age_ns: int = 10 * MS) -> Usage:
 
 def test_percentages_are_of_the_time_since_a_counter_was_last_known() -> None:
     instants = [
-        Instant(1000 * MS, usage(5 * MS), Counters(100, 1000, 0)),
+        Instant(1000 * MS, usage(5 * MS), Counters(Ticks(100, 1000), 0)),
         Instant(1100 * MS, usage(155 * MS), Counters()),
-        Instant(1200 * MS, usage(205 * MS), Counters(130, 1040, 50_000)),
+        Instant(1200 * MS, usage(205 * MS), Counters(Ticks(130, 1040), 50_000)),
     ]
     readings = to_readings(instants)
     # By hand: 5 of the first 10 ms; 150 and 50 of 100 ms; 30 of 40 ticks; 50 of 200 ms.
@@ -261,7 +263,7 @@ def test_percentages_are_of_the_time_since_a_counter_was_last_known() -> None:
 
 
 def test_an_instant_is_the_same_after_its_way_through_the_pipe() -> None:
-    instant = Instant(7, usage(3), Counters(1, 2, None, 2450.5), cost_ns=9)
+    instant = Instant(7, usage(3), Counters(Ticks(1, 2), None, 2450.5), cost_ns=9)
     assert Instant.of_line(instant.line().encode()) == instant
 
 

@@ -1,0 +1,126 @@
+"""What a sampler's instants say, as readings: percentages and totals, each in its phase."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from velodrome.adapters.protocol import Phase
+from velodrome.agents.measurement import Reading
+from velodrome.agents.sampling.proc import TICK_NS
+from velodrome.agents.sampling.ticks import Ticks
+from velodrome.agents.sampling.watcher import Instant
+
+
+def to_readings(instants: Sequence[Instant]) -> tuple[Reading, ...]:
+    """Percentages from the growth of counters, each since it was last known; no phases yet."""
+    cpu, node, pressure, memory = _Growth(most=math.inf), _Growth(), _Growth(), _Growth()
+    cores = _CoreGrowth()
+    if instants:
+        first = instants[0]
+        cpu.percent(0, first.at_ns - first.usage.age_ns)
+    readings = []
+    for instant in instants:
+        usage, machine, at_ns = instant.usage, instant.machine, instant.at_ns
+        ticks = machine.ticks
+        readings.append(
+            Reading(
+                at_ns=at_ns,
+                phase="",
+                cpu_percent=cpu.percent(usage.cpu_ns, at_ns) or 0.0,
+                rss_bytes=usage.rss_bytes,
+                threads=usage.threads,
+                context_switches=usage.context_switches,
+                read_bytes=usage.read_bytes,
+                written_bytes=usage.written_bytes,
+                node_cpu_percent=node.percent(ticks.busy, ticks.all) if ticks else None,
+                cpu_mhz=machine.mhz,
+                pressure_percent=pressure.percent(_ns(machine.pressure_us), at_ns),
+                package_energy_uj=machine.package_energy_uj,
+                gpus=instant.gpus,
+                **cores.shares(at_ns, usage.cpu_ns, ticks)._asdict(),
+                memory_pressure_percent=memory.percent(_ns(machine.memory_pressure_us), at_ns),
+                quota_us=machine.quota_us,
+                thermal_throttles=machine.thermal_throttles,
+                swapped_in_pages=machine.swapped_in_pages,
+                suspects=instant.suspects,
+            )
+        )
+    return tuple(readings)
+
+
+def attribute(readings: Sequence[Reading], phases: Sequence[Phase]) -> tuple[Reading, ...]:
+    """Each reading with the phase that had begun last at its instant; "" before the first."""
+    return tuple(
+        replace(
+            reading,
+            phase=next(
+                (phase.name for phase in reversed(phases) if phase.at_ns <= reading.at_ns), ""
+            ),
+        )
+        for reading in readings
+    )
+
+
+def peak_rss_bytes(instants: Sequence[Instant]) -> int | None:
+    """What the tree took at most. A short peak of one process is seen, one of their sum may not."""
+    usages = [instant.usage for instant in instants]
+    return max((max(usage.rss_bytes, usage.peak_rss_bytes) for usage in usages), default=None)
+
+
+class _Growth:
+    """How much a counter grew while another did, in percent, since both were last known.
+
+    Held between 0 and `most`: the kernel's idle time may fall a little, and two counters are not
+    read at the same nanosecond.
+    """
+
+    def __init__(self, most: float = 100.0) -> None:
+        self._most = most
+        self._last: tuple[int, int] | None = None
+
+    def percent(self, part: int | None, whole: int | None) -> float | None:
+        if part is None or whole is None:
+            return None
+        last, self._last = self._last, (part, whole)
+        if last is None or whole <= last[1]:
+            return None
+        percent = 100 * (part - last[0]) / (whole - last[1])
+        return min(max(percent, 0.0), self._most)
+
+
+class _Shares(NamedTuple):
+    """As in Reading."""
+
+    foreign_percent: float | None = None
+    interrupt_percent: float | None = None
+    steal_percent: float | None = None
+    elsewhere_percent: float | None = None
+
+
+class _CoreGrowth:
+    """What others did meanwhile, on the task's cores and elsewhere."""
+
+    def __init__(self) -> None:
+        self._last: tuple[int, int, Ticks] | None = None
+
+    def shares(self, at_ns: int, own_ns: int, ticks: Ticks | None) -> _Shares:
+        """own_ns: CPU time of the task's processes until now."""
+        if ticks is None:
+            return _Shares()
+        last, self._last = self._last, (at_ns, own_ns, ticks)
+        if last is None or ticks.core_all <= last[2].core_all:
+            return _Shares()
+        a_percent_ns = (at_ns - last[0]) / 100
+        grown = ticks.minus(last[2])
+        return _Shares(
+            # Not held above 0: over some readings what is too little and too much evens out.
+            foreign_percent=(grown.core_busy * TICK_NS - (own_ns - last[1])) / a_percent_ns,
+            interrupt_percent=grown.core_interrupts * TICK_NS / a_percent_ns,
+            steal_percent=100 * grown.core_stolen / grown.core_all,
+            elsewhere_percent=grown.elsewhere_busy * TICK_NS / a_percent_ns,
+        )
+
+
+def _ns(microseconds: int | None) -> int | None:
+    return None if microseconds is None else microseconds * 1000
