@@ -27,6 +27,7 @@ from velodrome.agents.node import Node
 from velodrome.agents.outcomes import Bounded, decide_measured
 from velodrome.agents.references import ReferenceFailed, reference
 from velodrome.agents.rerun import rerun_command
+from velodrome.agents.sampling.gpu_quietness import gpu_disturbances
 from velodrome.agents.sampling.others_load import Place
 from velodrome.agents.sampling.quietness import judge
 from velodrome.agents.sampling.readings import attribute
@@ -177,8 +178,7 @@ def _measurement(
     finished = last(session.events, Finished)
     begun = phases(session.events)
     readings = attribute(session.readings, begun)
-    # What others did on the task's GPUs belongs here, too.
-    quietness = judge(readings, _place(setting.bounds, node))
+    quietness = judge(readings, _place(setting.bounds, node), gpu_disturbances(readings))
     used = summarize(
         readings,
         begun,

@@ -5,17 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from velodrome.agents.doctor.finding import Finding, Subject, listed
 from velodrome.agents.doctor.gpu_states import GpuState, GpuStates
 from velodrome.agents.environments.accelerators import rank
+from velodrome.agents.sampling.throttling import IN_NEED, POWER_CAP, WORDS
 
 PROHIBITED = 2  # nvmlComputeMode_t in nvml.h
 MODES = ("default", "exclusive thread", "prohibited", "exclusive process")
-# nvmlClocksEventReason* in nvml.h. Left out: idle, clocks that the user set, sync, display.
-SLOWDOWNS = {
-    0x4: "power cap",
-    0x8: "hardware slowdown",
-    0x20: "heat (driver)",
-    0x40: "heat (hardware)",
-    0x80: "power brake",
-}
+# Idle, clocks that the user set, sync boost and display are no slowdowns.
+SLOWDOWNS = {bit: WORDS[bit] for bit in (POWER_CAP, *IN_NEED)}
 NOT_TOLD = "the driver does not say"
 
 DRIVER = Subject(
@@ -29,7 +24,8 @@ MODE = Subject("GPU compute mode", "a prohibited GPU runs nothing at all")
 CLOCKS = Subject("GPU clocks", "clocks set below the default make every number slower")
 POWER = Subject("GPU power limit", "under a limit below the default the clock is lowered sooner")
 MIG = Subject(
-    "GPU partitions (MIG)", "in this mode only parts of it can be used, and none are timed"
+    "GPU partitions (MIG)",
+    "only parts of it can be used, whose utilization and energy the driver does not tell",
 )
 OTHERS = Subject("GPU processes", "what others run on a GPU is in the number")
 SLOWED = Subject("GPU throttling", "a GPU that is held back now is not as fast as it can be")
