@@ -26,7 +26,7 @@ envs = typer.Typer(
 )
 app.add_typer(envs, name="envs")
 
-Results = Annotated[Path, typer.Option(help="The folder that holds the results.")]
+Results = Annotated[str, typer.Option(help="Where results lie: a folder, s3:// or gs://.")]
 Json = Annotated[bool, typer.Option("--json", help="Rows as JSON, nothing else on stdout.")]
 Sweep = Annotated[Path, typer.Argument(help="A sweep file, e.g. sweeps/quick.yaml.")]
 Only = Annotated[
@@ -38,7 +38,7 @@ Address = Annotated[
 Cluster = Annotated[
     Path | None, typer.Option(help="The fleet's file, whose nodes are brought up when needed.")
 ]
-RESULTS = Path("results")
+RESULTS = "results"
 
 
 @app.command()
@@ -120,13 +120,16 @@ def measure(
     seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
     sampling_hz: Annotated[float, typer.Option(help="Readings of utilization a second.")] = 10.0,
     shared: Annotated[bool, typer.Option("--shared", help="Others may run beside it.")] = False,
+    canary: Annotated[
+        bool, typer.Option("--canary", help="Run a canary before and after, to judge the machine.")
+    ] = False,
     target: Annotated[str, typer.Option(help="Half-width of the interval, e.g. 1%.")] = "",
     min_samples: Annotated[int, typer.Option(help="At least so many samples a phase.")] = 0,
     min_seconds: Annotated[float, typer.Option(help="At least so long a phase.")] = -1.0,
     max_seconds: Annotated[float, typer.Option(help="At most so long a phase.")] = -1.0,
     deadline: Annotated[str, typer.Option(help="For the whole task, e.g. 15m.")] = "",
     memory: Annotated[str, typer.Option(help="Limit of the task's memory, e.g. 16GiB.")] = "",
-    results: Annotated[Path | None, typer.Option(help="Keep the rows in this folder, too.")] = None,
+    results: Annotated[str, typer.Option(help="Keep the rows here, too: a folder, s3://.")] = "",
     json: Json = False,
 ) -> int:
     """One task, here, now, without Ray."""
@@ -151,6 +154,7 @@ def measure(
         dtype=dtype,
         sampling_hz=sampling_hz,
         is_shared=shared,
+        has_canary=canary,
     )
     return command.measure(options, results, as_json=json)
 
@@ -214,6 +218,49 @@ def report(
     kind = command.chosen_kind(extensibility, utilization, odd)
     rows = command.report(results, sweep, kind, command.chosen(markdown, csv, json), svg)
     return command.odd_status(rows) if fail_on_odd else 0
+
+
+@app.command()
+def compare(
+    base: Annotated[
+        str, typer.Argument(help="A sweep (last~1, an id's beginning), conditions, or both.")
+    ],
+    candidate: Annotated[str, typer.Argument(help='E.g. last, or "last variant=compile".')],
+    results: Results = RESULTS,
+    only: Only = "",
+    least: Annotated[str, typer.Option(help="The least change to care for; 2%.")] = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="A line per time, as CSV.")] = False,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(help="Exit with status 1 on: slower, faster, broke, vanished."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="All of it as one JSON object.")] = False,
+) -> int:
+    """Which cells are faster, which slower, which undecided, and what it is laid to."""
+    from velodrome.scheduler.commands import compare as command
+    from velodrome.scheduler.commands.report import chosen
+
+    failures = command.known_failures(fail_on or ())
+    form = chosen(markdown, csv, json)
+    outcome = command.compare(base, candidate, results, only=only, least=least, form=form)
+    return command.status(outcome, failures)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(metavar="SQL", help='e.g. "FROM tasks LIMIT 5".')],
+    results: Results = RESULTS,
+    form: Annotated[
+        str, typer.Option("--format", help="table, csv, json or parquet; else by --output's name.")
+    ] = "",
+    output: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
+    json: Json = False,
+) -> int:
+    """SQL over the rows: tasks, samples, utilization, nodes and parameters of all sweeps."""
+    from velodrome.scheduler.commands import query as command
+
+    return command.query(sql, results, command.chosen("json" if json else form), output)
 
 
 @envs.command("build")

@@ -1,0 +1,174 @@
+"""`query`: SQL over the tables of all sweeps, as a table, CSV, JSON or Parquet."""
+
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from velodrome.scheduler.commands.output import closing, print_table
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.reports.spreadsheet import inert
+from velodrome.scheduler.results.sql import asked
+from velodrome.scheduler.results.store import Store
+
+MOST_SHOWN = 1000  # rows; whoever wants more gets them as CSV
+BATCH_ROWS = 10_000
+
+
+class Format(StrEnum):
+    """How the rows are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+def chosen(text: str) -> Format | None:
+    """ConfigError for a form that there is not."""
+    if text and text not in (*Format,):
+        raise ConfigError("--format", f"there is no form '{text}'", f"Give {', '.join(Format)}.")
+    return Format(text) if text else None
+
+
+def query(text: str, results: str | Path, form: Format | None, output: Path | None) -> int:
+    """form: None: what the name of `output` ends with; a table where there is none."""
+    chosen = form or _by_name(output)
+    if chosen is Format.PARQUET and output is None:
+        raise ConfigError("--format parquet", "it is no text", "Name a file with --output.")
+    rows = asked(Store.for_reading(results), text)
+    if output is None:
+        _PRINTED[chosen](rows)
+        return 0
+    try:
+        _write(rows, chosen, output)
+    except OSError as error:
+        problem = f"it cannot be written ({error.strerror or error})"
+        raise ConfigError(str(output), problem, "Name another with --output.") from None
+    closing(f"wrote {rows.num_rows:,} rows to {output}")
+    return 0
+
+
+def _by_name(output: Path | None) -> Format:
+    """ConfigError if a file's name does not say its form."""
+    if output is None:
+        return Format.TABLE
+    ending = output.suffix.removeprefix(".").lower()
+    if ending not in (*Format,):
+        mend = "Give --format, or a name that ends in .csv, .json or .parquet."
+        raise ConfigError(str(output), "its name does not say in which form", mend)
+    return Format(ending)
+
+
+def _write(rows: pa.Table, form: Format, output: Path) -> None:
+    if form is Format.PARQUET:
+        pq.write_table(rows, output, compression="zstd")
+        return
+    lines = {Format.CSV: _csv, Format.JSON: _json, Format.TABLE: _text}[form](rows)
+    with output.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(lines)
+
+
+def _show(rows: pa.Table) -> None:
+    shown = rows.slice(0, MOST_SHOWN)
+    right = frozenset(field.name for field in rows.schema if _is_number(field.type))
+    if rows.num_rows:
+        names = _names(rows)
+        cells = (map(_none_as_empty, row) for row in _rows(shown))
+        print_table([dict(zip(names, row, strict=True)) for row in cells], right)
+    else:
+        closing("  ".join(_names(rows)))
+    left = rows.num_rows - shown.num_rows
+    closing(f"{rows.num_rows:,} rows" + (f", {left:,} not shown: --format csv" if left else ""))
+
+
+def _print(lines: Callable[[pa.Table], Iterator[str]]) -> Callable[[pa.Table], None]:
+    return lambda rows: sys.stdout.writelines(lines(rows))
+
+
+def _text(rows: pa.Table) -> Iterator[str]:
+    """Columns by tabulators, which are in no cell."""
+    yield "\t".join(_names(rows)) + "\n"
+    for row in _rows(rows):
+        yield "\t".join(" ".join(str(_none_as_empty(cell)).split("\t")) for cell in row) + "\n"
+
+
+def _csv(rows: pa.Table) -> Iterator[str]:
+    yield _csv_line([inert(name) for name in _names(rows)])
+    for row in _rows(rows):
+        yield _csv_line([inert(_none_as_empty(cell)) for cell in row])
+
+
+def _csv_line(cells: list[object]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+def _json(rows: pa.Table) -> Iterator[str]:
+    """An array of objects, a line each."""
+    names = _names(rows)
+    before = "["
+    for row in _rows(rows):
+        told = {name: _jsonable(cell) for name, cell in zip(names, row, strict=True)}
+        yield f"{before}\n  {json.dumps(told, default=str)}"
+        before = ","
+    yield "\n]\n" if before == "," else "[]\n"
+
+
+_PRINTED: dict[Format, Callable[[pa.Table], None]] = {
+    Format.TABLE: _show,
+    Format.CSV: _print(_csv),
+    Format.JSON: _print(_json),
+}
+
+
+def _rows(rows: pa.Table) -> Iterator[list[object]]:
+    """By position: two columns may have one name."""
+    for batch in rows.to_batches(max_chunksize=BATCH_ROWS):
+        columns = [[_plain(cell) for cell in column.to_pylist()] for column in batch.columns]
+        yield from map(list, zip(*columns, strict=True))
+
+
+def _names(rows: pa.Table) -> list[str]:
+    """A second column of a name is told from the first."""
+    names: list[str] = []
+    for name in rows.schema.names:
+        names.append(name if name not in names else f"{name}_{len(names)}")
+    return names
+
+
+def _plain(value: object) -> object:
+    """A sum of whole numbers is a whole number: DuckDB gives it a decimal type."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    return value
+
+
+def _jsonable(value: object) -> object:
+    """What JSON does not know (NaN, infinity) becomes null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(name): _jsonable(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(entry) for entry in value]
+    return value
+
+
+def _none_as_empty(value: object) -> object:
+    return "" if value is None else value
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
