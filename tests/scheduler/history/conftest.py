@@ -1,0 +1,182 @@
+"""Nights made up of real processes: what each took was measured once, and is dealt out anew."""
+
+import csv
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters.protocol import Timed
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.task import Task
+from velodrome.scheduler.history.nights import CONFIRMING, Followed, History, Point, history
+from velodrome.scheduler.history.tonight import Verdict, judge
+from velodrome.scheduler.plans.planning import Plan
+from velodrome.scheduler.results.rows import task_row
+from velodrome.scheduler.results.store import Store
+
+REPEATS = 5
+FIRST_NIGHT = datetime(2026, 1, 1, 2, tzinfo=UTC)
+
+Times = tuple[float, float]  # forward and gradient, ns
+Change = Callable[[str, int], float]  # of a cell and a night: a factor on its times
+
+
+def processes() -> dict[str, list[Times]]:
+    """By cell, what each of its processes took. Recorded on two cores that others used, too."""
+    found: dict[str, list[Times]] = {}
+    with (Path(__file__).parent / "processes.csv").open() as lines:
+        for row in csv.DictReader(lines):
+            times = (float(row["forward_ns"]), float(row["gradient_ns"]))
+            found.setdefault(f"{row['framework']} my-{row['model']}", []).append(times)
+    return found
+
+
+def sweep_id(night: int) -> str:
+    return f"{FIRST_NIGHT + timedelta(days=night):%Y%m%d-%H%M%S}-{night:08x}"
+
+
+def timed(phase: str, median_ns: float) -> Timed:
+    low_ns, high_ns = 0.99 * median_ns, 1.01 * median_ns
+    return Timed(phase, median_ns, low_ns, high_ns, 20, 1, 3, "target", stable=True)
+
+
+@dataclass
+class Nights:
+    """A fleet of one node on which the same cells are measured night by night."""
+
+    cells: Mapping[str, Sequence[Times]]
+    seed: int = 0
+    change: Change = lambda cell, night: 1.0
+    repeats: int = REPEATS
+    hostname: str = "host1"
+    rows: list[dict[str, object]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._draw = random.Random(self.seed)
+        self._made: dict[tuple[str, str], dict[str, object]] = {}
+        self._gathered: dict[object, tuple[int, History]] = {}
+
+    def measured(
+        self, night: int, cells: Sequence[str] = (), *, first: int = 0
+    ) -> list[dict[str, object]]:
+        """Rows of `tasks`: of every cell its repeats, numbered from `first`."""
+        return [
+            self.row(cell, night, first + repeat, self.change(cell, night))
+            for cell in cells or self.cells
+            for repeat in range(self.repeats)
+        ]
+
+    def row(self, cell: str, night: int, repeat: int, factor: float) -> dict[str, object]:
+        """One is made as the store makes it; the rest differ from it by what they took and when."""
+        forward, gradient = self._draw.choice(self.cells[cell])
+        which = (cell, self.hostname)
+        if which not in self._made:
+            self._made[which] = task_row("", self.measurement(cell, night, 0, forward, gradient))
+        return {
+            **self._made[which],
+            "sweep_id": sweep_id(night),
+            "repeat": repeat,
+            "started_at": (FIRST_NIGHT + timedelta(days=night)).replace(tzinfo=None),
+            "forward_median_ns": forward * factor,
+            "gradient_median_ns": gradient * factor,
+        }
+
+    def measurement(
+        self, cell: str, night: int, repeat: int, forward: float, gradient: float
+    ) -> Measurement:
+        framework, model = cell.split(" ")  # none of the zoo: what one asks for is slow to tell
+        at = (FIRST_NIGHT + timedelta(days=night)).timestamp()
+        return Measurement(
+            task=Task(framework, "eager", model, 8),
+            repeat=repeat,
+            attempt=1,
+            status=Status.OK,
+            reason="",
+            node_id=self.hostname,
+            hostname=self.hostname,
+            node_type="t1",
+            started_at=at,
+            finished_at=at + 5,
+            forward=timed("forward", forward),
+            gradient=timed("gradient", gradient),
+        )
+
+    def pass_by(self, *nights: int) -> "Nights":
+        """Measure every cell on these nights."""
+        for night in nights:
+            self.rows += self.measured(night)
+        return self
+
+    def fail(self, cell: str, night: int, *, first: int = 0) -> None:
+        """Instead of what it took on that night; or besides, where `first` is that of others."""
+        framework = cell.split(" ")[0]
+        failed = {
+            "status": "crashed",
+            "reason": "died of signal 11",
+            "surprise": True,
+            "forward_median_ns": None,
+            "gradient_median_ns": None,
+        }
+        there = [(row["sweep_id"], row["framework"]) for row in self.rows]
+        self.rows = [
+            row
+            for row, which in zip(self.rows, there, strict=True)
+            if first or which != (sweep_id(night), framework)
+        ]
+        self.rows += [row | failed for row in self.measured(night, [cell], first=first)]
+
+    def put(self, store: Store, night: int, text: str) -> None:
+        """The whole night, as a sweep of this text."""
+        name = sweep_id(night)
+        with store.working_on(name):
+            store.begin(name, text, Plan())
+            for cell in self.cells:
+                for repeat in range(self.repeats):
+                    forward, gradient = self._draw.choice(self.cells[cell])
+                    times = [self.change(cell, night) * ns for ns in (forward, gradient)]
+                    store.put(name, self.measurement(cell, night, repeat, *times))
+
+    def number(self, point: Point) -> int:
+        return int(point.sweep_id.split("-")[2], 16)
+
+    def judged(self, night: int) -> Verdict:
+        return judge(self.history(), sweep_id(night))
+
+    def history(self) -> History:
+        """As of all rows, but each night is gathered once: tests judge hundreds in turn."""
+        by_night: dict[object, list[dict[str, object]]] = {}
+        for row in self.rows:
+            by_night.setdefault(row["sweep_id"], []).append(row)
+        found: dict[Followed, tuple[Point, ...]] = {}
+        for name, rows in by_night.items():
+            if len(rows) != self._gathered.get(name, (0, {}))[0]:
+                self._gathered[name] = (len(rows), history(rows))
+            for cell, points in self._gathered[name][1].items():
+                found[cell] = found.get(cell, ()) + points
+        return found
+
+    def night_of_ours(self, night: int) -> Verdict:
+        """As `velodrome nightly` does: what is suspicious is measured again, then judged."""
+        verdict = self.judged(night)
+        if not verdict.open:
+            return verdict
+        again = [f"{one.cell.framework} {one.cell.model}" for one in verdict.open]
+        self.rows += self.measured(night, again, first=CONFIRMING)
+        return self.judged(night)
+
+
+@pytest.fixture(scope="session")
+def real() -> dict[str, list[Times]]:
+    return processes()
+
+
+@pytest.fixture
+def nights(real: dict[str, list[Times]]) -> Callable[..., Nights]:
+    def of(seed: int = 0, change: Change = lambda cell, night: 1.0, **others) -> Nights:
+        return Nights(real, seed, change, **others)
+
+    return of
