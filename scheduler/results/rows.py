@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from velodrome.adapters.models import MODELS, products, shapes
 from velodrome.adapters.protocol import Timed
-from velodrome.agents.measurement import GpuReading, Measurement
+from velodrome.agents.measurement import GpuReading, Measurement, PhaseMeans
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
 from velodrome.scheduler.results.model_hash import model_hash
@@ -255,6 +255,21 @@ def _resources(measurement: Measurement) -> Row:
         "peak_gpu_memory_bytes": measurement.peak_gpu_memory_bytes,
         "energy_j": measurement.energy_j,
         "energy_source": measurement.energy_source,
+        "energy_reason": measurement.energy_reason or None,
+        "energy_per_gradient_j": measurement.energy_per_gradient_j,
+        "energy_deviation_percent": measurement.energy_deviation_percent,
+        "peak_gpu_process_memory_bytes": measurement.peak_gpu_process_memory_bytes,
+        **_means(measurement),
+    }
+
+
+def _means(measurement: Measurement) -> Row:
+    by_phase = {means.phase: means for means in measurement.means}
+    return {
+        f"{phase}_{name}_mean": value
+        for phase in TIMED_PHASES
+        for name, value in vars(by_phase.get(phase, PhaseMeans(phase))).items()
+        if name != "phase"
     }
 
 
@@ -281,7 +296,16 @@ def _gpu(gpu: GpuReading | None) -> Row:
         "temperature_c": gpu.temperature_c,
         "sm_mhz": gpu.sm_mhz,
         "throttle_reasons": gpu.throttle_reasons,
+        "gpu_foreign_processes": None if gpu.foreign is None else len(gpu.foreign),
+        "gpu_foreign_memory_bytes": _foreign_bytes(gpu),
     }
+
+
+def _foreign_bytes(gpu: GpuReading) -> int | None:
+    """None if one of the processes does not tell."""
+    sizes = [process.memory_bytes for process in gpu.foreign or ()]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if gpu.foreign is not None and len(known) == len(sizes) else None
 
 
 def _mean(values: Iterable[float]) -> float | None:

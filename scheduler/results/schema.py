@@ -26,6 +26,17 @@ def _table(*columns: tuple[str, pa.DataType, str]) -> pa.Schema:
     return pa.schema(fields, metadata={VERSION_KEY: VERSION.encode()})
 
 
+def _means(phase: str) -> tuple[tuple[str, pa.DataType, str], ...]:
+    """Means over one timed phase, over the task's GPUs where it has several; power is their sum."""
+    return (
+        (f"{phase}_cpu_percent_mean", _REAL, "percent of one core"),
+        (f"{phase}_gpu_percent_mean", _REAL, "percent"),
+        (f"{phase}_gpu_memory_percent_mean", _REAL, "percent"),
+        (f"{phase}_gpu_power_w_mean", _REAL, "W"),
+        (f"{phase}_sm_mhz_mean", _REAL, "MHz"),
+    )
+
+
 TASKS = _table(
     ("sweep_id", _TEXT, ""),
     ("task_id", _TEXT, ""),
@@ -89,6 +100,12 @@ TASKS = _table(
     ("peak_gpu_memory_bytes", _WHOLE, "bytes"),
     ("energy_j", _REAL, "J"),
     ("energy_source", _TEXT, ""),
+    ("energy_reason", _TEXT, ""),  # why it is not measured
+    ("energy_per_gradient_j", _REAL, "J per call"),
+    ("energy_deviation_percent", _REAL, "percent, of integrated power above the counter"),
+    ("peak_gpu_process_memory_bytes", _WHOLE, "bytes of the task's own processes"),
+    *_means("forward"),
+    *_means("gradient"),
     ("quiet", _YES, ""),
     ("disturbed_by", _TEXT, ""),
     ("canary_model", _TEXT, ""),  # and its framework with version: only the same compare
@@ -139,6 +156,8 @@ UTILIZATION = _table(
     ("temperature_c", _REAL, "degrees Celsius"),
     ("sm_mhz", _SMALL, "MHz"),
     ("throttle_reasons", _WHOLE, "bits, as NVML has them"),
+    ("gpu_foreign_processes", _SMALL, ""),  # of others, that compute there
+    ("gpu_foreign_memory_bytes", _WHOLE, "bytes"),
 )
 
 NODES = _table(

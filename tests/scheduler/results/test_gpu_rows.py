@@ -1,0 +1,66 @@
+"""What a task's GPUs did, as columns."""
+
+from velodrome.agents.measurement import (
+    GpuProcess,
+    GpuReading,
+    Measurement,
+    PhaseMeans,
+    Reading,
+    Status,
+)
+from velodrome.agents.task import Task
+from velodrome.scheduler.results.rows import task_row, utilization_rows
+from velodrome.scheduler.results.schema import TABLES
+
+MIB = 2**20
+OTHERS = (GpuProcess(7, "python", 300 * MIB), GpuProcess(8, "train", 200 * MIB))
+
+
+def measurement(*gpus: GpuReading) -> Measurement:
+    return Measurement(
+        task=Task("torch", "eager", "lenet", 64, device="gpu", gpu_count=1),
+        repeat=0,
+        attempt=0,
+        status=Status.OK,
+        reason="",
+        node_id="n",
+        hostname="h",
+        node_type="t",
+        started_at=0.0,
+        finished_at=1.0,
+        readings=tuple(
+            Reading(i, "gradient", 1.0, 1, 1, gpus=(gpu,)) for i, gpu in enumerate(gpus)
+        ),
+        energy_j=9.0,
+        energy_source="estimated",
+        energy_reason="GPU 0 has no energy counter: its power was integrated",
+        energy_per_gradient_j=0.25,
+        peak_gpu_process_memory_bytes=5 * MIB,
+        means=(PhaseMeans("gradient", 100.0, 90.0, 40.0, 350.5, 1980.0),),
+    )
+
+
+def test_means_of_each_phase_and_joules_of_a_call_have_columns_of_their_own() -> None:
+    row = task_row("s", measurement())
+    assert list(row) == TABLES["tasks"].names
+    told = {
+        "energy_reason": "GPU 0 has no energy counter: its power was integrated",
+        "energy_per_gradient_j": 0.25,
+        "energy_deviation_percent": None,
+        "peak_gpu_process_memory_bytes": 5 * MIB,
+        "gradient_cpu_percent_mean": 100.0,
+        "gradient_gpu_percent_mean": 90.0,
+        "gradient_gpu_memory_percent_mean": 40.0,
+        "gradient_gpu_power_w_mean": 350.5,
+        "gradient_sm_mhz_mean": 1980.0,
+        "forward_cpu_percent_mean": None,
+        "forward_gpu_power_w_mean": None,
+    }
+    assert {name: row[name] for name in told} == told
+
+
+def test_others_on_a_gpu_are_counted_and_nobody_known_is_not_nobody() -> None:
+    kinds = (None, (), OTHERS, (*OTHERS, GpuProcess(9, "", None)))
+    rows = utilization_rows("s", measurement(*(GpuReading(0, "a", foreign=kind) for kind in kinds)))
+    told = [(row["gpu_foreign_processes"], row["gpu_foreign_memory_bytes"]) for row in rows]
+    assert told == [(None, None), (0, 0), (2, 500 * MIB), (3, None)]
