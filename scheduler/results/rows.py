@@ -172,6 +172,7 @@ def _outcome(measurement: Measurement) -> Row:
         "rerun": measurement.rerun,
         "quiet": measurement.quiet,
         "disturbed_by": measurement.disturbed_by,
+        "tolerated": measurement.tolerated,
         "notes": list(measurement.notes),
     }
 
@@ -255,6 +256,9 @@ def _resources(measurement: Measurement) -> Row:
         "peak_gpu_memory_bytes": measurement.peak_gpu_memory_bytes,
         "energy_j": measurement.energy_j,
         "energy_source": measurement.energy_source,
+        "foreign_percent_mean": measurement.foreign_percent_mean,
+        "elsewhere_percent_mean": measurement.elsewhere_percent_mean,
+        "steal_percent_mean": measurement.steal_percent_mean,
         "energy_reason": measurement.energy_reason or None,
         "energy_per_gradient_j": measurement.energy_per_gradient_j,
         "energy_deviation_percent": measurement.energy_deviation_percent,
