@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SWEEP ?= sweeps/quick.yaml
 
-.PHONY: demo test test-fast lint format setup locks clean
+.PHONY: demo test test-fast lint format docs setup locks clean
 
 demo: setup  ## a sweep of torch and tensorflow on this machine, then its grid
 	$(BIN)/velodrome run $(SWEEP) --results results
@@ -26,6 +26,9 @@ lint: setup  ## format, lint, types, layers, adapters/ for Python 3.6
 format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: setup  ## pages that are generated from the code
+	$(BIN)/python -m velodrome.scheduler.results.schema_page > docs/schema.md
 
 setup: .venv/ready
 

@@ -38,76 +38,76 @@ def _means(phase: str) -> tuple[tuple[str, pa.DataType, str], ...]:
 
 
 TASKS = _table(
-    ("sweep_id", _TEXT, ""),
-    ("task_id", _TEXT, ""),
-    ("repeat", _SMALL, ""),
-    ("attempt", _SMALL, ""),
-    ("status", _TEXT, ""),
-    ("reason", _TEXT, ""),
+    ("sweep_id", _TEXT, ""),  # sorts by the time (UTC) at which the sweep began
+    ("task_id", _TEXT, ""),  # hash of all that decides the number
+    ("repeat", _SMALL, ""),  # of the same task, each in a fresh process
+    ("attempt", _SMALL, ""),  # above 1: the one before was lost
+    ("status", _TEXT, ""),  # `ok`, `unstable`, or why there is no number
+    ("reason", _TEXT, ""),  # of the status, in words
     ("expected", _TEXT, ""),  # `agreed`, or one or several outcomes joined by ` or `
     ("expected_reason", _TEXT, ""),  # why it is not expected to agree
-    ("surprise", _YES, ""),
-    ("log_tail", _TEXT, ""),
-    ("rerun", _TEXT, ""),
-    ("framework", _TEXT, ""),
-    ("framework_version", _TEXT, ""),
-    ("variant", _TEXT, ""),
+    ("surprise", _YES, ""),  # it ended otherwise than expected
+    ("log_tail", _TEXT, ""),  # end of the worker's output, if it failed
+    ("rerun", _TEXT, ""),  # the command that runs this task alone
+    ("framework", _TEXT, ""),  # as the sweep names it, perhaps with a version
+    ("framework_version", _TEXT, ""),  # as it says of itself
+    ("variant", _TEXT, ""),  # a way to run the framework
     ("model", _TEXT, ""),
     ("batch_size", _SMALL, "examples"),
-    ("device", _TEXT, ""),
+    ("device", _TEXT, ""),  # `cpu` or `gpu`
     ("threads", _SMALL, ""),
-    ("dtype", _TEXT, ""),
+    ("dtype", _TEXT, ""),  # of weights and batches
     ("node_id", _TEXT, ""),
     ("hostname", _TEXT, ""),
-    ("node_type", _TEXT, ""),
+    ("node_type", _TEXT, ""),  # hash of its hardware: only the same compare
     ("cpu_model", _TEXT, ""),
     ("gpu_name", _TEXT, ""),
     ("gpu_count", _SMALL, ""),
     ("gpu_model", _TEXT, ""),  # as asked for
     ("gpu_uuids", pa.list_(_TEXT), ""),  # those it ran on
-    ("started_at", _TIME, "UTC"),
+    ("started_at", _TIME, "UTC"),  # by the node's clock
     ("finished_at", _TIME, "UTC"),
-    ("provision_ns", _WHOLE, "ns"),
-    ("import_ns", _WHOLE, "ns"),
-    ("build_ns", _WHOLE, "ns"),
-    ("transfer_ns", _WHOLE, "ns"),
-    ("first_call_ns", _WHOLE, "ns"),
-    ("forward_median_ns", _REAL, "ns per call"),
-    ("forward_low_ns", _REAL, "ns per call"),
+    ("provision_ns", _WHOLE, "ns"),  # until its environment stood
+    ("import_ns", _WHOLE, "ns"),  # of the framework
+    ("build_ns", _WHOLE, "ns"),  # of the model
+    ("transfer_ns", _WHOLE, "ns"),  # weights and batch to the device
+    ("first_call_ns", _WHOLE, "ns"),  # compilation included
+    ("forward_median_ns", _REAL, "ns per call"),  # one batch through the network, loss included
+    ("forward_low_ns", _REAL, "ns per call"),  # of the median's interval, 95 %
     ("forward_high_ns", _REAL, "ns per call"),
-    ("forward_samples", _WHOLE, ""),
+    ("forward_samples", _WHOLE, ""),  # that were timed
     ("forward_stop_reason", _TEXT, ""),
     ("forward_stable", _YES, ""),
-    ("gradient_median_ns", _REAL, "ns per call"),
+    ("gradient_median_ns", _REAL, "ns per call"),  # forward and backward, all gradients there
     ("gradient_low_ns", _REAL, "ns per call"),
     ("gradient_high_ns", _REAL, "ns per call"),
     ("gradient_samples", _WHOLE, ""),
     ("stop_reason", _TEXT, ""),  # of gradient; of forward where no gradient is timed
-    ("stable", _YES, ""),
-    ("loss_error", _REAL, "relative"),
-    ("gradient_error", _REAL, "relative"),
-    ("verified", _YES, ""),
-    ("parameters", _WHOLE, "values"),
+    ("stable", _YES, ""),  # it settled within the target
+    ("loss_error", _REAL, "relative"),  # against the reference
+    ("gradient_error", _REAL, "relative"),  # the largest of any parameter
+    ("verified", _YES, ""),  # loss and gradients agree with the float64 reference
+    ("parameters", _WHOLE, "values"),  # of the model
     ("model_hash", _TEXT, ""),  # of its layers, input and loss: only the same compare
-    ("forward_flops", _REAL, "FLOP per call"),
+    ("forward_flops", _REAL, "FLOP per call"),  # what the model asks for, by its own data
     ("gradient_flops", _REAL, "FLOP per call"),
     ("ceiling_flops_per_s", _REAL, "FLOP/s"),
     ("ceiling_from", _TEXT, ""),  # who reached it; another node or sweep is named
     ("gradient_efficiency", _REAL, "share of the ceiling"),
     ("cpu_percent_mean", _REAL, "percent of one core"),
-    ("peak_rss_bytes", _WHOLE, "bytes"),
+    ("peak_rss_bytes", _WHOLE, "bytes"),  # of the worker's tree
     ("gpu_percent_mean", _REAL, "percent"),
     ("peak_gpu_memory_bytes", _WHOLE, "bytes"),
-    ("energy_j", _REAL, "J"),
-    ("energy_source", _TEXT, ""),
+    ("energy_j", _REAL, "J"),  # of the timed phases
+    ("energy_source", _TEXT, ""),  # what measured it
     ("energy_reason", _TEXT, ""),  # why it is not measured
     ("energy_per_gradient_j", _REAL, "J per call"),
     ("energy_deviation_percent", _REAL, "percent, of integrated power above the counter"),
     ("peak_gpu_process_memory_bytes", _WHOLE, "bytes of the task's own processes"),
     *_means("forward"),
     *_means("gradient"),
-    ("quiet", _YES, ""),
-    ("disturbed_by", _TEXT, ""),
+    ("quiet", _YES, ""),  # nothing else disturbed it
+    ("disturbed_by", _TEXT, ""),  # what did
     ("tolerated", _TEXT, ""),  # what else there was, below the bounds
     ("foreign_percent_mean", _REAL, "percent of one core, on its cores"),
     ("elsewhere_percent_mean", _REAL, "percent of one core, on other cores"),
@@ -115,10 +115,10 @@ TASKS = _table(
     ("canary_model", _TEXT, ""),  # and its framework with version: only the same compare
     ("canary_before_ns", _REAL, "ns per call"),
     ("canary_after_ns", _REAL, "ns per call"),
-    ("exclusive", _YES, ""),
-    ("notes", pa.list_(_TEXT), ""),
-    ("environment_hash", _TEXT, ""),
-    ("seed", _WHOLE, ""),
+    ("exclusive", _YES, ""),  # nothing else of ours ran on the node
+    ("notes", pa.list_(_TEXT), ""),  # of the adapter; `by hand: ` tells a missing operation
+    ("environment_hash", _TEXT, ""),  # of the lock that the framework was installed by
+    ("seed", _WHOLE, ""),  # of weights and batches
     ("velodrome_version", _TEXT, ""),
 )
 
@@ -126,9 +126,9 @@ SAMPLES = _table(
     ("sweep_id", _TEXT, ""),
     ("task_id", _TEXT, ""),
     ("repeat", _SMALL, ""),
-    ("phase", _TEXT, ""),
-    ("index", _SMALL, ""),
-    ("calls", _SMALL, ""),
+    ("phase", _TEXT, ""),  # `forward` or `gradient`
+    ("index", _SMALL, ""),  # within the phase
+    ("calls", _SMALL, ""),  # that were timed together, being short
     ("started_ns", _WHOLE, "ns of the node's CLOCK_MONOTONIC"),
     ("elapsed_ns", _WHOLE, "ns for all calls together"),
 )
@@ -138,16 +138,16 @@ UTILIZATION = _table(
     ("task_id", _TEXT, ""),
     ("repeat", _SMALL, ""),
     ("at_ns", _WHOLE, "ns of the node's CLOCK_MONOTONIC"),
-    ("phase", _TEXT, ""),
-    ("cpu_percent", _REAL, "percent of one core"),
+    ("phase", _TEXT, ""),  # that the instant falls into
+    ("cpu_percent", _REAL, "percent of one core"),  # of the worker's tree
     ("rss_bytes", _WHOLE, "bytes"),
-    ("threads", _SMALL, ""),
+    ("threads", _SMALL, ""),  # of the worker's tree
     ("context_switches", _WHOLE, "since the start"),
     ("read_bytes", _WHOLE, "bytes since the start"),
     ("written_bytes", _WHOLE, "bytes since the start"),
     ("node_cpu_percent", _REAL, "percent of all cores"),
     ("cpu_mhz", _REAL, "MHz"),
-    ("pressure_percent", _REAL, "percent"),
+    ("pressure_percent", _REAL, "percent"),  # of time that some process waited for a CPU
     ("package_energy_uj", _WHOLE, "uJ of all sockets, since sampling began"),
     ("foreign_percent", _REAL, "percent of one core, on its cores"),
     ("interrupt_percent", _REAL, "percent of one core, on its cores"),
@@ -157,12 +157,12 @@ UTILIZATION = _table(
     ("quota_us", _WHOLE, "us, over all CPUs"),
     ("thermal_throttles", _WHOLE, "times, over its cores"),
     ("swapped_in_pages", _WHOLE, "pages since boot"),
-    ("gpu_index", _SMALL, ""),
+    ("gpu_index", _SMALL, ""),  # null where the task has no GPU
     ("gpu_uuid", _TEXT, ""),
     ("gpu_percent", _REAL, "percent"),
     ("gpu_memory_percent", _REAL, "percent"),
     ("gpu_memory_bytes", _WHOLE, "bytes"),
-    ("process_gpu_memory_bytes", _WHOLE, "bytes"),
+    ("process_gpu_memory_bytes", _WHOLE, "bytes"),  # of the worker's tree
     ("power_w", _REAL, "W"),
     ("energy_mj", _WHOLE, "mJ since the driver's start"),
     ("temperature_c", _REAL, "degrees Celsius"),
@@ -179,8 +179,8 @@ NODES = _table(
     ("node_type", _TEXT, ""),
     ("cpu_model", _TEXT, ""),
     ("sockets", _SMALL, ""),
-    ("cores", _SMALL, ""),
-    ("threads", _SMALL, ""),
+    ("cores", _SMALL, ""),  # physical ones
+    ("threads", _SMALL, ""),  # logical CPUs
     ("numa_nodes", _SMALL, ""),
     ("caches", _TEXT, ""),
     ("governor", _TEXT, ""),
@@ -188,8 +188,8 @@ NODES = _table(
     ("kernel", _TEXT, ""),
     ("system", _TEXT, ""),
     ("architecture", _TEXT, ""),
-    ("virtualization", _TEXT, ""),
-    ("labels", pa.list_(pa.struct([("key", _TEXT), ("value", _TEXT)])), ""),
+    ("virtualization", _TEXT, ""),  # empty on bare metal
+    ("labels", pa.list_(pa.struct([("key", _TEXT), ("value", _TEXT)])), ""),  # as Ray has them
     (
         "gpus",
         pa.list_(
@@ -222,10 +222,10 @@ PARAMETERS = _table(
     ("sweep_id", _TEXT, ""),
     ("task_id", _TEXT, ""),
     ("repeat", _SMALL, ""),
-    ("name", _TEXT, ""),
+    ("name", _TEXT, ""),  # of the parameter, in the model
     ("shape", pa.list_(_WHOLE), ""),
-    ("reference_norm", _REAL, ""),
-    ("error", _REAL, "relative"),
+    ("reference_norm", _REAL, ""),  # of its float64 gradient
+    ("error", _REAL, "relative"),  # norm of the difference over the reference's norm
 )
 
 TABLES: dict[str, pa.Schema] = {

@@ -1,0 +1,74 @@
+"""The page about the tables' columns: `python -m velodrome.scheduler.results.schema_page`.
+
+What a column means is the comment behind it in velodrome.scheduler.results.schema.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from velodrome.scheduler.results import schema
+
+HEAD = f"""\
+# Tables and columns
+
+Schema version {schema.VERSION}. This page is generated (`make docs`) from
+`scheduler/results/schema.py`; [results.md](results.md) tells how to read the tables, and what a
+status means.
+
+Every file carries the version in its metadata (`{schema.VERSION_KEY.decode()}`). New columns do not
+raise it: read where a file is older, they are null. A column whose meaning changed would; files of
+every version up to this one are read, one of a later version is refused.
+"""
+ROWS = {
+    "tasks": "One attempt of one task.",
+    "samples": "One timed sample.",
+    "utilization": "One sampling instant of one task, and one of its GPUs where it has some.",
+    "nodes": "One node in one sweep, as it was when the sweep first saw it.",
+    "parameters": "One parameter of one verified task.",
+}
+_TABLE = re.compile(r"([A-Z]+) = _table\(")
+_COLUMN = re.compile(r'\s+\("(\w+)", .*\),\s+# (.+)')
+
+
+def page() -> str:
+    meanings = dict(_meanings(inspect.getsource(schema).splitlines()))
+    parts = [_table(name, columns, meanings) for name, columns in schema.TABLES.items()]
+    return "\n".join([HEAD, *parts])
+
+
+def _meanings(lines: list[str]) -> Iterator[tuple[tuple[str, str], str]]:
+    """By table and column."""
+    table = ""
+    for line in lines:
+        if found := _TABLE.match(line):
+            table = found[1].lower()
+        elif found := _COLUMN.match(line):
+            yield (table, found[1]), found[2]
+
+
+def _table(name: str, columns: pa.Schema, meanings: dict[tuple[str, str], str]) -> str:
+    lines = [f"## {name}", "", ROWS[name], "", "| column | type | unit | meaning |"]
+    lines.append("|---|---|---|---|")
+    for field in columns:
+        unit = (field.metadata or {}).get(b"unit", b"").decode()
+        cells = (f"`{field.name}`", _type(field.type), unit, meanings.get((name, field.name), ""))
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _type(kind: pa.DataType) -> str:
+    """In words that every reader of Parquet has."""
+    if pa.types.is_list(kind):
+        return f"list of {_type(kind.value_type)}"
+    if pa.types.is_struct(kind):
+        inner = (f"{field.name} {_type(field.type)}" for field in kind)
+        return f"({', '.join(inner)})"
+    return {"timestamp[us]": "timestamp", "double": "float64"}.get(str(kind), str(kind))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
