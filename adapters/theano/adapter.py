@@ -33,7 +33,13 @@ def _direct_conv(call, layer, weights, x):
         )
     turned = weights["weight"][:, :, ::-1, ::-1]
     filter_shape = weights["weight"].get_value(borrow=True).shape
-    y = nnet.conv2d(x, turned, filter_shape=filter_shape, border_mode="valid")
+    y = nnet.conv2d(
+        x,
+        turned,
+        input_shape=call.input_shapes[layer.name],
+        filter_shape=filter_shape,
+        border_mode="valid",
+    )
     return y + weights["bias"].dimshuffle("x", 0, "x", "x")
 
 

@@ -44,6 +44,7 @@ class FamilyAdapter(contract.Adapter):
         self._gradient = self._at_first_call("_gradient", self._network.gradient)
 
     def load(self, batches):
+        self._network.draw(len(batches[0].inputs))
         self._batches = tuple(_loaded(batch) for batch in batches)
 
     def set_dropout(self, active):

@@ -1,6 +1,6 @@
 """What functions that draw a layer are given besides the layer, its weights and what it reads."""
 
-from typing import Any, Callable, Dict, NamedTuple
+from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 
 class Library(NamedTuple):
@@ -22,3 +22,4 @@ class Call(NamedTuple):
     library: Library
     lengths: Any  # (batch,) int32, None where there are no sequences
     rates: Dict[str, Any]  # per dropout layer, a shared scalar that is 0 while dropout is off
+    input_shapes: Dict[str, Tuple[int, ...]]  # per layer, what it reads, the batch first

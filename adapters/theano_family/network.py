@@ -13,6 +13,8 @@ IMAGES, VECTORS, TOKENS = "tensor4", "matrix", "lmatrix"
 class Network(object):
     """A model with its weights as shared variables, and the graphs that functions are made of.
 
+    draw comes before everything but set_dropout.
+
     layers, losses: as in velodrome.adapters.theano_family.layers. Unsupported if one is missing.
     """
 
@@ -32,7 +34,6 @@ class Network(object):
             layer.name: library.root.shared(numpy.float32(0), name=layer.name)
             for layer in self._dropouts()
         }
-        self._draw()
 
     def set_dropout(self, active):
         for layer in self._dropouts():
@@ -56,13 +57,16 @@ class Network(object):
         for (name, _, layer), own in zip(self._trained, gradients):
             yield name, _outward(layer, numpy.asarray(own))
 
-    def _draw(self):
+    def draw(self, batch_size):
+        """The graph of batches that are all so large: some operations are faster if they know."""
         tensor = self._library.tensor
         inputs = getattr(tensor, _kind_of_input(self._model))("inputs")
         labels = tensor.ivector("labels") if self._model.classes else None
         lengths = tensor.ivector("lengths") if _kind_of_input(self._model) == TOKENS else None
-        call = Call(self._library, lengths, self._rates)
         reads, values, self._seen = shapes.sources(self._model), {"input": inputs}, {}
+        known = shapes.output_shapes(self._model)
+        input_shapes = {name: (batch_size,) + known[read[0]] for name, read in reads.items()}
+        call = Call(self._library, lengths, self._rates, input_shapes)
         for layer, function in self._steps:
             read = [values[name] for name in reads[layer.name]]
             values[layer.name] = function(call, layer, self._weights[layer.name], *read)
