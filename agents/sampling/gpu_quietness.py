@@ -45,8 +45,9 @@ def _by_gpu(readings: Sequence[Reading]) -> list[list[Seen]]:
 
 
 def _others(seen: Sequence[Seen]) -> Iterator[Disturbance]:
-    timed = any(gpu.foreign for phase, gpu in seen if phase in TIMED)
-    early = any(gpu.foreign for phase, gpu in seen if phase not in TIMED)
+    first = next((at for at, (phase, _) in enumerate(seen) if phase in TIMED), len(seen))
+    early = any(gpu.foreign for _, gpu in seen[:first])
+    timed = any(gpu.foreign for _, gpu in seen[first:])
     when = "before and while" if timed and early else "while" if timed else "before"
     processes = _largest(process for _, gpu in seen for process in gpu.foreign or ())
     if processes:

@@ -2,18 +2,14 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from velodrome.agents.doctor import gpus
 from velodrome.agents.doctor.finding import Finding, Verdict
 from velodrome.agents.doctor.gpu_states import GpuState, GpuStates
 
-SOURCE = Path(__file__).parents[2] / "fake_nvml" / "fake_nvml.c"
 LOCKS = {"torch": (("gpu",),), "jax": (("cuda12",),)}
 
 HEALTHY = """\
@@ -35,16 +31,6 @@ from velodrome.agents.doctor.gpu_driver import read
 found = read()
 print(json.dumps(found and asdict(found)))
 """
-
-
-@pytest.fixture(scope="session")
-def doctors_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a libnvidia-ml.so.1 for LD_LIBRARY_PATH."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or pytest.skip("needs a C compiler")
-    folder = tmp_path_factory.mktemp("driver")
-    library = folder / "libnvidia-ml.so.1"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, SOURCE], check=True)
-    return folder
 
 
 def told(driver: Path, state: Path, gpu_names: str, cuda: str = "12080") -> GpuStates | None:
@@ -72,11 +58,11 @@ def by_check(states: GpuStates | None) -> dict[str, Finding]:
 
 
 def test_two_gpus_as_they_should_be_are_fine_in_everything(
-    doctors_driver: Path, tmp_path: Path
+    fake_driver: Path, tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
     state.write_text(HEALTHY.format(0) + HEALTHY.format(1))
-    found = by_check(told(doctors_driver, state, "NVIDIA A100-SXM4-80GB:2"))
+    found = by_check(told(fake_driver, state, "NVIDIA A100-SXM4-80GB:2"))
     assert {finding.verdict for finding in found.values()} == {Verdict.FINE}
     assert found["GPU driver"].seen == "999.1-fake, CUDA 12: torch, jax"
     assert found["GPU power limit"].seen == "400 W"
@@ -84,7 +70,7 @@ def test_two_gpus_as_they_should_be_are_fine_in_everything(
 
 
 def test_each_setting_that_holds_a_gpu_back_names_the_gpu_and_its_own_mend(
-    doctors_driver: Path, tmp_path: Path
+    fake_driver: Path, tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
     wrong = """\
@@ -100,7 +86,7 @@ def test_each_setting_that_holds_a_gpu_back_names_the_gpu_and_its_own_mend(
 1 process 4711:300
 """
     state.write_text(HEALTHY.format(0) + wrong)
-    found = by_check(told(doctors_driver, state, "NVIDIA A100-SXM4-80GB:2", cuda="11040"))
+    found = by_check(told(fake_driver, state, "NVIDIA A100-SXM4-80GB:2", cuda="11040"))
     assert {finding.verdict for finding in found.values()} == {Verdict.WARNING}
     assert {check: (finding.seen, finding.mend) for check, finding in found.items()} == {
         "GPU driver": (
@@ -125,10 +111,10 @@ def test_each_setting_that_holds_a_gpu_back_names_the_gpu_and_its_own_mend(
     }
 
 
-def test_what_a_driver_does_not_tell_is_unknown(doctors_driver: Path, tmp_path: Path) -> None:
+def test_what_a_driver_does_not_tell_is_unknown(fake_driver: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.write_text("")
-    found = by_check(told(doctors_driver, state, "NVIDIA T4:1"))
+    found = by_check(told(fake_driver, state, "NVIDIA T4:1"))
     unknown = {check for check, one in found.items() if one.verdict is Verdict.UNKNOWN}
     assert unknown == {
         "GPU persistence",
@@ -159,8 +145,8 @@ def test_gpus_of_two_models_may_differ_in_ecc() -> None:
     assert (found.verdict, found.seen) == (Verdict.FINE, "on, off")
 
 
-def test_a_library_without_a_driver_is_one_line(doctors_driver: Path, tmp_path: Path) -> None:
-    assert told(doctors_driver, tmp_path / "state", "") is None
+def test_a_library_without_a_driver_is_one_line(fake_driver: Path, tmp_path: Path) -> None:
+    assert told(fake_driver, tmp_path / "state", "") is None
     assert [finding.check for finding in gpus.checks(None, LOCKS)] == ["GPU driver"]
 
 

@@ -1,10 +1,8 @@
 """Which lock serves which accelerator, and which accelerator this node's driver makes it."""
 
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +10,6 @@ from velodrome.agents.environments.accelerators import rank
 from velodrome.agents.environments.recipes import Lock, Recipe, RecipeError
 from velodrome.agents.environments.store import EnvironmentFailed
 
-SOURCE = Path(__file__).parents[2] / "fake_nvml" / "fake_nvml.c"
 HERE = (
     "from velodrome.agents.environments.accelerators import here; print(here('gpu'), here('cpu'))"
 )
@@ -52,17 +49,6 @@ def test_of_several_locks_the_newest_cuda_that_runs_comes_first() -> None:
     assert files("gpu") == ["gpu", "cuda11", "cuda13", "cuda12"]
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if not compiler:
-        pytest.skip("no C compiler")
-    folder = tmp_path_factory.mktemp("nvml")
-    made = folder / "libnvidia-ml.so.1"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", made, SOURCE], check=True)
-    return folder
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("driver", "expected"),
@@ -75,8 +61,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"FAKE_NVML": ""}, "gpu cpu"),
     ],
 )
-def test_the_nodes_own_driver_makes_a_gpu_precise(library, driver, expected) -> None:
-    environ = {**os.environ, "LD_LIBRARY_PATH": str(library), **driver}
+def test_the_nodes_own_driver_makes_a_gpu_precise(fake_driver, driver, expected) -> None:
+    environ = {**os.environ, "LD_LIBRARY_PATH": str(fake_driver), **driver}
     run = subprocess.run(
         [sys.executable, "-c", HERE], env=environ, capture_output=True, text=True, check=True
     )

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "fake_nvml" / "fake_nvml.c"
 MIB = 2**20
 
 TWO_GPUS = """\
@@ -73,23 +71,13 @@ print(json.dumps(figures))
 """
 
 
-@pytest.fixture(scope="session")
-def driver_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a libnvidia-ml.so.1 for LD_LIBRARY_PATH."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or pytest.skip("needs a C compiler")
-    folder = tmp_path_factory.mktemp("driver")
-    library = folder / "libnvidia-ml.so.1"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, SOURCE], check=True)
-    return folder
-
-
 @pytest.fixture
-def driver(driver_folder: Path, tmp_path: Path) -> dict[str, str]:
+def driver(fake_driver: Path, tmp_path: Path) -> dict[str, str]:
     """The environment of a process that sees two GPUs."""
     state = tmp_path / "state"
     state.write_text(TWO_GPUS)
     return {
-        "LD_LIBRARY_PATH": str(driver_folder),
+        "LD_LIBRARY_PATH": str(fake_driver),
         "FAKE_NVML": "NVIDIA A100-SXM4-40GB:1,NVIDIA L40S:1",
         "FAKE_NVML_STATE": str(state),
     }

@@ -1,0 +1,319 @@
+"""Scripted GPUs under the real nvidia-ml-py: figures, flags and labels worked out by hand.
+
+Each script runs for ten seconds of a clock that stands at the instant of each reading, ten a
+second: import from second 0, warm-up from 1, forward from 2, warm-up from 4, gradient from 5 to 9.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters.protocol import Phase
+from velodrome.agents.measurement import GpuReading, Reading, Sample
+from velodrome.agents.sampling.disturbances import Weight, stories
+from velodrome.agents.sampling.gpu_quietness import gpu_disturbances
+from velodrome.agents.sampling.readings import attribute
+from velodrome.agents.sampling.utilization import Utilization, summarize
+
+S = 10**9
+MIB = 2**20
+PHASES = (
+    Phase("import", 0),
+    Phase("warmup", 1 * S),
+    Phase("forward", 2 * S),
+    Phase("warmup", 4 * S),
+    Phase("gradient", 5 * S),
+)
+# 21 calls from 5.05 s to 8.05 s: neither edge is a reading.
+SAMPLES = tuple(Sample("gradient", i, 7, 5 * S + S // 20 + i * S, S) for i in range(3))
+
+WHOLE = "GPU-fa4e0000-0000-0000-0000-00000000000{}".format
+PART = "MIG-fa4e0000-0000-0000-0000-00000000000{}".format
+HOST, CONTAINER = "pid:[4026531836]", "pid:[4026532999]"
+
+# WORKER and CHILD are the task's, OTHER is not.
+SCRIPTS = {
+    "ramp": "0 power_mw 0:100000 10:300000",
+    "counter": "0 power_mw 250000\n0 energy_mj 0:5000000 10:7500000",
+    "doubtful": "0 power_mw 300000\n0 energy_mj 0:5000000 10:7500000",
+    "instant": "0 power_mw 999000\n0 power_instant_mw 100000",
+    "reset": "0 power_mw 200000\n0 energy_mj 0:5000000 10:7500000\n@6 0 energy_mj 6:0 10:1000000",
+    "early reset": "0 energy_mj 5000000\n@1 0 energy_mj 1:0 10:2250000",
+    "silent": "0 power_mw 250000\n@6 0 power_mw none\n@8 0 power_mw 250000",
+    "counted through": "0 energy_mj 0:0 10:2500000\n@6 0 energy_mj !999\n"
+    "@8 0 energy_mj 0:0 10:2500000",
+    "nothing told": "0 gpu_percent 50",
+    "lost": "0 power_mw 250000\n0 energy_mj 0:0 10:2500000\n0 used_mib 10\n@7 0 fails 15",
+    "two": "0 energy_mj 0:0 10:1000000\n0 gpu_percent 80\n0 sm_mhz 2000\n1 power_mw 50000\n"
+    "1 gpu_percent 40\n1 sm_mhz 1000",
+    "throttled": "0 reasons 0\n0 sm_mhz 1980\n@3 0 reasons 0x48\n@3 0 sm_mhz 1200\n"
+    "@5.5 0 reasons 0\n@5.5 0 sm_mhz 1980",
+    "capped": "0 reasons 4\n0 sm_mhz 1500",
+    "blip": "0 reasons 0\n@3 0 reasons 8\n@3.1 0 reasons 0",
+    "slow": "0 reasons 0\n@3 0 reasons 8\n@3.2 0 reasons 0",
+    "shared": "0 process WORKER:1000\n0 process CHILD:500\n0 graphics 1:50\n"
+    "@2.5 0 process OTHER:700\n@6 0 process OTHER:-",
+    "shared before": "0 process WORKER:1000\n@0 0 process OTHER:?\n@1 0 process OTHER:-",
+    "in a container": "0 process 4194303:900\n0 gpu_percent 30",
+    "known in a container": "0 process WORKER:0\n@3 0 process OTHER:900",
+    "parted": "0 mig 1:1\n0 instance 3g.40gb:40192\n0 instance 1g.10gb:9728\n0 power_mw 200000\n"
+    "0 energy_mj 0:0 10:2000000\n0 temperature_c 50\n0 sm_mhz 1400\n0 reasons 0\n"
+    "0.1 used_mib 700\n0.1 process WORKER:600",
+}
+NAMESPACES = {"in a container": CONTAINER, "known in a container": CONTAINER}
+METERED = {"two": [WHOLE(0), WHOLE(1)], "parted": [PART(1)]}
+
+READ = """
+import json, os, subprocess, sys
+from velodrome.agents.sampling.gpu_meter import Meter
+asked = json.load(sys.stdin)
+now_ns = 0
+found = {"inventory": []}
+shell = "sleep 60 & echo $!; read line; kill $!"
+with subprocess.Popen(["sh", "-c", shell], stdin=-1, stdout=-1, text=True) as worker:
+    child = worker.stdout.readline().strip()
+    names = {"WORKER": worker.pid, "CHILD": child, "OTHER": os.getpid()}
+    for name, (script, uuids, namespace) in asked.items():
+        for word, pid in names.items():
+            script = script.replace(word, str(pid))
+        with open(os.environ["FAKE_NVML_STATE"], "w") as file:
+            print(script, file=file)
+        os.environ["FAKE_NVML_NOW"] = "0"
+        meter = Meter(
+            [(int(uuid[-1]) if uuid.startswith("G") else 0, uuid) for uuid in uuids],
+            namespace=namespace, now_ns=lambda: now_ns, cost_ns=lambda: 0,
+        )
+        found[name] = []
+        for tenth in range(101):
+            now_ns = tenth * 10**8
+            os.environ["FAKE_NVML_NOW"] = str(tenth / 10)
+            found[name].append([vars(gpu) for gpu in meter.read({worker.pid})])
+    with open(os.environ["FAKE_NVML_STATE"], "w") as file:
+        print(asked["parted"][0], file=file)
+    from velodrome.agents.sampling.gpus import boards, inventory
+    found["inventory"] = [vars(gpu) for gpu in inventory()]
+    found["boards"] = [vars(gpu) for gpu in boards()]
+    worker.communicate("end")
+found["other"] = open("/proc/self/comm").read().strip(), os.getpid()
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def told(fake_driver: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
+    """What one process read in all scripts, one after the other."""
+    asked = {
+        name: (script, METERED.get(name, [WHOLE(0)]), NAMESPACES.get(name, HOST))
+        for name, script in SCRIPTS.items()
+    }
+    variables = {
+        "LD_LIBRARY_PATH": str(fake_driver),
+        "FAKE_NVML": "NVIDIA H100 80GB HBM3:2",
+        "FAKE_NVML_STATE": str(tmp_path_factory.mktemp("script") / "state"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", READ],
+        input=json.dumps(asked).encode(),
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def readings(told: dict[str, list], name: str) -> tuple[Reading, ...]:
+    found = [
+        Reading(i * S // 10, "", 0.0, 1, 1, gpus=tuple(GpuReading.of_fields(gpu) for gpu in gpus))
+        for i, gpus in enumerate(told[name])
+    ]
+    return attribute(found, PHASES)
+
+
+def used(told: dict[str, list], name: str) -> Utilization:
+    return summarize(readings(told, name), PHASES, samples=SAMPLES, ended_ns=9 * S)
+
+
+def energy(told: dict[str, list], name: str) -> tuple[float | None, str, str]:
+    """Rounded to a microjoule: binary fractions add up to a little more or less."""
+    found = used(told, name)
+    joules = None if found.energy_j is None else round(found.energy_j, 6)
+    return joules, found.energy_source, found.energy_reason
+
+
+def flagged(told: dict[str, list], name: str) -> tuple[str, ...]:
+    return stories(gpu_disturbances(readings(told, name)), Weight.FLAGGED)
+
+
+def reported(told: dict[str, list], name: str) -> tuple[str, ...]:
+    return stories(gpu_disturbances(readings(told, name)), Weight.REPORTED)
+
+
+def test_the_power_of_a_ramp_is_integrated_where_there_is_no_counter(told) -> None:
+    # 160 W on average in forward's 2 s, 240 W in gradient's 4 s.
+    reason = "GPU 0 has no energy counter: its power was integrated"
+    assert energy(told, "ramp") == (320.0 + 960.0, "estimated", reason)
+    # 231 W on average from 5.05 s to 8.05 s.
+    assert used(told, "ramp").energy_per_gradient_j == pytest.approx(231 * 3 / 21, abs=1e-9)
+
+
+def test_a_counter_is_measured_and_agrees_with_its_power(told) -> None:
+    assert energy(told, "counter") == (1500.0, "measured", "")
+    found = used(told, "counter")
+    assert found.energy_per_gradient_j == pytest.approx(250 * 3 / 21, abs=1e-9)
+    assert found.energy_deviation_percent == pytest.approx(0, abs=1e-9)
+    assert found.notes == ()
+
+
+def test_a_counter_and_a_power_that_contradict_each_other_are_noted(told) -> None:
+    assert energy(told, "doubtful") == (1500.0, "measured", "")
+    found = used(told, "doubtful")
+    assert found.energy_deviation_percent == pytest.approx(20)
+    assert found.notes == ("power sums up to 20 % more energy than the GPU's counter",)
+
+
+def test_the_power_of_the_instant_comes_before_the_mean_over_a_second(told) -> None:
+    assert {gpu["power_w"] for gpus in told["instant"] for gpu in gpus} == {100.0}
+
+
+def test_a_counter_that_begins_anew_within_a_phase_gives_way_to_power(told) -> None:
+    reason = "the energy counter of GPU 0 began anew, as after a reset: its power was integrated"
+    assert energy(told, "reset") == (1200.0, "estimated", reason)
+    assert used(told, "reset").energy_per_gradient_j == pytest.approx(200 * 3 / 21, abs=1e-9)
+
+
+def test_a_counter_that_began_anew_before_the_timed_phases_is_measured(told) -> None:
+    assert energy(told, "early reset") == (1500.0, "measured", "")
+
+
+def test_a_power_meter_that_was_silent_for_two_seconds_gives_no_energy(told) -> None:
+    reason = "GPU 0 has no energy counter and the power meter of GPU 0 was silent for too long"
+    assert energy(told, "silent") == (None, "unavailable", reason)
+    assert used(told, "silent").energy_per_gradient_j is None
+
+
+def test_a_counter_counts_on_while_it_is_silent(told) -> None:
+    assert energy(told, "counted through") == (1500.0, "measured", "")
+
+
+def test_a_gpu_that_tells_neither_energy_nor_power_says_so(told) -> None:
+    reason = "GPU 0 has no energy counter and GPU 0 tells no power"
+    assert energy(told, "nothing told") == (None, "unavailable", reason)
+
+
+def test_of_a_lost_gpu_nothing_is_known_from_then_on(told) -> None:
+    found = [gpu for (gpu,) in told["lost"]]
+    assert [gpu["lost"] for gpu in found] == [False] * 70 + [True] * 31
+    assert found[69]["power_w"] == 250.0
+    known = {name for gpu in found[70:] for name, value in gpu.items() if value is not None}
+    assert known == {"index", "uuid", "lost"}
+    assert energy(told, "lost") == (None, "unavailable", "GPU 0 was lost")
+    assert flagged(told, "lost") == ("GPU 0 was lost: it answers its driver no more",)
+
+
+def test_of_two_gpus_energy_is_the_sum_and_no_better_than_the_worse(told) -> None:
+    reason = "GPU 1 has no energy counter: its power was integrated"
+    assert energy(told, "two") == (600.0 + 300.0, "estimated", reason)
+    forward, gradient = used(told, "two").means
+    assert (forward.gpu_percent, gradient.gpu_percent) == (60.0, 60.0)
+    assert gradient.sm_mhz == 1500.0
+    assert gradient.gpu_power_w is None  # GPU 0 tells none
+
+
+def test_means_are_of_each_phase(told) -> None:
+    forward, gradient = used(told, "ramp").means
+    # Each reading stands for the tenth of a second before it.
+    assert forward.gpu_power_w == pytest.approx(161.0)
+    assert gradient.gpu_power_w == pytest.approx(241.0)
+
+
+def test_heat_from_second_three_on_is_flagged_with_the_clock_that_fell(told) -> None:
+    # Of 20 readings in forward and 51 in gradient, 10 and 5.
+    assert flagged(told, "throttled") == (
+        "GPU 0 was held back by heat (hardware) in 15 of 71 readings",
+        "the SM clock of GPU 0 fell from 1980 to 1200 MHz during forward",
+    )
+
+
+def test_a_power_cap_is_told_and_not_flagged(told) -> None:
+    assert flagged(told, "capped") == ()
+    assert "GPU 0 was held back by power cap in 71 of 71 readings" in reported(told, "capped")
+
+
+def test_a_slowdown_of_one_reading_is_a_change_of_the_power_state(told) -> None:
+    assert flagged(told, "blip") == ()
+    assert flagged(told, "slow") == (
+        "GPU 0 was held back by hardware slowdown in 2 of 71 readings",
+    )
+
+
+def test_another_process_on_the_gpu_is_flagged_by_name(told) -> None:
+    name, pid = told["other"]
+    story = f"others were on GPU 0 while it was timed: pid {pid} ({name}, 700 MiB)"
+    assert flagged(told, "shared") == (story,)
+    assert reported(told, "shared") == ()
+    assert [len(gpu["foreign"]) for (gpu,) in told["shared"]] == [0] * 25 + [1] * 35 + [0] * 41
+
+
+def test_memory_of_the_worker_and_of_what_it_started_is_the_tasks_own(told) -> None:
+    assert used(told, "shared").peak_gpu_process_memory_bytes == 1500 * MIB
+
+
+def test_another_process_that_left_before_is_flagged_too(told) -> None:
+    name, pid = told["other"]
+    assert flagged(told, "shared before") == (
+        f"others were on GPU 0 before it was timed: pid {pid} ({name})",
+    )
+
+
+def test_in_a_container_others_are_unknown_but_their_work_is_seen(told) -> None:
+    assert {gpu["foreign"] for (gpu,) in told["in a container"]} == {None}
+    assert flagged(told, "in a container") == (
+        "GPU 0 was busy 30 % and more before the task used it",
+    )
+    assert used(told, "in a container").peak_gpu_process_memory_bytes is None
+
+
+def test_in_a_container_whose_pids_the_driver_knows_only_finding_somebody_counts(told) -> None:
+    found = [gpu["foreign"] for (gpu,) in told["known in a container"]]
+    assert found[:30] == [None] * 30
+    assert [len(processes) for processes in found[30:]] == [1] * 71
+    # It tells no memory there.
+    assert used(told, "known in a container").peak_gpu_process_memory_bytes is None
+
+
+def test_a_part_of_a_gpu_has_its_own_memory_and_no_meter(told) -> None:
+    (gpu,) = told["parted"][50]
+    assert gpu == {
+        "index": 0,
+        "uuid": PART(1),
+        "percent": None,
+        "memory_percent": None,
+        "memory_bytes": 700 * MIB,
+        "process_memory_bytes": 600 * MIB,
+        "power_w": None,
+        "energy_mj": None,
+        "temperature_c": 50.0,
+        "sm_mhz": 1400,
+        "throttle_reasons": 0,
+        "foreign": [],
+        "lost": False,
+    }
+    reason = f"{PART(1)} of GPU 0 has no meter of its own"
+    assert energy(told, "parted") == (None, "unavailable", reason)
+    assert flagged(told, "parted") == ()
+
+
+def test_the_parts_of_a_gpu_are_listed_in_its_place(told) -> None:
+    listed = [(gpu["index"], gpu["name"], gpu["uuid"]) for gpu in told["inventory"]]
+    assert listed == [
+        (0, "NVIDIA H100 80GB HBM3 MIG 3g.40gb", PART(0)),
+        (0, "NVIDIA H100 80GB HBM3 MIG 1g.10gb", PART(1)),
+        (1, "NVIDIA H100 80GB HBM3", WHOLE(1)),
+    ]
+    memory = [gpu["memory_bytes"] for gpu in told["inventory"]]
+    assert memory == [40192 * MIB, 9728 * MIB, 81920 * MIB]
+    assert [gpu["uuid"] for gpu in told["boards"]] == [WHOLE(0), WHOLE(1)]
