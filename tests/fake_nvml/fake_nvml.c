@@ -31,6 +31,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
@@ -78,23 +79,41 @@ static double now_s(void) {
     return (clock_s() - (start ? atof(start) : begun_s)) * (speed ? atof(speed) : 1.0);
 }
 
+static char *state;
+static struct stat state_of;
+
+/* The state file's text, read again only when it was changed or replaced; empty if there is none. */
+static const char *state_text(void) {
+    const char *path = getenv("FAKE_NVML_STATE");
+    struct stat now;
+    if (!path || stat(path, &now)) return "";
+    if (state && now.st_ino == state_of.st_ino && now.st_size == state_of.st_size &&
+        now.st_mtim.tv_sec == state_of.st_mtim.tv_sec && now.st_mtim.tv_nsec == state_of.st_mtim.tv_nsec)
+        return state;
+    FILE *file = fopen(path, "r");
+    free(state);
+    state = calloc(1, (size_t)now.st_size + 1);
+    if (!file || !state) return "";
+    state[fread(state, 1, (size_t)now.st_size, file)] = 0;
+    fclose(file);
+    state_of = now;
+    return state;
+}
+
 /* Calls `visit` with when each line of a key begins to hold (below 0: always) and what it says,
    until it returns 0. Lines of the future are left out. */
 static void each_line(const Device *device, const char *key, int (*visit)(double, const char *, void *), void *to) {
-    const char *path = getenv("FAKE_NVML_STATE");
-    FILE *file = path ? fopen(path, "r") : NULL;
     char line[1024], id[16], name[64];
     double now = now_s();
-    while (file && fgets(line, sizeof line, file)) {
+    for (const char *text = state_text(); *text; text += strcspn(text, "\n"), text += *text == '\n') {
         double at = -1;
         int skipped = 0, used = 0;
+        snprintf(line, sizeof line, "%.*s", (int)strcspn(text, "\n"), text);
         if (line[0] == '@' && sscanf(line, "@%lf%n", &at, &skipped) != 1) continue;
         if (at > now || sscanf(line + skipped, "%15s %63s %n", id, name, &used) != 2) continue;
         if (strcmp(id, device->id) || strcmp(name, key)) continue;
-        line[strcspn(line, "\n")] = 0;
         if (!visit(at, line + skipped + used, to)) break;
     }
-    if (file) fclose(file);
 }
 
 typedef struct { double at; int found; char text[1024]; } Line;
