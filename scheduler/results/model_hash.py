@@ -16,12 +16,10 @@ def model_hash(model: Model) -> str:
 
 def _plain(part: Any) -> object:
     """Without fields at their defaults, so that a new field of a kind of layer changes no hash."""
-    if not isinstance(part, tuple):
-        return part
-    if not hasattr(part, "_fields"):
-        return tuple(_plain(entry) for entry in part)
-    usual = part._field_defaults
-    told = [(name, entry) for name, entry in zip(part._fields, part, strict=True)]
+    usual = getattr(part, "_field_defaults", None)
+    if usual is None:
+        return tuple(map(_plain, part)) if isinstance(part, tuple) else part
+    told = zip(part._fields, part, strict=True)
     return type(part).__name__, *(
         (name, _plain(entry)) for name, entry in told if name not in usual or usual[name] != entry
     )

@@ -1,0 +1,126 @@
+"""`compare`: two sweeps or selections, cell by cell, and what their difference is laid to."""
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+from velodrome.agents.environments.recipes import did_you_mean
+from velodrome.scheduler.commands.output import closing, console, print_json
+from velodrome.scheduler.commands.report import Form
+from velodrome.scheduler.comparison import lines, rendering, wording
+from velodrome.scheduler.comparison.causes import Nodes, nodes_by_key
+from velodrome.scheduler.comparison.judging import Turn
+from velodrome.scheduler.comparison.outcome import Chosen, Outcome, compared
+from velodrome.scheduler.comparison.sides import parse, rows_of, subjects, without
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.reports.flat_rows import csv_rows
+from velodrome.scheduler.reports.task_rows import Row, unsound
+from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.statistics.comparing import LEAST, Verdict
+from velodrome.scheduler.sweeps.quantities import SHARE_MEND, share
+
+FAILURES = ("slower", "faster", "broke", "vanished")
+
+
+def compare(
+    base: str, candidate: str, results: str, *, only: str = "", least: str = "", form: Form
+) -> Outcome:
+    """What was found, shown. ConfigError where a side is nothing or they are not comparable."""
+    outcome = found(base, candidate, results, only=only, least=_least(least))
+    if form is Form.JSON:
+        print_json(as_json(outcome))
+    elif form is Form.CSV:
+        print(csv_rows(lines.flat(outcome), lines.COLUMNS), end="")
+    elif form is Form.MARKDOWN:
+        print(rendering.markdown(outcome), end="")
+    else:
+        console().print(rendering.rich(outcome))
+    return outcome
+
+
+def found(base: str, candidate: str, results: str, *, only: str, least: float) -> Outcome:
+    """only: conditions that hold for both sides besides."""
+    sides = (parse(f"{base} {only}", "BASE"), parse(f"{candidate} {only}", "CANDIDATE"))
+    store = Store.for_reading(results)
+    rows_in = cache(lambda sweep_id: _rows(store, sweep_id, results))
+    known = store.sweep_ids()
+    (base_ids, base_rows), (candidate_ids, candidate_rows) = (
+        rows_of(side, known, rows_in) for side in sides
+    )
+    base_rows = without(base_rows, candidate_rows)
+    if not base_rows:
+        mend = "Name other sweeps, or other conditions, for one of them."
+        raise ConfigError("command line", "BASE and CANDIDATE are the same runs", mend)
+    return compared(
+        (Chosen(base, base_ids), base_rows),
+        (Chosen(candidate, candidate_ids), candidate_rows),
+        _nodes(store, {*base_ids, *candidate_ids}),
+        subjects=subjects(*sides),
+        least=least,
+    )
+
+
+def status(outcome: Outcome, fail_on: Sequence[str]) -> int:
+    """1 if anything happened that it is to fail on."""
+    happened = {
+        "slower": bool(outcome.of(Verdict.SLOWER)),
+        "faster": bool(outcome.of(Verdict.FASTER)),
+        "broke": any(change.turn is Turn.BROKE for change in outcome.changes),
+        "vanished": bool(outcome.vanished),
+    }
+    return int(any(happened[name] for name in fail_on))
+
+
+def known_failures(names: Iterable[str]) -> tuple[str, ...]:
+    """Of `--fail-on`, each or several with commas between. ConfigError for another."""
+    found = tuple(name.strip() for text in names for name in text.split(","))
+    for name in found:
+        if name not in FAILURES:
+            mend = did_you_mean(name, FAILURES)
+            raise ConfigError("command line, --fail-on", f"there is no '{name}'", mend)
+    return found
+
+
+def as_json(outcome: Outcome) -> dict[str, object]:
+    """Everything, for scripts; times in ns."""
+    return {
+        "base": vars(outcome.base),
+        "candidate": vars(outcome.candidate),
+        "subjects": sorted(outcome.subjects),
+        "least": outcome.least,
+        "geometric_means": {phase: vars(mean) for phase, mean in outcome.means.items()},
+        "causes": [
+            {**vars(cause), "realm": cause.realm.name.lower(), "score": cause.score}
+            for cause in outcome.causes
+        ],
+        "unfair": [{**vars(difference), "cells": n} for difference, n in outcome.unfair],
+        "is_same": outcome.is_same,
+        "sentence": wording.sentence(outcome),
+        "cells": lines.flat(outcome),
+    }
+
+
+def next_command(outcome: Outcome, results: str) -> None:
+    closing(f"next: velodrome report --results {results} --sweep {outcome.candidate.sweep_ids[0]}")
+
+
+def _least(text: str) -> float:
+    if not text:
+        return LEAST
+    found = share(text)
+    if found is None:
+        raise ConfigError("command line, --least", f"'{text}' is no share", SHARE_MEND)
+    return found
+
+
+def _rows(store: Store, sweep_id: str, results: str) -> Sequence[Row]:
+    rows = store.read("tasks", sweep_id).to_pylist()
+    if problem := unsound(rows):
+        mend = "A later Velodrome may have written it: read it with that one."
+        raise ConfigError(f"{results}, sweep {sweep_id}", problem, mend)
+    return rows
+
+
+def _nodes(store: Store, sweep_ids: Iterable[str]) -> Nodes:
+    return nodes_by_key(
+        row for sweep_id in sweep_ids for row in store.read("nodes", sweep_id).to_pylist()
+    )

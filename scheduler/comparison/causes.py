@@ -1,0 +1,140 @@
+"""What changed between two sides besides the times, the likeliest cause of a move first.
+
+Whatever is recorded of a run and is no part of its fingerprint may have changed. It is a likely
+cause as far as it changed in the cells that moved and not in those that did not: the difference of
+the two shares. Where the canaries lay the moves to the machine, what belongs to a machine comes
+first; where to the framework, what belongs to that. Of equals, what is nearer to the number.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from velodrome.scheduler.comparison.attributes import ATTRIBUTES, Attribute, Realm
+from velodrome.scheduler.comparison.matching import Pair
+from velodrome.scheduler.reports.task_rows import Row, in_one_line
+from velodrome.scheduler.statistics.blame import Cause as Blamed
+
+SHOWN = 3  # values of one side
+NOTHING = frozenset({""})
+
+NodeKey = tuple[object, object]
+Nodes = Mapping[NodeKey, Row]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """moved: in how many of the of_moved cells that moved it changed; still: of the others."""
+
+    name: str
+    realm: Realm
+    is_setting: bool
+    base: str
+    candidate: str
+    moved: int
+    of_moved: int
+    still: int
+    of_still: int
+
+    @property
+    def score(self) -> float:
+        """1: in all cells that moved and in no other. 0: as often in either."""
+        return _share(self.moved, self.of_moved) - _share(self.still, self.of_still)
+
+
+def nodes_by_key(rows: Iterable[Row]) -> dict[NodeKey, Row]:
+    """Of the `nodes` table, to be found from a row of `tasks`."""
+    return {(row["sweep_id"], row["node_id"]): row for row in rows}
+
+
+def changed(
+    moved: Sequence[Pair],
+    still: Sequence[Pair],
+    nodes: Nodes,
+    *,
+    subjects: Collection[str] = (),
+    blamed: Collection[Blamed] = (),
+) -> tuple[Cause, ...]:
+    """Everything that changed in any cell, the likeliest to have moved what moved first."""
+    known = [each for each in ATTRIBUTES if not set(each.comes_with) & set(subjects)]
+    found = [
+        cause
+        for attribute in known
+        for who in _frameworks(attribute, (*moved, *still))
+        if (cause := _cause(attribute, who, moved, still, nodes))
+    ]
+    preferred = _preferred(blamed)
+    return tuple(sorted(found, key=lambda cause: (cause.realm is not preferred, -cause.score)))
+
+
+def likely(causes: Iterable[Cause]) -> tuple[Cause, ...]:
+    """Those that changed in a cell that moved, and no less often there than elsewhere."""
+    return tuple(cause for cause in causes if cause.moved and cause.score >= 0)
+
+
+def _preferred(blamed: Collection[Blamed]) -> Realm | None:
+    """The realm that the canaries point to; None where they point to both, or to nothing."""
+    told = set(blamed) - {Blamed.UNKNOWN}
+    return Realm(told.pop()) if len(told) == 1 else None
+
+
+def _frameworks(attribute: Attribute, pairs: Iterable[Pair]) -> Iterable[str]:
+    if not attribute.is_by_framework:
+        return ("",)
+    return dict.fromkeys(_framework(pair) for pair in pairs)
+
+
+def _cause(
+    attribute: Attribute, who: str, moved: Sequence[Pair], still: Sequence[Pair], nodes: Nodes
+) -> Cause | None:
+    """None where it did not change."""
+    counts, values = [], (Counter[str](), Counter[str]())
+    for pairs in (moved, still):
+        changes = [
+            change
+            for pair in pairs
+            if not who or _framework(pair) == who
+            if (change := _change(attribute, pair, nodes))
+        ]
+        counts.append(len(changes))
+        for base, candidate in changes:
+            values[0].update(base)
+            values[1].update(candidate)
+    if not any(counts):
+        return None
+    name = f"{who} {attribute.name}" if who else attribute.name
+    told = [_listed(each) for each in values]
+    sizes = (counts[0], len(moved), counts[1], len(still))
+    return Cause(name, attribute.realm, attribute.is_setting, told[0], told[1], *sizes)
+
+
+def _change(
+    attribute: Attribute, pair: Pair, nodes: Nodes
+) -> tuple[frozenset[str], frozenset[str]] | None:
+    """The values on both sides; None where they are the same, or one is not known."""
+    base, candidate = (
+        frozenset(
+            attribute.read(row, nodes.get((row["sweep_id"], row["node_id"]), {})) for row in rows
+        )
+        - NOTHING
+        for rows in (pair.base, pair.candidate)
+    )
+    if not base or not candidate or base == candidate:
+        return None
+    if attribute.is_of_chance and base & candidate:
+        return None
+    return base, candidate
+
+
+def _framework(pair: Pair) -> str:
+    return in_one_line(pair.candidate[0]["framework"])
+
+
+def _listed(values: Counter[str]) -> str:
+    names = sorted(values)
+    more = [f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return ", ".join([*names[:SHOWN], *more])
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0

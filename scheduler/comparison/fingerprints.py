@@ -1,0 +1,114 @@
+"""What two results must share to be held against each other, and what is compared instead.
+
+A cell is asked for by framework, variant, model, batch size and device. Its fingerprint is what
+else decides the number and must be the same: threads, precision, seed, hardware, the model itself.
+Versions, drivers, kernels and which node of a type it was are no part of it: they may change, and
+are what a change is laid to (velodrome.scheduler.comparison.causes).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from velodrome.agents.environments.versions import split
+from velodrome.scheduler.reports.task_rows import Row, in_one_line
+
+ASKED = ("framework", "variant", "model", "batch_size", "device")
+HARDWARE = ("node_type", "cpu_model", "gpu_name")
+FINGERPRINT = (
+    *HARDWARE,
+    "gpu_count",
+    "threads",
+    "dtype",
+    "seed",
+    "exclusive",
+    "parameters",
+    "model_hash",
+)
+NO_FINGERPRINT = ""  # what an earlier Velodrome did not write down cannot be held against anything
+
+# Whoever pins a field on both sides, each otherwise, asks for what comes with it, too.
+_COMES_WITH = {
+    "framework": ("framework", "variant"),
+    "device": ("device", "gpu_count", *HARDWARE),
+    "gpu_model": HARDWARE,
+    "node_id": HARDWARE,
+    "hostname": HARDWARE,
+    **dict.fromkeys(HARDWARE, HARDWARE),
+}
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A field of the fingerprint in which two results differ."""
+
+    field: str
+    base: str
+    candidate: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.field} is {self.base} in the base, {self.candidate} in the candidate"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What makes cells the same, given what the two sides are to differ in."""
+
+    subjects: frozenset[str] = frozenset()
+
+    @property
+    def free(self) -> frozenset[str]:
+        """The fields that need not be the same."""
+        return frozenset(
+            name for field in self.subjects for name in _COMES_WITH.get(field, (field,))
+        )
+
+    def asked(self, row: Row) -> tuple[str, ...]:
+        """What a row's cell is asked for by."""
+        return tuple(self._told(row, field) for field in ASKED if field not in self.free)
+
+    def fingerprint(self, row: Row) -> tuple[str, ...]:
+        return tuple(_text(row, field) for field in FINGERPRINT if field not in self.free)
+
+    def mismatches(self, base: Row, candidate: Row) -> tuple[Mismatch, ...]:
+        """A field that one of them has nothing in is none."""
+        fields = [field for field in FINGERPRINT if field not in self.free]
+        told = ((field, _text(base, field), _text(candidate, field)) for field in fields)
+        return tuple(
+            Mismatch(field, left, right)
+            for field, left, right in told
+            if left != right and NO_FINGERPRINT not in (left, right)
+        )
+
+    def ambiguous(self, rows: Iterable[Row]) -> tuple[str, tuple[str, ...]] | None:
+        """Of rows of one cell on one side: a freed field that has several values there, and these.
+
+        Hardware may: whoever compares machines may name several.
+        """
+        known = list(rows)
+        for field in (*ASKED, *FINGERPRINT):
+            if field in self.free and field not in HARDWARE:
+                found = {self._told(row, field) for row in known}
+                if len(found) > 1:
+                    return field, tuple(sorted(found))
+        return None
+
+    def _told(self, row: Row, field: str) -> str:
+        text = _text(row, field)
+        if field == "framework" and "framework_version" in self.subjects:
+            return split(text)[0]  # `torch` and `torch==2.12.1` are the same cell
+        return text
+
+
+def grouped(
+    rows: Iterable[Row], key: Callable[[Row], tuple[str, ...]]
+) -> dict[tuple[str, ...], list[Row]]:
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault(key(row), []).append(row)
+    return found
+
+
+def _text(row: Row, field: str) -> str:
+    value = row.get(field)
+    return NO_FINGERPRINT if value is None else in_one_line(str(value))

@@ -1,0 +1,163 @@
+"""What was found of each cell, as rows: for a table, and for JSON and CSV."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from velodrome.scheduler.comparison.fingerprints import Rules
+from velodrome.scheduler.comparison.judging import Change, Duel
+from velodrome.scheduler.comparison.matching import Pair, Refused, Rows
+from velodrome.scheduler.comparison.outcome import Outcome
+from velodrome.scheduler.reports.tables import duration
+from velodrome.scheduler.reports.task_rows import Row, in_one_line
+from velodrome.scheduler.statistics.blame import Cause as Blamed
+from velodrome.scheduler.statistics.comparing import Verdict
+
+MARKS = {Verdict.SLOWER: "▲", Verdict.FASTER: "▼", Verdict.UNDECIDED: "?"}
+ALIKE = "="
+UNSETTLED = "~"
+NOT_COMPARABLE, VANISHED, APPEARED = "not comparable", "vanished", "appeared"
+
+_WHICH = (
+    "framework",
+    "variant",
+    "model",
+    "batch_size",
+    "device",
+    "threads",
+    "dtype",
+    "node_type",
+    "cpu_model",
+    "gpu_name",
+)
+_NUMBERS = (
+    "phase",
+    "base_ns",
+    "candidate_ns",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "p",
+    "rank_p",
+    "alike",
+    "settled",
+    "base_repeats",
+    "candidate_repeats",
+    "blame",
+    "blame_reason",
+)
+COLUMNS = ("verdict", *_WHICH, *_NUMBERS, "reason")
+
+
+def table_rows(duels: Sequence[Duel], rules: Rules) -> list[dict[str, str]]:
+    """As text: verdict, cell, times, ratio; whose fault it is where canaries tell of any."""
+    has_blame = any(duel.blame and duel.blame.cause is not Blamed.UNKNOWN for duel in duels)
+    places = {_where(duel.pair.candidate[0], rules) for duel in duels}
+    name = label if len(places) > 1 else course
+    return [
+        {
+            "": verdict(duel),
+            "cell": f"{name(duel.pair.candidate[0], rules)} {duel.phase}",
+            "base": duration(duel.base.median_ns),
+            "candidate": duration(duel.candidate.median_ns),
+            "ratio": f"{duel.comparison.ratio:.3f}x",
+            "95 % interval": interval(duel.comparison.low, duel.comparison.high),
+        }
+        | ({"by": duel.blame.cause.value if duel.blame else ""} if has_blame else {})
+        for duel in duels
+    ]
+
+
+def flat(outcome: Outcome) -> list[dict[str, object]]:
+    """One row per time that was compared, and one per cell that could not be. ns per call.
+
+    What differs between the sides is told as `eager -> compile`.
+    """
+    rows = [_pair(duel.verdict.value, duel.pair) | _numbers(duel) for duel in outcome.duels]
+    rows += [_changed(change) for change in outcome.changes]
+    rows += [_refused(entry) for entry in outcome.refused]
+    rows += [_alone(VANISHED, group) for group in outcome.vanished]
+    rows += [_alone(APPEARED, group) for group in outcome.appeared]
+    return [{name: row.get(name) for name in COLUMNS} for row in rows]
+
+
+def verdict(duel: Duel) -> str:
+    """With a mark that is read without colours; alike is within the practical minimum for sure."""
+    mark = ALIKE if not duel.has_moved and duel.comparison.is_alike else MARKS[duel.verdict]
+    return f"{mark} {duel.verdict.value}{'' if duel.is_settled else f' {UNSETTLED}'}"
+
+
+def label(row: Row, rules: Rules) -> str:
+    """E.g. `torch eager lenet b64 cpu 1t`, less what is compared."""
+    return f"{course(row, rules)} {_where(row, rules)}".rstrip()
+
+
+def course(row: Row, rules: Rules) -> str:
+    """The same without its place: `torch eager lenet b64`."""
+    names = [in_one_line(row[name]) for name in ("framework", "variant") if name not in rules.free]
+    return " ".join([*names, f"{in_one_line(row['model'])} b{row['batch_size']}"])
+
+
+def interval(low: float, high: float) -> str:
+    return f"{low:.3f} to {high:.3f}" if math.isfinite(high) else "not known"
+
+
+def _where(row: Row, rules: Rules) -> str:
+    threads = f"{row['threads']}t"
+    known = [
+        "" if "device" in rules.free else in_one_line(row["device"]),
+        "" if "threads" in rules.free else threads,
+        "" if "node_type" in rules.free else in_one_line(row["node_type"]),
+    ]
+    return " ".join(filter(None, known))
+
+
+def _pair(told: str, pair: Pair) -> dict[str, object]:
+    return {"verdict": told} | {name: _both(pair, name) for name in _WHICH}
+
+
+def _both(pair: Pair, name: str) -> object:
+    base, candidate = _values(pair.base, name), _values(pair.candidate, name)
+    if base == candidate and len(base) == 1:
+        value = pair.candidate[0].get(name)
+        return value if isinstance(value, int) else base[0]
+    sides = [", ".join(values) for values in (base, candidate)]
+    return sides[0] if base == candidate else " -> ".join(sides)
+
+
+def _values(rows: Iterable[Row], name: str) -> list[str]:
+    return sorted({in_one_line(row.get(name)) for row in rows})
+
+
+def _numbers(duel: Duel) -> dict[str, object]:
+    compared = duel.comparison
+    return {
+        "phase": duel.phase,
+        "base_ns": duel.base.median_ns,
+        "candidate_ns": duel.candidate.median_ns,
+        "ratio": compared.ratio,
+        "ratio_low": compared.low if math.isfinite(compared.high) else None,
+        "ratio_high": compared.high if math.isfinite(compared.high) else None,
+        "p": compared.p,
+        "rank_p": compared.rank_p,
+        "alike": compared.is_alike,
+        "settled": duel.is_settled,
+        "base_repeats": compared.base_repeats,
+        "candidate_repeats": compared.candidate_repeats,
+        "blame": duel.blame.cause.value if duel.blame else None,
+        "blame_reason": duel.blame.reason if duel.blame else None,
+    }
+
+
+def _changed(change: Change) -> dict[str, object]:
+    told = f"{change.base} -> {change.candidate}"
+    reason = f"{told}: {change.reason}" if change.reason else told
+    return _pair(change.turn.value, change.pair) | {"reason": reason}
+
+
+def _refused(entry: Refused) -> dict[str, object]:
+    reason = "; ".join(mismatch.text for mismatch in entry.mismatches)
+    return _pair(NOT_COMPARABLE, entry.pair) | {"reason": reason}
+
+
+def _alone(told: str, rows: Rows) -> dict[str, object]:
+    return _pair(told, Pair(rows, rows))

@@ -1,0 +1,150 @@
+"""Everything that a comparison of two sides found."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from velodrome.scheduler.comparison import judging
+from velodrome.scheduler.comparison.causes import Cause, Nodes, changed
+from velodrome.scheduler.comparison.fingerprints import ASKED, HARDWARE, Mismatch, Rules
+from velodrome.scheduler.comparison.judging import Change, Duel
+from velodrome.scheduler.comparison.matching import Matched, Pair, Refused, Rows, match
+from velodrome.scheduler.comparison.sides import SELECTABLE
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.reports.fairness import Difference, differences
+from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.statistics.comparing import Mean, Verdict
+
+PLACE = "command line"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One side as it was found: what was typed, and the sweeps that it stands for."""
+
+    text: str
+    sweep_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """least: the practical minimum. unfair: what differs besides the subjects, in how many cells.
+
+    silent: cells that have no number on either side.
+    """
+
+    base: Chosen
+    candidate: Chosen
+    subjects: frozenset[str]
+    least: float
+    duels: tuple[Duel, ...]
+    means: dict[str, Mean]
+    changes: tuple[Change, ...]
+    refused: tuple[Refused, ...]
+    vanished: tuple[Rows, ...]
+    appeared: tuple[Rows, ...]
+    causes: tuple[Cause, ...]
+    unfair: tuple[tuple[Difference, int], ...]
+    silent: int
+
+    def of(self, verdict: Verdict) -> tuple[Duel, ...]:
+        return tuple(duel for duel in self.duels if duel.verdict is verdict)
+
+    @property
+    def is_same(self) -> bool:
+        """Whether nothing that is recorded differs: an A/A comparison."""
+        return not self.subjects and not any(cause.is_setting for cause in self.causes)
+
+
+# Frameworks differ in more than their name; versions, drivers and nodes are told among the causes.
+_UNLIKE = {"framework", "variant", "dtype", "threads", "device", "gpu_count"}
+
+
+def compared(
+    base: tuple[Chosen, Sequence[Row]],
+    candidate: tuple[Chosen, Sequence[Row]],
+    nodes: Nodes,
+    *,
+    subjects: frozenset[str],
+    least: float,
+) -> Outcome:
+    """Of rows of `tasks`. ConfigError if nothing of them can be held against each other."""
+    rules = Rules(subjects)
+    found = match(base[1], candidate[1], rules)
+    if not found.pairs:
+        raise _incomparable(found) if found.refused else _strangers(found, rules)
+    duels = judging.duels(found.pairs, least)
+    if not subjects & {*HARDWARE, "node_id", "hostname", "device"}:  # canaries are of one machine
+        duels = judging.with_blame(duels)
+    moved = {id(duel.pair) for duel in duels if duel.has_moved}
+    return Outcome(
+        base[0],
+        candidate[0],
+        subjects,
+        least,
+        duels,
+        judging.means(duels),
+        judging.changes(found.pairs),
+        found.refused,
+        found.vanished,
+        found.appeared,
+        changed(
+            [pair for pair in found.pairs if id(pair) in moved],
+            [pair for pair in found.pairs if id(pair) not in moved],
+            nodes,
+            subjects=subjects,
+            blamed=[duel.blame.cause for duel in duels if duel.blame],
+        ),
+        _unfair(found.pairs, subjects),
+        sum(not judging.numbers((*pair.base, *pair.candidate)) for pair in found.pairs),
+    )
+
+
+def _unfair(pairs: Iterable[Pair], subjects: frozenset[str]) -> tuple[tuple[Difference, int], ...]:
+    """What differs besides what was asked for, the most common first."""
+    if not subjects & _UNLIKE:
+        return ()
+    asked = {field.replace("_", " ") for field in subjects}
+    counts = Counter(
+        difference
+        for pair in pairs
+        for difference in differences(pair.base[0], pair.candidate[0])
+        if difference.what not in asked
+    )
+    return tuple(counts.most_common())
+
+
+def _incomparable(found: Matched) -> ConfigError:
+    """Says which fields differ, that of the most cells first."""
+    counts = Counter(one for entry in found.refused for one in entry.mismatches)
+    by_field: dict[str, Mismatch] = {}
+    for mismatch, _ in counts.most_common():
+        by_field.setdefault(mismatch.field, mismatch)
+    told = "; ".join(mismatch.text for mismatch in by_field.values())
+    return ConfigError(PLACE, f"these are not comparable: {told}", _mend([*by_field.values()]))
+
+
+def _strangers(found: Matched, rules: Rules) -> ConfigError:
+    """No cell of one side was asked for on the other: says in which field none is alike."""
+    problem = "BASE and CANDIDATE have no cell in common"
+    for index, field in enumerate(field for field in ASKED if field not in rules.free):
+        base, candidate = (
+            {rules.asked(rows[0])[index] for rows in side}
+            for side in (found.vanished, found.appeared)
+        )
+        if not base & candidate:
+            mismatch = Mismatch(field, min(base), min(candidate))
+            mend = "Name others." if field in ("model", "batch_size") else _mend([mismatch])
+            return ConfigError(PLACE, f"{problem}: {mismatch.text}", mend)
+    return ConfigError(PLACE, problem, "See `velodrome report --sweep` of each.")
+
+
+def _mend(mismatches: Sequence[Mismatch]) -> str:
+    """How to compare what differs on purpose, where that makes sense."""
+    worst = mismatches[0]
+    if all(mismatch.field in (*SELECTABLE, *HARDWARE) for mismatch in mismatches):
+        pins = (
+            f"{worst.field}={worst.base} to BASE and {worst.field}={worst.candidate} to CANDIDATE"
+        )
+        return f"If that is what you compare, add {pins}."
+    return "Measure one of them again as the other was."

@@ -1,0 +1,79 @@
+"""A comparison on a terminal and as Markdown."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from velodrome.agents.isolation.log_tail import without_controls
+from velodrome.scheduler.comparison.fingerprints import Rules
+from velodrome.scheduler.comparison.judging import Duel
+from velodrome.scheduler.comparison.lines import table_rows
+from velodrome.scheduler.comparison.outcome import Outcome
+from velodrome.scheduler.comparison.wording import Section, heading, legend, sections, sentence
+from velodrome.scheduler.reports.flat_rows import markdown_table
+from velodrome.scheduler.reports.markdown_text import code, literal
+from velodrome.scheduler.statistics.comparing import Verdict
+
+STYLES = {Verdict.SLOWER: "red", Verdict.FASTER: "green", Verdict.UNDECIDED: "dim"}
+LEFT = 2  # columns of words
+MOST_UNDECIDED = 100  # lines of the table; what moved is never cut
+
+
+def rich(outcome: Outcome) -> RenderableType:
+    parts: list[RenderableType] = [Text(line, style="bold") for line in heading(outcome)]
+    shown, hidden = _shown(outcome)
+    parts += [Text(""), _table(shown, Rules(outcome.subjects))]
+    parts += [Text(f"{hidden} more undecided: --csv has them all", style="dim")] if hidden else []
+    for section in sections(outcome):
+        parts += [Text(""), *_section(section)]
+    return Group(*parts, Text(""), Text(legend(outcome), style="dim"), Text(sentence(outcome)))
+
+
+def markdown(outcome: Outcome) -> str:
+    """GitHub's dialect; pastes into an issue."""
+    shown, hidden = _shown(outcome)
+    rows = table_rows(shown, Rules(outcome.subjects))
+    parts = ["\n".join(f"- {literal(line)}" for line in heading(outcome))]
+    parts += [markdown_table(rows, LEFT).rstrip()]
+    parts += [f"{hidden} more undecided."] if hidden else []
+    for section in sections(outcome):
+        entries = [
+            f"- {literal(entry.text)} {code(entry.command)}".rstrip() for entry in section.entries
+        ]
+        parts.append("\n".join([f"#### {section.title}", "", *entries]))
+    return (
+        "\n\n".join(filter(None, [*parts, literal(legend(outcome)), literal(sentence(outcome))]))
+        + "\n"
+    )
+
+
+def _shown(outcome: Outcome) -> tuple[Sequence[Duel], int]:
+    """The lines of the table, and how many undecided ones are not among them."""
+    moved = sum(duel.has_moved for duel in outcome.duels)
+    shown = outcome.duels[: moved + MOST_UNDECIDED]
+    return shown, len(outcome.duels) - len(shown)
+
+
+def _table(duels: Sequence[Duel], rules: Rules) -> Table:
+    """Where it is narrow, only the names of the cells wrap."""
+    rows = table_rows(duels, rules)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, name in enumerate(rows[0] if rows else ()):
+        justify: Literal["left", "right"] = "left" if index < LEFT else "right"
+        table.add_column(name, justify=justify, no_wrap=name != "cell")
+    for duel, row in zip(duels, rows, strict=True):
+        style = STYLES[duel.verdict]
+        table.add_row(*(Text(without_controls(text)) for text in row.values()), style=style)
+    return table
+
+
+def _section(section: Section) -> list[RenderableType]:
+    lines: list[RenderableType] = [Text(section.title, style="bold")]
+    for entry in section.entries:
+        lines.append(Text(f"  {without_controls(entry.text)}"))
+        if entry.command:
+            lines.append(Text(f"    again: {entry.command}", style="dim"))
+    return lines

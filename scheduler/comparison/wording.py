@@ -1,0 +1,186 @@
+"""A comparison in words: what stands below its table, and the one sentence that it ends with."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from velodrome.scheduler.comparison.causes import Cause, likely
+from velodrome.scheduler.comparison.fingerprints import Rules
+from velodrome.scheduler.comparison.judging import Change, Turn
+from velodrome.scheduler.comparison.lines import interval, label
+from velodrome.scheduler.comparison.matching import Refused
+from velodrome.scheduler.comparison.outcome import Chosen, Outcome
+from velodrome.scheduler.statistics.blame import Cause as Blamed
+from velodrome.scheduler.statistics.comparing import ALPHA, Mean, Verdict
+
+SHOWN = 20  # entries of one section
+TURNS = {Turn.BROKE: "✗", Turn.MENDED: "✓", Turn.CHANGED: "!"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a section. command: what shows it again."""
+
+    text: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    entries: tuple[Entry, ...]
+
+
+def sections(outcome: Outcome) -> tuple[Section, ...]:
+    """Those that have something to say."""
+    rules = Rules(outcome.subjects)
+    made = (
+        ("Geometric means of the ratios", _means(outcome)),
+        ("Ended otherwise", (_change(change, rules) for change in outcome.changes)),
+        (
+            "Not comparable",
+            (_refused(entry, rules) for entry in outcome.refused),
+        ),
+        ("Vanished", (Entry(label(rows[0], rules)) for rows in outcome.vanished)),
+        ("Appeared", (Entry(label(rows[0], rules)) for rows in outcome.appeared)),
+        ("What changed, the likeliest cause first", map(_cause, _told_causes(outcome))),
+        (
+            "What else differs",
+            (Entry(f"{difference.text} ({_cells(n)})") for difference, n in outcome.unfair),
+        ),
+    )
+    found = (Section(title, _cut([*entries])) for title, entries in made)
+    return tuple(section for section in found if section.entries)
+
+
+def heading(outcome: Outcome) -> tuple[str, str]:
+    return _side("base", outcome.base), _side("candidate", outcome.candidate)
+
+
+def legend(outcome: Outcome) -> str:
+    least = f"{outcome.least * 100:g} %"
+    return (
+        f"ratio: candidate over base, medians over repeats · ▲ slower, ▼ faster: off by {least} or "
+        f"more, and by chance in under {ALPHA * 100:g} % of comparisons of so many cells (Welch on "
+        f"process medians, Holm) · = undecided, but within {least} for sure · ? undecided · "
+        "~ did not settle"
+    )
+
+
+def sentence(outcome: Outcome) -> str:
+    """What came of it, in one sentence."""
+    told = [_verdicts(outcome), *_overall(outcome), *_blamed(outcome), *_beside(outcome)]
+    return "; ".join([*told, *_why(outcome)]) + "."
+
+
+def _verdicts(outcome: Outcome) -> str:
+    slower, faster, undecided = (
+        len(outcome.of(verdict)) for verdict in (Verdict.SLOWER, Verdict.FASTER, Verdict.UNDECIDED)
+    )
+    alike = sum(duel.comparison.is_alike for duel in outcome.of(Verdict.UNDECIDED))
+    within = f" ({alike} of them alike within {outcome.least * 100:g} %)" if alike else ""
+    total = f"{len(outcome.duels)} time{'s' if len(outcome.duels) != 1 else ''}"
+    return f"of {total} {slower} slower, {faster} faster, {undecided} undecided{within}"
+
+
+def _overall(outcome: Outcome) -> Iterator[str]:
+    """Of the phase that decides."""
+    phase = next(reversed(outcome.means), "")
+    if mean := outcome.means.get(phase):
+        yield f"{phase} {mean.ratio:.3f}x overall ({interval(mean.low, mean.high)})"
+
+
+def _blamed(outcome: Outcome) -> Iterator[str]:
+    causes = [duel.blame.cause for duel in outcome.duels if duel.blame]
+    told = {cause: causes.count(cause) for cause in (Blamed.MACHINE, Blamed.FRAMEWORK)}
+    named = [f"the {cause.value} in {count}" for cause, count in told.items() if count]
+    if named:
+        yield f"by the canaries it was {' and '.join(named)}"
+
+
+def _beside(outcome: Outcome) -> Iterator[str]:
+    turns = [change.turn for change in outcome.changes]
+    counts = {
+        "broke": turns.count(Turn.BROKE),
+        "mended": turns.count(Turn.MENDED),
+        "failed otherwise": turns.count(Turn.CHANGED),
+        "vanished": len(outcome.vanished),
+        "appeared": len(outcome.appeared),
+        "not comparable": len(outcome.refused),
+        "without a number on either side": outcome.silent,
+    }
+    if named := [f"{count} {name}" for name, count in counts.items() if count]:
+        yield f"of cells {', '.join(named)}"
+
+
+def _why(outcome: Outcome) -> Iterator[str]:
+    """What was too little to decide by; the likeliest cause, or that none can be seen."""
+    has_moved = any(duel.has_moved for duel in outcome.duels)
+    if single := sum(not duel.comparison.degrees for duel in outcome.duels):
+        which = "one run" if single == len(outcome.duels) else f"in {single} times one run"
+        yield f"{which} against one decides nothing: measure with `repeats: 5`"
+    if outcome.is_same:
+        moved = "what moved, moved by drift or chance, and " if has_moved else ""
+        rate = f"chance names any time in at most {ALPHA * 100:g} % of such comparisons"
+        yield f"nothing that is recorded differs (A against A): {moved}{rate}"
+    elif has_moved and not outcome.subjects:
+        causes = likely(outcome.causes)
+        none = "nothing that is recorded changed where it moved"
+        yield f"likeliest cause: {_transition(causes[0])}" if causes else none
+
+
+def _means(outcome: Outcome) -> Iterator[Entry]:
+    """With what is not in them beside them."""
+    out = len(outcome.changes) + len(outcome.refused) + outcome.silent
+    beside = f", {_cells(out)} without a ratio left out" if out else ""
+    for phase, mean in outcome.means.items():
+        yield Entry(f"{phase} {_mean(mean)}{beside}")
+
+
+def _mean(mean: Mean) -> str:
+    return f"{mean.ratio:.3f}x ({interval(mean.low, mean.high)}) over {_cells(mean.count)}"
+
+
+def _told_causes(outcome: Outcome) -> Sequence[Cause]:
+    """All that changed, where nothing moved; else what is likely, then the rest."""
+    first = likely(outcome.causes)
+    return [*first, *(cause for cause in outcome.causes if cause not in first)]
+
+
+def _cause(cause: Cause) -> Entry:
+    where = [
+        f"{cause.moved} of {cause.of_moved} that moved" if cause.of_moved else "",
+        f"{cause.still} of {cause.of_still} that did not" if cause.of_still else "",
+    ]
+    return Entry(f"{_transition(cause)} (in {' and '.join(filter(None, where))})")
+
+
+def _transition(cause: Cause) -> str:
+    return f"{cause.name} {cause.base} -> {cause.candidate}"
+
+
+def _change(change: Change, rules: Rules) -> Entry:
+    cell = label(change.pair.candidate[0], rules)
+    reason = f": {change.reason}" if change.reason else ""
+    told = f"{TURNS[change.turn]} {change.turn.value}: {cell}: {change.base} -> {change.candidate}"
+    return Entry(told + reason, change.rerun)
+
+
+def _refused(entry: Refused, rules: Rules) -> Entry:
+    told = "; ".join(mismatch.text for mismatch in entry.mismatches)
+    return Entry(f"{label(entry.pair.candidate[0], rules)}: {told}")
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'s' if count != 1 else ''}"
+
+
+def _side(name: str, chosen: Chosen) -> str:
+    sweeps = chosen.sweep_ids
+    told = sweeps[0] if len(sweeps) == 1 else f"{len(sweeps)} sweeps, {sweeps[-1]} to {sweeps[0]}"
+    return f"{name}: {told}" if chosen.text in sweeps else f"{name}: {chosen.text} ({told})"
+
+
+def _cut(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    if len(entries) <= SHOWN:
+        return tuple(entries)
+    return (*entries[:SHOWN], Entry(f"and {len(entries) - SHOWN} more: --csv has them all"))
