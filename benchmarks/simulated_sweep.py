@@ -46,6 +46,9 @@ class Tally:
     def nodes(self, nodes: object) -> None:
         pass
 
+    def together(self, ended: object) -> None:
+        pass
+
     def event(self, event: object) -> None:
         self.lost += isinstance(event, Lost)
         if isinstance(event, Ended):

@@ -34,10 +34,14 @@ def record_unplaceable(plan: Plan, store: Store, sweep_id: str, expectations: Ex
     """A row for every task that fits nowhere, with the condition that failed."""
     done = store.finished(sweep_id)
     new = [entry for entry in plan.unplaceable if (entry.task.key, 0) not in done]
-    for entry in new:
-        attempt = Attempt(entry.task, 0, "")
-        row = refused(attempt, entry.status, entry.reason, "", None)
-        store.put(sweep_id, row, expectations.of(entry.task))
+    rows = [
+        (
+            refused(Attempt(entry.task, 0, ""), entry.status, entry.reason, "", None),
+            expectations.of(entry.task),
+        )
+        for entry in new
+    ]
+    store.put_all(sweep_id, rows)
 
 
 def refused(

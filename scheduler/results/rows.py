@@ -232,8 +232,12 @@ def _proof(measurement: Measurement) -> Row:
 
 def _work(measurement: Measurement) -> Row:
     """What the model asks for by its own data; nothing for a model that is not in the zoo."""
-    model = MODELS.get(measurement.task.model)
-    batch_size = measurement.task.batch_size
+    return _asked_for(measurement.task.model, measurement.task.batch_size)
+
+
+@cache
+def _asked_for(name: str, batch_size: int) -> Row:
+    model = MODELS.get(name)
     return {
         "parameters": shapes.parameter_count(model) if model else None,
         "model_hash": model_hash(model) if model else None,
