@@ -1,0 +1,101 @@
+"""One task on a GPU that is made up, from its placement to what its measurement says of the GPU."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+FRAMEWORKS = Path(__file__).parents[1] / "fleet" / "frameworks"
+
+# 250 W all the time, by counter and by power; somebody else has 700 MiB.
+STATE = """\
+0 power_mw 250000
+0 energy_mj 0:0 1000:250000000
+0 gpu_percent 90
+0 memory_percent 40
+0 sm_mhz 1980
+0 used_mib 2000
+0 reasons 4
+0 process {}:700
+"""
+
+EXECUTE = """
+import json, os, sys
+from pathlib import Path
+from velodrome.adapters.protocol import Phase, Timing
+from velodrome.agents.environments.store import EnvironmentStore
+from velodrome.agents.execution import execute
+from velodrome.agents.inventory import take
+from velodrome.agents.task import Task
+home, state = map(Path, sys.argv[1:])
+state.write_text(state.read_text().format(os.getpid()))
+timing = Timing(target=0.9, min_samples=3, min_seconds=0.5, max_seconds=2.0)
+task = Task("numpy_gpu", "float64", "canary", 2, device="gpu", gpu_count=1,
+            timing=timing, sampling_hz=20.0)
+events = []
+ended = execute(task, node=take("this"), repeat=1, attempt=1, on_event=events.append,
+                environments=EnvironmentStore(home / "envs"))
+phases = [(event.name, event.at_ns) for event in events if isinstance(event, Phase)]
+assert ended.gradient, (ended.status, ended.reason, ended.log_tail)
+gradients = [sample for sample in ended.samples if sample.phase == "gradient"]
+print(json.dumps({
+    "status": ended.status, "reason": ended.reason, "phases": phases, "ended": events[-1].at_ns,
+    "energy": [ended.energy_j, ended.energy_source, ended.energy_reason],
+    "per_gradient": ended.energy_per_gradient_j, "calls": sum(one.calls for one in gradients),
+    "spent": [gradients[0].started_ns, gradients[-1].started_ns + gradients[-1].elapsed_ns],
+    "quiet": ended.quiet, "disturbed_by": ended.disturbed_by, "tolerated": ended.tolerated,
+    "means": [vars(means) for means in ended.means], "uuids": ended.gpu_uuids,
+    "pid": os.getpid(), "namespace": os.readlink("/proc/self/ns/pid"),
+}))
+"""
+
+
+@pytest.mark.slow
+def test_a_task_on_a_gpu_tells_its_energy_its_means_and_who_else_was_there(
+    fake_driver: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    state.write_text(STATE)
+    variables = {
+        "LD_LIBRARY_PATH": str(fake_driver),
+        "FAKE_NVML": "NVIDIA H100 80GB HBM3:1",
+        "FAKE_NVML_STATE": str(state),
+        "FAKE_NVML_START": str(time.monotonic()),
+        "VELODROME_ADAPTERS": str(FRAMEWORKS),
+        "VELODROME_PYTHON_NUMPY_GPU": sys.executable,
+        "VELODROME_PYTHON_NUMPY": sys.executable,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", EXECUTE, tmp_path, state],
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    told = json.loads(done.stdout)
+    assert (told["status"], told["reason"]) == ("ok", "")
+    assert told["uuids"] == ["GPU-fa4e0000-0000-0000-0000-000000000000"]
+    ends = [*(at_ns for _, at_ns in told["phases"][1:]), told["ended"]]
+    timed_s = sum(
+        (end - at_ns) / 1e9
+        for (name, at_ns), end in zip(told["phases"], ends, strict=True)
+        if name in ("forward", "gradient")
+    )
+    joules, source, reason = told["energy"]
+    assert (source, reason) == ("measured", "")
+    assert joules == pytest.approx(250 * timed_s, rel=0.1)
+    begun_ns, ended_ns = told["spent"]
+    watts = told["per_gradient"] * told["calls"] / ((ended_ns - begun_ns) / 1e9)
+    assert watts == pytest.approx(250, rel=0.1)
+    forward, gradient = told["means"]
+    assert (forward["phase"], gradient["phase"]) == ("forward", "gradient")
+    assert (gradient["gpu_percent"], gradient["gpu_memory_percent"]) == (90, 40)
+    assert (gradient["gpu_power_w"], gradient["sm_mhz"]) == (250, 1980)
+    assert "GPU 0 was held back by power cap" in told["tolerated"]
+    if told["namespace"] == "pid:[4026531836]":  # elsewhere the driver's PIDs are not ours
+        assert told["quiet"] is False
+        assert f"pid {told['pid']} (" in told["disturbed_by"]
+        assert "700 MiB" in told["disturbed_by"]
