@@ -28,7 +28,8 @@ def culprits(readings: Sequence[Reading], *, near: bool) -> tuple[str, ...]:
     order = sorted(found, key=guilt.__getitem__, reverse=True)
     worst = max((percent for _, percent in guilt.values()), default=0.0)
     guilty = [pid for pid in order if guilt[pid][1] >= LEAST_SHARE * worst]
-    return tuple(_name(found[pid][-1]) for pid in guilty[:MOST])
+    more = (f"{len(guilty) - MOST} more",) if len(guilty) > MOST else ()
+    return tuple(_name(found[pid][-1]) for pid in guilty[:MOST]) + more
 
 
 def _guilt(looks: Sequence[Suspect]) -> tuple[bool, float]:

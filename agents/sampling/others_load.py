@@ -60,9 +60,7 @@ def elsewhere(readings: Sequence[Reading], place: Place) -> list[Disturbance]:
     no_cpu_free = percent > room - 100 + bounds.TOLERATED_PERCENT
     crowded = percent > room * bounds.CROWDED_SHARE + bounds.TOLERATED_PERCENT
     names = ", ".join(culprits(timed.inside, near=False))
-    story = (
-        f"others kept {percent / 100:.1f} of the {room // 100} other CPUs busy while it was timed"
-    )
+    story = f"others used {percent / 100:.1f} of the {room // 100} other CPUs while it was timed"
     weight = Weight.FLAGGED if no_cpu_free or crowded else Weight.REPORTED
     return [Disturbance(f"{story}: {names}" if names else story, weight)]
 

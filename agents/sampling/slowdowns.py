@@ -12,7 +12,7 @@ from velodrome.agents.sampling.utilization import TIMED
 def slowdowns(readings: Sequence[Reading], task_cpus: int) -> list[Disturbance]:
     """task_cpus: how many CPUs the task's threads run on."""
     timed = Stretch(readings, TIMED)
-    return [*_clock(timed, task_cpus), *_heat(timed), *_quota(timed), *_memory(timed)]
+    return [*_clock(readings, task_cpus), *_heat(timed), *_quota(timed), *_memory(timed)]
 
 
 def cpu_pressure(readings: Sequence[Reading], weight: Weight) -> list[Disturbance]:
@@ -23,20 +23,30 @@ def cpu_pressure(readings: Sequence[Reading], weight: Weight) -> list[Disturbanc
     return [Disturbance(f"some process waited for a CPU {percent:.0f} % of the time", weight)]
 
 
-def _clock(timed: Stretch, task_cpus: int) -> list[Disturbance]:
-    """From readings at which the task kept its CPUs busy."""
-    busy = bounds.CLOCK_BUSY_PERCENT * task_cpus
-    clocks = sorted(
+def _clock(readings: Sequence[Reading], task_cpus: int) -> list[Disturbance]:
+    """Within a phase: wide instructions, of which one has more, have a clock of their own."""
+    found = []
+    for phase in TIMED:
+        clocks = sorted(_busy_clocks(readings, phase, task_cpus))
+        if len(clocks) < bounds.FEWEST_READINGS:
+            continue
+        low, high = clocks[int(len(clocks) * bounds.CLOCK_SHARE)], clocks[-1]
+        if low < high * (1 - bounds.CLOCK_DROP):
+            story = f"the clock of its cores fell from {high:.0f} to {low:.0f} MHz in {phase}"
+            found.append(Disturbance(story))
+    return found
+
+
+def _busy_clocks(readings: Sequence[Reading], phase: str, task_cpus: int) -> list[float]:
+    """MHz, when the task kept its CPUs busy."""
+    busy_percent = bounds.CLOCK_BUSY_PERCENT * task_cpus
+    return [
         reading.cpu_mhz
-        for reading in timed.inside
-        if reading.cpu_mhz is not None and reading.cpu_percent >= busy
-    )
-    if len(clocks) < bounds.FEWEST_READINGS:
-        return []
-    low, high = clocks[int(len(clocks) * bounds.CLOCK_SHARE)], clocks[-1]
-    if low >= high * (1 - bounds.CLOCK_DROP):
-        return []
-    return [Disturbance(f"the clock of its cores fell from {high:.0f} to {low:.0f} MHz")]
+        for reading in readings
+        if reading.phase == phase
+        and reading.cpu_mhz is not None
+        and reading.cpu_percent >= busy_percent
+    ]
 
 
 def _heat(timed: Stretch) -> list[Disturbance]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from velodrome.agents.sampling.kernel_files import KernelFile
 from velodrome.agents.sampling.proc import TICK_NS
 
-NAMED = 5  # of one look
+NAMED = 12  # of one look
 LEAST_PERCENT = 1.0  # of one core, to be told at all
 
 

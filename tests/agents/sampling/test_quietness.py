@@ -1,32 +1,226 @@
-"""Whether a task had the machine to itself."""
+"""What disturbs a task that is timed and what does not, from readings written by hand."""
+
+from dataclasses import replace
+
+import pytest
 
 from velodrome.agents.measurement import Reading
-from velodrome.agents.sampling.quietness import judge
+from velodrome.agents.sampling.disturbances import Disturbance, Weight
+from velodrome.agents.sampling.others_load import Place
+from velodrome.agents.sampling.quietness import Quietness, judge
+from velodrome.agents.sampling.suspects import Suspect
+
+MS = 10**6
+FOUR_CORES = Place(task_cpus=1, core_cpus=1, machine_cpus=4)
+TWO_CORES = Place(task_cpus=1, core_cpus=1, machine_cpus=2)
+CALM = Reading(
+    at_ns=0,
+    phase="forward",
+    cpu_percent=100.0,
+    rss_bytes=1,
+    threads=1,
+    foreign_percent=0.5,
+    interrupt_percent=0.2,
+    steal_percent=0.0,
+    elsewhere_percent=3.0,
+    pressure_percent=0.0,
+    memory_pressure_percent=0.0,
+)
+STRESSOR = Suspect(123, "stress-ng", 98.0, near=True, running=True)
+NEIGHBOUR = Suspect(456, "rsync", 99.0, near=False, running=False)
 
 
-def reading(
-    own_percent: float, node_percent: float | None, phase: str = "forward", at_ns: int = 0
-) -> Reading:
-    return Reading(at_ns, phase, own_percent, 0, 1, node_cpu_percent=node_percent)
+def series(count: int = 20, **figures: object) -> list[Reading]:
+    """Readings every 100 ms, of forward if nothing else is said, calm but for those figures."""
+    return [replace(CALM, at_ns=100 * MS * n, **figures) for n in range(count)]
 
 
-def test_a_machine_that_does_only_the_task_is_quiet() -> None:
-    verdict = judge([reading(100.0, 27.0), reading(100.0, 26.0), reading(99.0, 25.0)], 4)
-    assert (verdict.quiet, verdict.disturbed_by) == (True, "")
+def one_after_another(*parts: list[Reading]) -> list[Reading]:
+    readings = [reading for part in parts for reading in part]
+    return [replace(reading, at_ns=100 * MS * n) for n, reading in enumerate(readings)]
 
 
-def test_what_others_use_is_told_in_cores() -> None:
-    verdict = judge([reading(100.0, 62.5)] * 4, 4)
-    assert verdict.quiet is False
-    assert verdict.disturbed_by == "other processes kept 1.5 cores busy while it was timed"
+def judged(place: Place = FOUR_CORES, **figures: object) -> Quietness:
+    return judge(series(**figures), place)
 
 
-def test_only_the_timed_phases_count() -> None:
-    noise = [reading(0.0, 100.0, phase) for phase in ("import", "build", "verify", "warmup")]
-    timed = [reading(100.0, 25.0, phase) for phase in ("forward", "forward", "gradient")]
-    assert judge(noise + timed, 4).quiet is True
+def test_a_task_alone_on_its_cores_is_quiet() -> None:
+    told = judged()
+    assert (told.quiet, told.disturbed_by, told.tolerated) == (True, "", "")
+    assert (told.foreign_percent, told.steal_percent) == (pytest.approx(0.5), 0.0)
 
 
-def test_what_is_not_known_is_not_judged() -> None:
-    assert judge([], 4).quiet is None
-    assert judge([reading(100.0, None)] * 9 + [reading(100.0, 90.0)] * 2, 4).quiet is None
+def test_ticks_that_are_too_coarse_for_a_reading_even_out_over_many() -> None:
+    wrong = [(-9.0, 109.0), (9.0, 91.0), (0.0, 100.0)] * 5
+    readings = [
+        replace(CALM, at_ns=100 * MS * n, foreign_percent=foreign, cpu_percent=own)
+        for n, (foreign, own) in enumerate(wrong)
+    ]
+    assert judge(readings, FOUR_CORES).quiet is True
+
+
+def test_a_stressor_on_its_core_is_named_with_how_much_it_took() -> None:
+    told = judged(cpu_percent=50.0, foreign_percent=50.0, suspects=(STRESSOR, NEIGHBOUR))
+    assert told.quiet is False
+    assert told.disturbed_by == (
+        "its cores were used by others while it was timed, 50 % of one core: stress-ng (pid 123)"
+    )
+    assert told.foreign_percent == pytest.approx(50.0)
+
+
+def test_a_stressor_that_was_there_before_is_said_to_have_been() -> None:
+    early = series(phase="build", foreign_percent=50.0)
+    late = series(foreign_percent=50.0, cpu_percent=50.0)
+    during = judge(one_after_another(early, late), FOUR_CORES)
+    assert "its cores were used by others before and while it was timed" in during.disturbed_by
+    only_before = judge(one_after_another(early, series()), FOUR_CORES)
+    assert only_before.quiet is True
+    assert only_before.tolerated == (
+        "its cores were used by others before it was timed, 50 % of one core"
+    )
+
+
+def test_one_that_comes_when_the_timing_is_over_disturbs_nothing() -> None:
+    late = series(phase="update", foreign_percent=100.0)
+    assert judge(one_after_another(series(), late), FOUR_CORES).quiet is True
+
+
+def test_nobody_in_sight_is_said_and_so_are_interrupts() -> None:
+    told = judged(foreign_percent=30.0, cpu_percent=70.0)
+    assert told.disturbed_by.endswith(
+        "nobody who can be seen from here (gone again, or in another container)"
+    )
+    told = judged(foreign_percent=30.0, cpu_percent=70.0, interrupt_percent=28.0)
+    assert told.disturbed_by.endswith(": interrupts")
+
+
+def test_the_name_that_a_process_gives_itself_is_made_harmless() -> None:
+    hostile = Suspect(7, "\x1b[2Jevil\nname", 90.0, near=True, running=True)
+    nameless = Suspect(8, "\x1b[2J", 90.0, near=True, running=True)
+    told = judged(foreign_percent=50.0, cpu_percent=50.0, suspects=(hostile, nameless))
+    assert told.disturbed_by.endswith(": evil name (pid 7), nameless (pid 8)")
+
+
+def test_who_was_caught_on_the_core_is_named_before_who_did_more() -> None:
+    wanderer = Suspect(5, "wanderer", 150.0, near=True, running=False)
+    little = Suspect(6, "little", 2.0, near=True, running=True)
+    told = judged(foreign_percent=50.0, cpu_percent=50.0, suspects=(wanderer, STRESSOR, little))
+    assert told.disturbed_by.endswith(": stress-ng (pid 123), wanderer (pid 5)")
+
+
+def test_others_with_a_spare_core_between_are_reported_and_not_flagged() -> None:
+    told = judged(elsewhere_percent=101.0, suspects=(NEIGHBOUR,))
+    assert (told.quiet, told.disturbed_by) == (True, "")
+    assert told.tolerated == (
+        "others used 1.0 of the 3 other CPUs while it was timed: rsync (pid 456)"
+    )
+    assert told.elsewhere_percent == pytest.approx(101.0)
+
+
+@pytest.mark.parametrize(
+    ("place", "elsewhere_percent"),
+    [
+        (TWO_CORES, 101.0),  # none is left for the system's own work
+        (TWO_CORES, 30.0),
+        (FOUR_CORES, 290.0),
+        (Place(1, 2, 64), 3300.0),  # most of them busy: clock and memory are shared
+    ],
+)
+def test_others_without_a_spare_core_are_flagged(place: Place, elsewhere_percent: float) -> None:
+    told = judged(place, elsewhere_percent=elsewhere_percent)
+    assert told.quiet is False
+    assert "other CPUs while it was timed" in told.disturbed_by
+
+
+def test_many_cores_may_each_do_a_little_of_their_own() -> None:
+    place = Place(task_cpus=32, core_cpus=64, machine_cpus=128)
+    assert judged(place, cpu_percent=3200.0, foreign_percent=40.0).quiet is True
+    assert judged(place, cpu_percent=6300.0, foreign_percent=100.0).quiet is False
+
+
+def test_a_count_of_few_ticks_is_no_finding() -> None:
+    # 40 % of 30 ticks: by chance alone, 10 % of a core more or less are nothing.
+    half_idle = {"cpu_percent": 30.0, "foreign_percent": 10.0}
+    assert judge(series(4, **half_idle), FOUR_CORES).quiet is True
+    assert judge(series(400, **half_idle), FOUR_CORES).quiet is False
+
+
+@pytest.mark.parametrize(
+    ("figures", "story"),
+    [
+        ({"steal_percent": 3.0}, "other machines took 3.0 % of its cores' time (steal)"),
+        ({"memory_pressure_percent": 9.0}, "some process waited for memory 9 % of the time"),
+    ],
+)
+def test_what_takes_time_from_it_is_flagged(figures: dict[str, float], story: str) -> None:
+    told = judged(**figures)
+    assert (told.quiet, told.disturbed_by) == (False, story)
+
+
+@pytest.mark.parametrize(
+    ("figure", "steps", "story"),
+    [
+        ("thermal_throttles", 1, "its cores were slowed down for heat 9 times"),
+        ("quota_us", 5000, "the container's CPU limit stopped it for 45 ms"),
+        ("swapped_in_pages", 100, "900 pages of memory came back from swap"),
+    ],
+)
+def test_totals_count_as_far_as_they_grew_while_it_was_timed(
+    figure: str, steps: int, story: str
+) -> None:
+    early = [replace(CALM, phase="build", **{figure: 10**6 * n}) for n in range(3)]
+    last = 2 * 10**6
+    timed = [replace(CALM, **{figure: last + steps * n}) for n in range(10)]
+    after = [replace(CALM, phase="update", **{figure: 10**9})]
+    told = judge(one_after_another(early, timed, after), FOUR_CORES)
+    assert told.disturbed_by == story
+    assert judge(one_after_another(early, timed[:1] * 10, after), FOUR_CORES).quiet is True
+
+
+def test_a_clock_that_falls_for_a_while_is_told_with_both_ends() -> None:
+    fast, slow = series(16, cpu_mhz=3600.0), series(4, cpu_mhz=3000.0)
+    told = judge(one_after_another(fast, slow, series(4, cpu_mhz=2900.0)), FOUR_CORES)
+    assert told.disturbed_by == "the clock of its cores fell from 3600 to 3000 MHz in forward"
+    assert judge(one_after_another(fast, slow[:2]), FOUR_CORES).quiet is True
+
+
+def test_neither_an_idle_cores_clock_nor_that_of_another_phase_is_a_fall() -> None:
+    idle = series(20, cpu_mhz=800.0, cpu_percent=5.0)
+    other = series(20, cpu_mhz=3000.0, phase="gradient")
+    readings = one_after_another(series(20, cpu_mhz=3600.0), idle, other)
+    assert judge(readings, FOUR_CORES).quiet is True
+
+
+def test_waiting_for_cpus_is_flagged_only_where_the_cores_do_not_tell() -> None:
+    told = judged(pressure_percent=25.0)
+    assert (told.quiet, told.tolerated) == (True, "some process waited for a CPU 25 % of the time")
+    told = judged(pressure_percent=25.0, foreign_percent=None)
+    assert (told.quiet, told.disturbed_by) == (
+        False,
+        "some process waited for a CPU 25 % of the time",
+    )
+
+
+@pytest.mark.parametrize(
+    "readings",
+    [
+        [],
+        series(3),
+        series(foreign_percent=None),
+        series(foreign_percent=-99.0),  # a sandbox whose CPUs have no counts
+    ],
+)
+def test_what_cannot_be_told_is_neither_quiet_nor_not(readings: list[Reading]) -> None:
+    told = judge(readings, FOUR_CORES)
+    assert (told.quiet, told.disturbed_by, told.foreign_percent) == (None, "", None)
+
+
+def test_what_others_found_is_part_of_the_verdict() -> None:
+    hot = Disturbance("GPU 0 was hot")
+    cap = Disturbance("GPU 0 has a power cap", Weight.REPORTED)
+    told = judge(series(), FOUR_CORES, [hot, cap, hot])
+    assert (told.quiet, told.disturbed_by, told.tolerated) == (
+        False,
+        "GPU 0 was hot",
+        "GPU 0 has a power cap",
+    )
