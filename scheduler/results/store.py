@@ -262,7 +262,9 @@ class Store:
                 raise StoreError(f"{self.name}: {table} cannot be read: {error}") from error
             names = [str(path) for path in files]
             place = self._backing.filesystem
-            return ds.dataset(names or schema.empty_table(), schema, "parquet", place)
+            if not names:
+                return ds.dataset(schema.empty_table())
+            return ds.dataset(names, schema, "parquet", place)
         raise StoreError(f"{self.name}: {table} changes faster than it can be read.")
 
     def _summary(self, sweep_id: str) -> SweepSummary:
