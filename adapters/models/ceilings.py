@@ -41,7 +41,7 @@ CANARY = Model(
     layers=(Duplicate("copy"), Linear("product", units=128, bias=False)),
     loss=SquaredError("zero"),
     classes=0,
-    batch_size=256,
+    batch_size=512,
     gpu_batch_size=16384,
 )
 GEMMS = (gemm("gemm", 4096), gemm("gemm-2048", 2048), gemm("gemm-1024", 1024))
