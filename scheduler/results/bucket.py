@@ -45,7 +45,6 @@ class Bucket:
         place = f"{self.name}, sweep {sweep_id}"
         claim = Claim(self.objects, self.layout.claims(sweep_id), place)
         with told_plainly(self.name), claim.held():
-            self._remove_replaced(sweep_id)
             self._claims[sweep_id] = claim
             try:
                 yield
@@ -95,6 +94,8 @@ class Bucket:
     def compact(self, sweep_id: str) -> None:
         with told_plainly(self.name):
             before = self._manifest(sweep_id)
+            if before.turn:
+                self._remove_replaced(sweep_id, before)  # if that was cut off
             there = {table: self.files(table, sweep_id) for table in TABLES}
             to_do = {table: paths for table, paths in there.items() if _is_loose(paths, before)}
             if not to_do:
@@ -107,9 +108,10 @@ class Bucket:
             }
             compacted = {**before.compacted, **dict.fromkeys(to_do, name)}
             self._claims[sweep_id].require()
-            content = manifests.encoded(Manifest(before.turn + 1, compacted, replaced))
-            self.objects.put(self.layout.manifest(sweep_id), pa.py_buffer(content))
-            self._remove_replaced(sweep_id)
+            after = Manifest(before.turn + 1, compacted, replaced)
+            content = pa.py_buffer(manifests.encoded(after))
+            self.objects.put(self.layout.manifest(sweep_id), content)
+            self._remove_replaced(sweep_id, after)
 
     def fetched(self, folder: PurePath) -> Path:
         """Kept for as long as this object is."""
@@ -149,9 +151,8 @@ class Bucket:
             file.seek(0)
             self.objects.put_file(target, file)
 
-    def _remove_replaced(self, sweep_id: str) -> None:
+    def _remove_replaced(self, sweep_id: str, manifest: Manifest) -> None:
         """And what a compaction that was cut off has put without naming it."""
-        manifest = self._manifest(sweep_id)
         for table in TABLES:
             found = self.objects.paths(self.layout.rows(table, sweep_id))
             self.objects.remove(path for path in found if not manifest.counts(table, path.name))

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -15,9 +16,12 @@ from velodrome.agents.measurement import Measurement, Reading, Sample, Status
 from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import StoreError
+from velodrome.scheduler.plans.expectations import TO_AGREE
 from velodrome.scheduler.plans.planning import Placement, Plan
 from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
 from velodrome.scheduler.results.store import Store
+
+Place = Any  # see conftest.py
 
 SWEEP = "20261124-063012-a1b2"
 OTHER = "20261125-063012-a1b2"
@@ -52,10 +56,6 @@ def measurement(
 def plan(*numbers: int) -> Plan:
     placements = (Placement(task(number), repeat, "n1") for repeat in (0, 1) for number in numbers)
     return Plan(tuple(placements))
-
-
-def files(root: Path, table: str) -> list[str]:
-    return sorted(path.name for path in (root / table).rglob("*.parquet"))
 
 
 def filled(store: Store, *, count: int = 3, sweep_id: str = SWEEP) -> list[Measurement]:
@@ -147,72 +147,108 @@ def test_a_results_folder_is_its_owners_alone(root: Path) -> None:
 
 
 class TestFinished:
-    def test_a_task_counts_when_put_returns(self, store: Store) -> None:
-        with store.working_on(SWEEP):
-            assert store.put(SWEEP, measurement(0))
-            assert store.finished(SWEEP) == {(task(0).key, 0)}
-        assert store.finished(SWEEP) == {(task(0).key, 0)}
+    def test_a_task_counts_when_put_returns(self, placed: Store) -> None:
+        with placed.working_on(SWEEP):
+            assert placed.put(SWEEP, measurement(0))
+            assert placed.finished(SWEEP) == {(task(0).key, 0)}
+        assert placed.finished(SWEEP) == {(task(0).key, 0)}
 
-    @pytest.mark.parametrize("status", [status for status in Status if status is not Status.LOST])
-    def test_every_outcome_but_lost_needs_no_further_attempt(
-        self, store: Store, status: Status
-    ) -> None:
-        store.put(SWEEP, measurement(0, status=status))
-        assert len(store.finished(SWEEP)) == 1
+    def test_every_outcome_but_lost_needs_no_further_attempt(self, store: Store) -> None:
+        outcomes = [status for status in Status if status is not Status.LOST]
+        for number, status in enumerate(outcomes):
+            store.put(SWEEP, measurement(number, status=status))
+        assert len(store.finished(SWEEP)) == len(outcomes)
 
-    def test_a_lost_attempt_is_a_row_and_is_tried_again(self, store: Store) -> None:
-        store.put(SWEEP, measurement(0, status=Status.LOST))
-        assert store.finished(SWEEP) == frozenset()
-        assert store.next_attempt(SWEEP, task(0).key, 0) == 2
-        store.put(SWEEP, measurement(0, attempt=2))
-        assert store.finished(SWEEP) == {(task(0).key, 0)}
-        assert store.read("tasks", SWEEP)["attempt"].to_pylist() == [1, 2]
+    def test_a_lost_attempt_is_a_row_and_is_tried_again(self, placed: Store) -> None:
+        with placed.working_on(SWEEP):
+            placed.put(SWEEP, measurement(0, status=Status.LOST))
+            assert placed.finished(SWEEP) == frozenset()
+            assert placed.next_attempt(SWEEP, task(0).key, 0) == 2
+            placed.put(SWEEP, measurement(0, attempt=2))
+        assert placed.finished(SWEEP) == {(task(0).key, 0)}
+        assert placed.read("tasks", SWEEP)["attempt"].to_pylist() == [1, 2]
 
-    def test_what_is_finished_is_never_counted_twice(self, store: Store) -> None:
-        assert store.put(SWEEP, measurement(0))
-        assert not store.put(SWEEP, measurement(0, attempt=2, status=Status.CRASHED))
-        assert store.read("tasks", SWEEP)["status"].to_pylist() == ["ok"]
+    def test_what_is_finished_is_never_counted_twice(self, placed: Store) -> None:
+        assert placed.put(SWEEP, measurement(0))
+        assert not placed.put(SWEEP, measurement(0, attempt=2, status=Status.CRASHED))
+        assert placed.read("tasks", SWEEP)["status"].to_pylist() == ["ok"]
 
-    def test_it_holds_after_compaction_too(self, store: Store) -> None:
-        filled(store)
-        store.compact(SWEEP)
-        assert len(store.finished(SWEEP)) == 3
-        assert store.next_attempt(SWEEP, task(0).key, 0) == 2
-        assert not store.put(SWEEP, measurement(0, attempt=2))
+    def test_it_holds_after_compaction_too(self, placed: Store) -> None:
+        filled(placed)
+        placed.compact(SWEEP)
+        assert len(placed.finished(SWEEP)) == 3
+        assert placed.next_attempt(SWEEP, task(0).key, 0) == 2
+        assert not placed.put(SWEEP, measurement(0, attempt=2))
 
     def test_an_attempt_not_made_is_the_first(self, store: Store) -> None:
         assert store.next_attempt(SWEEP, task(9).key, 0) == 1
+
+
+class TestKeptTogether:
+    def test_a_group_is_one_file_of_each_table(self, place: Place, placed: Store) -> None:
+        group = [(measurement(number), TO_AGREE) for number in range(3)]
+        assert placed.put_all(SWEEP, group) == 3
+        (name,) = place.names("tasks")
+        assert name.startswith("group-")
+        for table in ("samples", "utilization", "parameters"):
+            assert place.names(table) == [name]
+        assert placed.finished(SWEEP) == {(task(number).key, 0) for number in range(3)}
+        assert placed.read("samples", SWEEP).num_rows == 15
+
+    def test_only_what_is_new_is_kept(self, store: Store) -> None:
+        store.put(SWEEP, measurement(0))
+        twice = [measurement(1), measurement(0), measurement(1, attempt=2)]
+        assert store.put_all(SWEEP, [(one, TO_AGREE) for one in twice]) == 1
+        assert store.put_all(SWEEP, [(one, TO_AGREE) for one in twice]) == 0
+        assert store.read("tasks", SWEEP).num_rows == 2
+
+    def test_a_lost_attempt_and_its_next_one_are_both_rows(self, store: Store) -> None:
+        both = [measurement(0, status=Status.LOST), measurement(0, attempt=2)]
+        assert store.put_all(SWEEP, [(one, TO_AGREE) for one in both]) == 2
+        assert store.read("tasks", SWEEP)["attempt"].to_pylist() == [1, 2]
+
+    def test_each_has_what_was_expected_of_it(self, store: Store) -> None:
+        crashed = measurement(1, status=Status.CRASHED)
+        store.put_all(SWEEP, [(measurement(0), TO_AGREE), (crashed, TO_AGREE)])
+        assert store.read("tasks", SWEEP)["surprise"].to_pylist() == [False, True]
 
 
 class TestOrphans:
     """Files of an attempt that was cut off before its row of `tasks` was in place."""
 
     @pytest.fixture
-    def cut_off(self, store: Store, root: Path) -> str:
-        filled(store, count=2)
-        name = f"{task(1).key}-r0-a1.parquet"
-        (root / "tasks" / f"sweep={SWEEP}" / name).unlink()
-        return name
+    def cut_off(self, place: Place, placed: Store) -> str:
+        filled(placed, count=2)
+        (path,) = [path for path in place.paths("tasks") if task(1).key in path]
+        place.filesystem.delete_file(path)
+        return Path(path).name
 
     def test_they_are_removed_and_nothing_else(
-        self, store: Store, root: Path, cut_off: str
+        self, place: Place, placed: Store, cut_off: str
     ) -> None:
-        assert store.drop_orphans(SWEEP) == 3
+        assert placed.drop_orphans(SWEEP) == 3
         kept = [f"{task(0).key}-r0-a1.parquet"]
-        assert [files(root, table) for table in ("samples", "utilization")] == [kept, kept]
-        assert store.drop_orphans(SWEEP) == 0
+        assert [place.names(table) for table in ("samples", "utilization")] == [kept, kept]
+        assert placed.drop_orphans(SWEEP) == 0
 
-    def test_compaction_takes_none_of_them(self, store: Store, cut_off: str) -> None:
-        store.compact(SWEEP)
-        assert store.read("samples", SWEEP).num_rows == 5
+    def test_compaction_takes_none_of_them(self, placed: Store, cut_off: str) -> None:
+        placed.compact(SWEEP)
+        assert placed.read("samples", SWEEP).num_rows == 5
 
     def test_the_same_attempt_done_again_takes_none_of_them(
-        self, store: Store, root: Path, cut_off: str
+        self, place: Place, placed: Store, cut_off: str
     ) -> None:
-        assert cut_off in files(root, "samples")
-        store.put(SWEEP, replace(measurement(1, status=Status.CRASHED), samples=(), readings=()))
-        assert cut_off not in files(root, "samples")
-        assert store.read("samples", SWEEP).num_rows == 5
+        assert cut_off in place.names("samples")
+        placed.put(SWEEP, replace(measurement(1, status=Status.CRASHED), samples=(), readings=()))
+        assert cut_off not in place.names("samples")
+        assert placed.read("samples", SWEEP).num_rows == 5
+
+    def test_nor_does_a_group_that_the_attempt_is_in_now(
+        self, place: Place, placed: Store, cut_off: str
+    ) -> None:
+        placed.put_all(SWEEP, [(measurement(1), TO_AGREE), (measurement(2), TO_AGREE)])
+        assert cut_off not in place.names("samples")
+        assert placed.read("samples", SWEEP).num_rows == 15
 
     def test_files_of_tasks_that_are_compacted_are_none(self, store: Store, root: Path) -> None:
         filled(store, count=2)
@@ -226,29 +262,35 @@ class TestOrphans:
 
 
 class TestCompaction:
-    def test_a_table_becomes_one_file(self, store: Store, root: Path) -> None:
-        filled(store)
-        before = store.read("samples", SWEEP)
-        store.compact(SWEEP)
-        assert [files(root, table) for table in TABLES] == [["sweep.parquet"]] * len(TABLES)
-        assert store.read("samples", SWEEP).equals(before)
+    def test_a_table_becomes_one_file(self, place: Place, placed: Store) -> None:
+        filled(placed)
+        before = placed.read("samples", SWEEP)
+        placed.compact(SWEEP)
+        for table in TABLES:
+            (name,) = place.names(table)
+            assert name.startswith("sweep")
+        assert placed.read("samples", SWEEP).equals(before)
 
-    def test_done_again_it_changes_no_file(self, store: Store, root: Path) -> None:
-        filled(store)
-        store.compact(SWEEP)
-        before = {path: path.stat().st_ino for path in root.rglob("sweep.parquet")}
-        store.compact(SWEEP)
-        assert {path: path.stat().st_ino for path in root.rglob("sweep.parquet")} == before
+    def test_done_again_it_changes_no_file(self, place: Place, placed: Store) -> None:
+        filled(placed)
+        placed.compact(SWEEP)
+        before = [place.filesystem.get_file_info(place.paths(table)) for table in TABLES]
+        placed.compact(SWEEP)
+        after = [place.filesystem.get_file_info(place.paths(table)) for table in TABLES]
+        assert [[info.mtime for info in one] for one in before] == [
+            [info.mtime for info in one] for one in after
+        ]
 
-    def test_what_comes_later_is_taken_in(self, store: Store, root: Path) -> None:
-        filled(store)
-        store.compact(SWEEP)
-        store.put(SWEEP, measurement(7))
-        assert len(files(root, "tasks")) == 2
-        store.compact(SWEEP)
-        assert files(root, "tasks") == ["sweep.parquet"]
-        assert store.read("tasks", SWEEP).num_rows == 4
-        assert store.read("samples", SWEEP).num_rows == 20
+    def test_what_comes_later_is_taken_in(self, place: Place, placed: Store) -> None:
+        filled(placed)
+        placed.compact(SWEEP)
+        placed.put(SWEEP, replace(measurement(7), samples=()))
+        assert len(place.names("tasks")) == 2
+        placed.compact(SWEEP)
+        assert len(place.names("tasks")) == 1
+        placed.put(SWEEP, measurement(8))  # while samples are compacted once, tasks twice
+        assert placed.read("tasks", SWEEP).num_rows == 5
+        assert placed.read("samples", SWEEP).num_rows == 20
 
     def test_it_leaves_nothing_aside_once_the_store_is_opened_again(
         self, store: Store, root: Path
@@ -258,10 +300,10 @@ class TestCompaction:
         Store(root)
         assert list((root / "_staging").iterdir()) == []
 
-    def test_a_sweep_without_rows_is_left_alone(self, store: Store, root: Path) -> None:
-        store.begin(SWEEP, TEXT, plan(0))
-        store.compact(SWEEP)
-        assert [files(root, table) for table in TABLES] == [[]] * len(TABLES)
+    def test_a_sweep_without_rows_is_left_alone(self, place: Place, placed: Store) -> None:
+        placed.begin(SWEEP, TEXT, plan(0))
+        placed.compact(SWEEP)
+        assert [place.names(table) for table in TABLES] == [[]] * len(TABLES)
 
 
 @pytest.mark.slow

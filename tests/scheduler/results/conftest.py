@@ -1,0 +1,104 @@
+"""Places for results that tests write to: a folder, and a bucket of a real S3 API on loopback."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.dataset as ds
+import pytest
+from pyarrow import fs
+
+from velodrome.scheduler.results.store import Store
+
+BUCKET = "velodrome-test"
+VARIABLES = {
+    "AWS_ACCESS_KEY_ID": "any",
+    "AWS_SECRET_ACCESS_KEY": "any",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """results: as it is typed. What is in it is seen as by others, who know nothing of us."""
+
+    results: str
+    filesystem: fs.FileSystem
+    root: str
+
+    def paths(self, table: str) -> list[str]:
+        """Of a table's files, in order."""
+        return [path for path in self.everything(table) if "/sweep=" in path]
+
+    def everything(self, below: str = "") -> list[str]:
+        selector = fs.FileSelector(f"{self.root}/{below}", recursive=True, allow_not_found=True)
+        found = self.filesystem.get_file_info(selector)
+        return sorted(info.path for info in found if info.type == fs.FileType.File)
+
+    def names(self, table: str) -> list[str]:
+        return [Path(path).name for path in self.paths(table)]
+
+    def read(self, path: str) -> bytes:
+        with self.filesystem.open_input_stream(path) as stream:
+            return bytes(stream.read())
+
+    def write(self, path: str, content: bytes) -> None:
+        with self.filesystem.open_output_stream(path) as stream:
+            stream.write(content)
+
+    def seen(self, table: str, column: str) -> list[object]:
+        """A column of every row that is there."""
+        if not self.paths(table):
+            return []
+        place = f"{self.root}/{table}"
+        found = ds.dataset(place, filesystem=self.filesystem, partitioning="hive")
+        return sorted(found.to_table(columns=[column])[column].to_pylist())
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Of a server in a thread of this process."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> fs.FileSystem:
+    """With a bucket in it, and the variables set by which it is found."""
+    for name, value in {**VARIABLES, "AWS_ENDPOINT_URL": s3_endpoint}.items():
+        monkeypatch.setenv(name, value)
+    uri = f"s3://{BUCKET}?allow_bucket_creation=true&allow_delayed_open=true&region=us-east-1"
+    filesystem, path = fs.FileSystem.from_uri(uri)
+    filesystem.create_dir(path)
+    return filesystem
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "folder":
+        root = tmp_path / "results"
+        return Place(str(root), fs.LocalFileSystem(), str(root))
+    filesystem = request.getfixturevalue("s3")
+    return in_bucket(filesystem, tmp_path.name)
+
+
+@pytest.fixture
+def bucket(s3: fs.FileSystem, tmp_path: Path) -> Place:
+    return in_bucket(s3, tmp_path.name)
+
+
+def in_bucket(filesystem: fs.FileSystem, name: str) -> Place:
+    return Place(f"s3://{BUCKET}/{name}/results", filesystem, f"{BUCKET}/{name}/results")
+
+
+@pytest.fixture
+def placed(place: Place) -> Store:
+    """The store in that place."""
+    return Store(place.results)
