@@ -16,7 +16,7 @@ What the driver does not tell is None. What the figures are, by NVIDIA's NVML re
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import pynvml
 
@@ -51,22 +51,25 @@ class Meter:
     ) -> None:
         ask(pynvml.nvmlInit)
         within = nvml.pid_namespace() if namespace is None else namespace
-        self._gpus = [_Metered(index, uuid, within, now_ns, cost_ns) for index, uuid in gpus]
+
+        def paced(read: Callable[[], Value], share: float) -> Paced[Value]:
+            return Paced(read, share=share / len(gpus), now_ns=now_ns, cost_ns=cost_ns)
+
+        self._gpus = [_Metered(index, uuid, within, paced) for index, uuid in gpus]
 
     def read(self, pids: Collection[int]) -> tuple[GpuReading, ...]:
         """process_memory_bytes is that of the given processes together; foreign are all others."""
         return tuple(gpu.read(pids) for gpu in self._gpus)
 
 
+class _Pacing(Protocol):
+    """Makes a source paced; the share of a core is that of all GPUs together."""
+
+    def __call__(self, read: Callable[[], Value], share: float) -> Paced[Value]: ...
+
+
 class _Metered:
-    def __init__(
-        self,
-        index: int,
-        uuid: str,
-        namespace: str,
-        now_ns: Callable[[], int],
-        cost_ns: Callable[[], int],
-    ) -> None:
+    def __init__(self, index: int, uuid: str, namespace: str, paced: _Pacing) -> None:
         self._unknown = GpuReading(index, uuid)
         self._sees_all = namespace == HOST_PID_NAMESPACE
         self._lost = False
@@ -75,19 +78,31 @@ class _Metered:
         self._is_part = whole is not None
         self._chip = self._handle if whole is None else whole
         self._pids: Collection[int] = ()
-        self._paced_figures = Paced(self._figures, share=0.004, now_ns=now_ns, cost_ns=cost_ns)
+        # Apart, so that energy is told often where the others are slow.
+        self._paced_meters = paced(self._meters, 0.002)
+        self._paced_figures = paced(self._figures, 0.003)
         # Drivers list processes slowly, with milliseconds of kernel time on some.
-        self._paced_processes = Paced(self._processes, now_ns=now_ns, cost_ns=cost_ns)
+        self._paced_processes = paced(self._processes, 0.002)
+        # The first time is far dearer, and would keep them from being read for long.
+        for read in (self._meters, self._figures, self._processes) if self._handle else ():
+            read()
 
     def read(self, pids: Collection[int]) -> GpuReading:
         self._pids = pids
         if self._handle is None or self._lost:
             return replace(self._unknown, lost=self._lost)
         figures = self._paced_figures() or self._unknown
+        power_w, energy_mj = self._paced_meters() or (None, None)
         own_bytes, foreign = self._paced_processes() or (None, None)
         if self._lost:
             return replace(self._unknown, lost=True)
-        return replace(figures, process_memory_bytes=own_bytes, foreign=foreign)
+        return replace(
+            figures,
+            power_w=power_w,
+            energy_mj=energy_mj,
+            process_memory_bytes=own_bytes,
+            foreign=foreign,
+        )
 
     def _figures(self) -> GpuReading:
         chip = self._chip
@@ -98,21 +113,20 @@ class _Metered:
             percent=None if utilization is None else float(utilization.gpu),
             memory_percent=None if utilization is None else float(utilization.memory),
             memory_bytes=None if memory is None else memory[1],
-            power_w=None if self._is_part else self._power_w(),
-            energy_mj=None if self._is_part else self._energy_mj(),
             temperature_c=_temperature(chip),
             sm_mhz=self._ask(pynvml.nvmlDeviceGetClockInfo, chip, pynvml.NVML_CLOCK_SM),
             throttle_reasons=_throttle_reasons(chip),
         )
 
-    def _power_w(self) -> float | None:
+    def _meters(self) -> tuple[float | None, int | None]:
+        """Power in W, energy in mJ."""
+        if self._is_part:
+            return None, None
         milliwatts = _instant_power_mw(self._handle)
         if milliwatts is None:
             milliwatts = self._ask(pynvml.nvmlDeviceGetPowerUsage, self._handle)
-        return None if milliwatts is None else milliwatts / 1000
-
-    def _energy_mj(self) -> int | None:
-        return self._ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
+        energy_mj = self._ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
+        return None if milliwatts is None else milliwatts / 1000, energy_mj
 
     def _processes(self) -> tuple[int | None, tuple[GpuProcess, ...] | None]:
         """Memory of the task's own processes, and who else computes there.

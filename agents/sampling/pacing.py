@@ -11,7 +11,8 @@ class Paced(Generic[Value]):
     """Calls `read` so rarely that it takes at most `share` of one core; between, None.
 
     What a reading costs depends on the machine: /proc/stat walks every interrupt of every CPU,
-    and the driver of a GPU may take milliseconds. What is cheap is read at every tick.
+    and the driver of a GPU may take milliseconds. What is cheap is read at every tick. One reading
+    that is dearer than the one before is no reason to look away for long: the cheaper counts.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Paced(Generic[Value]):
         self._now_ns = now_ns
         self._cost_ns = cost_ns
         self._next_ns = 0
+        self._last_ns: int | None = None  # what the one before cost
 
     def __call__(self) -> Value | None:
         now = self._now_ns()
@@ -34,5 +36,8 @@ class Paced(Generic[Value]):
             return None
         begun = self._cost_ns()
         value = self._read()
-        self._next_ns = now + int((self._cost_ns() - begun) / self._share)
+        cost_ns = self._cost_ns() - begun
+        cheaper_ns = cost_ns if self._last_ns is None else min(cost_ns, self._last_ns)
+        self._last_ns = cost_ns
+        self._next_ns = now + int(cheaper_ns / self._share)
         return value

@@ -48,6 +48,7 @@ SCRIPTS = {
     "@8 0 energy_mj 0:0 10:2500000",
     "nothing told": "0 gpu_percent 50",
     "lost": "0 power_mw 250000\n0 energy_mj 0:0 10:2500000\n0 used_mib 10\n@7 0 fails 15",
+    "gone": "0 power_mw 250000",
     "two": "0 energy_mj 0:0 10:1000000\n0 gpu_percent 80\n0 sm_mhz 2000\n1 power_mw 50000\n"
     "1 gpu_percent 40\n1 sm_mhz 1000",
     "throttled": "0 reasons 0\n0 sm_mhz 1980\n@3 0 reasons 0x48\n@3 0 sm_mhz 1200\n"
@@ -65,7 +66,7 @@ SCRIPTS = {
     "0.1 used_mib 700\n0.1 process WORKER:600",
 }
 NAMESPACES = {"in a container": CONTAINER, "known in a container": CONTAINER}
-METERED = {"two": [WHOLE(0), WHOLE(1)], "parted": [PART(1)]}
+METERED = {"two": [WHOLE(0), WHOLE(1)], "parted": [PART(1)], "gone": [WHOLE(7)]}
 
 READ = """
 import json, os, subprocess, sys
@@ -212,6 +213,16 @@ def test_of_a_lost_gpu_nothing_is_known_from_then_on(told) -> None:
     assert known == {"index", "uuid", "lost"}
     assert energy(told, "lost") == (None, "unavailable", "GPU 0 was lost")
     assert flagged(told, "lost") == ("GPU 0 was lost: it answers its driver no more",)
+
+
+def test_a_gpu_that_is_not_there_tells_nothing(told) -> None:
+    assert {name for name, value in told["gone"][50][0].items() if value is not None} == {
+        "index",
+        "uuid",
+        "lost",
+    }
+    reason = "GPU 7 has no energy counter and GPU 7 tells no power"
+    assert energy(told, "gone") == (None, "unavailable", reason)
 
 
 def test_of_two_gpus_energy_is_the_sum_and_no_better_than_the_worse(told) -> None:
