@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 
 from velodrome.agents.environments.recipes import did_you_mean
-from velodrome.scheduler.commands.output import closing, console, print_json
+from velodrome.scheduler.commands.output import console, print_json
 from velodrome.scheduler.commands.report import Form
 from velodrome.scheduler.comparison import lines, rendering, wording
 from velodrome.scheduler.comparison.causes import Nodes, nodes_by_key
 from velodrome.scheduler.comparison.judging import Turn
-from velodrome.scheduler.comparison.outcome import Chosen, Outcome, compared
+from velodrome.scheduler.comparison.outcome import Outcome, chosen, compared
 from velodrome.scheduler.comparison.sides import parse, rows_of, subjects, without
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.flat_rows import csv_rows
@@ -51,8 +51,8 @@ def found(base: str, candidate: str, results: str, *, only: str, least: float) -
         mend = "Name other sweeps, or other conditions, for one of them."
         raise ConfigError("command line", "BASE and CANDIDATE are the same runs", mend)
     return compared(
-        (Chosen(base, base_ids), base_rows),
-        (Chosen(candidate, candidate_ids), candidate_rows),
+        (chosen(base, base_ids, base_rows), base_rows),
+        (chosen(candidate, candidate_ids, candidate_rows), candidate_rows),
         _nodes(store, {*base_ids, *candidate_ids}),
         subjects=subjects(*sides),
         least=least,
@@ -97,10 +97,6 @@ def as_json(outcome: Outcome) -> dict[str, object]:
         "sentence": wording.sentence(outcome),
         "cells": lines.flat(outcome),
     }
-
-
-def next_command(outcome: Outcome, results: str) -> None:
-    closing(f"next: velodrome report --results {results} --sweep {outcome.candidate.sweep_ids[0]}")
 
 
 def _least(text: str) -> float:

@@ -63,7 +63,7 @@ def changed(
         for who in _frameworks(attribute, (*moved, *still))
         if (cause := _cause(attribute, who, moved, still, nodes))
     ]
-    preferred = _preferred(blamed)
+    preferred = realm_of(blamed)
     return tuple(sorted(found, key=lambda cause: (cause.realm is not preferred, -cause.score)))
 
 
@@ -72,7 +72,7 @@ def likely(causes: Iterable[Cause]) -> tuple[Cause, ...]:
     return tuple(cause for cause in causes if cause.moved and cause.score >= 0)
 
 
-def _preferred(blamed: Collection[Blamed]) -> Realm | None:
+def realm_of(blamed: Collection[Blamed]) -> Realm | None:
     """The realm that the canaries point to; None where they point to both, or to nothing."""
     told = set(blamed) - {Blamed.UNKNOWN}
     return Realm(told.pop()) if len(told) == 1 else None

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from velodrome.scheduler.comparison.fingerprints import Rules
 from velodrome.scheduler.comparison.judging import Change, Duel
 from velodrome.scheduler.comparison.matching import Pair, Refused, Rows
+from velodrome.scheduler.comparison.names import Names
 from velodrome.scheduler.comparison.outcome import Outcome
 from velodrome.scheduler.reports.tables import duration
 from velodrome.scheduler.reports.task_rows import Row, in_one_line
@@ -48,21 +48,17 @@ _NUMBERS = (
 COLUMNS = ("verdict", *_WHICH, *_NUMBERS, "reason")
 
 
-def table_rows(duels: Sequence[Duel], rules: Rules) -> list[dict[str, str]]:
-    """As text: verdict, cell, times, ratio; whose fault it is where canaries tell of any."""
-    has_blame = any(duel.blame and duel.blame.cause is not Blamed.UNKNOWN for duel in duels)
-    places = {_where(duel.pair.candidate[0], rules) for duel in duels}
-    name = label if len(places) > 1 else course
+def table_rows(duels: Sequence[Duel], names: Names) -> list[dict[str, str]]:
+    """As text, narrow enough for 80 columns."""
     return [
         {
-            "": verdict(duel),
-            "cell": f"{name(duel.pair.candidate[0], rules)} {duel.phase}",
+            "verdict": verdict(duel),
+            "cell": f"{names.short(duel.pair.candidate[0])} {duel.phase}",
             "base": duration(duel.base.median_ns),
             "candidate": duration(duel.candidate.median_ns),
             "ratio": f"{duel.comparison.ratio:.3f}x",
-            "95 % interval": interval(duel.comparison.low, duel.comparison.high),
+            "interval": interval(duel.comparison.low, duel.comparison.high, "-"),
         }
-        | ({"by": duel.blame.cause.value if duel.blame else ""} if has_blame else {})
         for duel in duels
     ]
 
@@ -81,34 +77,19 @@ def flat(outcome: Outcome) -> list[dict[str, object]]:
 
 
 def verdict(duel: Duel) -> str:
-    """With a mark that is read without colours; alike is within the practical minimum for sure."""
+    """With a mark that is read without colours: `▲ slower: machine`, where canaries tell whose.
+
+    Alike is within the practical minimum for sure.
+    """
     mark = ALIKE if not duel.has_moved and duel.comparison.is_alike else MARKS[duel.verdict]
-    return f"{mark} {duel.verdict.value}{'' if duel.is_settled else f' {UNSETTLED}'}"
+    unsettled = "" if duel.is_settled else f" {UNSETTLED}"
+    cause = duel.blame.cause if duel.blame else Blamed.UNKNOWN
+    by = "" if cause is Blamed.UNKNOWN else f": {cause.value}"
+    return f"{mark} {duel.verdict.value}{by}{unsettled}"
 
 
-def label(row: Row, rules: Rules) -> str:
-    """E.g. `torch eager lenet b64 cpu 1t`, less what is compared."""
-    return f"{course(row, rules)} {_where(row, rules)}".rstrip()
-
-
-def course(row: Row, rules: Rules) -> str:
-    """The same without its place: `torch eager lenet b64`."""
-    names = [in_one_line(row[name]) for name in ("framework", "variant") if name not in rules.free]
-    return " ".join([*names, f"{in_one_line(row['model'])} b{row['batch_size']}"])
-
-
-def interval(low: float, high: float) -> str:
-    return f"{low:.3f} to {high:.3f}" if math.isfinite(high) else "not known"
-
-
-def _where(row: Row, rules: Rules) -> str:
-    threads = f"{row['threads']}t"
-    known = [
-        "" if "device" in rules.free else in_one_line(row["device"]),
-        "" if "threads" in rules.free else threads,
-        "" if "node_type" in rules.free else in_one_line(row["node_type"]),
-    ]
-    return " ".join(filter(None, known))
+def interval(low: float, high: float, between: str = " to ") -> str:
+    return f"{low:.3f}{between}{high:.3f}" if math.isfinite(high) else "not known"
 
 
 def _pair(told: str, pair: Pair) -> dict[str, object]:

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.comparison import judging
-from velodrome.scheduler.comparison.causes import Cause, Nodes, changed
+from velodrome.scheduler.comparison.attributes import Realm
+from velodrome.scheduler.comparison.causes import Cause, Nodes, changed, realm_of
 from velodrome.scheduler.comparison.fingerprints import ASKED, HARDWARE, Mismatch, Rules
 from velodrome.scheduler.comparison.judging import Change, Duel
 from velodrome.scheduler.comparison.matching import Matched, Pair, Refused, Rows, match
@@ -20,10 +21,19 @@ PLACE = "command line"
 
 @dataclass(frozen=True)
 class Chosen:
-    """One side as it was found: what was typed, and the sweeps that it stands for."""
+    """One side as it was found: what was typed, the sweeps that it stands for, newest first.
+
+    disturbed: how many of the runs were.
+    """
 
     text: str
     sweep_ids: tuple[str, ...]
+    runs: int
+    disturbed: int
+
+
+def chosen(text: str, sweep_ids: tuple[str, ...], rows: Sequence[Row]) -> Chosen:
+    return Chosen(text, sweep_ids, len(rows), sum(row.get("quiet") is False for row in rows))
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,11 @@ class Outcome:
     def is_same(self) -> bool:
         """Whether nothing that is recorded differs: an A/A comparison."""
         return not self.subjects and not any(cause.is_setting for cause in self.causes)
+
+    @property
+    def realm(self) -> Realm | None:
+        """Where the canaries say that the cause lies; None if they do not."""
+        return realm_of([duel.blame.cause for duel in self.duels if duel.blame])
 
 
 # Frameworks differ in more than their name; versions, drivers and nodes are told among the causes.

@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from velodrome.agents.isolation.log_tail import without_controls
-from velodrome.scheduler.comparison.fingerprints import Rules
 from velodrome.scheduler.comparison.judging import Duel
 from velodrome.scheduler.comparison.lines import table_rows
+from velodrome.scheduler.comparison.names import Names, names_in
 from velodrome.scheduler.comparison.outcome import Outcome
 from velodrome.scheduler.comparison.wording import Section, heading, legend, sections, sentence
 from velodrome.scheduler.reports.flat_rows import markdown_table
@@ -25,7 +25,7 @@ MOST_UNDECIDED = 100  # lines of the table; what moved is never cut
 def rich(outcome: Outcome) -> RenderableType:
     parts: list[RenderableType] = [Text(line, style="bold") for line in heading(outcome)]
     shown, hidden = _shown(outcome)
-    parts += [Text(""), _table(shown, Rules(outcome.subjects))]
+    parts += [Text(""), _table(shown, names_in(outcome))]
     parts += [Text(f"{hidden} more undecided: --csv has them all", style="dim")] if hidden else []
     for section in sections(outcome):
         parts += [Text(""), *_section(section)]
@@ -35,7 +35,7 @@ def rich(outcome: Outcome) -> RenderableType:
 def markdown(outcome: Outcome) -> str:
     """GitHub's dialect; pastes into an issue."""
     shown, hidden = _shown(outcome)
-    rows = table_rows(shown, Rules(outcome.subjects))
+    rows = table_rows(shown, names_in(outcome))
     parts = ["\n".join(f"- {literal(line)}" for line in heading(outcome))]
     parts += [markdown_table(rows, LEFT).rstrip()]
     parts += [f"{hidden} more undecided."] if hidden else []
@@ -57,13 +57,13 @@ def _shown(outcome: Outcome) -> tuple[Sequence[Duel], int]:
     return shown, len(outcome.duels) - len(shown)
 
 
-def _table(duels: Sequence[Duel], rules: Rules) -> Table:
+def _table(duels: Sequence[Duel], names: Names) -> Table:
     """Where it is narrow, only the names of the cells wrap."""
-    rows = table_rows(duels, rules)
+    rows = table_rows(duels, names)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(rows[0] if rows else ()):
         justify: Literal["left", "right"] = "left" if index < LEFT else "right"
-        table.add_column(name, justify=justify, no_wrap=name != "cell")
+        table.add_column(name, justify=justify, no_wrap=name != "cell", overflow="fold")
     for duel, row in zip(duels, rows, strict=True):
         style = STYLES[duel.verdict]
         table.add_row(*(Text(without_controls(text)) for text in row.values()), style=style)

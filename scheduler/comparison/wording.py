@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from velodrome.agents.isolation.log_tail import without_controls
 from velodrome.scheduler.comparison.causes import Cause, likely
-from velodrome.scheduler.comparison.fingerprints import Rules
 from velodrome.scheduler.comparison.judging import Change, Turn
-from velodrome.scheduler.comparison.lines import interval, label
+from velodrome.scheduler.comparison.lines import interval
 from velodrome.scheduler.comparison.matching import Refused
+from velodrome.scheduler.comparison.names import Names, names_in
 from velodrome.scheduler.comparison.outcome import Chosen, Outcome
 from velodrome.scheduler.statistics.blame import Cause as Blamed
 from velodrome.scheduler.statistics.comparing import ALPHA, Mean, Verdict
@@ -32,16 +33,16 @@ class Section:
 
 def sections(outcome: Outcome) -> tuple[Section, ...]:
     """Those that have something to say."""
-    rules = Rules(outcome.subjects)
+    names = names_in(outcome)
     made = (
         ("Geometric means of the ratios", _means(outcome)),
-        ("Ended otherwise", (_change(change, rules) for change in outcome.changes)),
+        ("Ended otherwise", (_change(change, names) for change in outcome.changes)),
         (
             "Not comparable",
-            (_refused(entry, rules) for entry in outcome.refused),
+            (_refused(entry, names) for entry in outcome.refused),
         ),
-        ("Vanished", (Entry(label(rows[0], rules)) for rows in outcome.vanished)),
-        ("Appeared", (Entry(label(rows[0], rules)) for rows in outcome.appeared)),
+        ("Vanished", (Entry(names.full(rows[0])) for rows in outcome.vanished)),
+        ("Appeared", (Entry(names.full(rows[0])) for rows in outcome.appeared)),
         ("What changed, the likeliest cause first", map(_cause, _told_causes(outcome))),
         (
             "What else differs",
@@ -59,9 +60,9 @@ def heading(outcome: Outcome) -> tuple[str, str]:
 def legend(outcome: Outcome) -> str:
     least = f"{outcome.least * 100:g} %"
     return (
-        f"ratio: candidate over base, medians over repeats · ▲ slower, ▼ faster: off by {least} or "
-        f"more, and by chance in under {ALPHA * 100:g} % of comparisons of so many cells (Welch on "
-        f"process medians, Holm) · = undecided, but within {least} for sure · ? undecided · "
+        "ratio: candidate over base, of medians over repeats, and its 95 % interval · ▲ slower, "
+        f"▼ faster: by {least} or more, and by chance in under {ALPHA * 100:g} % of comparisons of "
+        f"so many cells (Welch, Holm) · = undecided, but alike within {least} · ? undecided · "
         "~ did not settle"
     )
 
@@ -77,9 +78,10 @@ def _verdicts(outcome: Outcome) -> str:
         len(outcome.of(verdict)) for verdict in (Verdict.SLOWER, Verdict.FASTER, Verdict.UNDECIDED)
     )
     alike = sum(duel.comparison.is_alike for duel in outcome.of(Verdict.UNDECIDED))
-    within = f" ({alike} of them alike within {outcome.least * 100:g} %)" if alike else ""
+    these = "these" if alike == undecided else f"{alike} of these"
+    within = f" ({these} alike within {outcome.least * 100:g} %)" if alike else ""
     total = f"{len(outcome.duels)} time{'s' if len(outcome.duels) != 1 else ''}"
-    return f"of {total} {slower} slower, {faster} faster, {undecided} undecided{within}"
+    return f"Of {total}, {slower} slower, {faster} faster, {undecided} undecided{within}"
 
 
 def _overall(outcome: Outcome) -> Iterator[str]:
@@ -123,9 +125,12 @@ def _why(outcome: Outcome) -> Iterator[str]:
         rate = f"chance names any time in at most {ALPHA * 100:g} % of such comparisons"
         yield f"nothing that is recorded differs (A against A): {moved}{rate}"
     elif has_moved and not outcome.subjects:
-        causes = likely(outcome.causes)
-        none = "nothing that is recorded changed where it moved"
-        yield f"likeliest cause: {_transition(causes[0])}" if causes else none
+        causes, realm = likely(outcome.causes), outcome.realm
+        if causes and realm in (None, causes[0].realm):
+            yield f"likeliest cause: {_transition(causes[0])}"
+        else:
+            what = f" of the {realm.value}" if realm else ""
+            yield f"nothing that is recorded{what} changed where it moved"
 
 
 def _means(outcome: Outcome) -> Iterator[Entry]:
@@ -158,16 +163,16 @@ def _transition(cause: Cause) -> str:
     return f"{cause.name} {cause.base} -> {cause.candidate}"
 
 
-def _change(change: Change, rules: Rules) -> Entry:
-    cell = label(change.pair.candidate[0], rules)
+def _change(change: Change, names: Names) -> Entry:
+    cell = names.full(change.pair.candidate[0])
     reason = f": {change.reason}" if change.reason else ""
     told = f"{TURNS[change.turn]} {change.turn.value}: {cell}: {change.base} -> {change.candidate}"
     return Entry(told + reason, change.rerun)
 
 
-def _refused(entry: Refused, rules: Rules) -> Entry:
+def _refused(entry: Refused, names: Names) -> Entry:
     told = "; ".join(mismatch.text for mismatch in entry.mismatches)
-    return Entry(f"{label(entry.pair.candidate[0], rules)}: {told}")
+    return Entry(f"{names.full(entry.pair.candidate[0])}: {told}")
 
 
 def _cells(count: int) -> str:
@@ -175,9 +180,13 @@ def _cells(count: int) -> str:
 
 
 def _side(name: str, chosen: Chosen) -> str:
+    """E.g. `base: last~1 (20261124-063012-a1b2c3d4): 24 runs, 2 disturbed`."""
     sweeps = chosen.sweep_ids
     told = sweeps[0] if len(sweeps) == 1 else f"{len(sweeps)} sweeps, {sweeps[-1]} to {sweeps[0]}"
-    return f"{name}: {told}" if chosen.text in sweeps else f"{name}: {chosen.text} ({told})"
+    which = told if chosen.text.strip() == told else f"{chosen.text} ({told})"
+    runs = f"{chosen.runs} run{'s' if chosen.runs != 1 else ''}"
+    disturbed = f", {chosen.disturbed} disturbed" if chosen.disturbed else ""
+    return f"{name}: {without_controls(which)}: {runs}{disturbed}"
 
 
 def _cut(entries: Sequence[Entry]) -> tuple[Entry, ...]:
