@@ -38,6 +38,10 @@ Address = Annotated[
 Cluster = Annotated[
     Path | None, typer.Option(help="The fleet's file, whose nodes are brought up when needed.")
 ]
+Budget = Annotated[
+    str,
+    typer.Option(help="How long it may take, e.g. 2h: what is least known is measured first."),
+]
 RESULTS = "results"
 
 
@@ -58,6 +62,7 @@ def run(
     submit: Annotated[
         bool, typer.Option("--submit", help="As a job of the cluster whose dashboard is --address.")
     ] = False,
+    budget: Budget = "",
     sweep_id: Annotated[str, typer.Option(hidden=True)] = "",
     json: Json = False,
 ) -> int:
@@ -65,13 +70,15 @@ def run(
     if submit:
         from velodrome.scheduler.commands import jobs
 
-        typed = jobs.Typed(sweep, results, resume, only, address, cluster, patience)
+        typed = jobs.Typed(sweep, results, resume, only, address, cluster, patience, budget)
         return jobs.submit(typed, as_json=json)
     from velodrome.scheduler.commands import run as command
     from velodrome.scheduler.commands.where import where
 
     there = where(address, cluster, patience)
-    return command.run(sweep, results, resume, only, there, as_json=json, sweep_id=sweep_id)
+    return command.run(
+        sweep, results, resume, only, there, as_json=json, sweep_id=sweep_id, budget_text=budget
+    )
 
 
 @app.command()
@@ -196,6 +203,9 @@ def report(
     results: Results = RESULTS,
     sweep: Annotated[str, typer.Option(help="A sweep's id; the newest if left out.")] = "",
     markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write all of it here, as one page that opens offline.")
+    ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="A line per cell, as CSV.")] = False,
     svg: Annotated[Path | None, typer.Option(help="Draw the terminal's picture here.")] = None,
     extensibility: Annotated[
@@ -216,7 +226,13 @@ def report(
     from velodrome.scheduler.commands import report as command
 
     kind = command.chosen_kind(extensibility, utilization, odd)
-    rows = command.report(results, sweep, kind, command.chosen(markdown, csv, json), svg)
+    form = command.chosen(markdown, csv, json)
+    if html is not None:
+        from velodrome.scheduler.commands import report_page
+
+        rows = report_page.write(results, sweep, html)
+    else:
+        rows = command.report(results, sweep, kind, form, svg)
     return command.odd_status(rows) if fail_on_odd else 0
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from velodrome.scheduler.commands.guide import budget
 from velodrome.scheduler.commands.output import closing, print_json, print_table
 from velodrome.scheduler.commands.where import where
 from velodrome.scheduler.errors import ConfigError
@@ -33,6 +34,7 @@ class Typed:
     address: str
     cluster: Path | None
     patience: str
+    budget: str = ""
 
 
 def submit(typed: Typed, *, as_json: bool) -> int:
@@ -41,6 +43,7 @@ def submit(typed: Typed, *, as_json: bool) -> int:
         mend = "Give --address, too: http://HOST:8265, the dashboard of its head."
         raise ConfigError("command line, --submit", "it does not say to which cluster", mend)
     where("auto", typed.cluster, typed.patience)
+    budget(typed.budget)
     stamp = new_sweep_id()
     order, files = _order(typed, stamp), _files(typed)
     job_id = new_job_id(order, stamp)
@@ -133,6 +136,7 @@ def _words(typed: Typed, order: Order) -> list[str]:
         "--only": order.only,
         "--cluster": CLUSTER_FILE if typed.cluster else "",
         "--patience": order.patience,
+        "--budget": typed.budget,
         "--address": "auto",
     }
     # With `=`, a value that begins with a hyphen is still a value.

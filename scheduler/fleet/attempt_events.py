@@ -58,6 +58,13 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class OutOfTime:
+    """Attempts that are not begun any more, since the time for the sweep is over."""
+
+    attempts: tuple[Attempt, ...]
+
+
+@dataclass(frozen=True)
 class Preparing:
     """A node builds environments, or says something about it."""
 

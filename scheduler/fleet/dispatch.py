@@ -1,7 +1,8 @@
 """Work from the queue to the nodes, and what comes back to whoever keeps it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Node
@@ -9,6 +10,7 @@ from velodrome.scheduler.fleet.attempt_events import (
     Ended,
     Held,
     Lost,
+    OutOfTime,
     Preparing,
     Refused,
     Reported,
@@ -25,7 +27,11 @@ HELD_AFTER_S = 5.0  # a node that is free begins within milliseconds, with a col
 SILENT_S = 30.0  # a node that works is heard every 5 s
 PATIENCE_S = 300.0
 
+MOST_TOGETHER = 64  # the first of them waits until all are kept: some 0.2 s
+
 OnEvent = Callable[[object], None]
+Keep = Callable[[Sequence[Ended]], None]
+Reports = Iterable[tuple[Work, object]]
 
 
 @dataclass
@@ -43,8 +49,12 @@ class Dispatcher:
 
     on_event gets what happens, as in velodrome.scheduler.fleet.attempt_events. The next attempt of
     a node is taken only after it has returned from an Ended, so that a finished task's rows are on
-    disk before another one starts there. patience_s: how long nothing may be able to run, for want
-    of a node, before what is left is given up. nodes: those that are there at the start.
+    disk before another one starts there. keep, if given, gets those that have ended since it last
+    returned, together, before on_event gets each: when they come fast, that is cheaper. patience_s:
+    how long nothing may be able to run, for want of a node, before what is left is given up.
+    nodes: those that are there at the start.
+    is_over: whether nothing more may begin; what has begun is waited for, but no building of
+    environments.
     """
 
     def __init__(
@@ -54,11 +64,15 @@ class Dispatcher:
         on_event: OnEvent,
         patience_s: float = PATIENCE_S,
         nodes: Iterable[Node] = (),
+        is_over: Callable[[], bool] = lambda: False,
+        keep: Keep | None = None,
     ) -> None:
         self._queue = queue
+        self._keep = keep
         self._transport = transport
         self._tell = on_event
         self._patience_s = patience_s
+        self._is_over = is_over
         self._begun: dict[Work, _Begun] = {}
         self._hostnames = {node.node_id: node.hostname for node in nodes}
         self._checked_s = 0.0
@@ -68,10 +82,12 @@ class Dispatcher:
         while not self._queue.is_empty:
             for change in self._transport.changes():
                 self._change(change)
+            if self._is_over():
+                self._stop_taking()
             self._start()
-            for work, report in self._transport.reports(POLL_S):
-                if work in self._begun:
-                    self._report(work, report)
+            reports = iter(self._transport.reports(POLL_S))
+            while together := list(islice(reports, MOST_TOGETHER)):
+                self._reports(together)
             now_s = self._transport.now_s()
             if now_s - self._checked_s >= CHECK_S:
                 self._checked_s = now_s
@@ -89,6 +105,13 @@ class Dispatcher:
             self._transport.start(work)
             if isinstance(work, Attempt):
                 self._tell(Started(work))
+
+    def _stop_taking(self) -> None:
+        if withdrawn := self._queue.withdraw():
+            self._tell(OutOfTime(withdrawn))
+        for work in [one for one in self._begun if isinstance(one, Preparation)]:
+            del self._begun[work]
+            self._transport.abandon(work)
 
     def _check(self, now_s: float) -> None:
         for work, begun in list(self._begun.items()):
@@ -131,6 +154,14 @@ class Dispatcher:
             for work in self._queue.gone(change.node.node_id):
                 self._transport.abandon(work)
                 self._report(work, Broke(reason, of_node=True))
+
+    def _reports(self, together: Reports) -> None:
+        known = [(work, report) for work, report in together if work in self._begun]
+        if self._keep and (ended := list(_ended(known))):
+            self._keep(ended)
+        for work, report in known:
+            if work in self._begun:
+                self._report(work, report)
 
     def _report(self, work: Work, report: object) -> None:
         begun = self._begun[work]
@@ -176,6 +207,12 @@ class Dispatcher:
 
     def _hostname(self, node_id: str) -> str:
         return self._hostnames.get(node_id, node_id)
+
+
+def _ended(reports: Reports) -> Iterable[Ended]:
+    for work, report in reports:
+        if isinstance(work, Attempt) and isinstance(report, Measurement) and _answers(work, report):
+            yield Ended(work, report)
 
 
 def _answers(attempt: Attempt, measurement: Measurement) -> bool:

@@ -1,7 +1,14 @@
 """What happened, in a line each."""
 
 from velodrome.agents.measurement import Measurement
-from velodrome.scheduler.fleet.attempt_events import Ended, Held, Lost, Refused, Waiting
+from velodrome.scheduler.fleet.attempt_events import (
+    Ended,
+    Held,
+    Lost,
+    OutOfTime,
+    Refused,
+    Waiting,
+)
 from velodrome.scheduler.fleet.transport import Gone, Joined, Unusable
 from velodrome.scheduler.reports.tables import duration
 
@@ -46,6 +53,8 @@ def fleet_text(event: object) -> str:
         return f"! {event.hostname} cannot be measured on: {event.reason}"
     if isinstance(event, Held):
         return f"  {event.hostname} is in use by others on this cluster; waiting for it"
+    if isinstance(event, OutOfTime):
+        return f"time is over: {len(event.attempts)} runs are left out"
     return ""
 
 

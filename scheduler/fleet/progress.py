@@ -25,6 +25,7 @@ from velodrome.scheduler.fleet.attempt_events import (
 from velodrome.scheduler.fleet.attempts import Attempt
 from velodrome.scheduler.fleet.event_texts import finished_text, fleet_text, waiting_text
 from velodrome.scheduler.fleet.time_left import Eta
+from velodrome.scheduler.plans.durations import BY_ARITHMETIC, Foresight
 from velodrome.scheduler.reports.tables import duration
 
 LONGEST = 1000
@@ -39,33 +40,46 @@ class Watcher(Protocol):
     def event(self, event: object) -> None:
         """Started, Reported, Ended or Lost, in the order they happen."""
 
+    def expect(self, tasks: Sequence[Task]) -> None:
+        """There are more runs than was said at first."""
+
 
 @contextmanager
 def watching(
-    console: Console, total: int, tasks: Sequence[Task], *, hosts: bool
+    console: Console,
+    total: int,
+    tasks: Sequence[Task],
+    *,
+    hosts: bool,
+    foresight: Foresight = BY_ARITHMETIC,
 ) -> Iterator[Watcher]:
     """A watcher for a sweep of `total` runs of which those of `tasks` are still to do.
 
     hosts: whether to say on which host each one was measured.
     """
+    eta = Eta(tasks, foresight)
     if console.is_terminal:
         with _live(console) as progress:
-            yield Live(progress, total, tasks, hosts=hosts)
+            yield Live(progress, total, len(tasks), eta, hosts=hosts)
     else:
-        yield Lines(console, total, tasks, hosts=hosts)
+        yield Lines(console, total, len(tasks), eta, hosts=hosts)
 
 
 class Lines:
     """A line per note and per finished attempt: what a log file wants."""
 
-    def __init__(self, console: Console, total: int, tasks: Sequence[Task], *, hosts: bool) -> None:
+    def __init__(self, console: Console, total: int, left: int, eta: Eta, *, hosts: bool) -> None:
         self._console, self._total, self._hosts = console, total, hosts
-        self._done = total - len(tasks)
-        self._eta = Eta(tasks)
+        self._done = total - left
+        self._eta = eta
         self._waits = Seldom()
 
     def note(self, text: str) -> None:
         self._print(text)
+
+    def expect(self, tasks: Sequence[Task]) -> None:
+        self._total += len(tasks)
+        self._eta.expect(tasks)
 
     def event(self, event: object) -> None:
         if isinstance(event, Started):
@@ -95,13 +109,16 @@ class Lines:
 class Live:
     """One bar: n of N, what runs and its phase, the time left; what ended stands above it."""
 
-    def __init__(
-        self, progress: Progress, total: int, tasks: Sequence[Task], *, hosts: bool
-    ) -> None:
-        self._progress, self._hosts = progress, hosts
-        self._eta = Eta(tasks)
-        done = total - len(tasks)
+    def __init__(self, progress: Progress, total: int, left: int, eta: Eta, *, hosts: bool) -> None:
+        self._progress, self._hosts, self._total = progress, hosts, total
+        self._eta = eta
+        done = total - left
         self._bar: TaskID = progress.add_task("starting", total=total, completed=done, left="")
+
+    def expect(self, tasks: Sequence[Task]) -> None:
+        self._total += len(tasks)
+        self._eta.expect(tasks)
+        self._progress.update(self._bar, total=self._total)
 
     def note(self, text: str) -> None:
         self._progress.update(self._bar, description=_plain(text))

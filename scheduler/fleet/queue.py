@@ -148,6 +148,14 @@ class Queue:
         self._left -= len(given_up)
         return given_up
 
+    def withdraw(self) -> tuple[Attempt, ...]:
+        """What has not begun, which is finished by this: there is no time left for it."""
+        waiting = [*self._unparked()]
+        for line in self._lines.values():
+            waiting += [line.pop() for _ in range(line.length)]
+        self._left -= len(waiting)
+        return tuple(sorted(waiting, key=lambda attempt: attempt.order))
+
     # How
 
     def _first_to_look_at(self) -> str:

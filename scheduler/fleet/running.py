@@ -1,5 +1,7 @@
 """A planned sweep to its rows: what happens on the fleet is kept first, then shown."""
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -29,10 +31,12 @@ def run(
     watcher: Watcher,
     environments: EnvironmentStore,
     patience_s: float = PATIENCE_S,
+    until_s: float = math.inf,
 ) -> None:
     """KeyboardInterrupt goes through; rows are kept.
 
-    may_run: the sweep's `rule`. nodes: those that are there at the start.
+    may_run: the sweep's `rule`. nodes: those that are there at the start. until_s: on the
+    monotonic clock, when to begin nothing more.
     """
     queue = Queue(attempts, nodes, may_run, _needs(environments.versions))
     keeper.nodes(nodes)
@@ -41,7 +45,11 @@ def run(
         keeper.event(event)  # on disk first, then on the screen
         watcher.event(event)
 
-    Dispatcher(queue, transport, on_event, patience_s, nodes).run()
+    def is_over() -> bool:
+        return time.monotonic() >= until_s
+
+    keep = keeper.together
+    Dispatcher(queue, transport, on_event, patience_s, nodes, is_over, keep).run()
 
 
 class Keeper:
@@ -56,6 +64,11 @@ class Keeper:
     def nodes(self, nodes: Sequence[Node]) -> None:
         self._nodes |= {node.node_id: node for node in nodes}
         self._store.put_nodes(self._sweep_id, nodes)
+
+    def together(self, ended: Sequence[Ended]) -> None:
+        """Before `event` is told of each, which then finds it kept."""
+        kept = [(one.measurement, self._expectations.of(one.measurement.task)) for one in ended]
+        self._store.put_all(self._sweep_id, kept)
 
     def event(self, event: object) -> None:
         if isinstance(event, Joined):

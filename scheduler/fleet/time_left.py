@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.durations import expected_s
+from velodrome.scheduler.plans.durations import BY_ARITHMETIC, Foresight
 
 
 class Eta:
@@ -13,10 +13,16 @@ class Eta:
     They are not alike, and those that take long come first: their number alone would tell too much.
     """
 
-    def __init__(self, tasks: Iterable[Task]) -> None:
+    def __init__(self, tasks: Iterable[Task], foresight: Foresight = BY_ARITHMETIC) -> None:
+        self._foresight = foresight
         self._started_s: float | None = None
         self._done_s = 0.0  # as expected
-        self._left_s = sum(map(expected_s, tasks))
+        self._left_s = 0.0
+        self.expect(tasks)
+
+    def expect(self, tasks: Iterable[Task]) -> None:
+        """There is more to do than was said at first."""
+        self._left_s += sum(map(self._foresight.estimate, tasks))
 
     def started(self) -> None:
         """The clock starts with the first attempt; building environments tells nothing."""
@@ -24,13 +30,18 @@ class Eta:
             self._started_s = time.monotonic()
 
     def finished(self, task: Task) -> None:
-        self._done_s += expected_s(task)
-        self._left_s -= expected_s(task)
+        self._done_s += self._foresight.estimate(task)
+        self._left_s -= self._foresight.estimate(task)
 
     def text(self) -> str:
-        """E.g. `2m10s`; empty before the first attempt has ended and after the last."""
+        """E.g. `2m10s`, with its past error `2m10s ± 8 %`.
+
+        Empty before the first attempt has ended and after the last.
+        """
         if self._started_s is None or not self._done_s or self._left_s < 1e-6:
             return ""
         each = (time.monotonic() - self._started_s) / self._done_s
         minutes, seconds = divmod(round(each * self._left_s), 60)
-        return f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s"
+        error = self._foresight.error
+        suffix = "" if error is None else f" ± {error:.0%}".replace("%", " %")
+        return (f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s") + suffix

@@ -80,8 +80,9 @@ class Condition(StrEnum):
 class Point:
     """A cell on one night. Logarithms of ns per call, by phase.
 
-    levels: over all repeats. first: without those that confirm, again: of those alone. failures:
-    of how many repeats there are `runs`. failed_again: those that confirm have no number, either.
+    levels: over all repeats. first: without those that confirm, again: of those alone. runs: how
+    many repeats there are. failed_again: those that confirm have no number, either.
+    width: half of what the intervals of all repeats span, relative; None without a number.
     """
 
     sweep_id: str
@@ -93,6 +94,7 @@ class Point:
     runs: int
     reason: str = ""
     failed_again: bool = False
+    width: float | None = None
 
     @property
     def was_confirmed(self) -> bool:
@@ -159,6 +161,7 @@ def point_of(rows: Sequence[Row]) -> Point | None:
         runs=len(rows),
         reason=in_one_line(failed[0]["reason"]) if failed else "",
         failed_again=bool(again) and not any(map(_has_number, again)),
+        width=_width(numbered),
     )
 
 
@@ -167,6 +170,15 @@ def _condition(numbered: Sequence[Row], failed: Sequence[Row]) -> Condition:
         return Condition.FAILED
     unstable = sum(row["status"] == Status.UNSTABLE for row in numbered)
     return Condition.UNSTABLE if 2 * unstable > len(numbered) else Condition.GOOD
+
+
+def _width(rows: Sequence[Row]) -> float | None:
+    for phase in PHASES:
+        found = [[_ns(row, phase, bound) for bound in ("low", "median", "high")] for row in rows]
+        if known := [bounds for bounds in found if all(bounds)]:
+            lows, medians, highs = zip(*known, strict=True)
+            return float((max(highs) - min(lows)) / 2 / statistics.median(medians))
+    return None
 
 
 def _levels(rows: Sequence[Row]) -> dict[str, float]:
@@ -181,7 +193,7 @@ def _has_number(row: Row) -> bool:
     return Status(str(row["status"])).has_number
 
 
-def _ns(row: Row, phase: str) -> float:
+def _ns(row: Row, phase: str, bound: str = "median") -> float:
     """0 for what is no time."""
-    value = row[f"{phase}_median_ns"]
+    value = row[f"{phase}_{bound}_ns"]
     return float(value) if isinstance(value, int | float) and 0 < value < math.inf else 0.0

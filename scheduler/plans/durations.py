@@ -5,6 +5,7 @@ multiprocessing timing anomalies, SIAM J. Appl. Math. 17(2), 1969).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 from velodrome.adapters.models import MODELS, products
@@ -22,6 +23,20 @@ def expected_s(task: Task) -> float:
     """Seconds, by the model's arithmetic and by how long the sweep lets a phase be timed."""
     rate = task.gpu_count * GPU_FLOPS_PER_S or task.threads * CORE_FLOPS_PER_S
     return START_S + sum(_phase_s(task, flops / rate) for flops in _flops(task))
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """What tasks are expected to take, in seconds.
+
+    error: how far such an expectation was off in the past, relative; None: not known.
+    """
+
+    estimate: Estimate
+    error: float | None = None
+
+
+BY_ARITHMETIC = Foresight(expected_s)
 
 
 def _flops(task: Task) -> tuple[float, float]:

@@ -286,3 +286,12 @@ def test_a_preparation_on_a_node_that_is_gone_is_made_where_its_attempts_go() ->
     queue.unprepared(preparation, "it broke off")
     queue.joined(node("n1"))
     assert list(queue.take()) == [Preparation("n1", (NEED,))]
+
+
+def test_what_is_withdrawn_is_never_begun_and_what_runs_is_waited_for() -> None:
+    queue = queue_of(attempt("a"), attempt("b"), attempt("c", "gone"))
+    assert taken(queue) == {"a": "n1"}
+    assert {one.task.framework for one in queue.withdraw()} == {"b", "c"}
+    assert not queue.is_empty
+    queue.finished(attempt("a"))
+    assert queue.is_empty

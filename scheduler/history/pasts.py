@@ -1,0 +1,106 @@
+"""How long tasks took on earlier nights, hence what they may take, and how far off that was.
+
+A task is expected to take what its cell took in the median; one that never ran, what its arithmetic
+says (velodrome.scheduler.plans.durations), times what the others took over what theirs said.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+
+from velodrome.agents.task import Task
+from velodrome.scheduler.plans.durations import Foresight, expected_s
+from velodrome.scheduler.reports.task_rows import Row
+
+NIGHTS = 20  # of which the error is told
+
+_Cell = tuple[str, ...]
+_FIELDS = (
+    "framework",
+    "variant",
+    "model",
+    "batch_size",
+    "device",
+    "threads",
+    "dtype",
+    "gpu_model",
+)
+
+
+@dataclass(frozen=True)
+class Pasts:
+    """seconds: of an attempt, by cell. factor: on what arithmetic says of a task that never ran.
+
+    error: median over past nights of how far a night's total was off, relative; None: too few.
+    """
+
+    seconds: Mapping[_Cell, float]
+    factor: float = 1.0
+    error: float | None = None
+
+    def estimate(self, task: Task) -> float:
+        """In seconds, from taking the task to having its rows."""
+        known = self.seconds.get(_cell_of(task))
+        return known if known is not None else self.factor * expected_s(task)
+
+    @property
+    def foresight(self) -> Foresight:
+        return Foresight(self.estimate, self.error)
+
+
+def pasts(rows: Iterable[Row], tasks: Iterable[Task]) -> Pasts:
+    """rows: of `tasks`, of past nights. tasks: of the plan for which it is asked."""
+    nights = _by_night(rows)
+    seconds = _medians(nights)
+    ratios = [
+        seconds[cell] / expected_s(task) for task in tasks if (cell := _cell_of(task)) in seconds
+    ]
+    return Pasts(seconds, median(ratios) if ratios else 1.0, _error(nights))
+
+
+_Nights = Sequence[Sequence[tuple[_Cell, float]]]
+
+
+def _by_night(rows: Iterable[Row]) -> _Nights:
+    """Of each attempt, its cell and how long it took; the oldest night first."""
+    found: dict[str, list[tuple[_Cell, float]]] = {}
+    for row in rows:
+        took = _took(row)
+        if took is not None:
+            cell = tuple(str(row.get(name) or "") for name in _FIELDS)
+            found.setdefault(str(row["sweep_id"]), []).append((cell, took))
+    return [found[sweep_id] for sweep_id in sorted(found)]
+
+
+def _took(row: Row) -> float | None:
+    """Seconds; None of what never ran."""
+    started, finished = row.get("started_at"), row.get("finished_at")
+    if not isinstance(started, datetime) or not isinstance(finished, datetime):
+        return None
+    took = (finished - started).total_seconds()
+    return took if took > 0 else None
+
+
+def _medians(nights: _Nights) -> dict[_Cell, float]:
+    found: dict[_Cell, list[float]] = {}
+    for night in nights:
+        for cell, took in night:
+            found.setdefault(cell, []).append(took)
+    return {cell: median(times) for cell, times in found.items()}
+
+
+def _error(nights: _Nights) -> float | None:
+    """Each night's total as the nights before it would have told it, over what it came to."""
+    errors = []
+    for at in range(max(1, len(nights) - NIGHTS), len(nights)):
+        before = _medians(nights[:at])
+        known = [(before[cell], took) for cell, took in nights[at] if cell in before]
+        if known:
+            told, took = (sum(each) for each in zip(*known, strict=True))
+            errors.append(abs(told / took - 1))
+    return median(errors) if errors else None
+
+
+def _cell_of(task: Task) -> _Cell:
+    return tuple(str(getattr(task, name) or "") for name in _FIELDS)
