@@ -97,13 +97,13 @@ TASKS = _table(
     ("cpu_percent_mean", _REAL, "percent of one core"),
     ("peak_rss_bytes", _WHOLE, "bytes"),  # of the worker's tree
     ("gpu_percent_mean", _REAL, "percent"),
-    ("peak_gpu_memory_bytes", _WHOLE, "bytes"),
-    ("energy_j", _REAL, "J"),  # of the timed phases
-    ("energy_source", _TEXT, ""),  # what measured it
+    ("peak_gpu_memory_bytes", _WHOLE, "bytes"),  # by the framework's count, else the driver's
+    ("energy_j", _REAL, "J"),  # of the timed phases: its GPUs', else the sockets'
+    ("energy_source", _TEXT, ""),  # `measured`, `estimated` or `unavailable`
     ("energy_reason", _TEXT, ""),  # why it is not measured
-    ("energy_per_gradient_j", _REAL, "J per call"),
-    ("energy_deviation_percent", _REAL, "percent, of integrated power above the counter"),
-    ("peak_gpu_process_memory_bytes", _WHOLE, "bytes of the task's own processes"),
+    ("energy_per_gradient_j", _REAL, "J per call"),  # by the same meters
+    ("energy_deviation_percent", _REAL, "percent"),  # of integrated power above the counter
+    ("peak_gpu_process_memory_bytes", _WHOLE, "bytes"),  # its own processes', by the driver
     *_means("forward"),
     *_means("gradient"),
     ("quiet", _YES, ""),  # nothing else disturbed it
@@ -159,17 +159,17 @@ UTILIZATION = _table(
     ("swapped_in_pages", _WHOLE, "pages since boot"),
     ("gpu_index", _SMALL, ""),  # null where the task has no GPU
     ("gpu_uuid", _TEXT, ""),
-    ("gpu_percent", _REAL, "percent"),
-    ("gpu_memory_percent", _REAL, "percent"),
-    ("gpu_memory_bytes", _WHOLE, "bytes"),
+    ("gpu_percent", _REAL, "percent"),  # of the time, some kernel ran
+    ("gpu_memory_percent", _REAL, "percent"),  # of the time, its memory was read or written
+    ("gpu_memory_bytes", _WHOLE, "bytes"),  # taken, by anybody
     ("process_gpu_memory_bytes", _WHOLE, "bytes"),  # of the worker's tree
     ("power_w", _REAL, "W"),
     ("energy_mj", _WHOLE, "mJ since the driver's start"),
     ("temperature_c", _REAL, "degrees Celsius"),
     ("sm_mhz", _SMALL, "MHz"),
-    ("throttle_reasons", _WHOLE, "bits, as NVML has them"),
+    ("throttle_reasons", _WHOLE, "bits, as NVML has them"),  # see docs/utilization.md
     ("gpu_foreign_processes", _SMALL, ""),  # of others, that compute there
-    ("gpu_foreign_memory_bytes", _WHOLE, "bytes"),
+    ("gpu_foreign_memory_bytes", _WHOLE, "bytes"),  # that those hold
 )
 
 NODES = _table(
