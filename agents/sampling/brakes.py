@@ -41,7 +41,7 @@ class Brakes:
         self._files: dict[str, KernelFile] = {}
         self._cpus: Collection[int] = ()
         self._has_swap = _has_swap(proc)
-        self._paced = Paced(self._all, share=0.001)
+        self._paced = Paced(self._all, share=0.0002)
 
     def read(self, cpus: Collection[int]) -> Brake:
         self._cpus = sorted(cpus)[:: -(-len(cpus) // CORES_READ) or 1]

@@ -6,10 +6,11 @@ parent that waited for it is told.
 """
 
 import os
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
-from velodrome.agents.sampling.kernel_files import KernelFile
 from velodrome.agents.sampling.proc import TICK_NS
 
 NAMED = 12  # of one look
@@ -47,37 +48,45 @@ class Suspects:
 
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
-        self._seen: dict[int, Seen] = {}
+        self._texts: dict[int, bytes] = {}
         self._seen_ns = 0
 
     def look(self, cores: Collection[int], own: Collection[int], at_ns: int) -> tuple[Suspect, ...]:
         """Since the look before. own: processes that are no suspects. at_ns: now."""
-        last, last_ns = self._seen, self._seen_ns
-        self._seen, self._seen_ns = dict(_all(self._proc)), at_ns
-        if not last or at_ns <= last_ns:
+        last, elapsed_ns = self._texts, at_ns - self._seen_ns
+        self._texts, self._seen_ns = dict(_texts(self._proc)), at_ns
+        if not last or elapsed_ns <= 0:
             return ()
-        return ranked(last, self._seen, at_ns - last_ns, cores, own)
+        # Most did nothing meanwhile, and to compare their texts is cheaper than to read them.
+        moved = {pid: parse(text) for pid, text in self._texts.items() if last.get(pid) != text}
+        before = {pid: parse(last[pid]) for pid in moved if pid in last}
+        gone = [parse(text) for pid, text in last.items() if pid not in self._texts]
+        for pid in moved.keys() & own:
+            del moved[pid]
+        return ranked(before, moved, gone, elapsed_ns, cores)
 
 
 def ranked(
-    last: dict[int, Seen],
+    before: dict[int, Seen],
     now: dict[int, Seen],
+    gone: Iterable[Seen],
     elapsed_ns: int,
     cores: Collection[int],
-    own: Collection[int],
 ) -> tuple[Suspect, ...]:
-    """The likeliest first: who runs on the task's cores, then who was there, then who did most."""
-    gone = _gone_ns(last, now)
+    """The likeliest first: who runs on the task's cores, then who was there, then who did most.
+
+    gone: as they were seen last, before they ended.
+    """
+    counted_ns = _by_parent(gone)
     found = [
         Suspect(
             pid=pid,
             command=seen.command,
-            percent=round(100 * _grown_ns(seen, last.get(pid), gone.get(pid, 0)) / elapsed_ns, 1),
+            percent=round(100 * _grown_ns(seen, before.get(pid), counted_ns[pid]) / elapsed_ns, 1),
             near=seen.cpu in cores,
             running=seen.running and seen.cpu in cores,
         )
         for pid, seen in now.items()
-        if pid not in own
     ]
     busy = [suspect for suspect in found if suspect.percent >= LEAST_PERCENT]
     return tuple(
@@ -85,20 +94,19 @@ def ranked(
     )
 
 
-def _gone_ns(last: dict[int, Seen], now: dict[int, Seen]) -> dict[int, int]:
-    """By parent: what its children had done that were there last time, and are no more."""
-    gone: dict[int, int] = {}
-    for pid, one in last.items():
-        if pid not in now:
-            gone[one.parent] = gone.get(one.parent, 0) + one.own_ns + one.reaped_ns
-    return gone
+def _by_parent(gone: Iterable[Seen]) -> Counter[int]:
+    """What children had done when they were seen last, which their parent has since inherited."""
+    counted: Counter[int] = Counter()
+    for one in gone:
+        counted[one.parent] += one.own_ns + one.reaped_ns
+    return counted
 
 
-def _grown_ns(seen: Seen, before: Seen | None, gone_ns: int) -> int:
+def _grown_ns(seen: Seen, before: Seen | None, counted_ns: int) -> int:
     """CPU time of a process, and of its children that have ended since."""
     if before is None or before.started != seen.started:
         return seen.own_ns + seen.reaped_ns
-    return seen.own_ns - before.own_ns + max(0, seen.reaped_ns - before.reaped_ns - gone_ns)
+    return seen.own_ns - before.own_ns + max(0, seen.reaped_ns - before.reaped_ns - counted_ns)
 
 
 def parse(text: bytes) -> Seen:
@@ -116,10 +124,13 @@ def parse(text: bytes) -> Seen:
     )
 
 
-def _all(proc: str) -> Iterator[tuple[int, Seen]]:
+def _texts(proc: str) -> Iterator[tuple[int, bytes]]:
     with os.scandir(proc) as entries:
         pids = [entry.name for entry in entries if entry.name.isdigit()]
     for pid in pids:
-        with KernelFile(f"{proc}/{pid}/stat") as file:
-            if text := file.read():
-                yield int(pid), parse(text)
+        with suppress(OSError):  # it has ended
+            descriptor = os.open(f"{proc}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                yield int(pid), os.read(descriptor, 4096)
+            finally:
+                os.close(descriptor)

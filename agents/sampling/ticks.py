@@ -1,13 +1,14 @@
 """How a machine's CPUs have spent their time so far, the cores of one task told apart."""
 
+import os
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from velodrome.agents.cpu_lists import cpu_numbers
 from velodrome.agents.sampling.kernel_files import KernelFile
 
-# A line for each CPU and one with a number for each interrupt: 4 KiB hold but some twenty CPUs.
-STAT_BYTES = 1 << 18
+# Longest line of one CPU: its name and ten counts.
+LINE_BYTES = 128
 
 
 class Ticks(NamedTuple):
@@ -37,7 +38,7 @@ class TickReader:
     """Reads /proc/stat. A task's cores are its CPUs and their SMT siblings."""
 
     def __init__(self, proc: str, sys: str) -> None:
-        self._stat = KernelFile(f"{proc}/stat", most=STAT_BYTES)
+        self._stat = KernelFile(f"{proc}/stat", most=_stat_bytes())
         self._siblings = f"{sys}/devices/system/cpu/cpu{{}}/topology/thread_siblings_list"
         self._cpus: frozenset[int] = frozenset()
         self._cores: frozenset[int] = frozenset()
@@ -104,6 +105,11 @@ def split(grown: dict[int, list[int]]) -> Ticks:
         core_all=sum(map(sum, cores)),
         elsewhere_busy=_worked(machine) - core_busy,
     )
+
+
+def _stat_bytes() -> int:
+    """Enough for the lines of all CPUs, which stand first."""
+    return max(4096, LINE_BYTES * (1 + (os.cpu_count() or 1)))
 
 
 def _grown(last: dict[int, list[int]], now: dict[int, list[int]]) -> dict[int, list[int]]:

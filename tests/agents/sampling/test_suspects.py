@@ -1,0 +1,115 @@
+"""Who used the CPU since the last look, from /proc as the kernel writes it and as it is."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from velodrome.agents.sampling.lookout import Lookout
+from velodrome.agents.sampling.suspects import LEAST_PERCENT, Suspect, Suspects, parse
+from velodrome.agents.sampling.ticks import Ticks
+
+SECOND = 10**9
+
+
+def write(root: Path, pid: int, *, cpu: int = 1, state: str = "S", **ticks: int) -> None:
+    """ticks: own, reaped; also parent, started."""
+    fields = ["0"] * 50
+    fields[0], fields[1] = state, str(ticks.get("parent", 1))
+    fields[11], fields[14] = str(ticks.get("own", 0)), str(ticks.get("reaped", 0))
+    fields[19], fields[36] = str(ticks.get("started", 5)), str(cpu)
+    (root / str(pid)).mkdir(exist_ok=True)
+    (root / str(pid) / "stat").write_text(f"{pid} (a (b) c{pid}) {' '.join(fields)}\n")
+
+
+def remove(root: Path, pid: int) -> None:
+    (root / str(pid) / "stat").unlink()
+    (root / str(pid)).rmdir()
+
+
+def looked(root: Path, suspects: Suspects, at_s: int = 1) -> dict[int, float]:
+    return {one.pid: one.percent for one in suspects.look({1}, {99}, at_s * SECOND)}
+
+
+def test_a_name_with_brackets_and_bytes_of_all_kinds_is_a_name() -> None:
+    text = b"7 (a) S (\xff\n) R 1 " + b"0 " * 46
+    seen = parse(text)
+    assert (seen.command, seen.running) == ("a) S (\N{REPLACEMENT CHARACTER}\n", True)
+
+
+def test_only_what_was_done_since_the_last_look_counts(tmp_path: Path) -> None:
+    for pid in (10, 11, 99):
+        write(tmp_path, pid, own=5000)
+    suspects = Suspects(str(tmp_path))
+    assert looked(tmp_path, suspects, 1) == {}
+    write(tmp_path, 10, own=5050)
+    write(tmp_path, 12, own=20)
+    write(tmp_path, 99, own=5090)  # of the task itself
+    assert looked(tmp_path, suspects, 2) == {10: 50.0, 12: 20.0}
+    assert looked(tmp_path, suspects, 3) == {}
+
+
+def test_who_has_another_ones_number_is_somebody_else(tmp_path: Path) -> None:
+    write(tmp_path, 10, own=5000, started=5)
+    suspects = Suspects(str(tmp_path))
+    looked(tmp_path, suspects, 1)
+    write(tmp_path, 10, own=30, started=6)
+    assert looked(tmp_path, suspects, 2) == {10: 30.0}
+
+
+def test_children_that_came_and_went_are_told_by_their_parent(tmp_path: Path) -> None:
+    write(tmp_path, 10)
+    write(tmp_path, 11, own=400, parent=10)
+    suspects = Suspects(str(tmp_path))
+    looked(tmp_path, suspects, 1)
+    remove(tmp_path, 11)
+    # By hand: the child that was seen had done 400 of the 490, so 90 of them are new.
+    write(tmp_path, 10, reaped=490)
+    assert looked(tmp_path, suspects, 2) == {10: 90.0}
+
+
+def test_who_runs_on_the_tasks_cores_comes_first(tmp_path: Path) -> None:
+    suspects = Suspects(str(tmp_path))
+    write(tmp_path, 1)
+    looked(tmp_path, suspects, 1)
+    write(tmp_path, 10, own=90, cpu=0, state="R")
+    write(tmp_path, 11, own=50, cpu=1)
+    write(tmp_path, 12, own=20, cpu=1, state="R")
+    found = suspects.look({1}, set(), 2 * SECOND)
+    assert [(one.pid, one.near, one.running) for one in found] == [
+        (12, True, True),
+        (11, True, False),
+        (10, False, False),
+    ]
+
+
+@pytest.fixture
+def busy_pid() -> Iterator[int]:
+    code = "print(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.pid
+        process.kill()
+
+
+def test_a_lookout_looks_only_while_somebody_disturbs(busy_pid: int) -> None:
+    """Told by hand of ticks: a second without foreign work, then one that is half of it."""
+    lookout = Lookout(share=1.0)
+    cores = os.sched_getaffinity(0)
+    quiet = [Ticks(core_busy=0), Ticks(core_busy=100)]
+    for second, ticks in enumerate(quiet):
+        assert lookout.tell(second * SECOND, second * SECOND, ticks, set(), cores) == ()
+    deadline = time.monotonic() + 10
+    found: tuple[Suspect, ...] = ()
+    second = 2
+    while busy_pid not in {one.pid for one in found} and time.monotonic() < deadline:
+        ticks = Ticks(core_busy=100 * second)
+        found = lookout.tell(second * SECOND, SECOND + second * SECOND // 2, ticks, set(), cores)
+        second += 1
+    assert busy_pid in {one.pid for one in found}
+    assert all(one.percent >= LEAST_PERCENT for one in found)
