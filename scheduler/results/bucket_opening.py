@@ -44,8 +44,11 @@ def opened_to_read(address: BucketAddress) -> Bucket:
     bucket = _bucket(address)
     try:
         is_empty = not bucket.objects.names(bucket.layout.root)
+        is_there = not is_empty or bucket.objects.has_folder(bucket.layout.root.parts[0])
     except (OSError, pa.ArrowException) as error:
         raise _refused(address, str(error)) from None
+    if not is_there:
+        raise _refused(address, "NO_SUCH_BUCKET")
     if is_empty:
         mend = "Run a sweep first, or name another with --results."
         raise ConfigError(address.name, "there is nothing here", mend)

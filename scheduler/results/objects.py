@@ -51,6 +51,10 @@ class Objects:
     def exists(self, path: PurePath) -> bool:
         return self.filesystem.get_file_info(str(path)).type == pafs.FileType.File
 
+    def has_folder(self, name: str) -> bool:
+        """Whether there is such a bucket."""
+        return self.filesystem.get_file_info(name).type == pafs.FileType.Directory
+
     def infos(self, folder: PurePath) -> list[pafs.FileInfo]:
         """Of what is right below, or right below that and so on: none if there is no such thing."""
         selector = pafs.FileSelector(str(folder), allow_not_found=True, recursive=True)

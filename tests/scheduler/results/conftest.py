@@ -1,9 +1,10 @@
 """Places for results that tests write to: a folder, and a bucket of a real S3 API on loopback."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow.dataset as ds
 import pytest
@@ -56,24 +57,60 @@ class Place:
         return sorted(found.to_table(columns=[column])[column].to_pylist())
 
 
+@dataclass
+class S3Server:
+    """A server in a thread of this process. hook is told of every request before it is answered.
+
+    What it returns is done instead of the request, or after it: see Hook.
+    """
+
+    endpoint: str
+    hook: "Hook | None" = None
+
+
+# Of a method and a path: whether to do the request, and what to do then.
+Hook = Callable[[str, str], tuple[bool, Callable[[], None]] | None]
+
+
 @pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    """Of a server in a thread of this process."""
+def running_s3() -> Iterator[S3Server]:
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    found = S3Server(f"http://{host}:{port}")
+    answer = server._server.app
+
+    def watched(environ: dict[str, Any], start_response: Any) -> Any:
+        seen = found.hook and found.hook(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        if not seen:
+            return answer(environ, start_response)
+        is_done, then = seen
+        body = list(answer(environ, start_response)) if is_done else []
+        then()
+        if not is_done:
+            start_response("403 Forbidden", [("Content-Length", "0")])
+        return body
+
+    server._server.app = watched
+    yield found
     server.stop()
 
 
 @pytest.fixture
-def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> fs.FileSystem:
-    """With a bucket in it, and the variables set by which it is found."""
-    for name, value in {**VARIABLES, "AWS_ENDPOINT_URL": s3_endpoint}.items():
+def s3_server(running_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """With the variables set by which it is found."""
+    for name, value in {**VARIABLES, "AWS_ENDPOINT_URL": running_s3.endpoint}.items():
         monkeypatch.setenv(name, value)
+    yield running_s3
+    running_s3.hook = None
+
+
+@pytest.fixture
+def s3(s3_server: S3Server) -> fs.FileSystem:
+    """With a bucket in it."""
     uri = f"s3://{BUCKET}?allow_bucket_creation=true&allow_delayed_open=true&region=us-east-1"
     filesystem, path = fs.FileSystem.from_uri(uri)
     filesystem.create_dir(path)
