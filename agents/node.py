@@ -16,6 +16,11 @@ class Gpu:
     driver: str = ""
     power_limit_w: float | None = None
 
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a MIG instance: of these CUDA shows a process no more than one."""
+        return self.uuid.startswith("MIG-")
+
     def is_called(self, model: str) -> bool:
         """Whether the model is part of its name; empty: any is."""
         return has_words(self.name, model)

@@ -90,7 +90,8 @@ class Need:
     def wants(self, gpu: Gpu) -> bool:
         """Whether that GPU would do."""
         named = not self.gpu_uuids or gpu.uuid in self.gpu_uuids
-        return named and gpu.is_called(self.gpu_model)
+        together = self.gpu_count <= 1 or not gpu.is_part
+        return named and together and gpu.is_called(self.gpu_model)
 
 
 @dataclass(frozen=True)

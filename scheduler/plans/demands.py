@@ -47,9 +47,9 @@ def demands_of(need: Need, sweep: Sweep) -> tuple[Demand, ...]:
     return tuple(_demands(need, sweep))
 
 
-def gpus_called(node: Node, model: str) -> list[Gpu]:
-    """Those with these words in their name; empty: all."""
-    return [gpu for gpu in node.gpus if gpu.is_called(model)]
+def gpus_called(node: Node, model: str, count: int) -> list[Gpu]:
+    """Those with these words in their name (empty: all) that a task of so many can have."""
+    return [gpu for gpu in node.gpus if gpu.is_called(model) and (count <= 1 or not gpu.is_part)]
 
 
 def _demands(need: Need, sweep: Sweep) -> Iterator[Demand]:
@@ -91,7 +91,7 @@ def _cores(threads: int) -> Demand:
 
 def _gpus(count: int, model: str) -> Demand:
     def those_of(node: Node) -> int:
-        return len(gpus_called(node, model))
+        return len(gpus_called(node, model, count))
 
     def has(node: Node) -> str:
         if those_of(node) or not node.gpus:

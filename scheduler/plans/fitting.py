@@ -134,7 +134,7 @@ def _smallness(node: Node) -> tuple[int, ...]:
 
 
 def _gpu_spots(need: Need, node: Node) -> Iterator[Spot]:
-    wanted = gpus_called(node, need.gpu_model)
+    wanted = gpus_called(node, need.gpu_model, need.gpu_count)
     for first in range(0, len(wanted) - need.gpu_count + 1, need.gpu_count):
         uuids = ",".join(gpu.uuid for gpu in wanted[first : first + need.gpu_count])
         yield Spot(f"{node.node_id}/{uuids}", node, uuids)

@@ -142,6 +142,16 @@ def test_a_node_without_such_gpus_never_fits() -> None:
         share(MIXED, Need(1, 3, "L40S"), MIXED.cores, MIXED.gpus)
 
 
+def test_parts_of_gpus_are_given_one_by_one_only() -> None:
+    parts = tuple(Gpu(0, "NVIDIA H100 MIG 3g.40gb", f"MIG-{n}", 2**35) for n in range(2))
+    parted = node(1, 8, gpus=(*parts, A100))
+    alone = share(parted, Need(1, 1, "H100", exclusive=False), parted.cores, parted.gpus)
+    assert alone is not None
+    assert alone.gpus == parts[:1]
+    with pytest.raises(DoesNotFit, match="2 GPUs, and track has 1 such"):
+        share(parted, Need(1, 2), parted.cores, parted.gpus)
+
+
 def test_an_exclusive_task_locks_the_whole_node_and_runs_on_its_own_part() -> None:
     whole = share(MIXED, Need(2, 1, "A100"), MIXED.cores, MIXED.gpus)
     assert whole is not None

@@ -238,6 +238,14 @@ class TestWhere:
         made = planned(text, node("a", gpus=("H100",) * 5))
         assert [one.gpu_uuid for one in made.placements] == ["a-gpu0,a-gpu1", "a-gpu2,a-gpu3"]
 
+    def test_parts_of_a_gpu_are_not_taken_two_at_a_time(self) -> None:
+        parts = tuple(Gpu(0, "NVIDIA H100 MIG 3g.40gb", f"MIG-{n}", 2**35) for n in range(2))
+        made = planned("threads: [1]\nrepeats: 1\ndevices: [gpu:2]", replace(node("a"), gpus=parts))
+        assert reasons(made) == ["needs 2 GPUs, the nodes have NVIDIA H100 MIG 3g.40gb"]
+        each = "where: each-gpu\nthreads: [1]\nrepeats: 1\ndevices: [gpu]"
+        made = planned(each, replace(node("a"), gpus=parts))
+        assert [one.gpu_uuid for one in made.placements] == ["MIG-0", "MIG-1"]
+
     def test_each_gpu_of_a_task_on_the_cpu_is_each_node(self) -> None:
         made = planned("where: each-gpu\nthreads: [1]\nrepeats: 1", *self.NODES)
         assert [one.node_id for one in made.placements] == ["a", "b", "c"]
