@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from velodrome.scheduler.results.filling import Fills
 from velodrome.scheduler.results.layout import Layout
 
 
@@ -55,7 +56,7 @@ class Backing(Protocol):
     def parquets(self, paths: Iterable[PurePath]) -> Iterator[pq.ParquetFile]:
         """Each is closed by whoever gets it. FileNotFoundError if one is gone."""
 
-    def compact(self, sweep_id: str) -> None:
+    def compact(self, sweep_id: str, fills: Fills) -> None:
         """One file per table; the caller holds the sweep, and it has no orphans."""
 
     def fetched(self, folder: PurePath) -> Path:

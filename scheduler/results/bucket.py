@@ -17,6 +17,7 @@ from velodrome.scheduler.errors import StoreError
 from velodrome.scheduler.results import manifest as manifests
 from velodrome.scheduler.results import parquet_files
 from velodrome.scheduler.results.claims import Claim
+from velodrome.scheduler.results.filling import Fills
 from velodrome.scheduler.results.layout import Layout
 from velodrome.scheduler.results.manifest import Manifest
 from velodrome.scheduler.results.objects import Objects
@@ -91,7 +92,7 @@ class Bucket:
     def parquets(self, paths: Iterable[PurePath]) -> Iterator[pq.ParquetFile]:
         return self.objects.parquets(paths)
 
-    def compact(self, sweep_id: str) -> None:
+    def compact(self, sweep_id: str, fills: Fills) -> None:
         with told_plainly(self.name):
             before = self._manifest(sweep_id)
             if before.turn:
@@ -102,7 +103,8 @@ class Bucket:
                 return
             name = manifests.compacted_name(before.turn + 1)
             for table, paths in to_do.items():
-                self._merge(table, paths, self.layout.rows(table, sweep_id) / name)
+                target = self.layout.rows(table, sweep_id) / name
+                self._merge(table, paths, target, fills)
             replaced = {
                 table: frozenset(path.name for path in paths) for table, paths in to_do.items()
             }
@@ -144,10 +146,10 @@ class Bucket:
         except FileNotFoundError:
             return Manifest()
 
-    def _merge(self, table: str, paths: list[PurePath], target: PurePath) -> None:
+    def _merge(self, table: str, paths: list[PurePath], target: PurePath, fills: Fills) -> None:
         """Whole here before a byte of it is put: a put that is cut off must not end early."""
         with tempfile.TemporaryFile() as file:
-            parquet_files.merge(table, self.objects.parquets(paths), file)
+            parquet_files.merge(table, self.objects.parquets(paths), file, fills)
             file.seek(0)
             self.objects.put_file(target, file)
 

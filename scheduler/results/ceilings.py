@@ -8,7 +8,7 @@ before one of another node of its type.
 """
 
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -91,8 +91,11 @@ class Ceilings:
     """Those of one sweep, and of others in its stead."""
 
     def __init__(self, own: Iterable[Row], others: Iterable[Row] = ()) -> None:
-        self._own = tuple(reached(own))
+        self.own = tuple(reached(own))
         self._others = tuple(reached(others))
+
+    def __bool__(self) -> bool:
+        return bool(self.own or self._others)
 
     def of(self, row: Row, unit: Unit) -> Ceiling | None:
         """The one that a row of this sweep is held to."""
@@ -100,7 +103,7 @@ class Ceilings:
         node_type, at = _text(row, "node_type"), _time(row)
         alike = [
             [one for one in known if (one.unit, one.place) == (unit, place)]
-            for known in (self._own, (one for one in self._others if _is_recent(one, at)))
+            for known in (self.own, (one for one in self._others if _is_recent(one, at)))
         ]
         for known in alike:
             for found in (
@@ -111,17 +114,18 @@ class Ceilings:
                     return max(found, key=lambda one: one.per_s)
         return None
 
-    def lacking(self, rows: Iterable[Row]) -> bool:
-        """Whether any row that was timed has no ceiling among these."""
-        return any(_rate(row, "gradient") and not self.of(row, Unit.FLOPS) for row in rows)
-
 
 def filled(rows: Iterable[Row], ceilings: Ceilings) -> list[dict[str, object]]:
     """The rows, each with its ceiling and its efficiency as far as there are any.
 
-    An efficiency over 1 stays as it is: this row ran faster than the best product did.
+    What a row says already stays. So does an efficiency over 1, of what outran the best product.
     """
-    return [{**row, **held_to(row, ceilings.of(row, Unit.FLOPS))} for row in rows]
+    return [
+        dict(row)
+        if row.get("ceiling_flops_per_s") is not None
+        else {**row, **held_to(row, ceilings.of(row, Unit.FLOPS))}
+        for row in rows
+    ]
 
 
 def held_to(row: Row, ceiling: Ceiling | None) -> dict[str, object]:
@@ -145,10 +149,10 @@ def source(ceiling: Ceiling, row: Row) -> str:
     return ", ".join(filter(None, parts))
 
 
-def of_node(rows: Sequence[Row], node_id: str) -> list[dict[str, object]]:
+def of_node(ceilings: Iterable[Ceiling], node_id: str) -> list[dict[str, object]]:
     """The entries of the column `ceilings` of `nodes`: per device, the best over all threads."""
     found: dict[str, dict[Unit, float]] = {}
-    for one in reached(rows):
+    for one in ceilings:
         if one.node_id == node_id:
             best = found.setdefault(one.place.device, {})
             best[one.unit] = max(best.get(one.unit, 0.0), one.per_s)

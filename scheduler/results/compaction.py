@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from velodrome.scheduler.results import parquet_files
+from velodrome.scheduler.results.filling import NOTHING, Fills
 from velodrome.scheduler.results.layout import COMPACTED, Layout
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.swapping import aside, recover, swap
@@ -20,7 +21,7 @@ from velodrome.scheduler.results.whole_files import flush_folder, make_folder, o
 Swap = Callable[[Path, Path], None]
 
 
-def compact(layout: Layout[Path], sweep_id: str, swap: Swap = swap) -> None:
+def compact(layout: Layout[Path], sweep_id: str, swap: Swap = swap, fills: Fills = NOTHING) -> None:
     """The caller holds the sweep and has dropped its orphans. Done again, it does nothing.
 
     `tasks` last: a file of another table is an orphan if there is none of its name in `tasks`.
@@ -28,7 +29,8 @@ def compact(layout: Layout[Path], sweep_id: str, swap: Swap = swap) -> None:
     for table in sorted(TABLES, key="tasks".__eq__):
         there = files(layout, table, sweep_id)
         if there and [file.name for file in there] != [COMPACTED]:
-            _compact(table, there, layout.rows(table, sweep_id), layout.staging(sweep_id), swap)
+            live, staging = layout.rows(table, sweep_id), layout.staging(sweep_id)
+            _compact(table, there, fills, live, staging, swap)
 
 
 def files(layout: Layout[Path], table: str, sweep_id: str) -> list[Path]:
@@ -45,14 +47,16 @@ def clear(layout: Layout[Path], sweep_id: str) -> None:
     shutil.rmtree(staging)
 
 
-def _compact(table: str, files: list[Path], live: Path, staging: Path, swap: Swap) -> None:
+def _compact(
+    table: str, files: list[Path], fills: Fills, live: Path, staging: Path, swap: Swap
+) -> None:
     ready = _ready(staging, table)
     building = staging / f"{table}.building"
     for left in (building, ready, aside(ready)):
         shutil.rmtree(left, ignore_errors=True)
     make_folder(building)
     with open(building / COMPACTED, "wb", opener=owned) as sink:
-        parquet_files.merge(table, map(pq.ParquetFile, files), sink)
+        parquet_files.merge(table, map(pq.ParquetFile, files), sink, fills)
     _flush(building / COMPACTED)
     flush_folder(building)
     building.rename(ready)  # only what is whole is ever called ready

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from velodrome.scheduler.errors import StoreError, SweepBusy
 from velodrome.scheduler.results import compaction
+from velodrome.scheduler.results.filling import Fills
 from velodrome.scheduler.results.layout import Layout
 from velodrome.scheduler.results.sweep_lock import locked
 from velodrome.scheduler.results.whole_files import told_plainly, write_all
@@ -76,9 +77,9 @@ class Folder:
     def parquets(self, paths: Iterable[PurePath]) -> Iterator[pq.ParquetFile]:
         return (pq.ParquetFile(str(path)) for path in paths)
 
-    def compact(self, sweep_id: str) -> None:
+    def compact(self, sweep_id: str, fills: Fills) -> None:
         with told_plainly(self.layout.root):
-            compaction.compact(self.layout, sweep_id)
+            compaction.compact(self.layout, sweep_id, fills=fills)
 
     def fetched(self, folder: PurePath) -> Path:
         return Path(folder)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from velodrome.scheduler.errors import StoreError
+from velodrome.scheduler.results.filling import Fills
 from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
 
 GROUP_ROWS = 2**20
@@ -36,11 +37,12 @@ def writer(sink: pa.NativeFile | IO[bytes], schema: pa.Schema) -> pq.ParquetWrit
     )
 
 
-def merge(table: str, files: Iterable[pq.ParquetFile], sink: IO[bytes]) -> None:
+def merge(table: str, files: Iterable[pq.ParquetFile], sink: IO[bytes], fills: Fills) -> None:
     """One file with the rows of all, in their order, holding about a row group in memory."""
+    fill = fills.get(table, _as_it_is)
     with writer(sink, TABLES[table]) as open_writer:
         for rows in _gathered(_groups(files, TABLES[table])):
-            open_writer.write_table(rows, row_group_size=GROUP_ROWS)
+            open_writer.write_table(fill(rows), row_group_size=GROUP_ROWS)
 
 
 def read(
@@ -62,6 +64,10 @@ def require_known(file: pq.ParquetFile) -> None:
             f"results of schema version {version!r:.20} cannot be read: this Velodrome knows "
             f"{' and '.join(KNOWN_VERSIONS)}. Read them with the Velodrome that wrote them."
         )
+
+
+def _as_it_is(rows: pa.Table) -> pa.Table:
+    return rows
 
 
 def _groups(files: Iterable[pq.ParquetFile], schema: pa.Schema) -> Iterator[pa.Table]:

@@ -21,7 +21,9 @@ from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
 from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.results import parquet_files, plan_record, rows
 from velodrome.scheduler.results.backing import Backing
+from velodrome.scheduler.results.ceilings import NEEDED, Ceilings
 from velodrome.scheduler.results.committed import COLUMNS, Committed, Identity, committed
+from velodrome.scheduler.results.filling import ceilings_among, fills
 from velodrome.scheduler.results.layout import group_file, is_compacted, node_file
 from velodrome.scheduler.results.opening import opened_to_read, opened_to_write
 from velodrome.scheduler.results.schema import TABLES
@@ -222,7 +224,12 @@ class Store:
         """One file per table. Killed at any instant, no row is missing or there twice."""
         with self.working_on(sweep_id):
             self.drop_orphans(sweep_id)
-            self._backing.compact(sweep_id)
+            self._backing.compact(sweep_id, fills(self.ceilings(sweep_id)))
+
+    def ceilings(self, sweep_id: str) -> Ceilings:
+        """Of its nodes: its own, or those of the newest others where it has none."""
+        others = [one for one in self.sweep_ids() if one != sweep_id]
+        return ceilings_among(lambda one: self._read("tasks", one, NEEDED), sweep_id, others)
 
     def sweep_ids(self) -> tuple[str, ...]:
         """Newest first: those that were begun, and those that have rows."""

@@ -1,0 +1,97 @@
+"""Ceilings and efficiencies, filled in where a sweep's files become one."""
+
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters.protocol import Timed, Verified
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.node import Core, Node
+from velodrome.agents.task import Task
+from velodrome.scheduler.results.store import Store
+
+SWEEP, LATER = "20261124-063012-a1b2", "20261125-063012-a1b2"
+NODE = Node("n1", "host1", "Some CPU", (Core(0, (0,)),), 2**34)
+FLOP = 2 * 1024**3
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results")
+
+
+def ran(model: str, gradient_ms: float, batch_size: int) -> Measurement:
+    ns = gradient_ms * 1e6
+    gradient = Timed("gradient", ns, ns, ns, 30, 1, 5, "target", stable=True)
+    return Measurement(
+        Task("torch", "eager", model, batch_size),
+        repeat=0,
+        attempt=1,
+        status=Status.OK,
+        reason="",
+        node_id="n1",
+        hostname="host1",
+        node_type="t1",
+        started_at=1_795_501_812.0,
+        finished_at=1_795_501_813.0,
+        verified=Verified(1.0, 0.0, 0.0, (), (), 1),
+        forward=gradient._replace(phase="forward", median_ns=ns / 2),
+        gradient=None if model == "copy" else gradient,
+    )
+
+
+def keep(store: Store, sweep_id: str, *measurements: Measurement) -> None:
+    with store.working_on(sweep_id):
+        for one in measurements:
+            store.put(sweep_id, one)
+        store.put_nodes(sweep_id, [NODE])
+        store.compact(sweep_id)
+
+
+def columns(store: Store, sweep_id: str, model: str) -> tuple[object, ...]:
+    (row,) = [one for one in store.read("tasks", sweep_id).to_pylist() if one["model"] == model]
+    return row["ceiling_flops_per_s"], row["ceiling_from"], row["gradient_efficiency"]
+
+
+def test_a_finished_sweep_tells_how_near_each_task_came_to_its_node_s_ceiling(
+    store: Store,
+) -> None:
+    lenet = ran("lenet", 50, 64)
+    keep(store, SWEEP, ran("gemm-1024", 100, 1024), ran("copy", 100, 1), lenet)
+    per_s, by, efficiency = columns(store, SWEEP, "lenet")
+    assert per_s == pytest.approx(2 * FLOP / 100e-3)
+    assert by == "torch eager, gemm-1024"
+    flops = store.read("tasks", SWEEP).to_pylist()
+    (own,) = [row["gradient_flops"] for row in flops if row["model"] == "lenet"]
+    assert efficiency == pytest.approx(own / 50e-3 / (2 * FLOP / 100e-3))
+
+
+def test_its_nodes_keep_their_ceilings(store: Store) -> None:
+    keep(store, SWEEP, ran("gemm-1024", 100, 1024), ran("copy", 100, 1))
+    assert store.read("nodes", SWEEP)["ceilings"].to_pylist() == [
+        [
+            {
+                "device": "cpu",
+                "gemm_flops_per_s": pytest.approx(2 * FLOP / 100e-3),
+                "copy_bytes_per_s": pytest.approx(2**29 / 50e-3),
+            }
+        ]
+    ]
+
+
+def test_a_sweep_without_ceilings_is_held_to_an_earlier_one_s(store: Store) -> None:
+    keep(store, SWEEP, ran("gemm-1024", 100, 1024), ran("copy", 100, 1))
+    keep(store, LATER, ran("lenet", 50, 64))
+    assert columns(store, LATER, "lenet")[1] == f"torch eager, gemm-1024, in sweep {SWEEP}"
+    assert store.read("nodes", LATER)["ceilings"].to_pylist() == [None]  # it measured none
+
+
+def test_without_any_ceiling_nothing_is_made_up(store: Store) -> None:
+    keep(store, SWEEP, ran("lenet", 50, 64))
+    assert columns(store, SWEEP, "lenet") == (None, None, None)
+
+
+def test_a_sweep_that_was_gone_on_with_is_filled_anew(store: Store) -> None:
+    keep(store, SWEEP, ran("gemm-1024", 100, 1024), ran("lenet", 50, 64))
+    keep(store, SWEEP, ran("gemm-2048", 400, 2048))
+    assert columns(store, SWEEP, "lenet")[1] == "torch eager, gemm-2048"
