@@ -1,0 +1,82 @@
+"""A framework that really sleeps in its newer version is found slower, and its version blamed."""
+
+import json
+import sys
+
+import pytest
+
+from velodrome.scheduler.cli import app
+
+pytestmark = pytest.mark.slow
+
+ADAPTER = """
+import time
+
+from velodrome.adapters.numpy.adapter import Adapter as Sound
+
+
+class Adapter(Sound):
+    @staticmethod
+    def version():
+        return "{version}"
+
+    def forward(self, index):
+        time.sleep({sleep_s})
+        return super().forward(index)
+
+    def gradient(self, index):
+        time.sleep({sleep_s})
+        return super().gradient(index)
+"""
+ENVIRONMENT = """
+kind = "existing"
+about = "NumPy, at a pace of its own"
+python = "{python}"
+module = "numpy"
+variants = ["float64"]
+devices = ["cpu"]
+"""
+QUICK = ("--threads", "1", "--min-samples", "3", "--min-seconds", "0.05", "--max-seconds", "0.3")
+REPEATS = 3
+
+
+@pytest.fixture
+def measure(tmp_path, monkeypatch):
+    """One task of a framework, at a version, with so long a sleep in every call."""
+    folder = tmp_path / "adapters" / "paced"
+    folder.mkdir(parents=True)
+    (folder / "environment.toml").write_text(ENVIRONMENT.format(python=sys.executable))
+    monkeypatch.setenv("VELODROME_ADAPTERS", str(folder.parent))
+    monkeypatch.setenv("VELODROME_HOME", str(tmp_path / "home"))
+
+    def once(version: str, sleep_s: float) -> None:
+        text = ADAPTER.format(version=version, sleep_s=sleep_s)
+        (folder / "adapter.py").write_text(text)
+        model = ("paced", "autoencoder-400-200-100/ae3", "--batch-size", "4")
+        words = ["measure", *model, *QUICK, "--results", str(tmp_path / "results"), "--json"]
+        assert app(words, standalone_mode=False) == 0
+
+    return once
+
+
+def test_a_version_that_sleeps_is_slower_and_one_against_itself_is_not(
+    measure, tmp_path, capsys
+) -> None:
+    for _ in range(REPEATS):
+        measure("1.0", 0.002)
+        measure("1.1", 0.040)
+        measure("1.0.1", 0.002)
+    capsys.readouterr()
+
+    def compared(base: str, candidate: str) -> tuple[int, dict]:
+        sides = [f"* framework_version={version}" for version in (base, candidate)]
+        words = ["compare", *sides, "--results", str(tmp_path / "results"), "--json"]
+        status = app([*words, "--fail-on", "slower"], standalone_mode=False)
+        return status, json.loads(capsys.readouterr().out)
+
+    status, slower = compared("1.0", "1.1")
+    assert {cell["verdict"] for cell in slower["cells"]} == {"slower"}
+    assert status == 1
+    assert all(cell["base_repeats"] == REPEATS for cell in slower["cells"])
+    assert {cell["verdict"] for cell in compared("1.1", "1.0")[1]["cells"]} == {"faster"}
+    assert {cell["verdict"] for cell in compared("1.0", "1.0.1")[1]["cells"]} == {"undecided"}

@@ -1,0 +1,79 @@
+"""Rows of cells that were measured several times, as the store holds them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from velodrome.adapters.protocol import Timed
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.task import Task
+from velodrome.scheduler.results.rows import task_row
+
+Row = dict[str, Any]
+
+LENET = {"framework": "torch", "variant": "eager", "model": "lenet", "batch_size": 64}
+JITTER = (1.0, 1.004, 0.996, 1.002, 0.998)  # of one process to the next
+TASK = ("framework", "variant", "model", "batch_size", "device", "threads", "dtype", "seed")
+
+
+@pytest.fixture(scope="session")
+def cell() -> Callable[..., list[Row]]:
+    return _rows
+
+
+@pytest.fixture(scope="session")
+def measured() -> Callable[..., list[Measurement]]:
+    return _measured
+
+
+def _rows(
+    sweep: str = "20261123-010203-00000001",
+    ms: float = 10.0,
+    repeats: int = 5,
+    jitter: Sequence[float] = JITTER,
+    **columns: object,
+) -> list[Row]:
+    """Repeats of one cell of torch on lenet. columns: what is otherwise."""
+    asked = {name: columns[name] for name in TASK if name in columns}
+    found = _measured(ms, jitter, repeats, **asked)
+    return [task_row(sweep, one) | columns for one in found]
+
+
+def _measured(
+    ms: float, jitter: Sequence[float] = (), repeats: int = 5, **changes: Any
+) -> list[Measurement]:
+    """A gradient of ms, a forward of a third of that, each repeat off by a jitter."""
+    asked = {name: changes.pop(name) for name in TASK if name in changes}
+    task = Task(**{**LENET, **asked})
+    luck = jitter or JITTER
+    return [
+        replace(_measurement(task, repeat, ms * luck[repeat % len(luck)]), **changes)
+        for repeat in range(repeats)
+    ]
+
+
+def _measurement(task: Task, repeat: int, ms: float) -> Measurement:
+    gradient = Timed(
+        "gradient", ms * 1e6, ms * 0.995e6, ms * 1.005e6, 30, 2, 5, "target", stable=True
+    )
+    forward = Timed("forward", ms * 3e5, ms * 2.98e5, ms * 3.02e5, 30, 2, 5, "target", stable=True)
+    return Measurement(
+        task,
+        repeat=repeat,
+        attempt=1,
+        status=Status.OK,
+        reason="",
+        node_id="n1",
+        hostname="host1",
+        node_type="t1",
+        started_at=1.0,
+        finished_at=2.0,
+        cpu_model="Some CPU",
+        framework_version="2.12.1",
+        environment_hash="e1",
+        quiet=True,
+        forward=forward,
+        gradient=gradient,
+    )

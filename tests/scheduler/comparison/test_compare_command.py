@@ -1,0 +1,141 @@
+"""`velodrome compare`, on a results folder: its forms, its last sentence and its exit status."""
+
+import csv
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from velodrome.scheduler.cli import app
+from velodrome.scheduler.commands.compare import compare, found, known_failures, status
+from velodrome.scheduler.commands.report import Form
+from velodrome.scheduler.comparison import rendering
+from velodrome.scheduler.comparison.lines import COLUMNS
+from velodrome.scheduler.comparison.wording import sentence
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.results.store import Store
+
+A, B = "20261123-010203-00000001", "20261124-010203-00000002"
+OTHER_LUCK = (1.001, 0.997, 1.003, 0.999, 1.002)
+EVIL = (
+    "\x1b]0;owned\x07\x1b[2J<script>alert(1)</script>[x](http://x)[bold]|`=1+1\r\nall is well\u202e"
+)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory, measured):
+    """Two sweeps: the version changed, torch got slower, a model vanished, evil words came in."""
+    root = tmp_path_factory.mktemp("compared") / "results"
+    store = Store(root)
+    for sweep_id, ms, version in ((A, 10.0, "2.12.1"), (B, 11.2, "2.13.0")):
+        luck = OTHER_LUCK if sweep_id == B else ()
+        found = measured(ms, luck, framework_version=version)
+        found += measured(10.0, luck, model="alexnet", framework="numpy", variant="float64")
+        found += measured(5.0, luck, model="lstm") if sweep_id == A else []
+        found += measured(5.0, luck, framework=EVIL, variant=EVIL, hostname=EVIL, notes=(EVIL,))
+        with store.working_on(sweep_id):
+            for one in found:
+                store.put(sweep_id, one)
+    return str(root)
+
+
+def printed(capsys, kept, form: Form, *sides: str) -> str:
+    compare(*(sides or ("last~1", "last")), kept, form=form)
+    return capsys.readouterr().out
+
+
+def test_the_terminal_ends_with_one_sentence_in_words(kept, capsys) -> None:
+    out = " ".join(printed(capsys, kept, Form.TERMINAL).split())
+    assert out.endswith(
+        "Of 6 times, 2 slower, 0 faster, 4 undecided (these alike within 2 %); gradient 1.040x "
+        "overall (1.037 to 1.042); of cells 1 vanished; likeliest cause: torch version 2.12.1 -> "
+        "2.13.0."
+    )
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_lines_fit_the_terminal_and_a_verdict_is_read_without_colours(kept, width) -> None:
+    screen = Console(width=width, file=io.StringIO(), color_system=None)
+    outcome = found("last~1", "last", kept, only="framework=torch|numpy", least=0.02)
+    screen.print(rendering.rich(outcome))
+    text = screen.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    (line,) = (line for line in text.splitlines() if "1.121x" in line and "11.2 ms" in line)
+    assert line.startswith("▲ slower")
+    assert "= undecided" in text
+
+
+def test_csv_has_a_line_per_time_and_one_per_cell_that_has_none(kept, capsys) -> None:
+    out = printed(capsys, kept, Form.CSV)
+    lines = list(csv.DictReader(io.StringIO(out)))
+    assert tuple(lines[0]) == COLUMNS
+    told = [(line["verdict"], line["framework"], line["model"], line["phase"]) for line in lines]
+    assert {told[0], told[1]} == {
+        ("slower", "torch", "lenet", "forward"),
+        ("slower", "torch", "lenet", "gradient"),
+    }
+    assert told[-1] == ("vanished", "torch", "lstm", "")
+
+
+def test_json_is_one_object_with_everything(kept, capsys) -> None:
+    told = json.loads(printed(capsys, kept, Form.JSON))
+    assert told["base"]["sweep_ids"] == [A]
+    assert told["geometric_means"]["gradient"]["count"] == 3
+    assert told["causes"][0]["name"] == "torch version"
+    assert told["cells"][0]["ratio_low"] < 1.12 < told["cells"][0]["ratio_high"]
+    assert told["sentence"].startswith("Of 6 times, 2 slower")
+
+
+@pytest.mark.parametrize("form", [Form.TERMINAL, Form.CSV, Form.MARKDOWN])
+def test_hostile_words_move_no_cursor_make_no_line_and_no_formula(kept, capsys, form) -> None:
+    out = printed(capsys, kept, form)
+    assert not set(out) & {"\x1b", "\x07", "\r", "\u202e"}
+    assert not any(line.lstrip("| ").startswith("all is well") for line in out.splitlines())
+    if form is Form.MARKDOWN:
+        assert "<script>" not in out
+        assert "](http" not in out
+
+
+def test_variants_frameworks_and_versions_are_selected_within_a_sweep(kept, capsys) -> None:
+    out = printed(capsys, kept, Form.MARKDOWN, "last framework=torch", "last~1 framework=torch")
+    assert "▼ faster" in out
+    with pytest.raises(ConfigError, match="framework is numpy in the base, torch in the cand"):
+        printed(capsys, kept, Form.CSV, "last framework=numpy model=alexnet", "last variant=eager")
+
+
+def test_the_same_runs_on_both_sides_are_refused(kept) -> None:
+    with pytest.raises(ConfigError, match="BASE and CANDIDATE are the same runs"):
+        compare("last", B, kept, form=Form.CSV)
+
+
+def test_only_holds_for_both_sides(kept) -> None:
+    outcome = found("last~1", "last", kept, only="framework=numpy", least=0.02)
+    assert {duel.pair.base[0]["framework"] for duel in outcome.duels} == {"numpy"}
+    assert sentence(outcome).endswith(
+        "nothing that is recorded differs (A against A): chance names any time in at most 5 % of "
+        "such comparisons."
+    )
+
+
+def test_the_exit_status_is_1_only_for_what_was_asked(kept) -> None:
+    outcome = found("last~1", "last", kept, only="", least=0.02)
+    asked = {"": 0, "slower": 1, "faster": 0, "broke": 0, "vanished": 1, "faster,slower": 1}
+    for text, expected in asked.items():
+        failures = known_failures([text] if text else [])
+        assert (text, status(outcome, failures)) == (text, expected)
+    with pytest.raises(ConfigError, match=r"there is no 'slow'\. Did you mean 'slower'"):
+        known_failures(["slow"])
+
+
+def test_a_change_that_nobody_cares_for_can_be_made_one(kept) -> None:
+    outcome = found("last~1", "last", kept, only="", least=0.2)
+    assert status(outcome, ("slower",)) == 0
+    with pytest.raises(ConfigError, match=r"command line, --least: '2 apples' is no share"):
+        compare("last~1", "last", kept, least="2 apples", form=Form.CSV)
+
+
+def test_the_command_line_has_it(kept, capsys) -> None:
+    words = ["compare", "last~1", "last", "--results", kept, "--fail-on", "slower", "--csv"]
+    assert app(words, standalone_mode=False) == 1
+    assert capsys.readouterr().out.startswith("verdict,framework")

@@ -1,0 +1,246 @@
+"""Verdicts, means, changes of status and causes of two sides made up of rows."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from velodrome.scheduler.comparison.causes import likely, nodes_by_key
+from velodrome.scheduler.comparison.judging import Turn, duels
+from velodrome.scheduler.comparison.matching import Pair
+from velodrome.scheduler.comparison.outcome import Outcome, chosen, compared
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.statistics.blame import Cause as Blamed
+from velodrome.scheduler.statistics.comparing import Verdict
+
+A, B = "20261123-010203-00000001", "20261124-010203-00000002"
+OTHER_LUCK = (1.001, 0.997, 1.003, 0.999, 1.002)
+NEWER = {"framework_version": "2.13.0", "environment_hash": "e2"}
+NO_NUMBER = {
+    "verified": False,
+    **{
+        f"{phase}_{name}_ns": None
+        for phase in ("forward", "gradient")
+        for name in ("low", "median", "high")
+    },
+}
+CRASHED = {"status": "crashed", "reason": "killed by SIGSEGV", **NO_NUMBER}
+
+
+def outcome_of(base, candidate, nodes: Sequence = (), subjects=frozenset()) -> Outcome:
+    sides = [(chosen("", (A,), base), base), (chosen("", (B,), candidate), candidate)]
+    return compared(*sides, nodes_by_key(nodes), subjects=frozenset(subjects), least=0.02)
+
+
+@pytest.fixture
+def both(cell):
+    """One cell on both sides, the candidate's time and columns changed."""
+
+    def made(ms: float = 10, factor: float = 1.0, change=None, **columns):
+        candidate = cell(B, ms * factor, jitter=OTHER_LUCK, **(columns | (change or {})))
+        return cell(A, ms, **columns), candidate
+
+    return made
+
+
+def together(*pairs):
+    return [row for base, _ in pairs for row in base], [row for _, found in pairs for row in found]
+
+
+def test_each_time_is_faster_slower_or_undecided_and_the_largest_change_comes_first(both) -> None:
+    models = {"lenet": 1.0, "lstm": 1.06, "alexnet": 0.8, "alexnet-plain": 1.015}
+    found = outcome_of(
+        *together(*(both(10, factor, model=name) for name, factor in models.items()))
+    )
+    told = [(duel.pair.base[0]["model"], duel.phase, duel.verdict.value) for duel in found.duels]
+    assert {(model, verdict) for model, _, verdict in told[:2]} == {("alexnet", "faster")}
+    assert {(model, verdict) for model, _, verdict in told[2:4]} == {("lstm", "slower")}
+    assert [verdict for *_, verdict in told[4:]] == ["undecided"] * 4
+    sizes = [abs(math.log(duel.comparison.ratio)) for duel in found.duels]
+    assert sizes[:4] == sorted(sizes[:4], reverse=True)
+
+
+def test_a_change_that_is_sure_but_below_the_practical_minimum_is_undecided(both) -> None:
+    pair = Pair(*map(tuple, both(10, 1.012)))
+    assert {duel.verdict for duel in duels([pair], 0.02)} == {Verdict.UNDECIDED}
+    assert {duel.verdict for duel in duels([pair], 0.005)} == {Verdict.SLOWER}
+
+
+def test_one_of_many_must_be_surer_than_one_alone(cell) -> None:
+    wide, shifted = (0.98, 1.0, 1.02, 0.99, 1.01), (1.0, 1.02, 1.04, 1.01, 1.03)
+    pair = Pair(tuple(cell(A, jitter=wide)), tuple(cell(B, 10.25, jitter=shifted)))
+    alone = duels([pair], 0.02)
+    among = duels([pair] * 50, 0.02)
+    assert {duel.verdict for duel in alone} == {Verdict.SLOWER}
+    assert {duel.verdict for duel in among} == {Verdict.UNDECIDED}
+    assert among[0].comparison.low == alone[0].comparison.low
+
+
+def test_one_run_against_one_decides_nothing(cell) -> None:
+    found = outcome_of(cell(A, repeats=1), cell(B, 20, repeats=1))
+    assert [duel.verdict for duel in found.duels] == [Verdict.UNDECIDED] * 2
+
+
+def test_the_geometric_mean_counts_its_cells_and_no_failure_is_in_it(both) -> None:
+    pairs = [both(10, 2.0), both(10, 0.5, model="lstm"), both(change=CRASHED, model="alexnet")]
+    found = outcome_of(*together(*pairs))
+    assert found.means["gradient"].count == 2
+    assert found.means["gradient"].ratio == pytest.approx(1, abs=0.01)
+    assert [change.turn for change in found.changes] == [Turn.BROKE]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "turn", "told"),
+    [
+        ({}, CRASHED, Turn.BROKE, ("ok", "crashed")),
+        (CRASHED, {}, Turn.MENDED, ("crashed", "ok")),
+        (CRASHED, CRASHED | {"status": "timed_out"}, Turn.CHANGED, ("crashed", "timed_out")),
+    ],
+)
+def test_a_status_that_changed_is_told_both_ways(cell, before, after, turn, told) -> None:
+    sides = [cell(A) + cell(A, model="lstm", **before), cell(B) + cell(B, model="lstm", **after)]
+    (change,) = outcome_of(*sides).changes
+    assert (change.turn, (change.base, change.candidate)) == (turn, told)
+
+
+def test_a_cell_that_fails_in_part_is_compared_and_told(cell) -> None:
+    candidate = cell(B)
+    candidate[2] |= CRASHED
+    found = outcome_of(cell(A), candidate)
+    assert [(change.turn, change.candidate) for change in found.changes] == [
+        (Turn.BROKE, "1 of 5 crashed")
+    ]
+    assert found.duels[0].candidate.repeats == 4
+
+
+def test_the_same_failure_on_both_sides_is_no_news(cell) -> None:
+    found = outcome_of(
+        cell(A) + cell(A, model="lstm", **CRASHED), cell(B) + cell(B, model="lstm", **CRASHED)
+    )
+    assert (found.changes, found.silent) == ((), 1)
+
+
+@pytest.mark.parametrize(
+    "bounds", [(math.inf, math.inf, math.inf), (-1, 2, 3), (3, 2, 1), (0, 0, 0)]
+)
+def test_a_time_that_no_clock_can_have_told_is_no_number(cell, bounds) -> None:
+    forged = dict(zip(("low", "median", "high"), bounds, strict=True))
+    candidate = cell(B, **{f"gradient_{name}_ns": value for name, value in forged.items()})
+    assert [duel.phase for duel in outcome_of(cell(A), candidate).duels] == ["forward"]
+
+
+def node(sweep_id: str, **columns: object) -> dict[str, object]:
+    return {
+        "sweep_id": sweep_id,
+        "node_id": "n1",
+        "kernel": "6.1",
+        "governor": "performance",
+    } | columns
+
+
+def test_the_likeliest_cause_changed_where_it_moved_and_not_elsewhere(both) -> None:
+    moved = both(10, 1.2, NEWER)
+    still = both(10, 1.0, framework="jax", variant="jit")
+    found = outcome_of(*together(moved, still), nodes=[node(A), node(B, kernel="6.8")])
+    assert [(cause.name, cause.base, cause.candidate) for cause in found.causes] == [
+        ("torch version", "2.12.1", "2.13.0"),
+        ("torch environment", "e1", "e2"),
+        ("kernel", "6.1", "6.8"),
+    ]
+    assert [cause.score for cause in found.causes] == [1, 1, 0]
+
+
+def test_what_changed_only_where_nothing_moved_is_no_likely_cause(both) -> None:
+    moved = both(10, 1.2)
+    still = both(10, 1.0, NEWER, framework="jax", variant="jit")
+    found = outcome_of(*together(moved, still))
+    assert [cause.name for cause in found.causes] == ["jax version", "jax environment"]
+    assert likely(found.causes) == ()
+
+
+def canaries(rows, ns: float):
+    noise = (1, 1.002, 0.999, 1.001, 0.998)
+    return [
+        row
+        | {
+            "canary_model": "numpy 2.4 canary",
+            "canary_before_ns": ns * noise[row["repeat"]],
+            "canary_after_ns": ns * noise[-1 - row["repeat"]],
+        }
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize(
+    ("canary", "blamed", "first"),
+    [(1.1, Blamed.MACHINE, "kernel"), (1.0, Blamed.FRAMEWORK, "torch version")],
+)
+def test_the_canaries_lay_a_move_to_machine_or_framework_and_rank_its_causes(
+    both, canary, blamed, first
+) -> None:
+    base, candidate = both(10, 1.1, NEWER)
+    nodes = [node(A), node(B, kernel="6.8")]
+    found = outcome_of(canaries(base, 1e6), canaries(candidate, canary * 1e6), nodes)
+    assert {duel.blame.cause for duel in found.duels if duel.blame} == {blamed}
+    assert found.causes[0].name == first
+
+
+def test_a_driver_is_that_of_the_gpus_that_were_used(both) -> None:
+    def gpus(driver: str):
+        return [{"uuid": "G1", "driver": driver}, {"uuid": "G2", "driver": "999"}]
+
+    pair = both(10, 1.1, device="gpu", gpu_count=1, gpu_uuids=["G1"], gpu_name="H100")
+    found = outcome_of(*pair, nodes=[node(A, gpus=gpus("550")), node(B, gpus=gpus("560"))])
+    assert [(cause.name, cause.base, cause.candidate) for cause in found.causes] == [
+        ("GPU driver", "550", "560")
+    ]
+
+
+def test_another_node_of_the_type_is_a_cause_unless_some_are_the_same(cell) -> None:
+    def on(sweep_id: str, hosts: str):
+        return [
+            row | {"hostname": host, "node_id": host}
+            for row, host in zip(cell(sweep_id), hosts, strict=True)
+        ]
+
+    assert [cause.name for cause in outcome_of(on(A, "aabbb"), on(B, "ccddd")).causes] == ["node"]
+    assert outcome_of(on(A, "aabbb"), on(B, "bbbcc")).causes == ()
+
+
+def test_two_sides_that_differ_in_nothing_recorded_are_an_a_a_comparison(both) -> None:
+    assert outcome_of(*both()).is_same
+    assert outcome_of(*both(change={"quiet": False})).is_same  # a disturbance is no setting
+    assert not outcome_of(*both(change=NEWER)).is_same
+
+
+def test_frameworks_that_are_compared_are_told_what_else_differs(cell) -> None:
+    other = cell(B, framework="numpy", variant="float64", notes=["float64"])
+    found = outcome_of(cell(A), other, subjects={"framework"})
+    assert [(difference.what, count) for difference, count in found.unfair] == [
+        ("precision", 1),
+        ("variant", 1),
+        ("notes", 1),
+    ]
+    assert found.causes == ()
+
+
+def test_nothing_comparable_is_an_error_that_names_the_field_and_the_mend(cell) -> None:
+    with pytest.raises(ConfigError) as caught:
+        outcome_of(cell(A), cell(B, node_type="t2", cpu_model="Another CPU"))
+    assert str(caught.value) == (
+        "command line: these are not comparable: node_type is t1 in the base, t2 in the candidate; "
+        "cpu_model is Some CPU in the base, Another CPU in the candidate. "
+        "If that is what you compare, add node_type=t1 to BASE and node_type=t2 to CANDIDATE."
+    )
+    with pytest.raises(ConfigError, match=r"model_hash is .* Measure one of them again"):
+        outcome_of(cell(A), cell(B, model_hash="other"))
+
+
+def test_nothing_in_common_is_an_error_that_names_the_field(cell) -> None:
+    with pytest.raises(ConfigError) as caught:
+        outcome_of(cell(A), cell(B, framework="jax", variant="jit"))
+    assert str(caught.value) == (
+        "command line: BASE and CANDIDATE have no cell in common: framework is torch in the base, "
+        "jax in the candidate. If that is what you compare, add framework=torch to BASE and "
+        "framework=jax to CANDIDATE."
+    )
