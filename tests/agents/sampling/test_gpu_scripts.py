@@ -60,12 +60,17 @@ SCRIPTS = {
     "@2.5 0 process OTHER:700\n@6 0 process OTHER:-",
     "shared before": "0 process WORKER:1000\n@0 0 process OTHER:?\n@1 0 process OTHER:-",
     "in a container": "0 process 4194303:900\n0 gpu_percent 30",
+    "idle in a container": "0 gpu_percent 90\n@0.2 0 gpu_percent 10\n@1 0 gpu_percent 90",
     "known in a container": "0 process WORKER:0\n@3 0 process OTHER:900",
     "parted": "0 mig 1:1\n0 instance 3g.40gb:40192\n0 instance 1g.10gb:9728\n0 power_mw 200000\n"
     "0 energy_mj 0:0 10:2000000\n0 temperature_c 50\n0 sm_mhz 1400\n0 reasons 0\n"
     "0.1 used_mib 700\n0.1 process WORKER:600",
 }
-NAMESPACES = {"in a container": CONTAINER, "known in a container": CONTAINER}
+NAMESPACES = {
+    "in a container": CONTAINER,
+    "idle in a container": CONTAINER,
+    "known in a container": CONTAINER,
+}
 METERED = {"two": [WHOLE(0), WHOLE(1)], "parted": [PART(1)], "gone": [WHOLE(7)]}
 
 READ = """
@@ -172,6 +177,7 @@ def test_a_counter_is_measured_and_agrees_with_its_power(told) -> None:
 def test_a_counter_and_a_power_that_contradict_each_other_are_noted(told) -> None:
     assert energy(told, "doubtful") == (1500.0, "measured", "")
     found = used(told, "doubtful")
+    assert found.energy_per_gradient_j == pytest.approx(250 * 3 / 21, abs=1e-9)
     assert found.energy_deviation_percent == pytest.approx(20)
     assert found.notes == ("power sums up to 20 % more energy than the GPU's counter",)
 
@@ -286,6 +292,12 @@ def test_in_a_container_others_are_unknown_but_their_work_is_seen(told) -> None:
         "GPU 0 was busy 30 % and more before the task used it",
     )
     assert used(told, "in a container").peak_gpu_process_memory_bytes is None
+
+
+def test_what_was_on_the_gpu_before_may_rub_off_for_a_second(told) -> None:
+    assert flagged(told, "idle in a container") == ()
+    story = "whether others were on GPU 0 is not known: its driver does not tell"
+    assert reported(told, "idle in a container") == (story,)
 
 
 def test_in_a_container_whose_pids_the_driver_knows_only_finding_somebody_counts(told) -> None:
