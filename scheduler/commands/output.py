@@ -44,7 +44,8 @@ def closing(*lines: str) -> None:
 def _table(rows: Sequence[Row], right: frozenset[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in rows[0] if rows else ():
-        table.add_column(name, justify="right" if name in right else "left")
+        shown = Text(without_controls(name))
+        table.add_column(shown, justify="right" if name in right else "left")
     for row in rows:
         table.add_row(*(Text(without_controls(str(value))) for value in row.values()))
     return table

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from velodrome.agents.isolation.log_tail import without_controls
 from velodrome.scheduler.commands.output import closing, print_table
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.spreadsheet import inert
@@ -53,7 +54,7 @@ def query(text: str, results: str | Path, form: Format | None, output: Path | No
     except OSError as error:
         problem = f"it cannot be written ({error.strerror or error})"
         raise ConfigError(str(output), problem, "Name another with --output.") from None
-    closing(f"wrote {rows.num_rows:,} rows to {output}")
+    closing(f"wrote {_counted(rows.num_rows)} to {output}")
     return 0
 
 
@@ -87,11 +88,13 @@ def _show(rows: pa.Table) -> None:
     else:
         closing("  ".join(_names(rows)))
     left = rows.num_rows - shown.num_rows
-    closing(f"{rows.num_rows:,} rows" + (f", {left:,} not shown: --format csv" if left else ""))
+    told = f", {left:,} of them not shown: --format csv" if left else ""
+    closing(f"{_counted(rows.num_rows)}{told}")
 
 
 def _print(lines: Callable[[pa.Table], Iterator[str]]) -> Callable[[pa.Table], None]:
-    return lambda rows: sys.stdout.writelines(lines(rows))
+    """Without what a terminal would obey; a file gets the text as it is."""
+    return lambda rows: sys.stdout.writelines(map(without_controls, lines(rows)))
 
 
 def _text(rows: pa.Table) -> Iterator[str]:
@@ -168,6 +171,10 @@ def _jsonable(value: object) -> object:
 
 def _none_as_empty(value: object) -> object:
     return "" if value is None else value
+
+
+def _counted(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _is_number(kind: pa.DataType) -> bool:

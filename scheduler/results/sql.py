@@ -37,7 +37,7 @@ def asked(store: Store, query: str) -> pa.Table:
             except duckdb.Error as error:
                 if left and _is_gone(error):
                     continue  # compacted since it was listed
-                raise _told(query, error, store.name) from None
+                raise _told(query, _placed(connection, query, error), store.name) from None
     raise AssertionError("the last try returns or raises")
 
 
@@ -52,6 +52,16 @@ def _connection() -> duckdb.DuckDBPyConnection:
             "errors_as_json": "true",
         },
     )
+
+
+def _placed(connection: duckdb.DuckDBPyConnection, query: str, error: duckdb.Error) -> duckdb.Error:
+    """The same, with its place in the query: `sql`, which copies no rows, does not always tell."""
+    if "position" not in _said(str(error)):
+        try:
+            connection.execute(query)
+        except duckdb.Error as again:
+            return again
+    return error
 
 
 def _empty(table: str) -> pa.Table:

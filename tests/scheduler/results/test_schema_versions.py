@@ -1,0 +1,95 @@
+"""Files of every earlier version are read; one of a later version is refused."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from velodrome.scheduler.errors import StoreError
+from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
+from velodrome.scheduler.results.schema_page import ROWS, page
+from velodrome.scheduler.results.sql import asked
+from velodrome.scheduler.results.store import Store
+
+FIXTURES = Path(__file__).parent / "fixtures"
+WRITTEN = sorted(path for path in FIXTURES.glob("v*/*") if path.is_dir())
+ROW_COUNTS = {"tasks": 1, "samples": 6, "utilization": 2, "nodes": 1, "parameters": 1}
+
+
+def test_there_are_files_of_every_version() -> None:
+    assert {path.parent.name for path in WRITTEN} == {
+        f"v{number}" for number in range(1, int(VERSION) + 1)
+    }
+
+
+@pytest.mark.parametrize("written", WRITTEN, ids=lambda path: f"{path.parent.name}-{path.name}")
+class TestEarlierVersions:
+    def test_every_table_is_read_with_the_columns_of_today(self, written: Path) -> None:
+        store = Store.for_reading(written)
+        for table, count in ROW_COUNTS.items():
+            rows = store.read(table)
+            assert rows.num_rows == count
+            assert rows.schema.names == TABLES[table].names
+        (row,) = store.read("tasks").to_pylist()
+        assert (row["status"], row["framework"], row["model"]) == ("ok", "torch", "lenet")
+        assert (row["gradient_median_ns"], row["peak_rss_bytes"]) == (1e7, 2**28)
+        assert row["verified"] is True
+
+    def test_what_they_did_not_know_is_null(self, written: Path) -> None:
+        (path,) = written.glob("tasks/*/*.parquet")
+        known = pq.read_schema(path).names
+        (row,) = Store.for_reading(written).read("tasks").to_pylist()
+        unknown = set(TABLES["tasks"].names) - set(known)
+        assert unknown and all(row[name] is None for name in unknown)
+
+    def test_sql_reads_them_too(self, written: Path) -> None:
+        store = Store.for_reading(written)
+        query = (
+            "select framework, median(elapsed_ns), any_value(canary_model) as canary "
+            "from samples join tasks using (sweep_id, task_id, repeat) group by all"
+        )
+        (row,) = asked(store, query).to_pylist()
+        assert row == {"framework": "torch", "median(elapsed_ns)": 10_000_001.0, "canary": None}
+
+    def test_they_can_be_gone_on_with(self, written: Path, tmp_path: Path) -> None:
+        root = tmp_path / "results"
+        for path in written.glob("*/*/*.parquet"):
+            target = root / path.relative_to(written)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+        store = Store(root)
+        (sweep_id,) = store.sweep_ids()
+        store.compact(sweep_id)
+        (path,) = root.glob("tasks/*/*.parquet")
+        assert pq.read_schema(path).names == TABLES["tasks"].names
+        assert store.read("samples", sweep_id).num_rows == ROW_COUNTS["samples"]
+
+
+def test_a_file_of_a_later_version_is_refused_with_its_number(root: Path, tmp_path: Path) -> None:
+    folder = root / "tasks" / "sweep=20271124-063012-a1b2c3d4"
+    folder.mkdir(parents=True)
+    later = str(int(VERSION) + 1)
+    empty = TABLES["tasks"].empty_table().replace_schema_metadata({VERSION_KEY: later.encode()})
+    pq.write_table(empty, folder / "sweep.parquet")
+    store = Store.for_reading(root)
+    said = f"schema version '{later}' cannot be read: this Velodrome knows 1"
+    with pytest.raises(StoreError, match=said):
+        store.read("tasks")
+    with pytest.raises(StoreError, match=said):
+        asked(store, "from tasks")
+
+
+class TestSchemaPage:
+    def test_it_is_as_the_code_says(self) -> None:
+        kept = Path(__file__).parents[3] / "docs" / "schema.md"
+        assert kept.read_text() == page(), "it is not up to date: make docs"
+
+    def test_every_table_and_column_is_there(self) -> None:
+        assert list(ROWS) == list(TABLES)
+        for table in TABLES.values():
+            for field in table:
+                assert f"| `{field.name}` |" in page()
+
+    def test_a_comment_behind_a_column_is_its_meaning(self) -> None:
+        line = "| `verified` | bool |  | loss and gradients agree with the float64 reference |"
+        assert line in page()
