@@ -40,7 +40,7 @@ from velodrome.agents.task import Task
 from velodrome.agents.transcript import last
 
 TIMING = Timing(target=1e-6, min_samples=1, min_seconds=0.05, max_seconds=0.05)  # of each phase
-DEADLINE_S = 60.0
+DEADLINE_S = 30.0
 RECENT_S = 10.0
 DISTURBED = 0.1  # by which canaries before and after may differ, relative
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

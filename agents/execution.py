@@ -124,7 +124,7 @@ def _run(
         before = canary.before(setting)
         ready_ns = time.monotonic_ns()
         session = hold_session(_request(task, framework, known), setting, on_event)
-        after = canary.after(setting)
+        after = canary.after(setting) if before.ns else before
     return with_canaries(_measurement(blank, session, setting, ready_ns, node), before, after)
 
 
