@@ -24,7 +24,7 @@ class _Mark(NamedTuple):
 class Lookout:
     """Told of each instant. Processes are looked at once now, and then while others are busy."""
 
-    def __init__(self, own_pids: Collection[int] = (), *, share: float = 0.002) -> None:
+    def __init__(self, own_pids: Collection[int] = (), *, share: float = 0.0015) -> None:
         self._suspects = Suspects()
         self._own = {os.getpid(), *own_pids}
         self._at_ns = 0

@@ -70,6 +70,10 @@ def _show(measurement: Measurement, expected: Expected, results: str | Path) -> 
             f"gradients within {verified.gradient_error:.1e} of the float64 reference"
         )
         closing(*(f"  note: {note}" for note in measurement.notes))
+    if measurement.disturbed_by:
+        closing(f"  not quiet: {measurement.disturbed_by}")
+    if measurement.tolerated:
+        closing(f"  beside it: {measurement.tolerated}")
     if not measurement.status.has_number and measurement.log_tail:
         closing(*(f"  | {line}" for line in measurement.log_tail.splitlines()[-12:]))
     next_one = shlex.join(["velodrome", "report", "--results", str(results)])
