@@ -23,7 +23,7 @@ import pynvml
 from velodrome.agents.measurement import GpuProcess, GpuReading
 from velodrome.agents.sampling import nvml
 from velodrome.agents.sampling.kernel_files import KernelFile
-from velodrome.agents.sampling.nvml import HOST_PID_NAMESPACE, ask, memory_bytes
+from velodrome.agents.sampling.nvml import HOST_PID_NAMESPACE, ask, ask_by_name, memory_bytes
 from velodrome.agents.sampling.pacing import Paced
 from velodrome.agents.sampling.proc import parse_stat
 
@@ -180,18 +180,18 @@ def _instant_power_mw(handle: object) -> int | None:
 
 
 def _temperature(handle: object) -> float | None:
-    degrees = ask(pynvml.nvmlDeviceGetTemperatureV, handle, pynvml.NVML_TEMPERATURE_GPU)
+    degrees = ask_by_name("nvmlDeviceGetTemperatureV", handle, pynvml.NVML_TEMPERATURE_GPU)
     if degrees is None:  # drivers before 575
-        degrees = ask(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
-    return None if degrees is None else float(degrees)
+        degrees = ask_by_name("nvmlDeviceGetTemperature", handle, pynvml.NVML_TEMPERATURE_GPU)
+    return float(degrees) if isinstance(degrees, int) else None
 
 
 def _throttle_reasons(handle: object) -> int | None:
-    """A bit mask, nvmlClocksEventReason* in nvml.h."""
-    reasons = ask(pynvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
+    """A bit mask, see velodrome.agents.sampling.throttling."""
+    reasons = ask_by_name("nvmlDeviceGetCurrentClocksEventReasons", handle)
     if reasons is None:  # drivers before 535
-        reasons = ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
-    return reasons
+        reasons = ask_by_name("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
+    return reasons if isinstance(reasons, int) else None
 
 
 def _memory_of(entries: Sequence[object] | None) -> dict[int, int | None] | None:

@@ -21,6 +21,12 @@ def ask(call: Callable[..., Value], *arguments: object) -> Value | None:
         return None
 
 
+def ask_by_name(name: str, *arguments: object) -> object | None:
+    """Of a call that came to nvidia-ml-py late, or will go: one without it does not tell."""
+    call = getattr(pynvml, name, None)
+    return None if call is None else ask(call, *arguments)
+
+
 @contextmanager
 def loaded_driver() -> Iterator[bool]:
     """Whether the driver's library could be loaded."""
