@@ -88,12 +88,11 @@ def _before(readings: Sequence[Reading]) -> Stretch:
 
 def _bound(timed: Stretch, foreign: float, place: Place) -> float:
     """Percent of one core, with what chance may add to it."""
-    least = max(bounds.FOREIGN_PERCENT, bounds.FOREIGN_PERCENT_A_CPU * place.core_cpus)
     ticks = place.core_cpus * timed.known_s(_foreign) * 1e9 / TICK_NS
     busy = (foreign + _own_percent(timed)) / (100 * place.core_cpus)
     share = min(max(busy, 0.0), 1.0)
     deviation = math.sqrt(share * (1 - share) / ticks) * 100 * place.core_cpus
-    return least + bounds.CERTAINTY_SIGMAS * deviation
+    return bounds.foreign_bound(place.task_cpus) + bounds.CERTAINTY_SIGMAS * deviation
 
 
 def _who(timed: Stretch, foreign: float) -> str:

@@ -4,11 +4,21 @@ Percentages are of one core, except where another whole is named.
 """
 
 # Others on the task's own cores. A machine's own work on a core (timers, kernel threads) is some
-# tenths, the sampler's at most 1 where no other core is free; 5 moves a median by as much as
-# frameworks often differ. A task waits for the slowest of its threads, however many they are, so
-# the bound grows only by what every CPU does by itself.
+# tenths, the sampler's at most 1 where no other core is free, that of Ray and the agent some 5,
+# of which a task on all cores gets its share. 5 of a CPU move a median by as much as frameworks
+# often differ. A task waits for the slowest of its threads, however many they are, so with more
+# CPUs the bound grows only by what each does by itself, and half a core is always too much.
 FOREIGN_PERCENT = 5.0
-FOREIGN_PERCENT_A_CPU = 1.0
+FOREIGN_PERCENT_OF_MANY = (8.0, 1.0)  # at most so much, and so much for each CPU
+FOREIGN_PERCENT_AT_MOST = 50.0
+
+
+def foreign_bound(task_cpus: int) -> float:
+    """5 for one CPU, 10 for two, then 1 more for each, up to 50."""
+    least, for_each = FOREIGN_PERCENT_OF_MANY
+    many = least + for_each * task_cpus
+    return min(FOREIGN_PERCENT * task_cpus, many, FOREIGN_PERCENT_AT_MOST)
+
 
 # Others on the rest of the machine: what it does by itself, Ray and the agent included, stays
 # below. More is told, and flagged only if it leaves no CPU free, so that the system's own work

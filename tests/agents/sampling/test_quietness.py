@@ -132,10 +132,15 @@ def test_others_without_a_spare_core_are_flagged(place: Place, elsewhere_percent
     assert "other CPUs while it was timed" in told.disturbed_by
 
 
-def test_many_cores_may_each_do_a_little_of_their_own() -> None:
-    place = Place(task_cpus=32, core_cpus=64, machine_cpus=128)
-    assert judged(place, cpu_percent=3200.0, foreign_percent=40.0).quiet is True
-    assert judged(place, cpu_percent=6300.0, foreign_percent=100.0).quiet is False
+@pytest.mark.parametrize(
+    ("cpus", "percent"), [(1, 5.0), (2, 10.0), (3, 11.0), (32, 40.0), (256, 50.0)]
+)
+def test_the_more_cpus_the_more_each_may_do_by_itself(cpus: int, percent: float) -> None:
+    place = Place(task_cpus=cpus, core_cpus=cpus, machine_cpus=512)
+    below = {"cpu_percent": 100.0 * cpus - percent, "foreign_percent": percent - 0.5}
+    assert judged(place, **below).quiet is True
+    above = {"cpu_percent": 100.0 * cpus - percent, "foreign_percent": percent + 0.5}
+    assert judged(place, **above).quiet is False
 
 
 def test_a_count_of_few_ticks_is_no_finding() -> None:
