@@ -1,0 +1,43 @@
+"""`report --html`: a sweep as one HTML file that opens offline."""
+
+from functools import partial
+from pathlib import Path
+
+from velodrome.scheduler.commands.output import closing
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.reports.html.document import document
+from velodrome.scheduler.reports.html.page import page
+from velodrome.scheduler.reports.html.reading import node_rows, readings, task_rows
+from velodrome.scheduler.reports.task_rows import Row, unsound
+from velodrome.scheduler.results.rows import velodrome_version
+from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.results.whole_files import owned
+
+MIB = 2**20
+
+
+def write(results: str | Path, sweep_id: str, file: Path) -> list[Row]:
+    """The rows that it is of. ConfigError without results, such a sweep, or a place to write."""
+    store = Store.for_reading(results)
+    chosen = store.resolve(sweep_id or "last")
+    rows = task_rows(store, chosen)
+    if problem := unsound(rows):
+        mend = "A later Velodrome may have written it: read it with that one."
+        raise ConfigError(f"{results}, sweep {chosen}", problem, mend)
+    nodes = node_rows(store, chosen)
+    shown = page(
+        chosen, str(results), velodrome_version(), rows, nodes, partial(readings, store, chosen)
+    )
+    text = document(shown).encode(errors="replace")
+    try:
+        with open(file, "wb", opener=owned) as target:
+            target.write(text)
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror or error})"
+        raise ConfigError(str(file), reason, "Name another file with --html.") from None
+    closing(
+        f"wrote {file} ({len(text) / MIB:.1f} MiB); open it in a browser, or send it to somebody",
+        f"sweep {chosen}: {len(rows)} rows in {results}; "
+        f"next: velodrome compare last~1 last --results {results}",
+    )
+    return rows

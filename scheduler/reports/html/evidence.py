@@ -1,0 +1,196 @@
+"""All that is known of one cell, in words: what stands behind its number, or behind its reason."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from velodrome.agents.isolation.log_tail import harmless
+from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course
+from velodrome.scheduler.reports.fairness import layout, precision
+from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, published
+from velodrome.scheduler.reports.html.words import (
+    block_name,
+    counted,
+    course_name,
+    hardware_name,
+    interval,
+    listed,
+    shown_duration,
+    size,
+)
+from velodrome.scheduler.reports.task_rows import Row, in_one_line, plain_command
+
+LOG_LINES = 25
+LOG_CHARACTERS = 2000
+PHASES = ("forward", "gradient")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """facts: name and text, those that were measured. id: of its element in the page."""
+
+    id: str
+    title: str
+    where: str
+    status: str
+    facts: tuple[tuple[str, str], ...]
+    reason: str = ""
+    expected: str = ""
+    rerun: str = ""
+    log_tail: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def evidence(
+    number: int, block: Block, course: Course, who: Contestant, cell: Cell, rows: Sequence[Row]
+) -> Evidence:
+    """Of a cell and the rows that it is of."""
+    told = next((row for row in rows if plain_command(row["rerun"]) == cell.rerun), rows[0])
+    return Evidence(
+        id=f"cell-{number}",
+        title=f"{who.label}: {course_name(course)}",
+        where=f"{hardware_name(block)}, {block_name(block)}",
+        status=cell.status.value.replace("_", " "),
+        facts=(*_times(cell, rows), *_study(block, course, who), *_facts(cell, rows)),
+        reason=cell.reason,
+        expected=cell.expected,
+        rerun=cell.rerun,
+        log_tail="" if cell.with_number else shortened(str(told.get("log_tail") or "")),
+        notes=cell.notes,
+    )
+
+
+def shortened(log: str) -> str:
+    """The last lines, without what could do harm in a terminal that they are pasted into."""
+    lines = harmless(log[-4 * LOG_CHARACTERS :]).splitlines()[-LOG_LINES:]
+    return "\n".join(lines)[-LOG_CHARACTERS:]
+
+
+def _times(cell: Cell, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    for phase in PHASES:
+        time = getattr(cell, phase)
+        if time is None:
+            continue
+        samples = sum(int(str(row.get(f"{phase}_samples") or 0)) for row in rows)
+        processes = counted(cell.with_number, "process", "processes")
+        told = f" ({counted(samples, 'sample')} in {processes})" if samples else f" ({processes})"
+        yield f"{phase} time", interval(time) + told
+
+
+def _study(block: Block, course: Course, who: Contestant) -> Iterator[tuple[str, str]]:
+    """Only where it is the same cell: the same framework, model, batch size and kind of device."""
+    study = published()
+    if block.device != study.device:
+        return
+    for phase in PHASES:
+        text = study.text(who.framework, course.model, course.batch_size, phase)
+        if text not in (NOT_GIVEN, NOT_IN_STUDY):
+            yield f"the study's {phase} time", f"{text} on {study.machine}; another definition"
+
+
+def _facts(cell: Cell, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    for name, say in _TOLD.items():
+        if text := say(cell, rows):
+            yield name, text
+
+
+def _errors(cell: Cell, rows: Sequence[Row]) -> str:
+    gradient = cell.gradient_error
+    if gradient is None:
+        return ""
+    loss = _largest(rows, "loss_error")
+    told = f"largest gradient error {gradient:.1e} of its norm"
+    return f"{told}, loss error {loss:.1e}" if loss is not None else told
+
+
+def _settled(cell: Cell, rows: Sequence[Row]) -> str:
+    if not cell.with_number:
+        return ""
+    why = listed(_distinct(rows, "stop_reason"))
+    return f"{'settled' if cell.stable else 'did not settle'}{f': {why}' if why else ''}"
+
+
+def _first(column: str) -> Callable[[Cell, Sequence[Row]], str]:
+    """The longest over the repeats: a cache that one filled makes the others short."""
+
+    def say(cell: Cell, rows: Sequence[Row]) -> str:
+        longest = _largest(rows, column)
+        return "" if longest is None else f"{shown_duration(longest)} at most"
+
+    return say
+
+
+def _memory(column: str) -> Callable[[Cell, Sequence[Row]], str]:
+    def say(cell: Cell, rows: Sequence[Row]) -> str:
+        peak = _largest(rows, column)
+        return size(peak) if peak else ""
+
+    return say
+
+
+def _cores(cell: Cell, rows: Sequence[Row]) -> str:
+    percent = cell.cpu_percent_mean
+    return "" if percent is None else f"{percent / 100:.2f} on average while timed"
+
+
+def _energy(cell: Cell, rows: Sequence[Row]) -> str:
+    joules = [float(str(row["energy_j"])) for row in rows if row.get("energy_j") is not None]
+    if not joules:
+        return ""
+    return f"{max(joules):.3g} J at most ({listed(_distinct(rows, 'energy_source'))})"
+
+
+def _efficiency(cell: Cell, rows: Sequence[Row]) -> str:
+    best = _largest(rows, "gradient_efficiency")
+    return "" if best is None else f"{100 * best:.0f} % of the node's measured ceiling"
+
+
+def _quiet(cell: Cell, rows: Sequence[Row]) -> str:
+    known = [row.get("quiet") for row in rows if row.get("quiet") is not None]
+    if not known:
+        return ""
+    disturbed = [row for row in rows if row.get("quiet") is False]
+    if not disturbed:
+        return "quiet"
+    by = listed(_distinct(disturbed, "disturbed_by"), 3)
+    return f"{len(disturbed)} of {len(rows)} disturbed{f': {by}' if by else ''}"
+
+
+def _names(*columns: str) -> Callable[[Cell, Sequence[Row]], str]:
+    def say(cell: Cell, rows: Sequence[Row]) -> str:
+        return listed([name for column in columns for name in _distinct(rows, column)], 4)
+
+    return say
+
+
+def _said(tell: Callable[[Row], str]) -> Callable[[Cell, Sequence[Row]], str]:
+    return lambda cell, rows: listed(list(dict.fromkeys(map(tell, rows))))
+
+
+def _distinct(rows: Iterable[Row], column: str) -> list[str]:
+    texts = (in_one_line(row.get(column)) for row in rows)
+    return list(dict.fromkeys(text for text in texts if text))
+
+
+def _largest(rows: Iterable[Row], column: str) -> float | None:
+    values = (row.get(column) for row in rows)
+    return max((float(str(value)) for value in values if value is not None), default=None)
+
+
+_TOLD: dict[str, Callable[[Cell, Sequence[Row]], str]] = {
+    "proof": _errors,
+    "timing": _settled,
+    "version": _names("framework_version"),
+    "computes in": _said(precision),
+    "layout": _said(layout),
+    "first call": _first("first_call_ns"),
+    "build": _first("build_ns"),
+    "import": _first("import_ns"),
+    "peak memory": _memory("peak_rss_bytes"),
+    "peak GPU memory": _memory("peak_gpu_memory_bytes"),
+    "busy cores": _cores,
+    "energy": _energy,
+    "efficiency": _efficiency,
+    "node": _names("hostname"),
+    "around it": _quiet,
+    "environment": _names("environment_hash"),
+}

@@ -1,0 +1,84 @@
+"""What was not alike between the columns of a grid, though gradients agree: told per contestant."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from velodrome.scheduler.reports.cells import Contestant
+from velodrome.scheduler.reports.fairness import layout, precision
+from velodrome.scheduler.reports.html.grouped import Group, all_contestants
+from velodrome.scheduler.reports.html.words import counted, listed
+from velodrome.scheduler.reports.task_rows import Row, by_hand, in_one_line, notes_of
+
+MOST_NOTES = 12
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """One contestant's. settings: a text per name of SETTINGS, and whether most have another."""
+
+    who: Contestant
+    settings: tuple[tuple[str, bool], ...]
+    by_hand: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def treatments(groups: Sequence[Group]) -> tuple[Treatment, ...]:
+    """Of every contestant that has a number."""
+    rows: dict[Contestant, list[tuple[str, Row]]] = {}
+    for group in groups:
+        for (course, who), found in group.rows.items():
+            timed = ((course.model, row) for row in found if row["forward_median_ns"] is not None)
+            rows.setdefault(who, []).extend(timed)
+    ours = [who for who in all_contestants(groups) if rows.get(who)]
+    told = {who: [_joined(say, rows[who]) for say in SETTINGS.values()] for who in ours}
+    usual = [Counter(column).most_common(1)[0][0] for column in zip(*told.values(), strict=True)]
+    return tuple(
+        Treatment(
+            who,
+            tuple((text, text != most) for text, most in zip(told[who], usual, strict=True)),
+            _with_models(rows[who], lambda row: by_hand(notes_of(row))),
+            _with_models(rows[who], _other_notes),
+        )
+        for who in ours
+    )
+
+
+def _joined(say: Callable[[Row], str], rows: Iterable[tuple[str, Row]]) -> str:
+    return listed(sorted({say(row) for _, row in rows} - {""}), 4) or "not told"
+
+
+def _with_models(
+    rows: Iterable[tuple[str, Row]], say: Callable[[Row], Iterable[str]]
+) -> tuple[str, ...]:
+    found: dict[str, dict[str, None]] = {}
+    for model, row in rows:
+        for note in say(row):
+            found.setdefault(note, {})[model] = None
+    told = [f"{note} ({listed([*models], 4)})" for note, models in found.items()]
+    more = len(told) - MOST_NOTES
+    return (*told[:MOST_NOTES], *([f"and {counted(more, 'note')} more"] if more > 0 else []))
+
+
+def _other_notes(row: Row) -> list[str]:
+    notes = notes_of(row)
+    return [note for note in notes if note not in by_hand(notes)]
+
+
+def _company(row: Row) -> str:
+    exclusive = row.get("exclusive")
+    return "" if exclusive is None else "alone on its node" if exclusive else "beside other tasks"
+
+
+def _around(row: Row) -> str:
+    quiet = row.get("quiet")
+    return "" if quiet is None else "quiet" if quiet else "disturbed"
+
+
+SETTINGS: dict[str, Callable[[Row], str]] = {
+    "computes in": precision,
+    "layout": layout,
+    "threads": lambda row: in_one_line(row["threads"]),
+    "node": _company,
+    "around it": _around,
+}

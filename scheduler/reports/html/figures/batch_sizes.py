@@ -1,0 +1,94 @@
+"""Time against batch size, a line per contestant: the study's two sweeps, for any model."""
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from velodrome.scheduler.reports.html.figures.chart import (
+    Chart,
+    ChartRow,
+    Figure,
+    colour,
+    dash,
+    decades,
+    empty,
+    shape,
+    spec,
+)
+from velodrome.scheduler.reports.html.grouped import Group
+from velodrome.scheduler.reports.html.palette import Mark
+from velodrome.scheduler.reports.html.words import block_name, hardware_name, interval
+from velodrome.scheduler.reports.tables import contestant_order
+
+MOST = 8  # figures
+NS_PER_MS = 1e6
+
+
+def batch_sizes(groups: Sequence[Group], marks: Sequence[Mark]) -> tuple[Figure, ...]:
+    """Of models that were timed at two batch sizes or more."""
+    found: list[Figure] = []
+    for group in groups:
+        for model in dict.fromkeys(course.model for course in group.courses):
+            figure = _figure(group, model, marks, len(found))
+            if figure and len(found) < MOST:
+                found.append(figure)
+    return tuple(found)
+
+
+def _figure(group: Group, model: str, marks: Sequence[Mark], number: int) -> Figure | None:
+    times = [
+        (course.batch_size, who, time)
+        for (course, who), cell in group.cells.items()
+        if course.model == model and (time := cell.gradient or cell.forward)
+    ]
+    if len({size for size, _, _ in times}) < 2:
+        return None
+    in_order = sorted(times, key=lambda one: (contestant_order(one[1]), one[0]))
+    rows: list[ChartRow] = [
+        {
+            "who": who.label,
+            "batch": size,
+            "ms": time.median_ns / NS_PER_MS,
+            "low": time.low_ns / NS_PER_MS,
+            "high": time.high_ns / NS_PER_MS,
+            "tip": f"{who.label}, batch {size}: {interval(time)}",
+        }
+        for size, who, time in in_order
+    ]
+    drawn = [time.median_ns / NS_PER_MS for _, _, time in times]
+    return Figure(
+        f"figure-batch-{number}",
+        model,
+        f"{hardware_name(group.block)}, {block_name(group.block)}",
+        spec(_chart(marks, sorted({size for size, _, _ in times}), drawn), rows),
+        ("contestant", "batch size", "time"),
+        tuple((who.label, str(size), interval(time)) for size, who, time in in_order),
+    )
+
+
+def _chart(marks: Sequence[Mark], sizes: Sequence[int], drawn: Sequence[float]) -> Chart:
+    across = alt.X(
+        "batch:Q",
+        title="batch size",
+        scale=alt.Scale(type="log", base=2, nice=False, padding=12),
+        axis=alt.Axis(values=list(sizes), format="d", grid=False),
+    )
+    up = alt.Y(
+        "ms:Q",
+        title="ms per batch",
+        scale=alt.Scale(type="log", nice=False, padding=10),
+        axis=alt.Axis(values=decades(drawn), format="~g"),
+    )
+    tip = alt.Tooltip("tip:N")
+    lines = empty().mark_line(strokeWidth=2).encode(across, up, colour(marks), dash(marks))
+    bars = (
+        empty()
+        .mark_rule(strokeWidth=2, opacity=0.6)
+        .encode(across, alt.Y("low:Q"), alt.Y2("high:Q"), colour(marks))
+    )
+    points = (
+        empty()
+        .mark_point(filled=True, size=60, opacity=1)
+        .encode(across, up, colour(marks), shape(marks), tip)
+    )
+    return alt.layer(lines, bars, points)

@@ -1,0 +1,84 @@
+"""All figures of a page, section by section; one without a figure says why."""
+
+from collections.abc import Sequence
+
+from velodrome.scheduler.reports.html.figures.batch_sizes import batch_sizes
+from velodrome.scheduler.reports.html.figures.chart import Section
+from velodrome.scheduler.reports.html.figures.chosen import Chosen
+from velodrome.scheduler.reports.html.figures.distances import distances
+from velodrome.scheduler.reports.html.figures.energy import energy
+from velodrome.scheduler.reports.html.figures.roofs import roofs
+from velodrome.scheduler.reports.html.figures.threads import thread_scaling
+from velodrome.scheduler.reports.html.figures.traces import traces
+from velodrome.scheduler.reports.html.grouped import Group
+from velodrome.scheduler.reports.html.overview import Overview
+from velodrome.scheduler.reports.html.palette import Mark
+from velodrome.scheduler.reports.html.queries import Queries
+from velodrome.scheduler.reports.roofline import rooflines
+from velodrome.scheduler.reports.task_rows import Row
+
+
+def sections(
+    rows: Sequence[Row],
+    groups: Sequence[Group],
+    seen: Overview,
+    marks: Sequence[Mark],
+    picked: Sequence[Chosen],
+    readings: Sequence[Row],
+    queries: Queries,
+) -> tuple[Section, ...]:
+    return (
+        Section(
+            "distance",
+            "How far from the best",
+            "Gradient time (forward time where a model has no gradient) over the best of the same "
+            "line: same model, batch size, hardware, device and threads.",
+            distances(seen, marks),
+            "Nothing was timed by two contestants, so there is nothing to set beside each other.",
+            queries.grid(),
+        ),
+        Section(
+            "batch-sizes",
+            "Time against batch size",
+            "Gradient time of one batch; both axes are logarithmic. Bars are 95 % intervals.",
+            batch_sizes(groups, marks),
+            "No model was timed at two batch sizes in this sweep.",
+            queries.batch_sizes(),
+        ),
+        Section(
+            "threads",
+            "Thread scaling",
+            "How many times as fast as with the fewest threads; the dotted line is as many times "
+            "faster as there are threads.",
+            thread_scaling(groups, marks),
+            "Nothing was timed at two thread counts in this sweep.",
+            queries.threads(),
+        ),
+        Section(
+            "traces",
+            "Utilization over time",
+            "Busy cores of the worker and its children, read from outside, of one task of each "
+            "contestant; the dotted line is the threads that it was given.",
+            traces(picked, readings),
+            "No task has two readings of its utilization.",
+            queries.traces(picked),
+        ),
+        Section(
+            "roofline",
+            "Roofline",
+            "Rate against arithmetic intensity, below the ceilings that gemm and copy reached on "
+            "the same node (Williams, Waterman and Patterson, CACM 52 (4), 2009). Filled points "
+            "are gradients, open ones forward.",
+            roofs(rooflines(rows), marks),
+            "No model whose arithmetic is known was timed.",
+            queries.roofline(),
+        ),
+        Section(
+            "energy",
+            "Energy",
+            "Median over repeats, and whether it was measured by a counter or estimated.",
+            energy(groups, marks),
+            "No node let an energy counter or a power reading be read, so no energy is given.",
+            queries.energy(),
+        ),
+    )

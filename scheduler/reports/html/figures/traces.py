@@ -1,0 +1,156 @@
+"""Utilization over time of a few tasks, with the phases that it fell into."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import altair as alt
+
+from velodrome.scheduler.reports.html.figures.chart import Chart, ChartRow, Figure, empty, spec
+from velodrome.scheduler.reports.html.figures.chosen import Chosen
+from velodrome.scheduler.reports.task_rows import Row, in_one_line
+
+MOST_POINTS = 300
+LETTER = 0.02  # share of the width that a letter of a phase's name takes
+HEADROOM = 1.2  # above the threads that were given, where the names of phases stand
+PHASES = ("import", "build", "verify", "warmup", "forward", "gradient", "update")
+NS_PER_S = 1e9
+
+
+def traces(picked: Sequence[Chosen], readings: Sequence[Row]) -> tuple[Figure, ...]:
+    """readings: rows of `utilization` of those tasks; what has fewer than two is left out."""
+    found = []
+    for number, one in enumerate(picked):
+        own = [
+            row for row in readings if (row["task_id"], row["repeat"]) == (one.task_id, one.repeat)
+        ]
+        instants = _instants(own)
+        if len(instants) > 1:
+            found.append(_figure(one, instants, number))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Instant:
+    at_s: float
+    phase: str
+    cores: float
+    gpu: float | None
+
+
+def _instants(rows: Sequence[Row]) -> list[_Instant]:
+    """A reading has a row per GPU, and is one instant."""
+    in_order = sorted(rows, key=lambda row: int(str(row["at_ns"])))
+    start = int(str(in_order[0]["at_ns"])) if in_order else 0
+    found = []
+    for at_ns, group in groupby(in_order, key=lambda row: int(str(row["at_ns"]))):
+        same = list(group)
+        gpus = [float(str(row["gpu_percent"])) for row in same if row["gpu_percent"] is not None]
+        found.append(
+            _Instant(
+                (at_ns - start) / NS_PER_S,
+                in_one_line(same[0]["phase"]),
+                float(str(same[0]["cpu_percent"] or 0)) / 100,
+                sum(gpus) / len(gpus) if gpus else None,
+            )
+        )
+    return found
+
+
+def _figure(one: Chosen, instants: Sequence[_Instant], number: int) -> Figure:
+    bands = list(_bands(instants))
+    drawn = _thinned(instants)
+    rows: list[ChartRow] = [
+        {
+            "at": round(each.at_s, 3),
+            "cores": round(each.cores, 3),
+            "gpu": each.gpu,
+            "tip": _tip(each),
+        }
+        for each in drawn
+    ]
+    rows += bands
+    top = HEADROOM * max(one.threads, *(each.cores for each in drawn))
+    chart = _chart(one.threads, top, any(each.gpu is not None for each in drawn))
+    return Figure(
+        f"figure-trace-{number}",
+        one.title,
+        one.subtitle,
+        spec(chart, rows),
+        ("phase", "from", "to", "busy cores, mean"),
+        tuple(_line(band, instants) for band in bands),
+    )
+
+
+def _bands(instants: Sequence[_Instant]) -> Iterator[ChartRow]:
+    """A band begins where the reading before it was, as a reading is of the time up to it."""
+    span = instants[-1].at_s or 1.0
+    begin = 0.0
+    for phase, group in groupby(instants, key=lambda one: one.phase):
+        *_, last = group
+        has_room = last.at_s - begin > (len(phase) + 2) * LETTER * span
+        yield {
+            "begin": round(begin, 3),
+            "end": round(last.at_s, 3),
+            "phase": phase,
+            "name": phase if has_room else "",
+            "tip": f"{phase}: {begin:.1f} s to {last.at_s:.1f} s",
+        }
+        begin = last.at_s
+
+
+def _thinned(instants: Sequence[_Instant]) -> list[_Instant]:
+    """At most so many: of each stretch the reading with the most busy cores."""
+    width = -(-len(instants) // MOST_POINTS)
+    stretches = (instants[at : at + width] for at in range(0, len(instants), width))
+    return [max(stretch, key=lambda one: one.cores) for stretch in stretches]
+
+
+def _tip(one: _Instant) -> str:
+    gpu = f", GPU {one.gpu:.0f} %" if one.gpu is not None else ""
+    return f"{one.at_s:.1f} s, {one.phase}: {one.cores:.2f} busy cores{gpu}"
+
+
+def _line(band: ChartRow, instants: Sequence[_Instant]) -> tuple[str, ...]:
+    begin, end = float(str(band["begin"])), float(str(band["end"]))
+    inside = [one.cores for one in instants if begin < one.at_s <= end] or [0.0]
+    mean = sum(inside) / len(inside)
+    return (str(band["phase"]), f"{begin:.1f} s", f"{end:.1f} s", f"{mean:.2f}")
+
+
+def _chart(threads: int, top: float, has_gpu: bool) -> Chart:  # noqa: FBT001 - one more line
+    tip = alt.Tooltip("tip:N")
+    across = alt.X("at:Q", title="seconds since the worker's start", axis=alt.Axis(grid=False))
+    up = alt.Y(
+        "cores:Q", title="busy cores", scale=alt.Scale(domainMin=0, domainMax=top, nice=False)
+    )
+    colours = alt.Color(
+        "phase:N",
+        scale=alt.Scale(domain=list(PHASES), range=[f"var(--phase-{name})" for name in PHASES]),
+        legend=None,
+    )
+    bands = empty().mark_rect().encode(alt.X("begin:Q"), alt.X2("end:Q"), colours, tip)
+    names = (
+        empty()
+        .mark_text(align="left", dx=4, dy=5, fontSize=10, color="currentColor", baseline="top")
+        .encode(x="begin:Q", y=alt.value(0), text="name:N")
+    )
+    given = (
+        empty()
+        .mark_rule(strokeDash=[2, 4], color="currentColor", opacity=0.7)
+        .encode(alt.YDatum(threads))
+    )
+    line = (
+        empty()
+        .mark_line(
+            strokeWidth=2, color="var(--series-0)", point={"size": 12, "color": "var(--series-0)"}
+        )
+        .encode(across, up, tip)
+    )
+    cores = alt.layer(bands, names, given, line)
+    if not has_gpu:
+        return cores
+    share = alt.Y("gpu:Q", title="GPU %", scale=alt.Scale(domain=[0, 100]))
+    gpu = empty().mark_line(strokeDash=[6, 3], color="var(--series-1)").encode(across, share)
+    both: Chart = alt.layer(cores, gpu).resolve_scale(y="independent")
+    return both

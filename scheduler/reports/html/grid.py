@@ -1,0 +1,191 @@
+"""The framework x model grid of one block: in every place a number, or the reason for none."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from velodrome.scheduler.reports.cells import Cell, Contestant, Course, Time
+from velodrome.scheduler.reports.html.evidence import Evidence, evidence
+from velodrome.scheduler.reports.html.grouped import Group
+from velodrome.scheduler.reports.html.words import (
+    block_name,
+    cut,
+    hardware_name,
+    shown_duration,
+    spread,
+)
+from velodrome.scheduler.reports.tables import PHASES
+from velodrome.scheduler.reports.task_rows import Row, in_one_line
+
+MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "absent": "·"}
+NOT_HERE = "not in this sweep"
+NO_GRADIENT = "no gradient"
+SHADES = (1.1, 1.5, 2.5, 5.0)  # times the best, up to which a place has the next shade
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One place. evidence: the id of what stands behind it. shade: 0 for the best, or -1.
+
+    against: how far from the best of its line; `best`, or with ≈ where intervals overlap.
+    """
+
+    text: str
+    mark: str
+    detail: str = ""
+    against: str = ""
+    shade: int = -1
+    evidence: str = ""
+    is_surprise: bool = False
+    span: int = 1  # lines that it stands in; 0: it stands in the line above
+
+    @property
+    def sign(self) -> str:
+        return MARKS[self.mark]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One course in one phase."""
+
+    model: str
+    batch_size: int
+    phase: str
+    places: tuple[Shown, ...]
+    span: int  # lines of its course; 0 for all but the first
+
+
+@dataclass(frozen=True)
+class Head:
+    """One column. version: of all that ran, if it is one."""
+
+    framework: str
+    variant: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """title: the hardware; subtitle: device, threads and type."""
+
+    id: str
+    title: str
+    subtitle: str
+    heads: tuple[Head, ...]
+    lines: tuple[Line, ...]
+    behind: tuple[Evidence, ...]
+    cells: int
+    with_number: int
+
+
+def grid(group: Group, number: int, cell_numbers: "count[int]") -> Grid:
+    """Of a block that there is room for. cell_numbers: gives each cell of the page its own."""
+    behind = {
+        (course, who): evidence(
+            next(cell_numbers), group.block, course, who, group.cells[course, who], rows
+        )
+        for (course, who), rows in sorted(group.rows.items(), key=lambda item: _place(group, item))
+    }
+    return Grid(
+        id=f"grid-{number}",
+        title=hardware_name(group.block),
+        subtitle=block_name(group.block),
+        heads=tuple(head(group, who) for who in group.contestants),
+        lines=tuple(_lines(group, behind)),
+        behind=tuple(behind.values()),
+        cells=len(group.cells),
+        with_number=group.with_number,
+    )
+
+
+def head(group: Group, who: Contestant) -> Head:
+    versions = {
+        version
+        for (_, one), rows in group.rows.items()
+        if one == who
+        for row in rows
+        if (version := in_one_line(row.get("framework_version")))
+    }
+    told = versions.pop() if len(versions) == 1 else f"{len(versions)} versions" if versions else ""
+    return Head(who.framework, who.variant, told)
+
+
+def lowest(group: Group, course: Course, phase: str) -> Time | None:
+    """The time with the lowest median of a line."""
+    times = [getattr(cell, phase) for (one, _), cell in group.cells.items() if one == course]
+    known = [time for time in times if time is not None]
+    return min(known, key=lambda time: time.median_ns, default=None)
+
+
+def overlap(one: Time, other: Time) -> bool:
+    """Whether the intervals share a value: then the data do not say which is faster."""
+    return one.low_ns <= other.high_ns and other.low_ns <= one.high_ns
+
+
+def short_reason(cell: Cell) -> str:
+    return cut(cell.reason) or "no reason was given"
+
+
+def _place(group: Group, item: tuple[tuple[Course, Contestant], Sequence[Row]]) -> tuple[int, int]:
+    (course, who), _ = item
+    return group.courses.index(course), group.contestants.index(who)
+
+
+def _lines(group: Group, behind: dict[tuple[Course, Contestant], Evidence]) -> Iterator[Line]:
+    contestants = group.contestants
+    for course in group.courses:
+        cells = [group.cells.get((course, who)) for who in contestants]
+        phases = [phase for phase in PHASES if any(cell and getattr(cell, phase) for cell in cells)]
+        phases = phases or [PHASES[-1]]
+        for phase in phases:
+            best = lowest(group, course, phase)
+            span = len(phases) if phase == phases[0] else 0
+            places = [
+                _shown(cell, phase, best, behind[course, who].id, span)
+                if cell
+                else Shown(NOT_HERE, "absent", span=span)
+                for cell, who in zip(cells, contestants, strict=True)
+            ]
+            yield Line(course.model, course.batch_size, phase, tuple(places), span)
+
+
+def _shown(cell: Cell, phase: str, best: Time | None, behind: str, span: int) -> Shown:
+    """span: of what holds for all phases of the course."""
+    time: Time | None = getattr(cell, phase)
+    if time is None or best is None:
+        if cell.with_number:
+            return Shown(NO_GRADIENT, "absent", f"of {phase} nothing was timed", evidence=behind)
+        mark = "failed" if cell.is_surprise else "expected"
+        status = cell.status.value.replace("_", " ")
+        return Shown(
+            text=status,
+            mark=mark,
+            detail=short_reason(cell),
+            evidence=behind,
+            is_surprise=cell.is_surprise,
+            span=span,
+        )
+    ratio = time.median_ns / best.median_ns if best.median_ns else float("nan")
+    missing = cell.repeats - cell.with_number
+    failed = f", {missing} of {cell.repeats} repeats {cell.status.value}" if missing else ""
+    return Shown(
+        text=shown_duration(time.median_ns),
+        mark=_mark(cell),
+        detail=spread(time) + failed,
+        against=_against(time, best, ratio),
+        shade=sum(ratio > bound for bound in SHADES),
+        evidence=behind,
+        is_surprise=cell.is_surprise,
+    )
+
+
+def _mark(cell: Cell) -> str:
+    if not cell.verified:
+        return "failed"
+    return "verified" if cell.stable else "unstable"
+
+
+def _against(time: Time, best: Time, ratio: float) -> str:
+    if time is best or ratio == 1.0:
+        return "best"
+    return f"{ratio:.2f}x{' ≈' if overlap(time, best) else ''}"

@@ -1,0 +1,137 @@
+"""All that a page shows of a sweep, as values for its template; what there is no room for is told.
+
+A sweep of 100,000 tasks has as many cells as a page of ten megabytes can hold: an overview of all
+of them always, grids of the blocks that tell most up to MOST_CELLS, and for the rest how many
+numbers they have and how to see them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from velodrome.scheduler.reports.html.fairness_notes import SETTINGS, Treatment, treatments
+from velodrome.scheduler.reports.html.figures.chart import Section
+from velodrome.scheduler.reports.html.figures.chosen import Chosen, chosen
+from velodrome.scheduler.reports.html.figures.sections import sections
+from velodrome.scheduler.reports.html.grid import Grid, grid
+from velodrome.scheduler.reports.html.grouped import Group, all_contestants, grouped
+from velodrome.scheduler.reports.html.hardware import (
+    Environment,
+    NodeType,
+    environments,
+    node_types,
+)
+from velodrome.scheduler.reports.html.overview import Overview, overview
+from velodrome.scheduler.reports.html.palette import Mark, palette
+from velodrome.scheduler.reports.html.published import Published, published
+from velodrome.scheduler.reports.html.queries import Queries
+from velodrome.scheduler.reports.html.reasons import MOST_REASONS, Reason, reasons
+from velodrome.scheduler.reports.html.study_tables import StudyTable, study_tables
+from velodrome.scheduler.reports.html.summary import Sentence, Tile, summary, tiles
+from velodrome.scheduler.reports.html.words import block_name, hardware_name
+from velodrome.scheduler.reports.task_rows import Row
+
+MOST_CELLS = 3000
+MOST_STUDY_TABLES = 24
+MOST_LEFT_OUT = 200  # blocks that are named
+
+Readings = Callable[[Sequence[Chosen]], Sequence[Row]]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A block that there is no room for."""
+
+    title: str
+    cells: int
+    with_number: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the template is given."""
+
+    sweep_id: str
+    results: str
+    version: str
+    rows: int
+    tiles: tuple[Tile, ...]
+    summary: tuple[Sentence, ...]
+    overview: Overview
+    grids: tuple[Grid, ...]
+    left_out: tuple[LeftOut, ...]
+    more_left_out: int
+    reasons: tuple[Reason, ...]
+    more_reasons: int
+    study_tables: tuple[StudyTable, ...]
+    published: Published
+    marks: tuple[Mark, ...]
+    sections: tuple[Section, ...]
+    node_types: tuple[NodeType, ...]
+    environments: tuple[Environment, ...]
+    settings: tuple[str, ...]
+    treatments: tuple[Treatment, ...]
+    queries: Queries
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether an overview tells more than the grids themselves."""
+        return len(self.grids) + len(self.left_out) > 1
+
+
+def page(
+    sweep_id: str,
+    results: str,
+    version: str,
+    rows: Sequence[Row],
+    nodes: Sequence[Row],
+    readings: Readings,
+) -> Page:
+    """Of rows of `tasks` and `nodes` of one sweep. readings: reads `utilization` of a few tasks."""
+    groups = grouped(rows)
+    shown, left_out = _with_room(groups)
+    numbers = count(1)
+    why = reasons(groups)
+    seen = overview(groups)
+    marks = palette(all_contestants(groups))
+    picked = chosen(groups)
+    queries = Queries(sweep_id)
+    return Page(
+        sweep_id=sweep_id,
+        results=results,
+        version=version,
+        rows=len(rows),
+        tiles=tiles(rows, groups),
+        summary=summary(rows, groups, why),
+        overview=seen,
+        grids=tuple(grid(group, number, numbers) for number, group in enumerate(shown, 1)),
+        left_out=tuple(map(_left_out, left_out[:MOST_LEFT_OUT])),
+        more_left_out=max(0, len(left_out) - MOST_LEFT_OUT),
+        reasons=why[:MOST_REASONS],
+        more_reasons=max(0, len(why) - MOST_REASONS),
+        study_tables=study_tables(groups)[:MOST_STUDY_TABLES],
+        published=published(),
+        marks=marks,
+        sections=sections(rows, groups, seen, marks, picked, readings(picked), queries),
+        node_types=node_types(nodes),
+        environments=environments(rows),
+        settings=tuple(SETTINGS),
+        treatments=treatments(groups),
+        queries=queries,
+    )
+
+
+def _with_room(groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:
+    """As many as fit, at least one; and the rest."""
+    shown: list[Group] = []
+    left_out: list[Group] = []
+    cells = 0
+    for group in groups:
+        cells += len(group.cells)
+        (left_out if shown and cells > MOST_CELLS else shown).append(group)
+    return shown, left_out
+
+
+def _left_out(group: Group) -> LeftOut:
+    title = f"{hardware_name(group.block)}, {block_name(group.block)}"
+    return LeftOut(title, len(group.cells), group.with_number)

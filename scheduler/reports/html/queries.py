@@ -1,0 +1,111 @@
+"""The query behind each table of a page: the same rows, from the results folder, by SQL."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from velodrome.scheduler.reports.html.figures.chosen import Chosen
+
+CELL = "framework, variant, model, batch_size, device, threads, dtype, node_type"
+TIMES = (
+    "median(gradient_median_ns) / 1e6 as gradient_ms, "
+    "min(gradient_low_ns) / 1e6 as gradient_low_ms, "
+    "max(gradient_high_ns) / 1e6 as gradient_high_ms, "
+    "median(forward_median_ns) / 1e6 as forward_ms"
+)
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Of one sweep. Each is one line of SQL over the views `tasks`, `nodes` and `utilization`."""
+
+    sweep_id: str
+
+    def command(self, sql: str, results: str) -> str:
+        """To be typed into a shell, whatever names are in it."""
+        return f"velodrome query {_word(sql)} --results {shlex.quote(results)}"
+
+    @property
+    def _here(self) -> str:
+        return f"sweep_id = {quoted(self.sweep_id)}"
+
+    def grid(self) -> str:
+        counts = "count(*) as repeats, bool_and(verified) as verified, any_value(status) as status"
+        return self._cells(f"{CELL}, {TIMES}, {counts}")
+
+    def reasons(self) -> str:
+        return (
+            f"select status, reason, count(*) as repeats, any_value(rerun) as rerun from tasks "
+            f"where {self._here} and forward_median_ns is null group by all order by repeats desc"
+        )
+
+    def study(self, models: Sequence[str]) -> str:
+        return self._cells(f"{CELL}, {TIMES}", f" and model in ({_listed(models)})")
+
+    def memory(self, models: Sequence[str]) -> str:
+        peaks = (
+            "max(peak_rss_bytes) / 1048576 as peak_mib, "
+            "max(peak_gpu_memory_bytes) / 1048576 as peak_gpu_mib"
+        )
+        return (
+            f"select framework, variant, model, node_type, {peaks} from tasks where {self._here} "
+            f"and model in ({_listed(models)}) group by all order by all"
+        )
+
+    def batch_sizes(self) -> str:
+        return self._cells(f"{CELL}, {TIMES}", " and forward_median_ns is not null")
+
+    def threads(self) -> str:
+        return self.batch_sizes()
+
+    def traces(self, picked: Sequence[Chosen]) -> str:
+        ids = _listed([one.task_id for one in picked])
+        among = f" and task_id in ({ids})" if picked else ""
+        return (
+            "select task_id, repeat, at_ns, phase, cpu_percent, gpu_percent from utilization "
+            f"where {self._here}{among} order by task_id, repeat, at_ns"
+        )
+
+    def roofline(self) -> str:
+        rates = (
+            "max(gradient_flops / gradient_median_ns) as gradient_gflops_per_s, "
+            "max(forward_flops / forward_median_ns) as forward_gflops_per_s"
+        )
+        return self._cells(f"node_id, {CELL}, {rates}", " and forward_median_ns is not null")
+
+    def energy(self) -> str:
+        joules = "median(energy_j) as energy_j, any_value(energy_source) as energy_source"
+        return self._cells(f"{CELL}, {joules}", " and energy_j is not null")
+
+    def nodes(self) -> str:
+        return f"select * from nodes where {self._here} order by hostname"
+
+    def environments(self) -> str:
+        return (
+            "select framework, framework_version, environment_hash, count(*) as repeats from tasks "
+            f"where {self._here} group by all order by all"
+        )
+
+    def fairness(self) -> str:
+        told = "framework, variant, dtype, threads, exclusive, quiet, notes, count(*) as repeats"
+        return (
+            f"select {told} from tasks where {self._here} and forward_median_ns is not null "
+            "group by all order by all"
+        )
+
+    def _cells(self, columns: str, among: str = "") -> str:
+        return f"select {columns} from tasks where {self._here}{among} group by all order by all"
+
+
+def quoted(text: str) -> str:
+    """As a SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _word(text: str) -> str:
+    """Double quotes where they are enough: names stand in single ones, as SQL has them."""
+    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
+
+
+def _listed(texts: Iterable[str]) -> str:
+    return ", ".join(map(quoted, texts))

@@ -1,0 +1,44 @@
+"""What a page needs of a results folder, and no more of it: columns, one sweep, a few tasks."""
+
+from collections.abc import Sequence
+
+from velodrome.scheduler.reports.html.figures.chosen import Chosen
+from velodrome.scheduler.reports.html.queries import quoted
+from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.results.sql import asked
+from velodrome.scheduler.results.store import Store
+
+LOG_CHARACTERS = 8000  # of a log's end, from which the page keeps less
+UNUSED = frozenset({"log_tail", "provision_ns", "transfer_ns", "seed"})
+READING = ("task_id", "repeat", "at_ns", "phase", "cpu_percent", "gpu_percent")
+
+
+def task_rows(store: Store, sweep_id: str) -> list[Row]:
+    """Of one sweep; the log's end only of what has no time, for it is long."""
+    columns = ", ".join(name for name in TABLES["tasks"].names if name not in UNUSED)
+    log = f"case when forward_median_ns is null then right(log_tail, {LOG_CHARACTERS}) end"
+    return _rows(store, f"select {columns}, {log} as log_tail from tasks", sweep_id)
+
+
+def node_rows(store: Store, sweep_id: str) -> list[Row]:
+    return _rows(store, "select * from nodes", sweep_id)
+
+
+def readings(store: Store, sweep_id: str, picked: Sequence[Chosen]) -> list[Row]:
+    """Of the utilization of those tasks, in the order of time."""
+    if not picked:
+        return []
+    ids = ", ".join(quoted(one.task_id) for one in picked)
+    columns = ", ".join(READING)
+    return _rows(
+        store,
+        f"select {columns} from utilization",
+        sweep_id,
+        f" and task_id in ({ids}) order by at_ns",
+    )
+
+
+def _rows(store: Store, query: str, sweep_id: str, more: str = "") -> list[Row]:
+    found = asked(store, f"{query} where sweep_id = {quoted(sweep_id)}{more}").to_pylist()
+    return [*found]

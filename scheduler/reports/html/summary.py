@@ -1,0 +1,202 @@
+"""What a sweep showed, in sentences: what ran, what is proven, who is fastest, what is missing."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from velodrome.scheduler.reports import odd_one_out_text
+from velodrome.scheduler.reports.cells import Cell, Course
+from velodrome.scheduler.reports.html.grid import lowest, overlap
+from velodrome.scheduler.reports.html.grouped import Group, all_contestants
+from velodrome.scheduler.reports.html.reasons import Reason
+from velodrome.scheduler.reports.html.words import (
+    block_name,
+    counted,
+    cut,
+    hardware_name,
+    listed,
+)
+from velodrome.scheduler.reports.odd_one_out import heats, odd_ones
+from velodrome.scheduler.reports.tables import PHASES
+from velodrome.scheduler.reports.task_rows import Row
+
+MOST_BLOCKS = 3  # of which it is told who is fastest
+MOST_REASONS = 3
+LONGEST_REASON = 90
+MINUTE_S = 60
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """is_warning: something that whoever uses the numbers should know first."""
+
+    text: str
+    is_warning: bool = False
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number to be seen at a glance."""
+
+    number: str
+    words: str
+
+
+def tiles(rows: Sequence[Row], groups: Sequence[Group]) -> tuple[Tile, ...]:
+    cells = [cell for group in groups for cell in group.cells.values()]
+    numbered = [cell for cell in cells if cell.with_number]
+    verified = sum(1 for cell in numbered if cell.verified)
+    frameworks = {who.framework for who in all_contestants(groups)}
+    models = {course.model for group in groups for course in group.courses}
+    return (
+        Tile(f"{len(cells):,}", "cells asked for"),
+        Tile(f"{len(numbered):,}", "have a time"),
+        Tile(f"{verified:,}", "of these proven"),
+        Tile(f"{len(frameworks):,}", "frameworks" if len(frameworks) != 1 else "framework"),
+        Tile(f"{len(models):,}", "models" if len(models) != 1 else "model"),
+    )
+
+
+def summary(
+    rows: Sequence[Row], groups: Sequence[Group], why: Sequence[Reason]
+) -> tuple[Sentence, ...]:
+    return (
+        Sentence(_what(rows, groups)),
+        *_proof(groups),
+        *_surprises(why),
+        *(Sentence(text) for text in _fastest(groups)),
+        *_missing(why),
+        *_doubts(rows, groups),
+        *_odd(rows),
+    )
+
+
+def _what(rows: Sequence[Row], groups: Sequence[Group]) -> str:
+    contestants = all_contestants(groups)
+    frameworks = list(dict.fromkeys(who.framework for who in contestants))
+    models = {course.model for group in groups for course in group.courses}
+    nodes = {row["node_id"] for row in rows if row["node_id"]}
+    ran = f"{listed(frameworks)} ({counted(len(contestants), 'variant')})"
+    where = f" on {counted(len(nodes), 'node')}" if nodes else " on no node"
+    return f"{ran} ran {counted(len(models), 'model')}{where}{_when(rows)}."
+
+
+def _when(rows: Sequence[Row]) -> str:
+    begun = [row["started_at"] for row in rows if isinstance(row.get("started_at"), datetime)]
+    ended = [row["finished_at"] for row in rows if isinstance(row.get("finished_at"), datetime)]
+    if not begun or not ended:
+        return ""
+    first, last = min(map(_time, begun)), max(map(_time, ended))
+    minutes = (last - first).total_seconds() / MINUTE_S
+    lasted = f"{minutes / 60:.1f} hours" if minutes >= 120 else f"{minutes:.0f} minutes"
+    return f", begun {first:%d %B %Y, %H:%M} UTC, in {lasted}"
+
+
+def _time(value: object) -> datetime:
+    return value if isinstance(value, datetime) else datetime.min
+
+
+def _proof(groups: Sequence[Group]) -> Iterator[Sentence]:
+    cells = [cell for group in groups for cell in group.cells.values()]
+    numbered = [cell for cell in cells if cell.with_number]
+    unproven = sum(1 for cell in numbered if not cell.verified)
+    told = f"{len(numbered):,} of {counted(len(cells), 'cell')} have a time"
+    if not numbered:
+        yield Sentence("No cell has a time.", is_warning=True)
+    elif unproven:
+        yield Sentence(f"{told}; {unproven:,} of them without proof.", is_warning=True)
+    else:
+        proof = "loss and every gradient agree with the float64 reference"
+        yield Sentence(f"{told}; for each of them {proof}.")
+
+
+def _fastest(groups: Sequence[Group]) -> Iterator[str]:
+    for group in [group for group in groups if len(group.contestants) > 1][:MOST_BLOCKS]:
+        leads: Counter[str] = Counter()
+        clear: Counter[str] = Counter()
+        for course in group.courses:
+            if leader := _leader(group, course):
+                who, is_clear = leader
+                leads[who] += 1
+                clear[who] += is_clear
+        if not leads:
+            continue
+        told = [
+            f"{who} in {count}" + (f" ({clear[who]} clearly)" if clear[who] != count else "")
+            for who, count in leads.most_common(4)
+        ]
+        where = f"{hardware_name(group.block)}, {block_name(group.block)}"
+        lines = counted(sum(leads.values()), "line")
+        yield f"Lowest gradient time on {where}, of {lines}: {', '.join(told)}."
+
+
+def _leader(group: Group, course: Course) -> tuple[str, bool] | None:
+    """Of a line with two numbers or more: the lowest, and whether no other interval reaches it."""
+    phase = "gradient" if lowest(group, course, "gradient") else "forward"
+    best = lowest(group, course, phase)
+    times = {
+        who: time
+        for who in group.contestants
+        if (cell := group.cells.get((course, who))) and (time := getattr(cell, phase))
+    }
+    if best is None or len(times) < 2:
+        return None
+    leader = min(times, key=lambda who: times[who].median_ns)
+    others = [time for who, time in times.items() if who != leader]
+    return leader.label, not any(overlap(time, best) for time in others)
+
+
+def _surprises(why: Sequence[Reason]) -> Iterator[Sentence]:
+    told = [one for one in why if one.is_surprise]
+    if told:
+        count = sum(one.count for one in told)
+        yield Sentence(
+            f"{counted(count, 'cell')} did not end as expected: {_reasons(told)}.", is_warning=True
+        )
+
+
+def _missing(why: Sequence[Reason]) -> Iterator[Sentence]:
+    told = [one for one in why if not one.is_surprise]
+    if told:
+        count = sum(one.count for one in told)
+        yield Sentence(
+            f"{counted(count, 'cell')} ended without a time as expected: {_reasons(told)}."
+        )
+
+
+def _reasons(why: Sequence[Reason]) -> str:
+    told = [
+        f"{one.count:,} {one.status} ({cut(one.text, LONGEST_REASON)})"
+        for one in why[:MOST_REASONS]
+    ]
+    more = len(why) - len(told)
+    return "; ".join([*told, *([f"{counted(more, 'reason')} more"] if more else [])])
+
+
+def _doubts(rows: Sequence[Row], groups: Sequence[Group]) -> Iterator[Sentence]:
+    cells: list[Cell] = [cell for group in groups for cell in group.cells.values()]
+    unsettled = sum(1 for cell in cells if cell.with_number and not cell.stable)
+    if unsettled:
+        yield Sentence(
+            f"In {counted(unsettled, 'cell')} the time did not settle (~): intervals are wide, "
+            "and differences within them say nothing."
+        )
+    once = bool(cells) and all(cell.with_number <= 1 for cell in cells)
+    if once and any(getattr(cell, phase) for cell in cells for phase in PHASES):
+        yield Sentence(
+            "Every cell was timed in a single process, so the intervals do not hold what differs "
+            "from process to process; repeat it three times or more to compare."
+        )
+    disturbed = sum(1 for row in rows if row.get("quiet") is False)
+    if disturbed:
+        yield Sentence(
+            f"{counted(disturbed, 'run')} shared cores or a GPU with something else while timed.",
+            is_warning=True,
+        )
+
+
+def _odd(rows: Sequence[Row]) -> Iterator[Sentence]:
+    told = odd_one_out_text.line(odd_ones(heats(rows)))
+    if told:
+        yield Sentence(told[0].upper() + told[1:] + ".", is_warning=True)
