@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
-from itertools import chain
+from itertools import chain, repeat
+from operator import attrgetter
 from statistics import fmean
 from typing import Any
 
@@ -36,11 +37,11 @@ def tables_of(sweep_id: str, ended: Sequence[tuple[Measurement, Expected]]) -> d
     measurements = [measurement for measurement, _ in ended]
     rows: dict[str, Iterable[Row]] = {
         "tasks": [task_row(sweep_id, *entry) for entry in ended],
-        "samples": chain(*(sample_rows(sweep_id, one) for one in measurements)),
         "utilization": chain(*(utilization_rows(sweep_id, one) for one in measurements)),
         "parameters": chain(*(parameter_rows(sweep_id, one) for one in measurements)),
     }
     found = {name: to_table(name, rows_of) for name, rows_of in rows.items()}
+    found["samples"] = samples_table(sweep_id, measurements)
     return {name: table for name, table in found.items() if table.num_rows}
 
 
@@ -69,9 +70,20 @@ def task_row(sweep_id: str, measurement: Measurement, expected: Expected = TO_AG
     return {name: _known(found[name]) for name in TABLES["tasks"].names}
 
 
-def sample_rows(sweep_id: str, measurement: Measurement) -> list[Row]:
-    key = _key(sweep_id, measurement)
-    return [{**key, **vars(sample)} for sample in measurement.samples]
+def samples_table(sweep_id: str, measurements: Sequence[Measurement]) -> pa.Table:
+    """By columns: there are so many that a dictionary each would cost most of a row's time."""
+    samples = [sample for one in measurements for sample in one.samples]
+    counts = [(one, len(one.samples)) for one in measurements]
+    columns: dict[str, list[Any]] = {
+        "sweep_id": [sweep_id] * len(samples),
+        "task_id": [*chain(*(repeat(one.task.key, count) for one, count in counts))],
+        "repeat": [*chain(*(repeat(one.repeat, count) for one, count in counts))],
+    }
+    for name in ("phase", "index", "calls", "started_ns", "elapsed_ns"):
+        columns[name] = list(map(attrgetter(name), samples))
+    schema = TABLES["samples"]
+    arrays = [pa.array(columns[field.name], field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def utilization_rows(sweep_id: str, measurement: Measurement) -> list[Row]:
@@ -263,6 +275,7 @@ def _resources(measurement: Measurement) -> Row:
         "foreign_percent_mean": measurement.foreign_percent_mean,
         "elsewhere_percent_mean": measurement.elsewhere_percent_mean,
         "steal_percent_mean": measurement.steal_percent_mean,
+        "sampling_cpu_s": measurement.sampling_cpu_s,
         "energy_reason": measurement.energy_reason or None,
         "energy_per_gradient_j": measurement.energy_per_gradient_j,
         "energy_deviation_percent": measurement.energy_deviation_percent,

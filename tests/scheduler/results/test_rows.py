@@ -17,7 +17,7 @@ from velodrome.scheduler.results.model_hash import model_hash
 from velodrome.scheduler.results.rows import (
     node_row,
     parameter_rows,
-    sample_rows,
+    samples_table,
     tables,
     task_row,
     to_table,
@@ -187,7 +187,7 @@ def test_a_utilization_row_is_a_reading_or_a_reading_of_one_gpu() -> None:
 
 def test_samples_and_parameters_name_their_task_and_repeat() -> None:
     key = {"sweep_id": "s1", "task_id": MEASUREMENT.task.key, "repeat": 1}
-    assert sample_rows("s1", MEASUREMENT)[1] == {
+    assert samples_table("s1", [MEASUREMENT]).to_pylist()[1] == {
         **key,
         "phase": "forward",
         "index": 1,
