@@ -196,6 +196,7 @@ def _measurement(
         gpu_uuids=tuple(gpu.uuid for gpu in setting.gpus),
         readings=readings,
         peak_rss_bytes=used.peak_rss_bytes,
+        sampling_cpu_s=session.sampling_cpu_s,
         peak_gpu_memory_bytes=told.peak_gpu_memory_bytes or used.peak_gpu_memory_bytes,
         energy_j=used.energy_j,
         energy_source=used.energy_source,

@@ -163,6 +163,7 @@ class Measurement:
     samples: tuple[Sample, ...] = ()
     readings: tuple[Reading, ...] = ()
     peak_rss_bytes: int | None = None
+    sampling_cpu_s: float | None = None  # what its sampler took, the sampler's start included
     peak_gpu_memory_bytes: int | None = None
     energy_j: float | None = None
     energy_source: str = "unavailable"  # `measured`, `estimated` or `unavailable`

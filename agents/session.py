@@ -56,6 +56,7 @@ class Session:
     log_tail: str
     readings: tuple[Reading, ...] = ()
     peak_rss_bytes: int | None = None
+    sampling_cpu_s: float | None = None  # what the sampler took, its start included
     kernel_kills: int = 0
     broken: str = ""
 
@@ -75,6 +76,7 @@ def hold_session(request: Request, setting: Setting, on_event: Callable[[object]
             log_tail=running.log_tail(),
             readings=sampler.readings if sampler else (),
             peak_rss_bytes=sampler.peak_rss_bytes if sampler else None,
+            sampling_cpu_s=sampler.cost_cpu_seconds if sampler else None,
             kernel_kills=_kernel_kills() - kernel_kills,
             broken=listener.broken,
         )

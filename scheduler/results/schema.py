@@ -112,6 +112,7 @@ TASKS = _table(
     ("foreign_percent_mean", _REAL, "percent of one core, on its cores"),
     ("elsewhere_percent_mean", _REAL, "percent of one core, on other cores"),
     ("steal_percent_mean", _REAL, "percent of its cores"),
+    ("sampling_cpu_s", _REAL, "s of CPU time"),  # of the sampler, its start included
     ("canary_model", _TEXT, ""),  # and its framework with version: only the same compare
     ("canary_before_ns", _REAL, "ns per call"),
     ("canary_after_ns", _REAL, "ns per call"),
