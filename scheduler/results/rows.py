@@ -276,7 +276,6 @@ def _resources(measurement: Measurement) -> Row:
         "elsewhere_percent_mean": measurement.elsewhere_percent_mean,
         "steal_percent_mean": measurement.steal_percent_mean,
         "sampling_cpu_s": measurement.sampling_cpu_s,
-        "sampling_cpu_s": measurement.sampling_cpu_s,
         "energy_reason": measurement.energy_reason or None,
         "energy_per_gradient_j": measurement.energy_per_gradient_j,
         "energy_deviation_percent": measurement.energy_deviation_percent,
