@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from velodrome.scheduler.comparison.fingerprints import told
 from velodrome.scheduler.reports.task_rows import Row, in_one_line, notes_of
 from velodrome.scheduler.statistics.blame import Cause as Blamed
 
@@ -30,11 +31,11 @@ class Attribute:
 
 
 def _task(column: str) -> Callable[[Row, Row], str]:
-    return lambda row, node: in_one_line(row.get(column))
+    return lambda row, node: told(row, column)
 
 
 def _node(column: str) -> Callable[[Row, Row], str]:
-    return lambda row, node: in_one_line(node.get(column))
+    return lambda row, node: told(node, column)
 
 
 def _gpu(field: str) -> Callable[[Row, Row], str]:

@@ -8,6 +8,7 @@ are what a change is laid to (velodrome.scheduler.comparison.causes).
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from velodrome.agents.environments.versions import split
 from velodrome.scheduler.reports.task_rows import Row, in_one_line
@@ -65,18 +66,18 @@ class Rules:
 
     def asked(self, row: Row) -> tuple[str, ...]:
         """What a row's cell is asked for by."""
-        return tuple(self._told(row, field) for field in ASKED if field not in self.free)
+        return tuple(self._cell(row, field) for field in ASKED if field not in self.free)
 
     def fingerprint(self, row: Row) -> tuple[str, ...]:
-        return tuple(_text(row, field) for field in FINGERPRINT if field not in self.free)
+        return tuple(told(row, field) for field in FINGERPRINT if field not in self.free)
 
     def mismatches(self, base: Row, candidate: Row) -> tuple[Mismatch, ...]:
         """A field that one of them has nothing in is none."""
         fields = [field for field in FINGERPRINT if field not in self.free]
-        told = ((field, _text(base, field), _text(candidate, field)) for field in fields)
+        sides = ((field, told(base, field), told(candidate, field)) for field in fields)
         return tuple(
             Mismatch(field, left, right)
-            for field, left, right in told
+            for field, left, right in sides
             if left != right and NO_FINGERPRINT not in (left, right)
         )
 
@@ -88,13 +89,13 @@ class Rules:
         known = list(rows)
         for field in (*ASKED, *FINGERPRINT):
             if field in self.free and field not in HARDWARE:
-                found = {self._told(row, field) for row in known}
+                found = {self._cell(row, field) for row in known}
                 if len(found) > 1:
                     return field, tuple(sorted(found))
         return None
 
-    def _told(self, row: Row, field: str) -> str:
-        text = _text(row, field)
+    def _cell(self, row: Row, field: str) -> str:
+        text = told(row, field)
         if field == "framework" and "framework_version" in self.subjects:
             return split(text)[0]  # `torch` and `torch==2.12.1` are the same cell
         return text
@@ -109,6 +110,10 @@ def grouped(
     return found
 
 
-def _text(row: Row, field: str) -> str:
+def told(row: Row, field: str) -> str:
+    """What a row says in a field, as text that is safe to show; empty where it says nothing."""
     value = row.get(field)
-    return NO_FINGERPRINT if value is None else in_one_line(str(value))
+    return NO_FINGERPRINT if value is None else _plain(str(value))
+
+
+_plain = lru_cache(maxsize=10_000)(in_one_line)  # the same few names in every row

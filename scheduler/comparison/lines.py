@@ -3,12 +3,13 @@
 import math
 from collections.abc import Iterable, Sequence
 
+from velodrome.scheduler.comparison.fingerprints import told
 from velodrome.scheduler.comparison.judging import Change, Duel
 from velodrome.scheduler.comparison.matching import Pair, Refused, Rows
 from velodrome.scheduler.comparison.names import Names
 from velodrome.scheduler.comparison.outcome import Outcome
 from velodrome.scheduler.reports.tables import duration
-from velodrome.scheduler.reports.task_rows import Row, in_one_line
+from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.statistics.blame import Cause as Blamed
 from velodrome.scheduler.statistics.comparing import Verdict
 
@@ -92,8 +93,8 @@ def interval(low: float, high: float, between: str = " to ") -> str:
     return f"{low:.3f}{between}{high:.3f}" if math.isfinite(high) else "not known"
 
 
-def _pair(told: str, pair: Pair) -> dict[str, object]:
-    return {"verdict": told} | {name: _both(pair, name) for name in _WHICH}
+def _pair(outcome: str, pair: Pair) -> dict[str, object]:
+    return {"verdict": outcome} | {name: _both(pair, name) for name in _WHICH}
 
 
 def _both(pair: Pair, name: str) -> object:
@@ -106,7 +107,7 @@ def _both(pair: Pair, name: str) -> object:
 
 
 def _values(rows: Iterable[Row], name: str) -> list[str]:
-    return sorted({in_one_line(row.get(name)) for row in rows})
+    return sorted({told(row, name) for row in rows})
 
 
 def _numbers(duel: Duel) -> dict[str, object]:
@@ -130,8 +131,8 @@ def _numbers(duel: Duel) -> dict[str, object]:
 
 
 def _changed(change: Change) -> dict[str, object]:
-    told = f"{change.base} -> {change.candidate}"
-    reason = f"{told}: {change.reason}" if change.reason else told
+    turned = f"{change.base} -> {change.candidate}"
+    reason = f"{turned}: {change.reason}" if change.reason else turned
     return _pair(change.turn.value, change.pair) | {"reason": reason}
 
 
@@ -140,5 +141,5 @@ def _refused(entry: Refused) -> dict[str, object]:
     return _pair(NOT_COMPARABLE, entry.pair) | {"reason": reason}
 
 
-def _alone(told: str, rows: Rows) -> dict[str, object]:
-    return _pair(told, Pair(rows, rows))
+def _alone(outcome: str, rows: Rows) -> dict[str, object]:
+    return _pair(outcome, Pair(rows, rows))

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from velodrome.scheduler.comparison.fingerprints import Rules
+from velodrome.scheduler.comparison.fingerprints import Rules, told
 from velodrome.scheduler.comparison.outcome import Outcome
-from velodrome.scheduler.reports.task_rows import Row, in_one_line
+from velodrome.scheduler.reports.task_rows import Row
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def names_in(outcome: Outcome) -> Names:
     rules = Rules(outcome.subjects)
     compared = (duel.pair.candidate[0] for duel in outcome.duels)
     places = {tuple(_place(row, rules, with_type=True)) for row in compared}
-    types = {in_one_line(row["node_type"]) for row in _cells(outcome)}
+    types = {told(row, "node_type") for row in _cells(outcome)}
     has_types = len(types) > 1 and "node_type" not in rules.free
     return Names(rules, has_types, has_places=len(places) > 1)
 
@@ -49,11 +49,11 @@ def _cells(outcome: Outcome) -> Iterable[Row]:
 
 
 def _course(row: Row, rules: Rules) -> str:
-    names = [in_one_line(row[name]) for name in ("framework", "variant") if name not in rules.free]
-    return " ".join([*names, f"{in_one_line(row['model'])} b{row['batch_size']}"])
+    names = [told(row, name) for name in ("framework", "variant") if name not in rules.free]
+    return " ".join([*names, f"{told(row, 'model')} b{row['batch_size']}"])
 
 
 def _place(row: Row, rules: Rules, *, with_type: bool) -> list[str]:
-    fields = {"device": in_one_line(row["device"]), "threads": f"{row['threads']}t"}
-    told = fields | ({"node_type": in_one_line(row["node_type"])} if with_type else {})
-    return [text for field, text in told.items() if text and field not in rules.free]
+    fields = {"device": told(row, "device"), "threads": f"{row['threads']}t"}
+    all_of_it = fields | ({"node_type": told(row, "node_type")} if with_type else {})
+    return [text for field, text in all_of_it.items() if text and field not in rules.free]

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from velodrome.scheduler.comparison.fingerprints import told
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.selection import KEY, Word, no_condition, read
-from velodrome.scheduler.reports.task_rows import Row, in_one_line, last_attempts
+from velodrome.scheduler.reports.task_rows import Row, last_attempts
 from velodrome.scheduler.results.sweep_ids import resolved
 from velodrome.scheduler.sweeps.matching import FIELDS, Condition, holds
 
@@ -140,5 +141,4 @@ def _nothing(side: Side, rows: Sequence[Mapping[str, object]]) -> ConfigError:
 
 
 def _text(row: Row, field: str) -> str:
-    value = row.get(_COLUMNS.get(field, field))
-    return "" if value is None else in_one_line(str(value))
+    return told(row, _COLUMNS.get(field, field))

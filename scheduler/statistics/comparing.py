@@ -22,7 +22,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import partial
+from functools import lru_cache, partial
 
 from velodrome.scheduler.statistics.replication import (
     Repeat,
@@ -180,6 +180,12 @@ def geometric_mean(comparisons: Iterable[Comparison]) -> Mean | None:
 
 def rank_p(base: Sequence[float], candidate: Sequence[float]) -> float:
     """Two-sided and exact; of ties, by all ways to deal the values out, or 9999 drawn ones."""
+    ranks = {value: rank for rank, value in enumerate(sorted({*base, *candidate}))}
+    return _rank_p(*(tuple(sorted(ranks[value] for value in side)) for side in (base, candidate)))
+
+
+@lru_cache(maxsize=4096)  # thousands of cells of few repeats have few orders among them
+def _rank_p(base: tuple[int, ...], candidate: tuple[int, ...]) -> float:
     if len({*base, *candidate}) == 1:
         return 1.0
     from scipy.stats import PermutationMethod, mannwhitneyu  # late: slow to import
