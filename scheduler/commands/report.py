@@ -13,7 +13,12 @@ from rich.text import Text
 
 from velodrome.scheduler.commands.output import closing, console, print_json, rich_rows
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.reports import cores_used_text, extensibility_text, odd_one_out_text
+from velodrome.scheduler.reports import (
+    ceilings_text,
+    cores_used_text,
+    extensibility_text,
+    odd_one_out_text,
+)
 from velodrome.scheduler.reports.cell_rows import cell_row
 from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course, gather
 from velodrome.scheduler.reports.cores_used import uses
@@ -22,8 +27,10 @@ from velodrome.scheduler.reports.flat_rows import csv_rows, markdown_table
 from velodrome.scheduler.reports.markdown_text import literal
 from velodrome.scheduler.reports.odd_one_out import heats, odd_ones
 from velodrome.scheduler.reports.render import markdown, rich_tables
+from velodrome.scheduler.reports.roofline import rooflines
 from velodrome.scheduler.reports.tables import Table, tabulate
 from velodrome.scheduler.reports.task_rows import unsound
+from velodrome.scheduler.results.ceilings import filled
 from velodrome.scheduler.results.store import Store
 
 Row = dict[str, object]
@@ -48,6 +55,7 @@ class Kind(Enum):
     EXTENSIBILITY = "extensibility"
     UTILIZATION = "utilization"
     ODD = "odd"
+    CEILINGS = "ceilings"
 
 
 Choice = TypeVar("Choice", Form, Kind)
@@ -59,12 +67,18 @@ def chosen(is_markdown: bool, is_csv: bool, is_json: bool) -> Form:  # noqa: FBT
     return _only(flags, Form.TERMINAL)
 
 
-def chosen_kind(is_extensibility: bool, is_utilization: bool, is_odd: bool = False) -> Kind:  # noqa: FBT001, FBT002 - three flags
+def chosen_kind(
+    is_extensibility: bool,  # noqa: FBT001 - flags of the command line, as the next ones
+    is_utilization: bool,  # noqa: FBT001
+    is_odd: bool = False,  # noqa: FBT001, FBT002
+    is_ceilings: bool = False,  # noqa: FBT001, FBT002
+) -> Kind:
     """The one kind that was asked for; ConfigError for two."""
     flags = {
         Kind.EXTENSIBILITY: is_extensibility,
         Kind.UTILIZATION: is_utilization,
         Kind.ODD: is_odd,
+        Kind.CEILINGS: is_ceilings,
     }
     return _only(flags, Kind.TIMES)
 
@@ -97,6 +111,7 @@ def report(
     if problem := unsound(rows):
         mend = "A later Velodrome may have written it: read it with that one."
         raise ConfigError(f"{results}, sweep {chosen_id}", problem, mend)
+    rows = filled(rows, store.ceilings(chosen_id))
     shown = _SHOWN[kind](rows, store, chosen_id)
     if form is Form.JSON:
         print_json(shown.flat)
@@ -178,11 +193,35 @@ def _odd(rows: Rows, store: Store, sweep_id: str) -> Shown:
     )
 
 
+def _ceilings(rows: Rows, store: Store, sweep_id: str) -> Shown:
+    found = rooflines(rows, store.ceilings(sweep_id))
+    if not found:
+        raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
+    flat = ceilings_text.flat(found)
+    tops, points = ceilings_text.tops(found), ceilings_text.points(found)
+    tops_left, left, legend = (
+        ceilings_text.TOPS_LEFT,
+        ceilings_text.POINTS_LEFT,
+        ceilings_text.LEGEND,
+    )
+    return Shown(
+        flat,
+        lambda: csv_rows(flat),
+        lambda: "\n".join(
+            (markdown_table(tops, tops_left), markdown_table(points, left), f"{legend}\n")
+        ),
+        lambda: Group(
+            rich_rows(tops, tops_left), Text(""), rich_rows(points, left), Text(legend, style="dim")
+        ),
+    )
+
+
 _SHOWN = {
     Kind.TIMES: _times,
     Kind.EXTENSIBILITY: _extensibility,
     Kind.UTILIZATION: _utilization,
     Kind.ODD: _odd,
+    Kind.CEILINGS: _ceilings,
 }
 
 

@@ -40,6 +40,7 @@ class Point:
 class Roofline:
     """One node and device, as in Place, with what reached which height. None: not measured."""
 
+    sweep_id: str
     node_id: str
     hostname: str
     hardware: str
@@ -60,15 +61,16 @@ class Roofline:
         return min(bounds, default=None)
 
 
-def rooflines(rows: Sequence[Row], others: Iterable[Row] = ()) -> tuple[Roofline, ...]:
-    """Of rows of `tasks` of one sweep. others: of other sweeps, for nodes that lack a ceiling."""
-    ceilings = Ceilings(rows, others)
+def rooflines(rows: Sequence[Row], ceilings: Ceilings | None = None) -> tuple[Roofline, ...]:
+    """Of rows of `tasks` of one sweep. ceilings: as Store.ceilings finds them; None: its own."""
+    ceilings = Ceilings(rows) if ceilings is None else ceilings
     groups: dict[tuple[str, Place], list[Row]] = {}
     for row in last_attempts(rows):
         if Status(str(row["status"])).has_number:
             groups.setdefault((in_one_line(row["node_id"]), place_of(row)), []).append(row)
     return tuple(
         Roofline(
+            sweep_id=in_one_line(group[0]["sweep_id"]),
             node_id=node_id,
             hostname=in_one_line(group[0]["hostname"]),
             hardware=in_one_line(group[0]["gpu_name" if place.device == "gpu" else "cpu_model"]),

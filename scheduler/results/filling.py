@@ -1,10 +1,12 @@
 """What is only known once a sweep is over: the ceilings, filled in when its files become one."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 
 import pyarrow as pa
 
+from velodrome.scheduler.errors import StoreError
 from velodrome.scheduler.results.ceilings import (
     MODEL_NAMES,
     NEEDED,
@@ -39,7 +41,10 @@ def ceilings_among(
     found = Ceilings(own)
     if not _lacks(table, found):
         return found
-    elsewhere = [row for one in others[:MOST_OTHERS] for row in _ceiling_rows(read(one))]
+    elsewhere: list[dict[str, object]] = []
+    for one in others[:MOST_OTHERS]:
+        with suppress(StoreError):  # what another sweep has lost is no fault of this one
+            elsewhere += _ceiling_rows(read(one))
     return Ceilings(own, elsewhere) if elsewhere else found
 
 

@@ -1,0 +1,140 @@
+"""What nodes can do at best and how near each cell came to it, as rows for tables and flat rows."""
+
+from collections.abc import Iterator, Sequence
+
+from velodrome.scheduler.reports.cells import Contestant, Course
+from velodrome.scheduler.reports.roofline import Point, Roofline
+from velodrome.scheduler.reports.tables import contestant_order, course_order
+from velodrome.scheduler.results.ceilings import Ceiling, Unit
+
+TOPS_LEFT = 4  # columns of words
+POINTS_LEFT = 5
+OVER = 1.0
+LEGEND = (
+    "GEMM, copy: the best that any framework reached · FLOP/B: arithmetic intensity, from the "
+    "model's data · efficiency: of the GEMM · of roof: of what the copy lets it reach at that "
+    "intensity · ! over the ceiling: that was measured too low, or it is noise"
+)
+
+
+def tops(found: Sequence[Roofline]) -> list[dict[str, str]]:
+    """One row per node, device, threads and type, as text."""
+    return [
+        {
+            "node": one.hostname,
+            "hardware": one.hardware,
+            "device": _device(one),
+            "computes in": one.place.computes_in,
+            "GEMM": _rate(one.flops),
+            "by": _by(one, one.flops),
+            "copy": _rate(one.bytes),
+            "copied by": _by(one, one.bytes),
+        }
+        for one in found
+    ]
+
+
+def points(found: Sequence[Roofline]) -> list[dict[str, str]]:
+    """One row per phase of each cell, as text."""
+    return [
+        {
+            "node": one.hostname,
+            "device": _device(one),
+            "framework": f"{point.framework} {point.variant}",
+            "model": f"{point.model} b{point.batch_size}",
+            "phase": point.phase,
+            "FLOP/B": f"{point.intensity:.1f}",
+            "reached": rate_text(point.flops_per_s, Unit.FLOPS),
+            "efficiency": _share(efficiency(one, point)),
+            "of roof": _share(of_roof(one, point)),
+        }
+        for one, point in _pairs(found)
+    ]
+
+
+def flat(found: Sequence[Roofline]) -> list[dict[str, object]]:
+    """One row per phase of each cell with its node's ceilings, in plain units, for JSON and CSV."""
+    return [
+        {
+            "node_id": one.node_id,
+            "hostname": one.hostname,
+            "hardware": one.hardware,
+            "device": one.place.device,
+            "gpu_count": one.place.gpu_count,
+            "threads": one.place.threads or None,
+            "computes_in": one.place.computes_in,
+            "gemm_flops_per_s": one.flops.per_s if one.flops else None,
+            "gemm_by": one.flops.by if one.flops else None,
+            "gemm_sweep_id": one.flops.sweep_id if one.flops else None,
+            "copy_bytes_per_s": one.bytes.per_s if one.bytes else None,
+            "copy_by": one.bytes.by if one.bytes else None,
+            "copy_sweep_id": one.bytes.sweep_id if one.bytes else None,
+            "framework": point.framework,
+            "variant": point.variant,
+            "model": point.model,
+            "batch_size": point.batch_size,
+            "phase": point.phase,
+            "flops_per_byte": point.intensity,
+            "flops_per_s": point.flops_per_s,
+            "efficiency": efficiency(one, point),
+            "roof_share": of_roof(one, point),
+        }
+        for one, point in _pairs(found)
+    ]
+
+
+def efficiency(roofline: Roofline, point: Point) -> float | None:
+    """Share of the GEMM's rate."""
+    return point.flops_per_s / roofline.flops.per_s if roofline.flops else None
+
+
+def of_roof(roofline: Roofline, point: Point) -> float | None:
+    """Share of the roof at its intensity; None where one of the two ceilings is not known."""
+    roof = roofline.roof(point.intensity)
+    return point.flops_per_s / roof if roof and roofline.flops and roofline.bytes else None
+
+
+def rate_text(per_s: float, unit: Unit) -> str:
+    """Three figures: 812 GFLOP/s, 11.3 GB/s."""
+    for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if per_s >= size:
+            return f"{per_s / size:#.3g} {prefix}{unit}/s".replace(". ", " ")
+    return f"{per_s:.0f} {unit}/s"
+
+
+def _pairs(found: Sequence[Roofline]) -> Iterator[tuple[Roofline, Point]]:
+    for one in found:
+        for point in sorted(one.points, key=_order):
+            yield one, point
+
+
+def _order(point: Point) -> tuple[object, ...]:
+    course = Course(point.model, point.batch_size)
+    who = Contestant(point.framework, point.variant)
+    return course_order(course), point.phase, contestant_order(who)
+
+
+def _device(one: Roofline) -> str:
+    place = one.place
+    if place.device == "gpu":
+        return f"gpu:{place.gpu_count}" if place.gpu_count > 1 else "gpu"
+    return f"cpu, {place.threads} thread{'s' if place.threads != 1 else ''}"
+
+
+def _rate(ceiling: Ceiling | None) -> str:
+    return rate_text(ceiling.per_s, ceiling.unit) if ceiling else "not measured"
+
+
+def _by(one: Roofline, ceiling: Ceiling | None) -> str:
+    """And where, if it was not here."""
+    if ceiling is None:
+        return "-"
+    elsewhere = f", on {ceiling.hostname}" if ceiling.node_id != one.node_id else ""
+    earlier = f", in {ceiling.sweep_id}" if ceiling.sweep_id != one.sweep_id else ""
+    return f"{ceiling.by}{elsewhere}{earlier}"
+
+
+def _share(share: float | None) -> str:
+    if share is None:
+        return "-"
+    return f"{100 * share:.1f} %{' !' if share > OVER else ''}"

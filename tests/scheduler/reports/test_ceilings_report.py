@@ -1,0 +1,121 @@
+"""`velodrome report --ceilings`, from rows of a real results folder."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters.protocol import Timed, Verified
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.task import Task
+from velodrome.scheduler.commands.report import Form, Kind, report
+from velodrome.scheduler.reports.ceilings_text import rate_text
+from velodrome.scheduler.results.ceilings import Unit
+from velodrome.scheduler.results.store import Store
+
+SWEEP, LATER = "20261124-063012-a1b2", "20261125-063012-a1b2"
+GEMM = 4 * 1024**3  # FLOP of a gradient
+
+
+def ran(framework: str, model: str, gradient_ms: float, batch_size: int) -> Measurement:
+    ns = gradient_ms * 1e6
+    gradient = Timed("gradient", ns, ns, ns, 30, 1, 5, "target", stable=True)
+    return Measurement(
+        Task(framework, "eager", model, batch_size),
+        repeat=0,
+        attempt=1,
+        status=Status.OK,
+        reason="",
+        node_id="n1",
+        hostname="host1",
+        node_type="t1",
+        cpu_model="Some CPU",
+        started_at=1_795_501_812.0,
+        finished_at=1_795_501_813.0,
+        verified=Verified(1.0, 0.0, 0.0, (), (), 1),
+        forward=gradient._replace(phase="forward", median_ns=ns / 2),
+        gradient=None if model == "copy" else gradient,
+    )
+
+
+@pytest.fixture
+def results(root: Path, store: Store) -> Path:
+    """A sweep with ceilings, and a later one without."""
+    for sweep_id, measurements in (
+        (
+            SWEEP,
+            [
+                ran("torch", "gemm-1024", 100, 1024),
+                ran("tensorflow", "copy", 100, 1),
+                ran("torch", "lenet", 50, 64),
+                ran("tensorflow", "lenet", 10, 64),
+            ],
+        ),
+        (LATER, [ran("torch", "lenet", 40, 64)]),
+    ):
+        with store.working_on(sweep_id):
+            for one in measurements:
+                store.put(sweep_id, one)
+    return root
+
+
+def shown(results: Path, form: Form, sweep_id: str, capsys: pytest.CaptureFixture[str]) -> str:
+    report(results, sweep_id, Kind.CEILINGS, form, None)
+    return capsys.readouterr().out
+
+
+def test_it_names_who_reached_the_ceilings_and_how_near_each_cell_came(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = shown(results, Form.MARKDOWN, SWEEP, capsys)
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    top = next(line for line in lines if line and line[0] == "host1")
+    assert top[4:] == [
+        "42.9 GFLOP/s",
+        "torch eager, gemm-1024",
+        "10.7 GB/s",
+        "tensorflow eager, copy",
+    ]
+    cells = {(line[2], line[3], line[4]): line[7] for line in lines if len(line) == 9}
+    assert cells["torch eager", "gemm-1024 b1024", "gradient"] == "100.0 %"
+    assert cells["torch eager", "lenet b64", "gradient"].endswith(" %")
+
+
+def test_more_than_the_ceiling_is_flagged(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = json.loads(shown(results, Form.JSON, SWEEP, capsys))
+    fast = [row for row in rows if (row["framework"], row["model"]) == ("tensorflow", "lenet")]
+    assert [row["efficiency"] > 1 for row in fast] == [True, True]
+    text = shown(results, Form.MARKDOWN, SWEEP, capsys)
+    flagged = [line for line in text.splitlines() if line.startswith("| host1") and "% !" in line]
+    assert len(flagged) == 2
+
+
+def test_the_ceilings_of_an_earlier_sweep_are_told_as_such(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = csv.DictReader(io.StringIO(shown(results, Form.CSV, LATER, capsys)))
+    assert {(row["gemm_by"], row["gemm_sweep_id"], row["copy_sweep_id"]) for row in rows} == {
+        ("torch eager, gemm-1024", SWEEP, SWEEP)
+    }
+    text = shown(results, Form.TERMINAL, LATER, capsys)
+    assert SWEEP in text
+
+
+def test_rows_of_a_sweep_that_is_not_over_have_their_efficiency_too(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report(results, SWEEP, Kind.TIMES, Form.JSON, None)
+    rows = json.loads(capsys.readouterr().out)
+    (gemm,) = [row for row in rows if row["model"] == "gemm-1024"]
+    assert gemm["gradient_efficiency"] == pytest.approx(1.0)
+    assert gemm["ceiling_flops_per_s"] == pytest.approx(GEMM / 100e-3)
+
+
+def test_rates_have_three_figures() -> None:
+    assert rate_text(8.12e11, Unit.FLOPS) == "812 GFLOP/s"
+    assert rate_text(1.134e10, Unit.BYTES) == "11.3 GB/s"
+    assert rate_text(6.7e13, Unit.FLOPS) == "67.0 TFLOP/s"
