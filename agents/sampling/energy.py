@@ -7,6 +7,8 @@ from itertools import pairwise
 # A longer silence of a power meter hides more than a trapezoid can bridge.
 GAP_INTERVALS = 3
 GAP_NS = 3 * 10**9
+# In a shorter window most of what is told is what went on beside it.
+SHORTEST_INTERVALS = 3
 
 Window = tuple[int, int]  # begin and end, ns of CLOCK_MONOTONIC
 Point = tuple[int, float]  # an instant and a value
@@ -30,6 +32,13 @@ def fell(points: Sequence[Point], window: Window) -> bool:
     """
     spans = ((a, b) for a, b in pairwise(points) if b[0] > window[0] and a[0] < window[1])
     return any(after < before for (_, before), (_, after) in spans)
+
+
+def is_resolved(points: Sequence[Point], window: Window) -> bool:
+    """Whether a window is long beside the time between two readings."""
+    if len(points) < 2:
+        return False
+    return window[1] - window[0] >= SHORTEST_INTERVALS * _interval_ns(points)
 
 
 def integral(points: Sequence[Point], window: Window) -> float | None:

@@ -9,7 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from velodrome.agents.measurement import GpuReading, Reading
-from velodrome.agents.sampling.energy import Point, Window, counter_growth, fell, integral
+from velodrome.agents.sampling.energy import (
+    Point,
+    Window,
+    counter_growth,
+    fell,
+    integral,
+    is_resolved,
+)
 
 MEASURED, ESTIMATED, UNAVAILABLE = "measured", "estimated", "unavailable"
 # Counter and power are each good to some 5 % (NVML reference, nvmlDeviceGetPowerUsage).
@@ -93,7 +100,7 @@ def of_sockets(
         silent = "the energy counter of the sockets (RAPL) was not read all the time"
         none = "there is no energy counter of the sockets (RAPL) that may be read"
         return Energy(None, UNAVAILABLE, silent if points else none)
-    part = None if gradient is None else counter_growth(points, gradient)
+    part = _within(gradient, points, counter_growth)
     return Energy(microjoules / 1e6, MEASURED, gradient_j=None if part is None else part / 1e6)
 
 
@@ -130,11 +137,20 @@ def _metered(
     return _Metered(
         counted_j=total([counter_growth(joules, window) for window in windows]),
         integrated_j=total([integral(watts, window) for window in windows]),
-        gradient_counted_j=None if gradient is None else counter_growth(joules, gradient),
-        gradient_integrated_j=None if gradient is None else integral(watts, gradient),
+        gradient_counted_j=_within(gradient, joules, counter_growth),
+        gradient_integrated_j=_within(gradient, watts, integral),
         why_not_counted=_why_not_counted(name, told, joules, windows),
         why_not_integrated=_why_not_integrated(name, told, watts),
     )
+
+
+def _within(
+    window: Window | None,
+    points: Sequence[Point],
+    reckon: Callable[[Sequence[Point], Window], float | None],
+) -> float | None:
+    """None also of a window that is too short to tell."""
+    return reckon(points, window) if window and is_resolved(points, window) else None
 
 
 def _why_not_counted(

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from velodrome.adapters.protocol import Phase
-from velodrome.agents.measurement import GpuReading, Reading
+from velodrome.agents.measurement import GpuReading, Reading, Sample
 from velodrome.agents.sampling.energy import counter_growth, integral
 from velodrome.agents.sampling.utilization import summarize, timed_windows
 
@@ -157,3 +157,24 @@ def test_gpu_memory_of_the_workers_own_processes_comes_first() -> None:
         {"memory_bytes": 900, "process_memory_bytes": 300},
     ]
     assert summarize(metered(*gpus), PHASES).peak_gpu_memory_bytes == 300
+
+
+def test_gradients_that_took_fewer_than_three_readings_tell_no_energy_of_one() -> None:
+    readings = metered(*({"energy_mj": 1000 * second} for second in range(10)))
+    long = [Sample("gradient", index, 2, (6 + index) * S, S) for index in range(3)]
+    assert summarize(readings, PHASES, samples=long).energy_per_gradient_j == 3.0 / 6
+    assert summarize(readings, PHASES, samples=long[:2]).energy_per_gradient_j is None
+    assert summarize(readings, PHASES).energy_per_gradient_j is None
+
+
+def test_the_energy_of_a_gradient_on_a_cpu_is_that_of_the_sockets() -> None:
+    readings = [replace(reading(s), package_energy_uj=2_000_000 * s) for s in range(10)]
+    samples = [Sample("forward", 0, 9, 3 * S, S), Sample("gradient", 0, 4, 6 * S, 3 * S)]
+    used = summarize(readings, PHASES, samples=samples)
+    assert (used.energy_per_gradient_j, used.energy_source) == (6.0 / 4, "measured")
+
+
+def test_without_a_meter_the_reason_says_so() -> None:
+    used = summarize([reading(second) for second in range(10)], PHASES)
+    assert used.energy_source == "unavailable"
+    assert used.energy_reason == "there is no energy counter of the sockets (RAPL) that may be read"
