@@ -214,6 +214,9 @@ def report(
     utilization: Annotated[
         bool, typer.Option("--utilization", help="How many of its cores each really used.")
     ] = False,
+    ceilings: Annotated[
+        bool, typer.Option("--ceilings", help="How near each came to what its node can do.")
+    ] = False,
     odd: Annotated[
         bool, typer.Option("--odd", help="Which node or GPU is unlike the others of its type.")
     ] = False,
@@ -225,7 +228,7 @@ def report(
     """The grid of a sweep: a number with its interval, or the reason why not, in every cell."""
     from velodrome.scheduler.commands import report as command
 
-    kind = command.chosen_kind(extensibility, utilization, odd)
+    kind = command.chosen_kind(extensibility, utilization, odd, ceilings)
     form = command.chosen(markdown, csv, json)
     if html is not None:
         from velodrome.scheduler.commands import report_page
