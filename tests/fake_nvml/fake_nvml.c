@@ -22,7 +22,6 @@
  *
  * FAKE_NVML_NOW    what second it is, for a test that turns the clock itself; without it:
  * FAKE_NVML_START  CLOCK_MONOTONIC, in seconds, when second 0 was; default: the first nvmlInit.
- * FAKE_NVML_SPEED  seconds of the script that pass in one of the clock; default 1.
  *
  * Names and layouts are those that nvidia-ml-py 13 calls; what is missing here it reports as
  * "function not found", as with an old driver. There is no CUDA behind it.
@@ -74,9 +73,9 @@ static double clock_s(void) {
 }
 
 static double now_s(void) {
-    const char *now = getenv("FAKE_NVML_NOW"), *start = getenv("FAKE_NVML_START"), *speed = getenv("FAKE_NVML_SPEED");
+    const char *now = getenv("FAKE_NVML_NOW"), *start = getenv("FAKE_NVML_START");
     if (now) return atof(now);
-    return (clock_s() - (start ? atof(start) : begun_s)) * (speed ? atof(speed) : 1.0);
+    return clock_s() - (start ? atof(start) : begun_s);
 }
 
 static char *state;

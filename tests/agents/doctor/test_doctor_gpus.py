@@ -82,6 +82,7 @@ def test_each_setting_that_holds_a_gpu_back_names_the_gpu_and_its_own_mend(
 1 limit_mw 250000
 1 default_limit_mw 400000
 1 mig 1:1
+1 instance 1g.10gb:9728
 1 reasons 68
 1 process 4711:300
 """
