@@ -24,9 +24,9 @@ class _Mark(NamedTuple):
 class Lookout:
     """Told of each instant. Processes are looked at once now, and then while others are busy."""
 
-    def __init__(self, own_pids: Collection[int] = (), *, share: float = 0.0015) -> None:
+    def __init__(self, *, share: float = 0.0015) -> None:
+        """share: of one core, that the looking may take."""
         self._suspects = Suspects()
-        self._own = {os.getpid(), *own_pids}
         self._at_ns = 0
         self._tree: Collection[int] = ()
         self._cores: Collection[int] = ()
@@ -55,7 +55,7 @@ class Lookout:
         return (self._look_now() or ()) if self._alarmed else ()
 
     def _look(self) -> tuple[Suspect, ...]:
-        return self._suspects.look(self._cores, self._own | set(self._tree), self._at_ns)
+        return self._suspects.look(self._cores, {os.getpid(), *self._tree}, self._at_ns)
 
 
 def disturbed(before: _Mark, after: _Mark) -> bool:

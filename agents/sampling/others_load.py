@@ -14,6 +14,8 @@ from velodrome.agents.sampling.utilization import TIMED
 
 # A sandbox may count what a CPU does otherwise than what a process does, or not at all.
 COUNTED_SHARE = 0.5
+# Who disturbed at the end may be looked for just after it.
+LATE_LOOK_NS = 2 * 10**9
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,17 @@ def on_its_cores(readings: Sequence[Reading], place: Place) -> list[Disturbance]
     """Others' work there while the task was timed, or else before."""
     timed = Stretch(readings, TIMED)
     during = foreign_percent(timed)
-    before = foreign_percent(_before(readings))
+    earlier = _before(readings)
+    before = foreign_percent(earlier)
     early = before is not None and before > bounds.BEFORE_PERCENT
     if during is not None and during > _bound(timed, during, place):
         when = "before and while" if early else "while"
         story = f"its cores were used by others {when} it was timed, {during:.0f} % of one core"
-        return [Disturbance(f"{story}: {_who(timed, during)}")]
+        return [Disturbance(f"{story}: {_who(readings, timed, during)}")]
     if before is not None and early:
         story = f"its cores were used by others before it was timed, {before:.0f} % of one core"
-        return [Disturbance(story, Weight.REPORTED)]
+        names = ", ".join(culprits(earlier.inside, near=True))
+        return [Disturbance(f"{story}: {names}" if names else story, Weight.REPORTED)]
     return []
 
 
@@ -59,7 +63,7 @@ def elsewhere(readings: Sequence[Reading], place: Place) -> list[Disturbance]:
         return []
     no_cpu_free = percent > room - 100 + bounds.TOLERATED_PERCENT
     crowded = percent > room * bounds.CROWDED_SHARE + bounds.TOLERATED_PERCENT
-    names = ", ".join(culprits(timed.inside, near=False))
+    names = ", ".join(culprits(_since_timed(readings), near=False))
     story = f"others used {percent / 100:.1f} of the {room // 100} other CPUs while it was timed"
     weight = Weight.FLAGGED if no_cpu_free or crowded else Weight.REPORTED
     return [Disturbance(f"{story}: {names}" if names else story, weight)]
@@ -95,10 +99,26 @@ def _bound(timed: Stretch, foreign: float, place: Place) -> float:
     return bounds.foreign_bound(place.task_cpus) + bounds.CERTAINTY_SIGMAS * deviation
 
 
-def _who(timed: Stretch, foreign: float) -> str:
+def _who(readings: Sequence[Reading], timed: Stretch, foreign: float) -> str:
     """Who did it, as far as it can be told."""
     interrupts = timed.mean(lambda reading: reading.interrupt_percent) or 0.0
-    names = list(culprits(timed.inside, near=True))
+    names = list(culprits(_since_timed(readings), near=True))
     if interrupts > foreign / 2:
         names.append("interrupts")
     return ", ".join(names) or NOBODY
+
+
+def _since_timed(readings: Sequence[Reading]) -> Sequence[Reading]:
+    """From the first timed phase to the look that ends after the last one, if that is soon."""
+    places = [place for place, reading in enumerate(readings) if reading.phase in TIMED]
+    first, last = places[0], places[-1]
+    until_ns = readings[last].at_ns + LATE_LOOK_NS
+    after = next(
+        (
+            place
+            for place, reading in enumerate(readings)
+            if place > last and reading.suspects and reading.at_ns < until_ns
+        ),
+        last,
+    )
+    return readings[first : after + 1]

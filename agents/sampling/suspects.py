@@ -14,6 +14,7 @@ from typing import NamedTuple
 from velodrome.agents.sampling.proc import TICK_NS
 
 NAMED = 12  # of one look
+CPU_FIELD = 36  # where it ran last, counted from its state
 LEAST_PERCENT = 1.0  # of one core, to be told at all
 
 
@@ -58,12 +59,12 @@ class Suspects:
         if not last or elapsed_ns <= 0:
             return ()
         # Most did nothing meanwhile, and to compare their texts is cheaper than to read them.
-        moved = {pid: parse(text) for pid, text in self._texts.items() if last.get(pid) != text}
-        before = {pid: parse(last[pid]) for pid in moved if pid in last}
-        gone = [parse(text) for pid, text in last.items() if pid not in self._texts]
+        moved = _parsed((pid, text) for pid, text in self._texts.items() if last.get(pid) != text)
+        before = _parsed((pid, last[pid]) for pid in moved if pid in last)
+        gone = _parsed((pid, text) for pid, text in last.items() if pid not in self._texts)
         for pid in moved.keys() & own:
             del moved[pid]
-        return ranked(before, moved, gone, elapsed_ns, cores)
+        return ranked(before, moved, gone.values(), elapsed_ns, cores)
 
 
 def ranked(
@@ -109,10 +110,15 @@ def _grown_ns(seen: Seen, before: Seen | None, counted_ns: int) -> int:
     return seen.own_ns - before.own_ns + max(0, seen.reaped_ns - before.reaped_ns - counted_ns)
 
 
-def parse(text: bytes) -> Seen:
-    """proc_pid_stat(5). The name of the program may hold spaces and brackets."""
-    begin, end = text.index(b"("), text.rindex(b")")
+def parse(text: bytes) -> Seen | None:
+    """proc_pid_stat(5). The name of the program may hold spaces and brackets.
+
+    None: a kernel that is none, as of some sandboxes, tells less.
+    """
+    begin, end = text.find(b"("), text.rfind(b")")
     fields = text[end + 2 :].split()
+    if len(fields) <= CPU_FIELD:
+        return None
     return Seen(
         command=text[begin + 1 : end].decode(errors="replace"),
         running=fields[0] == b"R",
@@ -120,8 +126,12 @@ def parse(text: bytes) -> Seen:
         own_ns=(int(fields[11]) + int(fields[12])) * TICK_NS,
         reaped_ns=(int(fields[13]) + int(fields[14])) * TICK_NS,
         started=int(fields[19]),
-        cpu=int(fields[36]),
+        cpu=int(fields[CPU_FIELD]),
     )
+
+
+def _parsed(texts: Iterable[tuple[int, bytes]]) -> dict[int, Seen]:
+    return {pid: seen for pid, text in texts if (seen := parse(text))}
 
 
 def _texts(proc: str) -> Iterator[tuple[int, bytes]]:

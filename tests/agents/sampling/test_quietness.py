@@ -69,14 +69,14 @@ def test_a_stressor_on_its_core_is_named_with_how_much_it_took() -> None:
 
 
 def test_a_stressor_that_was_there_before_is_said_to_have_been() -> None:
-    early = series(phase="build", foreign_percent=50.0)
+    early = series(phase="build", foreign_percent=50.0, suspects=(STRESSOR,))
     late = series(foreign_percent=50.0, cpu_percent=50.0)
     during = judge(one_after_another(early, late), FOUR_CORES)
     assert "its cores were used by others before and while it was timed" in during.disturbed_by
     only_before = judge(one_after_another(early, series()), FOUR_CORES)
     assert only_before.quiet is True
     assert only_before.tolerated == (
-        "its cores were used by others before it was timed, 50 % of one core"
+        "its cores were used by others before it was timed, 50 % of one core: stress-ng (pid 123)"
     )
 
 
@@ -106,6 +106,15 @@ def test_who_was_caught_on_the_core_is_named_before_who_did_more() -> None:
     little = Suspect(6, "little", 2.0, near=True, running=True)
     told = judged(foreign_percent=50.0, cpu_percent=50.0, suspects=(wanderer, STRESSOR, little))
     assert told.disturbed_by.endswith(": stress-ng (pid 123), wanderer (pid 5)")
+
+
+@pytest.mark.parametrize("phase", ["warmup", "update"])
+def test_one_that_was_looked_for_between_the_timed_phases_or_after_is_named(phase: str) -> None:
+    timed = {"foreign_percent": 50.0, "cpu_percent": 50.0}
+    between = series(3, phase=phase, suspects=(STRESSOR,))
+    gradient = series(phase="gradient", **timed) if phase == "warmup" else []
+    readings = one_after_another(series(**timed), between, gradient)
+    assert judge(readings, FOUR_CORES).disturbed_by.endswith(": stress-ng (pid 123)")
 
 
 def test_others_with_a_spare_core_between_are_reported_and_not_flagged() -> None:

@@ -38,7 +38,16 @@ def looked(root: Path, suspects: Suspects, at_s: int = 1) -> dict[int, float]:
 def test_a_name_with_brackets_and_bytes_of_all_kinds_is_a_name() -> None:
     text = b"7 (a) S (\xff\n) R 1 " + b"0 " * 46
     seen = parse(text)
+    assert seen is not None
     assert (seen.command, seen.running) == ("a) S (\N{REPLACEMENT CHARACTER}\n", True)
+
+
+def test_a_kernel_that_tells_less_names_nobody(tmp_path: Path) -> None:
+    suspects = Suspects(str(tmp_path))
+    for second, text in enumerate(("7 (a) R 1 2 3", "7 (a) R 1 2 4", "", "7"), 1):
+        (tmp_path / "7").mkdir(exist_ok=True)
+        (tmp_path / "7" / "stat").write_text(text)
+        assert looked(tmp_path, suspects, second) == {}
 
 
 def test_only_what_was_done_since_the_last_look_counts(tmp_path: Path) -> None:
