@@ -1,0 +1,49 @@
+"""By chance: how often unchanged things get a verdict, and how often a changed one is found."""
+
+import random
+
+import pytest
+from scipy.stats import binom
+
+from velodrome.scheduler.comparison.judging import duels
+from velodrome.scheduler.comparison.matching import Pair
+from velodrome.scheduler.statistics.comparing import ALPHA, LEAST
+
+pytestmark = pytest.mark.slow
+
+COMPARISONS = 60
+CELLS = 10
+REPEATS = 5
+
+
+def drawn(row, noise: float, luck: random.Random, factor: float = 1.0):
+    """A cell's repeats, each phase of each process with luck of its own."""
+    found = []
+    for _ in range(REPEATS):
+        changed = dict(row)
+        for phase in ("forward", "gradient"):
+            luckily = factor * luck.lognormvariate(0, noise)
+            for name in ("low", "median", "high"):
+                changed[f"{phase}_{name}_ns"] = row[f"{phase}_{name}_ns"] * luckily
+        found.append(changed)
+    return tuple(found)
+
+
+def moved_cells(row, noise: float, luck: random.Random, *factors: float) -> set[int]:
+    """Which of the cells got a verdict."""
+    pairs = [Pair(drawn(row, noise, luck), drawn(row, noise, luck, each)) for each in factors]
+    moved = [duel.pair for duel in duels(pairs, LEAST) if duel.has_moved]
+    return {index for index, pair in enumerate(pairs) if any(pair is one for one in moved)}
+
+
+def test_a_comparison_of_unchanged_cells_names_any_in_at_most_five_percent(cell) -> None:
+    (row,), luck = cell(repeats=1), random.Random(1)
+    alarms = sum(bool(moved_cells(row, 0.05, luck, *[1.0] * CELLS)) for _ in range(COMPARISONS))
+    assert alarms <= binom.ppf(0.999, COMPARISONS, ALPHA)
+
+
+def test_a_cell_that_is_slower_is_found_and_no_other_is_named(cell) -> None:
+    (row,), luck = cell(repeats=1), random.Random(2)
+    factors = [1.05] + [1.0] * (CELLS - 1)
+    found = [moved_cells(row, 0.01, luck, *factors) for _ in range(COMPARISONS)]
+    assert found.count({0}) >= 0.95 * COMPARISONS
