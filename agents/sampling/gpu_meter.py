@@ -20,18 +20,16 @@ from typing import Protocol, TypeVar
 
 import pynvml
 
-from velodrome.agents.measurement import GpuProcess, GpuReading
+from velodrome.agents.measurement import GpuReading
 from velodrome.agents.sampling import nvml
-from velodrome.agents.sampling.kernel_files import KernelFile
+from velodrome.agents.sampling.gpu_processes import Shares, shares
 from velodrome.agents.sampling.nvml import HOST_PID_NAMESPACE, ask, ask_by_name, memory_bytes
 from velodrome.agents.sampling.pacing import Paced
-from velodrome.agents.sampling.proc import parse_stat
 
 Value = TypeVar("Value")
 
 # Such a GPU answers nothing until the machine, or it, is started anew; asking on may block.
 LOST = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
-MOST_ANCESTORS = 64
 
 
 class Meter:
@@ -93,15 +91,15 @@ class _Metered:
             return replace(self._unknown, lost=self._lost)
         figures = self._paced_figures() or self._unknown
         power_w, energy_mj = self._paced_meters() or (None, None)
-        own_bytes, foreign = self._paced_processes() or (None, None)
+        processes = self._paced_processes() or Shares()
         if self._lost:
             return replace(self._unknown, lost=True)
         return replace(
             figures,
             power_w=power_w,
             energy_mj=energy_mj,
-            process_memory_bytes=own_bytes,
-            foreign=foreign,
+            process_memory_bytes=processes.own_bytes,
+            foreign=processes.foreign,
         )
 
     def _figures(self) -> GpuReading:
@@ -128,41 +126,10 @@ class _Metered:
         energy_mj = self._ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
         return None if milliwatts is None else milliwatts / 1000, energy_mj
 
-    def _processes(self) -> tuple[int | None, tuple[GpuProcess, ...] | None]:
-        """Memory of the task's own processes, and who else computes there.
-
-        A process that draws and does not compute, as a display's, is no one's business here: each
-        workstation has one.
-        """
-        compute = _memory_of(self._ask(pynvml.nvmlDeviceGetComputeRunningProcesses, self._handle))
-        drawing = _memory_of(self._ask(pynvml.nvmlDeviceGetGraphicsRunningProcesses, self._handle))
-        if compute is None and drawing is None:
-            return None, None
-        # A process that does both stands in both lists, with all its memory in each.
-        used = {**(drawing or {}), **(compute or {})}
-        own = {pid: used[pid] for pid in used if _is_of(pid, self._pids)}
-        others = None if compute is None else tuple(pid for pid in compute if pid not in own)
-        foreign = None if others is None else tuple(_process(pid, used[pid]) for pid in others)
-        return self._own_bytes(own), self._trusted(own, foreign)
-
-    def _own_bytes(self, own: dict[int, int | None]) -> int | None:
-        """The driver counts in the host's PIDs, or shows a container only its own processes.
-
-        In there some drivers find nobody and some tell 0 bytes of those they find, which both
-        says nothing (open-gpu-kernel-modules, pull request 614).
-        """
-        known = [used for used in own.values() if used is not None]
-        if len(known) < len(own):
-            return None
-        return sum(known) or (0 if self._sees_all else None)
-
-    def _trusted(
-        self, own: dict[int, int | None], foreign: tuple[GpuProcess, ...] | None
-    ) -> tuple[GpuProcess, ...] | None:
-        """In a container those alone who surely are others: the driver knows us by our PIDs."""
-        if self._sees_all:
-            return foreign
-        return foreign or None if own else None
+    def _processes(self) -> Shares:
+        compute = _used(self._ask(pynvml.nvmlDeviceGetComputeRunningProcesses, self._handle))
+        drawing = _used(self._ask(pynvml.nvmlDeviceGetGraphicsRunningProcesses, self._handle))
+        return shares(compute, drawing, self._pids, sees_all=self._sees_all)
 
     def _ask(self, call: Callable[..., Value], *arguments: object) -> Value | None:
         try:
@@ -194,26 +161,7 @@ def _throttle_reasons(handle: object) -> int | None:
     return reasons if isinstance(reasons, int) else None
 
 
-def _memory_of(entries: Sequence[object] | None) -> dict[int, int | None] | None:
+def _used(entries: Sequence[object] | None) -> dict[int, int | None] | None:
     if entries is None:
         return None
     return {entry.pid: entry.usedGpuMemory for entry in entries}  # type: ignore[attr-defined]
-
-
-def _is_of(pid: int, pids: Collection[int]) -> bool:
-    """Whether it is one of them or descends from one: the tree is walked less often than this."""
-    for _ in range(MOST_ANCESTORS):
-        if pid in pids:
-            return True
-        with KernelFile(f"/proc/{pid}/stat") as file:
-            text = file.read()
-        if not text:
-            return False
-        pid = parse_stat(text).parent
-    return False
-
-
-def _process(pid: int, used: int | None) -> GpuProcess:
-    with KernelFile(f"/proc/{pid}/comm") as file:
-        name = (file.read() or b"").decode(errors="replace").strip()
-    return GpuProcess(pid, name, used)
