@@ -59,7 +59,8 @@ def _quota(timed: Stretch) -> list[Disturbance]:
     known_s = timed.known_s(lambda reading: reading.quota_us)
     if not known_s or 100 * stopped_s / known_s <= bounds.QUOTA_PERCENT:
         return []
-    return [Disturbance(f"the container's CPU limit stopped it for {1000 * stopped_s:.0f} ms")]
+    story = f"the container's CPU limit stopped it for {1000 * stopped_s:.0f} ms, all CPUs together"
+    return [Disturbance(story)]
 
 
 def _memory(timed: Stretch) -> list[Disturbance]:

@@ -175,7 +175,7 @@ def test_what_takes_time_from_it_is_flagged(figures: dict[str, float], story: st
     ("figure", "steps", "story"),
     [
         ("thermal_throttles", 1, "its cores were slowed down for heat 9 times"),
-        ("quota_us", 5000, "the container's CPU limit stopped it for 45 ms"),
+        ("quota_us", 5000, "the container's CPU limit stopped it for 45 ms, all CPUs together"),
         ("swapped_in_pages", 100, "900 pages of memory came back from swap"),
     ],
 )
