@@ -1,15 +1,17 @@
 """SQL over the tables of a store: DuckDB's, which reads and can do nothing else.
 
-A query may come from somebody else: it sees the tables and no file, no network, no variable of this
-process. Rows come through pyarrow, so that a bucket needs no extension of DuckDB's.
+A query may come from somebody else: it sees the tables and no other file, no network, no variable
+of this process. Files of this machine DuckDB reads itself, four times as fast as what pyarrow hands
+it; a bucket's rows come through pyarrow, so that no extension of DuckDB's need be loaded.
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
+import pyarrow.fs as pafs
 
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.results.schema import TABLES
@@ -18,6 +20,7 @@ from velodrome.scheduler.results.store import Store
 TRIES = 3
 MEND = f"The tables are {', '.join(TABLES)}; docs/schema.md tells their columns."
 _READING = ("SELECT", "EXPLAIN")
+_GLOB = re.compile(r"[*?\[\]{}]")  # would name other files, too
 _GONE = re.compile(r"(?i)no such file|does not exist|NO_SUCH_KEY|not found")
 
 
@@ -28,8 +31,8 @@ def asked(store: Store, query: str) -> pa.Table:
             _require_reading(connection, query)
             for table in TABLES:
                 # What the text does not name it cannot ask for, whatever else it holds.
-                rows = store.dataset(table) if table in query.lower() else _empty(table)
-                connection.register(table, rows)
+                files = store.files(table) if table in query.lower() else ()
+                _offer(connection, table, files, store.filesystem)
             connection.execute("SET enable_external_access=false")
             connection.execute("SET lock_configuration=true")
             try:
@@ -64,8 +67,38 @@ def _placed(connection: duckdb.DuckDBPyConnection, query: str, error: duckdb.Err
     return error
 
 
-def _empty(table: str) -> pa.Table:
-    return TABLES[table].empty_table()
+def _offer(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    files: Sequence[str],
+    filesystem: pafs.FileSystem,
+) -> None:
+    """A view with all columns of today, null where a file has none."""
+    if not files:
+        connection.register(table, TABLES[table].empty_table())
+    elif isinstance(filesystem, pafs.LocalFileSystem) and not any(map(_GLOB.search, files)):
+        _offer_files(connection, table, files)
+    else:
+        import pyarrow.dataset as ds  # brings pandas, which takes its time
+
+        connection.register(table, ds.dataset([*files], TABLES[table], "parquet", filesystem))
+
+
+def _offer_files(connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[str]) -> None:
+    columns = f"columns of {table}"
+    connection.register(columns, TABLES[table].empty_table())
+    names = ", ".join(map(_quoted, files))
+    allowed = connection.execute("SELECT current_setting('allowed_paths')").fetchall()[0][0]
+    everything = ", ".join(map(_quoted, [*allowed, *files]))
+    connection.execute(f"SET allowed_paths=[{everything}]")
+    connection.execute(
+        f'CREATE VIEW {table} AS FROM "{columns}" UNION ALL BY NAME '
+        f"FROM read_parquet([{names}], union_by_name=true, hive_partitioning=false)"
+    )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _require_reading(connection: duckdb.DuckDBPyConnection, query: str) -> None:

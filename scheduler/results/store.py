@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from velodrome.agents.environments.versions import VersionLocks
@@ -26,11 +26,7 @@ from velodrome.scheduler.results.committed import COLUMNS, Committed, Identity, 
 from velodrome.scheduler.results.filling import ceilings_among, fills
 from velodrome.scheduler.results.layout import group_file, is_compacted, node_file
 from velodrome.scheduler.results.opening import opened_to_read, opened_to_write
-from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.sweep_ids import new_sweep_id, resolved
-
-if TYPE_CHECKING:
-    import pyarrow.dataset as ds
 
 __all__ = ["Store", "SweepSummary", "new_sweep_id"]
 
@@ -248,30 +244,28 @@ class Store:
         """A table of one sweep, or of all. KeyError if there is no such table."""
         return self._read(table, sweep_id, None)
 
-    def dataset(self, table: str) -> "ds.Dataset":
-        """A table of all sweeps, to be looked through without being read whole.
+    @property
+    def filesystem(self) -> pafs.FileSystem:
+        """In which `files` are names."""
+        return self._backing.filesystem
 
-        Its files are those of now. StoreError if one cannot be understood here.
+    def files(self, table: str) -> tuple[str, ...]:
+        """Those of all sweeps that count now, for whoever reads them without us.
+
+        StoreError if one cannot be understood here.
         """
-        import pyarrow.dataset as ds  # brings pandas, which takes its time
-
-        schema = TABLES[table]
         for _ in range(READ_TRIES):
             try:
-                files = self._files(table, None)
+                found = self._files(table, None)
                 # One of each sweep: a sweep is written by one Velodrome, or by later ones.
-                for file in self._backing.parquets({path.parent: path for path in files}.values()):
+                for file in self._backing.parquets({path.parent: path for path in found}.values()):
                     with file:
                         parquet_files.require_known(file)
+                return tuple(map(str, found))
             except FileNotFoundError:
                 continue
             except (pa.ArrowInvalid, OSError) as error:
                 raise StoreError(f"{self.name}: {table} cannot be read: {error}") from error
-            names = [str(path) for path in files]
-            place = self._backing.filesystem
-            if not names:
-                return ds.dataset(schema.empty_table())
-            return ds.dataset(names, schema, "parquet", place)
         raise StoreError(f"{self.name}: {table} changes faster than it can be read.")
 
     def _summary(self, sweep_id: str) -> SweepSummary:

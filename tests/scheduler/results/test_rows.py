@@ -11,6 +11,7 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import ParameterError, Timed, Verified
 from velodrome.agents.measurement import GpuReading, Measurement, Reading, Sample, Status
 from velodrome.agents.node import Core, Gpu, Node
+from velodrome.agents.sampling.suspects import Suspect
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.expectations import Expected
 from velodrome.scheduler.results.model_hash import model_hash
@@ -183,6 +184,27 @@ def test_a_utilization_row_is_a_reading_or_a_reading_of_one_gpu() -> None:
         None,
     )
     assert task_row("s1", measurement)["gpu_percent_mean"] == 50.0
+
+
+def test_what_others_did_is_in_the_rows_and_who_it_may_have_been_is_not() -> None:
+    others = {"foreign_percent": 4.0, "elsewhere_percent": 5.0, "steal_percent": 6.0, "quota_us": 7}
+    suspects = (Suspect(8, "stress-ng", 99.0, near=True, running=True),)
+    readings = (Reading(100, "forward", 1.0, 1, 1, suspects=suspects, **others),)
+    means = {
+        "quiet": False,
+        "disturbed_by": "heat",
+        "tolerated": "others",
+        "foreign_percent_mean": 1.0,
+        "elsewhere_percent_mean": 2.0,
+        "steal_percent_mean": 3.0,
+        "sampling_cpu_s": 0.5,
+    }
+    measurement = replace(MEASUREMENT, readings=readings, **means)
+    row = task_row("s1", measurement)
+    assert {name: row[name] for name in means} == means
+    (found,) = to_table("utilization", utilization_rows("s1", measurement)).to_pylist()
+    assert {name: found[name] for name in others} == others
+    assert "suspects" not in found
 
 
 def test_samples_and_parameters_name_their_task_and_repeat() -> None:
