@@ -70,7 +70,7 @@ def legend(outcome: Outcome) -> str:
 def sentence(outcome: Outcome) -> str:
     """What came of it, in one sentence."""
     told = [_verdicts(outcome), *_overall(outcome), *_blamed(outcome), *_beside(outcome)]
-    return "; ".join([*told, *_why(outcome)]) + "."
+    return "; ".join([*told, *_why(outcome), *_doubt(outcome)]) + "."
 
 
 def _verdicts(outcome: Outcome) -> str:
@@ -131,6 +131,14 @@ def _why(outcome: Outcome) -> Iterator[str]:
         else:
             what = f" of the {realm.value}" if realm else ""
             yield f"nothing that is recorded{what} changed where it moved"
+
+
+def _doubt(outcome: Outcome) -> Iterator[str]:
+    """What befell the runs is no setting, and may be what moved the times."""
+    sides = {"base": outcome.base, "candidate": outcome.candidate}
+    most = [name for name, side in sides.items() if 2 * side.disturbed > side.runs]
+    if most and any(duel.has_moved for duel in outcome.duels):
+        yield f"most runs of the {' and the '.join(most)} were disturbed: measure again when quiet"
 
 
 def _means(outcome: Outcome) -> Iterator[Entry]:

@@ -12,6 +12,7 @@ from velodrome.scheduler.commands.compare import compare, found, known_failures,
 from velodrome.scheduler.commands.report import Form
 from velodrome.scheduler.comparison import rendering
 from velodrome.scheduler.comparison.lines import COLUMNS
+from velodrome.scheduler.comparison.outcome import chosen, compared
 from velodrome.scheduler.comparison.wording import sentence
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.results.store import Store
@@ -102,6 +103,15 @@ def test_variants_frameworks_and_versions_are_selected_within_a_sweep(kept, caps
     assert "▼ faster" in out
     with pytest.raises(ConfigError, match="framework is numpy in the base, torch in the cand"):
         printed(capsys, kept, Form.CSV, "last framework=numpy model=alexnet", "last variant=eager")
+
+
+def test_disturbed_runs_cast_doubt_on_what_moved(cell) -> None:
+    base, candidate = cell(A), cell(B, 12, quiet=False)
+    sides = [(chosen("", (A,), base), base), (chosen("", (B,), candidate), candidate)]
+    outcome = compared(*sides, {}, subjects=frozenset(), least=0.02)
+    assert sentence(outcome).endswith(
+        "; most runs of the candidate were disturbed: measure again when quiet."
+    )
 
 
 def test_the_same_runs_on_both_sides_are_refused(kept) -> None:
