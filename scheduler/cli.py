@@ -82,6 +82,27 @@ def run(
 
 
 @app.command()
+def nightly(
+    sweep: Sweep,
+    results: Results = RESULTS,
+    budget: Budget = "",
+    site: Annotated[Path, typer.Option(help="The folder of the trends' pages.")] = Path("site"),
+    junit: Annotated[Path | None, typer.Option(help="JUnit XML, here, too.")] = None,
+    only: Only = "",
+    address: Address = "",
+    cluster: Cluster = None,
+    patience: Annotated[str, typer.Option(help="How long to wait for a node, as for run.")] = "",
+    json: Json = False,
+) -> int:
+    """Run a sweep, hold it against its earlier nights; 1 if a regression is confirmed."""
+    from velodrome.scheduler.commands import nightly as command
+    from velodrome.scheduler.commands.where import where
+
+    typed = command.Typed(results, only, budget, site, junit)
+    return command.nightly(sweep, typed, where(address, cluster, patience), as_json=json)
+
+
+@app.command()
 def attach(
     job: Annotated[str, typer.Argument(help="Its id, or its sweep's; the one that runs.")] = "",
     address: Annotated[
@@ -203,6 +224,9 @@ def report(
     results: Results = RESULTS,
     sweep: Annotated[str, typer.Option(help="A sweep's id; the newest if left out.")] = "",
     markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
+    site: Annotated[
+        Path | None, typer.Option(help="Write the trends of all its nights into this folder.")
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write all of it here, as one page that opens offline.")
     ] = None,
@@ -230,6 +254,10 @@ def report(
 
     kind = command.chosen_kind(extensibility, utilization, odd, ceilings)
     form = command.chosen(markdown, csv, json)
+    if site is not None:
+        from velodrome.scheduler.commands.site import site as write_site
+
+        return write_site(results, sweep, site)
     if html is not None:
         from velodrome.scheduler.commands import report_page
 

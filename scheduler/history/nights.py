@@ -82,7 +82,8 @@ class Point:
 
     levels: over all repeats. first: without those that confirm, again: of those alone. runs: how
     many repeats there are. failed_again: those that confirm have no number, either.
-    width: half of what the intervals of all repeats span, relative; None without a number.
+    width: half of what the intervals of all repeats span, relative; None without a number. seconds:
+    of all repeats together.
     """
 
     sweep_id: str
@@ -95,6 +96,7 @@ class Point:
     reason: str = ""
     failed_again: bool = False
     width: float | None = None
+    seconds: float = 0.0
 
     @property
     def was_confirmed(self) -> bool:
@@ -162,6 +164,7 @@ def point_of(rows: Sequence[Row]) -> Point | None:
         reason=in_one_line(failed[0]["reason"]) if failed else "",
         failed_again=bool(again) and not any(map(_has_number, again)),
         width=_width(numbered),
+        seconds=sum(map(_seconds, rows)),
     )
 
 
@@ -170,6 +173,13 @@ def _condition(numbered: Sequence[Row], failed: Sequence[Row]) -> Condition:
         return Condition.FAILED
     unstable = sum(row["status"] == Status.UNSTABLE for row in numbered)
     return Condition.UNSTABLE if 2 * unstable > len(numbered) else Condition.GOOD
+
+
+def _seconds(row: Row) -> float:
+    started, finished = row["started_at"], row["finished_at"]
+    if not isinstance(started, datetime) or not isinstance(finished, datetime):
+        return 0.0
+    return max(0.0, (finished - started).total_seconds())
 
 
 def _width(rows: Sequence[Row]) -> float | None:

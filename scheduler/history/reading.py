@@ -42,7 +42,15 @@ def _of_name(store: Store, name: str) -> Iterator[str]:
 def name_of(store: Store, sweep_id: str) -> str:
     """As the sweep's file gives it; empty for a task that was measured by itself, or no name."""
     try:
-        found = yaml.safe_load(store.sweep_text(sweep_id))
-    except (VelodromeError, yaml.YAMLError):
+        return name_in(store.sweep_text(sweep_id))
+    except VelodromeError:
+        return ""
+
+
+def name_in(text: str) -> str:
+    """Of a sweep file's text; empty if it gives none."""
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
         return ""
     return str(found.get("name", "")) if isinstance(found, dict) else ""

@@ -4,6 +4,7 @@ Told once: a step that was confirmed is what later nights are compared with, and
 alarms on its first night. Both directions are told; only slower and failing are alarms.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +13,7 @@ from functools import cached_property
 from velodrome.scheduler.history.detectable import detectable
 from velodrome.scheduler.history.nights import PHASES, Condition, Followed, History, Point
 from velodrome.scheduler.history.quarantine import quarantined_since
-from velodrome.scheduler.history.suspicions import Series, Suspicion, known_onset, latest
+from velodrome.scheduler.history.suspicions import Series, Suspicion, latest
 
 PROMISED = 0.05  # share of nights that may raise a false alarm, over all cells together
 # Student's tails are thinner than those of computers: what is promised at 5 % is tested at 2 %.
@@ -39,7 +40,7 @@ class Proof(StrEnum):
 class Finding:
     """since: the first night of it. ratio: now over before, 1 for a failure. reason: of a failure.
 
-    before: the nights that it is compared with.
+    before: the nights that it is compared with. again: the ratio when measured again, if it was.
     """
 
     kind: Kind
@@ -49,6 +50,7 @@ class Finding:
     ratio: float = 1.0
     reason: str = ""
     before: tuple[Point, ...] = ()
+    again: float | None = None
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,14 @@ def judge(history: History, sweep_id: str, tested_at: float = TESTED_AT) -> Verd
     """Of the night of this sweep; later nights are not looked at."""
     known = {cell: _until(points, sweep_id) for cell, points in history.items()}
     measured = {cell: points for cell, points in known.items() if points}
-    rate = tested_at / max(1, sum(len(points[-1].first) for points in measured.values()))
-    watched = tuple(_watched(cell, points, rate) for cell, points in measured.items())
-    return Verdict(sweep_id, rate, watched)
+    rate = rate_of(measured, tested_at)
+    found = tuple(watched(cell, points, rate) for cell, points in measured.items())
+    return Verdict(sweep_id, rate, found)
+
+
+def rate_of(measured: History, tested_at: float = TESTED_AT) -> float:
+    """Of false suspicions per phase of a cell, so that all together come to what is asked for."""
+    return tested_at / max(1, sum(len(points[-1].first) for points in measured.values()))
 
 
 def _until(points: tuple[Point, ...], sweep_id: str) -> tuple[Point, ...]:
@@ -119,7 +126,8 @@ def _until(points: tuple[Point, ...], sweep_id: str) -> tuple[Point, ...]:
     return () if at is None else points[: at + 1]
 
 
-def _watched(cell: Followed, points: tuple[Point, ...], rate: float) -> Watched:
+def watched(cell: Followed, points: tuple[Point, ...], rate: float) -> Watched:
+    """After the last of these nights."""
     since = quarantined_since(point.condition for point in points)
     return Watched(
         cell,
@@ -161,13 +169,15 @@ def _step(points: tuple[Point, ...], phase: str, rate: float) -> Finding | None:
     seen = latest(series, rate)
     if seen is None:
         return None
+    again = series.again[-1]
     return Finding(
         Kind.SLOWER if seen.ratio > 1 else Kind.FASTER,
         phase,
-        _proof(seen, series.again[-1]),
+        _proof(seen, again),
         nights[seen.onset],
         seen.ratio,
         before=tuple(nights[slice(*seen.compared)]),
+        again=None if again is None else math.exp(again - seen.before),
     )
 
 
@@ -189,6 +199,3 @@ def series_of(nights: Sequence[Point], phase: str) -> Series:
         tuple(point.first[phase] for point in nights),
         tuple(point.again.get(phase) for point in nights),
     )
-
-
-__all__ = ["Finding", "Kind", "Proof", "Verdict", "Watched", "judge", "known_onset"]

@@ -1,0 +1,211 @@
+"""`nightly`: measure a sweep, hold it against its earlier nights, and say what became slower."""
+
+import math
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from velodrome.scheduler.commands.carrying_out import begin, carry_out, going_on, say
+from velodrome.scheduler.commands.guide import Guide, budget
+from velodrome.scheduler.commands.output import closing, console, print_json
+from velodrome.scheduler.commands.site import NIGHTS, write_site
+from velodrome.scheduler.commands.where import Where
+from velodrome.scheduler.comparison.causes import nodes_by_key
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.history.false_alarms import false_alarms
+from velodrome.scheduler.history.nights import CONFIRMING, Followed, History
+from velodrome.scheduler.history.reading import name_in, night_ids, read_history
+from velodrome.scheduler.history.tonight import Verdict, judge
+from velodrome.scheduler.nightly.again import again
+from velodrome.scheduler.nightly.explaining import (
+    Explanation,
+    by_cell,
+    explanations,
+    sweeps_needed,
+)
+from velodrome.scheduler.nightly.junit import junit
+from velodrome.scheduler.nightly.night import Night
+from velodrome.scheduler.nightly.summary import summary
+from velodrome.scheduler.plans.planning import Plan
+from velodrome.scheduler.reports.task_rows import Row, last_attempts, surprises
+from velodrome.scheduler.results.store import Store, new_sweep_id
+from velodrome.scheduler.site.pages import LastNight
+from velodrome.scheduler.site.writing import put
+from velodrome.scheduler.sweeps.parts import Sweep
+from velodrome.scheduler.sweeps.sweep_file import load
+
+FIRST_SHARE = 0.85  # of the budget; the rest is for measuring again
+JUNIT, SUMMARY = "junit.xml", "summary.txt"
+
+
+@dataclass(frozen=True)
+class Typed:
+    """The options, as they were typed. junit: besides the one in the site."""
+
+    results: str | Path
+    only: str
+    budget: str
+    site: Path
+    junit: Path | None
+
+
+def nightly(path: Path, typed: Typed, where: Where, *, as_json: bool) -> int:
+    """Exit status: 1 if a regression was confirmed, else 0. Either way all files are written."""
+    began, started_s = datetime.now(UTC), time.monotonic()
+    store, sweep, sweep_id = Store(typed.results), load(path), new_sweep_id()
+    if not name_in(sweep.text):
+        mend = "Add one, such as `name: nightly`."
+        raise ConfigError(str(path), "it has no name, by which its nights are found", mend)
+    screen = Console(stderr=True, highlight=False) if as_json else console()
+    guide = NightGuide(store, sweep, sweep_id, partial(say, screen), budget(typed.budget))
+    onward = going_on(sweep_id, typed.results, where)
+    carry_out(begin(store, sweep_id, sweep, typed.only, onward, guide), where, screen)
+
+    history = read_history(store, sweep.name)
+    verdict = judge(history, sweep_id)
+    rows = _rows(store, sweep_id)
+    night = Night(
+        name=sweep.name,
+        verdict=verdict,
+        false_alarms=false_alarms(verdict),
+        explanations=_explanations(store, verdict),
+        number=len(night_ids(store, sweep.name)),
+        began=began,
+        seconds=time.monotonic() - started_s,
+        runs=len(rows),
+        surprises=len(surprises(rows)),
+        budget_s=guide.budget_s,
+        left_out=guide.left_out(rows),
+    )
+    lines = summary(night)
+    _write(store, night, history, lines, typed)
+    if as_json:
+        print_json(findings(night))
+    else:
+        closing(*lines, *_next(night, typed))
+    return night.exit_status
+
+
+class NightGuide(Guide):
+    """After the plan, what looks like a step is measured once more."""
+
+    def __init__(
+        self,
+        store: Store,
+        sweep: Sweep,
+        sweep_id: str,
+        say: Callable[[str], None],
+        budget_s: float = math.inf,
+    ) -> None:
+        super().__init__(store, sweep.name, say, budget_s, FIRST_SHARE)
+        self.budget_s = budget_s
+        self._sweep, self._sweep_id = sweep, sweep_id
+        self._planned = 0
+
+    def chosen(self, plan: Plan) -> Plan:
+        self._planned = len(plan.placements)
+        return super().chosen(plan)
+
+    def besides(self, plan: Plan) -> Plan:
+        verdict = judge(read_history(self._store, self._name), self._sweep_id)
+        if verdict.open:
+            self._say(f"{len(verdict.open)} cells look changed: measuring them again")
+        return again(plan, verdict.open, self._sweep.repeats)
+
+    def left_out(self, rows: Sequence[Row]) -> int:
+        """Runs of the whole plan that did not come to a row."""
+        planned = [row for row in rows if row["node_id"] and int(str(row["repeat"])) < CONFIRMING]
+        return max(0, self._planned - len(planned))
+
+
+def findings(night: Night) -> list[dict[str, object]]:
+    """A row per finding, as `--json` prints them."""
+    return [
+        {
+            **{name: getattr(one.cell, name) for name in _CELL},
+            "finding": found.kind.value,
+            "phase": found.phase or None,
+            "ratio": found.ratio,
+            "ratio_again": found.again,
+            "since": found.since.sweep_id,
+            "proof": found.proof.value,
+            "alarm": one.is_alarm,
+            "quarantined": one.quarantined is not None,
+            "blame": told.blame.cause.value if told else None,
+            "causes": list(told.causes) if told else [],
+            "reason": found.reason or None,
+        }
+        for one in night.verdict.watched
+        for found in one.findings
+        for told in [night.explanations.get(one.cell)]
+    ]
+
+
+_CELL = (
+    "framework",
+    "variant",
+    "model",
+    "batch_size",
+    "device",
+    "threads",
+    "dtype",
+    "node_id",
+    "hostname",
+)
+
+
+def _rows(store: Store, sweep_id: str) -> list[Row]:
+    return last_attempts(store.read("tasks", sweep_id).to_pylist())
+
+
+def _explanations(store: Store, verdict: Verdict) -> dict[Followed, Explanation]:
+    needed = sweeps_needed(verdict)
+    rows = [row for sweep_id in needed for row in _rows(store, sweep_id)]
+    nodes = [row for one in needed for row in store.read("nodes", one).to_pylist()]
+    return explanations(verdict, by_cell(rows), nodes_by_key(nodes))
+
+
+def _write(
+    store: Store, night: Night, history: History, lines: tuple[str, ...], typed: Typed
+) -> None:
+    report = f"{NIGHTS}/{night.sweep_id}.html"
+    xml = junit(night)
+    besides = {
+        JUNIT: xml,
+        SUMMARY: "".join(f"{line}\n" for line in lines),
+        report: _report(store, night.sweep_id, typed.results),
+    }
+    links = (("the whole report", report), ("as JUnit XML", JUNIT))
+    write_site(typed.site, night.name, history, LastNight(lines, links), besides)
+    if typed.junit is not None:
+        try:
+            put(typed.junit, xml)
+        except OSError as error:
+            reason = f"cannot be written ({error.strerror or error})"
+            raise ConfigError(str(typed.junit), reason, "Name another with --junit.") from None
+
+
+def _report(store: Store, sweep_id: str, results: str | Path) -> str:
+    from velodrome.scheduler.reports.html.document import document
+    from velodrome.scheduler.reports.html.page import page
+    from velodrome.scheduler.reports.html.reading import node_rows, readings, task_rows
+    from velodrome.scheduler.results.rows import velodrome_version
+
+    tasks, nodes = task_rows(store, sweep_id), node_rows(store, sweep_id)
+    read = partial(readings, store, sweep_id)
+    return document(page(sweep_id, str(results), velodrome_version(), tasks, nodes, read))
+
+
+def _next(night: Night, typed: Typed) -> tuple[str, ...]:
+    results = shlex.quote(str(typed.results))
+    return (
+        f"wrote sweep {night.sweep_id} to {typed.results}; {typed.site}/index.html, "
+        f"{NIGHTS}/{night.sweep_id}.html, {JUNIT}, {SUMMARY}",
+        f"next: velodrome compare last~1 last --results {results}",
+    )

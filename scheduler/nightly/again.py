@@ -1,0 +1,41 @@
+"""What is measured once more before anything is alarmed: suspicious cells, where they ran. Pure."""
+
+from collections.abc import Sequence
+
+from velodrome.agents.task import Task
+from velodrome.scheduler.history.nights import CONFIRMING, Followed
+from velodrome.scheduler.history.tonight import Watched
+from velodrome.scheduler.plans.homes import Home
+from velodrome.scheduler.plans.planning import Placement, Plan
+
+
+def again(plan: Plan, suspicious: Sequence[Watched], repeats: int) -> Plan:
+    """So many repeats of each, interleaved, on its node and its GPUs and no other.
+
+    They are numbered from CONFIRMING on, those on several nodes one after the other.
+    """
+    tasks = {_cell(placement.task): placement.task for placement in plan.placements}
+    wanted = [one.cell for one in suspicious if _cell_of(one.cell) in tasks]
+    return Plan(
+        tuple(
+            _placement(tasks[_cell_of(cell)], cell, CONFIRMING + at * repeats + repeat)
+            for repeat in range(repeats)
+            for at, cell in enumerate(wanted)
+        )
+    )
+
+
+def _placement(task: Task, cell: Followed, repeat: int) -> Placement:
+    home = Home(node_id=cell.node_id)
+    gpus = ",".join(cell.gpu_uuids)
+    return Placement(task, repeat, cell.node_id, cell.node_id, gpus, home, (0, cell.node_id))
+
+
+def _cell(task: Task) -> tuple[object, ...]:
+    what = (task.framework, task.variant, task.model, task.batch_size, task.device)
+    return (*what, task.threads, task.dtype, task.gpu_model)
+
+
+def _cell_of(cell: Followed) -> tuple[object, ...]:
+    what = (cell.framework, cell.variant, cell.model, cell.batch_size, cell.device)
+    return (*what, cell.threads, cell.dtype, cell.gpu_model)

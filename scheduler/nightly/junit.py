@@ -1,0 +1,102 @@
+"""A night as JUnit XML, for whatever shows the tests of a CI.
+
+A cell on a node is a test case. It fails if it became slower, is an error if it fails, and is
+skipped while it is in quarantine; all of that confirmed, as in the summary. The elements and their
+order are those that Jenkins, GitLab and pytest have in common.
+"""
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+
+from velodrome.agents.isolation.log_tail import harmless
+from velodrome.scheduler.history.tonight import Finding, Kind, Proof, Watched
+from velodrome.scheduler.nightly import words
+from velodrome.scheduler.nightly.night import Night
+
+_NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit(night: Night) -> str:
+    """The document, with its declaration and a line end."""
+    cases = [_case(night, one) for one in night.verdict.watched]
+    counts = {
+        "tests": str(len(cases)),
+        "failures": _count(cases, "failure"),
+        "errors": _count(cases, "error"),
+    }
+    time = {"time": f"{night.seconds:.3f}"}
+    suites = ET.Element("testsuites", {"name": "velodrome", **counts, **time})
+    suite = ET.SubElement(
+        suites,
+        "testsuite",
+        {
+            "name": _text(night.name),
+            **counts,
+            "skipped": _count(cases, "skipped"),
+            **time,
+            "timestamp": f"{night.began:%Y-%m-%dT%H:%M:%S}",
+            "hostname": _text(_hosts(night)),
+        },
+    )
+    _properties(suite, night)
+    suite.extend(cases)
+    told = "\n".join((words.false_alarms(night), words.detectable(night)))
+    ET.SubElement(suite, "system-out").text = _text(told)
+    ET.indent(suites)
+    return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _case(night: Night, one: Watched) -> ET.Element:
+    cell = one.cell
+    case = ET.Element(
+        "testcase",
+        {
+            "classname": _text(f"{cell.framework}.{cell.variant}"),
+            "name": _text(cell.label),
+            "time": f"{one.tonight.seconds:.3f}",
+        },
+    )
+    confirmed = [each for each in one.findings if each.proof is Proof.CONFIRMED]
+    alarms = [each for each in confirmed if each.kind is not Kind.FASTER]
+    if one.quarantined:
+        ET.SubElement(case, "skipped", {"message": _text(words.quarantine(one))})
+    elif alarms:
+        kind = alarms[0].kind
+        element = ET.SubElement(
+            case,
+            "error" if kind is Kind.FAILS else "failure",
+            {"message": _text(words.finding(alarms[0])), "type": kind.value},
+        )
+        lines = [f"{words.finding(each)}; {words.proof(each)}" for each in alarms]
+        lines += words.explanation(night.explanations.get(cell))
+        element.text = _text("\n".join(lines))
+    told = [each for each in one.findings if each not in alarms or one.quarantined]
+    if told:
+        ET.SubElement(case, "system-out").text = _text("\n".join(map(_remark, told)))
+    return case
+
+
+def _remark(found: Finding) -> str:
+    return f"{found.kind}: {words.finding(found)}; {words.proof(found)}"
+
+
+def _properties(suite: ET.Element, night: Night) -> None:
+    told = {"sweep_id": night.sweep_id, "night": str(night.number)}
+    properties = ET.SubElement(suite, "properties")
+    for name, value in told.items():
+        ET.SubElement(properties, "property", {"name": name, "value": _text(value)})
+
+
+def _count(cases: Sequence[ET.Element], name: str) -> str:
+    return str(sum(case.find(name) is not None for case in cases))
+
+
+def _hosts(night: Night) -> str:
+    names = sorted({one.cell.hostname for one in night.verdict.watched})
+    return names[0] if len(names) == 1 else f"{len(names)} nodes"
+
+
+def _text(value: str) -> str:
+    """Without the characters that XML 1.0 has no place for."""
+    return _NO_XML.sub("", harmless(value))

@@ -1,0 +1,65 @@
+"""Everything that a night showed, for whoever tells it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+
+from velodrome.scheduler.history.false_alarms import FalseAlarms
+from velodrome.scheduler.history.nights import Followed
+from velodrome.scheduler.history.tonight import Finding, Kind, Proof, Verdict, Watched
+from velodrome.scheduler.nightly.explaining import Explanation
+
+
+@dataclass(frozen=True)
+class Night:
+    """number: how many nights of this name there are, with this one. seconds: it took.
+
+    surprises: runs that ended otherwise than expected, of `runs`. budget_s: infinite without one.
+    left_out: runs that there was no time for.
+    """
+
+    name: str
+    verdict: Verdict
+    false_alarms: FalseAlarms
+    explanations: Mapping[Followed, Explanation]
+    number: int
+    began: datetime
+    seconds: float
+    runs: int = 0
+    surprises: int = 0
+    budget_s: float = math.inf
+    left_out: int = 0
+
+    @property
+    def exit_status(self) -> int:
+        return 1 if self.verdict.alarms else 0
+
+    @property
+    def sweep_id(self) -> str:
+        return self.verdict.sweep_id
+
+    def told(self, kind: Kind, proof: Proof) -> tuple[tuple[Watched, Finding], ...]:
+        """Cells outside quarantine with such a finding; each once."""
+        found = []
+        for one in self.verdict.watched:
+            alike = [each for each in one.findings if (each.kind, each.proof) == (kind, proof)]
+            if alike and not one.quarantined:
+                found.append((one, alike[0]))
+        return tuple(found)
+
+    @property
+    def quarantined(self) -> tuple[Watched, ...]:
+        return tuple(one for one in self.verdict.watched if one.quarantined)
+
+    @property
+    def detectable(self) -> tuple[float, float, float] | None:
+        """The smallest step that the best, middle and worst cell can see; None: not known."""
+        known = [
+            step
+            for one in self.verdict.watched
+            for _, step in one.detectable[:1]
+            if step is not None
+        ]
+        return (min(known), median(known), max(known)) if known else None

@@ -1,0 +1,79 @@
+"""A night in one screen: alarms first, what they are worth, what else was seen."""
+
+import math
+from collections.abc import Iterator
+
+from velodrome.scheduler.history.tonight import Kind, Proof
+from velodrome.scheduler.nightly import words
+from velodrome.scheduler.nightly.night import Night
+
+MOST = 5  # of a kind
+
+_HEADS = (
+    (Kind.SLOWER, Proof.CONFIRMED, "SLOWER"),
+    (Kind.FAILS, Proof.CONFIRMED, "FAILS"),
+    (Kind.FASTER, Proof.CONFIRMED, "faster"),
+    (Kind.SLOWER, Proof.CONTRADICTED, "not confirmed"),
+    (Kind.FAILS, Proof.CONTRADICTED, "not confirmed"),
+    (Kind.FASTER, Proof.CONTRADICTED, "not confirmed"),
+    (Kind.SLOWER, Proof.OPEN, "not measured again"),
+    (Kind.FAILS, Proof.OPEN, "not measured again"),
+    (Kind.FASTER, Proof.OPEN, "not measured again"),
+)
+"""What alarms, then what is told; only the first three are explained."""
+
+
+def summary(night: Night) -> tuple[str, ...]:
+    """Lines without line ends; some twenty, more only where much is wrong."""
+    return (
+        _first(night),
+        *(line for kind, proof, head in _HEADS for line in _told(night, kind, proof, head)),
+        *_quarantined(night),
+        *([] if night.verdict.alarms else ["no regression"]),
+        words.false_alarms(night),
+        words.detectable(night),
+    )
+
+
+def _first(night: Night) -> str:
+    cells = len(night.verdict.watched)
+    nodes = len({one.cell.node_id for one in night.verdict.watched})
+    of = "" if math.isinf(night.budget_s) else f" of {duration(night.budget_s)}"
+    left = f"; {night.left_out} runs left out" if night.left_out else ""
+    surprises = f"; {night.surprises} of {night.runs} runs not as expected" * bool(night.surprises)
+    return (
+        f"night {night.number} of {night.name}: {_number(cells, 'cell')} on "
+        f"{_number(nodes, 'node')} in {duration(night.seconds)}{of}{left}{surprises}"
+    )
+
+
+def _told(night: Night, kind: Kind, proof: Proof, head: str) -> Iterator[str]:
+    found = night.told(kind, proof)
+    for one, each in found[:MOST]:
+        yield f"{head}  {one.cell.label}: {words.finding(each)}"
+        yield f"    {words.proof(each)}"
+        if proof is Proof.CONFIRMED:
+            explained = words.explanation(night.explanations.get(one.cell))
+            yield from (f"    {line}" for line in explained)
+    if len(found) > MOST:
+        yield f"{head}  and {len(found) - MOST} more"
+
+
+def _quarantined(night: Night) -> Iterator[str]:
+    for one in night.quarantined[:MOST]:
+        yield f"quarantine  {one.cell.label}: {words.quarantine(one)}"
+    if len(night.quarantined) > MOST:
+        yield f"quarantine  and {len(night.quarantined) - MOST} more"
+
+
+def duration(seconds: float) -> str:
+    """E.g. `2h05m`, `3m12s`, `9s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

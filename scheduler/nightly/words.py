@@ -1,0 +1,69 @@
+"""How findings are put into words, the same in the summary, the JUnit XML and the site."""
+
+from velodrome.scheduler.history.tonight import PROMISED, Finding, Kind, Proof, Watched
+from velodrome.scheduler.nightly.explaining import Explanation
+from velodrome.scheduler.nightly.night import Night
+from velodrome.scheduler.statistics.blame import Cause as Blamed
+
+
+def percent(ratio: float) -> str:
+    """Of a ratio of times: `+5.3 %`, or `2.1 times` where percents are no help."""
+    return f"{ratio:.1f} times" if ratio >= 2 else f"{100 * (ratio - 1):+.1f} %"
+
+
+def share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def finding(found: Finding) -> str:
+    """E.g. `gradient +5.3 % since 2026-11-20`."""
+    since = f"since {found.since.started_at:%Y-%m-%d}"
+    if found.kind is Kind.FAILS:
+        return f"fails {since}: {found.reason}"
+    return f"{found.phase} {percent(found.ratio)} {since}"
+
+
+def proof(found: Finding) -> str:
+    """What measuring again showed."""
+    if found.proof is Proof.OPEN:
+        return "not measured again"
+    if found.kind is Kind.FAILS:
+        return "failed again" if found.proof is Proof.CONFIRMED else "measured again: it ran"
+    return f"measured again on the same node: {percent(found.again or 1)}"
+
+
+def explanation(told: Explanation | None) -> tuple[str, ...]:
+    """A line on whose it is, and one on what changed."""
+    if told is None:
+        return ()
+    known = told.blame.cause is not Blamed.UNKNOWN
+    lines = [f"{told.blame.cause}: {told.blame.reason}"] if known else []
+    causes = "; ".join(told.causes) or "nothing that is recorded changed"
+    return (*lines, f"what changed: {causes}")
+
+
+def quarantine(one: Watched) -> str:
+    """Since when, and why."""
+    since = one.quarantined
+    return f"in quarantine since {since.started_at:%Y-%m-%d}, {since.condition}" if since else ""
+
+
+def false_alarms(night: Night) -> str:
+    """What an alarm is worth: how often nothing at all would have looked like it."""
+    told = night.false_alarms
+    if told.rate is None:
+        return "false alarms: no cell has the 8 nights that are needed to tell"
+    return (
+        f"false alarms: of {told.nights} nights dealt anew from the past, in which nothing "
+        f"happened, {told.suspicious} looked suspicious ({share(told.rate)}; promised: at most "
+        f"{share(PROMISED)}); measuring again clears most of them"
+    )
+
+
+def detectable(night: Night) -> str:
+    """How small a step is found within three nights."""
+    known = night.detectable
+    if known is None:
+        return "smallest step that is found: not known before 5 nights"
+    best, middle, worst = map(share, known)
+    return f"smallest step that is found within 3 nights: {best} to {worst}, median {middle}"

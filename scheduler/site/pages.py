@@ -1,0 +1,120 @@
+"""The site's files as texts. What rows say is escaped by Jinja, and as JSON ends no script."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from velodrome.scheduler.history.nights import PHASES, Followed, History
+from velodrome.scheduler.reports.html.document import embedded
+from velodrome.scheduler.results.rows import velodrome_version
+from velodrome.scheduler.site.charts import trend_chart
+from velodrome.scheduler.site.trends import SPARK_HEIGHT, SPARK_WIDTH, Trend, trends
+
+TEMPLATES = Path(__file__).with_name("templates")
+INDEX = "index.html"
+VEGA = "vega.js"
+
+Link = tuple[str, str]
+"""What it is called, and where it is, from the site's folder on."""
+
+
+@dataclass(frozen=True)
+class LastNight:
+    """What a nightly run said, to stand at the top. links: to what else it wrote."""
+
+    summary: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
+
+
+NO_NIGHT = LastNight()
+
+
+def pages(
+    name: str, history: History, last: LastNight = NO_NIGHT, reports: Sequence[Link] = ()
+) -> dict[str, str]:
+    """By path within the site: cells first, the index last. Without vega.js."""
+    shown = trends(history)
+    written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    common = {"version": velodrome_version(), "written": written}
+    found = {part: (TEMPLATES / part).read_text() for part in ("site.css", "site.js")}
+    spec = Markup(embedded(trend_chart())) if shown else Markup("{}")
+    cell = _templates().get_template("cell.html.jinja")
+    for one in shown:
+        found[f"cells/{one.id}.html"] = cell.render(
+            **common,
+            root="../",
+            one=one,
+            phases=_phases(one),
+            all_phases=PHASES,
+            spec=spec,
+            rows=Markup(embedded(one.chart)),
+            query=query(one.cell),
+        )
+    found[INDEX] = (
+        _templates()
+        .get_template("index.html.jinja")
+        .render(
+            **common,
+            root="",
+            name=name,
+            trends=shown,
+            nights=len({point.sweep_id for points in history.values() for point in points}),
+            summary=last.summary,
+            links=last.links,
+            reports=reports,
+            spark_width=SPARK_WIDTH,
+            spark_height=SPARK_HEIGHT,
+        )
+    )
+    return found
+
+
+def vega() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, as they come with vl-convert."""
+    import vl_convert
+
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+
+
+def query(cell: Followed) -> str:
+    """What shows the rows of a cell."""
+    text = {
+        "framework": cell.framework,
+        "variant": cell.variant,
+        "model": cell.model,
+        "device": cell.device,
+        "dtype": cell.dtype,
+        "node_id": cell.node_id,
+    }
+    numbers = {"batch_size": cell.batch_size, "threads": cell.threads}
+    conditions = [f"{name} = '{_quoted(value)}'" for name, value in text.items()]
+    conditions += [f"{name} = {value}" for name, value in numbers.items()]
+    return (
+        "SELECT sweep_id, repeat, status, forward_median_ns, gradient_median_ns FROM tasks\n"
+        f"WHERE {' AND '.join(conditions)}\nORDER BY started_at"
+    )
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def _phases(one: Trend) -> tuple[str, ...]:
+    there = {row["phase"] for row in one.chart}
+    return tuple(phase for phase in PHASES if phase in there)
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

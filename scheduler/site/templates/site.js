@@ -1,0 +1,19 @@
+"use strict";
+(() => {
+  const read = (id) => JSON.parse(document.getElementById(id).textContent);
+  const spec = read("spec");
+  const nights = read("nights");
+  const axis = { labelColor: "currentColor", titleColor: "currentColor", domainColor: "currentColor",
+    tickColor: "currentColor", gridColor: "currentColor", gridOpacity: 0.14, labelOverlap: true };
+  const config = { font: "system-ui, sans-serif", background: "transparent",
+    view: { stroke: "transparent" }, axis, legend: { labelColor: "currentColor" } };
+  for (const place of document.querySelectorAll(".chart")) {
+    const values = nights.filter((row) => row.phase === place.dataset.phase);
+    const drawn = { ...spec, datasets: { nights: values } };
+    vegaEmbed(place, drawn, { ast: true, renderer: "svg", actions: false, defaultStyle: false,
+      mode: "vega-lite", config }).catch((error) => {
+      console.error(place.dataset.phase, String(error));
+      place.textContent = "This chart could not be drawn; the table below holds its numbers.";
+    });
+  }
+})();

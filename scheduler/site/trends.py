@@ -1,0 +1,148 @@
+"""A history as what the pages show: of every cell its nights, its stretches, its state. Pure."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from velodrome.scheduler.history.nights import PHASES, Followed, History, Point
+from velodrome.scheduler.history.steps import MOST_NIGHTS, fit
+from velodrome.scheduler.history.suspicions import FEWEST_CALM, RECENT
+from velodrome.scheduler.history.tonight import Kind, Proof, Watched, having, rate_of, watched
+from velodrome.scheduler.reports.tables import duration
+
+NS_PER_MS = 1e6
+SPARK_NIGHTS = 60
+SPARK_WIDTH, SPARK_HEIGHT = 120, 24
+
+ChartRow = dict[str, str | float | None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A night in a cell's table, in words."""
+
+    sweep_id: str
+    date: str
+    times: tuple[str, ...]  # by PHASES
+    condition: str
+    again: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Trend:
+    """id: of the cell's page. state: in words; mood: its colour. spark: points of a polyline."""
+
+    id: str
+    cell: Followed
+    nights: int
+    last: str
+    now: str
+    state: str
+    mood: str
+    smallest: str
+    spark: str
+    rows: tuple[Row, ...]
+    chart: tuple[ChartRow, ...]
+
+
+def trends(history: History) -> tuple[Trend, ...]:
+    """Of every cell, those that alarm first, then as the cells sort."""
+    rate = rate_of(history)
+    found = [_trend(watched(cell, points, rate), rate) for cell, points in history.items()]
+    return tuple(sorted(found, key=lambda one: (_MOODS.index(one.mood), one.cell)))
+
+
+_MOODS = ("alarm", "open", "faster", "quarantine", "young", "steady")
+
+
+def page_id(cell: Followed) -> str:
+    """The same whenever the site is written."""
+    text = repr((cell, cell.gpu_uuids))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _trend(one: Watched, rate: float) -> Trend:
+    phase = next((phase for phase in PHASES if having(one.points, phase)), PHASES[0])
+    nights = having(one.points, phase)
+    smallest = dict(one.detectable).get(phase)
+    state, mood = _state(one)
+    return Trend(
+        id=page_id(one.cell),
+        cell=one.cell,
+        nights=len(one.points),
+        last=f"{one.tonight.started_at:%Y-%m-%d}",
+        now=duration(math.exp(nights[-1].levels[phase])) if nights else "no number",
+        state=state,
+        mood=mood,
+        smallest="not known yet" if smallest is None else f"{100 * smallest:.1f} %",
+        spark=_spark([point.levels[phase] for point in nights[-SPARK_NIGHTS:]]),
+        rows=tuple(map(_row, reversed(one.points))),
+        chart=tuple(row for phase in PHASES for row in _chart(one.points, phase, rate)),
+    )
+
+
+def _state(one: Watched) -> tuple[str, str]:
+    """In words, and one of _MOODS."""
+    if one.quarantined:
+        return f"in quarantine since {one.quarantined.started_at:%Y-%m-%d}", "quarantine"
+    found = one.finding
+    if found is None:
+        few = len(one.points) < FEWEST_CALM + RECENT
+        return ("too few nights", "young") if few else ("steady", "steady")
+    if found.kind is Kind.FAILS:
+        return "fails", "alarm" if found.proof is Proof.CONFIRMED else "open"
+    text = f"{found.kind} by {abs(100 * (found.ratio - 1)):.1f} %, {found.proof}"
+    if found.proof is not Proof.CONFIRMED:
+        return text, "open"
+    return text, "alarm" if found.kind is Kind.SLOWER else "faster"
+
+
+def _row(point: Point) -> Row:
+    again = [f"{phase} {duration(math.exp(level))}" for phase, level in point.again.items()]
+    return Row(
+        point.sweep_id,
+        f"{point.started_at:%Y-%m-%d %H:%M}",
+        tuple(
+            duration(math.exp(point.levels[phase])) if phase in point.levels else ""
+            for phase in PHASES
+        ),
+        point.condition.value,
+        "failed again" if point.failed_again else ", ".join(again),
+        point.reason,
+    )
+
+
+def _chart(points: Sequence[Point], phase: str, rate: float) -> list[ChartRow]:
+    """A row per night: what it took, and the level of the stretch that it lies in."""
+    nights = having(points, phase)[-MOST_NIGHTS:]
+    if not nights:
+        return []
+    levels = [point.levels[phase] for point in nights]
+    return [
+        {
+            "at": f"{nights[index].started_at:%Y-%m-%dT%H:%M:%S}",
+            "phase": phase,
+            "ms": math.exp(levels[index]) / NS_PER_MS,
+            "level": math.exp(stretch.level) / NS_PER_MS,
+            "stretch": number,
+            "kind": "measured again" if nights[index].was_confirmed else "measured",
+        }
+        for number, stretch in enumerate(fit(levels, rate).stretches)
+        for index in range(stretch.start, stretch.end)
+    ]
+
+
+def _spark(levels: Sequence[float]) -> str:
+    """Points of a polyline within SPARK_WIDTH x SPARK_HEIGHT; up is slower."""
+    if not levels:
+        return ""
+    low, high = min(levels), max(levels)
+    span = max(high - low, math.log(1.02))  # what nobody cares about is no mountain
+    middle = (low + high) / 2
+    step = (SPARK_WIDTH - 4) / max(1, len(levels) - 1)
+    return " ".join(
+        f"{2 + index * step:.1f},{SPARK_HEIGHT * (0.5 - 0.8 * (level - middle) / span):.1f}"
+        for index, level in enumerate(levels)
+    )

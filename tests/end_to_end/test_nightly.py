@@ -1,0 +1,141 @@
+"""Two nights of a framework that becomes slower, with a week of nights before them."""
+
+import json
+import math
+import random
+import shutil
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters.protocol import Timed
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.task import Task
+from velodrome.scheduler.history.reading import night_ids
+from velodrome.scheduler.plans.planning import Plan
+from velodrome.scheduler.results.store import Store
+
+pytestmark = pytest.mark.slow
+
+SWEEP = """
+name: nights
+frameworks: [paced, numpy]
+models: [autoencoder-400-200-100/ae1]
+batch_sizes: {autoencoder-400-200-100/ae1: [4]}
+threads: [1]
+repeats: 2
+timing: {target: 50%, min_samples: 5, min_seconds: 0, max_seconds: 1}
+"""
+SOUND = "from velodrome.adapters.numpy.adapter import Adapter\n\n__all__ = ['Adapter']\n"
+SLOWED = """
+import time
+
+from velodrome.adapters.numpy.adapter import Adapter as Sound
+
+
+class Adapter(Sound):
+    def gradient(self, index):
+        time.sleep(0.2)
+        return super().gradient(index)
+"""
+FAULTY = Path(__file__).parents[1] / "faulty"
+
+
+@pytest.fixture(scope="module")
+def paced(command, tmp_path_factory: pytest.TempPathFactory):
+    """The command, and the adapter that it finds as `paced`."""
+    folder = tmp_path_factory.mktemp("frameworks") / "paced"
+    shutil.copytree(FAULTY / "forks", folder)
+    variables = {
+        **command.variables,
+        "VELODROME_ADAPTERS": str(folder.parent),
+        "VELODROME_PYTHON_PACED": command.variables["VELODROME_PYTHON_NUMPY"],
+    }
+    adapter = folder / "adapter.py"
+    adapter.write_text(SOUND)
+    return replace(command, variables=variables), adapter
+
+
+@pytest.fixture(scope="module")
+def nights(paced):
+    """What each night said; between the two, a week of nights like the first, but earlier."""
+    command, adapter = paced
+    command.sweep(SWEEP, "nights.yaml")
+    words = ("nightly", "nights.yaml", "--results", "nights", "--site", "site")
+    first = command.run(*words, "--budget", "10m")
+    store = Store(command.folder / "nights")
+    for days in range(1, 10):
+        put_earlier(store, days)
+    adapter.write_text(SLOWED)
+    return command.folder, first, command.run(*words, "--json", "--junit", "own.xml")
+
+
+def put_earlier(store: Store, days: int) -> None:
+    """The newest night once more, so many days before, its times off by a little."""
+    newest = night_ids(store, "nights")[0]
+    at = datetime.now(UTC) - timedelta(days=days)
+    sweep_id = f"{at:%Y%m%d-%H%M%S}-{days:08x}"
+    draw = random.Random(days)
+    with store.working_on(sweep_id):
+        store.begin(sweep_id, SWEEP, Plan())
+        for row in store.read("tasks", newest).to_pylist():
+            times = {
+                phase: Timed(phase, ns, 0.99 * ns, 1.01 * ns, 9, 1, 1, "target", stable=True)
+                for phase in ("forward", "gradient")
+                for ns in [row[f"{phase}_median_ns"] * math.exp(draw.gauss(0, 0.01))]
+            }
+            fields = ("framework", "variant", "model", "batch_size")
+            store.put(
+                sweep_id,
+                Measurement(
+                    task=Task(*(row[name] for name in fields), threads=1),
+                    repeat=row["repeat"],
+                    attempt=1,
+                    status=Status.OK,
+                    reason="",
+                    node_id=row["node_id"],
+                    hostname=row["hostname"],
+                    node_type=row["node_type"],
+                    started_at=at.timestamp(),
+                    finished_at=at.timestamp() + 3,
+                    **times,
+                ),
+            )
+
+
+def test_the_first_night_has_nothing_to_be_held_against(nights) -> None:
+    _, first, _ = nights
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "night 1 of nights: 2 cells on 1 node" in first.stdout
+    assert "no regression" in first.stdout
+
+
+def test_a_framework_that_became_slower_is_measured_again_and_ends_with_1(nights) -> None:
+    _, _, second = nights
+    assert second.returncode == 1, second.stdout + second.stderr
+    assert "measuring them again" in second.stderr
+    alarms = [row for row in json.loads(second.stdout) if row["alarm"]]
+    assert {(row["framework"], row["finding"], row["proof"]) for row in alarms} == {
+        ("paced", "slower", "confirmed")
+    }
+    assert min(row["ratio_again"] for row in alarms) > 1.5
+
+
+def test_the_summary_the_junit_xml_and_the_pages_say_the_same(nights) -> None:
+    folder, _, second = nights
+    alarmed = {row["framework"] for row in json.loads(second.stdout) if row["alarm"]}
+    summary = (folder / "site" / "summary.txt").read_text().splitlines()
+    assert len(summary) <= 24
+    assert any(line.startswith("SLOWER  paced[float64]") for line in summary)
+    assert (folder / "own.xml").read_text() == (folder / "site" / "junit.xml").read_text()
+    suite = ET.parse(folder / "own.xml").getroot()[0]
+    failed = [case for case in suite.iter("testcase") if case.find("failure") is not None]
+    assert {case.get("classname") for case in failed} == {f"{one}.float64" for one in alarmed}
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    index = (folder / "site" / "index.html").read_text()
+    assert "slower by" in index
+    assert len(list((folder / "site" / "cells").glob("*.html"))) == 2
+    assert len(list((folder / "site" / "nights").glob("*.html"))) == 2
