@@ -1,8 +1,9 @@
 """What Velodrome itself costs: a task outside its worker, and the command line's first answer.
 
 A task's overhead is its whole wall time less the life of its worker, from the worker's first event
-to its last, with the environment built and the reference computed. `--help` is timed beside a bare
-`python -c pass`, in turns.
+to its last, with the environment built and the reference computed; in turns with the same with a
+canary, of which tasks that follow on each other have one each, between them. `--help` is timed
+beside a bare `python -c pass`, in turns.
 
     python benchmarks/overhead.py [--rounds 15]
 """
@@ -12,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 from velodrome.adapters.protocol import Finished, Hello, Timing
 from velodrome.agents.environments.store import EnvironmentStore
@@ -21,6 +23,7 @@ from velodrome.agents.task import Task
 
 TIMING = Timing(target=0.5, min_samples=3, min_seconds=0.2, max_seconds=0.5)
 TASK = Task("numpy", "float64", "autoencoder-400-200-100/ae1", 16, timing=TIMING)
+WITH_CANARY = replace(TASK, canary="numpy")
 
 
 def main() -> None:
@@ -29,8 +32,13 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     store = EnvironmentStore()
     store.build("numpy", on_progress=print)
-    task_overhead_s(store)  # computes the reference, warms the file cache
-    show("task outside its worker", [task_overhead_s(store) for _ in range(rounds)], "s")
+    for task in (TASK, WITH_CANARY):
+        task_overhead_s(task, store)  # computes the references, warms the file cache
+    turns = [
+        (task_overhead_s(TASK, store), task_overhead_s(WITH_CANARY, store)) for _ in range(rounds)
+    ]
+    show("task outside its worker", [without for without, _ in turns], "s")
+    show("with a canary, beside it", [with_one for _, with_one in turns], "s")
     pairs = [
         (wall_s("-m", "velodrome.scheduler.cli", "--help"), wall_s("-c", "pass"))
         for _ in range(rounds)
@@ -39,7 +47,7 @@ def main() -> None:
     show("python -c pass, beside it", [bare for _, bare in pairs], "s")
 
 
-def task_overhead_s(store: EnvironmentStore) -> float:
+def task_overhead_s(task: Task, store: EnvironmentStore) -> float:
     """From asking for the task to its measurement, less hello to finished."""
     lived = {}
 
@@ -48,10 +56,10 @@ def task_overhead_s(store: EnvironmentStore) -> float:
             lived[type(event)] = event.at_ns
 
     started_ns = time.monotonic_ns()
-    measurement = execute(TASK, node=take(), repeat=0, attempt=1, environments=store, on_event=note)
+    measurement = execute(task, node=take(), repeat=0, attempt=1, environments=store, on_event=note)
     wall_ns = time.monotonic_ns() - started_ns
     if not measurement.status.has_number:
-        sys.exit(f"{TASK.label}: {measurement.status.value}: {measurement.reason}")
+        sys.exit(f"{task.label}: {measurement.status.value}: {measurement.reason}")
     return (wall_ns - (lived[Finished] - lived[Hello])) / 1e9
 
 

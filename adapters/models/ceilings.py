@@ -34,14 +34,15 @@ COPY = Model(
     batch_size=1,
     gpu_batch_size=1,
 )
+# Few examples of many values: each is drawn from a stream of its own, which takes time to set up.
 CANARY = Model(
     name="canary",
     about="one small copy, then one small product",
-    input=Vectors(1024, "normal"),
+    input=Vectors(4096, "normal"),
     layers=(Duplicate("copy"), Linear("product", units=128, bias=False)),
     loss=SquaredError("zero"),
     classes=0,
-    batch_size=512,
-    gpu_batch_size=16384,
+    batch_size=128,
+    gpu_batch_size=4096,
 )
 GEMMS = (gemm("gemm", 4096), gemm("gemm-2048", 2048), gemm("gemm-1024", 1024))

@@ -24,7 +24,7 @@ HERE = take("this")
 NODE = replace(HERE, cores=HERE.cores[-1:])  # so that it is known where everything runs
 QUICK = Timing(target=0.9, min_samples=3, min_seconds=0.1, max_seconds=0.6)
 LIMITS = Limits(deadline_s=120)
-TASK = Task("numpy", "float64", "canary", 512, timing=QUICK, limits=LIMITS, canary="numpy")
+TASK = Task("numpy", "float64", "canary", 128, timing=QUICK, limits=LIMITS, canary="numpy")
 QUOTA_US = 2000  # of a CPU, in turns shorter than a call
 SLOWER = 5
 V1, V2 = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")
