@@ -4,16 +4,14 @@ Nothing is assumed of the distribution: of n independent values the l-th and the
 smallest enclose the median with probability 1 - 2 P(B < l), B binomial (n, 1/2). Hahn & Meeker,
 Statistical Intervals (1991), section 5.2; David & Nagaraja, Order Statistics (2003), section 7.1.
 
-Timings in a row are not independent: a slow moment lasts. Values of lag-1 correlation r are worth
-n (1 - r) / (1 + r) independent ones (an autoregressive process of first order; Zieba, Metrology and
-Measurement Systems 17 (2010) 3-16), so the two ranks are moved apart by the root of
-(1 + r) / (1 - r). r is taken of values clipped to their middle four fifths, so that one outlier
-does not hide it; a negative one counts as 0.
+Timings in a row are not independent: a slow moment lasts. Where k of them are worth one independent
+value (velodrome.adapters.dependence says how many), the two ranks are moved apart by the root of k.
 """
 
 import math
-import operator
-from typing import List, NamedTuple, Sequence
+from typing import NamedTuple, Sequence
+
+from velodrome.adapters.dependence import inflation
 
 TAIL = 40  # one outcome in 40 may lie below, one above: 95 %
 Z = 1.959964  # the normal distribution's 97.5 % quantile
@@ -21,12 +19,16 @@ EXACT_UP_TO = 1000  # beyond, the normal approximation is within one rank, never
 
 
 class Interval(NamedTuple):
-    """A median and its bounds. covered: they enclose it at 95 %, else they are min and max."""
+    """A median and its bounds. covered: they enclose it at 95 %, else they are min and max.
+
+    inflated: how many of the values are worth one that is independent.
+    """
 
     median: float
     low: float
     high: float
     covered: bool
+    inflated: float = 1.0
 
     @property
     def relative_half_width(self) -> float:
@@ -37,10 +39,12 @@ class Interval(NamedTuple):
 def median_interval(values: Sequence[float]) -> Interval:
     """Of at least one value, in the order in which they were taken."""
     ordered = sorted(values)
-    lower = lower_rank(len(ordered), inflation(clipped(values, ordered)))
+    median = middle(ordered)
+    inflated = inflation(values, median)
+    lower = lower_rank(len(ordered), inflated)
     covered = lower > 0
     lower = max(lower, 1)
-    return Interval(middle(ordered), ordered[lower - 1], ordered[-lower], covered)
+    return Interval(median, ordered[lower - 1], ordered[-lower], covered, inflated)
 
 
 def middle(ordered: Sequence[float]) -> float:
@@ -66,27 +70,6 @@ def lower_rank(n: int, inflated: float = 1.0) -> int:
 def coverage(n: int, rank: int) -> float:
     """The probability that the rank-th smallest and largest of n values enclose the median."""
     return 1.0 - 2 * _tail(n, rank) / 2**n
-
-
-def inflation(values: Sequence[float]) -> float:
-    """How many dependent values are worth one independent value, at least 1."""
-    r = min(max(correlation(values), 0.0), 0.999)
-    return (1.0 + r) / (1.0 - r)
-
-
-def correlation(values: Sequence[float]) -> float:
-    """Of each value with the next one; 0 where all are equal."""
-    mean = sum(values) / len(values)
-    deviations = [value - mean for value in values]
-    total = sum(map(operator.mul, deviations, deviations))
-    return sum(map(operator.mul, deviations, deviations[1:])) / total if total else 0.0
-
-
-def clipped(values: Sequence[float], ordered: Sequence[float]) -> List[float]:
-    """In their own order, none beyond the smallest or largest of the middle four fifths."""
-    outer = len(ordered) // 10
-    low, high = ordered[outer], ordered[-1 - outer]
-    return [low if value < low else high if value > high else value for value in values]
 
 
 def _independent_rank(n: int) -> int:

@@ -144,7 +144,8 @@ class Timed(NamedTuple):
     """A phase is timed. ns per call: the median and the bounds of its 95 % interval.
 
     stop_reason is `target`, `settled` or `max_seconds`; stable says whether the interval met the
-    target. warmup_samples were run before and thrown away.
+    target, by enough samples of a speed that held. warmup_samples were run before and thrown away;
+    settled: until the speed had come to rest, else until the time for it was over.
     """
 
     phase: str
@@ -156,6 +157,9 @@ class Timed(NamedTuple):
     warmup_samples: int
     stop_reason: str
     stable: bool
+    settled: bool = True
+    worth: float = 0.0  # how many independent samples they are worth; 0: not told
+    drift: float = 0.0  # by how much of the median the speed changed, beyond chance
 
 
 class Finished(NamedTuple):

@@ -1,8 +1,10 @@
 """When there are enough samples: functions of the samples so far and of nothing else."""
 
-from typing import Sequence
+from typing import NamedTuple, Sequence
 
+from velodrome.adapters.drifting import drift
 from velodrome.adapters.intervals import Interval, median_interval, middle
+from velodrome.adapters.kinds import kinds
 from velodrome.adapters.protocol import Timing
 
 SECOND_NS = 1000000000
@@ -14,34 +16,97 @@ SLOWER = 0.95  # the later window's median over the earlier's, below which it is
 SETTLED_MIN = 100  # samples; with fewer, chance alone makes a width that did not shrink
 SETTLED_SHARE = 0.25  # of max_seconds that are spent before giving up is thought of
 
+# Independent samples that all must be worth. In fewer, dependence does not show: of ten samples in
+# a row, each correlated by 0.9 with the one before, a narrow interval misses in 4 of 10 cases.
+LEAST_WORTH = 30
+CLOSE = 0.25  # targets around the median within which all samples lie: then fewer will do
+FEWEST_CLOSE = 6  # with which, independent, the range is a 95 % interval
+DRIFT = 0.5  # targets that the speed may have changed by
+
+
+class Judged(NamedTuple):
+    """What samples amount to. drift: the change of speed that chance does not explain, relative.
+
+    stable: the median is known to within the target, by enough samples, of a speed that holds.
+    """
+
+    interval: Interval
+    drift: float
+    stable: bool
+
+
+def judge(elapsed_ns: Sequence[float], target: float) -> Judged:
+    """Of at least one sample, in the order in which they were taken."""
+    interval = median_interval(elapsed_ns)
+    changed = drift(elapsed_ns, interval.median)
+    stable = is_known(elapsed_ns, interval, target) and changed <= DRIFT * target
+    return Judged(interval, changed, stable)
+
+
+def is_known(elapsed_ns: Sequence[float], interval: Interval, target: float) -> bool:
+    """Whether their interval meets the target, and they are enough, and of one kind."""
+    if are_close(elapsed_ns, target):
+        return len(elapsed_ns) >= FEWEST_CLOSE
+    met = interval.covered and interval.relative_half_width <= target
+    if not met or len(elapsed_ns) < LEAST_WORTH * interval.inflated:
+        return False
+    found = kinds(elapsed_ns, interval.median)
+    if found.gap <= target:
+        return True
+    return not found.is_even and len(elapsed_ns) >= LEAST_WORTH * found.inflated
+
+
+def are_close(elapsed_ns: Sequence[float], target: float) -> bool:
+    """Whether they are so alike that the target is met however much they depend on each other."""
+    return max(elapsed_ns) - min(elapsed_ns) <= 2 * CLOSE * target * min(elapsed_ns)
+
+
+def holds(elapsed_ns: Sequence[float], interval: Interval, target: float) -> bool:
+    """Whether the speed stayed the same while it was measured, as far as the target cares."""
+    return drift(elapsed_ns, interval.median) <= DRIFT * target
+
 
 def stop_reason(elapsed_ns: Sequence[int], timing: Timing) -> str:
     """`target`, `settled` or `max_seconds`; empty: go on. A function of the samples alone.
 
-    target: the median's interval is narrow enough, after min_samples and min_seconds. settled: more
-    samples have stopped narrowing it, and what max_seconds still allow would not be enough if they
-    had not. Looking again and again finds a narrow interval a little too early now and then; that
+    target: judge calls them stable, after min_samples and min_seconds. settled: more samples have
+    stopped narrowing the interval, and what max_seconds still allow would not be enough if they had
+    not. Looking again and again finds a narrow interval a little too early now and then; that
     next_check looks seldom keeps this small.
     """
-    count, total_s = len(elapsed_ns), sum(elapsed_ns) / float(SECOND_NS)
-    at_the_cap = count >= FEWEST and total_s >= timing.max_seconds
-    enough = count >= timing.min_samples and total_s >= timing.min_seconds
-    if not (at_the_cap or enough):
+    total_s = sum(elapsed_ns) / float(SECOND_NS)
+    capped = at_the_cap(elapsed_ns, total_s, timing)
+    if not (capped or enough(elapsed_ns, total_s, timing)):
         return ""
     interval = median_interval(elapsed_ns)
-    if meets(interval, timing.target):
+    if is_known(elapsed_ns, interval, timing.target) and holds(elapsed_ns, interval, timing.target):
         return "target"
-    if at_the_cap:
+    if capped:
         return "max_seconds"
+    return "settled" if hopeless(elapsed_ns, total_s, interval, timing) else ""
+
+
+def at_the_cap(elapsed_ns: Sequence[int], total_s: float, timing: Timing) -> bool:
+    return len(elapsed_ns) >= FEWEST and total_s >= timing.max_seconds
+
+
+def enough(elapsed_ns: Sequence[int], total_s: float, timing: Timing) -> bool:
+    """Whether stopping may be thought of: as many samples and as long as was asked, at least."""
+    if len(elapsed_ns) < timing.min_samples or total_s < timing.min_seconds:
+        return False
+    return len(elapsed_ns) >= LEAST_WORTH or are_close(elapsed_ns, timing.target)
+
+
+def hopeless(elapsed_ns: Sequence[int], total_s: float, interval: Interval, timing: Timing) -> bool:
+    """Whether the noise has settled above the target: what is left of the time will not do."""
     spent = total_s / timing.max_seconds
-    hopeless = interval.relative_half_width * spent**0.5 > timing.target
-    if spent >= SETTLED_SHARE and hopeless and stopped_narrowing(elapsed_ns, interval):
-        return "settled"
-    return ""
-
-
-def meets(interval: Interval, target: float) -> bool:
-    return interval.covered and interval.relative_half_width <= target
+    if spent < SETTLED_SHARE or len(elapsed_ns) < SETTLED_MIN:
+        return False
+    too_wide = interval.relative_half_width * spent**0.5 > timing.target
+    if too_wide:
+        return stopped_narrowing(elapsed_ns, interval)
+    found = kinds(elapsed_ns, interval.median)
+    return found.is_even and found.gap > timing.target
 
 
 def stopped_narrowing(elapsed_ns: Sequence[int], interval: Interval) -> bool:
@@ -52,8 +117,6 @@ def stopped_narrowing(elapsed_ns: Sequence[int], interval: Interval) -> bool:
     `stdrel` criterion, which watches the standard deviation instead.
     """
     count, width = len(elapsed_ns), interval.relative_half_width
-    if count < SETTLED_MIN:
-        return False
     quarter = median_interval(elapsed_ns[: count // 4]).relative_half_width
     half = median_interval(elapsed_ns[: count // 2]).relative_half_width
     return width > 0.9 * quarter and width > 0.9 * half

@@ -9,9 +9,8 @@ import contextlib
 import gc
 from typing import Any, Callable, Iterator, List, NamedTuple, Sequence, Tuple
 
-from velodrome.adapters.intervals import median_interval
 from velodrome.adapters.protocol import Sampled, Timed, Timing
-from velodrome.adapters.stopping import FEWEST, SECOND_NS, meets, next_check, settled, stop_reason
+from velodrome.adapters.stopping import FEWEST, SECOND_NS, judge, next_check, settled, stop_reason
 
 Take = Callable[[], Tuple[int, int]]  # takes one sample: when it began and its length, in ns
 
@@ -22,10 +21,14 @@ WARMUP_MAX_S = 15.0
 
 
 class Warm(NamedTuple):
-    """A warm-up that is over: samples thrown away, and passes over all batches to a sample."""
+    """A warm-up that is over: samples thrown away, and passes over all batches to a sample.
+
+    settled: the speed had come to rest; else the time for it was over.
+    """
 
     samples: int
     passes: int
+    settled: bool = True
 
 
 class Calls(NamedTuple):
@@ -51,13 +54,13 @@ def sampler(calls: Calls, passes: int) -> Take:
 
 
 def warm_up(calls: Calls, timing: Timing) -> Warm:
-    """Run until the speed has settled, or the time for it is over; that is no error."""
+    """Run until the speed has settled, or the time for it is over; that is told, and no error."""
     cap_ns = min(timing.max_seconds / 2, WARMUP_MAX_S) * SECOND_NS
     per_pass_ns: List[float] = []
-    passes, total_ns, check_at = 1, 0, FEWEST
+    passes, total_ns, check_at, at_rest = 1, 0, FEWEST, False
     take = sampler(calls, passes)
     with collector_resting():
-        while total_ns < cap_ns:
+        while total_ns < cap_ns and not at_rest:
             elapsed_ns = take()[1]
             per_pass_ns.append(elapsed_ns / float(passes))
             total_ns += elapsed_ns
@@ -65,10 +68,9 @@ def warm_up(calls: Calls, timing: Timing) -> Warm:
                 passes = more_passes(passes, elapsed_ns)
                 take = sampler(calls, passes)
             if len(per_pass_ns) >= check_at and total_ns >= WARMUP_MIN_NS:
-                if settled(per_pass_ns):
-                    break
+                at_rest = settled(per_pass_ns)
                 check_at = next_check(len(per_pass_ns))
-    return Warm(len(per_pass_ns), passes)
+    return Warm(len(per_pass_ns), passes, at_rest)
 
 
 def time_calls(
@@ -90,7 +92,7 @@ def time_calls(
                 reason = stop_reason(elapsed_ns, timing)
                 check_at = next_check(len(elapsed_ns))
     chunks.flush()
-    return summary(phase, elapsed_ns, per_sample, warm.samples, reason, timing.target)
+    return summary(phase, elapsed_ns, per_sample, warm, reason, timing.target)
 
 
 def more_passes(passes: int, elapsed_ns: int) -> int:
@@ -103,15 +105,10 @@ def more_passes(passes: int, elapsed_ns: int) -> int:
 
 
 def summary(
-    phase: str,
-    elapsed_ns: Sequence[int],
-    calls: int,
-    warmup_samples: int,
-    reason: str,
-    target: float,
+    phase: str, elapsed_ns: Sequence[int], calls: int, warm: Warm, reason: str, target: float
 ) -> Timed:
     """Per call. stable says whether the target was met, whatever ended the timing."""
-    interval = median_interval(elapsed_ns)
+    interval, changed, stable = judge(elapsed_ns, target)
     return Timed(
         phase=phase,
         median_ns=interval.median / calls,
@@ -119,9 +116,12 @@ def summary(
         high_ns=interval.high / float(calls),
         samples=len(elapsed_ns),
         calls=calls,
-        warmup_samples=warmup_samples,
+        warmup_samples=warm.samples,
         stop_reason=reason,
-        stable=meets(interval, target),
+        stable=stable,
+        settled=warm.settled,
+        worth=len(elapsed_ns) / interval.inflated,
+        drift=changed,
     )
 
 

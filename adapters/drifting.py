@@ -1,0 +1,66 @@
+"""Whether the speed changed while it was measured, which no interval of a median can tell.
+
+Samples are replaced by their ranks, so that no outlier counts for more than one. A steady change is
+Spearman's correlation of rank and time (Daniels, Journal of the Royal Statistical Society B 12
+(1950) 171-181); a wave or a step shows between three or nine equal blocks (Kruskal and Wallis,
+Journal of the American Statistical Association 47 (1952) 583-621). All assume independence, so each
+statistic is divided by how many dependent samples are worth one, as found when the change itself is
+taken out: Hamed and Rao, Journal of Hydrology 204 (1998) 182-196.
+"""
+
+from typing import Sequence
+
+import numpy
+
+from velodrome.adapters.dependence import worth_one
+
+STEADY = 3.841  # the 95 % quantiles of chi-square with 1, 2 and 8 degrees of freedom
+BLOCKS = ((3, 5.991), (9, 15.507))
+LEAST_BLOCK = 3  # samples
+
+
+def drift(values: Sequence[float], median: float) -> float:
+    """By how much of the median it differs between blocks of samples; 0 where chance explains it.
+
+    values: in the order in which they were taken. Looking three times, and again with more samples,
+    finds a change where there is none more often than at 5 %; it only makes the timing last longer.
+    """
+    taken = numpy.asarray(values, dtype=float)
+    if len(taken) < 3 * LEAST_BLOCK or not median or taken.min() == taken.max():
+        return 0.0
+    ranks = _ranks(taken)
+    time = numpy.arange(len(ranks)) - (len(ranks) - 1) / 2.0
+    slope = float(ranks @ time) / float(time @ time)
+    left = ranks - slope * time
+    left = left - numpy.repeat(_means(left, 3), _lengths(len(left), 3))
+    noise = float(left @ left) / len(left) * worth_one(left)
+    steady = slope**2 * float(time @ time) > STEADY * noise
+    found = [_range(taken, 3)] if steady else []
+    for count, most in BLOCKS:
+        if len(ranks) >= count * LEAST_BLOCK:
+            between = float((_means(ranks, count) ** 2) @ _lengths(len(ranks), count))
+            found += [_range(taken, count)] if between > most * noise else []
+    return max(found) / median if found else 0.0
+
+
+def _ranks(taken: "numpy.ndarray") -> "numpy.ndarray":
+    """Around 0; equal values share the middle of their ranks."""
+    _, where, counts = numpy.unique(taken, return_inverse=True, return_counts=True)
+    last = numpy.cumsum(counts)
+    return (last - (counts - 1) / 2.0)[where] - (len(taken) + 1) / 2.0
+
+
+def _lengths(total: int, count: int) -> "numpy.ndarray":
+    """Of `count` blocks in a row, alike but for one sample."""
+    return numpy.diff(numpy.arange(count + 1) * total // count)
+
+
+def _means(values: "numpy.ndarray", count: int) -> "numpy.ndarray":
+    starts = numpy.arange(count) * len(values) // count
+    return numpy.add.reduceat(values, starts) / _lengths(len(values), count)
+
+
+def _range(taken: "numpy.ndarray", count: int) -> float:
+    """Between the fastest and the slowest block."""
+    medians = [float(numpy.median(block)) for block in numpy.array_split(taken, count)]
+    return max(medians) - min(medians)
