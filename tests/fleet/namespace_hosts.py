@@ -194,6 +194,14 @@ def _end(namespace: str) -> None:
         psutil.wait_procs(processes, timeout=0.2)
 
 
+def command_of(process: psutil.Process) -> str:
+    """Its words; empty if it has ended since it was listed."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def _living(namespace: str) -> list[psutil.Process]:
     return list(_each_living(namespace))
 

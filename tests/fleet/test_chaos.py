@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 from namespace_fleet import NamespaceFleet
-from namespace_hosts import Refused
+from namespace_hosts import Refused, command_of
 from stand_in_hardware import Host
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -233,11 +232,3 @@ def test_no_worker_and_no_lock_is_left_on_any_host(fleet: NamespaceFleet, stormy
     for path in fleet.folder.glob("*.own/locks/*.lock"):
         with path.open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def command_of(process: psutil.Process) -> str:
-    """Empty if it has ended since it was listed."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return ""

@@ -13,6 +13,7 @@ import psutil
 import pyarrow.dataset
 import pytest
 from namespace_fleet import NamespaceFleet
+from namespace_hosts import command_of
 from stand_in_hardware import Host
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -103,14 +104,6 @@ def run(fleet: NamespaceFleet, results: Path, *words: str, text: str = SWEEP) ->
 
 def running_on(fleet: NamespaceFleet, name: str, what: str) -> list[psutil.Process]:
     return [one for one in fleet.processes(name) if what in command_of(one)]
-
-
-def command_of(process: psutil.Process) -> str:
-    """Empty if it has ended since it was listed."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return ""
 
 
 def in_the_midst(driver: Driver, fleet: NamespaceFleet, name: str) -> None:
