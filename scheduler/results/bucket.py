@@ -56,6 +56,8 @@ class Bucket:
         """Nothing that is left is seen by anybody; whoever holds a sweep next removes it."""
 
     def write(self, sweep_id: str, contents: Mapping[PurePath, pa.Buffer]) -> None:
+        if not contents:
+            return
         self._claims[sweep_id].require()
         with told_plainly(self.name, sum(content.size for content in contents.values())):
             *first, last = contents.items()

@@ -66,8 +66,10 @@ class TestBeginning:
             store.sweep_text(SWEEP)
         assert store.numbers(SWEEP) == {}
 
-    def test_a_node_is_kept_once(self, store: Store) -> None:
+    def test_a_node_is_kept_once(self, placed: Store) -> None:
+        store = placed
         store.put_nodes(SWEEP, [NODE, NODE])
+        store.put_nodes(SWEEP, [NODE])
         store.compact(SWEEP)
         store.put_nodes(SWEEP, [replace(NODE, hostname="renamed"), replace(NODE, node_id="n2")])
         rows = store.read("nodes", SWEEP).to_pylist()
