@@ -160,6 +160,7 @@ class Timed(NamedTuple):
     settled: bool = True
     worth: float = 0.0  # how many independent samples they are worth; 0: not told
     drift: float = 0.0  # by how much of the median the speed changed, beyond chance
+    doubt: str = ""  # why it is not stable: `wide`, `few`, `kinds` or `drift`
 
 
 class Finished(NamedTuple):

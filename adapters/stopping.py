@@ -27,33 +27,43 @@ DRIFT = 0.5  # targets that the speed may have changed by
 class Judged(NamedTuple):
     """What samples amount to. drift: the change of speed that chance does not explain, relative.
 
-    stable: the median is known to within the target, by enough samples, of a speed that holds.
+    doubt: why the median is not known to within the target, as `doubt` says it; empty if it is.
     """
 
     interval: Interval
     drift: float
-    stable: bool
+    doubt: str
+
+    @property
+    def stable(self) -> bool:
+        return not self.doubt
 
 
 def judge(elapsed_ns: Sequence[float], target: float) -> Judged:
     """Of at least one sample, in the order in which they were taken."""
     interval = median_interval(elapsed_ns)
     changed = drift(elapsed_ns, interval.median)
-    stable = is_known(elapsed_ns, interval, target) and changed <= DRIFT * target
-    return Judged(interval, changed, stable)
+    return Judged(interval, changed, doubt(elapsed_ns, interval, target))
 
 
-def is_known(elapsed_ns: Sequence[float], interval: Interval, target: float) -> bool:
-    """Whether their interval meets the target, and they are enough, and of one kind."""
+def doubt(elapsed_ns: Sequence[float], interval: Interval, target: float) -> str:
+    """Why they do not tell the median to within the target; empty: they do.
+
+    wide: their interval is wider. few: not enough of them, or what depends on each other. kinds:
+    they are of two kinds, and the median hangs on how many there are of each. drift: their speed
+    changed by more than the target allows.
+    """
     if are_close(elapsed_ns, target):
-        return len(elapsed_ns) >= FEWEST_CLOSE
-    met = interval.covered and interval.relative_half_width <= target
-    if not met or len(elapsed_ns) < LEAST_WORTH * interval.inflated:
-        return False
+        return "" if len(elapsed_ns) >= FEWEST_CLOSE else "few"
+    if interval.relative_half_width > target:
+        return "wide"
+    if not interval.covered or len(elapsed_ns) < LEAST_WORTH * interval.inflated:
+        return "few"
     found = kinds(elapsed_ns, interval.median)
-    if found.gap <= target:
-        return True
-    return not found.is_even and len(elapsed_ns) >= LEAST_WORTH * found.inflated
+    is_rare = not found.is_even and len(elapsed_ns) >= LEAST_WORTH * found.inflated
+    if found.gap > target and not is_rare:
+        return "kinds"
+    return "drift" if drift(elapsed_ns, interval.median) > DRIFT * target else ""
 
 
 def are_close(elapsed_ns: Sequence[float], target: float) -> bool:
@@ -61,15 +71,10 @@ def are_close(elapsed_ns: Sequence[float], target: float) -> bool:
     return max(elapsed_ns) - min(elapsed_ns) <= 2 * CLOSE * target * min(elapsed_ns)
 
 
-def holds(elapsed_ns: Sequence[float], interval: Interval, target: float) -> bool:
-    """Whether the speed stayed the same while it was measured, as far as the target cares."""
-    return drift(elapsed_ns, interval.median) <= DRIFT * target
-
-
 def stop_reason(elapsed_ns: Sequence[int], timing: Timing) -> str:
     """`target`, `settled` or `max_seconds`; empty: go on. A function of the samples alone.
 
-    target: judge calls them stable, after min_samples and min_seconds. settled: more samples have
+    target: nothing is left to doubt, after min_samples and min_seconds. settled: more samples have
     stopped narrowing the interval, and what max_seconds still allow would not be enough if they had
     not. Looking again and again finds a narrow interval a little too early now and then; that
     next_check looks seldom keeps this small.
@@ -79,7 +84,7 @@ def stop_reason(elapsed_ns: Sequence[int], timing: Timing) -> str:
     if not (capped or enough(elapsed_ns, total_s, timing)):
         return ""
     interval = median_interval(elapsed_ns)
-    if is_known(elapsed_ns, interval, timing.target) and holds(elapsed_ns, interval, timing.target):
+    if not doubt(elapsed_ns, interval, timing.target):
         return "target"
     if capped:
         return "max_seconds"

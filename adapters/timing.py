@@ -108,7 +108,8 @@ def summary(
     phase: str, elapsed_ns: Sequence[int], calls: int, warm: Warm, reason: str, target: float
 ) -> Timed:
     """Per call. stable says whether the target was met, whatever ended the timing."""
-    interval, changed, stable = judge(elapsed_ns, target)
+    judged = judge(elapsed_ns, target)
+    interval = judged.interval
     return Timed(
         phase=phase,
         median_ns=interval.median / calls,
@@ -118,10 +119,11 @@ def summary(
         calls=calls,
         warmup_samples=warm.samples,
         stop_reason=reason,
-        stable=stable,
+        stable=judged.stable,
         settled=warm.settled,
         worth=len(elapsed_ns) / interval.inflated,
-        drift=changed,
+        drift=judged.drift,
+        doubt=judged.doubt,
     )
 
 

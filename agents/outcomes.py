@@ -79,22 +79,36 @@ def _finished(session: Session, timing: Timing) -> Verdict:
 
 
 def _looseness(loose: Sequence[Timed], timing: Timing) -> str:
+    """Why each is not stable; phases with one reason together."""
+    told = {
+        "wide": f"the interval is wider than the target of {100 * timing.target:g} % after "
+        f"{timing.max_seconds:g} s: {{}}",
+        "few": f"too few samples for a 95 % interval within {timing.max_seconds:g} s: {{}}",
+        "kinds": "samples are of two kinds, and the median hangs on their shares: {}",
+        "drift": "the speed changed while it was measured: {}",
+    }
+    doubts: dict[str, list[str]] = {}
+    for event in loose:
+        doubt = _doubt(event, timing)
+        doubts.setdefault(doubt, []).append(_evidence(event, doubt))
+    return "; ".join(told[kind].format(", ".join(doubts[kind])) for kind in told if kind in doubts)
+
+
+def _doubt(event: Timed, timing: Timing) -> str:
     """A narrow range is no interval yet where samples are few: it is the range of all of them."""
-    few = [event for event in loose if _width(event) <= timing.target]
-    wide = [event for event in loose if event not in few]
-    parts = []
-    if wide:
-        widths = ", ".join(f"{event.phase} ±{_percent(_width(event))} %" for event in wide)
-        parts.append(
-            f"the interval is wider than the target of {100 * timing.target:g} % after "
-            f"{timing.max_seconds:g} s: {widths}"
-        )
-    if few:
-        counts = ", ".join(f"{event.phase} {event.samples}" for event in few)
-        parts.append(
-            f"too few samples for a 95 % interval within {timing.max_seconds:g} s: {counts}"
-        )
-    return "; ".join(parts)
+    if event.doubt in ("wide", "few", "kinds", "drift"):
+        return event.doubt
+    return "wide" if _width(event) > timing.target else "few"
+
+
+def _evidence(event: Timed, doubt: str) -> str:
+    if doubt == "wide":
+        return f"{event.phase} ±{_percent(_width(event))} %"
+    if doubt == "drift":
+        return f"{event.phase} by {_percent(event.drift)} %"
+    if doubt == "few" and 0 < event.worth < event.samples:
+        return f"{event.phase} {event.samples}, worth {event.worth:.0f} independent ones"
+    return f"{event.phase} {event.samples}" if doubt == "few" else event.phase
 
 
 def _percent(share: float) -> str:

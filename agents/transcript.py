@@ -1,7 +1,7 @@
 """What a worker said, as the fields of a measurement."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -57,7 +57,7 @@ def with_events(measurement: Measurement, events: Sequence[object]) -> Measureme
         parameters=parameters,
         samples=tuple(_samples(events)),
         peak_gpu_memory_bytes=(finished.peak_gpu_memory_bytes or None) if finished else None,
-        notes=_notes(verified) if verified else (),
+        notes=(*(_notes(verified) if verified else ()), *_restless(timed.values())),
     )
 
 
@@ -69,6 +69,13 @@ def _proven(events: Sequence[object]) -> Sequence[object]:
 
 def _notes(verified: Verified) -> tuple[str, ...]:
     return tuple(one_line(note, NOTE_LENGTH) for note in verified.notes[:MOST_NOTES])
+
+
+def _restless(timed: Iterable[Timed]) -> Iterator[str]:
+    """Warm-ups that ended because their time was over: what was timed may still have sped up."""
+    for event in timed:
+        if not event.settled:
+            yield f"the speed of {event.phase} had not settled when its warm-up was over"
 
 
 def phases(events: Sequence[object]) -> tuple[Phase, ...]:

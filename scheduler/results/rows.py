@@ -222,6 +222,11 @@ def _times(measurement: Measurement) -> Row:
         "forward_stable": forward.stable if forward else None,
         "stop_reason": decisive.stop_reason if decisive else None,
         "stable": decisive.stable if decisive else None,
+        "settled": all(timed.settled for timed in (forward, gradient) if timed)
+        if decisive
+        else None,
+        "forward_drift": forward.drift if forward else None,
+        "gradient_drift": gradient.drift if gradient else None,
     }
 
 

@@ -84,6 +84,9 @@ TASKS = _table(
     ("gradient_samples", _WHOLE, ""),
     ("stop_reason", _TEXT, ""),  # of gradient; of forward where no gradient is timed
     ("stable", _YES, ""),  # it settled within the target
+    ("settled", _YES, ""),  # every warm-up ended because the speed had come to rest
+    ("forward_drift", _REAL, "share of the median"),  # change of speed while timed, beyond chance
+    ("gradient_drift", _REAL, "share of the median"),
     ("loss_error", _REAL, "relative"),  # against the reference
     ("gradient_error", _REAL, "relative"),  # the largest of any parameter
     ("verified", _YES, ""),  # loss and gradients agree with the float64 reference

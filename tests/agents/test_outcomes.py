@@ -56,6 +56,25 @@ def test_a_narrow_range_of_few_samples_is_called_too_few_and_not_too_wide() -> N
     assert verdict.reason == "too few samples for a 95 % interval within 60 s: gradient 3"
 
 
+@pytest.mark.parametrize(
+    ("doubt", "reason"),
+    [
+        (
+            "few",
+            "too few samples for a 95 % interval within 60 s: gradient 10, worth 4 independent",
+        ),
+        ("kinds", "samples are of two kinds, and the median hangs on their shares: gradient"),
+        ("drift", "the speed changed while it was measured: gradient by 8 %"),
+        ("of another world", "the interval is wider than the target of 1 % after 60 s: gradient"),
+    ],
+)
+def test_what_is_doubtful_about_a_number_is_told(doubt: str, reason: str) -> None:
+    doubtful = LOOSE._replace(doubt=doubt, worth=4.2, drift=0.08)
+    verdict = decide(Session((*DONE[:-1], doubtful, DONE[-1]), exited(), ""), BOUNDED)
+    assert verdict.status is Status.UNSTABLE
+    assert verdict.reason.startswith(reason)
+
+
 def test_a_very_loose_interval_is_told_without_an_exponent() -> None:
     wild = LOOSE._replace(low_ns=10.0, high_ns=640.0)
     verdict = decide(Session((*DONE[:-1], wild, DONE[-1]), exited(), ""), BOUNDED)

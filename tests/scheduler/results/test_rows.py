@@ -124,6 +124,8 @@ def test_a_task_row_has_every_column_and_each_from_its_field() -> None:
         "gradient_samples": 20,
         "stop_reason": "target",
         "stable": False,
+        "settled": True,
+        "gradient_drift": 0.0,
         "verified": True,
         "parameters": 431_080,
         "forward_flops": 2 * 2_293_000 * 64,
@@ -135,6 +137,13 @@ def test_a_task_row_has_every_column_and_each_from_its_field() -> None:
         "notes": ["LRN is written by hand"],
     }
     assert {name: row[name] for name in expected} == expected
+
+
+def test_a_warm_up_that_never_settled_is_told_in_the_row() -> None:
+    assert MEASUREMENT.forward is not None
+    restless = MEASUREMENT.forward._replace(settled=False, drift=0.03)
+    row = task_row("s1", replace(MEASUREMENT, forward=restless))
+    assert (row["settled"], row["forward_drift"]) == (False, 0.03)
 
 
 def test_a_model_without_gradients_is_as_stable_as_its_forward_time() -> None:
