@@ -21,7 +21,7 @@ from velodrome.scheduler.fleet.attempt_events import (
     Waiting,
 )
 from velodrome.scheduler.fleet.attempts import Attempt, EnvironmentNeed, Preparation, Work
-from velodrome.scheduler.fleet.dispatch import SILENT_S, Dispatcher
+from velodrome.scheduler.fleet.dispatch import MOST_TOGETHER, SILENT_S, Dispatcher
 from velodrome.scheduler.fleet.queue import MAX_TRIES, Queue
 from velodrome.scheduler.fleet.transport import Gone
 from velodrome.scheduler.plans.homes import ANYWHERE, Home
@@ -334,3 +334,47 @@ def test_no_storm_of_faults_loses_or_doubles_anything(
     for one in sweep.of(Ended):
         where[one.attempt.course].add(one.measurement.node_id)
     assert all(len(names) == 1 for names in where.values() if not names & struck)
+
+
+def reporting_together(simulation: ModuleType, nodes: Sequence[Node]) -> Any:
+    """A simulated transport that tells at once what was reported within a second."""
+
+    class Together(simulation.SimulatedTransport):  # type: ignore[misc,name-defined]
+        def reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
+            found = [*super().reports(timeout_s)]
+            while found and self._heap and self._heap[0][0] <= self.now_s() + 1.0:
+                found += super().reports(1.0)
+            return found
+
+    return Together(nodes, ten_seconds, end_s=1e5)
+
+
+def test_what_ended_together_is_kept_together_before_any_node_starts_the_next(
+    simulation: ModuleType,
+) -> None:
+    nodes = [node(f"n{number}") for number in range(3)]
+    attempts = [attempt(name, one.node_id) for name in "ab" for one in nodes]
+    transport = reporting_together(simulation, nodes)
+    told: list[object] = []
+    queue = Queue(attempts, nodes, anywhere, needs_nothing)
+
+    def keep(ended: Sequence[Ended]) -> None:
+        told.append(len(ended))
+
+    Dispatcher(queue, transport, told.append, keep=keep).run()
+    kinds = [one if isinstance(one, int) else type(one) for one in told]
+    assert kinds[:5] == [Started, Started, Started, 3, Ended]
+    assert kinds.count(Ended) == kinds.count(Started) == 6
+    assert sum(kind for kind in kinds if isinstance(kind, int)) == 6
+
+
+def test_no_more_than_some_are_kept_together(simulation: ModuleType) -> None:
+    nodes = [node(f"n{number}") for number in range(MOST_TOGETHER + 5)]
+    attempts = [attempt(f"a{one.node_id}", one.node_id) for one in nodes]
+    transport = reporting_together(simulation, nodes)
+    kept: list[int] = []
+    queue = Queue(attempts, nodes, anywhere, needs_nothing)
+    Dispatcher(
+        queue, transport, lambda event: None, keep=lambda ended: kept.append(len(ended))
+    ).run()
+    assert kept == [MOST_TOGETHER, 5]
