@@ -1,6 +1,7 @@
 """Nights made up of real processes: what each took was measured once, and is dealt out anew."""
 
 import csv
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ class Nights:
     change: Change = lambda cell, night: 1.0
     repeats: int = REPEATS
     hostname: str = "host1"
+    canary: Change | None = None
     rows: list[dict[str, object]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -83,7 +85,15 @@ class Nights:
             "started_at": (FIRST_NIGHT + timedelta(days=night)).replace(tzinfo=None),
             "forward_median_ns": forward * factor,
             "gradient_median_ns": gradient * factor,
+            **(self._canaries(cell, night) if self.canary else {}),
         }
+
+    def _canaries(self, cell: str, night: int) -> dict[str, object]:
+        """Before and after a task, as steady as a tiny model is."""
+        before, after = (1e5 * math.exp(self._draw.gauss(0, 0.01)) for _ in range(2))
+        factor = self.canary(cell, night)
+        times = {"canary_before_ns": before * factor, "canary_after_ns": after * factor}
+        return {"canary_model": "autoencoder numpy 2", **times}
 
     def measurement(
         self, cell: str, night: int, repeat: int, forward: float, gradient: float

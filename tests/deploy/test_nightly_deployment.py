@@ -1,0 +1,95 @@
+"""What starts a night: each file by its own validator, all of them by our own command line."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from velodrome.scheduler.cli import app
+
+FOLDER = Path(__file__).parents[2] / "deploy" / "nightly"
+SETTINGS = dict(
+    line.split("=", 1)
+    for line in (FOLDER / "nightly.env").read_text().splitlines()
+    if "=" in line and not line.startswith("#")
+)
+
+
+def understood(words: list[str]) -> str:
+    """The subcommand that our command line takes these for; it raises for an unknown option."""
+    group = typer.main.get_command(app)
+    name, command, rest = group.resolve_command(typer.Context(group), words)
+    command.make_context(name, rest)
+    return name
+
+
+def filled(text: str) -> list[str]:
+    """As a shell would have it, with the settings of nightly.env."""
+    return shlex.split(
+        re.sub(r"\$\{?([A-Z_]+)\}?", lambda found: SETTINGS[found[1]], text.replace('"', ""))
+    )
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
+    names = ("velodrome-nightly.service", "velodrome-nightly.timer")
+    for name in names:
+        text = (FOLDER / name).read_text()
+        # It looks whether the program is there.
+        text = text.replace("/var/lib/velodrome/venv/bin/velodrome", sys.executable)
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *(str(tmp_path / name) for name in names)],
+        capture_output=True,
+        text=True,
+    )
+    ours = [line for line in done.stderr.splitlines() if "velodrome" in line]
+    assert (done.returncode, ours) == (0, [])
+
+
+def test_the_unit_starts_a_night_as_our_command_line_has_it() -> None:
+    text = (FOLDER / "velodrome-nightly.service").read_text()
+    words = filled(re.search(r"^ExecStart=\S+ (.*)$", text, re.MULTILINE)[1])
+    assert understood(words) == "nightly"
+
+
+def test_the_cron_line_has_five_fields_a_user_and_a_command_that_a_shell_can_read() -> None:
+    (line,) = [
+        line
+        for line in (FOLDER / "velodrome.cron").read_text().splitlines()
+        if re.match(r"[\d*]", line)
+    ]
+    *fields, user, command = line.split(None, 6)
+    bounds = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+    for field, (low, high) in zip(fields, bounds, strict=True):
+        assert field == "*" or low <= int(field) <= high
+    assert user == "velodrome"
+    assert "%" not in command  # cron's line end
+    subprocess.run(["sh", "-n", "-c", command], check=True)
+    assert understood(filled(command.split("/bin/velodrome ")[1])) == "nightly"
+
+
+@pytest.mark.parametrize("name", ["rayjob.yaml", "raycronjob.yaml"])
+def test_the_job_on_kubernetes_is_a_night_that_is_never_tried_again(name: str) -> None:
+    manifest = yaml.safe_load((FOLDER / name).read_text())
+    job = manifest["spec"].get("jobTemplate", manifest["spec"])
+    program, *words = shlex.split(job["entrypoint"])
+    assert program == "velodrome"
+    assert understood(words) == "nightly"
+    assert (job["backoffLimit"], job["submitterConfig"]["backoffLimit"]) == (0, 0)
+    head = job["rayClusterSpec"]["headGroupSpec"]
+    assert head["rayStartParams"]["num-cpus"] == "0"
+
+
+def test_every_night_on_kubernetes_is_the_one_that_is_started_by_hand() -> None:
+    once, nightly = (
+        yaml.safe_load((FOLDER / name).read_text()) for name in ("rayjob.yaml", "raycronjob.yaml")
+    )
+    assert (once["kind"], nightly["kind"]) == ("RayJob", "RayCronJob")
+    assert nightly["spec"]["jobTemplate"] == once["spec"]

@@ -1,0 +1,172 @@
+"""How a night is told: whose fault it is, in a screen, as JUnit XML and as pages."""
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from velodrome.scheduler.history.false_alarms import false_alarms
+from velodrome.scheduler.nightly.again import again
+from velodrome.scheduler.nightly.explaining import by_cell, explanations, sweeps_needed
+from velodrome.scheduler.nightly.junit import junit
+from velodrome.scheduler.nightly.night import Night
+from velodrome.scheduler.nightly.summary import summary
+from velodrome.scheduler.plans.planning import Placement, Plan
+from velodrome.scheduler.site.pages import LastNight, pages, query
+from velodrome.scheduler.statistics.blame import Cause
+
+SLOWED = "torch my-lstm"
+CALM = 12
+
+
+def told(fleet, night: int) -> Night:
+    verdict = fleet.night_of_ours(night)
+    rows = [row for row in fleet.rows if row["sweep_id"] in sweeps_needed(verdict)]
+    return Night(
+        name="nights",
+        verdict=verdict,
+        false_alarms=false_alarms(verdict),
+        explanations=explanations(verdict, by_cell(rows), {}),
+        number=night + 1,
+        began=datetime(2026, 1, 1),
+        seconds=3725,
+        runs=20,
+        budget_s=7200,
+    )
+
+
+def slower(cell: str, at: int) -> float:
+    return 1.5 if cell == SLOWED and at >= CALM else 1.0
+
+
+def all_slower(cell: str, at: int) -> float:
+    return 1.5 if at >= CALM else 1.0
+
+
+@pytest.fixture
+def night(nights) -> Night:
+    return told(nights(change=slower).pass_by(*range(CALM + 1)), CALM)
+
+
+class TestBlame:
+    def of(self, nights, canary) -> dict[str, Cause]:
+        fleet = nights(change=all_slower, canary=canary).pass_by(*range(CALM + 1))
+        found = told(fleet, CALM).explanations
+        return {f"{cell.framework} {cell.model}": one.blame.cause for cell, one in found.items()}
+
+    def test_a_node_that_became_slower_is_called_machine(self, nights) -> None:
+        found = self.of(nights, all_slower)
+        assert set(found.values()) == {Cause.MACHINE}
+        assert len(found) == len(nights().cells)
+
+    def test_where_the_canary_did_not_move_it_is_the_framework(self, nights) -> None:
+        assert set(self.of(nights, lambda cell, at: 1.0).values()) == {Cause.FRAMEWORK}
+
+    def test_without_canaries_a_node_of_which_all_cells_moved_is_at_fault(self, nights) -> None:
+        assert set(self.of(nights, None).values()) == {Cause.MACHINE}
+
+    def test_without_canaries_one_cell_alone_tells_nothing(self, night: Night) -> None:
+        assert {one.blame.cause for one in night.explanations.values()} == {Cause.UNKNOWN}
+
+    def test_what_changed_on_that_night_is_named(self, nights) -> None:
+        fleet = nights(change=slower).pass_by(*range(CALM + 1))
+        for row in fleet.rows:
+            is_new = row["sweep_id"] == fleet.rows[-1]["sweep_id"]
+            row["framework_version"] = "2.13" if is_new and row["model"] == "my-lstm" else "2.12"
+        (one,) = told(fleet, CALM).explanations.values()
+        assert any("2.12 -> 2.13" in cause for cause in one.causes)
+
+
+def test_the_summary_says_first_what_became_slower_and_what_an_alarm_is_worth(
+    night: Night,
+) -> None:
+    lines = summary(night)
+    assert lines[0] == (
+        f"night 13 of nights: {len(night.verdict.watched)} cells on 1 node in 1h02m of 2h00m"
+    )
+    assert re.fullmatch(
+        r"SLOWER  torch\[eager\] my-lstm b8 cpu 1t on host1: gradient \+\d+\.\d % since 2026-01-13",
+        lines[1],
+    )
+    assert re.fullmatch(r"    measured again on the same node: \+\d+\.\d %", lines[2])
+    assert "nothing that is recorded changed" in lines[3]
+    assert lines[-2].startswith("false alarms: of ")
+    assert "promised: at most 5.0 %" in lines[-2]
+    assert lines[-1].startswith("smallest step that is found within 3 nights: ")
+    assert len(lines) < 24
+    assert night.exit_status == 1
+
+
+def test_junit_has_a_case_per_cell_and_a_failure_per_regression(night: Night) -> None:
+    suites = ET.fromstring(junit(night).partition("\n")[2])
+    (suite,) = suites
+    assert {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
+        "tests": str(len(night.verdict.watched)),
+        "failures": "1",
+        "errors": "0",
+        "skipped": "0",
+    }
+    (failure,) = suite.iter("failure")
+    assert failure.get("type") == "slower"
+    assert "measured again on the same node" in failure.text
+    assert [each.tag for each in suite][:1] == ["properties"]
+    assert suite[-1].tag == "system-out"
+
+
+def test_words_that_are_no_xml_and_no_html_are_told_as_text(nights) -> None:
+    fleet = nights().pass_by(*range(CALM))
+    fleet.fail(SLOWED, CALM)
+    fleet.fail(SLOWED, CALM, first=1000)
+    for row in fleet.rows:
+        if row["status"] == "crashed":
+            row["reason"] = "<script>alert(1)</script> \x00\x1b[31m\ufffe & ]]>"
+    night = told(fleet, CALM)
+    (error,) = ET.fromstring(junit(night).partition("\n")[2]).iter("error")
+    assert "<script>alert(1)</script>" in error.get("message")
+    site = pages("a <b>", fleet.history(), LastNight(summary(night)))
+    for text in (text for name, text in site.items() if name.endswith(".html")):
+        assert "<script>alert" not in text
+        assert "a <b>" not in text
+    assert "&lt;script&gt;alert(1)" in site["index.html"]
+
+
+def test_quarantined_cells_are_skipped_and_told_of(nights) -> None:
+    fleet = nights().pass_by(*range(CALM))
+    for night in range(CALM, CALM + 3):
+        fleet.fail(SLOWED, night)
+    found = told(fleet, CALM + 2)
+    assert any(line.startswith("quarantine  torch[eager] my-lstm") for line in summary(found))
+    suite = ET.fromstring(junit(found).partition("\n")[2])[0]
+    assert (suite.get("skipped"), suite.get("errors")) == ("1", "0")
+
+
+def test_what_is_measured_again_stays_on_its_node_and_is_interleaved(nights) -> None:
+    fleet = nights(change=all_slower).pass_by(*range(CALM + 1))
+    verdict = fleet.judged(CALM)
+    tasks = [fleet.measurement(cell, 0, 0, 1, 1).task for cell in fleet.cells]
+    tasks = [replace(task, variant="eager") for task in tasks]
+    found = again(Plan(tuple(Placement(task, 0, "elsewhere") for task in tasks)), verdict.open, 3)
+    assert {(one.node_id, one.home.node_id) for one in found.placements} == {("host1", "host1")}
+    keys = [(one.task.key, one.repeat) for one in found.placements]
+    assert len(keys) == len(set(keys)) == 3 * len(verdict.open)
+    assert min(one.repeat for one in found.placements) == 1000
+    first = [one.task for one in found.placements[: len(verdict.open)]]
+    assert len(set(first)) == len(verdict.open)
+
+
+def test_every_cell_has_a_page_with_its_nights_and_the_query_that_shows_them(
+    nights, night: Night
+) -> None:
+    fleet = nights(change=slower).pass_by(*range(CALM + 1))
+    site = pages("nights", fleet.history(), LastNight(("one line",), (("report", "nights/x"),)))
+    cells = [text for name, text in site.items() if name.startswith("cells/")]
+    assert len(cells) == len(fleet.cells)
+    assert list(site)[-1] == "index.html"
+    assert "one line" in site["index.html"]
+    for one in night.verdict.watched:
+        text = next(text for text in cells if one.cell.model in text and one.cell.framework in text)
+        assert text.count("<tr class=") == CALM + 1
+    assert "node_id = 'it''s'" in query(replace(night.verdict.watched[0].cell, node_id="it's"))
+    assert "not measured again" in site["index.html"]
