@@ -22,6 +22,8 @@ def cell_row(block: Block, course: Course, who: Contestant, cell: Cell) -> dict[
         "repeats": cell.repeats,
         "verified": cell.verified,
         "stable": cell.stable,
+        "doubt": cell.doubt,
+        "more_repeats": cell.more_repeats,
         **_times("forward", cell.forward),
         **_times("gradient", cell.gradient),
         "gradient_error": cell.gradient_error,

@@ -1,7 +1,8 @@
 """The cells of a report: rows of the `tasks` table, gathered over repeats.
 
-A cell's time is the median over its repeats (each a fresh process) of the repeat's median; its
-interval spans all the repeats' own 95 % intervals, so it is never narrower than what was seen.
+A cell's time is the median over its repeats (each a fresh process) of the repeat's median, with the
+95 % interval that velodrome.scheduler.statistics.replication makes of how much the repeats differ;
+of one repeat, that repeat's own. Whether that is well enough known, steadiness says.
 """
 
 import statistics
@@ -18,6 +19,8 @@ from velodrome.scheduler.reports.task_rows import (
     notes_of,
     plain_command,
 )
+from velodrome.scheduler.statistics.replication import Repeat, across
+from velodrome.scheduler.statistics.steadiness import Steadiness, steadiness
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Course:
 class Cell:
     """A number or a reason, never neither. repeats: how many ended; with_number: were timed.
 
+    doubt: why it is not stable. more_repeats: how many more should make it so, None: untold.
     expected: in words, where it is not simply that it agrees. notes: of all repeats, each once.
     """
 
@@ -89,6 +93,8 @@ class Cell:
     is_surprise: bool = False
     expected: str = ""
     notes: tuple[str, ...] = ()
+    doubt: str = ""
+    more_repeats: int | None = None
 
 
 def gather(rows: Iterable[Row]) -> dict[Block, dict[tuple[Course, Contestant], Cell]]:
@@ -112,14 +118,17 @@ def best(
 
 
 def combine(times: Sequence[Time]) -> Time | None:
-    """Over repeats: the median of medians, and bounds that span all intervals."""
+    """Over repeats: the median of medians, and the interval of their spread."""
     if not times:
         return None
-    return Time(
-        statistics.median(time.median_ns for time in times),
-        min(time.low_ns for time in times),
-        max(time.high_ns for time in times),
-    )
+    if not all(time.low_ns > 0 for time in times):  # no clock has measured that: no logarithm
+        return Time(
+            statistics.median(time.median_ns for time in times),
+            min(time.low_ns for time in times),
+            max(time.high_ns for time in times),
+        )
+    found = across([_repeat(time) for time in times])
+    return Time(found.median_ns, found.low_ns, found.high_ns)
 
 
 def add(times: Sequence[Time]) -> Time:
@@ -147,9 +156,23 @@ def contestant_of(row: Row) -> Contestant:
     return Contestant(in_one_line(row["framework"]), in_one_line(row["variant"]))
 
 
+def _repeat(time: Time) -> Repeat:
+    return Repeat(time.median_ns, time.low_ns, time.high_ns)
+
+
+def _steadiness(rows: Sequence[Row]) -> Steadiness:
+    """Of the gradient's time over repeats; of the forward time where there is no gradient."""
+    found = [_time(row, "gradient") or _time(row, "forward") for row in rows]
+    known = [_repeat(time) for time in found if time and time.low_ns > 0]
+    if not known or len(known) < len(rows):
+        return Steadiness("a repeat has no time", None)
+    return steadiness(known, sum(not row["stable"] for row in rows))
+
+
 def _cell(rows: Sequence[Row]) -> Cell:
     timed = [row for row in rows if Status(str(row["status"])).has_number]
     told = min(rows, key=_importance)
+    steady = _steadiness(timed)
     return Cell(
         status=Status(str(told["status"])),
         reason=in_one_line(told["reason"]),
@@ -157,7 +180,9 @@ def _cell(rows: Sequence[Row]) -> Cell:
         repeats=len(rows),
         with_number=len(timed),
         verified=bool(timed) and all(row["verified"] for row in timed),
-        stable=bool(timed) and all(row["stable"] for row in timed),
+        stable=steady.is_steady,
+        doubt=steady.reason if timed else "",
+        more_repeats=steady.more,
         forward=combine([time for row in timed if (time := _time(row, "forward"))]),
         gradient=combine([time for row in timed if (time := _time(row, "gradient"))]),
         peak_rss_bytes=max((int(str(row["peak_rss_bytes"] or 0)) for row in timed), default=0)

@@ -1,0 +1,63 @@
+"""Whether a time over repeats is known well enough, why not, and how many more repeats it takes.
+
+n repeats with a spread of s between their medians give an interval of plus or minus t s / sqrt(n),
+t Student's of n - 1 degrees; n is raised until that is within the target. For large n it becomes
+(1.96 s / target)^2, which is pyperf's rule, n = 4 * 1.96^2 * s^2 / W^2, with W the whole width.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from velodrome.scheduler.statistics.replication import Repeat, Z, across, spread, student
+
+TARGET = 0.05  # half of the interval over the median
+MOST = 1000  # repeats; nobody runs more
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """reason: one line, empty if it is steady. more: further repeats that should do, 0 if none.
+
+    more None: repeats will not do, or one alone does not tell how many would.
+    """
+
+    reason: str = ""
+    more: int | None = 0
+
+    @property
+    def is_steady(self) -> bool:
+        return not self.reason
+
+
+def steadiness(
+    repeats: Sequence[Repeat], doubtful: int = 0, *, target: float = TARGET
+) -> Steadiness:
+    """Of at least one repeat. doubtful: how many of them were not stable by their own samples."""
+    count = len(repeats)
+    if doubtful:
+        verb = "is" if doubtful == 1 else "are"
+        noun = "repeat" if count == 1 else "repeats"
+        return Steadiness(f"{doubtful} of {count} {noun} {verb} not stable", None)
+    if count == 1:
+        return Steadiness(more=None)
+    found = across(repeats)
+    if found.half_width <= target:
+        return Steadiness()
+    needed = repeats_needed(math.sqrt(spread(repeats).variance), target)
+    # What is needed by the spread so far may be there already: then the interval is off-centre.
+    more = max(needed - count, 1) if needed is not None else None
+    reason = f"processes differ: ±{100 * found.half_width:.1f} % over {count} repeats"
+    return Steadiness(reason, more)
+
+
+def repeats_needed(deviation: float, target: float) -> int | None:
+    """So many that the interval is within the target; None: more than anybody runs.
+
+    deviation: between the logarithms of process medians. target: 0.05 is plus or minus 5 %.
+    """
+    width = math.log1p(target)
+    for count in range(max(2, math.floor((Z * deviation / width) ** 2)), MOST + 1):
+        if student(count - 1) * deviation / math.sqrt(count) <= width:
+            return count
+    return None

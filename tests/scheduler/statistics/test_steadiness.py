@@ -1,0 +1,58 @@
+import math
+
+import pytest
+
+from velodrome.scheduler.statistics.replication import Repeat
+from velodrome.scheduler.statistics.steadiness import repeats_needed, steadiness
+
+
+def exact(*medians_ns: float) -> list[Repeat]:
+    return [Repeat(median, median, median) for median in medians_ns]
+
+
+@pytest.mark.parametrize(
+    ("deviation", "needed"),
+    [  # t s / sqrt(n) within ln 1.05 = 0.0488: 12.706 / 1.414 = 8.98, 2.484, 1.591, 1.242 ...
+        (0.005, 2),
+        (0.006, 3),
+        (0.019, 3),
+        (0.020, 4),
+        (0.030, 4),
+        (0.031, 5),
+    ],
+)
+def test_how_many_repeats_it_takes_by_students_table(deviation: float, needed: int) -> None:
+    assert repeats_needed(deviation, 0.05) == needed
+
+
+def test_of_many_repeats_it_is_the_rule_of_pyperf() -> None:
+    # n = 4 * 1.96^2 * s^2 / W^2, W the whole width: s 3 %, W 1 %.
+    rule = 4 * 1.96**2 * 0.03**2 / 0.01**2
+    assert repeats_needed(0.03, 0.005) == pytest.approx(rule, rel=0.03)
+
+
+def test_too_many_repeats_are_not_recommended() -> None:
+    assert repeats_needed(1.0, 0.01) is None
+
+
+def test_repeats_that_agree_are_steady() -> None:
+    found = steadiness(exact(100, 101, 99.5))
+    assert (found.is_steady, found.reason, found.more) == (True, "", 0)
+
+
+def test_repeats_that_differ_are_told_with_how_many_more_it_takes() -> None:
+    # Deviation 5 %, three of them: 2.484 * 5 %. 1.96^2 (0.05 / 0.0488)^2 = 4.03, by t seven.
+    found = steadiness(exact(*map(math.exp, (0.0, 0.05, 0.10))))
+    assert not found.is_steady
+    assert found.reason == "processes differ: ±13.2 % over 3 repeats"
+    assert found.more == 7 - 3
+
+
+def test_one_repeat_is_as_steady_as_its_samples_and_tells_nothing_of_others() -> None:
+    found = steadiness(exact(100))
+    assert found.is_steady and found.more is None
+
+
+def test_a_repeat_that_is_not_stable_by_its_own_samples_is_not_steadied_by_others() -> None:
+    found = steadiness(exact(100, 100, 100), doubtful=1)
+    assert (found.is_steady, found.reason) == (False, "1 of 3 repeats is not stable")
