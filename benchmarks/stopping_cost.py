@@ -1,0 +1,89 @@
+"""What choosing when to stop costs per sample; it happens between samples, never within one.
+
+    python benchmarks/stopping_cost.py [--rounds 5]
+
+velodrome.adapters.timing.time_calls runs on a stopwatch that is written down beforehand; CPU time
+of this process within the rule, over all samples taken. Given is the least of the rounds, since
+what others do to the caches only adds.
+
+Series: `calm` is stable at once; `noisy` never meets its target, so that it is looked at to the
+cap; `drifting` is narrow but drifts, so that every look takes all the tests there are.
+"""
+
+import argparse
+import gc
+import random
+import time
+from collections.abc import Sequence
+from itertools import cycle
+
+from velodrome.adapters import timing
+from velodrome.adapters.protocol import Timing
+from velodrome.adapters.timing import Calls, Warm
+
+MS = 1_000_000
+LIMIT_US = 20.0
+COUNTS = (33, 100, 1000, 10_000)
+
+
+class Script:
+    """A stopwatch whose lengths are written down beforehand."""
+
+    def __init__(self, lengths_ns: Sequence[int]) -> None:
+        self._lengths = cycle(lengths_ns)
+
+    def start(self) -> int:
+        return 0
+
+    def stop(self) -> int:
+        return next(self._lengths)
+
+
+def series(kind: str, count: int) -> list[int]:
+    draw = random.Random(count)
+    deviation, slope = {"calm": (0.01, 0), "noisy": (0.3, 0), "drifting": (0.005, 0.05)}[kind]
+    return [
+        int(MS * max(1 + draw.gauss(0, deviation) + slope * index / count, 0.01))
+        for index in range(count)
+    ]
+
+
+def cost_us(lengths_ns: Sequence[int]) -> tuple[float, int]:
+    """Of the rule per sample, and how many samples it let be taken."""
+    rules = Timing(target=0.01, min_seconds=0.0, max_seconds=sum(lengths_ns) / 1e9)
+    calls = Calls(lambda index: None, 1, Script(lengths_ns))
+    rule, spent_ns = timing.stop_reason, 0
+
+    def watched(elapsed_ns: Sequence[int], asked: Timing) -> str:
+        nonlocal spent_ns
+        begun = time.process_time_ns()
+        reason = rule(elapsed_ns, asked)
+        spent_ns += time.process_time_ns() - begun
+        return reason
+
+    timing.stop_reason = watched
+    try:
+        timed = timing.time_calls("forward", calls, Warm(1, 1), rules, lambda chunk: None)
+    finally:
+        timing.stop_reason = rule
+    return spent_ns / 1000 / timed.samples, timed.samples
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    gc.freeze()
+    worst = 0.0
+    for kind in ("calm", "noisy", "drifting"):
+        for count in COUNTS:
+            lengths_ns = series(kind, count)
+            found, taken = min(cost_us(lengths_ns) for _ in range(asked.rounds))
+            worst = max(worst, found)
+            print(f"{kind:9} of {count:6}: {taken:6} samples taken, {found:5.1f} us a sample")
+    print(f"at most {worst:.1f} us a sample; the limit is {LIMIT_US:g}")
+    return int(worst > LIMIT_US)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
