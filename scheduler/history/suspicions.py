@@ -126,7 +126,9 @@ def _of_all_nights(levels: Sequence[float], known: int, rate: float) -> Suspicio
     for before, since in pairwise(stretches[-2:]):
         seen = Suspicion(since.start, before.level, since.level, (before.start, before.end))
         is_news = since.start > known + NEAR if known else True
-        if is_news and since.nights <= OLDEST_NEWS and is_large(seen):
+        # Measuring again cannot tell whether it was the nights before that were odd.
+        is_known_before = before.nights >= FEWEST_CALM
+        if is_news and is_known_before and since.nights <= OLDEST_NEWS and is_large(seen):
             return seen
     return None
 

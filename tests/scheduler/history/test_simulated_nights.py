@@ -35,8 +35,10 @@ def first_alarm(nights, seed: int, share: float) -> tuple[list[str], Kind, int] 
     return None
 
 
-def test_200_nights_on_which_nothing_changed_alarm_no_more_often_than_promised(nights) -> None:
-    fleet = nights()
+def test_200_nights_on_which_nothing_changed_alarm_no_more_often_than_promised(
+    nights, real
+) -> None:
+    fleet = nights(cells=real)
     alarms = 0
     for night in range(200):
         verdict = fleet.pass_by(night).night_of_ours(night)
@@ -51,9 +53,11 @@ def test_a_step_of_5_percent_is_found_within_3_nights_with_its_cell_and_its_nigh
     outcomes = [first_alarm(nights, seed, 0.05) for seed in range(TRIALS)]
     found = [one for one in outcomes if one]
     assert len(found) >= SHARE * TRIALS
-    assert [cells for cells, _, _ in found] == [[SLOWED]] * len(found)
-    assert {kind for _, kind, _ in found} == {Kind.SLOWER}
-    assert sum(since == BEFORE for _, _, since in found) >= SHARE * len(found)
+    named = [kind for cells, kind, since in found if cells == [SLOWED] and since == BEFORE]
+    assert named == [Kind.SLOWER] * len(named)
+    assert len(named) >= SHARE * TRIALS
+    others = sum(cells != [SLOWED] for cells, _, _ in found)
+    assert others <= PROMISED * TRIALS / 2
 
 
 def test_a_step_as_large_as_the_minimum_detectable_change_is_found_and_half_of_it_is_not_promised(
