@@ -9,9 +9,9 @@ data (see velodrome.adapters.models.products and traffic), not from counters.
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from velodrome.adapters.models import MODELS
-from velodrome.adapters.models.layers import Model
 from velodrome.adapters.models.traffic import forward_bytes, gradient_bytes
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.reports.cells import contestant_of, course_of
@@ -105,10 +105,11 @@ def _point(rows: Sequence[Row], phase: str) -> Point | None:
         model=course.model,
         batch_size=course.batch_size,
         phase=phase,
-        intensity=_intensity(model, course.batch_size, phase, flops),
+        intensity=flops / _bytes(course.model, course.batch_size, phase),
         flops_per_s=flops / statistics.median(timed) * 1e9,
     )
 
 
-def _intensity(model: Model, batch_size: int, phase: str, flops: float) -> float:
-    return flops / BYTES[phase](model, batch_size)
+@lru_cache(maxsize=2**12)  # the same few for every contestant, node and thread count
+def _bytes(model: str, batch_size: int, phase: str) -> float:
+    return BYTES[phase](MODELS[model], batch_size)

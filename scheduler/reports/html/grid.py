@@ -15,7 +15,7 @@ from velodrome.scheduler.reports.html.words import (
     spread,
 )
 from velodrome.scheduler.reports.tables import PHASES
-from velodrome.scheduler.reports.task_rows import Row, in_one_line
+from velodrome.scheduler.reports.task_rows import in_one_line
 
 MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "absent": "·"}
 NOT_HERE = "not in this sweep"
@@ -80,17 +80,20 @@ class Grid:
 
 def grid(group: Group, number: int, cell_numbers: "count[int]") -> Grid:
     """Of a block that there is room for. cell_numbers: gives each cell of the page its own."""
+    down = {course: place for place, course in enumerate(group.courses)}
+    across = {who: place for place, who in enumerate(group.contestants)}
+    in_order = sorted(group.rows.items(), key=lambda item: (down[item[0][0]], across[item[0][1]]))
     behind = {
         (course, who): evidence(
             next(cell_numbers), group.block, course, who, group.cells[course, who], rows
         )
-        for (course, who), rows in sorted(group.rows.items(), key=lambda item: _place(group, item))
+        for (course, who), rows in in_order
     }
     return Grid(
         id=f"grid-{number}",
         title=hardware_name(group.block),
         subtitle=block_name(group.block),
-        heads=tuple(head(group, who) for who in group.contestants),
+        heads=heads(group),
         lines=tuple(_lines(group, behind)),
         behind=tuple(behind.values()),
         cells=len(group.cells),
@@ -98,21 +101,22 @@ def grid(group: Group, number: int, cell_numbers: "count[int]") -> Grid:
     )
 
 
-def head(group: Group, who: Contestant) -> Head:
-    versions = {
-        version
-        for (_, one), rows in group.rows.items()
-        if one == who
-        for row in rows
-        if (version := in_one_line(row.get("framework_version")))
-    }
-    told = versions.pop() if len(versions) == 1 else f"{len(versions)} versions" if versions else ""
-    return Head(who.framework, who.variant, told)
+def heads(group: Group) -> tuple[Head, ...]:
+    versions: dict[Contestant, dict[str, None]] = {who: {} for who in group.contestants}
+    for (_, who), rows in group.rows.items():
+        for row in rows:
+            if version := in_one_line(row.get("framework_version")):
+                versions[who][version] = None
+    return tuple(Head(who.framework, who.variant, _version([*versions[who]])) for who in versions)
+
+
+def _version(found: Sequence[str]) -> str:
+    return found[0] if len(found) == 1 else f"{len(found)} versions" if found else ""
 
 
 def lowest(group: Group, course: Course, phase: str) -> Time | None:
     """The time with the lowest median of a line."""
-    times = [getattr(cell, phase) for (one, _), cell in group.cells.items() if one == course]
+    times = [getattr(cell, phase) for _, cell in group.lines.get(course, ())]
     known = [time for time in times if time is not None]
     return min(known, key=lambda time: time.median_ns, default=None)
 
@@ -124,11 +128,6 @@ def overlap(one: Time, other: Time) -> bool:
 
 def short_reason(cell: Cell) -> str:
     return cut(cell.reason) or "no reason was given"
-
-
-def _place(group: Group, item: tuple[tuple[Course, Contestant], Sequence[Row]]) -> tuple[int, int]:
-    (course, who), _ = item
-    return group.courses.index(course), group.contestants.index(who)
 
 
 def _lines(group: Group, behind: dict[tuple[Course, Contestant], Evidence]) -> Iterator[Line]:

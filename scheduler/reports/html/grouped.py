@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from velodrome.scheduler.reports.cells import (
     Block,
@@ -27,20 +28,28 @@ class Group:
     cells: Mapping[Place, Cell]
     rows: Mapping[Place, Sequence[Row]]
 
-    @property
+    @cached_property
     def courses(self) -> tuple[Course, ...]:
         """In the order of the zoo."""
         return tuple(sorted({course for course, _ in self.cells}, key=course_order))
 
-    @property
+    @cached_property
     def contestants(self) -> tuple[Contestant, ...]:
         """In the order of the registry."""
         return tuple(sorted({who for _, who in self.cells}, key=contestant_order))
 
-    @property
+    @cached_property
     def with_number(self) -> int:
         """How many cells have one."""
         return sum(1 for cell in self.cells.values() if cell.with_number)
+
+    @cached_property
+    def lines(self) -> Mapping[Course, Sequence[tuple[Contestant, Cell]]]:
+        """The cells of each course."""
+        found: dict[Course, list[tuple[Contestant, Cell]]] = {}
+        for (course, who), cell in self.cells.items():
+            found.setdefault(course, []).append((who, cell))
+        return found
 
 
 def grouped(rows: Sequence[Row]) -> tuple[Group, ...]:

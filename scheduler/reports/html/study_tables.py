@@ -169,11 +169,10 @@ def _memory(where: str, groups: Sequence[Group], number: int) -> Iterator[StudyT
     """The largest peak over batch sizes, threads and repeats of each model."""
     contestants = all_contestants(groups)
     models = list(dict.fromkeys(course.model for g in groups for course in g.courses))
-    columns = [
-        [_peak(groups, who, model, kind) for who in contestants]
-        for kind in ("process", "GPU")
-        for model in models
-    ]
+    columns = []
+    for column in ("peak_rss_bytes", "peak_gpu_memory_bytes"):
+        peaks = _peaks(groups, column)
+        columns += [[_peak(peaks.get((who, model))) for who in contestants] for model in models]
     has_gpu = any(figure.text != "-" for column in columns[len(models) :] for figure in column)
     kept = columns if has_gpu else columns[: len(models)]
     kinds = ("of the process", "of the GPU")[: 1 + has_gpu]
@@ -188,17 +187,18 @@ def _memory(where: str, groups: Sequence[Group], number: int) -> Iterator[StudyT
     )
 
 
-def _peak(groups: Sequence[Group], who: Contestant, model: str, kind: str) -> Figure:
-    column = "peak_rss_bytes" if kind == "process" else "peak_gpu_memory_bytes"
-    values = [
-        int(str(value))
-        for group in groups
-        for (course, one), rows in group.rows.items()
-        if one == who and course.model == model
-        for row in rows
-        if (value := row.get(column))
-    ]
-    return Figure(size(max(values))) if values else Figure("-")
+def _peaks(groups: Sequence[Group], column: str) -> dict[tuple[Contestant, str], int]:
+    found: dict[tuple[Contestant, str], int] = {}
+    for group in groups:
+        for (course, who), rows in group.rows.items():
+            peak = max((int(str(row.get(column) or 0)) for row in rows), default=0)
+            key = (who, course.model)
+            found[key] = max(peak, found.get(key, 0))
+    return found
+
+
+def _peak(found: int | None) -> Figure:
+    return Figure(size(found)) if found else Figure("-")
 
 
 def _batch_size(model: str, there: Sequence[int]) -> int:

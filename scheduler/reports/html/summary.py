@@ -123,12 +123,17 @@ def _fastest(groups: Sequence[Group]) -> Iterator[str]:
         if not leads:
             continue
         told = [
-            f"{who} in {count}" + (f" ({clear[who]} clearly)" if clear[who] != count else "")
-            for who, count in leads.most_common(4)
+            f"{who} in {count}{_clearly(clear[who], count)}" for who, count in leads.most_common(4)
         ]
         where = f"{hardware_name(group.block)}, {block_name(group.block)}"
         lines = counted(sum(leads.values()), "line")
         yield f"Lowest gradient time on {where}, of {lines}: {', '.join(told)}."
+
+
+def _clearly(clear: int, count: int) -> str:
+    if clear == count:
+        return ""
+    return f" ({clear or 'none'} of {count} clearly)"
 
 
 def _leader(group: Group, course: Course) -> tuple[str, bool] | None:

@@ -29,8 +29,9 @@ def batch_sizes(groups: Sequence[Group], marks: Sequence[Mark]) -> tuple[Figure,
     found: list[Figure] = []
     for group in groups:
         for model in dict.fromkeys(course.model for course in group.courses):
-            figure = _figure(group, model, marks, len(found))
-            if figure and len(found) < MOST:
+            if len(found) == MOST:
+                return tuple(found)
+            if figure := _figure(group, model, marks, len(found)):
                 found.append(figure)
     return tuple(found)
 
