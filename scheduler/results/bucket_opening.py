@@ -13,7 +13,7 @@ from velodrome.scheduler.results.objects import Objects
 
 # What the clients of Amazon's and of Google's store say, and what is to be done.
 _MENDS = (
-    (("NO_SUCH_BUCKET", "NotFound", "not found"), "there is no such bucket", "Make it first."),
+    (("NO_SUCH_BUCKET", "NOT_FOUND"), "there is no such bucket", "Make it first."),
     (
         ("ACCESS_DENIED", "FORBIDDEN", "INVALID_ACCESS_KEY", "SIGNATURE", "PermissionDenied"),
         "it may not be used with the credentials that are here",

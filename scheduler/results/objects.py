@@ -67,8 +67,12 @@ class Objects:
 
     def names(self, folder: PurePath) -> set[str]:
         """Of what is right below: objects, and the first parts of longer names."""
-        selector = pafs.FileSelector(str(folder), allow_not_found=True)
-        return {info.base_name for info in self.filesystem.get_file_info(selector)}
+        if self.filesystem.type_name == "s3":
+            selector = pafs.FileSelector(str(folder), allow_not_found=True)
+            return {info.base_name for info in self.filesystem.get_file_info(selector)}
+        # pyarrow lists of Google's store only such folders as somebody has made an object for.
+        depth = len(folder.parts)
+        return {path.parts[depth] for path in self.paths(folder)}
 
     def remove(self, paths: Iterable[PurePath]) -> None:
         """What is gone already is fine."""

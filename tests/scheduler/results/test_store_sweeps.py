@@ -12,6 +12,7 @@ from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError, SweepBusy
 from velodrome.scheduler.plans.planning import Placement, Plan, Unplaceable
+from velodrome.scheduler.results.addresses import is_everywhere
 from velodrome.scheduler.results.store import Store, new_sweep_id
 
 SWEEP = "20261124-063012-a1b2"
@@ -153,6 +154,13 @@ class TestOpening:
         said = self.said("s3://AKIAKEY:s3cr3t@bucket/results")
         assert "a key does not belong into an address. Give it by the environment" in said
         assert "s3cr3t" not in said
+
+    @pytest.mark.parametrize(
+        ("results", "same"),
+        [("s3://bucket/x", True), ("gs://bucket/x", True), ("/srv/x", True), ("results", False)],
+    )
+    def test_what_means_the_same_on_every_machine(self, results: str, *, same: bool) -> None:
+        assert is_everywhere(results) is same
 
     def test_a_file_address_is_a_path(self, tmp_path: Path) -> None:
         Store(f"file://{tmp_path}/results")
