@@ -17,6 +17,7 @@ START_S = 3.0  # interpreter, import, build, proof
 # Of one CPU core and of one GPU, single precision; right within a factor of ten will do.
 CORE_FLOPS_PER_S = 1e10
 GPU_FLOPS_PER_S = 1e13
+USUAL_SAMPLES = 30  # by then most times are known; velodrome.adapters.stopping
 
 
 def expected_s(task: Task) -> float:
@@ -53,6 +54,6 @@ def _of_model(name: str, batch_size: int) -> tuple[float, float]:
 
 def _phase_s(task: Task, call_s: float) -> float:
     timing = task.timing
-    enough_s = max(timing.min_seconds, timing.min_samples * call_s)
+    enough_s = max(timing.min_seconds, max(timing.min_samples, USUAL_SAMPLES) * call_s)
     # What has not settled by then runs to the cap; the first calls come on top.
     return min(enough_s, max(timing.max_seconds, call_s)) + 3 * call_s
