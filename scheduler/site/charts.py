@@ -13,16 +13,12 @@ def trend_chart() -> dict[str, object]:
     nights = alt.Chart(alt.NamedData("nights")).encode(
         x=alt.X("at:T", title=None, axis=alt.Axis(format="%Y-%m-%d", labelAngle=0)),
         y=alt.Y("ms:Q", title="ms per batch", scale=alt.Scale(zero=False)),
-        tooltip=[
-            alt.Tooltip("at:T", title="night", format="%Y-%m-%d %H:%M"),
-            alt.Tooltip("ms:Q", title="ms", format=".4g"),
-            alt.Tooltip("kind:N", title="was"),
-        ],
     )
     levels = nights.mark_line(strokeWidth=2, color="var(--level)", interpolate="linear").encode(
-        y="level:Q", detail="stretch:N", tooltip=alt.value(None)
+        y="level:Q", detail="stretch:N"
     )
     dots = nights.mark_point(filled=True, size=45, opacity=1).encode(
+        tooltip="told:N",
         color=alt.Color(
             "kind:N",
             scale=alt.Scale(

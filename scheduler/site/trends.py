@@ -128,6 +128,7 @@ def _chart(points: Sequence[Point], phase: str, rate: float) -> list[ChartRow]:
             "level": math.exp(stretch.level) / NS_PER_MS,
             "stretch": number,
             "kind": "measured again" if nights[index].was_confirmed else "measured",
+            "told": f"{nights[index].started_at:%Y-%m-%d}: {duration(math.exp(levels[index]))}",
         }
         for number, stretch in enumerate(fit(levels, rate).stretches)
         for index in range(stretch.start, stretch.end)

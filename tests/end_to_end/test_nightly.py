@@ -27,7 +27,7 @@ models: [autoencoder-400-200-100/ae1]
 batch_sizes: {autoencoder-400-200-100/ae1: [4]}
 threads: [1]
 repeats: 2
-timing: {target: 50%, min_samples: 5, min_seconds: 0, max_seconds: 1}
+timing: {target: 50%, min_samples: 6, min_seconds: 0, max_seconds: 3}
 """
 SOUND = "from velodrome.adapters.numpy.adapter import Adapter\n\n__all__ = ['Adapter']\n"
 SLOWED = """
@@ -38,9 +38,10 @@ from velodrome.adapters.numpy.adapter import Adapter as Sound
 
 class Adapter(Sound):
     def gradient(self, index):
-        time.sleep(0.2)
+        time.sleep(0.1)
         return super().gradient(index)
 """
+SPREAD = 0.25  # of those nights: the machine that runs tests has other things to do, too
 FAULTY = Path(__file__).parents[1] / "faulty"
 
 
@@ -65,7 +66,8 @@ def nights(paced):
     command, adapter = paced
     command.sweep(SWEEP, "nights.yaml")
     words = ("nightly", "nights.yaml", "--results", "nights", "--site", "site")
-    first = command.run(*words, "--budget", "10m")
+    first = command.run(*words, "--budget", "20m")
+    assert "✗" not in first.stdout, first.stdout
     store = Store(command.folder / "nights")
     for days in range(1, 10):
         put_earlier(store, days)
@@ -85,7 +87,7 @@ def put_earlier(store: Store, days: int) -> None:
             times = {
                 phase: Timed(phase, ns, 0.99 * ns, 1.01 * ns, 9, 1, 1, "target", stable=True)
                 for phase in ("forward", "gradient")
-                for ns in [row[f"{phase}_median_ns"] * math.exp(draw.gauss(0, 0.01))]
+                for ns in [row[f"{phase}_median_ns"] * math.exp(draw.gauss(0, SPREAD))]
             }
             fields = ("framework", "variant", "model", "batch_size")
             store.put(
@@ -117,10 +119,12 @@ def test_a_framework_that_became_slower_is_measured_again_and_ends_with_1(nights
     _, _, second = nights
     assert second.returncode == 1, second.stdout + second.stderr
     assert "measuring them again" in second.stderr
-    alarms = [row for row in json.loads(second.stdout) if row["alarm"]]
-    assert {(row["framework"], row["finding"], row["proof"]) for row in alarms} == {
+    alarms = [
+        row for row in json.loads(second.stdout) if row["alarm"] and row["phase"] == "gradient"
+    ]
+    assert [(row["framework"], row["finding"], row["proof"]) for row in alarms] == [
         ("paced", "slower", "confirmed")
-    }
+    ]
     assert min(row["ratio_again"] for row in alarms) > 1.5
 
 
