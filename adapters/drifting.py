@@ -15,15 +15,17 @@ import numpy
 from velodrome.adapters.dependence import worth_one
 
 STEADY = 3.841  # the 95 % quantiles of chi-square with 1, 2 and 8 degrees of freedom
+HINT = 1.323  # the 75 % quantile with 1: not enough to say so, but to look on
 BLOCKS = ((3, 5.991), (9, 15.507))
 LEAST_BLOCK = 3  # samples
 
 
-def drift(values: Sequence[float], median: float) -> float:
+def drift(values: Sequence[float], median: float, steady: float = STEADY) -> float:
     """By how much of the median it differs between blocks of samples; 0 where chance explains it.
 
-    values: in the order in which they were taken. Looking three times, and again with more samples,
-    finds a change where there is none more often than at 5 %; it only makes the timing last longer.
+    values: in the order in which they were taken. steady: what chi-square must exceed for a steady
+    change. Looking three times, and again with more samples, finds a change where there is none
+    more often than at 5 %; it only makes the timing last longer.
     """
     taken = numpy.asarray(values, dtype=float)
     if len(taken) < 3 * LEAST_BLOCK or not median or taken.min() == taken.max():
@@ -34,8 +36,8 @@ def drift(values: Sequence[float], median: float) -> float:
     left = ranks - slope * time
     left = left - numpy.repeat(_means(left, 3), _lengths(len(left), 3))
     noise = float(left @ left) / len(left) * worth_one(left)
-    steady = slope**2 * float(time @ time) > STEADY * noise
-    found = [_range(taken, 3)] if steady else []
+    is_steady = slope**2 * float(time @ time) > steady * noise
+    found = [_range(taken, 3)] if is_steady else []
     for count, most in BLOCKS:
         if len(ranks) >= count * LEAST_BLOCK:
             between = float((_means(ranks, count) ** 2) @ _lengths(len(ranks), count))

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Sequence
 
-from velodrome.adapters.drifting import drift
+from velodrome.adapters.drifting import HINT, STEADY, drift
 from velodrome.adapters.intervals import Interval, median_interval, middle
 from velodrome.adapters.kinds import kinds
 from velodrome.adapters.protocol import Timing
@@ -46,12 +46,14 @@ def judge(elapsed_ns: Sequence[float], target: float) -> Judged:
     return Judged(interval, changed, doubt(elapsed_ns, interval, target))
 
 
-def doubt(elapsed_ns: Sequence[float], interval: Interval, target: float) -> str:
+def doubt(
+    elapsed_ns: Sequence[float], interval: Interval, target: float, steady: float = STEADY
+) -> str:
     """Why they do not tell the median to within the target; empty: they do.
 
     wide: their interval is wider. few: not enough of them, or what depends on each other. kinds:
     they are of two kinds, and the median hangs on how many there are of each. drift: their speed
-    changed by more than the target allows.
+    changed by more than the target allows; steady: as `drift` has it.
     """
     if are_close(elapsed_ns, target):
         return "" if len(elapsed_ns) >= FEWEST_CLOSE else "few"
@@ -63,7 +65,7 @@ def doubt(elapsed_ns: Sequence[float], interval: Interval, target: float) -> str
     is_rare = not found.is_even and len(elapsed_ns) >= LEAST_WORTH * found.inflated
     if found.gap > target and not is_rare:
         return "kinds"
-    return "drift" if drift(elapsed_ns, interval.median) > DRIFT * target else ""
+    return "drift" if drift(elapsed_ns, interval.median, steady) > DRIFT * target else ""
 
 
 def are_close(elapsed_ns: Sequence[float], target: float) -> bool:
@@ -84,7 +86,8 @@ def stop_reason(elapsed_ns: Sequence[int], timing: Timing) -> str:
     if not (capped or enough(elapsed_ns, total_s, timing)):
         return ""
     interval = median_interval(elapsed_ns)
-    if not doubt(elapsed_ns, interval, timing.target):
+    # While there is time, a mere hint of a drift is reason enough to look on.
+    if not doubt(elapsed_ns, interval, timing.target, STEADY if capped else HINT):
         return "target"
     if capped:
         return "max_seconds"
