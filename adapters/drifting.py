@@ -34,35 +34,34 @@ def drift(values: Sequence[float], median: float, steady: float = STEADY) -> flo
     time = numpy.arange(len(ranks)) - (len(ranks) - 1) / 2.0
     slope = float(ranks @ time) / float(time @ time)
     left = ranks - slope * time
-    left = left - numpy.repeat(_means(left, 3), _lengths(len(left), 3))
+    left = _blocks(left, 3)
+    left = (left - left.mean(axis=1, keepdims=True)).ravel()
     noise = float(left @ left) / len(left) * worth_one(left)
     is_steady = slope**2 * float(time @ time) > steady * noise
     found = [_range(taken, 3)] if is_steady else []
     for count, most in BLOCKS:
         if len(ranks) >= count * LEAST_BLOCK:
-            between = float((_means(ranks, count) ** 2) @ _lengths(len(ranks), count))
+            means = _blocks(ranks, count).mean(axis=1)
+            between = float(((means - means.mean()) ** 2).sum()) * (len(ranks) // count)
             found += [_range(taken, count)] if between > most * noise else []
     return max(found) / median if found else 0.0
 
 
 def _ranks(taken: "numpy.ndarray") -> "numpy.ndarray":
     """Around 0; equal values share the middle of their ranks."""
-    _, where, counts = numpy.unique(taken, return_inverse=True, return_counts=True)
-    last = numpy.cumsum(counts)
-    return (last - (counts - 1) / 2.0)[where] - (len(taken) + 1) / 2.0
+    ordered = numpy.sort(taken)
+    below = numpy.searchsorted(ordered, taken, "left")
+    up_to = numpy.searchsorted(ordered, taken, "right")
+    return (below + up_to - len(taken)) / 2.0
 
 
-def _lengths(total: int, count: int) -> "numpy.ndarray":
-    """Of `count` blocks in a row, alike but for one sample."""
-    return numpy.diff(numpy.arange(count + 1) * total // count)
-
-
-def _means(values: "numpy.ndarray", count: int) -> "numpy.ndarray":
-    starts = numpy.arange(count) * len(values) // count
-    return numpy.add.reduceat(values, starts) / _lengths(len(values), count)
+def _blocks(values: "numpy.ndarray", count: int) -> "numpy.ndarray":
+    """A row each, all of one length; what is over is left out at the beginning."""
+    return values[len(values) % count :].reshape(count, -1)
 
 
 def _range(taken: "numpy.ndarray", count: int) -> float:
-    """Between the fastest and the slowest block."""
-    medians = [float(numpy.median(block)) for block in numpy.array_split(taken, count)]
-    return max(medians) - min(medians)
+    """Between the medians of the fastest and the slowest block, of even blocks the upper ones."""
+    blocks = numpy.sort(_blocks(taken, count), axis=1)
+    medians = blocks[:, blocks.shape[1] // 2]
+    return float(medians.max() - medians.min())
