@@ -45,12 +45,14 @@ class Bucket:
     def held(self, sweep_id: str) -> Iterator[None]:
         place = f"{self.name}, sweep {sweep_id}"
         claim = Claim(self.objects, self.layout.claims(sweep_id), place)
-        with told_plainly(self.name), claim.held():
-            self._claims[sweep_id] = claim
-            try:
-                yield
-            finally:
-                del self._claims[sweep_id]
+        with told_plainly(self.name):
+            claim.take()
+        self._claims[sweep_id] = claim
+        try:
+            yield
+        finally:
+            del self._claims[sweep_id]
+            claim.leave()
 
     def clear(self) -> None:
         """Nothing that is left is seen by anybody; whoever holds a sweep next removes it."""

@@ -19,8 +19,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path, PurePath
 
@@ -44,27 +43,25 @@ class Claim:
         self._path = folder / f"{secrets.token_hex(8)}.json"
         self._sure_s = 0.0
         self._ended = threading.Event()
+        self._beating = threading.Thread(target=self._beat, name="claim", daemon=True)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """SweepBusy if another process holds the sweep."""
-        self._take()
-        beating = threading.Thread(target=self._beat, name="claim", daemon=True)
-        beating.start()
-        try:
-            yield
-        finally:
-            self._ended.set()
-            beating.join()
-            with suppress(OSError):  # it is taken for dead in a minute
-                self._objects.remove([self._path])
+    def take(self) -> None:
+        """SweepBusy if another process holds the sweep, OSError if nobody can be asked."""
+        self._wait_for_turn()
+        self._beating.start()
+
+    def leave(self) -> None:
+        self._ended.set()
+        self._beating.join()
+        with suppress(OSError):  # it is taken for dead in a minute
+            self._objects.remove([self._path])
 
     def require(self) -> None:
         """StoreError if another process may have taken the sweep meanwhile."""
         if now_s() - self._sure_s > TTL_S / 2:
             self._renew()
 
-    def _take(self) -> None:
+    def _wait_for_turn(self) -> None:
         until_s = now_s() + PATIENCE_S
         while True:
             self._put()

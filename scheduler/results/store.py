@@ -104,11 +104,12 @@ class Store:
 
     def sweep_text(self, sweep_id: str) -> str:
         """The text that the sweep was begun with. ConfigError if it was not."""
-        try:
-            return self._backing.content(self._layout.text(sweep_id)).decode()
-        except FileNotFoundError:
-            mend = "It is a single task's; run that again by itself."
-            raise ConfigError(sweep_id, "was not begun from a sweep file", mend) from None
+        with self._told():
+            try:
+                return self._backing.content(self._layout.text(sweep_id)).decode()
+            except FileNotFoundError:
+                mend = "It is a single task's; run that again by itself."
+                raise ConfigError(sweep_id, "was not begun from a sweep file", mend) from None
 
     def sweep_source(self, sweep_id: str) -> str:
         """Where that text is kept, for messages about it."""
@@ -116,7 +117,8 @@ class Store:
 
     def version_locks(self, sweep_id: str) -> VersionLocks:
         """Those of the frameworks that the sweep names at a version; empty before keep_locks."""
-        return VersionLocks(self._backing.fetched(self._layout.version_locks(sweep_id)))
+        with self._told():
+            return VersionLocks(self._backing.fetched(self._layout.version_locks(sweep_id)))
 
     def keep_locks(
         self, sweep_id: str, used: VersionLocks, versions: Iterable[tuple[str, str]]
@@ -202,16 +204,16 @@ class Store:
     def drop_orphans(self, sweep_id: str) -> int:
         """Remove what a crash left of attempts that do not count; how many files that were."""
         with self.working_on(sweep_id):
-            # A file of tasks, or rows of it in a compacted one.
-            known = {path.name for path in self._backing.files("tasks", sweep_id)}
-            known |= self._held[sweep_id].files
-            orphans = [
-                path
-                for table in DEPENDENT
-                for path in self._backing.files(table, sweep_id)
-                if path.name not in known and not is_compacted(path.name)
-            ]
             with self._told():
+                # A file of tasks, or rows of it in a compacted one.
+                known = {path.name for path in self._backing.files("tasks", sweep_id)}
+                known |= self._held[sweep_id].files
+                orphans = [
+                    path
+                    for table in DEPENDENT
+                    for path in self._backing.files(table, sweep_id)
+                    if path.name not in known and not is_compacted(path.name)
+                ]
                 self._backing.remove(orphans)
             self._held[sweep_id].is_tidy = True
             return len(orphans)

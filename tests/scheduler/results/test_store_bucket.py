@@ -183,6 +183,7 @@ class TestKilledAtEveryRequest:
         assert count == 6  # two tables, the manifest, two files removed, and none
 
 
+@pytest.mark.slow
 def test_an_upload_in_parts_that_was_cut_off_is_not_there(
     bucket: Place, s3_server: S3Server
 ) -> None:
@@ -220,6 +221,7 @@ class Zeros:
         return bytes(given)
 
 
+@pytest.mark.slow
 def test_whoever_reads_while_a_sweep_is_compacted_sees_every_row_once(bucket: Place) -> None:
     fill(bucket.results, 6)
     ours, reads = Store.for_reading(bucket.results), 0
@@ -268,6 +270,15 @@ class TestClaims:
             thread.join()
         assert (most, held) == (1, 3)
 
+    def test_what_fails_while_a_sweep_is_held_is_not_taken_for_the_stores(
+        self, bucket: Place
+    ) -> None:
+        store = Store(bucket.results)
+        with pytest.raises(ConnectionResetError), store.working_on(SWEEP):
+            raise ConnectionResetError("of a node")
+        assert store.put(SWEEP, measurement(0))
+
+    @pytest.mark.slow
     def test_one_that_was_silent_for_long_is_taken_over_and_finds_that_out(
         self, bucket: Place, monkeypatch: Any
     ) -> None:
@@ -287,6 +298,7 @@ class TestClaims:
                 store.put(SWEEP, measurement(2))
         assert seen(other, "tasks") == keys(2)
 
+    @pytest.mark.slow
     def test_one_that_beats_is_not_taken_over(self, bucket: Place, monkeypatch: Any) -> None:
         monkeypatch.setattr(claims, "BEAT_S", 0.1)
         monkeypatch.setattr(claims, "TTL_S", 1.5)
@@ -294,6 +306,20 @@ class TestClaims:
         store, other = Store(bucket.results), Store(bucket.results)
         with store.working_on(SWEEP), pytest.raises(SweepBusy):
             other.put(SWEEP, measurement(0))
+
+
+def test_a_bucket_that_says_no_later_is_told_as_such(bucket: Place, s3_server: S3Server) -> None:
+    store = fill(bucket.results, 1)
+    s3_server.hook = lambda method, path: (False, lambda: None)
+    for use in (
+        lambda: store.read("tasks"),
+        lambda: store.put(SWEEP, measurement(1)),
+        lambda: store.sweep_ids(),
+        lambda: store.sweep_text(SWEEP),
+        lambda: store.version_locks(SWEEP),
+    ):
+        with pytest.raises(StoreError, match="ACCESS_DENIED"):
+            use()
 
 
 class TestOpening:

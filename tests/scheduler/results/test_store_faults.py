@@ -268,7 +268,7 @@ def test_sweeps_of_several_processes_share_a_results_folder(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_whoever_reads_while_a_sweep_is_compacted_sees_every_row_once(tmp_path: Path) -> None:
-    count = 60
+    count = 24
     root = fill(tmp_path / "results", count)
     code = WRITER + "Store(sys.argv[1]).compact(SWEEP)"
     ours, others = Store.for_reading(root), 0
