@@ -84,7 +84,8 @@ def _study(block: Block, course: Course, who: Contestant) -> Iterator[tuple[str,
     for phase in PHASES:
         text = study.text(who.framework, course.model, course.batch_size, phase)
         if text not in (NOT_GIVEN, NOT_IN_STUDY):
-            yield f"the study's {phase} time", f"{text} on {study.machine}; another definition"
+            told = f"{text} by {study.name(who.framework)} on {study.machine}; another definition"
+            yield f"the study's {phase} time", told
 
 
 def _facts(cell: Cell, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:

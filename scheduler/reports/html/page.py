@@ -31,7 +31,7 @@ from velodrome.scheduler.reports.html.summary import Sentence, Tile, summary, ti
 from velodrome.scheduler.reports.html.words import block_name, hardware_name
 from velodrome.scheduler.reports.task_rows import Row
 
-MOST_CELLS = 3000
+MOST_CELLS = 2000
 MOST_STUDY_TABLES = 24
 MOST_LEFT_OUT = 200  # blocks that are named
 

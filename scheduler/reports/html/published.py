@@ -36,6 +36,10 @@ class Published:
         value = self.values.get((name, model, batch_size, phase))
         return NOT_GIVEN if value is None else f"{value} ms"
 
+    def name(self, framework: str) -> str:
+        """What the study ran under this name, with its version; empty for what it did not."""
+        return self.frameworks.get(split(framework)[0], "")
+
     def has(self, model: str, batch_size: int) -> bool:
         return any(key[1:3] == (model, batch_size) for key in self.values)
 

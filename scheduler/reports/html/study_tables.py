@@ -257,7 +257,7 @@ def _best_in_place(column: Sequence[Figure], places: Sequence[str]) -> list[Figu
 
 def _published(who: Contestant, model: str, batch_size: int, phase: str) -> Figure:
     text = published().text(who.framework, model, batch_size, phase)
-    return Figure(text, published().frameworks.get(who.framework, ""))
+    return Figure(text, published().name(who.framework))
 
 
 def _study_span(columns: int) -> tuple[tuple[str, int, bool], ...]:

@@ -116,7 +116,7 @@ def _chart(marks: Sequence[Mark], rows: Sequence[ChartRow]) -> Chart:
         scale=alt.Scale(domain=["forward", "gradient"], range=[0.0, 0.9]),
         legend=None,
     )
-    points = (
+    points: Chart = (
         empty()
         .mark_point(size=60, opacity=1, strokeWidth=1.5)
         .encode(
@@ -129,7 +129,8 @@ def _chart(marks: Sequence[Mark], rows: Sequence[ChartRow]) -> Chart:
             alt.Tooltip("tip:N"),
         )
     )
-    return alt.layer(roof, points)
+    has_roof = any("roof" in row for row in rows)
+    return alt.layer(roof, points) if has_roof else points
 
 
 def _axis(rows: Sequence[ChartRow], columns: Sequence[str]) -> alt.Axis:

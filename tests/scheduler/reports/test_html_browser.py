@@ -1,0 +1,114 @@
+"""The page of `velodrome report --html` in a real browser, as on a desk and as on a phone."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1]))  # there is no package of tests
+from chromium import Tab, executable, opened
+
+from velodrome.adapters.protocol import Timed, Verified
+from velodrome.agents.measurement import Measurement, Reading, Status
+from velodrome.agents.node import Core, Node
+from velodrome.agents.task import Task
+from velodrome.scheduler.commands.report_page import write
+from velodrome.scheduler.results.store import Store
+
+SWEEP = "20261124-063012-a1b2"
+EVIL = "</script><img src='https://example.org/x' onerror=alert(1)><b style='position:fixed'>" * 3
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(executable() is None, reason="there is no Chromium on this machine"),
+]
+
+
+def measured(framework: str, size: int, threads: int) -> Measurement:
+    timed = Timed(
+        "forward", 1e5 * size, 0.9e5 * size, 1.1e5 * size, 30, 2, 5, "target", stable=True
+    )
+    return Measurement(
+        Task(framework, "plain", "lenet", size, threads=threads),
+        *(0, 1, Status.OK, "", "n1", "bay-01", "t1", 1.79e9, 1.79e9 + 40),
+        forward=timed,
+        gradient=timed._replace(phase="gradient"),
+        verified=Verified(2.3, 1e-6, 1e-5, (), (), 7),
+        readings=tuple(Reading(at * 10**8, "forward", 95.0, 10**8, 3) for at in range(9)),
+        cpu_model="Some CPU",
+        notes=(EVIL,),
+        rerun=f"velodrome measure {framework} lenet",
+    )
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("browser")
+    store = Store(folder / "results")
+    with store.working_on(SWEEP):
+        store.put_nodes(SWEEP, [Node("n1", "bay-01", "Some CPU", (Core(0, (0,)),), 2**34)])
+        for framework in ("torch", "tensorflow", "theano", "jax", "mxnet", "chainer", EVIL):
+            for size, threads in ((16, 1), (64, 1), (64, 2)):
+                store.put(SWEEP, measured(framework, size, threads))
+        store.compact(SWEEP)
+    write(folder / "results", "", folder / "report.html")
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def tab(page: Path) -> Iterator[Tab]:
+    with opened(executable() or "") as tab:
+        tab.look(1280)
+        tab.open(page)
+        tab.run("drawAll().then(() => 0)")
+        yield tab
+
+
+def test_it_asks_for_nothing_but_itself_and_complains_of_nothing(tab: Tab, page: Path) -> None:
+    assert tab.requests == [page.as_uri()]
+    assert tab.console == []
+
+
+def test_the_grid_and_every_figure_are_there(tab: Tab, page: Path) -> None:
+    assert tab.run("document.querySelectorAll('#grid td button').length") >= 20
+    drawn = (
+        "[...document.querySelectorAll('.chart')].map((one) => one.querySelectorAll('path').length)"
+    )
+    paths = tab.run(drawn)
+    assert len(paths) >= 5
+    assert min(paths) > 0
+    tab.picture(page.with_suffix(".png"))
+    assert page.with_suffix(".png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_nothing_is_wider_than_the_screen(tab: Tab, scheme: str) -> None:
+    tab.look(375, scheme)
+    tab.run("new Promise((then) => setTimeout(then, 300))")  # figures take the new width
+    assert tab.run("document.documentElement.scrollWidth") == 375
+    wide = (
+        "[...document.querySelectorAll('main > section, main > section > *, figure')]"
+        ".filter((one) => one.getBoundingClientRect().right > 375).length"
+    )
+    assert tab.run(wide) == 0
+    background = tab.run("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+    tab.look(1280)
+
+
+def test_what_stands_behind_a_place_opens_and_two_can_be_set_beside_each_other(tab: Tab) -> None:
+    tab.run("document.querySelectorAll('#grid td button')[0].click()")
+    assert "gradient time" in tab.run("document.querySelector('.card:popover-open').textContent")
+    tab.run("document.querySelector('.card:popover-open .set-beside').click()")
+    tab.run("document.querySelectorAll('#grid td button')[1].click()")
+    beside = tab.run("document.querySelector('#beside:popover-open').textContent")
+    assert "torch plain" in beside
+    assert "tensorflow plain" in beside
+    tab.run("document.querySelector('#beside').hidePopover()")
+
+
+def test_the_studys_figures_are_shown_only_when_asked_for(tab: Tab) -> None:
+    shown = "getComputedStyle(document.querySelector('td.published')).display"
+    assert tab.run(shown) == "none"
+    tab.run("document.getElementById('show-published').click()")
+    assert tab.run(shown) == "table-cell"
