@@ -9,10 +9,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.history.nights import PHASES
+from velodrome.scheduler.history.nights import PHASES, Point
 from velodrome.scheduler.history.steps import MOST_NIGHTS, fit
 from velodrome.scheduler.history.suspicions import FEWEST_CALM, RECENT, suspicion
-from velodrome.scheduler.history.tonight import Verdict, having
+from velodrome.scheduler.history.tonight import Verdict, Watched, having
 
 MOST_DEALS = 200
 MOST_JUDGED = 3000  # series, over all deals: a few seconds
@@ -47,14 +47,20 @@ def _is_suspicious(residuals: Sequence[Sequence[float]], rate: float, draw: rand
 
 
 def _residuals(verdict: Verdict) -> list[list[float]]:
-    """Of each cell and phase that may alarm."""
+    """Of each cell and phase that may alarm; without the nights that are in question."""
     return [
-        _around([point.levels[phase] for point in having(one.points, phase)], verdict.rate)
+        _around([point.levels[phase] for point in nights], verdict.rate)
         for one in verdict.watched
         if not one.quarantined
         for phase in PHASES
-        if having(one.points, phase)
+        if (nights := _unquestioned(one, phase))
     ]
+
+
+def _unquestioned(one: Watched, phase: str) -> tuple[Point, ...]:
+    nights = having(one.points, phase)
+    onsets = [found.since.started_at for found in one.findings if found.phase == phase]
+    return tuple(point for point in nights if not onsets or point.started_at < onsets[0])
 
 
 def _around(levels: Sequence[float], rate: float) -> list[float]:

@@ -1,6 +1,6 @@
 """The nights of a store: the sweeps begun from files of one name, as a history."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 
@@ -11,11 +11,16 @@ from velodrome.scheduler.history.nights import COLUMNS, History, history
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.store import Store
 
+SEARCHED = 100
+
 
 def past_rows(store: Store, name: str, most: int) -> tuple[Row, ...]:
-    """Of `tasks`, of the last so many nights; none of a sweep that cannot be read."""
+    """Of `tasks`, of the last so many nights; none of a sweep that cannot be read.
+
+    Only the newest SEARCHED sweeps are looked at: in a bucket each is a request.
+    """
     found: list[Row] = []
-    for sweep_id in islice(_of_name(store, name), most):
+    for sweep_id in islice(_of_name(store, name, store.sweep_ids()[:SEARCHED]), most):
         with suppress(VelodromeError):
             found += store.read("tasks", sweep_id).select(COLUMNS).to_pylist()
     return tuple(found)
@@ -32,11 +37,11 @@ def read_history(store: Store, name: str) -> History:
 
 def night_ids(store: Store, name: str) -> tuple[str, ...]:
     """The sweeps of this name, newest first."""
-    return tuple(_of_name(store, name))
+    return tuple(_of_name(store, name, store.sweep_ids()))
 
 
-def _of_name(store: Store, name: str) -> Iterator[str]:
-    return (one for one in store.sweep_ids() if name_of(store, one) == name)
+def _of_name(store: Store, name: str, sweep_ids: Iterable[str]) -> Iterator[str]:
+    return (one for one in sweep_ids if name_of(store, one) == name)
 
 
 def name_of(store: Store, sweep_id: str) -> str:

@@ -94,6 +94,7 @@ def test_the_summary_says_first_what_became_slower_and_what_an_alarm_is_worth(
     assert "nothing that is recorded changed" in lines[3]
     assert lines[-2].startswith("false alarms: of ")
     assert "promised: at most 5.0 %" in lines[-2]
+    assert night.false_alarms.rate <= 0.05  # the night in question is not held against us
     assert lines[-1].startswith("smallest step that is found within 3 nights: ")
     assert len(lines) < 24
     assert night.exit_status == 1

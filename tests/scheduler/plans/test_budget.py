@@ -63,6 +63,14 @@ def test_all_that_is_planned_is_either_run_or_said_to_be_left_out() -> None:
     assert run(made, 40) == found
 
 
+@pytest.mark.parametrize("budget_s", [15, 44, 71, 89.9])
+def test_no_time_is_left_that_something_would_have_fitted_into(budget_s: float) -> None:
+    found = run(plan("narrow", "wide", "new"), budget_s)
+    assert found.left_out
+    cheapest = min(one.seconds / one.repeats for one in found.left_out)
+    assert 0 <= budget_s - found.seconds < cheapest
+
+
 def test_the_order_of_the_plan_is_kept() -> None:
     made = plan("narrow", "wide", "new")
     found = run(made, 60).plan.placements
