@@ -52,3 +52,13 @@ def committed(rows: pa.Table) -> Committed:
     for row in zip(*(rows[name].to_pylist() for name in COLUMNS), strict=True):
         found.add(*row)
     return found
+
+
+@dataclass(frozen=True)
+class SweepSummary:
+    """planned counts runs and tasks that fit nowhere; 0 for a task that was measured by itself."""
+
+    sweep_id: str
+    planned: int
+    finished: int
+    with_number: int

@@ -1,12 +1,12 @@
-"""A results folder: rows go in whole, once, and come out as tables.
+"""Results: rows go in whole, once, and come out as tables.
 
-A finished attempt is a file per table. All are written aside, then renamed, `tasks` last: with that
-rename the attempt counts, before it nothing does. One process at a time works on a sweep.
+Finished attempts are a file per table, that of `tasks` last: with it they count, before it nothing
+does. One process at a time works on a sweep. How that is done in a folder, and how in a bucket, is
+for velodrome.scheduler.results.folder and .bucket.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import pyarrow as pa
@@ -22,26 +22,22 @@ from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.results import parquet_files, plan_record, rows
 from velodrome.scheduler.results.backing import Backing
 from velodrome.scheduler.results.ceilings import NEEDED, Ceilings
-from velodrome.scheduler.results.committed import COLUMNS, Committed, Identity, committed
+from velodrome.scheduler.results.committed import (
+    COLUMNS,
+    Committed,
+    Identity,
+    SweepSummary,
+    committed,
+)
 from velodrome.scheduler.results.filling import ceilings_among, fills
 from velodrome.scheduler.results.layout import group_file, is_compacted, node_file
 from velodrome.scheduler.results.opening import opened_to_read, opened_to_write
+from velodrome.scheduler.results.settling import settled
 from velodrome.scheduler.results.sweep_ids import new_sweep_id, resolved
 
 __all__ = ["Store", "SweepSummary", "new_sweep_id"]
 
-READ_TRIES = 5
 DEPENDENT = ("samples", "utilization", "parameters")  # count only with their row of `tasks`
-
-
-@dataclass(frozen=True)
-class SweepSummary:
-    """planned counts runs and tasks that fit nowhere; 0 for a task that was measured by itself."""
-
-    sweep_id: str
-    planned: int
-    finished: int
-    with_number: int
 
 
 class Store:
@@ -256,19 +252,16 @@ class Store:
 
         StoreError if one cannot be understood here.
         """
-        for _ in range(READ_TRIES):
-            try:
-                found = self._files(table, None)
-                # One of each sweep: a sweep is written by one Velodrome, or by later ones.
-                for file in self._backing.parquets({path.parent: path for path in found}.values()):
-                    with file:
-                        parquet_files.require_known(file)
-                return tuple(map(str, found))
-            except FileNotFoundError:
-                continue
-            except (pa.ArrowInvalid, OSError) as error:
-                raise StoreError(f"{self.name}: {table} cannot be read: {error}") from error
-        raise StoreError(f"{self.name}: {table} changes faster than it can be read.")
+
+        def look() -> tuple[str, ...]:
+            found = self._files(table, None)
+            # One of each sweep: a sweep is written by one Velodrome, or by later ones.
+            for file in self._backing.parquets({path.parent: path for path in found}.values()):
+                with file:
+                    parquet_files.require_known(file)
+            return tuple(map(str, found))
+
+        return settled(f"{self.name}: {table}", look)
 
     def _summary(self, sweep_id: str) -> SweepSummary:
         planned = self._record(sweep_id).num_rows if self._is_begun(sweep_id) else 0
@@ -299,18 +292,13 @@ class Store:
         return [path for one in ids for path in self._backing.files(table, one)]
 
     def _read(self, table: str, sweep_id: str | None, columns: Sequence[str] | None) -> pa.Table:
-        """A file that is gone was compacted since the folder was listed: it is listed again."""
-        for _ in range(READ_TRIES):
-            try:
-                files = self._backing.parquets(self._files(table, sweep_id))
-                found = parquet_files.read(table, files, columns)
-                found.validate(full=True)  # here, not where text that is no UTF-8 is used
-                return found
-            except FileNotFoundError:
-                continue
-            except (pa.ArrowInvalid, OSError) as error:
-                raise StoreError(f"{self.name}: {table} cannot be read: {error}") from error
-        raise StoreError(f"{self.name}: {table} changes faster than it can be read.")
+        def look() -> pa.Table:
+            files = self._backing.parquets(self._files(table, sweep_id))
+            found = parquet_files.read(table, files, columns)
+            found.validate(full=True)  # here, not where text that is no UTF-8 is used
+            return found
+
+        return settled(f"{self.name}: {table}", look)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
