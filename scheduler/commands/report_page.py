@@ -25,9 +25,9 @@ def write(results: str | Path, sweep_id: str, file: Path) -> list[Row]:
         mend = "A later Velodrome may have written it: read it with that one."
         raise ConfigError(f"{results}, sweep {chosen}", problem, mend)
     nodes = node_rows(store, chosen)
-    shown = page(
-        chosen, str(results), velodrome_version(), rows, nodes, partial(readings, store, chosen)
-    )
+    few = partial(readings, store, chosen)
+    planned = store.summary(chosen).planned
+    shown = page(chosen, str(results), velodrome_version(), rows, nodes, few, planned)
     text = document(shown).encode(errors="replace")
     try:
         with open(file, "wb", opener=owned) as target:

@@ -232,7 +232,7 @@ class Store:
         return tuple(sorted(found, reverse=True))
 
     def sweeps(self) -> tuple[SweepSummary, ...]:
-        return tuple(self._summary(sweep_id) for sweep_id in self.sweep_ids())
+        return tuple(self.summary(sweep_id) for sweep_id in self.sweep_ids())
 
     def resolve(self, text: str) -> str:
         """The sweep of an id, of its beginning, or `last`. ConfigError if that is no one sweep."""
@@ -263,7 +263,7 @@ class Store:
 
         return settled(f"{self.name}: {table}", look)
 
-    def _summary(self, sweep_id: str) -> SweepSummary:
+    def summary(self, sweep_id: str) -> SweepSummary:
         planned = self._record(sweep_id).num_rows if self._is_begun(sweep_id) else 0
         found = self._read("tasks", sweep_id, COLUMNS)
         numbered = sum(Status(str(text)).has_number for text in found["status"].to_pylist())

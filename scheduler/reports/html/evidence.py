@@ -106,8 +106,10 @@ def _errors(cell: Cell, rows: Sequence[Row]) -> str:
 def _settled(cell: Cell, rows: Sequence[Row]) -> str:
     if not cell.with_number:
         return ""
-    why = listed(_distinct(rows, "stop_reason"))
-    return f"{'settled' if cell.stable else 'did not settle'}{f': {why}' if why else ''}"
+    if cell.stable:
+        return f"steady: {listed(_distinct(rows, 'stop_reason'))}".rstrip(": ")
+    more = f"; {counted(cell.more_repeats, 'more repeat')} should do" if cell.more_repeats else ""
+    return f"not steady: {cell.doubt}".rstrip(": ") + more
 
 
 def _first(column: str) -> Callable[[Cell, Sequence[Row]], str]:
@@ -134,15 +136,18 @@ def _cores(cell: Cell, rows: Sequence[Row]) -> str:
 
 
 def _energy(cell: Cell, rows: Sequence[Row]) -> str:
-    joules = [float(str(row["energy_j"])) for row in rows if row.get("energy_j") is not None]
-    if not joules:
-        return ""
-    return f"{max(joules):.3g} J at most ({listed(_distinct(rows, 'energy_source'))})"
+    most = _largest(rows, "energy_per_gradient_j")
+    if most is None:
+        return listed(_distinct(rows, "energy_reason"), 2)
+    return f"{most:.3g} J a gradient at most ({listed(_distinct(rows, 'energy_source'))})"
 
 
 def _efficiency(cell: Cell, rows: Sequence[Row]) -> str:
     best = _largest(rows, "gradient_efficiency")
-    return "" if best is None else f"{100 * best:.0f} % of the node's measured ceiling"
+    if best is None:
+        return ""
+    by = listed(_distinct(rows, "ceiling_from"), 2)
+    return f"{100 * best:.0f} % of the node's measured ceiling{f' ({by})' if by else ''}"
 
 
 def _quiet(cell: Cell, rows: Sequence[Row]) -> str:
@@ -154,6 +159,16 @@ def _quiet(cell: Cell, rows: Sequence[Row]) -> str:
         return "quiet"
     by = listed(_distinct(disturbed, "disturbed_by"), 3)
     return f"{len(disturbed)} of {len(rows)} disturbed{f': {by}' if by else ''}"
+
+
+def _canary(cell: Cell, rows: Sequence[Row]) -> str:
+    """How the same tiny model ran before and after: what moves with it, the machine moved."""
+    pairs = [(row.get("canary_before_ns"), row.get("canary_after_ns")) for row in rows]
+    known = [(float(str(before)), float(str(after))) for before, after in pairs if before and after]
+    if not known:
+        return ""
+    ratio = max((after / before for before, after in known), key=lambda one: abs(one - 1))
+    return f"{shown_duration(known[0][0])} before, at most {100 * (ratio - 1):+.1f} % after"
 
 
 def _names(*columns: str) -> Callable[[Cell, Sequence[Row]], str]:
@@ -193,5 +208,6 @@ _TOLD: dict[str, Callable[[Cell, Sequence[Row]], str]] = {
     "efficiency": _efficiency,
     "node": _names("hostname"),
     "around it": _quiet,
+    "canary": _canary,
     "environment": _names("environment_hash"),
 }

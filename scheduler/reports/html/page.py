@@ -86,8 +86,12 @@ def page(
     rows: Sequence[Row],
     nodes: Sequence[Row],
     readings: Readings,
+    planned: int = 0,
 ) -> Page:
-    """Of rows of `tasks` and `nodes` of one sweep. readings: reads `utilization` of a few tasks."""
+    """Of rows of `tasks` and `nodes` of one sweep. readings: reads `utilization` of a few tasks.
+
+    planned: how many runs there are to be, 0 if that is not known.
+    """
     groups = grouped(rows)
     shown, left_out = _with_room(groups)
     numbers = count(1)
@@ -102,7 +106,7 @@ def page(
         version=version,
         rows=len(rows),
         tiles=tiles(rows, groups),
-        summary=summary(rows, groups, why),
+        summary=summary(rows, groups, why, planned),
         overview=seen,
         grids=tuple(grid(group, number, numbers) for number, group in enumerate(shown, 1)),
         left_out=tuple(map(_left_out, left_out[:MOST_LEFT_OUT])),

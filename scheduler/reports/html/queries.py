@@ -74,8 +74,11 @@ class Queries:
         return self._cells(f"node_id, {CELL}, {rates}", " and forward_median_ns is not null")
 
     def energy(self) -> str:
-        joules = "median(energy_j) as energy_j, any_value(energy_source) as energy_source"
-        return self._cells(f"{CELL}, {joules}", " and energy_j is not null")
+        joules = (
+            "median(energy_per_gradient_j) as energy_per_gradient_j, "
+            "any_value(energy_source) as energy_source, any_value(energy_reason) as energy_reason"
+        )
+        return self._cells(f"{CELL}, {joules}", " and gradient_median_ns is not null")
 
     def nodes(self) -> str:
         return f"select * from nodes where {self._here} order by hostname"

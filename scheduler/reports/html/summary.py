@@ -59,10 +59,12 @@ def tiles(rows: Sequence[Row], groups: Sequence[Group]) -> tuple[Tile, ...]:
 
 
 def summary(
-    rows: Sequence[Row], groups: Sequence[Group], why: Sequence[Reason]
+    rows: Sequence[Row], groups: Sequence[Group], why: Sequence[Reason], planned: int
 ) -> tuple[Sentence, ...]:
+    """planned: how many runs there are to be, 0 if that is not known."""
     return (
         Sentence(_what(rows, groups)),
+        *_unfinished(rows, planned),
         *_proof(groups),
         *_surprises(why),
         *(Sentence(text) for text in _fastest(groups)),
@@ -80,6 +82,13 @@ def _what(rows: Sequence[Row], groups: Sequence[Group]) -> str:
     ran = f"{listed(frameworks)} ({counted(len(contestants), 'variant')})"
     where = f" on {counted(len(nodes), 'node')}" if nodes else " on no node"
     return f"{ran} ran {counted(len(models), 'model')}{where}{_when(rows)}."
+
+
+def _unfinished(rows: Sequence[Row], planned: int) -> Iterator[Sentence]:
+    ended = len({(row["task_id"], row["repeat"]) for row in rows if row["status"] != "lost"})
+    if planned > ended:
+        left = counted(planned - ended, "run")
+        yield Sentence(f"The sweep has not ended: {left} of {planned:,} missing.", is_warning=True)
 
 
 def _when(rows: Sequence[Row]) -> str:

@@ -135,7 +135,7 @@ def measurements() -> Iterator[tuple[Measurement, Expected | None]]:
     yield failed("neon", "lenet", Status.CRASHED, "killed by SIGSEGV", "first\nlast line"), None
     on_gpu = replace(
         measured("theano", "corrmm", "lenet", gpu_name="Some GPU"),
-        energy_j=2.5,
+        energy_per_gradient_j=2.5,
         energy_source="measured",
         peak_gpu_memory_bytes=2**30,
     )
@@ -286,7 +286,7 @@ def test_every_figure_is_drawn_and_told_as_a_table(tree: Element) -> None:
 def test_a_figure_that_cannot_be_says_why(store: Store, root: Path, tmp_path: Path) -> None:
     store.put(SWEEP, measured("torch", "eager", "lenet", readings=()))
     tree = page_of(root, tmp_path)
-    assert "no energy is given" in tree.by_id("energy").text
+    assert "No energy of any gradient is known" in tree.by_id("energy").text
     assert "two thread counts" in tree.by_id("threads").text
 
 
@@ -307,6 +307,13 @@ def test_each_table_names_a_query_that_gives_its_rows(tree: Element, results: Pa
 def page_of(root: Path, tmp_path: Path) -> Element:
     write(root, "", tmp_path / "page.html")
     return parsed((tmp_path / "page.html").read_text(encoding="utf-8"))
+
+
+def test_a_sweep_that_has_not_ended_says_how_many_runs_are_missing(results: Path) -> None:
+    rows = asked(Store.for_reading(results), "select * from tasks").to_pylist()
+    shown = page(SWEEP, "results", "0.1.0", rows, [], lambda picked: [], len(rows) + 3)
+    told = [one.text for one in shown.summary if one.is_warning]
+    assert f"The sweep has not ended: 3 runs of {len(rows) + 3} missing." in told
 
 
 # --- what the study published --------------------------------------------------------------------

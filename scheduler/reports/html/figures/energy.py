@@ -1,4 +1,4 @@
-"""Energy of each contestant on each model, where a counter or power readings told of any."""
+"""Energy of one gradient of each contestant on each model, where it is known how much it took."""
 
 import statistics
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from velodrome.scheduler.reports.task_rows import Row, in_one_line
 MOST = 12
 ROW_HEIGHT = 26
 MARGIN = 30
-COLUMN = "energy_j"
+COLUMN = "energy_per_gradient_j"
 
 
 def energy(groups: Sequence[Group], marks: Sequence[Mark]) -> tuple[Figure, ...]:
@@ -84,6 +84,8 @@ def _chart(marks: Sequence[Mark], order: Sequence[str]) -> Chart:
     bars: Chart = (
         empty()
         .mark_bar(size=14)
-        .encode(alt.X("joules:Q", title="J"), down, colour(marks), alt.Tooltip("tip:N"))
+        .encode(
+            alt.X("joules:Q", title="J per gradient"), down, colour(marks), alt.Tooltip("tip:N")
+        )
     )
     return bars

@@ -14,8 +14,9 @@ from velodrome.scheduler.reports.html.grouped import Group
 from velodrome.scheduler.reports.html.overview import Overview
 from velodrome.scheduler.reports.html.palette import Mark
 from velodrome.scheduler.reports.html.queries import Queries
+from velodrome.scheduler.reports.html.words import listed
 from velodrome.scheduler.reports.roofline import rooflines
-from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.reports.task_rows import Row, in_one_line
 
 
 def sections(
@@ -76,9 +77,15 @@ def sections(
         Section(
             "energy",
             "Energy",
-            "Median over repeats, and whether it was measured by a counter or estimated.",
+            "Of one gradient: the median over repeats, and whether a counter measured it or it is "
+            "estimated from power.",
             energy(groups, marks),
-            "No node let an energy counter or a power reading be read, so no energy is given.",
+            f"No energy of any gradient is known{_reasons(rows)}.",
             queries.energy(),
         ),
     )
+
+
+def _reasons(rows: Sequence[Row]) -> str:
+    told = sorted({in_one_line(row.get("energy_reason")) for row in rows} - {""})
+    return f": {listed(told, 3)}" if told else ""
