@@ -36,7 +36,8 @@ def asked(store: Store, query: str) -> pa.Table:
             connection.execute("SET enable_external_access=false")
             connection.execute("SET lock_configuration=true")
             try:
-                return connection.sql(query).to_arrow_table()
+                found: pa.Table = connection.sql(query).to_arrow_table()
+                return found
             except duckdb.Error as error:
                 if left and _is_gone(error):
                     continue  # compacted since it was listed
