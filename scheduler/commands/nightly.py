@@ -19,7 +19,7 @@ from velodrome.scheduler.commands.where import Where
 from velodrome.scheduler.comparison.causes import nodes_by_key
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.history.false_alarms import false_alarms
-from velodrome.scheduler.history.nights import CONFIRMING, Followed, History
+from velodrome.scheduler.history.nights import Followed, History
 from velodrome.scheduler.history.reading import name_in, night_ids, read_history
 from velodrome.scheduler.history.tonight import Verdict, judge
 from velodrome.scheduler.nightly.again import again
@@ -32,7 +32,7 @@ from velodrome.scheduler.nightly.explaining import (
 from velodrome.scheduler.nightly.junit import junit
 from velodrome.scheduler.nightly.night import Night
 from velodrome.scheduler.nightly.summary import summary
-from velodrome.scheduler.plans.planning import Plan
+from velodrome.scheduler.plans.planning import CONFIRMING, Plan
 from velodrome.scheduler.reports.task_rows import Row, last_attempts, surprises
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.site.pages import LastNight

@@ -14,9 +14,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from velodrome.agents.measurement import Status
+from velodrome.scheduler.plans.planning import CONFIRMING
 from velodrome.scheduler.reports.task_rows import Row, in_one_line, is_surprise, last_attempts
 
-CONFIRMING = 1000  # the first repeat that confirms
 PHASES = ("gradient", "forward")
 COLUMNS = (
     "sweep_id",

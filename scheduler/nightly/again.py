@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from velodrome.agents.task import Task
-from velodrome.scheduler.history.nights import CONFIRMING, Followed
+from velodrome.scheduler.history.nights import Followed
 from velodrome.scheduler.history.tonight import Watched
 from velodrome.scheduler.plans.homes import Home
-from velodrome.scheduler.plans.planning import Placement, Plan
+from velodrome.scheduler.plans.planning import CONFIRMING, Placement, Plan
 
 
 def again(plan: Plan, suspicious: Sequence[Watched], repeats: int) -> Plan:

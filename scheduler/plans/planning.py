@@ -20,6 +20,8 @@ from velodrome.scheduler.sweeps.ceilings import timing_of
 from velodrome.scheduler.sweeps.expansion import Cell, is_excluded
 from velodrome.scheduler.sweeps.parts import Sweep, ThreadRule, Where
 
+CONFIRMING = 1000  # the first repeat of those that are run besides a plan, to confirm what it found
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.planning import Plan
+from velodrome.scheduler.plans.planning import CONFIRMING, Plan
 
 _COLUMNS: dict[str, pa.DataType] = {
     "task_id": pa.string(),
@@ -38,7 +38,7 @@ def numbers(record: pa.Table) -> dict[str, dict[str, int]]:
     """Of a task's key and a spot, the number of its first repeat there; see planning.plan."""
     found: dict[str, dict[str, int]] = {}
     for row in record.to_pylist():
-        if row["node_id"] is not None:
+        if row["node_id"] is not None and row["repeat"] < CONFIRMING:
             spots = found.setdefault(row["task_id"], {})
             spots[row["spot"]] = min(row["repeat"], spots.get(row["spot"], row["repeat"]))
     return found

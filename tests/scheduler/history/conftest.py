@@ -14,9 +14,9 @@ import pytest
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.history.nights import CONFIRMING, Followed, History, Point, history
+from velodrome.scheduler.history.nights import Followed, History, Point, history
 from velodrome.scheduler.history.tonight import Verdict, judge
-from velodrome.scheduler.plans.planning import Plan
+from velodrome.scheduler.plans.planning import CONFIRMING, Plan
 from velodrome.scheduler.results.rows import task_row
 from velodrome.scheduler.results.store import Store
 
