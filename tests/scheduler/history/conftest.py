@@ -31,7 +31,8 @@ Change = Callable[[str, int], float]  # of a cell and a night: a factor on its t
 def processes() -> dict[str, list[Times]]:
     """By cell, what each took: CPU time per call, in fresh processes, on two cores under load.
 
-    Their spread is some 15 %, skewed, with outliers: a night that no detector likes.
+    By record_processes.py. Their spread is some 15 %, skewed, with outliers: nights that no
+    detector likes.
     """
     found: dict[str, list[Times]] = {}
     with (Path(__file__).parent / "processes.csv").open() as lines:
