@@ -362,6 +362,9 @@ def test_hostile_words_become_text_and_neither_element_nor_script(
         for number, size in enumerate((8, 16, 64)):
             one = measured(EVIL, EVIL, "lenet", notes=(EVIL,), framework_version=EVIL, **where)
             store.put(SWEEP, changed(one, batch_size=size, threads=1 + number % 2))
+        for size in (8, 16):
+            odd = changed(measured("torch", EVIL, "lenet", **where), device=EVIL, dtype=EVIL)
+            store.put(SWEEP, changed(odd, batch_size=size))
         other = measured("torch", "eager", "lenet", disturbed_by=EVIL, quiet=False, **where)
         store.put(SWEEP, other)
         bad = failed(EVIL, EVIL, Status.CRASHED, EVIL, log=f"{EVIL}\n{EVIL}")

@@ -19,6 +19,7 @@ from velodrome.scheduler.reports.html.figures.chart import (
 from velodrome.scheduler.reports.html.palette import Mark
 from velodrome.scheduler.reports.html.words import counted, cut
 from velodrome.scheduler.reports.roofline import Point, Roofline
+from velodrome.scheduler.reports.task_rows import in_one_line
 
 MOST = 6
 MOST_POINTS = 400
@@ -49,7 +50,9 @@ def _figure(roof: Roofline, marks: Sequence[Mark], number: int) -> Figure:
     ]
     rows += _roof_rows(roof)
     place = roof.place
-    where = ", ".join(filter(None, (roof.hardware, place.device, counted(place.threads, "thread"))))
+    where = ", ".join(
+        filter(None, (roof.hardware, in_one_line(place.device), counted(place.threads, "thread")))
+    )
     return Figure(
         f"figure-roof-{number}",
         roof.hostname or roof.node_id,
