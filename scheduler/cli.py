@@ -8,6 +8,7 @@ line is wrong; 3 no Ray; 4 an environment could not be built; 130 interrupted.
 import os
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -261,7 +262,7 @@ def report(
     if html is not None:
         from velodrome.scheduler.commands import report_page
 
-        rows = report_page.write(results, sweep, html)
+        rows: Sequence[Mapping[str, object]] = report_page.write(results, sweep, html)
     else:
         rows = command.report(results, sweep, kind, form, svg)
     return command.odd_status(rows) if fail_on_odd else 0

@@ -132,7 +132,7 @@ def report(
     return rows
 
 
-def odd_status(rows: Rows) -> int:
+def odd_status(rows: Sequence[Mapping[str, object]]) -> int:
     """Exit status 1 if a machine is the odd one out."""
     return 1 if odd_ones(heats(rows)) else 0
 
