@@ -12,14 +12,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.ceilings import COPY, GEMMS
 from velodrome.adapters.models.products import copied_bytes
+from velodrome.agents.isolation.log_tail import one_line
 from velodrome.agents.measurement import Status
 
 Row = Mapping[str, object]
 
+LONGEST_NAME = 200  # characters
 RECENT_DAYS = 30
 FLOPS_MODELS = frozenset(model.name for model in GEMMS)
 MODEL_NAMES = FLOPS_MODELS | {COPY.name}
@@ -256,5 +259,11 @@ def _number(row: Row, name: str) -> float:
 
 
 def _text(row: Row, name: str) -> str:
+    """In one line and harmless: ceilings are shown, and rows may be anybody's."""
     value = row.get(name)
-    return value if isinstance(value, str) else ""
+    return _names(value) if isinstance(value, str) else ""
+
+
+@lru_cache(maxsize=2**12)  # the same few over and over
+def _names(text: str) -> str:
+    return one_line(text, LONGEST_NAME)
