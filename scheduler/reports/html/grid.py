@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
 
 from velodrome.scheduler.reports.cells import Cell, Contestant, Course, Time
 from velodrome.scheduler.reports.html.evidence import Evidence, evidence
@@ -78,16 +77,25 @@ class Grid:
     with_number: int
 
 
-def grid(group: Group, number: int, cell_numbers: "count[int]") -> Grid:
-    """Of a block that there is room for. cell_numbers: gives each cell of the page its own."""
+def grid(group: Group, number: int, first: int, room: int) -> Grid:
+    """Of a block that there is room for. first: the number of its first cell on the page.
+
+    room: for how many cells what stands behind them may be told; those without a time go first.
+    """
     down = {course: place for place, course in enumerate(group.courses)}
     across = {who: place for place, who in enumerate(group.contestants)}
-    in_order = sorted(group.rows.items(), key=lambda item: (down[item[0][0]], across[item[0][1]]))
+    in_order = sorted(group.rows, key=lambda place: (down[place[0]], across[place[1]]))
+    told = sorted(in_order, key=lambda place: group.cells[place].with_number > 0)[:room]
     behind = {
         (course, who): evidence(
-            next(cell_numbers), group.block, course, who, group.cells[course, who], rows
+            cell_number,
+            group.block,
+            course,
+            who,
+            group.cells[course, who],
+            group.rows[course, who],
         )
-        for (course, who), rows in in_order
+        for cell_number, (course, who) in enumerate(told, first)
     }
     return Grid(
         id=f"grid-{number}",
@@ -140,12 +148,16 @@ def _lines(group: Group, behind: dict[tuple[Course, Contestant], Evidence]) -> I
             best = lowest(group, course, phase)
             span = len(phases) if phase == phases[0] else 0
             places = [
-                _shown(cell, phase, best, behind[course, who].id, span)
+                _shown(cell, phase, best, _id(behind.get((course, who))), span)
                 if cell
                 else Shown(NOT_HERE, "absent", span=span)
                 for cell, who in zip(cells, contestants, strict=True)
             ]
             yield Line(course.model, course.batch_size, phase, tuple(places), span)
+
+
+def _id(behind: Evidence | None) -> str:
+    return behind.id if behind else ""
 
 
 def _shown(cell: Cell, phase: str, best: Time | None, behind: str, span: int) -> Shown:

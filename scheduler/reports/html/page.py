@@ -5,9 +5,8 @@ of them always, grids of the blocks that tell most up to MOST_CELLS, and for the
 numbers they have and how to see them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
 
 from velodrome.scheduler.reports.html.fairness_notes import SETTINGS, Treatment, treatments
 from velodrome.scheduler.reports.html.figures.chart import Section
@@ -32,7 +31,8 @@ from velodrome.scheduler.reports.html.words import block_name, hardware_name
 from velodrome.scheduler.reports.task_rows import Row
 
 MOST_CELLS = 2000
-MOST_STUDY_TABLES = 24
+MOST_BEHIND = 1500  # cells of which all is told that is known
+MOST_STUDY_TABLES = 16
 MOST_LEFT_OUT = 200  # blocks that are named
 
 Readings = Callable[[Sequence[Chosen]], Sequence[Row]]
@@ -74,6 +74,11 @@ class Page:
     queries: Queries
 
     @property
+    def has_all_behind(self) -> bool:
+        """Whether every cell of the grids can be pressed."""
+        return all(len(grid.behind) == grid.cells for grid in self.grids)
+
+    @property
     def is_wide(self) -> bool:
         """Whether an overview tells more than the grids themselves."""
         return len(self.grids) + len(self.left_out) > 1
@@ -94,7 +99,6 @@ def page(
     """
     groups = grouped(rows)
     shown, left_out = _with_room(groups)
-    numbers = count(1)
     why = reasons(groups)
     seen = overview(groups)
     marks = palette(all_contestants(groups))
@@ -108,7 +112,7 @@ def page(
         tiles=tiles(rows, groups),
         summary=summary(rows, groups, why, planned),
         overview=seen,
-        grids=tuple(grid(group, number, numbers) for number, group in enumerate(shown, 1)),
+        grids=tuple(_grids(shown)),
         left_out=tuple(map(_left_out, left_out[:MOST_LEFT_OUT])),
         more_left_out=max(0, len(left_out) - MOST_LEFT_OUT),
         reasons=why[:MOST_REASONS],
@@ -123,6 +127,14 @@ def page(
         treatments=treatments(groups),
         queries=queries,
     )
+
+
+def _grids(shown: Sequence[Group]) -> Iterator[Grid]:
+    told = 0
+    for number, group in enumerate(shown, 1):
+        made = grid(group, number, told + 1, MOST_BEHIND - told)
+        told += len(made.behind)
+        yield made
 
 
 def _with_room(groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:

@@ -4,13 +4,20 @@ from collections.abc import Sequence
 
 from velodrome.scheduler.reports.html.figures.chosen import Chosen
 from velodrome.scheduler.reports.html.queries import quoted
+from velodrome.scheduler.reports.tables import PHASES
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
 
+_GPU_MEANS = ("percent_mean", "memory_percent_mean", "power_w_mean")
 LOG_CHARACTERS = 8000  # of a log's end, from which the page keeps less
-UNUSED = frozenset({"log_tail", "provision_ns", "transfer_ns", "seed"})
+UNUSED = frozenset(
+    {"log_tail", "provision_ns", "transfer_ns", "seed", "gpu_model", "tolerated", "model_hash"}
+    | {"sampling_cpu_s", "foreign_percent_mean", "elsewhere_percent_mean", "steal_percent_mean"}
+    | {f"{phase}_gpu_{what}" for phase in PHASES for what in _GPU_MEANS}
+    | {f"{phase}_{what}" for phase in PHASES for what in ("cpu_percent_mean", "sm_mhz_mean")}
+)
 READING = ("task_id", "repeat", "at_ns", "phase", "cpu_percent", "gpu_percent")
 
 
