@@ -35,7 +35,7 @@ WRONG_WORDS = {
     "no sweep at all": ("run",),
     "a results folder that is a file": ("run", "good.yaml", "--results", "good.yaml"),
     "a results folder without rights": ("run", "good.yaml", "--results", "/proc/results"),
-    "an object store, which is not there yet": ("run", "good.yaml", "--results", "s3://b/results"),
+    "a store of a kind that is none": ("run", "good.yaml", "--results", "hdfs://b/results"),
     "a selection of nothing": ("plan", "good.yaml", "--only", "framework=torch"),
     "a selection that cannot be read": ("plan", "good.yaml", "--only", "framework:torch"),
     "a sweep to resume that is not there": ("run", "--resume", "2016", "--results", "none"),
