@@ -31,7 +31,7 @@ from velodrome.scheduler.reports.html.words import block_name, hardware_name
 from velodrome.scheduler.reports.task_rows import Row
 
 MOST_CELLS = 2000
-MOST_BEHIND = 1500  # cells of which all is told that is known
+MOST_BEHIND = 1000  # cells of which all is told that is known
 MOST_STUDY_TABLES = 16
 MOST_LEFT_OUT = 200  # blocks that are named
 
