@@ -1,0 +1,112 @@
+"""A folder of results that somebody else wrote is shown as plain text, or refused."""
+
+import csv
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hostile_words import EVIL, SWEEP, UNSEEN, measured
+
+from velodrome.adapters.protocol import Timed
+from velodrome.agents.measurement import Status
+from velodrome.scheduler.commands.report import Form, Kind, report
+from velodrome.scheduler.errors import ConfigError, StoreError
+from velodrome.scheduler.results.store import Store
+
+
+@pytest.fixture
+def evil_results(store: Store, root: Path) -> Path:
+    """Every text of a row is hostile, and one of five nodes is slow, so that it is named."""
+    slow = Timed("gradient", 9e6, 8e6, 10e6, 30, 2, 5, "target", stable=True)
+    task = replace(measured().task, variant=EVIL, device=f"gpu{EVIL}", dtype=EVIL)
+    where = {"hostname": EVIL, "node_type": EVIL, "cpu_model": EVIL, "gpu_name": EVIL}
+    with store.working_on(SWEEP):
+        for number in range(5):
+            times = {"gradient": slow} if number == 3 else {}
+            store.put(
+                SWEEP,
+                measured(task=task, repeat=number, node_id=f"{EVIL}{number}", **where, **times),
+            )
+        store.put(
+            SWEEP,
+            measured(
+                task=replace(task, framework="=HYPERLINK(1)", variant="x"),
+                status=Status.CRASHED,
+                reason=f"=1+1 {EVIL}",
+                rerun=f"velodrome measure x; rm -rf ~ {EVIL}",
+                log_tail=EVIL,
+            ),
+        )
+    return root
+
+
+@pytest.mark.parametrize("form", list(Form))
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.UTILIZATION])
+def test_a_hostile_results_folder_is_shown_as_plain_text(
+    evil_results: Path, capsys: pytest.CaptureFixture[str], kind: Kind, form: Form
+) -> None:
+    report(evil_results, "", kind, form, None)
+    text = capsys.readouterr().out
+    assert not UNSEEN.search(text)
+    assert "rm -rf" not in text or form is Form.JSON  # which keeps rows as they are
+    if form is Form.MARKDOWN:
+        assert "<script" not in text
+        assert "](" not in text
+    if form is Form.CSV:
+        cells = [cell for line in csv.reader(io.StringIO(text)) for cell in line]
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    if form is Form.TERMINAL:
+        assert "[bold]loud[/bold]" in re.sub(r"[│┃\s]", "", text)
+        assert "all is well" not in [line.strip(" │") for line in text.splitlines()]
+
+
+def test_a_picture_of_a_hostile_results_folder_holds_no_element_of_its_making(
+    evil_results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "picture.svg"
+    report(evil_results, "", Kind.TIMES, Form.TERMINAL, picture)
+    tags = {element.tag.rpartition("}")[2] for element in ElementTree.parse(picture).iter()}
+    assert tags <= {"svg", "style", "defs", "clipPath", "rect", "text", "g", "circle", "line"}
+    with pytest.raises(ConfigError, match="cannot be written"):
+        report(evil_results, "", Kind.TIMES, Form.TERMINAL, tmp_path / "none" / "picture.svg")
+
+
+def rewritten(root: Path, column: str, values: pa.Array) -> None:
+    """The one file of tasks with another column in it."""
+    (path,) = (root / "tasks").rglob("*.parquet")
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(table.schema.get_field_index(column), column, values), path)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("status", pa.array(["\x1b[2Jfine"]), "has the status 'fine'"),
+        ("threads", pa.array([None], pa.int32()), "has no threads"),
+        ("framework", pa.array([None], pa.string()), "has no framework"),
+        ("reason", pa.array([b"\xff"]).view(pa.string()), "cannot be read"),
+    ],
+)
+def test_rows_that_no_velodrome_wrote_are_told_and_not_tripped_over(
+    store: Store, root: Path, column: str, values: pa.Array, said: str
+) -> None:
+    store.put(SWEEP, measured())
+    rewritten(root, column, values)
+    with pytest.raises((ConfigError, StoreError), match=said):
+        report(root, "", Kind.TIMES, Form.TERMINAL, None)
+
+
+@pytest.mark.parametrize("median_ns", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_time_that_cannot_be_costs_no_report(
+    store: Store, root: Path, capsys: pytest.CaptureFixture[str], median_ns: float
+) -> None:
+    store.put(SWEEP, measured())
+    rewritten(root, "gradient_median_ns", pa.array([median_ns]))
+    for form in Form:
+        report(root, "", Kind.TIMES, form, None)
+    assert "probe-lrn" in capsys.readouterr().out

@@ -1,0 +1,100 @@
+"""No text reaches a shell, and what other users left is not trusted."""
+
+import ast
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hostile_words import UNSEEN
+
+from velodrome.agents.cores.lock_files import holders
+from velodrome.agents.environments import entering
+from velodrome.agents.isolation.log_tail import one_line, without_controls
+
+CODE = Path(__file__).parents[3]
+
+
+def test_what_another_user_left_in_a_lock_file_is_cut_short_and_never_waited_for(
+    tmp_path: Path,
+) -> None:
+    pipe, large, link = (tmp_path / name for name in ("pipe", "large", "link"))
+    os.mkfifo(pipe)
+    with large.open("wb") as file:
+        file.write(b"pid 1 (\x1b[2Jevil)\nall is well")
+        file.truncate(2**40)
+    link.symlink_to("/etc/passwd")
+    told = holders([pipe, large, link])
+    assert told.startswith("pid 1 (evil) all is well")
+    assert len(told) <= 200
+    assert "root" not in told
+
+
+def test_no_process_is_started_through_a_shell() -> None:
+    """But one, which quotes: a tree that is entered without bubblewrap."""
+    shells = {
+        f"{path.relative_to(CODE)}:{word}"
+        for folder in ("agents", "scheduler")
+        for path in (CODE / folder).rglob("*.py")
+        for word in shell_words(ast.parse(path.read_text()))
+    }
+    assert shells == {"agents/environments/entering.py:sh"}
+
+
+def shell_words(tree: ast.AST) -> Iterator[str]:
+    """Ways to a shell: shell=True, os.system and the like, and a shell's name as a word."""
+    ways = ("os.system", "os.popen", "subprocess.getoutput", "asyncio.create_subprocess_shell")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "shell":
+            yield "shell="
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) in ways:
+            yield node.attr
+        elif isinstance(node, ast.Constant) and node.value in ("sh", "bash", "/bin/sh"):
+            yield str(node.value)
+
+
+def test_a_path_is_a_word_to_the_one_shell_that_there_is(tmp_path: Path) -> None:
+    tree = tmp_path / "a $(touch owned) `touch owned` 'q\" ; touch owned; *"
+    (tree / "usr").mkdir(parents=True)
+    (tree / "mnt").mkdir()
+    log, tools = tmp_path / "log", tmp_path / "tools"
+    tools.mkdir()
+    for name in ("mount", "chroot"):  # neither is done; what was asked for is written down
+        tool = tools / name
+        tool.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >> '{log}'\n")
+        tool.chmod(0o755)
+    script = entering._by_chroot(tree, {"A": "$(touch owned)"}, ["$(touch owned)"])[-1]
+    path = f"{tools}:{os.environ['PATH']}"
+    subprocess.run(["sh", "-ec", script], cwd=tmp_path, env={"PATH": path}, check=True)
+    words = log.read_text().splitlines()
+    assert f"{tree}/mnt" in words
+    assert f"{tree}/usr" in words
+    assert words[-2:] == ["A=$(touch owned)", "$(touch owned)"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([tree.name, "log", "tools"])
+
+
+def test_the_security_page_names_tests_that_there_are() -> None:
+    page = (CODE / "docs" / "security.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", page))
+    there = "\n".join(path.read_text() for path in (CODE / "tests").rglob("test_*.py"))
+    assert len(named) > 20
+    assert {name for name in named if f"def {name}(" not in there} == set()
+    files = set(re.findall(r"`(tests/[\w/]+\.py)`", page))
+    assert {file for file in files if not (CODE / file).is_file()} == set()
+
+
+@pytest.mark.parametrize("unit", ["x", "\r", "\x1b", "\x1b[1", "\x1b]", "\x1b[ ", " \n", "\x9b"])
+def test_megabytes_of_anything_are_made_harmless_in_no_time(unit: str) -> None:
+    text = unit * (2**22 // len(unit))
+    before_s = time.process_time()
+    assert not UNSEEN.search(one_line(text, 100))
+    assert time.process_time() - before_s < 5  # hours, where the square of it is done
+
+
+def test_what_cannot_be_printed_is_left_out_of_what_is_printed() -> None:
+    text = os.fsdecode(b"a\xff\x1b[31mb") + "\u202e\ud800c"
+    assert without_controls(text) == "abc"
+    assert without_controls(text).encode()
