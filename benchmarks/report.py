@@ -28,8 +28,9 @@ from velodrome.agents.measurement import Measurement, Reading, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report_page import write
 from velodrome.scheduler.results.parquet_files import writer
-from velodrome.scheduler.results.rows import task_row, to_table, utilization_rows
+from velodrome.scheduler.results.rows import to_table, utilization_rows
 from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.results.task_row import task_row
 
 PROMISED_S, PROMISED_MIB, PROMISED_PAGE_MIB = 30.0, 1024, 10
 SWEEP = "20261124-063012-a1b2"

@@ -16,8 +16,8 @@ from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.fleet.event_texts import ended_text
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected, expectations
 from velodrome.scheduler.reports.tables import duration
-from velodrome.scheduler.results.rows import task_row
 from velodrome.scheduler.results.store import Store, new_sweep_id
+from velodrome.scheduler.results.task_row import task_row
 
 
 def measure(options: Options, results: str | Path, *, as_json: bool) -> int:

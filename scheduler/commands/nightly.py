@@ -195,7 +195,7 @@ def _report(store: Store, sweep_id: str, results: str | Path) -> str:
     from velodrome.scheduler.reports.html.document import document
     from velodrome.scheduler.reports.html.page import page
     from velodrome.scheduler.reports.html.reading import node_rows, readings, task_rows
-    from velodrome.scheduler.results.rows import velodrome_version
+    from velodrome.scheduler.results.task_row import velodrome_version
 
     tasks, nodes = task_rows(store, sweep_id), node_rows(store, sweep_id)
     read = partial(readings, store, sweep_id)

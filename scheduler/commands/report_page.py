@@ -9,8 +9,8 @@ from velodrome.scheduler.reports.html.document import document
 from velodrome.scheduler.reports.html.page import page
 from velodrome.scheduler.reports.html.reading import node_rows, readings, task_rows
 from velodrome.scheduler.reports.task_rows import Row, unsound
-from velodrome.scheduler.results.rows import velodrome_version
 from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.results.task_row import velodrome_version
 from velodrome.scheduler.results.whole_files import owned
 
 MIB = 2**20

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from velodrome.scheduler.history.nights import PHASES, Followed, History
 from velodrome.scheduler.reports.html.document import embedded
-from velodrome.scheduler.results.rows import velodrome_version
+from velodrome.scheduler.results.task_row import velodrome_version
 from velodrome.scheduler.site.charts import trend_chart
 from velodrome.scheduler.site.trends import SPARK_HEIGHT, SPARK_WIDTH, Trend, trends
 

@@ -9,7 +9,7 @@ import pytest
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.results.rows import task_row
+from velodrome.scheduler.results.task_row import task_row
 
 Row = dict[str, Any]
 

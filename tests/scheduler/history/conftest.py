@@ -17,8 +17,8 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.history.nights import Followed, History, Point, history
 from velodrome.scheduler.history.tonight import Verdict, judge
 from velodrome.scheduler.plans.planning import CONFIRMING, Plan
-from velodrome.scheduler.results.rows import task_row
 from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.results.task_row import task_row
 
 REPEATS = 5
 CALM_SPREAD = 0.015  # of processes, relative, on a machine that is left alone

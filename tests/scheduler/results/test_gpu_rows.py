@@ -9,8 +9,9 @@ from velodrome.agents.measurement import (
     Status,
 )
 from velodrome.agents.task import Task
-from velodrome.scheduler.results.rows import task_row, utilization_rows
+from velodrome.scheduler.results.rows import utilization_rows
 from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.results.task_row import task_row
 
 MIB = 2**20
 OTHERS = (GpuProcess(7, "python", 300 * MIB), GpuProcess(8, "train", 200 * MIB))

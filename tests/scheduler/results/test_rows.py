@@ -20,11 +20,11 @@ from velodrome.scheduler.results.rows import (
     parameter_rows,
     samples_table,
     tables,
-    task_row,
     to_table,
     utilization_rows,
 )
 from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
+from velodrome.scheduler.results.task_row import task_row
 
 PARAMETERS = (ParameterError("conv1.weight", (20, 1, 5, 5), 3.5, 1e-7),)
 MEASUREMENT = Measurement(

@@ -1,0 +1,212 @@
+"""A measurement as a row of `tasks`, the widest of the tables. Pure."""
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from statistics import fmean
+
+from velodrome.adapters.models import MODELS, products, shapes
+from velodrome.adapters.protocol import Timed
+from velodrome.agents.measurement import Measurement, PhaseMeans
+from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
+from velodrome.scheduler.results.model_hash import model_hash
+from velodrome.scheduler.results.schema import TABLES
+
+TIMED_PHASES = ("forward", "gradient")
+
+Row = dict[str, object]
+
+
+def task_row(sweep_id: str, measurement: Measurement, expected: Expected = TO_AGREE) -> Row:
+    """Columns of TASKS in their order."""
+    found = {
+        "sweep_id": sweep_id,
+        **_identity(measurement),
+        **_outcome(measurement),
+        "expected": expected.text,
+        "expected_reason": expected.reason or None,
+        "surprise": not expected.is_met_by(measurement.status),
+        **_where(measurement),
+        **_costs(measurement),
+        **_times(measurement),
+        **_proof(measurement),
+        **_work(measurement),
+        **_resources(measurement),
+        **_canaries(measurement),
+    }
+    return {name: known(found[name]) for name in TABLES["tasks"].names}
+
+
+def known(value: object) -> object:
+    """Not a number is no number: nothing."""
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+@cache
+def velodrome_version() -> str:
+    return version("velodrome")
+
+
+def _identity(measurement: Measurement) -> Row:
+    task = measurement.task
+    return {
+        "task_id": task.key,
+        "repeat": measurement.repeat,
+        "attempt": measurement.attempt,
+        "framework": task.framework,
+        "framework_version": measurement.framework_version or None,
+        "variant": task.variant,
+        "model": task.model,
+        "batch_size": task.batch_size,
+        "device": task.device,
+        "threads": task.threads,
+        "dtype": task.dtype,
+        "gpu_count": task.gpu_count,
+        "gpu_model": task.gpu_model or None,
+        "exclusive": task.exclusive,
+        "seed": task.seed,
+        "environment_hash": measurement.environment_hash or task.lock_hash or None,
+        "velodrome_version": velodrome_version(),
+    }
+
+
+def _outcome(measurement: Measurement) -> Row:
+    return {
+        "status": measurement.status.value,
+        "reason": measurement.reason,
+        "log_tail": measurement.log_tail,
+        "rerun": measurement.rerun,
+        "quiet": measurement.quiet,
+        "disturbed_by": measurement.disturbed_by,
+        "tolerated": measurement.tolerated,
+        "notes": list(measurement.notes),
+    }
+
+
+def _where(measurement: Measurement) -> Row:
+    return {
+        "node_id": measurement.node_id or None,
+        "hostname": measurement.hostname or None,
+        "node_type": measurement.node_type or None,
+        "cpu_model": measurement.cpu_model or None,
+        "gpu_name": measurement.gpu_name or None,
+        "gpu_uuids": list(measurement.gpu_uuids),
+        "started_at": _utc(measurement.started_at),
+        "finished_at": _utc(measurement.finished_at),
+    }
+
+
+def _costs(measurement: Measurement) -> Row:
+    return {
+        "provision_ns": measurement.provision_ns,
+        "import_ns": measurement.import_ns,
+        "build_ns": measurement.build_ns,
+        "transfer_ns": measurement.transfer_ns,
+        "first_call_ns": measurement.first_call_ns,
+    }
+
+
+def _times(measurement: Measurement) -> Row:
+    forward, gradient = measurement.forward, measurement.gradient
+    decisive = gradient or forward
+    return {
+        **_phase("forward", forward),
+        **_phase("gradient", gradient),
+        "forward_stop_reason": forward.stop_reason if forward else None,
+        "forward_stable": forward.stable if forward else None,
+        "stop_reason": decisive.stop_reason if decisive else None,
+        "stable": decisive.stable if decisive else None,
+        "settled": all(timed.settled for timed in (forward, gradient) if timed)
+        if decisive
+        else None,
+        "forward_drift": forward.drift if forward else None,
+        "gradient_drift": gradient.drift if gradient else None,
+    }
+
+
+def _phase(phase: str, timed: Timed | None) -> Row:
+    return {
+        f"{phase}_median_ns": timed.median_ns if timed else None,
+        f"{phase}_low_ns": timed.low_ns if timed else None,
+        f"{phase}_high_ns": timed.high_ns if timed else None,
+        f"{phase}_samples": timed.samples if timed else None,
+    }
+
+
+def _proof(measurement: Measurement) -> Row:
+    return {
+        "verified": measurement.verified is not None,
+        "loss_error": measurement.loss_error,
+        "gradient_error": measurement.gradient_error,
+    }
+
+
+def _work(measurement: Measurement) -> Row:
+    """What the model asks for by its own data; nothing for a model that is not in the zoo."""
+    return _asked_for(measurement.task.model, measurement.task.batch_size)
+
+
+@cache
+def _asked_for(name: str, batch_size: int) -> Row:
+    model = MODELS.get(name)
+    return {
+        "parameters": shapes.parameter_count(model) if model else None,
+        "model_hash": model_hash(model) if model else None,
+        "forward_flops": products.forward_flops(model, batch_size) if model else None,
+        "gradient_flops": products.gradient_flops(model, batch_size) if model else None,
+        "ceiling_flops_per_s": None,  # this and the next two: velodrome.scheduler.results.ceilings
+        "ceiling_from": None,
+        "gradient_efficiency": None,
+    }
+
+
+def _resources(measurement: Measurement) -> Row:
+    """Means are over the readings that fell into a timed phase."""
+    timed = [reading for reading in measurement.readings if reading.phase in TIMED_PHASES]
+    gpu_percents = [gpu.percent for reading in timed for gpu in reading.gpus]
+    return {
+        "cpu_percent_mean": _mean(reading.cpu_percent for reading in timed),
+        "peak_rss_bytes": measurement.peak_rss_bytes,
+        "gpu_percent_mean": _mean(percent for percent in gpu_percents if percent is not None),
+        "peak_gpu_memory_bytes": measurement.peak_gpu_memory_bytes,
+        "energy_j": measurement.energy_j,
+        "energy_source": measurement.energy_source,
+        "foreign_percent_mean": measurement.foreign_percent_mean,
+        "elsewhere_percent_mean": measurement.elsewhere_percent_mean,
+        "steal_percent_mean": measurement.steal_percent_mean,
+        "sampling_cpu_s": measurement.sampling_cpu_s,
+        "energy_reason": measurement.energy_reason or None,
+        "energy_per_gradient_j": measurement.energy_per_gradient_j,
+        "energy_deviation_percent": measurement.energy_deviation_percent,
+        "peak_gpu_process_memory_bytes": measurement.peak_gpu_process_memory_bytes,
+        **_means(measurement),
+    }
+
+
+def _means(measurement: Measurement) -> Row:
+    by_phase = {means.phase: means for means in measurement.means}
+    return {
+        f"{phase}_{name}_mean": value
+        for phase in TIMED_PHASES
+        for name, value in vars(by_phase.get(phase, PhaseMeans(phase))).items()
+        if name != "phase"
+    }
+
+
+def _canaries(measurement: Measurement) -> Row:
+    return {
+        "canary_model": measurement.canary_model or None,
+        "canary_before_ns": measurement.canary_before_ns,
+        "canary_after_ns": measurement.canary_after_ns,
+    }
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return fmean(found) if found else None
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
