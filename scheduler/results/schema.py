@@ -87,6 +87,10 @@ TASKS = _table(
     ("settled", _YES, ""),  # every warm-up ended because the speed had come to rest
     ("forward_drift", _REAL, "share of the median"),  # change of speed while timed, beyond chance
     ("gradient_drift", _REAL, "share of the median"),
+    ("forward_p95_ns", _REAL, "ns per call"),  # of samples; null where too few reach so far
+    ("forward_p99_ns", _REAL, "ns per call"),
+    ("gradient_p95_ns", _REAL, "ns per call"),
+    ("gradient_p99_ns", _REAL, "ns per call"),
     ("loss_error", _REAL, "relative"),  # against the reference
     ("gradient_error", _REAL, "relative"),  # the largest of any parameter
     ("verified", _YES, ""),  # loss and gradients agree with the float64 reference

@@ -13,8 +13,10 @@ from velodrome.agents.measurement import Measurement, PhaseMeans
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
 from velodrome.scheduler.results.model_hash import model_hash
 from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.statistics.percentiles import percentile
 
 TIMED_PHASES = ("forward", "gradient")
+PERCENTILES = {"p95": 0.95, "p99": 0.99}
 
 Row = dict[str, object]
 
@@ -123,6 +125,21 @@ def _times(measurement: Measurement) -> Row:
         else None,
         "forward_drift": forward.drift if forward else None,
         "gradient_drift": gradient.drift if gradient else None,
+        **_percentiles(measurement, "forward", forward),
+        **_percentiles(measurement, "gradient", gradient),
+    }
+
+
+def _percentiles(measurement: Measurement, phase: str, timed: Timed | None) -> Row:
+    """Of samples, which are of several calls each where one is short."""
+    samples = [one.elapsed_ns for one in measurement.samples if one.phase == phase]
+    inflated = max(len(samples) / timed.worth, 1.0) if timed and timed.worth else 1.0
+    found = {
+        name: percentile(samples, share, inflated=inflated) for name, share in PERCENTILES.items()
+    }
+    return {
+        f"{phase}_{name}_ns": one.value / timed.calls if one and timed else None
+        for name, one in found.items()
     }
 
 

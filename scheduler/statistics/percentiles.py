@@ -6,6 +6,7 @@ percentile is binomial (Hahn and Meeker, Statistical Intervals (1991), section 5
 it ends within them from 72 on for the 5th and the 95th percentile, from 368 on for the 99th.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,12 +25,12 @@ def percentile(
 ) -> Percentile | None:
     """share: 0.95 for the 95th. inflated: how many of the values are worth an independent one."""
     import numpy  # late, as is scipy: nothing that only shows medians waits for them
-    from scipy.stats import binom
 
     count = int(len(values) / inflated)
-    below = int(binom.ppf(0.025, count, share))
-    above = int(binom.ppf(0.975, count, share)) + 1
-    if count < 1 or below < 1 or above > count:
+    if count < 1:
+        return None
+    below, above = _successes(0.025, count, share), _successes(0.975, count, share) + 1
+    if below < 1 or above > count:
         return None
     ordered = numpy.sort(numpy.asarray(values, dtype=float))
     scale = len(values) / count
@@ -38,3 +39,14 @@ def percentile(
         float(ordered[max(int(below * scale), 1) - 1]),
         float(ordered[min(int(above * scale), len(values)) - 1]),
     )
+
+
+def _successes(probability: float, count: int, share: float) -> int:
+    """The least number that so many trials stay at or below with this probability.
+
+    As scipy.stats.binom.ppf, which takes a second to import.
+    """
+    from scipy.special import bdtr, bdtrik
+
+    found = math.ceil(bdtrik(probability, count, share))
+    return found - 1 if found and bdtr(found - 1, count, share) >= probability else found

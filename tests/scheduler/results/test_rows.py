@@ -275,3 +275,19 @@ def test_a_models_hash_is_of_what_it_computes() -> None:
 def test_a_models_hash_stays_where_it_was_when_kinds_of_layers_get_more_fields() -> None:
     # Results of years are held together by it: change it only with what is computed.
     assert model_hash(MODELS["lenet"]) == "631746f5e25d"
+
+
+def test_percentiles_are_those_of_samples_per_call_as_far_as_these_reach() -> None:
+    samples = tuple(Sample("forward", rank, 2, rank, 2 * rank) for rank in range(1, 101))
+    row = task_row("s", replace(MEASUREMENT, samples=samples))
+    assert row["forward_p95_ns"] == pytest.approx(95.65)  # worked in test_percentiles.py
+    assert row["forward_p99_ns"] is None  # 100 samples say nothing of it
+    assert row["gradient_p95_ns"] is None  # no sample was kept
+
+
+def test_percentiles_of_samples_that_depend_on_each_other_reach_less_far() -> None:
+    samples = tuple(Sample("forward", rank, 2, rank, 2 * rank) for rank in range(1, 101))
+    assert MEASUREMENT.forward is not None
+    forward = MEASUREMENT.forward._replace(worth=50.0)
+    row = task_row("s", replace(MEASUREMENT, samples=samples, forward=forward))
+    assert row["forward_p95_ns"] is None
