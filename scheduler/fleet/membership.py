@@ -10,7 +10,8 @@ import ray
 from velodrome.agents.node import Node
 from velodrome.scheduler.fleet import remote
 from velodrome.scheduler.fleet.head_watch import HeadWatch
-from velodrome.scheduler.fleet.ray_functions import once_on, own_raylet
+from velodrome.scheduler.fleet.ray_errors import in_short, own_raylet
+from velodrome.scheduler.fleet.ray_functions import once_on
 from velodrome.scheduler.fleet.transport import Change, Gone, Joined, Unusable
 
 INVENTORY_DEADLINE_S = 60.0
@@ -159,7 +160,7 @@ class Membership:
                 self._suspects[ray_id] = now_s + SUSPECT_S  # then it is asked again
                 return None
             self._unusable.add(ray_id)
-            return Unusable(hostname, _in_short(error))
+            return Unusable(hostname, in_short(error))
 
     def _may_be_going(self, ray_id: str) -> bool:
         """Processes of a node that is being stopped may be gone before it is; not twice."""
@@ -191,9 +192,3 @@ def _why(entry: Mapping[str, Any] | None) -> str:
     return (
         str((entry or {}).get("DeathReasonMessage") or "Ray says no more").strip().splitlines()[0]
     )
-
-
-def _in_short(error: Exception) -> str:
-    """The last line of a remote traceback says what it was."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -1,14 +1,11 @@
 """A function as a Ray task on one node, once."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import cast
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-from velodrome.scheduler.errors import ClusterUnreachable
 
 
 @cache
@@ -27,17 +24,3 @@ def once_on(
         **options,
     )
     return cast("ray.remote_function.RemoteFunction", placed)
-
-
-@contextmanager
-def own_raylet() -> Iterator[None]:
-    """ClusterUnreachable if this machine's own Ray is gone, through which every other is reached.
-
-    Calls of Ray's then fail with an OSError such as EPIPE, one sooner than another.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise ClusterUnreachable(
-            f"the Ray on this machine is gone ({error}); what was finished is kept"
-        ) from error

@@ -12,7 +12,8 @@ from velodrome.scheduler.fleet import remote
 from velodrome.scheduler.fleet.attempts import Attempt, Preparation, Prepared, Work
 from velodrome.scheduler.fleet.demand import Demand
 from velodrome.scheduler.fleet.membership import Member, Membership
-from velodrome.scheduler.fleet.ray_functions import once_on, own_raylet
+from velodrome.scheduler.fleet.ray_errors import in_short, own_raylet
+from velodrome.scheduler.fleet.ray_functions import once_on
 from velodrome.scheduler.fleet.transport import Broke, Change
 
 LOOK_S = 1.0
@@ -100,10 +101,10 @@ class RayTransport:
         except StopIteration:
             report = Broke("the node's task ended without an answer")
         except OF_NODE as error:
-            report = Broke(_first_line(error), of_node=True)
-            self._membership.suspect(work.node_id, _first_line(error), self.now_s())
+            report = Broke(in_short(error), of_node=True)
+            self._membership.suspect(work.node_id, in_short(error), self.now_s())
         except ray.exceptions.RayError as error:
-            report = Broke(_first_line(error))
+            report = Broke(in_short(error))
         if isinstance(report, Broke | Measurement | Prepared):
             del self._streams[stream]
         return work, report
@@ -126,9 +127,3 @@ def _start(
         member.ray_id, function, num_cpus=cpus, num_gpus=gpus, num_returns="streaming"
     )
     return cast(Stream, options.remote(*arguments))
-
-
-def _first_line(error: Exception) -> str:
-    """Its first sentence; more of Ray's are advice for those who keep its logs."""
-    line = str(error).strip().splitlines()[0] if str(error).strip() else ""
-    return f"{type(error).__name__}: {line.partition('. ')[0]}"
