@@ -35,7 +35,7 @@ from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Node
 from velodrome.agents.outcomes import Bounded, decide
 from velodrome.agents.references import ReferenceFailed, reference
-from velodrome.agents.session import Setting, hold_session
+from velodrome.agents.session import Setting, hold_session, to_measure
 from velodrome.agents.task import Task
 from velodrome.agents.transcript import last
 
@@ -137,11 +137,12 @@ def canary_for(
             model=CANARY.name,
             batch_size=MODELS[CANARY.name].default_batch_size(task.device),
             seed=0,
+            timing=TIMING,
         )
         known = reference(tiny, node, environments, on_note)
     except FAULTS as error:
         return Silent(str(error))
-    return Canary(_request(tiny, framework, known), framework, environment)
+    return Canary(to_measure(tiny, framework, known), framework, environment)
 
 
 def with_canaries(measurement: Measurement, before: Heard, after: Heard) -> Measurement:
@@ -169,23 +170,6 @@ def _disturbed(before: Heard, after: Heard) -> str:
         return ""
     how = "longer" if change > 0 else "less"
     return f"the canary took {100 * abs(change):.0f} % {how} after it than before"
-
-
-def _request(task: Task, framework: Framework, known: Path) -> Request:
-    return Request(
-        action="measure",
-        framework=framework.name,
-        adapter=framework.adapter,
-        variant=task.variant,
-        model=task.model,
-        batch_size=task.batch_size,
-        device=task.device,
-        threads=task.threads,
-        dtype=task.dtype,
-        seed=task.seed,
-        reference=str(known),
-        timing=TIMING,
-    )
 
 
 def _kept(file: Path) -> Heard | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from velodrome.adapters.protocol import Failed, Finished, Hello, Request
+from velodrome.adapters.protocol import Failed, Finished, Hello
 from velodrome.adapters.registry import Framework
 from velodrome.agents.canary import canary_for, with_canaries
 from velodrome.agents.cores.lock_files import LocksUnusable
@@ -32,7 +32,7 @@ from velodrome.agents.sampling.others_load import Place
 from velodrome.agents.sampling.quietness import judge
 from velodrome.agents.sampling.readings import attribute
 from velodrome.agents.sampling.utilization import summarize
-from velodrome.agents.session import Session, Setting, hold_session
+from velodrome.agents.session import Session, Setting, hold_session, to_measure
 from velodrome.agents.task import Task
 from velodrome.agents.transcript import last, phases, with_events
 
@@ -123,7 +123,7 @@ def _run(
         setting = _setting(environment, framework, home, held, task, node)
         before = canary.before(setting)
         ready_ns = time.monotonic_ns()
-        session = hold_session(_request(task, framework, known), setting, on_event)
+        session = hold_session(to_measure(task, framework, known), setting, on_event)
         after = canary.after(setting) if before.ns else before
     return with_canaries(_measurement(blank, session, setting, ready_ns, node), before, after)
 
@@ -147,23 +147,6 @@ def _setting(
     )
     return Setting(
         environment, framework, home, bounds, held.share.gpus, task.sampling_hz, sampler_cpu
-    )
-
-
-def _request(task: Task, framework: Framework, known: Path) -> Request:
-    return Request(
-        action="measure",
-        framework=framework.name,
-        adapter=framework.adapter,
-        variant=task.variant,
-        model=task.model,
-        batch_size=task.batch_size,
-        device=task.device,
-        threads=task.threads,
-        dtype=task.dtype,
-        seed=task.seed,
-        reference=str(known),
-        timing=task.timing,
     )
 
 

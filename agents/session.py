@@ -26,6 +26,7 @@ from velodrome.agents.measurement import Reading
 from velodrome.agents.node import Gpu
 from velodrome.agents.sampling.kernel_files import KernelFile
 from velodrome.agents.sampling.sampler import Sampler
+from velodrome.agents.task import Task
 
 LEAVE_S = 10.0  # what a worker gets to end by itself once it has said all
 
@@ -59,6 +60,24 @@ class Session:
     sampling_cpu_s: float | None = None  # what the sampler took, its start included
     kernel_kills: int = 0
     broken: str = ""
+
+
+def to_measure(task: Task, framework: Framework, known: Path) -> Request:
+    """known: the path of the reference that it is held to."""
+    return Request(
+        action="measure",
+        framework=framework.name,
+        adapter=framework.adapter,
+        variant=task.variant,
+        model=task.model,
+        batch_size=task.batch_size,
+        device=task.device,
+        threads=task.threads,
+        dtype=task.dtype,
+        seed=task.seed,
+        reference=str(known),
+        timing=task.timing,
+    )
 
 
 def hold_session(request: Request, setting: Setting, on_event: Callable[[object], None]) -> Session:

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from velodrome.scheduler.history.nights import PHASES, Followed, History
-from velodrome.scheduler.reports.html.document import embedded
+from velodrome.scheduler.reports.html.templating import embedded, templates
 from velodrome.scheduler.results.task_row import velodrome_version
 from velodrome.scheduler.site.charts import trend_chart
 from velodrome.scheduler.site.trends import SPARK_HEIGHT, SPARK_WIDTH, Trend, trends
@@ -43,7 +41,7 @@ def pages(
     common = {"version": velodrome_version(), "written": written}
     found = {part: (TEMPLATES / part).read_text() for part in ("site.css", "site.js")}
     spec = Markup(embedded(trend_chart())) if shown else Markup("{}")
-    cell = _templates().get_template("cell.html.jinja")
+    cell = templates(TEMPLATES).get_template("cell.html.jinja")
     for one in shown:
         found[f"cells/{one.id}.html"] = cell.render(
             **common,
@@ -56,7 +54,7 @@ def pages(
             query=query(one.cell),
         )
     found[INDEX] = (
-        _templates()
+        templates(TEMPLATES)
         .get_template("index.html.jinja")
         .render(
             **common,
@@ -107,14 +105,3 @@ def _quoted(text: str) -> str:
 def _phases(one: Trend) -> tuple[str, ...]:
     there = {row["phase"] for row in one.chart}
     return tuple(phase for phase in PHASES if phase in there)
-
-
-@cache
-def _templates() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

@@ -7,20 +7,18 @@ by its hash, and no request at all; Vega's expressions are interpreted, not comp
 
 import base64
 import hashlib
-import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import vl_convert
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from velodrome.scheduler.reports.html.page import Page
+from velodrome.scheduler.reports.html.templating import embedded, templates
 
 TEMPLATES = Path(__file__).with_name("templates")
 BUNDLE = "window.vegaEmbed = vegaEmbed;"
-_LIVE = {ord(character): f"\\u{ord(character):04x}" for character in "<>&'\u2028\u2029"}
 
 
 def document(page: Page) -> str:
@@ -29,7 +27,7 @@ def document(page: Page) -> str:
     bundle = _bundle() if any(section.figures for section in page.sections) else ""
     specs = {figure.id: figure.spec for section in page.sections for figure in section.figures}
     return (
-        _templates()
+        templates(TEMPLATES)
         .get_template("page.html.jinja")
         .render(
             page=page,
@@ -40,23 +38,6 @@ def document(page: Page) -> str:
             specs=Markup(embedded(specs)),
         )
         + "\n"
-    )
-
-
-def embedded(value: object) -> str:
-    """JSON that stands in a script element and cannot end it. ValueError for NaN and infinity."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.translate(_LIVE)
-
-
-@cache
-def _templates() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )
 
 

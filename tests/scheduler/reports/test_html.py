@@ -22,9 +22,10 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report_page import write
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.expectations import Expected
-from velodrome.scheduler.reports.html.document import document, embedded
+from velodrome.scheduler.reports.html.document import document
 from velodrome.scheduler.reports.html.page import MOST_CELLS, page
 from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, published
+from velodrome.scheduler.reports.html.templating import embedded
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
 
