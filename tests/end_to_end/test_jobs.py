@@ -220,7 +220,8 @@ def test_a_job_can_be_left_killed_resumed_and_stopped_and_keeps_its_rows(
     ("words", "status", "said"),
     [
         (("--results", "rows"), 2, "the cluster has no such folder of yours"),
-        (("--results", "s3://bucket/rows"), 2, "s3"),
+        (("--results", "hdfs://bucket/rows"), 2, "hdfs"),
+        (("--results", "s3://bucket/rows"), 3, "Connection refused"),
         (("--results", "/srv/rows", "--only", "model"), 2, "--only:1:1"),
         (("--results", "/srv/rows", "--resume", "last"), 2, "Give the sweep's id"),
         (("--results", "/srv/rows", "--patience", "soon"), 2, "--patience"),
