@@ -22,6 +22,7 @@ from velodrome.scheduler.statistics.blame import Cause, blame
 FAULTY = Path(__file__).parents[1] / "faulty"
 HERE = take("this")
 NODE = replace(HERE, cores=HERE.cores[-1:])  # so that it is known where everything runs
+ROUNDS = 4  # of evidence at most: the canaries of a noisy machine leave it open for a while
 QUICK = Timing(target=0.9, min_samples=3, min_seconds=0.1, max_seconds=0.6)
 LIMITS = Limits(deadline_s=120)
 TASK = Task("numpy", "float64", "canary", 128, timing=QUICK, limits=LIMITS, canary="numpy")
@@ -153,16 +154,15 @@ def test_a_slower_machine_is_told_from_a_slower_framework(home: Path) -> None:
     before, again = run(TASK, home), run(TASK, home)
     assert before.canary_model.startswith("canary, numpy ")
     assert again.canary_before_ns == before.canary_after_ns  # one canary between two tasks
-    forget(home)
-    with slower_machine():
-        on_slower_machine = run(TASK, home)
-    forget(home)
-    slower_framework = run(replace(TASK, framework="sleepy"), home)
-    base = [as_row(before), as_row(again)]
-    # A noisy machine may leave it open (unknown), but never blame the other.
-    found = blame(base, [as_row(on_slower_machine)])
-    assert found.cause is not Cause.FRAMEWORK, found
-    assert found.canary is not None and found.canary.value > 1.5, found
-    found = blame(base, [as_row(slower_framework)])
-    assert found.cause is not Cause.MACHINE, found
-    assert found.number is not None and found.number > 2, found
+    base, machine, framework = [as_row(before), as_row(again)], [], []
+    for _ in range(ROUNDS):
+        forget(home)
+        with slower_machine():
+            machine.append(as_row(run(TASK, home)))
+        forget(home)
+        framework.append(as_row(run(replace(TASK, framework="sleepy"), home)))
+        found = blame(base, machine), blame(base, framework)
+        if Cause.UNKNOWN not in (one.cause for one in found):
+            break
+        base.append(as_row(run(TASK, home)))
+    assert [one.cause for one in found] == [Cause.MACHINE, Cause.FRAMEWORK], found

@@ -38,6 +38,7 @@ devices = ["cpu"]
 """
 QUICK = ("--threads", "1", "--min-samples", "3", "--min-seconds", "0.05", "--max-seconds", "0.3")
 REPEATS = 3
+MOST_REPEATS = 10
 
 
 @pytest.fixture
@@ -63,21 +64,22 @@ def measure(tmp_path, monkeypatch):
 def test_a_version_that_sleeps_is_slower_and_its_framework_blamed(
     measure, tmp_path, capsys
 ) -> None:
-    for _ in range(REPEATS):
-        measure("1.0", 0.002, "--canary")
-        measure("1.1", 0.040, "--canary")
-    capsys.readouterr()
-
     def compared(base: str, candidate: str) -> tuple[int, dict]:
         sides = [f"* framework_version={version}" for version in (base, candidate)]
         words = ["compare", *sides, "--results", str(tmp_path / "results"), "--json"]
         status = app([*words, "--fail-on", "slower"], standalone_mode=False)
         return status, json.loads(capsys.readouterr().out)
 
-    status, slower = compared("1.0", "1.1")
+    for repeats in range(1, MOST_REPEATS + 1):
+        measure("1.0", 0.002, "--canary")
+        measure("1.1", 0.040, "--canary")
+        capsys.readouterr()
+        status, slower = compared("1.0", "1.1")
+        # The canaries of a noisy machine leave it open for a while.
+        if repeats >= REPEATS and "unknown" not in {cell["blame"] for cell in slower["cells"]}:
+            break
     assert {cell["verdict"] for cell in slower["cells"]} == {"slower"}
     assert status == 1
-    assert all(cell["base_repeats"] == REPEATS for cell in slower["cells"])
-    # The canaries of a noisy machine may leave it open, but the machine is not to blame.
-    assert {cell["blame"] for cell in slower["cells"]} <= {"framework", "unknown"}
+    assert all(cell["base_repeats"] == repeats for cell in slower["cells"])
+    assert {cell["blame"] for cell in slower["cells"]} == {"framework"}
     assert {cell["verdict"] for cell in compared("1.1", "1.0")[1]["cells"]} == {"faster"}
