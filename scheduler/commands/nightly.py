@@ -192,14 +192,10 @@ def _write(
 
 
 def _report(store: Store, sweep_id: str, results: str | Path) -> str:
-    from velodrome.scheduler.reports.html.document import document
-    from velodrome.scheduler.reports.html.page import page
-    from velodrome.scheduler.reports.html.reading import node_rows, readings, task_rows
-    from velodrome.scheduler.results.task_row import velodrome_version
+    from velodrome.scheduler.commands.report_page import page_text
+    from velodrome.scheduler.reports.html.reading import task_rows
 
-    tasks, nodes = task_rows(store, sweep_id), node_rows(store, sweep_id)
-    read = partial(readings, store, sweep_id)
-    return document(page(sweep_id, str(results), velodrome_version(), tasks, nodes, read))
+    return page_text(store, sweep_id, results, task_rows(store, sweep_id))
 
 
 def _next(night: Night, typed: Typed) -> tuple[str, ...]:

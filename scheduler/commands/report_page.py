@@ -24,11 +24,7 @@ def write(results: str | Path, sweep_id: str, file: Path) -> list[Row]:
     if problem := unsound(rows):
         mend = "A later Velodrome may have written it: read it with that one."
         raise ConfigError(f"{results}, sweep {chosen}", problem, mend)
-    nodes = node_rows(store, chosen)
-    few = partial(readings, store, chosen)
-    planned = store.summary(chosen).planned
-    shown = page(chosen, str(results), velodrome_version(), rows, nodes, few, planned)
-    text = document(shown).encode(errors="replace")
+    text = page_text(store, chosen, results, rows).encode(errors="replace")
     try:
         with open(file, "wb", opener=owned) as target:
             target.write(text)
@@ -41,3 +37,11 @@ def write(results: str | Path, sweep_id: str, file: Path) -> list[Row]:
         f"next: velodrome compare last~1 last --results {results}",
     )
     return rows
+
+
+def page_text(store: Store, sweep_id: str, results: str | Path, rows: list[Row]) -> str:
+    """The page. rows: the sweep's, as task_rows has them."""
+    nodes = node_rows(store, sweep_id)
+    few = partial(readings, store, sweep_id)
+    planned = store.summary(sweep_id).planned
+    return document(page(sweep_id, str(results), velodrome_version(), rows, nodes, few, planned))
