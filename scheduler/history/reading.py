@@ -22,16 +22,14 @@ def past_rows(store: Store, name: str, most: int) -> tuple[Row, ...]:
     found: list[Row] = []
     for sweep_id in islice(_of_name(store, name, store.sweep_ids()[:SEARCHED]), most):
         with suppress(VelodromeError):
-            found += store.read("tasks", sweep_id).select(COLUMNS).to_pylist()
+            found += store.read("tasks", sweep_id, COLUMNS).to_pylist()
     return tuple(found)
 
 
 def read_history(store: Store, name: str) -> History:
     """name: of the sweep, as its files give it; the rest of a file may have changed meanwhile."""
     chosen = set(night_ids(store, name))
-    found = store.read("tasks")
-    there = [column for column in COLUMNS if column in found.column_names]
-    rows = found.select(there).to_pylist()
+    rows = store.read("tasks", None, COLUMNS).to_pylist()
     return history(row for row in rows if row["sweep_id"] in chosen)
 
 

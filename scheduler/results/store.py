@@ -223,7 +223,7 @@ class Store:
     def ceilings(self, sweep_id: str) -> Ceilings:
         """Of its nodes: its own, or those of the newest others where it has none."""
         others = [one for one in self.sweep_ids() if one != sweep_id]
-        return ceilings_among(lambda one: self._read("tasks", one, NEEDED), sweep_id, others)
+        return ceilings_among(lambda one: self.read("tasks", one, NEEDED), sweep_id, others)
 
     def sweep_ids(self) -> tuple[str, ...]:
         """Newest first: those that were begun, and those that have rows."""
@@ -238,9 +238,18 @@ class Store:
         """The sweep of an id, of its beginning, or `last`. ConfigError if that is no one sweep."""
         return resolved(text, self.sweep_ids(), self.name)
 
-    def read(self, table: str, sweep_id: str | None = None) -> pa.Table:
-        """A table of one sweep, or of all. KeyError if there is no such table."""
-        return self._read(table, sweep_id, None)
+    def read(
+        self, table: str, sweep_id: str | None = None, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """A table of one sweep, or of all; all columns, or these. KeyError if there is no such."""
+
+        def look() -> pa.Table:
+            files = self._backing.parquets(self._files(table, sweep_id))
+            found = parquet_files.read(table, files, columns)
+            found.validate(full=True)  # here, not where text that is no UTF-8 is used
+            return found
+
+        return settled(f"{self.name}: {table}", look)
 
     @property
     def filesystem(self) -> pafs.FileSystem:
@@ -265,14 +274,14 @@ class Store:
 
     def summary(self, sweep_id: str) -> SweepSummary:
         planned = self._record(sweep_id).num_rows if self._is_begun(sweep_id) else 0
-        found = self._read("tasks", sweep_id, COLUMNS)
+        found = self.read("tasks", sweep_id, COLUMNS)
         numbered = sum(Status(str(text)).has_number for text in found["status"].to_pylist())
         return SweepSummary(sweep_id, planned, len(committed(found).final), numbered)
 
     def _committed(self, sweep_id: str) -> Committed:
         if sweep_id in self._held:
             return self._held[sweep_id]
-        return committed(self._read("tasks", sweep_id, COLUMNS))
+        return committed(self.read("tasks", sweep_id, COLUMNS))
 
     def _is_begun(self, sweep_id: str) -> bool:
         with self._told():
@@ -290,15 +299,6 @@ class Store:
     def _files(self, table: str, sweep_id: str | None) -> list[PurePath]:
         ids = sorted(self._backing.sweep_ids(table)) if sweep_id is None else [sweep_id]
         return [path for one in ids for path in self._backing.files(table, one)]
-
-    def _read(self, table: str, sweep_id: str | None, columns: Sequence[str] | None) -> pa.Table:
-        def look() -> pa.Table:
-            files = self._backing.parquets(self._files(table, sweep_id))
-            found = parquet_files.read(table, files, columns)
-            found.validate(full=True)  # here, not where text that is no UTF-8 is used
-            return found
-
-        return settled(f"{self.name}: {table}", look)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
