@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from velodrome.scheduler.comparison.fingerprints import told
-from velodrome.scheduler.reports.task_rows import Row, in_one_line, notes_of
+from velodrome.scheduler.reports.task_rows import Row, notes_of
+from velodrome.scheduler.results.plain_text import in_one_line
 from velodrome.scheduler.statistics.blame import Cause as Blamed
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from velodrome.scheduler.comparison.attributes import ATTRIBUTES, Attribute, Realm
 from velodrome.scheduler.comparison.matching import Pair
-from velodrome.scheduler.reports.task_rows import Row, in_one_line
+from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.plain_text import in_one_line
 from velodrome.scheduler.statistics.blame import Cause as Blamed
 
 SHOWN = 3  # values of one side

@@ -7,7 +7,8 @@ from enum import StrEnum
 
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.comparison.matching import Pair
-from velodrome.scheduler.reports.task_rows import Row, in_one_line, plain_command
+from velodrome.scheduler.reports.task_rows import Row, plain_command
+from velodrome.scheduler.results.plain_text import in_one_line
 from velodrome.scheduler.statistics import comparing
 from velodrome.scheduler.statistics.blame import Blame, blame
 from velodrome.scheduler.statistics.comparing import Comparison, Mean, Verdict, geometric_mean

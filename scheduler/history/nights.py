@@ -15,7 +15,8 @@ from enum import StrEnum
 
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.plans.planning import CONFIRMING
-from velodrome.scheduler.reports.task_rows import Row, in_one_line, is_surprise, last_attempts
+from velodrome.scheduler.reports.task_rows import Row, is_surprise, last_attempts
+from velodrome.scheduler.results.plain_text import in_one_line
 
 PHASES = ("gradient", "forward")
 COLUMNS = (

@@ -13,12 +13,12 @@ from velodrome.agents.measurement import Status
 from velodrome.scheduler.reports.task_rows import (
     Row,
     expected,
-    in_one_line,
     is_surprise,
     last_attempts,
     notes_of,
     plain_command,
 )
+from velodrome.scheduler.results.plain_text import in_one_line
 from velodrome.scheduler.statistics.replication import Repeat, across
 from velodrome.scheduler.statistics.steadiness import Steadiness, steadiness
 

@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.task_rows import Row, by_hand, in_one_line, notes_of
+from velodrome.scheduler.reports.task_rows import Row, by_hand, notes_of
+from velodrome.scheduler.results.plain_text import in_one_line
 
 COMPUTE_TYPES = (
     "float64",

@@ -28,7 +28,8 @@ from velodrome.scheduler.reports.cells import (
     contestant_of,
     course_of,
 )
-from velodrome.scheduler.reports.task_rows import Row, in_one_line, last_attempts
+from velodrome.scheduler.reports.task_rows import Row, last_attempts
+from velodrome.scheduler.results.plain_text import in_one_line
 
 MAD_TO_DEVIATION = 1.4826
 MOST_Z = 3.5

@@ -2,12 +2,11 @@
 
 import shlex
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
 from velodrome.adapters.by_hand import PREFIX
-from velodrome.agents.isolation.log_tail import harmless
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.plans.expectations import AGREED
+from velodrome.scheduler.results.plain_text import in_one_line
 
 Row = Mapping[str, object]
 
@@ -24,7 +23,6 @@ NEEDED = (
     "dtype",
 )
 STATUSES = frozenset(Status)
-LONGEST_NAME = 200  # characters
 
 
 def surprises(rows: Iterable[Row]) -> list[Row]:
@@ -79,20 +77,6 @@ def plain_command(value: object) -> str:
         return ""
     is_plain = words[:2] == ["velodrome", "measure"] and shlex.join(words) == text
     return text if is_plain else ""
-
-
-def in_one_line(value: object) -> str:
-    """Without line ends, escape sequences and control characters; empty for None."""
-    text = str(value or "")
-    return _names(text) if len(text) <= LONGEST_NAME else _one_line(text)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(harmless(text).split())
-
-
-# 100,000 rows name the same few frameworks, models and nodes over and over.
-_names = lru_cache(maxsize=2**14)(_one_line)
 
 
 def notes_of(row: Row) -> tuple[str, ...]:

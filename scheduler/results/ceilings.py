@@ -12,17 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.ceilings import COPY, GEMMS
 from velodrome.adapters.models.products import copied_bytes
-from velodrome.agents.isolation.log_tail import one_line
 from velodrome.agents.measurement import Status
+from velodrome.scheduler.results.plain_text import in_one_line
 
 Row = Mapping[str, object]
 
-LONGEST_NAME = 200  # characters
 RECENT_DAYS = 30
 FLOPS_MODELS = frozenset(model.name for model in GEMMS)
 MODEL_NAMES = FLOPS_MODELS | {COPY.name}
@@ -259,11 +257,6 @@ def _number(row: Row, name: str) -> float:
 
 
 def _text(row: Row, name: str) -> str:
-    """In one line and harmless: ceilings are shown, and rows may be anybody's."""
+    """Harmless, since ceilings are shown, and as the reports name a node."""
     value = row.get(name)
-    return _names(value) if isinstance(value, str) else ""
-
-
-@lru_cache(maxsize=2**12)  # the same few over and over
-def _names(text: str) -> str:
-    return one_line(text, LONGEST_NAME)
+    return in_one_line(value) if isinstance(value, str) else ""

@@ -17,7 +17,8 @@ from velodrome.scheduler.reports.html.words import (
     shown_duration,
     size,
 )
-from velodrome.scheduler.reports.task_rows import Row, in_one_line, plain_command
+from velodrome.scheduler.reports.task_rows import Row, plain_command
+from velodrome.scheduler.results.plain_text import in_one_line
 
 LOG_LINES = 25
 LOG_CHARACTERS = 2000

@@ -8,7 +8,8 @@ from velodrome.scheduler.reports.cells import Contestant
 from velodrome.scheduler.reports.fairness import layout, precision
 from velodrome.scheduler.reports.html.grouped import Group, all_contestants
 from velodrome.scheduler.reports.html.words import counted, listed
-from velodrome.scheduler.reports.task_rows import Row, by_hand, in_one_line, notes_of
+from velodrome.scheduler.reports.task_rows import Row, by_hand, notes_of
+from velodrome.scheduler.results.plain_text import in_one_line
 
 MOST_NOTES = 12
 

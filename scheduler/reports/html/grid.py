@@ -14,7 +14,7 @@ from velodrome.scheduler.reports.html.words import (
     spread,
 )
 from velodrome.scheduler.reports.tables import PHASES
-from velodrome.scheduler.reports.task_rows import in_one_line
+from velodrome.scheduler.results.plain_text import in_one_line
 
 MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "absent": "·"}
 NOT_HERE = "not in this sweep"

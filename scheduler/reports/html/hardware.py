@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.reports.html.words import listed, size
-from velodrome.scheduler.reports.task_rows import Row, in_one_line
+from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.plain_text import in_one_line
 
 MOST_HOSTS = 400
 PLAIN = {

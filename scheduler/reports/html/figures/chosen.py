@@ -7,7 +7,7 @@ from velodrome.scheduler.reports.cells import Course, contestant_of, course_of
 from velodrome.scheduler.reports.html.grid import lowest
 from velodrome.scheduler.reports.html.grouped import Group
 from velodrome.scheduler.reports.html.words import block_name, course_name
-from velodrome.scheduler.reports.task_rows import in_one_line
+from velodrome.scheduler.results.plain_text import in_one_line
 
 MOST = 6
 

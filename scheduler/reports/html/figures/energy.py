@@ -18,7 +18,8 @@ from velodrome.scheduler.reports.html.grouped import Group
 from velodrome.scheduler.reports.html.palette import Mark
 from velodrome.scheduler.reports.html.words import block_name, course_name, hardware_name, listed
 from velodrome.scheduler.reports.tables import contestant_order
-from velodrome.scheduler.reports.task_rows import Row, in_one_line
+from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.plain_text import in_one_line
 
 MOST = 12
 ROW_HEIGHT = 26

@@ -19,7 +19,7 @@ from velodrome.scheduler.reports.html.figures.chart import (
 from velodrome.scheduler.reports.html.palette import Mark
 from velodrome.scheduler.reports.html.words import counted, cut
 from velodrome.scheduler.reports.roofline import Point, Roofline
-from velodrome.scheduler.reports.task_rows import in_one_line
+from velodrome.scheduler.results.plain_text import in_one_line
 
 MOST = 6
 MOST_POINTS = 400

@@ -16,7 +16,8 @@ from velodrome.scheduler.reports.html.palette import Mark
 from velodrome.scheduler.reports.html.queries import Queries
 from velodrome.scheduler.reports.html.words import listed
 from velodrome.scheduler.reports.roofline import rooflines
-from velodrome.scheduler.reports.task_rows import Row, in_one_line
+from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.plain_text import in_one_line
 
 
 def sections(

@@ -1,0 +1,21 @@
+"""What a row says, in one line that is safe to show: anybody may have written it."""
+
+from functools import lru_cache
+
+from velodrome.agents.isolation.log_tail import harmless
+
+LONGEST_NAME = 200  # characters
+
+
+def in_one_line(value: object) -> str:
+    """Without line ends, escape sequences and control characters; empty for None."""
+    text = str(value or "")
+    return _names(text) if len(text) <= LONGEST_NAME else _one_line(text)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(harmless(text).split())
+
+
+# 100,000 rows name the same few frameworks, models and nodes over and over.
+_names = lru_cache(maxsize=2**14)(_one_line)
