@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, Tuple, Type
 
 import numpy
 
-from velodrome.adapters import agreement, reference, seeding, timing
+from velodrome.adapters import agreement, proving, reference, seeding, timing
 from velodrome.adapters.contract import Adapter, Batch, HostStopwatch
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.models.layers import Model, NoLoss
@@ -58,9 +58,12 @@ def measure(request: Request, send: Send) -> None:
     batches = seeding.batches(model, request.batch_size, request.seed, draws=known.draws)
     build(adapter, seeding.weights(model, request.seed), batches, send)
     verify(adapter, model, known, request, send)
-    for phase, call in calls_of(adapter, model):
-        time_phase(phase, timing.Calls(call, len(batches), adapter.stopwatch()), request, send)
-    finish(adapter.peak_memory_bytes(), send)
+    proof = proving.Proof(adapter, model, known, request, batches)
+    phases = [time_phase(phase, call, proof, send) for phase, call in calls_of(adapter, model)]
+    peak_bytes = adapter.peak_memory_bytes()  # before batches are loaded that nothing timed
+    enter("prove", send)
+    proving.check_all(proof, phases, send)
+    finish(peak_bytes, send)
 
 
 def find_model(name: str) -> Model:
@@ -142,11 +145,22 @@ def first_call(phase: str, call: Callable[[int], Any], adapter: Adapter, send: S
     send(FirstCall(phase, stopwatch.stop(), monotonic_ns()))
 
 
-def time_phase(phase: str, calls: timing.Calls, request: Request, send: Send) -> None:
+def time_phase(
+    phase: str, call: Callable[[int], Any], proof: proving.Proof, send: Send
+) -> proving.Phase:
+    """Warm up, time, and prove that what was timed did the work."""
+    calls = timing.Calls(
+        call, len(proof.batches), proof.adapter.stopwatch(), seeding.unit(proof.model)
+    )
     enter("warmup", send)
-    warm = timing.warm_up(calls, request.timing)
+    warm = timing.warm_up(calls, proof.request.timing)
     enter(phase, send)
-    send(timing.time_calls(phase, calls, warm, request.timing, send))
+    taken = timing.take_samples(phase, calls, warm, proof.request.timing, send)
+    send(taken.timed)
+    enter("prove", send)
+    timed = proving.Phase(phase, calls, taken)
+    proving.check_phase(proof, timed, send)
+    return timed
 
 
 def calls_of(adapter: Adapter, model: Model) -> Tuple[Tuple[str, Callable[[int], Any]], ...]:

@@ -86,8 +86,21 @@ class Adapter(object):
         raise NotImplementedError
 
     def load(self, batches: Tuple[Batch, ...]) -> None:
-        """Bring all batches onto the device. Timed apart, before any call."""
+        """Bring all batches onto the device, in the place of those before.
+
+        Timed apart, before any call. Called again after all timing, with as many batches of the
+        same shapes in the same order and other values: what was timed then runs on those, with
+        nothing built or compiled anew.
+        """
         raise NotImplementedError
+
+    def set_parameter(self, name: str, values: numpy.ndarray) -> None:
+        """Give the trained parameter `layer.role` other float32 values, canonical layout, in place.
+
+        What was timed computes with them from its next call on, with nothing built or compiled
+        anew. Called once, after all timing. Unsupported where the framework does not allow that.
+        """
+        raise Unsupported("this adapter changes no parameter in place")
 
     def set_dropout(self, active: bool) -> None:  # noqa: FBT001 - the word is in the name
         """Dropout at its rate, or off. Called before the first call, and once between."""

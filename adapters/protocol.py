@@ -6,13 +6,17 @@ key `event` naming the kind; stdout and stderr belong to the framework's own noi
 did its work ends with `finished`, one that could not with `failed`; a stream with neither was cut
 off.
 
-    measure:    hello, imported, built, first_call+, verified, (sampled+, timed)+, finished
+    measure:    hello, imported, built, first_call+, verified, (sampled+, timed, checked+)+,
+                checked+, finished
     reference:  hello, finished
     check:      hello, imported, finished
 
 A `phase` stands before the first event of each phase: import, build, verify, then for each of
-forward and gradient warmup and itself; a model without a loss or without trained parameters has no
-gradient. `failed` stands instead of what was left, at any place.
+forward and gradient warmup, itself and prove, and prove once more at the end; a model without a
+loss or without trained parameters has no gradient. `failed` stands instead of what was left, at any
+place; a check that failed is sent before it.
+
+Version 1 had neither `checked` nor the phase prove: what it said is still read.
 
 Times are nanoseconds of CLOCK_MONOTONIC, the clock that the agent samples utilization by.
 `tests/adapters/session.jsonl` is a saved session; a test holds this page to it.
@@ -24,9 +28,25 @@ from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 from velodrome.adapters.fields import READERS, several
 
-VERSION = 1
+VERSION = 2
 
-PHASES = ("import", "build", "verify", "warmup", "forward", "gradient", "update")
+PHASES = ("import", "build", "verify", "warmup", "forward", "gradient", "update", "prove")
+
+# What a timed phase must show besides a result that agrees: velodrome.adapters.proving says how.
+# The last is the agent's, by its own clock; a worker does not send it.
+CHECKS = (
+    "different_values",
+    "clocked_by_two",
+    "possible",
+    "drained",
+    "timed_is_checked",
+    "twice_the_work",
+    "not_seen_before",
+    "follows_parameters",
+    "clocked_by_agent",
+)
+PASSED, FAILED, CANNOT_TELL, IMPOSSIBLE = "passed", "failed", "cannot_tell", "impossible"
+OUTCOMES = (PASSED, FAILED, CANNOT_TELL, IMPOSSIBLE)
 
 
 class ProtocolError(Exception):
@@ -163,6 +183,28 @@ class Timed(NamedTuple):
     doubt: str = ""  # why it is not stable: `wide`, `few`, `kinds` or `drift`
 
 
+class Figure(NamedTuple):
+    """A number that a check went by; the unit stands at the end of its name."""
+
+    name: str
+    value: float
+
+
+class Checked(NamedTuple):
+    """What one of CHECKS found of a timed phase.
+
+    outcome: `passed`, `failed`, `cannot_tell` (the noise, or the length of a call, does not allow
+    to) or `impossible` (this framework's design does not). reason: one line, empty if it passed.
+    """
+
+    name: str
+    phase: str
+    outcome: str
+    figures: Tuple[Figure, ...]
+    reason: str
+    at_ns: int
+
+
 class Finished(NamedTuple):
     """All was done. Peak memory of the device by the framework's own count, 0 where it has none."""
 
@@ -194,6 +236,7 @@ EVENTS = {
     "verified": Verified,
     "sampled": Sampled,
     "timed": Timed,
+    "checked": Checked,
     "finished": Finished,
     "failed": Failed,
 }
@@ -286,6 +329,14 @@ def _parameter(value: Any) -> ParameterError:
     return _typed(ParameterError, value)  # type: ignore[no-any-return]
 
 
+def _figure(value: Any) -> Figure:
+    return _typed(Figure, value)  # type: ignore[no-any-return]
+
+
+def _is_check(event: Checked) -> bool:
+    return event.name in CHECKS and event.phase in PHASES and event.outcome in OUTCOMES
+
+
 def _is_chunk(event: Sampled) -> bool:
     count = len(event.started_ns)
     numbers = (event.first_index + count, event.calls)
@@ -302,11 +353,13 @@ _READERS: Dict[Any, Callable[[Any], Any]] = {
     **READERS,
     Timing: lambda value: value,  # decode_request has read it
     Tuple[ParameterError, ...]: several(_parameter),
+    Tuple[Figure, ...]: several(_figure),
 }
 # What types do not say: phases that there are, chunks that are whole, intervals around a time.
 _SOUND: Dict[Any, Callable[[Any], bool]] = {
     Phase: lambda event: event.name in PHASES,
     FirstCall: lambda event: event.phase in PHASES,
     Sampled: _is_chunk,
+    Checked: _is_check,
     Timed: _is_interval,
 }

@@ -8,11 +8,11 @@ draws of the examples were taken (velodrome.adapters.clearance): every framework
 import hashlib
 import os
 import zipfile
-from typing import Dict, Iterator, NamedTuple, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy
 
-from velodrome.adapters import clearance, seeding
+from velodrome.adapters import clearance, dropping, seeding
 from velodrome.adapters.contract import Batch
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
@@ -20,8 +20,8 @@ from velodrome.adapters.models.layers import Model
 from velodrome.adapters.numpy.network import OPERATIONS, Network
 from velodrome.adapters.sketch import sketch
 
-VERSION = 1  # of the file, and of how weights and batches are drawn
-MAX_ATTEMPTS = 64
+VERSION = 2  # of the file, and of how weights and batches are drawn
+MAX_ATTEMPTS = seeding.FIRST_FRESH
 _CHUNK_BYTES = 2**30  # of activations in float64: what one chunk of a batch may hold
 
 
@@ -29,42 +29,186 @@ class Unreadable(Exception):
     """A file that holds no reference; the text names it and the mend."""
 
 
+class Expected(NamedTuple):
+    """Of some batches: their losses; per trained parameter norms (batches,) and sketches."""
+
+    losses: Tuple[float, ...] = ()
+    norms: Dict[str, numpy.ndarray] = {}
+    sketches: Dict[str, numpy.ndarray] = {}  # (batches, at most sketch.BUCKETS)
+
+
+class Changed(NamedTuple):
+    """The loss of the first fresh batch once the parameter `name` has the values of `changed`."""
+
+    name: str = ""
+    loss: float = float("nan")
+
+
 class Reference(NamedTuple):
-    """One entry per checked batch in losses, norms and sketches; without a loss they are empty."""
+    """Without a loss there are no losses, and nothing of gradients.
+
+    losses: of every batch of one pass. norms, sketches: of the checked ones, an entry each.
+    """
 
     model: str
     batch_size: int
     seed: int
     digest: str  # of the model's definition and VERSION: says whether it still is that model
     near_ties: int  # examples of which no attempt was clear
-    draws: numpy.ndarray  # (examples,) int64, for seeding.batches
-    checked: Tuple[int, ...]  # numbers of the batches that are verified
+    draws: numpy.ndarray  # (examples,) int64, for seeding.batches and seeding.fresh
+    checked: Tuple[int, ...]  # numbers of the batches of which each gradient is known
     losses: Tuple[float, ...]
     norms: Dict[str, numpy.ndarray]  # per trained parameter (checked,)
     sketches: Dict[str, numpy.ndarray]  # per trained parameter (checked, at most sketch.BUCKETS)
     shapes: Dict[str, Tuple[int, ...]]  # per trained parameter
+    total: Dict[str, numpy.ndarray]  # sketches of all batches' gradients, added up by `signs`
+    fresh: Expected  # of the fresh batches at the places of `checked`
+    changed: Changed
+    dropout: Optional[dropping.Profile]  # of the last batch, None without dropout
 
 
 def compute(model: Model, batch_size: int, seed: int) -> Reference:
     """Seconds for AlexNet at batch 16. ValueError if the model cannot fill such a batch."""
-    count = seeding.batch_count(model, batch_size)
-    checked = tuple(sorted({0, count // 2, count - 1}))
     network = Network(model, seeding.weights(model, seed), OPERATIONS)
     draws, near_ties = clear_draws(network, batch_size, seed)
     bare = Reference(
-        model.name, batch_size, seed, digest(model), near_ties, draws, checked, (), {}, {}, {}
+        model=model.name,
+        batch_size=batch_size,
+        seed=seed,
+        digest=digest(model),
+        near_ties=near_ties,
+        draws=draws,
+        checked=seeding.checked_batches(model, batch_size),
+        losses=(),
+        norms={},
+        sketches={},
+        shapes={},
+        total={},
+        fresh=Expected(),
+        changed=Changed(),
+        dropout=None,
     )
     if isinstance(model.loss, kinds.NoLoss):
         return bare
-    batches = seeding.batches(model, batch_size, seed, draws)
-    found = [_accumulated(network, batches[index]) for index in checked]
-    names = {entry.name: entry.shape for entry in shapes.trained(model)}
+    return _filled(bare, network)
+
+
+def _filled(bare: Reference, network: Network) -> Reference:
+    model, checked = network.model, bare.checked
+    batches = seeding.batches(model, bare.batch_size, bare.seed, bare.draws)
+    fresh = seeding.fresh(model, bare.batch_size, bare.seed, bare.draws)
+    others = tuple(fresh[number] for number in checked)
+    found = _of_batches(network, batches + others)
+    own, new = found[: len(batches)], found[len(batches) :]
+    expected = _expected([own[number] for number in checked])
     return bare._replace(
-        losses=tuple(loss for loss, _, _ in found),
-        norms={name: numpy.array([norms[name] for _, norms, _ in found]) for name in names},
-        sketches={name: numpy.stack([own[name] for _, _, own in found]) for name in names},
-        shapes=names,
+        losses=tuple(one.loss for one in own),
+        norms=expected.norms,
+        sketches=expected.sketches,
+        shapes={entry.name: entry.shape for entry in shapes.trained(model)},
+        total=_total(own, bare.seed) if len(own) > len(checked) else {},
+        fresh=_expected(new),
+        dropout=_profile(network, batches[-1], bare.seed),
+        changed=_changed_loss(network, others[0], bare.seed),
     )
+
+
+def signs(batches: int, seed: int) -> numpy.ndarray:
+    """(batches,) of +1 and -1: gradients are added up by these, so that no two errors cancel."""
+    return 2.0 * seeding.stream(seed, "batches").randint(0, 2, size=batches) - 1.0
+
+
+def changed(model: Model, seed: int) -> Optional[Tuple[str, numpy.ndarray]]:
+    """A trained parameter near the loss and other values for it, in float32; None without one.
+
+    A vector where there is one: it lies in memory alike in every framework.
+    """
+    trained = shapes.trained(model)
+    if not trained:
+        return None
+    entry = ([one for one in trained if len(one.shape) == 1] or list(trained))[-1]
+    return entry.name, seeding.values(entry, seed, "changed")
+
+
+class _One(NamedTuple):
+    """What is known of one batch."""
+
+    loss: float
+    norms: Dict[str, float]
+    sketches: Dict[str, numpy.ndarray]
+
+
+def _of_batches(network: Network, batches: Tuple[Batch, ...]) -> List[_One]:
+    """Batches that overlap share their examples' part, unless a layer looks at a batch as one."""
+    if _looks_at_batches(network.model) or isinstance(network.model.input, kinds.Sequences):
+        return [_accumulated(network, batch) for batch in batches]
+    return _of_windows(network, batches)
+
+
+def _of_windows(network: Network, batches: Tuple[Batch, ...]) -> List[_One]:
+    """Each example once: of stretches of examples that are in the same batches, added up."""
+    size, count = len(batches[0].inputs), len(batches)
+    step = seeding.step(size)
+    starts = [number * step for number in range(count)]
+    cuts = sorted(set(starts + [start + size for start in starts]))
+    parts = []
+    for start, end in zip(cuts, cuts[1:]):  # noqa: RUF007 - Python 3.6
+        home = min(start // step, count - 1)
+        own = _slice(batches[home], start - starts[home], end - starts[home])
+        parts.append((start, end, _accumulated(network, own)))
+    return [
+        _added([(end - begin, part) for begin, end, part in parts if start <= begin < start + size])
+        for start in starts
+    ]
+
+
+def _added(parts: List[Tuple[int, _One]]) -> _One:
+    """The mean of means, each by how many examples it is of. Norms are those of the sketches."""
+    total = float(sum(count for count, _ in parts))
+    loss = sum(count / total * one.loss for count, one in parts)
+    sketches = {
+        name: sum(count / total * one.sketches[name] for count, one in parts)
+        for name in parts[0][1].sketches
+    }
+    return _One(loss, {name: _length(own) for name, own in sketches.items()}, sketches)
+
+
+def _length(values: numpy.ndarray) -> float:
+    return float(numpy.linalg.norm(values))
+
+
+def _expected(found: List[_One]) -> Expected:
+    return Expected(
+        tuple(one.loss for one in found),
+        {name: numpy.array([one.norms[name] for one in found]) for name in found[0].norms},
+        {name: numpy.stack([one.sketches[name] for one in found]) for name in found[0].sketches},
+    )
+
+
+def _total(found: List[_One], seed: int) -> Dict[str, numpy.ndarray]:
+    added = signs(len(found), seed)
+    return {
+        name: sum(sign * one.sketches[name] for sign, one in zip(added, found))
+        for name in found[0].sketches
+    }
+
+
+def _profile(network: Network, batch: Batch, seed: int) -> Optional[dropping.Profile]:
+    if not dropping.behind(network.model):
+        return None
+    return dropping.profile(network, tuple(_chunks(network.model, batch)), seed)
+
+
+def _changed_loss(network: Network, batch: Batch, seed: int) -> Changed:
+    """The network keeps the changed values: nothing is computed with it any more."""
+    found = changed(network.model, seed)
+    if found is None:
+        return Changed()
+    network.put(*found)
+    total = float(len(batch.inputs))
+    parts = _chunks(network.model, batch)
+    loss = sum(len(part.inputs) / total * network.forward(part).loss for part in parts)
+    return Changed(found[0], loss)
 
 
 def digest(model: Model) -> str:
@@ -84,17 +228,20 @@ def clear_draws(network: Network, batch_size: int, seed: int) -> Tuple[numpy.nda
     Of MAX_ATTEMPTS that are not clear, the one that came nearest to it is taken.
     """
     model = network.model
-    draws = numpy.zeros(seeding.example_count(model, batch_size), numpy.int64)
+    draws = seeding.first_attempts(model, batch_size)
     if not clearance.can_jump(model):
         return draws, 0
-    clear = [_clear_draw(network, seed, index) for index in range(len(draws))]
+    clear = [
+        _clear_draw(network, seed, seeding.example_of(model, batch_size, place), int(first))
+        for place, first in enumerate(draws)
+    ]
     draws[:] = [attempt for attempt, _ in clear]
     return draws, sum(distance < clearance.MARGIN for _, distance in clear)
 
 
-def _clear_draw(network: Network, seed: int, index: int) -> Tuple[int, float]:
-    best = (0, -1.0)
-    for attempt in range(MAX_ATTEMPTS):
+def _clear_draw(network: Network, seed: int, index: int, first: int) -> Tuple[int, float]:
+    best = (first, -1.0)
+    for attempt in range(first, first + MAX_ATTEMPTS):
         distance = clearance.clearance(network, _single(network.model, seed, index, attempt))
         if distance > best[1]:
             best = (attempt, distance)
@@ -110,13 +257,10 @@ def _single(model: Model, seed: int, index: int, attempt: int) -> Batch:
     return Batch(drawn.astype(numpy.float64))
 
 
-def _accumulated(
-    network: Network, batch: Batch
-) -> Tuple[float, Dict[str, float], Dict[str, numpy.ndarray]]:
-    """(loss, norms, sketches) of one batch, a chunk of examples at a time.
+def _accumulated(network: Network, batch: Batch) -> _One:
+    """Of one batch, a chunk of examples at a time.
 
-    The loss is a mean over the batch, so that chunks add up by their share of it. Not so behind a
-    layer that looks at the batch as a whole: then it is one chunk.
+    The loss is a mean over the batch, so that chunks add up by their share of it.
     """
     loss = 0.0
     total: Dict[str, numpy.ndarray] = {}
@@ -131,28 +275,33 @@ def _accumulated(
             else:
                 total[name] = gradient
     norms = {name: float(numpy.linalg.norm(value)) for name, value in total.items()}
-    return loss, norms, {name: sketch(name, value) for name, value in total.items()}
+    return _One(loss, norms, {name: sketch(name, value) for name, value in total.items()})
+
+
+def _looks_at_batches(model: Model) -> bool:
+    """Whether a layer looks at a batch as a whole: then it cannot be cut."""
+    return any(isinstance(layer, kinds.BatchNorm) for layer in model.layers)
 
 
 def _chunks(model: Model, batch: Batch) -> Iterator[Batch]:
     values = sum(shapes.product(shape) for shape in shapes.output_shapes(model).values())
     # Three times: a layer's output, what its backward pass keeps of it, and its gradient.
     size = max(1, _CHUNK_BYTES // (3 * 8 * values))
-    if any(isinstance(layer, kinds.BatchNorm) for layer in model.layers):
+    if _looks_at_batches(model):
         size = len(batch.inputs)
     for start in range(0, len(batch.inputs), size):
-        own = [None if array is None else array[start : start + size] for array in batch]
-        inputs = own[0] if own[0].dtype.kind == "i" else own[0].astype(numpy.float64)
-        yield Batch(inputs, own[1], own[2])
+        own = _slice(batch, start, start + size)
+        wide = own.inputs if own.inputs.dtype.kind == "i" else own.inputs.astype(numpy.float64)
+        yield own._replace(inputs=wide)
+
+
+def _slice(batch: Batch, start: int, end: int) -> Batch:
+    return Batch(*[None if array is None else array[start:end] for array in batch])
 
 
 def save(path: str, reference: Reference) -> None:
     """Written whole under another name, then renamed: a reader never sees half a file."""
-    arrays = {name: numpy.array(getattr(reference, name)) for name in Reference._fields[:8]}
-    for name in reference.norms:
-        arrays["norm:" + name] = reference.norms[name]
-        arrays["sketch:" + name] = reference.sketches[name]
-        arrays["shape:" + name] = numpy.array(reference.shapes[name], numpy.int64)
+    arrays = _to_arrays(reference)
     # Named by the process: two that compute the same reference at once do not share a file.
     temporary = "{}.{}.part".format(path, os.getpid())
     try:
@@ -176,21 +325,67 @@ def load(path: str) -> Reference:
         ) from error
 
 
+def _to_arrays(reference: Reference) -> Dict[str, numpy.ndarray]:
+    arrays = {name: numpy.array(getattr(reference, name)) for name in Reference._fields[:8]}
+    arrays["fresh:losses"] = numpy.array(reference.fresh.losses)
+    arrays["changed:name"], arrays["changed:loss"] = map(numpy.array, reference.changed)
+    by_name = {
+        "norm": reference.norms,
+        "sketch": reference.sketches,
+        "shape": {name: numpy.array(own, numpy.int64) for name, own in reference.shapes.items()},
+        "total": reference.total,
+        "fresh-norm": reference.fresh.norms,
+        "fresh-sketch": reference.fresh.sketches,
+    }
+    if reference.dropout:
+        arrays["dropout:losses"] = reference.dropout.losses
+        by_name["dropout-norm"] = reference.dropout.norms
+        by_name["dropout-zeros"] = reference.dropout.zeros
+        by_name["dropout-apart"] = reference.dropout.apart
+    for prefix, own in by_name.items():
+        arrays.update({"{}:{}".format(prefix, name): value for name, value in own.items()})
+    return arrays
+
+
 def _from_arrays(arrays: Dict[str, numpy.ndarray]) -> Reference:
     norms = _with_prefix(arrays, "norm:")
     return Reference(
-        str(arrays["model"]),
-        int(arrays["batch_size"]),
-        int(arrays["seed"]),
-        str(arrays["digest"]),
-        int(arrays["near_ties"]),
-        arrays["draws"],
-        tuple(int(index) for index in arrays["checked"]),
-        tuple(float(loss) for loss in arrays["losses"]),
-        norms,
-        _with_prefix(arrays, "sketch:"),
-        {name: tuple(int(n) for n in arrays["shape:" + name]) for name in norms},
+        model=str(arrays["model"]),
+        batch_size=int(arrays["batch_size"]),
+        seed=int(arrays["seed"]),
+        digest=str(arrays["digest"]),
+        near_ties=int(arrays["near_ties"]),
+        draws=arrays["draws"],
+        checked=tuple(int(index) for index in arrays["checked"]),
+        losses=_floats(arrays["losses"]),
+        norms=norms,
+        sketches=_with_prefix(arrays, "sketch:"),
+        shapes={name: tuple(int(n) for n in arrays["shape:" + name]) for name in norms},
+        total=_with_prefix(arrays, "total:"),
+        fresh=Expected(
+            _floats(arrays["fresh:losses"]),
+            _with_prefix(arrays, "fresh-norm:"),
+            _with_prefix(arrays, "fresh-sketch:"),
+        ),
+        changed=Changed(str(arrays["changed:name"]), float(arrays["changed:loss"])),
+        dropout=_profile_of(arrays),
     )
+
+
+def _profile_of(arrays: Dict[str, numpy.ndarray]) -> Optional[dropping.Profile]:
+    if "dropout:losses" not in arrays:
+        return None
+    apart = _with_prefix(arrays, "dropout-apart:")
+    return dropping.Profile(
+        arrays["dropout:losses"],
+        _with_prefix(arrays, "dropout-norm:"),
+        _with_prefix(arrays, "dropout-zeros:"),
+        {name: float(value) for name, value in apart.items()},
+    )
+
+
+def _floats(values: numpy.ndarray) -> Tuple[float, ...]:
+    return tuple(float(value) for value in values)
 
 
 def _with_prefix(arrays: Dict[str, numpy.ndarray], prefix: str) -> Dict[str, numpy.ndarray]:

@@ -1,16 +1,18 @@
 """How long one call takes: samples until the median is known well enough.
 
-A sample is a number of calls in a row between two moments at which the device was idle: whole
-passes over all batches, as many as last MIN_SAMPLE_NS, so that the clock's own cost does not count.
-Samples taken before the speed has settled are thrown away.
+A sample is a number of calls in a row between two moments at which the device was idle, as many as
+last MIN_SAMPLE_NS, so that the clock's own cost does not count: whole passes over all batches where
+these differ in shape. Samples taken before the speed has settled are thrown away.
 """
 
 import contextlib
 import gc
+import itertools
 from typing import Any, Callable, Iterator, List, NamedTuple, Sequence, Tuple
 
-from velodrome.adapters.protocol import Sampled, Timed, Timing
+from velodrome.adapters.protocol import Sampled, Timed, Timing, monotonic_ns
 from velodrome.adapters.stopping import FEWEST, SECOND_NS, judge, next_check, settled, stop_reason
+from velodrome.adapters.witness import Spent, spent_by_now
 
 Take = Callable[[], Tuple[int, int]]  # takes one sample: when it began and its length, in ns
 
@@ -21,7 +23,7 @@ WARMUP_MAX_S = 15.0
 
 
 class Warm(NamedTuple):
-    """A warm-up that is over: samples thrown away, and passes over all batches to a sample.
+    """A warm-up that is over: samples thrown away, and passes to a sample (see Calls.unit).
 
     settled: the speed had come to rest; else the time for it was over.
     """
@@ -32,25 +34,77 @@ class Warm(NamedTuple):
 
 
 class Calls(NamedTuple):
-    """What is timed: call(index) for index in 0 .. batches - 1."""
+    """What is timed: call(index) for index in 0 .. batches - 1.
+
+    unit: how many calls a sample is a multiple of, 1 where one batch costs what another does; 0:
+    those of a whole pass.
+    """
 
     call: Callable[[int], Any]
     batches: int
     stopwatch: Any  # see contract.Adapter.stopwatch
+    unit: int = 0
+
+    @property
+    def calls_per_pass(self) -> int:
+        return self.unit or self.batches
+
+
+class Taken(NamedTuple):
+    """A phase that is timed. own_ns: each sample by the worker's own clock, around the stopwatch's.
+
+    spent: what the process used of the processor meanwhile.
+    """
+
+    timed: Timed
+    elapsed_ns: Tuple[int, ...]
+    own_ns: Tuple[int, ...]
+    spent: Spent
+
+
+class Kept(NamedTuple):
+    """One sample more, of chosen batches, of which the last call's result is kept."""
+
+    elapsed_ns: int
+    own_ns: int
+    handle: Any
 
 
 def sampler(calls: Calls, passes: int) -> Take:
     """What takes one sample. Nothing but the calls runs between start and stop."""
     call, start, stop = calls.call, calls.stopwatch.start, calls.stopwatch.stop
-    indices = tuple(range(calls.batches)) * passes
+    rounds = _rounds(calls.batches, passes * calls.calls_per_pass)
 
     def take() -> Tuple[int, int]:
+        indices = next(rounds)
         started_ns = start()
         for index in indices:
             call(index)
         return started_ns, stop()
 
     return take
+
+
+def take_kept(calls: Calls, indices: Sequence[int]) -> Kept:
+    """Taken like every sample; an adapter cannot tell it from those that count."""
+    call, start, stop = calls.call, calls.stopwatch.start, calls.stopwatch.stop
+    first, last = tuple(indices[:-1]), indices[-1]
+    own_ns = monotonic_ns()
+    start()
+    for index in first:
+        call(index)
+    handle = call(last)
+    elapsed_ns = stop()
+    return Kept(elapsed_ns, monotonic_ns() - own_ns, handle)
+
+
+def _rounds(batches: int, count: int) -> Iterator[Tuple[int, ...]]:
+    """Each next sample's numbers: it goes on where the one before ended."""
+    numbers = list(range(batches)) * (count // batches + 2)
+    starts = [0]
+    while (starts[-1] + count) % batches:
+        starts.append((starts[-1] + count) % batches)
+    return itertools.cycle([tuple(numbers[start : start + count]) for start in starts])
 
 
 def warm_up(calls: Calls, timing: Timing) -> Warm:
@@ -77,22 +131,35 @@ def time_calls(
     phase: str, calls: Calls, warm: Warm, timing: Timing, send: Callable[[Sampled], None]
 ) -> Timed:
     """Take samples until stop_reason names one; send them in chunks, in between."""
+    return take_samples(phase, calls, warm, timing, send).timed
+
+
+def take_samples(
+    phase: str, calls: Calls, warm: Warm, timing: Timing, send: Callable[[Sampled], None]
+) -> Taken:
+    """As time_calls, with what the checks of velodrome.adapters.proving go by."""
     take = sampler(calls, warm.passes)
-    per_sample = warm.passes * calls.batches
+    per_sample = warm.passes * calls.calls_per_pass
     chunks = _Chunks(phase, per_sample, send)
     elapsed_ns: List[int] = []
+    own_ns: List[int] = []
     total_ns, check_at, reason = 0, FEWEST, ""
     with collector_resting():
+        before = spent_by_now()
         while not reason:
+            began_ns = monotonic_ns()
             started_ns, length_ns = take()
+            own_ns.append(monotonic_ns() - began_ns)
             elapsed_ns.append(length_ns)
             total_ns += length_ns
             chunks.add(started_ns, length_ns)
             if len(elapsed_ns) >= check_at or total_ns >= timing.max_seconds * SECOND_NS:
                 reason = stop_reason(elapsed_ns, timing)
                 check_at = next_check(len(elapsed_ns))
+        spent = spent_by_now().since(before)
     chunks.flush()
-    return summary(phase, elapsed_ns, per_sample, warm, reason, timing.target)
+    timed = summary(phase, elapsed_ns, per_sample, warm, reason, timing.target)
+    return Taken(timed, tuple(elapsed_ns), tuple(own_ns), spent)
 
 
 def more_passes(passes: int, elapsed_ns: int) -> int:

@@ -32,7 +32,14 @@ HASH_LENGTH = 20
 ONE_CORE_FLOPS = 5e9  # under a second on one core
 # Whatever decides its numbers. Read as text: numbers must not change unnoticed, and none of it can
 # be imported here, where there is no NumPy.
-SOURCES = ("reference.py", "seeding.py", "sketch.py", "clearance.py", "numpy/*.py")
+SOURCES = (
+    "reference.py",
+    "seeding.py",
+    "sketch.py",
+    "clearance.py",
+    "dropping.py",
+    "numpy/*.py",
+)
 
 
 class ReferenceFailed(Exception):

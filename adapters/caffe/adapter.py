@@ -40,6 +40,7 @@ class Adapter(contract.Adapter):
         self._model = model
         self._drops = any(isinstance(layer, kinds.Dropout) for layer in model.layers)
         self._dropout = LEFT_OUT
+        self._nets, self._holds = {}, {}
 
     @staticmethod
     def version():
@@ -54,9 +55,16 @@ class Adapter(contract.Adapter):
         }
 
     def load(self, batches):
-        self._batches = [self._arrays(batch) for batch in batches]
-        self._nets = {}
-        self._make()
+        """Batches of the shapes of those before run in the nets of those."""
+        self._batches, self._holds = [self._arrays(batch) for batch in batches], {}
+        if not self._nets:
+            self._make()
+
+    def set_parameter(self, name, values):
+        (entry,) = [own for own in shapes.parameters(self._model) if own.name == name]
+        self._weights[name] = reordered(self._model, entry, values)
+        for net in self._nets.values():
+            self._put(net, name)
 
     def set_dropout(self, active):
         wanted = IN_PLACE if active else LEFT_OUT
@@ -151,10 +159,14 @@ class Adapter(contract.Adapter):
         """Share the weights of a net like it; what that has no layer of the same name for, copy."""
         if like:
             net.share_with(like)
-        for name, (layer, number) in places(self._model, _steps(net)).items():
+        for name, (layer, _) in places(self._model, _steps(net)).items():
             if not (like and layer in like.params):
-                blob = net.params[layer][number]
-                blob.data[...] = self._weights[name].reshape(blob.data.shape)
+                self._put(net, name)
+
+    def _put(self, net, name):
+        layer, number = places(self._model, _steps(net))[name]
+        blob = net.params[layer][number]
+        blob.data[...] = self._weights[name].reshape(blob.data.shape)
 
     def _net_of(self, index):
         """With the batch in its blobs; it stays there until another of its shape is wanted."""

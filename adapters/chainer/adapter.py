@@ -48,6 +48,9 @@ class Adapter(contract.Adapter):
     def load(self, batches):
         self._batches = tuple(self._loaded(batch) for batch in batches)
 
+    def set_parameter(self, name, values):
+        self._network.assign(name, values, self._device)
+
     def set_dropout(self, active):
         self._active = active
         for layer, step in self._network.steps:

@@ -36,6 +36,12 @@ class Network(chainer.Chain):
             if not entry.frozen:
                 self._trained[entry.name] = found
 
+    def assign(self, name, values, device):
+        """Give a trained parameter other values, canonical layout."""
+        found = self._trained[name]
+        for parameter, array in zip(found, numpy.split(values, len(found))):
+            parameter.array = device.send(array)
+
     def gradients(self):
         """What a backward pass left, as it lies in memory, by `layer.role`: arrays in a row."""
         return {

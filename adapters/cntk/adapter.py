@@ -63,6 +63,9 @@ class Adapter(contract.Adapter):
     def load(self, batches):
         self._batches = [self._network.arguments(batch, self._device) for batch in batches]
 
+    def set_parameter(self, name, values):
+        self._network.assign(name, values)
+
     def set_dropout(self, active):
         rates = {one.name: one.rate for one in self._model.layers if isinstance(one, kinds.Dropout)}
         for name, (_, dropout) in self._network.dropouts.items():

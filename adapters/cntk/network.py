@@ -1,6 +1,7 @@
 """A model's graph in CNTK: its inputs, its parameters, and the function that is its loss."""
 
 import cntk
+import numpy
 
 from velodrome.adapters.cntk.operations import LOSSES, OPERATIONS
 from velodrome.adapters.contract import Unsupported
@@ -49,6 +50,11 @@ class Network(object):
             return array.reshape(-1, array.shape[-1]).T
         return array.reshape(entry.shape)
 
+    def assign(self, name, values):
+        """Give a trained parameter other values, canonical layout."""
+        array = self._in_own_layout(self._entries[name], values)
+        self.trained[name].value = numpy.ascontiguousarray(array)
+
     def _examples(self, batch, device):
         if batch.lengths is None:
             return cntk.Value(batch.inputs, device=device)
@@ -74,17 +80,20 @@ class Network(object):
 
     def _weight(self, entry, weights):
         """A Parameter, or a Constant where it is frozen."""
-        array = weights[entry.name]
-        if not self._is_kept(entry):
-            source = self._sources[self._reads[entry.layer][0]]
-            rows = source if entry.role == "weight" else array.shape[1:]
-            array = array.T.reshape(tuple(rows) + (-1,))
-        elif entry.role == "bias" and self._is_of_conv(entry):
-            array = array.reshape(-1, 1, 1)
+        array = self._in_own_layout(entry, weights[entry.name])
         if entry.frozen:
             return cntk.Constant(array)
         self.trained[entry.name] = cntk.Parameter(array.shape, init=array)
         return self.trained[entry.name]
+
+    def _in_own_layout(self, entry, array):
+        if not self._is_kept(entry):
+            source = self._sources[self._reads[entry.layer][0]]
+            rows = source if entry.role == "weight" else array.shape[1:]
+            return array.T.reshape(tuple(rows) + (-1,))
+        if entry.role == "bias" and self._is_of_conv(entry):
+            return array.reshape(-1, 1, 1)
+        return array
 
     def _is_kept(self, entry):
         """Whether it has the canonical layout; products are with (in, out), in of any rank."""

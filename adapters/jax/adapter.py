@@ -32,6 +32,7 @@ class Adapter(contract.Adapter):
         self._device = _device(device)
         self._gpu = device == "gpu"
         self._network = Network(model, device)
+        self._forward = self._gradient = None  # made with the first batches
 
     @staticmethod
     def version():
@@ -46,9 +47,14 @@ class Adapter(contract.Adapter):
 
     def load(self, batches):
         self._batches = tuple(self._loaded(batch) for batch in batches)
-        self._carried = self._network.carried(len(batches[0].inputs))
-        self._forward = self._function(self._network.forward)
-        self._gradient = self._function(self._network.gradient)
+        if self._forward is None:
+            self._carried = self._network.carried(len(batches[0].inputs))
+            self._forward = self._function(self._network.forward)
+            self._gradient = self._function(self._network.gradient)
+
+    def set_parameter(self, name, values):
+        array = self._network.in_own_layout(name, values)
+        self._trained = dict(self._trained, **{name: jax.device_put(array, self._device)})
 
     def set_dropout(self, active):
         self._rates = self._network.rates(active)

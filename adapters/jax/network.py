@@ -31,10 +31,14 @@ class Network(object):
     def weights(self, given):
         """(trained, frozen): canonical arrays by name, in JAX's layout."""
         trained, frozen = {}, {}
-        for name, (layer, entry, source) in self._parameters.items():
-            array = channels_last.parameter(layer, entry.role, given[name], source)
-            (frozen if entry.frozen else trained)[name] = array
+        for name, (_, entry, _) in self._parameters.items():
+            (frozen if entry.frozen else trained)[name] = self.in_own_layout(name, given[name])
         return trained, frozen
+
+    def in_own_layout(self, name, array):
+        """A parameter's canonical array in JAX's layout."""
+        layer, entry, source = self._parameters[name]
+        return channels_last.parameter(layer, entry.role, array, source)
 
     def carried(self, batch_size):
         """What a call takes and gives back anew: a key, and memory to copy into."""

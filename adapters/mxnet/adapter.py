@@ -50,6 +50,9 @@ class Adapter(contract.Adapter):
     def load(self, batches):
         self._batches = tuple(_loaded(batch) for batch in batches)
 
+    def set_parameter(self, name, values):
+        self._network.assign(name, values)
+
     def set_dropout(self, active):
         """By the rate, for the mode is no switch: without training, MXNet's own kernels for pooling
         and LRN keep nothing to go backward from, and do so none the less.

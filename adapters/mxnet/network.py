@@ -43,6 +43,11 @@ class Network(HybridBlock):
                 parameter.grad_req = "write"
                 self._placed[entry.name] = (block, entry.role, parameter)
 
+    def assign(self, name, values):
+        """Give a trained parameter other values, canonical layout."""
+        block, role, parameter = self._placed[name]
+        parameter.set_data(nd.array(_own_layout(block, role, values)))
+
     def gradients(self):
         """What a backward pass left, as it lies on the device, by `layer.role`."""
         return {name: parameter.grad() for name, (_, _, parameter) in self._placed.items()}

@@ -28,6 +28,7 @@ class Adapter(contract.Adapter):
         self._model, self._variant = model, variant
         logging.getLogger("neon").setLevel(logging.ERROR)
         gen_backend(backend=variant, rng_seed=0)
+        self._networks = {}
 
     @staticmethod
     def version():
@@ -39,16 +40,12 @@ class Adapter(contract.Adapter):
         self._weights = weights
 
     def load(self, batches):
-        size = len(batches[0].inputs)
-        NervanaObject.be.bsz = size
-        self._networks, first = {}, None
-        for steps in sorted({_steps(batch) for batch in batches}, reverse=True):
-            shape = (steps,) if steps else shapes.input_shape(self._model)
-            self._networks[steps] = Network(self._model, shape, size, first)
-            first = first or self._networks[steps]
-        first.fill(self._weights)
-        self._weights = None
+        if not self._networks:
+            self._make(batches)
         self._batches = [(self._networks[_steps(batch)], self._loaded(batch)) for batch in batches]
+
+    def set_parameter(self, name, values):
+        self._first.assign(name, values)
 
     def set_dropout(self, active):
         for network in self._networks.values():
@@ -81,6 +78,17 @@ class Adapter(contract.Adapter):
 
     def notes(self):
         return tuple(_notes(self._model))
+
+    def _make(self, batches):
+        """A network for each length of sequence, all with the parameters of the first."""
+        size, first = len(batches[0].inputs), None
+        NervanaObject.be.bsz = size
+        for steps in sorted({_steps(batch) for batch in batches}, reverse=True):
+            shape = (steps,) if steps else shapes.input_shape(self._model)
+            self._networks[steps] = Network(self._model, shape, size, first)
+            first = first or self._networks[steps]
+        first.fill(self._weights)
+        self._first, self._weights = first, None
 
     def _loaded(self, batch):
         """Tensors by name, the batch last."""

@@ -44,6 +44,12 @@ class Network(object):
             made = self._made[entry.layer]
             layouts.put(by_name[entry.layer], made, entry.role, weights[entry.name])
 
+    def assign(self, name, values):
+        """Give a trained parameter other values, canonical layout."""
+        layer, role = name.rsplit(".", 1)
+        (kind,) = [own for own in self._model.layers if own.name == layer]
+        layouts.put(kind, self._made[layer], role, values)
+
     def forward(self, batch):
         """The loss, (1, 1) on the host as neon's own cost has it, and the output."""
         output = self._run(batch)

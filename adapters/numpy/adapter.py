@@ -44,6 +44,9 @@ class Adapter(contract.Adapter):
     def load(self, batches):
         self._batches = tuple(_wide(batch) for batch in batches)
 
+    def set_parameter(self, name, values):
+        self._network.put(name, values)
+
     def set_dropout(self, active):
         self._dropout = numpy.random.RandomState(_DROPOUT_SEED) if active else None
 

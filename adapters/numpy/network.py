@@ -79,7 +79,7 @@ class Network(object):
         self, batch: Batch, dropout: Optional[numpy.random.RandomState] = None
     ) -> Dict[str, numpy.ndarray]:
         """Every layer's output by its name, and the example as `input`."""
-        return self._walk(batch, dropout, {})
+        return self._walk(self.model.layers, {"input": batch.inputs}, batch, dropout, {})
 
     def steps(
         self, batch: Batch, dropout: Optional[numpy.random.RandomState] = None
@@ -97,17 +97,36 @@ class Network(object):
         loss, _ = losses.loss(self.model, values, batch.labels)
         return Result(loss, values[self.model.layers[-1].name], {})
 
+    def put(self, name: str, values: numpy.ndarray) -> None:
+        """Other values for the parameter `layer.role`, canonical layout."""
+        layer, role = name.rsplit(".", 1)
+        self._weights[layer][role] = numpy.asarray(values, numpy.float64)
+
     def gradient(self, batch: Batch, dropout: Optional[numpy.random.RandomState] = None) -> Result:
+        return self.gradient_behind(0, {"input": batch.inputs}, batch, dropout)
+
+    def gradient_behind(
+        self,
+        start: int,
+        values: Dict[str, numpy.ndarray],
+        batch: Batch,
+        dropout: Optional[numpy.random.RandomState] = None,
+    ) -> Result:
+        """The layers from number `start` on alone: their gradients, and the loss.
+
+        values: what they read of the layers before, by name.
+        """
+        layers = self.model.layers[start:]
         saved: Dict[str, object] = {}
-        values = self._walk(batch, dropout, saved)
+        values = self._walk(layers, values, batch, dropout, saved)
         last = self.model.layers[-1].name
         loss, of_last = losses.loss(self.model, values, batch.labels)
-        return Result(loss, values[last], self._backward(saved, {last: of_last}))
+        return Result(loss, values[last], self._backward(layers, saved, {last: of_last}))
 
-    def _walk(self, batch, dropout, saved):
-        values = {"input": batch.inputs}
+    def _walk(self, layers, values, batch, dropout, saved):
+        values = dict(values)
         call = Call(batch.lengths, dropout)
-        for layer in self.model.layers:
+        for layer in layers:
             _, values[layer.name], saved[layer.name] = self._step(layer, values, call)
         return values
 
@@ -117,10 +136,10 @@ class Network(object):
         output, saved = operation.forward(layer, self._weights[layer.name], inputs, call)
         return inputs, output, saved
 
-    def _backward(self, saved, of_outputs):
+    def _backward(self, layers, saved, of_outputs):
         """Gradients by `layer.role`. of_outputs: per layer the gradient of its output, used up."""
         found = {}
-        for layer in reversed(self.model.layers):
+        for layer in reversed(layers):
             of_output = of_outputs.pop(layer.name, None)
             own = saved.pop(layer.name)
             if of_output is None or not self._needed[layer.name]:

@@ -38,6 +38,7 @@ class Adapter(contract.Adapter):
                 "the tensorflow adapter has no {}, only float32".format(dtype)
             )
         self._model, self._variant = model, variant
+        self._forward = self._gradient = None  # made with the first batches
         _set_threads(threads)
         self._gpu = _gpu(device)
         self._device = "/GPU:0" if self._gpu else "/CPU:0"
@@ -65,8 +66,12 @@ class Adapter(contract.Adapter):
         with tf.device(self._device):
             self._network.reserve(len(batches[0].inputs))
             self._batches = tuple(self._loaded(batch) for batch in batches)
-        self._forward = self._function(self._network.forward)
-        self._gradient = self._function(self._network.gradient)
+        if self._forward is None:
+            self._forward = self._function(self._network.forward)
+            self._gradient = self._function(self._network.gradient)
+
+    def set_parameter(self, name, values):
+        self._network.assign(name, values)
 
     def set_dropout(self, active):
         self._network.set_dropout(active)

@@ -32,8 +32,16 @@ class Network(object):
         self._rates = {layer.name: tf.Variable(0.0) for layer in _of_kind(model, kinds.Dropout)}
         self._copies = {}
 
+    def assign(self, key, values):
+        """Give a trained parameter other values, canonical layout."""
+        for name, variable, layer, role, source in self._trained:
+            if name == key:
+                variable.assign(channels_last.parameter(layer, role, values, source))
+
     def reserve(self, batch_size):
         """Memory for what a Duplicate copies into, once the batch size is known."""
+        if self._copies:
+            return
         outputs = shapes.output_shapes(self._model)
         for layer in _of_kind(self._model, kinds.Duplicate):
             if layer is not self._model.layers[-1] or self._trained:

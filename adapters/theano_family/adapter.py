@@ -47,6 +47,9 @@ class FamilyAdapter(contract.Adapter):
         self._network.draw(len(batches[0].inputs))
         self._batches = tuple(_loaded(batch) for batch in batches)
 
+    def set_parameter(self, name, values):
+        self._network.assign(name, values)
+
     def set_dropout(self, active):
         self._network.set_dropout(active)
 

@@ -22,6 +22,7 @@ class Network(object):
         self._model, self._library = model, library
         self._steps = [(layer, _entry(layers, layer)) for layer in model.layers]
         self._loss = _entry(losses, model.loss)
+        self.symbols = []
         self._weights = {layer.name: {} for layer in model.layers}
         self._trained = []
         for layer, entry in _parameters(model):
@@ -34,6 +35,12 @@ class Network(object):
             layer.name: library.root.shared(numpy.float32(0), name=layer.name)
             for layer in self._dropouts()
         }
+
+    def assign(self, key, values):
+        """Give a trained parameter other values, canonical layout."""
+        for name, shared, layer in self._trained:
+            if name == key:
+                shared.set_value(_inward(layer, values))
 
     def set_dropout(self, active):
         for layer in self._dropouts():
@@ -58,7 +65,12 @@ class Network(object):
             yield name, _outward(layer, numpy.asarray(own))
 
     def draw(self, batch_size):
-        """The graph of batches that are all so large: some operations are faster if they know."""
+        """The graph of batches that are all so large: some operations are faster if they know.
+
+        Drawn once: batches that come later are as large.
+        """
+        if self.symbols:
+            return
         tensor = self._library.tensor
         inputs = getattr(tensor, _kind_of_input(self._model))("inputs")
         labels = tensor.ivector("labels") if self._model.classes else None

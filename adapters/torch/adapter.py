@@ -54,6 +54,10 @@ class Adapter(contract.Adapter):
             with torch.no_grad():
                 self._eager(*self._batches[0])
 
+    def set_parameter(self, name, values):
+        with torch.no_grad():
+            self._trained[self._names.index(name)].copy_(self._tensor(values))
+
     def set_dropout(self, active):
         # Only these: cuDNN wants an LSTM in training mode to go backward.
         for _, module in self._dropouts():

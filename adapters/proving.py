@@ -1,0 +1,512 @@
+"""That what was timed did the work: checks of each timed phase, outside of every sample.
+
+A result that agrees proves that a framework can compute a model, not that the calls that were timed
+did so. Results that are kept, folded to constants or hoisted out of a loop, work that a clock did
+not wait for, and a clock that tells what it likes all give a time that nobody earned. Each check
+stands for one way of that; what it goes by is told in its figures (velodrome.adapters.protocol).
+
+    different_values    no two batches in a row hold the same values
+    clocked_by_two      the adapter's stopwatch agrees with the worker's clock around it
+    possible            no device computes, or copies, that fast; and the kernel saw it work
+    drained             reading the last result at once takes no longer than reading it again
+    timed_is_checked    a call made just like those that count returns what the reference says
+    twice_the_work      twice as many calls take twice as long
+    not_seen_before     batches that the process has never seen take as long, and agree
+    follows_parameters  once a parameter has other values, the loss is that of those
+
+Noise makes a check say that it cannot tell, never that it failed: what must be quick is tried three
+times, and the quickest counts.
+"""
+
+import statistics
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy
+
+from velodrome.adapters import agreement, caches, dropping, peaks, reference, seeding
+from velodrome.adapters.agreement import Disagreed, Errors
+from velodrome.adapters.contract import Adapter, Batch, Handle, Unsupported
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import products
+from velodrome.adapters.models.layers import Model, NoLoss
+from velodrome.adapters.protocol import (
+    CANNOT_TELL,
+    FAILED,
+    IMPOSSIBLE,
+    PASSED,
+    Checked,
+    Figure,
+    Request,
+    monotonic_ns,
+)
+from velodrome.adapters.reference import Expected, Reference
+from velodrome.adapters.timing import (
+    MIN_SAMPLE_NS,
+    Calls,
+    Taken,
+    collector_resting,
+    take_kept,
+)
+
+TRIES = 3
+MOST_CALLS = 256  # in one sample of a check
+
+# Of a sample, by which the stopwatch may be short of the worker's clock around it: waking up behind
+# a device's events, and a launch. By how much it may be above it: the grain of a device's clock.
+SHORT_SHARE, SHORT_NS = 0.2, 200000
+ABOVE_SHARE, ABOVE_NS = 0.02, 2000
+
+UNDRAINED_SHARE, UNDRAINED_NS = 0.1, 500000  # of a call, what a first reading may take more
+READ_BYTES = 2**24  # of gradients: what is read to see whether a device was done
+
+# Of one call on a batch never seen, at the most: so many times the steady one, and so much more for
+# memory that is touched for the first time.
+UNSEEN_FACTOR, UNSEEN_NS = 2.0, 500000
+
+TWICE = (1.9, 2.1)  # what twice the work takes, over once
+TWICE_NEVER = (1.6, 2.6)  # what no noise makes of the quickest of several
+TWICE_PAIRS = 5
+TWICE_SHARE = 0.1  # of the phase's own time, that this check may take
+
+# Convolutions take up to 4 times fewer operations than counted (Lavin & Gray, Fast Algorithms for
+# Convolutional Neural Networks, CVPR 2016: F(4x4, 3x3)).
+CONVOLUTION_MARGIN, MARGIN = 4.0, 1.1
+WORKED, WORKED_NEVER = 0.5, 0.1  # of the timed wall time, that the kernel saw the process work
+
+
+class Proof(NamedTuple):
+    """What all checks of one request know. expected: of the batches that are checked, by place."""
+
+    adapter: Adapter
+    model: Model
+    reference: Reference
+    request: Request
+    batches: Tuple[Batch, ...]
+
+    @property
+    def places(self) -> Tuple[int, ...]:
+        return self.reference.checked
+
+    @property
+    def expected(self) -> Expected:
+        known = self.reference
+        losses = tuple(known.losses[number] for number in known.checked) if known.losses else ()
+        return Expected(losses, known.norms, known.sketches)
+
+    @property
+    def drops(self) -> bool:
+        return dropping.has_dropout(self.model)
+
+
+class Phase(NamedTuple):
+    """A phase that was timed. call_ns: the median of one call."""
+
+    name: str
+    calls: Calls
+    taken: Taken
+
+    @property
+    def call_ns(self) -> float:
+        return self.taken.timed.median_ns
+
+
+class Finding(NamedTuple):
+    """What a check found: its outcome, figures as (name, value), and why it did not pass."""
+
+    outcome: str
+    figures: Tuple[Tuple[str, float], ...] = ()
+    reason: str = ""
+
+
+Send = Callable[[Any], None]
+
+
+def check_phase(proof: Proof, phase: Phase, send: Send) -> None:
+    """What can be told right after it was timed. Disagreed, once all are sent, if one failed."""
+    with collector_resting():
+        found = (
+            ("different_values", different_values(proof)),
+            ("clocked_by_two", clocked_by_two(phase.taken)),
+            ("possible", possible(proof, phase)),
+            ("drained", drained(proof, phase)),
+            ("timed_is_checked", timed_is_checked(proof, phase)),
+            ("twice_the_work", twice_the_work(proof, phase)),
+        )
+    _tell(phase.name, found, send)
+
+
+def check_all(proof: Proof, phases: Sequence[Phase], send: Send) -> None:
+    """What changes batches and parameters, once all is timed. Disagreed if one failed."""
+    with collector_resting():
+        unseen = not_seen_before(proof, phases)
+        following = follows_parameters(proof, phases)
+    for phase in phases:
+        found = (
+            ("not_seen_before", unseen[phase.name]),
+            ("follows_parameters", following[phase.name]),
+        )
+        _tell(phase.name, found, send)
+
+
+def _tell(phase: str, found: Sequence[Tuple[str, Finding]], send: Send) -> None:
+    for name, one in found:
+        figures = tuple(Figure(what, float(value)) for what, value in one.figures)
+        send(Checked(name, phase, one.outcome, figures, one.reason, monotonic_ns()))
+    for name, one in found:
+        if one.outcome == FAILED:
+            raise Disagreed("{} of {} failed: {}".format(name, phase, one.reason))
+
+
+def different_values(proof: Proof) -> Finding:
+    """Of the batches as they were handed over; that a framework uses them, others check."""
+    own = [batch.inputs for batch in proof.batches]
+    total, cache = sum(array.nbytes for array in own), caches.largest_bytes()
+    figures = (("batches", len(own)), ("input_bytes", total), ("cache_bytes", cache))
+    if any(_is_same(left, right) for left, right in zip(own, own[1:] + own[:1])):
+        return Finding(FAILED, figures, "two batches in a row hold the same values")
+    if isinstance(proof.model.loss, NoLoss) and 0 < total < 2 * cache:
+        reason = "{:.0f} MiB of input fit a cache of {:.0f} MiB in part: its speed counts, too"
+        return Finding(CANNOT_TELL, figures, reason.format(total / 2**20, cache / 2**20))
+    return Finding(PASSED, figures)
+
+
+def _is_same(left: numpy.ndarray, right: numpy.ndarray) -> bool:
+    return left.shape == right.shape and bool((left == right).all())
+
+
+def clocked_by_two(taken: Taken) -> Finding:
+    """Medians of the samples, so that a sample that was interrupted between the clocks is none."""
+    told, own = statistics.median(taken.elapsed_ns), statistics.median(taken.own_ns)
+    figures = (("stopwatch_ns", told), ("worker_ns", own), ("share", told / max(own, 1)))
+    if told > own * (1 + ABOVE_SHARE) + ABOVE_NS:
+        reason = "the stopwatch told {:.0f} ns where {:.0f} ns passed".format(told, own)
+        return Finding(FAILED, figures, reason)
+    if own - told > max(SHORT_NS, SHORT_SHARE * own):
+        reason = "the stopwatch told {:.0f} ns of {:.0f} ns that passed".format(told, own)
+        return Finding(FAILED, figures, reason)
+    return Finding(PASSED, figures)
+
+
+def possible(proof: Proof, phase: Phase) -> Finding:
+    """By the ceiling of the device, and by what the kernel saw the process work."""
+    request, spent = proof.request, phase.taken.spent
+    peak = peaks.peak_of(request.device, proof.adapter.device_name(), request.threads)
+    figures, faults = _rates(proof, phase, peak)
+    if faults:
+        return Finding(FAILED, figures, faults[0])
+    if request.device == "cpu":
+        timed_ns = float(sum(phase.taken.elapsed_ns)) or 1.0
+        worked = spent.processor_ns / timed_ns
+        waited = spent.waited_ns / timed_ns
+        figures += (("processor_share", worked), ("waited_share", waited))
+        if worked + waited < WORKED:
+            reason = "the process worked for {:.0f} % of the timed wall time".format(100 * worked)
+            outcome = FAILED if worked + waited < WORKED_NEVER else CANNOT_TELL
+            return Finding(outcome, figures, reason)
+    if peak is None:
+        reason = "no figure is known of {!r}".format(proof.adapter.device_name())
+        return Finding(CANNOT_TELL, figures, reason)
+    return Finding(PASSED, figures)
+
+
+def _rates(
+    proof: Proof, phase: Phase, peak: Optional[peaks.Peak]
+) -> Tuple[Tuple[Tuple[str, float], ...], List[str]]:
+    model, size = proof.model, proof.request.batch_size
+    flops = products.forward_flops if phase.name == "forward" else products.gradient_flops
+    margin = CONVOLUTION_MARGIN if _convolves(model) else MARGIN
+    limits = peak or peaks.Peak(float("inf"), float("inf"), "")
+    figures: Tuple[Tuple[str, float], ...] = ()
+    faults = []
+    for name, amount, limit in (
+        ("flops_per_s", flops(model, size), limits.flops_per_s * margin),
+        ("bytes_per_s", products.copied_bytes(model, size), limits.bytes_per_s * MARGIN),
+    ):
+        if not amount:
+            continue
+        rate = amount / (phase.call_ns / 1e9)
+        figures += ((name, rate), ("most_" + name, limit if peak else 0.0))
+        if rate > limit:
+            text = "{:.3g} {} where no more than {:.3g} is possible ({})"
+            faults.append(text.format(rate, name, limit, limits.source))
+    return figures, faults
+
+
+def _convolves(model: Model) -> bool:
+    own = (kinds.Conv, kinds.DilatedConv, kinds.TransposedConv)
+    return any(isinstance(layer, own) for layer in model.layers)
+
+
+def drained(proof: Proof, phase: Phase) -> Finding:
+    """The quickest of some tries: whoever waits for a device waits every time."""
+    indices = few_calls(proof, phase)
+    allowed = max(UNDRAINED_NS, UNDRAINED_SHARE * phase.call_ns)
+    excess = read = 0.0
+    for number in range(TRIES):
+        kept = take_kept(phase.calls, indices)
+        first, again = (_reading_ns(proof, phase.name, kept.handle) for _ in range(2))
+        if not number or first - again < excess:
+            excess, read = first - again, first
+        if excess <= max(allowed, again / 4):
+            figures = (("first_reading_ns", read), ("excess_ns", excess), ("allowed_ns", allowed))
+            return Finding(PASSED, figures)
+    figures = (("first_reading_ns", read), ("excess_ns", excess), ("allowed_ns", allowed))
+    reason = "the device was not done: reading the result took {:.0f} us more than reading it again"
+    return Finding(FAILED, figures, reason.format(excess / 1e3))
+
+
+def _reading_ns(proof: Proof, phase: str, handle: Handle) -> int:
+    """From the call's return to values on the host."""
+    adapter, began_ns, count = proof.adapter, monotonic_ns(), 0
+    if isinstance(proof.model.loss, NoLoss):
+        adapter.output(handle)
+        return monotonic_ns() - began_ns
+    adapter.loss(handle)
+    for _, gradient in adapter.gradients(handle) if phase == "gradient" else ():
+        count += gradient.nbytes
+        if count >= READ_BYTES:
+            break
+    return monotonic_ns() - began_ns
+
+
+def timed_is_checked(proof: Proof, phase: Phase) -> Finding:
+    """In the mode that was timed: with dropout active where the model has it."""
+    handles = (
+        (place, take_kept(phase.calls, few_calls(proof, phase, place)).handle)
+        for place in range(len(proof.places))
+    )
+    if isinstance(proof.model.loss, NoLoss):
+        found = [
+            _copy_finding(proof, proof.batches[proof.places[place]], handle)
+            for place, handle in handles
+        ]
+    elif proof.drops:
+        found = [_dropping_finding(proof, phase)]
+    else:
+        found = [
+            _agreement_finding(proof, phase.name, proof.expected, place, handle)
+            for place, handle in handles
+        ]
+        found += _others_findings(proof, phase)
+    return _first_failed(found)
+
+
+def _others_findings(proof: Proof, phase: Phase) -> List[Finding]:
+    """Of batches between those whose gradients are known, a few by their losses, drawn by seed."""
+    losses = proof.reference.losses
+    between = [number for number in range(len(losses)) if number not in proof.places]
+    if not between:
+        return []
+    draw = seeding.stream(proof.request.seed, "between", phase.name)
+    found = []
+    for number in draw.choice(between, size=min(5, len(between)), replace=False):
+        loss = proof.adapter.loss(phase.calls.call(int(number)))
+        errors = Errors(agreement.relative(loss, losses[number]))
+        found.append(_finding(errors, proof, phase.name))
+    return found
+
+
+def _agreement_finding(
+    proof: Proof, phase: str, expected: Expected, place: int, handle: Handle
+) -> Finding:
+    if phase == "forward":
+        errors = agreement.errors_of_forward(expected, place, proof.adapter, handle)
+    else:
+        errors = agreement.errors_of_gradient(
+            proof.reference, expected, place, proof.adapter, handle
+        )
+    return _finding(errors, proof, phase)
+
+
+def _finding(errors: Errors, proof: Proof, phase: str) -> Finding:
+    figures: Tuple[Tuple[str, float], ...] = (("loss_error", errors.loss),)
+    if phase == "gradient":
+        figures += (("gradient_error", errors.gradient),)
+    faults = errors.faults(proof.request.dtype)
+    return Finding(FAILED if faults else PASSED, figures, "; ".join(faults))
+
+
+def _copy_finding(proof: Proof, batch: Batch, handle: Handle) -> Finding:
+    try:
+        agreement.require_copy(proof.adapter.output(handle), batch.inputs)
+    except Disagreed as error:
+        return Finding(FAILED, (), error.reason)
+    return Finding(PASSED, (("values", float(batch.inputs.size)),))
+
+
+def _dropping_finding(proof: Proof, phase: Phase) -> Finding:
+    """Masks are the framework's own: what comes of them is held against those of the reference."""
+    known, adapter = proof.reference.dropout, proof.adapter
+    if known is None:
+        return Finding(CANNOT_TELL, (), "no parameter stands behind the dropout")
+    indices = few_calls(proof, phase, len(proof.places) - 1)
+    calls, faults = [], []
+    for _ in range(2):
+        handle = take_kept(phase.calls, indices).handle
+        if phase.name == "forward":
+            calls.append(dropping.Seen(adapter.loss(handle), {}, {}, {}))
+            continue
+        calls.append(dropping.seen(*_dropped_gradient(proof, handle, faults)))
+    if phase.name == "forward":
+        known = known._replace(norms={}, zeros={}, apart={})
+    faults += dropping.faults(known, calls)
+    if calls[0].loss == calls[1].loss:
+        faults.append("two calls with dropout active gave the same loss {!r}".format(calls[0].loss))
+    figures = (("loss", calls[0].loss), ("masks_known", float(dropping.MASKS)))
+    return Finding(FAILED if faults else PASSED, figures, "; ".join(faults[:3]))
+
+
+def _dropped_gradient(
+    proof: Proof, handle: Handle, faults: List[str]
+) -> Tuple[float, Dict[str, numpy.ndarray]]:
+    """(loss, gradients behind the dropout); of those before it only that they are not zero."""
+    names, own = dropping.behind(proof.model), {}
+    loss = proof.adapter.loss(handle)
+    for name, gradient in agreement.gradients_of(proof.reference, proof.adapter, handle):
+        if name in names:
+            own[name] = numpy.array(gradient)  # the next call may write where it lies
+        elif not numpy.isfinite(gradient).all() or not gradient.any():
+            faults.append("the gradient of {} is zero, or not finite".format(name))
+    return loss, own
+
+
+def _first_failed(found: Sequence[Finding]) -> Finding:
+    """The one that failed first; else the worst figures of all, by name."""
+    for one in found:
+        if one.outcome != PASSED:
+            return one
+    worst: Dict[str, float] = {}
+    for one in found:
+        for name, value in one.figures:
+            worst[name] = max(worst.get(name, value), value)
+    return Finding(PASSED, tuple(worst.items()))
+
+
+def twice_the_work(proof: Proof, phase: Phase) -> Finding:
+    """Pairs of samples, in turns; the quickest of each kind is what noise touched least."""
+    once = few_calls(proof, phase)
+    once_ns = max(len(once) * phase.call_ns, 1.0)
+    allowed_ns = TWICE_SHARE * sum(phase.taken.own_ns)
+    pairs = int(min(TWICE_PAIRS, max(allowed_ns, 3 * MIN_SAMPLE_NS * TWICE_PAIRS) / (3 * once_ns)))
+    if pairs < 2:
+        reason = "a call takes {:.2g} s: too long to be taken again".format(phase.call_ns / 1e9)
+        return Finding(CANNOT_TELL, (), reason)
+    for _ in range(TRIES):
+        found = _twice(phase.calls, once, pairs)
+        if found.outcome == PASSED:
+            return found
+    return found
+
+
+def _twice(calls: Calls, once: Tuple[int, ...], pairs: int) -> Finding:
+    singles, doubles = [], []
+    for number in range(pairs):
+        for is_double in (False, True) if number % 2 else (True, False):
+            own = take_kept(calls, once * 2 if is_double else once).elapsed_ns
+            (doubles if is_double else singles).append(float(max(own, 1)))
+    ratios = [double / single for double, single in zip(doubles, singles)]
+    middle, quickest = statistics.median(ratios), min(doubles) / min(singles)
+    figures = (("ratio", middle), ("quickest_ratio", quickest), ("pairs", float(pairs)))
+    if any(TWICE[0] <= ratio <= TWICE[1] for ratio in (middle, quickest)):
+        return Finding(PASSED, figures)
+    told = "twice as many calls took {:.2f} times as long ({:.2f} of the quickest)"
+    reason = told.format(middle, quickest)
+    never = all(not TWICE_NEVER[0] <= ratio <= TWICE_NEVER[1] for ratio in (middle, quickest))
+    return Finding(FAILED if never else CANNOT_TELL, figures, reason)
+
+
+def not_seen_before(proof: Proof, phases: Sequence[Phase]) -> Dict[str, Finding]:
+    """By phase. Dropout is off from here on, so that results can be held against the reference.
+
+    What is asked first of a batch must take as long as what was asked a thousand times: whoever
+    keeps results has none of this one. And it must be right.
+    """
+    adapter, request = proof.adapter, proof.request
+    fresh = seeding.fresh(proof.model, request.batch_size, request.seed, proof.reference.draws)
+    timely = _timely(proof, phases, fresh)
+    adapter.load(fresh)
+    adapter.set_dropout(False)
+    found = {}
+    for phase in phases:
+        right = _first_failed(list(_fresh_findings(proof, phase, fresh)))
+        late = timely[phase.name]
+        outcome = right.outcome if right.outcome != PASSED else late.outcome
+        reason = "; ".join(filter(None, (right.reason, late.reason)))
+        found[phase.name] = Finding(outcome, late.figures + right.figures, reason)
+    return found
+
+
+def _timely(proof: Proof, phases: Sequence[Phase], fresh: Tuple[Batch, ...]) -> Dict[str, Finding]:
+    """By phase, whether first calls take as long as steady ones. Each try is of other batches."""
+    places, found = proof.places, {}
+    steady = {
+        phase.name: min(take_kept(phase.calls, places).elapsed_ns for _ in range(TRIES))
+        for phase in phases
+    }
+    for number in range(TRIES):
+        proof.adapter.load(tuple(_rolled(batch, number) for batch in fresh))
+        for phase in phases:
+            first = take_kept(phase.calls, places).elapsed_ns
+            if phase.name not in found or found[phase.name].outcome == FAILED:
+                found[phase.name] = _lateness(first, steady[phase.name], len(places))
+        if all(one.outcome == PASSED for one in found.values()):
+            break
+    return found
+
+
+def _rolled(batch: Batch, rows: int) -> Batch:
+    """The same examples, each in another row."""
+    return Batch(*[None if array is None else numpy.roll(array, rows, axis=0) for array in batch])
+
+
+def _lateness(first_ns: int, steady_ns: int, calls: int) -> Finding:
+    figures = (("first_ns", first_ns / float(calls)), ("steady_ns", steady_ns / float(calls)))
+    if first_ns <= UNSEEN_FACTOR * steady_ns + UNSEEN_NS:
+        return Finding(PASSED, figures)
+    reason = "a batch not seen before took {:.3g} ms, one seen before {:.3g} ms"
+    return Finding(FAILED, figures, reason.format(first_ns / 1e6 / calls, steady_ns / 1e6 / calls))
+
+
+def _fresh_findings(proof: Proof, phase: Phase, fresh: Tuple[Batch, ...]) -> Iterator[Finding]:
+    for place, number in enumerate(proof.places):
+        handle = phase.calls.call(number)
+        if isinstance(proof.model.loss, NoLoss):
+            yield _copy_finding(proof, fresh[number], handle)
+        else:
+            yield _agreement_finding(proof, phase.name, proof.reference.fresh, place, handle)
+
+
+def follows_parameters(proof: Proof, phases: Sequence[Phase]) -> Dict[str, Finding]:
+    """By phase: whether the loss of a fresh batch is that of a parameter's new values."""
+    known = reference.changed(proof.model, proof.request.seed)
+    if known is None or isinstance(proof.model.loss, NoLoss):
+        nothing = Finding(IMPOSSIBLE, (), "the model has no trained parameter")
+        return {phase.name: nothing for phase in phases}
+    name, values = known
+    try:
+        proof.adapter.set_parameter(name, values)
+    except Unsupported as error:
+        return {phase.name: Finding(IMPOSSIBLE, (), str(error)) for phase in phases}
+    return {phase.name: _following(proof, phase, name) for phase in phases}
+
+
+def _following(proof: Proof, phase: Phase, name: str) -> Finding:
+    before, after = proof.reference.fresh.losses[0], proof.reference.changed.loss
+    loss = proof.adapter.loss(phase.calls.call(proof.places[0]))
+    error = agreement.relative(loss, after)
+    figures = (("loss_error", error), ("loss_moved", agreement.relative(before, after)))
+    faults = Errors(error).faults(proof.request.dtype)
+    if not faults:
+        return Finding(PASSED, figures)
+    reason = "with other values of {}, the {}".format(name, faults[0])
+    return Finding(FAILED, figures, reason)
+
+
+def few_calls(proof: Proof, phase: Phase, place: int = -1) -> Tuple[int, ...]:
+    """Numbers of checked batches, as many as last MIN_SAMPLE_NS; that at `place` comes last."""
+    places = proof.places
+    count = int(MIN_SAMPLE_NS / max(phase.call_ns, 1.0)) + 1
+    count = max(1, min(count, MOST_CALLS))
+    turned = places[place % len(places) + 1 :] + places[: place % len(places) + 1]
+    numbers = turned * (count // len(turned) + 1)
+    return numbers[-count:]
