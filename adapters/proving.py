@@ -19,7 +19,8 @@ times, and the quickest counts.
 """
 
 import statistics
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy
 
@@ -64,8 +65,8 @@ READ_BYTES = 2**24  # of gradients: what is read to see whether a device was don
 UNSEEN_FACTOR, UNSEEN_NS = 2.0, 500000
 
 TWICE = (1.9, 2.1)  # what twice the work takes, over once
-TWICE_NEVER = (1.6, 2.6)  # what no noise makes of the quickest of several
-TWICE_PAIRS = 5
+TWICE_NEVER = 1.5  # below: what no noise makes of the median and the quickest, three times
+TWICE_TAKES = 5
 TWICE_SHARE = 0.1  # of the phase's own time, that this check may take
 
 # Convolutions take up to 4 times fewer operations than counted (Lavin & Gray, Fast Algorithms for
@@ -239,18 +240,18 @@ def _convolves(model: Model) -> bool:
 
 def drained(proof: Proof, phase: Phase) -> Finding:
     """The quickest of some tries: whoever waits for a device waits every time."""
-    indices = few_calls(proof, phase)
-    allowed = max(UNDRAINED_NS, UNDRAINED_SHARE * phase.call_ns)
-    excess = read = 0.0
-    for number in range(TRIES):
-        kept = take_kept(phase.calls, indices)
-        first, again = (_reading_ns(proof, phase.name, kept.handle) for _ in range(2))
-        if not number or first - again < excess:
-            excess, read = first - again, first
-        if excess <= max(allowed, again / 4):
-            figures = (("first_reading_ns", read), ("excess_ns", excess), ("allowed_ns", allowed))
-            return Finding(PASSED, figures)
-    figures = (("first_reading_ns", read), ("excess_ns", excess), ("allowed_ns", allowed))
+    indices, tries = few_calls(proof, phase), []
+    for _ in range(TRIES):
+        handle = take_kept(phase.calls, indices).handle
+        first, again = (_reading_ns(proof, phase.name, handle) for _ in range(2))
+        tries.append((first - again, first))
+        allowed = max(UNDRAINED_NS, UNDRAINED_SHARE * phase.call_ns, again / 4)
+        if first - again <= allowed:
+            break
+    excess, first = min(tries)
+    figures = (("first_reading_ns", first), ("excess_ns", excess), ("allowed_ns", allowed))
+    if excess <= allowed:
+        return Finding(PASSED, figures)
     reason = "the device was not done: reading the result took {:.0f} us more than reading it again"
     return Finding(FAILED, figures, reason.format(excess / 1e3))
 
@@ -271,24 +272,14 @@ def _reading_ns(proof: Proof, phase: str, handle: Handle) -> int:
 
 def timed_is_checked(proof: Proof, phase: Phase) -> Finding:
     """In the mode that was timed: with dropout active where the model has it."""
-    handles = (
-        (place, take_kept(phase.calls, few_calls(proof, phase, place)).handle)
-        for place in range(len(proof.places))
-    )
+    if proof.drops:
+        return _dropping_finding(proof, phase)
+    place = len(proof.places) - 1
+    handle = take_kept(phase.calls, few_calls(proof, phase)).handle
     if isinstance(proof.model.loss, NoLoss):
-        found = [
-            _copy_finding(proof, proof.batches[proof.places[place]], handle)
-            for place, handle in handles
-        ]
-    elif proof.drops:
-        found = [_dropping_finding(proof, phase)]
-    else:
-        found = [
-            _agreement_finding(proof, phase.name, proof.expected, place, handle)
-            for place, handle in handles
-        ]
-        found += _others_findings(proof, phase)
-    return _first_failed(found)
+        return _copy_finding(proof, proof.batches[proof.places[place]], handle)
+    last = _agreement_finding(proof, phase.name, proof.expected, place, handle)
+    return _first_failed([last, *_others_findings(proof, phase)])
 
 
 def _others_findings(proof: Proof, phase: Phase) -> List[Finding]:
@@ -339,7 +330,7 @@ def _dropping_finding(proof: Proof, phase: Phase) -> Finding:
     known, adapter = proof.reference.dropout, proof.adapter
     if known is None:
         return Finding(CANNOT_TELL, (), "no parameter stands behind the dropout")
-    indices = few_calls(proof, phase, len(proof.places) - 1)
+    indices = few_calls(proof, phase)
     calls, faults = [], []
     for _ in range(2):
         handle = take_kept(phase.calls, indices).handle
@@ -383,36 +374,51 @@ def _first_failed(found: Sequence[Finding]) -> Finding:
 
 
 def twice_the_work(proof: Proof, phase: Phase) -> Finding:
-    """Pairs of samples, in turns; the quickest of each kind is what noise touched least."""
+    """Samples of so many calls and of twice as many; noise makes it say that it cannot tell.
+
+    Only too little counts as failed: what takes more than twice as long was not timed too well.
+    """
     once = few_calls(proof, phase)
-    once_ns = max(len(once) * phase.call_ns, 1.0)
-    allowed_ns = TWICE_SHARE * sum(phase.taken.own_ns)
-    pairs = int(min(TWICE_PAIRS, max(allowed_ns, 3 * MIN_SAMPLE_NS * TWICE_PAIRS) / (3 * once_ns)))
-    if pairs < 2:
+    singles = phase.taken.elapsed_ns if len(once) == phase.taken.timed.calls else ()
+    each_ns = max(len(once) * phase.call_ns, 1.0) * (2 if singles else 3)
+    allowed_ns = max(TWICE_SHARE * sum(phase.taken.own_ns), 5 * TWICE_TAKES * MIN_SAMPLE_NS)
+    takes = int(min(TWICE_TAKES, allowed_ns / each_ns))
+    if not takes:
         reason = "a call takes {:.2g} s: too long to be taken again".format(phase.call_ns / 1e9)
         return Finding(CANNOT_TELL, (), reason)
     for _ in range(TRIES):
-        found = _twice(phase.calls, once, pairs)
+        before = time.process_time()
+        doubles = [take_kept(phase.calls, once * 2).elapsed_ns for _ in range(takes)]
+        doubles_s = time.process_time() - before
+        if singles:
+            known_ns, singles_s = singles[-TWICE_TAKES:], _processor_s(phase) * takes
+        else:
+            before = time.process_time()
+            known_ns = [take_kept(phase.calls, once).elapsed_ns for _ in range(takes)]
+            singles_s = time.process_time() - before
+        ratios = [("ratio", statistics.median(doubles) / max(statistics.median(known_ns), 1.0))]
+        ratios.append(("quickest_ratio", min(doubles) / max(min(known_ns), 1.0)))
+        if proof.request.device == "cpu" and singles_s > 0:  # which no other process can disturb
+            ratios.append(("processor_ratio", doubles_s / singles_s))
+        found = _twice(tuple(ratios))
         if found.outcome == PASSED:
-            return found
+            break
     return found
 
 
-def _twice(calls: Calls, once: Tuple[int, ...], pairs: int) -> Finding:
-    singles, doubles = [], []
-    for number in range(pairs):
-        for is_double in (False, True) if number % 2 else (True, False):
-            own = take_kept(calls, once * 2 if is_double else once).elapsed_ns
-            (doubles if is_double else singles).append(float(max(own, 1)))
-    ratios = [double / single for double, single in zip(doubles, singles)]
-    middle, quickest = statistics.median(ratios), min(doubles) / min(singles)
-    figures = (("ratio", middle), ("quickest_ratio", quickest), ("pairs", float(pairs)))
-    if any(TWICE[0] <= ratio <= TWICE[1] for ratio in (middle, quickest)):
-        return Finding(PASSED, figures)
-    told = "twice as many calls took {:.2f} times as long ({:.2f} of the quickest)"
-    reason = told.format(middle, quickest)
-    never = all(not TWICE_NEVER[0] <= ratio <= TWICE_NEVER[1] for ratio in (middle, quickest))
-    return Finding(FAILED if never else CANNOT_TELL, figures, reason)
+def _processor_s(phase: Phase) -> float:
+    """Of one sample that was timed."""
+    return phase.taken.spent.processor_ns / 1e9 / len(phase.taken.elapsed_ns)
+
+
+def _twice(ratios: Tuple[Tuple[str, float], ...]) -> Finding:
+    values = [ratio for _, ratio in ratios]
+    if any(TWICE[0] <= ratio <= TWICE[1] for ratio in values):
+        return Finding(PASSED, ratios)
+    told = "twice as many calls took {:.2f} times as long ({:.2f} by the quickest)"
+    reason = told.format(values[0], values[1])
+    is_less = all(ratio < TWICE_NEVER for ratio in values)
+    return Finding(FAILED if is_less else CANNOT_TELL, ratios, reason)
 
 
 def not_seen_before(proof: Proof, phases: Sequence[Phase]) -> Dict[str, Finding]:
@@ -423,35 +429,58 @@ def not_seen_before(proof: Proof, phases: Sequence[Phase]) -> Dict[str, Finding]
     """
     adapter, request = proof.adapter, proof.request
     fresh = seeding.fresh(proof.model, request.batch_size, request.seed, proof.reference.draws)
-    timely = _timely(proof, phases, fresh)
+    steady_ns = {phase.name: _steady_ns(proof, phase) for phase in phases}
     adapter.load(fresh)
-    adapter.set_dropout(False)
-    found = {}
+    late, right = {}, {}
     for phase in phases:
-        right = _first_failed(list(_fresh_findings(proof, phase, fresh)))
-        late = timely[phase.name]
-        outcome = right.outcome if right.outcome != PASSED else late.outcome
-        reason = "; ".join(filter(None, (right.reason, late.reason)))
-        found[phase.name] = Finding(outcome, late.figures + right.figures, reason)
-    return found
-
-
-def _timely(proof: Proof, phases: Sequence[Phase], fresh: Tuple[Batch, ...]) -> Dict[str, Finding]:
-    """By phase, whether first calls take as long as steady ones. Each try is of other batches."""
-    places, found = proof.places, {}
-    steady = {
-        phase.name: min(take_kept(phase.calls, places).elapsed_ns for _ in range(TRIES))
-        for phase in phases
-    }
-    for number in range(TRIES):
-        proof.adapter.load(tuple(_rolled(batch, number) for batch in fresh))
+        kept = take_kept(phase.calls, proof.places)
+        late[phase.name] = _lateness(kept.elapsed_ns, steady_ns[phase.name], len(proof.places))
+        if not proof.drops:  # at once: the next call may write where its result lies
+            right[phase.name] = _fresh_finding(proof, phase, fresh, kept.handle)
+    _try_again(proof, phases, fresh, steady_ns, late)
+    if proof.drops:
+        adapter.set_dropout(False)
         for phase in phases:
-            first = take_kept(phase.calls, places).elapsed_ns
-            if phase.name not in found or found[phase.name].outcome == FAILED:
-                found[phase.name] = _lateness(first, steady[phase.name], len(places))
-        if all(one.outcome == PASSED for one in found.values()):
-            break
-    return found
+            handle = phase.calls.call(proof.places[-1])
+            right[phase.name] = _fresh_finding(proof, phase, fresh, handle)
+    return {phase.name: _both(late[phase.name], right[phase.name]) for phase in phases}
+
+
+def _steady_ns(proof: Proof, phase: Phase) -> float:
+    """Of one call on each of the batches that fresh ones stand in for."""
+    if phase.calls.unit:
+        return len(proof.places) * phase.call_ns
+    return min(take_kept(phase.calls, proof.places).elapsed_ns for _ in range(TRIES))
+
+
+def _try_again(
+    proof: Proof,
+    phases: Sequence[Phase],
+    fresh: Tuple[Batch, ...],
+    steady_ns: Dict[str, float],
+    late: Dict[str, Finding],
+) -> None:
+    """What was late may have been disturbed: other batches, until none is. `late` is renewed."""
+    slow = _late(phases, late)
+    if not slow:
+        return
+    for number in range(1, TRIES):
+        proof.adapter.load(tuple(_rolled(batch, number) for batch in fresh))
+        for phase in slow:
+            first_ns = take_kept(phase.calls, proof.places).elapsed_ns
+            late[phase.name] = _lateness(first_ns, steady_ns[phase.name], len(proof.places))
+        slow = _late(slow, late)
+    proof.adapter.load(fresh)
+
+
+def _late(phases: Sequence[Phase], late: Dict[str, Finding]) -> List[Phase]:
+    return [phase for phase in phases if late[phase.name].outcome != PASSED]
+
+
+def _both(late: Finding, right: Finding) -> Finding:
+    outcome = right.outcome if right.outcome != PASSED else late.outcome
+    reason = "; ".join(filter(None, (right.reason, late.reason)))
+    return Finding(outcome, late.figures + right.figures, reason)
 
 
 def _rolled(batch: Batch, rows: int) -> Batch:
@@ -467,13 +496,12 @@ def _lateness(first_ns: int, steady_ns: int, calls: int) -> Finding:
     return Finding(FAILED, figures, reason.format(first_ns / 1e6 / calls, steady_ns / 1e6 / calls))
 
 
-def _fresh_findings(proof: Proof, phase: Phase, fresh: Tuple[Batch, ...]) -> Iterator[Finding]:
-    for place, number in enumerate(proof.places):
-        handle = phase.calls.call(number)
-        if isinstance(proof.model.loss, NoLoss):
-            yield _copy_finding(proof, fresh[number], handle)
-        else:
-            yield _agreement_finding(proof, phase.name, proof.reference.fresh, place, handle)
+def _fresh_finding(proof: Proof, phase: Phase, fresh: Tuple[Batch, ...], handle: Handle) -> Finding:
+    """Of a call on the last of the checked places."""
+    place = len(proof.places) - 1
+    if isinstance(proof.model.loss, NoLoss):
+        return _copy_finding(proof, fresh[proof.places[place]], handle)
+    return _agreement_finding(proof, phase.name, proof.reference.fresh, place, handle)
 
 
 def follows_parameters(proof: Proof, phases: Sequence[Phase]) -> Dict[str, Finding]:
@@ -502,11 +530,8 @@ def _following(proof: Proof, phase: Phase, name: str) -> Finding:
     return Finding(FAILED, figures, reason)
 
 
-def few_calls(proof: Proof, phase: Phase, place: int = -1) -> Tuple[int, ...]:
-    """Numbers of checked batches, as many as last MIN_SAMPLE_NS; that at `place` comes last."""
+def few_calls(proof: Proof, phase: Phase) -> Tuple[int, ...]:
+    """Numbers of checked batches in turns, as many as last MIN_SAMPLE_NS; the last comes last."""
     places = proof.places
-    count = int(MIN_SAMPLE_NS / max(phase.call_ns, 1.0)) + 1
-    count = max(1, min(count, MOST_CALLS))
-    turned = places[place % len(places) + 1 :] + places[: place % len(places) + 1]
-    numbers = turned * (count // len(turned) + 1)
-    return numbers[-count:]
+    count = max(1, min(int(MIN_SAMPLE_NS / max(phase.call_ns, 1.0)) + 1, MOST_CALLS))
+    return (places * (count // len(places) + 1))[-count:]
