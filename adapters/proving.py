@@ -19,7 +19,6 @@ times, and the quickest counts.
 """
 
 import statistics
-import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy
@@ -44,6 +43,7 @@ from velodrome.adapters.reference import Expected, Reference
 from velodrome.adapters.timing import (
     MIN_SAMPLE_NS,
     Calls,
+    Kept,
     Taken,
     collector_resting,
     take_kept,
@@ -95,6 +95,10 @@ class Proof(NamedTuple):
         return Expected(losses, known.norms, known.sketches)
 
     @property
+    def on_cpu(self) -> bool:
+        return self.request.device == "cpu"
+
+    @property
     def drops(self) -> bool:
         return dropping.has_dropout(self.model)
 
@@ -109,6 +113,13 @@ class Phase(NamedTuple):
     @property
     def call_ns(self) -> float:
         return self.taken.timed.median_ns
+
+
+class Cost(NamedTuple):
+    """Of some calls, ns: by the clock, and of the processor."""
+
+    elapsed_ns: float
+    processor_ns: float
 
 
 class Finding(NamedTuple):
@@ -195,7 +206,7 @@ def possible(proof: Proof, phase: Phase) -> Finding:
     figures, faults = _rates(proof, phase, peak)
     if faults:
         return Finding(FAILED, figures, faults[0])
-    if request.device == "cpu":
+    if proof.on_cpu:
         timed_ns = float(sum(phase.taken.elapsed_ns)) or 1.0
         worked = spent.processor_ns / timed_ns
         waited = spent.waited_ns / timed_ns
@@ -387,38 +398,41 @@ def twice_the_work(proof: Proof, phase: Phase) -> Finding:
         reason = "a call takes {:.2g} s: too long to be taken again".format(phase.call_ns / 1e9)
         return Finding(CANNOT_TELL, (), reason)
     for _ in range(TRIES):
-        before = time.process_time()
-        doubles = [take_kept(phase.calls, once * 2).elapsed_ns for _ in range(takes)]
-        doubles_s = time.process_time() - before
+        doubles = [_cost(take_kept(phase.calls, once * 2)) for _ in range(takes)]
+        known = [_cost(take_kept(phase.calls, once)) for _ in range(0 if singles else takes)]
         if singles:
-            known_ns, singles_s = singles[-TWICE_TAKES:], _processor_s(phase) * takes
-        else:
-            before = time.process_time()
-            known_ns = [take_kept(phase.calls, once).elapsed_ns for _ in range(takes)]
-            singles_s = time.process_time() - before
-        ratios = [("ratio", statistics.median(doubles) / max(statistics.median(known_ns), 1.0))]
-        ratios.append(("quickest_ratio", min(doubles) / max(min(known_ns), 1.0)))
-        if proof.request.device == "cpu" and singles_s > 0:  # which no other process can disturb
-            ratios.append(("processor_ratio", doubles_s / singles_s))
-        found = _twice(tuple(ratios))
+            known = [Cost(own, _processor_ns(phase)) for own in singles[-TWICE_TAKES:]]
+        found = _twice(proof, doubles, known)
         if found.outcome == PASSED:
             break
     return found
 
 
-def _processor_s(phase: Phase) -> float:
+def _cost(kept: Kept) -> Cost:
+    return Cost(kept.elapsed_ns, kept.processor_ns)
+
+
+def _processor_ns(phase: Phase) -> float:
     """Of one sample that was timed."""
-    return phase.taken.spent.processor_ns / 1e9 / len(phase.taken.elapsed_ns)
+    return phase.taken.spent.processor_ns / float(len(phase.taken.elapsed_ns))
 
 
-def _twice(ratios: Tuple[Tuple[str, float], ...]) -> Finding:
+def _twice(proof: Proof, doubles: Sequence[Cost], singles: Sequence[Cost]) -> Finding:
+    two, one = ([cost.elapsed_ns for cost in side] for side in (doubles, singles))
+    ratios = [
+        ("ratio", statistics.median(two) / max(statistics.median(one), 1.0)),
+        ("quickest_ratio", min(two) / max(min(one), 1.0)),
+    ]
+    used = [statistics.mean(cost.processor_ns for cost in side) for side in (doubles, singles)]
+    if proof.on_cpu and used[1] > 0:
+        ratios.append(("processor_ratio", used[0] / used[1]))
     values = [ratio for _, ratio in ratios]
     if any(TWICE[0] <= ratio <= TWICE[1] for ratio in values):
-        return Finding(PASSED, ratios)
+        return Finding(PASSED, tuple(ratios))
     told = "twice as many calls took {:.2f} times as long ({:.2f} by the quickest)"
     reason = told.format(values[0], values[1])
     is_less = all(ratio < TWICE_NEVER for ratio in values)
-    return Finding(FAILED if is_less else CANNOT_TELL, ratios, reason)
+    return Finding(FAILED if is_less else CANNOT_TELL, tuple(ratios), reason)
 
 
 def not_seen_before(proof: Proof, phases: Sequence[Phase]) -> Dict[str, Finding]:
@@ -429,15 +443,15 @@ def not_seen_before(proof: Proof, phases: Sequence[Phase]) -> Dict[str, Finding]
     """
     adapter, request = proof.adapter, proof.request
     fresh = seeding.fresh(proof.model, request.batch_size, request.seed, proof.reference.draws)
-    steady_ns = {phase.name: _steady_ns(proof, phase) for phase in phases}
+    steady = {phase.name: _steady(proof, phase) for phase in phases}
     adapter.load(fresh)
     late, right = {}, {}
     for phase in phases:
         kept = take_kept(phase.calls, proof.places)
-        late[phase.name] = _lateness(kept.elapsed_ns, steady_ns[phase.name], len(proof.places))
+        late[phase.name] = _lateness(proof, _cost(kept), steady[phase.name])
         if not proof.drops:  # at once: the next call may write where its result lies
             right[phase.name] = _fresh_finding(proof, phase, fresh, kept.handle)
-    _try_again(proof, phases, fresh, steady_ns, late)
+    _try_again(proof, phases, fresh, steady, late)
     if proof.drops:
         adapter.set_dropout(False)
         for phase in phases:
@@ -446,18 +460,21 @@ def not_seen_before(proof: Proof, phases: Sequence[Phase]) -> Dict[str, Finding]
     return {phase.name: _both(late[phase.name], right[phase.name]) for phase in phases}
 
 
-def _steady_ns(proof: Proof, phase: Phase) -> float:
+def _steady(proof: Proof, phase: Phase) -> Cost:
     """Of one call on each of the batches that fresh ones stand in for."""
+    count = len(proof.places)
     if phase.calls.unit:
-        return len(proof.places) * phase.call_ns
-    return min(take_kept(phase.calls, proof.places).elapsed_ns for _ in range(TRIES))
+        share = float(count) / phase.taken.timed.calls
+        return Cost(count * phase.call_ns, share * _processor_ns(phase))
+    costs = [_cost(take_kept(phase.calls, proof.places)) for _ in range(TRIES)]
+    return Cost(*[min(column) for column in zip(*costs)])
 
 
 def _try_again(
     proof: Proof,
     phases: Sequence[Phase],
     fresh: Tuple[Batch, ...],
-    steady_ns: Dict[str, float],
+    steady: Dict[str, Cost],
     late: Dict[str, Finding],
 ) -> None:
     """What was late may have been disturbed: other batches, until none is. `late` is renewed."""
@@ -467,8 +484,8 @@ def _try_again(
     for number in range(1, TRIES):
         proof.adapter.load(tuple(_rolled(batch, number) for batch in fresh))
         for phase in slow:
-            first_ns = take_kept(phase.calls, proof.places).elapsed_ns
-            late[phase.name] = _lateness(first_ns, steady_ns[phase.name], len(proof.places))
+            first = _cost(take_kept(phase.calls, proof.places))
+            late[phase.name] = _lateness(proof, first, steady[phase.name])
         slow = _late(slow, late)
     proof.adapter.load(fresh)
 
@@ -488,12 +505,21 @@ def _rolled(batch: Batch, rows: int) -> Batch:
     return Batch(*[None if array is None else numpy.roll(array, rows, axis=0) for array in batch])
 
 
-def _lateness(first_ns: int, steady_ns: int, calls: int) -> Finding:
-    figures = (("first_ns", first_ns / float(calls)), ("steady_ns", steady_ns / float(calls)))
-    if first_ns <= UNSEEN_FACTOR * steady_ns + UNSEEN_NS:
+def _lateness(proof: Proof, first: Cost, steady: Cost) -> Finding:
+    """Late are both the clock and, on the CPU, the processor time, which others cannot lengthen."""
+    calls = float(len(proof.places))
+    figures = (
+        ("first_ns", first.elapsed_ns / calls),
+        ("steady_ns", steady.elapsed_ns / calls),
+        ("first_processor_ns", first.processor_ns / calls),
+        ("steady_processor_ns", steady.processor_ns / calls),
+    )
+    pairs = zip(first, steady) if proof.on_cpu else [(first.elapsed_ns, steady.elapsed_ns)]
+    if any(own <= UNSEEN_FACTOR * known + UNSEEN_NS for own, known in pairs):
         return Finding(PASSED, figures)
-    reason = "a batch not seen before took {:.3g} ms, one seen before {:.3g} ms"
-    return Finding(FAILED, figures, reason.format(first_ns / 1e6 / calls, steady_ns / 1e6 / calls))
+    told = "a batch not seen before took {:.3g} ms, one seen before {:.3g} ms"
+    reason = told.format(figures[0][1] / 1e6, figures[1][1] / 1e6)
+    return Finding(FAILED, figures, reason)
 
 
 def _fresh_finding(proof: Proof, phase: Phase, fresh: Tuple[Batch, ...], handle: Handle) -> Finding:

@@ -8,6 +8,7 @@ these differ in shape. Samples taken before the speed has settled are thrown awa
 import contextlib
 import gc
 import itertools
+import time
 from typing import Any, Callable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from velodrome.adapters.protocol import Sampled, Timed, Timing, monotonic_ns
@@ -63,10 +64,13 @@ class Taken(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """One sample more, of chosen batches, of which the last call's result is kept."""
+    """One sample more, of chosen batches, of which the last call's result is kept.
+
+    processor_ns: what the process used of the processor, which no other process can lengthen.
+    """
 
     elapsed_ns: int
-    own_ns: int
+    processor_ns: int
     handle: Any
 
 
@@ -89,13 +93,13 @@ def take_kept(calls: Calls, indices: Sequence[int]) -> Kept:
     """Taken like every sample; an adapter cannot tell it from those that count."""
     call, start, stop = calls.call, calls.stopwatch.start, calls.stopwatch.stop
     first, last = tuple(indices[:-1]), indices[-1]
-    own_ns = monotonic_ns()
+    before_s = time.process_time()
     start()
     for index in first:
         call(index)
     handle = call(last)
     elapsed_ns = stop()
-    return Kept(elapsed_ns, monotonic_ns() - own_ns, handle)
+    return Kept(elapsed_ns, int((time.process_time() - before_s) * 1e9), handle)
 
 
 def _rounds(batches: int, count: int) -> Iterator[Tuple[int, ...]]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from velodrome.adapters.protocol import ParameterError, Timed, Verified
+from velodrome.adapters.protocol import Checked, ParameterError, Timed, Verified
 from velodrome.agents.sampling.suspects import Suspect
 from velodrome.agents.task import Task
 
@@ -157,6 +157,7 @@ class Measurement:
     forward: Timed | None = None
     gradient: Timed | None = None
     verified: Verified | None = None
+    checks: tuple[Checked, ...] = ()  # that what was timed did the work, in the order of the phases
     loss_error: float | None = None  # also when it disagreed
     gradient_error: float | None = None
     parameters: tuple[ParameterError, ...] = ()

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from velodrome.adapters.protocol import (
     Built,
+    Checked,
     Failed,
     Finished,
     FirstCall,
@@ -28,6 +29,7 @@ VERSION_LENGTH = 100
 NAME_LENGTH = 200
 NOTE_LENGTH = 500
 MOST_NOTES = 100
+MOST_FIGURES = 20  # of one check
 
 
 def with_events(measurement: Measurement, events: Sequence[object]) -> Measurement:
@@ -52,6 +54,7 @@ def with_events(measurement: Measurement, events: Sequence[object]) -> Measureme
         forward=timed.get("forward"),
         gradient=timed.get("gradient"),
         verified=verified,
+        checks=tuple(_checks(events)),
         loss_error=_loss_error(events),
         gradient_error=max((entry.error for entry in parameters), default=None),
         parameters=parameters,
@@ -109,6 +112,16 @@ def _parameters(events: Sequence[object]) -> tuple[ParameterError, ...]:
     told = last(events, Verified) or last(events, Failed)
     parameters = told.parameters if told else ()
     return tuple(entry._replace(name=one_line(entry.name, NAME_LENGTH)) for entry in parameters)
+
+
+def _checks(events: Sequence[object]) -> Iterator[Checked]:
+    """As they were sent; what they say is made safe to show."""
+    for event in _all(events, Checked):
+        figures = event.figures[:MOST_FIGURES]
+        yield event._replace(
+            reason=one_line(event.reason, NOTE_LENGTH),
+            figures=tuple(one._replace(name=one_line(one.name, NAME_LENGTH)) for one in figures),
+        )
 
 
 def _loss_error(events: Sequence[object]) -> float | None:
