@@ -6,8 +6,7 @@ key `event` naming the kind; stdout and stderr belong to the framework's own noi
 did its work ends with `finished`, one that could not with `failed`; a stream with neither was cut
 off.
 
-    measure:    hello, imported, built, first_call+, verified, (sampled+, timed, checked+)+,
-                checked+, finished
+    measure:    hello, imported, built, first_call+, verified, (sampled+, timed, checked+)+, finished
     reference:  hello, finished
     check:      hello, imported, finished
 

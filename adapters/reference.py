@@ -141,29 +141,37 @@ class _One(NamedTuple):
 def _of_batches(network: Network, batches: Tuple[Batch, ...]) -> List[_One]:
     """Batches that overlap share their examples' part, unless a layer looks at a batch as one."""
     if _looks_at_batches(network.model) or isinstance(network.model.input, kinds.Sequences):
-        return [_accumulated(network, batch) for batch in batches]
+        return [_one(*_accumulated(network, batch)) for batch in batches]
     return _of_windows(network, batches)
 
 
 def _of_windows(network: Network, batches: Tuple[Batch, ...]) -> List[_One]:
-    """Each example once: of stretches of examples that are in the same batches, added up."""
+    """Each example once: of stretches of examples that are in the same batches, added up.
+
+    Norms are those of the whole gradient for the first batch, of its sketch for the others.
+    """
     size, count = len(batches[0].inputs), len(batches)
     step = seeding.step(size)
     starts = [number * step for number in range(count)]
     cuts = sorted(set(starts + [start + size for start in starts]))
-    parts = []
+    parts, whole = [], {}
     for start, end in zip(cuts, cuts[1:]):  # noqa: RUF007 - Python 3.6
         home = min(start // step, count - 1)
         own = _slice(batches[home], start - starts[home], end - starts[home])
-        parts.append((start, end, _accumulated(network, own)))
-    return [
+        loss, gradients = _accumulated(network, own)
+        parts.append((start, end, _one(loss, gradients)))
+        if end <= size:
+            _add(whole, gradients, (end - start) / float(size))
+    found = [
         _added([(end - begin, part) for begin, end, part in parts if start <= begin < start + size])
         for start in starts
     ]
+    norms = {name: _length(value) for name, value in whole.items()}
+    return [found[0]._replace(norms=norms)] + found[1:]
 
 
 def _added(parts: List[Tuple[int, _One]]) -> _One:
-    """The mean of means, each by how many examples it is of. Norms are those of the sketches."""
+    """The mean of means, each by how many examples it is of."""
     total = float(sum(count for count, _ in parts))
     loss = sum(count / total * one.loss for count, one in parts)
     sketches = {
@@ -257,8 +265,8 @@ def _single(model: Model, seed: int, index: int, attempt: int) -> Batch:
     return Batch(drawn.astype(numpy.float64))
 
 
-def _accumulated(network: Network, batch: Batch) -> _One:
-    """Of one batch, a chunk of examples at a time.
+def _accumulated(network: Network, batch: Batch) -> Tuple[float, Dict[str, numpy.ndarray]]:
+    """(loss, gradients) of one batch, a chunk of examples at a time.
 
     The loss is a mean over the batch, so that chunks add up by their share of it.
     """
@@ -268,14 +276,23 @@ def _accumulated(network: Network, batch: Batch) -> _One:
         share = len(part.inputs) / float(len(batch.inputs))
         result = network.gradient(part)
         loss += share * result.loss
-        for name, gradient in result.gradients.items():
-            gradient *= share
-            if name in total:
-                total[name] += gradient
-            else:
-                total[name] = gradient
-    norms = {name: float(numpy.linalg.norm(value)) for name, value in total.items()}
-    return _One(loss, norms, {name: sketch(name, value) for name, value in total.items()})
+        _add(total, result.gradients, share)
+    return loss, {entry.name: total[entry.name] for entry in shapes.trained(network.model)}
+
+
+def _add(
+    total: Dict[str, numpy.ndarray], gradients: Dict[str, numpy.ndarray], share: float
+) -> None:
+    for name, gradient in gradients.items():
+        if name in total:
+            total[name] += share * gradient
+        else:
+            total[name] = share * gradient
+
+
+def _one(loss: float, gradients: Dict[str, numpy.ndarray]) -> _One:
+    norms = {name: _length(value) for name, value in gradients.items()}
+    return _One(loss, norms, {name: sketch(name, value) for name, value in gradients.items()})
 
 
 def _looks_at_batches(model: Model) -> bool:

@@ -140,7 +140,7 @@ def test_an_error_in_the_last_batch_alone_is_caught() -> None:
             return found._replace(loss=found.loss * (1.01 if index == 2 else 1))
 
     assert reference_of(WORDS).checked == (0, 1, 2)
-    assert str(disagreed(Late, WORDS)) == "loss is off by 0.01 (allowed 0.0001)"
+    assert str(disagreed(Late, WORDS)) == "loss is off by 0.01 (allowed 1e-06)"
 
 
 def test_a_forward_call_that_computes_another_loss_than_gradient_is_caught() -> None:

@@ -7,7 +7,7 @@ import pytest
 from velodrome.adapters import protocol
 from velodrome.adapters.protocol import ParameterError, ProtocolError, Request, Timing
 
-SESSION = Path(__file__).with_name("session.jsonl")
+SESSIONS = tuple(Path(__file__).with_name(name) for name in ("session-v1.jsonl", "session.jsonl"))
 PARAMETERS = (ParameterError("fc1.weight", (500, 800), 1.5, 2e-7),)
 EVENTS = (
     protocol.Hello("3.6.15", 4711, protocol.VERSION, 1),
@@ -18,6 +18,7 @@ EVENTS = (
     protocol.Verified(2.3, 1e-8, 2e-7, PARAMETERS, ("by hand: LRN",), 6),
     protocol.Sampled("forward", 3, 2, (7, 9), (2, 2)),
     protocol.Timed("forward", 1.0, 0.9, 1.1, 30, 2, 10, "target", stable=True),
+    protocol.Checked("drained", "forward", "passed", (protocol.Figure("excess_ns", -3.5),), "", 7),
     protocol.Finished(0, 8),
     protocol.Failed("disagreed", "two lines\nof ü", "the table", 9, PARAMETERS, 0.5),
 )
@@ -58,6 +59,12 @@ def test_a_failure_without_a_loss_says_nan():
         ('{"event": "finished", "at_ns": 1}', "peak_gpu_memory_bytes"),
         ('{"event": "phase", "name": "build", "at_ns": 1, "colour": "red"}', "colour"),
         ('{"event": "failed", "parameters": [3]}', "ParameterError"),
+        ('{"event": "checked", "figures": [3]}', "Figure"),
+        (
+            '{"event": "checked", "name": "lucky", "phase": "forward", "outcome": "passed",'
+            ' "figures": [], "reason": "", "at_ns": 1}',
+            "Checked cannot be",
+        ),
     ],
 )
 def test_a_line_that_is_no_event_is_refused_by_name(line, complaint):
@@ -68,7 +75,7 @@ def test_a_line_that_is_no_event_is_refused_by_name(line, complaint):
 def test_a_request_of_another_version_is_refused():
     fields = json.loads(protocol.encode_request(REQUEST))
     fields["version"] = 99
-    with pytest.raises(ProtocolError, match="version 1, not 99"):
+    with pytest.raises(ProtocolError, match="version 2, not 99"):
         protocol.decode_request(json.dumps(fields))
 
 
@@ -78,8 +85,9 @@ def test_a_file_that_is_no_request_is_refused(text):
         protocol.decode_request(text)
 
 
-def test_the_saved_session_holds_what_it_says():
-    events = [protocol.decode(line) for line in SESSION.read_text().splitlines()]
+@pytest.mark.parametrize("session", SESSIONS, ids=lambda path: path.stem)
+def test_a_saved_session_of_each_version_holds_what_it_says(session):
+    events = [protocol.decode(line) for line in session.read_text().splitlines()]
     for phase in ("forward", "gradient"):
         (timed,) = (e for e in events if isinstance(e, protocol.Timed) and e.phase == phase)
         chunks = [e for e in events if isinstance(e, protocol.Sampled) and e.phase == phase]

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+from planted_errors import WORDS
 
 from velodrome.adapters import clearance, reference, seeding
 from velodrome.adapters.contract import Batch
@@ -40,11 +41,11 @@ def test_a_reference_holds_loss_norms_and_sketches_of_every_trained_parameter(
 ) -> None:
     adapter = _ready(LENET, lenet)
     handle = adapter.gradient(0)
-    assert lenet.losses == (pytest.approx(adapter.loss(handle)),)
+    assert lenet.losses == pytest.approx([adapter.loss(adapter.forward(n)) for n in range(2)])
     assert list(lenet.norms) == [entry.name for entry in shapes.trained(LENET)]
     for name, gradient in adapter.gradients(handle):
         assert lenet.shapes[name] == gradient.shape
-        assert lenet.norms[name] == pytest.approx([numpy.linalg.norm(gradient)])
+        assert lenet.norms[name][0] == pytest.approx(numpy.linalg.norm(gradient))
         assert lenet.sketches[name][0] == pytest.approx(sketch(name, gradient))
 
 
@@ -68,17 +69,73 @@ def test_a_batch_that_is_normalized_as_a_whole_is_not_cut_up(
 
 
 def test_of_many_batches_the_first_the_middle_and_the_last_are_checked() -> None:
-    ref = reference.compute(LSTM, 16, 0)
-    assert ref.checked == (0, 62, 123)
-    adapter = _ready(LSTM, ref)
-    assert ref.losses == pytest.approx([adapter.loss(adapter.forward(n)) for n in ref.checked])
-    assert ref.draws.shape == (1984,)
-    assert not ref.draws.any()
+    ref = reference.compute(WORDS, 4, 0)
+    assert ref.checked == seeding.checked_batches(WORDS, 4) == (0, 3, 5)
+    assert seeding.checked_batches(LSTM, 16) == (0, 62, 123)
+    adapter = _ready(WORDS, ref)
+    assert ref.losses == pytest.approx([adapter.loss(adapter.forward(n)) for n in range(6)])
+    assert ref.draws.shape == (24 + 3 * 4,)
+    assert not ref.draws[:24].any() and (ref.draws[24:] == seeding.FIRST_FRESH).all()
+
+
+def test_all_batches_of_sequences_are_known_by_their_sum() -> None:
+    ref = reference.compute(WORDS, 4, 0)
+    adapter = _ready(WORDS, ref)
+    total = {name: 0.0 for name in ref.shapes}
+    for sign, number in zip(reference.signs(6, 0), range(6), strict=True):
+        for name, gradient in adapter.gradients(adapter.gradient(number)):
+            total[name] = total[name] + sign * gradient
+    for name, added in total.items():
+        assert ref.total[name] == pytest.approx(sketch(name, added))
+    assert set(numpy.abs(reference.signs(6, 0))) == {1.0}
+
+
+def test_batches_that_overlap_have_the_reference_of_each_of_them(
+    lenet: reference.Reference,
+) -> None:
+    adapter = _ready(LENET, lenet)
+    fresh = seeding.fresh(LENET, 64, 0, lenet.draws)
+    for expected, batches in (
+        (lenet, seeding.batches(LENET, 64, 0, lenet.draws)),
+        (lenet.fresh, fresh),
+    ):
+        adapter.load(batches)
+        for number in range(2):
+            handle = adapter.gradient(number)
+            assert expected.losses[number] == pytest.approx(adapter.loss(handle))
+            for name, gradient in adapter.gradients(handle):
+                assert expected.sketches[name][number] == pytest.approx(sketch(name, gradient))
+
+
+def test_no_row_holds_the_same_example_in_two_batches() -> None:
+    own = seeding.batches(LENET, 16, 0) + seeding.fresh(LENET, 16, 0)
+    for row in range(16):
+        assert len({batch.inputs[row].tobytes() for batch in own}) == 4
+    tokens = [seeding.batches(WORDS, 4, 0), seeding.fresh(WORDS, 4, 0)]
+    for number in range(6):
+        left, right = (side[number] for side in tokens)
+        assert left.inputs.shape == right.inputs.shape
+        assert (left.lengths == right.lengths).all()
+        is_same = bool((left.inputs == right.inputs).all())
+        assert is_same == (number not in seeding.checked_batches(WORDS, 4))
+
+
+def test_the_loss_with_a_changed_parameter_is_that_of_its_new_values(
+    lenet: reference.Reference,
+) -> None:
+    adapter = _ready(LENET, lenet)
+    adapter.load(seeding.fresh(LENET, 64, 0, lenet.draws))
+    before = adapter.loss(adapter.forward(0))
+    name, values = reference.changed(LENET, 0)
+    assert name == lenet.changed.name == "fc2.bias"
+    adapter.set_parameter(name, values)
+    assert adapter.loss(adapter.forward(0)) == pytest.approx(lenet.changed.loss)
+    assert lenet.changed.loss != pytest.approx(before, rel=1e-4)
 
 
 def test_a_model_without_a_loss_has_nothing_to_compute() -> None:
     ref = reference.compute(MODELS["copy"], 1, 0)
-    assert (ref.losses, ref.norms, ref.checked) == ((), {}, (0,))
+    assert (ref.losses, ref.norms, ref.checked) == ((), {}, (0, 1))
 
 
 def _near_ties(model: Model, ref: reference.Reference) -> list[int]:
@@ -118,7 +175,7 @@ def test_an_example_with_a_near_tie_is_drawn_again(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(seeding, "example", planted)
     ref = reference.compute(LENET, 4, 0)
-    assert ref.draws.tolist() == [0, 1, 2, 0]
+    assert ref.draws.tolist() == [0, 1, 2, 0, 0, 0, 0]
     assert ref.near_ties == 0
     inputs = seeding.batches(LENET, 4, 0, ref.draws)[0].inputs
     assert numpy.array_equal(inputs[2], drawn(LENET, 0, 2, 2))
@@ -137,8 +194,8 @@ def test_an_example_that_never_is_clear_is_counted() -> None:
     )
     weights = {name: 0 * array for name, array in seeding.weights(tied, 0).items()}
     draws, near_ties = reference.clear_draws(Network(tied, weights, OPERATIONS), 3, 0)
-    assert near_ties == 3
-    assert draws.tolist() == [0, 0, 0]
+    assert near_ties == 6
+    assert draws.tolist() == [0, 0, 0, 0, 0, 0]
 
 
 @pytest.mark.slow
@@ -150,20 +207,31 @@ def test_alexnet_takes_a_few_attempts_an_image_and_no_near_tie_is_left() -> None
     assert 1 < (draws + 1).mean() < 8
 
 
+@pytest.mark.parametrize(
+    ("model", "batch_size"),
+    [(LENET, 8), (WORDS, 4), (MODELS["probe-dropout"], 4)],
+    ids=["images", "words", "dropout"],
+)
 def test_a_reference_comes_back_from_its_file_as_it_was(
-    tmp_path: Path, lenet: reference.Reference
+    tmp_path: Path, model: Model, batch_size: int
 ) -> None:
-    path = tmp_path / "lenet.npz"
-    reference.save(str(path), lenet)
-    back = reference.load(str(path))
-    for name, value in lenet._asdict().items():
-        found = getattr(back, name)
-        assert type(found) is type(value)
-        if isinstance(value, dict):
-            assert list(found) == list(value)
-            assert all(numpy.array_equal(found[key], value[key]) for key in value)
-        else:
-            assert numpy.array_equal(found, value)
+    path = str(tmp_path / "reference.npz")
+    known = reference.compute(model, batch_size, 0)
+    reference.save(path, known)
+    _is_same(reference.load(path), known)
+
+
+def _is_same(found: object, value: object) -> None:
+    assert type(found) is type(value)
+    if isinstance(value, dict):
+        assert list(found) == list(value)
+        for key in value:
+            _is_same(found[key], value[key])
+    elif hasattr(value, "_fields"):
+        for name in value._fields:
+            _is_same(getattr(found, name), getattr(value, name))
+    else:
+        assert numpy.array_equal(found, value)
 
 
 def test_a_reference_without_a_loss_comes_back_too(tmp_path: Path) -> None:

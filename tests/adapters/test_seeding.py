@@ -133,7 +133,7 @@ def test_labels_cover_the_classes_and_models_without_classes_have_none() -> None
 
 def test_a_draw_changes_its_own_example_only() -> None:
     plain = seeding.batches(LENET, 3, 0)[0]
-    drawn = seeding.batches(LENET, 3, 0, numpy.array([0, 2, 0]))[0]
+    drawn = seeding.batches(LENET, 3, 0, numpy.array([0, 2, 0, 0, 0, 0]))[0]
     same = [numpy.array_equal(a, b) for a, b in zip(plain.inputs, drawn.inputs, strict=True)]
     assert same == [True, False, True]
     assert numpy.array_equal(drawn.inputs[1], seeding.example(LENET, 0, 1, 2))
@@ -141,7 +141,7 @@ def test_a_draw_changes_its_own_example_only() -> None:
 
 
 def test_draws_for_another_number_of_examples_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"draws of shape \(2,\) for 3 examples"):
+    with pytest.raises(ValueError, match=r"draws of shape \(2,\) for 6 examples"):
         seeding.batches(LENET, 3, 0, numpy.array([0, 1]))
 
 

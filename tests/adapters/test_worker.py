@@ -5,109 +5,23 @@ import os
 import re
 import signal
 import subprocess
-import sys
-import textwrap
 from itertools import groupby
 from pathlib import Path
 
 import pytest
+from worker_bench import PYTHON, Bench
 
-import velodrome
 from velodrome.adapters import protocol
 from velodrome.adapters.protocol import (
-    Failed,
     FirstCall,
     Hello,
     Imported,
     Phase,
-    Request,
     Timed,
-    Timing,
     Verified,
 )
 
-PYTHON = os.environ.get("VELODROME_TEST_WORKER", sys.executable)
 SESSION = Path(__file__).with_name("session.jsonl")
-NUMPY = "velodrome.adapters.numpy.adapter"
-QUICK = Timing(target=0.5, min_samples=3, min_seconds=0.0, max_seconds=0.1)
-FINETUNE = "autoencoder-400-200-100/finetune"
-
-
-class Outcome:
-    """What a worker left: its events, its exit status and the file with its noise."""
-
-    def __init__(self, lines, status, noise):
-        self.lines = lines
-        self.events = [protocol.decode(line) for line in lines]
-        self.status = status
-        self.noise = noise
-
-    def only(self, kind):
-        (event,) = (event for event in self.events if isinstance(event, kind))
-        return event
-
-    def failure(self):
-        """The `failed` at the end of a worker that did not go on."""
-        assert self.status == 1
-        assert isinstance(self.events[-1], Failed)
-        return self.events[-1]
-
-
-class Bench:
-    """Starts workers whose import path holds adapters written by the test."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.request = Request(
-            action="measure",
-            framework="numpy",
-            adapter=NUMPY,
-            variant="float64",
-            model=FINETUNE,
-            batch_size=2,
-            device="cpu",
-            threads=1,
-            dtype="float32",
-            seed=0,
-            reference=str(folder / "reference.npz"),
-            timing=QUICK,
-        )
-
-    def write_adapter(self, body, top=""):
-        """A module `trial` whose Adapter is NumPy's but for `body`."""
-        text = f"import numpy\nfrom {NUMPY} import Adapter as Base\n{top}\nclass Adapter(Base):\n"
-        text += textwrap.indent(textwrap.dedent(body).strip() or "pass", "    ") + "\n"
-        (self.folder / "trial.py").write_text(text)
-
-    def refer(self, **changes):
-        """Compute the reference that `measure` needs."""
-        outcome = self.run(action="reference", adapter=NUMPY, **changes)
-        assert outcome.status == 0, outcome.noise.read_text()
-        return outcome
-
-    def run(self, **changes):
-        """One worker from start to end, its noise going to a file as under an agent."""
-        path = self.folder / "request.json"
-        path.write_text(protocol.encode_request(self.request._replace(**changes)))
-        return self.run_file(path)
-
-    def run_file(self, path):
-        noise = self.folder / "noise"
-        reader, writer = os.pipe()
-        with noise.open("wb") as file:
-            command = [PYTHON, "-m", "velodrome.adapters.worker", str(path), str(writer)]
-            child = subprocess.Popen(
-                command, pass_fds=[writer], stdout=file, stderr=file, env=self.environment()
-            )
-        os.close(writer)
-        with os.fdopen(reader) as stream:
-            lines = stream.read().splitlines()
-        return Outcome(lines, child.wait(timeout=60), noise)
-
-    def environment(self):
-        source = Path(velodrome.__path__[0]).parent
-        path = os.pathsep.join([str(source), str(self.folder)])
-        return {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
 
 
 @pytest.fixture
@@ -156,7 +70,12 @@ def test_a_measurement_tells_what_the_saved_session_tells(measured):
 
 def test_forward_and_gradient_are_timed_each_behind_its_own_warm_up(measured):
     phases = [event.name for event in measured.events if isinstance(event, Phase)]
-    assert phases == ["import", "build", "verify", "warmup", "forward", "warmup", "gradient"]
+    assert phases == [
+        *("import", "build", "verify"),
+        *("warmup", "forward", "prove"),
+        *("warmup", "gradient", "prove"),
+        "prove",
+    ]
     timed = [event for event in measured.events if isinstance(event, Timed)]
     assert [event.phase for event in timed] == ["forward", "gradient"]
     assert all(0 < event.low_ns <= event.median_ns <= event.high_ns for event in timed)
@@ -216,7 +135,7 @@ def test_dropout_is_on_while_timed_and_told_among_the_notes(bench):
     bench.refer(model="alexnet", batch_size=1)
     outcome = bench.run(adapter="trial", model="alexnet", batch_size=1)
     assert outcome.status == 0, outcome.noise.read_text()
-    assert re.findall("dropout (.*)", outcome.noise.read_text()) == ["False", "True"]
+    assert re.findall("dropout (.*)", outcome.noise.read_text()) == ["False", "True", "False"]
     assert sum("dropout" in note for note in outcome.only(Verified).notes) == 2
 
 
@@ -365,7 +284,7 @@ def test_a_file_that_is_no_request_is_told_so_behind_hello(bench):
     path.write_text('{"version": 7}')
     outcome = bench.run_file(path)
     assert words(outcome.lines) == ["hello", "failed"]
-    assert "version 1, not 7" in outcome.failure().reason
+    assert "version 2, not 7" in outcome.failure().reason
 
 
 @pytest.mark.parametrize("arguments", [[], ["request.json"], ["request.json", "1"]])
