@@ -6,9 +6,9 @@ key `event` naming the kind; stdout and stderr belong to the framework's own noi
 did its work ends with `finished`, one that could not with `failed`; a stream with neither was cut
 off.
 
-    measure:    hello, imported, built, first_call+, verified, (sampled+, timed, checked+)+, finished
-    reference:  hello, finished
-    check:      hello, imported, finished
+    measure:   hello, imported, built, first_call+, verified, (sampled+, timed, checked+)+, finished
+    reference: hello, finished
+    check:     hello, imported, finished
 
 A `phase` stands before the first event of each phase: import, build, verify, then for each of
 forward and gradient warmup, itself and prove, and prove once more at the end; a model without a

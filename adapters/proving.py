@@ -50,6 +50,7 @@ from velodrome.adapters.timing import (
 )
 
 TRIES = 3
+LONG_CALL_NS = 100000000  # of which as few as possible are made
 MOST_CALLS = 256  # in one sample of a check
 
 # Of a sample, by which the stopwatch may be short of the worker's clock around it: waking up behind
@@ -253,20 +254,23 @@ def _convolves(model: Model) -> bool:
 def last_results(proof: Proof, phase: Phase) -> Tuple[Finding, Finding]:
     """(drained, timed_is_checked), of calls just like those that count.
 
-    One sample has a call more than the other, so that who computes every second time is seen.
+    Then of some samples more, each of an odd number of calls and on another batch than the one
+    before, so that who computes every second time is seen.
     """
-    few = few_calls(proof, phase)
     tries, found = [], []
     for _ in range(TRIES):
-        handle = take_kept(phase.calls, few).handle
+        handle = take_kept(phase.calls, few_calls(proof, phase, -1)).handle
         first, again = (_reading_ns(proof, phase.name, handle) for _ in range(2))
         tries.append(_drained(phase, first, again))
-        found.append(_checked(proof, phase, handle))
+        found.append(_checked(proof, phase, -1, handle))
         if tries[-1].outcome == PASSED:
             break
-    found.append(_checked(proof, phase, take_kept(phase.calls, few[-1:] + few).handle))
     if proof.drops and not isinstance(proof.model.loss, NoLoss):
         return tries[-1], _dropping_finding(proof, phase)
+    for place in (0, -1) if phase.call_ns < LONG_CALL_NS else (0,):
+        few = few_calls(proof, phase, place)
+        handle = take_kept(phase.calls, few[1 - len(few) % 2 :]).handle
+        found.append(_checked(proof, phase, place, handle))
     return tries[-1], _first_failed(found + _others_findings(proof, phase))
 
 
@@ -281,9 +285,8 @@ def _drained(phase: Phase, first_ns: int, again_ns: int) -> Finding:
     return Finding(FAILED, figures, reason.format(excess / 1e3))
 
 
-def _checked(proof: Proof, phase: Phase, handle: Handle) -> Finding:
-    """Of a result of the last checked batch; nothing is asked here where dropout draws."""
-    place = len(proof.places) - 1
+def _checked(proof: Proof, phase: Phase, place: int, handle: Handle) -> Finding:
+    """Of a result of the checked batch at `place`; nothing is asked here where dropout draws."""
     if isinstance(proof.model.loss, NoLoss):
         return _copy_finding(proof, proof.batches[proof.places[place]], handle)
     if proof.drops:
@@ -568,8 +571,10 @@ def _following(proof: Proof, phase: Phase, name: str) -> Finding:
     return Finding(FAILED, figures, reason)
 
 
-def few_calls(proof: Proof, phase: Phase) -> Tuple[int, ...]:
-    """Numbers of checked batches in turns, as many as last MIN_SAMPLE_NS; the last comes last."""
-    places = proof.places
-    count = max(1, min(int(MIN_SAMPLE_NS / max(phase.call_ns, 1.0)) + 1, MOST_CALLS))
-    return (places * (count // len(places) + 1))[-count:]
+def few_calls(proof: Proof, phase: Phase, place: int = -1) -> Tuple[int, ...]:
+    """Numbers of checked batches in turns, as many as last MIN_SAMPLE_NS; `place` comes last."""
+    places, count = proof.places, int(MIN_SAMPLE_NS / max(phase.call_ns, 1.0)) + 1
+    count = max(1, min(count, MOST_CALLS))
+    end = place % len(places) + 1
+    turned = places[end:] + places[:end]
+    return (turned * (count // len(turned) + 1))[-count:]
