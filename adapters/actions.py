@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, Tuple, Type
 
 import numpy
 
-from velodrome.adapters import agreement, proving, reference, seeding, timing
+from velodrome.adapters import agreement, kernels, proving, reference, seeding, timing
 from velodrome.adapters.contract import Adapter, Batch, HostStopwatch
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.models.layers import Model, NoLoss
@@ -63,7 +63,7 @@ def measure(request: Request, send: Send) -> None:
     peak_bytes = adapter.peak_memory_bytes()  # before batches are loaded that nothing timed
     enter("prove", send)
     proving.check_all(proof, phases, send)
-    finish(peak_bytes, send)
+    finish(peak_bytes, send, kernels_of(adapter))
 
 
 def find_model(name: str) -> Model:
@@ -106,8 +106,14 @@ def start(request: Request, model: Model, send: Send) -> Adapter:
     started_ns = monotonic_ns()
     kind = import_adapter(request.adapter)
     adapter = kind(model, request.variant, request.device, request.threads, request.dtype)
-    send(imported(kind.version(), adapter.device_name(), monotonic_ns() - started_ns))
+    event = imported(kind.version(), adapter.device_name(), monotonic_ns() - started_ns)
+    send(event._replace(kernels=kernels_of(adapter)))
     return adapter
+
+
+def kernels_of(adapter: Adapter) -> Tuple[str, ...]:
+    """Of the libraries that are loaded by now, and what the framework tells of those built in."""
+    return tuple(sorted(set(kernels.loaded() + adapter.kernels())))
 
 
 def build(
@@ -178,8 +184,9 @@ def imported(version: str, device_name: str, import_ns: int) -> Imported:
     return Imported(version, numpy.__version__, import_ns, device_name, monotonic_ns())
 
 
-def finish(peak_gpu_memory_bytes: int, send: Send) -> None:
-    send(Finished(peak_gpu_memory_bytes, monotonic_ns()))
+def finish(peak_gpu_memory_bytes: int, send: Send, told: Tuple[str, ...] = ()) -> None:
+    """told: the kernels that ran."""
+    send(Finished(peak_gpu_memory_bytes, monotonic_ns(), told))
 
 
 ACTIONS = {"check": check, "reference": make_reference, "measure": measure}

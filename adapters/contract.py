@@ -145,6 +145,14 @@ class Adapter(object):
         """The most memory the framework held on a GPU, by its own count; 0 where it has none."""
         return 0
 
+    def kernels(self) -> Tuple[str, ...]:
+        """Libraries built into the framework, which velodrome.adapters.kernels cannot ask.
+
+        As that has it: name, version, instruction set, `via` the framework. Asked for after the
+        import and once more after timing. Optional: only what the framework tells of itself.
+        """
+        return ()
+
     def notes(self) -> Tuple[str, ...]:
         """What a reader of the row should know: layouts, fallbacks, operations written by hand.
 

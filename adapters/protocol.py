@@ -108,6 +108,7 @@ class Imported(NamedTuple):
     import_ns: int
     device_name: str  # as the framework names it, empty for the CPU
     at_ns: int
+    kernels: Tuple[str, ...] = ()  # of linear algebra: velodrome.adapters.kernels
 
 
 class Built(NamedTuple):
@@ -209,6 +210,7 @@ class Finished(NamedTuple):
 
     peak_gpu_memory_bytes: int
     at_ns: int
+    kernels: Tuple[str, ...] = ()  # as in Imported, with what was loaded since
 
 
 class Failed(NamedTuple):

@@ -183,4 +183,5 @@ class Measurement:
     canary_before_ns: float | None = None
     canary_after_ns: float | None = None
     environment_hash: str = ""
+    kernels: tuple[str, ...] = ()  # of linear algebra, that ran (velodrome.adapters.kernels)
     notes: tuple[str, ...] = field(default=())

@@ -15,9 +15,11 @@ from velodrome.adapters.protocol import (
     encode_request,
 )
 from velodrome.adapters.registry import Framework
+from velodrome.agents.environments.core_types import Choice
 from velodrome.agents.environments.entering import BY_SIGNAL, started
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.import_path import import_path
+from velodrome.agents.environments.openblas_probes import choice_for
 from velodrome.agents.isolation.isolated import Bounds, Running, isolated, scratch_folder
 from velodrome.agents.isolation.keeping import Ending, StartFailed
 from velodrome.agents.isolation.pipe_lines import EndlessLine
@@ -60,6 +62,7 @@ class Session:
     sampling_cpu_s: float | None = None  # what the sampler took, its start included
     kernel_kills: int = 0
     broken: str = ""
+    notes: tuple[str, ...] = ()  # what was set for the worker and bears on its times
 
 
 def to_measure(task: Task, framework: Framework, known: Path) -> Request:
@@ -85,7 +88,9 @@ def hold_session(request: Request, setting: Setting, on_event: Callable[[object]
     kernel_kills = _kernel_kills()
     listener = _Listener(on_event)
     with scratch_folder() as scratch:
-        command, variables = _prepared(request, setting, scratch)
+        importable = _importable(setting)
+        blas = choice_for(setting.environment, importable)
+        command, variables = _prepared(request, setting, scratch, importable, blas)
         with isolated(command, variables, setting.bounds, scratch) as running:
             sampler = _listen_sampled(running, setting, listener)
             ending = running.outcome(LEAVE_S)
@@ -98,6 +103,7 @@ def hold_session(request: Request, setting: Setting, on_event: Callable[[object]
             sampling_cpu_s=sampler.cost_cpu_seconds if sampler else None,
             kernel_kills=_kernel_kills() - kernel_kills,
             broken=listener.broken,
+            notes=blas.notes,
         )
 
 
@@ -138,8 +144,15 @@ def _of_worker(ending: Ending | None, environment: Environment) -> Ending | None
     return replace(ending, exit_code=None, signal=(ending.exit_code or 0) - BY_SIGNAL)
 
 
+def _importable(setting: Setting) -> str:
+    try:
+        return import_path(setting.home, setting.framework)
+    except OSError as error:
+        raise StartFailed(f"its files cannot be written: {error}") from error
+
+
 def _prepared(
-    request: Request, setting: Setting, scratch: Path
+    request: Request, setting: Setting, scratch: Path, importable: str, blas: Choice
 ) -> tuple[list[str], dict[str, str]]:
     """The worker's files, made; its command and its variables."""
     file, temporary = scratch / "request.json", scratch / "tmp"
@@ -148,7 +161,6 @@ def _prepared(
         file.write_text(encode_request(request))
         temporary.mkdir()
         environment.cache_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        importable = import_path(setting.home, setting.framework)
     except OSError as error:
         raise StartFailed(f"its files cannot be written: {error}") from error
     variables = worker_variables(
@@ -158,6 +170,7 @@ def _prepared(
         temporary=temporary,
         threads=request.threads,
         gpus=setting.gpus,
+        blas=blas.variables,
         recipe=environment.variables,
     )
     words = ["-m", "velodrome.adapters.worker", str(file)]

@@ -60,6 +60,7 @@ def with_events(measurement: Measurement, events: Sequence[object]) -> Measureme
         parameters=parameters,
         samples=tuple(_samples(events)),
         peak_gpu_memory_bytes=(finished.peak_gpu_memory_bytes or None) if finished else None,
+        kernels=_kernels(imported, finished),
         notes=(*(_notes(verified) if verified else ()), *_restless(timed.values())),
     )
 
@@ -72,6 +73,12 @@ def _proven(events: Sequence[object]) -> Sequence[object]:
 
 def _notes(verified: Verified) -> tuple[str, ...]:
     return tuple(one_line(note, NOTE_LENGTH) for note in verified.notes[:MOST_NOTES])
+
+
+def _kernels(imported: Imported | None, finished: Finished | None) -> tuple[str, ...]:
+    """At the end, with what was loaded late; of a worker that was cut off, as it began."""
+    told = (finished.kernels if finished else ()) or (imported.kernels if imported else ())
+    return tuple(one_line(kernel, VERSION_LENGTH) for kernel in told[:MOST_NOTES])
 
 
 def _restless(timed: Iterable[Timed]) -> Iterator[str]:

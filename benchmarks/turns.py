@@ -18,6 +18,7 @@ from velodrome.agents.cores.sharing import Need
 from velodrome.agents.environments.entering import started
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.import_path import import_path
+from velodrome.agents.environments.openblas_probes import choice_for
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
 from velodrome.agents.isolation.isolated import scratch_folder
@@ -164,11 +165,13 @@ def _wait(story: str) -> None:
 def _variables(cell: Cell, bench: Bench, environment: Environment) -> Iterator[dict[str, str]]:
     environment.cache_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with scratch_folder() as temporary:
+        importable = import_path(bench.store.root.parent, cell.known)
         yield worker_variables(
             os.environ,
-            import_path=import_path(bench.store.root.parent, cell.known),
+            import_path=importable,
             home=environment.cache_folder,
             temporary=temporary,
             threads=cell.threads,
+            blas=choice_for(environment, importable).variables,
             recipe=environment.variables,
         )

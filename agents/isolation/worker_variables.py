@@ -3,13 +3,15 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from velodrome.agents.node import Gpu
 
-# What a worker may need to run at all on this node, and no more: where libraries are, which kernels
-# a BLAS picks, whom to trust when a framework fetches something, how to write text and time.
+# What a worker may need to run at all on this node, and no more: where libraries are, whom to trust
+# when a framework fetches something, how to write text and time. Not which kernels a BLAS takes:
+# what a shell exports for its own programs can halve the speed of another version.
 PASSED_THROUGH = re.compile(
-    r"PATH|LD_LIBRARY_PATH|OPENBLAS_[A-Z]+|SSL_CERT_(FILE|DIR)|TZ|LANG|LC_[A-Z]+|CUDA_HOME|CUDA_PATH"
+    r"PATH|LD_LIBRARY_PATH|SSL_CERT_(FILE|DIR)|TZ|LANG|LC_[A-Z]+|CUDA_HOME|CUDA_PATH"
 )
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 # One for each library that computes; NPROC is what some builds of compilers ask.
@@ -32,12 +34,14 @@ def worker_variables(
     temporary: Path,
     threads: int,
     gpus: Sequence[Gpu] = (),
+    blas: Mapping[str, str] = MappingProxyType({}),
     recipe: Sequence[tuple[str, str]] = (),
 ) -> dict[str, str]:
     """The recipe's own come last and win.
 
     home is where frameworks keep what they compile, and is no user's: what stands in somebody's
-    .theanorc or .keras decides no number. GPUs are named by UUID; none at all for a CPU task.
+    .theanorc or .keras decides no number. GPUs are named by UUID; none at all for a CPU task. blas:
+    which kernels it takes (velodrome.agents.environments.core_types).
     """
     passed = {name: value for name, value in inherited.items() if PASSED_THROUGH.fullmatch(name)}
     return {
@@ -54,5 +58,6 @@ def worker_variables(
         **dict.fromkeys(THREAD_VARIABLES, str(threads)),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in gpus),
+        **blas,
         **dict(recipe),
     }

@@ -124,6 +124,7 @@ TASKS = _table(
     ("canary_before_ns", _REAL, "ns per call"),
     ("canary_after_ns", _REAL, "ns per call"),
     ("exclusive", _YES, ""),  # nothing else of ours ran on the node
+    ("kernels", pa.list_(_TEXT), ""),  # of linear algebra, that ran: `openblas 0.3.13 SKYLAKEX`
     ("notes", pa.list_(_TEXT), ""),  # of the adapter; `by hand: ` tells a missing operation
     ("environment_hash", _TEXT, ""),  # of the lock that the framework was installed by
     ("seed", _WHOLE, ""),  # of weights and batches

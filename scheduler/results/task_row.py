@@ -83,6 +83,7 @@ def _outcome(measurement: Measurement) -> Row:
         "quiet": measurement.quiet,
         "disturbed_by": measurement.disturbed_by,
         "tolerated": measurement.tolerated,
+        "kernels": list(measurement.kernels),
         "notes": list(measurement.notes),
     }
 

@@ -354,7 +354,7 @@ def test_variables_are_made_from_nothing_and_the_recipe_wins() -> None:
     )
     assert {"PYTHONHOME", "RAY_TOKEN"}.isdisjoint(made)
     assert (made["PATH"], made["LC_ALL"], made["LD_LIBRARY_PATH"]) == ("/bin", "C", "/cuda")
-    assert made["OPENBLAS_CORETYPE"] == "ZEN"
+    assert "OPENBLAS_CORETYPE" not in made  # another program's setting, for another version
     assert (made["OMP_NUM_THREADS"], made["MKL_NUM_THREADS"]) == ("3", "1")
     assert made["CUDA_VISIBLE_DEVICES"] == ""
     assert made["THEANO_FLAGS"] == "floatX=float32"

@@ -1,0 +1,221 @@
+"""Which kernels the linear-algebra libraries in this process run, one line of text for each.
+
+A library is asked itself, by the functions that it exports for that purpose: what it runs is
+decided when it is loaded, by the CPU, by variables and by how it was built. `openblas 0.3.13
+SKYLAKEX` is a library, its version, and the CPU type or instruction set whose kernels it runs; a
+part that it does not tell is left out. What a framework links in statically and does not export is
+the framework's to tell: velodrome.adapters.contract.Adapter.kernels.
+"""
+
+import ctypes
+import os
+import re
+from typing import Any, Callable, List, Optional, Tuple
+
+MAPS = "/proc/self/maps"
+_VERSION = re.compile(r"\d+(\.\d+)+")
+# Before the name and after it, as builds rename their functions: SciPy's wheels, 64 bit integers.
+_PREFIXES, _SUFFIXES = ("", "scipy_"), ("", "64_", "_64_", "_")
+
+# mkl_service.h: what MKL_CBWR_AUTO stands for on this CPU.
+MKL_BRANCHES = {
+    3: "COMPATIBLE",
+    4: "SSE2",
+    5: "SSE3",
+    6: "SSSE3",
+    7: "SSE4_1",
+    8: "SSE4_2",
+    9: "AVX",
+    10: "AVX2",
+    11: "AVX512_MIC",
+    12: "AVX512",
+    13: "AVX512_MIC_E1",
+    14: "AVX512_E1",
+}
+# dnnl_types.h of oneDNN 2 and 3: dnnl_cpu_isa_t, without its bits for hints.
+DNNL_ISAS = {
+    0x0: "ANY",
+    0x1: "SSE41",
+    0x3: "AVX",
+    0x7: "AVX2",
+    0xF: "AVX2_VNNI",
+    0x1F: "AVX2_VNNI_2",
+    0x27: "AVX512_CORE",
+    0x67: "AVX512_CORE_VNNI",
+    0xE7: "AVX512_CORE_BF16",
+    0x1EF: "AVX512_CORE_FP16",
+    0xFEF: "AVX512_CORE_AMX",
+    0x1FEF: "AVX512_CORE_AMX_FP16",
+}
+
+
+class _Symbol(ctypes.Structure):
+    """Dl_info of dladdr(3)."""
+
+    _fields_ = [
+        ("file", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("name", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+    ]
+
+
+class _DnnlVersion(ctypes.Structure):
+    _fields_ = [("major", ctypes.c_int), ("minor", ctypes.c_int), ("patch", ctypes.c_int)]
+
+
+class Library(object):
+    """One that is in this process already. What it depends on is not taken for its own."""
+
+    def __init__(self, path: str) -> None:
+        """OSError if it is not in this process, or is no library."""
+        self.path = path
+        self._handle = ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
+
+    def function(self, name: str, result: Any, *arguments: Any) -> Optional[Callable[..., Any]]:
+        """Under this name, or as a build renames it; None if the library itself has none."""
+        for prefix in _PREFIXES:
+            for suffix in _SUFFIXES:
+                found = self._own(prefix + name + suffix)
+                if found is not None:
+                    found.restype, found.argtypes = result, arguments
+                    return found
+        return None
+
+    def text(self, name: str) -> str:
+        """What a function without arguments says; empty if there is none."""
+        function = self.function(name, ctypes.c_char_p)
+        return (function() or b"").decode("ascii", "replace") if function else ""
+
+    def number(self, name: str, result: Any = ctypes.c_int) -> Optional[int]:
+        function = self.function(name, result)
+        return function() if function else None
+
+    def _own(self, name: str) -> Any:
+        try:
+            found = self._handle[name]  # a new object each time: types that are set are ours
+        except AttributeError:
+            return None
+        address = ctypes.cast(found, ctypes.c_void_p)
+        symbol = _Symbol()
+        if not _process().dladdr(address, ctypes.byref(symbol)):
+            return None
+        return found if _is_same(os.fsdecode(symbol.file or b""), self.path) else None
+
+
+def loaded(maps: str = MAPS) -> Tuple[str, ...]:
+    """A line for each library in this process that computes and tells of itself, sorted.
+
+    Empty where the system does not say which there are (no /proc).
+    """
+    return tuple(sorted({line for path in mapped(maps) for line in describe(path)}))
+
+
+def mapped(maps: str = MAPS) -> Tuple[str, ...]:
+    """Paths of the shared libraries in this process, each once, in the order of addresses."""
+    try:
+        with open(maps, errors="surrogateescape") as file:
+            places = [line.split(None, 5)[5].rstrip("\n") for line in file if line.count("/")]
+    except (OSError, IndexError):
+        return ()
+    names = [place for place in places if ".so" in os.path.basename(place)]
+    return tuple(sorted(set(names), key=names.index))
+
+
+def describe(path: str) -> List[str]:
+    """Lines of one library; of any that is not for linear algebra: none."""
+    try:
+        library = Library(path)
+    except OSError:  # its file was replaced, or it is not for this loader
+        return []
+    lines = [line for line in (ask(library) for ask in ASKED) if line]
+    return lines or _named(path)
+
+
+def openblas(library: Library) -> str:
+    """The core type names the kernels; openblas_get_corename is there since 0.2.16."""
+    core = library.text("openblas_get_corename")
+    return _line("openblas", library.text("openblas_get_config"), core.upper()) if core else ""
+
+
+def mkl(library: Library) -> str:
+    function = library.function("MKL_Get_Version_String", None, ctypes.c_char_p, ctypes.c_int)
+    if not function:
+        return ""
+    told = ctypes.create_string_buffer(200)
+    function(told, len(told))
+    branch = library.number("MKL_CBWR_Get_Auto_Branch")
+    text = told.value.decode("ascii", "replace")
+    return _line("mkl", text, MKL_BRANCHES.get(branch, "") if branch else "")
+
+
+def onednn(library: Library) -> str:
+    for name in ("dnnl_version", "mkldnn_version"):
+        function = library.function(name, ctypes.POINTER(_DnnlVersion))
+        if function:
+            version = function().contents
+            text = "{}.{}.{}".format(version.major, version.minor, version.patch)
+            isa = library.number("dnnl_get_effective_cpu_isa")
+            return _line("onednn", text, "" if isa is None else DNNL_ISAS.get(isa, hex(isa)))
+    return ""
+
+
+def blis(library: Library) -> str:
+    version = library.text("bli_info_get_version_str")
+    if not version:
+        return ""
+    name = library.function("bli_arch_string", ctypes.c_char_p, ctypes.c_int)
+    architecture = library.number("bli_arch_query_id")
+    told = name(architecture) if name and architecture is not None else b""
+    return _line("blis", version, (told or b"").decode("ascii", "replace").upper())
+
+
+def cublas(library: Library) -> str:
+    """cublasLtGetVersion: 10000 major + 100 minor + patch, and 1000 major before CUDA 10.2."""
+    version = library.number("cublasLtGetVersion", ctypes.c_size_t)
+    return _line("cublas", _dotted(version, 10000), "") if version else ""
+
+
+def cudnn(library: Library) -> str:
+    """cudnnGetVersion: 10000 major + 100 minor + patch since version 9, 1000 major before."""
+    version = library.number("cudnnGetVersion", ctypes.c_size_t)
+    return (
+        _line("cudnn", _dotted(version, 10000 if version >= 90000 else 1000), "") if version else ""
+    )
+
+
+ASKED: Tuple[Callable[[Library], str], ...] = (openblas, mkl, onednn, blis, cublas, cudnn)
+
+
+def _named(path: str) -> List[str]:
+    """By the name of the file, of libraries that have no function to ask."""
+    name = os.path.basename(path)
+    if re.match(r"lib[st]?atlas\b", name) or "/atlas/" in path:
+        return ["atlas"]
+    # Debian's openblas-pthread/libblas.so.3 hands on to the library beside it.
+    if re.match(r"lib(c|ref)?blas\.so", name) and not re.search(r"openblas|mkl|blis", path):
+        return ["reference blas"]
+    return []
+
+
+def _line(name: str, version: str, kernel: str) -> str:
+    found = _VERSION.search(version)
+    return " ".join(part for part in (name, found.group() if found else "", kernel) if part)
+
+
+def _dotted(version: int, major: int) -> str:
+    return "{}.{}.{}".format(version // major, version % major // 100, version % 100)
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return one == other or os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _process() -> Any:
+    process = ctypes.CDLL(None)
+    process.dladdr.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+    process.dladdr.restype = ctypes.c_int
+    return process

@@ -1,0 +1,144 @@
+"""The OpenBLAS libraries of an environment, tried in children and remembered beside its caches."""
+
+import functools
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from velodrome.agents.environments.core_types import (
+    OF_THE_USER,
+    VARIABLE,
+    Choice,
+    Seen,
+    choose,
+    cpu_flags,
+    set_by_user,
+)
+from velodrome.agents.environments.entering import started
+from velodrome.agents.environments.environment import Environment
+from velodrome.agents.environments.tools import run_tool
+
+DEADLINE_S = 30.0
+FILE = "openblas.json"  # in the environment's cache folder
+PROBE_VERSION = 1  # raised when what is tried, or how it is decided, changes
+MODULE = "velodrome.adapters.openblas_probe"
+# Where wheels, a package's own folder and Debian put it, below the environment or its tree.
+_PLACES = (
+    "lib/python3*/site-packages/*.libs/*openblas*.so*",
+    "lib/python3*/site-packages/*/.libs/*openblas*.so*",
+    "lib/python3*/site-packages/*/*openblas*.so*",
+    "lib/python3*/site-packages/*/lib/*openblas*.so*",
+    "lib/*openblas*.so*",
+    "usr/lib/*openblas*.so*",
+    "usr/lib/*/*openblas*.so*",
+    "usr/lib/*/*openblas*/*openblas*.so*",
+)
+
+
+def choice_for(
+    environment: Environment, import_path: str, environ: Mapping[str, str] = os.environ
+) -> Choice:
+    """What this environment's workers get on this CPU; tried once, then read.
+
+    The user's own word (VELODROME_OPENBLAS_CORETYPE) or the recipe's decides where there is one.
+    What the shell happens to export as OPENBLAS_CORETYPE is none: it was set for other programs.
+    EnvironmentFailed if the environment is a tree that cannot be entered.
+    """
+    named = dict(environment.variables).get(VARIABLE) or environ.get(OF_THE_USER)
+    if named:
+        return set_by_user(named)
+    return tried(environment, import_path)
+
+
+def tried(environment: Environment, import_path: str) -> Choice:
+    """Whatever the user says: what the libraries themselves are best set to."""
+    files = libraries(environment)
+    if not files:
+        return Choice()
+    cpuinfo = _cpuinfo()
+    key = _key(cpuinfo, environment, files)
+    kept = environment.cache_folder / FILE
+    known = _read(kept, key)
+    if known is None:
+        known = choose(
+            cpu_flags(cpuinfo), lambda setting: _probe(environment, import_path, files, setting)
+        )
+        _write(kept, key, known)
+    return known
+
+
+def libraries(environment: Environment) -> tuple[Path, ...]:
+    """Files that may be an OpenBLAS, each once whatever links to it, in the order of names."""
+    base = environment.tree or environment.folder
+    found = (path for pattern in _PLACES for path in base.glob(pattern))
+    return tuple(sorted({path for path in found if path.is_file() and not path.is_symlink()}))
+
+
+def _probe(
+    environment: Environment, import_path: str, files: tuple[Path, ...], setting: str
+) -> tuple[Seen, ...] | None:
+    base = environment.tree
+    places = [f"/{path.relative_to(base)}" if base else str(path) for path in files]
+    variables = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "PYTHONPATH": import_path,
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        **({VARIABLE: setting} if setting else {}),
+    }
+    run = run_tool(
+        started(environment, "", ["-B", "-m", MODULE, *places]),
+        environ=variables,
+        cwd=Path(tempfile.gettempdir()),
+        deadline_s=DEADLINE_S,
+    )
+    return _seen(run.output) if run.ok else None
+
+
+def _seen(output: str) -> tuple[Seen, ...]:
+    lines = (line for line in output.splitlines() if line.startswith("{"))
+    return tuple(Seen(**json.loads(line)) for line in lines)
+
+
+@functools.cache
+def _cpuinfo() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text(errors="replace").split("\n\n")[0]
+    except OSError:
+        return ""
+
+
+def _key(cpuinfo: str, environment: Environment, files: tuple[Path, ...]) -> str:
+    """Of all that decides: the CPU, each library's file, and what is done with them here."""
+    model = [line for line in cpuinfo.splitlines() if line.startswith(("model name", "flags"))]
+    stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    told = json.dumps([PROBE_VERSION, model, stats, environment.variables])
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _read(file: Path, key: str) -> Choice | None:
+    try:
+        fields = json.loads(file.read_text())
+        if fields.pop("key") != key:
+            return None
+        for side in ("own", "run"):
+            fields[side] = tuple(Seen(**seen) for seen in fields[side])
+        return Choice(**fields)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # not there, or not whole: tried again
+
+
+def _write(file: Path, key: str, choice: Choice) -> None:
+    """Whole or not at all; where it cannot be written it is tried again the next time."""
+    text = json.dumps({"key": key, **asdict(choice)}, indent=2, sort_keys=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part.write_text(text)
+        part.replace(file)
+    except OSError:
+        part.unlink(missing_ok=True)
