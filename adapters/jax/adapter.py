@@ -5,6 +5,7 @@ variant eager. A handle is what it gave: the loss, or the loss and the gradients
 """
 
 import jax
+import jaxlib
 
 from velodrome.adapters import channels_last, contract
 from velodrome.adapters.compiled_first import CompiledFirst
@@ -89,6 +90,10 @@ class Adapter(contract.Adapter):
 
     def peak_memory_bytes(self):
         return self._device.memory_stats()["peak_bytes_in_use"] if self._gpu else 0
+
+    def kernels(self):
+        """XLA compiles for the CPU that it finds; which instructions it takes it does not tell."""
+        return ("xla via jaxlib {}".format(jaxlib.__version__),)
 
     def notes(self):
         return tuple(notes(self._model, self._variant, self._gpu, LENGTH_MULTIPLE))

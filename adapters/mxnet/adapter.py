@@ -99,6 +99,14 @@ class Adapter(contract.Adapter):
         self.set_dropout(before)
         return shares
 
+    def kernels(self):
+        """Its own loops are compiled for the instructions that its features name."""
+        on = [name for name, one in mxnet.runtime.Features().items() if one.enabled]
+        sets = [name[len("CPU_") :] for name in on if name.startswith("CPU_")]
+        via = "via mxnet {}".format(mxnet.__version__)
+        onednn = ["onednn " + via] if "MKLDNN" in on or "ONEDNN" in on else []
+        return tuple(onednn + ["mxnet " + " ".join(sets[-1:] + [via])])
+
     def notes(self):
         return tuple(self._notes())
 

@@ -110,6 +110,11 @@ class Adapter(contract.Adapter):
     def peak_memory_bytes(self):
         return tf.config.experimental.get_memory_info("GPU:0")["peak"] if self._gpu else 0
 
+    def kernels(self):
+        """Which version of oneDNN, and which instructions, TensorFlow does not tell."""
+        names = ("eigen", "onednn") if _has_onednn() else ("eigen",)
+        return tuple("{} via tensorflow {}".format(name, tf.__version__) for name in names)
+
     def notes(self):
         return tuple(notes(self._model, self._variant, bool(self._gpu), self._length_multiple()))
 
@@ -177,3 +182,12 @@ def _gpu(device):
     tf.config.experimental.set_memory_growth(gpus[0], True)  # noqa: FBT003
     tf.config.experimental.enable_tensor_float_32_execution(False)  # noqa: FBT003
     return gpus[0]
+
+
+def _has_onednn():
+    """Whether it is built with oneDNN and takes it: a variable may switch that off."""
+    try:
+        from tensorflow.python.util import _pywrap_util_port
+    except ImportError:  # no part of what TensorFlow promises to keep
+        return False
+    return _pywrap_util_port.IsMklEnabled()

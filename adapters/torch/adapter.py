@@ -9,6 +9,7 @@ from torch import nn
 
 from velodrome.adapters import contract
 from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.torch import built_in
 from velodrome.adapters.torch.device import EventStopwatch, find, settle
 from velodrome.adapters.torch.modules import LOSSES, MODULES
 from velodrome.adapters.torch.network import Network
@@ -103,6 +104,9 @@ class Adapter(contract.Adapter):
 
     def peak_memory_bytes(self):
         return torch.cuda.max_memory_allocated(self._device) if self._on_gpu else 0
+
+    def kernels(self):
+        return tuple(built_in.kernels(torch.__config__.show(), torch.__version__))
 
     def notes(self):
         return tuple(self._notes())

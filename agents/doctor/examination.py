@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from velodrome.agents import control_groups
 from velodrome.agents.doctor import (
+    blas,
     cpu_speed,
     cpus,
     gpus,
@@ -40,6 +41,7 @@ def examine(kernel: Kernel, environ: Mapping[str, str] = os.environ) -> tuple[Fi
         neighbours.ray(kernel),
         *gpus.checks(_gpu_states(), wants.accelerators),
         *_provisions(environ, wants),
+        blas.kernels(blas.built(environ)),
     )
 
 

@@ -58,13 +58,15 @@ class Choice:
     """What an environment's workers get. own, run: each library by itself, and as it is set.
 
     setting: the value of OPENBLAS_CORETYPE; empty: the variable is not set. best: the instruction
-    set that this CPU could run; empty where that is not known.
+    set that this CPU could run; empty where that is not known. named_by: who gave the setting, if
+    it was not chosen here. run is empty where a child that ran it crashed.
     """
 
     setting: str = ""
     own: tuple[Seen, ...] = ()
     run: tuple[Seen, ...] = ()
     best: str = ""
+    named_by: str = ""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -75,8 +77,8 @@ class Choice:
         """For the reader of a row; empty where the library chose by itself."""
         if not self.setting:
             return ()
-        if not self.run:
-            return (f"{VARIABLE}={self.setting}, named by the user or the framework's recipe",)
+        if self.named_by:
+            return (f"{VARIABLE}={self.setting}, as {self.named_by} asks",)
         changed = [one for one, other in zip(self.own, self.run, strict=True) if one != other]
         told = dict.fromkeys(f"{seen.name} by itself takes {seen.core}" for seen in changed)
         return (f"{VARIABLE}={self.setting}, since {', '.join(told)} on this CPU",)
@@ -90,8 +92,18 @@ class Choice:
 Probe = Callable[[str], tuple[Seen, ...] | None]  # None: the child crashed, or hung
 
 
-def set_by_user(value: str) -> Choice:
-    return Choice(setting=value)
+@dataclass(frozen=True)
+class Named:
+    """A setting that is not ours to choose. by: the variable or the file that gives it."""
+
+    setting: str
+    by: str
+
+
+def take(named: Named, flags: frozenset[str], probe: Probe) -> Choice:
+    """What was named, whatever comes of it; tried, so that it is known what it runs."""
+    run = probe(named.setting) or ()
+    return Choice(named.setting, (), run, _best(flags), named.by)
 
 
 def choose(flags: frozenset[str], probe: Probe) -> Choice:
@@ -101,8 +113,7 @@ def choose(flags: frozenset[str], probe: Probe) -> Choice:
     first candidate that is right in every library, lowers none of them and betters one.
     """
     own = probe("")
-    candidates = [name for name, needed in _CANDIDATES if needed <= flags]
-    best = SETS[level(candidates[0])] if candidates else ""
+    candidates, best = _candidates(flags), _best(flags)
     if own is not None and not own:
         return Choice()
     for name in candidates:
@@ -126,6 +137,15 @@ def cpu_flags(cpuinfo: str) -> frozenset[str]:
         if key.strip() == "flags":
             return frozenset(value.split())
     return frozenset()
+
+
+def _candidates(flags: frozenset[str]) -> list[str]:
+    return [name for name, needed in _CANDIDATES if needed <= flags]
+
+
+def _best(flags: frozenset[str]) -> str:
+    candidates = _candidates(flags)
+    return SETS[level(candidates[0])] if candidates else ""
 
 
 def _rank(name: str) -> int:

@@ -13,17 +13,18 @@ from velodrome.agents.environments.core_types import (
     OF_THE_USER,
     VARIABLE,
     Choice,
+    Named,
     Seen,
     choose,
     cpu_flags,
-    set_by_user,
+    take,
 )
 from velodrome.agents.environments.entering import started
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.tools import run_tool
 
 DEADLINE_S = 30.0
-FILE = "openblas.json"  # in the environment's cache folder
+FILE = "openblas-{}.json"  # in the environment's cache folder, by a part of its key
 PROBE_VERSION = 1  # raised when what is tried, or how it is decided, changes
 MODULE = "velodrome.adapters.openblas_probe"
 # Where wheels, a package's own folder and Debian put it, below the environment or its tree.
@@ -48,27 +49,36 @@ def choice_for(
     What the shell happens to export as OPENBLAS_CORETYPE is none: it was set for other programs.
     EnvironmentFailed if the environment is a tree that cannot be entered.
     """
-    named = dict(environment.variables).get(VARIABLE) or environ.get(OF_THE_USER)
-    if named:
-        return set_by_user(named)
-    return tried(environment, import_path)
-
-
-def tried(environment: Environment, import_path: str) -> Choice:
-    """Whatever the user says: what the libraries themselves are best set to."""
+    named = _named(environment, environ)
     files = libraries(environment)
     if not files:
-        return Choice()
+        return Choice(setting=named.setting, named_by=named.by) if named else Choice()
     cpuinfo = _cpuinfo()
-    key = _key(cpuinfo, environment, files)
-    kept = environment.cache_folder / FILE
+    key = _key(cpuinfo, environment, files, named)
+    kept = environment.cache_folder / FILE.format(key[:12])
     known = _read(kept, key)
     if known is None:
-        known = choose(
-            cpu_flags(cpuinfo), lambda setting: _probe(environment, import_path, files, setting)
-        )
+        known = _tried(environment, import_path, files, named)
         _write(kept, key, known)
     return known
+
+
+def _named(environment: Environment, environ: Mapping[str, str]) -> Named | None:
+    if setting := dict(environment.variables).get(VARIABLE):
+        return Named(setting, "environment.toml")
+    if setting := environ.get(OF_THE_USER):
+        return Named(setting, OF_THE_USER)
+    return None
+
+
+def _tried(
+    environment: Environment, import_path: str, files: tuple[Path, ...], named: Named | None
+) -> Choice:
+    def probe(setting: str) -> tuple[Seen, ...] | None:
+        return _probe(environment, import_path, files, setting)
+
+    flags = cpu_flags(_cpuinfo())
+    return take(named, flags, probe) if named else choose(flags, probe)
 
 
 def libraries(environment: Environment) -> tuple[Path, ...]:
@@ -112,11 +122,13 @@ def _cpuinfo() -> str:
         return ""
 
 
-def _key(cpuinfo: str, environment: Environment, files: tuple[Path, ...]) -> str:
+def _key(
+    cpuinfo: str, environment: Environment, files: tuple[Path, ...], named: Named | None
+) -> str:
     """Of all that decides: the CPU, each library's file, and what is done with them here."""
     model = [line for line in cpuinfo.splitlines() if line.startswith(("model name", "flags"))]
     stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    told = json.dumps([PROBE_VERSION, model, stats, environment.variables])
+    told = json.dumps([PROBE_VERSION, model, stats, environment.variables, named and asdict(named)])
     return hashlib.sha256(told.encode()).hexdigest()
 
 

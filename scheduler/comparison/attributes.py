@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from velodrome.scheduler.comparison.fingerprints import told
-from velodrome.scheduler.reports.task_rows import Row, notes_of
+from velodrome.scheduler.reports.task_rows import Row, kernels_of, notes_of
 from velodrome.scheduler.results.plain_text import in_one_line
 from velodrome.scheduler.statistics.blame import Cause as Blamed
 
@@ -68,6 +68,10 @@ def _disturbance(row: Row, node: Row) -> str:
     return "" if quiet is None else "quiet" if quiet else "disturbed"
 
 
+def _kernels(row: Row, node: Row) -> str:
+    return ", ".join(kernels_of(row))
+
+
 def _notes(row: Row, node: Row) -> str:
     return "; ".join(notes_of(row)) or "none"
 
@@ -86,6 +90,13 @@ ATTRIBUTES = (
         Realm.SOFTWARE,
         _task("environment_hash"),
         (*_OTHER_VERSION, "environment_hash"),
+        is_by_framework=True,
+    ),
+    Attribute(
+        "kernels",
+        Realm.SOFTWARE,
+        _kernels,
+        (*_OTHER_VERSION, "environment_hash", "variant", *_MACHINES),
         is_by_framework=True,
     ),
     Attribute("GPU driver", Realm.MACHINE, _gpu("driver"), _MACHINES),

@@ -1,14 +1,15 @@
 """What differs between how two cells of a grid were computed, besides the time.
 
 Two frameworks share a line because loss and gradients agree, not because all else is equal:
-precision, memory layout, threads and what an adapter puts together by hand are told here.
+precision, memory layout, the kernels of the BLAS, threads and what an adapter puts together by hand
+are told here.
 """
 
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.task_rows import Row, by_hand, notes_of
+from velodrome.scheduler.reports.task_rows import Row, by_hand, kernels_of, notes_of
 from velodrome.scheduler.results.plain_text import in_one_line
 
 COMPUTE_TYPES = (
@@ -61,6 +62,11 @@ def layout(row: Row) -> str:
     return named.replace(" ", "_") or NOT_TOLD
 
 
+def kernels(row: Row) -> str:
+    """Of linear algebra, that ran: the library, its version, the CPU type or instruction set."""
+    return ", ".join(kernels_of(row)) or NOT_TOLD
+
+
 def _plainly(column: str) -> Callable[[Row], str]:
     def say(row: Row) -> str:
         value = row.get(column)
@@ -95,6 +101,7 @@ def _listed(texts: Iterable[str]) -> str:
 _TOLD: dict[str, Callable[[Row], str]] = {
     "precision": precision,
     "layout": layout,
+    "kernels": kernels,
     "device": _plainly("device"),
     "GPUs": _plainly("gpu_count"),
     "hardware": _hardware,

@@ -84,6 +84,12 @@ def notes_of(row: Row) -> tuple[str, ...]:
     return tuple(in_one_line(note) for note in notes) if isinstance(notes, list) else ()
 
 
+def kernels_of(row: Row) -> tuple[str, ...]:
+    """Of linear algebra, that ran; empty where an earlier Velodrome did not ask."""
+    kernels = row.get("kernels")
+    return tuple(in_one_line(one) for one in kernels) if isinstance(kernels, list) else ()
+
+
 def by_hand(notes: Iterable[str]) -> tuple[str, ...]:
     """Those that tell of an operation which the framework lacks and its adapter writes out."""
     return tuple(note for note in notes if note.startswith(PREFIX))

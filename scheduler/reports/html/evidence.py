@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from velodrome.agents.isolation.log_tail import harmless
 from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course
-from velodrome.scheduler.reports.fairness import layout, precision
+from velodrome.scheduler.reports.fairness import kernels, layout, precision
 from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, published
 from velodrome.scheduler.reports.html.words import (
     block_name,
@@ -199,6 +199,7 @@ _TOLD: dict[str, Callable[[Cell, Sequence[Row]], str]] = {
     "version": _names("framework_version"),
     "computes in": _said(precision),
     "layout": _said(layout),
+    "kernels": _said(kernels),
     "first call": _first("first_call_ns"),
     "build": _first("build_ns"),
     "import": _first("import_ns"),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.reports.cells import Contestant
-from velodrome.scheduler.reports.fairness import layout, precision
+from velodrome.scheduler.reports.fairness import kernels, layout, precision
 from velodrome.scheduler.reports.html.grouped import Group, all_contestants
 from velodrome.scheduler.reports.html.words import counted, listed
 from velodrome.scheduler.reports.task_rows import Row, by_hand, notes_of
@@ -79,6 +79,7 @@ def _around(row: Row) -> str:
 SETTINGS: dict[str, Callable[[Row], str]] = {
     "computes in": precision,
     "layout": layout,
+    "kernels": kernels,
     "threads": lambda row: in_one_line(row["threads"]),
     "node": _company,
     "around it": _around,

@@ -90,7 +90,10 @@ class Queries:
         )
 
     def fairness(self) -> str:
-        told = "framework, variant, dtype, threads, exclusive, quiet, notes, count(*) as repeats"
+        told = (
+            "framework, variant, dtype, threads, exclusive, quiet, kernels, notes, "
+            "count(*) as repeats"
+        )
         return (
             f"select {told} from tasks where {self._here} and forward_median_ns is not null "
             "group by all order by all"

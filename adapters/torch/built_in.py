@@ -1,0 +1,18 @@
+"""Libraries that PyTorch is built with, as its own configuration tells of them."""
+
+import re
+
+_ONEDNN = re.compile(r"MKL-DNN v([\d.]+)")
+_CAPABILITY = re.compile(r"CPU capability usage: (\S+)")
+
+
+def kernels(configuration, version):
+    """Of the text of torch.__config__.show(): oneDNN, and what its own kernels (ATen) run.
+
+    MKL is asked itself; which instruction set it takes it does not tell.
+    """
+    via = "via torch {}".format(version)
+    for name, pattern in (("onednn", _ONEDNN), ("aten", _CAPABILITY)):
+        found = pattern.search(configuration)
+        if found:
+            yield " ".join((name, found.group(1), via))
