@@ -14,6 +14,7 @@ from velodrome.agents.environments.core_types import (
     VARIABLE,
     Choice,
     Named,
+    Probe,
     Seen,
     choose,
     cpu_flags,
@@ -74,11 +75,17 @@ def _named(environment: Environment, environ: Mapping[str, str]) -> Named | None
 def _tried(
     environment: Environment, import_path: str, files: tuple[Path, ...], named: Named | None
 ) -> Choice:
-    def probe(setting: str) -> tuple[Seen, ...] | None:
-        return _probe(environment, import_path, files, setting)
-
+    probe = probe_in(environment, import_path, files)
     flags = cpu_flags(_cpuinfo())
     return take(named, flags, probe) if named else choose(flags, probe)
+
+
+def probe_in(environment: Environment, import_path: str, files: tuple[Path, ...]) -> Probe:
+    """What these files run under a core type: a child of the environment's interpreter each time.
+
+    It has the recipe's variables, as a worker has them.
+    """
+    return lambda setting: _probe(environment, import_path, files, setting)
 
 
 def libraries(environment: Environment) -> tuple[Path, ...]:
@@ -98,6 +105,7 @@ def _probe(
         "PYTHONPATH": import_path,
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
+        **dict(environment.variables),
         **({VARIABLE: setting} if setting else {}),
     }
     run = run_tool(

@@ -93,7 +93,7 @@ ATTRIBUTES = (
         is_by_framework=True,
     ),
     Attribute(
-        "kernels",
+        "BLAS kernels",
         Realm.SOFTWARE,
         _kernels,
         (*_OTHER_VERSION, "environment_hash", "variant", *_MACHINES),

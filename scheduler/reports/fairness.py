@@ -101,7 +101,7 @@ def _listed(texts: Iterable[str]) -> str:
 _TOLD: dict[str, Callable[[Row], str]] = {
     "precision": precision,
     "layout": layout,
-    "kernels": kernels,
+    "BLAS kernels": kernels,
     "device": _plainly("device"),
     "GPUs": _plainly("gpu_count"),
     "hardware": _hardware,

@@ -13,6 +13,7 @@ from worker_bench import PYTHON, Bench
 
 from velodrome.adapters import protocol
 from velodrome.adapters.protocol import (
+    Finished,
     FirstCall,
     Hello,
     Imported,
@@ -105,6 +106,12 @@ def test_a_worker_names_its_interpreter_and_numpy(bench):
     assert [hello.python, imported.numpy_version] == versions
     assert imported.framework_version == imported.numpy_version
     assert hello.protocol == protocol.VERSION
+
+
+def test_a_worker_names_the_kernels_that_run_after_the_import_and_at_its_end(measured):
+    imported, finished = measured.only(Imported), measured.only(Finished)
+    assert any(line.startswith("openblas 0.3.") for line in imported.kernels)
+    assert set(imported.kernels) <= set(finished.kernels)
 
 
 def test_a_reference_is_written_for_the_measurement_to_read(bench):

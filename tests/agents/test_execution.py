@@ -53,6 +53,32 @@ def faulty(framework: str, **limits: float) -> Task:
     return replace(TASK, framework=framework, limits=Limits(**{"deadline_s": 120, **limits}))
 
 
+@pytest.mark.slow
+def test_a_row_says_which_kernels_ran_and_the_shell_does_not_choose_them(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    first = run(TASK, home)
+    assert [one.split()[0] for one in first.kernels] == ["openblas"]
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
+    again = run(TASK, home)
+    assert again.kernels == first.kernels
+    assert not any("OPENBLAS_CORETYPE=Nehalem" in note for note in again.notes)
+
+
+@pytest.mark.slow
+def test_kernels_that_the_user_names_run_and_the_row_says_who_named_them(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "sse4_2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("needs an x86 CPU")
+    monkeypatch.setenv("VELODROME_OPENBLAS_CORETYPE", "Nehalem")
+    ended = run(TASK, home)
+    assert ended.status.has_number, ended.reason
+    assert [one.split()[-1] for one in ended.kernels] == ["NEHALEM"]
+    assert "OPENBLAS_CORETYPE=Nehalem, as VELODROME_OPENBLAS_CORETYPE asks" in ended.notes
+
+
 def test_a_sound_task_has_numbers_samples_and_readings(home: Path) -> None:
     events: list[object] = []
     long_enough_to_be_sampled = QUICK._replace(min_seconds=0.4)

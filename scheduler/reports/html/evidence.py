@@ -199,7 +199,7 @@ _TOLD: dict[str, Callable[[Cell, Sequence[Row]], str]] = {
     "version": _names("framework_version"),
     "computes in": _said(precision),
     "layout": _said(layout),
-    "kernels": _said(kernels),
+    "BLAS kernels": _said(kernels),
     "first call": _first("first_call_ns"),
     "build": _first("build_ns"),
     "import": _first("import_ns"),

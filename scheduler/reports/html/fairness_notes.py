@@ -79,7 +79,7 @@ def _around(row: Row) -> str:
 SETTINGS: dict[str, Callable[[Row], str]] = {
     "computes in": precision,
     "layout": layout,
-    "kernels": kernels,
+    "BLAS kernels": kernels,
     "threads": lambda row: in_one_line(row["threads"]),
     "node": _company,
     "around it": _around,

@@ -150,6 +150,16 @@ def test_the_likeliest_cause_changed_where_it_moved_and_not_elsewhere(both) -> N
     assert [cause.score for cause in found.causes] == [1, 1, 0]
 
 
+def test_other_blas_kernels_are_a_cause_and_rows_that_do_not_tell_of_theirs_are_none(both) -> None:
+    base, candidate = both(10, 2.5)
+    lesser, better = ({"kernels": [f"openblas 0.3.13 {core}"]} for core in ("PRESCOTT", "SKYLAKEX"))
+    found = outcome_of([row | better for row in base], [row | lesser for row in candidate])
+    told = [(cause.name, cause.base, cause.candidate) for cause in likely(found.causes)]
+    assert told == [("torch BLAS kernels", "openblas 0.3.13 SKYLAKEX", "openblas 0.3.13 PRESCOTT")]
+    earlier = [row | {"kernels": None} for row in base]
+    assert outcome_of(earlier, [row | lesser for row in candidate]).causes == ()
+
+
 def test_what_changed_only_where_nothing_moved_is_no_likely_cause(both) -> None:
     moved = both(10, 1.2)
     still = both(10, 1.0, NEWER, framework="jax", variant="jit")

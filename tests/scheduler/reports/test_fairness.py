@@ -2,7 +2,7 @@
 
 import pytest
 
-from velodrome.scheduler.reports.fairness import Difference, differences, layout, precision
+from velodrome.scheduler.reports.fairness import Difference, differences, kernels, layout, precision
 
 
 def row(**changes: object) -> dict[str, object]:
@@ -48,6 +48,18 @@ def test_everything_that_bears_on_the_time_is_told_in_the_words_of_each() -> Non
         Difference("notes", "none", "copies first; images are NHWC"),
         Difference("company", "alone", "beside others"),
     )
+
+
+def test_blas_kernels_are_named_and_a_row_that_does_not_tell_says_so() -> None:
+    ours, theirs = ["mkl 2024.0 AVX512", "openblas 0.3.31 SKYLAKEX"], ["openblas 0.3.13 PRESCOTT"]
+    assert differences(row(kernels=ours), row(kernels=theirs)) == (
+        Difference(
+            "BLAS kernels",
+            "mkl 2024.0 AVX512, openblas 0.3.31 SKYLAKEX",
+            "openblas 0.3.13 PRESCOTT",
+        ),
+    )
+    assert kernels(row()) == kernels(row(kernels=None)) == kernels(row(kernels=[])) == "not told"
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ MEASUREMENT = Measurement(
         Reading(300, "gradient", 110.0, 30, 4),
     ),
     peak_rss_bytes=31,
+    kernels=("openblas 0.3.13 SKYLAKEX",),
     notes=("LRN is written by hand",),
 )
 NODE = Node(
@@ -107,6 +108,7 @@ def test_a_task_row_has_every_column_and_each_from_its_field() -> None:
         "status": "ok",
         "framework": "torch",
         "framework_version": "2.9",
+        "kernels": ["openblas 0.3.13 SKYLAKEX"],
         "variant": "eager",
         "model": "lenet",
         "batch_size": 64,

@@ -1,0 +1,124 @@
+"""What libraries say of their kernels: a real OpenBLAS, and others made to say what theirs say."""
+
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import velodrome
+from velodrome.adapters import kernels
+from velodrome.adapters.torch import built_in
+
+SOURCES = Path(__file__).with_name("libraries")
+SOURCE = str(Path(velodrome.__path__[0]).parent)
+
+
+@pytest.fixture
+def library(tmp_path):
+    """library("MKL", "libmkl_rt.so"): the path of one that was compiled and is loaded."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or pytest.skip("needs a C compiler")
+
+    def made(macro, name, *linked):
+        path = tmp_path / name
+        words = [compiler, "-shared", "-fPIC", f"-D{macro}", "-o", path, SOURCES / "others.c"]
+        subprocess.run([*words, *linked], check=True)
+        ctypes.CDLL(str(path))
+        return str(path)
+
+    return made
+
+
+def said_by_numpy(script, **variables):
+    """What a fresh interpreter with NumPy prints as JSON, with only these variables of OpenBLAS."""
+    script = "import json, numpy; from velodrome.adapters import kernels; " + script
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**clean, "PYTHONPATH": SOURCE, **variables},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("core", ["Nehalem", "Sandybridge", "Haswell"])
+def test_numpys_openblas_says_the_core_type_that_it_was_set_to(core):
+    if "avx2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("needs an x86 CPU with AVX2")
+    (line,) = said_by_numpy("print(json.dumps(kernels.loaded()))", OPENBLAS_CORETYPE=core)
+    name, version, said = line.split()
+    assert (name, said) == ("openblas", core.upper())
+    assert version.startswith("0.3.")
+
+
+def test_a_library_that_was_loaded_since_is_there_the_second_time():
+    told = "[kernels.describe(path) for path in kernels.mapped() if kernels.describe(path)]"
+    first, second = said_by_numpy(
+        f"first = {told}; import scipy.linalg; print(json.dumps([first, {told}]))"
+    )
+    assert (len(first), len(second)) == (1, 2)  # SciPy's wheel brings an OpenBLAS of its own
+    assert first[0] in second
+
+
+@pytest.mark.parametrize(
+    ("macro", "name", "lines"),
+    [
+        ("MKL", "libmkl_rt.so.2", ["mkl 2024.0 AVX512"]),
+        ("ONEDNN", "libdnnl.so.3", ["onednn 3.7.1 AVX512_CORE_BF16"]),
+        ("BLIS", "libblis.so.4", ["blis 0.9.0 ZEN3"]),
+        ("CUDA", "libcuda_things.so", ["cublas 12.8.5", "cudnn 9.10.2"]),
+        ("OLD_CUDNN", "libcudnn.so.8", ["cudnn 8.9.7"]),
+        ("NONE", "libblas.so.3", ["reference blas"]),
+        ("NONE", "libtatlas.so.3", ["atlas"]),
+        ("NONE", "libm_of_mine.so", []),
+    ],
+)
+def test_each_library_is_told_in_its_own_way(library, macro, name, lines):
+    path = library(macro, name)
+    assert path in kernels.mapped()
+    assert kernels.describe(path) == lines
+    assert set(lines) <= set(kernels.loaded())
+
+
+def test_what_only_links_to_a_library_is_not_taken_for_it(library):
+    beneath = library("MKL", "libbeneath.so")
+    above = library("NONE", "libabove.so", "-Wl,--no-as-needed", beneath)
+    assert kernels.describe(beneath) == ["mkl 2024.0 AVX512"]
+    assert kernels.describe(above) == []
+
+
+def test_a_file_that_is_not_in_this_process_is_not_loaded_for_its_answer(library, tmp_path):
+    other = tmp_path / "libother.so"
+    shutil.copy(library("MKL", "libone.so"), other)
+    assert kernels.describe(str(other)) == []
+    assert str(other) not in kernels.mapped()
+
+
+def test_no_list_of_libraries_is_no_kernels(tmp_path):
+    assert kernels.loaded(str(tmp_path / "none")) == ()
+    (tmp_path / "maps").write_text(
+        "7f00-7f01 r-xp 00000000 00:1 5   /opt/my libs/libx.so.1\n"
+        "7f01-7f02 rw-p 00001000 00:1 5   /opt/my libs/libx.so.1\n"
+        "7f02-7f03 r--p 00000000 00:1 6   /usr/lib/locale/locale-archive\n"
+        "7f04-7f05 rw-p 00000000 00:0 0\n"
+        "7ffd-7ffe r-xp 00000000 00:0 0   [vdso]\n"
+    )
+    assert kernels.mapped(str(tmp_path / "maps")) == ("/opt/my libs/libx.so.1",)
+
+
+def test_pytorchs_configuration_names_what_it_is_built_with():
+    text = (
+        "PyTorch built with:\n"
+        "  - Intel(R) MKL-DNN v3.12.0 (Git Hash 80afa71049cd69a3df32adcccb623b12cd7baa22)\n"
+        "  - CPU capability usage: AVX512\n"
+    )
+    assert list(built_in.kernels(text, "2.13.0")) == [
+        "onednn 3.12.0 via torch 2.13.0",
+        "aten AVX512 via torch 2.13.0",
+    ]
+    assert list(built_in.kernels("PyTorch built with:\n", "1.0")) == []

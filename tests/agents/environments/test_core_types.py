@@ -1,0 +1,213 @@
+"""Which core type is chosen: by tables of what children say, and by real children."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import velodrome
+from velodrome.agents.environments.core_types import (
+    Choice,
+    Named,
+    Seen,
+    choose,
+    cpu_flags,
+    level,
+    take,
+)
+from velodrome.agents.environments.environment import Environment
+from velodrome.agents.environments.openblas_probes import choice_for, libraries, probe_in
+
+SOURCES = Path(__file__).parents[2] / "adapters" / "libraries"
+IMPORT_PATH = str(Path(velodrome.__path__[0]).parent)
+AVX2 = frozenset(("avx", "avx2", "fma"))
+AVX512 = AVX2 | {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
+
+Table = dict[str, tuple[Seen, ...] | None]
+
+
+def seen(core: str, path: str = "a", version: str = "0.3.13", exact: str = "yes") -> Seen:
+    return Seen(path, version, core, exact == "yes")
+
+
+def chosen(flags: frozenset[str], table: Table) -> tuple[Choice, list[str]]:
+    """And which settings were tried, in their order."""
+    asked: list[str] = []
+
+    def probe(setting: str) -> tuple[Seen, ...] | None:
+        asked.append(setting)
+        return table[setting]
+
+    return choose(flags, probe), asked
+
+
+def test_a_library_that_knows_the_cpu_chooses_for_itself() -> None:
+    choice, asked = chosen(AVX512, {"": (seen("SKYLAKEX"),)})
+    assert asked == [""]
+    assert (choice.variables, choice.notes, choice.below) == ({}, (), ())
+
+
+def test_equal_instruction_sets_leave_the_choice_to_the_library() -> None:
+    for core in ("COOPERLAKE", "SAPPHIRERAPIDS"):
+        assert chosen(AVX512, {"": (seen(core),)})[0].setting == ""
+    assert chosen(AVX2, {"": (seen("ZEN"),)})[0].setting == ""
+
+
+def test_one_that_does_not_is_set_to_the_best_of_the_cpu_and_the_row_says_so() -> None:
+    choice, asked = chosen(AVX512, {"": (seen("BARCELONA"),), "SkylakeX": (seen("SKYLAKEX"),)})
+    assert asked == ["", "SkylakeX"]
+    assert choice.variables == {"OPENBLAS_CORETYPE": "SkylakeX"}
+    assert choice.notes == (
+        "OPENBLAS_CORETYPE=SkylakeX, since openblas 0.3.13 by itself takes BARCELONA on this CPU",
+    )
+    assert choice.below == ()
+
+
+def test_what_the_cpu_cannot_run_is_not_even_tried() -> None:
+    choice, asked = chosen(AVX2, {"": (seen("PRESCOTT"),), "Haswell": (seen("HASWELL"),)})
+    assert asked == ["", "Haswell"]
+    assert (choice.setting, choice.best) == ("Haswell", "AVX2")
+    assert chosen(frozenset(("sse2",)), {"": (seen("PRESCOTT"),)})[0].setting == ""
+
+
+@pytest.mark.parametrize(
+    "tried",
+    [None, (seen("SKYLAKEX", exact="no"),), (seen("PRESCOTT"),), ()],
+    ids=["it crashes", "it is wrong", "the build does not have it", "it is gone"],
+)
+def test_kernels_that_do_not_work_are_passed_over_for_the_next(
+    tried: tuple[Seen, ...] | None,
+) -> None:
+    table: Table = {"": (seen("BARCELONA"),), "SkylakeX": tried, "Haswell": (seen("HASWELL"),)}
+    choice, _ = chosen(AVX512, table)
+    assert choice.setting == "Haswell"
+    assert [one.core for one in choice.below] == ["HASWELL"]
+
+
+def test_where_nothing_is_better_the_library_keeps_its_choice() -> None:
+    table: Table = {"": (seen("BARCELONA"),)}
+    table |= dict.fromkeys(("SkylakeX", "Haswell", "Sandybridge"))
+    choice, _ = chosen(AVX512, table)
+    assert (choice.setting, choice.notes) == ("", ())
+    assert [one.core for one in choice.below] == ["BARCELONA"]
+
+
+def test_an_own_choice_that_is_wrong_or_crashes_is_replaced_by_lesser_kernels_that_work() -> None:
+    for own in ((seen("SKYLAKEX", exact="no"),), None):
+        table: Table = {"": own, "SkylakeX": None, "Haswell": (seen("HASWELL"),)}
+        assert chosen(AVX512, table)[0].setting == "Haswell"
+
+
+def test_of_several_libraries_none_is_lowered_for_another() -> None:
+    old, new = seen("BARCELONA", "old"), seen("SKYLAKEX", "new", "0.3.31")
+    lowered: Table = {
+        "": (old, new),
+        "SkylakeX": (seen("PRESCOTT", "old"), new),
+        "Haswell": (seen("HASWELL", "old"), seen("HASWELL", "new", "0.3.31")),
+        "Sandybridge": (seen("SANDYBRIDGE", "old"), seen("SANDYBRIDGE", "new", "0.3.31")),
+    }
+    assert chosen(AVX512, lowered)[0].setting == ""
+    partly = lowered | {"SkylakeX": (seen("HASWELL", "old"), new)}
+    choice, _ = chosen(AVX512, partly)
+    assert choice.setting == "SkylakeX"
+    assert [one.path for one in choice.below] == ["old"]
+    assert "0.3.31" not in choice.notes[0]
+
+
+def test_no_openblas_is_nothing_to_choose() -> None:
+    assert chosen(AVX512, {"": ()})[0] == Choice()
+
+
+def test_what_was_named_is_taken_as_it_is_and_said() -> None:
+    choice = take(Named("Haswell", "A_VARIABLE"), AVX512, lambda setting: (seen("HASWELL"),))
+    assert choice.variables == {"OPENBLAS_CORETYPE": "Haswell"}
+    assert choice.notes == ("OPENBLAS_CORETYPE=Haswell, as A_VARIABLE asks",)
+    assert [one.core for one in choice.below] == ["HASWELL"]
+
+
+def test_instruction_sets_are_of_the_first_cpu_and_in_order() -> None:
+    assert cpu_flags("processor\t: 0\nflags\t\t: fpu avx avx2\n") == {"fpu", "avx", "avx2"}
+    assert cpu_flags("Features\t: fp asimd\n") == frozenset()
+    cores = ["Prescott", "SANDYBRIDGE", "Zen", "SkylakeX"]
+    assert [level(core) for core in cores] == [0, 1, 2, 3]
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Environment:
+    """The interpreter of the tests, which has NumPy and SciPy, as an environment."""
+    prefix, python = Path(sys.prefix), Path(sys.executable)
+    return Environment("trial", "h", prefix, python, None, kind="existing", caches=tmp_path)
+
+
+@pytest.fixture
+def made_up(tmp_path: Path) -> Callable[[], Environment]:
+    """An environment whose only OpenBLAS does what variables say (its source tells which)."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or pytest.skip("needs a C compiler")
+    place = tmp_path / "lib" / "python3.9" / "site-packages" / "numpy.libs"
+    place.mkdir(parents=True)
+    words = [compiler, "-shared", "-fPIC", "-o", place / "libopenblas-1.so", SOURCES / "openblas.c"]
+    subprocess.run(words, check=True)
+    (place / "libopenblas.so").symlink_to("libopenblas-1.so")
+    python = Path(sys.executable)
+
+    def environment(**variables: str) -> Environment:
+        told = tuple(sorted(variables.items()))
+        return Environment("trial", "h", tmp_path, python, None, caches=tmp_path, variables=told)
+
+    return environment
+
+
+@pytest.mark.slow
+def test_a_current_numpy_chooses_for_itself_whatever_the_shell_exports(here: Environment) -> None:
+    cores = {one.core for one in choice_for(here, IMPORT_PATH, {}).run}
+    told = choice_for(here, IMPORT_PATH, {"OPENBLAS_CORETYPE": "Nehalem"})
+    assert told.variables == {}
+    assert {one.core for one in told.run} == cores
+    assert all(one.exact for one in told.run)
+    assert told.below == ()
+
+
+@pytest.mark.slow
+def test_what_the_user_names_is_given_to_the_worker_and_noted(here: Environment) -> None:
+    asked = {"VELODROME_OPENBLAS_CORETYPE": "Nehalem"}
+    choice = choice_for(here, IMPORT_PATH, asked)
+    assert choice.variables == {"OPENBLAS_CORETYPE": "Nehalem"}
+    assert choice.notes == ("OPENBLAS_CORETYPE=Nehalem, as VELODROME_OPENBLAS_CORETYPE asks",)
+    if "sse4_2" in cpu_flags(Path("/proc/cpuinfo").read_text()):
+        assert {one.core for one in choice.run} == {"NEHALEM"}
+
+
+@pytest.mark.slow
+def test_what_was_tried_is_known_until_a_library_changes(
+    made_up: Callable[[], Environment],
+) -> None:
+    environment = made_up()
+    first = choice_for(environment, IMPORT_PATH, {})
+    gone = Environment(**{**vars(environment), "python": Path("/no/such/python")})
+    assert choice_for(gone, IMPORT_PATH, {}) == first
+    (library,) = libraries(environment)
+    os.utime(library, ns=(1, 1))
+    assert choice_for(gone, IMPORT_PATH, {}).run == ()  # tried again, and nothing ran
+
+
+def test_a_link_to_a_library_is_not_another(made_up: Callable[[], Environment]) -> None:
+    assert [path.name for path in libraries(made_up())] == ["libopenblas-1.so"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variable", "cores"),
+    [("CRASHES", "SkylakeX"), ("WRONG", "SkylakeX"), ("KNOWN", "Haswell Sandybridge")],
+)
+def test_kernels_that_crash_multiply_wrongly_or_are_not_there_are_passed_over_in_children(
+    made_up: Callable[..., Environment], variable: str, cores: str
+) -> None:
+    environment = made_up(**{variable: cores})
+    choice = choose(AVX512, probe_in(environment, IMPORT_PATH, libraries(environment)))
+    assert choice.setting == "Haswell"
+    assert [(one.core.upper(), one.exact) for one in choice.run] == [("HASWELL", True)]
+    assert [one.core for one in choice.own] == ["BARCELONA"]
