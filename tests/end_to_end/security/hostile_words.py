@@ -24,6 +24,7 @@ def measured(**changes: object) -> Measurement:
         forward=timed,
         gradient=timed._replace(phase="gradient"),
         verified=Verified(2.3, 1e-6, 1e-5, (), (), 7),
+        kernels=(f"openblas {EVIL}",),
         notes=(f"by hand: Lrn {EVIL}",),
     )
     return replace(ended, **changes)

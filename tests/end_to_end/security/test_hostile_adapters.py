@@ -134,7 +134,8 @@ def test_a_hostile_adapter_ends_as_a_row_that_is_plain_text(
     (row,) = store.read("tasks", SWEEP).to_pylist()
     told = json.dumps({name: row[name] for name in ("reason", "notes", "framework_version")})
     assert len(told) < 20_000
-    for text in (row["reason"], *row["notes"], row["framework_version"] or ""):
+    assert len(json.dumps(row["kernels"])) < 20_000
+    for text in (row["reason"], *row["notes"], *row["kernels"], row["framework_version"] or ""):
         assert not UNSEEN.search(text)
         assert "\n" not in text
     assert not UNSEEN.search(row["log_tail"].replace("\t", ""))

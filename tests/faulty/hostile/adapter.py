@@ -36,6 +36,9 @@ class Adapter(Sound):
     def notes(self):
         return tuple(super().notes()) + (EVIL + MIB,) + (EVIL,) * 200
 
+    def kernels(self):
+        return (EVIL + MIB,) + tuple(EVIL + str(number) for number in range(200))
+
     def build(self, weights):
         os.write(2, b"\xff\xfe\x1b[2J" + EVIL.encode("utf-8", "surrogatepass"))
         getattr(self, self._way)()
