@@ -3,11 +3,12 @@
 In each round every setting has a turn, a whole `velodrome measure` with its proof, in an order that
 changes from round to round. `chosen` is what Velodrome sets by itself; `by itself` the core type
 that the library takes where nobody sets any; the others are named. A ratio is a setting's median
-over that of `chosen` in the same round; the figure is the median over rounds. Of six rounds the
-lowest and the highest are its 97 % interval, whatever the distribution (1 - 2 / 2**6).
+over that of `chosen` in the same round; the figure is the median over rounds with its 95 % interval
+by the sign test (velodrome.adapters.intervals), null where there were too few rounds for one.
 
     nice -n 10 python benchmarks/kernels.py --cells caffe:lenet:64 numpy:lenet:16
-        [--settings PRESCOTT HASWELL] [--rounds 6] [--seconds 1] [--budget-s 900] [--json FILE]
+        [--settings PRESCOTT SANDYBRIDGE HASWELL] [--rounds 9] [--seconds 1] [--budget-s 900]
+        [--json FILE]
 """
 
 import argparse
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from turns import PHASES, Bench, Cell, TurnFailed, velodrome
 
+from velodrome.adapters.intervals import median_interval
 from velodrome.agents.environments.core_types import OF_THE_USER, Choice
 from velodrome.agents.environments.import_path import import_path
 from velodrome.agents.environments.openblas_probes import choice_for
@@ -110,11 +112,12 @@ def ratio_of(
     ours: list[dict[str, float]], base: list[dict[str, float]], phase: str
 ) -> dict[str, object]:
     ratios = [one[phase] / other[phase] for one, other in zip(ours, base, strict=True)]
+    found = median_interval(ratios)
     return {
         "median_ms": round(statistics.median(one[phase] for one in ours) / 1e6, 3),
-        "ratio": round(statistics.median(ratios), 3),
-        "low": round(min(ratios), 3),
-        "high": round(max(ratios), 3),
+        "ratio": round(found.median, 3),
+        "low": round(found.low, 3) if found.covered else None,
+        "high": round(found.high, 3) if found.covered else None,
         "rounds": len(ratios),
     }
 
@@ -137,8 +140,8 @@ def cell_of(text: str) -> Cell:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", nargs="+", default=["caffe:lenet:64"])
-    parser.add_argument("--settings", nargs="*", default=["PRESCOTT", "HASWELL"])
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--settings", nargs="*", default=["PRESCOTT", "SANDYBRIDGE", "HASWELL"])
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=1.0, help="timed per phase and turn")
     parser.add_argument("--budget-s", type=float, default=900)
     parser.add_argument("--json", help="where the figures go")

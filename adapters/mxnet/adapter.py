@@ -101,11 +101,13 @@ class Adapter(contract.Adapter):
 
     def kernels(self):
         """Its own loops are compiled for the instructions that its features name."""
-        on = [name for name, one in mxnet.runtime.Features().items() if one.enabled]
+        features = mxnet.runtime.Features() if hasattr(mxnet, "runtime") else {}
+        on = [name for name, one in features.items() if one.enabled]
         sets = [name[len("CPU_") :] for name in on if name.startswith("CPU_")]
         via = "via mxnet {}".format(mxnet.__version__)
         onednn = ["onednn " + via] if "MKLDNN" in on or "ONEDNN" in on else []
-        return tuple(onednn + ["mxnet " + " ".join(sets[-1:] + [via])])
+        own = ["mxnet {} {}".format(sets[-1], via)] if sets else []
+        return tuple(onednn + own)
 
     def notes(self):
         return tuple(self._notes())

@@ -190,4 +190,4 @@ def _has_onednn():
         from tensorflow.python.util import _pywrap_util_port
     except ImportError:  # no part of what TensorFlow promises to keep
         return False
-    return _pywrap_util_port.IsMklEnabled()
+    return hasattr(_pywrap_util_port, "IsMklEnabled") and _pywrap_util_port.IsMklEnabled()

@@ -29,8 +29,8 @@ _SET_OF = {
     "COOPERLAKE": "AVX-512",
     "SAPPHIRERAPIDS": "AVX-512",
 }
-# Best first, with the flags of /proc/cpuinfo that their kernels need. Measured on a CPU with all of
-# them, a step each is worth 2, 1.1 and 2.6 times in sgemm (docs/results/caffe-kernels.json).
+# Best first, with the flags of /proc/cpuinfo that their kernels need. What each is worth on a CPU
+# that has all of them: docs/results/caffe-kernels.json.
 _AVX512 = frozenset(("avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"))
 _CANDIDATES = (
     ("SkylakeX", _AVX512),

@@ -28,16 +28,18 @@ DEADLINE_S = 30.0
 FILE = "openblas-{}.json"  # in the environment's cache folder, by a part of its key
 PROBE_VERSION = 1  # raised when what is tried, or how it is decided, changes
 MODULE = "velodrome.adapters.openblas_probe"
+_PASSED_THROUGH = ("PATH", "LD_LIBRARY_PATH")  # without which an interpreter may not start
 # Where wheels, a package's own folder and Debian put it, below the environment or its tree.
 _PLACES = (
     "lib/python3*/site-packages/*.libs/*openblas*.so*",
     "lib/python3*/site-packages/*/.libs/*openblas*.so*",
     "lib/python3*/site-packages/*/*openblas*.so*",
     "lib/python3*/site-packages/*/lib/*openblas*.so*",
-    "lib/*openblas*.so*",
-    "usr/lib/*openblas*.so*",
-    "usr/lib/*/*openblas*.so*",
-    "usr/lib/*/*openblas*/*openblas*.so*",
+    *(
+        f"{system}lib/{place}*openblas*.so*"
+        for system in ("", "usr/")
+        for place in ("", "*/", "*/*openblas*/")
+    ),
 )
 
 
@@ -89,10 +91,14 @@ def probe_in(environment: Environment, import_path: str, files: tuple[Path, ...]
 
 
 def libraries(environment: Environment) -> tuple[Path, ...]:
-    """Files that may be an OpenBLAS, each once whatever links to it, in the order of names."""
-    base = environment.tree or environment.folder
+    """Files that may be an OpenBLAS, each once whatever links to it, in the order of names.
+
+    A link inside a tree is left out: from outside it leads to the node's own files.
+    """
+    base, tree = environment.tree or environment.folder, environment.tree
     found = (path for pattern in _PLACES for path in base.glob(pattern))
-    return tuple(sorted({path for path in found if path.is_file() and not path.is_symlink()}))
+    files = [path for path in found if not (tree and path.is_symlink())]
+    return tuple(sorted({path if tree else path.resolve() for path in files if path.is_file()}))
 
 
 def _probe(
@@ -100,8 +106,10 @@ def _probe(
 ) -> tuple[Seen, ...] | None:
     base = environment.tree
     places = [f"/{path.relative_to(base)}" if base else str(path) for path in files]
+    passed = {name: value for name, value in os.environ.items() if name in _PASSED_THROUGH}
     variables = {
-        "PATH": os.environ.get("PATH", os.defpath),
+        "PATH": os.defpath,
+        **passed,
         "PYTHONPATH": import_path,
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",

@@ -37,7 +37,7 @@ class Adapter(Sound):
         return tuple(super().notes()) + (EVIL + MIB,) + (EVIL,) * 200
 
     def kernels(self):
-        return (EVIL + MIB,) + tuple(EVIL + str(number) for number in range(200))
+        return (EVIL + MIB, *(EVIL + str(number) for number in range(200)))
 
     def build(self, weights):
         os.write(2, b"\xff\xfe\x1b[2J" + EVIL.encode("utf-8", "surrogatepass"))
