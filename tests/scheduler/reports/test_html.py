@@ -110,6 +110,7 @@ def measured(framework: str, variant: str, model: str, **changes: object) -> Mea
             for at, phase in enumerate(("import", "build", "forward", "forward", "gradient"))
         ),
         peak_rss_bytes=3 * 2**20 * 100,
+        kernels=(f"openblas 0.3.13 {'BARCELONA' if framework == 'theano' else 'SKYLAKEX'}",),
         quiet=True,
     )
     return replace(plain, **changes)
@@ -199,6 +200,17 @@ def test_no_place_of_any_table_is_blank(tree: Element) -> None:
 def test_a_place_of_the_grid_shows_time_interval_proof_and_distance(tree: Element) -> None:
     shown = " ".join(next(tree.by_id("grid-1").all("button")).text.split())
     assert shown == "1.00 ms ✓ ±1.0 % best"
+
+
+def test_the_kernels_that_ran_stand_behind_a_time_and_those_of_few_are_marked(
+    tree: Element,
+) -> None:
+    for told, core in (("torch eager: lenet", "SKYLAKEX"), ("theano corrmm: lenet", "BARCELONA")):
+        card = next(one for one in tree.all(of="card") if told in one.text)
+        assert f"BLAS kernels openblas 0.3.13 {core}" in " ".join(card.text.split())
+    lines = {line.text.split()[0]: line for line in tree.by_id("fairness").all("tr")}
+    (marked,) = [one for one in lines["theano"].all("td", of="unlike") if "openblas" in one.text]
+    assert marked.text == "≠ openblas 0.3.13 BARCELONA"
 
 
 def test_what_has_no_time_shows_its_reason_with_the_evidence_behind_it(tree: Element) -> None:
