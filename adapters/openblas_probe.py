@@ -28,7 +28,7 @@ def probe(paths: Iterable[str]) -> Iterator[dict]:
     """Of each path that is an OpenBLAS; the others, and what cannot be loaded, are left out."""
     for path in paths:
         try:
-            ctypes.CDLL(path)
+            load(path)
             library = Library(path)
         except OSError:
             continue
@@ -36,6 +36,24 @@ def probe(paths: Iterable[str]) -> Iterator[dict]:
         if words:
             version = words[1] if len(words) > 2 else ""
             yield {"path": path, "version": version, "core": words[-1], "exact": is_exact(library)}
+
+
+def load(path: str) -> None:
+    """With what lies beside it: a wheel's extensions find its libraries, which find no others.
+
+    OSError if it is no library, or lacks one that is nowhere.
+    """
+    try:
+        ctypes.CDLL(path)
+    except OSError:
+        folder = os.path.dirname(path)
+        others = [os.path.join(folder, name) for name in os.listdir(folder) if ".so" in name]
+        for other in 2 * [other for other in others if other != path]:  # they need one another
+            try:
+                ctypes.CDLL(other)
+            except OSError:
+                pass
+        ctypes.CDLL(path)
 
 
 def is_exact(library: Library) -> bool:

@@ -51,9 +51,7 @@ def main() -> None:
     for row in rows:
         print(json.dumps(row))
     if options.json:
-        Path(options.json).write_text(
-            json.dumps(heading(bench, options) | {"rows": rows}, indent=1)
-        )
+        Path(options.json).write_text(document(heading(bench, options), rows))
     sys.exit(0 if rows else 1)
 
 
@@ -130,6 +128,12 @@ def heading(bench: Bench, options: argparse.Namespace) -> dict[str, object]:
         "load_at_end": round(os.getloadavg()[0], 1),
         "seconds": options.seconds,
     }
+
+
+def document(top: dict[str, object], rows: list[dict[str, object]]) -> str:
+    """JSON with a line a row."""
+    lines = ",\n  ".join(json.dumps(row) for row in rows)
+    return f'{json.dumps(top, indent=1)[:-2]},\n "rows": [\n  {lines}\n ]\n}}\n'
 
 
 def cell_of(text: str) -> Cell:

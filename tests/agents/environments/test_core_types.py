@@ -149,8 +149,11 @@ def made_up(tmp_path: Path) -> Callable[[], Environment]:
     compiler = shutil.which("cc") or shutil.which("gcc") or pytest.skip("needs a C compiler")
     place = tmp_path / "lib" / "python3.9" / "site-packages" / "numpy.libs"
     place.mkdir(parents=True)
-    words = [compiler, "-shared", "-fPIC", "-o", place / "libopenblas-1.so", SOURCES / "openblas.c"]
-    subprocess.run(words, check=True)
+    build = [compiler, "-shared", "-fPIC", "-Wl,--no-as-needed", "-o"]
+    beside = [place / "libbeside.so", "-Wl,-soname,libbeside.so", SOURCES / "others.c"]
+    library = [place / "libopenblas-1.so", SOURCES / "openblas.c", f"-L{place}", "-lbeside"]
+    for words in (beside, library):  # as wheels have it: it does not say where its own lies
+        subprocess.run([*build, *words], check=True)
     (place / "libopenblas.so").symlink_to("libopenblas-1.so")
     python = Path(sys.executable)
 

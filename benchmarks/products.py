@@ -1,0 +1,116 @@
+"""What each core type of each OpenBLAS here makes of one product of matrices, on one thread.
+
+Every OpenBLAS of the environments named runs sgemm of 1000 x 1000 x 1000 in fresh children, under
+each core type in turn and as it chooses by itself, round by round. The figure is the shortest CPU
+time of all calls: what the kernels can do, whoever else was on the machine.
+
+    python benchmarks/products.py [--frameworks caffe numpy] [--rounds 4] [--json FILE]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kernels import document
+
+from velodrome.agents.environments.entering import started
+from velodrome.agents.environments.openblas_probes import libraries
+from velodrome.agents.environments.store import EnvironmentStore
+from velodrome.agents.inventory import take
+
+SETTINGS = ("", "Prescott", "Nehalem", "Sandybridge", "Haswell", "SkylakeX")
+BY_ITSELF = "by itself"
+CHILD = Path(__file__).parent / "bare" / "sgemm.py"
+DEADLINE_S = 60
+Row = dict[str, object]
+Key = tuple[str, str, str]  # framework, name of the file, setting
+
+
+def main() -> None:
+    options = arguments()
+    found: dict[Key, list[tuple[str, float]]] = {}
+    for _ in range(options.rounds):
+        for framework, file, command in commands(options.frameworks):
+            for setting in SETTINGS:
+                if told := ask(command, setting):
+                    found.setdefault((framework, file, setting), []).append(told)
+    rows = [row_of(key, found) for key in found]
+    for row in rows:
+        print(json.dumps(row))
+    if options.json:
+        Path(options.json).write_text(document(heading(options), rows))
+
+
+def commands(frameworks: list[str]) -> Iterator[tuple[str, str, list[str]]]:
+    """For each library its framework, its file's name, and what runs the child in there."""
+    for one in EnvironmentStore().list():
+        for path in libraries(one) if one.framework in frameworks else ():
+            inside = f"/{path.relative_to(one.tree)}" if one.tree else str(path)
+            yield one.framework, path.name, started(one, "", ["-B", str(CHILD), inside])
+
+
+def ask(command: list[str], setting: str) -> tuple[str, float] | None:
+    """The library as it tells of itself, and ms. None if the child crashed."""
+    variables = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(__file__).parents[1] / "src"),
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        **({"OPENBLAS_CORETYPE": setting} if setting else {}),
+    }
+    done = subprocess.run(
+        command,
+        env=variables,
+        cwd=tempfile.gettempdir(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    if done.returncode:
+        return None
+    told = json.loads(done.stdout)
+    return told["library"], told["ms"]
+
+
+def row_of(key: Key, found: dict[Key, list[tuple[str, float]]]) -> Row:
+    """over_best: over the fastest setting of the same file."""
+    framework, file, setting = key
+    shortest = {other: min(ms for _, ms in told) for other, told in found.items()}
+    best = min(ms for other, ms in shortest.items() if other[:2] == key[:2])
+    *library, core = found[key][0][0].split()
+    return {
+        "framework": framework,
+        "library": " ".join(library),
+        "file": file,
+        "setting": setting or BY_ITSELF,
+        "core": core,
+        "ms": round(shortest[key], 2),
+        "over_best": round(shortest[key] / best, 2),
+    }
+
+
+def heading(options: argparse.Namespace) -> Row:
+    return {
+        "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "cpu_model": take().cpu_model,
+        "rounds": options.rounds,
+        "load_at_end": round(os.getloadavg()[0], 1),
+    }
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frameworks", nargs="+", default=["caffe", "theano", "mxnet", "numpy"])
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--json", help="where the figures go")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
