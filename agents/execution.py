@@ -24,7 +24,7 @@ from velodrome.agents.isolation.keeping import StartFailed
 from velodrome.agents.isolation.log_tail import TAIL_BYTES, harmless
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
-from velodrome.agents.outcomes import Bounded, decide_measured
+from velodrome.agents.outcomes import Bounded, decide
 from velodrome.agents.references import ReferenceFailed, reference
 from velodrome.agents.rerun import rerun_command
 from velodrome.agents.sampling.gpu_quietness import gpu_disturbances
@@ -155,7 +155,7 @@ def _measurement(
 ) -> Measurement:
     bounds = setting.bounds
     bounded = Bounded(bounds.deadline_s, bounds.memory_bytes, blank.task.timing)
-    verdict = decide_measured(session, bounded)
+    verdict = decide(session, bounded)
     told = with_events(blank, session.events)
     hello = last(session.events, Hello)
     finished = last(session.events, Finished)
@@ -174,6 +174,7 @@ def _measurement(
         status=verdict.status,
         reason=verdict.reason,
         log_tail=_evidence(session),
+        checks=session.checks,
         provision_ns=hello.at_ns - ready_ns if hello else None,
         gpu_name=", ".join(gpu.name for gpu in setting.gpus),
         gpu_uuids=tuple(gpu.uuid for gpu in setting.gpus),

@@ -1,6 +1,7 @@
 """One request to one worker, from the worker's start until nothing is left of it."""
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,6 +16,9 @@ from velodrome.adapters.protocol import (
     encode_request,
 )
 from velodrome.adapters.registry import Framework
+from velodrome.agents.credibility.account import weigh
+from velodrome.agents.credibility.heard import Heard
+from velodrome.agents.credibility.witness import Checked
 from velodrome.agents.environments.entering import BY_SIGNAL, started
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.import_path import import_path
@@ -48,8 +52,9 @@ class Setting:
 class Session:
     """What the worker said and how it ended; ending None: its processes cannot be ended.
 
-    kernel_kills: how often the kernel killed a process for lack of memory meanwhile, on the whole
-    machine. broken: what was wrong with its events; empty if nothing was.
+    events: those that the agent believes (velodrome.agents.credibility.account); checks are its
+    own. kernel_kills: how often the kernel killed a process for lack of memory meanwhile, on the
+    whole machine. broken: what was wrong with its events; empty if nothing was.
     """
 
     events: tuple[object, ...]
@@ -60,6 +65,7 @@ class Session:
     sampling_cpu_s: float | None = None  # what the sampler took, its start included
     kernel_kills: int = 0
     broken: str = ""
+    checks: tuple[Checked, ...] = ()
 
 
 def to_measure(task: Task, framework: Framework, known: Path) -> Request:
@@ -82,15 +88,17 @@ def to_measure(task: Task, framework: Framework, known: Path) -> Request:
 
 def hold_session(request: Request, setting: Setting, on_event: Callable[[object], None]) -> Session:
     """on_event gets each event as it comes. StartFailed if the worker cannot be started."""
-    kernel_kills = _kernel_kills()
+    kernel_kills, begun_ns = _kernel_kills(), time.monotonic_ns()
     listener = _Listener(on_event)
     with scratch_folder() as scratch:
         command, variables = _prepared(request, setting, scratch)
         with isolated(command, variables, setting.bounds, scratch) as running:
             sampler = _listen_sampled(running, setting, listener)
-            ending = running.outcome(LEAVE_S)
+            ending = running.outcome(0.0 if listener.broken else LEAVE_S)
+        account = weigh(listener.heard, request, begun_ns)
         return Session(
-            events=tuple(listener.events),
+            events=account.events,
+            checks=account.checks,
             ending=_of_worker(ending or running.outcome(), setting.environment),
             log_tail=running.log_tail(),
             readings=sampler.readings if sampler else (),
@@ -103,7 +111,7 @@ def hold_session(request: Request, setting: Setting, on_event: Callable[[object]
 
 class _Listener:
     def __init__(self, on_event: Callable[[object], None]) -> None:
-        self.events: list[object] = []
+        self.heard: list[Heard] = []
         self.broken = ""
         self._on_event = on_event
 
@@ -112,7 +120,7 @@ class _Listener:
         try:
             for line in running.events():
                 event = decode(line)
-                self.events.append(event)
+                self.heard.append(Heard(event, *running.taken_ns))
                 self._on_event(event)
                 if isinstance(event, Finished | Failed):
                     return
