@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from velodrome.adapters.protocol import Built, FirstCall, Imported, Sampled
-from velodrome.agents.credibility.heard import ROUNDING_NS, Contradiction, Heard
+from velodrome.agents.credibility.heard import ROUNDING_NS, Contradiction, Heard, name_of
 
 
 def require_clock(heard: Sequence[Heard], begun_ns: int) -> None:
@@ -14,10 +14,10 @@ def require_clock(heard: Sequence[Heard], begun_ns: int) -> None:
     """
     previous_ns = begun_ns
     for one in heard:
-        name = type(one.event).__name__.lower()
         at_ns = _at_ns(one.event)
         if at_ns is None:
             continue
+        name = name_of(type(one.event))
         if at_ns < previous_ns - ROUNDING_NS:
             told = f"`{name}` {_ms(previous_ns - at_ns)} before what came before it"
             raise Contradiction(f"its clock ran backwards: {told}")

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from velodrome.adapters.protocol import EVENTS
+
 # Of one clock read by two processes; Python 3.6 reads CLOCK_MONOTONIC as a float of seconds.
 ROUNDING_NS = 10_000
 
@@ -24,3 +26,8 @@ class Contradiction(Exception):
 
 class Unproven(Exception):
     """A proof was told that proves nothing, or not what was asked."""
+
+
+def name_of(kind: type) -> str:
+    """As it is called in the protocol."""
+    return next(name for name, known in EVENTS.items() if known is kind)

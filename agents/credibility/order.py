@@ -17,7 +17,7 @@ from velodrome.adapters.protocol import (
     Timed,
     Verified,
 )
-from velodrome.agents.credibility.heard import Contradiction
+from velodrome.agents.credibility.heard import Contradiction, name_of
 
 MANY = 2**31
 
@@ -99,6 +99,6 @@ def _named_step(step: Step) -> str:
 
 def _words(kind: type, phase: str) -> str:
     """As in `sampled of forward`, `phase build`."""
-    name = "first_call" if kind is FirstCall else kind.__name__.lower()
+    name = name_of(kind)
     between = " " if kind is Phase else " of "
     return f"`{name}{between}{phase}`" if phase else f"`{name}`"

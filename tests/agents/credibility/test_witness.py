@@ -1,0 +1,65 @@
+"""The agent's clock beside the worker's: samples must fill the time that passed outside."""
+
+import pytest
+
+from velodrome.adapters.protocol import Phase, Sampled, Timed
+from velodrome.agents.credibility.heard import Contradiction, Heard
+from velodrome.agents.credibility.times import TimedPhase
+from velodrome.agents.credibility.witness import witness
+
+S = 10**9
+
+
+def phase(
+    samples_s: float, began: tuple[float, float] = (0, 0), ended: tuple[float, float] = (10, 10)
+) -> TimedPhase:
+    """One of ten samples, whose beginning and end came between these seconds."""
+    length_ns = int(samples_s * S / 10)
+    started_ns = tuple(range(0, 10 * length_ns, length_ns))
+    sampled = Sampled("forward", 0, 1, started_ns, (length_ns,) * 10)
+    timed = Timed("forward", length_ns, length_ns, length_ns, 10, 1, 1, "target", stable=True)
+    return TimedPhase(
+        "forward",
+        Heard(Phase("forward", 0), int(began[0] * S), int(began[1] * S)),
+        (Heard(sampled, int(ended[0] * S), int(ended[1] * S)),),
+        Heard(timed, int(ended[0] * S), int(ended[1] * S)),
+    )
+
+
+def test_samples_that_fill_the_time_pass_with_their_share() -> None:
+    checked = witness(phase(9.0))
+    assert checked is not None
+    assert (checked.name, checked.outcome) == ("clocked by the agent", "passed")
+    assert dict(checked.figures) == {"window_s": 10.0, "samples_s": 9.0, "share": 0.9}
+
+
+def test_a_clock_that_tells_a_quarter_leaves_the_rest_unexplained() -> None:
+    checked = witness(phase(2.5))
+    assert checked is not None
+    assert checked.outcome == "failed"
+    assert "samples of forward last 2.5 s of the 10 s" in checked.reason
+
+
+def test_samples_longer_than_the_time_that_passed_contradict_the_agents_clock() -> None:
+    with pytest.raises(Contradiction, match=r"last 11 s, within 10 s by the agent's clock"):
+        witness(phase(11.0))
+
+
+def test_an_agent_that_was_kept_busy_accuses_nobody() -> None:
+    late_to_hear_of_the_beginning = witness(phase(2.5, began=(0, 9)))
+    late_to_hear_of_the_end = witness(phase(2.5, ended=(3, 10)))
+    assert late_to_hear_of_the_beginning is not None
+    assert late_to_hear_of_the_beginning.outcome == "passed"
+    assert late_to_hear_of_the_end is not None
+    assert late_to_hear_of_the_end.outcome == "passed"
+
+
+def test_a_phase_too_short_to_tell_says_so() -> None:
+    checked = witness(phase(0.01, ended=(0.3, 0.3)))
+    assert checked is not None
+    assert checked.outcome == "cannot tell"
+
+
+def test_a_phase_that_did_not_end_is_not_judged() -> None:
+    unfinished = phase(9.0)
+    assert witness(TimedPhase(unfinished.name, unfinished.began, unfinished.chunks, None)) is None
