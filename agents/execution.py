@@ -123,9 +123,11 @@ def _run(
         setting = _setting(environment, framework, home, held, task, node)
         before = canary.before(setting)
         ready_ns = time.monotonic_ns()
-        session = hold_session(to_measure(task, framework, known), setting, on_event)
+        session = hold_session(to_measure(task, framework), setting, on_event, known.content)
         after = canary.after(setting) if before.ns else before
-    return with_canaries(_measurement(blank, session, setting, ready_ns, node), before, after)
+    measured = _measurement(blank, session, setting, ready_ns, node)
+    noted = replace(measured, notes=measured.notes + known.notes)
+    return with_canaries(noted, before, after)
 
 
 def _setting(

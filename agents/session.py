@@ -68,8 +68,8 @@ class Session:
     checks: tuple[Checked, ...] = ()
 
 
-def to_measure(task: Task, framework: Framework, known: Path) -> Request:
-    """known: the path of the reference that it is held to."""
+def to_measure(task: Task, framework: Framework) -> Request:
+    """The reference that it is held to goes with the session."""
     return Request(
         action="measure",
         framework=framework.name,
@@ -81,16 +81,26 @@ def to_measure(task: Task, framework: Framework, known: Path) -> Request:
         threads=task.threads,
         dtype=task.dtype,
         seed=task.seed,
-        reference=str(known),
+        reference="",
         timing=task.timing,
     )
 
 
-def hold_session(request: Request, setting: Setting, on_event: Callable[[object], None]) -> Session:
-    """on_event gets each event as it comes. StartFailed if the worker cannot be started."""
+def hold_session(
+    request: Request,
+    setting: Setting,
+    on_event: Callable[[object], None],
+    reference: bytes | None = None,
+) -> Session:
+    """on_event gets each event as it comes. StartFailed if the worker cannot be started.
+
+    reference: what the worker shall find under the request's name of it, in a copy of its own.
+    """
     kernel_kills, begun_ns = _kernel_kills(), time.monotonic_ns()
     listener = _Listener(on_event)
     with scratch_folder() as scratch:
+        if reference is not None:
+            request = request._replace(reference=_copied(reference, scratch))
         command, variables = _prepared(request, setting, scratch)
         with isolated(command, variables, setting.bounds, scratch) as running:
             sampler = _listen_sampled(running, setting, listener)
@@ -107,6 +117,17 @@ def hold_session(request: Request, setting: Setting, on_event: Callable[[object]
             kernel_kills=_kernel_kills() - kernel_kills,
             broken=listener.broken,
         )
+
+
+def _copied(reference: bytes, scratch: Path) -> str:
+    """The path of a copy that may only be read. StartFailed."""
+    path = scratch / "reference.npz"
+    try:
+        path.write_bytes(reference)
+        path.chmod(0o400)
+    except OSError as error:
+        raise StartFailed(f"its reference cannot be written: {error}") from error
+    return str(path)
 
 
 class _Listener:
