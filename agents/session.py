@@ -19,6 +19,7 @@ from velodrome.adapters.registry import Framework
 from velodrome.agents.credibility.account import weigh
 from velodrome.agents.credibility.heard import Heard
 from velodrome.agents.credibility.witness import Checked
+from velodrome.agents.environments.checks import require_as_built
 from velodrome.agents.environments.entering import BY_SIGNAL, started
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.import_path import import_path
@@ -92,7 +93,8 @@ def hold_session(
     on_event: Callable[[object], None],
     reference: bytes | None = None,
 ) -> Session:
-    """on_event gets each event as it comes. StartFailed if the worker cannot be started.
+    """on_event gets each event as it comes. EnvironmentFailed if the environment is not as it was
+    built, StartFailed if the worker cannot be started.
 
     reference: what the worker shall find under the request's name of it, in a copy of its own.
     """
@@ -173,6 +175,7 @@ def _prepared(
     """The worker's files, made; its command and its variables."""
     file, temporary = scratch / "request.json", scratch / "tmp"
     environment = setting.environment
+    require_as_built(environment)
     try:
         file.write_text(encode_request(request))
         temporary.mkdir()
