@@ -197,7 +197,7 @@ def _measurement(
         foreign_percent_mean=quietness.foreign_percent,
         steal_percent_mean=quietness.steal_percent,
         elsewhere_percent_mean=quietness.elsewhere_percent,
-        notes=told.notes + verdict.notes + used.notes,
+        notes=told.notes + session.notes + verdict.notes + used.notes,
     )
 
 

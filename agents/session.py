@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +10,10 @@ from pathlib import Path
 from velodrome.adapters.protocol import (
     Failed,
     Finished,
+    Phase,
     ProtocolError,
     Request,
+    Timed,
     decode,
     encode_request,
 )
@@ -23,8 +25,11 @@ from velodrome.agents.environments.checks import require_as_built
 from velodrome.agents.environments.entering import BY_SIGNAL, started
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.import_path import import_path
+from velodrome.agents.environments.manifest import libraries
+from velodrome.agents.isolation.driver_libraries import driver_only, of_the_shell
 from velodrome.agents.isolation.isolated import Bounds, Running, isolated, scratch_folder
 from velodrome.agents.isolation.keeping import Ending, StartFailed
+from velodrome.agents.isolation.mapped_libraries import mapped_libraries, notes_of
 from velodrome.agents.isolation.pipe_lines import EndlessLine
 from velodrome.agents.isolation.worker_variables import worker_variables
 from velodrome.agents.measurement import Reading
@@ -67,6 +72,7 @@ class Session:
     kernel_kills: int = 0
     broken: str = ""
     checks: tuple[Checked, ...] = ()
+    notes: tuple[str, ...] = ()  # of libraries that are not the environment's
 
 
 def to_measure(task: Task, framework: Framework) -> Request:
@@ -118,6 +124,7 @@ def hold_session(
             sampling_cpu_s=sampler.cost_cpu_seconds if sampler else None,
             kernel_kills=_kernel_kills() - kernel_kills,
             broken=listener.broken,
+            notes=_library_notes(listener.mapped, setting, scratch),
         )
 
 
@@ -136,6 +143,7 @@ class _Listener:
     def __init__(self, on_event: Callable[[object], None]) -> None:
         self.heard: list[Heard] = []
         self.broken = ""
+        self.mapped: frozenset[str] = frozenset()
         self._on_event = on_event
 
     def listen(self, running: Running) -> None:
@@ -145,10 +153,17 @@ class _Listener:
                 event = decode(line)
                 self.heard.append(Heard(event, *running.taken_ns))
                 self._on_event(event)
+                self._look_at_libraries(event, running.pid)
                 if isinstance(event, Finished | Failed):
                     return
         except (ProtocolError, EndlessLine) as error:
             self.broken = str(error)
+
+    def _look_at_libraries(self, event: object, pid: int) -> None:
+        """Between timed samples, never while they are taken: the kernel holds up the worker."""
+        is_between = isinstance(event, Phase) and event.name == "warmup"
+        if is_between or isinstance(event, Timed):
+            self.mapped |= mapped_libraries(pid)
 
 
 def _listen_sampled(running: Running, setting: Setting, listener: _Listener) -> Sampler | None:
@@ -185,6 +200,7 @@ def _prepared(
         raise StartFailed(f"its files cannot be written: {error}") from error
     variables = worker_variables(
         os.environ,
+        libraries=_library_variables(setting, scratch),
         import_path=importable,
         home=environment.cache_folder,
         temporary=temporary,
@@ -194,6 +210,32 @@ def _prepared(
     )
     words = ["-m", "velodrome.adapters.worker", str(file)]
     return started(environment, setting.framework.path, words), variables
+
+
+def _library_variables(setting: Setting, scratch: Path) -> dict[str, str]:
+    """An interpreter of the user's gets what the shell says; a locked one, for GPUs, the driver."""
+    if setting.environment.kind == "existing":
+        return of_the_shell(os.environ)
+    return driver_only(os.environ, scratch / "driver") if setting.gpus else {}
+
+
+def _library_notes(mapped: Collection[str], setting: Setting, scratch: Path) -> tuple[str, ...]:
+    """Of a worker in a tree there are none: paths there are the tree's own, and it is read-only."""
+    environment = setting.environment
+    if environment.tree:
+        return ()
+    is_own = environment.kind == "existing"
+    shell = of_the_shell(os.environ) if is_own else {}
+    told = tuple(f"{name}={value} of the shell reached it" for name, value in shell.items())
+    known = (
+        environment.folder.resolve(),
+        environment.python.resolve().parents[1],
+        environment.cache_folder.resolve(),
+        Path(setting.framework.path or setting.home).resolve(),
+        scratch.resolve(),
+    )
+    locked = () if is_own else libraries(environment.folder)
+    return (*told, *notes_of(mapped, locked, known))
 
 
 def _kernel_kills() -> int:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from velodrome.agents.node import Gpu
 
-# What a worker may need to run at all on this node, and no more: where libraries are, which kernels
-# a BLAS picks, whom to trust when a framework fetches something, how to write text and time.
-PASSED_THROUGH = re.compile(
-    r"PATH|LD_LIBRARY_PATH|OPENBLAS_[A-Z]+|SSL_CERT_(FILE|DIR)|TZ|LANG|LC_[A-Z]+|CUDA_HOME|CUDA_PATH"
-)
+# What a worker may need to run at all on this node, and no more: where compilers are, which kernels
+# a BLAS picks, whom to trust when a framework fetches something, how to write text and time. Where
+# libraries are, velodrome.agents.isolation.driver_libraries says.
+PASSED_THROUGH = re.compile(r"PATH|OPENBLAS_[A-Z]+|SSL_CERT_(FILE|DIR)|TZ|LANG|LC_[A-Z]+")
+NONE: Mapping[str, str] = {}
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 # One for each library that computes; NPROC is what some builds of compilers ask.
 THREAD_VARIABLES = (
@@ -33,8 +33,9 @@ def worker_variables(
     threads: int,
     gpus: Sequence[Gpu] = (),
     recipe: Sequence[tuple[str, str]] = (),
+    libraries: Mapping[str, str] = NONE,
 ) -> dict[str, str]:
-    """The recipe's own come last and win.
+    """The recipe's own come last and win. libraries: the variables by which they are found.
 
     home is where frameworks keep what they compile, and is no user's: what stands in somebody's
     .theanorc or .keras decides no number. GPUs are named by UUID; none at all for a CPU task.
@@ -44,6 +45,7 @@ def worker_variables(
         "PATH": DEFAULT_PATH,
         "LANG": "C.UTF-8",
         **passed,
+        **libraries,
         "HOME": str(home),
         "TMPDIR": str(temporary),
         "PYTHONPATH": import_path,

@@ -344,16 +344,18 @@ def test_a_full_process_table_is_no_fault_of_ours(
 def test_variables_are_made_from_nothing_and_the_recipe_wins() -> None:
     inherited = {"PATH": "/bin", "PYTHONHOME": "x", "OMP_NUM_THREADS": "7", "LC_ALL": "C"}
     inherited |= {"LD_LIBRARY_PATH": "/cuda", "RAY_TOKEN": "secret", "OPENBLAS_CORETYPE": "ZEN"}
+    unwanted = {"LD_PRELOAD": "/evil.so", "PYTHONUSERBASE": "/evil", "CUDA_HOME": "/cuda"}
     made = worker_variables(
-        inherited,
+        inherited | unwanted,
         import_path="/velodrome",
         home=Path("/home"),
         temporary=Path("/tmp/t"),
         threads=3,
         recipe=(("MKL_NUM_THREADS", "1"), ("THEANO_FLAGS", "floatX=float32")),
+        libraries={"LD_LIBRARY_PATH": "/driver"},
     )
-    assert {"PYTHONHOME", "RAY_TOKEN"}.isdisjoint(made)
-    assert (made["PATH"], made["LC_ALL"], made["LD_LIBRARY_PATH"]) == ("/bin", "C", "/cuda")
+    assert {"PYTHONHOME", "RAY_TOKEN", *unwanted}.isdisjoint(made)
+    assert (made["PATH"], made["LC_ALL"], made["LD_LIBRARY_PATH"]) == ("/bin", "C", "/driver")
     assert made["OPENBLAS_CORETYPE"] == "ZEN"
     assert (made["OMP_NUM_THREADS"], made["MKL_NUM_THREADS"]) == ("3", "1")
     assert made["CUDA_VISIBLE_DEVICES"] == ""
