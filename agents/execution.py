@@ -176,7 +176,7 @@ def _measurement(
         status=verdict.status,
         reason=verdict.reason,
         log_tail=_evidence(session),
-        checks=session.checks,
+        checks=told.checks + session.checks,
         provision_ns=hello.at_ns - ready_ns if hello else None,
         gpu_name=", ".join(gpu.name for gpu in setting.gpus),
         gpu_uuids=tuple(gpu.uuid for gpu in setting.gpus),

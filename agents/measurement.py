@@ -183,5 +183,4 @@ class Measurement:
     canary_before_ns: float | None = None
     canary_after_ns: float | None = None
     environment_hash: str = ""
-    checks: tuple[Checked, ...] = ()  # beyond agreement, of what was timed
     notes: tuple[str, ...] = field(default=())

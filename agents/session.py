@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from velodrome.adapters.protocol import (
+    Checked,
     Failed,
     Finished,
     Phase,
@@ -20,7 +21,6 @@ from velodrome.adapters.protocol import (
 from velodrome.adapters.registry import Framework
 from velodrome.agents.credibility.account import weigh
 from velodrome.agents.credibility.heard import Heard
-from velodrome.agents.credibility.witness import Checked
 from velodrome.agents.environments.checks import require_as_built
 from velodrome.agents.environments.entering import BY_SIGNAL, started
 from velodrome.agents.environments.environment import Environment

@@ -4,13 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from velodrome.adapters.models import MODELS, shapes
-from velodrome.adapters.protocol import VERSION, Failed, Finished, Hello, Request, Timed, Verified
+from velodrome.adapters.protocol import (
+    FAILED,
+    VERSION,
+    Checked,
+    Failed,
+    Finished,
+    Hello,
+    Request,
+    Timed,
+    Verified,
+)
+from velodrome.agents.credibility.checks import require_checks
 from velodrome.agents.credibility.clock import require_clock
 from velodrome.agents.credibility.heard import Contradiction, Heard, Unproven
 from velodrome.agents.credibility.order import require_order
 from velodrome.agents.credibility.proof import require_proof
-from velodrome.agents.credibility.times import TimedPhase, require_times, timed_phases
-from velodrome.agents.credibility.witness import NAME, Checked, witness
+from velodrome.agents.credibility.times import require_times, timed_phases
+from velodrome.agents.credibility.witness import NAME, witness
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,9 @@ def weigh(heard: Sequence[Heard], request: Request, begun_ns: int) -> Account:
         _require_version(events)
         require_order(events, request)
         require_clock(heard, begun_ns)
-        phases = _phases(heard, request)
+        names = _timed(request)
+        require_checks(events, names)
+        phases = timed_phases(heard, names)
         for phase in phases:
             require_times(phase, request.timing)
         checks = tuple(filter(None, map(witness, phases)))
@@ -47,9 +60,9 @@ def weigh(heard: Sequence[Heard], request: Request, begun_ns: int) -> Account:
         return Account((_failed("crashed", reason, heard),))
     except Unproven as error:
         return Account(_disproved(heard, f"its proof does not hold: {error}"))
-    failed = [check for check in checks if check.outcome == "failed"]
+    failed = [check for check in checks if check.outcome == FAILED]
     if failed:
-        reason = f"{NAME}: {'; '.join(check.reason for check in failed)}"
+        reason = f"{NAME} of {failed[0].phase} failed: {failed[0].reason}"
         return Account((*_without_times(events), _failed("disagreed", reason, heard)), checks)
     return Account(events, checks)
 
@@ -60,10 +73,9 @@ def _require_version(events: Sequence[object]) -> None:
             raise Contradiction(f"it speaks version {event.protocol} of it, not {VERSION}")
 
 
-def _phases(heard: Sequence[Heard], request: Request) -> tuple[TimedPhase, ...]:
-    if request.action != "measure":
-        return ()
-    return timed_phases(heard, shapes.timed_phases(MODELS[request.model]))
+def _timed(request: Request) -> tuple[str, ...]:
+    """The phases that are to be timed."""
+    return shapes.timed_phases(MODELS[request.model]) if request.action == "measure" else ()
 
 
 def _disproved(heard: Sequence[Heard], reason: str) -> tuple[object, ...]:

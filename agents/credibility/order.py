@@ -6,6 +6,7 @@ from typing import NamedTuple
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.protocol import (
     Built,
+    Checked,
     Failed,
     Finished,
     FirstCall,
@@ -70,14 +71,14 @@ def steps_of(request: Request) -> tuple[Step, ...]:
         Step(Verified),
     )
     timing = (step for phase in phases for step in _timing(phase))
-    return (*imported, *proof, *timing, finished)
+    return (*imported, *proof, *timing, Step(Phase, "prove"), Step(Checked, "", MANY), finished)
 
 
 def phase_of(event: object) -> str:
     """The phase that it names; empty if it names none."""
     if isinstance(event, Phase):
         return event.name
-    return event.phase if isinstance(event, FirstCall | Sampled | Timed) else ""
+    return event.phase if isinstance(event, FirstCall | Sampled | Timed | Checked) else ""
 
 
 def _timing(phase: str) -> tuple[Step, ...]:
@@ -86,6 +87,8 @@ def _timing(phase: str) -> tuple[Step, ...]:
         Step(Phase, phase),
         Step(Sampled, phase, MANY),
         Step(Timed, phase),
+        Step(Phase, "prove"),
+        Step(Checked, phase, MANY),
     )
 
 

@@ -1,26 +1,14 @@
 """The agent's clock as a second witness: samples must fill the time that passed outside."""
 
-from typing import NamedTuple
-
+from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED, Checked, Figure
 from velodrome.agents.credibility.heard import ROUNDING_NS, Contradiction
 from velodrome.agents.credibility.times import DEVICE_CLOCK, TimedPhase
 
-NAME = "clocked by the agent"
+NAME = "clocked_by_agent"
 LEAST_SHARE = 0.5
 # What a phase may cost besides its samples however short it is: a full garbage collection when
 # it begins, and the statistics of the samples.
 BESIDES_NS = 300_000_000
-
-
-class Checked(NamedTuple):
-    """A check. outcome: `passed`, `failed` or `cannot tell`. figures: names and values."""
-
-    name: str
-    phase: str
-    outcome: str
-    figures: tuple[tuple[str, float], ...]
-    reason: str
-    at_ns: int
 
 
 def witness(phase: TimedPhase) -> Checked | None:
@@ -40,9 +28,9 @@ def witness(phase: TimedPhase) -> Checked | None:
         raise Contradiction(f"samples of {phase.name} last {told}")
     share = samples_ns / least_ns if least_ns > 0 else 1.0
     figures = (
-        ("window_s", max(least_ns, 0) / 1e9),
-        ("samples_s", samples_ns / 1e9),
-        ("share", share),
+        Figure("window_s", max(least_ns, 0) / 1e9),
+        Figure("samples_s", samples_ns / 1e9),
+        Figure("share", share),
     )
     outcome, reason = _judged(phase.name, least_ns, samples_ns)
     return Checked(NAME, phase.name, outcome, figures, reason, phase.ended.by_ns)
@@ -52,10 +40,10 @@ def _judged(name: str, window_ns: int, samples_ns: int) -> tuple[str, str]:
     """Outcome and reason."""
     required_ns = LEAST_SHARE * window_ns - BESIDES_NS
     if required_ns <= 0:
-        return "cannot tell", f"{name} took {window_ns / 1e9:.2g} s, too short to tell"
+        return CANNOT_TELL, f"{name} took {window_ns / 1e9:.2g} s, too short to tell"
     if samples_ns >= required_ns:
-        return "passed", ""
-    return "failed", (
+        return PASSED, ""
+    return FAILED, (
         f"samples of {name} last {samples_ns / 1e9:.3g} s of the {window_ns / 1e9:.3g} s "
         f"that passed by the agent's clock, at least {required_ns / 1e9:.3g} s were expected"
     )

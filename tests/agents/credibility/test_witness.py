@@ -29,7 +29,7 @@ def phase(
 def test_samples_that_fill_the_time_pass_with_their_share() -> None:
     checked = witness(phase(9.0))
     assert checked is not None
-    assert (checked.name, checked.outcome) == ("clocked by the agent", "passed")
+    assert (checked.name, checked.outcome) == ("clocked_by_agent", "passed")
     assert dict(checked.figures) == {"window_s": 10.0, "samples_s": 9.0, "share": 0.9}
 
 
@@ -57,7 +57,7 @@ def test_an_agent_that_was_kept_busy_accuses_nobody() -> None:
 def test_a_phase_too_short_to_tell_says_so() -> None:
     checked = witness(phase(0.01, ended=(0.3, 0.3)))
     assert checked is not None
-    assert checked.outcome == "cannot tell"
+    assert checked.outcome == "cannot_tell"
 
 
 def test_a_phase_that_did_not_end_is_not_judged() -> None:
