@@ -19,7 +19,7 @@ from velodrome.adapters.protocol import (
     encode_request,
 )
 from velodrome.adapters.registry import Framework
-from velodrome.agents.credibility.account import weigh
+from velodrome.agents.credibility.account import Account, weigh
 from velodrome.agents.credibility.heard import Heard
 from velodrome.agents.environments.checks import require_as_built
 from velodrome.agents.environments.entering import BY_SIGNAL, started
@@ -38,6 +38,7 @@ from velodrome.agents.sampling.kernel_files import KernelFile
 from velodrome.agents.sampling.sampler import Sampler
 from velodrome.agents.task import Task
 
+LOOKS = 4  # at a worker's libraries: as a sound one warms up, and when it has timed, twice each
 LEAVE_S = 10.0  # what a worker gets to end by itself once it has said all
 
 
@@ -60,7 +61,7 @@ class Session:
 
     events: those that the agent believes (velodrome.agents.credibility.account); checks are its
     own. kernel_kills: how often the kernel killed a process for lack of memory meanwhile, on the
-    whole machine. broken: what was wrong with its events; empty if nothing was.
+    whole machine. broken: what could not be read; then there are no events.
     """
 
     events: tuple[object, ...]
@@ -113,7 +114,7 @@ def hold_session(
         with isolated(command, variables, setting.bounds, scratch) as running:
             sampler = _listen_sampled(running, setting, listener)
             ending = running.outcome(0.0 if listener.broken else LEAVE_S)
-        account = weigh(listener.heard, request, begun_ns)
+        account = Account(()) if listener.broken else weigh(listener.heard, request, begun_ns)
         return Session(
             events=account.events,
             checks=account.checks,
@@ -144,6 +145,7 @@ class _Listener:
         self.heard: list[Heard] = []
         self.broken = ""
         self.mapped: frozenset[str] = frozenset()
+        self._looks = LOOKS
         self._on_event = on_event
 
     def listen(self, running: Running) -> None:
@@ -162,7 +164,8 @@ class _Listener:
     def _look_at_libraries(self, event: object, pid: int) -> None:
         """Between timed samples, never while they are taken: the kernel holds up the worker."""
         is_between = isinstance(event, Phase) and event.name == "warmup"
-        if is_between or isinstance(event, Timed):
+        if self._looks and (is_between or isinstance(event, Timed)):
+            self._looks -= 1
             self.mapped |= mapped_libraries(pid)
 
 
