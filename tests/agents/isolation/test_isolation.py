@@ -332,6 +332,19 @@ def test_an_event_that_never_ends_is_refused(tmp_path: Path) -> None:
         run(script, tmp_path)
 
 
+def test_events_that_nobody_could_read_in_time_do_not_outlast_the_deadline(tmp_path: Path) -> None:
+    script = SAY + "import time\nfor _ in range(5000): say('x')\ntime.sleep(60)"
+    began_s = time.monotonic()
+    with ExitStack() as stack:
+        running = start(stack, script, tmp_path, Bounds(deadline_s=0.5))
+        count = 0
+        for _ in running.events():
+            count += 1
+            time.sleep(0.01)  # as a driver would that is slow to take them
+    assert 0 < count < 5000
+    assert time.monotonic() - began_s < 0.5 + 6
+
+
 def test_a_full_process_table_is_no_fault_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
