@@ -19,7 +19,7 @@ from velodrome.agents.credibility.checks import require_checks
 from velodrome.agents.credibility.clock import require_clock
 from velodrome.agents.credibility.heard import Contradiction, Heard, Unproven
 from velodrome.agents.credibility.order import require_order
-from velodrome.agents.credibility.proof import require_proof
+from velodrome.agents.credibility.proof import require_known, require_proof
 from velodrome.agents.credibility.times import require_times, timed_phases
 from velodrome.agents.credibility.witness import NAME, witness
 
@@ -55,6 +55,8 @@ def weigh(heard: Sequence[Heard], request: Request, begun_ns: int) -> Account:
         for event in events:
             if isinstance(event, Verified):
                 require_proof(event, request)
+            if isinstance(event, Failed) and event.parameters:
+                require_known(event, request)
     except Contradiction as error:
         reason = f"the worker broke the protocol: {error}"
         return Account((_failed("crashed", reason, heard),))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from velodrome.adapters.protocol import Built, FirstCall, Imported, Sampled
-from velodrome.agents.credibility.heard import ROUNDING_NS, Contradiction, Heard, name_of
+from velodrome.agents.credibility.heard import APART_NS, ROUNDING_NS, Contradiction, Heard, name_of
 
 
 def require_clock(heard: Sequence[Heard], begun_ns: int) -> None:
@@ -12,7 +12,7 @@ def require_clock(heard: Sequence[Heard], begun_ns: int) -> None:
     begun_ns: before the worker was started. A duration lies between the event that tells it and
     the one before.
     """
-    previous_ns = begun_ns
+    previous_ns = begun_ns - APART_NS
     for one in heard:
         at_ns = _at_ns(one.event)
         if at_ns is None:
@@ -21,7 +21,7 @@ def require_clock(heard: Sequence[Heard], begun_ns: int) -> None:
         if at_ns < previous_ns - ROUNDING_NS:
             told = f"`{name}` {_ms(previous_ns - at_ns)} before what came before it"
             raise Contradiction(f"its clock ran backwards: {told}")
-        if at_ns > one.by_ns + ROUNDING_NS:
+        if at_ns > one.by_ns + APART_NS:
             told = f"`{name}` {_ms(at_ns - one.by_ns)} after it had arrived"
             raise Contradiction(f"its clock is not the node's: {told}")
         for what, length_ns in _durations(one.event):

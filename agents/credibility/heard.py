@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from velodrome.adapters.protocol import EVENTS
 
-# Of one clock read by two processes; Python 3.6 reads CLOCK_MONOTONIC as a float of seconds.
-ROUNDING_NS = 10_000
+ROUNDING_NS = 10_000  # Python 3.6 reads CLOCK_MONOTONIC as a float of seconds
+APART_NS = 1_000_000  # by which two processes may read it apart: some sandboxes keep a copy each
 
 
 class Heard(NamedTuple):

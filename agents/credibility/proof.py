@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from velodrome.adapters.models import MODELS, shapes
-from velodrome.adapters.protocol import ParameterError, Request, Verified
+from velodrome.adapters.protocol import Failed, ParameterError, Request, Verified
 from velodrome.adapters.tolerances import GRADIENT_TOLERANCES, LOSS_TOLERANCES
 from velodrome.agents.credibility.heard import Contradiction, Unproven
 
@@ -26,11 +26,27 @@ def require_proof(verified: Verified, request: Request) -> None:
         raise Contradiction(f"`verified` contradicts its parameters: {told}")
 
 
-def _require_parameters(told: Sequence[ParameterError], model: str) -> None:
-    """All that are trained, and no other; none where the model has no gradient."""
+def require_known(failed: Failed, request: Request) -> None:
+    """Contradiction if errors are told of what the model does not train."""
+    wanted = {entry.name: entry.shape for entry in _gradients_of(request.model)}
+    names = [entry.name for entry in failed.parameters]
+    strange = [one for one in failed.parameters if wanted.get(one.name) != one.shape]
+    if strange or len(names) > len(set(names)):
+        named = strange[0].name if strange else names[0]
+        raise Contradiction(
+            f"`failed` tells the error of {named!r:.100}, which is none of the model's"
+        )
+
+
+def _gradients_of(model: str) -> tuple[shapes.Parameter, ...]:
+    """The parameters that get one; none where the model has no gradient."""
     has_gradient = "gradient" in shapes.timed_phases(MODELS[model])
-    expected = shapes.trained(MODELS[model]) if has_gradient else ()
-    wanted = {entry.name: entry.shape for entry in expected}
+    return shapes.trained(MODELS[model]) if has_gradient else ()
+
+
+def _require_parameters(told: Sequence[ParameterError], model: str) -> None:
+    """All that are trained, and no other."""
+    wanted = {entry.name: entry.shape for entry in _gradients_of(model)}
     names = [entry.name for entry in told]
     missing = [name for name in wanted if name not in names]
     if missing:

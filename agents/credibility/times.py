@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from velodrome.adapters.protocol import Phase, Sampled, Timed, Timing
+from velodrome.adapters.protocol import SMALL_LIMIT, Phase, Sampled, Timed, Timing
 from velodrome.adapters.stopping import FEWEST, SECOND_NS, judge, stop_reason
 from velodrome.agents.credibility.heard import ROUNDING_NS, Contradiction, Heard
 
@@ -94,6 +94,8 @@ def _require_plan(phase: TimedPhase, timing: Timing) -> None:
 
 def _require_summary(phase: TimedPhase, told: Timed, timing: Timing) -> None:
     """Recomputed, of the samples, by the functions that the worker has used."""
+    if told.warmup_samples >= SMALL_LIMIT:
+        raise Contradiction(f"{phase.name} was warmed up by {told.warmup_samples} samples")
     elapsed_ns = phase.elapsed_ns
     calls = next(phase.sampled).calls
     judged = judge(elapsed_ns, timing.target)

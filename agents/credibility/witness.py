@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED, Checked, Figure
-from velodrome.agents.credibility.heard import ROUNDING_NS, Contradiction, Heard
+from velodrome.agents.credibility.heard import APART_NS, Contradiction, Heard
 from velodrome.agents.credibility.times import DEVICE_CLOCK, TimedPhase
 
 NAME = "clocked_by_agent"
@@ -42,7 +42,7 @@ def witness(phase: TimedPhase) -> Checked | None:
         return None
     most_ns = phase.ended.by_ns - phase.began.after_ns
     samples_ns = sum(phase.elapsed_ns)
-    if samples_ns * (1 - DEVICE_CLOCK) > most_ns + ROUNDING_NS:
+    if samples_ns * (1 - DEVICE_CLOCK) > most_ns + APART_NS:
         told = f"{samples_ns / 1e9:.3g} s, within {most_ns / 1e9:.3g} s by the agent's clock"
         raise Contradiction(f"samples of {phase.name} last {told}")
     windows = (_whole(phase, phase.ended), _between_chunks(phase))

@@ -231,6 +231,7 @@ CONTRADICTIONS = {
         altered(Timed, lambda event: event._replace(stable=not event.stable)),
         "stable of `timed` of forward is",
     ),
+    "a warm-up without end": (with_fields(Timed, warmup_samples=2**40), "forward was warmed up by"),
     "another doubt": (with_fields(Timed, doubt="none"), "doubt of `timed` of forward is 'none'"),
     "another reason to stop": (
         with_fields(Timed, stop_reason="bored"),
@@ -298,3 +299,18 @@ def test_a_failure_in_place_of_what_was_left_is_believed(honest: Any) -> None:
         heard = [*beginning, last._replace(event=failed)]
         events = weigh(heard, honest.request, honest.begun_ns).events
         assert events[-1] == failed
+
+
+def test_a_failure_tells_errors_of_the_models_own_parameters_alone(honest: Any) -> None:
+    known = honest.heard[place(list(honest.heard), Verified)].event.parameters
+    for kept, parameters in (
+        (2, known),
+        (1, (*known, known[0])),
+        (1, (known[0]._replace(name="x"),)),
+        (1, (known[0]._replace(shape=(1, 1)),)),
+    ):
+        failed = Failed("disagreed", "off", "", honest.heard[0].by_ns, parameters)
+        heard = [honest.heard[0], honest.heard[0]._replace(event=failed)]
+        events = weigh(heard, honest.request, honest.begun_ns).events
+        assert len(events) == kept
+        assert (events[-1] == failed) == (kept == 2)
