@@ -19,8 +19,8 @@ from velodrome.adapters.protocol import (
     encode_request,
 )
 from velodrome.adapters.registry import Framework
-from velodrome.agents.credibility.account import Account, weigh
-from velodrome.agents.credibility.heard import Heard
+from velodrome.agents.credibility.arrivals import Arrival
+from velodrome.agents.credibility.validation import Validated, validate
 from velodrome.agents.environments.checks import require_as_built
 from velodrome.agents.environments.entering import BY_SIGNAL, started
 from velodrome.agents.environments.environment import Environment
@@ -59,7 +59,7 @@ class Setting:
 class Session:
     """What the worker said and how it ended; ending None: its processes cannot be ended.
 
-    events: those that the agent believes (velodrome.agents.credibility.account); checks are its
+    events: those that the agent believes (velodrome.agents.credibility.validation); checks are its
     own. kernel_kills: how often the kernel killed a process for lack of memory meanwhile, on the
     whole machine. broken: what could not be read; then there are no events.
     """
@@ -114,10 +114,12 @@ def hold_session(
         with isolated(command, variables, setting.bounds, scratch) as running:
             sampler = _listen_sampled(running, setting, listener)
             ending = running.outcome(0.0 if listener.broken else LEAVE_S)
-        account = Account(()) if listener.broken else weigh(listener.heard, request, begun_ns)
+        validated = (
+            Validated(()) if listener.broken else validate(listener.arrivals, request, begun_ns)
+        )
         return Session(
-            events=account.events,
-            checks=account.checks,
+            events=validated.events,
+            checks=validated.checks,
             ending=_of_worker(ending or running.outcome(), setting.environment),
             log_tail=running.log_tail(),
             readings=sampler.readings if sampler else (),
@@ -127,6 +129,10 @@ def hold_session(
             broken=listener.broken,
             notes=_library_notes(listener.mapped, setting, scratch),
         )
+
+
+def _validated(listener: "_Listener", request: Request, begun_ns: int) -> Validated:
+    return Validated(()) if listener.broken else validate(listener.arrivals, request, begun_ns)
 
 
 def _copied(reference: bytes, scratch: Path) -> str:
@@ -142,7 +148,7 @@ def _copied(reference: bytes, scratch: Path) -> str:
 
 class _Listener:
     def __init__(self, on_event: Callable[[object], None]) -> None:
-        self.heard: list[Heard] = []
+        self.arrivals: list[Arrival] = []
         self.broken = ""
         self.mapped: frozenset[str] = frozenset()
         self._looks = LOOKS
@@ -153,7 +159,7 @@ class _Listener:
         try:
             for line in running.events():
                 event = decode(line)
-                self.heard.append(Heard(event, *running.taken_ns))
+                self.arrivals.append(Arrival(event, *running.taken_ns))
                 self._on_event(event)
                 self._look_at_libraries(event, running.pid)
                 if isinstance(event, Finished | Failed):

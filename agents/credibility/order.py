@@ -1,4 +1,4 @@
-"""Which events come after which, by the action of a request."""
+"""The order of a session's events, by the action of its request."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from velodrome.adapters.protocol import (
     Timed,
     Verified,
 )
-from velodrome.agents.credibility.heard import Contradiction, name_of
+from velodrome.agents.credibility.arrivals import ProtocolViolation, name_of
 
 MANY = 2**31
 
@@ -35,9 +35,9 @@ class Step(NamedTuple):
 
 
 def require_order(events: Sequence[object], request: Request) -> None:
-    """Contradiction unless they are the beginning of what the request asks for, or all of it.
+    """ProtocolViolation unless they are a prefix of the order that the request implies.
 
-    `failed` may stand in place of what is left, anywhere.
+    `failed` may replace what is left, at any place.
     """
     steps = steps_of(request)
     position, count = 0, 0
@@ -47,10 +47,10 @@ def require_order(events: Sequence[object], request: Request) -> None:
         if count and (count == steps[position].most or not steps[position].fits(event)):
             position, count = position + 1, 0
         if position == len(steps):
-            raise Contradiction(f"{_named(event)} came when all was said")
+            raise ProtocolViolation(f"{_named(event)} came when all was said")
         if not steps[position].fits(event):
             due = _named_step(steps[position])
-            raise Contradiction(f"{_named(event)} came where {due} was due")
+            raise ProtocolViolation(f"{_named(event)} came where {due} was due")
         count += 1
 
 

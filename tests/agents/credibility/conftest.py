@@ -9,7 +9,7 @@ import pytest
 
 from velodrome.adapters.protocol import Finished, Request, Timing
 from velodrome.adapters.registry import FRAMEWORKS
-from velodrome.agents.credibility.heard import Heard
+from velodrome.agents.credibility.arrivals import Arrival
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.isolation.isolated import Bounds
 from velodrome.agents.session import Setting, hold_session
@@ -19,10 +19,10 @@ NUMPY = FRAMEWORKS["numpy"]
 
 @dataclass(frozen=True)
 class Listened:
-    """What was asked, what was heard, and when it began."""
+    """What was asked, what was arrivals, and when it began."""
 
     request: Request
-    heard: tuple[Heard, ...]
+    arrivals: tuple[Arrival, ...]
     begun_ns: int
 
 
@@ -51,19 +51,19 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Listened:
     hold_session(request, setting, lambda event: None)
     asked = request._replace(action="measure")
     attempts = (_listen(asked, setting) for _ in range(5))
-    return next(one for one in attempts if isinstance(one.heard[-1].event, Finished))
+    return next(one for one in attempts if isinstance(one.arrivals[-1].event, Finished))
 
 
 def _listen(asked: Request, setting: Setting) -> Listened:
     """A noisy machine may make a check of the worker's own fail."""
-    heard: list[Heard] = []
+    arrivals: list[Arrival] = []
 
     def hear(event: object) -> None:
         at_ns = time.monotonic_ns()
-        heard.append(Heard(event, at_ns, at_ns))
+        arrivals.append(Arrival(event, at_ns, at_ns))
 
     begun_ns = time.monotonic_ns()
     hold_session(asked, setting, hear)
-    if not isinstance(heard[-1].event, Finished):
-        print(heard[-1].event)
-    return Listened(asked, tuple(heard), begun_ns)
+    if not isinstance(arrivals[-1].event, Finished):
+        print(arrivals[-1].event)
+    return Listened(asked, tuple(arrivals), begun_ns)

@@ -18,33 +18,33 @@ from velodrome.adapters.protocol import (
     Timed,
     Verified,
 )
-from velodrome.agents.credibility.account import Account, weigh
-from velodrome.agents.credibility.heard import Heard
+from velodrome.agents.credibility.arrivals import Arrival
+from velodrome.agents.credibility.validation import Validated, validate
 
-Told = list[Heard]
-Lie = Callable[[Told], Told]
+Arrivals = list[Arrival]
+Lie = Callable[[Arrivals], Arrivals]
 NAN = float("nan")
 
 
-def told(honest: Any, lie: Lie) -> Account:
-    return weigh(lie(list(honest.heard)), honest.request, honest.begun_ns)
+def told(honest: Any, lie: Lie) -> Validated:
+    return validate(lie(list(honest.arrivals)), honest.request, honest.begun_ns)
 
 
-def place(heard: Told, kind: type, phase: str = "") -> int:
-    for index, one in enumerate(heard):
+def place(arrivals: Arrivals, kind: type, phase: str = "") -> int:
+    for index, one in enumerate(arrivals):
         name = getattr(one.event, "phase", getattr(one.event, "name", ""))
         if isinstance(one.event, kind) and phase in ("", name):
             return index
-    raise AssertionError(f"no {kind.__name__} of {phase!r} was heard")
+    raise AssertionError(f"no {kind.__name__} of {phase!r} was arrivals")
 
 
 def altered(kind: type, change: Callable[[Any], Any], phase: str = "") -> Lie:
     """One event is another."""
 
-    def lie(heard: Told) -> Told:
-        index = place(heard, kind, phase)
-        heard[index] = heard[index]._replace(event=change(heard[index].event))
-        return heard
+    def lie(arrivals: Arrivals) -> Arrivals:
+        index = place(arrivals, kind, phase)
+        arrivals[index] = arrivals[index]._replace(event=change(arrivals[index].event))
+        return arrivals
 
     return lie
 
@@ -56,11 +56,11 @@ def with_fields(kind: type, phase: str = "", **fields: object) -> Lie:
 def without(kind: type, phase: str = "") -> Lie:
     """Of as many chunks as the machine makes of it, none is left."""
 
-    def lie(heard: Told) -> Told:
-        first = place(heard, kind, phase)
-        wanted = heard[first].event
-        left = [one for one in heard[first:] if not is_alike(one.event, wanted)]
-        return [*heard[:first], *left]
+    def lie(arrivals: Arrivals) -> Arrivals:
+        first = place(arrivals, kind, phase)
+        wanted = arrivals[first].event
+        left = [one for one in arrivals[first:] if not is_alike(one.event, wanted)]
+        return [*arrivals[:first], *left]
 
     return lie
 
@@ -72,18 +72,18 @@ def is_alike(event: object, other: object) -> bool:
 
 
 def twice(kind: type, phase: str = "") -> Lie:
-    def lie(heard: Told) -> Told:
-        index = place(heard, kind, phase)
-        return [*heard[: index + 1], *heard[index:]]
+    def lie(arrivals: Arrivals) -> Arrivals:
+        index = place(arrivals, kind, phase)
+        return [*arrivals[: index + 1], *arrivals[index:]]
 
     return lie
 
 
 def swapped(kind: type, phase: str, other: type, other_phase: str) -> Lie:
-    def lie(heard: Told) -> Told:
-        left, right = place(heard, kind, phase), place(heard, other, other_phase)
-        heard[left], heard[right] = heard[right], heard[left]
-        return heard
+    def lie(arrivals: Arrivals) -> Arrivals:
+        left, right = place(arrivals, kind, phase), place(arrivals, other, other_phase)
+        arrivals[left], arrivals[right] = arrivals[right], arrivals[left]
+        return arrivals
 
     return lie
 
@@ -196,10 +196,10 @@ CONTRADICTIONS = {
         without(Checked, "gradient"),
         "it finished without the check different_values of gradient",
     ),
-    "a check twice": (twice(Checked), "came before: different_values of forward"),
+    "a check twice": (twice(Checked), "different_values of forward is a duplicate or not"),
     "a check of the agent": (
         with_fields(Checked, name="clocked_by_agent"),
-        "not its to tell, or came before: clocked_by_agent of forward",
+        "clocked_by_agent of forward is a duplicate or not a worker's check",
     ),
     "a check that failed": (
         with_fields(Checked, outcome="failed"),
@@ -210,7 +210,7 @@ CONTRADICTIONS = {
     "samples out of order": (samples(swap_first), "of forward began before"),
     "samples that overlap": (samples(lengthen_first), "sample 1 of forward began before the one"),
     "samples before their phase": (samples(begin_early), "sample 0 of forward began before the ph"),
-    "samples after the next phase": (samples(end_late), "`sampled` 1e+06 ms after it had arrived"),
+    "samples after the next phase": (samples(end_late), "`sampled` 9.8e+05 ms after it had"),
     "a sample of no time": (samples(stop_the_clock), "sample 0 of forward took no time"),
     "a chunk of no samples": (
         with_fields(Sampled, started_ns=(), elapsed_ns=()),
@@ -260,10 +260,10 @@ CONTRADICTIONS = {
 
 
 def test_an_honest_session_is_believed_as_it_is(honest: Any) -> None:
-    account = told(honest, lambda heard: heard)
-    assert account.events == tuple(one.event for one in honest.heard)
-    assert isinstance(account.events[-1], Finished)
-    assert [check.phase for check in account.checks] == ["forward", "gradient"]
+    validated = told(honest, lambda arrivals: arrivals)
+    assert validated.events == tuple(one.event for one in honest.arrivals)
+    assert isinstance(validated.events[-1], Finished)
+    assert [check.phase for check in validated.checks] == ["forward", "gradient"]
 
 
 @pytest.mark.parametrize("kind", UNPROVEN)
@@ -286,31 +286,31 @@ def test_a_contradiction_is_named_and_nothing_of_it_is_kept(honest: Any, kind: s
 
 
 def test_every_beginning_of_an_honest_session_is_believed(honest: Any) -> None:
-    for count in range(len(honest.heard)):
-        beginning = honest.heard[:count]
-        events = weigh(beginning, honest.request, honest.begun_ns).events
+    for count in range(len(honest.arrivals)):
+        beginning = honest.arrivals[:count]
+        events = validate(beginning, honest.request, honest.begun_ns).events
         assert events == tuple(one.event for one in beginning)
 
 
 def test_a_failure_in_place_of_what_was_left_is_believed(honest: Any) -> None:
-    for count in range(1, len(honest.heard)):
-        *beginning, last = honest.heard[:count]
+    for count in range(1, len(honest.arrivals)):
+        *beginning, last = honest.arrivals[:count]
         failed = Failed("unsupported", "no LRN", "", last.by_ns)
-        heard = [*beginning, last._replace(event=failed)]
-        events = weigh(heard, honest.request, honest.begun_ns).events
+        arrivals = [*beginning, last._replace(event=failed)]
+        events = validate(arrivals, honest.request, honest.begun_ns).events
         assert events[-1] == failed
 
 
 def test_a_failure_tells_errors_of_the_models_own_parameters_alone(honest: Any) -> None:
-    known = honest.heard[place(list(honest.heard), Verified)].event.parameters
+    known = honest.arrivals[place(list(honest.arrivals), Verified)].event.parameters
     for kept, parameters in (
         (2, known),
         (1, (*known, known[0])),
         (1, (known[0]._replace(name="x"),)),
         (1, (known[0]._replace(shape=(1, 1)),)),
     ):
-        failed = Failed("disagreed", "off", "", honest.heard[0].by_ns, parameters)
-        heard = [honest.heard[0], honest.heard[0]._replace(event=failed)]
-        events = weigh(heard, honest.request, honest.begun_ns).events
+        failed = Failed("disagreed", "off", "", honest.arrivals[0].by_ns, parameters)
+        arrivals = [honest.arrivals[0], honest.arrivals[0]._replace(event=failed)]
+        events = validate(arrivals, honest.request, honest.begun_ns).events
         assert len(events) == kept
         assert (events[-1] == failed) == (kept == 2)

@@ -1,25 +1,25 @@
-"""The agent's clock as a second witness: samples must fill the time that passed outside."""
+"""The check `clocked_by_agent`: samples must account for the time that passed for the agent."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED, Checked, Figure
-from velodrome.agents.credibility.heard import APART_NS, Contradiction, Heard
-from velodrome.agents.credibility.times import DEVICE_CLOCK, TimedPhase
+from velodrome.agents.credibility.arrivals import APART_NS, Arrival, ProtocolViolation, end_ns
+from velodrome.agents.credibility.samples import TimedPhase
 
 NAME = "clocked_by_agent"
-# Of the time that passed, that samples must fill. Measured with numpy, torch, jax and tensorflow in
-# sweeps/quick.yaml's second, idle and beside three busy loops on two cores: 0.73 to 0.99.
+# The share of the elapsed time that samples must account for. Measured with numpy, torch, jax and
+# tensorflow, max_seconds 1 as in sweeps/quick.yaml, idle and with three busy loops on two cores:
+# 0.73 to 0.99.
 LEAST_SHARE = 0.5
-# What there may be besides, however little time passed: in a whole phase the full garbage
-# collection with which it begins (up to 0.33 s, measured as above), between chunks of samples the
-# statistics of those so far.
+# Time that need not be accounted for. In a whole phase: the garbage collection at its start, 0.33 s
+# as measured above, 1 s at a load of 15. Between chunks of samples: the statistics so far.
 BESIDES_PHASE_NS = 1_000_000_000
 BESIDES_CHUNKS_NS = 200_000_000
 
 
 class Window(NamedTuple):
-    """A stretch of a phase: how long it surely lasted by the agent's clock, and its samples."""
+    """A part of a phase: its least duration by the agent's clock, and the sum of its samples."""
 
     passed_ns: int
     samples_ns: int
@@ -27,24 +27,25 @@ class Window(NamedTuple):
 
     @property
     def required_ns(self) -> float:
-        """How long its samples must be; 0 or less: any will do."""
+        """The least sum of samples; 0 or less: the window is too short to check."""
         return LEAST_SHARE * self.passed_ns - self.besides_ns
 
 
-def witness(phase: TimedPhase) -> Checked | None:
-    """None where the phase did not end. Contradiction if its samples are longer than the phase.
+def check_agent_clock(phase: TimedPhase) -> Checked | None:
+    """None: the phase did not end. ProtocolViolation if its samples are longer than the phase.
 
-    The phase lasted at least from the arrival of its beginning to when the pipe was last empty
-    before its end, at most from when the pipe was last empty before its beginning to the arrival
-    of its end. So an agent that is kept busy can tell less, and accuses nobody.
+    The least duration of a phase is from the arrival of its first event to the last time the pipe
+    was empty before its last event; the most, from the last time the pipe was empty before its
+    first event to the arrival of its last. A busy agent widens the two, so that it detects less
+    and raises no false alarm.
     """
     if phase.ended is None:
         return None
     most_ns = phase.ended.by_ns - phase.began.after_ns
     samples_ns = sum(phase.elapsed_ns)
-    if samples_ns * (1 - DEVICE_CLOCK) > most_ns + APART_NS:
+    if end_ns(0, samples_ns) > most_ns + APART_NS:
         told = f"{samples_ns / 1e9:.3g} s, within {most_ns / 1e9:.3g} s by the agent's clock"
-        raise Contradiction(f"samples of {phase.name} last {told}")
+        raise ProtocolViolation(f"samples of {phase.name} last {told}")
     windows = (_whole(phase, phase.ended), _between_chunks(phase))
     whole = windows[0]
     figures = (
@@ -56,13 +57,13 @@ def witness(phase: TimedPhase) -> Checked | None:
     return Checked(NAME, phase.name, outcome, figures, reason, phase.ended.by_ns)
 
 
-def _whole(phase: TimedPhase, ended: Heard) -> Window:
+def _whole(phase: TimedPhase, ended: Arrival) -> Window:
     passed_ns = max(ended.after_ns - phase.began.by_ns, 0)
     return Window(passed_ns, sum(phase.elapsed_ns), BESIDES_PHASE_NS)
 
 
 def _between_chunks(phase: TimedPhase) -> Window:
-    """From the first chunk of samples to the last: all but what a phase begins and ends with."""
+    """From the first chunk of samples to the last, without the start and the end of the phase."""
     if len(phase.chunks) < 2:
         return Window(0, 0, BESIDES_CHUNKS_NS)
     passed_ns = max(phase.chunks[-1].after_ns - phase.chunks[0].by_ns, 0)

@@ -1,4 +1,4 @@
-"""Whether the times of a phase are those of its samples, and the samples possible ones."""
+"""Checks the samples of a timed phase, and recomputes its statistics from them."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -6,21 +6,19 @@ from dataclasses import dataclass
 
 from velodrome.adapters.protocol import SMALL_LIMIT, Phase, Sampled, Timed, Timing
 from velodrome.adapters.stopping import FEWEST, SECOND_NS, judge, stop_reason
-from velodrome.agents.credibility.heard import ROUNDING_NS, Contradiction, Heard
+from velodrome.agents.credibility.arrivals import ROUNDING_NS, Arrival, ProtocolViolation, end_ns
 
-# A device's own clock tells lengths, the host's when they began: they differ by less than this.
-DEVICE_CLOCK = 1e-3
 AGREEMENT = 1e-9  # relative: the same operations on the same numbers, in another process
 
 
 @dataclass(frozen=True)
 class TimedPhase:
-    """What was said of one timed phase, as far as it was said."""
+    """The events of one timed phase. ended: its `timed`; None: there is none yet."""
 
     name: str
-    began: Heard
-    chunks: tuple[Heard, ...]
-    ended: Heard | None
+    began: Arrival
+    chunks: tuple[Arrival, ...]
+    ended: Arrival | None
 
     @property
     def sampled(self) -> Iterator[Sampled]:
@@ -31,11 +29,11 @@ class TimedPhase:
         return [length for chunk in self.sampled for length in chunk.elapsed_ns]
 
 
-def timed_phases(heard: Sequence[Heard], names: Sequence[str]) -> tuple[TimedPhase, ...]:
+def timed_phases(arrivals: Sequence[Arrival], names: Sequence[str]) -> tuple[TimedPhase, ...]:
     """Of events in their order."""
     found = []
     for name in names:
-        own = [one for one in heard if _is_of(one.event, name)]
+        own = [one for one in arrivals if _is_of(one.event, name)]
         if own:
             ended = own[-1] if isinstance(own[-1].event, Timed) else None
             chunks = tuple(one for one in own if isinstance(one.event, Sampled))
@@ -44,7 +42,7 @@ def timed_phases(heard: Sequence[Heard], names: Sequence[str]) -> tuple[TimedPha
 
 
 def require_times(phase: TimedPhase, timing: Timing) -> None:
-    """Contradiction unless its samples follow one another and its times are theirs."""
+    """ProtocolViolation unless samples are in order and the statistics are those of the samples."""
     _require_samples(phase)
     told = phase.ended.event if phase.ended else None
     if isinstance(told, Timed):
@@ -59,16 +57,16 @@ def _is_of(event: object, name: str) -> bool:
 
 
 def _require_samples(phase: TimedPhase) -> None:
-    """One after the other, each behind the one before, none before the phase began."""
+    """In order, without overlap, none before the phase began."""
     assert isinstance(phase.began.event, Phase)
     free_ns = phase.began.event.at_ns - ROUNDING_NS
     count, calls = 0, 0
     for chunk in phase.sampled:
         if chunk.first_index != count or not chunk.elapsed_ns:
             told = f"{chunk.first_index} follows {count} samples"
-            raise Contradiction(f"a chunk of {phase.name} that begins with number {told}")
+            raise ProtocolViolation(f"a chunk of {phase.name} that begins with number {told}")
         if calls not in (0, chunk.calls):
-            raise Contradiction(
+            raise ProtocolViolation(
                 f"samples of {phase.name} are of {calls} and of {chunk.calls} calls"
             )
         calls = chunk.calls
@@ -76,26 +74,26 @@ def _require_samples(phase: TimedPhase) -> None:
         for index, (started_ns, elapsed_ns) in enumerate(pairs, count):
             if started_ns < free_ns:
                 before = "the one before ended" if index else "the phase"
-                raise Contradiction(f"sample {index} of {phase.name} began before {before}")
+                raise ProtocolViolation(f"sample {index} of {phase.name} began before {before}")
             if elapsed_ns == 0:
-                raise Contradiction(f"sample {index} of {phase.name} took no time")
-            free_ns = started_ns + int(elapsed_ns * (1 - DEVICE_CLOCK)) - ROUNDING_NS
+                raise ProtocolViolation(f"sample {index} of {phase.name} took no time")
+            free_ns = end_ns(started_ns, elapsed_ns) - ROUNDING_NS
         count += len(chunk.elapsed_ns)
 
 
 def _require_plan(phase: TimedPhase, timing: Timing) -> None:
-    """Not sampled for longer than was asked, but for the fewest that there must be."""
+    """Sampling must stop at max_seconds, once there are as many samples as it needs at least."""
     elapsed_ns = phase.elapsed_ns
     before_last_s = sum(elapsed_ns[:-1]) / SECOND_NS
     if len(elapsed_ns) > FEWEST and before_last_s > timing.max_seconds:
         told = f"{before_last_s:.3g} s and went on, {timing.max_seconds:g} s were asked"
-        raise Contradiction(f"{phase.name} was sampled for {told}")
+        raise ProtocolViolation(f"{phase.name} was sampled for {told}")
 
 
 def _require_summary(phase: TimedPhase, told: Timed, timing: Timing) -> None:
-    """Recomputed, of the samples, by the functions that the worker has used."""
+    """Recompute the statistics with the functions that the worker uses."""
     if told.warmup_samples >= SMALL_LIMIT:
-        raise Contradiction(f"{phase.name} was warmed up by {told.warmup_samples} samples")
+        raise ProtocolViolation(f"{phase.name} was warmed up by {told.warmup_samples} samples")
     elapsed_ns = phase.elapsed_ns
     calls = next(phase.sampled).calls
     judged = judge(elapsed_ns, timing.target)
@@ -117,12 +115,12 @@ def _require_summary(phase: TimedPhase, told: Timed, timing: Timing) -> None:
     }
     for name, (word, meant) in texts.items():
         if word != meant:
-            raise Contradiction(_differs(phase.name, name, repr(word)[:40], repr(meant)))
+            raise ProtocolViolation(_differs(phase.name, name, repr(word)[:40], repr(meant)))
 
 
 def _require_same(phase: str, name: str, said: float, true: float) -> None:
     if not math.isclose(said, true, rel_tol=AGREEMENT, abs_tol=AGREEMENT):
-        raise Contradiction(_differs(phase, name, f"{said:.6g}", f"{true:.6g}"))
+        raise ProtocolViolation(_differs(phase, name, f"{said:.6g}", f"{true:.6g}"))
 
 
 def _differs(phase: str, name: str, said: str, true: str) -> str:
