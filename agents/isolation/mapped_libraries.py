@@ -37,19 +37,18 @@ def notes_of(
     """
     own = {path for path in mapped if Path(path).is_relative_to(known[0])}
     loaded, stems = set(map(_stem, own)), set(map(_stem, locked))
-    foreign = sorted(set(mapped) - own)
+    foreign = sorted(path for path in mapped if not _is_below(path, known))
     replaced = [path for path in foreign if _stem(path) in stems - loaded]
-    places = (*known, *SYSTEM)
-    outside = [
-        path
-        for path in foreign
-        if path not in replaced and not any(Path(path).is_relative_to(place) for place in places)
-    ]
+    outside = [path for path in foreign if path not in replaced and not _is_below(path, SYSTEM)]
     told = (
         ("its packages' own libraries were replaced by", replaced),
         ("libraries from outside its environment and the system:", outside),
     )
     return tuple(f"{words} {_listed(paths)}" for words, paths in told if paths)
+
+
+def _is_below(path: str, places: Sequence[Path]) -> bool:
+    return any(Path(path).is_relative_to(place) for place in places)
 
 
 def _stem(path: str) -> str:

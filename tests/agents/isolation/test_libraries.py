@@ -27,7 +27,12 @@ MAPS = """\
 7f05-7f06 r-xp 00000000 fe:00 20 /opt/a folder/libcudnn.so.9.1.0
 """
 ENVIRONMENT, INTERPRETER = Path("/opt/env"), Path("/opt/python")
-LOCKED = ("lib/libtorch.so", "nvidia/cudnn/lib/libcudnn.so.9", "lib/libgomp.so.1")
+LOCKED = (
+    "lib/libpython3.11.so.1.0",
+    "lib/libtorch.so",
+    "nvidia/cudnn/lib/libcudnn.so.9",
+    "lib/libgomp.so.1",
+)
 
 
 def told(*mapped: str) -> tuple[str, ...]:
