@@ -20,6 +20,9 @@ import numpy
 
 CAUTION = 1.0  # standard errors added; by benchmarks/calibration.py, under the rules of stopping
 LEAST_LEFT = 0.1  # of the whole, however much is to be undone
+# Signs around a median often add up to exactly 0. A Fourier transform makes that 1e-17 on either
+# side, differently in each release of NumPy; the agent must find what the worker found.
+NOTHING = 1e-9
 
 
 def inflation(values: Sequence[float], median: float) -> float:
@@ -35,9 +38,9 @@ def worth_one(values: "numpy.ndarray") -> float:
     correlations = autocorrelations(values)
     count = len(correlations)
     pairs = correlations[0 : count - 1 : 2] + correlations[1::2]
-    ended = numpy.flatnonzero(pairs <= 0)
+    ended = numpy.flatnonzero(pairs <= NOTHING)
     positive = pairs[: ended[0]] if len(ended) else pairs
-    if not len(positive) or (len(positive) == 1 and correlations[1] < count**-0.5):
+    if not len(positive) or (len(positive) == 1 and correlations[1] < count**-0.5 - NOTHING):
         return 1.0  # nothing that chance alone would not show
     total = 2.0 * float(numpy.minimum.accumulate(positive).sum()) - 1.0
     share = (4.0 * len(positive) - 1.0) / count  # (2 M + 1) / n, M = 2 pairs - 1

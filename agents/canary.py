@@ -72,6 +72,7 @@ class Canary:
     request: Request
     framework: Framework
     environment: Environment
+    reference: bytes
 
     def before(self, setting: Setting) -> Heard:
         """One that ran just now on the same cores will do."""
@@ -88,7 +89,7 @@ class Canary:
 
     def _run(self, setting: Setting, bounds: Bounds) -> Heard:
         try:
-            session = hold_session(self.request, setting, lambda event: None)
+            session = hold_session(self.request, setting, lambda event: None, self.reference)
         except FAULTS as error:
             return Heard(problem=str(error))
         verdict = decide(session, Bounded(bounds.deadline_s, bounds.memory_bytes, TIMING))
@@ -101,7 +102,8 @@ class Canary:
     def _file(self, setting: Setting) -> Path:
         """Named by what decides the number, and by the boot, with which the clock begins anew."""
         where = (setting.bounds.cpus, [gpu.uuid for gpu in setting.gpus], self.environment.hash)
-        text = f"{_boot()} {where} {encode_request(self.request)}"
+        asked = f"{encode_request(self.request)} {hashlib.sha256(self.reference).hexdigest()}"
+        text = f"{_boot()} {where} {asked}"
         name = hashlib.sha256(text.encode()).hexdigest()[:20]
         return setting.home / "canaries" / f"{name}.json"
 
@@ -142,7 +144,7 @@ def canary_for(
         known = reference(tiny, node, environments, on_note)
     except FAULTS as error:
         return Silent(str(error))
-    return Canary(to_measure(tiny, framework, known), framework, environment)
+    return Canary(to_measure(tiny, framework), framework, environment, known.content)
 
 
 def with_canaries(measurement: Measurement, before: Heard, after: Heard) -> Measurement:

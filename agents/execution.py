@@ -24,7 +24,7 @@ from velodrome.agents.isolation.keeping import StartFailed
 from velodrome.agents.isolation.log_tail import TAIL_BYTES, harmless
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
-from velodrome.agents.outcomes import Bounded, decide_measured
+from velodrome.agents.outcomes import Bounded, decide
 from velodrome.agents.references import ReferenceFailed, reference
 from velodrome.agents.rerun import rerun_command
 from velodrome.agents.sampling.gpu_quietness import gpu_disturbances
@@ -123,9 +123,11 @@ def _run(
         setting = _setting(environment, framework, home, held, task, node)
         before = canary.before(setting)
         ready_ns = time.monotonic_ns()
-        session = hold_session(to_measure(task, framework, known), setting, on_event)
+        session = hold_session(to_measure(task, framework), setting, on_event, known.content)
         after = canary.after(setting) if before.ns else before
-    return with_canaries(_measurement(blank, session, setting, ready_ns, node), before, after)
+    measured = _measurement(blank, session, setting, ready_ns, node)
+    noted = replace(measured, notes=measured.notes + known.notes)
+    return with_canaries(noted, before, after)
 
 
 def _setting(
@@ -155,7 +157,7 @@ def _measurement(
 ) -> Measurement:
     bounds = setting.bounds
     bounded = Bounded(bounds.deadline_s, bounds.memory_bytes, blank.task.timing)
-    verdict = decide_measured(session, bounded)
+    verdict = decide(session, bounded)
     told = with_events(blank, session.events)
     hello = last(session.events, Hello)
     finished = last(session.events, Finished)
@@ -174,6 +176,7 @@ def _measurement(
         status=verdict.status,
         reason=verdict.reason,
         log_tail=_evidence(session),
+        checks=told.checks + session.checks,
         provision_ns=hello.at_ns - ready_ns if hello else None,
         gpu_name=", ".join(gpu.name for gpu in setting.gpus),
         gpu_uuids=tuple(gpu.uuid for gpu in setting.gpus),
@@ -194,7 +197,7 @@ def _measurement(
         foreign_percent_mean=quietness.foreign_percent,
         steal_percent_mean=quietness.steal_percent,
         elsewhere_percent_mean=quietness.elsewhere_percent,
-        notes=told.notes + verdict.notes + used.notes + session.notes,
+        notes=told.notes + session.notes + verdict.notes + used.notes,
     )
 
 

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.adapters.protocol import Failed, Finished, Hello, Timed, Timing, Verified
+from velodrome.adapters.protocol import Failed, Finished, Hello, Timed, Timing
 from velodrome.agents.isolation.keeping import Cause, Ending
 from velodrome.agents.isolation.log_tail import one_line
 from velodrome.agents.measurement import Status
@@ -44,20 +44,11 @@ class Bounded:
     timing: Timing
 
 
-def decide_measured(session: Session, bounded: Bounded) -> Verdict:
-    """As decide; but what finished without a proof and a time after it has crashed."""
-    verdict = decide(session, bounded)
-    if not verdict.status.has_number:
-        return verdict
-    proven = [isinstance(event, Verified) for event in session.events]
-    timed = [isinstance(event, Timed) for event in session.events]
-    if True in proven and True in timed[proven.index(True) :]:
-        return verdict
-    return Verdict(Status.CRASHED, "the worker broke the protocol: it finished without a proof")
-
-
 def decide(session: Session, bounded: Bounded) -> Verdict:
-    """A worker that said `finished` has a number, whatever became of it afterwards."""
+    """A worker that said `finished` has a number, whatever became of it afterwards.
+
+    That there is a proof and a time of every phase the session has seen to.
+    """
     if last(session.events, Finished):
         return _finished(session, bounded.timing)
     failed = last(session.events, Failed)

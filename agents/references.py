@@ -1,10 +1,16 @@
-"""The float64 reference of a model, batch size and seed: computed once per node, then kept."""
+"""The float64 reference of a model, batch size and seed: computed once per node, then kept.
+
+A worker gets a copy of its own, and what is kept is held to a digest before each use: one that is
+beside it and one that this process remembers. So a reference that an adapter has rewritten, to
+help the next task, is found out and computed again.
+"""
 
 import functools
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -30,8 +36,7 @@ WAIT_DEADLINE_S = 7200.0
 POLL_S = 0.2
 HASH_LENGTH = 20
 ONE_CORE_FLOPS = 5e9  # under a second on one core
-# Whatever decides its numbers. Read as text: numbers must not change unnoticed, and none of it can
-# be imported here, where there is no NumPy.
+# Whatever decides its numbers. Read as text: numbers must not change unnoticed.
 SOURCES = (
     "reference.py",
     "seeding.py",
@@ -40,6 +45,18 @@ SOURCES = (
     "dropping.py",
     "numpy/*.py",
 )
+
+
+_remembered: dict[Path, str] = {}  # the digest of each file that this process has used
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The file as it was computed. notes are for the rows that are held to it."""
+
+    path: Path
+    content: bytes
+    notes: tuple[str, ...] = ()
 
 
 class ReferenceFailed(Exception):
@@ -54,24 +71,73 @@ class ReferenceFailed(Exception):
 
 def reference(
     task: Task, node: Node, environments: EnvironmentStore, on_note: Callable[[str], None]
-) -> Path:
-    """The file that holds it; computed with the node to itself if there is none yet.
+) -> Reference:
+    """Computed with the node to itself if there is none yet, or it is not as it was computed.
 
     Two agents that need the same one compute it once. ReferenceFailed, EnvironmentFailed, and
     what velodrome.agents.cores.locks.locked raises.
     """
     path = environments.root.parent / "references" / f"{_key(task)}.npz"
-    if path.is_file():
-        return path
     try:
+        content = _as_computed(path)
         make_private(path.parent)
     except OSError as error:
         reason = f"its float64 reference cannot be kept in {path.parent}: {error}"
         raise ReferenceFailed(Status.CRASHED, reason) from error
+    if content is not None:
+        return Reference(path, content)
     with _alone(path, on_note):
-        if not path.is_file():
-            _compute(task, path, node, environments, on_note)
-    return path
+        return _kept_or_computed(task, path, node, environments, on_note)
+
+
+def _kept_or_computed(
+    task: Task,
+    path: Path,
+    node: Node,
+    environments: EnvironmentStore,
+    on_note: Callable[[str], None],
+) -> Reference:
+    """Lock held: another agent may have computed it meanwhile."""
+    content = _as_computed(path)
+    if content is not None:
+        return Reference(path, content)
+    notes = _told_change(path)
+    for note in notes:
+        on_note(note)
+    return Reference(path, _compute(task, path, node, environments, on_note), notes)
+
+
+def _told_change(path: Path) -> tuple[str, ...]:
+    if not (path.is_file() and _digest_file(path).is_file()):
+        return ()
+    return (f"{path} was changed since it was computed: it is computed again",)
+
+
+def _as_computed(path: Path) -> bytes | None:
+    """None if it is not there, or not as it was."""
+    try:
+        content, told = path.read_bytes(), _digest_file(path).read_text()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != told or digest != _remembered.setdefault(path, digest):
+        return None
+    return content
+
+
+def _keep(made: Path, path: Path) -> bytes:
+    """Give it its name; its digest first, so that no reader takes the new one for a changed one."""
+    content = made.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    made.with_suffix(".sha256").write_text(digest)
+    made.with_suffix(".sha256").replace(_digest_file(path))
+    made.replace(path)
+    _remembered[path] = digest
+    return content
+
+
+def _digest_file(path: Path) -> Path:
+    return path.with_suffix(".sha256")
 
 
 def _key(task: Task) -> str:
@@ -129,7 +195,7 @@ def _compute(
     node: Node,
     environments: EnvironmentStore,
     on_note: Callable[[str], None],
-) -> None:
+) -> bytes:
     environment = environments.build(FRAMEWORK.name, "cpu", on_note)
     need = Need(threads=_threads(task, node))
     with (
@@ -146,7 +212,7 @@ def _compute(
         setting = Setting(environment, FRAMEWORK, environments.root.parent, bounds)
         session = hold_session(_request(task, node, made), setting, lambda event: None)
         _require(session, task, bounds)
-        made.replace(path)
+        return _keep(made, path)
 
 
 def _request(task: Task, node: Node, path: Path) -> Request:

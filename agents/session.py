@@ -1,27 +1,37 @@
 """One request to one worker, from the worker's start until nothing is left of it."""
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from velodrome.adapters.protocol import (
+    Checked,
     Failed,
     Finished,
+    Phase,
     ProtocolError,
     Request,
+    Timed,
     decode,
     encode_request,
 )
 from velodrome.adapters.registry import Framework
+from velodrome.agents.credibility.arrivals import Arrival
+from velodrome.agents.credibility.validation import Validated, validate
+from velodrome.agents.environments.checks import require_as_built
 from velodrome.agents.environments.core_types import Choice
 from velodrome.agents.environments.entering import BY_SIGNAL, started
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.import_path import import_path
+from velodrome.agents.environments.manifest import libraries
 from velodrome.agents.environments.openblas_probes import choice_for
+from velodrome.agents.isolation.driver_libraries import driver_only, of_the_shell
 from velodrome.agents.isolation.isolated import Bounds, Running, isolated, scratch_folder
 from velodrome.agents.isolation.keeping import Ending, StartFailed
+from velodrome.agents.isolation.mapped_libraries import mapped_libraries, notes_of
 from velodrome.agents.isolation.pipe_lines import EndlessLine
 from velodrome.agents.isolation.worker_variables import worker_variables
 from velodrome.agents.measurement import Reading
@@ -30,6 +40,7 @@ from velodrome.agents.sampling.kernel_files import KernelFile
 from velodrome.agents.sampling.sampler import Sampler
 from velodrome.agents.task import Task
 
+LOOKS = 4  # at a worker's libraries: as a sound one warms up, and when it has timed, twice each
 LEAVE_S = 10.0  # what a worker gets to end by itself once it has said all
 
 
@@ -50,8 +61,9 @@ class Setting:
 class Session:
     """What the worker said and how it ended; ending None: its processes cannot be ended.
 
-    kernel_kills: how often the kernel killed a process for lack of memory meanwhile, on the whole
-    machine. broken: what was wrong with its events; empty if nothing was.
+    events: those that the agent believes (velodrome.agents.credibility.validation); checks are its
+    own. kernel_kills: how often the kernel killed a process for lack of memory meanwhile, on the
+    whole machine. broken: what could not be read; then there are no events.
     """
 
     events: tuple[object, ...]
@@ -62,11 +74,12 @@ class Session:
     sampling_cpu_s: float | None = None  # what the sampler took, its start included
     kernel_kills: int = 0
     broken: str = ""
-    notes: tuple[str, ...] = ()  # what was set for the worker and bears on its times
+    checks: tuple[Checked, ...] = ()
+    notes: tuple[str, ...] = ()  # what was set for the worker, and libraries from elsewhere
 
 
-def to_measure(task: Task, framework: Framework, known: Path) -> Request:
-    """known: the path of the reference that it is held to."""
+def to_measure(task: Task, framework: Framework) -> Request:
+    """The reference that it is held to goes with the session."""
     return Request(
         action="measure",
         framework=framework.name,
@@ -78,24 +91,40 @@ def to_measure(task: Task, framework: Framework, known: Path) -> Request:
         threads=task.threads,
         dtype=task.dtype,
         seed=task.seed,
-        reference=str(known),
+        reference="",
         timing=task.timing,
     )
 
 
-def hold_session(request: Request, setting: Setting, on_event: Callable[[object], None]) -> Session:
-    """on_event gets each event as it comes. StartFailed if the worker cannot be started."""
-    kernel_kills = _kernel_kills()
+def hold_session(
+    request: Request,
+    setting: Setting,
+    on_event: Callable[[object], None],
+    reference: bytes | None = None,
+) -> Session:
+    """on_event gets each event as it comes. EnvironmentFailed if the environment is not as it was
+    built, StartFailed if the worker cannot be started.
+
+    reference: what the worker shall find under the request's name of it, in a copy of its own.
+    """
+    kernel_kills, begun_ns = _kernel_kills(), time.monotonic_ns()
     listener = _Listener(on_event)
     with scratch_folder() as scratch:
+        if reference is not None:
+            request = request._replace(reference=_copied(reference, scratch))
+        require_as_built(setting.environment)
         importable = _importable(setting)
         blas = choice_for(setting.environment, importable)
         command, variables = _prepared(request, setting, scratch, importable, blas)
         with isolated(command, variables, setting.bounds, scratch) as running:
             sampler = _listen_sampled(running, setting, listener)
-            ending = running.outcome(LEAVE_S)
+            ending = running.outcome(0.0 if listener.broken else LEAVE_S)
+        validated = (
+            Validated(()) if listener.broken else validate(listener.arrivals, request, begun_ns)
+        )
         return Session(
-            events=tuple(listener.events),
+            events=validated.events,
+            checks=validated.checks,
             ending=_of_worker(ending or running.outcome(), setting.environment),
             log_tail=running.log_tail(),
             readings=sampler.readings if sampler else (),
@@ -103,14 +132,31 @@ def hold_session(request: Request, setting: Setting, on_event: Callable[[object]
             sampling_cpu_s=sampler.cost_cpu_seconds if sampler else None,
             kernel_kills=_kernel_kills() - kernel_kills,
             broken=listener.broken,
-            notes=blas.notes,
+            notes=(*blas.notes, *_library_notes(listener.mapped, setting, scratch)),
         )
+
+
+def _validated(listener: "_Listener", request: Request, begun_ns: int) -> Validated:
+    return Validated(()) if listener.broken else validate(listener.arrivals, request, begun_ns)
+
+
+def _copied(reference: bytes, scratch: Path) -> str:
+    """The path of a copy that may only be read. StartFailed."""
+    path = scratch / "reference.npz"
+    try:
+        path.write_bytes(reference)
+        path.chmod(0o400)
+    except OSError as error:
+        raise StartFailed(f"its reference cannot be written: {error}") from error
+    return str(path)
 
 
 class _Listener:
     def __init__(self, on_event: Callable[[object], None]) -> None:
-        self.events: list[object] = []
+        self.arrivals: list[Arrival] = []
         self.broken = ""
+        self.mapped: frozenset[str] = frozenset()
+        self._looks = LOOKS
         self._on_event = on_event
 
     def listen(self, running: Running) -> None:
@@ -118,12 +164,20 @@ class _Listener:
         try:
             for line in running.events():
                 event = decode(line)
-                self.events.append(event)
+                self.arrivals.append(Arrival(event, *running.taken_ns))
                 self._on_event(event)
+                self._look_at_libraries(event, running.pid)
                 if isinstance(event, Finished | Failed):
                     return
         except (ProtocolError, EndlessLine) as error:
             self.broken = str(error)
+
+    def _look_at_libraries(self, event: object, pid: int) -> None:
+        """Between timed samples, never while they are taken: the kernel holds up the worker."""
+        is_between = isinstance(event, Phase) and event.name == "warmup"
+        if self._looks and (is_between or isinstance(event, Timed)):
+            self._looks -= 1
+            self.mapped |= mapped_libraries(pid)
 
 
 def _listen_sampled(running: Running, setting: Setting, listener: _Listener) -> Sampler | None:
@@ -165,6 +219,7 @@ def _prepared(
         raise StartFailed(f"its files cannot be written: {error}") from error
     variables = worker_variables(
         os.environ,
+        libraries=_library_variables(setting, scratch),
         import_path=importable,
         home=environment.cache_folder,
         temporary=temporary,
@@ -175,6 +230,32 @@ def _prepared(
     )
     words = ["-m", "velodrome.adapters.worker", str(file)]
     return started(environment, setting.framework.path, words), variables
+
+
+def _library_variables(setting: Setting, scratch: Path) -> dict[str, str]:
+    """An interpreter of the user's gets what the shell says; a locked one, for GPUs, the driver."""
+    if setting.environment.kind == "existing":
+        return of_the_shell(os.environ)
+    return driver_only(os.environ, scratch / "driver") if setting.gpus else {}
+
+
+def _library_notes(mapped: Collection[str], setting: Setting, scratch: Path) -> tuple[str, ...]:
+    """Of a worker in a tree there are none: paths there are the tree's own, and it is read-only."""
+    environment = setting.environment
+    if environment.tree:
+        return ()
+    is_own = environment.kind == "existing"
+    shell = of_the_shell(os.environ) if is_own else {}
+    told = tuple(f"{name}={value} of the shell reached it" for name, value in shell.items())
+    known = (
+        environment.folder.resolve(),
+        environment.python.resolve().parents[1],
+        environment.cache_folder.resolve(),
+        Path(setting.framework.path or setting.home).resolve(),
+        scratch.resolve(),
+    )
+    locked = () if is_own else libraries(environment.folder)
+    return (*told, *notes_of(mapped, locked, known))
 
 
 def _kernel_kills() -> int:

@@ -82,6 +82,12 @@ def trained(model: Model) -> Tuple[Parameter, ...]:
     return tuple(entry for entry in parameters(model) if not entry.frozen)
 
 
+def timed_phases(model: Model) -> Tuple[str, ...]:
+    """What of it is timed, in this order: without a loss or parameters there is no gradient."""
+    has_gradient = trained(model) and not isinstance(model.loss, kinds.NoLoss)
+    return ("forward", "gradient") if has_gradient else ("forward",)
+
+
 def parameter_count(model: Model) -> int:
     return sum(entry.size for entry in parameters(model))
 

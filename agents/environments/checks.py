@@ -42,18 +42,37 @@ def check_environment(
 
 def require_unharmed(environment: Environment) -> Environment:
     """EnvironmentFailed if files are gone or of another size; looked for once in a process."""
-    asked = named_at(environment.framework, environment.version)
     try:
         written_ns = (environment.folder / manifest.MANIFEST).stat().st_mtime_ns
         harm = _harm(environment.folder, written_ns)
     except (OSError, ValueError):
         harm = f"{manifest.MANIFEST} is gone or broken"
-    if harm:
+    _require_none(harm, environment)
+    return environment
+
+
+def require_as_built(environment: Environment) -> None:
+    """EnvironmentFailed if any file is gone, was changed or was added; for each worker anew.
+
+    A module, a `.pth` or a `sitecustomize.py` in it decides what is measured. Nothing is known of
+    an interpreter of the user's.
+    """
+    if environment.kind == "existing":
+        return
+    try:
+        change = manifest.change(environment.folder)
+    except (OSError, ValueError):
+        change = f"{manifest.MANIFEST} is gone or broken"
+    _require_none(change, environment)
+
+
+def _require_none(change: str, environment: Environment) -> None:
+    if change:
+        asked = named_at(environment.framework, environment.version)
         raise EnvironmentFailed(
-            f"{environment.name} is not as it was built: {harm}. "
+            f"{environment.name} is not as it was built: {change}. "
             f"Build it again: `velodrome envs build --rebuild {asked}`"
         )
-    return environment
 
 
 @functools.cache

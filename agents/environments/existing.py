@@ -93,7 +93,6 @@ def ask_interpreter(python: Path, named_by: str, environ: Mapping[str, str]) -> 
 
 
 def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Without what would change what an interpreter imports."""
-    return {
-        name: value for name, value in environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")
-    }
+    """Without what would change what an interpreter imports: its variables, its user's packages."""
+    kept = {name: value for name, value in environ.items() if not name.startswith("PYTHON")}
+    return {**kept, "PYTHONNOUSERSITE": "1"}

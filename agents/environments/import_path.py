@@ -12,13 +12,15 @@ from pathlib import Path
 
 import velodrome
 from velodrome.adapters.registry import Framework
+from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.private_folders import make_private
 
 
 def import_path(home: Path, framework: Framework) -> str:
     """The PYTHONPATH of the framework's worker: Velodrome, and an adapter that is the user's own.
 
-    home is the folder that holds `envs` and `caches`; the link is made on first use.
+    home is the folder that holds `envs` and `caches`; the link is made on first use. Whatever else
+    lies beside it, as a `sitecustomize.py` would, every worker would import: EnvironmentFailed.
     """
     parts = [str(_linked(home)), *([framework.path] if framework.path else [])]
     return os.pathsep.join(parts)
@@ -36,4 +38,7 @@ def _linked(home: Path) -> Path:
             (Path(place) / package.name).symlink_to(package)
             with contextlib.suppress(FileNotFoundError):
                 (Path(place) / package.name).replace(link)
+    others = sorted(entry for entry in folder.iterdir() if entry != link)
+    if others:
+        raise EnvironmentFailed(f"{others[0]} would be imported by every worker. Remove it")
     return folder

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import functools
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
@@ -49,6 +50,53 @@ def harm(folder: Path) -> str:
         if not entry.startswith("->") and size != int(entry.split()[1]):
             return f"{path} was changed"
     return ""
+
+
+def change(folder: Path) -> str:
+    """The first file that was added, is gone or was changed, in words; empty if there is none.
+
+    Bytes are read only of files that the kernel says were touched since the manifest was written
+    (st_ctime, which no program can set): a fifth of a second for 20,000 files. Touched is not yet
+    changed: another link to a file counts. OSError and ValueError if there is no manifest.
+    """
+    written_ns = (folder / MANIFEST).stat().st_mtime_ns
+    missing = _entries(folder, written_ns).copy()
+    for name, status in _statuses(str(folder)):
+        entry = missing.pop(name, "")
+        if not entry:
+            return f"{name} was added"
+        if not entry.startswith("->") and status.st_size != int(entry.rpartition(" ")[2]):
+            return f"{name} was changed"
+        # Also at the same instant: the kernel's clock for files ticks every 4 ms.
+        if status.st_ctime_ns >= written_ns and _entry(folder / name) != entry:
+            return f"{name} was changed"
+    return f"{min(missing)} is gone" if missing else ""
+
+
+def _statuses(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    """As _walk, without a Path per file, which would take as long as all else."""
+    waiting = [""]
+    while waiting:
+        place = waiting.pop()
+        with os.scandir(f"{folder}/{place}") as entries:
+            for entry in entries:
+                name = f"{place}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(f"{name}/")
+                elif name not in NOT_LISTED:
+                    yield name, entry.stat(follow_symlinks=False)
+
+
+def libraries(folder: Path) -> tuple[str, ...]:
+    """The paths of its shared libraries. OSError and ValueError if there is no manifest."""
+    written_ns = (folder / MANIFEST).stat().st_mtime_ns
+    return tuple(path for path in _entries(folder, written_ns) if ".so" in Path(path).suffixes)
+
+
+@functools.lru_cache(maxsize=4)
+def _entries(folder: Path, written_ns: int) -> dict[str, str]:
+    """As read; a manifest of 20,000 lines takes 40 ms."""
+    return dict(read(folder))
 
 
 def size_bytes(entries: Entries) -> int:

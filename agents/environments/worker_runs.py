@@ -81,4 +81,5 @@ def _environ(
 ) -> dict[str, str]:
     path = import_path(environment.caches.parent, framework)
     own = {**dict(environment.variables), **NO_GPU, "PYTHONPATH": path}
+    own["PYTHONDONTWRITEBYTECODE"] = "1"  # a check leaves the environment as it is
     return {**clean_environ(environ), **own}

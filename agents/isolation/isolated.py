@@ -18,7 +18,10 @@ from velodrome.agents.node import Node
 
 # How much longer than the worker's deadline the keeper may take to end its tree.
 BEYOND_DEADLINE_S = 20.0
-POLL_S = 1.0
+# How long after the deadline events are still taken: what came before it is read by then.
+LATE_S = 2.0
+# An empty pipe is looked at so often, since that bounds when the next event can have come.
+POLL_S = 0.1
 SAFE_SHARE = 0.9
 
 
@@ -43,7 +46,7 @@ class Running:
         self._tree = tree
         self._events = events
         self._log = log
-        self._give_up_at = time.monotonic() + deadline_s + BEYOND_DEADLINE_S
+        self._deadline = time.monotonic() + deadline_s
 
     @property
     def pid(self) -> int:
@@ -62,17 +65,29 @@ class Running:
         """Each line that the worker writes to its events descriptor, as it comes.
 
         Ends when nothing is left that could write one: the worker's deadline is the keeper's to
-        hold. If the keeper does not, this ends by itself a little later. EndlessLine.
+        hold. If the keeper does not, or a flood of events is still being read, this ends by itself
+        a little later. EndlessLine.
         """
         poller = select.poll()
         poller.register(self._events.descriptor, select.POLLIN)
         poller.register(self._tree.descriptor, select.POLLIN)
-        while not self._events.ended and time.monotonic() < self._give_up_at:
+        while not self._events.ended and not self._is_late():
             poller.poll(1000 * POLL_S)
             over = self._tree.ending() is not None
-            yield from self._events.take()
+            for line in self._events.take():
+                yield line
+                if self._is_late():
+                    return
             if over:
                 return
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._deadline + LATE_S
+
+    @property
+    def taken_ns(self) -> tuple[int, int]:
+        """Between when the last line of events() was written: see PipeLines."""
+        return self._events.after_ns, self._events.by_ns
 
     def outcome(self, patience_s: float = BEYOND_DEADLINE_S) -> Ending | None:
         """How the worker ended; None if something of its tree is there after so long."""

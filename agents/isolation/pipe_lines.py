@@ -1,40 +1,53 @@
 """The lines of a pipe as they come, without ever waiting for one."""
 
 import os
+import time
 from collections.abc import Iterator
 
 CHUNK_BYTES = 1 << 16
 LONGEST_BYTES = 16 << 20
 MOST_BYTES = 128 << 20  # over an hour of samples of 1 ms
+MOST_LINES = 100_000  # half a day of chunks of samples
 
 
 class EndlessLine(Exception):
-    """A line is longer than LONGEST_BYTES, or all together than MOST_BYTES: no worker's are."""
+    """No worker says so much: LONGEST_BYTES in a line, MOST_BYTES or MOST_LINES in all."""
 
 
 class PipeLines:
-    """Reads the descriptor, which it owns from now on. ended: the last writer is gone."""
+    """Reads the descriptor, which it owns from now on. ended: the last writer is gone.
+
+    What the last take() gave was written after after_ns, when the pipe was seen empty, and by
+    by_ns, in ns of CLOCK_MONOTONIC.
+    """
 
     def __init__(self, descriptor: int) -> None:
         os.set_blocking(descriptor, False)
         self.descriptor = descriptor
         self.ended = False
+        self.after_ns = self.by_ns = self._empty_ns = time.monotonic_ns()
         self._begun = bytearray()
         self._taken_bytes = 0
+        self._taken_lines = 0
 
     def take(self) -> tuple[str, ...]:
         """The lines that are complete by now, of all that is in the pipe. EndlessLine."""
+        self.after_ns = self._empty_ns
         for part in self._parts():
             self._begun += part
             self._taken_bytes += len(part)
             if len(self._begun) > LONGEST_BYTES:
                 break
+        self.by_ns = time.monotonic_ns()
         if self._taken_bytes > MOST_BYTES:
             raise EndlessLine(f"its events are more than {MOST_BYTES} bytes")
         *whole, rest = self._begun.split(b"\n")
         if len(rest) > LONGEST_BYTES:
             raise EndlessLine(f"a line is longer than {LONGEST_BYTES} bytes")
         self._begun = rest
+        self._taken_lines += len(whole)
+        if self._taken_lines > MOST_LINES:
+            raise EndlessLine(f"its events are more than {MOST_LINES}")
         return tuple(line.decode(errors="replace") for line in whole)
 
     def close(self) -> None:
@@ -42,9 +55,11 @@ class PipeLines:
 
     def _parts(self) -> Iterator[bytes]:
         while not self.ended:
+            looked_ns = time.monotonic_ns()
             try:
                 part = os.read(self.descriptor, CHUNK_BYTES)
             except BlockingIOError:
+                self._empty_ns = looked_ns
                 return
             self.ended = not part
             yield part

@@ -7,12 +7,12 @@ from types import MappingProxyType
 
 from velodrome.agents.node import Gpu
 
-# What a worker may need to run at all on this node, and no more: where libraries are, whom to trust
+# What a worker may need to run at all on this node, and no more: where compilers are, whom to trust
 # when a framework fetches something, how to write text and time. Not which kernels a BLAS takes:
-# what a shell exports for its own programs can halve the speed of another version.
-PASSED_THROUGH = re.compile(
-    r"PATH|LD_LIBRARY_PATH|SSL_CERT_(FILE|DIR)|TZ|LANG|LC_[A-Z]+|CUDA_HOME|CUDA_PATH"
-)
+# what a shell exports for its own programs can halve the speed of another version. Where libraries
+# are, velodrome.agents.isolation.driver_libraries says.
+PASSED_THROUGH = re.compile(r"PATH|SSL_CERT_(FILE|DIR)|TZ|LANG|LC_[A-Z]+")
+NONE: Mapping[str, str] = MappingProxyType({})
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 # One for each library that computes; NPROC is what some builds of compilers ask.
 THREAD_VARIABLES = (
@@ -36,8 +36,9 @@ def worker_variables(
     gpus: Sequence[Gpu] = (),
     blas: Mapping[str, str] = MappingProxyType({}),
     recipe: Sequence[tuple[str, str]] = (),
+    libraries: Mapping[str, str] = NONE,
 ) -> dict[str, str]:
-    """The recipe's own come last and win.
+    """The recipe's own come last and win. libraries: the variables by which they are found.
 
     home is where frameworks keep what they compile, and is no user's: what stands in somebody's
     .theanorc or .keras decides no number. GPUs are named by UUID; none at all for a CPU task. blas:
@@ -48,6 +49,7 @@ def worker_variables(
         "PATH": DEFAULT_PATH,
         "LANG": "C.UTF-8",
         **passed,
+        **libraries,
         "HOME": str(home),
         "TMPDIR": str(temporary),
         "PYTHONPATH": import_path,

@@ -1,3 +1,4 @@
+import itertools
 import math
 import random
 from statistics import median
@@ -70,6 +71,28 @@ def test_what_dependence_costs_worked_by_hand():
     # and a standard error of sqrt(2 * 7 / 8) of it is added.
     found = inflation([9, 9, 9, 9, 1, 1, 1, 1], 5)
     assert found == pytest.approx(20 * (1 + math.sqrt(14 / 8)))
+
+
+def exactly_worth_one(signs):
+    """As worth_one, of a square number of signs that add up to 0, with sums in whole numbers."""
+    count = len(signs)
+    sums = [sum(a * b for a, b in zip(signs, signs[lag:], strict=False)) for lag in range(count)]
+    pairs = [sums[lag] + sums[lag + 1] for lag in range(0, count - 1, 2)]
+    positive = list(itertools.takewhile(lambda pair: pair > 0, pairs))
+    if not positive or (len(positive) == 1 and sums[1] < math.isqrt(count)):
+        return 1.0
+    total = 2.0 * sum(itertools.accumulate(positive, min)) / count - 1.0
+    share = (4.0 * len(positive) - 1.0) / count
+    return max(total / max(1.0 - share, 0.1) * (1.0 + math.sqrt(2.0 * share)), 1.0)
+
+
+def test_the_transform_tells_what_whole_numbers_tell():
+    draw = random.Random(0)
+    for _ in range(500):
+        signs = [1] * 50 + [-1] * 50
+        draw.shuffle(signs)
+        signs.sort(key=lambda sign: sign * 20 + draw.random() * 60)
+        assert worth_one(numpy.array(signs, float)) == pytest.approx(exactly_worth_one(signs))
 
 
 def test_a_correlation_of_neighbours_that_chance_explains_counts_as_none():

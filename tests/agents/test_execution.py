@@ -114,7 +114,7 @@ def test_the_reference_is_computed_once(home: Path, tmp_path: Path) -> None:
     assert "computing the float64 reference of lenet b2" in fresh
     assert again == []
     kept = list((tmp_path / "references").iterdir())
-    assert [file.suffix for file in sorted(kept)] == [".lock", ".npz"]
+    assert [file.suffix for file in sorted(kept)] == [".lock", ".npz", ".sha256"]
 
 
 @pytest.mark.slow

@@ -332,6 +332,19 @@ def test_an_event_that_never_ends_is_refused(tmp_path: Path) -> None:
         run(script, tmp_path)
 
 
+def test_events_that_nobody_could_read_in_time_do_not_outlast_the_deadline(tmp_path: Path) -> None:
+    script = SAY + "import time\nfor _ in range(5000): say('x')\ntime.sleep(60)"
+    began_s = time.monotonic()
+    with ExitStack() as stack:
+        running = start(stack, script, tmp_path, Bounds(deadline_s=0.5))
+        count = 0
+        for _ in running.events():
+            count += 1
+            time.sleep(0.01)  # as a driver would that is slow to take them
+    assert 0 < count < 5000
+    assert time.monotonic() - began_s < 0.5 + 6
+
+
 def test_a_full_process_table_is_no_fault_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,16 +357,18 @@ def test_a_full_process_table_is_no_fault_of_ours(
 def test_variables_are_made_from_nothing_and_the_recipe_wins() -> None:
     inherited = {"PATH": "/bin", "PYTHONHOME": "x", "OMP_NUM_THREADS": "7", "LC_ALL": "C"}
     inherited |= {"LD_LIBRARY_PATH": "/cuda", "RAY_TOKEN": "secret", "OPENBLAS_CORETYPE": "ZEN"}
+    unwanted = {"LD_PRELOAD": "/evil.so", "PYTHONUSERBASE": "/evil", "CUDA_HOME": "/cuda"}
     made = worker_variables(
-        inherited,
+        inherited | unwanted,
         import_path="/velodrome",
         home=Path("/home"),
         temporary=Path("/tmp/t"),
         threads=3,
         recipe=(("MKL_NUM_THREADS", "1"), ("THEANO_FLAGS", "floatX=float32")),
+        libraries={"LD_LIBRARY_PATH": "/driver"},
     )
-    assert {"PYTHONHOME", "RAY_TOKEN"}.isdisjoint(made)
-    assert (made["PATH"], made["LC_ALL"], made["LD_LIBRARY_PATH"]) == ("/bin", "C", "/cuda")
+    assert {"PYTHONHOME", "RAY_TOKEN", *unwanted}.isdisjoint(made)
+    assert (made["PATH"], made["LC_ALL"], made["LD_LIBRARY_PATH"]) == ("/bin", "C", "/driver")
     assert "OPENBLAS_CORETYPE" not in made  # another program's setting, for another version
     assert (made["OMP_NUM_THREADS"], made["MKL_NUM_THREADS"]) == ("3", "1")
     assert made["CUDA_VISIBLE_DEVICES"] == ""

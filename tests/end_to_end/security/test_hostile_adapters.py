@@ -144,6 +144,10 @@ def test_a_hostile_adapter_ends_as_a_row_that_is_plain_text(
 
 @pytest.mark.slow
 def test_what_breaks_the_protocol_is_told_with_the_field(said: dict[str, Measurement]) -> None:
-    for variant, word in (("types", "Built"), ("flood", "line"), ("unproven", "proof")):
+    for variant, word in (
+        ("types", "Built"),
+        ("flood", "line"),
+        ("unproven", "`timed of forward` came where `built` was due"),
+    ):
         assert "the worker broke the protocol" in said[variant].reason
         assert word in said[variant].reason

@@ -1,0 +1,162 @@
+"""What is put into an environment after it was built measures nothing."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters.protocol import Timing
+from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.agents.environments import manifest
+from velodrome.agents.environments.environment import Environment
+from velodrome.agents.environments.existing import clean_environ
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.import_path import import_path
+from velodrome.agents.environments.store import EnvironmentStore
+from velodrome.agents.execution import execute
+from velodrome.agents.inventory import take
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.task import Limits, Task
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    """A folder of two modules, a link and a .pth, with its manifest."""
+    folder = tmp_path / "built"
+    (folder / "site-packages").mkdir(parents=True)
+    for name in ("one.py", "two.py", "known.pth"):
+        (folder / "site-packages" / name).write_text(f"# {name}\n")
+    (folder / "lib").symlink_to("site-packages")
+    manifest.write(folder, manifest.take(folder))
+    return folder
+
+
+def add_a_pth(folder: Path) -> str:
+    (folder / "site-packages/evil.pth").write_text("import os\n")
+    return "site-packages/evil.pth was added"
+
+
+def add_a_sitecustomize(folder: Path) -> str:
+    (folder / "site-packages/sitecustomize.py").write_text("")
+    return "site-packages/sitecustomize.py was added"
+
+
+def add_bytecode(folder: Path) -> str:
+    (folder / "site-packages/__pycache__").mkdir()
+    (folder / "site-packages/__pycache__/one.cpython-312.pyc").write_bytes(b"")
+    return "site-packages/__pycache__/one.cpython-312.pyc was added"
+
+
+def change_a_module_as_long_and_as_old(folder: Path) -> str:
+    module = folder / "site-packages/two.py"
+    before = module.stat()
+    module.write_text("# TWO.py\n")
+    os.utime(module, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return "site-packages/two.py was changed"
+
+
+def change_a_pth(folder: Path) -> str:
+    (folder / "site-packages/known.pth").write_text("import os, sys\n")
+    return "site-packages/known.pth was changed"
+
+
+def turn_a_link(folder: Path) -> str:
+    (folder / "lib").unlink()
+    (folder / "lib").symlink_to("/tmp")
+    return "lib was changed"
+
+
+def remove_a_module(folder: Path) -> str:
+    (folder / "site-packages/one.py").unlink()
+    return "site-packages/one.py is gone"
+
+
+HARMS = [
+    add_a_pth,
+    add_a_sitecustomize,
+    add_bytecode,
+    change_a_module_as_long_and_as_old,
+    change_a_pth,
+    turn_a_link,
+    remove_a_module,
+]
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_what_was_done_to_an_environment_is_named(built: Path, harm: Callable[[Path], str]) -> None:
+    assert manifest.change(built) == ""
+    told = harm(built)
+    assert manifest.change(built) == told
+
+
+def test_a_file_that_was_touched_and_not_changed_is_none(built: Path) -> None:
+    (built.parent / "link").hardlink_to(built / "site-packages/one.py")
+    (built / "site-packages/two.py").touch()
+    assert manifest.change(built) == ""
+
+
+def test_what_lies_beside_the_link_to_velodrome_would_be_imported(tmp_path: Path) -> None:
+    framework = FRAMEWORKS["numpy"]
+    folder = Path(import_path(tmp_path, framework))
+    (folder / "sitecustomize.py").write_text("")
+    with pytest.raises(EnvironmentFailed, match=r"sitecustomize.py would be imported by every"):
+        import_path(tmp_path, framework)
+
+
+def test_no_variable_of_python_reaches_an_interpreter_that_is_asked() -> None:
+    inherited = {"PYTHONPATH": "x", "PYTHONHOME": "x", "PYTHONUSERBASE": "x", "PATH": "/bin"}
+    assert clean_environ(inherited) == {"PATH": "/bin", "PYTHONNOUSERSITE": "1"}
+
+
+def run(store: EnvironmentStore) -> Measurement:
+    timing = Timing(target=0.9, min_samples=3, min_seconds=0.0, max_seconds=0.5)
+    task = Task("numpy", "float64", "canary", 2, timing=timing, limits=Limits(deadline_s=60))
+    return execute(
+        task,
+        node=take("this"),
+        repeat=0,
+        attempt=1,
+        environments=store,
+        on_event=lambda event: None,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.framework
+def test_a_task_does_not_run_in_an_environment_that_was_added_to(
+    numpy_store: EnvironmentStore,
+) -> None:
+    environment = numpy_store.find("numpy")
+    assert isinstance(environment, Environment)
+    assert run(numpy_store).status.has_number
+    (module,) = environment.folder.rglob("site-packages/numpy/__init__.py")
+    added = module.parents[1] / "evil.pth"
+    added.write_text("import sys\n")
+    try:
+        ended = run(numpy_store)
+    finally:
+        added.unlink()
+    assert ended.status is Status.ENVIRONMENT_FAILED
+    assert "site-packages/evil.pth was added" in ended.reason
+    assert "`velodrome envs build --rebuild numpy`" in ended.reason
+    assert run(numpy_store).status.has_number
+
+
+@pytest.mark.slow
+def test_a_shell_that_sets_variables_of_python_measures_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = tmp_path / "evil"
+    site = evil / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    site.mkdir(parents=True)
+    for folder in (evil, site):
+        (folder / "usercustomize.py").write_text("raise SystemExit('usercustomize ran')\n")
+        (folder / "sitecustomize.py").write_text("raise SystemExit('sitecustomize ran')\n")
+    monkeypatch.setenv("VELODROME_PYTHON_NUMPY", sys.executable)
+    monkeypatch.setenv("PYTHONPATH", str(evil))
+    monkeypatch.setenv("PYTHONUSERBASE", str(evil))
+    monkeypatch.setenv("PYTHONOPTIMIZE", "2")
+    ended = run(EnvironmentStore(tmp_path / "home/envs"))
+    assert ended.status.has_number, ended.reason
