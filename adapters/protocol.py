@@ -141,7 +141,7 @@ class Sampled(NamedTuple):
 
 
 class Timed(NamedTuple):
-    """A phase is timed. ns per call: the median and the bounds of its 95 % interval.
+    """A phase is timed. ns per call: the median and the bounds of its interval by these samples.
 
     stop_reason is `target`, `settled` or `max_seconds`; stable says whether the interval met the
     target, by enough samples of a speed that held. warmup_samples were run before and thrown away;
@@ -160,7 +160,8 @@ class Timed(NamedTuple):
     settled: bool = True
     worth: float = 0.0  # how many independent samples they are worth; 0: not told
     drift: float = 0.0  # by how much of the median the speed changed, beyond chance
-    doubt: str = ""  # why it is not stable: `wide`, `few`, `kinds` or `drift`
+    doubt: str = ""  # why it is not stable: `wide`, `few`, `kinds`, `slow` or `drift`
+    claims: bool = True  # low_ns and high_ns are of 95 %; else no more than where samples lay
 
 
 class Finished(NamedTuple):
