@@ -22,8 +22,8 @@ EXACT_UP_TO = 1000  # beyond, the normal approximation is within one rank, never
 class Interval(NamedTuple):
     """A median and its bounds. covered: they enclose it at 95 %, else they are min and max.
 
-    inflated: how many of the values are worth one that is independent. by_neighbours: the same as far
-    as the values next to each other show it, without what their lowest frequencies add.
+    inflated: how many of the values are worth one that is independent. by_neighbours: the same as
+    far as values near each other show it, without what their lowest frequencies add.
     """
 
     median: float

@@ -7,8 +7,8 @@ Practice, Journal of Business and Economic Statistics 36 (2018) 541-559, which t
 lowest q of them and Student's t of q degrees.
 
 If even these still rise towards zero, the noise has no longest scale within the samples (1/f, or
-states that last), and no estimate from them reaches zero. The lowest q are compared with those above
-them by the F distribution, as two independent sums of squares.
+states that last), and no estimate from them reaches zero. The lowest q are compared with those
+above them by the F distribution, as two independent sums of squares.
 """
 
 from typing import NamedTuple
@@ -56,9 +56,10 @@ def still_rises(signs: "numpy.ndarray", limit: Rise = SURE) -> bool:
 
 
 def cosine_powers(values: "numpy.ndarray", count: int) -> "numpy.ndarray":
-    """Squares of the `count` lowest type-II cosine transforms, each of mean variance if independent.
+    """Squares of the `count` lowest type-II cosine transforms.
 
-    Of at least two values. What is over when neighbours are joined is left out at the beginning.
+    Of independent values the mean of each is their variance. Of at least two values. What is over
+    when neighbours are joined is left out at the beginning.
     """
     joined = max(1, 2 * len(values) // MOST)
     length = len(values) // joined

@@ -161,7 +161,7 @@ class Timed(NamedTuple):
     worth: float = 0.0  # how many independent samples they are worth; 0: not told
     drift: float = 0.0  # by how much of the median the speed changed, beyond chance
     doubt: str = ""  # why it is not stable: `wide`, `few`, `kinds`, `slow` or `drift`
-    claims: bool = True  # low_ns and high_ns are of 95 %; else no more than where samples lay
+    bounded: bool = True  # low_ns, high_ns: of 95 % by these samples; else only where they lay
 
 
 class Finished(NamedTuple):

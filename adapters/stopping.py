@@ -30,14 +30,14 @@ class Judged(NamedTuple):
     """What samples amount to. drift: the change of speed that chance does not explain, relative.
 
     doubt: why the median is not known to within the target: what flaw_of says of the interval, or
-    wide: it is wider than the target. Empty if it is known. claims: whether the interval is one
-    of 95 %, however wide; else its bounds say nothing.
+    wide: it is wider than the target. Empty if it is known. bounded: whether the interval is one of
+    95 %, however wide, for noise that the samples can show; else its bounds say nothing.
     """
 
     interval: Interval
     drift: float
     doubt: str
-    claims: bool
+    bounded: bool
 
     @property
     def stable(self) -> bool:

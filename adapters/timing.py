@@ -124,7 +124,7 @@ def summary(
         worth=len(elapsed_ns) / interval.inflated,
         drift=judged.drift,
         doubt=judged.doubt,
-        claims=judged.claims,
+        bounded=judged.bounded,
     )
 
 

@@ -47,8 +47,16 @@ def steadiness(
     needed = repeats_needed(math.sqrt(spread(repeats).variance), target)
     # What is needed by the spread so far may be there already: then the interval is off-centre.
     more = max(needed - count, 1) if needed is not None else None
-    reason = f"processes differ: ±{100 * found.half_width:.1f} % over {count} repeats"
+    medians = [repeat.median_ns for repeat in repeats]
+    reason = f"{count} processes differ by {apart_text(max(medians) / min(medians))}"
     return Steadiness(reason, more)
+
+
+def apart_text(ratio: float) -> str:
+    """Of the largest over the smallest: `3.4%`, and from twice as much on `27x`."""
+    if ratio >= 2:
+        return f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.1f}x"
+    return f"{100 * (ratio - 1):.1f}%"
 
 
 def repeats_needed(deviation: float, target: float) -> int | None:
