@@ -9,9 +9,9 @@ the share whose bounds hold the true one; a series whose time drifts has no true
 of it should be stable. Noise that lasts longer than the samples cannot be seen in them, so that no
 report prints these bounds.
 
-What a report prints is tried on cells whose processes are
-drawn from these trials, by velodrome.scheduler.reports.cells.combine: of 1, 3 and 6 processes, and
-of 1 and 3 with eight other sweeps. For each, `printed` is the share of cells that get an interval, and
+What a report prints is tried on cells whose processes are drawn from these trials, by
+velodrome.scheduler.reports.cells.combine: of 1, 3 and 6 processes, and of 1 and 3 with six other
+sweeps. For each, `printed` is the share of cells that get an interval, and
 `coverage` the share of those intervals that hold the median of all processes.
 
 The noise is given in targets (of 1 %): with 1, a standard deviation of 1 %, an independent series
@@ -33,7 +33,7 @@ from scipy.special import ndtri
 from velodrome.adapters.protocol import Timed, Timing
 from velodrome.adapters.timing import Calls, Warm, time_calls
 from velodrome.scheduler.reports.cells import Time, combine, repeat_of
-from velodrome.scheduler.statistics.cell_interval import known
+from velodrome.scheduler.statistics.cell_interval import known_by_sweeps
 from velodrome.scheduler.statistics.replication import Repeat
 
 Draw = numpy.random.Generator
@@ -43,7 +43,7 @@ CALL_NS = 20_000_000
 MOST = 1000  # samples or so: the cap of a trial
 RECORD = 7500  # samples, 150 s
 CELLS = 2000  # that are drawn from the trials of a series, for each number of processes
-OTHER_SWEEPS = 8
+OTHER_SWEEPS = 6
 TIMING = Timing(min_seconds=0.2, max_seconds=MOST * CALL_NS / 1e9)
 
 
@@ -236,7 +236,7 @@ def _cells(found: Sequence[Timed], draw: Draw) -> dict[str, object]:
 
 def _cell(found: Sequence[Timed], draw: Draw, processes: int, sweeps: int) -> Time:
     picked = [found[i] for i in draw.choice(len(found), processes + sweeps, replace=False)]
-    before = known((timed.median_ns for timed in picked[processes:]), "other sweeps")
+    before = known_by_sweeps(timed.median_ns for timed in picked[processes:])
     return combine([_repeat(timed) for timed in picked[:processes]], [before] if before else [])
 
 

@@ -3,7 +3,7 @@
 from velodrome.scheduler.reports.cells import History
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.statistics.cell_interval import known
+from velodrome.scheduler.statistics.cell_interval import known_by_sweeps
 
 PHASES = ("forward", "gradient")
 MOST = 50  # sweeps, the newest
@@ -29,5 +29,5 @@ def cell_history(store: Store, sweep_id: str) -> History:
             values = found.setdefault((row["task_id"], row["node_type"], phase), [])
             if row[phase] is not None and len(values) < MOST:
                 values.append(row[phase])
-    told = {key: known(values, f"{len(values)} other sweeps") for key, values in found.items()}
+    told = {key: known_by_sweeps(values) for key, values in found.items()}
     return {key: one for key, one in told.items() if one is not None}

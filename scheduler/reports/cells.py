@@ -20,7 +20,7 @@ from velodrome.scheduler.reports.task_rows import (
     plain_command,
 )
 from velodrome.scheduler.results.plain_text import in_one_line
-from velodrome.scheduler.statistics.cell_interval import FEWEST, Known, claim, known
+from velodrome.scheduler.statistics.cell_interval import FEWEST, Known, claim, known_by_canaries
 from velodrome.scheduler.statistics.replication import Repeat
 from velodrome.scheduler.statistics.steadiness import Steadiness, steadiness
 
@@ -269,7 +269,7 @@ def _canaries(rows: Iterable[Row]) -> Canaries:
             if isinstance(value, int | float):
                 # That after a task may be the one before the next.
                 found.setdefault(_canary_place(row), {})[float(value)] = None
-    told = {place: known(values, f"{len(values)} canaries") for place, values in found.items()}
+    told = {place: known_by_canaries(values) for place, values in found.items()}
     return {place: one for place, one in told.items() if one is not None}
 
 

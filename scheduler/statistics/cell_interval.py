@@ -8,31 +8,36 @@ and more, and their spread is nothing. So from six processes on both intervals a
 wider end counts.
 
 Of fewer, one must know otherwise how processes differ: from other sweeps of the same cell, or from
-the canaries that ran around its tasks. From eight of those, the standard deviation of one process
-is known with as many degrees of freedom less one; and no interval is narrower than what samples or
-the processes themselves leave open.
+the canaries that ran around its tasks, six at least. An interval then holds three: Student's around
+the processes, with the standard deviation of the others and their degrees of freedom; that of the
+others' and its own medians by their order, if they are of this cell; and what the processes' own
+samples and their own spread leave open. So it is wide where the others are of two kinds, and where
+the cell is no longer what it was.
 """
 
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from velodrome.adapters.intervals import lower_rank
 from velodrome.scheduler.statistics.replication import Repeat, across, spread, student
 
 FEWEST = 6  # processes; 1 - 2 / 2^6 is 96.9 %
-FEWEST_KNOWN = 8  # others; of 65 and 35 % of two kinds, all are of one in 3 of 100 cases
 WIDEST = 1.0  # half of an interval over the median, above which it is none
 
 
 @dataclass(frozen=True)
 class Known:
-    """How single processes differ: the variance of their logarithms. source: in words."""
+    """How single processes differ. source: who tells, in words.
 
-    variance: float
+    deviation: of their logarithms. medians_ns: of processes of the same cell; of none for canaries.
+    """
+
+    deviation: float
     degrees: int
     source: str
+    medians_ns: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,23 @@ class Claim:
     source: str = ""
 
 
-def known(values: Iterable[float], source: str) -> Known | None:
-    """Of times of single processes, each of a sweep or a canary of its own; None: too few."""
-    logs = [math.log(value) for value in values if 0 < value < math.inf]
-    if len(logs) < FEWEST_KNOWN:
+def known_by_sweeps(medians_ns: Iterable[float]) -> Known | None:
+    """Of single processes of the same cell, each of another sweep; None: too few."""
+    kept = tuple(value for value in medians_ns if 0 < value < math.inf)
+    found = _known(kept, f"{len(kept)} other sweeps")
+    return replace(found, medians_ns=kept) if found else None
+
+
+def known_by_canaries(times_ns: Iterable[float]) -> Known | None:
+    """Of canaries, each a process of its own; None: too few."""
+    kept = tuple(value for value in times_ns if 0 < value < math.inf)
+    return _known(kept, f"{len(kept)} canaries")
+
+
+def _known(values: Sequence[float], source: str) -> Known | None:
+    if len(values) < FEWEST:
         return None
-    return Known(statistics.variance(logs), len(logs) - 1, source)
+    return Known(statistics.stdev(map(math.log, values)), len(values) - 1, source)
 
 
 def claim(repeats: Sequence[Repeat], otherwise: Sequence[Known] = ()) -> Claim | None:
@@ -63,9 +79,8 @@ def claim(repeats: Sequence[Repeat], otherwise: Sequence[Known] = ()) -> Claim |
 
 def _of_many(repeats: Sequence[Repeat]) -> Claim:
     found = across(repeats)
-    ordered = sorted(repeat.median_ns for repeat in repeats)
-    rank = lower_rank(len(ordered))
-    return Claim(min(found.low_ns, ordered[rank - 1]), max(found.high_ns, ordered[-rank]))
+    low_ns, high_ns = _by_order([repeat.median_ns for repeat in repeats])
+    return Claim(min(found.low_ns, low_ns), max(found.high_ns, high_ns))
 
 
 def _of_few(repeats: Sequence[Repeat], otherwise: Sequence[Known]) -> Claim | None:
@@ -73,13 +88,21 @@ def _of_few(repeats: Sequence[Repeat], otherwise: Sequence[Known]) -> Claim | No
         return None
     first = otherwise[0]
     own = spread(repeats)
-    variance = max(first.variance, own.variance)
-    half = student(first.degrees) * math.sqrt(variance / own.count)
-    low_ns, high_ns = math.exp(own.mean - half), math.exp(own.mean + half)
+    half = student(first.degrees) * max(first.deviation / math.sqrt(own.count), own.error)
+    bounds = [math.exp(own.mean - half), math.exp(own.mean + half)]
     if own.degrees:
         apart = across(repeats)
-        low_ns, high_ns = min(low_ns, apart.low_ns), max(high_ns, apart.high_ns)
-    return Claim(low_ns, high_ns, first.source)
+        bounds += [apart.low_ns, apart.high_ns]
+    if first.medians_ns:
+        bounds += _by_order([*first.medians_ns, *(repeat.median_ns for repeat in repeats)])
+    return Claim(min(bounds), max(bounds), first.source)
+
+
+def _by_order(medians_ns: Sequence[float]) -> tuple[float, float]:
+    """Of at least six: the interval that order statistics give of their median."""
+    ordered = sorted(medians_ns)
+    rank = lower_rank(len(ordered))
+    return ordered[rank - 1], ordered[-rank]
 
 
 def _half_width(repeats: Sequence[Repeat], found: Claim) -> float:

@@ -20,7 +20,7 @@ from velodrome.scheduler.reports.html.words import (
 )
 from velodrome.scheduler.reports.odd_one_out import heats, odd_ones
 from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.statistics.cell_interval import FEWEST, FEWEST_KNOWN
+from velodrome.scheduler.statistics.cell_interval import FEWEST
 
 MOST_BLOCKS = 3  # of which it is told who is fastest
 MOST_REASONS = 3
@@ -203,7 +203,7 @@ def _doubts(rows: Sequence[Row], groups: Sequence[Group]) -> Iterator[Sentence]:
         has = "has" if bare == 1 else "have"
         yield Sentence(
             f"{bare:,} of {counted(len(times), 'time')} {has} no interval: it takes {FEWEST} "
-            f"processes, or {FEWEST_KNOWN} other sweeps or canaries that tell how processes "
+            f"processes, or {FEWEST} other sweeps or canaries that tell how processes "
             "differ. What is faster by little there may be so by chance."
         )
 
