@@ -5,6 +5,7 @@ A cell's time is the median over its repeats (each a fresh process) of the repea
 often finds none. Whether each phase is well enough known by itself, its doubt says.
 """
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ def best(
 def combine(repeats: Sequence[Repeat], otherwise: Sequence[Known] = (), doubt: str = "") -> Time:
     """Of at least one process. otherwise: what is known of how such processes differ."""
     medians = [repeat.median_ns for repeat in repeats]
-    if not all(repeat.low_ns > 0 for repeat in repeats):  # no clock has measured that
+    if not all(map(is_possible, repeats)):
         return Time(statistics.median(medians), processes=len(medians), doubt=doubt)
     found = claim(repeats, otherwise)
     return Time(
@@ -245,7 +246,7 @@ def _phase(rows: Sequence[Row], phase: str, history: History, canaries: Canaries
 
 def _steadiness(rows: Sequence[Row], phase: str) -> Steadiness:
     repeats = _repeats(rows, phase)
-    if len(repeats) < len(rows) or not repeats or not all(each.low_ns > 0 for each in repeats):
+    if len(repeats) < len(rows) or not repeats or not all(map(is_possible, repeats)):
         return Steadiness("a repeat has no time", None)
     return Steadiness(more=None) if doubt_of(rows, phase) else steadiness(repeats)
 
@@ -297,6 +298,11 @@ def repeat_of(row: Row, phase: str) -> Repeat | None:
     if low is None or high is None or (samples is not None and int(str(samples)) < FEWEST):
         return Repeat(middle, middle, middle)
     return Repeat(middle, float(str(low)), float(str(high)))
+
+
+def is_possible(repeat: Repeat) -> bool:
+    """Whether a clock can have measured that, and logarithms can be taken of it."""
+    return 0 < repeat.low_ns <= repeat.median_ns <= repeat.high_ns < math.inf
 
 
 def _mean(values: Sequence[object]) -> float | None:

@@ -30,15 +30,9 @@ class Steadiness:
         return not self.reason
 
 
-def steadiness(
-    repeats: Sequence[Repeat], doubtful: int = 0, *, target: float = TARGET
-) -> Steadiness:
-    """Of at least one repeat. doubtful: how many of them were not stable by their own samples."""
+def steadiness(repeats: Sequence[Repeat], *, target: float = TARGET) -> Steadiness:
+    """Of at least one repeat, each stable by its own samples."""
     count = len(repeats)
-    if doubtful:
-        verb = "is" if doubtful == 1 else "are"
-        noun = "repeat" if count == 1 else "repeats"
-        return Steadiness(f"{doubtful} of {count} {noun} {verb} not stable", None)
     if count == 1:
         return Steadiness(more=None)
     found = across(repeats)
