@@ -7,10 +7,11 @@ ONE = "1 process"
 
 
 def spread_text(time: Time) -> str:
-    """`±1.2%`, and from where if not from its own processes; else `spread 3.4%` or `1 process`."""
+    """`±1.2%`, `±1.2% by sweeps` or `by canaries`; else `spread 3.4%` or `1 process`."""
     width = time.half_width
     if width is not None:
-        return f"±{percent(width)}{f' by {time.source}' if time.source else ''}"
+        *_, who = time.source.split() or [""]  # how many there are stands elsewhere
+        return f"±{percent(width)}{f' by {who}' if who else ''}"
     return f"spread {apart_text(time.apart)}" if time.processes > 1 else ONE
 
 

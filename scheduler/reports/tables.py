@@ -7,6 +7,7 @@ from velodrome.adapters.models import MODELS, families
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.environments.versions import split
 from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course, Time, add, best
+from velodrome.scheduler.reports.doubts import UNTOLD
 from velodrome.scheduler.reports.spreads import ONE, spread_text
 from velodrome.scheduler.reports.task_rows import by_hand
 
@@ -205,9 +206,13 @@ def _doubts(cells: Cells, told: int) -> Doubts:
                 found.setdefault(time.doubt, []).append((course, who, phase))
     notes: dict[tuple[Course, Contestant, str], Footnote] = {}
     for number, (doubt, places) in enumerate(found.items(), told + 1):
-        note = Footnote(number, _names(places), f"did not settle: {doubt}", "", is_doubt=True)
+        note = Footnote(number, _names(places), _settled(doubt), "", is_doubt=True)
         notes.update(dict.fromkeys(places, note))
     return notes
+
+
+def _settled(doubt: str) -> str:
+    return doubt if doubt == UNTOLD else f"did not settle: {doubt}"
 
 
 def _names(places: Sequence[tuple[Course, Contestant, str]]) -> str:

@@ -42,7 +42,8 @@ def steadiness(repeats: Sequence[Repeat], *, target: float = TARGET) -> Steadine
     # What is needed by the spread so far may be there already: then the interval is off-centre.
     more = max(needed - count, 1) if needed is not None else None
     medians = [repeat.median_ns for repeat in repeats]
-    reason = f"{count} processes differ by {apart_text(max(medians) / min(medians))}"
+    apart = apart_text(max(medians) / min(medians))
+    reason = f"{count} processes that differ by {apart} do not tell it to {100 * target:g} %"
     return Steadiness(reason, more)
 
 

@@ -44,7 +44,7 @@ def test_repeats_that_differ_are_told_with_how_many_more_it_takes() -> None:
     # Deviation 5 %, three of them: 2.484 * 5 %. 1.96^2 (0.05 / 0.0488)^2 = 4.03, by t seven.
     found = steadiness(exact(*map(math.exp, (0.0, 0.05, 0.10))))
     assert not found.is_steady
-    assert found.reason == "3 processes differ by 10.5%"
+    assert found.reason == "3 processes that differ by 10.5% do not tell it to 5 %"
     assert found.more == 7 - 3
 
 
