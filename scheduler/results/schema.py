@@ -77,7 +77,7 @@ TASKS = _table(
         "forward_low_ns",
         _REAL,
         "ns per call",
-    ),  # of the median by these samples alone: no claim on another process
+    ),  # by these samples alone: no claim on another process
     ("forward_high_ns", _REAL, "ns per call"),
     ("forward_samples", _WHOLE, ""),  # that were timed
     ("forward_stop_reason", _TEXT, ""),
