@@ -61,6 +61,8 @@ def _narrate(event: object) -> None:
 
 def _show(measurement: Measurement, expected: Expected, results: str | Path) -> None:
     closing(ended_text(measurement))
+    if measurement.status is Status.UNSTABLE:
+        closing(f"  not stable: {measurement.reason}")
     if expected is not TO_AGREE:
         closing(f"  expected: {expected.text}: {expected.reason}")
     verified = measurement.verified

@@ -1,5 +1,6 @@
 """How the processes of a cell differed in the other sweeps of its store."""
 
+from velodrome.scheduler.errors import VelodromeError
 from velodrome.scheduler.reports.cells import History
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
@@ -22,9 +23,16 @@ ORDER BY sweep_id DESC
 
 
 def cell_history(store: Store, sweep_id: str) -> History:
-    """Of the cells of one sweep, as far as enough other sweeps have them."""
+    """Of the cells of one sweep, as far as enough other sweeps have them.
+
+    Nothing if one of these cannot be read: that must not cost the report of this one.
+    """
+    try:
+        rows = asked(store, _QUERY.format(sweep=sweep_id.replace("'", "''"))).to_pylist()
+    except VelodromeError:
+        return {}
     found: dict[tuple[str, str, str], list[float]] = {}
-    for row in asked(store, _QUERY.format(sweep=sweep_id.replace("'", "''"))).to_pylist():
+    for row in rows:
         for phase in PHASES:
             values = found.setdefault((row["task_id"], row["node_type"], phase), [])
             if row[phase] is not None and len(values) < MOST:

@@ -55,6 +55,18 @@ def test_five_other_sweeps_another_task_and_another_type_of_node_tell_nothing(st
     assert cell_history(store, sweep(9)) == {}
 
 
+def test_another_sweep_that_cannot_be_read_costs_no_report_of_this_one(
+    store: Store, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for day in range(1, 7):
+        store.put(sweep(day), measured(1.0))
+    store.put(sweep(9), measured(1.0))
+    for file in (root / "tasks" / f"sweep={sweep(1)}").rglob("*.parquet"):
+        file.write_bytes(b"nothing of the kind")
+    report(root, sweep(9), Kind.TIMES, Form.MARKDOWN, None)
+    assert "1.00 ms ✓" in capsys.readouterr().out
+
+
 def test_a_single_process_is_shown_with_the_interval_of_other_sweeps_and_they_are_named(
     store: Store, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
