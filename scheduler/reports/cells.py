@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from velodrome.agents.measurement import Status
+from velodrome.scheduler.reports.canary_spread import Canaries, canaries_of, place_of
 from velodrome.scheduler.reports.doubts import doubt_of
 from velodrome.scheduler.reports.task_rows import (
     Row,
@@ -21,12 +22,11 @@ from velodrome.scheduler.reports.task_rows import (
     plain_command,
 )
 from velodrome.scheduler.results.plain_text import in_one_line
-from velodrome.scheduler.statistics.cell_interval import FEWEST, Known, claim, known_by_canaries
+from velodrome.scheduler.statistics.cell_interval import FEWEST, Known, claim
 from velodrome.scheduler.statistics.replication import Repeat
 from velodrome.scheduler.statistics.steadiness import Steadiness, steadiness
 
 History = Mapping[tuple[str, str, str], Known]  # by task, type of its node, and phase
-Canaries = Mapping[tuple[object, ...], Known]  # by where they ran
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def gather(
     history: how processes of its cells differed in other sweeps.
     """
     last = last_attempts(rows)
-    canaries = _canaries(last)
+    canaries = canaries_of(last)
     found: dict[Block, dict[tuple[Course, Contestant], list[Row]]] = {}
     for row in last:
         places = found.setdefault(block_of(row), {})
@@ -257,26 +257,8 @@ def _known(
     """What the cell's own past tells comes first."""
     first = rows[0]
     past = history.get((str(first["task_id"]), str(first["node_type"] or ""), phase))
-    around = canaries.get(_canary_place(first))
+    around = canaries.get(place_of(first))
     return tuple(one for one in (past, around) if one)
-
-
-def _canaries(rows: Iterable[Row]) -> Canaries:
-    """How they differed from each other, by where they ran; each is a process of its own."""
-    found: dict[tuple[object, ...], dict[float, None]] = {}
-    for row in rows:
-        for name in ("canary_before_ns", "canary_after_ns"):
-            value = row.get(name)
-            if isinstance(value, int | float):
-                # That after a task may be the one before the next.
-                found.setdefault(_canary_place(row), {})[float(value)] = None
-    told = {place: known_by_canaries(values) for place, values in found.items()}
-    return {place: one for place, one in told.items() if one is not None}
-
-
-def _canary_place(row: Row) -> tuple[object, ...]:
-    names = ("canary_model", "node_type", "device", "threads")
-    return tuple(row.get(name) for name in names)
 
 
 def _importance(row: Row) -> tuple[bool, bool]:
