@@ -1,4 +1,4 @@
-"""How far processes differ on the machines of a sweep, by the canaries that ran around its tasks."""
+"""How far processes differ on the machines of a sweep, by the canaries around its tasks."""
 
 from collections.abc import Iterable, Mapping
 
