@@ -11,6 +11,9 @@ autocorrelations too small by about sum / n, which is undone. The sum itself has
 sqrt(2 (2 M + 1) / n) of it (Madras and Sokal, Journal of Statistical Physics 50 (1988) 109-186,
 appendix C), and who stops as soon as an interval is narrow enough stops rather where it came out
 small; so some of that error is added.
+
+Slow noise beneath stronger quick noise ends that sum too early: correlations of a tenth are lost in
+chance. For that the lowest frequencies are looked at, too (velodrome.adapters.low_frequency).
 """
 
 import math
@@ -25,12 +28,9 @@ LEAST_LEFT = 0.1  # of the whole, however much is to be undone
 NOTHING = 1e-9
 
 
-def inflation(values: Sequence[float], median: float) -> float:
-    """At least 1: the factor by which dependence widens the variance of the count below `median`.
-
-    values: in the order in which they were taken.
-    """
-    return worth_one(numpy.sign(numpy.asarray(values, dtype=float) - median))
+def signs_around(values: Sequence[float], median: float) -> "numpy.ndarray":
+    """-1, 0 or 1 each."""
+    return numpy.sign(numpy.asarray(values, dtype=float) - median)
 
 
 def worth_one(values: "numpy.ndarray") -> float:

@@ -11,7 +11,8 @@ value (velodrome.adapters.dependence says how many), the two ranks are moved apa
 import math
 from typing import NamedTuple, Sequence
 
-from velodrome.adapters.dependence import inflation
+from velodrome.adapters.dependence import signs_around, worth_one
+from velodrome.adapters.low_frequency import low_frequency_inflation
 
 TAIL = 40  # one outcome in 40 may lie below, one above: 95 %
 Z = 1.959964  # the normal distribution's 97.5 % quantile
@@ -21,7 +22,8 @@ EXACT_UP_TO = 1000  # beyond, the normal approximation is within one rank, never
 class Interval(NamedTuple):
     """A median and its bounds. covered: they enclose it at 95 %, else they are min and max.
 
-    inflated: how many of the values are worth one that is independent.
+    inflated: how many of the values are worth one that is independent. by_neighbours: the same as
+    far as values near each other show it, without what their lowest frequencies add.
     """
 
     median: float
@@ -29,6 +31,7 @@ class Interval(NamedTuple):
     high: float
     covered: bool
     inflated: float = 1.0
+    by_neighbours: float = 1.0
 
     @property
     def relative_half_width(self) -> float:
@@ -40,11 +43,13 @@ def median_interval(values: Sequence[float]) -> Interval:
     """Of at least one value, in the order in which they were taken."""
     ordered = sorted(values)
     median = middle(ordered)
-    inflated = inflation(values, median)
+    signs = signs_around(values, median)
+    by_neighbours = worth_one(signs)
+    inflated = max(by_neighbours, low_frequency_inflation(signs))
     lower = lower_rank(len(ordered), inflated)
     covered = lower > 0
     lower = max(lower, 1)
-    return Interval(median, ordered[lower - 1], ordered[-lower], covered, inflated)
+    return Interval(median, ordered[lower - 1], ordered[-lower], covered, inflated, by_neighbours)
 
 
 def middle(ordered: Sequence[float]) -> float:

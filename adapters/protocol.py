@@ -161,7 +161,7 @@ class Sampled(NamedTuple):
 
 
 class Timed(NamedTuple):
-    """A phase is timed. ns per call: the median and the bounds of its 95 % interval.
+    """A phase is timed. ns per call: the median and the bounds of its interval by these samples.
 
     stop_reason is `target`, `settled` or `max_seconds`; stable says whether the interval met the
     target, by enough samples of a speed that held. warmup_samples were run before and thrown away;
@@ -180,7 +180,8 @@ class Timed(NamedTuple):
     settled: bool = True
     worth: float = 0.0  # how many independent samples they are worth; 0: not told
     drift: float = 0.0  # by how much of the median the speed changed, beyond chance
-    doubt: str = ""  # why it is not stable: `wide`, `few`, `kinds` or `drift`
+    doubt: str = ""  # why it is not stable: `wide`, `few`, `kinds`, `slow` or `drift`
+    bounded: bool = True  # low_ns, high_ns: of 95 % by these samples; else only where they lay
 
 
 class Figure(NamedTuple):

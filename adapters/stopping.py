@@ -2,9 +2,11 @@
 
 from typing import NamedTuple, Sequence
 
+from velodrome.adapters.dependence import signs_around
 from velodrome.adapters.drifting import HINT, STEADY, drift
 from velodrome.adapters.intervals import Interval, median_interval, middle
 from velodrome.adapters.kinds import kinds
+from velodrome.adapters.low_frequency import LIKELY, SURE, Rise, still_rises
 from velodrome.adapters.protocol import Timing
 
 SECOND_NS = 1000000000
@@ -27,45 +29,83 @@ DRIFT = 0.5  # targets that the speed may have changed by
 class Judged(NamedTuple):
     """What samples amount to. drift: the change of speed that chance does not explain, relative.
 
-    doubt: why the median is not known to within the target, as `doubt` says it; empty if it is.
+    doubt: why the median is not known to within the target: what flaw_of says of the interval, or
+    wide: it is wider than the target. Empty if it is known. bounded: whether the interval is one of
+    95 %, however wide, for noise that the samples can show; else its bounds say nothing.
     """
 
     interval: Interval
     drift: float
     doubt: str
+    bounded: bool
 
     @property
     def stable(self) -> bool:
         return not self.doubt
 
 
+class Strictness(NamedTuple):
+    """What chance must not explain: chi-square of a drift, the rise of the spectrum to zero."""
+
+    drift: float
+    rise: Rise
+
+
+FINAL = Strictness(STEADY, SURE)
+LOOKING_ON = Strictness(HINT, LIKELY)  # while there is time, a mere hint is reason to look on
+
+
 def judge(elapsed_ns: Sequence[float], target: float) -> Judged:
     """Of at least one sample, in the order in which they were taken."""
     interval = median_interval(elapsed_ns)
-    changed = drift(elapsed_ns, interval.median)
-    return Judged(interval, changed, doubt(elapsed_ns, interval, target))
+    flaw = flaw_of(elapsed_ns, interval, target)
+    told = "" if are_enough(elapsed_ns, target) else flaw or too_wide(interval, target)
+    return Judged(interval, drift(elapsed_ns, interval.median), told, not flaw)
 
 
-def doubt(
-    elapsed_ns: Sequence[float], interval: Interval, target: float, steady: float = STEADY
+def is_known(
+    elapsed_ns: Sequence[float], interval: Interval, target: float, strict: Strictness
+) -> bool:
+    """Whether the median is known to within the target, the cheapest question first."""
+    if are_enough(elapsed_ns, target):
+        return True
+    return not (too_wide(interval, target) or flaw_of(elapsed_ns, interval, target, strict))
+
+
+def too_wide(interval: Interval, target: float) -> str:
+    return "wide" if interval.relative_half_width > target else ""
+
+
+def flaw_of(
+    elapsed_ns: Sequence[float],
+    interval: Interval,
+    target: float,
+    strictness: Strictness = FINAL,
 ) -> str:
-    """Why they do not tell the median to within the target; empty: they do.
+    """Why the interval is not one of 95 %; empty: it is.
 
-    wide: their interval is wider. few: not enough of them, or what depends on each other. kinds:
-    they are of two kinds, and the median hangs on how many there are of each. drift: their speed
-    changed by more than the target allows; steady: as `drift` has it.
+    few: not enough samples, or what depends on each other. kinds: they are of two kinds, and the
+    median hangs on how many there are of each. drift: their speed changed. Both count only if by
+    more than interval and target leave open. slow: their noise has no longest scale within the
+    samples, so that more of them would move the median.
     """
-    if are_close(elapsed_ns, target):
-        return "" if len(elapsed_ns) >= FEWEST_CLOSE else "few"
-    if interval.relative_half_width > target:
-        return "wide"
-    if not interval.covered or len(elapsed_ns) < LEAST_WORTH * interval.inflated:
+    count = len(elapsed_ns)
+    if not interval.covered or count < LEAST_WORTH * interval.by_neighbours:
         return "few"
+    open_by = max(interval.relative_half_width, target)
     found = kinds(elapsed_ns, interval.median)
-    is_rare = not found.is_even and len(elapsed_ns) >= LEAST_WORTH * found.inflated
-    if found.gap > target and not is_rare:
+    is_rare = not found.is_even and count >= LEAST_WORTH * found.inflated
+    if found.gap > open_by and not is_rare:
         return "kinds"
-    return "drift" if drift(elapsed_ns, interval.median, steady) > DRIFT * target else ""
+    if drift(elapsed_ns, interval.median, strictness.drift) > DRIFT * open_by:
+        return "drift"
+    signs = signs_around(elapsed_ns, interval.median)
+    return "slow" if still_rises(signs, strictness.rise) else ""
+
+
+def are_enough(elapsed_ns: Sequence[float], target: float) -> bool:
+    """Whether they are close, and so many that their range would be an interval if independent."""
+    return len(elapsed_ns) >= FEWEST_CLOSE and are_close(elapsed_ns, target)
 
 
 def are_close(elapsed_ns: Sequence[float], target: float) -> bool:
@@ -86,8 +126,7 @@ def stop_reason(elapsed_ns: Sequence[int], timing: Timing) -> str:
     if not (capped or enough(elapsed_ns, total_s, timing)):
         return ""
     interval = median_interval(elapsed_ns)
-    # While there is time, a mere hint of a drift is reason enough to look on.
-    if not doubt(elapsed_ns, interval, timing.target, STEADY if capped else HINT):
+    if is_known(elapsed_ns, interval, timing.target, FINAL if capped else LOOKING_ON):
         return "target"
     if capped:
         return "max_seconds"
@@ -110,11 +149,10 @@ def hopeless(elapsed_ns: Sequence[int], total_s: float, interval: Interval, timi
     spent = total_s / timing.max_seconds
     if spent < SETTLED_SHARE or len(elapsed_ns) < SETTLED_MIN:
         return False
-    too_wide = interval.relative_half_width * spent**0.5 > timing.target
-    if too_wide:
+    if interval.relative_half_width * spent**0.5 > timing.target:
         return stopped_narrowing(elapsed_ns, interval)
     found = kinds(elapsed_ns, interval.median)
-    return found.is_even and found.gap > timing.target
+    return found.is_even and found.gap > max(timing.target, interval.relative_half_width)
 
 
 def stopped_narrowing(elapsed_ns: Sequence[int], interval: Interval) -> bool:

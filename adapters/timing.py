@@ -195,6 +195,7 @@ def summary(
         worth=len(elapsed_ns) / interval.inflated,
         drift=judged.drift,
         doubt=judged.doubt,
+        bounded=judged.bounded,
     )
 
 

@@ -76,6 +76,7 @@ def _looseness(loose: Sequence[Timed], timing: Timing) -> str:
         f"{timing.max_seconds:g} s: {{}}",
         "few": f"too few samples for a 95 % interval within {timing.max_seconds:g} s: {{}}",
         "kinds": "samples are of two kinds, and the median hangs on their shares: {}",
+        "slow": "slow noise, which more time would average out or show to be two speeds: {}",
         "drift": "the speed changed while it was measured: {}",
     }
     doubts: dict[str, list[str]] = {}
@@ -87,7 +88,7 @@ def _looseness(loose: Sequence[Timed], timing: Timing) -> str:
 
 def _doubt(event: Timed, timing: Timing) -> str:
     """A narrow range is no interval yet where samples are few: it is the range of all of them."""
-    if event.doubt in ("wide", "few", "kinds", "drift"):
+    if event.doubt in ("wide", "few", "kinds", "slow", "drift"):
         return event.doubt
     return "wide" if _width(event) > timing.target else "few"
 

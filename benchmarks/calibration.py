@@ -1,11 +1,18 @@
-"""How often a row that is called stable has an interval that misses the true median.
+"""How often an interval that is claimed misses the true median: of one process, and of a cell.
 
     python benchmarks/calibration.py [--trials 10000] [--json FILE]
 
 Every trial is a run of velodrome.adapters.timing.time_calls, as a worker does it, with its stopping
 rules; only that the stopwatch takes its lengths from a series whose true median is known. Shown
-are the share of rows called stable, and of these the share whose 95 % interval holds the true
-median; a series whose time drifts has no true median, and no row of it should be stable.
+are the share of rows called stable and of those whose samples bound the median, and of the latter
+the share whose bounds hold the true one; a series whose time drifts has no true median, and no row
+of it should be stable. Noise that lasts longer than the samples cannot be seen in them, so that no
+report prints these bounds.
+
+What a report prints is tried on cells whose processes are drawn from these trials, by
+velodrome.scheduler.reports.cells.combine: of 1, 3 and 6 processes, and of 1 and 3 with six other
+sweeps. For each, `printed` is the share of cells that get an interval, and
+`coverage` the share of those intervals that hold the median of all processes.
 
 The noise is given in targets (of 1 %): with 1, a standard deviation of 1 %, an independent series
 is known well enough within the least number of samples, so that there is no choice when to stop;
@@ -16,7 +23,7 @@ import argparse
 import gc
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy
@@ -25,12 +32,18 @@ from scipy.special import ndtri
 
 from velodrome.adapters.protocol import Timed, Timing
 from velodrome.adapters.timing import Calls, Warm, time_calls
+from velodrome.scheduler.reports.cells import Time, combine, repeat_of
+from velodrome.scheduler.statistics.cell_interval import known_by_sweeps
+from velodrome.scheduler.statistics.replication import Repeat
 
 Draw = numpy.random.Generator
 Series = Callable[[Draw, int], numpy.ndarray]  # of true median 0 and a deviation of about 1
 
 CALL_NS = 20_000_000
 MOST = 1000  # samples or so: the cap of a trial
+RECORD = 7500  # samples, 150 s
+CELLS = 2000  # that are drawn from the trials of a series, for each number of processes
+OTHER_SWEEPS = 6
 TIMING = Timing(min_seconds=0.2, max_seconds=MOST * CALL_NS / 1e9)
 
 
@@ -82,6 +95,24 @@ def two_speeds(draw: Draw, count: int) -> numpy.ndarray:
     return (0.3**0.5) * slow + (0.7**0.5) * quick
 
 
+def flicker(share: float) -> Series:
+    """1/f noise over a record of 150 s, with `share` of the variance; the rest is independent.
+
+    The true median is that of the record, of which a trial takes a part at random.
+    """
+
+    def series(draw: Draw, count: int) -> numpy.ndarray:
+        frequencies = numpy.fft.rfftfreq(RECORD)[1:]
+        parts = draw.standard_normal((2, len(frequencies))) * frequencies**-0.5
+        slow = numpy.fft.irfft(numpy.append(0, parts[0] + 1j * parts[1]), RECORD)
+        quick = draw.standard_normal(RECORD)
+        record = share**0.5 * slow / slow.std() + (1 - share) ** 0.5 * quick
+        begin = draw.integers(0, RECORD - count)
+        return (record - numpy.median(record))[begin : begin + count]
+
+    return series
+
+
 def drifting(percent_a_hundred: float) -> Series:
     """Slower by so many percent every hundred samples; given noise of one target."""
 
@@ -108,17 +139,32 @@ SERIES: dict[str, tuple[Series, bool]] = {  # and whether it has a true median
     "AR(1) 0.5": (autoregressive(0.5), True),
     "AR(1) 0.7": (autoregressive(0.7), True),
     "AR(1) 0.9": (autoregressive(0.9), True),
+    "AR(1) 0.95": (autoregressive(0.95), True),
+    "AR(1) 0.98": (autoregressive(0.98), True),
     "heavy-tailed, t of 2": (heavy, True),
     "skewed, AR(1) 0.6": (skewed, True),
     "bimodal": (bimodal(1.0), True),
     "bimodal, modes that last": (bimodal(3.0), True),
+    "states that last 30 s": (bimodal(1500.0), True),
     "two time scales": (two_speeds, True),
+    "1/f": (flicker(1.0), True),
+    "1/f, half of the variance": (flicker(0.5), True),
+    "1/f, a fifth of the variance": (flicker(0.2), True),
     "drift of 3 % in 100": (drifting(3.0), False),
     "drift of 5 % in 100": (drifting(5.0), False),
     "drift of 10 % in 100": (drifting(10.0), False),
     "speeding up": (speeding_up, False),
     "a wave of 5 %": (waving, False),
 }
+
+
+KINDS_OF_CELLS = (  # name, processes, other sweeps
+    ("of_1", 1, 0),
+    ("of_3", 3, 0),
+    ("of_6", 6, 0),
+    ("of_1_by_history", 1, OTHER_SWEEPS),
+    ("of_3_by_history", 3, OTHER_SWEEPS),
+)
 
 
 class Script:
@@ -156,21 +202,51 @@ def holds(timed: Timed) -> bool:
 
 
 def tried(name: str, noise: float, count: int) -> dict[str, object]:
-    """A row of the table. missed: stable and yet beside the true median, of all trials."""
+    """A row of the table. missed: bounded and yet beside the true median, of all trials."""
     series, has_median = SERIES[name]
     seed = sum(name.encode()) + int(1000 * noise)
     found = list(trials(series, noise, count, seed))
-    stable = [timed for timed in found if timed.stable]
-    covered = sum(map(holds, stable))
-    return {
+    bounded = [timed for timed in found if timed.bounded]
+    covered = sum(map(holds, bounded))
+    row = {
         "series": name,
         "noise_percent": 100 * noise,
         "trials": count,
-        "stable": round(len(stable) / count, 4),
-        "coverage_of_stable": round(covered / len(stable), 4) if has_median and stable else None,
-        "missed": round((len(stable) - covered) / count, 4) if has_median else None,
+        "stable": round(sum(timed.stable for timed in found) / count, 4),
+        "bounded": round(len(bounded) / count, 4),
+        "coverage_of_bounds": round(covered / len(bounded), 4) if has_median and bounded else None,
+        "missed": round((len(bounded) - covered) / count, 4) if has_median else None,
         "median_samples": int(numpy.median([timed.samples for timed in found])),
     }
+    return {**row, **(_cells(found, numpy.random.default_rng(seed)) if has_median else {})}
+
+
+def _cells(found: Sequence[Timed], draw: Draw) -> dict[str, object]:
+    """What a report prints of cells that are made of these processes."""
+    true_ns = float(numpy.median([timed.median_ns for timed in found]))
+    shares: dict[str, object] = {"cells": CELLS}
+    for name, processes, sweeps in KINDS_OF_CELLS:
+        times = [_cell(found, draw, processes, sweeps) for _ in range(CELLS)]
+        printed = [time.bounds for time in times if time.bounds]
+        held = sum(low_ns <= true_ns <= high_ns for low_ns, high_ns in printed)
+        shares[f"{name}_printed"] = round(len(printed) / CELLS, 4)
+        shares[f"{name}_coverage"] = round(held / len(printed), 4) if printed else None
+    return shares
+
+
+def _cell(found: Sequence[Timed], draw: Draw, processes: int, sweeps: int) -> Time:
+    picked = [found[i] for i in draw.choice(len(found), processes + sweeps, replace=False)]
+    before = known_by_sweeps(timed.median_ns for timed in picked[processes:])
+    return combine([_repeat(timed) for timed in picked[:processes]], [before] if before else [])
+
+
+def _repeat(timed: Timed) -> Repeat:
+    """As a report makes it of a row."""
+    row = {f"forward_{name}_ns": getattr(timed, f"{name}_ns") for name in ("median", "low", "high")}
+    own = row if timed.bounded else {**row, "forward_low_ns": None, "forward_high_ns": None}
+    found = repeat_of({**own, "forward_samples": timed.samples}, "forward")
+    assert found is not None
+    return found
 
 
 def main() -> None:

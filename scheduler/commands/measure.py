@@ -52,15 +52,17 @@ def _narrate(event: object) -> None:
     elif isinstance(event, Phase):
         console().print(Text(f"  {event.name}", style="dim"))
     elif isinstance(event, Timed):
-        interval = f"{duration(event.low_ns)} .. {duration(event.high_ns)}"
+        # One process says nothing of how far the next one is off: no interval.
         closing(
-            f"  {event.phase}: {duration(event.median_ns)} ({interval}), "
+            f"  {event.phase}: {duration(event.median_ns)} in this process, "
             f"{event.samples} samples, stopped by {event.stop_reason}"
         )
 
 
 def _show(measurement: Measurement, expected: Expected, results: str | Path) -> None:
     closing(ended_text(measurement))
+    if measurement.status is Status.UNSTABLE:
+        closing(f"  not stable: {measurement.reason}")
     if expected is not TO_AGREE:
         closing(f"  expected: {expected.text}: {expected.reason}")
     verified = measurement.verified

@@ -19,9 +19,11 @@ from velodrome.scheduler.reports import (
     extensibility_text,
     odd_one_out_text,
 )
+from velodrome.scheduler.reports.cell_history import cell_history
 from velodrome.scheduler.reports.cell_rows import cell_row
 from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course, gather
 from velodrome.scheduler.reports.cores_used import uses
+from velodrome.scheduler.reports.disturbances import headline
 from velodrome.scheduler.reports.extensibility import grids, outcomes
 from velodrome.scheduler.reports.flat_rows import csv_rows, markdown_table
 from velodrome.scheduler.reports.markdown_text import literal
@@ -138,14 +140,15 @@ def odd_status(rows: Sequence[Mapping[str, object]]) -> int:
 
 
 def _times(rows: Rows, store: Store, sweep_id: str) -> Shown:
-    gathered = gather(rows)
+    gathered = gather(rows, cell_history(store, sweep_id))
+    first = headline(rows)
     tables = [tabulate(block, cells) for block, cells in gathered.items()]
     odd = odd_one_out_text.line(odd_ones(heats(rows)))
     return Shown(
         rows,
         lambda: csv_rows([cell_row(*entry) for entry in _flat(gathered)]),
-        lambda: markdown(tables) + (f"\n{literal(odd)}\n" if odd else ""),
-        lambda: Group(rich_tables(tables), *([Text(odd, style="bold red")] if odd else [])),
+        lambda: markdown(tables, first) + (f"\n{literal(odd)}\n" if odd else ""),
+        lambda: Group(rich_tables(tables, first), *([Text(odd, style="bold red")] if odd else [])),
     )
 
 
@@ -225,8 +228,9 @@ _SHOWN = {
 }
 
 
-def show(tables: list[Table]) -> None:
-    console().print(rich_tables(tables))
+def show(tables: list[Table], first: str) -> None:
+    """first: what is to be known before any number."""
+    console().print(rich_tables(tables, first))
 
 
 def draw(shown: RenderableType, picture: Path, title: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from velodrome.scheduler.commands.output import closing
 from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.reports.cell_history import cell_history
 from velodrome.scheduler.reports.html.document import document
 from velodrome.scheduler.reports.html.page import page
 from velodrome.scheduler.reports.html.reading import node_rows, readings, task_rows
@@ -44,4 +45,6 @@ def page_text(store: Store, sweep_id: str, results: str | Path, rows: list[Row])
     nodes = node_rows(store, sweep_id)
     few = partial(readings, store, sweep_id)
     planned = store.summary(sweep_id).planned
-    return document(page(sweep_id, str(results), velodrome_version(), rows, nodes, few, planned))
+    past = cell_history(store, sweep_id)
+    version = velodrome_version()
+    return document(page(sweep_id, str(results), version, rows, nodes, few, planned, past))

@@ -14,7 +14,9 @@ from velodrome.scheduler.commands.where import Where
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.preparation import versions_of
 from velodrome.scheduler.reports import odd_one_out_text
+from velodrome.scheduler.reports.cell_history import cell_history
 from velodrome.scheduler.reports.cells import gather
+from velodrome.scheduler.reports.disturbances import headline
 from velodrome.scheduler.reports.odd_one_out import heats, odd_ones
 from velodrome.scheduler.reports.tables import tabulate
 from velodrome.scheduler.reports.task_rows import surprises
@@ -68,7 +70,8 @@ def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) 
     if as_json:
         print_json(rows)
         return 1 if surprising else 0
-    show([tabulate(block, cells) for block, cells in gather(rows).items()])
+    gathered = gather(rows, cell_history(store, sweep_id))
+    show([tabulate(block, cells) for block, cells in gathered.items()], headline(rows))
     closing(
         f"{len(surprising)} of {len(rows)} runs ended otherwise than expected"
         if surprising

@@ -172,7 +172,11 @@ def _repeat(row: Row, phase: str) -> Repeat | None:
     """None where nothing was timed, or where no clock can have said so."""
     if not Status(str(row["status"])).has_number:
         return None
-    values = [row.get(f"{phase}_{name}_ns") for name in ("low", "median", "high")]
+    median = row.get(f"{phase}_median_ns")
+    # Samples that claim no interval have no bounds: the median alone counts.
+    bounds = [row.get(f"{phase}_{name}_ns") for name in ("low", "high")]
+    low, high = (median if bound is None else bound for bound in bounds)
+    values = [low, median, high]
     known = [float(value) for value in values if isinstance(value, int | float)]
     if len(known) < len(values) or not SHORTEST_NS < known[0] <= known[1] <= known[2] < LONGEST_NS:
         return None

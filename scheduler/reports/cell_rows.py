@@ -2,6 +2,7 @@
 
 from velodrome.scheduler.plans.expectations import AGREED
 from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course, Time
+from velodrome.scheduler.reports.spreads import interval_note
 
 
 def cell_row(block: Block, course: Course, who: Contestant, cell: Cell) -> dict[str, object]:
@@ -21,8 +22,7 @@ def cell_row(block: Block, course: Course, who: Contestant, cell: Cell) -> dict[
         "surprise": cell.is_surprise,
         "repeats": cell.repeats,
         "verified": cell.verified,
-        "stable": cell.stable,
-        "doubt": cell.doubt,
+        "stable": cell.is_stable,
         "more_repeats": cell.more_repeats,
         **_times("forward", cell.forward),
         **_times("gradient", cell.gradient),
@@ -37,4 +37,8 @@ def _times(phase: str, time: Time | None) -> dict[str, object]:
     return {
         f"{phase}_{name}_ns": getattr(time, f"{name}_ns") if time else None
         for name in ("median", "low", "high")
+    } | {
+        f"{phase}_interval": interval_note(time) if time else None,
+        f"{phase}_stable": time.is_stable if time else None,
+        f"{phase}_doubt": time.doubt if time else None,
     }

@@ -1,15 +1,18 @@
 """The cells of a report: rows of the `tasks` table, gathered over repeats.
 
 A cell's time is the median over its repeats (each a fresh process) of the repeat's median, with the
-95 % interval that velodrome.scheduler.statistics.replication makes of how much the repeats differ;
-of one repeat, that repeat's own. Whether that is well enough known, steadiness says.
+95 % interval that velodrome.scheduler.statistics.cell_interval finds for them; of few processes it
+often finds none. Whether each phase is well enough known by itself, its doubt says.
 """
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from velodrome.agents.measurement import Status
+from velodrome.scheduler.reports.canary_spread import Canaries, canaries_of, place_of
+from velodrome.scheduler.reports.doubts import doubt_of
 from velodrome.scheduler.reports.task_rows import (
     Row,
     expected,
@@ -19,24 +22,46 @@ from velodrome.scheduler.reports.task_rows import (
     plain_command,
 )
 from velodrome.scheduler.results.plain_text import in_one_line
-from velodrome.scheduler.statistics.replication import Repeat, across
+from velodrome.scheduler.statistics.cell_interval import FEWEST, Known, claim
+from velodrome.scheduler.statistics.replication import Repeat
 from velodrome.scheduler.statistics.steadiness import Steadiness, steadiness
+
+History = Mapping[tuple[str, str, str], Known]  # by task, type of its node, and phase
 
 
 @dataclass(frozen=True)
 class Time:
-    """ns per call: median and the bounds around it."""
+    """ns per call: a median and the bounds of its 95 % interval, None where there is none to claim.
+
+    apart: the largest process median over the smallest. source: of the interval, where it is not
+    these processes themselves. doubt: why the median is not well known; empty if it is.
+    """
 
     median_ns: float
-    low_ns: float
-    high_ns: float
+    low_ns: float | None = None
+    high_ns: float | None = None
+    processes: int = 1
+    apart: float = 1.0
+    source: str = ""
+    doubt: str = ""
 
     @property
-    def half_width(self) -> float:
-        """The larger distance from the median to a bound, over the median."""
-        if not self.median_ns > 0:  # no clock has measured that
-            return float("nan")
-        return max(self.high_ns - self.median_ns, self.median_ns - self.low_ns) / self.median_ns
+    def is_stable(self) -> bool:
+        return not self.doubt
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        if self.low_ns is None or self.high_ns is None:
+            return None
+        return self.low_ns, self.high_ns
+
+    @property
+    def half_width(self) -> float | None:
+        """The larger distance from the median to a bound, over the median; None without bounds."""
+        if self.bounds is None or not self.median_ns > 0:
+            return None
+        low_ns, high_ns = self.bounds
+        return max(high_ns - self.median_ns, self.median_ns - low_ns) / self.median_ns
 
 
 @dataclass(frozen=True, order=True)
@@ -74,7 +99,7 @@ class Course:
 class Cell:
     """A number or a reason, never neither. repeats: how many ended; with_number: were timed.
 
-    doubt: why it is not stable. more_repeats: how many more should make it so, None: untold.
+    more_repeats: how many more should make its time stable, None: untold.
     expected: in words, where it is not simply that it agrees. notes: of all repeats, each once.
     """
 
@@ -84,7 +109,6 @@ class Cell:
     repeats: int
     with_number: int
     verified: bool
-    stable: bool
     forward: Time | None = None
     gradient: Time | None = None
     peak_rss_bytes: int | None = None
@@ -93,18 +117,33 @@ class Cell:
     is_surprise: bool = False
     expected: str = ""
     notes: tuple[str, ...] = ()
-    doubt: str = ""
     more_repeats: int | None = None
 
+    @property
+    def times(self) -> tuple[Time, ...]:
+        return tuple(time for time in (self.forward, self.gradient) if time)
 
-def gather(rows: Iterable[Row]) -> dict[Block, dict[tuple[Course, Contestant], Cell]]:
-    """Every cell of the rows, by block. Lost attempts that a later one made good are left out."""
+    @property
+    def is_stable(self) -> bool:
+        """Of every phase that was timed."""
+        return bool(self.times) and all(time.is_stable for time in self.times)
+
+
+def gather(
+    rows: Iterable[Row], history: History | None = None
+) -> dict[Block, dict[tuple[Course, Contestant], Cell]]:
+    """Every cell of the rows, by block. Lost attempts that a later one made good are left out.
+
+    history: how processes of its cells differed in other sweeps.
+    """
+    last = last_attempts(rows)
+    canaries = canaries_of(last)
     found: dict[Block, dict[tuple[Course, Contestant], list[Row]]] = {}
-    for row in last_attempts(rows):
+    for row in last:
         places = found.setdefault(block_of(row), {})
         places.setdefault((course_of(row), contestant_of(row)), []).append(row)
     return {
-        block: {place: _cell(group) for place, group in places.items()}
+        block: {place: _cell(group, history or {}, canaries) for place, group in places.items()}
         for block, places in sorted(found.items())
     }
 
@@ -117,26 +156,35 @@ def best(
     return min((time.median_ns for time in times if time), default=None)
 
 
-def combine(times: Sequence[Time]) -> Time | None:
-    """Over repeats: the median of medians, and the interval of their spread."""
-    if not times:
-        return None
-    if not all(time.low_ns > 0 for time in times):  # no clock has measured that: no logarithm
-        return Time(
-            statistics.median(time.median_ns for time in times),
-            min(time.low_ns for time in times),
-            max(time.high_ns for time in times),
-        )
-    found = across([_repeat(time) for time in times])
-    return Time(found.median_ns, found.low_ns, found.high_ns)
+def combine(repeats: Sequence[Repeat], otherwise: Sequence[Known] = (), doubt: str = "") -> Time:
+    """Of at least one process. otherwise: what is known of how such processes differ."""
+    medians = [repeat.median_ns for repeat in repeats]
+    if not all(map(is_possible, repeats)):
+        return Time(statistics.median(medians), processes=len(medians), doubt=doubt)
+    found = claim(repeats, otherwise)
+    return Time(
+        statistics.median(medians),
+        found.low_ns if found else None,
+        found.high_ns if found else None,
+        processes=len(medians),
+        apart=max(medians) / min(medians),
+        source=found.source if found else "",
+        doubt=doubt,
+    )
 
 
 def add(times: Sequence[Time]) -> Time:
     """The sum of the parts of a family; bounds add, as if all erred to the same side."""
+    bounds = [time.bounds for time in times if time.bounds]
+    is_whole = len(bounds) == len(times)
     return Time(
         sum(time.median_ns for time in times),
-        sum(time.low_ns for time in times),
-        sum(time.high_ns for time in times),
+        sum(low_ns for low_ns, _ in bounds) if is_whole else None,
+        sum(high_ns for _, high_ns in bounds) if is_whole else None,
+        processes=min(time.processes for time in times),
+        apart=max(time.apart for time in times),
+        source=next((time.source for time in times if time.source), ""),
+        doubt=next((time.doubt for time in times if time.doubt), ""),
     )
 
 
@@ -156,23 +204,11 @@ def contestant_of(row: Row) -> Contestant:
     return Contestant(in_one_line(row["framework"]), in_one_line(row["variant"]))
 
 
-def _repeat(time: Time) -> Repeat:
-    return Repeat(time.median_ns, time.low_ns, time.high_ns)
-
-
-def _steadiness(rows: Sequence[Row]) -> Steadiness:
-    """Of the gradient's time over repeats; of the forward time where there is no gradient."""
-    found = [_time(row, "gradient") or _time(row, "forward") for row in rows]
-    known = [_repeat(time) for time in found if time and time.low_ns > 0]
-    if not known or len(known) < len(rows):
-        return Steadiness("a repeat has no time", None)
-    return steadiness(known, sum(not row["stable"] for row in rows))
-
-
-def _cell(rows: Sequence[Row]) -> Cell:
+def _cell(rows: Sequence[Row], history: History, canaries: Canaries) -> Cell:
     timed = [row for row in rows if Status(str(row["status"])).has_number]
     told = min(rows, key=_importance)
-    steady = _steadiness(timed)
+    forward = _phase(timed, "forward", history, canaries)
+    gradient = _phase(timed, "gradient", history, canaries)
     return Cell(
         status=Status(str(told["status"])),
         reason=in_one_line(told["reason"]),
@@ -180,11 +216,9 @@ def _cell(rows: Sequence[Row]) -> Cell:
         repeats=len(rows),
         with_number=len(timed),
         verified=bool(timed) and all(row["verified"] for row in timed),
-        stable=steady.is_steady,
-        doubt=steady.reason if timed else "",
-        more_repeats=steady.more,
-        forward=combine([time for row in timed if (time := _time(row, "forward"))]),
-        gradient=combine([time for row in timed if (time := _time(row, "gradient"))]),
+        more_repeats=_steadiness(timed, "gradient" if gradient else "forward").more,
+        forward=forward,
+        gradient=gradient,
         peak_rss_bytes=max((int(str(row["peak_rss_bytes"] or 0)) for row in timed), default=0)
         or None,
         cpu_percent_mean=_mean([row["cpu_percent_mean"] for row in timed]),
@@ -202,17 +236,55 @@ def _cell(rows: Sequence[Row]) -> Cell:
     )
 
 
+def _phase(rows: Sequence[Row], phase: str, history: History, canaries: Canaries) -> Time | None:
+    repeats = _repeats(rows, phase)
+    if not repeats:
+        return None
+    doubt = doubt_of(rows, phase) or _steadiness(rows, phase).reason
+    return combine(repeats, _known(rows, phase, history, canaries), doubt)
+
+
+def _steadiness(rows: Sequence[Row], phase: str) -> Steadiness:
+    repeats = _repeats(rows, phase)
+    if len(repeats) < len(rows) or not repeats or not all(map(is_possible, repeats)):
+        return Steadiness("a repeat has no time", None)
+    return Steadiness(more=None) if doubt_of(rows, phase) else steadiness(repeats)
+
+
+def _known(
+    rows: Sequence[Row], phase: str, history: History, canaries: Canaries
+) -> tuple[Known, ...]:
+    """What the cell's own past tells comes first."""
+    first = rows[0]
+    past = history.get((str(first["task_id"]), str(first["node_type"] or ""), phase))
+    around = canaries.get(place_of(first))
+    return tuple(one for one in (past, around) if one)
+
+
 def _importance(row: Row) -> tuple[bool, bool]:
     """Which of several repeats is told of: one without a number, of these a surprise."""
     return Status(str(row["status"])).has_number, not is_surprise(row)
 
 
-def _time(row: Row, phase: str) -> Time | None:
-    values = [row[f"{phase}_{name}_ns"] for name in ("median", "low", "high")]
-    if any(value is None for value in values):
+def _repeats(rows: Sequence[Row], phase: str) -> list[Repeat]:
+    return [repeat for row in rows if (repeat := repeat_of(row, phase))]
+
+
+def repeat_of(row: Row, phase: str) -> Repeat | None:
+    """Of samples that claim no interval, the median alone."""
+    median, low, high = (row[f"{phase}_{name}_ns"] for name in ("median", "low", "high"))
+    if median is None:
         return None
-    median, low, high = (float(str(value)) for value in values)
-    return Time(median, low, high)
+    middle = float(str(median))
+    samples = row.get(f"{phase}_samples")
+    if low is None or high is None or (samples is not None and int(str(samples)) < FEWEST):
+        return Repeat(middle, middle, middle)
+    return Repeat(middle, float(str(low)), float(str(high)))
+
+
+def is_possible(repeat: Repeat) -> bool:
+    """Whether a clock can have measured that, and logarithms can be taken of it."""
+    return 0 < repeat.low_ns <= repeat.median_ns <= repeat.high_ns < math.inf
 
 
 def _mean(values: Sequence[object]) -> float | None:

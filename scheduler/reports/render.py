@@ -15,23 +15,28 @@ MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "
 STYLES = {"verified": "green", "unstable": "yellow", "failed": "red", "expected": "", "": "dim"}
 SURPRISE = "!"
 LEGEND = (
-    "median of one batch ± half its 95 % interval · ✓ loss and every gradient agree with the "
+    "median of one batch ± half its 95 % interval over processes, by sweeps or canaries where only "
+    "these tell how processes differ · spread: the slowest over the fastest of too few processes "
+    "for an interval · neither: a single process · ✓ loss and every gradient agree with the "
     "float64 reference · ~ agrees, but the time did not settle · 1.23x: over the best of the line "
     "· - no number, as expected · ! not as expected"
 )
 
 
-def rich_tables(tables: Sequence[Table]) -> RenderableType:
-    """What the terminal shows: one table a block, its footnotes under it, one legend at the end."""
-    parts: list[RenderableType] = []
+def rich_tables(tables: Sequence[Table], headline: str = "") -> RenderableType:
+    """What the terminal shows: one table a block, its footnotes under it, one legend at the end.
+
+    headline: what whoever reads a number should know first.
+    """
+    parts: list[RenderableType] = [Text(headline, style="bold yellow")] if headline else []
     for table in tables:
         parts += [_rich_table(table), *_rich_footnotes(table), Text("")]
     return Group(*parts, Text(LEGEND, style="dim"))
 
 
-def markdown(tables: Sequence[Table]) -> str:
+def markdown(tables: Sequence[Table], headline: str = "") -> str:
     """GitHub's dialect; pastes into an issue."""
-    parts = []
+    parts = [f"**{literal(headline)}**"] if headline else []
     for table in tables:
         header = ["model", "", *table.contestants]
         lines = [[line.course, line.phase, *map(_plain, line.entries)] for line in table.lines]
@@ -67,7 +72,7 @@ def _rich_footnotes(table: Table) -> list[RenderableType]:
     notes: list[RenderableType] = []
     if table.surprises:
         notes.append(Text("Surprises", style="bold red"))
-    for note in (*table.surprises, *table.as_expected):
+    for note in (*table.surprises, *table.as_expected, *table.doubts):
         style = "" if note.is_surprise else "dim"
         notes.append(Text(f"[{note.number}] {note.label}: {note.reason}", style=style))
         if note.rerun:
@@ -84,7 +89,7 @@ def _markdown_footnotes(table: Table) -> list[str]:
 
     surprises = [line(note) for note in table.surprises]
     heading = ["#### Surprises", "", *surprises, ""] if surprises else []
-    return [*heading, *map(line, table.as_expected)]
+    return [*heading, *map(line, (*table.as_expected, *table.doubts))]
 
 
 def _plain(entry: Entry) -> str:

@@ -7,6 +7,8 @@ from velodrome.adapters.models import MODELS, families
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.environments.versions import split
 from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course, Time, add, best
+from velodrome.scheduler.reports.doubts import UNTOLD
+from velodrome.scheduler.reports.spreads import ONE, spread_text
 from velodrome.scheduler.reports.task_rows import by_hand
 
 PHASES = ("forward", "gradient")
@@ -37,13 +39,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Footnote:
-    """Why a cell carries no number, not all of its repeats do, or one was not expected."""
+    """Why a cell carries no number, not all of its repeats do, or one was not expected.
+
+    is_doubt: why times that are there did not settle.
+    """
 
     number: int
     label: str
     reason: str
     rerun: str
     is_surprise: bool = False
+    is_doubt: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,15 @@ class Table:
 
     @property
     def as_expected(self) -> tuple[Footnote, ...]:
-        return tuple(note for note in self.footnotes if not note.is_surprise)
+        return tuple(note for note in self.footnotes if not note.is_surprise and not note.is_doubt)
+
+    @property
+    def doubts(self) -> tuple[Footnote, ...]:
+        return tuple(note for note in self.footnotes if note.is_doubt)
 
 
 Cells = Mapping[tuple[Course, Contestant], Cell]
+Doubts = Mapping[tuple[Course, Contestant, str], Footnote]  # by phase
 
 
 def tabulate(block: Block, cells: Cells) -> Table:
@@ -73,11 +84,12 @@ def tabulate(block: Block, cells: Cells) -> Table:
     courses = sorted({course for course, _ in cells}, key=course_order)
     contestants = sorted({contestant for _, contestant in cells}, key=contestant_order)
     footnotes = _footnotes(cells)
+    doubts = _doubts(cells, len(footnotes))
     lines = [
         Line(
             f"{course.model} b{course.batch_size}",
             phase,
-            tuple(_entry(cells, course, who, phase, footnotes) for who in contestants),
+            tuple(_entry(cells, course, who, phase, footnotes, doubts) for who in contestants),
         )
         for course in courses
         for phase in PHASES
@@ -86,7 +98,8 @@ def tabulate(block: Block, cells: Cells) -> Table:
     lines.extend(_totals(cells, courses, contestants))
     names = tuple(who.label for who in contestants)
     remarks = (*_dtypes(block, contestants), *_by_hand(cells, courses, contestants))
-    return Table(title(block), names, tuple(lines), tuple(footnotes.values()), remarks)
+    notes = (*footnotes.values(), *dict.fromkeys(doubts.values()))
+    return Table(title(block), names, tuple(lines), notes, remarks)
 
 
 def course_order(course: Course) -> tuple[int, str, int]:
@@ -121,8 +134,9 @@ def duration(ns: float) -> str:
 
 
 def time_text(time: Time) -> str:
-    """Median and the half-width of its interval in percent."""
-    return f"{duration(time.median_ns)} ±{time.half_width * 100:.1f}%"
+    """Median, and how far it may be off as far as that is known: of one process it is not."""
+    told = spread_text(time)
+    return duration(time.median_ns) + (f" {told}" if told != ONE else "")
 
 
 def _three_figures(value: float) -> str:
@@ -143,31 +157,28 @@ def _entry(
     contestant: Contestant,
     phase: str,
     footnotes: Mapping[tuple[Course, Contestant], Footnote],
+    doubts: "Doubts",
 ) -> Entry:
     cell = cells.get((course, contestant))
     if cell is None:
         return Entry("not in this sweep")
-    note = footnotes.get((course, contestant))
-    suffix = f" [{note.number}]" if note else ""
+    notes = (footnotes.get((course, contestant)), doubts.get((course, contestant, phase)))
+    suffix = "".join(f" [{note.number}]" for note in notes if note)
     time: Time | None = getattr(cell, phase)
     if time is None:
         mark = "failed" if cell.is_surprise else "expected"
         return Entry(cell.status.value + suffix, mark, is_surprise=cell.is_surprise)
     lowest = best(cells, course, phase)
     ratio = time.median_ns / lowest if lowest else None
-    mark = (
-        "verified" if cell.verified and cell.stable else "unstable" if cell.verified else "failed"
+    return Entry(
+        time_text(time) + suffix, mark_of(cell, time), ratio == 1.0, ratio, cell.is_surprise
     )
-    return Entry(time_text(time) + suffix, mark, ratio == 1.0, ratio, cell.is_surprise)
 
 
 def _footnotes(cells: Cells) -> dict[tuple[Course, Contestant], Footnote]:
     """Numbered as the table is read."""
     notes: dict[tuple[Course, Contestant], Footnote] = {}
-    in_order = sorted(
-        cells.items(), key=lambda item: (course_order(item[0][0]), contestant_order(item[0][1]))
-    )
-    for (course, who), cell in in_order:
+    for (course, who), cell in _in_order(cells):
         if cell.status.has_number and not cell.is_surprise:
             continue
         label = f"{who.label}, {course.model} b{course.batch_size}"
@@ -176,6 +187,46 @@ def _footnotes(cells: Cells) -> dict[tuple[Course, Contestant], Footnote]:
         note = Footnote(len(notes) + 1, label, _told(cell), cell.rerun, cell.is_surprise)
         notes[(course, who)] = note
     return notes
+
+
+def mark_of(cell: Cell, time: Time) -> str:
+    """Of one phase: its proof is the cell's, whether it settled its own."""
+    if not cell.verified:
+        return "failed"
+    return "verified" if time.is_stable else "unstable"
+
+
+def _doubts(cells: Cells, told: int) -> Doubts:
+    """One footnote for all times with the same doubt. told: how many footnotes there are before."""
+    found: dict[str, list[tuple[Course, Contestant, str]]] = {}
+    for (course, who), cell in _in_order(cells):
+        for phase in PHASES:
+            time: Time | None = getattr(cell, phase)
+            if time is not None and time.doubt:
+                found.setdefault(time.doubt, []).append((course, who, phase))
+    notes: dict[tuple[Course, Contestant, str], Footnote] = {}
+    for number, (doubt, places) in enumerate(found.items(), told + 1):
+        note = Footnote(number, _names(places), _settled(doubt), "", is_doubt=True)
+        notes.update(dict.fromkeys(places, note))
+    return notes
+
+
+def _settled(doubt: str) -> str:
+    return doubt if doubt == UNTOLD else f"did not settle: {doubt}"
+
+
+def _names(places: Sequence[tuple[Course, Contestant, str]]) -> str:
+    """Of the first, and how many more there are: they bear the number in the table."""
+    course, who, phase = places[0]
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    return f"{who.label}, {course.model} b{course.batch_size} {phase}{more}"
+
+
+def _in_order(cells: Cells) -> list[tuple[tuple[Course, Contestant], Cell]]:
+    """As the table is read."""
+    return sorted(
+        cells.items(), key=lambda item: (course_order(item[0][0]), contestant_order(item[0][1]))
+    )
 
 
 def _told(cell: Cell) -> str:
@@ -228,8 +279,9 @@ def _total(cells: Cells, parts: Sequence[Course], who: Contestant) -> tuple[Time
     times = [cell.gradient for cell in found if cell is not None and cell.gradient is not None]
     if len(times) < len(parts):
         return None, "a part has no number"
-    sure = all(cell is not None and cell.verified and cell.stable for cell in found)
-    return add(times), "verified" if sure else "unstable"
+    total = add(times)
+    sure = total.is_stable and all(cell is not None and cell.verified for cell in found)
+    return total, "verified" if sure else "unstable"
 
 
 def _ranked(totals: Sequence[tuple[Time | None, str]]) -> tuple[Entry, ...]:

@@ -73,18 +73,24 @@ TASKS = _table(
     ("transfer_ns", _WHOLE, "ns"),  # weights and batch to the device
     ("first_call_ns", _WHOLE, "ns"),  # compilation included
     ("forward_median_ns", _REAL, "ns per call"),  # one batch through the network, loss included
-    ("forward_low_ns", _REAL, "ns per call"),  # of the median's interval, 95 %
+    (
+        "forward_low_ns",
+        _REAL,
+        "ns per call",
+    ),  # by these samples alone: no claim on another process
     ("forward_high_ns", _REAL, "ns per call"),
     ("forward_samples", _WHOLE, ""),  # that were timed
     ("forward_stop_reason", _TEXT, ""),
-    ("forward_stable", _YES, ""),
+    ("forward_stable", _YES, ""),  # it settled within the target
     ("gradient_median_ns", _REAL, "ns per call"),  # forward and backward, all gradients there
-    ("gradient_low_ns", _REAL, "ns per call"),
+    ("gradient_low_ns", _REAL, "ns per call"),  # null where the samples claim none
     ("gradient_high_ns", _REAL, "ns per call"),
     ("gradient_samples", _WHOLE, ""),
     ("stop_reason", _TEXT, ""),  # of gradient; of forward where no gradient is timed
-    ("stable", _YES, ""),  # it settled within the target
+    ("stable", _YES, ""),  # gradient settled within the target; forward where there is no gradient
     ("settled", _YES, ""),  # every warm-up ended because the speed had come to rest
+    ("forward_doubt", _TEXT, ""),  # why not: `wide`, `few`, `kinds`, `slow` or `drift`
+    ("gradient_doubt", _TEXT, ""),
     ("forward_drift", _REAL, "share of the median"),  # change of speed while timed, beyond chance
     ("gradient_drift", _REAL, "share of the median"),
     ("forward_p95_ns", _REAL, "ns per call"),  # of samples; null where too few reach so far

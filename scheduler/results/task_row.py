@@ -124,6 +124,8 @@ def _times(measurement: Measurement) -> Row:
         "settled": all(timed.settled for timed in (forward, gradient) if timed)
         if decisive
         else None,
+        "forward_doubt": forward.doubt if forward else None,
+        "gradient_doubt": gradient.doubt if gradient else None,
         "forward_drift": forward.drift if forward else None,
         "gradient_drift": gradient.drift if gradient else None,
         **_percentiles(measurement, "forward", forward),
@@ -147,8 +149,8 @@ def _percentiles(measurement: Measurement, phase: str, timed: Timed | None) -> R
 def _phase(phase: str, timed: Timed | None) -> Row:
     return {
         f"{phase}_median_ns": timed.median_ns if timed else None,
-        f"{phase}_low_ns": timed.low_ns if timed else None,
-        f"{phase}_high_ns": timed.high_ns if timed else None,
+        f"{phase}_low_ns": timed.low_ns if timed and timed.bounded else None,
+        f"{phase}_high_ns": timed.high_ns if timed and timed.bounded else None,
         f"{phase}_samples": timed.samples if timed else None,
     }
 

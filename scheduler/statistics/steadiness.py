@@ -30,15 +30,9 @@ class Steadiness:
         return not self.reason
 
 
-def steadiness(
-    repeats: Sequence[Repeat], doubtful: int = 0, *, target: float = TARGET
-) -> Steadiness:
-    """Of at least one repeat. doubtful: how many of them were not stable by their own samples."""
+def steadiness(repeats: Sequence[Repeat], *, target: float = TARGET) -> Steadiness:
+    """Of at least one repeat, each stable by its own samples."""
     count = len(repeats)
-    if doubtful:
-        verb = "is" if doubtful == 1 else "are"
-        noun = "repeat" if count == 1 else "repeats"
-        return Steadiness(f"{doubtful} of {count} {noun} {verb} not stable", None)
     if count == 1:
         return Steadiness(more=None)
     found = across(repeats)
@@ -47,8 +41,17 @@ def steadiness(
     needed = repeats_needed(math.sqrt(spread(repeats).variance), target)
     # What is needed by the spread so far may be there already: then the interval is off-centre.
     more = max(needed - count, 1) if needed is not None else None
-    reason = f"processes differ: ±{100 * found.half_width:.1f} % over {count} repeats"
+    medians = [repeat.median_ns for repeat in repeats]
+    apart = apart_text(max(medians) / min(medians))
+    reason = f"{count} processes that differ by {apart} do not tell it to {100 * target:g} %"
     return Steadiness(reason, more)
+
+
+def apart_text(ratio: float) -> str:
+    """Of the largest over the smallest: `3.4%`, and from twice as much on `27x`."""
+    if ratio >= 2:
+        return f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.1f}x"
+    return f"{100 * (ratio - 1):.1f}%"
 
 
 def repeats_needed(deviation: float, target: float) -> int | None:

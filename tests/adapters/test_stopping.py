@@ -108,6 +108,48 @@ def test_a_kind_that_comes_in_three_long_stretches_is_not_known_to_be_rare():
     assert not judge(samples, 0.01).stable
 
 
+def judged(samples, target=0.01):
+    """Why not to the target, and whether the bounds mean anything."""
+    found = judge(samples, target)
+    return found.doubt, found.bounded
+
+
+def test_three_samples_bound_nothing_however_alike_they_are():
+    assert judged([MS, MS, MS + 1]) == ("few", False)
+    assert judged([MS, 2 * MS, 3 * MS]) == ("few", False)  # too few before too wide
+
+
+def test_six_samples_that_are_close_meet_the_target_and_bound_nothing():
+    assert judged([MS + i for i in range(6)]) == ("", False)
+
+
+def test_thirty_independent_samples_bound_the_median_to_the_target_or_more_widely():
+    draw = random.Random(8)
+    samples = [MS * draw.gauss(1, 0.1) for _ in range(60)]
+    assert judged(samples, target=0.08) == ("", True)
+    assert judged(samples, target=0.01) == ("wide", True)
+
+
+def test_slow_noise_under_quick_noise_is_named_and_bounds_nothing():
+    draw = random.Random(9)
+    waves = [
+        [
+            MS * (1 + 0.01 * math.sin(math.pi * i / 300 + 1) + draw.gauss(0, 0.03))
+            for i in range(1000)
+        ]
+        for _ in range(20)
+    ]
+    found = [judged(wave, target=0.05) for wave in waves]
+    assert found.count(("slow", False)) >= 14
+    assert {doubt for doubt, _ in found} <= {"slow", "drift"}
+
+
+def test_a_drift_that_is_small_beside_a_wide_interval_leaves_it_one():
+    draw = random.Random(10)
+    samples = [MS * (1 + 0.0001 * i + draw.gauss(0, 0.3)) for i in range(100)]
+    assert judged(samples, target=0.01) == ("wide", True)
+
+
 def test_samples_of_two_kinds_settle_before_the_cap():
     draw = random.Random(4)
     samples = [int(MS * (60 if draw.random() < 0.35 else 50)) for _ in range(200)]

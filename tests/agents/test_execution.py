@@ -122,9 +122,10 @@ def test_a_target_that_is_not_met_is_unstable(home: Path) -> None:
     timing = Timing(target=1e-9, min_samples=5, min_seconds=0.0, max_seconds=0.2)
     ended = run(replace(TASK, timing=timing), home)
     assert ended.status is Status.UNSTABLE
-    assert ended.reason.startswith("the interval is wider than the target of 1e-07 % after 0.2 s")
-    assert "gradient ±" in ended.reason
-    assert ended.gradient is not None
+    # Too wide, or on a slow machine too few samples to say even that.
+    assert "1e-07 % after 0.2 s" in ended.reason or "within 0.2 s" in ended.reason
+    assert "gradient" in ended.reason
+    assert ended.gradient is not None and not ended.gradient.stable
 
 
 def test_a_segfault_is_crashed_with_the_signal_and_the_phase(home: Path) -> None:

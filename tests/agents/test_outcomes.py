@@ -64,6 +64,10 @@ def test_a_narrow_range_of_few_samples_is_called_too_few_and_not_too_wide() -> N
             "too few samples for a 95 % interval within 60 s: gradient 10, worth 4 independent",
         ),
         ("kinds", "samples are of two kinds, and the median hangs on their shares: gradient"),
+        (
+            "slow",
+            "slow noise, which more time would average out or show to be two speeds: gradient",
+        ),
         ("drift", "the speed changed while it was measured: gradient by 8 %"),
         ("of another world", "the interval is wider than the target of 1 % after 60 s: gradient"),
     ],

@@ -107,10 +107,12 @@ def _errors(cell: Cell, rows: Sequence[Row]) -> str:
 def _settled(cell: Cell, rows: Sequence[Row]) -> str:
     if not cell.with_number:
         return ""
-    if cell.stable:
+    if cell.is_stable:
         return f"steady: {listed(_distinct(rows, 'stop_reason'))}".rstrip(": ")
     more = f"; {counted(cell.more_repeats, 'more repeat')} should do" if cell.more_repeats else ""
-    return f"not steady: {cell.doubt}".rstrip(": ") + more
+    phases = ((phase, getattr(cell, phase)) for phase in PHASES)
+    doubts = [f"{phase}: {time.doubt}" for phase, time in phases if time and time.doubt]
+    return f"not steady: {'; '.join(doubts)}".rstrip(": ") + more
 
 
 def _first(column: str) -> Callable[[Cell, Sequence[Row]], str]:

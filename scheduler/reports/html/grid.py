@@ -13,7 +13,7 @@ from velodrome.scheduler.reports.html.words import (
     shown_duration,
     spread,
 )
-from velodrome.scheduler.reports.tables import PHASES
+from velodrome.scheduler.reports.tables import PHASES, mark_of
 from velodrome.scheduler.results.plain_text import in_one_line
 
 MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "absent": "·"}
@@ -27,11 +27,13 @@ class Shown:
     """One place. evidence: the id of what stands behind it. shade: 0 for the best, or -1.
 
     against: how far from the best of its line; `best`, or with ≈ where intervals overlap.
+    doubt: why its time did not settle.
     """
 
     text: str
     mark: str
     detail: str = ""
+    doubt: str = ""
     against: str = ""
     shade: int = -1
     evidence: str = ""
@@ -130,8 +132,15 @@ def lowest(group: Group, course: Course, phase: str) -> Time | None:
 
 
 def overlap(one: Time, other: Time) -> bool:
-    """Whether the intervals share a value: then the data do not say which is faster."""
-    return one.low_ns <= other.high_ns and other.low_ns <= one.high_ns
+    """Whether both have an interval, and these meet: they do not say which is faster."""
+    if one.bounds is None or other.bounds is None:
+        return False
+    return one.bounds[0] <= other.bounds[1] and other.bounds[0] <= one.bounds[1]
+
+
+def are_apart(one: Time, other: Time) -> bool:
+    """Whether both have an interval, and these share no value."""
+    return one.bounds is not None and other.bounds is not None and not overlap(one, other)
 
 
 def short_reason(cell: Cell) -> str:
@@ -181,19 +190,14 @@ def _shown(cell: Cell, phase: str, best: Time | None, behind: str, span: int) ->
     failed = f", {missing} of {cell.repeats} repeats {cell.status.value}" if missing else ""
     return Shown(
         text=shown_duration(time.median_ns),
-        mark=_mark(cell),
+        mark=mark_of(cell, time),
         detail=spread(time) + failed,
+        doubt=time.doubt,
         against=_against(time, best, ratio),
         shade=sum(ratio > bound for bound in SHADES),
         evidence=behind,
         is_surprise=cell.is_surprise,
     )
-
-
-def _mark(cell: Cell) -> str:
-    if not cell.verified:
-        return "failed"
-    return "verified" if cell.stable else "unstable"
 
 
 def _against(time: Time, best: Time, ratio: float) -> str:

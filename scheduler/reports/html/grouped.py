@@ -9,6 +9,7 @@ from velodrome.scheduler.reports.cells import (
     Cell,
     Contestant,
     Course,
+    History,
     block_of,
     contestant_of,
     course_of,
@@ -52,13 +53,16 @@ class Group:
         return found
 
 
-def grouped(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Those with most numbers first, so that what a page has no room for is what tells least."""
+def grouped(rows: Sequence[Row], history: History | None = None) -> tuple[Group, ...]:
+    """Those with most numbers first, so that what a page has no room for is what tells least.
+
+    history: as gather has it.
+    """
     found: dict[Block, dict[Place, list[Row]]] = {}
     for row in last_attempts(rows):
         places = found.setdefault(block_of(row), {})
         places.setdefault((course_of(row), contestant_of(row)), []).append(row)
-    groups = [Group(block, cells, found[block]) for block, cells in gather(rows).items()]
+    groups = [Group(block, cells, found[block]) for block, cells in gather(rows, history).items()]
     return tuple(sorted(groups, key=lambda group: (not group.with_number, group.block)))
 
 

@@ -8,6 +8,7 @@ numbers they have and how to see them.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from velodrome.scheduler.reports.cells import History
 from velodrome.scheduler.reports.html.fairness_notes import SETTINGS, Treatment, treatments
 from velodrome.scheduler.reports.html.figures.chart import Section
 from velodrome.scheduler.reports.html.figures.chosen import Chosen, chosen
@@ -92,12 +93,14 @@ def page(
     nodes: Sequence[Row],
     readings: Readings,
     planned: int = 0,
+    history: History | None = None,
 ) -> Page:
     """Of rows of `tasks` and `nodes` of one sweep. readings: reads `utilization` of a few tasks.
 
-    planned: how many runs there are to be, 0 if that is not known.
+    planned: how many runs there are to be, 0 if that is not known. history: how the processes of
+    its cells differed in other sweeps.
     """
-    groups = grouped(rows)
+    groups = grouped(rows, history)
     shown, left_out = _with_room(groups)
     why = reasons(groups)
     seen = overview(groups)

@@ -9,8 +9,8 @@ from velodrome.scheduler.reports.html.figures.chosen import Chosen
 CELL = "framework, variant, model, batch_size, device, threads, dtype, node_type"
 TIMES = (
     "median(gradient_median_ns) / 1e6 as gradient_ms, "
-    "min(gradient_low_ns) / 1e6 as gradient_low_ms, "
-    "max(gradient_high_ns) / 1e6 as gradient_high_ms, "
+    "min(gradient_median_ns) / 1e6 as gradient_fastest_ms, "
+    "max(gradient_median_ns) / 1e6 as gradient_slowest_ms, "
     "median(forward_median_ns) / 1e6 as forward_ms"
 )
 

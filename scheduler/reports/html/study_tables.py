@@ -219,8 +219,7 @@ def _figure(cell: Cell | None, phase: str) -> Figure:
     time: Time | None = getattr(cell, phase)
     if time is None:
         return Figure(cell.status.value.replace("_", " "))
-    mark = "verified" if cell.verified and cell.stable else "unstable"
-    return _timed(time, mark)
+    return _timed(time, "verified" if cell.verified and time.is_stable else "unstable")
 
 
 def _timed(time: Time, mark: str) -> Figure:
@@ -231,8 +230,9 @@ def _total(cells: Sequence[Cell | None]) -> Figure:
     times = [cell.gradient for cell in cells if cell is not None and cell.gradient is not None]
     if len(times) < len(cells):
         return Figure("-", "a part has no number")
-    sure = all(cell is not None and cell.verified and cell.stable for cell in cells)
-    return _timed(add(times), "verified" if sure else "unstable")
+    total = add(times)
+    sure = total.is_stable and all(cell is not None and cell.verified for cell in cells)
+    return _timed(total, "verified" if sure else "unstable")
 
 
 def _with_best(column: Sequence[Figure]) -> list[Figure]:
@@ -242,9 +242,13 @@ def _with_best(column: Sequence[Figure]) -> list[Figure]:
     if best is None or len(times) < 2:
         return list(column)
     return [
-        replace(figure, is_best=figure.time is not None and overlap(figure.time, best))
+        replace(figure, is_best=figure.time is not None and _is_as_good(figure.time, best))
         for figure in column
     ]
+
+
+def _is_as_good(time: Time, best: Time) -> bool:
+    return time is best or overlap(time, best)
 
 
 def _best_in_place(column: Sequence[Figure], places: Sequence[str]) -> list[Figure]:

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from velodrome.scheduler.reports import odd_one_out_text
 from velodrome.scheduler.reports.cells import Cell, Course
-from velodrome.scheduler.reports.html.grid import lowest, overlap
+from velodrome.scheduler.reports.disturbances import headline
+from velodrome.scheduler.reports.html.grid import are_apart, lowest
 from velodrome.scheduler.reports.html.grouped import Group, all_contestants
 from velodrome.scheduler.reports.html.reasons import Reason
 from velodrome.scheduler.reports.html.words import (
@@ -18,8 +19,8 @@ from velodrome.scheduler.reports.html.words import (
     listed,
 )
 from velodrome.scheduler.reports.odd_one_out import heats, odd_ones
-from velodrome.scheduler.reports.tables import PHASES
 from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.statistics.cell_interval import FEWEST
 
 MOST_BLOCKS = 3  # of which it is told who is fastest
 MOST_REASONS = 3
@@ -63,6 +64,7 @@ def summary(
 ) -> tuple[Sentence, ...]:
     """planned: how many runs there are to be, 0 if that is not known."""
     return (
+        *_disturbed(rows),
         Sentence(_what(rows, groups)),
         *_unfinished(rows, planned),
         *_proof(groups),
@@ -146,7 +148,7 @@ def _clearly(clear: int, count: int) -> str:
 
 
 def _leader(group: Group, course: Course) -> tuple[str, bool] | None:
-    """Of a line with two numbers or more: the lowest, and whether no other interval reaches it."""
+    """Of a line with two numbers or more: the lowest, and whether its interval meets no other."""
     phase = "gradient" if lowest(group, course, "gradient") else "forward"
     best = lowest(group, course, phase)
     times = {
@@ -158,7 +160,7 @@ def _leader(group: Group, course: Course) -> tuple[str, bool] | None:
         return None
     leader = min(times, key=lambda who: times[who].median_ns)
     others = [time for who, time in times.items() if who != leader]
-    return leader.label, not any(overlap(time, best) for time in others)
+    return leader.label, all(are_apart(time, best) for time in others)
 
 
 def _surprises(why: Sequence[Reason]) -> Iterator[Sentence]:
@@ -190,24 +192,25 @@ def _reasons(why: Sequence[Reason]) -> str:
 
 def _doubts(rows: Sequence[Row], groups: Sequence[Group]) -> Iterator[Sentence]:
     cells: list[Cell] = [cell for group in groups for cell in group.cells.values()]
-    unsettled = sum(1 for cell in cells if cell.with_number and not cell.stable)
+    unsettled = sum(1 for cell in cells if cell.with_number and not cell.is_stable)
     if unsettled:
         yield Sentence(
-            f"In {counted(unsettled, 'cell')} the time did not settle (~): intervals are wide, "
-            "and differences within them say nothing."
+            f"In {counted(unsettled, 'cell')} a time did not settle (~); the reason stands with it."
         )
-    once = bool(cells) and all(cell.with_number <= 1 for cell in cells)
-    if once and any(getattr(cell, phase) for cell in cells for phase in PHASES):
+    times = [time for cell in cells for time in cell.times]
+    bare = sum(1 for time in times if time.bounds is None)
+    if bare:
+        has = "has" if bare == 1 else "have"
         yield Sentence(
-            "Every cell was timed in a single process, so the intervals do not hold what differs "
-            "from process to process; repeat it three times or more to compare."
+            f"{bare:,} of {counted(len(times), 'time')} {has} no interval: it takes {FEWEST} "
+            f"processes, or {FEWEST} other sweeps or canaries that tell how processes "
+            "differ. What is faster by little there may be so by chance."
         )
-    disturbed = sum(1 for row in rows if row.get("quiet") is False)
-    if disturbed:
-        yield Sentence(
-            f"{counted(disturbed, 'run')} shared cores or a GPU with something else while timed.",
-            is_warning=True,
-        )
+
+
+def _disturbed(rows: Sequence[Row]) -> Iterator[Sentence]:
+    if told := headline(rows):
+        yield Sentence(f"{told}.", is_warning=True)
 
 
 def _odd(rows: Sequence[Row]) -> Iterator[Sentence]:

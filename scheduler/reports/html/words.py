@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from velodrome.scheduler.reports.cells import Block, Course, Time
+from velodrome.scheduler.reports.spreads import spread_text
 from velodrome.scheduler.reports.tables import duration
 
 MIB = 2**20
@@ -16,17 +17,18 @@ def shown_duration(ns: float) -> str:
 
 
 def spread(time: Time) -> str:
-    """Half the interval's width in percent, in figures that suit."""
-    percent = time.half_width * 100
-    if percent != percent:  # a time that cannot be
-        return "±?"
-    return f"±{percent:.0f} %" if percent >= 10 else f"±{percent:.1f} %"
+    """How far it may be off, as far as that is known, with a space before the sign for percent."""
+    return spread_text(time).replace("%", " %")
 
 
 def interval(time: Time) -> str:
-    """E.g. `2.51 ms, 95 % interval 2.49 ms to 2.55 ms`."""
-    low, high = shown_duration(time.low_ns), shown_duration(time.high_ns)
-    return f"{shown_duration(time.median_ns)}, 95 % interval {low} to {high}"
+    """E.g. `2.51 ms, 95 % interval 2.49 ms to 2.55 ms`, or why there is none."""
+    shown = shown_duration(time.median_ns)
+    if time.bounds is None:
+        return f"{shown}, no interval ({spread(time)})"
+    low, high = map(shown_duration, time.bounds)
+    by = f" by {time.source}" if time.source else ""
+    return f"{shown}, 95 % interval {low} to {high}{by}"
 
 
 def size(count: float) -> str:

@@ -114,6 +114,17 @@ def test_disturbed_runs_cast_doubt_on_what_moved(cell) -> None:
     )
 
 
+def test_processes_whose_samples_bound_nothing_are_compared_by_their_medians(cell) -> None:
+    unbounded = dict.fromkeys(
+        f"{p}_{b}_ns" for p in ("forward", "gradient") for b in ("low", "high")
+    )
+    base, candidate = cell(A, **unbounded), cell(B, 12, **unbounded)
+    sides = [(chosen("", (A,), base), base), (chosen("", (B,), candidate), candidate)]
+    outcome = compared(*sides, {}, subjects=frozenset(), least=0.02)
+    assert [duel.comparison.base_repeats for duel in outcome.duels] == [5, 5]
+    assert all(duel.has_moved for duel in outcome.duels)
+
+
 def test_the_same_runs_on_both_sides_are_refused(kept) -> None:
     with pytest.raises(ConfigError, match="BASE and CANDIDATE are the same runs"):
         compare("last", B, kept, form=Form.CSV)

@@ -199,7 +199,7 @@ def test_no_place_of_any_table_is_blank(tree: Element) -> None:
 
 def test_a_place_of_the_grid_shows_time_interval_proof_and_distance(tree: Element) -> None:
     shown = " ".join(next(tree.by_id("grid-1").all("button")).text.split())
-    assert shown == "1.00 ms ✓ ±1.0 % best"
+    assert shown == "1.00 ms ✓ 1 process best"
 
 
 def test_the_kernels_that_ran_stand_behind_a_time_and_those_of_few_are_marked(

@@ -6,10 +6,12 @@ from rich.console import Console
 
 from velodrome.scheduler.reports.cell_rows import cell_row
 from velodrome.scheduler.reports.cells import Time, add, combine, gather
+from velodrome.scheduler.reports.disturbances import headline
 from velodrome.scheduler.reports.flat_rows import csv_rows
 from velodrome.scheduler.reports.render import markdown, rich_tables
 from velodrome.scheduler.reports.tables import Table, duration, tabulate, time_text
 from velodrome.scheduler.reports.task_rows import surprises
+from velodrome.scheduler.statistics.replication import Repeat
 
 
 def row(framework: str = "torch", model: str = "lenet", **changes: object) -> dict[str, object]:
@@ -53,9 +55,13 @@ def failed(framework: str, **changes: object) -> dict[str, object]:
 
 
 def shown(rows: list[dict[str, object]]) -> str:
+    return drawn(tables_of(rows))
+
+
+def drawn(tables: list[Table], first: str = "") -> str:
     screen = Console(width=140, file=io.StringIO())
     with screen.capture() as capture:
-        screen.print(rich_tables(tables_of(rows)))
+        screen.print(rich_tables(tables, first))
     return capture.get()
 
 
@@ -73,23 +79,34 @@ def csv_of(rows: list[dict[str, object]]) -> str:
     )
 
 
-def test_a_time_over_repeats_is_the_median_of_medians_in_the_interval_of_their_spread() -> None:
-    # Logs 2.3026 2.6391 2.4849: mean 2.4755, deviation 0.1684; t of 2 degrees 4.303.
-    combined = combine([Time(10, 9, 11), Time(14, 13, 20), Time(12, 8, 13)])
-    assert combined is not None and combined.median_ns == 12
-    assert (combined.low_ns, combined.high_ns) == pytest.approx((7.82, 18.06), abs=0.01)
+def six(framework: str = "torch", **changes: object) -> list[dict[str, object]]:
+    """Six processes of a cell that differ by 1 % in all."""
+    return [row(framework, repeat=n, **{**scaled(1 + 0.002 * n), **changes}) for n in range(6)]
 
 
-def test_a_time_of_one_repeat_has_that_repeats_own_interval() -> None:
-    assert combine([Time(10, 9, 11)]) == Time(10, 9, 11)
+def scaled(by: float) -> dict[str, object]:
+    return {name: value * by for name, value in row().items() if name.endswith("_ns")}
 
 
-def test_repeats_that_no_clock_has_measured_keep_their_bounds() -> None:
-    assert combine([Time(0, 0, 1), Time(1, 0, 2)]) == Time(0.5, 0, 2)
+def test_a_time_of_one_process_has_no_interval() -> None:
+    assert combine([Repeat(10, 9, 11)]) == Time(10)
+    assert combine([Repeat(10, 9, 11)]).half_width is None
 
 
-def test_a_familys_total_is_the_sum_of_its_parts() -> None:
+def test_a_time_of_three_has_no_interval_and_says_how_far_they_are_apart() -> None:
+    assert combine([Repeat(10, 9, 11), Repeat(14, 13, 20), Repeat(12, 8, 13)]) == Time(
+        12, processes=3, apart=1.4
+    )
+
+
+def test_repeats_that_no_clock_has_measured_have_no_interval() -> None:
+    assert combine([Repeat(0, 0, 1), Repeat(1, 0, 2)]) == Time(0.5, processes=2)
+
+
+def test_a_familys_total_is_the_sum_of_its_parts_and_its_interval_of_all_of_theirs() -> None:
     assert add([Time(1, 0.5, 2), Time(10, 9, 11)]) == Time(11, 9.5, 13)
+    assert add([Time(1, 0.5, 2), Time(10)]) == Time(11)
+    assert not add([Time(1), Time(10, doubt="slow noise")]).is_stable
 
 
 def test_the_half_width_is_the_wider_side_of_the_interval() -> None:
@@ -104,15 +121,67 @@ def test_durations_have_three_figures_in_the_unit_that_suits(ns: float, text: st
     assert duration(ns) == text
 
 
-def test_a_time_shows_its_interval_in_percent() -> None:
-    assert time_text(Time(2e6, 1.98e6, 2.01e6)) == "2.00 ms ±1.0%"
+@pytest.mark.parametrize(
+    ("time", "text"),
+    [
+        (Time(2e6, 1.98e6, 2.01e6, 6), "2.00 ms ±1.0%"),
+        (Time(2e6, 1.5e6, 2.01e6, 6), "2.00 ms ±25%"),
+        (Time(2e6, 1.98e6, 2.01e6, source="7 other sweeps"), "2.00 ms ±1.0% by sweeps"),
+        (Time(2e6, processes=3, apart=1.034), "2.00 ms spread 3.4%"),
+        (Time(2e6, processes=2, apart=27.3), "2.00 ms spread 27x"),
+        (Time(2e6), "2.00 ms"),
+    ],
+)
+def test_a_time_shows_as_much_of_how_far_it_may_be_off_as_is_known(time: Time, text: str) -> None:
+    assert time_text(time) == text
+
+
+def test_a_single_process_shows_no_interval_in_any_form() -> None:
+    rows = [row("torch"), row("tensorflow")]
+    for text in (shown(rows), markdown(tables_of(rows))):
+        grid, _, legend = text.partition("median of one batch")
+        assert "1.00 ms ✓" in grid
+        assert "±" not in grid and "±" in legend
+    (first, _) = csv.DictReader(io.StringIO(csv_of(rows)))
+    assert (first["forward_low_ns"], first["forward_high_ns"]) == ("", "")
+    assert first["forward_interval"] == "none: 1 process"
+
+
+def test_processes_that_differ_by_much_show_no_percentage() -> None:
+    rows = [row("torch"), row("torch", repeat=1, **scaled(27.0))]
+    text = shown(rows)
+    assert "spread 27x [1] ~" in text
+    assert "±" not in text.partition("median of one batch")[0]
+    (line,) = csv.DictReader(io.StringIO(csv_of(rows)))
+    assert line["gradient_interval"] == "none: 2 processes, spread 27x"
+    assert line["gradient_low_ns"] == ""
+
+
+def test_six_processes_show_an_interval_and_the_csv_says_whose_it_is() -> None:
+    rows = six(forward_low_ns=None, forward_high_ns=None)
+    assert "1.00 ms ±0.5% ✓" in shown(rows)  # 0.0040 / 1.005 to the slowest, 0.005 to the fastest
+    (line,) = csv.DictReader(io.StringIO(csv_of(rows)))
+    assert line["forward_interval"] == "6 processes"
+    assert float(line["forward_low_ns"]) <= 1e6 < 1.01e6 <= float(line["forward_high_ns"])
+
+
+def test_canaries_around_the_tasks_give_a_single_process_an_interval_and_are_named() -> None:
+    def around(n: int) -> dict[str, object]:
+        times = {"canary_before_ns": 1e6 * (1 + 0.01 * n), "canary_after_ns": 1e6 * (1 - 0.01 * n)}
+        return {"canary_model": "canary, numpy 2", **times}
+
+    rows = [row(name, **around(n)) for n, name in enumerate(("torch", "theano", "jax"), 1)]
+    # Six from 0.97 to 1.03: deviation of the logarithms 0.0237, t of 5 degrees 2.571.
+    assert "±6.3% by canaries ✓" in shown(rows)
+    assert "6 canaries" in csv_of(rows)
+    assert "by canaries ✓" not in shown(rows[:2])  # four tell too little
 
 
 def test_the_best_of_a_line_has_no_ratio_and_the_others_say_how_far_behind_they_are() -> None:
     slow = row("tensorflow", forward_median_ns=1.5e6, forward_low_ns=1.5e6, forward_high_ns=1.5e6)
     text = shown([row("torch"), slow])
-    assert "1.50 ms ±0.0% 1.50x ✓" in text
-    assert "1.00 ms ±1.0% ✓" in text
+    assert "1.50 ms 1.50x ✓" in text
+    assert "1.00 ms ✓" in text
 
 
 def test_a_cell_without_a_number_gives_its_reason_and_the_command_that_runs_it_again() -> None:
@@ -128,9 +197,66 @@ def test_a_cell_of_which_one_repeat_failed_keeps_its_number_and_says_so() -> Non
     assert "1 of 2 repeats: crashed" in text
 
 
-def test_a_time_that_did_not_settle_is_marked() -> None:
+@pytest.mark.parametrize("write", [shown, lambda rows: markdown(tables_of(rows))])
+def test_each_phase_is_marked_by_its_own_samples_and_says_below_why(write) -> None:
+    loose = {"status": "unstable", "forward_stable": False, "forward_doubt": "slow"}
+    grid, _, below = write([row("torch", **loose)]).partition("[1] torch")
+    assert "1.00 ms [1] ~" in grid
+    assert "3.00 ms ✓" in grid
+    assert below.startswith(" plain, lenet b64 forward: did not settle: slow noise")
+
+
+def test_the_gradients_doubt_is_not_the_forward_times() -> None:
+    loose = {"status": "unstable", "forward_stable": True, "stable": False}
+    text = shown([row("torch", **loose, gradient_doubt="few")])
+    assert "1.00 ms ✓" in text and "3.00 ms [1] ~" in text
+    assert "lenet b64 gradient: did not settle: too few samples" in text
+
+
+def test_grid_and_csv_agree_on_each_phase() -> None:
+    loose = {"status": "unstable", "forward_stable": False, "forward_doubt": "drift"}
+    sharp = {"gradient_low_ns": 2.99e6, "gradient_high_ns": 3.01e6}
+    rows = [row("torch", **sharp), row("torch", repeat=1, **sharp, **loose)]
+    (line,) = csv.DictReader(io.StringIO(csv_of(rows)))
+    told = "the speed changed while it was measured (1 of 2 processes)"
+    assert (line["forward_stable"], line["forward_doubt"]) == ("False", told)
+    assert (line["gradient_stable"], line["gradient_doubt"], line["stable"]) == (
+        "True",
+        "",
+        "False",
+    )
+    assert told in shown(rows)
+
+
+def test_times_with_the_same_doubt_share_a_footnote() -> None:
+    loose = {"status": "unstable", "stable": False, "forward_doubt": "few", "gradient_doubt": "few"}
+    text = shown([row("torch", **loose), row("torch", "lstm", **loose)])
+    assert text.count("[1] ~") == 4 and "[2]" not in text
+    assert "[1] torch plain, lenet b64 forward and 3 more: did not settle: too few" in text
+
+
+def test_rows_from_before_doubts_had_words_are_marked_all_the_same() -> None:
     text = shown([row("torch", status="unstable", stable=False)])
-    assert "1.00 ms ±1.0% ~" in text
+    assert "1.00 ms [1] ~" in text and "did not settle: the time did not settle" not in text
+
+
+def test_three_samples_of_old_rows_claim_nothing_either() -> None:
+    rows = six(gradient_samples=3)
+    ((cell,),) = [cells.values() for cells in gather(rows).values()]
+    exact = [Repeat(value, value, value) for value in (3e6 * (1 + 0.002 * n) for n in range(6))]
+    assert cell.gradient == combine(exact)
+
+
+@pytest.mark.parametrize(
+    "write", [lambda rows, first: markdown(rows, first), lambda rows, first: drawn(rows, first)]
+)
+def test_a_disturbed_sweep_says_so_before_any_number(write) -> None:
+    story = "its cores were used by others while it was timed, 50 % of one core: stress (pid 7)"
+    rows = [row("torch", quiet=False, disturbed_by=story), row("tensorflow", quiet=True)]
+    text = write(tables_of(rows), headline(rows))
+    first, number = text.index("1 of 2 timed runs was disturbed"), text.index("1.00 ms")
+    assert first < number
+    assert "others on their cores in 1 (stress)" in text
 
 
 def test_a_lost_attempt_that_was_made_good_is_not_shown() -> None:
@@ -196,7 +322,7 @@ def test_surprises_in_both_directions_are_marked_and_stand_first(write) -> None:
     text = write(rows)
     first, _, rest = text.partition("Surprises")
     assert "crashed [1] ✗ !" in first
-    assert "1.00 ms ±1.0% [3] ✓ !" in first
+    assert "1.00 ms [3] ✓ !" in first
     assert rest.index("torch plain, lenet b64: crashed: killed by SIGSEGV") < rest.index("theano")
     assert "neon plain, lenet b64: agreed, expected unsupported: no LRN there" in rest
 
@@ -247,7 +373,7 @@ def test_markup_in_a_reason_is_shown_as_it_is() -> None:
 def test_markdown_has_a_line_per_course_and_phase_and_escapes_bars() -> None:
     rows = [row("torch"), failed("tensorflow", reason="a|b")]
     text = markdown(tables_of(rows))
-    assert "| lenet b64 | forward | 1.00 ms ±1.0% ✓ | crashed [1] ✗ ! |" in text
+    assert "| lenet b64 | forward | 1.00 ms ✓ | crashed [1] ✗ ! |" in text
     assert "### Some CPU, cpu, 1 thread, float32" in text
 
 

@@ -148,6 +148,15 @@ def test_a_warm_up_that_never_settled_is_told_in_the_row() -> None:
     assert (row["settled"], row["forward_drift"]) == (False, 0.03)
 
 
+def test_samples_that_bound_nothing_leave_no_bounds_in_the_row_and_say_why() -> None:
+    assert MEASUREMENT.forward is not None
+    few = MEASUREMENT.forward._replace(samples=3, stable=False, doubt="few", bounded=False)
+    row = task_row("s1", replace(MEASUREMENT, forward=few))
+    assert (row["forward_median_ns"], row["forward_samples"]) == (10.0, 3)
+    assert (row["forward_low_ns"], row["forward_high_ns"]) == (None, None)
+    assert (row["forward_doubt"], row["gradient_doubt"]) == ("few", "")
+
+
 def test_a_model_without_gradients_is_as_stable_as_its_forward_time() -> None:
     row = task_row("s1", replace(MEASUREMENT, gradient=None))
     assert (row["stop_reason"], row["stable"]) == ("settled", True)

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from velodrome.scheduler.statistics.replication import Repeat
-from velodrome.scheduler.statistics.steadiness import repeats_needed, steadiness
+from velodrome.scheduler.statistics.steadiness import apart_text, repeats_needed, steadiness
 
 
 def exact(*medians_ns: float) -> list[Repeat]:
@@ -44,7 +44,7 @@ def test_repeats_that_differ_are_told_with_how_many_more_it_takes() -> None:
     # Deviation 5 %, three of them: 2.484 * 5 %. 1.96^2 (0.05 / 0.0488)^2 = 4.03, by t seven.
     found = steadiness(exact(*map(math.exp, (0.0, 0.05, 0.10))))
     assert not found.is_steady
-    assert found.reason == "processes differ: ±13.2 % over 3 repeats"
+    assert found.reason == "3 processes that differ by 10.5% do not tell it to 5 %"
     assert found.more == 7 - 3
 
 
@@ -53,6 +53,11 @@ def test_one_repeat_is_as_steady_as_its_samples_and_tells_nothing_of_others() ->
     assert found.is_steady and found.more is None
 
 
-def test_a_repeat_that_is_not_stable_by_its_own_samples_is_not_steadied_by_others() -> None:
-    found = steadiness(exact(100, 100, 100), doubtful=1)
-    assert (found.is_steady, found.reason) == (False, "1 of 3 repeats is not stable")
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [(1.0, "0.0%"), (1.034, "3.4%"), (1.99, "99.0%"), (2.0, "2.0x"), (27.3, "27x")],
+)
+def test_how_far_processes_are_apart_is_told_in_percent_and_from_twice_on_in_times(
+    ratio: float, text: str
+) -> None:
+    assert apart_text(ratio) == text

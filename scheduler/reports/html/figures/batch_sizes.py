@@ -50,8 +50,9 @@ def _figure(group: Group, model: str, marks: Sequence[Mark], number: int) -> Fig
             "who": who.label,
             "batch": size,
             "ms": time.median_ns / NS_PER_MS,
-            "low": time.low_ns / NS_PER_MS,
-            "high": time.high_ns / NS_PER_MS,
+            # A bar without length where there is no interval.
+            "low": (time.low_ns or time.median_ns) / NS_PER_MS,
+            "high": (time.high_ns or time.median_ns) / NS_PER_MS,
             "tip": f"{who.label}, batch {size}: {interval(time)}",
         }
         for size, who, time in in_order

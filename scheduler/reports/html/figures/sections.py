@@ -42,7 +42,8 @@ def sections(
         Section(
             "batch-sizes",
             "Time against batch size",
-            "Gradient time of one batch; both axes are logarithmic. Bars are 95 % intervals.",
+            "Gradient time of one batch; both axes are logarithmic. Bars are 95 % intervals, where "
+            "there are any.",
             batch_sizes(groups, marks),
             "No model was timed at two batch sizes in this sweep.",
             queries.batch_sizes(),

@@ -1,0 +1,110 @@
+"""The 95 % interval that the processes of a cell can claim, or none.
+
+Of n processes the smallest and the largest median hold the median of all processes with
+probability 1 - 2^(1 - n), whatever they are like: 95 % takes six (Hahn and Meeker, Statistical
+Intervals (1991), section 5.2). Student's t says so of two, but only of processes of one kind: where
+a machine or an allocator has two states, three processes are all of one kind in a quarter of cases
+and more, and their spread is nothing. So from six processes on both intervals are taken, and the
+wider end counts.
+
+Of fewer, one must know otherwise how processes differ: from other sweeps of the same cell, or from
+the canaries that ran around its tasks, six at least. An interval then holds three: Student's around
+the processes, with the standard deviation of the others and their degrees of freedom; that of the
+others' and its own medians by their order, if they are of this cell; and what the processes' own
+samples and their own spread leave open. So it is wide where the others are of two kinds, and where
+the cell is no longer what it was.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from velodrome.adapters.intervals import lower_rank
+from velodrome.scheduler.statistics.replication import Repeat, across, spread, student
+
+FEWEST = 6  # processes; 1 - 2 / 2^6 is 96.9 %
+WIDEST = 1.0  # half of an interval over the median, above which it is none
+
+
+@dataclass(frozen=True)
+class Known:
+    """How single processes differ. source: who tells, in words.
+
+    deviation: of their logarithms. medians_ns: of processes of the same cell; of none for canaries.
+    """
+
+    deviation: float
+    degrees: int
+    source: str
+    medians_ns: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """ns per call. source: where the variance is from; empty for the cell's own processes."""
+
+    low_ns: float
+    high_ns: float
+    source: str = ""
+
+
+def known_by_sweeps(medians_ns: Iterable[float]) -> Known | None:
+    """Of single processes of the same cell, each of another sweep; None: too few."""
+    kept = tuple(value for value in medians_ns if 0 < value < math.inf)
+    found = _known(kept, f"{len(kept)} other sweeps")
+    return replace(found, medians_ns=kept) if found else None
+
+
+def known_by_canaries(times_ns: Iterable[float]) -> Known | None:
+    """Of canaries, each a process of its own; None: too few."""
+    kept = tuple(value for value in times_ns if 0 < value < math.inf)
+    return _known(kept, f"{len(kept)} canaries")
+
+
+def _known(values: Sequence[float], source: str) -> Known | None:
+    if len(values) < FEWEST:
+        return None
+    return Known(statistics.stdev(map(math.log, values)), len(values) - 1, source)
+
+
+def claim(repeats: Sequence[Repeat], otherwise: Sequence[Known] = ()) -> Claim | None:
+    """Of at least one repeat. otherwise: what is known besides; the first of it is used.
+
+    None: nothing can be claimed, or so little that it is no interval (WIDEST).
+    """
+    found = _of_many(repeats) if len(repeats) >= FEWEST else _of_few(repeats, otherwise)
+    return found if found and _half_width(repeats, found) <= WIDEST else None
+
+
+def _of_many(repeats: Sequence[Repeat]) -> Claim:
+    found = across(repeats)
+    low_ns, high_ns = _by_order([repeat.median_ns for repeat in repeats])
+    return Claim(min(found.low_ns, low_ns), max(found.high_ns, high_ns))
+
+
+def _of_few(repeats: Sequence[Repeat], otherwise: Sequence[Known]) -> Claim | None:
+    if not otherwise:
+        return None
+    first = otherwise[0]
+    own = spread(repeats)
+    half = student(first.degrees) * max(first.deviation / math.sqrt(own.count), own.error)
+    bounds = [math.exp(own.mean - half), math.exp(own.mean + half)]
+    if own.degrees:
+        apart = across(repeats)
+        bounds += [apart.low_ns, apart.high_ns]
+    if first.medians_ns:
+        bounds += _by_order([*first.medians_ns, *(repeat.median_ns for repeat in repeats)])
+    return Claim(min(bounds), max(bounds), first.source)
+
+
+def _by_order(medians_ns: Sequence[float]) -> tuple[float, float]:
+    """Of at least six: the interval that order statistics give of their median."""
+    ordered = sorted(medians_ns)
+    rank = lower_rank(len(ordered))
+    return ordered[rank - 1], ordered[-rank]
+
+
+def _half_width(repeats: Sequence[Repeat], found: Claim) -> float:
+    median_ns = across(repeats).median_ns
+    return max(found.high_ns - median_ns, median_ns - found.low_ns) / median_ns

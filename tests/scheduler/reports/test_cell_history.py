@@ -1,0 +1,101 @@
+"""Intervals of single processes by the other sweeps of their store, in every form of a report."""
+
+import csv
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from velodrome.adapters.protocol import Timed, Verified
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.task import Task
+from velodrome.scheduler.commands.report import Form, Kind, report
+from velodrome.scheduler.commands.report_page import write
+from velodrome.scheduler.reports.cell_history import cell_history
+from velodrome.scheduler.results.store import Store
+
+
+def sweep(day: int) -> str:
+    return f"202611{day:02d}-063012-a1b2"
+
+
+def measured(ms: float, repeat: int = 0, node_type: str = "t1", threads: int = 2) -> Measurement:
+    timed = Timed("forward", ms * 1e6, ms * 1e6, ms * 1e6, 30, 2, 5, "target", stable=True)
+    return Measurement(
+        Task("torch", "eager", "lenet", 8, threads=threads),
+        *(repeat, 1, Status.OK, "", "n1", "host1", node_type, 1.0, 2.0),
+        rerun="velodrome measure torch lenet",
+        forward=timed,
+        gradient=timed._replace(phase="gradient", median_ns=3e6, low_ns=3e6, high_ns=3e6),
+        verified=Verified(2.3, 1e-6, 1e-5, (), (), 7),
+        gradient_error=1e-6,
+    )
+
+
+def test_the_first_process_of_each_other_sweep_tells_how_processes_differ(store: Store) -> None:
+    for day in range(1, 7):
+        store.put(sweep(day), measured(math.exp(0.01 * day)))
+        store.put(sweep(day), measured(100.0, repeat=1))  # what a day has in common counts, too
+    store.put(sweep(9), measured(5.0))
+    found = cell_history(store, sweep(9))
+    of_forward = found[measured(1.0).task.key, "t1", "forward"]
+    # Logs 0.01 to 0.06: deviation 0.0187083.
+    assert of_forward.deviation == pytest.approx(0.0187083)
+    assert (of_forward.degrees, of_forward.source) == (5, "6 other sweeps")
+
+
+def test_five_other_sweeps_another_task_and_another_type_of_node_tell_nothing(store: Store) -> None:
+    for day in range(1, 6):
+        store.put(sweep(day), measured(1.0))
+    store.put(sweep(6), measured(1.0, node_type="t2"))
+    store.put(sweep(7), measured(1.0, threads=1))
+    store.put(sweep(9), measured(1.0))
+    assert cell_history(store, sweep(9)) == {}
+
+
+def test_another_sweep_that_cannot_be_read_costs_no_report_of_this_one(
+    store: Store, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for day in range(1, 7):
+        store.put(sweep(day), measured(1.0))
+    store.put(sweep(9), measured(1.0))
+    for file in (root / "tasks" / f"sweep={sweep(1)}").rglob("*.parquet"):
+        file.write_bytes(b"nothing of the kind")
+    report(root, sweep(9), Kind.TIMES, Form.MARKDOWN, None)
+    assert "1.00 ms ✓" in capsys.readouterr().out
+
+
+def test_a_single_process_is_shown_with_the_interval_of_other_sweeps_and_they_are_named(
+    store: Store, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for day in range(1, 7):
+        store.put(sweep(day), measured(math.exp(0.01 * day)))
+    store.put(sweep(9), replace(measured(math.exp(0.03)), quiet=False, disturbed_by="(steal)"))
+    told = {}
+    for form in (Form.TERMINAL, Form.MARKDOWN, Form.CSV):
+        report(root, "", Kind.TIMES, form, None)
+        told[form] = capsys.readouterr().out
+    # t of 5 degrees 2.57058 times 0.0187083 is 0.0480914, which is 4.9 % upwards.
+    for form in (Form.TERMINAL, Form.MARKDOWN):
+        assert "1.03 ms ±4.9% by sweeps ✓" in told[form]
+        assert told[form].index("1 of 1 timed runs was disturbed") < told[form].index("1.03 ms")
+    (line,) = csv.DictReader(io.StringIO(told[Form.CSV]))
+    assert line["forward_interval"] == "6 other sweeps"
+    assert float(line["forward_low_ns"]) == pytest.approx(1e6 * math.exp(0.03 - 0.0480914))
+    write(root, "", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "±4.9 % by sweeps" in page
+    assert "by 6 other sweeps" in page
+    assert page.index("1 of 1 timed runs was disturbed") < page.index("±4.9 % by sweeps")
+
+
+def test_a_single_process_alone_in_its_store_is_shown_as_one_process(
+    store: Store, root: Path, tmp_path: Path
+) -> None:
+    store.put(sweep(9), measured(1.0))
+    write(root, "", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "no interval (1 process)" in page
+    assert "2 of 2 times have no interval" in page
