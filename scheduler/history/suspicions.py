@@ -1,21 +1,38 @@
 """Whether a cell's latest nights lie off what they used to, and since when.
 
-Two looks, each at half of the rate of false suspicions that is asked for:
+Three looks, each at a third of the rate of false suspicions that is asked for:
 
 - the last one, two and three nights against the stretch before them, by Student's t for the mean of
   k new values, with the spread of a night as the nights before the last three have it;
-- the cut of velodrome.scheduler.history.steps over all nights, which sees what comes slowly.
+- the cut of velodrome.scheduler.history.steps over all nights, which sees what comes slowly;
+- the first nights of a series against all that followed, which the cut is too cautious for: the
+  largest t over the nights at which the step may have been (K. J. Worsley, On the likelihood ratio
+  test for a shift in location of normal populations, JASA 74 (1979) 365-367).
+
+Standard errors are those of nights that hang together as velodrome.scheduler.history.dependence
+has it; what a night's own repeats leave open (an unstable night) is added to them.
 
 What was measured again and stayed off is known; from then on it is what later nights are held to.
+A step that goes on the same way is told again only when it has gone on by as much again, or if the
+new part is too sharp for the slope that the nights since then have: else it is the same creep.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
 
-from velodrome.scheduler.history.steps import MOST_NIGHTS, Fit, fit, quantile
+from velodrome.scheduler.history.dependence import NONE, Dependence
+from velodrome.scheduler.history.steps import (
+    FEWEST,
+    MOST_NIGHTS,
+    Fit,
+    contrast_factor,
+    fit,
+    quantile,
+    spread_around,
+)
 from velodrome.scheduler.statistics.comparing import LEAST
 
 RECENT = 3  # nights
@@ -23,6 +40,8 @@ FEWEST_CALM = 5  # nights before them: fewer have no spread to speak of
 OLDEST_NEWS = 30  # nights: what is older is shown, but no news
 TELLS_AGAIN = 20  # times the rate at which a suspicion of an earlier night is recognized
 NEAR = 2  # nights: the same step, seen with more of them, may move by so many
+LOOKS = 3
+FIRST_ONSETS = range(FEWEST, FEWEST_CALM)
 
 
 @dataclass(frozen=True)
@@ -46,91 +65,184 @@ class Suspicion:
         """A level measured once more, at least half of the way from before to now."""
         return (again - self.before) / (self.now - self.before) >= 0.5
 
+    def later(self, nights: int) -> "Suspicion":
+        """The same, of a series that begins so many nights earlier."""
+        compared = (self.compared[0] + nights, self.compared[1] + nights)
+        return replace(self, onset=self.onset + nights, compared=compared)
+
+
+@dataclass(frozen=True)
+class Known:
+    """The last step that was told: its night, and the levels before it and when it was told.
+
+    size 0: none was.
+    """
+
+    onset: int = 0
+    level: float = 0.0
+    size: float = 0.0
+
+    def covers(self, seen: Suspicion) -> bool:
+        """Whether it goes the same way, and not by as much again."""
+        gone_on = (seen.now - self.level) * math.copysign(1, self.size)
+        is_same_way = (seen.now - seen.before) * self.size > 0
+        return is_same_way and gone_on < abs(self.size)
+
+
+NOTHING_KNOWN = Known()
+
 
 @dataclass(frozen=True)
 class Series:
     """One phase of a cell over the nights that have it, oldest first. Logarithms of ns.
 
     levels: over all repeats of a night; first: without those that confirm; again: of those alone.
+    errors: what the repeats of a night leave open, a standard deviation; empty: nothing.
+    dependence: of a night on those before it.
     """
 
     levels: tuple[float, ...]
     first: tuple[float, ...]
     again: tuple[float | None, ...]
+    errors: tuple[float, ...] = ()
+    dependence: Dependence = NONE
 
-    def until(self, night: int) -> tuple[float, ...]:
+    def until(self, night: int) -> "View":
         """What was known when that night had been measured, but nothing again yet."""
         start = max(0, night + 1 - MOST_NIGHTS)
-        return (*self.levels[start:night], self.first[night])
+        levels = (*self.levels[start:night], self.first[night])
+        errors = self.errors[start : night + 1]
+        return View(levels, errors or (0.0,) * len(levels), self.dependence, start)
+
+
+@dataclass(frozen=True)
+class View:
+    """Levels and errors of some nights of a series, the first of them its night `start`."""
+
+    levels: Sequence[float]
+    errors: Sequence[float]
+    dependence: Dependence = NONE
+    start: int = 0
 
 
 def latest(series: Series, rate: float) -> Suspicion | None:
     """Of the last night. rate: of false suspicions of a series in which nothing happens."""
     last = len(series.levels) - 1
-    return _at(series, last, known_onset(series, rate), rate)
+    return suspicion(series.until(last), known_step(series, rate), rate)
 
 
-def known_onset(series: Series, rate: float) -> int:
-    """Since which night the level is what it was last confirmed to be; 0: it never stepped.
+def known_step(series: Series, rate: float) -> Known:
+    """The step to which the level was last confirmed.
 
     The last night is not looked at: what it shows is what is asked.
     """
-    onset = 0
+    known = NOTHING_KNOWN
     for night, again in enumerate(series.again[:-1]):
         if again is not None:
-            seen = _at(series, night, onset, min(0.5, TELLS_AGAIN * rate))
-            onset = seen.onset if seen and seen.is_confirmed_by(again) else onset
-    return onset
+            seen = suspicion(series.until(night), known, min(0.5, TELLS_AGAIN * rate))
+            if seen and seen.is_confirmed_by(again):
+                known = Known(seen.onset, seen.now, seen.now - seen.before)
+    return known
 
 
-def _at(series: Series, night: int, known: int, rate: float) -> Suspicion | None:
-    levels = series.until(night)
-    skipped = night + 1 - len(levels)
-    found = suspicion(levels, max(0, known - skipped), rate)
-    if found is None or not skipped:
-        return found
-    compared = (found.compared[0] + skipped, found.compared[1] + skipped)
-    return Suspicion(found.onset + skipped, found.before, found.now, compared)
-
-
-def suspicion(levels: Sequence[float], known: int, rate: float) -> Suspicion | None:
-    """known: the night at which the last step that was told of began."""
-    if len(levels) < FEWEST_CALM + RECENT:
+def suspicion(view: View, known: Known, rate: float) -> Suspicion | None:
+    """known: the last step that was told, its night an index of the whole series."""
+    if len(view.levels) < FEWEST_CALM + RECENT:
         return None
-    return _of_recent_nights(levels, known, rate / 2) or _of_all_nights(levels, known, rate / 2)
+    known = replace(known, onset=max(0, known.onset - view.start))
+    calm = fit(view.levels[:-RECENT], rate / LOOKS, view.dependence)
+    looks = (_of_recent_nights, _of_all_nights, _of_first_nights)
+    found = (look(view, known, calm, rate / LOOKS) for look in looks)
+    return next((seen.later(view.start) for seen in found if seen), None)
 
 
-def _of_recent_nights(levels: Sequence[float], known: int, rate: float) -> Suspicion | None:
-    calm = fit(levels[:-RECENT], rate)
-    start = max(calm.last.start, known)
-    found = [
-        (distance, seen)
+def _of_recent_nights(view: View, known: Known, calm: Fit, rate: float) -> Suspicion | None:
+    start = max(calm.last.start, known.onset)
+    count = len(view.levels)
+    seen = [
+        (_distance(view, one, calm.spread), one)
         for nights in range(1, RECENT + 1)
-        if len(levels) - nights > start
-        for distance, seen in [_recent(levels, start, nights, calm)]
-        if distance > quantile(rate / RECENT, calm.degrees) and is_large(seen)
+        if count - nights > start
+        for one in [_step_at(view, start, count - nights)]
+    ]
+    beyond = quantile(rate / RECENT, calm.degrees)
+    found = [
+        (distance, one)
+        for distance, one in seen
+        if distance > beyond and is_large(one) and _is_news(view, known, one, calm, rate)
     ]
     return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
-def _recent(levels: Sequence[float], start: int, nights: int, calm: Fit) -> tuple[float, Suspicion]:
-    """The last nights against those before, and how many standard errors they are away."""
-    onset = len(levels) - nights
-    before, now = fmean(levels[start:onset]), fmean(levels[onset:])
-    error = calm.spread * math.sqrt(1 / nights + 1 / (onset - start))
-    return abs(now - before) / error, Suspicion(onset, before, now, (start, onset))
-
-
-def _of_all_nights(levels: Sequence[float], known: int, rate: float) -> Suspicion | None:
-    stretches = fit(levels, rate).stretches
-    for before, since in pairwise(stretches[-2:]):
+def _of_all_nights(view: View, known: Known, calm: Fit, rate: float) -> Suspicion | None:
+    count = len(view.levels)
+    whole = fit(view.levels, rate, view.dependence)
+    beyond = quantile(rate / (count - 1), whole.degrees)
+    for before, since in pairwise(whole.stretches[-2:]):
         seen = Suspicion(since.start, before.level, since.level, (before.start, before.end))
-        is_news = since.start > known + NEAR if known else True
+        is_new = since.start > known.onset + NEAR if known.size else True
         # Measuring again cannot tell whether it was the nights before that were odd.
         is_known_before = before.nights >= FEWEST_CALM
-        if is_news and is_known_before and since.nights <= OLDEST_NEWS and is_large(seen):
-            return seen
+        is_far = _distance(view, seen, whole.spread) > beyond
+        if is_new and is_known_before and is_far and since.nights <= OLDEST_NEWS:
+            return seen if is_large(seen) and _is_news(view, known, seen, calm, rate) else None
     return None
+
+
+def _of_first_nights(view: View, known: Known, calm: Fit, rate: float) -> Suspicion | None:
+    if known.size or view.start or len(view.levels) > FEWEST_CALM + OLDEST_NEWS:
+        return None
+    found = [found for onset in FIRST_ONSETS if (found := _first_step(view, onset))]
+    beyond = quantile(rate / len(FIRST_ONSETS), len(view.levels) - 2)
+    distance, seen = max(found, key=lambda pair: pair[0])
+    return seen if distance > beyond and is_large(seen) else None
+
+
+def _first_step(view: View, onset: int) -> tuple[float, Suspicion]:
+    """By the spread around both sides of it."""
+    seen = _step_at(view, 0, onset)
+    spread, _ = spread_around(view.levels, (onset, len(view.levels)), view.dependence)
+    return _distance(view, seen, spread), seen
+
+
+def _step_at(view: View, start: int, onset: int) -> Suspicion:
+    before, now = fmean(view.levels[start:onset]), fmean(view.levels[onset:])
+    return Suspicion(onset, before, now, (start, onset))
+
+
+def _distance(view: View, seen: Suspicion, spread: float) -> float:
+    """Standard errors between the nights since and those before."""
+    start, onset = seen.compared
+    before, since = onset - start, len(view.levels) - onset
+    weights = (*[-1 / before] * before, *[1 / since] * since)
+    return abs(seen.now - seen.before) / _error(view, weights, spread)
+
+
+def _error(view: View, weights: Sequence[float], spread: float) -> float:
+    """Standard error of a weighted sum of the last nights."""
+    errors = view.errors[len(view.errors) - len(weights) :]
+    open_ = math.fsum((weight * one) ** 2 for weight, one in zip(weights, errors, strict=True))
+    return math.hypot(spread * contrast_factor(weights, view.dependence), math.sqrt(open_))
+
+
+def _is_news(view: View, known: Known, seen: Suspicion, calm: Fit, rate: float) -> bool:
+    return not known.covers(seen) or _is_sharp(view, known, seen, calm, rate)
+
+
+def _is_sharp(view: View, known: Known, seen: Suspicion, calm: Fit, rate: float) -> bool:
+    """Whether it is a step besides the slope of the nights since the one that was told."""
+    if seen.onset - known.onset < FEWEST_CALM:
+        return False
+    import numpy as np
+
+    levels = np.asarray(view.levels[known.onset :])
+    nights = np.arange(len(levels))
+    is_since = nights >= seen.onset - known.onset
+    design = np.column_stack([np.ones(len(levels)), nights, is_since])
+    weights = np.linalg.pinv(design)[-1]
+    step = float(weights @ levels) * math.copysign(1, known.size)
+    error = _error(view, weights.tolist(), calm.spread)
+    return step > max(quantile(rate / RECENT, calm.degrees) * error, math.log1p(LEAST))
 
 
 def is_large(seen: Suspicion) -> bool:

@@ -1,19 +1,22 @@
 """What is news on the latest night, before and after it was measured again. Pure.
 
 Told once: a step that was confirmed is what later nights are compared with, and a cell that fails
-alarms on its first night. Both directions are told; only slower and failing are alarms.
+alarms on its first night. Both directions are told; only slower and failing are alarms. A night that
+is unstable is judged like others, with what it leaves open added to the error.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
+from velodrome.scheduler.history.dependence import dependences
 from velodrome.scheduler.history.detectable import detectable
 from velodrome.scheduler.history.nights import PHASES, Condition, Followed, History, Point
 from velodrome.scheduler.history.quarantine import quarantined_since
-from velodrome.scheduler.history.suspicions import Series, Suspicion, latest
+from velodrome.scheduler.history.steps import MOST_NIGHTS, cautious_bounds
+from velodrome.scheduler.history.suspicions import RECENT, Series, Suspicion, latest
 
 PROMISED = 0.05  # share of nights that may raise a false alarm, over all cells together
 # Student's tails are thinner than those of computers: what is promised at 5 % is tested at 2 %.
@@ -58,6 +61,7 @@ class Watched:
     """A cell after a night. findings: of each phase that has one.
 
     quarantined: the night that put it there. detectable: by phase, relative; see detectable.py.
+    series: by phase, with how its nights hang together.
     """
 
     cell: Followed
@@ -65,6 +69,7 @@ class Watched:
     findings: tuple[Finding, ...] = ()
     quarantined: Point | None = None
     detectable: tuple[tuple[str, float | None], ...] = ()
+    series: Mapping[str, Series] = field(default_factory=dict)
 
     @property
     def tonight(self) -> Point:
@@ -76,17 +81,23 @@ class Watched:
         return self.findings[0] if self.findings else None
 
     @property
+    def told(self) -> tuple[Finding, ...]:
+        """Quarantine silences failures, which come and go there; a step that holds is told."""
+        return tuple(
+            one for one in self.findings if not self.quarantined or one.kind is not Kind.FAILS
+        )
+
+    @property
     def is_alarm(self) -> bool:
-        """Confirmed, and a regression; never from quarantine."""
-        return not self.quarantined and any(
-            found.proof is Proof.CONFIRMED and found.kind is not Kind.FASTER
-            for found in self.findings
+        """Confirmed, and a regression."""
+        return any(
+            found.proof is Proof.CONFIRMED and found.kind is not Kind.FASTER for found in self.told
         )
 
     @property
     def is_open(self) -> bool:
         """Whether it should be measured again."""
-        return not self.quarantined and any(one.proof is Proof.OPEN for one in self.findings)
+        return any(one.proof is Proof.OPEN for one in self.told)
 
 
 @dataclass(frozen=True)
@@ -111,8 +122,7 @@ def judge(history: History, sweep_id: str, tested_at: float = TESTED_AT) -> Verd
     known = {cell: _until(points, sweep_id) for cell, points in history.items()}
     measured = {cell: points for cell, points in known.items() if points}
     rate = rate_of(measured, tested_at)
-    found = tuple(watched(cell, points, rate) for cell, points in measured.items())
-    return Verdict(sweep_id, rate, found)
+    return Verdict(sweep_id, rate, watched(measured, rate))
 
 
 def rate_of(measured: History, tested_at: float = TESTED_AT) -> float:
@@ -126,29 +136,61 @@ def _until(points: tuple[Point, ...], sweep_id: str) -> tuple[Point, ...]:
     return () if at is None else points[: at + 1]
 
 
-def watched(cell: Followed, points: tuple[Point, ...], rate: float) -> Watched:
-    """After the last of these nights."""
+def watched(histories: History, rate: float) -> tuple[Watched, ...]:
+    """Each cell after the last of its nights; how nights hang together is told by all of them."""
+    serial = {
+        (cell, phase): series_of(nights, phase)
+        for cell, points in histories.items()
+        for phase in PHASES
+        if (nights := having(points, phase))
+    }
+    dependent = dict(zip(serial, with_dependence(tuple(serial.values()), rate), strict=True))
+    return tuple(
+        _watched(
+            cell,
+            points,
+            {phase: dependent[cell, phase] for phase in PHASES if (cell, phase) in dependent},
+            rate,
+        )
+        for cell, points in histories.items()
+    )
+
+
+def _watched(
+    cell: Followed, points: tuple[Point, ...], serial: Mapping[str, Series], rate: float
+) -> Watched:
     since = quarantined_since(point.condition for point in points)
     return Watched(
         cell,
         points,
-        _findings(points, rate),
+        _findings(points, serial, rate),
         None if since is None else points[since],
-        tuple(
-            (phase, detectable([point.levels[phase] for point in having(points, phase)], rate))
-            for phase in PHASES
-            if having(points, phase)
-        ),
+        tuple((phase, detectable(series, rate)) for phase, series in serial.items()),
+        serial,
     )
 
 
-def _findings(points: tuple[Point, ...], rate: float) -> tuple[Finding, ...]:
+def with_dependence(serial: Sequence[Series], rate: float) -> tuple[Series, ...]:
+    """The last nights are in question, and say nothing of what is usual."""
+    usual = [one.levels[-MOST_NIGHTS:][:-RECENT] or one.levels[:1] for one in serial]
+    bounds = [cautious_bounds(levels, rate) for levels in usual]
+    found = dependences(list(zip(usual, bounds, strict=True)))
+    return tuple(
+        replace(one, dependence=dependence) for one, dependence in zip(serial, found, strict=True)
+    )
+
+
+def _findings(
+    points: tuple[Point, ...], serial: Mapping[str, Series], rate: float
+) -> tuple[Finding, ...]:
     tonight = points[-1]
     if tonight.condition is Condition.FAILED:
         return _failure(points)
-    if tonight.condition is Condition.UNSTABLE:
-        return ()
-    found = [_step(points, phase, rate) for phase in PHASES if phase in tonight.first]
+    found = [
+        _step(having(points, phase), phase, serial[phase], rate)
+        for phase in PHASES
+        if phase in tonight.first
+    ]
     return tuple(one for one in found if one)
 
 
@@ -163,9 +205,7 @@ def _failure(points: tuple[Point, ...]) -> tuple[Finding, ...]:
     return (Finding(Kind.FAILS, "", proof, tonight, reason=tonight.reason, before=(earlier[-1],)),)
 
 
-def _step(points: tuple[Point, ...], phase: str, rate: float) -> Finding | None:
-    nights = having(points, phase)
-    series = series_of(nights, phase)
+def _step(nights: tuple[Point, ...], phase: str, series: Series, rate: float) -> Finding | None:
     seen = latest(series, rate)
     if seen is None:
         return None
@@ -198,4 +238,5 @@ def series_of(nights: Sequence[Point], phase: str) -> Series:
         tuple(point.levels[phase] for point in nights),
         tuple(point.first[phase] for point in nights),
         tuple(point.again.get(phase) for point in nights),
+        tuple(point.errors.get(phase, 0.0) for point in nights),
     )
