@@ -7,11 +7,11 @@ Journal of the Royal Statistical Society 8 (1946) 184-197). A night is taken as 
 by a factor per night (AR(1)), and beside it luck of its own; both are on a grid.
 
 A cell's likelihood of each point of the grid is the restricted one (H. D. Patterson, R. Thompson,
-Biometrika 58 (1971) 545-554), with a level per stretch and one slope taken out, so that neither
-few nights nor a creep pass for dependence. A few nights tell little of it, so cells share what they
+Biometrika 58 (1971) 545-554), with a level per stretch and a smooth curve taken out, so that
+neither few nights nor a creep pass for dependence. A few nights tell little of it, so cells share what they
 know by empirical Bayes: the prior over the grid is that which the cells together make the likeliest
-(N. Laird, Journal of the American Statistical Association 73 (1978) 805-811), with two series' worth
-of PRIOR added, and a cell has the mean of its posterior.
+(N. Laird, Journal of the American Statistical Association 73 (1978) 805-811), with PRIOR_SERIES of
+PRIOR added, and a cell has the mean of its posterior.
 """
 
 import math
@@ -30,8 +30,9 @@ FADINGS = (0.3, 0.5, 0.7, 0.85, 0.95)
 SHARES = (0.35, 0.7, 1.0)  # of a night's variance that fades; the rest is luck of its own
 GRID = ((0.0, 0.0), *((fading, share) for fading in FADINGS for share in SHARES))
 PRIOR = (0.5, *([0.5 / (len(GRID) - 1)] * (len(GRID) - 1)))  # nights that do not hang together
-PRIOR_SERIES = 2.0  # how many series PRIOR is worth: one cell of two phases
+PRIOR_SERIES = 6.0  # how many series PRIOR is worth: three cells of two phases
 ROUNDS = 30  # of EM: the prior moves by less than 1 % after that
+SMOOTH = 20  # nights
 STEP = 40  # nights: matrices are made for a multiple of it
 LONG_RUN = 30  # nights at most over which the penalty of a cut looks for dependence
 
@@ -139,16 +140,21 @@ def _likelihoods(levels: Sequence[float], bounds: Sequence[int]) -> tuple["Array
 
 
 def design_of(nights: int, bounds: Sequence[int]) -> "Array":
-    """A column per stretch, and one that slopes."""
+    """A column per stretch, and polynomials (Legendre's): a degree for each SMOOTH nights."""
+    import numpy as np
+    from numpy.polynomial.legendre import legvander
+
+    slopes = legvander(np.linspace(-1, 1, nights), math.ceil(nights / SMOOTH))[:, 1:]
+    return np.column_stack([stretch_columns(nights, bounds), slopes])
+
+
+def stretch_columns(nights: int, bounds: Sequence[int]) -> "Array":
+    """For each stretch 1 on its nights and 0 on others. bounds: where each ends."""
     import numpy as np
 
-    starts = [0, *bounds[:-1]]
-    slope = np.linspace(-1, 1, nights)
-    columns = [
-        ((np.arange(nights) >= start) & (np.arange(nights) < end)).astype(float)
-        for start, end in zip(starts, bounds, strict=True)
-    ]
-    return np.column_stack([*columns, slope])
+    place = np.arange(nights)
+    pairs = zip((0, *bounds[:-1]), bounds, strict=True)
+    return np.column_stack([((place >= start) & (place < end)) * 1.0 for start, end in pairs])
 
 
 def _grid(nights: int) -> "Array":

@@ -20,7 +20,7 @@ def detectable(series: Series, rate: float) -> float | None:
     levels = series.levels[-MOST_NIGHTS:]
     if len(levels) < FEWEST_CALM:
         return None
-    found = fit(levels, rate / LOOKS, series.dependence)
+    found = fit(levels, rate / LOOKS, series.dependence, series.prior)
     short = quantile(2 * MISSED, found.degrees)  # one-sided
     before = found.last.nights
     weights = (*[-1 / before] * before, *[1 / RECENT] * RECENT)

@@ -14,6 +14,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from velodrome.scheduler.history.borrowing import Prior
 from velodrome.scheduler.history.dependence import Dependence
 from velodrome.scheduler.history.nights import Point
 from velodrome.scheduler.history.steps import MOST_NIGHTS, fit
@@ -55,6 +56,7 @@ class Past:
     residuals: Sequence[float]
     errors: Sequence[float]
     dependence: Dependence
+    prior: Prior
 
     @property
     def block(self) -> int:
@@ -79,7 +81,7 @@ def _is_suspicious(pasts: Sequence[Past], rate: float, draw: random.Random) -> b
 def _dealt(past: Past, draw: random.Random) -> View:
     order = in_blocks(len(past.residuals), past.block, draw)
     levels = [past.residuals[night] for night in order]
-    return View(levels, [past.errors[night] for night in order], past.dependence)
+    return View(levels, [past.errors[night] for night in order], past.dependence, past.prior)
 
 
 def in_blocks(nights: int, block: int, draw: random.Random) -> list[int]:
@@ -112,7 +114,7 @@ def _past(one: Watched, phase: str, nights: int, rate: float) -> Past:
     levels = series.levels[:nights][-MOST_NIGHTS:]
     around = [
         level - stretch.level
-        for stretch in fit(levels, rate, series.dependence).stretches
+        for stretch in fit(levels, rate, series.dependence, series.prior).stretches
         for level in levels[stretch.start : stretch.end]
     ]
-    return Past(around, series.errors[:nights][-MOST_NIGHTS:], series.dependence)
+    return Past(around, series.errors[:nights][-MOST_NIGHTS:], series.dependence, series.prior)

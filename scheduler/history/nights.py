@@ -85,8 +85,8 @@ class Point:
     levels: over all repeats. first: without those that confirm, again: of those alone. runs: how
     many repeats there are. failed_again: those that confirm have no number, either.
     width: half of what the intervals of all repeats span, relative; None without a number. seconds:
-    of all repeats together. errors: by phase, what the repeats of an unstable night leave open of its
-    level, as a standard deviation. disturbed: others ran beside more than half of its repeats.
+    of all repeats together. errors: by phase, what the repeats of an unstable night leave open of
+    its level, as a standard deviation. disturbed: others ran beside more than half of its repeats.
     """
 
     sweep_id: str

@@ -20,12 +20,14 @@ from functools import lru_cache
 from itertools import pairwise
 from statistics import fmean, median
 
+from velodrome.scheduler.history.borrowing import NO_PRIOR, Prior
 from velodrome.scheduler.history.dependence import (
     CAUTIOUS,
     LONG_RUN,
     NONE,
     Dependence,
     correlations,
+    stretch_columns,
     whitening,
 )
 
@@ -64,8 +66,16 @@ class Fit:
         return self.stretches[-1]
 
 
-def fit(levels: Sequence[float], rate: float, dependence: Dependence = NONE) -> Fit:
-    """Of logarithms of times, oldest first, at least one. rate: of a false cut in all of them."""
+def fit(
+    levels: Sequence[float],
+    rate: float,
+    dependence: Dependence = NONE,
+    prior: Prior = NO_PRIOR,
+) -> Fit:
+    """Of logarithms of times, oldest first, at least one. rate: of a false cut in all of them.
+
+    prior: what is known of the spread besides.
+    """
     count = len(levels)
     inflation = dependence.inflation(max(1, min(LONG_RUN, count // 2)))
     spread, degrees = _of_differences(levels, dependence)
@@ -75,7 +85,7 @@ def fit(levels: Sequence[float], rate: float, dependence: Dependence = NONE) -> 
         stretches = tuple(
             Stretch(start, end, fmean(levels[start:end])) for start, end in pairwise((0, *bounds))
         )
-        spread, degrees = spread_around(levels, bounds, dependence)
+        spread, degrees = prior.moderated(*spread_around(levels, bounds, dependence))
     return Fit(stretches, spread, degrees, dependence)
 
 
@@ -117,8 +127,7 @@ def spread_around(
     degrees = nights - len(bounds)
     if not degrees:
         return FINEST, 0.0
-    stretch = np.searchsorted(bounds, np.arange(nights), side="right")
-    design = (stretch[:, None] == np.arange(len(bounds))).astype(float)
+    design = stretch_columns(nights, bounds)
     centred = np.asarray(levels, dtype=float) - levels[0]
     white = whitening(dependence, nights)
     root = np.linalg.qr(white @ np.column_stack([design, centred]), mode="r")

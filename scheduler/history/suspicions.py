@@ -18,11 +18,13 @@ new part is too sharp for the slope that the nights since then have: else it is 
 """
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
 
+from velodrome.scheduler.history.borrowing import NO_PRIOR, Prior
 from velodrome.scheduler.history.dependence import NONE, Dependence
 from velodrome.scheduler.history.steps import (
     FEWEST,
@@ -97,22 +99,30 @@ class Series:
     """One phase of a cell over the nights that have it, oldest first. Logarithms of ns.
 
     levels: over all repeats of a night; first: without those that confirm; again: of those alone.
-    errors: what the repeats of a night leave open, a standard deviation; empty: nothing.
-    dependence: of a night on those before it.
+    errors: what the repeats of a night leave open, a standard deviation. nights: the place of each
+    among all of the cell's. dependence: of a night on those before it. prior: how much other cells
+    vary.
     """
 
     levels: tuple[float, ...]
     first: tuple[float, ...]
     again: tuple[float | None, ...]
-    errors: tuple[float, ...] = ()
+    errors: tuple[float, ...]
+    nights: tuple[int, ...]
     dependence: Dependence = NONE
+    prior: Prior = NO_PRIOR
+
+    def nights_again(self) -> tuple[int, ...]:
+        """Those on which it was measured again, by their place among all of the cell's."""
+        pairs = zip(self.nights, self.again, strict=True)
+        return tuple(night for night, again in pairs if again is not None)
 
     def until(self, night: int) -> "View":
         """What was known when that night had been measured, but nothing again yet."""
         start = max(0, night + 1 - MOST_NIGHTS)
         levels = (*self.levels[start:night], self.first[night])
         errors = self.errors[start : night + 1]
-        return View(levels, errors or (0.0,) * len(levels), self.dependence, start)
+        return View(levels, errors, self.dependence, self.prior, start)
 
 
 @dataclass(frozen=True)
@@ -122,27 +132,64 @@ class View:
     levels: Sequence[float]
     errors: Sequence[float]
     dependence: Dependence = NONE
+    prior: Prior = NO_PRIOR
     start: int = 0
 
 
-def latest(series: Series, rate: float) -> Suspicion | None:
-    """Of the last night. rate: of false suspicions of a series in which nothing happens."""
-    last = len(series.levels) - 1
-    return suspicion(series.until(last), known_step(series, rate), rate)
+def known_steps(serial: Mapping[str, Series], rate: float) -> dict[str, Known]:
+    """By phase of a cell, the step to which its level was last confirmed.
 
-
-def known_step(series: Series, rate: float) -> Known:
-    """The step to which the level was last confirmed.
-
-    The last night is not looked at: what it shows is what is asked.
+    A phase that moved with one that was told is known with it. The last night is not looked at:
+    what it shows is what is asked.
     """
-    known = NOTHING_KNOWN
-    for night, again in enumerate(series.again[:-1]):
-        if again is not None:
-            seen = suspicion(series.until(night), known, min(0.5, TELLS_AGAIN * rate))
-            if seen and seen.is_confirmed_by(again):
-                known = Known(seen.onset, seen.now, seen.now - seen.before)
+    known = dict.fromkeys(serial, NOTHING_KNOWN)
+    tonight = max((one.nights[-1] for one in serial.values()), default=0)
+    for night in sorted({night for one in serial.values() for night in one.nights_again()}):
+        if night < tonight:
+            known |= _told_on(night, serial, known, rate)
     return known
+
+
+def _told_on(
+    night: int, serial: Mapping[str, Series], known: Mapping[str, Known], rate: float
+) -> dict[str, Known]:
+    told = {
+        phase: step
+        for phase, one in serial.items()
+        if night in one.nights_again() and (step := _confirmed(one, night, known[phase], rate))
+    }
+    if not told:
+        return {}
+    first, step = max(told.items(), key=lambda pair: abs(pair[1].size))
+    since = serial[first].nights[step.onset]
+    besides = {
+        phase: moved
+        for phase, one in serial.items()
+        if phase not in told and (moved := _along(one, night, since, known[phase], step.size))
+    }
+    return told | besides
+
+
+def _confirmed(series: Series, night: int, known: Known, rate: float) -> Known | None:
+    at = series.nights.index(night)
+    view, again = series.until(at), series.again[at]
+    # Nights that came later change a little what they are held to, so it need not be so rare now.
+    recognized = min(0.5, TELLS_AGAIN * rate)
+    seen = suspicion(view, known, rate) or suspicion(view, known, recognized)
+    if again is None or seen is None or not seen.is_confirmed_by(again):
+        return None
+    return Known(seen.onset, seen.now, seen.now - seen.before)
+
+
+def _along(series: Series, night: int, since: int, known: Known, size: float) -> Known | None:
+    """A phase that moved the same way, at least half as far."""
+    onset, end = bisect_left(series.nights, since), bisect_right(series.nights, night)
+    before = series.levels[known.onset : onset][-OLDEST_NEWS:]
+    after = series.levels[onset:end]
+    if not before or not after:
+        return None
+    moved = fmean(after) - fmean(before)
+    return Known(onset, fmean(after), moved) if moved / size >= 0.5 else None
 
 
 def suspicion(view: View, known: Known, rate: float) -> Suspicion | None:
@@ -150,7 +197,7 @@ def suspicion(view: View, known: Known, rate: float) -> Suspicion | None:
     if len(view.levels) < FEWEST_CALM + RECENT:
         return None
     known = replace(known, onset=max(0, known.onset - view.start))
-    calm = fit(view.levels[:-RECENT], rate / LOOKS, view.dependence)
+    calm = fit(view.levels[:-RECENT], rate / LOOKS, view.dependence, view.prior)
     looks = (_of_recent_nights, _of_all_nights, _of_first_nights)
     found = (look(view, known, calm, rate / LOOKS) for look in looks)
     return next((seen.later(view.start) for seen in found if seen), None)
@@ -171,12 +218,12 @@ def _of_recent_nights(view: View, known: Known, calm: Fit, rate: float) -> Suspi
         for distance, one in seen
         if distance > beyond and is_large(one) and _is_news(view, known, one, calm, rate)
     ]
-    return max(found, key=lambda pair: pair[0])[1] if found else None
+    return max(found, key=_first)[1] if found else None
 
 
 def _of_all_nights(view: View, known: Known, calm: Fit, rate: float) -> Suspicion | None:
     count = len(view.levels)
-    whole = fit(view.levels, rate, view.dependence)
+    whole = fit(view.levels, rate, view.dependence, view.prior)
     beyond = quantile(rate / (count - 1), whole.degrees)
     for before, since in pairwise(whole.stretches[-2:]):
         seen = Suspicion(since.start, before.level, since.level, (before.start, before.end))
@@ -192,17 +239,21 @@ def _of_all_nights(view: View, known: Known, calm: Fit, rate: float) -> Suspicio
 def _of_first_nights(view: View, known: Known, calm: Fit, rate: float) -> Suspicion | None:
     if known.size or view.start or len(view.levels) > FEWEST_CALM + OLDEST_NEWS:
         return None
-    found = [found for onset in FIRST_ONSETS if (found := _first_step(view, onset))]
-    beyond = quantile(rate / len(FIRST_ONSETS), len(view.levels) - 2)
-    distance, seen = max(found, key=lambda pair: pair[0])
-    return seen if distance > beyond and is_large(seen) else None
+    share = rate / len(FIRST_ONSETS)
+    distance, seen = max((_first_step(view, onset, share) for onset in FIRST_ONSETS), key=_first)
+    return seen if distance > 1 and is_large(seen) else None
 
 
-def _first_step(view: View, onset: int) -> tuple[float, Suspicion]:
-    """By the spread around both sides of it."""
+def _first_step(view: View, onset: int, rate: float) -> tuple[float, Suspicion]:
+    """With its distance over what is asked for, by the spread around both sides of it."""
     seen = _step_at(view, 0, onset)
-    spread, _ = spread_around(view.levels, (onset, len(view.levels)), view.dependence)
-    return _distance(view, seen, spread), seen
+    own = spread_around(view.levels, (onset, len(view.levels)), view.dependence)
+    spread, degrees = view.prior.moderated(*own)
+    return _distance(view, seen, spread) / quantile(rate, degrees), seen
+
+
+def _first(pair: tuple[float, Suspicion]) -> float:
+    return pair[0]
 
 
 def _step_at(view: View, start: int, onset: int) -> Suspicion:

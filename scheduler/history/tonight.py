@@ -1,8 +1,8 @@
 """What is news on the latest night, before and after it was measured again. Pure.
 
 Told once: a step that was confirmed is what later nights are compared with, and a cell that fails
-alarms on its first night. Both directions are told; only slower and failing are alarms. A night that
-is unstable is judged like others, with what it leaves open added to the error.
+alarms on its first night. Both directions are told; only slower and failing are alarms. A night
+that is unstable is judged like others, with what it leaves open added to the error.
 """
 
 import math
@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
+from velodrome.scheduler.history.borrowing import priors
 from velodrome.scheduler.history.dependence import dependences
 from velodrome.scheduler.history.detectable import detectable
 from velodrome.scheduler.history.nights import PHASES, Condition, Followed, History, Point
 from velodrome.scheduler.history.quarantine import quarantined_since
-from velodrome.scheduler.history.steps import MOST_NIGHTS, cautious_bounds
-from velodrome.scheduler.history.suspicions import RECENT, Series, Suspicion, latest
+from velodrome.scheduler.history.steps import MOST_NIGHTS, cautious_bounds, spread_around
+from velodrome.scheduler.history.suspicions import RECENT, Series, Suspicion, known_steps, suspicion
 
 PROMISED = 0.05  # share of nights that may raise a false alarm, over all cells together
 # Student's tails are thinner than those of computers: what is promised at 5 % is tested at 2 %.
@@ -137,19 +138,20 @@ def _until(points: tuple[Point, ...], sweep_id: str) -> tuple[Point, ...]:
 
 
 def watched(histories: History, rate: float) -> tuple[Watched, ...]:
-    """Each cell after the last of its nights; how nights hang together is told by all of them."""
+    """Each cell after the last of its nights; how nights vary is told by all of them."""
     serial = {
-        (cell, phase): series_of(nights, phase)
+        (cell, phase): series_of(points, phase)
         for cell, points in histories.items()
         for phase in PHASES
-        if (nights := having(points, phase))
+        if having(points, phase)
     }
-    dependent = dict(zip(serial, with_dependence(tuple(serial.values()), rate), strict=True))
+    whose = [cell for cell, _ in serial]
+    moderated = dict(zip(serial, with_others(whose, tuple(serial.values()), rate), strict=True))
     return tuple(
         _watched(
             cell,
             points,
-            {phase: dependent[cell, phase] for phase in PHASES if (cell, phase) in dependent},
+            {phase: moderated[cell, phase] for phase in PHASES if (cell, phase) in moderated},
             rate,
         )
         for cell, points in histories.items()
@@ -170,13 +172,20 @@ def _watched(
     )
 
 
-def with_dependence(serial: Sequence[Series], rate: float) -> tuple[Series, ...]:
-    """The last nights are in question, and say nothing of what is usual."""
+def with_others(
+    cells: Sequence[Followed], serial: Sequence[Series], rate: float
+) -> tuple[Series, ...]:
+    """With what all series tell of each, but none of its last nights: those are in question."""
     usual = [one.levels[-MOST_NIGHTS:][:-RECENT] or one.levels[:1] for one in serial]
     bounds = [cautious_bounds(levels, rate) for levels in usual]
     found = dependences(list(zip(usual, bounds, strict=True)))
+    spreads = [
+        spread_around(levels, ends, one)
+        for levels, ends, one in zip(usual, bounds, found, strict=True)
+    ]
     return tuple(
-        replace(one, dependence=dependence) for one, dependence in zip(serial, found, strict=True)
+        replace(one, dependence=dependence, prior=prior)
+        for one, dependence, prior in zip(serial, found, priors(cells, spreads), strict=True)
     )
 
 
@@ -186,9 +195,10 @@ def _findings(
     tonight = points[-1]
     if tonight.condition is Condition.FAILED:
         return _failure(points)
+    known = known_steps(serial, rate)
     found = [
-        _step(having(points, phase), phase, serial[phase], rate)
-        for phase in PHASES
+        _step(points, phase, suspicion(series.until(len(series.levels) - 1), known[phase], rate))
+        for phase, series in serial.items()
         if phase in tonight.first
     ]
     return tuple(one for one in found if one)
@@ -205,11 +215,11 @@ def _failure(points: tuple[Point, ...]) -> tuple[Finding, ...]:
     return (Finding(Kind.FAILS, "", proof, tonight, reason=tonight.reason, before=(earlier[-1],)),)
 
 
-def _step(nights: tuple[Point, ...], phase: str, series: Series, rate: float) -> Finding | None:
-    seen = latest(series, rate)
+def _step(points: tuple[Point, ...], phase: str, seen: Suspicion | None) -> Finding | None:
     if seen is None:
         return None
-    again = series.again[-1]
+    nights = having(points, phase)
+    again = points[-1].again.get(phase)
     return Finding(
         Kind.SLOWER if seen.ratio > 1 else Kind.FASTER,
         phase,
@@ -232,11 +242,13 @@ def having(points: Sequence[Point], phase: str) -> tuple[Point, ...]:
     return tuple(point for point in points if phase in point.first)
 
 
-def series_of(nights: Sequence[Point], phase: str) -> Series:
-    """Of nights that have the phase."""
+def series_of(points: Sequence[Point], phase: str) -> Series:
+    """Of the nights that have the phase."""
+    there = [(place, point) for place, point in enumerate(points) if phase in point.first]
     return Series(
-        tuple(point.levels[phase] for point in nights),
-        tuple(point.first[phase] for point in nights),
-        tuple(point.again.get(phase) for point in nights),
-        tuple(point.errors.get(phase, 0.0) for point in nights),
+        tuple(point.levels[phase] for _, point in there),
+        tuple(point.first[phase] for _, point in there),
+        tuple(point.again.get(phase) for _, point in there),
+        tuple(point.errors.get(phase, 0.0) for _, point in there),
+        tuple(place for place, _ in there),
     )
