@@ -10,7 +10,6 @@ cell borrows of the others only, so that its own step does not spoil what it is 
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, variance
 
 FEWEST_LENDERS = 3  # series
 MOST_DEGREES = 30.0  # a prior that is told by a few cells is worth no more nights than that
@@ -36,30 +35,63 @@ NO_PRIOR = Prior()
 Spread = tuple[float, float]  # of a series, with its degrees
 
 
+@dataclass(frozen=True)
+class _Sums:
+    """Of series: how many, of their logarithms of variances and of the squares, and of luck."""
+
+    count: int = 0
+    logs: float = 0.0
+    squares: float = 0.0
+    luck: float = 0.0
+
+    def plus(self, other: "_Sums", sign: int = 1) -> "_Sums":
+        return _Sums(
+            self.count + sign * other.count,
+            self.logs + sign * other.logs,
+            self.squares + sign * other.squares,
+            self.luck + sign * other.luck,
+        )
+
+
 def priors(cells: Sequence[Hashable], spreads: Sequence[Spread]) -> tuple[Prior, ...]:
     """For each series what those of other cells tell. cells: whose each series is."""
-    of_others: dict[Hashable, Prior] = {}
-    for cell in cells:
-        if cell not in of_others:
-            pairs = zip(cells, spreads, strict=True)
-            of_others[cell] = prior([spread for whose, spread in pairs if whose != cell])
-    return tuple(of_others[cell] for cell in cells)
+    own: dict[Hashable, _Sums] = {}
+    total = _Sums()
+    for cell, spread in zip(cells, spreads, strict=True):
+        told = _told(*spread)
+        own[cell] = own.get(cell, _Sums()).plus(told)
+        total = total.plus(told)
+    found = {cell: _prior(total.plus(sums, -1)) for cell, sums in own.items()}
+    return tuple(found[cell] for cell in cells)
 
 
 def prior(spreads: Sequence[Spread]) -> Prior:
-    """Of spreads with degrees above 0; others are left out."""
-    known = [(spread, degrees) for spread, degrees in spreads if degrees > 0]
-    if len(known) < FEWEST_LENDERS:
-        return NO_PRIOR
+    """What these series tell of another."""
+    total = _Sums()
+    for spread in spreads:
+        total = total.plus(_told(*spread))
+    return _prior(total)
+
+
+def _told(spread: float, degrees: float) -> _Sums:
+    """Of a series without degrees nothing."""
+    if degrees <= 0:
+        return _Sums()
     from scipy.special import digamma, polygamma  # late: slow to import
 
-    logs = [
-        2 * math.log(spread) - float(digamma(degrees / 2)) + math.log(degrees / 2)
-        for spread, degrees in known
-    ]
-    luck = fmean(float(polygamma(1, degrees / 2)) for _, degrees in known)
-    worth = _degrees(variance(logs) - luck)
-    level = fmean(logs) + float(digamma(worth / 2)) - math.log(worth / 2)
+    log = 2 * math.log(spread) - float(digamma(degrees / 2)) + math.log(degrees / 2)
+    return _Sums(1, log, log**2, float(polygamma(1, degrees / 2)))
+
+
+def _prior(sums: _Sums) -> Prior:
+    if sums.count < FEWEST_LENDERS:
+        return NO_PRIOR
+    from scipy.special import digamma
+
+    level = sums.logs / sums.count
+    variance = (sums.squares - sums.count * level**2) / (sums.count - 1)
+    worth = _degrees(variance - sums.luck / sums.count)
+    level += float(digamma(worth / 2)) - math.log(worth / 2)
     return Prior(math.exp(level / 2), worth)
 
 

@@ -130,7 +130,7 @@ def spread_around(
     design = stretch_columns(nights, bounds)
     centred = np.asarray(levels, dtype=float) - levels[0]
     white = whitening(dependence, nights)
-    root = np.linalg.qr(white @ np.column_stack([design, centred]), mode="r")
+    root = np.asarray(np.linalg.qr(white @ np.column_stack([design, centred]), mode="r"))
     return max(FINEST, abs(float(root[-1, -1])) / math.sqrt(degrees)), float(degrees)
 
 

@@ -135,6 +135,11 @@ class View:
     prior: Prior = NO_PRIOR
     start: int = 0
 
+    def fit(self, rate: float, without: int = 0) -> Fit:
+        """Of its stretches, without so many of the last nights. rate: of a false cut."""
+        levels = self.levels[: len(self.levels) - without]
+        return fit(levels, rate, self.dependence, self.prior)
+
 
 def known_steps(serial: Mapping[str, Series], rate: float) -> dict[str, Known]:
     """By phase of a cell, the step to which its level was last confirmed.
@@ -197,7 +202,7 @@ def suspicion(view: View, known: Known, rate: float) -> Suspicion | None:
     if len(view.levels) < FEWEST_CALM + RECENT:
         return None
     known = replace(known, onset=max(0, known.onset - view.start))
-    calm = fit(view.levels[:-RECENT], rate / LOOKS, view.dependence, view.prior)
+    calm = view.fit(rate / LOOKS, RECENT)
     looks = (_of_recent_nights, _of_all_nights, _of_first_nights)
     found = (look(view, known, calm, rate / LOOKS) for look in looks)
     return next((seen.later(view.start) for seen in found if seen), None)
@@ -223,7 +228,7 @@ def _of_recent_nights(view: View, known: Known, calm: Fit, rate: float) -> Suspi
 
 def _of_all_nights(view: View, known: Known, calm: Fit, rate: float) -> Suspicion | None:
     count = len(view.levels)
-    whole = fit(view.levels, rate, view.dependence, view.prior)
+    whole = view.fit(rate)
     beyond = quantile(rate / (count - 1), whole.degrees)
     for before, since in pairwise(whole.stretches[-2:]):
         seen = Suspicion(since.start, before.level, since.level, (before.start, before.end))
@@ -266,10 +271,10 @@ def _distance(view: View, seen: Suspicion, spread: float) -> float:
     start, onset = seen.compared
     before, since = onset - start, len(view.levels) - onset
     weights = (*[-1 / before] * before, *[1 / since] * since)
-    return abs(seen.now - seen.before) / _error(view, weights, spread)
+    return abs(seen.now - seen.before) / standard_error(view, weights, spread)
 
 
-def _error(view: View, weights: Sequence[float], spread: float) -> float:
+def standard_error(view: View, weights: Sequence[float], spread: float) -> float:
     """Standard error of a weighted sum of the last nights."""
     errors = view.errors[len(view.errors) - len(weights) :]
     open_ = math.fsum((weight * one) ** 2 for weight, one in zip(weights, errors, strict=True))
@@ -292,7 +297,7 @@ def _is_sharp(view: View, known: Known, seen: Suspicion, calm: Fit, rate: float)
     design = np.column_stack([np.ones(len(levels)), nights, is_since])
     weights = np.linalg.pinv(design)[-1]
     step = float(weights @ levels) * math.copysign(1, known.size)
-    error = _error(view, weights.tolist(), calm.spread)
+    error = standard_error(view, weights.tolist(), calm.spread)
     return step > max(quantile(rate / RECENT, calm.degrees) * error, math.log1p(LEAST))
 
 

@@ -15,7 +15,7 @@ from velodrome.scheduler.history.borrowing import priors
 from velodrome.scheduler.history.dependence import dependences
 from velodrome.scheduler.history.detectable import detectable
 from velodrome.scheduler.history.nights import PHASES, Condition, Followed, History, Point
-from velodrome.scheduler.history.quarantine import quarantined_since
+from velodrome.scheduler.history.quarantine import IN_A_ROW, Moved, moved, quarantined_since
 from velodrome.scheduler.history.steps import MOST_NIGHTS, cautious_bounds, spread_around
 from velodrome.scheduler.history.suspicions import RECENT, Series, Suspicion, known_steps, suspicion
 
@@ -62,7 +62,7 @@ class Watched:
     """A cell after a night. findings: of each phase that has one.
 
     quarantined: the night that put it there. detectable: by phase, relative; see detectable.py.
-    series: by phase, with how its nights hang together.
+    moved: how far, where it is in quarantine. series: by phase, with how its nights hang together.
     """
 
     cell: Followed
@@ -71,6 +71,7 @@ class Watched:
     quarantined: Point | None = None
     detectable: tuple[tuple[str, float | None], ...] = ()
     series: Mapping[str, Series] = field(default_factory=dict)
+    moved: Moved | None = None
 
     @property
     def tonight(self) -> Point:
@@ -80,6 +81,13 @@ class Watched:
     def finding(self) -> Finding | None:
         """The one that is told: the first of PHASES that has one."""
         return self.findings[0] if self.findings else None
+
+    @property
+    def bad_nights(self) -> int:
+        """How many it has been in quarantine, with those that put it there."""
+        if self.quarantined is None:
+            return 0
+        return len(self.points) - self.points.index(self.quarantined) + IN_A_ROW - 1
 
     @property
     def told(self) -> tuple[Finding, ...]:
@@ -169,7 +177,13 @@ def _watched(
         None if since is None else points[since],
         tuple((phase, detectable(series, rate)) for phase, series in serial.items()),
         serial,
+        None if since is None else _moved(serial, since + 1 - IN_A_ROW),
     )
+
+
+def _moved(serial: Mapping[str, Series], since: int) -> Moved | None:
+    found = (moved(phase, series, since) for phase, series in serial.items())
+    return next((one for one in found if one), None)
 
 
 def with_others(
