@@ -2,22 +2,19 @@
 
     python benchmarks/nights.py --trials 20 --json docs/results/nights.json
 
-Nights are simulated from the processes that were recorded in tests/scheduler/history/processes.csv:
-each night of a cell is the median over five that are drawn, times what the scenario does to it. What
-is suspicious is measured again with five others on the same night, and judged as `velodrome nightly`
+Nights are simulated from the processes recorded in tests/scheduler/history/processes.csv: each
+night of a cell is the median over five that are drawn, times what the scenario does to it. What is
+suspicious is measured again with five others on the same night, and judged as `velodrome nightly`
 does. A rate of false alarms is the share of nights with any alarm, over all cells; its error is the
-standard error between trials. A power is the share of trials, with the exact binomial 95 % interval.
+standard error between trials. A power is the share of trials, with its
+exact binomial 95 % interval.
 """
-
-import os
-
-for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")  # small matrices: threads only wait for each other
 
 import argparse
 import csv
 import json
 import math
+import os
 import random
 import statistics
 import time
@@ -25,8 +22,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-from scipy.stats import binomtest
 
 from velodrome.scheduler.history.nights import PHASES, Condition, Followed, Point
 from velodrome.scheduler.history.tonight import Verdict, judge
@@ -241,6 +236,8 @@ def power(make: Make, begins: int, until: int, trials: int, seed: int) -> dict[s
         ]
         told += CHANGED in cells
         others += any(cell != CHANGED for cell in cells)
+    from scipy.stats import binomtest  # late: NumPy asks for its threads when it is imported
+
     interval = binomtest(told, trials).proportion_ci()
     return {
         "trials": trials,
@@ -285,6 +282,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")  # small matrices: threads only wait for each other
     began, rows = time.monotonic(), []
 
     def put(name: str, found: dict[str, object]) -> None:

@@ -12,6 +12,8 @@ Three looks, each at a third of the rate of false suspicions that is asked for:
 Standard errors are those of nights that hang together as velodrome.scheduler.history.dependence
 has it; what a night's own repeats leave open (an unstable night) is added to them.
 
+Of several suspicions that is told whose step explains the nights best.
+
 What was measured again and stayed off is known; from then on it is what later nights are held to.
 A step that goes on the same way is told again only when it has gone on by as much again, or if the
 new part is too sharp for the slope that the nights since then have: else it is the same creep.
@@ -19,7 +21,7 @@ new part is too sharp for the slope that the nights since then have: else it is 
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
@@ -204,49 +206,52 @@ def suspicion(view: View, known: Known, rate: float) -> Suspicion | None:
     known = replace(known, onset=max(0, known.onset - view.start))
     calm = view.fit(rate / LOOKS, RECENT)
     looks = (_of_recent_nights, _of_all_nights, _of_first_nights)
-    found = (look(view, known, calm, rate / LOOKS) for look in looks)
-    return next((seen.later(view.start) for seen in found if seen), None)
+    found = [seen for look in looks for seen in look(view, known, calm, rate / LOOKS)]
+    if not found:
+        return None
+    start = min(seen.compared[0] for seen in found)
+    best = min(found, key=lambda seen: _left_over(view.levels[start:], seen.onset - start))
+    return best.later(view.start)
 
 
-def _of_recent_nights(view: View, known: Known, calm: Fit, rate: float) -> Suspicion | None:
+def _left_over(levels: Sequence[float], onset: int) -> float:
+    """Sum of squares around a level before `onset` and one since."""
+    sides = (levels[:onset], levels[onset:])
+    return math.fsum((level - fmean(side)) ** 2 for side in sides for level in side)
+
+
+def _of_recent_nights(view: View, known: Known, calm: Fit, rate: float) -> Iterator[Suspicion]:
     start = max(calm.last.start, known.onset)
-    count = len(view.levels)
-    seen = [
-        (_distance(view, one, calm.spread), one)
-        for nights in range(1, RECENT + 1)
-        if count - nights > start
-        for one in [_step_at(view, start, count - nights)]
-    ]
     beyond = quantile(rate / RECENT, calm.degrees)
-    found = [
-        (distance, one)
-        for distance, one in seen
-        if distance > beyond and is_large(one) and _is_news(view, known, one, calm, rate)
-    ]
-    return max(found, key=_first)[1] if found else None
+    for onset in range(max(start + 1, len(view.levels) - RECENT), len(view.levels)):
+        seen = _step_at(view, start, onset)
+        is_far = _distance(view, seen, calm.spread) > beyond
+        if is_far and is_large(seen) and _is_news(view, known, seen, calm, rate):
+            yield seen
 
 
-def _of_all_nights(view: View, known: Known, calm: Fit, rate: float) -> Suspicion | None:
-    count = len(view.levels)
+def _of_all_nights(view: View, known: Known, calm: Fit, rate: float) -> Iterator[Suspicion]:
     whole = view.fit(rate)
-    beyond = quantile(rate / (count - 1), whole.degrees)
+    beyond = quantile(rate / (len(view.levels) - 1), whole.degrees)
     for before, since in pairwise(whole.stretches[-2:]):
         seen = Suspicion(since.start, before.level, since.level, (before.start, before.end))
         is_new = since.start > known.onset + NEAR if known.size else True
         # Measuring again cannot tell whether it was the nights before that were odd.
         is_known_before = before.nights >= FEWEST_CALM
         is_far = _distance(view, seen, whole.spread) > beyond
-        if is_new and is_known_before and is_far and since.nights <= OLDEST_NEWS:
-            return seen if is_large(seen) and _is_news(view, known, seen, calm, rate) else None
-    return None
+        is_young = since.nights <= OLDEST_NEWS
+        claims = (is_new, is_known_before, is_far, is_young, is_large(seen))
+        if all(claims) and _is_news(view, known, seen, calm, rate):
+            yield seen
 
 
-def _of_first_nights(view: View, known: Known, calm: Fit, rate: float) -> Suspicion | None:
+def _of_first_nights(view: View, known: Known, calm: Fit, rate: float) -> Iterator[Suspicion]:
     if known.size or view.start or len(view.levels) > FEWEST_CALM + OLDEST_NEWS:
-        return None
+        return
     share = rate / len(FIRST_ONSETS)
     distance, seen = max((_first_step(view, onset, share) for onset in FIRST_ONSETS), key=_first)
-    return seen if distance > 1 and is_large(seen) else None
+    if distance > 1 and is_large(seen):
+        yield seen
 
 
 def _first_step(view: View, onset: int, rate: float) -> tuple[float, Suspicion]:

@@ -118,7 +118,7 @@ def test_how_much_nights_hang_together_is_told_by_all_cells(nights, calm) -> Non
         return [series.dependence.lag1 for one in watched for series in one.series.values()]
 
     # The luck of a night's own processes dilutes it: 0.02 of the night beside 0.008 of its own.
-    assert all(0.45 < found < 0.8 for found in lag1(0.7))
+    assert all(0.3 < found < 0.8 for found in lag1(0.7))
     assert all(found < 0.2 for found in lag1(0.0))
 
 
