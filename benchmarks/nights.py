@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from velodrome.scheduler.history.nights import PHASES, Condition, Followed, Point
@@ -51,7 +52,10 @@ def recorded() -> dict[str, Logs]:
 
 def calmed(cells: dict[str, Logs]) -> dict[str, Logs]:
     """The same, each as many standard deviations off as it was, on a calmer machine."""
-    return {cell: list(zip(*map(_calmed, zip(*logs)), strict=True)) for cell, logs in cells.items()}
+    return {
+        cell: list(zip(*map(_calmed, zip(*logs, strict=True)), strict=True))
+        for cell, logs in cells.items()
+    }
 
 
 def _calmed(logs: Sequence[float]) -> list[float]:
@@ -263,7 +267,7 @@ def creeps(trials: int, seed: int, share: float = 0.003, nights: int = 40) -> di
         ]
         counts.append(len(told))
         first += [share * (told[0] - BEFORE)] if told else []
-        gone += [share * (b - a) for a, b in zip(told, told[1:], strict=False)]
+        gone += [share * (b - a) for a, b in pairwise(told)]
     return {
         "trials": trials,
         "told": {str(count): counts.count(count) for count in sorted(set(counts))},

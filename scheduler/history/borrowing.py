@@ -17,7 +17,7 @@ MOST_DEGREES = 30.0  # a prior that is told by a few cells is worth no more nigh
 
 @dataclass(frozen=True)
 class Prior:
-    """Spread of a night as the other cells have it, worth so many degrees of freedom; 0: nothing."""
+    """Spread of a night as other cells have it, worth so many degrees of freedom; 0: nothing."""
 
     spread: float = 0.0
     degrees: float = 0.0

@@ -8,10 +8,10 @@ by a factor per night (AR(1)), and beside it luck of its own; both are on a grid
 
 A cell's likelihood of each point of the grid is the restricted one (H. D. Patterson, R. Thompson,
 Biometrika 58 (1971) 545-554), with a level per stretch and a smooth curve taken out, so that
-neither few nights nor a creep pass for dependence. A few nights tell little of it, so cells share what they
-know by empirical Bayes: the prior over the grid is that which the cells together make the likeliest
-(N. Laird, Journal of the American Statistical Association 73 (1978) 805-811), with PRIOR_SERIES of
-PRIOR added, and a cell has the mean of its posterior.
+neither few nights nor a creep pass for dependence. A few nights tell little of it, so cells share
+what they know by empirical Bayes: the prior over the grid is that which the cells together make the
+likeliest (N. Laird, Journal of the American Statistical Association 73 (1978) 805-811), with
+PRIOR_SERIES of PRIOR added, and a cell has the mean of its posterior.
 """
 
 import math

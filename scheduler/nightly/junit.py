@@ -1,8 +1,8 @@
 """A night as JUnit XML, for whatever shows the tests of a CI.
 
 A cell on a node is a test case. It fails if it became slower, is an error if it fails, both
-confirmed, as in the summary; otherwise it is skipped while it is in quarantine. The elements and their
-order are those that Jenkins, GitLab and pytest have in common.
+confirmed, as in the summary; otherwise it is skipped while it is in quarantine. The elements and
+their order are those that Jenkins, GitLab and pytest have in common.
 """
 
 import re
