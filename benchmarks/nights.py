@@ -281,8 +281,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=20, help="of each rate of false alarms")
     parser.add_argument("--power-trials", type=int, default=100)
+    parser.add_argument("--creep-trials", type=int, default=20)
     parser.add_argument("--nights", type=int, default=200)
-    parser.add_argument("--only", default="", help="scenarios whose name has this in it")
+    parser.add_argument("--only", nargs="*", default=[""], help="scenarios with this in their name")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
@@ -295,13 +296,14 @@ def main() -> None:
         print(json.dumps(rows[-1]), flush=True)
 
     for name, make in false_alarm_scenarios().items():
-        if asked.only in name:
+        if any(part in name for part in asked.only):
             put(name, false_alarms(make, asked.nights, asked.trials, asked.seed))
     for name, (make, begins, until) in power_scenarios().items():
-        if asked.only in name:
+        if any(part in name for part in asked.only):
             put(name, power(make, begins, until, asked.power_trials, asked.seed))
-    if asked.only in "creep":
-        put("creep of 0.3 % a night for 40 nights", creeps(asked.trials, asked.seed))
+    creep = "creep of 0.3 % a night for 40 nights"
+    if any(part in creep for part in asked.only):
+        put(creep, creeps(asked.creep_trials, asked.seed))
     if asked.json:
         made = {
             "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",

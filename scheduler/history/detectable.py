@@ -16,7 +16,7 @@ MISSED = 0.05
 
 
 def detectable(series: Series, rate: float) -> float | None:
-    """Relative, e.g. 0.031: a step of 3.1 %. None: too few nights to tell. rate: as of `latest`."""
+    """Relative, e.g. 0.031: a step of 3.1 %. None: too few nights. rate: as of `suspicion`."""
     levels = series.levels[-MOST_NIGHTS:]
     if len(levels) < FEWEST_CALM:
         return None

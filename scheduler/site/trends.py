@@ -87,7 +87,7 @@ def _state(one: Watched) -> tuple[str, str]:
     """In words, and one of _MOODS."""
     found = one.told[0] if one.told else None
     if one.quarantined and not one.is_alarm:
-        return f"in quarantine since {one.quarantined.started_at:%Y-%m-%d}", "quarantine"
+        return _quarantine(one), "quarantine"
     if found is None:
         few = len(one.points) < FEWEST_CALM + RECENT
         return ("too few nights", "young") if few else ("steady", "steady")
@@ -97,6 +97,12 @@ def _state(one: Watched) -> tuple[str, str]:
     if found.proof is not Proof.CONFIRMED:
         return text, "open"
     return text, "alarm" if found.kind is Kind.SLOWER else "faster"
+
+
+def _quarantine(one: Watched) -> str:
+    """For how long, and how far it moved."""
+    by = f", {one.moved.phase} {100 * math.expm1(one.moved.distance):+.1f} %" if one.moved else ""
+    return f"in quarantine for {one.bad_nights} nights{by}"
 
 
 def _row(point: Point) -> Row:

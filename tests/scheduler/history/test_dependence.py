@@ -82,7 +82,7 @@ def test_a_creep_and_a_step_that_is_known_are_little_dependence() -> None:
         *_, one, other = dependences([*calm, (creep, (40,)), (step, (20, 40))])
         crept.append(one.lag1)
         stepped.append(other.lag1)
-        assert np.corrcoef(creep[:-1], creep[1:])[0, 1] > 0.75  # what a plain estimate would say
+        assert np.corrcoef(creep[:-1], creep[1:])[0, 1] > 0.7  # what a plain estimate would say
     assert np.mean(crept) < 0.3
     assert np.mean(stepped) < 0.2
 
