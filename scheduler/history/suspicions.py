@@ -65,6 +65,11 @@ class Suspicion:
         """Above 1: slower."""
         return math.exp(self.now - self.before)
 
+    @property
+    def way(self) -> float:
+        """1: slower, -1: faster."""
+        return math.copysign(1, self.now - self.before)
+
     def is_confirmed_by(self, again: float) -> bool:
         """A level measured once more, at least half of the way from before to now."""
         return (again - self.before) / (self.now - self.before) >= 0.5
@@ -77,7 +82,7 @@ class Suspicion:
 
 @dataclass(frozen=True)
 class Known:
-    """The last step that was told: its night, and the levels before it and when it was told.
+    """The last step told: its night, the level when it was told, and how far that had come.
 
     size 0: none was.
     """
@@ -185,7 +190,9 @@ def _confirmed(series: Series, night: int, known: Known, rate: float) -> Known |
     seen = suspicion(view, known, rate) or suspicion(view, known, recognized)
     if again is None or seen is None or not seen.is_confirmed_by(again):
         return None
-    return Known(seen.onset, seen.now, seen.now - seen.before)
+    # Of a creep the mean since its onset lags behind the night on which it was told.
+    level = max(seen.now, series.levels[at], key=lambda level: (level - seen.before) * seen.way)
+    return Known(seen.onset, level, level - seen.before)
 
 
 def _along(series: Series, night: int, since: int, known: Known, size: float) -> Known | None:
@@ -195,8 +202,9 @@ def _along(series: Series, night: int, since: int, known: Known, size: float) ->
     after = series.levels[onset:end]
     if not before or not after:
         return None
-    moved = fmean(after) - fmean(before)
-    return Known(onset, fmean(after), moved) if moved / size >= 0.5 else None
+    way = math.copysign(1, size)
+    moved = way * max(way * (level - fmean(before)) for level in (fmean(after), after[-1]))
+    return Known(onset, fmean(before) + moved, moved) if moved / size >= 0.5 else None
 
 
 def suspicion(view: View, known: Known, rate: float) -> Suspicion | None:
