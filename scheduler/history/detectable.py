@@ -7,23 +7,25 @@ Measuring again tells nothing of a step whose half is less than a night's own lu
 """
 
 import math
-from collections.abc import Sequence
 
-from velodrome.scheduler.history.steps import MOST_NIGHTS, fit, quantile
-from velodrome.scheduler.history.suspicions import FEWEST_CALM, RECENT
+from velodrome.scheduler.history.steps import MOST_NIGHTS, contrast_factor, fit, quantile
+from velodrome.scheduler.history.suspicions import FEWEST_CALM, LOOKS, RECENT, Series
 from velodrome.scheduler.statistics.comparing import LEAST
 
 MISSED = 0.05
 
 
-def detectable(levels: Sequence[float], rate: float) -> float | None:
-    """Relative, e.g. 0.031: a step of 3.1 %. None: too few nights to tell. rate: as of `latest`."""
-    levels = levels[-MOST_NIGHTS:]
+def detectable(series: Series, rate: float) -> float | None:
+    """Relative, e.g. 0.031: a step of 3.1 %. None: too few nights. rate: as of `suspicion`."""
+    levels = series.levels[-MOST_NIGHTS:]
     if len(levels) < FEWEST_CALM:
         return None
-    found = fit(levels, rate / 2)
+    found = fit(levels, rate / LOOKS, series.dependence, series.prior)
     short = quantile(2 * MISSED, found.degrees)  # one-sided
-    error = found.spread * math.sqrt(1 / RECENT + 1 / found.last.nights)
-    threshold = max(quantile(rate / 2 / RECENT, found.degrees) * error, math.log1p(LEAST))
+    before = found.last.nights
+    weights = (*[-1 / before] * before, *[1 / RECENT] * RECENT)
+    error = found.spread * contrast_factor(weights, series.dependence)
+    beyond = quantile(rate / LOOKS / RECENT, found.degrees)
+    threshold = max(beyond * error, math.log1p(LEAST))
     confirmed = 2 * short * found.spread
     return math.expm1(max(threshold + short * error, confirmed))

@@ -3,56 +3,102 @@
 A cell's own nights, each as far from its stretch as it was, are dealt out anew as if all had been
 of one level, and the last of them is judged like tonight. What is suspicious then is so by luck. It
 is the rate before anything is measured again, so that of alarms is lower still.
+
+Nights that hang together are dealt out in blocks, as long as their correlation lasts, from a place
+that is drawn: what a night has of the one before stays with it (H. R. Kunsch, The jackknife and the
+bootstrap for general stationary observations, Annals of Statistics 17 (1989) 1217-1241), but each
+block once.
 """
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.history.nights import PHASES, Point
+from velodrome.scheduler.history.borrowing import Prior
+from velodrome.scheduler.history.dependence import Dependence
+from velodrome.scheduler.history.nights import Point
 from velodrome.scheduler.history.steps import MOST_NIGHTS, fit
-from velodrome.scheduler.history.suspicions import FEWEST_CALM, RECENT, suspicion
+from velodrome.scheduler.history.suspicions import (
+    FEWEST_CALM,
+    NOTHING_KNOWN,
+    RECENT,
+    View,
+    suspicion,
+)
 from velodrome.scheduler.history.tonight import Verdict, Watched, having
 
 MOST_DEALS = 200
 MOST_JUDGED = 3000  # series, over all deals: a few seconds
+FEWEST_BLOCKS = 4  # fewer would be the past itself
 
 
 @dataclass(frozen=True)
 class FalseAlarms:
-    """Of `nights` nights dealt anew, in how many some cell was suspicious. series: of each."""
+    """Of `nights` nights dealt anew, in how many some cell was suspicious. series: of each.
+
+    block: how many nights stay together, of the series whose nights hang together for longest.
+    """
 
     nights: int
     suspicious: int
     series: int
+    block: int = 1
 
     @property
     def rate(self) -> float | None:
         return self.suspicious / self.nights if self.nights else None
 
 
+@dataclass(frozen=True)
+class Past:
+    """Nights of a series around their stretches, and what they leave open."""
+
+    residuals: Sequence[float]
+    errors: Sequence[float]
+    dependence: Dependence
+    prior: Prior
+
+    @property
+    def block(self) -> int:
+        return max(1, min(self.dependence.memory, len(self.residuals) // FEWEST_BLOCKS))
+
+
 def false_alarms(verdict: Verdict, seed: int = 0) -> FalseAlarms:
     """The same for the same nights and seed. No night, if no cell has history enough."""
-    residuals = [found for found in _residuals(verdict) if len(found) >= FEWEST_CALM + RECENT]
-    if not residuals:
+    pasts = [found for found in _pasts(verdict) if len(found.residuals) >= FEWEST_CALM + RECENT]
+    if not pasts:
         return FalseAlarms(0, 0, 0)
-    nights = max(1, min(MOST_DEALS, MOST_JUDGED // len(residuals)))
+    nights = max(1, min(MOST_DEALS, MOST_JUDGED // len(pasts)))
     draw = random.Random(seed)
-    suspicious = sum(_is_suspicious(residuals, verdict.rate, draw) for _ in range(nights))
-    return FalseAlarms(nights, suspicious, len(residuals))
+    suspicious = sum(_is_suspicious(pasts, verdict.rate, draw) for _ in range(nights))
+    return FalseAlarms(nights, suspicious, len(pasts), max(one.block for one in pasts))
 
 
-def _is_suspicious(residuals: Sequence[Sequence[float]], rate: float, draw: random.Random) -> bool:
-    return any(suspicion(draw.sample(one, len(one)), 0, rate) is not None for one in residuals)
+def _is_suspicious(pasts: Sequence[Past], rate: float, draw: random.Random) -> bool:
+    return any(suspicion(_dealt(one, draw), NOTHING_KNOWN, rate) is not None for one in pasts)
 
 
-def _residuals(verdict: Verdict) -> list[list[float]]:
-    """Of each cell and phase that may alarm; without the nights that are in question."""
+def _dealt(past: Past, draw: random.Random) -> View:
+    order = in_blocks(len(past.residuals), past.block, draw)
+    levels = [past.residuals[night] for night in order]
+    return View(levels, [past.errors[night] for night in order], past.dependence, past.prior)
+
+
+def in_blocks(nights: int, block: int, draw: random.Random) -> list[int]:
+    """All of them, in blocks that were neighbours, in an order and from a night that are drawn."""
+    first = draw.randrange(nights)
+    turned = [(first + night) % nights for night in range(nights)]
+    blocks = [turned[start : start + block] for start in range(0, nights, block)]
+    draw.shuffle(blocks)
+    return [night for one in blocks for night in one]
+
+
+def _pasts(verdict: Verdict) -> list[Past]:
+    """Of each cell and phase; without the nights that are in question."""
     return [
-        _around([point.levels[phase] for point in nights], verdict.rate)
+        _past(one, phase, len(nights), verdict.rate)
         for one in verdict.watched
-        if not one.quarantined
-        for phase in PHASES
+        for phase in one.series
         if (nights := _unquestioned(one, phase))
     ]
 
@@ -63,10 +109,12 @@ def _unquestioned(one: Watched, phase: str) -> tuple[Point, ...]:
     return tuple(point for point in nights if not onsets or point.started_at < onsets[0])
 
 
-def _around(levels: Sequence[float], rate: float) -> list[float]:
-    levels = levels[-MOST_NIGHTS:]
-    return [
+def _past(one: Watched, phase: str, nights: int, rate: float) -> Past:
+    series = one.series[phase]
+    levels = series.levels[:nights][-MOST_NIGHTS:]
+    around = [
         level - stretch.level
-        for stretch in fit(levels, rate).stretches
+        for stretch in fit(levels, rate, series.dependence, series.prior).stretches
         for level in levels[stretch.start : stretch.end]
     ]
+    return Past(around, series.errors[:nights][-MOST_NIGHTS:], series.dependence, series.prior)

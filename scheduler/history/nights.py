@@ -27,6 +27,7 @@ COLUMNS = (
     "status",
     "reason",
     "surprise",
+    "quiet",
     "framework",
     "framework_version",
     "variant",
@@ -84,7 +85,8 @@ class Point:
     levels: over all repeats. first: without those that confirm, again: of those alone. runs: how
     many repeats there are. failed_again: those that confirm have no number, either.
     width: half of what the intervals of all repeats span, relative; None without a number. seconds:
-    of all repeats together.
+    of all repeats together. errors: by phase, what the repeats of an unstable night leave open of
+    its level, as a standard deviation. disturbed: others ran beside more than half of its repeats.
     """
 
     sweep_id: str
@@ -98,6 +100,8 @@ class Point:
     failed_again: bool = False
     width: float | None = None
     seconds: float = 0.0
+    errors: Mapping[str, float] = field(default_factory=dict)
+    disturbed: bool = False
 
     @property
     def was_confirmed(self) -> bool:
@@ -154,10 +158,11 @@ def point_of(rows: Sequence[Row]) -> Point | None:
     if not numbered and not failed:
         return None
     started = [row["started_at"] for row in rows if isinstance(row["started_at"], datetime)]
+    condition = _condition(numbered, failed)
     return Point(
         sweep_id=str(rows[0]["sweep_id"]),
         started_at=min(started, default=datetime.min),
-        condition=_condition(numbered, failed),
+        condition=condition,
         levels=_levels(rows),
         first=_levels(first),
         again=_levels(again),
@@ -166,6 +171,8 @@ def point_of(rows: Sequence[Row]) -> Point | None:
         failed_again=bool(again) and not any(map(_has_number, again)),
         width=_width(numbered),
         seconds=sum(map(_seconds, rows)),
+        errors=_errors(numbered) if condition is Condition.UNSTABLE else {},
+        disturbed=2 * sum(row.get("quiet") is False for row in rows) > len(rows),
     )
 
 
@@ -184,12 +191,23 @@ def _seconds(row: Row) -> float:
 
 
 def _width(rows: Sequence[Row]) -> float | None:
-    for phase in PHASES:
-        found = [[_ns(row, phase, bound) for bound in ("low", "median", "high")] for row in rows]
-        if known := [bounds for bounds in found if all(bounds)]:
-            lows, medians, highs = zip(*known, strict=True)
-            return float((max(highs) - min(lows)) / 2 / statistics.median(medians))
-    return None
+    widths = (_width_of(rows, phase) for phase in PHASES)
+    return next((width for width in widths if width is not None), None)
+
+
+def _width_of(rows: Sequence[Row], phase: str) -> float | None:
+    found = [[_ns(row, phase, bound) for bound in ("low", "median", "high")] for row in rows]
+    known = [bounds for bounds in found if all(bounds)]
+    if not known:
+        return None
+    lows, medians, highs = zip(*known, strict=True)
+    return float((max(highs) - min(lows)) / 2 / statistics.median(medians))
+
+
+def _errors(rows: Sequence[Row]) -> dict[str, float]:
+    """A 95 % interval is four standard deviations wide, nearly."""
+    widths = {phase: _width_of(rows, phase) for phase in PHASES}
+    return {phase: width / 1.96 for phase, width in widths.items() if width is not None}
 
 
 def _levels(rows: Sequence[Row]) -> dict[str, float]:

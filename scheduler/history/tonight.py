@@ -1,19 +1,23 @@
 """What is news on the latest night, before and after it was measured again. Pure.
 
 Told once: a step that was confirmed is what later nights are compared with, and a cell that fails
-alarms on its first night. Both directions are told; only slower and failing are alarms.
+alarms on its first night. Both directions are told; only slower and failing are alarms. A night
+that is unstable is judged like others, with what it leaves open added to the error.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
+from velodrome.scheduler.history.borrowing import priors
+from velodrome.scheduler.history.dependence import dependences
 from velodrome.scheduler.history.detectable import detectable
 from velodrome.scheduler.history.nights import PHASES, Condition, Followed, History, Point
-from velodrome.scheduler.history.quarantine import quarantined_since
-from velodrome.scheduler.history.suspicions import Series, Suspicion, latest
+from velodrome.scheduler.history.quarantine import IN_A_ROW, Moved, moved, quarantined_since
+from velodrome.scheduler.history.steps import MOST_NIGHTS, cautious_bounds, spread_around
+from velodrome.scheduler.history.suspicions import RECENT, Series, Suspicion, known_steps, suspicion
 
 PROMISED = 0.05  # share of nights that may raise a false alarm, over all cells together
 # Student's tails are thinner than those of computers: what is promised at 5 % is tested at 2 %.
@@ -58,6 +62,7 @@ class Watched:
     """A cell after a night. findings: of each phase that has one.
 
     quarantined: the night that put it there. detectable: by phase, relative; see detectable.py.
+    moved: how far, where it is in quarantine. series: by phase, with how its nights hang together.
     """
 
     cell: Followed
@@ -65,6 +70,8 @@ class Watched:
     findings: tuple[Finding, ...] = ()
     quarantined: Point | None = None
     detectable: tuple[tuple[str, float | None], ...] = ()
+    series: Mapping[str, Series] = field(default_factory=dict)
+    moved: Moved | None = None
 
     @property
     def tonight(self) -> Point:
@@ -76,17 +83,30 @@ class Watched:
         return self.findings[0] if self.findings else None
 
     @property
+    def bad_nights(self) -> int:
+        """How many it has been in quarantine, with those that put it there."""
+        if self.quarantined is None:
+            return 0
+        return len(self.points) - self.points.index(self.quarantined) + IN_A_ROW - 1
+
+    @property
+    def told(self) -> tuple[Finding, ...]:
+        """Quarantine silences failures, which come and go there; a step that holds is told."""
+        return tuple(
+            one for one in self.findings if not self.quarantined or one.kind is not Kind.FAILS
+        )
+
+    @property
     def is_alarm(self) -> bool:
-        """Confirmed, and a regression; never from quarantine."""
-        return not self.quarantined and any(
-            found.proof is Proof.CONFIRMED and found.kind is not Kind.FASTER
-            for found in self.findings
+        """Confirmed, and a regression."""
+        return any(
+            found.proof is Proof.CONFIRMED and found.kind is not Kind.FASTER for found in self.told
         )
 
     @property
     def is_open(self) -> bool:
         """Whether it should be measured again."""
-        return not self.quarantined and any(one.proof is Proof.OPEN for one in self.findings)
+        return any(one.proof is Proof.OPEN for one in self.told)
 
 
 @dataclass(frozen=True)
@@ -111,8 +131,7 @@ def judge(history: History, sweep_id: str, tested_at: float = TESTED_AT) -> Verd
     known = {cell: _until(points, sweep_id) for cell, points in history.items()}
     measured = {cell: points for cell, points in known.items() if points}
     rate = rate_of(measured, tested_at)
-    found = tuple(watched(cell, points, rate) for cell, points in measured.items())
-    return Verdict(sweep_id, rate, found)
+    return Verdict(sweep_id, rate, watched(measured, rate))
 
 
 def rate_of(measured: History, tested_at: float = TESTED_AT) -> float:
@@ -126,29 +145,76 @@ def _until(points: tuple[Point, ...], sweep_id: str) -> tuple[Point, ...]:
     return () if at is None else points[: at + 1]
 
 
-def watched(cell: Followed, points: tuple[Point, ...], rate: float) -> Watched:
-    """After the last of these nights."""
+def watched(histories: History, rate: float) -> tuple[Watched, ...]:
+    """Each cell after the last of its nights; how nights vary is told by all of them."""
+    serial = {
+        (cell, phase): series_of(points, phase)
+        for cell, points in histories.items()
+        for phase in PHASES
+        if having(points, phase)
+    }
+    whose = [cell for cell, _ in serial]
+    moderated = dict(zip(serial, with_others(whose, tuple(serial.values()), rate), strict=True))
+    return tuple(
+        _watched(
+            cell,
+            points,
+            {phase: moderated[cell, phase] for phase in PHASES if (cell, phase) in moderated},
+            rate,
+        )
+        for cell, points in histories.items()
+    )
+
+
+def _watched(
+    cell: Followed, points: tuple[Point, ...], serial: Mapping[str, Series], rate: float
+) -> Watched:
     since = quarantined_since(point.condition for point in points)
     return Watched(
         cell,
         points,
-        _findings(points, rate),
+        _findings(points, serial, rate),
         None if since is None else points[since],
-        tuple(
-            (phase, detectable([point.levels[phase] for point in having(points, phase)], rate))
-            for phase in PHASES
-            if having(points, phase)
-        ),
+        tuple((phase, detectable(series, rate)) for phase, series in serial.items()),
+        serial,
+        None if since is None else _moved(serial, since + 1 - IN_A_ROW),
     )
 
 
-def _findings(points: tuple[Point, ...], rate: float) -> tuple[Finding, ...]:
+def _moved(serial: Mapping[str, Series], since: int) -> Moved | None:
+    found = (moved(phase, series, since) for phase, series in serial.items())
+    return next((one for one in found if one), None)
+
+
+def with_others(
+    cells: Sequence[Followed], serial: Sequence[Series], rate: float
+) -> tuple[Series, ...]:
+    """With what all series tell of each, but none of its last nights: those are in question."""
+    usual = [one.levels[-MOST_NIGHTS:][:-RECENT] or one.levels[:1] for one in serial]
+    bounds = [cautious_bounds(levels, rate) for levels in usual]
+    found = dependences(list(zip(usual, bounds, strict=True)))
+    spreads = [
+        spread_around(levels, ends, one)
+        for levels, ends, one in zip(usual, bounds, found, strict=True)
+    ]
+    return tuple(
+        replace(one, dependence=dependence, prior=prior)
+        for one, dependence, prior in zip(serial, found, priors(cells, spreads), strict=True)
+    )
+
+
+def _findings(
+    points: tuple[Point, ...], serial: Mapping[str, Series], rate: float
+) -> tuple[Finding, ...]:
     tonight = points[-1]
     if tonight.condition is Condition.FAILED:
         return _failure(points)
-    if tonight.condition is Condition.UNSTABLE:
-        return ()
-    found = [_step(points, phase, rate) for phase in PHASES if phase in tonight.first]
+    known = known_steps(serial, rate)
+    found = [
+        _step(points, phase, suspicion(series.until(len(series.levels) - 1), known[phase], rate))
+        for phase, series in serial.items()
+        if phase in tonight.first
+    ]
     return tuple(one for one in found if one)
 
 
@@ -163,13 +229,11 @@ def _failure(points: tuple[Point, ...]) -> tuple[Finding, ...]:
     return (Finding(Kind.FAILS, "", proof, tonight, reason=tonight.reason, before=(earlier[-1],)),)
 
 
-def _step(points: tuple[Point, ...], phase: str, rate: float) -> Finding | None:
-    nights = having(points, phase)
-    series = series_of(nights, phase)
-    seen = latest(series, rate)
+def _step(points: tuple[Point, ...], phase: str, seen: Suspicion | None) -> Finding | None:
     if seen is None:
         return None
-    again = series.again[-1]
+    nights = having(points, phase)
+    again = points[-1].again.get(phase)
     return Finding(
         Kind.SLOWER if seen.ratio > 1 else Kind.FASTER,
         phase,
@@ -192,10 +256,13 @@ def having(points: Sequence[Point], phase: str) -> tuple[Point, ...]:
     return tuple(point for point in points if phase in point.first)
 
 
-def series_of(nights: Sequence[Point], phase: str) -> Series:
-    """Of nights that have the phase."""
+def series_of(points: Sequence[Point], phase: str) -> Series:
+    """Of the nights that have the phase."""
+    there = [(place, point) for place, point in enumerate(points) if phase in point.first]
     return Series(
-        tuple(point.levels[phase] for point in nights),
-        tuple(point.first[phase] for point in nights),
-        tuple(point.again.get(phase) for point in nights),
+        tuple(point.levels[phase] for _, point in there),
+        tuple(point.first[phase] for _, point in there),
+        tuple(point.again.get(phase) for _, point in there),
+        tuple(point.errors.get(phase, 0.0) for _, point in there),
+        tuple(place for place, _ in there),
     )

@@ -65,7 +65,7 @@ def explanations(verdict: Verdict, rows: CellRows, nodes: Nodes) -> dict[Followe
 
 
 def is_confirmed(one: Watched) -> bool:
-    return not one.quarantined and any(found.proof is Proof.CONFIRMED for found in one.findings)
+    return any(found.proof is Proof.CONFIRMED for found in one.told)
 
 
 def _before(one: Watched) -> tuple[str, ...]:

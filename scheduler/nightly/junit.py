@@ -1,15 +1,16 @@
 """A night as JUnit XML, for whatever shows the tests of a CI.
 
-A cell on a node is a test case. It fails if it became slower, is an error if it fails, and is
-skipped while it is in quarantine; all of that confirmed, as in the summary. The elements and their
-order are those that Jenkins, GitLab and pytest have in common.
+A cell on a node is a test case. It fails if it became slower, is an error if it fails, both
+confirmed, as in the summary; otherwise it is skipped while it is in quarantine. The elements and
+their order are those that Jenkins, GitLab and pytest have in common.
 """
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from velodrome.agents.isolation.log_tail import harmless
+from velodrome.scheduler.history.nights import Condition
 from velodrome.scheduler.history.tonight import Finding, Kind, Proof, Watched
 from velodrome.scheduler.nightly import words
 from velodrome.scheduler.nightly.night import Night
@@ -41,7 +42,8 @@ def junit(night: Night) -> str:
     )
     _properties(suite, night)
     suite.extend(cases)
-    told = "\n".join((words.false_alarms(night), words.detectable(night)))
+    worth = [] if night.verdict.alarms else [words.no_regression(night)]
+    told = "\n".join((*worth, words.false_alarms(night), words.detectable(night)))
     ET.SubElement(suite, "system-out").text = _text(told)
     ET.indent(suites)
     return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
@@ -57,11 +59,9 @@ def _case(night: Night, one: Watched) -> ET.Element:
             "time": f"{one.tonight.seconds:.3f}",
         },
     )
-    confirmed = [each for each in one.findings if each.proof is Proof.CONFIRMED]
+    confirmed = [each for each in one.told if each.proof is Proof.CONFIRMED]
     alarms = [each for each in confirmed if each.kind is not Kind.FASTER]
-    if one.quarantined:
-        ET.SubElement(case, "skipped", {"message": _text(words.quarantine(one))})
-    elif alarms:
+    if alarms:
         kind = alarms[0].kind
         element = ET.SubElement(
             case,
@@ -71,10 +71,22 @@ def _case(night: Night, one: Watched) -> ET.Element:
         lines = [f"{words.finding(each)}; {words.proof(each)}" for each in alarms]
         lines += words.explanation(night.explanations.get(cell))
         element.text = _text("\n".join(lines))
-    told = [each for each in one.findings if each not in alarms or one.quarantined]
+    elif one.quarantined:
+        ET.SubElement(case, "skipped", {"message": _text(words.quarantine(one))})
+    told = [*_conditions(one), *(_remark(each) for each in one.findings if each not in alarms)]
     if told:
-        ET.SubElement(case, "system-out").text = _text("\n".join(map(_remark, told)))
+        ET.SubElement(case, "system-out").text = _text("\n".join(told))
     return case
+
+
+def _conditions(one: Watched) -> Iterator[str]:
+    """What the night of the cell was worth, where it was not a good one."""
+    if one.tonight.condition is Condition.UNSTABLE:
+        yield "unstable: its time is not known to within its target"
+    if one.tonight.disturbed:
+        yield "disturbed: others ran beside most of its repeats"
+    if one.quarantined:
+        yield words.quarantine(one)
 
 
 def _remark(found: Finding) -> str:
@@ -82,7 +94,12 @@ def _remark(found: Finding) -> str:
 
 
 def _properties(suite: ET.Element, night: Night) -> None:
-    told = {"sweep_id": night.sweep_id, "night": str(night.number)}
+    told = {
+        "sweep_id": night.sweep_id,
+        "night": str(night.number),
+        "unstable": str(night.unstable),
+        "disturbed": str(night.disturbed),
+    }
     properties = ET.SubElement(suite, "properties")
     for name, value in told.items():
         ET.SubElement(properties, "property", {"name": name, "value": _text(value)})

@@ -7,9 +7,11 @@ from datetime import datetime
 from statistics import median
 
 from velodrome.scheduler.history.false_alarms import FalseAlarms
-from velodrome.scheduler.history.nights import Followed
+from velodrome.scheduler.history.nights import Condition, Followed
 from velodrome.scheduler.history.tonight import Finding, Kind, Proof, Verdict, Watched
 from velodrome.scheduler.nightly.explaining import Explanation
+
+NOISY = 0.25  # of the cells
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,32 @@ class Night:
         return self.verdict.sweep_id
 
     def told(self, kind: Kind, proof: Proof) -> tuple[tuple[Watched, Finding], ...]:
-        """Cells outside quarantine with such a finding; each once."""
+        """Cells with such a finding; each once. Quarantine silences failures."""
         found = []
         for one in self.verdict.watched:
-            alike = [each for each in one.findings if (each.kind, each.proof) == (kind, proof)]
-            if alike and not one.quarantined:
+            alike = [each for each in one.told if (each.kind, each.proof) == (kind, proof)]
+            if alike:
                 found.append((one, alike[0]))
         return tuple(found)
 
     @property
     def quarantined(self) -> tuple[Watched, ...]:
         return tuple(one for one in self.verdict.watched if one.quarantined)
+
+    @property
+    def unstable(self) -> int:
+        """Cells whose time tonight is not known to within its target."""
+        return sum(one.tonight.condition is Condition.UNSTABLE for one in self.verdict.watched)
+
+    @property
+    def disturbed(self) -> int:
+        """Cells beside which others ran tonight."""
+        return sum(one.tonight.disturbed for one in self.verdict.watched)
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether so many cells are unstable or disturbed that it is the first thing to know."""
+        return max(self.unstable, self.disturbed) >= max(1, NOISY * len(self.verdict.watched))
 
     @property
     def detectable(self) -> tuple[float, float, float] | None:

@@ -29,7 +29,7 @@ def summary(night: Night) -> tuple[str, ...]:
         _first(night),
         *(line for kind, proof, head in _HEADS for line in _told(night, kind, proof, head)),
         *_quarantined(night),
-        *([] if night.verdict.alarms else ["no regression"]),
+        *([] if night.verdict.alarms else [words.no_regression(night)]),
         words.false_alarms(night),
         words.detectable(night),
     )
@@ -41,9 +41,10 @@ def _first(night: Night) -> str:
     of = "" if math.isinf(night.budget_s) else f" of {duration(night.budget_s)}"
     left = f"; {night.left_out} runs left out" if night.left_out else ""
     surprises = f"; {night.surprises} of {night.runs} runs not as expected" * bool(night.surprises)
+    noisy = f"; NOISY: {words.noise(night)}" if night.is_noisy else ""
     return (
         f"night {night.number} of {night.name}: {_number(cells, 'cell')} on "
-        f"{_number(nodes, 'node')} in {duration(night.seconds)}{of}{left}{surprises}"
+        f"{_number(nodes, 'node')} in {duration(night.seconds)}{of}{left}{surprises}{noisy}"
     )
 
 

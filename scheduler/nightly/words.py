@@ -1,5 +1,8 @@
 """How findings are put into words, the same in the summary, the JUnit XML and the site."""
 
+import math
+
+from velodrome.scheduler.history.quarantine import Moved
 from velodrome.scheduler.history.tonight import PROMISED, Finding, Kind, Proof, Watched
 from velodrome.scheduler.nightly.explaining import Explanation
 from velodrome.scheduler.nightly.night import Night
@@ -43,9 +46,37 @@ def explanation(told: Explanation | None) -> tuple[str, ...]:
 
 
 def quarantine(one: Watched) -> str:
-    """Since when, and why."""
+    """For how long, since when, why, and how far it moved meanwhile."""
     since = one.quarantined
-    return f"in quarantine since {since.started_at:%Y-%m-%d}, {since.condition}" if since else ""
+    if since is None:
+        return ""
+    long = f"{one.bad_nights} nights, since {since.started_at:%Y-%m-%d}"
+    return f"in quarantine for {long}, {since.condition}; {_moved(one.moved)}"
+
+
+def _moved(found: Moved | None) -> str:
+    if found is None:
+        return "no numbers to compare before and since"
+    ratio = percent(math.exp(found.distance))
+    half = "" if math.isinf(found.half) else f" ± {share(math.expm1(found.half))}"
+    return f"{found.phase} {ratio}{half} against the {found.nights} nights before"
+
+
+def noise(night: Night) -> str:
+    """How many cells are unstable, disturbed or in quarantine; empty if none is."""
+    counts = {
+        "unstable": night.unstable,
+        "disturbed": night.disturbed,
+        "in quarantine": len(night.quarantined),
+    }
+    cells = len(night.verdict.watched)
+    return ", ".join(f"{count} of {cells} cells {what}" for what, count in counts.items() if count)
+
+
+def no_regression(night: Night) -> str:
+    """What it is worth that none was found."""
+    noisy = noise(night)
+    return f"no regression that can be told from noise: {noisy}" if noisy else "no regression"
 
 
 def false_alarms(night: Night) -> str:
@@ -53,8 +84,9 @@ def false_alarms(night: Night) -> str:
     told = night.false_alarms
     if told.rate is None:
         return "false alarms: no cell has the 8 nights that are needed to tell"
+    blocks = f" in blocks of {told.block}" if told.block > 1 else ""
     return (
-        f"false alarms: of {told.nights} nights dealt anew from the past, in which nothing "
+        f"false alarms: of {told.nights} nights dealt anew from the past{blocks}, in which nothing "
         f"happened, {told.suspicious} looked suspicious ({share(told.rate)}; promised: at most "
         f"{share(PROMISED)}); measuring again clears most of them"
     )

@@ -50,7 +50,7 @@ class Trend:
 def trends(history: History) -> tuple[Trend, ...]:
     """Of every cell, those that alarm first, then as the cells sort."""
     rate = rate_of(history)
-    found = [_trend(watched(cell, points, rate), rate) for cell, points in history.items()]
+    found = [_trend(one, rate) for one in watched(history, rate)]
     return tuple(sorted(found, key=lambda one: (_MOODS.index(one.mood), one.cell)))
 
 
@@ -79,15 +79,15 @@ def _trend(one: Watched, rate: float) -> Trend:
         smallest="not known yet" if smallest is None else f"{100 * smallest:.1f} %",
         spark=_spark([point.levels[phase] for point in nights[-SPARK_NIGHTS:]]),
         rows=tuple(map(_row, reversed(one.points))),
-        chart=tuple(row for phase in PHASES for row in _chart(one.points, phase, rate)),
+        chart=tuple(row for phase in PHASES for row in _chart(one, phase, rate)),
     )
 
 
 def _state(one: Watched) -> tuple[str, str]:
     """In words, and one of _MOODS."""
-    if one.quarantined:
-        return f"in quarantine since {one.quarantined.started_at:%Y-%m-%d}", "quarantine"
-    found = one.finding
+    found = one.told[0] if one.told else None
+    if one.quarantined and not one.is_alarm:
+        return _quarantine(one), "quarantine"
     if found is None:
         few = len(one.points) < FEWEST_CALM + RECENT
         return ("too few nights", "young") if few else ("steady", "steady")
@@ -97,6 +97,12 @@ def _state(one: Watched) -> tuple[str, str]:
     if found.proof is not Proof.CONFIRMED:
         return text, "open"
     return text, "alarm" if found.kind is Kind.SLOWER else "faster"
+
+
+def _quarantine(one: Watched) -> str:
+    """For how long, and how far it moved."""
+    by = f", {one.moved.phase} {100 * math.expm1(one.moved.distance):+.1f} %" if one.moved else ""
+    return f"in quarantine for {one.bad_nights} nights{by}"
 
 
 def _row(point: Point) -> Row:
@@ -114,12 +120,13 @@ def _row(point: Point) -> Row:
     )
 
 
-def _chart(points: Sequence[Point], phase: str, rate: float) -> list[ChartRow]:
+def _chart(one: Watched, phase: str, rate: float) -> list[ChartRow]:
     """A row per night: what it took, and the level of the stretch that it lies in."""
-    nights = having(points, phase)[-MOST_NIGHTS:]
+    nights = having(one.points, phase)[-MOST_NIGHTS:]
     if not nights:
         return []
     levels = [point.levels[phase] for point in nights]
+    dependence = one.series[phase].dependence
     return [
         {
             "at": f"{nights[index].started_at:%Y-%m-%dT%H:%M:%S}",
@@ -130,7 +137,7 @@ def _chart(points: Sequence[Point], phase: str, rate: float) -> list[ChartRow]:
             "kind": "measured again" if nights[index].was_confirmed else "measured",
             "told": f"{nights[index].started_at:%Y-%m-%d}: {duration(math.exp(levels[index]))}",
         }
-        for number, stretch in enumerate(fit(levels, rate).stretches)
+        for number, stretch in enumerate(fit(levels, rate, dependence).stretches)
         for index in range(stretch.start, stretch.end)
     ]
 

@@ -22,10 +22,12 @@ from velodrome.scheduler.results.task_row import task_row
 
 REPEATS = 5
 CALM_SPREAD = 0.015  # of processes, relative, on a machine that is left alone
+UNSURE = 0.1  # half of the interval of an unstable row, relative
 FIRST_NIGHT = datetime(2026, 1, 1, 2, tzinfo=UTC)
 
 Times = tuple[float, float]  # forward and gradient, ns
 Change = Callable[[str, int], float]  # of a cell and a night: a factor on its times
+Claim = Callable[[str, int], bool]  # of a cell and a night
 
 
 def processes() -> dict[str, list[Times]]:
@@ -55,6 +57,13 @@ def calmed(cells: Mapping[str, Sequence[Times]], spread: float) -> dict[str, lis
     return found
 
 
+def _unstable(forward_ns: float, gradient_ns: float) -> dict[str, object]:
+    found: dict[str, object] = {"status": "unstable", "reason": "the interval is wide"}
+    for phase, ns in (("forward", forward_ns), ("gradient", gradient_ns)):
+        found[f"{phase}_low_ns"], found[f"{phase}_high_ns"] = (1 - UNSURE) * ns, (1 + UNSURE) * ns
+    return found
+
+
 def sweep_id(night: int) -> str:
     return f"{FIRST_NIGHT + timedelta(days=night):%Y%m%d-%H%M%S}-{night:08x}"
 
@@ -66,7 +75,10 @@ def timed(phase: str, median_ns: float) -> Timed:
 
 @dataclass
 class Nights:
-    """A fleet of one node on which the same cells are measured night by night."""
+    """A fleet of one node on which the same cells are measured night by night.
+
+    unstable: its times are told with intervals of UNSURE. disturbed: others ran beside it.
+    """
 
     cells: Mapping[str, Sequence[Times]]
     seed: int = 0
@@ -74,6 +86,8 @@ class Nights:
     repeats: int = REPEATS
     hostname: str = "host1"
     canary: Change | None = None
+    unstable: Claim = lambda cell, night: False
+    disturbed: Claim = lambda cell, night: False
     rows: list[dict[str, object]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -104,7 +118,11 @@ class Nights:
             "started_at": (FIRST_NIGHT + timedelta(days=night)).replace(tzinfo=None),
             "forward_median_ns": forward * factor,
             "gradient_median_ns": gradient * factor,
+            "quiet": not self.disturbed(cell, night),
             **(self._canaries(cell, night) if self.canary else {}),
+            **(
+                _unstable(forward * factor, gradient * factor) if self.unstable(cell, night) else {}
+            ),
         }
 
     def _canaries(self, cell: str, night: int) -> dict[str, object]:

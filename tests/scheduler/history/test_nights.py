@@ -91,18 +91,28 @@ def test_a_cell_that_fails_alarms_on_its_first_night_if_it_fails_again(nights) -
     assert of(fleet.judged(CALM + 1)).finding is None
 
 
-def test_three_failed_nights_put_a_cell_in_quarantine_where_it_is_followed_but_never_alarms(
+def test_three_failed_nights_put_a_cell_in_quarantine_where_it_is_followed_and_fails_in_silence(
     nights,
 ) -> None:
     fleet = nights().pass_by(*range(CALM))
     for night in range(CALM, CALM + 3):
         fleet.fail(CELL, night)
-    fleet.change = slower_since(0)
-    verdict = fleet.pass_by(CALM + 3).night_of_ours(CALM + 3)
+    fleet.pass_by(CALM + 3).fail(CELL, CALM + 4)
+    verdict = fleet.judged(CALM + 4)
     assert fleet.number(of(verdict).quarantined) == CALM + 2
-    assert of(verdict).finding is not None
+    assert of(verdict).finding.kind is Kind.FAILS
     assert not verdict.open
     assert not verdict.alarms
+
+
+def test_a_step_that_stands_out_of_the_noise_alarms_from_quarantine_too(nights) -> None:
+    fleet = nights().pass_by(*range(CALM))
+    for night in range(CALM, CALM + 3):
+        fleet.fail(CELL, night)
+    fleet.change = slower_since(0)
+    verdict = fleet.pass_by(CALM + 3).night_of_ours(CALM + 3)
+    assert of(verdict).quarantined
+    assert [one.cell for one in verdict.alarms] == [of(verdict).cell]
 
 
 @pytest.mark.parametrize(

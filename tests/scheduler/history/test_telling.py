@@ -144,6 +144,56 @@ def test_quarantined_cells_are_skipped_and_told_of(nights) -> None:
     assert (suite.get("skipped"), suite.get("errors")) == ("1", "0")
 
 
+def test_a_slow_cell_in_quarantine_is_told_of_with_how_long_and_how_far(nights) -> None:
+    def is_bad(cell: str, at: int) -> bool:
+        return cell == SLOWED and at >= CALM
+
+    fleet = nights(change=slower, unstable=is_bad).pass_by(*range(CALM))
+    for at in range(CALM, CALM + 8):
+        found = told(fleet.pass_by(at), at)
+    lines = summary(found)
+    assert not found.verdict.alarms  # it was told on its first night
+    (line,) = (line for line in lines if line.startswith("quarantine  "))
+    assert re.search(
+        r"in quarantine for 8 nights, since 2026-01-15, unstable; gradient \+(4|5)\d\.\d % ± "
+        r"\d+\.\d % against the 12 nights before",
+        line,
+    )
+    assert "no regression" not in lines
+    (none,) = (line for line in lines if line.startswith("no regression"))
+    assert "1 of 4 cells unstable, 1 of 4 cells in quarantine" in none
+    (skipped,) = ET.fromstring(junit(found).partition("\n")[2]).iter("skipped")
+    assert skipped.get("message") in line
+    output = ET.fromstring(junit(found).partition("\n")[2])[0][-1].text
+    assert none in output
+
+
+def test_a_step_that_is_unstable_and_in_quarantine_is_a_failure_in_junit(nights) -> None:
+    fleet = nights(change=lambda cell, at: 1.5 if cell == SLOWED and at >= CALM else 1.0)
+    fleet.unstable = lambda cell, at: cell == SLOWED and at >= CALM - 5
+    found = told(fleet.pass_by(*range(CALM + 1)), CALM)
+    assert found.exit_status == 1
+    suite = ET.fromstring(junit(found).partition("\n")[2])[0]
+    assert (suite.get("failures"), suite.get("skipped")) == ("1", "0")
+    lines = summary(found)
+    assert lines[1].startswith("SLOWER  torch[eager] my-lstm")
+    assert any(line.startswith("quarantine  torch[eager] my-lstm") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("noise", "headline"),
+    [
+        ("unstable", "; NOISY: 4 of 4 cells unstable"),
+        ("disturbed", "; NOISY: 4 of 4 cells disturbed"),
+    ],
+)
+def test_a_night_of_noise_says_so_in_its_first_line(nights, noise: str, headline: str) -> None:
+    fleet = nights(**{noise: lambda cell, at: at == CALM}).pass_by(*range(CALM + 1))
+    lines = summary(told(fleet, CALM))
+    assert lines[0].endswith(headline)
+    assert f"no regression that can be told from noise: {headline[9:]}" in lines
+
+
 def test_what_is_measured_again_stays_on_its_node_and_is_interleaved(nights) -> None:
     fleet = nights(change=all_slower).pass_by(*range(CALM + 1))
     verdict = fleet.judged(CALM)

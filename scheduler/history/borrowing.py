@@ -1,0 +1,108 @@
+"""What the other cells of a fleet tell of how much a cell's nights vary, before its own nights do.
+
+Moderated variances: G. K. Smyth, Linear models and empirical Bayes methods for assessing
+differential expression in microarray experiments, Statistical Applications in Genetics and
+Molecular Biology 3 (2004), article 3, section 6.2. The variance of a cell is drawn towards that of
+the others by a prior worth `degrees` nights, which are the fewer the more the others differ. A
+cell borrows of the others only, so that its own step does not spoil what it is held against.
+"""
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+FEWEST_LENDERS = 3  # series
+MOST_DEGREES = 30.0  # a prior that is told by a few cells is worth no more nights than that
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Spread of a night as other cells have it, worth so many degrees of freedom; 0: nothing."""
+
+    spread: float = 0.0
+    degrees: float = 0.0
+
+    def moderated(self, spread: float, degrees: float) -> tuple[float, float]:
+        """A cell's own spread with its degrees, drawn towards this one."""
+        total = self.degrees + degrees
+        if not total:
+            return spread, degrees
+        squares = self.degrees * self.spread**2 + degrees * spread**2
+        return math.sqrt(squares / total), total
+
+
+NO_PRIOR = Prior()
+Spread = tuple[float, float]  # of a series, with its degrees
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Of series: how many, of their logarithms of variances and of the squares, and of luck."""
+
+    count: int = 0
+    logs: float = 0.0
+    squares: float = 0.0
+    luck: float = 0.0
+
+    def plus(self, other: "_Sums", sign: int = 1) -> "_Sums":
+        return _Sums(
+            self.count + sign * other.count,
+            self.logs + sign * other.logs,
+            self.squares + sign * other.squares,
+            self.luck + sign * other.luck,
+        )
+
+
+def priors(cells: Sequence[Hashable], spreads: Sequence[Spread]) -> tuple[Prior, ...]:
+    """For each series what those of other cells tell. cells: whose each series is."""
+    own: dict[Hashable, _Sums] = {}
+    total = _Sums()
+    for cell, spread in zip(cells, spreads, strict=True):
+        told = _told(*spread)
+        own[cell] = own.get(cell, _Sums()).plus(told)
+        total = total.plus(told)
+    found = {cell: _prior(total.plus(sums, -1)) for cell, sums in own.items()}
+    return tuple(found[cell] for cell in cells)
+
+
+def prior(spreads: Sequence[Spread]) -> Prior:
+    """What these series tell of another."""
+    total = _Sums()
+    for spread in spreads:
+        total = total.plus(_told(*spread))
+    return _prior(total)
+
+
+def _told(spread: float, degrees: float) -> _Sums:
+    """Of a series without degrees nothing."""
+    if degrees <= 0:
+        return _Sums()
+    from scipy.special import digamma, polygamma  # late: slow to import
+
+    log = 2 * math.log(spread) - float(digamma(degrees / 2)) + math.log(degrees / 2)
+    return _Sums(1, log, log**2, float(polygamma(1, degrees / 2)))
+
+
+def _prior(sums: _Sums) -> Prior:
+    if sums.count < FEWEST_LENDERS:
+        return NO_PRIOR
+    from scipy.special import digamma
+
+    level = sums.logs / sums.count
+    variance = (sums.squares - sums.count * level**2) / (sums.count - 1)
+    worth = _degrees(variance - sums.luck / sums.count)
+    level += float(digamma(worth / 2)) - math.log(worth / 2)
+    return Prior(math.exp(level / 2), worth)
+
+
+def _degrees(excess: float) -> float:
+    """Whose trigamma of a half is `excess`, at most MOST_DEGREES."""
+    from scipy.optimize import brentq
+    from scipy.special import polygamma
+
+    if excess <= float(polygamma(1, MOST_DEGREES / 2)):
+        return MOST_DEGREES
+    root = brentq(
+        lambda half: float(polygamma(1, half)) - excess, 1 / (1 + excess) / 2, MOST_DEGREES / 2
+    )
+    return 2 * float(root)

@@ -1,0 +1,183 @@
+"""How much nights hang together: the autocorrelation of a cell's nights, moderated over all cells.
+
+A warm week, a neighbour on the host or a slow disk lasts longer than a night, so nights are no
+independent draws: the mean of k nights varies more than 1/k of one (G. V. Bayley, J. M. Hammersley,
+The effective number of independent observations in an autocorrelated time series, Supplement to the
+Journal of the Royal Statistical Society 8 (1946) 184-197). A night is taken as an effect that fades
+by a factor per night (AR(1)), and beside it luck of its own; both are on a grid.
+
+A cell's likelihood of each point of the grid is the restricted one (H. D. Patterson, R. Thompson,
+Biometrika 58 (1971) 545-554), with a level per stretch and a smooth curve taken out, so that
+neither few nights nor a creep pass for dependence. A few nights tell little of it, so cells share
+what they know by empirical Bayes: the prior over the grid is that which the cells together make the
+likeliest (N. Laird, Journal of the American Statistical Association 73 (1978) 805-811), with
+PRIOR_SERIES of PRIOR added, and a cell has the mean of its posterior.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+FADINGS = (0.3, 0.5, 0.7, 0.85, 0.95)
+SHARES = (0.35, 0.7, 1.0)  # of a night's variance that fades; the rest is luck of its own
+GRID = ((0.0, 0.0), *((fading, share) for fading in FADINGS for share in SHARES))
+PRIOR = (0.5, *([0.5 / (len(GRID) - 1)] * (len(GRID) - 1)))  # nights that do not hang together
+PRIOR_SERIES = 6.0  # how many series PRIOR is worth: three cells of two phases
+ROUNDS = 30  # of EM: the prior moves by less than 1 % after that
+SMOOTH = 20  # nights
+STEP = 40  # nights: matrices are made for a multiple of it
+LONG_RUN = 30  # nights at most over which the penalty of a cut looks for dependence
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """Autocorrelation of nights at lag k > 0: the sum of share * fading**k over `parts`."""
+
+    parts: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def lag1(self) -> float:
+        """Correlation of a night with the next."""
+        return sum(fading * share for fading, share in self.parts)
+
+    @property
+    def memory(self) -> int:
+        """Nights after which less than a tenth is left of the correlation."""
+        return next((k for k in range(1, LONG_RUN) if self.at(k) < 0.1), LONG_RUN)
+
+    def at(self, lag: int) -> float:
+        return sum(share * fading**lag for fading, share in self.parts) if lag else 1.0
+
+    def inflation(self, nights: int) -> float:
+        """Variance of the mean of so many nights, over what it would be of independent ones."""
+        tail = sum((1 - lag / nights) * self.at(lag) for lag in range(1, nights))
+        return max(1.0, 1 + 2 * tail)
+
+
+NONE = Dependence()
+CAUTIOUS = Dependence(((0.5, 1.0),))
+"""Assumed until the nights have told, so that an excursion is not taken for stretches."""
+
+
+def correlations(dependence: Dependence, nights: int) -> "Array":
+    """Of each night with each."""
+    return _matrices(dependence, _size(nights))[0][:nights, :nights]
+
+
+def whitening(dependence: Dependence, nights: int) -> "Array":
+    """The matrix that makes independent values of equal variance of such nights."""
+    return _matrices(dependence, _size(nights))[1][:nights, :nights]
+
+
+def _size(nights: int) -> int:
+    """Fewer nights have the upper left corner of the matrices of more."""
+    return max(STEP, math.ceil(nights / STEP) * STEP)
+
+
+@lru_cache(maxsize=64)  # a fifth of a MB each
+def _matrices(dependence: Dependence, nights: int) -> tuple["Array", "Array"]:
+    import numpy as np
+    from scipy.linalg import toeplitz  # late: slow to import
+    from scipy.linalg.lapack import dtrtri  # a tenth of the time of a general inverse
+
+    lags = np.arange(nights)
+    column = (lags == 0).astype(float)
+    for fading, share in dependence.parts:
+        column[1:] += share * fading ** lags[1:]
+    found = np.asarray(toeplitz(column))
+    inverse, _ = dtrtri(np.linalg.cholesky(found), lower=1)
+    return found, np.tril(inverse)
+
+
+def dependences(
+    series: Sequence[tuple[Sequence[float], Sequence[int]]],
+) -> tuple[Dependence, ...]:
+    """Of each series of levels, with where each of its stretches ends; moderated over all."""
+    import numpy as np
+
+    if not series:
+        return ()
+    found = [_likelihoods(levels, bounds) for levels, bounds in series]
+    likelihood = np.array([one for one, _ in found])
+    base = np.array(PRIOR)
+    prior = base
+    for _ in range(ROUNDS):
+        joint = prior * likelihood
+        posterior = joint / joint.sum(axis=1, keepdims=True)
+        prior = (posterior.sum(axis=0) + PRIOR_SERIES * base) / (len(found) + PRIOR_SERIES)
+    return tuple(
+        _mean(one, variances) for one, (_, variances) in zip(posterior, found, strict=True)
+    )
+
+
+def _likelihoods(levels: Sequence[float], bounds: Sequence[int]) -> tuple["Array", "Array"]:
+    """Of each point of GRID: restricted likelihood over the largest, and variance of a night."""
+    import numpy as np
+
+    design = design_of(len(levels), bounds)
+    nights, columns = design.shape
+    if nights - columns < 2:
+        return np.ones(len(GRID)), np.ones(len(GRID))
+    whiteners = _grid(nights)
+    centred = np.asarray(levels, dtype=float) - levels[0]
+    beside = np.column_stack([design, centred])
+    factors = np.linalg.qr(whiteners @ beside, mode="r")
+    corners = np.abs(np.diagonal(factors, axis1=1, axis2=2))
+    squares = np.maximum(corners[:, -1] ** 2, 1e-300)
+    determinant = 2 * np.log(np.diagonal(whiteners, axis1=1, axis2=2)).sum(axis=1)
+    fixed = 2 * np.log(corners[:, :-1]).sum(axis=1)
+    degrees = nights - columns
+    logs = 0.5 * (determinant - fixed - degrees * np.log(squares))
+    return np.exp(logs - logs.max()), squares / degrees
+
+
+def design_of(nights: int, bounds: Sequence[int]) -> "Array":
+    """A column per stretch, and polynomials (Legendre's): a degree for each SMOOTH nights."""
+    import numpy as np
+    from numpy.polynomial.legendre import legvander
+
+    slopes = legvander(np.linspace(-1, 1, nights), math.ceil(nights / SMOOTH))[:, 1:]
+    return np.column_stack([stretch_columns(nights, bounds), slopes])
+
+
+def stretch_columns(nights: int, bounds: Sequence[int]) -> "Array":
+    """For each stretch 1 on its nights and 0 on others. bounds: where each ends."""
+    import numpy as np
+
+    place = np.arange(nights)
+    pairs = zip((0, *bounds[:-1]), bounds, strict=True)
+    return np.column_stack([((place >= start) & (place < end)) * 1.0 for start, end in pairs])
+
+
+def _grid(nights: int) -> "Array":
+    return _largest_grid(_size(nights))[:, :nights, :nights]
+
+
+@lru_cache(maxsize=4)
+def _largest_grid(nights: int) -> "Array":
+    import numpy as np
+
+    return np.array([whitening(_point(*point), nights) for point in GRID])
+
+
+def _point(fading: float, share: float) -> Dependence:
+    return Dependence(((fading, share),) if share else ())
+
+
+def _mean(posterior: "Array", variances: "Array") -> Dependence:
+    """Covariances add, so each point counts as much as the variance that it implies."""
+    weights = posterior * variances
+    weights = weights / math.fsum(weights)
+    parts: dict[float, float] = {}
+    for weight, (fading, share) in zip(weights, GRID, strict=True):
+        if share:
+            parts[fading] = parts.get(fading, 0.0) + float(weight) * share
+    return Dependence(tuple((fading, round(share, 3)) for fading, share in parts.items()))
