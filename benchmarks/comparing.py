@@ -8,7 +8,8 @@ contrast of the unit, the moderated test, the look for two kinds, Holm, and the 
 A trial is a whole comparison. `false` is the share of trials in which any cell got a verdict while
 none had changed, `error` its standard error (binomial); `found_3`, `found_5` the share in which a
 cell that was made 3 or 5 % slower got its verdict. That cell is the last one, which is of the calm
-kind where kinds of cells differ. Forward and gradient are alike here: a cell has one time.
+kind where kinds of cells differ. A cell has one time here, not forward and gradient. Comparisons of
+300 cells have a fifth of the trials; each row says how many it has.
 """
 
 import argparse
@@ -33,6 +34,14 @@ CELLS = (5, 30, 300)
 STEPS = (0.03, 0.05)
 AT_ONCE = 600_000  # values of one side: some 100 MB in all
 TRIALS = 10_000
+WIDE = 5  # times fewer trials of the widest comparisons
+NIGHTS = (  # of history, a side, and what a night adds to all cells alike
+    (4, 1, 0.0),
+    (8, 1, 0.0),
+    (20, 1, 0.0),
+    (0, 3, 0.0),
+    (8, 1, 0.01),
+)
 
 Draw = np.random.Generator
 Side = np.ndarray
@@ -118,6 +127,9 @@ WITHIN = {
     "two kinds 5 % apart: one cell, noise 0.5 %": of_two_kinds(0, 0.005),
     "spread 1 %, shared drift 2 % a round": drifting,
 }
+
+
+PAIRED = ("spread 1 %", "spread 0.5 to 2 %", "spread 1 %, shared drift 2 % a round")
 
 
 @dataclass(frozen=True)
@@ -233,26 +245,22 @@ def row(
 
 
 def rows(trials: int, only: str) -> Iterator[Row]:
-    for name in WITHIN:
-        for repeats in REPEATS:
-            for cells in CELLS:
-                shape = (trials, cells, repeats)
-                pairs = repeats >= FEWEST_PAIRS
-                for judge, unit in ((by_processes, "process"), (by_pairs, "pair"))[: 1 + pairs]:
+    """The widest comparisons last, with fewer trials."""
+    for cells in CELLS:
+        some = max(1, trials // WIDE) if cells > CELLS[1] else trials
+        for name in WITHIN:
+            for repeats in REPEATS:
+                shape = (some, cells, repeats)
+                is_paired = repeats >= FEWEST_PAIRS and name in PAIRED
+                for judge, unit in ((by_processes, "process"), (by_pairs, "pair"))[: 1 + is_paired]:
                     if only in f"{name} {unit}":
                         yield row_within(name, judge, unit, shape, seed=cells + repeats)
-    for night in (0.005, 0.01):
-        for history, nights, shared in (
-            (4, 1, 0), (8, 1, 0), (20, 1, 0), (0, 3, 0), (8, 3, 0), (8, 1, 0.01),
-        ):  # fmt: skip
-            for repeats in REPEATS:
-                for cells in CELLS:
-                    total = (history + 2 * nights) * repeats * cells
-                    some = trials if total <= 15_000 else max(1000, trials // 5)
-                    if only in f"nights {night} sweep":
-                        yield row_across(
-                            night, (some, cells, repeats), history, nights, shared, seed=cells
-                        )
+        for night in (0.005, 0.01):
+            for history, nights, shared in NIGHTS:
+                for repeats in REPEATS:
+                    shape = (some, cells, repeats)
+                    if only in f"nights {100 * night:g} % sweep":
+                        yield row_across(night, shape, history, nights, shared, seed=cells)
 
 
 def main() -> int:

@@ -54,7 +54,7 @@ def tested(
     apart: cells that are like no others: their variance is never drawn down.
     """
     distance, variance, factor = contrast.distance, contrast.variance, contrast.factor
-    own_degrees = np.broadcast_to(np.asarray(contrast.degrees, dtype=float), np.shape(variance))
+    own_degrees = np.asarray(contrast.degrees, dtype=float)
     shared = moderate(variance, own_degrees)
     used = np.where(apart, np.maximum(shared.variance, variance), shared.variance)
     freedom = np.where(apart, own_degrees, shared.degrees)

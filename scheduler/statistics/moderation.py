@@ -55,11 +55,11 @@ class Moderated:
 
 
 def moderate(variances: ArrayLike, degrees: ArrayLike) -> Moderated:
-    """variances: of cells on the last axis, with these degrees of freedom above 0."""
+    """variances: of cells on the last axis; degrees: theirs, above 0, one for each or for all."""
     own = _apart_from_zero(np.asarray(variances, dtype=float))
-    freedom = np.broadcast_to(np.asarray(degrees, dtype=float), own.shape)
+    freedom = np.broadcast_to(np.asarray(degrees, dtype=float), own.shape[-1:])
     if own.shape[-1] < FEWEST:
-        return Moderated(own, np.array(freedom))
+        return Moderated(own, np.broadcast_to(freedom, own.shape))
     prior = robust_prior(own, freedom)
     return drawn_towards(prior, own, freedom)
 
@@ -83,7 +83,7 @@ def fitted(variances: Array, degrees: Array, kept: NDArray[np.bool_], caution: f
     logs = np.log(variances) - digamma(half) + np.log(half)
     mean = _mean(logs, kept, count)
     between = _mean((logs - mean[..., None]) ** 2, kept, count) * count / (count - 1)
-    by_chance = _mean(polygamma(1, half), kept, count)
+    by_chance = _mean(np.broadcast_to(polygamma(1, half), kept.shape), kept, count)
     beyond = between - by_chance
     likeliest = _degrees(beyond)
     error = between * np.sqrt(2 / (count - 1))
@@ -132,7 +132,7 @@ def trigamma_inverse(values: ArrayLike) -> Array:
     """Of numbers above 0, by Newton's method on 1 / trigamma (Smyth, appendix)."""
     wanted = np.asarray(values, dtype=float)
     found = 0.5 + 1 / wanted
-    for _ in range(12):  # it converges from one side, to full precision in 10
+    for _ in range(8):  # it converges from one side, quadratically
         value = polygamma(1, found)
         found = found + value * (1 - value / wanted) / polygamma(2, found)
     return np.where(wanted > 1e7, 1 / np.sqrt(wanted), np.where(wanted < 1e-6, 1 / wanted, found))
