@@ -9,7 +9,7 @@ A trial is a whole comparison. `false` is the share of trials in which any cell 
 none had changed, `error` its standard error (binomial); `found_3`, `found_5` the share in which a
 cell that was made 3 or 5 % slower got its verdict. That cell is the last one, which is of the calm
 kind where kinds of cells differ. A cell has one time here, not forward and gradient. Comparisons of
-300 cells have a fifth of the trials; each row says how many it has.
+300 cells have a tenth of the trials; each row says how many it has.
 """
 
 import argparse
@@ -24,17 +24,18 @@ from pathlib import Path
 import numpy as np
 
 from velodrome.scheduler.statistics.bimodality import Cut, best_cut
-from velodrome.scheduler.statistics.comparing import ALPHA, LEAST
+from velodrome.scheduler.statistics.comparing import ALPHA, LEAST, TESTED_AT
 from velodrome.scheduler.statistics.contrasts import Contrast, of_pairs, of_processes, of_sweeps
 from velodrome.scheduler.statistics.evidence import FEWEST_PAIRS
 from velodrome.scheduler.statistics.moderated_tests import called, judged
 
 REPEATS = (3, 5, 10)
+REPEATS_OF_NIGHTS = (3, 5)
 CELLS = (5, 30, 300)
 STEPS = (0.03, 0.05)
 AT_ONCE = 600_000  # values of one side: some 100 MB in all
 TRIALS = 10_000
-WIDE = 5  # times fewer trials of the widest comparisons
+WIDE = 10  # times fewer trials of the widest comparisons
 NIGHTS = (  # of history, a side, and what a night adds to all cells alike
     (4, 1, 0.0),
     (8, 1, 0.0),
@@ -89,13 +90,15 @@ def heavy(draw: Draw, shape: Shape) -> Sides:
 def disturbed(draw: Draw, shape: Shape) -> Sides:
     """1 %, and one process in ten slower by 5 % in the mean."""
     return two(
-        lambda: 0.01 * draw.standard_normal(shape)
-        + (draw.random(shape) < 0.1) * draw.exponential(0.05, shape)
+        lambda: (
+            0.01 * draw.standard_normal(shape)
+            + (draw.random(shape) < 0.1) * draw.exponential(0.05, shape)
+        )
     )
 
 
 def of_two_kinds(share: float, noise: float, gap: float = 0.05) -> Callable[[Draw, Shape], Sides]:
-    """share: of the cells, at least one, in which each process is of either kind by half a chance."""
+    """share: of the cells, at least one; there each process is of either kind by half a chance."""
 
     def side(draw: Draw, shape: Shape) -> Side:
         found = noise * draw.standard_normal(shape)
@@ -165,7 +168,7 @@ def verdicts(contrast: Contrast, base: Side, candidate: Side) -> np.ndarray:
     """Of every cell of every trial, as velodrome.scheduler.statistics.comparing has it."""
     found = judged(contrast, best_cut(base, candidate), base.shape[-1], candidate.shape[-1])
     ratio = np.median(candidate, axis=-1) - np.median(base, axis=-1)
-    return called(found.test, ratio, found.luck, least=LEAST, alpha=ALPHA)
+    return called(found.test, ratio, found.luck, least=LEAST, alpha=TESTED_AT)
 
 
 def across(base: Side, candidate: Side, past: Side) -> np.ndarray:
@@ -175,7 +178,7 @@ def across(base: Side, candidate: Side, past: Side) -> np.ndarray:
     nothing = Cut(np.ones(contrast.distance.shape), np.zeros(contrast.distance.shape))
     found = judged(contrast, nothing, 1, 1)
     shown = [np.median(side.reshape(*side.shape[:2], -1), axis=-1) for side in (base, candidate)]
-    return called(found.test, shown[1] - shown[0], found.luck, least=LEAST, alpha=ALPHA)
+    return called(found.test, shown[1] - shown[0], found.luck, least=LEAST, alpha=TESTED_AT)
 
 
 def batches(trials: int, values: int) -> Iterator[int]:
@@ -195,8 +198,9 @@ def row_within(name: str, judge: Judge, unit: str, shape: Shape, seed: int) -> R
     def each() -> Iterator[tuple[np.ndarray, ...]]:
         for size in batches(shape[0], shape[1] * shape[2]):
             base, candidate = WITHIN[name](draw, (size, *shape[1:]))
-            yield judge(base, candidate).any(axis=-1), *(
-                judge(base, slower(candidate, step))[:, -1] for step in STEPS
+            yield (
+                judge(base, candidate).any(axis=-1),
+                *(judge(base, slower(candidate, step))[:, -1] for step in STEPS),
             )
 
     return row(name, unit, shape, 0, 1, counted(each()), time.monotonic() - started)
@@ -215,8 +219,9 @@ def row_across(
             times += night * draw.standard_normal((size, shape[1], total, 1))
             times += shared * draw.standard_normal((size, 1, total, 1))
             past, base, candidate = np.split(times, [history, history + nights], axis=2)
-            yield across(base, candidate, past).any(axis=-1), *(
-                across(base, slower(candidate, step), past)[:, -1] for step in STEPS
+            yield (
+                across(base, candidate, past).any(axis=-1),
+                *(across(base, slower(candidate, step), past)[:, -1] for step in STEPS),
             )
 
     name = f"spread 1 %, nights {100 * night:g} %" + (
@@ -257,7 +262,7 @@ def rows(trials: int, only: str) -> Iterator[Row]:
                         yield row_within(name, judge, unit, shape, seed=cells + repeats)
         for night in (0.005, 0.01):
             for history, nights, shared in NIGHTS:
-                for repeats in REPEATS:
+                for repeats in REPEATS_OF_NIGHTS if cells < CELLS[2] else REPEATS_OF_NIGHTS[-1:]:
                     shape = (some, cells, repeats)
                     if only in f"nights {100 * night:g} % sweep":
                         yield row_across(night, shape, history, nights, shared, seed=cells)

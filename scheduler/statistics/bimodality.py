@@ -119,10 +119,11 @@ def _among_the_widest(p: Array, variances: Array) -> Array:
     return np.where(together <= 0.05, clear, 0.0)
 
 
-def may_be_luck(
-    found: Kinds, distance: Array, base: Counts, candidate: Counts
-) -> Bools:
-    """base, candidate: processes of each cell. Of each, whether a step of so much may be nothing but kinds that came out apart."""
+def may_be_luck(found: Kinds, distance: Array, base: Counts, candidate: Counts) -> Bools:
+    """Of each cell, whether such a step may be nothing but kinds that came out apart.
+
+    base, candidate: processes of each.
+    """
     is_likely = found.cells[..., None] * 2.0 ** (1 - base - candidate) > LUCK
     return np.asarray(is_likely & (np.abs(distance) <= BEYOND * found.gap[..., None]))
 

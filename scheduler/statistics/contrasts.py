@@ -63,7 +63,9 @@ def of_processes(base: Array, candidate: Array) -> Contrast:
         (weight / sum(weights)) ** 2 / (side.shape[-1] - 1)
         for side, weight in zip(sides, weights, strict=True)
     ]
-    return Contrast(_distance(base, candidate), variance, _inverse(sum(shares)), _factor(base, candidate))
+    return Contrast(
+        _distance(base, candidate), variance, _inverse(sum(shares)), _factor(base, candidate)
+    )
 
 
 def of_pairs(base: Array, candidate: Array) -> Contrast:
@@ -79,7 +81,8 @@ def of_sweeps(base: Array, candidate: Array, past: Sequence[Array]) -> Contrast:
 
     What varies between past sweeps is half the mean square of successive differences, which a step
     of long ago touches once (J. von Neumann et al., The mean square successive difference, Annals
-    of Mathematical Statistics 12 (1941) 153-162): of k values it has 2 (k - 1)^2 / (3k - 4) degrees.
+    of Mathematical Statistics 12 (1941) 153-162): k values have
+    2 (k - 1)^2 / (3k - 4) degrees.
     """
     parts = [
         (side.var(axis=-1, ddof=1), side.shape[-1] - 1.0)
@@ -114,7 +117,8 @@ def _distance(base: Array, candidate: Array) -> Array:
 
 
 def _factor(base: Array, candidate: Array) -> float:
-    return 1 / base.shape[-1] + 1 / candidate.shape[-1]
+    sizes: tuple[int, int] = (base.shape[-1], candidate.shape[-1])
+    return 1 / sizes[0] + 1 / sizes[1]
 
 
 def _inverse(value: float) -> float:

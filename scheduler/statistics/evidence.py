@@ -1,4 +1,4 @@
-"""What two sides of one time are judged by: the unit, how much it varies, and why it may be too little.
+"""What two sides of one time are judged by: the unit, and how much one such unit varies.
 
 Which unit it is follows from the sweeps alone, never from the times:
 
@@ -82,7 +82,7 @@ def within_sweep(
     base: Repeats,
     candidate: Repeats,
     pairs: Sequence[tuple[Repeat, Repeat]] = (),
-    past: Past = Past(),  # noqa: B008 - frozen
+    past: Past = Past(),
 ) -> Evidence:
     """Of at least one repeat each. pairs: neighbours among them."""
     unpaired = of_processes(_logs(base), _logs(candidate))
@@ -118,7 +118,7 @@ def within_sweep(
 def across_sweeps(
     base: Mapping[str, Repeats],
     candidate: Mapping[str, Repeats],
-    past: Past = Past(),  # noqa: B008 - frozen
+    past: Past = Past(),
 ) -> Evidence:
     """base, candidate: the processes of each sweep, at least one sweep with one process each."""
     levels = [np.array([_level(each) for each in side.values()]) for side in (base, candidate)]

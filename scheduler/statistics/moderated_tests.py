@@ -11,6 +11,7 @@ moderated degrees (Smyth 2004, section 4), and Holm's correction (Scandinavian J
 Arrays have the cells of one comparison on their last axis.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,16 @@ class Tested:
     own_p: Array
     error: Array
     degrees: Array
+
+    def at(self, cell: int) -> "Tested":
+        """Of one cell."""
+        return Tested(self.p[cell], self.own_p[cell], self.error[cell], self.degrees[cell])
+
+
+def together(tests: Sequence[Tested]) -> Tested:
+    """Of one cell each, as one of all of them."""
+    names = ("p", "own_p", "error", "degrees")
+    return Tested(*(np.array([float(getattr(one, name)) for one in tests]) for name in names))
 
 
 def tested(
@@ -89,9 +100,7 @@ def judged(
     return Judged(tested(contrast, floor, cut.suspect), luck, found)
 
 
-def called(
-    found: Tested, log_ratio: Array, luck: Bools, *, least: float, alpha: float
-) -> Bools:
+def called(found: Tested, log_ratio: Array, luck: Bools, *, least: float, alpha: float) -> Bools:
     """Which cells are faster or slower. log_ratio: of the numbers that are shown."""
     is_sure = (holm_adjusted(found.p) <= alpha) & (found.own_p <= OWN)
     return np.asarray(is_sure & (np.abs(log_ratio) >= np.log1p(least)) & ~luck)

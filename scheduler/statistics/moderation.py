@@ -2,10 +2,10 @@
 
 A variance of three repeats is known to a factor of several; thirty cells together say how much a
 process varies on this fleet. Each cell's variance is taken as drawn from a common distribution, a
-scaled inverse chi-square with `degrees` and `variance`, and what a cell has itself is averaged with
-it: G. K. Smyth, Linear models and empirical Bayes methods for assessing differential expression,
-Stat. Appl. Genet. Mol. Biol. 3 (2004), article 3, sections 3 and 6.2, the estimates by the moments of
-log variances. As in limma, the degrees are never more than all cells have together.
+scaled inverse chi-square, and what a cell has itself is averaged with it: G. K. Smyth, Linear models
+and empirical Bayes methods for assessing differential expression, Stat. Appl. Genet. Mol. Biol. 3
+(2004), article 3, sections 3 and 6.2, the estimates by the moments of log variances. As in limma,
+the degrees are never more than all cells have together.
 
 Two things differ from it, both on the side of caution:
 
@@ -13,8 +13,8 @@ Two things differ from it, both on the side of caution:
   cells differ. What log variances differ by beyond chance is raised by one standard error.
 - A few wild cells neither widen the prior nor are drawn to it. In the spirit of B. Phipson et al.,
   Robust hyperparameter estimation protects against hypervariable genes, Ann. Appl. Stat. 10 (2016)
-  946-963: outliers are left out of the estimates, and each cell's prior degrees are multiplied by an
-  estimate of the probability that it is none.
+  946-963: outliers are left out of the estimates, and a cell's prior degrees are multiplied by an
+  estimate of the probability that it is no outlier.
 
 All arrays have the cells on their last axis, so that one comparison and ten thousand simulated ones
 go through the same functions.
@@ -76,8 +76,13 @@ def robust_prior(variances: Array, degrees: Array) -> Prior:
     return prior
 
 
-def fitted(variances: Array, degrees: Array, kept: NDArray[np.bool_], caution: float = CAUTION) -> Prior:
-    """By moments (Smyth, section 6.2), of the cells that are kept."""
+def fitted(
+    variances: Array, degrees: Array, kept: NDArray[np.bool_], caution: float = CAUTION
+) -> Prior:
+    """By moments (Smyth, section 6.2), of the cells that are kept.
+
+    caution: standard errors, of the normal distribution, that the excess is raised by.
+    """
     count = kept.sum(axis=-1)
     half = degrees / 2
     logs = np.log(variances) - digamma(half) + np.log(half)
@@ -87,7 +92,8 @@ def fitted(variances: Array, degrees: Array, kept: NDArray[np.bool_], caution: f
     beyond = between - by_chance
     likeliest = _degrees(beyond)
     error = between * np.sqrt(2 / (count - 1))
-    shift = np.where(np.isinf(likeliest), 0.0, digamma(_finite(likeliest) / 2) - np.log(_finite(likeliest) / 2))
+    of_prior = _finite(likeliest) / 2
+    shift = np.where(np.isinf(likeliest), 0.0, digamma(of_prior) - np.log(of_prior))
     return Prior(np.exp(mean + shift), _degrees(beyond + caution * error))
 
 
@@ -109,9 +115,9 @@ def exceeding(prior: Prior, variances: Array, degrees: Array) -> Array:
 
 
 def _belonging(p: Array) -> Array:
-    """The probability that a cell is no outlier: those expected to be so far out over those that are.
+    """The probability that a cell is no outlier, never less for one that is less far out.
 
-    Never less for a cell that is less far out.
+    It is the number of cells expected to be so far out over the number of those that are.
     """
     count = p.shape[-1]
     order = np.argsort(p, axis=-1)
