@@ -8,15 +8,16 @@ contrast of the unit, the moderated test, the look for two kinds, Holm, and the 
 A trial is a whole comparison. `false` is the share of trials in which any cell got a verdict while
 none had changed, `error` its standard error (binomial); `found_3`, `found_5` the share in which a
 cell that was made 3 or 5 % slower got its verdict. That cell is the last one, which is of the calm
-kind where kinds of cells differ. A cell has one time here, not forward and gradient. Comparisons of
-300 cells have a tenth of the trials; each row says how many it has.
+kind where kinds of cells differ. A cell has one time here, not forward and gradient. Each row says how
+many trials it has: those of wide comparisons are dear, and may be asked for with fewer
+(`--cells 300 --trials 400`).
 """
 
 import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +36,6 @@ CELLS = (5, 30, 300)
 STEPS = (0.03, 0.05)
 AT_ONCE = 600_000  # values of one side: some 100 MB in all
 TRIALS = 10_000
-WIDE = 10  # times fewer trials of the widest comparisons
 NIGHTS = (  # of history, a side, and what a night adds to all cells alike
     (4, 1, 0.0),
     (8, 1, 0.0),
@@ -249,39 +249,50 @@ def row(
     )  # fmt: skip
 
 
-def rows(trials: int, only: str) -> Iterator[Row]:
-    """The widest comparisons last, with fewer trials."""
-    for cells in CELLS:
-        some = max(1, trials // WIDE) if cells > CELLS[1] else trials
+def rows(trials: int, only: str, cells: Sequence[int]) -> Iterator[Row]:
+    for count in cells:
         for name in WITHIN:
             for repeats in REPEATS:
-                shape = (some, cells, repeats)
+                shape = (trials, count, repeats)
                 is_paired = repeats >= FEWEST_PAIRS and name in PAIRED
                 for judge, unit in ((by_processes, "process"), (by_pairs, "pair"))[: 1 + is_paired]:
                     if only in f"{name} {unit}":
-                        yield row_within(name, judge, unit, shape, seed=cells + repeats)
+                        yield row_within(name, judge, unit, shape, seed=count + repeats)
         for night in (0.005, 0.01):
             for history, nights, shared in NIGHTS:
-                for repeats in REPEATS_OF_NIGHTS if cells < CELLS[2] else REPEATS_OF_NIGHTS[-1:]:
-                    shape = (some, cells, repeats)
+                for repeats in REPEATS_OF_NIGHTS:
+                    shape = (trials, count, repeats)
                     if only in f"nights {100 * night:g} % sweep":
-                        yield row_across(night, shape, history, nights, shared, seed=cells)
+                        yield row_across(night, shape, history, nights, shared, seed=count)
+
+
+def same(one: dict[str, object], other: dict[str, object]) -> bool:
+    names = ("spread", "unit", "repeats", "cells", "history", "nights")
+    return all(one[name] == other[name] for name in names)
+
+
+def kept(path: Path, found: Sequence[dict[str, object]]) -> None:
+    """With the rows that the file has already and that were not made again."""
+    had = json.loads(path.read_text())["rows"] if path.exists() else []
+    others = [one for one in had if not any(same(one, each) for each in found)]
+    lines = ",\n".join(json.dumps(each) for each in [*others, *found])
+    made = f'"made": "{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"'
+    path.write_text("{" + made + ',\n"rows": [\n' + lines + "\n]}\n")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=TRIALS)
     parser.add_argument("--only", default="", help="rows whose name and unit have this in them")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--cells", type=int, nargs="+", default=CELLS)
+    parser.add_argument("--json", type=Path, help="keeps what else it has")
     asked = parser.parse_args()
     found: list[Row] = []
-    for one in rows(asked.trials, asked.only):
+    for one in rows(asked.trials, asked.only, asked.cells):
         print(*asdict(one).values(), sep="\t", flush=True)
         found.append(one)
         if asked.json:
-            lines = ",\n".join(json.dumps(asdict(each)) for each in found)
-            made = f'"made": "{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"'
-            asked.json.write_text("{" + made + ',\n"rows": [\n' + lines + "\n]}\n")
+            kept(asked.json, [asdict(each) for each in found])
     worst = max(found, key=lambda one: one.false - 2 * one.error)
     print(f"most false: {100 * worst.false:.1f} % of {worst.trials}, {worst.spread}")
     return int(worst.false - 2 * worst.error > ALPHA)

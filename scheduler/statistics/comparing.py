@@ -2,25 +2,20 @@
 
 The ratio is of the medians over repeats. Its interval and p are of a moderated t test on the
 logarithms of what is replicated: velodrome.scheduler.statistics.moderated_tests for the test,
-.evidence for the unit. Beside it stands the p of the rank test of Mann & Whitney (Annals of
-Mathematical Statistics 18 (1947) 50-60), exact, which assumes no distribution; but with 3 against 3
-processes it cannot fall below 0.1, with 4 against 4 not below 0.029, so it is reported and does not
-decide.
+.evidence for the unit. Beside it stands the p of the exact rank test, which few repeats cannot
+bring low enough, so it is reported and does not decide.
 
 A verdict needs p at most alpha, and a ratio that is off by at least `least`, a difference that
 someone would care for. Everything else is undecided; `is_alike` tells the undecided that are known
 to be within `least` from those of which too little is known.
 
-Many cells at once: Holm bounds the probability that any verdict at all is false; Benjamini &
-Hochberg (Journal of the Royal Statistical Society B 57 (1995) 289-300) the share of false ones
-among the verdicts.
+Of many cells at once, Holm's correction bounds the probability that any verdict at all is false.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache, partial
 
 import numpy as np
 
@@ -41,6 +36,7 @@ from velodrome.scheduler.statistics.moderated_tests import (
     tested,
     together,
 )
+from velodrome.scheduler.statistics.rank_test import rank_p
 from velodrome.scheduler.statistics.replication import Repeat, across, quantile, student
 
 ALPHA = 0.05  # what is promised: of comparisons in which nothing changed
@@ -129,7 +125,7 @@ def compare_all(
     if not claims:
         return tuple(found)
     tests = _tests([evidence[at] for at in claims])
-    verdicts = _verdicts([_log_ratio(evidence[at]) for at in claims], tests, least, alpha)
+    verdicts = _verdicts([found[at].ratio for at in claims], tests, least, alpha)
     for at, test, verdict in zip(claims, tests, verdicts, strict=True):
         found[at] = _claim(evidence[at], found[at], test, verdict, alpha / len(claims))
     return tuple(found)
@@ -200,11 +196,11 @@ def _errors(
 
 
 def _verdicts(
-    log_ratios: Sequence[float], found: Sequence[_Judged], least: float, alpha: float
+    ratios: Sequence[float], found: Sequence[_Judged], least: float, alpha: float
 ) -> list[_Verdict]:
     test = together([one.test for one in found])
     luck = np.array([one.is_luck for one in found])
-    logs = np.array(log_ratios)
+    logs = np.log(ratios)
     is_called, would_be = (
         called(test, logs, each, least=least, alpha=alpha) for each in (luck, np.zeros_like(luck))
     )
@@ -241,7 +237,7 @@ def _no_claim(one: Evidence, least: float) -> Comparison:
     """What is known without a test."""
     sides = [[repeat.median_ns for repeat in side] for side in (one.base, one.candidate)]
     return Comparison(
-        ratio=math.exp(_log_ratio(one)),
+        ratio=_ratio(one),
         low=0.0,
         high=math.inf,
         p=1.0,
@@ -274,28 +270,12 @@ def smallest_step(error: float, degrees: float, level: float, least: float) -> f
 
     The usual sum of two quantiles (Snedecor and Cochran, Statistical Methods, 8th ed., 6.14).
     """
-    beyond = quantile(1 - level / 2, degrees) + quantile(FOUND, degrees)
-    return max(math.expm1(beyond * error), least)
+    threshold = max(quantile(1 - level / 2, degrees) * error, math.log1p(least))
+    return math.expm1(threshold + quantile(FOUND, degrees) * error)
 
 
-def _log_ratio(one: Evidence) -> float:
-    return math.log(across(one.candidate).median_ns / across(one.base).median_ns)
-
-
-def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Each as if it were the only one, in their order: below alpha, it holds among all of them."""
-    return tuple(map(float, holm_adjusted(np.asarray(p_values, dtype=float))))
-
-
-def false_discovery(p_values: Sequence[float]) -> tuple[float, ...]:
-    """In their order: of those below q, a share of at most q is expected to be false."""
-    count = len(p_values)
-    order = sorted(range(count), key=p_values.__getitem__, reverse=True)
-    found, least = [0.0] * count, 1.0
-    for done, index in enumerate(order):
-        least = min(least, p_values[index] * count / (count - done))
-        found[index] = least
-    return tuple(found)
+def _ratio(one: Evidence) -> float:
+    return across(one.candidate).median_ns / across(one.base).median_ns
 
 
 def geometric_mean(comparisons: Iterable[Comparison]) -> Mean | None:
@@ -315,24 +295,6 @@ def geometric_mean(comparisons: Iterable[Comparison]) -> Mean | None:
     error, degrees = _satterthwaite([(one.error**2 / count**2, one.degrees) for one in known])
     half = student(degrees) * error
     return Mean(math.exp(log), math.exp(log - half), math.exp(log + half), count)
-
-
-def rank_p(base: Sequence[float], candidate: Sequence[float]) -> float:
-    """Two-sided and exact; of ties, by all ways to deal the values out, or 9999 drawn ones."""
-    ranks = {value: rank for rank, value in enumerate(sorted({*base, *candidate}))}
-    return _rank_p(*(tuple(sorted(ranks[value] for value in side)) for side in (base, candidate)))
-
-
-@lru_cache(maxsize=4096)  # thousands of cells of few repeats have few orders among them
-def _rank_p(base: tuple[int, ...], candidate: tuple[int, ...]) -> float:
-    if len({*base, *candidate}) == 1:
-        return 1.0
-    from scipy.stats import PermutationMethod, mannwhitneyu  # late: slow to import
-
-    test = partial(mannwhitneyu, base, candidate, alternative="two-sided")
-    if len({*base, *candidate}) < len(base) + len(candidate):
-        return float(test(method=PermutationMethod(n_resamples=9999, rng=0)).pvalue)
-    return float(test(method="exact").pvalue)
 
 
 def _satterthwaite(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:

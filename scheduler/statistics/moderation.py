@@ -2,10 +2,10 @@
 
 A variance of three repeats is known to a factor of several; thirty cells together say how much a
 process varies on this fleet. Each cell's variance is taken as drawn from a common distribution, a
-scaled inverse chi-square, and what a cell has itself is averaged with it: G. K. Smyth, Linear models
-and empirical Bayes methods for assessing differential expression, Stat. Appl. Genet. Mol. Biol. 3
-(2004), article 3, sections 3 and 6.2, the estimates by the moments of log variances. As in limma,
-the degrees are never more than all cells have together.
+scaled inverse chi-square, and what a cell has itself is averaged with it: G. K. Smyth, Linear
+models and empirical Bayes methods for assessing differential expression, Stat. Appl. Genet. Mol.
+Biol. 3 (2004), article 3, sections 3 and 6.2, the estimates by the moments of log variances. As in
+limma, the degrees are never more than all cells have together.
 
 Two things differ from it, both on the side of caution:
 
