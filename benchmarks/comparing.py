@@ -8,8 +8,8 @@ contrast of the unit, the moderated test, the look for two kinds, Holm, and the 
 A trial is a whole comparison. `false` is the share of trials in which any cell got a verdict while
 none had changed, `error` its standard error (binomial); `found_3`, `found_5` the share in which a
 cell that was made 3 or 5 % slower got its verdict. That cell is the last one, which is of the calm
-kind where kinds of cells differ. A cell has one time here, not forward and gradient. Each row says how
-many trials it has: those of wide comparisons are dear, and may be asked for with fewer
+kind where kinds of cells differ. A cell has one time here, not forward and gradient. Each row says
+how many trials it has: those of wide comparisons are dear, and may be asked for with fewer
 (`--cells 300 --trials 400`).
 """
 

@@ -168,8 +168,10 @@ def _unit(one: Comparison) -> str:
     sides = f"{one.base_units} against {one.candidate_units}"
     if one.unit is Unit.PROCESS:
         return f"{one.unit.value} in one sweep: {sides}"
-    past = f"{one.past_sweeps} other sweep{'s' if one.past_sweeps != 1 else ''}"
-    return f"{one.unit.value}: {sides}, and {past} of the cell on its node tell how sweeps vary"
+    if not one.past_sweeps:
+        return f"{one.unit.value}: {sides}, and no other of the cell on its node"
+    past = f"{one.past_sweeps} other{'s' if one.past_sweeps != 1 else ''}"
+    return f"{one.unit.value}: {sides}, and by {past} of the cell on its node, how sweeps vary"
 
 
 def _doubt(outcome: Outcome) -> Iterator[str]:

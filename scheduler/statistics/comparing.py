@@ -44,6 +44,7 @@ ALPHA = 0.05  # what is promised: of comparisons in which nothing changed
 # promised at 5 % is tested at 4 % (benchmarks/comparing.py).
 TESTED_AT = 0.04
 LEAST = 0.02
+LARGEST = 700.0  # of a logarithm that has a number
 FOUND = 0.8  # the usual power at which a smallest step is told
 
 
@@ -265,13 +266,16 @@ def _of_kinds(found: Kinds) -> str:
     )
 
 
-def smallest_step(error: float, degrees: float, level: float, least: float) -> float:
+def smallest_step(error: float, degrees: float, level: float, least: float) -> float | None:
     """Relative: found with a probability of FOUND at this level of the test, two-sided.
+
+    None: larger than any number.
 
     The usual sum of two quantiles (Snedecor and Cochran, Statistical Methods, 8th ed., 6.14).
     """
     threshold = max(quantile(1 - level / 2, degrees) * error, math.log1p(least))
-    return math.expm1(threshold + quantile(FOUND, degrees) * error)
+    step = threshold + quantile(FOUND, degrees) * error
+    return math.expm1(step) if step < LARGEST else None
 
 
 def _ratio(one: Evidence) -> float:
@@ -282,8 +286,9 @@ def geometric_mean(comparisons: Iterable[Comparison]) -> Mean | None:
     """Of these very cells, not of others like them; None of none.
 
     The only mean of ratios that does not depend on which side is the base: Fleming & Wallace,
-    Communications of the ACM 29 (1986) 218-221. The cells' errors are independent, so their
-    variances add, and the degrees of freedom are Satterthwaite's.
+    Communications of the ACM 29 (1986) 218-221. Within a sweep the cells' errors are independent:
+    their variances add, and the degrees of freedom are Satterthwaite's. A night may shift all cells
+    alike, so across sweeps the errors themselves add, as if all were one.
     """
     known = list(comparisons)
     if not known:
@@ -292,7 +297,11 @@ def geometric_mean(comparisons: Iterable[Comparison]) -> Mean | None:
     log = math.fsum(math.log(one.ratio) for one in known) / count
     if not all(one.degrees for one in known):
         return Mean(math.exp(log), 0.0, math.inf, count)
-    error, degrees = _satterthwaite([(one.error**2 / count**2, one.degrees) for one in known])
+    if any(one.unit is Unit.SWEEP for one in known):
+        error = math.fsum(one.error for one in known) / count
+        degrees = min(one.degrees for one in known)
+    else:
+        error, degrees = _satterthwaite([(one.error**2 / count**2, one.degrees) for one in known])
     half = student(degrees) * error
     return Mean(math.exp(log), math.exp(log - half), math.exp(log + half), count)
 

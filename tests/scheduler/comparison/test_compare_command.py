@@ -60,7 +60,7 @@ def test_the_terminal_ends_with_one_sentence_in_words(kept, capsys) -> None:
     out = " ".join(printed(capsys, kept, Form.TERMINAL).split())
     assert out.endswith(
         "Of 6 times, 2 slower, 0 faster, 4 undecided (these alike within 2 %); gradient 1.040x "
-        "overall (1.038 to 1.042); of cells 1 vanished; likeliest cause: torch version 2.12.1 -> "
+        "overall (1.036 to 1.043); of cells 1 vanished; likeliest cause: torch version 2.12.1 -> "
         "2.13.0."
     )
 
@@ -78,7 +78,7 @@ def test_lines_fit_the_terminal_and_a_verdict_is_read_without_colours(kept, widt
 
 
 def test_the_unit_and_how_many_there_were_of_it_are_told_in_every_form(kept, capsys) -> None:
-    told = "sweep: 1 against 1, and 5 other sweeps of the cell on its node tell how sweeps vary"
+    told = "sweep: 1 against 1, and by 5 others of the cell on its node, how sweeps vary"
     assert told in " ".join(printed(capsys, kept, Form.TERMINAL).split())
     assert told in printed(capsys, kept, Form.MARKDOWN)
     cells = json.loads(printed(capsys, kept, Form.JSON))["cells"]

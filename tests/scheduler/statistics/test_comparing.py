@@ -135,6 +135,14 @@ def test_a_geometric_mean_worked_by_hand() -> None:
     assert found.high == pytest.approx(math.exp(stats.t.ppf(0.975, degrees) * 0.025), rel=1e-4)
 
 
+def test_a_night_may_shift_all_cells_so_across_sweeps_a_mean_is_no_surer_than_its_cells() -> None:
+    cells = [replace(ratio_of(1.1, error=0.03), unit=Unit.SWEEP) for _ in range(9)]
+    found = geometric_mean(cells)
+    assert found is not None
+    half = stats.t.ppf(0.975, 4) * 0.03  # as of one cell
+    assert found.high == pytest.approx(1.1 * math.exp(half))
+
+
 def test_there_is_no_mean_of_nothing_and_no_interval_where_one_cell_has_none() -> None:
     assert geometric_mean([]) is None
     found = geometric_mean([ratio_of(1.1, error=0.01), compare(exact(100), exact(100))])
@@ -254,6 +262,12 @@ def test_pairs_decide_from_five_on_and_both_errors_are_told() -> None:
     few = compare_all([within_sweep(base[:4], candidate[:4], pairs[:4])])[0]
     assert (few.unit, few.verdict) == (Unit.PROCESS, Verdict.UNDECIDED)
     assert few.paired_error
+
+
+def test_processes_that_differ_beyond_all_reason_have_no_smallest_step_and_no_verdict() -> None:
+    wild = [within_sweep(exact(1e-2, 1e17), exact(1e17, 1e-2)) for _ in range(2)]
+    assert {one.smallest_step for one in compare_all(wild * 100)} == {None}
+    assert {one.verdict for one in compare_all(wild)} == {Verdict.UNDECIDED}
 
 
 def test_the_smallest_step_is_found_four_times_in_five() -> None:
