@@ -27,7 +27,6 @@ import numpy as np
 from velodrome.scheduler.statistics.bimodality import Cut, best_cut
 from velodrome.scheduler.statistics.comparing import ALPHA, LEAST, TESTED_AT
 from velodrome.scheduler.statistics.contrasts import Contrast, of_pairs, of_processes, of_sweeps
-from velodrome.scheduler.statistics.evidence import FEWEST_PAIRS
 from velodrome.scheduler.statistics.moderated_tests import called, judged
 
 REPEATS = (3, 5, 10)
@@ -132,6 +131,7 @@ WITHIN = {
 }
 
 
+PAIRED_FROM = 5  # repeats; velodrome.scheduler.statistics.evidence says from when on pairs decide
 PAIRED = ("spread 1 %", "spread 0.5 to 2 %", "spread 1 %, shared drift 2 % a round")
 
 
@@ -254,7 +254,7 @@ def rows(trials: int, only: str, cells: Sequence[int]) -> Iterator[Row]:
         for name in WITHIN:
             for repeats in REPEATS:
                 shape = (trials, count, repeats)
-                is_paired = repeats >= FEWEST_PAIRS and name in PAIRED
+                is_paired = repeats >= PAIRED_FROM and name in PAIRED
                 for judge, unit in ((by_processes, "process"), (by_pairs, "pair"))[: 1 + is_paired]:
                     if only in f"{name} {unit}":
                         yield row_within(name, judge, unit, shape, seed=count + repeats)

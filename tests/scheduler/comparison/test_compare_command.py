@@ -94,11 +94,11 @@ def test_two_variants_of_one_sweep_are_pairs_of_neighbours_and_what_that_is_wort
     store = Store(tmp_path / "results")
     with store.working_on(A):
         for variant, ms in (("eager", 10.0), ("compile", 8.0)):
-            for one in measured(ms, (1.0, 1.02, 1.04, 1.01, 1.03), variant=variant):
+            for one in measured(ms, (1.0, 1.02, 1.04, 1.01, 1.03), 8, variant=variant):
                 store.put(A, one)
     sides = ("last variant=eager", "last variant=compile")
     out = " ".join(printed(capsys, str(tmp_path / "results"), Form.TERMINAL, *sides).split())
-    assert "pair of processes in one sweep: 5 pairs (2 times)" in out
+    assert "pair of processes in one sweep: 8 pairs (2 times)" in out
     assert "standard error of pairs of neighbours over that of processes: 0." in out
     assert "Of 2 times, 0 slower, 2 faster" in out
 

@@ -25,7 +25,7 @@ def unit_of(pair: Pair) -> Unit:
 
 
 def test_the_sweeps_of_both_sides_say_what_is_replicated(cell) -> None:
-    few, many = tuple(cell(A, repeats=3)), tuple(cell(A, repeats=5))
+    few, many = tuple(cell(A, repeats=7)), tuple(cell(A, repeats=8))
     assert unit_of(Pair(few, few)) is Unit.PROCESS
     assert unit_of(Pair(many, many)) is Unit.PAIR
     assert unit_of(Pair(many, tuple(cell(B)))) is Unit.SWEEP

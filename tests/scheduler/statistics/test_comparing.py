@@ -249,17 +249,17 @@ def test_two_sweeps_on_each_side_need_no_past() -> None:
     assert (found.base_units, found.candidate_units) == (2, 2)
 
 
-def test_pairs_decide_from_five_on_and_both_errors_are_told() -> None:
-    drift = [1.0, 1.1, 1.2, 1.3, 1.4]
-    luck = [1.0, 1.001, 0.999, 1.002, 0.998]
+def test_pairs_decide_from_eight_on_and_both_errors_are_told() -> None:
+    drift = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7]
+    luck = [1.0, 1.001, 0.999, 1.002, 0.998, 1.001, 1.0, 0.999]
     base = exact(*(100 * each for each in drift))
     candidate = exact(*(103 * each * off for each, off in zip(drift, luck, strict=True)))
     pairs = list(zip(base, candidate, strict=True))
     found = compare_all([within_sweep(base, candidate, pairs)])[0]
-    assert (found.unit, found.base_units, found.verdict) == (Unit.PAIR, 5, Verdict.SLOWER)
+    assert (found.unit, found.base_units, found.verdict) == (Unit.PAIR, 8, Verdict.SLOWER)
     assert found.paired_error and found.unpaired_error
     assert found.paired_error < found.unpaired_error / 20
-    few = compare_all([within_sweep(base[:4], candidate[:4], pairs[:4])])[0]
+    few = compare_all([within_sweep(base[:7], candidate[:7], pairs[:7])])[0]
     assert (few.unit, few.verdict) == (Unit.PROCESS, Verdict.UNDECIDED)
     assert few.paired_error
 
