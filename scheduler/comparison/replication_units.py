@@ -57,12 +57,12 @@ NO_HISTORY = History({})
 def history(rows: Iterable[Row]) -> History:
     """rows: of `tasks`, of sweeps that are on neither side. Ids of sweeps begin with their time."""
     found: dict[_Key, dict[str, list[Row]]] = {}
-    for row in sorted(last_attempts_by_sweep(rows), key=lambda row: str(row["sweep_id"])):
+    for row in sorted(_last_attempts_by_sweep(rows), key=lambda row: str(row["sweep_id"])):
         found.setdefault(_key(row), {}).setdefault(str(row["sweep_id"]), []).append(row)
     return History(found)
 
 
-def last_attempts_by_sweep(rows: Iterable[Row]) -> list[Row]:
+def _last_attempts_by_sweep(rows: Iterable[Row]) -> list[Row]:
     by_sweep: dict[str, list[Row]] = {}
     for row in rows:
         by_sweep.setdefault(str(row["sweep_id"]), []).append(row)

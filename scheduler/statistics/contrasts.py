@@ -49,10 +49,11 @@ def stacked(contrasts: Sequence[Contrast]) -> Contrast:
 
 
 def of_processes(base: Array, candidate: Array) -> Contrast:
-    """The variance is weighted as in Welch's test, so that the sides may vary otherwise, and its
+    """Of processes that share nothing but their side.
 
-    degrees are Satterthwaite's for sides that vary alike (Biometrics 2 (1946) 110-114); with as
-    many on either side it is Student's test. A side of one process is taken to vary as the other.
+    The variance is weighted as in Welch's test, so that the sides may vary otherwise; its degrees
+    are Satterthwaite's for sides that vary alike (Biometrics 2 (1946) 110-114). With as many on
+    either side it is Student's test. A side of one process is taken to vary as the other does.
     """
     sides = [side for side in (base, candidate) if side.shape[-1] > 1]
     weights = [1 / side.shape[-1] for side in sides]

@@ -91,9 +91,10 @@ class Judged:
 def judged(
     contrast: Contrast, cut: Cut, base: Counts, candidate: Counts, floor: Array | float = 0.0
 ) -> Judged:
-    """Of cells that are moderated together. cut, base, candidate: of their processes on each side,
+    """Of cells that are moderated together.
 
-    how clearly these are of two kinds, and how many they are.
+    cut: how clearly the processes of each are of two kinds. base, candidate: how many there are.
+    floor: as of `tested`.
     """
     found = kinds(cut, contrast.variance)
     luck = may_be_luck(found, contrast.distance, base, candidate)
