@@ -1,7 +1,9 @@
 """`compare`: two sweeps or selections, cell by cell, and what their difference is laid to."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
+from itertools import islice
 
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler.commands.output import console, print_json
@@ -10,8 +12,14 @@ from velodrome.scheduler.comparison import lines, rendering, wording
 from velodrome.scheduler.comparison.causes import Nodes, nodes_by_key
 from velodrome.scheduler.comparison.judging import Turn
 from velodrome.scheduler.comparison.outcome import Outcome, chosen, compared
+from velodrome.scheduler.comparison.replication_units import (
+    COLUMNS,
+    MOST_SWEEPS,
+    History,
+    history,
+)
 from velodrome.scheduler.comparison.sides import parse, rows_of, subjects, without
-from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.errors import ConfigError, VelodromeError
 from velodrome.scheduler.reports.flat_rows import csv_rows
 from velodrome.scheduler.reports.task_rows import Row, unsound
 from velodrome.scheduler.results.store import Store
@@ -56,6 +64,7 @@ def found(base: str, candidate: str, results: str, *, only: str, least: float) -
         _nodes(store, {*base_ids, *candidate_ids}),
         subjects=subjects(*sides),
         least=least,
+        past=_past(store, [one for one in known if one not in {*base_ids, *candidate_ids}]),
     )
 
 
@@ -114,6 +123,16 @@ def _rows(store: Store, sweep_id: str, results: str) -> Sequence[Row]:
         mend = "A later Velodrome may have written it: read it with that one."
         raise ConfigError(f"{results}, sweep {sweep_id}", problem, mend)
     return rows
+
+
+def _past(store: Store, sweep_ids: Iterable[str]) -> History:
+    """Of the newest of these sweeps, of those that can be read."""
+    found: list[Row] = []
+    for sweep_id in islice(sweep_ids, MOST_SWEEPS):
+        with suppress(VelodromeError):
+            rows = store.read("tasks", sweep_id, COLUMNS).to_pylist()
+            found += rows if not unsound(rows) else []
+    return history(found)
 
 
 def _nodes(store: Store, sweep_ids: Iterable[str]) -> Nodes:

@@ -7,15 +7,20 @@ from enum import StrEnum
 
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.comparison.matching import Pair
+from velodrome.scheduler.comparison.replication_units import (
+    NO_HISTORY,
+    PHASES,
+    History,
+    evidence_of,
+    repeat,
+)
 from velodrome.scheduler.reports.task_rows import Row, plain_command
 from velodrome.scheduler.results.plain_text import in_one_line
 from velodrome.scheduler.statistics import comparing
 from velodrome.scheduler.statistics.blame import Blame, blame
 from velodrome.scheduler.statistics.comparing import Comparison, Mean, Verdict, geometric_mean
-from velodrome.scheduler.statistics.replication import Across, Repeat, across
+from velodrome.scheduler.statistics.replication import Across, across
 
-PHASES = ("forward", "gradient")
-SHORTEST_NS, LONGEST_NS = 1e-3, 1e18  # what anything can take: beyond, a file was made up
 _OTHER = {"forward": "gradient", "gradient": "forward"}
 
 
@@ -48,7 +53,7 @@ class Duel:
         """Whether every process of both sides kept timing until its own interval was narrow."""
         name = "forward_stable" if self.phase == "forward" else "stable"
         rows = (*self.pair.base, *self.pair.candidate)
-        return all(row.get(name) is not False for row in rows if _repeat(row, self.phase))
+        return all(row.get(name) is not False for row in rows if repeat(row, self.phase))
 
 
 class Turn(StrEnum):
@@ -72,23 +77,26 @@ class Change:
 
 
 def duels(
-    pairs: Iterable[Pair], least: float, *, alpha: float = comparing.ALPHA
+    pairs: Iterable[Pair],
+    least: float,
+    *,
+    past: History = NO_HISTORY,
+    alpha: float = comparing.TESTED_AT,
 ) -> tuple[Duel, ...]:
     """Of every phase that both sides have timed; what moved first, the largest change first.
 
     Verdicts are corrected for how many there are (Holm). least: as comparing.compare has it.
     """
-    found = []
-    for pair in pairs:
-        for phase in PHASES:
-            base, candidate = _repeats(pair.base, phase), _repeats(pair.candidate, phase)
-            if base and candidate:
-                compared = comparing.compare(base, candidate, least=least, alpha=alpha)
-                found.append(Duel(pair, phase, across(base), across(candidate), compared))
-    corrected = comparing.together([duel.comparison for duel in found], alpha=alpha)
+    known = [
+        (pair, phase, found)
+        for pair in pairs
+        for phase in PHASES
+        if (found := evidence_of(pair, phase, past)) is not None
+    ]
+    compared = comparing.compare_all([found for *_, found in known], least=least, alpha=alpha)
     judged = (
-        Duel(duel.pair, duel.phase, duel.base, duel.candidate, each)
-        for duel, each in zip(found, corrected, strict=True)
+        Duel(pair, phase, across(found.base), across(found.candidate), each)
+        for (pair, phase, found), each in zip(known, compared, strict=True)
     )
     return tuple(sorted(judged, key=lambda duel: (not duel.has_moved, -duel.size)))
 
@@ -162,22 +170,3 @@ def _blame(duel: Duel) -> Blame:
     hidden: Mapping[str, object] = {f"{_OTHER[duel.phase]}_median_ns": None}
     sides = ([{**row, **hidden} for row in rows] for rows in (duel.pair.base, duel.pair.candidate))
     return blame(*sides)
-
-
-def _repeats(rows: Sequence[Row], phase: str) -> list[Repeat]:
-    return [repeat for row in rows if (repeat := _repeat(row, phase)) is not None]
-
-
-def _repeat(row: Row, phase: str) -> Repeat | None:
-    """None where nothing was timed, or where no clock can have said so."""
-    if not Status(str(row["status"])).has_number:
-        return None
-    median = row.get(f"{phase}_median_ns")
-    # Samples that claim no interval have no bounds: the median alone counts.
-    bounds = [row.get(f"{phase}_{name}_ns") for name in ("low", "high")]
-    low, high = (median if bound is None else bound for bound in bounds)
-    values = [low, median, high]
-    known = [float(value) for value in values if isinstance(value, int | float)]
-    if len(known) < len(values) or not SHORTEST_NS < known[0] <= known[1] <= known[2] < LONGEST_NS:
-        return None
-    return Repeat(median_ns=known[1], low_ns=known[0], high_ns=known[2])

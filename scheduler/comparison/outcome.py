@@ -10,6 +10,7 @@ from velodrome.scheduler.comparison.causes import Cause, Nodes, changed, realm_o
 from velodrome.scheduler.comparison.fingerprints import ASKED, HARDWARE, Mismatch, Rules
 from velodrome.scheduler.comparison.judging import Change, Duel
 from velodrome.scheduler.comparison.matching import Matched, Pair, Refused, Rows, match
+from velodrome.scheduler.comparison.replication_units import NO_HISTORY, History
 from velodrome.scheduler.comparison.sides import SELECTABLE
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.fairness import Difference, differences
@@ -82,13 +83,17 @@ def compared(
     *,
     subjects: frozenset[str],
     least: float,
+    past: History = NO_HISTORY,
 ) -> Outcome:
-    """Of rows of `tasks`. ConfigError if nothing of them can be held against each other."""
+    """Of rows of `tasks`. past: of other sweeps.
+
+    ConfigError if nothing of them can be held against each other.
+    """
     rules = Rules(subjects)
     found = match(base[1], candidate[1], rules)
     if not found.pairs:
         raise _incomparable(found) if found.refused else _strangers(found, rules)
-    duels = judging.duels(found.pairs, least)
+    duels = judging.duels(found.pairs, least, past=past)
     if not subjects & {*HARDWARE, "node_id", "hostname", "device"}:  # canaries are of one machine
         duels = judging.with_blame(duels)
     moved = {id(duel.pair) for duel in duels if duel.has_moved}

@@ -1,5 +1,7 @@
 """A comparison in words: what stands below its table, and the one sentence that it ends with."""
 
+import statistics
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,9 +13,12 @@ from velodrome.scheduler.comparison.matching import Refused
 from velodrome.scheduler.comparison.names import Names, names_in
 from velodrome.scheduler.comparison.outcome import Chosen, Outcome
 from velodrome.scheduler.statistics.blame import Cause as Blamed
-from velodrome.scheduler.statistics.comparing import ALPHA, Mean, Verdict
+from velodrome.scheduler.statistics.comparing import ALPHA, Comparison, Mean, Verdict
+from velodrome.scheduler.statistics.contrasts import Unit
+from velodrome.scheduler.statistics.evidence import FEWEST_PAIRS
 
 SHOWN = 20  # entries of one section
+REASONS = 2  # for which no claim is made, of the sentence; CSV has all
 TURNS = {Turn.BROKE: "✗", Turn.MENDED: "✓", Turn.CHANGED: "!"}
 
 
@@ -35,6 +40,7 @@ def sections(outcome: Outcome) -> tuple[Section, ...]:
     """Those that have something to say."""
     names = names_in(outcome)
     made = (
+        ("Unit of replication", _units(outcome)),
         ("Geometric means of the ratios", _means(outcome)),
         ("Ended otherwise", (_change(change, names) for change in outcome.changes)),
         (
@@ -62,8 +68,8 @@ def legend(outcome: Outcome) -> str:
     return (
         "ratio: candidate over base, of medians over repeats, and its 95 % interval · ▲ slower, "
         f"▼ faster: by {least} or more, and by chance in under {ALPHA * 100:g} % of comparisons of "
-        f"so many cells (Welch, Holm) · = undecided, but alike within {least} · ? undecided · "
-        "~ did not settle"
+        f"so many cells (moderated t, Holm) · = undecided, but alike within {least} · "
+        "? undecided · ~ did not settle"
     )
 
 
@@ -117,9 +123,9 @@ def _beside(outcome: Outcome) -> Iterator[str]:
 def _why(outcome: Outcome) -> Iterator[str]:
     """What was too little to decide by; the likeliest cause, or that none can be seen."""
     has_moved = any(duel.has_moved for duel in outcome.duels)
-    if single := sum(not duel.comparison.degrees for duel in outcome.duels):
-        which = "one run" if single == len(outcome.duels) else f"in {single} times one run"
-        yield f"{which} against one decides nothing: measure with `repeats: 5`"
+    for reason, count in _reasons(outcome).most_common(REASONS):
+        which = "any time" if count == len(outcome.duels) else f"{count} of these times"
+        yield f"no claim is made about {which}: {reason}"
     if outcome.is_same:
         moved = "what moved, moved by drift or chance, and " if has_moved else ""
         rate = f"chance names any time in at most {ALPHA * 100:g} % of such comparisons"
@@ -131,6 +137,41 @@ def _why(outcome: Outcome) -> Iterator[str]:
         else:
             what = f" of the {realm.value}" if realm else ""
             yield f"nothing that is recorded{what} changed where it moved"
+
+
+def _reasons(outcome: Outcome) -> Counter[str]:
+    """Why no claim is made, besides that the times do not tell."""
+    return Counter(duel.comparison.reason for duel in outcome.duels if duel.comparison.reason)
+
+
+def _units(outcome: Outcome) -> Iterator[Entry]:
+    """What was replicated, how often, and what pairing was worth."""
+    counts = Counter(_unit(duel.comparison) for duel in outcome.duels)
+    for told, count in counts.most_common():
+        yield Entry(f"{told} ({count} time{'s' if count != 1 else ''})")
+    gains = [
+        one.paired_error / one.unpaired_error
+        for duel in outcome.duels
+        if (one := duel.comparison).paired_error and one.unpaired_error
+    ]
+    if gains:
+        yield Entry(
+            f"standard error of pairs of neighbours over that of processes: "
+            f"{statistics.median(gains):.2f} (median of {len(gains)}); by rule pairs decide from "
+            f"{FEWEST_PAIRS} pairs on"
+        )
+
+
+def _unit(one: Comparison) -> str:
+    if one.unit is Unit.PAIR:
+        return f"{one.unit.value} in one sweep: {one.base_units} pairs"
+    sides = f"{one.base_units} against {one.candidate_units}"
+    if one.unit is Unit.PROCESS:
+        return f"{one.unit.value} in one sweep: {sides}"
+    if not one.past_sweeps:
+        return f"{one.unit.value}: {sides}, and no other of the cell on its node"
+    past = f"{one.past_sweeps} other{'s' if one.past_sweeps != 1 else ''}"
+    return f"{one.unit.value}: {sides}, and by {past} of the cell on its node, how sweeps vary"
 
 
 def _doubt(outcome: Outcome) -> Iterator[str]:

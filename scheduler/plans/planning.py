@@ -52,7 +52,7 @@ class Unplaceable:
 
 @dataclass(frozen=True)
 class Plan:
-    """Placements in the order in which they should run: every task once, then again."""
+    """Placements in the order in which they should run: every task once, then again backwards."""
 
     placements: tuple[Placement, ...] = ()
     unplaceable: tuple[Unplaceable, ...] = ()
@@ -205,7 +205,9 @@ def _placements(
         for place, first in _numbered(task, places, repeats, numbers)
     ]
     for repeat in range(repeats):
-        for task, (spot, home, turn), first in firsts:
+        # Mirrored (ABBA): what drifts steadily lies as much on one side of a comparison as on the
+        # other (D. R. Cox, Planning of Experiments, 1958, section 3.5).
+        for task, (spot, home, turn), first in firsts if repeat % 2 == 0 else firsts[::-1]:
             yield Placement(
                 task,
                 first + repeat,

@@ -99,18 +99,12 @@ def spread(repeats: Sequence[Repeat]) -> Spread:
 
 def student(degrees: float) -> float:
     """The 97.5 % quantile of Student's distribution."""
-    return _quantile(degrees)
-
-
-def student_p(t: float, degrees: float) -> float:
-    """Two-sided: the probability of a value at least as far from 0."""
-    from scipy.special import stdtr  # late: it takes longer to import than all the rest
-
-    return float(2 * stdtr(degrees, -abs(t)))
+    return quantile(0.975, degrees)
 
 
 @lru_cache(maxsize=1024)
-def _quantile(degrees: float) -> float:
+def quantile(share: float, degrees: float) -> float:
+    """Of Student's distribution: so much of it lies below."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(degrees, 0.975))
+    return float(stdtrit(degrees, share))

@@ -9,11 +9,14 @@ import pytest
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
+from velodrome.scheduler.comparison.replication_units import PHASES
 from velodrome.scheduler.results.task_row import task_row
 
 Row = dict[str, Any]
 
 LENET = {"framework": "torch", "variant": "eager", "model": "lenet", "batch_size": 64}
+EARLIER = tuple(f"202611{day:02}-010203-0000000{day}" for day in range(1, 8))
+NIGHTLY = (1.0, 1.002, 0.999, 1.001, 0.998, 1.002, 1.0)  # of one sweep to the next
 JITTER = (1.0, 1.004, 0.996, 1.002, 0.998)  # of one process to the next
 TASK = ("framework", "variant", "model", "batch_size", "device", "threads", "dtype", "seed")
 
@@ -26,6 +29,21 @@ def cell() -> Callable[..., list[Row]]:
 @pytest.fixture(scope="session")
 def measured() -> Callable[..., list[Measurement]]:
     return _measured
+
+
+@pytest.fixture(scope="session")
+def earlier() -> Callable[..., list[Row]]:
+    return _earlier
+
+
+def _earlier(rows: Sequence[Row], nights: Sequence[float] = NIGHTLY) -> list[Row]:
+    """Seven earlier sweeps of what is on a side, each off by a little."""
+    times = [f"{phase}_{name}_ns" for phase in PHASES for name in ("low", "median", "high")]
+    return [
+        row | {"sweep_id": sweep} | {name: night * row[name] for name in times if row[name]}
+        for sweep, night in zip(EARLIER, nights, strict=False)
+        for row in rows
+    ]
 
 
 def _rows(

@@ -13,11 +13,17 @@ from velodrome.scheduler.commands.report import Form
 from velodrome.scheduler.comparison import rendering
 from velodrome.scheduler.comparison.lines import COLUMNS
 from velodrome.scheduler.comparison.outcome import chosen, compared
+from velodrome.scheduler.comparison.replication_units import history
 from velodrome.scheduler.comparison.wording import sentence
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.results.store import Store
 
 A, B = "20261123-010203-00000001", "20261124-010203-00000002"
+EARLIER = tuple(f"202611{day}-010203-00000003" for day in range(18, 23))
+NIGHTLY = {
+    f"{day}": tuple(luck * (1 + 0.001 * (day % 3)) for luck in (1.0, 1.004, 0.996, 1.002, 0.998))
+    for day in range(18, 23)
+}
 OTHER_LUCK = (1.001, 0.997, 1.003, 0.999, 1.002)
 EVIL = (
     "\x1b]0;owned\x07\x1b[2J<script>alert(1)</script>[x](http://x)[bold]|`=1+1\r\nall is well\u202e"
@@ -26,14 +32,18 @@ EVIL = (
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory, measured):
-    """Two sweeps: the version changed, torch got slower, a model vanished, evil words came in."""
+    """Two sweeps: the version changed, torch got slower, a model vanished, evil words came in.
+
+    Before them, five nights on which nothing happened.
+    """
     root = tmp_path_factory.mktemp("compared") / "results"
     store = Store(root)
-    for sweep_id, ms, version in ((A, 10.0, "2.12.1"), (B, 11.2, "2.13.0")):
-        luck = OTHER_LUCK if sweep_id == B else ()
+    nights = [(sweep_id, 10.0, "2.12.1") for sweep_id in (*EARLIER, A)]
+    for sweep_id, ms, version in (*nights, (B, 11.2, "2.13.0")):
+        luck = OTHER_LUCK if sweep_id >= B else NIGHTLY[sweep_id[6:8]] if sweep_id < A else ()
         found = measured(ms, luck, framework_version=version)
         found += measured(10.0, luck, model="alexnet", framework="numpy", variant="float64")
-        found += measured(5.0, luck, model="lstm") if sweep_id == A else []
+        found += measured(5.0, luck, model="lstm") if sweep_id != B else []
         found += measured(5.0, luck, framework=EVIL, variant=EVIL, hostname=EVIL, notes=(EVIL,))
         with store.working_on(sweep_id):
             for one in found:
@@ -50,7 +60,7 @@ def test_the_terminal_ends_with_one_sentence_in_words(kept, capsys) -> None:
     out = " ".join(printed(capsys, kept, Form.TERMINAL).split())
     assert out.endswith(
         "Of 6 times, 2 slower, 0 faster, 4 undecided (these alike within 2 %); gradient 1.040x "
-        "overall (1.037 to 1.042); of cells 1 vanished; likeliest cause: torch version 2.12.1 -> "
+        "overall (1.036 to 1.043); of cells 1 vanished; likeliest cause: torch version 2.12.1 -> "
         "2.13.0."
     )
 
@@ -65,6 +75,32 @@ def test_lines_fit_the_terminal_and_a_verdict_is_read_without_colours(kept, widt
     (line,) = (line for line in text.splitlines() if "1.121x" in line and "11.2 ms" in line)
     assert line.startswith("▲ slower")
     assert "= undecided" in text
+
+
+def test_the_unit_and_how_many_there_were_of_it_are_told_in_every_form(kept, capsys) -> None:
+    told = "sweep: 1 against 1, and by 5 others of the cell on its node, how sweeps vary"
+    assert told in " ".join(printed(capsys, kept, Form.TERMINAL).split())
+    assert told in printed(capsys, kept, Form.MARKDOWN)
+    cells = json.loads(printed(capsys, kept, Form.JSON))["cells"]
+    lines = list(csv.DictReader(io.StringIO(printed(capsys, kept, Form.CSV))))
+    names = ("unit", "base_units", "candidate_units", "past_sweeps")
+    assert [cells[0][name] for name in names] == ["sweep", 1, 1, 5]
+    assert [lines[0][name] for name in names] == ["sweep", "1", "1", "5"]
+
+
+def test_two_variants_of_one_sweep_are_pairs_of_neighbours_and_what_that_is_worth_is_told(
+    tmp_path, measured, capsys
+) -> None:
+    store = Store(tmp_path / "results")
+    with store.working_on(A):
+        for variant, ms in (("eager", 10.0), ("compile", 8.0)):
+            for one in measured(ms, (1.0, 1.02, 1.04, 1.01, 1.03), 8, variant=variant):
+                store.put(A, one)
+    sides = ("last variant=eager", "last variant=compile")
+    out = " ".join(printed(capsys, str(tmp_path / "results"), Form.TERMINAL, *sides).split())
+    assert "pair of processes in one sweep: 8 pairs (2 times)" in out
+    assert "standard error of pairs of neighbours over that of processes: 0." in out
+    assert "Of 2 times, 0 slower, 2 faster" in out
 
 
 def test_csv_has_a_line_per_time_and_one_per_cell_that_has_none(kept, capsys) -> None:
@@ -105,10 +141,11 @@ def test_variants_frameworks_and_versions_are_selected_within_a_sweep(kept, caps
         printed(capsys, kept, Form.CSV, "last framework=numpy model=alexnet", "last variant=eager")
 
 
-def test_disturbed_runs_cast_doubt_on_what_moved(cell) -> None:
+def test_disturbed_runs_cast_doubt_on_what_moved(cell, earlier) -> None:
     base, candidate = cell(A), cell(B, 12, quiet=False)
+    past = history(earlier(base))
     sides = [(chosen("", (A,), base), base), (chosen("", (B,), candidate), candidate)]
-    outcome = compared(*sides, {}, subjects=frozenset(), least=0.02)
+    outcome = compared(*sides, {}, subjects=frozenset(), least=0.02, past=past)
     assert sentence(outcome).endswith(
         "; most runs of the candidate were disturbed: measure again when quiet."
     )

@@ -9,6 +9,7 @@ from velodrome.scheduler.comparison.causes import likely, nodes_by_key
 from velodrome.scheduler.comparison.judging import Turn, duels
 from velodrome.scheduler.comparison.matching import Pair
 from velodrome.scheduler.comparison.outcome import Outcome, chosen, compared
+from velodrome.scheduler.comparison.replication_units import history
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.statistics.blame import Cause as Blamed
 from velodrome.scheduler.statistics.comparing import Verdict
@@ -27,9 +28,21 @@ NO_NUMBER = {
 CRASHED = {"status": "crashed", "reason": "killed by SIGSEGV", **NO_NUMBER}
 
 
-def outcome_of(base, candidate, nodes: Sequence = (), subjects=frozenset()) -> Outcome:
-    sides = [(chosen("", (A,), base), base), (chosen("", (B,), candidate), candidate)]
-    return compared(*sides, nodes_by_key(nodes), subjects=frozenset(subjects), least=0.02)
+@pytest.fixture
+def outcome_of(earlier):
+    """Of two sweeps, the candidate's cells with a past."""
+
+    def found(base, candidate, nodes: Sequence = (), subjects=frozenset()) -> Outcome:
+        sides = [(chosen("", (A,), base), base), (chosen("", (B,), candidate), candidate)]
+        return compared(
+            *sides,
+            nodes_by_key(nodes),
+            subjects=frozenset(subjects),
+            least=0.02,
+            past=history(earlier(candidate)),
+        )
+
+    return found
 
 
 @pytest.fixture
@@ -47,7 +60,9 @@ def together(*pairs):
     return [row for base, _ in pairs for row in base], [row for _, found in pairs for row in found]
 
 
-def test_each_time_is_faster_slower_or_undecided_and_the_largest_change_comes_first(both) -> None:
+def test_each_time_is_faster_slower_or_undecided_and_the_largest_change_comes_first(
+    outcome_of, both
+) -> None:
     models = {"lenet": 1.0, "lstm": 1.06, "alexnet": 0.8, "alexnet-plain": 1.015}
     found = outcome_of(
         *together(*(both(10, factor, model=name) for name, factor in models.items()))
@@ -60,28 +75,32 @@ def test_each_time_is_faster_slower_or_undecided_and_the_largest_change_comes_fi
     assert sizes[:4] == sorted(sizes[:4], reverse=True)
 
 
-def test_a_change_that_is_sure_but_below_the_practical_minimum_is_undecided(both) -> None:
+def test_a_change_that_is_sure_but_below_the_practical_minimum_is_undecided(both, earlier) -> None:
     pair = Pair(*map(tuple, both(10, 1.012)))
-    assert {duel.verdict for duel in duels([pair], 0.02)} == {Verdict.UNDECIDED}
-    assert {duel.verdict for duel in duels([pair], 0.005)} == {Verdict.SLOWER}
+    past = history(earlier(pair.base))
+    assert {duel.verdict for duel in duels([pair], 0.02, past=past)} == {Verdict.UNDECIDED}
+    assert {duel.verdict for duel in duels([pair], 0.005, past=past)} == {Verdict.SLOWER}
 
 
 def test_one_of_many_must_be_surer_than_one_alone(cell) -> None:
-    wide, shifted = (0.98, 1.0, 1.02, 0.99, 1.01), (1.0, 1.02, 1.04, 1.01, 1.03)
-    pair = Pair(tuple(cell(A, jitter=wide)), tuple(cell(B, 10.25, jitter=shifted)))
-    alone = duels([pair], 0.02)
-    among = duels([pair] * 50, 0.02)
+    wide = (0.96, 1.0, 1.04, 0.98, 1.02)
+    pair = Pair(tuple(cell(A, jitter=wide)), tuple(cell(A, 10.6, jitter=wide[::-1])))
+    others = [Pair(pair.base, tuple(cell(A, jitter=wide[::-1]))) for _ in range(200)]
+    alone = duels([pair], 0.02, alpha=0.2)
+    among = duels([pair, *others], 0.02, alpha=0.2)
     assert {duel.verdict for duel in alone} == {Verdict.SLOWER}
-    assert {duel.verdict for duel in among} == {Verdict.UNDECIDED}
-    assert among[0].comparison.low == alone[0].comparison.low
+    assert {duel.verdict for duel in among if duel.pair is pair} == {Verdict.UNDECIDED}
 
 
-def test_one_run_against_one_decides_nothing(cell) -> None:
-    found = outcome_of(cell(A, repeats=1), cell(B, 20, repeats=1))
-    assert [duel.verdict for duel in found.duels] == [Verdict.UNDECIDED] * 2
+def test_one_run_against_one_of_its_sweep_decides_nothing(cell) -> None:
+    found = duels([Pair(tuple(cell(A, repeats=1)), tuple(cell(A, 20, repeats=1)))], 0.02)
+    assert [duel.verdict for duel in found] == [Verdict.UNDECIDED] * 2
+    assert {duel.comparison.reason for duel in found} == {
+        "one process against one has no spread to compare with: give `repeats: 5`"
+    }
 
 
-def test_the_geometric_mean_counts_its_cells_and_no_failure_is_in_it(both) -> None:
+def test_the_geometric_mean_counts_its_cells_and_no_failure_is_in_it(outcome_of, both) -> None:
     pairs = [both(10, 2.0), both(10, 0.5, model="lstm"), both(change=CRASHED, model="alexnet")]
     found = outcome_of(*together(*pairs))
     assert found.means["gradient"].count == 2
@@ -97,13 +116,15 @@ def test_the_geometric_mean_counts_its_cells_and_no_failure_is_in_it(both) -> No
         (CRASHED, CRASHED | {"status": "timed_out"}, Turn.CHANGED, ("crashed", "timed_out")),
     ],
 )
-def test_a_status_that_changed_is_told_both_ways(cell, before, after, turn, told) -> None:
+def test_a_status_that_changed_is_told_both_ways(
+    outcome_of, cell, before, after, turn, told
+) -> None:
     sides = [cell(A) + cell(A, model="lstm", **before), cell(B) + cell(B, model="lstm", **after)]
     (change,) = outcome_of(*sides).changes
     assert (change.turn, (change.base, change.candidate)) == (turn, told)
 
 
-def test_a_cell_that_fails_in_part_is_compared_and_told(cell) -> None:
+def test_a_cell_that_fails_in_part_is_compared_and_told(outcome_of, cell) -> None:
     candidate = cell(B)
     candidate[2] |= CRASHED
     found = outcome_of(cell(A), candidate)
@@ -113,7 +134,7 @@ def test_a_cell_that_fails_in_part_is_compared_and_told(cell) -> None:
     assert found.duels[0].candidate.repeats == 4
 
 
-def test_the_same_failure_on_both_sides_is_no_news(cell) -> None:
+def test_the_same_failure_on_both_sides_is_no_news(outcome_of, cell) -> None:
     found = outcome_of(
         cell(A) + cell(A, model="lstm", **CRASHED), cell(B) + cell(B, model="lstm", **CRASHED)
     )
@@ -123,7 +144,7 @@ def test_the_same_failure_on_both_sides_is_no_news(cell) -> None:
 @pytest.mark.parametrize(
     "bounds", [(math.inf, math.inf, math.inf), (-1, 2, 3), (3, 2, 1), (0, 0, 0)]
 )
-def test_a_time_that_no_clock_can_have_told_is_no_number(cell, bounds) -> None:
+def test_a_time_that_no_clock_can_have_told_is_no_number(outcome_of, cell, bounds) -> None:
     forged = dict(zip(("low", "median", "high"), bounds, strict=True))
     candidate = cell(B, **{f"gradient_{name}_ns": value for name, value in forged.items()})
     assert [duel.phase for duel in outcome_of(cell(A), candidate).duels] == ["forward"]
@@ -138,7 +159,7 @@ def node(sweep_id: str, **columns: object) -> dict[str, object]:
     } | columns
 
 
-def test_the_likeliest_cause_changed_where_it_moved_and_not_elsewhere(both) -> None:
+def test_the_likeliest_cause_changed_where_it_moved_and_not_elsewhere(outcome_of, both) -> None:
     moved = both(10, 1.2, NEWER)
     still = both(10, 1.0, framework="jax", variant="jit")
     found = outcome_of(*together(moved, still), nodes=[node(A), node(B, kernel="6.8")])
@@ -150,7 +171,9 @@ def test_the_likeliest_cause_changed_where_it_moved_and_not_elsewhere(both) -> N
     assert [cause.score for cause in found.causes] == [1, 1, 0]
 
 
-def test_other_blas_kernels_are_a_cause_and_rows_that_do_not_tell_of_theirs_are_none(both) -> None:
+def test_other_blas_kernels_are_a_cause_and_rows_that_do_not_tell_of_theirs_are_none(
+    outcome_of, both
+) -> None:
     base, candidate = both(10, 2.5)
     lesser, better = ({"kernels": [f"openblas 0.3.13 {core}"]} for core in ("PRESCOTT", "SKYLAKEX"))
     found = outcome_of([row | better for row in base], [row | lesser for row in candidate])
@@ -160,7 +183,7 @@ def test_other_blas_kernels_are_a_cause_and_rows_that_do_not_tell_of_theirs_are_
     assert outcome_of(earlier, [row | lesser for row in candidate]).causes == ()
 
 
-def test_what_changed_only_where_nothing_moved_is_no_likely_cause(both) -> None:
+def test_what_changed_only_where_nothing_moved_is_no_likely_cause(outcome_of, both) -> None:
     moved = both(10, 1.2)
     still = both(10, 1.0, NEWER, framework="jax", variant="jit")
     found = outcome_of(*together(moved, still))
@@ -186,7 +209,7 @@ def canaries(rows, ns: float):
     [(1.1, Blamed.MACHINE, "kernel"), (1.0, Blamed.FRAMEWORK, "torch version")],
 )
 def test_the_canaries_lay_a_move_to_machine_or_framework_and_rank_its_causes(
-    both, canary, blamed, first
+    outcome_of, both, canary, blamed, first
 ) -> None:
     base, candidate = both(10, 1.1, NEWER)
     nodes = [node(A), node(B, kernel="6.8")]
@@ -195,7 +218,7 @@ def test_the_canaries_lay_a_move_to_machine_or_framework_and_rank_its_causes(
     assert found.causes[0].name == first
 
 
-def test_a_driver_is_that_of_the_gpus_that_were_used(both) -> None:
+def test_a_driver_is_that_of_the_gpus_that_were_used(outcome_of, both) -> None:
     def gpus(driver: str):
         return [{"uuid": "G1", "driver": driver}, {"uuid": "G2", "driver": "999"}]
 
@@ -206,7 +229,7 @@ def test_a_driver_is_that_of_the_gpus_that_were_used(both) -> None:
     ]
 
 
-def test_another_node_of_the_type_is_a_cause_unless_some_are_the_same(cell) -> None:
+def test_another_node_of_the_type_is_a_cause_unless_some_are_the_same(outcome_of, cell) -> None:
     def on(sweep_id: str, hosts: str):
         return [
             row | {"hostname": host, "node_id": host}
@@ -217,13 +240,13 @@ def test_another_node_of_the_type_is_a_cause_unless_some_are_the_same(cell) -> N
     assert outcome_of(on(A, "aabbb"), on(B, "bbbcc")).causes == ()
 
 
-def test_two_sides_that_differ_in_nothing_recorded_are_an_a_a_comparison(both) -> None:
+def test_two_sides_that_differ_in_nothing_recorded_are_an_a_a_comparison(outcome_of, both) -> None:
     assert outcome_of(*both()).is_same
     assert outcome_of(*both(change={"quiet": False})).is_same  # a disturbance is no setting
     assert not outcome_of(*both(change=NEWER)).is_same
 
 
-def test_frameworks_that_are_compared_are_told_what_else_differs(cell) -> None:
+def test_frameworks_that_are_compared_are_told_what_else_differs(outcome_of, cell) -> None:
     other = cell(B, framework="numpy", variant="float64", notes=["float64"])
     found = outcome_of(cell(A), other, subjects={"framework"})
     assert [(difference.what, count) for difference, count in found.unfair] == [
@@ -234,7 +257,7 @@ def test_frameworks_that_are_compared_are_told_what_else_differs(cell) -> None:
     assert found.causes == ()
 
 
-def test_nothing_comparable_is_an_error_that_names_the_field_and_the_mend(cell) -> None:
+def test_nothing_comparable_is_an_error_that_names_the_field_and_the_mend(outcome_of, cell) -> None:
     with pytest.raises(ConfigError) as caught:
         outcome_of(cell(A), cell(B, node_type="t2", cpu_model="Another CPU"))
     assert str(caught.value) == (
@@ -246,7 +269,7 @@ def test_nothing_comparable_is_an_error_that_names_the_field_and_the_mend(cell) 
         outcome_of(cell(A), cell(B, model_hash="other"))
 
 
-def test_nothing_in_common_is_an_error_that_names_the_field(cell) -> None:
+def test_nothing_in_common_is_an_error_that_names_the_field(outcome_of, cell) -> None:
     with pytest.raises(ConfigError) as caught:
         outcome_of(cell(A), cell(B, framework="jax", variant="jit"))
     assert str(caught.value) == (

@@ -252,14 +252,22 @@ class TestWhere:
 
 
 class TestOrder:
-    def test_repeats_are_interleaved_over_tasks(self) -> None:
-        made = planned("threads: [1, 2]\nrepeats: 2", node("a"))
-        assert where_to(made) == [("a", 1, 0), ("a", 2, 0), ("a", 1, 1), ("a", 2, 1)]
+    def test_repeats_are_interleaved_over_tasks_and_every_other_round_runs_backwards(self) -> None:
+        made = planned("threads: [1, 2]\nrepeats: 3", node("a"))
+        there, back = [("a", 1, 0), ("a", 2, 0)], [("a", 2, 1), ("a", 1, 1)]
+        assert where_to(made) == [*there, *back, ("a", 1, 2), ("a", 2, 2)]
+
+    def test_a_steady_drift_falls_on_every_task_alike_in_an_even_number_of_rounds(self) -> None:
+        made = planned("threads: [1, 2, 3]\nrepeats: 4", node("a"))
+        moments: dict[int, list[int]] = {}
+        for moment, (_, threads, _) in enumerate(where_to(made)):
+            moments.setdefault(threads, []).append(moment)
+        assert len({sum(each) for each in moments.values()}) == 1
 
     def test_repeats_of_a_task_are_numbered_through_over_its_nodes(self) -> None:
         text = "where: each-node\nthreads: [1]\nrepeats: 2"
         made = planned(text, node("a"), node("b"))
-        assert where_to(made) == [("a", 1, 0), ("b", 1, 2), ("a", 1, 1), ("b", 1, 3)]
+        assert where_to(made) == [("a", 1, 0), ("b", 1, 2), ("b", 1, 3), ("a", 1, 1)]
 
     def test_nodes_in_another_order_make_the_same_plan(self) -> None:
         text = "where: each-node\nthreads: [1]"
@@ -273,7 +281,7 @@ class TestOrder:
         for one in earlier.placements:
             numbers.setdefault(one.task.key, {}).setdefault(one.spot, one.repeat)
         now = plan(expand(sweep), sweep, [node("a"), node("c")], {}, numbers)
-        assert where_to(now) == [("a", 1, 4), ("c", 1, 2), ("a", 1, 5), ("c", 1, 3)]
+        assert where_to(now) == [("a", 1, 4), ("c", 1, 2), ("c", 1, 3), ("a", 1, 5)]
 
     def test_a_task_carries_what_the_sweep_says_and_the_lock_of_its_environment(self) -> None:
         text = (

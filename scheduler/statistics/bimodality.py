@@ -1,0 +1,159 @@
+"""Whether the processes of cells are of two kinds by luck, and what that luck may look like.
+
+Where memory lies, or what an autotuner came upon, can make a process one of two kinds, e.g. 5 %
+apart. Three processes of one kind against three of the other look like a step, with no sign of it
+in the cell itself: with halves of each kind that befalls 2^(1 - n - m) of all cells, 1 of 32 with 3
+against 3 and 1 of 512 with 5 against 5. But the other cells of such a comparison, and other sweeps
+of the cell, show mixtures. So their number is estimated, and where so many cells of two kinds make
+a separation by luck likelier than LUCK, steps no larger than the gap between kinds are not called.
+
+A cell looks of two kinds if a cut of its sorted values leaves little of their sum of squares
+around the two means (R. A. Fisher's criterion, as in W. D. Fisher, On grouping for maximum
+homogeneity, JASA 53 (1958) 789-798), less than normal values do: the null distribution does not
+depend on their spread, and is simulated. A cut between the sides is no sign of it: that is what a
+step looks like. Two values at least lie on either side of it: a single one is a disturbance.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaincc
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Counts = int | NDArray[np.int64]
+
+SUSPECT = 0.02  # p of a cut, of one cell of normal values
+SURE = 0.1  # the same, of all cells of a comparison together
+CLEAR = 0.1  # the same, of one cell: its gap counts
+LUCK = 0.005  # of a step by luck of kinds, in a whole comparison
+BEYOND = 1.25  # times the gap between kinds: a larger step is no luck of kinds
+WIDEST = 4  # one of so many cells, those that vary most, is looked at together
+FEWEST = 2  # values on either side of a cut
+SIMULATED = 40_000
+MOST_REPEATS = 20
+MOST_GROUPS = 10  # newest sweeps of the past
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The best cut of each cell's values in two. p: of so clear a one by chance; 1 by the sides.
+
+    gap: between the means of the two parts.
+    """
+
+    p: Array
+    gap: Array
+
+    @property
+    def suspect(self) -> Bools:
+        """Which cells look of two kinds."""
+        return np.asarray(self.p <= SUSPECT)
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Of whole comparisons: how many cells are of two kinds, and how far these are apart."""
+
+    cells: Array
+    gap: Array
+
+
+def best_cut(base: Array, candidate: Array) -> Cut:
+    """Of both sides' logarithms, on the last axis. p is 1 where there are too few of them."""
+    count = base.shape[-1] + candidate.shape[-1]
+    if count < 2 * FEWEST:
+        nothing = np.zeros(base.shape[:-1])
+        return Cut(nothing + 1.0, nothing)
+    pooled = np.concatenate([base, candidate], axis=-1)
+    order = np.argsort(pooled, axis=-1)
+    left, gap, rest = _cut(np.take_along_axis(pooled, order, axis=-1))
+    of_candidate = np.cumsum(order >= base.shape[-1], axis=-1)
+    below = np.take_along_axis(of_candidate, (left - 1)[..., None], axis=-1)[..., 0]
+    is_step = ((below == 0) & (left == base.shape[-1])) | (
+        (below == left) & (left == candidate.shape[-1])
+    )
+    p = (np.searchsorted(_by_chance(count), rest) + 1) / (SIMULATED + 1)
+    return Cut(np.where(is_step, 1.0, p), gap)
+
+
+def cut_among(groups: Sequence[Array]) -> Cut:
+    """Of one cell's processes, sweep by sweep. p is 1 unless two sweeps have both kinds."""
+    newest = groups[-MOST_GROUPS:]
+    pooled = np.concatenate(newest)
+    if len(pooled) < 2 * FEWEST:
+        return Cut(np.array(1.0), np.array(0.0))
+    ordered = np.sort(pooled)
+    left, gap, rest = _cut(ordered)
+    border = (ordered[left - 1] + ordered[left]) / 2
+    mixed = sum(bool(group.min() < border < group.max()) for group in newest)
+    p = (np.searchsorted(_by_chance(len(pooled)), rest) + 1) / (SIMULATED + 1)
+    return Cut(np.asarray(p if mixed > 1 else 1.0), np.asarray(gap))
+
+
+def kinds(cut: Cut, variances: Array) -> Kinds:
+    """cut, variances: of the cells of a comparison, on the last axis.
+
+    The number is the largest of three: cells that by themselves are sure; suspects beyond those
+    that chance makes, by two standard errors; and where the cells that vary most are together less
+    normal than chance has it (Fisher's combination of their p), the clear ones among them.
+    """
+    count = cut.p.shape[-1]
+    sure = (cut.p <= SURE / count).sum(axis=-1)
+    by_chance = SUSPECT * count
+    beyond = (cut.p <= SUSPECT).sum(axis=-1) - by_chance - 2 * np.sqrt(by_chance)
+    found = np.maximum.reduce([sure, beyond, _among_the_widest(cut.p, variances)])
+    gap = np.where(cut.p <= CLEAR, cut.gap, 0.0).max(axis=-1)
+    return Kinds(np.maximum(found, 0.0), gap)
+
+
+def _among_the_widest(p: Array, variances: Array) -> Array:
+    few = max(2, p.shape[-1] // WIDEST)
+    widest = np.argsort(-variances, axis=-1)[..., :few]
+    theirs = np.take_along_axis(p, widest, axis=-1)
+    together = gammaincc(theirs.shape[-1], -np.log(theirs).sum(axis=-1))
+    clear = (theirs <= CLEAR).sum(axis=-1) - CLEAR * theirs.shape[-1]
+    return np.where(together <= 0.05, clear, 0.0)
+
+
+def may_be_luck(found: Kinds, distance: Array, base: Counts, candidate: Counts) -> Bools:
+    """Of each cell, whether such a step may be nothing but kinds that came out apart.
+
+    base, candidate: processes of each.
+    """
+    is_likely = found.cells[..., None] * 2.0 ** (1 - base - candidate) > LUCK
+    return np.asarray(is_likely & (np.abs(distance) <= BEYOND * found.gap[..., None]))
+
+
+def repeats_needed(cells: float) -> int:
+    """On either side, so that the luck of so many cells is too little to count."""
+    return next(
+        (n for n in range(2, MOST_REPEATS) if cells * 2.0 ** (1 - 2 * n) <= LUCK), MOST_REPEATS
+    )
+
+
+def _cut(ordered: Array) -> tuple[NDArray[np.int64], Array, Array]:
+    """How many lie below the best cut, the gap of the means, the share of squares that is left."""
+    count = ordered.shape[-1]
+    centred = ordered - ordered.mean(axis=-1, keepdims=True)
+    sums = np.cumsum(centred, axis=-1)
+    sizes = np.arange(FEWEST, count - FEWEST + 1)
+    below = sums[..., FEWEST - 1 : count - FEWEST]
+    between = below**2 * count / (sizes * (count - sizes))
+    at = between.argmax(axis=-1)
+    left = sizes[at]
+    best = np.take_along_axis(between, at[..., None], axis=-1)[..., 0]
+    total = (centred**2).sum(axis=-1)
+    chosen = np.take_along_axis(below, at[..., None], axis=-1)[..., 0]
+    gap = -chosen / left - chosen / (count - left)
+    return left, gap, np.where(total > 0, 1 - best / np.where(total > 0, total, 1.0), 1.0)
+
+
+@lru_cache(maxsize=64)
+def _by_chance(count: int) -> Array:
+    """Shares that are left of normal values, sorted."""
+    values = np.random.default_rng(0).standard_normal((SIMULATED, count))
+    return np.sort(_cut(np.sort(values, axis=-1))[2])

@@ -1,0 +1,126 @@
+"""The distance between two sides in units of replication, and how much one such unit varies.
+
+What is replicated decides what a claim is about. Within one sweep it is the process: all of them
+share that night. Across sweeps it is the sweep: whatever a night does to all processes of a cell
+(frequency, neighbours, where a page cache lay) is in the difference of two nights, and no number of
+processes averages it out (S. H. Hurlbert, Pseudoreplication and the design of ecological field
+experiments, Ecological Monographs 54 (1984) 187-211). Neighbours within a sweep are pairs, whose
+differences are free of what both share.
+
+Values are logarithms of times, on the last axis; all before it are cells and comparisons.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Unit(StrEnum):
+    """What is replicated."""
+
+    PROCESS = "process"
+    PAIR = "pair of processes"
+    SWEEP = "sweep"
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Candidate minus base. Its variance is `factor` times that of a unit, of which it has degrees.
+
+    degrees 0: nothing is known of the variance.
+    """
+
+    distance: Array
+    variance: Array
+    degrees: Array | float
+    factor: Array | float
+
+
+def stacked(contrasts: Sequence[Contrast]) -> Contrast:
+    """Of one cell each, as one of all of them."""
+    names = ("distance", "variance", "degrees", "factor")
+    return Contrast(*(np.array([float(getattr(one, name)) for one in contrasts]) for name in names))
+
+
+def of_processes(base: Array, candidate: Array) -> Contrast:
+    """Of processes that share nothing but their side.
+
+    The variance is weighted as in Welch's test, so that the sides may vary otherwise; its degrees
+    are Satterthwaite's for sides that vary alike (Biometrics 2 (1946) 110-114). With as many on
+    either side it is Student's test. A side of one process is taken to vary as the other does.
+    """
+    sides = [side for side in (base, candidate) if side.shape[-1] > 1]
+    weights = [1 / side.shape[-1] for side in sides]
+    variance: Array = np.zeros(base.shape[:-1])
+    for side, weight in zip(sides, weights, strict=True):
+        variance = variance + weight / sum(weights) * side.var(axis=-1, ddof=1)
+    shares = [
+        (weight / sum(weights)) ** 2 / (side.shape[-1] - 1)
+        for side, weight in zip(sides, weights, strict=True)
+    ]
+    return Contrast(
+        _distance(base, candidate), variance, _inverse(sum(shares)), _factor(base, candidate)
+    )
+
+
+def of_pairs(base: Array, candidate: Array) -> Contrast:
+    """Each unit of a side belongs to that in its place on the other side."""
+    differences = candidate - base
+    count = differences.shape[-1]
+    variance = differences.var(axis=-1, ddof=1) if count > 1 else np.zeros(base.shape[:-1])
+    return Contrast(differences.mean(axis=-1), np.asarray(variance), count - 1.0, 1 / count)
+
+
+def of_sweeps(base: Array, candidate: Array, past: Sequence[Array]) -> Contrast:
+    """One level per sweep; past: of others, oldest first, each node's apart. All vary alike.
+
+    What varies between past sweeps is half the mean square of successive differences, which a step
+    of long ago touches once (J. von Neumann et al., The mean square successive difference, Annals
+    of Mathematical Statistics 12 (1941) 153-162): k values have
+    2 (k - 1)^2 / (3k - 4) degrees.
+    """
+    parts = [
+        (side.var(axis=-1, ddof=1), side.shape[-1] - 1.0)
+        for side in (base, candidate)
+        if side.shape[-1] > 1
+    ]
+    for levels in past:
+        if levels.shape[-1] > 1:
+            squares = np.diff(levels, axis=-1) ** 2
+            parts.append((squares.mean(axis=-1) / 2, successive_degrees(levels.shape[-1])))
+    return Contrast(
+        _distance(base, candidate), *pooled(parts, base.shape[:-1]), _factor(base, candidate)
+    )
+
+
+def successive_degrees(count: int) -> float:
+    """Of the variance by successive differences of so many values."""
+    return 2 * (count - 1) ** 2 / (3 * count - 4) if count > 1 else 0.0
+
+
+def pooled(parts: list[tuple[Array, float]], shape: tuple[int, ...] = ()) -> tuple[Array, float]:
+    """One variance of several, each weighted by its degrees; these in all."""
+    degrees = math.fsum(freedom for _, freedom in parts)
+    total: Array = np.zeros(shape)
+    for variance, freedom in parts:
+        total = total + variance * freedom
+    return np.asarray(total / degrees if degrees else total), degrees
+
+
+def _distance(base: Array, candidate: Array) -> Array:
+    return np.asarray(candidate.mean(axis=-1) - base.mean(axis=-1))
+
+
+def _factor(base: Array, candidate: Array) -> float:
+    sizes: tuple[int, int] = (base.shape[-1], candidate.shape[-1])
+    return 1 / sizes[0] + 1 / sizes[1]
+
+
+def _inverse(value: float) -> float:
+    return 1 / value if value else 0.0

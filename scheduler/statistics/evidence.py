@@ -1,0 +1,172 @@
+"""What two sides of one time are judged by: the unit, and how much one such unit varies.
+
+Which unit it is follows from the sweeps alone, never from the times:
+
+- both sides are of one and the same sweep: the process, or, from FEWEST_PAIRS on, the pair of
+  neighbours (the same repeat on the same node), whose difference is free of the drift that they
+  share. With fewer pairs the degrees of freedom that pairing costs are worth more than a drift of
+  up to the noise of a process (benchmarks/comparing.py: 5 pairs find 3 % in 74 % of cases where 5
+  processes find it in 83 %; 10 pairs and processes both in 97 %);
+- else the sweep. How much sweeps vary is known from the past of the cell on its nodes and from
+  several sweeps on a side; where neither gives FEWEST_DEGREES, no claim is made.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from velodrome.scheduler.statistics.bimodality import Cut, best_cut, cut_among
+from velodrome.scheduler.statistics.contrasts import (
+    Array,
+    Contrast,
+    Unit,
+    of_pairs,
+    of_processes,
+    of_sweeps,
+)
+from velodrome.scheduler.statistics.replication import Repeat
+
+FEWEST_PAIRS = 8
+FEWEST_DEGREES = 2.0  # of the variance between sweeps: 4 past ones have 2.25, 2 against 2 have 2
+FEWEST_PAST = 4
+ONE_PROCESS = "one process against one has no spread to compare with: give `repeats: 5`"
+
+Repeats = Sequence[Repeat]
+
+
+@dataclass(frozen=True)
+class Past:
+    """Of other sweeps, oldest first. nodes: the processes of each sweep, one sequence per node."""
+
+    nodes: tuple[tuple[Repeats, ...], ...] = ()
+
+    @property
+    def sweeps(self) -> int:
+        """On the node that has the most."""
+        return max(map(len, self.nodes), default=0)
+
+    @property
+    def groups(self) -> list[Array]:
+        return [_logs(repeats) for sweeps in self.nodes for repeats in sweeps]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Of one time. base_units, candidate_units: how many units; past_sweeps: of the variance.
+
+    unpaired, paired: both contrasts within a sweep, of which the unit says which one decides.
+    floor: the variance of a unit that its processes' own samples leave open. reason: why no claim
+    is made. family: times that are moderated together.
+    """
+
+    base: tuple[Repeat, ...]
+    candidate: tuple[Repeat, ...]
+    unit: Unit
+    contrast: Contrast
+    cut: Cut
+    base_units: int
+    candidate_units: int
+    floor: float = 0.0
+    past_sweeps: int = 0
+    unpaired: Contrast | None = None
+    paired: Contrast | None = None
+    reason: str = ""
+    family: str = ""
+
+    def of(self, family: str) -> "Evidence":
+        return replace(self, family=family)
+
+
+def within_sweep(
+    base: Repeats,
+    candidate: Repeats,
+    pairs: Sequence[tuple[Repeat, Repeat]] = (),
+    past: Past = Past(),
+) -> Evidence:
+    """Of at least one repeat each. pairs: neighbours among them."""
+    unpaired = of_processes(_logs(base), _logs(candidate))
+    sides = [_logs([pair[side] for pair in pairs]) for side in (0, 1)]
+    paired = of_pairs(*sides) if len(pairs) > 1 else None
+    floor = statistics.fmean(repeat.error**2 for repeat in (*base, *candidate))
+    found = Evidence(
+        tuple(base),
+        tuple(candidate),
+        Unit.PROCESS,
+        unpaired,
+        _kinds(base, candidate, past),
+        len(base),
+        len(candidate),
+        floor,
+        unpaired=unpaired,
+        paired=paired,
+        reason="" if unpaired.degrees else ONE_PROCESS,
+    )
+    if paired is None or len(pairs) < FEWEST_PAIRS:
+        return found
+    count = len(pairs)
+    return replace(
+        found,
+        unit=Unit.PAIR,
+        contrast=paired,
+        floor=2 * floor,
+        base_units=count,
+        candidate_units=count,
+    )
+
+
+def across_sweeps(
+    base: Mapping[str, Repeats],
+    candidate: Mapping[str, Repeats],
+    past: Past = Past(),
+) -> Evidence:
+    """base, candidate: the processes of each sweep, at least one sweep with one process each."""
+    levels = [np.array([_level(each) for each in side.values()]) for side in (base, candidate)]
+    chains = [np.array([_level(each) for each in sweeps]) for sweeps in past.nodes]
+    contrast = of_sweeps(levels[0], levels[1], chains)
+    sides = [[repeat for each in side.values() for repeat in each] for side in (base, candidate)]
+    per_sweep = statistics.fmean(len(each) for each in (*base.values(), *candidate.values()))
+    floor = statistics.fmean(repeat.error**2 for side in sides for repeat in side) / per_sweep
+    return Evidence(
+        tuple(sides[0]),
+        tuple(sides[1]),
+        Unit.SWEEP,
+        contrast,
+        Cut(np.array(1.0), np.array(0.0)),
+        len(base),
+        len(candidate),
+        floor,
+        past.sweeps,
+        reason="" if contrast.degrees >= FEWEST_DEGREES else _no_past(past.sweeps),
+    )
+
+
+def _no_past(sweeps: int) -> str:
+    had = f"{sweeps} earlier" if sweeps else "no other"
+    return (
+        f"how much it varies between sweeps is not known ({had} on its node): "
+        f"{FEWEST_PAST} other sweeps of it are needed, or 2 on each side; "
+        "or compare within one sweep"
+    )
+
+
+def _level(repeats: Repeats) -> float:
+    """Of a sweep: the median over its processes, as everywhere."""
+    return math.log(statistics.median(repeat.median_ns for repeat in repeats))
+
+
+def _logs(repeats: Repeats) -> Array:
+    return np.log([repeat.median_ns for repeat in repeats])
+
+
+def _kinds(base: Repeats, candidate: Repeats, past: Past) -> Cut:
+    """By both sides, or by the past: the clearer, and p for two looks."""
+    now = best_cut(_logs(base), _logs(candidate))
+    groups = past.groups
+    if not groups:
+        return now
+    then = cut_among(groups)
+    clearer = min(now, then, key=lambda cut: float(cut.p))
+    return Cut(np.minimum(1.0, 2 * clearer.p), clearer.gap)

@@ -1,0 +1,127 @@
+"""What is replicated, as the rows of both sides and of other sweeps say."""
+
+import math
+import random
+
+import pytest
+from scipy.stats import binom
+
+from velodrome.scheduler.comparison.judging import duels
+from velodrome.scheduler.comparison.matching import Pair
+from velodrome.scheduler.comparison.replication_units import (
+    evidence_of,
+    history,
+    neighbours,
+)
+from velodrome.scheduler.statistics.comparing import ALPHA, LEAST, Verdict
+from velodrome.scheduler.statistics.contrasts import Unit
+
+A, B = "20261123-010203-00000001", "20261124-010203-00000002"
+OTHERS = [f"202611{day:02}-010203-00000003" for day in range(1, 9)]
+
+
+def unit_of(pair: Pair) -> Unit:
+    return evidence_of(pair, "gradient").unit
+
+
+def test_the_sweeps_of_both_sides_say_what_is_replicated(cell) -> None:
+    few, many = tuple(cell(A, repeats=7)), tuple(cell(A, repeats=8))
+    assert unit_of(Pair(few, few)) is Unit.PROCESS
+    assert unit_of(Pair(many, many)) is Unit.PAIR
+    assert unit_of(Pair(many, tuple(cell(B)))) is Unit.SWEEP
+    both = (*many, *cell(B))
+    assert unit_of(Pair(both, both)) is Unit.SWEEP
+
+
+def test_two_nights_are_undecided_without_others_however_many_processes_agree(cell) -> None:
+    pair = Pair(tuple(cell(A, repeats=5)), tuple(cell(B, 20, repeats=5)))
+    (told,) = {duel.comparison.reason for duel in duels([pair], LEAST)}
+    assert {duel.verdict for duel in duels([pair], LEAST)} == {Verdict.UNDECIDED}
+    assert "how much it varies between sweeps is not known" in told
+    assert "compare within one sweep" in told
+
+
+def test_nights_that_vary_more_than_processes_take_the_verdict_back(cell, earlier) -> None:
+    pair = Pair(tuple(cell(A)), tuple(cell(B, 10.5)))
+    calm, wild = (1, 1.001, 0.999, 1, 1.001, 1, 0.999), (1, 1.05, 0.95, 1.04, 0.97, 1.05, 1)
+    verdicts = [
+        {duel.verdict for duel in duels([pair], LEAST, past=history(earlier(pair.base, nights)))}
+        for nights in (calm, wild)
+    ]
+    assert verdicts == [{Verdict.SLOWER}, {Verdict.UNDECIDED}]
+
+
+def test_another_node_or_another_cell_is_no_past(cell, earlier) -> None:
+    pair = Pair(tuple(cell(A)), tuple(cell(B)))
+    for change in ({"node_id": "n2"}, {"threads": 7}, {"model_hash": "other"}):
+        past = history(earlier([row | change for row in pair.base]))
+        assert past.of(pair, "gradient").sweeps == 0
+    newer = history(earlier([row | {"framework_version": "1.0"} for row in pair.base]))
+    assert newer.of(pair, "gradient").sweeps == 7
+
+
+def test_each_side_has_its_own_past_where_they_differ_on_purpose(cell, earlier) -> None:
+    sides = [cell(sweep, variant=name) for sweep, name in ((A, "eager"), (B, "compile"))]
+    past = history([row for side in sides for row in earlier(side)])
+    assert len(past.of(Pair(*map(tuple, sides)), "gradient").nodes) == 2
+
+
+def test_the_past_is_in_order_and_counts_a_lost_attempt_once(cell, earlier) -> None:
+    rows = earlier(cell(A))
+    lost = rows[0] | {"attempt": 0, "gradient_median_ns": 1e3}
+    found = history([*reversed(rows), lost]).of(Pair(tuple(cell(A)), tuple(cell(A))), "gradient")
+    (sweeps,) = found.nodes
+    assert [len(repeats) for repeats in sweeps] == [5] * 7
+    assert sweeps[1][0].median_ns == pytest.approx(1.002 * sweeps[0][0].median_ns)
+
+
+def test_neighbours_ran_in_the_same_round_on_the_same_node(cell) -> None:
+    def on_two(ms: float, starts: tuple[int, int]) -> tuple:
+        """Repeats are numbered through over the nodes, from any number on."""
+        return tuple(
+            row | {"node_id": node, "repeat": start + row["repeat"]}
+            for node, start, factor in zip("ab", starts, (1, 2), strict=True)
+            for row in cell(A, ms * factor, repeats=3)
+        )
+
+    pair = Pair(on_two(10, (0, 3)), on_two(11, (3, 0)))
+    ratios = [after.median_ns / before.median_ns for before, after in neighbours(pair, "gradient")]
+    assert ratios == pytest.approx([1.1] * 6)
+
+
+def test_a_round_that_failed_on_one_side_is_no_pair_and_shifts_none(cell) -> None:
+    base, candidate = cell(A, repeats=4), cell(A, 11, repeats=4)
+    candidate[0] |= {"status": "crashed"}
+    ratios = [
+        after.median_ns / before.median_ns
+        for before, after in neighbours(Pair(tuple(base), tuple(candidate)), "gradient")
+    ]
+    assert ratios == pytest.approx([1.1] * 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("night", [0.005, 0.01])
+def test_nights_that_shift_a_cell_make_at_most_five_percent_of_comparisons_false(
+    cell, night
+) -> None:
+    (row,), luck = cell(repeats=1), random.Random(7)
+    comparisons, cells, repeats = 60, 10, 5
+
+    def sweep(sweep_id: str, model: str) -> tuple:
+        shift = luck.gauss(0, night)
+        times = [10e6 * math.exp(shift + luck.gauss(0, 0.005)) for _ in range(repeats)]
+        return tuple(
+            row
+            | {"sweep_id": sweep_id, "model": model, "repeat": at}
+            | {f"gradient_{name}_ns": ns for name in ("low", "median", "high")}
+            | {f"forward_{name}_ns": None for name in ("low", "median", "high")}
+            for at, ns in enumerate(times)
+        )
+
+    false = 0
+    for _ in range(comparisons):
+        names = [f"model{at}" for at in range(cells)]
+        past = history(one for name in names for other in OTHERS for one in sweep(other, name))
+        pairs = [Pair(sweep(A, name), sweep(B, name)) for name in names]
+        false += any(duel.has_moved for duel in duels(pairs, LEAST, past=past))
+    assert false <= binom.ppf(0.999, comparisons, ALPHA)
