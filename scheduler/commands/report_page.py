@@ -7,7 +7,7 @@ from velodrome.scheduler.commands.output import closing
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.html.document import document
 from velodrome.scheduler.reports.html.page import page
-from velodrome.scheduler.reports.html.reading import node_rows, readings, task_rows
+from velodrome.scheduler.reports.html.reading import checks, node_rows, readings, task_rows
 from velodrome.scheduler.reports.task_rows import Row, unsound
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.task_row import velodrome_version
@@ -43,5 +43,7 @@ def page_text(store: Store, sweep_id: str, results: str | Path, rows: list[Row])
     """The page. rows: the sweep's, as task_rows has them."""
     nodes = node_rows(store, sweep_id)
     few = partial(readings, store, sweep_id)
+    told = partial(checks, store, sweep_id)
     planned = store.summary(sweep_id).planned
-    return document(page(sweep_id, str(results), velodrome_version(), rows, nodes, few, planned))
+    made = page(sweep_id, str(results), velodrome_version(), rows, nodes, few, planned, told)
+    return document(made)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from velodrome.agents.measurement import Status
+from velodrome.scheduler.reports.proof import NO_RUNS, Proof, proof_of
 from velodrome.scheduler.reports.task_rows import (
     Row,
     expected,
@@ -95,6 +96,7 @@ class Cell:
     notes: tuple[str, ...] = ()
     doubt: str = ""
     more_repeats: int | None = None
+    proof: Proof = NO_RUNS
 
 
 def gather(rows: Iterable[Row]) -> dict[Block, dict[tuple[Course, Contestant], Cell]]:
@@ -199,6 +201,7 @@ def _cell(rows: Sequence[Row]) -> Cell:
         is_surprise=any(is_surprise(row) for row in rows),
         expected=expected(told),
         notes=tuple(dict.fromkeys(note for row in rows for note in notes_of(row))),
+        proof=proof_of(rows),
     )
 
 

@@ -16,8 +16,8 @@ STYLES = {"verified": "green", "unstable": "yellow", "failed": "red", "expected"
 SURPRISE = "!"
 LEGEND = (
     "median of one batch ± half its 95 % interval · ✓ loss and every gradient agree with the "
-    "float64 reference · ~ agrees, but the time did not settle · 1.23x: over the best of the line "
-    "· - no number, as expected · ! not as expected"
+    "float64 reference, no check failed · ~ agrees, but the time did not settle · 1.23x: over the "
+    "best of the line · - no number, as expected · ! not as expected"
 )
 
 
