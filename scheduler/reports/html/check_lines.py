@@ -14,13 +14,13 @@ from velodrome.adapters.protocol import (
     PASSED,
     PHASES,
 )
-from velodrome.scheduler.reports.html.words import shown_duration, size
+from velodrome.scheduler.reports.html.words import MIB, shown_duration, size
 from velodrome.scheduler.reports.proof import worded
 from velodrome.scheduler.results.plain_text import in_one_line
 
 Check = Mapping[str, object]  # an entry of the column `checks`
 
-GIGA = 1e9
+GIGA, KIB = 1e9, 2**10
 _WORST_FIRST = (FAILED, CANNOT_TELL, IMPOSSIBLE, PASSED)
 _SAID = {CANNOT_TELL: "could not tell"}
 
@@ -54,7 +54,7 @@ def figure_text(name: str, value: float | None) -> str:
         if name.endswith(ending):
             words = worded(name.removesuffix(_DROPPED.get(ending, "")))
             return f"{words} {write(value)}"
-    return f"{worded(name)} {value:.6g}"
+    return f"{worded(name)} {value:.3g}"
 
 
 def _sound(runs: Iterable[Sequence[Check]]) -> Iterable[Check]:
@@ -92,12 +92,16 @@ def _duration(ns: float) -> str:
     return f"-{shown_duration(-ns)}" if ns < 0 else shown_duration(ns)
 
 
+def _size(count: float) -> str:
+    return size(count) if count >= MIB else f"{count / KIB:.3g} KiB"
+
+
 # By the end of a figure's name, the first that fits.
 _UNITS: dict[str, Callable[[float], str]] = {
     "_ns": _duration,
     "flops_per_s": lambda rate: f"{rate / GIGA:.3g} GFLOP/s",
     "bytes_per_s": lambda rate: f"{rate / GIGA:.3g} GB/s",
-    "_bytes": size,
+    "_bytes": _size,
     "_error": lambda error: f"{error:.1e}",
     "share": lambda share: f"{100 * share:.3g} %",
     "ratio": lambda ratio: f"{ratio:.3g}x",
