@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,6 +156,14 @@ def test_a_comparison_calls_it_broken_and_gives_it_no_ratio(swept) -> None:
         assert cell["verdict"] == "broke"
         assert "disagreed" in json.dumps(cell)
         assert cell.get("ratio") is None
+
+
+def test_the_queries_of_the_page_about_proof_answer(swept) -> None:
+    lines = (Path(__file__).parents[2] / "docs" / "proof.md").read_text().splitlines()
+    queries = [shlex.split(line)[2] for line in lines if line.startswith("velodrome query")]
+    assert len(queries) == 2
+    for query in queries:
+        assert json.loads(swept.asked("query", query, "--json"))
 
 
 def test_measure_says_it_at_once(swept) -> None:

@@ -102,8 +102,15 @@ _UNITS: dict[str, Callable[[float], str]] = {
     "flops_per_s": lambda rate: f"{rate / GIGA:.3g} GFLOP/s",
     "bytes_per_s": lambda rate: f"{rate / GIGA:.3g} GB/s",
     "_bytes": _size,
+    "_s": lambda seconds: _duration(seconds * 1e9),
     "_error": lambda error: f"{error:.1e}",
     "share": lambda share: f"{100 * share:.3g} %",
     "ratio": lambda ratio: f"{ratio:.3g}x",
 }
-_DROPPED = {"_ns": "_ns", "flops_per_s": "_per_s", "bytes_per_s": "_per_s", "_bytes": "_bytes"}
+_DROPPED = {
+    "_ns": "_ns",
+    "flops_per_s": "_per_s",
+    "bytes_per_s": "_per_s",
+    "_bytes": "_bytes",
+    "_s": "_s",
+}

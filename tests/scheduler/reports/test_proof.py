@@ -118,6 +118,7 @@ def test_a_check_that_this_velodrome_does_not_know_is_left_out() -> None:
         ("gradient_error", 4.8e-7, "gradient error 4.8e-07"),
         ("processor_share", 0.993, "processor share 99.3 %"),
         ("quickest_ratio", 2.04, "quickest ratio 2.04x"),
+        ("window_s", 1.05, "window 1.05 s"),
         ("batches", 2.0, "batches 2"),
         ("ratio", None, "ratio: unknown"),
         ("ratio", float("inf"), "ratio: unknown"),
