@@ -229,7 +229,7 @@ def test_behind_a_place_stand_the_checks_of_what_was_timed(
     )
     tree = page_of(root, tmp_path)
     tables = {
-        card.all("h3").__next__().text: next(card.all("details", of="checks"))
+        next(card.all("h3")).text: next(card.all("details", of="checks"))
         for card in tree.all(of="card")
         if any(card.all("details", of="checks"))
     }
