@@ -38,7 +38,7 @@ from velodrome.adapters.numpy.adapter import Adapter as Sound
 
 class Adapter(Sound):
     def gradient(self, index):
-        until_s = time.process_time() + 0.1
+        until_s = time.process_time() + 0.01
         while time.process_time() < until_s:
             pass
         return super().gradient(index)
