@@ -214,6 +214,8 @@ def possible(proof: Proof, phase: Phase) -> Finding:
         waited = spent.waited_ns / timed_ns
         figures += (("processor_share", worked), ("waited_share", waited))
         if worked + waited < WORKED:
+            if proof.adapter.waits_by_design:
+                return Finding(IMPOSSIBLE, figures, proof.adapter.waits_by_design)
             reason = "the process worked for {:.0f} % of the timed wall time".format(100 * worked)
             outcome = FAILED if worked + waited < WORKED_NEVER else CANNOT_TELL
             return Finding(outcome, figures, reason)

@@ -1,11 +1,12 @@
 """`measure`: one task on this machine, without Ray."""
 
 import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.text import Text
 
-from velodrome.adapters.protocol import Phase, Timed
+from velodrome.adapters.protocol import PASSED, Checked, Phase, Timed
 from velodrome.agents.environments.frameworks import available
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.execution import Note, execute
@@ -15,7 +16,9 @@ from velodrome.scheduler.commands.measure_options import Options, to_task
 from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.fleet.event_texts import ended_text
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected, expectations
+from velodrome.scheduler.reports.proof import worded
 from velodrome.scheduler.reports.tables import duration
+from velodrome.scheduler.results.proof_columns import proved
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.task_row import task_row
 
@@ -66,12 +69,13 @@ def _show(measurement: Measurement, expected: Expected, results: str | Path) -> 
     if expected is not TO_AGREE:
         closing(f"  expected: {expected.text}: {expected.reason}")
     verified = measurement.verified
-    if verified is not None:
+    if verified is not None and measurement.status is not Status.DISAGREED:
         closing(
             f"  verified: loss within {verified.loss_error:.1e}, "
             f"gradients within {verified.gradient_error:.1e} of the float64 reference"
         )
         closing(*(f"  note: {note}" for note in measurement.notes))
+    closing(*_proof_lines(measurement.checks))
     if measurement.disturbed_by:
         closing(f"  not quiet: {measurement.disturbed_by}")
     if measurement.tolerated:
@@ -81,6 +85,16 @@ def _show(measurement: Measurement, expected: Expected, results: str | Path) -> 
     next_one = shlex.join(["velodrome", "report", "--results", str(results)])
     kept = f"kept in {results}; next: {next_one}" if results else ""
     closing(kept or "next: velodrome run sweeps/quick.yaml")
+
+
+def _proof_lines(checks: Sequence[Checked]) -> Iterator[str]:
+    """What was proved of the timed calls in one line, and in one each what was not, and why."""
+    if names := proved(checks):
+        yield f"  proved: {', '.join(map(worded, names))}"
+    for one in checks:
+        if one.outcome != PASSED:
+            why = f": {one.reason}" if one.reason else ""
+            yield f"  {worded(one.outcome)}: {worded(one.name)}, {one.phase}{why}"
 
 
 def _status(measurement: Measurement) -> int:

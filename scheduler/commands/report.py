@@ -33,6 +33,7 @@ from velodrome.scheduler.reports.roofline import rooflines
 from velodrome.scheduler.reports.tables import Table, tabulate
 from velodrome.scheduler.reports.task_rows import unsound
 from velodrome.scheduler.results.ceilings import filled
+from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
 
 Row = dict[str, object]
@@ -109,7 +110,8 @@ def report(
     """The rows it is of. ConfigError without results, such a sweep, or anything of this kind."""
     store = Store.for_reading(results)
     chosen_id = store.resolve(sweep_id or "last")
-    rows = store.read("tasks", chosen_id).to_pylist()
+    columns = None if form is Form.JSON else WITHOUT_CHECKS
+    rows = store.read("tasks", chosen_id, columns).to_pylist()
     if problem := unsound(rows):
         mend = "A later Velodrome may have written it: read it with that one."
         raise ConfigError(f"{results}, sweep {chosen_id}", problem, mend)

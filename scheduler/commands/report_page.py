@@ -8,7 +8,7 @@ from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.cell_history import cell_history
 from velodrome.scheduler.reports.html.document import document
 from velodrome.scheduler.reports.html.page import page
-from velodrome.scheduler.reports.html.reading import node_rows, readings, task_rows
+from velodrome.scheduler.reports.html.reading import checks, node_rows, readings, task_rows
 from velodrome.scheduler.reports.task_rows import Row, unsound
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.task_row import velodrome_version
@@ -44,7 +44,8 @@ def page_text(store: Store, sweep_id: str, results: str | Path, rows: list[Row])
     """The page. rows: the sweep's, as task_rows has them."""
     nodes = node_rows(store, sweep_id)
     few = partial(readings, store, sweep_id)
+    told = partial(checks, store, sweep_id)
     planned = store.summary(sweep_id).planned
     past = cell_history(store, sweep_id)
     version = velodrome_version()
-    return document(page(sweep_id, str(results), version, rows, nodes, few, planned, past))
+    return document(page(sweep_id, str(results), version, rows, nodes, few, planned, past, told))

@@ -20,6 +20,7 @@ from velodrome.scheduler.reports.disturbances import headline
 from velodrome.scheduler.reports.odd_one_out import heats, odd_ones
 from velodrome.scheduler.reports.tables import tabulate
 from velodrome.scheduler.reports.task_rows import surprises
+from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.sweep_ids import checked
 from velodrome.scheduler.sweeps.parts import Sweep
@@ -65,7 +66,8 @@ def _sweep(path: Path | None, store: Store, resumed: str) -> Sweep:
 
 
 def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) -> int:
-    rows = store.read("tasks", sweep_id).to_pylist()
+    columns = None if as_json else WITHOUT_CHECKS
+    rows = store.read("tasks", sweep_id, columns).to_pylist()
     surprising = surprises(rows)
     if as_json:
         print_json(rows)

@@ -22,6 +22,8 @@ def cell_row(block: Block, course: Course, who: Contestant, cell: Cell) -> dict[
         "surprise": cell.is_surprise,
         "repeats": cell.repeats,
         "verified": cell.verified,
+        "proved": "; ".join(cell.proof.proved),
+        "unproved": "; ".join(cell.proof.unproved),
         "stable": cell.is_stable,
         "more_repeats": cell.more_repeats,
         **_times("forward", cell.forward),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.reports.canary_spread import Canaries, canaries_of, place_of
 from velodrome.scheduler.reports.doubts import doubt_of
+from velodrome.scheduler.reports.proof import NO_RUNS, Proof, proof_of
 from velodrome.scheduler.reports.task_rows import (
     Row,
     expected,
@@ -118,6 +119,7 @@ class Cell:
     expected: str = ""
     notes: tuple[str, ...] = ()
     more_repeats: int | None = None
+    proof: Proof = NO_RUNS
 
     @property
     def times(self) -> tuple[Time, ...]:
@@ -233,6 +235,7 @@ def _cell(rows: Sequence[Row], history: History, canaries: Canaries) -> Cell:
         is_surprise=any(is_surprise(row) for row in rows),
         expected=expected(told),
         notes=tuple(dict.fromkeys(note for row in rows for note in notes_of(row))),
+        proof=proof_of(rows),
     )
 
 

@@ -18,8 +18,8 @@ LEGEND = (
     "median of one batch ± half its 95 % interval over processes, by sweeps or canaries where only "
     "these tell how processes differ · spread: the slowest over the fastest of too few processes "
     "for an interval · neither: a single process · ✓ loss and every gradient agree with the "
-    "float64 reference · ~ agrees, but the time did not settle · 1.23x: over the best of the line "
-    "· - no number, as expected · ! not as expected"
+    "float64 reference, no check failed · ~ agrees, but the time did not settle · 1.23x: over the "
+    "best of the line · - no number, as expected · ! not as expected"
 )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from velodrome.adapters.models import MODELS, families
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.environments.versions import split
+from velodrome.scheduler.reports import proof
 from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course, Time, add, best
 from velodrome.scheduler.reports.doubts import UNTOLD
 from velodrome.scheduler.reports.spreads import ONE, spread_text
@@ -54,7 +55,7 @@ class Footnote:
 
 @dataclass(frozen=True)
 class Table:
-    """One block: contestants across, courses down, two lines each. remarks: of contestants."""
+    """One block: contestants across, courses down, two lines each. remarks: on all of it."""
 
     title: str
     contestants: tuple[str, ...]
@@ -97,7 +98,11 @@ def tabulate(block: Block, cells: Cells) -> Table:
     ]
     lines.extend(_totals(cells, courses, contestants))
     names = tuple(who.label for who in contestants)
-    remarks = (*_dtypes(block, contestants), *_by_hand(cells, courses, contestants))
+    remarks = (
+        *_dtypes(block, contestants),
+        *_by_hand(cells, courses, contestants),
+        *proof.remarks([cell.proof for cell in cells.values() if cell.with_number]),
+    )
     notes = (*footnotes.values(), *dict.fromkeys(doubts.values()))
     return Table(title(block), names, tuple(lines), notes, remarks)
 

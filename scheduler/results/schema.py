@@ -15,6 +15,18 @@ _REAL = pa.float64()
 _YES = pa.bool_()
 # Without a zone: with one, DuckDB's Python client asks for a package that is not always there.
 _TIME = pa.timestamp("us")
+_FIGURES = pa.list_(pa.struct([("name", _TEXT), ("value", _REAL)]))  # the unit ends the name
+_CHECKS = pa.list_(
+    pa.struct(
+        [
+            ("name", _TEXT),
+            ("phase", _TEXT),
+            ("outcome", _TEXT),
+            ("reason", _TEXT),
+            ("figures", _FIGURES),
+        ]
+    )
+)
 
 
 def _table(*columns: tuple[str, pa.DataType, str]) -> pa.Schema:
@@ -100,6 +112,9 @@ TASKS = _table(
     ("loss_error", _REAL, "relative"),  # against the reference
     ("gradient_error", _REAL, "relative"),  # the largest of any parameter
     ("verified", _YES, ""),  # loss and gradients agree with the float64 reference
+    ("proved", pa.list_(_TEXT), ""),  # the checks that passed in every timed phase
+    ("unproved", pa.list_(_TEXT), ""),  # the others: `name phase: outcome: reason`
+    ("checks", _CHECKS, ""),  # each check of each timed phase; null: this version kept none
     ("parameters", _WHOLE, "values"),  # of the model
     ("model_hash", _TEXT, ""),  # of its layers, input and loss: only the same compare
     ("forward_flops", _REAL, "FLOP per call"),  # what the model asks for, by its own data
@@ -136,6 +151,9 @@ TASKS = _table(
     ("seed", _WHOLE, ""),  # of weights and batches
     ("velodrome_version", _TEXT, ""),
 )
+
+# For whoever reads the rows of large sweeps: a task's checks are longer than all else of its row.
+WITHOUT_CHECKS = tuple(name for name in TASKS.names if name != "checks")
 
 SAMPLES = _table(
     ("sweep_id", _TEXT, ""),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -9,9 +10,10 @@ from statistics import fmean
 
 from velodrome.adapters.models import MODELS, products, shapes
 from velodrome.adapters.protocol import Timed
-from velodrome.agents.measurement import Measurement, PhaseMeans
+from velodrome.agents.measurement import Measurement, PhaseMeans, Status
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
 from velodrome.scheduler.results.model_hash import model_hash
+from velodrome.scheduler.results.proof_columns import proof_columns
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.statistics.percentiles import percentile
 
@@ -23,6 +25,7 @@ Row = dict[str, object]
 
 def task_row(sweep_id: str, measurement: Measurement, expected: Expected = TO_AGREE) -> Row:
     """Columns of TASKS in their order."""
+    measurement = _without_disproved(measurement)
     found = {
         "sweep_id": sweep_id,
         **_identity(measurement),
@@ -39,6 +42,18 @@ def task_row(sweep_id: str, measurement: Measurement, expected: Expected = TO_AG
         **_canaries(measurement),
     }
     return {name: known(found[name]) for name in TABLES["tasks"].names}
+
+
+def _without_disproved(measurement: Measurement) -> Measurement:
+    """Of a task that disagreed no time counts: a check may fail after the time was taken.
+
+    What was timed stays in the figures of its checks, and in `samples`.
+    """
+    if measurement.status is not Status.DISAGREED:
+        return measurement
+    return replace(
+        measurement, forward=None, gradient=None, verified=None, energy_per_gradient_j=None
+    )
 
 
 def known(value: object) -> object:
@@ -160,6 +175,7 @@ def _proof(measurement: Measurement) -> Row:
         "verified": measurement.verified is not None,
         "loss_error": measurement.loss_error,
         "gradient_error": measurement.gradient_error,
+        **proof_columns(measurement),
     }
 
 

@@ -26,7 +26,10 @@ MODEL, BATCH = "lenet", 4
 TOP = """
 import os, threading, time
 from velodrome.adapters import agreement, contract, timing
-verified = []
+def rest(seconds=0.0005):
+    ends = time.process_time() + seconds
+    while time.process_time() < ends:
+        pass
 """
 # What a trick is told of the moment at which it has been verified: the first warm-up.
 ARMED = """
@@ -102,7 +105,7 @@ def test_results_that_are_kept_by_the_number_of_a_batch_are_caught(tricks):
 
 
 def test_results_that_are_kept_where_no_ceiling_tells_are_caught_by_batches_not_seen(tricks):
-    slow = RESULTS_KEPT.replace("    return", "    time.sleep(0.0005)\n    return")
+    slow = RESULTS_KEPT.replace("    return", "    rest()\n    return")
     tricks.caught(slow, "not_seen_before", model=FINETUNE)
 
 
@@ -113,7 +116,7 @@ def test_results_that_are_kept_by_what_a_batch_holds_are_caught_by_their_time(tr
             key = self._batches[index].inputs.tobytes()
             if key not in self.kept:
                 self.kept[key] = super().gradient(index)
-            time.sleep(0.0005)
+            rest()
             return self.kept[key]
         kept = {}
         """,
@@ -128,7 +131,7 @@ def test_results_that_are_folded_to_constants_at_load_are_caught_by_a_changed_pa
             super().load(batches)
             self.folded = [super(Adapter, self).gradient(n) for n in range(len(batches))]
         def gradient(self, index):
-            time.sleep(0.0005)
+            rest()
             return self.folded[index]
         """,
         "follows_parameters",
@@ -232,7 +235,7 @@ def test_nothing_done_from_the_sixth_call_on_is_caught(tricks):
             if self.count <= 5:
                 self.last = super().gradient(index)
             else:
-                time.sleep(0.0005)
+                rest()
             return self.last
         count = 0
         """,
@@ -325,7 +328,7 @@ def test_a_forward_that_reuses_what_gradient_computed_is_caught(tricks):
             return self.known[index]
         known = {}
         def forward(self, index):
-            time.sleep(0.0005)
+            rest()
             return self.known.get(index) or super().forward(index)
         """,
         "not_seen_before",
@@ -411,6 +414,26 @@ DROP = pointwise.DROPOUT._replace(forward=drop)
 """
     body = "operations = {**OPERATIONS, kinds.Dropout: DROP}"
     tricks.caught(body, "timed_is_checked", top=top, **DROPPED)
+
+
+def test_an_adapter_that_waits_by_design_is_not_asked_for_processor_time(tricks):
+    outcome = tricks.run(
+        """
+        waits_by_design = "an accelerator beside the processor computes"
+        def forward(self, index):
+            time.sleep(0.002)
+            return super().forward(index)
+        """,
+        model=FINETUNE,
+        batch_size=1,
+    )
+    assert isinstance(outcome.events[-1], Finished)
+    found = [event for event in outcome.events if isinstance(event, Checked)]
+    (possible,) = (one for one in found if (one.name, one.phase) == ("possible", "forward"))
+    assert (possible.outcome, possible.reason) == (
+        IMPOSSIBLE,
+        "an accelerator beside the processor computes",
+    )
 
 
 def test_a_time_that_was_not_earned_leaves_no_number(tricks):

@@ -25,6 +25,7 @@ def test_a_framework_from_outside_is_built_proven_and_timed(with_examples) -> No
     row = json.loads(done.stdout)
     assert done.returncode == 0, row
     assert row["verified"]
+    assert {"not_seen_before", "follows_parameters"} <= set(row["proved"]), row["unproved"]
     assert row["gradient_median_ns"] > row["forward_median_ns"] > 0
 
 

@@ -81,6 +81,7 @@ def test_a_killed_sweep_is_gone_on_with_by_its_address(command, variables) -> No
     rows = json.loads(report.stdout)
     assert len({(row["task_id"], row["repeat"]) for row in rows}) == len(rows) == EXPECTED
     assert {row["status"] for row in rows} <= {"ok", "unstable"}
+    assert all("timed_is_checked" in row["proved"] and row["checks"] for row in rows)
 
     query = "select count(*) as n from samples join tasks using (sweep_id, task_id, repeat)"
     shown = command.run("query", query, "--results", RESULTS, "--format", "csv")

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from velodrome.adapters.protocol import CANNOT_TELL, FAILED, IMPOSSIBLE, PASSED
 from velodrome.agents.isolation.log_tail import harmless
 from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course
 from velodrome.scheduler.reports.fairness import kernels, layout, precision
+from velodrome.scheduler.reports.html.check_lines import Check, CheckLine, check_lines
 from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, published
 from velodrome.scheduler.reports.html.words import (
     block_name,
@@ -17,12 +19,14 @@ from velodrome.scheduler.reports.html.words import (
     shown_duration,
     size,
 )
+from velodrome.scheduler.reports.proof import NOT_KEPT, worded
 from velodrome.scheduler.reports.task_rows import Row, plain_command
 from velodrome.scheduler.results.plain_text import in_one_line
 
 LOG_LINES = 25
 LOG_CHARACTERS = 2000
 PHASES = ("forward", "gradient")
+_OUTCOMES = {FAILED: "failed", CANNOT_TELL: "could not tell", IMPOSSIBLE: "impossible"}
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,23 @@ class Evidence:
     rerun: str = ""
     log_tail: str = ""
     notes: tuple[str, ...] = ()
+    checks: tuple[CheckLine, ...] = ()
+
+    @property
+    def has_unproved(self) -> bool:
+        return any(line.outcome != PASSED for line in self.checks)
 
 
 def evidence(
-    number: int, block: Block, course: Course, who: Contestant, cell: Cell, rows: Sequence[Row]
+    number: int,
+    block: Block,
+    course: Course,
+    who: Contestant,
+    cell: Cell,
+    rows: Sequence[Row],
+    checks: Sequence[Sequence[Check]] = (),
 ) -> Evidence:
-    """Of a cell and the rows that it is of."""
+    """Of a cell and the rows that it is of. checks: of the runs that kept any."""
     told = next((row for row in rows if plain_command(row["rerun"]) == cell.rerun), rows[0])
     return Evidence(
         id=f"cell-{number}",
@@ -57,6 +72,7 @@ def evidence(
         rerun=cell.rerun,
         log_tail="" if cell.with_number else shortened(str(told.get("log_tail") or "")),
         notes=cell.notes,
+        checks=check_lines(checks),
     )
 
 
@@ -102,6 +118,18 @@ def _errors(cell: Cell, rows: Sequence[Row]) -> str:
     loss = _largest(rows, "loss_error")
     told = f"largest gradient error {gradient:.1e} of its norm"
     return f"{told}, loss error {loss:.1e}" if loss is not None else told
+
+
+def _checks(cell: Cell, rows: Sequence[Row]) -> str:
+    """By outcome; what each found stands in a table of its own."""
+    proof = cell.proof
+    told = [f"{len(proof.proved)} passed" if proof.proved else ""]
+    for outcome, said in _OUTCOMES.items():
+        names = ", ".join(map(worded, proof.names(outcome)))
+        told.append(f"{said}: {names}" if names else "")
+    runs = counted(proof.without_checks, "run")
+    told.append(f"{runs} {NOT_KEPT}" if proof.without_checks else "")
+    return "; ".join(filter(None, told))
 
 
 def _settled(cell: Cell, rows: Sequence[Row]) -> str:
@@ -197,6 +225,7 @@ def _largest(rows: Iterable[Row], column: str) -> float | None:
 
 _TOLD: dict[str, Callable[[Cell, Sequence[Row]], str]] = {
     "proof": _errors,
+    "checks": _checks,
     "timing": _settled,
     "version": _names("framework_version"),
     "computes in": _said(precision),

@@ -1,9 +1,10 @@
 """The framework x model grid of one block: in every place a number, or the reason for none."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.reports.cells import Cell, Contestant, Course, Time
+from velodrome.scheduler.reports.html.check_lines import Check
 from velodrome.scheduler.reports.html.evidence import Evidence, evidence
 from velodrome.scheduler.reports.html.grouped import Group
 from velodrome.scheduler.reports.html.words import (
@@ -14,11 +15,13 @@ from velodrome.scheduler.reports.html.words import (
     spread,
 )
 from velodrome.scheduler.reports.tables import PHASES, mark_of
+from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.plain_text import in_one_line
 
 MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "absent": "·"}
 NOT_HERE = "not in this sweep"
 NO_GRADIENT = "no gradient"
+Run = tuple[object, object, object]  # task, repeat and attempt
 SHADES = (1.1, 1.5, 2.5, 5.0)  # times the best, up to which a place has the next shade
 
 
@@ -79,7 +82,14 @@ class Grid:
     with_number: int
 
 
-def grid(group: Group, number: int, first: int, room: int) -> Grid:
+Checks = Callable[[Iterable[str]], Sequence[Row]]  # by task ids: rows with the column `checks`
+
+
+def no_checks(task_ids: Iterable[str]) -> Sequence[Row]:
+    return ()
+
+
+def grid(group: Group, number: int, first: int, room: int, checks: Checks = no_checks) -> Grid:
     """Of a block that there is room for. first: the number of its first cell on the page.
 
     room: for how many cells what stands behind them may be told; those without a time go first.
@@ -88,6 +98,7 @@ def grid(group: Group, number: int, first: int, room: int) -> Grid:
     across = {who: place for place, who in enumerate(group.contestants)}
     in_order = sorted(group.rows, key=lambda place: (down[place[0]], across[place[1]]))
     told = sorted(in_order, key=lambda place: group.cells[place].with_number > 0)[:room]
+    found = _checks_by_run(checks, [row for place in told for row in group.rows[place]])
     behind = {
         (course, who): evidence(
             cell_number,
@@ -96,6 +107,7 @@ def grid(group: Group, number: int, first: int, room: int) -> Grid:
             who,
             group.cells[course, who],
             group.rows[course, who],
+            [found[run] for row in group.rows[course, who] if (run := _run(row)) in found],
         )
         for cell_number, (course, who) in enumerate(told, first)
     }
@@ -109,6 +121,16 @@ def grid(group: Group, number: int, first: int, room: int) -> Grid:
         cells=len(group.cells),
         with_number=group.with_number,
     )
+
+
+def _checks_by_run(checks: Checks, rows: Sequence[Row]) -> dict[Run, list[Check]]:
+    """Of the runs that have any."""
+    found = checks(str(row["task_id"]) for row in rows)
+    return {_run(row): one for row in found if isinstance(one := row["checks"], list)}
+
+
+def _run(row: Row) -> Run:
+    return row["task_id"], row["repeat"], row["attempt"]
 
 
 def heads(group: Group) -> tuple[Head, ...]:

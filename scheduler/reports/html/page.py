@@ -13,7 +13,7 @@ from velodrome.scheduler.reports.html.fairness_notes import SETTINGS, Treatment,
 from velodrome.scheduler.reports.html.figures.chart import Section
 from velodrome.scheduler.reports.html.figures.chosen import Chosen, chosen
 from velodrome.scheduler.reports.html.figures.sections import sections
-from velodrome.scheduler.reports.html.grid import Grid, grid
+from velodrome.scheduler.reports.html.grid import Checks, Grid, grid, no_checks
 from velodrome.scheduler.reports.html.grouped import Group, all_contestants, grouped
 from velodrome.scheduler.reports.html.hardware import (
     Environment,
@@ -94,11 +94,12 @@ def page(
     readings: Readings,
     planned: int = 0,
     history: History | None = None,
+    checks: Checks = no_checks,
 ) -> Page:
     """Of rows of `tasks` and `nodes` of one sweep. readings: reads `utilization` of a few tasks.
 
     planned: how many runs there are to be, 0 if that is not known. history: how the processes of
-    its cells differed in other sweeps.
+    its cells differed in other sweeps. checks: reads the checks of the cells that all is told of.
     """
     groups = grouped(rows, history)
     shown, left_out = _with_room(groups)
@@ -115,7 +116,7 @@ def page(
         tiles=tiles(rows, groups),
         summary=summary(rows, groups, why, planned),
         overview=seen,
-        grids=tuple(_grids(shown)),
+        grids=tuple(_grids(shown, checks)),
         left_out=tuple(map(_left_out, left_out[:MOST_LEFT_OUT])),
         more_left_out=max(0, len(left_out) - MOST_LEFT_OUT),
         reasons=why[:MOST_REASONS],
@@ -132,10 +133,10 @@ def page(
     )
 
 
-def _grids(shown: Sequence[Group]) -> Iterator[Grid]:
+def _grids(shown: Sequence[Group], checks: Checks) -> Iterator[Grid]:
     told = 0
     for number, group in enumerate(shown, 1):
-        made = grid(group, number, told + 1, MOST_BEHIND - told)
+        made = grid(group, number, told + 1, MOST_BEHIND - told, checks)
         told += len(made.behind)
         yield made
 

@@ -1,6 +1,6 @@
 """What a page needs of a results folder, and no more of it: columns, one sweep, a few tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from velodrome.scheduler.reports.html.figures.chosen import Chosen
 from velodrome.scheduler.reports.html.queries import quoted
@@ -13,7 +13,16 @@ from velodrome.scheduler.results.store import Store
 _GPU_MEANS = ("percent_mean", "memory_percent_mean", "power_w_mean")
 LOG_CHARACTERS = 8000  # of a log's end, from which the page keeps less
 UNUSED = frozenset(
-    {"log_tail", "provision_ns", "transfer_ns", "seed", "gpu_model", "tolerated", "model_hash"}
+    {
+        "log_tail",
+        "checks",
+        "provision_ns",
+        "transfer_ns",
+        "seed",
+        "gpu_model",
+        "tolerated",
+        "model_hash",
+    }
     | {"sampling_cpu_s", "foreign_percent_mean", "elsewhere_percent_mean", "steal_percent_mean"}
     | {f"{phase}_gpu_{what}" for phase in PHASES for what in _GPU_MEANS}
     | {f"{phase}_{what}" for phase in PHASES for what in ("cpu_percent_mean", "sm_mhz_mean")}
@@ -44,6 +53,15 @@ def readings(store: Store, sweep_id: str, picked: Sequence[Chosen]) -> list[Row]
         sweep_id,
         f" and task_id in ({ids}) order by at_ns",
     )
+
+
+def checks(store: Store, sweep_id: str, task_ids: Iterable[str]) -> list[Row]:
+    """The column `checks` of those tasks: of all tasks of a large sweep it is too long."""
+    ids = ", ".join(map(quoted, dict.fromkeys(task_ids)))
+    if not ids:
+        return []
+    query = "select task_id, repeat, attempt, checks from tasks"
+    return _rows(store, query, sweep_id, f" and checks is not null and task_id in ({ids})")
 
 
 def _rows(store: Store, query: str, sweep_id: str, more: str = "") -> list[Row]:

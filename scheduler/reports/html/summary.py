@@ -19,6 +19,7 @@ from velodrome.scheduler.reports.html.words import (
     listed,
 )
 from velodrome.scheduler.reports.odd_one_out import heats, odd_ones
+from velodrome.scheduler.reports.proof import remarks
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.statistics.cell_interval import FEWEST
 
@@ -68,6 +69,7 @@ def summary(
         Sentence(_what(rows, groups)),
         *_unfinished(rows, planned),
         *_proof(groups),
+        *_checks(groups),
         *_surprises(why),
         *(Sentence(text) for text in _fastest(groups)),
         *_missing(why),
@@ -120,6 +122,13 @@ def _proof(groups: Sequence[Group]) -> Iterator[Sentence]:
     else:
         proof = "loss and every gradient agree with the float64 reference"
         yield Sentence(f"{told}; for each of them {proof}.")
+
+
+def _checks(groups: Sequence[Group]) -> Iterator[Sentence]:
+    """Where a check decided nothing, or none was kept."""
+    cells = [cell for group in groups for cell in group.cells.values()]
+    for told in remarks([cell.proof for cell in cells if cell.with_number]):
+        yield Sentence(told[0].upper() + told[1:] + ".")
 
 
 def _fastest(groups: Sequence[Group]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The NumPy adapter, but each gradient takes a nap first: a framework that has become slower."""
+"""The NumPy adapter, but each gradient dawdles first: a framework that has become slower."""
 
 import time
 
@@ -7,5 +7,7 @@ from velodrome.adapters.numpy.adapter import Adapter as Sound
 
 class Adapter(Sound):
     def gradient(self, index):
-        time.sleep(0.4)
+        until_s = time.process_time() + 0.4  # a process that waits has not earned its time
+        while time.process_time() < until_s:
+            pass
         return super().gradient(index)

@@ -1,11 +1,15 @@
 """What a night's verdict is, night by night: told once, to whom, and never from quarantine."""
 
+from dataclasses import replace
+
 import pytest
 
-from velodrome.scheduler.history.nights import Condition
+from velodrome.agents.measurement import Status
+from velodrome.scheduler.history.nights import Condition, point_of
 from velodrome.scheduler.history.quarantine import quarantined_since
 from velodrome.scheduler.history.tonight import Kind, Proof, judge
 from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.results.task_row import task_row
 
 CELL = "torch my-lenet"
 CALM = 12
@@ -57,6 +61,16 @@ def test_a_step_is_told_once_and_the_way_back_is_no_alarm(nights) -> None:
         if found := of(verdict).finding:
             told[night] = (found.kind, bool(verdict.alarms))
     assert told == {12: (Kind.SLOWER, True), 20: (Kind.FASTER, False)}
+
+
+def test_a_time_that_a_check_disproved_is_a_failed_night_and_no_level(nights) -> None:
+    kept = replace(
+        nights().measurement(CELL, 0, 0, 83.0, 90.0),
+        status=Status.DISAGREED,
+        reason="not_seen_before of forward failed: it was kept",
+    )
+    point = point_of([task_row("20261124-063012-a1b2", kept)])
+    assert (point.condition, point.levels, point.reason) == (Condition.FAILED, {}, kept.reason)
 
 
 def test_nights_that_are_missing_are_no_step(nights) -> None:

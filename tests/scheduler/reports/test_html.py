@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import vl_convert
 
-from velodrome.adapters.protocol import Timed, Verified
+from velodrome.adapters.protocol import Checked, Figure, Timed, Verified
 from velodrome.agents.measurement import Measurement, Reading, Status
 from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Task
@@ -222,6 +222,43 @@ def test_what_has_no_time_shows_its_reason_with_the_evidence_behind_it(tree: Ele
     told = tree.by_id("reasons").text
     assert told.index("crashed") < told.index("no lengths of its own")  # surprises first
     assert "Expected unsupported: neon has no LSTM" in told
+
+
+def test_behind_a_place_stand_the_checks_of_what_was_timed(
+    store: Store, root: Path, tmp_path: Path
+) -> None:
+    late = "the device was not done"
+    kept = (
+        Checked("drained", "forward", "passed", (Figure("excess_ns", 12_000.0),), "", 7),
+        Checked("twice_the_work", "gradient", "cannot_tell", (), EVIL, 8),
+    )
+    failing = (kept[0]._replace(outcome="failed", reason=late),)
+    reason = f"drained of forward failed: {late}"
+    store.put(SWEEP, measured("torch", "eager", "lenet", checks=kept))
+    store.put(
+        SWEEP,
+        measured(*("jax", "jit", "lenet"), status=Status.DISAGREED, reason=reason, checks=failing),
+    )
+    tree = page_of(root, tmp_path)
+    tables = {
+        next(card.all("h3")).text: next(card.all("details", of="checks"))
+        for card in tree.all(of="card")
+        if any(card.all("details", of="checks"))
+    }
+    lines = [
+        [one.text for one in line.all() if one.tag in ("th", "td")]
+        for line in tables["torch eager: lenet, batch 64"].all("tr")
+    ]
+    assert lines[0] == ["check", "phase", "outcome", "figures", "reason"]
+    assert lines[1] == ["drained", "forward", "passed", "excess 12.0 µs", "-"]
+    assert lines[2][:4] == ["twice the work", "gradient", "could not tell", "-"]
+    assert "onerror=alert(1)" in lines[2][4]
+    assert not list(tree.all("img"))
+    disagreed = tables["jax jit: lenet, batch 64"].text
+    assert "failed" in disagreed and late in disagreed
+    assert "A check could not tell in 1 of 1 cell with a time: twice the work (1)." in [
+        one.text for one in tree.by_id("words").all("li")
+    ]
 
 
 def test_every_place_of_a_grid_has_what_stands_behind_it(tree: Element) -> None:

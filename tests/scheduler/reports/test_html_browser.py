@@ -9,7 +9,7 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1]))  # there is no package of tests
 from chromium import Tab, executable, opened
 
-from velodrome.adapters.protocol import Timed, Verified
+from velodrome.adapters.protocol import CHECKS, Checked, Figure, Timed, Verified
 from velodrome.agents.measurement import Measurement, Reading, Status
 from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Task
@@ -18,6 +18,7 @@ from velodrome.scheduler.results.store import Store
 
 SWEEP = "20261124-063012-a1b2"
 EVIL = "</script><img src='https://example.org/x' onerror=alert(1)><b style='position:fixed'>" * 3
+NOISE = "a_word_that_is_longer_than_a_phone_is_wide_" * 3
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(executable() is None, reason="there is no Chromium on this machine"),
@@ -35,6 +36,10 @@ def measured(framework: str, size: int, threads: int) -> Measurement:
         gradient=timed._replace(phase="gradient"),
         verified=Verified(2.3, 1e-6, 1e-5, (), (), 7),
         readings=tuple(Reading(at * 10**8, "forward", 95.0, 10**8, 3) for at in range(9)),
+        checks=tuple(
+            Checked(name, "gradient", "cannot_tell", (Figure("excess_ns", 12_000.0),), NOISE, 7)
+            for name in CHECKS
+        ),
         cpu_model="Some CPU",
         notes=(EVIL,),
         rerun=f"velodrome measure {framework} lenet",
@@ -105,6 +110,21 @@ def test_what_stands_behind_a_place_opens_and_two_can_be_set_beside_each_other(t
     assert "torch plain" in beside
     assert "tensorflow plain" in beside
     tab.run("document.querySelector('#beside').hidePopover()")
+
+
+def test_the_checks_behind_a_place_are_a_table_that_fits_a_phone(tab: Tab, page: Path) -> None:
+    tab.look(375)
+    tab.run("document.querySelectorAll('#grid td button')[0].click()")
+    table = "document.querySelector('.card:popover-open details.checks[open] table')"
+    assert tab.run(f"{table}.rows.length") == 1 + len(CHECKS)
+    assert "excess 12.0 µs" in tab.run(f"{table}.rows[1].textContent")
+    assert tab.run("document.documentElement.scrollWidth") == 375
+    card = "document.querySelector('.card:popover-open')"
+    assert tab.run(f"{card}.scrollWidth <= {card}.clientWidth")
+    tab.run(f"{table}.scrollIntoView()")
+    tab.picture(page.with_name("checks.png"))
+    tab.run(f"{card}.hidePopover()")
+    tab.look(1280)
 
 
 def test_the_studys_figures_are_shown_only_when_asked_for(tab: Tab) -> None:

@@ -92,6 +92,11 @@ def test_a_fast_node_is_odd_too(store: Store) -> None:
     assert (odd.machine.node_id, odd.verdict) == ("n4", "fast")
 
 
+def test_a_time_that_a_check_disproved_makes_no_node_odd(store: Store) -> None:
+    disproved = run("n5", 1, "lenet", status=Status.DISAGREED, reason="drained failed")
+    assert found_in(store, [*runs([100, 101, 100, 99, 100]), disproved]) == ()
+
+
 def test_a_node_that_is_odd_in_several_tasks_is_named_once(store: Store) -> None:
     models = ("lenet", "lstm", "alexnet")
     fleet = [one for model in models[:2] for one in runs(BY_HAND_MS, model)]

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from velodrome.adapters.models import MODELS
-from velodrome.adapters.protocol import ParameterError, Timed, Verified
+from velodrome.adapters.protocol import Checked, Figure, ParameterError, Timed, Verified
 from velodrome.agents.measurement import GpuReading, Measurement, Reading, Sample, Status
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.sampling.suspects import Suspect
@@ -139,6 +139,68 @@ def test_a_task_row_has_every_column_and_each_from_its_field() -> None:
         "notes": ["LRN is written by hand"],
     }
     assert {name: row[name] for name in expected} == expected
+
+
+def checked(name: str, phase: str, outcome: str = "passed", reason: str = "") -> Checked:
+    return Checked(
+        name, phase, outcome, (Figure("ratio", 2.0), Figure("share", math.nan)), reason, 9
+    )
+
+
+CHECKS = (
+    checked("possible", "forward"),
+    checked("drained", "forward"),
+    checked("twice_the_work", "forward", "cannot_tell", "it is noisy: 1.7"),
+    checked("drained", "gradient"),
+    checked("possible", "gradient"),
+    checked("twice_the_work", "gradient"),
+    checked("follows_parameters", "gradient", "impossible", "they are constants"),
+    checked("not_seen_before", "forward"),
+)
+
+
+def test_a_check_is_proved_if_it_passed_in_every_timed_phase() -> None:
+    row = task_row("s1", replace(MEASUREMENT, checks=CHECKS))
+    assert row["proved"] == ["possible", "drained"]
+    assert row["unproved"] == [
+        "twice_the_work forward: cannot_tell: it is noisy: 1.7",
+        "follows_parameters gradient: impossible: they are constants",
+    ]
+    (kept,) = tables("s1", replace(MEASUREMENT, checks=CHECKS))["tasks"].to_pylist()
+    assert kept["checks"][2] == {
+        "name": "twice_the_work",
+        "phase": "forward",
+        "outcome": "cannot_tell",
+        "reason": "it is noisy: 1.7",
+        "figures": [{"name": "ratio", "value": 2.0}, {"name": "share", "value": None}],
+    }
+    assert len(kept["checks"]) == len(CHECKS)
+
+
+def test_a_row_whose_task_reached_no_check_is_not_one_of_a_version_without_them() -> None:
+    row = task_row("s1", MEASUREMENT)
+    assert (row["proved"], row["unproved"], row["checks"]) == ([], [], [])
+
+
+def test_what_disagreed_after_it_was_timed_has_no_time_and_is_not_verified() -> None:
+    late = checked("not_seen_before", "forward", "failed", "it was kept")
+    reason = "not_seen_before of forward failed: it was kept"
+    measurement = replace(
+        MEASUREMENT,
+        status=Status.DISAGREED,
+        reason=reason,
+        checks=(*CHECKS[:2], late),
+        energy_per_gradient_j=2.5,
+    )
+    row = task_row("s1", measurement)
+    assert (row["verified"], row["reason"]) == (False, reason)
+    times = {name for name in row if name.startswith(("forward_", "gradient_"))}
+    numbers = {name: row[name] for name in times if name.endswith(("_ns", "_samples", "_stable"))}
+    assert set(numbers.values()) == {None}
+    assert (row["energy_per_gradient_j"], row["stable"]) == (None, None)
+    assert row["proved"] == ["possible", "drained"]
+    assert row["unproved"] == ["not_seen_before forward: failed: it was kept"]
+    assert samples_table("s1", [measurement]).num_rows == len(MEASUREMENT.samples)
 
 
 def test_a_warm_up_that_never_settled_is_told_in_the_row() -> None:

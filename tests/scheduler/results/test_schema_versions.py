@@ -1,11 +1,18 @@
 """Files of every earlier version are read; one of a later version is refused."""
 
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from velodrome.adapters.protocol import Checked, Figure
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.task import Task
+from velodrome.scheduler.commands.report_page import write
 from velodrome.scheduler.errors import StoreError
+from velodrome.scheduler.reports.cells import gather
+from velodrome.scheduler.reports.tables import tabulate
 from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
 from velodrome.scheduler.results.schema_page import ROWS, page
 from velodrome.scheduler.results.sql import asked
@@ -50,6 +57,31 @@ class TestEarlierVersions:
         )
         (row,) = asked(store, query).to_pylist()
         assert row == {"framework": "torch", "median(elapsed_ns)": 10_000_001.0, "canary": None}
+
+    def test_a_report_says_that_they_kept_no_checks(self, written: Path, tmp_path: Path) -> None:
+        kept_none = "1 of 1 cell with a time: measured by a version that kept no checks"
+        (table,) = [
+            tabulate(*each)
+            for each in gather(Store.for_reading(written).read("tasks").to_pylist()).items()
+        ]
+        assert any(remark.startswith(kept_none) for remark in table.remarks)
+        write(written, "", tmp_path / "page.html")
+        assert kept_none in (tmp_path / "page.html").read_text()
+
+    def test_what_is_measured_now_stands_beside_them(self, written: Path, tmp_path: Path) -> None:
+        root = tmp_path / "results"
+        shutil.copytree(written, root)
+        store = Store(root)
+        (sweep_id,) = store.sweep_ids()
+        task = Task("torch", "eager", "lenet", 8)
+        drained = Checked("drained", "forward", "passed", (Figure("excess_ns", 1.0),), "", 7)
+        plain = (task, 0, 1, Status.OK, "", "n1", "h", "t", 0.0, 1.0)
+        with store.working_on(sweep_id):
+            store.put(sweep_id, Measurement(*plain, checks=(drained,)))
+            store.compact(sweep_id)
+        found = {row["batch_size"]: row for row in store.read("tasks").to_pylist()}
+        assert found.pop(8)["proved"] == ["drained"]
+        assert [(row["proved"], row["checks"]) for row in found.values()] == [(None, None)]
 
     def test_they_can_be_gone_on_with(self, written: Path, tmp_path: Path) -> None:
         root = tmp_path / "results"

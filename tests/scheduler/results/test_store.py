@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from velodrome.adapters.protocol import ParameterError
+from velodrome.adapters.protocol import Checked, Figure, ParameterError
 from velodrome.agents.measurement import Measurement, Reading, Sample, Status
 from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Task
@@ -19,6 +19,7 @@ from velodrome.scheduler.errors import StoreError
 from velodrome.scheduler.plans.expectations import TO_AGREE
 from velodrome.scheduler.plans.planning import Placement, Plan
 from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
+from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
 
 Place = Any  # see conftest.py
@@ -259,6 +260,31 @@ class TestOrphans:
         assert store.drop_orphans(SWEEP) == 0
         store.compact(SWEEP)
         assert store.read("samples", SWEEP).num_rows == 10
+
+
+CHECKS = (
+    Checked("drained", "forward", "passed", (Figure("excess_ns", 12.5),), "", 7),
+    Checked("twice_the_work", "forward", "cannot_tell", (), "it is noisy", 8),
+)
+
+
+class TestChecks:
+    def test_they_come_back_from_a_folder_and_a_bucket_before_and_after_compaction(
+        self, placed: Store
+    ) -> None:
+        with placed.working_on(SWEEP):
+            placed.put(SWEEP, replace(measurement(0), checks=CHECKS))
+            placed.put(SWEEP, measurement(1))
+        before = placed.read("tasks", SWEEP)
+        placed.compact(SWEEP)
+        after = placed.read("tasks", SWEEP)
+        assert after.equals(before)
+        told, untold = after.to_pylist()
+        assert (told["proved"], untold["proved"]) == (["drained"], [])
+        assert told["unproved"] == ["twice_the_work forward: cannot_tell: it is noisy"]
+        assert told["checks"][0]["figures"] == [{"name": "excess_ns", "value": 12.5}]
+        query = "select c.name from (select unnest(checks) as c from tasks)"
+        assert asked(placed, query).num_rows == 2
 
 
 class TestCompaction:

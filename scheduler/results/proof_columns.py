@@ -1,0 +1,51 @@
+"""The columns of `tasks` that hold what the checks of the timed phases found. Pure."""
+
+from collections.abc import Sequence
+
+from velodrome.adapters.protocol import CHECKS, PASSED, Checked
+from velodrome.agents.measurement import Measurement
+
+Row = dict[str, object]
+
+
+def proof_columns(measurement: Measurement) -> Row:
+    """Empty lists where no check was reached; null is left to versions that had none."""
+    checks = measurement.checks
+    return {
+        "proved": list(proved(checks)),
+        "unproved": [_unproved(one) for one in checks if one.outcome != PASSED],
+        "checks": [_struct(one) for one in checks],
+    }
+
+
+def proved(checks: Sequence[Checked]) -> tuple[str, ...]:
+    """Names, in the order of CHECKS, of those that passed in every phase that was checked."""
+    phases = {one.phase for one in checks}
+    passed = {(one.name, one.phase) for one in checks if one.outcome == PASSED}
+    others = {one.name for one in checks if one.outcome != PASSED}
+    return tuple(
+        name
+        for name in CHECKS
+        if name not in others and phases and all((name, phase) in passed for phase in phases)
+    )
+
+
+def _unproved(one: Checked) -> str:
+    """`name phase: outcome: reason`."""
+    return ": ".join(filter(None, (f"{one.name} {one.phase}", one.outcome, one.reason)))
+
+
+def _struct(one: Checked) -> Row:
+    figures = [{"name": figure.name, "value": _known(figure.value)} for figure in one.figures]
+    return {
+        "name": one.name,
+        "phase": one.phase,
+        "outcome": one.outcome,
+        "reason": one.reason,
+        "figures": figures,
+    }
+
+
+def _known(value: float) -> float | None:
+    """Not a number is nothing."""
+    return value if value == value else None

@@ -1,0 +1,130 @@
+"""What the checks of timed phases found: of a cell, below a grid, and in the page's table."""
+
+import csv
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))  # there is no package of tests
+from test_report import csv_of, failed, row, shown, tables_of
+
+from velodrome.scheduler.reports.html.check_lines import check_lines, figure_text
+from velodrome.scheduler.reports.proof import Proof, proof_of, remarks
+
+TOLD = {"proved": ["drained", "possible"], "unproved": []}
+LONG = "twice_the_work gradient: cannot_tell: a call takes 2.3 s: too long to be taken again"
+LACKS = "follows_parameters forward: impossible: its graph holds them as constants"
+
+
+def check(name: str, outcome: str = "passed", reason: str = "", **figures: float) -> dict:
+    entries = [{"name": one, "value": value} for one, value in figures.items()]
+    return {
+        "name": name,
+        "phase": "forward",
+        "outcome": outcome,
+        "reason": reason,
+        "figures": entries,
+    }
+
+
+def test_a_check_is_proved_of_a_cell_if_it_passed_in_every_run() -> None:
+    noisy = {"proved": ["possible"], "unproved": ["drained forward: cannot_tell: noise"]}
+    proof = proof_of([row(**TOLD), row(**noisy)])
+    assert proof.proved == ("possible",)
+    assert proof.unproved == ("drained forward: cannot_tell: noise",)
+    assert proof.names("cannot_tell") == ("drained",)
+    assert proof.names("failed") == proof.names("impossible") == ()
+
+
+def test_an_outcome_that_a_reason_mentions_is_not_the_outcome() -> None:
+    proof = Proof(unproved=("drained forward: cannot_tell: a thing: failed: twice",))
+    assert proof.names("failed") == ()
+    assert proof.names("cannot_tell") == ("drained",)
+
+
+@pytest.mark.parametrize("kept", [{}, {"proved": None, "unproved": None}])
+def test_a_row_of_a_version_that_kept_no_checks_is_told_as_such(kept: dict) -> None:
+    text = shown([row("torch", **kept), row("jax", **TOLD)])
+    assert "1 of 2 cells with a time: measured by a version that kept no checks" in text
+    assert text.count("✓") >= 4
+
+
+def test_a_run_that_ended_before_any_check_is_not_of_another_version() -> None:
+    assert proof_of([failed("torch", proved=[], unproved=[])]) == Proof()
+
+
+def test_a_check_that_could_not_tell_leaves_the_mark_and_is_counted_below_the_grid() -> None:
+    undecided = TOLD | {"unproved": [LONG, LACKS]}
+    text = shown([row("torch", **undecided), row("jax", **TOLD), row("mxnet", **undecided)])
+    assert "1.00 ms ±1.0% ✓" in text
+    assert "a check could not tell in 2 of 3 cells with a time: twice the work (2)" in text
+    assert "a check was impossible in 2 of 3 cells with a time: follows parameters (2)" in text
+
+
+def test_where_every_check_passed_nothing_stands_below_the_grid() -> None:
+    (table,) = tables_of([row("torch", **TOLD)])
+    assert table.remarks == ()
+    assert remarks([]) == ()
+
+
+def test_the_line_names_what_could_not_tell_most_often_first() -> None:
+    drained = "drained forward: cannot_tell: noise"
+    proofs = [Proof(unproved=(LONG, drained)), Proof(unproved=(LONG,)), Proof(("drained",))]
+    assert remarks(proofs) == (
+        "a check could not tell in 2 of 3 cells with a time: twice the work (2), drained (1)",
+    )
+
+
+def test_csv_has_what_was_proved_and_what_was_not() -> None:
+    (line,) = csv.DictReader(io.StringIO(csv_of([row("torch", **TOLD | {"unproved": [LONG]})])))
+    assert line["proved"] == "possible; drained"
+    assert line["unproved"] == LONG
+
+
+def test_what_a_row_says_is_shown_without_escape_sequences() -> None:
+    proof = proof_of([row(proved=[], unproved=["drained forward: cannot_tell: \x1b]0;x\x07evil"])])
+    (text,) = proof.unproved
+    assert text.endswith("evil") and text.isprintable()
+
+
+def test_of_several_runs_the_page_tells_the_one_that_ended_worst_and_how_many_did() -> None:
+    late = check("drained", "failed", "the device was not done", excess_ns=2e6)
+    lines = check_lines(
+        [[check("drained"), check("possible")], [late], [check("drained", "cannot_tell")]]
+    )
+    assert [(one.name, one.outcome) for one in lines] == [
+        ("possible", "passed"),
+        ("drained", "failed"),
+    ]
+    assert lines[1].said == "failed in 1 of 3 runs"
+    assert (lines[1].figures, lines[1].reason) == ("excess 2.00 ms", "the device was not done")
+
+
+def test_a_check_that_this_velodrome_does_not_know_is_left_out() -> None:
+    assert check_lines([[check("of_another_version")]]) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("first_reading_ns", 12_000.0, "first reading 12.0 µs"),
+        ("excess_ns", -12_000.0, "excess -12.0 µs"),
+        ("most_flops_per_s", 4.16e11, "most flops 416 GFLOP/s"),
+        ("bytes_per_s", 9.5e9, "bytes 9.5 GB/s"),
+        ("input_bytes", 3 * 2**20, "input 3 MiB"),
+        ("input_bytes", 12_544.0, "input 12.2 KiB"),
+        ("gradient_error", 4.8e-7, "gradient error 4.8e-07"),
+        ("processor_share", 0.993, "processor share 99.3 %"),
+        ("quickest_ratio", 2.04, "quickest ratio 2.04x"),
+        ("window_s", 1.05, "window 1.05 s"),
+        ("batches", 2.0, "batches 2"),
+        ("ratio", None, "ratio: unknown"),
+        ("ratio", float("inf"), "ratio: unknown"),
+    ],
+)
+def test_a_figure_has_the_unit_that_its_name_ends_with(
+    name: str, value: float | None, text: str
+) -> None:
+    assert figure_text(name, value) == text
