@@ -6,6 +6,13 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from velodrome.adapters.torch import adapter
 
 
+def traced(call, index):
+    def without_arguments():
+        return call(index)
+
+    return make_fx(without_arguments)()
+
+
 class Adapter(adapter.Adapter):
     graphs = None
 
@@ -13,7 +20,7 @@ class Adapter(adapter.Adapter):
         super().load(batches)
         if self.graphs is None:
             self.graphs = [
-                [make_fx(lambda call=call, own=own: call(own))() for own in range(len(batches))]
+                [traced(call, own) for own in range(len(batches))]
                 for call in (super().forward, super().gradient)
             ]
 
