@@ -49,13 +49,13 @@ def test_calls_that_return_before_they_are_done_are_not_drained(bench):
 
 
 def test_gradients_that_come_after_the_loss_are_not_drained(bench):
-    found = bench.cheats("lenet", "drained", adapter="gradients_come_late", batch_size=8)
+    found = bench.cheats("lenet", "drained", adapter="gradients_come_late", batch_size=32)
     assert found.phase == "gradient"
 
 
 def test_jax_without_a_wait_for_its_queue_is_not_drained(workers_of):
     bench = workers_of("jax", **VARIABLES["jax"])
-    bench.cheats("lenet", "drained", adapter="jax_asynchronous", batch_size=8)
+    bench.cheats("lenet", "drained", adapter="jax_asynchronous", batch_size=32)
 
 
 def test_work_that_ends_with_the_proof_is_found(bench):
