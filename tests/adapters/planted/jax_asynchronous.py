@@ -5,7 +5,11 @@ import jax
 from velodrome.adapters.jax import adapter
 
 
-class Adapter(adapter.Adapter):
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        jax.config.update("jax_cpu_enable_async_dispatch", True)  # noqa: FBT003
+def asynchronous(device):
+    jax.config.update("jax_default_matmul_precision", "highest")
+    jax.config.update("jax_platforms", "cpu")
+    return jax.devices(device)[0]
+
+
+adapter._device = asynchronous
+Adapter = adapter.Adapter
