@@ -33,6 +33,9 @@ class Adapter(contract.Adapter):
     def load(self, batches):
         self._batches = batches
 
+    def set_parameter(self, name, values):
+        self._trained[name] = values
+
     def set_dropout(self, active):
         pass  # none of the layers below is random
 
