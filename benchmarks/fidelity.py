@@ -4,6 +4,7 @@ By default the two take turns in fresh processes of the framework's own interpre
 cores with the same variables: ours, bare, bare, ours, and so on. A pair is two neighbours in time,
 so that a slow drift of the machine meets both alike; the figure is the median of the pairs' ratios
 with its 95 % interval. 1 means that measuring through Velodrome costs what is measured nothing.
+Of images and vectors a worker has two batches in turns and the bare loop one: the same arithmetic.
 
 `--in-process`: adapter and bare loop take turns call by call within one process, which leaves out
 what differs from process to process; the figure is the adapter's own cost. `--null`: as that, with

@@ -1,5 +1,8 @@
 """Runs models in Caffe: a net per shape of batch, all with the same weights.
 
+Batches of one shape have a net each, in whose blobs they lie before the clock starts; only tokens,
+which are few bytes in many batches, are copied into the net of their length by each call.
+
 A net is described by text and its layers work in blobs that it owns, so that what a call returns
 is the net itself. Parameters' gradients add up until they are cleared, which is part of the call.
 How many threads OpenBLAS takes it reads when it is loaded; Caffe's own loops are serial.
@@ -59,6 +62,8 @@ class Adapter(contract.Adapter):
         self._batches, self._holds = [self._arrays(batch) for batch in batches], {}
         if not self._nets:
             self._make()
+        for index in range(len(self._batches)):
+            self._net_of(index)
 
     def set_parameter(self, name, values):
         (entry,) = [own for own in shapes.parameters(self._model) if own.name == name]
@@ -135,15 +140,15 @@ class Adapter(contract.Adapter):
             yield by_hand(kinds.Attention, "of tiled products and their sums")
 
     def _make(self):
-        """A net for each shape of batch; the weights are those of the nets before, if any."""
+        """The nets of all batches; the weights are those of the nets before, if any."""
         like = next(iter(self._nets.values()), None)
         self._nets, self._holds = {}, {}
-        for arrays in self._batches:
-            shape = arrays["data"].shape
-            if shape not in self._nets:
-                self._nets[shape] = self._opened(arrays, self._dropout)
-                self._fill(self._nets[shape], like)
-                like = like or self._nets[shape]
+        for index, arrays in enumerate(self._batches):
+            key = self._key(index)
+            if key not in self._nets:
+                self._nets[key] = self._opened(arrays, self._dropout)
+                self._fill(self._nets[key], like)
+                like = like or self._nets[key]
 
     def _opened(self, arrays, dropout):
         """Caffe reads a net from a file alone."""
@@ -169,14 +174,19 @@ class Adapter(contract.Adapter):
         blob.data[...] = self._weights[name].reshape(blob.data.shape)
 
     def _net_of(self, index):
-        """With the batch in its blobs; it stays there until another of its shape is wanted."""
-        arrays = self._batches[index]
-        shape = arrays["data"].shape
-        net = self._nets[shape]
-        if self._holds.get(shape) != index:
-            _give(net, arrays)
-            self._holds[shape] = index
+        """With the batch in its blobs; it stays there until another is wanted in this net."""
+        key = self._key(index)
+        net = self._nets[key]
+        if self._holds.get(key) != index:
+            _give(net, self._batches[index])
+            self._holds[key] = index
         return net
+
+    def _key(self, index):
+        """Of the batch's net: its length, or its own number where it is no sequence."""
+        if isinstance(self._model.input, kinds.Sequences):
+            return self._batches[index]["data"].shape
+        return index
 
     def _arrays(self, batch):
         """What a net takes, by name, all float32. Sequences: time first."""

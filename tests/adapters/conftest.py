@@ -14,15 +14,24 @@ import pytest
 import velodrome
 from velodrome.adapters import protocol, reference
 from velodrome.adapters.models import MODELS
-from velodrome.adapters.protocol import Failed, Finished, Request, Timing, Verified
+from velodrome.adapters.protocol import (
+    FAILED,
+    Checked,
+    Failed,
+    Finished,
+    Request,
+    Timing,
+    Verified,
+)
 from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.adapters.tolerances import GRADIENT_TOLERANCES, LOSS_TOLERANCES
 from velodrome.agents.environments.entering import started
 from velodrome.agents.environments.environment import Environment
 
 sys.path.append(str(Path(__file__).parent))  # there is no package of tests
 
+FOLLOWING = Path(__file__).with_name("following.py")
 PLANTED = Path(__file__).with_name("planted")  # adapters with one fault each
-LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3
 BRIEF = Timing(target=0.5, min_samples=3, min_seconds=0.0, max_seconds=0.1)
 
 
@@ -83,8 +92,8 @@ class Bench:
         events = self.measure(model, **changes)
         assert isinstance(events[-1], Finished), events[-1]
         (verified,) = (event for event in events if isinstance(event, Verified))
-        assert verified.loss_error <= LOSS_TOLERANCE
-        assert verified.gradient_error <= GRADIENT_TOLERANCE
+        assert verified.loss_error <= LOSS_TOLERANCES["float32"]
+        assert verified.gradient_error <= GRADIENT_TOLERANCES["float32"]
         return verified
 
     def disagrees(self, model: str, **changes: Any) -> Failed:
@@ -96,10 +105,40 @@ class Bench:
         assert not any(isinstance(event, Verified) for event in events)
         return failed
 
+    def cheats(self, model: str, check: str, **changes: Any) -> Checked:
+        """Assert that it is verified, and caught afterwards by the check of this name."""
+        events = self.measure(model, **changes)
+        failed = events[-1]
+        assert isinstance(failed, Failed), failed
+        assert failed.status == "disagreed", failed
+        assert any(isinstance(event, Verified) for event in events)
+        found = {
+            event.name: event
+            for event in events
+            if isinstance(event, Checked) and event.outcome == FAILED
+        }
+        assert check in found, found
+        return found[check]
+
+    def follows(self, model: str, batch_size: int, variant: str = "") -> None:
+        """Assert that batches loaded again and a changed parameter count, and nothing is compiled
+        for them.
+        """
+        ran = variant or self.framework.default_variant
+        said = self.say(str(FOLLOWING), self.framework.adapter, ran, model, str(batch_size))
+        for errors in (said["fresh"], said["changed"]):
+            assert set(errors) == {"forward", "gradient"}
+            for found in errors.values():
+                assert found
+                assert max(found) <= LOSS_TOLERANCES["float32"]
+        before, after = said["counted"]
+        assert before == after
+
     def variables(self) -> dict[str, str]:
         source = Path(velodrome.__path__[0]).parent
         return {
             **os.environ,
+            "PLANTED_IN": self.framework.adapter,
             "PYTHONPATH": os.pathsep.join([str(source), str(PLANTED)]),
             "CUDA_VISIBLE_DEVICES": "",
             "OMP_NUM_THREADS": "1",

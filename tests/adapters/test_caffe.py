@@ -93,3 +93,7 @@ def test_a_variant_that_it_lacks_is_unsupported_by_name(bench):
     failed = bench.measure("probe-lrn", variant="reference-blas")[-1]
     assert failed.status == "unsupported"
     assert "reference-blas" in failed.reason
+
+
+def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+    bench.follows("lenet", batch_size=4)

@@ -42,3 +42,8 @@ def test_a_device_that_the_adapter_lacks_is_unsupported_by_name(bench):
     failed = bench.measure("lenet", device="gpu", batch_size=2)[-1]
     assert failed.status == "unsupported"
     assert "'gpu'" in failed.reason
+
+
+@pytest.mark.slow
+def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+    bench.follows("lenet", batch_size=4)

@@ -44,3 +44,8 @@ def test_its_variants_are_those_of_the_registry(bench):
     failed = bench.measure("lenet", variant="graph", batch_size=2)[-1]
     assert failed.status == "unsupported"
     assert "no variant 'graph'" in failed.reason
+
+
+@pytest.mark.slow
+def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+    bench.follows("lenet", batch_size=4)

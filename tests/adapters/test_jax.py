@@ -66,3 +66,8 @@ def test_a_call_on_the_cpu_is_done_when_it_returns_and_computed_by_its_own_threa
     (started, returned, ready), busy = bench.say(script)
     assert ready - returned < (returned - started) / 5
     assert busy[1] - busy[0] <= 1.05 * (returned - started)
+
+
+@pytest.mark.slow
+def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+    bench.follows("lenet", batch_size=4)

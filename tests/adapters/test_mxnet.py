@@ -49,3 +49,36 @@ def test_a_device_that_the_adapter_lacks_is_unsupported_by_name(bench):
     failed = bench.measure("lenet", device="gpu", batch_size=2)[-1]
     assert failed.status == "unsupported"
     assert "'gpu'" in failed.reason
+
+
+@pytest.mark.slow
+def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+    bench.follows("lenet", batch_size=4)
+
+
+@pytest.mark.slow
+def test_lrn_goes_back_from_a_convolution_whose_layout_is_onednns(bench):
+    script = """
+        import json
+        import numpy
+        from mxnet import autograd, nd
+        from velodrome.adapters.models.layers import Lrn
+        from velodrome.adapters.mxnet.blocks import BLOCKS
+
+        lrn = BLOCKS[Lrn](Lrn("lrn", size=5, alpha=1e-4, beta=0.75, k=1.0), (32, 13, 13))
+        draw = numpy.random.RandomState(0)
+        x, head = (nd.array(draw.randn(2, 32, 13, 13)) for _ in range(2))
+        itself = nd.array(numpy.eye(32).reshape(32, 32, 1, 1))
+        found = []
+        for convolved in (False, True):
+            x.attach_grad()
+            with autograd.record():
+                y = lrn(x)
+                if convolved:
+                    y = nd.Convolution(y, itself, kernel=(1, 1), num_filter=32, no_bias=True)
+            y.backward(head)
+            found.append(x.grad.asnumpy())
+        plain, behind = found
+        print(json.dumps(float(numpy.linalg.norm(plain - behind) / numpy.linalg.norm(plain))))
+    """
+    assert bench.say(script) < 1e-6

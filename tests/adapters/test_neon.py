@@ -67,3 +67,9 @@ def test_grouped_convolution_is_unsupported_by_name(bench):
 @with_neon
 def test_a_gpu_is_unsupported(bench):
     assert bench.measure("copy", device="gpu", batch_size=1)[-1].status == "unsupported"
+
+
+@with_neon
+@pytest.mark.slow
+def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_network(bench):
+    bench.follows("lenet", batch_size=4)

@@ -39,3 +39,8 @@ def test_a_gradient_call_leaves_the_weights_as_they_were(bench):
         print(json.dumps([adapter.loss(adapter.gradient(0)) for _ in range(3)]))
     """
     assert len(set(bench.say(script))) == 1
+
+
+@pytest.mark.slow
+def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+    bench.follows("autoencoder-400-200-100/ae3", batch_size=4)

@@ -5,7 +5,12 @@ import pytest
 pytestmark = pytest.mark.framework
 
 
-def test_its_c_linker_finds_the_openblas_of_scipys_wheel_by_its_new_names(workers_of):
+@pytest.fixture(scope="module")
+def bench(workers_of):
+    return workers_of("pytensor3")
+
+
+def test_its_c_linker_finds_the_openblas_of_scipys_wheel_by_its_new_names(bench):
     script = """
         import json
         from velodrome.adapters.pytensor3 import adapter
@@ -15,9 +20,14 @@ def test_its_c_linker_finds_the_openblas_of_scipys_wheel_by_its_new_names(worker
         flags = [config.blas__ldflags, config.gcc__cxxflags, config.floatX]
         print(json.dumps([*flags, str(config.base_compiledir), str(NUMBA_CACHE_PATH)]))
     """
-    linked, renamed, precision, compiled, cached = workers_of("pytensor3").say(script)
+    linked, renamed, precision, compiled, cached = bench.say(script)
     assert "scipy.libs -lscipy_openblas" in linked
     assert "-Dsgemm_=scipy_sgemm_" in renamed.split()
     assert precision == "float32"
     assert compiled.endswith("/pytensor")
     assert cached == compiled + "/numba"
+
+
+@pytest.mark.slow
+def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+    bench.follows("autoencoder-400-200-100/ae3", batch_size=4, variant="c")

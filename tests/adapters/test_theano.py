@@ -43,3 +43,8 @@ def test_direct_convolution_names_what_it_lacks(bench):
 @pytest.mark.slow
 def test_direct_convolution_agrees(bench):
     bench.agrees("lenet", variant="direct", batch_size=4)
+
+
+@pytest.mark.slow
+def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+    bench.follows("autoencoder-400-200-100/ae3", batch_size=4)

@@ -61,3 +61,8 @@ def test_a_compiled_model_fails_rather_than_go_on_uncompiled(bench):
     failed = bench.measure("lstm", variant="compile", adapter="torch_recompiling")[-1]
     assert isinstance(failed, Failed)
     assert "recompile" in failed.detail
+
+
+@pytest.mark.slow
+def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+    bench.follows("autoencoder-400-200-100/ae3", batch_size=4, variant="compile")

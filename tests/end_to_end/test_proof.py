@@ -116,7 +116,7 @@ def test_the_checks_are_read_by_duckdb_and_by_pandas(swept) -> None:
         "where one.name = 'drained' and one.phase = 'forward'"
     )
     found = duckdb.sql(query).fetchall()
-    assert ("numpy", "drained", "allowed_ns") in {row[:3] for row in found}
+    assert ("numpy", "drained", "beyond_ns") in {row[:3] for row in found}
     frame = pandas.read_parquet(swept.results / "tasks")
     sound = frame[frame.framework == "numpy"].iloc[0]
     assert "drained" in list(sound.proved)

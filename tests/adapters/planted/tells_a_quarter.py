@@ -1,0 +1,14 @@
+"""A stopwatch that tells a quarter of what passed."""
+
+from honest import Honest
+
+
+class Quarter(object):
+    def __init__(self, honest):
+        self.start = honest.start
+        self.stop = lambda: honest.stop() // 4
+
+
+class Adapter(Honest):
+    def stopwatch(self):
+        return Quarter(super().stopwatch())

@@ -1,0 +1,16 @@
+"""TensorFlow with dropout that does not scale what it keeps."""
+
+import tensorflow as tf
+
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.tensorflow import adapter
+
+
+def unscaled(layer, weights, call, x):
+    rate = call.rates[layer.name]
+    return tf.nn.dropout(x, rate) * (1 - rate)
+
+
+class Adapter(adapter.Adapter):
+    def operations(self):
+        return {**super().operations(), kinds.Dropout: unscaled}

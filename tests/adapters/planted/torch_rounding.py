@@ -1,0 +1,62 @@
+"""PyTorch whose products, forward and backward, read operands of fewer bits of mantissa."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+from velodrome.adapters.torch import adapter
+from velodrome.adapters.torch.modules import MODULES
+
+
+def rounded_to(bits):
+    """An adapter. bits: of mantissa that stay, of 23."""
+
+    class Rounded(torch.autograd.Function):
+        @staticmethod
+        def forward(context, x):
+            return _round(x, bits)
+
+        @staticmethod
+        def backward(context, gradient):
+            return gradient
+
+    class Incoming(torch.autograd.Function):
+        """What comes back from behind a product is an operand of the products that go on."""
+
+        @staticmethod
+        def forward(context, x):
+            return x.view_as(x)
+
+        @staticmethod
+        def backward(context, gradient):
+            return _round(gradient, bits)
+
+    class Linear(nn.Linear):
+        def forward(self, x):
+            x, weight = Rounded.apply(x.flatten(1)), Rounded.apply(self.weight)
+            return Incoming.apply(functional.linear(x, weight, self.bias))
+
+    class Conv(nn.Conv2d):
+        def forward(self, x):
+            x, weight = Rounded.apply(x), Rounded.apply(self.weight)
+            return Incoming.apply(self._conv_forward(x, weight, self.bias))
+
+    def linear(layer, source):
+        return Linear(shapes.product(source), layer.units, bias=layer.bias)
+
+    def conv(layer, source):
+        return Conv(source[0], layer.maps, layer.kernel, layer.stride, layer.padding)
+
+    class Adapter(adapter.Adapter):
+        modules = {**MODULES, kinds.Linear: linear, kinds.Conv: conv}  # noqa: RUF012
+
+    return Adapter
+
+
+def _round(x, bits):
+    """To the nearest, by the bits of float32: half of the last bit that stays, then cut off."""
+    cut = 23 - bits
+    whole = x.contiguous().view(torch.int32) + (1 << (cut - 1))
+    return ((whole >> cut) << cut).view(torch.float32)
