@@ -46,12 +46,12 @@ from velodrome.adapters.timing import (
     Calls,
     Kept,
     Taken,
-    collector_resting,
+    collector_off,
     take_kept,
 )
 
 TRIES = 3
-LONG_CALL_NS = 100000000  # of which as few as possible are made
+LONG_CALL_NS = 20000000  # of which as few as possible are made
 MOST_CALLS = 256  # in one sample of a check
 
 # Of a sample, by which the stopwatch may be short of the worker's clock around it: waking up behind
@@ -69,7 +69,7 @@ UNSEEN_FACTOR, UNSEEN_NS = 2.0, 500000
 TWICE = (1.9, 2.1)  # what twice the work takes, over once
 TWICE_NEVER = 1.5  # below: what no noise makes of the median and the quickest, three times
 TWICE_TAKES = 5
-TWICE_SHARE = 0.1  # of the phase's own time, that this check may take
+TWICE_SHARE = 0.05  # of the phase's own time, that this check may take
 
 # Convolutions take up to 4 times fewer operations than counted (Lavin & Gray, Fast Algorithms for
 # Convolutional Neural Networks, CVPR 2016: F(4x4, 3x3)).
@@ -137,7 +137,7 @@ Send = Callable[[Any], None]
 
 def check_phase(proof: Proof, phase: Phase, send: Send) -> None:
     """What can be told right after it was timed. Disagreed, once all are sent, if one failed."""
-    with collector_resting():
+    with collector_off():
         is_drained, is_checked = last_results(proof, phase)
         found = (
             ("different_values", different_values(proof)),
@@ -152,7 +152,7 @@ def check_phase(proof: Proof, phase: Phase, send: Send) -> None:
 
 def check_all(proof: Proof, phases: Sequence[Phase], send: Send) -> None:
     """What changes batches and parameters, once all is timed. Disagreed if one failed."""
-    with collector_resting():
+    with collector_off():
         unseen = not_seen_before(proof, phases)
         following = follows_parameters(proof, phases)
     for phase in phases:

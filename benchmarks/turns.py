@@ -109,8 +109,8 @@ def bare_loop(cell: Cell, bench: Bench, deadline: float) -> Medians:
         cell.model,
         f"--seconds={bench.seconds}",
     ]
-    (said,) = _said(words, cell, bench, deadline)
-    return {phase: said[f"{phase}_ns"] for phase in PHASES}
+    (times,) = said(words, cell, bench, deadline)
+    return {phase: times[f"{phase}_ns"] for phase in PHASES}
 
 
 def both(cell: Cell, bench: Bench, deadline: float, *options: str) -> list[dict]:
@@ -124,10 +124,10 @@ def both(cell: Cell, bench: Bench, deadline: float, *options: str) -> list[dict]
         f"--seconds={bench.seconds}",
         *options,
     ]
-    return _said(words, cell, bench, deadline)
+    return said(words, cell, bench, deadline)
 
 
-def _said(words: list[str], cell: Cell, bench: Bench, deadline: float) -> list[dict]:
+def said(words: list[str], cell: Cell, bench: Bench, deadline: float) -> list[dict]:
     """What a script prints as JSON, run in the framework's interpreter on cores of its own."""
     environment = bench.environments[cell.framework]
     sizes = [f"--batch-size={cell.batch_size}", f"--threads={cell.threads}"]

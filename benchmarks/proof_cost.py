@@ -1,0 +1,112 @@
+"""What the checks of timed phases cost a task, and whether they move its times.
+
+In each round a worker with its checks and one without them take turns, in an order that changes
+from round to round; cells are those of sweeps/quick.yaml, one thread. Told are, as medians over
+rounds with the 95 % interval by the sign test (null where there were too few rounds for one): the
+median time with over without, by phase, and the share of a worker's wall time that its checks take.
+
+    python benchmarks/proof_cost.py [--frameworks torch] [--models lenet] [--rounds 9]
+        [--budget-s 900] [--json FILE]
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from pairs import median_ratio
+from turns import Bench, Cell, TurnFailed, said
+
+from velodrome.adapters import reference
+from velodrome.adapters.intervals import median_interval
+from velodrome.adapters.models import MODELS
+from velodrome.agents.environments.store import EnvironmentStore
+from velodrome.agents.inventory import take
+
+HERE = Path(__file__).parent
+FRAMEWORKS = ("torch", "tensorflow")
+CELLS = ("lenet", "lstm", *(f"autoencoder-400-200-100/{part}" for part in ("ae1", "finetune")))
+
+
+def main() -> None:
+    options = arguments()
+    store = EnvironmentStore()
+    bench = Bench(take(), store, {name: store.build(name) for name in options.frameworks}, 1.0)
+    deadline = time.monotonic() + options.budget_s
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        known = {model: referred(model, Path(folder)) for model in options.models}
+        for name in options.frameworks:
+            for model in options.models:
+                cell = Cell(name, model, 1)
+                rows.append(row_of(cell, rounds(cell, known[model], bench, options, deadline)))
+                print(json.dumps(rows[-1]), flush=True)
+    if options.json:
+        about = {
+            "benchmark": "proof_cost",
+            "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "cpu_model": bench.node.cpu_model,
+            "kernel": platform.release(),
+            "timing": "that of sweeps/quick.yaml",
+        }
+        Path(options.json).write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frameworks", nargs="+", default=FRAMEWORKS)
+    parser.add_argument("--models", nargs="+", default=CELLS)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--budget-s", type=float, default=900.0)
+    parser.add_argument("--json")
+    return parser.parse_args()
+
+
+def referred(model: str, folder: Path) -> Path:
+    path = folder / f"{model.replace('/', '-')}.npz"
+    reference.save(str(path), reference.compute(MODELS[model], MODELS[model].batch_size, 0))
+    return path
+
+
+def rounds(
+    cell: Cell, known: Path, bench: Bench, options: argparse.Namespace, deadline: float
+) -> list[tuple[dict, dict]]:
+    """(with, without) of each round."""
+    variant = cell.known.default_variant
+    words = [str(HERE / "worker_costs.py"), cell.known.adapter, variant, cell.model, str(known)]
+    found = []
+    for number in range(options.rounds):
+        turn = {}
+        try:
+            for more in ([], ["--without"]) if number % 2 else (["--without"], []):
+                (turn[bool(more)],) = said([*words, *more], cell, bench, deadline)
+        except TurnFailed as error:
+            print(f"{cell.label}: {error}")
+            break
+        found.append((turn[False], turn[True]))
+    return found
+
+
+def row_of(cell: Cell, found: list[tuple[dict, dict]]) -> dict:
+    row = {"framework": cell.framework, "model": cell.model, "rounds": len(found)}
+    for phase in ("forward", "gradient") if found else ():
+        sides = [[side["median_ns"][phase] for side in pair] for pair in found]
+        row.update(told(f"{phase}_ratio", median_ratio(*zip(*sides, strict=True))))
+    if found:
+        shares = [checked["prove_s"] / checked["wall_s"] for checked, _ in found]
+        row.update(told("share_of_wall", median_interval(shares)))
+        row["wall_s"] = round(statistics.median(checked["wall_s"] for checked, _ in found), 2)
+    return row
+
+
+def told(name: str, interval: object) -> dict:
+    bounds = (interval.low, interval.high) if interval.covered else (None, None)
+    low, high = (None if bound is None else round(bound, 4) for bound in bounds)
+    return {name: round(interval.median, 4), f"{name}_low": low, f"{name}_high": high}
+
+
+if __name__ == "__main__":
+    main()
