@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, Tuple, Type
 
 import numpy
 
-from velodrome.adapters import agreement, kernels, proving, reference, seeding, timing
+from velodrome.adapters import agreement, kernels, reference, seeding, timing
 from velodrome.adapters.contract import Adapter, Batch, HostStopwatch
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.models.layers import Model, NoLoss
@@ -19,6 +19,9 @@ from velodrome.adapters.protocol import (
     Request,
     monotonic_ns,
 )
+from velodrome.adapters.proving import checks
+from velodrome.adapters.proving.proof import Phase as TimedPhase
+from velodrome.adapters.proving.proof import Proof
 
 Send = Callable[[Any], None]
 
@@ -58,11 +61,11 @@ def measure(request: Request, send: Send) -> None:
     batches = seeding.batches(model, request.batch_size, request.seed, draws=known.draws)
     build(adapter, seeding.weights(model, request.seed), batches, send)
     verify(adapter, model, known, request, send)
-    proof = proving.Proof(adapter, model, known, request, batches)
+    proof = Proof(adapter, model, known, request, batches)
     phases = [time_phase(phase, call, proof, send) for phase, call in calls_of(adapter, model)]
     peak_bytes = adapter.peak_memory_bytes()  # before batches are loaded that nothing timed
     enter("prove", send)
-    proving.check_all(proof, phases, send)
+    checks.check_all(proof, phases, send)
     finish(peak_bytes, send, kernels_of(adapter))
 
 
@@ -151,9 +154,7 @@ def first_call(phase: str, call: Callable[[int], Any], adapter: Adapter, send: S
     send(FirstCall(phase, stopwatch.stop(), monotonic_ns()))
 
 
-def time_phase(
-    phase: str, call: Callable[[int], Any], proof: proving.Proof, send: Send
-) -> proving.Phase:
+def time_phase(phase: str, call: Callable[[int], Any], proof: Proof, send: Send) -> TimedPhase:
     """Warm up, time, and prove that what was timed did the work."""
     calls = timing.Calls(
         call, len(proof.batches), proof.adapter.stopwatch(), seeding.unit(proof.model)
@@ -164,8 +165,8 @@ def time_phase(
     taken = timing.take_samples(phase, calls, warm, proof.request.timing, send)
     send(taken.timed)
     enter("prove", send)
-    timed = proving.Phase(phase, calls, taken)
-    proving.check_phase(proof, timed, send)
+    timed = TimedPhase(phase, calls, taken)
+    checks.check_phase(proof, timed, send)
     return timed
 
 
