@@ -6,13 +6,13 @@ per parameter behind the first dropout layer, how long the gradient is, which sh
 exactly zero, and how far the gradients of two masks are apart. A gradient that does nothing, is all
 zero, drops nothing, does not scale what it keeps, or has one mask for the whole batch lies outside.
 
-Bounds are Student's for one more value beside MASKS known ones (a prediction interval: Hahn,
-Journal of the American Statistical Association 64 (1969) 878-888), so far out that chance alone
-meets them in about one of 10^6 checks; SLACK is for spreads that are small by luck.
+Bounds are Student's for the mean of some values beside MASKS known ones (a prediction interval:
+Hahn, Journal of the American Statistical Association 64 (1969) 878-888), so far out that chance
+alone meets them in about one of 10^6 checks; SLACK is for spreads that are small by luck.
 """
 
 import math
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy
 
@@ -90,12 +90,14 @@ def seen(loss: float, gradients: Dict[str, numpy.ndarray]) -> Seen:
 
 
 def faults(known: Profile, calls: Sequence[Seen]) -> List[str]:
-    """What of the calls, two at least, cannot come of such masks; empty: all can."""
-    found = []
-    for one in calls:
-        found += _outside("the loss", math.log(abs(one.loss) or 1e-300), numpy.log(known.losses))
-        for name in known.norms:
-            found += _of_parameter(known, name, one)
+    """What of the calls, two at least, cannot come of such masks; empty: all can.
+
+    Of the mean over the calls: the more there are, the smaller a difference shows.
+    """
+    losses = [math.log(abs(one.loss) or 1e-300) for one in calls]
+    found = _outside("the loss", losses, numpy.log(known.losses))
+    for name in known.norms:
+        found += _of_parameter(known, name, calls)
     return found + _repeated(known, calls)
 
 
@@ -119,32 +121,33 @@ def _repeated(known: Profile, calls: Sequence[Seen]) -> List[str]:
     return [text.format(farthest, moved[farthest] * apart, apart)]
 
 
-def _of_parameter(known: Profile, name: str, one: Seen) -> List[str]:
-    if not one.norms[name] > 0:
+def _of_parameter(known: Profile, name: str, calls: Sequence[Seen]) -> List[str]:
+    if not all(one.norms[name] > 0 for one in calls):
         return ["the gradient of {} is zero".format(name)]
     if not (known.norms[name] > 0).all():
         return []
     length = _outside(
         "the length of the gradient of {}".format(name),
-        math.log(one.norms[name]),
+        [math.log(one.norms[name]) for one in calls],
         numpy.log(known.norms[name]),
     )
     what = "the share of zeros in the gradient of {}".format(name)
-    return length or _outside(what, one.zeros[name], known.zeros[name], in_logarithms=False)
+    zeros = [one.zeros[name] for one in calls]
+    return length or _outside(what, zeros, known.zeros[name], told=lambda share: share)
 
 
 def _outside(
     what: str,
-    value: float,
+    values: Sequence[float],
     known: numpy.ndarray,
-    in_logarithms: bool = True,  # noqa: FBT001, FBT002 - only of the text
+    told: Callable[[float], float] = math.exp,
 ) -> List[str]:
-    middle, count = float(known.mean()), len(known)
-    spread = float(known.std(ddof=1)) * math.sqrt(1.0 + 1.0 / count)
-    if abs(value - middle) <= BEYOND * spread + SLACK:
+    """told: of a value, what is shown."""
+    middle, mean = float(known.mean()), math.fsum(values) / len(values)
+    error = float(known.std(ddof=1)) * math.sqrt(1.0 / len(values) + 1.0 / len(known))
+    if abs(mean - middle) <= BEYOND * error + SLACK:
         return []
-    told, expected = (math.exp(value), math.exp(middle)) if in_logarithms else (value, middle)
-    return ["{} is {:.4g}, {:.4g} expected".format(what, told, expected)]
+    return ["{} is {:.4g}, {:.4g} expected".format(what, told(mean), told(middle))]
 
 
 def _mean_apart(name: str, found: Sequence[Seen]) -> float:

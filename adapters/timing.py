@@ -128,6 +128,7 @@ def warm_up(calls: Calls, timing: Timing) -> Warm:
             if len(per_pass_ns) >= check_at and total_ns >= WARMUP_MIN_NS:
                 at_rest = settled(per_pass_ns)
                 check_at = next_check(len(per_pass_ns))
+        gc.collect()  # here, so that no phase begins with it
     return Warm(len(per_pass_ns), passes, at_rest)
 
 
@@ -148,7 +149,7 @@ def take_samples(
     elapsed_ns: List[int] = []
     own_ns: List[int] = []
     total_ns, check_at, reason = 0, FEWEST, ""
-    with collector_resting():
+    with collector_off():
         before = spent_by_now()
         while not reason:
             began_ns = monotonic_ns()

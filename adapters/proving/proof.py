@@ -69,8 +69,13 @@ class Finding(NamedTuple):
 
 
 def few_calls(proof: Proof, phase: Phase, place: int = -1) -> Tuple[int, ...]:
-    """Numbers of checked batches in turns, as many as last MIN_SAMPLE_NS; `place` comes last."""
-    places, count = proof.places, int(MIN_SAMPLE_NS / max(phase.call_ns, 1.0)) + 1
+    """Numbers of checked batches in turns, as many as a sample has; that at `place` comes last.
+
+    Where a sample is a whole pass, as many as last MIN_SAMPLE_NS.
+    """
+    places, count = proof.places, phase.taken.timed.calls
+    if not phase.calls.unit:
+        count = int(MIN_SAMPLE_NS / max(phase.call_ns, 1.0)) + 1
     count = max(1, min(count, MOST_CALLS))
     end = place % len(places) + 1
     turned = places[end:] + places[:end]
