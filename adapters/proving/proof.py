@@ -10,6 +10,7 @@ from velodrome.adapters.reference import Expected, Reference
 from velodrome.adapters.timing import MIN_SAMPLE_NS, Calls, Kept, Taken
 
 TRIES = 3  # of what must be quick: the quickest counts
+CALM_FACTOR, CALM_NS = 1.3, 200000  # how much times may differ on a machine that is calm
 MOST_CALLS = 256  # in one sample of a check
 
 
@@ -89,6 +90,11 @@ def cost_of(kept: Kept) -> Cost:
 def processor_ns(phase: Phase) -> float:
     """Of one sample that was timed."""
     return phase.taken.spent.processor_ns / float(len(phase.taken.elapsed_ns))
+
+
+def is_calm(times_ns: Sequence[float]) -> bool:
+    """Whether they are so alike that no other process came between, or so short that it is none."""
+    return max(times_ns) <= CALM_FACTOR * min(times_ns) + CALM_NS
 
 
 def first_failed(found: Sequence[Finding]) -> Finding:

@@ -35,6 +35,10 @@ PLANTED = Path(__file__).with_name("planted")  # adapters with one fault each
 BRIEF = Timing(target=0.5, min_samples=3, min_seconds=0.0, max_seconds=0.1)
 
 
+def _failed(event: Any) -> bool:
+    return isinstance(event, Checked) and event.outcome == FAILED
+
+
 class Bench:
     """Runs workers and scripts inside one framework's interpreter."""
 
@@ -106,17 +110,19 @@ class Bench:
         return failed
 
     def cheats(self, model: str, check: str, **changes: Any) -> Checked:
-        """Assert that it is verified, and caught afterwards by the check of this name."""
-        events = self.measure(model, **changes)
+        """Assert that it is verified, and caught afterwards by the check of this name.
+
+        On a busy machine a check that goes by time may say that it cannot tell: it is tried again.
+        """
+        for _ in range(3):
+            events = self.measure(model, **changes)
+            if any(_failed(event) and event.name == check for event in events):
+                break
         failed = events[-1]
         assert isinstance(failed, Failed), failed
         assert failed.status == "disagreed", failed
         assert any(isinstance(event, Verified) for event in events)
-        found = {
-            event.name: event
-            for event in events
-            if isinstance(event, Checked) and event.outcome == FAILED
-        }
+        found = {event.name: event for event in events if _failed(event)}
         assert check in found, found
         return found[check]
 
