@@ -14,6 +14,7 @@ stands for one way of that; what it goes by is told in its figures (velodrome.ad
     not_seen_before     batches that the process has never seen take as long, and agree
     follows_parameters  once a parameter has other values, the loss is that of those
 
-Noise makes a check say that it cannot tell, never that it failed: what must be quick is tried three
-times, and the quickest counts.
+Noise makes a check say that it cannot tell, never that it failed. What goes by time is looked at
+again before it fails, beside what it is held against, and fails only if all looks agree and the
+machine was calm meanwhile.
 """
