@@ -22,7 +22,7 @@ def check_phase(proof: Proof, phase: Phase, send: Send) -> None:
         is_drained, is_checked = last_results(proof, phase)
         found = (
             ("different_values", different_values(proof)),
-            ("clocked_by_two", clocked_by_two(proof, phase)),
+            ("clocked_by_two", clocked_by_two(phase)),
             ("possible", possible(proof, phase)),
             ("drained", is_drained),
             ("timed_is_checked", is_checked),

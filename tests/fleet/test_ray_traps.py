@@ -180,8 +180,12 @@ def test_a_gentle_cancellation_ends_only_a_task_that_polls(
 
     polling = poll.remote(path + "polling")
     wait_for(path + "polling")
-    ray.cancel(polling)
-    polled = outcome(polling, 5.0)
+    for _ in range(3):  # one that meets Ray's own code in the worker is lost now and then
+        ray.cancel(polling)
+        polled = outcome(polling, 5.0)
+        if polled != "GetTimeoutError":
+            break
+    ray.cancel(polling, force=True)  # whatever became of it, others need its core
     blocking = block.remote(path + "blocking")
     wait_for(path + "blocking")
     ray.cancel(blocking)
