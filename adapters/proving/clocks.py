@@ -6,8 +6,8 @@ from velodrome.adapters.protocol import FAILED, PASSED
 from velodrome.adapters.proving.proof import Finding, Phase
 
 # Of a sample, by which the stopwatch may be short of the worker's clock around it: the larger of a
-# share and a time. On a GPU, that of waking up behind its events, and of a launch; on a CPU 2 us, but
-# 57 us where six hosts share two cores.
+# share and a time. On a GPU, that of waking up behind its events, and of a launch; on a CPU 2 us,
+# but 57 us where six hosts share two cores.
 SHORT_SHARE, SHORT_NS = 0.05, 200000
 ABOVE_SHARE, ABOVE_NS = 0.02, 2000  # by which it may be above it: the grain of a device's clock
 
