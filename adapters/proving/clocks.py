@@ -13,9 +13,9 @@ AGREES = 0.75  # of the samples: in a quarter the clocks may agree better than t
 
 
 def clocked_by_two(phase: Phase) -> Finding:
-    """By the sample at the upper quartile of agreement: what came between the clocks in others was
+    """By the sample at the upper quartile of agreement.
 
-    another process, a stopwatch that is wrong is so in all.
+    In others another process may have come between the clocks; a wrong stopwatch is so in all.
     """
     pairs = sorted(
         zip(phase.taken.elapsed_ns, phase.taken.own_ns), key=lambda pair: pair[0] / max(pair[1], 1)
