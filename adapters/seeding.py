@@ -26,12 +26,13 @@ def weights(model: Model, seed: int) -> Dict[str, numpy.ndarray]:
 
     Normal with standard deviation 1 / sqrt(fan_in), biases with BIAS_SCALE.
     """
-    return {entry.name: _weight(entry, seed) for entry in shapes.parameters(model)}
+    return {entry.name: values(entry, seed) for entry in shapes.parameters(model)}
 
 
-def values(entry: shapes.Parameter, seed: int, purpose: str) -> numpy.ndarray:
-    """Other values for a parameter than its weights, drawn alike: a stream for each purpose."""
-    return _weight(entry, seed, purpose)
+def values(entry: shapes.Parameter, seed: int, purpose: str = "weight") -> numpy.ndarray:
+    """Of one parameter, as `weights` has them; for another purpose others, drawn alike."""
+    scale = BIAS_SCALE if entry.role.startswith("bias") else entry.fan_in**-0.5
+    return _filled(stream(seed, purpose, entry.name).standard_normal, entry.shape, scale)
 
 
 def batch_count(model: Model, batch_size: int) -> int:
@@ -134,7 +135,10 @@ def fresh(
 
 
 class _Drawn(object):
-    """Batches by their number, those of `fresh` behind those of `batches`."""
+    """Batches by their number, those of `fresh` behind those of `batches`.
+
+    Batches overlap: each example is drawn once.
+    """
 
     def __init__(
         self, model: Model, batch_size: int, seed: int, draws: Optional[numpy.ndarray]
@@ -145,6 +149,7 @@ class _Drawn(object):
             raise ValueError("draws of shape {} for {} examples".format(draws.shape, count))
         self._model, self._batch_size, self._seed, self._draws = model, batch_size, seed, draws
         self._labels = _labels(model, count, seed)
+        self._known: Dict[int, numpy.ndarray] = {}
 
     def batch(self, number: int) -> Batch:
         if isinstance(self._model.loss, NoLoss):
@@ -160,8 +165,11 @@ class _Drawn(object):
         return Batch(numpy.stack(examples), labels)
 
     def _example(self, place: int) -> numpy.ndarray:
-        index = example_of(self._model, self._batch_size, place)
-        return example(self._model, self._seed, index, int(self._draws[place]))
+        if place not in self._known:
+            index = example_of(self._model, self._batch_size, place)
+            attempt = int(self._draws[place])
+            self._known[place] = example(self._model, self._seed, index, attempt)
+        return self._known[place]
 
     def _moved(self, number: int) -> Batch:
         """What is copied holds any values: the same ones, moved on by one for each batch."""
@@ -193,11 +201,6 @@ def _labels(model: Model, count: int, seed: int) -> Optional[numpy.ndarray]:
     if model.classes == 0:
         return None
     return stream(seed, "labels").randint(0, model.classes, size=count, dtype=numpy.int32)
-
-
-def _weight(entry: shapes.Parameter, seed: int, purpose: str = "weight") -> numpy.ndarray:
-    scale = BIAS_SCALE if entry.role.startswith("bias") else entry.fan_in**-0.5
-    return _filled(stream(seed, purpose, entry.name).standard_normal, entry.shape, scale)
 
 
 def _filled(
