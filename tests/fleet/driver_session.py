@@ -4,6 +4,7 @@ import json
 import select
 import subprocess
 import textwrap
+from pathlib import Path
 from typing import Any
 
 ANSWER_S = 60.0
@@ -12,8 +13,9 @@ ANSWER_S = 60.0
 class Session:
     """Of one driver that runs."""
 
-    def __init__(self, running: "subprocess.Popen[str]") -> None:
+    def __init__(self, running: "subprocess.Popen[str]", log: Path) -> None:
         self.running = running
+        self.log = log
 
     def say(self, script: str, *, within_s: float = ANSWER_S, **values: Any) -> Any:
         """What the script leaves in `answer`. RuntimeError with its traceback if it raises."""
@@ -32,7 +34,8 @@ class Session:
             raise TimeoutError(f"the driver has not answered for {within_s:.0f} s")
         line = self.running.stdout.readline()
         if not line:
-            raise RuntimeError("the driver has ended")
+            last_words = self.log.read_text(errors="replace")[-3000:]
+            raise RuntimeError(f"the driver has ended ({self.running.wait()}): {last_words}")
         reply = json.loads(line)
         if "error" in reply:
             raise RuntimeError(reply["error"])

@@ -191,11 +191,8 @@ class NamespaceFleet:
 
     def session(self) -> Session:
         """A driver to be told what to do."""
-        number = len(self._drivers)
-        started = self.driver(
-            *(sys.executable, str(SESSION)), errors=self.folder / f"session-{number}.log"
-        )
-        return Session(started)
+        log = self.folder / f"session-{len(self._drivers)}.log"
+        return Session(self.driver(sys.executable, str(SESSION), errors=log), log)
 
     def nodes(self) -> list[dict[str, Any]]:
         """As Ray tells of them, dead ones included."""
