@@ -95,7 +95,12 @@ def sweep(fleet: NamespaceFleet, where: str, text: str) -> Swept:
 
 
 def sweep_on_both(fleet: NamespaceFleet, where: str) -> Swept:
-    values = {"frameworks": "[numpy, numpy_gpu]", "devices": "[cpu, gpu]", "exclusive": "true", "repeats": 1}
+    values = {
+        "frameworks": "[numpy, numpy_gpu]",
+        "devices": "[cpu, gpu]",
+        "exclusive": "true",
+        "repeats": 1,
+    }
     return sweep(fleet, where, ON_BOTH.format(where=where, **values))
 
 
