@@ -1,6 +1,5 @@
 """A sweep that is carried out: planned over the nodes there are, measured, its rows kept."""
 
-import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -125,11 +124,10 @@ def _here(begun: Begun, screen: Console) -> None:
 def _under_own_ray(
     begun: Begun, plan: Plan, attempts: Sequence[Attempt], node: Node, watcher: Watcher
 ) -> None:
-    from velodrome.scheduler.fleet.embedded_ray import embedded_ray
+    from velodrome.scheduler.fleet.embedded_ray import embedded_ray, keep_only_ours
 
     with embedded_ray(node.logical, len(node.gpus)) as started:
-        # Ray reads its token's mode once, when it is imported: below, for the first time.
-        os.environ.update(started.variables)
+        keep_only_ours(started.variables)  # Ray is imported below, for the first time
         from velodrome.scheduler.fleet.cluster import connected
 
         with connected(started.address):

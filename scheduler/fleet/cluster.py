@@ -12,6 +12,7 @@ from pathlib import Path
 
 from velodrome.agents.node import Node
 from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
+from velodrome.scheduler.fleet.admission import MEND, is_about_tokens, require_admission
 
 CONNECT_S = 5.0
 JOIN_S = 120.0
@@ -59,6 +60,7 @@ def joined_cluster(address: str) -> Iterator[None]:
     """Connected to it, with this very Velodrome shipped to its nodes."""
     check_address(address)
     os.environ.update(variables(os.environ, TOKEN_FILE.expanduser()))
+    require_admission(address, os.environ)
     # A package is shipped as a folder of that name; the links in ours are followed.
     import velodrome
 
@@ -150,9 +152,6 @@ def _silence() -> None:
 
 def _why(error: Exception) -> str:
     text = " ".join(str(error).split())
-    if "nauthenticated" in text or "InvalidAuthToken" in text:
-        return (
-            "it wants a token, and not the one that was shown. Copy the head's, and let "
-            "RAY_AUTH_TOKEN_PATH name that file"
-        )
+    if is_about_tokens(text):
+        return f"{text.partition('. ')[0]}. {MEND}"
     return text[:500] or type(error).__name__

@@ -26,9 +26,20 @@ TRIES = 3
 START_DEADLINE_S = 120.0
 POLL_S = 0.05
 OBJECT_STORE_BYTES = 100_000_000  # events and rows are small; Ray would take 30 % of the memory
-PREFIX = "velodrome-ray-"  # short: paths of Ray's sockets must stay below 108 bytes
+PREFIX = "velodrome-ray-"
 # Within a folder that nobody else may enter: Ray opens its own, sockets and all, to every user.
 OPEN_FOLDER = "r"
+RAYS_SETTINGS = "RAY_"  # how the names of all of them begin
+# sun_path of sockaddr_un holds 108 bytes (unix(7)), the last of them zero.
+SOCKET_PATH_BYTES = 107
+# As Ray's node.py names the longest of its sockets, with mkdtemp's eight letters before it.
+LONGEST_SOCKET = (
+    f"/{PREFIX}{{pid}}-abcdefgh/{OPEN_FOLDER}/session_2026-01-02_03-04-05_678901_{{pid}}"
+    "/sockets/plasma_store"
+)
+PID_MAX = Path("/proc/sys/kernel/pid_max")
+PID_MAX_LIMIT = 4 * 1024 * 1024  # of every Linux: include/linux/threads.h
+SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 @dataclass(frozen=True)
@@ -59,15 +70,32 @@ def _first(stack: ExitStack, cpus: int, gpus: int) -> RayAddress:
 
 @contextmanager
 def _started(cpus: int, gpus: int) -> Iterator[RayAddress]:
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_tmp()))
+    folder = _folder()
     variables = _variables(folder)
-    environ = {**os.environ, **variables}
-    environ.pop("RAY_ADDRESS", None)  # some other Ray's
     try:
+        environ = only_ours(os.environ, variables)
         with kept(_command(folder, cpus, gpus), environ, folder / "ray.log") as running:
             yield RayAddress(_address(folder, running), variables)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def only_ours(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
+    """An environment whose settings of Ray are these and no others.
+
+    What a shell or a job has set is meant for a Ray of the user's: RAY_REDIS_ADDRESS keeps ours
+    from starting, RAY_ADDRESS would have it join another, RAY_JOB_CONFIG_... ships code to it.
+    """
+    others = {k: v for k, v in environ.items() if not k.upper().startswith(RAYS_SETTINGS)}
+    return {**others, **variables}
+
+
+def keep_only_ours(variables: Mapping[str, str]) -> None:
+    """only_ours for this process, before it imports Ray, which reads its variables once."""
+    wanted = only_ours(os.environ, variables)
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    os.environ.update(wanted)
 
 
 def _command(folder: Path, cpus: int, gpus: int) -> list[str]:
@@ -118,15 +146,55 @@ def _last_words(folder: Path) -> str:
     return " / ".join(line.strip() for line in lines[-4:]) or "it wrote nothing"
 
 
-def _short_tmp() -> str | None:
-    """The default place for temporary files, or /tmp where that is too deep for a socket's path."""
-    place = tempfile.gettempdir()
-    return None if len(place) < 28 else "/tmp"
+def _folder() -> Path:
+    """Of this Ray alone, in the first place that has room for it and for its sockets' paths."""
+    largest_pid = _largest_pid()
+    refused = [
+        f"{place} (its path is too long)" for place in _places() if not fits(place, largest_pid)
+    ]
+    for place in (one for one in _places() if fits(one, largest_pid)):
+        try:
+            return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place))
+        except OSError as error:
+            refused.append(f"{place} ({error.strerror})")
+    raise ClusterUnreachable(
+        f"no folder will do for Ray's files: {', '.join(refused)}. Let TMPDIR name one that can be "
+        f"written to, with a path of {room_bytes(largest_pid)} bytes at most"
+    )
+
+
+def _places() -> tuple[str, ...]:
+    """Where Ray's folder may lie: where temporary files do, else where paths are short."""
+    try:
+        usual = tempfile.gettempdir()
+    except FileNotFoundError:  # nowhere can be written to
+        usual = SHORT_PLACES[0]
+    return tuple(dict.fromkeys((usual, *SHORT_PLACES)))
+
+
+def fits(place: str, largest_pid: int) -> bool:
+    """Whether the path of Ray's longest socket fits in it. Ray reads paths as UTF-8."""
+    try:
+        return len(place.encode()) <= room_bytes(largest_pid)
+    except UnicodeEncodeError:
+        return False
+
+
+def room_bytes(largest_pid: int) -> int:
+    """For the path of the folder that Ray's is in: a socket's name has two pids, of any length."""
+    return SOCKET_PATH_BYTES - len(LONGEST_SOCKET.format(pid=largest_pid))
+
+
+def _largest_pid() -> int:
+    try:
+        return int(PID_MAX.read_text())
+    except (OSError, ValueError):
+        return PID_MAX_LIMIT
 
 
 def _remove_leftovers() -> None:
     """Folders of commands that were killed; their Rays are dead, but nobody swept up."""
-    for folder in Path(_short_tmp() or tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in (one for place in _places() for one in Path(place).glob(f"{PREFIX}*")):
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,79 @@
+"""Whether a Ray lets its drivers in, asked by a process of its own before this one tries.
+
+Ray tries for 15 seconds, writes what it is told to the streams of its process meanwhile, and in the
+end says only that it failed; what a token must not hold ends the process itself. All that is the
+child's here: it is read, understood and ended.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Timer
+
+from velodrome.scheduler.errors import ClusterUnreachable
+
+PATIENCE_S = 5.0  # who is not let in is told so at once; who is, in half a second
+KNOCK = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
+NOT_LET_IN = ("nauthenticated", "InvalidAuthToken")
+NO_TOKEN = ("Illegal header value", "INVALID_METADATA")  # gRPC, which aborts
+MEND = (
+    "Copy the head's token, and let RAY_AUTH_TOKEN_PATH name that file (without it, "
+    "~/.ray/auth_token is shown if it is there)"
+)
+
+
+def require_admission(address: str, environ: Mapping[str, str]) -> None:
+    """ClusterUnreachable if a token is what is wrong; Ray says all else when it is joined."""
+    with _knocking(address, environ) as lines:
+        for line in lines:
+            if any(word in line for word in NOT_LET_IN):
+                raise ClusterUnreachable(
+                    f"the Ray at {address} wants a token, and {_shown(environ)}. {MEND}"
+                )
+            if any(word in line for word in NO_TOKEN):
+                raise ClusterUnreachable(f"{_named(environ)} holds no token of a Ray. {MEND}")
+
+
+def is_about_tokens(text: str) -> bool:
+    """What Ray says of one that it cannot read, or of one that is refused."""
+    return any(word in text for word in (*NOT_LET_IN, "authentication token", "RAY_AUTH_TOKEN"))
+
+
+@contextmanager
+def _knocking(address: str, environ: Mapping[str, str]) -> Iterator[Iterator[str]]:
+    """The lines of a process that asks to be let in; it is gone at the end, or at the deadline."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KNOCK, address],
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # Ctrl-C is for us, who then end it
+    ) as process:
+        overdue = Timer(PATIENCE_S, process.kill)
+        overdue.daemon = True
+        overdue.start()
+        try:
+            assert process.stderr
+            yield iter(process.stderr)
+        finally:
+            overdue.cancel()
+            process.kill()
+
+
+def _shown(environ: Mapping[str, str]) -> str:
+    """What was not enough."""
+    mode = environ.get("RAY_AUTH_MODE", "")
+    if mode.lower() == "token":
+        return f"not the one of {_named(environ)}"
+    return f"none was shown, as RAY_AUTH_MODE is {mode}" if mode else "there is none to show"
+
+
+def _named(environ: Mapping[str, str]) -> str:
+    """Where the token comes from, in Ray's own order. Never the token."""
+    if environ.get("RAY_AUTH_TOKEN"):
+        return "RAY_AUTH_TOKEN"
+    return environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"

@@ -1,0 +1,142 @@
+"""The Ray of our own comes up wherever temporary files lie and whatever the shell says."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from velodrome.scheduler.errors import ClusterUnreachable
+from velodrome.scheduler.fleet import embedded_ray as own
+from velodrome.scheduler.fleet.embedded_ray import RayAddress, embedded_ray
+
+# What shells, clusters and jobs set; each of most of these alone keeps a Ray from coming up.
+SETTINGS_OF_OTHERS = {
+    "RAY_REDIS_ADDRESS": "127.0.0.1:1",
+    "RAY_ADDRESS": "127.0.0.1:2",
+    "RAY_NAMESPACE": "theirs",
+    "RAY_JOB_CONFIG_JSON_ENV_VAR": '{"runtime_env": {"working_dir": "/not/there"}}',
+    "RAY_USE_TLS": "1",
+    "RAY_TLS_SERVER_CERT": "/not/there",
+    "RAY_AUTH_TOKEN": "theirs",
+    "RAY_TMPDIR": "/not/there",
+    "RAY_gcs_storage": "redis",
+    "RAY_num_workers_soft_limit": "0",
+    "RAY_worker_register_timeout_seconds": "0",
+    "RAY_RUNTIME_ENV_HOOK": "not.there",
+}
+JOIN_IT = """
+import os
+from velodrome.scheduler.fleet.embedded_ray import embedded_ray, keep_only_ours
+with embedded_ray(1, 0) as started:
+    keep_only_ours(started.variables)
+    from velodrome.scheduler.fleet.cluster import connected
+    with connected(started.address):
+        import ray
+        there = ray.remote(lambda: [name for name in os.environ if "THEIRS" in name])
+        print(ray.get(there.remote()), sorted(one["Alive"] for one in ray.nodes()))
+"""
+
+
+@pytest.mark.parametrize("largest_pid", [32768, own.PID_MAX_LIMIT])
+def test_in_every_place_that_is_taken_the_longest_socket_can_be_made(
+    tmp_path: Path, largest_pid: int
+) -> None:
+    """The kernel is asked, in a folder of exactly that many bytes; one more is too long for it."""
+    room = own.room_bytes(largest_pid)
+    name = own.LONGEST_SOCKET.format(pid=largest_pid)
+    for place in ("/" + "p" * (room - 1), "/" + "é" * ((room - 1) // 2)):
+        assert own.fits(place, largest_pid)
+        assert _can_be_made(tmp_path, place + name)
+    assert not own.fits("/" + "p" * room, largest_pid)
+    assert not own.fits("/" + "é" * (room - 2), largest_pid)  # characters are no bytes
+    assert not _can_be_made(tmp_path, "/" + "p" * room + name)
+    assert not own.fits("/\udcff", largest_pid)  # bytes that are no text
+
+
+def _can_be_made(folder: Path, path: str) -> bool:
+    """A path of as many bytes below the folder, which stands for the place."""
+    left = len(path.encode()) - len(os.fsencode(folder)) - 1
+    assert left > 0
+    with closing(socket.socket(socket.AF_UNIX)) as made:
+        try:
+            made.bind(f"{folder}/{'s' * left}")
+        except OSError:
+            return False
+    return True
+
+
+def test_where_no_place_will_do_the_mend_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("deep" * 20)))
+    monkeypatch.setattr(own, "SHORT_PLACES", ("/proc",))  # where nobody can write
+    with (
+        pytest.raises(ClusterUnreachable, match=r"too long.*Let TMPDIR name .* bytes at most"),
+        embedded_ray(1, 0),
+    ):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["t" * 15, "é" * 9])
+def test_neither_a_deep_place_nor_the_users_settings_of_ray_keep_ours_from_coming_up(
+    name: str,
+) -> None:
+    place = Path("/tmp") / name  # of 20 and of 14 characters, 23 bytes
+    place.mkdir(exist_ok=True)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", JOIN_IT],
+            env={**os.environ, **SETTINGS_OF_OTHERS, "TMPDIR": str(place)},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    finally:
+        place.rmdir()  # nothing was left in it
+    assert (done.returncode, done.stdout) == (0, "[] [True]\n"), done.stderr
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[RayAddress]:
+    """A Ray that wants a token."""
+    with embedded_ray(1, 0) as started:
+        yield started
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        (b"0" * 64, "wants a token, and not the one of {}"),
+        (b"\xff\xfe\n", "{} holds no token"),
+        (b"", "file cannot be opened or is empty: {}"),
+        (None, "wants a token, and there is none to show"),
+    ],
+)
+def test_a_token_that_opens_nothing_is_told_of_in_one_line_with_the_mend(
+    guarded: RayAddress, tmp_path: Path, token: bytes | None, said: str
+) -> None:
+    variables = {"HOME": str(tmp_path)}
+    if token is not None:
+        (tmp_path / "token").write_bytes(token)
+        variables["RAY_AUTH_TOKEN_PATH"] = str(tmp_path / "token")
+    done = subprocess.run(
+        [sys.executable, "-m", "velodrome.scheduler.cli", "nodes", "--address", guarded.address],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (ClusterUnreachable.exit_status, "")
+    (line,) = done.stderr.splitlines()
+    assert said.format(tmp_path / "token") in line
+    assert "Copy the head's token" in line
