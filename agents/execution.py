@@ -90,10 +90,8 @@ def execute(
         ended = _refused(blank, Status.ENVIRONMENT_FAILED, str(error))
     except ReferenceFailed as error:
         ended = _refused(blank, error.status, error.reason, error.log_tail)
-    except (DoesNotFit, LocksUnusable) as error:
+    except (DoesNotFit, LocksUnusable, WaitedTooLong) as error:
         ended = _refused(blank, Status.UNPLACEABLE, str(error))
-    except WaitedTooLong as error:
-        ended = _refused(blank, Status.TIMED_OUT, str(error))
     except StartFailed as error:
         ended = _refused(blank, Status.CRASHED, f"the worker could not be started: {error}")
     # The wall clock may be set meanwhile; how long it took is not the clock's to say.

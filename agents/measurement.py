@@ -27,6 +27,11 @@ class Status(StrEnum):
     def has_number(self) -> bool:
         return self in (Status.OK, Status.UNSTABLE)
 
+    @property
+    def is_final(self) -> bool:
+        """Whether the task itself came to this end, and not what its fleet or its node lacked."""
+        return self not in (Status.LOST, Status.ENVIRONMENT_FAILED, Status.UNPLACEABLE)
+
 
 @dataclass(frozen=True)
 class Sample:

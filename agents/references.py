@@ -83,7 +83,7 @@ def reference(
         make_private(path.parent)
     except OSError as error:
         reason = f"its float64 reference cannot be kept in {path.parent}: {error}"
-        raise ReferenceFailed(Status.CRASHED, reason) from error
+        raise ReferenceFailed(Status.ENVIRONMENT_FAILED, reason) from error
     if content is not None:
         return Reference(path, content)
     with _alone(path, on_note):
@@ -170,7 +170,7 @@ def _alone(path: Path, on_note: Callable[[str], None]) -> Iterator[None]:
         except Timeout:
             hours = WAIT_DEADLINE_S / 3600
             reason = f"another task has been computing the float64 reference for {hours:g} h"
-            raise ReferenceFailed(Status.TIMED_OUT, reason) from None
+            raise ReferenceFailed(Status.UNPLACEABLE, reason) from None
     try:
         yield
     finally:

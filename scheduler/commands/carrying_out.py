@@ -62,6 +62,8 @@ class Begun:
         """On disk, with the rows of what fits nowhere; what is still to do."""
         store, sweep_id = self.store, self.sweep_id
         store.begin(sweep_id, self.sweep.text, plan)
+        if not (self.only or self.guide.is_bounded):  # then it is the plan of all there is
+            store.withdraw_all_but(sweep_id, {task.key for task in plan.tasks})
         store.keep_locks(sweep_id, self.environments.versions, versions_of(self.sweep))
         store.drop_orphans(sweep_id)
         record_unplaceable(plan, store, sweep_id, self.expected)

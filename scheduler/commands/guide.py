@@ -52,9 +52,14 @@ class Guide:
         self.until_s = time.monotonic() + budget_s
         self._foresight: Pasts | None = None
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is a budget, for which a part of a plan may be left out."""
+        return math.isfinite(self._budget_s)
+
     def chosen(self, plan: Plan) -> Plan:
         """What of it is run, which is all where there is no budget; says what is left out."""
-        if not math.isfinite(self._budget_s):
+        if not self.is_bounded:
             return plan
         left_s = self._share * max(0.0, self.until_s - time.monotonic())
         widths = self._widths

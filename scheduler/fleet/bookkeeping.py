@@ -31,17 +31,32 @@ def outstanding(plan: Plan, store: Store, sweep_id: str) -> tuple[Attempt, ...]:
 
 
 def record_unplaceable(plan: Plan, store: Store, sweep_id: str, expectations: Expectations) -> None:
-    """A row for every task that fits nowhere, with the condition that failed."""
-    done = store.finished(sweep_id)
-    new = [entry for entry in plan.unplaceable if (entry.task.key, 0) not in done]
-    rows = [
-        (
-            refused(Attempt(entry.task, 0, ""), entry.status, entry.reason, "", None),
-            expectations.of(entry.task),
-        )
-        for entry in new
-    ]
+    """A row for every task that fits nowhere, with the condition that failed.
+
+    Tried again to the same end it is the same row, and another one where now it is another end.
+    """
+    if not plan.unplaceable:
+        return
+    done, last = store.finished(sweep_id), _last_reasons(store, sweep_id)
+    rows = []
+    for entry in plan.unplaceable:
+        key = entry.task.key
+        if (key, 0) not in done and last.get(key) != entry.reason:
+            attempt = Attempt(entry.task, 0, "", store.next_attempt(sweep_id, key, 0))
+            row = refused(attempt, entry.status, entry.reason, "", None)
+            rows.append((row, expectations.of(entry.task)))
     store.put_all(sweep_id, rows)
+
+
+def _last_reasons(store: Store, sweep_id: str) -> dict[str, str]:
+    """Of each task, why the last attempt of its first repeat was made on no node, if it was."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = store.read("tasks", sweep_id, ("task_id", "repeat", "attempt", "node_id", "reason"))
+    rows = table.filter(pc.equal(table["repeat"], pa.scalar(0))).to_pylist()
+    last = {row["task_id"]: row for row in sorted(rows, key=lambda row: row["attempt"])}
+    return {key: row["reason"] for key, row in last.items() if not row["node_id"]}
 
 
 def refused(

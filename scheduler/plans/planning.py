@@ -57,6 +57,11 @@ class Plan:
     placements: tuple[Placement, ...] = ()
     unplaceable: tuple[Unplaceable, ...] = ()
 
+    @property
+    def tasks(self) -> frozenset[Task]:
+        placed = {placement.task for placement in self.placements}
+        return frozenset(placed | {entry.task for entry in self.unplaceable})
+
 
 Numbers = Mapping[str, Mapping[str, int]]
 """Of a task's key and a spot, the number of its first repeat there."""

@@ -5,7 +5,7 @@ patterns between `|`; `*` and `?` stand for anything, and a family for all its p
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from velodrome.agents.environments.recipes import did_you_mean
@@ -82,10 +82,9 @@ def no_condition(word: Word, example: str) -> ConfigError:
 
 def narrow(plan: Plan, selection: Selection) -> Plan:
     """The part of a plan that is selected. ConfigError if that is nothing."""
-    tasks = {entry.task for entry in plan.placements} | {entry.task for entry in plan.unplaceable}
-    chosen = {task for task in tasks if selection.matches(task)}
+    chosen = {task for task in plan.tasks if selection.matches(task)}
     if not chosen:
-        raise _nothing(selection, tasks)
+        raise _nothing(selection, plan.tasks)
     return Plan(
         tuple(placement for placement in plan.placements if placement.task in chosen),
         tuple(entry for entry in plan.unplaceable if entry.task in chosen),
@@ -105,7 +104,7 @@ def _condition(found: "re.Match[str]", place: str, fields: Sequence[str]) -> Con
     return Condition(name, split, is_negated=operator == "!=", place=place)
 
 
-def _nothing(selection: Selection, tasks: set[Task]) -> ConfigError:
+def _nothing(selection: Selection, tasks: Collection[Task]) -> ConfigError:
     """The first condition that no task fulfils by itself, with what there is instead."""
     for condition in selection.conditions:
         there = {

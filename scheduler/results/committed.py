@@ -10,15 +10,20 @@ from velodrome.scheduler.plans.expectations import Expected
 from velodrome.scheduler.results.layout import attempt_file
 
 COLUMNS = ("task_id", "repeat", "attempt", "status")
+WANTING = frozenset(status for status in Status if not status.is_final)
 Identity = tuple[str, int]  # a task's key and the number of the repeat
 
 
 @dataclass
 class Committed:
-    """Kept up to date by whoever holds the sweep; a `lost` attempt is on disk, but not final."""
+    """Kept up to date by whoever holds the sweep.
+
+    An attempt that ended for want of a node or of an environment is on disk, but not final.
+    """
 
     attempts: dict[Identity, int] = field(default_factory=dict)  # the latest
     final: set[Identity] = field(default_factory=set)
+    wanting: set[tuple[str, int, int, str]] = field(default_factory=set)  # attempts not final
     files: set[str] = field(default_factory=set)  # of attempts that were kept one by one
     is_tidy: bool = False  # it is sure that there are no orphans
 
@@ -26,19 +31,36 @@ class Committed:
         identity = (task_id, repeat)
         self.attempts[identity] = max(attempt, self.attempts.get(identity, 0))
         self.files.add(attempt_file(task_id, repeat, attempt))
-        if status != Status.LOST:
+        if status in WANTING:
+            self.wanting.add((*identity, attempt, status))
+        else:
             self.final.add(identity)
 
+    @property
+    def ended(self) -> frozenset[str]:
+        """Tasks of which a repeat is final."""
+        return frozenset(key for key, _ in self.final)
+
+    @property
+    def answered(self) -> set[Identity]:
+        """Tasks and repeats of which there is an outcome, be it what was wanting."""
+        lacked = {(key, repeat) for key, repeat, _, status in self.wanting if status != Status.LOST}
+        return self.final | lacked
+
     def news(self, ended: Iterable[tuple[Measurement, Expected]]) -> "News":
-        """Without those whose task needs no further attempt, here or earlier among these."""
+        """Without those that are kept, and those whose task needs no further attempt.
+
+        Be it here or by one that comes earlier among these.
+        """
         final: set[Identity] = set()
         new: News = {}
         for one, expected in ended:
             identity = (one.task.key, one.repeat)
-            if identity in self.final or identity in final:
+            is_kept = (*identity, one.attempt, one.status) in self.wanting
+            if is_kept or identity in self.final or identity in final:
                 continue
             new[(*identity, one.attempt)] = (one, expected)
-            if one.status is not Status.LOST:
+            if one.status.is_final:
                 final.add(identity)
         return new
 
@@ -60,5 +82,5 @@ class SweepSummary:
 
     sweep_id: str
     planned: int
-    finished: int
+    finished: int  # have an outcome other than `lost`
     with_number: int

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from types import MappingProxyType
 
 import pyarrow as pa
@@ -56,6 +57,20 @@ def fills(ceilings: Ceilings) -> Fills:
         "tasks": lambda table: _tasks(table, ceilings),
         "nodes": lambda table: _nodes(table, ceilings),
     }
+
+
+def less(fills: Fills, tasks: frozenset[str]) -> Fills:
+    """The same, and the rows of these tasks are left out of every table."""
+    if not tasks:
+        return fills
+    return {name: partial(_less, tasks, fills.get(name)) for name in TABLES}
+
+
+def _less(tasks: frozenset[str], fill: Fill | None, table: pa.Table) -> pa.Table:
+    if "task_id" in table.column_names:
+        kept = [key not in tasks for key in table["task_id"].to_pylist()]
+        table = table.filter(pa.array(kept, pa.bool_()))
+    return fill(table) if fill else table
 
 
 def _ceiling_rows(table: pa.Table) -> list[dict[str, object]]:

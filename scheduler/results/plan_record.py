@@ -28,10 +28,33 @@ def of_plan(plan: Plan) -> pa.Table:
 
 
 def joined(earlier: pa.Table, later: pa.Table) -> pa.Table:
-    """The earlier rows, then those of the later plan whose (task, repeat) is new."""
-    known = set(_identities(earlier))
+    """The earlier rows, then those of the later plan whose (task, repeat) is new.
+
+    What fitted nowhere and now has a node is new, and its earlier row is left out.
+    """
+    placed = set(_identities(later.filter(later["node_id"].is_valid())))
+    nowhere = earlier["node_id"].is_null().to_pylist()
+    before = _identities(earlier)
+    kept = [
+        not (is_nowhere and identity in placed)
+        for identity, is_nowhere in zip(before, nowhere, strict=True)
+    ]
+    known = {identity for identity, is_kept in zip(before, kept, strict=True) if is_kept}
     new = [identity not in known for identity in _identities(later)]
-    return pa.concat_tables([earlier, later.filter(pa.array(new, pa.bool_()))])
+    parts = (earlier, kept), (later, new)
+    return pa.concat_tables([table.filter(pa.array(some, pa.bool_())) for table, some in parts])
+
+
+def tasks(record: pa.Table) -> frozenset[str]:
+    """The keys of all that is planned."""
+    return frozenset(map(str, record["task_id"].to_pylist()))
+
+
+def without(record: pa.Table, tasks: frozenset[str]) -> pa.Table:
+    """Less the rows of these tasks."""
+    return record.filter(
+        pa.array([key not in tasks for key in record["task_id"].to_pylist()], pa.bool_())
+    )
 
 
 def numbers(record: pa.Table) -> dict[str, dict[str, int]]:

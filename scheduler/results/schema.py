@@ -53,7 +53,7 @@ TASKS = _table(
     ("sweep_id", _TEXT, ""),  # sorts by the time (UTC) at which the sweep began
     ("task_id", _TEXT, ""),  # hash of all that decides the number
     ("repeat", _SMALL, ""),  # of the same task, each in a fresh process
-    ("attempt", _SMALL, ""),  # above 1: the one before was lost
+    ("attempt", _SMALL, ""),  # above 1: the one before was lost, or something was wanting
     ("status", _TEXT, ""),  # `ok`, `unstable`, or why there is no number
     ("reason", _TEXT, ""),  # of the status, in words
     ("expected", _TEXT, ""),  # `agreed`, or one or several outcomes joined by ` or `

@@ -5,7 +5,7 @@ does. One process at a time works on a sweep. How that is done in a folder, and 
 for velodrome.scheduler.results.folder and .bucket.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
@@ -29,7 +29,7 @@ from velodrome.scheduler.results.committed import (
     SweepSummary,
     committed,
 )
-from velodrome.scheduler.results.filling import ceilings_among, fills
+from velodrome.scheduler.results.filling import ceilings_among, fills, less
 from velodrome.scheduler.results.layout import group_file, is_compacted, node_file
 from velodrome.scheduler.results.opening import opened_to_read, opened_to_write
 from velodrome.scheduler.results.settling import settled
@@ -97,6 +97,27 @@ class Store:
                 self._layout.plan(sweep_id): parquet_files.encoded(record),
             }
             self._backing.write(sweep_id, contents)
+
+    def withdraw_all_but(self, sweep_id: str, planned: Collection[str]) -> None:
+        """Take out what has no end of its own and is planned no more; rows, as it is compacted.
+
+        Where a node was wanting, or an environment, the one that is there now may make another
+        task of the same cell: with other threads, or another lock.
+        """
+        with self.working_on(sweep_id):
+            record = self._record(sweep_id)
+            gone = plan_record.tasks(record) - self._held[sweep_id].ended - set(planned)
+            if gone:
+                left = parquet_files.encoded(plan_record.without(record, gone))
+                self._backing.write(sweep_id, {self._layout.plan(sweep_id): left})
+
+    def _withdrawn(self, sweep_id: str) -> frozenset[str]:
+        """Tasks that have rows, no end of their own, and no place in the plan any more."""
+        if not self._is_begun(sweep_id):
+            return frozenset()
+        held = self._held[sweep_id]
+        planned = plan_record.tasks(self._record(sweep_id))
+        return frozenset({key for key, _ in held.attempts} - held.ended - planned)
 
     def sweep_text(self, sweep_id: str) -> str:
         """The text that the sweep was begun with. ConfigError if it was not."""
@@ -191,7 +212,7 @@ class Store:
         return tuple(rows.node_of(row) for row in found)
 
     def finished(self, sweep_id: str) -> frozenset[Identity]:
-        """Tasks and repeats that need no further attempt; one that was lost does."""
+        """Tasks and repeats that need no further attempt; see Status.is_final."""
         return frozenset(self._committed(sweep_id).final)
 
     def next_attempt(self, sweep_id: str, task_id: str, repeat: int) -> int:
@@ -218,7 +239,8 @@ class Store:
         """One file per table. Killed at any instant, no row is missing or there twice."""
         with self.working_on(sweep_id):
             self.drop_orphans(sweep_id)
-            self._backing.compact(sweep_id, fills(self.ceilings(sweep_id)))
+            kept = less(fills(self.ceilings(sweep_id)), self._withdrawn(sweep_id))
+            self._backing.compact(sweep_id, kept)
 
     def ceilings(self, sweep_id: str) -> Ceilings:
         """Of its nodes: its own, or those of the newest others where it has none."""
@@ -276,7 +298,7 @@ class Store:
         planned = self._record(sweep_id).num_rows if self._is_begun(sweep_id) else 0
         found = self.read("tasks", sweep_id, COLUMNS)
         numbered = sum(Status(str(text)).has_number for text in found["status"].to_pylist())
-        return SweepSummary(sweep_id, planned, len(committed(found).final), numbered)
+        return SweepSummary(sweep_id, planned, len(committed(found).answered), numbered)
 
     def _committed(self, sweep_id: str) -> Committed:
         if sweep_id in self._held:

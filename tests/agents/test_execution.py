@@ -226,7 +226,7 @@ def test_a_task_that_waits_for_cores_says_for_whom_and_gives_up_in_time(home: Pa
             locks_deadline_s=0.3,
         )
     assert notes == [note for note in notes if f"held by pid {os.getpid()} (" in note] != []
-    assert ended.status is Status.TIMED_OUT
+    assert ended.status is Status.UNPLACEABLE
     assert "not free in time" in ended.reason
 
 

@@ -154,11 +154,24 @@ class TestFinished:
             assert placed.finished(SWEEP) == {(task(0).key, 0)}
         assert placed.finished(SWEEP) == {(task(0).key, 0)}
 
-    def test_every_outcome_but_lost_needs_no_further_attempt(self, store: Store) -> None:
-        outcomes = [status for status in Status if status is not Status.LOST]
-        for number, status in enumerate(outcomes):
-            store.put(SWEEP, measurement(number, status=status))
-        assert len(store.finished(SWEEP)) == len(outcomes)
+    @pytest.mark.parametrize("status", Status)
+    def test_what_the_fleet_or_a_node_lacked_is_tried_again_and_nothing_else(
+        self, store: Store, status: Status
+    ) -> None:
+        lacked = {Status.LOST, Status.ENVIRONMENT_FAILED, Status.UNPLACEABLE}
+        store.put(SWEEP, measurement(0, status=status))
+        assert store.finished(SWEEP) == (frozenset() if status in lacked else {(task(0).key, 0)})
+        assert store.put(SWEEP, measurement(0, attempt=2)) == (status in lacked)
+        assert store.finished(SWEEP) == {(task(0).key, 0)}
+
+    @pytest.mark.parametrize("status", Status)
+    def test_an_attempt_that_is_kept_twice_is_one_row(self, placed: Store, status: Status) -> None:
+        group = [(measurement(number, status=status), TO_AGREE) for number in range(2)]
+        with placed.working_on(SWEEP):
+            placed.put_all(SWEEP, group)
+            assert not placed.put(SWEEP, measurement(0, status=status))
+        assert not placed.put(SWEEP, measurement(1, status=status))
+        assert placed.read("tasks", SWEEP).num_rows == 2
 
     def test_a_lost_attempt_is_a_row_and_is_tried_again(self, placed: Store) -> None:
         with placed.working_on(SWEEP):

@@ -1,0 +1,113 @@
+"""A sweep that is gone on with: what was wanting is planned and tried again, and counted once."""
+
+from dataclasses import replace
+
+import pytest
+
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.node import Core, Gpu, Node
+from velodrome.scheduler.fleet.bookkeeping import outstanding, record_unplaceable
+from velodrome.scheduler.plans.expectations import expectations
+from velodrome.scheduler.plans.planning import Placement, Plan, plan
+from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.sweeps.expansion import expand
+from velodrome.scheduler.sweeps.sweep_file import parse
+
+SWEEP = "20261124-063012-a1b2"
+TEXT = """
+frameworks: [torch]
+models: [lenet]
+devices: [gpu]
+repeats: 3
+"""
+EXPECTED = expectations({})
+SMALL = Node("n1", "small", "CPU", (Core(0, (0,)),), 2**34)
+LARGE = Node(
+    "n2",
+    "large",
+    "CPU",
+    tuple(Core(number, (number,)) for number in range(4)),
+    2**34,
+    gpus=(Gpu(0, "NVIDIA L4", "GPU-1", 2**34),),
+)
+ALIKE = replace(SMALL, gpus=LARGE.gpus)  # as if its driver had been mended
+LACKED = (Status.LOST, Status.ENVIRONMENT_FAILED, Status.UNPLACEABLE)
+
+
+def begun(store: Store, *nodes: Node) -> Plan:
+    """What `run` does with its plan before anything is measured."""
+    sweep = parse(TEXT, "sweep.yaml")
+    made = plan(expand(sweep), sweep, nodes, {}, store.numbers(SWEEP))
+    store.begin(SWEEP, TEXT, made)
+    store.withdraw_all_but(SWEEP, {task.key for task in made.tasks})
+    record_unplaceable(made, store, SWEEP, EXPECTED)
+    return made
+
+
+def ended(placement: Placement, status: Status = Status.OK, attempt: int = 1) -> Measurement:
+    return Measurement(
+        placement.task, placement.repeat, attempt, status, "", "n1", "host", "t", 1.0, 2.0
+    )
+
+
+def to_do(made: Plan, store: Store) -> list[int]:
+    return sorted(attempt.repeat for attempt in outstanding(made, store, SWEEP))
+
+
+def outcomes(store: Store) -> list[tuple[object, ...]]:
+    rows = store.read("tasks", SWEEP).to_pylist()
+    return sorted((row["repeat"], row["attempt"], row["status"], row["threads"]) for row in rows)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_of_every_outcome_all_repeats_are_tried_again_or_none(store: Store, status: Status) -> None:
+    for placement in begun(store, ALIKE).placements:
+        store.put(SWEEP, ended(placement, status))
+    assert to_do(begun(store, ALIKE), store) == ([0, 1, 2] if status in LACKED else [])
+
+
+@pytest.mark.parametrize("later", [ALIKE, LARGE], ids=["mended", "joined"])
+def test_what_fitted_nowhere_runs_all_its_repeats_once_a_node_is_there(
+    placed: Store, later: Node
+) -> None:
+    begun(placed, SMALL)
+    assert outcomes(placed) == [(0, 1, "unplaceable", 1)]
+    made = begun(placed, later)
+    assert to_do(made, placed) == [0, 1, 2]
+    for attempt in outstanding(made, placed, SWEEP):
+        placed.put(SWEEP, ended(made.placements[attempt.order], attempt=attempt.number))
+    placed.compact(SWEEP)
+    assert to_do(begun(placed, later), placed) == []
+    ok = [row for row in outcomes(placed) if row[2] == "ok"]
+    assert [(repeat, threads) for repeat, _, _, threads in ok] == [
+        (repeat, later.physical) for repeat in range(3)
+    ]
+    summary = placed.summary(SWEEP)
+    assert (summary.planned, summary.finished, summary.with_number) == (3, 3, 3)
+
+
+def test_a_task_that_another_node_makes_another_leaves_no_row_of_the_old_one(placed: Store) -> None:
+    begun(placed, SMALL)
+    with placed.working_on(SWEEP):
+        for placement in begun(placed, LARGE).placements:
+            placed.put(SWEEP, ended(placement))
+        placed.compact(SWEEP)
+    assert {row[2:] for row in outcomes(placed)} == {("ok", 4)}
+
+
+def test_what_was_measured_stays_whatever_is_planned_now(placed: Store) -> None:
+    for placement in begun(placed, ALIKE).placements[:1]:
+        placed.put(SWEEP, ended(placement))
+    with placed.working_on(SWEEP):
+        for placement in begun(placed, LARGE).placements:
+            placed.put(SWEEP, ended(placement))
+        placed.compact(SWEEP)
+    assert {row[2:] for row in outcomes(placed)} == {("ok", 1), ("ok", 4)}
+
+
+def test_what_still_fits_nowhere_is_one_row_and_another_reason_another(store: Store) -> None:
+    for _ in range(3):
+        begun(store, SMALL)
+    assert outcomes(store) == [(0, 1, "unplaceable", 1)]
+    begun(store, replace(SMALL, gpus=(Gpu(0, "x", "MIG-1", 1),), system="Plan9"))
+    assert [row[:3] for row in outcomes(store)] == [(0, 1, "unplaceable"), (0, 2, "unplaceable")]
