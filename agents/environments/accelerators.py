@@ -4,8 +4,8 @@ import ctypes
 import re
 from collections.abc import Collection
 
-NAME = r"cpu|gpu|cuda\d\d"
-_CUDA = re.compile(r"cuda(\d\d)")
+NAME = r"cpu|gpu|cuda[0-9]{2}"
+_CUDA = re.compile(r"cuda([0-9]{2})")
 _LAST = 100  # behind every CUDA
 
 

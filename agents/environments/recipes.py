@@ -16,7 +16,7 @@ FILE_NAME = "environment.toml"
 HASH_LENGTH = 12
 _STRICT = ConfigDict(extra="forbid")
 
-Minor = Annotated[str, Field(pattern=r"^3\.\d+$")]
+Minor = Annotated[str, Field(pattern=r"^3\.[0-9]+$")]
 Device = Literal["cpu", "gpu"]
 Accelerator = Annotated[str, Field(pattern=rf"^({NAME})$")]
 

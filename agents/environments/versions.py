@@ -22,7 +22,7 @@ from velodrome.agents.environments.private_folders import make_private
 from velodrome.agents.environments.recipes import Lock, Recipe
 
 SEPARATOR = "=="
-VERSION = re.compile(r"\d[A-Za-z0-9.!+_-]*")
+VERSION = re.compile(r"[0-9][A-Za-z0-9.!+_-]*")
 _HASH = re.compile(r"\w{1,64}")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.txt")
 # All that a lock of ours holds: pins, perhaps with a marker, their hashes, comments.

@@ -8,6 +8,7 @@ from itertools import islice
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler.commands.output import console, print_json
 from velodrome.scheduler.commands.report import Form
+from velodrome.scheduler.commands.typed_numbers import read
 from velodrome.scheduler.comparison import lines, rendering, wording
 from velodrome.scheduler.comparison.causes import Nodes, nodes_by_key
 from velodrome.scheduler.comparison.judging import Turn
@@ -25,7 +26,7 @@ from velodrome.scheduler.reports.task_rows import Row, unsound
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.statistics.comparing import LEAST, Verdict
-from velodrome.scheduler.sweeps.quantities import SHARE_MEND, share
+from velodrome.scheduler.sweeps.quantities import share
 
 FAILURES = ("slower", "faster", "broke", "vanished")
 
@@ -34,7 +35,7 @@ def compare(
     base: str, candidate: str, results: str, *, only: str = "", least: str = "", form: Form
 ) -> Outcome:
     """What was found, shown. ConfigError where a side is nothing or they are not comparable."""
-    outcome = found(base, candidate, results, only=only, least=_least(least))
+    outcome = found(base, candidate, results, only=only, least=read("--least", least, share, LEAST))
     if form is Form.JSON:
         print_json(as_json(outcome))
     elif form is Form.CSV:
@@ -107,15 +108,6 @@ def as_json(outcome: Outcome) -> dict[str, object]:
         "sentence": wording.sentence(outcome),
         "cells": lines.flat(outcome),
     }
-
-
-def _least(text: str) -> float:
-    if not text:
-        return LEAST
-    found = share(text)
-    if found is None:
-        raise ConfigError("command line, --least", f"'{text}' is no share", SHARE_MEND)
-    return found
 
 
 def _rows(store: Store, sweep_id: str, results: str) -> Sequence[Row]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from statistics import median
 
-from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.commands.typed_numbers import read
 from velodrome.scheduler.history.nights import Followed, history
 from velodrome.scheduler.history.pasts import Pasts, pasts
 from velodrome.scheduler.history.reading import past_rows
@@ -24,13 +24,7 @@ SHOWN = 6  # cells that are left out
 
 def budget(text: str) -> float:
     """Seconds; infinite for an empty text. ConfigError for what is no length of time."""
-    if not text:
-        return math.inf
-    seconds = quantities.duration_s(text)
-    if not seconds:
-        problem = f"'{text}' cannot be read"
-        raise ConfigError("command line, --budget", problem, quantities.DURATION_MEND)
-    return seconds
+    return read("--budget", text, quantities.duration_s, math.inf)
 
 
 class Guide:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from velodrome.scheduler.commands.typed_numbers import read
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps import quantities
 
@@ -26,14 +27,15 @@ def where(address: str, cluster: Path | None, patience: str) -> Where:
     patience: empty if nothing was said: 5 minutes for a node to come back, 20 for one to be had,
     which a cloud may take ten to start.
     """
-    patience = patience or ("20m" if cluster else "5m")
+    usual_s = 20 * 60.0 if cluster else 5 * 60.0
+    patience_s = read("--patience", patience, _patience_s, usual_s)
     if not address:
         if cluster:
             mend = "Give --address, too: `auto` on the head, or HOST:PORT."
             raise ConfigError("command line, --cluster", "it says what may run, not where", mend)
         return Where()
-    patience_s = 0.0 if patience == "0" else quantities.duration_s(patience)
-    if patience_s is None:
-        problem = f"'{patience}' cannot be read"
-        raise ConfigError("command line, --patience", problem, quantities.DURATION_MEND)
     return Where(address, cluster, patience_s)
+
+
+def _patience_s(text: str) -> float:
+    return 0.0 if text == "0" else quantities.duration_s(text)

@@ -43,7 +43,7 @@ def check_address(address: str) -> None:
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
-    if "://" in address or not host or not port.isdecimal():
+    if "://" in address or not host or not (port.isascii() and port.isdecimal()):
         mend = "Give HOST:PORT of its head, 6379 by default, or `auto` on one of its nodes."
         raise ConfigError(f"--address {address}", "this is no address of a Ray", mend)
     try:

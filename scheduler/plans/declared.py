@@ -26,6 +26,7 @@ TYPE_KEYS = (  # what Ray's own schema allows in a node type
 )
 MAX_WORKERS = 2  # Ray's default for a cluster
 MOST = 1_000_000
+MOST_OF = {"CPU": 65536, "GPU": 1024}  # of these, each becomes a part of a node to plan over
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -81,7 +82,8 @@ def parse(text: str, source: str) -> tuple[DeclaredType, ...]:
     found = []
     for name, kind in kinds.items():
         counted = _counted(kind)
-        workers = min(most, _whole(kind, "max_workers", most)) if name != head else 1
+        own = _whole(kind, "max_workers", most)
+        workers = min(most, own) if name != head else 1
         if counted.cpus == 0 or not workers:
             continue
         selector = _selector(name, kind, labels)
@@ -137,7 +139,9 @@ def _counted(kind: Fields) -> Counted:
         return Counted(None, 0)
     found = values.fields(value, "resources", "{CPU: 16, GPU: 1}")
     counts = {
-        key.text: values.whole(count, f"resource {key.text}", least=0, most=2**53)
+        key.text: values.whole(
+            count, f"resource {key.text}", least=0, most=MOST_OF.get(key.text, 2**53)
+        )
         for key, count in found.entries
     }
     return Counted(counts.get("CPU"), counts.get("GPU", 0), counts.get("memory", 0))

@@ -9,7 +9,7 @@ from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler.errors import ConfigError
 
 LAST = "last"
-_BEFORE_LAST = re.compile(rf"{LAST}~(\d{{1,9}})")
+_BEFORE_LAST = re.compile(rf"{LAST}~([0-9]{{1,9}})")
 
 
 def new_sweep_id() -> str:
@@ -19,7 +19,7 @@ def new_sweep_id() -> str:
 
 def checked(sweep_id: str) -> str:
     """Itself. ConfigError if it is not one of ours: it becomes a part of paths."""
-    if re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{8}", sweep_id):
+    if re.fullmatch(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}", sweep_id):
         return sweep_id
     mend = "Leave --sweep-id out: a new sweep is given one."
     raise ConfigError("command line, --sweep-id", f"'{sweep_id}' is no sweep's id", mend)

@@ -89,5 +89,6 @@ def _may_hold(exclusion: Exclusion, cell: Cell) -> bool:
 
 def _may_fit(field: str, pattern: str, value: str) -> bool:
     """Also where only a node will decide: `physical` may turn out to be any number."""
-    is_open = field == "threads" and value in tuple(ThreadRule) and pattern.isdigit()
+    is_number = pattern.isascii() and pattern.isdigit()
+    is_open = field == "threads" and value in tuple(ThreadRule) and is_number
     return is_open or fits(pattern, value)

@@ -1,43 +1,98 @@
-"""Durations, sizes and shares as people write them: 15m, 16GiB, 1%."""
+"""Numbers as people write them, within their bounds: 64, 0.5, 15m, 16GiB, 1%.
+
+Digits are those of ASCII: Python takes those of other scripts for numbers, too, but whoever writes
+a file by hand hardly means them. There are no exponents, no `inf` and no `nan`.
+"""
 
 import re
 
+MOST_WHOLE = 2**31 - 1
+MOST_PHASE_S = 7 * 86400.0  # of timing one phase
+MOST_DURATION_S = 366 * 86400.0
+MOST_SIZE_BYTES = 1024 * 2**40
 DURATION_MEND = "Give a number and its unit, like 90s, 15m or 2h."
 SIZE_MEND = "Give a number and its unit, like 512MB or 16GiB."
 SHARE_MEND = "Give a share above 0 and below 1, like 1% or 0.01."
 
-_NUMBER = r"(\d{1,12}(?:\.\d{1,30})?)"
+_WHOLE = re.compile(r"([+-]?)([0-9]+)")
+_NUMBER = r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))"
+_DECIMAL = re.compile(_NUMBER)
 _DURATION = re.compile(_NUMBER + r"\s*(s|m|min|h|d)")
 _SIZE = re.compile(_NUMBER + r"\s*(B|[kKMGT]B|[KMGT]iB)")
-_SHARE = re.compile(_NUMBER + r"\s*%")
+_SHARE = re.compile(_NUMBER + r"\s*(%?)")
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_DIGITS = 18  # of what is over every bound; Python reads no number of thousands
 
 
-def duration_s(text: str) -> float | None:
-    """Seconds above 0, None where the text is no duration."""
+class Unreadable(ValueError):
+    """A text is no such number, or breaks a bound. Its own text is the mend, with that bound."""
+
+
+def whole(text: str, least: int = 1, most: int = MOST_WHOLE) -> int:
+    """A whole number between two bounds."""
+    found = _WHOLE.fullmatch(text)
+    digits = found[2].lstrip("0") if found else ""
+    number = int(digits or "0") if len(digits) <= _DIGITS else 10**_DIGITS
+    if found and found[1] == "-":
+        number = -number
+    if not found or not least <= number <= most:
+        # A bound that nobody comes near is named to who does.
+        is_far = most == MOST_WHOLE and number < most
+        raise Unreadable(
+            f"Give a whole number above {least - 1}."
+            if is_far
+            else f"Give a whole number, {least} to {most}."
+        )
+    return number
+
+
+def decimal(text: str, least: float = 0.0, most: float = MOST_PHASE_S) -> float:
+    """A number between two bounds."""
+    number = float(text) if _DECIMAL.fullmatch(text) else None
+    if number is None or not least <= number <= most:
+        raise Unreadable(f"Give a number, {least:g} to {most:.15g}.")
+    return number
+
+
+def above_zero(text: str, most: float = MOST_PHASE_S) -> float:
+    """A number that is not 0, either."""
+    number = float(text) if _DECIMAL.fullmatch(text) else None
+    if number is None or not 0 < number <= most:
+        raise Unreadable(f"Give a number above 0, up to {most:.15g}.")
+    return number
+
+
+def duration_s(text: str) -> float:
+    """Seconds above 0."""
     found = _DURATION.fullmatch(text.strip())
     if not found:
-        return None
-    return float(found[1]) * _SECONDS[found[2]] or None
+        raise Unreadable(DURATION_MEND)
+    seconds = float(found[1]) * _SECONDS[found[2]]
+    if not 0 < seconds <= MOST_DURATION_S:
+        bound = "at most 366d" if seconds > 0 else "more than 0s"
+        raise Unreadable(f"Give {bound}.")
+    return seconds
 
 
-def size_bytes(text: str) -> int | None:
-    """Whole bytes above 0; MB is 1000 x 1000, MiB 1024 x 1024. None where the text is no size."""
+def size_bytes(text: str) -> int:
+    """Whole bytes above 0; MB is 1000 x 1000, MiB 1024 x 1024."""
     found = _SIZE.fullmatch(text.strip())
     if not found:
-        return None
+        raise Unreadable(SIZE_MEND)
     unit = found[2]
     base = 1024 if unit.endswith("iB") else 1000
-    power = _POWERS[unit.removesuffix("B").removesuffix("i").upper()]
-    return int(float(found[1]) * base**power) or None
+    size = float(found[1]) * base ** _POWERS[unit.removesuffix("B").removesuffix("i").upper()]
+    if not 1 <= size <= MOST_SIZE_BYTES:
+        bound = "at most 1024TiB" if size >= 1 else "at least 1B"
+        raise Unreadable(f"Give {bound}.")
+    return int(size)
 
 
-def share(text: str) -> float | None:
-    """A share above 0 and below 1, of `1%` or of `0.01`; None where the text is none."""
-    percent = _SHARE.fullmatch(text.strip())
-    plain = re.fullmatch(_NUMBER, text.strip())
-    if not percent and not plain:
-        return None
-    value = float(percent[1]) / 100 if percent else float(text)
-    return value if 0 < value < 1 else None
+def share(text: str) -> float:
+    """A share above 0 and below 1, of `1%` or of `0.01`."""
+    found = _SHARE.fullmatch(text.strip())
+    value = float(found[1]) / (100 if found[2] else 1) if found else 0.0
+    if not 0 < value < 1:
+        raise Unreadable(SHARE_MEND)
+    return value

@@ -7,7 +7,7 @@ from typing import TypeVar
 from velodrome.adapters.protocol import Timing
 from velodrome.agents.task import Limits
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.sweeps import values
+from velodrome.scheduler.sweeps import quantities, values
 from velodrome.scheduler.sweeps.parts import Device, ThreadRule, Threads, Where
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
 
@@ -17,7 +17,6 @@ MOST_GPUS = 64
 MOST_REPEATS = 1000
 MOST_SEED = 2**32 - 1  # what numpy.random.RandomState takes
 MOST_SAMPLING_HZ = 100
-THREADS_MEND = "Give a whole number above 0, `physical` or `logical`."
 DEVICE_MEND = "Give cpu, gpu, gpu:2 for two, or {gpu: H100} for a model."
 
 T = TypeVar("T")
@@ -32,13 +31,19 @@ def read_devices(value: Value, name: str) -> tuple[Device, ...]:
 
 
 def device_named(text: str) -> Device | None:
-    """The device of `cpu`, `gpu` or `gpu:2`; None where the text is none of these."""
+    """The device of `cpu`, `gpu` or `gpu:2`; None where the text is none of these.
+
+    Unreadable where a number of GPUs breaks its bounds.
+    """
     if text == "cpu":
         return Device()
-    found = re.fullmatch(r"gpu(?::(\d{1,4}))?", text)
-    if not found or not 1 <= int(found[1] or 1) <= MOST_GPUS:
+    kind, colon, count = text.partition(":")
+    if kind != "gpu" or (colon and not re.fullmatch(r"[+-]?[0-9]+", count)):
         return None
-    return Device("gpu", int(found[1] or 1))
+    try:
+        return Device("gpu", quantities.whole(count, most=MOST_GPUS) if colon else 1)
+    except quantities.Unreadable:
+        raise quantities.Unreadable(f"Give gpu:1 to gpu:{MOST_GPUS}.") from None
 
 
 def read_dtypes(value: Value, name: str) -> tuple[str, ...]:
@@ -55,15 +60,20 @@ def read_repeats(value: Value, name: str) -> int:
 
 
 def read_seed(value: Value, name: str) -> int:
-    return values.whole(value, name, least=0, most=MOST_SEED)
+    return values.number(value, name, seed)
+
+
+def seed(text: str) -> int:
+    return quantities.whole(text, least=0, most=MOST_SEED)
 
 
 def read_sampling_hz(value: Value, name: str) -> float:
     """0: nothing is sampled."""
-    rate = values.decimal(value, name)
-    if rate > MOST_SAMPLING_HZ:
-        raise values.wrong(value, name, f"Give a rate up to {MOST_SAMPLING_HZ}.")
-    return rate
+    return values.number(value, name, sampling_hz)
+
+
+def sampling_hz(text: str) -> float:
+    return quantities.decimal(text, most=MOST_SAMPLING_HZ)
 
 
 def read_timing(value: Value, name: str) -> Timing:
@@ -71,15 +81,21 @@ def read_timing(value: Value, name: str) -> Timing:
     values.known_keys(found, Timing._fields, "key of timing")
     default = Timing()
     timing = Timing(
-        target=_entry(found, "target", values.part, default.target),
+        target=_entry(found, "target", _share, default.target),
         min_samples=_entry(found, "min_samples", values.whole, default.min_samples),
-        min_seconds=_entry(found, "min_seconds", values.decimal, default.min_seconds),
+        min_seconds=_entry(found, "min_seconds", _seconds, default.min_seconds),
         max_seconds=_entry(found, "max_seconds", _above_zero, default.max_seconds),
     )
-    if timing.min_seconds > timing.max_seconds:
-        problem = f"min_seconds {timing.min_seconds:g} is over max_seconds {timing.max_seconds:g}"
+    if problem := contradiction(timing):
         raise ConfigError(found.place, problem, "Give a smaller min_seconds.")
     return timing
+
+
+def contradiction(timing: Timing) -> str:
+    """Empty: there is none."""
+    if timing.min_seconds <= timing.max_seconds:
+        return ""
+    return f"min_seconds {timing.min_seconds:g} is over max_seconds {timing.max_seconds:g}"
 
 
 def read_limits(value: Value, name: str) -> Limits:
@@ -87,7 +103,7 @@ def read_limits(value: Value, name: str) -> Limits:
     values.known_keys(found, ("deadline", "memory", "disk"), "key of limits")
     default = Limits()
     return Limits(
-        deadline_s=_entry(found, "deadline", values.seconds, default.deadline_s),
+        deadline_s=_entry(found, "deadline", _duration, default.deadline_s),
         memory_bytes=_entry(found, "memory", values.memory, default.memory_bytes),
         disk_bytes=_entry(found, "disk", values.memory, default.disk_bytes),
     )
@@ -103,10 +119,15 @@ def read_labels(value: Value, name: str) -> tuple[tuple[str, str], ...]:
 def _threads(value: Value, name: str) -> Threads:
     if isinstance(value, Scalar) and value.text in tuple(ThreadRule):
         return ThreadRule(value.text)
+    return values.number(value, name, threads)
+
+
+def threads(text: str) -> int:
+    """Of a number; Unreadable names the words that may stand for one, too."""
     try:
-        return values.whole(value, name, most=MOST_THREADS)
-    except ConfigError as error:
-        raise ConfigError(error.place, error.problem, THREADS_MEND) from None
+        return quantities.whole(text, most=MOST_THREADS)
+    except quantities.Unreadable as error:
+        raise quantities.Unreadable(f"{str(error)[:-1]}, `physical` or `logical`.") from None
 
 
 def _device(value: Value, name: str) -> Device:
@@ -114,7 +135,7 @@ def _device(value: Value, name: str) -> Device:
         return _gpu_of_a_model(value, name)
     if not isinstance(value, Scalar):
         raise values.wrong(value, name, DEVICE_MEND)
-    device = device_named(value.text)
+    device = values.quantity(value, name, device_named)
     if device is None:
         raise values.wrong(value, name, DEVICE_MEND)
     return device
@@ -126,7 +147,7 @@ def _gpu_of_a_model(found: Fields, name: str) -> Device:
     if model is None:
         raise ConfigError(found.place, f"{name} holds a mapping without `gpu`", DEVICE_MEND)
     model_name = values.text(model, "gpu")
-    if model_name.isdigit():
+    if model_name.isdecimal():
         mend = f"Write gpu:{model_name} if you mean so many."
         raise ConfigError(model.place, f"'{model_name}' is no model of GPU", mend)
     count = found.get("count")
@@ -137,10 +158,19 @@ def _gpu_of_a_model(found: Fields, name: str) -> Device:
 
 
 def _above_zero(value: Value, name: str) -> float:
-    number = values.decimal(value, name)
-    if number == 0:
-        raise values.wrong(value, name, "Give a number above 0.")
-    return number
+    return values.number(value, name, quantities.above_zero)
+
+
+def _seconds(value: Value, name: str) -> float:
+    return values.number(value, name, quantities.decimal)
+
+
+def _share(value: Value, name: str) -> float:
+    return values.quantity(value, name, quantities.share)
+
+
+def _duration(value: Value, name: str) -> float:
+    return values.quantity(value, name, quantities.duration_s)
 
 
 def _distinct(

@@ -1,25 +1,19 @@
 """The values of a sweep file, one function per kind; a wrong one is a ConfigError at its place."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
+from functools import partial
+from typing import TypeVar
 
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.sweeps.quantities import (
-    DURATION_MEND,
-    SHARE_MEND,
-    SIZE_MEND,
-    duration_s,
-    share,
-    size_bytes,
-)
+from velodrome.scheduler.sweeps import quantities
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Items, Scalar, Value, describe
 
-MOST = 2**31 - 1
-_WHOLE = re.compile(r"[+-]?\d{1,18}")
+MOST = quantities.MOST_WHOLE
+T = TypeVar("T")
 _PATTERN = re.compile(r"[*?\[]")
-_DECIMAL = re.compile(r"\d{1,12}(\.\d{1,9})?")
 
 
 def wrong(value: Value, name: str, mend: str) -> ConfigError:
@@ -32,51 +26,34 @@ def text(value: Value, name: str) -> str:
     return value.text
 
 
+def quantity(value: Value, name: str, read: Callable[[str], T]) -> T:
+    """What a function of velodrome.scheduler.sweeps.quantities makes of a value."""
+    try:
+        return read(value.text if isinstance(value, Scalar) else "")
+    except quantities.Unreadable as error:
+        raise wrong(value, name, str(error)) from None
+
+
+def number(value: Value, name: str, read: Callable[[str], T]) -> T:
+    """The same of a number without a unit, which in quotes is a text to YAML, and to us."""
+    found = quantity(value, name, read)
+    if isinstance(value, Scalar) and value.is_quoted:
+        raise wrong(value, name, "Write the number without quotes.")
+    return found
+
+
 def whole(value: Value, name: str, *, least: int = 1, most: int = MOST) -> int:
-    """A whole number between two bounds, not in quotes."""
-    mend = "Give a whole number" + (
-        f" above {least - 1}." if most == MOST else f", {least} to {most}."
-    )
-    if not isinstance(value, Scalar) or value.is_quoted or not _WHOLE.fullmatch(value.text):
-        raise wrong(value, name, mend)
-    number = int(value.text)
-    if not least <= number <= most:
-        raise wrong(value, name, mend)
-    return number
+    return number(value, name, partial(quantities.whole, least=least, most=most))
 
 
-def decimal(value: Value, name: str) -> float:
-    """A number of at least 0."""
-    if not isinstance(value, Scalar) or value.is_quoted or not _DECIMAL.fullmatch(value.text):
-        raise wrong(value, name, "Give a number above 0.")
-    return float(value.text)
+def memory(value: Value, name: str) -> int:
+    return quantity(value, name, quantities.size_bytes)
 
 
 def yes_or_no(value: Value, name: str) -> bool:
     if isinstance(value, Scalar) and value.text.lower() in ("true", "false"):
         return value.text.lower() == "true"
     raise wrong(value, name, "Give true or false.")
-
-
-def seconds(value: Value, name: str) -> float:
-    found = duration_s(value.text) if isinstance(value, Scalar) else None
-    if found is None:
-        raise wrong(value, name, DURATION_MEND)
-    return found
-
-
-def memory(value: Value, name: str) -> int:
-    found = size_bytes(value.text) if isinstance(value, Scalar) else None
-    if found is None:
-        raise wrong(value, name, SIZE_MEND)
-    return found
-
-
-def part(value: Value, name: str) -> float:
-    found = share(value.text) if isinstance(value, Scalar) else None
-    if found is None:
-        raise wrong(value, name, SHARE_MEND)
-    return found
 
 
 def items(value: Value, name: str, example: str) -> tuple[Value, ...]:

@@ -65,6 +65,11 @@ def test_a_number_is_read_again_as_it_was(target: float, samples: int, seconds: 
     assert typed(rerun_command(task)).key == task.key
 
 
+def test_less_than_the_usual_least_time_needs_no_second_option() -> None:
+    timing = typed("velodrome measure torch lenet --threads 1 --max-seconds 0.5").timing
+    assert (timing.min_seconds, timing.max_seconds) == (0.5, 0.5)
+
+
 def test_a_part_of_a_gpus_name_with_blanks_is_quoted() -> None:
     assert "--gpu-model 'H100 80GB'" in rerun_command(replace(ON_GPU, gpu_model="H100 80GB"))
 
@@ -72,10 +77,13 @@ def test_a_part_of_a_gpus_name_with_blanks_is_quoted() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("--device gpu:0", "--device: there is no 'gpu:0'. Give cpu, gpu or gpu:2."),
+        ("--device tpu", "--device: there is no 'tpu'. Give cpu, gpu or gpu:2."),
         ("--gpu-model H100", "--gpu-model: the task is for a CPU. Give --device gpu."),
         ("--dtype float23", "--dtype: there is no 'float23'. Did you mean 'float32'?"),
-        ("--sampling-hz 1000", "--sampling-hz: 1000 is no rate. Give a rate up to 100;"),
+        (
+            "--min-seconds 2 --max-seconds 1",
+            "--max-seconds: min_seconds 2 is over max_seconds 1. Give a smaller --min-seconds.",
+        ),
     ],
 )
 def test_an_option_that_is_wrong_is_told_with_the_mend(options: str, said: str) -> None:
