@@ -11,7 +11,7 @@ from velodrome.adapters.protocol import Failed, Finished, Hello
 from velodrome.adapters.registry import Framework
 from velodrome.agents.canary import canary_for, with_canaries
 from velodrome.agents.cores.lock_files import LocksUnusable
-from velodrome.agents.cores.locks import Held, WaitedTooLong, locked
+from velodrome.agents.cores.locks import Held, WaitedTooLong, locked, require_possible
 from velodrome.agents.cores.sharing import DoesNotFit, Need
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
@@ -112,6 +112,7 @@ def _run(
         on_event(Note(text))
 
     framework = framework_named(task.framework)
+    require_possible(node, need)  # before gigabytes are fetched for what cannot run here
     environment = environments.build(task.framework, task.device, note, task.lock_hash)
     blank = replace(blank, environment_hash=environment.hash)
     known = reference(task, node, environments, note)

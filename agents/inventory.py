@@ -1,6 +1,5 @@
 """The inventory of the machine that this process runs on."""
 
-import ctypes
 import hashlib
 import os
 import platform
@@ -11,7 +10,8 @@ from importlib import metadata
 from pathlib import Path
 
 from velodrome.agents import control_groups, topology
-from velodrome.agents.node import Core, Gpu, Node
+from velodrome.agents.node import Core, Node
+from velodrome.agents.sampling import driver
 from velodrome.agents.topology import first_line
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -33,6 +33,7 @@ def take(
     system = os.uname()
     cpuinfo = _cpuinfo()
     first = topology.CPUS / f"cpu{min(allowed)}"
+    seen = driver.look()
     return Node(
         node_id=node_id or machine_id(),
         hostname=system.nodename,
@@ -46,7 +47,8 @@ def take(
         kernel=system.release,
         system=system.sysname,
         architecture=system.machine,
-        gpus=_gpus(),
+        gpus=seen.gpus,
+        gpu_fault=". ".join(map(str, seen.faults)),
         labels=tuple(sorted(dict(labels).items())),
         python_version=platform.python_version(),
         ray_version=_version("ray"),
@@ -98,16 +100,6 @@ def virtualization(cpuinfo: Mapping[str, str]) -> str:
     guest = maker if "hypervisor" in cpuinfo.get("flags", "").split() else ""
     inside = "container" if any(mark.exists() for mark in CONTAINER_MARKS) else ""
     return ", ".join(part for part in (guest, inside) if part)
-
-
-def _gpus() -> tuple[Gpu, ...]:
-    try:
-        ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:  # no driver; and importing pynvml takes longer than all the rest of this
-        return ()
-    from velodrome.agents.sampling import gpus
-
-    return gpus.inventory()
 
 
 def _room_bytes(environments: Path | None) -> int:

@@ -42,6 +42,7 @@ class Node:
 
     ram_bytes is the smaller of the machine's memory and the control group's limit. free_disk_bytes
     is the room for environments where they are kept, those that stand included; 0: not known.
+    gpu_fault: why GPUs, or the driver of all, cannot be used, with the mend; empty: all can.
     """
 
     node_id: str
@@ -57,6 +58,7 @@ class Node:
     system: str = "Linux"
     architecture: str = "x86_64"
     gpus: tuple[Gpu, ...] = ()
+    gpu_fault: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     python_version: str = ""
     ray_version: str = ""

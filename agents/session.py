@@ -132,7 +132,11 @@ def hold_session(
             sampling_cpu_s=sampler.cost_cpu_seconds if sampler else None,
             kernel_kills=_kernel_kills() - kernel_kills,
             broken=listener.broken,
-            notes=(*blas.notes, *_library_notes(listener.mapped, setting, scratch)),
+            notes=(
+                *blas.notes,
+                *_library_notes(listener.mapped, setting, scratch),
+                *([sampler.fault] if sampler and sampler.fault else ()),
+            ),
         )
 
 

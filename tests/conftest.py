@@ -1,13 +1,18 @@
-"""What every test may ask for: the interpreter of a framework, and core locks of its own."""
+"""What every test may ask for: a framework's interpreter, core locks of its own, GPUs made up."""
 
 import functools
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.store import EnvironmentStore, default_root
+
+FAKE_NVML = Path(__file__).parent / "fake_nvml" / "fake_nvml.c"
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +20,16 @@ def framework_environment() -> Callable[[str], Environment]:
     """The environment of a framework by its name, built on first use."""
     store = EnvironmentStore(default_root())
     return functools.cache(lambda name: store.build(name, on_progress=print))
+
+
+@pytest.fixture(scope="session")
+def fake_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a libnvidia-ml.so.1 for LD_LIBRARY_PATH; see its source for how it is told."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or pytest.skip("needs a C compiler")
+    folder = tmp_path_factory.mktemp("driver")
+    library = folder / "libnvidia-ml.so.1"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, FAKE_NVML], check=True)
+    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -44,8 +44,7 @@ def locked(
     if the node never has what is needed, LocksUnusable. The locks are let go at the end of the
     block, but hold on while a keeper has them too.
     """
-    share(node, need, node.cores, node.gpus)  # DoesNotFit, before anybody is waited for
-    folder = lock_folder()
+    folder = require_possible(node, need)
     files = _files(node, need, folder)
     what = "GPUs and cores" if need.gpu_count else "cores"
     turn = _Turn(time.monotonic() + deadline_s, on_wait)
@@ -59,6 +58,12 @@ def locked(
     finally:
         for descriptor in held.descriptors:
             os.close(descriptor)
+
+
+def require_possible(node: Node, need: Need) -> Path:
+    """The folder of locks. DoesNotFit, LocksUnusable: what waiting and building cannot mend."""
+    share(node, need, node.cores, node.gpus)
+    return lock_folder()
 
 
 @dataclass(frozen=True)

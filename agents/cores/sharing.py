@@ -110,7 +110,7 @@ def share(
     """None if what is free does not suffice just now. DoesNotFit if the node never does."""
     suitable = tuple(gpu for gpu in node.gpus if need.wants(gpu)) if need.gpu_count else ()
     if len(suitable) < need.gpu_count:
-        raise DoesNotFit(f"{need.gpu_count} GPUs, and {node.hostname} has {len(suitable)} such")
+        raise DoesNotFit(_too_few_gpus(node, need, len(suitable)))
     allotment = choose(node, need.threads, free_cores)
     gpus = tuple(gpu for gpu in suitable if gpu in free_gpus)[: need.gpu_count]
     if allotment is None or len(gpus) < need.gpu_count:
@@ -120,3 +120,10 @@ def share(
     if len(free_cores) < len(node.cores) or len(free_gpus) < len(node.gpus):
         return None
     return Share(allotment, gpus, node.cores, node.gpus)
+
+
+def _too_few_gpus(node: Node, need: Need, there: int) -> str:
+    such = " such" if need.gpu_model or need.gpu_uuids or node.gpus else ""
+    asked = "1 GPU" if need.gpu_count == 1 else f"{need.gpu_count} GPUs"
+    fault = f": {node.gpu_fault}" if node.gpu_fault else ""
+    return f"{asked}, and {node.hostname} has {there or 'none'}{such}{fault}"

@@ -1,6 +1,5 @@
 """One look at this machine: every check, in the order of their subjects; it takes a second."""
 
-import ctypes
 import os
 import resource
 import time
@@ -24,6 +23,8 @@ from velodrome.agents.doctor.kernel import Kernel
 from velodrome.agents.environments.room import room_bytes
 from velodrome.agents.environments.store import default_root
 from velodrome.agents.inventory import usable_cpus
+from velodrome.agents.sampling import driver
+from velodrome.agents.sampling.driver_faults import Fault
 
 INTERVAL_S = 1.0
 # `copy` takes 2.0 GiB and AlexNet at batch 16 1.7 (docs/results/proof.csv); at 256 it takes more.
@@ -106,10 +107,7 @@ def _provisions(environ: Mapping[str, str], wants: provisions.Wants) -> tuple[Fi
 
 
 def _gpu_states() -> GpuStates | None:
-    try:
-        ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:  # no driver; and importing pynvml takes longer than all the rest of this
-        return None
-    from velodrome.agents.doctor.gpu_driver import read
-
-    return read()
+    told = driver.ask("velodrome.agents.doctor.gpu_driver")
+    if isinstance(told, Fault):
+        return GpuStates("", None, (), sees_all=False, faults=(told,))
+    return GpuStates.of_fields(told) if told else None

@@ -1,29 +1,35 @@
-"""How each GPU is set and what it does, asked of its driver once."""
+"""How each GPU is set and what it does, asked of its driver once.
+
+This runs in a process of its own (velodrome.agents.sampling.driver), the driver's start behind it.
+"""
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 import pynvml
 
 from velodrome.agents.doctor.gpu_states import GpuState, GpuStates
 from velodrome.agents.node import Gpu
 from velodrome.agents.sampling import nvml
+from velodrome.agents.sampling.driver_faults import DRIVER
 from velodrome.agents.sampling.gpu_meter import Meter
-from velodrome.agents.sampling.gpus import boards, cuda_major
+from velodrome.agents.sampling.gpus import Asked, boards, cuda_major
 from velodrome.agents.sampling.nvml import ask
 
 
-def read() -> GpuStates | None:
-    """None where there is no driver."""
-    with nvml.loaded_driver() as loaded:
-        if not loaded:
-            return None
-        return GpuStates(
-            driver=ask(pynvml.nvmlSystemGetDriverVersion) or "",
-            cuda_major=cuda_major(),
-            gpus=tuple(_state(gpu) for gpu in boards()),
-            # The driver counts in the host's PIDs, and shows all processes to nobody else.
-            sees_all=nvml.pid_namespace() == nvml.HOST_PID_NAMESPACE,
-        )
+def tell() -> dict[str, object]:
+    """The fields of GpuStates."""
+    asked = Asked()
+    release = str(asked.needed(DRIVER, pynvml.nvmlSystemGetDriverVersion) or "")
+    states = GpuStates(
+        driver=release,
+        cuda_major=cuda_major(asked, release),
+        gpus=tuple(_state(gpu) for gpu in boards(asked, release)),
+        # The driver counts in the host's PIDs, and shows all processes to nobody else.
+        sees_all=nvml.pid_namespace() == nvml.HOST_PID_NAMESPACE,
+        faults=asked.faults,
+    )
+    return asdict(states)
 
 
 def _state(gpu: Gpu) -> GpuState:

@@ -1,6 +1,10 @@
 """How each GPU is set and what it does, as far as its driver tells."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from velodrome.agents.sampling.driver_faults import Fault
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,25 @@ class GpuState:
 
 @dataclass(frozen=True)
 class GpuStates:
-    """sees_all: whether the driver shows processes of others, which it does not in a container."""
+    """sees_all: whether the driver shows processes of others, which it does not in a container.
+
+    faults: of the driver, or of GPUs, of which it may show none then.
+    """
 
     driver: str
     cuda_major: int | None
     gpus: tuple[GpuState, ...]
     sees_all: bool
+    faults: tuple[Fault, ...] = ()
+
+    @classmethod
+    def of_fields(cls, fields: Mapping[str, Any]) -> "GpuStates":
+        """Of its own fields that went through JSON."""
+        states = [{key: _plain(value) for key, value in gpu.items()} for gpu in fields["gpus"]]
+        faults = tuple(Fault(**fault) for fault in fields["faults"])
+        gpus = tuple(GpuState(**state) for state in states)
+        return cls(**{**fields, "gpus": gpus, "faults": faults})
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

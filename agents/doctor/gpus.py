@@ -48,6 +48,10 @@ def checks(states: GpuStates | None, locks: Mapping[str, Sequence[Sequence[str]]
 
 def driver(states: GpuStates, locks: Mapping[str, Sequence[Sequence[str]]]) -> Finding:
     """Which frameworks have a lock for what this driver runs."""
+    if states.faults:
+        seen = listed([f"{fault.whose} {fault.problem}" for fault in states.faults])
+        mends = dict.fromkeys(fault.mend for fault in states.faults)
+        return DRIVER.warning(seen, ". ".join(mends))
     if not states.gpus:
         return DRIVER.warning(f"{states.driver}, and it shows no GPU", "nvidia-smi says why")
     if states.cuda_major is None:

@@ -1,8 +1,10 @@
 """What computes beside the CPU: `cuda13` for GPUs whose driver runs CUDA 13, `gpu` for any."""
 
-import ctypes
 import re
 from collections.abc import Collection
+
+from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.sampling.driver import look
 
 NAME = r"cpu|gpu|cuda[0-9]{2}"
 _CUDA = re.compile(r"cuda([0-9]{2})")
@@ -25,17 +27,16 @@ def rank(accelerator: str, served: Collection[str]) -> int | None:
 
 
 def here(device: str) -> str:
-    """`gpu` made precise by this node's own driver, if it has one; all else as it is."""
+    """`gpu` made precise by this node's own driver, if it has one; all else as it is.
+
+    EnvironmentFailed if the driver cannot say what it runs.
+    """
     if device != "gpu":
         return device
-    try:
-        ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:  # no driver; and importing pynvml takes longer than all the rest of this
-        return device
-    from velodrome.agents.sampling.gpus import cuda_major
-
-    major = cuda_major()
-    return f"cuda{major}" if major else device
+    driver = look()
+    if driver.faults and driver.cuda_major is None:
+        raise EnvironmentFailed(f"nobody knows which CUDA is run here: {driver.faults[0]}")
+    return f"cuda{driver.cuda_major}" if driver.cuda_major else device
 
 
 def device_of(accelerator: str) -> str:

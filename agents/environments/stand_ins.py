@@ -17,6 +17,12 @@ COMPILERS = ("cc", "gcc", "clang")
 COMPILE_DEADLINE_S = 60
 
 
+def require_compiler(libraries: Sequence[Library], environ: Mapping[str, str]) -> None:
+    """EnvironmentFailed, before anything is downloaded, if there is none and one is needed."""
+    for library in libraries:
+        _compiler(library, environ)
+
+
 def install_stand_ins(
     libraries: Sequence[Library], site_packages: Path, environ: Mapping[str, str]
 ) -> None:

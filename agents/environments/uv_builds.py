@@ -19,7 +19,7 @@ from velodrome.agents.environments.pip_configuration import (
 )
 from velodrome.agents.environments.recipes import Lock
 from velodrome.agents.environments.source_builds import install_source
-from velodrome.agents.environments.stand_ins import install_stand_ins
+from velodrome.agents.environments.stand_ins import install_stand_ins, require_compiler
 from velodrome.agents.environments.tools import ToolRun, run_tool
 
 INSTALL_DEADLINE_S = 3600
@@ -60,6 +60,7 @@ def build_into(folder: Path, build: UvBuild, on_progress: Progress) -> manifest.
     """
     try:
         require_room(folder, build.framework, build.lock)
+        require_compiler(build.lock.libraries, build.environ)
         _make_venv(folder, build)
         _install(folder, build, on_progress)
         _install_checkout(folder, build, on_progress)

@@ -1,8 +1,7 @@
 """Questions to NVIDIA's driver, answered by None where it does not tell."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TypeVar
 
 import pynvml
@@ -27,39 +26,11 @@ def ask_by_name(name: str, *arguments: object) -> object | None:
     return None if call is None else ask(call, *arguments)
 
 
-@contextmanager
-def loaded_driver() -> Iterator[bool]:
-    """Whether the driver's library could be loaded."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        pynvml.nvmlShutdown()
-
-
 def memory_bytes(handle: object) -> tuple[int, int] | None:
     """Total and used. Version 1 counts what the driver keeps for itself as used."""
     memory = ask(pynvml.nvmlDeviceGetMemoryInfo, handle, pynvml.nvmlMemory_v2)
     memory = memory or ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
     return None if memory is None else (int(memory.total), int(memory.used))
-
-
-def is_parted(handle: object) -> bool:
-    """Whether only parts of it can be used: its MIG mode is on."""
-    mode = ask(pynvml.nvmlDeviceGetMigMode, handle)
-    return bool(mode and mode[0])
-
-
-def parts(handle: object) -> list[object]:
-    """Its MIG instances. Their numbers may have gaps where one was destroyed."""
-    most = ask(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
-    numbers = range(most)
-    found = [ask(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, at) for at in numbers]
-    return [part for part in found if part is not None]
 
 
 def whole_of(handle: object) -> object | None:

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ from velodrome.agents.sampling.watcher import Instant, Probe
 
 log = logging.getLogger(__name__)
 
+KILLED_S = 1.0
 STOP_S = 5.0  # it ends within milliseconds, but on a busy machine it may still be starting
 START = (
     "import sys; sys.path += sys.argv[2:]; "
@@ -39,7 +40,7 @@ class Sampler:
     instant, the first from entering and the last from leaving (or from the worker's end).
     peak_rss_bytes is the largest sum over the tree at one instant, and no less than the largest
     peak of one of its processes; None if the worker was gone at once. cost_cpu_seconds is what
-    the sampling itself took, its start included.
+    the sampling itself took, its start included. fault: why readings are missing; empty: none are.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Sampler:
         self.readings: tuple[Reading, ...] = ()
         self.peak_rss_bytes: int | None = None
         self.cost_cpu_seconds = 0.0
+        self.fault = ""
         self._asked = {
             "pid": pid,
             "hz": hz,
@@ -104,8 +106,10 @@ class Sampler:
         try:
             self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
+            self.fault = f"its sampler hung for {STOP_S:g} s, as GPU drivers make it"
             self._process.kill()
-            self._process.wait()
+            with suppress(subprocess.TimeoutExpired):  # within a driver it may outlive even that
+                self._process.wait(KILLED_S)
         if self._process.returncode != 0:
             said = _contents(self._noise).decode(errors="replace").strip()
             status = self._process.returncode

@@ -27,11 +27,12 @@ def nodes(address: str, *, as_json: bool) -> None:
         return
     if address:
         print_table([_in_a_row(node) for node in found], right=frozenset({"cores", "threads"}))
-        closing(*notes, f"next: velodrome plan sweeps/quick.yaml --address {address}")
+        faults = [f"{node.hostname}: {node.gpu_fault}" for node in found if node.gpu_fault]
+        closing(*notes, *faults, f"next: velodrome plan sweeps/quick.yaml --address {address}")
         return
     (node,) = found
     print_table([{"": name, "this machine": value} for name, value in _described(node).items()])
-    closing("next: velodrome plan sweeps/quick.yaml")
+    closing(*([node.gpu_fault] if node.gpu_fault else ()), "next: velodrome plan sweeps/quick.yaml")
 
 
 def _in_a_row(node: Node) -> Row:
@@ -43,7 +44,8 @@ def _in_a_row(node: Node) -> Row:
         "cores": node.physical,
         "threads": node.logical,
         "memory": f"{node.ram_bytes / 2**30:.0f} GiB",
-        "gpus": ", ".join(f"{count} x {name}" for name, count in gpus.items()),
+        "gpus": ", ".join(f"{count} x {name}" for name, count in gpus.items())
+        or ("none that can be used" if node.gpu_fault else ""),
         "labels": ", ".join(f"{key}={value}" for key, value in node.labels),
     }
 
@@ -108,7 +110,7 @@ def _described(node: Node) -> dict[str, object]:
         "caches": node.caches or "unknown",
         "governor": node.governor or "unknown",
         "memory": f"{node.ram_bytes / 2**30:.1f} GiB",
-        "GPUs": gpus or "none",
+        "GPUs": gpus or ("none that can be used" if node.gpu_fault else "none: no NVIDIA driver"),
         "kernel": f"{node.system} {node.kernel}",
         "virtualization": node.virtualization or "none seen",
         "versions": f"Velodrome {node.velodrome_version}, Ray {node.ray_version}",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from velodrome.agents.cores.lock_files import LocksUnusable, lock_folder
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.recipes import RecipeError
 from velodrome.agents.environments.store import EnvironmentStore, default_root
@@ -41,6 +42,11 @@ def prepare(preparation: Preparation, cache: str) -> Iterator[object]:
     cache: the folder of the environments; empty: the node's own default.
     """
     store = _store(cache)
+    try:
+        lock_folder()
+    except LocksUnusable:  # no task can run, as each will say: nothing is fetched for them
+        yield Prepared(tuple(EnvironmentOutcome(need) for need in preparation.needs))
+        return
     yield from _stream(
         lambda note: Prepared(tuple(_build(store, need, note) for need in preparation.needs))
     )

@@ -94,16 +94,18 @@ def _gpus(count: int, model: str) -> Demand:
         return len(gpus_called(node, model, count))
 
     def has(node: Node) -> str:
+        fault = f" ({node.gpu_fault})" if node.gpu_fault else ""
         if those_of(node) or not node.gpus:
-            return str(those_of(node) or "none")
-        return ", ".join(sorted({gpu.name for gpu in node.gpus}))
+            return f"{those_of(node) or 'none'}{fault}"
+        return ", ".join(sorted({gpu.name for gpu in node.gpus})) + fault
 
     def nobody(nodes: Sequence[Node]) -> str:
         names = sorted({gpu.name for node in nodes for gpu in node.gpus})
         most = max(those_of(node) for node in nodes)
+        faults = "".join(f"; {one.hostname}: {one.gpu_fault}" for one in nodes if one.gpu_fault)
         if most:
-            return f"no node has more than {most}"
-        return f"the nodes have {', '.join(names)}" if names else "no node has one"
+            return f"no node has more than {most}{faults}"
+        return (f"the nodes have {', '.join(names)}" if names else "no node has one") + faults
 
     wants = _count(count, "GPU") + (f" of model {model}" if model else "")
     return Demand(wants, lambda node: those_of(node) >= count, has, nobody)

@@ -105,7 +105,8 @@ class Fleet:
         there = dict(node.labels)
         labels = tuple(there.get(key) for key, _ in self._sweep.labels)
         platform = (node.system, node.architecture)
-        hardware = (node.node_type, node.physical, node.logical, node.ram_bytes, gpus)
+        size = (node.physical, node.logical, node.ram_bytes)
+        hardware = (node.node_type, *size, gpus, node.gpu_fault)
         # Not the room itself: no two nodes have the same.
         room = node.free_disk_bytes and bisect_right(self._sizes, node.free_disk_bytes)
         return (*hardware, platform, labels, room)

@@ -12,6 +12,7 @@ from velodrome.agents.control_groups import cpu_quota, memory_bytes
 from velodrome.agents.cpu_lists import cpu_numbers
 from velodrome.agents.inventory import cpu_model, take, virtualization, within_quota
 from velodrome.agents.node import Core
+from velodrome.agents.sampling import driver
 from velodrome.agents.topology import caches, cores
 
 GIB = 2**30
@@ -166,10 +167,10 @@ print(json.dumps([core.cpus for core in take().cores]))
     assert json.loads(subprocess.run(command, capture_output=True, check=True).stdout) == [[cpu]]
 
 
-def test_the_inventory_is_taken_within_50_ms() -> None:
+def test_the_inventory_is_taken_within_50_ms_and_within_half_a_second_beside_a_gpu_driver() -> None:
     spent = []
     for _ in range(5):
         begun = time.perf_counter()
         take()
         spent.append(time.perf_counter() - begun)
-    assert min(spent) < 0.05
+    assert min(spent) < (0.5 if driver.is_installed(os.environ) else 0.05)

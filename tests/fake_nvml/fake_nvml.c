@@ -12,6 +12,10 @@
  *                  PID:MIB` and `instance PROFILE:MIB`, as `instance 3g.40gb:40192`.
  * FAKE_NVML_DRIVER the driver's release; default 999.1-fake.
  * FAKE_NVML_CUDA   the newest CUDA that it runs, as 12040 for 12.4; without it, it does not tell.
+ * FAKE_NVML_FAILS  functions that fail, with the nvmlReturn_t that each gives, by the names they are
+ *                  exported by: `nvmlInitWithFlags=18,nvmlDeviceGetUUID=999`. With `hangs` for the
+ *                  number it never returns and blocks every signal that can be blocked, with `dies`
+ *                  it ends the process.
  * FAKE_NVML_NODE   a number that is part of the UUIDs, so that two nodes differ; default 0.
  *
  * Over time. A line that begins with @AT_S holds from that second on: of several the latest, and
@@ -26,12 +30,14 @@
  * Names and layouts are those that nvidia-ml-py 13 calls; what is missing here it reports as
  * "function not found", as with an old driver. There is no CUDA behind it.
  */
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
        DRIVER_NOT_LOADED = 9 };
@@ -77,6 +83,25 @@ static double now_s(void) {
     if (now) return atof(now);
     return clock_s() - (start ? atof(start) : begun_s);
 }
+
+/* What FAKE_NVML_FAILS says of a function; SUCCESS: nothing. */
+static int told_to_fail(const char *function) {
+    const char *all = getenv("FAKE_NVML_FAILS");
+    size_t length = strlen(function);
+    for (const char *at = all ? all : ""; *at; at += strcspn(at, ","), at += *at == ',') {
+        if (strncmp(at, function, length) || at[length] != '=') continue;
+        if (!strncmp(at + length + 1, "dies", 4)) abort();
+        if (strncmp(at + length + 1, "hangs", 5)) return atoi(at + length + 1);
+        sigset_t every;
+        sigfillset(&every);
+        sigprocmask(SIG_BLOCK, &every, NULL);
+        for (;;) pause();
+    }
+    return SUCCESS;
+}
+
+/* At the head of every function that is exported. */
+#define MAY_FAIL() do { int told = told_to_fail(__func__); if (told != SUCCESS) return told; } while (0)
 
 static char *state;
 static struct stat state_of;
@@ -199,6 +224,7 @@ static int answer_of_whole(const Device *device, const char *key, unsigned *valu
 }
 
 int nvmlInitWithFlags(unsigned flags) {
+    MAY_FAIL();
     const char *given = getenv("FAKE_NVML");
     char text[4096], *rest = NULL;
     (void)flags;
@@ -229,29 +255,34 @@ const char *nvmlErrorString(int code) {
 }
 
 int nvmlSystemGetDriverVersion(char *text, unsigned length) {
+    MAY_FAIL();
     const char *driver = getenv("FAKE_NVML_DRIVER");
     snprintf(text, length, "%s", driver ? driver : "999.1-fake");
     return SUCCESS;
 }
 
 int nvmlSystemGetCudaDriverVersion_v2(int *version) {
+    MAY_FAIL();
     const char *cuda = getenv("FAKE_NVML_CUDA");
     *version = cuda ? atoi(cuda) : 0;
     return cuda ? SUCCESS : NOT_SUPPORTED;
 }
 
 int nvmlDeviceGetCount_v2(unsigned *to) {
+    MAY_FAIL();
     *to = (unsigned)count;
     return SUCCESS;
 }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, Device **device) {
+    MAY_FAIL();
     if ((int)index >= count) return INVALID_ARGUMENT;
     *device = &devices[index];
     return SUCCESS;
 }
 
 int nvmlDeviceGetUUID(const Device *device, char *text, unsigned length) {
+    MAY_FAIL();
     const char *given = getenv("FAKE_NVML_NODE");
     int node = given ? atoi(given) : 0;
     if (device->parent)
@@ -290,37 +321,44 @@ static int find_instance(Device *device, unsigned part, Device **instance, unsig
 }
 
 int nvmlDeviceGetMaxMigDeviceCount(const Device *device, unsigned *most) {
+    MAY_FAIL();
     *most = line_of(device, "mig").found ? MOST_INSTANCES : 0;
     return SUCCESS;
 }
 
 int nvmlDeviceGetMigDeviceHandleByIndex(Device *device, unsigned part, Device **instance) {
+    MAY_FAIL();
     unsigned long long mib;
     int code = failure(device);
     return code != SUCCESS ? code : find_instance(device, part, instance, &mib);
 }
 
 int nvmlDeviceIsMigDeviceHandle(const Device *device, unsigned *is_instance) {
+    MAY_FAIL();
     *is_instance = device->parent != NULL;
     return SUCCESS;
 }
 
 int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(const Device *instance, Device **device) {
+    MAY_FAIL();
     *device = instance->parent;
     return instance->parent ? SUCCESS : INVALID_ARGUMENT;
 }
 
 int nvmlDeviceGetGpuInstanceId(const Device *instance, unsigned *number) {
+    MAY_FAIL();
     *number = (unsigned)instance->part;
     return instance->parent ? SUCCESS : NOT_SUPPORTED;
 }
 
 int nvmlDeviceGetComputeInstanceId(const Device *instance, unsigned *number) {
+    MAY_FAIL();
     *number = 0;
     return instance->parent ? SUCCESS : NOT_SUPPORTED;
 }
 
 int nvmlDeviceGetHandleByUUID(const char *uuid, Device **device) {
+    MAY_FAIL();
     char own[96];
     unsigned long long mib;
     for (int index = 0; index < count; index++)
@@ -334,11 +372,13 @@ int nvmlDeviceGetHandleByUUID(const char *uuid, Device **device) {
 }
 
 int nvmlDeviceGetName(const Device *device, char *text, unsigned length) {
+    MAY_FAIL();
     snprintf(text, length, "%s", device->name);
     return SUCCESS;
 }
 
 int nvmlDeviceGetPciInfo_v3(const Device *device, Pci *pci) {
+    MAY_FAIL();
     memset(pci, 0, sizeof *pci);
     pci->bus = (unsigned)device->index + 1;
     snprintf(pci->bus_id, sizeof pci->bus_id, "00000000:%02X:00.0", pci->bus);
@@ -355,6 +395,7 @@ static unsigned long long total_mib(const Device *device) {
 }
 
 int nvmlDeviceGetMemoryInfo(const Device *device, Memory *memory) {
+    MAY_FAIL();
     memory->total = total_mib(device) * MIB;
     memory->used = number_or(device, "used_mib", 0) * MIB;
     memory->free = memory->total - memory->used;
@@ -362,6 +403,7 @@ int nvmlDeviceGetMemoryInfo(const Device *device, Memory *memory) {
 }
 
 int nvmlDeviceGetMemoryInfo_v2(const Device *device, MemoryV2 *memory) {
+    MAY_FAIL();
     Memory old;
     int code = nvmlDeviceGetMemoryInfo(device, &old);
     memory->total = old.total;
@@ -372,16 +414,19 @@ int nvmlDeviceGetMemoryInfo_v2(const Device *device, MemoryV2 *memory) {
 }
 
 int nvmlDeviceGetUtilizationRates(const Device *device, Rates *rates) {
+    MAY_FAIL();
     if (device->parent || is_parted(device)) return NOT_SUPPORTED;
     rates->memory = (unsigned)number_or(device, "memory_percent", 0);
     return answer(device, "gpu_percent", &rates->gpu);
 }
 
 int nvmlDeviceGetPowerUsage(const Device *device, unsigned *milliwatts) {
+    MAY_FAIL();
     return answer(metered(device), "power_mw", milliwatts);
 }
 
 int nvmlDeviceGetFieldValues(const Device *device, int many, FieldValue *fields) {
+    MAY_FAIL();
     for (int i = 0; i < many; i++) {
         FieldValue *field = &fields[i];
         const char *key = field->field == FIELD_POWER_INSTANT ? "power_instant_mw" :
@@ -395,43 +440,53 @@ int nvmlDeviceGetFieldValues(const Device *device, int many, FieldValue *fields)
 }
 
 int nvmlDeviceGetPowerManagementLimit(const Device *device, unsigned *milliwatts) {
+    MAY_FAIL();
     return answer(device, "limit_mw", milliwatts);
 }
 
 int nvmlDeviceGetPowerManagementDefaultLimit(const Device *device, unsigned *milliwatts) {
+    MAY_FAIL();
     return answer(device, "default_limit_mw", milliwatts);
 }
 
 int nvmlDeviceGetTotalEnergyConsumption(const Device *device, unsigned long long *millijoules) {
+    MAY_FAIL();
     return answer_long(metered(device), "energy_mj", millijoules);
 }
 
 int nvmlDeviceGetTemperature(const Device *device, int sensor, unsigned *degrees) {
+    MAY_FAIL();
     (void)sensor;
     return answer_of_whole(device, "temperature_c", degrees);
 }
 
 int nvmlDeviceGetTemperatureV(const Device *device, Temperature *temperature) {
+    MAY_FAIL();
     return answer_of_whole(device, "temperature_c", (unsigned *)&temperature->temperature);
 }
 
 int nvmlDeviceGetClockInfo(const Device *device, int clock, unsigned *mhz) {
+    MAY_FAIL();
     return clock == CLOCK_SM ? answer_of_whole(device, "sm_mhz", mhz) : NOT_SUPPORTED;
 }
 
 int nvmlDeviceGetApplicationsClock(const Device *device, int clock, unsigned *mhz) {
+    MAY_FAIL();
     return clock == CLOCK_GRAPHICS ? answer(device, "application_mhz", mhz) : NOT_SUPPORTED;
 }
 
 int nvmlDeviceGetDefaultApplicationsClock(const Device *device, int clock, unsigned *mhz) {
+    MAY_FAIL();
     return clock == CLOCK_GRAPHICS ? answer(device, "default_application_mhz", mhz) : NOT_SUPPORTED;
 }
 
 int nvmlDeviceGetPersistenceMode(const Device *device, unsigned *on) {
+    MAY_FAIL();
     return answer(device, "persistence", on);
 }
 
 int nvmlDeviceGetComputeMode(const Device *device, unsigned *mode) {
+    MAY_FAIL();
     return answer(device, "compute_mode", mode);
 }
 
@@ -443,14 +498,17 @@ static int answer_pair(const Device *device, const char *key, unsigned *current,
 }
 
 int nvmlDeviceGetEccMode(const Device *device, unsigned *current, unsigned *pending) {
+    MAY_FAIL();
     return answer_pair(device, "ecc", current, pending);
 }
 
 int nvmlDeviceGetMigMode(const Device *device, unsigned *current, unsigned *pending) {
+    MAY_FAIL();
     return answer_pair(device, "mig", current, pending);
 }
 
 int nvmlDeviceGetAttributes_v2(const Device *device, Attributes *attributes) {
+    MAY_FAIL();
     const char *profile = strstr(device->name, "MIG ");
     memset(attributes, 0, sizeof *attributes);
     attributes->gpu_slices = attributes->compute_slices = profile ? (unsigned)atoi(profile + 4) : 0;
@@ -459,6 +517,7 @@ int nvmlDeviceGetAttributes_v2(const Device *device, Attributes *attributes) {
 }
 
 int nvmlDeviceGetCurrentClocksEventReasons(const Device *device, unsigned long long *reasons) {
+    MAY_FAIL();
     return device->parent ? INVALID_ARGUMENT : answer_long(device, "reasons", reasons);
 }
 
@@ -495,9 +554,11 @@ static int list(const Device *device, const char *key, unsigned *room, Process *
 }
 
 int nvmlDeviceGetComputeRunningProcesses_v3(const Device *device, unsigned *room, Process *processes) {
+    MAY_FAIL();
     return list(device, "process", room, processes);
 }
 
 int nvmlDeviceGetGraphicsRunningProcesses_v3(const Device *device, unsigned *room, Process *processes) {
+    MAY_FAIL();
     return list(device, "graphics", room, processes);
 }

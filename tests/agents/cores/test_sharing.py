@@ -171,5 +171,5 @@ def test_a_task_that_shares_locks_its_own_part_alone() -> None:
 def test_a_gpu_model_is_whole_words_of_a_name() -> None:
     asked = share(MIXED, Need(1, 1, "l40s", exclusive=False), MIXED.cores, MIXED.gpus)
     assert asked is not None and asked.gpus == (L40S,)
-    with pytest.raises(DoesNotFit, match="has 0 such"):
+    with pytest.raises(DoesNotFit, match="has none such"):
         share(MIXED, Need(1, 1, "l4", exclusive=False), MIXED.cores, MIXED.gpus)

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from velodrome.agents.doctor import gpus
 from velodrome.agents.doctor.finding import Finding, Verdict
 from velodrome.agents.doctor.gpu_states import GpuState, GpuStates
+from velodrome.agents.sampling.driver_faults import DRIVER, of_status
 
 LOCKS = {"torch": (("gpu",),), "jax": (("cuda12",),)}
 
@@ -26,10 +28,8 @@ HEALTHY = """\
 
 READ = """
 import json
-from dataclasses import asdict
-from velodrome.agents.doctor.gpu_driver import read
-found = read()
-print(json.dumps(found and asdict(found)))
+from velodrome.agents.sampling.driver import ask
+print(json.dumps(ask("velodrome.agents.doctor.gpu_driver")))
 """
 
 
@@ -44,13 +44,7 @@ def told(driver: Path, state: Path, gpu_names: str, cuda: str = "12080") -> GpuS
     command = [sys.executable, "-c", READ]
     done = subprocess.run(command, env=os.environ | environment, stdout=subprocess.PIPE, check=True)
     fields = json.loads(done.stdout)
-    if fields is None:
-        return None
-    states = [
-        GpuState(**{key: tuple(at) if isinstance(at, list) else at for key, at in gpu.items()})
-        for gpu in fields.pop("gpus")
-    ]
-    return GpuStates(gpus=tuple(states), **{**fields, "sees_all": True})
+    return replace(GpuStates.of_fields(fields), sees_all=True) if fields else None
 
 
 def by_check(states: GpuStates | None) -> dict[str, Finding]:
@@ -154,3 +148,12 @@ def test_a_library_without_a_driver_is_one_line(fake_driver: Path, tmp_path: Pat
 def test_a_driver_that_shows_no_gpu_warns() -> None:
     found = by_check(GpuStates("580.1", 13, (), sees_all=True))
     assert found["GPU driver"].verdict is Verdict.WARNING
+
+
+def test_a_driver_with_a_fault_warns_with_the_faults_own_mend() -> None:
+    faults = (of_status(DRIVER, 18), of_status("GPU 1", 15))
+    found = by_check(GpuStates("", None, (), sees_all=False, faults=faults))["GPU driver"]
+    assert found.verdict is Verdict.WARNING
+    assert "library and a kernel module of different releases (NVML 18)" in found.seen
+    assert "GPU 1 has fallen off the bus (NVML 15)" in found.seen
+    assert "modprobe nvidia" in found.mend

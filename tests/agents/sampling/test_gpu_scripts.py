@@ -100,9 +100,9 @@ with subprocess.Popen(["sh", "-c", shell], stdin=-1, stdout=-1, text=True) as wo
             found[name].append([vars(gpu) for gpu in meter.read({worker.pid})])
     with open(os.environ["FAKE_NVML_STATE"], "w") as file:
         print(asked["parted"][0], file=file)
-    from velodrome.agents.sampling.gpus import boards, inventory
-    found["inventory"] = [vars(gpu) for gpu in inventory()]
-    found["boards"] = [vars(gpu) for gpu in boards()]
+    from velodrome.agents.sampling.gpus import Asked, boards, usable
+    found["inventory"] = [vars(gpu) for gpu in usable(Asked(), "")]
+    found["boards"] = [vars(gpu) for gpu in boards(Asked(), "")]
     worker.communicate("end")
 found["other"] = open("/proc/self/comm").read().strip(), os.getpid()
 print(json.dumps(found))

@@ -1,0 +1,226 @@
+"""Whatever a GPU driver does when it is asked, it is told in words, with the mend, and soon.
+
+The driver is made up (tests/fake_nvml); the process that asks it, and nvidia-ml-py, are the real.
+"""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pynvml
+import pytest
+
+from velodrome.agents.node import Gpu
+from velodrome.agents.sampling import driver, sampler
+from velodrome.agents.sampling.driver import VARIABLE, ask, has_nvidia_gpu, look
+from velodrome.agents.sampling.driver_faults import Fault
+
+SOURCE = Path(__file__).parents[2] / "fake_nvml" / "fake_nvml.c"
+FUNCTIONS = re.findall(r"(?m)^int (nvml\w+)\(", SOURCE.read_text())
+STATUSES = sorted(
+    value
+    for name, value in vars(pynvml).items()
+    if name.startswith("NVML_ERROR_") and isinstance(value, int)
+)
+# What is asked of every driver, and of every GPU: without an answer something is wrong.
+NEEDED = {
+    "nvmlInitWithFlags",
+    "nvmlSystemGetDriverVersion",
+    "nvmlDeviceGetCount_v2",
+    "nvmlDeviceGetHandleByIndex_v2",
+    "nvmlDeviceGetUUID",
+    "nvmlDeviceGetName",
+    "nvmlDeviceGetMemoryInfo",
+}
+# What a sound driver may not have, or not for this user.
+WELCOME = {
+    "nvmlSystemGetCudaDriverVersion_v2",
+    "nvmlDeviceGetMigMode",
+    "nvmlDeviceGetPowerManagementLimit",
+}
+
+
+@pytest.fixture(autouse=True)
+def two_gpus(fake_driver: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(fake_driver))
+    monkeypatch.setenv("FAKE_NVML", "NVIDIA L40S:2")
+    monkeypatch.setenv(VARIABLE, "60")
+
+
+def test_a_sound_driver_has_no_fault() -> None:
+    seen = look()
+    assert (len(seen.gpus), seen.cuda_major, seen.faults) == (2, 13, ())
+
+
+@pytest.mark.slow
+def test_each_status_of_the_drivers_start_is_named_with_its_mend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = {}
+    for status in (*STATUSES, 77):  # which no release has
+        monkeypatch.setenv("FAKE_NVML_FAILS", f"nvmlInitWithFlags={status}")
+        seen = look()
+        assert seen.gpus == ()
+        told[status] = seen.faults
+    assert told.pop(pynvml.NVML_ERROR_DRIVER_NOT_LOADED) == ()  # no GPU is built in here
+    for status, (fault,) in told.items():
+        assert f"(NVML {status})" in fault.problem
+        assert len(fault.mend) > 20
+    (mismatch,) = told[18]
+    assert "different releases" in mismatch.problem and "modprobe" in mismatch.mend
+
+
+def test_a_gpu_without_a_loaded_driver_is_a_fault_and_a_library_alone_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, vendor, kind in (("a", "0x10de", "0x030200"), ("b", "0x10de", "0x020000")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "vendor").write_text(f"{vendor}\n")
+        (tmp_path / name / "class").write_text(f"{kind}\n")
+    assert has_nvidia_gpu(tmp_path)
+    (tmp_path / "a" / "class").write_text("0x0c0330\n")  # a board's USB port
+    assert not has_nvidia_gpu(tmp_path)
+    assert not has_nvidia_gpu(tmp_path / "none")
+    monkeypatch.setenv("FAKE_NVML_FAILS", "nvmlInitWithFlags=9")
+    assert look() == driver.Driver()
+    (tmp_path / "a" / "class").write_text("0x030200\n")
+    monkeypatch.setattr(driver, "PCI_DEVICES", tmp_path)
+    (fault,) = look().faults
+    assert "no kernel module that is loaded" in fault.problem
+    assert "modprobe nvidia" in fault.mend
+
+
+def test_no_library_is_no_driver_and_a_damaged_one_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    if not driver.is_installed({}):
+        assert look() == driver.Driver()
+    (tmp_path / "libnvidia-ml.so.1").write_bytes(b"\x7fELF")  # as a full disk leaves it
+    (fault,) = look().faults
+    assert "cannot be loaded" in fault.problem and "Install the driver anew" in fault.mend
+
+
+def test_a_library_is_found_wherever_the_dynamic_linker_looks(
+    fake_driver: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "ld.so.cache"
+    cache.write_bytes(b"glibc-ld.so.cache1.1\0libnvidia-ml.so.1\0/opt/x/libnvidia-ml.so.1\0")
+    assert driver.is_installed({}, cache)
+    cache.write_bytes(b"glibc-ld.so.cache1.1\0libc.so.6\0/lib/libc.so.6\0")
+    assert driver.is_installed({"LD_LIBRARY_PATH": f":{tmp_path}:{fake_driver}"}, cache)
+    assert driver.is_installed({}, tmp_path / "none")  # then the linker is asked
+
+
+@pytest.mark.slow
+def test_each_question_that_fails_is_named_or_nothing_is_lost_by_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert {*NEEDED, *WELCOME} <= set(FUNCTIONS)
+    for function in FUNCTIONS:
+        monkeypatch.setenv("FAKE_NVML_FAILS", f"{function}=999")
+        if function in NEEDED | WELCOME:
+            seen = look()
+            assert seen.faults, function
+            assert all("(NVML 999" in fault.problem for fault in seen.faults)
+        else:  # the doctor's alone, or asked while a task runs, or there is another one that tells
+            states = ask("velodrome.agents.doctor.gpu_driver")
+            assert states is not None and not isinstance(states, Fault), function
+            assert (len(states["gpus"]), states["faults"]) == (2, []), function
+
+
+def test_what_a_sound_driver_does_not_have_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_NVML_FAILS", ",".join(f"{name}=3" for name in WELCOME))
+    seen = look()
+    assert (len(seen.gpus), seen.cuda_major, seen.faults) == (2, 13, ())
+
+
+def test_a_gpu_that_is_lost_is_named_and_the_others_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    state.write_text("1 fails 15\n")
+    monkeypatch.setenv("FAKE_NVML_STATE", str(state))
+    seen = look()
+    assert [gpu.index for gpu in seen.gpus] == [0]
+    (fault,) = seen.faults
+    assert str(fault).startswith("GPU 1 has fallen off the bus (NVML 15). Restart the machine")
+
+
+@pytest.mark.parametrize("function", ["nvmlInitWithFlags", "nvmlDeviceGetName"])
+def test_a_driver_that_hangs_is_named_at_the_deadline_and_its_process_is_gone(
+    function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_NVML_FAILS", f"{function}=hangs")
+    monkeypatch.setenv(VARIABLE, "1")
+    begun_s = time.monotonic()
+    (fault,) = look().faults
+    assert "does not answer within 1 s" in fault.problem
+    assert VARIABLE in fault.mend
+    assert time.monotonic() - begun_s < 10
+    assert psutil.Process().children() == []
+
+
+def test_a_driver_that_ends_the_process_that_asks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_NVML_FAILS", "nvmlInitWithFlags=dies")
+    (fault,) = look().faults
+    assert "ended the process that asked it (by signal 6" in fault.problem
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "0", "1e30", "soon"])
+def test_a_deadline_that_is_none_is_told_of_and_not_taken(
+    text: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(VARIABLE, text)
+    assert len(look().gpus) == 2
+    assert f"{VARIABLE}={text}: give a number of seconds" in caplog.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_who_waits_for_a_driver_that_hangs_can_be_ended_and_leaves_nothing(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_NVML_FAILS", "nvmlInitWithFlags=hangs")
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from velodrome.agents.sampling.driver import look; look()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.DEVNULL, start_new_session=True
+    ) as waiting:
+        child = _hung_child(waiting.pid)
+        waiting.send_signal(number)
+        waiting.wait(10)
+    psutil.wait_procs([child], 5)
+    assert not child.is_running()
+
+
+def _hung_child(pid: int) -> psutil.Process:
+    """Once it blocks every signal: then it is in the driver."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for child in psutil.Process(pid).children():
+            blocked = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{child.pid}/status").read_text())
+            if blocked and int(blocked[1], 16) & (1 << (signal.SIGTERM - 1)):
+                return child
+        time.sleep(0.05)
+    raise AssertionError("nobody asks the driver")
+
+
+@pytest.mark.slow
+def test_a_driver_that_hangs_when_it_is_sampled_costs_a_task_its_readings_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FAKE_NVML_FAILS", "nvmlDeviceGetUtilizationRates=hangs")
+    monkeypatch.setattr(sampler, "STOP_S", 1.0)
+    gpus: tuple[Gpu, ...] = look().gpus
+    with subprocess.Popen(["sleep", "60"]) as worker:
+        with sampler.Sampler(worker.pid, gpus=gpus) as sampled:
+            time.sleep(0.5)
+        worker.kill()
+    assert "hung" in sampled.fault
+    assert sampled.readings  # the first, which needs no driver

@@ -1,0 +1,113 @@
+"""Every command beside a GPU driver that hangs, one that is broken, and none at all.
+
+What cannot run is refused at once: nothing is fetched or built for it.
+"""
+
+import re
+import signal
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SWEEP = "name: gpus\nframeworks: [torch]\nmodels: [lenet]\ndevices: [gpu]\n"
+HUNG, BROKEN, ABSENT = "hung", "broken", "absent"
+FAILS = {HUNG: "nvmlInitWithFlags=hangs", BROKEN: "nvmlInitWithFlags=18", ABSENT: ""}
+# What is wrong and what mends it, as every command says it that has to do with GPUs.
+SAID = {
+    HUNG: ("does not answer within 1 s", "VELODROME_GPU_DEADLINE_S"),
+    BROKEN: ("(NVML 18)", "modprobe nvidia"),
+    ABSENT: (),
+}
+# With the exit status where it is decided here: of the doctor by whatever else there is.
+ABOUT_GPUS = {
+    "nodes": 0,
+    "nodes --json": 0,
+    "doctor": None,
+    "plan sweep.yaml": 1,
+    "plan sweep.yaml --why --json": 1,
+    "measure torch lenet --device gpu": 1,
+    "measure torch lenet --device gpu --json": 1,
+    "run sweep.yaml --results results": 1,
+}
+OTHERS = {"nightly sweep.yaml --results nights": None, "envs list": 0, "frameworks": 0}
+NO_BUILD = "envs build torch --accelerator gpu"
+
+
+def beside(state: str, command, fake_driver: Path, folder: Path, deadline_s: int = 1):
+    """`velodrome` as it is typed, in a home of its own in which nothing is built."""
+    (folder / "sweep.yaml").write_text(SWEEP)
+    variables = {
+        **command.variables,
+        "VELODROME_HOME": str(folder / "home"),
+        "VELODROME_GPU_DEADLINE_S": str(deadline_s),
+        "LD_LIBRARY_PATH": str(folder if state == ABSENT else fake_driver),
+        "FAKE_NVML": "NVIDIA L40S:2",
+        "FAKE_NVML_FAILS": FAILS[state],
+        "COLUMNS": "1000",
+    }
+    return replace(command, folder=folder, variables=variables)
+
+
+@pytest.mark.parametrize("state", FAILS)
+def test_every_command_names_the_fault_and_its_mend_and_builds_nothing(
+    state: str, command, fake_driver: Path, tmp_path: Path
+) -> None:
+    user = beside(state, command, fake_driver, tmp_path)
+    expected = {**ABOUT_GPUS, **OTHERS, **({} if state == ABSENT else {NO_BUILD: 4})}
+    with ExitStack() as stack:
+        started = {words: stack.enter_context(user.start(*words.split())) for words in expected}
+        ended = {words: (*one.communicate(timeout=200), one) for words, one in started.items()}
+    for words, (out, err, process) in ended.items():
+        assert "Traceback" not in err, words
+        if expected[words] is not None:
+            assert process.returncode == expected[words], (words, err)
+        if words not in OTHERS:
+            assert all(text in out + err for text in SAID[state]), (words, out, err)
+    assert "no NVIDIA driver" in ended["doctor"][0] if state == ABSENT else True
+    built = [entry for entry in tmp_path.glob("home/envs/*") if not entry.name.startswith(".")]
+    assert built == []
+    (row,) = re.findall(r'"reason": "(.*?)"', ended["measure torch lenet --device gpu --json"][0])
+    assert row.startswith("1 GPU, and ")
+
+
+def test_no_command_is_deaf_to_signals_while_a_driver_hangs(
+    command, fake_driver: Path, tmp_path: Path
+) -> None:
+    user = beside(HUNG, command, fake_driver, tmp_path, deadline_s=300)
+    typed = [
+        "nodes",
+        "doctor",
+        "measure torch lenet --device gpu",
+        "run sweep.yaml",
+        "plan sweep.yaml",
+    ]
+    with ExitStack() as stack:
+        started = [stack.enter_context(user.start(*words.split())) for words in typed]
+        asked = [_asking(process.pid) for process in started]
+        for turn, process in enumerate(started):
+            process.send_signal((signal.SIGINT, signal.SIGTERM)[turn % 2])
+        for words, process in zip(typed, started, strict=True):
+            _, err = process.communicate(timeout=20)
+            assert process.returncode != 0, words
+            assert "Traceback" not in err, (words, err)
+    _, left = psutil.wait_procs(asked, 5)
+    assert left == []
+
+
+def _asking(pid: int) -> psutil.Process:
+    """The process that asks the driver for another one, once it hangs: it blocks SIGTERM then."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for child in psutil.Process(pid).children():
+            status = Path(f"/proc/{child.pid}/status").read_text()
+            blocked = re.search(r"SigBlk:\s*(\w+)", status)
+            if blocked and int(blocked[1], 16) & 1 << (signal.SIGTERM - 1):
+                return child
+        time.sleep(0.05)
+    raise AssertionError("nobody asks the driver")
