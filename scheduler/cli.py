@@ -2,12 +2,10 @@
 
 Every command's work is imported only when it is called, so that `--help` answers at once.
 Exit status: 0 all as expected; 1 a task failed, or the doctor warns; 2 the user's file or command
-line is wrong; 3 no Ray; 4 an environment could not be built; 130 interrupted.
+line is wrong; 3 no Ray; 4 an environment could not be built; 128 + N ended by signal N, as
+130 by Ctrl-C.
 """
 
-import os
-import signal
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -369,52 +367,10 @@ def envs_lock(frameworks: Annotated[list[str], typer.Argument()]) -> None:
 
 
 def main() -> None:
-    """The console script: an interrupt ends quietly, a user's error in one line."""
-    # A closed terminal or a stopped job must end a sweep as an interrupt does: in order.
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
-    try:
-        status = app(standalone_mode=False)
-    except KeyboardInterrupt:
-        _exit("interrupted", 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except Exception as error:
-        _fail(error)
-    else:
-        sys.exit(status if isinstance(status, int) else 0)
+    """This very module, run as a script: `python -m velodrome.scheduler.cli`."""
+    from velodrome.scheduler.entry import enter
 
-
-def _fail(error: Exception) -> None:
-    """The text and status of an error that its author can mend; any other is ours, and raised."""
-    # Typer brings its own copy of Click, whose errors carry an exit code and know how to show.
-    if hasattr(error, "exit_code") and hasattr(error, "show"):
-        error.show()
-        sys.exit(error.exit_code)
-    from velodrome.agents.environments.failures import EnvironmentFailed
-    from velodrome.agents.environments.recipes import RecipeError
-    from velodrome.scheduler.errors import VelodromeError
-
-    if isinstance(error, VelodromeError):
-        _exit(str(error), error.exit_status)
-    if isinstance(error, RecipeError):
-        _exit(str(error), 2)
-    if isinstance(error, EnvironmentFailed):
-        _exit("\n".join(filter(None, (error.log_tail, error.reason))), 4)
-    raise error
-
-
-def _exit(text: str, status: int) -> None:
-    from velodrome.agents.isolation.log_tail import without_controls
-
-    # What pip or a framework said may be part of it.
-    sys.stderr.write(f"velodrome: {without_controls(text)}\n")
-    sys.exit(status)
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+    enter(lambda: app)
 
 
 if __name__ == "__main__":

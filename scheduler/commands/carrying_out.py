@@ -22,12 +22,14 @@ from velodrome.scheduler.errors import ClusterUnreachable
 from velodrome.scheduler.fleet.attempts import Attempt
 from velodrome.scheduler.fleet.bookkeeping import outstanding, record_unplaceable
 from velodrome.scheduler.fleet.progress import Watcher, watching
+from velodrome.scheduler.interrupts import saying
 from velodrome.scheduler.plans.declared import DeclaredType
 from velodrome.scheduler.plans.declared import load as load_types
 from velodrome.scheduler.plans.expectations import Expectations, expectations
 from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.plans.preparation import planned, versions_of
 from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.screen import works
 from velodrome.scheduler.sweeps.parts import Sweep
 
 if TYPE_CHECKING:
@@ -87,14 +89,12 @@ def begin(store: Store, sweep_id: str, sweep: Sweep, only: str, again: str, guid
 
 def carry_out(begun: Begun, where: Where, screen: Console) -> None:
     """To its end. KeyboardInterrupt and ClusterUnreachable go through; rows are kept."""
+    works()
     try:
         if where.address:
             _on_cluster(begun, where, screen)
         else:
             _here(begun, screen)
-    except KeyboardInterrupt:
-        say(screen, f"interrupted; what was finished is kept. Go on with: {begun.again}")
-        raise
     except ClusterUnreachable as error:
         if begun.store.numbers(begun.sweep_id):  # it was begun
             raise ClusterUnreachable(f"{error}. Go on with: {begun.again}") from error
@@ -120,7 +120,7 @@ def _here(begun: Begun, screen: Console) -> None:
             if attempts:
                 watcher.note("starting Ray on this machine")
                 _under_own_ray(begun, plan, attempts, node, watcher)
-        begun.store.compact(begun.sweep_id)
+            begun.store.compact(begun.sweep_id)
 
 
 def _under_own_ray(
@@ -156,7 +156,7 @@ def _on_cluster(begun: Begun, where: Where, screen: Console) -> None:
                 with _watched(begun, plan, attempts, screen, hosts=True) as watcher:
                     if attempts:
                         _run(begun, plan, attempts, membership, where, watcher, declared)
-                begun.store.compact(begun.sweep_id)
+                    begun.store.compact(begun.sweep_id)
 
 
 def _run(
@@ -208,7 +208,11 @@ def _watched(
     say(screen, f"{head}; again: {begun.again}")
     tasks = [one.task for one in attempts]
     foresight = begun.guide.foresight(plan)
-    with watching(screen, total, tasks, hosts=hosts, foresight=foresight) as watcher:
+    kept = f"what was finished is kept. Go on with: {begun.again}"
+    with (
+        saying(kept),
+        watching(screen, total, tasks, hosts=hosts, foresight=foresight) as watcher,
+    ):
         yield watcher
 
 

@@ -14,6 +14,7 @@ from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.scheduler.commands.output import closing, print_json, print_table
 from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
+from velodrome.scheduler.screen import works
 
 
 def build(names: tuple[str, ...], accelerator: str) -> None:
@@ -43,6 +44,7 @@ def known_accelerator(accelerator: str) -> str:
 
 
 def _each(names: tuple[str, ...], make: Callable[[str], Environment]) -> None:
+    works()
     failed = []
     for framework in _chosen(names):
         try:
@@ -128,6 +130,7 @@ def _check(
 
 def lock(names: tuple[str, ...]) -> None:
     """EnvironmentUnavailable if one cannot be resolved; those before it are written."""
+    works()
     for framework in _chosen(names):
         try:
             paths = renew(framework.name)
@@ -139,6 +142,7 @@ def lock(names: tuple[str, ...]) -> None:
 
 
 def prune() -> None:
+    works()
     removed = EnvironmentStore(default_root()).prune()
     closing(*(f"removed {entry}" for entry in removed))
     closing(f"{len(removed)} removed; next: velodrome envs list")

@@ -12,15 +12,20 @@ from velodrome.scheduler.commands.where import where
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.fleet.job_orders import Job, Order, State, named, new_job_id
 from velodrome.scheduler.fleet.jobs import DEFAULT_ADDRESS, JobServer
+from velodrome.scheduler.interrupts import saying
 from velodrome.scheduler.plans.declared import load as load_types
 from velodrome.scheduler.plans.selection import parse
 from velodrome.scheduler.results.addresses import is_everywhere
 from velodrome.scheduler.results.sweep_ids import LAST, new_sweep_id
+from velodrome.scheduler.screen import is_heard
 from velodrome.scheduler.sweeps.sweep_file import load
 
 # What a job finds in its folder; the names of the user's own files do not leave this machine.
 SWEEP_FILE, CLUSTER_FILE = "sweep.yaml", "cluster.yaml"
-DETACHED = 130  # as after any interrupt
+
+
+class _Unheard(Exception):
+    """Nobody reads what is told of a job."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +71,12 @@ def attach(text: str, address: str) -> int:
     jobs = server.jobs()
     job = named(text, jobs, server.address) if text else _only(jobs, server.address)
     closing(f"{job.job_id} is {job.state}; its rows go to {job.order.results}")
+    again = _attach(job.job_id, server.address)
     try:
-        ended = server.follow(job.job_id, closing)
-    except KeyboardInterrupt:
-        again = _attach(job.job_id, server.address)
-        closing("", f"detached; {job.job_id} goes on", f"follow it again: {again}")
-        return DETACHED
+        with saying(f"{job.job_id} goes on. Follow it again: {again}"):
+            ended = server.follow(job.job_id, _tell_line)
+    except _Unheard:
+        return 0  # the job goes on, and so may whoever has seen enough of it
     _tell_end(ended, server.address)
     return ended.exit_status or 0
 
@@ -97,6 +102,12 @@ def show(text: str, address: str) -> int:
     jobs = server.jobs()
     print_json([_row(job) for job in ([named(text, jobs, server.address)] if text else jobs)])
     return 0
+
+
+def _tell_line(text: str) -> None:
+    closing(text)
+    if not is_heard():
+        raise _Unheard
 
 
 def _order(typed: Typed, sweep_id: str) -> Order:

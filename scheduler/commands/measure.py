@@ -21,10 +21,12 @@ from velodrome.scheduler.reports.tables import duration
 from velodrome.scheduler.results.proof_columns import proved
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.task_row import task_row
+from velodrome.scheduler.screen import works
 
 
 def measure(options: Options, results: str | Path, *, as_json: bool) -> int:
     """Exit status 0 with a number, 1 with a reason, 4 without an environment."""
+    works()
     node = take()
     environments = EnvironmentStore(default_root())
     task = to_task(options, node, environments)

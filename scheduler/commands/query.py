@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
+from itertools import takewhile
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.spreadsheet import inert
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.screen import is_heard
 
 MOST_SHOWN = 1000  # rows; whoever wants more gets them as CSV
 BATCH_ROWS = 10_000
@@ -94,7 +96,9 @@ def _show(rows: pa.Table) -> None:
 
 def _print(lines: Callable[[pa.Table], Iterator[str]]) -> Callable[[pa.Table], None]:
     """Without what a terminal would obey; a file gets the text as it is."""
-    return lambda rows: sys.stdout.writelines(map(without_controls, lines(rows)))
+    return lambda rows: sys.stdout.writelines(
+        map(without_controls, takewhile(lambda line: is_heard(), lines(rows)))
+    )
 
 
 def _text(rows: pa.Table) -> Iterator[str]:

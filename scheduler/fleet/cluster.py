@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from velodrome.agents.node import Node
+from velodrome.scheduler import interrupts
 from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
 from velodrome.scheduler.fleet.admission import MEND, is_about_tokens, require_admission
+from velodrome.scheduler.fleet.ray_signals import without_signal_handlers
 
 CONNECT_S = 5.0
 JOIN_S = 120.0
@@ -106,19 +108,21 @@ def connected(address: str, runtime_env: Mapping[str, object] | None = None) -> 
 
     _silence()
     try:
-        ray.init(
-            address=address,
-            runtime_env=dict(runtime_env or {}),
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=False,
-        )
+        with without_signal_handlers():
+            ray.init(
+                address=address,
+                runtime_env=dict(runtime_env or {}),
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=False,
+            )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise ClusterUnreachable(f"the Ray at {address} cannot be joined: {_why(error)}") from error
     try:
         yield
     finally:
         ray.shutdown()
+        interrupts.heed_again()
 
 
 def shipped(package: str, job_config: str = "{}") -> dict[str, object]:

@@ -85,7 +85,7 @@ class Job:
     def exit_status(self) -> int | None:
         """As a shell would have it of the sweep; None of a job that is not over."""
         if self.state is State.STOPPED:
-            return 130
+            return 143  # by SIGTERM, in order
         if self.state is not State.ENDED:
             return None
         if self.code is None:

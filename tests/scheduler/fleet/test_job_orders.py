@@ -58,7 +58,7 @@ def test_the_command_to_go_on_has_all_that_was_typed() -> None:
         ({"status": "FAILED", "driver_exit_code": -9}, (137, True)),
         ({"status": "FAILED", "driver_exit_code": 137}, (137, True)),
         ({"status": "FAILED", "message": "its node died"}, (3, True)),
-        ({"status": "STOPPED"}, (130, False)),
+        ({"status": "STOPPED"}, (143, False)),
     ],
 )
 def test_a_jobs_end_is_told_as_a_shell_would(

@@ -1,0 +1,73 @@
+"""How a command begins, and what status its end becomes."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from velodrome.scheduler import interrupts, screen
+
+
+def enter(load: Callable[[], Callable[..., object]]) -> NoReturn:
+    """Run the command line that is loaded, to the end of this process.
+
+    Nothing that takes long is imported before signals are heeded.
+    """
+    status = 0
+    try:
+        screen.settle()  # first, or the descriptors below would take the numbers of closed streams
+        interrupts.heed()
+        status = screen.status(_run(load))
+        interrupts.over()
+    except BaseException:
+        # Whatever an interrupt has become on its way.
+        if not interrupts.received():
+            raise
+    if interrupts.received():
+        _leave(128 + interrupts.received())
+    sys.exit(status)
+
+
+def _run(load: Callable[[], Callable[..., object]]) -> int:
+    try:
+        status = load()(standalone_mode=False)
+    except Exception as error:
+        if interrupts.received():
+            raise
+        return _failed(error)
+    return status if isinstance(status, int) else 0
+
+
+def _failed(error: Exception) -> int:
+    """The text and status of an error that its author can mend; any other is ours, and raised."""
+    # Typer brings its own copy of Click, whose errors carry an exit code and know how to show.
+    if hasattr(error, "exit_code") and hasattr(error, "show"):
+        error.show()
+        return int(error.exit_code)
+    from velodrome.agents.environments.failures import EnvironmentFailed
+    from velodrome.agents.environments.recipes import RecipeError
+    from velodrome.scheduler.errors import VelodromeError
+
+    if isinstance(error, VelodromeError):
+        return _said(str(error), error.exit_status)
+    if isinstance(error, RecipeError):
+        return _said(str(error), 2)
+    if isinstance(error, EnvironmentFailed):
+        return _said("\n".join(filter(None, (error.log_tail, error.reason))), 4)
+    raise error
+
+
+def _said(text: str, status: int) -> int:
+    from velodrome.agents.isolation.log_tail import without_controls
+
+    # What pip or a framework said may be part of it.
+    sys.stderr.write(f"velodrome: {without_controls(text)}\n")
+    return status
+
+
+def _leave(status: int) -> NoReturn:
+    """At once: all is cleaned up, and a library that was interrupted may not know how to end."""
+    try:
+        screen.status(_said(interrupts.last_words(), status))
+    finally:
+        os._exit(status)

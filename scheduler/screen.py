@@ -1,0 +1,129 @@
+"""The standard streams of a command, which goes on when nobody reads it any more.
+
+A pipe whose reader has ended, a terminal that was closed, a disk that is full behind stdout: none
+of them is a reason to lose a night. So what cannot be written is dropped, the reason is said once
+on stderr where it is not simply that nobody wants more, and commands that do nothing but show
+something end with 1 then.
+"""
+
+import errno
+import io
+import os
+import select
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+# The reader has had enough, or its window is closed: no error of anybody's.
+ENOUGH = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
+
+
+class _Stream(io.RawIOBase):
+    """A descriptor that takes everything. failure: why nothing of it arrives any more."""
+
+    def __init__(self, number: int, failure: OSError | None = None) -> None:
+        self.failure = failure
+        self.is_told = False
+        self._number = number
+
+    def fileno(self) -> int:
+        return self._number
+
+    def isatty(self) -> bool:
+        return os.isatty(self._number)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: "ReadableBuffer", /) -> int:
+        if self.failure is None:
+            try:
+                return os.write(self._number, content)
+            except BlockingIOError:  # of a terminal that somebody else has set so
+                select.select([], [self._number], [])
+                return 0
+            except OSError as error:
+                self.failure = error
+        if self._number == 1:
+            _tell(self)
+        return memoryview(content).nbytes
+
+
+class _Shown:
+    """What became of stdout. is_all: the command does nothing but show something."""
+
+    stdout: _Stream | None = None
+    is_all = True
+
+
+def settle() -> None:
+    """Put them in place of Python's own; one that is closed is opened, on nothing.
+
+    Whatever is opened next would else get its number, and what is printed.
+    """
+    closed = [number for number in (0, 1, 2) if not _is_open(number)]
+    for number in closed:
+        os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    if 0 in closed:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stderr = _text(_of(2, closed), sys.stderr)
+    _Shown.stdout = _of(1, closed)
+    sys.stdout = _text(_Shown.stdout, sys.stdout)
+
+
+def works() -> None:
+    """The command does more than show something: its status does not depend on who looks on."""
+    _Shown.is_all = False
+
+
+def is_heard() -> bool:
+    """Whether anything that is printed still arrives."""
+    return _Shown.stdout is None or _Shown.stdout.failure is None
+
+
+def status(of_work: int) -> int:
+    """The command's, after the last of it was printed."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(ValueError):  # it is closed
+            stream.flush()
+    lost = _Shown.stdout is not None and _Shown.stdout.is_told
+    return of_work or int(lost and _Shown.is_all)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _of(number: int, closed: list[int]) -> _Stream:
+    failure = OSError(errno.EBADF, os.strerror(errno.EBADF)) if number in closed else None
+    return _Stream(number, failure)
+
+
+def _text(stream: _Stream, instead_of: TextIO | None) -> TextIO:
+    encoding = getattr(instead_of, "encoding", None) or "utf-8"
+    errors = getattr(instead_of, "errors", None) or "strict"
+    return io.TextIOWrapper(
+        io.BufferedWriter(stream),
+        encoding=encoding,
+        errors="replace" if errors == "strict" else errors,  # a mark that a terminal lacks
+        line_buffering=stream.fileno() == 2 or stream.isatty(),
+        write_through=bool(getattr(instead_of, "write_through", False)),
+    )
+
+
+def _tell(stream: _Stream) -> None:
+    failure = stream.failure
+    if failure is None or failure.errno in ENOUGH or stream.is_told:
+        return
+    stream.is_told = True
+    onward = "" if _Shown.is_all else "; it goes on without"
+    sys.stderr.write(
+        f"velodrome: standard output cannot be written ({failure.strerror or failure}){onward}\n"
+    )

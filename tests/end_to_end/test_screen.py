@@ -1,0 +1,151 @@
+"""Standard streams that are full, closed, or read no longer: what commands make of them."""
+
+import os
+import pty
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.dataset
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SWEEP = """
+name: shown
+frameworks: [numpy]
+models: [autoencoder-400-200-100/ae3]
+batch_sizes: {autoencoder-400-200-100/ae3: [2]}
+threads: [1]
+repeats: 1
+timing: {target: 50%, min_samples: 3, min_seconds: 0.1, max_seconds: 1}
+"""
+READERS = (
+    "--help",
+    "models",
+    "models --json",
+    "frameworks",
+    "nodes --json",
+    "plan sweep.yaml",
+    "report --results R",
+    "report --results R --csv",
+    "report --results R --json",
+    "query 'SELECT unnest(range(100000))' --results R --format csv",
+    "query 'FROM tasks' --results R",
+    "envs list",
+)
+FULL = "velodrome: standard output cannot be written (No space left on device)\n"
+CLOSED = "velodrome: standard output cannot be written (Bad file descriptor)\n"
+
+
+def shell(command, text: str, before: str = "") -> "subprocess.CompletedProcess[str]":
+    """A line of a shell in which `velodrome` is the command."""
+    called = f'velodrome() {{ {shlex.quote(sys.executable)} -m velodrome.scheduler.cli "$@"; }}'
+    return subprocess.run(
+        ["bash", "-c", f"{called}; set -o pipefail; {before} {text}"],
+        cwd=command.folder,
+        env=dict(command.variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def rows(command, results: str) -> int:
+    return pyarrow.dataset.dataset(command.folder / results / "tasks").to_table().num_rows
+
+
+@pytest.fixture(scope="module")
+def swept(command):
+    command.sweep(SWEEP)
+    done = command.run("run", "sweep.yaml", "--results", "R")
+    assert done.returncode == 0, done.stderr
+    return command
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_reader_ends_with_a_line_where_nothing_can_be_written_and_with_0_where_nobody_reads(
+    swept, reader: str
+) -> None:
+    full = shell(swept, f"velodrome {reader} >/dev/full")
+    assert (full.returncode, full.stderr) == (1, FULL)
+    unread = shell(swept, f"velodrome {reader} | head -c 1 >/dev/null")
+    assert (unread.returncode, unread.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-"])
+def test_streams_that_are_closed_are_as_full_ones(swept, closed: str) -> None:
+    done = shell(swept, f"velodrome query 'FROM tasks' --results R {closed}")
+    assert (done.returncode, done.stderr) == (1, CLOSED)
+
+
+@pytest.mark.parametrize(
+    ("redirected", "said"),
+    [
+        ("2>&1 | head -2 >/dev/null", ""),
+        (">/dev/full", FULL.replace("\n", "; it goes on without\n")),
+        ("<&- >&- 2>&-", ""),
+    ],
+)
+def test_a_sweep_goes_on_without_a_screen(
+    swept, tmp_path: Path, redirected: str, said: str
+) -> None:
+    done = shell(swept, f"velodrome run sweep.yaml --results {tmp_path}/R {redirected}")
+    assert (done.returncode, done.stderr) == (0, said)
+    assert rows(swept, f"{tmp_path}/R") == 1
+
+
+@pytest.mark.parametrize("redirected", ["| true", ">/dev/full 2>&1", "--json >&- 2>/dev/null"])
+def test_a_measurement_goes_on_without_a_screen(swept, tmp_path: Path, redirected: str) -> None:
+    words = "measure numpy autoencoder-400-200-100/ae3 --batch-size 2 --threads 1 --max-seconds 1"
+    done = shell(swept, f"velodrome {words} --results {tmp_path}/R {redirected}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows(swept, f"{tmp_path}/R") == 1
+
+
+@pytest.mark.parametrize("owner", ["its session", "nobody"])
+def test_a_terminal_that_is_closed_ends_a_sweep_only_by_its_signal(
+    swept, tmp_path: Path, owner: str
+) -> None:
+    hears_of_it = owner == "its session"
+    terminal, inner = pty.openpty()
+    running = subprocess.Popen(
+        [sys.executable, "-m", "velodrome.scheduler", "run", "sweep.yaml", f"--results={tmp_path}"],
+        cwd=swept.folder,
+        env=dict(swept.variables),
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+        start_new_session=True,
+        preexec_fn=_take_terminal if hears_of_it else None,
+    )
+    os.close(inner)
+    seen = b""
+    while b"starting" not in seen and b"sweep" not in seen:
+        seen += os.read(terminal, 1000)
+    os.close(terminal)
+    status = running.wait(60)
+    assert status == (128 + signal.SIGHUP if hears_of_it else 0)
+    assert hears_of_it or rows(swept, str(tmp_path)) == 1
+
+
+def test_a_tee_that_dies_costs_no_night(swept) -> None:
+    done = shell(
+        swept,
+        "velodrome nightly sweep.yaml --results N --site S | { head -c 30 >/dev/null; exit 0; }",
+    )
+    assert done.returncode == 0, done.stderr
+    assert rows(swept, "N") == 1
+    assert (swept.folder / "S" / "index.html").exists()
+
+
+def _take_terminal() -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,207 @@
+"""Whatever signal asks a command to end, at whatever moment: in order, in a line, and for sure."""
+
+import os
+import random
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.dataset
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SWEEP = """
+name: asked
+frameworks: [numpy]
+models: [autoencoder-400-200-100/ae3]
+batch_sizes: {autoencoder-400-200-100/ae3: [2]}
+threads: [1]
+repeats: 8
+timing: {target: 50%, min_samples: 3, min_seconds: 0.1, max_seconds: 1}
+"""
+ASKED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+# Of each command and signal; ten of each take a quarter of an hour.
+MOMENTS = int(os.environ.get("VELODROME_TEST_MOMENTS", "1"))
+QUICK = (
+    "models",
+    "frameworks",
+    "nodes",
+    "doctor",
+    "plan sweep.yaml",
+    "report --results R",
+    "query 'SELECT count(*) FROM tasks' --results R",
+    "compare 'last repeat=0' 'last repeat=1' --results R",
+    "envs list",
+    "envs check numpy",
+    "measure numpy autoencoder-400-200-100/ae3 --batch-size 2 --threads 1",
+)
+LINE = re.compile(r"velodrome: interrupted(; what was finished is kept\. Go on with: (.+))?\n")
+
+
+def started(command, words: Sequence[str], ignored: Sequence[int] = ()) -> "subprocess.Popen[str]":
+    """Once it heeds signals, which an interpreter that has just begun does not."""
+
+    def dispose() -> None:
+        for number in ASKED:
+            signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+
+    running = subprocess.Popen(
+        [sys.executable, "-m", "velodrome.scheduler", *words],
+        cwd=command.folder,
+        env=dict(command.variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=dispose,
+    )
+    wanted = [number for number in ASKED if number not in ignored]
+    while running.poll() is None and not all(number in caught(running.pid) for number in wanted):
+        time.sleep(0.002)
+    return running
+
+
+def caught(pid: int) -> set[int]:
+    """The signals that a process has a handler for."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return set()
+    mask = int(re.search(r"^SigCgt:\s*(\w+)", status, re.MULTILINE).group(1), 16)
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
+
+
+def asked(running, number: int, after_s: float, again_after_s: float = -1.0) -> tuple[int, str]:
+    """Its status and its stderr, after a signal, or two."""
+    try:
+        running.wait(after_s)
+    except subprocess.TimeoutExpired:
+        running.send_signal(number)
+    if again_after_s >= 0:
+        try:
+            running.wait(again_after_s)
+        except subprocess.TimeoutExpired:
+            running.send_signal(number)
+    _, err = running.communicate(timeout=30)
+    return running.returncode, err
+
+
+def kept(command) -> int:
+    if not (command.folder / "R" / "tasks").exists():
+        return 0
+    return pyarrow.dataset.dataset(command.folder / "R" / "tasks").to_table().num_rows
+
+
+@pytest.fixture(scope="module")
+def swept(command):
+    """A sweep of which a row is there, so that readers have something to read."""
+    command.sweep(SWEEP)
+    running = started(command, ["run", "sweep.yaml", "--results", "R"])
+    while kept(command) < 1 and running.poll() is None:
+        time.sleep(0.05)
+    status, err = asked(running, signal.SIGTERM, 0.0)
+    assert status == 143
+    assert LINE.fullmatch(err)
+    return command, shlex.split(LINE.fullmatch(err).group(2))[1:]
+
+
+def test_a_command_that_is_asked_to_end_says_so_in_a_line_at_every_moment(swept) -> None:
+    command, _ = swept
+    moments = random.Random(20161104)
+    for text in QUICK:
+        for number in ASKED * MOMENTS:
+            running = started(command, shlex.split(text))
+            after_s = moments.uniform(0.0, 1.2)
+            status, err = asked(running, number, after_s, moments.choice([-1.0, 0.0, 0.1]))
+            if status != 128 + number:  # it was quicker
+                assert status in (0, 1, 2), (text, number, after_s, status, err)
+                assert "Traceback" not in err
+                continue
+            assert err == "velodrome: interrupted\n", (text, number, after_s, err)
+    assert command.survivors() == []
+
+
+@pytest.mark.parametrize("what", ["run", "nightly"])
+def test_a_sweep_that_is_asked_to_end_again_and_again_loses_no_row(swept, what: str) -> None:
+    command, again = swept
+    words = again if what == "run" else ["nightly", "sweep.yaml", "--results", "R"]
+    moments = random.Random(20161105)
+    for number in ASKED * (2 * MOMENTS if what == "run" else MOMENTS):
+        before = kept(command)
+        running = started(command, words)
+        after_s = moments.uniform(0.0, 7.0)
+        status, err = asked(running, number, after_s, moments.choice([-1.0, 0.0, 0.3]))
+        assert status == 128 + number, (number, after_s, err)
+        assert LINE.fullmatch(err), (number, after_s, err)
+        assert kept(command) >= before
+        assert command.survivors() == []
+        if told := LINE.fullmatch(err).group(2):
+            assert shlex.split(told)[1:3] == ["run", "--resume"]
+
+
+def test_signals_that_were_ignored_at_the_start_stay_ignored(swept) -> None:
+    """As by nohup, by cron, and by `trap '' TERM` of whoever starts it."""
+    command, _ = swept
+    words = ["run", "sweep.yaml", "--results", "R2", "--only", "batch_size=2", "--budget", "9s"]
+    running = started(command, words, ignored=ASKED)
+    while running.poll() is None:
+        for number in ASKED:
+            running.send_signal(number)
+        time.sleep(0.01)
+    out, err = running.communicate()
+    assert running.returncode == 0, err
+    assert err == ""
+    assert "everything ended as expected" in out
+
+
+def test_a_command_that_never_looks_up_is_ended_all_the_same(tmp_path: Path) -> None:
+    """A thread that is in somebody else's C sees no exception of Python's."""
+    script = tmp_path / "stuck.py"
+    script.write_text(
+        "import hashlib\n"
+        "from velodrome.scheduler import interrupts\n"
+        "from velodrome.scheduler.entry import enter\n"
+        "interrupts.GRACE_S = 0.3\n"
+        "def stuck(standalone_mode):\n"
+        "    print('stuck', flush=True)\n"
+        "    hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)\n"
+        "enter(lambda: stuck)\n"
+    )
+    running = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert running.stdout.readline() == "stuck\n"
+    running.send_signal(signal.SIGTERM)
+    _, err = running.communicate(timeout=20)
+    assert running.returncode == 143
+    assert err == "velodrome: interrupted\n"
+
+
+def test_an_interrupt_that_a_destructor_swallows_comes_again(tmp_path: Path) -> None:
+    script = tmp_path / "swallowing.py"
+    script.write_text(
+        "import time\n"
+        "from velodrome.scheduler.entry import enter\n"
+        "class Slow:\n"
+        "    def __del__(self):\n"
+        "        print('in it', flush=True)\n"
+        "        time.sleep(20)\n"
+        "def swallow(standalone_mode):\n"
+        "    Slow()\n"
+        "    time.sleep(20)\n"
+        "enter(lambda: swallow)\n"
+    )
+    running = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert running.stdout.readline() == "in it\n"
+    begun = time.monotonic()
+    running.send_signal(signal.SIGTERM)
+    _, err = running.communicate(timeout=20)
+    assert (running.returncode, err) == (143, "velodrome: interrupted\n")
+    assert time.monotonic() - begun < 5
