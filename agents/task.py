@@ -50,14 +50,32 @@ class Task:
         Where a task ran, how long it may take, who else may run beside it and what canaries are
         run around it are no part of it, except exclusivity, which decides how quiet the node is.
         """
-        deciding = asdict(self)
-        del deciding["limits"], deciding["canary"]
-        deciding["timing"] = list(self.timing)
-        text = json.dumps(deciding, sort_keys=True)
+        text = json.dumps(self.deciding, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:TASK_KEY_LENGTH]
 
     @property
+    def deciding(self) -> dict[str, object]:
+        """What its key is made of, by name."""
+        deciding = asdict(self)
+        del deciding["limits"], deciding["canary"]
+        deciding["timing"] = list(self.timing)
+        return deciding
+
+    @property
     def label(self) -> str:
-        """How a task is called in progress lines and tables."""
-        where = f"{self.device} {self.threads}t" if self.device == "cpu" else self.device
-        return f"{self.framework}[{self.variant}] {self.model} b{self.batch_size} {where}"
+        """How a task is called in progress lines: all that differs between those of one sweep."""
+        what = f"{self.framework}[{self.variant}] {self.model} b{self.batch_size}"
+        device = device_name(self.device, self.gpu_count, self.gpu_model)
+        return f"{what} {place_name(device, self.threads, self.dtype)}"
+
+
+def device_name(device: str, gpu_count: int, gpu_model: str) -> str:
+    """What a sweep asks for: `cpu`, `gpu`, `gpu:2`, `gpu:2 A100`."""
+    counted = f"{device}:{gpu_count}" if gpu_count > 1 else device
+    return f"{counted} {gpu_model}" if gpu_model else counted
+
+
+def place_name(device: str, threads: int, dtype: str) -> str:
+    """E.g. `cpu 2t`; the type where it is not the usual one."""
+    usual = Task.__dataclass_fields__["dtype"].default
+    return f"{device} {threads}t" + (f" {dtype}" if dtype not in ("", usual) else "")

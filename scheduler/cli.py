@@ -27,7 +27,9 @@ app.add_typer(envs, name="envs")
 
 Results = Annotated[str, typer.Option(help="Where results lie: a folder, s3:// or gs://.")]
 Json = Annotated[bool, typer.Option("--json", help="Rows as JSON, nothing else on stdout.")]
-Sweep = Annotated[Path, typer.Argument(help="A sweep file, e.g. sweeps/quick.yaml.")]
+Sweep = Annotated[
+    Path, typer.Argument(help="A sweep file, e.g. sweeps/quick.yaml; - for standard input.")
+]
 Only = Annotated[
     str, typer.Option(help='Only these tasks, e.g. "framework=torch model=lenet|lstm threads=1".')
 ]
@@ -47,7 +49,7 @@ RESULTS = "results"
 @app.command()
 def run(
     sweep: Annotated[
-        Path | None, typer.Argument(help="A sweep file; not needed to resume.")
+        Path | None, typer.Argument(help="A sweep file, - for standard input; none to resume.")
     ] = None,
     results: Results = RESULTS,
     resume: Annotated[str, typer.Option(help="Finish this sweep: its id, or `last`.")] = "",

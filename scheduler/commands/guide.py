@@ -118,10 +118,10 @@ def _told(seconds: float) -> str:
 
 def _key(cell: Followed) -> tuple[object, ...]:
     what = (cell.framework, cell.variant, cell.model, cell.batch_size, cell.device, cell.threads)
-    return (*what, cell.dtype, cell.gpu_model, cell.node_id)
+    return (*what, cell.dtype, cell.gpu_count, cell.gpu_model, cell.node_id)
 
 
 def _key_of(placement: Placement) -> tuple[object, ...]:
     task = placement.task
     what = (task.framework, task.variant, task.model, task.batch_size, task.device, task.threads)
-    return (*what, task.dtype, task.gpu_model, placement.node_id)
+    return (*what, task.dtype, task.gpu_count, task.gpu_model, placement.node_id)

@@ -62,7 +62,7 @@ def nightly(path: Path, typed: Typed, where: Where, *, as_json: bool) -> int:
     store, sweep, sweep_id = Store(typed.results), load(path), new_sweep_id()
     if not name_in(sweep.text):
         mend = "Add one, such as `name: nightly`."
-        raise ConfigError(str(path), "it has no name, by which its nights are found", mend)
+        raise ConfigError(sweep.source, "it has no name, by which its nights are found", mend)
     screen = Console(stderr=True, highlight=False) if as_json else console()
     guide = NightGuide(store, sweep, sweep_id, partial(say, screen), budget(typed.budget))
     onward = going_on(sweep_id, typed.results, where)
@@ -156,6 +156,9 @@ _CELL = (
     "device",
     "threads",
     "dtype",
+    "gpu_count",
+    "gpu_model",
+    "gpu_uuids",
     "node_id",
     "hostname",
 )

@@ -12,6 +12,7 @@ from velodrome.scheduler.plans import declared
 from velodrome.scheduler.plans.explaining import Explained, explain
 from velodrome.scheduler.plans.preparation import planned
 from velodrome.scheduler.sweeps.sweep_file import load
+from velodrome.scheduler.sweeps.yaml_nodes import STANDARD_INPUT
 
 FEW = 3  # names in a cell of the table
 MAY_BE_EMPTY = ("lacking elsewhere", "why not")  # columns that are left out then
@@ -84,15 +85,21 @@ def plan_over(ground: Ground, path: Path, only: str, *, why: bool, as_json: bool
     closing(
         *ground.notes,
         f"{placed} tasks, {len(made.placements)} runs, {len(made.unplaceable)} fit nowhere",
-        f"next: velodrome run {path}{ground.options}",
+        _next(path, ground),
     )
     return status
+
+
+def _next(path: Path, ground: Ground) -> str:
+    if str(path) == STANDARD_INPUT:
+        return f"next: give the same to velodrome run -{ground.options}"
+    return f"next: velodrome run {path}{ground.options}"
 
 
 def _whole(one: Explained) -> Row:
     return {
         "task_id": one.task.key,
-        "task": one.task.label,
+        "task": one.name,
         "repeats": one.repeats,
         "node": ", ".join(one.nodes),
         "nodes": one.nodes,
@@ -105,7 +112,7 @@ def _table(explained: Sequence[Explained], ground: Ground) -> list[Row]:
     rows: list[Row] = [
         {
             "task_id": one.task.key,
-            "task": one.task.label,
+            "task": one.name,
             "repeats": one.repeats,
             ground.noun: _few(one.nodes),
             "lacking elsewhere": "" if one.reason else _briefly(one),
@@ -133,7 +140,7 @@ def _reasons(one: Explained, ground: Ground) -> list[Row]:
         *((name, "; ".join(entry.reasons)) for entry in one.elsewhere for name in entry.nodes),
     ]
     return [
-        {"task_id": one.task.key, "task": one.task.label, ground.noun: name, "why": why}
+        {"task_id": one.task.key, "task": one.name, ground.noun: name, "why": why}
         for name, why in lines or [("", one.reason)]
     ]
 

@@ -19,6 +19,7 @@ HARDWARE = ("node_type", "cpu_model", "gpu_name")
 FINGERPRINT = (
     *HARDWARE,
     "gpu_count",
+    "gpu_model",  # that was asked for: nothing if any would do, which is held against any
     "threads",
     "dtype",
     "seed",
@@ -31,11 +32,9 @@ NO_FINGERPRINT = ""  # what an earlier Velodrome did not write down cannot be he
 # Whoever pins a field on both sides, each otherwise, asks for what comes with it, too.
 _COMES_WITH = {
     "framework": ("framework", "variant"),
-    "device": ("device", "gpu_count", *HARDWARE),
-    "gpu_model": HARDWARE,
-    "node_id": HARDWARE,
-    "hostname": HARDWARE,
-    **dict.fromkeys(HARDWARE, HARDWARE),
+    "device": ("device", "gpu_count", "gpu_model", *HARDWARE),
+    "gpu_model": ("gpu_model", *HARDWARE),
+    **dict.fromkeys(("node_id", "hostname", *HARDWARE), ("gpu_model", *HARDWARE)),
 }
 
 

@@ -14,9 +14,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from velodrome.agents.measurement import Status
+from velodrome.agents.task import device_name, place_name
 from velodrome.scheduler.plans.planning import CONFIRMING
 from velodrome.scheduler.reports.task_rows import Row, is_surprise, last_attempts
 from velodrome.scheduler.results.plain_text import in_one_line
+from velodrome.scheduler.telling_apart import told_apart
 
 PHASES = ("gradient", "forward")
 COLUMNS = (
@@ -38,6 +40,7 @@ COLUMNS = (
     "dtype",
     "node_id",
     "hostname",
+    "gpu_count",
     "gpu_model",
     "gpu_uuids",
     "started_at",
@@ -60,14 +63,33 @@ class Followed:
     gpu_model: str
     node_id: str
     gpu_uuids: tuple[str, ...] = ()
+    gpu_count: int = 0
     hostname: str = field(default="", compare=False)
+
+    @property
+    def device_name(self) -> str:
+        return device_name(self.device, self.gpu_count, self.gpu_model)
 
     @property
     def label(self) -> str:
         """As a task is called in progress lines, and where."""
-        where = f"{self.device} {self.threads}t" if self.device == "cpu" else self.device
-        cell = f"{self.framework}[{self.variant}] {self.model} b{self.batch_size} {where}"
-        return f"{cell} on {self.hostname or self.node_id}"
+        what = f"{self.framework}[{self.variant}] {self.model} b{self.batch_size}"
+        place = place_name(self.device_name, self.threads, self.dtype)
+        return f"{what} {place} on {self.hostname or self.node_id}"
+
+
+def labels(cells: Iterable[Followed]) -> dict[Followed, str]:
+    """Of cells beside each other: where labels are the same, with what differs."""
+    each = tuple(dict.fromkeys(cells))
+    fields = {
+        cell: {
+            "node": cell.node_id,
+            "GPU": " and ".join(cell.gpu_uuids),
+            "type": cell.dtype,
+        }
+        for cell in each
+    }
+    return told_apart({cell: cell.label for cell in each}, fields)
 
 
 class Condition(StrEnum):
@@ -128,6 +150,7 @@ def history(rows: Iterable[Row]) -> History:
 def followed(row: Row) -> Followed:
     """Texts are made safe to show: anybody may have written the row."""
     uuids = row.get("gpu_uuids") if row["device"] == "gpu" else None
+    gpu_uuids = tuple(map(in_one_line, uuids)) if isinstance(uuids, list) else ()
     return Followed(
         framework=in_one_line(row["framework"]),
         variant=in_one_line(row["variant"]),
@@ -138,9 +161,17 @@ def followed(row: Row) -> Followed:
         dtype=in_one_line(row["dtype"]),
         gpu_model=in_one_line(row.get("gpu_model")),
         node_id=in_one_line(row["node_id"]),
-        gpu_uuids=tuple(map(in_one_line, uuids)) if isinstance(uuids, list) else (),
+        gpu_uuids=gpu_uuids,
+        gpu_count=_gpu_count(row, len(gpu_uuids)),
         hostname=in_one_line(row["hostname"]),
     )
+
+
+def _gpu_count(row: Row, held: int) -> int:
+    """That was asked for. held: how many it had; an earlier row may not tell the other."""
+    if row["device"] != "gpu":
+        return 0
+    return int(str(row.get("gpu_count") or held or 1))
 
 
 def _points(nights: Iterable[Sequence[Row]]) -> tuple[Point, ...]:

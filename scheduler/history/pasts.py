@@ -24,6 +24,7 @@ _FIELDS = (
     "device",
     "threads",
     "dtype",
+    "gpu_count",
     "gpu_model",
 )
 

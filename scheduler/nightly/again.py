@@ -33,9 +33,9 @@ def _placement(task: Task, cell: Followed, repeat: int) -> Placement:
 
 def _cell(task: Task) -> tuple[object, ...]:
     what = (task.framework, task.variant, task.model, task.batch_size, task.device)
-    return (*what, task.threads, task.dtype, task.gpu_model)
+    return (*what, task.threads, task.dtype, task.gpu_count, task.gpu_model)
 
 
 def _cell_of(cell: Followed) -> tuple[object, ...]:
     what = (cell.framework, cell.variant, cell.model, cell.batch_size, cell.device)
-    return (*what, cell.threads, cell.dtype, cell.gpu_model)
+    return (*what, cell.threads, cell.dtype, cell.gpu_count, cell.gpu_model)

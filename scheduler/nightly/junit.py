@@ -55,7 +55,7 @@ def _case(night: Night, one: Watched) -> ET.Element:
         "testcase",
         {
             "classname": _text(f"{cell.framework}.{cell.variant}"),
-            "name": _text(cell.label),
+            "name": _text(night.names[cell]),
             "time": f"{one.tonight.seconds:.3f}",
         },
     )

@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from statistics import median
 
 from velodrome.scheduler.history.false_alarms import FalseAlarms
-from velodrome.scheduler.history.nights import Condition, Followed
+from velodrome.scheduler.history.nights import Condition, Followed, labels
 from velodrome.scheduler.history.tonight import Finding, Kind, Proof, Verdict, Watched
 from velodrome.scheduler.nightly.explaining import Explanation
 
@@ -50,6 +51,11 @@ class Night:
             if alike:
                 found.append((one, alike[0]))
         return tuple(found)
+
+    @cached_property
+    def names(self) -> Mapping[Followed, str]:
+        """What its cells are called beside each other."""
+        return labels(one.cell for one in self.verdict.watched)
 
     @property
     def quarantined(self) -> tuple[Watched, ...]:

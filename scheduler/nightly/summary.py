@@ -51,7 +51,7 @@ def _first(night: Night) -> str:
 def _told(night: Night, kind: Kind, proof: Proof, head: str) -> Iterator[str]:
     found = night.told(kind, proof)
     for one, each in found[:MOST]:
-        yield f"{head}  {one.cell.label}: {words.finding(each)}"
+        yield f"{head}  {night.names[one.cell]}: {words.finding(each)}"
         yield f"    {words.proof(each)}"
         if proof is Proof.CONFIRMED:
             explained = words.explanation(night.explanations.get(one.cell))
@@ -62,7 +62,7 @@ def _told(night: Night, kind: Kind, proof: Proof, head: str) -> Iterator[str]:
 
 def _quarantined(night: Night) -> Iterator[str]:
     for one in night.quarantined[:MOST]:
-        yield f"quarantine  {one.cell.label}: {words.quarantine(one)}"
+        yield f"quarantine  {night.names[one.cell]}: {words.quarantine(one)}"
     if len(night.quarantined) > MOST:
         yield f"quarantine  and {len(night.quarantined) - MOST} more"
 

@@ -62,7 +62,7 @@ class DeclaredType:
 
 def load(path: str | os.PathLike[str]) -> tuple[DeclaredType, ...]:
     """Those of a file; see `parse`."""
-    return parse(yaml_nodes.read_text(path), os.fspath(path))
+    return parse(yaml_nodes.read_text(path), yaml_nodes.named(path))
 
 
 def parse(text: str, source: str) -> tuple[DeclaredType, ...]:

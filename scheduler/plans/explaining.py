@@ -8,6 +8,7 @@ from velodrome.agents.node import Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.fitting import Need, need_of_task, unmet
 from velodrome.scheduler.plans.planning import Placement, Plan, Unplaceable
+from velodrome.scheduler.plans.task_names import names_of
 from velodrome.scheduler.sweeps.parts import Sweep, ThreadRule
 
 FITS = "fits, too"
@@ -27,9 +28,13 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Explained:
-    """One task. nodes: where it runs, by name; none: reason says why it runs nowhere."""
+    """One task. name: what it is called beside the others of its plan.
+
+    nodes: where it runs, by name; none: reason says why it runs nowhere.
+    """
 
     task: Task
+    name: str
     nodes: tuple[str, ...]
     repeats: int
     elsewhere: tuple[Refusal, ...]
@@ -38,13 +43,13 @@ class Explained:
 
 def explain(plan: Plan, sweep: Sweep, nodes: Sequence[Node]) -> tuple[Explained, ...]:
     """What runs in the order of the plan, then what runs nowhere."""
-    reasons = _Reasons(sweep, nodes)
+    reasons, names = _Reasons(sweep, nodes), names_of(plan.tasks)
     by_task: dict[Task, list[Placement]] = {}
     for placement in plan.placements:
         by_task.setdefault(placement.task, []).append(placement)
     placed = (_placed(task, there, nodes, reasons) for task, there in by_task.items())
     nowhere = (_unplaceable(entry, sweep, reasons) for entry in plan.unplaceable)
-    return (*placed, *nowhere)
+    return tuple(replace(one, name=names[one.task]) for one in (*placed, *nowhere))
 
 
 class _Reasons:
@@ -83,13 +88,15 @@ def _placed(
     names = {node.node_id: node.hostname for node in nodes}
     there = tuple(dict.fromkeys(names.get(one.node_id, one.node_id) for one in placements))
     repeats = len(placements) // len({one.spot for one in placements})
-    return Explained(task, there, repeats, reasons.of(placements[0].home.need, but=there))
+    return Explained(
+        task, task.label, there, repeats, reasons.of(placements[0].home.need, but=there)
+    )
 
 
 def _unplaceable(entry: Unplaceable, sweep: Sweep, reasons: _Reasons) -> Explained:
     if entry.status is not Status.UNPLACEABLE:
-        return Explained(entry.task, (), 0, (), entry.reason)
+        return Explained(entry.task, entry.task.label, (), 0, (), entry.reason)
     need = need_of_task(entry.task)
     if need.threads not in sweep.threads:  # it is what `physical` comes to on the nearest node
         need = replace(need, threads=ThreadRule.PHYSICAL)
-    return Explained(entry.task, (), 0, reasons.of(need), entry.reason)
+    return Explained(entry.task, entry.task.label, (), 0, reasons.of(need), entry.reason)

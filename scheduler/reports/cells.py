@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from velodrome.agents.measurement import Status
+from velodrome.agents.task import device_name
 from velodrome.scheduler.reports.canary_spread import Canaries, canaries_of, place_of
 from velodrome.scheduler.reports.doubts import doubt_of
 from velodrome.scheduler.reports.proof import NO_RUNS, Proof, proof_of
@@ -26,6 +27,9 @@ from velodrome.scheduler.results.plain_text import in_one_line
 from velodrome.scheduler.statistics.cell_interval import FEWEST, Known, claim
 from velodrome.scheduler.statistics.replication import Repeat
 from velodrome.scheduler.statistics.steadiness import Steadiness, steadiness
+from velodrome.scheduler.telling_apart import told_apart
+
+APART = "apart"  # a key of rows that we put there ourselves
 
 History = Mapping[tuple[str, str, str], Known]  # by task, type of its node, and phase
 
@@ -67,25 +71,35 @@ class Time:
 
 @dataclass(frozen=True, order=True)
 class Block:
-    """What cells must share to stand in one table: the same node type, device, threads, type."""
+    """What cells must share to stand in one table: the same node type, device, threads, type.
+
+    gpu_count, gpu_model: of those that were asked for.
+    """
 
     node_type: str
     hardware: str
     device: str
     threads: int
     dtype: str
+    gpu_count: int = 0
+    gpu_model: str = ""
+
+    @property
+    def device_name(self) -> str:
+        return device_name(self.device, self.gpu_count, self.gpu_model)
 
 
 @dataclass(frozen=True, order=True)
 class Contestant:
-    """One way to run a framework."""
+    """One way to run a framework. apart: what tells it from another of the same name."""
 
     framework: str
     variant: str
+    apart: str = ""
 
     @property
     def label(self) -> str:
-        return f"{self.framework} {self.variant}"
+        return f"{self.framework} {self.variant}{self.apart}"
 
 
 @dataclass(frozen=True, order=True)
@@ -138,7 +152,7 @@ def gather(
 
     history: how processes of its cells differed in other sweeps.
     """
-    last = last_attempts(rows)
+    last = set_apart(last_attempts(rows))
     canaries = canaries_of(last)
     found: dict[Block, dict[tuple[Course, Contestant], list[Row]]] = {}
     for row in last:
@@ -195,7 +209,8 @@ def block_of(row: Row) -> Block:
     hardware = in_one_line(row["gpu_name"] if device == "gpu" else row["cpu_model"])
     threads = int(str(row["threads"]))
     node_type, dtype = in_one_line(row["node_type"]), in_one_line(row["dtype"])
-    return Block(node_type, hardware, device, threads, dtype)
+    gpu_count, gpu_model = int(str(row.get("gpu_count") or 0)), in_one_line(row.get("gpu_model"))
+    return Block(node_type, hardware, device, threads, dtype, gpu_count, gpu_model)
 
 
 def course_of(row: Row) -> Course:
@@ -203,7 +218,33 @@ def course_of(row: Row) -> Course:
 
 
 def contestant_of(row: Row) -> Contestant:
-    return Contestant(in_one_line(row["framework"]), in_one_line(row["variant"]))
+    apart = str(row.get(APART, ""))
+    return Contestant(in_one_line(row["framework"]), in_one_line(row["variant"]), apart)
+
+
+def set_apart(rows: Sequence[Row]) -> list[Row]:
+    """The rows; those of several tasks in one place know what tells their contestants apart.
+
+    A sweep has such where it was gone on with by other locks, say.
+    """
+    tasks: dict[tuple[Block, Course, Contestant], dict[object, Row]] = {}
+    for row in rows:
+        place = (block_of(row), course_of(row), contestant_of(row))
+        tasks.setdefault(place, {}).setdefault(row["task_id"], row)
+    apart: dict[object, str] = {}
+    for alike in (found for found in tasks.values() if len(found) > 1):
+        names = told_apart(dict.fromkeys(alike, ""), {key: _setting(alike[key]) for key in alike})
+        still = told_apart(names, {key: {"task": in_one_line(key)} for key in alike})
+        apart |= still
+    return [
+        {**row, APART: apart[row["task_id"]]} if row["task_id"] in apart else row for row in rows
+    ]
+
+
+def _setting(row: Row) -> dict[str, str]:
+    """What else may differ between tasks, by the words for it."""
+    words = {"seed": "seed", "exclusive": "exclusive", "environment_hash": "environment"}
+    return {word: in_one_line(row.get(column)) for column, word in words.items()}
 
 
 def _cell(rows: Sequence[Row], history: History, canaries: Canaries) -> Cell:

@@ -26,6 +26,8 @@ def flat(found: Sequence[Use]) -> list[dict[str, object]]:
             "hardware": use.block.hardware,
             "node_type": use.block.node_type,
             "device": use.block.device,
+            "gpu_count": use.block.gpu_count,
+            "gpu_model": use.block.gpu_model,
             "threads": use.block.threads,
             "framework": use.who.framework,
             "variant": use.who.variant,
@@ -48,7 +50,7 @@ def _text(use: Use) -> dict[str, str]:
     return {
         "framework": use.who.label,
         "model": f"{use.course.model} b{use.course.batch_size}",
-        "device": use.block.device,
+        "device": use.block.device_name,
         "threads": str(use.block.threads),
         "forward cores": _cores(use.forward_cores, use.block.threads),
         "gradient cores": _cores(use.gradient_cores, use.block.threads),

@@ -65,8 +65,8 @@ def outcomes(rows: Iterable[Row]) -> tuple[Outcome, ...]:
     found: dict[tuple[str, Contestant, str], list[Outcome]] = {}
     for block, cells in gather(row for row in rows if row["model"] in PROBED).items():
         for (course, who), cell in cells.items():
-            key = (course.model, who, block.device)
-            found.setdefault(key, []).append(_outcome(course, who, block.device, cell))
+            key = (course.model, who, block.device_name)
+            found.setdefault(key, []).append(_outcome(course, who, block.device_name, cell))
     worst = [max(group, key=_badness) for group in found.values()]
     return tuple(sorted(worst, key=_order))
 
@@ -113,5 +113,5 @@ def _badness(outcome: Outcome) -> int:
     return order.index(outcome.word) if outcome.word in order else len(order)
 
 
-def _order(outcome: Outcome) -> tuple[int, str, tuple[int, str, int, str]]:
+def _order(outcome: Outcome) -> tuple[int, str, tuple[int, str, int, str, str]]:
     return list(PROBED).index(outcome.probe), outcome.device, contestant_order(outcome.who)

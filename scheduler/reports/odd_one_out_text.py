@@ -115,7 +115,7 @@ def _evidence(odd: OddOne) -> dict[str, str]:
 
 def _task(deviation: Deviation) -> str:
     heat = deviation.heat
-    where = f"{heat.block.device} {heat.block.threads}t"
+    where = f"{heat.block.device_name} {heat.block.threads}t"
     return f"{heat.who.label}, {heat.course.model} b{heat.course.batch_size}, {where}"
 
 

@@ -113,20 +113,20 @@ def course_order(course: Course) -> tuple[int, str, int]:
     return place, course.model, course.batch_size
 
 
-def contestant_order(who: Contestant) -> tuple[int, str, int, str]:
+def contestant_order(who: Contestant) -> tuple[int, str, int, str, str]:
     """That of the registry, the default variant first, a framework's other versions behind it."""
     name, version = split(who.framework)
     known = list(FRAMEWORKS)
     place = known.index(name) if name in known else len(known)
     variants = FRAMEWORKS[name].variants if name in known else ()
     rank = variants.index(who.variant) if who.variant in variants else len(variants)
-    return place, f"{name} {version}", rank, who.variant
+    return place, f"{name} {version}", rank, who.variant, who.apart
 
 
 def title(block: Block) -> str:
     """E.g. `AMD EPYC 7B13, cpu, 2 threads, float32`."""
     threads = f"{block.threads} thread{'s' if block.threads != 1 else ''}"
-    parts = (block.hardware, block.device, threads, block.dtype)
+    parts = (block.hardware, block.device_name, threads, block.dtype)
     return ", ".join(part for part in parts if part)
 
 

@@ -89,9 +89,15 @@ def query(cell: Followed) -> str:
         "dtype": cell.dtype,
         "node_id": cell.node_id,
     }
+    if cell.device == "gpu":
+        text |= {"gpu_model": cell.gpu_model} if cell.gpu_model else {}
     numbers = {"batch_size": cell.batch_size, "threads": cell.threads}
     conditions = [f"{name} = '{_quoted(value)}'" for name, value in text.items()]
     conditions += [f"{name} = {value}" for name, value in numbers.items()]
+    if cell.gpu_count:
+        conditions += [f"coalesce(gpu_count, {cell.gpu_count}) = {cell.gpu_count}"]
+    if cell.device == "gpu" and not cell.gpu_model:
+        conditions += ["gpu_model IS NULL"]
     return (
         "SELECT sweep_id, repeat, status, forward_median_ns, gradient_median_ns FROM tasks\n"
         f"WHERE {' AND '.join(conditions)}\nORDER BY started_at"

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.history.nights import PHASES, Followed, History, Point
+from velodrome.scheduler.history.nights import PHASES, Followed, History, Point, labels
 from velodrome.scheduler.history.steps import MOST_NIGHTS, fit
 from velodrome.scheduler.history.suspicions import FEWEST_CALM, RECENT
 from velodrome.scheduler.history.tonight import Kind, Proof, Watched, having, rate_of, watched
@@ -32,10 +32,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Trend:
-    """id: of the cell's page. state: in words; mood: its colour. spark: points of a polyline."""
+    """id: of the cell's page. state: in words; mood: its colour. spark: points of a polyline.
+
+    name: of the cell beside the others; apart: what of it tells cells of one label apart.
+    """
 
     id: str
     cell: Followed
+    name: str
+    apart: str
     nights: int
     last: str
     now: str
@@ -50,7 +55,8 @@ class Trend:
 def trends(history: History) -> tuple[Trend, ...]:
     """Of every cell, those that alarm first, then as the cells sort."""
     rate = rate_of(history)
-    found = [_trend(one, rate) for one in watched(history, rate)]
+    names = labels(history)
+    found = [_trend(one, rate, names[one.cell]) for one in watched(history, rate)]
     return tuple(sorted(found, key=lambda one: (_MOODS.index(one.mood), one.cell)))
 
 
@@ -63,7 +69,7 @@ def page_id(cell: Followed) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _trend(one: Watched, rate: float) -> Trend:
+def _trend(one: Watched, rate: float, name: str) -> Trend:
     phase = next((phase for phase in PHASES if having(one.points, phase)), PHASES[0])
     nights = having(one.points, phase)
     smallest = dict(one.detectable).get(phase)
@@ -71,6 +77,8 @@ def _trend(one: Watched, rate: float) -> Trend:
     return Trend(
         id=page_id(one.cell),
         cell=one.cell,
+        name=name,
+        apart=name.removeprefix(one.cell.label),
         nights=len(one.points),
         last=f"{one.tonight.started_at:%Y-%m-%d}",
         now=duration(math.exp(nights[-1].levels[phase])) if nights else "no number",

@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 def load(path: str | os.PathLike[str], frameworks: Mapping[str, Framework] | None = None) -> Sweep:
     """The sweep of a file; see `parse`."""
-    return parse(yaml_nodes.read_text(path), os.fspath(path), frameworks)
+    return parse(yaml_nodes.read_text(path), yaml_nodes.named(path), frameworks)
 
 
 def parse(text: str, source: str, frameworks: Mapping[str, Framework] | None = None) -> Sweep:

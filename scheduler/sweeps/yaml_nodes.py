@@ -8,8 +8,10 @@ and of that nothing but characters that can be shown: names end up on terminals.
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import NoReturn
 
 import yaml
@@ -18,6 +20,7 @@ from velodrome.scheduler.errors import ConfigError
 
 MAX_BYTES = 256 * 1024  # a sweep of a few hundred lines has ten; parsing is linear, but not fast
 MAX_DEPTH = 16
+STANDARD_INPUT = "-"
 # Controls, halves of surrogate pairs, and what turns the direction of writing.
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _CORE = "tag:yaml.org,2002:"
@@ -59,9 +62,16 @@ Value = Scalar | Items | Fields
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """A file's text. ConfigError if it cannot be read, is not UTF-8 or is no sweep by its size."""
-    name = os.fspath(path)
-    return _decoded(name, _raw(name))
+    """A file's text; `-` is standard input. ConfigError if it cannot be read, is not UTF-8 or is
+    no sweep by its size.
+    """
+    name = named(path)
+    return _decoded(name, _typed() if os.fspath(path) == STANDARD_INPUT else _raw(name))
+
+
+def named(path: str | os.PathLike[str]) -> str:
+    """What stands before line and column in complaints."""
+    return "standard input" if os.fspath(path) == STANDARD_INPUT else os.fspath(path)
 
 
 def parse(text: str, name: str) -> Fields:
@@ -84,6 +94,18 @@ def describe(value: Value) -> str:
     if not value.text:
         return "nothing"
     return f"'{value.text}'" if len(value.text) <= 40 else f"'{value.text[:40]}...'"
+
+
+@cache
+def _typed() -> bytes:
+    """Standard input can be read once, and a command may ask for its sweep twice."""
+    name = named(STANDARD_INPUT)
+    try:
+        return _fitting(name, sys.stdin.buffer.read(MAX_BYTES + 1))
+    except (OSError, ValueError, AttributeError) as error:  # closed; None where it always was
+        reason = getattr(error, "strerror", None) or "it is closed"
+        mend = "Give a sweep, like velodrome plan - < sweep.yaml."
+        raise ConfigError(name, f"cannot be read ({reason})", mend) from None
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -123,7 +145,12 @@ def _raw(name: str) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(name, f"cannot be read ({reason})", "Check the path.") from None
     if raw is None:
-        raise ConfigError(name, "this is no regular file", "Name a file.")
+        mend = "Name a file, or - for standard input."
+        raise ConfigError(name, "this is no regular file", mend)
+    return _fitting(name, raw)
+
+
+def _fitting(name: str, raw: bytes) -> bytes:
     if len(raw) > MAX_BYTES:
         problem = f"the file is larger than {MAX_BYTES // 1024} KiB"
         raise ConfigError(name, problem, "Split it into several sweeps.")

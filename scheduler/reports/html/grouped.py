@@ -14,6 +14,7 @@ from velodrome.scheduler.reports.cells import (
     contestant_of,
     course_of,
     gather,
+    set_apart,
 )
 from velodrome.scheduler.reports.tables import contestant_order, course_order
 from velodrome.scheduler.reports.task_rows import Row, last_attempts
@@ -59,7 +60,7 @@ def grouped(rows: Sequence[Row], history: History | None = None) -> tuple[Group,
     history: as gather has it.
     """
     found: dict[Block, dict[Place, list[Row]]] = {}
-    for row in last_attempts(rows):
+    for row in set_apart(last_attempts(rows)):
         places = found.setdefault(block_of(row), {})
         places.setdefault((course_of(row), contestant_of(row)), []).append(row)
     groups = [Group(block, cells, found[block]) for block, cells in gather(rows, history).items()]

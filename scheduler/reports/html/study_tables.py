@@ -210,7 +210,7 @@ def _batch_size(model: str, there: Sequence[int]) -> int:
 
 def _place(group: Group) -> str:
     block = group.block
-    return f"{block.device}, {counted(block.threads, 'thread')}"
+    return f"{block.device_name}, {counted(block.threads, 'thread')}"
 
 
 def _figure(cell: Cell | None, phase: str) -> Figure:

@@ -62,7 +62,8 @@ def course_name(course: Course) -> str:
 
 def block_name(block: Block) -> str:
     """What sets it apart, e.g. `cpu, 2 threads, float32`."""
-    return f"{block.device or 'device unknown'}, {counted(block.threads, 'thread')}, {block.dtype}"
+    device = block.device_name or "device unknown"
+    return f"{device}, {counted(block.threads, 'thread')}, {block.dtype}"
 
 
 def hardware_name(block: Block) -> str:

@@ -42,7 +42,7 @@ def _by_place(groups: Sequence[Group]) -> dict[str, dict[Course, Times]]:
     for group in groups:
         block = group.block
         where = ", ".join(
-            filter(None, (block.hardware, block.node_type, block.device, block.dtype))
+            filter(None, (block.hardware, block.node_type, block.device_name, block.dtype))
         )
         for (course, who), cell in group.cells.items():
             if time := cell.gradient or cell.forward:

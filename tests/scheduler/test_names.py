@@ -1,0 +1,172 @@
+"""Whatever tells two tasks apart is in their names, wherever names are shown."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+
+import pytest
+
+from velodrome.adapters.protocol import Timed, Timing
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.node import Core, Gpu, Node
+from velodrome.agents.task import Task
+from velodrome.scheduler.comparison.names import names_in
+from velodrome.scheduler.comparison.outcome import Chosen, compared
+from velodrome.scheduler.fleet.event_texts import ended_text
+from velodrome.scheduler.history.nights import followed, history, labels
+from velodrome.scheduler.plans.explaining import explain
+from velodrome.scheduler.plans.planning import plan
+from velodrome.scheduler.plans.task_names import names_of
+from velodrome.scheduler.reports.cells import gather
+from velodrome.scheduler.reports.html.words import block_name
+from velodrome.scheduler.reports.tables import tabulate
+from velodrome.scheduler.results.task_row import task_row
+from velodrome.scheduler.sweeps.expansion import expand
+from velodrome.scheduler.sweeps.sweep_file import parse
+
+TASK = Task("torch", "eager", "lenet", 64, device="gpu", gpu_count=1, lock_hash="a1b2")
+OTHER = {
+    "framework": "jax",
+    "variant": "compile",
+    "model": "lstm",
+    "batch_size": 16,
+    "device": "cpu",
+    "gpu_count": 2,
+    "gpu_model": "A100",
+    "threads": 8,
+    "dtype": "float64",
+    "seed": 7,
+    "timing": Timing(max_seconds=2.0),
+    "exclusive": False,
+    "sampling_hz": 0.0,
+    "lock_hash": "c3d4",
+}
+PAIRS = [pytest.param(replace(TASK, **{name: value}), id=name) for name, value in OTHER.items()]
+ANY = Chosen("last", ("1",), 2, 0)
+RULES = {"subjects": frozenset(), "least": 0.02}
+ROWS_TELL_NOT = {"timing", "sampling_hz"}  # of these a row of `tasks` keeps the key alone
+
+
+def row(task: Task, sweep: str = "20261124-063012-00000001") -> dict[str, object]:
+    gradient = Timed("gradient", 1e6, 0.99e6, 1.01e6, 30, 1, 5, "target", stable=True)
+    measured = Measurement(
+        task, 0, 1, Status.OK, "", "n1", "host1", "t1", 1e9, 1e9 + 1, gradient=gradient
+    )
+    return task_row(sweep, measured)
+
+
+def test_every_field_of_a_key_is_tried_here() -> None:
+    assert OTHER.keys() == asdict(TASK).keys() - {"limits", "canary"} == TASK.deciding.keys()
+
+
+@pytest.mark.parametrize("other", PAIRS)
+def test_two_tasks_have_two_names_in_a_plan(other: Task) -> None:
+    assert TASK.key != other.key
+    names = names_of([TASK, other])
+    assert names[TASK] != names[other]
+
+
+@pytest.mark.parametrize("other", PAIRS)
+def test_two_tasks_have_two_places_in_a_grid(other: Task) -> None:
+    """A place is a table, a line and a column, as a reader sees them."""
+    found = set()
+    gathered = gather([row(TASK), row(other)])
+    for block, cells in gathered.items():
+        table = tabulate(block, cells)
+        for line in table.lines:
+            for who, entry in zip(table.contestants, line.entries, strict=True):
+                if entry.mark:
+                    found.add((table.title, block_name(block), line.course, who))
+    assert len({place[1:] for place in found}) == len({(p[0], *p[2:]) for p in found}) == 2
+
+
+@pytest.mark.parametrize("other", PAIRS)
+def test_two_cells_of_a_comparison_have_two_names(other: Task, request) -> None:
+    base = [row(TASK), row(other)]
+    candidate = [row(one, "20261125-063012-00000001") for one in (TASK, other)]
+    outcome = compared((ANY, base), (ANY, candidate), {}, **RULES)
+    names = names_in(outcome)
+    cells = [duel.pair.candidate[0] for duel in outcome.duels if duel.phase == "gradient"]
+    is_one_cell = request.node.callspec.id in ROWS_TELL_NOT | {"lock_hash"}
+    assert len({names.short(one) for one in cells}) == len(cells) == (1 if is_one_cell else 2)
+
+
+@pytest.mark.parametrize("other", PAIRS)
+def test_two_cells_that_are_followed_have_two_names(other: Task) -> None:
+    cells = history([row(TASK), row(other)])
+    assert len(set(labels(cells).values())) == len(cells)
+
+
+def test_cells_on_two_gpus_of_a_node_are_told_apart_by_these() -> None:
+    rows = [row(TASK) | {"gpu_uuids": [uuid]} for uuid in ("GPU-1", "GPU-2")]
+    names = labels(map(followed, rows))
+    assert sorted(name[-5:] for name in names.values()) == ["GPU-1", "GPU-2"]
+
+
+SWEEP = """
+frameworks: [numpy, torch, "torch==2.12.1"]
+variants: {torch: [eager, compile]}
+models: [lenet, probe-lrn]
+batch_sizes: {lenet: [2, 4]}
+threads: [1, 2, physical]
+devices: [cpu, gpu, "gpu:2", {gpu: A100}, {gpu: A100, count: 2}, {gpu: H100}]
+ceilings: true
+timing: {max_seconds: 2}
+seed: 3
+"""
+
+
+@pytest.fixture(scope="module")
+def tasks() -> tuple[Task, ...]:
+    return tuple(one.task for one in explained())
+
+
+def explained() -> Iterator[object]:
+    gpus = tuple(Gpu(at, f"NVIDIA {name}", f"GPU-{at}", 2**36) for at, name in enumerate(GPUS))
+    node = Node("n1", "h", "CPU", tuple(Core(at, (at,)) for at in range(4)), 2**36, gpus=gpus)
+    sweep = parse(SWEEP, "s.yaml")
+    hashes = {("torch", "gpu"): "1", ("torch", "cpu"): "2"}
+    yield from explain(plan(expand(sweep), sweep, (node,), hashes), sweep, (node,))
+
+
+GPUS = ("A100", "A100", "L4")
+
+
+def test_all_tasks_of_a_sweep_have_names_of_their_own_wherever_they_are_shown(tasks) -> None:
+    assert len(tasks) > 200
+    assert len({one.name for one in explained()}) == len(tasks)
+    assert len({task.label for task in tasks}) == len(tasks)
+    ended = [Measurement(task, 0, 1, Status.CRASHED, "x", "n", "h", "t", 1, 2) for task in tasks]
+    lines = {ended_text(one) for one in ended}
+    assert len(lines) == len(tasks)
+
+
+@pytest.mark.parametrize(
+    ("task", "label"),
+    [
+        (Task("numpy", "float64", "lenet", 4, threads=2), "numpy[float64] lenet b4 cpu 2t"),
+        (TASK, "torch[eager] lenet b64 gpu 1t"),
+        (replace(TASK, gpu_count=2, gpu_model="L4"), "torch[eager] lenet b64 gpu:2 L4 1t"),
+        (replace(TASK, dtype="float64"), "torch[eager] lenet b64 gpu 1t float64"),
+    ],
+)
+def test_a_name_is_no_longer_than_that(task: Task, label: str) -> None:
+    assert task.label == label
+    assert names_of([task, replace(task, model="lstm")])[task] == label
+
+
+def test_the_cases_of_a_night_have_names_of_their_own() -> None:
+    from velodrome.scheduler.history.false_alarms import false_alarms
+    from velodrome.scheduler.history.tonight import judge
+    from velodrome.scheduler.nightly.junit import junit
+    from velodrome.scheduler.nightly.night import Night
+    from velodrome.scheduler.nightly.summary import summary
+
+    asked = [TASK, *(replace(TASK, **{name: OTHER[name]}) for name in OTHER)]
+    verdict = judge(history(map(row, asked)), "20261124-063012-00000001")
+    night = Night("n", verdict, false_alarms(verdict), {}, 1, datetime.now(UTC), 1.0)
+    suite = ET.fromstring(junit(night)).find("testsuite")
+    names = [(case.get("classname"), case.get("name")) for case in suite.iter("testcase")]
+    assert len(set(names)) == len(names) == len(verdict.watched) >= 9
+    assert summary(night)
