@@ -49,6 +49,10 @@ class StoreError(VelodromeError):
     """Results could not be written or read; nothing half-written is visible."""
 
 
+class RowsMissing(StoreError):
+    """What a sweep has finished is not where it was kept."""
+
+
 class StoreFull(StoreError):
     """There is no room left. need_bytes is what the file that did not fit would have taken."""
 

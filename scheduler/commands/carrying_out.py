@@ -1,7 +1,7 @@
 """A sweep that is carried out: planned over the nodes there are, measured, its rows kept."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,16 +18,18 @@ from velodrome.agents.isolation.log_tail import without_controls
 from velodrome.agents.node import Node
 from velodrome.scheduler.commands.guide import Guide
 from velodrome.scheduler.commands.where import Where
-from velodrome.scheduler.errors import ClusterUnreachable
+from velodrome.scheduler.errors import ClusterUnreachable, RowsMissing
 from velodrome.scheduler.fleet.attempts import Attempt
 from velodrome.scheduler.fleet.bookkeeping import outstanding, record_unplaceable
 from velodrome.scheduler.fleet.progress import Watcher, watching
+from velodrome.scheduler.fleet.reckoning import due, missing, told
 from velodrome.scheduler.interrupts import saying
 from velodrome.scheduler.plans.declared import DeclaredType
 from velodrome.scheduler.plans.declared import load as load_types
 from velodrome.scheduler.plans.expectations import Expectations, expectations
 from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.plans.preparation import planned, versions_of
+from velodrome.scheduler.results.committed import Identity
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.screen import works
 from velodrome.scheduler.sweeps.parts import Sweep
@@ -71,13 +73,24 @@ class Begun:
         record_unplaceable(plan, store, sweep_id, self.expected)
         return outstanding(plan, store, sweep_id)
 
-    def besides(self, plan: Plan) -> tuple[Attempt, ...]:
+    def besides(self, plan: Plan) -> tuple[Plan, tuple[Attempt, ...]]:
         """What the guide has run after the plan, which is kept with it."""
         more = self.guide.besides(plan)
         if not more.placements:
-            return ()
+            return more, ()
         self.store.begin(self.sweep_id, self.sweep.text, more)
-        return outstanding(more, self.store, self.sweep_id)
+        return more, outstanding(more, self.store, self.sweep_id)
+
+    def reckon(self, expected: Mapping[Identity, str], plan: Plan, nodes: Sequence[Node]) -> None:
+        """RowsMissing, if not all that was to have a row has one; what is there can be resumed."""
+        names = missing(expected, self.store, self.sweep_id)
+        if names:
+            self.store.begin(self.sweep_id, self.sweep.text, plan)
+            self.store.keep_locks(
+                self.sweep_id, self.environments.versions, versions_of(self.sweep)
+            )
+            self.store.put_nodes(self.sweep_id, nodes)
+            raise RowsMissing(told(names, len(expected), self.store.name, self.again))
 
 
 def begin(store: Store, sweep_id: str, sweep: Sweep, only: str, again: str, guide: Guide) -> Begun:
@@ -117,15 +130,17 @@ def _here(begun: Begun, screen: Console) -> None:
         attempts = begun.keep_plan(plan)
         begun.store.put_nodes(begun.sweep_id, (node,))
         with _watched(begun, plan, attempts, screen, hosts=False) as watcher:
+            expected = due(plan)
             if attempts:
                 watcher.note("starting Ray on this machine")
-                _under_own_ray(begun, plan, attempts, node, watcher)
+                expected = _under_own_ray(begun, plan, attempts, node, watcher)
             begun.store.compact(begun.sweep_id)
+    begun.reckon(expected, plan, (node,))
 
 
 def _under_own_ray(
     begun: Begun, plan: Plan, attempts: Sequence[Attempt], node: Node, watcher: Watcher
-) -> None:
+) -> dict[Identity, str]:
     from velodrome.scheduler.fleet.embedded_ray import embedded_ray, keep_only_ours
 
     with embedded_ray(node.logical, len(node.gpus)) as started:
@@ -137,7 +152,7 @@ def _under_own_ray(
 
             with Membership({only_node(): node}) as membership:
                 membership.first_look(watcher.note)
-                _run(begun, plan, attempts, membership, Where(), watcher)
+                return _run(begun, plan, attempts, membership, Where(), watcher)
 
 
 def _on_cluster(begun: Begun, where: Where, screen: Console) -> None:
@@ -154,9 +169,11 @@ def _on_cluster(begun: Begun, where: Where, screen: Console) -> None:
             with begun.store.working_on(begun.sweep_id):
                 attempts = begun.keep_plan(plan)
                 with _watched(begun, plan, attempts, screen, hosts=True) as watcher:
+                    expected = due(plan)
                     if attempts:
-                        _run(begun, plan, attempts, membership, where, watcher, declared)
+                        expected = _run(begun, plan, attempts, membership, where, watcher, declared)
                     begun.store.compact(begun.sweep_id)
+            begun.reckon(expected, plan, nodes)
 
 
 def _run(
@@ -167,7 +184,8 @@ def _run(
     where: Where,
     watcher: Watcher,
     declared: Sequence[DeclaredType] = (),
-) -> None:
+) -> dict[Identity, str]:
+    """What is to have a row by now."""
     from velodrome.scheduler.fleet.demand import Demand
     from velodrome.scheduler.fleet.ray_transport import RayTransport
     from velodrome.scheduler.fleet.running import Keeper, rule
@@ -194,9 +212,11 @@ def _run(
             )
 
         carry(attempts)
-        if more := begun.besides(plan):
+        further, more = begun.besides(plan)
+        if more:
             watcher.expect([attempt.task for attempt in more])
             carry(more)
+    return due(plan, keeper.left_out) | due(further, keeper.left_out)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.environments.versions import VersionLocks, split
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
-from velodrome.scheduler.fleet.attempt_events import Ended, Lost, Refused
+from velodrome.scheduler.fleet.attempt_events import Ended, Lost, OutOfTime, Refused
 from velodrome.scheduler.fleet.attempts import Attempt, EnvironmentNeed
 from velodrome.scheduler.fleet.bookkeeping import refused
 from velodrome.scheduler.fleet.dispatch import PATIENCE_S, Dispatcher
@@ -60,6 +60,7 @@ class Keeper:
         self._sweep_id = sweep_id
         self._expectations = expectations
         self._nodes: dict[str, Node] = {}
+        self.left_out: list[Attempt] = []  # for want of time
 
     def nodes(self, nodes: Sequence[Node]) -> None:
         self._nodes |= {node.node_id: node for node in nodes}
@@ -73,6 +74,8 @@ class Keeper:
     def event(self, event: object) -> None:
         if isinstance(event, Joined):
             self.nodes((event.node,))
+        elif isinstance(event, OutOfTime):
+            self.left_out += event.attempts
         elif isinstance(event, Ended):
             self._put(event.measurement)
         elif isinstance(event, Refused):

@@ -1,0 +1,50 @@
+"""The results folder is moved or deleted while a sweep writes to it."""
+
+import shlex
+import shutil
+import time
+
+import pyarrow.dataset
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SWEEP = """
+name: moved
+frameworks: [numpy]
+models: [autoencoder-400-200-100/ae3]
+batch_sizes: {autoencoder-400-200-100/ae3: [2]}
+threads: [1]
+repeats: 3
+timing: {target: 50%, min_samples: 3, min_seconds: 0.1, max_seconds: 1}
+"""
+
+
+def runs(results) -> list[int]:
+    if not list(results.glob("tasks/*/*.parquet")):
+        return []
+    return sorted(pyarrow.dataset.dataset(results / "tasks").to_table()["repeat"].to_pylist())
+
+
+@pytest.mark.parametrize("fate", ["moved", "deleted"])
+def test_what_is_not_there_at_the_end_is_named_and_can_be_measured_again(command, fate) -> None:
+    command.sweep(SWEEP)
+    results, aside = command.folder / f"{fate}-R", command.folder / f"{fate}-aside"
+    running = command.start("run", "sweep.yaml", "--results", results.name)
+    while not runs(results) and running.poll() is None:
+        time.sleep(0.02)
+    results.rename(aside)
+    if fate == "deleted":
+        shutil.rmtree(aside)
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 1, out
+    assert "everything ended as expected" not in out
+    (line,) = err.splitlines()
+    assert f"velodrome: {results.name}: 1 of 3 runs are not there: numpy[float64]" in line
+    assert runs(results) == [1, 2]
+    assert runs(aside) == ([0] if fate == "moved" else [])
+
+    again = shlex.split(line.partition("again with: ")[2])
+    resumed = command.run(*again[1:])
+    assert resumed.returncode == 0, resumed.stderr
+    assert runs(results) == [0, 1, 2]
