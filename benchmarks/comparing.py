@@ -2,6 +2,7 @@
 
     python benchmarks/comparing.py --json docs/results/comparing.json
     python benchmarks/comparing.py --trials 1000 --only "two kinds"
+    python benchmarks/comparing.py --smallest    # the steps of docs/comparing.md
 
 Times are drawn, cell by cell, and judged by the functions that `velodrome compare` judges with: the
 contrast of the unit, the moderated test, the look for two kinds, Holm, and the practical minimum.
@@ -154,6 +155,9 @@ class Row:
 
 
 Judge = Callable[[Side, Side], np.ndarray]
+SMALLEST_OF = 30  # cells
+SMALLEST_TRIALS = 3000
+HALVINGS = 14
 
 
 def by_processes(base: Side, candidate: Side) -> np.ndarray:
@@ -168,7 +172,7 @@ def verdicts(contrast: Contrast, base: Side, candidate: Side) -> np.ndarray:
     """Of every cell of every trial, as velodrome.scheduler.statistics.comparing has it."""
     found = judged(contrast, best_cut(base, candidate), base.shape[-1], candidate.shape[-1])
     ratio = np.median(candidate, axis=-1) - np.median(base, axis=-1)
-    return called(found.test, ratio, found.luck, least=LEAST, alpha=TESTED_AT)
+    return called(found.p, ratio, found.luck, least=LEAST, alpha=TESTED_AT)
 
 
 def across(base: Side, candidate: Side, past: Side) -> np.ndarray:
@@ -178,7 +182,7 @@ def across(base: Side, candidate: Side, past: Side) -> np.ndarray:
     nothing = Cut(np.ones(contrast.distance.shape), np.zeros(contrast.distance.shape))
     found = judged(contrast, nothing, 1, 1)
     shown = [np.median(side.reshape(*side.shape[:2], -1), axis=-1) for side in (base, candidate)]
-    return called(found.test, shown[1] - shown[0], found.luck, least=LEAST, alpha=TESTED_AT)
+    return called(found.p, shown[1] - shown[0], found.luck, least=LEAST, alpha=TESTED_AT)
 
 
 def batches(trials: int, values: int) -> Iterator[int]:
@@ -266,6 +270,40 @@ def rows(trials: int, only: str, cells: Sequence[int]) -> Iterator[Row]:
                         yield row_across(night, shape, history, nights, shared, seed=count)
 
 
+def smallest(found: Callable[[float], float], power: float) -> float:
+    """The step that is found with this probability, in percent."""
+    low, high = LEAST, 0.3
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if found(middle) < power else (low, middle)
+    return round(100 * high, 1)
+
+
+def print_smallest() -> None:
+    """What varies, repeats, and the steps that are found with 80 and with 95 %."""
+    draw = np.random.default_rng(5)
+    for share, repeats in ((0.005, 3), (0.01, 3), (0.01, 5), (0.02, 3), (0.02, 10)):
+        base, candidate = spread(share)(draw, (SMALLEST_TRIALS, SMALLEST_OF, repeats))
+
+        def found(step: float, base: Side = base, candidate: Side = candidate) -> float:
+            return float(by_processes(base, slower(candidate, step))[:, -1].mean())
+
+        print(f"{100 * share:g} %", repeats, smallest(found, 0.8), smallest(found, 0.95), sep="\t")
+    for night in (0.005, 0.01):
+        shape = (SMALLEST_TRIALS, SMALLEST_OF, 8 + 2)
+        times = 0.01 * draw.standard_normal((*shape, 3))
+        times += night * draw.standard_normal((*shape, 1))
+        past, *sides = np.split(times, [8, 9], axis=2)
+
+        def told(
+            step: float, past: Side = past, base: Side = sides[0], candidate: Side = sides[1]
+        ) -> float:
+            return float(across(base, slower(candidate, step), past)[:, -1].mean())
+
+        name = f"1 %, nights by {100 * night:g} %"
+        print(name, 3, smallest(told, 0.8), smallest(told, 0.95), sep="\t")
+
+
 def same(one: dict[str, object], other: dict[str, object]) -> bool:
     names = ("spread", "unit", "repeats", "cells", "history", "nights")
     return all(one[name] == other[name] for name in names)
@@ -285,8 +323,12 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=TRIALS)
     parser.add_argument("--only", default="", help="rows whose name and unit have this in them")
     parser.add_argument("--cells", type=int, nargs="+", default=CELLS)
+    parser.add_argument("--smallest", action="store_true", help="the smallest steps that are found")
     parser.add_argument("--json", type=Path, help="keeps what else it has")
     asked = parser.parse_args()
+    if asked.smallest:
+        print_smallest()
+        return 0
     found: list[Row] = []
     for one in rows(asked.trials, asked.only, asked.cells):
         print(*asdict(one).values(), sep="\t", flush=True)

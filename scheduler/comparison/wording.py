@@ -68,7 +68,7 @@ def legend(outcome: Outcome) -> str:
     return (
         "ratio: candidate over base, of medians over repeats, and its 95 % interval · ▲ slower, "
         f"▼ faster: by {least} or more, and by chance in under {ALPHA * 100:g} % of comparisons of "
-        f"so many cells (moderated t, Holm) · = undecided, but alike within {least} · "
+        f"so many cells (moderated, Holm) · = undecided, but alike within {least} · "
         "? undecided · ~ did not settle"
     )
 

@@ -1,6 +1,6 @@
 """Whether a candidate is faster or slower than a base, over all cells of a comparison.
 
-The ratio is of the medians over repeats. Its interval and p are of a moderated t test on the
+The ratio is of the medians over repeats. Its interval and p are of a moderated test on the
 logarithms of what is replicated: velodrome.scheduler.statistics.moderated_tests for the test,
 .evidence for the unit. Beside it stands the p of the exact rank test, which few repeats cannot
 bring low enough, so it is reported and does not decide.
@@ -29,12 +29,10 @@ from velodrome.scheduler.statistics.bimodality import (
 from velodrome.scheduler.statistics.contrasts import Contrast, Unit, stacked
 from velodrome.scheduler.statistics.evidence import Evidence, within_sweep
 from velodrome.scheduler.statistics.moderated_tests import (
-    Tested,
     called,
+    errors,
     holm_adjusted,
     judged,
-    tested,
-    together,
 )
 from velodrome.scheduler.statistics.rank_test import rank_p
 from velodrome.scheduler.statistics.replication import Repeat, across, quantile, student
@@ -136,13 +134,16 @@ def compare_all(
 class _Judged:
     """Of one time: the test, and whether its step may be luck of kinds, found in so many cells.
 
-    errors: of the contrasts that might have decided, of processes and of pairs.
+    unpaired_error, paired_error: of the contrasts that might have decided.
     """
 
-    test: Tested
+    p: float
+    error: float
+    degrees: float
     is_luck: bool
     kinds: Kinds
-    errors: tuple[float | None, float | None]
+    unpaired_error: float | None
+    paired_error: float | None
 
 
 @dataclass(frozen=True)
@@ -173,12 +174,22 @@ def _family(family: Sequence[Evidence]) -> list[_Judged]:
     base = np.array([len(one.base) for one in family])
     candidate = np.array([len(one.candidate) for one in family])
     floors = np.array([one.floor for one in family])
-    found = judged(stacked([one.contrast for one in family]), cut, base, candidate, floors)
+    contrast = stacked([one.contrast for one in family])
+    found = judged(contrast, cut, base, candidate, floors)
+    known = errors(contrast, floors, cut.suspect)
     unpaired = _errors([one.unpaired for one in family], floors, cut.suspect)
     paired = _errors([one.paired for one in family], floors, cut.suspect)
     return [
-        _Judged(found.test.at(at), bool(found.luck[at]), found.kinds, errors)
-        for at, errors in enumerate(zip(unpaired, paired, strict=True))
+        _Judged(
+            float(found.p[at]),
+            float(known.error[at]),
+            float(known.degrees[at]),
+            bool(found.luck[at]),
+            found.kinds,
+            unpaired[at],
+            paired[at],
+        )
+        for at in range(len(family))
     ]
 
 
@@ -190,8 +201,8 @@ def _errors(
     found: list[float | None] = [None] * len(contrasts)
     if known:
         where = [at for at, _ in known]
-        test = tested(stacked([one for _, one in known]), floors[where], apart[where])
-        for at, error in zip(where, test.error, strict=True):
+        theirs = errors(stacked([one for _, one in known]), floors[where], apart[where])
+        for at, error in zip(where, theirs.error, strict=True):
             found[at] = float(error)
     return found
 
@@ -199,15 +210,15 @@ def _errors(
 def _verdicts(
     ratios: Sequence[float], found: Sequence[_Judged], least: float, alpha: float
 ) -> list[_Verdict]:
-    test = together([one.test for one in found])
+    p = np.array([one.p for one in found])
     luck = np.array([one.is_luck for one in found])
     logs = np.log(ratios)
     is_called, would_be = (
-        called(test, logs, each, least=least, alpha=alpha) for each in (luck, np.zeros_like(luck))
+        called(p, logs, each, least=least, alpha=alpha) for each in (luck, np.zeros_like(luck))
     )
     return [
-        _Verdict(float(p), bool(one), bool(other))
-        for p, one, other in zip(holm_adjusted(test.p), is_called, would_be, strict=True)
+        _Verdict(float(corrected), bool(one), bool(other))
+        for corrected, one, other in zip(holm_adjusted(p), is_called, would_be, strict=True)
     ]
 
 
@@ -215,7 +226,7 @@ def _claim(
     one: Evidence, known: Comparison, found: _Judged, verdict: _Verdict, level: float
 ) -> Comparison:
     """level: of the test of one time, Bonferroni's, for the smallest step."""
-    error, degrees = float(found.test.error), float(found.test.degrees)
+    error, degrees = found.error, found.degrees
     distance, half = float(one.contrast.distance), student(degrees) * error
     direction = Verdict.FASTER if known.ratio < 1 else Verdict.SLOWER
     is_withheld = verdict.would_be_called and not verdict.is_called
@@ -227,8 +238,8 @@ def _claim(
         verdict=direction if verdict.is_called else Verdict.UNDECIDED,
         error=error,
         degrees=degrees,
-        unpaired_error=found.errors[0],
-        paired_error=found.errors[1],
+        unpaired_error=found.unpaired_error,
+        paired_error=found.paired_error,
         smallest_step=smallest_step(error, degrees, level, known.least),
         reason=_of_kinds(found.kinds) if is_withheld else "",
     )

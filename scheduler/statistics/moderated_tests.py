@@ -1,17 +1,15 @@
-"""The test that decides: moderated t over all cells, corrected for their number.
+"""The test that decides: moderated over all cells, corrected for their number.
 
-The unit's variance is moderated across cells (velodrome.scheduler.statistics.moderation), t has the
-moderated degrees (Smyth 2004, section 4), and Holm's correction (Scandinavian Journal of Statistics
-6 (1979) 65-70) bounds the probability that any verdict at all is false. Three more conditions:
+The unit's variance is moderated across cells (velodrome.scheduler.statistics.moderation), and
+Holm's correction (Scandinavian Journal of Statistics 6 (1979) 65-70) bounds the probability that
+any verdict at all is false. Two more conditions:
 
-- the cell's own units say so, too, at OWN, without the others': what is borrowed may not be all;
 - the ratio is off by at least `least`;
 - no luck of kinds (velodrome.scheduler.statistics.bimodality) makes such steps.
 
 Arrays have the cells of one comparison on their last axis.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,53 +27,36 @@ from velodrome.scheduler.statistics.bimodality import (
 from velodrome.scheduler.statistics.contrasts import Contrast
 from velodrome.scheduler.statistics.moderation import moderate
 
-OWN = 0.05
-
 
 @dataclass(frozen=True)
-class Tested:
-    """p: two-sided, of each cell as if it were the only one. own_p: without the other cells.
+class Errors:
+    """Of each cell: the standard error of the distance, and its degrees of freedom."""
 
-    error: the standard error of the distance, with its degrees.
-    """
-
-    p: Array
-    own_p: Array
     error: Array
     degrees: Array
 
-    def at(self, cell: int) -> "Tested":
-        """Of one cell."""
-        return Tested(self.p[cell], self.own_p[cell], self.error[cell], self.degrees[cell])
 
+def p_values(contrast: Contrast, floor: Array | float, apart: Bools) -> Array:
+    """Two-sided, of each cell as if it were the only one, of contrasts with degrees above 0.
 
-def together(tests: Sequence[Tested]) -> Tested:
-    """Of one cell each, as one of all of them."""
-    names = ("p", "own_p", "error", "degrees")
-    return Tested(*(np.array([float(getattr(one, name)) for one in tests]) for name in names))
-
-
-def tested(
-    contrast: Contrast,
-    floor: Array | float,
-    apart: Bools,
-) -> Tested:
-    """Of contrasts with degrees above 0. floor: what units' own samples leave open, at least.
-
-    apart: cells that are like no others: their variance is never drawn down.
+    floor: what units' own samples leave open, at least. apart: cells that are like no others: what
+    these say may make them less sure, never surer.
     """
-    distance, variance, factor = contrast.distance, contrast.variance, contrast.factor
-    own_degrees = np.asarray(contrast.degrees, dtype=float)
-    shared = moderate(variance, own_degrees)
-    used = np.where(apart, np.maximum(shared.variance, variance), shared.variance)
-    freedom = np.where(apart, own_degrees, shared.degrees)
-    error = np.sqrt(np.maximum(used, floor) * factor)
-    own_error = np.sqrt(np.maximum(variance, floor) * factor)
-    return Tested(
-        two_sided(distance, error, freedom),
-        two_sided(distance, own_error, own_degrees),
-        error,
-        freedom,
+    distance, factor = contrast.distance, contrast.factor
+    shared = moderate(contrast.variance, contrast.degrees).two_sided(distance, factor, floor)
+    own_error = np.sqrt(np.maximum(contrast.variance, floor) * factor)
+    own = two_sided(distance, own_error, np.asarray(contrast.degrees, dtype=float))
+    return np.asarray(np.where(apart, np.maximum(shared, own), shared))
+
+
+def errors(contrast: Contrast, floor: Array | float, apart: Bools) -> Errors:
+    """With these, Student's t at 5 % says what `p_values` says."""
+    shared = moderate(contrast.variance, contrast.degrees)
+    own = np.maximum(contrast.variance, floor)
+    used = shared.variance(floor)
+    return Errors(
+        np.sqrt(np.where(apart, np.maximum(used, own), used) * contrast.factor),
+        np.where(apart, contrast.degrees, shared.freedom(floor)),
     )
 
 
@@ -83,7 +64,7 @@ def tested(
 class Judged:
     """luck: of which cells a step may be one of kinds, that were found in the whole comparison."""
 
-    test: Tested
+    p: Array
     luck: Bools
     kinds: Kinds
 
@@ -94,16 +75,16 @@ def judged(
     """Of cells that are moderated together.
 
     cut: how clearly the processes of each are of two kinds. base, candidate: how many there are.
-    floor: as of `tested`.
+    floor: as of `p_values`.
     """
     found = kinds(cut, contrast.variance)
     luck = may_be_luck(found, contrast.distance, base, candidate)
-    return Judged(tested(contrast, floor, cut.suspect), luck, found)
+    return Judged(p_values(contrast, floor, cut.suspect), luck, found)
 
 
-def called(found: Tested, log_ratio: Array, luck: Bools, *, least: float, alpha: float) -> Bools:
+def called(p: Array, log_ratio: Array, luck: Bools, *, least: float, alpha: float) -> Bools:
     """Which cells are faster or slower. log_ratio: of the numbers that are shown."""
-    is_sure = (holm_adjusted(found.p) <= alpha) & (found.own_p <= OWN)
+    is_sure = holm_adjusted(p) <= alpha
     return np.asarray(is_sure & (np.abs(log_ratio) >= np.log1p(least)) & ~luck)
 
 

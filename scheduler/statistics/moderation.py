@@ -1,156 +1,177 @@
-"""Variances of many cells, each drawn towards the common one.
+"""Variances of many cells, each judged in the light of the others.
 
-A variance of three repeats is known to a factor of several; thirty cells together say how much a
-process varies on this fleet. Each cell's variance is taken as drawn from a common distribution, a
-scaled inverse chi-square, and what a cell has itself is averaged with it: G. K. Smyth, Linear
-models and empirical Bayes methods for assessing differential expression, Stat. Appl. Genet. Mol.
-Biol. 3 (2004), article 3, sections 3 and 6.2, the estimates by the moments of log variances. As in
-limma, the degrees are never more than all cells have together.
+A variance of three repeats is known to a factor of several; thirty cells together say how much
+processes vary on this fleet. The variances of the cells are taken as drawn from a common
+distribution, of which nothing is assumed but that it is there: it is estimated from all cells by
+maximum likelihood (J. Kiefer and J. Wolfowitz, Consistency of the maximum likelihood estimator in
+the presence of infinitely many incidental parameters, Annals of Mathematical Statistics 27 (1956)
+887-906), and a cell's p is the mean of the normal p over what its own variance leaves probable
+(N. Ignatiadis and B. Sen, Empirical partially Bayes multiple testing and compound chi-square
+decisions, Annals of Statistics 53 (2025), 1-36). So a fleet of one spread, of two, of a wild cell
+among calm ones, or of spreads all over the place are told apart by the data, not by a setting. The
+usual way with a scaled inverse chi-square as the common distribution (G. K. Smyth, Stat. Appl.
+Genet. Mol. Biol. 3 (2004), article 3) names cells falsely in 8 % of comparisons where a tenth of
+the cells vary threefold.
 
-Two things differ from it, both on the side of caution:
+One thing is added, on the side of caution. What few cells show is not all there is, so every cell
+is by a small probability of a kind of its own, of which nothing but its own repeats is known: there
+the test is Student's. Of 5 cells that probability is a half, of 30 it is 6 %, of 300 0.4 %.
 
-- With few cells the prior degrees are badly known, and too many of them make false verdicts where
-  cells differ. What log variances differ by beyond chance is raised by one standard error.
-- A few wild cells neither widen the prior nor are drawn to it. In the spirit of B. Phipson et al.,
-  Robust hyperparameter estimation protects against hypervariable genes, Ann. Appl. Stat. 10 (2016)
-  946-963: outliers are left out of the estimates, and a cell's prior degrees are multiplied by an
-  estimate of the probability that it is no outlier.
-
-All arrays have the cells on their last axis, so that one comparison and ten thousand simulated ones
-go through the same functions.
+All arrays have the cells on their last axis but one of the grid, so that one comparison and ten
+thousand simulated ones go through the same functions.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import digamma, fdtrc, polygamma
+from scipy.special import gammaln, ndtr, polygamma, stdtr, stdtrit
 
 Array = NDArray[np.float64]
 
 FEWEST = 3  # cells: two have nothing in common that could be told
-CAUTION = 1.0  # standard errors
-OUTLIER = 0.05  # by chance, in any cell: what is less likely is left out of the prior
-ROUNDS = 2  # in which outliers are looked for
+ALONE = 25.0  # cells: with fewer, the estimate of what they have in common is worth little
+BEYOND = 6.0  # of a logarithm: so much further than those seen may the variance of a cell lie
 FINEST = 1e-5  # times the median variance; zero has no logarithm, and is a clock's, not a cell's
-
-
-@dataclass(frozen=True)
-class Prior:
-    """What cells have in common: of each comparison, without the axis of cells.
-
-    degrees 0: nothing is known; infinite: all cells have this variance.
-    """
-
-    variance: Array
-    degrees: Array
+STEP = 0.5  # of the grid, in standard deviations of a log variance by chance
+COARSEST, LARGEST = 24, 400  # points of the grid
+# Of the expectation-maximization that starts with all variances alike. It is not run to its end:
+# the maximum is one of a few points, and they follow the chance of these very cells.
+ROUNDS = 60
+BINS = 96  # more cells than twice as many are counted in so many bins
+LEVEL = 0.05  # of the interval by which degrees are told
 
 
 @dataclass(frozen=True)
 class Moderated:
-    """Of each cell."""
+    """What is probable of each cell's variance.
 
-    variance: Array
+    grid: the variances that cells have in common, of each comparison. weights: of each cell, their
+    probabilities. alone: that it is like no other. own, degrees: its own variance and its degrees.
+    """
+
+    grid: Array
+    weights: Array
+    alone: Array
+    own: Array
     degrees: Array
+
+    def two_sided(self, distance: ArrayLike, factor: ArrayLike, floor: ArrayLike = 0.0) -> Array:
+        """p of each cell's distance, whose variance is `factor` times a unit's.
+
+        floor: what a unit's variance is at least, whatever it is estimated as.
+        """
+        far = np.abs(np.asarray(distance, dtype=float))
+        shared, own = self._at_least(floor)
+        scale = np.sqrt(factor)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            normal = 2 * ndtr(-far[..., None] / (np.sqrt(shared) * np.asarray(scale)[..., None]))
+            student = 2 * stdtr(self.degrees, -far / (np.sqrt(own) * scale))
+        together = (self.weights * normal).sum(axis=-1) + self.alone * student
+        return np.asarray(np.where(far == 0, 1.0, np.minimum(together, 1.0)))
+
+    def variance(self, floor: ArrayLike = 0.0) -> Array:
+        """One over the mean of one over it: of a scaled inverse chi-square, its scale."""
+        shared, own = self._at_least(floor)
+        return np.asarray(1 / ((self.weights / shared).sum(axis=-1) + self.alone / own))
+
+    def freedom(self, floor: ArrayLike = 0.0) -> Array:
+        """Degrees with which `variance` and Student's t have the 95 % interval that p has."""
+        error = np.sqrt(self.variance(floor))
+        low, high = error, error * stdtrit(np.minimum(self.degrees, 1.0), 1 - LEVEL / 2) * 2
+        for _ in range(50):
+            middle = (low + high) / 2
+            is_short = self.two_sided(middle, 1.0, floor) > LEVEL
+            low, high = np.where(is_short, middle, low), np.where(is_short, high, middle)
+        found = _degrees_of((low + high) / 2 / error)
+        return np.asarray(np.where(self.alone < 1, found, self.degrees))
+
+    def _at_least(self, floor: ArrayLike) -> tuple[Array, Array]:
+        least = np.maximum(np.asarray(floor, dtype=float), np.finfo(float).tiny)
+        shared = np.maximum(self.grid[..., None, :], least[..., None])
+        return shared, np.maximum(self.own, least)
 
 
 def moderate(variances: ArrayLike, degrees: ArrayLike) -> Moderated:
     """variances: of cells on the last axis; degrees: theirs, above 0, one for each or for all."""
     own = _apart_from_zero(np.asarray(variances, dtype=float))
     freedom = np.broadcast_to(np.asarray(degrees, dtype=float), own.shape[-1:])
-    if own.shape[-1] < FEWEST:
-        return Moderated(own, np.broadcast_to(freedom, own.shape))
-    prior = robust_prior(own, freedom)
-    return drawn_towards(prior, own, freedom)
+    count = own.shape[-1]
+    if count < FEWEST:
+        nothing = np.zeros((*own.shape, 1))
+        return Moderated(own[..., :1], nothing, np.ones(own.shape), own, freedom)
+    logs = np.log(own)
+    grid = _grid(logs, freedom)
+    likelihood, largest = _likelihood(logs, freedom, grid)
+    common = _common(logs, freedom, grid, likelihood)
+    span = np.ptp(logs, axis=-1, keepdims=True) + BEYOND
+    alone = _alone(count)
+    of_common = (1 - alone) * likelihood * common[..., None, :]
+    of_own = alone / span * np.exp(-largest)
+    total = of_common.sum(axis=-1) + of_own
+    return Moderated(
+        np.exp(grid), of_common / total[..., None], np.asarray(of_own / total), own, freedom
+    )
 
 
-def robust_prior(variances: Array, degrees: Array) -> Prior:
-    """Of all cells but the wild ones."""
-    kept = np.ones(variances.shape, dtype=bool)
-    prior = fitted(variances, degrees, kept)
+def _alone(count: int) -> float:
+    """The probability that a cell is like none of the others that were seen."""
+    unseen = 1 + ALONE / count
+    return unseen / (count + unseen)
+
+
+def _grid(logs: Array, degrees: Array) -> Array:
+    """The estimate lies between the smallest and the largest variance: of each, that is it."""
+    low, high = (find(logs, axis=-1, keepdims=True) for find in (np.min, np.max))
+    by_chance = np.sqrt(polygamma(1, degrees.max() / 2))
+    points = np.ceil((high - low).max(initial=0.0) / (STEP * by_chance)) + 1
+    shares = np.linspace(0, 1, int(np.clip(points, COARSEST, LARGEST)))
+    return np.asarray(low + (high - low) * shares)
+
+
+def _likelihood(logs: Array, degrees: Array, grid: Array) -> tuple[Array, Array]:
+    """Density of each cell's log variance at each point, over its largest; and that one's log."""
+    half = degrees[..., None] / 2
+    square = logs[..., None] - grid[..., None, :] + np.log(2 * half)  # log of a chi-square
+    found = half * (square - np.log(2)) - np.exp(square) / 2 - gammaln(half)
+    largest = found.max(axis=-1)
+    return np.exp(found - largest[..., None]), largest
+
+
+def _common(logs: Array, degrees: Array, grid: Array, likelihood: Array) -> Array:
+    """How the variances are distributed over the grid, of each comparison."""
+    cells = logs.shape[-1]
+    counts = np.ones(logs.shape)
+    if cells > 2 * BINS and np.ptp(degrees) == 0:
+        counts, centres = _binned(logs)
+        likelihood, _ = _likelihood(centres, np.full(BINS, degrees[0]), grid)
+    turned = np.swapaxes(likelihood, -1, -2)
+    weights = np.full((*grid.shape, 1), 1 / grid.shape[-1])
     for _ in range(ROUNDS):
-        rare = OUTLIER / variances.shape[-1]
-        kept = exceeding(prior, variances, degrees) > rare
-        kept |= kept.sum(axis=-1, keepdims=True) < FEWEST
-        prior = fitted(variances, degrees, kept)
-    return prior
+        each = counts[..., None] / (likelihood @ weights)
+        weights = weights * (turned @ each) / cells
+    return np.asarray(weights[..., 0])
 
 
-def fitted(
-    variances: Array, degrees: Array, kept: NDArray[np.bool_], caution: float = CAUTION
-) -> Prior:
-    """By moments (Smyth, section 6.2), of the cells that are kept.
-
-    caution: standard errors, of the normal distribution, that the excess is raised by.
-    """
-    count = kept.sum(axis=-1)
-    half = degrees / 2
-    logs = np.log(variances) - digamma(half) + np.log(half)
-    mean = _mean(logs, kept, count)
-    between = _mean((logs - mean[..., None]) ** 2, kept, count) * count / (count - 1)
-    by_chance = _mean(np.broadcast_to(polygamma(1, half), kept.shape), kept, count)
-    beyond = between - by_chance
-    likeliest = _degrees(beyond)
-    error = between * np.sqrt(2 / (count - 1))
-    of_prior = _finite(likeliest) / 2
-    shift = np.where(np.isinf(likeliest), 0.0, digamma(of_prior) - np.log(of_prior))
-    return Prior(np.exp(mean + shift), _degrees(beyond + caution * error))
+def _binned(logs: Array) -> tuple[Array, Array]:
+    """Counts and centres of bins between the smallest and the largest."""
+    low, high = (find(logs, axis=-1, keepdims=True) for find in (np.min, np.max))
+    width = np.maximum(high - low, np.finfo(float).tiny) / BINS
+    where = np.minimum((logs - low) / width, BINS - 1).astype(np.int64)
+    rows = np.arange(where[..., 0].size).reshape((*where.shape[:-1], 1))
+    counts = np.bincount((rows * BINS + where).ravel(), minlength=rows.size * BINS)
+    centres = low + (np.arange(BINS) + 0.5) * width
+    return counts.reshape((*logs.shape[:-1], BINS)).astype(float), centres
 
 
-def drawn_towards(prior: Prior, variances: Array, degrees: Array) -> Moderated:
-    """The posterior variances (Smyth, section 4); wild cells stay nearer to their own."""
-    everything = degrees.sum(axis=-1, keepdims=True)
-    most = np.minimum(prior.degrees[..., None], everything)
-    weight = most * _belonging(exceeding(prior, variances, degrees))
-    common = prior.variance[..., None]
-    share = weight / (weight + degrees)
-    total = np.minimum(weight + degrees, everything)
-    return Moderated(share * common + (1 - share) * variances, total)
-
-
-def exceeding(prior: Prior, variances: Array, degrees: Array) -> Array:
-    """The probability of so large a variance, by the F distribution around the prior."""
-    of_prior = np.maximum(_finite(prior.degrees)[..., None], 1e-9)
-    return np.asarray(fdtrc(degrees, of_prior, variances / prior.variance[..., None]))
-
-
-def _belonging(p: Array) -> Array:
-    """The probability that a cell is no outlier, never less for one that is less far out.
-
-    It is the number of cells expected to be so far out over the number of those that are.
-    """
-    count = p.shape[-1]
-    order = np.argsort(p, axis=-1)
-    ranked = np.take_along_axis(p, order, axis=-1)
-    chance = np.minimum(1.0, ranked * count / (np.arange(count) + 0.5))
-    rising = np.maximum.accumulate(chance, axis=-1)
-    found = np.empty_like(rising)
-    np.put_along_axis(found, order, rising, axis=-1)
-    return found
-
-
-def _degrees(beyond: Array) -> Array:
-    """Of the prior whose log variances differ by so much; infinite where they do not."""
-    return np.where(beyond > 0, 2 * trigamma_inverse(np.where(beyond > 0, beyond, 1.0)), np.inf)
-
-
-def trigamma_inverse(values: ArrayLike) -> Array:
-    """Of numbers above 0, by Newton's method on 1 / trigamma (Smyth, appendix)."""
-    wanted = np.asarray(values, dtype=float)
-    found = 0.5 + 1 / wanted
-    for _ in range(8):  # it converges from one side, quadratically
-        value = polygamma(1, found)
-        found = found + value * (1 - value / wanted) / polygamma(2, found)
-    return np.where(wanted > 1e7, 1 / np.sqrt(wanted), np.where(wanted < 1e-6, 1 / wanted, found))
-
-
-def _mean(values: Array, kept: NDArray[np.bool_], count: NDArray[np.int64]) -> Array:
-    return np.asarray(np.where(kept, values, 0.0).sum(axis=-1) / count)
-
-
-def _finite(values: Array) -> Array:
-    """1e10 for infinity: no sum of degrees comes near."""
-    return np.minimum(values, 1e10)
+def _degrees_of(quantiles: Array) -> Array:
+    """Of Student's t with these two-sided 5 % points; 1e10 where they are no larger than normal."""
+    low, high = np.full(quantiles.shape, np.log(0.1)), np.full(quantiles.shape, np.log(1e10))
+    for _ in range(60):
+        middle = (low + high) / 2
+        is_few = stdtrit(np.exp(middle), 1 - LEVEL / 2) > quantiles
+        low, high = np.where(is_few, middle, low), np.where(is_few, high, middle)
+    return np.asarray(np.exp((low + high) / 2))
 
 
 def _apart_from_zero(variances: Array) -> Array:

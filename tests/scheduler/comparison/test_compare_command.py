@@ -60,7 +60,7 @@ def test_the_terminal_ends_with_one_sentence_in_words(kept, capsys) -> None:
     out = " ".join(printed(capsys, kept, Form.TERMINAL).split())
     assert out.endswith(
         "Of 6 times, 2 slower, 0 faster, 4 undecided (these alike within 2 %); gradient 1.040x "
-        "overall (1.036 to 1.043); of cells 1 vanished; likeliest cause: torch version 2.12.1 -> "
+        "overall (1.035 to 1.044); of cells 1 vanished; likeliest cause: torch version 2.12.1 -> "
         "2.13.0."
     )
 
