@@ -2,11 +2,11 @@
 
 Every command's work is imported only when it is called, so that `--help` answers at once.
 Exit status: 0 all as expected; 1 a task failed, or the doctor warns; 2 the user's file or command
-line is wrong; 3 no Ray; 4 an environment could not be built; 128 + N ended by signal N, as
-130 by Ctrl-C.
+line is wrong; 3 no Ray; 4 an environment could not be built; 5 rows are missing, for a file could
+not be read or a night measured less than its sweep promises; 128 + N ended by signal N, as 130 by
+Ctrl-C.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +24,8 @@ envs = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="The frameworks' environments."
 )
 app.add_typer(envs, name="envs")
+kept = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What lies in the results.")
+app.add_typer(kept, name="results")
 
 Results = Annotated[str, typer.Option(help="Where results lie: a folder, s3:// or gs://.")]
 Json = Annotated[bool, typer.Option("--json", help="Rows as JSON, nothing else on stdout.")]
@@ -262,10 +264,10 @@ def report(
     if html is not None:
         from velodrome.scheduler.commands import report_page
 
-        rows: Sequence[Mapping[str, object]] = report_page.write(results, sweep, html)
+        reported = report_page.write(results, sweep, html)
     else:
-        rows = command.report(results, sweep, kind, form, svg)
-    return command.odd_status(rows) if fail_on_odd else 0
+        reported = command.report(results, sweep, kind, form, svg)
+    return (command.odd_status(reported.rows) if fail_on_odd else 0) or reported.status
 
 
 @app.command()
@@ -309,6 +311,14 @@ def query(
     from velodrome.scheduler.commands import query as command
 
     return command.query(sql, results, command.chosen("json" if json else form), output)
+
+
+@kept.command("check")
+def results_check(results: Results = RESULTS, json: Json = False) -> int:
+    """Read every file, name each that is not sound, and what mends it; 5 if there is one."""
+    from velodrome.scheduler.commands import results_check as command
+
+    return command.check(results, as_json=json)
 
 
 @envs.command("build")

@@ -1,5 +1,8 @@
 """What can go wrong outside a task: one class per kind of mend, with the command's exit status."""
 
+INCOMPLETE = 5
+"""Exit status of what was done over fewer rows than there should be; each file is named."""
+
 PROBLEM_LENGTH = 300  # characters; whoever wrote a name of megabytes need not read it again
 
 

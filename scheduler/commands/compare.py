@@ -1,11 +1,12 @@
 """`compare`: two sweeps or selections, cell by cell, and what their difference is laid to."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 
 from velodrome.agents.environments.recipes import did_you_mean
+from velodrome.scheduler.commands import left_out
 from velodrome.scheduler.commands.output import console, print_json
 from velodrome.scheduler.commands.report import Form
 from velodrome.scheduler.commands.typed_numbers import read
@@ -20,9 +21,9 @@ from velodrome.scheduler.comparison.replication_units import (
     history,
 )
 from velodrome.scheduler.comparison.sides import parse, rows_of, subjects, without
-from velodrome.scheduler.errors import ConfigError, VelodromeError
+from velodrome.scheduler.errors import INCOMPLETE, ConfigError
 from velodrome.scheduler.reports.flat_rows import csv_rows
-from velodrome.scheduler.reports.task_rows import Row, unsound
+from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.statistics.comparing import LEAST, Verdict
@@ -51,34 +52,43 @@ def found(base: str, candidate: str, results: str, *, only: str, least: float) -
     """only: conditions that hold for both sides besides."""
     sides = (parse(f"{base} {only}", "BASE"), parse(f"{candidate} {only}", "CANDIDATE"))
     store = Store.for_reading(results)
-    rows_in = cache(lambda sweep_id: _rows(store, sweep_id, results))
+    rows_in = cache(lambda sweep_id: _rows(store, sweep_id))
     known = store.sweep_ids()
-    (base_ids, base_rows), (candidate_ids, candidate_rows) = (
-        rows_of(side, known, rows_in) for side in sides
-    )
+    try:
+        (base_ids, base_rows), (candidate_ids, candidate_rows) = (
+            rows_of(side, known, rows_in) for side in sides
+        )
+        past_ids = [one for one in known if one not in {*base_ids, *candidate_ids}]
+        past = _past(store, past_ids)
+        nodes = _nodes(store, {*base_ids, *candidate_ids})
+    finally:  # what is missing may be why there is nothing to compare
+        left_out.tell(store.faults, results)
     base_rows = without(base_rows, candidate_rows)
     if not base_rows:
         mend = "Name other sweeps, or other conditions, for one of them."
         raise ConfigError("command line", "BASE and CANDIDATE are the same runs", mend)
-    return compared(
+    outcome = compared(
         (chosen(base, base_ids, base_rows), base_rows),
         (chosen(candidate, candidate_ids, candidate_rows), candidate_rows),
-        _nodes(store, {*base_ids, *candidate_ids}),
+        nodes,
         subjects=subjects(*sides),
         least=least,
-        past=_past(store, [one for one in known if one not in {*base_ids, *candidate_ids}]),
+        past=past,
     )
+    return replace(outcome, missing=left_out.missing(store.faults, {*base_ids, *candidate_ids}))
 
 
 def status(outcome: Outcome, fail_on: Sequence[str]) -> int:
-    """1 if anything happened that it is to fail on."""
+    """1 if anything happened that it is to fail on; else whether rows are missing."""
     happened = {
         "slower": bool(outcome.of(Verdict.SLOWER)),
         "faster": bool(outcome.of(Verdict.FASTER)),
         "broke": any(change.turn is Turn.BROKE for change in outcome.changes),
         "vanished": bool(outcome.vanished),
     }
-    return int(any(happened[name] for name in fail_on))
+    if any(happened[name] for name in fail_on):
+        return 1
+    return INCOMPLETE if outcome.missing else 0
 
 
 def known_failures(names: Iterable[str]) -> tuple[str, ...]:
@@ -105,26 +115,21 @@ def as_json(outcome: Outcome) -> dict[str, object]:
         ],
         "unfair": [{**vars(difference), "cells": n} for difference, n in outcome.unfair],
         "is_same": outcome.is_same,
+        "missing": outcome.missing,
         "sentence": wording.sentence(outcome),
         "cells": lines.flat(outcome),
     }
 
 
-def _rows(store: Store, sweep_id: str, results: str) -> Sequence[Row]:
-    rows = store.read("tasks", sweep_id, WITHOUT_CHECKS).to_pylist()
-    if problem := unsound(rows):
-        mend = "A later Velodrome may have written it: read it with that one."
-        raise ConfigError(f"{results}, sweep {sweep_id}", problem, mend)
-    return rows
+def _rows(store: Store, sweep_id: str) -> Sequence[Row]:
+    return store.read("tasks", sweep_id, WITHOUT_CHECKS).to_pylist()
 
 
 def _past(store: Store, sweep_ids: Iterable[str]) -> History:
-    """Of the newest of these sweeps, of those that can be read."""
+    """Of the newest of these sweeps."""
     found: list[Row] = []
     for sweep_id in islice(sweep_ids, MOST_SWEEPS):
-        with suppress(VelodromeError):
-            rows = store.read("tasks", sweep_id, COLUMNS).to_pylist()
-            found += rows if not unsound(rows) else []
+        found += store.read("tasks", sweep_id, COLUMNS).to_pylist()
     return history(found)
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from velodrome.agents.isolation.log_tail import without_controls
+from velodrome.scheduler.commands import left_out
 from velodrome.scheduler.commands.output import closing, print_table
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.spreadsheet import inert
@@ -47,17 +48,20 @@ def query(text: str, results: str | Path, form: Format | None, output: Path | No
     chosen = form or _by_name(output)
     if chosen is Format.PARQUET and output is None:
         raise ConfigError("--format parquet", "it is no text", "Name a file with --output.")
-    rows = asked(Store.for_reading(results), text)
+    store = Store.for_reading(results)
+    rows = asked(store, text)
+    left_out.tell(store.faults, results)
+    status = left_out.status(store.faults, {fault.sweep_id for fault in store.faults})
     if output is None:
         _PRINTED[chosen](rows)
-        return 0
+        return status
     try:
         _write(rows, chosen, output)
     except OSError as error:
         problem = f"it cannot be written ({error.strerror or error})"
         raise ConfigError(str(output), problem, "Name another with --output.") from None
     closing(f"wrote {_counted(rows.num_rows)} to {output}")
-    return 0
+    return status
 
 
 def _by_name(output: Path | None) -> Format:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from velodrome.scheduler.commands import left_out
 from velodrome.scheduler.commands.output import closing, console, print_json, rich_rows
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports import (
@@ -31,7 +32,6 @@ from velodrome.scheduler.reports.odd_one_out import heats, odd_ones
 from velodrome.scheduler.reports.render import markdown, rich_tables
 from velodrome.scheduler.reports.roofline import rooflines
 from velodrome.scheduler.reports.tables import Table, tabulate
-from velodrome.scheduler.reports.task_rows import unsound
 from velodrome.scheduler.results.ceilings import filled
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
@@ -104,36 +104,48 @@ class Shown:
     rich: Callable[[], RenderableType]
 
 
+@dataclass(frozen=True)
+class Reported:
+    """The rows it was of. status: whether some are missing."""
+
+    rows: Sequence[Mapping[str, object]]
+    status: int
+
+
 def report(
     results: str | Path, sweep_id: str, kind: Kind, form: Form, picture: Path | None
-) -> Rows:
-    """The rows it is of. ConfigError without results, such a sweep, or anything of this kind."""
+) -> Reported:
+    """ConfigError without results, such a sweep, or anything of this kind."""
     store = Store.for_reading(results)
     chosen_id = store.resolve(sweep_id or "last")
     columns = None if form is Form.JSON else WITHOUT_CHECKS
     rows = store.read("tasks", chosen_id, columns).to_pylist()
-    if problem := unsound(rows):
-        mend = "A later Velodrome may have written it: read it with that one."
-        raise ConfigError(f"{results}, sweep {chosen_id}", problem, mend)
     rows = filled(rows, store.ceilings(chosen_id))
-    shown = _SHOWN[kind](rows, store, chosen_id)
+    try:
+        shown = _SHOWN[kind](rows, store, chosen_id)
+    finally:  # what is missing may be why there is nothing to show
+        left_out.tell(store.faults, results)
+    missing = left_out.missing(store.faults, [chosen_id])
     if form is Form.JSON:
         print_json(shown.flat)
     elif form is Form.CSV:
         print(shown.csv(), end="")
     elif form is Form.MARKDOWN:
-        print(shown.markdown(), end="")
+        print(f"**{literal(missing)}**\n\n" * bool(missing) + shown.markdown(), end="")
     else:
-        console().print(shown.rich())
+        whole = shown.rich()
+        if missing:
+            whole = Group(Text(missing, style="bold red"), whole)
+        console().print(whole)
         flag = "" if kind is Kind.TIMES else f" --{kind.value}"
         command = (
             f"velodrome report --results {shlex.quote(str(results))} --sweep {chosen_id}{flag}"
         )
         if picture is not None:
-            draw(shown.rich(), picture, command)
+            draw(whole, picture, command)
             closing(f"wrote {picture}")
         closing(f"sweep {chosen_id}: {len(rows)} rows in {results}; next: {command} --markdown")
-    return rows
+    return Reported(rows, left_out.status(store.faults, [chosen_id]))
 
 
 def odd_status(rows: Sequence[Mapping[str, object]]) -> int:

@@ -1,15 +1,19 @@
 """`report --html`: a sweep as one HTML file that opens offline."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from velodrome.scheduler.commands import left_out
 from velodrome.scheduler.commands.output import closing
+from velodrome.scheduler.commands.report import Reported
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.cell_history import cell_history
 from velodrome.scheduler.reports.html.document import document
 from velodrome.scheduler.reports.html.page import page
 from velodrome.scheduler.reports.html.reading import checks, node_rows, readings, task_rows
-from velodrome.scheduler.reports.task_rows import Row, unsound
+from velodrome.scheduler.reports.html.summary import Sentence
+from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.task_row import velodrome_version
 from velodrome.scheduler.results.whole_files import owned
@@ -17,15 +21,13 @@ from velodrome.scheduler.results.whole_files import owned
 MIB = 2**20
 
 
-def write(results: str | Path, sweep_id: str, file: Path) -> list[Row]:
-    """The rows that it is of. ConfigError without results, such a sweep, or a place to write."""
+def write(results: str | Path, sweep_id: str, file: Path) -> Reported:
+    """ConfigError without results, such a sweep, or a place to write."""
     store = Store.for_reading(results)
     chosen = store.resolve(sweep_id or "last")
     rows = task_rows(store, chosen)
-    if problem := unsound(rows):
-        mend = "A later Velodrome may have written it: read it with that one."
-        raise ConfigError(f"{results}, sweep {chosen}", problem, mend)
     text = page_text(store, chosen, results, rows).encode(errors="replace")
+    left_out.tell(store.faults, results)
     try:
         with open(file, "wb", opener=owned) as target:
             target.write(text)
@@ -37,15 +39,18 @@ def write(results: str | Path, sweep_id: str, file: Path) -> list[Row]:
         f"sweep {chosen}: {len(rows)} rows in {results}; "
         f"next: velodrome compare last~1 last --results {results}",
     )
-    return rows
+    return Reported(rows, left_out.status(store.faults, [chosen]))
 
 
 def page_text(store: Store, sweep_id: str, results: str | Path, rows: list[Row]) -> str:
-    """The page. rows: the sweep's, as task_rows has them."""
+    """The page. store: a reader. rows: the sweep's, as task_rows has them."""
     nodes = node_rows(store, sweep_id)
     few = partial(readings, store, sweep_id)
     told = partial(checks, store, sweep_id)
     planned = store.summary(sweep_id).planned
     past = cell_history(store, sweep_id)
     version = velodrome_version()
-    return document(page(sweep_id, str(results), version, rows, nodes, few, planned, past, told))
+    made = page(sweep_id, str(results), version, rows, nodes, few, planned, past, told)
+    if missing := left_out.missing(store.faults, [sweep_id]):
+        made = replace(made, summary=(Sentence(missing, is_warning=True), *made.summary))
+    return document(made)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from velodrome.scheduler.commands import left_out
 from velodrome.scheduler.commands.carrying_out import begin, carry_out, going_on, say
 from velodrome.scheduler.commands.guide import Guide, budget
 from velodrome.scheduler.commands.output import closing, console, print_json
@@ -72,7 +73,9 @@ def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) 
     if as_json:
         print_json(rows)
         return 1 if surprising else 0
-    gathered = gather(rows, cell_history(store, sweep_id))
+    reader = store.reader()
+    gathered = gather(rows, cell_history(reader, sweep_id))
+    left_out.tell(reader.faults, results)
     show([tabulate(block, cells) for block, cells in gathered.items()], headline(rows))
     closing(
         f"{len(surprising)} of {len(rows)} runs ended otherwise than expected"

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from velodrome.scheduler.commands import left_out
 from velodrome.scheduler.commands.output import closing
-from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.errors import INCOMPLETE, ConfigError
 from velodrome.scheduler.history.nights import History
-from velodrome.scheduler.history.reading import name_of, read_history
+from velodrome.scheduler.history.reading import name_of, night_ids, read_history
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.site.pages import INDEX, NO_NIGHT, LastNight, Link, pages
 from velodrome.scheduler.site.writing import write
@@ -20,12 +21,14 @@ def site(results: str | Path, sweep_id: str, folder: Path) -> int:
     store = Store.for_reading(results)
     name = name_of(store, store.resolve(sweep_id or "last"))
     history = read_history(store, name)
+    left_out.tell(store.faults, results)
+    missing = left_out.missing(store.faults, night_ids(store, name))
     if not history:
         mend = "Name one of its nights with --sweep, e.g. one of sweeps/nightly.yaml."
         raise ConfigError(str(results), "this sweep has no name, hence no history", mend)
-    write_site(folder, name, history)
+    write_site(folder, name, history, LastNight((missing,)) if missing else NO_NIGHT)
     closing(f"wrote {folder / INDEX}; serve it with: python3 -m http.server -d {folder}")
-    return 0
+    return INCOMPLETE if missing else 0
 
 
 def write_site(

@@ -41,7 +41,7 @@ def chosen(text: str, sweep_ids: tuple[str, ...], rows: Sequence[Row]) -> Chosen
 class Outcome:
     """least: the practical minimum. unfair: what differs besides the subjects, in how many cells.
 
-    silent: cells that have no number on either side.
+    silent: cells that have no number on either side. missing: rows that could not be read.
     """
 
     base: Chosen
@@ -57,6 +57,7 @@ class Outcome:
     causes: tuple[Cause, ...]
     unfair: tuple[tuple[Difference, int], ...]
     silent: int
+    missing: str = ""
 
     def of(self, verdict: Verdict) -> tuple[Duel, ...]:
         return tuple(duel for duel in self.duels if duel.verdict is verdict)

@@ -59,8 +59,9 @@ def sections(outcome: Outcome) -> tuple[Section, ...]:
     return tuple(section for section in found if section.entries)
 
 
-def heading(outcome: Outcome) -> tuple[str, str]:
-    return _side("base", outcome.base), _side("candidate", outcome.candidate)
+def heading(outcome: Outcome) -> tuple[str, ...]:
+    missing = [outcome.missing] if outcome.missing else []
+    return (*missing, _side("base", outcome.base), _side("candidate", outcome.candidate))
 
 
 def legend(outcome: Outcome) -> str:

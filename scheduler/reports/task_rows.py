@@ -10,20 +10,6 @@ from velodrome.scheduler.results.plain_text import in_one_line
 
 Row = Mapping[str, object]
 
-NEEDED = (
-    "task_id",
-    "repeat",
-    "attempt",
-    "framework",
-    "variant",
-    "model",
-    "batch_size",
-    "device",
-    "threads",
-    "dtype",
-)
-STATUSES = frozenset(Status)
-
 
 def surprises(rows: Iterable[Row]) -> list[Row]:
     """Those that ended otherwise than expected, in either direction."""
@@ -52,17 +38,6 @@ def expected(row: Row) -> str:
         return ""
     reason = f": {row['expected_reason']}" if row.get("expected_reason") else ""
     return in_one_line(f"{row['expected']}{reason}")
-
-
-def unsound(rows: Iterable[Row]) -> str:
-    """What is wrong with a row that this Velodrome cannot have written; empty if nothing is."""
-    for row in rows:
-        missing = [name for name in NEEDED if row[name] is None]
-        if missing:
-            return f"a row of tasks has no {missing[0]}"
-        if row["status"] not in STATUSES:
-            return f"a row of tasks has the status '{in_one_line(row['status'])}'"
-    return ""
 
 
 def plain_command(value: object) -> str:

@@ -7,10 +7,10 @@ from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
 from velodrome.scheduler.results.filling import Fills
 from velodrome.scheduler.results.layout import Layout
+from velodrome.scheduler.results.sifting import Opened
 
 
 class Backing(Protocol):
@@ -45,7 +45,10 @@ class Backing(Protocol):
         """What is gone already is fine."""
 
     def files(self, table: str, sweep_id: str) -> list[PurePath]:
-        """Those that count, in the order of their names."""
+        """Those that count; of rows that two have, those of the earlier one do."""
+
+    def below(self, table: str) -> list[PurePath]:
+        """All that look like rows, wherever below the table they lie."""
 
     def sweep_ids(self, table: str) -> set[str]:
         """Those with files of this table."""
@@ -53,11 +56,14 @@ class Backing(Protocol):
     def begun(self) -> set[str]:
         """The sweeps that have a plan."""
 
-    def parquets(self, paths: Iterable[PurePath]) -> Iterator[pq.ParquetFile]:
-        """Each is closed by whoever gets it. FileNotFoundError if one is gone."""
+    def opened(self, paths: Iterable[PurePath]) -> Iterator[tuple[PurePath, Opened]]:
+        """Each is closed by whoever gets it; or what opening it raised."""
 
     def compact(self, sweep_id: str, fills: Fills) -> None:
-        """One file per table; the caller holds the sweep, and it has no orphans."""
+        """One file per table; the caller holds the sweep, and it has no orphans.
+
+        StoreError if rows would be missing.
+        """
 
     def fetched(self, folder: PurePath) -> Path:
         """The folder on this machine, to be read."""

@@ -11,17 +11,18 @@ from pathlib import Path, PurePath, PurePosixPath
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
 from velodrome.scheduler.errors import StoreError
 from velodrome.scheduler.results import manifest as manifests
 from velodrome.scheduler.results import parquet_files
 from velodrome.scheduler.results.claims import Claim
 from velodrome.scheduler.results.filling import Fills
-from velodrome.scheduler.results.layout import Layout
+from velodrome.scheduler.results.layout import Layout, are_rows, in_order, is_rows
 from velodrome.scheduler.results.manifest import Manifest
 from velodrome.scheduler.results.objects import Objects
+from velodrome.scheduler.results.refusing import refuse
 from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.results.sifting import Files, Opened
 from velodrome.scheduler.results.whole_files import told_plainly
 
 LIST_TRIES = 5
@@ -79,11 +80,15 @@ class Bucket:
         """Seen between two readings of the manifest that are the same."""
         manifest = self._manifest(sweep_id)
         for _ in range(LIST_TRIES):
-            found = self.objects.paths(self.layout.rows(table, sweep_id))
+            found = self._rows(table, sweep_id)
             before, manifest = manifest, self._manifest(sweep_id)
             if manifest == before:
-                return [path for path in found if manifest.counts(table, path.name)]
+                return in_order(path for path in found if manifest.counts(table, path.name))
         raise StoreError(f"{self.name}: sweep {sweep_id} changes faster than it can be listed.")
+
+    def below(self, table: str) -> list[PurePath]:
+        folder = self.layout.table(table)
+        return [path for path in self.objects.paths(folder) if are_rows(path.relative_to(folder))]
 
     def sweep_ids(self, table: str) -> set[str]:
         names = self.objects.names(self.layout.table(table))
@@ -93,8 +98,8 @@ class Bucket:
         paths = self.objects.paths(self.layout.sweeps)
         return {path.parent.name for path in paths if path == self.layout.plan(path.parent.name)}
 
-    def parquets(self, paths: Iterable[PurePath]) -> Iterator[pq.ParquetFile]:
-        return self.objects.parquets(paths)
+    def opened(self, paths: Iterable[PurePath]) -> Iterator[tuple[PurePath, Opened]]:
+        return self.objects.opened(paths)
 
     def compact(self, sweep_id: str, fills: Fills) -> None:
         with told_plainly(self.name):
@@ -108,7 +113,7 @@ class Bucket:
             name = manifests.compacted_name(before.turn + 1)
             for table, paths in to_do.items():
                 target = self.layout.rows(table, sweep_id) / name
-                self._merge(table, paths, target, fills)
+                self._merge(Files(table, sweep_id, paths, self.objects.opened), target, fills)
             replaced = {
                 table: frozenset(path.name for path in paths) for table, paths in to_do.items()
             }
@@ -150,17 +155,22 @@ class Bucket:
         except FileNotFoundError:
             return Manifest()
 
-    def _merge(self, table: str, paths: list[PurePath], target: PurePath, fills: Fills) -> None:
+    def _rows(self, table: str, sweep_id: str) -> list[PurePath]:
+        folder = self.layout.rows(table, sweep_id)
+        found = self.objects.paths(folder)
+        return [path for path in found if path.parent == folder and is_rows(path.name)]
+
+    def _merge(self, files: Files, target: PurePath, fills: Fills) -> None:
         """Whole here before a byte of it is put: a put that is cut off must not end early."""
         with tempfile.TemporaryFile() as file:
-            parquet_files.merge(table, self.objects.parquets(paths), file, fills)
+            parquet_files.merge(files, file, fills, refuse)
             file.seek(0)
             self.objects.put_file(target, file)
 
     def _remove_replaced(self, sweep_id: str, manifest: Manifest) -> None:
         """And what a compaction that was cut off has put without naming it."""
         for table in TABLES:
-            found = self.objects.paths(self.layout.rows(table, sweep_id))
+            found = self._rows(table, sweep_id)
             self.objects.remove(path for path in found if not manifest.counts(table, path.name))
 
 

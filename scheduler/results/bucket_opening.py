@@ -9,7 +9,7 @@ import pyarrow.fs as pafs
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.results.addresses import BucketAddress
 from velodrome.scheduler.results.bucket import Bucket
-from velodrome.scheduler.results.objects import Objects
+from velodrome.scheduler.results.objects import UNREACHABLE, Objects
 
 # What the clients of Amazon's and of Google's store say, and what is to be done.
 _MENDS = (
@@ -20,7 +20,7 @@ _MENDS = (
         "Look at AWS_PROFILE, AWS_ACCESS_KEY_ID or GOOGLE_APPLICATION_CREDENTIALS.",
     ),
     (
-        ("NETWORK_CONNECTION", "resolve", "UNAVAILABLE", "Unavailable", "timed out"),
+        UNREACHABLE,
         "it cannot be reached",
         "Look at the network, and at AWS_ENDPOINT_URL.",
     ),

@@ -4,17 +4,20 @@ The new folder is built aside and exchanged with the old one. The old one is lef
 store is opened again, so that a reader that has just listed it does not see it shrink.
 """
 
+import errno
 import os
 import shutil
-from collections.abc import Callable
-from pathlib import Path
-
-import pyarrow.parquet as pq
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePath
 
 from velodrome.scheduler.results import parquet_files
+from velodrome.scheduler.results.faults import DanglingLink
 from velodrome.scheduler.results.filling import NOTHING, Fills
-from velodrome.scheduler.results.layout import COMPACTED, Layout
+from velodrome.scheduler.results.layout import COMPACTED, Layout, in_order, is_rows
+from velodrome.scheduler.results.opened_files import opened
+from velodrome.scheduler.results.refusing import refuse
 from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.results.sifting import Files, Opened
 from velodrome.scheduler.results.swapping import aside, recover, swap
 from velodrome.scheduler.results.whole_files import flush_folder, make_folder, owned
 
@@ -30,11 +33,20 @@ def compact(layout: Layout[Path], sweep_id: str, swap: Swap = swap, fills: Fills
         there = files(layout, table, sweep_id)
         if there and [file.name for file in there] != [COMPACTED]:
             live, staging = layout.rows(table, sweep_id), layout.staging(sweep_id)
-            _compact(table, there, fills, live, staging, swap)
+            merged = Files(table, sweep_id, there, _opened)
+            _compact(merged, fills, live, staging, swap)
 
 
 def files(layout: Layout[Path], table: str, sweep_id: str) -> list[Path]:
-    return sorted(layout.rows(table, sweep_id).glob("*.parquet"))
+    """OSError if the folder is there and cannot be looked into."""
+    folder = layout.rows(table, sweep_id)
+    try:
+        found = list(folder.iterdir())
+    except FileNotFoundError:
+        if folder.is_symlink():
+            raise DanglingLink(errno.ENOENT, "it is a link to what is not there") from None
+        return []
+    return in_order(path for path in found if is_rows(path.name))
 
 
 def clear(layout: Layout[Path], sweep_id: str) -> None:
@@ -47,22 +59,24 @@ def clear(layout: Layout[Path], sweep_id: str) -> None:
     shutil.rmtree(staging)
 
 
-def _compact(
-    table: str, files: list[Path], fills: Fills, live: Path, staging: Path, swap: Swap
-) -> None:
-    ready = _ready(staging, table)
-    building = staging / f"{table}.building"
+def _compact(merged: Files, fills: Fills, live: Path, staging: Path, swap: Swap) -> None:
+    ready = _ready(staging, merged.table)
+    building = staging / f"{merged.table}.building"
     for left in (building, ready, aside(ready)):
         shutil.rmtree(left, ignore_errors=True)
     make_folder(building)
     with open(building / COMPACTED, "wb", opener=owned) as sink:
-        parquet_files.merge(table, map(pq.ParquetFile, files), sink, fills)
+        parquet_files.merge(merged, sink, fills, refuse)
     _flush(building / COMPACTED)
     flush_folder(building)
     building.rename(ready)  # only what is whole is ever called ready
     flush_folder(staging)
     swap(ready, live)
     flush_folder(live.parent)
+
+
+def _opened(paths: Sequence[PurePath]) -> Iterator[tuple[PurePath, Opened]]:
+    return ((path, opened(Path(path))) for path in paths)
 
 
 def _ready(staging: Path, table: str) -> Path:

@@ -1,13 +1,11 @@
 """What is only known once a sweep is over: the ceilings, filled in when its files become one."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
 
 import pyarrow as pa
 
-from velodrome.scheduler.errors import StoreError
 from velodrome.scheduler.results.ceilings import (
     MODEL_NAMES,
     NEEDED,
@@ -35,7 +33,7 @@ def ceilings_among(
 ) -> Ceilings:
     """Of a sweep. others, newest first, are read only if it lacks any.
 
-    read: the columns NEEDED of the `tasks` of a sweep.
+    read: the columns NEEDED of the `tasks` of a sweep; what another has lost is no fault of this.
     """
     table = read(sweep_id)
     own = _ceiling_rows(table)
@@ -44,8 +42,7 @@ def ceilings_among(
         return found
     elsewhere: list[dict[str, object]] = []
     for one in others[:MOST_OTHERS]:
-        with suppress(StoreError):  # what another sweep has lost is no fault of this one
-            elsewhere += _ceiling_rows(read(one))
+        elsewhere += _ceiling_rows(read(one))
     return Ceilings(own, elsewhere) if elsewhere else found
 
 

@@ -6,12 +6,13 @@ from pathlib import Path, PurePath
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
 from velodrome.scheduler.errors import StoreError, SweepBusy
 from velodrome.scheduler.results import compaction
 from velodrome.scheduler.results.filling import Fills
-from velodrome.scheduler.results.layout import Layout
+from velodrome.scheduler.results.layout import Layout, are_rows, is_hidden
+from velodrome.scheduler.results.opened_files import opened
+from velodrome.scheduler.results.sifting import Opened
 from velodrome.scheduler.results.sweep_lock import locked
 from velodrome.scheduler.results.whole_files import told_plainly, write_all
 
@@ -66,16 +67,24 @@ class Folder:
     def files(self, table: str, sweep_id: str) -> list[PurePath]:
         return list(compaction.files(self.layout, table, sweep_id))
 
+    def below(self, table: str) -> list[PurePath]:
+        folder = self.layout.table(table)
+        return [path for path in sorted(folder.rglob("*")) if are_rows(path.relative_to(folder))]
+
     def sweep_ids(self, table: str) -> set[str]:
-        folders = self.layout.table(table).glob("sweep=*")
-        return {folder.name.removeprefix("sweep=") for folder in folders}
+        names = _names(self.layout.table(table))
+        return {name.removeprefix("sweep=") for name in names if name.startswith("sweep=")}
 
     def begun(self) -> set[str]:
         names = _names(self.layout.sweeps)
-        return {sweep_id for sweep_id in names if self.layout.plan(sweep_id).exists()}
+        return {
+            sweep_id
+            for sweep_id in names
+            if not is_hidden(sweep_id) and self.layout.plan(sweep_id).exists()
+        }
 
-    def parquets(self, paths: Iterable[PurePath]) -> Iterator[pq.ParquetFile]:
-        return (pq.ParquetFile(str(path)) for path in paths)
+    def opened(self, paths: Iterable[PurePath]) -> Iterator[tuple[PurePath, Opened]]:
+        return ((path, opened(Path(path))) for path in paths)
 
     def compact(self, sweep_id: str, fills: Fills) -> None:
         with told_plainly(self.layout.root):

@@ -11,6 +11,7 @@ _staging/<id>/                                           what is not whole yet
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -20,6 +21,9 @@ from velodrome.scheduler.results.schema import TABLES
 
 COMPACTED = "sweep.parquet"
 Place = TypeVar("Place", bound=PurePath, covariant=True)
+Named = TypeVar("Named", bound=PurePath)
+_COMPACTED = re.compile(r"sweep(-\d+)?\.parquet")
+_OURS = re.compile(r"(\w+-r\d+-a\d+|group-[0-9a-f]{16}|[0-9a-f]{16})\.parquet")
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,36 @@ def group_file(attempts: Iterable[tuple[str, int, int]]) -> str:
     return names[0] if len(names) == 1 else f"group-{_short_hash(chr(10).join(names))}.parquet"
 
 
-def is_compacted(name: str) -> bool:
-    """Of a file's name: no attempt's and no group's begins so."""
-    return name.startswith("sweep")
+def is_ours(name: str) -> bool:
+    """Of a file's name: that of an attempt, of a group or of a node."""
+    return bool(_OURS.fullmatch(name))
+
+
+def is_rows(name: str) -> bool:
+    """Of a file's name. Hidden ones are skipped, such as a Mac's `._sweep.parquet`."""
+    return name.endswith(".parquet") and not is_hidden(name)
+
+
+def are_rows(path: PurePath) -> bool:
+    """Of a path below a table, none of whose parts is hidden."""
+    return path.suffix == ".parquet" and not any(map(is_hidden, path.parts))
+
+
+def is_hidden(name: str) -> bool:
+    """As Hive, Spark, pyarrow and DuckDB have it."""
+    return name.startswith((".", "_"))
+
+
+def in_order(names: Iterable[Named]) -> list[Named]:
+    """Files of one table and sweep: of rows that two have, those of the earlier file count."""
+    return sorted(names, key=lambda path: (_rank(path.name), path.name))
+
+
+def _rank(name: str) -> int:
+    """Names that this program gives come before those that a copy gets."""
+    if _COMPACTED.fullmatch(name):
+        return 0
+    return 1 if _OURS.fullmatch(name) else 2
 
 
 def node_file(node_id: str) -> str:

@@ -16,9 +16,13 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from velodrome.scheduler.results.sifting import Opened
+
 AT_ONCE = 16  # requests under way: each is mostly waiting
 SMALL_BYTES = 2**24  # got by one request instead of by their parts
 PART_BYTES = 2**23
+UNREACHABLE = ("NETWORK_CONNECTION", "resolve", "UNAVAILABLE", "Unavailable", "timed out")
+"""What the clients of Amazon's and of Google's store say where no store answers."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -78,9 +82,9 @@ class Objects:
         """What is gone already is fine."""
         list(self.each(self._remove, paths))
 
-    def parquets(self, paths: Iterable[PurePath]) -> Iterator[pq.ParquetFile]:
-        """In their order; some are got before they are asked for."""
-        return self.each(self._parquet, paths)
+    def opened(self, paths: Iterable[PurePath]) -> Iterator[tuple[PurePath, Opened]]:
+        """In their order; some are got before they are asked for. OSError if none can be asked."""
+        return self.each(self._opened, paths)
 
     def each(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Several at once, but not all, so that what they return need not be held at once."""
@@ -91,6 +95,14 @@ class Objects:
     def _remove(self, path: PurePath) -> None:
         with suppress(FileNotFoundError):
             self.filesystem.delete_file(str(path))
+
+    def _opened(self, path: PurePath) -> tuple[PurePath, Opened]:
+        try:
+            return path, self._parquet(path)
+        except (OSError, pa.ArrowException) as error:
+            if any(words in str(error) for words in UNREACHABLE):
+                raise  # it is not this object's fault
+            return path, error
 
     def _parquet(self, path: PurePath) -> pq.ParquetFile:
         file = self.filesystem.open_input_file(str(path))

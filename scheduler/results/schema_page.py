@@ -21,7 +21,7 @@ status means.
 
 Every file carries the version in its metadata (`{schema.VERSION_KEY.decode()}`). New columns do not
 raise it: read where a file is older, they are null. A column whose meaning changed would; files of
-every version up to this one are read, one of a later version is refused.
+every version up to this one are read, one of a later version is left out and named.
 """
 ROWS = {
     "tasks": "One attempt of one task.",

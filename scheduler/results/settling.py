@@ -3,24 +3,23 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-import pyarrow as pa
-
-from velodrome.scheduler.errors import StoreError
+from velodrome.scheduler.results.faults import Fault, Ill
+from velodrome.scheduler.results.sifting import Tell
 
 TRIES = 5
 Seen = TypeVar("Seen")
 
 
-def settled(what: str, look: Callable[[], Seen]) -> Seen:
+def settled(look: Callable[[Tell], Seen], tell: Tell) -> Seen:
     """What `look` returns: a file that is gone was compacted since it was listed, so look again.
 
-    StoreError if it cannot be read, or never settles. what: for messages.
+    look: tells of faults; those of its last try are told.
     """
-    for _ in range(TRIES):
-        try:
-            return look()
-        except FileNotFoundError:
-            continue
-        except (pa.ArrowInvalid, OSError) as error:
-            raise StoreError(f"{what} cannot be read: {error}") from error
-    raise StoreError(f"{what} changes faster than it can be read.")
+    for left in reversed(range(TRIES)):
+        faults: list[Fault] = []
+        seen = look(faults.append)
+        if not left or all(fault.ill is not Ill.VANISHED for fault in faults):
+            break
+    for fault in faults:
+        tell(fault)
+    return seen

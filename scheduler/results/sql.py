@@ -8,20 +8,30 @@ for 10^7 samples, where DuckDB's own reader takes a third of it.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
-import pyarrow.fs as pafs
 
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.store import Store
 
-TRIES = 3
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
+TRIES = 4
 MEND = f"The tables are {', '.join(TABLES)}; docs/schema.md tells their columns."
 _READING = ("SELECT", "EXPLAIN")
+_OF_FILES = (
+    duckdb.IOException,
+    duckdb.InvalidInputException,
+    duckdb.InternalException,
+    pa.ArrowException,
+    UnicodeDecodeError,
+)
 _GONE = ("no such file", "does not exist", "no_such_key", "not found")
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
@@ -42,58 +52,86 @@ _SETTINGS = (
 
 
 def asked(store: Store, query: str) -> pa.Table:
-    """The rows of one statement that reads. ConfigError names the line and column in the query."""
+    """The rows of one statement that reads. ConfigError names the line and column in the query.
+
+    Of a file that turns out to be damaged no row is taken: see `store.faults`.
+    """
+    damaged: frozenset[str] = frozenset()
     for left in reversed(range(TRIES)):
-        with opened(store, query) as connection:
+        with opened(store, query, damaged) as connection:
             _require_reading(connection, query)
             try:
                 found: pa.Table = connection.sql(query).to_arrow_table()
+                found.validate(full=True)  # here, not where text that is no UTF-8 is used
                 return found
-            except duckdb.Error as error:
+            except (pa.ArrowException, UnicodeDecodeError, duckdb.Error) as error:
                 if left and _is_gone(error):
                     continue  # compacted since it was listed
+                more = frozenset() if _is_users(error) else _damaged(store, query)
+                if left and more - damaged:
+                    damaged |= more
+                    continue
                 raise _told(query, _placed(connection, query, error), store.name) from None
     raise AssertionError("the last try returns or raises")
 
 
 @contextmanager
-def opened(store: Store, query: str) -> Iterator[duckdb.DuckDBPyConnection]:
+def opened(
+    store: Store, query: str, damaged: Collection[str] = ()
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB with the tables, which can write nothing whatever it is told.
 
-    What the text of the query does not name it cannot ask for: such a table is empty.
+    damaged: paths of files that are left out.
     """
     with duckdb.connect(":memory:", config=_CONFIG) as connection:
         for table in TABLES:
-            files = store.files(table) if table in query.lower() else ()
-            _offer(connection, table, files, store.filesystem)
+            connection.register(table, _rows(store, table, query, damaged))
         for setting in _SETTINGS:
             connection.execute(setting)
         yield connection
 
 
-def _placed(connection: duckdb.DuckDBPyConnection, query: str, error: duckdb.Error) -> duckdb.Error:
+def _rows(
+    store: Store, table: str, query: str, damaged: Collection[str]
+) -> "pa.Table | ds.Dataset":
+    """With all columns of today, null where a file has none.
+
+    What the text of the query does not name it cannot ask for: such a table is empty.
+    """
+    if table not in query.lower():
+        return TABLES[table].empty_table()
+    files, has_doubles = store.sound(table)
+    if has_doubles:
+        return store.read(table)
+    if not (files := tuple(path for path in files if path not in damaged)):
+        return TABLES[table].empty_table()
+    import pyarrow.dataset as ds  # takes its time
+
+    return ds.dataset([*files], TABLES[table], "parquet", store.filesystem)
+
+
+def _damaged(store: Store, query: str) -> frozenset[str]:
+    """Of the files that it asks for, whose damage only whoever reads all of them sees."""
+    faults = [
+        fault
+        for table in TABLES
+        if table in query.lower()
+        for fault in store.unsound(table)
+        if fault.loses_rows
+    ]
+    for fault in faults:
+        store.tell(fault)
+    return frozenset(fault.path for fault in faults)
+
+
+def _placed(connection: duckdb.DuckDBPyConnection, query: str, error: Exception) -> Exception:
     """The same, with its place in the query: `sql`, which copies no rows, does not always tell."""
-    if "position" not in _said(str(error)):
+    if isinstance(error, duckdb.Error) and "position" not in _said(str(error)):
         try:
             connection.execute(query)
         except duckdb.Error as again:
             return again
     return error
-
-
-def _offer(
-    connection: duckdb.DuckDBPyConnection,
-    table: str,
-    files: Sequence[str],
-    filesystem: pafs.FileSystem,
-) -> None:
-    """With all columns of today, null where a file has none."""
-    if not files:
-        connection.register(table, TABLES[table].empty_table())
-        return
-    import pyarrow.dataset as ds  # takes its time
-
-    connection.register(table, ds.dataset([*files], TABLES[table], "parquet", filesystem))
 
 
 def _require_reading(connection: duckdb.DuckDBPyConnection, query: str) -> None:
@@ -109,14 +147,17 @@ def _require_reading(connection: duckdb.DuckDBPyConnection, query: str) -> None:
         raise ConfigError("query:1:1", f"{kind} does not read", "Begin it with SELECT or FROM.")
 
 
-def _is_gone(error: duckdb.Error) -> bool:
+def _is_gone(error: Exception) -> bool:
     said = str(error).lower()
-    return isinstance(error, duckdb.IOException | duckdb.InvalidInputException) and any(
-        words in said for words in _GONE
-    )
+    return isinstance(error, _OF_FILES) and any(words in said for words in _GONE)
 
 
-def _told(query: str, error: duckdb.Error, place: str) -> Exception:
+def _is_users(error: Exception) -> bool:
+    """Whether it is the query's own fault for sure, whatever the files hold."""
+    return isinstance(error, duckdb.Error) and not isinstance(error, _OF_FILES)
+
+
+def _told(query: str, error: Exception, place: str) -> Exception:
     said = _said(str(error))
     problem = " ".join(str(said.get("exception_message", error)).split()).rstrip("?!.")
     if isinstance(error, duckdb.PermissionException):

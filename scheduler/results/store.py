@@ -5,6 +5,7 @@ does. One process at a time works on a sweep. How that is done in a folder, and 
 for velodrome.scheduler.results.folder and .bucket.
 """
 
+import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
@@ -29,10 +30,13 @@ from velodrome.scheduler.results.committed import (
     SweepSummary,
     committed,
 )
+from velodrome.scheduler.results.faults import AWAY, Fault, Ill, of_error
 from velodrome.scheduler.results.filling import ceilings_among, fills, less
-from velodrome.scheduler.results.layout import group_file, is_compacted, node_file
+from velodrome.scheduler.results.layout import group_file, is_ours, node_file
 from velodrome.scheduler.results.opening import opened_to_read, opened_to_write
+from velodrome.scheduler.results.refusing import refuse
 from velodrome.scheduler.results.settling import settled
+from velodrome.scheduler.results.sifting import Files, Tell, sound
 from velodrome.scheduler.results.sweep_ids import new_sweep_id, resolved
 
 __all__ = ["Store", "SweepSummary", "new_sweep_id"]
@@ -55,12 +59,35 @@ class Store:
         self._backing = open_backing(results)
         self._layout = self._backing.layout
         self._held: dict[str, Committed] = {}
+        self._faults: dict[str, Fault] = {}
+        self._tell: Tell = refuse
         self._backing.clear()
 
     @classmethod
     def for_reading(cls, results: str | Path) -> "Store":
-        """ConfigError if there is no such place."""
-        return cls(results, opened_to_read)
+        """ConfigError if there is no such place. What is sound is read; see `faults`."""
+        return cls(results, opened_to_read).reader()
+
+    def reader(self) -> "Store":
+        """Itself, if it is one. The same place, of which what is sound is read; see `faults`."""
+        if self._tell != refuse:
+            return self
+        found = copy.copy(self)
+        found._held, found._faults = {}, {}
+        found._tell = found._leave_out
+        return found
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Files of which rows were left out of what was read until now; whoever writes refuses."""
+        return tuple(self._faults.values())
+
+    def tell(self, fault: Fault) -> None:
+        """Of a file that whoever reads without us finds to be damaged. StoreError if it writes."""
+        self._tell(fault)
+
+    def _leave_out(self, fault: Fault) -> None:
+        self._faults.setdefault(fault.path, fault)
 
     @property
     def name(self) -> str:
@@ -123,7 +150,7 @@ class Store:
         """The text that the sweep was begun with. ConfigError if it was not."""
         with self._told():
             try:
-                return self._backing.content(self._layout.text(sweep_id)).decode()
+                return self._backing.content(self._layout.text(sweep_id)).decode(errors="replace")
             except FileNotFoundError:
                 mend = "It is a single task's; run that again by itself."
                 raise ConfigError(sweep_id, "was not begun from a sweep file", mend) from None
@@ -229,7 +256,7 @@ class Store:
                     path
                     for table in DEPENDENT
                     for path in self._backing.files(table, sweep_id)
-                    if path.name not in known and not is_compacted(path.name)
+                    if path.name not in known and is_ours(path.name)
                 ]
                 self._backing.remove(orphans)
             self._held[sweep_id].is_tidy = True
@@ -245,7 +272,12 @@ class Store:
     def ceilings(self, sweep_id: str) -> Ceilings:
         """Of its nodes: its own, or those of the newest others where it has none."""
         others = [one for one in self.sweep_ids() if one != sweep_id]
-        return ceilings_among(lambda one: self.read("tasks", one, NEEDED), sweep_id, others)
+        reader = self.reader()
+
+        def read(one: str) -> pa.Table:
+            return (self if one == sweep_id else reader).read("tasks", one, NEEDED)
+
+        return ceilings_among(read, sweep_id, others)
 
     def sweep_ids(self) -> tuple[str, ...]:
         """Newest first: those that were begun, and those that have rows."""
@@ -265,40 +297,83 @@ class Store:
     ) -> pa.Table:
         """A table of one sweep, or of all; all columns, or these. KeyError if there is no such."""
 
-        def look() -> pa.Table:
-            files = self._backing.parquets(self._files(table, sweep_id))
-            found = parquet_files.read(table, files, columns)
-            found.validate(full=True)  # here, not where text that is no UTF-8 is used
-            return found
+        schema = parquet_files.schema_of(table, columns)
 
-        return settled(f"{self.name}: {table}", look)
+        def look(tell: Tell) -> pa.Table:
+            found = [
+                rows
+                for files in self._files(table, sweep_id, tell)
+                for rows in parquet_files.read(files, columns, tell)
+            ]
+            return pa.concat_tables(found) if found else schema.empty_table()
+
+        with self._told():
+            return settled(look, self._tell)
 
     @property
     def filesystem(self) -> pafs.FileSystem:
         """In which `files` are names."""
         return self._backing.filesystem
 
-    def files(self, table: str) -> tuple[str, ...]:
-        """Those of all sweeps that count now, for whoever reads them without us.
+    def sound(self, table: str) -> tuple[tuple[str, ...], bool]:
+        """The files of all sweeps that count now, for whoever reads them without us.
 
-        StoreError if one cannot be understood here.
+        And whether some of their rows are in two of them: then only `read` takes each once.
         """
 
-        def look() -> tuple[str, ...]:
-            found = self._files(table, None)
-            # One of each sweep: a sweep is written by one Velodrome, or by later ones.
-            for file in self._backing.parquets({path.parent: path for path in found}.values()):
-                with file:
-                    parquet_files.require_known(file)
-            return tuple(map(str, found))
+        def look(tell: Tell) -> tuple[tuple[str, ...], bool]:
+            found = [sound(files, tell) for files in self._files(table, None, tell)]
+            paths = (str(path) for paths, _ in found for path in paths)
+            return tuple(paths), any(has_doubles for _, has_doubles in found)
 
-        return settled(f"{self.name}: {table}", look)
+        with self._told():
+            return settled(look, self._tell)
+
+    def unsound(self, table: str) -> tuple[Fault, ...]:
+        """Of all its files, every byte of which is looked at; nothing is refused."""
+
+        def look(tell: Tell) -> None:
+            for files in self._files(table, None, tell):
+                for _ in parquet_files.read(files, None, tell):
+                    pass  # a sweep's rows are not held longer than a file's
+
+        found: list[Fault] = []
+        with self._told():
+            settled(look, found.append)
+        return tuple(found)
+
+    def strays(self, table: str) -> tuple[str, ...]:
+        """Parquet files below a table that lie in no sweep's folder."""
+        with self._told():
+            found = self._backing.below(table)
+            sweeps = self._backing.sweep_ids(table)
+        places = {self._layout.rows(table, sweep_id) for sweep_id in sweeps}
+        return tuple(str(path) for path in found if path.parent not in places)
+
+    def unsound_plan(self, sweep_id: str) -> Fault | None:
+        """None if it is sound, or none was made."""
+        if not self._is_begun(sweep_id):
+            return None
+        try:
+            self._record(sweep_id)
+        except StoreError as error:
+            path = str(self._layout.plan(sweep_id))
+            problem = str(error).removeprefix(f"{path}: ").rstrip(".")
+            return Fault(path, "plan", sweep_id, Ill.UNREADABLE, problem, f"{AWAY}.")
+        return None
 
     def summary(self, sweep_id: str) -> SweepSummary:
-        planned = self._record(sweep_id).num_rows if self._is_begun(sweep_id) else 0
+        planned = self._planned(sweep_id)
         found = self.read("tasks", sweep_id, COLUMNS)
         numbered = sum(Status(str(text)).has_number for text in found["status"].to_pylist())
         return SweepSummary(sweep_id, planned, len(committed(found).answered), numbered)
+
+    def _planned(self, sweep_id: str) -> int:
+        """0 if that is not known."""
+        if fault := self.unsound_plan(sweep_id):
+            self._tell(fault)
+            return 0
+        return self._record(sweep_id).num_rows if self._is_begun(sweep_id) else 0
 
     def _committed(self, sweep_id: str) -> Committed:
         if sweep_id in self._held:
@@ -312,15 +387,25 @@ class Store:
     def _record(self, sweep_id: str) -> pa.Table:
         path = self._layout.plan(sweep_id)
         try:
-            record = pq.read_table(pa.BufferReader(self._backing.content(path)))
+            with pq.ParquetFile(pa.BufferReader(self._backing.content(path))) as file:
+                record = file.read()
             record.validate(full=True)
-            return record
-        except (pa.ArrowInvalid, OSError) as error:
+            return record.select(plan_record.SCHEMA.names)
+        except (pa.ArrowException, OSError, KeyError) as error:
             raise StoreError(f"{path}: cannot be read: {error}") from error
 
-    def _files(self, table: str, sweep_id: str | None) -> list[PurePath]:
+    def _files(self, table: str, sweep_id: str | None, tell: Tell) -> Iterator[Files]:
+        """By sweep. tell: of a sweep's folder that cannot be looked into."""
         ids = sorted(self._backing.sweep_ids(table)) if sweep_id is None else [sweep_id]
-        return [path for one in ids for path in self._backing.files(table, one)]
+        for one in ids:
+            try:
+                paths = self._backing.files(table, one)
+            except OSError as error:
+                if error.errno is None:
+                    raise  # of a bucket, whose listing is no matter of one sweep
+                tell(of_error(self._layout.rows(table, one), table, one, error))
+            else:
+                yield Files(table, one, paths, self._backing.opened)
 
     @contextmanager
     def _told(self) -> Iterator[None]:

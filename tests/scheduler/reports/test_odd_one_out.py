@@ -236,7 +236,7 @@ class TestForms:
         capsys: pytest.CaptureFixture[str],
         kind: Kind = Kind.ODD,
     ) -> str:
-        rows = report(results, "", kind, form, None)
+        rows = report(results, "", kind, form, None).rows
         assert odd_status(rows) == 1
         return capsys.readouterr().out
 
@@ -272,7 +272,7 @@ class TestForms:
         self, store: Store, root: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         found_in(store, runs([100, 101, 99, 100]))
-        assert odd_status(report(root, "", Kind.TIMES, Form.TERMINAL, None)) == 0
+        assert odd_status(report(root, "", Kind.TIMES, Form.TERMINAL, None).rows) == 0
         assert "odd one out" not in capsys.readouterr().out
         report(root, "", Kind.ODD, Form.TERMINAL, None)
         assert "4 machines compared in 1 task: none is odd" in capsys.readouterr().out

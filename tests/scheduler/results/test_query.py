@@ -73,7 +73,9 @@ class TestRows:
     def test_a_file_that_is_broken_is_told(self, filled: Store, root: Path) -> None:
         (path,) = (root / "samples" / f"sweep={OTHER}").iterdir()
         path.write_bytes(path.read_bytes()[:-20])
-        with pytest.raises(StoreError, match="samples cannot be read"):
+        with pytest.raises(
+            StoreError, match=f"{path}: it is no Parquet file, or its end is missing"
+        ):
             asked(filled, "from samples")
 
 

@@ -1,0 +1,23 @@
+"""`results check`: every file that is not sound, and what mends it."""
+
+from pathlib import Path
+
+from velodrome.scheduler.commands.output import closing, print_json
+from velodrome.scheduler.errors import INCOMPLETE
+from velodrome.scheduler.results.checking import unsound
+from velodrome.scheduler.results.store import Store
+
+
+def check(results: str | Path, *, as_json: bool) -> int:
+    """Exit status: INCOMPLETE if one is not sound."""
+    found = tuple(unsound(Store.for_reading(results)))
+    if as_json:
+        print_json([{**vars(fault), "loses_rows": fault.loses_rows} for fault in found])
+    else:
+        closing(*(f"{fault.ill}  {fault}" for fault in found))
+        closing(
+            f"{len(found)} of the files in {results} are not sound"
+            if found
+            else f"every file in {results} is sound"
+        )
+    return INCOMPLETE if found else 0

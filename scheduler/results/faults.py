@@ -1,0 +1,79 @@
+"""A file of results of which rows are left out: which, why, and what mends it."""
+
+import errno
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+
+MOST_SAID = 200  # characters of what a library says
+
+
+class Ill(StrEnum):
+    """What there is about a file."""
+
+    UNREADABLE = "unreadable"  # its rows are missing
+    VANISHED = "vanished"  # it was listed: compacted since, or it never comes
+    COPY = "copy"  # its rows are in other files, too: none is missing
+    STRAY = "stray"  # its rows count nowhere
+
+
+@dataclass(frozen=True)
+class Fault:
+    """path: in the results' file system. table, sweep_id: of its place, not of what it holds."""
+
+    path: str
+    table: str
+    sweep_id: str
+    ill: Ill
+    problem: str
+    mend: str
+
+    @property
+    def loses_rows(self) -> bool:
+        return self.ill is not Ill.COPY
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}. {self.mend}"
+
+
+class DanglingLink(OSError):
+    """A link to what is not there; unlike a file that is gone, it will be there next time."""
+
+
+class NoFile(OSError):
+    """A folder, or another thing that cannot be read as a file."""
+
+
+AWAY = "Copy it again from where it is whole, or move it out of the results"
+
+
+def of_error(path: object, table: str, sweep_id: str, error: Exception) -> Fault:
+    """Of what opening or reading it raised."""
+    if isinstance(error, FileNotFoundError):
+        mend = "Look whether somebody else writes to these results"
+        said, ill = "it was listed, but is not there", Ill.VANISHED
+    else:
+        (said, mend), ill = _told(error), Ill.UNREADABLE
+    return Fault(str(path), table, sweep_id, ill, said, f"{mend}.")
+
+
+def _told(error: Exception) -> tuple[str, str]:
+    if isinstance(error, DanglingLink):
+        return "it is a link to what is not there", "Mount what it leads to, or remove it"
+    if isinstance(error, NoFile):
+        return f"it is {error}", "Move it out of the results"
+    said = " ".join(str(error).split())[:MOST_SAID].rstrip(" .")
+    if isinstance(error, OSError):
+        if error.errno in (errno.EACCES, errno.EPERM) or "ACCESS_DENIED" in said:
+            return (
+                f"there are no rights to read it ({error.strerror or said})",
+                "Give yourself some",
+            )
+        if error.errno:
+            return f"it cannot be read: {error.strerror}", AWAY
+    if "magic bytes" in said or "file size is" in said or "footer" in said.lower():
+        return "it is no Parquet file, or its end is missing", AWAY
+    if isinstance(error, (pa.ArrowException, OSError)):
+        return f"it is damaged: {said}", AWAY
+    return said, AWAY
