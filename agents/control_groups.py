@@ -10,10 +10,15 @@ GROUPS = Path("/sys/fs/cgroup")
 
 def memory_bytes(proc: Path = PROC, groups: Path = GROUPS) -> int:
     """The least of the machine's memory and every limit above this process; 0 if nothing tells."""
-    limits = [_total_bytes(proc / "meminfo")]
+    limits = [machine_bytes(proc)]
     limits += [_number(group / "memory.max") for group in _above(proc, groups, "")]
     limits += [_number(group / "memory.limit_in_bytes") for group in _above(proc, groups, "memory")]
     return min((limit for limit in limits if limit > 0), default=0)
+
+
+def machine_bytes(proc: Path = PROC) -> int:
+    """What the kernel has in all, a little less than is installed; 0 if it does not tell."""
+    return _total_bytes(proc / "meminfo")
 
 
 def cpu_quota(proc: Path = PROC, groups: Path = GROUPS) -> float:

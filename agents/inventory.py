@@ -55,6 +55,8 @@ def take(
         velodrome_version=_version("velodrome"),
         virtualization=virtualization(cpuinfo),
         free_disk_bytes=_room_bytes(environments),
+        machine_ram_bytes=control_groups.machine_bytes(),
+        machine_cpus=os.cpu_count() or 0,
     )
 
 

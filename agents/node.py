@@ -42,6 +42,8 @@ class Node:
 
     ram_bytes is the smaller of the machine's memory and the control group's limit. free_disk_bytes
     is the room for environments where they are kept, those that stand included; 0: not known.
+    machine_ram_bytes, machine_cpus: the machine's own, whatever this process may use of it; 0: not
+    known. type_name: of its type, given by whoever knows the others (velodrome.agents.node_types).
     gpu_fault: why GPUs, or the driver of all, cannot be used, with the mend; empty: all can.
     """
 
@@ -65,6 +67,9 @@ class Node:
     velodrome_version: str = ""
     virtualization: str = field(default="")
     free_disk_bytes: int = field(default=0, compare=False)  # another from one look to the next
+    machine_ram_bytes: int = field(default=0, compare=False)
+    machine_cpus: int = 0
+    type_name: str = field(default="", compare=False)
 
     @property
     def physical(self) -> int:
@@ -76,11 +81,29 @@ class Node:
 
     @property
     def node_type(self) -> str:
-        """Short hash of the hardware: CPU model and cores, GPU models, memory in whole GiB."""
+        """The name of its type; without others to be held against, a short hash of its hardware.
+
+        That is the CPU model and cores, GPU models, and memory in whole GiB, which two machines
+        alike may fall on both sides of.
+        """
+        return self.type_name or short_hash(self.hardware)
+
+    @property
+    def hardware(self) -> str:
+        """As text. What a container is allowed of a larger machine is no machine of that size."""
         gpus = sorted(gpu.name for gpu in self.gpus)
         gib = round(self.ram_bytes / 2**30)
-        hardware = f"{self.cpu_model}|{self.physical}|{self.logical}|{gpus}|{gib}"
-        return hashlib.sha256(hardware.encode()).hexdigest()[:10]
+        text = f"{self.cpu_model}|{self.physical}|{self.logical}|{gpus}|{gib}"
+        return f"{text}|limited" if self.is_limited else text
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether less memory may be used than the machine has."""
+        return 0 < self.ram_bytes < self.machine_ram_bytes
+
+
+def short_hash(hardware: str) -> str:
+    return hashlib.sha256(hardware.encode()).hexdigest()[:10]
 
 
 def has_words(text: str, words: str) -> bool:

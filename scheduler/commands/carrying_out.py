@@ -124,7 +124,7 @@ def going_on(sweep_id: str, results: str | Path, where: Where) -> str:
 
 def _here(begun: Begun, screen: Console) -> None:
     """Under a Ray of our own, which is not started if nothing is left to do."""
-    node = take()
+    node = begun.store.types().named(take())
     plan = begun.plan((node,))
     with begun.store.working_on(begun.sweep_id):
         attempts = begun.keep_plan(plan)
@@ -162,7 +162,7 @@ def _on_cluster(begun: Begun, where: Where, screen: Console) -> None:
     with joined_cluster(where.address):
         from velodrome.scheduler.fleet.membership import Membership
 
-        with Membership() as membership:
+        with Membership(types=begun.store.types()) as membership:
             say(screen, f"asking the nodes of {where.address} what they are")
             nodes = membership.first_look(partial(say, screen))
             plan = begun.plan(nodes, declared)

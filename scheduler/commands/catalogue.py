@@ -23,7 +23,7 @@ def nodes(address: str, *, as_json: bool) -> None:
     else:
         found = (take(),)
     if as_json:
-        print_json([{**asdict(node), "node_type": node.node_type} for node in found])
+        print_json([_whole(node) for node in found])
         return
     if address:
         print_table([_in_a_row(node) for node in found], right=frozenset({"cores", "threads"}))
@@ -33,6 +33,12 @@ def nodes(address: str, *, as_json: bool) -> None:
     (node,) = found
     print_table([{"": name, "this machine": value} for name, value in _described(node).items()])
     closing(*([node.gpu_fault] if node.gpu_fault else ()), "next: velodrome plan sweeps/quick.yaml")
+
+
+def _whole(node: Node) -> Row:
+    told = {**asdict(node), "node_type": node.node_type}
+    del told["type_name"]  # that is the same
+    return told
 
 
 def _in_a_row(node: Node) -> Row:
@@ -109,12 +115,18 @@ def _described(node: Node) -> dict[str, object]:
         "sockets, NUMA nodes": f"{node.sockets}, {node.numa_nodes}",
         "caches": node.caches or "unknown",
         "governor": node.governor or "unknown",
-        "memory": f"{node.ram_bytes / 2**30:.1f} GiB",
+        "memory": _memory(node),
         "GPUs": gpus or ("none that can be used" if node.gpu_fault else "none: no NVIDIA driver"),
         "kernel": f"{node.system} {node.kernel}",
         "virtualization": node.virtualization or "none seen",
         "versions": f"Velodrome {node.velodrome_version}, Ray {node.ray_version}",
     }
+
+
+def _memory(node: Node) -> str:
+    own = f"{node.ram_bytes / 2**30:.1f} GiB"
+    of = f" (limited; the machine has {node.machine_ram_bytes / 2**30:.1f} GiB)"
+    return own + of * node.is_limited
 
 
 def _counted(value: object) -> str:

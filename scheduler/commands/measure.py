@@ -12,6 +12,7 @@ from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.execution import Note, execute
 from velodrome.agents.inventory import take
 from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.node_types import Types
 from velodrome.scheduler.commands.measure_options import Options, to_task
 from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.fleet.event_texts import ended_text
@@ -27,11 +28,11 @@ from velodrome.scheduler.screen import works
 def measure(options: Options, results: str | Path, *, as_json: bool) -> int:
     """Exit status 0 with a number, 1 with a reason, 4 without an environment."""
     works()
-    node = take()
+    store = Store(results) if results else None
+    node = (store.types() if store else Types()).named(take())
     environments = EnvironmentStore(default_root())
     task = to_task(options, node, environments)
     expected = expectations(available()).of(task)
-    store = Store(results) if results else None
     measurement = execute(
         task,
         node=node,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from velodrome.agents.environments.versions import split
+from velodrome.agents.node_types import usual_name
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.plain_text import in_one_line
 
@@ -69,12 +70,12 @@ class Rules:
         return tuple(self._cell(row, field) for field in ASKED if field not in self.free)
 
     def fingerprint(self, row: Row) -> tuple[str, ...]:
-        return tuple(told(row, field) for field in FINGERPRINT if field not in self.free)
+        return tuple(reading(row, field) for field in FINGERPRINT if field not in self.free)
 
     def mismatches(self, base: Row, candidate: Row) -> tuple[Mismatch, ...]:
         """A field that one of them has nothing in is none."""
         fields = [field for field in FINGERPRINT if field not in self.free]
-        sides = ((field, told(base, field), told(candidate, field)) for field in fields)
+        sides = ((field, reading(base, field), reading(candidate, field)) for field in fields)
         return tuple(
             Mismatch(field, left, right)
             for field, left, right in sides
@@ -108,6 +109,12 @@ def grouped(
     for row in rows:
         found.setdefault(key(row), []).append(row)
     return found
+
+
+def reading(row: Row, field: str) -> str:
+    """What a row says, without what a driver may change in a name of the same GPU."""
+    text = told(row, field)
+    return ", ".join(map(usual_name, text.split(", "))) if field == "gpu_name" else text
 
 
 def told(row: Row, field: str) -> str:

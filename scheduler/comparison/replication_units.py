@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from velodrome.agents.measurement import Status
-from velodrome.scheduler.comparison.fingerprints import ASKED, FINGERPRINT, told
+from velodrome.scheduler.comparison.fingerprints import ASKED, FINGERPRINT, reading, told
 from velodrome.scheduler.comparison.matching import Pair
 from velodrome.scheduler.reports.task_rows import Row, last_attempts
 from velodrome.scheduler.statistics import evidence
@@ -141,4 +141,4 @@ def _where(row: Row) -> str:
 
 
 def _key(row: Row) -> _Key:
-    return (*(told(row, field) for field in (*ASKED, *FINGERPRINT)), _where(row))
+    return (*(reading(row, field) for field in (*ASKED, *FINGERPRINT)), _where(row))

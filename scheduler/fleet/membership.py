@@ -8,6 +8,7 @@ from typing import Any
 import ray
 
 from velodrome.agents.node import Node
+from velodrome.agents.node_types import Types
 from velodrome.scheduler.fleet import remote
 from velodrome.scheduler.fleet.head_watch import HeadWatch
 from velodrome.scheduler.fleet.ray_errors import in_short, own_raylet
@@ -45,13 +46,14 @@ class _Asked:
 
 
 class Membership:
-    """known: inventories that need not be asked for, by Ray's id.
+    """known: inventories that need not be asked for, by Ray's id. types: that nodes are named by.
 
     A node without CPUs for Ray, as a head that measures nothing, is none of the fleet's.
     """
 
-    def __init__(self, known: Mapping[str, Node] | None = None) -> None:
+    def __init__(self, known: Mapping[str, Node] | None = None, types: Types | None = None) -> None:
         self._known = dict(known or {})
+        self._types = types or Types()
         self._watch = HeadWatch()
         self._members: dict[str, Member] = {}  # by node id
         self._asked: dict[str, _Asked] = {}  # by Ray's id
@@ -172,6 +174,7 @@ class Membership:
         if node.node_id in self._members:  # two Rays on one machine
             # Ids that Ray makes up are random; those of its fake nodes differ at their end.
             node = replace(node, node_id=f"{node.node_id}-{ray_id[-6:]}")
+        node = self._types.named(node)
         cpus, gpus = float(resources["CPU"]), float(resources.get("GPU", 0.0))
         self._members[node.node_id] = Member(node, ray_id, cpus, gpus)
         return Joined(node)

@@ -108,6 +108,9 @@ def node_of(row: Mapping[str, Any]) -> Node:
         cores=tuple(Core(number, tuple(range(number, threads, cores))) for number in range(cores)),
         gpus=tuple(Gpu(**gpu) for gpu in row["gpus"]),
         labels=tuple((label["key"], label["value"]) for label in row["labels"]),
+        machine_ram_bytes=row["machine_ram_bytes"] or 0,
+        machine_cpus=row["machine_cpus"] or 0,
+        type_name=row["node_type"] or "",
     )
 
 

@@ -71,7 +71,7 @@ TASKS = _table(
     ("dtype", _TEXT, ""),  # of weights and batches
     ("node_id", _TEXT, ""),
     ("hostname", _TEXT, ""),
-    ("node_type", _TEXT, ""),  # hash of its hardware: only the same compare
+    ("node_type", _TEXT, ""),  # a name for its hardware: only the same compare
     ("cpu_model", _TEXT, ""),
     ("gpu_name", _TEXT, ""),
     ("gpu_count", _SMALL, ""),
@@ -217,7 +217,9 @@ NODES = _table(
     ("numa_nodes", _SMALL, ""),
     ("caches", _TEXT, ""),
     ("governor", _TEXT, ""),
-    ("ram_bytes", _WHOLE, "bytes"),
+    ("ram_bytes", _WHOLE, "bytes"),  # the machine's, or less where a container may use less
+    ("machine_ram_bytes", _WHOLE, "bytes"),
+    ("machine_cpus", _SMALL, ""),  # logical ones, also those that may not be used
     ("kernel", _TEXT, ""),
     ("system", _TEXT, ""),
     ("architecture", _TEXT, ""),

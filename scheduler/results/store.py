@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from velodrome.agents.environments.versions import VersionLocks
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
+from velodrome.agents.node_types import Typed, Types, hardware_of
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
 from velodrome.scheduler.plans.planning import Plan
@@ -41,6 +42,7 @@ from velodrome.scheduler.results.sweep_ids import new_sweep_id, resolved
 
 __all__ = ["Store", "SweepSummary", "new_sweep_id"]
 
+TYPES_SEARCHED = 50  # sweeps, the newest: in a bucket each is a request
 DEPENDENT = ("samples", "utilization", "parameters")  # count only with their row of `tasks`
 
 
@@ -237,6 +239,19 @@ class Store:
         """Those that the sweep has on record, as far as it decides what fits on them."""
         found = self.read("nodes", sweep_id).to_pylist()
         return tuple(rows.node_of(row) for row in found)
+
+    def types(self) -> Types:
+        """Names of node types, as the newest sweeps have them; one that cannot be read is left."""
+        known = []
+        for sweep_id in self.sweep_ids()[:TYPES_SEARCHED]:
+            with suppress(StoreError):
+                known.append(
+                    [
+                        Typed(node.node_type, node.node_id, hardware_of(node))
+                        for node in self.nodes(sweep_id)
+                    ]
+                )
+        return Types(known)
 
     def finished(self, sweep_id: str) -> frozenset[Identity]:
         """Tasks and repeats that need no further attempt; see Status.is_final."""

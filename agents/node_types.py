@@ -1,0 +1,133 @@
+"""Which machines are one type: those whose hardware is alike, within what varies between reboots.
+
+A hash of readings has boundaries, and a machine that lies near one changes its type with the next
+kernel. So a type is no hash but a name for machines that are alike, given to the first of them: who
+comes later and is like those that are known by a name gets that name.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from velodrome.agents.node import Node, short_hash
+
+# What kernels, firmware and crash kernels keep for themselves differs by so much (of the larger).
+MEMORY_TOLERANCE = 0.03
+MAKER = "NVIDIA "  # before names since driver 465, as in `NVIDIA A100-SXM4-40GB`
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What of a node decides its type. gpus: None if they cannot be told now; 0: not told."""
+
+    cpu_model: str
+    physical: int
+    logical: int
+    gpus: tuple[str, ...] | None
+    ram_bytes: int
+    machine_ram_bytes: int = 0
+    machine_cpus: int = 0
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A node that is known by a type's name."""
+
+    name: str
+    node_id: str
+    hardware: Hardware
+
+
+def hardware_of(node: Node) -> Hardware:
+    gpus = None if node.gpu_fault else tuple(sorted(usual_name(gpu.name) for gpu in node.gpus))
+    return Hardware(
+        " ".join(node.cpu_model.split()),
+        node.physical,
+        node.logical,
+        gpus,
+        node.ram_bytes,
+        node.machine_ram_bytes,
+        node.machine_cpus,
+    )
+
+
+def usual_name(gpu: str) -> str:
+    """The same before and after drivers put the maker's name in front."""
+    return gpu.removeprefix(MAKER)
+
+
+def are_alike(one: Hardware, other: Hardware) -> bool:
+    """Whether they may be sold as the same. What an earlier record does not tell is no difference.
+
+    Not transitive: of three, the first and the last may be too far apart.
+    """
+    same = (one.cpu_model, one.physical, one.logical) == (
+        other.cpu_model,
+        other.physical,
+        other.logical,
+    )
+    return (
+        same
+        and one.gpus == other.gpus
+        and _about(one.ram_bytes, other.ram_bytes)
+        and _about(one.machine_ram_bytes, other.machine_ram_bytes)
+        and (one.machine_cpus == other.machine_cpus or not one.machine_cpus * other.machine_cpus)
+    )
+
+
+def _about(one: int, other: int) -> bool:
+    return not one * other or abs(one - other) <= MEMORY_TOLERANCE * max(one, other)
+
+
+class Types:
+    """Names for nodes as they come.
+
+    known: of earlier sweeps, the newest first. A name stands for what bore it last.
+    """
+
+    def __init__(self, known: Iterable[Iterable[Typed]] = ()) -> None:
+        self._members: dict[str, list[Hardware]] = {}
+        self._pasts: dict[str, list[Typed]] = {}  # by node
+        for of_one_sweep in known:
+            newer = frozenset(self._members)
+            for typed in of_one_sweep:
+                self._pasts.setdefault(typed.node_id, []).append(typed)
+                if typed.name not in newer:
+                    self._members.setdefault(typed.name, []).append(typed.hardware)
+
+    def named(self, node: Node) -> Node:
+        """The node, with its type's name; the same one for the same node."""
+        hardware = hardware_of(node)
+        name = self._known(node.node_id, hardware) or self._new(node)
+        members = self._members.setdefault(name, [])
+        if hardware not in members:
+            members.append(hardware)
+        self._pasts.setdefault(node.node_id, []).insert(0, Typed(name, node.node_id, hardware))
+        return replace(node, type_name=name)
+
+    def _known(self, node_id: str, hardware: Hardware) -> str:
+        """The name of a type whose members are all like it: its own of before, else the newest."""
+        if own := self._own(node_id, hardware):
+            return own
+        if hardware.gpus is None:
+            return ""
+        alike = (
+            name
+            for name, members in self._members.items()
+            if all(are_alike(hardware, one) for one in members)
+        )
+        return next(alike, "")
+
+    def _own(self, node_id: str, hardware: Hardware) -> str:
+        """What it was called when it was like that; GPUs that cannot be told now are the same."""
+        for past in self._pasts.get(node_id, ()):
+            known = past.hardware
+            seen = replace(known, gpus=None) if hardware.gpus is None else known
+            if are_alike(hardware, seen):
+                return past.name
+        return ""
+
+    def _new(self, node: Node) -> str:
+        """By its hash; where that is the name of something else, by that of all its memory."""
+        if node.node_type not in self._members:
+            return node.node_type
+        return short_hash(f"{node.hardware}|{node.ram_bytes}|{node.machine_ram_bytes}")

@@ -1,0 +1,82 @@
+"""The type of a machine in a store: rows of earlier sweeps keep their history."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from velodrome.agents.inventory import take
+from velodrome.agents.node import Core, Node
+from velodrome.scheduler.plans.homes import NodeTypes
+from velodrome.scheduler.plans.planning import Plan, plan
+from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.sweeps.expansion import expand
+from velodrome.scheduler.sweeps.sweep_file import parse
+
+SWEEP, LATER = "20261124-063012-a1b2", "20261125-063012-a1b2"
+TEXT = "frameworks: [numpy]\nmodels: [lenet]\nwhere: each-type\nthreads: [1]\n"
+GIB = 2**30
+
+
+def node(name: str, gib: float) -> Node:
+    size = int(gib * GIB)
+    cores = (Core(0, (0,)),)
+    return Node(name, name, "CPU", cores, size, machine_ram_bytes=size, machine_cpus=1)
+
+
+def test_a_node_has_the_type_that_rows_of_it_have(placed: Store) -> None:
+    before, after = node("n1", 15.51), node("n1", 15.49)
+    placed.begin(SWEEP, TEXT, Plan())
+    placed.put_nodes(SWEEP, [before])
+    placed.compact(SWEEP)
+    (kept,) = placed.nodes(SWEEP)
+    named = placed.types().named(after)
+    assert named.node_type == kept.node_type == before.node_type != after.node_type
+    placed.put_nodes(LATER, [named])
+    assert {one.node_type for one in placed.nodes(LATER)} == {before.node_type}
+
+
+def test_where_each_type_is_measured_machines_sold_alike_are_one_and_stay_it(store: Store) -> None:
+    sweep = parse(TEXT, "s.yaml")
+    types = store.types()
+    fleet = [types.named(node(name, gib)) for name, gib in (("a", 15.49), ("b", 15.51), ("c", 31))]
+    made = plan(expand(sweep), sweep, fleet, {})
+    assert len({one.spot for one in made.placements}) == 2
+    store.begin(SWEEP, TEXT, made)
+    store.put_nodes(SWEEP, fleet)
+    # After a reboot, in another order.
+    again = store.types()
+    rebooted = [
+        again.named(node(name, gib)) for name, gib in (("b", 15.45), ("a", 15.6), ("c", 31.3))
+    ]
+    resumed = plan(expand(sweep), sweep, rebooted, {}, store.numbers(SWEEP))
+    assert {one.spot for one in resumed.placements} == {one.spot for one in made.placements}
+    assert {one.repeat for one in resumed.placements} == {one.repeat for one in made.placements}
+    assert {NodeTypes().name(one) for one in rebooted} == {one.spot for one in made.placements}
+
+
+@pytest.mark.slow
+def test_what_is_measured_after_an_upgrade_goes_on_with_the_history_of_this_machine(
+    tmp_path,
+) -> None:
+    results = tmp_path / "results"
+    here = take()
+    # As an earlier kernel left it memory, and an earlier Velodrome wrote its type.
+    size = round(here.machine_ram_bytes * 1.02)
+    earlier = replace(
+        here, ram_bytes=size, machine_ram_bytes=0, machine_cpus=0, type_name="0ld0ld0ld0"
+    )
+    Store(results).begin(SWEEP, TEXT, Plan())
+    Store(results).put_nodes(SWEEP, [earlier])
+    words = ["measure", "numpy", "autoencoder-400-200-100/ae1", "--batch-size", "2"]
+    words += ["--threads", "1", "--max-seconds", "0.1", "--results", str(results), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "velodrome.scheduler.cli", *words],
+        env=os.environ | {"VELODROME_PYTHON_NUMPY": sys.executable},
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(done.stdout)["node_type"] == "0ld0ld0ld0", done.stderr
