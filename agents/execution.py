@@ -90,7 +90,10 @@ def execute(
         ended = _refused(blank, Status.ENVIRONMENT_FAILED, str(error))
     except ReferenceFailed as error:
         ended = _refused(blank, error.status, error.reason, error.log_tail)
-    except (DoesNotFit, LocksUnusable, WaitedTooLong) as error:
+    except WaitedTooLong as error:
+        waited = replace(blank, waited_ns=round(locks_deadline_s * 1e9))
+        ended = _refused(waited, Status.UNPLACEABLE, str(error))
+    except (DoesNotFit, LocksUnusable) as error:
         ended = _refused(blank, Status.UNPLACEABLE, str(error))
     except StartFailed as error:
         ended = _refused(blank, Status.CRASHED, f"the worker could not be started: {error}")
@@ -117,7 +120,9 @@ def _run(
     blank = replace(blank, environment_hash=environment.hash)
     known = reference(task, node, environments, note)
     canary = canary_for(task, node, environments, note)
+    asked_ns = time.monotonic_ns()
     with locked(node, need, deadline_s=locks_deadline_s, on_wait=note) as held:
+        blank = replace(blank, waited_ns=time.monotonic_ns() - asked_ns)
         home = environments.root.parent
         setting = _setting(environment, framework, home, held, task, node)
         before = canary.before(setting)

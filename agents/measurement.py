@@ -154,6 +154,7 @@ class Measurement:
     cpu_model: str = ""
     gpu_name: str = ""
     gpu_uuids: tuple[str, ...] = ()  # of the GPUs that it had to itself
+    waited_ns: int | None = None  # for cores and GPUs that others had
     provision_ns: int | None = None  # from taking the task to its worker's start
     import_ns: int | None = None
     build_ns: int | None = None

@@ -12,6 +12,7 @@ from rich.text import Text
 from velodrome.adapters.protocol import Phase, Timed
 from velodrome.agents.execution import Note
 from velodrome.agents.isolation.log_tail import one_line, without_controls
+from velodrome.agents.measurement import Measurement
 from velodrome.agents.task import Task
 from velodrome.scheduler.fleet.attempt_events import (
     Ended,
@@ -88,7 +89,7 @@ class Lines:
             text := finished_text(event, hosts=self._hosts)
         ):
             self._done += 1
-            self._eta.finished(event.attempt.task)
+            self._eta.finished(event.attempt.task, _measured(event))
             left = self._eta.text()
             suffix = f"  ({left} left)" if left else ""
             self._print(f"[{self._done}/{self._total}] {text}{suffix}")
@@ -132,7 +133,7 @@ class Live:
         elif isinstance(event, Ended | Refused | Lost) and (
             text := finished_text(event, hosts=self._hosts)
         ):
-            self._eta.finished(event.attempt.task)
+            self._eta.finished(event.attempt.task, _measured(event))
             self._print(text)
             left = self._eta.text()
             self._progress.update(self._bar, advance=1, left=f"{left} left" if left else "")
@@ -179,6 +180,10 @@ def _live(console: Console) -> Progress:
         refresh_per_second=4,  # it shares the machine with what is measured
         transient=True,
     )
+
+
+def _measured(event: Ended | Refused | Lost) -> Measurement | None:
+    return event.measurement if isinstance(event, Ended) else None
 
 
 def _one_line(text: str) -> str:

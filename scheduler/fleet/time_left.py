@@ -1,8 +1,9 @@
 """How long a sweep will go on, by how it went so far."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from velodrome.agents.measurement import Measurement
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.durations import BY_ARITHMETIC, Foresight
 
@@ -13,11 +14,19 @@ class Eta:
     They are not alike, and those that take long come first: their number alone would tell too much.
     """
 
-    def __init__(self, tasks: Iterable[Task], foresight: Foresight = BY_ARITHMETIC) -> None:
+    def __init__(
+        self,
+        tasks: Iterable[Task],
+        foresight: Foresight = BY_ARITHMETIC,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._foresight = foresight
+        self._clock = clock
         self._started_s: float | None = None
         self._done_s = 0.0  # as expected
         self._left_s = 0.0
+        self._took_s = 0.0  # by all attempts, side by side
+        self._waited_s = 0.0  # of it, for others to let go of their cores
         self.expect(tasks)
 
     def expect(self, tasks: Iterable[Task]) -> None:
@@ -27,11 +36,19 @@ class Eta:
     def started(self) -> None:
         """The clock starts with the first attempt; building environments tells nothing."""
         if self._started_s is None:
-            self._started_s = time.monotonic()
+            self._started_s = self._clock()
 
-    def finished(self, task: Task) -> None:
+    def finished(self, task: Task, measurement: Measurement | None = None) -> None:
         self._done_s += self._foresight.estimate(task)
+        if measurement:
+            self._took_s += max(0.0, measurement.finished_at - measurement.started_at)
+            self._waited_s += (measurement.waited_ns or 0) / 1e9
         self._left_s -= self._foresight.estimate(task)
+
+    @property
+    def _own_share(self) -> float:
+        """Of the time so far, without what was waited for others, who may be gone by now."""
+        return 1.0 - min(self._waited_s / self._took_s, 1.0) if self._took_s else 1.0
 
     def text(self) -> str:
         """E.g. `2m10s`, with its past error `2m10s ± 8 %`.
@@ -40,7 +57,7 @@ class Eta:
         """
         if self._started_s is None or not self._done_s or self._left_s < 1e-6:
             return ""
-        each = (time.monotonic() - self._started_s) / self._done_s
+        each = self._own_share * (self._clock() - self._started_s) / self._done_s
         minutes, seconds = divmod(round(each * self._left_s), 60)
         error = self._foresight.error
         suffix = "" if error is None else f" ± {error:.0%}".replace("%", " %")

@@ -16,7 +16,7 @@ from enum import StrEnum
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import device_name, place_name
 from velodrome.scheduler.plans.planning import CONFIRMING
-from velodrome.scheduler.reports.task_rows import Row, is_surprise, last_attempts
+from velodrome.scheduler.reports.task_rows import Row, is_surprise, last_attempts, took_s
 from velodrome.scheduler.results.plain_text import in_one_line
 from velodrome.scheduler.telling_apart import told_apart
 
@@ -45,6 +45,7 @@ COLUMNS = (
     "gpu_uuids",
     "started_at",
     "finished_at",
+    "waited_ns",
     *(f"{phase}_{bound}_ns" for phase in PHASES for bound in ("median", "low", "high")),
 )
 
@@ -201,7 +202,7 @@ def point_of(rows: Sequence[Row]) -> Point | None:
         reason=in_one_line(failed[0]["reason"]) if failed else "",
         failed_again=bool(again) and not any(map(_has_number, again)),
         width=_width(numbered),
-        seconds=sum(map(_seconds, rows)),
+        seconds=sum(took_s(row) or 0.0 for row in rows),
         errors=_errors(numbered) if condition is Condition.UNSTABLE else {},
         disturbed=2 * sum(row.get("quiet") is False for row in rows) > len(rows),
     )
@@ -212,13 +213,6 @@ def _condition(numbered: Sequence[Row], failed: Sequence[Row]) -> Condition:
         return Condition.FAILED
     unstable = sum(row["status"] == Status.UNSTABLE for row in numbered)
     return Condition.UNSTABLE if 2 * unstable > len(numbered) else Condition.GOOD
-
-
-def _seconds(row: Row) -> float:
-    started, finished = row["started_at"], row["finished_at"]
-    if not isinstance(started, datetime) or not isinstance(finished, datetime):
-        return 0.0
-    return max(0.0, (finished - started).total_seconds())
 
 
 def _width(rows: Sequence[Row]) -> float | None:

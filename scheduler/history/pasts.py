@@ -6,12 +6,11 @@ says (velodrome.scheduler.plans.durations), times what the others took over what
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from statistics import median
 
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.durations import Foresight, expected_s
-from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.reports.task_rows import Row, took_s
 
 NIGHTS = 20  # of which the error is told
 
@@ -67,20 +66,11 @@ def _by_night(rows: Iterable[Row]) -> _Nights:
     """Of each attempt, its cell and how long it took; the oldest night first."""
     found: dict[str, list[tuple[_Cell, float]]] = {}
     for row in rows:
-        took = _took(row)
+        took = took_s(row)
         if took is not None:
             cell = tuple(str(row.get(name) or "") for name in _FIELDS)
             found.setdefault(str(row["sweep_id"]), []).append((cell, took))
     return [found[sweep_id] for sweep_id in sorted(found)]
-
-
-def _took(row: Row) -> float | None:
-    """Seconds; None of what never ran."""
-    started, finished = row.get("started_at"), row.get("finished_at")
-    if not isinstance(started, datetime) or not isinstance(finished, datetime):
-        return None
-    took = (finished - started).total_seconds()
-    return took if took > 0 else None
 
 
 def _medians(nights: _Nights) -> dict[_Cell, float]:

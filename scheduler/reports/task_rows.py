@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from velodrome.adapters.by_hand import PREFIX
 from velodrome.agents.measurement import Status
@@ -38,6 +39,19 @@ def expected(row: Row) -> str:
         return ""
     reason = f": {row['expected_reason']}" if row.get("expected_reason") else ""
     return in_one_line(f"{row['expected']}{reason}")
+
+
+def took_s(row: Row) -> float | None:
+    """How long it was at it, without what it waited for others to let go of its cores.
+
+    None of what never ran.
+    """
+    started, finished = row.get("started_at"), row.get("finished_at")
+    if not isinstance(started, datetime) or not isinstance(finished, datetime):
+        return None
+    waited_s = int(str(row.get("waited_ns") or 0)) / 1e9
+    took = (finished - started).total_seconds() - waited_s
+    return took if took > 0 else None
 
 
 def plain_command(value: object) -> str:

@@ -79,6 +79,7 @@ TASKS = _table(
     ("gpu_uuids", pa.list_(_TEXT), ""),  # those it ran on
     ("started_at", _TIME, "UTC"),  # by the node's clock
     ("finished_at", _TIME, "UTC"),
+    ("waited_ns", _WHOLE, "ns"),  # for cores and GPUs that others had, which is no cost of its own
     ("provision_ns", _WHOLE, "ns"),  # until its environment stood
     ("import_ns", _WHOLE, "ns"),  # of the framework
     ("build_ns", _WHOLE, "ns"),  # of the model

@@ -118,6 +118,7 @@ def _where(measurement: Measurement) -> Row:
 
 def _costs(measurement: Measurement) -> Row:
     return {
+        "waited_ns": measurement.waited_ns,
         "provision_ns": measurement.provision_ns,
         "import_ns": measurement.import_ns,
         "build_ns": measurement.build_ns,

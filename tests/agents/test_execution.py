@@ -5,8 +5,10 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -228,6 +230,20 @@ def test_a_task_that_waits_for_cores_says_for_whom_and_gives_up_in_time(home: Pa
     assert notes == [note for note in notes if f"held by pid {os.getpid()} (" in note] != []
     assert ended.status is Status.UNPLACEABLE
     assert "not free in time" in ended.reason
+    assert ended.waited_ns == 300_000_000
+
+
+def test_what_a_task_waits_for_others_is_told_apart_from_what_it_takes_itself(home: Path) -> None:
+    run(TASK, home)  # so that the reference is there
+    with ExitStack() as holding:
+        holding.enter_context(
+            locked(NODE, Need(threads=1), deadline_s=0, on_wait=lambda text: None)
+        )
+        threading.Timer(0.5, holding.close).start()
+        ended = run(TASK, home)
+    assert ended.status.has_number
+    assert ended.waited_ns is not None
+    assert 0.2e9 < ended.waited_ns < 1e9 * (ended.finished_at - ended.started_at)
 
 
 def test_a_full_disk_is_told_and_no_exception(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.fleet.time_left import Eta
 from velodrome.scheduler.history.pasts import pasts
@@ -29,6 +30,26 @@ def row(task: Task, night: int, seconds: float) -> dict[str, object]:
 def test_a_task_is_expected_to_take_what_it_took_in_the_median() -> None:
     rows = [row(KNOWN, night, seconds) for night, seconds in enumerate((10, 12, 90))]
     assert pasts(rows, [KNOWN]).estimate(KNOWN) == 12
+
+
+def test_what_a_task_waited_for_others_is_no_cost_of_its_own() -> None:
+    waited = {**row(KNOWN, 1, 7200), "waited_ns": 7190 * 10**9}
+    assert pasts([waited], [KNOWN]).estimate(KNOWN) == 10
+    in_vain = {**row(NEW, 1, 7200), "waited_ns": 7200 * 10**9}
+    assert NEW not in pasts([in_vain], [NEW]).seconds
+    assert pasts([in_vain], [NEW]).estimate(NEW) == expected_s(NEW)
+
+
+def test_what_a_task_waited_for_others_is_not_expected_of_those_that_are_left() -> None:
+    clock = iter((0.0, 3610.0))
+    known = pasts([row(KNOWN, 1, 10)], [KNOWN]).foresight
+    eta = Eta([KNOWN, KNOWN], known, lambda: next(clock))
+    eta.started()
+    told = Measurement(
+        KNOWN, 0, 1, Status.OK, "", "n", "h", "t", 0.0, 3610.0, waited_ns=3600 * 10**9
+    )
+    eta.finished(KNOWN, told)
+    assert eta.text() == "10s"
 
 
 def test_one_that_never_ran_takes_longer_if_the_others_took_longer_than_their_arithmetic() -> None:
