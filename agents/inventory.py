@@ -49,6 +49,7 @@ def take(
         architecture=system.machine,
         gpus=seen.gpus,
         gpu_fault=". ".join(map(str, seen.faults)),
+        cuda_major=seen.cuda_major or 0,
         labels=tuple(sorted(dict(labels).items())),
         python_version=platform.python_version(),
         ray_version=_version("ray"),

@@ -45,6 +45,7 @@ class Node:
     machine_ram_bytes, machine_cpus: the machine's own, whatever this process may use of it; 0: not
     known. type_name: of its type, given by whoever knows the others (velodrome.agents.node_types).
     gpu_fault: why GPUs, or the driver of all, cannot be used, with the mend; empty: all can.
+    cuda_major: the newest CUDA that the driver runs; 0: it does not say, or there is none.
     """
 
     node_id: str
@@ -61,6 +62,7 @@ class Node:
     architecture: str = "x86_64"
     gpus: tuple[Gpu, ...] = ()
     gpu_fault: str = ""
+    cuda_major: int = 0
     labels: tuple[tuple[str, str], ...] = ()
     python_version: str = ""
     ray_version: str = ""

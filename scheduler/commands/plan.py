@@ -103,6 +103,7 @@ def _whole(one: Explained) -> Row:
         "repeats": one.repeats,
         "node": ", ".join(one.nodes),
         "nodes": one.nodes,
+        "locks": dict(zip(one.nodes, one.locks, strict=True)),
         "not_on": {name: entry.reasons for entry in one.elsewhere for name in entry.nodes},
         "why not": one.reason,
     }
@@ -136,7 +137,10 @@ def _briefly(one: Explained) -> str:
 
 def _reasons(one: Explained, ground: Ground) -> list[Row]:
     lines = [
-        *((name, "runs here") for name in one.nodes),
+        *(
+            (name, f"runs here, by {lock}" if lock else "runs here")
+            for name, lock in zip(one.nodes, one.locks, strict=True)
+        ),
         *((name, "; ".join(entry.reasons)) for entry in one.elsewhere for name in entry.nodes),
     ]
     return [

@@ -1,8 +1,9 @@
 """What a cell asks of a node, one condition at a time, each with the words for it. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
+from velodrome.agents.environments.accelerators import rank
 from velodrome.agents.node import Gpu, Node
 from velodrome.scheduler.sweeps.parts import Locked, Sweep, ThreadRule, Threads
 
@@ -63,16 +64,32 @@ def _demands(need: Need, sweep: Sweep) -> Iterator[Demand]:
         yield _memory(sweep.limits.memory_bytes)
     if sweep.limits.disk_bytes:
         yield _disk(sweep.limits.disk_bytes, "of disk")
-    for locked in _locked(need, sweep):
-        if locked.platforms:
-            yield _platform(need.framework, locked)
-        if locked.size_bytes > sweep.limits.disk_bytes:
-            yield _disk(locked.size_bytes, f"of disk for {need.framework}")
+    if locks := _locks(need, sweep):
+        yield from _of_locks(need, locks, sweep.limits.disk_bytes)
 
 
-def _locked(need: Need, sweep: Sweep) -> Iterable[Locked]:
+def _locks(need: Need, sweep: Sweep) -> tuple[Locked, ...]:
     entrants = (one for one in sweep.entrants if one.framework == need.framework)
-    return (locked for one in entrants for locked in one.locked if locked.device == need.device)
+    found = (locked for one in entrants for locked in one.locked if locked.device == need.device)
+    return tuple(found)
+
+
+def lock_for(need: Need, sweep: Sweep, node: Node) -> str:
+    """The file of the lock by which the node gets its environment, if its packages are to be had.
+
+    Empty: by none that is known here.
+    """
+    return next((lock.file for lock in _locks(need, sweep) if _serves(lock, node)), "")
+
+
+def _of_locks(need: Need, locks: tuple[Locked, ...], asked_bytes: int) -> Iterator[Demand]:
+    """One lock has to serve the node's platform, one of these its driver; the least has to fit."""
+    if all(lock.platforms for lock in locks):
+        yield _platform(need.framework, locks)
+    if need.device == "gpu" and all(lock.accelerators for lock in locks):
+        yield _driver(need.framework, locks)
+    if min(lock.size_bytes for lock in locks) > asked_bytes:
+        yield _room(need.framework, locks)
 
 
 def _cores(threads: int) -> Demand:
@@ -137,6 +154,25 @@ def _disk(size_bytes: int, what: str) -> Demand:
     return Demand(f"{_gib(size_bytes)} {what}", is_met, has, nobody)
 
 
+def _room(framework: str, locks: tuple[Locked, ...]) -> Demand:
+    """For the least of those that serve a node, where it is known how much is there."""
+
+    def needs(node: Node) -> int:
+        sizes = [lock.size_bytes for lock in locks if _serves(lock, node)]
+        return min(sizes or [lock.size_bytes for lock in locks])
+
+    def is_met(node: Node) -> bool:
+        return not node.free_disk_bytes or needs(node) <= node.free_disk_bytes
+
+    def has(node: Node) -> str:
+        more = f" of the {_gib(needs(node))} that its lock takes" * (needs(node) != least)
+        return _gib(node.free_disk_bytes) + more
+
+    least = min(lock.size_bytes for lock in locks)
+    plain = _disk(least, f"of disk for {framework}")
+    return replace(plain, is_met=is_met, has=has)
+
+
 def disk_sizes(sweep: Sweep) -> list[int]:
     """Ascending: all that a need of the sweep may ask for, to tell by it which nodes are alike."""
     sizes = (locked.size_bytes for entrant in sweep.entrants for locked in entrant.locked)
@@ -156,13 +192,55 @@ def _label(key: str, value: str) -> Demand:
     return Demand(wants, lambda node: (key, value) in node.labels, has, nobody)
 
 
-def _platform(framework: str, locked: Locked) -> Demand:
+def _platform(framework: str, locks: tuple[Locked, ...]) -> Demand:
     def nobody(nodes: Sequence[Node]) -> str:
         return f"the nodes are {', '.join(sorted(set(map(_platform_of, nodes))))}"
 
-    wants = f"{' or '.join(locked.platforms)}, which {framework} is locked for"
-    is_met = frozenset(locked.platforms)
-    return Demand(wants, lambda node: _platform_of(node) in is_met, _platform_of, nobody)
+    platforms = tuple(dict.fromkeys(name for lock in locks for name in lock.platforms))
+    wants = f"{' or '.join(platforms)}, which {framework} is locked for"
+    return Demand(wants, lambda node: _platform_of(node) in platforms, _platform_of, nobody)
+
+
+def _driver(framework: str, locks: tuple[Locked, ...]) -> Demand:
+    """Of a node without GPUs nothing is said here: that it has none is said already."""
+
+    def is_met(node: Node) -> bool:
+        if not node.gpus:
+            return True
+        there = [lock for lock in locks if _is_of(lock, node)] or locks
+        return any(rank(_accelerator(node), lock.accelerators) is not None for lock in there)
+
+    def nobody(nodes: Sequence[Node]) -> str:
+        told = sorted({_cuda_of(node) for node in nodes if node.gpus})
+        return f"the nodes have {', '.join(told)}" if told else "no node has one"
+
+    served = dict.fromkeys(name for lock in locks for name in lock.accelerators if name != "cpu")
+    names = " or ".join(name.replace("cuda", "CUDA ") for name in sorted(served))
+    wants = f"a driver for {names} or newer, which {framework} is locked for"
+    return Demand(wants, is_met, _cuda_of, nobody)
+
+
+def _cuda_of(node: Node) -> str:
+    return f"one for CUDA {node.cuda_major}" if node.cuda_major else "one that does not say"
+
+
+def _accelerator(node: Node) -> str:
+    """`cuda13` as locks name it; where a driver is well and does not say, any GPU's."""
+    if node.cuda_major:
+        return f"cuda{node.cuda_major}"
+    return "cuda00" if node.gpu_fault else "gpu"
+
+
+def _is_of(lock: Locked, node: Node) -> bool:
+    return not lock.platforms or _platform_of(node) in lock.platforms
+
+
+def _serves(lock: Locked, node: Node) -> bool:
+    if not _is_of(lock, node):
+        return False
+    if lock.device != "gpu" or not lock.accelerators:
+        return True
+    return rank(_accelerator(node), lock.accelerators) is not None
 
 
 def _platform_of(node: Node) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task
+from velodrome.scheduler.plans.demands import lock_for
 from velodrome.scheduler.plans.fitting import Need, need_of_task, unmet
 from velodrome.scheduler.plans.planning import Placement, Plan, Unplaceable
 from velodrome.scheduler.plans.task_names import names_of
@@ -30,7 +31,8 @@ class Refusal:
 class Explained:
     """One task. name: what it is called beside the others of its plan.
 
-    nodes: where it runs, by name; none: reason says why it runs nowhere.
+    nodes: where it runs, by name; none: reason says why it runs nowhere. locks: of each of these,
+    the file of the lock that its environment is made by; empty: it is not made by one.
     """
 
     task: Task
@@ -39,6 +41,7 @@ class Explained:
     repeats: int
     elsewhere: tuple[Refusal, ...]
     reason: str = ""
+    locks: tuple[str, ...] = ()
 
 
 def explain(plan: Plan, sweep: Sweep, nodes: Sequence[Node]) -> tuple[Explained, ...]:
@@ -47,7 +50,7 @@ def explain(plan: Plan, sweep: Sweep, nodes: Sequence[Node]) -> tuple[Explained,
     by_task: dict[Task, list[Placement]] = {}
     for placement in plan.placements:
         by_task.setdefault(placement.task, []).append(placement)
-    placed = (_placed(task, there, nodes, reasons) for task, there in by_task.items())
+    placed = (_placed(task, there, sweep, nodes, reasons) for task, there in by_task.items())
     nowhere = (_unplaceable(entry, sweep, reasons) for entry in plan.unplaceable)
     return tuple(replace(one, name=names[one.task]) for one in (*placed, *nowhere))
 
@@ -83,14 +86,23 @@ class _Reasons:
 
 
 def _placed(
-    task: Task, placements: Sequence[Placement], nodes: Sequence[Node], reasons: _Reasons
+    task: Task,
+    placements: Sequence[Placement],
+    sweep: Sweep,
+    nodes: Sequence[Node],
+    reasons: _Reasons,
 ) -> Explained:
-    names = {node.node_id: node.hostname for node in nodes}
-    there = tuple(dict.fromkeys(names.get(one.node_id, one.node_id) for one in placements))
+    known = {node.node_id: node for node in nodes}
+    locks: dict[str, str] = {}  # by the name of the node
+    for node_id in dict.fromkeys(one.node_id for one in placements):
+        node = known.get(node_id)
+        locks[node.hostname if node else node_id] = (
+            lock_for(need_of_task(task), sweep, node) if node else ""
+        )
     repeats = len(placements) // len({one.spot for one in placements})
-    return Explained(
-        task, task.label, there, repeats, reasons.of(placements[0].home.need, but=there)
-    )
+    elsewhere = reasons.of(placements[0].home.need, but=locks)
+    there, files = tuple(locks), tuple(locks.values())
+    return Explained(task, task.label, there, repeats, elsewhere, locks=files)
 
 
 def _unplaceable(entry: Unplaceable, sweep: Sweep, reasons: _Reasons) -> Explained:

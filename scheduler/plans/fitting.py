@@ -106,7 +106,7 @@ class Fleet:
         labels = tuple(there.get(key) for key, _ in self._sweep.labels)
         platform = (node.system, node.architecture)
         size = (node.physical, node.logical, node.ram_bytes)
-        hardware = (node.node_type, *size, gpus, node.gpu_fault)
+        hardware = (node.node_type, *size, gpus, node.gpu_fault, node.cuda_major)
         # Not the room itself: no two nodes have the same.
         room = node.free_disk_bytes and bisect_right(self._sizes, node.free_disk_bytes)
         return (*hardware, platform, labels, room)

@@ -110,6 +110,7 @@ def node_of(row: Mapping[str, Any]) -> Node:
         labels=tuple((label["key"], label["value"]) for label in row["labels"]),
         machine_ram_bytes=row["machine_ram_bytes"] or 0,
         machine_cpus=row["machine_cpus"] or 0,
+        cuda_major=row["cuda_major"] or 0,
         type_name=row["node_type"] or "",
     )
 

@@ -242,6 +242,7 @@ NODES = _table(
         ),
         "",
     ),
+    ("cuda_major", _SMALL, ""),  # the newest CUDA that the driver runs; 0: it does not say
     (
         "ceilings",
         pa.list_(

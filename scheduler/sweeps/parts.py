@@ -38,21 +38,25 @@ class Device:
 
 @dataclass(frozen=True)
 class Locked:
-    """What a framework's locks for a device ask of a node: one of these platforms, empty: any.
+    """What one of a framework's locks for a device asks of a node: a platform, empty: any.
 
-    size_bytes: what the smallest of their environments takes; 0: not known.
+    accelerators: those it serves, of which a GPU's driver has to run one. size_bytes: what its
+    environment takes; 0: not known. file: its name.
     """
 
     device: str
     platforms: tuple[str, ...] = ()
     size_bytes: int = 0
+    accelerators: tuple[str, ...] = ()
+    file: str = ""
 
 
 @dataclass(frozen=True)
 class Entrant:
     """A framework with the variants that the sweep runs and the devices that it has a path for.
 
-    locked: per device, what its environment asks of a node; a device without an entry, nothing.
+    locked: of each of its locks, what the environment asks of a node, of which one has to be met; a
+    device without an entry asks nothing.
     """
 
     framework: str
