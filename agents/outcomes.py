@@ -128,7 +128,12 @@ def _odd_ends(ending: Ending | None) -> tuple[str, ...]:
 def _cut_off(session: Session, bounded: Bounded) -> Verdict:
     ending, where = session.ending, phase_reached(session.events)
     if ending is None:
-        return Verdict(Status.CRASHED, f"the worker's processes cannot be ended ({where})")
+        left = " and ".join(map(str, session.left))
+        return Verdict(
+            Status.CRASHED,
+            f"processes of the worker cannot be ended, and hold its cores: pid {left} ({where}). "
+            "End them, or restart the machine",
+        )
     match ending.cause:
         case Cause.DEADLINE:
             return Verdict(Status.TIMED_OUT, f"not done after {bounded.deadline_s:g} s: {where}")
@@ -138,6 +143,8 @@ def _cut_off(session: Session, bounded: Bounded) -> Verdict:
             return Verdict(Status.OUT_OF_MEMORY, f"held {held}, the limit is {limit}: {where}")
         case Cause.KEEPER:
             return Verdict(Status.CRASHED, f"somebody killed the worker's keeper: {where}")
+        case Cause.STOPPED:
+            return Verdict(Status.CRASHED, f"somebody stopped the worker's keeper: {where}")
         case Cause.RELEASED:
             return Verdict(Status.CRASHED, f"the worker went silent and was killed: {where}")
         case Cause.EXIT:

@@ -59,7 +59,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Session:
-    """What the worker said and how it ended; ending None: its processes cannot be ended.
+    """What the worker said and how it ended; ending None: its processes cannot be ended: left.
 
     events: those that the agent believes (velodrome.agents.credibility.validation); checks are its
     own. kernel_kills: how often the kernel killed a process for lack of memory meanwhile, on the
@@ -69,6 +69,7 @@ class Session:
     events: tuple[object, ...]
     ending: Ending | None
     log_tail: str
+    left: tuple[int, ...] = ()
     readings: tuple[Reading, ...] = ()
     peak_rss_bytes: int | None = None
     sampling_cpu_s: float | None = None  # what the sampler took, its start included
@@ -125,8 +126,9 @@ def hold_session(
         return Session(
             events=validated.events,
             checks=validated.checks,
-            ending=_of_worker(ending or running.outcome(), setting.environment),
+            ending=_of_worker(ending or running.ended(), setting.environment),
             log_tail=running.log_tail(),
+            left=running.left(),
             readings=sampler.readings if sampler else (),
             peak_rss_bytes=sampler.peak_rss_bytes if sampler else None,
             sampling_cpu_s=sampler.cost_cpu_seconds if sampler else None,
@@ -136,6 +138,7 @@ def hold_session(
                 *blas.notes,
                 *_library_notes(listener.mapped, setting, scratch),
                 *([sampler.fault] if sampler and sampler.fault else ()),
+                *(["its keeper had been stopped, and was woken"] * running.keeper_was_stopped),
             ),
         )
 

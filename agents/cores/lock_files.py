@@ -4,18 +4,15 @@ import fcntl
 import os
 import stat
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-
-from velodrome.agents.isolation.log_tail import one_line
 
 VARIABLE = "VELODROME_LOCKS"
 # Not tempfile.gettempdir(): TMPDIR differs between users, sessions and services, and two folders
 # are no lock.
 DEFAULT = Path("/tmp/velodrome-locks")
 COMMAND_LENGTH = 80
-SIGNATURE_BYTES = 200
 
 
 class LocksUnusable(Exception):
@@ -54,12 +51,6 @@ def try_lock(path: Path) -> int | None:
     return descriptor
 
 
-def holders(paths: Iterable[Path]) -> str:
-    """Who says that it holds these, as in `pid 123 (velodrome run sweeps/quick.yaml)`."""
-    names = dict.fromkeys(name for path in paths if (name := _signed(path)))
-    return ", ".join(names) or "another process"
-
-
 def _opened(path: Path) -> int:
     """LocksUnusable if it may not be opened."""
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -83,18 +74,5 @@ def _sign(descriptor: int) -> None:
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:COMMAND_LENGTH]
     with suppress(OSError):  # a full disk: the lock holds all the same
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"pid {os.getpid()} ({command})\n".encode(), 0)
-
-
-def _signed(path: Path) -> str:
-    """Any user of the machine may have written it, or put a pipe in its place."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return ""
-    try:
-        return one_line(os.read(descriptor, SIGNATURE_BYTES).decode(errors="replace"), 200)
-    except OSError:
-        return ""
-    finally:
-        os.close(descriptor)
+        signature = f"pid {os.getpid()} ({command})\n"  # its words may be of any bytes
+        os.pwrite(descriptor, signature.encode(errors="replace"), 0)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from velodrome.agents import topology
-from velodrome.agents.cores.lock_files import holders, lock_folder, try_lock
+from velodrome.agents.cores.holders import holders
+from velodrome.agents.cores.lock_files import lock_folder, try_lock
 from velodrome.agents.cores.sharing import Need, Share, share
 from velodrome.agents.cpu_lists import cpu_numbers
 from velodrome.agents.node import Core, Gpu, Node
@@ -17,6 +18,7 @@ from velodrome.agents.node import Core, Gpu, Node
 Value = TypeVar("Value")
 
 POLL_S = 0.2
+LOOK_S = 2.0  # for who holds them: that may mean to look at every process
 TURNSTILE = "turnstile.lock"
 
 
@@ -80,17 +82,23 @@ class _Turn:
         self._deadline = deadline
         self._on_wait = on_wait
         self._told = ""
+        self._looked = 0.0
 
     def until(self, attempt: Callable[[], Value | _Taken], what: str) -> Value:
         while isinstance(found := attempt(), _Taken):
-            story = f"waiting for {what}, held by {holders(found.paths)}"
-            if time.monotonic() >= self._deadline:
-                raise WaitedTooLong(f"{story}: not free in time. End that, or try again later")
-            if story != self._told:
-                self._told = story
-                self._on_wait(story)
+            now = time.monotonic()
+            if now >= self._deadline or now - self._looked >= LOOK_S:
+                self._looked = now
+                self._tell(f"waiting for {what}, held by {holders(found.paths)}")
             time.sleep(POLL_S)
         return found
+
+    def _tell(self, story: str) -> None:
+        if time.monotonic() >= self._deadline:
+            raise WaitedTooLong(f"{story}: not free in time. End that, or try again later")
+        if story != self._told:
+            self._told = story
+            self._on_wait(story)
 
 
 def _place(turnstile: Path) -> int | _Taken:

@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from velodrome.agents.cores.lock_files import DEFAULT, VARIABLE, holders
+from velodrome.agents.cores.holders import holders
+from velodrome.agents.cores.lock_files import DEFAULT, VARIABLE
 from velodrome.agents.doctor.finding import Finding, Subject, listed
 from velodrome.agents.doctor.kernel import Kernel
 

@@ -93,6 +93,18 @@ class Running:
         """How the worker ended; None if something of its tree is there after so long."""
         return self._tree.ending(patience_s)
 
+    def ended(self) -> Ending | None:
+        """outcome(), after it was killed; None if something of its tree cannot be: see left()."""
+        return self._tree.ended()
+
+    def left(self) -> tuple[int, ...]:
+        """What cannot be killed, and who holds the locks for it."""
+        return self._tree.left()
+
+    @property
+    def keeper_was_stopped(self) -> bool:
+        return self._tree.was_stopped
+
     def log_tail(self) -> str:
         """Of what it printed. Whole after outcome()."""
         return log_tail(self._log)

@@ -7,11 +7,12 @@ long as it takes to kill the tree.
 import marshal
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +26,7 @@ START = (
 )
 SOURCE = str(Path(__file__).parents[3])  # where `velodrome` is found
 START_S = 60.0  # it takes 30 ms; a machine that swaps may take long
+WAKE_S = 0.5  # so often a keeper is looked at, and woken, while its end is waited for
 END_S = 10.0  # a process in an uninterruptible call, as in a driver, may take long to die
 
 
@@ -40,6 +42,7 @@ class Cause(StrEnum):
     MEMORY = "memory"
     RELEASED = "released"  # the `with` block was left
     KEEPER = "keeper"  # the keeper was killed
+    STOPPED = "stopped"  # the keeper was stopped for good, and killed in the end
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,9 @@ class Kept:
         self._status = PipeLines(os.dup(keeper.stdout.fileno()))
         keeper.stdout.close()
         self._said: list[dict[str, str]] = []
+        self._is_over = False
+        self._is_forced = False
+        self.was_stopped = False  # its keepers, and woken by us
 
     @property
     def descriptor(self) -> int:
@@ -90,6 +96,7 @@ class Kept:
         except BrokenPipeError as error:
             raise StartFailed("the keeper ended at once") from error
         self._listen(time.monotonic() + START_S, lines=1)
+        self._wake()
         if not self._said or "pid" not in self._said[0]:
             raise StartFailed(f"the keeper did not start its command within {START_S:.0f} s")
         self.pid = int(self._said[0]["pid"])
@@ -97,27 +104,69 @@ class Kept:
 
     def ending(self, timeout_s: float = 0.0) -> Ending | None:
         """How the tree ended, once nothing is left of it. None: it is still there."""
-        self._listen(time.monotonic() + timeout_s)
+        if timeout_s:
+            self._await(time.monotonic() + timeout_s)
+        self._listen(time.monotonic())
         if not self.gone:
             return None
-        return _ending(self._said[1]) if len(self._said) > 1 else Ending(Cause.KEEPER)
+        if len(self._said) > 1 and self._said[1]["cause"] != Cause.KEEPER:
+            return _ending(self._said[1])
+        return Ending(Cause.STOPPED if self._is_forced else Cause.KEEPER)
 
-    def end(self) -> None:
-        """Kill the tree and wait until it is gone."""
+    def ended(self) -> Ending | None:
+        """Kill the tree; how it ended. None: something of it cannot be killed, see left()."""
+        self._is_over = True
         self._release()
-        self._listen(time.monotonic() + END_S)
-        if len(self._said) < 2:
+        self._await(time.monotonic() + END_S)
+        if not self.gone or len(self._said) < 2:  # all keepers may have been killed
             strays.kill_marked(self.token)
             self._listen(time.monotonic() + 1.0)
+        # A keeper that runs holds the locks as long as there is something left; else it goes, too.
+        if not self.gone and any(map(strays.is_stopped, self._keepers)):
+            self._is_forced = True
+            strays.kill_keepers(self.token)
+            self._listen(time.monotonic() + 1.0)
+        return self.ending()
+
+    def end(self) -> None:
+        """ended(), and nothing is kept of it here."""
+        if not self._is_over:
+            self.ended()
         if self.gone:
             self._guard.wait()
         self._status.close()
+
+    def left(self) -> tuple[int, ...]:
+        """The processes that are still there: of the tree, then its keepers, who hold its locks."""
+        return () if self.gone else (*self._tree, *self._keepers)
+
+    @property
+    def _tree(self) -> tuple[int, ...]:
+        return strays.marked(self.token)
+
+    @property
+    def _keepers(self) -> tuple[int, ...]:
+        return tuple(pid for pid in (self._guard.pid, self.keeper_pid) if pid)
+
+    def _wake(self) -> None:
+        """Keepers that somebody has stopped: only they know how the tree ended, and end it."""
+        for pid in self._keepers:
+            if strays.is_stopped(pid):
+                self.was_stopped = True
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGCONT)
 
     def _release(self) -> None:
         try:
             self._lifeline.close()
         except BrokenPipeError:
             return
+
+    def _await(self, deadline: float) -> None:
+        """Until nothing is left, or the deadline. A stop shows only when its process next runs."""
+        while not self.gone and (left_s := deadline - time.monotonic()) > 0:
+            self._wake()
+            self._listen(time.monotonic() + min(left_s, WAKE_S))
 
     def _listen(self, deadline: float, lines: int = 9) -> None:
         """Until the keeper is gone, it has said so many lines, or the deadline is reached."""
@@ -164,7 +213,7 @@ def kept(
         "memory_bytes": int(memory_bytes),
         "agent": os.getpid(),
     }
-    running = Kept(_keeper((*worker_fds, *held_fds)), token)
+    running = Kept(_keeper((*worker_fds, *held_fds), token), token)
     try:
         running.start(spec)
         yield running
@@ -172,12 +221,13 @@ def kept(
         running.end()
 
 
-def _keeper(inherited_fds: Sequence[int]) -> "subprocess.Popen[bytes]":
+def _keeper(inherited_fds: Sequence[int], token: str) -> "subprocess.Popen[bytes]":
     try:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", START, SOURCE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env={**os.environ, strays.KEEPER: token},
             pass_fds=inherited_fds,
             start_new_session=True,  # neither Ctrl-C nor Ray's end of a process group is for it
         )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 VARIABLE = "VELODROME_TASK"
+KEEPER = "VELODROME_KEEPER"  # what a tree's keepers carry in place of that
 FOLDERS = "velodrome-scratch-"
 _START_TIME = 19  # of /proc/PID/stat, counted behind the command's closing bracket
 
@@ -36,6 +37,8 @@ def sweep_strays() -> int:
     of another namespace.
     """
     killed = _kill_all(lambda token: not _agent_lives(token))
+    # Their keepers are on their way out, too, but for one that was stopped and holds its locks.
+    killed += _kill_all(lambda token: not _agent_lives(token), KEEPER)
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*"):
         if not _agent_lives(folder.name.removeprefix(FOLDERS)):
             shutil.rmtree(folder, ignore_errors=True)
@@ -47,16 +50,26 @@ def kill_marked(token: str) -> int:
     return _kill_all(lambda found: found == token)
 
 
+def kill_keepers(token: str) -> int:
+    """Kill the keepers of the tree with this token; how many there were."""
+    return _kill_all(lambda found: found == token, KEEPER)
+
+
 def marked(token: str) -> tuple[int, ...]:
     """The processes that carry this token and are no zombies."""
-    return tuple(pid for pid, found in _carriers() if found == token)
+    return tuple(pid for pid, found in _carriers(VARIABLE) if found == token)
 
 
-def _kill_all(concerns: Callable[[str], bool]) -> int:
+def is_stopped(pid: int) -> bool:
+    """By SIGSTOP and its like, or by a debugger: it does nothing until it is continued."""
+    return _state(pid) in ("T", "t")
+
+
+def _kill_all(concerns: Callable[[str], bool], variable: str = VARIABLE) -> int:
     """Again until none is found: one that is being killed may still fork."""
     killed: set[int] = set()
     for attempt in range(8):
-        targets = [pid for pid, token in _carriers() if concerns(token)]
+        targets = [pid for pid, token in _carriers(variable) if concerns(token)]
         for pid in targets:
             _kill(pid)
         killed.update(targets)
@@ -73,13 +86,13 @@ def _kill(pid: int) -> None:
         return
 
 
-def _carriers() -> Iterator[tuple[int, str]]:
+def _carriers(variable: str) -> Iterator[tuple[int, str]]:
     """(pid, token) of each other process of this user that carries one.
 
     A zombie's environment reads as empty.
     """
     own = os.getpid()
-    prefix = f"{VARIABLE}=".encode()
+    prefix = f"{variable}=".encode()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == own:
             continue
@@ -116,13 +129,21 @@ def _namespace() -> str:
         return "0"
 
 
+def _state(pid: int) -> str:
+    """A letter as proc(5) has it; empty if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
+
+
 def _start_time(pid: int) -> str:
     """In clock ticks since boot, which tells a process from a later one of the same pid.
 
     Empty if there is no such process, or only a zombie of it.
     """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return ""
     return "" if fields[0] in "ZX" else fields[_START_TIME]

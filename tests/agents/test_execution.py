@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from velodrome.adapters.protocol import Finished, Hello, Phase, Timing
@@ -210,6 +211,27 @@ def test_a_variant_that_the_adapter_refuses_is_unsupported(home: Path) -> None:
     ended = run(replace(TASK, variant="float16"), home)
     assert ended.status is Status.UNSUPPORTED
     assert "float16" in ended.reason
+
+
+@pytest.mark.slow
+def test_a_task_whose_keeper_is_stopped_has_its_row_and_says_so(home: Path) -> None:
+    stopped: list[int] = []
+
+    def stop(event: object) -> None:
+        if isinstance(event, Phase) and event.name == "forward" and not stopped:
+            guards = [one for one in psutil.Process().children() if "keeper" in str(one.cmdline())]
+            keepers = [keeper for guard in guards for keeper in guard.children()]
+            stopped.extend(one.pid for one in (*keepers, *guards))
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+
+    ended = run(TASK, home, stop)
+    assert stopped
+    assert ended.status in (Status.OK, Status.UNSTABLE)
+    assert "its keeper had been stopped, and was woken" in ended.notes
+    assert not any(map(psutil.pid_exists, stopped))
+    with locked(NODE, Need(threads=1), deadline_s=0, on_wait=print):
+        pass
 
 
 @pytest.mark.slow

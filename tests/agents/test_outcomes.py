@@ -130,7 +130,7 @@ def test_an_exit_without_a_result_is_a_crash_with_the_last_line_that_was_printed
         ),
         (Ending(Cause.KEEPER), Status.CRASHED, "somebody killed the worker's keeper"),
         (Ending(Cause.RELEASED), Status.CRASHED, "the worker went silent and was killed"),
-        (None, Status.CRASHED, "the worker's processes cannot be ended"),
+        (None, Status.CRASHED, "processes of the worker cannot be ended"),
     ],
 )
 def test_what_ended_the_tree_decides_when_the_worker_said_nothing(

@@ -1,0 +1,83 @@
+"""Who holds a lock: whoever signed it, or a process that has outlived that one and holds it on."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from velodrome.agents.isolation.log_tail import one_line
+
+SIGNATURE_BYTES = 200
+MOST = 4  # processes that are named for one lock
+STATES = {"T": "stopped", "t": "held by a debugger", "D": "in the kernel", "Z": "ended"}
+
+
+def holders(paths: Iterable[Path]) -> str:
+    """As in `pid 123 (velodrome run sweeps/quick.yaml)`.
+
+    A task's keeper holds on to its locks until nothing is left of the task, the agent that signed
+    them may be gone by then: `pid 124 (python, stopped), left by pid 123 (...)`.
+    """
+    # The kernel tells of files by their real place. A link in place of a lock is not followed.
+    real = (path.parent.resolve() / path.name for path in paths)
+    names = dict.fromkeys(name for path in real if (name := _holder(path)))
+    return ", ".join(names) or "another process"
+
+
+def _holder(path: Path) -> str:
+    signed = _signed(path)
+    signer = re.match(r"pid ([0-9]+) ", signed)
+    if signer and _has_locked(signer[1], path):
+        return signed
+    pids = (entry.name for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+    others = [_described(pid) for pid in pids if _has_locked(pid, path)]
+    if others:
+        more = f" and {len(others) - MOST} more" if len(others) > MOST else ""
+        named = ", ".join(others[:MOST]) + more
+        return f"{named}, left by {signed}" if signed else named
+    # Another user's, or a kernel that does not say who has locked what.
+    gone = signer and not Path("/proc", signer[1]).exists()
+    return f"what is left of {signed}, which is gone" if gone else signed
+
+
+def _signed(path: Path) -> str:
+    """Any user of the machine may have written it, or put a pipe in its place."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        return one_line(os.read(descriptor, SIGNATURE_BYTES).decode(errors="replace"), 200)
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+
+
+def _has_locked(pid: str, path: Path) -> bool:
+    """Whether one of its descriptors holds the lock: whoever waits has the file open, too."""
+    return any("FLOCK" in _text(descriptor) for descriptor in _opened(pid, str(path)))
+
+
+def _opened(pid: str, path: str) -> Iterator[Path]:
+    """What the kernel tells of each of its descriptors of this file."""
+    try:
+        for descriptor in Path("/proc", pid, "fd").iterdir():
+            if os.readlink(descriptor) == path:  # noqa: PTH115
+                yield Path("/proc", pid, "fdinfo", descriptor.name)
+    except OSError:  # it is gone, or another user's
+        return
+
+
+def _described(pid: str) -> str:
+    fields = _text(Path("/proc", pid, "stat"))
+    name, _, rest = fields.partition("(")[2].rpartition(")")
+    state = STATES.get(rest.strip()[:1], "")
+    return f"pid {pid} ({one_line(name, 20)}{', ' + state if state else ''})"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
