@@ -78,7 +78,11 @@ class Guide:
 
     @cached_property
     def _rows(self) -> tuple[Row, ...]:
-        return past_rows(self._store, self._name, NIGHTS)
+        reader = self._store.reader()
+        found = past_rows(reader, self._name, NIGHTS)
+        for fault in reader.faults:
+            self._say(f"left out of the history: {fault}")
+        return found
 
     @cached_property
     def _widths(self) -> dict[tuple[object, ...], float]:

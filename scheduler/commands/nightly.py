@@ -4,7 +4,7 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,12 +17,12 @@ from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.commands.site import NIGHTS, write_site
 from velodrome.scheduler.commands.where import Where
 from velodrome.scheduler.comparison.causes import nodes_by_key
-from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.errors import INCOMPLETE, ConfigError, StoreError, VelodromeError
 from velodrome.scheduler.history.false_alarms import false_alarms
 from velodrome.scheduler.history.nights import Followed, History
 from velodrome.scheduler.history.reading import name_in, night_ids, read_history
 from velodrome.scheduler.history.tonight import Verdict, judge
-from velodrome.scheduler.nightly.again import again
+from velodrome.scheduler.nightly.again import again, cell_of_task
 from velodrome.scheduler.nightly.explaining import (
     Explanation,
     by_cell,
@@ -31,6 +31,7 @@ from velodrome.scheduler.nightly.explaining import (
 )
 from velodrome.scheduler.nightly.junit import junit
 from velodrome.scheduler.nightly.night import Night
+from velodrome.scheduler.nightly.promised import Promise, has_time, lacking, planned, vanished
 from velodrome.scheduler.nightly.summary import summary
 from velodrome.scheduler.plans.planning import CONFIRMING, Plan
 from velodrome.scheduler.reports.task_rows import Row, last_attempts, surprises
@@ -57,7 +58,16 @@ class Typed:
 
 
 def nightly(path: Path, typed: Typed, where: Where, *, as_json: bool) -> int:
-    """Exit status: 1 if a regression was confirmed, else 0. Either way all files are written."""
+    """Exit status: 1 if a regression was confirmed, INCOMPLETE if less than the sweep promises was
+    measured, else 0. Either way all files are written.
+    """
+    try:
+        return _nightly(path, typed, where, as_json=as_json)
+    except StoreError as error:
+        raise NightCutShort(str(error)) from error
+
+
+def _nightly(path: Path, typed: Typed, where: Where, *, as_json: bool) -> int:
     began, started_s = datetime.now(UTC), time.monotonic()
     store, sweep, sweep_id = Store(typed.results), load(path), new_sweep_id()
     if not name_in(sweep.text):
@@ -68,29 +78,40 @@ def nightly(path: Path, typed: Typed, where: Where, *, as_json: bool) -> int:
     onward = going_on(sweep_id, typed.results, where)
     carry_out(begin(store, sweep_id, sweep, typed.only, onward, guide), where, screen)
 
-    history = read_history(store, sweep.name)
+    reader = store.reader()
+    history = read_history(reader, sweep.name)
     verdict = judge(history, sweep_id)
-    rows = _rows(store, sweep_id)
+    rows = _rows(reader, sweep_id)
     night = Night(
         name=sweep.name,
         verdict=verdict,
         false_alarms=false_alarms(verdict),
-        explanations=_explanations(store, verdict),
-        number=len(night_ids(store, sweep.name)),
+        explanations=_explanations(reader, verdict),
+        number=len(night_ids(reader, sweep.name)),
         began=began,
         seconds=time.monotonic() - started_s,
         runs=len(rows),
         surprises=len(surprises(rows)),
         budget_s=guide.budget_s,
         left_out=guide.left_out(rows),
+        measured=sum(map(has_time, planned(rows))),
+        lacking=lacking(rows),
+        vanished=vanished(history, sweep_id, rows, guide.promise),
     )
+    night = replace(night, unread=tuple(map(str, reader.faults)))
     lines = summary(night)
-    _write(store, night, history, lines, typed)
+    _write(reader, night, history, lines, typed)
     if as_json:
         print_json(findings(night))
     else:
         closing(*lines, *_next(night, typed))
     return night.exit_status
+
+
+class NightCutShort(VelodromeError):
+    """Results could not be kept or read: whether there is a regression is not known."""
+
+    exit_status = INCOMPLETE
 
 
 class NightGuide(Guide):
@@ -108,13 +129,17 @@ class NightGuide(Guide):
         self.budget_s = budget_s
         self._sweep, self._sweep_id = sweep, sweep_id
         self._planned = 0
+        self.promise = Promise((), sweep.where, budget_s)
 
     def chosen(self, plan: Plan) -> Plan:
         self._planned = len(plan.placements)
+        tasks = [one.task for one in plan.placements] + [one.task for one in plan.unplaceable]
+        asked = {cell_of_task(task) for task in tasks}
+        self.promise = replace(self.promise, asked=asked)
         return super().chosen(plan)
 
     def besides(self, plan: Plan) -> Plan:
-        verdict = judge(read_history(self._store, self._name), self._sweep_id)
+        verdict = judge(read_history(self._store.reader(), self._name), self._sweep_id)
         if verdict.open:
             self._say(f"{len(verdict.open)} cells look changed: measuring them again")
         return again(plan, verdict.open, self._sweep.repeats)
@@ -145,6 +170,27 @@ def findings(night: Night) -> list[dict[str, object]]:
         for one in night.verdict.watched
         for found in one.findings
         for told in [night.explanations.get(one.cell)]
+    ] + _unmeasured(night)
+
+
+def _unmeasured(night: Night) -> list[dict[str, object]]:
+    """With the same keys."""
+    told = [(one.cell, "no number", f"{one.status}: {one.reason}") for one in night.lacking]
+    told += [(one.cell, "vanished", one.why) for one in night.vanished]
+    return [
+        {
+            **{name: getattr(cell, name) for name in _CELL},
+            "finding": finding,
+            **dict.fromkeys(("phase", "ratio", "ratio_again")),
+            "since": night.sweep_id,
+            "proof": None,
+            "alarm": False,
+            "quarantined": False,
+            "blame": None,
+            "causes": [],
+            "reason": reason,
+        }
+        for cell, finding, reason in told
     ]
 
 

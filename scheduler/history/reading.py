@@ -1,33 +1,35 @@
 """The nights of a store: the sweeps begun from files of one name, as a history."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
 
 import yaml
 
-from velodrome.scheduler.errors import VelodromeError
+from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.history.nights import COLUMNS, History, history
 from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.faults import AWAY, Fault, Ill
 from velodrome.scheduler.results.store import Store
 
 SEARCHED = 100
 
 
 def past_rows(store: Store, name: str, most: int) -> tuple[Row, ...]:
-    """Of `tasks`, of the last so many nights; none of a sweep that cannot be read.
+    """Of `tasks`, of the last so many nights. store: a reader, which leaves out what is not sound.
 
     Only the newest SEARCHED sweeps are looked at: in a bucket each is a request.
     """
     found: list[Row] = []
     for sweep_id in islice(_of_name(store, name, store.sweep_ids()[:SEARCHED]), most):
-        with suppress(VelodromeError):
-            found += store.read("tasks", sweep_id, COLUMNS).to_pylist()
+        found += store.read("tasks", sweep_id, COLUMNS).to_pylist()
     return tuple(found)
 
 
 def read_history(store: Store, name: str) -> History:
-    """name: of the sweep, as its files give it; the rest of a file may have changed meanwhile."""
+    """name: of the sweep, as its files give it; the rest of a file may have changed meanwhile.
+
+    store: a reader, which leaves out what is not sound.
+    """
     chosen = set(night_ids(store, name))
     rows = store.read("tasks", None, COLUMNS).to_pylist()
     return history(row for row in rows if row["sweep_id"] in chosen)
@@ -45,9 +47,29 @@ def _of_name(store: Store, name: str, sweep_ids: Iterable[str]) -> Iterator[str]
 def name_of(store: Store, sweep_id: str) -> str:
     """As the sweep's file gives it; empty for a task that was measured by itself, or no name."""
     try:
-        return name_in(store.sweep_text(sweep_id))
-    except VelodromeError:
+        text = store.sweep_text(sweep_id)
+    except ConfigError:
         return ""
+    except StoreError as error:
+        store.tell(_unreadable(store, sweep_id, str(error)))
+        return ""
+    if _is_no_sweep(text):
+        store.tell(_unreadable(store, sweep_id, "it is no sweep file"))
+    return name_in(text)
+
+
+def _is_no_sweep(text: str) -> bool:
+    try:
+        return not isinstance(yaml.safe_load(text), dict)
+    except yaml.YAMLError:
+        return True
+
+
+def _unreadable(store: Store, sweep_id: str, problem: str) -> Fault:
+    """Of a sweep's text: which night's it is cannot be told."""
+    path = store.sweep_source(sweep_id)
+    said = problem.removeprefix(f"{store.name}: ")
+    return Fault(path, "sweep", sweep_id, Ill.UNREADABLE, said, f"{AWAY}.")
 
 
 def name_in(text: str) -> str:

@@ -14,11 +14,11 @@ def again(plan: Plan, suspicious: Sequence[Watched], repeats: int) -> Plan:
 
     They are numbered from CONFIRMING on, those on several nodes one after the other.
     """
-    tasks = {_cell(placement.task): placement.task for placement in plan.placements}
-    wanted = [one.cell for one in suspicious if _cell_of(one.cell) in tasks]
+    tasks = {cell_of_task(placement.task): placement.task for placement in plan.placements}
+    wanted = [one.cell for one in suspicious if cell_of(one.cell) in tasks]
     return Plan(
         tuple(
-            _placement(tasks[_cell_of(cell)], cell, CONFIRMING + at * repeats + repeat)
+            _placement(tasks[cell_of(cell)], cell, CONFIRMING + at * repeats + repeat)
             for repeat in range(repeats)
             for at, cell in enumerate(wanted)
         )
@@ -31,11 +31,11 @@ def _placement(task: Task, cell: Followed, repeat: int) -> Placement:
     return Placement(task, repeat, cell.node_id, cell.node_id, gpus, home, (0, cell.node_id))
 
 
-def _cell(task: Task) -> tuple[object, ...]:
+def cell_of_task(task: Task) -> tuple[object, ...]:
     what = (task.framework, task.variant, task.model, task.batch_size, task.device)
     return (*what, task.threads, task.dtype, task.gpu_count, task.gpu_model)
 
 
-def _cell_of(cell: Followed) -> tuple[object, ...]:
+def cell_of(cell: Followed) -> tuple[object, ...]:
     what = (cell.framework, cell.variant, cell.model, cell.batch_size, cell.device)
     return (*what, cell.threads, cell.dtype, cell.gpu_count, cell.gpu_model)

@@ -1,8 +1,9 @@
 """A night as JUnit XML, for whatever shows the tests of a CI.
 
 A cell on a node is a test case. It fails if it became slower, is an error if it fails, both
-confirmed, as in the summary; otherwise it is skipped while it is in quarantine. The elements and
-their order are those that Jenkins, GitLab and pytest have in common.
+confirmed, as in the summary; it is an error, too, if it was to have a number and has none, or was
+there the night before and is not; otherwise it is skipped while it is in quarantine. The elements
+and their order are those that Jenkins, GitLab and pytest have in common.
 """
 
 import re
@@ -10,7 +11,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 
 from velodrome.agents.isolation.log_tail import harmless
-from velodrome.scheduler.history.nights import Condition
+from velodrome.scheduler.history.nights import Condition, Followed
 from velodrome.scheduler.history.tonight import Finding, Kind, Proof, Watched
 from velodrome.scheduler.nightly import words
 from velodrome.scheduler.nightly.night import Night
@@ -21,6 +22,7 @@ _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def junit(night: Night) -> str:
     """The document, with its declaration and a line end."""
     cases = [_case(night, one) for one in night.verdict.watched]
+    cases += _others(night)
     counts = {
         "tests": str(len(cases)),
         "failures": _count(cases, "failure"),
@@ -42,8 +44,10 @@ def junit(night: Night) -> str:
     )
     _properties(suite, night)
     suite.extend(cases)
-    worth = [] if night.verdict.alarms else [words.no_regression(night)]
-    told = "\n".join((*worth, words.false_alarms(night), words.detectable(night)))
+    whole = () if night.is_whole else (words.incomplete(night),)
+    worth = (*whole, *words.no_regression(night))
+    unread = (f"left out of the history  {one}" for one in night.unread)
+    told = "\n".join((*worth, words.false_alarms(night), words.detectable(night), *unread))
     ET.SubElement(suite, "system-out").text = _text(told)
     ET.indent(suites)
     return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
@@ -71,12 +75,44 @@ def _case(night: Night, one: Watched) -> ET.Element:
         lines = [f"{words.finding(each)}; {words.proof(each)}" for each in alarms]
         lines += words.explanation(night.explanations.get(cell))
         element.text = _text("\n".join(lines))
+    elif lacking := next((each for each in night.lacking if each.cell == cell), None):
+        _error(case, words.lacking(night, lacking), lacking.status)
     elif one.quarantined:
         ET.SubElement(case, "skipped", {"message": _text(words.quarantine(one))})
     told = [*_conditions(one), *(_remark(each) for each in one.findings if each not in alarms)]
     if told:
         ET.SubElement(case, "system-out").text = _text("\n".join(told))
     return case
+
+
+def _others(night: Night) -> Iterator[ET.Element]:
+    """What is no cell of tonight: what no node would have, what vanished, a night of nothing."""
+    watched = {one.cell for one in night.verdict.watched}
+    for one in night.lacking:
+        if one.cell not in watched:
+            case = _case_of(one.cell, night.names[one.cell])
+            _error(case, words.lacking(night, one), one.status)
+            yield case
+    for gone in night.vanished:
+        case = _case_of(gone.cell, night.names[gone.cell])
+        if gone.is_promised:
+            _error(case, f"vanished: {gone.why}", "vanished")
+        else:
+            ET.SubElement(case, "skipped", {"message": _text(f"vanished: {gone.why}")})
+        yield case
+    if not night.measured and not night.lacking:
+        case = ET.Element("testcase", {"classname": "velodrome", "name": "night", "time": "0.000"})
+        _error(case, words.incomplete(night), "incomplete")
+        yield case
+
+
+def _case_of(cell: Followed, name: str) -> ET.Element:
+    where = {"classname": _text(f"{cell.framework}.{cell.variant}"), "name": _text(name)}
+    return ET.Element("testcase", {**where, "time": "0.000"})
+
+
+def _error(case: ET.Element, message: str, kind: str) -> None:
+    ET.SubElement(case, "error", {"message": _text(message), "type": _text(kind)})
 
 
 def _conditions(one: Watched) -> Iterator[str]:

@@ -7,10 +7,12 @@ from datetime import datetime
 from functools import cached_property
 from statistics import median
 
+from velodrome.scheduler.errors import INCOMPLETE
 from velodrome.scheduler.history.false_alarms import FalseAlarms
 from velodrome.scheduler.history.nights import Condition, Followed, labels
 from velodrome.scheduler.history.tonight import Finding, Kind, Proof, Verdict, Watched
 from velodrome.scheduler.nightly.explaining import Explanation
+from velodrome.scheduler.nightly.promised import Lacking, Vanished
 
 NOISY = 0.25  # of the cells
 
@@ -20,7 +22,8 @@ class Night:
     """number: how many nights of this name there are, with this one. seconds: it took.
 
     surprises: runs that ended otherwise than expected, of `runs`. budget_s: infinite without one.
-    left_out: runs that there was no time for.
+    left_out: runs that there was no time for. measured: runs with a time. lacking, vanished: what
+    is less than the sweep promises. unread: files that its history had to do without, in words.
     """
 
     name: str
@@ -34,10 +37,23 @@ class Night:
     surprises: int = 0
     budget_s: float = math.inf
     left_out: int = 0
+    measured: int = 0
+    lacking: tuple[Lacking, ...] = ()
+    vanished: tuple[Vanished, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def exit_status(self) -> int:
-        return 1 if self.verdict.alarms else 0
+        """1 is a regression and nothing else."""
+        if self.verdict.alarms:
+            return 1
+        return 0 if self.is_whole else INCOMPLETE
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it measured what its sweep promises."""
+        lost = [one for one in self.vanished if one.is_promised]
+        return self.measured > 0 and not self.lacking and not lost
 
     @property
     def sweep_id(self) -> str:
@@ -54,8 +70,10 @@ class Night:
 
     @cached_property
     def names(self) -> Mapping[Followed, str]:
-        """What its cells are called beside each other."""
-        return labels(one.cell for one in self.verdict.watched)
+        """What its cells are called beside each other; without a node where none would have it."""
+        cells = [one.cell for one in self.verdict.watched]
+        cells += [one.cell for one in self.lacking] + [one.cell for one in self.vanished]
+        return {cell: name.removesuffix(" on ") for cell, name in labels(cells).items()}
 
     @property
     def quarantined(self) -> tuple[Watched, ...]:

@@ -28,10 +28,13 @@ def summary(night: Night) -> tuple[str, ...]:
     return (
         _first(night),
         *(line for kind, proof, head in _HEADS for line in _told(night, kind, proof, head)),
+        *_lacking(night),
+        *_vanished(night),
         *_quarantined(night),
-        *([] if night.verdict.alarms else [words.no_regression(night)]),
+        *words.no_regression(night),
         words.false_alarms(night),
         words.detectable(night),
+        *_unread(night),
     )
 
 
@@ -58,6 +61,29 @@ def _told(night: Night, kind: Kind, proof: Proof, head: str) -> Iterator[str]:
             yield from (f"    {line}" for line in explained)
     if len(found) > MOST:
         yield f"{head}  and {len(found) - MOST} more"
+
+
+def _lacking(night: Night) -> Iterator[str]:
+    if not night.is_whole:
+        yield words.incomplete(night)
+    for one in night.lacking[:MOST]:
+        yield f"no number  {words.lacking(night, one)}"
+    if len(night.lacking) > MOST:
+        yield f"no number  and {len(night.lacking) - MOST} cells more"
+
+
+def _vanished(night: Night) -> Iterator[str]:
+    for one in night.vanished[:MOST]:
+        yield f"vanished  {night.names[one.cell]}: {one.why}"
+    if len(night.vanished) > MOST:
+        yield f"vanished  and {len(night.vanished) - MOST} more"
+
+
+def _unread(night: Night) -> Iterator[str]:
+    for one in night.unread[:MOST]:
+        yield f"left out of the history  {one}"
+    if len(night.unread) > MOST:
+        yield f"left out of the history  and {len(night.unread) - MOST} files more"
 
 
 def _quarantined(night: Night) -> Iterator[str]:

@@ -6,6 +6,7 @@ from velodrome.scheduler.history.quarantine import Moved
 from velodrome.scheduler.history.tonight import PROMISED, Finding, Kind, Proof, Watched
 from velodrome.scheduler.nightly.explaining import Explanation
 from velodrome.scheduler.nightly.night import Night
+from velodrome.scheduler.nightly.promised import Lacking
 from velodrome.scheduler.statistics.blame import Cause as Blamed
 
 
@@ -73,10 +74,32 @@ def noise(night: Night) -> str:
     return ", ".join(f"{count} of {cells} cells {what}" for what, count in counts.items() if count)
 
 
-def no_regression(night: Night) -> str:
-    """What it is worth that none was found."""
+def incomplete(night: Night) -> str:
+    """Of a night that measured less than its sweep promises."""
+    if not night.measured:
+        return f"NOTHING WAS MEASURED: none of {night.runs} runs has a number"
+    missing = sum(one.lacking for one in night.lacking)
+    lost = sum(one.is_promised for one in night.vanished)
+    told = [f"{missing} of {night.runs} runs have no number"] * bool(missing)
+    told += [f"{lost} cells of the night before are not there"] * bool(lost)
+    return f"INCOMPLETE: {'; '.join(told)}"
+
+
+def lacking(night: Night, one: Lacking) -> str:
+    """E.g. `torch[eager] lenet b64 cpu 1t on host1: crashed in 2 of 3 runs: died of signal 11`."""
+    of = "" if one.runs == 1 else f" in {one.lacking} of {one.runs} runs"
+    return f"{night.names[one.cell]}: {one.status}{of}: {one.reason}"
+
+
+def no_regression(night: Night) -> tuple[str, ...]:
+    """What it is worth that none was found; nothing where one was, or nothing was compared."""
+    if night.verdict.alarms or (not night.is_whole and not night.measured):
+        return ()
     noisy = noise(night)
-    return f"no regression that can be told from noise: {noisy}" if noisy else "no regression"
+    among = "" if night.is_whole else " in what was measured"
+    if noisy:
+        return (f"no regression{among} that can be told from noise: {noisy}",)
+    return (f"no regression{among}",)
 
 
 def false_alarms(night: Night) -> str:

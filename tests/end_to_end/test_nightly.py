@@ -73,6 +73,8 @@ def nights(paced):
     store = Store(command.folder / "nights")
     for days in range(1, 10):
         put_earlier(store, days)
+    for file in (command.folder / "nights" / "tasks").glob("sweep=*-00000005/*.parquet"):
+        file.write_bytes(file.read_bytes()[:100])
     adapter.write_text(SLOWED)
     return command.folder, first, command.run(*words, "--json", "--junit", "own.xml")
 
@@ -130,11 +132,18 @@ def test_a_framework_that_became_slower_is_measured_again_and_ends_with_1(nights
     assert min(row["ratio_again"] for row in alarms) > 1.5
 
 
+def test_an_old_night_that_cannot_be_read_is_left_out_and_named(nights) -> None:
+    folder, _, _ = nights
+    told = (folder / "site" / "summary.txt").read_text()
+    assert "left out of the history  nights/tasks/sweep=" in told
+    assert "-00000005/" in told
+
+
 def test_the_summary_the_junit_xml_and_the_pages_say_the_same(nights) -> None:
     folder, _, second = nights
     alarmed = {row["framework"] for row in json.loads(second.stdout) if row["alarm"]}
     summary = (folder / "site" / "summary.txt").read_text().splitlines()
-    assert len(summary) <= 24
+    assert len(summary) <= 26
     assert any(line.startswith("SLOWER  paced[float64]") for line in summary)
     assert (folder / "own.xml").read_text() == (folder / "site" / "junit.xml").read_text()
     suite = ET.parse(folder / "own.xml").getroot()[0]

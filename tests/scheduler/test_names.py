@@ -165,7 +165,7 @@ def test_the_cases_of_a_night_have_names_of_their_own() -> None:
 
     asked = [TASK, *(replace(TASK, **{name: OTHER[name]}) for name in OTHER)]
     verdict = judge(history(map(row, asked)), "20261124-063012-00000001")
-    night = Night("n", verdict, false_alarms(verdict), {}, 1, datetime.now(UTC), 1.0)
+    night = Night("n", verdict, false_alarms(verdict), {}, 1, datetime.now(UTC), 1.0, measured=1)
     suite = ET.fromstring(junit(night)).find("testsuite")
     names = [(case.get("classname"), case.get("name")) for case in suite.iter("testcase")]
     assert len(set(names)) == len(names) == len(verdict.watched) >= 9

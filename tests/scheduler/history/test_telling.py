@@ -34,6 +34,7 @@ def told(fleet, night: int) -> Night:
         began=datetime(2026, 1, 1),
         seconds=3725,
         runs=20,
+        measured=20,
         budget_s=7200,
     )
 
