@@ -24,6 +24,8 @@ _WHICH = (
     "model",
     "batch_size",
     "device",
+    "gpu_count",
+    "gpu_model",
     "threads",
     "dtype",
     "node_type",

@@ -9,12 +9,24 @@ import pyarrow as pa
 
 from velodrome.agents.measurement import GpuReading, Measurement
 from velodrome.agents.node import Core, Gpu, Node
+from velodrome.agents.node_types import Hardware, Typed, usual_name
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.task_row import known, task_row, velodrome_version
 
 Row = dict[str, object]
 
+OF_TYPES = (  # columns of `nodes`
+    "node_type",
+    "node_id",
+    "cpu_model",
+    "cores",
+    "threads",
+    "gpus",
+    "ram_bytes",
+    "machine_ram_bytes",
+    "machine_cpus",
+)
 # Columns of `nodes` that a node has by these very names.
 _AS_IT_IS = ("node_id", "hostname", "cpu_model", "ram_bytes", "system", "architecture", "kernel")
 
@@ -97,6 +109,20 @@ def node_row(sweep_id: str, node: Node) -> Row:
         "ceilings": None,
         "velodrome_version": node.velodrome_version or velodrome_version(),
     }
+
+
+def typed_of(row: Mapping[str, Any]) -> Typed:
+    """Of a row of `nodes`, the columns OF_TYPES: by what name it is known, and what it is."""
+    hardware = Hardware(
+        " ".join((row["cpu_model"] or "").split()),
+        row["cores"],
+        row["threads"],
+        tuple(sorted(usual_name(gpu["name"]) for gpu in row["gpus"] or ())),
+        row["ram_bytes"] or 0,
+        row["machine_ram_bytes"] or 0,
+        row["machine_cpus"] or 0,
+    )
+    return Typed(row["node_type"] or "", row["node_id"], hardware)
 
 
 def node_of(row: Mapping[str, Any]) -> Node:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from velodrome.agents.environments.versions import VersionLocks
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
-from velodrome.agents.node_types import Typed, Types, hardware_of
+from velodrome.agents.node_types import Types
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
 from velodrome.scheduler.plans.planning import Plan
@@ -245,12 +245,8 @@ class Store:
         known = []
         for sweep_id in self.sweep_ids()[:TYPES_SEARCHED]:
             with suppress(StoreError):
-                known.append(
-                    [
-                        Typed(node.node_type, node.node_id, hardware_of(node))
-                        for node in self.nodes(sweep_id)
-                    ]
-                )
+                found = self.read("nodes", sweep_id, rows.OF_TYPES).to_pylist()
+                known.append([rows.typed_of(row) for row in found])
         return Types(known)
 
     def finished(self, sweep_id: str) -> frozenset[Identity]:
