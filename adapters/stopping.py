@@ -23,6 +23,7 @@ SETTLED_SHARE = 0.25  # of max_seconds that are spent before giving up is though
 LEAST_WORTH = 30
 CLOSE = 0.25  # targets around the median within which all samples lie: then fewer will do
 FEWEST_CLOSE = 6  # with which, independent, the range is a 95 % interval
+PARTS = 12  # of the samples, in their order: where their medians are close, slow noise is little
 DRIFT = 0.5  # targets that the speed may have changed by
 
 
@@ -59,7 +60,8 @@ def judge(elapsed_ns: Sequence[float], target: float) -> Judged:
     """Of at least one sample, in the order in which they were taken."""
     interval = median_interval(elapsed_ns)
     flaw = flaw_of(elapsed_ns, interval, target)
-    told = "" if are_enough(elapsed_ns, target) else flaw or too_wide(interval, target)
+    is_met = are_enough(elapsed_ns, target) or matters_not(flaw, elapsed_ns, target)
+    told = "" if is_met else flaw or too_wide(interval, target)
     return Judged(interval, drift(elapsed_ns, interval.median), told, not flaw)
 
 
@@ -69,7 +71,24 @@ def is_known(
     """Whether the median is known to within the target, the cheapest question first."""
     if are_enough(elapsed_ns, target):
         return True
-    return not (too_wide(interval, target) or flaw_of(elapsed_ns, interval, target, strict))
+    flaw = flaw_of(elapsed_ns, interval, target, strict)
+    if strict is FINAL and matters_not(flaw, elapsed_ns, target):
+        return True
+    return not (flaw or too_wide(interval, target))
+
+
+def matters_not(flaw: str, elapsed_ns: Sequence[float], target: float) -> bool:
+    """Whether samples depend on each other, but so little that the target is met.
+
+    They bound nothing, as nobody knows how slow their noise is. But what moved the medians of four
+    parts of them by no more than half the target can hardly move the whole by all of it.
+    """
+    count = len(elapsed_ns)
+    if flaw not in ("few", "slow") or count < LEAST_WORTH:
+        return False
+    cuts = [count * part // PARTS for part in range(PARTS + 1)]
+    parts = [middle(sorted(elapsed_ns[begin:end])) for begin, end in zip(cuts, cuts[1:])]
+    return are_close(parts, target)
 
 
 def too_wide(interval: Interval, target: float) -> str:
@@ -90,7 +109,7 @@ def flaw_of(
     samples, so that more of them would move the median.
     """
     count = len(elapsed_ns)
-    if not interval.covered or count < LEAST_WORTH * interval.by_neighbours:
+    if not interval.covered or count < LEAST_WORTH:
         return "few"
     open_by = max(interval.relative_half_width, target)
     found = kinds(elapsed_ns, interval.median)
@@ -99,6 +118,8 @@ def flaw_of(
         return "kinds"
     if drift(elapsed_ns, interval.median, strictness.drift) > DRIFT * open_by:
         return "drift"
+    if count < LEAST_WORTH * interval.by_neighbours:
+        return "few"
     signs = signs_around(elapsed_ns, interval.median)
     return "slow" if still_rises(signs, strictness.rise) else ""
 

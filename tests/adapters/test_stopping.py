@@ -139,9 +139,28 @@ def test_slow_noise_under_quick_noise_is_named_and_bounds_nothing():
         ]
         for _ in range(20)
     ]
-    found = [judged(wave, target=0.05) for wave in waves]
+    found = [judged(wave, target=0.02) for wave in waves]
     assert found.count(("slow", False)) >= 14
     assert {doubt for doubt, _ in found} <= {"slow", "drift"}
+
+
+def test_slow_noise_that_is_little_beside_the_target_meets_it_and_bounds_nothing():
+    draw = random.Random(9)
+    waves = [
+        [
+            MS * (1 + 0.004 * math.sin(math.pi * i / 300 + 1) + draw.gauss(0, 0.012))
+            for i in range(1000)
+        ]
+        for _ in range(20)
+    ]
+    assert {judged(wave, target=0.05) for wave in waves} == {("", False)}
+
+
+def test_turns_of_two_speeds_do_not_meet_the_target_though_their_halves_are_alike():
+    draw = random.Random(11)
+    wave = [MS * (1 + 0.05 * (-1) ** (i // 120) + draw.gauss(0, 0.01)) for i in range(960)]
+    doubt, bounded = judged(wave, target=0.01)
+    assert doubt and not bounded
 
 
 def test_a_drift_that_is_small_beside_a_wide_interval_leaves_it_one():
