@@ -19,6 +19,7 @@ from velodrome.scheduler.commands import left_out
 from velodrome.scheduler.commands.output import closing, print_table
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.spreadsheet import inert
+from velodrome.scheduler.results.instants import for_python
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.screen import is_heard
@@ -144,7 +145,7 @@ _PRINTED: dict[Format, Callable[[pa.Table], None]] = {
 
 def _rows(rows: pa.Table) -> Iterator[list[object]]:
     """By position: two columns may have one name."""
-    for batch in rows.to_batches(max_chunksize=BATCH_ROWS):
+    for batch in for_python(rows).to_batches(max_chunksize=BATCH_ROWS):
         columns = [[_plain(cell) for cell in column.to_pylist()] for column in batch.columns]
         yield from map(list, zip(*columns, strict=True))
 

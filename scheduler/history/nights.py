@@ -10,7 +10,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from velodrome.agents.measurement import Status
@@ -21,6 +21,7 @@ from velodrome.scheduler.results.plain_text import in_one_line
 from velodrome.scheduler.telling_apart import told_apart
 
 PHASES = ("gradient", "forward")
+NEVER = datetime.min.replace(tzinfo=UTC)  # of a night whose rows do not say when
 COLUMNS = (
     "sweep_id",
     "task_id",
@@ -193,7 +194,7 @@ def point_of(rows: Sequence[Row]) -> Point | None:
     condition = _condition(numbered, failed)
     return Point(
         sweep_id=str(rows[0]["sweep_id"]),
-        started_at=min(started, default=datetime.min),
+        started_at=min(started, default=NEVER),
         condition=condition,
         levels=_levels(rows),
         first=_levels(first),

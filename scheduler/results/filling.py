@@ -14,6 +14,7 @@ from velodrome.scheduler.results.ceilings import (
     held_to,
     of_node,
 )
+from velodrome.scheduler.results.instants import for_python
 from velodrome.scheduler.results.schema import TABLES
 
 Fill = Callable[[pa.Table], pa.Table]
@@ -94,7 +95,7 @@ def _tasks(table: pa.Table, ceilings: Ceilings) -> pa.Table:
 
 
 def _filled(table: pa.Table, ceilings: Ceilings) -> pa.Table:
-    rows = table.select(list(NEEDED)).to_pylist()
+    rows = for_python(table.select(list(NEEDED))).to_pylist()
     held = [held_to(row, ceilings.of(row, Unit.FLOPS)) for row in rows]
     return _replaced("tasks", table, {name: [row[name] for row in held] for name in _TASKS})
 

@@ -1,6 +1,7 @@
 """The tables of a results folder: every column with its type and unit, in one place.
 
-Times without a zone are UTC. Additions keep the version; a changed meaning raises it.
+Times are UTC, and their type says so; those of an earlier file, which does not, are read as UTC.
+Additions keep the version; a changed meaning raises it.
 """
 
 import pyarrow as pa
@@ -13,8 +14,7 @@ _WHOLE = pa.int64()
 _SMALL = pa.int32()
 _REAL = pa.float64()
 _YES = pa.bool_()
-# Without a zone: with one, DuckDB's Python client asks for a package that is not always there.
-_TIME = pa.timestamp("us")
+_TIME = pa.timestamp("us", "UTC")  # whoever makes Python's values of it: see `instants`
 _FIGURES = pa.list_(pa.struct([("name", _TEXT), ("value", _REAL)]))  # the unit ends the name
 _CHECKS = pa.list_(
     pa.struct(

@@ -67,7 +67,9 @@ def _type(kind: pa.DataType) -> str:
     if pa.types.is_struct(kind):
         inner = (f"{field.name} {_type(field.type)}" for field in kind)
         return f"({', '.join(inner)})"
-    return {"timestamp[us]": "timestamp", "double": "float64"}.get(str(kind), str(kind))
+    return {"timestamp[us, tz=UTC]": "timestamp, UTC", "double": "float64"}.get(
+        str(kind), str(kind)
+    )
 
 
 if __name__ == "__main__":

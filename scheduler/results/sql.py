@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.results.sifting import fitted
 from velodrome.scheduler.results.store import Store
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _rows(
         return TABLES[table].empty_table()
     files, has_doubles = store.sound(table)
     if has_doubles:
-        return store.read(table)
+        return fitted(store.read(table), TABLES[table])
     if not (files := tuple(path for path in files if path not in damaged)):
         return TABLES[table].empty_table()
     import pyarrow.dataset as ds  # takes its time

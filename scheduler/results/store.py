@@ -33,6 +33,7 @@ from velodrome.scheduler.results.committed import (
 )
 from velodrome.scheduler.results.faults import AWAY, Fault, Ill, of_error
 from velodrome.scheduler.results.filling import ceilings_among, fills, less
+from velodrome.scheduler.results.instants import for_python
 from velodrome.scheduler.results.layout import group_file, is_ours, node_file
 from velodrome.scheduler.results.opening import opened_to_read, opened_to_write
 from velodrome.scheduler.results.refusing import refuse
@@ -316,7 +317,7 @@ class Store:
                 for files in self._files(table, sweep_id, tell)
                 for rows in parquet_files.read(files, columns, tell)
             ]
-            return pa.concat_tables(found) if found else schema.empty_table()
+            return for_python(pa.concat_tables(found) if found else schema.empty_table())
 
         with self._told():
             return settled(look, self._tell)

@@ -246,4 +246,4 @@ def _mean(values: Iterable[float]) -> float | None:
 
 
 def _utc(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+    return datetime.fromtimestamp(seconds, UTC)

@@ -6,6 +6,7 @@ from velodrome.scheduler.reports.html.figures.chosen import Chosen
 from velodrome.scheduler.reports.html.queries import quoted
 from velodrome.scheduler.reports.tables import PHASES
 from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.instants import for_python
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
@@ -65,5 +66,5 @@ def checks(store: Store, sweep_id: str, task_ids: Iterable[str]) -> list[Row]:
 
 
 def _rows(store: Store, query: str, sweep_id: str, more: str = "") -> list[Row]:
-    found = asked(store, f"{query} where sweep_id = {quoted(sweep_id)}{more}").to_pylist()
-    return [*found]
+    found = asked(store, f"{query} where sweep_id = {quoted(sweep_id)}{more}")
+    return [*for_python(found).to_pylist()]

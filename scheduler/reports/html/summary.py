@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from velodrome.scheduler.reports import odd_one_out_text
 from velodrome.scheduler.reports.cells import Cell, Course
@@ -107,7 +107,7 @@ def _when(rows: Sequence[Row]) -> str:
 
 
 def _time(value: object) -> datetime:
-    return value if isinstance(value, datetime) else datetime.min
+    return value if isinstance(value, datetime) else datetime.min.replace(tzinfo=UTC)
 
 
 def _proof(groups: Sequence[Group]) -> Iterator[Sentence]:

@@ -115,7 +115,7 @@ class Nights:
             **self._made[which],
             "sweep_id": sweep_id(night),
             "repeat": repeat,
-            "started_at": (FIRST_NIGHT + timedelta(days=night)).replace(tzinfo=None),
+            "started_at": FIRST_NIGHT + timedelta(days=night),
             "forward_median_ns": forward * factor,
             "gradient_median_ns": gradient * factor,
             "quiet": not self.disturbed(cell, night),

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
@@ -116,7 +116,7 @@ def test_a_task_row_has_every_column_and_each_from_its_field() -> None:
         "threads": 2,
         "node_type": "t1",
         "gpu_name": None,
-        "started_at": datetime(2023, 11, 14, 22, 13, 20, 500_000),
+        "started_at": datetime(2023, 11, 14, 22, 13, 20, 500_000, UTC),
         "forward_median_ns": 10.0,
         "forward_low_ns": 9.0,
         "forward_high_ns": 11.0,
