@@ -86,8 +86,10 @@ def matters_not(flaw: str, elapsed_ns: Sequence[float], target: float) -> bool:
     count = len(elapsed_ns)
     if flaw not in ("few", "slow") or count < LEAST_WORTH:
         return False
-    cuts = [count * part // PARTS for part in range(PARTS + 1)]
-    parts = [middle(sorted(elapsed_ns[begin:end])) for begin, end in zip(cuts, cuts[1:])]
+    parts = [
+        middle(sorted(elapsed_ns[count * part // PARTS : count * (part + 1) // PARTS]))
+        for part in range(PARTS)
+    ]
     return are_close(parts, target)
 
 
