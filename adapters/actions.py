@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, Tuple, Type
 
 import numpy
 
-from velodrome.adapters import agreement, kernels, reference, seeding, timing
+from velodrome.adapters import agreement, kernels, reference, reference_file, seeding, timing
 from velodrome.adapters.contract import Adapter, Batch, HostStopwatch
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.models.layers import Model, NoLoss
@@ -49,7 +49,7 @@ def make_reference(request: Request, send: Send) -> None:
     enter("verify", send)
     model = find_model(request.model)
     found = reference.compute(model, request.batch_size, request.seed)
-    reference.save(request.reference, found)
+    reference_file.save(request.reference, found)
     finish(0, send)
 
 
@@ -77,7 +77,7 @@ def find_model(name: str) -> Model:
 
 def load_reference(request: Request, model: Model) -> reference.Reference:
     """ProtocolError if the file holds the reference of something else."""
-    known = reference.load(request.reference)
+    known = reference_file.load(request.reference)
     if not reference.is_of(known, model, request.batch_size, request.seed):
         raise ProtocolError(
             "{} is the reference of another model, batch size or seed than {} b{} s{}. "

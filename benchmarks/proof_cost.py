@@ -20,7 +20,7 @@ from pathlib import Path
 from pairs import median_ratio
 from turns import Bench, Cell, TurnFailed, said
 
-from velodrome.adapters import reference
+from velodrome.adapters import reference, reference_file
 from velodrome.adapters.intervals import median_interval
 from velodrome.adapters.models import MODELS
 from velodrome.agents.environments.store import EnvironmentStore
@@ -67,7 +67,7 @@ def arguments() -> argparse.Namespace:
 
 def referred(model: str, folder: Path) -> Path:
     path = folder / f"{model.replace('/', '-')}.npz"
-    reference.save(str(path), reference.compute(MODELS[model], MODELS[model].batch_size, 0))
+    reference_file.save(str(path), reference.compute(MODELS[model], MODELS[model].batch_size, 0))
     return path
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import velodrome
-from velodrome.adapters import protocol, reference
+from velodrome.adapters import protocol, reference, reference_file
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import (
     FAILED,
@@ -162,7 +162,7 @@ class Bench:
         path = self.folder / f"{request.model.replace('/', '-')}-{request.batch_size}.npz"
         if not path.exists():
             found = reference.compute(MODELS[request.model], request.batch_size, request.seed)
-            reference.save(str(path), found)
+            reference_file.save(str(path), found)
         return str(path)
 
 

@@ -4,7 +4,7 @@ import numpy
 import pytest
 from planted_errors import WORDS
 
-from velodrome.adapters import clearance, reference, seeding
+from velodrome.adapters import clearance, reference, reference_file, seeding
 from velodrome.adapters.contract import Batch
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.models.layers import (
@@ -217,8 +217,8 @@ def test_a_reference_comes_back_from_its_file_as_it_was(
 ) -> None:
     path = str(tmp_path / "reference.npz")
     known = reference.compute(model, batch_size, 0)
-    reference.save(path, known)
-    _is_same(reference.load(path), known)
+    reference_file.save(path, known)
+    _is_same(reference_file.load(path), known)
 
 
 def _is_same(found: object, value: object) -> None:
@@ -236,20 +236,20 @@ def _is_same(found: object, value: object) -> None:
 
 def test_a_reference_without_a_loss_comes_back_too(tmp_path: Path) -> None:
     ref = reference.compute(MODELS["copy"], 1, 0)
-    reference.save(str(tmp_path / "copy.npz"), ref)
-    assert reference.load(str(tmp_path / "copy.npz")).losses == ()
+    reference_file.save(str(tmp_path / "copy.npz"), ref)
+    assert reference_file.load(str(tmp_path / "copy.npz")).losses == ()
 
 
 def test_a_file_appears_whole_and_leaves_nothing_beside_it(
     tmp_path: Path, lenet: reference.Reference
 ) -> None:
     path = tmp_path / "lenet.npz"
-    reference.save(str(path), lenet)
+    reference_file.save(str(path), lenet)
     assert [found.name for found in tmp_path.iterdir()] == ["lenet.npz"]
     with pytest.raises(ValueError, match="no_such_dtype"):
-        reference.save(str(path), lenet._replace(draws=_Unwritable()))
+        reference_file.save(str(path), lenet._replace(draws=_Unwritable()))
     assert [found.name for found in tmp_path.iterdir()] == ["lenet.npz"]
-    assert reference.load(str(path)).losses == lenet.losses
+    assert reference_file.load(str(path)).losses == lenet.losses
 
 
 class _Unwritable:
@@ -259,13 +259,13 @@ class _Unwritable:
 
 def test_what_is_no_reference_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError):
-        reference.load(str(tmp_path / "missing.npz"))
+        reference_file.load(str(tmp_path / "missing.npz"))
     (tmp_path / "half.npz").write_bytes(b"PK\x03\x04 cut off")
-    with pytest.raises(reference.Unreadable, match=r"half\.npz"):
-        reference.load(str(tmp_path / "half.npz"))
+    with pytest.raises(reference_file.Unreadable, match=r"half\.npz"):
+        reference_file.load(str(tmp_path / "half.npz"))
     numpy.savez(tmp_path / "other.npz", a=1)
-    with pytest.raises(reference.Unreadable, match=r"other\.npz"):
-        reference.load(str(tmp_path / "other.npz"))
+    with pytest.raises(reference_file.Unreadable, match=r"other\.npz"):
+        reference_file.load(str(tmp_path / "other.npz"))
 
 
 def test_a_reference_is_of_its_model_batch_and_seed_only(lenet: reference.Reference) -> None:
