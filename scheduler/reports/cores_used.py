@@ -18,6 +18,7 @@ from velodrome.scheduler.reports.cells import (
     block_of,
     contestant_of,
     course_of,
+    set_apart,
 )
 from velodrome.scheduler.reports.tables import contestant_order, course_order
 from velodrome.scheduler.reports.task_rows import Row, last_attempts
@@ -69,7 +70,7 @@ def uses(tasks: Iterable[Row], utilization: pa.Table) -> tuple[Use, ...]:
     """Of tasks that have a number, in the order of zoo and registry within each block."""
     means = _means(utilization)
     groups: dict[tuple[Block, Course, Contestant], list[Row]] = {}
-    for row in last_attempts(tasks):
+    for row in set_apart(last_attempts(tasks)):
         if row["forward_median_ns"] is not None:
             groups.setdefault((block_of(row), course_of(row), contestant_of(row)), []).append(row)
     found = [_use(*key, rows, means) for key, rows in groups.items()]
