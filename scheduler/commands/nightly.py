@@ -34,6 +34,7 @@ from velodrome.scheduler.nightly.night import Night
 from velodrome.scheduler.nightly.promised import Promise, has_time, lacking, planned, vanished
 from velodrome.scheduler.nightly.summary import summary
 from velodrome.scheduler.plans.planning import CONFIRMING, Plan
+from velodrome.scheduler.reports.possible_rows import possible
 from velodrome.scheduler.reports.task_rows import Row, last_attempts, surprises
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store, new_sweep_id
@@ -211,7 +212,8 @@ _CELL = (
 
 
 def _rows(store: Store, sweep_id: str) -> list[Row]:
-    return last_attempts(store.read("tasks", sweep_id, WITHOUT_CHECKS).to_pylist())
+    rows = store.read("tasks", sweep_id, WITHOUT_CHECKS).to_pylist()
+    return last_attempts(possible(rows))
 
 
 def _explanations(store: Store, verdict: Verdict) -> dict[Followed, Explanation]:

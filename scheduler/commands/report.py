@@ -29,6 +29,7 @@ from velodrome.scheduler.reports.extensibility import grids, outcomes
 from velodrome.scheduler.reports.flat_rows import csv_rows, markdown_table
 from velodrome.scheduler.reports.markdown_text import literal
 from velodrome.scheduler.reports.odd_one_out import heats, odd_ones
+from velodrome.scheduler.reports.possible_rows import possible
 from velodrome.scheduler.reports.render import markdown, rich_tables
 from velodrome.scheduler.reports.roofline import rooflines
 from velodrome.scheduler.reports.tables import Table, tabulate
@@ -119,7 +120,7 @@ def report(
     store = Store.for_reading(results)
     chosen_id = store.resolve(sweep_id or "last")
     columns = None if form is Form.JSON else WITHOUT_CHECKS
-    rows = store.read("tasks", chosen_id, columns).to_pylist()
+    rows = possible(store.read("tasks", chosen_id, columns).to_pylist())
     rows = filled(rows, store.ceilings(chosen_id))
     try:
         shown = _SHOWN[kind](rows, store, chosen_id)

@@ -19,6 +19,7 @@ from velodrome.scheduler.reports.cell_history import cell_history
 from velodrome.scheduler.reports.cells import gather
 from velodrome.scheduler.reports.disturbances import headline
 from velodrome.scheduler.reports.odd_one_out import heats, odd_ones
+from velodrome.scheduler.reports.possible_rows import possible
 from velodrome.scheduler.reports.tables import tabulate
 from velodrome.scheduler.reports.task_rows import surprises
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
@@ -68,7 +69,7 @@ def _sweep(path: Path | None, store: Store, resumed: str) -> Sweep:
 
 def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) -> int:
     columns = None if as_json else WITHOUT_CHECKS
-    rows = store.read("tasks", sweep_id, columns).to_pylist()
+    rows = possible(store.read("tasks", sweep_id, columns).to_pylist())
     surprising = surprises(rows)
     if as_json:
         print_json(rows)

@@ -2,6 +2,7 @@
 
 from velodrome.scheduler.errors import VelodromeError
 from velodrome.scheduler.reports.cells import History
+from velodrome.scheduler.reports.possible_rows import LEAST_NS, MOST_NS
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.statistics.cell_interval import known_by_sweeps
@@ -35,7 +36,8 @@ def cell_history(store: Store, sweep_id: str) -> History:
     for row in rows:
         for phase in PHASES:
             values = found.setdefault((row["task_id"], row["node_type"], phase), [])
-            if row[phase] is not None and len(values) < MOST:
+            is_time = row[phase] is not None and LEAST_NS <= row[phase] < MOST_NS
+            if is_time and len(values) < MOST:
                 values.append(row[phase])
     told = {key: known_by_sweeps(values) for key, values in found.items()}
     return {key: one for key, one in told.items() if one is not None}

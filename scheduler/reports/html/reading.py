@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from velodrome.scheduler.reports.html.figures.chosen import Chosen
 from velodrome.scheduler.reports.html.queries import quoted
+from velodrome.scheduler.reports.possible_rows import possible
 from velodrome.scheduler.reports.tables import PHASES
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.instants import for_python
@@ -35,11 +36,11 @@ def task_rows(store: Store, sweep_id: str) -> list[Row]:
     """Of one sweep; the log's end only of what has no time, for it is long."""
     columns = ", ".join(name for name in TABLES["tasks"].names if name not in UNUSED)
     log = f"case when forward_median_ns is null then right(log_tail, {LOG_CHARACTERS}) end"
-    return _rows(store, f"select {columns}, {log} as log_tail from tasks", sweep_id)
+    return [*possible(_rows(store, f"select {columns}, {log} as log_tail from tasks", sweep_id))]
 
 
 def node_rows(store: Store, sweep_id: str) -> list[Row]:
-    return _rows(store, "select * from nodes", sweep_id)
+    return [*_rows(store, "select * from nodes", sweep_id)]
 
 
 def readings(store: Store, sweep_id: str, picked: Sequence[Chosen]) -> list[Row]:
@@ -48,12 +49,8 @@ def readings(store: Store, sweep_id: str, picked: Sequence[Chosen]) -> list[Row]
         return []
     ids = ", ".join(quoted(one.task_id) for one in picked)
     columns = ", ".join(READING)
-    return _rows(
-        store,
-        f"select {columns} from utilization",
-        sweep_id,
-        f" and task_id in ({ids}) order by at_ns",
-    )
+    more = f" and task_id in ({ids}) order by at_ns"
+    return [*_rows(store, f"select {columns} from utilization", sweep_id, more)]
 
 
 def checks(store: Store, sweep_id: str, task_ids: Iterable[str]) -> list[Row]:
@@ -62,9 +59,9 @@ def checks(store: Store, sweep_id: str, task_ids: Iterable[str]) -> list[Row]:
     if not ids:
         return []
     query = "select task_id, repeat, attempt, checks from tasks"
-    return _rows(store, query, sweep_id, f" and checks is not null and task_id in ({ids})")
+    return [*_rows(store, query, sweep_id, f" and checks is not null and task_id in ({ids})")]
 
 
-def _rows(store: Store, query: str, sweep_id: str, more: str = "") -> list[Row]:
+def _rows(store: Store, query: str, sweep_id: str, more: str = "") -> list[dict[str, object]]:
     found = asked(store, f"{query} where sweep_id = {quoted(sweep_id)}{more}")
     return [*for_python(found).to_pylist()]

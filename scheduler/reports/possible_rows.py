@@ -1,0 +1,61 @@
+"""Rows of `tasks` in which every number can be one: a report takes logarithms and ratios of them.
+
+No Velodrome writes a time of 0, and anybody may have written the row.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+
+from velodrome.agents.measurement import Status
+from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.schema import TABLES
+
+MEDIANS = ("forward_median_ns", "gradient_median_ns")
+LEAST_NS, MOST_NS = 1e-3, 1e18  # of a call: a thousandth of a cycle, 30 years
+_UNITS = {
+    field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in TABLES["tasks"]
+}
+_REAL = tuple(field.name for field in TABLES["tasks"] if str(field.type) == "double")
+_TIMES = frozenset(name for name in _REAL if _UNITS[name] == "ns per call")
+_ABOVE_0 = frozenset(
+    name for name in _REAL if _UNITS[name] in ("FLOP per call", "FLOP/s", "J per call")
+)
+
+
+def possible(rows: Iterable[dict[str, object]]) -> list[dict[str, object]]:
+    """The same; a row whose time cannot be has none, and says so. Other such numbers are null."""
+    return [_possible(row) for row in rows]
+
+
+def _possible(row: dict[str, object]) -> dict[str, object]:
+    wrong = {name: row[name] for name in _REAL if name in row and not _can_be(name, row[name])}
+    if not wrong:
+        return row
+    struck = {**row, **dict.fromkeys(wrong)}
+    for name in MEDIANS:
+        if name in wrong:
+            return {**struck, **_without_times(row, f"its row says {name} = {wrong[name]}")}
+    return struck
+
+
+def _without_times(row: Row, said: str) -> dict[str, object]:
+    told = {
+        "status": Status.CRASHED.value,
+        "reason": f"{said}, which no call takes: somebody else has written it",
+        "surprise": True,
+        "verified": False,
+        **dict.fromkeys(_times_of(row)),
+    }
+    return {name: value for name, value in told.items() if name in row}
+
+
+def _times_of(row: Row) -> Iterator[str]:
+    return (name for name in _TIMES if name in row and not name.startswith("canary"))
+
+
+def _can_be(name: str, value: object) -> bool:
+    if not isinstance(value, float):
+        return True  # null, or not of this table
+    if name in _TIMES:
+        return LEAST_NS <= value < MOST_NS
+    return math.isfinite(value) and (value > 0 or name not in _ABOVE_0)

@@ -1,0 +1,131 @@
+"""A number that cannot be one costs no report: its row says so, and has no time."""
+
+import io
+import math
+import shutil
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from velodrome.adapters.protocol import Timed
+from velodrome.agents.measurement import Measurement, Reading, Status
+from velodrome.agents.task import Task
+from velodrome.scheduler.commands.compare import compare
+from velodrome.scheduler.commands.report import Form, Kind, report
+from velodrome.scheduler.commands.report_page import write
+from velodrome.scheduler.history.nights import history
+from velodrome.scheduler.history.reading import past_rows
+from velodrome.scheduler.history.tonight import judge
+from velodrome.scheduler.plans.planning import Plan
+from velodrome.scheduler.reports.possible_rows import MEDIANS, possible
+from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.results.store import Store
+
+SWEEPS = ("20261124-063012-a1b2c3d4", "20261125-063012-a1b2c3d4")
+IMPOSSIBLE = (0.0, -1.0, math.nan, math.inf, -math.inf, 5e-324, 1e308)
+REAL = [field.name for field in TABLES["tasks"] if str(field.type) == "double"]
+TEXT = "name: nights\nframeworks: [torch]\nmodels: [lenet]\n"
+
+
+def measurement(framework: str, model: str, repeat: int) -> Measurement:
+    timed = Timed("forward", 1e6, 9e5, 1.1e6, 30, 1, 3, "target", stable=True)
+    return Measurement(
+        task=Task(framework, "eager", model, 8),
+        repeat=repeat,
+        attempt=1,
+        status=Status.OK,
+        reason="",
+        node_id="n1",
+        hostname="h",
+        node_type="t",
+        started_at=1.0,
+        finished_at=2.0,
+        forward=timed,
+        gradient=timed._replace(phase="gradient"),
+        readings=tuple(Reading(100 * i, "forward", 99.0, 10, 1) for i in range(3)),
+    )
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("filled") / "results"
+    store = Store(root)
+    for sweep_id in SWEEPS:
+        with store.working_on(sweep_id):
+            store.begin(sweep_id, TEXT, Plan())
+            for framework in ("torch", "numpy"):
+                for model in ("lenet", "probe-lrn", "gemm-1024"):
+                    for repeat in range(2):
+                        store.put(sweep_id, measurement(framework, model, repeat))
+            store.compact(sweep_id)
+    return root
+
+
+def spoilt(root: Path, columns: list[str], value: float) -> None:
+    """Of torch, in the newest sweep."""
+    (path,) = (root / "tasks" / f"sweep={SWEEPS[-1]}").glob("*.parquet")
+    table = pq.ParquetFile(path).read()
+    is_torch = [name == "torch" for name in table["framework"].to_pylist()]
+    for name in columns:
+        own = zip(is_torch, table[name].to_pylist(), strict=True)
+        changed = pa.array([value if torch else old for torch, old in own], pa.float64())
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, table.schema.field(place), changed)
+    pq.write_table(table, path)
+
+
+@pytest.fixture
+def root(filled: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(filled, tmp_path / "results"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("value", "columns"),
+    [*((value, REAL) for value in IMPOSSIBLE), *((0.0, [name]) for name in MEDIANS)],
+)
+def test_it_costs_no_report(root: Path, tmp_path: Path, value: float, columns: list[str]) -> None:
+    spoilt(root, columns, value)
+    with redirect_stdout(io.StringIO()) as said:
+        for kind in Kind:
+            for form in Form:
+                report(root, "", kind, form, None)
+        compare("last~1", "last", str(root), form=Form.CSV)
+        compare("framework=torch", "framework=numpy", str(root), form=Form.TERMINAL)
+    assert "which no call takes: somebody else has written it" in " ".join(said.getvalue().split())
+    rows = past_rows(Store.for_reading(root), "nights", 9)
+    assert len(judge(history(rows), SWEEPS[-1]).watched) == 6
+    if len(columns) > 1:
+        write(root, "", tmp_path / "page.html")
+        page = (tmp_path / "page.html").read_text()
+        assert "which no call takes" in page
+        assert "NaN" not in page.partition("<script")[0]
+
+
+@pytest.mark.parametrize("name", MEDIANS)
+@pytest.mark.parametrize("value", IMPOSSIBLE)
+def test_such_a_row_has_no_time_at_all_and_names_the_number(name: str, value: float) -> None:
+    row = {**dict.fromkeys(TABLES["tasks"].names), "status": "ok", "verified": True}
+    (found,) = possible([{**row, **dict.fromkeys(MEDIANS, 1e6), name: value}])
+    assert (found["status"], found["surprise"], found["verified"]) == ("crashed", True, False)
+    assert f"its row says {name} = {value}" in str(found["reason"])
+    assert all(found[median] is None for median in MEDIANS)
+
+
+def test_other_numbers_that_cannot_be_are_none_and_the_time_stands() -> None:
+    row = {"status": "ok", "forward_median_ns": 1e6, "forward_low_ns": 0.0, "loss_error": math.nan}
+    (found,) = possible([row])
+    assert found == {
+        "status": "ok",
+        "forward_median_ns": 1e6,
+        "forward_low_ns": None,
+        "loss_error": None,
+    }
+
+
+def test_a_sound_row_is_left_as_it_is() -> None:
+    row = {"status": "ok", "forward_median_ns": 1e6, "gradient_drift": -0.1, "loss_error": 0.0}
+    assert possible([row])[0] is row
