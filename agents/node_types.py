@@ -55,6 +55,11 @@ def usual_name(gpu: str) -> str:
     return gpu.removeprefix(MAKER)
 
 
+def usual_names(gpus: str) -> str:
+    """The same of several, as rows have them: with commas between."""
+    return ", ".join(map(usual_name, gpus.split(", ")))
+
+
 def are_alike(one: Hardware, other: Hardware) -> bool:
     """Whether they may be sold as the same. What an earlier record does not tell is no difference.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from velodrome.agents.environments.versions import split
-from velodrome.agents.node_types import usual_name
+from velodrome.agents.node_types import usual_names
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.plain_text import in_one_line
 
@@ -114,7 +114,7 @@ def grouped(
 def reading(row: Row, field: str) -> str:
     """What a row says, without what a driver may change in a name of the same GPU."""
     text = told(row, field)
-    return ", ".join(map(usual_name, text.split(", "))) if field == "gpu_name" else text
+    return usual_names(text) if field == "gpu_name" else text
 
 
 def told(row: Row, field: str) -> str:

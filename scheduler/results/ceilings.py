@@ -17,6 +17,7 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.ceilings import COPY, GEMMS
 from velodrome.adapters.models.products import copied_bytes
 from velodrome.agents.measurement import Status
+from velodrome.agents.node_types import usual_names
 from velodrome.scheduler.results.plain_text import in_one_line
 
 Row = Mapping[str, object]
@@ -183,7 +184,7 @@ def place_of(row: Row) -> Place:
     device = _text(row, "device")
     return Place(
         device=device,
-        gpu_name=_text(row, "gpu_name"),
+        gpu_name=usual_names(_text(row, "gpu_name")),
         gpu_count=int(_number(row, "gpu_count")),
         threads=0 if device == "gpu" else int(_number(row, "threads")),
         computes_in=computes_in(row),

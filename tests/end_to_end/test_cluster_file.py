@@ -126,7 +126,7 @@ def test_a_plan_over_it_needs_no_ray_and_says_of_every_type_why_not(tmp_path: Pa
     )
     rows = {row["task"]: row for row in json.loads(ran.stdout)}
     assert rows["torch[eager] lenet b64 cpu 16t"]["nodes"] == ["cpu-amd", "gpu-l4x4"]
-    gpu = rows["torch[eager] lenet b64 gpu"]
+    gpu = rows["torch[eager] lenet b64 gpu L4 16t"]
     assert (gpu["nodes"], gpu["repeats"]) == (["gpu-l4x4"], 2)
     smt = "(16 SMT threads: ask for `logical` to use them)"
     assert gpu["not_on"]["cpu-intel"] == [
@@ -134,7 +134,7 @@ def test_a_plan_over_it_needs_no_ray_and_says_of_every_type_why_not(tmp_path: Pa
         "needs 1 GPU of model L4, has none",
     ]
     assert gpu["not_on"]["gpu-l4"] == ["needs 16 threads, has 4 cores"]
-    assert rows["numpy[float64] lenet b64 gpu"]["why not"] == "numpy has no gpu path"
+    assert rows["numpy[float64] lenet b64 gpu L4 16t"]["why not"] == "numpy has no gpu path"
 
 
 def test_head_workers_and_machines_of_ones_own_start_ray_with_the_same_variables() -> None:

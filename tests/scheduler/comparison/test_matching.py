@@ -18,10 +18,24 @@ def test_cells_of_one_fingerprint_belong_together_whatever_their_version(cell) -
 @pytest.mark.parametrize(
     ("field", "base", "candidate"),
     [
+        ("gpu_name", "A100-SXM4-40GB, T4", "NVIDIA A100-SXM4-40GB, NVIDIA T4"),  # driver 465
+        ("gpu_model", None, "A100"),  # it was asked for by name since
+    ],
+)
+def test_the_same_gpu_by_another_name_is_the_same(cell, field, base, candidate) -> None:
+    found = match(cell(**{field: base}), cell(**{field: candidate}), FREE)
+    assert len(found.pairs) == 1
+    assert not (found.refused or found.vanished or found.appeared)
+
+
+@pytest.mark.parametrize(
+    ("field", "base", "candidate"),
+    [
         ("node_type", "t1", "t2"),
         ("cpu_model", "Some CPU", "Another"),
         ("gpu_name", "H100", "H200"),
         ("gpu_count", 1, 2),
+        ("gpu_model", "A100", "H100"),
         ("threads", 1, 2),
         ("dtype", "float32", "float64"),
         ("seed", 0, 1),
