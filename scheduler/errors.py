@@ -55,6 +55,8 @@ class StoreError(VelodromeError):
 class RowsMissing(StoreError):
     """What a sweep has finished is not where it was kept."""
 
+    exit_status = INCOMPLETE
+
 
 class StoreFull(StoreError):
     """There is no room left. need_bytes is what the file that did not fit would have taken."""

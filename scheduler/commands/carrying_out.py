@@ -1,6 +1,5 @@
 """A sweep that is carried out: planned over the nodes there are, measured, its rows kept."""
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from velodrome.scheduler.fleet.bookkeeping import outstanding, record_unplaceabl
 from velodrome.scheduler.fleet.progress import Watcher, watching
 from velodrome.scheduler.fleet.reckoning import due, missing, told
 from velodrome.scheduler.interrupts import saying
+from velodrome.scheduler.invocation import command
 from velodrome.scheduler.plans.declared import DeclaredType
 from velodrome.scheduler.plans.declared import load as load_types
 from velodrome.scheduler.plans.expectations import Expectations, expectations
@@ -114,12 +114,21 @@ def carry_out(begun: Begun, where: Where, screen: Console) -> None:
         raise
 
 
-def going_on(sweep_id: str, results: str | Path, where: Where) -> str:
-    """The command that goes on with a sweep, to be pasted into a shell."""
-    words = ["velodrome", "run", "--resume", sweep_id, "--results", str(results)]
-    words += ["--address", where.address] if where.address else []
-    words += ["--cluster", str(where.cluster)] if where.cluster else []
-    return shlex.join(words)
+def going_on(sweep_id: str, results: str | Path, where: Where, only: str = "") -> str:
+    """The command that goes on with a sweep, to be pasted into a shell.
+
+    Without its budget, which is spent: to go on is to do what is left.
+    """
+    options = {
+        "--resume": sweep_id,
+        "--results": results,
+        "--only": only,
+        "--address": where.address,
+        "--cluster": where.cluster or "",
+        "--patience": where.patience,
+    }
+    given = [word for name, value in options.items() if value for word in (name, value)]
+    return command("run", *given)
 
 
 def _here(begun: Begun, screen: Console) -> None:

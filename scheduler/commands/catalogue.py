@@ -11,6 +11,7 @@ from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.node import Node
 from velodrome.scheduler.commands.output import Row, closing, print_json, print_table
+from velodrome.scheduler.invocation import command, with_example
 
 
 def nodes(address: str, *, as_json: bool) -> None:
@@ -28,11 +29,11 @@ def nodes(address: str, *, as_json: bool) -> None:
     if address:
         print_table([_in_a_row(node) for node in found], right=frozenset({"cores", "threads"}))
         faults = [f"{node.hostname}: {node.gpu_fault}" for node in found if node.gpu_fault]
-        closing(*notes, *faults, f"next: velodrome plan sweeps/quick.yaml --address {address}")
+        closing(*notes, *faults, f"next: {with_example('plan', '--address', address)}")
         return
     (node,) = found
     print_table([{"": name, "this machine": value} for name, value in _described(node).items()])
-    closing(*([node.gpu_fault] if node.gpu_fault else ()), "next: velodrome plan sweeps/quick.yaml")
+    closing(*([node.gpu_fault] if node.gpu_fault else ()), f"next: {with_example('plan')}")
 
 
 def _whole(node: Node) -> Row:
@@ -74,7 +75,7 @@ def frameworks(*, as_json: bool) -> None:
         print_json(rows)
         return
     print_table(rows)
-    closing("next: velodrome envs build torch")
+    closing(f"next: {command('envs', 'build', 'torch')}")
 
 
 def models(*, as_json: bool) -> None:
@@ -101,7 +102,7 @@ def models(*, as_json: bool) -> None:
     closing(
         "macs: multiply-adds of one example (of sequences: of one word), forward",
         f"a family's name stands for its parts: {names}",
-        "next: velodrome measure torch lenet",
+        f"next: {command('measure', 'torch', 'lenet')}",
     )
 
 

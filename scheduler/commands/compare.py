@@ -45,7 +45,7 @@ def compare(
     elif form is Form.MARKDOWN:
         print(rendering.markdown(outcome), end="")
     else:
-        console().print(rendering.rich(outcome))
+        console().print(rendering.rich(outcome), crop=False)
     return outcome
 
 

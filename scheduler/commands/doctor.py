@@ -8,6 +8,7 @@ from velodrome.agents.doctor.examination import examine, worst_first
 from velodrome.agents.doctor.finding import Finding, Verdict
 from velodrome.agents.doctor.kernel import Kernel
 from velodrome.scheduler.commands.output import closing, print_json, print_table
+from velodrome.scheduler.invocation import command, with_example
 
 
 def doctor(*, as_json: bool) -> int:
@@ -38,6 +39,8 @@ def _show(findings: Sequence[Finding]) -> None:
     counts = Counter(finding.verdict for finding in findings)
     total = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict)
     following = (
-        "velodrome doctor, after the changes" if warnings else "velodrome run sweeps/quick.yaml"
+        f"after the changes, next: {command('doctor')}"
+        if warnings
+        else f"next: {with_example('run')}"
     )
-    closing("", f"{total}; nothing was changed", f"next: {following}")
+    closing("", f"{total}; nothing was changed", following)

@@ -14,6 +14,7 @@ from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.scheduler.commands.output import closing, print_json, print_table
 from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
+from velodrome.scheduler.invocation import command, with_example
 from velodrome.scheduler.screen import works
 
 
@@ -56,7 +57,7 @@ def _each(names: tuple[str, ...], make: Callable[[str], Environment]) -> None:
             closing(f"{framework.name}: {environment.folder}")
     if failed:
         raise EnvironmentUnavailable(f"no environment for {', '.join(failed)}; the reason is above")
-    closing("next: velodrome run sweeps/quick.yaml")
+    closing(f"next: {with_example('run')}")
 
 
 def _say(framework: str, text: str) -> None:
@@ -78,7 +79,8 @@ def list_(*, as_json: bool) -> None:
         print_json(rows)
         return
     print_table(rows)
-    closing("next: velodrome envs check" if rows else "none yet; next: velodrome envs build")
+    following = command("envs", "check" if rows else "build")
+    closing(f"next: {following}" if rows else f"none yet; next: {following}")
 
 
 def check(names: tuple[str, ...], *, as_json: bool) -> None:
@@ -124,7 +126,7 @@ def _check(
     if broken:
         raise EnvironmentUnavailable(
             f"not fit to use: {', '.join(broken)}. "
-            f"Build again: velodrome envs build --rebuild {' '.join(broken)}"
+            f"Build again: {command('envs', 'build', '--rebuild', *broken)}"
         )
 
 
@@ -138,14 +140,14 @@ def lock(names: tuple[str, ...]) -> None:
             closing(failure.log_tail)
             raise EnvironmentUnavailable(f"{framework.name}: {failure.reason}") from failure
         closing(*(str(path) for path in paths))
-    closing(f"next: velodrome envs build {' '.join(names)}")
+    closing(f"next: {command('envs', 'build', *names)}")
 
 
 def prune() -> None:
     works()
     removed = EnvironmentStore(default_root()).prune()
     closing(*(f"removed {entry}" for entry in removed))
-    closing(f"{len(removed)} removed; next: velodrome envs list")
+    closing(f"{len(removed)} removed; next: {command('envs', 'list')}")
 
 
 def _chosen(names: Iterable[str]) -> list[Framework]:

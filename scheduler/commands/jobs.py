@@ -1,6 +1,5 @@
 """`run --submit` and `attach`: a sweep that a cluster runs by itself, and what becomes of it."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.fleet.job_orders import Job, Order, State, named, new_job_id
 from velodrome.scheduler.fleet.jobs import DEFAULT_ADDRESS, JobServer
 from velodrome.scheduler.interrupts import saying
+from velodrome.scheduler.invocation import command
 from velodrome.scheduler.plans.declared import load as load_types
 from velodrome.scheduler.plans.selection import parse
 from velodrome.scheduler.results.addresses import is_everywhere
@@ -213,9 +213,8 @@ def _death(job: Job) -> str:
 
 
 def _attach(job_id: str, address: str) -> str:
-    return shlex.join(["velodrome", "attach", job_id, "--address", address])
+    return command("attach", job_id, "--address", address)
 
 
 def _report(order: Order) -> str:
-    words = ["velodrome", "report", "--results", order.results, "--sweep", order.sweep_id]
-    return shlex.join(words)
+    return command("report", "--results", order.results, "--sweep", order.sweep_id)

@@ -1,12 +1,12 @@
 """What a command says of files of results that it could not read, and ends with."""
 
-import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from velodrome.agents.isolation.log_tail import without_controls
 from velodrome.scheduler.errors import INCOMPLETE
+from velodrome.scheduler.invocation import command
 from velodrome.scheduler.results.faults import Fault
 
 MOST = 5  # that are named
@@ -38,7 +38,7 @@ def status(faults: Iterable[Fault], sweep_ids: Iterable[str]) -> int:
 
 
 def check_command(results: str | Path) -> str:
-    return shlex.join(["velodrome", "results", "check", "--results", str(results)])
+    return command("results", "check", "--results", results)
 
 
 def _kind(fault: Fault) -> str:

@@ -1,6 +1,5 @@
 """`measure`: one task on this machine, without Ray."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from velodrome.agents.node_types import Types
 from velodrome.scheduler.commands.measure_options import Options, to_task
 from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.fleet.event_texts import ended_text
+from velodrome.scheduler.invocation import command, with_example
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected, expectations
 from velodrome.scheduler.reports.proof import worded
 from velodrome.scheduler.reports.tables import duration
@@ -85,9 +85,8 @@ def _show(measurement: Measurement, expected: Expected, results: str | Path) -> 
         closing(f"  beside it: {measurement.tolerated}")
     if not measurement.status.has_number and measurement.log_tail:
         closing(*(f"  | {line}" for line in measurement.log_tail.splitlines()[-12:]))
-    next_one = shlex.join(["velodrome", "report", "--results", str(results)])
-    kept = f"kept in {results}; next: {next_one}" if results else ""
-    closing(kept or "next: velodrome run sweeps/quick.yaml")
+    kept = f"kept in {results}; next: {command('report', '--results', results)}" if results else ""
+    closing(kept or f"next: {with_example('run')}")
 
 
 def _proof_lines(checks: Sequence[Checked]) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """`nightly`: measure a sweep, hold it against its earlier nights, and say what became slower."""
 
 import math
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from velodrome.scheduler.history.false_alarms import false_alarms
 from velodrome.scheduler.history.nights import Followed, History
 from velodrome.scheduler.history.reading import name_in, night_ids, read_history
 from velodrome.scheduler.history.tonight import Verdict, judge
+from velodrome.scheduler.invocation import command
 from velodrome.scheduler.nightly.again import again, cell_of_task
 from velodrome.scheduler.nightly.explaining import (
     Explanation,
@@ -76,19 +76,19 @@ def _nightly(path: Path, typed: Typed, where: Where, *, as_json: bool) -> int:
         raise ConfigError(sweep.source, "it has no name, by which its nights are found", mend)
     screen = Console(stderr=True, highlight=False) if as_json else console()
     guide = NightGuide(store, sweep, sweep_id, partial(say, screen), budget(typed.budget))
-    onward = going_on(sweep_id, typed.results, where)
+    onward = going_on(sweep_id, typed.results, where, typed.only)
     carry_out(begin(store, sweep_id, sweep, typed.only, onward, guide), where, screen)
 
     reader = store.reader()
     history = read_history(reader, sweep.name)
     verdict = judge(history, sweep_id)
-    rows = _rows(reader, sweep_id)
+    rows, nights = _rows(reader, sweep_id), night_ids(reader, sweep.name)
     night = Night(
         name=sweep.name,
         verdict=verdict,
         false_alarms=false_alarms(verdict),
         explanations=_explanations(reader, verdict),
-        number=len(night_ids(reader, sweep.name)),
+        number=len(nights),
         began=began,
         seconds=time.monotonic() - started_s,
         runs=len(rows),
@@ -105,7 +105,7 @@ def _nightly(path: Path, typed: Typed, where: Where, *, as_json: bool) -> int:
     if as_json:
         print_json(findings(night))
     else:
-        closing(*lines, *_next(night, typed))
+        closing(*lines, *_next(night, typed, nights[1:]))
     return night.exit_status
 
 
@@ -250,10 +250,10 @@ def _report(store: Store, sweep_id: str, results: str | Path) -> str:
     return page_text(store, sweep_id, results, task_rows(store, sweep_id))
 
 
-def _next(night: Night, typed: Typed) -> tuple[str, ...]:
-    results = shlex.quote(str(typed.results))
+def _next(night: Night, typed: Typed, earlier: Sequence[str]) -> tuple[str, ...]:
+    asked = ("compare", earlier[0], night.sweep_id) if earlier else ("report",)
     return (
         f"wrote sweep {night.sweep_id} to {typed.results}; {typed.site}/index.html, "
         f"{NIGHTS}/{night.sweep_id}.html, {JUNIT}, {SUMMARY}",
-        f"next: velodrome compare last~1 last --results {results}",
+        f"next: {command(*asked, '--results', typed.results)}",
     )

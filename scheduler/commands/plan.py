@@ -8,6 +8,7 @@ from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.node import Node
 from velodrome.scheduler.commands.output import Row, closing, print_json, print_table
+from velodrome.scheduler.invocation import command
 from velodrome.scheduler.plans import declared
 from velodrome.scheduler.plans.explaining import Explained, explain
 from velodrome.scheduler.plans.preparation import planned
@@ -29,7 +30,7 @@ class Ground:
     nodes: tuple[Node, ...]
     noun: str = "node"
     notes: tuple[str, ...] = ()
-    options: str = ""
+    options: tuple[str, ...] = ()
     types: tuple[declared.DeclaredType, ...] = ()
 
     @property
@@ -54,7 +55,7 @@ def cluster_ground(address: str) -> Ground:
 
     notes: list[str] = []
     nodes = nodes_of(address, notes.append)
-    return Ground(nodes, notes=tuple(notes), options=f" --address {address}")
+    return Ground(nodes, notes=tuple(notes), options=("--address", address))
 
 
 def declared_ground(cluster: Path) -> Ground:
@@ -65,7 +66,7 @@ def declared_ground(cluster: Path) -> Ground:
         for one in types
         if one.derived
     )
-    options = f" --address auto --cluster {cluster}"
+    options = ("--address", "auto", "--cluster", str(cluster))
     return Ground(tuple(one.node for one in types), "node type", notes, options, types)
 
 
@@ -85,15 +86,16 @@ def plan_over(ground: Ground, path: Path, only: str, *, why: bool, as_json: bool
     closing(
         *ground.notes,
         f"{placed} tasks, {len(made.placements)} runs, {len(made.unplaceable)} fit nowhere",
-        _next(path, ground),
+        _next(path, only, ground) if made.placements else "nothing can run here",
     )
     return status
 
 
-def _next(path: Path, ground: Ground) -> str:
-    if str(path) == STANDARD_INPUT:
-        return f"next: give the same to velodrome run -{ground.options}"
-    return f"next: velodrome run {path}{ground.options}"
+def _next(path: Path, only: str, ground: Ground) -> str:
+    chosen = ("--only", only) if only else ()
+    following = command("run", path, *chosen, *ground.options)
+    is_given = str(path) == STANDARD_INPUT
+    return f"then give the same to: {following}" if is_given else f"next: {following}"
 
 
 def _whole(one: Explained) -> Row:

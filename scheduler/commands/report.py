@@ -2,6 +2,7 @@
 
 import io
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -13,7 +14,9 @@ from rich.text import Text
 
 from velodrome.scheduler.commands import left_out
 from velodrome.scheduler.commands.output import closing, console, print_json, rich_rows
+from velodrome.scheduler.commands.unended import unended
 from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.invocation import NAME, command
 from velodrome.scheduler.reports import (
     ceilings_text,
     cores_used_text,
@@ -33,6 +36,7 @@ from velodrome.scheduler.reports.possible_rows import possible
 from velodrome.scheduler.reports.render import markdown, rich_tables
 from velodrome.scheduler.reports.roofline import rooflines
 from velodrome.scheduler.reports.tables import Table, tabulate
+from velodrome.scheduler.reports.unbroken import Unbroken
 from velodrome.scheduler.results.ceilings import filled
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
@@ -127,25 +131,30 @@ def report(
     finally:  # what is missing may be why there is nothing to show
         left_out.tell(store.faults, results)
     missing = left_out.missing(store.faults, [chosen_id])
+    left = unended(store, chosen_id, results)
+    if left and form in (Form.JSON, Form.CSV):
+        sys.stderr.write(f"velodrome: {left}\n")
     if form is Form.JSON:
         print_json(shown.flat)
     elif form is Form.CSV:
         print(shown.csv(), end="")
     elif form is Form.MARKDOWN:
-        print(f"**{literal(missing)}**\n\n" * bool(missing) + shown.markdown(), end="")
+        first = "".join(f"**{literal(one)}**\n\n" for one in (missing, left) if one)
+        print(first + shown.markdown(), end="")
     else:
         whole = shown.rich()
         if missing:
             whole = Group(Text(missing, style="bold red"), whole)
-        console().print(whole)
-        flag = "" if kind is Kind.TIMES else f" --{kind.value}"
-        command = (
-            f"velodrome report --results {shlex.quote(str(results))} --sweep {chosen_id}{flag}"
-        )
+        if left:
+            whole = Group(Unbroken(left, "bold yellow"), whole)
+        console().print(whole, crop=False)
+        flags = () if kind is Kind.TIMES else (f"--{kind.value}",)
+        words = ("report", "--results", str(results), "--sweep", chosen_id, *flags)
         if picture is not None:
-            draw(whole, picture, command)
+            draw(whole, picture, shlex.join((NAME, *words)))
             closing(f"wrote {picture}")
-        closing(f"sweep {chosen_id}: {len(rows)} rows in {results}; next: {command} --markdown")
+        following = command(*words, "--markdown")
+        closing(f"sweep {chosen_id}: {len(rows)} rows in {results}; next: {following}")
     return Reported(rows, left_out.status(store.faults, [chosen_id]))
 
 
@@ -245,7 +254,7 @@ _SHOWN = {
 
 def show(tables: list[Table], first: str) -> None:
     """first: what is to be known before any number."""
-    console().print(rich_tables(tables, first))
+    console().print(rich_tables(tables, first), crop=False)
 
 
 def draw(shown: RenderableType, picture: Path, title: str) -> None:

@@ -8,6 +8,7 @@ from velodrome.scheduler.commands import left_out
 from velodrome.scheduler.commands.output import closing
 from velodrome.scheduler.commands.report import Reported
 from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.invocation import command
 from velodrome.scheduler.reports.cell_history import cell_history
 from velodrome.scheduler.reports.html.document import document
 from velodrome.scheduler.reports.html.page import page
@@ -37,7 +38,7 @@ def write(results: str | Path, sweep_id: str, file: Path) -> Reported:
     closing(
         f"wrote {file} ({len(text) / MIB:.1f} MiB); open it in a browser, or send it to somebody",
         f"sweep {chosen}: {len(rows)} rows in {results}; "
-        f"next: velodrome compare last~1 last --results {results}",
+        f"next: {command('report', '--results', results, '--sweep', chosen, '--markdown')}",
     )
     return Reported(rows, left_out.status(store.faults, [chosen]))
 

@@ -1,6 +1,5 @@
 """`run`: a sweep from its file, or from where an earlier run left it, to its rows and its grid."""
 
-import shlex
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.commands.report import show
 from velodrome.scheduler.commands.where import Where
 from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.invocation import command
 from velodrome.scheduler.plans.preparation import versions_of
 from velodrome.scheduler.reports import odd_one_out_text
 from velodrome.scheduler.reports.cell_history import cell_history
@@ -50,7 +50,7 @@ def run(
     sweep = _sweep(path, store, sweep_id if resume else "")
     screen = Console(stderr=True, highlight=False) if as_json else console()
     guide = Guide(store, sweep.name, partial(say, screen), budget(budget_text))
-    again = going_on(sweep_id, results, where)
+    again = going_on(sweep_id, results, where, only)
     begun = begin(store, sweep_id, sweep, only, again, guide)
     for framework, device in versions_of(sweep) if resume else ():
         store.version_locks(sweep_id).copy_to(begun.environments.versions, framework, device)
@@ -90,5 +90,4 @@ def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) 
 
 
 def _report(results: str | Path, sweep_id: str) -> str:
-    words = ["--results", str(results), "--sweep", sweep_id, "--markdown"]
-    return shlex.join(["velodrome", "report", *words])
+    return command("report", "--results", results, "--sweep", sweep_id, "--markdown")

@@ -19,6 +19,7 @@ class Where:
     address: str = ""
     cluster: Path | None = None
     patience_s: float = 0.0
+    patience: str = ""  # as it was typed
 
 
 def where(address: str, cluster: Path | None, patience: str) -> Where:
@@ -34,7 +35,7 @@ def where(address: str, cluster: Path | None, patience: str) -> Where:
             mend = "Give --address, too: `auto` on the head, or HOST:PORT."
             raise ConfigError("command line, --cluster", "it says what may run, not where", mend)
         return Where()
-    return Where(address, cluster, patience_s)
+    return Where(address, cluster, patience_s, patience)
 
 
 def _patience_s(text: str) -> float:

@@ -13,8 +13,10 @@ from velodrome.scheduler.comparison.lines import table_rows
 from velodrome.scheduler.comparison.names import Names, names_in
 from velodrome.scheduler.comparison.outcome import Outcome
 from velodrome.scheduler.comparison.wording import Section, heading, legend, sections, sentence
+from velodrome.scheduler.invocation import typed
 from velodrome.scheduler.reports.flat_rows import markdown_table
 from velodrome.scheduler.reports.markdown_text import code, literal
+from velodrome.scheduler.reports.unbroken import Unbroken
 from velodrome.scheduler.statistics.comparing import Verdict
 
 STYLES = {Verdict.SLOWER: "red", Verdict.FASTER: "green", Verdict.UNDECIDED: "dim"}
@@ -75,5 +77,5 @@ def _section(section: Section) -> list[RenderableType]:
     for entry in section.entries:
         lines.append(Text(f"  {without_controls(entry.text)}"))
         if entry.command:
-            lines.append(Text(f"    again: {entry.command}", style="dim"))
+            lines.append(Unbroken(f"    again: {typed(entry.command)}", "dim"))
     return lines

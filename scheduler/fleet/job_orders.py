@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.invocation import command
 
 OURS = "velodrome"  # the key of metadata by which a job is known to be one of these
 NAME_LENGTH = 40
@@ -64,7 +65,7 @@ class Order:
             "--address": address,
         }
         given = [word for pair in options.items() if pair[1] for word in pair]
-        return shlex.join(["velodrome", "run", *given, "--submit"])
+        return command("run", *given, "--submit")
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from velodrome.scheduler.invocation import typed
 from velodrome.scheduler.plans.expectations import AGREED
 from velodrome.scheduler.reports.extensibility import BY_HAND, Grid, Outcome, Place
 from velodrome.scheduler.reports.flat_rows import markdown_rows
 from velodrome.scheduler.reports.markdown_text import code, literal
 from velodrome.scheduler.reports.render import SURPRISE
+from velodrome.scheduler.reports.unbroken import Unbroken
 
 STYLES = {"agreed, partly": "yellow", AGREED: "green", BY_HAND: "yellow", "unsupported": "dim"}
 SUMS = ("own + by hand, of", "largest gradient error")
@@ -38,7 +40,7 @@ def rich_grids(grids: Sequence[Grid]) -> RenderableType:
         for evidence, rerun in shown.notes:
             parts.append(Text(evidence))
             if rerun:
-                parts.append(Text(f"    again: {rerun}", style="dim"))
+                parts.append(Unbroken(f"    again: {typed(rerun)}", "dim"))
         parts.append(Text(""))
     return Group(*parts, Text(LEGEND, style="dim"))
 

@@ -7,9 +7,11 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from velodrome.scheduler.invocation import typed
 from velodrome.scheduler.reports.flat_rows import markdown_rows
 from velodrome.scheduler.reports.markdown_text import code, literal
 from velodrome.scheduler.reports.tables import Entry, Footnote, Table
+from velodrome.scheduler.reports.unbroken import Unbroken
 
 MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "": ""}
 STYLES = {"verified": "green", "unstable": "yellow", "failed": "red", "expected": "", "": "dim"}
@@ -76,7 +78,7 @@ def _rich_footnotes(table: Table) -> list[RenderableType]:
         style = "" if note.is_surprise else "dim"
         notes.append(Text(f"[{note.number}] {note.label}: {note.reason}", style=style))
         if note.rerun:
-            notes.append(Text(f"    again: {note.rerun}", style="dim"))
+            notes.append(Unbroken(f"    again: {typed(note.rerun)}", "dim"))
     return [*notes, *(Text(remark, style="dim") for remark in table.remarks)]
 
 

@@ -37,7 +37,7 @@ def test_what_is_not_there_at_the_end_is_named_and_can_be_measured_again(command
     if fate == "deleted":
         shutil.rmtree(aside)
     out, err = running.communicate(timeout=120)
-    assert running.returncode == 1, out
+    assert running.returncode == 5, out
     assert "everything ended as expected" not in out
     (line,) = err.splitlines()
     assert f"velodrome: {results.name}: 1 of 3 runs are not there: numpy[float64]" in line

@@ -1,0 +1,49 @@
+"""Commands to be typed next, as they work in a fresh shell of the folder this one was typed in.
+
+Whoever typed `.venv/bin/velodrome` has no `velodrome` on the path.
+"""
+
+import os
+import shlex
+import shutil
+import sys
+from functools import cache
+from pathlib import Path
+
+NAME = "velodrome"
+
+
+def command(*words: object) -> str:
+    """`velodrome` with these words, quoted for a shell."""
+    return f"{_called()} {shlex.join(map(str, words))}"
+
+
+def typed(text: str) -> str:
+    """A command that begins with `velodrome`, as it is kept with rows that other machines read."""
+    name, _, rest = text.partition(" ")
+    return f"{_called()} {rest}" if name == NAME and rest else text
+
+
+def with_example(*words: str) -> str:
+    """Of a sweep to start from, where there is one: in this folder, or of this checkout."""
+    here = Path("sweeps/quick.yaml")
+    ours = Path(__file__).resolve().parents[1] / here
+    found = here if here.is_file() else Path(_shortest(ours)) if ours.is_file() else None
+    return command(words[0], found, *words[1:]) if found else command("models")
+
+
+@cache
+def _called() -> str:
+    script = Path(sys.executable).parent / NAME
+    if not script.is_file():
+        return shlex.join([sys.executable, "-m", "velodrome.scheduler"])
+    found = shutil.which(NAME)
+    if found and Path(found).samefile(script):
+        return NAME
+    return shlex.quote(_shortest(script))
+
+
+def _shortest(path: Path) -> str:
+    """Below this folder without it."""
+    below = os.path.relpath(path)
+    return str(path) if below.startswith("..") else below

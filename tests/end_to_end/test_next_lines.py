@@ -1,0 +1,122 @@
+"""What a command says to type next works as it stands, in a shell that knows nothing else."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import typer
+
+from velodrome.scheduler.cli import app
+from velodrome.scheduler.results.store import Store
+
+pytestmark = pytest.mark.slow
+
+SWEEP = """
+name: next
+frameworks: [numpy]
+models: [autoencoder-400-200-100/ae3]
+batch_sizes: {autoencoder-400-200-100/ae3: [2]}
+threads: [1]
+repeats: 1
+timing: {target: 50%, min_samples: 3, min_seconds: 0.1, max_seconds: 1}
+"""
+SCRIPT = Path(sys.executable).parent / "velodrome"
+RESULTS = "it's R"  # which a shell has to be told of
+COMMANDS = (
+    f'nightly sweep.yaml --results "{RESULTS}"',
+    f'nightly sweep.yaml --results "{RESULTS}" --only "model=autoencoder-400-200-100/ae3"',
+    'plan sweep.yaml --only "threads=1 model=autoencoder-400-200-100/ae3"',
+    'plan "a sweep.yaml"',
+    f'report --results "{RESULTS}"',
+    f'report --results "{RESULTS}" --html page.html',
+    "measure numpy autoencoder-400-200-100/ae3 --batch-size 2 --threads 1 --max-seconds 1"
+    ' --results "another R"',
+    "nodes",
+    "models",
+    "frameworks",
+    "doctor",
+    "envs list",
+    "envs build numpy",
+    "envs prune",
+)
+# Whose next line fetches or measures for minutes: that it is understood must do.
+LONG = ("measure torch", "envs build torch", "sweeps/quick.yaml", "envs build", "envs check")
+
+
+def shell(command, text: str) -> "subprocess.CompletedProcess[str]":
+    """A fresh one: what Velodrome is told by variables is there, its environment is not."""
+    known = {name: value for name, value in command.variables.items() if "VELODROME" in name}
+    return subprocess.run(
+        ["bash", "-c", text],
+        cwd=command.folder,
+        env={"PATH": "/usr/bin:/bin", "HOME": os.environ.get("HOME", "/"), **known},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def next_lines(text: str) -> list[str]:
+    return re.findall(r"(?:next|go on with|Go on with): (.*velodrome.*)", text)
+
+
+def understood(words: list[str]) -> None:
+    """As by the command line, whose every file is there."""
+    command = typer.main.get_command(app)
+    while getattr(command, "commands", None):
+        command, words = command.commands[words[0]], words[1:]
+    given = command.make_context("", list(words)).params
+    sweep = given.get("sweep")
+    assert sweep is None or not isinstance(sweep, Path) or sweep.is_file(), sweep
+
+
+def test_every_next_line_works_in_a_fresh_shell(command) -> None:
+    (command.sweep(SWEEP).parent / "a sweep.yaml").write_text(SWEEP)
+    seen: dict[str, str] = {}
+    for words in COMMANDS:
+        done = shell(command, f"{shlex.quote(str(SCRIPT))} {words}")
+        lines = next_lines(done.stdout + done.stderr)
+        assert lines, (words, done.stdout, done.stderr)
+        seen |= dict.fromkeys(lines, words)
+    for line, by in seen.items():
+        typed = shlex.split(line)
+        assert typed[0] == str(SCRIPT), (by, line)
+        if any(part in line for part in LONG):
+            understood(typed[1:])
+            continue
+        done = shell(command, line)
+        assert done.returncode in (0, 1), (by, line, done.stderr)
+        assert "Traceback" not in done.stderr
+
+
+def test_a_velodrome_that_is_on_the_path_is_called_by_its_name(command) -> None:
+    folder = shlex.quote(str(SCRIPT.parent))
+    done = shell(command, f"PATH={folder}:$PATH; velodrome models")
+    assert next_lines(done.stdout) == ["velodrome measure torch lenet"]
+
+
+def test_a_report_of_a_sweep_that_was_interrupted_says_so_and_how_to_go_on(command) -> None:
+    """In every form, of every kind."""
+    command.sweep(SWEEP.replace("repeats: 1", "repeats: 2"))
+    results = command.folder / "cut"
+    whole = command.run("run", "sweep.yaml", "--results", "cut")
+    assert whole.returncode == 0, whole.stderr
+    sweep_id = Store.for_reading(results).resolve("last")
+    (file,) = (results / "tasks").rglob("*.parquet")
+    pq.write_table(pq.read_table(file).slice(0, 1), file)
+    said = "This sweep has not ended: 1 of 2 runs is missing"
+    for form in ("", "--markdown", "--csv", "--json", "--utilization", "--odd", "--ceilings"):
+        done = command.run("report", "--results", "cut", *form.split())
+        told = done.stderr if form in ("--csv", "--json") else done.stdout
+        assert said in told, (form, done.stdout, done.stderr)
+    (again,) = next_lines(done.stdout)[:1]
+    assert f"run --resume {sweep_id}" in again
+    resumed = shell(command, again)
+    assert resumed.returncode == 0, resumed.stderr
+    assert said not in command.run("report", "--results", "cut").stdout
