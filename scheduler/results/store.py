@@ -7,6 +7,7 @@ for velodrome.scheduler.results.folder and .bucket.
 
 import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from velodrome.agents.environments.versions import VersionLocks
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
-from velodrome.agents.node_types import Types
+from velodrome.agents.node_types import Typed, Types
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
 from velodrome.scheduler.plans.planning import Plan
@@ -35,6 +36,7 @@ from velodrome.scheduler.results.faults import AWAY, Fault, Ill, of_error
 from velodrome.scheduler.results.filling import ceilings_among, fills, less
 from velodrome.scheduler.results.instants import for_python
 from velodrome.scheduler.results.layout import group_file, is_ours, node_file
+from velodrome.scheduler.results.objects import AT_ONCE
 from velodrome.scheduler.results.opening import opened_to_read, opened_to_write
 from velodrome.scheduler.results.refusing import refuse
 from velodrome.scheduler.results.settling import settled
@@ -242,13 +244,17 @@ class Store:
         return tuple(rows.node_of(row) for row in found)
 
     def types(self) -> Types:
-        """Names of node types, as the newest sweeps have them; one that cannot be read is left."""
-        known = []
-        for sweep_id in self.sweep_ids()[:TYPES_SEARCHED]:
+        """Names of node types, as the newest sweeps have them, as far as these can be read."""
+        reader = self.reader()
+
+        def typed(sweep_id: str) -> list[Typed]:
             with suppress(StoreError):
-                found = self.read("nodes", sweep_id, rows.OF_TYPES).to_pylist()
-                known.append([rows.typed_of(row) for row in found])
-        return Types(known)
+                found = reader.read("nodes", sweep_id, rows.OF_TYPES).to_pylist()
+                return [rows.typed_of(row) for row in found]
+            return []
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return Types(pool.map(typed, self.sweep_ids()[:TYPES_SEARCHED]))
 
     def finished(self, sweep_id: str) -> frozenset[Identity]:
         """Tasks and repeats that need no further attempt; see Status.is_final."""

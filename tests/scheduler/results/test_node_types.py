@@ -80,3 +80,13 @@ def test_what_is_measured_after_an_upgrade_goes_on_with_the_history_of_this_mach
         text=True,
     )
     assert json.loads(done.stdout)["node_type"] == "0ld0ld0ld0", done.stderr
+
+
+def test_what_cannot_be_read_of_one_sweep_costs_no_names_of_another(place, placed: Store) -> None:
+    for sweep_id, name in ((SWEEP, "n1"), (LATER, "n2")):
+        placed.begin(sweep_id, TEXT, Plan())
+        placed.put_nodes(sweep_id, [replace(node(name, 15.51), cpu_model=name)])
+    (path,) = [path for path in place.paths("nodes") if SWEEP in path]
+    place.write(path, b"no Parquet")
+    named = placed.types().named(replace(node("n2", 15.49), cpu_model="n2"))
+    assert named.node_type == replace(node("n2", 15.51), cpu_model="n2").node_type
