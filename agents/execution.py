@@ -15,6 +15,7 @@ from velodrome.agents.cores.locks import Held, WaitedTooLong, locked, require_po
 from velodrome.agents.cores.sharing import DoesNotFit, Need
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.folders import home_of
 from velodrome.agents.environments.frameworks import framework_named
 from velodrome.agents.environments.recipes import RecipeError
 from velodrome.agents.environments.store import EnvironmentStore
@@ -123,7 +124,7 @@ def _run(
     asked_ns = time.monotonic_ns()
     with locked(node, need, deadline_s=locks_deadline_s, on_wait=note) as held:
         blank = replace(blank, waited_ns=time.monotonic_ns() - asked_ns)
-        home = environments.root.parent
+        home = home_of(environments.root)
         setting = _setting(environment, framework, home, held, task, node)
         before = canary.before(setting)
         ready_ns = time.monotonic_ns()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from velodrome.agents import control_groups, topology
 from velodrome.agents.node import Core, Node
+from velodrome.agents.readable import readable
 from velodrome.agents.sampling import driver
 from velodrome.agents.topology import first_line
 
@@ -36,7 +37,7 @@ def take(
     seen = driver.look()
     return Node(
         node_id=node_id or machine_id(),
-        hostname=system.nodename,
+        hostname=readable(system.nodename),
         cpu_model=cpu_model(cpuinfo) or system.machine,
         cores=found,
         ram_bytes=control_groups.memory_bytes(),
@@ -86,7 +87,7 @@ def machine_id() -> str:
     share /etc/machine-id.
     """
     own = first_line(Path("/etc/machine-id")) or f"{uuid.getnode():012x}"
-    return hashlib.sha256(f"{platform.node()}|{own}".encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{readable(platform.node())}|{own}".encode()).hexdigest()[:12]
 
 
 def cpu_model(cpuinfo: Mapping[str, str]) -> str:

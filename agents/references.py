@@ -21,6 +21,7 @@ from velodrome.adapters.models.products import gradient_flops
 from velodrome.adapters.protocol import Request
 from velodrome.agents.cores.locks import locked
 from velodrome.agents.cores.sharing import Need
+from velodrome.agents.environments.folders import home_of
 from velodrome.agents.environments.private_folders import make_private
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.isolation.isolated import Bounds, memory_limit
@@ -78,9 +79,11 @@ def reference(
     Two agents that need the same one compute it once. ReferenceFailed, EnvironmentFailed, and
     what velodrome.agents.cores.locks.locked raises.
     """
-    path = environments.root.parent / "references" / f"{_key(task)}.npz"
+    name = f"{_key(task)}.npz"
+    path = home_of(environments.root) / "references" / name
+    baked = environments.root.parent / "references" / name  # the same, unless in an image
     try:
-        content = _as_computed(path)
+        content = _as_computed(path) or _as_computed(baked)
         make_private(path.parent)
     except OSError as error:
         reason = f"its float64 reference cannot be kept in {path.parent}: {error}"
@@ -210,7 +213,7 @@ def _compute(
             deadline_s=DEADLINE_S,
             held_fds=held.descriptors,
         )
-        setting = Setting(environment, FRAMEWORK, environments.root.parent, bounds)
+        setting = Setting(environment, FRAMEWORK, home_of(environments.root), bounds)
         session = hold_session(_request(task, node, made), setting, lambda event: None)
         _require(session, task, bounds)
         return _keep(made, path)

@@ -8,6 +8,7 @@ from velodrome.agents.doctor.finding import Finding, Subject, listed
 from velodrome.agents.environments.core_types import OF_THE_USER, Choice
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.folders import home_of
 from velodrome.agents.environments.frameworks import available
 from velodrome.agents.environments.import_path import import_path
 from velodrome.agents.environments.openblas_probes import choice_for
@@ -58,7 +59,7 @@ def _known(
     known = available(environ)
     for one in environments:
         try:
-            importable = import_path(store.root.parent, known[one.framework])
+            importable = import_path(home_of(store.root), known[one.framework])
             choice = choice_for(one, importable, environ)
         except (EnvironmentFailed, OSError):
             continue

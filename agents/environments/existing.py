@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def pointed_at(
 
 def lock_hash_of(python: Path) -> str:
     """What a task carries in place of a lock's hash: of the path only, nothing is run."""
-    return hashlib.sha256(f"existing\n{python}".encode()).hexdigest()[:HASH_LENGTH]
+    return hashlib.sha256(b"existing\n" + os.fsencode(python)).hexdigest()[:HASH_LENGTH]
 
 
 def ask_interpreter(python: Path, named_by: str, environ: Mapping[str, str]) -> ExistingInterpreter:

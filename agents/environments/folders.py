@@ -8,12 +8,16 @@ leaves nothing that is used; a power cut may, and `envs check` finds it.
 """
 
 import contextlib
+import hashlib
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import platformdirs
 import psutil
 from filelock import FileLock, Timeout
 
@@ -176,7 +180,36 @@ def is_in_use(folder: Path) -> bool:
 
 def caches_of(root: Path) -> Path:
     """Where the writable folders of the environments under root lie."""
-    return root.parent / "caches"
+    return home_of(root) / "caches"
+
+
+def home_of(root: Path) -> Path:
+    """Where what is made beside the environments under root lies: beside them, where that can be
+    written. Of an image's it cannot: then in the user's cache folder, or in the temporary one.
+    """
+    if _can_be_written(root.parent):
+        return root.parent
+    name = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
+    own = platformdirs.user_cache_path("velodrome") / "beside"
+    temporary = Path(tempfile.gettempdir(), f"velodrome-beside-{os.geteuid()}")
+    there = (
+        place / name for place in (own, temporary) if _can_be_written(place) and _is_own(place)
+    )
+    return next(there, root.parent)
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Or made, where it is not there."""
+    there = next((one for one in (folder, *folder.parents) if one.exists()), folder)
+    return os.access(there, os.W_OK | os.X_OK)
+
+
+def _is_own(folder: Path) -> bool:
+    """Or not there yet. What lies in it is believed, and its name can be guessed."""
+    try:
+        return folder.lstat().st_uid == os.geteuid() and not folder.is_symlink()
+    except FileNotFoundError:
+        return True
 
 
 def locks_of(root: Path) -> Path:

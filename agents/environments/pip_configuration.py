@@ -11,8 +11,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from velodrome.agents.environments.absolute_variables import absolute, absolute_path
 
 ASK_DEADLINE_S = 30
 # Later sections win, as in pip: the command's own over the general one, a variable over both.
@@ -51,11 +53,15 @@ class PackageSources:
 
 
 def read_sources(environ: Mapping[str, str] = os.environ) -> PackageSources:
-    """What pip on this node is configured with; its variables alone where there is no pip."""
+    """What pip on this node is configured with; its variables alone where there is no pip.
+
+    Paths are from where this process stands, as those of a pip that is run here would be.
+    """
+    environ = absolute(environ)
     for python in _pythons(environ):
         listing = _ask(python, environ)
         if listing is not None:
-            return parse_listing(listing)
+            return _from_here(parse_listing(listing))
     return parse_variables(environ)
 
 
@@ -125,6 +131,17 @@ def _sources(settings: Mapping[str, str]) -> PackageSources:
         trusted_hosts=tuple(value.get("trusted-host", "").split()),
         proxy=value.get("proxy", ""),
         timeout_s=value.get("timeout") or value.get("default-timeout", ""),
+    )
+
+
+def _from_here(sources: PackageSources) -> PackageSources:
+    """A configuration file may hold relative paths, too."""
+    return replace(
+        sources,
+        index_url=absolute_path(sources.index_url),
+        extra_index_urls=tuple(map(absolute_path, sources.extra_index_urls)),
+        find_links=tuple(map(absolute_path, sources.find_links)),
+        cert=absolute_path(sources.cert),
     )
 
 

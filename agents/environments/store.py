@@ -9,6 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from velodrome.agents.environments import folders
+from velodrome.agents.environments.absolute_variables import absolute
 from velodrome.agents.environments.accelerators import device_of, here
 from velodrome.agents.environments.builds import (
     Site,
@@ -30,9 +31,10 @@ from velodrome.agents.environments.frameworks import available, framework_named
 from velodrome.agents.environments.offline import without_network
 from velodrome.agents.environments.opening import opened, pointed_environment
 from velodrome.agents.environments.pip_configuration import read_sources
-from velodrome.agents.environments.recipes import Lock, Recipe, read_recipe
+from velodrome.agents.environments.recipes import Lock, Recipe, RecipeError, read_recipe
 from velodrome.agents.environments.version_locking import locked_at
 from velodrome.agents.environments.versions import Texts, VersionLocks, named_at, split
+from velodrome.agents.readable import readable
 
 __all__ = ["Check", "Environment", "EnvironmentFailed", "EnvironmentStore", "default_root"]
 
@@ -40,9 +42,16 @@ ACCELERATORS = ("cpu", "gpu")
 
 
 def default_root(environ: Mapping[str, str] = os.environ) -> Path:
-    """`envs` in the folder that VELODROME_HOME names, or else in the user's cache folder."""
+    """`envs` in the folder that VELODROME_HOME names, or else in the user's cache folder.
+
+    RecipeError if its path has bytes that are no UTF-8: locks, records and requests name it.
+    """
     home = environ.get("VELODROME_HOME")
     base = Path(home).expanduser() if home else platformdirs.user_cache_path("velodrome")
+    if readable(str(base)) != str(base):
+        where = "VELODROME_HOME" if home else "the user's cache folder"
+        problem = f"{readable(str(base))} has bytes in it that are no UTF-8"
+        raise RecipeError(where, problem, "Let VELODROME_HOME name another folder")
     return base.absolute() / "envs"
 
 
@@ -63,7 +72,7 @@ class EnvironmentStore:
 
     def __init__(self, root: Path | None = None, environ: Mapping[str, str] = os.environ) -> None:
         self.root = root or default_root(environ)
-        self._environ = environ
+        self._environ = absolute(environ)
         self.versions = VersionLocks(folders.locks_of(self.root))
 
     def lock_hash(self, framework: str, accelerator: str = "cpu") -> str:

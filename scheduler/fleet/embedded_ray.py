@@ -17,7 +17,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from velodrome.agents.environments.absolute_variables import absolute
 from velodrome.agents.isolation.keeping import Kept, kept
+from velodrome.agents.readable import readable
 from velodrome.scheduler.errors import ClusterUnreachable
 
 log = logging.getLogger(__name__)
@@ -53,9 +55,19 @@ class RayAddress:
 @contextmanager
 def embedded_ray(cpus: int, gpus: int) -> Iterator[RayAddress]:
     """A Ray with so many CPUs and GPUs; ClusterUnreachable with the end of its log if it fails."""
+    require_name(os.uname().nodename)
     _remove_leftovers()
     with ExitStack() as stack:
         yield _first(stack, cpus, gpus)
+
+
+def require_name(hostname: str) -> None:
+    """ClusterUnreachable if Ray, which tells it as UTF-8, would not come up under it."""
+    if readable(hostname) != hostname:
+        raise ClusterUnreachable(
+            f"Ray does not start on a machine whose name is no UTF-8, as {readable(hostname)}. "
+            "Name it otherwise (`sudo hostnamectl set-hostname NAME`), or use `velodrome measure`"
+        )
 
 
 def _first(stack: ExitStack, cpus: int, gpus: int) -> RayAddress:
@@ -73,7 +85,7 @@ def _started(cpus: int, gpus: int) -> Iterator[RayAddress]:
     folder = _folder()
     variables = _variables(folder)
     try:
-        environ = only_ours(os.environ, variables)
+        environ = only_ours(absolute(os.environ), variables)  # its processes stand elsewhere
         with kept(_command(folder, cpus, gpus), environ, folder / "ray.log") as running:
             yield RayAddress(_address(folder, running), variables)
     finally:

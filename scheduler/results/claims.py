@@ -25,6 +25,7 @@ from pathlib import Path, PurePath
 
 import pyarrow as pa
 
+from velodrome.agents.readable import readable
 from velodrome.scheduler.errors import StoreError, SweepBusy
 from velodrome.scheduler.results.objects import Objects
 
@@ -125,7 +126,7 @@ def _seconds(then: datetime | None, now: datetime | None) -> float:
 
 def _ourselves() -> dict[str, str | int]:
     """pid counts only on the same boot of the same kernel, in the same namespace of processes."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "where": _where()}
+    return {"host": readable(socket.gethostname()), "pid": os.getpid(), "where": _where()}
 
 
 def _where() -> str:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from velodrome.agents.measurement import GpuReading, Measurement
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.node_types import Hardware, Typed, usual_name
+from velodrome.agents.readable import readable
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.task_row import known, task_row, velodrome_version
@@ -53,7 +54,19 @@ def tables_of(sweep_id: str, ended: Sequence[tuple[Measurement, Expected]]) -> d
 
 def to_table(name: str, rows: Iterable[Mapping[str, object]]) -> pa.Table:
     """Keys that are no columns are left out; columns that are no keys are null."""
-    return pa.Table.from_pylist(list(rows), schema=TABLES[name])
+    told = list(rows)
+    try:
+        return pa.Table.from_pylist(told, schema=TABLES[name])
+    except UnicodeEncodeError:  # a path of other bytes, in a reason or on a command line
+        return pa.Table.from_pylist(_readable(told), schema=TABLES[name])
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, Mapping):
+        return {key: _readable(entry) for key, entry in value.items()}
+    return [_readable(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
 def samples_table(sweep_id: str, measurements: Sequence[Measurement]) -> pa.Table:

@@ -1,0 +1,84 @@
+"""The shell's variables that name files from where it stands, for tools that stand elsewhere.
+
+pip and uv read their settings from wherever they are run, and so do workers of Ray: a relative
+path that holds where the user typed a command would hold nowhere else.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+# With what stands between several. What `pip install -h` and `uv help pip install` take a path for.
+SPACES, COMMAS, COLONS, ONE = r"(\s+)", r"([\s,]+)", f"({re.escape(os.pathsep)})", "($^)"
+SEPARATED = {
+    "PIP_FIND_LINKS": SPACES,
+    "PIP_INDEX_URL": ONE,
+    "PIP_EXTRA_INDEX_URL": SPACES,
+    "PIP_CONSTRAINT": SPACES,
+    "PIP_BUILD_CONSTRAINT": SPACES,
+    "PIP_REQUIREMENT": SPACES,
+    "PIP_CERT": ONE,
+    "PIP_CLIENT_CERT": ONE,
+    "PIP_CONFIG_FILE": ONE,
+    "PIP_CACHE_DIR": ONE,
+    "UV_FIND_LINKS": COMMAS,
+    "UV_DEFAULT_INDEX": ONE,
+    "UV_INDEX_URL": ONE,
+    "UV_INDEX": SPACES,
+    "UV_EXTRA_INDEX_URL": SPACES,
+    "UV_CONSTRAINT": SPACES,
+    "UV_BUILD_CONSTRAINT": SPACES,
+    "UV_OVERRIDE": SPACES,
+    "UV_EXCLUDE": SPACES,
+    "UV_CONFIG_FILE": ONE,
+    "UV_CACHE_DIR": ONE,
+    "UV_PYTHON_INSTALL_DIR": ONE,
+    "UV_PYTHON_CACHE_DIR": ONE,
+    "SSL_CERT_FILE": ONE,
+    "SSL_CERT_DIR": COLONS,
+    "SSL_CLIENT_CERT": ONE,
+    "REQUESTS_CA_BUNDLE": ONE,
+    "CURL_CA_BUNDLE": ONE,
+    "NETRC": ONE,
+    "VELODROME_HOME": ONE,
+    "VELODROME_LOCKS": ONE,
+    "VELODROME_ADAPTERS": COLONS,
+    "LD_LIBRARY_PATH": COLONS,
+}
+OF_FRAMEWORKS = ("VELODROME_PYTHON_", "VELODROME_SOURCE_")
+# They name what may have to be made first.
+MADE = {"UV_CACHE_DIR", "UV_PYTHON_INSTALL_DIR", "PIP_CACHE_DIR", "VELODROME_HOME"}
+
+
+def absolute(environ: Mapping[str, str]) -> dict[str, str]:
+    """The same environment to a process that stands elsewhere than this one.
+
+    What is not there from here stays as it was typed: an address, or a mistake to be told.
+    """
+    try:
+        folder = Path.cwd()
+    except FileNotFoundError:  # it was removed: nothing is there from it
+        return dict(environ)
+    return {name: _absolute(name, value, folder) for name, value in environ.items()}
+
+
+def _absolute(name: str, value: str, folder: Path) -> str:
+    separator = ONE if name.startswith(OF_FRAMEWORKS) else SEPARATED.get(name)
+    if not separator:
+        return value
+    parts = re.split(separator, value)
+    return "".join(_found(part, folder, to_make=name in MADE) for part in parts)
+
+
+def absolute_path(path: str) -> str:
+    """Of a setting that was read elsewhere, as absolute() has it of a variable."""
+    return absolute({"PIP_CERT": path})["PIP_CERT"]
+
+
+def _found(path: str, folder: Path, *, to_make: bool) -> str:
+    """Of `~` the tools know themselves what it is."""
+    if not path or path.startswith(("/", "~")) or "://" in path:
+        return path
+    place = folder / path
+    return str(place) if to_make or os.path.exists(place) else path  # noqa: PTH110 (never raises)

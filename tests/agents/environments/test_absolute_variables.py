@@ -1,0 +1,82 @@
+"""Paths that hold where a command is typed hold for the tools that it runs elsewhere."""
+
+from pathlib import Path
+
+import pytest
+
+from velodrome.agents.environments.absolute_variables import COLONS, SEPARATED, absolute
+from velodrome.agents.environments.store import EnvironmentStore
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", [*SEPARATED, "VELODROME_PYTHON_TORCH", "VELODROME_SOURCE_NEON"])
+def test_a_path_from_here_is_made_absolute_and_all_else_is_left(name: str, here: Path) -> None:
+    def told(value: str) -> str:
+        return absolute({name: value})[name]
+
+    assert told("one") == str(here / "one")
+    assert told("./two/../one") == f"{here}/two/../one"
+    for other in ("", "/srv/x", "~/x"):
+        assert told(other) == other
+    if SEPARATED.get(name) != COLONS:
+        assert told("https://m.example/simple") == "https://m.example/simple"
+        assert told("file:///srv/x") == "file:///srv/x"
+
+
+def test_several_paths_in_one_variable_are_each_made_absolute(here: Path) -> None:
+    given = {
+        "PIP_FIND_LINKS": "one https://m.example/w\n /srv  two",
+        "UV_FIND_LINKS": "one,/srv,none",
+        "LD_LIBRARY_PATH": "one:/srv:two",
+        "PATH": "one:two",
+    }
+    assert absolute(given) == {
+        "PIP_FIND_LINKS": f"{here}/one https://m.example/w\n /srv  {here}/two",
+        "UV_FIND_LINKS": f"{here}/one,/srv,none",  # which is then told as it was typed
+        "LD_LIBRARY_PATH": f"{here}/one:/srv:{here}/two",
+        "PATH": "one:two",
+    }
+
+
+def test_a_folder_that_is_yet_to_be_made_is_made_here(here: Path) -> None:
+    assert absolute({"UV_CACHE_DIR": "new"}) == {"UV_CACHE_DIR": str(here / "new")}
+
+
+def test_where_the_working_folder_is_gone_nothing_is_meant_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "gone"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    place.rmdir()
+    assert absolute({"PIP_CERT": "one"}) == {"PIP_CERT": "one"}
+    monkeypatch.undo()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PIP_FIND_LINKS": "wheels"},
+        {"PIP_FIND_LINKS": "", "UV_FIND_LINKS": "./wheels", "UV_CACHE_DIR": "cache"},
+        {"PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": "pip.conf"},
+        {"PIP_CONSTRAINT": "none.txt", "PIP_REQUIREMENT": "none.txt"},  # neither is for a lock
+    ],
+)
+def test_what_pip_finds_from_here_a_build_finds(
+    variables: dict[str, str], tiny_node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_node.wheels.parent
+    monkeypatch.chdir(folder)
+    (folder / "pip.conf").write_text("[global]\nfind-links = wheels\nno-index = true\n")
+    tiny_node.variables.update(variables)
+    environ = {name: value for name, value in tiny_node.environ.items() if value}
+    built = EnvironmentStore(environ=environ).build("little")
+    assert built.python.exists()

@@ -1,0 +1,31 @@
+"""Bytes of the system that are no text become text, and a row that holds them can be kept."""
+
+import os
+
+import pytest
+
+from velodrome.agents.readable import readable
+from velodrome.scheduler.results.rows import to_table
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (b"plain", "plain"),
+        ("caf\u00e9".encode(), "caf\u00e9"),
+        (b"caf\xe9", r"caf\xe9"),
+        (b"\xff\xfe", r"\xff\xfe"),
+    ],
+)
+def test_bytes_that_are_no_utf8_are_written_out(given: bytes, told: str) -> None:
+    assert readable(os.fsdecode(given)) == told
+
+
+def test_half_a_surrogate_pair_that_stands_for_no_byte_is_written_out_too() -> None:
+    assert readable("a\ud800") == r"a\ud800"
+
+
+def test_a_row_with_a_path_of_other_bytes_in_it_is_kept() -> None:
+    table = to_table("tasks", [{"reason": os.fsdecode(b"no /tmp/h\xff"), "notes": ["a\udcff"]}])
+    assert table["reason"].to_pylist() == [r"no /tmp/h\xff"]
+    assert table["notes"].to_pylist() == [[r"a\xff"]]
