@@ -5,7 +5,7 @@ import io
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from itertools import takewhile
@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from velodrome.agents.isolation.log_tail import without_controls
-from velodrome.scheduler.commands import left_out
-from velodrome.scheduler.commands.output import closing, print_table
+from velodrome.scheduler.commands import left_out, records
+from velodrome.scheduler.commands.output import closing, console, print_table
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.spreadsheet import inert
 from velodrome.scheduler.results.instants import for_python
@@ -86,15 +86,22 @@ def _write(rows: pa.Table, form: Format, output: Path) -> None:
 
 
 def _show(rows: pa.Table) -> None:
-    shown = rows.slice(0, MOST_SHOWN)
-    right = frozenset(field.name for field in rows.schema if _is_number(field.type))
-    if rows.num_rows:
-        names = _names(rows)
-        cells = (map(_none_as_empty, row) for row in _rows(shown))
+    names = _names(rows)
+    cells = [
+        [str(_none_as_empty(cell)) for cell in row] for row in _rows(rows.slice(0, MOST_SHOWN))
+    ]
+    if not cells:
+        closing("  ".join(names))
+    elif records.fit(names, cells, console().width):
+        right = frozenset(field.name for field in rows.schema if _is_number(field.type))
         print_table([dict(zip(names, row, strict=True)) for row in cells], right)
     else:
-        closing("  ".join(_names(rows)))
-    left = rows.num_rows - shown.num_rows
+        console().print(records.records(names, cells, console().width))
+        cells = cells[: records.MOST]
+        closing(
+            f"{len(names)} columns; side by side are those that you name: SELECT framework, ..."
+        )
+    left = rows.num_rows - len(cells)
     told = f", {left:,} of them not shown: --format csv" if left else ""
     closing(f"{_counted(rows.num_rows)}{told}")
 
@@ -144,10 +151,22 @@ _PRINTED: dict[Format, Callable[[pa.Table], None]] = {
 
 
 def _rows(rows: pa.Table) -> Iterator[list[object]]:
-    """By position: two columns may have one name."""
+    """By position: two columns may have one name. ConfigError for a value that Python has not."""
     for batch in for_python(rows).to_batches(max_chunksize=BATCH_ROWS):
-        columns = [[_plain(cell) for cell in column.to_pylist()] for column in batch.columns]
+        columns = [
+            [_plain(cell) for cell in _values(name, column.to_pylist)]
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        ]
         yield from map(list, zip(*columns, strict=True))
+
+
+def _values(name: str, values: Callable[[], Sequence[object]]) -> list[object]:
+    try:
+        return [*values()]
+    except (ValueError, OverflowError) as error:
+        problem = f"column {name} holds what cannot be shown ({error})"
+        mend = "Cast it, such as: column::VARCHAR; or write it with --output FILE.parquet."
+        raise ConfigError("query", problem, mend) from None
 
 
 def _names(rows: pa.Table) -> list[str]:

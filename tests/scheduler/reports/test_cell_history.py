@@ -46,6 +46,20 @@ def test_the_first_process_of_each_other_sweep_tells_how_processes_differ(store:
     assert (of_forward.degrees, of_forward.source) == (5, "6 other sweeps")
 
 
+@pytest.mark.parametrize("ms", [0.0, -1.0, math.inf])
+def test_a_time_of_another_sweep_that_cannot_be_tells_nothing(
+    store: Store, root: Path, ms: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for day in range(1, 7):
+        store.put(sweep(day), measured(math.exp(0.01 * day)))
+    store.put(sweep(7), measured(ms))
+    store.put(sweep(9), measured(5.0))
+    (found, *_) = cell_history(store, sweep(9)).values()
+    assert found.source == "6 other sweeps"
+    report(root, "", Kind.TIMES, Form.CSV, None)
+    assert "6 other sweeps" in capsys.readouterr().out
+
+
 def test_five_other_sweeps_another_task_and_another_type_of_node_tell_nothing(store: Store) -> None:
     for day in range(1, 6):
         store.put(sweep(day), measured(1.0))

@@ -19,6 +19,7 @@ from velodrome.scheduler.commands.report_page import write
 from velodrome.scheduler.history.nights import history
 from velodrome.scheduler.history.reading import past_rows
 from velodrome.scheduler.history.tonight import judge
+from velodrome.scheduler.plans.expectations import TO_AGREE
 from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.reports.possible_rows import MEDIANS, possible
 from velodrome.scheduler.results.schema import TABLES
@@ -56,22 +57,26 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for sweep_id in SWEEPS:
         with store.working_on(sweep_id):
             store.begin(sweep_id, TEXT, Plan())
-            for framework in ("torch", "numpy"):
-                for model in ("lenet", "probe-lrn", "gemm-1024"):
-                    for repeat in range(2):
-                        store.put(sweep_id, measurement(framework, model, repeat))
+            ended = [
+                (measurement(framework, model, repeat), TO_AGREE)
+                for framework in ("torch", "numpy")
+                for model in ("lenet", "probe-lrn", "gemm-1024")
+                for repeat in range(6)  # as many as make an interval
+            ]
+            store.put_all(sweep_id, ended)
             store.compact(sweep_id)
     return root
 
 
 def spoilt(root: Path, columns: list[str], value: float) -> None:
-    """Of torch, in the newest sweep."""
+    """Of all of torch's processes but one, in the newest sweep."""
     (path,) = (root / "tasks" / f"sweep={SWEEPS[-1]}").glob("*.parquet")
     table = pq.ParquetFile(path).read()
-    is_torch = [name == "torch" for name in table["framework"].to_pylist()]
+    whose = zip(table["framework"].to_pylist(), table["repeat"].to_pylist(), strict=True)
+    is_spoilt = [name == "torch" and repeat > 0 for name, repeat in whose]
     for name in columns:
-        own = zip(is_torch, table[name].to_pylist(), strict=True)
-        changed = pa.array([value if torch else old for torch, old in own], pa.float64())
+        own = zip(is_spoilt, table[name].to_pylist(), strict=True)
+        changed = pa.array([value if is_so else old for is_so, old in own], pa.float64())
         place = table.schema.get_field_index(name)
         table = table.set_column(place, table.schema.field(place), changed)
     pq.write_table(table, path)

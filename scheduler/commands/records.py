@@ -1,0 +1,66 @@
+"""Rows of more columns than fit side by side: a line per column, as many rows beside each other."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from velodrome.agents.isolation.log_tail import without_controls
+
+Cells = Sequence[Sequence[str]]
+"""Rows, each with a text per column."""
+
+LEGIBLE = 24  # characters to which a column of text may be folded
+WIDEST = 40  # of a value, before it is folded
+LONGEST = 160  # of a value, before it is cut
+MOST = 20  # rows
+
+
+def fit(names: Sequence[str], rows: Cells, width: int) -> bool:
+    """Whether all columns are legible side by side."""
+    natural = (max(map(cell_len, column)) for column in zip(names, *rows, strict=True))
+    return sum(min(one, LEGIBLE) for one in natural) + 2 * (len(names) - 1) <= width
+
+
+def records(names: Sequence[str], rows: Cells, width: int) -> RenderableType:
+    """The first MOST rows; columns in which all of them are empty are named below."""
+    shown = [[_cut(value) for value in row] for row in rows[:MOST]]
+    is_told = [any(column) for column in zip(*shown, strict=True)]
+    lines = [at for at, told in enumerate(is_told) if told]
+    empty = [without_controls(name) for name, told in zip(names, is_told, strict=True) if not told]
+    of_names = min(max((cell_len(names[at]) for at in lines), default=0), width // 2)
+    natural = max((cell_len(value) for row in shown for value in row), default=0)
+    of_values = min(natural, WIDEST, width - of_names - 2)
+    beside = max(1, (width - of_names) // (of_values + 2))
+    blocks: list[RenderableType] = []
+    for first in range(0, len(shown), beside):
+        some = shown[first : first + beside]
+        blocks += [_block(names, lines, some, first, (of_names, of_values)), Text("")]
+    if empty:
+        blocks.append(Text(f"empty in all of these rows: {', '.join(empty)}", style="dim"))
+    return Group(*blocks)
+
+
+def _block(
+    names: Sequence[str], lines: Sequence[int], rows: Cells, first: int, widths: tuple[int, int]
+) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("", width=widths[0], overflow="fold", style="dim")
+    for number, _ in enumerate(rows, first + 1):
+        table.add_column(f"row {number}", width=widths[1], overflow="fold")
+    for at in lines:
+        table.add_row(*(Text(text) for text in _line(names[at], [row[at] for row in rows])))
+    return table
+
+
+def _line(name: str, values: Sequence[str]) -> Iterator[str]:
+    yield without_controls(name)
+    yield from values
+
+
+def _cut(value: str) -> str:
+    """In one line, no longer than it takes to see what it is."""
+    text = " ".join(without_controls(value).split())
+    return text if cell_len(text) <= LONGEST else f"{set_cell_size(text, LONGEST - 1)}…"

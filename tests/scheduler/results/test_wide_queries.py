@@ -1,0 +1,84 @@
+"""The rows of a query are legible however narrow the terminal."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.task import Task
+from velodrome.scheduler.commands.query import Format, query
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.results.store import Store
+
+SWEEP = "20261124-063012-a1b2c3d4"
+LONG = "a-framework-whose-name-is-as-long-as-names-are-allowed-to-be"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("wide") / "results"
+    store = Store(root)
+    with store.working_on(SWEEP):
+        for number in range(25):
+            task = Task(LONG, "eager", "lenet", number + 1)
+            made = Measurement(task, 0, 1, Status.CRASHED, "why", "n1", "h", "t", 1.0, 2.0)
+            store.put(SWEEP, replace(made, log_tail="the end of a log\n" * 500))
+    return root
+
+
+@pytest.fixture(params=[60, 80, 120])
+def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Of a terminal, as Rich believes it to be."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(request.param))
+    return int(request.param)
+
+
+def shown(capsys: pytest.CaptureFixture[str], results: Path, text: str) -> list[str]:
+    assert query(text, results, Format.TABLE, None) == 0
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    return [line.rstrip() for line in plain.splitlines()]
+
+
+def test_the_first_query_of_the_readme_shows_every_value(
+    results: Path, width: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = shown(capsys, results, "FROM tasks LIMIT 5")
+    *table, _, count = lines
+    assert count == "5 rows"
+    assert max(map(cell_len, table)) <= width
+    text = " ".join(" ".join(table).split())
+    for word in (SWEEP, "crashed", "eager", "lenet", "gradient_median_ns", "row 5"):
+        assert word in text
+    assert text.count("…") == 5  # the log's end is longer than it takes to see what it is
+    told = "".join(table).replace(" ", "")
+    assert told.count(LONG[:20]) == 5
+    assert "empty in all of these rows: " in text
+
+
+def test_what_fits_stays_side_by_side(
+    results: Path, width: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = shown(capsys, results, "SELECT batch_size, status, reason FROM tasks ORDER BY 1")
+    assert lines[0].split() == ["batch_size", "status", "reason"]
+    assert lines[1].split() == ["1", "crashed", "why"]
+    assert lines[-1] == "25 rows"
+
+
+def test_of_many_wide_rows_the_first_are_shown_and_the_others_told(
+    results: Path, width: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = shown(capsys, results, "FROM tasks")
+    assert lines[-1] == "25 rows, 5 of them not shown: --format csv"
+    assert max(map(cell_len, lines[:-2])) <= width
+
+
+def test_a_value_that_python_does_not_have_is_the_querys_fault(results: Path) -> None:
+    for value in ("'infinity'::TIMESTAMP", "'290000-01-01'::TIMESTAMP", "'5877641-06-23'::DATE"):
+        for form in (Format.TABLE, Format.CSV, Format.JSON):
+            with pytest.raises(ConfigError, match="column x holds what cannot be shown"):
+                query(f"SELECT {value} AS x FROM tasks LIMIT 1", results, form, None)
