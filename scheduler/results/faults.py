@@ -55,6 +55,8 @@ def of_error(path: object, table: str, sweep_id: str, error: Exception) -> Fault
         said, ill = "it was listed, but is not there", Ill.VANISHED
     else:
         (said, mend), ill = _told(error), Ill.UNREADABLE
+        if table == "tasks" and mend == AWAY:
+            mend = f"{AWAY}: its tasks are measured again by `velodrome run --resume {sweep_id}`"
     return Fault(str(path), table, sweep_id, ill, said, f"{mend}.")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.scheduler.commands.nightly import Typed, nightly
+from velodrome.scheduler.commands.nightly import NightCutShort, Typed, nightly
 from velodrome.scheduler.commands.where import Where as Place
 from velodrome.scheduler.errors import INCOMPLETE, StoreError
 from velodrome.scheduler.history.false_alarms import false_alarms
@@ -25,6 +25,7 @@ from velodrome.scheduler.sweeps.parts import Where
 
 Row = Mapping[str, object]
 CELL = "torch my-lstm"
+GPUS = "name: gpus\nframeworks: [torch]\nmodels: [lenet]\ndevices: [{gpu: none-is-called-so}]\n"
 
 
 def night_of(fleet, number: int, promise: Promise | None = None) -> Night:
@@ -188,14 +189,24 @@ class TestUnreadableNights:
         assert [fault.path for fault in reader.faults] == [str(text)]
 
 
+def test_results_that_cannot_be_kept_are_no_regression(tmp_path: Path) -> None:
+    path = tmp_path / "gpus.yaml"
+    path.write_text(GPUS)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "tasks").write_text("a file where rows belong")
+    typed = Typed(tmp_path / "results", "", "", tmp_path / "site", None)
+    with pytest.raises(NightCutShort) as caught:
+        nightly(path, typed, Place(), as_json=False)
+    assert caught.value.exit_status == INCOMPLETE
+    assert str(tmp_path / "results") in str(caught.value)
+
+
 @pytest.mark.slow
 def test_a_sweep_that_no_node_fits_is_not_green_on_any_night(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "gpus.yaml"
-    path.write_text(
-        "name: gpus\nframeworks: [torch]\nmodels: [lenet]\ndevices: [{gpu: none-is-called-so}]\n"
-    )
+    path.write_text(GPUS)
     typed = Typed(tmp_path / "results", "", "", tmp_path / "site", None)
     for night in range(2):
         if night:

@@ -24,8 +24,10 @@ from velodrome.scheduler.commands.report_page import write
 from velodrome.scheduler.commands.results_check import check
 from velodrome.scheduler.errors import INCOMPLETE, StoreError
 from velodrome.scheduler.plans.planning import Placement, Plan
-from velodrome.scheduler.results.faults import Ill
+from velodrome.scheduler.results.faults import Fault, Ill, of_error
 from velodrome.scheduler.results.schema import TABLES, VERSION_KEY
+from velodrome.scheduler.results.settling import settled
+from velodrome.scheduler.results.sifting import Tell
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
 
@@ -311,6 +313,38 @@ def test_hidden_files_are_no_rows_in_a_folder_and_in_a_bucket(place, table: str)
     assert reader.faults == ()
     store.compact(SWEEP)
     assert store.read(table, SWEEP).num_rows == 2 * ROWS[table]
+
+
+SPOILT = {"truncated": -20, "half": 100, "empty": 0}
+
+
+@pytest.mark.parametrize("ill", SPOILT)
+@pytest.mark.parametrize("table", TABLES)
+def test_in_a_bucket_what_is_sound_is_read_too(place, table: str, ill: str) -> None:  # type: ignore[no-untyped-def]
+    fill(place.results)
+    (path, _) = (one for one in place.paths(table) if SWEEP in one)
+    place.write(path, place.read(path)[: SPOILT[ill]])
+    reader = Store.for_reading(place.results)
+    assert reader.read(table, SWEEP).num_rows == ROWS[table]
+    assert asked(reader, f"FROM {table}").num_rows == 3 * ROWS[table]
+    assert [fault.path for fault in reader.faults] == [path]
+
+
+def test_a_file_that_goes_between_its_listing_and_its_reading_is_looked_for_again() -> None:
+    gone = of_error("x.parquet", "tasks", SWEEP, FileNotFoundError())
+    told: list[Fault] = []
+    looks = iter((gone, gone, None))
+
+    def look(tell: Tell) -> str:
+        if fault := next(looks):
+            tell(fault)
+        return "rows"
+
+    assert settled(look, told.append) == "rows"
+    assert told == []
+    assert settled(lambda tell: tell(gone), told.append) is None
+    assert told == [gone]
+    assert gone.problem == "it was listed, but is not there"
 
 
 class TestCopies:
