@@ -116,7 +116,9 @@ def _run(
         on_event(Note(text))
 
     framework = framework_named(task.framework)
-    require_possible(node, need)  # before gigabytes are fetched for what cannot run here
+    # Before gigabytes are fetched for what cannot run here.
+    require_possible(node, need)
+    _require_memory(node, task.limits.memory_bytes)
     environment = environments.build(task.framework, task.device, note, task.lock_hash)
     blank = replace(blank, environment_hash=environment.hash)
     known = reference(task, node, environments, note)
@@ -133,6 +135,13 @@ def _run(
     measured = _measurement(blank, session, setting, ready_ns, node)
     noted = replace(measured, notes=measured.notes + known.notes)
     return with_canaries(noted, before, after)
+
+
+def _require_memory(node: Node, asked_bytes: int) -> None:
+    """DoesNotFit, as a plan says it of a sweep."""
+    if asked_bytes > node.ram_bytes > 0:
+        asked, there = asked_bytes / 2**30, node.ram_bytes / 2**30
+        raise DoesNotFit(f"{asked:.1f} GiB of memory, and {node.hostname} has {there:.1f} GiB")
 
 
 def _setting(

@@ -14,6 +14,15 @@ from velodrome.agents.environments.tools import ToolRun, run_tool
 PREPARE_DEADLINE_S = 1800
 
 
+def require_program(prepare: tuple[str, ...], environ: Mapping[str, str]) -> None:
+    """EnvironmentFailed, before anything is downloaded, if what prepares the source is missing."""
+    if prepare and not shutil.which(prepare[0], path=environ.get("PATH")):
+        program = prepare[0]
+        raise EnvironmentFailed(
+            f"there is no `{program}`, which its source needs. Install {program}"
+        )
+
+
 def install_source(
     folder: Path,
     checkout: Checkout,

@@ -18,7 +18,7 @@ from velodrome.agents.environments.pip_configuration import (
     uv_variables,
 )
 from velodrome.agents.environments.recipes import Lock
-from velodrome.agents.environments.source_builds import install_source
+from velodrome.agents.environments.source_builds import install_source, require_program
 from velodrome.agents.environments.stand_ins import install_stand_ins, require_compiler
 from velodrome.agents.environments.tools import ToolRun, run_tool
 
@@ -61,6 +61,7 @@ def build_into(folder: Path, build: UvBuild, on_progress: Progress) -> manifest.
     try:
         require_room(folder, build.framework, build.lock)
         require_compiler(build.lock.libraries, build.environ)
+        require_program(build.prepare if build.lock.checkout else (), build.environ)
         _make_venv(folder, build)
         _install(folder, build, on_progress)
         _install_checkout(folder, build, on_progress)

@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from velodrome.agents.node import Gpu
-from velodrome.agents.sampling.driver_faults import DRIVER, Fault, died, hung, of_status, unloadable
+from velodrome.agents.sampling.driver_faults import (
+    DRIVER,
+    Fault,
+    died,
+    hung,
+    of_status,
+    unasked,
+    unloadable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -74,13 +82,10 @@ def ask(module: str) -> Mapping[str, Any] | Fault | None:
     if not is_installed(os.environ):
         return None
     deadline_s = _deadline_s(os.environ)
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", START, module, str(os.getpid()), *_import_paths()],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for us, who then end it
-    )
+    try:
+        process = _asking(module)
+    except OSError as error:
+        return unasked(str(error))
     try:
         answer, noise = process.communicate(timeout=deadline_s)
     except subprocess.TimeoutExpired:
@@ -91,6 +96,16 @@ def ask(module: str) -> Mapping[str, Any] | Fault | None:
     if process.returncode != 0 or not answer:
         return died(_how(process.returncode, noise))
     return _understood(json.loads(answer))
+
+
+def _asking(module: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", START, module, str(os.getpid()), *_import_paths()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for us, who then end it
+    )
 
 
 def is_installed(environ: Mapping[str, str], cache: Path = CACHE) -> bool:

@@ -86,6 +86,12 @@ def died(how: str) -> Fault:
     return Fault(DRIVER, f"ended the process that asked it ({how})", REINSTALL)
 
 
+def unasked(why: str) -> Fault:
+    """By what the system says to a process more."""
+    mend = "End what this user runs here, or raise how many processes it may have (`ulimit -u`)"
+    return Fault(DRIVER, f"cannot be asked, as no process can be started for that ({why})", mend)
+
+
 def hung(deadline_s: float, variable: str, left_pid: int = 0) -> Fault:
     """left_pid: of a process that could not be ended; 0: it is gone."""
     left = f", and its process {left_pid} cannot be ended" if left_pid else ""

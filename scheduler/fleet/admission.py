@@ -44,7 +44,7 @@ def is_about_tokens(text: str) -> bool:
 def _knocking(address: str, environ: Mapping[str, str]) -> Iterator[Iterator[str]]:
     """The lines of a process that asks to be let in; it is gone at the end, or at the deadline."""
     with subprocess.Popen(
-        [sys.executable, "-c", KNOCK, address],
+        [sys.executable, "-P", "-c", KNOCK, address],  # what lies in this folder is not imported
         env=dict(environ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -207,6 +207,25 @@ def test_what_never_fits_is_unplaceable(home: Path) -> None:
     assert "threads, and" in ended.reason
 
 
+def test_what_can_be_refused_at_once_is_refused_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a framework whose interpreter would not even run: nobody asks it."""
+    monkeypatch.setenv("VELODROME_PYTHON_NUMPY", "/not/there")
+    hopeless = {
+        "1 GPU, and": replace(TASK, device="gpu", gpu_count=1),
+        "threads, and": replace(TASK, threads=NODE.logical + 1),
+        "GiB of memory, and": replace(TASK, limits=Limits(memory_bytes=2 * NODE.ram_bytes)),
+    }
+    for reason, task in hopeless.items():
+        ended = run(task, tmp_path / "home")
+        assert (ended.status, reason in ended.reason) == (Status.UNPLACEABLE, True), ended.reason
+    monkeypatch.setenv("VELODROME_LOCKS", "/proc/locks-of-cores")
+    ended = run(TASK, tmp_path / "home")
+    assert (ended.status, "cannot be locked" in ended.reason) == (Status.UNPLACEABLE, True)
+    assert not (tmp_path / "home").exists()
+
+
 def test_a_variant_that_the_adapter_refuses_is_unsupported(home: Path) -> None:
     ended = run(replace(TASK, variant="float16"), home)
     assert ended.status is Status.UNSUPPORTED
