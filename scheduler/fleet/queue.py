@@ -19,6 +19,7 @@ from velodrome.scheduler.fleet.attempts import (
 from velodrome.scheduler.fleet.line import Line
 
 MAX_TRIES = 2
+MOST_BUILDERS = 2
 
 MayRun = Callable[[Attempt, Node], bool]
 NeedsOf = Callable[[Attempt], tuple[EnvironmentNeed, ...]]
@@ -29,7 +30,8 @@ class Queue:
 
     What is compared runs on one node: attempts of one course stay together, and move together. A
     node that has nothing left takes over the next course that another has not begun. What no node
-    that is there may run is parked until one comes.
+    that is there may run is parked until one comes. What lacks its environment on a node goes to
+    one where that stands, or else to one more that has not tried to build it.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class Queue:
         self._parked: list[Attempt] = []
         self._parked_as_told: tuple[Attempt, ...] | None = None
         self._came_later: set[str] = set()
+        self._failed: dict[EnvironmentNeed, set[str]] = {}  # on which nodes
+        self._second: dict[tuple[EnvironmentNeed, ...], str] = {}  # the node that is tried, too
         self._left = 0
         self._to_look_at = dict.fromkeys(self._lines)  # in this order
         self._without_work: dict[str, None] = {}  # looked at in vain
@@ -110,7 +114,7 @@ class Queue:
     def prepared(self, preparation: Preparation, outcomes: Iterable[EnvironmentOutcome]) -> None:
         """What needs one that could not be built is refused when its turn comes."""
         if line := self._lines.get(preparation.node_id):
-            line.prepared(preparation, outcomes)
+            self._prepared(line, preparation, outcomes)
             self._to_look_at[preparation.node_id] = None
 
     def unprepared(self, preparation: Preparation, reason: str) -> None:
@@ -119,7 +123,7 @@ class Queue:
         line = self._lines.get(preparation.node_id)
         if line and line.interrupted() >= self._max_tries:
             failed = [EnvironmentOutcome(need, reason) for need in preparation.needs]
-            line.prepared(preparation, failed)
+            self._prepared(line, preparation, failed)
 
     def joined(self, node: Node) -> None:
         """A node is there, or there again; it gets what waits for such a one."""
@@ -136,6 +140,8 @@ class Queue:
         line = self._lines.pop(node_id, None)
         if line is None:
             return ()
+        for failed in self._failed.values():
+            failed.discard(node_id)
         self._to_look_at.pop(node_id, None)
         self._without_work.pop(node_id, None)
         for attempt in line.waiting():
@@ -177,6 +183,9 @@ class Queue:
             self._parked.append(attempt)
             self._parked_as_told = None
             return attempt
+        return self._add(attempt, line)
+
+    def _add(self, attempt: Attempt, line: Line) -> Attempt:
         if attempt.node_id != line.node.node_id:
             attempt = replace(attempt, node_id=line.node.node_id)
         line.add(attempt)
@@ -206,15 +215,37 @@ class Queue:
             self._take_over(line)
         if not line.is_busy:
             self._without_work[line.node.node_id] = None
-        attempt = line.first_that_fits()
-        if attempt is None:
+        has_given = False
+        while attempt := line.first_that_fits():
+            needs = self._needs_of(attempt)
+            failure = line.failure(needs)
+            if failure is None:
+                if line.stands(needs):
+                    return line.pop()
+                return None if line.begun else line.preparation(self._needs_of)
+            other = self._line_with(needs, line.pop())
+            if other is None:
+                return Refusal(attempt, failure)
+            self._add(attempt, other)
+            has_given = True
+        return self._next(line) if has_given else None  # it may take over what it can build
+
+    def _line_with(self, needs: tuple[EnvironmentNeed, ...], attempt: Attempt) -> Line | None:
+        """Where its environment stands; else where it may be built, the same node for all."""
+        if attempt.home.is_one_node:
             return None
-        needs = self._needs_of(attempt)
-        if failure := line.failure(needs):
-            return Refusal(line.pop(), failure)
-        if line.stands(needs):
-            return line.pop()
-        return None if line.begun else line.preparation(self._needs_of)
+        able = [
+            line
+            for line in self._lines.values()
+            if not line.failure(needs) and self._may_run(attempt, line.node)
+        ]
+        if standing := [line for line in able if line.stands(needs)]:
+            return min(standing, key=lambda line: line.length)
+        if not able or self._is_hopeless(needs):
+            return None
+        if self._second.get(needs) not in self._lines:
+            self._second[needs] = min(able, key=lambda line: line.length).node.node_id
+        return next((one for one in able if one.node.node_id == self._second[needs]), None)
 
     def _take_over(self, line: Line) -> None:
         """The next course not begun of the longest line that has one for this node."""
@@ -223,14 +254,32 @@ class Queue:
                 return
             for course in other.to_give():
                 attempts = other.of(course)
-                if all(self._moves(attempt, line.node) for attempt in attempts):
+                if all(self._moves(attempt, line) for attempt in attempts):
                     other.give_away(course)
                     for attempt in attempts:
                         line.add(replace(attempt, node_id=line.node.node_id))
                     return
 
-    def _moves(self, attempt: Attempt, node: Node) -> bool:
-        return not attempt.home.is_one_node and self._may_run(attempt, node)
+    def _moves(self, attempt: Attempt, line: Line) -> bool:
+        needs = self._needs_of(attempt)
+        if attempt.home.is_one_node or line.failure(needs):
+            return False
+        return (line.stands(needs) or not self._is_hopeless(needs)) and self._may_run(
+            attempt, line.node
+        )
+
+    def _is_hopeless(self, needs: tuple[EnvironmentNeed, ...]) -> bool:
+        """What two nodes could not build is wrong for all: not every one is asked in turn."""
+        return any(len(self._failed.get(need, ())) >= MOST_BUILDERS for need in needs)
+
+    def _prepared(
+        self, line: Line, preparation: Preparation, outcomes: Iterable[EnvironmentOutcome]
+    ) -> None:
+        told = tuple(outcomes)
+        line.prepared(preparation, told)
+        for outcome in told:
+            if not outcome.ready:
+                self._failed.setdefault(outcome.need, set()).add(line.node.node_id)
 
     def _ended(self, work: Work) -> None:
         if line := self._lines.get(work.node_id):

@@ -1,6 +1,10 @@
 """Which attempt a node runs next; nodes come and go."""
 
 from collections.abc import Callable
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.task import Task
@@ -250,6 +254,93 @@ def test_a_task_whose_environment_failed_is_refused_and_the_others_run() -> None
     assert list(queue.take()) == [Refusal(attempt("a"), failed), attempt("b")]
     queue.finished(attempt("b"))
     assert queue.is_empty
+
+
+def carried_out(
+    queue: Queue, broken: set[str]
+) -> tuple[dict[str, str], list[Refusal], list[Preparation]]:
+    """Until all has ended, where what ran. broken: nodes on which nothing can be built."""
+    ran: dict[str, str] = {}
+    refused: list[Refusal] = []
+    built: list[Preparation] = []
+    while not queue.is_empty:
+        for work in list(queue.take()):
+            if isinstance(work, Refusal):
+                refused.append(work)
+            elif isinstance(work, Preparation):
+                built.append(work)
+                why = "the disk is full" * (work.node_id in broken)
+                queue.prepared(work, [EnvironmentOutcome(need, why) for need in work.needs])
+            else:
+                assert work.task.framework not in ran
+                ran[work.task.framework] = work.node_id
+                queue.finished(work)
+    return ran, refused, built
+
+
+def test_what_lacks_its_environment_on_a_node_runs_where_it_can_be_built() -> None:
+    nodes = [node("n1"), node("n2"), node("n3")]
+    queue = Queue([attempt("a"), attempt("b"), attempt("c")], nodes, anywhere, needs)
+    ran, refused, _ = carried_out(queue, {"n1"})
+    assert ran.keys() == {"a", "b", "c"}
+    assert "n1" not in ran.values()
+    assert refused == []
+
+
+def test_what_nobody_can_build_is_refused_and_no_node_builds_it_twice() -> None:
+    nodes = [node(f"n{number}") for number in range(1, 9)]
+    alike = [replace(attempt("a", course=0), repeat=repeat) for repeat in range(5)]
+    queue = Queue(alike, nodes, anywhere, needs)
+    ran, refused, built = carried_out(queue, {one.node_id for one in nodes})
+    assert (ran, len(refused)) == ({}, 5)
+    assert len({one.node_id for one in built}) == len(built)
+
+
+def test_what_two_nodes_could_not_build_no_third_one_is_asked_for() -> None:
+    nodes = [node(f"n{number}") for number in range(1, 5)]
+    busy = [attempt(chr(98 + number), one.node_id) for number, one in enumerate(nodes)]
+    queue = Queue([*busy, attempt("z", "n1")], nodes, anywhere, needs)
+    failed = EnvironmentNeed("z", "cpu")
+    tried = []
+    for _ in range(20):
+        for work in list(queue.take()):
+            if isinstance(work, Preparation):
+                tried += [work.node_id] * (failed in work.needs)
+                why = {failed: "no such package"}
+                queue.prepared(
+                    work, [EnvironmentOutcome(one, why.get(one, "")) for one in work.needs]
+                )
+            elif isinstance(work, Attempt) and work.node_id == "n1":
+                queue.finished(work)  # the others measure for a long time
+    assert len(tried) <= 2
+
+
+def test_a_task_of_one_node_is_refused_there_whatever_stands_elsewhere() -> None:
+    bound = replace(attempt("a"), home=Home(node_id="n1"))
+    queue = Queue([bound, attempt("b", "n2")], [node("n1"), node("n2")], anywhere, needs)
+    ran, refused, _ = carried_out(queue, {"n1"})
+    assert ran == {"b": "n2"}
+    assert [one.attempt.task.framework for one in refused] == ["a"]
+
+
+@given(
+    st.lists(st.sampled_from(["n1", "n2", "n3", "n4"]), min_size=1, max_size=20),
+    st.sets(st.sampled_from(["n1", "n2", "n3", "n4"])),
+    st.integers(1, 4),
+)
+def test_every_attempt_ends_once_wherever_environments_fail(
+    places: list[str], broken: set[str], courses: int
+) -> None:
+    nodes = [node(f"n{number}") for number in range(1, 5)]
+    attempts = [
+        attempt(chr(97 + number), place, course=number % courses)
+        for number, place in enumerate(places)
+    ]
+    ran, refused, _ = carried_out(Queue(attempts, nodes, anywhere, needs), broken)
+    names = [one.attempt.task.framework for one in refused]
+    assert sorted([*ran, *names]) == [one.task.framework for one in attempts]
+    assert not broken & set(ran.values())
+    assert broken or not refused
 
 
 def test_no_environment_is_built_while_something_is_measured_on_the_node() -> None:
