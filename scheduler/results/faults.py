@@ -56,7 +56,10 @@ def of_error(path: object, table: str, sweep_id: str, error: Exception) -> Fault
     else:
         (said, mend), ill = _told(error), Ill.UNREADABLE
         if table == "tasks" and mend == AWAY:
-            mend = f"{AWAY}: its tasks are measured again by `velodrome run --resume {sweep_id}`"
+            # Samples of the lost rows would stand beside those of the new ones.
+            mend = (
+                f"{AWAY} with those of its name in the other tables; --resume measures them again"
+            )
     return Fault(str(path), table, sweep_id, ill, said, f"{mend}.")
 
 
