@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from velodrome.agents.cores.lock_files import LocksUnusable, try_lock
 from velodrome.agents.environments.absolute_variables import absolute
 from velodrome.agents.isolation.keeping import Kept, kept
 from velodrome.agents.readable import readable
@@ -31,6 +32,7 @@ OBJECT_STORE_BYTES = 100_000_000  # events and rows are small; Ray would take 30
 PREFIX = "velodrome-ray-"
 # Within a folder that nobody else may enter: Ray opens its own, sockets and all, to every user.
 OPEN_FOLDER = "r"
+IN_USE = "in-use.lock"
 RAYS_SETTINGS = "RAY_"  # how the names of all of them begin
 # sun_path of sockaddr_un holds 108 bytes (unix(7)), the last of them zero.
 SOCKET_PATH_BYTES = 107
@@ -84,12 +86,15 @@ def _first(stack: ExitStack, cpus: int, gpus: int) -> RayAddress:
 def _started(cpus: int, gpus: int) -> Iterator[RayAddress]:
     folder = _folder()
     variables = _variables(folder)
+    in_use = try_lock(folder / IN_USE)
     try:
         environ = only_ours(absolute(os.environ), variables)  # its processes stand elsewhere
         with kept(_command(folder, cpus, gpus), environ, folder / "ray.log") as running:
             yield RayAddress(_address(folder, running), variables)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if in_use is not None:
+            os.close(in_use)
 
 
 def only_ours(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
@@ -205,8 +210,25 @@ def _largest_pid() -> int:
 
 
 def _remove_leftovers() -> None:
-    """Folders of commands that were killed; their Rays are dead, but nobody swept up."""
+    """Folders of commands that were killed; their Rays are dead, but nobody swept up.
+
+    By the PID in its name one may be of another container, where that is somebody's: then its lock
+    is held.
+    """
     for folder in (one for place in _places() for one in Path(place).glob(f"{PREFIX}*")):
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]
-        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and not _is_in_use(folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_in_use(folder: Path) -> bool:
+    """Also of one of another user's, which is not ours to look into."""
+    if not (folder / IN_USE).exists():
+        return False
+    try:
+        lock = try_lock(folder / IN_USE)
+    except LocksUnusable:
+        return True
+    if lock is not None:
+        os.close(lock)
+    return lock is None

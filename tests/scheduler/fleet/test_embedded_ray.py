@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from velodrome.agents.cores.lock_files import try_lock
 from velodrome.scheduler.errors import ClusterUnreachable
 from velodrome.scheduler.fleet import embedded_ray as own
 from velodrome.scheduler.fleet.embedded_ray import RayAddress, embedded_ray
@@ -81,6 +82,26 @@ def test_where_no_place_will_do_the_mend_is_named(
         embedded_ray(1, 0),
     ):
         pass
+
+
+def test_what_a_killed_command_left_is_removed_and_what_another_container_uses_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(own, "SHORT_PLACES", ("/proc",))
+    left, used, alive = (
+        tmp_path / f"{own.PREFIX}{pid}-abcdefgh"
+        for pid in (own.PID_MAX_LIMIT + 1, own.PID_MAX_LIMIT + 2, os.getpid())
+    )
+    for folder in (left, used, alive):
+        folder.mkdir()
+    lock = try_lock(used / own.IN_USE)  # its PID is one of another container's
+    assert lock is not None
+    (left / own.IN_USE).touch()
+    with pytest.raises(ClusterUnreachable), embedded_ray(1, 0):
+        pass
+    assert sorted(tmp_path.iterdir()) == sorted([used, alive])
+    os.close(lock)
 
 
 @pytest.mark.slow
