@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hostile_words import UNSEEN
 
-from velodrome.agents.cores.lock_files import holders
+from velodrome.agents.cores.holders import holders
 from velodrome.agents.environments import entering
 from velodrome.agents.isolation.log_tail import one_line, without_controls
 
