@@ -37,15 +37,18 @@ STUBBORN = (
 )
 # Grandchildren whose parents are gone, each in a session of its own, deaf to all but SIGKILL.
 FAMILY = (
-    SAY + STUBBORN + "for _ in range(3):\n"
+    SAY + STUBBORN + "heard, told = os.pipe()\n"
+    "for _ in range(3):\n"
     "    if os.fork() == 0:\n"
     "        os.setsid()\n"
     "        if os.fork() == 0:\n"
     "            os.setsid()\n"
     "            say('up')\n"
+    "            os.write(told, b'.')\n"
     "            while True: time.sleep(60)\n"
     "        os._exit(0)\n"
     "    os.wait()\n"
+    "    os.read(heard, 1)\n"
 )
 FAMILY_THAT_STAYS = FAMILY + "while True: time.sleep(60)\n"
 
