@@ -6,10 +6,10 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from velodrome.agents.isolation.log_tail import without_controls
+from velodrome.scheduler.reports.fitting import Fitted
 
 Row = Mapping[str, object]
 
@@ -27,12 +27,12 @@ def print_json(rows: Sequence[Row] | Row) -> None:
 
 def print_table(rows: Sequence[Row], right: frozenset[str] = frozenset()) -> None:
     """Columns are the keys of the first row; `right` names those aligned to the right."""
-    console().print(_table(rows, right))
+    console().print(_table(rows, right, 1))
 
 
-def rich_rows(rows: Sequence[Row], left: int) -> Table:
+def rich_rows(rows: Sequence[Row], left: int) -> Fitted:
     """The same, to be shown later: all but the first `left` columns are aligned to the right."""
-    return _table(rows, frozenset([*rows[0]][left:] if rows else ()))
+    return _table(rows, frozenset([*rows[0]][left:] if rows else ()), left)
 
 
 def closing(*lines: str) -> None:
@@ -41,14 +41,16 @@ def closing(*lines: str) -> None:
         console().print(Text(without_controls(line)), soft_wrap=True)
 
 
-def _table(rows: Sequence[Row], right: frozenset[str]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in rows[0] if rows else ():
-        shown = Text(without_controls(name))
-        table.add_column(shown, justify="right" if name in right else "left")
-    for row in rows:
-        table.add_row(*(Text(without_controls(str(value))) for value in row.values()))
-    return table
+def _table(rows: Sequence[Row], right: frozenset[str], left: int) -> Fitted:
+    names = tuple(rows[0]) if rows else ()
+    shown = {name: without_controls(name) for name in names}
+    cells = [tuple(Text(without_controls(str(cell))) for cell in row.values()) for row in rows]
+    return Fitted(
+        tuple(shown.values()),
+        tuple(cells),
+        left,
+        frozenset(shown[one] for one in right if one in shown),
+    )
 
 
 def _plain(value: object) -> object:

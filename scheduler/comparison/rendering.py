@@ -1,10 +1,8 @@
 """A comparison on a terminal and as Markdown."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from velodrome.agents.isolation.log_tail import without_controls
@@ -14,6 +12,7 @@ from velodrome.scheduler.comparison.names import Names, names_in
 from velodrome.scheduler.comparison.outcome import Outcome
 from velodrome.scheduler.comparison.wording import Section, heading, legend, sections, sentence
 from velodrome.scheduler.invocation import typed
+from velodrome.scheduler.reports.fitting import Fitted
 from velodrome.scheduler.reports.flat_rows import markdown_table
 from velodrome.scheduler.reports.markdown_text import code, literal
 from velodrome.scheduler.reports.unbroken import Unbroken
@@ -59,17 +58,14 @@ def _shown(outcome: Outcome) -> tuple[Sequence[Duel], int]:
     return shown, len(outcome.duels) - len(shown)
 
 
-def _table(duels: Sequence[Duel], names: Names) -> Table:
-    """Where it is narrow, only the names of the cells wrap."""
+def _table(duels: Sequence[Duel], names: Names) -> Fitted:
     rows = table_rows(duels, names)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, name in enumerate(rows[0] if rows else ()):
-        justify: Literal["left", "right"] = "left" if index < LEFT else "right"
-        table.add_column(name, justify=justify, no_wrap=name != "cell", overflow="fold")
-    for duel, row in zip(duels, rows, strict=True):
-        style = STYLES[duel.verdict]
-        table.add_row(*(Text(without_controls(text)) for text in row.values()), style=style)
-    return table
+    columns = tuple(rows[0]) if rows else ()
+    cells = (
+        tuple(Text(without_controls(text), STYLES[duel.verdict]) for text in row.values())
+        for duel, row in zip(duels, rows, strict=True)
+    )
+    return Fitted(columns, tuple(cells), LEFT, frozenset(columns[LEFT:]))
 
 
 def _section(section: Section) -> list[RenderableType]:

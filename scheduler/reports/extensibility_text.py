@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from velodrome.scheduler.invocation import typed
 from velodrome.scheduler.plans.expectations import AGREED
 from velodrome.scheduler.reports.extensibility import BY_HAND, Grid, Outcome, Place
+from velodrome.scheduler.reports.fitting import FRAMED, Fitted
 from velodrome.scheduler.reports.flat_rows import markdown_rows
 from velodrome.scheduler.reports.markdown_text import code, literal
 from velodrome.scheduler.reports.render import SURPRISE
@@ -139,17 +138,16 @@ def _largest_error(grid: Grid, framework: str) -> str:
     return f"{max(errors):.0e}" if errors else "none"
 
 
-def _rich_grid(grid: Grid, shown: _Shown) -> RichTable:
-    table = RichTable(title=escape(_title(grid)), title_justify="left", title_style="bold")
-    table.add_column("probe", no_wrap=True)
-    for name in grid.frameworks:
-        table.add_column(escape(name))
-    for name, cells in _lines(grid, shown):
-        if name == SUMS[0]:
-            table.add_section()
-        styles = [_style(cell) if name not in SUMS else "" for cell in cells]
-        table.add_row(escape(name), *map(Text, cells, styles))
-    return table
+def _rich_grid(grid: Grid, shown: _Shown) -> Fitted:
+    return Fitted(
+        names=("probe", *grid.frameworks),
+        rows=tuple(
+            (Text(name), *(Text(cell, "" if name in SUMS else _style(cell)) for cell in cells))
+            for name, cells in _lines(grid, shown)
+        ),
+        title=_title(grid),
+        frame=FRAMED,
+    )
 
 
 def _style(cell: str) -> str:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from velodrome.scheduler.invocation import typed
+from velodrome.scheduler.reports.fitting import FRAMED, Fitted
 from velodrome.scheduler.reports.flat_rows import markdown_rows
 from velodrome.scheduler.reports.markdown_text import code, literal
 from velodrome.scheduler.reports.tables import Entry, Footnote, Table
@@ -49,20 +48,18 @@ def markdown(tables: Sequence[Table], headline: str = "") -> str:
     return "\n\n".join([*parts, LEGEND]) + "\n"
 
 
-def _rich_table(table: Table) -> RichTable:
-    grid = RichTable(title=escape(table.title), title_justify="left", title_style="bold")
-    grid.add_column("model", no_wrap=False)
-    grid.add_column("")
-    for name in table.contestants:
-        grid.add_column(escape(name), justify="right")
-    previous = ""
-    for line in table.lines:
-        if previous and line.course != previous:
-            grid.add_section()
-        name = "" if line.course == previous else escape(line.course)
-        grid.add_row(name, line.phase, *map(_rich_entry, line.entries))
-        previous = line.course
-    return grid
+def _rich_table(table: Table) -> Fitted:
+    return Fitted(
+        names=("model", "", *table.contestants),
+        rows=tuple(
+            (Text(line.course), Text(line.phase), *map(_rich_entry, line.entries))
+            for line in table.lines
+        ),
+        left=2,
+        right=frozenset(table.contestants),
+        title=table.title,
+        frame=FRAMED,
+    )
 
 
 def _rich_entry(entry: Entry) -> Text:
