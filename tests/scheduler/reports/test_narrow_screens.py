@@ -16,7 +16,6 @@ from velodrome.agents.measurement import Measurement, Reading, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.compare import compare
 from velodrome.scheduler.commands.output import print_table
-from velodrome.scheduler.commands.query import Format, query
 from velodrome.scheduler.commands.report import Form, Kind, report
 from velodrome.scheduler.plans.expectations import TO_AGREE
 from velodrome.scheduler.reports.fitting import fitting
@@ -112,16 +111,6 @@ def test_a_comparison_names_every_cell(
     assert not [line for line in shown if "…" in line]
     assert not [line for line in shown if len(line) > width and "velodrome " not in line]
     assert [name for name in MODELS_SHOWN if name not in "\n".join(shown)] == [], shown
-
-
-def test_a_query_of_more_columns_than_fit_shows_each_row_with_all_of_them(
-    results: Path, width: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    query("FROM tasks LIMIT 5", str(results), Format.TABLE, None)
-    shown = lines(capsys)
-    assert not [line for line in shown if "…" in line or len(line) > width]
-    assert sum(line.strip().startswith("framework: ") for line in shown) == 5
-    assert sum(HOST[:50] in line for line in shown) == 5
 
 
 def test_a_table_of_tasks_keeps_them_apart(width: int, capsys: pytest.CaptureFixture[str]) -> None:
