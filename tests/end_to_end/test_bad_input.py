@@ -10,7 +10,7 @@ GOOD = "name: good\nframeworks: [numpy]\nmodels: [lenet]\n"
 WRONG_SWEEPS = {
     "an unknown framework": ("name: a\nframeworks: [nunpy]\nmodels: [lenet]\n", ":2:14:", "numpy"),
     "an unknown key": (GOOD + "thread: [1]\n", ":4:1:", "threads"),
-    "negative threads": (GOOD + "threads: [-1]\n", ":4:11:", "above 0"),
+    "negative threads": (GOOD + "threads: [-1]\n", ":4:11:", "1 to 65536"),
     "a batch of zero": (GOOD + "batch_sizes: {lenet: [0]}\n", ":4:23:", "above 0"),
     "no mapping": ("- lenet\n- lstm\n", ":1:1:", "mapping"),
     "no YAML": ("name: [\n", ":2:1:", ""),
