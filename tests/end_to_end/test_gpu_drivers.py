@@ -58,7 +58,7 @@ def beside(state: str, command, fake_driver: Path, folder: Path, deadline_s: int
 def test_every_command_names_the_fault_and_its_mend_and_builds_nothing(
     state: str, command, fake_driver: Path, tmp_path: Path
 ) -> None:
-    # All at once, on few cores: one that is merely slow to answer must not look like one that hangs.
+    # All at once, on few cores: one that is slow to answer must not look like one that hangs.
     user = beside(state, command, fake_driver, tmp_path, deadline_s=1 if state == HUNG else 100)
     expected = {**ABOUT_GPUS, **OTHERS, **({} if state == ABSENT else {NO_BUILD: 4})}
     with ExitStack() as stack:
