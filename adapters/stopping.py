@@ -60,9 +60,8 @@ def judge(elapsed_ns: Sequence[float], target: float) -> Judged:
     """Of at least one sample, in the order in which they were taken."""
     interval = median_interval(elapsed_ns)
     flaw = flaw_of(elapsed_ns, interval, target)
-    is_met = are_enough(elapsed_ns, target) or matters_not(flaw, elapsed_ns, target)
-    told = "" if is_met else flaw or too_wide(interval, target)
-    return Judged(interval, drift(elapsed_ns, interval.median), told, not flaw)
+    doubt = doubt_by(flaw, elapsed_ns, interval, target)
+    return Judged(interval, drift(elapsed_ns, interval.median), doubt, not flaw)
 
 
 def is_known(
@@ -71,10 +70,17 @@ def is_known(
     """Whether the median is known to within the target, the cheapest question first."""
     if are_enough(elapsed_ns, target):
         return True
+    if strict is LOOKING_ON:
+        return not (too_wide(interval, target) or flaw_of(elapsed_ns, interval, target, strict))
     flaw = flaw_of(elapsed_ns, interval, target, strict)
-    if strict is FINAL and matters_not(flaw, elapsed_ns, target):
-        return True
-    return not (flaw or too_wide(interval, target))
+    return not doubt_by(flaw, elapsed_ns, interval, target)
+
+
+def doubt_by(flaw: str, elapsed_ns: Sequence[float], interval: Interval, target: float) -> str:
+    """What keeps the median from being known to the target, once no more samples are taken."""
+    if are_enough(elapsed_ns, target) or matters_not(flaw, elapsed_ns, target):
+        return ""
+    return flaw or too_wide(interval, target)
 
 
 def matters_not(flaw: str, elapsed_ns: Sequence[float], target: float) -> bool:

@@ -28,20 +28,18 @@ from velodrome.agents.sampling.driver_faults import (
     unasked,
     unloadable,
 )
+from velodrome.agents.sampling.driver_process import LIBRARY
 
 log = logging.getLogger(__name__)
 
 VARIABLE = "VELODROME_GPU_DEADLINE_S"
-DEADLINE_S, LONGEST_S = (
-    30.0,
-    86400.0,
-)  # without persistence some drivers take a second and more for each GPU
+DEADLINE_S = 30.0  # without persistence some drivers take a second and more for each GPU
+LONGEST_S = 86400.0
 END_S = 2.0  # after SIGKILL; in an uninterruptible call a process outlives that
 START = (
     "import sys; sys.path += sys.argv[3:]; "
     "from velodrome.agents.sampling.driver_process import main; main()"
 )
-LIBRARY = "libnvidia-ml.so.1"
 ABSENT = f"{LIBRARY}: cannot open shared object file: No such file"
 # Where ld.so(8) looks, whatever the machine's architecture.
 CACHE = Path("/etc/ld.so.cache")

@@ -7,12 +7,12 @@ from functools import cached_property
 from statistics import median
 
 from velodrome.scheduler.commands.typed_numbers import read
-from velodrome.scheduler.history.nights import Followed, history
+from velodrome.scheduler.history.nights import cell_of, history
 from velodrome.scheduler.history.pasts import Pasts, pasts
 from velodrome.scheduler.history.reading import past_rows
 from velodrome.scheduler.plans.budget import Budgeted, within
 from velodrome.scheduler.plans.durations import Foresight
-from velodrome.scheduler.plans.planning import Placement, Plan
+from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.sweeps import quantities
@@ -58,7 +58,10 @@ class Guide:
         left_s = self._share * max(0.0, self.until_s - time.monotonic())
         widths = self._widths
         found = within(
-            plan, left_s, self._pasts(plan).estimate, lambda one: widths.get(_key_of(one))
+            plan,
+            left_s,
+            self._pasts(plan).estimate,
+            lambda one: widths.get((cell_of(one.task), one.node_id)),
         )
         for line in left_out(found, self._budget_s):
             self._say(line)
@@ -87,11 +90,11 @@ class Guide:
     @cached_property
     def _widths(self) -> dict[tuple[object, ...], float]:
         """By cell and node: the median half-width of its last nights."""
-        found = {}
+        found: dict[tuple[object, ...], float] = {}
         for cell, points in history(self._rows).items():
             known = [one.width for one in points[-LATEST:] if one.width is not None]
             if known:
-                found[_key(cell)] = median(known)
+                found[cell_of(cell), cell.node_id] = median(known)
         return found
 
 
@@ -118,14 +121,3 @@ def _told(seconds: float) -> str:
     if hours:
         return f"{hours}h{minutes:02d}m"
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
-
-
-def _key(cell: Followed) -> tuple[object, ...]:
-    what = (cell.framework, cell.variant, cell.model, cell.batch_size, cell.device, cell.threads)
-    return (*what, cell.dtype, cell.gpu_count, cell.gpu_model, cell.node_id)
-
-
-def _key_of(placement: Placement) -> tuple[object, ...]:
-    task = placement.task
-    what = (task.framework, task.variant, task.model, task.batch_size, task.device, task.threads)
-    return (*what, task.dtype, task.gpu_count, task.gpu_model, placement.node_id)

@@ -18,11 +18,11 @@ from velodrome.scheduler.commands.where import Where
 from velodrome.scheduler.comparison.causes import nodes_by_key
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError, StoreError, VelodromeError
 from velodrome.scheduler.history.false_alarms import false_alarms
-from velodrome.scheduler.history.nights import Followed, History
+from velodrome.scheduler.history.nights import Followed, History, cell_of
 from velodrome.scheduler.history.reading import name_in, night_ids, read_history
 from velodrome.scheduler.history.tonight import Verdict, judge
 from velodrome.scheduler.invocation import command
-from velodrome.scheduler.nightly.again import again, cell_of_task
+from velodrome.scheduler.nightly.again import again
 from velodrome.scheduler.nightly.explaining import (
     Explanation,
     by_cell,
@@ -135,7 +135,7 @@ class NightGuide(Guide):
     def chosen(self, plan: Plan) -> Plan:
         self._planned = len(plan.placements)
         tasks = [one.task for one in plan.placements] + [one.task for one in plan.unplaceable]
-        asked = {cell_of_task(task) for task in tasks}
+        asked = {cell_of(task) for task in tasks}
         self.promise = replace(self.promise, asked=asked)
         return super().chosen(plan)
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from velodrome.agents.measurement import Status
-from velodrome.agents.task import device_name, place_name
+from velodrome.agents.task import Task, device_name, place_name
 from velodrome.scheduler.plans.planning import CONFIRMING
 from velodrome.scheduler.reports.task_rows import Row, is_surprise, last_attempts, took_s
 from velodrome.scheduler.results.plain_text import in_one_line
@@ -78,6 +78,12 @@ class Followed:
         what = f"{self.framework}[{self.variant}] {self.model} b{self.batch_size}"
         place = place_name(self.device_name, self.threads, self.dtype)
         return f"{what} {place} on {self.hostname or self.node_id}"
+
+
+def cell_of(one: Followed | Task) -> tuple[object, ...]:
+    """What a sweep asks for, on whatever node it is measured."""
+    what = (one.framework, one.variant, one.model, one.batch_size, one.device)
+    return (*what, one.threads, one.dtype, one.gpu_count, one.gpu_model)
 
 
 def labels(cells: Iterable[Followed]) -> dict[Followed, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from velodrome.agents.task import Task
-from velodrome.scheduler.history.nights import Followed
+from velodrome.scheduler.history.nights import Followed, cell_of
 from velodrome.scheduler.history.tonight import Watched
 from velodrome.scheduler.plans.homes import Home
 from velodrome.scheduler.plans.planning import CONFIRMING, Placement, Plan
@@ -14,7 +14,7 @@ def again(plan: Plan, suspicious: Sequence[Watched], repeats: int) -> Plan:
 
     They are numbered from CONFIRMING on, those on several nodes one after the other.
     """
-    tasks = {cell_of_task(placement.task): placement.task for placement in plan.placements}
+    tasks = {cell_of(placement.task): placement.task for placement in plan.placements}
     wanted = [one.cell for one in suspicious if cell_of(one.cell) in tasks]
     return Plan(
         tuple(
@@ -29,13 +29,3 @@ def _placement(task: Task, cell: Followed, repeat: int) -> Placement:
     home = Home(node_id=cell.node_id)
     gpus = ",".join(cell.gpu_uuids)
     return Placement(task, repeat, cell.node_id, cell.node_id, gpus, home, (0, cell.node_id))
-
-
-def cell_of_task(task: Task) -> tuple[object, ...]:
-    what = (task.framework, task.variant, task.model, task.batch_size, task.device)
-    return (*what, task.threads, task.dtype, task.gpu_count, task.gpu_model)
-
-
-def cell_of(cell: Followed) -> tuple[object, ...]:
-    what = (cell.framework, cell.variant, cell.model, cell.batch_size, cell.device)
-    return (*what, cell.threads, cell.dtype, cell.gpu_count, cell.gpu_model)

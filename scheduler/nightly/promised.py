@@ -4,8 +4,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.history.nights import Followed, History, followed
-from velodrome.scheduler.nightly.again import cell_of
+from velodrome.scheduler.history.nights import Followed, History, cell_of, followed
 from velodrome.scheduler.plans.planning import CONFIRMING
 from velodrome.scheduler.reports.task_rows import Row, is_surprise, last_attempts
 from velodrome.scheduler.results.plain_text import in_one_line

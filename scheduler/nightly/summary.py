@@ -1,7 +1,7 @@
 """A night in one screen: alarms first, what they are worth, what else was seen."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from velodrome.scheduler.history.tonight import Kind, Proof
 from velodrome.scheduler.nightly import words
@@ -66,31 +66,29 @@ def _told(night: Night, kind: Kind, proof: Proof, head: str) -> Iterator[str]:
 def _lacking(night: Night) -> Iterator[str]:
     if not night.is_whole:
         yield words.incomplete(night)
-    for one in night.lacking[:MOST]:
-        yield f"no number  {words.lacking(night, one)}"
-    if len(night.lacking) > MOST:
-        yield f"no number  and {len(night.lacking) - MOST} cells more"
+    lines = [words.lacking(night, one) for one in night.lacking]
+    yield from _first_of(lines, "no number", " cells")
 
 
 def _vanished(night: Night) -> Iterator[str]:
-    for one in night.vanished[:MOST]:
-        yield f"vanished  {night.names[one.cell]}: {one.why}"
-    if len(night.vanished) > MOST:
-        yield f"vanished  and {len(night.vanished) - MOST} more"
+    lines = [f"{night.names[one.cell]}: {one.why}" for one in night.vanished]
+    yield from _first_of(lines, "vanished")
 
 
 def _unread(night: Night) -> Iterator[str]:
-    for one in night.unread[:MOST]:
-        yield f"left out of the history  {one}"
-    if len(night.unread) > MOST:
-        yield f"left out of the history  and {len(night.unread) - MOST} files more"
+    yield from _first_of(night.unread, "left out of the history", " files")
 
 
 def _quarantined(night: Night) -> Iterator[str]:
-    for one in night.quarantined[:MOST]:
-        yield f"quarantine  {night.names[one.cell]}: {words.quarantine(one)}"
-    if len(night.quarantined) > MOST:
-        yield f"quarantine  and {len(night.quarantined) - MOST} more"
+    lines = [f"{night.names[one.cell]}: {words.quarantine(one)}" for one in night.quarantined]
+    yield from _first_of(lines, "quarantine")
+
+
+def _first_of(lines: Sequence[str], head: str, noun: str = "") -> Iterator[str]:
+    """MOST of them, and how many there are besides."""
+    yield from (f"{head}  {line}" for line in lines[:MOST])
+    if len(lines) > MOST:
+        yield f"{head}  and {len(lines) - MOST}{noun} more"
 
 
 def duration(seconds: float) -> str:

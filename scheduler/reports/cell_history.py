@@ -2,7 +2,7 @@
 
 from velodrome.scheduler.errors import VelodromeError
 from velodrome.scheduler.reports.cells import History
-from velodrome.scheduler.reports.possible_rows import LEAST_NS, MOST_NS
+from velodrome.scheduler.reports.possible_rows import is_time
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.statistics.cell_interval import known_by_sweeps
@@ -36,8 +36,8 @@ def cell_history(store: Store, sweep_id: str) -> History:
     for row in rows:
         for phase in PHASES:
             values = found.setdefault((row["task_id"], row["node_type"], phase), [])
-            is_time = row[phase] is not None and LEAST_NS <= row[phase] < MOST_NS
-            if is_time and len(values) < MOST:
-                values.append(row[phase])
+            ns = row[phase]
+            if ns is not None and is_time(ns) and len(values) < MOST:
+                values.append(ns)
     told = {key: known_by_sweeps(values) for key, values in found.items()}
     return {key: one for key, one in told.items() if one is not None}

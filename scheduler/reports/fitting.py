@@ -54,10 +54,9 @@ class Fitted:
             title_justify="left",
         )
         for name, width in zip(self.names, widths, strict=True):
-            side = "right" if name in self.right else "left"
             table.add_column(
                 Text(name),
-                justify="right" if side == "right" else "left",
+                justify="right" if name in self.right else "left",
                 width=width,
                 overflow="fold",
             )

@@ -22,6 +22,11 @@ _ABOVE_0 = frozenset(
 )
 
 
+def is_time(ns: float) -> bool:
+    """Whether a call can take so long."""
+    return LEAST_NS <= ns < MOST_NS
+
+
 def possible(rows: Iterable[dict[str, object]]) -> list[dict[str, object]]:
     """The same; a row whose time cannot be has none, and says so. Other such numbers are null."""
     return [_possible(row) for row in rows]
@@ -57,5 +62,5 @@ def _can_be(name: str, value: object) -> bool:
     if not isinstance(value, float):
         return True  # null, or not of this table
     if name in _TIMES:
-        return LEAST_NS <= value < MOST_NS
+        return is_time(value)
     return math.isfinite(value) and (value > 0 or name not in _ABOVE_0)

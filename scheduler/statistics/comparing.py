@@ -33,6 +33,7 @@ from velodrome.scheduler.statistics.moderated_tests import (
     errors,
     holm_adjusted,
     judged,
+    moderated,
 )
 from velodrome.scheduler.statistics.rank_test import rank_p
 from velodrome.scheduler.statistics.replication import Repeat, across, quantile, student
@@ -176,7 +177,7 @@ def _family(family: Sequence[Evidence]) -> list[_Judged]:
     floors = np.array([one.floor for one in family])
     contrast = stacked([one.contrast for one in family])
     found = judged(contrast, cut, base, candidate, floors)
-    known = errors(contrast, floors, cut.suspect)
+    known = errors(contrast, found.together, floors, cut.suspect)
     unpaired = _errors([one.unpaired for one in family], floors, cut.suspect)
     paired = _errors([one.paired for one in family], floors, cut.suspect)
     return [
@@ -201,8 +202,9 @@ def _errors(
     found: list[float | None] = [None] * len(contrasts)
     if known:
         where = [at for at, _ in known]
-        theirs = errors(stacked([one for _, one in known]), floors[where], apart[where])
-        for at, error in zip(where, theirs.error, strict=True):
+        theirs = stacked([one for _, one in known])
+        found_errors = errors(theirs, moderated(theirs), floors[where], apart[where])
+        for at, error in zip(where, found_errors.error, strict=True):
             found[at] = float(error)
     return found
 

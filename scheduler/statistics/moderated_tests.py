@@ -25,7 +25,7 @@ from velodrome.scheduler.statistics.bimodality import (
     may_be_luck,
 )
 from velodrome.scheduler.statistics.contrasts import Contrast
-from velodrome.scheduler.statistics.moderation import moderate
+from velodrome.scheduler.statistics.moderation import Moderated, moderate
 
 
 @dataclass(frozen=True)
@@ -36,27 +36,31 @@ class Errors:
     degrees: Array
 
 
-def p_values(contrast: Contrast, floor: Array | float, apart: Bools) -> Array:
-    """Two-sided, of each cell as if it were the only one, of contrasts with degrees above 0.
+def moderated(contrast: Contrast) -> Moderated:
+    """Of cells that are moderated together, with degrees above 0."""
+    return moderate(contrast.variance, contrast.degrees)
+
+
+def p_values(contrast: Contrast, together: Moderated, floor: Array | float, apart: Bools) -> Array:
+    """Two-sided, of each cell as if it were the only one. together: the contrast's, moderated.
 
     floor: what units' own samples leave open, at least. apart: cells that are like no others: what
     these say may make them less sure, never surer.
     """
     distance, factor = contrast.distance, contrast.factor
-    shared = moderate(contrast.variance, contrast.degrees).two_sided(distance, factor, floor)
+    shared = together.two_sided(distance, factor, floor)
     own_error = np.sqrt(np.maximum(contrast.variance, floor) * factor)
     own = two_sided(distance, own_error, np.asarray(contrast.degrees, dtype=float))
     return np.asarray(np.where(apart, np.maximum(shared, own), shared))
 
 
-def errors(contrast: Contrast, floor: Array | float, apart: Bools) -> Errors:
+def errors(contrast: Contrast, together: Moderated, floor: Array | float, apart: Bools) -> Errors:
     """With these, Student's t at 5 % says what `p_values` says."""
-    shared = moderate(contrast.variance, contrast.degrees)
     own = np.maximum(contrast.variance, floor)
-    used = shared.variance(floor)
+    used = together.variance(floor)
     return Errors(
         np.sqrt(np.where(apart, np.maximum(used, own), used) * contrast.factor),
-        np.where(apart, contrast.degrees, shared.freedom(floor)),
+        np.where(apart, contrast.degrees, together.freedom(floor)),
     )
 
 
@@ -65,6 +69,7 @@ class Judged:
     """luck: of which cells a step may be one of kinds, that were found in the whole comparison."""
 
     p: Array
+    together: Moderated
     luck: Bools
     kinds: Kinds
 
@@ -79,7 +84,8 @@ def judged(
     """
     found = kinds(cut, contrast.variance)
     luck = may_be_luck(found, contrast.distance, base, candidate)
-    return Judged(p_values(contrast, floor, cut.suspect), luck, found)
+    together = moderated(contrast)
+    return Judged(p_values(contrast, together, floor, cut.suspect), together, luck, found)
 
 
 def called(p: Array, log_ratio: Array, luck: Bools, *, least: float, alpha: float) -> Bools:

@@ -5,7 +5,6 @@ been verified, so that nothing is wrong before.
 """
 
 import textwrap
-from types import SimpleNamespace
 
 import pytest
 from worker_bench import FINETUNE, Bench
@@ -22,8 +21,6 @@ from velodrome.adapters.protocol import (
     Timing,
     Verified,
 )
-from velodrome.adapters.proving import twice, unseen
-from velodrome.adapters.proving.proof import Cost
 
 MODEL, BATCH = "lenet", 4
 TRIES = 3
@@ -42,10 +39,6 @@ def stopwatch(self):
     return super().stopwatch()
 armed = False
 """
-
-
-# What judging times asks of a proof: the device, and how many batches a time is of.
-ON_CPU = SimpleNamespace(on_cpu=True, places=(0,))
 
 
 class Tricks:
@@ -469,37 +462,3 @@ def test_an_adapter_that_cannot_change_a_parameter_says_so_and_passes(tricks):
     assert isinstance(outcome.events[-1], Finished)
     told = {event.reason for event in outcome.events if _has(event, IMPOSSIBLE)}
     assert told == {"weights are constants of the engine"}
-
-
-def costs(*times_ms):
-    return [Cost(1e6 * time, 1e6 * time) for time in times_ms]
-
-
-@pytest.mark.parametrize(
-    ("firsts", "laters", "outcome"),
-    [
-        ((5, 5, 5.1, 5.2), (1, 1, 1.1, 1), FAILED),
-        ((5, 5, 5.1, 1.2), (1, 1, 1.1, 1), PASSED),
-        ((5, 9, 5.1, 5.2), (1, 1, 1.1, 1), CANNOT_TELL),
-        ((5, 5, 5.1, 5.2), (1, 2, 1.1, 1), CANNOT_TELL),
-        ((2.4, 2.4, 2.4, 2.4), (1, 1, 1, 1), PASSED),
-    ],
-    ids=["calm", "once as quick", "restless firsts", "restless laters", "within what is allowed"],
-)
-def test_a_batch_is_late_only_in_every_round_of_a_calm_machine(tricks, firsts, laters, outcome):
-    rounds = list(zip(costs(*firsts), costs(*laters), strict=True))
-    assert unseen._of_rounds(ON_CPU, rounds).outcome == outcome
-
-
-@pytest.mark.parametrize(
-    ("doubles", "singles", "outcome", "is_less"),
-    [
-        ((2, 2.1), (1, 1), PASSED, False),
-        ((1.2, 1.2), (1, 1), CANNOT_TELL, True),
-        ((4, 4), (1, 1), CANNOT_TELL, False),
-    ],
-    ids=["twice", "too little", "too much"],
-)
-def test_twice_the_calls_take_twice_as_long_or_too_little(doubles, singles, outcome, is_less):
-    found = twice._judged(twice._ratios(ON_CPU, costs(*doubles), costs(*singles)))
-    assert (found.outcome, twice._is_less(found)) == (outcome, is_less)

@@ -13,9 +13,9 @@ from velodrome.scheduler.commands.nightly import NightCutShort, Typed, nightly
 from velodrome.scheduler.commands.where import Where as Place
 from velodrome.scheduler.errors import INCOMPLETE, StoreError
 from velodrome.scheduler.history.false_alarms import false_alarms
+from velodrome.scheduler.history.nights import cell_of
 from velodrome.scheduler.history.reading import night_ids, read_history
 from velodrome.scheduler.history.tonight import judge
-from velodrome.scheduler.nightly.again import cell_of
 from velodrome.scheduler.nightly.junit import junit
 from velodrome.scheduler.nightly.night import Night
 from velodrome.scheduler.nightly.promised import Promise, has_time, lacking, planned, vanished
