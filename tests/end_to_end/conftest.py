@@ -12,6 +12,16 @@ import psutil
 import pytest
 
 FAULTY = Path(__file__).parents[1] / "faulty"
+# One cell of a quarter of a second.
+TINY = """
+name: {name}
+frameworks: [numpy]
+models: [autoencoder-400-200-100/ae3]
+batch_sizes: {{autoencoder-400-200-100/ae3: [2]}}
+threads: [1]
+repeats: {repeats}
+timing: {{target: 50%, min_samples: 3, min_seconds: 0.1, max_seconds: 1}}
+"""
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,9 @@ class Command:
         path = self.folder / name
         path.write_text(text)
         return path
+
+    def tiny_sweep(self, name: str, repeats: int, file: str = "sweep.yaml") -> Path:
+        return self.sweep(TINY.format(name=name, repeats=repeats), file)
 
     def survivors(self) -> list[psutil.Process]:
         """Processes that this command, or anything below it, has started and that still live."""

@@ -9,16 +9,6 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-SWEEP = """
-name: moved
-frameworks: [numpy]
-models: [autoencoder-400-200-100/ae3]
-batch_sizes: {autoencoder-400-200-100/ae3: [2]}
-threads: [1]
-repeats: 3
-timing: {target: 50%, min_samples: 3, min_seconds: 0.1, max_seconds: 1}
-"""
-
 
 def runs(results) -> list[int]:
     if not list(results.glob("tasks/*/*.parquet")):
@@ -28,7 +18,7 @@ def runs(results) -> list[int]:
 
 @pytest.mark.parametrize("fate", ["moved", "deleted"])
 def test_what_is_not_there_at_the_end_is_named_and_can_be_measured_again(command, fate) -> None:
-    command.sweep(SWEEP)
+    command.tiny_sweep("moved", 3)
     results, aside = command.folder / f"{fate}-R", command.folder / f"{fate}-aside"
     running = command.start("run", "sweep.yaml", "--results", results.name)
     while not runs(results) and running.poll() is None:

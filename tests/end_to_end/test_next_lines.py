@@ -16,15 +16,6 @@ from velodrome.scheduler.results.store import Store
 
 pytestmark = pytest.mark.slow
 
-SWEEP = """
-name: next
-frameworks: [numpy]
-models: [autoencoder-400-200-100/ae3]
-batch_sizes: {autoencoder-400-200-100/ae3: [2]}
-threads: [1]
-repeats: 1
-timing: {target: 50%, min_samples: 3, min_seconds: 0.1, max_seconds: 1}
-"""
 SCRIPT = Path(sys.executable).parent / "velodrome"
 RESULTS = "it's R"  # which a shell has to be told of
 COMMANDS = (
@@ -77,7 +68,8 @@ def understood(words: list[str]) -> None:
 
 
 def test_every_next_line_works_in_a_fresh_shell(command) -> None:
-    (command.sweep(SWEEP).parent / "a sweep.yaml").write_text(SWEEP)
+    for file in ("sweep.yaml", "a sweep.yaml"):
+        command.tiny_sweep("next", 1, file)
     seen: dict[str, str] = {}
     for words in COMMANDS:
         done = shell(command, f"{shlex.quote(str(SCRIPT))} {words}")
@@ -103,7 +95,7 @@ def test_a_velodrome_that_is_on_the_path_is_called_by_its_name(command) -> None:
 
 def test_a_report_of_a_sweep_that_was_interrupted_says_so_and_how_to_go_on(command) -> None:
     """In every form, of every kind."""
-    command.sweep(SWEEP.replace("repeats: 1", "repeats: 2"))
+    command.tiny_sweep("next", 2)
     results = command.folder / "cut"
     whole = command.run("run", "sweep.yaml", "--results", "cut")
     assert whole.returncode == 0, whole.stderr

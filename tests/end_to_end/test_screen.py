@@ -13,15 +13,6 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-SWEEP = """
-name: shown
-frameworks: [numpy]
-models: [autoencoder-400-200-100/ae3]
-batch_sizes: {autoencoder-400-200-100/ae3: [2]}
-threads: [1]
-repeats: 1
-timing: {target: 50%, min_samples: 3, min_seconds: 0.1, max_seconds: 1}
-"""
 READERS = (
     "--help",
     "models",
@@ -60,7 +51,7 @@ def rows(command, results: str) -> int:
 
 @pytest.fixture(scope="module")
 def swept(command):
-    command.sweep(SWEEP)
+    command.tiny_sweep("shown", 1)
     done = command.run("run", "sweep.yaml", "--results", "R")
     assert done.returncode == 0, done.stderr
     return command

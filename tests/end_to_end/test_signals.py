@@ -16,15 +16,6 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-SWEEP = """
-name: asked
-frameworks: [numpy]
-models: [autoencoder-400-200-100/ae3]
-batch_sizes: {autoencoder-400-200-100/ae3: [2]}
-threads: [1]
-repeats: 8
-timing: {target: 50%, min_samples: 3, min_seconds: 0.1, max_seconds: 1}
-"""
 ASKED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 # Of each command and signal; ten of each take a quarter of an hour.
 MOMENTS = int(os.environ.get("VELODROME_TEST_MOMENTS", "1"))
@@ -100,7 +91,7 @@ def kept(command) -> int:
 @pytest.fixture(scope="module")
 def swept(command):
     """A sweep of which a row is there, so that readers have something to read."""
-    command.sweep(SWEEP)
+    command.tiny_sweep("asked", 8)
     running = started(command, ["run", "sweep.yaml", "--results", "R"])
     while kept(command) < 1 and running.poll() is None:
         time.sleep(0.05)
