@@ -151,7 +151,7 @@ class Adapter(object):
         return 0
 
     def kernels(self) -> Tuple[str, ...]:
-        """Libraries built into the framework, which velodrome.adapters.kernels cannot ask.
+        """Libraries built into the framework, which velodrome.adapters.worker.kernels cannot ask.
 
         As that has it: name, version, instruction set, `via` the framework. Asked for after the
         import and once more after timing. Optional: only what the framework tells of itself.
@@ -161,6 +161,6 @@ class Adapter(object):
     def notes(self) -> Tuple[str, ...]:
         """What a reader of the row should know: layouts, fallbacks, operations written by hand.
 
-        The last as velodrome.adapters.by_hand has it: a report counts them.
+        The last as velodrome.adapters.composed_ops has it: a report counts them.
         """
         return ()

@@ -25,13 +25,13 @@ import json
 import time
 from typing import Any, Callable, Dict, NamedTuple, Tuple
 
-from velodrome.adapters.fields import READERS, several
+from velodrome.adapters.decoding import READERS, several
 
 VERSION = 2
 
 PHASES = ("import", "build", "verify", "warmup", "forward", "gradient", "update", "prove")
 
-# What a timed phase must show besides a result that agrees: velodrome.adapters.proving says how.
+# What a timed phase must show besides a result that agrees: velodrome.adapters.proof says how.
 # The last is the agent's, by its own clock; a worker does not send it.
 CHECKS = (
     "different_values",
@@ -53,7 +53,7 @@ class ProtocolError(Exception):
 
 
 class Timing(NamedTuple):
-    """When the timing of one phase may stop. See velodrome.adapters.timing for the rule."""
+    """When the timing of one phase may stop. The rule: velodrome.adapters.timing.stopping."""
 
     target: float = 0.01  # half-width of the median's 95 % interval over the median
     min_samples: int = 10
@@ -108,7 +108,7 @@ class Imported(NamedTuple):
     import_ns: int
     device_name: str  # as the framework names it, empty for the CPU
     at_ns: int
-    kernels: Tuple[str, ...] = ()  # of linear algebra: velodrome.adapters.kernels
+    kernels: Tuple[str, ...] = ()  # of linear algebra: velodrome.adapters.worker.kernels
 
 
 class Built(NamedTuple):

@@ -30,8 +30,8 @@ def _ours(name, about, variants, devices):
         about,
         variants,
         devices,
-        "velodrome.adapters.%s.adapter" % name,
-        os.path.join(HERE, name),
+        "velodrome.adapters.frameworks.%s.adapter" % name,
+        os.path.join(HERE, "frameworks", name),
     )
 
 

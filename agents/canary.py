@@ -1,10 +1,10 @@
 """A canary: one small model, in one framework, run on a task's cores or GPU just before and after.
 
 When a number moves from one sweep to another, the canaries around it tell whether the machine did
-(velodrome.scheduler.statistics.blame). It is a session of a worker like any other. The canary after
-a task serves as the one before the next on the same cores, if that begins soon; so it is kept in a
-file, since one process seldom runs two tasks. Whatever goes wrong with a canary is told in a note
-and is no harm to the task.
+(velodrome.scheduler.statistics.canary_attribution). It is a session of a worker like any other. The
+canary after a task serves as the one before the next on the same cores, if that begins soon; so it
+is kept in a file, since one process seldom runs two tasks. Whatever goes wrong with a canary is
+told in a note and is no harm to the task.
 """
 
 import hashlib
@@ -20,24 +20,24 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.ceilings import CANARY
 from velodrome.adapters.protocol import Imported, Request, Timed, Timing, encode_request
 from velodrome.adapters.registry import Framework
+from velodrome.agents.cores.assignment import DoesNotFit
+from velodrome.agents.cores.core_locks import WaitedTooLong
 from velodrome.agents.cores.lock_files import LocksUnusable
-from velodrome.agents.cores.locks import WaitedTooLong
-from velodrome.agents.cores.sharing import DoesNotFit
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.frameworks import framework_named
 from velodrome.agents.environments.private_folders import make_private
 from velodrome.agents.environments.recipes import RecipeError
 from velodrome.agents.environments.store import EnvironmentStore
-from velodrome.agents.isolation.isolated import Bounds
-from velodrome.agents.isolation.keeping import StartFailed
+from velodrome.agents.isolation.supervised import StartFailed
+from velodrome.agents.isolation.worker_process import Bounds
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Node
 from velodrome.agents.outcomes import Bounded, decide
 from velodrome.agents.references import ReferenceFailed, reference
 from velodrome.agents.session import Setting, hold_session, to_measure
 from velodrome.agents.task import Task
-from velodrome.agents.transcript import last
+from velodrome.agents.worker_report import last
 
 TIMING = Timing(target=1e-6, min_samples=1, min_seconds=0.05, max_seconds=0.05)  # of each phase
 DEADLINE_S = 30.0

@@ -10,32 +10,32 @@ from pathlib import Path
 from velodrome.adapters.protocol import Failed, Finished, Hello
 from velodrome.adapters.registry import Framework
 from velodrome.agents.canary import canary_for, with_canaries
+from velodrome.agents.cores.assignment import DoesNotFit, Need
+from velodrome.agents.cores.core_locks import Held, WaitedTooLong, locked, require_possible
 from velodrome.agents.cores.lock_files import LocksUnusable
-from velodrome.agents.cores.locks import Held, WaitedTooLong, locked, require_possible
-from velodrome.agents.cores.sharing import DoesNotFit, Need
+from velodrome.agents.environments.disk_layout import home_of
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.folders import home_of
 from velodrome.agents.environments.frameworks import framework_named
 from velodrome.agents.environments.recipes import RecipeError
 from velodrome.agents.environments.store import EnvironmentStore
-from velodrome.agents.isolation import strays
-from velodrome.agents.isolation.isolated import Bounds, memory_limit
-from velodrome.agents.isolation.keeping import StartFailed
+from velodrome.agents.isolation import orphans
 from velodrome.agents.isolation.log_tail import TAIL_BYTES, harmless
+from velodrome.agents.isolation.supervised import StartFailed
+from velodrome.agents.isolation.worker_process import Bounds, memory_limit
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
 from velodrome.agents.outcomes import Bounded, decide
 from velodrome.agents.references import ReferenceFailed, reference
-from velodrome.agents.rerun import rerun_command
-from velodrome.agents.sampling.gpu_quietness import gpu_disturbances
-from velodrome.agents.sampling.others_load import Place
-from velodrome.agents.sampling.quietness import judge
+from velodrome.agents.rerun_command import rerun_command
+from velodrome.agents.sampling.background_load import Place
+from velodrome.agents.sampling.gpu_interference import gpu_disturbances
+from velodrome.agents.sampling.interference import judge
 from velodrome.agents.sampling.readings import attribute
 from velodrome.agents.sampling.utilization import summarize
 from velodrome.agents.session import Session, Setting, hold_session, to_measure
 from velodrome.agents.task import Task
-from velodrome.agents.transcript import last, phases, with_events
+from velodrome.agents.worker_report import last, phases, with_events
 
 __all__ = ["Note", "execute", "rerun_command"]
 
@@ -240,4 +240,4 @@ def _refused(blank: Measurement, status: Status, reason: str, log_tail: str = ""
 
 @functools.cache
 def _sweep_once() -> None:
-    strays.sweep_strays()
+    orphans.sweep_strays()

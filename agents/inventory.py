@@ -9,9 +9,9 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
-from velodrome.agents import control_groups, topology
+from velodrome.agents import cgroups, topology
 from velodrome.agents.node import Core, Node
-from velodrome.agents.readable import readable
+from velodrome.agents.safe_text import readable
 from velodrome.agents.sampling import driver
 from velodrome.agents.topology import first_line
 
@@ -30,7 +30,7 @@ def take(
     environments: the folder they are kept in; None: the usual one.
     """
     allowed = usable_cpus()
-    found = within_quota(topology.cores(allowed), control_groups.cpu_quota())
+    found = within_quota(topology.cores(allowed), cgroups.cpu_quota())
     system = os.uname()
     cpuinfo = _cpuinfo()
     first = topology.CPUS / f"cpu{min(allowed)}"
@@ -40,7 +40,7 @@ def take(
         hostname=readable(system.nodename),
         cpu_model=cpu_model(cpuinfo) or system.machine,
         cores=found,
-        ram_bytes=control_groups.memory_bytes(),
+        ram_bytes=cgroups.memory_bytes(),
         sockets=len({core.socket for core in found}),
         numa_nodes=len({core.numa_node for core in found}),
         caches=topology.caches(min(allowed)),
@@ -57,7 +57,7 @@ def take(
         velodrome_version=_version("velodrome"),
         virtualization=virtualization(cpuinfo),
         free_disk_bytes=_room_bytes(environments),
-        machine_ram_bytes=control_groups.machine_bytes(),
+        machine_ram_bytes=cgroups.machine_bytes(),
         machine_cpus=os.cpu_count() or 0,
     )
 
@@ -108,7 +108,7 @@ def virtualization(cpuinfo: Mapping[str, str]) -> str:
 
 def _room_bytes(environments: Path | None) -> int:
     # Late: both take longer to import than all the rest of this.
-    from velodrome.agents.environments.room import room_bytes
+    from velodrome.agents.environments.disk_space import room_bytes
     from velodrome.agents.environments.store import default_root
 
     return room_bytes(environments or default_root())

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from velodrome.adapters.protocol import Checked, ParameterError, Timed, Verified
-from velodrome.agents.sampling.suspects import Suspect
+from velodrome.agents.sampling.top_processes import Suspect
 from velodrome.agents.task import Task
 
 
@@ -91,7 +91,7 @@ class Reading:
     others did on the task's cores; the kernel's ticks are coarse, so that single values may be
     off by 10 either way, and below 0. interrupt_percent is the part of it that no process did.
     elsewhere_percent: what was done on the node's other cores. Counters are totals since the
-    start; quota_us, thermal_throttles: see velodrome.agents.sampling.brakes.
+    start; quota_us, thermal_throttles: see velodrome.agents.sampling.stall_counters.
     """
 
     at_ns: int
@@ -189,5 +189,5 @@ class Measurement:
     canary_before_ns: float | None = None
     canary_after_ns: float | None = None
     environment_hash: str = ""
-    kernels: tuple[str, ...] = ()  # of linear algebra, that ran (velodrome.adapters.kernels)
+    kernels: tuple[str, ...] = ()  # of linear algebra, that ran (velodrome.adapters.worker.kernels)
     notes: tuple[str, ...] = field(default=())

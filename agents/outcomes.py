@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from velodrome.adapters.protocol import Failed, Finished, Hello, Timed, Timing
-from velodrome.agents.isolation.keeping import Cause, Ending
 from velodrome.agents.isolation.log_tail import one_line
+from velodrome.agents.isolation.supervised import Cause, Ending
 from velodrome.agents.measurement import Status
 from velodrome.agents.session import Session
-from velodrome.agents.transcript import last, phase_reached
+from velodrome.agents.worker_report import last, phase_reached
 
 GIB = 2**30
 REASON_LENGTH = 1000

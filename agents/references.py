@@ -19,12 +19,12 @@ from velodrome.adapters import registry
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.products import gradient_flops
 from velodrome.adapters.protocol import Request
-from velodrome.agents.cores.locks import locked
-from velodrome.agents.cores.sharing import Need
-from velodrome.agents.environments.folders import home_of
+from velodrome.agents.cores.assignment import Need
+from velodrome.agents.cores.core_locks import locked
+from velodrome.agents.environments.disk_layout import home_of
 from velodrome.agents.environments.private_folders import make_private
 from velodrome.agents.environments.store import EnvironmentStore
-from velodrome.agents.isolation.isolated import Bounds, memory_limit
+from velodrome.agents.isolation.worker_process import Bounds, memory_limit
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
 from velodrome.agents.outcomes import Bounded, decide
@@ -39,13 +39,15 @@ HASH_LENGTH = 20
 ONE_CORE_FLOPS = 5e9  # under a second on one core
 # Whatever decides its numbers. Read as text: numbers must not change unnoticed.
 SOURCES = (
-    "reference.py",
-    "reference_file.py",
-    "seeding.py",
-    "sketch.py",
-    "clearance.py",
-    "dropping.py",
-    "numpy/*.py",
+    "proof/reference.py",
+    "proof/reference_file.py",
+    "proof/seeding.py",
+    "proof/sketch.py",
+    "proof/tie_distance.py",
+    "proof/dropout_gradients.py",
+    "models/layers.py",
+    "models/shapes.py",
+    "frameworks/numpy/*.py",
 )
 
 
@@ -77,7 +79,7 @@ def reference(
     """Computed with the node to itself if there is none yet, or it is not as it was computed.
 
     Two agents that need the same one compute it once. ReferenceFailed, EnvironmentFailed, and
-    what velodrome.agents.cores.locks.locked raises.
+    what velodrome.agents.cores.core_locks.locked raises.
     """
     name = f"{_key(task)}.npz"
     path = home_of(environments.root) / "references" / name

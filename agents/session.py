@@ -19,26 +19,26 @@ from velodrome.adapters.protocol import (
     encode_request,
 )
 from velodrome.adapters.registry import Framework
-from velodrome.agents.credibility.arrivals import Arrival
-from velodrome.agents.credibility.validation import Validated, validate
 from velodrome.agents.environments.checks import require_as_built
 from velodrome.agents.environments.core_types import Choice
-from velodrome.agents.environments.entering import BY_SIGNAL, started
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.import_path import import_path
+from velodrome.agents.environments.launch import BY_SIGNAL, started
 from velodrome.agents.environments.manifest import libraries
 from velodrome.agents.environments.openblas_probes import choice_for
 from velodrome.agents.isolation.driver_libraries import driver_only, of_the_shell
-from velodrome.agents.isolation.isolated import Bounds, Running, isolated, scratch_folder
-from velodrome.agents.isolation.keeping import Ending, StartFailed
 from velodrome.agents.isolation.mapped_libraries import mapped_libraries, notes_of
 from velodrome.agents.isolation.pipe_lines import EndlessLine
+from velodrome.agents.isolation.supervised import Ending, StartFailed
+from velodrome.agents.isolation.worker_process import Bounds, Running, isolated, scratch_folder
 from velodrome.agents.isolation.worker_variables import worker_variables
 from velodrome.agents.measurement import Reading
 from velodrome.agents.node import Gpu
 from velodrome.agents.sampling.kernel_files import KernelFile
 from velodrome.agents.sampling.sampler import Sampler
 from velodrome.agents.task import Task
+from velodrome.agents.validation.arrivals import Arrival
+from velodrome.agents.validation.events import Validated, validate
 
 LOOKS = 4  # at a worker's libraries: as a sound one warms up, and when it has timed, twice each
 LEAVE_S = 10.0  # what a worker gets to end by itself once it has said all
@@ -61,7 +61,7 @@ class Setting:
 class Session:
     """What the worker said and how it ended; ending None: its processes cannot be ended: left.
 
-    events: those that the agent believes (velodrome.agents.credibility.validation); checks are its
+    events: those that the agent believes (velodrome.agents.validation.events); checks are its
     own. kernel_kills: how often the kernel killed a process for lack of memory meanwhile, on the
     whole machine. broken: what could not be read; then there are no events.
     """

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from velodrome.agents.cpu_lists import cpu_numbers
+from velodrome.agents.cpusets import cpu_numbers
 from velodrome.agents.node import Core
 
 CPUS = Path("/sys/devices/system/cpu")

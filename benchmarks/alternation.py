@@ -76,8 +76,8 @@ def built(adapter, options):
     """The adapter, ready to be called, as a worker would have it."""
     from loop import Calls
 
-    from velodrome.adapters import seeding
     from velodrome.adapters.models import MODELS
+    from velodrome.adapters.proof import seeding
 
     model = MODELS[options.model]
     batches = seeding.batches(model, options.batch_size, 0)

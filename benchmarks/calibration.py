@@ -2,12 +2,12 @@
 
     python benchmarks/calibration.py [--trials 10000] [--json FILE]
 
-Every trial is a run of velodrome.adapters.timing.time_calls, as a worker does it, with its stopping
-rules; only that the stopwatch takes its lengths from a series whose true median is known. Shown
-are the share of rows called stable and of those whose samples bound the median, and of the latter
-the share whose bounds hold the true one; a series whose time drifts has no true median, and no row
-of it should be stable. Noise that lasts longer than the samples cannot be seen in them, so that no
-report prints these bounds.
+Every trial is a run of velodrome.adapters.worker.call_timing.time_calls, as a worker does it, with
+its stopping rules; only that the stopwatch takes its lengths from a series whose true median is
+known. Shown are the share of rows called stable and of those whose samples bound the median, and of
+the latter the share whose bounds hold the true one; a series whose time drifts has no true median,
+and no row of it should be stable. Noise that lasts longer than the samples cannot be seen in them,
+so that no report prints these bounds.
 
 What a report prints is tried on cells whose processes are drawn from these trials, by
 velodrome.scheduler.reports.cells.combine: of 1, 3 and 6 processes, and of 1 and 3 with six other
@@ -32,7 +32,7 @@ from scipy.signal import lfilter
 from scipy.special import ndtri
 
 from velodrome.adapters.protocol import Timed, Timing
-from velodrome.adapters.timing import Calls, Warm, time_calls
+from velodrome.adapters.worker.call_timing import Calls, Warm, time_calls
 from velodrome.scheduler.reports.cells import Time, combine, repeat_of
 from velodrome.scheduler.statistics.cell_interval import known_by_sweeps
 from velodrome.scheduler.statistics.replication import Repeat

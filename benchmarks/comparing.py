@@ -26,9 +26,9 @@ from pathlib import Path
 import numpy as np
 
 from velodrome.scheduler.statistics.bimodality import Cut, best_cut
-from velodrome.scheduler.statistics.comparing import ALPHA, LEAST, TESTED_AT
 from velodrome.scheduler.statistics.contrasts import Contrast, of_pairs, of_processes, of_sweeps
 from velodrome.scheduler.statistics.moderated_tests import called, judged
+from velodrome.scheduler.statistics.ratio_tests import ALPHA, LEAST, TESTED_AT
 
 REPEATS = (3, 5, 10)
 REPEATS_OF_NIGHTS = (3, 5)
@@ -132,7 +132,9 @@ WITHIN = {
 }
 
 
-PAIRED_FROM = 5  # repeats; velodrome.scheduler.statistics.evidence says from when on pairs decide
+PAIRED_FROM = (
+    5  # repeats; velodrome.scheduler.statistics.replication_units says from when on pairs decide
+)
 PAIRED = ("spread 1 %", "spread 0.5 to 2 %", "spread 1 %, shared drift 2 % a round")
 
 
@@ -169,7 +171,7 @@ def by_pairs(base: Side, candidate: Side) -> np.ndarray:
 
 
 def verdicts(contrast: Contrast, base: Side, candidate: Side) -> np.ndarray:
-    """Of every cell of every trial, as velodrome.scheduler.statistics.comparing has it."""
+    """Of every cell of every trial, as velodrome.scheduler.statistics.ratio_tests has it."""
     found = judged(contrast, best_cut(base, candidate), base.shape[-1], candidate.shape[-1])
     ratio = np.median(candidate, axis=-1) - np.median(base, axis=-1)
     return called(found.p, ratio, found.luck, least=LEAST, alpha=TESTED_AT)

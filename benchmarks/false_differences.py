@@ -18,7 +18,7 @@ from pathlib import Path
 
 from scipy.stats import binom
 
-from velodrome.scheduler.statistics.comparing import ALPHA, LEAST, Verdict, compare
+from velodrome.scheduler.statistics.ratio_tests import ALPHA, LEAST, Verdict, compare
 from velodrome.scheduler.statistics.replication import Repeat
 
 PHASES = ("forward", "gradient")

@@ -4,7 +4,8 @@ In each round every setting has a turn, a whole `velodrome measure` with its pro
 changes from round to round. `chosen` is what Velodrome sets by itself; `by itself` the core type
 that the library takes where nobody sets any; the others are named. A ratio is a setting's median
 over that of `chosen` in the same round; the figure is the median over rounds with its 95 % interval
-by the sign test (velodrome.adapters.intervals), null where there were too few rounds for one.
+by the sign test (velodrome.adapters.timing.intervals), null where there were too few rounds for
+one.
 
     nice -n 10 python benchmarks/kernels.py --cells caffe:lenet:64 numpy:lenet:16
         [--settings PRESCOTT SANDYBRIDGE HASWELL] [--rounds 9] [--seconds 1] [--budget-s 900]
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from turns import PHASES, Bench, Cell, TurnFailed, velodrome
 
-from velodrome.adapters.intervals import median_interval
+from velodrome.adapters.timing.intervals import median_interval
 from velodrome.agents.environments.core_types import OF_THE_USER, Choice
 from velodrome.agents.environments.import_path import import_path
 from velodrome.agents.environments.openblas_probes import choice_for

@@ -24,8 +24,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from velodrome.scheduler.history.nights import PHASES, Condition, Followed, Point
-from velodrome.scheduler.history.tonight import Verdict, judge
+from velodrome.scheduler.history.cell_series import PHASES, Condition, Followed, Point
+from velodrome.scheduler.history.latest_run import Verdict, judge
 
 PROCESSES = Path(__file__).parents[1] / "tests" / "scheduler" / "history" / "processes.csv"
 FIRST = datetime(2026, 1, 1, 2)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from velodrome.adapters.intervals import Interval, median_interval
+from velodrome.adapters.timing.intervals import Interval, median_interval
 
 
 @dataclass

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.scheduler.plans.planning import plan
 from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.parts import Device, Entrant, Sweep, ThreadRule, Where
+from velodrome.scheduler.sweeps.sweep import Device, Entrant, Sweep, ThreadRule, Where
 
 PROMISED_S, PROMISED_MIB = 10.0, 1024
 MODELS = ("lenet", "alexnet", "alexnet-plain", "lstm", "gemm")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kernels import document
 
-from velodrome.agents.environments.entering import started
+from velodrome.agents.environments.launch import started
 from velodrome.agents.environments.openblas_probes import libraries
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.inventory import take

@@ -20,9 +20,9 @@ from pathlib import Path
 from pairs import median_ratio
 from turns import Bench, Cell, TurnFailed, said
 
-from velodrome.adapters import reference, reference_file
-from velodrome.adapters.intervals import median_interval
 from velodrome.adapters.models import MODELS
+from velodrome.adapters.proof import reference, reference_file
+from velodrome.adapters.timing.intervals import median_interval
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.inventory import take
 

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import psutil
 
-from velodrome.adapters.intervals import Interval, median_interval
+from velodrome.adapters.timing.intervals import Interval, median_interval
 from velodrome.agents.inventory import take
 from velodrome.agents.sampling.sampler import Sampler
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from velodrome.scheduler.sweeps.parts import Where
+from velodrome.scheduler.sweeps.sweep import Where
 
 
 def _plan(case: str) -> dict[str, object]:

@@ -17,15 +17,15 @@ from simulation import Dies, Run, SimulatedTransport
 
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.node import Node
-from velodrome.scheduler.fleet import running
+from velodrome.scheduler.fleet import row_writer
 from velodrome.scheduler.fleet.attempt_events import Ended, Lost
 from velodrome.scheduler.fleet.attempts import Attempt, Work
-from velodrome.scheduler.fleet.bookkeeping import outstanding
+from velodrome.scheduler.fleet.pending_work import outstanding
 from velodrome.scheduler.plans.durations import expected_s
 from velodrome.scheduler.plans.planning import plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.parts import Where
+from velodrome.scheduler.sweeps.sweep import Where
 
 PROMISED_SHARE = 0.95
 SHORTEST_S, LONGEST_S = 10.0, 60.0
@@ -91,7 +91,9 @@ def figures(where: Where, frameworks: int, dying_share: float) -> dict[str, obje
         transport = SimulatedTransport(nodes, _durations(), deaths, on_end=busy.ended)
         environments = EnvironmentStore(Path(folder) / "environments")
         cpu_s = time.process_time()
-        running.run(attempts, running.rule(sweep), nodes, transport, tally, Silent(), environments)
+        row_writer.run(
+            attempts, row_writer.rule(sweep), nodes, transport, tally, Silent(), environments
+        )
         cpu_s = time.process_time() - cpu_s
     there_s = sum(busy.makespan_s for _ in nodes) - sum(
         max(0.0, busy.makespan_s - death.at_s) for death in deaths

@@ -18,12 +18,12 @@ from pathlib import Path
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempts import Attempt
-from velodrome.scheduler.fleet.bookkeeping import outstanding
+from velodrome.scheduler.fleet.pending_work import outstanding
 from velodrome.scheduler.plans.expectations import Expectations
 from velodrome.scheduler.plans.planning import plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.parts import Entrant, Sweep
+from velodrome.scheduler.sweeps.sweep import Entrant, Sweep
 
 PROMISED_SHARE = 0.9
 NODES = 8
@@ -54,8 +54,8 @@ def figures() -> dict[str, object]:
 def _figures(store: Store) -> dict[str, object]:
     from velodrome.scheduler.fleet.dispatch import Dispatcher
     from velodrome.scheduler.fleet.membership import Membership
-    from velodrome.scheduler.fleet.queue import Queue
-    from velodrome.scheduler.fleet.running import Keeper
+    from velodrome.scheduler.fleet.row_writer import Keeper
+    from velodrome.scheduler.fleet.work_queue import Queue
 
     with Membership() as membership, store.working_on(SWEEP_ID):
         nodes = membership.first_look(lambda text: print(text, file=sys.stderr))
@@ -86,10 +86,10 @@ def _figures(store: Store) -> dict[str, object]:
 
 
 def sleep(attempt: Attempt, node: Node, cache: str) -> Iterator[object]:
-    """What velodrome.scheduler.fleet.remote.execute_attempt does, asleep."""
-    from velodrome.scheduler.fleet import remote
+    """What velodrome.scheduler.fleet.node_functions.execute_attempt does, asleep."""
+    from velodrome.scheduler.fleet import node_functions
 
-    yield from remote._stream(lambda note: _slept(attempt, node))
+    yield from node_functions._stream(lambda note: _slept(attempt, node))
 
 
 def _slept(attempt: Attempt, node: Node) -> Measurement:

@@ -2,9 +2,9 @@
 
     python benchmarks/stopping_cost.py [--rounds 5]
 
-velodrome.adapters.timing.time_calls runs on a stopwatch that is written down beforehand; CPU time
-of this process within the rule, over all samples taken. Given is the least of the rounds, since
-what others do to the caches only adds.
+velodrome.adapters.worker.call_timing.time_calls runs on a stopwatch that is written down
+beforehand; CPU time of this process within the rule, over all samples taken. Given is the least of
+the rounds, since what others do to the caches only adds.
 
 Series: `calm` is stable at once; `noisy` never meets its target, so that it is looked at to the
 cap; `drifting` is narrow but drifts, so that every look takes all the tests there are.
@@ -17,9 +17,9 @@ import time
 from collections.abc import Sequence
 from itertools import cycle
 
-from velodrome.adapters import timing
 from velodrome.adapters.protocol import Timing
-from velodrome.adapters.timing import Calls, Warm
+from velodrome.adapters.worker import call_timing
+from velodrome.adapters.worker.call_timing import Calls, Warm
 
 MS = 1_000_000
 LIMIT_US = 20.0
@@ -52,7 +52,7 @@ def cost_us(lengths_ns: Sequence[int]) -> tuple[float, int]:
     """Of the rule per sample, and how many samples it let be taken."""
     rules = Timing(target=0.01, min_seconds=0.0, max_seconds=sum(lengths_ns) / 1e9)
     calls = Calls(lambda index: None, 1, Script(lengths_ns))
-    rule, spent_ns = timing.stop_reason, 0
+    rule, spent_ns = call_timing.stop_reason, 0
 
     def watched(elapsed_ns: Sequence[int], asked: Timing) -> str:
         nonlocal spent_ns
@@ -61,11 +61,11 @@ def cost_us(lengths_ns: Sequence[int]) -> tuple[float, int]:
         spent_ns += time.process_time_ns() - begun
         return reason
 
-    timing.stop_reason = watched
+    call_timing.stop_reason = watched
     try:
-        timed = timing.time_calls("forward", calls, Warm(1, 1), rules, lambda chunk: None)
+        timed = call_timing.time_calls("forward", calls, Warm(1, 1), rules, lambda chunk: None)
     finally:
-        timing.stop_reason = rule
+        call_timing.stop_reason = rule
     return spent_ns / 1000 / timed.samples, timed.samples
 
 

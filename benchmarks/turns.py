@@ -13,15 +13,15 @@ from pathlib import Path
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import Timing
 from velodrome.adapters.registry import FRAMEWORKS, Framework
-from velodrome.agents.cores.locks import WaitedTooLong, locked
-from velodrome.agents.cores.sharing import Need
-from velodrome.agents.environments.entering import started
+from velodrome.agents.cores.assignment import Need
+from velodrome.agents.cores.core_locks import WaitedTooLong, locked
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.import_path import import_path
+from velodrome.agents.environments.launch import started
 from velodrome.agents.environments.openblas_probes import choice_for
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
-from velodrome.agents.isolation.isolated import scratch_folder
+from velodrome.agents.isolation.worker_process import scratch_folder
 from velodrome.agents.isolation.worker_variables import worker_variables
 from velodrome.agents.node import Node
 from velodrome.agents.task import Limits, Task

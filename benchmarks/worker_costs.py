@@ -2,7 +2,7 @@
 
     python worker_costs.py ADAPTER VARIANT MODEL REFERENCE [--without] --batch-size N --threads N
 
-Started by proof_cost.py. Without: the checks of velodrome.adapters.proving are left out, all else
+Started by proof_cost.py. Without: the checks of velodrome.adapters.proof are left out, all else
 is what a worker does for sweeps/quick.yaml.
 """
 
@@ -13,9 +13,9 @@ import time
 
 STARTED_NS = time.monotonic_ns()
 
-from velodrome.adapters import actions  # noqa: E402
+from velodrome.adapters.proof import checks  # noqa: E402
 from velodrome.adapters.protocol import Finished, Phase, Request, Timed, Timing  # noqa: E402
-from velodrome.adapters.proving import checks  # noqa: E402
+from velodrome.adapters.worker import request_actions  # noqa: E402
 
 
 def main():
@@ -29,7 +29,7 @@ def main():
     if options.without:
         checks.check_phase = checks.check_all = lambda proof, phase, send: None
     events = []
-    actions.run(request_of(options), events.append)
+    request_actions.run(request_of(options), events.append)
     print(json.dumps(told(events)))
 
 

@@ -76,7 +76,7 @@ def run(
         typed = jobs.Typed(sweep, results, resume, only, address, cluster, patience, budget)
         return jobs.submit(typed, as_json=json)
     from velodrome.scheduler.commands import run as command
-    from velodrome.scheduler.commands.where import where
+    from velodrome.scheduler.commands.target import where
 
     there = where(address, cluster, patience)
     return command.run(
@@ -99,7 +99,7 @@ def nightly(
 ) -> int:
     """Run a sweep, hold it against its earlier nights; 1 if a regression is confirmed."""
     from velodrome.scheduler.commands import nightly as command
-    from velodrome.scheduler.commands.where import where
+    from velodrome.scheduler.commands.target import where
 
     typed = command.Typed(results, only, budget, site, junit)
     return command.nightly(sweep, typed, where(address, cluster, patience), as_json=json)
@@ -258,7 +258,7 @@ def report(
     kind = command.chosen_kind(extensibility, utilization, odd, ceilings)
     form = command.chosen(markdown, csv, json)
     if site is not None:
-        from velodrome.scheduler.commands.site import site as write_site
+        from velodrome.scheduler.commands.trend_site import site as write_site
 
         return write_site(results, sweep, site)
     if html is not None:

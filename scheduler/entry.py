@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from velodrome.scheduler import interrupts, screen
+from velodrome.scheduler import interrupts, standard_streams
 
 
 def enter(load: Callable[[], Callable[..., object]]) -> NoReturn:
@@ -15,9 +15,10 @@ def enter(load: Callable[[], Callable[..., object]]) -> NoReturn:
     """
     status = 0
     try:
-        screen.settle()  # first, or the descriptors below would take the numbers of closed streams
+        # First, or the descriptors below would take the numbers of closed streams.
+        standard_streams.settle()
         interrupts.heed()
-        status = screen.status(_run(load))
+        status = standard_streams.status(_run(load))
         interrupts.over()
     except BaseException:
         # Whatever an interrupt has become on its way.
@@ -68,6 +69,6 @@ def _said(text: str, status: int) -> int:
 def _leave(status: int) -> NoReturn:
     """At once: all is cleaned up, and a library that was interrupted may not know how to end."""
     try:
-        screen.status(_said(interrupts.last_words(), status))
+        standard_streams.status(_said(interrupts.last_words(), status))
     finally:
         os._exit(status)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from velodrome.agents.doctor.finding import Finding, Subject, listed
 from velodrome.agents.environments.core_types import OF_THE_USER, Choice
+from velodrome.agents.environments.disk_layout import home_of
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.folders import home_of
 from velodrome.agents.environments.frameworks import available
 from velodrome.agents.environments.import_path import import_path
 from velodrome.agents.environments.openblas_probes import choice_for

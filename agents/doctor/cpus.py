@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from velodrome.agents.cpu_lists import cpu_numbers
+from velodrome.agents.cpusets import cpu_numbers
 from velodrome.agents.doctor.finding import Finding, Subject, listed
-from velodrome.agents.doctor.kernel import Kernel
+from velodrome.agents.doctor.kernel_settings import Kernel
 
 CPUS = "sys/devices/system/cpu"
 CLOCKS = "sys/devices/system/clocksource/clocksource0"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from velodrome.agents.doctor.finding import Finding, Subject, listed
 from velodrome.agents.doctor.gpu_states import GpuState, GpuStates
 from velodrome.agents.environments.accelerators import rank
-from velodrome.agents.sampling.throttling import IN_NEED, POWER_CAP, WORDS
+from velodrome.agents.sampling.gpu_throttling import IN_NEED, POWER_CAP, WORDS
 
 PROHIBITED = 2  # nvmlComputeMode_t in nvml.h
 MODES = ("default", "exclusive thread", "prohibited", "exclusive process")

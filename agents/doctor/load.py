@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from velodrome.agents.doctor.finding import Finding, Subject, listed
-from velodrome.agents.doctor.kernel import Kernel
-from velodrome.agents.sampling.quiet_bounds import TOLERATED_PERCENT
+from velodrome.agents.doctor.kernel_settings import Kernel
+from velodrome.agents.sampling.interference_thresholds import TOLERATED_PERCENT
 
 # /proc/stat: user nice system idle iowait irq softirq steal; guest time is part of user time.
 WORKING = (0, 1, 2, 5, 6)

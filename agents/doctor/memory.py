@@ -3,7 +3,7 @@
 import re
 
 from velodrome.agents.doctor.finding import Finding, Subject
-from velodrome.agents.doctor.kernel import Kernel
+from velodrome.agents.doctor.kernel_settings import Kernel
 
 HUGE_PAGES = "sys/kernel/mm/transparent_hugepage/enabled"
 GIB = 2**30

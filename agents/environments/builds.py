@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from velodrome.adapters.registry import Framework
-from velodrome.agents.environments import folders, manifest, uv_messages
+from velodrome.agents.environments import disk_layout, manifest, uv_messages
 from velodrome.agents.environments.debian_builds import (
     INTERPRETER,
     DebianBuild,
     build_debian_into,
 )
+from velodrome.agents.environments.disk_layout import Record
 from velodrome.agents.environments.environment import environment_hash, filled
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.folders import Record
 from velodrome.agents.environments.interpreters import obtain_interpreter
 from velodrome.agents.environments.pip_configuration import PackageSources
 from velodrome.agents.environments.recipes import Lock, Recipe, variable_for
@@ -98,9 +98,9 @@ def _build_or_keep(site: Site, lock: Lock, marker: str, on_progress: Progress) -
         replace(site.recipe, locks=(lock,)), lock.devices[0], site.platform
     ):
         folder = site.root / f"{site.framework.name}-{name_hash}"
-        record = folders.read_record(folder)
+        record = disk_layout.read_record(folder)
         if record:
-            return folders.write_record(folder, replace(record, sources=marker))
+            return disk_layout.write_record(folder, replace(record, sources=marker))
     return _build(site, lock, marker, on_progress)
 
 
@@ -118,11 +118,11 @@ def _build(site: Site, lock: Lock, marker: str, on_progress: Progress) -> None:
         prepare=site.recipe.source.prepare if site.recipe.source else (),
         interpreter=interpreter,
         sources=site.sources,
-        variables=filled(site.recipe.variables, folders.caches_of(site.root) / final.name),
+        variables=filled(site.recipe.variables, disk_layout.caches_of(site.root) / final.name),
         environ=site.environ,
     )
     on_progress(f"building {final.name}: {lock.file}, Python {interpreter.version}")
-    with folders.in_the_making(site.root, name, name_hash) as folder:
+    with disk_layout.in_the_making(site.root, name, name_hash) as folder:
         entries = build_into(folder, build, on_progress)
         size_bytes = manifest.size_bytes(entries)
         record = Record(
@@ -135,7 +135,7 @@ def _build(site: Site, lock: Lock, marker: str, on_progress: Progress) -> None:
             source=str(lock.checkout.folder) if lock.checkout else "",
             version=site.version,
         )
-        folders.publish(folder, final, record)
+        disk_layout.publish(folder, final, record)
     on_progress(f"built {final.name}: {size_bytes // 1_000_000} MB")
 
 
@@ -149,11 +149,11 @@ def _build_debian(site: Site, lock: Lock, on_progress: Progress) -> None:
         suite=site.recipe.suite,
         lock=lock,
         platform=site.platform,
-        variables=filled(site.recipe.variables, folders.caches_of(site.root) / final.name),
+        variables=filled(site.recipe.variables, disk_layout.caches_of(site.root) / final.name),
         environ=site.environ,
     )
     on_progress(f"building {final.name}: {lock.file}, Debian {build.suite}")
-    with folders.in_the_making(site.root, name, name_hash) as folder:
+    with disk_layout.in_the_making(site.root, name, name_hash) as folder:
         entries, python_version = build_debian_into(folder, build, on_progress)
         size_bytes = manifest.size_bytes(entries)
         record = Record(
@@ -165,7 +165,7 @@ def _build_debian(site: Site, lock: Lock, on_progress: Progress) -> None:
             kind="debian",
             interpreter=INTERPRETER,
         )
-        folders.publish(folder, final, record)
+        disk_layout.publish(folder, final, record)
     on_progress(f"built {final.name}: {size_bytes // 1_000_000} MB")
 
 

@@ -12,8 +12,8 @@ from velodrome.agents.environments.environment import Check, Environment
 from velodrome.agents.environments.existing import ask_interpreter
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.offline import offline_problems
+from velodrome.agents.environments.trial_runs import problem_of, request_of, run_worker
 from velodrome.agents.environments.versions import named_at
-from velodrome.agents.environments.worker_runs import problem_of, request_of, run_worker
 
 SHOWN = 20  # files named one by one
 

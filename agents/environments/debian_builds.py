@@ -11,12 +11,12 @@ from pathlib import Path
 from velodrome.agents.environments import debian_packages, manifest, uv_messages
 from velodrome.agents.environments.debian_messages import explain
 from velodrome.agents.environments.debian_sources import DebianSources, read_debian_sources
-from velodrome.agents.environments.entering import may_enter, started
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.existing import clean_environ
 from velodrome.agents.environments.failures import EnvironmentFailed
+from velodrome.agents.environments.launch import may_enter, started
 from velodrome.agents.environments.recipes import Lock
-from velodrome.agents.environments.tools import run_tool
+from velodrome.agents.environments.tool_runs import run_tool
 from velodrome.agents.environments.uv_builds import IMPORT_DEADLINE_S, require_room
 
 BUILD_DEADLINE_S = 1800

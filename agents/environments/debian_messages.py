@@ -5,7 +5,7 @@ import re
 from velodrome.agents.environments.debian_packages import not_offered
 from velodrome.agents.environments.debian_sources import VARIABLE
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.tools import ToolRun
+from velodrome.agents.environments.tool_runs import ToolRun
 from velodrome.agents.environments.uv_messages import is_disk_full, log_tail
 
 _NO_RELEASE = re.compile(r"does not have a Release file|404 +Not Found|no longer has a Release")

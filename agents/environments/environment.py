@@ -15,7 +15,7 @@ class Environment:
     variables are what the framework's workers need, placeholders filled in. caches is where the
     writable folders of all environments lie; lock is None for an interpreter of the user's. kind:
     `uv`, `source` (packages and a folder of the user's on top), `debian` or `existing`. tree: the
-    Debian system that python is part of and is started in (velodrome.agents.environments.entering).
+    Debian system that python is part of and is started in (velodrome.agents.environments.launch).
     version: the one asked for, where it is not the committed lock's.
     """
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import uv
 
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.tools import run_tool
+from velodrome.agents.environments.tool_runs import run_tool
 
 PROBE_DEADLINE_S = 20
 FETCH_DEADLINE_S = 900

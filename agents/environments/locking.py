@@ -24,7 +24,7 @@ from velodrome.agents.environments.pip_configuration import (
     uv_variables,
 )
 from velodrome.agents.environments.recipes import Lock, read_recipe
-from velodrome.agents.environments.tools import run_tool
+from velodrome.agents.environments.tool_runs import run_tool
 
 COMPILE_DEADLINE_S = 600
 LEAK = re.compile(r"://|--index|--extra-index|--find-links|^\s*-[if]\b|@ |^/", re.MULTILINE)

@@ -11,8 +11,8 @@ from velodrome.adapters.protocol import Failed, Finished, Request, Timing
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.tools import run_tool
-from velodrome.agents.environments.worker_runs import problem_of, request_of, run_worker
+from velodrome.agents.environments.tool_runs import run_tool
+from velodrome.agents.environments.trial_runs import problem_of, request_of, run_worker
 
 # Dense layers only: whoever computes gradients at all can run it.
 MODEL, BATCH_SIZE = "autoencoder-400-200-100/ae1", 2

@@ -20,14 +20,14 @@ from velodrome.agents.environments.core_types import (
     cpu_flags,
     take,
 )
-from velodrome.agents.environments.entering import started
 from velodrome.agents.environments.environment import Environment
-from velodrome.agents.environments.tools import run_tool
+from velodrome.agents.environments.launch import started
+from velodrome.agents.environments.tool_runs import run_tool
 
 DEADLINE_S = 30.0
 FILE = "openblas-{}.json"  # in the environment's cache folder, by a part of its key
 PROBE_VERSION = 1  # raised when what is tried, or how it is decided, changes
-MODULE = "velodrome.adapters.openblas_probe"
+MODULE = "velodrome.adapters.worker.openblas_probe"
 _PASSED_THROUGH = ("PATH", "LD_LIBRARY_PATH")  # without which an interpreter may not start
 # Where wheels, a package's own folder and Debian put it, below the environment or its tree.
 _PLACES = (

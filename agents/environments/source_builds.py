@@ -9,7 +9,7 @@ import uv
 from velodrome.agents.environments import checkouts, uv_messages
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.recipes import Checkout
-from velodrome.agents.environments.tools import ToolRun, run_tool
+from velodrome.agents.environments.tool_runs import ToolRun, run_tool
 
 PREPARE_DEADLINE_S = 1800
 

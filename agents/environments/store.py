@@ -8,7 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
-from velodrome.agents.environments import folders
+from velodrome.agents.environments import disk_layout
 from velodrome.agents.environments.absolute_variables import absolute
 from velodrome.agents.environments.accelerators import device_of, here
 from velodrome.agents.environments.builds import (
@@ -29,12 +29,12 @@ from velodrome.agents.environments.existing import lock_hash_of, pointed_at
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.frameworks import available, framework_named
 from velodrome.agents.environments.offline import without_network
-from velodrome.agents.environments.opening import opened, pointed_environment
 from velodrome.agents.environments.pip_configuration import read_sources
 from velodrome.agents.environments.recipes import Lock, Recipe, RecipeError, read_recipe
+from velodrome.agents.environments.resolution import opened, pointed_environment
 from velodrome.agents.environments.version_locking import locked_at
 from velodrome.agents.environments.versions import Texts, VersionLocks, named_at, split
-from velodrome.agents.readable import readable
+from velodrome.agents.safe_text import readable
 
 __all__ = ["Check", "Environment", "EnvironmentFailed", "EnvironmentStore", "default_root"]
 
@@ -73,7 +73,7 @@ class EnvironmentStore:
     def __init__(self, root: Path | None = None, environ: Mapping[str, str] = os.environ) -> None:
         self.root = root or default_root(environ)
         self._environ = absolute(environ)
-        self.versions = VersionLocks(folders.locks_of(self.root))
+        self.versions = VersionLocks(disk_layout.locks_of(self.root))
 
     def lock_hash(self, framework: str, accelerator: str = "cpu") -> str:
         """What a task carries of its environment; nothing is built or looked for.
@@ -92,7 +92,7 @@ class EnvironmentStore:
 
     def take_lock(self, framework: str, lock_hash: str, texts: Texts) -> None:
         """Keep a version's lock that was made on another machine, for builds that name its hash."""
-        with folders.writing(self.root):
+        with disk_layout.writing(self.root):
             self.versions.keep(framework, lock_hash, texts)
 
     def find(
@@ -119,7 +119,7 @@ class EnvironmentStore:
             )
         for name_hash, lock in possible(recipe, accelerator, this_platform()):
             folder = self.root / f"{name}-{name_hash}"
-            record = folders.read_record(folder)
+            record = disk_layout.read_record(folder)
             if record:
                 return opened(self.root, folder, record, recipe, lock)
         return None
@@ -150,12 +150,12 @@ class EnvironmentStore:
         found = self._good_enough(framework, recipe, accelerator, lock_hash)
         if found:
             return require_unharmed(found)
-        with folders.writing(self.root), folders.exclusive(self.root, name, on_progress):
+        with disk_layout.writing(self.root), disk_layout.exclusive(self.root, name, on_progress):
             found = self._good_enough(framework, recipe, accelerator, lock_hash)
             if found:
                 on_progress(f"{framework} was built meanwhile: using {found.name}")
                 return found
-            folders.sweep(self.root, name)
+            disk_layout.sweep(self.root, name)
             build_first(self._site(framework, recipe), accelerator, on_progress)
             return self._just_built(framework, accelerator, lock_hash)
 
@@ -185,7 +185,7 @@ class EnvironmentStore:
         recipes = self._recipes()
         built = tuple(
             opened(self.root, folder, record, recipes.get(record.framework), None)
-            for folder, record in folders.complete(self.root)
+            for folder, record in disk_layout.complete(self.root)
         )
         pointed = (
             self.find(name)
@@ -220,11 +220,11 @@ class EnvironmentStore:
         What is being built, or has a process running from it, stays.
         """
         current = self._current_names()
-        removed = folders.sweep_all(self.root)
-        for folder in folders.published(self.root):
+        removed = disk_layout.sweep_all(self.root)
+        for folder in disk_layout.published(self.root):
             wanted = self._is_wanted(folder, current)
-            if not wanted and not folders.is_in_use(folder):
-                removed += folders.remove_if_free(folder)
+            if not wanted and not disk_layout.is_in_use(folder):
+                removed += disk_layout.remove_if_free(folder)
         return removed
 
     def _locked_at(
@@ -233,7 +233,7 @@ class EnvironmentStore:
         if not self.versions.chosen(framework, accelerator):
             on_progress(f"locking {framework}, which no committed lock names")
         recipe = read_recipe(Path(framework_named(framework, self._environ).folder))
-        with folders.writing(self.root):
+        with disk_layout.writing(self.root):
             return locked_at(self.versions, recipe, framework, accelerator, self._environ)
 
     def _recipe(self, framework: str, lock_hash: str = "") -> Recipe:
@@ -244,7 +244,7 @@ class EnvironmentStore:
 
     def _is_wanted(self, folder: Path, current: set[str]) -> bool:
         """One made from a source may be meant again, as long as no other source is named."""
-        record = folders.read_record(folder)
+        record = disk_layout.read_record(folder)
         if record is None:
             return False
         unnamed = bool(record.source) and named(record.framework, self._environ) is None
@@ -276,8 +276,8 @@ class EnvironmentStore:
         self, framework: str, recipe: Recipe, lock: Lock, on_progress: Callable[[str], None]
     ) -> None:
         name = split(framework)[0]
-        with folders.writing(self.root), folders.exclusive(self.root, name, on_progress):
-            folders.sweep(self.root, name)
+        with disk_layout.writing(self.root), disk_layout.exclusive(self.root, name, on_progress):
+            disk_layout.sweep(self.root, name)
             build_exactly(self._site(framework, recipe), lock, on_progress)
 
     def _good_enough(
@@ -285,7 +285,7 @@ class EnvironmentStore:
     ) -> Environment | None:
         """What find finds, unless the lock before it might now be had."""
         found = self.find(framework, accelerator, lock_hash)
-        record = folders.read_record(found.folder) if found else None
+        record = disk_layout.read_record(found.folder) if found else None
         if not found or not record or not record.sources:
             return found
         if found.lock == recipe.locks_for(accelerator, this_platform())[0].path:

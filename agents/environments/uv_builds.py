@@ -19,8 +19,8 @@ from velodrome.agents.environments.pip_configuration import (
 )
 from velodrome.agents.environments.recipes import Lock
 from velodrome.agents.environments.source_builds import install_source, require_program
-from velodrome.agents.environments.stand_ins import install_stand_ins, require_compiler
-from velodrome.agents.environments.tools import ToolRun, run_tool
+from velodrome.agents.environments.stub_libraries import install_stand_ins, require_compiler
+from velodrome.agents.environments.tool_runs import ToolRun, run_tool
 
 INSTALL_DEADLINE_S = 3600
 IMPORT_DEADLINE_S = 300

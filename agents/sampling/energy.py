@@ -1,89 +1,193 @@
-"""How much of a counter, or of a power, falls into a stretch of time between its readings."""
+"""What energy a task took, by which meter, and why there is no better figure.
 
-import statistics
-from collections.abc import Sequence
-from itertools import pairwise
+A GPU's energy is the growth of its counter (`measured`). Where there is none, or it began anew
+meanwhile, power is integrated by trapezoids (`estimated`); where power was not told all the time
+either, there is no figure (`unavailable`), never a smaller one.
+"""
 
-# A longer silence of a power meter hides more than a trapezoid can bridge.
-GAP_INTERVALS = 3
-GAP_NS = 3 * 10**9
-# In a shorter window most of what is told is what went on beside it.
-SHORTEST_INTERVALS = 3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-Window = tuple[int, int]  # begin and end, ns of CLOCK_MONOTONIC
-Point = tuple[int, float]  # an instant and a value
+from velodrome.agents.measurement import GpuReading, Reading
+from velodrome.agents.sampling.energy_integration import (
+    Point,
+    Window,
+    counter_growth,
+    fell,
+    integral,
+    is_resolved,
+)
+
+MEASURED, ESTIMATED, UNAVAILABLE = "measured", "estimated", "unavailable"
+# Counter and power are each good to some 5 % (NVML reference, nvmlDeviceGetPowerUsage).
+TOLERATED_DEVIATION_PERCENT = 10.0
 
 
-def counter_growth(points: Sequence[Point], window: Window) -> float | None:
-    """How much a counter grew within a window, straight lines between its readings.
+@dataclass(frozen=True)
+class Energy:
+    """joules: within all windows. gradient_j: within one more window, by the same meters.
 
-    None: no reading is near enough to an edge (see _inside), or it fell meanwhile.
+    reason: why it is not `measured`. deviation_percent: how far the integral of power is above
+    the counter; None where there are not both. doubt: what does not fit together; empty if all
+    does.
     """
-    if fell(points, window):
+
+    joules: float | None
+    source: str
+    reason: str = ""
+    gradient_j: float | None = None
+    deviation_percent: float | None = None
+    doubt: str = ""
+
+
+@dataclass(frozen=True)
+class _Metered:
+    """One GPU within the windows. counted_j and integrated_j: None is not known."""
+
+    counted_j: float | None
+    integrated_j: float | None
+    gradient_counted_j: float | None
+    gradient_integrated_j: float | None
+    why_not_counted: str
+    why_not_integrated: str
+
+    @property
+    def joules(self) -> float | None:
+        return self.integrated_j if self.counted_j is None else self.counted_j
+
+    @property
+    def gradient_j(self) -> float | None:
+        return self.gradient_integrated_j if self.counted_j is None else self.gradient_counted_j
+
+    @property
+    def reason(self) -> str:
+        if self.counted_j is not None:
+            return ""
+        if self.integrated_j is not None:
+            return f"{self.why_not_counted}: its power was integrated"
+        return " and ".join(dict.fromkeys((self.why_not_counted, self.why_not_integrated)))
+
+
+def of_gpus(
+    readings: Sequence[Reading], windows: Sequence[Window], gradient: Window | None = None
+) -> Energy:
+    """Of all of them together. What is known of some GPUs only is not known."""
+    metered = [_metered(readings, uuid, windows, gradient) for uuid in gpu_uuids(readings)]
+    reason = "; ".join(gpu.reason for gpu in metered if gpu.reason)
+    joules = total([gpu.joules for gpu in metered])
+    if joules is None:
+        return Energy(None, UNAVAILABLE, reason or "no GPU was sampled")
+    counted = all(gpu.counted_j is not None for gpu in metered)
+    deviation = _deviation_percent(metered) if counted else None
+    return Energy(
+        joules=joules,
+        source=MEASURED if counted else ESTIMATED,
+        reason=reason,
+        gradient_j=total([gpu.gradient_j for gpu in metered]),
+        deviation_percent=deviation,
+        doubt=_doubt(deviation),
+    )
+
+
+def of_sockets(
+    readings: Sequence[Reading], windows: Sequence[Window], gradient: Window | None = None
+) -> Energy:
+    """By RAPL's counters: of everything that ran on the machine's sockets."""
+    counts = [(reading.at_ns, reading.package_energy_uj) for reading in readings]
+    points = [(at_ns, float(count)) for at_ns, count in counts if count is not None]
+    microjoules = total([counter_growth(points, window) for window in windows])
+    if microjoules is None:
+        silent = "the energy counter of the sockets (RAPL) was not read all the time"
+        none = "there is no energy counter of the sockets (RAPL) that may be read"
+        return Energy(None, UNAVAILABLE, silent if points else none)
+    part = _within(gradient, points, counter_growth)
+    return Energy(microjoules / 1e6, MEASURED, gradient_j=None if part is None else part / 1e6)
+
+
+def gpu_uuids(readings: Sequence[Reading]) -> list[str]:
+    return sorted({gpu.uuid for reading in readings for gpu in reading.gpus})
+
+
+def gpu_name(gpu: GpuReading) -> str:
+    """As people call it: by its number, an instance by its UUID."""
+    return f"{gpu.uuid} of GPU {gpu.index}" if gpu.uuid.startswith("MIG-") else f"GPU {gpu.index}"
+
+
+def gpu_points(
+    readings: Sequence[Reading], uuid: str, figure: Callable[[GpuReading], float | None]
+) -> list[Point]:
+    found = [(r.at_ns, figure(gpu)) for r in readings for gpu in r.gpus if gpu.uuid == uuid]
+    return [(at_ns, value) for at_ns, value in found if value is not None]
+
+
+def total(parts: Sequence[float | None]) -> float | None:
+    """None if there are no parts, or one is not known."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if known and len(known) == len(parts) else None
+
+
+def _metered(
+    readings: Sequence[Reading], uuid: str, windows: Sequence[Window], gradient: Window | None
+) -> _Metered:
+    told = [gpu for reading in readings for gpu in reading.gpus if gpu.uuid == uuid]
+    counts = gpu_points(readings, uuid, lambda gpu: gpu.energy_mj)
+    joules = [(at_ns, count / 1000) for at_ns, count in counts]
+    watts = gpu_points(readings, uuid, lambda gpu: gpu.power_w)
+    name = gpu_name(told[-1])
+    return _Metered(
+        counted_j=total([counter_growth(joules, window) for window in windows]),
+        integrated_j=total([integral(watts, window) for window in windows]),
+        gradient_counted_j=_within(gradient, joules, counter_growth),
+        gradient_integrated_j=_within(gradient, watts, integral),
+        why_not_counted=_why_not_counted(name, told, joules, windows),
+        why_not_integrated=_why_not_integrated(name, told, watts),
+    )
+
+
+def _within(
+    window: Window | None,
+    points: Sequence[Point],
+    reckon: Callable[[Sequence[Point], Window], float | None],
+) -> float | None:
+    """None also of a window that is too short to tell."""
+    return reckon(points, window) if window and is_resolved(points, window) else None
+
+
+def _why_not_counted(
+    name: str, told: Sequence[GpuReading], points: Sequence[Point], windows: Sequence[Window]
+) -> str:
+    if any(fell(points, window) for window in windows):
+        return f"the energy counter of {name} began anew, as after a reset"
+    if points:
+        return _silent(name, told, "energy counter")
+    return _silent(name, told, "") or f"{name} has no energy counter"
+
+
+def _why_not_integrated(name: str, told: Sequence[GpuReading], points: Sequence[Point]) -> str:
+    if points:
+        return _silent(name, told, "power meter")
+    return _silent(name, told, "") or f"{name} tells no power"
+
+
+def _silent(name: str, told: Sequence[GpuReading], meter: str) -> str:
+    """Empty: nothing is known against it."""
+    if any(gpu.lost for gpu in told):
+        return f"{name} was lost"
+    if told[-1].uuid.startswith("MIG-"):
+        return f"{name} has no meter of its own"
+    return f"the {meter} of {name} was silent for too long" if meter else ""
+
+
+def _deviation_percent(metered: Sequence[_Metered]) -> float | None:
+    counted = total([gpu.counted_j for gpu in metered])
+    integrated = total([gpu.integrated_j for gpu in metered])
+    if not counted or integrated is None:
         return None
-    inside = _inside(points, window)
-    return None if inside is None else (inside[-1][1] - inside[0][1]) * _stretch(inside, window)
+    return 100 * (integrated - counted) / counted
 
 
-def fell(points: Sequence[Point], window: Window) -> bool:
-    """Whether a counter began anew between two readings around or within a window.
-
-    As when a GPU is reset or its driver reloaded. What was counted before is lost.
-    """
-    spans = ((a, b) for a, b in pairwise(points) if b[0] > window[0] and a[0] < window[1])
-    return any(after < before for (_, before), (_, after) in spans)
-
-
-def is_resolved(points: Sequence[Point], window: Window) -> bool:
-    """Whether a window is long beside the time between two readings."""
-    if len(points) < 2:
-        return False
-    return window[1] - window[0] >= SHORTEST_INTERVALS * _interval_ns(points)
-
-
-def integral(points: Sequence[Point], window: Window) -> float | None:
-    """Value times seconds within a window, by trapezoids.
-
-    None: there is a gap in it, or no reading is near enough to an edge (see _inside).
-    """
-    inside = _inside(points, window)
-    if inside is None or any(b[0] - a[0] > _longest_gap_ns(points) for a, b in pairwise(inside)):
-        return None
-    area = sum((b[0] - a[0]) / 1e9 * (a[1] + b[1]) / 2 for a, b in pairwise(inside))
-    return area * _stretch(inside, window)
-
-
-def _inside(points: Sequence[Point], window: Window) -> list[Point] | None:
-    """The points within a window and, interpolated, those at its edges.
-
-    None if the two points around an edge are further apart than the longest gap. An edge outside
-    of what was sampled, by one interval at most, is moved to the nearest point.
-    """
-    if len(points) < 2:
-        return None
-    begin, end = max(window[0], points[0][0]), min(window[1], points[-1][0])
-    if begin >= end or max(begin - window[0], window[1] - end) > _interval_ns(points):
-        return None
-    spans = [(a, b) for a, b in pairwise(points) if b[0] > begin and a[0] < end]
-    if any(b[0] - a[0] > _longest_gap_ns(points) for a, b in (spans[0], spans[-1])):
-        return None
-    between = [point for point in points if begin < point[0] < end]
-    return [_at(begin, *spans[0]), *between, _at(end, *spans[-1])]
-
-
-def _at(at_ns: int, a: Point, b: Point) -> Point:
-    return at_ns, a[1] + (b[1] - a[1]) * (at_ns - a[0]) / (b[0] - a[0])
-
-
-def _stretch(inside: Sequence[Point], window: Window) -> float:
-    """Above 1 where an edge was moved: what was left out is as the rest."""
-    return (window[1] - window[0]) / (inside[-1][0] - inside[0][0])
-
-
-def _interval_ns(points: Sequence[Point]) -> float:
-    """The usual time between two readings of one figure."""
-    return statistics.median(b[0] - a[0] for a, b in pairwise(points))
-
-
-def _longest_gap_ns(points: Sequence[Point]) -> float:
-    return min(GAP_INTERVALS * _interval_ns(points), GAP_NS)
+def _doubt(deviation_percent: float | None) -> str:
+    if deviation_percent is None or abs(deviation_percent) <= TOLERATED_DEVIATION_PERCENT:
+        return ""
+    more = "more" if deviation_percent > 0 else "less"
+    return f"power sums up to {abs(deviation_percent):.0f} % {more} energy than the GPU's counter"

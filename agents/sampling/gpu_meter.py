@@ -24,7 +24,7 @@ from velodrome.agents.measurement import GpuReading
 from velodrome.agents.sampling import nvml
 from velodrome.agents.sampling.gpu_processes import Shares, shares
 from velodrome.agents.sampling.nvml import HOST_PID_NAMESPACE, ask, ask_by_name, memory_bytes
-from velodrome.agents.sampling.pacing import Paced
+from velodrome.agents.sampling.rate_limit import Paced
 
 Value = TypeVar("Value")
 
@@ -154,7 +154,7 @@ def _temperature(handle: object) -> float | None:
 
 
 def _throttle_reasons(handle: object) -> int | None:
-    """A bit mask, see velodrome.agents.sampling.throttling."""
+    """A bit mask, see velodrome.agents.sampling.gpu_throttling."""
     reasons = ask_by_name("nvmlDeviceGetCurrentClocksEventReasons", handle)
     if reasons is None:  # drivers before 535
         reasons = ask_by_name("nvmlDeviceGetCurrentClocksThrottleReasons", handle)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from velodrome.agents.measurement import GpuProcess
 from velodrome.agents.sampling.kernel_files import KernelFile
-from velodrome.agents.sampling.proc import parse_stat
+from velodrome.agents.sampling.process_counters import parse_stat
 
 MOST_ANCESTORS = 64
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from velodrome.adapters.protocol import Phase
 from velodrome.agents.measurement import Reading
-from velodrome.agents.sampling.proc import TICK_NS
-from velodrome.agents.sampling.ticks import Ticks
-from velodrome.agents.sampling.watcher import Instant
+from velodrome.agents.sampling.cpu_times import Ticks
+from velodrome.agents.sampling.process_counters import TICK_NS
+from velodrome.agents.sampling.sampler_process import Instant
 
 
 def to_readings(instants: Sequence[Instant]) -> tuple[Reading, ...]:

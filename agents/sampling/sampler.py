@@ -1,9 +1,10 @@
 """Readings of a worker's tree, its machine and its GPUs, taken from outside while it runs.
 
-The sampling is done by a process of its own (velodrome.agents.sampling.watcher), because a thread
-of the agent would wait for the agent's other Python, and hold it up: beside an agent that decodes
-events it came 7 to 10 ms late (median), the process 0.2 ms. Its instants go to memory that both
-share: the agent has nothing to drain, and what was read is there even if the sampler is killed.
+The sampling is done by a process of its own (velodrome.agents.sampling.sampler_process), because a
+thread of the agent would wait for the agent's other Python, and hold it up: beside an agent that
+decodes events it came 7 to 10 ms late (median), the process 0.2 ms. Its instants go to memory that
+both share: the agent has nothing to drain, and what was read is there even if the sampler is
+killed.
 """
 
 import json
@@ -20,7 +21,7 @@ from types import TracebackType
 from velodrome.agents.measurement import Reading
 from velodrome.agents.node import Gpu
 from velodrome.agents.sampling.readings import peak_rss_bytes, to_readings
-from velodrome.agents.sampling.watcher import Instant, Probe
+from velodrome.agents.sampling.sampler_process import Instant, Probe
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ KILLED_S = 1.0
 STOP_S = 5.0  # it ends within milliseconds, but on a busy machine it may still be starting
 START = (
     "import sys; sys.path += sys.argv[2:]; "
-    "from velodrome.agents.sampling.watcher import main; main()"
+    "from velodrome.agents.sampling.sampler_process import main; main()"
 )
 
 

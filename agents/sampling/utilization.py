@@ -11,8 +11,8 @@ from itertools import pairwise
 
 from velodrome.adapters.protocol import Phase
 from velodrome.agents.measurement import GpuReading, PhaseMeans, Reading, Sample
-from velodrome.agents.sampling.energy import Point, Window
-from velodrome.agents.sampling.joules import Energy, gpu_points, gpu_uuids, of_gpus, of_sockets
+from velodrome.agents.sampling.energy import Energy, gpu_points, gpu_uuids, of_gpus, of_sockets
+from velodrome.agents.sampling.energy_integration import Point, Window
 
 TIMED = ("forward", "gradient")
 

@@ -10,8 +10,8 @@ import time
 
 import numpy
 
-from velodrome.adapters.kernels import Library, openblas
-from velodrome.adapters.openblas_probe import load
+from velodrome.adapters.worker.kernels import Library, openblas
+from velodrome.adapters.worker.openblas_probe import load
 
 SIZE, CALLS = 1000, 9
 

@@ -11,7 +11,7 @@ from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.node import Node
 from velodrome.scheduler.commands.output import Row, closing, print_json, print_table
-from velodrome.scheduler.invocation import command, with_example
+from velodrome.scheduler.next_commands import command, with_example
 
 
 def nodes(address: str, *, as_json: bool) -> None:

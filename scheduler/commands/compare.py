@@ -6,13 +6,12 @@ from functools import cache
 from itertools import islice
 
 from velodrome.agents.environments.recipes import did_you_mean
-from velodrome.scheduler.commands import left_out
+from velodrome.scheduler.commands import skipped_files
+from velodrome.scheduler.commands.number_options import read
 from velodrome.scheduler.commands.output import console, print_json
 from velodrome.scheduler.commands.report import Form
-from velodrome.scheduler.commands.typed_numbers import read
-from velodrome.scheduler.comparison import lines, rendering, wording
+from velodrome.scheduler.comparison import comparison_rows, rendering, wording
 from velodrome.scheduler.comparison.causes import Nodes, nodes_by_key
-from velodrome.scheduler.comparison.judging import Turn
 from velodrome.scheduler.comparison.outcome import Outcome, chosen, compared
 from velodrome.scheduler.comparison.replication_units import (
     COLUMNS,
@@ -20,14 +19,15 @@ from velodrome.scheduler.comparison.replication_units import (
     History,
     history,
 )
-from velodrome.scheduler.comparison.sides import parse, rows_of, subjects, without
+from velodrome.scheduler.comparison.side_selection import parse, rows_of, subjects, without
+from velodrome.scheduler.comparison.verdicts import Turn
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError
 from velodrome.scheduler.reports.flat_rows import csv_rows
 from velodrome.scheduler.reports.possible_rows import possible
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.statistics.comparing import LEAST, Verdict
+from velodrome.scheduler.statistics.ratio_tests import LEAST, Verdict
 from velodrome.scheduler.sweeps.quantities import share
 
 FAILURES = ("slower", "faster", "broke", "vanished")
@@ -41,7 +41,7 @@ def compare(
     if form is Form.JSON:
         print_json(as_json(outcome))
     elif form is Form.CSV:
-        print(csv_rows(lines.flat(outcome), lines.COLUMNS), end="")
+        print(csv_rows(comparison_rows.flat(outcome), comparison_rows.COLUMNS), end="")
     elif form is Form.MARKDOWN:
         print(rendering.markdown(outcome), end="")
     else:
@@ -63,7 +63,7 @@ def found(base: str, candidate: str, results: str, *, only: str, least: float) -
         past = _past(store, past_ids)
         nodes = _nodes(store, {*base_ids, *candidate_ids})
     finally:  # what is missing may be why there is nothing to compare
-        left_out.tell(store.faults, results)
+        skipped_files.tell(store.faults, results)
     base_rows = without(base_rows, candidate_rows)
     if not base_rows:
         mend = "Name other sweeps, or other conditions, for one of them."
@@ -76,7 +76,9 @@ def found(base: str, candidate: str, results: str, *, only: str, least: float) -
         least=least,
         past=past,
     )
-    return replace(outcome, missing=left_out.missing(store.faults, {*base_ids, *candidate_ids}))
+    return replace(
+        outcome, missing=skipped_files.missing(store.faults, {*base_ids, *candidate_ids})
+    )
 
 
 def status(outcome: Outcome, fail_on: Sequence[str]) -> int:
@@ -118,7 +120,7 @@ def as_json(outcome: Outcome) -> dict[str, object]:
         "is_same": outcome.is_same,
         "missing": outcome.missing,
         "sentence": wording.sentence(outcome),
-        "cells": lines.flat(outcome),
+        "cells": comparison_rows.flat(outcome),
     }
 
 

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from velodrome.agents.doctor.examination import examine, worst_first
 from velodrome.agents.doctor.finding import Finding, Verdict
-from velodrome.agents.doctor.kernel import Kernel
+from velodrome.agents.doctor.kernel_settings import Kernel
+from velodrome.agents.doctor.runner import examine, worst_first
 from velodrome.scheduler.commands.output import closing, print_json, print_table
-from velodrome.scheduler.invocation import command, with_example
+from velodrome.scheduler.next_commands import command, with_example
 
 
 def doctor(*, as_json: bool) -> int:

@@ -14,8 +14,8 @@ from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.scheduler.commands.output import closing, print_json, print_table
 from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
-from velodrome.scheduler.invocation import command, with_example
-from velodrome.scheduler.screen import works
+from velodrome.scheduler.next_commands import command, with_example
+from velodrome.scheduler.standard_streams import works
 
 
 def build(names: tuple[str, ...], accelerator: str) -> None:

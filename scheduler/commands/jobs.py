@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from velodrome.scheduler.commands.guide import budget
+from velodrome.scheduler.commands.history_estimates import budget
 from velodrome.scheduler.commands.output import closing, print_json, print_table
-from velodrome.scheduler.commands.where import where
+from velodrome.scheduler.commands.target import where
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.fleet.job_orders import Job, Order, State, named, new_job_id
+from velodrome.scheduler.fleet.job_spec import Job, Order, State, named, new_job_id
 from velodrome.scheduler.fleet.jobs import DEFAULT_ADDRESS, JobServer
 from velodrome.scheduler.interrupts import saying
-from velodrome.scheduler.invocation import command
-from velodrome.scheduler.plans.declared import load as load_types
+from velodrome.scheduler.next_commands import command
+from velodrome.scheduler.plans.declared_nodes import load as load_types
 from velodrome.scheduler.plans.selection import parse
-from velodrome.scheduler.results.addresses import is_everywhere
 from velodrome.scheduler.results.sweep_ids import LAST, new_sweep_id
-from velodrome.scheduler.screen import is_heard
+from velodrome.scheduler.results.uri import is_everywhere
+from velodrome.scheduler.standard_streams import is_heard
 from velodrome.scheduler.sweeps.sweep_file import load
 
 # What a job finds in its folder; the names of the user's own files do not leave this machine.

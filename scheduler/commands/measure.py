@@ -14,15 +14,15 @@ from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node_types import Types
 from velodrome.scheduler.commands.measure_options import Options, to_task
 from velodrome.scheduler.commands.output import closing, console, print_json
-from velodrome.scheduler.fleet.event_texts import ended_text
-from velodrome.scheduler.invocation import command, with_example
+from velodrome.scheduler.fleet.event_messages import ended_text
+from velodrome.scheduler.next_commands import command, with_example
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected, expectations
 from velodrome.scheduler.reports.proof import worded
 from velodrome.scheduler.reports.tables import duration
 from velodrome.scheduler.results.proof_columns import proved
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.task_row import task_row
-from velodrome.scheduler.screen import works
+from velodrome.scheduler.standard_streams import works
 
 
 def measure(options: Options, results: str | Path, *, as_json: bool) -> int:

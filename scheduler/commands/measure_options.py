@@ -13,11 +13,10 @@ from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.node import Node
 from velodrome.agents.task import Limits, Task
-from velodrome.scheduler.commands.typed_numbers import read
+from velodrome.scheduler.commands.number_options import read
 from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
 from velodrome.scheduler.sweeps import quantities
 from velodrome.scheduler.sweeps.canaries import ON_GPUS, canary_on
-from velodrome.scheduler.sweeps.parts import Device
 from velodrome.scheduler.sweeps.settings import (
     DTYPES,
     contradiction,
@@ -26,6 +25,7 @@ from velodrome.scheduler.sweeps.settings import (
     seed,
     threads,
 )
+from velodrome.scheduler.sweeps.sweep import Device
 
 Value = TypeVar("Value")
 

@@ -10,28 +10,28 @@ from pathlib import Path
 
 from rich.console import Console
 
-from velodrome.scheduler.commands.carrying_out import begin, carry_out, going_on, say
-from velodrome.scheduler.commands.guide import Guide, budget
+from velodrome.scheduler.commands.history_estimates import Guide, budget
 from velodrome.scheduler.commands.output import closing, console, print_json
-from velodrome.scheduler.commands.site import NIGHTS, write_site
-from velodrome.scheduler.commands.where import Where
+from velodrome.scheduler.commands.sweep_run import begin, carry_out, going_on, say
+from velodrome.scheduler.commands.target import Where
+from velodrome.scheduler.commands.trend_site import NIGHTS, write_site
 from velodrome.scheduler.comparison.causes import nodes_by_key
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError, StoreError, VelodromeError
+from velodrome.scheduler.history.cell_series import Followed, History, cell_of
 from velodrome.scheduler.history.false_alarms import false_alarms
-from velodrome.scheduler.history.nights import Followed, History, cell_of
-from velodrome.scheduler.history.reading import name_in, night_ids, read_history
-from velodrome.scheduler.history.tonight import Verdict, judge
-from velodrome.scheduler.invocation import command
-from velodrome.scheduler.nightly.again import again
-from velodrome.scheduler.nightly.explaining import (
+from velodrome.scheduler.history.history_reading import name_in, night_ids, read_history
+from velodrome.scheduler.history.latest_run import Verdict, judge
+from velodrome.scheduler.next_commands import command
+from velodrome.scheduler.nightly.confirmation import again
+from velodrome.scheduler.nightly.explanations import (
     Explanation,
     by_cell,
     explanations,
     sweeps_needed,
 )
 from velodrome.scheduler.nightly.junit import junit
-from velodrome.scheduler.nightly.night import Night
-from velodrome.scheduler.nightly.promised import Promise, has_time, lacking, planned, vanished
+from velodrome.scheduler.nightly.missing_cells import Promise, has_time, lacking, planned, vanished
+from velodrome.scheduler.nightly.nightly_result import Night
 from velodrome.scheduler.nightly.summary import summary
 from velodrome.scheduler.plans.planning import CONFIRMING, Plan
 from velodrome.scheduler.reports.possible_rows import possible
@@ -39,8 +39,8 @@ from velodrome.scheduler.reports.task_rows import Row, last_attempts, surprises
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.site.pages import LastNight
-from velodrome.scheduler.site.writing import put
-from velodrome.scheduler.sweeps.parts import Sweep
+from velodrome.scheduler.site.site_files import put
+from velodrome.scheduler.sweeps.sweep import Sweep
 from velodrome.scheduler.sweeps.sweep_file import load
 
 FIRST_SHARE = 0.85  # of the budget; the rest is for measuring again
@@ -245,7 +245,7 @@ def _write(
 
 def _report(store: Store, sweep_id: str, results: str | Path) -> str:
     from velodrome.scheduler.commands.report_page import page_text
-    from velodrome.scheduler.reports.html.reading import task_rows
+    from velodrome.scheduler.reports.html.page_data import task_rows
 
     return page_text(store, sweep_id, results, task_rows(store, sweep_id))
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from velodrome.agents.isolation.log_tail import without_controls
-from velodrome.scheduler.reports.fitting import Fitted
+from velodrome.scheduler.reports.wide_tables import Fitted
 
 Row = Mapping[str, object]
 

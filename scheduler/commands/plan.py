@@ -8,9 +8,9 @@ from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.node import Node
 from velodrome.scheduler.commands.output import Row, closing, print_json, print_table
-from velodrome.scheduler.invocation import command
-from velodrome.scheduler.plans import declared
-from velodrome.scheduler.plans.explaining import Explained, explain
+from velodrome.scheduler.next_commands import command
+from velodrome.scheduler.plans import declared_nodes
+from velodrome.scheduler.plans.explanations import Explained, explain
 from velodrome.scheduler.plans.preparation import planned
 from velodrome.scheduler.sweeps.sweep_file import load
 from velodrome.scheduler.sweeps.yaml_nodes import STANDARD_INPUT
@@ -31,7 +31,7 @@ class Ground:
     noun: str = "node"
     notes: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
-    types: tuple[declared.DeclaredType, ...] = ()
+    types: tuple[declared_nodes.DeclaredType, ...] = ()
 
     @property
     def up(self) -> tuple[Node, ...]:
@@ -60,7 +60,7 @@ def cluster_ground(address: str) -> Ground:
 
 def declared_ground(cluster: Path) -> Ground:
     """ConfigError if the file is wrong."""
-    types = declared.load(cluster)
+    types = declared_nodes.load(cluster)
     notes = tuple(
         f"{one.name}: not declared, hence {', '.join(one.derived)}; see metadata: in {cluster}"
         for one in types

@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from velodrome.agents.isolation.log_tail import without_controls
-from velodrome.scheduler.commands import left_out, records
+from velodrome.scheduler.commands import skipped_files, vertical_rows
 from velodrome.scheduler.commands.output import closing, console, print_table
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.reports.spreadsheet import inert
-from velodrome.scheduler.results.instants import for_python
+from velodrome.scheduler.reports.csv_escaping import inert
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.screen import is_heard
+from velodrome.scheduler.results.timestamps import for_python
+from velodrome.scheduler.standard_streams import is_heard
 
 MOST_SHOWN = 1000  # rows; whoever wants more gets them as CSV
 BATCH_ROWS = 10_000
@@ -51,8 +51,8 @@ def query(text: str, results: str | Path, form: Format | None, output: Path | No
         raise ConfigError("--format parquet", "it is no text", "Name a file with --output.")
     store = Store.for_reading(results)
     rows = asked(store, text)
-    left_out.tell(store.faults, results)
-    status = left_out.status(store.faults, {fault.sweep_id for fault in store.faults})
+    skipped_files.tell(store.faults, results)
+    status = skipped_files.status(store.faults, {fault.sweep_id for fault in store.faults})
     if output is None:
         _PRINTED[chosen](rows)
         return status
@@ -92,12 +92,12 @@ def _show(rows: pa.Table) -> None:
     ]
     if not cells:
         closing("  ".join(names))
-    elif records.fit(names, cells, console().width):
+    elif vertical_rows.fit(names, cells, console().width):
         right = frozenset(field.name for field in rows.schema if _is_number(field.type))
         print_table([dict(zip(names, row, strict=True)) for row in cells], right)
     else:
-        console().print(records.records(names, cells, console().width))
-        cells = cells[: records.MOST]
+        console().print(vertical_rows.records(names, cells, console().width))
+        cells = cells[: vertical_rows.MOST]
         closing(
             f"{len(names)} columns; side by side are those that you name: SELECT framework, ..."
         )

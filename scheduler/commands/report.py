@@ -12,31 +12,31 @@ from typing import TypeVar
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from velodrome.scheduler.commands import left_out
+from velodrome.scheduler.commands import skipped_files
+from velodrome.scheduler.commands.incomplete_sweeps import unended
 from velodrome.scheduler.commands.output import closing, console, print_json, rich_rows
-from velodrome.scheduler.commands.unended import unended
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.invocation import NAME, command
+from velodrome.scheduler.next_commands import NAME, command
 from velodrome.scheduler.reports import (
     ceilings_text,
-    cores_used_text,
+    core_utilization_text,
     extensibility_text,
-    odd_one_out_text,
+    outliers_text,
 )
 from velodrome.scheduler.reports.cell_history import cell_history
 from velodrome.scheduler.reports.cell_rows import cell_row
 from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course, gather
-from velodrome.scheduler.reports.cores_used import uses
-from velodrome.scheduler.reports.disturbances import headline
+from velodrome.scheduler.reports.core_utilization import uses
 from velodrome.scheduler.reports.extensibility import grids, outcomes
 from velodrome.scheduler.reports.flat_rows import csv_rows, markdown_table
+from velodrome.scheduler.reports.interference_summary import headline
 from velodrome.scheduler.reports.markdown_text import literal
-from velodrome.scheduler.reports.odd_one_out import heats, odd_ones
+from velodrome.scheduler.reports.outliers import heats, odd_ones
 from velodrome.scheduler.reports.possible_rows import possible
 from velodrome.scheduler.reports.render import markdown, rich_tables
 from velodrome.scheduler.reports.roofline import rooflines
 from velodrome.scheduler.reports.tables import Table, tabulate
-from velodrome.scheduler.reports.unbroken import Unbroken
+from velodrome.scheduler.reports.unwrapped_lines import Unbroken
 from velodrome.scheduler.results.ceilings import filled
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
@@ -129,8 +129,8 @@ def report(
     try:
         shown = _SHOWN[kind](rows, store, chosen_id)
     finally:  # what is missing may be why there is nothing to show
-        left_out.tell(store.faults, results)
-    missing = left_out.missing(store.faults, [chosen_id])
+        skipped_files.tell(store.faults, results)
+    missing = skipped_files.missing(store.faults, [chosen_id])
     left = unended(store, chosen_id, results)
     if left and form in (Form.JSON, Form.CSV):
         sys.stderr.write(f"velodrome: {left}\n")
@@ -155,7 +155,7 @@ def report(
             closing(f"wrote {picture}")
         following = command(*words, "--markdown")
         closing(f"sweep {chosen_id}: {len(rows)} rows in {results}; next: {following}")
-    return Reported(rows, left_out.status(store.faults, [chosen_id]))
+    return Reported(rows, skipped_files.status(store.faults, [chosen_id]))
 
 
 def odd_status(rows: Sequence[Mapping[str, object]]) -> int:
@@ -167,7 +167,7 @@ def _times(rows: Rows, store: Store, sweep_id: str) -> Shown:
     gathered = gather(rows, cell_history(store, sweep_id))
     first = headline(rows)
     tables = [tabulate(block, cells) for block, cells in gathered.items()]
-    odd = odd_one_out_text.line(odd_ones(heats(rows)))
+    odd = outliers_text.line(odd_ones(heats(rows)))
     return Shown(
         rows,
         lambda: csv_rows([cell_row(*entry) for entry in _flat(gathered)]),
@@ -194,9 +194,9 @@ def _utilization(rows: Rows, store: Store, sweep_id: str) -> Shown:
     found = uses(rows, store.read("utilization", sweep_id))
     if not found:
         raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
-    flat = cores_used_text.flat(found)
-    table = cores_used_text.table_rows(found)
-    left, legend = cores_used_text.LEFT, cores_used_text.LEGEND
+    flat = core_utilization_text.flat(found)
+    table = core_utilization_text.table_rows(found)
+    left, legend = core_utilization_text.LEFT, core_utilization_text.LEGEND
     return Shown(
         flat,
         lambda: csv_rows(flat),
@@ -208,13 +208,13 @@ def _utilization(rows: Rows, store: Store, sweep_id: str) -> Shown:
 def _odd(rows: Rows, store: Store, sweep_id: str) -> Shown:
     ran = heats(rows)
     found = odd_ones(ran)
-    flat = odd_one_out_text.flat(found)
-    table = odd_one_out_text.table_rows(found)
-    left, legend = odd_one_out_text.LEFT, odd_one_out_text.LEGEND
-    summary = odd_one_out_text.summary(ran, found)
+    flat = outliers_text.flat(found)
+    table = outliers_text.table_rows(found)
+    left, legend = outliers_text.LEFT, outliers_text.LEGEND
+    summary = outliers_text.summary(ran, found)
     return Shown(
         flat,
-        lambda: csv_rows(flat, odd_one_out_text.COLUMNS),
+        lambda: csv_rows(flat, outliers_text.COLUMNS),
         lambda: "\n\n".join(filter(None, (markdown_table(table, left), summary, f"{legend}\n"))),
         lambda: Group(rich_rows(table, left), Text(summary), Text(legend, style="dim")),
     )

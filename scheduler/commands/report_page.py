@@ -4,20 +4,20 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from velodrome.scheduler.commands import left_out
+from velodrome.scheduler.commands import skipped_files
 from velodrome.scheduler.commands.output import closing
 from velodrome.scheduler.commands.report import Reported
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.invocation import command
+from velodrome.scheduler.next_commands import command
 from velodrome.scheduler.reports.cell_history import cell_history
 from velodrome.scheduler.reports.html.document import document
 from velodrome.scheduler.reports.html.page import page
-from velodrome.scheduler.reports.html.reading import checks, node_rows, readings, task_rows
+from velodrome.scheduler.reports.html.page_data import checks, node_rows, readings, task_rows
 from velodrome.scheduler.reports.html.summary import Sentence
 from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.atomic_files import owned
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.task_row import velodrome_version
-from velodrome.scheduler.results.whole_files import owned
 
 MIB = 2**20
 
@@ -28,7 +28,7 @@ def write(results: str | Path, sweep_id: str, file: Path) -> Reported:
     chosen = store.resolve(sweep_id or "last")
     rows = task_rows(store, chosen)
     text = page_text(store, chosen, results, rows).encode(errors="replace")
-    left_out.tell(store.faults, results)
+    skipped_files.tell(store.faults, results)
     try:
         with open(file, "wb", opener=owned) as target:
             target.write(text)
@@ -40,7 +40,7 @@ def write(results: str | Path, sweep_id: str, file: Path) -> Reported:
         f"sweep {chosen}: {len(rows)} rows in {results}; "
         f"next: {command('report', '--results', results, '--sweep', chosen, '--markdown')}",
     )
-    return Reported(rows, left_out.status(store.faults, [chosen]))
+    return Reported(rows, skipped_files.status(store.faults, [chosen]))
 
 
 def page_text(store: Store, sweep_id: str, results: str | Path, rows: list[Row]) -> str:
@@ -52,6 +52,6 @@ def page_text(store: Store, sweep_id: str, results: str | Path, rows: list[Row])
     past = cell_history(store, sweep_id)
     version = velodrome_version()
     made = page(sweep_id, str(results), version, rows, nodes, few, planned, past, told)
-    if missing := left_out.missing(store.faults, [sweep_id]):
+    if missing := skipped_files.missing(store.faults, [sweep_id]):
         made = replace(made, summary=(Sentence(missing, is_warning=True), *made.summary))
     return document(made)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from velodrome.scheduler.commands.output import closing, print_json
 from velodrome.scheduler.errors import INCOMPLETE
-from velodrome.scheduler.results.checking import unsound
+from velodrome.scheduler.results.integrity_check import unsound
 from velodrome.scheduler.results.store import Store
 
 

@@ -5,27 +5,27 @@ from pathlib import Path
 
 from rich.console import Console
 
-from velodrome.scheduler.commands import left_out
-from velodrome.scheduler.commands.carrying_out import begin, carry_out, going_on, say
-from velodrome.scheduler.commands.guide import Guide, budget
+from velodrome.scheduler.commands import skipped_files
+from velodrome.scheduler.commands.history_estimates import Guide, budget
 from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.commands.report import show
-from velodrome.scheduler.commands.where import Where
+from velodrome.scheduler.commands.sweep_run import begin, carry_out, going_on, say
+from velodrome.scheduler.commands.target import Where
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.invocation import command
+from velodrome.scheduler.next_commands import command
 from velodrome.scheduler.plans.preparation import versions_of
-from velodrome.scheduler.reports import odd_one_out_text
+from velodrome.scheduler.reports import outliers_text
 from velodrome.scheduler.reports.cell_history import cell_history
 from velodrome.scheduler.reports.cells import gather
-from velodrome.scheduler.reports.disturbances import headline
-from velodrome.scheduler.reports.odd_one_out import heats, odd_ones
+from velodrome.scheduler.reports.interference_summary import headline
+from velodrome.scheduler.reports.outliers import heats, odd_ones
 from velodrome.scheduler.reports.possible_rows import possible
 from velodrome.scheduler.reports.tables import tabulate
 from velodrome.scheduler.reports.task_rows import surprises
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.sweep_ids import checked
-from velodrome.scheduler.sweeps.parts import Sweep
+from velodrome.scheduler.sweeps.sweep import Sweep
 from velodrome.scheduler.sweeps.sweep_file import load, parse
 
 
@@ -76,13 +76,13 @@ def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) 
         return 1 if surprising else 0
     reader = store.reader()
     gathered = gather(rows, cell_history(reader, sweep_id))
-    left_out.tell(reader.faults, results)
+    skipped_files.tell(reader.faults, results)
     show([tabulate(block, cells) for block, cells in gathered.items()], headline(rows))
     closing(
         f"{len(surprising)} of {len(rows)} runs ended otherwise than expected"
         if surprising
         else "everything ended as expected",
-        *filter(None, [odd_one_out_text.line(odd_ones(heats(rows)))]),
+        *filter(None, [outliers_text.line(odd_ones(heats(rows)))]),
         f"wrote sweep {sweep_id} to {results}: tasks, samples, utilization, nodes, parameters",
         f"next: {_report(results, sweep_id)}",
     )

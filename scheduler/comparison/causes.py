@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.comparison.attributes import ATTRIBUTES, Attribute, Realm
 from velodrome.scheduler.comparison.matching import Pair
+from velodrome.scheduler.comparison.recorded_attributes import ATTRIBUTES, Attribute, Realm
 from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.plain_text import in_one_line
-from velodrome.scheduler.statistics.blame import Cause as Blamed
+from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
 
 SHOWN = 3  # values of one side
 NOTHING = frozenset({""})

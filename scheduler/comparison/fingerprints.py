@@ -13,7 +13,7 @@ from functools import lru_cache
 from velodrome.agents.environments.versions import split
 from velodrome.agents.node_types import usual_names
 from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.plain_text import in_one_line
+from velodrome.scheduler.results.sanitizing import in_one_line
 
 ASKED = ("framework", "variant", "model", "batch_size", "device")
 HARDWARE = ("node_type", "cpu_model", "gpu_name")

@@ -4,18 +4,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.comparison import judging
-from velodrome.scheduler.comparison.attributes import Realm
+from velodrome.scheduler.comparison import verdicts
 from velodrome.scheduler.comparison.causes import Cause, Nodes, changed, realm_of
 from velodrome.scheduler.comparison.fingerprints import ASKED, HARDWARE, Mismatch, Rules
-from velodrome.scheduler.comparison.judging import Change, Duel
 from velodrome.scheduler.comparison.matching import Matched, Pair, Refused, Rows, match
+from velodrome.scheduler.comparison.recorded_attributes import Realm
 from velodrome.scheduler.comparison.replication_units import NO_HISTORY, History
-from velodrome.scheduler.comparison.sides import SELECTABLE
+from velodrome.scheduler.comparison.side_selection import SELECTABLE
+from velodrome.scheduler.comparison.verdicts import Change, Duel
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.fairness import Difference, differences
 from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.statistics.comparing import Mean, Verdict
+from velodrome.scheduler.statistics.ratio_tests import Mean, Verdict
 
 PLACE = "command line"
 
@@ -94,9 +94,9 @@ def compared(
     found = match(base[1], candidate[1], rules)
     if not found.pairs:
         raise _incomparable(found) if found.refused else _strangers(found, rules)
-    duels = judging.duels(found.pairs, least, past=past)
+    duels = verdicts.duels(found.pairs, least, past=past)
     if not subjects & {*HARDWARE, "node_id", "hostname", "device"}:  # canaries are of one machine
-        duels = judging.with_blame(duels)
+        duels = verdicts.with_blame(duels)
     moved = {id(duel.pair) for duel in duels if duel.has_moved}
     return Outcome(
         base[0],
@@ -104,8 +104,8 @@ def compared(
         subjects,
         least,
         duels,
-        judging.means(duels),
-        judging.changes(found.pairs),
+        verdicts.means(duels),
+        verdicts.changes(found.pairs),
         found.refused,
         found.vanished,
         found.appeared,
@@ -117,7 +117,7 @@ def compared(
             blamed=[duel.blame.cause for duel in duels if duel.blame],
         ),
         _unfair(found.pairs, subjects),
-        sum(not judging.numbers((*pair.base, *pair.candidate)) for pair in found.pairs),
+        sum(not verdicts.numbers((*pair.base, *pair.candidate)) for pair in found.pairs),
     )
 
 

@@ -6,17 +6,17 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from velodrome.agents.isolation.log_tail import without_controls
-from velodrome.scheduler.comparison.judging import Duel
-from velodrome.scheduler.comparison.lines import table_rows
-from velodrome.scheduler.comparison.names import Names, names_in
+from velodrome.scheduler.comparison.cell_names import Names, names_in
+from velodrome.scheduler.comparison.comparison_rows import table_rows
 from velodrome.scheduler.comparison.outcome import Outcome
+from velodrome.scheduler.comparison.verdicts import Duel
 from velodrome.scheduler.comparison.wording import Section, heading, legend, sections, sentence
-from velodrome.scheduler.invocation import typed
-from velodrome.scheduler.reports.fitting import Fitted
+from velodrome.scheduler.next_commands import typed
 from velodrome.scheduler.reports.flat_rows import markdown_table
 from velodrome.scheduler.reports.markdown_text import code, literal
-from velodrome.scheduler.reports.unbroken import Unbroken
-from velodrome.scheduler.statistics.comparing import Verdict
+from velodrome.scheduler.reports.unwrapped_lines import Unbroken
+from velodrome.scheduler.reports.wide_tables import Fitted
+from velodrome.scheduler.statistics.ratio_tests import Verdict
 
 STYLES = {Verdict.SLOWER: "red", Verdict.FASTER: "green", Verdict.UNDECIDED: "dim"}
 LEFT = 2  # columns of words

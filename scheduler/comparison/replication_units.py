@@ -12,9 +12,9 @@ from velodrome.agents.measurement import Status
 from velodrome.scheduler.comparison.fingerprints import ASKED, FINGERPRINT, reading, told
 from velodrome.scheduler.comparison.matching import Pair
 from velodrome.scheduler.reports.task_rows import Row, last_attempts
-from velodrome.scheduler.statistics import evidence
-from velodrome.scheduler.statistics.evidence import Evidence, Past
+from velodrome.scheduler.statistics import replication_units
 from velodrome.scheduler.statistics.replication import Repeat
+from velodrome.scheduler.statistics.replication_units import Evidence, Past
 
 PHASES = ("forward", "gradient")
 SHORTEST_NS, LONGEST_NS = 1e-3, 1e18  # what anything can take: beyond, a file was made up
@@ -76,14 +76,14 @@ def evidence_of(pair: Pair, phase: str, past: History = NO_HISTORY) -> Evidence 
         return None
     if len(base) == 1 and base.keys() == candidate.keys():
         (sweep_id,) = base
-        found = evidence.within_sweep(
+        found = replication_units.within_sweep(
             base[sweep_id],
             candidate[sweep_id],
             neighbours(pair, phase),
             past.of(pair, phase),
         )
     else:
-        found = evidence.across_sweeps(base, candidate, past.of(pair, phase))
+        found = replication_units.across_sweeps(base, candidate, past.of(pair, phase))
     return found.of(phase)
 
 

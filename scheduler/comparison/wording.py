@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from velodrome.agents.isolation.log_tail import without_controls
 from velodrome.scheduler.comparison.causes import Cause, likely
-from velodrome.scheduler.comparison.judging import Change, Turn
-from velodrome.scheduler.comparison.lines import interval
+from velodrome.scheduler.comparison.cell_names import Names, names_in
+from velodrome.scheduler.comparison.comparison_rows import interval
 from velodrome.scheduler.comparison.matching import Refused
-from velodrome.scheduler.comparison.names import Names, names_in
 from velodrome.scheduler.comparison.outcome import Chosen, Outcome
-from velodrome.scheduler.statistics.blame import Cause as Blamed
-from velodrome.scheduler.statistics.comparing import ALPHA, Comparison, Mean, Verdict
+from velodrome.scheduler.comparison.verdicts import Change, Turn
+from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
 from velodrome.scheduler.statistics.contrasts import Unit
-from velodrome.scheduler.statistics.evidence import FEWEST_PAIRS
+from velodrome.scheduler.statistics.ratio_tests import ALPHA, Comparison, Mean, Verdict
+from velodrome.scheduler.statistics.replication_units import FEWEST_PAIRS
 
 SHOWN = 20  # entries of one section
 REASONS = 2  # for which no claim is made, of the sentence; CSV has all

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from velodrome.agents.environments.versions import Texts
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.homes import ANYWHERE, Home
+from velodrome.scheduler.plans.alternatives import ANYWHERE, Home
 
 
 @dataclass(frozen=True, slots=True)

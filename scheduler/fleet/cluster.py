@@ -13,7 +13,7 @@ from pathlib import Path
 from velodrome.agents.node import Node
 from velodrome.scheduler import interrupts
 from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
-from velodrome.scheduler.fleet.admission import MEND, is_about_tokens, require_admission
+from velodrome.scheduler.fleet.connection_check import MEND, is_about_tokens, require_admission
 from velodrome.scheduler.fleet.ray_signals import without_signal_handlers
 
 CONNECT_S = 5.0

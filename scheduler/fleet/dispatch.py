@@ -18,8 +18,8 @@ from velodrome.scheduler.fleet.attempt_events import (
     Waiting,
 )
 from velodrome.scheduler.fleet.attempts import Attempt, Preparation, Prepared, Refusal, Work
-from velodrome.scheduler.fleet.queue import Queue
 from velodrome.scheduler.fleet.transport import Beat, Broke, Change, Gone, Joined, Transport
+from velodrome.scheduler.fleet.work_queue import Queue
 
 POLL_S = 0.2
 CHECK_S = 1.0

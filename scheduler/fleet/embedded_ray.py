@@ -19,8 +19,8 @@ from pathlib import Path
 
 from velodrome.agents.cores.lock_files import LocksUnusable, try_lock
 from velodrome.agents.environments.absolute_variables import absolute
-from velodrome.agents.isolation.keeping import Kept, kept
-from velodrome.agents.readable import readable
+from velodrome.agents.isolation.supervised import Kept, kept
+from velodrome.agents.safe_text import readable
 from velodrome.scheduler.errors import ClusterUnreachable
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
 from velodrome.scheduler.fleet.cluster import CONNECT_S, TOKEN_FILE, shipped, variables
 from velodrome.scheduler.fleet.job_log import Lines
-from velodrome.scheduler.fleet.job_orders import Job, Order, entry_point, job_of
+from velodrome.scheduler.fleet.job_spec import Job, Order, entry_point, job_of
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient

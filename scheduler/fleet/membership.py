@@ -9,8 +9,8 @@ import ray
 
 from velodrome.agents.node import Node
 from velodrome.agents.node_types import Types
-from velodrome.scheduler.fleet import remote
-from velodrome.scheduler.fleet.head_watch import HeadWatch
+from velodrome.scheduler.fleet import node_functions
+from velodrome.scheduler.fleet.head_monitor import HeadWatch
 from velodrome.scheduler.fleet.ray_errors import in_short, own_raylet
 from velodrome.scheduler.fleet.ray_functions import once_on
 from velodrome.scheduler.fleet.transport import Change, Gone, Joined, Unusable
@@ -134,7 +134,7 @@ class Membership:
         if ray_id in self._known:
             answer = ray.put(self._known[ray_id])
         else:
-            asking = once_on(ray_id, remote.inventory, num_cpus=0)
+            asking = once_on(ray_id, node_functions.inventory, num_cpus=0)
             answer = asking.remote(tuple(sorted(labels.items())))
         self._asked[ray_id] = _Asked(entry, answer, now_s)
 

@@ -24,8 +24,8 @@ from velodrome.scheduler.fleet.attempt_events import (
     Waiting,
 )
 from velodrome.scheduler.fleet.attempts import Attempt
-from velodrome.scheduler.fleet.event_texts import finished_text, fleet_text, waiting_text
-from velodrome.scheduler.fleet.time_left import Eta
+from velodrome.scheduler.fleet.event_messages import finished_text, fleet_text, waiting_text
+from velodrome.scheduler.fleet.remaining_time import Eta
 from velodrome.scheduler.plans.durations import BY_ARITHMETIC, Foresight
 from velodrome.scheduler.reports.tables import duration
 

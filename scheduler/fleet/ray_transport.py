@@ -8,10 +8,10 @@ from typing import Protocol, cast
 import ray
 
 from velodrome.agents.measurement import Measurement
-from velodrome.scheduler.fleet import remote
+from velodrome.scheduler.fleet import node_functions
 from velodrome.scheduler.fleet.attempts import Attempt, Preparation, Prepared, Work
-from velodrome.scheduler.fleet.demand import Demand
 from velodrome.scheduler.fleet.membership import Member, Membership
+from velodrome.scheduler.fleet.node_provisioning import Demand
 from velodrome.scheduler.fleet.ray_errors import in_short, own_raylet
 from velodrome.scheduler.fleet.ray_functions import once_on
 from velodrome.scheduler.fleet.transport import Broke, Change
@@ -37,7 +37,7 @@ class RayTransport:
         membership: Membership,
         cache: str = "",
         demand: Demand | None = None,
-        execute: Callable[..., object] = remote.execute_attempt,
+        execute: Callable[..., object] = node_functions.execute_attempt,
     ) -> None:
         self._membership = membership
         self._cache = cache
@@ -66,7 +66,7 @@ class RayTransport:
             self._unreached.append(work)
             return
         if isinstance(work, Preparation):
-            stream = _start(member, remote.prepare, member.cpus, 0, work, self._cache)
+            stream = _start(member, node_functions.prepare, member.cpus, 0, work, self._cache)
         else:
             cpus = member.cpus if work.task.exclusive else work.task.threads
             gpus = member.gpus if work.task.exclusive else work.task.gpu_count

@@ -14,18 +14,18 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.history.borrowing import Prior
-from velodrome.scheduler.history.dependence import Dependence
-from velodrome.scheduler.history.nights import Point
-from velodrome.scheduler.history.steps import MOST_NIGHTS, fit
-from velodrome.scheduler.history.suspicions import (
+from velodrome.scheduler.history.anomalies import (
     FEWEST_CALM,
     NOTHING_KNOWN,
     RECENT,
     View,
     suspicion,
 )
-from velodrome.scheduler.history.tonight import Verdict, Watched, having
+from velodrome.scheduler.history.autocorrelation import Dependence
+from velodrome.scheduler.history.cell_series import Point
+from velodrome.scheduler.history.changepoints import MOST_NIGHTS, fit
+from velodrome.scheduler.history.latest_run import Verdict, Watched, having
+from velodrome.scheduler.history.variance_pooling import Prior
 
 MOST_DEALS = 200
 MOST_JUDGED = 3000  # series, over all deals: a few seconds

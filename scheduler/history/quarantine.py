@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
-from velodrome.scheduler.history.nights import Condition
-from velodrome.scheduler.history.steps import quantile, spread_around
-from velodrome.scheduler.history.suspicions import OLDEST_NEWS, Series, standard_error
+from velodrome.scheduler.history.anomalies import OLDEST_NEWS, Series, standard_error
+from velodrome.scheduler.history.cell_series import Condition
+from velodrome.scheduler.history.changepoints import quantile, spread_around
 
 UNSURE = 0.05  # of a 95 % interval
 

@@ -11,10 +11,10 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 
 from velodrome.agents.isolation.log_tail import harmless
-from velodrome.scheduler.history.nights import Condition, Followed
-from velodrome.scheduler.history.tonight import Finding, Kind, Proof, Watched
-from velodrome.scheduler.nightly import words
-from velodrome.scheduler.nightly.night import Night
+from velodrome.scheduler.history.cell_series import Condition, Followed
+from velodrome.scheduler.history.latest_run import Finding, Kind, Proof, Watched
+from velodrome.scheduler.nightly import phrases
+from velodrome.scheduler.nightly.nightly_result import Night
 
 _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -44,10 +44,10 @@ def junit(night: Night) -> str:
     )
     _properties(suite, night)
     suite.extend(cases)
-    whole = () if night.is_whole else (words.incomplete(night),)
-    worth = (*whole, *words.no_regression(night))
+    whole = () if night.is_whole else (phrases.incomplete(night),)
+    worth = (*whole, *phrases.no_regression(night))
     unread = (f"left out of the history  {one}" for one in night.unread)
-    told = "\n".join((*worth, words.false_alarms(night), words.detectable(night), *unread))
+    told = "\n".join((*worth, phrases.false_alarms(night), phrases.detectable(night), *unread))
     ET.SubElement(suite, "system-out").text = _text(told)
     ET.indent(suites)
     return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
@@ -70,15 +70,15 @@ def _case(night: Night, one: Watched) -> ET.Element:
         element = ET.SubElement(
             case,
             "error" if kind is Kind.FAILS else "failure",
-            {"message": _text(words.finding(alarms[0])), "type": kind.value},
+            {"message": _text(phrases.finding(alarms[0])), "type": kind.value},
         )
-        lines = [f"{words.finding(each)}; {words.proof(each)}" for each in alarms]
-        lines += words.explanation(night.explanations.get(cell))
+        lines = [f"{phrases.finding(each)}; {phrases.proof(each)}" for each in alarms]
+        lines += phrases.explanation(night.explanations.get(cell))
         element.text = _text("\n".join(lines))
     elif lacking := next((each for each in night.lacking if each.cell == cell), None):
-        _error(case, words.lacking(night, lacking), lacking.status)
+        _error(case, phrases.lacking(night, lacking), lacking.status)
     elif one.quarantined:
-        ET.SubElement(case, "skipped", {"message": _text(words.quarantine(one))})
+        ET.SubElement(case, "skipped", {"message": _text(phrases.quarantine(one))})
     told = [*_conditions(one), *(_remark(each) for each in one.findings if each not in alarms)]
     if told:
         ET.SubElement(case, "system-out").text = _text("\n".join(told))
@@ -91,7 +91,7 @@ def _others(night: Night) -> Iterator[ET.Element]:
     for one in night.lacking:
         if one.cell not in watched:
             case = _case_of(one.cell, night.names[one.cell])
-            _error(case, words.lacking(night, one), one.status)
+            _error(case, phrases.lacking(night, one), one.status)
             yield case
     for gone in night.vanished:
         case = _case_of(gone.cell, night.names[gone.cell])
@@ -102,7 +102,7 @@ def _others(night: Night) -> Iterator[ET.Element]:
         yield case
     if not night.measured and not night.lacking:
         case = ET.Element("testcase", {"classname": "velodrome", "name": "night", "time": "0.000"})
-        _error(case, words.incomplete(night), "incomplete")
+        _error(case, phrases.incomplete(night), "incomplete")
         yield case
 
 
@@ -122,11 +122,11 @@ def _conditions(one: Watched) -> Iterator[str]:
     if one.tonight.disturbed:
         yield "disturbed: others ran beside most of its repeats"
     if one.quarantined:
-        yield words.quarantine(one)
+        yield phrases.quarantine(one)
 
 
 def _remark(found: Finding) -> str:
-    return f"{found.kind}: {words.finding(found)}; {words.proof(found)}"
+    return f"{found.kind}: {phrases.finding(found)}; {phrases.proof(found)}"
 
 
 def _properties(suite: ET.Element, night: Night) -> None:

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from velodrome.scheduler.history.tonight import Kind, Proof
-from velodrome.scheduler.nightly import words
-from velodrome.scheduler.nightly.night import Night
+from velodrome.scheduler.history.latest_run import Kind, Proof
+from velodrome.scheduler.nightly import phrases
+from velodrome.scheduler.nightly.nightly_result import Night
 
 MOST = 5  # of a kind
 
@@ -31,9 +31,9 @@ def summary(night: Night) -> tuple[str, ...]:
         *_lacking(night),
         *_vanished(night),
         *_quarantined(night),
-        *words.no_regression(night),
-        words.false_alarms(night),
-        words.detectable(night),
+        *phrases.no_regression(night),
+        phrases.false_alarms(night),
+        phrases.detectable(night),
         *_unread(night),
     )
 
@@ -44,7 +44,7 @@ def _first(night: Night) -> str:
     of = "" if math.isinf(night.budget_s) else f" of {duration(night.budget_s)}"
     left = f"; {night.left_out} runs left out" if night.left_out else ""
     surprises = f"; {night.surprises} of {night.runs} runs not as expected" * bool(night.surprises)
-    noisy = f"; NOISY: {words.noise(night)}" if night.is_noisy else ""
+    noisy = f"; NOISY: {phrases.noise(night)}" if night.is_noisy else ""
     return (
         f"night {night.number} of {night.name}: {_number(cells, 'cell')} on "
         f"{_number(nodes, 'node')} in {duration(night.seconds)}{of}{left}{surprises}{noisy}"
@@ -54,10 +54,10 @@ def _first(night: Night) -> str:
 def _told(night: Night, kind: Kind, proof: Proof, head: str) -> Iterator[str]:
     found = night.told(kind, proof)
     for one, each in found[:MOST]:
-        yield f"{head}  {night.names[one.cell]}: {words.finding(each)}"
-        yield f"    {words.proof(each)}"
+        yield f"{head}  {night.names[one.cell]}: {phrases.finding(each)}"
+        yield f"    {phrases.proof(each)}"
         if proof is Proof.CONFIRMED:
-            explained = words.explanation(night.explanations.get(one.cell))
+            explained = phrases.explanation(night.explanations.get(one.cell))
             yield from (f"    {line}" for line in explained)
     if len(found) > MOST:
         yield f"{head}  and {len(found) - MOST} more"
@@ -65,8 +65,8 @@ def _told(night: Night, kind: Kind, proof: Proof, head: str) -> Iterator[str]:
 
 def _lacking(night: Night) -> Iterator[str]:
     if not night.is_whole:
-        yield words.incomplete(night)
-    lines = [words.lacking(night, one) for one in night.lacking]
+        yield phrases.incomplete(night)
+    lines = [phrases.lacking(night, one) for one in night.lacking]
     yield from _first_of(lines, "no number", " cells")
 
 
@@ -80,7 +80,7 @@ def _unread(night: Night) -> Iterator[str]:
 
 
 def _quarantined(night: Night) -> Iterator[str]:
-    lines = [f"{night.names[one.cell]}: {words.quarantine(one)}" for one in night.quarantined]
+    lines = [f"{night.names[one.cell]}: {phrases.quarantine(one)}" for one in night.quarantined]
     yield from _first_of(lines, "quarantine")
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from velodrome.agents.node import Core, Gpu, Node, has_words
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.sweeps import values
+from velodrome.scheduler.sweeps import value_parsers
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
 
 KEYS = ("cpu", "cores", "threads", "memory", "disk", "gpus", "architecture")
@@ -37,7 +37,7 @@ def hardware(
 
     place: where the type is declared, for what is missing there.
     """
-    values.known_keys(found, KEYS, f"key of the hardware of {name}")
+    value_parsers.known_keys(found, KEYS, f"key of the hardware of {name}")
     cpus = _cpus(name, place, found, counted)
     models, model_note = _models(found, counted, dict(labels))
     memory, memory_note = _memory(found, counted)
@@ -46,24 +46,24 @@ def hardware(
         node_id=name,
         hostname=name,
         # Two types of which nothing more is known are not for that reason the same hardware.
-        cpu_model=values.text(cpu, "cpu") if cpu else f"that of {name}",
+        cpu_model=value_parsers.text(cpu, "cpu") if cpu else f"that of {name}",
         cores=_cores(cpus),
         ram_bytes=memory,
-        architecture=values.text(architecture, "architecture") if architecture else "x86_64",
+        architecture=value_parsers.text(architecture, "architecture") if architecture else "x86_64",
         gpus=tuple(
             Gpu(index, model, f"{name}/{index}", memory_bytes=0)
             for index, model in enumerate(models)
         ),
         labels=labels,
-        free_disk_bytes=values.memory(disk, "disk") if disk else 0,
+        free_disk_bytes=value_parsers.memory(disk, "disk") if disk else 0,
     )
     return node, tuple(note for note in (cpus.derived, model_note, memory_note) if note)
 
 
 def _cpus(name: str, place: str, found: Fields, counted: Counted) -> _Cpus:
     threads_value, cores_value = found.get("threads"), found.get("cores")
-    threads = values.whole(threads_value, "threads", most=MOST) if threads_value else None
-    cores = values.whole(cores_value, "cores", most=MOST) if cores_value else None
+    threads = value_parsers.whole(threads_value, "threads", most=MOST) if threads_value else None
+    cores = value_parsers.whole(cores_value, "cores", most=MOST) if cores_value else None
     logical = threads or counted.cpus
     if logical is None:
         problem = f"the CPUs of node type '{name}' are not declared"
@@ -107,18 +107,18 @@ def _names(value: Value, count: int) -> tuple[str, ...]:
         problem = "gpus names a model, and resources count no GPU"
         raise ConfigError(value.place, problem, "Add GPU: 1 to resources, or more.")
     if isinstance(value, Scalar):
-        return (values.text(value, "gpus"),) * count
-    items = values.items(value, "gpus", "[NVIDIA L4, NVIDIA L4]")
+        return (value_parsers.text(value, "gpus"),) * count
+    items = value_parsers.items(value, "gpus", "[NVIDIA L4, NVIDIA L4]")
     if len(items) != count:
         problem = f"gpus names {len(items)}, and resources GPU: {count}"
         raise ConfigError(value.place, problem, "Give GPU as many as there are.")
-    return tuple(values.text(item, "gpus") for item in items)
+    return tuple(value_parsers.text(item, "gpus") for item in items)
 
 
 def _memory(found: Fields, counted: Counted) -> tuple[int, str]:
     value = found.get("memory")
     if value is not None:
-        return values.memory(value, "memory"), ""
+        return value_parsers.memory(value, "memory"), ""
     if counted.memory_bytes:
         return counted.memory_bytes, "memory from resources"
     return 0, "unknown memory"

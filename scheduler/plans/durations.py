@@ -17,7 +17,7 @@ START_S = 3.0  # interpreter, import, build, proof
 # Of one CPU core and of one GPU, single precision; right within a factor of ten will do.
 CORE_FLOPS_PER_S = 1e10
 GPU_FLOPS_PER_S = 1e13
-USUAL_SAMPLES = 30  # by then most times are known; velodrome.adapters.stopping
+USUAL_SAMPLES = 30  # by then most times are known; velodrome.adapters.timing.stopping
 
 
 def expected_s(task: Task) -> float:

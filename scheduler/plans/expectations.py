@@ -23,7 +23,7 @@ from velodrome.agents.environments.versions import split
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.sweeps.matching import FIELDS, Condition, fields_of, holds
+from velodrome.scheduler.sweeps.conditions import FIELDS, Condition, fields_of, holds
 
 FILE_NAME = "expected.toml"
 AGREED = "agreed"  # `ok` and `unstable`: a number, and its proof

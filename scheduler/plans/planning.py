@@ -11,14 +11,14 @@ from typing import NamedTuple
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.declared import DeclaredType
+from velodrome.scheduler.plans.alternatives import ANYWHERE, Home, NodeTypes
+from velodrome.scheduler.plans.declared_nodes import DeclaredType
 from velodrome.scheduler.plans.durations import Estimate, expected_s
-from velodrome.scheduler.plans.fitting import Fit, Fleet, Spot, need_of, resolve
-from velodrome.scheduler.plans.homes import ANYWHERE, Home, NodeTypes
+from velodrome.scheduler.plans.eligibility import Fit, Fleet, Spot, need_of, resolve
 from velodrome.scheduler.sweeps.canaries import canary_on
 from velodrome.scheduler.sweeps.ceilings import timing_of
 from velodrome.scheduler.sweeps.expansion import Cell, is_excluded
-from velodrome.scheduler.sweeps.parts import Sweep, ThreadRule, Where
+from velodrome.scheduler.sweeps.sweep import Sweep, ThreadRule, Where
 
 CONFIRMING = 1000  # the first repeat of those that are run besides a plan, to confirm what it found
 

@@ -7,11 +7,11 @@ from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.environments.versions import split
 from velodrome.agents.node import Node
 from velodrome.scheduler.errors import EnvironmentUnavailable
-from velodrome.scheduler.plans.declared import DeclaredType
+from velodrome.scheduler.plans.declared_nodes import DeclaredType
 from velodrome.scheduler.plans.planning import Numbers, Plan, plan
 from velodrome.scheduler.plans.selection import narrow, parse
 from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.parts import Sweep
+from velodrome.scheduler.sweeps.sweep import Sweep
 
 
 def planned(

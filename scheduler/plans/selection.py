@@ -12,7 +12,7 @@ from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.planning import Plan
-from velodrome.scheduler.sweeps.matching import FIELDS, Condition, fields_of, holds
+from velodrome.scheduler.sweeps.conditions import FIELDS, Condition, fields_of, holds
 
 OPTION = "--only"
 EXAMPLE = "--only 'framework=torch model=lenet|alexnet* threads=1'"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from velodrome.agents.task import Task
-from velodrome.scheduler.telling_apart import told_apart
+from velodrome.scheduler.distinct_names import told_apart
 
 
 def names_of(tasks: Iterable[Task]) -> dict[Task, str]:

@@ -2,7 +2,7 @@
 
 from velodrome.scheduler.plans.expectations import AGREED
 from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course, Time
-from velodrome.scheduler.reports.spreads import interval_note
+from velodrome.scheduler.reports.uncertainty import interval_note
 
 
 def cell_row(block: Block, course: Course, who: Contestant, cell: Cell) -> dict[str, object]:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import device_name
+from velodrome.scheduler.distinct_names import told_apart
 from velodrome.scheduler.reports.canary_spread import Canaries, canaries_of, place_of
-from velodrome.scheduler.reports.doubts import doubt_of
+from velodrome.scheduler.reports.instability_reasons import doubt_of
 from velodrome.scheduler.reports.proof import NO_RUNS, Proof, proof_of
 from velodrome.scheduler.reports.task_rows import (
     Row,
@@ -23,11 +24,10 @@ from velodrome.scheduler.reports.task_rows import (
     notes_of,
     plain_command,
 )
-from velodrome.scheduler.results.plain_text import in_one_line
+from velodrome.scheduler.results.sanitizing import in_one_line
 from velodrome.scheduler.statistics.cell_interval import FEWEST, Known, claim
 from velodrome.scheduler.statistics.replication import Repeat
-from velodrome.scheduler.statistics.steadiness import Steadiness, steadiness
-from velodrome.scheduler.telling_apart import told_apart
+from velodrome.scheduler.statistics.stability import Steadiness, steadiness
 
 APART = "apart"  # a key of rows that we put there ourselves
 

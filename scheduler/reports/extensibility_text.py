@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from velodrome.scheduler.invocation import typed
+from velodrome.scheduler.next_commands import typed
 from velodrome.scheduler.plans.expectations import AGREED
 from velodrome.scheduler.reports.extensibility import BY_HAND, Grid, Outcome, Place
-from velodrome.scheduler.reports.fitting import FRAMED, Fitted
 from velodrome.scheduler.reports.flat_rows import markdown_rows
 from velodrome.scheduler.reports.markdown_text import code, literal
 from velodrome.scheduler.reports.render import SURPRISE
-from velodrome.scheduler.reports.unbroken import Unbroken
+from velodrome.scheduler.reports.unwrapped_lines import Unbroken
+from velodrome.scheduler.reports.wide_tables import FRAMED, Fitted
 
 STYLES = {"agreed, partly": "yellow", AGREED: "green", BY_HAND: "yellow", "unsupported": "dim"}
 SUMS = ("own + by hand, of", "largest gradient error")

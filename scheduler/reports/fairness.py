@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from velodrome.scheduler.reports.task_rows import Row, by_hand, kernels_of, notes_of
-from velodrome.scheduler.results.plain_text import in_one_line
+from velodrome.scheduler.results.sanitizing import in_one_line
 
 COMPUTE_TYPES = (
     "float64",

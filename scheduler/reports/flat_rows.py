@@ -4,8 +4,8 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
+from velodrome.scheduler.reports.csv_escaping import inert
 from velodrome.scheduler.reports.markdown_text import literal
-from velodrome.scheduler.reports.spreadsheet import inert
 
 
 def csv_rows(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> str:

@@ -1,13 +1,13 @@
 """What the checks of a cell's timed phases found, over its runs. Pure.
 
-velodrome.adapters.proving says how each check works, docs/proof.md what a reader may conclude.
+velodrome.adapters.proof says how each check works, docs/proof.md what a reader may conclude.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from velodrome.adapters.protocol import CANNOT_TELL, CHECKS, IMPOSSIBLE
-from velodrome.scheduler.results.plain_text import in_one_line
+from velodrome.scheduler.results.sanitizing import in_one_line
 
 NOT_KEPT = "measured by a version that kept no checks"
 # What decides neither way, in words. A check that failed leaves no time, and is the reason for it.

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from velodrome.scheduler.invocation import typed
-from velodrome.scheduler.reports.fitting import FRAMED, Fitted
+from velodrome.scheduler.next_commands import typed
 from velodrome.scheduler.reports.flat_rows import markdown_rows
 from velodrome.scheduler.reports.markdown_text import code, literal
 from velodrome.scheduler.reports.tables import Entry, Footnote, Table
-from velodrome.scheduler.reports.unbroken import Unbroken
+from velodrome.scheduler.reports.unwrapped_lines import Unbroken
+from velodrome.scheduler.reports.wide_tables import FRAMED, Fitted
 
 MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "": ""}
 STYLES = {"verified": "green", "unstable": "yellow", "failed": "red", "expected": "", "": "dim"}

@@ -17,7 +17,7 @@ from velodrome.agents.measurement import Status
 from velodrome.scheduler.reports.cells import contestant_of, course_of
 from velodrome.scheduler.reports.task_rows import last_attempts
 from velodrome.scheduler.results.ceilings import Ceiling, Ceilings, Place, Unit, place_of
-from velodrome.scheduler.results.plain_text import in_one_line
+from velodrome.scheduler.results.sanitizing import in_one_line
 
 Row = Mapping[str, object]
 

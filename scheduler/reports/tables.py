@@ -8,9 +8,9 @@ from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.environments.versions import split
 from velodrome.scheduler.reports import proof
 from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course, Time, add, best
-from velodrome.scheduler.reports.doubts import UNTOLD
-from velodrome.scheduler.reports.spreads import ONE, spread_text
+from velodrome.scheduler.reports.instability_reasons import UNTOLD
 from velodrome.scheduler.reports.task_rows import by_hand
+from velodrome.scheduler.reports.uncertainty import ONE, spread_text
 
 PHASES = ("forward", "gradient")
 

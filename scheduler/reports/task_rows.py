@@ -4,10 +4,10 @@ import shlex
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from velodrome.adapters.by_hand import PREFIX
+from velodrome.adapters.composed_ops import PREFIX
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.plans.expectations import AGREED
-from velodrome.scheduler.results.plain_text import in_one_line
+from velodrome.scheduler.results.sanitizing import in_one_line
 
 Row = Mapping[str, object]
 

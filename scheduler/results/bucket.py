@@ -13,23 +13,23 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from velodrome.scheduler.errors import StoreError
-from velodrome.scheduler.results import manifest as manifests
+from velodrome.scheduler.results import bucket_manifest as manifests
 from velodrome.scheduler.results import parquet_files
-from velodrome.scheduler.results.claims import Claim
-from velodrome.scheduler.results.filling import Fills
+from velodrome.scheduler.results.atomic_files import told_plainly
+from velodrome.scheduler.results.bucket_manifest import Manifest
+from velodrome.scheduler.results.deduplication import Files, Opened
+from velodrome.scheduler.results.derived_columns import Fills
 from velodrome.scheduler.results.layout import Layout, are_rows, in_order, is_rows
-from velodrome.scheduler.results.manifest import Manifest
-from velodrome.scheduler.results.objects import Objects
-from velodrome.scheduler.results.refusing import refuse
+from velodrome.scheduler.results.lease import Claim
+from velodrome.scheduler.results.object_store import Objects
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.results.sifting import Files, Opened
-from velodrome.scheduler.results.whole_files import told_plainly
+from velodrome.scheduler.results.write_refusal import refuse
 
 LIST_TRIES = 5
 
 
 class Bucket:
-    """See velodrome.scheduler.results.backing."""
+    """See velodrome.scheduler.results.backend."""
 
     def __init__(self, name: str, root: PurePosixPath, objects: Objects) -> None:
         self.layout: Layout[PurePosixPath] = Layout(root)

@@ -18,7 +18,7 @@ from velodrome.adapters.models.ceilings import COPY, GEMMS
 from velodrome.adapters.models.products import copied_bytes
 from velodrome.agents.measurement import Status
 from velodrome.agents.node_types import usual_names
-from velodrome.scheduler.results.plain_text import in_one_line
+from velodrome.scheduler.results.sanitizing import in_one_line
 
 Row = Mapping[str, object]
 

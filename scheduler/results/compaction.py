@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from velodrome.scheduler.results import parquet_files
-from velodrome.scheduler.results.faults import DanglingLink
-from velodrome.scheduler.results.filling import NOTHING, Fills
+from velodrome.scheduler.results.atomic_files import flush_folder, make_folder, owned
+from velodrome.scheduler.results.atomic_swap import aside, recover, swap
+from velodrome.scheduler.results.deduplication import Files, Opened
+from velodrome.scheduler.results.derived_columns import NOTHING, Fills
+from velodrome.scheduler.results.file_faults import DanglingLink
+from velodrome.scheduler.results.file_opening import opened
 from velodrome.scheduler.results.layout import COMPACTED, Layout, in_order, is_rows
-from velodrome.scheduler.results.opened_files import opened
-from velodrome.scheduler.results.refusing import refuse
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.results.sifting import Files, Opened
-from velodrome.scheduler.results.swapping import aside, recover, swap
-from velodrome.scheduler.results.whole_files import flush_folder, make_folder, owned
+from velodrome.scheduler.results.write_refusal import refuse
 
 Swap = Callable[[Path, Path], None]
 

@@ -9,18 +9,18 @@ import pyarrow.fs as pafs
 
 from velodrome.scheduler.errors import StoreError, SweepBusy
 from velodrome.scheduler.results import compaction
-from velodrome.scheduler.results.filling import Fills
+from velodrome.scheduler.results.atomic_files import told_plainly, write_all
+from velodrome.scheduler.results.deduplication import Opened
+from velodrome.scheduler.results.derived_columns import Fills
+from velodrome.scheduler.results.file_opening import opened
 from velodrome.scheduler.results.layout import Layout, are_rows, is_hidden
-from velodrome.scheduler.results.opened_files import opened
-from velodrome.scheduler.results.sifting import Opened
 from velodrome.scheduler.results.sweep_lock import locked
-from velodrome.scheduler.results.whole_files import told_plainly, write_all
 
 PATIENCE_S = 1.0  # another process may be clearing up after a crash, which is quick
 
 
 class Folder:
-    """See velodrome.scheduler.results.backing."""
+    """See velodrome.scheduler.results.backend."""
 
     def __init__(self, root: Path) -> None:
         self.layout: Layout[Path] = Layout(root)

@@ -9,9 +9,9 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from velodrome.scheduler.results.filling import Fills
+from velodrome.scheduler.results.deduplication import Files, Tell, fitted, sifted
+from velodrome.scheduler.results.derived_columns import Fills
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.results.sifting import Files, Tell, fitted, sifted
 
 GROUP_ROWS = 2**20
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from velodrome.agents.measurement import GpuReading, Measurement
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.node_types import Hardware, Typed, usual_name
-from velodrome.agents.readable import readable
+from velodrome.agents.safe_text import readable
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.task_row import known, task_row, velodrome_version

@@ -16,8 +16,8 @@ import duckdb
 import pyarrow as pa
 
 from velodrome.scheduler.errors import ConfigError, StoreError
+from velodrome.scheduler.results.deduplication import fitted
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.results.sifting import fitted
 from velodrome.scheduler.results.store import Store
 
 if TYPE_CHECKING:

@@ -23,25 +23,25 @@ from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
 from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.results import parquet_files, plan_record, rows
-from velodrome.scheduler.results.backing import Backing
+from velodrome.scheduler.results.backend import Backing
 from velodrome.scheduler.results.ceilings import NEEDED, Ceilings
-from velodrome.scheduler.results.committed import (
+from velodrome.scheduler.results.committed_attempts import (
     COLUMNS,
     Committed,
     Identity,
     SweepSummary,
     committed,
 )
-from velodrome.scheduler.results.faults import AWAY, Fault, Ill, of_error
-from velodrome.scheduler.results.filling import ceilings_among, fills, less
-from velodrome.scheduler.results.instants import for_python
+from velodrome.scheduler.results.deduplication import Files, Tell, sound
+from velodrome.scheduler.results.derived_columns import ceilings_among, fills, less
+from velodrome.scheduler.results.file_faults import AWAY, Fault, Ill, of_error
 from velodrome.scheduler.results.layout import group_file, is_ours, node_file
-from velodrome.scheduler.results.objects import AT_ONCE
-from velodrome.scheduler.results.opening import opened_to_read, opened_to_write
-from velodrome.scheduler.results.refusing import refuse
-from velodrome.scheduler.results.settling import settled
-from velodrome.scheduler.results.sifting import Files, Tell, sound
+from velodrome.scheduler.results.object_store import AT_ONCE
+from velodrome.scheduler.results.preflight import opened_to_read, opened_to_write
+from velodrome.scheduler.results.retrying_reads import settled
 from velodrome.scheduler.results.sweep_ids import new_sweep_id, resolved
+from velodrome.scheduler.results.timestamps import for_python
+from velodrome.scheduler.results.write_refusal import refuse
 
 __all__ = ["Store", "SweepSummary", "new_sweep_id"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from velodrome.scheduler.errors import SweepBusy
-from velodrome.scheduler.results.whole_files import make_folder, told_plainly
+from velodrome.scheduler.results.atomic_files import make_folder, told_plainly
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from velodrome.scheduler.history.nights import PHASES, Followed, History
+from velodrome.scheduler.history.cell_series import PHASES, Followed, History
 from velodrome.scheduler.reports.html.templating import embedded, templates
 from velodrome.scheduler.results.task_row import velodrome_version
 from velodrome.scheduler.site.charts import trend_chart

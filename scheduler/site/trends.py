@@ -5,10 +5,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.history.nights import PHASES, Followed, History, Point, labels
-from velodrome.scheduler.history.steps import MOST_NIGHTS, fit
-from velodrome.scheduler.history.suspicions import FEWEST_CALM, RECENT
-from velodrome.scheduler.history.tonight import Kind, Proof, Watched, having, rate_of, watched
+from velodrome.scheduler.history.anomalies import FEWEST_CALM, RECENT
+from velodrome.scheduler.history.cell_series import PHASES, Followed, History, Point, labels
+from velodrome.scheduler.history.changepoints import MOST_NIGHTS, fit
+from velodrome.scheduler.history.latest_run import Kind, Proof, Watched, having, rate_of, watched
 from velodrome.scheduler.reports.tables import duration
 
 NS_PER_MS = 1e6

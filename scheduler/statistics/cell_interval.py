@@ -20,7 +20,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from velodrome.adapters.intervals import lower_rank
+from velodrome.adapters.timing.intervals import lower_rank
 from velodrome.scheduler.statistics.replication import Repeat, across, spread, student
 
 FEWEST = 6  # processes; 1 - 2 / 2^6 is 96.9 %

@@ -1,7 +1,7 @@
 """The `canary` of a sweep file: whether canaries run, and in which framework."""
 
 from velodrome.adapters.registry import FRAMEWORKS
-from velodrome.scheduler.sweeps import values
+from velodrome.scheduler.sweeps import value_parsers
 from velodrome.scheduler.sweeps.yaml_nodes import Scalar, Value
 
 ON_CPUS = "numpy"  # which is always there
@@ -17,7 +17,7 @@ def read_canary(value: Value, name: str) -> str:
     *names, last = (one for one in known if one not in ("true", "false"))
     on_gpus = f"{', '.join(names)} or {last}"
     mend = f"Give true, false, or what is to run them on GPUs: {on_gpus}."
-    raise values.wrong(value, name, mend)
+    raise value_parsers.wrong(value, name, mend)
 
 
 def canary_on(device: str, on_gpus: str) -> str:

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 from velodrome.adapters.protocol import Timing
-from velodrome.scheduler.sweeps.parts import Device, Entrant, Sweep, Threads
+from velodrome.scheduler.sweeps.sweep import Device, Entrant, Sweep, Threads
 
 FEW_THREADS = 4  # that a product of 1024 x 1024 keeps busy, at tens of ms a call
 TYPES = ("float64", "float16", "bfloat16")  # variants that compute in another type, by their name

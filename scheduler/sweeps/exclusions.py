@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.sweeps import values
+from velodrome.scheduler.sweeps import value_parsers
+from velodrome.scheduler.sweeps.conditions import FIELDS, Condition, fields_of, fits, holds
 from velodrome.scheduler.sweeps.expansion import Cell, cell_count, combinations, is_excluded
-from velodrome.scheduler.sweeps.matching import FIELDS, Condition, fields_of, fits, holds
-from velodrome.scheduler.sweeps.parts import Exclusion, Sweep, ThreadRule
+from velodrome.scheduler.sweeps.sweep import Exclusion, Sweep, ThreadRule
 from velodrome.scheduler.sweeps.yaml_nodes import Items, Scalar, Value
 
 EXAMPLE = "{framework: torch, model: lstm}"
@@ -20,7 +20,9 @@ def read_exclusions(value: Value, name: str) -> tuple[Exclusion, ...]:
     """Of a list of mappings from fields of a task to a value or a list of values."""
     if isinstance(value, Items) and not value.items:
         return ()
-    return tuple(_exclusion(item, name) for item in values.items(value, name, f"[{EXAMPLE}]"))
+    return tuple(
+        _exclusion(item, name) for item in value_parsers.items(value, name, f"[{EXAMPLE}]")
+    )
 
 
 def check_exclusions(sweep: Sweep) -> None:
@@ -47,10 +49,10 @@ def check_exclusions(sweep: Sweep) -> None:
 
 
 def _exclusion(value: Value, name: str) -> Exclusion:
-    found = values.fields(value, name, EXAMPLE)
+    found = value_parsers.fields(value, name, EXAMPLE)
     if not found.entries:
         raise ConfigError(found.place, "this excludes everything", f"Name a field: {EXAMPLE}.")
-    values.known_keys(found, FIELDS, "field of a task")
+    value_parsers.known_keys(found, FIELDS, "field of a task")
     conditions = tuple(
         Condition(key.text, _patterns(value, key.text), place=value.place)
         for key, value in found.entries
@@ -60,8 +62,10 @@ def _exclusion(value: Value, name: str) -> Exclusion:
 
 def _patterns(value: Value, name: str) -> tuple[str, ...]:
     if isinstance(value, Scalar):
-        return (values.text(value, name),)
-    return tuple(values.text(item, name) for item in values.items(value, name, "[lenet, lstm]"))
+        return (value_parsers.text(value, name),)
+    return tuple(
+        value_parsers.text(item, name) for item in value_parsers.items(value, name, "[lenet, lstm]")
+    )
 
 
 def _check_exclusion(exclusion: Exclusion, cells: Sequence[Cell]) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from velodrome.adapters.models import MODELS
 from velodrome.scheduler.sweeps.ceilings import ceiling_courses, ceiling_entrants
-from velodrome.scheduler.sweeps.matching import fields_of, holds
-from velodrome.scheduler.sweeps.parts import Device, Entrant, Exclusion, Sweep, Threads
+from velodrome.scheduler.sweeps.conditions import fields_of, holds
+from velodrome.scheduler.sweeps.sweep import Device, Entrant, Exclusion, Sweep, Threads
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import TypeVar
 from velodrome.adapters.protocol import Timing
 from velodrome.agents.task import Limits
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.sweeps import quantities, values
-from velodrome.scheduler.sweeps.parts import Device, ThreadRule, Threads, Where
+from velodrome.scheduler.sweeps import quantities, value_parsers
+from velodrome.scheduler.sweeps.sweep import Device, ThreadRule, Threads, Where
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
 
 DTYPES = ("float32",)
@@ -48,19 +48,19 @@ def device_named(text: str) -> Device | None:
 
 def read_dtypes(value: Value, name: str) -> tuple[str, ...]:
     known = {dtype: (dtype,) for dtype in DTYPES}
-    return values.listed(value, name, "dtype", known, "[float32]")
+    return value_parsers.listed(value, name, "dtype", known, "[float32]")
 
 
 def read_where(value: Value, name: str) -> Where:
-    return Where(values.one_of(value, name, "rule", [rule.value for rule in Where]))
+    return Where(value_parsers.one_of(value, name, "rule", [rule.value for rule in Where]))
 
 
 def read_repeats(value: Value, name: str) -> int:
-    return values.whole(value, name, most=MOST_REPEATS)
+    return value_parsers.whole(value, name, most=MOST_REPEATS)
 
 
 def read_seed(value: Value, name: str) -> int:
-    return values.number(value, name, seed)
+    return value_parsers.number(value, name, seed)
 
 
 def seed(text: str) -> int:
@@ -69,7 +69,7 @@ def seed(text: str) -> int:
 
 def read_sampling_hz(value: Value, name: str) -> float:
     """0: nothing is sampled."""
-    return values.number(value, name, sampling_hz)
+    return value_parsers.number(value, name, sampling_hz)
 
 
 def sampling_hz(text: str) -> float:
@@ -77,12 +77,12 @@ def sampling_hz(text: str) -> float:
 
 
 def read_timing(value: Value, name: str) -> Timing:
-    found = values.fields(value, name, "{target: 1%, max_seconds: 60}")
-    values.known_keys(found, Timing._fields, "key of timing")
+    found = value_parsers.fields(value, name, "{target: 1%, max_seconds: 60}")
+    value_parsers.known_keys(found, Timing._fields, "key of timing")
     default = Timing()
     timing = Timing(
         target=_entry(found, "target", _share, default.target),
-        min_samples=_entry(found, "min_samples", values.whole, default.min_samples),
+        min_samples=_entry(found, "min_samples", value_parsers.whole, default.min_samples),
         min_seconds=_entry(found, "min_seconds", _seconds, default.min_seconds),
         max_seconds=_entry(found, "max_seconds", _above_zero, default.max_seconds),
     )
@@ -99,27 +99,30 @@ def contradiction(timing: Timing) -> str:
 
 
 def read_limits(value: Value, name: str) -> Limits:
-    found = values.fields(value, name, "{deadline: 15m, memory: 16GiB}")
-    values.known_keys(found, ("deadline", "memory", "disk"), "key of limits")
+    found = value_parsers.fields(value, name, "{deadline: 15m, memory: 16GiB}")
+    value_parsers.known_keys(found, ("deadline", "memory", "disk"), "key of limits")
     default = Limits()
     return Limits(
         deadline_s=_entry(found, "deadline", _duration, default.deadline_s),
-        memory_bytes=_entry(found, "memory", values.memory, default.memory_bytes),
-        disk_bytes=_entry(found, "disk", values.memory, default.disk_bytes),
+        memory_bytes=_entry(found, "memory", value_parsers.memory, default.memory_bytes),
+        disk_bytes=_entry(found, "disk", value_parsers.memory, default.disk_bytes),
     )
 
 
 def read_labels(value: Value, name: str) -> tuple[tuple[str, str], ...]:
-    found = values.fields(value, name, "{pool: lab}")
+    found = value_parsers.fields(value, name, "{pool: lab}")
     return tuple(
-        sorted((key.text, values.text(label, f"label {key.text}")) for key, label in found.entries)
+        sorted(
+            (key.text, value_parsers.text(label, f"label {key.text}"))
+            for key, label in found.entries
+        )
     )
 
 
 def _threads(value: Value, name: str) -> Threads:
     if isinstance(value, Scalar) and value.text in tuple(ThreadRule):
         return ThreadRule(value.text)
-    return values.number(value, name, threads)
+    return value_parsers.number(value, name, threads)
 
 
 def threads(text: str) -> int:
@@ -134,49 +137,51 @@ def _device(value: Value, name: str) -> Device:
     if isinstance(value, Fields):
         return _gpu_of_a_model(value, name)
     if not isinstance(value, Scalar):
-        raise values.wrong(value, name, DEVICE_MEND)
-    device = values.quantity(value, name, device_named)
+        raise value_parsers.wrong(value, name, DEVICE_MEND)
+    device = value_parsers.quantity(value, name, device_named)
     if device is None:
-        raise values.wrong(value, name, DEVICE_MEND)
+        raise value_parsers.wrong(value, name, DEVICE_MEND)
     return device
 
 
 def _gpu_of_a_model(found: Fields, name: str) -> Device:
-    values.known_keys(found, ("gpu", "count"), "key of a device")
+    value_parsers.known_keys(found, ("gpu", "count"), "key of a device")
     model = found.get("gpu")
     if model is None:
         raise ConfigError(found.place, f"{name} holds a mapping without `gpu`", DEVICE_MEND)
-    model_name = values.text(model, "gpu")
+    model_name = value_parsers.text(model, "gpu")
     if model_name.isdecimal():
         mend = f"Write gpu:{model_name} if you mean so many."
         raise ConfigError(model.place, f"'{model_name}' is no model of GPU", mend)
     count = found.get("count")
     most = MOST_GPUS
     return Device(
-        "gpu", 1 if count is None else values.whole(count, "count", most=most), model_name
+        "gpu", 1 if count is None else value_parsers.whole(count, "count", most=most), model_name
     )
 
 
 def _above_zero(value: Value, name: str) -> float:
-    return values.number(value, name, quantities.above_zero)
+    return value_parsers.number(value, name, quantities.above_zero)
 
 
 def _seconds(value: Value, name: str) -> float:
-    return values.number(value, name, quantities.decimal)
+    return value_parsers.number(value, name, quantities.decimal)
 
 
 def _share(value: Value, name: str) -> float:
-    return values.quantity(value, name, quantities.share)
+    return value_parsers.quantity(value, name, quantities.share)
 
 
 def _duration(value: Value, name: str) -> float:
-    return values.quantity(value, name, quantities.duration_s)
+    return value_parsers.quantity(value, name, quantities.duration_s)
 
 
 def _distinct(
     value: Value, name: str, example: str, read: Callable[[Value, str], T]
 ) -> tuple[T, ...]:
-    return tuple(dict.fromkeys(read(item, name) for item in values.items(value, name, example)))
+    return tuple(
+        dict.fromkeys(read(item, name) for item in value_parsers.items(value, name, example))
+    )
 
 
 def _entry(found: Fields, name: str, read: Callable[[Value, str], T], default: T) -> T:

@@ -10,11 +10,10 @@ from velodrome.adapters.registry import Framework
 from velodrome.agents.environments.frameworks import available, with_version
 from velodrome.agents.environments.versions import split
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.sweeps import values, yaml_nodes
+from velodrome.scheduler.sweeps import value_parsers, yaml_nodes
 from velodrome.scheduler.sweeps.canaries import read_canary
 from velodrome.scheduler.sweeps.exclusions import check_exclusions, read_exclusions
-from velodrome.scheduler.sweeps.locked import locked_of
-from velodrome.scheduler.sweeps.parts import Entrant, Sweep
+from velodrome.scheduler.sweeps.lock_requirements import locked_of
 from velodrome.scheduler.sweeps.settings import (
     read_devices,
     read_dtypes,
@@ -27,6 +26,7 @@ from velodrome.scheduler.sweeps.settings import (
     read_timing,
     read_where,
 )
+from velodrome.scheduler.sweeps.sweep import Entrant, Sweep
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
 
 KEYS = (
@@ -66,7 +66,7 @@ def parse(text: str, source: str, frameworks: Mapping[str, Framework] | None = N
     every one there is here.
     """
     found = yaml_nodes.parse(text, source)
-    values.known_keys(found, KEYS)
+    value_parsers.known_keys(found, KEYS)
     sweep = _sweep(found, available() if frameworks is None else frameworks, source, text)
     check_exclusions(sweep)
     return sweep
@@ -82,7 +82,7 @@ def _sweep(found: Fields, frameworks: Mapping[str, Framework], source: str, text
     models = _models(found, source)
     default = Sweep("", (), ())
     return Sweep(
-        name=_optional(found, "name", values.text, Path(source).stem),
+        name=_optional(found, "name", value_parsers.text, Path(source).stem),
         entrants=entrants,
         models=models,
         batch_sizes=_batch_sizes(found, models),
@@ -90,8 +90,8 @@ def _sweep(found: Fields, frameworks: Mapping[str, Framework], source: str, text
         devices=_optional(found, "devices", read_devices, default.devices),
         dtypes=_optional(found, "dtypes", read_dtypes, default.dtypes),
         where=_optional(found, "where", read_where, default.where),
-        exclusive=_optional(found, "exclusive", values.yes_or_no, default.exclusive),
-        ceilings=_optional(found, "ceilings", values.yes_or_no, default.ceilings),
+        exclusive=_optional(found, "exclusive", value_parsers.yes_or_no, default.exclusive),
+        ceilings=_optional(found, "ceilings", value_parsers.yes_or_no, default.ceilings),
         canary=_optional(found, "canary", read_canary, default.canary),
         repeats=_optional(found, "repeats", read_repeats, default.repeats),
         seed=_optional(found, "seed", read_seed, default.seed),
@@ -110,11 +110,11 @@ def _entrants(
 ) -> tuple[Entrant, ...]:
     given = _needed(found, "frameworks", "[torch, tensorflow]", source)
     at_versions: dict[str, Framework] = {}
-    for item in values.items(given, "frameworks", "[torch, tensorflow]"):
+    for item in value_parsers.items(given, "frameworks", "[torch, tensorflow]"):
         if isinstance(item, Scalar):  # torch==2.12.1
             at_versions |= with_version(frameworks, item.text)
     frameworks = {**frameworks, **at_versions}
-    names = values.listed(
+    names = value_parsers.listed(
         given,
         "frameworks",
         "framework",
@@ -147,10 +147,10 @@ def _variants(found: Fields, frameworks: Mapping[str, Framework]) -> dict[str, t
     given = found.get("variants")
     if given is None:
         return {}
-    mapping = values.fields(given, "variants", "{torch: [eager, compile]}")
-    values.known_keys(mapping, frameworks, "framework among `frameworks`:")
+    mapping = value_parsers.fields(given, "variants", "{torch: [eager, compile]}")
+    value_parsers.known_keys(mapping, frameworks, "framework among `frameworks`:")
     return {
-        key.text: values.listed(
+        key.text: value_parsers.listed(
             value,
             f"variants of {key.text}",
             f"variant of {key.text}",
@@ -164,7 +164,7 @@ def _variants(found: Fields, frameworks: Mapping[str, Framework]) -> dict[str, t
 def _models(found: Fields, source: str) -> tuple[str, ...]:
     example = "[lenet, lstm]"
     value = _needed(found, "models", example, source)
-    return values.listed(value, "models", "model", model_names(), example)
+    return value_parsers.listed(value, "models", "model", model_names(), example)
 
 
 def _batch_sizes(found: Fields, models: tuple[str, ...]) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -172,12 +172,12 @@ def _batch_sizes(found: Fields, models: tuple[str, ...]) -> tuple[tuple[str, tup
     given = found.get("batch_sizes")
     if given is None:
         return ()
-    mapping = values.fields(given, "batch_sizes", "{lenet: [64]}")
+    mapping = value_parsers.fields(given, "batch_sizes", "{lenet: [64]}")
     runs = {name: set(parts) & set(models) for name, parts in model_names().items()}
     known = [name for name in runs if runs[name]]
     sizes: dict[str, tuple[int, ...]] = {}
     for key, value in mapping.entries:
-        meant = values.named(key, "batch_sizes", "model among `models`:", known)
+        meant = value_parsers.named(key, "batch_sizes", "model among `models`:", known)
         read = _whole_numbers(value, f"batch_sizes of {key.text}")
         chosen = set().union(*(runs[name] for name in meant))
         sizes.update({model: read for model in models if model in chosen})
@@ -185,8 +185,8 @@ def _batch_sizes(found: Fields, models: tuple[str, ...]) -> tuple[tuple[str, tup
 
 
 def _whole_numbers(value: Value, name: str) -> tuple[int, ...]:
-    items = values.items(value, name, "[64]")
-    return tuple(dict.fromkeys(values.whole(item, name) for item in items))
+    items = value_parsers.items(value, name, "[64]")
+    return tuple(dict.fromkeys(value_parsers.whole(item, name) for item in items))
 
 
 def _needed(found: Fields, name: str, example: str, source: str) -> Value:

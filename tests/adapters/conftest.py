@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 import velodrome
-from velodrome.adapters import protocol, reference, reference_file
+from velodrome.adapters import protocol
 from velodrome.adapters.models import MODELS
+from velodrome.adapters.proof import reference, reference_file
 from velodrome.adapters.protocol import (
     FAILED,
     Checked,
@@ -25,8 +26,8 @@ from velodrome.adapters.protocol import (
 )
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.adapters.tolerances import GRADIENT_TOLERANCES, LOSS_TOLERANCES
-from velodrome.agents.environments.entering import started
 from velodrome.agents.environments.environment import Environment
+from velodrome.agents.environments.launch import started
 
 sys.path.append(str(Path(__file__).parent))  # there is no package of tests
 

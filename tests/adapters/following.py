@@ -9,8 +9,8 @@ import json
 import sys
 from importlib import import_module
 
-from velodrome.adapters import agreement, reference, seeding
 from velodrome.adapters.models import MODELS
+from velodrome.adapters.proof import agreement, reference, seeding
 
 
 def of_torch(adapter):

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 import numpy
 import pytest
 
-from velodrome.adapters import agreement, reference, seeding
+from velodrome.adapters.frameworks.numpy.adapter import Adapter
+from velodrome.adapters.frameworks.numpy.network import OPERATIONS
+from velodrome.adapters.frameworks.numpy.operation import Operation
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.layers import (
     Conv,
@@ -22,9 +24,7 @@ from velodrome.adapters.models.layers import (
     Sequences,
     SoftmaxCrossEntropy,
 )
-from velodrome.adapters.numpy.adapter import Adapter
-from velodrome.adapters.numpy.network import OPERATIONS
-from velodrome.adapters.numpy.operation import Operation
+from velodrome.adapters.proof import agreement, reference, seeding
 from velodrome.adapters.protocol import Verified
 
 Gradients = Iterator[tuple[str, numpy.ndarray]]

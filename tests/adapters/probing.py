@@ -9,9 +9,9 @@ import sys
 import traceback
 from importlib import import_module
 
-from velodrome.adapters import agreement, reference, seeding
 from velodrome.adapters.contract import Unsupported
 from velodrome.adapters.models.probes import PROBES
+from velodrome.adapters.proof import agreement, reference, seeding
 
 
 def outcome(adapter_of, model, known, variant):

@@ -2,8 +2,8 @@
 
 import numpy
 
-from velodrome.adapters import seeding
 from velodrome.adapters.contract import Batch
+from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models.layers import (
     Images,
@@ -13,7 +13,7 @@ from velodrome.adapters.models.layers import (
     SquaredError,
     Vectors,
 )
-from velodrome.adapters.numpy.network import OPERATIONS, Network
+from velodrome.adapters.proof import seeding
 
 IMAGE = Images(4, 9, 8)
 PLANE = Images(1, 7, 7)

@@ -14,12 +14,12 @@ from planted_errors import (
     with_layer,
 )
 
-from velodrome.adapters import agreement, reference, seeding
+from velodrome.adapters.frameworks.numpy import images, pointwise
+from velodrome.adapters.frameworks.numpy.adapter import Adapter
+from velodrome.adapters.frameworks.numpy.operation import Call, Operation
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.layers import Lrn, MaxPool, Model
-from velodrome.adapters.numpy import images, pointwise
-from velodrome.adapters.numpy.adapter import Adapter
-from velodrome.adapters.numpy.operation import Call, Operation
+from velodrome.adapters.proof import agreement, reference, seeding
 
 
 @pytest.mark.parametrize("model", [IMAGES, WORDS, STACK], ids=lambda model: model.name)

@@ -7,8 +7,8 @@ import numpy
 import pytest
 from planted_errors import IMAGES, STACK, changed, disagreed, ready, reference_of, verify
 
-from velodrome.adapters import agreement
-from velodrome.adapters.numpy.adapter import Adapter
+from velodrome.adapters.frameworks.numpy.adapter import Adapter
+from velodrome.adapters.proof import agreement
 
 
 def test_a_gradient_that_is_not_a_number_is_caught() -> None:

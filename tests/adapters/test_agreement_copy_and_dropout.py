@@ -4,13 +4,13 @@ import numpy
 import pytest
 from planted_errors import BATCH, IMAGES, STACK, disagreed, ready, verify, with_layer
 
-from velodrome.adapters import agreement
+from velodrome.adapters.frameworks.numpy import pointwise
+from velodrome.adapters.frameworks.numpy.adapter import Adapter
+from velodrome.adapters.frameworks.numpy.operation import Operation
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models.layers import Dropout, Linear, Model, Relu
-from velodrome.adapters.numpy import pointwise
-from velodrome.adapters.numpy.adapter import Adapter
-from velodrome.adapters.numpy.operation import Operation
+from velodrome.adapters.proof import agreement
 
 COPY = MODELS["copy"]._replace(
     name="copy-small", input=kinds.Vectors(1000, "uniform"), batch_size=BATCH

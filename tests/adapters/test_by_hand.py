@@ -1,4 +1,4 @@
-from velodrome.adapters.by_hand import by_hand, kinds_by_hand
+from velodrome.adapters.composed_ops import by_hand, kinds_by_hand
 from velodrome.adapters.models import layers as kinds
 
 

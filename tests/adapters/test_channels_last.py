@@ -3,7 +3,7 @@
 import numpy
 import pytest
 
-from velodrome.adapters import channels_last as layouts
+from velodrome.adapters.frameworks import channels_last as layouts
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.models import layers as kinds
 

@@ -3,8 +3,8 @@ import math
 import numpy
 import pytest
 
-from velodrome.adapters import clearance, seeding
 from velodrome.adapters.contract import Batch
+from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models.layers import (
@@ -19,7 +19,7 @@ from velodrome.adapters.models.layers import (
     SoftmaxCrossEntropy,
     Vectors,
 )
-from velodrome.adapters.numpy.network import OPERATIONS, Network
+from velodrome.adapters.proof import seeding, tie_distance
 
 LENET = MODELS["lenet"]
 ROUNDING = 0.3 * 2**-24
@@ -31,7 +31,7 @@ def _model(source: kinds.Input, *layers: kinds.Layer) -> Model:
 
 def _clearance(model: Model, weights: dict, example: list) -> float:
     network = Network(model, weights, OPERATIONS)
-    return clearance.clearance(network, Batch(numpy.array([example], numpy.float64)))
+    return tie_distance.clearance(network, Batch(numpy.array([example], numpy.float64)))
 
 
 def _identity(size: int, **more: numpy.ndarray) -> dict:
@@ -97,11 +97,11 @@ def test_a_relu_that_something_else_reads_too_is_held_against_zero_everywhere() 
 
 def test_where_no_gradient_flows_nothing_can_jump() -> None:
     frozen = _model(Vectors(4, "normal"), Linear("a", 4, frozen=True), Relu("r"), Linear("b", 2))
-    assert not clearance.can_jump(frozen)
-    assert not clearance.can_jump(_model(ROW, MaxPool("p", 2, 2), Linear("b", 2)))
-    assert not clearance.can_jump(_model(Vectors(4, "normal"), Linear("a", 4), Sigmoid("s")))
-    assert clearance.can_jump(RELU)
-    assert [name for name, model in MODELS.items() if clearance.can_jump(model)] == [
+    assert not tie_distance.can_jump(frozen)
+    assert not tie_distance.can_jump(_model(ROW, MaxPool("p", 2, 2), Linear("b", 2)))
+    assert not tie_distance.can_jump(_model(Vectors(4, "normal"), Linear("a", 4), Sigmoid("s")))
+    assert tie_distance.can_jump(RELU)
+    assert [name for name, model in MODELS.items() if tie_distance.can_jump(model)] == [
         "lenet",
         "alexnet",
         "alexnet-plain",
@@ -109,7 +109,7 @@ def test_where_no_gradient_flows_nothing_can_jump() -> None:
 
 
 def test_rounding_grows_with_the_root_of_the_products_behind_a_value() -> None:
-    found = clearance.relative_rounding(LENET)
+    found = tie_distance.relative_rounding(LENET)
     assert found["conv1"] == pytest.approx(ROUNDING * math.sqrt(25))
     assert found["tanh2"] == pytest.approx(ROUNDING * math.sqrt(25 + 500))
     assert found["fc1"] == pytest.approx(ROUNDING * math.sqrt(25 + 500 + 800))

@@ -2,7 +2,7 @@
 
 import numpy
 
-from velodrome.adapters.compiled_first import CompiledFirst
+from velodrome.adapters.frameworks.warm_compile import CompiledFirst
 
 
 def batch(length):

@@ -1,9 +1,9 @@
 import pytest
 
-from velodrome.adapters import failures
-from velodrome.adapters.agreement import Disagreed
 from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.proof.agreement import Disagreed
 from velodrome.adapters.protocol import ParameterError
+from velodrome.adapters.worker import failures
 
 
 class OutOfMemoryError(RuntimeError):

@@ -6,9 +6,9 @@ from statistics import median
 import numpy
 import pytest
 
-from velodrome.adapters import intervals
-from velodrome.adapters.dependence import autocorrelations, signs_around, worth_one
-from velodrome.adapters.intervals import lower_rank, median_interval
+from velodrome.adapters.timing import intervals
+from velodrome.adapters.timing.autocorrelation import autocorrelations, signs_around, worth_one
+from velodrome.adapters.timing.intervals import lower_rank, median_interval
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from velodrome.adapters.proof import double_work, unseen_inputs
+from velodrome.adapters.proof.timed_phase import Cost
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED
-from velodrome.adapters.proving import twice, unseen
-from velodrome.adapters.proving.proof import Cost
 
 # What judging times asks of a proof: the device, and how many batches a time is of.
 ON_CPU = SimpleNamespace(on_cpu=True, places=(0,))
@@ -29,7 +29,7 @@ def costs(*times_ms):
 )
 def test_a_batch_is_late_only_in_every_round_of_a_calm_machine(firsts, laters, outcome):
     rounds = list(zip(costs(*firsts), costs(*laters), strict=True))
-    assert unseen._of_rounds(ON_CPU, rounds).outcome == outcome
+    assert unseen_inputs._of_rounds(ON_CPU, rounds).outcome == outcome
 
 
 @pytest.mark.parametrize(
@@ -42,5 +42,5 @@ def test_a_batch_is_late_only_in_every_round_of_a_calm_machine(firsts, laters, o
     ids=["twice", "too little", "too much"],
 )
 def test_twice_the_calls_take_twice_as_long_or_too_little(doubles, singles, outcome, is_less):
-    found = twice._judged(twice._ratios(ON_CPU, costs(*doubles), costs(*singles)))
-    assert (found.outcome, twice._is_less(found)) == (outcome, is_less)
+    found = double_work._judged(double_work._ratios(ON_CPU, costs(*doubles), costs(*singles)))
+    assert (found.outcome, double_work._is_less(found)) == (outcome, is_less)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import velodrome
-from velodrome.adapters import kernels
-from velodrome.adapters.torch import built_in
+from velodrome.adapters.frameworks.torch import built_in
+from velodrome.adapters.worker import kernels
 
 SOURCES = Path(__file__).with_name("libraries")
 SOURCE = str(Path(velodrome.__path__[0]).parent)

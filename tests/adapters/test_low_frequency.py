@@ -3,7 +3,7 @@ import math
 import numpy
 import pytest
 
-from velodrome.adapters.low_frequency import (
+from velodrome.adapters.timing.low_frequency import (
     FEWEST,
     LIKELY,
     cosine_powers,

@@ -13,8 +13,9 @@ from small_models import (
     wide,
 )
 
-from velodrome.adapters import seeding
 from velodrome.adapters.contract import Batch, Unsupported
+from velodrome.adapters.frameworks.numpy.adapter import Adapter
+from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models.layers import (
@@ -30,8 +31,7 @@ from velodrome.adapters.models.layers import (
     SquaredError,
     Vectors,
 )
-from velodrome.adapters.numpy.adapter import Adapter
-from velodrome.adapters.numpy.network import OPERATIONS, Network
+from velodrome.adapters.proof import seeding
 
 
 def test_padding_has_no_gradient() -> None:

@@ -6,7 +6,7 @@ import numpy
 import pytest
 from small_models import IMAGE, VECTOR, WORDS, ZERO, inputs_of, model_of, outputs_of, wide
 
-from velodrome.adapters import seeding
+from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
 from velodrome.adapters.models.layers import (
     Attention,
     AvgPool,
@@ -25,7 +25,7 @@ from velodrome.adapters.models.layers import (
     MeanOverTime,
     TransposedConv,
 )
-from velodrome.adapters.numpy.network import OPERATIONS, Network
+from velodrome.adapters.proof import seeding
 
 
 def test_convolution_is_cross_correlation_in_groups() -> None:

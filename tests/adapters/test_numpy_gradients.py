@@ -6,8 +6,8 @@ import numpy
 import pytest
 from small_models import IMAGE, PLANE, VECTOR, WORDS, ZERO, inputs_of, model_of, wide
 
-from velodrome.adapters import reference, seeding
 from velodrome.adapters.contract import Batch
+from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
 from velodrome.adapters.models import MODELS, families, shapes
 from velodrome.adapters.models.layers import (
     Add,
@@ -34,7 +34,7 @@ from velodrome.adapters.models.layers import (
     TransposedConv,
 )
 from velodrome.adapters.models.probes import PROBES
-from velodrome.adapters.numpy.network import OPERATIONS, Network
+from velodrome.adapters.proof import reference, seeding
 
 STEP = 1e-5
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.adapters.by_hand import kinds_by_hand
+from velodrome.adapters.composed_ops import kinds_by_hand
 from velodrome.adapters.models.probes import PROBED
 
 pytestmark = [pytest.mark.framework, pytest.mark.slow]
@@ -37,7 +37,7 @@ BY_HAND = {
     "pytensor": {"c": ()},
     "pytensor3": {"numba": ()},
 }
-# As adapters/*/expected.toml has it, with the reason.
+# As adapters/frameworks/*/expected.toml has it, with the reason.
 LACKING = {("cntk", "default"): {"probe-dilated-conv"}, ("chainer", "ideep"): {"probe-lrn"}}
 # Of what compiles for long from nothing: a gradient of the user's own, and what reads words.
 ONLY = dict.fromkeys(("theano", "pytensor", "pytensor3"), "custom,embedding")

@@ -4,8 +4,9 @@ import numpy
 import pytest
 from planted_errors import WORDS
 
-from velodrome.adapters import clearance, reference, reference_file, seeding
 from velodrome.adapters.contract import Batch
+from velodrome.adapters.frameworks.numpy.adapter import Adapter
+from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.models.layers import (
     Conv,
@@ -16,9 +17,8 @@ from velodrome.adapters.models.layers import (
     Relu,
     SoftmaxCrossEntropy,
 )
-from velodrome.adapters.numpy.adapter import Adapter
-from velodrome.adapters.numpy.network import OPERATIONS, Network
-from velodrome.adapters.sketch import sketch
+from velodrome.adapters.proof import reference, reference_file, seeding, tie_distance
+from velodrome.adapters.proof.sketch import sketch
 
 LENET, LSTM = MODELS["lenet"], MODELS["lstm"]
 
@@ -142,10 +142,10 @@ def _near_ties(model: Model, ref: reference.Reference) -> list[int]:
     network = Network(model, seeding.weights(model, ref.seed), OPERATIONS)
     inputs = seeding.batches(model, ref.batch_size, ref.seed, ref.draws)[0].inputs
     distances = [
-        clearance.clearance(network, Batch(inputs[row : row + 1].astype(numpy.float64)))
+        tie_distance.clearance(network, Batch(inputs[row : row + 1].astype(numpy.float64)))
         for row in range(len(inputs))
     ]
-    return [row for row, distance in enumerate(distances) if distance < clearance.MARGIN]
+    return [row for row, distance in enumerate(distances) if distance < tie_distance.MARGIN]
 
 
 def test_no_pooling_window_of_an_accepted_lenet_holds_two_equal_largest_values(

@@ -3,9 +3,9 @@
 import numpy
 import pytest
 
-from velodrome.adapters import dropping, reference, seeding
+from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
 from velodrome.adapters.models import MODELS
-from velodrome.adapters.numpy.network import OPERATIONS, Network
+from velodrome.adapters.proof import dropout_gradients, reference, seeding
 
 MODEL = MODELS["probe-dropout"]
 PAIRS = 150
@@ -22,25 +22,28 @@ def seen(known):
     network = Network(MODEL, seeding.weights(MODEL, 0), OPERATIONS)
     batch = seeding.batches(MODEL, 8, 0, known.draws)[-1]
     batch = batch._replace(inputs=batch.inputs.astype(numpy.float64))
-    start, values = dropping._first(MODEL), dropping._values_before(network, (batch,))
+    start, values = (
+        dropout_gradients._first(MODEL),
+        dropout_gradients._values_before(network, (batch,)),
+    )
     found = []
     for number in range(2 * PAIRS):
         draw = numpy.random.RandomState(1000 + number)
         result = network.gradient_behind(start, values, batch, draw)
-        own = {name: result.gradients[name] for name in dropping.behind(MODEL)}
-        found.append(dropping.seen(result.loss, own))
+        own = {name: result.gradients[name] for name in dropout_gradients.behind(MODEL)}
+        found.append(dropout_gradients.seen(result.loss, own))
     return found
 
 
 def test_two_masks_are_never_called_one_though_a_bias_may_hardly_move(known, seen):
     pairs = list(zip(seen[::2], seen[1::2], strict=True))
     apart = known.dropout.apart["classifier.bias"]
-    assert min(dropping._distance(*pair, "classifier.bias") for pair in pairs) < apart / 3
-    assert [dropping.faults(known.dropout, pair) for pair in pairs] == [[]] * PAIRS
+    assert min(dropout_gradients._distance(*pair, "classifier.bias") for pair in pairs) < apart / 3
+    assert [dropout_gradients.faults(known.dropout, pair) for pair in pairs] == [[]] * PAIRS
 
 
 def test_one_mask_twice_is_named_with_every_gradient_that_is_the_same(known, seen):
-    assert dropping.faults(known.dropout, (seen[0], seen[0])) == [
+    assert dropout_gradients.faults(known.dropout, (seen[0], seen[0])) == [
         "two gradients of classifier.weight are the same",
         "two gradients of classifier.bias are the same",
     ]
@@ -49,5 +52,5 @@ def test_one_mask_twice_is_named_with_every_gradient_that_is_the_same(known, see
 def test_one_mask_twice_is_found_though_rounding_moves_its_gradients(known, seen):
     rounded = {name: value * (1 + 1e-7) for name, value in seen[0].sketches.items()}
     again = seen[0]._replace(sketches=rounded)
-    (fault,) = dropping.faults(known.dropout, (seen[0], again))
+    (fault,) = dropout_gradients.faults(known.dropout, (seen[0], again))
     assert fault.startswith("two gradients, most that of classifier.")

@@ -3,9 +3,9 @@ import zlib
 import numpy
 import pytest
 
-from velodrome.adapters import seeding
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.models.layers import Linear
+from velodrome.adapters.proof import seeding
 
 LENET, LSTM = MODELS["lenet"], MODELS["lstm"]
 SMALL = MODELS["autoencoder-400-200-100/finetune"]

@@ -1,7 +1,7 @@
 import numpy
 import pytest
 
-from velodrome.adapters.sketch import BUCKETS, sketch
+from velodrome.adapters.proof.sketch import BUCKETS, sketch
 
 
 def _normal(seed: int, *shape: int) -> numpy.ndarray:

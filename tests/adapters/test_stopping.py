@@ -3,9 +3,9 @@ import random
 
 import pytest
 
-from velodrome.adapters import stopping
 from velodrome.adapters.protocol import Timing
-from velodrome.adapters.stopping import judge, next_check, settled, stop_reason
+from velodrome.adapters.timing import stopping
+from velodrome.adapters.timing.stopping import judge, next_check, settled, stop_reason
 
 MS = 1_000_000
 # Half-width 3.5 of 99.5, see test_intervals; 9 between the least and the greatest.

@@ -3,9 +3,9 @@ from itertools import pairwise
 
 import pytest
 
-from velodrome.adapters import timing
 from velodrome.adapters.protocol import Timing
-from velodrome.adapters.timing import Calls, Warm, time_calls, warm_up
+from velodrome.adapters.worker import call_timing
+from velodrome.adapters.worker.call_timing import Calls, Warm, time_calls, warm_up
 
 US, MS, SECOND = 1000, 1_000_000, 1_000_000_000
 WARM = Warm(samples=7, passes=1)
@@ -186,6 +186,6 @@ def test_the_collector_is_on_again_after_a_call_that_failed():
 
 def test_the_summary_of_an_interval_that_misses_the_target_is_unstable():
     lengths_ns = [95, 104, 96, 103, 97, 102, 98, 101, 99, 100]
-    timed = timing.summary("forward", lengths_ns, 2, Warm(5, 1), "", 0.03)
+    timed = call_timing.summary("forward", lengths_ns, 2, Warm(5, 1), "", 0.03)
     assert (timed.median_ns, timed.low_ns, timed.high_ns) == (49.75, 48, 51.5)
     assert not timed.stable

@@ -11,7 +11,7 @@ from velodrome.adapters import protocol
 from velodrome.adapters.protocol import Failed, Request, Timing
 
 PYTHON = os.environ.get("VELODROME_TEST_WORKER", sys.executable)
-NUMPY = "velodrome.adapters.numpy.adapter"
+NUMPY = "velodrome.adapters.frameworks.numpy.adapter"
 QUICK = Timing(target=0.5, min_samples=3, min_seconds=0.0, max_seconds=0.1)
 FINETUNE = "autoencoder-400-200-100/finetune"
 

@@ -17,7 +17,7 @@ from velodrome.agents.execution import execute
 from velodrome.agents.inventory import take
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Limits, Task
-from velodrome.scheduler.statistics.blame import Cause, blame
+from velodrome.scheduler.statistics.canary_attribution import Cause, blame
 
 FAULTY = Path(__file__).parents[1] / "faulty"
 HERE = take("this")

@@ -16,12 +16,12 @@ import psutil
 import pytest
 
 from velodrome.adapters.protocol import Finished, Hello, Phase, Timing
-from velodrome.agents.cores.locks import locked
-from velodrome.agents.cores.sharing import Need
+from velodrome.agents.cores.assignment import Need
+from velodrome.agents.cores.core_locks import locked
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import Note, execute, rerun_command
 from velodrome.agents.inventory import take
-from velodrome.agents.isolation import strays
+from velodrome.agents.isolation import orphans
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Limits, Task
 
@@ -340,11 +340,11 @@ def test_nothing_of_a_task_survives_the_sigkill_of_its_agent(home: Path) -> None
     worker = int(agent.stdout.readline())
     assert agent.stdout.readline() == "verify\n"
     variables = Path(f"/proc/{worker}/environ").read_text().split("\0")
-    token = next(v for v in variables if v.startswith(strays.VARIABLE)).partition("=")[2]
-    assert len(strays.marked(token)) == 4
+    token = next(v for v in variables if v.startswith(orphans.VARIABLE)).partition("=")[2]
+    assert len(orphans.marked(token)) == 4
     agent.send_signal(signal.SIGKILL)
     killed = time.monotonic()
-    while strays.marked(token) and time.monotonic() < killed + 10:
+    while orphans.marked(token) and time.monotonic() < killed + 10:
         time.sleep(0.01)
     assert time.monotonic() - killed < 2.0
     agent.wait(10)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.control_groups import cpu_quota, memory_bytes
-from velodrome.agents.cpu_lists import cpu_numbers
+from velodrome.agents.cgroups import cpu_quota, memory_bytes
+from velodrome.agents.cpusets import cpu_numbers
 from velodrome.agents.inventory import cpu_model, take, virtualization, within_quota
 from velodrome.agents.node import Core
 from velodrome.agents.sampling import driver

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from velodrome.adapters.protocol import Failed, Finished, Hello, Phase, Timed, Timing
-from velodrome.agents.isolation.keeping import Cause, Ending
+from velodrome.agents.isolation.supervised import Cause, Ending
 from velodrome.agents.measurement import Status
 from velodrome.agents.outcomes import Bounded, decide
 from velodrome.agents.session import Session

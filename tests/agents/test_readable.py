@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from velodrome.agents.readable import readable
+from velodrome.agents.safe_text import readable
 from velodrome.scheduler.results.rows import to_table
 
 

@@ -15,7 +15,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.declared import load
+from velodrome.scheduler.plans.declared_nodes import load
 from velodrome.scheduler.plans.labels import read_labels
 from velodrome.scheduler.plans.planning import plan
 from velodrome.scheduler.sweeps import yaml_nodes

@@ -20,7 +20,7 @@ import psutil
 import pyarrow.dataset
 import pytest
 
-from velodrome.agents.isolation.keeping import Kept, kept
+from velodrome.agents.isolation.supervised import Kept, kept
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ import pytest
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.history.reading import night_ids
+from velodrome.scheduler.history.history_reading import night_ids
 from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.results.store import Store
 
@@ -29,7 +29,7 @@ threads: [1]
 repeats: 2
 timing: {target: 50%, min_samples: 6, min_seconds: 0, max_seconds: 3}
 """
-SOUND = "from velodrome.adapters.numpy.adapter import Adapter\n\n__all__ = ['Adapter']\n"
+SOUND = "from velodrome.adapters.frameworks.numpy.adapter import Adapter\n\n__all__ = ['Adapter']\n"
 SLOWED = """
 import time
 

@@ -17,7 +17,7 @@ import pyarrow.dataset
 import pytest
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
-from velodrome.agents.isolation.keeping import Kept, kept
+from velodrome.agents.isolation.supervised import Kept, kept
 
 pytestmark = pytest.mark.slow
 

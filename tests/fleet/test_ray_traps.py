@@ -238,7 +238,7 @@ answer = outcome(start.options(scheduling_strategy=on(node)).remote(command, pat
 """
 UNDER_KEEPER = WITHOUT_KEEPER.replace(
     "subprocess.Popen(command, start_new_session=True)",
-    "from velodrome.agents.isolation.keeping import kept; "
+    "from velodrome.agents.isolation.supervised import kept; "
     "family = kept(command, os.environ, Path(path + '.log')); family.__enter__()",
 )
 

@@ -9,7 +9,7 @@ from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.scheduler.commands.run import run
-from velodrome.scheduler.commands.where import Where
+from velodrome.scheduler.commands.target import Where
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
 from velodrome.scheduler.plans.preparation import planned
 from velodrome.scheduler.results.store import Store

@@ -11,15 +11,15 @@ from velodrome.adapters.protocol import Timed, Timing
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.task import Task
-from velodrome.scheduler.comparison.names import names_in
+from velodrome.scheduler.comparison.cell_names import names_in
 from velodrome.scheduler.comparison.outcome import Chosen, compared
-from velodrome.scheduler.fleet.event_texts import ended_text
-from velodrome.scheduler.history.nights import followed, history, labels
-from velodrome.scheduler.plans.explaining import explain
+from velodrome.scheduler.fleet.event_messages import ended_text
+from velodrome.scheduler.history.cell_series import followed, history, labels
+from velodrome.scheduler.plans.explanations import explain
 from velodrome.scheduler.plans.planning import plan
 from velodrome.scheduler.plans.task_names import names_of
 from velodrome.scheduler.reports.cells import gather
-from velodrome.scheduler.reports.html.words import block_name
+from velodrome.scheduler.reports.html.formatting import block_name
 from velodrome.scheduler.reports.tables import tabulate
 from velodrome.scheduler.results.task_row import task_row
 from velodrome.scheduler.sweeps.expansion import expand
@@ -158,9 +158,9 @@ def test_a_name_is_no_longer_than_that(task: Task, label: str) -> None:
 
 def test_the_cases_of_a_night_have_names_of_their_own() -> None:
     from velodrome.scheduler.history.false_alarms import false_alarms
-    from velodrome.scheduler.history.tonight import judge
+    from velodrome.scheduler.history.latest_run import judge
     from velodrome.scheduler.nightly.junit import junit
-    from velodrome.scheduler.nightly.night import Night
+    from velodrome.scheduler.nightly.nightly_result import Night
     from velodrome.scheduler.nightly.summary import summary
 
     asked = [TASK, *(replace(TASK, **{name: OTHER[name]}) for name in OTHER)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from velodrome.adapters.protocol import Timing
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.node import Core, Node
-from velodrome.agents.rerun import rerun_command
+from velodrome.agents.rerun_command import rerun_command
 from velodrome.agents.task import Limits, Task
 from velodrome.scheduler.cli import app
 from velodrome.scheduler.commands.measure_options import Options, to_task

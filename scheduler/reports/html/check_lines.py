@@ -14,9 +14,9 @@ from velodrome.adapters.protocol import (
     PASSED,
     PHASES,
 )
-from velodrome.scheduler.reports.html.words import MIB, shown_duration, size
+from velodrome.scheduler.reports.html.formatting import MIB, shown_duration, size
 from velodrome.scheduler.reports.proof import worded
-from velodrome.scheduler.results.plain_text import in_one_line
+from velodrome.scheduler.results.sanitizing import in_one_line
 
 Check = Mapping[str, object]  # an entry of the column `checks`
 

@@ -8,8 +8,7 @@ from velodrome.agents.isolation.log_tail import harmless
 from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course
 from velodrome.scheduler.reports.fairness import kernels, layout, precision
 from velodrome.scheduler.reports.html.check_lines import Check, CheckLine, check_lines
-from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, published
-from velodrome.scheduler.reports.html.words import (
+from velodrome.scheduler.reports.html.formatting import (
     block_name,
     counted,
     course_name,
@@ -19,9 +18,10 @@ from velodrome.scheduler.reports.html.words import (
     shown_duration,
     size,
 )
+from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, published
 from velodrome.scheduler.reports.proof import NOT_KEPT, worded
 from velodrome.scheduler.reports.task_rows import Row, plain_command
-from velodrome.scheduler.results.plain_text import in_one_line
+from velodrome.scheduler.results.sanitizing import in_one_line
 
 LOG_LINES = 25
 LOG_CHARACTERS = 2000

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from velodrome.scheduler.reports.cells import Contestant
 from velodrome.scheduler.reports.fairness import kernels, layout, precision
-from velodrome.scheduler.reports.html.grouped import Group, all_contestants
-from velodrome.scheduler.reports.html.words import counted, listed
+from velodrome.scheduler.reports.html.formatting import counted, listed
+from velodrome.scheduler.reports.html.grouped_rows import Group, all_contestants
 from velodrome.scheduler.reports.task_rows import Row, by_hand, notes_of
-from velodrome.scheduler.results.plain_text import in_one_line
+from velodrome.scheduler.results.sanitizing import in_one_line
 
 MOST_NOTES = 12
 

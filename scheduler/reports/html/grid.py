@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from velodrome.scheduler.reports.cells import Cell, Contestant, Course, Time
 from velodrome.scheduler.reports.html.check_lines import Check
 from velodrome.scheduler.reports.html.evidence import Evidence, evidence
-from velodrome.scheduler.reports.html.grouped import Group
-from velodrome.scheduler.reports.html.words import (
+from velodrome.scheduler.reports.html.formatting import (
     block_name,
     cut,
     hardware_name,
     shown_duration,
     spread,
 )
+from velodrome.scheduler.reports.html.grouped_rows import Group
 from velodrome.scheduler.reports.tables import PHASES, mark_of
 from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.plain_text import in_one_line
+from velodrome.scheduler.results.sanitizing import in_one_line
 
 MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "absent": "·"}
 NOT_HERE = "not in this sweep"

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.html.words import listed, size
+from velodrome.scheduler.reports.html.formatting import listed, size
 from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.plain_text import in_one_line
+from velodrome.scheduler.results.sanitizing import in_one_line
 
 MOST_HOSTS = 400
 PLAIN = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from velodrome.scheduler.reports.cells import Cell, Contestant, Course
 from velodrome.scheduler.reports.html.grid import SHADES, lowest
-from velodrome.scheduler.reports.html.grouped import Group, all_contestants
+from velodrome.scheduler.reports.html.grouped_rows import Group, all_contestants
 from velodrome.scheduler.reports.tables import course_order
 
 

@@ -11,24 +11,24 @@ from dataclasses import dataclass
 from velodrome.scheduler.reports.cells import History
 from velodrome.scheduler.reports.html.fairness_notes import SETTINGS, Treatment, treatments
 from velodrome.scheduler.reports.html.figures.chart import Section
-from velodrome.scheduler.reports.html.figures.chosen import Chosen, chosen
 from velodrome.scheduler.reports.html.figures.sections import sections
+from velodrome.scheduler.reports.html.figures.traced_tasks import Chosen, chosen
+from velodrome.scheduler.reports.html.formatting import block_name, hardware_name
 from velodrome.scheduler.reports.html.grid import Checks, Grid, grid, no_checks
-from velodrome.scheduler.reports.html.grouped import Group, all_contestants, grouped
+from velodrome.scheduler.reports.html.grouped_rows import Group, all_contestants, grouped
 from velodrome.scheduler.reports.html.hardware import (
     Environment,
     NodeType,
     environments,
     node_types,
 )
+from velodrome.scheduler.reports.html.missing_values import MOST_REASONS, Reason, reasons
 from velodrome.scheduler.reports.html.overview import Overview, overview
 from velodrome.scheduler.reports.html.palette import Mark, palette
 from velodrome.scheduler.reports.html.published import Published, published
 from velodrome.scheduler.reports.html.queries import Queries
-from velodrome.scheduler.reports.html.reasons import MOST_REASONS, Reason, reasons
 from velodrome.scheduler.reports.html.study_tables import StudyTable, study_tables
 from velodrome.scheduler.reports.html.summary import Sentence, Tile, summary, tiles
-from velodrome.scheduler.reports.html.words import block_name, hardware_name
 from velodrome.scheduler.reports.task_rows import Row
 
 MOST_CELLS = 2000

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.html.figures.chosen import Chosen
+from velodrome.scheduler.reports.html.figures.traced_tasks import Chosen
 
 CELL = "framework, variant, model, batch_size, device, threads, dtype, node_type"
 TIMES = (

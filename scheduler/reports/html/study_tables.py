@@ -10,10 +10,10 @@ from itertools import groupby
 
 from velodrome.adapters.models import MODELS, families
 from velodrome.scheduler.reports.cells import Cell, Contestant, Course, Time, add
+from velodrome.scheduler.reports.html.formatting import counted, shown_duration, size, spread
 from velodrome.scheduler.reports.html.grid import overlap
-from velodrome.scheduler.reports.html.grouped import Group, all_contestants
+from velodrome.scheduler.reports.html.grouped_rows import Group, all_contestants
 from velodrome.scheduler.reports.html.published import published
-from velodrome.scheduler.reports.html.words import counted, shown_duration, size, spread
 
 CONVOLUTIONAL = ("lenet", "alexnet", "alexnet-plain", "lstm")
 MOST_PLACES = 6  # blocks side by side in one table

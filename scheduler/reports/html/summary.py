@@ -5,20 +5,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from velodrome.scheduler.reports import odd_one_out_text
+from velodrome.scheduler.reports import outliers_text
 from velodrome.scheduler.reports.cells import Cell, Course
-from velodrome.scheduler.reports.disturbances import headline
-from velodrome.scheduler.reports.html.grid import are_apart, lowest
-from velodrome.scheduler.reports.html.grouped import Group, all_contestants
-from velodrome.scheduler.reports.html.reasons import Reason
-from velodrome.scheduler.reports.html.words import (
+from velodrome.scheduler.reports.html.formatting import (
     block_name,
     counted,
     cut,
     hardware_name,
     listed,
 )
-from velodrome.scheduler.reports.odd_one_out import heats, odd_ones
+from velodrome.scheduler.reports.html.grid import are_apart, lowest
+from velodrome.scheduler.reports.html.grouped_rows import Group, all_contestants
+from velodrome.scheduler.reports.html.missing_values import Reason
+from velodrome.scheduler.reports.interference_summary import headline
+from velodrome.scheduler.reports.outliers import heats, odd_ones
 from velodrome.scheduler.reports.proof import remarks
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.statistics.cell_interval import FEWEST
@@ -223,6 +223,6 @@ def _disturbed(rows: Sequence[Row]) -> Iterator[Sentence]:
 
 
 def _odd(rows: Sequence[Row]) -> Iterator[Sentence]:
-    told = odd_one_out_text.line(odd_ones(heats(rows)))
+    told = outliers_text.line(odd_ones(heats(rows)))
     if told:
         yield Sentence(told[0].upper() + told[1:] + ".", is_warning=True)

@@ -2,7 +2,7 @@
 
 import jax
 
-from velodrome.adapters.jax import adapter
+from velodrome.adapters.frameworks.jax import adapter
 
 
 def asynchronous(device):

@@ -2,7 +2,7 @@
 
 import jax
 
-from velodrome.adapters.jax import adapter, operations
+from velodrome.adapters.frameworks.jax import adapter, operations
 from velodrome.adapters.models import layers as kinds
 
 

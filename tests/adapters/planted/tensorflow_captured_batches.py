@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from velodrome.adapters.tensorflow import adapter
+from velodrome.adapters.frameworks.tensorflow import adapter
 
 
 class Adapter(adapter.Adapter):

@@ -2,7 +2,7 @@
 
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from velodrome.adapters.tensorflow import adapter
+from velodrome.adapters.frameworks.tensorflow import adapter
 
 
 class Adapter(adapter.Adapter):

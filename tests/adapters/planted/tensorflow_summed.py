@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
+from velodrome.adapters.frameworks.tensorflow import adapter
+from velodrome.adapters.frameworks.tensorflow.operations import LOSSES
 from velodrome.adapters.models import layers as kinds
-from velodrome.adapters.tensorflow import adapter
-from velodrome.adapters.tensorflow.operations import LOSSES
 
 
 def summed(loss, output, values, labels):

@@ -1,6 +1,6 @@
 """TensorFlow with the weight of a square product transposed."""
 
-from velodrome.adapters.tensorflow import adapter
+from velodrome.adapters.frameworks.tensorflow import adapter
 
 
 class Adapter(adapter.Adapter):

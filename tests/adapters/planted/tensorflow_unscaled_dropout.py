@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
+from velodrome.adapters.frameworks.tensorflow import adapter
 from velodrome.adapters.models import layers as kinds
-from velodrome.adapters.tensorflow import adapter
 
 
 def unscaled(layer, weights, call, x):

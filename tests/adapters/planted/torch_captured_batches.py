@@ -3,7 +3,7 @@
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from velodrome.adapters.torch import adapter
+from velodrome.adapters.frameworks.torch import adapter
 
 
 def traced(call, index):

@@ -2,7 +2,7 @@
 
 import torch
 
-from velodrome.adapters.torch import adapter
+from velodrome.adapters.frameworks.torch import adapter
 
 
 class Adapter(adapter.Adapter):

@@ -4,9 +4,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from velodrome.adapters.frameworks.torch import adapter
+from velodrome.adapters.frameworks.torch.modules import MODULES
 from velodrome.adapters.models import layers as kinds
-from velodrome.adapters.torch import adapter
-from velodrome.adapters.torch.modules import MODULES
 
 
 class OneMask(nn.Dropout):

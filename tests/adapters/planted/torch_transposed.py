@@ -1,6 +1,6 @@
 """PyTorch with the weight of a square product transposed."""
 
-from velodrome.adapters.torch import adapter
+from velodrome.adapters.frameworks.torch import adapter
 
 
 class Adapter(adapter.Adapter):

@@ -2,9 +2,9 @@
 
 from torch import nn
 
+from velodrome.adapters.frameworks.torch import adapter
+from velodrome.adapters.frameworks.torch.modules import MODULES
 from velodrome.adapters.models import layers as kinds
-from velodrome.adapters.torch import adapter
-from velodrome.adapters.torch.modules import MODULES
 
 
 class Unscaled(nn.Dropout):

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from velodrome.agents.cores.assignment import DoesNotFit, Need
+from velodrome.agents.cores.core_locks import Held, WaitedTooLong, locked
 from velodrome.agents.cores.lock_files import LocksUnusable, lock_folder
-from velodrome.agents.cores.locks import Held, WaitedTooLong, locked
-from velodrome.agents.cores.sharing import DoesNotFit, Need
-from velodrome.agents.isolation.keeping import kept
+from velodrome.agents.isolation.supervised import kept
 from velodrome.agents.node import Core, Gpu, Node
 
 # CPUs beyond any machine's, so that no real topology is asked.

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velodrome.agents.cores.sharing import DoesNotFit, Need, choose, share
+from velodrome.agents.cores.assignment import DoesNotFit, Need, choose, share
 from velodrome.agents.node import Core, Gpu, Node
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.doctor.kernel import Kernel
+from velodrome.agents.doctor.kernel_settings import Kernel
 
 Machine = Callable[[Mapping[str, str]], Kernel]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.doctor.examination import worst_first
 from velodrome.agents.doctor.finding import Subject
+from velodrome.agents.doctor.runner import worst_first
 from velodrome.scheduler.commands.doctor import status
 
 COMMAND = [sys.executable, "-m", "velodrome.scheduler.cli", "doctor", "--json"]

@@ -7,7 +7,7 @@ import pytest
 
 from velodrome.agents.doctor import cpu_speed, cpus
 from velodrome.agents.doctor.finding import Finding, Verdict
-from velodrome.agents.doctor.kernel import Kernel
+from velodrome.agents.doctor.kernel_settings import Kernel
 
 Machine = Callable[[Mapping[str, str]], Kernel]
 CPU = "sys/devices/system/cpu"

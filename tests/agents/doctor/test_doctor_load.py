@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from velodrome.agents.cores.lock_files import try_lock
-from velodrome.agents.doctor import load, neighbours
+from velodrome.agents.doctor import co_tenants, load
 from velodrome.agents.doctor.finding import Verdict
-from velodrome.agents.doctor.kernel import Kernel
+from velodrome.agents.doctor.kernel_settings import Kernel
 
 Machine = Callable[[Mapping[str, str]], Kernel]
 SECOND = 10**9
@@ -84,8 +84,8 @@ def test_a_silent_kernel_knows_no_load(machine: Machine) -> None:
     assert load.other_load(none, none, own_pid=1).verdict is Verdict.UNKNOWN
     assert load.stolen(none, none, is_guest=False).verdict is Verdict.UNKNOWN
     assert load.pressure(none, none).verdict is Verdict.UNKNOWN
-    assert neighbours.locked(machine({}), []).verdict is Verdict.UNKNOWN
-    assert neighbours.ray(machine({})).verdict is Verdict.UNKNOWN
+    assert co_tenants.locked(machine({}), []).verdict is Verdict.UNKNOWN
+    assert co_tenants.ray(machine({})).verdict is Verdict.UNKNOWN
 
 
 def test_whoever_really_holds_a_core_is_named_and_a_lock_let_go_is_not(tmp_path: Path) -> None:
@@ -95,22 +95,22 @@ def test_whoever_really_holds_a_core_is_named_and_a_lock_let_go_is_not(tmp_path:
     other = try_lock(tmp_path / "core-1.lock")
     assert other is not None
     os.close(other)
-    found = neighbours.locked(Kernel(), neighbours.lock_paths(environ))
+    found = co_tenants.locked(Kernel(), co_tenants.lock_paths(environ))
     assert found.verdict is Verdict.WARNING
     assert found.seen.startswith(f"core-0: pid {os.getpid()} (")
     os.close(descriptor)
-    assert neighbours.locked(Kernel(), neighbours.lock_paths(environ)).verdict is Verdict.FINE
+    assert co_tenants.locked(Kernel(), co_tenants.lock_paths(environ)).verdict is Verdict.FINE
 
 
 def test_looking_at_locks_makes_no_folder(tmp_path: Path) -> None:
     folder = tmp_path / "locks"
-    assert neighbours.lock_paths({"VELODROME_LOCKS": str(folder)}) == ()
+    assert co_tenants.lock_paths({"VELODROME_LOCKS": str(folder)}) == ()
     assert not folder.exists()
 
 
 def test_a_ray_that_waits_is_fine_and_one_that_works_warns(machine: Machine) -> None:
     kernel = machine({"proc/4/cmdline": "/bin/sh\0-c\0true\0"})
-    assert neighbours.ray(kernel).seen == "no Ray runs here"
+    assert co_tenants.ray(kernel).seen == "no Ray runs here"
     kernel = machine(
         {
             "proc/5/cmdline": "/opt/ray/raylet\0--port=1\0",
@@ -119,7 +119,7 @@ def test_a_ray_that_waits_is_fine_and_one_that_works_warns(machine: Machine) -> 
             "proc/7/cmdline": "ray::RuntimeEnvAgent\0\0\0",
         }
     )
-    found = neighbours.ray(kernel)
+    found = co_tenants.ray(kernel)
     assert (found.verdict, found.seen) == (Verdict.FINE, "a Ray that waits (pid 5)")
-    found = neighbours.ray(machine({"proc/9/cmdline": "ray::train() other\0"}))
+    found = co_tenants.ray(machine({"proc/9/cmdline": "ray::train() other\0"}))
     assert (found.verdict, found.seen) == (Verdict.WARNING, "ray::train() (pid 9)")

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from velodrome.agents.doctor import memory, rights
+from velodrome.agents.doctor import memory, permissions
 from velodrome.agents.doctor.finding import Finding, Verdict
-from velodrome.agents.doctor.kernel import Kernel
+from velodrome.agents.doctor.kernel_settings import Kernel
 
 Machine = Callable[[Mapping[str, str]], Kernel]
 GIB = 2**30
@@ -31,9 +31,9 @@ def meminfo(available_gib: int = 8, swap_mib: int = 0, swap_free_mib: int = 0) -
         memory.huge_pages,
         memory.numa_nodes,
         memory.numa_balancing,
-        rights.energy,
-        lambda kernel: rights.perf(kernel, 1000),
-        rights.address_randomisation,
+        permissions.energy,
+        lambda kernel: permissions.perf(kernel, 1000),
+        permissions.address_randomisation,
     ],
 )
 def test_where_the_kernel_does_not_say_nothing_is_guessed(
@@ -91,29 +91,29 @@ def test_balancing_warns_where_there_is_more_than_one_numa_node(machine: Machine
 def test_an_energy_counter_that_gives_no_number_is_a_warning(machine: Machine) -> None:
     package = "sys/class/powercap/intel-rapl:0"
     kernel = machine({f"{package}/name": "package-0\n"})
-    found = rights.energy(kernel)
+    found = permissions.energy(kernel)
     assert found.verdict is Verdict.WARNING
     assert found.mend == "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
-    assert rights.energy(machine({f"{package}/energy_uj": "12345\n"})).seen == "readable"
+    assert permissions.energy(machine({f"{package}/energy_uj": "12345\n"})).seen == "readable"
 
 
 def test_root_may_count_events_where_a_user_may_not(machine: Machine) -> None:
     kernel = machine({"proc/sys/kernel/perf_event_paranoid": "4"})
-    assert rights.perf(kernel, 1000).verdict is Verdict.WARNING
-    assert rights.perf(kernel, 0).verdict is Verdict.FINE
+    assert permissions.perf(kernel, 1000).verdict is Verdict.WARNING
+    assert permissions.perf(kernel, 0).verdict is Verdict.FINE
     kernel = machine({"proc/sys/kernel/perf_event_paranoid": "-1"})
-    assert rights.perf(kernel, 1000).verdict is Verdict.FINE
+    assert permissions.perf(kernel, 1000).verdict is Verdict.FINE
 
 
 def test_few_open_files_are_mended_in_the_shell_if_the_hard_limit_lets_one() -> None:
-    assert rights.open_files(-1, -1).verdict is Verdict.FINE
-    assert rights.open_files(4096, 4096).verdict is Verdict.FINE
-    assert rights.open_files(1024, -1).mend == "ulimit -n 65536"
-    assert rights.open_files(1024, 8192).mend == "ulimit -n 8192"
-    assert "/etc/security/limits.conf" in rights.open_files(1024, 1024).mend
+    assert permissions.open_files(-1, -1).verdict is Verdict.FINE
+    assert permissions.open_files(4096, 4096).verdict is Verdict.FINE
+    assert permissions.open_files(1024, -1).mend == "ulimit -n 65536"
+    assert permissions.open_files(1024, 8192).mend == "ulimit -n 8192"
+    assert "/etc/security/limits.conf" in permissions.open_files(1024, 1024).mend
 
 
 def test_address_randomisation_is_for_information_only(machine: Machine) -> None:
     for value in "012":
         kernel = machine({"proc/sys/kernel/randomize_va_space": value})
-        assert rights.address_randomisation(kernel).verdict is Verdict.FINE
+        assert permissions.address_randomisation(kernel).verdict is Verdict.FINE

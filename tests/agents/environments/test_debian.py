@@ -13,18 +13,18 @@ import pytest
 from velodrome.adapters import protocol
 from velodrome.adapters.protocol import Request
 from velodrome.adapters.registry import FRAMEWORKS, Framework
-from velodrome.agents.environments import debian_packages, entering
+from velodrome.agents.environments import debian_packages, launch
 from velodrome.agents.environments.debian_messages import explain
 from velodrome.agents.environments.debian_sources import choose, read_debian_sources
-from velodrome.agents.environments.entering import started
+from velodrome.agents.environments.disk_layout import is_in_use
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.folders import is_in_use
+from velodrome.agents.environments.launch import started
 from velodrome.agents.environments.recipes import RecipeError, read_recipe
 from velodrome.agents.environments.store import EnvironmentStore
-from velodrome.agents.environments.tools import ToolRun
-from velodrome.agents.isolation.isolated import Bounds
-from velodrome.agents.isolation.keeping import Cause
+from velodrome.agents.environments.tool_runs import ToolRun
+from velodrome.agents.isolation.supervised import Cause
+from velodrome.agents.isolation.worker_process import Bounds
 from velodrome.agents.session import Session, Setting, hold_session
 
 FAULTY = Path(__file__).parents[2] / "faulty"
@@ -155,7 +155,7 @@ def test_inside_a_tree_the_system_is_the_trees_and_all_else_the_nodes(
     if way == "chroot":
         if os.geteuid() != 0:
             pytest.skip("only root may chroot")
-        monkeypatch.setattr(entering.shutil, "which", lambda name: None)
+        monkeypatch.setattr(launch.shutil, "which", lambda name: None)
     script = """if True:
         import json, os, platform, velodrome.adapters
         open("left", "w").close()

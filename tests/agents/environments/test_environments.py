@@ -126,7 +126,7 @@ def test_prune_sweeps_what_a_dead_build_left_but_nothing_that_is_being_built(tin
     envs = tiny_node.home / "envs"
     left = envs / ".building.little.0123456789ab"
     (left / "lib").mkdir(parents=True)
-    holder = "import sys; from velodrome.agents.environments.folders import *\n"
+    holder = "import sys; from velodrome.agents.environments.disk_layout import *\n"
     holder += (
         "with exclusive(Path(sys.argv[1]), 'little', print): print('held', flush=True); input()"
     )

@@ -8,7 +8,7 @@ import pytest
 
 from velodrome.agents.environments.offline import without_network
 from velodrome.agents.environments.store import EnvironmentFailed, EnvironmentStore
-from velodrome.agents.environments.tools import run_tool
+from velodrome.agents.environments.tool_runs import run_tool
 
 # Computes as NumPy's adapter does, once it has reached a server on this very machine.
 CALLS_HOME = """

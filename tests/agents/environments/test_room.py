@@ -1,8 +1,8 @@
 import shutil
 from pathlib import Path
 
-from velodrome.agents.environments.folders import Record, write_record
-from velodrome.agents.environments.room import room_bytes
+from velodrome.agents.environments.disk_layout import Record, write_record
+from velodrome.agents.environments.disk_space import room_bytes
 from velodrome.agents.inventory import take
 
 TB = 10**12

@@ -10,7 +10,7 @@ import pytest
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.recipes import Library, RecipeError, read_recipe
-from velodrome.agents.environments.stand_ins import install_stand_ins
+from velodrome.agents.environments.stub_libraries import install_stand_ins
 
 LIBRARIES = """
 [[libraries]]

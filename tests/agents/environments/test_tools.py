@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from velodrome.agents.environments.tools import TAIL_LINES, run_tool
+from velodrome.agents.environments.tool_runs import TAIL_LINES, run_tool
 
 SRC = Path(__file__).parents[3] / "src"
 # Starts a child of its own, tells both process ids, then waits for ever.
@@ -75,7 +75,7 @@ def test_a_listener_that_raises_ends_the_tool() -> None:
 def test_a_tool_dies_with_the_process_that_started_it() -> None:
     starter = (
         "import os, sys; from pathlib import Path\n"
-        "from velodrome.agents.environments.tools import run_tool\n"
+        "from velodrome.agents.environments.tool_runs import run_tool\n"
         "code = 'import os, signal; print(os.getpid(), flush=True); signal.pause()'\n"
         "tell = lambda line: print(line, flush=True)\n"
         "command = [sys.executable, '-c', code]\n"

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.isolation import strays
-from velodrome.agents.isolation.isolated import (
+from velodrome.agents.isolation import orphans
+from velodrome.agents.isolation.log_tail import harmless, log_tail, without_controls
+from velodrome.agents.isolation.pipe_lines import EndlessLine
+from velodrome.agents.isolation.supervised import Cause, StartFailed, kept
+from velodrome.agents.isolation.worker_process import (
     Bounds,
     Running,
     isolated,
     memory_limit,
     scratch_folder,
 )
-from velodrome.agents.isolation.keeping import Cause, StartFailed, kept
-from velodrome.agents.isolation.log_tail import harmless, log_tail, without_controls
-from velodrome.agents.isolation.pipe_lines import EndlessLine
 from velodrome.agents.isolation.worker_variables import worker_variables
 from velodrome.agents.node import Core, Node
 
@@ -190,7 +190,7 @@ def test_children_that_outlive_the_worker_are_killed_and_counted(tmp_path: Path)
     assert lines == ["up"] * 3
     assert ending is not None
     assert (ending.cause, ending.exit_code, ending.stragglers) == (Cause.EXIT, 0, 3)
-    assert strays.marked(running.token) == ()
+    assert orphans.marked(running.token) == ()
 
 
 def test_nothing_is_left_when_the_block_is_left(tmp_path: Path) -> None:
@@ -198,10 +198,10 @@ def test_nothing_is_left_when_the_block_is_left(tmp_path: Path) -> None:
         running = start(stack, FAMILY_THAT_STAYS, tmp_path)
         events = running.events()
         assert [next(events) for _ in range(3)] == ["up"] * 3
-        assert len(strays.marked(running.token)) == 4
+        assert len(orphans.marked(running.token)) == 4
         began = time.monotonic()
     assert time.monotonic() - began < GONE_S
-    assert strays.marked(running.token) == ()
+    assert orphans.marked(running.token) == ()
     assert not lives(running.keeper_pid)
 
 
@@ -252,10 +252,10 @@ def test_no_process_survives_a_sigkill_of(
     killed: tuple[str, ...], agent: "subprocess.Popen[str]"
 ) -> None:
     token, pids = victims_of(agent)
-    assert len(strays.marked(token)) == 4
+    assert len(orphans.marked(token)) == 4
     for name in killed:
         os.kill(pids[name], signal.SIGKILL)
-    assert eventually(lambda: strays.marked(token) == ())
+    assert eventually(lambda: orphans.marked(token) == ())
     assert eventually(lambda: not lives(pids["keeper"]) and not lives(pids["guard"]))
     agent.wait(10)
 
@@ -267,9 +267,9 @@ def test_the_next_agent_finds_what_survives_when_all_its_guards_are_killed(
     for name in ("guard", "keeper", "agent"):
         os.kill(pids[name], signal.SIGKILL)
     agent.wait(10)
-    assert eventually(lambda: len(strays.marked(token)) == 3)  # the kernel ends the worker itself
-    strays.sweep_strays()
-    assert eventually(lambda: strays.marked(token) == ())
+    assert eventually(lambda: len(orphans.marked(token)) == 3)  # the kernel ends the worker itself
+    orphans.sweep_strays()
+    assert eventually(lambda: orphans.marked(token) == ())
 
 
 def test_a_sweep_leaves_alone_what_has_a_living_agent(tmp_path: Path) -> None:
@@ -277,8 +277,8 @@ def test_a_sweep_leaves_alone_what_has_a_living_agent(tmp_path: Path) -> None:
         running = start(stack, FAMILY_THAT_STAYS, tmp_path)
         events = running.events()
         assert [next(events) for _ in range(3)] == ["up"] * 3
-        strays.sweep_strays()
-        assert len(strays.marked(running.token)) == 4
+        orphans.sweep_strays()
+        assert len(orphans.marked(running.token)) == 4
         assert scratch.is_dir()
 
 
@@ -287,14 +287,14 @@ def test_a_sweep_removes_the_folders_of_dead_agents(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     script = (
-        "import os\nfrom velodrome.agents.isolation.isolated import scratch_folder\n"
+        "import os\nfrom velodrome.agents.isolation.worker_process import scratch_folder\n"
         "with scratch_folder(): os.kill(os.getpid(), 9)"
     )
     subprocess.run(
         [sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False
     )
     assert len(list(tmp_path.iterdir())) == 1
-    strays.sweep_strays()
+    orphans.sweep_strays()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -115,7 +115,8 @@ def test_a_row_names_a_library_that_its_worker_loaded_from_elsewhere(
     faulty = Path(__file__).parents[2] / "faulty" / "sleepy" / "environment.toml"
     (folder / "environment.toml").write_text(faulty.read_text())
     (folder / "adapter.py").write_text(
-        "import ctypes\nfrom velodrome.adapters.numpy.adapter import Adapter  # noqa: F401\n"
+        "import ctypes\n"
+        "from velodrome.adapters.frameworks.numpy.adapter import Adapter  # noqa: F401\n"
         f"ctypes.CDLL({str(library)!r})\n"
     )
     monkeypatch.setenv("VELODROME_ADAPTERS", str(tmp_path / "adapters"))

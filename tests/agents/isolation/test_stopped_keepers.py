@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from velodrome.agents.cores.holders import holders
 from velodrome.agents.cores.lock_files import try_lock
-from velodrome.agents.isolation import keeping, strays
-from velodrome.agents.isolation.keeping import Cause, Kept, kept
+from velodrome.agents.cores.lock_holders import holders
+from velodrome.agents.isolation import orphans, supervised
+from velodrome.agents.isolation.supervised import Cause, Kept, kept
 
 ENDS = "import time; time.sleep(1.0)"
 STAYS = "import time; time.sleep(100)"
@@ -62,7 +62,7 @@ def test_a_tree_of_which_any_part_is_stopped_is_gone_with_its_block(
         os.close(lock)
         stop(running, who)
     assert time.monotonic() - begun_s < 8
-    assert strays.marked(running.token) == ()
+    assert orphans.marked(running.token) == ()
     assert not psutil.pid_exists(running.keeper_pid)
     free = try_lock(tmp_path / "lock")
     assert free is not None
@@ -73,7 +73,7 @@ def test_a_tree_of_which_any_part_is_stopped_is_gone_with_its_block(
 def test_a_keeper_that_is_stopped_again_and_again_is_gone_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "END_S", 1.0)
+    monkeypatch.setattr(supervised, "END_S", 1.0)
     again = "import os, sys, time\nwhile True: os.kill(int(sys.argv[1]), 19); time.sleep(0.001)"
     with ExitStack() as stack:
         running = started(stack, STAYS, tmp_path)
@@ -118,7 +118,7 @@ def test_what_outlives_its_agent_is_named_as_the_holder_and_gone_with_the_next_a
     said = holders([tmp_path / "lock"])
     assert f"pid {keeper} (" in said and ", stopped)" in said
     assert f"left by pid {agent.pid} (" in said
-    strays.sweep_strays()
+    orphans.sweep_strays()
     deadline = time.monotonic() + 5
     while (lock := try_lock(tmp_path / "lock")) is None and time.monotonic() < deadline:
         time.sleep(0.05)

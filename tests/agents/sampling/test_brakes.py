@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.sampling.brakes import Brake, Brakes, quota_paths, throttled_us
+from velodrome.agents.sampling.stall_counters import Brake, Brakes, quota_paths, throttled_us
 
 VERSION_1 = b"nr_periods 9\nnr_throttled 3\nthrottled_time 2500000\n"
 VERSION_2 = b"usage_usec 99\nuser_usec 9\nnr_throttled 3\nthrottled_usec 2500\nnr_bursts 0\n"

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.sampling.counters import (
+from velodrome.agents.sampling.machine_counters import (
     Counters,
     Machine,
     clocks_of_cpuinfo,

@@ -14,8 +14,8 @@ import pytest
 
 from velodrome.adapters.protocol import Phase
 from velodrome.agents.measurement import GpuReading, Reading, Sample
-from velodrome.agents.sampling.disturbances import Weight, stories
-from velodrome.agents.sampling.gpu_quietness import gpu_disturbances
+from velodrome.agents.sampling.gpu_interference import gpu_disturbances
+from velodrome.agents.sampling.interference_finding import Weight, stories
 from velodrome.agents.sampling.readings import attribute
 from velodrome.agents.sampling.utilization import Utilization, summarize
 

@@ -1,6 +1,6 @@
 from collections.abc import Iterator
 
-from velodrome.agents.sampling.pacing import Paced
+from velodrome.agents.sampling.rate_limit import Paced
 
 
 def test_a_source_is_read_so_rarely_that_it_takes_its_share_at_most() -> None:

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from velodrome.agents.measurement import Reading
-from velodrome.agents.sampling.disturbances import Disturbance, Weight
-from velodrome.agents.sampling.others_load import Place
-from velodrome.agents.sampling.quietness import Quietness, judge
-from velodrome.agents.sampling.suspects import Suspect
+from velodrome.agents.sampling.background_load import Place
+from velodrome.agents.sampling.interference import Quietness, judge
+from velodrome.agents.sampling.interference_finding import Disturbance, Weight
+from velodrome.agents.sampling.top_processes import Suspect
 
 MS = 10**6
 FOUR_CORES = Place(task_cpus=1, core_cpus=1, machine_cpus=4)

@@ -9,7 +9,7 @@ import pytest
 from velodrome.agents.inventory import take
 from velodrome.agents.measurement import Reading
 from velodrome.agents.node import Gpu
-from velodrome.agents.sampling.joules import of_gpus
+from velodrome.agents.sampling.energy import of_gpus
 from velodrome.agents.sampling.sampler import Sampler
 
 SECONDS = 4

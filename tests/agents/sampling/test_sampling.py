@@ -13,12 +13,12 @@ import pytest
 
 from velodrome.adapters.protocol import Phase
 from velodrome.agents.measurement import Reading
-from velodrome.agents.sampling.counters import Counters
+from velodrome.agents.sampling.cpu_times import Ticks
+from velodrome.agents.sampling.machine_counters import Counters
 from velodrome.agents.sampling.readings import attribute, to_readings
 from velodrome.agents.sampling.sampler import Sampler
-from velodrome.agents.sampling.ticks import Ticks
-from velodrome.agents.sampling.tree import Usage
-from velodrome.agents.sampling.watcher import Instant
+from velodrome.agents.sampling.sampler_process import Instant
+from velodrome.agents.sampling.tree_usage import Usage
 
 MB = 10**6
 MS = 10**6

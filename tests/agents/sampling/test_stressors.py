@@ -13,12 +13,12 @@ import psutil
 import pytest
 
 from velodrome.adapters.protocol import Phase, Timing
-from velodrome.agents.cores.sharing import choose
+from velodrome.agents.cores.assignment import choose
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
 from velodrome.agents.inventory import take
 from velodrome.agents.measurement import Measurement
-from velodrome.agents.sampling.culprits import MOST
+from velodrome.agents.sampling.interference_sources import MOST
 from velodrome.agents.task import Limits, Task
 
 pytestmark = pytest.mark.slow

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.sampling.lookout import Lookout
-from velodrome.agents.sampling.suspects import LEAST_PERCENT, Suspect, Suspects, parse
-from velodrome.agents.sampling.ticks import Ticks
+from velodrome.agents.sampling.cpu_times import Ticks
+from velodrome.agents.sampling.interference_monitor import Lookout
+from velodrome.agents.sampling.top_processes import LEAST_PERCENT, Suspect, Suspects, parse
 
 SECOND = 10**9
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from velodrome.agents.sampling.ticks import MACHINE, TickReader, Ticks, cpu_fields, split
+from velodrome.agents.sampling.cpu_times import MACHINE, TickReader, Ticks, cpu_fields, split
 
 #       user nice system idle iowait irq softirq steal guest guest_nice
 STAT = """\

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from velodrome.agents.sampling.proc import Process, children_of_all, parse_stat
-from velodrome.agents.sampling.tree import Tree
+from velodrome.agents.sampling.process_counters import Process, children_of_all, parse_stat
+from velodrome.agents.sampling.tree_usage import Tree
 
 PARENT = """
 import signal, subprocess, sys, time

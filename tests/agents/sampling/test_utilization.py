@@ -4,7 +4,7 @@ import pytest
 
 from velodrome.adapters.protocol import Phase
 from velodrome.agents.measurement import GpuReading, Reading, Sample
-from velodrome.agents.sampling.energy import counter_growth, integral
+from velodrome.agents.sampling.energy_integration import counter_growth, integral
 from velodrome.agents.sampling.utilization import summarize, timed_windows
 
 S = 10**9

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from hostile_words import UNSEEN
 
-from velodrome.agents.cores.holders import holders
-from velodrome.agents.environments import entering
+from velodrome.agents.cores.lock_holders import holders
+from velodrome.agents.environments import launch
 from velodrome.agents.isolation.log_tail import one_line, without_controls
 
 CODE = Path(__file__).parents[3]
@@ -41,7 +41,7 @@ def test_no_process_is_started_through_a_shell() -> None:
         for path in (CODE / folder).rglob("*.py")
         for word in shell_words(ast.parse(path.read_text()))
     }
-    assert shells == {"agents/environments/entering.py:sh"}
+    assert shells == {"agents/environments/launch.py:sh"}
 
 
 def shell_words(tree: ast.AST) -> Iterator[str]:
@@ -66,7 +66,7 @@ def test_a_path_is_a_word_to_the_one_shell_that_there_is(tmp_path: Path) -> None
         tool = tools / name
         tool.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >> '{log}'\n")
         tool.chmod(0o755)
-    script = entering._by_chroot(tree, {"A": "$(touch owned)"}, ["$(touch owned)"])[-1]
+    script = launch._by_chroot(tree, {"A": "$(touch owned)"}, ["$(touch owned)"])[-1]
     path = f"{tools}:{os.environ['PATH']}"
     subprocess.run(["sh", "-ec", script], cwd=tmp_path, env={"PATH": path}, check=True)
     words = log.read_text().splitlines()

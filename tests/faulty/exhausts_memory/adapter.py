@@ -2,7 +2,7 @@
 
 import numpy
 
-from velodrome.adapters.numpy.adapter import Adapter as Sound
+from velodrome.adapters.frameworks.numpy.adapter import Adapter as Sound
 
 STEP = 4 << 20  # float64 values: 32 MiB
 

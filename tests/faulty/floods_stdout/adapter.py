@@ -3,7 +3,7 @@
 import os
 import sys
 
-from velodrome.adapters.numpy.adapter import Adapter as Sound
+from velodrome.adapters.frameworks.numpy.adapter import Adapter as Sound
 
 LINE = "x" * 1023 + "\n"
 

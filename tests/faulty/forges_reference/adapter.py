@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy
 
-from velodrome.adapters.numpy.adapter import Adapter as Sound
+from velodrome.adapters.frameworks.numpy.adapter import Adapter as Sound
 
 
 def forge(path):

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from velodrome.adapters.numpy.adapter import Adapter as Sound
+from velodrome.adapters.frameworks.numpy.adapter import Adapter as Sound
 
 ORPHANS = 3
 

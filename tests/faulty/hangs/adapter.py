@@ -3,7 +3,7 @@
 import signal
 import time
 
-from velodrome.adapters.numpy.adapter import Adapter as Sound
+from velodrome.adapters.frameworks.numpy.adapter import Adapter as Sound
 
 
 class Adapter(Sound):

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from velodrome.adapters.numpy.adapter import Adapter as Sound
+from velodrome.adapters.frameworks.numpy.adapter import Adapter as Sound
 
 EVIL = (
     "\x1b]0;owned\x07\x1b[2J<script>alert(1)</script>[x](javascript:alert(1))[bold]loud[/bold]"

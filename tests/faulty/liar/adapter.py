@@ -5,7 +5,7 @@ import os
 import sys
 
 from velodrome.adapters import protocol
-from velodrome.adapters.numpy.adapter import Adapter as Sound
+from velodrome.adapters.frameworks.numpy.adapter import Adapter as Sound
 from velodrome.adapters.protocol import Phase, Timed, Verified
 
 worker = sys.modules["__main__"]

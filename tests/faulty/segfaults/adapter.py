@@ -3,7 +3,7 @@
 import os
 import signal
 
-from velodrome.adapters.numpy.adapter import Adapter as Sound
+from velodrome.adapters.frameworks.numpy.adapter import Adapter as Sound
 
 
 class Adapter(Sound):

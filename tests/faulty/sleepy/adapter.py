@@ -2,7 +2,7 @@
 
 import time
 
-from velodrome.adapters.numpy.adapter import Adapter as Sound
+from velodrome.adapters.frameworks.numpy.adapter import Adapter as Sound
 
 
 class Adapter(Sound):

@@ -11,7 +11,7 @@ from velodrome.scheduler.cli import app
 from velodrome.scheduler.commands.compare import compare, found, known_failures, status
 from velodrome.scheduler.commands.report import Form
 from velodrome.scheduler.comparison import rendering
-from velodrome.scheduler.comparison.lines import COLUMNS
+from velodrome.scheduler.comparison.comparison_rows import COLUMNS
 from velodrome.scheduler.comparison.outcome import chosen, compared
 from velodrome.scheduler.comparison.replication_units import history
 from velodrome.scheduler.comparison.wording import sentence

@@ -5,9 +5,9 @@ import random
 import pytest
 from scipy.stats import binom
 
-from velodrome.scheduler.comparison.judging import duels
 from velodrome.scheduler.comparison.matching import Pair
-from velodrome.scheduler.statistics.comparing import ALPHA, LEAST
+from velodrome.scheduler.comparison.verdicts import duels
+from velodrome.scheduler.statistics.ratio_tests import ALPHA, LEAST
 
 pytestmark = pytest.mark.slow
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import pytest
 
 from velodrome.scheduler.comparison.causes import likely, nodes_by_key
-from velodrome.scheduler.comparison.judging import Turn, duels
 from velodrome.scheduler.comparison.matching import Pair
 from velodrome.scheduler.comparison.outcome import Outcome, chosen, compared
 from velodrome.scheduler.comparison.replication_units import history
+from velodrome.scheduler.comparison.verdicts import Turn, duels
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.statistics.blame import Cause as Blamed
-from velodrome.scheduler.statistics.comparing import Verdict
+from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
+from velodrome.scheduler.statistics.ratio_tests import Verdict
 
 A, B = "20261123-010203-00000001", "20261124-010203-00000002"
 OTHER_LUCK = (1.001, 0.997, 1.003, 0.999, 1.002)

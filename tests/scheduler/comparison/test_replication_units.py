@@ -6,15 +6,15 @@ import random
 import pytest
 from scipy.stats import binom
 
-from velodrome.scheduler.comparison.judging import duels
 from velodrome.scheduler.comparison.matching import Pair
 from velodrome.scheduler.comparison.replication_units import (
     evidence_of,
     history,
     neighbours,
 )
-from velodrome.scheduler.statistics.comparing import ALPHA, LEAST, Verdict
+from velodrome.scheduler.comparison.verdicts import duels
 from velodrome.scheduler.statistics.contrasts import Unit
+from velodrome.scheduler.statistics.ratio_tests import ALPHA, LEAST, Verdict
 
 A, B = "20261123-010203-00000001", "20261124-010203-00000002"
 OTHERS = [f"202611{day:02}-010203-00000003" for day in range(1, 9)]

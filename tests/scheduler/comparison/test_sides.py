@@ -2,7 +2,7 @@
 
 import pytest
 
-from velodrome.scheduler.comparison.sides import parse, rows_of, subjects, without
+from velodrome.scheduler.comparison.side_selection import parse, rows_of, subjects, without
 from velodrome.scheduler.errors import ConfigError
 
 OLD, MIDDLE, NEW = (f"2026112{day}-010203-0000000{day}" for day in (1, 2, 3))

@@ -22,9 +22,9 @@ from velodrome.scheduler.fleet.attempt_events import (
 )
 from velodrome.scheduler.fleet.attempts import Attempt, EnvironmentNeed, Preparation, Work
 from velodrome.scheduler.fleet.dispatch import MOST_TOGETHER, SILENT_S, Dispatcher
-from velodrome.scheduler.fleet.queue import MAX_TRIES, Queue
 from velodrome.scheduler.fleet.transport import Gone
-from velodrome.scheduler.plans.homes import ANYWHERE, Home
+from velodrome.scheduler.fleet.work_queue import MAX_TRIES, Queue
+from velodrome.scheduler.plans.alternatives import ANYWHERE, Home
 
 
 def node(name: str) -> Node:

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.fleet.job_orders import (
+from velodrome.scheduler.fleet.job_spec import (
     Job,
     Order,
     State,

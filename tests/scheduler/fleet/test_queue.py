@@ -15,8 +15,8 @@ from velodrome.scheduler.fleet.attempts import (
     Preparation,
     Refusal,
 )
-from velodrome.scheduler.fleet.queue import MAX_TRIES, Queue
-from velodrome.scheduler.plans.homes import Home
+from velodrome.scheduler.fleet.work_queue import MAX_TRIES, Queue
+from velodrome.scheduler.plans.alternatives import Home
 
 
 def node(name: str, cores: int = 8, gpus: int = 0) -> Node:

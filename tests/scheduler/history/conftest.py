@@ -14,8 +14,8 @@ import pytest
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.history.nights import Followed, History, Point, history
-from velodrome.scheduler.history.tonight import Verdict, judge
+from velodrome.scheduler.history.cell_series import Followed, History, Point, history
+from velodrome.scheduler.history.latest_run import Verdict, judge
 from velodrome.scheduler.plans.planning import CONFIRMING, Plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.task_row import task_row

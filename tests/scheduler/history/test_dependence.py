@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from scipy.linalg import null_space
 
-from velodrome.scheduler.history import dependence
-from velodrome.scheduler.history.borrowing import MOST_DEGREES, Prior, prior, priors
-from velodrome.scheduler.history.dependence import (
+from velodrome.scheduler.history import autocorrelation
+from velodrome.scheduler.history.autocorrelation import (
     GRID,
     NONE,
     Dependence,
@@ -17,7 +16,8 @@ from velodrome.scheduler.history.dependence import (
     dependences,
     design_of,
 )
-from velodrome.scheduler.history.steps import contrast_factor, spread_around
+from velodrome.scheduler.history.changepoints import contrast_factor, spread_around
+from velodrome.scheduler.history.variance_pooling import MOST_DEGREES, Prior, prior, priors
 
 HALF = Dependence(((0.5, 1.0),))
 
@@ -53,7 +53,7 @@ def test_the_spread_of_two_nights_that_hang_together_is_more_than_their_distance
 def test_the_restricted_likelihood_is_that_of_what_levels_and_slope_leave() -> None:
     """As Patterson and Thompson define it: of contrasts in which the means do not appear."""
     levels, bounds = nights(0.6, 14, 3), (6, 14)
-    found, _ = dependence._likelihoods(levels, bounds)
+    found, _ = autocorrelation._likelihoods(levels, bounds)
     contrasts = null_space(design_of(14, bounds).T)
     left = contrasts.T @ np.array(levels)
     logs = []

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from velodrome.agents.measurement import Status
-from velodrome.scheduler.history.nights import Condition, point_of
+from velodrome.scheduler.history.cell_series import Condition, point_of
+from velodrome.scheduler.history.latest_run import Kind, Proof, judge
 from velodrome.scheduler.history.quarantine import quarantined_since
-from velodrome.scheduler.history.tonight import Kind, Proof, judge
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.task_row import task_row
 
@@ -143,7 +143,7 @@ def test_three_bad_nights_in_a_row_lead_into_quarantine_and_three_good_ones_out(
 def test_nights_that_went_through_a_store_are_judged_as_they_were_put_in(
     nights, store: Store
 ) -> None:
-    from velodrome.scheduler.history.reading import read_history
+    from velodrome.scheduler.history.history_reading import read_history
 
     fleet = nights(repeats=1, change=slower_since(9, 2.0))
     fleet.cells = {CELL: fleet.cells[CELL]}

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from velodrome.scheduler.history.false_alarms import false_alarms, in_blocks
-from velodrome.scheduler.history.tonight import PROMISED, Kind
+from velodrome.scheduler.history.latest_run import PROMISED, Kind
 
 CELL = "torch my-lenet"
 BEFORE = 20

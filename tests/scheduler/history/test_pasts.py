@@ -7,8 +7,8 @@ import pytest
 
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.fleet.time_left import Eta
-from velodrome.scheduler.history.pasts import pasts
+from velodrome.scheduler.fleet.remaining_time import Eta
+from velodrome.scheduler.history.past_durations import pasts
 from velodrome.scheduler.plans.durations import expected_s
 
 KNOWN = Task("torch", "eager", "lenet", 64)

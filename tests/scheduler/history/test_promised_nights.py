@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 
 from velodrome.scheduler.commands.nightly import NightCutShort, Typed, nightly
-from velodrome.scheduler.commands.where import Where as Place
+from velodrome.scheduler.commands.target import Where as Place
 from velodrome.scheduler.errors import INCOMPLETE, StoreError
+from velodrome.scheduler.history.cell_series import cell_of
 from velodrome.scheduler.history.false_alarms import false_alarms
-from velodrome.scheduler.history.nights import cell_of
-from velodrome.scheduler.history.reading import night_ids, read_history
-from velodrome.scheduler.history.tonight import judge
+from velodrome.scheduler.history.history_reading import night_ids, read_history
+from velodrome.scheduler.history.latest_run import judge
 from velodrome.scheduler.nightly.junit import junit
-from velodrome.scheduler.nightly.night import Night
-from velodrome.scheduler.nightly.promised import Promise, has_time, lacking, planned, vanished
+from velodrome.scheduler.nightly.missing_cells import Promise, has_time, lacking, planned, vanished
+from velodrome.scheduler.nightly.nightly_result import Night
 from velodrome.scheduler.nightly.summary import summary
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.sweeps.parts import Where
+from velodrome.scheduler.sweeps.sweep import Where
 
 Row = Mapping[str, object]
 CELL = "torch my-lstm"

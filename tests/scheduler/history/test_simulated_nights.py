@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from velodrome.scheduler.history.false_alarms import false_alarms
-from velodrome.scheduler.history.tonight import PROMISED, Kind, Verdict
+from velodrome.scheduler.history.latest_run import PROMISED, Kind, Verdict
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from velodrome.scheduler.site.pages import LastNight, pages
-from velodrome.scheduler.site.writing import write
+from velodrome.scheduler.site.site_files import write
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 PHONE = 390

@@ -8,15 +8,15 @@ from datetime import datetime
 import pytest
 
 from velodrome.scheduler.history.false_alarms import false_alarms
-from velodrome.scheduler.nightly.again import again
-from velodrome.scheduler.nightly.explaining import by_cell, explanations, sweeps_needed
+from velodrome.scheduler.nightly.confirmation import again
+from velodrome.scheduler.nightly.explanations import by_cell, explanations, sweeps_needed
 from velodrome.scheduler.nightly.junit import junit
-from velodrome.scheduler.nightly.night import Night
+from velodrome.scheduler.nightly.nightly_result import Night
 from velodrome.scheduler.nightly.summary import summary
 from velodrome.scheduler.plans.planning import Placement, Plan
 from velodrome.scheduler.results import plan_record
 from velodrome.scheduler.site.pages import LastNight, pages, query
-from velodrome.scheduler.statistics.blame import Cause
+from velodrome.scheduler.statistics.canary_attribution import Cause
 
 SLOWED = "torch my-lstm"
 CALM = 12

@@ -3,7 +3,7 @@
 import pytest
 
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.declared import DeclaredType, parse
+from velodrome.scheduler.plans.declared_nodes import DeclaredType, parse
 
 HEAD = "  head: {resources: {CPU: 0}, node_config: {}}\n"
 CPU = "  cpu: {resources: {CPU: 16}, labels: {velodrome: cpu}, node_config: {}}\n"

@@ -2,7 +2,7 @@
 
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.node import Core, Gpu, Node
-from velodrome.scheduler.plans.explaining import Explained, Refusal, explain
+from velodrome.scheduler.plans.explanations import Explained, Refusal, explain
 from velodrome.scheduler.plans.planning import plan
 from velodrome.scheduler.sweeps.expansion import expand
 from velodrome.scheduler.sweeps.sweep_file import parse

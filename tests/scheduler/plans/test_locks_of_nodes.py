@@ -11,10 +11,10 @@ import pytest
 
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.node import Core, Gpu, Node
-from velodrome.scheduler.plans.explaining import explain
+from velodrome.scheduler.plans.explanations import explain
 from velodrome.scheduler.plans.planning import Plan, plan
 from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.parts import Locked, Sweep
+from velodrome.scheduler.sweeps.sweep import Locked, Sweep
 from velodrome.scheduler.sweeps.sweep_file import parse
 
 GPU = Gpu(0, "NVIDIA L4", "GPU-1", 2**34)

@@ -10,10 +10,10 @@ from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.task import Limits
-from velodrome.scheduler.plans.declared import DeclaredType
+from velodrome.scheduler.plans.declared_nodes import DeclaredType
 from velodrome.scheduler.plans.planning import Placement, Plan, plan
 from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.parts import Device, Entrant, Sweep, ThreadRule, Where
+from velodrome.scheduler.sweeps.sweep import Device, Entrant, Sweep, ThreadRule, Where
 from velodrome.scheduler.sweeps.sweep_file import parse
 
 

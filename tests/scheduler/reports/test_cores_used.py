@@ -8,8 +8,8 @@ import pytest
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import GpuReading, Measurement, Reading, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.reports.cores_used import Use, uses
-from velodrome.scheduler.reports.cores_used_text import flat, table_rows
+from velodrome.scheduler.reports.core_utilization import Use, uses
+from velodrome.scheduler.reports.core_utilization_text import flat, table_rows
 from velodrome.scheduler.results.rows import tables
 from velodrome.scheduler.results.schema import TABLES
 

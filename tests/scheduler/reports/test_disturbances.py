@@ -1,4 +1,4 @@
-from velodrome.scheduler.reports.disturbances import headline
+from velodrome.scheduler.reports.interference_summary import headline
 
 OTHERS = "its cores were used by others while it was timed, 50 % of one core: stress-ng (pid 123)"
 STEAL = "other machines took 3.0 % of its cores' time (steal)"

@@ -18,7 +18,7 @@ from velodrome.scheduler.commands.compare import compare
 from velodrome.scheduler.commands.output import print_table
 from velodrome.scheduler.commands.report import Form, Kind, report
 from velodrome.scheduler.plans.expectations import TO_AGREE
-from velodrome.scheduler.reports.fitting import fitting
+from velodrome.scheduler.reports.wide_tables import fitting
 from velodrome.scheduler.results.store import Store
 
 FIRST, SECOND = "20261124-063012-a1b2", "20261125-063012-a1b2"

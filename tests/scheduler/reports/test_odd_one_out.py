@@ -15,7 +15,7 @@ from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report import Form, Kind, odd_status, report
 from velodrome.scheduler.reports.cells import Block, Contestant, Course
-from velodrome.scheduler.reports.odd_one_out import (
+from velodrome.scheduler.reports.outliers import (
     Heat,
     Machine,
     OddOne,
@@ -23,7 +23,7 @@ from velodrome.scheduler.reports.odd_one_out import (
     odd_ones,
     robust_z,
 )
-from velodrome.scheduler.reports.odd_one_out_text import COLUMNS, flat, line, summary, table_rows
+from velodrome.scheduler.reports.outliers_text import COLUMNS, flat, line, summary, table_rows
 from velodrome.scheduler.results.store import Store
 
 SWEEP = "20261124-063012-a1b2"

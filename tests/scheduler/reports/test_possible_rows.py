@@ -16,9 +16,9 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.commands.compare import compare
 from velodrome.scheduler.commands.report import Form, Kind, report
 from velodrome.scheduler.commands.report_page import write
-from velodrome.scheduler.history.nights import history
-from velodrome.scheduler.history.reading import past_rows
-from velodrome.scheduler.history.tonight import judge
+from velodrome.scheduler.history.cell_series import history
+from velodrome.scheduler.history.history_reading import past_rows
+from velodrome.scheduler.history.latest_run import judge
 from velodrome.scheduler.plans.expectations import TO_AGREE
 from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.reports.possible_rows import MEDIANS, possible

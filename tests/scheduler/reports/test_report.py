@@ -7,8 +7,8 @@ from rich.console import Console
 
 from velodrome.scheduler.reports.cell_rows import cell_row
 from velodrome.scheduler.reports.cells import Time, add, combine, gather
-from velodrome.scheduler.reports.disturbances import headline
 from velodrome.scheduler.reports.flat_rows import csv_rows
+from velodrome.scheduler.reports.interference_summary import headline
 from velodrome.scheduler.reports.render import markdown, rich_tables
 from velodrome.scheduler.reports.tables import Table, duration, tabulate, time_text
 from velodrome.scheduler.reports.task_rows import surprises

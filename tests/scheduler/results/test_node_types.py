@@ -10,7 +10,7 @@ import pytest
 
 from velodrome.agents.inventory import take
 from velodrome.agents.node import Core, Node
-from velodrome.scheduler.plans.homes import NodeTypes
+from velodrome.scheduler.plans.alternatives import NodeTypes
 from velodrome.scheduler.plans.planning import Plan, plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.sweeps.expansion import expand

@@ -11,7 +11,7 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import Checked, Figure, ParameterError, Timed, Verified
 from velodrome.agents.measurement import GpuReading, Measurement, Reading, Sample, Status
 from velodrome.agents.node import Core, Gpu, Node
-from velodrome.agents.sampling.suspects import Suspect
+from velodrome.agents.sampling.top_processes import Suspect
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.expectations import Expected
 from velodrome.scheduler.results.model_hash import model_hash

@@ -22,7 +22,7 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError, StoreError, SweepBusy
 from velodrome.scheduler.plans.expectations import TO_AGREE
 from velodrome.scheduler.plans.planning import Placement, Plan
-from velodrome.scheduler.results import claims
+from velodrome.scheduler.results import lease
 from velodrome.scheduler.results.store import Store
 
 Place = Any  # see conftest.py
@@ -238,7 +238,7 @@ def test_whoever_reads_while_a_sweep_is_compacted_sees_every_row_once(bucket: Pl
 
 class TestClaims:
     def test_two_cannot_work_on_one_sweep(self, bucket: Place, monkeypatch: Any) -> None:
-        monkeypatch.setattr(claims, "PATIENCE_S", 0.0)
+        monkeypatch.setattr(lease, "PATIENCE_S", 0.0)
         store, other = Store(bucket.results), Store(bucket.results)
         with store.working_on(SWEEP), pytest.raises(SweepBusy) as caught:
             other.put(SWEEP, measurement(0))
@@ -249,7 +249,7 @@ class TestClaims:
     def test_of_many_that_want_it_one_has_it_at_a_time(
         self, bucket: Place, monkeypatch: Any
     ) -> None:
-        monkeypatch.setattr(claims, "PATIENCE_S", 20.0)
+        monkeypatch.setattr(lease, "PATIENCE_S", 20.0)
         within, most, held = 0, 0, 0
         counting = threading.Lock()
 
@@ -282,8 +282,8 @@ class TestClaims:
     def test_one_that_was_silent_for_long_is_taken_over_and_finds_that_out(
         self, bucket: Place, monkeypatch: Any
     ) -> None:
-        monkeypatch.setattr(claims, "BEAT_S", 1000.0)  # as if its process stood still
-        monkeypatch.setattr(claims, "TTL_S", 1.0)
+        monkeypatch.setattr(lease, "BEAT_S", 1000.0)  # as if its process stood still
+        monkeypatch.setattr(lease, "TTL_S", 1.0)
         store, other = Store(bucket.results), Store(bucket.results)
         with store.working_on(SWEEP):
             store.put(SWEEP, measurement(0))
@@ -300,9 +300,9 @@ class TestClaims:
 
     @pytest.mark.slow
     def test_one_that_beats_is_not_taken_over(self, bucket: Place, monkeypatch: Any) -> None:
-        monkeypatch.setattr(claims, "BEAT_S", 0.1)
-        monkeypatch.setattr(claims, "TTL_S", 1.5)
-        monkeypatch.setattr(claims, "PATIENCE_S", 2.0)
+        monkeypatch.setattr(lease, "BEAT_S", 0.1)
+        monkeypatch.setattr(lease, "TTL_S", 1.5)
+        monkeypatch.setattr(lease, "PATIENCE_S", 2.0)
         store, other = Store(bucket.results), Store(bucket.results)
         with store.working_on(SWEEP), pytest.raises(SweepBusy):
             other.put(SWEEP, measurement(0))

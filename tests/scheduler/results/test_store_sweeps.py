@@ -12,8 +12,8 @@ from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError, SweepBusy
 from velodrome.scheduler.plans.planning import Placement, Plan, Unplaceable
-from velodrome.scheduler.results.addresses import is_everywhere
 from velodrome.scheduler.results.store import Store, new_sweep_id
+from velodrome.scheduler.results.uri import is_everywhere
 
 SWEEP = "20261124-063012-a1b2"
 OTHER = "20261125-063012-a1b2"

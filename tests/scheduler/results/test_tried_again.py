@@ -6,7 +6,7 @@ import pytest
 
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Core, Gpu, Node
-from velodrome.scheduler.fleet.bookkeeping import outstanding, record_unplaceable
+from velodrome.scheduler.fleet.pending_work import outstanding, record_unplaceable
 from velodrome.scheduler.plans.expectations import expectations
 from velodrome.scheduler.plans.planning import Placement, Plan, plan
 from velodrome.scheduler.results.store import Store

@@ -24,10 +24,10 @@ from velodrome.scheduler.commands.report_page import write
 from velodrome.scheduler.commands.results_check import check
 from velodrome.scheduler.errors import INCOMPLETE, StoreError
 from velodrome.scheduler.plans.planning import Placement, Plan
-from velodrome.scheduler.results.faults import Fault, Ill, of_error
+from velodrome.scheduler.results.deduplication import Tell
+from velodrome.scheduler.results.file_faults import Fault, Ill, of_error
+from velodrome.scheduler.results.retrying_reads import settled
 from velodrome.scheduler.results.schema import TABLES, VERSION_KEY
-from velodrome.scheduler.results.settling import settled
-from velodrome.scheduler.results.sifting import Tell
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
 

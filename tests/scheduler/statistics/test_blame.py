@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from velodrome.scheduler.statistics.blame import Blame, Cause, blame
+from velodrome.scheduler.statistics.canary_attribution import Blame, Cause, blame
 
 Row = dict[str, object]
 

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from velodrome.scheduler.statistics.comparing import (
+from velodrome.scheduler.statistics.contrasts import Unit
+from velodrome.scheduler.statistics.moderated_tests import holm_adjusted
+from velodrome.scheduler.statistics.rank_test import rank_p
+from velodrome.scheduler.statistics.ratio_tests import (
     Comparison,
     Verdict,
     compare,
     compare_all,
     geometric_mean,
 )
-from velodrome.scheduler.statistics.contrasts import Unit
-from velodrome.scheduler.statistics.evidence import Past, across_sweeps, within_sweep
-from velodrome.scheduler.statistics.moderated_tests import holm_adjusted
-from velodrome.scheduler.statistics.rank_test import rank_p
 from velodrome.scheduler.statistics.replication import Repeat
+from velodrome.scheduler.statistics.replication_units import Past, across_sweeps, within_sweep
 
 
 def exact(*medians_ns: float) -> list[Repeat]:

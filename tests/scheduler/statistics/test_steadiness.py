@@ -3,7 +3,7 @@ import math
 import pytest
 
 from velodrome.scheduler.statistics.replication import Repeat
-from velodrome.scheduler.statistics.steadiness import apart_text, repeats_needed, steadiness
+from velodrome.scheduler.statistics.stability import apart_text, repeats_needed, steadiness
 
 
 def exact(*medians_ns: float) -> list[Repeat]:

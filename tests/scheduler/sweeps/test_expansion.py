@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.scheduler.sweeps.conditions import Condition
 from velodrome.scheduler.sweeps.expansion import Cell, cell_count, combinations, expand
-from velodrome.scheduler.sweeps.matching import Condition
-from velodrome.scheduler.sweeps.parts import Device, Entrant, Exclusion, Sweep, ThreadRule
+from velodrome.scheduler.sweeps.sweep import Device, Entrant, Exclusion, Sweep, ThreadRule
 from velodrome.scheduler.sweeps.sweep_file import parse
 
 MODELS = ("lenet", "alexnet", "lstm", "autoencoder-400-200-100/ae1")

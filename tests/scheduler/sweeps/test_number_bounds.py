@@ -15,13 +15,13 @@ from velodrome.agents.task import Limits
 from velodrome.scheduler.cli import app, envs
 from velodrome.scheduler.commands.compare import compare
 from velodrome.scheduler.commands.envs import known_accelerator
-from velodrome.scheduler.commands.guide import budget
+from velodrome.scheduler.commands.history_estimates import budget
 from velodrome.scheduler.commands.measure_options import Options, to_task
 from velodrome.scheduler.commands.report import Form
-from velodrome.scheduler.commands.where import where
+from velodrome.scheduler.commands.target import where
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.fleet.cluster import check_address
-from velodrome.scheduler.plans import declared
+from velodrome.scheduler.plans import declared_nodes
 from velodrome.scheduler.results.sweep_ids import resolved
 from velodrome.scheduler.sweeps.sweep_file import parse
 
@@ -106,13 +106,17 @@ def in_sweep(line: str) -> object:
 
 def in_cluster(line: str) -> object:
     kind = f"{{labels: {{velodrome: a}}, {line}}}"
-    return declared.parse(f"head_node_type: a\navailable_node_types: {{a: {kind}}}\n", "c.yaml")
+    return declared_nodes.parse(
+        f"head_node_type: a\navailable_node_types: {{a: {kind}}}\n", "c.yaml"
+    )
 
 
 def on_node(line: str) -> object:
     kind = "{a: {labels: {velodrome: a}, resources: {CPU: 4}}}"
     metadata = f"metadata: {{velodrome: {{a: {{{line}}}}}}}"
-    return declared.parse(f"head_node_type: a\navailable_node_types: {kind}\n{metadata}", "c.yaml")
+    return declared_nodes.parse(
+        f"head_node_type: a\navailable_node_types: {kind}\n{metadata}", "c.yaml"
+    )
 
 
 def measured(option: str, value: str) -> object:

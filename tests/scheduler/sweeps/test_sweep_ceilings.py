@@ -9,7 +9,7 @@ from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.planning import plan
 from velodrome.scheduler.sweeps.exclusions import cell_count
 from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.parts import Sweep
+from velodrome.scheduler.sweeps.sweep import Sweep
 from velodrome.scheduler.sweeps.sweep_file import parse
 
 TEXT = """

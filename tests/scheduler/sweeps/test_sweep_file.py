@@ -9,7 +9,7 @@ from velodrome.adapters.protocol import Timing
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.task import Limits
 from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.parts import Device, Entrant, Sweep, ThreadRule, Where
+from velodrome.scheduler.sweeps.sweep import Device, Entrant, Sweep, ThreadRule, Where
 from velodrome.scheduler.sweeps.sweep_file import load, parse
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"

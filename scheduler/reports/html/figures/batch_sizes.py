@@ -15,9 +15,9 @@ from velodrome.scheduler.reports.html.figures.chart import (
     shape,
     spec,
 )
-from velodrome.scheduler.reports.html.grouped import Group
+from velodrome.scheduler.reports.html.formatting import block_name, hardware_name, interval
+from velodrome.scheduler.reports.html.grouped_rows import Group
 from velodrome.scheduler.reports.html.palette import Mark
-from velodrome.scheduler.reports.html.words import block_name, hardware_name, interval
 from velodrome.scheduler.reports.tables import contestant_order
 
 MOST = 8  # figures

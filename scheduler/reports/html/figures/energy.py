@@ -14,12 +14,17 @@ from velodrome.scheduler.reports.html.figures.chart import (
     empty,
     spec,
 )
-from velodrome.scheduler.reports.html.grouped import Group
+from velodrome.scheduler.reports.html.formatting import (
+    block_name,
+    course_name,
+    hardware_name,
+    listed,
+)
+from velodrome.scheduler.reports.html.grouped_rows import Group
 from velodrome.scheduler.reports.html.palette import Mark
-from velodrome.scheduler.reports.html.words import block_name, course_name, hardware_name, listed
 from velodrome.scheduler.reports.tables import contestant_order
 from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.plain_text import in_one_line
+from velodrome.scheduler.results.sanitizing import in_one_line
 
 MOST = 12
 ROW_HEIGHT = 26

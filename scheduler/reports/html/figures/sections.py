@@ -4,20 +4,20 @@ from collections.abc import Sequence
 
 from velodrome.scheduler.reports.html.figures.batch_sizes import batch_sizes
 from velodrome.scheduler.reports.html.figures.chart import Section
-from velodrome.scheduler.reports.html.figures.chosen import Chosen
-from velodrome.scheduler.reports.html.figures.distances import distances
 from velodrome.scheduler.reports.html.figures.energy import energy
-from velodrome.scheduler.reports.html.figures.roofs import roofs
+from velodrome.scheduler.reports.html.figures.relative_times import distances
+from velodrome.scheduler.reports.html.figures.roofline_chart import roofs
 from velodrome.scheduler.reports.html.figures.threads import thread_scaling
+from velodrome.scheduler.reports.html.figures.traced_tasks import Chosen
 from velodrome.scheduler.reports.html.figures.traces import traces
-from velodrome.scheduler.reports.html.grouped import Group
+from velodrome.scheduler.reports.html.formatting import listed
+from velodrome.scheduler.reports.html.grouped_rows import Group
 from velodrome.scheduler.reports.html.overview import Overview
 from velodrome.scheduler.reports.html.palette import Mark
 from velodrome.scheduler.reports.html.queries import Queries
-from velodrome.scheduler.reports.html.words import listed
 from velodrome.scheduler.reports.roofline import rooflines
 from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.plain_text import in_one_line
+from velodrome.scheduler.results.sanitizing import in_one_line
 
 
 def sections(

@@ -15,9 +15,9 @@ from velodrome.scheduler.reports.html.figures.chart import (
     shape,
     spec,
 )
-from velodrome.scheduler.reports.html.grouped import Group
+from velodrome.scheduler.reports.html.formatting import course_name, shown_duration
+from velodrome.scheduler.reports.html.grouped_rows import Group
 from velodrome.scheduler.reports.html.palette import Mark
-from velodrome.scheduler.reports.html.words import course_name, shown_duration
 from velodrome.scheduler.reports.tables import contestant_order, course_order
 
 MOST = 12

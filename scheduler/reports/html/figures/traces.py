@@ -7,9 +7,9 @@ from itertools import groupby
 import altair as alt
 
 from velodrome.scheduler.reports.html.figures.chart import Chart, ChartRow, Figure, empty, spec
-from velodrome.scheduler.reports.html.figures.chosen import Chosen
+from velodrome.scheduler.reports.html.figures.traced_tasks import Chosen
 from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.plain_text import in_one_line
+from velodrome.scheduler.results.sanitizing import in_one_line
 
 MOST_POINTS = 300
 LETTER = 0.02  # share of the width that a letter of a phase's name takes

@@ -3,7 +3,7 @@
 import os
 
 from velodrome.adapters import contract
-from velodrome.adapters.numpy.adapter import Adapter as OnTheCpu
+from velodrome.adapters.frameworks.numpy.adapter import Adapter as OnTheCpu
 
 
 class Adapter(OnTheCpu):

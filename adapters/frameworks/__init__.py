@@ -1,0 +1,1 @@
+"""Adapters of the frameworks, one folder each, with the locks of their environments."""

@@ -1,0 +1,221 @@
+"""Runs models in Caffe: a net per shape of batch, all with the same weights.
+
+Batches of one shape have a net each, in whose blobs they lie before the clock starts; only tokens,
+which are few bytes in many batches, are copied into the net of their length by each call.
+
+A net is described by text and its layers work in blobs that it owns, so that what a call returns
+is the net itself. Parameters' gradients add up until they are cleared, which is part of the call.
+How many threads OpenBLAS takes it reads when it is loaded; Caffe's own loops are serial.
+"""
+
+import tempfile
+
+import caffe
+import numpy
+
+from velodrome.adapters import contract
+from velodrome.adapters.composed_ops import by_hand
+from velodrome.adapters.frameworks.caffe.network import (
+    IN_PLACE,
+    LEFT_OUT,
+    SEEN,
+    Net,
+    places,
+    reordered,
+    require_expressible,
+)
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+
+VARIANTS = ("openblas",)
+NEVER = -1e4  # whose exponential is 0
+
+
+class Adapter(contract.Adapter):
+    """A handle is the net that ran."""
+
+    def __init__(self, model, variant, device, threads, dtype):
+        """threads: there is no call for it. OPENBLAS_NUM_THREADS is set by the agent."""
+        for word, known in ((variant, VARIANTS), (device, ("cpu",)), (dtype, ("float32",))):
+            if word not in known:
+                raise contract.Unsupported("the caffe adapter has no {!r}".format(word))
+        caffe.set_mode_cpu()
+        self._model = model
+        self._drops = any(isinstance(layer, kinds.Dropout) for layer in model.layers)
+        self._dropout = LEFT_OUT
+        self._nets, self._holds = {}, {}
+
+    @staticmethod
+    def version():
+        return caffe.__version__
+
+    def build(self, weights):
+        """Nets come with their batches, since a net's shape is part of it."""
+        require_expressible(self._model)
+        self._weights = {
+            entry.name: reordered(self._model, entry, weights[entry.name])
+            for entry in shapes.parameters(self._model)
+        }
+
+    def load(self, batches):
+        """Batches of the shapes of those before run in the nets of those."""
+        self._batches, self._holds = [self._arrays(batch) for batch in batches], {}
+        if not self._nets:
+            self._make()
+        for index in range(len(self._batches)):
+            self._net_of(index)
+
+    def set_parameter(self, name, values):
+        (entry,) = [own for own in shapes.parameters(self._model) if own.name == name]
+        self._weights[name] = reordered(self._model, entry, values)
+        for net in self._nets.values():
+            self._put(net, name)
+
+    def set_dropout(self, active):
+        wanted = IN_PLACE if active else LEFT_OUT
+        if wanted != self._dropout:
+            self._dropout = wanted
+            if self._drops:
+                self._make()
+
+    def forward(self, index):
+        net = self._net_of(index)
+        net.forward()
+        return net
+
+    def gradient(self, index):
+        net = self._net_of(index)
+        net.clear_param_diffs()
+        net.forward()
+        net.backward()
+        return net
+
+    def synchronize(self):
+        """A call returns when all is computed."""
+
+    def loss(self, handle):
+        return float(handle.blobs["loss"].data)
+
+    def gradients(self, handle):
+        found = places(self._model, _steps(handle))
+        for entry in shapes.trained(self._model):
+            name, number = found[entry.name]
+            gradient = handle.params[name][number].diff.reshape(entry.shape).copy()
+            yield entry.name, reordered(self._model, entry, gradient)
+
+    def output(self, handle):
+        return handle.blobs[self._blobs[self._model.layers[-1].name]].data
+
+    def kept_shares(self):
+        net = self._opened(self._batches[0], SEEN)
+        self._fill(net, like=next(iter(self._nets.values())))
+        _give(net, self._batches[0])
+        net.forward()
+        reads = shapes.sources(self._model)
+        seen = {name: net.blobs[blob].data for name, blob in self._blobs.items()}
+        return {
+            layer.name: contract.kept_share(seen[reads[layer.name][0]], seen[layer.name])
+            for layer in self._model.layers
+            if isinstance(layer, kinds.Dropout)
+        }
+
+    def notes(self):
+        return tuple(self._notes())
+
+    def _notes(self):
+        found = {type(layer) for layer in self._model.layers}
+        if kinds.Lstm in found:
+            yield "the LSTM is unrolled, a net for each length of batch, padding is computed too"
+        if kinds.MeanOverTime in found:
+            yield "the mean over time is a weighting and an average pooling"
+        if kinds.Dropout in found:
+            yield "verified in a net without its dropout layers, with the same weights"
+        if kinds.Duplicate in found:
+            yield "the copy is a Power layer of power 1"
+        if kinds.Loop in found:
+            yield by_hand(kinds.Loop, "unrolled, in layers that share parameters")
+        if kinds.Gru in found:
+            yield by_hand(kinds.Gru, "unrolled, of inner products and elementwise layers")
+        if kinds.Attention in found:
+            yield by_hand(kinds.Attention, "of tiled products and their sums")
+
+    def _make(self):
+        """The nets of all batches; the weights are those of the nets before, if any."""
+        like = next(iter(self._nets.values()), None)
+        self._nets, self._holds = {}, {}
+        for index, arrays in enumerate(self._batches):
+            key = self._key(index)
+            if key not in self._nets:
+                self._nets[key] = self._opened(arrays, self._dropout)
+                self._fill(self._nets[key], like)
+                like = like or self._nets[key]
+
+    def _opened(self, arrays, dropout):
+        """Caffe reads a net from a file alone."""
+        inputs = {name: array.shape for name, array in arrays.items()}
+        drawn = Net(self._model, inputs, dropout)
+        self._blobs = drawn.blobs
+        with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
+            file.write(drawn.text())
+            file.flush()
+            return caffe.Net(file.name, caffe.TRAIN)
+
+    def _fill(self, net, like):
+        """Share the weights of a net like it; what that has no layer of the same name for, copy."""
+        if like:
+            net.share_with(like)
+        for name, (layer, _) in places(self._model, _steps(net)).items():
+            if not (like and layer in like.params):
+                self._put(net, name)
+
+    def _put(self, net, name):
+        layer, number = places(self._model, _steps(net))[name]
+        blob = net.params[layer][number]
+        blob.data[...] = self._weights[name].reshape(blob.data.shape)
+
+    def _net_of(self, index):
+        """With the batch in its blobs; it stays there until another is wanted in this net."""
+        key = self._key(index)
+        net = self._nets[key]
+        if self._holds.get(key) != index:
+            _give(net, self._batches[index])
+            self._holds[key] = index
+        return net
+
+    def _key(self, index):
+        """Of the batch's net: its length, or its own number where it is no sequence."""
+        if isinstance(self._model.input, kinds.Sequences):
+            return self._batches[index]["data"].shape
+        return index
+
+    def _arrays(self, batch):
+        """What a net takes, by name, all float32. Sequences: time first."""
+        arrays = {"data": batch.inputs}
+        if batch.lengths is not None:
+            arrays = _sequences(batch.inputs.T, batch.lengths)
+        if isinstance(self._model.loss, kinds.SoftmaxCrossEntropy):
+            arrays["label"] = batch.labels
+        return {
+            name: numpy.ascontiguousarray(array, dtype=numpy.float32)
+            for name, array in arrays.items()
+        }
+
+
+def _sequences(tokens, lengths):
+    """Whether a step goes on from the one before, its share of the mean times all steps, and what
+    keeps a softmax from seeing it."""
+    steps = numpy.arange(len(tokens))[:, None]
+    goes_on = numpy.broadcast_to(steps > 0, tokens.shape)
+    share = numpy.where(steps < lengths, len(tokens) / lengths, 0.0)
+    unseen = numpy.where(steps < lengths, 0.0, NEVER)
+    return {"data": tokens, "cont": goes_on, "share": share, "unseen": unseen}
+
+
+def _steps(net):
+    """Of a sequence, where its batches are such: time comes first."""
+    return net.blobs["data"].shape[0]
+
+
+def _give(net, arrays):
+    for name, array in arrays.items():
+        net.blobs[name].data[...] = array

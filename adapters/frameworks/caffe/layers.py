@@ -1,0 +1,154 @@
+"""Kinds of layers as Caffe's: what each reads and the net, to what it gives."""
+
+from caffe import layers as L
+from caffe import params as P
+
+from velodrome.adapters.frameworks.caffe.composed import attention, gru, loop, unrolled
+from velodrome.adapters.models import layers as kinds
+
+
+def convolution(layer, bottom, net):
+    return L.Convolution(
+        bottom,
+        num_output=layer.maps,
+        kernel_size=layer.kernel,
+        stride=layer.stride,
+        pad=layer.padding,
+        group=layer.groups,
+        **trained(layer, 2),
+    )
+
+
+def dilated_convolution(layer, bottom, net):
+    return L.Convolution(
+        bottom,
+        num_output=layer.maps,
+        kernel_size=layer.kernel,
+        dilation=layer.dilation,
+        pad=layer.padding,
+    )
+
+
+def transposed_convolution(layer, bottom, net):
+    return L.Deconvolution(
+        bottom,
+        convolution_param=dict(
+            num_output=layer.maps,
+            kernel_size=layer.kernel,
+            stride=layer.stride,
+            pad=layer.padding,
+        ),
+    )
+
+
+def linear(layer, bottom, net):
+    return L.InnerProduct(
+        bottom, num_output=layer.units, bias_term=layer.bias, **trained(layer, 1 + layer.bias)
+    )
+
+
+def max_pooling(layer, bottom, net):
+    return L.Pooling(bottom, pool=P.Pooling.MAX, kernel_size=layer.size, stride=layer.stride)
+
+
+def average_pooling(layer, bottom, net):
+    return L.Pooling(bottom, pool=P.Pooling.AVE, kernel_size=layer.size, stride=layer.stride)
+
+
+def batch_normalization(layer, bottom, net):
+    """Caffe's own keeps running averages besides, and has its scale and bias in a layer apart."""
+    normal = L.BatchNorm(bottom, eps=layer.epsilon, use_global_stats=False)
+    return L.Scale(normal, bias_term=True)
+
+
+def relu(layer, bottom, net):
+    return L.ReLU(bottom, in_place=net.in_place(layer))
+
+
+def tanh(layer, bottom, net):
+    return L.TanH(bottom, in_place=net.in_place(layer))
+
+
+def sigmoid(layer, bottom, net):
+    return L.Sigmoid(bottom, in_place=net.in_place(layer))
+
+
+def normalization(layer, bottom, net):
+    return L.LRN(bottom, local_size=layer.size, alpha=layer.alpha, beta=layer.beta, k=layer.k)
+
+
+def dropout(layer, bottom, net):
+    """Caffe has no rate of 0: switched off the layer is left out."""
+    if net.dropout == "left out":
+        return bottom
+    return L.Dropout(bottom, dropout_ratio=layer.rate, in_place=net.in_place(layer))
+
+
+def embedding(layer, bottom, net):
+    return L.Embed(bottom, input_dim=layer.vocabulary, num_output=layer.units, bias_term=False)
+
+
+def lstm(layer, bottom, net):
+    """Steps behind an example's end go on with padding; nothing reads what they give.
+
+    Its name is its net's own: the copies of its weights that are unrolled inside would not follow
+    when Caffe shares a layer of one name between nets.
+    """
+    name = unrolled(layer.name, net.steps)
+    return L.LSTM(bottom, net.spec.cont, name=name, recurrent_param=dict(num_output=layer.units))
+
+
+def mean_over_time(layer, bottom, net):
+    """Each step by its share of the mean times all steps, then the average of all steps.
+
+    An image of steps x (examples x units) values, since pooling goes over such alone.
+    """
+    shared = L.Scale(bottom, net.spec.share, axis=0)
+    image = L.Reshape(shared, shape=dict(dim=[1, 1, net.steps, -1]))
+    mean = L.Pooling(image, pool=P.Pooling.AVE, kernel_h=net.steps, kernel_w=1)
+    return L.Reshape(mean, shape=dict(dim=[net.examples, -1]))
+
+
+def addition(layer, bottoms, net):
+    return L.Eltwise(*bottoms, operation=P.Eltwise.SUM)
+
+
+def custom(layer, bottom, net):
+    return L.Python(
+        bottom, module="velodrome.adapters.frameworks.caffe.custom", layer="SignedSquare"
+    )
+
+
+def duplicate(layer, bottom, net):
+    """A power of 1 is a copy; Split and a Concat of one share memory."""
+    return L.Power(bottom, power=1.0, scale=1.0, shift=0.0)
+
+
+def trained(layer, blobs):
+    """Caffe goes back no further than to a parameter that learns."""
+    return dict(param=[dict(lr_mult=0)] * blobs) if layer.frozen else {}
+
+
+LAYERS = {
+    kinds.Conv: convolution,
+    kinds.DilatedConv: dilated_convolution,
+    kinds.TransposedConv: transposed_convolution,
+    kinds.Linear: linear,
+    kinds.MaxPool: max_pooling,
+    kinds.AvgPool: average_pooling,
+    kinds.BatchNorm: batch_normalization,
+    kinds.Relu: relu,
+    kinds.Tanh: tanh,
+    kinds.Sigmoid: sigmoid,
+    kinds.Lrn: normalization,
+    kinds.Dropout: dropout,
+    kinds.Embedding: embedding,
+    kinds.Lstm: lstm,
+    kinds.Gru: gru,
+    kinds.Attention: attention,
+    kinds.MeanOverTime: mean_over_time,
+    kinds.Loop: loop,
+    kinds.Add: addition,
+    kinds.Custom: custom,
+    kinds.Duplicate: duplicate,
+}

@@ -1,0 +1,127 @@
+"""A model as a net of Caffe's: its text, and where its parameters lie."""
+
+import caffe
+from caffe import layers as L
+from caffe import params as P
+
+from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.frameworks.caffe.layers import LAYERS
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+
+# Dropout: left out, as its users have it, or with what it reads kept to be seen.
+LEFT_OUT, IN_PLACE, SEEN = "left out", "in place", "seen"
+# Their own output is no part of their backward pass, so that what follows may overwrite it.
+FORGETS = (kinds.Conv, kinds.DilatedConv, kinds.TransposedConv, kinds.Linear, kinds.MaxPool)
+FORGETS += (kinds.AvgPool,)
+# By role, or kind and role: the layer, of the model's layer and the steps, and the blob in it.
+PLACES = {
+    "weight": ("{}", 0),
+    "scale": ("{}", 0),
+    "bias": ("{}", 1),
+    (kinds.Lstm, "weight_input"): ("{}_{}", 0),
+    (kinds.Lstm, "bias"): ("{}_{}", 1),
+    (kinds.Lstm, "weight_hidden"): ("{}_{}", 2),
+    (kinds.Gru, "weight_input"): ("{}_{}", 0),
+    (kinds.Gru, "bias"): ("{}_{}", 1),
+    (kinds.Gru, "weight_hidden"): ("{}_{}_0", 0),
+    (kinds.Gru, "bias_hidden"): ("{}_{}_0", 1),
+    (kinds.Loop, "weight"): ("{}_0", 0),
+    (kinds.Loop, "bias"): ("{}_0", 1),
+    (kinds.Attention, "weight_input"): ("{}_input", 0),
+    (kinds.Attention, "weight_output"): ("{}", 0),
+}
+GATES_OF_CAFFE = (0, 1, 3, 2)  # i, f, o, g, of ours: its own inverse
+
+
+def require_expressible(model):
+    """Unsupported, naming the first thing that Caffe has no layer for."""
+    for layer in model.layers:
+        if type(layer) not in LAYERS:
+            raise Unsupported("the caffe adapter has no {}".format(type(layer).__name__))
+
+
+class Net(object):
+    """What is being drawn. inputs: the shape of each array that a call is given, by its name.
+
+    dropout: one of the words above.
+    """
+
+    def __init__(self, model, inputs, dropout):
+        self.dropout = dropout
+        self._model = model
+        self._reads, self._shapes = shapes.sources(model), shapes.output_shapes(model)
+        self._kinds = {layer.name: type(layer) for layer in model.layers}
+        self.spec = caffe.NetSpec()
+        for name, shape in sorted(inputs.items()):
+            self.spec[name] = L.Input(shape=dict(dim=list(shape)))
+        self.steps, self.examples = inputs["data"][:2]
+        self._tops = {"input": self.spec.data}
+        self.blobs = {"input": "data"}  # where each layer leaves what it gives
+        for layer in model.layers:
+            self._add(layer)
+        self._add_loss(model.layers[-1].name)
+
+    def text(self):
+        return str(self.spec.to_proto())
+
+    def in_place(self, layer):
+        """Where nobody else needs what the layer reads."""
+        (before,) = self._reads[layer.name]
+        readers = [name for name, read in self._reads.items() if before in read]
+        target = getattr(self._model.loss, "target", "")
+        if len(readers) > 1 or target == before:
+            return False
+        kind = self._kinds.get(before)
+        if isinstance(layer, kinds.Dropout):
+            return self.dropout == IN_PLACE and (kind in FORGETS or kind is kinds.Relu)
+        return kind in FORGETS
+
+    def width(self, layer):
+        """How many values a step, or an example that is no sequence, has behind the layer."""
+        return self._shapes[layer.name][-1]
+
+    def _add(self, layer):
+        bottoms = [self._tops[name] for name in self._reads[layer.name]]
+        given = bottoms if isinstance(layer, kinds.Add) else bottoms[0]
+        top = LAYERS[type(layer)](layer, given, self)
+        self._tops[layer.name] = top
+        self.blobs[layer.name] = self.blobs[self._reads[layer.name][0]]
+        if top is not given:
+            self.spec[layer.name] = top
+            if not top.fn.in_place:
+                self.blobs[layer.name] = layer.name
+
+    def _add_loss(self, last):
+        loss, output = self._model.loss, self._tops[last]
+        if isinstance(loss, kinds.SoftmaxCrossEntropy):
+            self.spec.loss = L.SoftmaxWithLoss(output, self.spec.label)
+        elif isinstance(loss, kinds.SquaredError) and loss.target == "zero":
+            half = 0.5 / self.spec.data.fn.params["shape"]["dim"][0]
+            self.spec.loss = L.Reduction(
+                output, operation=P.Reduction.SUMSQ, coeff=half, loss_weight=1
+            )
+        elif isinstance(loss, kinds.SquaredError):
+            self.spec.loss = L.EuclideanLoss(output, self._tops[loss.target])
+
+
+def places(model, steps):
+    """Per parameter, the layer of Caffe's and the number of the blob in which it lies.
+
+    steps: how many a sequence has in this net.
+    """
+    found = {}
+    of = {layer.name: type(layer) for layer in model.layers}
+    for entry in shapes.parameters(model):
+        name, number = PLACES.get((of[entry.layer], entry.role)) or PLACES[entry.role]
+        found[entry.name] = (name.format(entry.layer, steps), number)
+    return found
+
+
+def reordered(model, entry, array):
+    """Between our order of an LSTM's gates and Caffe's: the same way in both directions."""
+    layer = next(layer for layer in model.layers if layer.name == entry.layer)
+    if not isinstance(layer, kinds.Lstm):
+        return array
+    gates = array.reshape((4, layer.units) + array.shape[1:])
+    return gates[list(GATES_OF_CAFFE)].reshape(array.shape)

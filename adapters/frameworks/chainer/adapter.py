@@ -1,0 +1,118 @@
+"""Chainer as an adapter.
+
+`forward` runs in no_backprop_mode; `gradient` clears the gradients and goes backward from the loss.
+Both in training mode: dropout is off by its rate.
+"""
+
+import chainer
+import numpy
+from chainer.backends import intel64
+
+from velodrome.adapters import contract
+from velodrome.adapters.composed_ops import by_hand
+from velodrome.adapters.frameworks.chainer.network import Network
+from velodrome.adapters.frameworks.chainer.operations import LAYERS, LOSSES, on_host
+from velodrome.adapters.models import layers as kinds
+
+# iDeep is Intel's oneDNN for Chainer.
+DEVICES = {"ideep": "@intel64", "numpy": "@numpy"}
+
+
+class Adapter(contract.Adapter):
+    """A handle is (loss or output, gradients). Threads come by OMP_ and OPENBLAS_NUM_THREADS."""
+
+    layers, losses = LAYERS, LOSSES
+
+    def __init__(self, model, variant, device, threads, dtype):
+        for word, known in ((variant, tuple(DEVICES)), (device, ("cpu",)), (dtype, ("float32",))):
+            if word not in known:
+                raise contract.Unsupported(
+                    "the chainer adapter has no {!r}, only {}".format(word, ", ".join(known))
+                )
+        if variant == "ideep" and not intel64.is_ideep_available():
+            raise contract.Unsupported("iDeep (ideep4py) is not in this environment")
+        chainer.config.train = True
+        chainer.config.use_ideep = "always" if variant == "ideep" else "never"
+        self._model, self._device = model, chainer.get_device(DEVICES[variant])
+        self._device.use()
+
+    @staticmethod
+    def version():
+        return chainer.__version__
+
+    def build(self, weights):
+        self._network = Network(self._model, self.layers, self.losses)
+        self._network.fill(weights)
+        self._network.to_device(self._device)
+
+    def load(self, batches):
+        self._batches = tuple(self._loaded(batch) for batch in batches)
+
+    def set_parameter(self, name, values):
+        self._network.assign(name, values, self._device)
+
+    def set_dropout(self, active):
+        self._active = active
+        for layer, step in self._network.steps:
+            if isinstance(layer, kinds.Dropout):
+                step.rate = layer.rate if active else 0.0
+
+    def forward(self, index):
+        with chainer.no_backprop_mode():
+            return self._network(*self._batches[index]), {}
+
+    def gradient(self, index):
+        self._network.cleargrads()
+        loss = self._network(*self._batches[index])
+        loss.backward()
+        return loss, self._network.gradients()
+
+    def synchronize(self):
+        """A call returns when all is computed."""
+
+    def loss(self, handle):
+        return float(handle[0].array)
+
+    def gradients(self, handle):
+        for name, parts in handle[1].items():
+            yield name, self._network.canonical(parts)
+
+    def output(self, handle):
+        return on_host(handle[0].array)
+
+    def kept_shares(self):
+        shares, before = {}, self._active
+        self.set_dropout(True)
+        with chainer.no_backprop_mode():
+            for layer, read, output in self._network.walk(*self._batches[0]):
+                if isinstance(layer, kinds.Dropout):
+                    seen = on_host(read[0].array), on_host(output.array)
+                    shares[layer.name] = contract.kept_share(*seen)
+        self.set_dropout(before)
+        return shares
+
+    def notes(self):
+        return tuple(self._notes())
+
+    def _loaded(self, batch):
+        """What Network takes. Words: of all examples one after another, and where each ends."""
+        if batch.lengths is None:
+            return self._device.send(batch.inputs), batch.labels
+        words = [row[:length] for row, length in zip(batch.inputs, batch.lengths)]
+        return (numpy.concatenate(words), numpy.cumsum(batch.lengths)[:-1]), batch.labels
+
+    def _notes(self):
+        present = {type(layer) for layer in self._model.layers}
+        if kinds.Attention in present:
+            yield by_hand(kinds.Attention, "of products of matrices and a masked softmax")
+        if kinds.Loop in present:
+            yield "the loop is Python's: Chainer defines by running"
+        if kinds.Duplicate in present:
+            yield "NumPy's own copy, into memory that is kept from call to call"
+        if self._device.name == "@intel64" and kinds.Dropout in present:
+            yield "dropout is drawn by NumPy: iDeep repeats itself within a second"
+        if self._device.name == "@intel64" and self._has_groups():
+            yield "iDeep has no grouped convolution: Chainer's own, by NumPy"
+
+    def _has_groups(self):
+        return any(getattr(layer, "groups", 1) > 1 for layer in self._model.layers)

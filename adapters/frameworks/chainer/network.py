@@ -1,0 +1,84 @@
+"""A model's graph as a Chain: a call gives the loss of a batch."""
+
+import chainer
+import numpy
+
+from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.frameworks.chainer.operations import on_host, parameters
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+
+
+class Network(chainer.Chain):
+    """layers, losses: as in velodrome.adapters.frameworks.chainer.operations.
+
+    Unsupported for a kind without an entry.
+    """
+
+    def __init__(self, model, layers, losses):
+        super(Network, self).__init__()
+        self._model = model
+        self._reads, self._needed = shapes.sources(model), shapes.needs_gradient(model)
+        outputs = shapes.output_shapes(model)
+        self.steps = [
+            (layer, _entry(layers, layer)(layer, outputs[self._reads[layer.name][0]]))
+            for layer in model.layers
+        ]
+        self._loss = _entry(losses, model.loss)
+        for layer, step in self.steps:
+            if isinstance(step, chainer.Link):
+                self.add_link(layer.name, step)
+
+    def fill(self, weights):
+        """Set canonical arrays by `layer.role`."""
+        self._trained = {}
+        for entry in shapes.parameters(self._model):
+            found = parameters(self[entry.layer])[entry.role]
+            for parameter, array in zip(found, numpy.split(weights[entry.name], len(found))):
+                parameter.array[...] = array
+            if not entry.frozen:
+                self._trained[entry.name] = found
+
+    def assign(self, name, values, device):
+        """Give a trained parameter other values, canonical layout."""
+        found = self._trained[name]
+        for parameter, array in zip(found, numpy.split(values, len(found))):
+            parameter.array = device.send(array)
+
+    def gradients(self):
+        """What a backward pass left, as it lies in memory, by `layer.role`: arrays in a row."""
+        return {
+            name: [parameter.grad for parameter in found] for name, found in self._trained.items()
+        }
+
+    @staticmethod
+    def canonical(parts):
+        """An entry of gradients, on the host."""
+        return numpy.concatenate([on_host(part) for part in parts])
+
+    def walk(self, inputs, labels):
+        """Layer by layer (layer, what it reads, its output), then the loss as layer None."""
+        values = {"input": inputs}
+        for layer, step in self.steps:
+            read = [values[name] for name in self._reads[layer.name]]
+            if self._needed[layer.name]:
+                values[layer.name] = step(*read)
+            else:
+                with chainer.no_backprop_mode():
+                    values[layer.name] = step(*read)
+            yield layer, read, values[layer.name]
+        read = [values[self._model.layers[-1].name]]
+        if isinstance(self._model.loss, kinds.SoftmaxCrossEntropy):
+            read.append(labels)
+        elif getattr(self._model.loss, "target", "zero") != "zero":
+            read.append(values[self._model.loss.target])
+        yield None, read, self._loss(*read)
+
+    def forward(self, inputs, labels):
+        return list(self.walk(inputs, labels))[-1][-1]
+
+
+def _entry(known, kind):
+    if type(kind) not in known:
+        raise Unsupported("the chainer adapter has no {}".format(type(kind).__name__))
+    return known[type(kind)]

@@ -1,0 +1,125 @@
+"""A model's graph in CNTK: its inputs, its parameters, and the function that is its loss."""
+
+import cntk
+import numpy
+
+from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.frameworks.cntk.operations import LOSSES, OPERATIONS
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+
+
+class Network(object):
+    """loss: of a batch; the output itself where there is none. trained: parameters by name.
+
+    dropouts: per dropout layer, (what it reads, its function).
+    """
+
+    def __init__(self, model, weights):
+        """Unsupported if a layer or the loss is of a kind without an operation."""
+        self.trained, self.dropouts = {}, {}
+        self._model = model
+        self._inputs = _inputs(model)
+        self._reads = shapes.sources(model)
+        self._entries = {entry.name: entry for entry in shapes.parameters(model)}
+        self._sources = shapes.output_shapes(model)
+        values = dict(self._inputs)
+        for layer in model.layers:
+            values[layer.name] = self._output(layer, values, weights)
+        loss = _entry(LOSSES, model.loss)
+        self.loss = loss(model.loss, values[model.layers[-1].name], values)
+
+    def arguments(self, batch, device):
+        """A contract.Batch as CNTK's values, by what they are fed to, on the device."""
+        found = {self._inputs["input"]: self._examples(batch, device)}
+        if batch.labels is not None:
+            one_each = [[int(label)] for label in batch.labels]
+            found[self._inputs["labels"]] = cntk.Value.one_hot(
+                one_each, self._model.classes, device=device
+            )
+        if batch.lengths is not None:
+            lengths = batch.lengths.astype("float32").reshape(-1, 1)
+            found[self._inputs["lengths"]] = cntk.Value(lengths, device=device)
+        fed = set(self.loss.arguments)
+        return {variable: value for variable, value in found.items() if variable in fed}
+
+    def canonical(self, name, array):
+        """A gradient as the contract wants it."""
+        entry = self._entries[name]
+        if not self._is_kept(entry):
+            return array.reshape(-1, array.shape[-1]).T
+        return array.reshape(entry.shape)
+
+    def assign(self, name, values):
+        """Give a trained parameter other values, canonical layout."""
+        array = self._in_own_layout(self._entries[name], values)
+        self.trained[name].value = numpy.ascontiguousarray(array)
+
+    def _examples(self, batch, device):
+        if batch.lengths is None:
+            return cntk.Value(batch.inputs, device=device)
+        sequences = [
+            tokens[:length].astype("float32").reshape(-1, 1)
+            for tokens, length in zip(batch.inputs, batch.lengths)
+        ]
+        return cntk.Value.create(self._inputs["input"], sequences, device=device)
+
+    def _output(self, layer, values, weights):
+        operation = _entry(OPERATIONS, layer)
+        read = [values[name] for name in self._reads[layer.name]]
+        if isinstance(layer, kinds.MeanOverTime):
+            read.append(values["lengths"])
+
+        def weight(role):
+            return self._weight(self._entries["{}.{}".format(layer.name, role)], weights)
+
+        output = operation(layer, weight, *read)
+        if isinstance(layer, kinds.Dropout):
+            self.dropouts[layer.name] = (read[0], output)
+        return output
+
+    def _weight(self, entry, weights):
+        """A Parameter, or a Constant where it is frozen."""
+        array = self._in_own_layout(entry, weights[entry.name])
+        if entry.frozen:
+            return cntk.Constant(array)
+        self.trained[entry.name] = cntk.Parameter(array.shape, init=array)
+        return self.trained[entry.name]
+
+    def _in_own_layout(self, entry, array):
+        if not self._is_kept(entry):
+            source = self._sources[self._reads[entry.layer][0]]
+            rows = source if entry.role == "weight" else array.shape[1:]
+            return array.T.reshape(tuple(rows) + (-1,))
+        if entry.role == "bias" and self._is_of_conv(entry):
+            return array.reshape(-1, 1, 1)
+        return array
+
+    def _is_kept(self, entry):
+        """Whether it has the canonical layout; products are with (in, out), in of any rank."""
+        (layer,) = [one for one in self._model.layers if one.name == entry.layer]
+        return len(entry.shape) == 1 or isinstance(
+            layer, (kinds.Conv, kinds.TransposedConv, kinds.Embedding)
+        )
+
+    def _is_of_conv(self, entry):
+        (layer,) = [one for one in self._model.layers if one.name == entry.layer]
+        return isinstance(layer, (kinds.Conv, kinds.TransposedConv))
+
+
+def _inputs(model):
+    found = {}
+    if isinstance(model.input, kinds.Sequences):
+        found["input"] = cntk.sequence.input_variable((1,))
+        found["lengths"] = cntk.input_variable((1,))
+    else:
+        found["input"] = cntk.input_variable(shapes.input_shape(model))
+    if model.classes:
+        found["labels"] = cntk.input_variable(model.classes, is_sparse=True)
+    return found
+
+
+def _entry(known, kind):
+    if type(kind) not in known:
+        raise Unsupported("the cntk adapter has no {}".format(type(kind).__name__))
+    return known[type(kind)]

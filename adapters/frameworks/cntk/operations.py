@@ -1,0 +1,208 @@
+"""What computes each kind of layer and each loss: an entry of OPERATIONS or LOSSES for each.
+
+Operations take the layer, a function that makes its weights by role, and what the layer reads, of
+which CNTK leaves the batch (and a sequence's time) out. Images are (channels, height, width).
+"""
+
+import cntk
+
+from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.frameworks.cntk.custom import Custom
+from velodrome.adapters.models import layers as kinds
+
+BATCH = cntk.Axis.default_batch_axis()
+FAR = 1e9  # behind any score
+
+
+def _conv(layer, weight, x):
+    if layer.padding and not _keeps_size(layer):
+        edge = (layer.padding, layer.padding)
+        x = cntk.pad(x, [(0, 0), edge, edge])
+    convolved = cntk.convolution(
+        weight("weight"),
+        x,
+        strides=(layer.stride, layer.stride),
+        auto_padding=[False, _keeps_size(layer), _keeps_size(layer)],
+        groups=layer.groups,
+    )
+    return convolved + weight("bias")
+
+
+def _keeps_size(layer):
+    """Whether the padding is what CNTK adds by itself."""
+    return layer.padding > 0 and layer.stride == 1 and 2 * layer.padding == layer.kernel - 1
+
+
+def _dilated(layer, weight, x):
+    raise Unsupported("CNTK has no dilated convolution on a CPU (DilatedConv)")
+
+
+def _transposed(layer, weight, x):
+    """What the padding takes off is cut off behind it."""
+    y = cntk.convolution_transpose(
+        weight("weight"),
+        x,
+        strides=(layer.stride, layer.stride),
+        auto_padding=[False, False, False],
+    )
+    for axis in (1, 2) if layer.padding else ():
+        y = cntk.slice(y, axis, layer.padding, -layer.padding)
+    return y + weight("bias")
+
+
+def _batch_norm(layer, weight, x):
+    """By the batch's own statistics; those of earlier batches weigh nothing."""
+    shape = (x.shape[0],)
+    return cntk.batch_normalization(
+        x,
+        weight("scale"),
+        weight("bias"),
+        cntk.Constant(0.0, shape),
+        cntk.Constant(1.0, shape),
+        spatial=True,
+        running_count=cntk.Constant(0.0),
+        normalization_time_constant=0,
+        epsilon=layer.epsilon,
+        use_cudnn_engine=False,
+    )
+
+
+def _attention(layer, weight, x):
+    """Each step looks at all steps of its sequence, which are unpacked beside it, with a mask."""
+    units = x.shape[0]
+    width = units // layer.heads
+    projected = cntk.times(x, weight("weight_input"))
+    heads = [
+        _head(*[_part(projected, third * units + head * width, width) for third in range(3)])
+        for head in range(layer.heads)
+    ]
+    return cntk.times(cntk.splice(*heads, axis=0), weight("weight_output"))
+
+
+def _part(vector, start, size):
+    return cntk.slice(vector, 0, start, start + size)
+
+
+def _head(query, key, value):
+    width = query.shape[0]
+    unpacked, there = cntk.sequence.unpack(key, padding_value=0).outputs
+    keys = cntk.sequence.broadcast_as(unpacked, query)
+    values = cntk.sequence.unpack(value, padding_value=0, no_mask_output=True)
+    values = cntk.sequence.broadcast_as(values, query)
+    masked = FAR * (cntk.expand_dims(cntk.sequence.broadcast_as(there, query), -1) - 1)
+    scores = cntk.times(keys, cntk.reshape(query, (width, 1))) / width**0.5
+    shares = cntk.softmax(scores + masked, axis=0)
+    return cntk.reshape(cntk.times(cntk.swapaxes(shares, 0, 1), values), (width,))
+
+
+def _linear(layer, weight, x):
+    product = cntk.times(x, weight("weight"))
+    return product + weight("bias") if layer.bias else product
+
+
+def _max_pool(layer, weight, x):
+    window, strides = (layer.size, layer.size), (layer.stride, layer.stride)
+    return cntk.pooling(x, cntk.MAX_POOLING, window, strides=strides, auto_padding=[False])
+
+
+def _avg_pool(layer, weight, x):
+    window, strides = (layer.size, layer.size), (layer.stride, layer.stride)
+    return cntk.pooling(x, cntk.AVG_POOLING, window, strides=strides, auto_padding=[False])
+
+
+def _lrn(layer, weight, x):
+    """CNTK divides alpha by the size of the window itself, which its documentation leaves out."""
+    return cntk.local_response_normalization(x, layer.size // 2, layer.k, layer.alpha, layer.beta)
+
+
+def _embedding(layer, weight, x):
+    """A product with one-hot vectors would be usual; its gradient is sparse, that of gather not."""
+    return cntk.reshape(cntk.gather(weight("weight"), x), (layer.units,))
+
+
+def _lstm(layer, weight, x):
+    """A loop over each sequence's own steps; the input's products are one product before it."""
+    before = cntk.times(x, weight("weight_input")) + weight("bias")
+    weight_hidden, shape = weight("weight_hidden"), (layer.units,)
+    earlier_hidden, earlier_cell = cntk.placeholder(shape), cntk.placeholder(shape)
+    gates = before + cntk.times(earlier_hidden, weight_hidden)
+    i, f, g, o = [
+        cntk.slice(gates, 0, number * layer.units, (number + 1) * layer.units)
+        for number in range(4)
+    ]
+    cell = cntk.sigmoid(f) * earlier_cell + cntk.sigmoid(i) * cntk.tanh(g)
+    hidden = cntk.sigmoid(o) * cntk.tanh(cell)
+    return hidden.replace_placeholders(
+        {
+            earlier_hidden: cntk.sequence.past_value(hidden).output,
+            earlier_cell: cntk.sequence.past_value(cell).output,
+        }
+    )
+
+
+def _gru(layer, weight, x):
+    """As _lstm: a loop over each sequence's own steps."""
+    before = cntk.times(x, weight("weight_input")) + weight("bias")
+    earlier = cntk.placeholder((layer.units,))
+    returned = cntk.times(earlier, weight("weight_hidden")) + weight("bias_hidden")
+    (r, z, n), (r_back, z_back, n_back) = [
+        [cntk.slice(all_three, 0, k * layer.units, (k + 1) * layer.units) for k in range(3)]
+        for all_three in (before, returned)
+    ]
+    update = cntk.sigmoid(z + z_back)
+    fresh = cntk.tanh(n + cntk.sigmoid(r + r_back) * n_back)
+    hidden = (1 - update) * fresh + update * earlier
+    return hidden.replace_placeholders({earlier: cntk.sequence.past_value(hidden).output})
+
+
+def _loop(layer, weight, x):
+    """Unrolled: CNTK's own loops are over the steps of a sequence."""
+    own, bias = weight("weight"), weight("bias")
+    for _ in range(layer.steps):
+        x = cntk.tanh(cntk.times(x, own) + bias)
+    return x
+
+
+OPERATIONS = {
+    kinds.DilatedConv: _dilated,
+    kinds.TransposedConv: _transposed,
+    kinds.BatchNorm: _batch_norm,
+    kinds.Attention: _attention,
+    kinds.Custom: lambda layer, weight, x: cntk.user_function(Custom(x)),
+    kinds.AvgPool: _avg_pool,
+    kinds.Gru: _gru,
+    kinds.Loop: _loop,
+    kinds.Add: lambda layer, weight, left, right: left + right,
+    kinds.Conv: _conv,
+    kinds.Linear: _linear,
+    kinds.MaxPool: _max_pool,
+    kinds.Relu: lambda layer, weight, x: cntk.relu(x),
+    kinds.Tanh: lambda layer, weight, x: cntk.tanh(x),
+    kinds.Sigmoid: lambda layer, weight, x: cntk.sigmoid(x),
+    kinds.Lrn: _lrn,
+    kinds.Dropout: lambda layer, weight, x: cntk.dropout(x, layer.rate),
+    kinds.Embedding: _embedding,
+    kinds.Lstm: _lstm,
+    kinds.MeanOverTime: lambda layer, weight, x, lengths: cntk.sequence.reduce_sum(x) / lengths,
+    kinds.Duplicate: lambda layer, weight, x: cntk.alias(x),
+}
+
+
+def _cross_entropy(loss, output, values):
+    return cntk.reduce_mean(cntk.cross_entropy_with_softmax(output, values["labels"]), axis=BATCH)
+
+
+def _squared_error(loss, output, values):
+    if loss.target == "zero":
+        errors = cntk.reduce_sum(cntk.square(output))
+    else:
+        target = cntk.reshape(cntk.stop_gradient(values[loss.target]), output.shape)
+        errors = cntk.squared_error(output, target)
+    return cntk.reduce_mean(errors, axis=BATCH) / 2
+
+
+LOSSES = {
+    kinds.SoftmaxCrossEntropy: _cross_entropy,
+    kinds.SquaredError: _squared_error,
+    kinds.NoLoss: lambda loss, output, values: output,
+}

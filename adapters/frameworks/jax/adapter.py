@@ -1,0 +1,140 @@
+"""JAX as an adapter.
+
+`forward` and `gradient` are each one jax.jit of a pure function, or that function itself for the
+variant eager. A handle is what it gave: the loss, or the loss and the gradients by name.
+"""
+
+import jax
+import jaxlib
+
+from velodrome.adapters import contract
+from velodrome.adapters.frameworks import channels_last
+from velodrome.adapters.frameworks.jax.network import Network
+from velodrome.adapters.frameworks.jax.notes import notes
+from velodrome.adapters.frameworks.warm_compile import CompiledFirst
+
+VARIANTS = ("jit", "eager")
+
+# XLA compiles once per shape, here for about a second. So sequences are padded to few different
+# lengths, by a twentieth for those of `lstm`.
+LENGTH_MULTIPLE = 8
+
+
+class Adapter(contract.Adapter):
+    """Threads are the agent's doing: XLA reads NPROC when it is imported, and nothing later."""
+
+    def __init__(self, model, variant, device, threads, dtype):
+        if variant not in VARIANTS:
+            raise contract.Unsupported(
+                "jax has no variant {!r}, only {}".format(variant, ", ".join(VARIANTS))
+            )
+        if dtype != "float32":
+            raise contract.Unsupported("the jax adapter has no {}, only float32".format(dtype))
+        self._model, self._variant = model, variant
+        self._device = _device(device)
+        self._gpu = device == "gpu"
+        self._network = Network(model, device)
+        self._forward = self._gradient = None  # made with the first batches
+
+    @staticmethod
+    def version():
+        return jax.__version__
+
+    def device_name(self):
+        return self._device.device_kind if self._gpu else ""
+
+    def build(self, weights):
+        self._trained, self._frozen = jax.device_put(self._network.weights(weights), self._device)
+        self._rates = self._network.rates(active=False)
+
+    def load(self, batches):
+        self._batches = tuple(self._loaded(batch) for batch in batches)
+        if self._forward is None:
+            self._carried = self._network.carried(len(batches[0].inputs))
+            self._forward = self._function(self._network.forward)
+            self._gradient = self._function(self._network.gradient)
+
+    def set_parameter(self, name, values):
+        array = self._network.in_own_layout(name, values)
+        self._trained = dict(self._trained, **{name: jax.device_put(array, self._device)})
+
+    def set_dropout(self, active):
+        self._rates = self._network.rates(active)
+
+    def forward(self, index):
+        return self._forward(self._batches[index])
+
+    def gradient(self, index):
+        return self._gradient(self._batches[index])
+
+    def synchronize(self):
+        if self._gpu:  # on the CPU a call returns when it is done, see _device
+            self._device.synchronize_all_activity()
+
+    def loss(self, handle):
+        return float(handle[0] if isinstance(handle, tuple) else handle)
+
+    def gradients(self, handle):
+        return self._network.canonical(handle[1])
+
+    def output(self, handle):
+        """None stands for what lies in the memory that is copied into."""
+        return channels_last.canonical_output(
+            jax.device_get(self._carried["kept"] if handle is None else handle)
+        )
+
+    def kept_shares(self):
+        rates = self._network.rates(active=True)
+        return self._network.kept_shares(
+            self._trained, self._frozen, rates, self._batches[0], self._carried
+        )
+
+    def peak_memory_bytes(self):
+        return self._device.memory_stats()["peak_bytes_in_use"] if self._gpu else 0
+
+    def kernels(self):
+        """XLA compiles for the CPU that it finds; which instructions it takes it does not tell."""
+        return ("xla via jaxlib {}".format(jaxlib.__version__),)
+
+    def notes(self):
+        return tuple(notes(self._model, self._variant, self._gpu, LENGTH_MULTIPLE))
+
+    def _function(self, function):
+        """As it is timed. What is carried is given away, so that its memory is used again."""
+        if self._variant == "jit":
+            function = jax.jit(function, donate_argnums=4, keep_unused=True)
+
+        def call(batch):
+            result, self._carried = function(
+                self._trained, self._frozen, self._rates, batch, self._carried
+            )
+            return result
+
+        return CompiledFirst(call, self._batches)
+
+    def _loaded(self, batch):
+        found = {"inputs": channels_last.inputs(batch.inputs, LENGTH_MULTIPLE)}
+        if batch.labels is not None:
+            found["labels"] = batch.labels
+        if batch.lengths is not None:
+            found["lengths"] = batch.lengths
+        return jax.device_put(found, self._device)
+
+
+def _device(device):
+    """The first of its kind. Products of float32 are such, and no TF32.
+
+    On the CPU calls would be queued, for one more thread to run: there is none to spare.
+    """
+    if device not in ("cpu", "gpu"):
+        raise contract.Unsupported("the jax adapter has no device {!r}".format(device))
+    jax.config.update("jax_default_matmul_precision", "highest")
+    if device == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_cpu_enable_async_dispatch", False)  # noqa: FBT003
+    try:
+        return jax.devices(device)[0]
+    except RuntimeError as error:
+        raise contract.Unsupported(
+            "JAX {} has no GPU here: {}".format(jax.__version__, error)
+        ) from error

@@ -1,0 +1,124 @@
+"""A model as pure functions of its weights, a batch, and what is carried from call to call."""
+
+import jax
+import jax.numpy as jnp
+
+from velodrome.adapters.contract import Unsupported, kept_share
+from velodrome.adapters.frameworks import channels_last
+from velodrome.adapters.frameworks.jax.operations import LOSSES, Call, choice
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+
+
+class Network(object):
+    """Functions, to be compiled or not. What each of them takes:
+
+    trained, frozen: arrays by `layer.role`, as `weights` gives them. rates: per dropout layer.
+    batch: `inputs` and, where there are some, `labels` and `lengths`. carried: see `carried`.
+    """
+
+    def __init__(self, model, platform):
+        """Unsupported if a layer or the loss is of a kind without an operation."""
+        self._model = model
+        self._steps = [(layer, _known(choice, layer, platform)) for layer in model.layers]
+        self._loss = _known(lambda loss: LOSSES[type(loss)], model.loss)
+        self._reads = shapes.sources(model)
+        self._parameters = {entry.name: _placed(model, entry) for entry in shapes.parameters(model)}
+        self._dropouts = [one.name for one in model.layers if isinstance(one, kinds.Dropout)]
+        last = model.layers[-1]
+        self._kept = last.name if _only_copies(model, last) else ""
+
+    def weights(self, given):
+        """(trained, frozen): canonical arrays by name, in JAX's layout."""
+        trained, frozen = {}, {}
+        for name, (_, entry, _) in self._parameters.items():
+            (frozen if entry.frozen else trained)[name] = self.in_own_layout(name, given[name])
+        return trained, frozen
+
+    def in_own_layout(self, name, array):
+        """A parameter's canonical array in JAX's layout."""
+        layer, entry, source = self._parameters[name]
+        return channels_last.parameter(layer, entry.role, array, source)
+
+    def carried(self, batch_size):
+        """What a call takes and gives back anew: a key, and memory to copy into."""
+        found = {}
+        if self._dropouts:
+            found["key"] = jax.random.key(0)
+        if self._kept:
+            shape = shapes.output_shapes(self._model)[self._kept]
+            found["kept"] = jnp.zeros((batch_size,) + shape, jnp.float32)
+        return found
+
+    def rates(self, active):
+        """Per dropout layer its rate, or 0."""
+        layers = [one for one in self._model.layers if isinstance(one, kinds.Dropout)]
+        return {layer.name: jnp.float32(layer.rate if active else 0.0) for layer in layers}
+
+    def forward(self, trained, frozen, rates, batch, carried):
+        """The loss, or the output of a model without one, and what is carried on."""
+        values = {"input": batch["inputs"]}
+        keys, carried = self._keys(carried)
+        for layer, _, output in self._walk(trained, frozen, rates, batch, keys):
+            values[layer.name] = output
+        if self._kept:
+            return None, dict(carried, kept=output)
+        return self._loss(self._model.loss, output, values, batch.get("labels")), carried
+
+    def gradient(self, trained, frozen, rates, batch, carried):
+        """(the loss, per trained parameter its gradient), and what is carried on."""
+        call = jax.value_and_grad(self.forward, has_aux=True)
+        (loss, carried), gradients = call(trained, frozen, rates, batch, carried)
+        return (loss, gradients), carried
+
+    def kept_shares(self, trained, frozen, rates, batch, carried):
+        """Per dropout layer, the share of its non-zero inputs that are not zero behind it."""
+        keys, _ = self._keys(carried)
+        return {
+            layer.name: kept_share(*jax.device_get((read[0], output)))
+            for layer, read, output in self._walk(trained, frozen, rates, batch, keys)
+            if layer.name in self._dropouts
+        }
+
+    def canonical(self, gradients):
+        """(key, array) of each, in the canonical layout, on the host."""
+        for name, own in gradients.items():
+            layer, entry, source = self._parameters[name]
+            array = jax.device_get(own)
+            yield name, channels_last.canonical_parameter(layer, entry.role, array, source)
+
+    def _walk(self, trained, frozen, rates, batch, keys):
+        """Layer by layer (layer, what it reads, its output)."""
+        values = {"input": batch["inputs"]}
+        by_layer = {layer.name: {} for layer, _ in self._steps}
+        for name, (layer, entry, _) in self._parameters.items():
+            by_layer[layer.name][entry.role] = (frozen if entry.frozen else trained)[name]
+        call = Call(batch.get("lengths"), rates, keys)
+        for layer, operation in self._steps:
+            read = [values[name] for name in self._reads[layer.name]]
+            values[layer.name] = operation(layer, by_layer[layer.name], call, *read)
+            yield layer, read, values[layer.name]
+
+    def _keys(self, carried):
+        """A fresh key for each dropout layer, and what is carried with a fresh key of its own."""
+        if not self._dropouts:
+            return {}, carried
+        key, *keys = jax.random.split(carried["key"], 1 + len(self._dropouts))
+        return dict(zip(self._dropouts, keys)), dict(carried, key=key)
+
+
+def _only_copies(model, layer):
+    return isinstance(layer, kinds.Duplicate) and not shapes.parameters(model)
+
+
+def _known(find, kind, *arguments):
+    try:
+        return find(kind, *arguments)
+    except KeyError:
+        raise Unsupported("the jax adapter has no {}".format(type(kind).__name__)) from None
+
+
+def _placed(model, entry):
+    """A parameter's layer, itself, and the shape of one example before the layer."""
+    (layer,) = [one for one in model.layers if one.name == entry.layer]
+    return layer, entry, shapes.output_shapes(model)[shapes.sources(model)[entry.layer][0]]

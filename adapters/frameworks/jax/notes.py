@@ -1,0 +1,36 @@
+"""What a reader of a row should know of how JAX computed it."""
+
+from velodrome.adapters.composed_ops import by_hand
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+
+# What JAX, which leaves layers to others, has no operation of its own for.
+_BY_HAND = {
+    kinds.Lrn: "with reduce_window over the channels",
+    kinds.AvgPool: "with reduce_window: a sum over the size of the window",
+    kinds.BatchNorm: "of jax.nn.standardize, scale and bias",
+    kinds.Dropout: "of jax.random.bernoulli",
+    kinds.Lstm: "with lax.scan over all steps of a batch, padding too",
+    kinds.Gru: "with lax.scan over all steps of a batch, padding too",
+}
+
+
+def notes(model, variant, on_gpu, length_multiple):
+    """One text each. length_multiple: what sequences are padded to."""
+    present = {type(layer) for layer in model.layers}
+    if on_gpu:
+        yield "precision is highest: no TF32"
+    else:
+        yield "calls are not queued: each returns when it is done"
+    for kind, how in _BY_HAND.items():
+        if kind in present:
+            yield by_hand(kind, how)
+    if kinds.Embedding in present:
+        yield "the embedding's gradient is dense"
+        yield "sequences are padded to multiples of {} steps, so that XLA compiles for few".format(
+            length_multiple
+        )
+    if not on_gpu and shapes.has_groups(model):
+        yield by_hand(kinds.Conv, "group by group: XLA's own are slow on a CPU")
+    if kinds.Duplicate in present and variant == "jit":
+        yield "copies into memory that is kept from call to call"

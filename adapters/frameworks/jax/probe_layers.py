@@ -1,0 +1,98 @@
+"""Kinds of layers that no model of the study has, only a probe: in JAX's own operations.
+
+Operations as in velodrome.adapters.frameworks.jax.operations. Sequences are (time, batch, n).
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+def dilated_conv(layer, weights, call, x):
+    convolved = lax.conv_general_dilated(
+        x,
+        weights["weight"],
+        window_strides=(1, 1),
+        padding=[(layer.padding, layer.padding)] * 2,
+        rhs_dilation=(layer.dilation, layer.dilation),
+        dimension_numbers=LAYOUT,
+    )
+    return convolved + weights["bias"]
+
+
+def transposed_conv(layer, weights, call, x):
+    edge = layer.kernel - 1 - layer.padding
+    spread = lax.conv_transpose(
+        x,
+        weights["weight"],
+        strides=(layer.stride, layer.stride),
+        padding=[(edge, edge)] * 2,
+        dimension_numbers=LAYOUT,
+        transpose_kernel=True,
+    )
+    return spread + weights["bias"]
+
+
+def average_pool(layer, weights, call, x):
+    window, strides = (1, layer.size, layer.size, 1), (1, layer.stride, layer.stride, 1)
+    return lax.reduce_window(x, 0.0, lax.add, window, strides, "VALID") / layer.size**2
+
+
+def batch_norm(layer, weights, call, x):
+    normalized = jax.nn.standardize(x, axis=(0, 1, 2), epsilon=layer.epsilon)
+    return normalized * weights["scale"] + weights["bias"]
+
+
+def gru(layer, weights, call, x):
+    """As the LSTM: one product before the loop, and on through the padding."""
+    return _scanned(x, **weights)
+
+
+@jax.jit
+def _scanned(x, weight_input, weight_hidden, bias, bias_hidden):
+    def step(hidden, own):
+        own_r, own_z, own_n = jnp.split(own, 3, axis=1)
+        back_r, back_z, back_n = jnp.split(hidden @ weight_hidden + bias_hidden, 3, axis=1)
+        r, z = jax.nn.sigmoid(own_r + back_r), jax.nn.sigmoid(own_z + back_z)
+        n = jnp.tanh(own_n + r * back_n)
+        hidden = (1 - z) * n + z * hidden
+        return hidden, hidden
+
+    zeros = jnp.zeros((x.shape[1], weight_hidden.shape[0]), x.dtype)
+    return lax.scan(step, zeros, x @ weight_input + bias)[1]
+
+
+def attention(layer, weights, call, x):
+    """JAX's own, on (batch, time, heads, n / heads)."""
+    time, batch, n = x.shape
+    parts = jnp.split(x.swapaxes(0, 1) @ weights["weight_input"], 3, axis=2)
+    query, key, value = (part.reshape(batch, time, layer.heads, -1) for part in parts)
+    mixed = jax.nn.dot_product_attention(query, key, value, key_value_seq_lengths=call.lengths)
+    return mixed.reshape(batch, time, n).swapaxes(0, 1) @ weights["weight_output"]
+
+
+def loop(layer, weights, call, x):
+    def step(count, state):
+        return jnp.tanh(state @ weights["weight"] + weights["bias"])
+
+    return lax.fori_loop(0, layer.steps, step, x)
+
+
+@jax.custom_vjp
+def signed_square(x):
+    """kinds.Custom, by JAX's way to a gradient of one's own."""
+    return x * jnp.abs(x)
+
+
+def _signed_square_kept(x):
+    return signed_square(x), x
+
+
+def _signed_square_backward(x, gradient):
+    size = jnp.abs(x)
+    return (gradient * 2 * size / (1 + size),)
+
+
+signed_square.defvjp(_signed_square_kept, _signed_square_backward)

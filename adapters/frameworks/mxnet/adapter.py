@@ -1,0 +1,151 @@
+"""Apache MXNet as an adapter, by Gluon.
+
+`forward` is the network's loss with dropout active and nothing recorded; `gradient` records it and
+goes backward from it, which writes the gradients over those of the call before.
+"""
+
+import os
+
+import mxnet
+from mxnet import autograd, nd
+
+from velodrome.adapters import contract
+from velodrome.adapters.composed_ops import by_hand
+from velodrome.adapters.frameworks.mxnet.blocks import BLOCKS, LOSSES
+from velodrome.adapters.frameworks.mxnet.network import Network
+from velodrome.adapters.models import layers as kinds
+
+# The engine runs what the frontend asks for: in place, or queued for threads of its own.
+ENGINES = {
+    "hybrid": "NaiveEngine",
+    "imperative": "NaiveEngine",
+    "threaded": "ThreadedEnginePerDevice",
+}
+
+
+class Adapter(contract.Adapter):
+    """A handle is (loss or output, gradients by name). Threads come by OMP_NUM_THREADS alone."""
+
+    blocks, losses = BLOCKS, LOSSES
+
+    def __init__(self, model, variant, device, threads, dtype):
+        for word, known in ((variant, tuple(ENGINES)), (device, ("cpu",)), (dtype, ("float32",))):
+            if word not in known:
+                raise contract.Unsupported(
+                    "the mxnet adapter has no {!r}, only {}".format(word, ", ".join(known))
+                )
+        # Read when the first operation runs, not at import.
+        os.environ["MXNET_ENGINE_TYPE"] = ENGINES[variant]
+        self._model, self._variant = model, variant
+
+    @staticmethod
+    def version():
+        return mxnet.__version__
+
+    def build(self, weights):
+        self._network = Network(self._model, self.blocks, self.losses)
+        self._network.fill(weights)
+        self._gradients = self._network.gradients()
+
+    def load(self, batches):
+        self._batches = tuple(_loaded(batch) for batch in batches)
+
+    def set_parameter(self, name, values):
+        self._network.assign(name, values)
+
+    def set_dropout(self, active):
+        """By the rate, for the mode is no switch: without training, MXNet's own kernels for pooling
+        and LRN keep nothing to go backward from, and do so none the less.
+        """
+        self._active = active
+        for layer, block in self._network.steps:
+            if isinstance(layer, kinds.Dropout):
+                block._rate = layer.rate if active else 0.0
+        self._training = self._has(kinds.BatchNorm) or (active and self._has(kinds.Dropout))
+        if self._variant != "imperative" and not self._has(kinds.Duplicate):
+            self._hybridize()
+
+    def forward(self, index):
+        with autograd.pause(train_mode=self._training):
+            return self._network(*self._batches[index]), {}
+
+    def gradient(self, index):
+        with autograd.record():
+            loss = self._network(*self._batches[index])
+        loss.backward()
+        return loss, self._gradients
+
+    def synchronize(self):
+        nd.waitall()
+
+    def loss(self, handle):
+        return float(handle[0].asscalar())
+
+    def gradients(self, handle):
+        for name, gradient in handle[1].items():
+            yield name, self._network.canonical(name, gradient)
+
+    def output(self, handle):
+        return handle[0].asnumpy()
+
+    def kept_shares(self):
+        shares, before = {}, self._active
+        self.set_dropout(True)
+        with autograd.train_mode():
+            for layer, read, output in self._network.walk(*self._batches[0]):
+                if isinstance(layer, kinds.Dropout):
+                    seen = read[0].asnumpy(), output.asnumpy()
+                    shares[layer.name] = contract.kept_share(*seen)
+        self.set_dropout(before)
+        return shares
+
+    def kernels(self):
+        """Its own loops are compiled for the instructions that its features name."""
+        features = mxnet.runtime.Features() if hasattr(mxnet, "runtime") else {}
+        on = [name for name, one in features.items() if one.enabled]
+        sets = [name[len("CPU_") :] for name in on if name.startswith("CPU_")]
+        via = "via mxnet {}".format(mxnet.__version__)
+        onednn = ["onednn " + via] if "MKLDNN" in on or "ONEDNN" in on else []
+        own = ["mxnet {} {}".format(sets[-1], via)] if sets else []
+        return tuple(onednn + own)
+
+    def notes(self):
+        return tuple(self._notes())
+
+    def _hybridize(self):
+        """The graph is made anew at the next call, and memory is planned once.
+
+        Sequences have many lengths: there it is planned without shapes. foreach forgets its steps
+        in planned memory.
+        """
+        static = not self._has(kinds.Loop)
+        shaped = static and not isinstance(self._model.input, kinds.Sequences)
+        self._network.hybridize(static_alloc=static, static_shape=shaped)
+
+    def _notes(self):
+        yield "engine: {}".format(ENGINES[self._variant])
+        if self._has(kinds.Lstm) or self._has(kinds.Gru):
+            yield "the recurrent layer runs through the padding, which the mean leaves out"
+
+        if self._has(kinds.Attention):
+            yield by_hand(
+                kinds.Attention, "of interleaved_matmul_selfatt_qk, softmax with lengths, _valatt"
+            )
+        if self._has(kinds.Duplicate):
+            yield "copies into memory that is kept from call to call, not hybridized"
+
+    def _has(self, kind):
+        return any(isinstance(layer, kind) for layer in self._model.layers)
+
+
+def _loaded(batch):
+    """What Network takes: time first, lengths to divide by, and None for what there is not."""
+    inputs = batch.inputs.T if batch.inputs.dtype.kind == "i" else batch.inputs
+    return tuple(
+        None if array is None else nd.array(array, dtype=dtype)
+        for array, dtype in (
+            (inputs, inputs.dtype),
+            (batch.labels, "int32"),
+            (batch.lengths, "float32"),
+        )
+    )

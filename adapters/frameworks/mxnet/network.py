@@ -1,0 +1,91 @@
+"""A model's graph as one HybridBlock: a call gives the loss of a batch."""
+
+from mxnet import init, nd
+from mxnet.gluon import HybridBlock
+
+from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+
+# What a step may read besides `input` and the layers. No layer is named like this.
+LABELS, LENGTHS = "(labels)", "(lengths)"
+
+
+class Network(HybridBlock):
+    """blocks, losses: as in velodrome.adapters.frameworks.mxnet.blocks.
+
+    Unsupported for a kind without an entry.
+    """
+
+    def __init__(self, model, blocks, losses):
+        super(Network, self).__init__()
+        self._model = model
+        self._reads = shapes.sources(model)
+        outputs = shapes.output_shapes(model)
+        self.steps = [
+            (layer, _entry(blocks, layer)(layer, outputs[self._reads[layer.name][0]]))
+            for layer in model.layers
+        ]
+        self._loss = _entry(losses, model.loss)(model.loss)
+        for layer, block in self.steps:
+            self.register_child(block, layer.name)
+
+    def fill(self, weights):
+        """Set canonical arrays by `layer.role`; what has no value there stays zero, untrained."""
+        self.initialize(init.Zero())
+        self._placed = {}
+        for parameter in self.collect_params().values():
+            parameter.grad_req = "null"
+        by_layer = {layer.name: block for layer, block in self.steps}
+        for entry in shapes.parameters(self._model):
+            block = by_layer[entry.layer]
+            attributes = getattr(block, "ATTRIBUTES", {})
+            parameter = getattr(block, attributes.get(entry.role, entry.role))
+            parameter.set_data(nd.array(_own_layout(block, entry.role, weights[entry.name])))
+            if not entry.frozen:
+                parameter.grad_req = "write"
+                self._placed[entry.name] = (block, entry.role, parameter)
+
+    def assign(self, name, values):
+        """Give a trained parameter other values, canonical layout."""
+        block, role, parameter = self._placed[name]
+        parameter.set_data(nd.array(_own_layout(block, role, values)))
+
+    def gradients(self):
+        """What a backward pass left, as it lies on the device, by `layer.role`."""
+        return {name: parameter.grad() for name, (_, _, parameter) in self._placed.items()}
+
+    def canonical(self, name, gradient):
+        """A gradient on the host, in the canonical layout."""
+        block, role, _ = self._placed[name]
+        convert = getattr(block, "canonical_layout", lambda role, array: array)
+        return convert(role, gradient.asnumpy())
+
+    def walk(self, inputs, labels, lengths):
+        """Layer by layer (layer, what it reads, its output), then the loss as layer None."""
+        values = {"input": inputs}
+        for layer, block in self.steps:
+            read = [values[name] for name in self._reads[layer.name]]
+            if isinstance(layer, (kinds.MeanOverTime, kinds.Attention)):
+                read.append(lengths)
+            values[layer.name] = block(*read)
+            yield layer, read, values[layer.name]
+        read = [values[self._model.layers[-1].name]]
+        if isinstance(self._model.loss, kinds.SoftmaxCrossEntropy):
+            read.append(labels)
+        elif getattr(self._model.loss, "target", "zero") != "zero":
+            read.append(values[self._model.loss.target])
+        yield None, read, self._loss(*read)
+
+    def hybrid_forward(self, F, inputs, labels, lengths):
+        return list(self.walk(inputs, labels, lengths))[-1][-1]
+
+
+def _entry(known, kind):
+    if type(kind) not in known:
+        raise Unsupported("the mxnet adapter has no {}".format(type(kind).__name__))
+    return known[type(kind)]
+
+
+def _own_layout(block, role, array):
+    return block.own_layout(role, array) if hasattr(block, "own_layout") else array

@@ -1,0 +1,129 @@
+"""neon as an adapter.
+
+A call returns when it is done: the CPU backends have no queue. The gradients of a call lie in the
+layers until the next one; a handle is the loss, the output and the network that holds them.
+"""
+
+import logging
+
+import neon
+from neon import NervanaObject
+from neon.backends import gen_backend
+from neon.backends.util.check_mkl import get_mkl_lib
+
+from velodrome.adapters import contract
+from velodrome.adapters.frameworks.neon import layouts
+from velodrome.adapters.frameworks.neon.network import Network, require_supported
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+
+VARIANTS = ("cpu", "mkl")
+
+
+class Adapter(contract.Adapter):
+    """Variants are neon's backends. Threads are those of the BLAS, set by the agent's variables."""
+
+    def __init__(self, model, variant, device, threads, dtype):
+        _require(variant, device, dtype)
+        self._model, self._variant = model, variant
+        logging.getLogger("neon").setLevel(logging.ERROR)
+        gen_backend(backend=variant, rng_seed=0)
+        self._networks = {}
+
+    @staticmethod
+    def version():
+        return neon.__version__
+
+    def build(self, weights):
+        """The layers are made once the batch size is known, by load."""
+        require_supported(self._model)
+        self._weights = weights
+
+    def load(self, batches):
+        if not self._networks:
+            self._make(batches)
+        self._batches = [(self._networks[_steps(batch)], self._loaded(batch)) for batch in batches]
+
+    def set_parameter(self, name, values):
+        self._first.assign(name, values)
+
+    def set_dropout(self, active):
+        for network in self._networks.values():
+            network.set_dropout(active)
+
+    def forward(self, index):
+        network, batch = self._batches[index]
+        return network.forward(batch) + (network,)
+
+    def gradient(self, index):
+        network, batch = self._batches[index]
+        return network.gradient(batch) + (network,)
+
+    def synchronize(self):
+        """neon returns when it is done."""
+
+    def loss(self, handle):
+        return float(handle[0][0, 0])
+
+    def gradients(self, handle):
+        return handle[2].gradients()
+
+    def output(self, handle):
+        return handle[1].get().T
+
+    def kept_shares(self):
+        self.set_dropout(True)
+        network, batch = self._batches[0]
+        return network.kept_shares(batch)
+
+    def notes(self):
+        return tuple(_notes(self._model))
+
+    def _make(self, batches):
+        """A network for each length of sequence, all with the parameters of the first."""
+        size, first = len(batches[0].inputs), None
+        NervanaObject.be.bsz = size
+        for steps in sorted({_steps(batch) for batch in batches}, reverse=True):
+            shape = (steps,) if steps else shapes.input_shape(self._model)
+            self._networks[steps] = Network(self._model, shape, size, first)
+            first = first or self._networks[steps]
+        first.fill(self._weights)
+        self._first, self._weights = first, None
+
+    def _loaded(self, batch):
+        """Tensors by name, the batch last."""
+        be = NervanaObject.be
+        found = {"inputs": be.array(layouts.inputs(batch.inputs), dtype=batch.inputs.dtype.type)}
+        if batch.labels is not None:
+            found["labels"] = be.array(layouts.one_hot(batch.labels, self._model.classes))
+        if batch.lengths is not None:
+            found["shares"] = be.array(layouts.shares(batch.lengths, _steps(batch)))
+        return found
+
+
+def _steps(batch):
+    """Of its sequences; 0 where it has none."""
+    return batch.inputs.shape[1] if batch.lengths is not None else 0
+
+
+def _require(variant, device, dtype):
+    if variant not in VARIANTS:
+        known = ", ".join(VARIANTS)
+        raise contract.Unsupported("neon has no variant {!r}, only {}".format(variant, known))
+    if variant == "mkl" and not get_mkl_lib():
+        raise contract.Unsupported("this neon was built without its mkl engine")
+    if device != "cpu":
+        raise contract.Unsupported("the neon adapter has no device {!r}".format(device))
+    if dtype != "float32":
+        raise contract.Unsupported("the neon adapter has no {}, only float32".format(dtype))
+
+
+def _notes(model):
+    has = {type(layer) for layer in model.layers}
+    if kinds.Lstm in has:
+        yield "the LSTM runs through the padding, which the mean leaves out"
+        yield "one network per length of a batch, all with the same parameters"
+    if kinds.MeanOverTime in has:
+        yield "the mean over true lengths is written by hand: neon's has no lengths"
+    if shapes.trained(model):
+        yield "the loss is divided by the batch in its error, where neon leaves it to optimizers"

@@ -1,0 +1,170 @@
+"""A model as neon's own: its layers made, joined, and filled with weights.
+
+neon's networks are of one batch size and of one number of steps. So a model over sequences is made
+once per length of a batch, with the parameters shared, as with bucketing.
+"""
+
+from neon.layers import LRN, Activation, Bias, GeneralizedCost, MergeSum, SkipNode
+from neon.models import Model
+
+from velodrome.adapters.contract import Unsupported, kept_share
+from velodrome.adapters.frameworks.neon import layouts
+from velodrome.adapters.frameworks.neon.layers import COSTS, LAYERS, Dropout
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+
+IN_PLACE = (Activation, Bias, Dropout)
+
+
+class Network(object):
+    """One model for inputs of one shape. The backend knows the batch size by now.
+
+    Frozen layers in front are a model of their own that only runs forward: no gradient is taken
+    there, nor with respect to what comes out of it.
+    """
+
+    def __init__(self, model, shape, batch_size, shared=None, layers=LAYERS, costs=COSTS):
+        """shape: of one example. shared: another Network, whose parameters this one has too."""
+        require_supported(model, layers, costs)
+        self._model = model
+        self._made = {layer.name: layers[type(layer)](layer) for layer in model.layers}
+        kind, behind = costs[type(model.loss)]
+        self._cost = GeneralizedCost(kind(model.loss, batch_size)) if kind else None
+        frozen, trained = _split(model)
+        self._frozen = self._joined(frozen, [], None, shape)
+        shape = self._made[frozen[-1].name][-1].out_shape if frozen else shape
+        if shared:
+            self._share(shared)
+        self._trained = self._joined(trained, behind(), self._cost, shape)
+
+    def fill(self, weights):
+        """float32 arrays in canonical layout, keyed `layer.role`."""
+        by_name = {layer.name: layer for layer in self._model.layers}
+        for entry in shapes.parameters(self._model):
+            made = self._made[entry.layer]
+            layouts.put(by_name[entry.layer], made, entry.role, weights[entry.name])
+
+    def assign(self, name, values):
+        """Give a trained parameter other values, canonical layout."""
+        layer, role = name.rsplit(".", 1)
+        (kind,) = [own for own in self._model.layers if own.name == layer]
+        layouts.put(kind, self._made[layer], role, values)
+
+    def forward(self, batch):
+        """The loss, (1, 1) on the host as neon's own cost has it, and the output."""
+        output = self._run(batch)
+        if self._cost is None:
+            return None, output
+        return self._cost.get_cost(output, self._target(batch)), output
+
+    def gradient(self, batch):
+        """As forward; each layer then holds its own gradients."""
+        output = self._run(batch)
+        target = self._target(batch)
+        cost = self._cost.get_cost(output, target)
+        self._trained.bprop(self._cost.get_errors(output, target))
+        return cost, output
+
+    def gradients(self):
+        """(key, array) of every trained parameter, in canonical layout."""
+        by_name = {layer.name: layer for layer in self._model.layers}
+        for entry in shapes.trained(self._model):
+            layer, made = by_name[entry.layer], self._made[entry.layer]
+            yield entry.name, layouts.gradient(layer, made, entry.role, entry.shape)
+
+    def set_dropout(self, active):
+        for dropout in self._dropouts().values():
+            dropout.set_rate(dropout.rate if active else 0.0)
+
+    def kept_shares(self, batch):
+        """Layer by layer: a dropout layer writes into what it reads."""
+        found, read, dropouts = {}, batch["inputs"], self._dropouts()
+        for layer in self._model.layers:
+            before = read.get() if layer.name in dropouts else None
+            for own in self._made[layer.name]:
+                read = own.fprop(read)
+            if before is not None:
+                found[layer.name] = kept_share(before, read.get())
+        return found
+
+    def _joined(self, layers, behind, cost, shape):
+        """neon's model of these layers, allocated; None if there are none."""
+        own = self._chained(layers) + behind
+        if not own:
+            return None
+        joined = Model(layers=own)
+        joined.initialize(shape, cost)
+        return joined
+
+    def _chained(self, layers):
+        """neon's layers in a row. What is added to a layer before it is a branch beside it.
+
+        neon's activations overwrite what they read. Where that is needed again, by the backward
+        pass of LRN and of an activation at a branch's end, a node that copies stands between.
+        """
+        own, ends, reads = [], {}, shapes.sources(self._model)
+        for layer in layers:
+            made = self._made[layer.name]
+            if made and own and isinstance(own[-1], LRN) and isinstance(made[0], IN_PLACE):
+                own.append(SkipNode())
+            own += made
+            if isinstance(layer, kinds.Add):
+                start = min(ends[name] for name in reads[layer.name])
+                own[start:] = [MergeSum([[*own[start:], SkipNode()], [SkipNode()]])]
+            ends[layer.name] = len(own)
+        return own
+
+    def _share(self, other):
+        for name, made in self._made.items():
+            for own, known in zip(made, other._made[name]):
+                if known.has_params:
+                    own.W, own.dW = known.W, known.dW
+
+    def _run(self, batch):
+        for layer in self._model.layers:
+            if isinstance(layer, kinds.MeanOverTime):
+                self._made[layer.name][0].shares = batch["shares"]
+        read = batch["inputs"]
+        if self._frozen:
+            read = self._frozen.fprop(read, inference=True)
+        return self._trained.fprop(read)
+
+    def _target(self, batch):
+        """What the last layer is held against; None: nothing."""
+        target = getattr(self._model.loss, "target", "labels")
+        if target in ("labels", "zero"):
+            return batch.get("labels") if target == "labels" else None
+        return batch["inputs"] if target == "input" else self._made[target][-1].outputs
+
+    def _dropouts(self):
+        return {
+            name: own
+            for name, made in self._made.items()
+            for own in made
+            if isinstance(own, Dropout)
+        }
+
+
+def require_supported(model, layers=LAYERS, costs=COSTS):
+    """Unsupported names what neon, or this adapter, lacks."""
+    reads = shapes.sources(model)
+    before = "input"
+    for layer in model.layers:
+        if type(layer) not in layers:
+            raise Unsupported("the neon adapter has no {}".format(type(layer).__name__))
+        beside = isinstance(layer, kinds.Add) and before in reads[layer.name]
+        if reads[layer.name] != (before,) and not beside:
+            raise Unsupported("the neon adapter has chains of layers only, no branches")
+        layers[type(layer)](layer)
+        before = layer.name
+    if type(model.loss) not in costs:
+        raise Unsupported("the neon adapter has no {}".format(type(model.loss).__name__))
+
+
+def _split(model):
+    """The layers in front that take no part in the gradient, and the others."""
+    needed = shapes.needs_gradient(model)
+    if not shapes.trained(model):
+        return (), model.layers
+    count = [needed[layer.name] for layer in model.layers].index(True)
+    return model.layers[:count], model.layers[count:]

@@ -1,0 +1,167 @@
+"""A model's graph, walked forward and backward: one entry of OPERATIONS per kind of layer."""
+
+from typing import Dict, Iterator, NamedTuple, Optional, Tuple
+
+import numpy
+
+from velodrome.adapters.contract import Batch, Unsupported
+from velodrome.adapters.frameworks.numpy import (
+    attention,
+    images,
+    linear,
+    loops,
+    losses,
+    normalization,
+    pointwise,
+    sequences,
+)
+from velodrome.adapters.frameworks.numpy.operation import Call, Operation
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+from velodrome.adapters.models.layers import Model
+
+OPERATIONS = {
+    kinds.Conv: images.CONV,
+    kinds.DilatedConv: images.DILATED_CONV,
+    kinds.TransposedConv: images.TRANSPOSED_CONV,
+    kinds.MaxPool: images.MAX_POOL,
+    kinds.AvgPool: images.AVG_POOL,
+    kinds.BatchNorm: normalization.BATCH_NORM,
+    kinds.Lrn: images.LRN,
+    kinds.Linear: linear.LINEAR,
+    kinds.Relu: pointwise.RELU,
+    kinds.Tanh: pointwise.TANH,
+    kinds.Sigmoid: pointwise.SIGMOID,
+    kinds.Dropout: pointwise.DROPOUT,
+    kinds.Duplicate: pointwise.DUPLICATE,
+    kinds.Embedding: sequences.EMBEDDING,
+    kinds.Lstm: sequences.LSTM,
+    kinds.Gru: sequences.GRU,
+    kinds.Attention: attention.ATTENTION,
+    kinds.Loop: loops.LOOP,
+    kinds.Add: pointwise.ADD,
+    kinds.Custom: pointwise.CUSTOM,
+    kinds.MeanOverTime: sequences.MEAN_OVER_TIME,
+}
+
+
+class Result(NamedTuple):
+    """What one call computed. loss is nan for a model without one."""
+
+    loss: float
+    output: numpy.ndarray
+    gradients: Dict[str, numpy.ndarray]
+
+
+Step = Tuple[kinds.Layer, Tuple[numpy.ndarray, ...], numpy.ndarray]  # layer, inputs, output
+
+
+class Network(object):
+    """A model with its weights. operations: what computes each kind of layer."""
+
+    def __init__(
+        self, model: Model, weights: Dict[str, numpy.ndarray], operations: Dict[type, Operation]
+    ) -> None:
+        self.model = model
+        self._operations = {layer.name: _operation(layer, operations) for layer in model.layers}
+        self._reads = shapes.sources(model)
+        self._needed = shapes.needs_gradient(model)
+        self._weights = {layer.name: {} for layer in model.layers}
+        self._trained = {layer.name: set() for layer in model.layers}
+        for entry in shapes.parameters(model):
+            self._weights[entry.layer][entry.role] = numpy.asarray(
+                weights[entry.name], numpy.float64
+            )
+            if not entry.frozen:
+                self._trained[entry.layer].add(entry.role)
+
+    def outputs(
+        self, batch: Batch, dropout: Optional[numpy.random.RandomState] = None
+    ) -> Dict[str, numpy.ndarray]:
+        """Every layer's output by its name, and the example as `input`."""
+        return self._walk(self.model.layers, {"input": batch.inputs}, batch, dropout, {})
+
+    def steps(
+        self, batch: Batch, dropout: Optional[numpy.random.RandomState] = None
+    ) -> Iterator[Step]:
+        """Layer by layer, for whoever may want to stop early."""
+        values = {"input": batch.inputs}
+        call = Call(batch.lengths, dropout)
+        for layer in self.model.layers:
+            inputs, output, _ = self._step(layer, values, call)
+            values[layer.name] = output
+            yield layer, inputs, output
+
+    def forward(self, batch: Batch, dropout: Optional[numpy.random.RandomState] = None) -> Result:
+        values = self.outputs(batch, dropout)
+        loss, _ = losses.loss(self.model, values, batch.labels)
+        return Result(loss, values[self.model.layers[-1].name], {})
+
+    def put(self, name: str, values: numpy.ndarray) -> None:
+        """Other values for the parameter `layer.role`, canonical layout."""
+        layer, role = name.rsplit(".", 1)
+        self._weights[layer][role] = numpy.asarray(values, numpy.float64)
+
+    def gradient(self, batch: Batch, dropout: Optional[numpy.random.RandomState] = None) -> Result:
+        return self.gradient_behind(0, {"input": batch.inputs}, batch, dropout)
+
+    def gradient_behind(
+        self,
+        start: int,
+        values: Dict[str, numpy.ndarray],
+        batch: Batch,
+        dropout: Optional[numpy.random.RandomState] = None,
+    ) -> Result:
+        """The layers from number `start` on alone: their gradients, and the loss.
+
+        values: what they read of the layers before, by name.
+        """
+        layers = self.model.layers[start:]
+        saved: Dict[str, object] = {}
+        values = self._walk(layers, values, batch, dropout, saved)
+        last = self.model.layers[-1].name
+        loss, of_last = losses.loss(self.model, values, batch.labels)
+        return Result(loss, values[last], self._backward(layers, saved, {last: of_last}))
+
+    def _walk(self, layers, values, batch, dropout, saved):
+        values = dict(values)
+        call = Call(batch.lengths, dropout)
+        for layer in layers:
+            _, values[layer.name], saved[layer.name] = self._step(layer, values, call)
+        return values
+
+    def _step(self, layer, values, call):
+        inputs = tuple(values[name] for name in self._reads[layer.name])
+        operation = self._operations[layer.name]
+        output, saved = operation.forward(layer, self._weights[layer.name], inputs, call)
+        return inputs, output, saved
+
+    def _backward(self, layers, saved, of_outputs):
+        """Gradients by `layer.role`. of_outputs: per layer the gradient of its output, used up."""
+        found = {}
+        for layer in reversed(layers):
+            of_output = of_outputs.pop(layer.name, None)
+            own = saved.pop(layer.name)
+            if of_output is None or not self._needed[layer.name]:
+                continue
+            of_inputs, of_roles = self._operations[layer.name].backward(
+                layer, self._weights[layer.name], own, of_output, self._wanted(layer)
+            )
+            for role in self._trained[layer.name]:
+                found["{}.{}".format(layer.name, role)] = of_roles[role]
+            for name, of_input in zip(self._reads[layer.name], of_inputs):
+                if self._needed[name]:
+                    before = of_outputs.get(name)
+                    of_outputs[name] = of_input if before is None else before + of_input
+        return found
+
+    def _wanted(self, layer):
+        flows = any(self._needed[name] for name in self._reads[layer.name])
+        return frozenset(self._trained[layer.name] | ({"input"} if flows else set()))
+
+
+def _operation(layer, operations):
+    try:
+        return operations[type(layer)]
+    except KeyError:
+        raise Unsupported("no {} in the reference".format(type(layer).__name__)) from None

@@ -1,0 +1,84 @@
+"""Layers that treat each value by itself."""
+
+import numpy
+
+from velodrome.adapters.frameworks.numpy.operation import Operation
+
+
+def _relu_forward(layer, weights, inputs, call):
+    (x,) = inputs
+    return numpy.maximum(x, 0.0), x > 0.0
+
+
+def _relu_backward(layer, weights, positive, gradient, wanted):
+    return (gradient * positive,), {}
+
+
+def _tanh_forward(layer, weights, inputs, call):
+    y = numpy.tanh(inputs[0])
+    return y, y
+
+
+def _tanh_backward(layer, weights, y, gradient, wanted):
+    return (gradient * (1.0 - y * y),), {}
+
+
+def sigmoid(x):
+    """1 / (1 + e^-x), written so that no x overflows."""
+    return 0.5 * (1.0 + numpy.tanh(0.5 * x))
+
+
+def _sigmoid_forward(layer, weights, inputs, call):
+    y = sigmoid(inputs[0])
+    return y, y
+
+
+def _sigmoid_backward(layer, weights, y, gradient, wanted):
+    return (gradient * y * (1.0 - y),), {}
+
+
+def _dropout_forward(layer, weights, inputs, call):
+    (x,) = inputs
+    if call.dropout is None:
+        return x, None
+    kept = (call.dropout.random_sample(x.shape) >= layer.rate) / (1.0 - layer.rate)
+    return x * kept, kept
+
+
+def _dropout_backward(layer, weights, kept, gradient, wanted):
+    return (gradient if kept is None else gradient * kept,), {}
+
+
+def _duplicate_forward(layer, weights, inputs, call):
+    return inputs[0].copy(), None
+
+
+def _duplicate_backward(layer, weights, saved, gradient, wanted):
+    return (gradient,), {}
+
+
+def _add_forward(layer, weights, inputs, call):
+    return inputs[0] + inputs[1], None
+
+
+def _add_backward(layer, weights, saved, gradient, wanted):
+    return (gradient, gradient), {}
+
+
+def _custom_forward(layer, weights, inputs, call):
+    (x,) = inputs
+    return x * abs(x), x
+
+
+def _custom_backward(layer, weights, x, gradient, wanted):
+    """The rule of kinds.Custom, which is not the derivative of the above."""
+    return (gradient * 2.0 * abs(x) / (1.0 + abs(x)),), {}
+
+
+RELU = Operation(_relu_forward, _relu_backward)
+TANH = Operation(_tanh_forward, _tanh_backward)
+SIGMOID = Operation(_sigmoid_forward, _sigmoid_backward)
+DROPOUT = Operation(_dropout_forward, _dropout_backward)
+DUPLICATE = Operation(_duplicate_forward, _duplicate_backward)
+ADD = Operation(_add_forward, _add_backward)
+CUSTOM = Operation(_custom_forward, _custom_backward)

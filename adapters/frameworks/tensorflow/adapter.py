@@ -1,0 +1,194 @@
+"""TensorFlow as an adapter.
+
+`forward` is the loss of a batch with dropout active; `gradient` is that and tape.gradient, each one
+tf.function, or a plain call for the variant eager. A handle is a list: the loss or the output, then
+the gradients in the order of the trained parameters.
+"""
+
+import numpy
+import tensorflow as tf
+
+from velodrome.adapters import contract
+from velodrome.adapters.frameworks import channels_last
+from velodrome.adapters.frameworks.tensorflow.network import Network
+from velodrome.adapters.frameworks.tensorflow.notes import notes
+from velodrome.adapters.frameworks.tensorflow.operations import CHOICES, LOSSES, OPERATIONS
+from velodrome.adapters.frameworks.warm_compile import CompiledFirst
+from velodrome.adapters.models import layers as kinds
+
+VARIANTS = ("graph", "eager", "xla")
+
+# XLA compiles for seconds, once per shape. So sequences are padded to few different lengths, as is
+# usual with XLA. The loop ends at the batch's longest all the same, only the products around it
+# are longer: by a tenth for the lengths of `lstm`.
+XLA_LENGTH_MULTIPLE = 16
+
+
+class Adapter(contract.Adapter):
+    """Maps kinds of layers by OPERATIONS, and CHOICES for the variant and the device on top."""
+
+    losses = LOSSES
+
+    def __init__(self, model, variant, device, threads, dtype):
+        if variant not in VARIANTS:
+            raise contract.Unsupported(
+                "tensorflow has no variant {!r}, only {}".format(variant, ", ".join(VARIANTS))
+            )
+        if dtype != "float32":
+            raise contract.Unsupported(
+                "the tensorflow adapter has no {}, only float32".format(dtype)
+            )
+        self._model, self._variant = model, variant
+        self._forward = self._gradient = None  # made with the first batches
+        _set_threads(threads)
+        self._gpu = _gpu(device)
+        self._device = "/GPU:0" if self._gpu else "/CPU:0"
+
+    @staticmethod
+    def version():
+        return tf.__version__
+
+    def device_name(self):
+        if not self._gpu:
+            return ""
+        return tf.config.experimental.get_device_details(self._gpu).get("device_name", "GPU")
+
+    def operations(self):
+        """What computes each kind of layer here."""
+        found = dict(OPERATIONS)
+        found.update(CHOICES[self._variant, "gpu" if self._gpu else "cpu"])
+        return found
+
+    def build(self, weights):
+        with tf.device(self._device):
+            self._network = Network(self._model, weights, self.operations(), self.losses)
+
+    def load(self, batches):
+        with tf.device(self._device):
+            self._network.reserve(len(batches[0].inputs))
+            self._batches = tuple(self._loaded(batch) for batch in batches)
+        if self._forward is None:
+            self._forward = self._function(self._network.forward)
+            self._gradient = self._function(self._network.gradient)
+
+    def set_parameter(self, name, values):
+        self._network.assign(name, values)
+
+    def set_dropout(self, active):
+        self._network.set_dropout(active)
+
+    def forward(self, index):
+        return self._forward(self._batches[index])
+
+    def gradient(self, index):
+        return self._gradient(self._batches[index])
+
+    def synchronize(self):
+        if self._gpu:  # on the CPU a call returns when all of its results are there
+            tf.test.experimental.sync_devices()
+
+    def loss(self, handle):
+        return float(handle[0])
+
+    def gradients(self, handle):
+        return self._network.canonical(handle[1:])
+
+    def output(self, handle):
+        return self._network.output(handle)
+
+    def kept_shares(self):
+        rates = {
+            layer.name: layer.rate
+            for layer in self._model.layers
+            if isinstance(layer, kinds.Dropout)
+        }
+        return {
+            layer.name: contract.kept_share(read[0].numpy(), output.numpy())
+            for layer, read, output in self._network.steps(self._batches[0], rates)
+            if layer.name in rates
+        }
+
+    def peak_memory_bytes(self):
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"] if self._gpu else 0
+
+    def kernels(self):
+        """Which version of oneDNN, and which instructions, TensorFlow does not tell."""
+        names = ("eigen", "onednn") if _has_onednn() else ("eigen",)
+        return tuple("{} via tensorflow {}".format(name, tf.__version__) for name in names)
+
+    def notes(self):
+        return tuple(notes(self._model, self._variant, bool(self._gpu), self._length_multiple()))
+
+    def _function(self, call):
+        """call as it is timed: traced once for all batches, whatever their lengths."""
+        if self._variant == "eager":
+            return call
+        traced = tf.function(
+            call,
+            input_signature=[_signature(self._batches)],
+            autograph=False,
+            jit_compile=True if self._variant == "xla" else None,
+        )
+        return CompiledFirst(traced, self._batches) if self._variant == "xla" else traced
+
+    def _loaded(self, batch):
+        """Whole numbers are of 64 bit where TensorFlow keeps those of 32 bit off a GPU."""
+        inputs = channels_last.inputs(batch.inputs, self._length_multiple())
+        if inputs.dtype.kind == "i":
+            inputs = inputs.astype(numpy.int64)
+        found = {"inputs": tf.constant(inputs)}
+        if batch.labels is not None:
+            found["labels"] = tf.constant(batch.labels.astype(numpy.int64))
+        if batch.lengths is not None:
+            found["lengths"] = tf.constant(batch.lengths)
+        return found
+
+    def _length_multiple(self):
+        return XLA_LENGTH_MULTIPLE if self._variant == "xla" else 1
+
+
+def _signature(batches):
+    """Of the batches' own shapes; what differs between batches is left open."""
+    found = {}
+    for name, tensor in batches[0].items():
+        lengths = zip(*[batch[name].shape for batch in batches])
+        shape = [own[0] if len(set(own)) == 1 else None for own in lengths]
+        found[name] = tf.TensorSpec(shape, tensor.dtype, name)
+    return found
+
+
+def _set_threads(threads):
+    """One operation at a time, so that no more than `threads` threads compute."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def _gpu(device):
+    """The first GPU of those visible, None for the CPU."""
+    if device not in ("cpu", "gpu"):
+        raise contract.Unsupported("the tensorflow adapter has no device {!r}".format(device))
+    if device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+        return None
+    if not tf.test.is_built_with_cuda():
+        raise contract.Unsupported(
+            "this build of TensorFlow, {}, has no CUDA".format(tf.__version__)
+        )
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        raise contract.Unsupported(
+            "TensorFlow {} was built for CUDA and sees no GPU".format(tf.__version__)
+        )
+    tf.config.set_visible_devices(gpus[:1], "GPU")
+    tf.config.experimental.set_memory_growth(gpus[0], True)  # noqa: FBT003
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # noqa: FBT003
+    return gpus[0]
+
+
+def _has_onednn():
+    """Whether it is built with oneDNN and takes it: a variable may switch that off."""
+    try:
+        from tensorflow.python.util import _pywrap_util_port
+    except ImportError:  # no part of what TensorFlow promises to keep
+        return False
+    return hasattr(_pywrap_util_port, "IsMklEnabled") and _pywrap_util_port.IsMklEnabled()

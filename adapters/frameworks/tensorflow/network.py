@@ -1,0 +1,108 @@
+"""A model's graph in TensorFlow: its variables, and the walk from a batch to the loss."""
+
+import tensorflow as tf
+
+from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.frameworks import channels_last
+from velodrome.adapters.frameworks.tensorflow.operations import Call
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+
+
+class Network(object):
+    """A model with its weights, as tf.Variables on the current device.
+
+    operations, losses: as in velodrome.adapters.frameworks.tensorflow.operations. A batch is a dict
+    of `inputs` and, where there are some, `labels` and `lengths`.
+    """
+
+    def __init__(self, model, weights, operations, losses):
+        self._model = model
+        self._steps = [(layer, _entry(operations, layer)) for layer in model.layers]
+        self._loss = _entry(losses, model.loss)
+        self._reads = shapes.sources(model)
+        self._weights = {layer.name: {} for layer in model.layers}
+        self._trained = []
+        for layer, entry, source in _parameters(model):
+            array = channels_last.parameter(layer, entry.role, weights[entry.name], source)
+            variable = tf.Variable(array, trainable=not entry.frozen, name=entry.name)
+            self._weights[layer.name][entry.role] = variable
+            if not entry.frozen:
+                self._trained.append((entry.name, variable, layer, entry.role, source))
+        self._rates = {layer.name: tf.Variable(0.0) for layer in _of_kind(model, kinds.Dropout)}
+        self._copies = {}
+
+    def assign(self, key, values):
+        """Give a trained parameter other values, canonical layout."""
+        for name, variable, layer, role, source in self._trained:
+            if name == key:
+                variable.assign(channels_last.parameter(layer, role, values, source))
+
+    def reserve(self, batch_size):
+        """Memory for what a Duplicate copies into, once the batch size is known."""
+        if self._copies:
+            return
+        outputs = shapes.output_shapes(self._model)
+        for layer in _of_kind(self._model, kinds.Duplicate):
+            if layer is not self._model.layers[-1] or self._trained:
+                raise Unsupported("the tensorflow adapter has no Duplicate before other layers")
+            self._copies[layer.name] = tf.Variable(tf.zeros((batch_size,) + outputs[layer.name]))
+
+    def set_dropout(self, active):
+        for layer in _of_kind(self._model, kinds.Dropout):
+            self._rates[layer.name].assign(layer.rate if active else 0.0)
+
+    def forward(self, batch):
+        """[the loss], or the output of a model without one; [] if that stays in its variable."""
+        result = self._result(batch)
+        return [] if isinstance(result, tf.Variable) else [result]
+
+    def gradient(self, batch):
+        """[the loss, the gradient of every trained variable, as dense tensors]."""
+        variables = [variable for _, variable, _, _, _ in self._trained]
+        with tf.GradientTape() as tape:
+            loss = self._result(batch)
+        return [loss, *[tf.convert_to_tensor(own) for own in tape.gradient(loss, variables)]]
+
+    def steps(self, batch, rates):
+        """Layer by layer (layer, what it reads, its output). rates: per dropout layer."""
+        values = {"input": batch["inputs"]}
+        call = Call(batch.get("lengths"), rates, self._copies)
+        for layer, operation in self._steps:
+            read = [values[name] for name in self._reads[layer.name]]
+            values[layer.name] = operation(layer, self._weights[layer.name], call, *read)
+            yield layer, read, values[layer.name]
+
+    def canonical(self, gradients):
+        """(key, array) of each trained parameter, in the canonical layout, on the host."""
+        for (name, _, layer, role, source), own in zip(self._trained, gradients):
+            yield name, channels_last.canonical_parameter(layer, role, own.numpy(), source)
+
+    def output(self, result):
+        """What `forward` of a model without a loss gave, on the host."""
+        kept = result[0] if result else self._copies[self._model.layers[-1].name]
+        return channels_last.canonical_output(kept.numpy())
+
+    def _result(self, batch):
+        values = {"input": batch["inputs"]}
+        for layer, _, output in self.steps(batch, self._rates):
+            values[layer.name] = output
+        return self._loss(self._model.loss, output, values, batch.get("labels"))
+
+
+def _entry(known, kind):
+    if type(kind) not in known:
+        raise Unsupported("the tensorflow adapter has no {}".format(type(kind).__name__))
+    return known[type(kind)]
+
+
+def _of_kind(model, kind):
+    return [layer for layer in model.layers if isinstance(layer, kind)]
+
+
+def _parameters(model):
+    """Every parameter: its layer, itself, and the shape of one example before the layer."""
+    outputs, reads = shapes.output_shapes(model), shapes.sources(model)
+    by_name = {layer.name: layer for layer in model.layers}
+    for entry in shapes.parameters(model):
+        yield by_name[entry.layer], entry, outputs[reads[entry.layer][0]]

@@ -1,0 +1,60 @@
+"""What a reader of a row should know of how TensorFlow computed it."""
+
+from velodrome.adapters.composed_ops import by_hand
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+
+
+def notes(model, variant, on_gpu, length_multiple):
+    """One text each. length_multiple: what sequences are padded to."""
+    if on_gpu:
+        yield "no TF32"
+    else:
+        yield "oneDNN is {}".format(_one_dnn())
+    if _has(model, lambda layer: isinstance(layer, kinds.Embedding)):
+        yield "the embedding's gradient is made dense within the call"
+    if _has(model, lambda layer: isinstance(layer, kinds.Lstm)):
+        yield _of_lstm(variant, on_gpu)
+        if length_multiple > 1:
+            yield (
+                "sequences are padded to multiples of {} steps, so that XLA compiles for few "
+                "shapes; the loop ends at the longest".format(length_multiple)
+            )
+    if _has(model, lambda layer: isinstance(layer, kinds.Gru)):
+        yield by_hand(kinds.Gru, "in tf.scan over all steps of a batch, padding too")
+    if _has(model, lambda layer: isinstance(layer, kinds.Attention)):
+        yield by_hand(kinds.Attention, "of products and a softmax")
+    if not on_gpu and shapes.has_groups(model):
+        yield by_hand(
+            kinds.Conv, "group by group: a CPU has no or a slow gradient of a grouped convolution"
+        )
+    if _has(model, lambda layer: isinstance(layer, kinds.Duplicate)) and not on_gpu:
+        yield "copies into memory that is kept from call to call"
+
+
+def _of_lstm(variant, on_gpu):
+    if variant == "xla" or (variant == "graph" and not on_gpu):
+        return by_hand(
+            kinds.Lstm,
+            "in a loop over all steps of a batch, padding too, and its backward pass in another",
+        )
+    if on_gpu:
+        return "the LSTM is cuDNN's"
+    return (
+        "the LSTM is BlockLSTMV2 over all steps of a batch, padding too, with its own gradient, "
+        "BlockLSTMGradV2: TensorFlow calls that of another gate order"
+    )
+
+
+def _has(model, claim):
+    return any(claim(layer) for layer in model.layers)
+
+
+def _one_dnn():
+    """TensorFlow has no public word on it."""
+    try:
+        from tensorflow.python.util import _pywrap_util_port
+
+        return "on" if _pywrap_util_port.IsMklEnabled() else "off"
+    except (ImportError, AttributeError):
+        return "on or off"

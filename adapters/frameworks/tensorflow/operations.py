@@ -1,0 +1,168 @@
+"""What computes each kind of layer and each loss: an entry of OPERATIONS or LOSSES for each.
+
+Operations take the layer, its weights by role, the Call, and what the layer reads. Where TensorFlow
+has more than one way, CHOICES names the fastest that is to be had for a variant on a device.
+"""
+
+from typing import Any, Dict, NamedTuple
+
+import tensorflow as tf
+
+from velodrome.adapters.frameworks.tensorflow import lstm, probe_layers
+from velodrome.adapters.models import layers as kinds
+
+
+class Call(NamedTuple):
+    """What a layer may need to know besides what it reads."""
+
+    lengths: Any  # (batch,) int32, None where there are no sequences
+    rates: Dict[str, Any]  # per dropout layer, a tf.Variable that is 0 while dropout is off
+    copies: Dict[str, Any]  # per Duplicate, the tf.Variable that it copies into
+
+
+def _conv(layer, weights, call, x):
+    if layer.groups == x.shape[3] > 1:  # of a single channel, depthwise takes half as long again
+        return _depthwise_conv(layer, weights, x)
+    return tf.nn.bias_add(_convolved(layer, x, weights["weight"]), weights["bias"])
+
+
+def _conv_by_group(layer, weights, call, x):
+    """A convolution per group: on the CPU TensorFlow has no gradient of a grouped one.
+
+    XLA has, in five times the time.
+    """
+    if layer.groups == x.shape[3] > 1:
+        return _depthwise_conv(layer, weights, x)
+    pairs = zip(tf.split(x, layer.groups, 3), tf.split(weights["weight"], layer.groups, 3))
+    parts = [_convolved(layer, own, weight) for own, weight in pairs]
+    return tf.nn.bias_add(tf.concat(parts, 3) if len(parts) > 1 else parts[0], weights["bias"])
+
+
+def _depthwise_conv(layer, weights, x):
+    """One group per channel has an operation of its own, with weights (height, width, in, *)."""
+    shape = [layer.kernel, layer.kernel, layer.groups, -1]
+    weight = tf.reshape(weights["weight"], shape)
+    stride = [1, layer.stride, layer.stride, 1]
+    return tf.nn.bias_add(
+        tf.nn.depthwise_conv2d(x, weight, stride, _padding(layer)), weights["bias"]
+    )
+
+
+def _convolved(layer, x, weight):
+    return tf.nn.conv2d(x, weight, layer.stride, _padding(layer))
+
+
+def _padding(layer):
+    """By its name where it has one: on the CPU that takes a faster path."""
+    if layer.padding == 0:
+        return "VALID"
+    if layer.stride == 1 and 2 * layer.padding == layer.kernel - 1:
+        return "SAME"
+    edge = [layer.padding, layer.padding]
+    return [[0, 0], edge, edge, [0, 0]]
+
+
+def _linear(layer, weights, call, x):
+    if x.shape.rank > 2:
+        x = tf.reshape(x, [-1, weights["weight"].shape[0]])
+    product = tf.matmul(x, weights["weight"])
+    return tf.nn.bias_add(product, weights["bias"]) if layer.bias else product
+
+
+def _lrn(layer, weights, call, x):
+    return tf.nn.local_response_normalization(
+        x, layer.size // 2, layer.k, layer.alpha / layer.size, layer.beta
+    )
+
+
+def _mean_over_time(layer, weights, call, x):
+    within = tf.transpose(tf.sequence_mask(call.lengths, tf.shape(x)[0], x.dtype))
+    total = tf.reduce_sum(x * within[:, :, None], 0)
+    return total / tf.cast(call.lengths, x.dtype)[:, None]
+
+
+def _lstm(run):
+    return lambda layer, weights, call, x: run(x, lengths=call.lengths, **weights)
+
+
+def _copy_rows(layer, weights, call, x):
+    """Into memory that is kept: in fresh memory the CPU would pay a page fault per 4 KiB.
+
+    Variable.assign only takes hold of the other tensor's memory. The variable itself is handed on,
+    since to read it is one more copy.
+    """
+    kept = call.copies[layer.name]
+    kept.scatter_update(tf.IndexedSlices(x, tf.range(kept.shape[0])))
+    return kept
+
+
+def _copy_by_assignment(layer, weights, call, x):
+    """XLA does copy, into the variable's own memory."""
+    kept = call.copies[layer.name]
+    kept.assign(x)
+    return kept
+
+
+def _copy_to_fresh(layer, weights, call, x):
+    """On a GPU fresh memory costs nothing."""
+    return tf.raw_ops.DeepCopy(x=x)
+
+
+OPERATIONS = {
+    kinds.Conv: _conv,
+    kinds.DilatedConv: probe_layers.atrous_conv,
+    kinds.TransposedConv: probe_layers.transposed_conv,
+    kinds.Linear: _linear,
+    kinds.MaxPool: lambda layer, weights, call, x: tf.nn.max_pool2d(
+        x, layer.size, layer.stride, "VALID"
+    ),
+    kinds.AvgPool: lambda layer, weights, call, x: tf.nn.avg_pool2d(
+        x, layer.size, layer.stride, "VALID"
+    ),
+    kinds.BatchNorm: probe_layers.batch_norm,
+    kinds.Relu: lambda layer, weights, call, x: tf.nn.relu(x),
+    kinds.Tanh: lambda layer, weights, call, x: tf.tanh(x),
+    kinds.Sigmoid: lambda layer, weights, call, x: tf.sigmoid(x),
+    kinds.Lrn: _lrn,
+    kinds.Dropout: lambda layer, weights, call, x: tf.nn.dropout(x, call.rates[layer.name]),
+    kinds.Embedding: lambda layer, weights, call, x: tf.gather(weights["weight"], x),
+    kinds.Lstm: _lstm(lstm.loop),
+    kinds.Gru: probe_layers.gru,
+    kinds.Attention: probe_layers.attention,
+    kinds.Loop: probe_layers.loop,
+    kinds.Add: lambda layer, weights, call, left, right: left + right,
+    kinds.Custom: lambda layer, weights, call, x: probe_layers.signed_square(x),
+    kinds.MeanOverTime: _mean_over_time,
+    kinds.Duplicate: _copy_rows,
+}
+
+CHOICES = {
+    ("graph", "cpu"): {kinds.Conv: _conv_by_group},
+    ("eager", "cpu"): {kinds.Conv: _conv_by_group, kinds.Lstm: _lstm(lstm.kernel)},
+    ("xla", "cpu"): {kinds.Conv: _conv_by_group, kinds.Duplicate: _copy_by_assignment},
+    ("graph", "gpu"): {kinds.Lstm: _lstm(lstm.cudnn), kinds.Duplicate: _copy_to_fresh},
+    ("eager", "gpu"): {kinds.Lstm: _lstm(lstm.cudnn), kinds.Duplicate: _copy_to_fresh},
+    ("xla", "gpu"): {kinds.Duplicate: _copy_by_assignment},
+}
+
+
+def _cross_entropy(loss, output, values, labels):
+    """Labels int64."""
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, output))
+
+
+def _squared_error(loss, output, values, labels):
+    """l2_loss is half the sum of squares, and goes back in one pass."""
+    if loss.target != "zero":
+        target = tf.stop_gradient(values[loss.target])
+        if target.shape.rank == 4 and output.shape.rank == 2:
+            target = tf.transpose(target, [0, 3, 1, 2])
+        output = output - tf.reshape(target, tf.shape(output))
+    return tf.nn.l2_loss(output) / tf.cast(tf.shape(output)[0], output.dtype)
+
+
+LOSSES = {
+    kinds.SoftmaxCrossEntropy: _cross_entropy,
+    kinds.SquaredError: _squared_error,
+    kinds.NoLoss: lambda loss, output, values, labels: output,
+}

@@ -1,0 +1,114 @@
+"""The adapter of Theano's family, but for what each of them names or does its own way.
+
+`forward` and `gradient` are two compiled functions. Batches are given as arrays that a function
+reads where they are: on a CPU that is the device. What a function returns is memory that it keeps
+and writes again in its next call. No parameter is updated.
+"""
+
+import numpy
+
+from velodrome.adapters import contract
+from velodrome.adapters.composed_ops import by_hand
+from velodrome.adapters.frameworks.theano_family.layers import BY_HAND, LAYERS, LOSSES
+from velodrome.adapters.frameworks.theano_family.network import Network
+
+
+class FamilyAdapter(contract.Adapter):
+    """A handle is a list: the loss or the output, then the gradients."""
+
+    name = ""
+    library = None  # a velodrome.adapters.frameworks.theano_family.library.Library
+    variants = ()
+    composed = BY_HAND  # by kind of layer, how it is put together where there is no operation
+
+    def __init__(self, model, variant, device, threads, dtype):
+        """threads: there is no call for it. OMP_NUM_THREADS and its like are set by the agent."""
+        for word, known in ((variant, self.variants), (device, ("cpu",)), (dtype, ("float32",))):
+            if word not in known:
+                raise contract.Unsupported(
+                    "the {} adapter has no {!r}, only {}".format(self.name, word, ", ".join(known))
+                )
+        self._model, self._variant = model, variant
+
+    def layers(self):
+        """What draws each kind of layer here."""
+        return LAYERS
+
+    def mode(self):
+        """How functions are compiled, as `mode` of theano.function."""
+        return None
+
+    def build(self, weights):
+        self._network = Network(self._model, weights, self.library, self.layers(), LOSSES)
+        self._forward = self._at_first_call("_forward", self._network.forward)
+        self._gradient = self._at_first_call("_gradient", self._network.gradient)
+
+    def load(self, batches):
+        self._network.draw(len(batches[0].inputs))
+        self._batches = tuple(_loaded(batch) for batch in batches)
+
+    def set_parameter(self, name, values):
+        self._network.assign(name, values)
+
+    def set_dropout(self, active):
+        self._network.set_dropout(active)
+
+    def forward(self, index):
+        return self._forward(*self._batches[index])
+
+    def gradient(self, index):
+        return self._gradient(*self._batches[index])
+
+    def synchronize(self):
+        """A call returns when all is computed."""
+
+    def loss(self, handle):
+        return float(handle[0])
+
+    def gradients(self, handle):
+        return self._network.canonical(handle[1:])
+
+    def output(self, handle):
+        return numpy.asarray(handle[0])
+
+    def kept_shares(self):
+        seen = self._network.dropouts()
+        outputs = [variable for pair in seen.values() for variable in pair]
+        found = self._compiled(outputs)(*self._batches[0])
+        return {
+            name: contract.kept_share(before, after)
+            for name, before, after in zip(seen, found[::2], found[1::2])
+        }
+
+    def notes(self):
+        used = {type(layer) for layer in self._model.layers}
+        return tuple(by_hand(kind, how) for kind, how in self.composed.items() if kind in used)
+
+    def _at_first_call(self, attribute, graph):
+        """Compiles what graph() gives when it is called, and takes its place."""
+
+        def call(*batch):
+            function = self._compiled(graph())
+            setattr(self, attribute, function)
+            return function(*batch)
+
+        return call
+
+    def _compiled(self, outputs):
+        root = self.library.root
+        function = root.function(
+            [root.In(symbol, borrow=True) for symbol in self._network.symbols],
+            [root.Out(output, borrow=True) for output in outputs],
+            mode=self.mode(),
+            on_unused_input="ignore",  # what dropout keeps does not depend on the labels
+        )
+        function.trust_input = True
+        return function
+
+
+def _loaded(batch):
+    """What a function takes. Tokens: time first, of the type in which rows are counted."""
+    inputs = batch.inputs
+    if inputs.dtype.kind == "i":
+        inputs = numpy.ascontiguousarray(inputs.T, dtype=numpy.int64)
+    return tuple(array for array in (inputs, batch.labels, batch.lengths) if array is not None)

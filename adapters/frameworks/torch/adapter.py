@@ -1,0 +1,190 @@
+"""PyTorch as an adapter.
+
+`forward` runs under no_grad: the loss of a batch with dropout active and nothing kept for a
+backward pass. `gradient` is the same call and torch.autograd.grad after it.
+"""
+
+import torch
+from torch import nn
+
+from velodrome.adapters import contract
+from velodrome.adapters.frameworks.torch import built_in
+from velodrome.adapters.frameworks.torch.device import EventStopwatch, find, settle
+from velodrome.adapters.frameworks.torch.modules import LOSSES, MODULES
+from velodrome.adapters.frameworks.torch.network import Network
+from velodrome.adapters.models import layers as kinds
+
+VARIANTS = ("eager", "channels_last", "compile")
+
+
+class Adapter(contract.Adapter):
+    """A handle is (loss or output, gradients in the order of the trained parameters)."""
+
+    modules = MODULES
+    losses = LOSSES
+
+    def __init__(self, model, variant, device, threads, dtype):
+        _require(variant, dtype)
+        self._model, self._variant = model, variant
+        self._device = find(device)
+        self._on_gpu = self._device.type == "cuda"
+        self._memory_format = (
+            torch.channels_last if variant == "channels_last" else torch.contiguous_format
+        )
+        settle(self._device, threads)
+
+    @staticmethod
+    def version():
+        return torch.__version__
+
+    def device_name(self):
+        return torch.cuda.get_device_name(self._device) if self._on_gpu else ""
+
+    def build(self, weights):
+        self._network = Network(self._model, self.modules, self.losses)
+        trained = self._network.fill(self._model, weights, self._tensor)
+        self._names, self._trained = tuple(trained), tuple(trained.values())
+        self._eager = self._call = self._network.eager()
+        if self._variant == "compile":
+            _forbid_fallback()
+            self._call = self._network.compiled()
+
+    def load(self, batches):
+        self._batches = tuple(self._loaded(batch) for batch in batches)
+        if self._has(kinds.Duplicate):  # makes the memory it copies to, which is no compiled code's
+            with torch.no_grad():
+                self._eager(*self._batches[0])
+
+    def set_parameter(self, name, values):
+        with torch.no_grad():
+            self._trained[self._names.index(name)].copy_(self._tensor(values))
+
+    def set_dropout(self, active):
+        # Only these: cuDNN wants an LSTM in training mode to go backward.
+        for _, module in self._dropouts():
+            module.train(active)
+
+    def forward(self, index):
+        with torch.no_grad():
+            return self._call(*self._batches[index]), ()
+
+    def gradient(self, index):
+        loss = self._call(*self._batches[index])
+        return loss, torch.autograd.grad(loss, self._trained)
+
+    def synchronize(self):
+        if self._on_gpu:
+            torch.cuda.synchronize(self._device)
+
+    def stopwatch(self):
+        return EventStopwatch() if self._on_gpu else contract.HostStopwatch(self.synchronize)
+
+    def loss(self, handle):
+        return float(handle[0].detach())
+
+    def gradients(self, handle):
+        for name, gradient in zip(self._names, handle[1]):
+            yield name, gradient.detach().cpu().contiguous().numpy()
+
+    def output(self, handle):
+        return handle[0].detach().cpu().contiguous().numpy()
+
+    def kept_shares(self):
+        shares, hooks, modes = {}, [], []
+        for name, module in self._dropouts():
+            hooks.append(module.register_forward_hook(_counting(name, shares)))
+            modes.append(module.training)
+        self.set_dropout(True)
+        with torch.no_grad():
+            self._eager(*self._batches[0])
+        for (_, module), hook, mode in zip(self._dropouts(), hooks, modes):
+            hook.remove()
+            module.train(mode)
+        return shares
+
+    def peak_memory_bytes(self):
+        return torch.cuda.max_memory_allocated(self._device) if self._on_gpu else 0
+
+    def kernels(self):
+        return tuple(built_in.kernels(torch.__config__.show(), torch.__version__))
+
+    def notes(self):
+        return tuple(self._notes())
+
+    def _tensor(self, array):
+        """A copy on the device; images and convolution weights in the variant's layout."""
+        layout = self._memory_format if array.ndim == 4 else torch.contiguous_format
+        return torch.tensor(array, device=self._device).contiguous(memory_format=layout)
+
+    def _loaded(self, batch):
+        """What Network takes. torch wants whole numbers of 64 bit, and an LSTM time first."""
+        if self._has(kinds.Embedding):
+            inputs = self._tensor(batch.inputs.T.astype("int64"))
+        else:
+            inputs = self._tensor(batch.inputs)
+        labels, lengths = (
+            None if array is None else self._tensor(array.astype("int64"))
+            for array in (batch.labels, batch.lengths)
+        )
+        return inputs, labels, lengths
+
+    def _has(self, kind):
+        return any(isinstance(layer, kind) for layer in self._model.layers)
+
+    def _dropouts(self):
+        return [
+            (step.name, step.module)
+            for step in self._network.steps
+            if isinstance(step.module, nn.Dropout)
+        ]
+
+    def _notes(self):
+        if self._variant == "channels_last" and not self._has(kinds.Conv):
+            yield "no images: channels_last is eager here"
+        for kind in (kinds.Lstm, kinds.Gru):
+            if self._has(kind):
+                name = kind.__name__.upper()
+                yield "the {} runs through the padding, which the mean leaves out".format(name)
+                if self._variant == "compile":
+                    yield "the {} is torch's own operation, what is around it is compiled".format(
+                        name
+                    )
+        if self._on_gpu:
+            yield "no TF32; cuDNN picks its algorithms by trial"
+
+
+def _require(variant, dtype):
+    if variant not in VARIANTS:
+        raise contract.Unsupported(
+            "torch has no variant {!r}, only {}".format(variant, ", ".join(VARIANTS))
+        )
+    if variant == "compile" and _release() < (2, 1):
+        raise contract.Unsupported(
+            "torch {} runs what it compiled without gradients where there are to be gradients; "
+            "compile needs 2.1 or newer".format(torch.__version__)
+        )
+    if dtype != "float32":
+        raise contract.Unsupported("the torch adapter has no {}, only float32".format(dtype))
+
+
+def _release():
+    return tuple(int(part) for part in torch.__version__.split(".")[:2])
+
+
+def _counting(name, shares):
+    """A forward hook that notes the share of non-zero inputs that are not zero behind the layer."""
+
+    def count(module, inputs, output):
+        there = inputs[0] != 0
+        shares[name] = float((output[there] != 0).float().mean())
+
+    return count
+
+
+def _forbid_fallback():
+    """Beyond its limit of recompilations torch would go on uncompiled and only log it."""
+    from torch._dynamo import config  # a second to import, which the other variants do without
+
+    for name in ("fail_on_recompile_limit_hit", "fail_on_cache_limit_hit"):  # newer, older torch
+        if hasattr(config, name):
+            setattr(config, name, True)

@@ -1,0 +1,183 @@
+"""A model's graph as torch modules: a call gives the loss of a batch."""
+
+from typing import NamedTuple, Tuple
+
+import torch
+from torch import nn
+
+from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.frameworks.torch.modules import RECURRENT
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+
+# What a step may read besides `input` and the layers, and what the last one makes. No layer is
+# named like this.
+LABELS, LENGTHS, RESULT = "(labels)", "(lengths)", "(result)"
+
+
+class Step(NamedTuple):
+    """One layer, or the loss: output `name` is module(*reads), and nothing reads `spent` later."""
+
+    name: str
+    module: nn.Module
+    reads: Tuple[str, ...]
+    spent: Tuple[str, ...]
+
+
+def walk(steps, values):
+    """Take the steps, in place: from the values that are there, by name, to those still needed."""
+    for name, module, reads, spent in steps:
+        values[name] = module(*[values[read] for read in reads])
+        for read in spent:  # freed as early as in a script that calls every output x
+            values.pop(read)
+
+
+class Part(nn.Module):
+    """Steps in a row, to be compiled: from the tensors that it takes to those that it gives."""
+
+    def __init__(self, steps, needed):
+        """needed: what is read behind these steps."""
+        super(Part, self).__init__()
+        made = [step.name for step in steps]
+        reads = [read for step in steps for read in step.reads]
+        self.takes = tuple(name for name in dict.fromkeys(reads) if name not in made)
+        self.gives = tuple(name for name in made if name in needed)
+        self.compilable = not any(isinstance(step.module, RECURRENT) for step in steps)
+        self.members = nn.ModuleList(step.module for step in steps)
+        self._wiring = tuple((step.name, step.reads, step.spent) for step in steps)
+
+    def forward(self, *tensors):
+        values = {}
+        for name, tensor in zip(self.takes, tensors):
+            values[name] = tensor
+        steps = [
+            (name, module, reads, spent)
+            for module, (name, reads, spent) in zip(self.members, self._wiring)
+        ]
+        walk(steps, values)
+        return tuple([values[name] for name in self.gives])
+
+
+class Network(object):
+    """A model's steps, its parameters without values until `fill`.
+
+    modules, losses: as in velodrome.adapters.frameworks.torch.modules.
+    """
+
+    def __init__(self, model, modules, losses):
+        self.steps = _steps(model, modules, losses)
+
+    def fill(self, model, weights, tensor):
+        """The trained parameters, by their keys. tensor(array) is a weight's, on its device."""
+        by_layer = {step.name: step.module for step in self.steps}
+        trained = {}
+        for entry in shapes.parameters(model):
+            module = by_layer[entry.layer]
+            value = nn.Parameter(tensor(weights[entry.name]), requires_grad=not entry.frozen)
+            setattr(module, getattr(module, "ATTRIBUTES", {}).get(entry.role, entry.role), value)
+            if not entry.frozen:
+                trained[entry.name] = value
+        for module in by_layer.values():
+            if hasattr(module, "settle"):
+                module.settle()
+        return trained
+
+    def eager(self):
+        """What gives the loss (or the output, without one) of (inputs, labels, lengths)."""
+        steps = tuple(tuple(step) for step in self.steps)
+
+        def call(inputs, labels, lengths):
+            values = {"input": inputs, LABELS: labels, LENGTHS: lengths}
+            walk(steps, values)
+            return values[RESULT]
+
+        return call
+
+    def compiled(self, **options):
+        """As eager, by torch.compile with these options.
+
+        An LSTM or GRU, which torch does not compile, is a part of its own: what is compiled is so
+        without a break. Sequences are as long as their batch's longest: with sizes left open one
+        compilation serves all, where one for each length would soon reach torch's limit.
+        """
+        sequences = any(isinstance(step.module, nn.Embedding) for step in self.steps)
+        options = dict({"fullgraph": True, "dynamic": sequences or None}, **options)
+        parts = [
+            (torch.compile(part, **options) if part.compilable else part, part.takes, part.gives)
+            for part in _parts(self.steps)
+        ]
+
+        def call(inputs, labels, lengths):
+            values = {"input": inputs, LABELS: labels, LENGTHS: lengths}
+            for part, takes, gives in parts:
+                values.update(zip(gives, part(*[values[name] for name in takes])))
+            return values[RESULT]
+
+        return call
+
+
+def _steps(model, modules, losses):
+    made = [_module(modules, layer, source) for layer, source in _sources(model)]
+    made.append(_entry(losses, model.loss)(model.loss))
+    reads = _reads(model)
+    return tuple(
+        Step(name, module, reads[name], spent)
+        for name, module, spent in zip(reads, made, _spent(reads))
+    )
+
+
+def _sources(model):
+    """Every layer with the shape of one example before it."""
+    outputs, reads = shapes.output_shapes(model), shapes.sources(model)
+    return [(layer, outputs[reads[layer.name][0]]) for layer in model.layers]
+
+
+def _module(modules, layer, source):
+    # torch would draw random weights, for AlexNet in seconds: on the meta device it has no values.
+    with torch.device("meta"):
+        return _entry(modules, layer)(layer, source)
+
+
+def _entry(known, kind):
+    if type(kind) not in known:
+        raise Unsupported("the torch adapter has no {}".format(type(kind).__name__))
+    return known[type(kind)]
+
+
+def _reads(model):
+    """What each step reads, by its name, in the order in which they run."""
+    reads = shapes.sources(model)
+    for layer in model.layers:
+        if isinstance(layer, (kinds.MeanOverTime, kinds.Attention)):
+            reads[layer.name] += (LENGTHS,)
+    last = model.layers[-1].name
+    if isinstance(model.loss, kinds.SoftmaxCrossEntropy):
+        reads[RESULT] = (last, LABELS)
+    elif getattr(model.loss, "target", "zero") != "zero":
+        reads[RESULT] = (last, model.loss.target)
+    else:
+        reads[RESULT] = (last,)
+    return reads
+
+
+def _spent(reads):
+    """Per step what it is the last to read."""
+    needed, spent = set(), []
+    for name in reversed(list(reads)):
+        spent.append(tuple(read for read in dict.fromkeys(reads[name]) if read not in needed))
+        needed.update(reads[name])
+    return reversed(spent)
+
+
+def _parts(steps):
+    runs = [[]]
+    for step in steps:
+        alone = isinstance(step.module, RECURRENT)
+        if runs[-1] and (alone or isinstance(runs[-1][-1].module, RECURRENT)):
+            runs.append([])
+        runs[-1].append(step)
+    parts, needed = [], {RESULT}
+    for own in reversed(runs):
+        parts.append(Part(own, needed))
+        needed = needed.union(*[step.reads for step in own])
+    return tuple(reversed(parts))

@@ -1,0 +1,291 @@
+"""Whether a framework computes what the reference says: the proof before any time counts."""
+
+import math
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+import numpy
+
+from velodrome.adapters.contract import Adapter, Handle
+from velodrome.adapters.models import MODELS, shapes
+from velodrome.adapters.models.layers import Dropout, Model
+from velodrome.adapters.proof import seeding
+from velodrome.adapters.proof.reference import Expected, Reference, signs
+from velodrome.adapters.proof.sketch import sketch
+from velodrome.adapters.protocol import ParameterError, Verified, monotonic_ns
+from velodrome.adapters.tolerances import GRADIENT_TOLERANCES, LOSS_TOLERANCES
+
+_SIGMAS = 5.0
+
+
+class Disagreed(Exception):
+    """A framework computes something else than the model. The text is one line for a table."""
+
+    def __init__(
+        self,
+        reason: str,
+        parameters: Tuple[ParameterError, ...] = (),
+        loss_error: float = float("nan"),
+        detail: str = "",
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.parameters = parameters
+        self.loss_error = loss_error
+        self.detail = detail or reason
+
+
+class Errors(NamedTuple):
+    """Of what one call returned: of its loss, and the largest of a gradient, whose it is."""
+
+    loss: float
+    gradient: float = 0.0
+    parameter: str = ""
+
+    def faults(self, dtype: str) -> Tuple[str, ...]:
+        """What is beyond tolerance, in words; empty if nothing is. nan never is within."""
+        found = []
+        if not self.loss <= LOSS_TOLERANCES[dtype]:
+            allowed = LOSS_TOLERANCES[dtype]
+            found.append("loss is off by {:.2g} (allowed {:g})".format(self.loss, allowed))
+        if not self.gradient <= GRADIENT_TOLERANCES[dtype]:
+            allowed = GRADIENT_TOLERANCES[dtype]
+            text = "the gradient of {} is off by {:.2g} (allowed {:g})"
+            found.append(text.format(self.parameter, self.gradient, allowed))
+        return tuple(found)
+
+
+def verify(reference: Reference, adapter: Adapter, dtype: str = "float32") -> Verified:
+    """Disagreed unless the losses of all batches and every gradient are within tolerance.
+
+    The adapter has the network built, all batches loaded, and dropout off. Each checked batch's
+    gradient is held against its own reference; those of all batches, added up, against their sum,
+    so that one wrong batch among a hundred shows. A gradient's error is |g - ref| / |ref|, known
+    from sketches to about 2 % of itself (exactly for small gradients).
+    """
+    if not reference.losses:
+        return _verify_output(reference, adapter)
+    walk = _Walk(reference)
+    for index in range(len(reference.losses)):
+        walk.take(index, adapter)
+    parameters = _parameter_errors(reference, walk.worst)
+    loss_error = _worst(error for _, error in walk.losses)
+    _require(parameters, loss_error, dtype)
+    return Verified(
+        walk.losses[0][0],
+        loss_error,
+        _worst(entry.error for entry in parameters),
+        parameters,
+        adapter.notes() + _tie_notes(reference),
+        monotonic_ns(),
+    )
+
+
+def errors_of_forward(expected: Expected, place: int, adapter: Adapter, handle: Handle) -> Errors:
+    """Of a forward call on the batch that stands at `place` of what is expected."""
+    return Errors(relative(adapter.loss(handle), expected.losses[place]))
+
+
+def errors_of_gradient(
+    reference: Reference, expected: Expected, place: int, adapter: Adapter, handle: Handle
+) -> Errors:
+    """As errors_of_forward. Disagreed if the gradients' names or shapes are not the model's."""
+    worst = Errors(relative(adapter.loss(handle), expected.losses[place]))
+    for name, gradient in gradients_of(reference, adapter, handle):
+        error = gradient_error(name, gradient, expected.sketches[name][place])
+        if not error <= worst.gradient:
+            worst = worst._replace(gradient=error, parameter=name)
+    return worst
+
+
+def gradients_of(
+    reference: Reference, adapter: Adapter, handle: Handle
+) -> Iterator[Tuple[str, numpy.ndarray]]:
+    """Per trained parameter. Disagreed if the names or the shapes are not the model's."""
+    missing = set(reference.shapes)
+    for name, gradient in adapter.gradients(handle):
+        if name not in missing:
+            raise Disagreed("gradient of {}, which is not trained or came before".format(name))
+        missing.remove(name)
+        if tuple(gradient.shape) != reference.shapes[name]:
+            raise Disagreed(
+                "gradient of {} has shape {}, not {}".format(
+                    name, tuple(gradient.shape), reference.shapes[name]
+                )
+            )
+        yield name, gradient
+    if missing:
+        raise Disagreed("no gradient of {}".format(", ".join(sorted(missing))))
+
+
+def gradient_error(name: str, gradient: numpy.ndarray, expected: numpy.ndarray) -> float:
+    """|gradient - reference| / |reference|. expected: the reference's sketch."""
+    distance = float(numpy.linalg.norm(sketch(name, gradient) - expected))
+    length = float(numpy.linalg.norm(expected))
+    return distance / length if length else (0.0 if distance == 0.0 else float("inf"))
+
+
+def relative(value: float, expected: float) -> float:
+    return abs(value - expected) / abs(expected) if expected else abs(value)
+
+
+def require_copy(output: numpy.ndarray, expected: numpy.ndarray) -> None:
+    """Disagreed unless they are the same, value by value."""
+    if output.shape != expected.shape:
+        raise Disagreed("output of shape {}, not {}".format(output.shape, expected.shape))
+    wrong = int((output != expected).sum())
+    if wrong:
+        raise Disagreed("{} of {} values are not the input's".format(wrong, expected.size))
+
+
+def check_dropout(model: Model, adapter: Adapter, batch_size: int = 1) -> Tuple[str, ...]:
+    """Turn dropout on and hold it against the model; it stays on. Notes of what was found.
+
+    Each layer's kept share must be within 5 standard deviations of 1 - rate, and two calls of
+    forward must differ in their loss, so that the call that is timed does drop. How many inputs
+    were not zero is not known: a quarter of batch_size examples is taken, few enough behind a ReLU.
+    """
+    layers = [layer for layer in model.layers if isinstance(layer, Dropout)]
+    if not layers:
+        return ()
+    adapter.set_dropout(True)
+    shares = adapter.kept_shares()
+    sizes = shapes.output_shapes(model)
+    notes = tuple(
+        _share_note(
+            layer, shares.get(layer.name), shapes.product(sizes[layer.name]) * batch_size / 4
+        )
+        for layer in layers
+    )
+    first, second = (adapter.loss(adapter.forward(0)) for _ in range(2))
+    if first == second:
+        raise Disagreed(
+            "forward drops nothing: two calls with dropout active gave the same loss {!r}".format(
+                first
+            )
+        )
+    return notes
+
+
+class _Walk(object):
+    """Errors of one batch after the other: of losses, and by parameter the worst so far."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.losses: List[Tuple[float, float]] = []
+        self.worst: Dict[str, float] = {}
+        self._reference = reference
+        self._signs = signs(len(reference.losses), reference.seed)
+        self._total: Dict[str, numpy.ndarray] = {}
+
+    def take(self, index: int, adapter: Adapter) -> None:
+        """Forward and gradient of one batch; with the last one the sum over all is known, too."""
+        self._take_loss(index, adapter.loss(adapter.forward(index)))
+        if not self._reference.shapes:
+            return
+        handle = adapter.gradient(index)
+        self._take_loss(index, adapter.loss(handle))
+        for name, gradient in gradients_of(self._reference, adapter, handle):
+            self._take_gradient(index, name, gradient)
+        if index == len(self._reference.losses) - 1:
+            for name, added in self._total.items():
+                self._note(name, added, self._reference.total[name])
+
+    def _take_loss(self, index: int, loss: float) -> None:
+        self.losses.append((loss, relative(loss, self._reference.losses[index])))
+
+    def _take_gradient(self, index: int, name: str, gradient: numpy.ndarray) -> None:
+        reference = self._reference
+        if index in reference.checked:
+            place = reference.checked.index(index)
+            self._note(name, gradient, reference.sketches[name][place])
+        if reference.total:
+            if name not in self._total:
+                self._total[name] = numpy.zeros(gradient.shape, numpy.float32)
+            if self._signs[index] > 0:
+                self._total[name] += gradient
+            else:
+                self._total[name] -= gradient
+
+    def _note(self, name: str, gradient: numpy.ndarray, expected: numpy.ndarray) -> None:
+        error = gradient_error(name, gradient, expected)
+        self.worst[name] = _larger(self.worst.get(name, 0.0), error)
+
+
+def _share_note(layer: Dropout, share: Optional[float], count: float) -> str:
+    if share is None:
+        raise Disagreed("dropout {} is not there: no kept share of it".format(layer.name))
+    expected = 1.0 - layer.rate
+    allowed = _SIGMAS * math.sqrt(layer.rate * expected / count)
+    text = "dropout {} kept {:.4f} of its inputs, {:.2f} +- {:.4f} expected".format(
+        layer.name, share, expected, allowed
+    )
+    if not abs(share - expected) <= allowed:
+        raise Disagreed(text)
+    return text
+
+
+def _verify_output(reference: Reference, adapter: Adapter) -> Verified:
+    """A model without a loss copies: its output is its input, value by value."""
+    model = MODELS[reference.model]
+    batches = seeding.batches(model, reference.batch_size, reference.seed, reference.draws)
+    for index in reference.checked:
+        require_copy(adapter.output(adapter.forward(index)), batches[index].inputs)
+    return Verified(0.0, 0.0, 0.0, (), adapter.notes(), monotonic_ns())
+
+
+def _larger(left: float, right: float) -> float:
+    """The larger one; nan if either is nan, unlike max."""
+    return float(numpy.maximum(left, right))
+
+
+def _worst(errors: Iterator[float]) -> float:
+    worst = 0.0
+    for error in errors:
+        worst = _larger(worst, error)
+    return worst
+
+
+def _parameter_errors(reference: Reference, worst: Dict[str, float]) -> Tuple[ParameterError, ...]:
+    return tuple(
+        ParameterError(name, shape, float(reference.norms[name][0]), worst[name])
+        for name, shape in reference.shapes.items()
+    )
+
+
+def _require(parameters: Tuple[ParameterError, ...], loss_error: float, dtype: str) -> None:
+    """Disagreed, naming the worst, unless all is within tolerance. nan never is."""
+    tolerance = GRADIENT_TOLERANCES[dtype]
+    faults = []
+    bad = [entry for entry in parameters if not entry.error <= tolerance]
+    if bad:
+        worst = max(bad, key=lambda entry: math.inf if math.isnan(entry.error) else entry.error)
+        faults.append(
+            "{} of {} gradients are off, most {}: {:.2g} (allowed {:g})".format(
+                len(bad), len(parameters), worst.name, worst.error, tolerance
+            )
+        )
+    faults += Errors(loss_error).faults(dtype)
+    if faults:
+        detail = _table(parameters, loss_error)
+        raise Disagreed("; ".join(faults), parameters, loss_error, detail)
+
+
+def _table(parameters: Tuple[ParameterError, ...], loss_error: float) -> str:
+    width = max([len("parameter")] + [len(entry.name) for entry in parameters])
+    lines = ["{:{}}  {:>9}  {:>9}  shape".format("parameter", width, "error", "|ref|")]
+    lines += [
+        "{:{}}  {:9.2e}  {:9.2e}  {}".format(
+            entry.name, width, entry.error, entry.reference_norm, "x".join(map(str, entry.shape))
+        )
+        for entry in parameters
+    ]
+    return "\n".join(lines + ["{:{}}  {:9.2e}".format("loss", width, loss_error)])
+
+
+def _tie_notes(reference: Reference) -> Tuple[str, ...]:
+    if not reference.near_ties:
+        return ()
+    return (
+        "{} examples hold a near-tie: a gradient may be off by rounding alone".format(
+            reference.near_ties
+        ),
+    )

@@ -1,0 +1,187 @@
+"""What gradients look like while dropout draws: known from the reference, asked of a framework.
+
+No framework draws the masks of another, so with dropout active no value can be held against a
+reference. But what comes out over many masks can: the reference draws MASKS of its own and notes,
+per parameter behind the first dropout layer, how long the gradient is, which share of its values is
+exactly zero, and how far the gradients of two masks are apart. A gradient that does nothing, is all
+zero, drops nothing, does not scale what it keeps, or has one mask for the whole batch lies outside.
+
+Bounds are Student's for the mean of some values beside MASKS known ones (a prediction interval:
+Hahn, Journal of the American Statistical Association 64 (1969) 878-888), so far out that chance
+alone meets them in about one of 10^6 checks; SLACK is for spreads that are small by luck.
+"""
+
+import math
+from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
+
+import numpy
+
+from velodrome.adapters.contract import Batch
+from velodrome.adapters.frameworks.numpy.network import Network
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import shapes
+from velodrome.adapters.models.layers import Model
+from velodrome.adapters.proof.sketch import sketch
+
+MASKS = 12
+BEYOND = 9.0  # standard deviations: of Student's distribution with 11 degrees, 2e-6 lie beyond
+SLACK = 0.05  # of a logarithm, and of a share
+LEAST_MOVED = 1.0 / 3  # of the mean distance of two masks' gradients
+
+
+class Profile(NamedTuple):
+    """Of one batch. Entry i of each array is of mask number i.
+
+    apart: per parameter, the mean distance of two masks' gradients, over their mean length.
+    """
+
+    losses: numpy.ndarray
+    norms: Dict[str, numpy.ndarray]
+    zeros: Dict[str, numpy.ndarray]
+    apart: Dict[str, float]
+
+
+class Seen(NamedTuple):
+    """One gradient, or one mask of the reference: per parameter its length, share of 0, sketch."""
+
+    loss: float
+    norms: Dict[str, float]
+    zeros: Dict[str, float]
+    sketches: Dict[str, numpy.ndarray]
+
+
+def has_dropout(model: Model) -> bool:
+    return any(isinstance(layer, kinds.Dropout) for layer in model.layers)
+
+
+def behind(model: Model) -> Tuple[str, ...]:
+    """Names of the trained parameters of the layers behind the first dropout."""
+    if not has_dropout(model):
+        return ()
+    names = {layer.name for layer in model.layers[_first(model) :]}
+    return tuple(entry.name for entry in shapes.trained(model) if entry.layer in names)
+
+
+def profile(network: Network, chunks: Sequence[Batch], seed: int) -> Profile:
+    """Of the batch that is cut into these chunks. What stands before dropout is computed once."""
+    model = network.model
+    start, values, batch = _first(model), _values_before(network, chunks), _whole(chunks)
+    found = []
+    for number in range(MASKS):
+        draw = numpy.random.RandomState(seed + number)
+        result = network.gradient_behind(start, values, batch, draw)
+        own = {name: result.gradients[name] for name in behind(model)}
+        found.append(seen(result.loss, own))
+    return Profile(
+        numpy.array([one.loss for one in found]),
+        {name: numpy.array([one.norms[name] for one in found]) for name in behind(model)},
+        {name: numpy.array([one.zeros[name] for one in found]) for name in behind(model)},
+        {name: _mean_apart(name, found) for name in behind(model)},
+    )
+
+
+def seen(loss: float, gradients: Dict[str, numpy.ndarray]) -> Seen:
+    return Seen(
+        loss,
+        {name: float(numpy.linalg.norm(value)) for name, value in gradients.items()},
+        {name: float((value == 0).mean()) for name, value in gradients.items()},
+        {name: sketch(name, value) for name, value in gradients.items()},
+    )
+
+
+def faults(known: Profile, calls: Sequence[Seen]) -> List[str]:
+    """What of the calls, two at least, cannot come of such masks; empty: all can.
+
+    Of the mean over the calls: the more there are, the smaller a difference shows.
+    """
+    losses = [math.log(abs(one.loss) or 1e-300) for one in calls]
+    found = _outside("the loss", losses, numpy.log(known.losses))
+    for name in known.norms:
+        found += _of_parameter(known, name, calls)
+    return found + _repeated(known, calls)
+
+
+def _repeated(known: Profile, calls: Sequence[Seen]) -> List[str]:
+    """Whether two calls had one mask: then no gradient is far from what it was, and none has moved.
+
+    A gradient of few values may come near another by chance: that of a bias of 5 classes comes
+    within a third of the mean distance in one of 50 pairs. So all gradients together are asked.
+    """
+    moved = {
+        name: _distance(calls[0], calls[1], name) / apart
+        for name, apart in known.apart.items()
+        if apart > 0
+    }
+    same = ["two gradients of {} are the same".format(n) for n, far in moved.items() if not far > 0]
+    if same or not moved or max(moved.values()) >= LEAST_MOVED:
+        return same
+    farthest = max(moved, key=lambda name: moved[name])
+    text = "two gradients, most that of {}, are {:.2g} of their length apart, {:.2g} expected"
+    apart = known.apart[farthest]
+    return [text.format(farthest, moved[farthest] * apart, apart)]
+
+
+def _of_parameter(known: Profile, name: str, calls: Sequence[Seen]) -> List[str]:
+    if not all(one.norms[name] > 0 for one in calls):
+        return ["the gradient of {} is zero".format(name)]
+    if not (known.norms[name] > 0).all():
+        return []
+    length = _outside(
+        "the length of the gradient of {}".format(name),
+        [math.log(one.norms[name]) for one in calls],
+        numpy.log(known.norms[name]),
+    )
+    what = "the share of zeros in the gradient of {}".format(name)
+    zeros = [one.zeros[name] for one in calls]
+    return length or _outside(what, zeros, known.zeros[name], told=lambda share: share)
+
+
+def _outside(
+    what: str,
+    values: Sequence[float],
+    known: numpy.ndarray,
+    told: Callable[[float], float] = math.exp,
+) -> List[str]:
+    """told: of a value, what is shown."""
+    middle, mean = float(known.mean()), math.fsum(values) / len(values)
+    error = float(known.std(ddof=1)) * math.sqrt(1.0 / len(values) + 1.0 / len(known))
+    if abs(mean - middle) <= BEYOND * error + SLACK:
+        return []
+    return ["{} is {:.4g}, {:.4g} expected".format(what, told(mean), told(middle))]
+
+
+def _mean_apart(name: str, found: Sequence[Seen]) -> float:
+    pairs = [_distance(left, right, name) for left, right in zip(found[::2], found[1::2])]
+    return sum(pairs) / len(pairs)
+
+
+def _distance(left: Seen, right: Seen, name: str) -> float:
+    length = (left.norms[name] + right.norms[name]) / 2
+    apart = float(numpy.linalg.norm(left.sketches[name] - right.sketches[name]))
+    return apart / length if length else 0.0
+
+
+def _first(model: Model) -> int:
+    return [isinstance(layer, kinds.Dropout) for layer in model.layers].index(True)
+
+
+def _values_before(network: Network, chunks: Sequence[Batch]) -> Dict[str, numpy.ndarray]:
+    """What the layers from the first dropout on read of those before it, of the whole batch."""
+    model = network.model
+    start, reads = _first(model), shapes.sources(model)
+    later = {name for layer in model.layers[start:] for name in reads[layer.name]}
+    later.add(getattr(model.loss, "target", ""))
+    before = {"input"}.union(layer.name for layer in model.layers[:start])
+    found = {name: [] for name in sorted(later & before)}
+    for chunk in chunks:
+        outputs = network.outputs(chunk)
+        outputs["input"] = chunk.inputs
+        for name in found:
+            found[name].append(outputs[name])
+    return {name: numpy.concatenate(parts) for name, parts in found.items()}
+
+
+def _whole(chunks: Sequence[Batch]) -> Batch:
+    columns = zip(*chunks)
+    joined = [None if parts[0] is None else numpy.concatenate(parts) for parts in columns]
+    return Batch(*joined)

@@ -1,0 +1,177 @@
+"""What calls just like those that were timed leave: whether it is there at once, and right."""
+
+import time
+from typing import Dict, List, NamedTuple, Tuple
+
+import numpy
+
+from velodrome.adapters.contract import Handle
+from velodrome.adapters.models.layers import NoLoss
+from velodrome.adapters.proof import agreement, dropout_gradients, seeding
+from velodrome.adapters.proof.agreement import Errors
+from velodrome.adapters.proof.result_findings import agreement_finding, copy_finding, finding
+from velodrome.adapters.proof.timed_phase import (
+    Cost,
+    Finding,
+    Phase,
+    Proof,
+    few_calls,
+    first_failed,
+)
+from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED, monotonic_ns
+from velodrome.adapters.worker.call_timing import Kept, take_kept
+
+MOST_TRIES = 5  # of whether a device was done
+MASKS = 8  # of which the gradients of calls are held against those of the reference
+LONG_CALL_NS = 20000000  # of which as few as possible are made
+UNDRAINED_SHARE, UNDRAINED_NS = 0.1, 500000  # of a call, what a first reading may take more
+TOUCHED_NS_PER_BYTE = 0.2  # and so much more, for memory of the host that is touched first
+READ_BYTES = 2**24  # of gradients: what is read to see whether a device was done
+
+
+class Reading(NamedTuple):
+    """What it took to have a result on the host."""
+
+    cost: Cost
+    gradient_bytes: int
+
+
+def last_results(proof: Proof, phase: Phase) -> Tuple[Finding, Finding]:
+    """(drained, timed_is_checked), of samples just like those that count.
+
+    Each is of an odd number of calls and on another batch than the one before, so that who computes
+    every second time is seen. Most of them must be drained: an interrupted reading takes long once,
+    and what is late may once be done by luck.
+    """
+    places = [-1, 0] if phase.call_ns > LONG_CALL_NS else [-1, 0, -1]
+    tries, found = [], []
+    while places:
+        place = places.pop()
+        few = few_calls(proof, phase, place)
+        indices = few[1 - len(few) % 2 :]
+        kept = take_kept(phase.calls, indices)
+        first, again = (_reading(proof, phase.name, kept.handle) for _ in range(2))
+        call = _of_one_call(phase, kept, len(indices))
+        tries.append((_beyond(proof, first, again, call), first.cost))
+        found.append(_checked(proof, phase, place, kept.handle))
+        is_drained = _drained(*sorted(tries)[len(tries) // 2])
+        if not places and is_drained.outcome != PASSED and len(tries) < MOST_TRIES:
+            places = [place, -1 - place]
+    if proof.drops and not isinstance(proof.model.loss, NoLoss):
+        return is_drained, _dropping_finding(proof, phase)
+    return is_drained, first_failed(found + _others_findings(proof, phase))
+
+
+def _drained(beyond: float, first: Cost) -> Finding:
+    """Of the try in the middle of all."""
+    figures = (
+        ("first_reading_ns", first.elapsed_ns),
+        ("first_reading_processor_ns", first.processor_ns),
+        ("beyond_ns", beyond),
+    )
+    if beyond <= 0:
+        return Finding(PASSED, figures)
+    reason = (
+        "the device was not done: reading the result took {:.0f} us, {:.0f} us more than it may"
+    )
+    return Finding(FAILED, figures, reason.format(first.elapsed_ns / 1e3, beyond / 1e3))
+
+
+def _checked(proof: Proof, phase: Phase, place: int, handle: Handle) -> Finding:
+    """Of a result of the checked batch at `place`; nothing is asked here where dropout draws."""
+    if isinstance(proof.model.loss, NoLoss):
+        return copy_finding(proof, proof.batches[proof.places[place]], handle)
+    if proof.drops:
+        return Finding(PASSED)
+    return agreement_finding(proof, phase.name, proof.expected, place, handle)
+
+
+def _of_one_call(phase: Phase, kept: Kept, calls: int) -> Cost:
+    return Cost(
+        min(phase.call_ns, kept.elapsed_ns / float(calls)), kept.processor_ns / float(calls)
+    )
+
+
+def _beyond(proof: Proof, first: Reading, again: Reading, call: Cost) -> float:
+    """What a first reading takes more than one of the same again and its allowance, in ns.
+
+    The smaller of both clocks on the CPU, so that a reading that was interrupted is none.
+    """
+    clocks = [
+        own - known - max(UNDRAINED_NS, UNDRAINED_SHARE * one, known / 4)
+        for own, known, one in zip(first.cost, again.cost, call)
+    ]
+    return (min(clocks) if proof.on_cpu else clocks[0]) - TOUCHED_NS_PER_BYTE * first.gradient_bytes
+
+
+def _reading(proof: Proof, phase: str, handle: Handle) -> Reading:
+    """From the call's return to values on the host."""
+    before_s, began_ns = time.process_time(), monotonic_ns()
+    count = _read(proof, phase, handle)
+    elapsed_ns = monotonic_ns() - began_ns
+    return Reading(Cost(elapsed_ns, (time.process_time() - before_s) * 1e9), count)
+
+
+def _read(proof: Proof, phase: str, handle: Handle) -> int:
+    """Bytes of gradients that were read."""
+    adapter, count = proof.adapter, 0
+    if isinstance(proof.model.loss, NoLoss):
+        adapter.output(handle)
+        return 0
+    adapter.loss(handle)
+    for _, gradient in adapter.gradients(handle) if phase == "gradient" else ():
+        count += gradient.nbytes
+        if count >= READ_BYTES:
+            break
+    return count
+
+
+def _others_findings(proof: Proof, phase: Phase) -> List[Finding]:
+    """Of batches between those whose gradients are known, a few by their losses, drawn by seed."""
+    losses = proof.reference.losses
+    between = [number for number in range(len(losses)) if number not in proof.places]
+    if not between:
+        return []
+    draw = seeding.stream(proof.request.seed, "between", phase.name)
+    found = []
+    for number in draw.choice(between, size=min(5, len(between)), replace=False):
+        loss = proof.adapter.loss(phase.calls.call(int(number)))
+        errors = Errors(agreement.relative(loss, losses[number]))
+        found.append(finding(errors, proof, phase.name))
+    return found
+
+
+def _dropping_finding(proof: Proof, phase: Phase) -> Finding:
+    """Masks are the framework's own: what comes of them is held against those of the reference."""
+    known, adapter = proof.reference.dropout, proof.adapter
+    if known is None:
+        return Finding(CANNOT_TELL, (), "no parameter stands behind the dropout")
+    indices = few_calls(proof, phase)
+    calls, faults = [], []
+    for _ in range(2 if phase.call_ns > LONG_CALL_NS else MASKS):
+        handle = take_kept(phase.calls, indices).handle
+        if phase.name == "forward":
+            calls.append(dropout_gradients.Seen(adapter.loss(handle), {}, {}, {}))
+            continue
+        calls.append(dropout_gradients.seen(*_dropped_gradient(proof, handle, faults)))
+    if phase.name == "forward":
+        known = known._replace(norms={}, zeros={}, apart={})
+    faults += dropout_gradients.faults(known, calls)
+    if calls[0].loss == calls[1].loss:
+        faults.append("two calls with dropout active gave the same loss {!r}".format(calls[0].loss))
+    figures = (("loss", calls[0].loss), ("masks_known", float(dropout_gradients.MASKS)))
+    return Finding(FAILED if faults else PASSED, figures, "; ".join(faults[:3]))
+
+
+def _dropped_gradient(
+    proof: Proof, handle: Handle, faults: List[str]
+) -> Tuple[float, Dict[str, numpy.ndarray]]:
+    """(loss, gradients behind the dropout); of those before it only that they are not zero."""
+    names, own = dropout_gradients.behind(proof.model), {}
+    loss = proof.adapter.loss(handle)
+    for name, gradient in agreement.gradients_of(proof.reference, proof.adapter, handle):
+        if name in names:
+            own[name] = numpy.array(gradient)  # the next call may write where it lies
+        elif not numpy.isfinite(gradient).all() or not gradient.any():
+            faults.append("the gradient of {} is zero, or not finite".format(name))
+    return loss, own

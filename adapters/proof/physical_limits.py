@@ -1,0 +1,67 @@
+"""Whether a device can be as fast as a phase was timed, and whether the kernel saw it work."""
+
+from typing import List, Optional, Tuple
+
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models import products
+from velodrome.adapters.models.layers import Model
+from velodrome.adapters.proof import peak_rates
+from velodrome.adapters.proof.timed_phase import Finding, Phase, Proof
+from velodrome.adapters.protocol import CANNOT_TELL, FAILED, IMPOSSIBLE, PASSED
+
+# Convolutions take up to 4 times fewer operations than counted (Lavin & Gray, Fast Algorithms for
+# Convolutional Neural Networks, CVPR 2016: F(4x4, 3x3)).
+CONVOLUTION_MARGIN, MARGIN = 4.0, 1.1
+WORKED, WORKED_NEVER = 0.5, 0.1  # of the timed wall time, that the kernel saw the process work
+
+
+def possible(proof: Proof, phase: Phase) -> Finding:
+    """By the ceiling of the device, and by what the kernel saw the process work."""
+    request, spent = proof.request, phase.taken.spent
+    peak = peak_rates.peak_of(request.device, proof.adapter.device_name(), request.threads)
+    figures, faults = _rates(proof, phase, peak)
+    if faults:
+        return Finding(FAILED, figures, faults[0])
+    if proof.on_cpu:
+        timed_ns = float(sum(phase.taken.elapsed_ns)) or 1.0
+        worked = spent.processor_ns / timed_ns
+        waited = spent.waited_ns / timed_ns
+        figures += (("processor_share", worked), ("waited_share", waited))
+        if worked + waited < WORKED:
+            if proof.adapter.waits_by_design:
+                return Finding(IMPOSSIBLE, figures, proof.adapter.waits_by_design)
+            reason = "the process worked for {:.0f} % of the timed wall time".format(100 * worked)
+            outcome = FAILED if worked + waited < WORKED_NEVER else CANNOT_TELL
+            return Finding(outcome, figures, reason)
+    if peak is None:
+        reason = "no figure is known of {!r}".format(proof.adapter.device_name())
+        return Finding(CANNOT_TELL, figures, reason)
+    return Finding(PASSED, figures)
+
+
+def _rates(
+    proof: Proof, phase: Phase, peak: Optional[peak_rates.Peak]
+) -> Tuple[Tuple[Tuple[str, float], ...], List[str]]:
+    model, size = proof.model, proof.request.batch_size
+    flops = products.forward_flops if phase.name == "forward" else products.gradient_flops
+    margin = CONVOLUTION_MARGIN if _convolves(model) else MARGIN
+    limits = peak or peak_rates.Peak(float("inf"), float("inf"), "")
+    figures: Tuple[Tuple[str, float], ...] = ()
+    faults = []
+    for name, amount, limit in (
+        ("flops_per_s", flops(model, size), limits.flops_per_s * margin),
+        ("bytes_per_s", products.copied_bytes(model, size), limits.bytes_per_s * MARGIN),
+    ):
+        if not amount:
+            continue
+        rate = amount / (phase.call_ns / 1e9)
+        figures += ((name, rate), ("most_" + name, limit if peak else 0.0))
+        if rate > limit:
+            text = "{:.3g} {} where no more than {:.3g} is possible ({})"
+            faults.append(text.format(rate, name, limit, limits.source))
+    return figures, faults
+
+
+def _convolves(model: Model) -> bool:
+    own = (kinds.Conv, kinds.DilatedConv, kinds.TransposedConv)
+    return any(isinstance(layer, own) for layer in model.layers)

@@ -1,0 +1,107 @@
+"""A reference (velodrome.adapters.proof.reference) as one small file of named arrays."""
+
+import os
+import zipfile
+from typing import Dict, Optional, Tuple
+
+import numpy
+
+from velodrome.adapters.proof import dropout_gradients
+from velodrome.adapters.proof.reference import Changed, Expected, Reference
+
+
+class Unreadable(Exception):
+    """A file that holds no reference; the text names it and the mend."""
+
+
+def save(path: str, reference: Reference) -> None:
+    """Written whole under another name, then renamed: a reader never sees half a file."""
+    arrays = _to_arrays(reference)
+    # Named by the process: two that compute the same reference at once do not share a file.
+    temporary = "{}.{}.part".format(path, os.getpid())
+    try:
+        with open(temporary, "wb") as file:
+            numpy.savez(file, **arrays)
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def load(path: str) -> Reference:
+    """OSError if there is no such file, Unreadable if it is none of ours or cut off."""
+    try:
+        with numpy.load(path, allow_pickle=False) as file:
+            return _from_arrays({name: file[name] for name in file.files})
+    except (ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise Unreadable(
+            "{} is no reference ({}). Remove it: it is computed again".format(path, error)
+        ) from error
+
+
+def _to_arrays(reference: Reference) -> Dict[str, numpy.ndarray]:
+    arrays = {name: numpy.array(getattr(reference, name)) for name in Reference._fields[:8]}
+    arrays["fresh:losses"] = numpy.array(reference.fresh.losses)
+    arrays["changed:name"], arrays["changed:loss"] = map(numpy.array, reference.changed)
+    by_name = {
+        "norm": reference.norms,
+        "sketch": reference.sketches,
+        "shape": {name: numpy.array(own, numpy.int64) for name, own in reference.shapes.items()},
+        "total": reference.total,
+        "fresh-norm": reference.fresh.norms,
+        "fresh-sketch": reference.fresh.sketches,
+    }
+    if reference.dropout:
+        arrays["dropout:losses"] = reference.dropout.losses
+        by_name["dropout-norm"] = reference.dropout.norms
+        by_name["dropout-zeros"] = reference.dropout.zeros
+        by_name["dropout-apart"] = reference.dropout.apart
+    for prefix, own in by_name.items():
+        arrays.update({"{}:{}".format(prefix, name): value for name, value in own.items()})
+    return arrays
+
+
+def _from_arrays(arrays: Dict[str, numpy.ndarray]) -> Reference:
+    norms = _with_prefix(arrays, "norm:")
+    return Reference(
+        model=str(arrays["model"]),
+        batch_size=int(arrays["batch_size"]),
+        seed=int(arrays["seed"]),
+        digest=str(arrays["digest"]),
+        near_ties=int(arrays["near_ties"]),
+        draws=arrays["draws"],
+        checked=tuple(int(index) for index in arrays["checked"]),
+        losses=_floats(arrays["losses"]),
+        norms=norms,
+        sketches=_with_prefix(arrays, "sketch:"),
+        shapes={name: tuple(int(n) for n in arrays["shape:" + name]) for name in norms},
+        total=_with_prefix(arrays, "total:"),
+        fresh=Expected(
+            _floats(arrays["fresh:losses"]),
+            _with_prefix(arrays, "fresh-norm:"),
+            _with_prefix(arrays, "fresh-sketch:"),
+        ),
+        changed=Changed(str(arrays["changed:name"]), float(arrays["changed:loss"])),
+        dropout=_profile_of(arrays),
+    )
+
+
+def _profile_of(arrays: Dict[str, numpy.ndarray]) -> Optional[dropout_gradients.Profile]:
+    if "dropout:losses" not in arrays:
+        return None
+    apart = _with_prefix(arrays, "dropout-apart:")
+    return dropout_gradients.Profile(
+        arrays["dropout:losses"],
+        _with_prefix(arrays, "dropout-norm:"),
+        _with_prefix(arrays, "dropout-zeros:"),
+        {name: float(value) for name, value in apart.items()},
+    )
+
+
+def _floats(values: numpy.ndarray) -> Tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def _with_prefix(arrays: Dict[str, numpy.ndarray], prefix: str) -> Dict[str, numpy.ndarray]:
+    return {name[len(prefix) :]: arrays[name] for name in arrays if name.startswith(prefix)}

@@ -1,0 +1,1 @@
+"""Statistics of the samples of one timed phase: intervals, autocorrelation, drift, when to stop."""

@@ -1,0 +1,1 @@
+"""The worker process: started by an agent inside an environment, never imported by one."""

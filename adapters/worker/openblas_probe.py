@@ -1,0 +1,110 @@
+"""What each OpenBLAS on the command line runs in this process, and whether it multiplies right.
+
+`python -m velodrome.adapters.worker.openblas_probe LIBRARY...` prints one JSON object per library
+that is an OpenBLAS: `path`, `version`, `core`, `exact`. The agent starts it once as the library
+chooses by itself, and once for each OPENBLAS_CORETYPE that it considers
+(velodrome.agents.environments.core_types). Some versions crash with kernels for a CPU that they do
+not know, or compute wrongly: the products here are of whole numbers, small enough for float32 to
+hold every sum, so that right is equal to the bit.
+"""
+
+import ctypes
+import json
+import os
+import sys
+from typing import Any, Iterable, Iterator, Tuple
+
+import numpy
+
+from velodrome.adapters.worker.kernels import Library, openblas
+
+# Rows, columns and depth: whole blocks of a kernel, rests of each of them, and a vector.
+SHAPES = ((64, 64, 64), (37, 129, 61), (200, 7, 311), (256, 192, 384), (33, 1, 257))
+_ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112  # cblas.h
+ORDERS = tuple((left, right) for left in (_PLAIN, _TRANSPOSED) for right in (_PLAIN, _TRANSPOSED))
+
+
+def probe(paths: Iterable[str]) -> Iterator[dict]:
+    """Of each path that is an OpenBLAS; the others, and what cannot be loaded, are left out."""
+    for path in paths:
+        try:
+            load(path)
+            library = Library(path)
+        except OSError:
+            continue
+        words = openblas(library).split()
+        if words:
+            version = words[1] if len(words) > 2 else ""
+            yield {"path": path, "version": version, "core": words[-1], "exact": is_exact(library)}
+
+
+def load(path: str) -> None:
+    """With what lies beside it: a wheel's extensions find its libraries, which find no others.
+
+    OSError if it is no library, or lacks one that is nowhere.
+    """
+    try:
+        ctypes.CDLL(path)
+    except OSError:
+        folder = os.path.dirname(path)
+        others = [os.path.join(folder, name) for name in os.listdir(folder) if ".so" in name]
+        for other in 2 * [other for other in others if other != path]:  # they need one another
+            try:
+                ctypes.CDLL(other)
+            except OSError:
+                pass
+        ctypes.CDLL(path)
+
+
+def is_exact(library: Library) -> bool:
+    """Every shape, plain and transposed, added to what was there, in both precisions."""
+    kinds = (
+        ("cblas_sgemm", numpy.float32, ctypes.c_float),
+        ("cblas_dgemm", numpy.float64, ctypes.c_double),
+    )
+    whole = ctypes.c_int64 if "USE64BITINT" in library.text("openblas_get_config") else ctypes.c_int
+    return all(
+        _is_right(library, kind, shape, orders, whole)
+        for kind in kinds
+        for shape in SHAPES
+        for orders in ORDERS
+    )
+
+
+def _is_right(
+    library: Library,
+    kind: Tuple[str, Any, Any],
+    shape: Tuple[int, int, int],
+    orders: Tuple[int, int],
+    whole: Any,
+) -> bool:
+    name, dtype, real = kind
+    rows, columns, depth = shape
+    left, right, sums = _drawn(rows, depth), _drawn(depth, columns), _drawn(rows, columns)
+    expected = left.dot(right) + sums  # of integers: NumPy's own loops, no BLAS
+    arrays = [_stored(left, orders[0], dtype), _stored(right, orders[1], dtype), sums.astype(dtype)]
+    matrix = [ctypes.c_void_p, whole]
+    words = [ctypes.c_int] * 3 + [whole] * 3 + [real] + matrix * 2 + [real] + matrix
+    multiply = library.function(name, None, *words)
+    if multiply is None:  # built without CBLAS
+        return True
+    left_at, right_at, sums_at = [(array.ctypes.data, array.shape[1]) for array in arrays]
+    factor = (1.0,)
+    multiply(*((_ROW_MAJOR,) + orders + shape + factor + left_at + right_at + factor + sums_at))
+    return bool(numpy.array_equal(arrays[2], expected))
+
+
+def _drawn(rows: int, columns: int) -> numpy.ndarray:
+    """Small whole numbers, others in each shape."""
+    return numpy.random.RandomState(rows * 1000 + columns).randint(-8, 9, (rows, columns))
+
+
+def _stored(array: numpy.ndarray, order: int, dtype: Any) -> numpy.ndarray:
+    return numpy.ascontiguousarray(array.T if order == _TRANSPOSED else array, dtype=dtype)
+
+
+if __name__ == "__main__":
+    for found in probe(sys.argv[1:]):
+        sys.stdout.write(json.dumps(found, sort_keys=True) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # exit hooks of libraries are none of this question

@@ -1,0 +1,151 @@
+"""Cores and GPUs for one task alone, among all tasks of all agents on this machine."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from velodrome.agents import topology
+from velodrome.agents.cores.assignment import Need, Share, share
+from velodrome.agents.cores.lock_files import lock_folder, try_lock
+from velodrome.agents.cores.lock_holders import holders
+from velodrome.agents.cpusets import cpu_numbers
+from velodrome.agents.node import Core, Gpu, Node
+
+Value = TypeVar("Value")
+
+POLL_S = 0.2
+LOOK_S = 2.0  # for who holds them: that may mean to look at every process
+TURNSTILE = "turnstile.lock"
+
+
+class WaitedTooLong(Exception):
+    """The cores or GPUs did not become free in time; the text says who holds them."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a task has, and the descriptors of the locks on it, to be handed to its keeper."""
+
+    share: Share
+    descriptors: tuple[int, ...]
+
+
+@contextmanager
+def locked(
+    node: Node, need: Need, *, deadline_s: float, on_wait: Callable[[str], None]
+) -> Iterator[Held]:
+    """Hold what is needed; a task that is not exclusive takes whatever fits and is free.
+
+    Who waits stands in a turnstile, and only who stands there takes locks: so a task that needs
+    every core is not passed again and again by small ones, and no two tasks hold each a part of
+    what both need. on_wait is told who is waited for. WaitedTooLong at the deadline, DoesNotFit
+    if the node never has what is needed, LocksUnusable. The locks are let go at the end of the
+    block, but hold on while a keeper has them too.
+    """
+    folder = require_possible(node, need)
+    files = _files(node, need, folder)
+    what = "GPUs and cores" if need.gpu_count else "cores"
+    turn = _Turn(time.monotonic() + deadline_s, on_wait)
+    place = turn.until(lambda: _place(folder / TURNSTILE), "a turn")
+    try:
+        held = turn.until(lambda: _take(node, need, files), what)
+    finally:
+        os.close(place)
+    try:
+        yield held
+    finally:
+        for descriptor in held.descriptors:
+            os.close(descriptor)
+
+
+def require_possible(node: Node, need: Need) -> Path:
+    """The folder of locks. DoesNotFit, LocksUnusable: what waiting and building cannot mend."""
+    share(node, need, node.cores, node.gpus)
+    return lock_folder()
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """Locks that somebody else holds."""
+
+    paths: tuple[Path, ...]
+
+
+class _Turn:
+    """Tries again and again until the deadline, and tells who is in the way, once each."""
+
+    def __init__(self, deadline: float, on_wait: Callable[[str], None]) -> None:
+        self._deadline = deadline
+        self._on_wait = on_wait
+        self._told = ""
+        self._looked = 0.0
+
+    def until(self, attempt: Callable[[], Value | _Taken], what: str) -> Value:
+        while isinstance(found := attempt(), _Taken):
+            now = time.monotonic()
+            if now >= self._deadline or now - self._looked >= LOOK_S:
+                self._looked = now
+                self._tell(f"waiting for {what}, held by {holders(found.paths)}")
+            time.sleep(POLL_S)
+        return found
+
+    def _tell(self, story: str) -> None:
+        if time.monotonic() >= self._deadline:
+            raise WaitedTooLong(f"{story}: not free in time. End that, or try again later")
+        if story != self._told:
+            self._told = story
+            self._on_wait(story)
+
+
+def _place(turnstile: Path) -> int | _Taken:
+    descriptor = try_lock(turnstile)
+    return _Taken((turnstile,)) if descriptor is None else descriptor
+
+
+def _files(node: Node, need: Need, folder: Path) -> dict[Path, Core | Gpu]:
+    """Every lock that may be needed, in ascending order."""
+    gpus = [gpu for gpu in node.gpus if need.exclusive or (need.gpu_count and need.wants(gpu))]
+    files: dict[Path, Core | Gpu] = {folder / _name(core): core for core in node.cores}
+    return files | {folder / f"gpu-{gpu.uuid}.lock": gpu for gpu in gpus}
+
+
+def _name(core: Core) -> str:
+    """By the lowest of the core's siblings in the machine, of which a container may see others."""
+    cpu = core.cpus[0]
+    siblings = topology.CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list"
+    return f"core-{min(cpu_numbers(topology.first_line(siblings)) or {cpu})}.lock"
+
+
+def _take(node: Node, need: Need, files: dict[Path, Core | Gpu]) -> Held | _Taken:
+    """Lock what is free, see whether it will do, and let go of what is too much: all or nothing."""
+    held: dict[Path, int] = {}
+    busy: list[Path] = []
+    keep: set[Core | Gpu] = set()
+    try:
+        for path in files:
+            descriptor = try_lock(path)
+            if descriptor is not None:
+                held[path] = descriptor
+                continue
+            busy.append(path)
+            if need.exclusive:  # a node of hundreds of cores is not looked at in full each time
+                return _Taken(tuple(busy))
+        found = _share(node, need, [files[path] for path in held])
+        if found is None:
+            return _Taken(tuple(busy))
+        keep = {*found.locked_cores, *found.locked_gpus}
+        own = tuple(descriptor for path, descriptor in held.items() if files[path] in keep)
+        return Held(found, own)
+    finally:
+        for path, descriptor in held.items():
+            if files[path] not in keep:
+                os.close(descriptor)
+
+
+def _share(node: Node, need: Need, free: Sequence[Core | Gpu]) -> Share | None:
+    cores = [one for one in free if isinstance(one, Core)]
+    return share(node, need, cores, [one for one in free if isinstance(one, Gpu)])

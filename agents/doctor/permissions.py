@@ -1,0 +1,65 @@
+"""What this user may do and read here: counters, energy, open files."""
+
+from velodrome.agents.doctor.finding import Finding, Subject
+from velodrome.agents.doctor.kernel_settings import Kernel
+from velodrome.agents.sampling.machine_counters import package_paths
+
+# Ray warns below it when it starts a node, and asks for 8192 or more.
+FEWEST_FILES, ENOUGH_FILES = 4096, 65536
+# At most 2: a user may count events of processes of his own (kernel.org, perf-security).
+OWN_PROCESSES = 2
+
+ENERGY = Subject("energy counter", "without it the energy of a task on CPUs is unavailable")
+PERF = Subject("perf", "with hardware counters a surprising number can be explained")
+FILES = Subject(
+    "open files", "Ray opens one for each process and connection, and dies at the limit"
+)
+RANDOM = Subject(
+    "address randomisation",
+    "repeats in fresh processes take in what addresses do to a number; leave it on",
+)
+
+
+def energy(kernel: Kernel) -> Finding:
+    """Of RAPL, one counter for each socket."""
+    packages = package_paths(str(kernel.root / "sys/class/powercap"))
+    if not packages:
+        return ENERGY.unknown("this kernel shows none (no RAPL, or no module intel_rapl_msr)")
+    inside = [f"{path.removeprefix(str(kernel.root)).lstrip('/')}/energy_uj" for path in packages]
+    unread = [path for path in inside if kernel.number(path) is None]
+    if not unread:
+        return ENERGY.fine(f"{len(packages)} sockets" if len(packages) > 1 else "readable")
+    return ENERGY.warning(
+        "only root may read it", "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
+    )
+
+
+def perf(kernel: Kernel, user: int) -> Finding:
+    """user: its number; 0 is root."""
+    level = kernel.number("proc/sys/kernel/perf_event_paranoid")
+    if level is None:
+        return PERF.unknown("this kernel has none")
+    if level <= OWN_PROCESSES or user == 0:
+        return PERF.fine(f"perf_event_paranoid {level}" + (", and we are root" if not user else ""))
+    return PERF.warning(f"perf_event_paranoid {level}", "sudo sysctl kernel.perf_event_paranoid=2")
+
+
+def open_files(soft: int, hard: int) -> Finding:
+    """Limits of this process; -1 is none (resource.RLIM_INFINITY)."""
+    if soft == -1 or soft >= FEWEST_FILES:
+        return FILES.fine("no limit" if soft == -1 else f"up to {soft}")
+    if hard == -1 or hard >= FEWEST_FILES:
+        wanted = ENOUGH_FILES if hard == -1 else min(hard, ENOUGH_FILES)
+        return FILES.warning(f"up to {soft}", f"ulimit -n {wanted}")
+    return FILES.warning(
+        f"up to {soft}, at most {hard}",
+        f"`* - nofile {ENOUGH_FILES}` in /etc/security/limits.conf, then log in again",
+    )
+
+
+def address_randomisation(kernel: Kernel) -> Finding:
+    """For information: no value of it is a warning."""
+    value = kernel.number("proc/sys/kernel/randomize_va_space")
+    if value is None:
+        return RANDOM.unknown("this kernel does not say")
+    return RANDOM.fine(f"randomize_va_space {value}" + (", off" if value == 0 else ", on"))

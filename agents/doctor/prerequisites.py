@@ -1,0 +1,123 @@
+"""What environments need on this machine: room, and tools to build and to enter them."""
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import uv
+
+from velodrome.agents.doctor.finding import Finding, Subject, listed
+from velodrome.agents.environments.frameworks import available
+from velodrome.agents.environments.recipes import Recipe, read_recipe
+from velodrome.agents.environments.store import this_platform
+from velodrome.agents.environments.stub_libraries import COMPILERS
+
+GB = 10**9
+# What these start by themselves at run time; no recipe says so.
+CXX_USERS = ("theano", "pytensor", "pytensor3", "torch's variant compile")
+CXX_COMPILERS = ("g++", "clang++", "c++")
+
+ROOM = Subject("room for environments", "an environment for which there is no room is not built")
+UV = Subject("uv", "it builds the environments of all frameworks that come as Python packages")
+CC = Subject("C compiler", "it makes stand-ins for libraries that a framework is linked against")
+CXX = Subject("C++ compiler", "some frameworks compile a model when it is built")
+DEBIAN = Subject("mmdebstrap", "it builds environments of Debian's own packages")
+ENTER = Subject(
+    "bubblewrap", "by it a user enters an environment of Debian's packages; root can do without"
+)
+
+
+@dataclass(frozen=True)
+class Wants:
+    """What the frameworks that there are ask for. bytes: of all their environments for CPUs."""
+
+    disk_bytes: int
+    stand_ins: tuple[str, ...]
+    debian: tuple[str, ...]
+    accelerators: Mapping[str, tuple[tuple[str, ...], ...]]
+
+
+def wants(environ: Mapping[str, str] = os.environ) -> Wants:
+    """RecipeError if one of the user's own frameworks is broken."""
+    recipes = {
+        name: read_recipe(Path(framework.folder), locked=False)
+        for name, framework in available(environ).items()
+    }
+    return Wants(
+        disk_bytes=sum(_size_bytes(recipe) for recipe in recipes.values()),
+        stand_ins=tuple(
+            name for name, recipe in recipes.items() if any(lock.libraries for lock in recipe.locks)
+        ),
+        debian=tuple(name for name, recipe in recipes.items() if recipe.kind == "debian"),
+        accelerators={
+            name: served
+            for name, recipe in recipes.items()
+            if (served := tuple(lock.devices for lock in recipe.locks if lock.devices != ("cpu",)))
+        },
+    )
+
+
+def room(room_bytes: int, wanted_bytes: int, place: Path) -> Finding:
+    """room_bytes: free, and what environments take already; 0: not known."""
+    if room_bytes == 0:
+        return ROOM.unknown(f"the room in {place} cannot be told")
+    seen = f"{room_bytes / GB:.0f} GB in {place}; all of them take {wanted_bytes / GB:.0f} GB"
+    if room_bytes >= wanted_bytes:
+        return ROOM.fine(seen)
+    return ROOM.warning(
+        seen, "let VELODROME_HOME name a folder with more, or: velodrome envs prune"
+    )
+
+
+def uv_tool() -> Finding:
+    """It comes with Velodrome."""
+    try:
+        return UV.fine(str(uv.find_uv_bin()))
+    except FileNotFoundError:
+        return UV.warning("missing: no framework can be built", "pip install uv")
+
+
+def c_compiler(environ: Mapping[str, str], users: Iterable[str]) -> Finding:
+    names = [environ["CC"]] if environ.get("CC") else COMPILERS
+    return _found(CC, names, users, environ, "sudo apt-get install gcc")
+
+
+def cxx_compiler(environ: Mapping[str, str]) -> Finding:
+    names = [environ["CXX"]] if environ.get("CXX") else CXX_COMPILERS
+    return _found(CXX, names, CXX_USERS, environ, "sudo apt-get install g++")
+
+
+def mmdebstrap(environ: Mapping[str, str], users: Iterable[str]) -> Finding:
+    return _found(DEBIAN, ["mmdebstrap"], users, environ, "sudo apt-get install mmdebstrap")
+
+
+def bubblewrap(environ: Mapping[str, str], users: Iterable[str], user: int) -> Finding:
+    """user: its number; 0 is root."""
+    path = shutil.which("bwrap", path=environ.get("PATH"))
+    if not path and user == 0:
+        return ENTER.fine("missing, and we are root")
+    return _found(ENTER, ["bwrap"], users, environ, "sudo apt-get install bubblewrap")
+
+
+def _found(
+    subject: Subject,
+    names: Iterable[str],
+    users: Iterable[str],
+    environ: Mapping[str, str],
+    mend: str,
+) -> Finding:
+    for name in names:
+        if path := shutil.which(name, path=environ.get("PATH")):
+            return subject.fine(path)
+    left_out = listed(list(users))
+    if not left_out:
+        return subject.fine("missing, and no framework needs it")
+    return subject.warning(f"missing: goes without: {left_out}", mend)
+
+
+def _size_bytes(recipe: Recipe) -> int:
+    """Of the environment for CPUs."""
+    locks = recipe.locks_for("cpu", this_platform())
+    return locks[0].size_mb * 10**6 if locks else 0

@@ -1,0 +1,63 @@
+"""An environment on disk, or an interpreter of the user's, made ready to run workers."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from velodrome.agents.environments import disk_layout
+from velodrome.agents.environments.debian_builds import tree_of
+from velodrome.agents.environments.disk_layout import Record
+from velodrome.agents.environments.environment import Environment, filled
+from velodrome.agents.environments.existing import ask_interpreter
+from velodrome.agents.environments.private_folders import make_private
+from velodrome.agents.environments.recipes import Lock, Recipe
+
+
+def opened(
+    root: Path, folder: Path, record: Record, recipe: Recipe | None, lock: Lock | None
+) -> Environment:
+    """One that was built. recipe, lock: those of today that make it; None where none does."""
+    environment = Environment(
+        framework=record.framework,
+        hash=record.hash,
+        folder=folder,
+        python=folder / record.interpreter,
+        lock=lock.path if lock else Path(record.lock),
+        kind="source" if record.source else record.kind,
+        version=record.version,
+        caches=disk_layout.caches_of(root),
+        python_version=record.python_version,
+        size_bytes=record.size_bytes,
+        tree=tree_of(folder) if record.kind == "debian" else None,
+    )
+    return _with_cache(environment, recipe)
+
+
+def pointed_environment(
+    root: Path,
+    framework: str,
+    recipe: Recipe,
+    python: Path,
+    named_by: str,
+    environ: Mapping[str, str],
+) -> Environment:
+    """The user's own interpreter. EnvironmentFailed if it does not run, with who names it."""
+    known = ask_interpreter(python, named_by, environ)
+    environment = Environment(
+        framework=framework,
+        hash=known.hash,
+        folder=known.prefix,
+        python=known.python,
+        lock=None,
+        kind="existing",
+        caches=disk_layout.caches_of(root),
+        python_version=known.version,
+    )
+    return _with_cache(environment, recipe)
+
+
+def _with_cache(environment: Environment, recipe: Recipe | None) -> Environment:
+    with disk_layout.writing(environment.caches):
+        make_private(environment.cache_folder)
+    variables = filled(recipe.variables, environment.cache_folder) if recipe else ()
+    return replace(environment, variables=variables)

@@ -1,0 +1,257 @@
+"""A process that keeps one worker: it ends the worker's whole tree whatever becomes of the agent.
+
+Started by velodrome.agents.isolation.supervised with a bare interpreter, and imports little, so
+that it is there in some 20 ms. Two processes come of it:
+
+    agent -> guard -> keeper -> worker -> whatever the worker starts
+
+The keeper ends the tree when the worker ends, at the deadline, over the memory limit, and when the
+agent lets go of the lifeline, a pipe whose write end only the agent holds: so also when the agent
+dies by any signal. Keeper and guard are subreapers: an orphan of the tree, in whatever session,
+becomes a child of theirs and is found through /proc. The guard does the same when the keeper is
+killed; the kernel then kills the worker at once. Both hold the locks they inherit until the tree
+is gone. The guard is the agent's own child, because a process that nobody waits for stays as a
+zombie in containers without an init; Ray may kill it there, and the keeper does not mind.
+
+stdin is the lifeline. It begins with the Spec's fields, marshal's bytes behind their length in 8
+bytes. stdout gets two lines of words, `pid=1 keeper=2`, then
+`cause=exit status=0 stragglers=0 rss_bytes=0`: status as waitpid gives it, -1 if nobody knows;
+stragglers, how many processes were left when the end began. It is closed when all is gone.
+"""
+
+import _signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enumerations
+import ctypes
+import marshal
+import os
+import resource
+import select
+import time
+
+from velodrome.agents.isolation.bounded_log import BoundedLog
+from velodrome.agents.isolation.process_tree import (
+    descendants,
+    end_descendants,
+    proportional_bytes,
+    reap,
+    resident_bytes,
+)
+
+# Memory is looked at as often as it could be full, between these. Each look costs 0.3 ms.
+SHORT_S, LONG_S = 0.05, 0.5
+FAST_GROWTH = 16 << 30  # bytes a second: few workers fill memory faster
+RELIST_S = 1.0  # the tree's processes are listed again
+NEVER_S = 1e9
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+class Spec:
+    """What to start. Empty cpus: as inherited. 0: no deadline, no limit. agent: its pid."""
+
+    def __init__(self, fields: dict[str, object]) -> None:
+        self.command: list[str]
+        self.environ: dict[str, str]
+        self.cwd: str
+        self.log: str
+        self.cpus: list[int]
+        self.keeper_cpus: list[int]
+        self.worker_fds: list[int]
+        self.held_fds: list[int]
+        self.deadline_s: float
+        self.memory_bytes: int
+        self.agent: int
+        self.__dict__.update(fields)
+
+
+def main() -> None:
+    spec = Spec(receive(0))
+    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+        _signal.signal(number, outlive)
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    # Back to normal: Ray's workers are the kernel's first choice, and hand that on.
+    prefer_for_oom_killer(0)
+    keeper = os.fork()
+    if keeper:
+        guard(keeper, spec)
+    else:
+        keep(spec)
+
+
+def receive(descriptor: int) -> dict[str, object]:
+    length = int.from_bytes(read_exactly(descriptor, 8), "little")
+    fields: dict[str, object] = marshal.loads(read_exactly(descriptor, length))
+    return fields
+
+
+def read_exactly(descriptor: int, length: int) -> bytes:
+    content = b""
+    while len(content) < length:
+        part = os.read(descriptor, length - len(content))
+        if not part:
+            os._exit(1)  # the agent died before it said what to start
+        content += part
+    return content
+
+
+def outlive(number: int, frame: object) -> None:
+    """Only the lifeline counts. A handler, since the worker would inherit an ignored signal."""
+
+
+def prefer_for_oom_killer(score: int) -> None:
+    """1000 is first. Lowering it may be forbidden, and /proc read-only."""
+    try:
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(descriptor, b"%d" % score)
+        os.close(descriptor)
+    except OSError:
+        return
+
+
+def guard(keeper: int, spec: Spec) -> None:
+    """Wait for the keeper; if it was killed, do what it would have done."""
+    for descriptor in [0, *spec.worker_fds]:
+        os.close(descriptor)
+    _, status = os.waitpid(keeper, 0)
+    stragglers = end_descendants()
+    if status != 0:
+        say(b"cause=keeper status=-1 stragglers=%d rss_bytes=0\n" % stragglers)
+
+
+def keep(spec: Spec) -> None:
+    os.setsid()
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if spec.keeper_cpus:
+        os.sched_setaffinity(0, spec.keeper_cpus)
+    output, worker_output = os.pipe()
+    keeper = os.getpid()
+    worker = os.fork()
+    if worker == 0:
+        become_worker(spec, keeper, worker_output)
+    for descriptor in [worker_output, *spec.worker_fds]:
+        os.close(descriptor)
+    say(b"pid=%d keeper=%d\n" % (worker, keeper))
+    log = BoundedLog(spec.log, output)
+    memory = TreeMemory(worker, spec.memory_bytes)
+    cause, status = watch(worker, output, log, memory, spec)
+    stragglers = end_descendants()
+    log.close()
+    rss_bytes = memory.peak_bytes
+    say(b"cause=%s status=%d stragglers=%d rss_bytes=%d\n" % (cause, status, stragglers, rss_bytes))
+
+
+def become_worker(spec: Spec, keeper: int, output: int) -> None:
+    """Never returns. What goes wrong here is in the log, exit status 127."""
+    step = "take its streams"
+    try:
+        os.setsid()
+        prctl(PR_SET_PDEATHSIG, _signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != keeper:
+            os._exit(127)  # it died before prctl
+        prefer_for_oom_killer(1000)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a framework's core fills a disk
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for descriptor in spec.held_fds:
+            os.close(descriptor)
+        for descriptor in spec.worker_fds:
+            os.set_inheritable(descriptor, True)  # noqa: FBT003
+        for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # which Python ignores
+            _signal.signal(number, _signal.SIG_DFL)
+        step = f"use the CPUs {sorted(spec.cpus)}"
+        os.sched_setaffinity(0, spec.cpus or os.sched_getaffinity(0))
+        step = f"enter {spec.cwd}"
+        os.chdir(spec.cwd)
+        step = f"run {spec.command[0]}"
+        os.execvpe(spec.command[0], spec.command, spec.environ)
+    except BaseException as error:
+        os.write(2, f"velodrome: cannot {step}: {error}\n".encode(errors="replace"))
+    finally:
+        os._exit(127)
+
+
+def watch(
+    worker: int, output: int, log: BoundedLog, memory: "TreeMemory", spec: Spec
+) -> tuple[bytes, int]:
+    """Until there is a reason to end the tree: (cause, the worker's status or -1)."""
+    poller = select.poll()
+    ends = exit_descriptors(worker, spec.agent)
+    for descriptor in [0, output, *ends]:
+        poller.register(descriptor, select.POLLIN)
+    pace_s = NEVER_S if len(ends) == 2 else SHORT_S
+    deadline = time.monotonic() + (spec.deadline_s or NEVER_S)
+    while True:
+        patience_s = max(0.0, min(memory.patience_s, pace_s, deadline - time.monotonic()))
+        ready = {descriptor for descriptor, _ in poller.poll(1000 * patience_s)}
+        if output in ready and not log.take():
+            poller.unregister(output)
+        status = reap(worker)
+        if status is not None:
+            return b"exit", status
+        if 0 in ready or not is_there(spec.agent):
+            return b"released", -1
+        if time.monotonic() >= deadline:
+            return b"deadline", -1
+        if memory.is_exceeded():
+            return b"memory", -1
+
+
+def exit_descriptors(*pids: int) -> list[int]:
+    """Readable when the process ends; none before Linux 5.3, where the loop's own pace must do."""
+    descriptors = []
+    for pid in pids:
+        try:
+            descriptors.append(os.pidfd_open(pid))
+        except (AttributeError, OSError):
+            continue
+    return descriptors
+
+
+def is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def say(line: bytes) -> None:
+    """To the agent, who may be dead."""
+    try:
+        os.write(1, line)
+    except OSError:
+        return
+
+
+class TreeMemory:
+    """The resident memory of the worker's tree against its limit. patience_s: to the next look."""
+
+    def __init__(self, worker: int, limit_bytes: int) -> None:
+        self.peak_bytes = 0
+        self.patience_s = SHORT_S if limit_bytes else RELIST_S
+        self._worker = worker
+        self._limit_bytes = limit_bytes
+        self._tree = [worker]
+        self._listed_at = 0.0
+        self._looked_at = 0.0
+
+    def is_exceeded(self) -> bool:
+        now = time.monotonic()
+        if not self._limit_bytes or now - self._looked_at < self.patience_s / 2:
+            return False  # a worker that prints wakes the keeper far more often
+        self._looked_at = now
+        if now - self._listed_at > RELIST_S:
+            self._tree = [self._worker, *descendants(self._worker)]
+            self._listed_at = now
+        now_bytes = sum(map(resident_bytes, self._tree))
+        self.peak_bytes = max(self.peak_bytes, now_bytes)
+        left_bytes = self._limit_bytes - now_bytes
+        self.patience_s = min(LONG_S, max(SHORT_S, left_bytes / FAST_GROWTH))
+        if left_bytes >= 0 or len(self._tree) == 1:
+            return left_bytes < 0
+        # Pages that a fork shares with its parent are resident twice, and there once.
+        return sum(map(proportional_bytes, self._tree)) > self._limit_bytes

@@ -1,0 +1,158 @@
+"""What a process and all its descendants use, read from outside while they run.
+
+Cheap enough for ten times a second: the tree is walked again only when the kernel has made a
+process or thread since (the last number in /proc/loadavg tells). Without CONFIG_PROC_CHILDREN
+the walk is a scan of every process, and as rare as its cost demands.
+
+Two limits. RSS counts a page once for every process that shares it. A process that is born and
+gone between two readings shows only in the CPU time and I/O of the parent that waited for it.
+"""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from velodrome.agents.sampling.kernel_files import KernelFile
+from velodrome.agents.sampling.process_counters import (
+    TICK_NS,
+    Process,
+    Stat,
+    children_of_all,
+    lists_children,
+)
+from velodrome.agents.sampling.rate_limit import Paced
+
+# CPU time of reaped children comes in whole ticks, user and system apart, so a sum over the tree
+# may seem to fall by up to two ticks a child. A greater fall is a process that nobody waited for,
+# as when its parent ignores SIGCHLD.
+REAPED_SLACK_NS = 5 * TICK_NS
+
+
+class Usage(NamedTuple):
+    """Of the whole tree at one instant. Counters are totals since its start and never fall.
+
+    peak_rss_bytes is the largest VmHWM of one process: ru_maxrss of a child begins at its
+    parent's. age_ns is the age of the oldest, at most one tick too long. read_bytes and
+    written_bytes went to storage: what the page cache served is not among them; of processes
+    whose counters may not be read nothing is counted. None: the kernel does not say, or not yet.
+    """
+
+    cpu_ns: int
+    rss_bytes: int
+    peak_rss_bytes: int
+    threads: int
+    age_ns: int
+    context_switches: int | None
+    read_bytes: int | None
+    written_bytes: int | None
+
+
+class Tree:
+    """A process and its descendants, also those whose parent has died since they were seen.
+
+    ProcessLookupError: there is no such process to begin with.
+    """
+
+    def __init__(self, pid: int, *, scan: Callable[[], dict[int, list[int]]] | None = None) -> None:
+        """scan gives the children by parent where the kernel does not list them."""
+        self.over = False  # whether every process has ended
+        self._members = {pid: Process(pid)}
+        self._scan = scan or (dict if lists_children() else children_of_all)
+        self._newest = KernelFile("/proc/loadavg")
+        self._newest_seen: tuple[bytes | None, bytes | None] = (None, None)
+        self._walk = Paced(self._follow, share=0.004)
+        self._count_switches = Paced(self._switches)
+        self._cpu_ns = _Total(slack=REAPED_SLACK_NS)
+        self._switched = _Total()
+        self._read_bytes = _Total()
+        self._written_bytes = _Total()
+
+    @property
+    def pids(self) -> frozenset[int]:
+        return frozenset(self._members)
+
+    def close(self) -> None:
+        for process in self._members.values():
+            process.close()
+        self._newest.close()
+
+    def read(self) -> Usage | None:
+        """None: nothing is left of it."""
+        self._walk()
+        members = self._left()
+        self.over = not any(stat.alive for _, stat in members)
+        if not members:
+            return None
+        transfers = [pair for process, _ in members if (pair := process.io_bytes())]
+        oldest_ns = min(stat.started_ns for _, stat in members)
+        cpu_ns = sum(process.cpu_ns() + stat.reaped_ns for process, stat in members)
+        return Usage(
+            cpu_ns=self._cpu_ns.over(cpu_ns),
+            rss_bytes=sum(stat.rss_bytes for _, stat in members),
+            peak_rss_bytes=max(process.peak_rss_bytes() for process, _ in members),
+            threads=sum(stat.threads for _, stat in members),
+            age_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME) + TICK_NS - oldest_ns,
+            context_switches=_over(self._switched, [self._count_switches()]),
+            read_bytes=_over(self._read_bytes, [read for read, _ in transfers]),
+            written_bytes=_over(self._written_bytes, [written for _, written in transfers]),
+        )
+
+    def _left(self) -> list[tuple[Process, Stat]]:
+        """Those that are still there, ended or not; the others are let go."""
+        stats = [(process, process.stat()) for process in self._members.values()]
+        for process, stat in stats:
+            if stat is None:
+                self._members.pop(process.pid).close()
+        return [(process, stat) for process, stat in stats if stat is not None]
+
+    def _follow(self) -> None:
+        """Finds new threads and processes.
+
+        A list of children can lack one if another ends while it is read (proc(5)), so a walk is
+        done twice before the tree counts as known.
+        """
+        newest = (self._newest.read() or b"").rpartition(b" ")[2]
+        if self._newest_seen == (newest, newest) and newest:
+            return
+        self._newest_seen = (self._newest_seen[1], newest)
+        scanned = self._scan()
+        queue = list(self._members.values())
+        while queue:
+            process = queue.pop()
+            for pid in (*process.walk(), *scanned.get(process.pid, ())):
+                if pid not in self._members and (child := _opened(pid)):
+                    self._members[pid] = child
+                    queue.append(child)
+
+    def _switches(self) -> int | None:
+        counts = [process.context_switches() for process in self._members.values()]
+        known = [count for count in counts if count is not None]
+        return sum(known) if known else None
+
+
+class _Total:
+    """A sum over processes that does not fall when one of them is gone."""
+
+    def __init__(self, slack: int = 0) -> None:
+        self._slack = slack
+        self._gone = 0
+        self._highest = 0
+
+    def over(self, present: int) -> int:
+        fall = self._highest - (present + self._gone)
+        if fall > self._slack:
+            self._gone += fall
+        self._highest = max(self._highest, present + self._gone)
+        return self._highest
+
+
+def _over(total: _Total, counts: list[int] | list[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return total.over(sum(known)) if known else None
+
+
+def _opened(pid: int) -> Process | None:
+    try:
+        return Process(pid)
+    except ProcessLookupError:
+        return None

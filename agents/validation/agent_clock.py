@@ -1,0 +1,88 @@
+"""The check `clocked_by_agent`: samples must account for the time that passed for the agent."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED, Checked, Figure
+from velodrome.agents.validation.arrivals import APART_NS, Arrival, ProtocolViolation, end_ns
+from velodrome.agents.validation.samples import TimedPhase
+
+NAME = "clocked_by_agent"
+# The share of the elapsed time that samples must account for. Measured with numpy, torch, jax and
+# tensorflow, max_seconds 1 as in sweeps/quick.yaml, idle and with three busy loops on two cores:
+# 0.73 to 0.99.
+LEAST_SHARE = 0.5
+# Time that need not be accounted for. In a whole phase: the garbage collection at its start, 0.33 s
+# as measured above, 1 s at a load of 15. Between chunks of samples: the statistics so far.
+BESIDES_PHASE_NS = 1_000_000_000
+BESIDES_CHUNKS_NS = 200_000_000
+
+
+class Window(NamedTuple):
+    """A part of a phase: its least and most duration by the agent's clock, and its samples' sum."""
+
+    passed_ns: int
+    most_ns: int
+    samples_ns: int
+    besides_ns: int
+
+    @property
+    def required_ns(self) -> float:
+        """The least sum of samples; 0 or less: the window is too short to check."""
+        return LEAST_SHARE * self.passed_ns - self.besides_ns
+
+
+def check_agent_clock(phase: TimedPhase) -> Checked | None:
+    """None: the phase did not end. ProtocolViolation if its samples are longer than the phase.
+
+    The least duration of a phase is from the arrival of its first event to the last time the pipe
+    was empty before its last event; the most, from the last time the pipe was empty before its
+    first event to the arrival of its last. A busy agent widens the two, so that it detects less
+    and raises no false alarm.
+    """
+    if phase.ended is None:
+        return None
+    most_ns = phase.ended.by_ns - phase.began.after_ns
+    samples_ns = sum(phase.elapsed_ns)
+    if end_ns(0, samples_ns) > most_ns + APART_NS:
+        told = f"{samples_ns / 1e9:.3g} s, within {most_ns / 1e9:.3g} s by the agent's clock"
+        raise ProtocolViolation(f"samples of {phase.name} last {told}")
+    windows = (_whole(phase, phase.ended), _between_chunks(phase))
+    whole = windows[0]
+    figures = (
+        Figure("window_s", whole.passed_ns / 1e9),
+        Figure("samples_s", whole.samples_ns / 1e9),
+        Figure("share", whole.samples_ns / whole.passed_ns if whole.passed_ns else 1.0),
+    )
+    outcome, reason = _judged(phase.name, windows)
+    return Checked(NAME, phase.name, outcome, figures, reason, phase.ended.by_ns)
+
+
+def _whole(phase: TimedPhase, ended: Arrival) -> Window:
+    passed_ns = max(ended.after_ns - phase.began.by_ns, 0)
+    most_ns = ended.by_ns - phase.began.after_ns
+    return Window(passed_ns, most_ns, sum(phase.elapsed_ns), BESIDES_PHASE_NS)
+
+
+def _between_chunks(phase: TimedPhase) -> Window:
+    """From the first chunk of samples to the last, without the start and the end of the phase."""
+    if len(phase.chunks) < 2:
+        return Window(0, 0, 0, BESIDES_CHUNKS_NS)
+    passed_ns = max(phase.chunks[-1].after_ns - phase.chunks[0].by_ns, 0)
+    samples_ns = sum(sum(chunk.elapsed_ns) for chunk in tuple(phase.sampled)[1:])
+    most_ns = phase.chunks[-1].by_ns - phase.chunks[0].after_ns
+    return Window(passed_ns, most_ns, samples_ns, BESIDES_CHUNKS_NS)
+
+
+def _judged(name: str, windows: Sequence[Window]) -> tuple[str, str]:
+    """Outcome and reason."""
+    for one in windows:
+        if one.samples_ns < one.required_ns:
+            return FAILED, (
+                f"samples of {name} last {one.samples_ns / 1e9:.3g} s of "
+                f"{one.passed_ns / 1e9:.3g} s that passed by the agent's clock, "
+                f"at least {one.required_ns / 1e9:.3g} s were expected"
+            )
+    if any(0 < LEAST_SHARE * one.most_ns <= one.samples_ns for one in windows):
+        return PASSED, ""
+    return CANNOT_TELL, f"{name} took {windows[0].passed_ns / 1e9:.2g} s, too short to tell"

@@ -1,0 +1,101 @@
+"""Validates a worker's events: returns all of them, or a failure in their place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from velodrome.adapters.models import MODELS, shapes
+from velodrome.adapters.protocol import (
+    FAILED,
+    VERSION,
+    Checked,
+    Failed,
+    Finished,
+    Hello,
+    Request,
+    Timed,
+    Verified,
+)
+from velodrome.agents.validation.agent_clock import NAME, check_agent_clock
+from velodrome.agents.validation.arrivals import Arrival, ProofRejected, ProtocolViolation
+from velodrome.agents.validation.checks import require_checks
+from velodrome.agents.validation.event_order import require_order
+from velodrome.agents.validation.proof import require_known, require_proof
+from velodrome.agents.validation.samples import require_times, timed_phases
+from velodrome.agents.validation.timestamps import require_timestamps
+
+
+@dataclass(frozen=True)
+class Validated:
+    """events: all of them, or what is kept of them and a `failed` with the reason.
+
+    checks: those that the agent made itself.
+    """
+
+    events: tuple[object, ...]
+    checks: tuple[Checked, ...] = ()
+
+
+def validate(arrivals: Sequence[Arrival], request: Request, begun_ns: int) -> Validated:
+    """Check the events against the request, each other and the agent's clock.
+
+    begun_ns: CLOCK_MONOTONIC before the worker was started. A protocol violation is a crash, and
+    no event is kept. A rejected proof or a failed clock check is a disagreement: the errors or the
+    samples are kept as evidence, times are not.
+    """
+    events = tuple(one.event for one in arrivals)
+    try:
+        _require_version(events)
+        require_order(events, request)
+        require_timestamps(arrivals, begun_ns)
+        names = _timed(request)
+        require_checks(events, names)
+        phases = timed_phases(arrivals, names)
+        for phase in phases:
+            require_times(phase, request.timing)
+        checks = tuple(filter(None, map(check_agent_clock, phases)))
+        for event in events:
+            if isinstance(event, Verified):
+                require_proof(event, request)
+            if isinstance(event, Failed) and event.parameters:
+                require_known(event, request)
+    except ProtocolViolation as error:
+        reason = f"the worker broke the protocol: {error}"
+        return Validated((_failed("crashed", reason, arrivals),))
+    except ProofRejected as error:
+        return Validated(_disproved(arrivals, f"its proof does not hold: {error}"))
+    failed = [check for check in checks if check.outcome == FAILED]
+    if failed:
+        reason = f"{NAME} of {failed[0].phase} failed: {failed[0].reason}"
+        return Validated((*_without_times(events), _failed("disagreed", reason, arrivals)), checks)
+    return Validated(events, checks)
+
+
+def _require_version(events: Sequence[object]) -> None:
+    for event in events:
+        if isinstance(event, Hello) and event.protocol != VERSION:
+            raise ProtocolViolation(f"it speaks version {event.protocol} of it, not {VERSION}")
+
+
+def _timed(request: Request) -> tuple[str, ...]:
+    """The phases that are to be timed."""
+    return shapes.timed_phases(MODELS[request.model]) if request.action == "measure" else ()
+
+
+def _disproved(arrivals: Sequence[Arrival], reason: str) -> tuple[object, ...]:
+    """The events before the proof; its errors become those of the disagreement."""
+    kept: list[object] = []
+    for one in arrivals:
+        if isinstance(one.event, Verified):
+            failed = _failed("disagreed", reason, arrivals)
+            told = one.event
+            return (*kept, failed._replace(parameters=told.parameters, loss_error=told.loss_error))
+        kept.append(one.event)
+    return tuple(kept)
+
+
+def _without_times(events: Sequence[object]) -> tuple[object, ...]:
+    return tuple(event for event in events if not isinstance(event, Timed | Finished))
+
+
+def _failed(status: str, reason: str, arrivals: Sequence[Arrival]) -> Failed:
+    return Failed(status, reason, "", arrivals[-1].by_ns if arrivals else 0)

@@ -1,0 +1,73 @@
+"""Checks a proof: every parameter of the model, of the right shape, within tolerance."""
+
+import math
+from collections.abc import Sequence
+
+from velodrome.adapters.models import MODELS, shapes
+from velodrome.adapters.protocol import Failed, ParameterError, Request, Verified
+from velodrome.adapters.tolerances import GRADIENT_TOLERANCES, LOSS_TOLERANCES
+from velodrome.agents.validation.arrivals import ProofRejected, ProtocolViolation
+
+
+def require_proof(verified: Verified, request: Request) -> None:
+    """ProofRejected if it proves nothing, ProtocolViolation if it contradicts itself."""
+    _require_parameters(verified.parameters, request.model)
+    tolerance = _tolerance(request.dtype)
+    for entry in verified.parameters:
+        _require_within(f"the gradient of {entry.name}", entry.error, tolerance)
+        if not 0 <= entry.reference_norm < math.inf:
+            raise ProofRejected(
+                f"the reference of {entry.name} has the norm {entry.reference_norm:g}"
+            )
+    _require_within("the loss", verified.loss_error, LOSS_TOLERANCES[request.dtype])
+    if not math.isfinite(verified.loss):
+        raise ProofRejected(f"the loss is {verified.loss:g}")
+    worst = max((entry.error for entry in verified.parameters), default=0.0)
+    if verified.gradient_error != worst:
+        told = f"gradient_error {verified.gradient_error:g}, the largest of them is {worst:g}"
+        raise ProtocolViolation(f"`verified` contradicts its parameters: {told}")
+
+
+def require_known(failed: Failed, request: Request) -> None:
+    """ProtocolViolation if it states errors of parameters that the model does not train."""
+    wanted = {entry.name: entry.shape for entry in _gradients_of(request.model)}
+    names = [entry.name for entry in failed.parameters]
+    strange = [one for one in failed.parameters if wanted.get(one.name) != one.shape]
+    if strange or len(names) > len(set(names)):
+        named = strange[0].name if strange else names[0]
+        raise ProtocolViolation(
+            f"`failed` tells the error of {named!r:.100}, which is none of the model's"
+        )
+
+
+def _gradients_of(model: str) -> tuple[shapes.Parameter, ...]:
+    """The parameters that have a gradient."""
+    has_gradient = "gradient" in shapes.timed_phases(MODELS[model])
+    return shapes.trained(MODELS[model]) if has_gradient else ()
+
+
+def _require_parameters(told: Sequence[ParameterError], model: str) -> None:
+    """ProofRejected unless they are exactly the trained parameters."""
+    wanted = {entry.name: entry.shape for entry in _gradients_of(model)}
+    names = [entry.name for entry in told]
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise ProofRejected(f"no gradient of {', '.join(missing)}")
+    if len(names) != len(wanted):
+        raise ProofRejected(f"gradients of {len(names)} parameters, the model trains {len(wanted)}")
+    for entry in told:
+        if entry.shape != wanted[entry.name]:
+            shape = f"{entry.shape}, not {wanted[entry.name]}"
+            raise ProofRejected(f"the gradient of {entry.name} has the shape {shape}")
+
+
+def _require_within(what: str, error: float, tolerance: float) -> None:
+    """NaN is within nothing."""
+    if not 0 <= error <= tolerance:
+        raise ProofRejected(f"{what} is off by {error:.2g} (allowed {tolerance:g})")
+
+
+def _tolerance(dtype: str) -> float:
+    if dtype not in GRADIENT_TOLERANCES:
+        raise ProofRejected(f"nothing is allowed to be off in {dtype}")
+    return GRADIENT_TOLERANCES[dtype]

@@ -1,0 +1,123 @@
+"""What earlier nights say to a run: how long it will take, and what of it fits into a budget."""
+
+import math
+import time
+from collections.abc import Callable
+from functools import cached_property
+from statistics import median
+
+from velodrome.scheduler.commands.number_options import read
+from velodrome.scheduler.history.cell_series import cell_of, history
+from velodrome.scheduler.history.history_reading import past_rows
+from velodrome.scheduler.history.past_durations import Pasts, pasts
+from velodrome.scheduler.plans.budget import Budgeted, within
+from velodrome.scheduler.plans.durations import Foresight
+from velodrome.scheduler.plans.planning import Plan
+from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.sweeps import quantities
+
+NIGHTS = 20  # that are asked
+LATEST = 5  # of which a cell's width is told
+SHOWN = 6  # cells that are left out
+
+
+def budget(text: str) -> float:
+    """Seconds; infinite for an empty text. ConfigError for what is no length of time."""
+    return read("--budget", text, quantities.duration_s, math.inf)
+
+
+class Guide:
+    """Of one run, from when it is made on.
+
+    share: of the budget that the plan itself may take. say: to whoever reads along.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        say: Callable[[str], None],
+        budget_s: float = math.inf,
+        share: float = 1.0,
+    ) -> None:
+        self._store, self._name, self._say = store, name, say
+        self._budget_s, self._share = budget_s, share
+        self.until_s = time.monotonic() + budget_s
+        self._foresight: Pasts | None = None
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is a budget, for which a part of a plan may be left out."""
+        return math.isfinite(self._budget_s)
+
+    def chosen(self, plan: Plan) -> Plan:
+        """What of it is run, which is all where there is no budget; says what is left out."""
+        if not self.is_bounded:
+            return plan
+        left_s = self._share * max(0.0, self.until_s - time.monotonic())
+        widths = self._widths
+        found = within(
+            plan,
+            left_s,
+            self._pasts(plan).estimate,
+            lambda one: widths.get((cell_of(one.task), one.node_id)),
+        )
+        for line in left_out(found, self._budget_s):
+            self._say(line)
+        return found.plan
+
+    def foresight(self, plan: Plan) -> Foresight:
+        return self._pasts(plan).foresight
+
+    def besides(self, plan: Plan) -> Plan:
+        """What to run after the plan, on nodes that it ran on."""
+        return Plan()
+
+    def _pasts(self, plan: Plan) -> Pasts:
+        if self._foresight is None:
+            self._foresight = pasts(self._rows, dict.fromkeys(one.task for one in plan.placements))
+        return self._foresight
+
+    @cached_property
+    def _rows(self) -> tuple[Row, ...]:
+        reader = self._store.reader()
+        found = past_rows(reader, self._name, NIGHTS)
+        for fault in reader.faults:
+            self._say(f"left out of the history: {fault}")
+        return found
+
+    @cached_property
+    def _widths(self) -> dict[tuple[object, ...], float]:
+        """By cell and node: the median half-width of its last nights."""
+        found: dict[tuple[object, ...], float] = {}
+        for cell, points in history(self._rows).items():
+            known = [one.width for one in points[-LATEST:] if one.width is not None]
+            if known:
+                found[cell_of(cell), cell.node_id] = median(known)
+        return found
+
+
+def left_out(found: Budgeted, budget_s: float) -> tuple[str, ...]:
+    """In words; nothing, where everything fits."""
+    if not found.left_out:
+        return (f"everything fits: {_told(found.seconds)} of {_told(budget_s)}",)
+    runs = sum(one.repeats for one in found.left_out)
+    more = len(found.left_out) - SHOWN
+    return (
+        f"budget {_told(budget_s)}: {len(found.plan.placements)} runs for {_told(found.seconds)}; "
+        f"{runs} are left out, whose intervals are narrowest:",
+        *(
+            f"  {one.repeats} of {one.task.label} ({_told(one.seconds)})"
+            for one in found.left_out[:SHOWN]
+        ),
+        *([f"  and of {more} cells more"] if more > 0 else []),
+    )
+
+
+def _told(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

@@ -1,0 +1,50 @@
+"""`report --site`: the trends of all nights of a sweep as a folder that any file server serves."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from velodrome.scheduler.commands import skipped_files
+from velodrome.scheduler.commands.output import closing
+from velodrome.scheduler.errors import INCOMPLETE, ConfigError
+from velodrome.scheduler.history.cell_series import History
+from velodrome.scheduler.history.history_reading import name_of, night_ids, read_history
+from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.site.pages import INDEX, NO_NIGHT, LastNight, Link, pages
+from velodrome.scheduler.site.site_files import write
+
+NIGHTS = "nights"  # the folder of whole reports within a site
+MOST_REPORTS = 60
+
+
+def site(results: str | Path, sweep_id: str, folder: Path) -> int:
+    """Of all sweeps of the name that this one has. ConfigError without any."""
+    store = Store.for_reading(results)
+    name = name_of(store, store.resolve(sweep_id or "last"))
+    history = read_history(store, name)
+    skipped_files.tell(store.faults, results)
+    missing = skipped_files.missing(store.faults, night_ids(store, name))
+    if not history:
+        mend = "Name one of its nights with --sweep, e.g. one of sweeps/nightly.yaml."
+        raise ConfigError(str(results), "this sweep has no name, hence no history", mend)
+    write_site(folder, name, history, LastNight((missing,)) if missing else NO_NIGHT)
+    closing(f"wrote {folder / INDEX}; serve it with: python3 -m http.server -d {folder}")
+    return INCOMPLETE if missing else 0
+
+
+def write_site(
+    folder: Path,
+    name: str,
+    history: History,
+    last: LastNight = NO_NIGHT,
+    besides: Mapping[str, str] | None = None,
+) -> None:
+    """besides: more files, by path within the site, which are there before they are named."""
+    for path, text in (besides or {}).items():
+        write(folder, {path: text})
+    write(folder, pages(name, history, last, _reports(folder)))
+
+
+def _reports(folder: Path) -> tuple[Link, ...]:
+    """The whole reports that lie in the site, newest first."""
+    found = sorted((folder / NIGHTS).glob("*.html"), reverse=True)[:MOST_REPORTS]
+    return tuple((path.stem, f"{NIGHTS}/{path.name}") for path in found)

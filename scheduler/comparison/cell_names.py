@@ -1,0 +1,89 @@
+"""What a cell is called in a comparison: no longer than tells it from the others."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from velodrome.agents.task import device_name
+from velodrome.scheduler.comparison.fingerprints import FINGERPRINT, Rules, told
+from velodrome.scheduler.comparison.outcome import Outcome
+from velodrome.scheduler.distinct_names import told_apart
+from velodrome.scheduler.reports.task_rows import Row
+
+_Cell = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Names:
+    """What is compared is no part of a name. has_types: whether there are several types of node.
+
+    has_places: whether what was compared is of several, or of several devices or threads. apart:
+    of cells that would be called the same, what differs.
+    """
+
+    rules: Rules
+    has_types: bool
+    has_places: bool
+    apart: Mapping[_Cell, str] = field(default_factory=dict)
+
+    def full(self, row: Row) -> str:
+        """E.g. `torch eager lenet b64 cpu 1t`."""
+        place = " ".join(_place(row, self.rules, with_type=self.has_types))
+        return f"{_course(row, self.rules)} {place}".rstrip() + self._apart(row)
+
+    def short(self, row: Row) -> str:
+        """Without the place where all are of one: `torch eager lenet b64`."""
+        if self.has_places:
+            return self.full(row)
+        return _course(row, self.rules) + self._apart(row)
+
+    def _apart(self, row: Row) -> str:
+        return self.apart.get(_cell(row, self.rules), "")
+
+
+def names_in(outcome: Outcome) -> Names:
+    rules = Rules(outcome.subjects)
+    compared = (duel.pair.candidate[0] for duel in outcome.duels)
+    places = {tuple(_place(row, rules, with_type=True)) for row in compared}
+    types = {told(row, "node_type") for row in _cells(outcome)}
+    has_types = len(types) > 1 and "node_type" not in rules.free
+    alike = Names(rules, has_types, has_places=len(places) > 1)
+    rows = {_cell(row, rules): row for row in _named(outcome)}
+    plain = {key: alike.full(row) for key, row in rows.items()}
+    fields = {key: {name: told(row, name) for name in _TELLING} for key, row in rows.items()}
+    full = told_apart(plain, fields)
+    apart = {key: name.removeprefix(plain[key]) for key, name in full.items()}
+    return Names(rules, has_types, alike.has_places, apart)
+
+
+_TELLING = tuple(name for name in FINGERPRINT if name not in ("threads", "gpu_count"))
+
+
+def _cell(row: Row, rules: Rules) -> _Cell:
+    return (*rules.asked(row), *rules.fingerprint(row))
+
+
+def _named(outcome: Outcome) -> Iterable[Row]:
+    """A row of each cell, by which it is called."""
+    yield from (duel.pair.candidate[0] for duel in outcome.duels)
+    yield from (change.pair.candidate[0] for change in outcome.changes)
+    yield from (entry.pair.candidate[0] for entry in outcome.refused)
+    yield from (rows[0] for rows in (*outcome.vanished, *outcome.appeared))
+
+
+def _cells(outcome: Outcome) -> Iterable[Row]:
+    """And of what one of these is refused for."""
+    yield from _named(outcome)
+    yield from (entry.pair.base[0] for entry in outcome.refused)
+
+
+def _course(row: Row, rules: Rules) -> str:
+    names = [told(row, name) for name in ("framework", "variant") if name not in rules.free]
+    return " ".join([*names, f"{told(row, 'model')} b{row['batch_size']}"])
+
+
+def _place(row: Row, rules: Rules, *, with_type: bool) -> list[str]:
+    count = int(told(row, "gpu_count") or 0)
+    device = device_name(told(row, "device"), count, told(row, "gpu_model"))
+    fields = {"device": device, "threads": f"{row['threads']}t"}
+    all_of_it = fields | ({"node_type": told(row, "node_type")} if with_type else {})
+    return [text for field, text in all_of_it.items() if text and field not in rules.free]

@@ -1,0 +1,144 @@
+"""The two sides of a comparison, as they are typed: sweeps, conditions, or both.
+
+`last~1`, `20261124`, `*` name sweeps; `framework_version=2.12.1` and the like are conditions as
+those of `--only`, on more fields. A side without a sweep means the newest in which it holds.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from velodrome.scheduler.comparison.fingerprints import told
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.plans.selection import KEY, Word, no_condition, read
+from velodrome.scheduler.reports.task_rows import Row, last_attempts
+from velodrome.scheduler.results.sweep_ids import resolved
+from velodrome.scheduler.sweeps.conditions import FIELDS, Condition, holds
+
+EXAMPLE = "last~1, or 'last framework=torch framework_version=2.12.1'"
+RECORDED = (  # what is known of a row besides its task
+    "framework_version",
+    "environment_hash",
+    "velodrome_version",
+    "node_type",
+    "node_id",
+    "hostname",
+    "cpu_model",
+    "gpu_name",
+)
+SELECTABLE = (*FIELDS, *RECORDED, KEY)
+_COLUMNS = {KEY: "task_id"}
+
+
+@dataclass(frozen=True)
+class Side:
+    """name: BASE or CANDIDATE. words: of sweeps; none stands for the newest in which it holds."""
+
+    name: str
+    text: str
+    words: tuple[Word, ...]
+    conditions: tuple[Condition, ...]
+
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset(condition.field for condition in self.conditions)
+
+    def pins(self, field: str) -> frozenset[tuple[tuple[str, ...], bool]]:
+        """What it says of a field, to be held against what the other side says."""
+        return frozenset(
+            (condition.patterns, condition.is_negated)
+            for condition in self.conditions
+            if condition.field == field
+        )
+
+    def matches(self, row: Row) -> bool:
+        return all(
+            holds(condition, {condition.field: _text(row, condition.field)})
+            for condition in self.conditions
+        )
+
+
+def parse(text: str, name: str) -> Side:
+    """ConfigError names the column at which it cannot be read."""
+    conditions, words = read(text, name, SELECTABLE)
+    for word in words:
+        if any(character in word.text for character in "=!|"):
+            raise no_condition(word, EXAMPLE)
+    if not (conditions or words):
+        raise ConfigError(name, "nothing is named", f"Write it like {EXAMPLE}.")
+    return Side(name, text, words, conditions)
+
+
+def subjects(base: Side, candidate: Side) -> frozenset[str]:
+    """The fields in which two sides are to differ: both pin them, each otherwise."""
+    both = base.fields & candidate.fields
+    return frozenset(field for field in both if base.pins(field) != candidate.pins(field))
+
+
+def sweeps_of(side: Side, known: Sequence[str]) -> tuple[str, ...]:
+    """Those that it names, newest first; none if it names none. ConfigError if one is not there."""
+    named: set[str] = set()
+    for word in side.words:
+        named.update(_named(word, known))
+    return tuple(sweep_id for sweep_id in known if sweep_id in named)
+
+
+def rows_of(
+    side: Side, known: Sequence[str], rows_in: Callable[[str], Sequence[Row]]
+) -> tuple[tuple[str, ...], list[Row]]:
+    """The sweeps that it means, and their rows for which it holds. known: newest first.
+
+    A task that was lost and done again counts once. ConfigError if there is no such row.
+    """
+    named = sweeps_of(side, known)
+    if named:
+        found = [row for sweep_id in named for row in _matching(side, rows_in(sweep_id))]
+        if not found:
+            raise _nothing(side, [row for sweep_id in named for row in rows_in(sweep_id)])
+        return named, found
+    for sweep_id in known:
+        if found := _matching(side, rows_in(sweep_id)):
+            return (sweep_id,), found
+    if not known:
+        resolved("last", known, side.name)
+    raise _nothing(side, [row for sweep_id in known for row in rows_in(sweep_id)])
+
+
+def without(rows: Iterable[Row], others: Iterable[Row]) -> list[Row]:
+    """The runs that are not among the others."""
+    taken = {_run(row) for row in others}
+    return [row for row in rows if _run(row) not in taken]
+
+
+def _run(row: Row) -> tuple[object, object, object]:
+    return row["sweep_id"], row["task_id"], row["repeat"]
+
+
+def _matching(side: Side, rows: Sequence[Row]) -> list[Row]:
+    return [row for row in last_attempts(rows) if side.matches(row)]
+
+
+def _named(word: Word, known: Sequence[str]) -> Iterable[str]:
+    if "*" not in word.text and "?" not in word.text:
+        return [resolved(word.text, known, word.place)]
+    found = [sweep_id for sweep_id in known if fnmatchcase(sweep_id, word.text)]
+    if not found:
+        raise ConfigError(word.place, f"there is no sweep '{word.text}'", f"Write {EXAMPLE}.")
+    return found
+
+
+def _nothing(side: Side, rows: Sequence[Mapping[str, object]]) -> ConfigError:
+    """The first condition that no row fulfils by itself, with what there is instead."""
+    for condition in side.conditions:
+        there = {_text(row, condition.field) for row in rows} - {""}
+        fields = ({condition.field: value} for value in there)
+        if not any(holds(condition, each) for each in fields):
+            wanted = "|".join(condition.patterns)
+            mend = f"There is: {', '.join(sorted(there)) or 'nothing'}."
+            return ConfigError(condition.place, f"no {condition.field} is '{wanted}'", mend)
+    problem = f"no result is '{side.text}'" if side.conditions else "these sweeps have no rows"
+    return ConfigError(side.name, problem, "Take a condition out, or name other sweeps.")
+
+
+def _text(row: Row, field: str) -> str:
+    return told(row, _COLUMNS.get(field, field))

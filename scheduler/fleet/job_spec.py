@@ -1,0 +1,142 @@
+"""What a job is: what it was ordered to do, and what Ray says of it."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+
+from velodrome.agents.environments.recipes import did_you_mean
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.next_commands import command
+
+OURS = "velodrome"  # the key of metadata by which a job is known to be one of these
+NAME_LENGTH = 40
+
+
+class State(StrEnum):
+    """How far a job is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    ENDED = "ended"
+
+    @property
+    def is_over(self) -> bool:
+        return self in (State.STOPPED, State.ENDED)
+
+
+_STATES = {
+    "PENDING": State.WAITING,
+    "RUNNING": State.RUNNING,
+    "STOPPED": State.STOPPED,
+    "SUCCEEDED": State.ENDED,
+    "FAILED": State.ENDED,
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a job is for: kept with it as metadata, and enough to give it once more.
+
+    only, cluster and patience are as they were typed; empty if they were not.
+    """
+
+    sweep: str
+    sweep_id: str
+    results: str
+    only: str = ""
+    cluster: str = ""
+    patience: str = ""
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return {OURS: "sweep", **asdict(self)}
+
+    def again(self, address: str) -> str:
+        """The command that goes on with the sweep, as a job on the cluster at this address."""
+        options = {
+            "--resume": self.sweep_id,
+            "--results": self.results,
+            "--only": self.only,
+            "--cluster": self.cluster,
+            "--patience": self.patience,
+            "--address": address,
+        }
+        given = [word for pair in options.items() if pair[1] for word in pair]
+        return command("run", *given, "--submit")
+
+
+@dataclass(frozen=True)
+class Job:
+    """code: its driver's, below 0 the signal that killed it; None: there is none, or none yet.
+
+    message: Ray's, of why a job that is over has no code.
+    """
+
+    job_id: str
+    order: Order
+    state: State
+    started_ms: int
+    code: int | None = None
+    message: str = ""
+
+    @property
+    def exit_status(self) -> int | None:
+        """As a shell would have it of the sweep; None of a job that is not over."""
+        if self.state is State.STOPPED:
+            return 143  # by SIGTERM, in order
+        if self.state is not State.ENDED:
+            return None
+        if self.code is None:
+            return 3  # Ray could not start or keep it
+        return self.code if self.code >= 0 else 128 - self.code
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether it came to an end that it could neither choose nor tell of."""
+        return self.state is State.ENDED and (self.code is None or not 0 <= self.code <= 128)
+
+
+def job_of(details: Mapping[str, object]) -> Job | None:
+    """Of what Ray's server says of a job; None if it is somebody else's."""
+    kept, job_id = details.get("metadata"), details.get("submission_id")
+    state = _STATES.get(str(details.get("status")))
+    if not isinstance(kept, Mapping) or OURS not in kept or not job_id or not state:
+        return None
+    order = Order(**{field.name: str(kept.get(field.name, "")) for field in fields(Order)})
+    started_ms, code = details.get("start_time"), details.get("driver_exit_code")
+    return Job(
+        str(job_id),
+        order,
+        state,
+        started_ms if isinstance(started_ms, int) else 0,
+        code if isinstance(code, int) else None,
+        str(details.get("message") or ""),
+    )
+
+
+def new_job_id(order: Order, stamp: str) -> str:
+    """To be read, to be typed, and safe in a path: nothing but a-z, 0-9 and hyphens."""
+    name = re.sub(r"[^a-z0-9]+", "-", order.sweep.lower())[:NAME_LENGTH].strip("-")
+    return "-".join(filter(None, (OURS, name, stamp)))
+
+
+def entry_point(words: Sequence[str]) -> str:
+    """`velodrome` with these arguments, for a shell, which takes each as the word that it is.
+
+    The head's `python` is the one that its Ray runs in: Ray's own custom for jobs.
+    """
+    return f"exec python -m velodrome.scheduler.cli {shlex.join(words)}"
+
+
+def named(text: str, jobs: Sequence[Job], address: str) -> Job:
+    """The job of this id, or a sweep's newest. jobs: newest first. ConfigError if there is none."""
+    found = [job for job in jobs if text in (job.job_id, job.order.sweep_id)]
+    if found:
+        return found[0]
+    place, mend = f"jobs at {address}", "Start one first: velodrome run SWEEP --submit."
+    if jobs:
+        mend = did_you_mean(text, [job.job_id for job in jobs])
+    raise ConfigError(place, f"there is no job '{text}'", mend)

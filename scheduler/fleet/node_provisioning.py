@@ -1,0 +1,128 @@
+"""Nodes that are only declared, brought up when something needs one of their type.
+
+Ray's autoscaler starts a node for a task that no node can run. Such a task is sent for every node
+that is wanted; it asks for all CPUs of one with the type's labels, and only says where it ran.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import cast
+
+import ray
+
+from velodrome.agents.node import Node
+from velodrome.scheduler.fleet.attempts import Attempt
+from velodrome.scheduler.fleet.ray_functions import remote
+from velodrome.scheduler.plans.declared_nodes import DeclaredType
+
+JOINS_WITHIN_S = 60.0
+LISTED_WITHIN_S = 5.0  # a node that is not in Ray's list by then has gone
+
+
+def _where() -> str:
+    """Ray's id of the node that was brought up with this."""
+    return str(ray.get_runtime_context().get_node_id())
+
+
+@dataclass
+class _Asked:
+    """One task that asks for a node; once it has run, where and when that was seen."""
+
+    reference: "ray.ObjectRef[str]"
+    ran_on: str = ""
+    ran_s: float | None = None
+
+
+class Demand:
+    """types: those that are declared. may_run: whether an attempt may run on a node."""
+
+    def __init__(
+        self, types: Sequence[DeclaredType], may_run: Callable[[Attempt, Node], bool]
+    ) -> None:
+        self._types = tuple(sorted(types, key=lambda declared: declared.gpus))
+        self._may_run = may_run
+        self._asked: dict[str, list[_Asked]] = {}
+        self._attempts: Sequence[Attempt] = ()
+        self._wanted: dict[DeclaredType, int] = {}
+
+    def want(
+        self, attempts: Sequence[Attempt], now_s: float, is_there: Callable[[str], bool]
+    ) -> None:
+        """As many nodes of each type as there are courses for it, and no more than it may have.
+
+        is_there: of a node, by Ray's id.
+        """
+        if attempts is not self._attempts:
+            self._attempts = attempts
+            self._wanted = self._count(attempts)
+        names = {declared.name for declared in self._wanted}
+        for name in [name for name in self._asked if name not in names]:
+            self._take_back(name)
+        for declared, count in self._wanted.items():
+            asked = self._still_asked(declared.name, now_s, is_there)
+            missing = min(count, declared.max_workers) - len(asked)
+            asked.extend(_Asked(_ask(declared)) for _ in range(missing))
+
+    def __enter__(self) -> "Demand":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """What was asked for and has not come is needed no more."""
+        for name in list(self._asked):
+            self._take_back(name)
+
+    def _count(self, attempts: Sequence[Attempt]) -> dict[DeclaredType, int]:
+        courses = {(attempt.course, attempt.home): attempt for attempt in attempts}
+        types = Counter(self._type_for(attempt) for attempt in courses.values())
+        return {declared: count for declared, count in types.items() if declared is not None}
+
+    def _type_for(self, attempt: Attempt) -> DeclaredType | None:
+        """The one that it was planned for, else the first that will do, of few GPUs before others.
+
+        It was planned for none if it had a node that is gone, be it in this run or an earlier one.
+        """
+        if attempt.home.is_one_node:
+            return None
+        fitting = [one for one in self._types if self._may_run(attempt, one.node)]
+        planned = [one for one in fitting if one.name == attempt.node_id]
+        return next(iter(planned or fitting), None)
+
+    def _still_asked(
+        self, name: str, now_s: float, is_there: Callable[[str], bool]
+    ) -> list[_Asked]:
+        """A node that came takes work soon; if it does not, or is gone again, ask for another."""
+        asked = self._asked.setdefault(name, [])
+        for one in asked:
+            if one.ran_s is None and ray.wait([one.reference], timeout=0)[0]:
+                one.ran_s, one.ran_on = now_s, _answer(one.reference)
+        asked[:] = [
+            one
+            for one in asked
+            if one.ran_s is None
+            or now_s - one.ran_s < (JOINS_WITHIN_S if is_there(one.ran_on) else LISTED_WITHIN_S)
+        ]
+        return asked
+
+    def _take_back(self, name: str) -> None:
+        for one in self._asked.pop(name):
+            with suppress(ray.exceptions.RayError, ValueError):
+                ray.cancel(one.reference, force=True)
+
+
+def _ask(declared: DeclaredType) -> "ray.ObjectRef[str]":
+    options = remote(_where).options(
+        num_cpus=declared.cpus,
+        max_retries=0,
+        label_selector=dict((declared.selector,)),
+    )
+    return cast("ray.ObjectRef[str]", options.remote())
+
+
+def _answer(reference: "ray.ObjectRef[str]") -> str:
+    """Empty if its node was gone before it could answer."""
+    try:
+        return str(ray.get(reference))
+    except ray.exceptions.RayError:
+        return ""

@@ -1,0 +1,126 @@
+"""A planned sweep to its rows: what happens on the fleet is kept first, then shown."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+
+from velodrome.agents.environments.store import EnvironmentStore
+from velodrome.agents.environments.versions import VersionLocks, split
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.node import Node
+from velodrome.scheduler.fleet.attempt_events import Ended, Lost, OutOfTime, Refused
+from velodrome.scheduler.fleet.attempts import Attempt, EnvironmentNeed
+from velodrome.scheduler.fleet.dispatch import PATIENCE_S, Dispatcher
+from velodrome.scheduler.fleet.pending_work import refused
+from velodrome.scheduler.fleet.progress import Watcher
+from velodrome.scheduler.fleet.transport import Joined, Transport
+from velodrome.scheduler.fleet.work_queue import MayRun, Queue
+from velodrome.scheduler.plans.alternatives import Home, may_run
+from velodrome.scheduler.plans.expectations import Expectations
+from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.sweeps.sweep import Sweep
+
+
+def run(
+    attempts: Sequence[Attempt],
+    may_run: MayRun,
+    nodes: Sequence[Node],
+    transport: Transport,
+    keeper: "Keeper",
+    watcher: Watcher,
+    environments: EnvironmentStore,
+    patience_s: float = PATIENCE_S,
+    until_s: float = math.inf,
+) -> None:
+    """KeyboardInterrupt goes through; rows are kept.
+
+    may_run: the sweep's `rule`. nodes: those that are there at the start. until_s: on the
+    monotonic clock, when to begin nothing more.
+    """
+    queue = Queue(attempts, nodes, may_run, _needs(environments.versions))
+    keeper.nodes(nodes)
+
+    def on_event(event: object) -> None:
+        keeper.event(event)  # on disk first, then on the screen
+        watcher.event(event)
+
+    def is_over() -> bool:
+        return time.monotonic() >= until_s
+
+    keep = keeper.together
+    Dispatcher(queue, transport, on_event, patience_s, nodes, is_over, keep).run()
+
+
+class Keeper:
+    """Writes the rows of what ended; an attempt that was lost is a row, too."""
+
+    def __init__(self, store: Store, sweep_id: str, expectations: Expectations) -> None:
+        self._store = store
+        self._sweep_id = sweep_id
+        self._expectations = expectations
+        self._nodes: dict[str, Node] = {}
+        self.left_out: list[Attempt] = []  # for want of time
+
+    def nodes(self, nodes: Sequence[Node]) -> None:
+        self._nodes |= {node.node_id: node for node in nodes}
+        self._store.put_nodes(self._sweep_id, nodes)
+
+    def together(self, ended: Sequence[Ended]) -> None:
+        """Before `event` is told of each, which then finds it kept."""
+        kept = [(one.measurement, self._expectations.of(one.measurement.task)) for one in ended]
+        self._store.put_all(self._sweep_id, kept)
+
+    def event(self, event: object) -> None:
+        if isinstance(event, Joined):
+            self.nodes((event.node,))
+        elif isinstance(event, OutOfTime):
+            self.left_out += event.attempts
+        elif isinstance(event, Ended):
+            self._put(event.measurement)
+        elif isinstance(event, Refused):
+            why = event.outcome
+            failed = Status.ENVIRONMENT_FAILED
+            self._put(self._row(event.attempt, failed, why.reason, why.log_tail))
+        elif isinstance(event, Lost):
+            self._put(self._row(event.attempt, Status.LOST, event.reason))
+
+    def _row(
+        self, attempt: Attempt, status: Status, reason: str, log_tail: str = ""
+    ) -> Measurement:
+        return refused(attempt, status, reason, log_tail, self._nodes.get(attempt.node_id))
+
+    def _put(self, measurement: Measurement) -> None:
+        expected = self._expectations.of(measurement.task)
+        self._store.put(self._sweep_id, measurement, expected)
+
+
+def rule(sweep: Sweep) -> Callable[[Attempt, Node], bool]:
+    """Whether an attempt may run on a node.
+
+    Asked again and again of alike tasks: told once for each node.
+    """
+    told: dict[tuple[Home, int, str, str], bool] = {}
+
+    def of(attempt: Attempt, node: Node) -> bool:
+        threads = attempt.task.threads
+        key = (attempt.home, threads, node.node_id, node.node_type)
+        if key not in told:
+            told[key] = may_run(attempt.home, threads, sweep, node)
+        return told[key]
+
+    return of
+
+
+def _needs(locks: VersionLocks) -> Callable[[Attempt], tuple[EnvironmentNeed, ...]]:
+    """The framework's own environment, and NumPy's for the float64 reference."""
+    reference = EnvironmentNeed("numpy", "cpu")
+
+    @cache
+    def of(framework: str, device: str, lock_hash: str) -> tuple[EnvironmentNeed, ...]:
+        if not split(framework)[1]:
+            return (EnvironmentNeed(framework, device), reference)
+        texts = locks.texts(framework, lock_hash)
+        return (EnvironmentNeed(framework, device, lock_hash, texts), reference)
+
+    return lambda attempt: of(attempt.task.framework, attempt.task.device, attempt.task.lock_hash)

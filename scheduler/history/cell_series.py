@@ -1,0 +1,260 @@
+"""Rows of many sweeps to what a cell showed on each night, oldest first. Pure.
+
+A cell is followed on one node: another machine has a history of its own. Whatever changed from one
+night to the next (a version, a driver) leaves it the same cell: that it became slower is the news.
+A night's level is the median over its repeats; repeats from CONFIRMING on were measured again
+because the first ones looked like a step.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from velodrome.agents.measurement import Status
+from velodrome.agents.task import Task, device_name, place_name
+from velodrome.scheduler.distinct_names import told_apart
+from velodrome.scheduler.plans.planning import CONFIRMING
+from velodrome.scheduler.reports.task_rows import Row, is_surprise, last_attempts, took_s
+from velodrome.scheduler.results.sanitizing import in_one_line
+
+PHASES = ("gradient", "forward")
+NEVER = datetime.min.replace(tzinfo=UTC)  # of a night whose rows do not say when
+COLUMNS = (
+    "sweep_id",
+    "task_id",
+    "repeat",
+    "attempt",
+    "status",
+    "reason",
+    "surprise",
+    "quiet",
+    "framework",
+    "framework_version",
+    "variant",
+    "model",
+    "batch_size",
+    "device",
+    "threads",
+    "dtype",
+    "node_id",
+    "hostname",
+    "gpu_count",
+    "gpu_model",
+    "gpu_uuids",
+    "started_at",
+    "finished_at",
+    "waited_ns",
+    *(f"{phase}_{bound}_ns" for phase in PHASES for bound in ("median", "low", "high")),
+)
+
+
+@dataclass(frozen=True, order=True)
+class Followed:
+    """A cell on one machine. gpu_uuids: those it had to itself."""
+
+    framework: str
+    variant: str
+    model: str
+    batch_size: int
+    device: str
+    threads: int
+    dtype: str
+    gpu_model: str
+    node_id: str
+    gpu_uuids: tuple[str, ...] = ()
+    gpu_count: int = 0
+    hostname: str = field(default="", compare=False)
+
+    @property
+    def device_name(self) -> str:
+        return device_name(self.device, self.gpu_count, self.gpu_model)
+
+    @property
+    def label(self) -> str:
+        """As a task is called in progress lines, and where."""
+        what = f"{self.framework}[{self.variant}] {self.model} b{self.batch_size}"
+        place = place_name(self.device_name, self.threads, self.dtype)
+        return f"{what} {place} on {self.hostname or self.node_id}"
+
+
+def cell_of(one: Followed | Task) -> tuple[object, ...]:
+    """What a sweep asks for, on whatever node it is measured."""
+    what = (one.framework, one.variant, one.model, one.batch_size, one.device)
+    return (*what, one.threads, one.dtype, one.gpu_count, one.gpu_model)
+
+
+def labels(cells: Iterable[Followed]) -> dict[Followed, str]:
+    """Of cells beside each other: where labels are the same, with what differs."""
+    each = tuple(dict.fromkeys(cells))
+    fields = {
+        cell: {
+            "node": cell.node_id,
+            "GPU": " and ".join(cell.gpu_uuids),
+            "type": cell.dtype,
+        }
+        for cell in each
+    }
+    return told_apart({cell: cell.label for cell in each}, fields)
+
+
+class Condition(StrEnum):
+    """What a night of a cell was worth."""
+
+    GOOD = "good"
+    UNSTABLE = "unstable"  # more than half of its repeats
+    FAILED = "failed"  # it was to agree, and has no number
+
+
+@dataclass(frozen=True)
+class Point:
+    """A cell on one night. Logarithms of ns per call, by phase.
+
+    levels: over all repeats. first: without those that confirm, again: of those alone. runs: how
+    many repeats there are. failed_again: those that confirm have no number, either.
+    width: half of what the intervals of all repeats span, relative; None without a number. seconds:
+    of all repeats together. errors: by phase, what the repeats of an unstable night leave open of
+    its level, as a standard deviation. disturbed: others ran beside more than half of its repeats.
+    """
+
+    sweep_id: str
+    started_at: datetime
+    condition: Condition
+    levels: Mapping[str, float]
+    first: Mapping[str, float]
+    again: Mapping[str, float]
+    runs: int
+    reason: str = ""
+    failed_again: bool = False
+    width: float | None = None
+    seconds: float = 0.0
+    errors: Mapping[str, float] = field(default_factory=dict)
+    disturbed: bool = False
+
+    @property
+    def was_confirmed(self) -> bool:
+        """Whether it was measured again."""
+        return bool(self.again) or self.failed_again
+
+
+History = Mapping[Followed, tuple[Point, ...]]
+
+
+def history(rows: Iterable[Row]) -> History:
+    """Cells that never had a number and were not expected to have one are no part of it."""
+    nights: dict[Followed, dict[str, list[Row]]] = {}
+    for row in rows:
+        if row["node_id"]:
+            nights.setdefault(followed(row), {}).setdefault(str(row["sweep_id"]), []).append(row)
+    return {
+        cell: points
+        for cell, by_night in sorted(nights.items())
+        if (points := _points(by_night.values()))
+    }
+
+
+def followed(row: Row) -> Followed:
+    """Texts are made safe to show: anybody may have written the row."""
+    uuids = row.get("gpu_uuids") if row["device"] == "gpu" else None
+    gpu_uuids = tuple(map(in_one_line, uuids)) if isinstance(uuids, list) else ()
+    return Followed(
+        framework=in_one_line(row["framework"]),
+        variant=in_one_line(row["variant"]),
+        model=in_one_line(row["model"]),
+        batch_size=int(str(row["batch_size"])),
+        device=in_one_line(row["device"]),
+        threads=int(str(row["threads"])),
+        dtype=in_one_line(row["dtype"]),
+        gpu_model=in_one_line(row.get("gpu_model")),
+        node_id=in_one_line(row["node_id"]),
+        gpu_uuids=gpu_uuids,
+        gpu_count=_gpu_count(row, len(gpu_uuids)),
+        hostname=in_one_line(row["hostname"]),
+    )
+
+
+def _gpu_count(row: Row, held: int) -> int:
+    """That was asked for. held: how many it had; an earlier row may not tell the other."""
+    if row["device"] != "gpu":
+        return 0
+    return int(str(row.get("gpu_count") or held or 1))
+
+
+def _points(nights: Iterable[Sequence[Row]]) -> tuple[Point, ...]:
+    found = [point for rows in nights if (point := point_of(rows))]
+    return tuple(sorted(found, key=lambda point: (point.started_at, point.sweep_id)))
+
+
+def point_of(rows: Sequence[Row]) -> Point | None:
+    """Of one cell's rows of one night; None where nothing was expected and nothing came."""
+    rows = last_attempts(rows)
+    first = [row for row in rows if int(str(row["repeat"])) < CONFIRMING]
+    again = [row for row in rows if int(str(row["repeat"])) >= CONFIRMING]
+    numbered = [row for row in rows if _has_number(row)]
+    failed = [row for row in rows if not _has_number(row) and is_surprise(row)]
+    if not numbered and not failed:
+        return None
+    started = [row["started_at"] for row in rows if isinstance(row["started_at"], datetime)]
+    condition = _condition(numbered, failed)
+    return Point(
+        sweep_id=str(rows[0]["sweep_id"]),
+        started_at=min(started, default=NEVER),
+        condition=condition,
+        levels=_levels(rows),
+        first=_levels(first),
+        again=_levels(again),
+        runs=len(rows),
+        reason=in_one_line(failed[0]["reason"]) if failed else "",
+        failed_again=bool(again) and not any(map(_has_number, again)),
+        width=_width(numbered),
+        seconds=sum(took_s(row) or 0.0 for row in rows),
+        errors=_errors(numbered) if condition is Condition.UNSTABLE else {},
+        disturbed=2 * sum(row.get("quiet") is False for row in rows) > len(rows),
+    )
+
+
+def _condition(numbered: Sequence[Row], failed: Sequence[Row]) -> Condition:
+    if len(failed) > len(numbered):
+        return Condition.FAILED
+    unstable = sum(row["status"] == Status.UNSTABLE for row in numbered)
+    return Condition.UNSTABLE if 2 * unstable > len(numbered) else Condition.GOOD
+
+
+def _width(rows: Sequence[Row]) -> float | None:
+    widths = (_width_of(rows, phase) for phase in PHASES)
+    return next((width for width in widths if width is not None), None)
+
+
+def _width_of(rows: Sequence[Row], phase: str) -> float | None:
+    found = [[_ns(row, phase, bound) for bound in ("low", "median", "high")] for row in rows]
+    known = [bounds for bounds in found if all(bounds)]
+    if not known:
+        return None
+    lows, medians, highs = zip(*known, strict=True)
+    return float((max(highs) - min(lows)) / 2 / statistics.median(medians))
+
+
+def _errors(rows: Sequence[Row]) -> dict[str, float]:
+    """A 95 % interval is four standard deviations wide, nearly."""
+    widths = {phase: _width_of(rows, phase) for phase in PHASES}
+    return {phase: width / 1.96 for phase, width in widths.items() if width is not None}
+
+
+def _levels(rows: Sequence[Row]) -> dict[str, float]:
+    found = {
+        phase: [ns for row in rows if _has_number(row) and (ns := _ns(row, phase))]
+        for phase in PHASES
+    }
+    return {phase: math.log(statistics.median(times)) for phase, times in found.items() if times}
+
+
+def _has_number(row: Row) -> bool:
+    return Status(str(row["status"])).has_number
+
+
+def _ns(row: Row, phase: str, bound: str = "median") -> float:
+    """0 for what is no time."""
+    value = row[f"{phase}_{bound}_ns"]
+    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else 0.0

@@ -1,0 +1,163 @@
+"""Where a series of levels stepped: penalized least squares over all ways to cut it.
+
+The cut is the exact optimum, found by PELT (R. Killick, P. Fearnhead, I. A. Eckley, Optimal
+detection of changepoints with a linear computational cost, JASA 107 (2012) 1590-1598) as `ruptures`
+has it. The penalty of a cut is the square of Student's two-sided quantile times the variance of a
+night, so that a series without a step is cut with about the probability that is asked for: the
+quantile is that of `rate` over the number of places where it may be cut (Bonferroni). Where nights
+hang together it is the variance that their mean would have if they were independent
+(velodrome.scheduler.history.autocorrelation).
+
+The variance is first that of successive differences, which steps hardly touch (J. von Neumann et
+al., The mean square successive difference, Annals of Mathematical Statistics 12 (1941) 153-162),
+then that of the levels around their stretches, by generalized least squares.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from statistics import fmean, median
+
+from velodrome.scheduler.history.autocorrelation import (
+    CAUTIOUS,
+    LONG_RUN,
+    NONE,
+    Dependence,
+    correlations,
+    stretch_columns,
+    whitening,
+)
+from velodrome.scheduler.history.variance_pooling import NO_PRIOR, Prior
+
+FEWEST = 2  # nights of a stretch
+FINEST = 1e-3  # of a night's spread, relative: nothing that computes is steadier
+MOST_NIGHTS = 120  # older ones tell of another machine room
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Nights start <= i < end that lie around one level."""
+
+    start: int
+    end: int
+    level: float
+
+    @property
+    def nights(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Stretches in order; a night's standard deviation around its own, with its degrees.
+
+    dependence: of one night on those before it, as it was given.
+    """
+
+    stretches: tuple[Stretch, ...]
+    spread: float
+    degrees: float
+    dependence: Dependence = NONE
+
+    @property
+    def last(self) -> Stretch:
+        return self.stretches[-1]
+
+
+def fit(
+    levels: Sequence[float],
+    rate: float,
+    dependence: Dependence = NONE,
+    prior: Prior = NO_PRIOR,
+) -> Fit:
+    """Of logarithms of times, oldest first, at least one. rate: of a false cut in all of them.
+
+    prior: what is known of the spread besides.
+    """
+    count = len(levels)
+    inflation = dependence.inflation(max(1, min(LONG_RUN, count // 2)))
+    spread, degrees = _of_differences(levels, dependence)
+    for _ in range(2):
+        beyond = quantile(rate / max(1, count - 1), degrees)
+        bounds = _bounds(levels, inflation * (beyond * spread) ** 2)
+        stretches = tuple(
+            Stretch(start, end, fmean(levels[start:end])) for start, end in pairwise((0, *bounds))
+        )
+        spread, degrees = prior.moderated(*spread_around(levels, bounds, dependence))
+    return Fit(stretches, spread, degrees, dependence)
+
+
+def cautious_bounds(levels: Sequence[float], rate: float) -> tuple[int, ...]:
+    """Where each stretch ends, as far as is sure before it is known how nights hang together.
+
+    The spread is by the median of differences, so that even a large step is none of it (W. N.
+    Venables, B. D. Ripley, Modern Applied Statistics with S, 4th ed., 5.5: 0.6745 of a Gaussian's).
+    """
+    count = len(levels)
+    if count < 2 * FEWEST:
+        return (count,)
+    typical = median(abs(after - before) for before, after in pairwise(levels)) / 0.6745
+    variance = max(FINEST**2, typical**2 / 2 / (1 - CAUTIOUS.lag1))
+    inflation = CAUTIOUS.inflation(max(1, min(LONG_RUN, count // 2)))
+    beyond = quantile(rate / (count - 1), 2 * (count - 1) / 3)
+    return _bounds(levels, inflation * beyond**2 * variance)
+
+
+@lru_cache(maxsize=4096)
+def quantile(rate: float, degrees: float) -> float:
+    """Student's: a share `rate` lies beyond it, both sides together. Infinite for 0 degrees."""
+    from scipy.stats import t  # late: slow to import
+
+    return float(t.isf(rate / 2, degrees)) if degrees > 0 else math.inf
+
+
+def spread_around(
+    levels: Sequence[float], bounds: Sequence[int], dependence: Dependence
+) -> tuple[float, float]:
+    """Standard deviation of a night, with its degrees, around stretches that end at `bounds`.
+
+    By generalized least squares: A. C. Aitken, On least squares and linear combination of
+    observations, Proceedings of the Royal Society of Edinburgh 55 (1935) 42-48.
+    """
+    import numpy as np
+
+    nights = len(levels)
+    degrees = nights - len(bounds)
+    if not degrees:
+        return FINEST, 0.0
+    design = stretch_columns(nights, bounds)
+    centred = np.asarray(levels, dtype=float) - levels[0]
+    white = whitening(dependence, nights)
+    root = np.asarray(np.linalg.qr(white @ np.column_stack([design, centred]), mode="r"))
+    return max(FINEST, abs(float(root[-1, -1])) / math.sqrt(degrees)), float(degrees)
+
+
+def contrast_factor(weights: Sequence[float], dependence: Dependence) -> float:
+    """Standard error of a weighted sum of successive nights, over the spread of one night."""
+    import numpy as np
+
+    found = np.asarray(weights, dtype=float)
+    return math.sqrt(float(found @ correlations(dependence, len(found)) @ found))
+
+
+def _bounds(levels: Sequence[float], penalty: float) -> tuple[int, ...]:
+    """Where each stretch ends."""
+    import numpy as np
+    from ruptures.detection.kernelcpd import KernelCPD  # late: slow to import
+
+    if len(levels) < 2 * FEWEST or not math.isfinite(penalty):
+        return (len(levels),)
+    centred = np.asarray(levels, dtype=float) - levels[0]
+    found = KernelCPD(kernel="linear", min_size=FEWEST).fit(centred[:, None]).predict(pen=penalty)
+    return tuple(int(bound) for bound in found)
+
+
+def _of_differences(levels: Sequence[float], dependence: Dependence) -> tuple[float, float]:
+    """Two thirds of the nights are the degrees that the mean square of differences is worth."""
+    squares = [(after - before) ** 2 for before, after in pairwise(levels)]
+    if not squares:
+        return FINEST, 0.0
+    variance = fmean(squares) / 2 / (1 - dependence.lag1)
+    return max(FINEST, math.sqrt(variance)), 2 * len(squares) / 3

@@ -1,0 +1,82 @@
+"""The nights of a store: the sweeps begun from files of one name, as a history."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import yaml
+
+from velodrome.scheduler.errors import ConfigError, StoreError
+from velodrome.scheduler.history.cell_series import COLUMNS, History, history
+from velodrome.scheduler.reports.possible_rows import possible
+from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.file_faults import AWAY, Fault, Ill
+from velodrome.scheduler.results.store import Store
+
+SEARCHED = 100
+
+
+def past_rows(store: Store, name: str, most: int) -> tuple[Row, ...]:
+    """Of `tasks`, of the last so many nights. store: a reader, which leaves out what is not sound.
+
+    Only the newest SEARCHED sweeps are looked at: in a bucket each is a request.
+    """
+    found: list[Row] = []
+    for sweep_id in islice(_of_name(store, name, store.sweep_ids()[:SEARCHED]), most):
+        found += possible(store.read("tasks", sweep_id, COLUMNS).to_pylist())
+    return tuple(found)
+
+
+def read_history(store: Store, name: str) -> History:
+    """name: of the sweep, as its files give it; the rest of a file may have changed meanwhile.
+
+    store: a reader, which leaves out what is not sound.
+    """
+    chosen = set(night_ids(store, name))
+    rows = possible(store.read("tasks", None, COLUMNS).to_pylist())
+    return history(row for row in rows if row["sweep_id"] in chosen)
+
+
+def night_ids(store: Store, name: str) -> tuple[str, ...]:
+    """The sweeps of this name, newest first."""
+    return tuple(_of_name(store, name, store.sweep_ids()))
+
+
+def _of_name(store: Store, name: str, sweep_ids: Iterable[str]) -> Iterator[str]:
+    return (one for one in sweep_ids if name_of(store, one) == name)
+
+
+def name_of(store: Store, sweep_id: str) -> str:
+    """As the sweep's file gives it; empty for a task that was measured by itself, or no name."""
+    try:
+        text = store.sweep_text(sweep_id)
+    except ConfigError:
+        return ""
+    except StoreError as error:
+        store.tell(_unreadable(store, sweep_id, str(error)))
+        return ""
+    if _is_no_sweep(text):
+        store.tell(_unreadable(store, sweep_id, "it is no sweep file"))
+    return name_in(text)
+
+
+def _is_no_sweep(text: str) -> bool:
+    try:
+        return not isinstance(yaml.safe_load(text), dict)
+    except yaml.YAMLError:
+        return True
+
+
+def _unreadable(store: Store, sweep_id: str, problem: str) -> Fault:
+    """Of a sweep's text: which night's it is cannot be told."""
+    path = store.sweep_source(sweep_id)
+    said = problem.removeprefix(f"{store.name}: ")
+    return Fault(path, "sweep", sweep_id, Ill.UNREADABLE, said, f"{AWAY}.")
+
+
+def name_in(text: str) -> str:
+    """Of a sweep file's text; empty if it gives none."""
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return ""
+    return str(found.get("name", "")) if isinstance(found, dict) else ""

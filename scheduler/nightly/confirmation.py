@@ -1,0 +1,31 @@
+"""What is measured once more before anything is alarmed: suspicious cells, where they ran. Pure."""
+
+from collections.abc import Sequence
+
+from velodrome.agents.task import Task
+from velodrome.scheduler.history.cell_series import Followed, cell_of
+from velodrome.scheduler.history.latest_run import Watched
+from velodrome.scheduler.plans.alternatives import Home
+from velodrome.scheduler.plans.planning import CONFIRMING, Placement, Plan
+
+
+def again(plan: Plan, suspicious: Sequence[Watched], repeats: int) -> Plan:
+    """So many repeats of each, interleaved, on its node and its GPUs and no other.
+
+    They are numbered from CONFIRMING on, those on several nodes one after the other.
+    """
+    tasks = {cell_of(placement.task): placement.task for placement in plan.placements}
+    wanted = [one.cell for one in suspicious if cell_of(one.cell) in tasks]
+    return Plan(
+        tuple(
+            _placement(tasks[cell_of(cell)], cell, CONFIRMING + at * repeats + repeat)
+            for repeat in range(repeats)
+            for at, cell in enumerate(wanted)
+        )
+    )
+
+
+def _placement(task: Task, cell: Followed, repeat: int) -> Placement:
+    home = Home(node_id=cell.node_id)
+    gpus = ",".join(cell.gpu_uuids)
+    return Placement(task, repeat, cell.node_id, cell.node_id, gpus, home, (0, cell.node_id))

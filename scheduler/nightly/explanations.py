@@ -1,0 +1,120 @@
+"""What a confirmed finding is laid to: machine or framework, and what changed with it. Pure.
+
+The canaries decide whose it is. Where there are none, a node on which nearly every cell moved to
+the same side, in two frameworks or more, is at fault itself: no framework reaches into another.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from velodrome.scheduler.comparison.causes import Cause, Nodes, changed, likely
+from velodrome.scheduler.comparison.matching import Pair
+from velodrome.scheduler.history.cell_series import Followed, followed
+from velodrome.scheduler.history.latest_run import Kind, Proof, Verdict, Watched
+from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.statistics.canary_attribution import Blame, blame
+from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
+
+COMPARED = 10  # nights before, at most
+NEARLY_ALL = 0.8  # of a node's cells
+SHOWN = 3
+_OTHER = {"forward": "gradient", "gradient": "forward"}
+
+CellRows = Mapping[tuple[str, Followed], Sequence[Row]]
+"""Rows of `tasks`, by sweep and cell."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """blame: whose it is. causes: what changed, in words, the likeliest first."""
+
+    blame: Blame
+    causes: tuple[str, ...] = ()
+
+
+def by_cell(rows: Sequence[Row]) -> CellRows:
+    found: dict[tuple[str, Followed], list[Row]] = {}
+    for row in rows:
+        if row["node_id"]:
+            found.setdefault((str(row["sweep_id"]), followed(row)), []).append(row)
+    return found
+
+
+def sweeps_needed(verdict: Verdict) -> tuple[str, ...]:
+    """Whose rows `explanations` asks for."""
+    found = {verdict.sweep_id: None}
+    for one in verdict.watched:
+        for point in _before(one):
+            found[point] = None
+    return tuple(found)
+
+
+def explanations(verdict: Verdict, rows: CellRows, nodes: Nodes) -> dict[Followed, Explanation]:
+    """Of every cell with a confirmed finding."""
+    told = [one for one in verdict.watched if is_confirmed(one)]
+    moved = [one for one in told if one.finding and one.finding.kind is not Kind.FAILS]
+    blames = {one.cell: _blame(one, verdict, rows) for one in moved}
+    blames |= _of_nodes(verdict, moved, blames)
+    still = [pair for one in verdict.watched if one not in told for pair in _pair(one, rows)]
+    found = {}
+    for one in told:
+        blamed = blames.get(one.cell, Blame(Blamed.UNKNOWN, "it has no number"))
+        causes = changed([*_pair(one, rows)], still, nodes, blamed=[blamed.cause])
+        found[one.cell] = Explanation(blamed, tuple(map(_told, list(likely(causes))[:SHOWN])))
+    return found
+
+
+def is_confirmed(one: Watched) -> bool:
+    return any(found.proof is Proof.CONFIRMED for found in one.told)
+
+
+def _before(one: Watched) -> tuple[str, ...]:
+    """Sweeps of the nights that a finding is held against; the last one of a calm cell."""
+    if one.finding:
+        return tuple(point.sweep_id for point in one.finding.before[-COMPARED:])
+    return tuple(point.sweep_id for point in one.points[-2:-1])
+
+
+def _blame(one: Watched, verdict: Verdict, rows: CellRows) -> Blame:
+    assert one.finding  # of those that moved
+    hidden = {f"{_OTHER[one.finding.phase]}_median_ns": None}
+    base = [row for sweep in _before(one) for row in rows.get((sweep, one.cell), ())]
+    tonight = rows.get((verdict.sweep_id, one.cell), ())
+    return blame([{**row, **hidden} for row in base], [{**row, **hidden} for row in tonight])
+
+
+def _of_nodes(
+    verdict: Verdict, moved: Sequence[Watched], blames: Mapping[Followed, Blame]
+) -> dict[Followed, Blame]:
+    """Of those that no canary explains: the machine's, if nearly all of its cells moved alike."""
+    found = {}
+    for kind in (Kind.SLOWER, Kind.FASTER):
+        for node in {one.cell.node_id for one in moved}:
+            alike = [one for one in moved if one.cell.node_id == node and _kind(one) is kind]
+            there = sum(one.cell.node_id == node for one in verdict.watched)
+            frameworks = {one.cell.framework for one in alike}
+            if len(alike) < NEARLY_ALL * there or len(frameworks) < 2:
+                continue
+            reason = f"{len(alike)} of {there} cells of this node became {kind}"
+            for one in alike:
+                if blames[one.cell].cause is Blamed.UNKNOWN:
+                    found[one.cell] = Blame(Blamed.MACHINE, reason, blames[one.cell].number)
+    return found
+
+
+def _kind(one: Watched) -> Kind | None:
+    return one.finding.kind if one.finding else None
+
+
+def _pair(one: Watched, rows: CellRows) -> tuple[Pair, ...]:
+    """The latest night before, and tonight; none where a side has no rows."""
+    for sweep in reversed(_before(one)):
+        base = tuple(rows.get((sweep, one.cell), ()))
+        tonight = tuple(rows.get((one.tonight.sweep_id, one.cell), ()))
+        if base and tonight:
+            return (Pair(base, tonight),)
+    return ()
+
+
+def _told(cause: Cause) -> str:
+    return f"{cause.name} {cause.base} -> {cause.candidate}"

@@ -1,0 +1,100 @@
+"""What a night did not measure of what its sweep promises, and what the night before had. Pure."""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from velodrome.scheduler.history.cell_series import Followed, History, cell_of, followed
+from velodrome.scheduler.plans.planning import CONFIRMING
+from velodrome.scheduler.reports.task_rows import Row, is_surprise, last_attempts
+from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.sweeps.sweep import Where
+
+LONGEST = 200  # characters of a reason
+EVERY = (Where.EACH_NODE, Where.EACH_GPU)
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """A cell that was to have numbers: `lacking` of its `runs` have none. status: of the last."""
+
+    cell: Followed
+    status: str
+    reason: str
+    lacking: int
+    runs: int
+
+
+@dataclass(frozen=True)
+class Vanished:
+    """A cell of the night before that is none of tonight's. is_promised: the sweep asks for it."""
+
+    cell: Followed
+    why: str
+    is_promised: bool
+
+
+@dataclass(frozen=True)
+class Promise:
+    """asked: cells of the whole plan, without nodes. where: of the sweep."""
+
+    asked: Collection[tuple[object, ...]]
+    where: Where = Where.ANY
+    budget_s: float = math.inf
+
+
+def lacking(rows: Sequence[Row]) -> tuple[Lacking, ...]:
+    """Of the rows of a night, those measured again aside."""
+    runs: dict[Followed, list[Row]] = {}
+    for row in planned(rows):
+        runs.setdefault(followed(row), []).append(row)
+    found = []
+    for cell, those in sorted(runs.items()):
+        without = [row for row in those if not has_time(row) and is_surprise(row)]
+        if without:
+            reason = in_one_line(without[-1]["reason"])
+            told = f"{reason[:LONGEST]}..." if len(reason) > LONGEST else reason
+            status = in_one_line(without[-1]["status"])
+            found.append(Lacking(cell, status, told, len(without), len(those)))
+    return tuple(found)
+
+
+def planned(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in last_attempts(rows) if int(str(row["repeat"])) < CONFIRMING]
+
+
+def has_time(row: Row) -> bool:
+    return row["forward_median_ns"] is not None or row["gradient_median_ns"] is not None
+
+
+def vanished(
+    history: History, sweep_id: str, rows: Sequence[Row], promise: Promise
+) -> tuple[Vanished, ...]:
+    """rows: of tonight. Of a cell that no node fits any more `lacking` tells."""
+    before = max(
+        (one.sweep_id for points in history.values() for one in points if one.sweep_id < sweep_id),
+        default="",
+    )
+    tonight = {followed(row) for row in rows}
+    hosts: dict[tuple[object, ...], set[str]] = {}
+    for cell in tonight:
+        hosts.setdefault(cell_of(cell), set()).add(cell.hostname or cell.node_id)
+    gone = [
+        cell
+        for cell, points in history.items()
+        if cell not in tonight and any(one.sweep_id == before for one in points)
+    ]
+    return tuple(_vanished(cell, hosts.get(cell_of(cell), set()), promise) for cell in gone)
+
+
+def _vanished(cell: Followed, hosts: Collection[str], promise: Promise) -> Vanished:
+    """hosts: where tonight has the same cell; an empty name: no node fits it."""
+    if cell_of(cell) not in promise.asked:
+        return Vanished(cell, "the sweep no longer asks for it", is_promised=False)
+    if not hosts and math.isfinite(promise.budget_s):
+        return Vanished(cell, "there was no time for it", is_promised=False)
+    named = sorted(filter(None, hosts))
+    if named and promise.where not in EVERY:
+        return Vanished(cell, f"measured on {', '.join(named)} instead", is_promised=False)
+    why = "no node fits it any more" if "" in hosts else "its node or GPU is not there any more"
+    return Vanished(cell, why, is_promised=True)

@@ -1,0 +1,106 @@
+"""Everything that a night showed, for whoever tells it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from statistics import median
+
+from velodrome.scheduler.errors import INCOMPLETE
+from velodrome.scheduler.history.cell_series import Condition, Followed, labels
+from velodrome.scheduler.history.false_alarms import FalseAlarms
+from velodrome.scheduler.history.latest_run import Finding, Kind, Proof, Verdict, Watched
+from velodrome.scheduler.nightly.explanations import Explanation
+from velodrome.scheduler.nightly.missing_cells import Lacking, Vanished
+
+NOISY = 0.25  # of the cells
+
+
+@dataclass(frozen=True)
+class Night:
+    """number: how many nights of this name there are, with this one. seconds: it took.
+
+    surprises: runs that ended otherwise than expected, of `runs`. budget_s: infinite without one.
+    left_out: runs that there was no time for. measured: runs with a time. lacking, vanished: what
+    is less than the sweep promises. unread: files that its history had to do without, in words.
+    """
+
+    name: str
+    verdict: Verdict
+    false_alarms: FalseAlarms
+    explanations: Mapping[Followed, Explanation]
+    number: int
+    began: datetime
+    seconds: float
+    runs: int = 0
+    surprises: int = 0
+    budget_s: float = math.inf
+    left_out: int = 0
+    measured: int = 0
+    lacking: tuple[Lacking, ...] = ()
+    vanished: tuple[Vanished, ...] = ()
+    unread: tuple[str, ...] = ()
+
+    @property
+    def exit_status(self) -> int:
+        """1 is a regression and nothing else."""
+        if self.verdict.alarms:
+            return 1
+        return 0 if self.is_whole else INCOMPLETE
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it measured what its sweep promises."""
+        lost = [one for one in self.vanished if one.is_promised]
+        return self.measured > 0 and not self.lacking and not lost
+
+    @property
+    def sweep_id(self) -> str:
+        return self.verdict.sweep_id
+
+    def told(self, kind: Kind, proof: Proof) -> tuple[tuple[Watched, Finding], ...]:
+        """Cells with such a finding; each once. Quarantine silences failures."""
+        found = []
+        for one in self.verdict.watched:
+            alike = [each for each in one.told if (each.kind, each.proof) == (kind, proof)]
+            if alike:
+                found.append((one, alike[0]))
+        return tuple(found)
+
+    @cached_property
+    def names(self) -> Mapping[Followed, str]:
+        """What its cells are called beside each other; without a node where none would have it."""
+        cells = [one.cell for one in self.verdict.watched]
+        cells += [one.cell for one in self.lacking] + [one.cell for one in self.vanished]
+        return {cell: name.removesuffix(" on ") for cell, name in labels(cells).items()}
+
+    @property
+    def quarantined(self) -> tuple[Watched, ...]:
+        return tuple(one for one in self.verdict.watched if one.quarantined)
+
+    @property
+    def unstable(self) -> int:
+        """Cells whose time tonight is not known to within its target."""
+        return sum(one.tonight.condition is Condition.UNSTABLE for one in self.verdict.watched)
+
+    @property
+    def disturbed(self) -> int:
+        """Cells beside which others ran tonight."""
+        return sum(one.tonight.disturbed for one in self.verdict.watched)
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether so many cells are unstable or disturbed that it is the first thing to know."""
+        return max(self.unstable, self.disturbed) >= max(1, NOISY * len(self.verdict.watched))
+
+    @property
+    def detectable(self) -> tuple[float, float, float] | None:
+        """The smallest step that the best, middle and worst cell can see; None: not known."""
+        known = [
+            step
+            for one in self.verdict.watched
+            for _, step in one.detectable[:1]
+            if step is not None
+        ]
+        return (min(known), median(known), max(known)) if known else None

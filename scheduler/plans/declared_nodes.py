@@ -1,0 +1,179 @@
+"""The node types that a cluster.yaml declares, as nodes to plan over before any of them is up."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from velodrome.agents.node import Node
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.plans.declared_hardware import EXAMPLE, Counted, hardware
+from velodrome.scheduler.plans.labels import read_labels
+from velodrome.scheduler.sweeps import value_parsers, yaml_nodes
+from velodrome.scheduler.sweeps.yaml_nodes import Fields, Value
+
+TYPES, OURS = "available_node_types", "velodrome"
+TYPE_KEYS = (  # what Ray's own schema allows in a node type
+    "node_config",
+    "resources",
+    "labels",
+    "min_workers",
+    "max_workers",
+    "idle_timeout_s",
+    "priority",
+    "initialization_commands",
+    "worker_setup_commands",
+    "docker",
+)
+MAX_WORKERS = 2  # Ray's default for a cluster
+MOST = 1_000_000
+MOST_OF = {"CPU": 65536, "GPU": 1024}  # of these, each becomes a part of a node to plan over
+
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class DeclaredType:
+    """One node type. node stands for each of its nodes; node_id and hostname are the type's name.
+
+    selector: the label that no other type has. cpus: logical ones, as Ray counts. derived: what of
+    the hardware is not declared but taken from elsewhere, in words.
+    """
+
+    name: str
+    node: Node
+    selector: tuple[str, str]
+    cpus: int
+    max_workers: int
+    min_workers: int = 0
+    derived: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> Labels:
+        return self.node.labels
+
+    @property
+    def gpus(self) -> int:
+        return len(self.node.gpus)
+
+    def is_type_of(self, node: Node) -> bool:
+        """Whether a node that is up is one of these."""
+        return self.selector in node.labels
+
+
+def load(path: str | os.PathLike[str]) -> tuple[DeclaredType, ...]:
+    """Those of a file; see `parse`."""
+    return parse(yaml_nodes.read_text(path), yaml_nodes.named(path))
+
+
+def parse(text: str, source: str) -> tuple[DeclaredType, ...]:
+    """The types that can measure: not those without a CPU, nor those of which none may come.
+
+    ConfigError names the first thing that is wrong, and the mend. What concerns only Ray's
+    launcher is left to its own validator.
+    """
+    if not text.strip():
+        raise ConfigError(f"{source}:1:1", "the file is empty", f"Start with {TYPES}:.")
+    root = yaml_nodes.parse(text, source)
+    kinds = _kinds(root, source)
+    head = _head(root, kinds, source)
+    most = _whole(root, "max_workers", MAX_WORKERS)
+    labels = {name: _labels(kind) for name, kind in kinds.items()}
+    declared = _hardware_of(root, kinds)
+    found = []
+    for name, kind in kinds.items():
+        counted = _counted(kind)
+        own = _whole(kind, "max_workers", most)
+        workers = min(most, own) if name != head else 1
+        if counted.cpus == 0 or not workers:
+            continue
+        selector = _selector(name, kind, labels)
+        node, derived = hardware(
+            name, kind.place, declared.get(name, Fields(kind.place, ())), counted, labels[name]
+        )
+        least = _whole(kind, "min_workers", 0)
+        cpus = counted.cpus or node.logical
+        found.append(DeclaredType(name, node, selector, cpus, workers, least, derived))
+    if not found:
+        problem = "no node type measures: all have CPU: 0 or max_workers: 0"
+        raise ConfigError(f"{source}:1:1", problem, "Add a type with resources: {CPU: 16}.")
+    return tuple(found)
+
+
+def _kinds(root: Fields, source: str) -> dict[str, Fields]:
+    value = root.get(TYPES)
+    if value is None:
+        provider = root.get("provider")
+        kind = provider.get("type") if isinstance(provider, Fields) else None
+        is_local = kind is not None and value_parsers.text(kind, "type") == "local"
+        names = [key.text for key, _ in root.entries]
+        mend = (
+            "Machines that exist are planned over while they are up: velodrome plan --address."
+            if is_local
+            else f"Add {TYPES}: with a type. The file has: {', '.join(names)}."
+        )
+        raise ConfigError(f"{source}:1:1", f"there is no `{TYPES}`", mend)
+    kinds = {}
+    for key, kind in value_parsers.fields(value, TYPES, "{cpu: {resources: {CPU: 16}}}").entries:
+        found = value_parsers.fields(kind, f"node type {key.text}", "{resources: {CPU: 16}}")
+        value_parsers.known_keys(found, TYPE_KEYS, "key of a node type")
+        kinds[key.text] = Fields(key.place, found.entries)  # to complain at the type's name
+    return kinds
+
+
+def _head(root: Fields, kinds: Mapping[str, Fields], source: str) -> str:
+    value = root.get("head_node_type")
+    if value is None:
+        mend = f"Add head_node_type: {next(iter(kinds), 'head')}."
+        raise ConfigError(f"{source}:1:1", "there is no `head_node_type`", mend)
+    return value_parsers.one_of(value, "head_node_type", "node type", kinds)
+
+
+def _labels(kind: Fields) -> Labels:
+    value = kind.get("labels")
+    return () if value is None else read_labels(value, "labels")
+
+
+def _counted(kind: Fields) -> Counted:
+    value = kind.get("resources")
+    if value is None:
+        return Counted(None, 0)
+    found = value_parsers.fields(value, "resources", "{CPU: 16, GPU: 1}")
+    counts = {
+        key.text: value_parsers.whole(
+            count, f"resource {key.text}", least=0, most=MOST_OF.get(key.text, 2**53)
+        )
+        for key, count in found.entries
+    }
+    return Counted(counts.get("CPU"), counts.get("GPU", 0), counts.get("memory", 0))
+
+
+def _hardware_of(root: Fields, kinds: Mapping[str, Fields]) -> dict[str, Fields]:
+    """Per type that `metadata: velodrome:` names, what it says."""
+    metadata = root.get("metadata")
+    value = (
+        value_parsers.fields(metadata, "metadata", "{velodrome: ...}").get(OURS)
+        if metadata
+        else None
+    )
+    if value is None:
+        return {}
+    found = value_parsers.fields(value, OURS, f"{{cpu: {EXAMPLE}}}")
+    value_parsers.known_keys(found, kinds, "node type")
+    return {
+        key.text: value_parsers.fields(entry, key.text, EXAMPLE) for key, entry in found.entries
+    }
+
+
+def _selector(name: str, kind: Fields, labels: Mapping[str, Labels]) -> tuple[str, str]:
+    """Ours by preference, Ray's own last, since a node may set those by itself."""
+    others = {label for other, own in labels.items() if other != name for label in own}
+    own: Sequence[tuple[str, str]] = [label for label in labels[name] if label not in others]
+    if not own:
+        problem = f"node type '{name}' has no label that tells it from the other types"
+        raise ConfigError(kind.place, problem, f"Add labels: {{velodrome: {name}}}.")
+    return min(own, key=lambda label: (label[0] != OURS, label[0].startswith("ray.io/"), label))
+
+
+def _whole(found: Fields, name: str, default: int) -> int:
+    value: Value | None = found.get(name)
+    return default if value is None else value_parsers.whole(value, name, least=0, most=MOST)

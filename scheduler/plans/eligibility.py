@@ -1,0 +1,155 @@
+"""Which nodes a cell fits on; where none, the condition that failed, in words."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from velodrome.agents.node import Node
+from velodrome.agents.task import Task
+from velodrome.scheduler.plans.requirements import Demand, Need, demands_of, disk_sizes, gpus_called
+from velodrome.scheduler.sweeps.expansion import Cell
+from velodrome.scheduler.sweeps.sweep import Sweep, ThreadRule, Threads
+
+__all__ = ["Fit", "Fleet", "Need", "Spot", "lacks", "need_of", "need_of_task", "resolve", "unmet"]
+
+
+class Spot(NamedTuple):
+    """A part of the fleet to measure on: any node, one of a type, a node, some of its GPUs."""
+
+    name: str
+    node: Node
+    gpu_uuid: str = ""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The nodes a need fits on, or why there is none. nearest: where fewest conditions fail."""
+
+    need: Need
+    nodes: tuple[Node, ...]
+    nearest: Node | None
+    reason: str = ""
+
+    @cached_property
+    def by_type(self) -> dict[str, list[Node]]:
+        types: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            types.setdefault(node.node_type, []).append(node)
+        return types
+
+    @cached_property
+    def by_node(self) -> list[Spot]:
+        return [Spot(node.node_id, node) for node in self.nodes]
+
+    @cached_property
+    def by_gpu(self) -> list[Spot]:
+        """Wanted GPUs, gpu_count at a time; what is left over on a node is too few."""
+        return [spot for node in self.nodes for spot in _gpu_spots(self.need, node)]
+
+
+def need_of(cell: Cell) -> Need:
+    return Need(cell.threads, cell.gpu_count, cell.gpu_model, cell.framework, cell.device)
+
+
+def need_of_task(task: Task) -> Need:
+    """A task's number of threads is one of cores, unless `logical` made it: then ask by cell."""
+    return Need(task.threads, task.gpu_count, task.gpu_model, task.framework, task.device)
+
+
+def resolve(threads: Threads, node: Node) -> int:
+    """The number of threads that is meant on this node."""
+    if threads is ThreadRule.PHYSICAL:
+        return node.physical
+    if threads is ThreadRule.LOGICAL:
+        return node.logical
+    return int(threads)
+
+
+def lacks(need: Need, sweep: Sweep, node: Node) -> tuple[str, ...]:
+    """Every condition that fails on this node, in words; none: it fits."""
+    return tuple(demand.unmet(node) for demand in unmet(need, sweep, node))
+
+
+def unmet(need: Need, sweep: Sweep, node: Node) -> tuple[Demand, ...]:
+    """The conditions that fail on this node; none: it fits."""
+    return tuple(demand for demand in demands_of(need, sweep) if not demand.is_met(node))
+
+
+class Fleet:
+    """The nodes, alike ones grouped, so that a need is checked once per kind and not per node."""
+
+    def __init__(self, nodes: Sequence[Node], sweep: Sweep) -> None:
+        self._sweep = sweep
+        self._fits: dict[Need, Fit] = {}
+        self._sizes = disk_sizes(sweep)
+        self._locked = {
+            (entrant.framework, locked.device)
+            for entrant in sweep.entrants
+            for locked in entrant.locked
+        }
+        self._alike: dict[object, list[Node]] = {}
+        for node in sorted(nodes, key=lambda node: (node.hostname, node.node_id)):
+            self._alike.setdefault(self._kind(node), []).append(node)
+
+    def fit(self, need: Need) -> Fit:
+        if (need.framework, need.device) not in self._locked:  # then others have the same need
+            need = Need(need.threads, need.gpu_count, need.gpu_model)
+        if need not in self._fits:
+            self._fits[need] = self._find(need)
+        return self._fits[need]
+
+    def _kind(self, node: Node) -> object:
+        gpus = tuple(gpu.name for gpu in node.gpus)
+        there = dict(node.labels)
+        labels = tuple(there.get(key) for key, _ in self._sweep.labels)
+        platform = (node.system, node.architecture)
+        size = (node.physical, node.logical, node.ram_bytes)
+        hardware = (node.node_type, *size, gpus, node.gpu_fault, node.cuda_major)
+        # Not the room itself: no two nodes have the same.
+        room = node.free_disk_bytes and bisect_right(self._sizes, node.free_disk_bytes)
+        return (*hardware, platform, labels, room)
+
+    def _find(self, need: Need) -> Fit:
+        demands = demands_of(need, self._sweep)
+        kinds = list(self._alike.values())
+        missing = [[d for d in demands if not d.is_met(nodes[0])] for nodes in kinds]
+        fitting = [
+            node for nodes, unmet in zip(kinds, missing, strict=True) if not unmet for node in nodes
+        ]
+        if fitting:
+            return Fit(need, tuple(fitting), fitting[0])
+        if not kinds:
+            return Fit(need, (), None, "there is no node")
+        examples = [nodes[0] for nodes in kinds]
+        nearest, lacking = min(
+            zip(examples, missing, strict=True),
+            key=lambda pair: (len(pair[1]), *_smallness(pair[0])),
+        )
+        return Fit(need, (), nearest, _reason(demands, examples, nearest, lacking))
+
+
+def _smallness(node: Node) -> tuple[int, ...]:
+    return (-node.physical, -node.ram_bytes, -node.free_disk_bytes)
+
+
+def _gpu_spots(need: Need, node: Node) -> Iterator[Spot]:
+    wanted = gpus_called(node, need.gpu_model, need.gpu_count)
+    for first in range(0, len(wanted) - need.gpu_count + 1, need.gpu_count):
+        uuids = ",".join(gpu.uuid for gpu in wanted[first : first + need.gpu_count])
+        yield Spot(f"{node.node_id}/{uuids}", node, uuids)
+
+
+def _reason(
+    demands: Sequence[Demand], examples: Sequence[Node], nearest: Node, lacking: Sequence[Demand]
+) -> str:
+    hopeless = [d for d in demands if not any(d.is_met(node) for node in examples)]
+    if hopeless:
+        reason = "; ".join(demand.unmet_by_all(examples) for demand in hopeless)
+        return f"{reason}; nearest: {nearest.hostname}" if len(examples) > 1 else reason
+    deciding = [d for d in demands if not all(d.is_met(node) for node in examples)]
+    wanted = " and ".join(demand.wants for demand in deciding)
+    both = "both" if len(deciding) == 2 else "all"
+    rest = " and ".join(demand.wants for demand in lacking)
+    return f"needs {wanted}, no node has {both}; nearest: {nearest.hostname}, lacks {rest}"

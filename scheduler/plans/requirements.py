@@ -1,0 +1,256 @@
+"""What a cell asks of a node, one condition at a time, each with the words for it. Pure."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from velodrome.agents.environments.accelerators import rank
+from velodrome.agents.node import Gpu, Node
+from velodrome.scheduler.sweeps.sweep import Locked, Sweep, ThreadRule, Threads
+
+Text = Callable[[Node], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What of a cell decides where it fits; many cells share one.
+
+    framework: that of which an environment must be had there; empty: none.
+    """
+
+    threads: Threads
+    gpu_count: int
+    gpu_model: str
+    framework: str = ""
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """One condition: what is wanted, whether a node has it, what it has in place of it.
+
+    nobody: what is said when none of several nodes has it.
+    """
+
+    wants: str
+    is_met: Callable[[Node], bool]
+    has: Text
+    nobody: Callable[[Sequence[Node]], str]
+
+    def unmet(self, node: Node) -> str:
+        """E.g. `needs 8 threads, has 4 cores`."""
+        return f"needs {self.wants}, has {self.has(node)}"
+
+    def unmet_by_all(self, nodes: Sequence[Node]) -> str:
+        return f"needs {self.wants}, {self.nobody(nodes)}"
+
+
+def demands_of(need: Need, sweep: Sweep) -> tuple[Demand, ...]:
+    return tuple(_demands(need, sweep))
+
+
+def gpus_called(node: Node, model: str, count: int) -> list[Gpu]:
+    """Those with these words in their name (empty: all) that a task of so many can have."""
+    return [gpu for gpu in node.gpus if gpu.is_called(model) and (count <= 1 or not gpu.is_part)]
+
+
+def _demands(need: Need, sweep: Sweep) -> Iterator[Demand]:
+    for label in sweep.labels:
+        yield _label(*label)
+    if not isinstance(need.threads, ThreadRule):
+        yield _cores(need.threads)
+    if need.gpu_count:
+        yield _gpus(need.gpu_count, need.gpu_model)
+    if sweep.limits.memory_bytes:
+        yield _memory(sweep.limits.memory_bytes)
+    if sweep.limits.disk_bytes:
+        yield _disk(sweep.limits.disk_bytes, "of disk")
+    if locks := _locks(need, sweep):
+        yield from _of_locks(need, locks, sweep.limits.disk_bytes)
+
+
+def _locks(need: Need, sweep: Sweep) -> tuple[Locked, ...]:
+    entrants = (one for one in sweep.entrants if one.framework == need.framework)
+    found = (locked for one in entrants for locked in one.locked if locked.device == need.device)
+    return tuple(found)
+
+
+def lock_for(need: Need, sweep: Sweep, node: Node) -> str:
+    """The file of the lock by which the node gets its environment, if its packages are to be had.
+
+    Empty: by none that is known here.
+    """
+    return next((lock.file for lock in _locks(need, sweep) if _serves(lock, node)), "")
+
+
+def _of_locks(need: Need, locks: tuple[Locked, ...], asked_bytes: int) -> Iterator[Demand]:
+    """One lock has to serve the node's platform, one of these its driver; the least has to fit."""
+    if all(lock.platforms for lock in locks):
+        yield _platform(need.framework, locks)
+    if need.device == "gpu" and all(lock.accelerators for lock in locks):
+        yield _driver(need.framework, locks)
+    if min(lock.size_bytes for lock in locks) > asked_bytes:
+        yield _room(need.framework, locks)
+
+
+def _cores(threads: int) -> Demand:
+    def has(node: Node) -> str:
+        text = _count(node.physical, "core")
+        if node.logical >= threads:
+            text += f" ({node.logical} SMT threads: ask for `logical` to use them)"
+        return text
+
+    def nobody(nodes: Sequence[Node]) -> str:
+        largest = max(nodes, key=lambda node: (node.physical, node.logical))
+        return f"the largest node has {has(largest)}"
+
+    return Demand(_count(threads, "thread"), lambda node: threads <= node.physical, has, nobody)
+
+
+def _gpus(count: int, model: str) -> Demand:
+    def those_of(node: Node) -> int:
+        return len(gpus_called(node, model, count))
+
+    def has(node: Node) -> str:
+        fault = f" ({node.gpu_fault})" if node.gpu_fault else ""
+        if those_of(node) or not node.gpus:
+            return f"{those_of(node) or 'none'}{fault}"
+        return ", ".join(sorted({gpu.name for gpu in node.gpus})) + fault
+
+    def nobody(nodes: Sequence[Node]) -> str:
+        names = sorted({gpu.name for node in nodes for gpu in node.gpus})
+        most = max(those_of(node) for node in nodes)
+        faults = "".join(f"; {one.hostname}: {one.gpu_fault}" for one in nodes if one.gpu_fault)
+        if most:
+            return f"no node has more than {most}{faults}"
+        return (f"the nodes have {', '.join(names)}" if names else "no node has one") + faults
+
+    wants = _count(count, "GPU") + (f" of model {model}" if model else "")
+    return Demand(wants, lambda node: those_of(node) >= count, has, nobody)
+
+
+def _memory(size_bytes: int) -> Demand:
+    def has(node: Node) -> str:
+        return _gib(node.ram_bytes) if node.ram_bytes else "none declared"
+
+    def nobody(nodes: Sequence[Node]) -> str:
+        return f"the largest node has {has(max(nodes, key=lambda node: node.ram_bytes))}"
+
+    wants = f"{_gib(size_bytes)} of memory"
+    return Demand(wants, lambda node: size_bytes <= node.ram_bytes, has, nobody)
+
+
+def _disk(size_bytes: int, what: str) -> Demand:
+    """Where the room is not known, there is enough: a build says the rest."""
+
+    def is_met(node: Node) -> bool:
+        return not node.free_disk_bytes or size_bytes <= node.free_disk_bytes
+
+    def has(node: Node) -> str:
+        return _gib(node.free_disk_bytes)
+
+    def nobody(nodes: Sequence[Node]) -> str:
+        return f"the node with most has {has(max(nodes, key=lambda node: node.free_disk_bytes))}"
+
+    return Demand(f"{_gib(size_bytes)} {what}", is_met, has, nobody)
+
+
+def _room(framework: str, locks: tuple[Locked, ...]) -> Demand:
+    """For the least of those that serve a node, where it is known how much is there."""
+
+    def needs(node: Node) -> int:
+        sizes = [lock.size_bytes for lock in locks if _serves(lock, node)]
+        return min(sizes or [lock.size_bytes for lock in locks])
+
+    def is_met(node: Node) -> bool:
+        return not node.free_disk_bytes or needs(node) <= node.free_disk_bytes
+
+    def has(node: Node) -> str:
+        more = f" of the {_gib(needs(node))} that its lock takes" * (needs(node) != least)
+        return _gib(node.free_disk_bytes) + more
+
+    least = min(lock.size_bytes for lock in locks)
+    plain = _disk(least, f"of disk for {framework}")
+    return replace(plain, is_met=is_met, has=has)
+
+
+def disk_sizes(sweep: Sweep) -> list[int]:
+    """Ascending: all that a need of the sweep may ask for, to tell by it which nodes are alike."""
+    sizes = (locked.size_bytes for entrant in sweep.entrants for locked in entrant.locked)
+    return sorted({sweep.limits.disk_bytes, *sizes})
+
+
+def _label(key: str, value: str) -> Demand:
+    def has(node: Node) -> str:
+        there = dict(node.labels).get(key)
+        return "no such label" if there is None else f"{key}={there}"
+
+    def nobody(nodes: Sequence[Node]) -> str:
+        there = sorted({dict(node.labels)[key] for node in nodes if key in dict(node.labels)})
+        return f"the nodes have {key}={', '.join(there)}" if there else "no node has it"
+
+    wants = f"the label {key}={value}"
+    return Demand(wants, lambda node: (key, value) in node.labels, has, nobody)
+
+
+def _platform(framework: str, locks: tuple[Locked, ...]) -> Demand:
+    def nobody(nodes: Sequence[Node]) -> str:
+        return f"the nodes are {', '.join(sorted(set(map(_platform_of, nodes))))}"
+
+    platforms = tuple(dict.fromkeys(name for lock in locks for name in lock.platforms))
+    wants = f"{' or '.join(platforms)}, which {framework} is locked for"
+    return Demand(wants, lambda node: _platform_of(node) in platforms, _platform_of, nobody)
+
+
+def _driver(framework: str, locks: tuple[Locked, ...]) -> Demand:
+    """Of a node without GPUs nothing is said here: that it has none is said already."""
+
+    def is_met(node: Node) -> bool:
+        if not node.gpus:
+            return True
+        there = [lock for lock in locks if _is_of(lock, node)] or locks
+        return any(rank(_accelerator(node), lock.accelerators) is not None for lock in there)
+
+    def nobody(nodes: Sequence[Node]) -> str:
+        told = sorted({_cuda_of(node) for node in nodes if node.gpus})
+        return f"the nodes have {', '.join(told)}" if told else "no node has one"
+
+    served = dict.fromkeys(name for lock in locks for name in lock.accelerators if name != "cpu")
+    names = " or ".join(name.replace("cuda", "CUDA ") for name in sorted(served))
+    wants = f"a driver for {names} or newer, which {framework} is locked for"
+    return Demand(wants, is_met, _cuda_of, nobody)
+
+
+def _cuda_of(node: Node) -> str:
+    return f"one for CUDA {node.cuda_major}" if node.cuda_major else "one that does not say"
+
+
+def _accelerator(node: Node) -> str:
+    """`cuda13` as locks name it; where a driver is well and does not say, any GPU's."""
+    if node.cuda_major:
+        return f"cuda{node.cuda_major}"
+    return "cuda00" if node.gpu_fault else "gpu"
+
+
+def _is_of(lock: Locked, node: Node) -> bool:
+    return not lock.platforms or _platform_of(node) in lock.platforms
+
+
+def _serves(lock: Locked, node: Node) -> bool:
+    if not _is_of(lock, node):
+        return False
+    if lock.device != "gpu" or not lock.accelerators:
+        return True
+    return rank(_accelerator(node), lock.accelerators) is not None
+
+
+def _platform_of(node: Node) -> str:
+    """As locks name it: `linux-x86_64`."""
+    return f"{node.system.lower()}-{node.architecture}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**30:.1f} GiB"

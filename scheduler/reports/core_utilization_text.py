@@ -1,0 +1,76 @@
+"""How much of its cores each framework used, as rows for tables and as flat rows."""
+
+from collections.abc import Sequence
+
+from velodrome.scheduler.reports.core_utilization import Use
+
+LEFT = 3  # columns of words
+LEGEND = (
+    "cores: CPU time of the worker and its children over the length of the phase, while it was "
+    "timed · of n: over the threads that it was given"
+)
+TOO_MANY = 1.05  # cores over threads, above which a framework did not keep to what it was given
+MIB = 2**20
+
+
+def table_rows(found: Sequence[Use]) -> list[dict[str, str]]:
+    """As text. Columns on GPUs only where there are any."""
+    has_gpu = any(use.block.device == "gpu" for use in found)
+    return [_text(use) | (_gpu_text(use) if has_gpu else {}) for use in found]
+
+
+def flat(found: Sequence[Use]) -> list[dict[str, object]]:
+    """One row per framework, variant, model and block, in plain units, for JSON and CSV."""
+    return [
+        {
+            "hardware": use.block.hardware,
+            "node_type": use.block.node_type,
+            "device": use.block.device,
+            "gpu_count": use.block.gpu_count,
+            "gpu_model": use.block.gpu_model,
+            "threads": use.block.threads,
+            "framework": use.who.framework,
+            "variant": use.who.variant,
+            "model": use.course.model,
+            "batch_size": use.course.batch_size,
+            "forward_cores": use.forward_cores,
+            "forward_readings": use.forward_readings,
+            "gradient_cores": use.gradient_cores,
+            "gradient_readings": use.gradient_readings,
+            "share": use.share,
+            "peak_rss_bytes": use.peak_rss_bytes,
+            "gpu_percent": use.gpu_percent,
+            "peak_gpu_memory_bytes": use.peak_gpu_memory_bytes,
+        }
+        for use in found
+    ]
+
+
+def _text(use: Use) -> dict[str, str]:
+    return {
+        "framework": use.who.label,
+        "model": f"{use.course.model} b{use.course.batch_size}",
+        "device": use.block.device_name,
+        "threads": str(use.block.threads),
+        "forward cores": _cores(use.forward_cores, use.block.threads),
+        "gradient cores": _cores(use.gradient_cores, use.block.threads),
+        "of n": "-" if use.share is None else f"{100 * use.share:.0f} %",
+        "readings": str(use.forward_readings + use.gradient_readings),
+        "peak MiB": _mib(use.peak_rss_bytes),
+    }
+
+
+def _gpu_text(use: Use) -> dict[str, str]:
+    percent = "-" if use.gpu_percent is None else f"{use.gpu_percent:.0f} %"
+    return {"GPU": percent, "GPU peak MiB": _mib(use.peak_gpu_memory_bytes)}
+
+
+def _cores(cores: float | None, threads: int) -> str:
+    """With a mark where it took more than it was given."""
+    if cores is None:
+        return "not read"
+    return f"{cores:.2f}{' !' if cores > TOO_MANY * threads else ''}"
+
+
+def _mib(size_bytes: int | None) -> str:
+    return "-" if size_bytes is None else f"{size_bytes / MIB:.0f}"

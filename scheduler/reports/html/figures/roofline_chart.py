@@ -1,0 +1,141 @@
+"""Where each framework stands below the roof of its node."""
+
+from collections.abc import Iterable, Sequence
+
+import altair as alt
+
+from velodrome.scheduler.reports.cells import Contestant
+from velodrome.scheduler.reports.html.figures.chart import (
+    Chart,
+    ChartRow,
+    Figure,
+    colour,
+    decades,
+    empty,
+    scale_of_colours,
+    shape,
+    spec,
+)
+from velodrome.scheduler.reports.html.formatting import counted, cut
+from velodrome.scheduler.reports.html.palette import Mark
+from velodrome.scheduler.reports.roofline import Point, Roofline
+from velodrome.scheduler.results.sanitizing import in_one_line
+
+MOST = 6
+MOST_POINTS = 400
+GIGA = 1e9
+BEYOND = 2.0  # times the outermost points, to which the roof is drawn
+
+
+def roofs(found: Iterable[Roofline], marks: Sequence[Mark]) -> tuple[Figure, ...]:
+    """Of nodes with a point; those that have both ceilings first."""
+    drawn = sorted(
+        (roof for roof in found if roof.points),
+        key=lambda roof: (roof.ridge is None, -len(roof.points)),
+    )
+    return tuple(_figure(roof, marks, number) for number, roof in enumerate(drawn[:MOST]))
+
+
+def _figure(roof: Roofline, marks: Sequence[Mark], number: int) -> Figure:
+    points = roof.points[:MOST_POINTS]
+    rows: list[ChartRow] = [
+        {
+            "who": Contestant(one.framework, one.variant).label,
+            "phase": one.phase,
+            "intensity": one.intensity,
+            "rate": one.flops_per_s / GIGA,
+            "tip": _tip(roof, one),
+        }
+        for one in points
+    ]
+    rows += _roof_rows(roof)
+    place = roof.place
+    where = ", ".join(
+        filter(None, (roof.hardware, in_one_line(place.device), counted(place.threads, "thread")))
+    )
+    return Figure(
+        f"figure-roof-{number}",
+        roof.hostname or roof.node_id,
+        f"{where}: {_ceilings(roof)}",
+        spec(_chart(marks, rows), rows, 300),
+        ("contestant", "model", "phase", "FLOP per byte", "GFLOP/s", "of the roof"),
+        tuple(_line(roof, one) for one in points),
+    )
+
+
+def _roof_rows(roof: Roofline) -> list[ChartRow]:
+    """The roof at both ends and at its ridge."""
+    across = [one.intensity for one in roof.points] + ([roof.ridge] if roof.ridge else [])
+    ends = [min(across) / BEYOND, max(across) * BEYOND]
+    ridge = [roof.ridge] if roof.ridge and ends[0] < roof.ridge < ends[1] else []
+    return [
+        {"intensity": at, "roof": height / GIGA}
+        for at in sorted([*ends, *ridge])
+        if (height := roof.roof(at)) is not None
+    ]
+
+
+def _ceilings(roof: Roofline) -> str:
+    flops = f"{roof.flops.per_s / GIGA:.0f} GFLOP/s" if roof.flops else "no gemm ran"
+    copied = f"{roof.bytes.per_s / GIGA:.1f} GB/s" if roof.bytes else "no copy ran"
+    return f"{flops}, {copied}"
+
+
+def _share(roof: Roofline, one: Point) -> str:
+    height = roof.roof(one.intensity)
+    return f"{100 * one.flops_per_s / height:.0f} %" if height else "unknown"
+
+
+def _tip(roof: Roofline, one: Point) -> str:
+    who = Contestant(one.framework, one.variant).label
+    rate = f"{one.flops_per_s / GIGA:.3g} GFLOP/s, {_share(roof, one)} of the roof"
+    return f"{who}, {one.model} b{one.batch_size}, {one.phase}: {rate}"
+
+
+def _line(roof: Roofline, one: Point) -> tuple[str, ...]:
+    return (
+        Contestant(one.framework, one.variant).label,
+        cut(f"{one.model} b{one.batch_size}"),
+        one.phase,
+        f"{one.intensity:.3g}",
+        f"{one.flops_per_s / GIGA:.3g}",
+        _share(roof, one),
+    )
+
+
+def _chart(marks: Sequence[Mark], rows: Sequence[ChartRow]) -> Chart:
+    log = alt.Scale(type="log", nice=False, padding=10)
+    along = _axis(rows, ("intensity",))
+    high = _axis(rows, ("rate", "roof"))
+    across = alt.X("intensity:Q", title="FLOP per byte", scale=log, axis=along)
+    up = alt.Y("rate:Q", title="GFLOP/s", scale=log, axis=high)
+    roof = (
+        empty()
+        .mark_line(strokeWidth=2.5, color="currentColor", opacity=0.8)
+        .encode(across, alt.Y("roof:Q", title="GFLOP/s", scale=log, axis=high))
+    )
+    filled = alt.FillOpacity(
+        "phase:O",
+        scale=alt.Scale(domain=["forward", "gradient"], range=[0.0, 0.9]),
+        legend=None,
+    )
+    points: Chart = (
+        empty()
+        .mark_point(size=60, opacity=1, strokeWidth=1.5)
+        .encode(
+            across,
+            up,
+            colour(marks),
+            alt.Fill("who:N", scale=scale_of_colours(marks), legend=None),
+            shape(marks),
+            filled,
+            alt.Tooltip("tip:N"),
+        )
+    )
+    has_roof = any("roof" in row for row in rows)
+    return alt.layer(roof, points) if has_roof else points
+
+
+def _axis(rows: Sequence[ChartRow], columns: Sequence[str]) -> alt.Axis:
+    known = [value for row in rows for column in columns if (value := row.get(column))]
+    return alt.Axis(values=decades(float(value) for value in known), format="~g")

@@ -1,0 +1,76 @@
+"""Why cells carry no number: each reason once, with the cells that it holds for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course
+from velodrome.scheduler.reports.html.evidence import shortened
+from velodrome.scheduler.reports.html.formatting import block_name, course_name
+from velodrome.scheduler.reports.html.grouped_rows import Group
+from velodrome.scheduler.reports.task_rows import Row, plain_command
+
+MOST_REASONS = 200
+MOST_NAMED = 40
+
+
+@dataclass(frozen=True)
+class Reason:
+    """named: the first of the cells. rerun, log_tail: of the first."""
+
+    status: str
+    text: str
+    count: int
+    named: tuple[str, ...]
+    rerun: str
+    log_tail: str
+    is_surprise: bool
+    expected: str
+
+
+def reasons(groups: Sequence[Group]) -> tuple[Reason, ...]:
+    """What was not expected first, then by how many cells a reason holds for."""
+    found: dict[tuple[str, str, bool, str], list[tuple[Group, Course, Contestant]]] = {}
+    for group in groups:
+        for (course, who), cell in group.cells.items():
+            if _is_told(cell):
+                found.setdefault(_key(cell), []).append((group, course, who))
+    told = [_reason(key, cells) for key, cells in found.items()]
+    return tuple(sorted(told, key=lambda one: (not one.is_surprise, -one.count)))
+
+
+def _is_told(cell: Cell) -> bool:
+    return cell.with_number < cell.repeats or cell.is_surprise
+
+
+def _key(cell: Cell) -> tuple[str, str, bool, str]:
+    text = cell.reason
+    if cell.status.has_number:
+        text = "it agreed, and was not expected to"
+    return cell.status.value.replace("_", " "), text, cell.is_surprise, cell.expected
+
+
+def _reason(
+    key: tuple[str, str, bool, str], cells: Sequence[tuple[Group, Course, Contestant]]
+) -> Reason:
+    status, text, is_surprise, expected = key
+    group, course, who = cells[0]
+    cell = group.cells[course, who]
+    row = _told(group.rows[course, who], cell)
+    return Reason(
+        status=status,
+        text=text,
+        count=len(cells),
+        named=tuple(_name(one.block, run, by) for one, run, by in cells[:MOST_NAMED]),
+        rerun=cell.rerun,
+        log_tail="" if cell.status.has_number else shortened(str(row.get("log_tail") or "")),
+        is_surprise=is_surprise,
+        expected=expected,
+    )
+
+
+def _told(rows: Sequence[Row], cell: Cell) -> Row:
+    return next((row for row in rows if plain_command(row["rerun"]) == cell.rerun), rows[0])
+
+
+def _name(block: Block, course: Course, who: Contestant) -> str:
+    return f"{who.label}, {course_name(course)}, {block_name(block)}"

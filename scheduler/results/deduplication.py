@@ -1,0 +1,217 @@
+"""The rows of a sweep's files, each once, less those of files that are not sound."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from velodrome.scheduler.results.file_faults import Fault, Ill, of_error
+from velodrome.scheduler.results.file_validation import ESSENTIAL, unsound_file, unsound_rows
+from velodrome.scheduler.results.schema import TABLES
+
+Opened = pq.ParquetFile | Exception
+"""A file, or what opening it raised. It is closed by whoever gets it."""
+
+Tell = Callable[[Fault], None]
+Groups = Iterable[pa.Table]
+
+# By what a row is told from others, and the node's clock, where a row stands for all of its task
+# and repeat: a copy is of the same time, a second attempt is not.
+_KEYS = {
+    "tasks": (("task_id", "repeat", "attempt", "status"), ""),
+    "samples": (("task_id", "repeat"), "started_ns"),
+    "utilization": (("task_id", "repeat"), "at_ns"),
+    "parameters": (("task_id", "repeat"), ""),
+    "nodes": (("node_id",), ""),
+}
+_REFUSALS = (OSError, pa.ArrowException, UnicodeDecodeError)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Of one table and sweep. Of rows that two have, those of the earlier one count.
+
+    opened: in the same order.
+    """
+
+    table: str
+    sweep_id: str
+    paths: Sequence[PurePath]
+    opened: Callable[[Sequence[PurePath]], Iterator[tuple[PurePath, Opened]]]
+
+    def fault(self, path: PurePath, problem: str, mend: str, ill: Ill = Ill.UNREADABLE) -> Fault:
+        return Fault(str(path), self.table, self.sweep_id, ill, problem, mend)
+
+
+class Unsound(Exception):
+    """A file that is not what its place says."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
+
+
+def sifted(
+    files: Files, columns: Sequence[str], tell: Tell, held: Callable[[Groups], Groups] = list
+) -> Iterator[pa.Table]:
+    """Row groups with these columns, as far as there are such. tell: of files left out.
+
+    held: `list`, so that a file gives all of its rows or none; `iter` where `tell` raises anyway,
+    and memory is short.
+    """
+    wanted = {*columns, *ESSENTIAL[files.table]}
+    once = _Once(files)
+    for path, opened in files.opened(files.paths):
+        with _telling(files, path, tell), _entered(opened) as file:
+            for group in held(_groups(files, path, file, wanted)):
+                new = once.new(group)
+                yield new.select([name for name in columns if name in new.column_names])
+            for fault in once.doubled(path):
+                tell(fault)
+
+
+def sound(files: Files, tell: Tell) -> tuple[list[PurePath], bool]:
+    """Those that can be read as they are, and whether some of their rows are in two of them.
+
+    Looked at are their ends, and what tells rows apart: other damage shows when they are read.
+    """
+    once = _Once(files)
+    found, has_doubles = [], False
+    for path, opened in files.opened(files.paths):
+        with _telling(files, path, tell), _entered(opened) as file:
+            groups = list(_groups(files, path, file, once.telling(file)))
+            left = sum(once.new(group).num_rows for group in groups)
+            doubled = once.doubled(path)
+            for fault in doubled:
+                tell(fault)
+            if left or not doubled:
+                found.append(path)
+                has_doubles |= bool(doubled)
+    return found, has_doubles
+
+
+def fitted(found: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of the schema; null where a file of an earlier version has none."""
+    if found.schema.equals(schema):  # without pyarrow.compute, which a cast imports
+        return found.replace_schema_metadata(schema.metadata)
+    arrays = [
+        found[field.name].cast(field.type)
+        if field.name in found.schema.names
+        else pa.nulls(found.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+@contextmanager
+def _telling(files: Files, path: PurePath, tell: Tell) -> Iterator[None]:
+    try:
+        yield
+    except Unsound as error:
+        tell(error.fault)
+    except _REFUSALS as error:
+        tell(of_error(path, files.table, files.sweep_id, error))
+
+
+def _entered(opened: Opened) -> pq.ParquetFile:
+    if isinstance(opened, Exception):
+        raise opened
+    return opened
+
+
+def _groups(
+    files: Files, path: PurePath, file: pq.ParquetFile, wanted: Collection[str]
+) -> Iterator[pa.Table]:
+    """With these columns, as far as there are such. Unsound says what is wrong with the file."""
+    schema = TABLES[files.table]
+    if wrong := unsound_file(files.table, file):
+        raise Unsound(files.fault(path, *wrong))
+    there = [name for name in schema.names if name in wanted and name in file.schema_arrow.names]
+    kept = pa.schema([schema.field(name) for name in there])
+    for number in range(file.num_row_groups):
+        found = fitted(file.read_row_group(number, columns=there), kept)
+        found.validate(full=True)  # here, not where text that is no UTF-8 is used
+        if wrong := unsound_rows(files.table, files.sweep_id, found):
+            raise Unsound(files.fault(path, *wrong))
+        yield found
+
+
+class _Once:
+    """Which rows of a sweep earlier files had; nothing is asked where there is one file."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._has_several = len(files.paths) > 1
+        self._names, self._clock = _KEYS[files.table]
+        self._earlier: set[tuple[object, ...]] = set()
+        self._of_file: set[tuple[object, ...]] = set()
+        self._rows = self._doubled = 0
+
+    def telling(self, file: pq.ParquetFile) -> Collection[str]:
+        """The columns that tell whether the file belongs here and its rows from others."""
+        if self._files.table == "tasks":
+            return ESSENTIAL["tasks"]
+        keys = {*self._names, self._clock} if self._has_several else {self._names[0]}
+        return keys if _is_of(file, self._files.sweep_id) else {*keys, "sweep_id"}
+
+    def new(self, rows: pa.Table) -> pa.Table:
+        """Those that none of them had."""
+        if not self._has_several:
+            return rows
+        keys = self._keys(rows)
+        self._of_file |= keys
+        self._rows += rows.num_rows
+        doubled = {key[: len(self._names)] for key in keys & self._earlier}
+        if not doubled:
+            return rows
+        columns = (rows[name].to_pylist() for name in self._names)
+        left = [key not in doubled for key in zip(*columns, strict=True)]
+        self._doubled += left.count(False)
+        return rows.filter(pa.array(left))
+
+    def doubled(self, path: PurePath) -> tuple[Fault, ...]:
+        """At the end of a file: the fault of one that holds such rows."""
+        rows, doubled = self._rows, self._doubled
+        self._earlier |= self._of_file
+        self._of_file = set()
+        self._rows = self._doubled = 0
+        if not doubled:
+            return ()
+        if doubled == rows:
+            told = ("all of its rows are in other files, too", "It is a copy: remove it.")
+        else:
+            problem = f"{doubled:,} of its {rows:,} rows are in other files, too"
+            told = (problem, "They are counted once; keep it for its other rows.")
+        return (self._files.fault(path, *told, Ill.COPY),)
+
+    def _keys(self, rows: pa.Table) -> set[tuple[object, ...]]:
+        names = [*self._names]
+        if self._clock and rows.num_rows:
+            rows = rows.group_by(names).aggregate([(self._clock, "min")])
+            names.append(f"{self._clock}_min")
+        elif self._clock:
+            return set()
+        return set(zip(*(rows[name].to_pylist() for name in names), strict=True))
+
+
+def _is_of(file: pq.ParquetFile, sweep_id: str) -> bool:
+    """By the file's end; False: it does not tell."""
+    names = file.schema_arrow.names
+    if "sweep_id" not in names:
+        return False
+    column = next(
+        at
+        for at in range(file.metadata.num_columns)
+        if file.metadata.schema.column(at).path == "sweep_id"
+    )
+    bounds = [
+        file.metadata.row_group(number).column(column).statistics
+        for number in range(file.num_row_groups)
+    ]
+    return all(
+        bound is not None and bound.has_min_max and bound.min == bound.max == sweep_id
+        for bound in bounds
+    )

@@ -1,0 +1,114 @@
+"""What is only known once a sweep is over: the ceilings, filled in when its files become one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+
+import pyarrow as pa
+
+from velodrome.scheduler.results.ceilings import (
+    MODEL_NAMES,
+    NEEDED,
+    Ceilings,
+    Unit,
+    held_to,
+    of_node,
+)
+from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.results.timestamps import for_python
+
+Fill = Callable[[pa.Table], pa.Table]
+Fills = Mapping[str, Fill]
+"""Per table, what is done to its rows on their way into one file."""
+
+NOTHING: Fills = MappingProxyType({})
+
+MOST_OTHERS = 20  # sweeps, the newest, that are looked through for a ceiling
+SLICE_ROWS = 2**14  # that are held as Python's values at a time
+_PLACE = ("node_id", "node_type", "device", "gpu_name", "gpu_count", "threads", "variant", "dtype")
+_TASKS = ("ceiling_flops_per_s", "ceiling_from", "gradient_efficiency")
+
+
+def ceilings_among(
+    read: Callable[[str], pa.Table], sweep_id: str, others: Sequence[str]
+) -> Ceilings:
+    """Of a sweep. others, newest first, are read only if it lacks any.
+
+    read: the columns NEEDED of the `tasks` of a sweep; what another has lost is no fault of this.
+    """
+    table = read(sweep_id)
+    own = _ceiling_rows(table)
+    found = Ceilings(own)
+    if not _lacks(table, found):
+        return found
+    elsewhere: list[dict[str, object]] = []
+    for one in others[:MOST_OTHERS]:
+        elsewhere += _ceiling_rows(read(one))
+    return Ceilings(own, elsewhere) if elsewhere else found
+
+
+def fills(ceilings: Ceilings) -> Fills:
+    """Nothing is done where there are none."""
+    if not ceilings:
+        return NOTHING
+    return {
+        "tasks": lambda table: _tasks(table, ceilings),
+        "nodes": lambda table: _nodes(table, ceilings),
+    }
+
+
+def less(fills: Fills, tasks: frozenset[str]) -> Fills:
+    """The same, and the rows of these tasks are left out of every table."""
+    if not tasks:
+        return fills
+    return {name: partial(_less, tasks, fills.get(name)) for name in TABLES}
+
+
+def _less(tasks: frozenset[str], fill: Fill | None, table: pa.Table) -> pa.Table:
+    if "task_id" in table.column_names:
+        kept = [key not in tasks for key in table["task_id"].to_pylist()]
+        table = table.filter(pa.array(kept, pa.bool_()))
+    return fill(table) if fill else table
+
+
+def _ceiling_rows(table: pa.Table) -> list[dict[str, object]]:
+    import pyarrow.compute as pc
+
+    wanted = pc.is_in(table["model"], pa.array(sorted(MODEL_NAMES)))
+    return table.filter(wanted).to_pylist()
+
+
+def _lacks(table: pa.Table, ceilings: Ceilings) -> bool:
+    """Whether anything was timed in a place without a ceiling."""
+    import pyarrow.compute as pc
+
+    timed = table.filter(pc.is_valid(table["forward_median_ns"]))
+    places = timed.group_by(list(_PLACE)).aggregate([("started_at", "max")]).to_pylist()
+    rows = [{**place, "started_at": place["started_at_max"]} for place in places]
+    return any(ceilings.of(row, unit) is None for row in rows for unit in Unit)
+
+
+def _tasks(table: pa.Table, ceilings: Ceilings) -> pa.Table:
+    starts = range(0, table.num_rows, SLICE_ROWS)
+    parts = [_filled(table.slice(start, SLICE_ROWS), ceilings) for start in starts]
+    return pa.concat_tables(parts) if parts else table
+
+
+def _filled(table: pa.Table, ceilings: Ceilings) -> pa.Table:
+    rows = for_python(table.select(list(NEEDED))).to_pylist()
+    held = [held_to(row, ceilings.of(row, Unit.FLOPS)) for row in rows]
+    return _replaced("tasks", table, {name: [row[name] for row in held] for name in _TASKS})
+
+
+def _nodes(table: pa.Table, ceilings: Ceilings) -> pa.Table:
+    node_ids = map(str, table["node_id"].to_pylist())
+    found = [of_node(ceilings.own, node_id) or None for node_id in node_ids]
+    return _replaced("nodes", table, {"ceilings": found})
+
+
+def _replaced(name: str, table: pa.Table, columns: Mapping[str, Sequence[object]]) -> pa.Table:
+    for column, values in columns.items():
+        field = TABLES[name].field(column)
+        place = table.schema.get_field_index(column)
+        table = table.set_column(place, field, pa.array(values, field.type))
+    return table

@@ -1,0 +1,104 @@
+"""Whether a Parquet file holds rows of the table, and the sweep, in whose folder it lies."""
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from velodrome.agents.measurement import Status
+from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
+
+KNOWN_VERSIONS = tuple(str(number) for number in range(1, int(VERSION) + 1))
+STATUSES = frozenset(Status)
+
+# What no row of ours lacks: a file without such a column, or with a null in it, is another's.
+_OF_A_TASK = ("sweep_id", "task_id", "repeat")
+ESSENTIAL: Mapping[str, tuple[str, ...]] = {
+    "tasks": (
+        *_OF_A_TASK,
+        "attempt",
+        "status",
+        "framework",
+        "variant",
+        "model",
+        "batch_size",
+        "device",
+        "threads",
+        "dtype",
+    ),
+    "samples": (*_OF_A_TASK, "phase", "index", "calls", "started_ns", "elapsed_ns"),
+    "utilization": (*_OF_A_TASK, "at_ns"),
+    "nodes": ("sweep_id", "node_id"),
+    "parameters": (*_OF_A_TASK, "name"),
+}
+MOVE = "Move it out of the results."
+LATER = "Read it with the Velodrome that wrote it."
+
+Unsound = tuple[str, str]
+"""The problem and the mend."""
+
+
+def unsound_file(table: str, file: pq.ParquetFile) -> Unsound | None:
+    """By its end alone, which tells its columns."""
+    schema = file.schema_arrow
+    version = (schema.metadata or {}).get(VERSION_KEY, b"1").decode(errors="replace")
+    if version not in KNOWN_VERSIONS:
+        known = " and ".join(KNOWN_VERSIONS)
+        problem = (
+            f"its schema version is {in_one_line(version)!r:.20}, this Velodrome knows {known}"
+        )
+        return problem, LATER
+    missing = [name for name in ESSENTIAL[table] if name not in schema.names]
+    if missing:
+        return f"it holds no {table}: it has no column {missing[0]}", MOVE
+    for field in TABLES[table]:
+        if field.name in schema.names and not _fits(schema.field(field.name).type, field.type):
+            found = str(schema.field(field.name).type)[:40]
+            return f"its column {field.name} is of type {found}, not {field.type}", MOVE
+    return None
+
+
+def unsound_rows(table: str, sweep_id: str, rows: pa.Table) -> Unsound | None:
+    """Of those of the ESSENTIAL columns that were read."""
+    for name in ESSENTIAL[table]:
+        if name in rows.column_names and rows[name].null_count:
+            return f"a row has no {name}", MOVE
+    if "sweep_id" in rows.column_names:
+        others = _distinct(rows, "sweep_id") - {sweep_id}
+        if others:
+            other = in_one_line(min(others))
+            return f"its rows are of sweep {other:.40}", f"Move it to sweep={other:.40}."
+    if table == "tasks" and "status" in rows.column_names:
+        unknown = _distinct(rows, "status") - STATUSES
+        if unknown:
+            return f"a row has the status '{in_one_line(min(unknown)):.40}'", LATER
+    return None
+
+
+def _distinct(rows: pa.Table, name: str) -> set[str]:
+    return {str(value) for value in rows[name].unique().to_pylist()}
+
+
+def _fits(there: pa.DataType, here: pa.DataType) -> bool:
+    """Whether values of one type may be read as those of another."""
+    if there.equals(here) or pa.types.is_null(there):
+        return True
+    try:
+        pa.array([], there).cast(here)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+        return False
+    return _kind(there) == _kind(here)
+
+
+def _kind(kind: pa.DataType) -> str:
+    """A text is no number, though the one can be cast into the other."""
+    if pa.types.is_dictionary(kind):
+        return _kind(kind.value_type)
+    kinds: Sequence[tuple[str, bool]] = (
+        ("number", pa.types.is_integer(kind) or pa.types.is_floating(kind)),
+        ("text", pa.types.is_string(kind) or pa.types.is_large_string(kind)),
+        ("time", pa.types.is_timestamp(kind)),
+        ("list", pa.types.is_list(kind) or pa.types.is_large_list(kind)),
+    )
+    return next((name for name, holds in kinds if holds), str(kind))

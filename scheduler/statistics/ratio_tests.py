@@ -1,0 +1,328 @@
+"""Whether a candidate is faster or slower than a base, over all cells of a comparison.
+
+The ratio is of the medians over repeats. Its interval and p are of a moderated test on the
+logarithms of what is replicated: velodrome.scheduler.statistics.moderated_tests for the test,
+.evidence for the unit. Beside it stands the p of the exact rank test, which few repeats cannot
+bring low enough, so it is reported and does not decide.
+
+A verdict needs p at most alpha, and a ratio that is off by at least `least`, a difference that
+someone would care for. Everything else is undecided; `is_alike` tells the undecided that are known
+to be within `least` from those of which too little is known.
+
+Of many cells at once, Holm's correction bounds the probability that any verdict at all is false.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+
+from velodrome.scheduler.statistics.bimodality import (
+    Array,
+    Bools,
+    Cut,
+    Kinds,
+    repeats_needed,
+)
+from velodrome.scheduler.statistics.contrasts import Contrast, Unit, stacked
+from velodrome.scheduler.statistics.moderated_tests import (
+    called,
+    errors,
+    holm_adjusted,
+    judged,
+    moderated,
+)
+from velodrome.scheduler.statistics.rank_test import rank_p
+from velodrome.scheduler.statistics.replication import Repeat, across, quantile, student
+from velodrome.scheduler.statistics.replication_units import Evidence, within_sweep
+
+ALPHA = 0.05  # what is promised: of comparisons in which nothing changed
+# Two kinds of processes, wild cells and estimated degrees each take a little of it, so what is
+# promised at 5 % is tested at 4 % (benchmarks/comparing.py).
+TESTED_AT = 0.04
+LEAST = 0.02
+LARGEST = 700.0  # of a logarithm that has a number
+FOUND = 0.8  # the usual power at which a smallest step is told
+
+
+class Verdict(StrEnum):
+    """Of the candidate."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Candidate over base: a ratio of 1.1 is 10 % slower. The interval is one of 95 %.
+
+    p: of the moderated test, corrected for how many were compared together. rank_p: of Mann and
+    Whitney's, never corrected. unit: what is replicated, base_units and candidate_units of them.
+    past_sweeps: how many other sweeps told how much sweeps vary. error, degrees: the standard error
+    of the ratio's logarithm and its degrees of freedom; infinite and 0 where no claim can be made.
+    unpaired_error, paired_error: what it would be for processes and for pairs of neighbours, None
+    where there are none. smallest_step: relative, what is found with a probability of FOUND. least:
+    the practical minimum that the verdict was made with. reason: why there is none, if it is not
+    that the times do not tell.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    p: float
+    rank_p: float
+    verdict: Verdict
+    base_repeats: int
+    candidate_repeats: int
+    error: float
+    degrees: float
+    least: float = LEAST
+    unit: Unit = Unit.PROCESS
+    base_units: int = 0
+    candidate_units: int = 0
+    past_sweeps: int = 0
+    unpaired_error: float | None = None
+    paired_error: float | None = None
+    smallest_step: float | None = None
+    reason: str = ""
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether the whole interval lies within the practical minimum."""
+        return 1 / (1 + self.least) <= self.low and self.high <= 1 + self.least
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The geometric mean of `count` ratios, with its 95 % interval."""
+
+    ratio: float
+    low: float
+    high: float
+    count: int
+
+
+def compare(
+    base: Sequence[Repeat],
+    candidate: Sequence[Repeat],
+    *,
+    least: float = LEAST,
+    alpha: float = TESTED_AT,
+) -> Comparison:
+    """Of one time alone within one sweep, of at least one repeat each. least: 0.02 is 2 %."""
+    return compare_all([within_sweep(base, candidate)], least=least, alpha=alpha)[0]
+
+
+def compare_all(
+    evidence: Sequence[Evidence], *, least: float = LEAST, alpha: float = TESTED_AT
+) -> tuple[Comparison, ...]:
+    """In their order. Verdicts and p are corrected for how many make a claim; intervals are not."""
+    claims = [at for at, one in enumerate(evidence) if not one.reason]
+    found = [_no_claim(one, least) for one in evidence]
+    if not claims:
+        return tuple(found)
+    tests = _tests([evidence[at] for at in claims])
+    verdicts = _verdicts([found[at].ratio for at in claims], tests, least, alpha)
+    for at, test, verdict in zip(claims, tests, verdicts, strict=True):
+        found[at] = _claim(evidence[at], found[at], test, verdict, alpha / len(claims))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Of one time: the test, and whether its step may be luck of kinds, found in so many cells.
+
+    unpaired_error, paired_error: of the contrasts that might have decided.
+    """
+
+    p: float
+    error: float
+    degrees: float
+    is_luck: bool
+    kinds: Kinds
+    unpaired_error: float | None
+    paired_error: float | None
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """p: corrected for all. would_be_called: but for the luck of kinds."""
+
+    p: float
+    is_called: bool
+    would_be_called: bool
+
+
+def _tests(claims: Sequence[Evidence]) -> list[_Judged]:
+    """In their order; of one phase and unit are moderated together."""
+    families: dict[tuple[Unit, str], list[int]] = {}
+    for at, one in enumerate(claims):
+        families.setdefault((one.unit, one.family), []).append(at)
+    found: dict[int, _Judged] = {}
+    for members in families.values():
+        found |= zip(members, _family([claims[at] for at in members]), strict=True)
+    return [found[at] for at in range(len(claims))]
+
+
+def _family(family: Sequence[Evidence]) -> list[_Judged]:
+    cut = Cut(
+        np.array([float(one.cut.p) for one in family]),
+        np.array([float(one.cut.gap) for one in family]),
+    )
+    base = np.array([len(one.base) for one in family])
+    candidate = np.array([len(one.candidate) for one in family])
+    floors = np.array([one.floor for one in family])
+    contrast = stacked([one.contrast for one in family])
+    found = judged(contrast, cut, base, candidate, floors)
+    known = errors(contrast, found.together, floors, cut.suspect)
+    unpaired = _errors([one.unpaired for one in family], floors, cut.suspect)
+    paired = _errors([one.paired for one in family], floors, cut.suspect)
+    return [
+        _Judged(
+            float(found.p[at]),
+            float(known.error[at]),
+            float(known.degrees[at]),
+            bool(found.luck[at]),
+            found.kinds,
+            unpaired[at],
+            paired[at],
+        )
+        for at in range(len(family))
+    ]
+
+
+def _errors(
+    contrasts: Sequence[Contrast | None], floors: Array, apart: Bools
+) -> list[float | None]:
+    """Moderated like what decides; None where there is no such contrast."""
+    known = [(at, one) for at, one in enumerate(contrasts) if one and one.degrees]
+    found: list[float | None] = [None] * len(contrasts)
+    if known:
+        where = [at for at, _ in known]
+        theirs = stacked([one for _, one in known])
+        found_errors = errors(theirs, moderated(theirs), floors[where], apart[where])
+        for at, error in zip(where, found_errors.error, strict=True):
+            found[at] = float(error)
+    return found
+
+
+def _verdicts(
+    ratios: Sequence[float], found: Sequence[_Judged], least: float, alpha: float
+) -> list[_Verdict]:
+    p = np.array([one.p for one in found])
+    luck = np.array([one.is_luck for one in found])
+    logs = np.log(ratios)
+    is_called, would_be = (
+        called(p, logs, each, least=least, alpha=alpha) for each in (luck, np.zeros_like(luck))
+    )
+    return [
+        _Verdict(float(corrected), bool(one), bool(other))
+        for corrected, one, other in zip(holm_adjusted(p), is_called, would_be, strict=True)
+    ]
+
+
+def _claim(
+    one: Evidence, known: Comparison, found: _Judged, verdict: _Verdict, level: float
+) -> Comparison:
+    """level: of the test of one time, Bonferroni's, for the smallest step."""
+    error, degrees = found.error, found.degrees
+    distance, half = float(one.contrast.distance), student(degrees) * error
+    direction = Verdict.FASTER if known.ratio < 1 else Verdict.SLOWER
+    is_withheld = verdict.would_be_called and not verdict.is_called
+    return replace(
+        known,
+        low=min(math.exp(distance - half), known.ratio),
+        high=max(math.exp(distance + half), known.ratio),
+        p=verdict.p,
+        verdict=direction if verdict.is_called else Verdict.UNDECIDED,
+        error=error,
+        degrees=degrees,
+        unpaired_error=found.unpaired_error,
+        paired_error=found.paired_error,
+        smallest_step=smallest_step(error, degrees, level, known.least),
+        reason=_of_kinds(found.kinds) if is_withheld else "",
+    )
+
+
+def _no_claim(one: Evidence, least: float) -> Comparison:
+    """What is known without a test."""
+    sides = [[repeat.median_ns for repeat in side] for side in (one.base, one.candidate)]
+    return Comparison(
+        ratio=_ratio(one),
+        low=0.0,
+        high=math.inf,
+        p=1.0,
+        rank_p=rank_p(*sides),
+        verdict=Verdict.UNDECIDED,
+        base_repeats=len(one.base),
+        candidate_repeats=len(one.candidate),
+        error=math.inf,
+        degrees=0.0,
+        least=least,
+        unit=one.unit,
+        base_units=one.base_units,
+        candidate_units=one.candidate_units,
+        past_sweeps=one.past_sweeps,
+        reason=one.reason,
+    )
+
+
+def _of_kinds(found: Kinds) -> str:
+    cells, gap = max(1, round(float(found.cells))), math.expm1(float(found.gap))
+    return (
+        f"processes are of two kinds in {cells} cell{'s' if cells != 1 else ''}, up to "
+        f"{100 * gap:.1f} % apart, and so few may differ by that by luck: "
+        f"give `repeats: {repeats_needed(float(found.cells))}`"
+    )
+
+
+def smallest_step(error: float, degrees: float, level: float, least: float) -> float | None:
+    """Relative: found with a probability of FOUND at this level of the test, two-sided.
+
+    None: larger than any number.
+
+    The usual sum of two quantiles (Snedecor and Cochran, Statistical Methods, 8th ed., 6.14).
+    """
+    threshold = max(quantile(1 - level / 2, degrees) * error, math.log1p(least))
+    step = threshold + quantile(FOUND, degrees) * error
+    return math.expm1(step) if step < LARGEST else None
+
+
+def _ratio(one: Evidence) -> float:
+    return across(one.candidate).median_ns / across(one.base).median_ns
+
+
+def geometric_mean(comparisons: Iterable[Comparison]) -> Mean | None:
+    """Of these very cells, not of others like them; None of none.
+
+    The only mean of ratios that does not depend on which side is the base: Fleming & Wallace,
+    Communications of the ACM 29 (1986) 218-221. Within a sweep the cells' errors are independent:
+    their variances add, and the degrees of freedom are Satterthwaite's. A night may shift all cells
+    alike, so across sweeps the errors themselves add, as if all were one.
+    """
+    known = list(comparisons)
+    if not known:
+        return None
+    count = len(known)
+    log = math.fsum(math.log(one.ratio) for one in known) / count
+    if not all(one.degrees for one in known):
+        return Mean(math.exp(log), 0.0, math.inf, count)
+    if any(one.unit is Unit.SWEEP for one in known):
+        error = math.fsum(one.error for one in known) / count
+        degrees = min(one.degrees for one in known)
+    else:
+        error, degrees = _satterthwaite([(one.error**2 / count**2, one.degrees) for one in known])
+    half = student(degrees) * error
+    return Mean(math.exp(log), math.exp(log - half), math.exp(log + half), count)
+
+
+def _satterthwaite(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The root of a sum of variances, and its degrees of freedom. Biometrics 2 (1946) 110-114."""
+    total = math.fsum(variance for variance, _ in parts)
+    if not total:  # all equal: a clock too coarse to see anything
+        return 0.0, math.fsum(degrees for _, degrees in parts)
+    shares = math.fsum((variance / total) ** 2 / degrees for variance, degrees in parts)
+    return math.sqrt(total), 1 / shares
