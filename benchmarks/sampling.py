@@ -40,9 +40,9 @@ WORKER = """
 import json, os, sys, time
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 os.sched_setaffinity(0, {int(sys.argv[1])})
-from velodrome.adapters import seeding
+from velodrome.adapters.proof import seeding
 from velodrome.adapters.models import MODELS
-from velodrome.adapters.numpy.adapter import Adapter
+from velodrome.adapters.frameworks.numpy.adapter import Adapter
 model = MODELS[sys.argv[2]]
 adapter = Adapter(model, "float64", "cpu", 1, "float64")
 adapter.build(seeding.weights(model, 0))

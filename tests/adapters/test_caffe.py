@@ -15,8 +15,8 @@ PROBING = str(Path(__file__).with_name("probing.py"))
 MADE = """
     import json, sys, time
     import numpy
-    from velodrome.adapters import seeding
-    from velodrome.adapters.caffe.adapter import Adapter
+    from velodrome.adapters.proof import seeding
+    from velodrome.adapters.frameworks.caffe.adapter import Adapter
     from velodrome.adapters.models import MODELS
 
     def made(name, batches):

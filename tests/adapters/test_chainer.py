@@ -20,8 +20,8 @@ def test_ideep_computes_where_it_is_asked_for(bench):
     found = bench.say(
         """
         import json
-        from velodrome.adapters import seeding
-        from velodrome.adapters.chainer.adapter import Adapter
+        from velodrome.adapters.proof import seeding
+        from velodrome.adapters.frameworks.chainer.adapter import Adapter
         from velodrome.adapters.models import MODELS
 
         model, found = MODELS["lenet"], []

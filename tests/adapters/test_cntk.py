@@ -16,8 +16,8 @@ def bench(workers_of):
 def test_one_thread_takes_one_core_waiting_included(bench):
     script = """
         import json, time
-        from velodrome.adapters import seeding
-        from velodrome.adapters.cntk.adapter import Adapter
+        from velodrome.adapters.proof import seeding
+        from velodrome.adapters.frameworks.cntk.adapter import Adapter
         from velodrome.adapters.models import MODELS
 
         model = MODELS["lenet"]

@@ -21,8 +21,8 @@ def test_what_the_first_call_did_not_compile_no_later_call_has_to(bench):
     script = """
         import json
         import jax
-        from velodrome.adapters import seeding
-        from velodrome.adapters.jax.adapter import Adapter
+        from velodrome.adapters.proof import seeding
+        from velodrome.adapters.frameworks.jax.adapter import Adapter
         from velodrome.adapters.models import MODELS
 
         model = MODELS["lstm"]
@@ -45,8 +45,8 @@ def test_a_call_on_the_cpu_is_done_when_it_returns_and_computed_by_its_own_threa
     script = """
         import json, time
         import jax
-        from velodrome.adapters import seeding
-        from velodrome.adapters.jax.adapter import Adapter
+        from velodrome.adapters.proof import seeding
+        from velodrome.adapters.frameworks.jax.adapter import Adapter
         from velodrome.adapters.models import MODELS
 
         model = MODELS["gemm-1024"]

@@ -35,7 +35,7 @@ def library(tmp_path):
 
 def said_by_numpy(script, **variables):
     """What a fresh interpreter with NumPy prints as JSON, with only these variables of OpenBLAS."""
-    script = "import json, numpy; from velodrome.adapters import kernels; " + script
+    script = "import json, numpy; from velodrome.adapters.worker import kernels; " + script
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
     done = subprocess.run(
         [sys.executable, "-c", script],

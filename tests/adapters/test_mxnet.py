@@ -9,9 +9,9 @@ CORES = """
     import json
     import sys
     import time
-    from velodrome.adapters import seeding
+    from velodrome.adapters.proof import seeding
     from velodrome.adapters.models import MODELS
-    from velodrome.adapters.mxnet.adapter import Adapter
+    from velodrome.adapters.frameworks.mxnet.adapter import Adapter
 
     model = MODELS["lenet"]
     adapter = Adapter(model, sys.argv[1], "cpu", 1, "float32")
@@ -63,7 +63,7 @@ def test_lrn_goes_back_from_a_convolution_whose_layout_is_onednns(bench):
         import numpy
         from mxnet import autograd, nd
         from velodrome.adapters.models.layers import Lrn
-        from velodrome.adapters.mxnet.blocks import BLOCKS
+        from velodrome.adapters.frameworks.mxnet.blocks import BLOCKS
 
         lrn = BLOCKS[Lrn](Lrn("lrn", size=5, alpha=1e-4, beta=0.75, k=1.0), (32, 13, 13))
         draw = numpy.random.RandomState(0)

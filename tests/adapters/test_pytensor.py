@@ -13,7 +13,7 @@ def bench(workers_of):
 def test_its_code_is_compiled_linked_to_the_openblas_of_scipys_wheel(bench):
     script = """
         import json
-        from velodrome.adapters.pytensor import adapter
+        from velodrome.adapters.frameworks.pytensor import adapter
         from pytensor import config
 
         print(json.dumps([config.blas__ldflags, config.floatX, config.openmp, config.allow_gc]))
@@ -27,9 +27,9 @@ def test_its_code_is_compiled_linked_to_the_openblas_of_scipys_wheel(bench):
 def test_a_gradient_call_leaves_the_weights_as_they_were(bench):
     script = """
         import json
-        from velodrome.adapters import seeding
+        from velodrome.adapters.proof import seeding
         from velodrome.adapters.models import MODELS
-        from velodrome.adapters.pytensor.adapter import Adapter
+        from velodrome.adapters.frameworks.pytensor.adapter import Adapter
 
         model = MODELS["autoencoder-400-200-100/ae2"]
         adapter = Adapter(model, "c", "cpu", 1, "float32")

@@ -13,7 +13,7 @@ def bench(workers_of):
 def test_its_c_linker_finds_the_openblas_of_scipys_wheel_by_its_new_names(bench):
     script = """
         import json
-        from velodrome.adapters.pytensor3 import adapter
+        from velodrome.adapters.frameworks.pytensor3 import adapter
         from pytensor import config
         from pytensor.link.numba.cache import NUMBA_CACHE_PATH
 

@@ -79,9 +79,9 @@ def test_xla_agrees_and_compiles_for_every_length_in_the_first_call(bench):
 def test_nothing_is_left_to_wait_for_when_a_call_on_the_cpu_returns(bench, variant):
     script = f"""
         import json, time
-        from velodrome.adapters import seeding
+        from velodrome.adapters.proof import seeding
         from velodrome.adapters.models import MODELS
-        from velodrome.adapters.tensorflow.adapter import Adapter
+        from velodrome.adapters.frameworks.tensorflow.adapter import Adapter
 
         model = MODELS["gemm-1024"]
         adapter = Adapter(model, {variant!r}, "cpu", 1, "float32")
@@ -103,9 +103,9 @@ def test_a_convolution_of_a_single_channel_is_no_depthwise_one(bench):
     said = bench.say(
         """
         import json
-        from velodrome.adapters import seeding
+        from velodrome.adapters.proof import seeding
         from velodrome.adapters.models import MODELS
-        from velodrome.adapters.tensorflow.adapter import Adapter
+        from velodrome.adapters.frameworks.tensorflow.adapter import Adapter
 
         model = MODELS["lenet"]
         adapter = Adapter(model, "graph", "cpu", 1, "float32")

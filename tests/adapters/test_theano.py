@@ -15,7 +15,7 @@ def test_products_run_in_the_openblas_of_scipys_wheel(bench):
     script = """
         import json
         import numpy
-        from velodrome.adapters.theano import adapter
+        from velodrome.adapters.frameworks.theano import adapter
         from theano import config, function, tensor
 
         x = tensor.matrix()

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 ADAPTER = """
 import time
 
-from velodrome.adapters.numpy.adapter import Adapter as Sound
+from velodrome.adapters.frameworks.numpy.adapter import Adapter as Sound
 
 
 class Adapter(Sound):

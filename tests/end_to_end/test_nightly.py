@@ -33,7 +33,7 @@ SOUND = "from velodrome.adapters.frameworks.numpy.adapter import Adapter\n\n__al
 SLOWED = """
 import time
 
-from velodrome.adapters.numpy.adapter import Adapter as Sound
+from velodrome.adapters.frameworks.numpy.adapter import Adapter as Sound
 
 
 class Adapter(Sound):

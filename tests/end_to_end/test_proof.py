@@ -15,7 +15,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ADAPTER = """
-from velodrome.adapters.numpy.adapter import Adapter as Sound
+from velodrome.adapters.frameworks.numpy.adapter import Adapter as Sound
 
 
 class Adapter(Sound):

@@ -13,7 +13,7 @@ from velodrome.agents.environments.tool_runs import run_tool
 # Computes as NumPy's adapter does, once it has reached a server on this very machine.
 CALLS_HOME = """
 import socket
-from velodrome.adapters.numpy import adapter
+from velodrome.adapters.frameworks.numpy import adapter
 
 class Adapter(adapter.Adapter):
     def __init__(self, *arguments):

@@ -208,7 +208,7 @@ def test_nothing_is_left_when_the_block_is_left(tmp_path: Path) -> None:
 AGENT = """
 import os, sys
 from pathlib import Path
-from velodrome.agents.isolation.isolated import Bounds, isolated
+from velodrome.agents.isolation.worker_process import Bounds, isolated
 command = [sys.executable, "-I", "-S", "-c", sys.argv[2]]
 with isolated(command, os.environ, Bounds(deadline_s=60), Path(sys.argv[1])) as running:
     print(running.token, running.keeper_pid, flush=True)

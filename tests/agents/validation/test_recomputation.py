@@ -14,7 +14,7 @@ import velodrome
 JUDGE = """
 import json, sys
 from velodrome.adapters.protocol import Timing
-from velodrome.adapters.stopping import judge, stop_reason
+from velodrome.adapters.timing.stopping import judge, stop_reason
 found = []
 for values in json.load(sys.stdin):
     judged = judge(values, 0.02)

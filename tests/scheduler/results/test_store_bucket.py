@@ -39,7 +39,7 @@ import os, sys
 from velodrome.agents.measurement import Measurement, Sample, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.results import bucket_opening
+from velodrome.scheduler.results import bucket_preflight as bucket_opening
 
 def measurement(number):
     samples = tuple(Sample("forward", i, 1, 1000 * i, 900 + i) for i in range({SAMPLES}))

@@ -33,7 +33,7 @@ WRITER = f"""
 import os, shutil, signal, sys
 from velodrome.agents.measurement import Measurement, Sample, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.results import compaction, swapping
+from velodrome.scheduler.results import atomic_swap, compaction
 from velodrome.scheduler.plans.planning import Placement, Plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.layout import Layout
@@ -71,7 +71,7 @@ def compact(root):
 def compact_in_two_steps(root):
     store = Store(root)
     with store.working_on(SWEEP):
-        compaction.compact(Layout(Path(root)), SWEEP, swapping.swap_in_two_steps)
+        compaction.compact(Layout(Path(root)), SWEEP, atomic_swap.swap_in_two_steps)
 
 def begin(root):
     plan = Plan((Placement(measurement(0).task, 0, "n1"),))

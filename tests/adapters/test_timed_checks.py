@@ -26,7 +26,9 @@ MODEL, BATCH = "lenet", 4
 TRIES = 3
 TOP = """
 import os, threading, time
-from velodrome.adapters import agreement, contract, timing
+from velodrome.adapters import contract
+from velodrome.adapters.proof import agreement
+from velodrome.adapters.worker import call_timing as timing
 def rest(seconds=0.0005):
     ends = time.process_time() + seconds
     while time.process_time() < ends:
@@ -411,8 +413,8 @@ def test_a_gradient_that_does_not_drop_while_dropout_is_on_is_caught(tricks, gra
 def test_dropout_that_is_drawn_or_scaled_otherwise_is_caught(tricks, shape, scale):
     top = f"""
 from velodrome.adapters.models import layers as kinds
-from velodrome.adapters.numpy import pointwise
-from velodrome.adapters.numpy.network import OPERATIONS
+from velodrome.adapters.frameworks.numpy import pointwise
+from velodrome.adapters.frameworks.numpy.network import OPERATIONS
 def drop(layer, weights, inputs, call):
     (x,) = inputs
     if call.dropout is None:

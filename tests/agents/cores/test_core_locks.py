@@ -97,8 +97,8 @@ def test_who_waits_is_told_for_whom() -> None:
 
 HOLDER = """
 import sys
-from velodrome.agents.cores.locks import locked
-from velodrome.agents.cores.sharing import Need
+from velodrome.agents.cores.core_locks import locked
+from velodrome.agents.cores.assignment import Need
 from velodrome.agents.node import Core, Node
 node = Node("n", "track", "cpu", tuple(Core(n, (9000 + n,)) for n in range(4)), 2**34)
 need = Need(threads=1, exclusive=sys.argv[1] == "exclusive")

@@ -93,7 +93,7 @@ AGENT = """
 import os, signal, sys, time
 from pathlib import Path
 from velodrome.agents.cores.lock_files import try_lock
-from velodrome.agents.isolation.keeping import kept
+from velodrome.agents.isolation.supervised import kept
 folder = Path(sys.argv[1])
 lock = try_lock(folder / "lock")
 sleep = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(100)"]
@@ -133,15 +133,15 @@ int main(void) { if (setuid(0)) return 1; write(1, "up", 2); for (;;) pause(); }
 AS_NOBODY = """
 import json, os, sys
 from pathlib import Path
-from velodrome.agents.cores.holders import holders
+from velodrome.agents.cores.lock_holders import holders
 from velodrome.agents.cores.lock_files import try_lock
-from velodrome.agents.isolation import keeping
+from velodrome.agents.isolation import supervised
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
-keeping.END_S = 1.0
+supervised.END_S = 1.0
 sys.executable = "/usr/bin/python3"  # the test's own may be root's alone
 folder = Path(sys.argv[1])
 lock = try_lock(folder / "lock")
-with keeping.kept([str(folder / "root")], {}, folder / "log", held_fds=(lock,)) as running:
+with supervised.kept([str(folder / "root")], {}, folder / "log", held_fds=(lock,)) as running:
     while not (folder / "log").exists() or "up" not in (folder / "log").read_text(): pass
     os.close(lock)
     ending = running.ended()
