@@ -158,8 +158,8 @@ def with_canaries(measurement: Measurement, before: Heard, after: Heard) -> Meas
         canary_before_ns=before.ns,
         canary_after_ns=after.ns,
         notes=measurement.notes + notes,
-        quiet=False if story else measurement.quiet,
-        disturbed_by="; ".join(filter(None, (measurement.disturbed_by, story))),
+        interference_free=False if story else measurement.interference_free,
+        interference="; ".join(filter(None, (measurement.interference, story))),
     )
 
 

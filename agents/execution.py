@@ -205,12 +205,12 @@ def _measurement(
         energy_deviation_percent=used.energy_deviation_percent,
         peak_gpu_process_memory_bytes=used.peak_gpu_process_memory_bytes,
         means=used.means,
-        quiet=quietness.quiet,
-        disturbed_by=quietness.disturbed_by,
-        tolerated=quietness.tolerated,
-        foreign_percent_mean=quietness.foreign_percent,
+        interference_free=quietness.interference_free,
+        interference=quietness.interference,
+        minor_interference=quietness.minor_interference,
+        other_cpu_percent_mean=quietness.other_cpu_percent,
         steal_percent_mean=quietness.steal_percent,
-        elsewhere_percent_mean=quietness.elsewhere_percent,
+        other_cores_percent_mean=quietness.other_cores_percent,
         notes=told.notes + session.notes + verdict.notes + used.notes,
     )
 

@@ -87,10 +87,10 @@ class Reading:
 
     Percentages are of one core, over the interval that ends here, since the figure was last
     known; 200 is two cores busy. But node_cpu_percent is of all the node's cores together, and
-    steal_percent of the task's cores (with their SMT siblings) together. foreign_percent: what
+    steal_percent of the task's cores (with their SMT siblings) together. other_cpu_percent: what
     others did on the task's cores; the kernel's ticks are coarse, so that single values may be
     off by 10 either way, and below 0. interrupt_percent is the part of it that no process did.
-    elsewhere_percent: what was done on the node's other cores. Counters are totals since the
+    other_cores_percent: what was done on the node's other cores. Counters are totals since the
     start; quota_us, thermal_throttles: see velodrome.agents.sampling.stall_counters.
     """
 
@@ -107,10 +107,10 @@ class Reading:
     pressure_percent: float | None = None
     gpus: tuple[GpuReading, ...] = ()
     package_energy_uj: int | None = None  # of all sockets (RAPL), since sampling began
-    foreign_percent: float | None = None
+    other_cpu_percent: float | None = None
     interrupt_percent: float | None = None
     steal_percent: float | None = None
-    elsewhere_percent: float | None = None
+    other_cores_percent: float | None = None
     memory_pressure_percent: float | None = None  # of the time, some process waited for memory
     quota_us: int | None = None
     thermal_throttles: int | None = None
@@ -179,12 +179,12 @@ class Measurement:
     energy_deviation_percent: float | None = None  # of integrated power, above the counter
     peak_gpu_process_memory_bytes: int | None = None  # of its own processes, by the driver
     means: tuple[PhaseMeans, ...] = ()
-    quiet: bool | None = None
-    disturbed_by: str = ""
-    tolerated: str = ""  # what else there was, by our bounds no disturbance
-    foreign_percent_mean: float | None = None  # these three while it was timed, as in Reading
+    interference_free: bool | None = None
+    interference: str = ""
+    minor_interference: str = ""  # what else there was, by our bounds no disturbance
+    other_cpu_percent_mean: float | None = None  # these three while it was timed, as in Reading
     steal_percent_mean: float | None = None
-    elsewhere_percent_mean: float | None = None
+    other_cores_percent_mean: float | None = None
     canary_model: str = ""  # what ran before and after: model, framework and its version
     canary_before_ns: float | None = None
     canary_after_ns: float | None = None

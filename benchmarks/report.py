@@ -94,7 +94,7 @@ def _measurement(task: Task, repeat: int, where: str, status: Status, ns: float)
             Reading(at * 10**8, "gradient", 97.0 * task.threads, 3 * 10**8, 9) for at in range(8)
         ),
         peak_rss_bytes=3 * 10**8,
-        quiet=True,
+        interference_free=True,
         notes=("by hand: Lrn of shifted sums",) if task.framework == "tensorflow" else (),
     )
 

@@ -129,13 +129,15 @@ def plan(
         Path | None, typer.Option(help="Over the node types that this cluster.yaml declares.")
     ] = None,
     only: Only = "",
-    why: Annotated[bool, typer.Option("--why", help="For each task and node, why not.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="For each task and node, why not.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """What would run where, and why the rest cannot; starts nothing."""
     from velodrome.scheduler.commands import plan as command
 
-    return command.plan(sweep, only, address, cluster, why=why, as_json=json)
+    return command.plan(sweep, only, address, cluster, with_reasons=explain, as_json=json)
 
 
 @app.command()
@@ -244,18 +246,18 @@ def report(
     ceilings: Annotated[
         bool, typer.Option("--ceilings", help="How near each came to what its node can do.")
     ] = False,
-    odd: Annotated[
-        bool, typer.Option("--odd", help="Which node or GPU is unlike the others of its type.")
+    outliers: Annotated[
+        bool, typer.Option("--outliers", help="Which node or GPU is unlike the others of its type.")
     ] = False,
-    fail_on_odd: Annotated[
-        bool, typer.Option("--fail-on-odd", help="Exit with status 1 if there is one.")
+    fail_on_outlier: Annotated[
+        bool, typer.Option("--fail-on-outlier", help="Exit with status 1 if there is one.")
     ] = False,
     json: Json = False,
 ) -> int:
     """The grid of a sweep: a number with its interval, or the reason why not, in every cell."""
     from velodrome.scheduler.commands import report as command
 
-    kind = command.chosen_kind(extensibility, utilization, odd, ceilings)
+    kind = command.chosen_kind(extensibility, utilization, outliers, ceilings)
     form = command.chosen(markdown, csv, json)
     if site is not None:
         from velodrome.scheduler.commands.trend_site import site as write_site
@@ -267,7 +269,7 @@ def report(
         reported = report_page.write(results, sweep, html)
     else:
         reported = command.report(results, sweep, kind, form, svg)
-    return (command.odd_status(reported.rows) if fail_on_odd else 0) or reported.status
+    return (command.outlier_status(reported.rows) if fail_on_outlier else 0) or reported.status
 
 
 @app.command()

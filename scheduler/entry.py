@@ -7,6 +7,13 @@ from typing import NoReturn
 
 from velodrome.scheduler import interrupts, standard_streams
 
+# Options whose name changed, with the new one.
+RENAMED_OPTIONS = {
+    "--odd": "--outliers",
+    "--fail-on-odd": "--fail-on-outlier",
+    "--why": "--explain",
+}
+
 
 def enter(load: Callable[[], Callable[..., object]]) -> NoReturn:
     """Run the command line that is loaded, to the end of this process.
@@ -43,6 +50,11 @@ def _failed(error: Exception) -> int:
     """The text and status of an error that its author can mend; any other is ours, and raised."""
     # Typer brings its own copy of Click, whose errors carry an exit code and know how to show.
     if hasattr(error, "exit_code") and hasattr(error, "show"):
+        before = str(getattr(error, "option_name", ""))
+        if before in RENAMED_OPTIONS:
+            vars(error).update(
+                message=f"{before} is named {RENAMED_OPTIONS[before]} now.", possibilities=None
+            )
         error.show()
         return int(error.exit_code)
     from velodrome.agents.environments.failures import EnvironmentFailed

@@ -27,7 +27,7 @@ class Place:
     machine_cpus: int
 
 
-def foreign_percent(stretch: Stretch) -> float | None:
+def other_cpu_percent(stretch: Stretch) -> float | None:
     """Of others on the task's cores. None: too few readings, or the kernel's counts are no use."""
     foreign = stretch.mean(_foreign)
     if foreign is None or stretch.count(_foreign) < bounds.FEWEST_READINGS:
@@ -39,9 +39,9 @@ def foreign_percent(stretch: Stretch) -> float | None:
 def on_its_cores(readings: Sequence[Reading], place: Place) -> list[Disturbance]:
     """Others' work there while the task was timed, or else before."""
     timed = Stretch(readings, TIMED)
-    during = foreign_percent(timed)
+    during = other_cpu_percent(timed)
     earlier = _before(readings)
-    before = foreign_percent(earlier)
+    before = other_cpu_percent(earlier)
     early = before is not None and before > bounds.BEFORE_PERCENT
     if during is not None and during > _bound(timed, during, place):
         when = "before and while" if early else "while"
@@ -57,7 +57,7 @@ def on_its_cores(readings: Sequence[Reading], place: Place) -> list[Disturbance]
 def elsewhere(readings: Sequence[Reading], place: Place) -> list[Disturbance]:
     """Others' work on the rest of the machine, while the task was timed."""
     timed = Stretch(readings, TIMED)
-    percent = timed.mean(lambda reading: reading.elsewhere_percent)
+    percent = timed.mean(lambda reading: reading.other_cores_percent)
     room = 100 * (place.machine_cpus - place.core_cpus)
     if percent is None or percent <= bounds.TOLERATED_PERCENT:
         return []
@@ -77,7 +77,7 @@ def stolen(readings: Sequence[Reading]) -> list[Disturbance]:
 
 
 def _foreign(reading: Reading) -> float | None:
-    return reading.foreign_percent
+    return reading.other_cpu_percent
 
 
 def _own_percent(stretch: Stretch) -> float:

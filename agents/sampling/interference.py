@@ -7,8 +7,8 @@ from velodrome.agents.measurement import Reading
 from velodrome.agents.sampling.background_load import (
     Place,
     elsewhere,
-    foreign_percent,
     on_its_cores,
+    other_cpu_percent,
     stolen,
 )
 from velodrome.agents.sampling.core_slowdowns import cpu_pressure, slowdowns
@@ -19,18 +19,18 @@ from velodrome.agents.sampling.windows import Stretch
 
 @dataclass(frozen=True)
 class Quietness:
-    """quiet None: it cannot be told. disturbed_by: what is above its bound; tolerated: what else
+    """quiet None: it cannot be told. interference: what is above its bound; tolerated: what else
     there was (velodrome.agents.sampling.interference_thresholds); each empty if nothing.
 
     The means are over the timed phases, as in Reading.
     """
 
-    quiet: bool | None
-    disturbed_by: str = ""
-    tolerated: str = ""
-    foreign_percent: float | None = None
+    interference_free: bool | None
+    interference: str = ""
+    minor_interference: str = ""
+    other_cpu_percent: float | None = None
     steal_percent: float | None = None
-    elsewhere_percent: float | None = None
+    other_cores_percent: float | None = None
 
 
 def judge(
@@ -38,7 +38,7 @@ def judge(
 ) -> Quietness:
     """Of readings that know their phase. others: found by others, as on the task's GPUs."""
     timed = Stretch(readings, TIMED)
-    foreign = foreign_percent(timed)
+    foreign = other_cpu_percent(timed)
     found = [
         *on_its_cores(readings, place),
         *elsewhere(readings, place),
@@ -49,10 +49,10 @@ def judge(
     ]
     flagged = stories(found, Weight.FLAGGED)
     return Quietness(
-        quiet=False if flagged else None if foreign is None else True,
-        disturbed_by="; ".join(flagged),
-        tolerated="; ".join(stories(found, Weight.REPORTED)),
-        foreign_percent=None if foreign is None else max(0.0, foreign),
+        interference_free=False if flagged else None if foreign is None else True,
+        interference="; ".join(flagged),
+        minor_interference="; ".join(stories(found, Weight.REPORTED)),
+        other_cpu_percent=None if foreign is None else max(0.0, foreign),
         steal_percent=timed.mean(lambda reading: reading.steal_percent),
-        elsewhere_percent=timed.mean(lambda reading: reading.elsewhere_percent),
+        other_cores_percent=timed.mean(lambda reading: reading.other_cores_percent),
     )

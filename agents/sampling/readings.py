@@ -92,10 +92,10 @@ class _Growth:
 class _Shares(NamedTuple):
     """As in Reading."""
 
-    foreign_percent: float | None = None
+    other_cpu_percent: float | None = None
     interrupt_percent: float | None = None
     steal_percent: float | None = None
-    elsewhere_percent: float | None = None
+    other_cores_percent: float | None = None
 
 
 class _CoreGrowth:
@@ -115,10 +115,10 @@ class _CoreGrowth:
         grown = ticks.minus(last[2])
         return _Shares(
             # Not held above 0: over some readings what is too little and too much evens out.
-            foreign_percent=(grown.core_busy * TICK_NS - (own_ns - last[1])) / a_percent_ns,
+            other_cpu_percent=(grown.core_busy * TICK_NS - (own_ns - last[1])) / a_percent_ns,
             interrupt_percent=grown.core_interrupts * TICK_NS / a_percent_ns,
             steal_percent=100 * grown.core_stolen / grown.core_all,
-            elsewhere_percent=grown.elsewhere_busy * TICK_NS / a_percent_ns,
+            other_cores_percent=grown.elsewhere_busy * TICK_NS / a_percent_ns,
         )
 
 

@@ -79,10 +79,10 @@ def _show(measurement: Measurement, expected: Expected, results: str | Path) -> 
         )
         closing(*(f"  note: {note}" for note in measurement.notes))
     closing(*_proof_lines(measurement.checks))
-    if measurement.disturbed_by:
-        closing(f"  not quiet: {measurement.disturbed_by}")
-    if measurement.tolerated:
-        closing(f"  beside it: {measurement.tolerated}")
+    if measurement.interference:
+        closing(f"  interference: {measurement.interference}")
+    if measurement.minor_interference:
+        closing(f"  minor interference: {measurement.minor_interference}")
     if not measurement.status.has_number and measurement.log_tail:
         closing(*(f"  | {line}" for line in measurement.log_tail.splitlines()[-12:]))
     kept = f"kept in {results}; next: {command('report', '--results', results)}" if results else ""

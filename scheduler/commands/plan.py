@@ -39,14 +39,14 @@ class Ground:
 
 
 def plan(
-    path: Path, only: str, address: str, cluster: Path | None, *, why: bool, as_json: bool
+    path: Path, only: str, address: str, cluster: Path | None, *, with_reasons: bool, as_json: bool
 ) -> int:
     """Over a cluster's nodes, the types that a cluster.yaml declares, or this machine."""
     if address:
         ground = cluster_ground(address)
     else:
         ground = declared_ground(cluster) if cluster else Ground((take(),))
-    return plan_over(ground, path, only, why=why, as_json=as_json)
+    return plan_over(ground, path, only, with_reasons=with_reasons, as_json=as_json)
 
 
 def cluster_ground(address: str) -> Ground:
@@ -70,8 +70,8 @@ def declared_ground(cluster: Path) -> Ground:
     return Ground(tuple(one.node for one in types), "node type", notes, options, types)
 
 
-def plan_over(ground: Ground, path: Path, only: str, *, why: bool, as_json: bool) -> int:
-    """Exit status 0 if something can run, else 1. why: a row for each task and node."""
+def plan_over(ground: Ground, path: Path, only: str, *, with_reasons: bool, as_json: bool) -> int:
+    """Exit status 0 if something can run, else 1. with_reasons: a row for each task and node."""
     sweep = load(path)
     store = EnvironmentStore(default_root())
     made = planned(sweep, only, ground.up, store, declared=ground.types)
@@ -80,7 +80,7 @@ def plan_over(ground: Ground, path: Path, only: str, *, why: bool, as_json: bool
     if as_json:
         print_json([_whole(one) for one in explained])
         return status
-    rows = [row for one in explained for row in _reasons(one, ground)] if why else []
+    rows = [row for one in explained for row in _reasons(one, ground)] if with_reasons else []
     print_table(rows or _table(explained, ground), right=frozenset({"repeats"}))
     placed = sum(bool(one.nodes) for one in explained)
     closing(

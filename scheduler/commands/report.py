@@ -31,7 +31,7 @@ from velodrome.scheduler.reports.extensibility import grids, outcomes
 from velodrome.scheduler.reports.flat_rows import csv_rows, markdown_table
 from velodrome.scheduler.reports.interference_summary import headline
 from velodrome.scheduler.reports.markdown_text import literal
-from velodrome.scheduler.reports.outliers import heats, odd_ones
+from velodrome.scheduler.reports.outliers import find_outliers, heats
 from velodrome.scheduler.reports.possible_rows import possible
 from velodrome.scheduler.reports.render import markdown, rich_tables
 from velodrome.scheduler.reports.roofline import rooflines
@@ -62,7 +62,7 @@ class Kind(Enum):
     TIMES = "times"
     EXTENSIBILITY = "extensibility"
     UTILIZATION = "utilization"
-    ODD = "odd"
+    OUTLIERS = "outliers"
     CEILINGS = "ceilings"
 
 
@@ -78,14 +78,14 @@ def chosen(is_markdown: bool, is_csv: bool, is_json: bool) -> Form:  # noqa: FBT
 def chosen_kind(
     is_extensibility: bool,  # noqa: FBT001 - flags of the command line, as the next ones
     is_utilization: bool,  # noqa: FBT001
-    is_odd: bool = False,  # noqa: FBT001, FBT002
+    is_outlier: bool = False,  # noqa: FBT001, FBT002
     is_ceilings: bool = False,  # noqa: FBT001, FBT002
 ) -> Kind:
     """The one kind that was asked for; ConfigError for two."""
     flags = {
         Kind.EXTENSIBILITY: is_extensibility,
         Kind.UTILIZATION: is_utilization,
-        Kind.ODD: is_odd,
+        Kind.OUTLIERS: is_outlier,
         Kind.CEILINGS: is_ceilings,
     }
     return _only(flags, Kind.TIMES)
@@ -158,21 +158,23 @@ def report(
     return Reported(rows, skipped_files.status(store.faults, [chosen_id]))
 
 
-def odd_status(rows: Sequence[Mapping[str, object]]) -> int:
-    """Exit status 1 if a machine is the odd one out."""
-    return 1 if odd_ones(heats(rows)) else 0
+def outlier_status(rows: Sequence[Mapping[str, object]]) -> int:
+    """Exit status 1 if a machine is an outlier."""
+    return 1 if find_outliers(heats(rows)) else 0
 
 
 def _times(rows: Rows, store: Store, sweep_id: str) -> Shown:
     gathered = gather(rows, cell_history(store, sweep_id))
     first = headline(rows)
     tables = [tabulate(block, cells) for block, cells in gathered.items()]
-    odd = outliers_text.line(odd_ones(heats(rows)))
+    outlier = outliers_text.line(find_outliers(heats(rows)))
     return Shown(
         rows,
         lambda: csv_rows([cell_row(*entry) for entry in _flat(gathered)]),
-        lambda: markdown(tables, first) + (f"\n{literal(odd)}\n" if odd else ""),
-        lambda: Group(rich_tables(tables, first), *([Text(odd, style="bold red")] if odd else [])),
+        lambda: markdown(tables, first) + (f"\n{literal(outlier)}\n" if outlier else ""),
+        lambda: Group(
+            rich_tables(tables, first), *([Text(outlier, style="bold red")] if outlier else [])
+        ),
     )
 
 
@@ -205,9 +207,9 @@ def _utilization(rows: Rows, store: Store, sweep_id: str) -> Shown:
     )
 
 
-def _odd(rows: Rows, store: Store, sweep_id: str) -> Shown:
+def _outliers(rows: Rows, store: Store, sweep_id: str) -> Shown:
     ran = heats(rows)
-    found = odd_ones(ran)
+    found = find_outliers(ran)
     flat = outliers_text.flat(found)
     table = outliers_text.table_rows(found)
     left, legend = outliers_text.LEFT, outliers_text.LEGEND
@@ -247,7 +249,7 @@ _SHOWN = {
     Kind.TIMES: _times,
     Kind.EXTENSIBILITY: _extensibility,
     Kind.UTILIZATION: _utilization,
-    Kind.ODD: _odd,
+    Kind.OUTLIERS: _outliers,
     Kind.CEILINGS: _ceilings,
 }
 

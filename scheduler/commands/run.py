@@ -18,7 +18,7 @@ from velodrome.scheduler.reports import outliers_text
 from velodrome.scheduler.reports.cell_history import cell_history
 from velodrome.scheduler.reports.cells import gather
 from velodrome.scheduler.reports.interference_summary import headline
-from velodrome.scheduler.reports.outliers import heats, odd_ones
+from velodrome.scheduler.reports.outliers import find_outliers, heats
 from velodrome.scheduler.reports.possible_rows import possible
 from velodrome.scheduler.reports.tables import tabulate
 from velodrome.scheduler.reports.task_rows import surprises
@@ -82,7 +82,7 @@ def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) 
         f"{len(surprising)} of {len(rows)} runs ended otherwise than expected"
         if surprising
         else "everything ended as expected",
-        *filter(None, [outliers_text.line(odd_ones(heats(rows)))]),
+        *filter(None, [outliers_text.line(find_outliers(heats(rows)))]),
         f"wrote sweep {sweep_id} to {results}: tasks, samples, utilization, nodes, parameters",
         f"next: {_report(results, sweep_id)}",
     )

@@ -34,7 +34,9 @@ class Chosen:
 
 
 def chosen(text: str, sweep_ids: tuple[str, ...], rows: Sequence[Row]) -> Chosen:
-    return Chosen(text, sweep_ids, len(rows), sum(row.get("quiet") is False for row in rows))
+    return Chosen(
+        text, sweep_ids, len(rows), sum(row.get("interference_free") is False for row in rows)
+    )
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,8 @@ def _gpus(row: Row, node: Row) -> str:
 
 
 def _disturbance(row: Row, node: Row) -> str:
-    quiet = row.get("quiet")
-    return "" if quiet is None else "quiet" if quiet else "disturbed"
+    is_free = row.get("interference_free")
+    return "" if is_free is None else "interference-free" if is_free else "interference"
 
 
 def _kernels(row: Row, node: Row) -> str:

@@ -29,8 +29,8 @@ COLUMNS = (
     "attempt",
     "status",
     "reason",
-    "surprise",
-    "quiet",
+    "unexpected",
+    "interference_free",
     "framework",
     "framework_version",
     "variant",
@@ -211,7 +211,7 @@ def point_of(rows: Sequence[Row]) -> Point | None:
         width=_width(numbered),
         seconds=sum(took_s(row) or 0.0 for row in rows),
         errors=_errors(numbered) if condition is Condition.UNSTABLE else {},
-        disturbed=2 * sum(row.get("quiet") is False for row in rows) > len(rows),
+        disturbed=2 * sum(row.get("interference_free") is False for row in rows) > len(rows),
     )
 
 

@@ -22,7 +22,7 @@ def cell_row(block: Block, course: Course, who: Contestant, cell: Cell) -> dict[
         "batch_size": course.batch_size,
         "status": cell.status.value,
         "expected": cell.expected or AGREED,
-        "surprise": cell.is_surprise,
+        "unexpected": cell.is_surprise,
         "repeats": cell.repeats,
         "verified": cell.verified,
         "proved": "; ".join(cell.proof.proved),
@@ -45,5 +45,5 @@ def _times(phase: str, time: Time | None) -> dict[str, object]:
     } | {
         f"{phase}_interval": interval_note(time) if time else None,
         f"{phase}_stable": time.is_stable if time else None,
-        f"{phase}_doubt": time.doubt if time else None,
+        f"{phase}_instability": time.doubt if time else None,
     }

@@ -67,7 +67,7 @@ def flat(found: Sequence[Outcome]) -> list[dict[str, object]]:
             "outcome": outcome.word,
             "evidence": outcome.evidence,
             "gradient_error": outcome.gradient_error,
-            "surprise": outcome.is_surprise,
+            "unexpected": outcome.is_surprise,
             "rerun": outcome.rerun,
         }
         for outcome in found

@@ -32,7 +32,9 @@ MOST_NAMES = 3
 def headline(rows: Iterable[Row]) -> str:
     """E.g. `7 of 12 runs were disturbed: others on their cores in 7 (stress-ng)`; empty if none."""
     ran = [row for row in last_attempts(rows) if row.get("forward_median_ns") is not None]
-    disturbed = [in_one_line(row.get("disturbed_by")) for row in ran if row.get("quiet") is False]
+    disturbed = [
+        in_one_line(row.get("interference")) for row in ran if row.get("interference_free") is False
+    ]
     if not disturbed:
         return ""
     verb = "was" if len(disturbed) == 1 else "were"

@@ -9,9 +9,9 @@ MAD, because a mean is drawn to the very value that is looked for.
 
 Fewer than four are not compared: of three, two that agree by chance make an outlier of the third.
 Where more than half are equal, MAD is 0 and whatever differs is infinitely many of it away. A
-practical minimum of 5 % decides besides. Of many tasks some look odd by chance: a machine is named
-if it is odd to the same side in two tasks or more, and in a tenth of them; in one, if only one was
-compared.
+practical minimum of 5 % decides besides. Some of many tasks deviate by chance: a machine is named
+if it deviates to the same side in two tasks or more, and in a tenth of them; in one, if only one
+was compared.
 """
 
 import math
@@ -34,7 +34,7 @@ from velodrome.scheduler.results.sanitizing import in_one_line
 MAD_TO_DEVIATION = 1.4826
 MOST_Z = 3.5
 LEAST_OFF = 1.05  # over the median, or under it
-LEAST_TASKS = 2  # in which it is odd, unless it was compared in fewer
+LEAST_TASKS = 2  # in which it deviates, unless it was compared in fewer
 LEAST_SHARE = 0.1  # of the tasks in which it was compared
 FEWEST = 4
 
@@ -76,13 +76,13 @@ class Deviation:
         return max(self.ratio, 1 / self.ratio)
 
     @property
-    def is_odd(self) -> bool:
+    def is_outlier(self) -> bool:
         return abs(self.z) > MOST_Z and self.off >= LEAST_OFF
 
 
 @dataclass(frozen=True)
-class OddOne:
-    """A machine that is named. deviations: the odd ones, to one side, worst first.
+class Outlier:
+    """A machine that is named. deviations: those beyond the bounds, to one side, worst first.
 
     tasks: in how many it was compared.
     """
@@ -97,7 +97,7 @@ class OddOne:
 
     @property
     def ratio(self) -> float:
-        """The median over the tasks in which it is odd."""
+        """The median over the tasks in which it deviates."""
         return statistics.median(one.ratio for one in self.deviations)
 
     @property
@@ -128,14 +128,16 @@ def heats(rows: Iterable[Row]) -> tuple[Heat, ...]:
     )
 
 
-def odd_ones(found: Iterable[Heat]) -> tuple[OddOne, ...]:
+def find_outliers(found: Iterable[Heat]) -> tuple[Outlier, ...]:
     """Those that are furthest off first."""
     deviations: dict[Machine, list[Deviation]] = {}
     for heat in found:
         for machine, deviation in _deviations(heat).items():
             deviations.setdefault(machine, []).append(deviation)
     named = [_judged(machine, each) for machine, each in deviations.items()]
-    return tuple(sorted(filter(None, named), key=lambda odd: (-odd.worst.off, odd.machine)))
+    return tuple(
+        sorted(filter(None, named), key=lambda outlier: (-outlier.worst.off, outlier.machine))
+    )
 
 
 def robust_z(values: Sequence[float]) -> tuple[float, ...]:
@@ -164,15 +166,15 @@ def _deviations(heat: Heat) -> dict[Machine, Deviation]:
     }
 
 
-def _judged(machine: Machine, deviations: Sequence[Deviation]) -> OddOne | None:
-    """Named if it is odd often enough, to the side to which it is so more often."""
-    odd = sorted((one for one in deviations if one.is_odd), key=lambda one: -one.off)
-    slow, fast = [one for one in odd if one.z > 0], [one for one in odd if one.z < 0]
+def _judged(machine: Machine, deviations: Sequence[Deviation]) -> Outlier | None:
+    """Named if it deviates often enough, to the side to which it does so more often."""
+    outlier = sorted((one for one in deviations if one.is_outlier), key=lambda one: -one.off)
+    slow, fast = [one for one in outlier if one.z > 0], [one for one in outlier if one.z < 0]
     told = max(slow, fast, key=len)
     tasks = len(deviations)
     if len(told) < max(min(LEAST_TASKS, tasks), LEAST_SHARE * tasks):
         return None
-    return OddOne(machine, tuple(told), tasks)
+    return Outlier(machine, tuple(told), tasks)
 
 
 def _machine(row: Row) -> Machine:

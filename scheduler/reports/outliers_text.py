@@ -1,8 +1,8 @@
-"""The odd ones out, as rows for tables, as flat rows, and as one line below another report."""
+"""The outliers, as rows for tables, as flat rows, and as one line below another report."""
 
 from collections.abc import Sequence
 
-from velodrome.scheduler.reports.outliers import FEWEST, Deviation, Heat, OddOne
+from velodrome.scheduler.reports.outliers import FEWEST, Deviation, Heat, Outlier
 
 LEFT = 3  # columns of words
 COLUMNS = (
@@ -12,7 +12,7 @@ COLUMNS = (
     "node_type",
     "hardware",
     "verdict",
-    "odd_tasks",
+    "outlier_tasks",
     "tasks",
     "median_ratio",
     "worst_framework",
@@ -28,36 +28,39 @@ COLUMNS = (
 NAMED = 3  # in one line
 LEGEND = (
     "ratio: over the median of all of the type · z: distance to that median over 1.4826 MAD · "
-    "odd: |z| above 3.5 and 5 % off or more, in two tasks or more and a tenth of them"
+    "outlier: |z| above 3.5 and 5 % off or more, in two tasks or more and a tenth of them"
 )
 
 
-def table_rows(found: Sequence[OddOne]) -> list[dict[str, str]]:
+def table_rows(found: Sequence[Outlier]) -> list[dict[str, str]]:
     """As text. A column of GPUs only where there are any."""
-    has_gpus = any(odd.machine.gpu_uuids for odd in found)
-    return [_text(odd) | (_gpus(odd) if has_gpus else {}) | _evidence(odd) for odd in found]
-
-
-def flat(found: Sequence[OddOne]) -> list[dict[str, object]]:
-    """One row per odd one, for JSON and CSV; `worst_` tells of the task it is furthest off in."""
+    has_gpus = any(outlier.machine.gpu_uuids for outlier in found)
     return [
-        {
-            "hostname": odd.machine.hostname,
-            "node_id": odd.machine.node_id,
-            "gpu_uuids": ",".join(odd.machine.gpu_uuids),
-            "node_type": odd.worst.heat.block.node_type,
-            "hardware": odd.worst.heat.block.hardware,
-            "verdict": odd.verdict,
-            "odd_tasks": len(odd.deviations),
-            "tasks": odd.tasks,
-            "median_ratio": odd.ratio,
-            **_worst(odd.worst),
-        }
-        for odd in found
+        _text(outlier) | (_gpus(outlier) if has_gpus else {}) | _evidence(outlier)
+        for outlier in found
     ]
 
 
-def summary(heats: Sequence[Heat], found: Sequence[OddOne]) -> str:
+def flat(found: Sequence[Outlier]) -> list[dict[str, object]]:
+    """One row per outlier, for JSON and CSV; `worst_` tells of the task it is furthest off in."""
+    return [
+        {
+            "hostname": outlier.machine.hostname,
+            "node_id": outlier.machine.node_id,
+            "gpu_uuids": ",".join(outlier.machine.gpu_uuids),
+            "node_type": outlier.worst.heat.block.node_type,
+            "hardware": outlier.worst.heat.block.hardware,
+            "verdict": outlier.verdict,
+            "outlier_tasks": len(outlier.deviations),
+            "tasks": outlier.tasks,
+            "median_ratio": outlier.ratio,
+            **_worst(outlier.worst),
+        }
+        for outlier in found
+    ]
+
+
+def summary(heats: Sequence[Heat], found: Sequence[Outlier]) -> str:
     """What was compared, what could not be, and what came of it."""
     compared = [heat for heat in heats if heat.is_comparable]
     if not compared:
@@ -65,47 +68,47 @@ def summary(heats: Sequence[Heat], found: Sequence[OddOne]) -> str:
     machines = {machine for heat in compared for machine in heat.times_ns}
     few = len(heats) - len(compared)
     left_out = f", {few} more ran on fewer than {FEWEST} of a type" if few else ""
-    outcome = f"{len(found)} odd" if found else "none is odd"
+    outcome = f"{len(found)} outlier" if found else "no outlier"
     tasks = f"{len(compared)} task{'s' if len(compared) != 1 else ''}"
     return f"{len(machines)} machines compared in {tasks}{left_out}: {outcome}"
 
 
-def line(found: Sequence[OddOne]) -> str:
-    """Names the odd ones; empty without any."""
+def line(found: Sequence[Outlier]) -> str:
+    """Names the outlier ones; empty without any."""
     if not found:
         return ""
-    named = [_sentence(odd) for odd in found[:NAMED]]
+    named = [_sentence(outlier) for outlier in found[:NAMED]]
     more = [f"and {len(found) - NAMED} more"] if len(found) > NAMED else []
-    return f"odd one out: {'; '.join([*named, *more])} (velodrome report --odd)"
+    return f"outlier: {'; '.join([*named, *more])} (velodrome report --outliers)"
 
 
-def _sentence(odd: OddOne) -> str:
+def _sentence(outlier: Outlier) -> str:
     return (
-        f"{_name(odd)} is {odd.verdict}, {odd.ratio:.2f}x the median of its type "
-        f"in {len(odd.deviations)} of {odd.tasks} task{'s' if odd.tasks != 1 else ''}"
+        f"{_name(outlier)} is {outlier.verdict}, {outlier.ratio:.2f}x the median of its type "
+        f"in {len(outlier.deviations)} of {outlier.tasks} task{'s' if outlier.tasks != 1 else ''}"
     )
 
 
-def _name(odd: OddOne) -> str:
+def _name(outlier: Outlier) -> str:
     """E.g. `node7`, or `GPU-1a2b on node7`."""
-    gpus = " ".join(odd.machine.gpu_uuids)
-    return f"{gpus} on {odd.machine.hostname}" if gpus else odd.machine.hostname
+    gpus = " ".join(outlier.machine.gpu_uuids)
+    return f"{gpus} on {outlier.machine.hostname}" if gpus else outlier.machine.hostname
 
 
-def _text(odd: OddOne) -> dict[str, str]:
-    block = odd.worst.heat.block
-    return {"node": odd.machine.hostname, "is": odd.verdict, "hardware": block.hardware}
+def _text(outlier: Outlier) -> dict[str, str]:
+    block = outlier.worst.heat.block
+    return {"node": outlier.machine.hostname, "is": outlier.verdict, "hardware": block.hardware}
 
 
-def _gpus(odd: OddOne) -> dict[str, str]:
-    return {"GPU": " ".join(odd.machine.gpu_uuids) or "-"}
+def _gpus(outlier: Outlier) -> dict[str, str]:
+    return {"GPU": " ".join(outlier.machine.gpu_uuids) or "-"}
 
 
-def _evidence(odd: OddOne) -> dict[str, str]:
-    worst = odd.worst
+def _evidence(outlier: Outlier) -> dict[str, str]:
+    worst = outlier.worst
     return {
-        "odd in": f"{len(odd.deviations)} of {odd.tasks}",
-        "median ratio": f"{odd.ratio:.3f}x",
+        "outlier in": f"{len(outlier.deviations)} of {outlier.tasks}",
+        "median ratio": f"{outlier.ratio:.3f}x",
         "worst in": _task(worst),
         "ratio": f"{worst.ratio:.3f}x",
         "z": f"{worst.z:+.1f}",

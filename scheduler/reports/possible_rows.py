@@ -47,7 +47,7 @@ def _without_times(row: Row, said: str) -> dict[str, object]:
     told = {
         "status": Status.CRASHED.value,
         "reason": f"{said}, which no call takes: somebody else has written it",
-        "surprise": True,
+        "unexpected": True,
         "verified": False,
         **dict.fromkeys(_times_of(row)),
     }

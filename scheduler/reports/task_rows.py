@@ -29,7 +29,7 @@ def last_attempts(rows: Iterable[Row]) -> list[Row]:
 
 def is_surprise(row: Row) -> bool:
     """Rows from before there were expectations were to agree."""
-    told = row.get("surprise")
+    told = row.get("unexpected")
     return bool(told) if told is not None else not Status(str(row["status"])).has_number
 
 

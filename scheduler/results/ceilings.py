@@ -135,7 +135,7 @@ def held_to(row: Row, ceiling: Ceiling | None) -> dict[str, object]:
     rate = _rate(row, "gradient")
     return {
         "ceiling_flops_per_s": ceiling.per_s if ceiling else None,
-        "ceiling_from": source(ceiling, row) if ceiling else None,
+        "ceiling_source": source(ceiling, row) if ceiling else None,
         "gradient_efficiency": rate / ceiling.per_s if ceiling and rate else None,
     }
 

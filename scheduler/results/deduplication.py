@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from velodrome.scheduler.results.file_faults import Fault, Ill, of_error
 from velodrome.scheduler.results.file_validation import ESSENTIAL, unsound_file, unsound_rows
-from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.results.schema import TABLES, names_in_file
 
 Opened = pq.ParquetFile | Exception
 """A file, or what opening it raised. It is closed by whoever gets it."""
@@ -74,12 +74,13 @@ def sifted(
 
 
 def sound(files: Files, tell: Tell) -> tuple[list[PurePath], bool]:
-    """Those that can be read as they are, and whether some of their rows are in two of them.
+    """Those whose rows count, and whether they must be read here: no other reader may have them.
 
-    Looked at are their ends, and what tells rows apart: other damage shows when they are read.
+    That is so where rows are in two of them, or columns have names of an earlier version. Looked at
+    are their ends, and what tells rows apart: other damage shows when they are read.
     """
     once = _Once(files)
-    found, has_doubles = [], False
+    found, read_here = [], False
     for path, opened in files.opened(files.paths):
         with _telling(files, path, tell), _entered(opened) as file:
             groups = list(_groups(files, path, file, once.telling(file)))
@@ -89,8 +90,8 @@ def sound(files: Files, tell: Tell) -> tuple[list[PurePath], bool]:
                 tell(fault)
             if left or not doubled:
                 found.append(path)
-                has_doubles |= bool(doubled)
-    return found, has_doubles
+                read_here |= bool(doubled) or _has_earlier_names(files.table, file)
+    return found, read_here
 
 
 def fitted(found: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -104,6 +105,11 @@ def fitted(found: pa.Table, schema: pa.Schema) -> pa.Table:
         for field in schema
     ]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _has_earlier_names(table: str, file: pq.ParquetFile) -> bool:
+    found = names_in_file(table, file.schema_arrow.names)
+    return any(name != named for name, named in found.items())
 
 
 @contextmanager
@@ -129,10 +135,16 @@ def _groups(
     schema = TABLES[files.table]
     if wrong := unsound_file(files.table, file):
         raise Unsound(files.fault(path, *wrong))
-    there = [name for name in schema.names if name in wanted and name in file.schema_arrow.names]
+    there = {
+        name: named
+        for name, named in names_in_file(files.table, file.schema_arrow.names).items()
+        if name in wanted
+    }
     kept = pa.schema([schema.field(name) for name in there])
+    named = [*there.values()]
     for number in range(file.num_row_groups):
-        found = fitted(file.read_row_group(number, columns=there), kept)
+        group = file.read_row_group(number, columns=named).select(named)
+        found = fitted(group.rename_columns([*there]), kept)
         found.validate(full=True)  # here, not where text that is no UTF-8 is used
         if wrong := unsound_rows(files.table, files.sweep_id, found):
             raise Unsound(files.fault(path, *wrong))

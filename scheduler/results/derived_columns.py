@@ -26,7 +26,7 @@ NOTHING: Fills = MappingProxyType({})
 MOST_OTHERS = 20  # sweeps, the newest, that are looked through for a ceiling
 SLICE_ROWS = 2**14  # that are held as Python's values at a time
 _PLACE = ("node_id", "node_type", "device", "gpu_name", "gpu_count", "threads", "variant", "dtype")
-_TASKS = ("ceiling_flops_per_s", "ceiling_from", "gradient_efficiency")
+_TASKS = ("ceiling_flops_per_s", "ceiling_source", "gradient_efficiency")
 
 
 def ceilings_among(

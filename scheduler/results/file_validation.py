@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.results.sanitizing import in_one_line
-from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
+from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY, names_in_file
 
 KNOWN_VERSIONS = tuple(str(number) for number in range(1, int(VERSION) + 1))
 STATUSES = frozenset(Status)
@@ -52,10 +52,10 @@ def unsound_file(table: str, file: pq.ParquetFile) -> Unsound | None:
     missing = [name for name in ESSENTIAL[table] if name not in schema.names]
     if missing:
         return f"it holds no {table}: it has no column {missing[0]}", MOVE
-    for field in TABLES[table]:
-        if field.name in schema.names and not _fits(schema.field(field.name).type, field.type):
-            found = str(schema.field(field.name).type)[:40]
-            return f"its column {field.name} is of type {found}, not {field.type}", MOVE
+    for name, named in names_in_file(table, schema.names).items():
+        found, wanted = schema.field(named).type, TABLES[table].field(name).type
+        if not _fits(found, wanted):
+            return f"its column {named} is of type {str(found)[:40]}, not {wanted}", MOVE
     return None
 
 

@@ -177,8 +177,8 @@ def _gpu(gpu: GpuReading | None) -> Row:
         "temperature_c": gpu.temperature_c,
         "sm_mhz": gpu.sm_mhz,
         "throttle_reasons": gpu.throttle_reasons,
-        "gpu_foreign_processes": None if gpu.foreign is None else len(gpu.foreign),
-        "gpu_foreign_memory_bytes": _foreign_bytes(gpu),
+        "gpu_other_processes": None if gpu.foreign is None else len(gpu.foreign),
+        "gpu_other_memory_bytes": _foreign_bytes(gpu),
     }
 
 

@@ -1,12 +1,15 @@
 """The tables of a results folder: every column with its type and unit, in one place.
 
 Times are UTC, and their type says so; those of an earlier file, which does not, are read as UTC.
-Additions keep the version; a changed meaning raises it.
+Additions keep the version; a changed name or meaning raises it. RENAMED is the map of names, by
+which files of every earlier version are read.
 """
+
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
-VERSION = "1"
+VERSION = "2"
 VERSION_KEY = b"velodrome_schema"
 
 _TEXT = pa.string()
@@ -58,7 +61,7 @@ TASKS = _table(
     ("reason", _TEXT, ""),  # of the status, in words
     ("expected", _TEXT, ""),  # `agreed`, or one or several outcomes joined by ` or `
     ("expected_reason", _TEXT, ""),  # why it is not expected to agree
-    ("surprise", _YES, ""),  # it ended otherwise than expected
+    ("unexpected", _YES, ""),  # it ended otherwise than expected
     ("log_tail", _TEXT, ""),  # end of the worker's output, if it failed
     ("rerun", _TEXT, ""),  # the command that runs this task alone
     ("framework", _TEXT, ""),  # as the sweep names it, perhaps with a version
@@ -101,9 +104,9 @@ TASKS = _table(
     ("gradient_samples", _WHOLE, ""),
     ("stop_reason", _TEXT, ""),  # of gradient; of forward where no gradient is timed
     ("stable", _YES, ""),  # gradient settled within the target; forward where there is no gradient
-    ("settled", _YES, ""),  # every warm-up ended because the speed had come to rest
-    ("forward_doubt", _TEXT, ""),  # why not: `wide`, `few`, `kinds`, `slow` or `drift`
-    ("gradient_doubt", _TEXT, ""),
+    ("warm_up_converged", _YES, ""),  # every warm-up ended with a steady speed
+    ("forward_instability", _TEXT, ""),  # why not: `wide`, `few`, `kinds`, `slow` or `drift`
+    ("gradient_instability", _TEXT, ""),
     ("forward_drift", _REAL, "share of the median"),  # change of speed while timed, beyond chance
     ("gradient_drift", _REAL, "share of the median"),
     ("forward_p95_ns", _REAL, "ns per call"),  # of samples; null where too few reach so far
@@ -121,7 +124,7 @@ TASKS = _table(
     ("forward_flops", _REAL, "FLOP per call"),  # what the model asks for, by its own data
     ("gradient_flops", _REAL, "FLOP per call"),
     ("ceiling_flops_per_s", _REAL, "FLOP/s"),
-    ("ceiling_from", _TEXT, ""),  # who reached it; another node or sweep is named
+    ("ceiling_source", _TEXT, ""),  # who reached it; another node or sweep is named
     ("gradient_efficiency", _REAL, "share of the ceiling"),
     ("cpu_percent_mean", _REAL, "percent of one core"),
     ("peak_rss_bytes", _WHOLE, "bytes"),  # of the worker's tree
@@ -135,11 +138,11 @@ TASKS = _table(
     ("peak_gpu_process_memory_bytes", _WHOLE, "bytes"),  # its own processes', by the driver
     *_means("forward"),
     *_means("gradient"),
-    ("quiet", _YES, ""),  # nothing else disturbed it
-    ("disturbed_by", _TEXT, ""),  # what did
-    ("tolerated", _TEXT, ""),  # what else there was, below the bounds
-    ("foreign_percent_mean", _REAL, "percent of one core, on its cores"),
-    ("elsewhere_percent_mean", _REAL, "percent of one core, on other cores"),
+    ("interference_free", _YES, ""),  # nothing else disturbed it
+    ("interference", _TEXT, ""),  # what did
+    ("minor_interference", _TEXT, ""),  # what else there was, below the bounds
+    ("other_cpu_percent_mean", _REAL, "percent of one core, on its cores"),
+    ("other_cores_percent_mean", _REAL, "percent of one core, on other cores"),
     ("steal_percent_mean", _REAL, "percent of its cores"),
     ("sampling_cpu_s", _REAL, "s of CPU time"),  # of the sampler, its start included
     ("canary_model", _TEXT, ""),  # and its framework with version: only the same compare
@@ -183,9 +186,9 @@ UTILIZATION = _table(
     ("cpu_mhz", _REAL, "MHz"),
     ("pressure_percent", _REAL, "percent"),  # of time that some process waited for a CPU
     ("package_energy_uj", _WHOLE, "uJ of all sockets, since sampling began"),
-    ("foreign_percent", _REAL, "percent of one core, on its cores"),
+    ("other_cpu_percent", _REAL, "percent of one core, on its cores"),
     ("interrupt_percent", _REAL, "percent of one core, on its cores"),
-    ("elsewhere_percent", _REAL, "percent of one core, on other cores"),
+    ("other_cores_percent", _REAL, "percent of one core, on other cores"),
     ("steal_percent", _REAL, "percent of its cores"),
     ("memory_pressure_percent", _REAL, "percent"),
     ("quota_us", _WHOLE, "us, over all CPUs"),
@@ -202,8 +205,8 @@ UTILIZATION = _table(
     ("temperature_c", _REAL, "degrees Celsius"),
     ("sm_mhz", _SMALL, "MHz"),
     ("throttle_reasons", _WHOLE, "bits, as NVML has them"),  # see docs/utilization.md
-    ("gpu_foreign_processes", _SMALL, ""),  # of others, that compute there
-    ("gpu_foreign_memory_bytes", _WHOLE, "bytes"),  # that those hold
+    ("gpu_other_processes", _SMALL, ""),  # of others, that compute there
+    ("gpu_other_memory_bytes", _WHOLE, "bytes"),  # that those hold
 )
 
 NODES = _table(
@@ -272,3 +275,34 @@ TABLES: dict[str, pa.Schema] = {
     "nodes": NODES,
     "parameters": PARAMETERS,
 }
+
+# Columns whose name changed: today's name, and the one that files of earlier versions have. One
+# name was never given twice, so a file's columns tell which it has.
+RENAMED: Mapping[str, Mapping[str, str]] = {
+    "tasks": {
+        "unexpected": "surprise",
+        "warm_up_converged": "settled",
+        "forward_instability": "forward_doubt",
+        "gradient_instability": "gradient_doubt",
+        "ceiling_source": "ceiling_from",
+        "interference_free": "quiet",
+        "interference": "disturbed_by",
+        "minor_interference": "tolerated",
+        "other_cpu_percent_mean": "foreign_percent_mean",
+        "other_cores_percent_mean": "elsewhere_percent_mean",
+    },
+    "utilization": {
+        "other_cpu_percent": "foreign_percent",
+        "other_cores_percent": "elsewhere_percent",
+        "gpu_other_processes": "gpu_foreign_processes",
+        "gpu_other_memory_bytes": "gpu_foreign_memory_bytes",
+    },
+}
+
+
+def names_in_file(table: str, names: Iterable[str]) -> dict[str, str]:
+    """Each column of the table that a file has, with its name in the file. names: the file's."""
+    there = frozenset(names)
+    earlier = RENAMED.get(table, {})
+    found = {name: name if name in there else earlier.get(name, "") for name in TABLES[table].names}
+    return {name: named for name, named in found.items() if named in there}

@@ -101,8 +101,8 @@ def _rows(
     """
     if table not in query.lower():
         return TABLES[table].empty_table()
-    files, has_doubles = store.sound(table)
-    if has_doubles:
+    files, read_here = store.sound(table)
+    if read_here:
         return fitted(store.read(table), TABLES[table])
     if not (files := tuple(path for path in files if path not in damaged)):
         return TABLES[table].empty_table()

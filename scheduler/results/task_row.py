@@ -32,7 +32,7 @@ def task_row(sweep_id: str, measurement: Measurement, expected: Expected = TO_AG
         **_outcome(measurement),
         "expected": expected.text,
         "expected_reason": expected.reason or None,
-        "surprise": not expected.is_met_by(measurement.status),
+        "unexpected": not expected.is_met_by(measurement.status),
         **_where(measurement),
         **_costs(measurement),
         **_times(measurement),
@@ -95,9 +95,9 @@ def _outcome(measurement: Measurement) -> Row:
         "reason": measurement.reason,
         "log_tail": measurement.log_tail,
         "rerun": measurement.rerun,
-        "quiet": measurement.quiet,
-        "disturbed_by": measurement.disturbed_by,
-        "tolerated": measurement.tolerated,
+        "interference_free": measurement.interference_free,
+        "interference": measurement.interference,
+        "minor_interference": measurement.minor_interference,
         "kernels": list(measurement.kernels),
         "notes": list(measurement.notes),
     }
@@ -137,11 +137,11 @@ def _times(measurement: Measurement) -> Row:
         "forward_stable": forward.stable if forward else None,
         "stop_reason": decisive.stop_reason if decisive else None,
         "stable": decisive.stable if decisive else None,
-        "settled": all(timed.settled for timed in (forward, gradient) if timed)
+        "warm_up_converged": all(timed.settled for timed in (forward, gradient) if timed)
         if decisive
         else None,
-        "forward_doubt": forward.doubt if forward else None,
-        "gradient_doubt": gradient.doubt if gradient else None,
+        "forward_instability": forward.doubt if forward else None,
+        "gradient_instability": gradient.doubt if gradient else None,
         "forward_drift": forward.drift if forward else None,
         "gradient_drift": gradient.drift if gradient else None,
         **_percentiles(measurement, "forward", forward),
@@ -194,7 +194,7 @@ def _asked_for(name: str, batch_size: int) -> Row:
         "forward_flops": products.forward_flops(model, batch_size) if model else None,
         "gradient_flops": products.gradient_flops(model, batch_size) if model else None,
         "ceiling_flops_per_s": None,  # this and the next two: velodrome.scheduler.results.ceilings
-        "ceiling_from": None,
+        "ceiling_source": None,
         "gradient_efficiency": None,
     }
 
@@ -210,8 +210,8 @@ def _resources(measurement: Measurement) -> Row:
         "peak_gpu_memory_bytes": measurement.peak_gpu_memory_bytes,
         "energy_j": measurement.energy_j,
         "energy_source": measurement.energy_source,
-        "foreign_percent_mean": measurement.foreign_percent_mean,
-        "elsewhere_percent_mean": measurement.elsewhere_percent_mean,
+        "other_cpu_percent_mean": measurement.other_cpu_percent_mean,
+        "other_cores_percent_mean": measurement.other_cores_percent_mean,
         "steal_percent_mean": measurement.steal_percent_mean,
         "sampling_cpu_s": measurement.sampling_cpu_s,
         "energy_reason": measurement.energy_reason or None,

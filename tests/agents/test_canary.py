@@ -105,7 +105,18 @@ def heard(ns: float | None, model: str = "canary, numpy 2") -> Heard:
 
 
 BLANK = Measurement(
-    TASK, 0, 1, Status.OK, "", "n1", "host1", "t1", 1.0, 2.0, quiet=True, notes=("a note",)
+    TASK,
+    0,
+    1,
+    Status.OK,
+    "",
+    "n1",
+    "host1",
+    "t1",
+    1.0,
+    2.0,
+    interference_free=True,
+    notes=("a note",),
 )
 
 
@@ -113,13 +124,13 @@ def test_canaries_that_differ_by_more_than_a_tenth_tell_of_a_disturbance() -> No
     for after, is_quiet in ((10.9e6, True), (11.1e6, False), (9e6, False)):
         found = with_canaries(BLANK, heard(10e6), heard(after))
         assert (found.canary_before_ns, found.canary_after_ns) == (10e6, after)
-        assert found.quiet is is_quiet
-        assert bool(found.disturbed_by) is not is_quiet
+        assert found.interference_free is is_quiet
+        assert bool(found.interference) is not is_quiet
 
 
 def test_how_much_slower_it_got_stands_beside_what_else_disturbed_it() -> None:
-    disturbed = replace(BLANK, quiet=False, disturbed_by="others used the core")
-    assert with_canaries(disturbed, heard(10e6), heard(15e6)).disturbed_by == (
+    disturbed = replace(BLANK, interference_free=False, interference="others used the core")
+    assert with_canaries(disturbed, heard(10e6), heard(15e6)).interference == (
         "others used the core; the canary took 50 % longer after it than before"
     )
 
@@ -127,7 +138,7 @@ def test_how_much_slower_it_got_stands_beside_what_else_disturbed_it() -> None:
 def test_a_canary_that_failed_is_a_note_and_no_number() -> None:
     found = with_canaries(BLANK, heard(None), heard(None))
     assert found.notes == ("a note", "no canary: it crashed")
-    assert (found.canary_model, found.canary_before_ns, found.quiet) == ("", None, True)
+    assert (found.canary_model, found.canary_before_ns, found.interference_free) == ("", None, True)
 
 
 def test_no_canary_that_was_not_asked_for_is_missed() -> None:

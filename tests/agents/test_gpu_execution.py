@@ -47,7 +47,8 @@ print(json.dumps({
     "energy": [ended.energy_j, ended.energy_source, ended.energy_reason],
     "per_gradient": ended.energy_per_gradient_j, "calls": sum(one.calls for one in gradients),
     "spent": [gradients[0].started_ns, gradients[-1].started_ns + gradients[-1].elapsed_ns],
-    "quiet": ended.quiet, "disturbed_by": ended.disturbed_by, "tolerated": ended.tolerated,
+    "interference_free": ended.interference_free, "interference": ended.interference,
+    "minor_interference": ended.minor_interference,
     "means": [vars(means) for means in ended.means], "uuids": ended.gpu_uuids,
     "pid": os.getpid(), "namespace": os.readlink("/proc/self/ns/pid"),
 }))
@@ -94,8 +95,8 @@ def test_a_task_on_a_gpu_tells_its_energy_its_means_and_who_else_was_there(
     assert (forward["phase"], gradient["phase"]) == ("forward", "gradient")
     assert (gradient["gpu_percent"], gradient["gpu_memory_percent"]) == (90, 40)
     assert (gradient["gpu_power_w"], gradient["sm_mhz"]) == (250, 1980)
-    assert "GPU 0 was held back by power cap" in told["tolerated"]
+    assert "GPU 0 was held back by power cap" in told["minor_interference"]
     if told["namespace"] == "pid:[4026531836]":  # elsewhere the driver's PIDs are not ours
-        assert told["quiet"] is False
-        assert f"pid {told['pid']} (" in told["disturbed_by"]
-        assert "700 MiB" in told["disturbed_by"]
+        assert told["interference_free"] is False
+        assert f"pid {told['pid']} (" in told["interference"]
+        assert "700 MiB" in told["interference"]

@@ -109,7 +109,7 @@ OFFLINE = """
 import pathlib, sys
 from velodrome.scheduler.commands.plan import plan
 sweep, cluster = map(pathlib.Path, sys.argv[1:])
-plan(sweep, "", "", cluster, why=False, as_json=True)
+plan(sweep, "", "", cluster, with_reasons=False, as_json=True)
 assert "ray" not in sys.modules
 """
 

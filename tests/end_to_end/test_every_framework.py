@@ -66,7 +66,7 @@ def surprises(sweep: Sweep) -> list[str]:
     return [
         f"{row['framework']} {row['model']}: {row['status']}: {row['reason']}"
         for row in sweep.rows
-        if row["surprise"]
+        if row["unexpected"]
     ]
 
 

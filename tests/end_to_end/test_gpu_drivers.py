@@ -30,7 +30,7 @@ ABOUT_GPUS = {
     "nodes --json": 0,
     "doctor": None,
     "plan sweep.yaml": 1,
-    "plan sweep.yaml --why --json": 1,
+    "plan sweep.yaml --explain --json": 1,
     "measure torch lenet --device gpu": 1,
     "measure torch lenet --device gpu --json": 1,
     "run sweep.yaml --results results": 1,

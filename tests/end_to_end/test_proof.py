@@ -136,7 +136,7 @@ def test_the_grid_tells_the_check_as_its_reason(swept) -> None:
 
 def test_what_keeps_its_results_raises_no_ceiling(swept) -> None:
     for row in swept.rows:
-        assert row["ceiling_from"] == "numpy float64, gemm-1024"
+        assert row["ceiling_source"] == "numpy float64, gemm-1024"
     query = "select ceilings[1].gemm_flops_per_s as best from nodes"
     best = json.loads(swept.asked("query", query, "--json"))[0]["best"]
     (sound,) = [row for row in swept.of("numpy") if row["model"] == "gemm-1024"]

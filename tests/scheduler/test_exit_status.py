@@ -1,6 +1,8 @@
 """How `velodrome run` ends: by what is in the sweep's rows, whoever put them there."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,10 +65,27 @@ def test_a_success_that_was_not_expected_ends_with_1(
 ) -> None:
     assert ended(results, Status.OK, LACKS, as_json=True) == 1
     rows = {row["framework"]: row for row in json.loads(capsys.readouterr().out)}
-    assert (rows["torch"]["expected"], rows["torch"]["surprise"]) == ("agreed", False)
-    assert (rows["theano"]["expected"], rows["theano"]["surprise"]) == ("unsupported", True)
+    assert (rows["torch"]["expected"], rows["torch"]["unexpected"]) == ("agreed", False)
+    assert (rows["theano"]["expected"], rows["theano"]["unexpected"]) == ("unsupported", True)
     assert rows["theano"]["expected_reason"] == "it has no convolution"
 
 
 def test_a_time_that_did_not_settle_agrees_all_the_same(results: Path) -> None:
     assert ended(results, Status.UNSTABLE, TO_AGREE) == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        (["report", "--odd"], "--odd is named --outliers now"),
+        (["report", "--fail-on-odd"], "--fail-on-odd is named --fail-on-outlier now"),
+        (["plan", "sweep.yaml", "--why"], "--why is named --explain now"),
+    ],
+)
+def test_an_option_that_was_renamed_is_answered_with_its_new_name(
+    typed: list[str], named: str
+) -> None:
+    command = [sys.executable, "-m", "velodrome.scheduler", *typed]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert named in ended.stderr

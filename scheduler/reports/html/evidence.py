@@ -177,18 +177,20 @@ def _efficiency(cell: Cell, rows: Sequence[Row]) -> str:
     best = _largest(rows, "gradient_efficiency")
     if best is None:
         return ""
-    by = listed(_distinct(rows, "ceiling_from"), 2)
+    by = listed(_distinct(rows, "ceiling_source"), 2)
     return f"{100 * best:.0f} % of the node's measured ceiling{f' ({by})' if by else ''}"
 
 
 def _quiet(cell: Cell, rows: Sequence[Row]) -> str:
-    known = [row.get("quiet") for row in rows if row.get("quiet") is not None]
+    known = [
+        row.get("interference_free") for row in rows if row.get("interference_free") is not None
+    ]
     if not known:
         return ""
-    disturbed = [row for row in rows if row.get("quiet") is False]
+    disturbed = [row for row in rows if row.get("interference_free") is False]
     if not disturbed:
-        return "quiet"
-    by = listed(_distinct(disturbed, "disturbed_by"), 3)
+        return "interference-free"
+    by = listed(_distinct(disturbed, "interference"), 3)
     return f"{len(disturbed)} of {len(rows)} disturbed{f': {by}' if by else ''}"
 
 

@@ -72,8 +72,8 @@ def _company(row: Row) -> str:
 
 
 def _around(row: Row) -> str:
-    quiet = row.get("quiet")
-    return "" if quiet is None else "quiet" if quiet else "disturbed"
+    is_free = row.get("interference_free")
+    return "" if is_free is None else "interference-free" if is_free else "interference"
 
 
 SETTINGS: dict[str, Callable[[Row], str]] = {

@@ -22,10 +22,10 @@ UNUSED = frozenset(
         "transfer_ns",
         "seed",
         "gpu_model",
-        "tolerated",
+        "minor_interference",
         "model_hash",
     }
-    | {"sampling_cpu_s", "foreign_percent_mean", "elsewhere_percent_mean", "steal_percent_mean"}
+    | {"sampling_cpu_s", "other_cpu_percent_mean", "other_cores_percent_mean", "steal_percent_mean"}
     | {f"{phase}_gpu_{what}" for phase in PHASES for what in _GPU_MEANS}
     | {f"{phase}_{what}" for phase in PHASES for what in ("cpu_percent_mean", "sm_mhz_mean")}
 )

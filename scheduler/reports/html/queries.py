@@ -91,7 +91,7 @@ class Queries:
 
     def fairness(self) -> str:
         told = (
-            "framework, variant, dtype, threads, exclusive, quiet, kernels, notes, "
+            "framework, variant, dtype, threads, exclusive, interference_free, kernels, notes, "
             "count(*) as repeats"
         )
         return (

@@ -18,7 +18,7 @@ from velodrome.scheduler.reports.html.grid import are_apart, lowest
 from velodrome.scheduler.reports.html.grouped_rows import Group, all_contestants
 from velodrome.scheduler.reports.html.missing_values import Reason
 from velodrome.scheduler.reports.interference_summary import headline
-from velodrome.scheduler.reports.outliers import heats, odd_ones
+from velodrome.scheduler.reports.outliers import find_outliers, heats
 from velodrome.scheduler.reports.proof import remarks
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.statistics.cell_interval import FEWEST
@@ -74,7 +74,7 @@ def summary(
         *(Sentence(text) for text in _fastest(groups)),
         *_missing(why),
         *_doubts(rows, groups),
-        *_odd(rows),
+        *_outliers(rows),
     )
 
 
@@ -222,7 +222,7 @@ def _disturbed(rows: Sequence[Row]) -> Iterator[Sentence]:
         yield Sentence(f"{told}.", is_warning=True)
 
 
-def _odd(rows: Sequence[Row]) -> Iterator[Sentence]:
-    told = outliers_text.line(odd_ones(heats(rows)))
+def _outliers(rows: Sequence[Row]) -> Iterator[Sentence]:
+    told = outliers_text.line(find_outliers(heats(rows)))
     if told:
         yield Sentence(told[0].upper() + told[1:] + ".", is_warning=True)

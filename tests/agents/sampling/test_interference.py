@@ -19,10 +19,10 @@ CALM = Reading(
     cpu_percent=100.0,
     rss_bytes=1,
     threads=1,
-    foreign_percent=0.5,
+    other_cpu_percent=0.5,
     interrupt_percent=0.2,
     steal_percent=0.0,
-    elsewhere_percent=3.0,
+    other_cores_percent=3.0,
     pressure_percent=0.0,
     memory_pressure_percent=0.0,
 )
@@ -46,88 +46,88 @@ def judged(place: Place = FOUR_CORES, **figures: object) -> Quietness:
 
 def test_a_task_alone_on_its_cores_is_quiet() -> None:
     told = judged()
-    assert (told.quiet, told.disturbed_by, told.tolerated) == (True, "", "")
-    assert (told.foreign_percent, told.steal_percent) == (pytest.approx(0.5), 0.0)
+    assert (told.interference_free, told.interference, told.minor_interference) == (True, "", "")
+    assert (told.other_cpu_percent, told.steal_percent) == (pytest.approx(0.5), 0.0)
 
 
 def test_ticks_that_are_too_coarse_for_a_reading_even_out_over_many() -> None:
     wrong = [(-9.0, 109.0), (9.0, 91.0), (0.0, 100.0)] * 5
     readings = [
-        replace(CALM, at_ns=100 * MS * n, foreign_percent=foreign, cpu_percent=own)
+        replace(CALM, at_ns=100 * MS * n, other_cpu_percent=foreign, cpu_percent=own)
         for n, (foreign, own) in enumerate(wrong)
     ]
-    assert judge(readings, FOUR_CORES).quiet is True
+    assert judge(readings, FOUR_CORES).interference_free is True
 
 
 def test_a_stressor_on_its_core_is_named_with_how_much_it_took() -> None:
-    told = judged(cpu_percent=50.0, foreign_percent=50.0, suspects=(STRESSOR, NEIGHBOUR))
-    assert told.quiet is False
-    assert told.disturbed_by == (
+    told = judged(cpu_percent=50.0, other_cpu_percent=50.0, suspects=(STRESSOR, NEIGHBOUR))
+    assert told.interference_free is False
+    assert told.interference == (
         "its cores were used by others while it was timed, 50 % of one core: stress-ng (pid 123)"
     )
-    assert told.foreign_percent == pytest.approx(50.0)
+    assert told.other_cpu_percent == pytest.approx(50.0)
 
 
 def test_a_stressor_that_was_there_before_is_said_to_have_been() -> None:
-    early = series(phase="build", foreign_percent=50.0, suspects=(STRESSOR,))
-    late = series(foreign_percent=50.0, cpu_percent=50.0)
+    early = series(phase="build", other_cpu_percent=50.0, suspects=(STRESSOR,))
+    late = series(other_cpu_percent=50.0, cpu_percent=50.0)
     during = judge(one_after_another(early, late), FOUR_CORES)
-    assert "its cores were used by others before and while it was timed" in during.disturbed_by
+    assert "its cores were used by others before and while it was timed" in during.interference
     only_before = judge(one_after_another(early, series()), FOUR_CORES)
-    assert only_before.quiet is True
-    assert only_before.tolerated == (
+    assert only_before.interference_free is True
+    assert only_before.minor_interference == (
         "its cores were used by others before it was timed, 50 % of one core: stress-ng (pid 123)"
     )
 
 
 def test_one_that_comes_when_the_timing_is_over_disturbs_nothing() -> None:
-    late = series(phase="update", foreign_percent=100.0)
-    assert judge(one_after_another(series(), late), FOUR_CORES).quiet is True
+    late = series(phase="update", other_cpu_percent=100.0)
+    assert judge(one_after_another(series(), late), FOUR_CORES).interference_free is True
 
 
 def test_nobody_in_sight_is_said_and_so_are_interrupts() -> None:
-    told = judged(foreign_percent=30.0, cpu_percent=70.0)
-    assert told.disturbed_by.endswith(
+    told = judged(other_cpu_percent=30.0, cpu_percent=70.0)
+    assert told.interference.endswith(
         "nobody who can be seen from here (gone again, or in another container)"
     )
-    told = judged(foreign_percent=30.0, cpu_percent=70.0, interrupt_percent=28.0)
-    assert told.disturbed_by.endswith(": interrupts")
+    told = judged(other_cpu_percent=30.0, cpu_percent=70.0, interrupt_percent=28.0)
+    assert told.interference.endswith(": interrupts")
 
 
 def test_the_name_that_a_process_gives_itself_is_made_harmless() -> None:
     hostile = Suspect(7, "\x1b[2Jevil\nname", 90.0, near=True, running=True)
     nameless = Suspect(8, "\x1b[2J", 90.0, near=True, running=True)
-    told = judged(foreign_percent=50.0, cpu_percent=50.0, suspects=(hostile, nameless))
-    assert told.disturbed_by.endswith(": evil name (pid 7), nameless (pid 8)")
+    told = judged(other_cpu_percent=50.0, cpu_percent=50.0, suspects=(hostile, nameless))
+    assert told.interference.endswith(": evil name (pid 7), nameless (pid 8)")
 
 
 def test_who_was_caught_on_the_core_is_named_before_who_did_more() -> None:
     wanderer = Suspect(5, "wanderer", 150.0, near=True, running=False)
     little = Suspect(6, "little", 2.0, near=True, running=True)
-    told = judged(foreign_percent=50.0, cpu_percent=50.0, suspects=(wanderer, STRESSOR, little))
-    assert told.disturbed_by.endswith(": stress-ng (pid 123), wanderer (pid 5)")
+    told = judged(other_cpu_percent=50.0, cpu_percent=50.0, suspects=(wanderer, STRESSOR, little))
+    assert told.interference.endswith(": stress-ng (pid 123), wanderer (pid 5)")
 
 
 @pytest.mark.parametrize("phase", ["warmup", "update"])
 def test_one_that_was_looked_for_between_the_timed_phases_or_after_is_named(phase: str) -> None:
-    timed = {"foreign_percent": 50.0, "cpu_percent": 50.0}
+    timed = {"other_cpu_percent": 50.0, "cpu_percent": 50.0}
     between = series(3, phase=phase, suspects=(STRESSOR,))
     gradient = series(phase="gradient", **timed) if phase == "warmup" else []
     readings = one_after_another(series(**timed), between, gradient)
-    assert judge(readings, FOUR_CORES).disturbed_by.endswith(": stress-ng (pid 123)")
+    assert judge(readings, FOUR_CORES).interference.endswith(": stress-ng (pid 123)")
 
 
 def test_others_with_a_spare_core_between_are_reported_and_not_flagged() -> None:
-    told = judged(elsewhere_percent=101.0, suspects=(NEIGHBOUR,))
-    assert (told.quiet, told.disturbed_by) == (True, "")
-    assert told.tolerated == (
+    told = judged(other_cores_percent=101.0, suspects=(NEIGHBOUR,))
+    assert (told.interference_free, told.interference) == (True, "")
+    assert told.minor_interference == (
         "others used 1.0 of the 3 other CPUs while it was timed: rsync (pid 456)"
     )
-    assert told.elsewhere_percent == pytest.approx(101.0)
+    assert told.other_cores_percent == pytest.approx(101.0)
 
 
 @pytest.mark.parametrize(
-    ("place", "elsewhere_percent"),
+    ("place", "other_cores_percent"),
     [
         (TWO_CORES, 101.0),  # none is left for the system's own work
         (TWO_CORES, 30.0),
@@ -135,10 +135,10 @@ def test_others_with_a_spare_core_between_are_reported_and_not_flagged() -> None
         (Place(1, 2, 64), 3300.0),  # most of them busy: clock and memory are shared
     ],
 )
-def test_others_without_a_spare_core_are_flagged(place: Place, elsewhere_percent: float) -> None:
-    told = judged(place, elsewhere_percent=elsewhere_percent)
-    assert told.quiet is False
-    assert "other CPUs while it was timed" in told.disturbed_by
+def test_others_without_a_spare_core_are_flagged(place: Place, other_cores_percent: float) -> None:
+    told = judged(place, other_cores_percent=other_cores_percent)
+    assert told.interference_free is False
+    assert "other CPUs while it was timed" in told.interference
 
 
 @pytest.mark.parametrize(
@@ -146,17 +146,17 @@ def test_others_without_a_spare_core_are_flagged(place: Place, elsewhere_percent
 )
 def test_the_more_cpus_the_more_each_may_do_by_itself(cpus: int, percent: float) -> None:
     place = Place(task_cpus=cpus, core_cpus=cpus, machine_cpus=512)
-    below = {"cpu_percent": 100.0 * cpus - percent, "foreign_percent": percent - 0.5}
-    assert judged(place, **below).quiet is True
-    above = {"cpu_percent": 100.0 * cpus - percent, "foreign_percent": percent + 0.5}
-    assert judged(place, **above).quiet is False
+    below = {"cpu_percent": 100.0 * cpus - percent, "other_cpu_percent": percent - 0.5}
+    assert judged(place, **below).interference_free is True
+    above = {"cpu_percent": 100.0 * cpus - percent, "other_cpu_percent": percent + 0.5}
+    assert judged(place, **above).interference_free is False
 
 
 def test_a_count_of_few_ticks_is_no_finding() -> None:
     # 40 % of 30 ticks: by chance alone, 10 % of a core more or less are nothing.
-    half_idle = {"cpu_percent": 30.0, "foreign_percent": 10.0}
-    assert judge(series(4, **half_idle), FOUR_CORES).quiet is True
-    assert judge(series(400, **half_idle), FOUR_CORES).quiet is False
+    half_idle = {"cpu_percent": 30.0, "other_cpu_percent": 10.0}
+    assert judge(series(4, **half_idle), FOUR_CORES).interference_free is True
+    assert judge(series(400, **half_idle), FOUR_CORES).interference_free is False
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_count_of_few_ticks_is_no_finding() -> None:
 )
 def test_what_takes_time_from_it_is_flagged(figures: dict[str, float], story: str) -> None:
     told = judged(**figures)
-    assert (told.quiet, told.disturbed_by) == (False, story)
+    assert (told.interference_free, told.interference) == (False, story)
 
 
 @pytest.mark.parametrize(
@@ -187,29 +187,34 @@ def test_totals_count_as_far_as_they_grew_while_it_was_timed(
     timed = [replace(CALM, **{figure: last + steps * n}) for n in range(10)]
     after = [replace(CALM, phase="update", **{figure: 10**9})]
     told = judge(one_after_another(early, timed, after), FOUR_CORES)
-    assert told.disturbed_by == story
-    assert judge(one_after_another(early, timed[:1] * 10, after), FOUR_CORES).quiet is True
+    assert told.interference == story
+    assert (
+        judge(one_after_another(early, timed[:1] * 10, after), FOUR_CORES).interference_free is True
+    )
 
 
 def test_a_clock_that_falls_for_a_while_is_told_with_both_ends() -> None:
     fast, slow = series(16, cpu_mhz=3600.0), series(4, cpu_mhz=3000.0)
     told = judge(one_after_another(fast, slow, series(4, cpu_mhz=2900.0)), FOUR_CORES)
-    assert told.disturbed_by == "the clock of its cores fell from 3600 to 3000 MHz in forward"
-    assert judge(one_after_another(fast, slow[:2]), FOUR_CORES).quiet is True
+    assert told.interference == "the clock of its cores fell from 3600 to 3000 MHz in forward"
+    assert judge(one_after_another(fast, slow[:2]), FOUR_CORES).interference_free is True
 
 
 def test_neither_an_idle_cores_clock_nor_that_of_another_phase_is_a_fall() -> None:
     idle = series(20, cpu_mhz=800.0, cpu_percent=5.0)
     other = series(20, cpu_mhz=3000.0, phase="gradient")
     readings = one_after_another(series(20, cpu_mhz=3600.0), idle, other)
-    assert judge(readings, FOUR_CORES).quiet is True
+    assert judge(readings, FOUR_CORES).interference_free is True
 
 
 def test_waiting_for_cpus_is_flagged_only_where_the_cores_do_not_tell() -> None:
     told = judged(pressure_percent=25.0)
-    assert (told.quiet, told.tolerated) == (True, "some process waited for a CPU 25 % of the time")
-    told = judged(pressure_percent=25.0, foreign_percent=None)
-    assert (told.quiet, told.disturbed_by) == (
+    assert (told.interference_free, told.minor_interference) == (
+        True,
+        "some process waited for a CPU 25 % of the time",
+    )
+    told = judged(pressure_percent=25.0, other_cpu_percent=None)
+    assert (told.interference_free, told.interference) == (
         False,
         "some process waited for a CPU 25 % of the time",
     )
@@ -220,20 +225,20 @@ def test_waiting_for_cpus_is_flagged_only_where_the_cores_do_not_tell() -> None:
     [
         [],
         series(3),
-        series(foreign_percent=None),
-        series(foreign_percent=-99.0),  # a sandbox whose CPUs have no counts
+        series(other_cpu_percent=None),
+        series(other_cpu_percent=-99.0),  # a sandbox whose CPUs have no counts
     ],
 )
 def test_what_cannot_be_told_is_neither_quiet_nor_not(readings: list[Reading]) -> None:
     told = judge(readings, FOUR_CORES)
-    assert (told.quiet, told.disturbed_by, told.foreign_percent) == (None, "", None)
+    assert (told.interference_free, told.interference, told.other_cpu_percent) == (None, "", None)
 
 
 def test_what_others_found_is_part_of_the_verdict() -> None:
     hot = Disturbance("GPU 0 was hot")
     cap = Disturbance("GPU 0 has a power cap", Weight.REPORTED)
     told = judge(series(), FOUR_CORES, [hot, cap, hot])
-    assert (told.quiet, told.disturbed_by, told.tolerated) == (
+    assert (told.interference_free, told.interference, told.minor_interference) == (
         False,
         "GPU 0 was hot",
         "GPU 0 has a power cap",

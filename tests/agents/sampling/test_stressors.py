@@ -92,15 +92,15 @@ def measured(home: Path, cpu: int | None = None) -> tuple[Measurement, int | Non
 def test_a_stressor_on_the_tasks_core_is_flagged_and_named(home: Path) -> None:
     assert ALLOTMENT is not None
     ended, pid = measured(home, ALLOTMENT.cpus[0])
-    assert ended.quiet is False
+    assert ended.interference_free is False
     near = {
         suspect.pid for reading in ended.readings for suspect in reading.suspects if suspect.near
     }
     assert pid in near
     if len(near) <= MOST:  # on a machine that is crowded anyway, others may have done more
-        assert f"stressor (pid {pid})" in ended.disturbed_by
-    assert ended.foreign_percent_mean is not None
-    assert ended.foreign_percent_mean > 25
+        assert f"stressor (pid {pid})" in ended.interference
+    assert ended.other_cpu_percent_mean is not None
+    assert ended.other_cpu_percent_mean > 25
 
 
 def test_a_task_that_nobody_disturbs_is_quiet(home: Path) -> None:
@@ -108,10 +108,10 @@ def test_a_task_that_nobody_disturbs_is_quiet(home: Path) -> None:
     begun, before_s = time.monotonic(), others_s()
     ended, _ = measured(home)
     share = (others_s() - before_s) / (time.monotonic() - begun)
-    assert ended.quiet is not None
+    assert ended.interference_free is not None
     if share < 0.03:
-        assert (ended.quiet, ended.disturbed_by) == (True, "")
-    elif ended.quiet is False:
+        assert (ended.interference_free, ended.interference) == (True, "")
+    elif ended.interference_free is False:
         pytest.skip(f"others use {100 * share:.0f} % of a core of this machine")
 
 
@@ -120,8 +120,8 @@ def test_a_stressor_behind_a_spare_core_is_reported_and_not_flagged(home: Path) 
     assert ALLOTMENT is not None
     own = {cpu for core in ALLOTMENT.cores for cpu in core.cpus} | {ALLOTMENT.sampler_cpu}
     ended, pid = measured(home, max(os.sched_getaffinity(0) - own))
-    assert f"stressor (pid {pid})" not in ended.disturbed_by
-    assert f"stressor (pid {pid})" in ended.tolerated
+    assert f"stressor (pid {pid})" not in ended.interference
+    assert f"stressor (pid {pid})" in ended.minor_interference
 
 
 def others_s() -> float:

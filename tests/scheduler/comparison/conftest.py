@@ -91,7 +91,7 @@ def _measurement(task: Task, repeat: int, ms: float) -> Measurement:
         cpu_model="Some CPU",
         framework_version="2.12.1",
         environment_hash="e1",
-        quiet=True,
+        interference_free=True,
         forward=forward,
         gradient=gradient,
     )

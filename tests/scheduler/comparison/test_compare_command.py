@@ -142,7 +142,7 @@ def test_variants_frameworks_and_versions_are_selected_within_a_sweep(kept, caps
 
 
 def test_disturbed_runs_cast_doubt_on_what_moved(cell, earlier) -> None:
-    base, candidate = cell(A), cell(B, 12, quiet=False)
+    base, candidate = cell(A), cell(B, 12, interference_free=False)
     past = history(earlier(base))
     sides = [(chosen("", (A,), base), base), (chosen("", (B,), candidate), candidate)]
     outcome = compared(*sides, {}, subjects=frozenset(), least=0.02, past=past)

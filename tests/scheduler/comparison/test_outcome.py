@@ -242,7 +242,9 @@ def test_another_node_of_the_type_is_a_cause_unless_some_are_the_same(outcome_of
 
 def test_two_sides_that_differ_in_nothing_recorded_are_an_a_a_comparison(outcome_of, both) -> None:
     assert outcome_of(*both()).is_same
-    assert outcome_of(*both(change={"quiet": False})).is_same  # a disturbance is no setting
+    assert outcome_of(
+        *both(change={"interference_free": False})
+    ).is_same  # a disturbance is no setting
     assert not outcome_of(*both(change=NEWER)).is_same
 
 

@@ -118,7 +118,7 @@ class Nights:
             "started_at": FIRST_NIGHT + timedelta(days=night),
             "forward_median_ns": forward * factor,
             "gradient_median_ns": gradient * factor,
-            "quiet": not self.disturbed(cell, night),
+            "interference_free": not self.disturbed(cell, night),
             **(self._canaries(cell, night) if self.canary else {}),
             **(
                 _unstable(forward * factor, gradient * factor) if self.unstable(cell, night) else {}
@@ -164,7 +164,7 @@ class Nights:
         failed = {
             "status": "crashed",
             "reason": "died of signal 11",
-            "surprise": True,
+            "unexpected": True,
             "forward_median_ns": None,
             "gradient_median_ns": None,
         }

@@ -75,7 +75,7 @@ class TestLess:
         fleet = nights()
         for at in range(nights_before + 1):
             fleet.pass_by(at)
-        failed = {"status": "crashed", "reason": "died of signal 11", "surprise": True}
+        failed = {"status": "crashed", "reason": "died of signal 11", "unexpected": True}
         for row in fleet.rows:
             row.update(failed, forward_median_ns=None, gradient_median_ns=None)
         night = night_of(fleet, nights_before)
@@ -107,7 +107,7 @@ class TestLess:
         fleet = nights().pass_by(0)
         fleet.fail(CELL, 0)
         for row in fleet.rows:
-            row["surprise"] = False
+            row["unexpected"] = False
         assert night_of(fleet, 0).exit_status == 0
 
     def test_a_night_without_a_single_row(self, nights) -> None:

@@ -86,7 +86,9 @@ def test_a_single_process_is_shown_with_the_interval_of_other_sweeps_and_they_ar
 ) -> None:
     for day in range(1, 7):
         store.put(sweep(day), measured(math.exp(0.01 * day)))
-    store.put(sweep(9), replace(measured(math.exp(0.03)), quiet=False, disturbed_by="(steal)"))
+    store.put(
+        sweep(9), replace(measured(math.exp(0.03)), interference_free=False, interference="(steal)")
+    )
     told = {}
     for form in (Form.TERMINAL, Form.MARKDOWN, Form.CSV):
         report(root, "", Kind.TIMES, form, None)

@@ -101,7 +101,7 @@ def test_what_failed_at_any_number_of_threads_or_in_any_repeat_has_failed() -> N
     }
 
 
-NO = {"gradient_error": None, "expected": "unsupported", "surprise": False}
+NO = {"gradient_error": None, "expected": "unsupported", "unexpected": False}
 
 
 def test_a_variant_that_does_otherwise_than_the_default_is_told_of() -> None:
@@ -138,7 +138,7 @@ def test_devices_have_tables_of_their_own() -> None:
 
 
 def test_a_surprise_is_marked() -> None:
-    assert "unsupported ! [1]" in shown([row("neon", status="unsupported", surprise=True)])
+    assert "unsupported ! [1]" in shown([row("neon", status="unsupported", unexpected=True)])
 
 
 def test_flat_rows_are_one_per_probe_and_variant_with_the_command() -> None:
@@ -147,7 +147,7 @@ def test_flat_rows_are_one_per_probe_and_variant_with_the_command() -> None:
     assert all(line["rerun"] for line in lines)
     assert {*lines[0]} == {
         *("probe", "framework", "variant", "device", "outcome", "evidence"),
-        *("gradient_error", "surprise", "rerun"),
+        *("gradient_error", "unexpected", "rerun"),
     }
 
 

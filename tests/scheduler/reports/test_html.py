@@ -111,7 +111,7 @@ def measured(framework: str, variant: str, model: str, **changes: object) -> Mea
         ),
         peak_rss_bytes=3 * 2**20 * 100,
         kernels=(f"openblas 0.3.13 {'BARCELONA' if framework == 'theano' else 'SKYLAKEX'}",),
-        quiet=True,
+        interference_free=True,
     )
     return replace(plain, **changes)
 
@@ -415,7 +415,9 @@ def test_hostile_words_become_text_and_neither_element_nor_script(
         for size in (8, 16):
             odd = changed(measured("torch", EVIL, "lenet", **where), device=EVIL, dtype=EVIL)
             store.put(SWEEP, changed(odd, batch_size=size))
-        other = measured("torch", "eager", "lenet", disturbed_by=EVIL, quiet=False, **where)
+        other = measured(
+            "torch", "eager", "lenet", interference=EVIL, interference_free=False, **where
+        )
         store.put(SWEEP, other)
         bad = failed(EVIL, EVIL, Status.CRASHED, EVIL, log=f"{EVIL}\n{EVIL}")
         store.put(SWEEP, replace(bad, rerun=f"velodrome measure x; rm -rf ~ {EVIL}", **where))

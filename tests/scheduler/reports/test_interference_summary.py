@@ -4,9 +4,9 @@ OTHERS = "its cores were used by others while it was timed, 50 % of one core: st
 STEAL = "other machines took 3.0 % of its cores' time (steal)"
 
 
-def ran(task: str, disturbed_by: str = "", **changes: object) -> dict[str, object]:
+def ran(task: str, interference: str = "", **changes: object) -> dict[str, object]:
     plain = {"task_id": task, "repeat": 0, "attempt": 1, "forward_median_ns": 1e6}
-    return {**plain, "quiet": not disturbed_by, "disturbed_by": disturbed_by, **changes}
+    return {**plain, "interference_free": not interference, "interference": interference, **changes}
 
 
 def test_a_disturbed_sweep_says_how_many_of_its_runs_were_and_by_what() -> None:
@@ -18,7 +18,7 @@ def test_a_disturbed_sweep_says_how_many_of_its_runs_were_and_by_what() -> None:
 
 
 def test_a_sweep_that_nothing_disturbed_or_of_which_that_is_not_known_says_nothing() -> None:
-    assert headline([ran("1"), ran("2", quiet=None)]) == ""
+    assert headline([ran("1"), ran("2", interference_free=None)]) == ""
 
 
 def test_what_was_not_timed_and_attempts_that_were_made_good_do_not_count() -> None:

@@ -92,7 +92,7 @@ def test_no_report_cuts_or_breaks_a_name(
 ) -> None:
     report(results, "", kind, Form.TERMINAL, None)
     shown = lines(capsys)
-    if kind is Kind.ODD:
+    if kind is Kind.OUTLIERS:
         assert not [line for line in shown if len(line) > width and "velodrome " not in line]
         return
     assert_legible(shown, width)

@@ -1,4 +1,4 @@
-"""The odd one out: hand-worked z-scores, rows from a real results folder, and fleets by chance."""
+"""The outlier: hand-worked z-scores, rows from a real results folder, and fleets by chance."""
 
 import csv
 import io
@@ -13,14 +13,14 @@ import pytest
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.commands.report import Form, Kind, odd_status, report
+from velodrome.scheduler.commands.report import Form, Kind, outlier_status, report
 from velodrome.scheduler.reports.cells import Block, Contestant, Course
 from velodrome.scheduler.reports.outliers import (
     Heat,
     Machine,
-    OddOne,
+    Outlier,
+    find_outliers,
     heats,
-    odd_ones,
     robust_z,
 )
 from velodrome.scheduler.reports.outliers_text import COLUMNS, flat, line, summary, table_rows
@@ -73,23 +73,23 @@ def runs(times_ms: Sequence[float], model: str = "lenet", **changes: object) -> 
     return [run(f"n{i}", ms, model, **changes) for i, ms in enumerate(times_ms)]
 
 
-def found_in(store: Store, measurements: Sequence[Measurement]) -> tuple[OddOne, ...]:
+def found_in(store: Store, measurements: Sequence[Measurement]) -> tuple[Outlier, ...]:
     with store.working_on(SWEEP):
         for one in measurements:
             store.put(SWEEP, one)
-    return odd_ones(heats(store.read("tasks", SWEEP).to_pylist()))
+    return find_outliers(heats(store.read("tasks", SWEEP).to_pylist()))
 
 
 def test_the_slow_node_is_named_with_its_evidence(store: Store) -> None:
-    (odd,) = found_in(store, runs(BY_HAND_MS))
-    assert (odd.machine.hostname, odd.verdict, odd.tasks) == ("host-n5", "slow", 1)
-    assert odd.worst.z == pytest.approx(BY_HAND_Z[-1], abs=1e-5)
-    assert odd.ratio == pytest.approx(130 / 102.5)
+    (outlier,) = found_in(store, runs(BY_HAND_MS))
+    assert (outlier.machine.hostname, outlier.verdict, outlier.tasks) == ("host-n5", "slow", 1)
+    assert outlier.worst.z == pytest.approx(BY_HAND_Z[-1], abs=1e-5)
+    assert outlier.ratio == pytest.approx(130 / 102.5)
 
 
 def test_a_fast_node_is_odd_too(store: Store) -> None:
-    (odd,) = found_in(store, runs([100, 101, 100, 99, 70]))
-    assert (odd.machine.node_id, odd.verdict) == ("n4", "fast")
+    (outlier,) = found_in(store, runs([100, 101, 100, 99, 70]))
+    assert (outlier.machine.node_id, outlier.verdict) == ("n4", "fast")
 
 
 def test_a_time_that_a_check_disproved_makes_no_node_odd(store: Store) -> None:
@@ -101,16 +101,16 @@ def test_a_node_that_is_odd_in_several_tasks_is_named_once(store: Store) -> None
     models = ("lenet", "lstm", "alexnet")
     fleet = [one for model in models[:2] for one in runs(BY_HAND_MS, model)]
     fleet += runs([100, 101, 102, 103, 104, 160], models[2])
-    (odd,) = found_in(store, fleet)
-    assert (len(odd.deviations), odd.tasks) == (3, 3)
-    assert odd.worst.heat.course.model == "alexnet"
-    assert odd.ratio == pytest.approx(130 / 102.5)  # the median of three
+    (outlier,) = found_in(store, fleet)
+    assert (len(outlier.deviations), outlier.tasks) == (3, 3)
+    assert outlier.worst.heat.course.model == "alexnet"
+    assert outlier.ratio == pytest.approx(130 / 102.5)  # the median of three
 
 
 def test_what_is_far_in_deviations_and_near_in_time_is_left_alone() -> None:
     times = {0: 100.0, 1: 100.1, 2: 100.2, 3: 99.9}
-    assert odd_ones([heat(0, times | {4: 104.9})]) == ()
-    assert len(odd_ones([heat(0, times | {4: 105.2})])) == 1
+    assert find_outliers([heat(0, times | {4: 104.9})]) == ()
+    assert len(find_outliers([heat(0, times | {4: 105.2})])) == 1
 
 
 def test_nodes_that_differ_among_each_other_have_no_odd_one(store: Store) -> None:
@@ -150,8 +150,8 @@ def test_of_repeats_the_median_counts_so_that_one_bad_run_names_nobody(store: St
 
 def test_a_model_without_gradients_is_compared_by_its_forward_time(store: Store) -> None:
     fleet = [run(f"n{i}", ms, "copy", gradient=None) for i, ms in enumerate(BY_HAND_MS)]
-    (odd,) = found_in(store, fleet)
-    assert odd.machine.node_id == "n5"
+    (outlier,) = found_in(store, fleet)
+    assert outlier.machine.node_id == "n5"
 
 
 def test_what_has_no_time_or_an_impossible_one_is_left_out() -> None:
@@ -171,10 +171,10 @@ def test_of_alike_gpus_of_one_node_the_slow_one_is_named_by_its_uuid(store: Stor
         )
         for gpu, ms in enumerate([10, 10.1, 10.2, 12, 9.9, 10, 10.1, 10])
     ]
-    (odd,) = found_in(store, fleet)
-    assert odd.machine.gpu_uuids == ("GPU-3",)
-    assert line([odd]).startswith("odd one out: GPU-3 on host1 is slow, 1.19x the median")
-    assert table_rows([odd])[0]["GPU"] == "GPU-3"
+    (outlier,) = found_in(store, fleet)
+    assert outlier.machine.gpu_uuids == ("GPU-3",)
+    assert line([outlier]).startswith("outlier: GPU-3 on host1 is slow, 1.19x the median")
+    assert table_rows([outlier])[0]["GPU"] == "GPU-3"
 
 
 def test_what_may_be_chance_among_many_tasks_names_nobody() -> None:
@@ -183,13 +183,13 @@ def test_what_may_be_chance_among_many_tasks_names_nobody() -> None:
         heat(number, {node: ms if node == 2 else 100.0 + node for node in range(6)})
         for number, ms in ((30, 150.0), (31, 160.0), (32, 50.0))
     )
-    assert len(odd_ones([slow])) == 1
-    assert odd_ones([slow, alike[0]]) == ()  # one of two
-    assert odd_ones([slow, fast]) == ()  # to different sides
-    assert len(odd_ones([slow, slower, *alike[:18]])) == 1  # a tenth
-    assert odd_ones([slow, slower, *alike]) == ()
-    (odd,) = odd_ones([slow, slower, fast])
-    assert (odd.verdict, len(odd.deviations), odd.tasks) == ("slow", 2, 3)
+    assert len(find_outliers([slow])) == 1
+    assert find_outliers([slow, alike[0]]) == ()  # one of two
+    assert find_outliers([slow, fast]) == ()  # to different sides
+    assert len(find_outliers([slow, slower, *alike[:18]])) == 1  # a tenth
+    assert find_outliers([slow, slower, *alike]) == ()
+    (outlier,) = find_outliers([slow, slower, fast])
+    assert (outlier.verdict, len(outlier.deviations), outlier.tasks) == ("slow", 2, 3)
 
 
 def heat(number: int, times_ms: Mapping[int, float]) -> Heat:
@@ -204,22 +204,22 @@ class TestByChance:
 
     SWEEPS = 400
 
-    def fleets(self, factors: Mapping[int, float]) -> list[tuple[OddOne, ...]]:
-        """The odd ones of each sweep; the nodes named are slower by their factor."""
+    def fleets(self, factors: Mapping[int, float]) -> list[tuple[Outlier, ...]]:
+        """The outliers of each sweep; the nodes named are slower by their factor."""
         chance = random.Random(20261124)
 
         def task(number: int) -> Heat:
             times = {node: 100 * chance.gauss(1, 0.01) for node in range(20)}
             return heat(number, {node: ms * factors.get(node, 1) for node, ms in times.items()})
 
-        return [odd_ones([task(number) for number in range(10)]) for _ in range(self.SWEEPS)]
+        return [find_outliers([task(number) for number in range(10)]) for _ in range(self.SWEEPS)]
 
     def test_alike_nodes_give_a_false_alarm_in_under_one_percent_of_sweeps(self) -> None:
         assert sum(map(bool, self.fleets({}))) < 0.01 * self.SWEEPS
 
     def test_a_node_that_is_8_percent_slow_is_named_in_over_95_percent(self) -> None:
         found = self.fleets({7: 1.08})
-        named = [[odd.machine.hostname for odd in odds] for odds in found]
+        named = [[outlier.machine.hostname for outlier in odds] for odds in found]
         assert sum(names == ["host7"] for names in named) > 0.95 * self.SWEEPS
 
 
@@ -234,10 +234,10 @@ class TestForms:
         results: Path,
         form: Form,
         capsys: pytest.CaptureFixture[str],
-        kind: Kind = Kind.ODD,
+        kind: Kind = Kind.OUTLIERS,
     ) -> str:
         rows = report(results, "", kind, form, None).rows
-        assert odd_status(rows) == 1
+        assert outlier_status(rows) == 1
         return capsys.readouterr().out
 
     def test_json_and_csv_are_a_row_per_odd_one(
@@ -245,7 +245,7 @@ class TestForms:
     ) -> None:
         (row,) = json.loads(self.shown(results, Form.JSON, capsys))
         assert tuple(row) == COLUMNS
-        assert (row["hostname"], row["verdict"], row["odd_tasks"]) == ("host-n5", "slow", 1)
+        assert (row["hostname"], row["verdict"], row["outlier_tasks"]) == ("host-n5", "slow", 1)
         assert row["worst_z"] == pytest.approx(BY_HAND_Z[-1], abs=1e-5)
         (told,) = csv.DictReader(io.StringIO(self.shown(results, Form.CSV, capsys)))
         assert (told["hostname"], told["worst_machines"]) == ("host-n5", "6")
@@ -258,7 +258,7 @@ class TestForms:
         for word in ("host-n5", "slow", "1 of 1", "1.268x", "torch eager, lenet b8, cpu 1t"):
             assert word in text
         assert "+12.4" in text
-        assert "6 machines compared in 1 task: 1 odd" in text
+        assert "6 machines compared in 1 task: 1 outlier" in text
         assert "1.4826 MAD" in text
 
     @pytest.mark.parametrize("form", [Form.TERMINAL, Form.MARKDOWN])
@@ -266,22 +266,22 @@ class TestForms:
         self, results: Path, form: Form, capsys: pytest.CaptureFixture[str]
     ) -> None:
         text = self.shown(results, form, capsys, Kind.TIMES)
-        assert "odd one out: host-n5 is slow, 1.27x the median of its type in 1 of 1 task" in text
+        assert "outlier: host-n5 is slow, 1.27x the median of its type in 1 of 1 task" in text
 
     def test_without_an_odd_one_nothing_is_named_and_the_status_is_0(
         self, store: Store, root: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         found_in(store, runs([100, 101, 99, 100]))
-        assert odd_status(report(root, "", Kind.TIMES, Form.TERMINAL, None).rows) == 0
-        assert "odd one out" not in capsys.readouterr().out
-        report(root, "", Kind.ODD, Form.TERMINAL, None)
-        assert "4 machines compared in 1 task: none is odd" in capsys.readouterr().out
-        report(root, "", Kind.ODD, Form.CSV, None)
+        assert outlier_status(report(root, "", Kind.TIMES, Form.TERMINAL, None).rows) == 0
+        assert "outlier:" not in capsys.readouterr().out
+        report(root, "", Kind.OUTLIERS, Form.TERMINAL, None)
+        assert "4 machines compared in 1 task: no outlier" in capsys.readouterr().out
+        report(root, "", Kind.OUTLIERS, Form.CSV, None)
         assert capsys.readouterr().out == ",".join(COLUMNS) + "\n"
 
     def test_of_many_odd_ones_one_line_names_three(self) -> None:
         times = {node: 100.0 if node < 20 else 200.0 + node for node in range(25)}
-        found = odd_ones([heat(0, times)])
+        found = find_outliers([heat(0, times)])
         assert len(found) == 5
         assert "and 2 more" in line(found)
         assert [row["z"] for row in table_rows(found)] == ["+inf"] * 5

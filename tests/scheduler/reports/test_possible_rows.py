@@ -115,7 +115,7 @@ def test_it_costs_no_report(root: Path, tmp_path: Path, value: float, columns: l
 def test_such_a_row_has_no_time_at_all_and_names_the_number(name: str, value: float) -> None:
     row = {**dict.fromkeys(TABLES["tasks"].names), "status": "ok", "verified": True}
     (found,) = possible([{**row, **dict.fromkeys(MEDIANS, 1e6), name: value}])
-    assert (found["status"], found["surprise"], found["verified"]) == ("crashed", True, False)
+    assert (found["status"], found["unexpected"], found["verified"]) == ("crashed", True, False)
     assert f"its row says {name} = {value}" in str(found["reason"])
     assert all(found[median] is None for median in MEDIANS)
 

@@ -200,7 +200,7 @@ def test_a_cell_of_which_one_repeat_failed_keeps_its_number_and_says_so() -> Non
 
 @pytest.mark.parametrize("write", [shown, lambda rows: markdown(tables_of(rows))])
 def test_each_phase_is_marked_by_its_own_samples_and_says_below_why(write) -> None:
-    loose = {"status": "unstable", "forward_stable": False, "forward_doubt": "slow"}
+    loose = {"status": "unstable", "forward_stable": False, "forward_instability": "slow"}
     grid, _, below = write([row("torch", **loose)]).partition("[1] torch")
     assert "1.00 ms [1] ~" in grid
     assert "3.00 ms ✓" in grid
@@ -209,19 +209,19 @@ def test_each_phase_is_marked_by_its_own_samples_and_says_below_why(write) -> No
 
 def test_the_gradients_doubt_is_not_the_forward_times() -> None:
     loose = {"status": "unstable", "forward_stable": True, "stable": False}
-    text = shown([row("torch", **loose, gradient_doubt="few")])
+    text = shown([row("torch", **loose, gradient_instability="few")])
     assert "1.00 ms ✓" in text and "3.00 ms [1] ~" in text
     assert "lenet b64 gradient: did not settle: too few samples" in text
 
 
 def test_grid_and_csv_agree_on_each_phase() -> None:
-    loose = {"status": "unstable", "forward_stable": False, "forward_doubt": "drift"}
+    loose = {"status": "unstable", "forward_stable": False, "forward_instability": "drift"}
     sharp = {"gradient_low_ns": 2.99e6, "gradient_high_ns": 3.01e6}
     rows = [row("torch", **sharp), row("torch", repeat=1, **sharp, **loose)]
     (line,) = csv.DictReader(io.StringIO(csv_of(rows)))
     told = "the speed changed while it was measured (1 of 2 processes)"
-    assert (line["forward_stable"], line["forward_doubt"]) == ("False", told)
-    assert (line["gradient_stable"], line["gradient_doubt"], line["stable"]) == (
+    assert (line["forward_stable"], line["forward_instability"]) == ("False", told)
+    assert (line["gradient_stable"], line["gradient_instability"], line["stable"]) == (
         "True",
         "",
         "False",
@@ -230,7 +230,12 @@ def test_grid_and_csv_agree_on_each_phase() -> None:
 
 
 def test_times_with_the_same_doubt_share_a_footnote() -> None:
-    loose = {"status": "unstable", "stable": False, "forward_doubt": "few", "gradient_doubt": "few"}
+    loose = {
+        "status": "unstable",
+        "stable": False,
+        "forward_instability": "few",
+        "gradient_instability": "few",
+    }
     text = shown([row("torch", **loose), row("torch", "lstm", **loose)])
     assert text.count("[1] ~") == 4 and "[2]" not in text
     assert "[1] torch plain, lenet b64 forward and 3 more: did not settle: too few" in text
@@ -253,7 +258,10 @@ def test_three_samples_of_old_rows_claim_nothing_either() -> None:
 )
 def test_a_disturbed_sweep_says_so_before_any_number(write) -> None:
     story = "its cores were used by others while it was timed, 50 % of one core: stress (pid 7)"
-    rows = [row("torch", quiet=False, disturbed_by=story), row("tensorflow", quiet=True)]
+    rows = [
+        row("torch", interference_free=False, interference=story),
+        row("tensorflow", interference_free=True),
+    ]
     text = write(tables_of(rows), headline(rows))
     first, number = text.index("1 of 2 timed runs was disturbed"), text.index("1.00 ms")
     assert first < number
@@ -304,7 +312,7 @@ def test_pre_training_is_not_shown_where_a_stage_is_missing() -> None:
 
 
 def test_what_was_not_to_agree_and_did_not_is_no_surprise() -> None:
-    told = {"expected": "unsupported", "expected_reason": "no LRN there", "surprise": False}
+    told = {"expected": "unsupported", "expected_reason": "no LRN there", "unexpected": False}
     rows = [row("torch"), failed("neon", status="unsupported", reason="no Lrn", **told)]
     text = shown(rows)
     assert "unsupported [1] -" in text
@@ -317,9 +325,9 @@ def test_what_was_not_to_agree_and_did_not_is_no_surprise() -> None:
 def test_surprises_in_both_directions_are_marked_and_stand_first(write) -> None:
     told = {"expected": "unsupported", "expected_reason": "no LRN there"}
     rows = [
-        failed("theano", status="unsupported", surprise=False, **told),
-        failed("torch", surprise=True, expected="agreed"),
-        row("neon", surprise=True, **told),
+        failed("theano", status="unsupported", unexpected=False, **told),
+        failed("torch", unexpected=True, expected="agreed"),
+        row("neon", unexpected=True, **told),
     ]
     text = write(rows)
     first, _, rest = text.partition("Surprises")
@@ -330,15 +338,15 @@ def test_surprises_in_both_directions_are_marked_and_stand_first(write) -> None:
 
 
 def test_a_repeat_that_surprises_makes_its_cell_a_surprise() -> None:
-    rows = [row("torch", surprise=False), failed("torch", repeat=1, surprise=True)]
+    rows = [row("torch", unexpected=False), failed("torch", repeat=1, unexpected=True)]
     ((cell,),) = [cells.values() for cells in gather(rows).values()]
     assert cell.is_surprise
     assert len(surprises(rows)) == 1
 
 
 def test_a_lost_attempt_that_was_made_good_is_no_surprise() -> None:
-    lost = failed("torch", status="lost", attempt=1, surprise=True)
-    assert surprises([lost, row("torch", attempt=2, surprise=False)]) == []
+    lost = failed("torch", status="lost", attempt=1, unexpected=True)
+    assert surprises([lost, row("torch", attempt=2, unexpected=False)]) == []
 
 
 def test_rows_from_before_there_were_expectations_were_to_agree() -> None:
@@ -359,9 +367,9 @@ def test_a_framework_that_computes_in_another_type_than_the_title_says_so() -> N
 
 def test_escape_sequences_in_a_results_folder_reach_no_terminal() -> None:
     evil = "\x1b]0;owned\x07\x1b[2Jboom\r\nsecond\u202eline"
-    rows = [failed("torch", reason=evil, rerun=evil, expected="agreed", surprise=True)]
+    rows = [failed("torch", reason=evil, rerun=evil, expected="agreed", unexpected=True)]
     rows += [row("evil\x1b[31m", variant=evil, cpu_model=evil, notes=[f"by hand: {evil}"])]
-    rows += [row("neon", expected="unsupported", expected_reason=evil, surprise=True)]
+    rows += [row("neon", expected="unsupported", expected_reason=evil, unexpected=True)]
     for text in (shown(rows), markdown(tables_of(rows)), csv_of(rows)):
         assert "boom secondline" in text
         assert not set(text) & set("\x1b\x07\r\u202e")

@@ -107,16 +107,16 @@ def test_what_was_not_proven_is_no_ceiling(change: Row) -> None:
 def test_another_node_of_the_type_stands_in_for_one_without_a_ceiling() -> None:
     lenet = row("lenet", 20, 50, node_id="n2", hostname="host2")
     found = filled([lenet], Ceilings(SWEEP))[0]
-    assert found["ceiling_from"] == "torch eager, gemm-1024, on host1, of the same type"
+    assert found["ceiling_source"] == "torch eager, gemm-1024, on host1, of the same type"
     own = row("gemm-1024", 200, 400, node_id="n2", hostname="host2")
-    assert filled([lenet], Ceilings([*SWEEP, own]))[0]["ceiling_from"] == "torch eager, gemm-1024"
+    assert filled([lenet], Ceilings([*SWEEP, own]))[0]["ceiling_source"] == "torch eager, gemm-1024"
 
 
 def test_an_older_sweep_stands_in_and_is_named() -> None:
     older = row("gemm-1024", 90, 180, sweep_id="s1", started_at=NOW - timedelta(days=3))
     lenet = row("lenet", 20, 50)
     found = filled([lenet], Ceilings([lenet], [older]))[0]
-    assert found["ceiling_from"] == "torch eager, gemm-1024, in sweep s1"
+    assert found["ceiling_source"] == "torch eager, gemm-1024, in sweep s1"
     assert found["gradient_efficiency"] == pytest.approx(2e9 / 50e-3 / (FLOP / 90e-3))
 
 

@@ -50,7 +50,7 @@ def keep(store: Store, sweep_id: str, *measurements: Measurement) -> None:
 
 def columns(store: Store, sweep_id: str, model: str) -> tuple[object, ...]:
     (row,) = [one for one in store.read("tasks", sweep_id).to_pylist() if one["model"] == model]
-    return row["ceiling_flops_per_s"], row["ceiling_from"], row["gradient_efficiency"]
+    return row["ceiling_flops_per_s"], row["ceiling_source"], row["gradient_efficiency"]
 
 
 def test_a_finished_sweep_tells_how_near_each_task_came_to_its_node_s_ceiling(

@@ -81,7 +81,8 @@ def test_the_columns_of_the_results_page_are_all_there_in_its_order() -> None:
         "gradient_low_ns gradient_high_ns gradient_samples stop_reason stable loss_error "
         "gradient_error verified parameters forward_flops gradient_flops ceiling_flops_per_s "
         "gradient_efficiency cpu_percent_mean peak_rss_bytes gpu_percent_mean "
-        "peak_gpu_memory_bytes energy_j energy_source quiet disturbed_by environment_hash seed "
+        "peak_gpu_memory_bytes energy_j energy_source interference_free interference "
+        "environment_hash seed "
         "velodrome_version"
     )
     named = set(page.split())
@@ -126,14 +127,14 @@ def test_a_task_row_has_every_column_and_each_from_its_field() -> None:
         "gradient_samples": 20,
         "stop_reason": "target",
         "stable": False,
-        "settled": True,
+        "warm_up_converged": True,
         "gradient_drift": 0.0,
         "verified": True,
         "parameters": 431_080,
         "forward_flops": 2 * 2_293_000 * 64,
         "cpu_percent_mean": 100.0,
         "gpu_percent_mean": None,
-        "quiet": None,
+        "interference_free": None,
         "environment_hash": "abc",
         "seed": 5,
         "notes": ["LRN is written by hand"],
@@ -207,7 +208,7 @@ def test_a_warm_up_that_never_settled_is_told_in_the_row() -> None:
     assert MEASUREMENT.forward is not None
     restless = MEASUREMENT.forward._replace(settled=False, drift=0.03)
     row = task_row("s1", replace(MEASUREMENT, forward=restless))
-    assert (row["settled"], row["forward_drift"]) == (False, 0.03)
+    assert (row["warm_up_converged"], row["forward_drift"]) == (False, 0.03)
 
 
 def test_samples_that_bound_nothing_leave_no_bounds_in_the_row_and_say_why() -> None:
@@ -216,7 +217,7 @@ def test_samples_that_bound_nothing_leave_no_bounds_in_the_row_and_say_why() -> 
     row = task_row("s1", replace(MEASUREMENT, forward=few))
     assert (row["forward_median_ns"], row["forward_samples"]) == (10.0, 3)
     assert (row["forward_low_ns"], row["forward_high_ns"]) == (None, None)
-    assert (row["forward_doubt"], row["gradient_doubt"]) == ("few", "")
+    assert (row["forward_instability"], row["gradient_instability"]) == ("few", "")
 
 
 def test_a_model_without_gradients_is_as_stable_as_its_forward_time() -> None:
@@ -269,15 +270,20 @@ def test_a_utilization_row_is_a_reading_or_a_reading_of_one_gpu() -> None:
 
 
 def test_what_others_did_is_in_the_rows_and_who_it_may_have_been_is_not() -> None:
-    others = {"foreign_percent": 4.0, "elsewhere_percent": 5.0, "steal_percent": 6.0, "quota_us": 7}
+    others = {
+        "other_cpu_percent": 4.0,
+        "other_cores_percent": 5.0,
+        "steal_percent": 6.0,
+        "quota_us": 7,
+    }
     suspects = (Suspect(8, "stress-ng", 99.0, near=True, running=True),)
     readings = (Reading(100, "forward", 1.0, 1, 1, suspects=suspects, **others),)
     means = {
-        "quiet": False,
-        "disturbed_by": "heat",
-        "tolerated": "others",
-        "foreign_percent_mean": 1.0,
-        "elsewhere_percent_mean": 2.0,
+        "interference_free": False,
+        "interference": "heat",
+        "minor_interference": "others",
+        "other_cpu_percent_mean": 1.0,
+        "other_cores_percent_mean": 2.0,
         "steal_percent_mean": 3.0,
         "sampling_cpu_s": 0.5,
     }
@@ -328,10 +334,12 @@ def test_a_row_says_what_was_expected_and_whether_it_surprises() -> None:
     lacks = Expected(("unsupported", "timed_out"), "no LRN there")
     row = task_row("s", MEASUREMENT, lacks)
     assert (row["expected"], row["expected_reason"]) == ("unsupported or timed_out", "no LRN there")
-    assert row["surprise"] is True
-    assert task_row("s", replace(MEASUREMENT, status=Status.TIMED_OUT), lacks)["surprise"] is False
+    assert row["unexpected"] is True
+    assert (
+        task_row("s", replace(MEASUREMENT, status=Status.TIMED_OUT), lacks)["unexpected"] is False
+    )
     assert task_row("s", MEASUREMENT)["expected"] == "agreed"
-    assert task_row("s", MEASUREMENT)["surprise"] is False
+    assert task_row("s", MEASUREMENT)["unexpected"] is False
 
 
 def test_a_models_hash_is_of_what_it_computes() -> None:

@@ -13,14 +13,22 @@ from velodrome.scheduler.commands.report_page import write
 from velodrome.scheduler.errors import StoreError
 from velodrome.scheduler.reports.cells import gather
 from velodrome.scheduler.reports.tables import tabulate
-from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
+from velodrome.scheduler.results.schema import RENAMED, TABLES, VERSION, VERSION_KEY, names_in_file
 from velodrome.scheduler.results.schema_page import ROWS, page
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
 
 FIXTURES = Path(__file__).parent / "fixtures"
 WRITTEN = sorted(path for path in FIXTURES.glob("v*/*") if path.is_dir())
+KNOWN = " and ".join(str(number) for number in range(1, int(VERSION) + 1))
 ROW_COUNTS = {"tasks": 1, "samples": 6, "utilization": 2, "nodes": 1, "parameters": 1}
+
+
+def test_some_file_of_before_the_renaming_has_every_column_that_was_renamed() -> None:
+    store = Store.for_reading(FIXTURES / "v1" / "before-renaming")
+    for table, earlier in RENAMED.items():
+        row = store.read(table).to_pylist()[0]
+        assert [name for name in earlier if row[name] is None] == []
 
 
 def test_there_are_files_of_every_version() -> None:
@@ -44,10 +52,20 @@ class TestEarlierVersions:
 
     def test_what_they_did_not_know_is_null(self, written: Path) -> None:
         (path,) = written.glob("tasks/*/*.parquet")
-        known = pq.read_schema(path).names
+        known = names_in_file("tasks", pq.read_schema(path).names)
         (row,) = Store.for_reading(written).read("tasks").to_pylist()
-        unknown = set(TABLES["tasks"].names) - set(known)
-        assert unknown and all(row[name] is None for name in unknown)
+        assert [name for name in set(row) - set(known) if row[name] is not None] == []
+
+    def test_a_column_whose_name_changed_is_read_under_todays(self, written: Path) -> None:
+        store = Store.for_reading(written)
+        for table, earlier in RENAMED.items():
+            (path,) = written.glob(f"{table}/*/*.parquet")
+            as_written = pq.read_table(path).to_pylist()[0]
+            row = store.read(table).to_pylist()[0]
+            by_sql = asked(store, f"SELECT * FROM {table}").to_pylist()[0]
+            for name, before in earlier.items():
+                known = as_written.get(name, as_written.get(before))
+                assert (row[name], by_sql[name]) == (known, known), name
 
     def test_sql_reads_them_too(self, written: Path) -> None:
         store = Store.for_reading(written)
@@ -58,21 +76,24 @@ class TestEarlierVersions:
         (row,) = asked(store, query).to_pylist()
         assert row == {"framework": "torch", "median(elapsed_ns)": 10_000_001.0, "canary": None}
 
-    def test_a_report_says_that_they_kept_no_checks(self, written: Path, tmp_path: Path) -> None:
+    def test_a_report_says_where_they_kept_no_checks(self, written: Path, tmp_path: Path) -> None:
         kept_none = "1 of 1 cell with a time: measured by a version that kept no checks"
         (table,) = [
             tabulate(*each)
             for each in gather(Store.for_reading(written).read("tasks").to_pylist()).items()
         ]
-        assert any(remark.startswith(kept_none) for remark in table.remarks)
+        (path,) = written.glob("tasks/*/*.parquet")
+        lacks_checks = "checks" not in pq.read_schema(path).names
+        assert any(remark.startswith(kept_none) for remark in table.remarks) is lacks_checks
         write(written, "", tmp_path / "page.html")
-        assert kept_none in (tmp_path / "page.html").read_text()
+        assert (kept_none in (tmp_path / "page.html").read_text()) is lacks_checks
 
     def test_what_is_measured_now_stands_beside_them(self, written: Path, tmp_path: Path) -> None:
         root = tmp_path / "results"
         shutil.copytree(written, root)
         store = Store(root)
         (sweep_id,) = store.sweep_ids()
+        (before,) = store.read("tasks").to_pylist()
         task = Task("torch", "eager", "lenet", 8)
         drained = Checked("drained", "forward", "passed", (Figure("excess_ns", 1.0),), "", 7)
         plain = (task, 0, 1, Status.OK, "", "n1", "h", "t", 0.0, 1.0)
@@ -81,7 +102,8 @@ class TestEarlierVersions:
             store.compact(sweep_id)
         found = {row["batch_size"]: row for row in store.read("tasks").to_pylist()}
         assert found.pop(8)["proved"] == ["drained"]
-        assert [(row["proved"], row["checks"]) for row in found.values()] == [(None, None)]
+        (earlier,) = found.values()
+        assert (earlier["proved"], earlier["checks"]) == (before["proved"], before["checks"])
 
     def test_they_can_be_gone_on_with(self, written: Path, tmp_path: Path) -> None:
         root = tmp_path / "results"
@@ -106,7 +128,7 @@ def test_a_file_of_a_later_version_is_refused_with_its_number(root: Path, tmp_pa
     store = Store.for_reading(root)
     assert store.read("tasks").num_rows == asked(store, "from tasks").num_rows == 0
     (fault,) = store.faults
-    assert fault.problem == f"its schema version is '{later}', this Velodrome knows 1"
+    assert fault.problem == f"its schema version is '{later}', this Velodrome knows {KNOWN}"
     with pytest.raises(StoreError, match=f"its schema version is '{later}'"):
         Store(root).read("tasks")
 

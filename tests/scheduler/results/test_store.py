@@ -224,7 +224,7 @@ class TestKeptTogether:
     def test_each_has_what_was_expected_of_it(self, store: Store) -> None:
         crashed = measurement(1, status=Status.CRASHED)
         store.put_all(SWEEP, [(measurement(0), TO_AGREE), (crashed, TO_AGREE)])
-        assert store.read("tasks", SWEEP)["surprise"].to_pylist() == [False, True]
+        assert store.read("tasks", SWEEP)["unexpected"].to_pylist() == [False, True]
 
 
 class TestOrphans:
