@@ -24,7 +24,7 @@ def is_stable(row: Row, phase: str) -> bool:
 def doubt_of(rows: Sequence[Row], phase: str) -> str:
     """Of the processes of one cell; empty if each is stable by its own samples."""
     found = Counter(
-        WORDS.get(str(row.get(f"{phase}_doubt")), UNTOLD)
+        WORDS.get(str(row.get(f"{phase}_instability")), UNTOLD)
         for row in rows
         if not is_stable(row, phase)
     )
