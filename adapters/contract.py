@@ -1,4 +1,4 @@
-"""What a framework's adapter must be able to do; the worker calls it in the order of this class.
+"""The methods of a framework's adapter, in the order in which the worker calls them.
 
 A framework's folder holds `adapter.py` with a class `Adapter(contract.Adapter)`. It imports its
 framework at the top: the worker times that import, with thread variables and visible devices set by
@@ -12,15 +12,15 @@ import numpy
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.protocol import monotonic_ns
 
-Handle = Any  # what a call returned, still on the device; only the adapter looks inside
+Handle = Any  # the result of a call, still on the device; only the adapter reads it
 
 
 class Unsupported(Exception):
-    """The framework cannot express something; the text names the missing operation."""
+    """The framework or its adapter cannot do something; the text names what is missing."""
 
 
 class Batch(NamedTuple):
-    """What one call works on, in canonical layout, on the host.
+    """The inputs of one call, in canonical layout, on the host.
 
     inputs: images (batch, channels, height, width) float32, vectors (batch, n) float32, or tokens
     (batch, time) int32, padded on the right with 0 to the batch's longest. labels: (batch,) int32.
@@ -32,26 +32,36 @@ class Batch(NamedTuple):
     lengths: Optional[numpy.ndarray] = None
 
 
-def kept_share(inputs: numpy.ndarray, output: numpy.ndarray) -> float:
-    """What Adapter.kept_shares tells of one dropout layer, of what it read and what it gave."""
+class MissingMethod(Unsupported):
+    """The adapter lacks a method that the model needs; the text names both."""
+
+    def __init__(self, adapter: type, method: str) -> None:
+        super().__init__(
+            "the adapter {} has no method {}. Add it as velodrome.adapters.contract "
+            "describes".format(adapter.__module__, method)
+        )
+
+
+def measure_kept_share(inputs: numpy.ndarray, output: numpy.ndarray) -> float:
+    """Return a dropout layer's value for Adapter.kept_shares, from its input and output."""
     return float((output[inputs != 0] != 0).mean())
 
 
 class HostStopwatch(object):
-    """Wall time between two moments at which the device had finished everything, in ns."""
+    """Wall time in ns between two moments at which the device has finished all work."""
 
     def __init__(self, synchronize: Callable[[], None]) -> None:
         self._synchronize = synchronize
         self._started_ns = 0
 
     def start(self) -> int:
-        """CLOCK_MONOTONIC ns at which the sample begins."""
+        """Begin a sample and return its CLOCK_MONOTONIC ns."""
         self._synchronize()
         self._started_ns = monotonic_ns()
         return self._started_ns
 
     def stop(self) -> int:
-        """Length of the sample in ns."""
+        """End the sample and return its length in ns."""
         self._synchronize()
         return monotonic_ns() - self._started_ns
 
@@ -60,27 +70,28 @@ class Adapter(object):
     """One framework's way to run one model.
 
     The worker calls __init__, build, load, then forward and gradient with the number of a batch.
-    A call may return before the device is done; what it returns is only looked into by loss,
-    gradients and output, never while timing. Every call does the same work: nothing is cached
-    between calls, no gradient is added to an earlier one, no parameter is updated.
+    A call may return before the device finishes; only loss, gradients and output read its result,
+    never while the clock runs. Every call does the same work: it caches nothing, adds no gradient
+    to an earlier one and updates no parameter. A method that is missing here and that the model
+    needs ends the task as `unsupported`.
 
-    waits_by_design: why the processor rests while a call on the CPU runs, if it does; then the
-    processor time that the kernel counts proves nothing.
+    waits_by_design: the reason why the processor is idle while a call on the CPU runs, if it is;
+    then the processor time that the kernel counts proves nothing.
     """
 
     waits_by_design = ""
 
     def __init__(self, model: Model, variant: str, device: str, threads: int, dtype: str) -> None:
-        """Set threads and device. Unsupported if the variant, device or dtype is not to be had."""
-        raise NotImplementedError
+        """Set threads and device. Unsupported if the variant, device or dtype is not available."""
+        raise MissingMethod(type(self), "__init__")
 
-    @staticmethod
-    def version() -> str:
-        """The framework's own version."""
-        raise NotImplementedError
+    @classmethod
+    def version(cls) -> str:
+        """Return the framework's own version."""
+        raise MissingMethod(cls, "version")
 
     def device_name(self) -> str:
-        """What computes, as the framework names it; empty for the CPU."""
+        """Return the framework's name for the device; empty for the CPU."""
         return ""
 
     def build(self, weights: Dict[str, numpy.ndarray]) -> None:
@@ -88,79 +99,79 @@ class Adapter(object):
 
         Unsupported if the framework cannot express one of the model's layers.
         """
-        raise NotImplementedError
+        raise MissingMethod(type(self), "build")
 
     def load(self, batches: Tuple[Batch, ...]) -> None:
-        """Bring all batches onto the device, in the place of those before.
+        """Copy all batches to the device and replace the earlier ones.
 
-        Timed apart, before any call. Called again after all timing, with as many batches of the
-        same shapes in the same order and other values: what was timed then runs on those, with
-        nothing built or compiled anew.
+        Timed separately, before any call. Called again after all timing, with as many batches of
+        the same shapes in the same order and other values: the timed calls then run on those, and
+        nothing is built or compiled again.
         """
-        raise NotImplementedError
+        raise MissingMethod(type(self), "load")
 
     def set_parameter(self, name: str, values: numpy.ndarray) -> None:
         """Give the trained parameter `layer.role` other float32 values, canonical layout, in place.
 
-        What was timed computes with them from its next call on, with nothing built or compiled
-        anew. Called once, after all timing. Unsupported where the framework does not allow that.
+        The timed calls use them from the next call on, and nothing is built or compiled again.
+        Called once, after all timing. Unsupported if the framework does not allow it.
         """
         raise Unsupported("this adapter changes no parameter in place")
 
     def set_dropout(self, active: bool) -> None:  # noqa: FBT001 - the word is in the name
-        """Dropout at its rate, or off. Called before the first call, and once between."""
-        raise NotImplementedError
+        """Turn dropout on, at its rate, or off. Called before the first call, and once between."""
+        raise MissingMethod(type(self), "set_dropout")
 
     def forward(self, index: int) -> Handle:
-        """Batch `index` through the network, loss included."""
-        raise NotImplementedError
+        """Run batch `index` through the network, loss included."""
+        raise MissingMethod(type(self), "forward")
 
     def gradient(self, index: int) -> Handle:
-        """Forward and backward: the loss, and every trained parameter's gradient on the device."""
-        raise NotImplementedError
+        """Run forward and backward: the loss and every trained parameter's gradient, on device."""
+        raise MissingMethod(type(self), "gradient")
 
     def synchronize(self) -> None:
         """Return when the device has finished all queued work. Timing is wrong without it."""
-        raise NotImplementedError
+        raise MissingMethod(type(self), "synchronize")
 
     def stopwatch(self) -> Any:
-        """start and stop as in HostStopwatch; a framework with device events returns its own."""
+        """Return a HostStopwatch; a framework with device events returns its own class."""
         return HostStopwatch(self.synchronize)
 
     def loss(self, handle: Handle) -> float:
-        """The loss of a forward or gradient call."""
-        raise NotImplementedError
+        """Return the loss of a forward or gradient call."""
+        raise MissingMethod(type(self), "loss")
 
     def gradients(self, handle: Handle) -> Iterator[Tuple[str, numpy.ndarray]]:
-        """Per trained parameter its key and gradient, in the canonical layout, on the host."""
-        raise NotImplementedError
+        """Yield each trained parameter's key and gradient, canonical layout, on the host."""
+        raise MissingMethod(type(self), "gradients")
 
     def output(self, handle: Handle) -> numpy.ndarray:
-        """What a forward call of a model without a loss returned, on the host."""
-        raise NotImplementedError
+        """Return the output of a forward call of a model without a loss, on the host."""
+        raise MissingMethod(type(self), "output")
 
     def kept_shares(self) -> Dict[str, float]:
-        """Per dropout layer, the share of its non-zero inputs that are not zero behind it.
+        """Return per dropout layer the share of its non-zero inputs that are non-zero behind it.
 
-        Runs the network once. It is asked for while dropout is active, and leaves that as it was.
+        Runs the network once. Called while dropout is active, and leaves it active.
         """
-        raise NotImplementedError
+        raise MissingMethod(type(self), "kept_shares")
 
     def peak_memory_bytes(self) -> int:
-        """The most memory the framework held on a GPU, by its own count; 0 where it has none."""
+        """Return the most GPU memory that the framework held, by its own count; 0 without one."""
         return 0
 
     def kernels(self) -> Tuple[str, ...]:
-        """Libraries built into the framework, which velodrome.adapters.worker.kernels cannot ask.
+        """Return the built-in libraries that velodrome.adapters.worker.kernels cannot query.
 
-        As that has it: name, version, instruction set, `via` the framework. Asked for after the
-        import and once more after timing. Optional: only what the framework tells of itself.
+        Each in the format of that module: name, version, instruction set, `via` the framework.
+        Called after the import and again after timing. Optional.
         """
         return ()
 
     def notes(self) -> Tuple[str, ...]:
-        """What a reader of the row should know: layouts, fallbacks, operations written by hand.
+        """Return notes for a reader of the row: layouts, fallbacks, composed operations.
 
-        The last as velodrome.adapters.composed_ops has it: a report counts them.
+        A composed operation in the format of velodrome.adapters.composed_ops: a report counts them.
         """
         return ()

@@ -114,7 +114,7 @@ class Adapter(contract.Adapter):
         reads = shapes.sources(self._model)
         seen = {name: net.blobs[blob].data for name, blob in self._blobs.items()}
         return {
-            layer.name: contract.kept_share(seen[reads[layer.name][0]], seen[layer.name])
+            layer.name: contract.measure_kept_share(seen[reads[layer.name][0]], seen[layer.name])
             for layer in self._model.layers
             if isinstance(layer, kinds.Dropout)
         }

@@ -109,7 +109,7 @@ class Adapter(contract.Adapter):
             batch = {one: self._batches[0][one] for one in same}
             _, outputs = both.forward(batch, both.outputs, {both.outputs[1]}, self._device)
             before, behind = (outputs[output] for output in both.outputs)
-            found[name] = contract.kept_share(before, behind)
+            found[name] = contract.measure_kept_share(before, behind)
         return found
 
     def notes(self):

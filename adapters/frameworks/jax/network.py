@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from velodrome.adapters.contract import Unsupported, kept_share
+from velodrome.adapters.contract import Unsupported, measure_kept_share
 from velodrome.adapters.frameworks import channels_last
 from velodrome.adapters.frameworks.jax.operations import LOSSES, Call, choice
 from velodrome.adapters.models import layers as kinds
@@ -75,7 +75,7 @@ class Network(object):
         """Per dropout layer, the share of its non-zero inputs that are not zero behind it."""
         keys, _ = self._keys(carried)
         return {
-            layer.name: kept_share(*jax.device_get((read[0], output)))
+            layer.name: measure_kept_share(*jax.device_get((read[0], output)))
             for layer, read, output in self._walk(trained, frozen, rates, batch, keys)
             if layer.name in self._dropouts
         }

@@ -95,7 +95,7 @@ class Adapter(contract.Adapter):
             for layer, read, output in self._network.walk(*self._batches[0]):
                 if isinstance(layer, kinds.Dropout):
                     seen = read[0].asnumpy(), output.asnumpy()
-                    shares[layer.name] = contract.kept_share(*seen)
+                    shares[layer.name] = contract.measure_kept_share(*seen)
         self.set_dropout(before)
         return shares
 

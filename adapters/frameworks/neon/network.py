@@ -7,7 +7,7 @@ once per length of a batch, with the parameters shared, as with bucketing.
 from neon.layers import LRN, Activation, Bias, GeneralizedCost, MergeSum, SkipNode
 from neon.models import Model
 
-from velodrome.adapters.contract import Unsupported, kept_share
+from velodrome.adapters.contract import Unsupported, measure_kept_share
 from velodrome.adapters.frameworks.neon import layouts
 from velodrome.adapters.frameworks.neon.layers import COSTS, LAYERS, Dropout
 from velodrome.adapters.models import layers as kinds
@@ -84,7 +84,7 @@ class Network(object):
             for own in self._made[layer.name]:
                 read = own.fprop(read)
             if before is not None:
-                found[layer.name] = kept_share(before, read.get())
+                found[layer.name] = measure_kept_share(before, read.get())
         return found
 
     def _joined(self, layers, behind, cost, shape):

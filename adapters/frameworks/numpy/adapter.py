@@ -73,7 +73,7 @@ class Adapter(contract.Adapter):
         shares = {}
         for layer, inputs, output in self._network.steps(self._batches[0], dropout):
             if isinstance(layer, kinds.Dropout):
-                shares[layer.name] = contract.kept_share(inputs[0], output)
+                shares[layer.name] = contract.measure_kept_share(inputs[0], output)
         return shares
 
     def notes(self):

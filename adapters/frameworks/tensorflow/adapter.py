@@ -103,7 +103,7 @@ class Adapter(contract.Adapter):
             if isinstance(layer, kinds.Dropout)
         }
         return {
-            layer.name: contract.kept_share(read[0].numpy(), output.numpy())
+            layer.name: contract.measure_kept_share(read[0].numpy(), output.numpy())
             for layer, read, output in self._network.steps(self._batches[0], rates)
             if layer.name in rates
         }

@@ -76,7 +76,7 @@ class FamilyAdapter(contract.Adapter):
         outputs = [variable for pair in seen.values() for variable in pair]
         found = self._compiled(outputs)(*self._batches[0])
         return {
-            name: contract.kept_share(before, after)
+            name: contract.measure_kept_share(before, after)
             for name, before, after in zip(seen, found[::2], found[1::2])
         }
 
