@@ -4,6 +4,8 @@ In each round a worker with its checks and one without them take turns, in an or
 from round to round; cells are those of sweeps/quick.yaml, one thread. Told are, as medians over
 rounds with the 95 % interval by the sign test (null where there were too few rounds for one): the
 median time with over without, by phase, and the share of a worker's wall time that its checks take.
+`over_cells` is the median of the cells' ratios: one cell's tells no shift below 3 %, since processes
+differ by more than that.
 
     python benchmarks/proof_cost.py [--frameworks torch] [--models lenet] [--rounds 9]
         [--budget-s 900] [--json FILE]
@@ -51,6 +53,7 @@ def main() -> None:
             "cpu_model": bench.node.cpu_model,
             "kernel": platform.release(),
             "timing": "that of sweeps/quick.yaml",
+            "over_cells": over_cells(rows),
         }
         Path(options.json).write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
 
@@ -100,6 +103,13 @@ def row_of(cell: Cell, found: list[tuple[dict, dict]]) -> dict:
         row.update(told("share_of_wall", median_interval(shares)))
         row["wall_s"] = round(statistics.median(checked["wall_s"] for checked, _ in found), 2)
     return row
+
+
+def over_cells(rows: list[dict]) -> dict:
+    names = ("forward_ratio", "gradient_ratio", "share_of_wall")
+    measured = [row for row in rows if row["rounds"]]
+    found = [told(name, median_interval([row[name] for row in measured])) for name in names]
+    return {name: value for one in found for name, value in one.items()} if measured else {}
 
 
 def told(name: str, interval: object) -> dict:
