@@ -1,4 +1,4 @@
-"""The console script."""
+"""The console script `velodrome`."""
 
 from collections.abc import Callable
 from typing import NoReturn
@@ -7,10 +7,11 @@ from velodrome.scheduler.entry import enter
 
 
 def main() -> NoReturn:
-    enter(_command_line)
+    """Run the command line and exit with its status."""
+    enter(_load_app)
 
 
-def _command_line() -> Callable[..., object]:
+def _load_app() -> Callable[..., object]:
     from velodrome.scheduler.cli import app
 
     return app

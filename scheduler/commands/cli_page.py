@@ -1,0 +1,87 @@
+"""The page about the command line: `python -m velodrome.scheduler.commands.cli_page`."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from textwrap import dedent
+
+import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+from velodrome.scheduler.cli import app
+
+HEAD = """\
+# The command line
+
+This page is generated (`make docs`) from `scheduler/cli.py`, as is `velodrome COMMAND --help`.
+Words: [glossary.md](glossary.md).
+"""
+
+
+def page() -> str:
+    """Return the page as Markdown."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    sections = ("\n".join(lines) for lines in (_own_section(group), *_sections(group, "velodrome")))
+    return "\n\n".join([HEAD.rstrip(), *sections]) + "\n"
+
+
+def _own_section(group: TyperGroup) -> Sequence[str]:
+    """Return the lines about options and exit status that all commands share."""
+    statuses = _paragraph(group, "Exit status:")
+    return [
+        "## velodrome",
+        "",
+        group.help or "",
+        "",
+        *_table(group),
+        "",
+        *_fenced(statuses, "text"),
+    ]
+
+
+def _sections(group: TyperGroup, prefix: str) -> Iterator[Sequence[str]]:
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from _sections(command, f"{prefix} {name}")
+        elif isinstance(command, TyperCommand):
+            about = (command.help or "").rstrip()
+            examples = _fenced(_paragraph(command, "Examples:"), "sh")
+            yield [f"## {prefix} {name}", "", about, "", *examples, "", *_table(command)]
+
+
+def _paragraph(command: TyperCommand | TyperGroup, title: str) -> str:
+    """Return one paragraph of an epilog, without its title."""
+    parts = (command.epilog or "").split("\b\n")
+    (text,) = (part.removeprefix(title) for part in parts if part.startswith(title))
+    return dedent(text.strip("\n")).rstrip()
+
+
+def _fenced(text: str, language: str) -> Sequence[str]:
+    return [f"```{language}", text, "```"]
+
+
+def _table(command: TyperCommand | TyperGroup) -> Iterator[str]:
+    yield "| | | default |"
+    yield "|---|---|---|"
+    for one in command.params:
+        if isinstance(one, TyperArgument | TyperOption) and not one.hidden:
+            text = (one.help or "").replace("|", "\\|")
+            yield f"| {_usage(one)} | {text} | {_default(one)} |"
+
+
+def _usage(parameter: TyperArgument | TyperOption) -> str:
+    """Return how it is typed, e.g. `--results VALUE`, `SWEEP` or `[NAMES]...`."""
+    if isinstance(parameter, TyperOption):
+        return ", ".join(
+            f"`{name}{'' if parameter.is_flag else ' VALUE'}`" for name in parameter.opts
+        )
+    name = (parameter.metavar or str(parameter.name)).upper()
+    return f"`{name if parameter.required else f'[{name}]'}{'...' * (parameter.nargs < 0)}`"
+
+
+def _default(parameter: TyperArgument | TyperOption) -> str:
+    return f"`{parameter.default}`" if parameter.default else ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
