@@ -33,7 +33,7 @@ from scipy.special import ndtri
 
 from velodrome.adapters.protocol import Timed, Timing
 from velodrome.adapters.worker.call_timing import Calls, Warm, time_calls
-from velodrome.scheduler.reports.cells import Time, combine, repeat_of
+from velodrome.scheduler.reports.cells import Time, combine_repeats, read_repeat
 from velodrome.scheduler.statistics.cell_interval import known_by_sweeps
 from velodrome.scheduler.statistics.replication import Repeat
 
@@ -246,14 +246,16 @@ def _cells(found: Sequence[Timed], draw: Draw) -> dict[str, object]:
 def _cell(found: Sequence[Timed], draw: Draw, processes: int, sweeps: int) -> Time:
     picked = [found[i] for i in draw.choice(len(found), processes + sweeps, replace=False)]
     before = known_by_sweeps(timed.median_ns for timed in picked[processes:])
-    return combine([_repeat(timed) for timed in picked[:processes]], [before] if before else [])
+    return combine_repeats(
+        [_repeat(timed) for timed in picked[:processes]], [before] if before else []
+    )
 
 
 def _repeat(timed: Timed) -> Repeat:
     """As a report makes it of a row."""
     row = {f"forward_{name}_ns": getattr(timed, f"{name}_ns") for name in ("median", "low", "high")}
     own = row if timed.bounded else {**row, "forward_low_ns": None, "forward_high_ns": None}
-    found = repeat_of({**own, "forward_samples": timed.samples}, "forward")
+    found = read_repeat({**own, "forward_samples": timed.samples}, "forward")
     assert found is not None
     return found
 

@@ -23,7 +23,7 @@ from velodrome.scheduler.comparison.side_selection import parse, rows_of, subjec
 from velodrome.scheduler.comparison.verdicts import Turn
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError
 from velodrome.scheduler.reports.flat_rows import csv_rows
-from velodrome.scheduler.reports.possible_rows import possible
+from velodrome.scheduler.reports.possible_rows import drop_impossible_values
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
@@ -125,14 +125,14 @@ def as_json(outcome: Outcome) -> dict[str, object]:
 
 
 def _rows(store: Store, sweep_id: str) -> Sequence[Row]:
-    return possible(store.read("tasks", sweep_id, WITHOUT_CHECKS).to_pylist())
+    return drop_impossible_values(store.read("tasks", sweep_id, WITHOUT_CHECKS).to_pylist())
 
 
 def _past(store: Store, sweep_ids: Iterable[str]) -> History:
     """Of the newest of these sweeps."""
     found: list[Row] = []
     for sweep_id in islice(sweep_ids, MOST_SWEEPS):
-        found += possible(store.read("tasks", sweep_id, COLUMNS).to_pylist())
+        found += drop_impossible_values(store.read("tasks", sweep_id, COLUMNS).to_pylist())
     return history(found)
 
 

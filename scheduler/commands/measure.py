@@ -17,8 +17,8 @@ from velodrome.scheduler.commands.output import closing, console, print_json
 from velodrome.scheduler.fleet.event_messages import ended_text
 from velodrome.scheduler.next_commands import command, with_example
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected, expectations
-from velodrome.scheduler.reports.proof import worded
-from velodrome.scheduler.reports.tables import duration
+from velodrome.scheduler.reports.proof import spell_out
+from velodrome.scheduler.reports.tables import format_duration
 from velodrome.scheduler.results.proof_columns import proved
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.task_row import task_row
@@ -60,7 +60,7 @@ def _narrate(event: object) -> None:
     elif isinstance(event, Timed):
         # One process says nothing of how far the next one is off: no interval.
         closing(
-            f"  {event.phase}: {duration(event.median_ns)} in this process, "
+            f"  {event.phase}: {format_duration(event.median_ns)} in this process, "
             f"{event.samples} samples, stopped by {event.stop_reason}"
         )
 
@@ -92,11 +92,11 @@ def _show(measurement: Measurement, expected: Expected, results: str | Path) -> 
 def _proof_lines(checks: Sequence[Checked]) -> Iterator[str]:
     """What was proved of the timed calls in one line, and in one each what was not, and why."""
     if names := proved(checks):
-        yield f"  proved: {', '.join(map(worded, names))}"
+        yield f"  proved: {', '.join(map(spell_out, names))}"
     for one in checks:
         if one.outcome != PASSED:
             why = f": {one.reason}" if one.reason else ""
-            yield f"  {worded(one.outcome)}: {worded(one.name)}, {one.phase}{why}"
+            yield f"  {spell_out(one.outcome)}: {spell_out(one.name)}, {one.phase}{why}"
 
 
 def _status(measurement: Measurement) -> int:

@@ -34,11 +34,11 @@ from velodrome.scheduler.nightly.missing_cells import Promise, has_time, lacking
 from velodrome.scheduler.nightly.nightly_result import Night
 from velodrome.scheduler.nightly.summary import summary
 from velodrome.scheduler.plans.planning import CONFIRMING, Plan
-from velodrome.scheduler.reports.possible_rows import possible
-from velodrome.scheduler.reports.task_rows import Row, last_attempts, surprises
+from velodrome.scheduler.reports.possible_rows import drop_impossible_values
+from velodrome.scheduler.reports.task_rows import Row, select_last_attempts, select_surprises
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store, new_sweep_id
-from velodrome.scheduler.site.pages import LastNight
+from velodrome.scheduler.site.pages import LatestRunSummary
 from velodrome.scheduler.site.site_files import put
 from velodrome.scheduler.sweeps.sweep import Sweep
 from velodrome.scheduler.sweeps.sweep_file import load
@@ -92,7 +92,7 @@ def _nightly(path: Path, typed: Typed, where: Where, *, as_json: bool) -> int:
         began=began,
         seconds=time.monotonic() - started_s,
         runs=len(rows),
-        surprises=len(surprises(rows)),
+        surprises=len(select_surprises(rows)),
         budget_s=guide.budget_s,
         left_out=guide.left_out(rows),
         measured=sum(map(has_time, planned(rows))),
@@ -213,7 +213,7 @@ _CELL = (
 
 def _rows(store: Store, sweep_id: str) -> list[Row]:
     rows = store.read("tasks", sweep_id, WITHOUT_CHECKS).to_pylist()
-    return last_attempts(possible(rows))
+    return select_last_attempts(drop_impossible_values(rows))
 
 
 def _explanations(store: Store, verdict: Verdict) -> dict[Followed, Explanation]:
@@ -234,7 +234,7 @@ def _write(
         report: _report(store, night.sweep_id, typed.results),
     }
     links = (("the whole report", report), ("as JUnit XML", JUNIT))
-    write_site(typed.site, night.name, history, LastNight(lines, links), besides)
+    write_site(typed.site, night.name, history, LatestRunSummary(lines, links), besides)
     if typed.junit is not None:
         try:
             put(typed.junit, xml)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from velodrome.agents.isolation.log_tail import without_controls
-from velodrome.scheduler.reports.wide_tables import Fitted
+from velodrome.scheduler.reports.wide_tables import WideTable
 
 Row = Mapping[str, object]
 
@@ -30,7 +30,7 @@ def print_table(rows: Sequence[Row], right: frozenset[str] = frozenset()) -> Non
     console().print(_table(rows, right, 1))
 
 
-def rich_rows(rows: Sequence[Row], left: int) -> Fitted:
+def rich_rows(rows: Sequence[Row], left: int) -> WideTable:
     """The same, to be shown later: all but the first `left` columns are aligned to the right."""
     return _table(rows, frozenset([*rows[0]][left:] if rows else ()), left)
 
@@ -41,11 +41,11 @@ def closing(*lines: str) -> None:
         console().print(Text(without_controls(line)), soft_wrap=True)
 
 
-def _table(rows: Sequence[Row], right: frozenset[str], left: int) -> Fitted:
+def _table(rows: Sequence[Row], right: frozenset[str], left: int) -> WideTable:
     names = tuple(rows[0]) if rows else ()
     shown = {name: without_controls(name) for name in names}
     cells = [tuple(Text(without_controls(str(cell))) for cell in row.values()) for row in rows]
-    return Fitted(
+    return WideTable(
         tuple(shown.values()),
         tuple(cells),
         left,

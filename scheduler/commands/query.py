@@ -18,7 +18,7 @@ from velodrome.agents.isolation.log_tail import without_controls
 from velodrome.scheduler.commands import skipped_files, vertical_rows
 from velodrome.scheduler.commands.output import closing, console, print_table
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.reports.csv_escaping import inert
+from velodrome.scheduler.reports.csv_escaping import escape_formula
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.timestamps import for_python
@@ -121,9 +121,9 @@ def _text(rows: pa.Table) -> Iterator[str]:
 
 
 def _csv(rows: pa.Table) -> Iterator[str]:
-    yield _csv_line([inert(name) for name in _names(rows)])
+    yield _csv_line([escape_formula(name) for name in _names(rows)])
     for row in _rows(rows):
-        yield _csv_line([inert(_none_as_empty(cell)) for cell in row])
+        yield _csv_line([escape_formula(_none_as_empty(cell)) for cell in row])
 
 
 def _csv_line(cells: list[object]) -> str:

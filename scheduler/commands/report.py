@@ -23,20 +23,26 @@ from velodrome.scheduler.reports import (
     extensibility_text,
     outliers_text,
 )
-from velodrome.scheduler.reports.cell_history import cell_history
-from velodrome.scheduler.reports.cell_rows import cell_row
-from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course, gather
-from velodrome.scheduler.reports.core_utilization import uses
-from velodrome.scheduler.reports.extensibility import grids, outcomes
+from velodrome.scheduler.reports.cell_history import read_cell_history
+from velodrome.scheduler.reports.cell_rows import build_cell_row
+from velodrome.scheduler.reports.cells import (
+    CellResult,
+    Implementation,
+    Platform,
+    Workload,
+    collect_cells,
+)
+from velodrome.scheduler.reports.core_utilization import summarize_core_use
+from velodrome.scheduler.reports.extensibility import build_grids, collect_outcomes
 from velodrome.scheduler.reports.flat_rows import csv_rows, markdown_table
-from velodrome.scheduler.reports.interference_summary import headline
-from velodrome.scheduler.reports.markdown_text import literal
-from velodrome.scheduler.reports.outliers import find_outliers, heats
-from velodrome.scheduler.reports.possible_rows import possible
-from velodrome.scheduler.reports.render import markdown, rich_tables
-from velodrome.scheduler.reports.roofline import rooflines
-from velodrome.scheduler.reports.tables import Table, tabulate
-from velodrome.scheduler.reports.unwrapped_lines import Unbroken
+from velodrome.scheduler.reports.interference_summary import describe_interference
+from velodrome.scheduler.reports.markdown_text import escape_markdown
+from velodrome.scheduler.reports.outliers import collect_task_times, find_outliers
+from velodrome.scheduler.reports.possible_rows import drop_impossible_values
+from velodrome.scheduler.reports.render import render_markdown, render_tables
+from velodrome.scheduler.reports.roofline import build_rooflines
+from velodrome.scheduler.reports.tables import Table, build_table
+from velodrome.scheduler.reports.unwrapped_lines import UnwrappedLine
 from velodrome.scheduler.results.ceilings import filled
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
@@ -124,7 +130,7 @@ def report(
     store = Store.for_reading(results)
     chosen_id = store.resolve(sweep_id or "last")
     columns = None if form is Form.JSON else WITHOUT_CHECKS
-    rows = possible(store.read("tasks", chosen_id, columns).to_pylist())
+    rows = drop_impossible_values(store.read("tasks", chosen_id, columns).to_pylist())
     rows = filled(rows, store.ceilings(chosen_id))
     try:
         shown = _SHOWN[kind](rows, store, chosen_id)
@@ -139,14 +145,14 @@ def report(
     elif form is Form.CSV:
         print(shown.csv(), end="")
     elif form is Form.MARKDOWN:
-        first = "".join(f"**{literal(one)}**\n\n" for one in (missing, left) if one)
+        first = "".join(f"**{escape_markdown(one)}**\n\n" for one in (missing, left) if one)
         print(first + shown.markdown(), end="")
     else:
         whole = shown.rich()
         if missing:
             whole = Group(Text(missing, style="bold red"), whole)
         if left:
-            whole = Group(Unbroken(left, "bold yellow"), whole)
+            whole = Group(UnwrappedLine(left, "bold yellow"), whole)
         console().print(whole, crop=False)
         flags = () if kind is Kind.TIMES else (f"--{kind.value}",)
         words = ("report", "--results", str(results), "--sweep", chosen_id, *flags)
@@ -160,26 +166,28 @@ def report(
 
 def outlier_status(rows: Sequence[Mapping[str, object]]) -> int:
     """Exit status 1 if a machine is an outlier."""
-    return 1 if find_outliers(heats(rows)) else 0
+    return 1 if find_outliers(collect_task_times(rows)) else 0
 
 
 def _times(rows: Rows, store: Store, sweep_id: str) -> Shown:
-    gathered = gather(rows, cell_history(store, sweep_id))
-    first = headline(rows)
-    tables = [tabulate(block, cells) for block, cells in gathered.items()]
-    outlier = outliers_text.line(find_outliers(heats(rows)))
+    gathered = collect_cells(rows, read_cell_history(store, sweep_id))
+    first = describe_interference(rows)
+    tables = [build_table(block, cells) for block, cells in gathered.items()]
+    outlier = outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))
     return Shown(
         rows,
-        lambda: csv_rows([cell_row(*entry) for entry in _flat(gathered)]),
-        lambda: markdown(tables, first) + (f"\n{literal(outlier)}\n" if outlier else ""),
+        lambda: csv_rows([build_cell_row(*entry) for entry in _flat(gathered)]),
+        lambda: (
+            render_markdown(tables, first) + (f"\n{escape_markdown(outlier)}\n" if outlier else "")
+        ),
         lambda: Group(
-            rich_tables(tables, first), *([Text(outlier, style="bold red")] if outlier else [])
+            render_tables(tables, first), *([Text(outlier, style="bold red")] if outlier else [])
         ),
     )
 
 
 def _extensibility(rows: Rows, store: Store, sweep_id: str) -> Shown:
-    found = outcomes(rows)
+    found = collect_outcomes(rows)
     if not found:
         mend = "Run sweeps/probes.yaml, or name its sweep with --sweep."
         raise ConfigError(sweep_id, "there is no probe in this sweep", mend)
@@ -187,13 +195,13 @@ def _extensibility(rows: Rows, store: Store, sweep_id: str) -> Shown:
     return Shown(
         flat,
         lambda: csv_rows(flat),
-        lambda: extensibility_text.markdown_grids(grids(found)),
-        lambda: extensibility_text.rich_grids(grids(found)),
+        lambda: extensibility_text.render_markdown_grids(build_grids(found)),
+        lambda: extensibility_text.render_grids(build_grids(found)),
     )
 
 
 def _utilization(rows: Rows, store: Store, sweep_id: str) -> Shown:
-    found = uses(rows, store.read("utilization", sweep_id))
+    found = summarize_core_use(rows, store.read("utilization", sweep_id))
     if not found:
         raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
     flat = core_utilization_text.flat(found)
@@ -208,12 +216,12 @@ def _utilization(rows: Rows, store: Store, sweep_id: str) -> Shown:
 
 
 def _outliers(rows: Rows, store: Store, sweep_id: str) -> Shown:
-    ran = heats(rows)
+    ran = collect_task_times(rows)
     found = find_outliers(ran)
     flat = outliers_text.flat(found)
     table = outliers_text.table_rows(found)
     left, legend = outliers_text.LEFT, outliers_text.LEGEND
-    summary = outliers_text.summary(ran, found)
+    summary = outliers_text.summarize_comparison(ran, found)
     return Shown(
         flat,
         lambda: csv_rows(flat, outliers_text.COLUMNS),
@@ -223,7 +231,7 @@ def _outliers(rows: Rows, store: Store, sweep_id: str) -> Shown:
 
 
 def _ceilings(rows: Rows, store: Store, sweep_id: str) -> Shown:
-    found = rooflines(rows, store.ceilings(sweep_id))
+    found = build_rooflines(rows, store.ceilings(sweep_id))
     if not found:
         raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
     flat = ceilings_text.flat(found)
@@ -256,7 +264,7 @@ _SHOWN = {
 
 def show(tables: list[Table], first: str) -> None:
     """first: what is to be known before any number."""
-    console().print(rich_tables(tables, first), crop=False)
+    console().print(render_tables(tables, first), crop=False)
 
 
 def draw(shown: RenderableType, picture: Path, title: str) -> None:
@@ -271,8 +279,8 @@ def draw(shown: RenderableType, picture: Path, title: str) -> None:
 
 
 def _flat(
-    gathered: dict[Block, dict[tuple[Course, Contestant], Cell]],
-) -> list[tuple[Block, Course, Contestant, Cell]]:
+    gathered: dict[Platform, dict[tuple[Workload, Implementation], CellResult]],
+) -> list[tuple[Platform, Workload, Implementation, CellResult]]:
     return [
         (block, course, who, cell)
         for block, cells in gathered.items()

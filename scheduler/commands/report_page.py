@@ -9,7 +9,7 @@ from velodrome.scheduler.commands.output import closing
 from velodrome.scheduler.commands.report import Reported
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.next_commands import command
-from velodrome.scheduler.reports.cell_history import cell_history
+from velodrome.scheduler.reports.cell_history import read_cell_history
 from velodrome.scheduler.reports.html.document import document
 from velodrome.scheduler.reports.html.page import page
 from velodrome.scheduler.reports.html.page_data import checks, node_rows, readings, task_rows
@@ -49,7 +49,7 @@ def page_text(store: Store, sweep_id: str, results: str | Path, rows: list[Row])
     few = partial(readings, store, sweep_id)
     told = partial(checks, store, sweep_id)
     planned = store.summary(sweep_id).planned
-    past = cell_history(store, sweep_id)
+    past = read_cell_history(store, sweep_id)
     version = velodrome_version()
     made = page(sweep_id, str(results), version, rows, nodes, few, planned, past, told)
     if missing := skipped_files.missing(store.faults, [sweep_id]):

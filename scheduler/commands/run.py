@@ -15,13 +15,13 @@ from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.next_commands import command
 from velodrome.scheduler.plans.preparation import versions_of
 from velodrome.scheduler.reports import outliers_text
-from velodrome.scheduler.reports.cell_history import cell_history
-from velodrome.scheduler.reports.cells import gather
-from velodrome.scheduler.reports.interference_summary import headline
-from velodrome.scheduler.reports.outliers import find_outliers, heats
-from velodrome.scheduler.reports.possible_rows import possible
-from velodrome.scheduler.reports.tables import tabulate
-from velodrome.scheduler.reports.task_rows import surprises
+from velodrome.scheduler.reports.cell_history import read_cell_history
+from velodrome.scheduler.reports.cells import collect_cells
+from velodrome.scheduler.reports.interference_summary import describe_interference
+from velodrome.scheduler.reports.outliers import collect_task_times, find_outliers
+from velodrome.scheduler.reports.possible_rows import drop_impossible_values
+from velodrome.scheduler.reports.tables import build_table
+from velodrome.scheduler.reports.task_rows import select_surprises
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.sweep_ids import checked
@@ -69,20 +69,23 @@ def _sweep(path: Path | None, store: Store, resumed: str) -> Sweep:
 
 def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) -> int:
     columns = None if as_json else WITHOUT_CHECKS
-    rows = possible(store.read("tasks", sweep_id, columns).to_pylist())
-    surprising = surprises(rows)
+    rows = drop_impossible_values(store.read("tasks", sweep_id, columns).to_pylist())
+    surprising = select_surprises(rows)
     if as_json:
         print_json(rows)
         return 1 if surprising else 0
     reader = store.reader()
-    gathered = gather(rows, cell_history(reader, sweep_id))
+    gathered = collect_cells(rows, read_cell_history(reader, sweep_id))
     skipped_files.tell(reader.faults, results)
-    show([tabulate(block, cells) for block, cells in gathered.items()], headline(rows))
+    show(
+        [build_table(block, cells) for block, cells in gathered.items()],
+        describe_interference(rows),
+    )
     closing(
         f"{len(surprising)} of {len(rows)} runs ended otherwise than expected"
         if surprising
         else "everything ended as expected",
-        *filter(None, [outliers_text.line(find_outliers(heats(rows)))]),
+        *filter(None, [outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))]),
         f"wrote sweep {sweep_id} to {results}: tasks, samples, utilization, nodes, parameters",
         f"next: {_report(results, sweep_id)}",
     )

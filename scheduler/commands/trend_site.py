@@ -9,7 +9,7 @@ from velodrome.scheduler.errors import INCOMPLETE, ConfigError
 from velodrome.scheduler.history.cell_series import History
 from velodrome.scheduler.history.history_reading import name_of, night_ids, read_history
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.site.pages import INDEX, NO_NIGHT, LastNight, Link, pages
+from velodrome.scheduler.site.pages import INDEX, NO_RUN, LatestRunSummary, Link, pages
 from velodrome.scheduler.site.site_files import write
 
 NIGHTS = "nights"  # the folder of whole reports within a site
@@ -26,7 +26,7 @@ def site(results: str | Path, sweep_id: str, folder: Path) -> int:
     if not history:
         mend = "Name one of its nights with --sweep, e.g. one of sweeps/nightly.yaml."
         raise ConfigError(str(results), "this sweep has no name, hence no history", mend)
-    write_site(folder, name, history, LastNight((missing,)) if missing else NO_NIGHT)
+    write_site(folder, name, history, LatestRunSummary((missing,)) if missing else NO_RUN)
     closing(f"wrote {folder / INDEX}; serve it with: python3 -m http.server -d {folder}")
     return INCOMPLETE if missing else 0
 
@@ -35,7 +35,7 @@ def write_site(
     folder: Path,
     name: str,
     history: History,
-    last: LastNight = NO_NIGHT,
+    last: LatestRunSummary = NO_RUN,
     besides: Mapping[str, str] | None = None,
 ) -> None:
     """besides: more files, by path within the site, which are there before they are named."""

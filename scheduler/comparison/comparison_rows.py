@@ -8,7 +8,7 @@ from velodrome.scheduler.comparison.fingerprints import told
 from velodrome.scheduler.comparison.matching import Pair, Refused, Rows
 from velodrome.scheduler.comparison.outcome import Outcome
 from velodrome.scheduler.comparison.verdicts import Change, Duel
-from velodrome.scheduler.reports.tables import duration
+from velodrome.scheduler.reports.tables import format_duration
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
 from velodrome.scheduler.statistics.ratio_tests import Verdict
@@ -66,8 +66,8 @@ def table_rows(duels: Sequence[Duel], names: Names) -> list[dict[str, str]]:
         {
             "verdict": verdict(duel),
             "cell": f"{names.short(duel.pair.candidate[0])} {duel.phase}",
-            "base": duration(duel.base.median_ns),
-            "candidate": duration(duel.candidate.median_ns),
+            "base": format_duration(duel.base.median_ns),
+            "candidate": format_duration(duel.candidate.median_ns),
             "ratio": f"{duel.comparison.ratio:.3f}x",
             "interval": interval(duel.comparison.low, duel.comparison.high, "-"),
         }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from velodrome.scheduler.comparison.fingerprints import told
-from velodrome.scheduler.reports.task_rows import Row, kernels_of, notes_of
+from velodrome.scheduler.reports.task_rows import Row, read_kernels, read_notes
 from velodrome.scheduler.results.sanitizing import in_one_line
 from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
 
@@ -69,11 +69,11 @@ def _disturbance(row: Row, node: Row) -> str:
 
 
 def _kernels(row: Row, node: Row) -> str:
-    return ", ".join(kernels_of(row))
+    return ", ".join(read_kernels(row))
 
 
 def _notes(row: Row, node: Row) -> str:
-    return "; ".join(notes_of(row)) or "none"
+    return "; ".join(read_notes(row)) or "none"
 
 
 _MACHINES = ("node_type", "cpu_model", "gpu_name", "gpu_model", "node_id", "hostname", "device")

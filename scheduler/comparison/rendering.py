@@ -13,9 +13,9 @@ from velodrome.scheduler.comparison.verdicts import Duel
 from velodrome.scheduler.comparison.wording import Section, heading, legend, sections, sentence
 from velodrome.scheduler.next_commands import typed
 from velodrome.scheduler.reports.flat_rows import markdown_table
-from velodrome.scheduler.reports.markdown_text import code, literal
-from velodrome.scheduler.reports.unwrapped_lines import Unbroken
-from velodrome.scheduler.reports.wide_tables import Fitted
+from velodrome.scheduler.reports.markdown_text import escape_markdown, format_code_span
+from velodrome.scheduler.reports.unwrapped_lines import UnwrappedLine
+from velodrome.scheduler.reports.wide_tables import WideTable
 from velodrome.scheduler.statistics.ratio_tests import Verdict
 
 STYLES = {Verdict.SLOWER: "red", Verdict.FASTER: "green", Verdict.UNDECIDED: "dim"}
@@ -37,16 +37,21 @@ def markdown(outcome: Outcome) -> str:
     """GitHub's dialect; pastes into an issue."""
     shown, hidden = _shown(outcome)
     rows = table_rows(shown, names_in(outcome))
-    parts = ["\n".join(f"- {literal(line)}" for line in heading(outcome))]
+    parts = ["\n".join(f"- {escape_markdown(line)}" for line in heading(outcome))]
     parts += [markdown_table(rows, LEFT).rstrip()]
     parts += [f"{hidden} more undecided."] if hidden else []
     for section in sections(outcome):
         entries = [
-            f"- {literal(entry.text)} {code(entry.command)}".rstrip() for entry in section.entries
+            f"- {escape_markdown(entry.text)} {format_code_span(entry.command)}".rstrip()
+            for entry in section.entries
         ]
         parts.append("\n".join([f"#### {section.title}", "", *entries]))
     return (
-        "\n\n".join(filter(None, [*parts, literal(legend(outcome)), literal(sentence(outcome))]))
+        "\n\n".join(
+            filter(
+                None, [*parts, escape_markdown(legend(outcome)), escape_markdown(sentence(outcome))]
+            )
+        )
         + "\n"
     )
 
@@ -58,14 +63,14 @@ def _shown(outcome: Outcome) -> tuple[Sequence[Duel], int]:
     return shown, len(outcome.duels) - len(shown)
 
 
-def _table(duels: Sequence[Duel], names: Names) -> Fitted:
+def _table(duels: Sequence[Duel], names: Names) -> WideTable:
     rows = table_rows(duels, names)
     columns = tuple(rows[0]) if rows else ()
     cells = (
         tuple(Text(without_controls(text), STYLES[duel.verdict]) for text in row.values())
         for duel, row in zip(duels, rows, strict=True)
     )
-    return Fitted(columns, tuple(cells), LEFT, frozenset(columns[LEFT:]))
+    return WideTable(columns, tuple(cells), LEFT, frozenset(columns[LEFT:]))
 
 
 def _section(section: Section) -> list[RenderableType]:
@@ -73,5 +78,5 @@ def _section(section: Section) -> list[RenderableType]:
     for entry in section.entries:
         lines.append(Text(f"  {without_controls(entry.text)}"))
         if entry.command:
-            lines.append(Unbroken(f"    again: {typed(entry.command)}", "dim"))
+            lines.append(UnwrappedLine(f"    again: {typed(entry.command)}", "dim"))
     return lines

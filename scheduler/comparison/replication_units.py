@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.comparison.fingerprints import ASKED, FINGERPRINT, reading, told
 from velodrome.scheduler.comparison.matching import Pair
-from velodrome.scheduler.reports.task_rows import Row, last_attempts
+from velodrome.scheduler.reports.task_rows import Row, select_last_attempts
 from velodrome.scheduler.statistics import replication_units
 from velodrome.scheduler.statistics.replication import Repeat
 from velodrome.scheduler.statistics.replication_units import Evidence, Past
@@ -66,7 +66,7 @@ def _last_attempts_by_sweep(rows: Iterable[Row]) -> list[Row]:
     by_sweep: dict[str, list[Row]] = {}
     for row in rows:
         by_sweep.setdefault(str(row["sweep_id"]), []).append(row)
-    return [row for each in by_sweep.values() for row in last_attempts(each)]
+    return [row for each in by_sweep.values() for row in select_last_attempts(each)]
 
 
 def evidence_of(pair: Pair, phase: str, past: History = NO_HISTORY) -> Evidence | None:

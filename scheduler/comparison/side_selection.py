@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from velodrome.scheduler.comparison.fingerprints import told
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.selection import KEY, Word, no_condition, read
-from velodrome.scheduler.reports.task_rows import Row, last_attempts
+from velodrome.scheduler.reports.task_rows import Row, select_last_attempts
 from velodrome.scheduler.results.sweep_ids import resolved
 from velodrome.scheduler.sweeps.conditions import FIELDS, Condition, holds
 
@@ -115,7 +115,7 @@ def _run(row: Row) -> tuple[object, object, object]:
 
 
 def _matching(side: Side, rows: Sequence[Row]) -> list[Row]:
-    return [row for row in last_attempts(rows) if side.matches(row)]
+    return [row for row in select_last_attempts(rows) if side.matches(row)]
 
 
 def _named(word: Word, known: Sequence[str]) -> Iterable[str]:

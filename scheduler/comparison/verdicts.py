@@ -14,7 +14,7 @@ from velodrome.scheduler.comparison.replication_units import (
     evidence_of,
     repeat,
 )
-from velodrome.scheduler.reports.task_rows import Row, plain_command
+from velodrome.scheduler.reports.task_rows import Row, read_rerun_command
 from velodrome.scheduler.results.sanitizing import in_one_line
 from velodrome.scheduler.statistics import ratio_tests
 from velodrome.scheduler.statistics.canary_attribution import Blame, blame
@@ -156,7 +156,7 @@ def _change(pair: Pair) -> Change | None:
         if shares[1] > shares[0]
         else Turn.CHANGED
     )
-    reason, rerun = in_one_line(told["reason"]), plain_command(told["rerun"])
+    reason, rerun = in_one_line(told["reason"]), read_rerun_command(told["rerun"])
     return Change(pair, turn, base, candidate, reason, rerun)
 
 

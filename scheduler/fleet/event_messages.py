@@ -10,7 +10,7 @@ from velodrome.scheduler.fleet.attempt_events import (
     Waiting,
 )
 from velodrome.scheduler.fleet.transport import Gone, Joined, Unusable
-from velodrome.scheduler.reports.tables import duration
+from velodrome.scheduler.reports.tables import format_duration
 
 
 def ended_text(measurement: Measurement, *, hosts: bool = False) -> str:
@@ -21,7 +21,7 @@ def ended_text(measurement: Measurement, *, hosts: bool = False) -> str:
         return f"✗ {label}: {measurement.status.value}: {measurement.reason}"
     mark = "✓" if measurement.status.value == "ok" else "~"
     times = [
-        f"{name} {duration(timed.median_ns)}"
+        f"{name} {format_duration(timed.median_ns)}"
         for name, timed in (("forward", measurement.forward), ("gradient", measurement.gradient))
         if timed is not None
     ]

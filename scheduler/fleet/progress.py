@@ -27,7 +27,7 @@ from velodrome.scheduler.fleet.attempts import Attempt
 from velodrome.scheduler.fleet.event_messages import finished_text, fleet_text, waiting_text
 from velodrome.scheduler.fleet.remaining_time import Eta
 from velodrome.scheduler.plans.durations import BY_ARITHMETIC, Foresight
-from velodrome.scheduler.reports.tables import duration
+from velodrome.scheduler.reports.tables import format_duration
 
 LONGEST = 1000
 
@@ -151,7 +151,7 @@ class Live:
         if isinstance(report, Phase):
             self.note(f"{attempt.task.label}: {report.name}")
         elif isinstance(report, Timed):
-            self.note(f"{attempt.task.label}: {report.phase} {duration(report.median_ns)}")
+            self.note(f"{attempt.task.label}: {report.phase} {format_duration(report.median_ns)}")
         elif isinstance(report, Note):
             self.note(f"{attempt.task.label}: {report.text}")
 

@@ -17,7 +17,12 @@ from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task, device_name, place_name
 from velodrome.scheduler.distinct_names import told_apart
 from velodrome.scheduler.plans.planning import CONFIRMING
-from velodrome.scheduler.reports.task_rows import Row, is_surprise, last_attempts, took_s
+from velodrome.scheduler.reports.task_rows import (
+    Row,
+    is_surprise,
+    measure_duration_s,
+    select_last_attempts,
+)
 from velodrome.scheduler.results.sanitizing import in_one_line
 
 PHASES = ("gradient", "forward")
@@ -189,7 +194,7 @@ def _points(nights: Iterable[Sequence[Row]]) -> tuple[Point, ...]:
 
 def point_of(rows: Sequence[Row]) -> Point | None:
     """Of one cell's rows of one night; None where nothing was expected and nothing came."""
-    rows = last_attempts(rows)
+    rows = select_last_attempts(rows)
     first = [row for row in rows if int(str(row["repeat"])) < CONFIRMING]
     again = [row for row in rows if int(str(row["repeat"])) >= CONFIRMING]
     numbered = [row for row in rows if _has_number(row)]
@@ -209,7 +214,7 @@ def point_of(rows: Sequence[Row]) -> Point | None:
         reason=in_one_line(failed[0]["reason"]) if failed else "",
         failed_again=bool(again) and not any(map(_has_number, again)),
         width=_width(numbered),
-        seconds=sum(took_s(row) or 0.0 for row in rows),
+        seconds=sum(measure_duration_s(row) or 0.0 for row in rows),
         errors=_errors(numbered) if condition is Condition.UNSTABLE else {},
         disturbed=2 * sum(row.get("interference_free") is False for row in rows) > len(rows),
     )

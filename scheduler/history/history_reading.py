@@ -7,7 +7,7 @@ import yaml
 
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.history.cell_series import COLUMNS, History, history
-from velodrome.scheduler.reports.possible_rows import possible
+from velodrome.scheduler.reports.possible_rows import drop_impossible_values
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.file_faults import AWAY, Fault, Ill
 from velodrome.scheduler.results.store import Store
@@ -22,7 +22,7 @@ def past_rows(store: Store, name: str, most: int) -> tuple[Row, ...]:
     """
     found: list[Row] = []
     for sweep_id in islice(_of_name(store, name, store.sweep_ids()[:SEARCHED]), most):
-        found += possible(store.read("tasks", sweep_id, COLUMNS).to_pylist())
+        found += drop_impossible_values(store.read("tasks", sweep_id, COLUMNS).to_pylist())
     return tuple(found)
 
 
@@ -32,7 +32,7 @@ def read_history(store: Store, name: str) -> History:
     store: a reader, which leaves out what is not sound.
     """
     chosen = set(night_ids(store, name))
-    rows = possible(store.read("tasks", None, COLUMNS).to_pylist())
+    rows = drop_impossible_values(store.read("tasks", None, COLUMNS).to_pylist())
     return history(row for row in rows if row["sweep_id"] in chosen)
 
 

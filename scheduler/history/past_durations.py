@@ -10,7 +10,7 @@ from statistics import median
 
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.durations import Foresight, expected_s
-from velodrome.scheduler.reports.task_rows import Row, took_s
+from velodrome.scheduler.reports.task_rows import Row, measure_duration_s
 
 NIGHTS = 20  # of which the error is told
 
@@ -66,7 +66,7 @@ def _by_night(rows: Iterable[Row]) -> _Nights:
     """Of each attempt, its cell and how long it took; the oldest night first."""
     found: dict[str, list[tuple[_Cell, float]]] = {}
     for row in rows:
-        took = took_s(row)
+        took = measure_duration_s(row)
         if took is not None:
             cell = tuple(str(row.get(name) or "") for name in _FIELDS)
             found.setdefault(str(row["sweep_id"]), []).append((cell, took))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from velodrome.scheduler.history.cell_series import Followed, History, cell_of, followed
 from velodrome.scheduler.plans.planning import CONFIRMING
-from velodrome.scheduler.reports.task_rows import Row, is_surprise, last_attempts
+from velodrome.scheduler.reports.task_rows import Row, is_surprise, select_last_attempts
 from velodrome.scheduler.results.sanitizing import in_one_line
 from velodrome.scheduler.sweeps.sweep import Where
 
@@ -60,7 +60,7 @@ def lacking(rows: Sequence[Row]) -> tuple[Lacking, ...]:
 
 
 def planned(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in last_attempts(rows) if int(str(row["repeat"])) < CONFIRMING]
+    return [row for row in select_last_attempts(rows) if int(str(row["repeat"])) < CONFIRMING]
 
 
 def has_time(row: Row) -> bool:

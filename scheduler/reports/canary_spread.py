@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.statistics.cell_interval import Known, known_by_canaries
 
-Place = tuple[object, ...]
-Canaries = Mapping[Place, Known]
+CanaryKey = tuple[object, ...]
+Canaries = Mapping[CanaryKey, Known]
 
 
-def canaries_of(rows: Iterable[Row]) -> Canaries:
+def measure_canary_variation(rows: Iterable[Row]) -> Canaries:
     """How they differed from each other, by where they ran; each is a process of its own."""
-    found: dict[Place, dict[float, None]] = {}
+    found: dict[CanaryKey, dict[float, None]] = {}
     for row in rows:
         for name in ("canary_before_ns", "canary_after_ns"):
             value = row.get(name)
@@ -22,6 +22,6 @@ def canaries_of(rows: Iterable[Row]) -> Canaries:
     return {place: one for place, one in told.items() if one is not None}
 
 
-def place_of(row: Row) -> Place:
+def place_of(row: Row) -> CanaryKey:
     names = ("canary_model", "node_type", "device", "threads")
     return tuple(row.get(name) for name in names)

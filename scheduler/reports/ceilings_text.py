@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from velodrome.scheduler.reports.cells import Contestant, Course
-from velodrome.scheduler.reports.roofline import Point, Roofline
-from velodrome.scheduler.reports.tables import contestant_order, course_order
+from velodrome.scheduler.reports.cells import Implementation, Workload
+from velodrome.scheduler.reports.roofline import Roofline, RooflinePoint
+from velodrome.scheduler.reports.tables import implementation_order, workload_order
 from velodrome.scheduler.results.ceilings import Ceiling, Unit
 
 TOPS_LEFT = 4  # columns of words
@@ -44,7 +44,7 @@ def points(found: Sequence[Roofline]) -> list[dict[str, str]]:
             "model": f"{point.model} b{point.batch_size}",
             "phase": point.phase,
             "FLOP/B": f"{point.intensity:.1f}",
-            "reached": rate_text(point.flops_per_s, Unit.FLOPS),
+            "reached": format_rate(point.flops_per_s, Unit.FLOPS),
             "efficiency": _share(efficiency(one, point)),
             "of roof": _share(of_roof(one, point)),
         }
@@ -83,18 +83,18 @@ def flat(found: Sequence[Roofline]) -> list[dict[str, object]]:
     ]
 
 
-def efficiency(roofline: Roofline, point: Point) -> float | None:
+def efficiency(roofline: Roofline, point: RooflinePoint) -> float | None:
     """Share of the GEMM's rate."""
     return point.flops_per_s / roofline.flops.per_s if roofline.flops else None
 
 
-def of_roof(roofline: Roofline, point: Point) -> float | None:
+def of_roof(roofline: Roofline, point: RooflinePoint) -> float | None:
     """Share of the roof at its intensity; None where one of the two ceilings is not known."""
     roof = roofline.roof(point.intensity)
     return point.flops_per_s / roof if roof and roofline.flops and roofline.bytes else None
 
 
-def rate_text(per_s: float, unit: Unit) -> str:
+def format_rate(per_s: float, unit: Unit) -> str:
     """Three figures: 812 GFLOP/s, 11.3 GB/s."""
     for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
         if per_s >= size:
@@ -102,16 +102,16 @@ def rate_text(per_s: float, unit: Unit) -> str:
     return f"{per_s:.0f} {unit}/s"
 
 
-def _pairs(found: Sequence[Roofline]) -> Iterator[tuple[Roofline, Point]]:
+def _pairs(found: Sequence[Roofline]) -> Iterator[tuple[Roofline, RooflinePoint]]:
     for one in found:
         for point in sorted(one.points, key=_order):
             yield one, point
 
 
-def _order(point: Point) -> tuple[object, ...]:
-    course = Course(point.model, point.batch_size)
-    who = Contestant(point.framework, point.variant)
-    return course_order(course), point.phase, contestant_order(who)
+def _order(point: RooflinePoint) -> tuple[object, ...]:
+    workload = Workload(point.model, point.batch_size)
+    impl = Implementation(point.framework, point.variant)
+    return workload_order(workload), point.phase, implementation_order(impl)
 
 
 def _device(one: Roofline) -> str:
@@ -122,7 +122,7 @@ def _device(one: Roofline) -> str:
 
 
 def _rate(ceiling: Ceiling | None) -> str:
-    return rate_text(ceiling.per_s, ceiling.unit) if ceiling else "not measured"
+    return format_rate(ceiling.per_s, ceiling.unit) if ceiling else "not measured"
 
 
 def _by(one: Roofline, ceiling: Ceiling | None) -> str:

@@ -23,7 +23,7 @@ ORDER BY sweep_id DESC
 """
 
 
-def cell_history(store: Store, sweep_id: str) -> History:
+def read_cell_history(store: Store, sweep_id: str) -> History:
     """Of the cells of one sweep, as far as enough other sweeps have them.
 
     Nothing if one of these cannot be read: that must not cost the report of this one.

@@ -1,25 +1,27 @@
 """The cells of a grid as rows of plain values, as a spreadsheet or a script wants them."""
 
 from velodrome.scheduler.plans.expectations import AGREED
-from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course, Time
+from velodrome.scheduler.reports.cells import CellResult, Implementation, Platform, Time, Workload
 from velodrome.scheduler.reports.uncertainty import interval_note
 
 
-def cell_row(block: Block, course: Course, who: Contestant, cell: Cell) -> dict[str, object]:
+def build_cell_row(
+    platform: Platform, workload: Workload, impl: Implementation, cell: CellResult
+) -> dict[str, object]:
     """Times in ns, memory in bytes, None for what was not measured; then there is a reason."""
     return {
-        "hardware": block.hardware,
-        "node_type": block.node_type,
-        "device": block.device,
-        "gpu_count": block.gpu_count,
-        "gpu_model": block.gpu_model,
-        "threads": block.threads,
-        "dtype": block.dtype,
-        "framework": who.framework,
-        "variant": who.variant,
-        "apart": who.apart.removeprefix(", "),
-        "model": course.model,
-        "batch_size": course.batch_size,
+        "hardware": platform.hardware,
+        "node_type": platform.node_type,
+        "device": platform.device,
+        "gpu_count": platform.gpu_count,
+        "gpu_model": platform.gpu_model,
+        "threads": platform.threads,
+        "dtype": platform.dtype,
+        "framework": impl.framework,
+        "variant": impl.variant,
+        "apart": impl.apart.removeprefix(", "),
+        "model": workload.model,
+        "batch_size": workload.batch_size,
         "status": cell.status.value,
         "expected": cell.expected or AGREED,
         "unexpected": cell.is_surprise,
@@ -45,5 +47,5 @@ def _times(phase: str, time: Time | None) -> dict[str, object]:
     } | {
         f"{phase}_interval": interval_note(time) if time else None,
         f"{phase}_stable": time.is_stable if time else None,
-        f"{phase}_instability": time.doubt if time else None,
+        f"{phase}_instability": time.instability if time else None,
     }

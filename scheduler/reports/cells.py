@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import device_name
 from velodrome.scheduler.distinct_names import told_apart
-from velodrome.scheduler.reports.canary_spread import Canaries, canaries_of, place_of
-from velodrome.scheduler.reports.instability_reasons import doubt_of
-from velodrome.scheduler.reports.proof import NO_RUNS, Proof, proof_of
+from velodrome.scheduler.reports.canary_spread import Canaries, measure_canary_variation, place_of
+from velodrome.scheduler.reports.instability_reasons import describe_instability
+from velodrome.scheduler.reports.proof import NO_RUNS, CellProof, summarize_proof
 from velodrome.scheduler.reports.task_rows import (
     Row,
-    expected,
+    describe_expectation,
     is_surprise,
-    last_attempts,
-    notes_of,
-    plain_command,
+    read_notes,
+    read_rerun_command,
+    select_last_attempts,
 )
 from velodrome.scheduler.results.sanitizing import in_one_line
 from velodrome.scheduler.statistics.cell_interval import FEWEST, Known, claim
@@ -48,11 +48,11 @@ class Time:
     processes: int = 1
     apart: float = 1.0
     source: str = ""
-    doubt: str = ""
+    instability: str = ""
 
     @property
     def is_stable(self) -> bool:
-        return not self.doubt
+        return not self.instability
 
     @property
     def bounds(self) -> tuple[float, float] | None:
@@ -70,7 +70,7 @@ class Time:
 
 
 @dataclass(frozen=True, order=True)
-class Block:
+class Platform:
     """What cells must share to stand in one table: the same node type, device, threads, type.
 
     gpu_count, gpu_model: of those that were asked for.
@@ -90,7 +90,7 @@ class Block:
 
 
 @dataclass(frozen=True, order=True)
-class Contestant:
+class Implementation:
     """One way to run a framework. apart: what tells it from another of the same name."""
 
     framework: str
@@ -103,7 +103,7 @@ class Contestant:
 
 
 @dataclass(frozen=True, order=True)
-class Course:
+class Workload:
     """One model at one batch size."""
 
     model: str
@@ -111,7 +111,7 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellResult:
     """A number or a reason, never neither. repeats: how many ended; with_number: were timed.
 
     more_repeats: how many more should make its time stable, None: untold.
@@ -133,7 +133,7 @@ class Cell:
     expected: str = ""
     notes: tuple[str, ...] = ()
     more_repeats: int | None = None
-    proof: Proof = NO_RUNS
+    proof: CellProof = NO_RUNS
 
     @property
     def times(self) -> tuple[Time, ...]:
@@ -145,38 +145,40 @@ class Cell:
         return bool(self.times) and all(time.is_stable for time in self.times)
 
 
-def gather(
+def collect_cells(
     rows: Iterable[Row], history: History | None = None
-) -> dict[Block, dict[tuple[Course, Contestant], Cell]]:
+) -> dict[Platform, dict[tuple[Workload, Implementation], CellResult]]:
     """Every cell of the rows, by block. Lost attempts that a later one made good are left out.
 
     history: how processes of its cells differed in other sweeps.
     """
-    last = set_apart(last_attempts(rows))
-    canaries = canaries_of(last)
-    found: dict[Block, dict[tuple[Course, Contestant], list[Row]]] = {}
+    last = add_qualifiers(select_last_attempts(rows))
+    canaries = measure_canary_variation(last)
+    found: dict[Platform, dict[tuple[Workload, Implementation], list[Row]]] = {}
     for row in last:
-        places = found.setdefault(block_of(row), {})
-        places.setdefault((course_of(row), contestant_of(row)), []).append(row)
+        places = found.setdefault(read_platform(row), {})
+        places.setdefault((read_workload(row), read_implementation(row)), []).append(row)
     return {
-        block: {place: _cell(group, history or {}, canaries) for place, group in places.items()}
-        for block, places in sorted(found.items())
+        platform: {place: _cell(group, history or {}, canaries) for place, group in places.items()}
+        for platform, places in sorted(found.items())
     }
 
 
-def best(
-    cells: Mapping[tuple[Course, Contestant], Cell], course: Course, phase: str
+def find_best_ns(
+    cells: Mapping[tuple[Workload, Implementation], CellResult], workload: Workload, phase: str
 ) -> float | None:
     """The lowest median of a course in ns, None when no cell has a number."""
-    times = [getattr(cell, phase) for place, cell in cells.items() if place[0] == course]
+    times = [getattr(cell, phase) for place, cell in cells.items() if place[0] == workload]
     return min((time.median_ns for time in times if time), default=None)
 
 
-def combine(repeats: Sequence[Repeat], otherwise: Sequence[Known] = (), doubt: str = "") -> Time:
+def combine_repeats(
+    repeats: Sequence[Repeat], otherwise: Sequence[Known] = (), instability: str = ""
+) -> Time:
     """Of at least one process. otherwise: what is known of how such processes differ."""
     medians = [repeat.median_ns for repeat in repeats]
-    if not all(map(is_possible, repeats)):
-        return Time(statistics.median(medians), processes=len(medians), doubt=doubt)
+    if not all(map(is_valid_repeat, repeats)):
+        return Time(statistics.median(medians), processes=len(medians), instability=instability)
     found = claim(repeats, otherwise)
     return Time(
         statistics.median(medians),
@@ -185,11 +187,11 @@ def combine(repeats: Sequence[Repeat], otherwise: Sequence[Known] = (), doubt: s
         processes=len(medians),
         apart=max(medians) / min(medians),
         source=found.source if found else "",
-        doubt=doubt,
+        instability=instability,
     )
 
 
-def add(times: Sequence[Time]) -> Time:
+def add_times(times: Sequence[Time]) -> Time:
     """The sum of the parts of a family; bounds add, as if all erred to the same side."""
     bounds = [time.bounds for time in times if time.bounds]
     is_whole = len(bounds) == len(times)
@@ -200,36 +202,36 @@ def add(times: Sequence[Time]) -> Time:
         processes=min(time.processes for time in times),
         apart=max(time.apart for time in times),
         source=next((time.source for time in times if time.source), ""),
-        doubt=next((time.doubt for time in times if time.doubt), ""),
+        instability=next((time.instability for time in times if time.instability), ""),
     )
 
 
-def block_of(row: Row) -> Block:
+def read_platform(row: Row) -> Platform:
     device = in_one_line(row["device"])
     hardware = in_one_line(row["gpu_name"] if device == "gpu" else row["cpu_model"])
     threads = int(str(row["threads"]))
     node_type, dtype = in_one_line(row["node_type"]), in_one_line(row["dtype"])
     gpu_count, gpu_model = int(str(row.get("gpu_count") or 0)), in_one_line(row.get("gpu_model"))
-    return Block(node_type, hardware, device, threads, dtype, gpu_count, gpu_model)
+    return Platform(node_type, hardware, device, threads, dtype, gpu_count, gpu_model)
 
 
-def course_of(row: Row) -> Course:
-    return Course(in_one_line(row["model"]), int(str(row["batch_size"])))
+def read_workload(row: Row) -> Workload:
+    return Workload(in_one_line(row["model"]), int(str(row["batch_size"])))
 
 
-def contestant_of(row: Row) -> Contestant:
+def read_implementation(row: Row) -> Implementation:
     apart = str(row.get(APART, ""))
-    return Contestant(in_one_line(row["framework"]), in_one_line(row["variant"]), apart)
+    return Implementation(in_one_line(row["framework"]), in_one_line(row["variant"]), apart)
 
 
-def set_apart(rows: Sequence[Row]) -> list[Row]:
+def add_qualifiers(rows: Sequence[Row]) -> list[Row]:
     """The rows; those of several tasks in one place know what tells their contestants apart.
 
     A sweep has such where it was gone on with by other locks, say.
     """
-    tasks: dict[tuple[Block, Course, Contestant], dict[object, Row]] = {}
+    tasks: dict[tuple[Platform, Workload, Implementation], dict[object, Row]] = {}
     for row in rows:
-        place = (block_of(row), course_of(row), contestant_of(row))
+        place = (read_platform(row), read_workload(row), read_implementation(row))
         tasks.setdefault(place, {}).setdefault(row["task_id"], row)
     apart: dict[object, str] = {}
     for alike in (found for found in tasks.values() if len(found) > 1):
@@ -247,15 +249,15 @@ def _setting(row: Row) -> dict[str, str]:
     return {word: in_one_line(row.get(column)) for column, word in words.items()}
 
 
-def _cell(rows: Sequence[Row], history: History, canaries: Canaries) -> Cell:
+def _cell(rows: Sequence[Row], history: History, canaries: Canaries) -> CellResult:
     timed = [row for row in rows if Status(str(row["status"])).has_number]
     told = min(rows, key=_importance)
     forward = _phase(timed, "forward", history, canaries)
     gradient = _phase(timed, "gradient", history, canaries)
-    return Cell(
+    return CellResult(
         status=Status(str(told["status"])),
         reason=in_one_line(told["reason"]),
-        rerun=plain_command(told["rerun"]),
+        rerun=read_rerun_command(told["rerun"]),
         repeats=len(rows),
         with_number=len(timed),
         verified=bool(timed) and all(row["verified"] for row in timed),
@@ -274,9 +276,9 @@ def _cell(rows: Sequence[Row], history: History, canaries: Canaries) -> Cell:
             default=None,
         ),
         is_surprise=any(is_surprise(row) for row in rows),
-        expected=expected(told),
-        notes=tuple(dict.fromkeys(note for row in rows for note in notes_of(row))),
-        proof=proof_of(rows),
+        expected=describe_expectation(told),
+        notes=tuple(dict.fromkeys(note for row in rows for note in read_notes(row))),
+        proof=summarize_proof(rows),
     )
 
 
@@ -284,15 +286,15 @@ def _phase(rows: Sequence[Row], phase: str, history: History, canaries: Canaries
     repeats = _repeats(rows, phase)
     if not repeats:
         return None
-    doubt = doubt_of(rows, phase) or _steadiness(rows, phase).reason
-    return combine(repeats, _known(rows, phase, history, canaries), doubt)
+    instability = describe_instability(rows, phase) or _steadiness(rows, phase).reason
+    return combine_repeats(repeats, _known(rows, phase, history, canaries), instability)
 
 
 def _steadiness(rows: Sequence[Row], phase: str) -> Steadiness:
     repeats = _repeats(rows, phase)
-    if len(repeats) < len(rows) or not repeats or not all(map(is_possible, repeats)):
+    if len(repeats) < len(rows) or not repeats or not all(map(is_valid_repeat, repeats)):
         return Steadiness("a repeat has no time", None)
-    return Steadiness(more=None) if doubt_of(rows, phase) else steadiness(repeats)
+    return Steadiness(more=None) if describe_instability(rows, phase) else steadiness(repeats)
 
 
 def _known(
@@ -311,10 +313,10 @@ def _importance(row: Row) -> tuple[bool, bool]:
 
 
 def _repeats(rows: Sequence[Row], phase: str) -> list[Repeat]:
-    return [repeat for row in rows if (repeat := repeat_of(row, phase))]
+    return [repeat for row in rows if (repeat := read_repeat(row, phase))]
 
 
-def repeat_of(row: Row, phase: str) -> Repeat | None:
+def read_repeat(row: Row, phase: str) -> Repeat | None:
     """Of samples that claim no interval, the median alone."""
     median, low, high = (row[f"{phase}_{name}_ns"] for name in ("median", "low", "high"))
     if median is None:
@@ -326,7 +328,7 @@ def repeat_of(row: Row, phase: str) -> Repeat | None:
     return Repeat(middle, float(str(low)), float(str(high)))
 
 
-def is_possible(repeat: Repeat) -> bool:
+def is_valid_repeat(repeat: Repeat) -> bool:
     """Whether a clock can have measured that, and logarithms can be taken of it."""
     return 0 < repeat.low_ns <= repeat.median_ns <= repeat.high_ns < math.inf
 

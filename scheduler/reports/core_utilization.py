@@ -12,31 +12,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from velodrome.scheduler.reports.cells import (
-    Block,
-    Contestant,
-    Course,
-    block_of,
-    contestant_of,
-    course_of,
-    set_apart,
+    Implementation,
+    Platform,
+    Workload,
+    add_qualifiers,
+    read_implementation,
+    read_platform,
+    read_workload,
 )
-from velodrome.scheduler.reports.tables import contestant_order, course_order
-from velodrome.scheduler.reports.task_rows import Row, last_attempts
+from velodrome.scheduler.reports.tables import implementation_order, workload_order
+from velodrome.scheduler.reports.task_rows import Row, select_last_attempts
 
 PHASES = ("forward", "gradient")
 _RUN = ("task_id", "repeat")
 
 
 @dataclass(frozen=True)
-class Use:
+class CoreUse:
     """One framework's variant on one model. cores: mean busy ones; None where nothing was read.
 
     forward_readings, gradient_readings: how many readings the means are of.
     """
 
-    block: Block
-    course: Course
-    who: Contestant
+    platform: Platform
+    workload: Workload
+    impl: Implementation
     forward_cores: float | None
     forward_readings: int
     gradient_cores: float | None
@@ -56,7 +56,7 @@ class Use:
         if not readings:
             return None
         busy = sum(cores * count for cores, count in parts if cores is not None)
-        return busy / readings / self.block.threads
+        return busy / readings / self.platform.threads
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,21 @@ class _Mean:
     gpu_percent: float | None
 
 
-def uses(tasks: Iterable[Row], utilization: pa.Table) -> tuple[Use, ...]:
+def summarize_core_use(tasks: Iterable[Row], utilization: pa.Table) -> tuple[CoreUse, ...]:
     """Of tasks that have a number, in the order of zoo and registry within each block."""
     means = _means(utilization)
-    groups: dict[tuple[Block, Course, Contestant], list[Row]] = {}
-    for row in set_apart(last_attempts(tasks)):
+    groups: dict[tuple[Platform, Workload, Implementation], list[Row]] = {}
+    for row in add_qualifiers(select_last_attempts(tasks)):
         if row["forward_median_ns"] is not None:
-            groups.setdefault((block_of(row), course_of(row), contestant_of(row)), []).append(row)
+            groups.setdefault(
+                (read_platform(row), read_workload(row), read_implementation(row)), []
+            ).append(row)
     found = [_use(*key, rows, means) for key, rows in groups.items()]
     return tuple(sorted(found, key=_order))
 
 
-def _order(use: Use) -> tuple[object, ...]:
-    return use.block, course_order(use.course), contestant_order(use.who)
+def _order(use: CoreUse) -> tuple[object, ...]:
+    return use.platform, workload_order(use.workload), implementation_order(use.impl)
 
 
 def _means(utilization: pa.Table) -> Mapping[tuple[str, int, str], _Mean]:
@@ -100,12 +102,12 @@ def _means(utilization: pa.Table) -> Mapping[tuple[str, int, str], _Mean]:
 
 
 def _use(
-    block: Block,
-    course: Course,
-    who: Contestant,
+    platform: Platform,
+    workload: Workload,
+    impl: Implementation,
     rows: Sequence[Row],
     means: Mapping[tuple[str, int, str], _Mean],
-) -> Use:
+) -> CoreUse:
     per_phase = {
         phase: [
             mean
@@ -116,10 +118,10 @@ def _use(
     }
     forward, gradient = (per_phase[phase] for phase in PHASES)
     gpu = [mean for mean in (*forward, *gradient) if mean.gpu_percent is not None]
-    return Use(
-        block,
-        course,
-        who,
+    return CoreUse(
+        platform,
+        workload,
+        impl,
         _cores(forward),
         _readings(forward),
         _cores(gradient),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from velodrome.scheduler.reports.core_utilization import Use
+from velodrome.scheduler.reports.core_utilization import CoreUse
 
 LEFT = 3  # columns of words
 LEGEND = (
@@ -13,26 +13,26 @@ TOO_MANY = 1.05  # cores over threads, above which a framework did not keep to w
 MIB = 2**20
 
 
-def table_rows(found: Sequence[Use]) -> list[dict[str, str]]:
+def table_rows(found: Sequence[CoreUse]) -> list[dict[str, str]]:
     """As text. Columns on GPUs only where there are any."""
-    has_gpu = any(use.block.device == "gpu" for use in found)
+    has_gpu = any(use.platform.device == "gpu" for use in found)
     return [_text(use) | (_gpu_text(use) if has_gpu else {}) for use in found]
 
 
-def flat(found: Sequence[Use]) -> list[dict[str, object]]:
+def flat(found: Sequence[CoreUse]) -> list[dict[str, object]]:
     """One row per framework, variant, model and block, in plain units, for JSON and CSV."""
     return [
         {
-            "hardware": use.block.hardware,
-            "node_type": use.block.node_type,
-            "device": use.block.device,
-            "gpu_count": use.block.gpu_count,
-            "gpu_model": use.block.gpu_model,
-            "threads": use.block.threads,
-            "framework": use.who.framework,
-            "variant": use.who.variant,
-            "model": use.course.model,
-            "batch_size": use.course.batch_size,
+            "hardware": use.platform.hardware,
+            "node_type": use.platform.node_type,
+            "device": use.platform.device,
+            "gpu_count": use.platform.gpu_count,
+            "gpu_model": use.platform.gpu_model,
+            "threads": use.platform.threads,
+            "framework": use.impl.framework,
+            "variant": use.impl.variant,
+            "model": use.workload.model,
+            "batch_size": use.workload.batch_size,
             "forward_cores": use.forward_cores,
             "forward_readings": use.forward_readings,
             "gradient_cores": use.gradient_cores,
@@ -46,21 +46,21 @@ def flat(found: Sequence[Use]) -> list[dict[str, object]]:
     ]
 
 
-def _text(use: Use) -> dict[str, str]:
+def _text(use: CoreUse) -> dict[str, str]:
     return {
-        "framework": use.who.label,
-        "model": f"{use.course.model} b{use.course.batch_size}",
-        "device": use.block.device_name,
-        "threads": str(use.block.threads),
-        "forward cores": _cores(use.forward_cores, use.block.threads),
-        "gradient cores": _cores(use.gradient_cores, use.block.threads),
+        "framework": use.impl.label,
+        "model": f"{use.workload.model} b{use.workload.batch_size}",
+        "device": use.platform.device_name,
+        "threads": str(use.platform.threads),
+        "forward cores": _cores(use.forward_cores, use.platform.threads),
+        "gradient cores": _cores(use.gradient_cores, use.platform.threads),
         "of n": "-" if use.share is None else f"{100 * use.share:.0f} %",
         "readings": str(use.forward_readings + use.gradient_readings),
         "peak MiB": _mib(use.peak_rss_bytes),
     }
 
 
-def _gpu_text(use: Use) -> dict[str, str]:
+def _gpu_text(use: CoreUse) -> dict[str, str]:
     percent = "-" if use.gpu_percent is None else f"{use.gpu_percent:.0f} %"
     return {"GPU": percent, "GPU peak MiB": _mib(use.peak_gpu_memory_bytes)}
 

@@ -7,6 +7,6 @@ the whole sheet elsewhere (OWASP, CSV Injection). An apostrophe in front makes i
 _FORMULA = ("=", "+", "-", "@")
 
 
-def inert(value: object) -> object:
+def escape_formula(value: object) -> object:
     """Numbers stay numbers; None is empty."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -8,12 +8,12 @@ from rich.text import Text
 
 from velodrome.scheduler.next_commands import typed
 from velodrome.scheduler.plans.expectations import AGREED
-from velodrome.scheduler.reports.extensibility import BY_HAND, Grid, Outcome, Place
+from velodrome.scheduler.reports.extensibility import BY_HAND, ProbeAnswer, ProbeGrid, ProbeOutcome
 from velodrome.scheduler.reports.flat_rows import markdown_rows
-from velodrome.scheduler.reports.markdown_text import code, literal
+from velodrome.scheduler.reports.markdown_text import escape_markdown, format_code_span
 from velodrome.scheduler.reports.render import SURPRISE
-from velodrome.scheduler.reports.unwrapped_lines import Unbroken
-from velodrome.scheduler.reports.wide_tables import FRAMED, Fitted
+from velodrome.scheduler.reports.unwrapped_lines import UnwrappedLine
+from velodrome.scheduler.reports.wide_tables import FRAMED, WideTable
 
 STYLES = {"agreed, partly": "yellow", AGREED: "green", BY_HAND: "yellow", "unsupported": "dim"}
 SUMS = ("own + by hand, of", "largest gradient error")
@@ -31,7 +31,7 @@ class _Shown:
     notes: tuple[tuple[str, str], ...]  # evidence, and the command that shows it again
 
 
-def rich_grids(grids: Sequence[Grid]) -> RenderableType:
+def render_grids(grids: Sequence[ProbeGrid]) -> RenderableType:
     parts: list[RenderableType] = []
     for grid in grids:
         shown = _shown(grid)
@@ -39,30 +39,33 @@ def rich_grids(grids: Sequence[Grid]) -> RenderableType:
         for evidence, rerun in shown.notes:
             parts.append(Text(evidence))
             if rerun:
-                parts.append(Unbroken(f"    again: {typed(rerun)}", "dim"))
+                parts.append(UnwrappedLine(f"    again: {typed(rerun)}", "dim"))
         parts.append(Text(""))
     return Group(*parts, Text(LEGEND, style="dim"))
 
 
-def markdown_grids(grids: Sequence[Grid]) -> str:
+def render_markdown_grids(grids: Sequence[ProbeGrid]) -> str:
     parts = []
     for grid in grids:
         shown = _shown(grid)
         header = ["probe", *grid.frameworks]
         lines = [[name, *cells] for name, cells in _lines(grid, shown)]
-        notes = [f"- {literal(evidence)} {code(rerun)}".rstrip() for evidence, rerun in shown.notes]
+        notes = [
+            f"- {escape_markdown(evidence)} {format_code_span(rerun)}".rstrip()
+            for evidence, rerun in shown.notes
+        ]
         table = markdown_rows(header, lines, len(header))
-        parts.append("\n".join([f"### {literal(_title(grid))}", "", *table, "", *notes]))
+        parts.append("\n".join([f"### {escape_markdown(_title(grid))}", "", *table, "", *notes]))
     return "\n\n".join([*parts, LEGEND]) + "\n"
 
 
-def flat(found: Sequence[Outcome]) -> list[dict[str, object]]:
+def flat(found: Sequence[ProbeOutcome]) -> list[dict[str, object]]:
     """One row per probe and variant, for JSON and CSV."""
     return [
         {
             "probe": outcome.probe,
-            "framework": outcome.who.framework,
-            "variant": outcome.who.variant,
+            "framework": outcome.impl.framework,
+            "variant": outcome.impl.variant,
             "device": outcome.device,
             "outcome": outcome.word,
             "evidence": outcome.evidence,
@@ -74,11 +77,11 @@ def flat(found: Sequence[Outcome]) -> list[dict[str, object]]:
     ]
 
 
-def _title(grid: Grid) -> str:
+def _title(grid: ProbeGrid) -> str:
     return f"what each framework can express, {grid.device}"
 
 
-def _shown(grid: Grid) -> _Shown:
+def _shown(grid: ProbeGrid) -> _Shown:
     texts: dict[tuple[str, str], str] = {}
     notes: list[tuple[str, str]] = []
     keys = ((probe, framework) for probe in grid.probes for framework in grid.frameworks)
@@ -95,22 +98,22 @@ def _shown(grid: Grid) -> _Shown:
     return _Shown(texts, tuple(notes))
 
 
-def _word(place: Place) -> str:
+def _word(place: ProbeAnswer) -> str:
     """Of the default variant; `agreed, partly` where another variant does not do what it does."""
     partly = ", partly" if place.told.is_agreed and place.others else ""
     is_surprise = any(one.is_surprise for one in (place.told, *place.others))
     return f"{place.told.word}{partly}{f' {SURPRISE}' if is_surprise else ''}"
 
 
-def _evidence(outcome: Outcome) -> str:
+def _evidence(outcome: ProbeOutcome) -> str:
     error = (
         "" if outcome.gradient_error is None else f", gradient error {outcome.gradient_error:.0e}"
     )
     told = outcome.evidence if outcome.word == BY_HAND else f"{outcome.word}: {outcome.evidence}"
-    return f"{outcome.who.label}, {outcome.probe}: {told.rstrip(': ')}{error}"
+    return f"{outcome.impl.label}, {outcome.probe}: {told.rstrip(': ')}{error}"
 
 
-def _lines(grid: Grid, shown: _Shown) -> list[tuple[str, list[str]]]:
+def _lines(grid: ProbeGrid, shown: _Shown) -> list[tuple[str, list[str]]]:
     lines = [
         (
             probe,
@@ -123,12 +126,12 @@ def _lines(grid: Grid, shown: _Shown) -> list[tuple[str, list[str]]]:
     return [*lines, *zip(SUMS, (sums, errors), strict=True)]
 
 
-def _counts(grid: Grid, framework: str) -> str:
+def _counts(grid: ProbeGrid, framework: str) -> str:
     own, by_hand, total = grid.counts(framework)
     return f"{own} + {by_hand} of {total}"
 
 
-def _largest_error(grid: Grid, framework: str) -> str:
+def _largest_error(grid: ProbeGrid, framework: str) -> str:
     """Of what agreed."""
     errors = [
         place.told.gradient_error
@@ -138,8 +141,8 @@ def _largest_error(grid: Grid, framework: str) -> str:
     return f"{max(errors):.0e}" if errors else "none"
 
 
-def _rich_grid(grid: Grid, shown: _Shown) -> Fitted:
-    return Fitted(
+def _rich_grid(grid: ProbeGrid, shown: _Shown) -> WideTable:
+    return WideTable(
         names=("probe", *grid.frameworks),
         rows=tuple(
             (Text(name), *(Text(cell, "" if name in SUMS else _style(cell)) for cell in cells))

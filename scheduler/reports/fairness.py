@@ -9,7 +9,12 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.task_rows import Row, by_hand, kernels_of, notes_of
+from velodrome.scheduler.reports.task_rows import (
+    Row,
+    read_kernels,
+    read_notes,
+    select_composed_notes,
+)
 from velodrome.scheduler.results.sanitizing import in_one_line
 
 COMPUTE_TYPES = (
@@ -51,20 +56,20 @@ def precision(row: Row) -> str:
     """What it computes in: the variant that is named so, else its dtype; with TF32 if told of."""
     variant, dtype = in_one_line(row.get("variant")), in_one_line(row.get("dtype"))
     computed = variant if variant in COMPUTE_TYPES else dtype
-    tf32 = next((found[0] for note in notes_of(row) if (found := _TF32.search(note))), "")
+    tf32 = next((found[0] for note in read_notes(row) if (found := _TF32.search(note))), "")
     return f"{computed}, {tf32}" if tf32 else computed or NOT_TOLD
 
 
 def layout(row: Row) -> str:
     """Of images, as the variant or a note names it."""
-    texts = (in_one_line(row.get("variant")), *notes_of(row))
+    texts = (in_one_line(row.get("variant")), *read_notes(row))
     named = next((found[0] for text in texts if (found := _LAYOUT.search(text))), "")
     return named.replace(" ", "_") or NOT_TOLD
 
 
 def kernels(row: Row) -> str:
     """Of linear algebra, that ran: the library, its version, the CPU type or instruction set."""
-    return ", ".join(kernels_of(row)) or NOT_TOLD
+    return ", ".join(read_kernels(row)) or NOT_TOLD
 
 
 def _plainly(column: str) -> Callable[[Row], str]:
@@ -86,12 +91,12 @@ def _hardware(row: Row) -> str:
 
 
 def _by_hand(row: Row) -> str:
-    return _listed(by_hand(notes_of(row)))
+    return _listed(select_composed_notes(read_notes(row)))
 
 
 def _other_notes(row: Row) -> str:
-    notes = notes_of(row)
-    return _listed(note for note in notes if note not in by_hand(notes))
+    notes = read_notes(row)
+    return _listed(note for note in notes if note not in select_composed_notes(notes))
 
 
 def _listed(texts: Iterable[str]) -> str:

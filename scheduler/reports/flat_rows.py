@@ -4,8 +4,8 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
-from velodrome.scheduler.reports.csv_escaping import inert
-from velodrome.scheduler.reports.markdown_text import literal
+from velodrome.scheduler.reports.csv_escaping import escape_formula
+from velodrome.scheduler.reports.markdown_text import escape_markdown
 
 
 def csv_rows(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> str:
@@ -19,7 +19,7 @@ def csv_rows(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) 
     stream = io.StringIO()
     writer = csv.DictWriter(stream, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: inert(value) for name, value in row.items()} for row in rows)
+    writer.writerows({name: escape_formula(value) for name, value in row.items()} for row in rows)
     return stream.getvalue()
 
 
@@ -35,6 +35,6 @@ def markdown_rows(header: Sequence[str], lines: Iterable[Sequence[str]], left: i
     """A table of which the first `left` columns are aligned to the left. Cells are plain text."""
     rule = ["---"] * left + ["---:"] * (len(header) - left)
     return [
-        "| " + " | ".join(literal(cell).replace("|", "\\|") for cell in row) + " |"
+        "| " + " | ".join(escape_markdown(cell).replace("|", "\\|") for cell in row) + " |"
         for row in (header, rule, *lines)
     ]

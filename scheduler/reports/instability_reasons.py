@@ -21,7 +21,7 @@ def is_stable(row: Row, phase: str) -> bool:
     return bool(row["stable"] if own is None else own)
 
 
-def doubt_of(rows: Sequence[Row], phase: str) -> str:
+def describe_instability(rows: Sequence[Row], phase: str) -> str:
     """Of the processes of one cell; empty if each is stable by its own samples."""
     found = Counter(
         WORDS.get(str(row.get(f"{phase}_instability")), UNTOLD)

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from velodrome.scheduler.reports.task_rows import Row, last_attempts
+from velodrome.scheduler.reports.task_rows import Row, select_last_attempts
 from velodrome.scheduler.results.sanitizing import in_one_line
 
 # A part of what velodrome.agents.sampling or a canary says, and what sort of thing it is.
@@ -29,9 +29,9 @@ MOST_SORTS = 3
 MOST_NAMES = 3
 
 
-def headline(rows: Iterable[Row]) -> str:
+def describe_interference(rows: Iterable[Row]) -> str:
     """E.g. `7 of 12 runs were disturbed: others on their cores in 7 (stress-ng)`; empty if none."""
-    ran = [row for row in last_attempts(rows) if row.get("forward_median_ns") is not None]
+    ran = [row for row in select_last_attempts(rows) if row.get("forward_median_ns") is not None]
     disturbed = [
         in_one_line(row.get("interference")) for row in ran if row.get("interference_free") is False
     ]

@@ -6,13 +6,13 @@ _LIVE = re.compile(r"[\\`]")
 _TICKS = re.compile(r"`+")
 
 
-def literal(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """One line of text. Emphasis is left alone: it does no harm, and names are full of `_`."""
     plain = _LIVE.sub(r"\\\g<0>", text).replace("&", "&amp;").replace("<", "&lt;")
     return plain.replace("](", "]\\(")
 
 
-def code(text: str) -> str:
+def format_code_span(text: str) -> str:
     """A code span of one line; empty for no text. Its fence is longer than any run of ticks."""
     if not text:
         return ""

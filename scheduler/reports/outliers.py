@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from velodrome.scheduler.reports.cells import (
-    Block,
-    Contestant,
-    Course,
-    block_of,
-    contestant_of,
-    course_of,
+    Implementation,
+    Platform,
+    Workload,
+    read_implementation,
+    read_platform,
+    read_workload,
 )
-from velodrome.scheduler.reports.task_rows import Row, last_attempts
+from velodrome.scheduler.reports.task_rows import Row, select_last_attempts
 from velodrome.scheduler.results.sanitizing import in_one_line
 
 MAD_TO_DEVIATION = 1.4826
@@ -40,7 +40,7 @@ FEWEST = 4
 
 
 @dataclass(frozen=True, order=True)
-class Machine:
+class ComparedMachine:
     """What is compared: a node, or those GPUs of it that a task computed on."""
 
     hostname: str
@@ -49,13 +49,13 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Heat:
+class TaskTimes:
     """One task on the machines of one type, and how long each took. ns per call."""
 
-    block: Block
-    course: Course
-    who: Contestant
-    times_ns: Mapping[Machine, float]
+    platform: Platform
+    workload: Workload
+    impl: Implementation
+    times_ns: Mapping[ComparedMachine, float]
 
     @property
     def is_comparable(self) -> bool:
@@ -66,7 +66,7 @@ class Heat:
 class Deviation:
     """How far one machine is off in one task. ratio: over the median of its type."""
 
-    heat: Heat
+    heat: TaskTimes
     ratio: float
     z: float
 
@@ -87,7 +87,7 @@ class Outlier:
     tasks: in how many it was compared.
     """
 
-    machine: Machine
+    machine: ComparedMachine
     deviations: tuple[Deviation, ...]
     tasks: int
 
@@ -105,11 +105,11 @@ class Outlier:
         return "slow" if self.ratio > 1 else "fast"
 
 
-def heats(rows: Iterable[Row]) -> tuple[Heat, ...]:
+def collect_task_times(rows: Iterable[Row]) -> tuple[TaskTimes, ...]:
     """Of everything that has a time, those too small to compare included."""
-    times: dict[object, dict[Machine, list[float]]] = {}
+    times: dict[object, dict[ComparedMachine, list[float]]] = {}
     examples: dict[object, Row] = {}
-    for row in last_attempts(rows):
+    for row in select_last_attempts(rows):
         phase = "forward" if row["gradient_median_ns"] is None else "gradient"
         median_ns = float(str(row[f"{phase}_median_ns"] or 0))
         if not 0 < median_ns < math.inf:
@@ -118,19 +118,19 @@ def heats(rows: Iterable[Row]) -> tuple[Heat, ...]:
         examples.setdefault(key, row)
         times.setdefault(key, {}).setdefault(_machine(row), []).append(median_ns)
     return tuple(
-        Heat(
-            block_of(row),
-            course_of(row),
-            contestant_of(row),
+        TaskTimes(
+            read_platform(row),
+            read_workload(row),
+            read_implementation(row),
             {machine: statistics.median(found) for machine, found in times[key].items()},
         )
         for key, row in examples.items()
     )
 
 
-def find_outliers(found: Iterable[Heat]) -> tuple[Outlier, ...]:
+def find_outliers(found: Iterable[TaskTimes]) -> tuple[Outlier, ...]:
     """Those that are furthest off first."""
-    deviations: dict[Machine, list[Deviation]] = {}
+    deviations: dict[ComparedMachine, list[Deviation]] = {}
     for heat in found:
         for machine, deviation in _deviations(heat).items():
             deviations.setdefault(machine, []).append(deviation)
@@ -154,7 +154,7 @@ def _over(distance: float, scale: float) -> float:
     return math.copysign(math.inf, distance) if distance else 0.0
 
 
-def _deviations(heat: Heat) -> dict[Machine, Deviation]:
+def _deviations(heat: TaskTimes) -> dict[ComparedMachine, Deviation]:
     """Of every machine; none where there are too few."""
     if not heat.is_comparable:
         return {}
@@ -166,7 +166,7 @@ def _deviations(heat: Heat) -> dict[Machine, Deviation]:
     }
 
 
-def _judged(machine: Machine, deviations: Sequence[Deviation]) -> Outlier | None:
+def _judged(machine: ComparedMachine, deviations: Sequence[Deviation]) -> Outlier | None:
     """Named if it deviates often enough, to the side to which it does so more often."""
     outlier = sorted((one for one in deviations if one.is_outlier), key=lambda one: -one.off)
     slow, fast = [one for one in outlier if one.z > 0], [one for one in outlier if one.z < 0]
@@ -177,8 +177,8 @@ def _judged(machine: Machine, deviations: Sequence[Deviation]) -> Outlier | None
     return Outlier(machine, tuple(told), tasks)
 
 
-def _machine(row: Row) -> Machine:
+def _machine(row: Row) -> ComparedMachine:
     uuids = row.get("gpu_uuids") if row["device"] == "gpu" else None
     node_id = in_one_line(row["node_id"])
     gpu_uuids = tuple(map(in_one_line, uuids)) if isinstance(uuids, list) else ()
-    return Machine(in_one_line(row["hostname"]) or node_id, node_id, gpu_uuids)
+    return ComparedMachine(in_one_line(row["hostname"]) or node_id, node_id, gpu_uuids)

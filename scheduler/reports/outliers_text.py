@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from velodrome.scheduler.reports.outliers import FEWEST, Deviation, Heat, Outlier
+from velodrome.scheduler.reports.outliers import FEWEST, Deviation, Outlier, TaskTimes
 
 LEFT = 3  # columns of words
 COLUMNS = (
@@ -48,8 +48,8 @@ def flat(found: Sequence[Outlier]) -> list[dict[str, object]]:
             "hostname": outlier.machine.hostname,
             "node_id": outlier.machine.node_id,
             "gpu_uuids": ",".join(outlier.machine.gpu_uuids),
-            "node_type": outlier.worst.heat.block.node_type,
-            "hardware": outlier.worst.heat.block.hardware,
+            "node_type": outlier.worst.heat.platform.node_type,
+            "hardware": outlier.worst.heat.platform.hardware,
             "verdict": outlier.verdict,
             "outlier_tasks": len(outlier.deviations),
             "tasks": outlier.tasks,
@@ -60,7 +60,7 @@ def flat(found: Sequence[Outlier]) -> list[dict[str, object]]:
     ]
 
 
-def summary(heats: Sequence[Heat], found: Sequence[Outlier]) -> str:
+def summarize_comparison(heats: Sequence[TaskTimes], found: Sequence[Outlier]) -> str:
     """What was compared, what could not be, and what came of it."""
     compared = [heat for heat in heats if heat.is_comparable]
     if not compared:
@@ -73,7 +73,7 @@ def summary(heats: Sequence[Heat], found: Sequence[Outlier]) -> str:
     return f"{len(machines)} machines compared in {tasks}{left_out}: {outcome}"
 
 
-def line(found: Sequence[Outlier]) -> str:
+def summarize_outliers(found: Sequence[Outlier]) -> str:
     """Names the outlier ones; empty without any."""
     if not found:
         return ""
@@ -96,8 +96,8 @@ def _name(outlier: Outlier) -> str:
 
 
 def _text(outlier: Outlier) -> dict[str, str]:
-    block = outlier.worst.heat.block
-    return {"node": outlier.machine.hostname, "is": outlier.verdict, "hardware": block.hardware}
+    platform = outlier.worst.heat.platform
+    return {"node": outlier.machine.hostname, "is": outlier.verdict, "hardware": platform.hardware}
 
 
 def _gpus(outlier: Outlier) -> dict[str, str]:
@@ -118,19 +118,19 @@ def _evidence(outlier: Outlier) -> dict[str, str]:
 
 def _task(deviation: Deviation) -> str:
     heat = deviation.heat
-    where = f"{heat.block.device_name} {heat.block.threads}t"
-    return f"{heat.who.label}, {heat.course.model} b{heat.course.batch_size}, {where}"
+    where = f"{heat.platform.device_name} {heat.platform.threads}t"
+    return f"{heat.impl.label}, {heat.workload.model} b{heat.workload.batch_size}, {where}"
 
 
 def _worst(deviation: Deviation) -> dict[str, object]:
     heat = deviation.heat
     return {
-        "worst_framework": heat.who.framework,
-        "worst_variant": heat.who.variant,
-        "worst_model": heat.course.model,
-        "worst_batch_size": heat.course.batch_size,
-        "worst_device": heat.block.device,
-        "worst_threads": heat.block.threads,
+        "worst_framework": heat.impl.framework,
+        "worst_variant": heat.impl.variant,
+        "worst_model": heat.workload.model,
+        "worst_batch_size": heat.workload.batch_size,
+        "worst_device": heat.platform.device,
+        "worst_threads": heat.platform.threads,
         "worst_ratio": deviation.ratio,
         "worst_z": deviation.z,
         "worst_machines": len(heat.times_ns),

@@ -27,7 +27,7 @@ def is_time(ns: float) -> bool:
     return LEAST_NS <= ns < MOST_NS
 
 
-def possible(rows: Iterable[dict[str, object]]) -> list[dict[str, object]]:
+def drop_impossible_values(rows: Iterable[dict[str, object]]) -> list[dict[str, object]]:
     """The same; a row whose time cannot be has none, and says so. Other such numbers are null."""
     return [_possible(row) for row in rows]
 

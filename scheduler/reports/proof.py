@@ -15,7 +15,7 @@ UNDECIDED = {CANNOT_TELL: "a check could not tell", IMPOSSIBLE: "a check was imp
 
 
 @dataclass(frozen=True)
-class Proof:
+class CellProof:
     """Over the runs of one cell.
 
     proved: names of the checks that passed in every timed phase of every run that kept checks.
@@ -33,10 +33,10 @@ class Proof:
         return tuple(name for name in CHECKS if name in ended)
 
 
-NO_RUNS = Proof()
+NO_RUNS = CellProof()
 
 
-def proof_of(rows: Iterable[Mapping[str, object]]) -> Proof:
+def summarize_proof(rows: Iterable[Mapping[str, object]]) -> CellProof:
     """Of all runs of a cell, those without a number included: a check may be why."""
     proved: list[tuple[str, ...]] = []
     unproved: dict[str, None] = {}
@@ -49,15 +49,15 @@ def proof_of(rows: Iterable[Mapping[str, object]]) -> Proof:
         elif row.get("verified"):
             without_checks += 1
     everywhere = [name for name in CHECKS if proved and all(name in one for one in proved)]
-    return Proof(tuple(everywhere), tuple(unproved), without_checks)
+    return CellProof(tuple(everywhere), tuple(unproved), without_checks)
 
 
-def worded(name: str) -> str:
+def spell_out(name: str) -> str:
     """A check, an outcome or a figure as text: `twice the work`."""
     return name.replace("_", " ")
 
 
-def remarks(proofs: Sequence[Proof]) -> tuple[str, ...]:
+def describe_undecided_checks(proofs: Sequence[CellProof]) -> tuple[str, ...]:
     """Lines below a grid: in how many cells a check decided nothing. proofs: of cells with a time.
 
     Such a cell keeps its mark: nothing was found against it.
@@ -69,11 +69,11 @@ def remarks(proofs: Sequence[Proof]) -> tuple[str, ...]:
     return tuple(filter(None, lines))
 
 
-def _remark(proofs: Sequence[Proof], outcome: str) -> str:
+def _remark(proofs: Sequence[CellProof], outcome: str) -> str:
     named = [names for proof in proofs if (names := proof.names(outcome))]
     counts = {name: sum(name in names for names in named) for name in CHECKS}
     told = [
-        f"{worded(name)} ({count:,})"
+        f"{spell_out(name)} ({count:,})"
         for name, count in sorted(counts.items(), key=lambda item: -item[1])
         if count
     ]
@@ -82,7 +82,7 @@ def _remark(proofs: Sequence[Proof], outcome: str) -> str:
     return f"{UNDECIDED[outcome]} in {len(named):,} of {_cells(proofs)}: {', '.join(told)}"
 
 
-def _cells(proofs: Sequence[Proof]) -> str:
+def _cells(proofs: Sequence[CellProof]) -> str:
     return f"{len(proofs):,} cell{'' if len(proofs) == 1 else 's'} with a time"
 
 

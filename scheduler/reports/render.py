@@ -7,10 +7,10 @@ from rich.text import Text
 
 from velodrome.scheduler.next_commands import typed
 from velodrome.scheduler.reports.flat_rows import markdown_rows
-from velodrome.scheduler.reports.markdown_text import code, literal
-from velodrome.scheduler.reports.tables import Entry, Footnote, Table
-from velodrome.scheduler.reports.unwrapped_lines import Unbroken
-from velodrome.scheduler.reports.wide_tables import FRAMED, Fitted
+from velodrome.scheduler.reports.markdown_text import escape_markdown, format_code_span
+from velodrome.scheduler.reports.tables import Footnote, Table, TableCell
+from velodrome.scheduler.reports.unwrapped_lines import UnwrappedLine
+from velodrome.scheduler.reports.wide_tables import FRAMED, WideTable
 
 MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "": ""}
 STYLES = {"verified": "green", "unstable": "yellow", "failed": "red", "expected": "", "": "dim"}
@@ -24,7 +24,7 @@ LEGEND = (
 )
 
 
-def rich_tables(tables: Sequence[Table], headline: str = "") -> RenderableType:
+def render_tables(tables: Sequence[Table], headline: str = "") -> RenderableType:
     """What the terminal shows: one table a block, its footnotes under it, one legend at the end.
 
     headline: what whoever reads a number should know first.
@@ -35,34 +35,34 @@ def rich_tables(tables: Sequence[Table], headline: str = "") -> RenderableType:
     return Group(*parts, Text(LEGEND, style="dim"))
 
 
-def markdown(tables: Sequence[Table], headline: str = "") -> str:
+def render_markdown(tables: Sequence[Table], headline: str = "") -> str:
     """GitHub's dialect; pastes into an issue."""
-    parts = [f"**{literal(headline)}**"] if headline else []
+    parts = [f"**{escape_markdown(headline)}**"] if headline else []
     for table in tables:
-        header = ["model", "", *table.contestants]
-        lines = [[line.course, line.phase, *map(_plain, line.entries)] for line in table.lines]
-        remarks = (f"- {literal(remark)}" for remark in table.remarks)
+        header = ["model", "", *table.implementations]
+        lines = [[line.workload, line.phase, *map(_plain, line.entries)] for line in table.lines]
+        remarks = (f"- {escape_markdown(remark)}" for remark in table.remarks)
         grid = markdown_rows(header, lines, 2)
         below = [*_markdown_footnotes(table), *remarks]
-        parts.append("\n".join([f"### {literal(table.title)}", "", *grid, "", *below]))
+        parts.append("\n".join([f"### {escape_markdown(table.title)}", "", *grid, "", *below]))
     return "\n\n".join([*parts, LEGEND]) + "\n"
 
 
-def _rich_table(table: Table) -> Fitted:
-    return Fitted(
-        names=("model", "", *table.contestants),
+def _rich_table(table: Table) -> WideTable:
+    return WideTable(
+        names=("model", "", *table.implementations),
         rows=tuple(
-            (Text(line.course), Text(line.phase), *map(_rich_entry, line.entries))
+            (Text(line.workload), Text(line.phase), *map(_rich_entry, line.entries))
             for line in table.lines
         ),
         left=2,
-        right=frozenset(table.contestants),
+        right=frozenset(table.implementations),
         title=table.title,
         frame=FRAMED,
     )
 
 
-def _rich_entry(entry: Entry) -> Text:
+def _rich_entry(entry: TableCell) -> Text:
     style = STYLES[entry.mark] + (" bold" if entry.is_best else "")
     return Text(_plain(entry), style=style)
 
@@ -71,11 +71,11 @@ def _rich_footnotes(table: Table) -> list[RenderableType]:
     notes: list[RenderableType] = []
     if table.surprises:
         notes.append(Text("Surprises", style="bold red"))
-    for note in (*table.surprises, *table.as_expected, *table.doubts):
+    for note in (*table.surprises, *table.as_expected, *table.instabilities):
         style = "" if note.is_surprise else "dim"
         notes.append(Text(f"[{note.number}] {note.label}: {note.reason}", style=style))
         if note.rerun:
-            notes.append(Unbroken(f"    again: {typed(note.rerun)}", "dim"))
+            notes.append(UnwrappedLine(f"    again: {typed(note.rerun)}", "dim"))
     return [*notes, *(Text(remark, style="dim") for remark in table.remarks)]
 
 
@@ -83,15 +83,15 @@ def _markdown_footnotes(table: Table) -> list[str]:
     """Not as a numbered list: GitHub would number it anew."""
 
     def line(note: Footnote) -> str:
-        told = literal(f"{note.label}: {note.reason}")
-        return f"- [{note.number}] {told} {code(note.rerun)}".rstrip()
+        told = escape_markdown(f"{note.label}: {note.reason}")
+        return f"- [{note.number}] {told} {format_code_span(note.rerun)}".rstrip()
 
     surprises = [line(note) for note in table.surprises]
     heading = ["#### Surprises", "", *surprises, ""] if surprises else []
-    return [*heading, *map(line, (*table.as_expected, *table.doubts))]
+    return [*heading, *map(line, (*table.as_expected, *table.instabilities))]
 
 
-def _plain(entry: Entry) -> str:
+def _plain(entry: TableCell) -> str:
     behind = f" {entry.ratio:.2f}x" if entry.ratio and not entry.is_best else ""
     mark = f" {MARKS[entry.mark]}" if entry.mark else ""
     surprise = f" {SURPRISE}" if entry.is_surprise else ""

@@ -14,8 +14,8 @@ from functools import lru_cache
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.traffic import forward_bytes, gradient_bytes
 from velodrome.agents.measurement import Status
-from velodrome.scheduler.reports.cells import contestant_of, course_of
-from velodrome.scheduler.reports.task_rows import last_attempts
+from velodrome.scheduler.reports.cells import read_implementation, read_workload
+from velodrome.scheduler.reports.task_rows import select_last_attempts
 from velodrome.scheduler.results.ceilings import Ceiling, Ceilings, Place, Unit, place_of
 from velodrome.scheduler.results.sanitizing import in_one_line
 
@@ -25,7 +25,7 @@ BYTES = {"forward": forward_bytes, "gradient": gradient_bytes}
 
 
 @dataclass(frozen=True)
-class Point:
+class RooflinePoint:
     """One phase of one cell: the median over its repeats. intensity in FLOP per byte."""
 
     framework: str
@@ -48,7 +48,7 @@ class Roofline:
     place: Place
     flops: Ceiling | None
     bytes: Ceiling | None
-    points: tuple[Point, ...]
+    points: tuple[RooflinePoint, ...]
 
     @property
     def ridge(self) -> float | None:
@@ -62,11 +62,11 @@ class Roofline:
         return min(bounds, default=None)
 
 
-def rooflines(rows: Sequence[Row], ceilings: Ceilings | None = None) -> tuple[Roofline, ...]:
+def build_rooflines(rows: Sequence[Row], ceilings: Ceilings | None = None) -> tuple[Roofline, ...]:
     """Of rows of `tasks` of one sweep. ceilings: as Store.ceilings finds them; None: its own."""
     ceilings = Ceilings(rows) if ceilings is None else ceilings
     groups: dict[tuple[str, Place], list[Row]] = {}
-    for row in last_attempts(rows):
+    for row in select_last_attempts(rows):
         if Status(str(row["status"])).has_number:
             groups.setdefault((in_one_line(row["node_id"]), place_of(row)), []).append(row)
     return tuple(
@@ -84,29 +84,31 @@ def rooflines(rows: Sequence[Row], ceilings: Ceilings | None = None) -> tuple[Ro
     )
 
 
-def roofline_points(rows: Iterable[Row]) -> tuple[Point, ...]:
+def roofline_points(rows: Iterable[Row]) -> tuple[RooflinePoint, ...]:
     """Of rows that ran in one place. A model that only copies, or is not in the zoo, has none."""
     cells: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
-        cells.setdefault((course_of(row), contestant_of(row), row["threads"]), []).append(row)
+        cells.setdefault((read_workload(row), read_implementation(row), row["threads"]), []).append(
+            row
+        )
     found = (_point(group, phase) for group in cells.values() for phase in BYTES)
     return tuple(point for point in found if point)
 
 
-def _point(rows: Sequence[Row], phase: str) -> Point | None:
-    who, course = contestant_of(rows[0]), course_of(rows[0])
-    model = MODELS.get(course.model)
+def _point(rows: Sequence[Row], phase: str) -> RooflinePoint | None:
+    impl, workload = read_implementation(rows[0]), read_workload(rows[0])
+    model = MODELS.get(workload.model)
     timed = [float(str(value)) for row in rows if (value := row[f"{phase}_median_ns"])]
     flops = float(str(rows[0][f"{phase}_flops"] or 0))
     if model is None or not timed or not flops:
         return None
-    return Point(
-        framework=who.framework,
-        variant=who.variant,
-        model=course.model,
-        batch_size=course.batch_size,
+    return RooflinePoint(
+        framework=impl.framework,
+        variant=impl.variant,
+        model=workload.model,
+        batch_size=workload.batch_size,
         phase=phase,
-        intensity=flops / _bytes(course.model, course.batch_size, phase),
+        intensity=flops / _bytes(workload.model, workload.batch_size, phase),
         flops_per_s=flops / statistics.median(timed) * 1e9,
     )
 

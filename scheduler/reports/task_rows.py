@@ -12,12 +12,12 @@ from velodrome.scheduler.results.sanitizing import in_one_line
 Row = Mapping[str, object]
 
 
-def surprises(rows: Iterable[Row]) -> list[Row]:
+def select_surprises(rows: Iterable[Row]) -> list[Row]:
     """Those that ended otherwise than expected, in either direction."""
-    return [row for row in last_attempts(rows) if is_surprise(row)]
+    return [row for row in select_last_attempts(rows) if is_surprise(row)]
 
 
-def last_attempts(rows: Iterable[Row]) -> list[Row]:
+def select_last_attempts(rows: Iterable[Row]) -> list[Row]:
     """One row per task and repeat: of a task that was lost and done again, the later one."""
     latest: dict[tuple[object, object], Row] = {}
     for row in rows:
@@ -33,7 +33,7 @@ def is_surprise(row: Row) -> bool:
     return bool(told) if told is not None else not Status(str(row["status"])).has_number
 
 
-def expected(row: Row) -> str:
+def describe_expectation(row: Row) -> str:
     """What was expected and why; empty where it was to agree."""
     if row.get("expected") in (None, AGREED):
         return ""
@@ -41,7 +41,7 @@ def expected(row: Row) -> str:
     return in_one_line(f"{row['expected']}{reason}")
 
 
-def took_s(row: Row) -> float | None:
+def measure_duration_s(row: Row) -> float | None:
     """How long it was at it, without what it waited for others to let go of its cores.
 
     None of what never ran.
@@ -54,7 +54,7 @@ def took_s(row: Row) -> float | None:
     return took if took > 0 else None
 
 
-def plain_command(value: object) -> str:
+def read_rerun_command(value: object) -> str:
     """A row's command for whoever types it again: one `velodrome measure`, or nothing.
 
     It is what a reader copies into a shell, so nothing else that a row says is shown as one.
@@ -68,17 +68,17 @@ def plain_command(value: object) -> str:
     return text if is_plain else ""
 
 
-def notes_of(row: Row) -> tuple[str, ...]:
+def read_notes(row: Row) -> tuple[str, ...]:
     notes = row.get("notes")
     return tuple(in_one_line(note) for note in notes) if isinstance(notes, list) else ()
 
 
-def kernels_of(row: Row) -> tuple[str, ...]:
+def read_kernels(row: Row) -> tuple[str, ...]:
     """Of linear algebra, that ran; empty where an earlier Velodrome did not ask."""
     kernels = row.get("kernels")
     return tuple(in_one_line(one) for one in kernels) if isinstance(kernels, list) else ()
 
 
-def by_hand(notes: Iterable[str]) -> tuple[str, ...]:
+def select_composed_notes(notes: Iterable[str]) -> tuple[str, ...]:
     """Those that tell of an operation which the framework lacks and its adapter writes out."""
     return tuple(note for note in notes if note.startswith(PREFIX))

@@ -6,12 +6,12 @@ from velodrome.scheduler.statistics.stability import apart_text
 ONE = "1 process"
 
 
-def spread_text(time: Time) -> str:
+def format_uncertainty(time: Time) -> str:
     """`±1.2%`, `±1.2% by sweeps` or `by canaries`; else `spread 3.4%` or `1 process`."""
     width = time.half_width
     if width is not None:
-        *_, who = time.source.split() or [""]  # how many there are stands elsewhere
-        return f"±{percent(width)}{f' by {who}' if who else ''}"
+        *_, impl = time.source.split() or [""]  # how many there are stands elsewhere
+        return f"±{format_percent(width)}{f' by {impl}' if impl else ''}"
     return f"spread {apart_text(time.apart)}" if time.processes > 1 else ONE
 
 
@@ -28,6 +28,6 @@ def _short(time: Time) -> str:
     return f"{time.processes} processes, spread {apart_text(time.apart)}"
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """As `1.2%` and, from ten, `12%`."""
     return f"{100 * share:.0f}%" if share >= 0.1 else f"{100 * share:.1f}%"

@@ -7,7 +7,7 @@ from rich.text import Text
 
 
 @dataclass(frozen=True)
-class Unbroken:
+class UnwrappedLine:
     """To be printed with crop=False. In a picture, which nobody copies from, it is wrapped."""
 
     text: str

@@ -18,7 +18,7 @@ INDENT = 2
 
 
 @dataclass(frozen=True)
-class Fitted:
+class WideTable:
     """Rows of texts under their names. left: how many columns say what a row is of.
 
     right: the names of columns that are aligned to the right. frame: FRAMED or PLAIN. A framed
@@ -36,7 +36,7 @@ class Fitted:
         between = 3 if self.frame else 2
         edges = 4 if self.frame else 0
         room = options.max_width - edges - between * (len(self.names) - 1)
-        widths = fitting([self._columns(at) for at in range(len(self.names))], room)
+        widths = compute_widths([self._columns(at) for at in range(len(self.names))], room)
         if widths:
             yield self._table(widths)
         else:
@@ -81,7 +81,7 @@ class Fitted:
                     yield Padding(line, (0, 0, 0, INDENT))
 
 
-def fitting(columns: Sequence[Iterable[str]], room: int) -> list[int]:
+def compute_widths(columns: Sequence[Iterable[str]], room: int) -> list[int]:
     """How wide each column is made, so that no word of it is broken; empty if they do not fit."""
     whole, least = [], []
     for texts in map(list, columns):

@@ -18,7 +18,7 @@ def trend_chart() -> dict[str, object]:
         y="level:Q", detail="stretch:N"
     )
     dots = nights.mark_point(filled=True, size=45, opacity=1).encode(
-        tooltip="told:N",
+        tooltip="tip:N",
         color=alt.Color(
             "kind:N",
             scale=alt.Scale(

@@ -22,18 +22,18 @@ Link = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class LastNight:
+class LatestRunSummary:
     """What a nightly run said, to stand at the top. links: to what else it wrote."""
 
     summary: tuple[str, ...] = ()
     links: tuple[Link, ...] = ()
 
 
-NO_NIGHT = LastNight()
+NO_RUN = LatestRunSummary()
 
 
 def pages(
-    name: str, history: History, last: LastNight = NO_NIGHT, reports: Sequence[Link] = ()
+    name: str, history: History, last: LatestRunSummary = NO_RUN, reports: Sequence[Link] = ()
 ) -> dict[str, str]:
     """By path within the site: cells first, the index last. Without vega.js."""
     shown = trends(history)

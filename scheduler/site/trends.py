@@ -9,7 +9,7 @@ from velodrome.scheduler.history.anomalies import FEWEST_CALM, RECENT
 from velodrome.scheduler.history.cell_series import PHASES, Followed, History, Point, labels
 from velodrome.scheduler.history.changepoints import MOST_NIGHTS, fit
 from velodrome.scheduler.history.latest_run import Kind, Proof, Watched, having, rate_of, watched
-from velodrome.scheduler.reports.tables import duration
+from velodrome.scheduler.reports.tables import format_duration
 
 NS_PER_MS = 1e6
 SPARK_NIGHTS = 60
@@ -19,7 +19,7 @@ ChartRow = dict[str, str | float | None]
 
 
 @dataclass(frozen=True)
-class Row:
+class RunRow:
     """A night in a cell's table, in words."""
 
     sweep_id: str
@@ -48,7 +48,7 @@ class Trend:
     mood: str
     smallest: str
     spark: str
-    rows: tuple[Row, ...]
+    rows: tuple[RunRow, ...]
     chart: tuple[ChartRow, ...]
 
 
@@ -81,7 +81,7 @@ def _trend(one: Watched, rate: float, name: str) -> Trend:
         apart=name.removeprefix(one.cell.label),
         nights=len(one.points),
         last=f"{one.tonight.started_at:%Y-%m-%d}",
-        now=duration(math.exp(nights[-1].levels[phase])) if nights else "no number",
+        now=format_duration(math.exp(nights[-1].levels[phase])) if nights else "no number",
         state=state,
         mood=mood,
         smallest="not known yet" if smallest is None else f"{100 * smallest:.1f} %",
@@ -113,13 +113,13 @@ def _quarantine(one: Watched) -> str:
     return f"in quarantine for {one.bad_nights} nights{by}"
 
 
-def _row(point: Point) -> Row:
-    again = [f"{phase} {duration(math.exp(level))}" for phase, level in point.again.items()]
-    return Row(
+def _row(point: Point) -> RunRow:
+    again = [f"{phase} {format_duration(math.exp(level))}" for phase, level in point.again.items()]
+    return RunRow(
         point.sweep_id,
         f"{point.started_at:%Y-%m-%d %H:%M}",
         tuple(
-            duration(math.exp(point.levels[phase])) if phase in point.levels else ""
+            format_duration(math.exp(point.levels[phase])) if phase in point.levels else ""
             for phase in PHASES
         ),
         point.condition.value,
@@ -143,7 +143,8 @@ def _chart(one: Watched, phase: str, rate: float) -> list[ChartRow]:
             "level": math.exp(stretch.level) / NS_PER_MS,
             "stretch": number,
             "kind": "measured again" if nights[index].was_confirmed else "measured",
-            "told": f"{nights[index].started_at:%Y-%m-%d}: {duration(math.exp(levels[index]))}",
+            "tip": f"{nights[index].started_at:%Y-%m-%d}: "
+            f"{format_duration(math.exp(levels[index]))}",
         }
         for number, stretch in enumerate(fit(levels, rate, dependence).stretches)
         for index in range(stretch.start, stretch.end)

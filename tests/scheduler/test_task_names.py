@@ -18,9 +18,9 @@ from velodrome.scheduler.history.cell_series import followed, history, labels
 from velodrome.scheduler.plans.explanations import explain
 from velodrome.scheduler.plans.planning import plan
 from velodrome.scheduler.plans.task_names import names_of
-from velodrome.scheduler.reports.cells import gather
-from velodrome.scheduler.reports.html.formatting import block_name
-from velodrome.scheduler.reports.tables import tabulate
+from velodrome.scheduler.reports.cells import collect_cells
+from velodrome.scheduler.reports.html.formatting import format_platform
+from velodrome.scheduler.reports.tables import build_table
 from velodrome.scheduler.results.task_row import task_row
 from velodrome.scheduler.sweeps.expansion import expand
 from velodrome.scheduler.sweeps.sweep_file import parse
@@ -71,13 +71,13 @@ def test_two_tasks_have_two_names_in_a_plan(other: Task) -> None:
 def test_two_tasks_have_two_places_in_a_grid(other: Task) -> None:
     """A place is a table, a line and a column, as a reader sees them."""
     found = set()
-    gathered = gather([row(TASK), row(other)])
+    gathered = collect_cells([row(TASK), row(other)])
     for block, cells in gathered.items():
-        table = tabulate(block, cells)
+        table = build_table(block, cells)
         for line in table.lines:
-            for who, entry in zip(table.contestants, line.entries, strict=True):
+            for who, entry in zip(table.implementations, line.entries, strict=True):
                 if entry.mark:
-                    found.add((table.title, block_name(block), line.course, who))
+                    found.add((table.title, format_platform(block), line.workload, who))
     assert len({place[1:] for place in found}) == len({(p[0], *p[2:]) for p in found}) == 2
 
 

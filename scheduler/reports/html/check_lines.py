@@ -15,7 +15,7 @@ from velodrome.adapters.protocol import (
     PHASES,
 )
 from velodrome.scheduler.reports.html.formatting import MIB, shown_duration, size
-from velodrome.scheduler.reports.proof import worded
+from velodrome.scheduler.reports.proof import spell_out
 from velodrome.scheduler.results.sanitizing import in_one_line
 
 Check = Mapping[str, object]  # an entry of the column `checks`
@@ -49,12 +49,12 @@ def check_lines(runs: Sequence[Sequence[Check]]) -> tuple[CheckLine, ...]:
 def figure_text(name: str, value: float | None) -> str:
     """In words, in the unit that its name ends with: `first reading 12.0 µs`."""
     if value is None or not math.isfinite(value):
-        return f"{worded(name)}: unknown"
+        return f"{spell_out(name)}: unknown"
     for ending, write in _UNITS.items():
         if name.endswith(ending):
-            words = worded(name.removesuffix(_DROPPED.get(ending, "")))
+            words = spell_out(name.removesuffix(_DROPPED.get(ending, "")))
             return f"{words} {write(value)}"
-    return f"{worded(name)} {value:.3g}"
+    return f"{spell_out(name)} {value:.3g}"
 
 
 def _sound(runs: Iterable[Sequence[Check]]) -> Iterable[Check]:
@@ -72,7 +72,7 @@ def _line(checks: Sequence[Check]) -> CheckLine:
     among = "" if len(worst) == len(checks) else f" in {len(worst)} of {len(checks)} runs"
     told = worst[0]
     return CheckLine(
-        name=worded(str(told["name"])),
+        name=spell_out(str(told["name"])),
         phase=str(told["phase"]),
         outcome=outcome,
         said=said + among,

@@ -5,22 +5,22 @@ from dataclasses import dataclass
 
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, IMPOSSIBLE, PASSED
 from velodrome.agents.isolation.log_tail import harmless
-from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course
+from velodrome.scheduler.reports.cells import CellResult, Implementation, Platform, Workload
 from velodrome.scheduler.reports.fairness import kernels, layout, precision
 from velodrome.scheduler.reports.html.check_lines import Check, CheckLine, check_lines
 from velodrome.scheduler.reports.html.formatting import (
-    block_name,
     counted,
-    course_name,
-    hardware_name,
+    format_hardware,
+    format_platform,
+    format_workload,
     interval,
     listed,
     shown_duration,
     size,
 )
 from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, published
-from velodrome.scheduler.reports.proof import NOT_KEPT, worded
-from velodrome.scheduler.reports.task_rows import Row, plain_command
+from velodrome.scheduler.reports.proof import NOT_KEPT, spell_out
+from velodrome.scheduler.reports.task_rows import Row, read_rerun_command
 from velodrome.scheduler.results.sanitizing import in_one_line
 
 LOG_LINES = 25
@@ -30,7 +30,7 @@ _OUTCOMES = {FAILED: "failed", CANNOT_TELL: "could not tell", IMPOSSIBLE: "impos
 
 
 @dataclass(frozen=True)
-class Evidence:
+class CellEvidence:
     """facts: name and text, those that were measured. id: of its element in the page."""
 
     id: str
@@ -52,21 +52,21 @@ class Evidence:
 
 def evidence(
     number: int,
-    block: Block,
-    course: Course,
-    who: Contestant,
-    cell: Cell,
+    platform: Platform,
+    workload: Workload,
+    impl: Implementation,
+    cell: CellResult,
     rows: Sequence[Row],
     checks: Sequence[Sequence[Check]] = (),
-) -> Evidence:
+) -> CellEvidence:
     """Of a cell and the rows that it is of. checks: of the runs that kept any."""
-    told = next((row for row in rows if plain_command(row["rerun"]) == cell.rerun), rows[0])
-    return Evidence(
+    told = next((row for row in rows if read_rerun_command(row["rerun"]) == cell.rerun), rows[0])
+    return CellEvidence(
         id=f"cell-{number}",
-        title=f"{who.label}: {course_name(course)}",
-        where=f"{hardware_name(block)}, {block_name(block)}",
+        title=f"{impl.label}: {format_workload(workload)}",
+        where=f"{format_hardware(platform)}, {format_platform(platform)}",
         status=cell.status.value.replace("_", " "),
-        facts=(*_times(cell, rows), *_study(block, course, who), *_facts(cell, rows)),
+        facts=(*_times(cell, rows), *_study(platform, workload, impl), *_facts(cell, rows)),
         reason=cell.reason,
         expected=cell.expected,
         rerun=cell.rerun,
@@ -82,7 +82,7 @@ def shortened(log: str) -> str:
     return "\n".join(lines)[-LOG_CHARACTERS:]
 
 
-def _times(cell: Cell, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+def _times(cell: CellResult, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     for phase in PHASES:
         time = getattr(cell, phase)
         if time is None:
@@ -93,25 +93,27 @@ def _times(cell: Cell, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
         yield f"{phase} time", interval(time) + told
 
 
-def _study(block: Block, course: Course, who: Contestant) -> Iterator[tuple[str, str]]:
+def _study(
+    platform: Platform, workload: Workload, impl: Implementation
+) -> Iterator[tuple[str, str]]:
     """Only where it is the same cell: the same framework, model, batch size and kind of device."""
     study = published()
-    if block.device != study.device:
+    if platform.device != study.device:
         return
     for phase in PHASES:
-        text = study.text(who.framework, course.model, course.batch_size, phase)
+        text = study.text(impl.framework, workload.model, workload.batch_size, phase)
         if text not in (NOT_GIVEN, NOT_IN_STUDY):
-            told = f"{text} by {study.name(who.framework)} on {study.machine}; another definition"
+            told = f"{text} by {study.name(impl.framework)} on {study.machine}; another definition"
             yield f"the study's {phase} time", told
 
 
-def _facts(cell: Cell, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+def _facts(cell: CellResult, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     for name, say in _TOLD.items():
         if text := say(cell, rows):
             yield name, text
 
 
-def _errors(cell: Cell, rows: Sequence[Row]) -> str:
+def _errors(cell: CellResult, rows: Sequence[Row]) -> str:
     gradient = cell.gradient_error
     if gradient is None:
         return ""
@@ -120,60 +122,62 @@ def _errors(cell: Cell, rows: Sequence[Row]) -> str:
     return f"{told}, loss error {loss:.1e}" if loss is not None else told
 
 
-def _checks(cell: Cell, rows: Sequence[Row]) -> str:
+def _checks(cell: CellResult, rows: Sequence[Row]) -> str:
     """By outcome; what each found stands in a table of its own."""
     proof = cell.proof
     told = [f"{len(proof.proved)} passed" if proof.proved else ""]
     for outcome, said in _OUTCOMES.items():
-        names = ", ".join(map(worded, proof.names(outcome)))
+        names = ", ".join(map(spell_out, proof.names(outcome)))
         told.append(f"{said}: {names}" if names else "")
     runs = counted(proof.without_checks, "run")
     told.append(f"{runs} {NOT_KEPT}" if proof.without_checks else "")
     return "; ".join(filter(None, told))
 
 
-def _settled(cell: Cell, rows: Sequence[Row]) -> str:
+def _settled(cell: CellResult, rows: Sequence[Row]) -> str:
     if not cell.with_number:
         return ""
     if cell.is_stable:
         return f"steady: {listed(_distinct(rows, 'stop_reason'))}".rstrip(": ")
     more = f"; {counted(cell.more_repeats, 'more repeat')} should do" if cell.more_repeats else ""
     phases = ((phase, getattr(cell, phase)) for phase in PHASES)
-    doubts = [f"{phase}: {time.doubt}" for phase, time in phases if time and time.doubt]
-    return f"not steady: {'; '.join(doubts)}".rstrip(": ") + more
+    instabilities = [
+        f"{phase}: {time.instability}" for phase, time in phases if time and time.instability
+    ]
+    return f"not steady: {'; '.join(instabilities)}".rstrip(": ") + more
 
 
-def _first(column: str) -> Callable[[Cell, Sequence[Row]], str]:
+def _first(column: str) -> Callable[[CellResult, Sequence[Row]], str]:
     """The longest over the repeats: a cache that one filled makes the others short."""
 
-    def say(cell: Cell, rows: Sequence[Row]) -> str:
+    def say(cell: CellResult, rows: Sequence[Row]) -> str:
         longest = _largest(rows, column)
         return "" if longest is None else f"{shown_duration(longest)} at most"
 
     return say
 
 
-def _memory(column: str) -> Callable[[Cell, Sequence[Row]], str]:
-    def say(cell: Cell, rows: Sequence[Row]) -> str:
+def _memory(column: str) -> Callable[[CellResult, Sequence[Row]], str]:
+    def say(cell: CellResult, rows: Sequence[Row]) -> str:
         peak = _largest(rows, column)
         return size(peak) if peak else ""
 
     return say
 
 
-def _cores(cell: Cell, rows: Sequence[Row]) -> str:
+def _cores(cell: CellResult, rows: Sequence[Row]) -> str:
     percent = cell.cpu_percent_mean
     return "" if percent is None else f"{percent / 100:.2f} on average while timed"
 
 
-def _energy(cell: Cell, rows: Sequence[Row]) -> str:
+def _energy(cell: CellResult, rows: Sequence[Row]) -> str:
     most = _largest(rows, "energy_per_gradient_j")
     if most is None:
         return listed(_distinct(rows, "energy_reason"), 2)
     return f"{most:.3g} J a gradient at most ({listed(_distinct(rows, 'energy_source'))})"
 
 
-def _efficiency(cell: Cell, rows: Sequence[Row]) -> str:
+def _efficiency(cell: CellResult, rows: Sequence[Row]) -> str:
     best = _largest(rows, "gradient_efficiency")
     if best is None:
         return ""
@@ -181,7 +185,7 @@ def _efficiency(cell: Cell, rows: Sequence[Row]) -> str:
     return f"{100 * best:.0f} % of the node's measured ceiling{f' ({by})' if by else ''}"
 
 
-def _quiet(cell: Cell, rows: Sequence[Row]) -> str:
+def _quiet(cell: CellResult, rows: Sequence[Row]) -> str:
     known = [
         row.get("interference_free") for row in rows if row.get("interference_free") is not None
     ]
@@ -194,7 +198,7 @@ def _quiet(cell: Cell, rows: Sequence[Row]) -> str:
     return f"{len(disturbed)} of {len(rows)} disturbed{f': {by}' if by else ''}"
 
 
-def _canary(cell: Cell, rows: Sequence[Row]) -> str:
+def _canary(cell: CellResult, rows: Sequence[Row]) -> str:
     """How the same tiny model ran before and after: what moves with it, the machine moved."""
     pairs = [(row.get("canary_before_ns"), row.get("canary_after_ns")) for row in rows]
     known = [(float(str(before)), float(str(after))) for before, after in pairs if before and after]
@@ -204,14 +208,14 @@ def _canary(cell: Cell, rows: Sequence[Row]) -> str:
     return f"{shown_duration(known[0][0])} before, at most {100 * (ratio - 1):+.1f} % after"
 
 
-def _names(*columns: str) -> Callable[[Cell, Sequence[Row]], str]:
-    def say(cell: Cell, rows: Sequence[Row]) -> str:
+def _names(*columns: str) -> Callable[[CellResult, Sequence[Row]], str]:
+    def say(cell: CellResult, rows: Sequence[Row]) -> str:
         return listed([name for column in columns for name in _distinct(rows, column)], 4)
 
     return say
 
 
-def _said(tell: Callable[[Row], str]) -> Callable[[Cell, Sequence[Row]], str]:
+def _said(tell: Callable[[Row], str]) -> Callable[[CellResult, Sequence[Row]], str]:
     return lambda cell, rows: listed(list(dict.fromkeys(map(tell, rows))))
 
 
@@ -225,7 +229,7 @@ def _largest(rows: Iterable[Row], column: str) -> float | None:
     return max((float(str(value)) for value in values if value is not None), default=None)
 
 
-_TOLD: dict[str, Callable[[Cell, Sequence[Row]], str]] = {
+_TOLD: dict[str, Callable[[CellResult, Sequence[Row]], str]] = {
     "proof": _errors,
     "checks": _checks,
     "timing": _settled,

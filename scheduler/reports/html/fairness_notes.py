@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.cells import Contestant
+from velodrome.scheduler.reports.cells import Implementation
 from velodrome.scheduler.reports.fairness import kernels, layout, precision
 from velodrome.scheduler.reports.html.formatting import counted, listed
-from velodrome.scheduler.reports.html.grouped_rows import Group, all_contestants
-from velodrome.scheduler.reports.task_rows import Row, by_hand, notes_of
+from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, all_implementations
+from velodrome.scheduler.reports.task_rows import Row, read_notes, select_composed_notes
 from velodrome.scheduler.results.sanitizing import in_one_line
 
 MOST_NOTES = 12
@@ -18,30 +18,30 @@ MOST_NOTES = 12
 class Treatment:
     """One contestant's. settings: a text per name of SETTINGS, and whether most have another."""
 
-    who: Contestant
+    impl: Implementation
     settings: tuple[tuple[str, bool], ...]
     by_hand: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def treatments(groups: Sequence[Group]) -> tuple[Treatment, ...]:
+def treatments(groups: Sequence[PlatformCells]) -> tuple[Treatment, ...]:
     """Of every contestant that has a number."""
-    rows: dict[Contestant, list[tuple[str, Row]]] = {}
+    rows: dict[Implementation, list[tuple[str, Row]]] = {}
     for group in groups:
-        for (course, who), found in group.rows.items():
-            timed = ((course.model, row) for row in found if row["forward_median_ns"] is not None)
-            rows.setdefault(who, []).extend(timed)
-    ours = [who for who in all_contestants(groups) if rows.get(who)]
-    told = {who: [_joined(say, rows[who]) for say in SETTINGS.values()] for who in ours}
+        for (workload, impl), found in group.rows.items():
+            timed = ((workload.model, row) for row in found if row["forward_median_ns"] is not None)
+            rows.setdefault(impl, []).extend(timed)
+    ours = [impl for impl in all_implementations(groups) if rows.get(impl)]
+    told = {impl: [_joined(say, rows[impl]) for say in SETTINGS.values()] for impl in ours}
     usual = [Counter(column).most_common(1)[0][0] for column in zip(*told.values(), strict=True)]
     return tuple(
         Treatment(
-            who,
-            tuple((text, text != most) for text, most in zip(told[who], usual, strict=True)),
-            _with_models(rows[who], lambda row: by_hand(notes_of(row))),
-            _with_models(rows[who], _other_notes),
+            impl,
+            tuple((text, text != most) for text, most in zip(told[impl], usual, strict=True)),
+            _with_models(rows[impl], lambda row: select_composed_notes(read_notes(row))),
+            _with_models(rows[impl], _other_notes),
         )
-        for who in ours
+        for impl in ours
     )
 
 
@@ -62,8 +62,8 @@ def _with_models(
 
 
 def _other_notes(row: Row) -> list[str]:
-    notes = notes_of(row)
-    return [note for note in notes if note not in by_hand(notes)]
+    notes = read_notes(row)
+    return [note for note in notes if note not in select_composed_notes(notes)]
 
 
 def _company(row: Row) -> str:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from velodrome.scheduler.reports.cells import Block, Course, Time
-from velodrome.scheduler.reports.tables import duration
-from velodrome.scheduler.reports.uncertainty import spread_text
+from velodrome.scheduler.reports.cells import Platform, Time, Workload
+from velodrome.scheduler.reports.tables import format_duration
+from velodrome.scheduler.reports.uncertainty import format_uncertainty
 
 MIB = 2**20
 GIB = 2**30
@@ -13,12 +13,12 @@ SHORT = 48  # characters of a reason that stand in its cell; all of it is in the
 
 def shown_duration(ns: float) -> str:
     """As everywhere, with the sign for micro."""
-    return duration(ns).replace(" us", " µs")
+    return format_duration(ns).replace(" us", " µs")
 
 
 def spread(time: Time) -> str:
     """How far it may be off, as far as that is known, with a space before the sign for percent."""
-    return spread_text(time).replace("%", " %")
+    return format_uncertainty(time).replace("%", " %")
 
 
 def interval(time: Time) -> str:
@@ -56,18 +56,20 @@ def cut(text: str, most: int = SHORT) -> str:
     return f"{whole}…"
 
 
-def course_name(course: Course) -> str:
-    return f"{course.model}, batch {course.batch_size}"
+def format_workload(workload: Workload) -> str:
+    return f"{workload.model}, batch {workload.batch_size}"
 
 
-def block_name(block: Block) -> str:
+def format_platform(platform: Platform) -> str:
     """What sets it apart, e.g. `cpu, 2 threads, float32`."""
-    device = block.device_name or "device unknown"
-    return f"{device}, {counted(block.threads, 'thread')}, {block.dtype}"
+    device = platform.device_name or "device unknown"
+    return f"{device}, {counted(platform.threads, 'thread')}, {platform.dtype}"
 
 
-def hardware_name(block: Block) -> str:
+def format_hardware(platform: Platform) -> str:
     """Where it ran, e.g. `AMD EPYC 7B13 (type 9f3a)`; what ran nowhere has none."""
-    if not block.hardware:
-        return "no node" if not block.node_type else block.node_type
-    return f"{block.hardware} ({block.node_type})" if block.node_type else block.hardware
+    if not platform.hardware:
+        return "no node" if not platform.node_type else platform.node_type
+    return (
+        f"{platform.hardware} ({platform.node_type})" if platform.node_type else platform.hardware
+    )

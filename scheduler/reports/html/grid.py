@@ -3,17 +3,17 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.cells import Cell, Contestant, Course, Time
+from velodrome.scheduler.reports.cells import CellResult, Implementation, Time, Workload
 from velodrome.scheduler.reports.html.check_lines import Check
-from velodrome.scheduler.reports.html.evidence import Evidence, evidence
+from velodrome.scheduler.reports.html.evidence import CellEvidence, evidence
 from velodrome.scheduler.reports.html.formatting import (
-    block_name,
     cut,
-    hardware_name,
+    format_hardware,
+    format_platform,
     shown_duration,
     spread,
 )
-from velodrome.scheduler.reports.html.grouped_rows import Group
+from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.reports.tables import PHASES, mark_of
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.sanitizing import in_one_line
@@ -26,7 +26,7 @@ SHADES = (1.1, 1.5, 2.5, 5.0)  # times the best, up to which a place has the nex
 
 
 @dataclass(frozen=True)
-class Shown:
+class GridCell:
     """One place. evidence: the id of what stands behind it. shade: 0 for the best, or -1.
 
     against: how far from the best of its line; `best`, or with ≈ where intervals overlap.
@@ -36,7 +36,7 @@ class Shown:
     text: str
     mark: str
     detail: str = ""
-    doubt: str = ""
+    instability: str = ""
     against: str = ""
     shade: int = -1
     evidence: str = ""
@@ -49,18 +49,18 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Line:
+class GridLine:
     """One course in one phase."""
 
     model: str
     batch_size: int
     phase: str
-    places: tuple[Shown, ...]
+    places: tuple[GridCell, ...]
     span: int  # lines of its course; 0 for all but the first
 
 
 @dataclass(frozen=True)
-class Head:
+class ColumnHead:
     """One column. version: of all that ran, if it is one."""
 
     framework: str
@@ -75,9 +75,9 @@ class Grid:
     id: str
     title: str
     subtitle: str
-    heads: tuple[Head, ...]
-    lines: tuple[Line, ...]
-    behind: tuple[Evidence, ...]
+    heads: tuple[ColumnHead, ...]
+    lines: tuple[GridLine, ...]
+    behind: tuple[CellEvidence, ...]
     cells: int
     with_number: int
 
@@ -89,32 +89,34 @@ def no_checks(task_ids: Iterable[str]) -> Sequence[Row]:
     return ()
 
 
-def grid(group: Group, number: int, first: int, room: int, checks: Checks = no_checks) -> Grid:
+def grid(
+    group: PlatformCells, number: int, first: int, room: int, checks: Checks = no_checks
+) -> Grid:
     """Of a block that there is room for. first: the number of its first cell on the page.
 
     room: for how many cells what stands behind them may be told; those without a time go first.
     """
-    down = {course: place for place, course in enumerate(group.courses)}
-    across = {who: place for place, who in enumerate(group.contestants)}
+    down = {workload: place for place, workload in enumerate(group.workloads)}
+    across = {impl: place for place, impl in enumerate(group.implementations)}
     in_order = sorted(group.rows, key=lambda place: (down[place[0]], across[place[1]]))
     told = sorted(in_order, key=lambda place: group.cells[place].with_number > 0)[:room]
     found = _checks_by_run(checks, [row for place in told for row in group.rows[place]])
     behind = {
-        (course, who): evidence(
+        (workload, impl): evidence(
             cell_number,
-            group.block,
-            course,
-            who,
-            group.cells[course, who],
-            group.rows[course, who],
-            [found[run] for row in group.rows[course, who] if (run := _run(row)) in found],
+            group.platform,
+            workload,
+            impl,
+            group.cells[workload, impl],
+            group.rows[workload, impl],
+            [found[run] for row in group.rows[workload, impl] if (run := _run(row)) in found],
         )
-        for cell_number, (course, who) in enumerate(told, first)
+        for cell_number, (workload, impl) in enumerate(told, first)
     }
     return Grid(
         id=f"grid-{number}",
-        title=hardware_name(group.block),
-        subtitle=block_name(group.block),
+        title=format_hardware(group.platform),
+        subtitle=format_platform(group.platform),
         heads=heads(group),
         lines=tuple(_lines(group, behind)),
         behind=tuple(behind.values()),
@@ -133,22 +135,24 @@ def _run(row: Row) -> Run:
     return row["task_id"], row["repeat"], row["attempt"]
 
 
-def heads(group: Group) -> tuple[Head, ...]:
-    versions: dict[Contestant, dict[str, None]] = {who: {} for who in group.contestants}
-    for (_, who), rows in group.rows.items():
+def heads(group: PlatformCells) -> tuple[ColumnHead, ...]:
+    versions: dict[Implementation, dict[str, None]] = {impl: {} for impl in group.implementations}
+    for (_, impl), rows in group.rows.items():
         for row in rows:
             if version := in_one_line(row.get("framework_version")):
-                versions[who][version] = None
-    return tuple(Head(who.framework, who.variant, _version([*versions[who]])) for who in versions)
+                versions[impl][version] = None
+    return tuple(
+        ColumnHead(impl.framework, impl.variant, _version([*versions[impl]])) for impl in versions
+    )
 
 
 def _version(found: Sequence[str]) -> str:
     return found[0] if len(found) == 1 else f"{len(found)} versions" if found else ""
 
 
-def lowest(group: Group, course: Course, phase: str) -> Time | None:
+def lowest(group: PlatformCells, workload: Workload, phase: str) -> Time | None:
     """The time with the lowest median of a line."""
-    times = [getattr(cell, phase) for _, cell in group.lines.get(course, ())]
+    times = [getattr(cell, phase) for _, cell in group.lines.get(workload, ())]
     known = [time for time in times if time is not None]
     return min(known, key=lambda time: time.median_ns, default=None)
 
@@ -165,41 +169,43 @@ def are_apart(one: Time, other: Time) -> bool:
     return one.bounds is not None and other.bounds is not None and not overlap(one, other)
 
 
-def short_reason(cell: Cell) -> str:
+def short_reason(cell: CellResult) -> str:
     return cut(cell.reason) or "no reason was given"
 
 
-def _lines(group: Group, behind: dict[tuple[Course, Contestant], Evidence]) -> Iterator[Line]:
-    contestants = group.contestants
-    for course in group.courses:
-        cells = [group.cells.get((course, who)) for who in contestants]
+def _lines(
+    group: PlatformCells, behind: dict[tuple[Workload, Implementation], CellEvidence]
+) -> Iterator[GridLine]:
+    implementations = group.implementations
+    for workload in group.workloads:
+        cells = [group.cells.get((workload, impl)) for impl in implementations]
         phases = [phase for phase in PHASES if any(cell and getattr(cell, phase) for cell in cells)]
         phases = phases or [PHASES[-1]]
         for phase in phases:
-            best = lowest(group, course, phase)
+            best = lowest(group, workload, phase)
             span = len(phases) if phase == phases[0] else 0
             places = [
-                _shown(cell, phase, best, _id(behind.get((course, who))), span)
+                _shown(cell, phase, best, _id(behind.get((workload, impl))), span)
                 if cell
-                else Shown(NOT_HERE, "absent", span=span)
-                for cell, who in zip(cells, contestants, strict=True)
+                else GridCell(NOT_HERE, "absent", span=span)
+                for cell, impl in zip(cells, implementations, strict=True)
             ]
-            yield Line(course.model, course.batch_size, phase, tuple(places), span)
+            yield GridLine(workload.model, workload.batch_size, phase, tuple(places), span)
 
 
-def _id(behind: Evidence | None) -> str:
+def _id(behind: CellEvidence | None) -> str:
     return behind.id if behind else ""
 
 
-def _shown(cell: Cell, phase: str, best: Time | None, behind: str, span: int) -> Shown:
+def _shown(cell: CellResult, phase: str, best: Time | None, behind: str, span: int) -> GridCell:
     """span: of what holds for all phases of the course."""
     time: Time | None = getattr(cell, phase)
     if time is None or best is None:
         if cell.with_number:
-            return Shown(NO_GRADIENT, "absent", f"of {phase} nothing was timed", evidence=behind)
+            return GridCell(NO_GRADIENT, "absent", f"of {phase} nothing was timed", evidence=behind)
         mark = "failed" if cell.is_surprise else "expected"
         status = cell.status.value.replace("_", " ")
-        return Shown(
+        return GridCell(
             text=status,
             mark=mark,
             detail=short_reason(cell),
@@ -210,11 +216,11 @@ def _shown(cell: Cell, phase: str, best: Time | None, behind: str, span: int) ->
     ratio = time.median_ns / best.median_ns if best.median_ns else float("nan")
     missing = cell.repeats - cell.with_number
     failed = f", {missing} of {cell.repeats} repeats {cell.status.value}" if missing else ""
-    return Shown(
+    return GridCell(
         text=shown_duration(time.median_ns),
         mark=mark_of(cell, time),
         detail=spread(time) + failed,
-        doubt=time.doubt,
+        instability=time.instability,
         against=_against(time, best, ratio),
         shade=sum(ratio > bound for bound in SHADES),
         evidence=behind,

@@ -5,40 +5,40 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from velodrome.scheduler.reports.cells import (
-    Block,
-    Cell,
-    Contestant,
-    Course,
+    CellResult,
     History,
-    block_of,
-    contestant_of,
-    course_of,
-    gather,
-    set_apart,
+    Implementation,
+    Platform,
+    Workload,
+    add_qualifiers,
+    collect_cells,
+    read_implementation,
+    read_platform,
+    read_workload,
 )
-from velodrome.scheduler.reports.tables import contestant_order, course_order
-from velodrome.scheduler.reports.task_rows import Row, last_attempts
+from velodrome.scheduler.reports.tables import implementation_order, workload_order
+from velodrome.scheduler.reports.task_rows import Row, select_last_attempts
 
-Place = tuple[Course, Contestant]
+CellKey = tuple[Workload, Implementation]
 
 
 @dataclass(frozen=True)
-class Group:
+class PlatformCells:
     """One block: what its cells are, and the rows (a row a repeat and node) that each is of."""
 
-    block: Block
-    cells: Mapping[Place, Cell]
-    rows: Mapping[Place, Sequence[Row]]
+    platform: Platform
+    cells: Mapping[CellKey, CellResult]
+    rows: Mapping[CellKey, Sequence[Row]]
 
     @cached_property
-    def courses(self) -> tuple[Course, ...]:
+    def workloads(self) -> tuple[Workload, ...]:
         """In the order of the zoo."""
-        return tuple(sorted({course for course, _ in self.cells}, key=course_order))
+        return tuple(sorted({workload for workload, _ in self.cells}, key=workload_order))
 
     @cached_property
-    def contestants(self) -> tuple[Contestant, ...]:
+    def implementations(self) -> tuple[Implementation, ...]:
         """In the order of the registry."""
-        return tuple(sorted({who for _, who in self.cells}, key=contestant_order))
+        return tuple(sorted({impl for _, impl in self.cells}, key=implementation_order))
 
     @cached_property
     def with_number(self) -> int:
@@ -46,29 +46,34 @@ class Group:
         return sum(1 for cell in self.cells.values() if cell.with_number)
 
     @cached_property
-    def lines(self) -> Mapping[Course, Sequence[tuple[Contestant, Cell]]]:
+    def lines(self) -> Mapping[Workload, Sequence[tuple[Implementation, CellResult]]]:
         """The cells of each course."""
-        found: dict[Course, list[tuple[Contestant, Cell]]] = {}
-        for (course, who), cell in self.cells.items():
-            found.setdefault(course, []).append((who, cell))
+        found: dict[Workload, list[tuple[Implementation, CellResult]]] = {}
+        for (workload, impl), cell in self.cells.items():
+            found.setdefault(workload, []).append((impl, cell))
         return found
 
 
-def grouped(rows: Sequence[Row], history: History | None = None) -> tuple[Group, ...]:
+def grouped(rows: Sequence[Row], history: History | None = None) -> tuple[PlatformCells, ...]:
     """Those with most numbers first, so that what a page has no room for is what tells least.
 
     history: as gather has it.
     """
-    found: dict[Block, dict[Place, list[Row]]] = {}
-    for row in set_apart(last_attempts(rows)):
-        places = found.setdefault(block_of(row), {})
-        places.setdefault((course_of(row), contestant_of(row)), []).append(row)
-    groups = [Group(block, cells, found[block]) for block, cells in gather(rows, history).items()]
-    return tuple(sorted(groups, key=lambda group: (not group.with_number, group.block)))
+    found: dict[Platform, dict[CellKey, list[Row]]] = {}
+    for row in add_qualifiers(select_last_attempts(rows)):
+        places = found.setdefault(read_platform(row), {})
+        places.setdefault((read_workload(row), read_implementation(row)), []).append(row)
+    groups = [
+        PlatformCells(platform, cells, found[platform])
+        for platform, cells in collect_cells(rows, history).items()
+    ]
+    return tuple(sorted(groups, key=lambda group: (not group.with_number, group.platform)))
 
 
-def all_contestants(groups: Sequence[Group]) -> tuple[Contestant, ...]:
+def all_implementations(groups: Sequence[PlatformCells]) -> tuple[Implementation, ...]:
     """Of every block, in the order of the registry."""
     return tuple(
-        sorted({who for group in groups for who in group.contestants}, key=contestant_order)
+        sorted(
+            {impl for group in groups for impl in group.implementations}, key=implementation_order
+        )
     )

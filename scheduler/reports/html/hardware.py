@@ -33,7 +33,7 @@ class NodeType:
 
 
 @dataclass(frozen=True)
-class Environment:
+class EnvironmentSummary:
     """What one framework ran in."""
 
     framework: str
@@ -49,12 +49,12 @@ def node_types(nodes: Iterable[Row]) -> tuple[NodeType, ...]:
     return tuple(_type(name, own) for name, own in sorted(found.items()))
 
 
-def environments(rows: Iterable[Row]) -> tuple[Environment, ...]:
+def environments(rows: Iterable[Row]) -> tuple[EnvironmentSummary, ...]:
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(in_one_line(row["framework"]), []).append(row)
     return tuple(
-        Environment(
+        EnvironmentSummary(
             framework,
             listed(_texts(own, "framework_version")) or "never ran",
             listed([text[:12] for text in _texts(own, "environment_hash")]) or "none",

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.cells import Block, Cell, Contestant, Course
+from velodrome.scheduler.reports.cells import CellResult, Implementation, Platform, Workload
 from velodrome.scheduler.reports.html.evidence import shortened
-from velodrome.scheduler.reports.html.formatting import block_name, course_name
-from velodrome.scheduler.reports.html.grouped_rows import Group
-from velodrome.scheduler.reports.task_rows import Row, plain_command
+from velodrome.scheduler.reports.html.formatting import format_platform, format_workload
+from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
+from velodrome.scheduler.reports.task_rows import Row, read_rerun_command
 
 MOST_REASONS = 200
 MOST_NAMED = 40
@@ -27,22 +27,24 @@ class Reason:
     expected: str
 
 
-def reasons(groups: Sequence[Group]) -> tuple[Reason, ...]:
+def reasons(groups: Sequence[PlatformCells]) -> tuple[Reason, ...]:
     """What was not expected first, then by how many cells a reason holds for."""
-    found: dict[tuple[str, str, bool, str], list[tuple[Group, Course, Contestant]]] = {}
+    found: dict[
+        tuple[str, str, bool, str], list[tuple[PlatformCells, Workload, Implementation]]
+    ] = {}
     for group in groups:
-        for (course, who), cell in group.cells.items():
+        for (workload, impl), cell in group.cells.items():
             if _is_told(cell):
-                found.setdefault(_key(cell), []).append((group, course, who))
+                found.setdefault(_key(cell), []).append((group, workload, impl))
     told = [_reason(key, cells) for key, cells in found.items()]
     return tuple(sorted(told, key=lambda one: (not one.is_surprise, -one.count)))
 
 
-def _is_told(cell: Cell) -> bool:
+def _is_told(cell: CellResult) -> bool:
     return cell.with_number < cell.repeats or cell.is_surprise
 
 
-def _key(cell: Cell) -> tuple[str, str, bool, str]:
+def _key(cell: CellResult) -> tuple[str, str, bool, str]:
     text = cell.reason
     if cell.status.has_number:
         text = "it agreed, and was not expected to"
@@ -50,17 +52,17 @@ def _key(cell: Cell) -> tuple[str, str, bool, str]:
 
 
 def _reason(
-    key: tuple[str, str, bool, str], cells: Sequence[tuple[Group, Course, Contestant]]
+    key: tuple[str, str, bool, str], cells: Sequence[tuple[PlatformCells, Workload, Implementation]]
 ) -> Reason:
     status, text, is_surprise, expected = key
-    group, course, who = cells[0]
-    cell = group.cells[course, who]
-    row = _told(group.rows[course, who], cell)
+    group, workload, impl = cells[0]
+    cell = group.cells[workload, impl]
+    row = _told(group.rows[workload, impl], cell)
     return Reason(
         status=status,
         text=text,
         count=len(cells),
-        named=tuple(_name(one.block, run, by) for one, run, by in cells[:MOST_NAMED]),
+        named=tuple(_name(one.platform, run, by) for one, run, by in cells[:MOST_NAMED]),
         rerun=cell.rerun,
         log_tail="" if cell.status.has_number else shortened(str(row.get("log_tail") or "")),
         is_surprise=is_surprise,
@@ -68,9 +70,9 @@ def _reason(
     )
 
 
-def _told(rows: Sequence[Row], cell: Cell) -> Row:
-    return next((row for row in rows if plain_command(row["rerun"]) == cell.rerun), rows[0])
+def _told(rows: Sequence[Row], cell: CellResult) -> Row:
+    return next((row for row in rows if read_rerun_command(row["rerun"]) == cell.rerun), rows[0])
 
 
-def _name(block: Block, course: Course, who: Contestant) -> str:
-    return f"{who.label}, {course_name(course)}, {block_name(block)}"
+def _name(platform: Platform, workload: Workload, impl: Implementation) -> str:
+    return f"{impl.label}, {format_workload(workload)}, {format_platform(platform)}"

@@ -9,14 +9,14 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.cells import Cell, Contestant, Course
+from velodrome.scheduler.reports.cells import CellResult, Implementation, Workload
 from velodrome.scheduler.reports.html.grid import SHADES, lowest
-from velodrome.scheduler.reports.html.grouped_rows import Group, all_contestants
-from velodrome.scheduler.reports.tables import course_order
+from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, all_implementations
+from velodrome.scheduler.reports.tables import workload_order
 
 
 @dataclass(frozen=True)
-class Sum:
+class OverviewCell:
     """One framework's variant on one model. ratio: None where nothing has a number."""
 
     cells: int
@@ -33,68 +33,70 @@ class Sum:
 class Overview:
     """lines: a model, and a place per contestant; None where it was not in the sweep."""
 
-    contestants: tuple[Contestant, ...]
-    lines: tuple[tuple[str, tuple[Sum | None, ...]], ...]
+    implementations: tuple[Implementation, ...]
+    lines: tuple[tuple[str, tuple[OverviewCell | None, ...]], ...]
 
 
-Ratios = dict[tuple[Contestant, str], list[tuple[Course, float]]]
+Ratios = dict[tuple[Implementation, str], list[tuple[Workload, float]]]
 
 
-def overview(groups: Sequence[Group]) -> Overview:
-    contestants = all_contestants(groups)
+def overview(groups: Sequence[PlatformCells]) -> Overview:
+    implementations = all_implementations(groups)
     found = ratios(groups)
-    cells: dict[tuple[Contestant, str], list[Cell]] = {}
+    cells: dict[tuple[Implementation, str], list[CellResult]] = {}
     for group in groups:
-        for (course, who), cell in group.cells.items():
-            cells.setdefault((who, course.model), []).append(cell)
+        for (workload, impl), cell in group.cells.items():
+            cells.setdefault((impl, workload.model), []).append(cell)
     models = dict.fromkeys(
-        course.model
-        for course in sorted(
-            {course for group in groups for course in group.courses}, key=course_order
+        workload.model
+        for workload in sorted(
+            {workload for group in groups for workload in group.workloads}, key=workload_order
         )
     )
     lines = tuple(
         (
             model,
             tuple(
-                _sum(cells.get((who, model), []), found.get((who, model), []))
-                for who in contestants
+                _sum(cells.get((impl, model), []), found.get((impl, model), []))
+                for impl in implementations
             ),
         )
         for model in models
     )
-    return Overview(contestants, lines)
+    return Overview(implementations, lines)
 
 
-def ratios(groups: Sequence[Group]) -> Ratios:
+def ratios(groups: Sequence[PlatformCells]) -> Ratios:
     """Over the best of the line, one per block and course: of gradient, else of forward."""
     found: Ratios = {}
     for group in groups:
-        for course in group.courses:
-            for who, ratio in _line(group, course):
-                found.setdefault((who, course.model), []).append((course, ratio))
+        for workload in group.workloads:
+            for impl, ratio in _line(group, workload):
+                found.setdefault((impl, workload.model), []).append((workload, ratio))
     return found
 
 
-def _line(group: Group, course: Course) -> list[tuple[Contestant, float]]:
-    phase = "gradient" if lowest(group, course, "gradient") else "forward"
-    best = lowest(group, course, phase)
+def _line(group: PlatformCells, workload: Workload) -> list[tuple[Implementation, float]]:
+    phase = "gradient" if lowest(group, workload, "gradient") else "forward"
+    best = lowest(group, workload, phase)
     if best is None or not best.median_ns > 0:
         return []
     return [
-        (who, time.median_ns / best.median_ns)
-        for who in group.contestants
-        if (cell := group.cells.get((course, who))) and (time := getattr(cell, phase))
+        (impl, time.median_ns / best.median_ns)
+        for impl in group.implementations
+        if (cell := group.cells.get((workload, impl))) and (time := getattr(cell, phase))
     ]
 
 
-def _sum(cells: Sequence[Cell], found: Sequence[tuple[Course, float]]) -> Sum | None:
+def _sum(
+    cells: Sequence[CellResult], found: Sequence[tuple[Workload, float]]
+) -> OverviewCell | None:
     if not cells:
         return None
     numbered = sum(1 for cell in cells if cell.with_number)
     ratio = statistics.median(each for _, each in found) if found else None
     why = "" if ratio is not None else _commonest([cell.status.value for cell in cells])
-    return Sum(len(cells), numbered, ratio, why.replace("_", " "))
+    return OverviewCell(len(cells), numbered, ratio, why.replace("_", " "))
 
 
 def _commonest(texts: Sequence[str]) -> str:

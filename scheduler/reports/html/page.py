@@ -10,21 +10,25 @@ from dataclasses import dataclass
 
 from velodrome.scheduler.reports.cells import History
 from velodrome.scheduler.reports.html.fairness_notes import SETTINGS, Treatment, treatments
-from velodrome.scheduler.reports.html.figures.chart import Section
+from velodrome.scheduler.reports.html.figures.chart import FigureSection
 from velodrome.scheduler.reports.html.figures.sections import sections
-from velodrome.scheduler.reports.html.figures.traced_tasks import Chosen, chosen
-from velodrome.scheduler.reports.html.formatting import block_name, hardware_name
+from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask, chosen
+from velodrome.scheduler.reports.html.formatting import format_hardware, format_platform
 from velodrome.scheduler.reports.html.grid import Checks, Grid, grid, no_checks
-from velodrome.scheduler.reports.html.grouped_rows import Group, all_contestants, grouped
+from velodrome.scheduler.reports.html.grouped_rows import (
+    PlatformCells,
+    all_implementations,
+    grouped,
+)
 from velodrome.scheduler.reports.html.hardware import (
-    Environment,
+    EnvironmentSummary,
     NodeType,
     environments,
     node_types,
 )
 from velodrome.scheduler.reports.html.missing_values import MOST_REASONS, Reason, reasons
 from velodrome.scheduler.reports.html.overview import Overview, overview
-from velodrome.scheduler.reports.html.palette import Mark, palette
+from velodrome.scheduler.reports.html.palette import SeriesStyle, palette
 from velodrome.scheduler.reports.html.published import Published, published
 from velodrome.scheduler.reports.html.queries import Queries
 from velodrome.scheduler.reports.html.study_tables import StudyTable, study_tables
@@ -36,11 +40,11 @@ MOST_BEHIND = 1000  # cells of which all is told that is known
 MOST_STUDY_TABLES = 16
 MOST_LEFT_OUT = 200  # blocks that are named
 
-Readings = Callable[[Sequence[Chosen]], Sequence[Row]]
+Readings = Callable[[Sequence[TracedTask]], Sequence[Row]]
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class OmittedPlatform:
     """A block that there is no room for."""
 
     title: str
@@ -60,22 +64,22 @@ class Page:
     summary: tuple[Sentence, ...]
     overview: Overview
     grids: tuple[Grid, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[OmittedPlatform, ...]
     more_left_out: int
     reasons: tuple[Reason, ...]
     more_reasons: int
     study_tables: tuple[StudyTable, ...]
     published: Published
-    marks: tuple[Mark, ...]
-    sections: tuple[Section, ...]
+    marks: tuple[SeriesStyle, ...]
+    sections: tuple[FigureSection, ...]
     node_types: tuple[NodeType, ...]
-    environments: tuple[Environment, ...]
+    environments: tuple[EnvironmentSummary, ...]
     settings: tuple[str, ...]
     treatments: tuple[Treatment, ...]
     queries: Queries
 
     @property
-    def has_all_behind(self) -> bool:
+    def has_all_evidence(self) -> bool:
         """Whether every cell of the grids can be pressed."""
         return all(len(grid.behind) == grid.cells for grid in self.grids)
 
@@ -105,7 +109,7 @@ def page(
     shown, left_out = _with_room(groups)
     why = reasons(groups)
     seen = overview(groups)
-    marks = palette(all_contestants(groups))
+    marks = palette(all_implementations(groups))
     picked = chosen(groups)
     queries = Queries(sweep_id)
     return Page(
@@ -133,7 +137,7 @@ def page(
     )
 
 
-def _grids(shown: Sequence[Group], checks: Checks) -> Iterator[Grid]:
+def _grids(shown: Sequence[PlatformCells], checks: Checks) -> Iterator[Grid]:
     told = 0
     for number, group in enumerate(shown, 1):
         made = grid(group, number, told + 1, MOST_BEHIND - told, checks)
@@ -141,10 +145,10 @@ def _grids(shown: Sequence[Group], checks: Checks) -> Iterator[Grid]:
         yield made
 
 
-def _with_room(groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:
+def _with_room(groups: Sequence[PlatformCells]) -> tuple[list[PlatformCells], list[PlatformCells]]:
     """As many as fit, at least one; and the rest."""
-    shown: list[Group] = []
-    left_out: list[Group] = []
+    shown: list[PlatformCells] = []
+    left_out: list[PlatformCells] = []
     cells = 0
     for group in groups:
         cells += len(group.cells)
@@ -152,6 +156,6 @@ def _with_room(groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:
     return shown, left_out
 
 
-def _left_out(group: Group) -> LeftOut:
-    title = f"{hardware_name(group.block)}, {block_name(group.block)}"
-    return LeftOut(title, len(group.cells), group.with_number)
+def _left_out(group: PlatformCells) -> OmittedPlatform:
+    title = f"{format_hardware(group.platform)}, {format_platform(group.platform)}"
+    return OmittedPlatform(title, len(group.cells), group.with_number)

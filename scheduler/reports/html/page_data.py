@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from velodrome.scheduler.reports.html.figures.traced_tasks import Chosen
+from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask
 from velodrome.scheduler.reports.html.queries import quoted
-from velodrome.scheduler.reports.possible_rows import possible
+from velodrome.scheduler.reports.possible_rows import drop_impossible_values
 from velodrome.scheduler.reports.tables import PHASES
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.schema import TABLES
@@ -36,14 +36,18 @@ def task_rows(store: Store, sweep_id: str) -> list[Row]:
     """Of one sweep; the log's end only of what has no time, for it is long."""
     columns = ", ".join(name for name in TABLES["tasks"].names if name not in UNUSED)
     log = f"case when forward_median_ns is null then right(log_tail, {LOG_CHARACTERS}) end"
-    return [*possible(_rows(store, f"select {columns}, {log} as log_tail from tasks", sweep_id))]
+    return [
+        *drop_impossible_values(
+            _rows(store, f"select {columns}, {log} as log_tail from tasks", sweep_id)
+        )
+    ]
 
 
 def node_rows(store: Store, sweep_id: str) -> list[Row]:
     return [*_rows(store, "select * from nodes", sweep_id)]
 
 
-def readings(store: Store, sweep_id: str, picked: Sequence[Chosen]) -> list[Row]:
+def readings(store: Store, sweep_id: str, picked: Sequence[TracedTask]) -> list[Row]:
     """Of the utilization of those tasks, in the order of time."""
     if not picked:
         return []

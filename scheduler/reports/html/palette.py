@@ -8,7 +8,7 @@ nothing is told by colour alone.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.cells import Contestant
+from velodrome.scheduler.reports.cells import Implementation
 
 COLOURS = 7  # --series-0 ... --series-6 in style.css
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
@@ -16,7 +16,7 @@ DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3))
 
 
 @dataclass(frozen=True)
-class Mark:
+class SeriesStyle:
     """How one contestant is drawn. dash: lengths of line and gap."""
 
     label: str
@@ -25,15 +25,15 @@ class Mark:
     dash: tuple[int, ...]
 
 
-def palette(contestants: Sequence[Contestant]) -> tuple[Mark, ...]:
+def palette(implementations: Sequence[Implementation]) -> tuple[SeriesStyle, ...]:
     """One each, in their order: a framework's colour and shape, its variant's dash."""
-    frameworks = list(dict.fromkeys(who.framework for who in contestants))
+    frameworks = list(dict.fromkeys(impl.framework for impl in implementations))
     variants: dict[str, int] = {}
     marks = []
-    for who in contestants:
-        place = frameworks.index(who.framework)
-        variant = variants[who.framework] = variants.get(who.framework, -1) + 1
+    for impl in implementations:
+        place = frameworks.index(impl.framework)
+        variant = variants[impl.framework] = variants.get(impl.framework, -1) + 1
         colour = f"var(--series-{place % COLOURS})"
         shape = SHAPES[(place + place // COLOURS + variant) % len(SHAPES)]
-        marks.append(Mark(who.label, colour, shape, DASHES[variant % len(DASHES)]))
+        marks.append(SeriesStyle(impl.label, colour, shape, DASHES[variant % len(DASHES)]))
     return tuple(marks)

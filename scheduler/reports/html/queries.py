@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.html.figures.traced_tasks import Chosen
+from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask
 
 CELL = "framework, variant, model, batch_size, device, threads, dtype, node_type"
 TIMES = (
@@ -58,7 +58,7 @@ class Queries:
     def threads(self) -> str:
         return self.batch_sizes()
 
-    def traces(self, picked: Sequence[Chosen]) -> str:
+    def traces(self, picked: Sequence[TracedTask]) -> str:
         ids = _listed([one.task_id for one in picked])
         among = f" and task_id in ({ids})" if picked else ""
         return (

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from velodrome.adapters.models import MODELS, families
-from velodrome.scheduler.reports.cells import Cell, Contestant, Course, Time, add
+from velodrome.scheduler.reports.cells import CellResult, Implementation, Time, Workload, add_times
 from velodrome.scheduler.reports.html.formatting import counted, shown_duration, size, spread
 from velodrome.scheduler.reports.html.grid import overlap
-from velodrome.scheduler.reports.html.grouped_rows import Group, all_contestants
+from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, all_implementations
 from velodrome.scheduler.reports.html.published import published
 
 CONVOLUTIONAL = ("lenet", "alexnet", "alexnet-plain", "lstm")
@@ -21,7 +21,7 @@ STAGES = ("ae1", "ae2", "ae3")
 
 
 @dataclass(frozen=True)
-class Figure:
+class StudyCell:
     """One place of a table; where there is no number, text says why."""
 
     text: str
@@ -40,11 +40,11 @@ class StudyTable:
     where: str
     spans: tuple[tuple[str, int, bool], ...]
     columns: tuple[tuple[str, bool], ...]  # title, and whether it is of the study's
-    rows: tuple[tuple[str, tuple[Figure, ...]], ...]
+    rows: tuple[tuple[str, tuple[StudyCell, ...]], ...]
     models: tuple[str, ...]  # whose rows of `tasks` it is of
 
 
-def study_tables(groups: Sequence[Group]) -> tuple[StudyTable, ...]:
+def study_tables(groups: Sequence[PlatformCells]) -> tuple[StudyTable, ...]:
     """Of each node type with numbers, in the study's order."""
     found: list[StudyTable] = []
     for where, own in _by_hardware(groups):
@@ -58,82 +58,91 @@ def study_tables(groups: Sequence[Group]) -> tuple[StudyTable, ...]:
     return tuple(found)
 
 
-def _by_hardware(groups: Sequence[Group]) -> Iterator[tuple[str, list[Group]]]:
+def _by_hardware(groups: Sequence[PlatformCells]) -> Iterator[tuple[str, list[PlatformCells]]]:
     """Nodes of one type stand in one table, whatever their devices are called."""
-    found: dict[str, list[Group]] = {}
+    found: dict[str, list[PlatformCells]] = {}
     for group in groups:
         if group.with_number:
-            found.setdefault(group.block.node_type, []).append(group)
+            found.setdefault(group.platform.node_type, []).append(group)
     for own in found.values():
-        names = dict.fromkeys(group.block.hardware for group in own)
-        in_order = sorted(own, key=lambda one: (one.block.device, one.block.threads))
+        names = dict.fromkeys(group.platform.hardware for group in own)
+        in_order = sorted(own, key=lambda one: (one.platform.device, one.platform.threads))
         yield " and ".join(names), in_order[:MOST_PLACES]
 
 
-def _times(model: str, where: str, groups: Sequence[Group], number: int) -> Iterator[StudyTable]:
-    courses = [course for group in groups for course in group.courses if course.model == model]
-    if not courses:
+def _times(
+    model: str, where: str, groups: Sequence[PlatformCells], number: int
+) -> Iterator[StudyTable]:
+    workloads = [
+        workload for group in groups for workload in group.workloads if workload.model == model
+    ]
+    if not workloads:
         return
-    course = Course(model, _batch_size(model, [one.batch_size for one in courses]))
-    contestants = [
-        who for who in all_contestants(groups) if any((course, who) in g.cells for g in groups)
+    workload = Workload(model, _batch_size(model, [one.batch_size for one in workloads]))
+    implementations = [
+        impl
+        for impl in all_implementations(groups)
+        if any((workload, impl) in g.cells for g in groups)
     ]
     study = published()
     phases = ("gradient", "forward")
-    has_study = study.has(model, course.batch_size)
+    has_study = study.has(model, workload.batch_size)
     columns = [
-        [_figure(group.cells.get((course, who)), phase) for who in contestants]
+        [_figure(group.cells.get((workload, impl)), phase) for impl in implementations]
         for group in groups
         for phase in phases
     ]
     columns = [_with_best(column) for column in columns]
     if has_study:
         columns += [
-            [_published(who, model, course.batch_size, phase) for who in contestants]
+            [_published(impl, model, workload.batch_size, phase) for impl in implementations]
             for phase in phases
         ]
     spans = [(_place(group), len(phases), False) for group in groups]
     yield StudyTable(
         id=f"study-{model}-{number}",
-        title=f"{model}, batch {course.batch_size}",
+        title=f"{model}, batch {workload.batch_size}",
         where=where,
         spans=(*spans, *_study_span(len(phases) if has_study else 0)),
         columns=tuple((phase, False) for _ in groups for phase in phases)
         + tuple((phase, True) for phase in phases if has_study),
-        rows=_rows(contestants, columns),
+        rows=_rows(implementations, columns),
         models=(model,),
     )
 
 
-def _encoder(family: str, where: str, groups: Sequence[Group], number: int) -> Iterator[StudyTable]:
+def _encoder(
+    family: str, where: str, groups: Sequence[PlatformCells], number: int
+) -> Iterator[StudyTable]:
     """AE1 to AE3 and their sum by gradient; then fine-tuning. A row per contestant and place."""
     stages = [f"{family}/{stage}" for stage in STAGES]
     tuning = f"{family}/finetune"
-    sizes = [c.batch_size for g in groups for c in g.courses if c.model in (*stages, tuning)]
+    sizes = [c.batch_size for g in groups for c in g.workloads if c.model in (*stages, tuning)]
     if not sizes:
         return
     batch_size = _batch_size(tuning, sizes)
-    ours: list[tuple[str, Group, Contestant]] = [
-        (f"{who.label}, {_place(group)}", group, who)
+    ours: list[tuple[str, PlatformCells, Implementation]] = [
+        (f"{impl.label}, {_place(group)}", group, impl)
         for group in groups
-        for who in group.contestants
-        if any((Course(model, batch_size), who) in group.cells for model in (*stages, tuning))
+        for impl in group.implementations
+        if any((Workload(model, batch_size), impl) in group.cells for model in (*stages, tuning))
     ]
 
-    def cell(group: Group, who: Contestant, model: str) -> Cell | None:
-        return group.cells.get((Course(model, batch_size), who))
+    def cell(group: PlatformCells, impl: Implementation, model: str) -> CellResult | None:
+        return group.cells.get((Workload(model, batch_size), impl))
 
     columns = [
-        [_figure(cell(group, who, model), "gradient") for _, group, who in ours] for model in stages
+        [_figure(cell(group, impl, model), "gradient") for _, group, impl in ours]
+        for model in stages
     ]
-    columns.append([_total([cell(g, who, model) for model in stages]) for _, g, who in ours])
+    columns.append([_total([cell(g, impl, model) for model in stages]) for _, g, impl in ours])
     columns += [
-        [_figure(cell(group, who, tuning), phase) for _, group, who in ours]
+        [_figure(cell(group, impl, tuning), phase) for _, group, impl in ours]
         for phase in ("gradient", "forward")
     ]
     titles = ("AE1", "AE2", "AE3", "total", "fine-tuning gradient", "fine-tuning forward")
     study = [
-        [_published(who, model, batch_size, phase) for _, _, who in ours]
+        [_published(impl, model, batch_size, phase) for _, _, impl in ours]
         for model, phase in (
             *((stage, "gradient") for stage in stages),
             (family, "total"),
@@ -165,14 +174,16 @@ def _encoder(family: str, where: str, groups: Sequence[Group], number: int) -> I
     )
 
 
-def _memory(where: str, groups: Sequence[Group], number: int) -> Iterator[StudyTable]:
+def _memory(where: str, groups: Sequence[PlatformCells], number: int) -> Iterator[StudyTable]:
     """The largest peak over batch sizes, threads and repeats of each model."""
-    contestants = all_contestants(groups)
-    models = list(dict.fromkeys(course.model for g in groups for course in g.courses))
+    implementations = all_implementations(groups)
+    models = list(dict.fromkeys(workload.model for g in groups for workload in g.workloads))
     columns = []
     for column in ("peak_rss_bytes", "peak_gpu_memory_bytes"):
         peaks = _peaks(groups, column)
-        columns += [[_peak(peaks.get((who, model))) for who in contestants] for model in models]
+        columns += [
+            [_peak(peaks.get((impl, model))) for impl in implementations] for model in models
+        ]
     has_gpu = any(figure.text != "-" for column in columns[len(models) :] for figure in column)
     kept = columns if has_gpu else columns[: len(models)]
     kinds = ("of the process", "of the GPU")[: 1 + has_gpu]
@@ -182,23 +193,23 @@ def _memory(where: str, groups: Sequence[Group], number: int) -> Iterator[StudyT
         where=where,
         spans=tuple((kind, len(models), False) for kind in kinds),
         columns=tuple((model, False) for _ in kinds for model in models),
-        rows=_rows(contestants, kept),
+        rows=_rows(implementations, kept),
         models=tuple(models),
     )
 
 
-def _peaks(groups: Sequence[Group], column: str) -> dict[tuple[Contestant, str], int]:
-    found: dict[tuple[Contestant, str], int] = {}
+def _peaks(groups: Sequence[PlatformCells], column: str) -> dict[tuple[Implementation, str], int]:
+    found: dict[tuple[Implementation, str], int] = {}
     for group in groups:
-        for (course, who), rows in group.rows.items():
+        for (workload, impl), rows in group.rows.items():
             peak = max((int(str(row.get(column) or 0)) for row in rows), default=0)
-            key = (who, course.model)
+            key = (impl, workload.model)
             found[key] = max(peak, found.get(key, 0))
     return found
 
 
-def _peak(found: int | None) -> Figure:
-    return Figure(size(found)) if found else Figure("-")
+def _peak(found: int | None) -> StudyCell:
+    return StudyCell(size(found)) if found else StudyCell("-")
 
 
 def _batch_size(model: str, there: Sequence[int]) -> int:
@@ -208,34 +219,34 @@ def _batch_size(model: str, there: Sequence[int]) -> int:
     return (known or own or [max(there)])[0]
 
 
-def _place(group: Group) -> str:
-    block = group.block
-    return f"{block.device_name}, {counted(block.threads, 'thread')}"
+def _place(group: PlatformCells) -> str:
+    platform = group.platform
+    return f"{platform.device_name}, {counted(platform.threads, 'thread')}"
 
 
-def _figure(cell: Cell | None, phase: str) -> Figure:
+def _figure(cell: CellResult | None, phase: str) -> StudyCell:
     if cell is None:
-        return Figure("-", "not in this sweep")
+        return StudyCell("-", "not in this sweep")
     time: Time | None = getattr(cell, phase)
     if time is None:
-        return Figure(cell.status.value.replace("_", " "))
+        return StudyCell(cell.status.value.replace("_", " "))
     return _timed(time, "verified" if cell.verified and time.is_stable else "unstable")
 
 
-def _timed(time: Time, mark: str) -> Figure:
-    return Figure(shown_duration(time.median_ns), spread(time), mark, time)
+def _timed(time: Time, mark: str) -> StudyCell:
+    return StudyCell(shown_duration(time.median_ns), spread(time), mark, time)
 
 
-def _total(cells: Sequence[Cell | None]) -> Figure:
+def _total(cells: Sequence[CellResult | None]) -> StudyCell:
     times = [cell.gradient for cell in cells if cell is not None and cell.gradient is not None]
     if len(times) < len(cells):
-        return Figure("-", "a part has no number")
-    total = add(times)
+        return StudyCell("-", "a part has no number")
+    total = add_times(times)
     sure = total.is_stable and all(cell is not None and cell.verified for cell in cells)
     return _timed(total, "verified" if sure else "unstable")
 
 
-def _with_best(column: Sequence[Figure]) -> list[Figure]:
+def _with_best(column: Sequence[StudyCell]) -> list[StudyCell]:
     """The lowest of a column is marked, and whatever its interval overlaps."""
     times = [figure.time for figure in column if figure.time]
     best = min(times, key=lambda time: time.median_ns, default=None)
@@ -251,17 +262,17 @@ def _is_as_good(time: Time, best: Time) -> bool:
     return time is best or overlap(time, best)
 
 
-def _best_in_place(column: Sequence[Figure], places: Sequence[str]) -> list[Figure]:
+def _best_in_place(column: Sequence[StudyCell], places: Sequence[str]) -> list[StudyCell]:
     """The best of each run of rows that ran in the same place."""
-    found: list[Figure] = []
+    found: list[StudyCell] = []
     for _, run in groupby(zip(places, column, strict=True), key=lambda pair: pair[0]):
         found += _with_best([figure for _, figure in run])
     return found
 
 
-def _published(who: Contestant, model: str, batch_size: int, phase: str) -> Figure:
-    text = published().text(who.framework, model, batch_size, phase)
-    return Figure(text, published().name(who.framework))
+def _published(impl: Implementation, model: str, batch_size: int, phase: str) -> StudyCell:
+    text = published().text(impl.framework, model, batch_size, phase)
+    return StudyCell(text, published().name(impl.framework))
 
 
 def _study_span(columns: int) -> tuple[tuple[str, int, bool], ...]:
@@ -272,8 +283,9 @@ def _study_span(columns: int) -> tuple[tuple[str, int, bool], ...]:
 
 
 def _rows(
-    contestants: Sequence[Contestant], columns: Sequence[Sequence[Figure]]
-) -> tuple[tuple[str, tuple[Figure, ...]], ...]:
+    implementations: Sequence[Implementation], columns: Sequence[Sequence[StudyCell]]
+) -> tuple[tuple[str, tuple[StudyCell, ...]], ...]:
     return tuple(
-        (who.label, tuple(column[row] for column in columns)) for row, who in enumerate(contestants)
+        (impl.label, tuple(column[row] for column in columns))
+        for row, impl in enumerate(implementations)
     )

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from velodrome.scheduler.reports import outliers_text
-from velodrome.scheduler.reports.cells import Cell, Course
+from velodrome.scheduler.reports.cells import CellResult, Workload
 from velodrome.scheduler.reports.html.formatting import (
-    block_name,
     counted,
     cut,
-    hardware_name,
+    format_hardware,
+    format_platform,
     listed,
 )
 from velodrome.scheduler.reports.html.grid import are_apart, lowest
-from velodrome.scheduler.reports.html.grouped_rows import Group, all_contestants
+from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, all_implementations
 from velodrome.scheduler.reports.html.missing_values import Reason
-from velodrome.scheduler.reports.interference_summary import headline
-from velodrome.scheduler.reports.outliers import find_outliers, heats
-from velodrome.scheduler.reports.proof import remarks
+from velodrome.scheduler.reports.interference_summary import describe_interference
+from velodrome.scheduler.reports.outliers import collect_task_times, find_outliers
+from velodrome.scheduler.reports.proof import describe_undecided_checks
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.statistics.cell_interval import FEWEST
 
@@ -45,12 +45,12 @@ class Tile:
     words: str
 
 
-def tiles(rows: Sequence[Row], groups: Sequence[Group]) -> tuple[Tile, ...]:
+def tiles(rows: Sequence[Row], groups: Sequence[PlatformCells]) -> tuple[Tile, ...]:
     cells = [cell for group in groups for cell in group.cells.values()]
     numbered = [cell for cell in cells if cell.with_number]
     verified = sum(1 for cell in numbered if cell.verified)
-    frameworks = {who.framework for who in all_contestants(groups)}
-    models = {course.model for group in groups for course in group.courses}
+    frameworks = {impl.framework for impl in all_implementations(groups)}
+    models = {workload.model for group in groups for workload in group.workloads}
     return (
         Tile(f"{len(cells):,}", "cells asked for"),
         Tile(f"{len(numbered):,}", "have a time"),
@@ -61,7 +61,7 @@ def tiles(rows: Sequence[Row], groups: Sequence[Group]) -> tuple[Tile, ...]:
 
 
 def summary(
-    rows: Sequence[Row], groups: Sequence[Group], why: Sequence[Reason], planned: int
+    rows: Sequence[Row], groups: Sequence[PlatformCells], why: Sequence[Reason], planned: int
 ) -> tuple[Sentence, ...]:
     """planned: how many runs there are to be, 0 if that is not known."""
     return (
@@ -78,12 +78,12 @@ def summary(
     )
 
 
-def _what(rows: Sequence[Row], groups: Sequence[Group]) -> str:
-    contestants = all_contestants(groups)
-    frameworks = list(dict.fromkeys(who.framework for who in contestants))
-    models = {course.model for group in groups for course in group.courses}
+def _what(rows: Sequence[Row], groups: Sequence[PlatformCells]) -> str:
+    implementations = all_implementations(groups)
+    frameworks = list(dict.fromkeys(impl.framework for impl in implementations))
+    models = {workload.model for group in groups for workload in group.workloads}
     nodes = {row["node_id"] for row in rows if row["node_id"]}
-    ran = f"{listed(frameworks)} ({counted(len(contestants), 'variant')})"
+    ran = f"{listed(frameworks)} ({counted(len(implementations), 'variant')})"
     where = f" on {counted(len(nodes), 'node')}" if nodes else " on no node"
     return f"{ran} ran {counted(len(models), 'model')}{where}{_when(rows)}."
 
@@ -110,7 +110,7 @@ def _time(value: object) -> datetime:
     return value if isinstance(value, datetime) else datetime.min.replace(tzinfo=UTC)
 
 
-def _proof(groups: Sequence[Group]) -> Iterator[Sentence]:
+def _proof(groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
     cells = [cell for group in groups for cell in group.cells.values()]
     numbered = [cell for cell in cells if cell.with_number]
     unproven = sum(1 for cell in numbered if not cell.verified)
@@ -124,28 +124,29 @@ def _proof(groups: Sequence[Group]) -> Iterator[Sentence]:
         yield Sentence(f"{told}; for each of them {proof}.")
 
 
-def _checks(groups: Sequence[Group]) -> Iterator[Sentence]:
+def _checks(groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
     """Where a check decided nothing, or none was kept."""
     cells = [cell for group in groups for cell in group.cells.values()]
-    for told in remarks([cell.proof for cell in cells if cell.with_number]):
+    for told in describe_undecided_checks([cell.proof for cell in cells if cell.with_number]):
         yield Sentence(told[0].upper() + told[1:] + ".")
 
 
-def _fastest(groups: Sequence[Group]) -> Iterator[str]:
-    for group in [group for group in groups if len(group.contestants) > 1][:MOST_BLOCKS]:
+def _fastest(groups: Sequence[PlatformCells]) -> Iterator[str]:
+    for group in [group for group in groups if len(group.implementations) > 1][:MOST_BLOCKS]:
         leads: Counter[str] = Counter()
         clear: Counter[str] = Counter()
-        for course in group.courses:
-            if leader := _leader(group, course):
-                who, is_clear = leader
-                leads[who] += 1
-                clear[who] += is_clear
+        for workload in group.workloads:
+            if leader := _leader(group, workload):
+                impl, is_clear = leader
+                leads[impl] += 1
+                clear[impl] += is_clear
         if not leads:
             continue
         told = [
-            f"{who} in {count}{_clearly(clear[who], count)}" for who, count in leads.most_common(4)
+            f"{impl} in {count}{_clearly(clear[impl], count)}"
+            for impl, count in leads.most_common(4)
         ]
-        where = f"{hardware_name(group.block)}, {block_name(group.block)}"
+        where = f"{format_hardware(group.platform)}, {format_platform(group.platform)}"
         lines = counted(sum(leads.values()), "line")
         yield f"Lowest gradient time on {where}, of {lines}: {', '.join(told)}."
 
@@ -156,19 +157,19 @@ def _clearly(clear: int, count: int) -> str:
     return f" ({clear or 'none'} of {count} clearly)"
 
 
-def _leader(group: Group, course: Course) -> tuple[str, bool] | None:
+def _leader(group: PlatformCells, workload: Workload) -> tuple[str, bool] | None:
     """Of a line with two numbers or more: the lowest, and whether its interval meets no other."""
-    phase = "gradient" if lowest(group, course, "gradient") else "forward"
-    best = lowest(group, course, phase)
+    phase = "gradient" if lowest(group, workload, "gradient") else "forward"
+    best = lowest(group, workload, phase)
     times = {
-        who: time
-        for who in group.contestants
-        if (cell := group.cells.get((course, who))) and (time := getattr(cell, phase))
+        impl: time
+        for impl in group.implementations
+        if (cell := group.cells.get((workload, impl))) and (time := getattr(cell, phase))
     }
     if best is None or len(times) < 2:
         return None
-    leader = min(times, key=lambda who: times[who].median_ns)
-    others = [time for who, time in times.items() if who != leader]
+    leader = min(times, key=lambda impl: times[impl].median_ns)
+    others = [time for impl, time in times.items() if impl != leader]
     return leader.label, all(are_apart(time, best) for time in others)
 
 
@@ -199,8 +200,8 @@ def _reasons(why: Sequence[Reason]) -> str:
     return "; ".join([*told, *([f"{counted(more, 'reason')} more"] if more else [])])
 
 
-def _doubts(rows: Sequence[Row], groups: Sequence[Group]) -> Iterator[Sentence]:
-    cells: list[Cell] = [cell for group in groups for cell in group.cells.values()]
+def _doubts(rows: Sequence[Row], groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
+    cells: list[CellResult] = [cell for group in groups for cell in group.cells.values()]
     unsettled = sum(1 for cell in cells if cell.with_number and not cell.is_stable)
     if unsettled:
         yield Sentence(
@@ -218,11 +219,11 @@ def _doubts(rows: Sequence[Row], groups: Sequence[Group]) -> Iterator[Sentence]:
 
 
 def _disturbed(rows: Sequence[Row]) -> Iterator[Sentence]:
-    if told := headline(rows):
+    if told := describe_interference(rows):
         yield Sentence(f"{told}.", is_warning=True)
 
 
 def _outliers(rows: Sequence[Row]) -> Iterator[Sentence]:
-    told = outliers_text.line(find_outliers(heats(rows)))
+    told = outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))
     if told:
         yield Sentence(told[0].upper() + told[1:] + ".", is_warning=True)

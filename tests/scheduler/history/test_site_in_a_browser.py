@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.scheduler.site.pages import LastNight, pages
+from velodrome.scheduler.site.pages import LatestRunSummary, pages
 from velodrome.scheduler.site.site_files import write
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
@@ -49,7 +49,7 @@ class Handler(SimpleHTTPRequestHandler):
 def served(tmp_path: Path, nights):
     """The folder, its address, and the paths that were asked for."""
     fleet = nights(change=lambda cell, night: 1.2 if night >= 15 else 1.0).pass_by(*range(20))
-    write(tmp_path, pages("nights", fleet.history(), LastNight(("a summary " * 30,))))
+    write(tmp_path, pages("nights", fleet.history(), LatestRunSummary(("a summary " * 30,))))
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path)))
     server.asked = []
     thread = threading.Thread(target=server.serve_forever)

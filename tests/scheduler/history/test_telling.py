@@ -15,7 +15,7 @@ from velodrome.scheduler.nightly.nightly_result import Night
 from velodrome.scheduler.nightly.summary import summary
 from velodrome.scheduler.plans.planning import Placement, Plan
 from velodrome.scheduler.results import plan_record
-from velodrome.scheduler.site.pages import LastNight, pages, query
+from velodrome.scheduler.site.pages import LatestRunSummary, pages, query
 from velodrome.scheduler.statistics.canary_attribution import Cause
 
 SLOWED = "torch my-lstm"
@@ -128,7 +128,7 @@ def test_words_that_are_no_xml_and_no_html_are_told_as_text(nights) -> None:
     night = told(fleet, CALM)
     (error,) = ET.fromstring(junit(night).partition("\n")[2]).iter("error")
     assert "<script>alert(1)</script>" in error.get("message")
-    site = pages("a <b>", fleet.history(), LastNight(summary(night)))
+    site = pages("a <b>", fleet.history(), LatestRunSummary(summary(night)))
     for text in (text for name, text in site.items() if name.endswith(".html")):
         assert "<script>alert" not in text
         assert "a <b>" not in text
@@ -216,7 +216,9 @@ def test_every_cell_has_a_page_with_its_nights_and_the_query_that_shows_them(
     nights, night: Night
 ) -> None:
     fleet = nights(change=slower).pass_by(*range(CALM + 1))
-    site = pages("nights", fleet.history(), LastNight(("one line",), (("report", "nights/x"),)))
+    site = pages(
+        "nights", fleet.history(), LatestRunSummary(("one line",), (("report", "nights/x"),))
+    )
     cells = [text for name, text in site.items() if name.startswith("cells/")]
     assert len(cells) == len(fleet.cells)
     assert list(site)[-1] == "index.html"

@@ -13,7 +13,7 @@ from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report import Form, Kind, report
 from velodrome.scheduler.commands.report_page import write
-from velodrome.scheduler.reports.cell_history import cell_history
+from velodrome.scheduler.reports.cell_history import read_cell_history
 from velodrome.scheduler.results.store import Store
 
 
@@ -39,7 +39,7 @@ def test_the_first_process_of_each_other_sweep_tells_how_processes_differ(store:
         store.put(sweep(day), measured(math.exp(0.01 * day)))
         store.put(sweep(day), measured(100.0, repeat=1))  # what a day has in common counts, too
     store.put(sweep(9), measured(5.0))
-    found = cell_history(store, sweep(9))
+    found = read_cell_history(store, sweep(9))
     of_forward = found[measured(1.0).task.key, "t1", "forward"]
     # Logs 0.01 to 0.06: deviation 0.0187083.
     assert of_forward.deviation == pytest.approx(0.0187083)
@@ -54,7 +54,7 @@ def test_a_time_of_another_sweep_that_cannot_be_tells_nothing(
         store.put(sweep(day), measured(math.exp(0.01 * day)))
     store.put(sweep(7), measured(ms))
     store.put(sweep(9), measured(5.0))
-    (found, *_) = cell_history(store, sweep(9)).values()
+    (found, *_) = read_cell_history(store, sweep(9)).values()
     assert found.source == "6 other sweeps"
     report(root, "", Kind.TIMES, Form.CSV, None)
     assert "6 other sweeps" in capsys.readouterr().out
@@ -66,7 +66,7 @@ def test_five_other_sweeps_another_task_and_another_type_of_node_tell_nothing(st
     store.put(sweep(6), measured(1.0, node_type="t2"))
     store.put(sweep(7), measured(1.0, threads=1))
     store.put(sweep(9), measured(1.0))
-    assert cell_history(store, sweep(9)) == {}
+    assert read_cell_history(store, sweep(9)) == {}
 
 
 def test_another_sweep_that_cannot_be_read_costs_no_report_of_this_one(

@@ -8,7 +8,7 @@ import pytest
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import GpuReading, Measurement, Reading, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.reports.core_utilization import Use, uses
+from velodrome.scheduler.reports.core_utilization import CoreUse, summarize_core_use
 from velodrome.scheduler.reports.core_utilization_text import flat, table_rows
 from velodrome.scheduler.results.rows import tables
 from velodrome.scheduler.results.schema import TABLES
@@ -37,11 +37,13 @@ MEASURED = Measurement(
 )
 
 
-def used(*measurements: Measurement) -> tuple[Use, ...]:
+def used(*measurements: Measurement) -> tuple[CoreUse, ...]:
     made = [tables("s", one) for one in measurements]
     empty = TABLES["utilization"].empty_table()
     utilization = pa.concat_tables([one.get("utilization", empty) for one in made])
-    return uses([row for one in made for row in one["tasks"].to_pylist()], utilization)
+    return summarize_core_use(
+        [row for one in made for row in one["tasks"].to_pylist()], utilization
+    )
 
 
 def test_cores_are_the_mean_over_the_readings_of_a_phase() -> None:
@@ -74,7 +76,7 @@ def test_threads_and_variants_have_lines_of_their_own() -> None:
     one = replace(MEASURED, task=replace(MEASURED.task, threads=1))
     other = replace(MEASURED, task=replace(MEASURED.task, variant="compile"))
     found = used(other, MEASURED, one)
-    assert [(use.block.threads, use.who.variant) for use in found] == [
+    assert [(use.platform.threads, use.impl.variant) for use in found] == [
         (1, "eager"),
         (2, "eager"),
         (2, "compile"),

@@ -6,8 +6,8 @@ import re
 from rich.console import Console
 
 from velodrome.adapters.registry import FRAMEWORKS
-from velodrome.scheduler.reports.extensibility import Outcome, grids, outcomes
-from velodrome.scheduler.reports.extensibility_text import flat, markdown_grids, rich_grids
+from velodrome.scheduler.reports.extensibility import ProbeOutcome, build_grids, collect_outcomes
+from velodrome.scheduler.reports.extensibility_text import flat, render_grids, render_markdown_grids
 
 
 def row(framework: str, model: str = "probe-lrn", **changes: object) -> dict[str, object]:
@@ -46,13 +46,13 @@ def row(framework: str, model: str = "probe-lrn", **changes: object) -> dict[str
 
 
 def words(rows: list[dict[str, object]]) -> dict[tuple[str, str], str]:
-    return {(one.who.framework, one.probe): one.word for one in outcomes(rows)}
+    return {(one.impl.framework, one.probe): one.word for one in collect_outcomes(rows)}
 
 
 def shown(rows: list[dict[str, object]]) -> str:
     screen = Console(width=150, file=io.StringIO())
     with screen.capture() as capture:
-        screen.print(rich_grids(grids(outcomes(rows))))
+        screen.print(render_grids(build_grids(collect_outcomes(rows))))
     return capture.get()
 
 
@@ -88,7 +88,7 @@ def test_the_evidence_is_the_reason_or_the_note_with_error_and_command() -> None
 
 
 def test_models_that_are_no_probes_are_left_out() -> None:
-    assert outcomes([row("torch", "lenet")]) == ()
+    assert collect_outcomes([row("torch", "lenet")]) == ()
 
 
 def test_what_failed_at_any_number_of_threads_or_in_any_repeat_has_failed() -> None:
@@ -109,12 +109,12 @@ def test_a_variant_that_does_otherwise_than_the_default_is_told_of() -> None:
     text = shown([row("torch", variant="channels_last"), compiled, row("torch")])
     assert "agreed, partly [1]" in text
     assert "[1] torch compile, probe-lrn: unsupported: no graph" in text
-    (grid,) = grids(outcomes([compiled, row("torch")]))
-    assert grid.places[("probe-lrn", "torch")].told.who.variant == "eager"
+    (grid,) = build_grids(collect_outcomes([compiled, row("torch")]))
+    assert grid.places[("probe-lrn", "torch")].told.impl.variant == "eager"
 
 
 def test_frameworks_are_counted_and_a_probe_that_did_not_run_is_said_so() -> None:
-    text = markdown_grids(grids(outcomes(ROWS)))
+    text = render_markdown_grids(build_grids(collect_outcomes(ROWS)))
     header, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
     names = [name for name in FRAMEWORKS if name in ("torch", "tensorflow", "theano", "neon")]
     assert header == f"| probe | {' | '.join(names)} |"
@@ -134,7 +134,10 @@ def test_frameworks_are_counted_and_a_probe_that_did_not_run_is_said_so() -> Non
 
 
 def test_devices_have_tables_of_their_own() -> None:
-    assert len(grids(outcomes([row("torch"), row("torch", device="gpu", gpu_name="G")]))) == 2
+    assert (
+        len(build_grids(collect_outcomes([row("torch"), row("torch", device="gpu", gpu_name="G")])))
+        == 2
+    )
 
 
 def test_a_surprise_is_marked() -> None:
@@ -142,7 +145,7 @@ def test_a_surprise_is_marked() -> None:
 
 
 def test_flat_rows_are_one_per_probe_and_variant_with_the_command() -> None:
-    lines = flat(outcomes(ROWS))
+    lines = flat(collect_outcomes(ROWS))
     assert [line["outcome"] for line in lines].count("agreed") == 2
     assert all(line["rerun"] for line in lines)
     assert {*lines[0]} == {
@@ -152,5 +155,7 @@ def test_flat_rows_are_one_per_probe_and_variant_with_the_command() -> None:
 
 
 def test_outcomes_stand_in_the_order_of_the_probes() -> None:
-    found: tuple[Outcome, ...] = outcomes([row("torch", "probe-gru"), row("torch", "probe-lrn")])
+    found: tuple[ProbeOutcome, ...] = collect_outcomes(
+        [row("torch", "probe-gru"), row("torch", "probe-lrn")]
+    )
     assert [one.probe for one in found] == ["probe-lrn", "probe-gru"]

@@ -1,4 +1,4 @@
-from velodrome.scheduler.reports.interference_summary import headline
+from velodrome.scheduler.reports.interference_summary import describe_interference
 
 OTHERS = "its cores were used by others while it was timed, 50 % of one core: stress-ng (pid 123)"
 STEAL = "other machines took 3.0 % of its cores' time (steal)"
@@ -11,14 +11,14 @@ def ran(task: str, interference: str = "", **changes: object) -> dict[str, objec
 
 def test_a_disturbed_sweep_says_how_many_of_its_runs_were_and_by_what() -> None:
     rows = [ran("1", OTHERS), ran("2", f"{OTHERS}; {STEAL}"), ran("3"), ran("4")]
-    assert headline(rows) == (
+    assert describe_interference(rows) == (
         "2 of 4 timed runs were disturbed: others on their cores in 2, other virtual machines in 1 "
         "(stress-ng)"
     )
 
 
 def test_a_sweep_that_nothing_disturbed_or_of_which_that_is_not_known_says_nothing() -> None:
-    assert headline([ran("1"), ran("2", interference_free=None)]) == ""
+    assert describe_interference([ran("1"), ran("2", interference_free=None)]) == ""
 
 
 def test_what_was_not_timed_and_attempts_that_were_made_good_do_not_count() -> None:
@@ -28,13 +28,16 @@ def test_what_was_not_timed_and_attempts_that_were_made_good_do_not_count() -> N
         ran("2", STEAL),
         ran("3", OTHERS, forward_median_ns=None),
     ]
-    assert headline(rows) == "1 of 2 timed runs was disturbed: other virtual machines in 1"
+    assert (
+        describe_interference(rows)
+        == "1 of 2 timed runs was disturbed: other virtual machines in 1"
+    )
 
 
 def test_what_nobody_has_a_word_for_is_counted_all_the_same() -> None:
-    assert headline([ran("1", "an earthquake")]).endswith("something else in 1")
+    assert describe_interference([ran("1", "an earthquake")]).endswith("something else in 1")
 
 
 def test_controls_in_a_results_folder_reach_no_headline() -> None:
-    told = headline([ran("1", "its cores were used by others: evil\x1b[31m (pid 1)")])
+    told = describe_interference([ran("1", "its cores were used by others: evil\x1b[31m (pid 1)")])
     assert "\x1b" not in told and "others on their cores" in told

@@ -18,7 +18,7 @@ from velodrome.scheduler.commands.compare import compare
 from velodrome.scheduler.commands.output import print_table
 from velodrome.scheduler.commands.report import Form, Kind, report
 from velodrome.scheduler.plans.expectations import TO_AGREE
-from velodrome.scheduler.reports.wide_tables import fitting
+from velodrome.scheduler.reports.wide_tables import compute_widths
 from velodrome.scheduler.results.store import Store
 
 FIRST, SECOND = "20261124-063012-a1b2", "20261125-063012-a1b2"
@@ -55,8 +55,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("results")
     for sweep_id, slower in ((FIRST, 1.0), (SECOND, 1.5)):
         rows = [
-            (replace(measured(*who, model, slower * jitter), repeat=repeat), TO_AGREE)
-            for who in VARIANTS
+            (replace(measured(*impl, model, slower * jitter), repeat=repeat), TO_AGREE)
+            for impl in VARIANTS
             for model in (*MODELS_SHOWN, *PROBES)
             for repeat, jitter in enumerate((1.0, 1.004, 0.996))
         ]
@@ -114,7 +114,7 @@ def test_a_comparison_names_every_cell(
 
 
 def test_a_table_of_tasks_keeps_them_apart(width: int, capsys: pytest.CaptureFixture[str]) -> None:
-    labels = [measured(*who, model).task.label for who in VARIANTS for model in MODELS_SHOWN]
+    labels = [measured(*impl, model).task.label for impl in VARIANTS for model in MODELS_SHOWN]
     print_table([{"task_id": "0" * 16, "task": one, "repeats": 3, "node": HOST} for one in labels])
     shown = lines(capsys)
     assert not [line for line in shown if "…" in line or len(line) > width]
@@ -125,7 +125,7 @@ def test_a_table_of_tasks_keeps_them_apart(width: int, capsys: pytest.CaptureFix
 @given(st.lists(st.lists(st.text("ab ", max_size=20), min_size=1), min_size=1, max_size=6))
 def test_columns_fit_the_room_and_break_no_word(columns: list[list[str]]) -> None:
     for room in (0, 10, 40, 200):
-        widths = fitting(columns, room)
+        widths = compute_widths(columns, room)
         if widths:
             assert sum(widths) <= max(room, len(columns))
             for texts, width in zip(columns, widths, strict=True):

@@ -14,16 +14,22 @@ from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report import Form, Kind, outlier_status, report
-from velodrome.scheduler.reports.cells import Block, Contestant, Course
+from velodrome.scheduler.reports.cells import Implementation, Platform, Workload
 from velodrome.scheduler.reports.outliers import (
-    Heat,
-    Machine,
+    ComparedMachine,
     Outlier,
+    TaskTimes,
+    collect_task_times,
     find_outliers,
-    heats,
     robust_z,
 )
-from velodrome.scheduler.reports.outliers_text import COLUMNS, flat, line, summary, table_rows
+from velodrome.scheduler.reports.outliers_text import (
+    COLUMNS,
+    flat,
+    summarize_comparison,
+    summarize_outliers,
+    table_rows,
+)
 from velodrome.scheduler.results.store import Store
 
 SWEEP = "20261124-063012-a1b2"
@@ -77,7 +83,7 @@ def found_in(store: Store, measurements: Sequence[Measurement]) -> tuple[Outlier
     with store.working_on(SWEEP):
         for one in measurements:
             store.put(SWEEP, one)
-    return find_outliers(heats(store.read("tasks", SWEEP).to_pylist()))
+    return find_outliers(collect_task_times(store.read("tasks", SWEEP).to_pylist()))
 
 
 def test_the_slow_node_is_named_with_its_evidence(store: Store) -> None:
@@ -103,7 +109,7 @@ def test_a_node_that_is_odd_in_several_tasks_is_named_once(store: Store) -> None
     fleet += runs([100, 101, 102, 103, 104, 160], models[2])
     (outlier,) = found_in(store, fleet)
     assert (len(outlier.deviations), outlier.tasks) == (3, 3)
-    assert outlier.worst.heat.course.model == "alexnet"
+    assert outlier.worst.heat.workload.model == "alexnet"
     assert outlier.ratio == pytest.approx(130 / 102.5)  # the median of three
 
 
@@ -119,8 +125,8 @@ def test_nodes_that_differ_among_each_other_have_no_odd_one(store: Store) -> Non
 
 def test_fewer_than_four_nodes_are_not_compared(store: Store) -> None:
     assert found_in(store, runs([100, 100, 300])) == ()
-    ran = heats(store.read("tasks", SWEEP).to_pylist())
-    assert summary(ran, ()) == (
+    ran = collect_task_times(store.read("tasks", SWEEP).to_pylist())
+    assert summarize_comparison(ran, ()) == (
         "nothing was compared: no task ran on 4 machines of one type or more"
     )
 
@@ -156,8 +162,11 @@ def test_a_model_without_gradients_is_compared_by_its_forward_time(store: Store)
 
 def test_what_has_no_time_or_an_impossible_one_is_left_out() -> None:
     row = {"task_id": "a", "repeat": 0, "attempt": 1, "gradient_median_ns": None}
-    assert heats([row | {"forward_median_ns": None}, row | {"forward_median_ns": -1.0}]) == ()
-    assert heats([row | {"forward_median_ns": math.nan}]) == ()
+    assert (
+        collect_task_times([row | {"forward_median_ns": None}, row | {"forward_median_ns": -1.0}])
+        == ()
+    )
+    assert collect_task_times([row | {"forward_median_ns": math.nan}]) == ()
 
 
 def test_of_alike_gpus_of_one_node_the_slow_one_is_named_by_its_uuid(store: Store) -> None:
@@ -173,7 +182,9 @@ def test_of_alike_gpus_of_one_node_the_slow_one_is_named_by_its_uuid(store: Stor
     ]
     (outlier,) = found_in(store, fleet)
     assert outlier.machine.gpu_uuids == ("GPU-3",)
-    assert line([outlier]).startswith("outlier: GPU-3 on host1 is slow, 1.19x the median")
+    assert summarize_outliers([outlier]).startswith(
+        "outlier: GPU-3 on host1 is slow, 1.19x the median"
+    )
     assert table_rows([outlier])[0]["GPU"] == "GPU-3"
 
 
@@ -192,11 +203,13 @@ def test_what_may_be_chance_among_many_tasks_names_nobody() -> None:
     assert (outlier.verdict, len(outlier.deviations), outlier.tasks) == ("slow", 2, 3)
 
 
-def heat(number: int, times_ms: Mapping[int, float]) -> Heat:
+def heat(number: int, times_ms: Mapping[int, float]) -> TaskTimes:
     """A task on nodes that are called by numbers."""
-    times = {Machine(f"host{node}", f"n{node}"): ms * 1e6 for node, ms in times_ms.items()}
-    block = Block("t1", "Some CPU", "cpu", 1, "float32")
-    return Heat(block, Course(f"model{number}", 8), Contestant("torch", "eager"), times)
+    times = {ComparedMachine(f"host{node}", f"n{node}"): ms * 1e6 for node, ms in times_ms.items()}
+    platform = Platform("t1", "Some CPU", "cpu", 1, "float32")
+    return TaskTimes(
+        platform, Workload(f"model{number}", 8), Implementation("torch", "eager"), times
+    )
 
 
 class TestByChance:
@@ -208,7 +221,7 @@ class TestByChance:
         """The outliers of each sweep; the nodes named are slower by their factor."""
         chance = random.Random(20261124)
 
-        def task(number: int) -> Heat:
+        def task(number: int) -> TaskTimes:
             times = {node: 100 * chance.gauss(1, 0.01) for node in range(20)}
             return heat(number, {node: ms * factors.get(node, 1) for node, ms in times.items()})
 
@@ -283,6 +296,6 @@ class TestForms:
         times = {node: 100.0 if node < 20 else 200.0 + node for node in range(25)}
         found = find_outliers([heat(0, times)])
         assert len(found) == 5
-        assert "and 2 more" in line(found)
+        assert "and 2 more" in summarize_outliers(found)
         assert [row["z"] for row in table_rows(found)] == ["+inf"] * 5
         assert {row["worst_z"] for row in flat(found)} == {math.inf}

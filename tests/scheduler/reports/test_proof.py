@@ -11,7 +11,7 @@ sys.path.append(str(Path(__file__).parent))  # there is no package of tests
 from test_report import csv_of, failed, row, shown, tables_of
 
 from velodrome.scheduler.reports.html.check_lines import check_lines, figure_text
-from velodrome.scheduler.reports.proof import Proof, proof_of, remarks
+from velodrome.scheduler.reports.proof import CellProof, describe_undecided_checks, summarize_proof
 
 TOLD = {"proved": ["drained", "possible"], "unproved": []}
 LONG = "twice_the_work gradient: cannot_tell: a call takes 2.3 s: too long to be taken again"
@@ -31,7 +31,7 @@ def check(name: str, outcome: str = "passed", reason: str = "", **figures: float
 
 def test_a_check_is_proved_of_a_cell_if_it_passed_in_every_run() -> None:
     noisy = {"proved": ["possible"], "unproved": ["drained forward: cannot_tell: noise"]}
-    proof = proof_of([row(**TOLD), row(**noisy)])
+    proof = summarize_proof([row(**TOLD), row(**noisy)])
     assert proof.proved == ("possible",)
     assert proof.unproved == ("drained forward: cannot_tell: noise",)
     assert proof.names("cannot_tell") == ("drained",)
@@ -39,7 +39,7 @@ def test_a_check_is_proved_of_a_cell_if_it_passed_in_every_run() -> None:
 
 
 def test_an_outcome_that_a_reason_mentions_is_not_the_outcome() -> None:
-    proof = Proof(unproved=("drained forward: cannot_tell: a thing: failed: twice",))
+    proof = CellProof(unproved=("drained forward: cannot_tell: a thing: failed: twice",))
     assert proof.names("failed") == ()
     assert proof.names("cannot_tell") == ("drained",)
 
@@ -52,7 +52,7 @@ def test_a_row_of_a_version_that_kept_no_checks_is_told_as_such(kept: dict) -> N
 
 
 def test_a_run_that_ended_before_any_check_is_not_of_another_version() -> None:
-    assert proof_of([failed("torch", proved=[], unproved=[])]) == Proof()
+    assert summarize_proof([failed("torch", proved=[], unproved=[])]) == CellProof()
 
 
 def test_a_check_that_could_not_tell_leaves_the_mark_and_is_counted_below_the_grid() -> None:
@@ -66,13 +66,17 @@ def test_a_check_that_could_not_tell_leaves_the_mark_and_is_counted_below_the_gr
 def test_where_every_check_passed_nothing_stands_below_the_grid() -> None:
     (table,) = tables_of([row("torch", **TOLD)])
     assert table.remarks == ()
-    assert remarks([]) == ()
+    assert describe_undecided_checks([]) == ()
 
 
 def test_the_line_names_what_could_not_tell_most_often_first() -> None:
     drained = "drained forward: cannot_tell: noise"
-    proofs = [Proof(unproved=(LONG, drained)), Proof(unproved=(LONG,)), Proof(("drained",))]
-    assert remarks(proofs) == (
+    proofs = [
+        CellProof(unproved=(LONG, drained)),
+        CellProof(unproved=(LONG,)),
+        CellProof(("drained",)),
+    ]
+    assert describe_undecided_checks(proofs) == (
         "a check could not tell in 2 of 3 cells with a time: twice the work (2), drained (1)",
     )
 
@@ -84,7 +88,9 @@ def test_csv_has_what_was_proved_and_what_was_not() -> None:
 
 
 def test_what_a_row_says_is_shown_without_escape_sequences() -> None:
-    proof = proof_of([row(proved=[], unproved=["drained forward: cannot_tell: \x1b]0;x\x07evil"])])
+    proof = summarize_proof(
+        [row(proved=[], unproved=["drained forward: cannot_tell: \x1b]0;x\x07evil"])]
+    )
     (text,) = proof.unproved
     assert text.endswith("evil") and text.isprintable()
 

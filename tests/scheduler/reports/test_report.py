@@ -5,13 +5,13 @@ import re
 import pytest
 from rich.console import Console
 
-from velodrome.scheduler.reports.cell_rows import cell_row
-from velodrome.scheduler.reports.cells import Time, add, combine, gather
+from velodrome.scheduler.reports.cell_rows import build_cell_row
+from velodrome.scheduler.reports.cells import Time, add_times, collect_cells, combine_repeats
 from velodrome.scheduler.reports.flat_rows import csv_rows
-from velodrome.scheduler.reports.interference_summary import headline
-from velodrome.scheduler.reports.render import markdown, rich_tables
-from velodrome.scheduler.reports.tables import Table, duration, tabulate, time_text
-from velodrome.scheduler.reports.task_rows import surprises
+from velodrome.scheduler.reports.interference_summary import describe_interference
+from velodrome.scheduler.reports.render import render_markdown, render_tables
+from velodrome.scheduler.reports.tables import Table, build_table, format_duration, time_text
+from velodrome.scheduler.reports.task_rows import select_surprises
 from velodrome.scheduler.statistics.replication import Repeat
 
 
@@ -62,20 +62,20 @@ def shown(rows: list[dict[str, object]]) -> str:
 def drawn(tables: list[Table], first: str = "") -> str:
     screen = Console(width=140, file=io.StringIO())
     with screen.capture() as capture:
-        screen.print(rich_tables(tables, first))
+        screen.print(render_tables(tables, first))
     return capture.get()
 
 
 def tables_of(rows: list[dict[str, object]]) -> list[Table]:
-    return [tabulate(block, cells) for block, cells in gather(rows).items()]
+    return [build_table(platform, cells) for platform, cells in collect_cells(rows).items()]
 
 
 def csv_of(rows: list[dict[str, object]]) -> str:
     return csv_rows(
         [
-            cell_row(block, course, who, cell)
-            for block, cells in gather(rows).items()
-            for (course, who), cell in cells.items()
+            build_cell_row(platform, workload, impl, cell)
+            for platform, cells in collect_cells(rows).items()
+            for (workload, impl), cell in cells.items()
         ]
     )
 
@@ -90,24 +90,24 @@ def scaled(by: float) -> dict[str, object]:
 
 
 def test_a_time_of_one_process_has_no_interval() -> None:
-    assert combine([Repeat(10, 9, 11)]) == Time(10)
-    assert combine([Repeat(10, 9, 11)]).half_width is None
+    assert combine_repeats([Repeat(10, 9, 11)]) == Time(10)
+    assert combine_repeats([Repeat(10, 9, 11)]).half_width is None
 
 
 def test_a_time_of_three_has_no_interval_and_says_how_far_they_are_apart() -> None:
-    assert combine([Repeat(10, 9, 11), Repeat(14, 13, 20), Repeat(12, 8, 13)]) == Time(
+    assert combine_repeats([Repeat(10, 9, 11), Repeat(14, 13, 20), Repeat(12, 8, 13)]) == Time(
         12, processes=3, apart=1.4
     )
 
 
 def test_repeats_that_no_clock_has_measured_have_no_interval() -> None:
-    assert combine([Repeat(0, 0, 1), Repeat(1, 0, 2)]) == Time(0.5, processes=2)
+    assert combine_repeats([Repeat(0, 0, 1), Repeat(1, 0, 2)]) == Time(0.5, processes=2)
 
 
 def test_a_familys_total_is_the_sum_of_its_parts_and_its_interval_of_all_of_theirs() -> None:
-    assert add([Time(1, 0.5, 2), Time(10, 9, 11)]) == Time(11, 9.5, 13)
-    assert add([Time(1, 0.5, 2), Time(10)]) == Time(11)
-    assert not add([Time(1), Time(10, doubt="slow noise")]).is_stable
+    assert add_times([Time(1, 0.5, 2), Time(10, 9, 11)]) == Time(11, 9.5, 13)
+    assert add_times([Time(1, 0.5, 2), Time(10)]) == Time(11)
+    assert not add_times([Time(1), Time(10, instability="slow noise")]).is_stable
 
 
 def test_the_half_width_is_the_wider_side_of_the_interval() -> None:
@@ -119,7 +119,7 @@ def test_the_half_width_is_the_wider_side_of_the_interval() -> None:
     [(812, "812 ns"), (3210, "3.21 us"), (32_100_000, "32.1 ms"), (1_054_000_000, "1.05 s")],
 )
 def test_durations_have_three_figures_in_the_unit_that_suits(ns: float, text: str) -> None:
-    assert duration(ns) == text
+    assert format_duration(ns) == text
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_time_shows_as_much_of_how_far_it_may_be_off_as_is_known(time: Time, t
 
 def test_a_single_process_shows_no_interval_in_any_form() -> None:
     rows = [row("torch"), row("tensorflow")]
-    for text in (shown(rows), markdown(tables_of(rows))):
+    for text in (shown(rows), render_markdown(tables_of(rows))):
         grid, _, legend = text.partition("median of one batch")
         assert "1.00 ms ✓" in grid
         assert "±" not in grid and "±" in legend
@@ -198,7 +198,7 @@ def test_a_cell_of_which_one_repeat_failed_keeps_its_number_and_says_so() -> Non
     assert "1 of 2 repeats: crashed" in text
 
 
-@pytest.mark.parametrize("write", [shown, lambda rows: markdown(tables_of(rows))])
+@pytest.mark.parametrize("write", [shown, lambda rows: render_markdown(tables_of(rows))])
 def test_each_phase_is_marked_by_its_own_samples_and_says_below_why(write) -> None:
     loose = {"status": "unstable", "forward_stable": False, "forward_instability": "slow"}
     grid, _, below = write([row("torch", **loose)]).partition("[1] torch")
@@ -248,13 +248,14 @@ def test_rows_from_before_doubts_had_words_are_marked_all_the_same() -> None:
 
 def test_three_samples_of_old_rows_claim_nothing_either() -> None:
     rows = six(gradient_samples=3)
-    ((cell,),) = [cells.values() for cells in gather(rows).values()]
+    ((cell,),) = [cells.values() for cells in collect_cells(rows).values()]
     exact = [Repeat(value, value, value) for value in (3e6 * (1 + 0.002 * n) for n in range(6))]
-    assert cell.gradient == combine(exact)
+    assert cell.gradient == combine_repeats(exact)
 
 
 @pytest.mark.parametrize(
-    "write", [lambda rows, first: markdown(rows, first), lambda rows, first: drawn(rows, first)]
+    "write",
+    [lambda rows, first: render_markdown(rows, first), lambda rows, first: drawn(rows, first)],
 )
 def test_a_disturbed_sweep_says_so_before_any_number(write) -> None:
     story = "its cores were used by others while it was timed, 50 % of one core: stress (pid 7)"
@@ -262,7 +263,7 @@ def test_a_disturbed_sweep_says_so_before_any_number(write) -> None:
         row("torch", interference_free=False, interference=story),
         row("tensorflow", interference_free=True),
     ]
-    text = write(tables_of(rows), headline(rows))
+    text = write(tables_of(rows), describe_interference(rows))
     first, number = text.index("1 of 2 timed runs was disturbed"), text.index("1.00 ms")
     assert first < number
     assert "others on their cores in 1 (stress)" in text
@@ -281,7 +282,7 @@ def test_versions_of_a_framework_stand_behind_it_and_its_default_variant_first()
         *(row("torch", variant=one, task_id=one) for one in ("compile", "eager")),
     ]
     (table,) = tables_of(rows)
-    assert table.contestants == (
+    assert table.implementations == (
         "torch eager",
         "torch compile",
         "torch==2.9.1 eager",
@@ -291,12 +292,15 @@ def test_versions_of_a_framework_stand_behind_it_and_its_default_variant_first()
 
 def test_no_place_of_a_table_is_blank() -> None:
     rows = [row("torch", "lenet"), row("tensorflow", "lstm")]
-    (table,) = [tabulate(block, cells) for block, cells in gather(rows).items()]
+    (table,) = [build_table(platform, cells) for platform, cells in collect_cells(rows).items()]
     assert all(entry.text for line in table.lines for entry in line.entries)
 
 
 def test_devices_and_thread_counts_stand_in_tables_of_their_own() -> None:
-    assert len(gather([row(), row(task_id="2", threads=2), row(task_id="3", device="gpu")])) == 3
+    assert (
+        len(collect_cells([row(), row(task_id="2", threads=2), row(task_id="3", device="gpu")]))
+        == 3
+    )
 
 
 def test_pre_training_is_the_sum_of_the_three_stages() -> None:
@@ -321,7 +325,7 @@ def test_what_was_not_to_agree_and_did_not_is_no_surprise() -> None:
     assert "Surprises" not in told and "!" not in told
 
 
-@pytest.mark.parametrize("write", [shown, lambda rows: markdown(tables_of(rows))])
+@pytest.mark.parametrize("write", [shown, lambda rows: render_markdown(tables_of(rows))])
 def test_surprises_in_both_directions_are_marked_and_stand_first(write) -> None:
     told = {"expected": "unsupported", "expected_reason": "no LRN there"}
     rows = [
@@ -339,18 +343,20 @@ def test_surprises_in_both_directions_are_marked_and_stand_first(write) -> None:
 
 def test_a_repeat_that_surprises_makes_its_cell_a_surprise() -> None:
     rows = [row("torch", unexpected=False), failed("torch", repeat=1, unexpected=True)]
-    ((cell,),) = [cells.values() for cells in gather(rows).values()]
+    ((cell,),) = [cells.values() for cells in collect_cells(rows).values()]
     assert cell.is_surprise
-    assert len(surprises(rows)) == 1
+    assert len(select_surprises(rows)) == 1
 
 
 def test_a_lost_attempt_that_was_made_good_is_no_surprise() -> None:
     lost = failed("torch", status="lost", attempt=1, unexpected=True)
-    assert surprises([lost, row("torch", attempt=2, unexpected=False)]) == []
+    assert select_surprises([lost, row("torch", attempt=2, unexpected=False)]) == []
 
 
 def test_rows_from_before_there_were_expectations_were_to_agree() -> None:
-    assert [one["framework"] for one in surprises([row("torch"), failed("neon")])] == ["neon"]
+    assert [one["framework"] for one in select_surprises([row("torch"), failed("neon")])] == [
+        "neon"
+    ]
 
 
 def test_what_is_written_by_hand_is_told_once_with_its_models() -> None:
@@ -370,7 +376,7 @@ def test_escape_sequences_in_a_results_folder_reach_no_terminal() -> None:
     rows = [failed("torch", reason=evil, rerun=evil, expected="agreed", unexpected=True)]
     rows += [row("evil\x1b[31m", variant=evil, cpu_model=evil, notes=[f"by hand: {evil}"])]
     rows += [row("neon", expected="unsupported", expected_reason=evil, unexpected=True)]
-    for text in (shown(rows), markdown(tables_of(rows)), csv_of(rows)):
+    for text in (shown(rows), render_markdown(tables_of(rows)), csv_of(rows)):
         assert "boom secondline" in text
         assert not set(text) & set("\x1b\x07\r\u202e")
 
@@ -382,7 +388,7 @@ def test_markup_in_a_reason_is_shown_as_it_is() -> None:
 
 def test_markdown_has_a_line_per_course_and_phase_and_escapes_bars() -> None:
     rows = [row("torch"), failed("tensorflow", reason="a|b")]
-    text = markdown(tables_of(rows))
+    text = render_markdown(tables_of(rows))
     assert "| lenet b64 | forward | 1.00 ms ✓ | crashed [1] ✗ ! |" in text
     assert "### Some CPU, cpu, 1 thread, float32" in text
 

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from velodrome.scheduler.reports.roofline import rooflines
+from velodrome.scheduler.reports.roofline import build_rooflines
 from velodrome.scheduler.results.ceilings import Ceilings, Unit, filled, of_node
 
 Row = dict[str, object]
@@ -145,7 +145,7 @@ def test_a_node_keeps_its_best_over_all_threads() -> None:
 
 
 def test_a_roofline_has_a_slope_a_ridge_and_a_point_per_phase() -> None:
-    (found,) = rooflines(SWEEP)
+    (found,) = build_rooflines(SWEEP)
     assert found.ridge == pytest.approx(FLOP / 80e-3 / (2**29 / 50e-3))
     assert found.roof(1.0) == pytest.approx(2**29 / 50e-3)
     assert found.roof(1e6) == pytest.approx(FLOP / 80e-3)
@@ -157,6 +157,6 @@ def test_a_roofline_has_a_slope_a_ridge_and_a_point_per_phase() -> None:
 
 
 def test_a_roofline_without_ceilings_still_has_its_points() -> None:
-    (found,) = rooflines([row("lenet", 20, 50)])
+    (found,) = build_rooflines([row("lenet", 20, 50)])
     assert (found.flops, found.bytes, found.ridge, found.roof(1.0)) == (None, None, None, None)
     assert len(found.points) == 2

@@ -11,8 +11,8 @@ from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report_page import write
 from velodrome.scheduler.errors import StoreError
-from velodrome.scheduler.reports.cells import gather
-from velodrome.scheduler.reports.tables import tabulate
+from velodrome.scheduler.reports.cells import collect_cells
+from velodrome.scheduler.reports.tables import build_table
 from velodrome.scheduler.results.schema import RENAMED, TABLES, VERSION, VERSION_KEY, names_in_file
 from velodrome.scheduler.results.schema_page import ROWS, page
 from velodrome.scheduler.results.sql import asked
@@ -79,8 +79,8 @@ class TestEarlierVersions:
     def test_a_report_says_where_they_kept_no_checks(self, written: Path, tmp_path: Path) -> None:
         kept_none = "1 of 1 cell with a time: measured by a version that kept no checks"
         (table,) = [
-            tabulate(*each)
-            for each in gather(Store.for_reading(written).read("tasks").to_pylist()).items()
+            build_table(*each)
+            for each in collect_cells(Store.for_reading(written).read("tasks").to_pylist()).items()
         ]
         (path,) = written.glob("tasks/*/*.parquet")
         lacks_checks = "checks" not in pq.read_schema(path).names

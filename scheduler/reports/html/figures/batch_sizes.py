@@ -6,8 +6,8 @@ import altair as alt
 
 from velodrome.scheduler.reports.html.figures.chart import (
     Chart,
+    ChartFigure,
     ChartRow,
-    Figure,
     colour,
     dash,
     decades,
@@ -15,20 +15,22 @@ from velodrome.scheduler.reports.html.figures.chart import (
     shape,
     spec,
 )
-from velodrome.scheduler.reports.html.formatting import block_name, hardware_name, interval
-from velodrome.scheduler.reports.html.grouped_rows import Group
-from velodrome.scheduler.reports.html.palette import Mark
-from velodrome.scheduler.reports.tables import contestant_order
+from velodrome.scheduler.reports.html.formatting import format_hardware, format_platform, interval
+from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
+from velodrome.scheduler.reports.html.palette import SeriesStyle
+from velodrome.scheduler.reports.tables import implementation_order
 
 MOST = 8  # figures
 NS_PER_MS = 1e6
 
 
-def batch_sizes(groups: Sequence[Group], marks: Sequence[Mark]) -> tuple[Figure, ...]:
+def batch_sizes(
+    groups: Sequence[PlatformCells], marks: Sequence[SeriesStyle]
+) -> tuple[ChartFigure, ...]:
     """Of models that were timed at two batch sizes or more."""
-    found: list[Figure] = []
+    found: list[ChartFigure] = []
     for group in groups:
-        for model in dict.fromkeys(course.model for course in group.courses):
+        for model in dict.fromkeys(workload.model for workload in group.workloads):
             if len(found) == MOST:
                 return tuple(found)
             if figure := _figure(group, model, marks, len(found)):
@@ -36,39 +38,41 @@ def batch_sizes(groups: Sequence[Group], marks: Sequence[Mark]) -> tuple[Figure,
     return tuple(found)
 
 
-def _figure(group: Group, model: str, marks: Sequence[Mark], number: int) -> Figure | None:
+def _figure(
+    group: PlatformCells, model: str, marks: Sequence[SeriesStyle], number: int
+) -> ChartFigure | None:
     times = [
-        (course.batch_size, who, time)
-        for (course, who), cell in group.cells.items()
-        if course.model == model and (time := cell.gradient or cell.forward)
+        (workload.batch_size, impl, time)
+        for (workload, impl), cell in group.cells.items()
+        if workload.model == model and (time := cell.gradient or cell.forward)
     ]
     if len({size for size, _, _ in times}) < 2:
         return None
-    in_order = sorted(times, key=lambda one: (contestant_order(one[1]), one[0]))
+    in_order = sorted(times, key=lambda one: (implementation_order(one[1]), one[0]))
     rows: list[ChartRow] = [
         {
-            "who": who.label,
+            "who": impl.label,
             "batch": size,
             "ms": time.median_ns / NS_PER_MS,
             # A bar without length where there is no interval.
             "low": (time.low_ns or time.median_ns) / NS_PER_MS,
             "high": (time.high_ns or time.median_ns) / NS_PER_MS,
-            "tip": f"{who.label}, batch {size}: {interval(time)}",
+            "tip": f"{impl.label}, batch {size}: {interval(time)}",
         }
-        for size, who, time in in_order
+        for size, impl, time in in_order
     ]
     drawn = [time.median_ns / NS_PER_MS for _, _, time in times]
-    return Figure(
+    return ChartFigure(
         f"figure-batch-{number}",
         model,
-        f"{hardware_name(group.block)}, {block_name(group.block)}",
+        f"{format_hardware(group.platform)}, {format_platform(group.platform)}",
         spec(_chart(marks, sorted({size for size, _, _ in times}), drawn), rows),
         ("contestant", "batch size", "time"),
-        tuple((who.label, str(size), interval(time)) for size, who, time in in_order),
+        tuple((impl.label, str(size), interval(time)) for size, impl, time in in_order),
     )
 
 
-def _chart(marks: Sequence[Mark], sizes: Sequence[int], drawn: Sequence[float]) -> Chart:
+def _chart(marks: Sequence[SeriesStyle], sizes: Sequence[int], drawn: Sequence[float]) -> Chart:
     across = alt.X(
         "batch:Q",
         title="batch size",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from velodrome.scheduler.reports.html.palette import Mark
+from velodrome.scheduler.reports.html.palette import SeriesStyle
 
 HEIGHT = 220
 
@@ -21,7 +21,7 @@ Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 
 @dataclass(frozen=True)
-class Figure:
+class ChartFigure:
     """columns: titles of table; spec: Vega-Lite, as plain JSON values. subtitle: where it ran."""
 
     id: str
@@ -33,13 +33,13 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Section:
+class FigureSection:
     """One kind of figure. without: why there is none, where there is none. query: its rows."""
 
     id: str
     title: str
     caption: str
-    figures: tuple[Figure, ...]
+    figures: tuple[ChartFigure, ...]
     without: str
     query: str
 
@@ -76,21 +76,21 @@ def empty() -> alt.Chart:
     return alt.Chart()
 
 
-def colour(marks: Sequence[Mark]) -> alt.Color:
+def colour(marks: Sequence[SeriesStyle]) -> alt.Color:
     """Of the column `who`; the page has one legend for all figures."""
     return alt.Color("who:N", scale=scale_of_colours(marks), legend=None)
 
 
-def scale_of_colours(marks: Sequence[Mark]) -> alt.Scale:
+def scale_of_colours(marks: Sequence[SeriesStyle]) -> alt.Scale:
     return alt.Scale(domain=[mark.label for mark in marks], range=[mark.colour for mark in marks])
 
 
-def shape(marks: Sequence[Mark]) -> alt.Shape:
+def shape(marks: Sequence[SeriesStyle]) -> alt.Shape:
     scale = alt.Scale(domain=[mark.label for mark in marks], range=[mark.shape for mark in marks])
     return alt.Shape("who:N", scale=scale, legend=None)
 
 
-def dash(marks: Sequence[Mark]) -> alt.StrokeDash:
+def dash(marks: Sequence[SeriesStyle]) -> alt.StrokeDash:
     dashes = [list(mark.dash) for mark in marks]
     scale = alt.Scale(domain=[mark.label for mark in marks], range=dashes)
     return alt.StrokeDash("who:N", scale=scale, legend=None)

@@ -5,24 +5,24 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from velodrome.scheduler.reports.cells import Contestant, Course
+from velodrome.scheduler.reports.cells import Implementation, Workload
 from velodrome.scheduler.reports.html.figures.chart import (
     Chart,
+    ChartFigure,
     ChartRow,
-    Figure,
     colour,
     empty,
     spec,
 )
 from velodrome.scheduler.reports.html.formatting import (
-    block_name,
-    course_name,
-    hardware_name,
+    format_hardware,
+    format_platform,
+    format_workload,
     listed,
 )
-from velodrome.scheduler.reports.html.grouped_rows import Group
-from velodrome.scheduler.reports.html.palette import Mark
-from velodrome.scheduler.reports.tables import contestant_order
+from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
+from velodrome.scheduler.reports.html.palette import SeriesStyle
+from velodrome.scheduler.reports.tables import implementation_order
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.sanitizing import in_one_line
 
@@ -32,25 +32,27 @@ MARGIN = 30
 COLUMN = "energy_per_gradient_j"
 
 
-def energy(groups: Sequence[Group], marks: Sequence[Mark]) -> tuple[Figure, ...]:
+def energy(
+    groups: Sequence[PlatformCells], marks: Sequence[SeriesStyle]
+) -> tuple[ChartFigure, ...]:
     """One per block and course of which anything is known."""
-    found: list[Figure] = []
+    found: list[ChartFigure] = []
     for group in groups:
-        for course in group.courses:
-            joules = _joules(group, course)
+        for workload in group.workloads:
+            joules = _joules(group, workload)
             if joules and len(found) < MOST:
-                found.append(_figure(group, course, joules, marks, len(found)))
+                found.append(_figure(group, workload, joules, marks, len(found)))
     return tuple(found)
 
 
-def _joules(group: Group, course: Course) -> dict[Contestant, tuple[float, str]]:
+def _joules(group: PlatformCells, workload: Workload) -> dict[Implementation, tuple[float, str]]:
     """The median over repeats, and how it is known."""
     found = {}
-    for (one, who), rows in group.rows.items():
-        known = [row for row in rows if one == course and row.get(COLUMN) is not None]
+    for (one, impl), rows in group.rows.items():
+        known = [row for row in rows if one == workload and row.get(COLUMN) is not None]
         if known:
             middle = statistics.median(float(str(row[COLUMN])) for row in known)
-            found[who] = (middle, listed(sorted({_source(row) for row in known})))
+            found[impl] = (middle, listed(sorted({_source(row) for row in known})))
     return found
 
 
@@ -59,33 +61,33 @@ def _source(row: Row) -> str:
 
 
 def _figure(
-    group: Group,
-    course: Course,
-    joules: dict[Contestant, tuple[float, str]],
-    marks: Sequence[Mark],
+    group: PlatformCells,
+    workload: Workload,
+    joules: dict[Implementation, tuple[float, str]],
+    marks: Sequence[SeriesStyle],
     number: int,
-) -> Figure:
-    order = sorted(joules, key=contestant_order)
+) -> ChartFigure:
+    order = sorted(joules, key=implementation_order)
     rows: list[ChartRow] = [
         {
-            "who": who.label,
-            "joules": joules[who][0],
-            "tip": f"{who.label}: {joules[who][0]:.3g} J, {joules[who][1]}",
+            "who": impl.label,
+            "joules": joules[impl][0],
+            "tip": f"{impl.label}: {joules[impl][0]:.3g} J, {joules[impl][1]}",
         }
-        for who in order
+        for impl in order
     ]
-    labels = [who.label for who in order]
-    return Figure(
+    labels = [impl.label for impl in order]
+    return ChartFigure(
         f"figure-energy-{number}",
-        course_name(course),
-        f"{hardware_name(group.block)}, {block_name(group.block)}",
+        format_workload(workload),
+        f"{format_hardware(group.platform)}, {format_platform(group.platform)}",
         spec(_chart(marks, labels), rows, MARGIN + ROW_HEIGHT * len(order)),
         ("contestant", "energy", "how it is known"),
-        tuple((who.label, f"{joules[who][0]:.3g} J", joules[who][1]) for who in order),
+        tuple((impl.label, f"{joules[impl][0]:.3g} J", joules[impl][1]) for impl in order),
     )
 
 
-def _chart(marks: Sequence[Mark], order: Sequence[str]) -> Chart:
+def _chart(marks: Sequence[SeriesStyle], order: Sequence[str]) -> Chart:
     down = alt.Y("who:N", title=None, sort=list(order), axis=alt.Axis(labelLimit=150))
     bars: Chart = (
         empty()

@@ -6,8 +6,8 @@ import altair as alt
 
 from velodrome.scheduler.reports.html.figures.chart import (
     Chart,
+    ChartFigure,
     ChartRow,
-    Figure,
     colour,
     decades,
     empty,
@@ -15,28 +15,28 @@ from velodrome.scheduler.reports.html.figures.chart import (
     spec,
 )
 from velodrome.scheduler.reports.html.overview import Overview
-from velodrome.scheduler.reports.html.palette import Mark
+from velodrome.scheduler.reports.html.palette import SeriesStyle
 
 ROW_HEIGHT = 26
 MARGIN = 30
 
 
-def distances(seen: Overview, marks: Sequence[Mark]) -> tuple[Figure, ...]:
+def distances(seen: Overview, marks: Sequence[SeriesStyle]) -> tuple[ChartFigure, ...]:
     """None where nobody has anybody beside it."""
     points = [
-        (who.label, model, one.ratio, one.with_number)
-        for column, who in enumerate(seen.contestants)
+        (impl.label, model, one.ratio, one.with_number)
+        for column, impl in enumerate(seen.implementations)
         for model, places in seen.lines
         if (one := places[column]) and one.ratio is not None
     ]
-    if len({who for who, *_ in points}) < 2:
+    if len({impl for impl, *_ in points}) < 2:
         return ()
-    order = [mark.label for mark in marks if mark.label in {who for who, *_ in points}]
+    order = [mark.label for mark in marks if mark.label in {impl for impl, *_ in points}]
     rows: list[ChartRow] = [
-        {"who": who, "ratio": ratio, "tip": f"{who}, {model}: {ratio:.2f} times the best"}
-        for who, model, ratio, _ in points
+        {"who": impl, "ratio": ratio, "tip": f"{impl}, {model}: {ratio:.2f} times the best"}
+        for impl, model, ratio, _ in points
     ]
-    figure = Figure(
+    figure = ChartFigure(
         "figure-distance",
         "Times over the best of each line",
         "a point a model: the median over batch sizes, threads, devices; the bar is the middle",
@@ -46,12 +46,12 @@ def distances(seen: Overview, marks: Sequence[Mark]) -> tuple[Figure, ...]:
             MARGIN + ROW_HEIGHT * len(order),
         ),
         ("contestant", "model", "times the best", "cells"),
-        tuple((who, model, f"{ratio:.2f}", str(count)) for who, model, ratio, count in points),
+        tuple((impl, model, f"{ratio:.2f}", str(count)) for impl, model, ratio, count in points),
     )
     return (figure,)
 
 
-def _chart(marks: Sequence[Mark], order: Sequence[str], drawn: Sequence[float]) -> Chart:
+def _chart(marks: Sequence[SeriesStyle], order: Sequence[str], drawn: Sequence[float]) -> Chart:
     scale = alt.Scale(type="log", nice=False, padding=10)
     axis = alt.Axis(format="~g", values=decades(drawn))
     down = alt.Y("who:N", title=None, sort=list(order), axis=alt.Axis(labelLimit=150, grid=True))

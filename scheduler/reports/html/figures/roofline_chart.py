@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 
 import altair as alt
 
-from velodrome.scheduler.reports.cells import Contestant
+from velodrome.scheduler.reports.cells import Implementation
 from velodrome.scheduler.reports.html.figures.chart import (
     Chart,
+    ChartFigure,
     ChartRow,
-    Figure,
     colour,
     decades,
     empty,
@@ -17,8 +17,8 @@ from velodrome.scheduler.reports.html.figures.chart import (
     spec,
 )
 from velodrome.scheduler.reports.html.formatting import counted, cut
-from velodrome.scheduler.reports.html.palette import Mark
-from velodrome.scheduler.reports.roofline import Point, Roofline
+from velodrome.scheduler.reports.html.palette import SeriesStyle
+from velodrome.scheduler.reports.roofline import Roofline, RooflinePoint
 from velodrome.scheduler.results.sanitizing import in_one_line
 
 MOST = 6
@@ -27,7 +27,7 @@ GIGA = 1e9
 BEYOND = 2.0  # times the outermost points, to which the roof is drawn
 
 
-def roofs(found: Iterable[Roofline], marks: Sequence[Mark]) -> tuple[Figure, ...]:
+def roofs(found: Iterable[Roofline], marks: Sequence[SeriesStyle]) -> tuple[ChartFigure, ...]:
     """Of nodes with a point; those that have both ceilings first."""
     drawn = sorted(
         (roof for roof in found if roof.points),
@@ -36,11 +36,11 @@ def roofs(found: Iterable[Roofline], marks: Sequence[Mark]) -> tuple[Figure, ...
     return tuple(_figure(roof, marks, number) for number, roof in enumerate(drawn[:MOST]))
 
 
-def _figure(roof: Roofline, marks: Sequence[Mark], number: int) -> Figure:
+def _figure(roof: Roofline, marks: Sequence[SeriesStyle], number: int) -> ChartFigure:
     points = roof.points[:MOST_POINTS]
     rows: list[ChartRow] = [
         {
-            "who": Contestant(one.framework, one.variant).label,
+            "who": Implementation(one.framework, one.variant).label,
             "phase": one.phase,
             "intensity": one.intensity,
             "rate": one.flops_per_s / GIGA,
@@ -53,7 +53,7 @@ def _figure(roof: Roofline, marks: Sequence[Mark], number: int) -> Figure:
     where = ", ".join(
         filter(None, (roof.hardware, in_one_line(place.device), counted(place.threads, "thread")))
     )
-    return Figure(
+    return ChartFigure(
         f"figure-roof-{number}",
         roof.hostname or roof.node_id,
         f"{where}: {_ceilings(roof)}",
@@ -81,20 +81,20 @@ def _ceilings(roof: Roofline) -> str:
     return f"{flops}, {copied}"
 
 
-def _share(roof: Roofline, one: Point) -> str:
+def _share(roof: Roofline, one: RooflinePoint) -> str:
     height = roof.roof(one.intensity)
     return f"{100 * one.flops_per_s / height:.0f} %" if height else "unknown"
 
 
-def _tip(roof: Roofline, one: Point) -> str:
-    who = Contestant(one.framework, one.variant).label
+def _tip(roof: Roofline, one: RooflinePoint) -> str:
+    impl = Implementation(one.framework, one.variant).label
     rate = f"{one.flops_per_s / GIGA:.3g} GFLOP/s, {_share(roof, one)} of the roof"
-    return f"{who}, {one.model} b{one.batch_size}, {one.phase}: {rate}"
+    return f"{impl}, {one.model} b{one.batch_size}, {one.phase}: {rate}"
 
 
-def _line(roof: Roofline, one: Point) -> tuple[str, ...]:
+def _line(roof: Roofline, one: RooflinePoint) -> tuple[str, ...]:
     return (
-        Contestant(one.framework, one.variant).label,
+        Implementation(one.framework, one.variant).label,
         cut(f"{one.model} b{one.batch_size}"),
         one.phase,
         f"{one.intensity:.3g}",
@@ -103,7 +103,7 @@ def _line(roof: Roofline, one: Point) -> tuple[str, ...]:
     )
 
 
-def _chart(marks: Sequence[Mark], rows: Sequence[ChartRow]) -> Chart:
+def _chart(marks: Sequence[SeriesStyle], rows: Sequence[ChartRow]) -> Chart:
     log = alt.Scale(type="log", nice=False, padding=10)
     along = _axis(rows, ("intensity",))
     high = _axis(rows, ("rate", "roof"))

@@ -3,34 +3,34 @@
 from collections.abc import Sequence
 
 from velodrome.scheduler.reports.html.figures.batch_sizes import batch_sizes
-from velodrome.scheduler.reports.html.figures.chart import Section
+from velodrome.scheduler.reports.html.figures.chart import FigureSection
 from velodrome.scheduler.reports.html.figures.energy import energy
 from velodrome.scheduler.reports.html.figures.relative_times import distances
 from velodrome.scheduler.reports.html.figures.roofline_chart import roofs
 from velodrome.scheduler.reports.html.figures.threads import thread_scaling
-from velodrome.scheduler.reports.html.figures.traced_tasks import Chosen
+from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask
 from velodrome.scheduler.reports.html.figures.traces import traces
 from velodrome.scheduler.reports.html.formatting import listed
-from velodrome.scheduler.reports.html.grouped_rows import Group
+from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.reports.html.overview import Overview
-from velodrome.scheduler.reports.html.palette import Mark
+from velodrome.scheduler.reports.html.palette import SeriesStyle
 from velodrome.scheduler.reports.html.queries import Queries
-from velodrome.scheduler.reports.roofline import rooflines
+from velodrome.scheduler.reports.roofline import build_rooflines
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.sanitizing import in_one_line
 
 
 def sections(
     rows: Sequence[Row],
-    groups: Sequence[Group],
+    groups: Sequence[PlatformCells],
     seen: Overview,
-    marks: Sequence[Mark],
-    picked: Sequence[Chosen],
+    marks: Sequence[SeriesStyle],
+    picked: Sequence[TracedTask],
     readings: Sequence[Row],
     queries: Queries,
-) -> tuple[Section, ...]:
+) -> tuple[FigureSection, ...]:
     return (
-        Section(
+        FigureSection(
             "distance",
             "How far from the best",
             "Gradient time (forward time where a model has no gradient) over the best of the same "
@@ -39,7 +39,7 @@ def sections(
             "Nothing was timed by two contestants, so there is nothing to set beside each other.",
             queries.grid(),
         ),
-        Section(
+        FigureSection(
             "batch-sizes",
             "Time against batch size",
             "Gradient time of one batch; both axes are logarithmic. Bars are 95 % intervals, where "
@@ -48,7 +48,7 @@ def sections(
             "No model was timed at two batch sizes in this sweep.",
             queries.batch_sizes(),
         ),
-        Section(
+        FigureSection(
             "threads",
             "Thread scaling",
             "How many times as fast as with the fewest threads; the dotted line is as many times "
@@ -57,7 +57,7 @@ def sections(
             "Nothing was timed at two thread counts in this sweep.",
             queries.threads(),
         ),
-        Section(
+        FigureSection(
             "traces",
             "Utilization over time",
             "Busy cores of the worker and its children, read from outside, of one task of each "
@@ -66,17 +66,17 @@ def sections(
             "No task has two readings of its utilization.",
             queries.traces(picked),
         ),
-        Section(
+        FigureSection(
             "roofline",
             "Roofline",
             "Rate against arithmetic intensity, below the ceilings that gemm and copy reached on "
             "the same node (Williams, Waterman and Patterson, CACM 52 (4), 2009). Filled points "
             "are gradients, open ones forward.",
-            roofs(rooflines(rows), marks),
+            roofs(build_rooflines(rows), marks),
             "No model whose arithmetic is known was timed.",
             queries.roofline(),
         ),
-        Section(
+        FigureSection(
             "energy",
             "Energy",
             "Of one gradient: the median over repeats, and whether a counter measured it or it is "

@@ -4,75 +4,81 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from velodrome.scheduler.reports.cells import Contestant, Course, Time
+from velodrome.scheduler.reports.cells import Implementation, Time, Workload
 from velodrome.scheduler.reports.html.figures.chart import (
     Chart,
+    ChartFigure,
     ChartRow,
-    Figure,
     colour,
     dash,
     empty,
     shape,
     spec,
 )
-from velodrome.scheduler.reports.html.formatting import course_name, shown_duration
-from velodrome.scheduler.reports.html.grouped_rows import Group
-from velodrome.scheduler.reports.html.palette import Mark
-from velodrome.scheduler.reports.tables import contestant_order, course_order
+from velodrome.scheduler.reports.html.formatting import format_workload, shown_duration
+from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
+from velodrome.scheduler.reports.html.palette import SeriesStyle
+from velodrome.scheduler.reports.tables import implementation_order, workload_order
 
 MOST = 12
 IDEAL = "as many times faster as threads"
 
-Times = dict[Contestant, dict[int, Time]]
+Times = dict[Implementation, dict[int, Time]]
 
 
-def thread_scaling(groups: Sequence[Group], marks: Sequence[Mark]) -> tuple[Figure, ...]:
+def thread_scaling(
+    groups: Sequence[PlatformCells], marks: Sequence[SeriesStyle]
+) -> tuple[ChartFigure, ...]:
     """Of courses that were timed at two thread counts or more on one type of node."""
-    found: list[Figure] = []
-    for where, courses in _by_place(groups).items():
-        for course in sorted(courses, key=course_order):
-            scaled = {who: times for who, times in courses[course].items() if len(times) > 1}
+    found: list[ChartFigure] = []
+    for where, workloads in _by_place(groups).items():
+        for workload in sorted(workloads, key=workload_order):
+            scaled = {impl: times for impl, times in workloads[workload].items() if len(times) > 1}
             if scaled and len(found) < MOST:
-                found.append(_figure(where, course, scaled, marks, len(found)))
+                found.append(_figure(where, workload, scaled, marks, len(found)))
     return tuple(found)
 
 
-def _by_place(groups: Sequence[Group]) -> dict[str, dict[Course, Times]]:
-    found: dict[str, dict[Course, Times]] = {}
+def _by_place(groups: Sequence[PlatformCells]) -> dict[str, dict[Workload, Times]]:
+    found: dict[str, dict[Workload, Times]] = {}
     for group in groups:
-        block = group.block
+        platform = group.platform
         where = ", ".join(
-            filter(None, (block.hardware, block.node_type, block.device_name, block.dtype))
+            filter(
+                None, (platform.hardware, platform.node_type, platform.device_name, platform.dtype)
+            )
         )
-        for (course, who), cell in group.cells.items():
+        for (workload, impl), cell in group.cells.items():
             if time := cell.gradient or cell.forward:
-                times = found.setdefault(where, {}).setdefault(course, {}).setdefault(who, {})
-                times[block.threads] = time
+                times = found.setdefault(where, {}).setdefault(workload, {}).setdefault(impl, {})
+                times[platform.threads] = time
     return found
 
 
-def _figure(where: str, course: Course, found: Times, marks: Sequence[Mark], number: int) -> Figure:
+def _figure(
+    where: str, workload: Workload, found: Times, marks: Sequence[SeriesStyle], number: int
+) -> ChartFigure:
     rows: list[ChartRow] = []
     table = []
-    for who in sorted(found, key=contestant_order):
-        times = found[who]
+    for impl in sorted(found, key=implementation_order):
+        times = found[impl]
         fewest = min(times)
         for threads, time in sorted(times.items()):
             speedup = times[fewest].median_ns / time.median_ns if time.median_ns else 0.0
             told = f"{speedup:.2f} times as fast as {fewest}"
-            tip = f"{who.label}, {threads} threads: {shown_duration(time.median_ns)}, {told}"
-            rows.append({"who": who.label, "threads": threads, "speedup": speedup, "tip": tip})
+            tip = f"{impl.label}, {threads} threads: {shown_duration(time.median_ns)}, {told}"
+            rows.append({"who": impl.label, "threads": threads, "speedup": speedup, "tip": tip})
             table.append(
-                (who.label, str(threads), shown_duration(time.median_ns), f"{speedup:.2f}")
+                (impl.label, str(threads), shown_duration(time.median_ns), f"{speedup:.2f}")
             )
     counts = sorted({threads for times in found.values() for threads in times})
     rows += [
         {"who": IDEAL, "threads": count, "ideal": count / counts[0], "tip": IDEAL}
         for count in counts
     ]
-    return Figure(
+    return ChartFigure(
         f"figure-threads-{number}",
-        course_name(course),
+        format_workload(workload),
         where,
         spec(_chart(marks, counts), rows),
         ("contestant", "threads", "time", "times as fast"),
@@ -80,7 +86,7 @@ def _figure(where: str, course: Course, found: Times, marks: Sequence[Mark], num
     )
 
 
-def _chart(marks: Sequence[Mark], counts: Sequence[int]) -> Chart:
+def _chart(marks: Sequence[SeriesStyle], counts: Sequence[int]) -> Chart:
     across = alt.X(
         "threads:Q",
         title="threads",

@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.cells import Course, contestant_of, course_of
-from velodrome.scheduler.reports.html.formatting import block_name, course_name
+from velodrome.scheduler.reports.cells import Workload, read_implementation, read_workload
+from velodrome.scheduler.reports.html.formatting import format_platform, format_workload
 from velodrome.scheduler.reports.html.grid import lowest
-from velodrome.scheduler.reports.html.grouped_rows import Group
+from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.results.sanitizing import in_one_line
 
 MOST = 6
 
 
 @dataclass(frozen=True)
-class Chosen:
+class TracedTask:
     """A task whose readings are to be read: of one contestant, its first repeat."""
 
     task_id: str
@@ -23,38 +23,38 @@ class Chosen:
     threads: int
 
 
-def chosen(groups: Sequence[Group]) -> tuple[Chosen, ...]:
+def chosen(groups: Sequence[PlatformCells]) -> tuple[TracedTask, ...]:
     """One per contestant, all on the course that takes longest where most have a number."""
     for group in groups:
-        course = _longest(group)
-        if course is not None:
-            return tuple(_of(group, course))[:MOST]
+        workload = _longest(group)
+        if workload is not None:
+            return tuple(_of(group, workload))[:MOST]
     return ()
 
 
-def _longest(group: Group) -> Course | None:
-    def weight(course: Course) -> tuple[int, float]:
-        time = lowest(group, course, "gradient") or lowest(group, course, "forward")
+def _longest(group: PlatformCells) -> Workload | None:
+    def weight(workload: Workload) -> tuple[int, float]:
+        time = lowest(group, workload, "gradient") or lowest(group, workload, "forward")
         numbered = sum(
-            1 for (one, _), cell in group.cells.items() if one == course and cell.with_number
+            1 for (one, _), cell in group.cells.items() if one == workload and cell.with_number
         )
         return numbered, time.median_ns if time else 0.0
 
-    heaviest = max(group.courses, key=weight, default=None)
+    heaviest = max(group.workloads, key=weight, default=None)
     return heaviest if heaviest and weight(heaviest)[0] else None
 
 
-def _of(group: Group, course: Course) -> Iterator[Chosen]:
-    for who in group.contestants:
-        rows = group.rows.get((course, who), ())
+def _of(group: PlatformCells, workload: Workload) -> Iterator[TracedTask]:
+    for impl in group.implementations:
+        rows = group.rows.get((workload, impl), ())
         timed = [row for row in rows if row["forward_median_ns"] is not None]
         if timed:
             row = min(timed, key=lambda one: int(str(one["repeat"])))
-            yield Chosen(
+            yield TracedTask(
                 str(row["task_id"]),
                 int(str(row["repeat"])),
-                contestant_of(row).label,
-                f"{course_name(course_of(row))}, {block_name(group.block)}, "
+                read_implementation(row).label,
+                f"{format_workload(read_workload(row))}, {format_platform(group.platform)}, "
                 f"on {in_one_line(row['hostname'])}",
-                group.block.threads,
+                group.platform.threads,
             )

@@ -6,8 +6,8 @@ from itertools import groupby
 
 import altair as alt
 
-from velodrome.scheduler.reports.html.figures.chart import Chart, ChartRow, Figure, empty, spec
-from velodrome.scheduler.reports.html.figures.traced_tasks import Chosen
+from velodrome.scheduler.reports.html.figures.chart import Chart, ChartFigure, ChartRow, empty, spec
+from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.sanitizing import in_one_line
 
@@ -18,7 +18,7 @@ PHASES = ("import", "build", "verify", "warmup", "forward", "gradient", "update"
 NS_PER_S = 1e9
 
 
-def traces(picked: Sequence[Chosen], readings: Sequence[Row]) -> tuple[Figure, ...]:
+def traces(picked: Sequence[TracedTask], readings: Sequence[Row]) -> tuple[ChartFigure, ...]:
     """readings: rows of `utilization` of those tasks; what has fewer than two is left out."""
     found = []
     for number, one in enumerate(picked):
@@ -58,7 +58,7 @@ def _instants(rows: Sequence[Row]) -> list[_Instant]:
     return found
 
 
-def _figure(one: Chosen, instants: Sequence[_Instant], number: int) -> Figure:
+def _figure(one: TracedTask, instants: Sequence[_Instant], number: int) -> ChartFigure:
     bands = list(_bands(instants))
     drawn = _thinned(instants)
     rows: list[ChartRow] = [
@@ -73,7 +73,7 @@ def _figure(one: Chosen, instants: Sequence[_Instant], number: int) -> Figure:
     rows += bands
     top = HEADROOM * max(one.threads, *(each.cores for each in drawn))
     chart = _chart(one.threads, top, any(each.gpu is not None for each in drawn))
-    return Figure(
+    return ChartFigure(
         f"figure-trace-{number}",
         one.title,
         one.subtitle,
