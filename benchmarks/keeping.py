@@ -88,7 +88,7 @@ def _figures(store: Store) -> dict[str, object]:
     cpus: dict[int, list[float]] = {size: [] for size in SIZES}
     with contextlib.ExitStack() as holding:
         for size in SIZES:
-            holding.enter_context(store.working_on(f"{SWEEP_ID}{size}"))
+            holding.enter_context(store.hold_sweep(f"{SWEEP_ID}{size}"))
             store.put(f"{SWEEP_ID}{size}", measurement(PUTS))  # the folders
         for first in range(0, PUTS, GROUP):
             for size in SIZES:
@@ -126,12 +126,12 @@ def _stages(measurements: list[Measurement]) -> dict[str, float]:
     tables = [rows.tables(SWEEP_ID, one) for one in measurements]
     made_s = time.process_time()
     for table in (table for of_one in tables for table in of_one.values()):
-        parquet_files.encoded(table)
+        parquet_files.encode(table)
     encoded_s = time.process_time()
     for first in range(0, PUTS, GROUP):
         group = tables[first : first + GROUP]
         for name in group[0]:
-            parquet_files.encoded(pa.concat_tables([of_one[name] for of_one in group]))
+            parquet_files.encode(pa.concat_tables([of_one[name] for of_one in group]))
     grouped_s = time.process_time()
     return {
         "rows_cpu_ms": round(1e3 * (made_s - cpu_s) / PUTS, 2),

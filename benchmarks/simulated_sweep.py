@@ -123,7 +123,7 @@ def rss_mib() -> float:
 
 
 def _attempts(made: object, store: Store) -> tuple[Attempt, ...]:
-    with store.working_on(SWEEP_ID):
+    with store.hold_sweep(SWEEP_ID):
         store.begin(SWEEP_ID, "name: large", made)
         return outstanding(made, store, SWEEP_ID)
 

@@ -57,7 +57,7 @@ def _figures(store: Store) -> dict[str, object]:
     from velodrome.scheduler.fleet.row_writer import Keeper
     from velodrome.scheduler.fleet.work_queue import Queue
 
-    with Membership() as membership, store.working_on(SWEEP_ID):
+    with Membership() as membership, store.hold_sweep(SWEEP_ID):
         nodes = membership.first_look(lambda text: print(text, file=sys.stderr))
         made = plan(expand(SWEEP), SWEEP, nodes, {})
         store.begin(SWEEP_ID, "name: small", made)

@@ -49,7 +49,7 @@ def main() -> None:
 
 def figures(root: Path, samples: int) -> dict[str, object]:
     store = Store(root)
-    with store.working_on(SWEEP_ID):
+    with store.hold_sweep(SWEEP_ID):
         written = _timed(lambda: _write(store, samples))
         compacted = _timed(lambda: store.compact(SWEEP_ID))
     size = sum(path.stat().st_size for path in root.glob("samples/*/*.parquet"))

@@ -19,9 +19,9 @@ from velodrome.scheduler.commands import skipped_files, vertical_rows
 from velodrome.scheduler.commands.output import closing, console, print_table
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.csv_escaping import escape_formula
+from velodrome.scheduler.results.schema_conversion import with_utc_offsets
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.results.timestamps import for_python
 from velodrome.scheduler.standard_streams import is_heard
 
 MOST_SHOWN = 1000  # rows; whoever wants more gets them as CSV
@@ -152,7 +152,7 @@ _PRINTED: dict[Format, Callable[[pa.Table], None]] = {
 
 def _rows(rows: pa.Table) -> Iterator[list[object]]:
     """By position: two columns may have one name. ConfigError for a value that Python has not."""
-    for batch in for_python(rows).to_batches(max_chunksize=BATCH_ROWS):
+    for batch in with_utc_offsets(rows).to_batches(max_chunksize=BATCH_ROWS):
         columns = [
             [_plain(cell) for cell in _values(name, column.to_pylist)]
             for name, column in zip(batch.schema.names, batch.columns, strict=True)

@@ -4,17 +4,16 @@ from pathlib import Path
 
 from velodrome.scheduler.commands.output import closing, print_json
 from velodrome.scheduler.errors import INCOMPLETE
-from velodrome.scheduler.results.integrity_check import unsound
 from velodrome.scheduler.results.store import Store
 
 
 def check(results: str | Path, *, as_json: bool) -> int:
     """Exit status: INCOMPLETE if one is not sound."""
-    found = tuple(unsound(Store.for_reading(results)))
+    found = tuple(Store.for_reading(results).check())
     if as_json:
         print_json([{**vars(fault), "loses_rows": fault.loses_rows} for fault in found])
     else:
-        closing(*(f"{fault.ill}  {fault}" for fault in found))
+        closing(*(f"{fault.kind}  {fault}" for fault in found))
         closing(
             f"{len(found)} of the files in {results} are not sound"
             if found

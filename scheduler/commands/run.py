@@ -24,7 +24,7 @@ from velodrome.scheduler.reports.tables import build_table
 from velodrome.scheduler.reports.task_rows import select_surprises
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store, new_sweep_id
-from velodrome.scheduler.results.sweep_ids import checked
+from velodrome.scheduler.results.sweep_ids import require_sweep_id
 from velodrome.scheduler.sweeps.sweep import Sweep
 from velodrome.scheduler.sweeps.sweep_file import load, parse
 
@@ -46,7 +46,7 @@ def run(
     may take, e.g. `2h`; empty: as long as it takes.
     """
     store = Store(results)
-    sweep_id = store.resolve(resume) if resume else checked(sweep_id or new_sweep_id())
+    sweep_id = store.resolve(resume) if resume else require_sweep_id(sweep_id or new_sweep_id())
     sweep = _sweep(path, store, sweep_id if resume else "")
     screen = Console(stderr=True, highlight=False) if as_json else console()
     guide = Guide(store, sweep.name, partial(say, screen), budget(budget_text))

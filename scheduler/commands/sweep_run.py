@@ -56,7 +56,7 @@ class Begun:
 
     def plan(self, nodes: Sequence[Node], declared: Sequence[DeclaredType] = ()) -> Plan:
         """Over these nodes, those that the sweep was measured on before, and those to be had."""
-        numbers = self.store.numbers(self.sweep_id)
+        numbers = self.store.repeat_numbers(self.sweep_id)
         there = {node.node_id for node in nodes}
         absent = [node for node in self.store.nodes(self.sweep_id) if node.node_id not in there]
         made = planned(self.sweep, self.only, nodes, self.environments, numbers, absent, declared)
@@ -67,7 +67,7 @@ class Begun:
         store, sweep_id = self.store, self.sweep_id
         store.begin(sweep_id, self.sweep.text, plan)
         if not (self.only or self.guide.is_bounded):  # then it is the plan of all there is
-            store.withdraw_all_but(sweep_id, {task.key for task in plan.tasks})
+            store.withdraw_unplanned(sweep_id, {task.key for task in plan.tasks})
         store.keep_locks(sweep_id, self.environments.versions, versions_of(self.sweep))
         store.drop_orphans(sweep_id)
         record_unplaceable(plan, store, sweep_id, self.expected)
@@ -109,7 +109,7 @@ def carry_out(begun: Begun, where: Where, screen: Console) -> None:
         else:
             _here(begun, screen)
     except ClusterUnreachable as error:
-        if begun.store.numbers(begun.sweep_id):  # it was begun
+        if begun.store.repeat_numbers(begun.sweep_id):  # it was begun
             raise ClusterUnreachable(f"{error}. Go on with: {begun.again}") from error
         raise
 
@@ -135,7 +135,7 @@ def _here(begun: Begun, screen: Console) -> None:
     """Under a Ray of our own, which is not started if nothing is left to do."""
     node = begun.store.types().named(take())
     plan = begun.plan((node,))
-    with begun.store.working_on(begun.sweep_id):
+    with begun.store.hold_sweep(begun.sweep_id):
         attempts = begun.keep_plan(plan)
         begun.store.put_nodes(begun.sweep_id, (node,))
         with _watched(begun, plan, attempts, screen, hosts=False) as watcher:
@@ -175,7 +175,7 @@ def _on_cluster(begun: Begun, where: Where, screen: Console) -> None:
             say(screen, f"asking the nodes of {where.address} what they are")
             nodes = membership.first_look(partial(say, screen))
             plan = begun.plan(nodes, declared)
-            with begun.store.working_on(begun.sweep_id):
+            with begun.store.hold_sweep(begun.sweep_id):
                 attempts = begun.keep_plan(plan)
                 with _watched(begun, plan, attempts, screen, hosts=True) as watcher:
                     expected = due(plan)

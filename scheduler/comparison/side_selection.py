@@ -12,7 +12,7 @@ from velodrome.scheduler.comparison.fingerprints import told
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.selection import KEY, Word, no_condition, read
 from velodrome.scheduler.reports.task_rows import Row, select_last_attempts
-from velodrome.scheduler.results.sweep_ids import resolved
+from velodrome.scheduler.results.sweep_ids import resolve_sweep_id
 from velodrome.scheduler.sweeps.conditions import FIELDS, Condition, holds
 
 EXAMPLE = "last~1, or 'last framework=torch framework_version=2.12.1'"
@@ -100,7 +100,7 @@ def rows_of(
         if found := _matching(side, rows_in(sweep_id)):
             return (sweep_id,), found
     if not known:
-        resolved("last", known, side.name)
+        resolve_sweep_id("last", known, side.name)
     raise _nothing(side, [row for sweep_id in known for row in rows_in(sweep_id)])
 
 
@@ -120,7 +120,7 @@ def _matching(side: Side, rows: Sequence[Row]) -> list[Row]:
 
 def _named(word: Word, known: Sequence[str]) -> Iterable[str]:
     if "*" not in word.text and "?" not in word.text:
-        return [resolved(word.text, known, word.place)]
+        return [resolve_sweep_id(word.text, known, word.place)]
     found = [sweep_id for sweep_id in known if fnmatchcase(sweep_id, word.text)]
     if not found:
         raise ConfigError(word.place, f"there is no sweep '{word.text}'", f"Write {EXAMPLE}.")

@@ -9,7 +9,7 @@ from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.history.cell_series import COLUMNS, History, history
 from velodrome.scheduler.reports.possible_rows import drop_impossible_values
 from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.file_faults import AWAY, Fault, Ill
+from velodrome.scheduler.results.file_faults import AWAY, Fault, FaultKind
 from velodrome.scheduler.results.store import Store
 
 SEARCHED = 100
@@ -52,10 +52,10 @@ def name_of(store: Store, sweep_id: str) -> str:
     except ConfigError:
         return ""
     except StoreError as error:
-        store.tell(_unreadable(store, sweep_id, str(error)))
+        store.report_fault(_unreadable(store, sweep_id, str(error)))
         return ""
     if _is_no_sweep(text):
-        store.tell(_unreadable(store, sweep_id, "it is no sweep file"))
+        store.report_fault(_unreadable(store, sweep_id, "it is no sweep file"))
     return name_in(text)
 
 
@@ -70,7 +70,7 @@ def _unreadable(store: Store, sweep_id: str, problem: str) -> Fault:
     """Of a sweep's text: which night's it is cannot be told."""
     path = store.sweep_source(sweep_id)
     said = problem.removeprefix(f"{store.name}: ")
-    return Fault(path, "sweep", sweep_id, Ill.UNREADABLE, said, f"{AWAY}.")
+    return Fault(path, "sweep", sweep_id, FaultKind.UNREADABLE, said, f"{AWAY}.")
 
 
 def name_in(text: str) -> str:

@@ -69,7 +69,7 @@ def flush_folder(folder: Path) -> None:
 
 
 @contextmanager
-def told_plainly(path: Path | str, need_bytes: int = 0) -> Iterator[None]:
+def as_store_error(path: Path | str, need_bytes: int = 0) -> Iterator[None]:
     """The operating system's refusals as StoreFull or StoreError."""
     try:
         yield

@@ -8,12 +8,12 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from velodrome.scheduler.results.deduplication import Opened
 from velodrome.scheduler.results.derived_columns import Fills
+from velodrome.scheduler.results.file_validation import Opened
 from velodrome.scheduler.results.layout import Layout
 
 
-class Backing(Protocol):
+class Backend(Protocol):
     """Paths are those of `layout`. What is refused is raised as OSError, but by `write`."""
 
     @property

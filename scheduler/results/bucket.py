@@ -15,15 +15,16 @@ import pyarrow.fs as pafs
 from velodrome.scheduler.errors import StoreError
 from velodrome.scheduler.results import bucket_manifest as manifests
 from velodrome.scheduler.results import parquet_files
-from velodrome.scheduler.results.atomic_files import told_plainly
+from velodrome.scheduler.results.atomic_files import as_store_error
 from velodrome.scheduler.results.bucket_manifest import Manifest
-from velodrome.scheduler.results.deduplication import Files, Opened
+from velodrome.scheduler.results.deduplication import Files
 from velodrome.scheduler.results.derived_columns import Fills
+from velodrome.scheduler.results.file_faults import refuse_lost_rows
+from velodrome.scheduler.results.file_validation import Opened
 from velodrome.scheduler.results.layout import Layout, are_rows, in_order, is_rows
 from velodrome.scheduler.results.lease import Claim
 from velodrome.scheduler.results.object_store import Objects
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.results.write_refusal import refuse
 
 LIST_TRIES = 5
 
@@ -46,7 +47,7 @@ class Bucket:
     def held(self, sweep_id: str) -> Iterator[None]:
         place = f"{self.name}, sweep {sweep_id}"
         claim = Claim(self.objects, self.layout.claims(sweep_id), place)
-        with told_plainly(self.name):
+        with as_store_error(self.name):
             claim.take()
         self._claims[sweep_id] = claim
         try:
@@ -62,7 +63,7 @@ class Bucket:
         if not contents:
             return
         self._claims[sweep_id].require()
-        with told_plainly(self.name, sum(content.size for content in contents.values())):
+        with as_store_error(self.name, sum(content.size for content in contents.values())):
             *first, last = contents.items()
             self.objects.put_all(first)
             self.objects.put(*last)
@@ -102,7 +103,7 @@ class Bucket:
         return self.objects.opened(paths)
 
     def compact(self, sweep_id: str, fills: Fills) -> None:
-        with told_plainly(self.name):
+        with as_store_error(self.name):
             before = self._manifest(sweep_id)
             if before.turn:
                 self._remove_replaced(sweep_id, before)  # if that was cut off
@@ -120,7 +121,7 @@ class Bucket:
             compacted = {**before.compacted, **dict.fromkeys(to_do, name)}
             self._claims[sweep_id].require()
             after = Manifest(before.turn + 1, compacted, replaced)
-            content = pa.py_buffer(manifests.encoded(after))
+            content = pa.py_buffer(manifests.encode(after))
             self.objects.put(self.layout.manifest(sweep_id), content)
             self._remove_replaced(sweep_id, after)
 
@@ -140,7 +141,7 @@ class Bucket:
         contents = [
             (folder / path.relative_to(copy), pa.py_buffer(path.read_bytes())) for path in files
         ]
-        with told_plainly(self.name):
+        with as_store_error(self.name):
             self.objects.put_all(contents)
 
     def _copy(self, folder: PurePath) -> Path:
@@ -151,7 +152,7 @@ class Bucket:
     def _manifest(self, sweep_id: str) -> Manifest:
         path = self.layout.manifest(sweep_id)
         try:
-            return manifests.decoded(self.objects.get(path), f"{self.name}: {path.name}")
+            return manifests.decode(self.objects.get(path), f"{self.name}: {path.name}")
         except FileNotFoundError:
             return Manifest()
 
@@ -163,7 +164,7 @@ class Bucket:
     def _merge(self, files: Files, target: PurePath, fills: Fills) -> None:
         """Whole here before a byte of it is put: a put that is cut off must not end early."""
         with tempfile.TemporaryFile() as file:
-            parquet_files.merge(files, file, fills, refuse)
+            parquet_files.merge(files, file, fills, refuse_lost_rows)
             file.seek(0)
             self.objects.put_file(target, file)
 

@@ -33,7 +33,7 @@ def compacted_name(turn: int) -> str:
     return f"sweep-{turn}.parquet"
 
 
-def encoded(manifest: Manifest) -> bytes:
+def encode(manifest: Manifest) -> bytes:
     told = {
         "turn": manifest.turn,
         "compacted": dict(manifest.compacted),
@@ -42,7 +42,7 @@ def encoded(manifest: Manifest) -> bytes:
     return json.dumps(told).encode()
 
 
-def decoded(content: bytes, place: str) -> Manifest:
+def decode(content: bytes, place: str) -> Manifest:
     """StoreError if it is none of ours."""
     try:
         told = json.loads(content)

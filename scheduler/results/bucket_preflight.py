@@ -27,7 +27,7 @@ _MENDS = (
 )
 
 
-def opened_to_write(address: BucketAddress) -> Bucket:
+def open_to_write(address: BucketAddress) -> Bucket:
     """ConfigError if nothing can be put there."""
     bucket = _bucket(address)
     probe = bucket.layout.stagings / f"probe-{secrets.token_hex(8)}"
@@ -39,7 +39,7 @@ def opened_to_write(address: BucketAddress) -> Bucket:
     return bucket
 
 
-def opened_to_read(address: BucketAddress) -> Bucket:
+def open_to_read(address: BucketAddress) -> Bucket:
     """ConfigError if it cannot be looked into, or holds no results."""
     bucket = _bucket(address)
     try:

@@ -13,13 +13,12 @@ from pathlib import Path, PurePath
 from velodrome.scheduler.results import parquet_files
 from velodrome.scheduler.results.atomic_files import flush_folder, make_folder, owned
 from velodrome.scheduler.results.atomic_swap import aside, recover, swap
-from velodrome.scheduler.results.deduplication import Files, Opened
+from velodrome.scheduler.results.deduplication import Files
 from velodrome.scheduler.results.derived_columns import NOTHING, Fills
-from velodrome.scheduler.results.file_faults import DanglingLink
-from velodrome.scheduler.results.file_opening import opened
+from velodrome.scheduler.results.file_faults import DanglingLink, refuse_lost_rows
+from velodrome.scheduler.results.file_validation import Opened, open_local_file
 from velodrome.scheduler.results.layout import COMPACTED, Layout, in_order, is_rows
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.results.write_refusal import refuse
 
 Swap = Callable[[Path, Path], None]
 
@@ -66,7 +65,7 @@ def _compact(merged: Files, fills: Fills, live: Path, staging: Path, swap: Swap)
         shutil.rmtree(left, ignore_errors=True)
     make_folder(building)
     with open(building / COMPACTED, "wb", opener=owned) as sink:
-        parquet_files.merge(merged, sink, fills, refuse)
+        parquet_files.merge(merged, sink, fills, refuse_lost_rows)
     _flush(building / COMPACTED)
     flush_folder(building)
     building.rename(ready)  # only what is whole is ever called ready
@@ -76,7 +75,7 @@ def _compact(merged: Files, fills: Fills, live: Path, staging: Path, swap: Swap)
 
 
 def _opened(paths: Sequence[PurePath]) -> Iterator[tuple[PurePath, Opened]]:
-    return ((path, opened(Path(path))) for path in paths)
+    return ((path, open_local_file(Path(path))) for path in paths)
 
 
 def _ready(staging: Path, table: str) -> Path:

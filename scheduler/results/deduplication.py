@@ -8,14 +8,17 @@ from pathlib import PurePath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from velodrome.scheduler.results.file_faults import Fault, Ill, of_error
-from velodrome.scheduler.results.file_validation import ESSENTIAL, unsound_file, unsound_rows
-from velodrome.scheduler.results.schema import TABLES, names_in_file
+from velodrome.scheduler.results.file_faults import Fault, FaultKind, fault_of_error
+from velodrome.scheduler.results.file_validation import (
+    ESSENTIAL,
+    Opened,
+    unsound_file,
+    unsound_rows,
+)
+from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.results.schema_conversion import fit_to_schema, names_in_file
 
-Opened = pq.ParquetFile | Exception
-"""A file, or what opening it raised. It is closed by whoever gets it."""
-
-Tell = Callable[[Fault], None]
+Report = Callable[[Fault], None]
 Groups = Iterable[pa.Table]
 
 # By what a row is told from others, and the node's clock, where a row stands for all of its task
@@ -42,8 +45,10 @@ class Files:
     paths: Sequence[PurePath]
     opened: Callable[[Sequence[PurePath]], Iterator[tuple[PurePath, Opened]]]
 
-    def fault(self, path: PurePath, problem: str, mend: str, ill: Ill = Ill.UNREADABLE) -> Fault:
-        return Fault(str(path), self.table, self.sweep_id, ill, problem, mend)
+    def fault(
+        self, path: PurePath, problem: str, mend: str, kind: FaultKind = FaultKind.UNREADABLE
+    ) -> Fault:
+        return Fault(str(path), self.table, self.sweep_id, kind, problem, mend)
 
 
 class Unsound(Exception):
@@ -54,8 +59,8 @@ class Unsound(Exception):
         self.fault = fault
 
 
-def sifted(
-    files: Files, columns: Sequence[str], tell: Tell, held: Callable[[Groups], Groups] = list
+def read_unique_groups(
+    files: Files, columns: Sequence[str], tell: Report, held: Callable[[Groups], Groups] = list
 ) -> Iterator[pa.Table]:
     """Row groups with these columns, as far as there are such. tell: of files left out.
 
@@ -73,7 +78,7 @@ def sifted(
                 tell(fault)
 
 
-def sound(files: Files, tell: Tell) -> tuple[list[PurePath], bool]:
+def find_countable_files(files: Files, tell: Report) -> tuple[list[PurePath], bool]:
     """Those whose rows count, and whether they must be read here: no other reader may have them.
 
     That is so where rows are in two of them, or columns have names of an earlier version. Looked at
@@ -94,32 +99,19 @@ def sound(files: Files, tell: Tell) -> tuple[list[PurePath], bool]:
     return found, read_here
 
 
-def fitted(found: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns of the schema; null where a file of an earlier version has none."""
-    if found.schema.equals(schema):  # without pyarrow.compute, which a cast imports
-        return found.replace_schema_metadata(schema.metadata)
-    arrays = [
-        found[field.name].cast(field.type)
-        if field.name in found.schema.names
-        else pa.nulls(found.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
 def _has_earlier_names(table: str, file: pq.ParquetFile) -> bool:
     found = names_in_file(table, file.schema_arrow.names)
     return any(name != named for name, named in found.items())
 
 
 @contextmanager
-def _telling(files: Files, path: PurePath, tell: Tell) -> Iterator[None]:
+def _telling(files: Files, path: PurePath, tell: Report) -> Iterator[None]:
     try:
         yield
     except Unsound as error:
         tell(error.fault)
     except _REFUSALS as error:
-        tell(of_error(path, files.table, files.sweep_id, error))
+        tell(fault_of_error(path, files.table, files.sweep_id, error))
 
 
 def _entered(opened: Opened) -> pq.ParquetFile:
@@ -144,7 +136,7 @@ def _groups(
     named = [*there.values()]
     for number in range(file.num_row_groups):
         group = file.read_row_group(number, columns=named).select(named)
-        found = fitted(group.rename_columns([*there]), kept)
+        found = fit_to_schema(group.rename_columns([*there]), kept)
         found.validate(full=True)  # here, not where text that is no UTF-8 is used
         if wrong := unsound_rows(files.table, files.sweep_id, found):
             raise Unsound(files.fault(path, *wrong))
@@ -197,7 +189,7 @@ class _Once:
         else:
             problem = f"{doubled:,} of its {rows:,} rows are in other files, too"
             told = (problem, "They are counted once; keep it for its other rows.")
-        return (self._files.fault(path, *told, Ill.COPY),)
+        return (self._files.fault(path, *told, FaultKind.COPY),)
 
     def _keys(self, rows: pa.Table) -> set[tuple[object, ...]]:
         names = [*self._names]

@@ -15,7 +15,7 @@ from velodrome.scheduler.results.ceilings import (
     of_node,
 )
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.results.timestamps import for_python
+from velodrome.scheduler.results.schema_conversion import with_utc_offsets
 
 Fill = Callable[[pa.Table], pa.Table]
 Fills = Mapping[str, Fill]
@@ -29,7 +29,7 @@ _PLACE = ("node_id", "node_type", "device", "gpu_name", "gpu_count", "threads", 
 _TASKS = ("ceiling_flops_per_s", "ceiling_source", "gradient_efficiency")
 
 
-def ceilings_among(
+def find_ceilings(
     read: Callable[[str], pa.Table], sweep_id: str, others: Sequence[str]
 ) -> Ceilings:
     """Of a sweep. others, newest first, are read only if it lacks any.
@@ -57,7 +57,7 @@ def fills(ceilings: Ceilings) -> Fills:
     }
 
 
-def less(fills: Fills, tasks: frozenset[str]) -> Fills:
+def without_tasks(fills: Fills, tasks: frozenset[str]) -> Fills:
     """The same, and the rows of these tasks are left out of every table."""
     if not tasks:
         return fills
@@ -95,7 +95,7 @@ def _tasks(table: pa.Table, ceilings: Ceilings) -> pa.Table:
 
 
 def _filled(table: pa.Table, ceilings: Ceilings) -> pa.Table:
-    rows = for_python(table.select(list(NEEDED))).to_pylist()
+    rows = with_utc_offsets(table.select(list(NEEDED))).to_pylist()
     held = [held_to(row, ceilings.of(row, Unit.FLOPS)) for row in rows]
     return _replaced("tasks", table, {name: [row[name] for row in held] for name in _TASKS})
 

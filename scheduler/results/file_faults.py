@@ -6,10 +6,12 @@ from enum import StrEnum
 
 import pyarrow as pa
 
+from velodrome.scheduler.errors import StoreError
+
 MOST_SAID = 200  # characters of what a library says
 
 
-class Ill(StrEnum):
+class FaultKind(StrEnum):
     """What there is about a file."""
 
     UNREADABLE = "unreadable"  # its rows are missing
@@ -25,48 +27,54 @@ class Fault:
     path: str
     table: str
     sweep_id: str
-    ill: Ill
+    kind: FaultKind
     problem: str
     mend: str
 
     @property
     def loses_rows(self) -> bool:
-        return self.ill is not Ill.COPY
+        return self.kind is not FaultKind.COPY
 
     def __str__(self) -> str:
         return f"{self.path}: {self.problem}. {self.mend}"
+
+
+def refuse_lost_rows(fault: Fault) -> None:
+    """Raise StoreError if rows are missing: a writer would measure them again or drop them."""
+    if fault.loses_rows:
+        raise StoreError(str(fault))
 
 
 class DanglingLink(OSError):
     """A link to what is not there; unlike a file that is gone, it will be there next time."""
 
 
-class NoFile(OSError):
+class NotARegularFile(OSError):
     """A folder, or another thing that cannot be read as a file."""
 
 
 AWAY = "Copy it again from where it is whole, or move it out of the results"
 
 
-def of_error(path: object, table: str, sweep_id: str, error: Exception) -> Fault:
+def fault_of_error(path: object, table: str, sweep_id: str, error: Exception) -> Fault:
     """Of what opening or reading it raised."""
     if isinstance(error, FileNotFoundError):
         mend = "Look whether somebody else writes to these results"
-        said, ill = "it was listed, but is not there", Ill.VANISHED
+        said, kind = "it was listed, but is not there", FaultKind.VANISHED
     else:
-        (said, mend), ill = _told(error), Ill.UNREADABLE
+        (said, mend), kind = _told(error), FaultKind.UNREADABLE
         if table == "tasks" and mend == AWAY:
             # Samples of the lost rows would stand beside those of the new ones.
             mend = (
                 f"{AWAY} with those of its name in the other tables; --resume measures them again"
             )
-    return Fault(str(path), table, sweep_id, ill, said, f"{mend}.")
+    return Fault(str(path), table, sweep_id, kind, said, f"{mend}.")
 
 
 def _told(error: Exception) -> tuple[str, str]:
     if isinstance(error, DanglingLink):
         return "it is a link to what is not there", "Mount what it leads to, or remove it"
-    if isinstance(error, NoFile):
+    if isinstance(error, NotARegularFile):
         return f"it is {error}", "Move it out of the results"
     said = " ".join(str(error).split())[:MOST_SAID].rstrip(" .")
     if isinstance(error, OSError):

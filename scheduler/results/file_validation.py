@@ -1,13 +1,17 @@
-"""Whether a Parquet file holds rows of the table, and the sweep, in whose folder it lies."""
+"""Opening of Parquet files, and checks that they hold rows of their folder's table and sweep."""
 
+import stat
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from velodrome.agents.measurement import Status
+from velodrome.scheduler.results.file_faults import DanglingLink, NotARegularFile
 from velodrome.scheduler.results.sanitizing import in_one_line
-from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY, names_in_file
+from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
+from velodrome.scheduler.results.schema_conversion import names_in_file
 
 KNOWN_VERSIONS = tuple(str(number) for number in range(1, int(VERSION) + 1))
 STATUSES = frozenset(Status)
@@ -37,6 +41,24 @@ LATER = "Read it with the Velodrome that wrote it."
 
 Unsound = tuple[str, str]
 """The problem and the mend."""
+
+Opened = pq.ParquetFile | Exception
+"""An open file, which its receiver closes, or the exception of opening it."""
+
+
+def open_local_file(path: Path) -> Opened:
+    """Open a Parquet file of this machine, or return why it cannot be opened."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise NotARegularFile("a folder")
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for its other end
+            raise NotARegularFile("not a regular file")
+        return pq.ParquetFile(str(path))
+    except FileNotFoundError as error:
+        return DanglingLink(*error.args) if path.is_symlink() else error
+    except (OSError, pa.ArrowException) as error:
+        return error
 
 
 def unsound_file(table: str, file: pq.ParquetFile) -> Unsound | None:

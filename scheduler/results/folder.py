@@ -6,15 +6,14 @@ from pathlib import Path, PurePath
 
 import pyarrow as pa
 import pyarrow.fs as pafs
+from filelock import FileLock, Timeout
 
 from velodrome.scheduler.errors import StoreError, SweepBusy
 from velodrome.scheduler.results import compaction
-from velodrome.scheduler.results.atomic_files import told_plainly, write_all
-from velodrome.scheduler.results.deduplication import Opened
+from velodrome.scheduler.results.atomic_files import as_store_error, make_folder, write_all
 from velodrome.scheduler.results.derived_columns import Fills
-from velodrome.scheduler.results.file_opening import opened
+from velodrome.scheduler.results.file_validation import Opened, open_local_file
 from velodrome.scheduler.results.layout import Layout, are_rows, is_hidden
-from velodrome.scheduler.results.sweep_lock import locked
 
 PATIENCE_S = 1.0  # another process may be clearing up after a crash, which is quick
 
@@ -35,8 +34,8 @@ class Folder:
 
     @contextmanager
     def held(self, sweep_id: str) -> Iterator[None]:
-        with locked(self.layout.lock(sweep_id), PATIENCE_S):
-            with told_plainly(self.layout.root):
+        with lock_sweep(self.layout.lock(sweep_id), PATIENCE_S):
+            with as_store_error(self.layout.root):
                 compaction.clear(self.layout, sweep_id)
             try:
                 yield
@@ -46,11 +45,14 @@ class Folder:
 
     def clear(self) -> None:
         for sweep_id in _names(self.layout.stagings):
-            with suppress(SweepBusy, StoreError, OSError), locked(self.layout.lock(sweep_id), 0):
+            with (
+                suppress(SweepBusy, StoreError, OSError),
+                lock_sweep(self.layout.lock(sweep_id), 0),
+            ):
                 compaction.clear(self.layout, sweep_id)
 
     def write(self, sweep_id: str, contents: Mapping[PurePath, pa.Buffer]) -> None:
-        with told_plainly(self.layout.root, sum(content.size for content in contents.values())):
+        with as_store_error(self.layout.root, sum(content.size for content in contents.values())):
             found = {Path(path): content for path, content in contents.items()}
             write_all(found, self.layout.staging(sweep_id))
 
@@ -84,19 +86,36 @@ class Folder:
         }
 
     def opened(self, paths: Iterable[PurePath]) -> Iterator[tuple[PurePath, Opened]]:
-        return ((path, opened(Path(path))) for path in paths)
+        return ((path, open_local_file(Path(path))) for path in paths)
 
     def compact(self, sweep_id: str, fills: Fills) -> None:
-        with told_plainly(self.layout.root):
+        with as_store_error(self.layout.root):
             compaction.compact(self.layout, sweep_id, fills=fills)
 
     def fetched(self, folder: PurePath) -> Path:
         return Path(folder)
 
     def keep_folder(self, folder: PurePath, fill: Callable[[Path], None]) -> None:
-        with told_plainly(self.layout.root):
+        with as_store_error(self.layout.root):
             fill(Path(folder))
 
 
 def _names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+
+
+@contextmanager
+def lock_sweep(path: Path, patience_s: float) -> Iterator[None]:
+    """Hold a lock file, which the kernel frees if its process dies. SweepBusy after patience_s."""
+    with as_store_error(path):
+        make_folder(path.parent)
+        lock = FileLock(path, thread_local=False, mode=0o600)
+        try:
+            lock.acquire(timeout=patience_s)
+        except Timeout:
+            mend = "Wait for it, or start a new sweep."
+            raise SweepBusy(str(path), "another process works on this sweep", mend) from None
+    try:
+        yield
+    finally:
+        lock.release()

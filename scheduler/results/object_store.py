@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from velodrome.scheduler.results.deduplication import Opened
+from velodrome.scheduler.results.file_validation import Opened
 
 AT_ONCE = 16  # requests under way: each is mostly waiting
 SMALL_BYTES = 2**24  # got by one request instead of by their parts

@@ -9,14 +9,15 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from velodrome.scheduler.results.deduplication import Files, Tell, fitted, sifted
+from velodrome.scheduler.results.deduplication import Files, Report, read_unique_groups
 from velodrome.scheduler.results.derived_columns import Fills
 from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.results.schema_conversion import fit_to_schema
 
 GROUP_ROWS = 2**20
 
 
-def encoded(table: pa.Table) -> pa.Buffer:
+def encode(table: pa.Table) -> pa.Buffer:
     """A whole file, in memory: a task's rows are few."""
     sink = pa.BufferOutputStream()
     with writer(sink, table.schema) as open_writer:
@@ -36,22 +37,22 @@ def writer(sink: pa.NativeFile | IO[bytes], schema: pa.Schema) -> pq.ParquetWrit
     )
 
 
-def merge(files: Files, sink: IO[bytes], fills: Fills, tell: Tell) -> None:
+def merge(files: Files, sink: IO[bytes], fills: Fills, tell: Report) -> None:
     """One file with the rows of all, in their order, holding about a row group in memory.
 
     tell: raises where rows would be missing.
     """
     fill, schema = fills.get(files.table, _as_it_is), TABLES[files.table]
-    groups = sifted(files, schema.names, tell, held=iter)
+    groups = read_unique_groups(files, schema.names, tell, held=iter)
     with writer(sink, schema) as open_writer:
-        for rows in _gathered(fitted(group, schema) for group in groups):
+        for rows in _gathered(fit_to_schema(group, schema) for group in groups):
             open_writer.write_table(fill(rows), row_group_size=GROUP_ROWS)
 
 
-def read(files: Files, columns: Sequence[str] | None, tell: Tell) -> Iterator[pa.Table]:
+def read(files: Files, columns: Sequence[str] | None, tell: Report) -> Iterator[pa.Table]:
     """Columns that a file lacks are null; None: all. tell: of what is left out."""
     schema = schema_of(files.table, columns)
-    return (fitted(group, schema) for group in sifted(files, schema.names, tell))
+    return (fit_to_schema(group, schema) for group in read_unique_groups(files, schema.names, tell))
 
 
 def schema_of(table: str, columns: Sequence[str] | None) -> pa.Schema:

@@ -27,7 +27,7 @@ def of_plan(plan: Plan) -> pa.Table:
     return pa.table([list(column) for column in columns], schema=SCHEMA)
 
 
-def joined(earlier: pa.Table, later: pa.Table) -> pa.Table:
+def join(earlier: pa.Table, later: pa.Table) -> pa.Table:
     """The earlier rows, then those of the later plan whose (task, repeat) is new.
 
     What fitted nowhere and now has a node is new, and its earlier row is left out.
@@ -57,7 +57,7 @@ def without(record: pa.Table, tasks: frozenset[str]) -> pa.Table:
     )
 
 
-def numbers(record: pa.Table) -> dict[str, dict[str, int]]:
+def first_repeats(record: pa.Table) -> dict[str, dict[str, int]]:
     """Of a task's key and a spot, the number of its first repeat there; see planning.plan."""
     found: dict[str, dict[str, int]] = {}
     for row in record.to_pylist():

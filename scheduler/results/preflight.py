@@ -6,7 +6,7 @@ from pathlib import Path
 
 from velodrome.scheduler.errors import ConfigError, StoreFull
 from velodrome.scheduler.results.atomic_files import make_folder
-from velodrome.scheduler.results.backend import Backing
+from velodrome.scheduler.results.backend import Backend
 from velodrome.scheduler.results.folder import Folder
 from velodrome.scheduler.results.uri import BucketAddress, address
 
@@ -20,13 +20,13 @@ _MENDS = {
 }
 
 
-def opened_to_write(results: str | Path) -> Backing:
+def open_to_write(results: str | Path) -> Backend:
     """Made if it is a folder, for its owner alone, and tried. ConfigError if that fails."""
     found = address(results)
     if isinstance(found, BucketAddress):
         from velodrome.scheduler.results import bucket_preflight
 
-        return bucket_preflight.opened_to_write(found)
+        return bucket_preflight.open_to_write(found)
     folder = Folder(found)
     layout = folder.layout
     try:
@@ -41,13 +41,13 @@ def opened_to_write(results: str | Path) -> Backing:
     return folder
 
 
-def opened_to_read(results: str | Path) -> Backing:
+def open_to_read(results: str | Path) -> Backend:
     """ConfigError if there is no such folder or bucket, or none that can be looked into."""
     found = address(results)
     if isinstance(found, BucketAddress):
         from velodrome.scheduler.results import bucket_preflight
 
-        return bucket_preflight.opened_to_read(found)
+        return bucket_preflight.open_to_read(found)
     folder = Folder(found)
     try:
         next(found.iterdir(), None)

@@ -1,11 +1,8 @@
-"""The tables of a results folder: every column with its type and unit, in one place.
+"""The schema of the results tables: every column with its type, unit and meaning.
 
-Times are UTC, and their type says so; those of an earlier file, which does not, are read as UTC.
-Additions keep the version; a changed name or meaning raises it. RENAMED is the map of names, by
-which files of every earlier version are read.
+Times have the type UTC timestamp; times without a zone in earlier files are read as UTC. A new
+column keeps the version; a changed name or meaning raises it. See `schema_conversion.RENAMED`.
 """
-
-from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
@@ -275,34 +272,3 @@ TABLES: dict[str, pa.Schema] = {
     "nodes": NODES,
     "parameters": PARAMETERS,
 }
-
-# Columns whose name changed: today's name, and the one that files of earlier versions have. One
-# name was never given twice, so a file's columns tell which it has.
-RENAMED: Mapping[str, Mapping[str, str]] = {
-    "tasks": {
-        "unexpected": "surprise",
-        "warm_up_converged": "settled",
-        "forward_instability": "forward_doubt",
-        "gradient_instability": "gradient_doubt",
-        "ceiling_source": "ceiling_from",
-        "interference_free": "quiet",
-        "interference": "disturbed_by",
-        "minor_interference": "tolerated",
-        "other_cpu_percent_mean": "foreign_percent_mean",
-        "other_cores_percent_mean": "elsewhere_percent_mean",
-    },
-    "utilization": {
-        "other_cpu_percent": "foreign_percent",
-        "other_cores_percent": "elsewhere_percent",
-        "gpu_other_processes": "gpu_foreign_processes",
-        "gpu_other_memory_bytes": "gpu_foreign_memory_bytes",
-    },
-}
-
-
-def names_in_file(table: str, names: Iterable[str]) -> dict[str, str]:
-    """Each column of the table that a file has, with its name in the file. names: the file's."""
-    there = frozenset(names)
-    earlier = RENAMED.get(table, {})
-    found = {name: name if name in there else earlier.get(name, "") for name in TABLES[table].names}
-    return {name: named for name, named in found.items() if named in there}

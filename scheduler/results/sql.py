@@ -16,8 +16,8 @@ import duckdb
 import pyarrow as pa
 
 from velodrome.scheduler.errors import ConfigError, StoreError
-from velodrome.scheduler.results.deduplication import fitted
 from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.results.schema_conversion import fit_to_schema
 from velodrome.scheduler.results.store import Store
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ def _rows(
     """
     if table not in query.lower():
         return TABLES[table].empty_table()
-    files, read_here = store.sound(table)
+    files, read_here = store.countable_files(table)
     if read_here:
-        return fitted(store.read(table), TABLES[table])
+        return fit_to_schema(store.read(table), TABLES[table])
     if not (files := tuple(path for path in files if path not in damaged)):
         return TABLES[table].empty_table()
     import pyarrow.dataset as ds  # takes its time
@@ -117,11 +117,11 @@ def _damaged(store: Store, query: str) -> frozenset[str]:
         fault
         for table in TABLES
         if table in query.lower()
-        for fault in store.unsound(table)
+        for fault in store.check_table(table)
         if fault.loses_rows
     ]
     for fault in faults:
-        store.tell(fault)
+        store.report_fault(fault)
     return frozenset(fault.path for fault in faults)
 
 

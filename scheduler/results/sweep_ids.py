@@ -17,7 +17,7 @@ def new_sweep_id() -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
 
 
-def checked(sweep_id: str) -> str:
+def require_sweep_id(sweep_id: str) -> str:
     """Itself. ConfigError if it is not one of ours: it becomes a part of paths."""
     if re.fullmatch(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}", sweep_id):
         return sweep_id
@@ -25,7 +25,7 @@ def checked(sweep_id: str) -> str:
     raise ConfigError("command line, --sweep-id", f"'{sweep_id}' is no sweep's id", mend)
 
 
-def resolved(text: str, known: Sequence[str], place: str) -> str:
+def resolve_sweep_id(text: str, known: Sequence[str], place: str) -> str:
     """The sweep of an id, of an id's beginning, `last`, or `last~2`: the second before it.
 
     known: newest first. ConfigError if that is no sweep or several.

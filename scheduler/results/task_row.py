@@ -1,5 +1,6 @@
 """A measurement as a row of `tasks`, the widest of the tables. Pure."""
 
+import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -7,12 +8,13 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from statistics import fmean
+from typing import Any
 
 from velodrome.adapters.models import MODELS, products, shapes
+from velodrome.adapters.models.layers import Model
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, PhaseMeans, Status
 from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
-from velodrome.scheduler.results.model_hash import model_hash
 from velodrome.scheduler.results.proof_columns import proof_columns
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.statistics.percentiles import percentile
@@ -247,3 +249,21 @@ def _mean(values: Iterable[float]) -> float | None:
 
 def _utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
+
+
+@cache
+def model_hash(model: Model) -> str:
+    """Hash all that decides what a model computes, without its name and description."""
+    deciding = (_plain(model.input), _plain(model.layers), _plain(model.loss), model.classes)
+    return hashlib.sha256(repr(deciding).encode()).hexdigest()[:12]
+
+
+def _plain(part: Any) -> object:
+    """Without fields at their defaults, so that a new field of a kind of layer changes no hash."""
+    usual = getattr(part, "_field_defaults", None)
+    if usual is None:
+        return tuple(map(_plain, part)) if isinstance(part, tuple) else part
+    fields = zip(part._fields, part, strict=True)
+    return type(part).__name__, *(
+        (name, _plain(entry)) for name, entry in fields if name not in usual or usual[name] != entry
+    )

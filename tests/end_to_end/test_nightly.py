@@ -85,7 +85,7 @@ def put_earlier(store: Store, days: int) -> None:
     at = datetime.now(UTC) - timedelta(days=days)
     sweep_id = f"{at:%Y%m%d-%H%M%S}-{days:08x}"
     draw = random.Random(days)
-    with store.working_on(sweep_id):
+    with store.hold_sweep(sweep_id):
         store.begin(sweep_id, SWEEP, Plan())
         for row in store.read("tasks", newest).to_pylist():
             times = {

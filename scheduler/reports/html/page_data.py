@@ -8,9 +8,9 @@ from velodrome.scheduler.reports.possible_rows import drop_impossible_values
 from velodrome.scheduler.reports.tables import PHASES
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.results.schema_conversion import with_utc_offsets
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.results.timestamps import for_python
 
 _GPU_MEANS = ("percent_mean", "memory_percent_mean", "power_w_mean")
 LOG_CHARACTERS = 8000  # of a log's end, from which the page keeps less
@@ -68,4 +68,4 @@ def checks(store: Store, sweep_id: str, task_ids: Iterable[str]) -> list[Row]:
 
 def _rows(store: Store, query: str, sweep_id: str, more: str = "") -> list[dict[str, object]]:
     found = asked(store, f"{query} where sweep_id = {quoted(sweep_id)}{more}")
-    return [*for_python(found).to_pylist()]
+    return [*with_utc_offsets(found).to_pylist()]

@@ -25,7 +25,7 @@ def evil_results(store: Store, root: Path) -> Path:
     slow = Timed("gradient", 9e6, 8e6, 10e6, 30, 2, 5, "target", stable=True)
     task = replace(measured().task, variant=EVIL, device=f"gpu{EVIL}", dtype=EVIL)
     where = {"hostname": EVIL, "node_type": EVIL, "cpu_model": EVIL, "gpu_name": EVIL}
-    with store.working_on(SWEEP):
+    with store.hold_sweep(SWEEP):
         for number in range(5):
             times = {"gradient": slow} if number == 3 else {}
             store.put(

@@ -41,7 +41,7 @@ def test_results_are_their_owners_alone_to_change_whatever_the_umask(tmp_path: P
     with open_umask():
         for results in (there / "new" / "results", there):
             store = Store(results)
-            with store.working_on(SWEEP):
+            with store.hold_sweep(SWEEP):
                 store.put(SWEEP, measured())
                 store.put_nodes(SWEEP, [Node("n1", "host1", "CPU", (Core(0, (0,)),), 2**30)])
                 store.compact(SWEEP)

@@ -45,7 +45,7 @@ def kept(tmp_path_factory, measured):
         found += measured(10.0, luck, model="alexnet", framework="numpy", variant="float64")
         found += measured(5.0, luck, model="lstm") if sweep_id != B else []
         found += measured(5.0, luck, framework=EVIL, variant=EVIL, hostname=EVIL, notes=(EVIL,))
-        with store.working_on(sweep_id):
+        with store.hold_sweep(sweep_id):
             for one in found:
                 store.put(sweep_id, one)
     return str(root)
@@ -92,7 +92,7 @@ def test_two_variants_of_one_sweep_are_pairs_of_neighbours_and_what_that_is_wort
     tmp_path, measured, capsys
 ) -> None:
     store = Store(tmp_path / "results")
-    with store.working_on(A):
+    with store.hold_sweep(A):
         for variant, ms in (("eager", 10.0), ("compile", 8.0)):
             for one in measured(ms, (1.0, 1.02, 1.04, 1.01, 1.03), 8, variant=variant):
                 store.put(A, one)

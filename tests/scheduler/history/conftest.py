@@ -179,7 +179,7 @@ class Nights:
     def put(self, store: Store, night: int, text: str) -> None:
         """The whole night, as a sweep of this text."""
         name = sweep_id(night)
-        with store.working_on(name):
+        with store.hold_sweep(name):
             store.begin(name, text, Plan())
             for cell in self.cells:
                 for repeat in range(self.repeats):

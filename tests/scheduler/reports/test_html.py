@@ -148,7 +148,7 @@ def measurements() -> Iterator[tuple[Measurement, Expected | None]]:
 
 
 def kept(store: Store) -> None:
-    with store.working_on(SWEEP):
+    with store.hold_sweep(SWEEP):
         store.put_nodes(SWEEP, [Node("n1", "bay-01", "Some CPU", (Core(0, (0,)),), 2**34)])
         for one, expected in measurements():
             store.put(SWEEP, one, *([expected] if expected else []))
@@ -407,7 +407,7 @@ def test_hostile_words_become_text_and_neither_element_nor_script(
     store: Store, root: Path, tmp_path: Path, tree: Element
 ) -> None:
     where = {"hostname": EVIL, "node_type": EVIL, "cpu_model": EVIL, "gpu_name": EVIL}
-    with store.working_on(SWEEP):
+    with store.hold_sweep(SWEEP):
         store.put_nodes(SWEEP, [Node("n1", EVIL, EVIL, (Core(0, (0,)),), 2**34, kernel=EVIL)])
         for number, size in enumerate((8, 16, 64)):
             one = measured(EVIL, EVIL, "lenet", notes=(EVIL,), framework_version=EVIL, **where)

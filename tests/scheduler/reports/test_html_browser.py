@@ -50,7 +50,7 @@ def measured(framework: str, size: int, threads: int) -> Measurement:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
     store = Store(folder / "results")
-    with store.working_on(SWEEP):
+    with store.hold_sweep(SWEEP):
         store.put_nodes(SWEEP, [Node("n1", "bay-01", "Some CPU", (Core(0, (0,)),), 2**34)])
         for framework in ("torch", "tensorflow", "theano", "jax", "mxnet", "chainer", EVIL):
             for size, threads in ((16, 1), (64, 1), (64, 2)):

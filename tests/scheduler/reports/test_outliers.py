@@ -80,7 +80,7 @@ def runs(times_ms: Sequence[float], model: str = "lenet", **changes: object) -> 
 
 
 def found_in(store: Store, measurements: Sequence[Measurement]) -> tuple[Outlier, ...]:
-    with store.working_on(SWEEP):
+    with store.hold_sweep(SWEEP):
         for one in measurements:
             store.put(SWEEP, one)
     return find_outliers(collect_task_times(store.read("tasks", SWEEP).to_pylist()))

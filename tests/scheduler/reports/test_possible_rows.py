@@ -55,7 +55,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("filled") / "results"
     store = Store(root)
     for sweep_id in SWEEPS:
-        with store.working_on(sweep_id):
+        with store.hold_sweep(sweep_id):
             store.begin(sweep_id, TEXT, Plan())
             ended = [
                 (measurement(framework, model, repeat), TO_AGREE)

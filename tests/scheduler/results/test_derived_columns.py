@@ -41,7 +41,7 @@ def ran(model: str, gradient_ms: float, batch_size: int) -> Measurement:
 
 
 def keep(store: Store, sweep_id: str, *measurements: Measurement) -> None:
-    with store.working_on(sweep_id):
+    with store.hold_sweep(sweep_id):
         for one in measurements:
             store.put(sweep_id, one)
         store.put_nodes(sweep_id, [NODE])

@@ -52,7 +52,7 @@ def test_where_each_type_is_measured_machines_sold_alike_are_one_and_stay_it(sto
     rebooted = [
         again.named(node(name, gib)) for name, gib in (("b", 15.45), ("a", 15.6), ("c", 31.3))
     ]
-    resumed = plan(expand(sweep), sweep, rebooted, {}, store.numbers(SWEEP))
+    resumed = plan(expand(sweep), sweep, rebooted, {}, store.repeat_numbers(SWEEP))
     assert {one.spot for one in resumed.placements} == {one.spot for one in made.placements}
     assert {one.repeat for one in resumed.placements} == {one.repeat for one in made.placements}
     assert {NodeTypes().name(one) for one in rebooted} == {one.spot for one in made.placements}

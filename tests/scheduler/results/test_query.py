@@ -46,7 +46,7 @@ class TestRows:
         assert set(named["table_name"].to_pylist()) == set(TABLES)
 
     def test_finished_and_unfinished_sweeps_are_read_together(self, filled: Store) -> None:
-        with filled.working_on(OTHER):
+        with filled.hold_sweep(OTHER):
             filled.put(OTHER, measurement(1))
             query = "select sweep_id, count(*) as n, sum(elapsed_ns) as ns from samples group by 1"
             rows = asked(filled, f"{query} order by 1").to_pylist()

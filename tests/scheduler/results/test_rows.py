@@ -14,7 +14,6 @@ from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.sampling.top_processes import Suspect
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.expectations import Expected
-from velodrome.scheduler.results.model_hash import model_hash
 from velodrome.scheduler.results.rows import (
     node_row,
     parameter_rows,
@@ -24,7 +23,7 @@ from velodrome.scheduler.results.rows import (
     utilization_rows,
 )
 from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
-from velodrome.scheduler.results.task_row import task_row
+from velodrome.scheduler.results.task_row import model_hash, task_row
 
 PARAMETERS = (ParameterError("conv1.weight", (20, 1, 5, 5), 3.5, 1e-7),)
 MEASUREMENT = Measurement(

@@ -13,7 +13,8 @@ from velodrome.scheduler.commands.report_page import write
 from velodrome.scheduler.errors import StoreError
 from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.tables import build_table
-from velodrome.scheduler.results.schema import RENAMED, TABLES, VERSION, VERSION_KEY, names_in_file
+from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
+from velodrome.scheduler.results.schema_conversion import RENAMED, names_in_file
 from velodrome.scheduler.results.schema_page import ROWS, page
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
@@ -97,7 +98,7 @@ class TestEarlierVersions:
         task = Task("torch", "eager", "lenet", 8)
         drained = Checked("drained", "forward", "passed", (Figure("excess_ns", 1.0),), "", 7)
         plain = (task, 0, 1, Status.OK, "", "n1", "h", "t", 0.0, 1.0)
-        with store.working_on(sweep_id):
+        with store.hold_sweep(sweep_id):
             store.put(sweep_id, Measurement(*plain, checks=(drained,)))
             store.compact(sweep_id)
         found = {row["batch_size"]: row for row in store.read("tasks").to_pylist()}

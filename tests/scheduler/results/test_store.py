@@ -61,7 +61,7 @@ def plan(*numbers: int) -> Plan:
 
 def filled(store: Store, *, count: int = 3, sweep_id: str = SWEEP) -> list[Measurement]:
     put = [measurement(number) for number in range(count)]
-    with store.working_on(sweep_id):
+    with store.hold_sweep(sweep_id):
         store.begin(sweep_id, TEXT, plan(*range(count)))
         store.put_nodes(sweep_id, [NODE])
         for one in put:
@@ -149,7 +149,7 @@ def test_a_results_folder_is_its_owners_alone(root: Path) -> None:
 
 class TestFinished:
     def test_a_task_counts_when_put_returns(self, placed: Store) -> None:
-        with placed.working_on(SWEEP):
+        with placed.hold_sweep(SWEEP):
             assert placed.put(SWEEP, measurement(0))
             assert placed.finished(SWEEP) == {(task(0).key, 0)}
         assert placed.finished(SWEEP) == {(task(0).key, 0)}
@@ -167,14 +167,14 @@ class TestFinished:
     @pytest.mark.parametrize("status", Status)
     def test_an_attempt_that_is_kept_twice_is_one_row(self, placed: Store, status: Status) -> None:
         group = [(measurement(number, status=status), TO_AGREE) for number in range(2)]
-        with placed.working_on(SWEEP):
+        with placed.hold_sweep(SWEEP):
             placed.put_all(SWEEP, group)
             assert not placed.put(SWEEP, measurement(0, status=status))
         assert not placed.put(SWEEP, measurement(1, status=status))
         assert placed.read("tasks", SWEEP).num_rows == 2
 
     def test_a_lost_attempt_is_a_row_and_is_tried_again(self, placed: Store) -> None:
-        with placed.working_on(SWEEP):
+        with placed.hold_sweep(SWEEP):
             placed.put(SWEEP, measurement(0, status=Status.LOST))
             assert placed.finished(SWEEP) == frozenset()
             assert placed.next_attempt(SWEEP, task(0).key, 0) == 2
@@ -285,7 +285,7 @@ class TestChecks:
     def test_they_come_back_from_a_folder_and_a_bucket_before_and_after_compaction(
         self, placed: Store
     ) -> None:
-        with placed.working_on(SWEEP):
+        with placed.hold_sweep(SWEEP):
             placed.put(SWEEP, replace(measurement(0), checks=CHECKS))
             placed.put(SWEEP, measurement(1))
         before = placed.read("tasks", SWEEP)

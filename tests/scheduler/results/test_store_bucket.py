@@ -78,7 +78,7 @@ def keys(count: int) -> list[str]:
 
 def fill(results: str, count: int = COUNT) -> Store:
     store = Store(results)
-    with store.working_on(SWEEP):
+    with store.hold_sweep(SWEEP):
         store.begin(SWEEP, TEXT, Plan(tuple(Placement(task(n), 0, "n1") for n in range(count))))
         for number in range(count):
             store.put(SWEEP, measurement(number))
@@ -240,7 +240,7 @@ class TestClaims:
     def test_two_cannot_work_on_one_sweep(self, bucket: Place, monkeypatch: Any) -> None:
         monkeypatch.setattr(lease, "PATIENCE_S", 0.0)
         store, other = Store(bucket.results), Store(bucket.results)
-        with store.working_on(SWEEP), pytest.raises(SweepBusy) as caught:
+        with store.hold_sweep(SWEEP), pytest.raises(SweepBusy) as caught:
             other.put(SWEEP, measurement(0))
         assert f"another process works on this sweep: process {os.getpid()} of" in str(caught.value)
         assert "if it is dead, the sweep is free in" in str(caught.value)
@@ -255,7 +255,7 @@ class TestClaims:
 
         def work() -> None:
             nonlocal within, most, held
-            with Store(bucket.results).working_on(SWEEP):
+            with Store(bucket.results).hold_sweep(SWEEP):
                 with counting:
                     within, held = within + 1, held + 1
                     most = max(most, within)
@@ -274,7 +274,7 @@ class TestClaims:
         self, bucket: Place
     ) -> None:
         store = Store(bucket.results)
-        with pytest.raises(ConnectionResetError), store.working_on(SWEEP):
+        with pytest.raises(ConnectionResetError), store.hold_sweep(SWEEP):
             raise ConnectionResetError("of a node")
         assert store.put(SWEEP, measurement(0))
 
@@ -285,7 +285,7 @@ class TestClaims:
         monkeypatch.setattr(lease, "BEAT_S", 1000.0)  # as if its process stood still
         monkeypatch.setattr(lease, "TTL_S", 1.0)
         store, other = Store(bucket.results), Store(bucket.results)
-        with store.working_on(SWEEP):
+        with store.hold_sweep(SWEEP):
             store.put(SWEEP, measurement(0))
             deadline = time.monotonic() + 30
             while True:
@@ -304,7 +304,7 @@ class TestClaims:
         monkeypatch.setattr(lease, "TTL_S", 1.5)
         monkeypatch.setattr(lease, "PATIENCE_S", 2.0)
         store, other = Store(bucket.results), Store(bucket.results)
-        with store.working_on(SWEEP), pytest.raises(SweepBusy):
+        with store.hold_sweep(SWEEP), pytest.raises(SweepBusy):
             other.put(SWEEP, measurement(0))
 
 
@@ -371,7 +371,7 @@ def test_a_group_of_many_is_four_requests(bucket: Place, s3_server: S3Server) ->
         if method == "PUT" and "/sweep=" in path and not path.endswith("/"):
             puts.append(path)
 
-    with store.working_on(SWEEP):
+    with store.hold_sweep(SWEEP):
         s3_server.hook = hook
         store.put_all(SWEEP, [(measurement(number), TO_AGREE) for number in range(1, 40)])
     assert len(puts) == 2  # samples and tasks

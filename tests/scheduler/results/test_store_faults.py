@@ -70,7 +70,7 @@ def compact(root):
 
 def compact_in_two_steps(root):
     store = Store(root)
-    with store.working_on(SWEEP):
+    with store.hold_sweep(SWEEP):
         compaction.compact(Layout(Path(root)), SWEEP, atomic_swap.swap_in_two_steps)
 
 def begin(root):
@@ -127,7 +127,7 @@ def seen_by_others(root: Path, table: str) -> list[str]:
 
 def fill(root: Path, count: int = COUNT) -> Path:
     store = Store(root)
-    with store.working_on(SWEEP):
+    with store.hold_sweep(SWEEP):
         store.begin(SWEEP, TEXT, plan(count))
         for number in range(count):
             store.put(SWEEP, measurement(number))
@@ -196,7 +196,7 @@ class TestKilledAtEveryStep:
             begun.add(len(store.sweep_ids()))
             for sweep_id in store.sweep_ids():
                 assert store.sweep_text(sweep_id) == TEXT
-                assert store.numbers(sweep_id) != {}
+                assert store.repeat_numbers(sweep_id) != {}
         assert begun == {1, 2}
 
 
@@ -205,7 +205,7 @@ WRITING = (
     + """
 root, sweep_id = sys.argv[1:]
 store = Store(root)
-with store.working_on(sweep_id):
+with store.hold_sweep(sweep_id):
     for number in range(10_000):
         store.put(sweep_id, measurement(number))
         print(number, flush=True)

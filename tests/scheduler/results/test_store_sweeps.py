@@ -39,7 +39,7 @@ class TestBeginning:
         store.begin(SWEEP, TEXT, plan(0, 1))
         again = Store.for_reading(root)
         assert again.sweep_text(SWEEP) == TEXT
-        assert again.numbers(SWEEP) == {task(0).key: {"": 0}, task(1).key: {"": 0}}
+        assert again.repeat_numbers(SWEEP) == {task(0).key: {"": 0}, task(1).key: {"": 0}}
         (summary,) = again.sweeps()
         assert (summary.sweep_id, summary.planned, summary.finished) == (SWEEP, 4, 0)
 
@@ -48,24 +48,24 @@ class TestBeginning:
         elsewhere = Plan((Placement(task(0), 4, "n2", "n2"), Placement(task(0), 5, "n2", "n2")))
         store.begin(SWEEP, TEXT, elsewhere)
         store.begin(SWEEP, TEXT, plan(0))
-        assert store.numbers(SWEEP) == {task(0).key: {"": 0, "n2": 4}}
+        assert store.repeat_numbers(SWEEP) == {task(0).key: {"": 0, "n2": 4}}
         assert store.sweeps()[0].planned == 4
 
     def test_what_fits_nowhere_is_planned_too(self, store: Store) -> None:
         store.begin(SWEEP, TEXT, Plan((), (Unplaceable(task(0), "there is no node"),)))
         assert store.sweeps()[0].planned == 1
-        assert store.numbers(SWEEP) == {}
+        assert store.repeat_numbers(SWEEP) == {}
 
     def test_another_text_is_refused(self, store: Store) -> None:
         store.begin(SWEEP, TEXT, plan(0))
-        with pytest.raises(ConfigError, match="was begun with another sweep file"):
+        with pytest.raises(ConfigError, match="began with another sweep file"):
             store.begin(SWEEP, TEXT + "# changed\n", plan(0))
 
     def test_a_single_task_has_no_sweep_file(self, store: Store) -> None:
         store.put(SWEEP, measurement(0))
-        with pytest.raises(ConfigError, match="was not begun from a sweep file"):
+        with pytest.raises(ConfigError, match="this sweep has no sweep file"):
             store.sweep_text(SWEEP)
-        assert store.numbers(SWEEP) == {}
+        assert store.repeat_numbers(SWEEP) == {}
 
     def test_a_node_is_kept_once(self, placed: Store) -> None:
         store = placed
@@ -198,7 +198,7 @@ class TestOpening:
 class TestHolding:
     def test_two_stores_cannot_work_on_one_sweep(self, store: Store, root: Path) -> None:
         other = Store(root)
-        with store.working_on(SWEEP), pytest.raises(SweepBusy) as caught:
+        with store.hold_sweep(SWEEP), pytest.raises(SweepBusy) as caught:
             other.put(SWEEP, measurement(0))
         assert "another process works on this sweep. Wait for it" in str(caught.value)
         assert caught.value.exit_status == 2
@@ -206,18 +206,18 @@ class TestHolding:
 
     def test_they_can_work_on_different_sweeps(self, store: Store, root: Path) -> None:
         other = Store(root)
-        with store.working_on(SWEEP), other.working_on(OTHER):
+        with store.hold_sweep(SWEEP), other.hold_sweep(OTHER):
             assert store.put(SWEEP, measurement(0))
             assert other.put(OTHER, measurement(0))
 
     def test_holding_what_is_held_is_no_wait(self, store: Store) -> None:
-        with store.working_on(SWEEP), store.working_on(SWEEP):
+        with store.hold_sweep(SWEEP), store.hold_sweep(SWEEP):
             assert store.put(SWEEP, measurement(0))
 
     def test_opening_a_store_leaves_a_sweep_alone_that_is_at_work(
         self, store: Store, root: Path
     ) -> None:
-        with store.working_on(SWEEP):
+        with store.hold_sweep(SWEEP):
             store.put(SWEEP, measurement(0))
             left = root / "_staging" / SWEEP / "half"
             left.touch()

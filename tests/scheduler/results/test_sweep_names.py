@@ -3,7 +3,7 @@
 import pytest
 
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.results.sweep_ids import resolved
+from velodrome.scheduler.results.sweep_ids import resolve_sweep_id
 
 KNOWN = ("20261124-063012-a1b2c3d4", "20261123-063012-11112222", "20261122-063012-33334444")
 
@@ -12,7 +12,7 @@ KNOWN = ("20261124-063012-a1b2c3d4", "20261123-063012-11112222", "20261122-06301
     ("text", "which"), [("last", 0), ("last~0", 0), ("last~1", 1), ("last~2", 2), ("20261123", 1)]
 )
 def test_sweeps_are_counted_back_from_the_last(text: str, which: int) -> None:
-    assert resolved(text, KNOWN, "results") == KNOWN[which]
+    assert resolve_sweep_id(text, KNOWN, "results") == KNOWN[which]
 
 
 @pytest.mark.parametrize(
@@ -26,5 +26,5 @@ def test_sweeps_are_counted_back_from_the_last(text: str, which: int) -> None:
 )
 def test_what_is_no_sweep_is_told(text: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        resolved(text, KNOWN, "results")
+        resolve_sweep_id(text, KNOWN, "results")
     assert str(caught.value).startswith(said)

@@ -37,9 +37,9 @@ LACKED = (Status.LOST, Status.ENVIRONMENT_FAILED, Status.UNPLACEABLE)
 def begun(store: Store, *nodes: Node) -> Plan:
     """What `run` does with its plan before anything is measured."""
     sweep = parse(TEXT, "sweep.yaml")
-    made = plan(expand(sweep), sweep, nodes, {}, store.numbers(SWEEP))
+    made = plan(expand(sweep), sweep, nodes, {}, store.repeat_numbers(SWEEP))
     store.begin(SWEEP, TEXT, made)
-    store.withdraw_all_but(SWEEP, {task.key for task in made.tasks})
+    store.withdraw_unplanned(SWEEP, {task.key for task in made.tasks})
     record_unplaceable(made, store, SWEEP, EXPECTED)
     return made
 
@@ -88,7 +88,7 @@ def test_what_fitted_nowhere_runs_all_its_repeats_once_a_node_is_there(
 
 def test_a_task_that_another_node_makes_another_leaves_no_row_of_the_old_one(placed: Store) -> None:
     begun(placed, SMALL)
-    with placed.working_on(SWEEP):
+    with placed.hold_sweep(SWEEP):
         for placement in begun(placed, LARGE).placements:
             placed.put(SWEEP, ended(placement))
         placed.compact(SWEEP)
@@ -98,7 +98,7 @@ def test_a_task_that_another_node_makes_another_leaves_no_row_of_the_old_one(pla
 def test_what_was_measured_stays_whatever_is_planned_now(placed: Store) -> None:
     for placement in begun(placed, ALIKE).placements[:1]:
         placed.put(SWEEP, ended(placement))
-    with placed.working_on(SWEEP):
+    with placed.hold_sweep(SWEEP):
         for placement in begun(placed, LARGE).placements:
             placed.put(SWEEP, ended(placement))
         placed.compact(SWEEP)

@@ -24,12 +24,12 @@ from velodrome.scheduler.commands.report_page import write
 from velodrome.scheduler.commands.results_check import check
 from velodrome.scheduler.errors import INCOMPLETE, StoreError
 from velodrome.scheduler.plans.planning import Placement, Plan
-from velodrome.scheduler.results.deduplication import Tell
-from velodrome.scheduler.results.file_faults import Fault, Ill, of_error
-from velodrome.scheduler.results.retrying_reads import settled
+from velodrome.scheduler.results.deduplication import Report
+from velodrome.scheduler.results.file_faults import Fault, FaultKind, fault_of_error
 from velodrome.scheduler.results.schema import TABLES, VERSION_KEY
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.results.store_reader import retry_if_vanished
 
 SWEEP, OTHER = "20261124-063012-a1b2c3d4", "20261125-063012-a1b2c3d4"
 TEXT = "frameworks: [torch]\nmodels: [lenet]\n"
@@ -59,7 +59,7 @@ def fill(results: str | Path) -> Store:
     """In each of two sweeps two files of every table."""
     store = Store(results)
     for sweep_id in (SWEEP, OTHER):
-        with store.working_on(sweep_id):
+        with store.hold_sweep(sweep_id):
             placements = (Placement(measurement(at).task, 0, "n1") for at in range(2))
             store.begin(sweep_id, TEXT, Plan(tuple(placements)))
             store.put_nodes(sweep_id, NODES)
@@ -155,7 +155,7 @@ ILLS: dict[str, tuple[Callable[[Path], object], str]] = {
     "foreign": (a_foreign_file, "it has no column sweep_id"),
     "damaged": (a_damaged_page, "it is damaged"),
     "folder": (a_folder, "it is a folder"),
-    "pipe": (a_pipe, "it is no file that can be read"),
+    "pipe": (a_pipe, "it is not a regular file"),
     "dangling": (a_link_to_nothing, "it is a link to what is not there"),
     "loop": (a_link_to_itself, "cannot be read: Too many levels of symbolic links"),
     "unreadable": (what_the_kernel_will_not_read, ""),
@@ -331,18 +331,18 @@ def test_in_a_bucket_what_is_sound_is_read_too(place, table: str, ill: str) -> N
 
 
 def test_a_file_that_goes_between_its_listing_and_its_reading_is_looked_for_again() -> None:
-    gone = of_error("x.parquet", "tasks", SWEEP, FileNotFoundError())
+    gone = fault_of_error("x.parquet", "tasks", SWEEP, FileNotFoundError())
     told: list[Fault] = []
     looks = iter((gone, gone, None))
 
-    def look(tell: Tell) -> str:
+    def look(tell: Report) -> str:
         if fault := next(looks):
             tell(fault)
         return "rows"
 
-    assert settled(look, told.append) == "rows"
+    assert retry_if_vanished(look, told.append) == "rows"
     assert told == []
-    assert settled(lambda tell: tell(gone), told.append) is None
+    assert retry_if_vanished(lambda tell: tell(gone), told.append) is None
     assert told == [gone]
     assert gone.problem == "it was listed, but is not there"
 
@@ -358,7 +358,7 @@ class TestCopies:
         assert reader.read(table, SWEEP).num_rows == 2 * ROWS[table]
         assert asked(reader, f"FROM {table}").num_rows == 4 * ROWS[table]
         (fault,) = reader.faults
-        assert (fault.path, fault.ill) == (copied, Ill.COPY)
+        assert (fault.path, fault.kind) == (copied, FaultKind.COPY)
         assert not fault.loses_rows
 
     @pytest.mark.parametrize("table", TABLES)

@@ -21,7 +21,7 @@ LONG = "a-framework-whose-name-is-as-long-as-names-are-allowed-to-be"
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("wide") / "results"
     store = Store(root)
-    with store.working_on(SWEEP):
+    with store.hold_sweep(SWEEP):
         for number in range(25):
             task = Task(LONG, "eager", "lenet", number + 1)
             made = Measurement(task, 0, 1, Status.CRASHED, "why", "n1", "h", "t", 1.0, 2.0)

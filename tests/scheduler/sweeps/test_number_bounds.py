@@ -22,7 +22,7 @@ from velodrome.scheduler.commands.target import where
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.fleet.cluster import check_address
 from velodrome.scheduler.plans import declared_nodes
-from velodrome.scheduler.results.sweep_ids import resolved
+from velodrome.scheduler.results.sweep_ids import resolve_sweep_id
 from velodrome.scheduler.sweeps.sweep_file import parse
 
 # What Python takes for a number somewhere, and no bound is broken by.
@@ -186,7 +186,7 @@ def test_no_option_of_any_command_is_read_by_other_rules() -> None:
     ("read", "text"),
     [
         (known_accelerator, "cuda\u0661\u0663"),
-        (lambda text: resolved(text, ["a", "b", "c", "d"], "results"), "last~\u0663"),
+        (lambda text: resolve_sweep_id(text, ["a", "b", "c", "d"], "results"), "last~\u0663"),
         (
             lambda text: parse(f"frameworks: [{text}]\nmodels: [lenet]", "s.yaml"),
             "torch==\u0662.12.1",
