@@ -1,20 +1,27 @@
-# Two commands: `make demo` races real frameworks on this machine, `make test` passes the tests.
+# Two commands: `make demo` races real frameworks on this machine, `make test` tests every layer.
 # Each sets up what it needs in .venv first; `make PYTHON=python3.12 setup` picks another Python.
 
 PYTHON ?= python3
 BIN := .venv/bin
 SWEEP ?= sweeps/quick.yaml
+PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-fast lint format docs setup locks clean
+.PHONY: demo test test-full test-all test-fast lint format docs setup locks clean
 
 demo: setup  ## a sweep of torch and tensorflow on this machine, then its grid
 	$(BIN)/velodrome run $(SWEEP) --results results
 
-test: setup  ## every test; builds the frameworks' environments on first use
-	$(BIN)/python -m pytest --durations=15
+test: setup  ## every layer once, in numpy, torch and tensorflow
+	$(PYTEST) --durations=15 -m "not full"
+
+test-full: setup  ## what `make test` leaves out: every framework, fleets of hosts, browsers, many nights
+	$(PYTEST) --durations=15 -m full
+
+test-all: test
+	$(MAKE) test-full
 
 test-fast: setup  ## the tests that need no framework and no patience
-	$(BIN)/python -m pytest -m "not slow and not framework"
+	$(PYTEST) -m "not slow and not framework"
 
 lint: setup  ## format, lint, types, layers, adapters/ for Python 3.6
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""What every test may ask for: a framework's interpreter, core locks of its own, GPUs made up."""
+"""Fixtures of every test: interpreters of frameworks, core locks, a stand-in GPU driver."""
 
 import functools
 import os
@@ -9,17 +9,37 @@ from pathlib import Path
 
 import pytest
 
+from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 
+IN_MAKE_TEST = {"numpy", "torch", "tensorflow"}
 FAKE_NVML = Path(__file__).parent / "fake_nvml" / "fake_nvml.c"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark a test `full` if a parameter of it names a framework that `make test` does not build."""
+    for item in items:
+        values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        named = {value for value in values if isinstance(value, str)} & FRAMEWORKS.keys()
+        if item.get_closest_marker("framework") and named - IN_MAKE_TEST:
+            item.add_marker("full")
+
+
 @pytest.fixture(scope="session")
-def framework_environment() -> Callable[[str], Environment]:
+def framework_environment(pytestconfig: pytest.Config) -> Callable[[str], Environment]:
     """The environment of a framework by its name, built on first use."""
     store = EnvironmentStore(default_root())
-    return functools.cache(lambda name: store.build(name, on_progress=print))
+    without_full = "not full" in pytestconfig.getoption("markexpr")
+
+    @functools.cache
+    def environment(name: str) -> Environment:
+        if without_full and name not in IN_MAKE_TEST:
+            pytest.fail(f"`make test` builds no environment of {name}: mark this test `full`")
+        return store.build(name, on_progress=print)
+
+    return environment
 
 
 @pytest.fixture(scope="session")

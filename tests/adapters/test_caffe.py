@@ -7,6 +7,7 @@ import pytest
 
 pytestmark = [
     pytest.mark.framework,
+    pytest.mark.full,
     pytest.mark.slow,
     pytest.mark.skipif(not shutil.which("mmdebstrap"), reason="mmdebstrap is not installed"),
 ]

@@ -4,7 +4,7 @@ import pytest
 
 from velodrome.adapters.registry import FRAMEWORKS
 
-pytestmark = pytest.mark.framework
+pytestmark = [pytest.mark.framework, pytest.mark.full]
 
 
 @pytest.fixture(scope="module")

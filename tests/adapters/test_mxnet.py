@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = pytest.mark.framework
+pytestmark = [pytest.mark.framework, pytest.mark.full]
 
 # One thread is one thread, whichever of MXNet's own runs what it queued.
 CORES = """

@@ -39,6 +39,7 @@ def test_without_a_checkout_a_task_ends_as_environment_failed_and_says_how_to_gi
 
 
 @with_neon
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["cpu", "mkl"])
 @pytest.mark.parametrize(
@@ -50,6 +51,7 @@ def test_a_model_agrees_on_both_backends(bench, variant, model, batch_size):
 
 
 @with_neon
+@pytest.mark.full
 @pytest.mark.slow
 def test_dropout_keeps_half_and_divides_by_it(bench):
     notes = " ".join(bench.agrees("alexnet-plain", variant="mkl", batch_size=2).notes)
@@ -57,6 +59,7 @@ def test_dropout_keeps_half_and_divides_by_it(bench):
 
 
 @with_neon
+@pytest.mark.full
 @pytest.mark.slow
 def test_grouped_convolution_is_unsupported_by_name(bench):
     failed = bench.measure("alexnet", batch_size=2)[-1]
@@ -65,11 +68,13 @@ def test_grouped_convolution_is_unsupported_by_name(bench):
 
 
 @with_neon
+@pytest.mark.full
 def test_a_gpu_is_unsupported(bench):
     assert bench.measure("copy", device="gpu", batch_size=1)[-1].status == "unsupported"
 
 
 @with_neon
+@pytest.mark.full
 @pytest.mark.slow
 def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_network(bench):
     bench.follows("lenet", batch_size=4)

@@ -53,6 +53,7 @@ def test_gradients_that_come_after_the_loss_are_not_drained(bench):
     assert found.phase == "gradient"
 
 
+@pytest.mark.full
 def test_jax_without_a_wait_for_its_queue_is_not_drained(workers_of):
     bench = workers_of("jax", **VARIABLES["jax"])
     bench.cheats("lenet", "drained", adapter="jax_asynchronous", batch_size=32)

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = pytest.mark.framework
+pytestmark = [pytest.mark.framework, pytest.mark.full]
 
 
 @pytest.fixture(scope="module")

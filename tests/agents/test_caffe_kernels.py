@@ -15,6 +15,7 @@ from velodrome.agents.task import Limits, Task
 
 pytestmark = [
     pytest.mark.framework,
+    pytest.mark.full,
     pytest.mark.slow,
     pytest.mark.skipif(not shutil.which("mmdebstrap"), reason="mmdebstrap is not installed"),
 ]

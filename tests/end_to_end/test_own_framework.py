@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.framework]
+pytestmark = [pytest.mark.slow, pytest.mark.framework, pytest.mark.full]
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 QUICK = ("--threads", "1", "--min-samples", "3", "--max-seconds", "0.5", "--json")

@@ -148,6 +148,7 @@ def said_inside(environment: Environment, script: str, cwd: Path) -> object:
 
 
 @pytest.mark.framework
+@pytest.mark.full
 @pytest.mark.parametrize("way", ["bubblewrap", "chroot"])
 def test_inside_a_tree_the_system_is_the_trees_and_all_else_the_nodes(
     caffe: Environment, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -195,6 +196,7 @@ def session_of(environment: Environment, faulty: str, home: Path, **bounds: floa
 
 
 @pytest.mark.framework
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_worker_killed_inside_a_tree_is_told_by_its_signal(
     caffe: Environment, tmp_path: Path
@@ -206,6 +208,7 @@ def test_a_worker_killed_inside_a_tree_is_told_by_its_signal(
 
 
 @pytest.mark.framework
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_worker_that_hangs_inside_a_tree_is_gone_after_its_deadline(
     caffe: Environment, tmp_path: Path
@@ -218,6 +221,7 @@ def test_a_worker_that_hangs_inside_a_tree_is_gone_after_its_deadline(
 
 
 @pytest.mark.framework
+@pytest.mark.full
 def test_a_process_inside_a_tree_keeps_it_from_being_pruned(
     caffe: Environment, tmp_path: Path
 ) -> None:
@@ -229,6 +233,7 @@ def test_a_process_inside_a_tree_keeps_it_from_being_pruned(
 
 
 @pytest.mark.framework
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_file_that_is_gone_or_changed_in_a_tree_is_found(
     caffe: Environment, tmp_path: Path

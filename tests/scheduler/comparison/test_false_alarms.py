@@ -9,7 +9,7 @@ from velodrome.scheduler.comparison.matching import Pair
 from velodrome.scheduler.comparison.verdicts import duels
 from velodrome.scheduler.statistics.ratio_tests import ALPHA, LEAST
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 COMPARISONS = 60
 CELLS = 10

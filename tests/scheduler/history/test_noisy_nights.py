@@ -67,6 +67,7 @@ def test_an_unstable_night_widens_what_a_step_is_held_against(nights) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("seed", range(4))
 def test_a_creep_of_12_percent_in_40_nights_is_told_once_per_step_of_its_size(
     nights, seed: int
@@ -97,6 +98,7 @@ def test_a_second_sharp_step_is_told_though_it_is_smaller_than_the_first(nights)
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("rho", RHOS)
 def test_nights_that_hang_together_alarm_no_more_often_than_promised(
     nights, calm, rho: float

@@ -202,6 +202,7 @@ def test_results_that_cannot_be_kept_are_no_regression(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_sweep_that_no_node_fits_is_not_green_on_any_night(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from velodrome.scheduler.history.false_alarms import false_alarms
 from velodrome.scheduler.history.latest_run import PROMISED, Kind, Verdict
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 SLOWED = "torch my-lstm"
 BEFORE = 20  # nights of history

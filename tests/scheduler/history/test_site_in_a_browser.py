@@ -37,7 +37,11 @@ async function look(path) {{
 }})();
 </script>"""
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER, reason="no Chromium here")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.full,
+    pytest.mark.skipif(not BROWSER, reason="no Chromium here"),
+]
 
 
 class Handler(SimpleHTTPRequestHandler):

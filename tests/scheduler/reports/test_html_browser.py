@@ -21,6 +21,7 @@ EVIL = "</script><img src='https://example.org/x' onerror=alert(1)><b style='pos
 NOISE = "a_word_that_is_longer_than_a_phone_is_wide_" * 3
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.full,
     pytest.mark.skipif(executable() is None, reason="there is no Chromium on this machine"),
 ]
 
