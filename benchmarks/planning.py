@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 
 from velodrome.agents.node import Core, Gpu, Node
-from velodrome.scheduler.plans.planning import plan
-from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.sweep import Device, Entrant, Sweep, ThreadRule, Where
+from velodrome.scheduler.plans.planning import make_plan
+from velodrome.scheduler.sweeps.expansion import expand_cells
+from velodrome.scheduler.sweeps.sweep import Device, Entrant, PlacementRule, Sweep, ThreadRule
 
 PROMISED_S, PROMISED_MIB = 10.0, 1024
 MODELS = ("lenet", "alexnet", "alexnet-plain", "lstm", "gemm")
@@ -34,24 +34,24 @@ def fleet(count: int = NODES) -> tuple[Node, ...]:
     return tuple(_node(number) for number in range(count))
 
 
-def large_sweep(where: Where, frameworks: int = 10) -> Sweep:
+def large_sweep(where: PlacementRule, frameworks: int = 10) -> Sweep:
     """Of 100,000 runs on 1,000 nodes. frameworks: how many are compared, on one node each time."""
-    if where is Where.ANY:
+    if where is PlacementRule.ANY:
         return _sweep(where, frameworks, batch_sizes=10_000 // frameworks)
-    if where is Where.EACH_TYPE:
+    if where is PlacementRule.EACH_TYPE:
         return _sweep(where, frameworks=10, batch_sizes=133)
-    if where is Where.EACH_NODE:
+    if where is PlacementRule.EACH_NODE:
         return _sweep(where, frameworks=10, batch_sizes=2, devices=(Device(),))
     return _sweep(where, frameworks=12, batch_sizes=1, devices=(Device("gpu", 1),))
 
 
-def figures(where: Where) -> dict[str, object]:
+def figures(where: PlacementRule) -> dict[str, object]:
     """In a process that does nothing else: its peak is that of planning."""
     nodes, sweep = fleet(), large_sweep(where)
     before_mib = peak_mib()
     cpu_s, wall_s = time.process_time(), time.perf_counter()
-    cells = expand(sweep)
-    made = plan(cells, sweep, nodes, {})
+    cells = expand_cells(sweep)
+    made = make_plan(cells, sweep, nodes, {})
     cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
     return {
         "where": where.value,
@@ -72,7 +72,7 @@ def peak_mib() -> float:
 
 
 def _sweep(
-    where: Where,
+    where: PlacementRule,
     frameworks: int,
     batch_sizes: int,
     threads: Sequence[int | ThreadRule] = (1,),

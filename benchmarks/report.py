@@ -34,7 +34,7 @@ from velodrome.adapters.protocol import (
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.measurement import Measurement, Reading, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.commands.report_page import write
+from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.results.parquet_files import writer
 from velodrome.scheduler.results.rows import to_table, utilization_rows
 from velodrome.scheduler.results.schema import TABLES
@@ -122,7 +122,7 @@ def figures(results: Path, page: Path) -> dict[str, object]:
     pa.default_memory_pool().release_unused()
     before_mib = peak_mib()
     cpu_s, wall_s = time.process_time(), time.perf_counter()
-    rows = write(results, SWEEP, page)
+    rows = write_page(results, SWEEP, page)
     cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
     page_mib = page.stat().st_size / MIB
     return {

@@ -12,13 +12,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from velodrome.scheduler.sweeps.sweep import Where
+from velodrome.scheduler.sweeps.sweep import PlacementRule
 
 
 def _plan(case: str) -> dict[str, object]:
     import planning
 
-    return planning.figures(Where(case))
+    return planning.figures(PlacementRule(case))
 
 
 def _sweep(case: str) -> dict[str, object]:
@@ -26,7 +26,7 @@ def _sweep(case: str) -> dict[str, object]:
 
     where, frameworks, deaths = case.split(" ")
     share = simulated_sweep.DYING_SHARE if deaths == "deaths" else 0.0
-    return simulated_sweep.figures(Where(where), int(frameworks), share)
+    return simulated_sweep.figures(PlacementRule(where), int(frameworks), share)
 
 
 def _cluster(case: str) -> dict[str, object]:
@@ -42,7 +42,7 @@ def _store(case: str) -> dict[str, object]:
 
 
 PARTS: dict[str, tuple[Callable[[str], dict[str, object]], tuple[str, ...]]] = {
-    "plan": (_plan, tuple(where.value for where in Where)),
+    "plan": (_plan, tuple(where.value for where in PlacementRule)),
     "sweep": (_sweep, ("any 5 calm", "any 5 deaths", "any 10 calm", "each-node 10 calm")),
     "cluster": (_cluster, ("",)),
     "store": (_store, ("",)),

@@ -20,12 +20,12 @@ from velodrome.agents.node import Node
 from velodrome.scheduler.fleet import row_writer
 from velodrome.scheduler.fleet.attempt_events import Ended, Lost
 from velodrome.scheduler.fleet.attempts import Attempt, Work
-from velodrome.scheduler.fleet.pending_work import outstanding
-from velodrome.scheduler.plans.durations import expected_s
-from velodrome.scheduler.plans.planning import plan
+from velodrome.scheduler.fleet.pending_work import pending_attempts
+from velodrome.scheduler.plans.durations import estimate_s
+from velodrome.scheduler.plans.planning import make_plan
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.sweep import Where
+from velodrome.scheduler.sweeps.expansion import expand_cells
+from velodrome.scheduler.sweeps.sweep import PlacementRule
 
 PROMISED_SHARE = 0.95
 SHORTEST_S, LONGEST_S = 10.0, 60.0
@@ -79,20 +79,26 @@ class Busy:
             self.makespan_s = max(self.makespan_s, run.ended_s)
 
 
-def figures(where: Where, frameworks: int, dying_share: float) -> dict[str, object]:
+def figures(where: PlacementRule, frameworks: int, dying_share: float) -> dict[str, object]:
     nodes, sweep = planning.fleet(), planning.large_sweep(where, frameworks)
     cpu_s = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "results")
-        attempts = _attempts(plan(expand(sweep), sweep, nodes, {}), store)
+        attempts = _attempts(make_plan(expand_cells(sweep), sweep, nodes, {}), store)
         prepared_s = time.process_time() - cpu_s
         deaths = _deaths(nodes, dying_share, len(attempts))
         busy, tally = Busy(), Tally(len(attempts))
         transport = SimulatedTransport(nodes, _durations(), deaths, on_end=busy.ended)
         environments = EnvironmentStore(Path(folder) / "environments")
         cpu_s = time.process_time()
-        row_writer.run(
-            attempts, row_writer.rule(sweep), nodes, transport, tally, Silent(), environments
+        row_writer.run_attempts(
+            attempts,
+            row_writer.make_may_run(sweep),
+            nodes,
+            transport,
+            tally,
+            Silent(),
+            environments,
         )
         cpu_s = time.process_time() - cpu_s
     there_s = sum(busy.makespan_s for _ in nodes) - sum(
@@ -125,7 +131,7 @@ def rss_mib() -> float:
 def _attempts(made: object, store: Store) -> tuple[Attempt, ...]:
     with store.hold_sweep(SWEEP_ID):
         store.begin(SWEEP_ID, "name: large", made)
-        return outstanding(made, store, SWEEP_ID)
+        return pending_attempts(made, store, SWEEP_ID)
 
 
 def _deaths(nodes: tuple[Node, ...], share: float, runs: int) -> list[Dies]:
@@ -142,6 +148,6 @@ def _durations():
             return ENVIRONMENTS_S
         chance = random.Random(f"{work.order} {work.node_id}")
         off = OFF_BY ** chance.uniform(-1, 1)
-        return min(LONGEST_S, max(SHORTEST_S, expected_s(work.task) * off))
+        return min(LONGEST_S, max(SHORTEST_S, estimate_s(work.task) * off))
 
     return of

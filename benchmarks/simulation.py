@@ -20,7 +20,7 @@ from velodrome.scheduler.fleet.attempts import (
     Prepared,
     Work,
 )
-from velodrome.scheduler.fleet.transport import Beat, Broke, Change, Gone, Joined
+from velodrome.scheduler.fleet.transport import Change, Gone, Heartbeat, Joined, WorkFailed
 
 START_S = 0.01
 BEAT_S = 5.0
@@ -137,7 +137,7 @@ class SimulatedTransport:
     def start(self, work: Work) -> None:
         host = self._hosts.get(work.node_id)
         if host is None:  # the queue has yet to hear of it
-            self._reports.append((work, Broke("its node is gone", of_node=True)))
+            self._reports.append((work, WorkFailed("its node is gone", of_node=True)))
             return
         if not _has_room(host.node, [run.work for run in host.runs if not run.is_abandoned], work):
             self.crowded.append(work)
@@ -185,13 +185,13 @@ class SimulatedTransport:
             if not _has_room(host.node, running, run.work):
                 return
             run.began_s = self._now_s
-            self._say(host, run, Beat())
+            self._say(host, run, Heartbeat())
             self._at(self._now_s + BEAT_S, self._beat, host, run)
             self._at(self._now_s + self._durations(run.work), self._finish, host, run)
 
     def _beat(self, host: _Host, run: Run) -> None:
         if run.ended_s is None:
-            self._say(host, run, Beat())
+            self._say(host, run, Heartbeat())
             self._at(self._now_s + BEAT_S, self._beat, host, run)
 
     def _finish(self, host: _Host, run: Run) -> None:
@@ -201,12 +201,12 @@ class SimulatedTransport:
             self._over(host, run)
 
     def _break(self, host: _Host, run: Run) -> None:
-        self._say(host, run, Broke("WorkerCrashedError"))
+        self._say(host, run, WorkFailed("WorkerCrashedError"))
         self._over(host, run)
 
     def _fail_with_node(self, host: _Host, run: Run) -> None:
         """It shows that its node is gone before that is noticed otherwise."""
-        self._say(host, run, Broke("NodeDiedError", of_node=True))
+        self._say(host, run, WorkFailed("NodeDiedError", of_node=True))
         self._over(host, run)
         self._gone(host, "NodeDiedError")
 

@@ -18,11 +18,11 @@ from pathlib import Path
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempts import Attempt
-from velodrome.scheduler.fleet.pending_work import outstanding
+from velodrome.scheduler.fleet.pending_work import pending_attempts
 from velodrome.scheduler.plans.expectations import Expectations
-from velodrome.scheduler.plans.planning import plan
+from velodrome.scheduler.plans.planning import make_plan
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.sweeps.expansion import expand
+from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep import Entrant, Sweep
 
 PROMISED_SHARE = 0.9
@@ -45,26 +45,26 @@ def figures() -> dict[str, object]:
         os.environ.update(_variables(Path(folder)))
         # Ray reads its variables when it is imported: from here on.
         with _cluster() as address:
-            from velodrome.scheduler.fleet.cluster import connected
+            from velodrome.scheduler.fleet.cluster import connect
 
-            with connected(address):
+            with connect(address):
                 return _figures(Store(Path(folder) / "results"))
 
 
 def _figures(store: Store) -> dict[str, object]:
     from velodrome.scheduler.fleet.dispatch import Dispatcher
     from velodrome.scheduler.fleet.membership import Membership
-    from velodrome.scheduler.fleet.row_writer import Keeper
-    from velodrome.scheduler.fleet.work_queue import Queue
+    from velodrome.scheduler.fleet.row_writer import RowWriter
+    from velodrome.scheduler.fleet.work_queue import WorkQueue
 
     with Membership() as membership, store.hold_sweep(SWEEP_ID):
         nodes = membership.first_look(lambda text: print(text, file=sys.stderr))
-        made = plan(expand(SWEEP), SWEEP, nodes, {})
+        made = make_plan(expand_cells(SWEEP), SWEEP, nodes, {})
         store.begin(SWEEP_ID, "name: small", made)
-        keeper = Keeper(store, SWEEP_ID, Expectations({}, {}, {}))
+        keeper = RowWriter(store, SWEEP_ID, Expectations({}, {}, {}))
         keeper.nodes(nodes)
-        attempts = outstanding(made, store, SWEEP_ID)
-        queue = Queue(attempts, nodes, lambda attempt, node: True)
+        attempts = pending_attempts(made, store, SWEEP_ID)
+        queue = WorkQueue(attempts, nodes, lambda attempt, node: True)
         cpu_s = time.process_time()
         Dispatcher(queue, _sleeping_transport(membership), keeper.event, keep=keeper.together).run()
         cpu_s = time.process_time() - cpu_s

@@ -118,12 +118,12 @@ def run(
     if submit:
         from velodrome.scheduler.commands import jobs
 
-        typed = jobs.Typed(sweep, results, resume, only, address, cluster, patience, budget)
+        typed = jobs.JobOptions(sweep, results, resume, only, address, cluster, patience, budget)
         return jobs.submit(typed, as_json=json)
     from velodrome.scheduler.commands import run as command
-    from velodrome.scheduler.commands.target import where
+    from velodrome.scheduler.commands.target import parse_target
 
-    there = where(address, cluster, patience)
+    there = parse_target(address, cluster, patience)
     return command.run(
         sweep, results, resume, only, there, as_json=json, sweep_id=sweep_id, budget_text=budget
     )
@@ -154,10 +154,10 @@ def nightly(
     Measures a suspicious cell again; exit status 1 if a regression is confirmed.
     """
     from velodrome.scheduler.commands import nightly as command
-    from velodrome.scheduler.commands.target import where
+    from velodrome.scheduler.commands.target import parse_target
 
-    typed = command.Typed(results, only, budget, site, junit)
-    return command.nightly(sweep, typed, where(address, cluster, patience), as_json=json)
+    typed = command.NightlyOptions(results, only, budget, site, junit)
+    return command.nightly(sweep, typed, parse_target(address, cluster, patience), as_json=json)
 
 
 @app.command(
@@ -246,9 +246,9 @@ def measure(
 ) -> int:
     """Run one task on this machine, without Ray."""
     from velodrome.scheduler.commands import measure as command
-    from velodrome.scheduler.commands.measure_options import Options
+    from velodrome.scheduler.commands.measure_options import MeasureOptions
 
-    options = Options(
+    options = MeasureOptions(
         framework=framework,
         model=model,
         variant=variant,
@@ -276,7 +276,7 @@ def nodes(address: Address = "", json: Json = False) -> None:
     """Describe this machine, or the nodes of a cluster."""
     from velodrome.scheduler.commands import catalogue
 
-    catalogue.nodes(address, as_json=json)
+    catalogue.show_nodes(address, as_json=json)
 
 
 @app.command(epilog=_examples("doctor"))
@@ -295,7 +295,7 @@ def frameworks(json: Json = False) -> None:
     """List the frameworks, their variants and environments."""
     from velodrome.scheduler.commands import catalogue
 
-    catalogue.frameworks(as_json=json)
+    catalogue.show_frameworks(as_json=json)
 
 
 @app.command(epilog=_examples("models"))
@@ -303,7 +303,7 @@ def models(json: Json = False) -> None:
     """List the models, their parameters and multiply-adds."""
     from velodrome.scheduler.commands import catalogue
 
-    catalogue.models(as_json=json)
+    catalogue.show_models(as_json=json)
 
 
 @app.command(epilog=_examples("sweeps", "sweeps my-sweeps/"))
@@ -367,16 +367,16 @@ def report(
     """
     from velodrome.scheduler.commands import report as command
 
-    kind = command.chosen_kind(extensibility, utilization, outliers, ceilings)
-    form = command.chosen(markdown, csv, json)
+    kind = command.choose_kind(extensibility, utilization, outliers, ceilings)
+    form = command.choose_form(markdown, csv, json)
     if site is not None:
-        from velodrome.scheduler.commands.trend_site import site as write_site
+        from velodrome.scheduler.commands.trend_site import publish_site as write_site
 
         return write_site(results, sweep, site)
     if html is not None:
         from velodrome.scheduler.commands import report_page
 
-        reported = report_page.write(results, sweep, html)
+        reported = report_page.write_page(results, sweep, html)
     else:
         reported = command.report(results, sweep, kind, form, svg)
     return (command.outlier_status(reported.rows) if fail_on_outlier else 0) or reported.status
@@ -409,12 +409,12 @@ def compare(
     Names the recorded differences that a change is attributed to.
     """
     from velodrome.scheduler.commands import compare as command
-    from velodrome.scheduler.commands.report import chosen
+    from velodrome.scheduler.commands.report import choose_form
 
-    failures = command.known_failures(fail_on or ())
-    form = chosen(markdown, csv, json)
+    failures = command.parse_failures(fail_on or ())
+    form = choose_form(markdown, csv, json)
     outcome = command.compare(base, candidate, results, only=only, least=least, form=form)
-    return command.status(outcome, failures)
+    return command.exit_status(outcome, failures)
 
 
 @app.command(
@@ -441,7 +441,7 @@ def query(
     """
     from velodrome.scheduler.commands import query as command
 
-    return command.query(sql, results, command.chosen("json" if json else form), output)
+    return command.query(sql, results, command.parse_format("json" if json else form), output)
 
 
 @stored.command("check", epilog=_examples("results check --results results"))
@@ -452,7 +452,7 @@ def results_check(results: Results = RESULTS, json: Json = False) -> int:
     """
     from velodrome.scheduler.commands import results_check as command
 
-    return command.check(results, as_json=json)
+    return command.check_results(results, as_json=json)
 
 
 @envs.command("build", epilog=_examples("envs build torch", "envs build torch --accelerator gpu"))
@@ -472,7 +472,7 @@ def envs_build(
     from velodrome.scheduler.commands import envs as command
 
     make = command.rebuild if rebuild else command.build
-    make(tuple(frameworks or ()), command.known_accelerator(accelerator))
+    make(tuple(frameworks or ()), command.check_accelerator(accelerator))
 
 
 @envs.command("list", epilog=_examples("envs list"))
@@ -480,7 +480,7 @@ def envs_list(json: Json = False) -> None:
     """List the environments on this machine."""
     from velodrome.scheduler.commands import envs as command
 
-    command.list_(as_json=json)
+    command.show_environments(as_json=json)
 
 
 @envs.command("check", epilog=_examples("envs check", "envs check torch --offline"))

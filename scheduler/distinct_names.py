@@ -7,7 +7,9 @@ from typing import TypeVar
 Key = TypeVar("Key", bound=Hashable)
 
 
-def told_apart(names: Mapping[Key, str], fields: Mapping[Key, Mapping[str, str]]) -> dict[Key, str]:
+def make_distinct(
+    names: Mapping[Key, str], fields: Mapping[Key, Mapping[str, str]]
+) -> dict[Key, str]:
     """Each name, where several share it with what differs among these: `lenet b64, seed 7`.
 
     fields: of each key, by their words; all have the same ones, in the same order.

@@ -23,16 +23,16 @@ def enter(load: Callable[[], Callable[..., object]]) -> NoReturn:
     status = 0
     try:
         # First, or the descriptors below would take the numbers of closed streams.
-        standard_streams.settle()
-        interrupts.heed()
-        status = standard_streams.status(_run(load))
-        interrupts.over()
+        standard_streams.install_streams()
+        interrupts.install_handlers()
+        status = standard_streams.exit_status(_run(load))
+        interrupts.ignore_signals()
     except BaseException:
         # Whatever an interrupt has become on its way.
-        if not interrupts.received():
+        if not interrupts.received_signal():
             raise
-    if interrupts.received():
-        _leave(128 + interrupts.received())
+    if interrupts.received_signal():
+        _leave(128 + interrupts.received_signal())
     sys.exit(status)
 
 
@@ -40,7 +40,7 @@ def _run(load: Callable[[], Callable[..., object]]) -> int:
     try:
         status = load()(standalone_mode=False)
     except Exception as error:
-        if interrupts.received():
+        if interrupts.received_signal():
             raise
         return _failed(error)
     return status if isinstance(status, int) else 0
@@ -81,6 +81,6 @@ def _said(text: str, status: int) -> int:
 def _leave(status: int) -> NoReturn:
     """At once: all is cleaned up, and a library that was interrupted may not know how to end."""
     try:
-        standard_streams.status(_said(interrupts.last_words(), status))
+        standard_streams.exit_status(_said(interrupts.interrupt_message(), status))
     finally:
         os._exit(status)

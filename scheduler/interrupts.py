@@ -43,7 +43,7 @@ class _State:
 _state = _State()
 
 
-def heed() -> None:
+def install_handlers() -> None:
     """From now on. A signal that was ignored when the process began (nohup) stays so."""
     _state.ignored = tuple(one for one in HEEDED if signal.getsignal(one) is signal.SIG_IGN)
     _state.heeded = tuple(one for one in HEEDED if one not in _state.ignored)
@@ -57,7 +57,7 @@ def heed() -> None:
         signal.signal(one, _on_signal)
 
 
-def heed_again() -> None:
+def reinstall_handlers() -> None:
     """After a library (Ray) has put handlers of its own in place of ours, or of none."""
     for one in _state.heeded:
         signal.signal(one, signal.SIG_IGN if _state.is_over else _on_signal)
@@ -65,27 +65,27 @@ def heed_again() -> None:
         signal.signal(one, signal.SIG_IGN)
 
 
-def over() -> None:
+def ignore_signals() -> None:
     """The work is done: its status is what counts, whatever comes now."""
     _state.is_over = True
     for one in _state.heeded:
         signal.signal(one, signal.SIG_IGN)
 
 
-def received() -> int:
+def received_signal() -> int:
     """The number of the signal that ends this command; 0: none has come."""
     return _state.number
 
 
 @contextmanager
-def saying(word: str) -> Iterator[None]:
+def on_interrupt(word: str) -> Iterator[None]:
     """What is said besides when the command is interrupted within: what is kept, how to go on."""
     before, _state.word = _state.word, word
     yield
     _state.word = before  # not after an exception: it is said when all is cleaned up
 
 
-def last_words() -> str:
+def interrupt_message() -> str:
     """Of a command that was interrupted."""
     return f"interrupted; {_state.word}" if _state.word else "interrupted"
 
@@ -127,6 +127,6 @@ def _end(ends_s: float, number: int) -> None:
         return
     cursor = _SHOW_CURSOR if os.isatty(2) else b""
     try:
-        os.write(2, cursor + f"velodrome: {last_words()}\n".encode(errors="replace"))
+        os.write(2, cursor + f"velodrome: {interrupt_message()}\n".encode(errors="replace"))
     finally:
         os._exit(128 + number)

@@ -13,23 +13,23 @@ from pathlib import Path
 NAME = "velodrome"
 
 
-def command(*words: object) -> str:
+def format_command(*words: object) -> str:
     """`velodrome` with these words, quoted for a shell."""
     return f"{_called()} {shlex.join(map(str, words))}"
 
 
-def typed(text: str) -> str:
+def localize_command(text: str) -> str:
     """A command that begins with `velodrome`, as it is kept with rows that other machines read."""
     name, _, rest = text.partition(" ")
     return f"{_called()} {rest}" if name == NAME and rest else text
 
 
-def with_example(*words: str) -> str:
+def example_command(*words: str) -> str:
     """Of a sweep to start from, where there is one: in this folder, or of this checkout."""
     here = Path("sweeps/quick.yaml")
     ours = Path(__file__).resolve().parents[1] / here
     found = here if here.is_file() else Path(_shortest(ours)) if ours.is_file() else None
-    return command(words[0], found, *words[1:]) if found else command("models")
+    return format_command(words[0], found, *words[1:]) if found else format_command("models")
 
 
 @cache

@@ -59,7 +59,7 @@ class _Shown:
     is_all = True
 
 
-def settle() -> None:
+def install_streams() -> None:
     """Put them in place of Python's own; one that is closed is opened, on nothing.
 
     Whatever is opened next would else get its number, and what is printed.
@@ -74,17 +74,17 @@ def settle() -> None:
     sys.stdout = _text(_Shown.stdout, sys.stdout)
 
 
-def works() -> None:
+def ignore_output_errors() -> None:
     """The command does more than show something: its status does not depend on who looks on."""
     _Shown.is_all = False
 
 
-def is_heard() -> bool:
+def is_stdout_open() -> bool:
     """Whether anything that is printed still arrives."""
     return _Shown.stdout is None or _Shown.stdout.failure is None
 
 
-def status(of_work: int) -> int:
+def exit_status(of_work: int) -> int:
     """The command's, after the last of it was printed."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(ValueError):  # it is closed

@@ -10,17 +10,17 @@ from velodrome.agents.environments.frameworks import available
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.node import Node
-from velodrome.scheduler.commands.output import Row, closing, print_json, print_table
-from velodrome.scheduler.next_commands import command, with_example
+from velodrome.scheduler.commands.output import Row, print_json, print_lines, print_table
+from velodrome.scheduler.next_commands import example_command, format_command
 
 
-def nodes(address: str, *, as_json: bool) -> None:
+def show_nodes(address: str, *, as_json: bool) -> None:
     """Of a cluster, or this machine."""
     notes: list[str] = []
     if address:
-        from velodrome.scheduler.fleet.cluster import nodes_of
+        from velodrome.scheduler.fleet.cluster import list_nodes
 
-        found = nodes_of(address, notes.append)
+        found = list_nodes(address, notes.append)
     else:
         found = (take(),)
     if as_json:
@@ -29,11 +29,11 @@ def nodes(address: str, *, as_json: bool) -> None:
     if address:
         print_table([_in_a_row(node) for node in found], right=frozenset({"cores", "threads"}))
         faults = [f"{node.hostname}: {node.gpu_fault}" for node in found if node.gpu_fault]
-        closing(*notes, *faults, f"next: {with_example('plan', '--address', address)}")
+        print_lines(*notes, *faults, f"next: {example_command('plan', '--address', address)}")
         return
     (node,) = found
     print_table([{"": name, "this machine": value} for name, value in _described(node).items()])
-    closing(*([node.gpu_fault] if node.gpu_fault else ()), f"next: {with_example('plan')}")
+    print_lines(*([node.gpu_fault] if node.gpu_fault else ()), f"next: {example_command('plan')}")
 
 
 def _whole(node: Node) -> Row:
@@ -57,7 +57,7 @@ def _in_a_row(node: Node) -> Row:
     }
 
 
-def frameworks(*, as_json: bool) -> None:
+def show_frameworks(*, as_json: bool) -> None:
     store = EnvironmentStore(default_root())
     rows = []
     for framework in available().values():
@@ -75,10 +75,10 @@ def frameworks(*, as_json: bool) -> None:
         print_json(rows)
         return
     print_table(rows)
-    closing(f"next: {command('envs', 'build', 'torch')}")
+    print_lines(f"next: {format_command('envs', 'build', 'torch')}")
 
 
-def models(*, as_json: bool) -> None:
+def show_models(*, as_json: bool) -> None:
     rows = [
         {
             "model": model.name,
@@ -99,10 +99,10 @@ def models(*, as_json: bool) -> None:
     ]
     print_table(shown, right=frozenset({"parameters", "macs", "batch_size", "gpu_batch_size"}))
     names = ", ".join(families())
-    closing(
+    print_lines(
         "macs: multiply-adds of one example (of sequences: of one word), forward",
         f"a family's name stands for its parts: {names}",
-        f"next: {command('measure', 'torch', 'lenet')}",
+        f"next: {format_command('measure', 'torch', 'lenet')}",
     )
 
 

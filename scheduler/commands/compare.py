@@ -7,7 +7,7 @@ from itertools import islice
 
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler.commands import skipped_files
-from velodrome.scheduler.commands.number_options import read
+from velodrome.scheduler.commands.number_options import read_option
 from velodrome.scheduler.commands.output import console, print_json
 from velodrome.scheduler.commands.report import Form
 from velodrome.scheduler.comparison import comparison_rows, rendering, wording
@@ -28,7 +28,7 @@ from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.statistics.ratio_tests import LEAST, Verdict
-from velodrome.scheduler.sweeps.quantities import share
+from velodrome.scheduler.sweeps.quantities import parse_share
 
 FAILURES = ("slower", "faster", "broke", "vanished")
 
@@ -37,9 +37,11 @@ def compare(
     base: str, candidate: str, results: str, *, only: str = "", least: str = "", form: Form
 ) -> Outcome:
     """What was found, shown. ConfigError where a side is nothing or they are not comparable."""
-    outcome = found(base, candidate, results, only=only, least=read("--least", least, share, LEAST))
+    outcome = run_comparison(
+        base, candidate, results, only=only, least=read_option("--least", least, parse_share, LEAST)
+    )
     if form is Form.JSON:
-        print_json(as_json(outcome))
+        print_json(to_json(outcome))
     elif form is Form.CSV:
         print(csv_rows(comparison_rows.flat(outcome), comparison_rows.COLUMNS), end="")
     elif form is Form.MARKDOWN:
@@ -49,7 +51,7 @@ def compare(
     return outcome
 
 
-def found(base: str, candidate: str, results: str, *, only: str, least: float) -> Outcome:
+def run_comparison(base: str, candidate: str, results: str, *, only: str, least: float) -> Outcome:
     """only: conditions that hold for both sides besides."""
     sides = (parse(f"{base} {only}", "BASE"), parse(f"{candidate} {only}", "CANDIDATE"))
     store = Store.for_reading(results)
@@ -63,7 +65,7 @@ def found(base: str, candidate: str, results: str, *, only: str, least: float) -
         past = _past(store, past_ids)
         nodes = _nodes(store, {*base_ids, *candidate_ids})
     finally:  # what is missing may be why there is nothing to compare
-        skipped_files.tell(store.faults, results)
+        skipped_files.warn_of_faults(store.faults, results)
     base_rows = without(base_rows, candidate_rows)
     if not base_rows:
         mend = "Name other sweeps, or other conditions, for one of them."
@@ -77,11 +79,11 @@ def found(base: str, candidate: str, results: str, *, only: str, least: float) -
         past=past,
     )
     return replace(
-        outcome, missing=skipped_files.missing(store.faults, {*base_ids, *candidate_ids})
+        outcome, missing=skipped_files.describe_missing(store.faults, {*base_ids, *candidate_ids})
     )
 
 
-def status(outcome: Outcome, fail_on: Sequence[str]) -> int:
+def exit_status(outcome: Outcome, fail_on: Sequence[str]) -> int:
     """1 if anything happened that it is to fail on; else whether rows are missing."""
     happened = {
         "slower": bool(outcome.of(Verdict.SLOWER)),
@@ -94,7 +96,7 @@ def status(outcome: Outcome, fail_on: Sequence[str]) -> int:
     return INCOMPLETE if outcome.missing else 0
 
 
-def known_failures(names: Iterable[str]) -> tuple[str, ...]:
+def parse_failures(names: Iterable[str]) -> tuple[str, ...]:
     """Of `--fail-on`, each or several with commas between. ConfigError for another."""
     found = tuple(name.strip() for text in names for name in text.split(","))
     for name in found:
@@ -104,7 +106,7 @@ def known_failures(names: Iterable[str]) -> tuple[str, ...]:
     return found
 
 
-def as_json(outcome: Outcome) -> dict[str, object]:
+def to_json(outcome: Outcome) -> dict[str, object]:
     """Everything, for scripts; times in ns."""
     return {
         "base": vars(outcome.base),

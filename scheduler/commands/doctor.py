@@ -7,8 +7,8 @@ from dataclasses import asdict
 from velodrome.agents.doctor.finding import Finding, Verdict
 from velodrome.agents.doctor.kernel_settings import Kernel
 from velodrome.agents.doctor.runner import examine, worst_first
-from velodrome.scheduler.commands.output import closing, print_json, print_table
-from velodrome.scheduler.next_commands import command, with_example
+from velodrome.scheduler.commands.output import print_json, print_lines, print_table
+from velodrome.scheduler.next_commands import example_command, format_command
 
 
 def doctor(*, as_json: bool) -> int:
@@ -18,10 +18,10 @@ def doctor(*, as_json: bool) -> int:
         print_json([asdict(finding) for finding in findings])
     else:
         _show(findings)
-    return status(findings)
+    return exit_status(findings)
 
 
-def status(findings: Sequence[Finding]) -> int:
+def exit_status(findings: Sequence[Finding]) -> int:
     """What is unknown is no reason to fail."""
     return int(any(finding.verdict is Verdict.WARNING for finding in findings))
 
@@ -35,12 +35,12 @@ def _show(findings: Sequence[Finding]) -> None:
     )
     warnings = [finding for finding in findings if finding.verdict is Verdict.WARNING]
     for finding in warnings:
-        closing("", f"{finding.check}: {finding.why}", f"    {finding.mend}")
+        print_lines("", f"{finding.check}: {finding.why}", f"    {finding.mend}")
     counts = Counter(finding.verdict for finding in findings)
     total = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict)
     following = (
-        f"after the changes, next: {command('doctor')}"
+        f"after the changes, next: {format_command('doctor')}"
         if warnings
-        else f"next: {with_example('run')}"
+        else f"next: {example_command('run')}"
     )
-    closing("", f"{total}; nothing was changed", following)
+    print_lines("", f"{total}; nothing was changed", following)

@@ -12,10 +12,10 @@ from velodrome.agents.environments.frameworks import available, with_version
 from velodrome.agents.environments.locking import renew
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.environments.store import EnvironmentStore, default_root
-from velodrome.scheduler.commands.output import closing, print_json, print_table
+from velodrome.scheduler.commands.output import print_json, print_lines, print_table
 from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
-from velodrome.scheduler.next_commands import command, with_example
-from velodrome.scheduler.standard_streams import works
+from velodrome.scheduler.next_commands import example_command, format_command
+from velodrome.scheduler.standard_streams import ignore_output_errors
 
 
 def build(names: tuple[str, ...], accelerator: str) -> None:
@@ -36,7 +36,7 @@ def rebuild(names: tuple[str, ...], accelerator: str) -> None:
     _each(names, anew)
 
 
-def known_accelerator(accelerator: str) -> str:
+def check_accelerator(accelerator: str) -> str:
     """ConfigError if it is none."""
     if not re.fullmatch(NAME, accelerator):
         mend = "Say cpu, gpu, or one such as cuda13."
@@ -45,26 +45,26 @@ def known_accelerator(accelerator: str) -> str:
 
 
 def _each(names: tuple[str, ...], make: Callable[[str], Environment]) -> None:
-    works()
+    ignore_output_errors()
     failed = []
     for framework in _chosen(names):
         try:
             environment = make(framework.name)
         except EnvironmentFailed as failure:
-            closing(failure.log_tail, f"{framework.name}: failed: {failure.reason}")
+            print_lines(failure.log_tail, f"{framework.name}: failed: {failure.reason}")
             failed.append(framework.name)
         else:
-            closing(f"{framework.name}: {environment.folder}")
+            print_lines(f"{framework.name}: {environment.folder}")
     if failed:
         raise EnvironmentUnavailable(f"no environment for {', '.join(failed)}; the reason is above")
-    closing(f"next: {with_example('run')}")
+    print_lines(f"next: {example_command('run')}")
 
 
 def _say(framework: str, text: str) -> None:
-    closing(f"{framework}: {text}")
+    print_lines(f"{framework}: {text}")
 
 
-def list_(*, as_json: bool) -> None:
+def show_environments(*, as_json: bool) -> None:
     rows = [
         {
             "framework": environment.framework,
@@ -79,8 +79,8 @@ def list_(*, as_json: bool) -> None:
         print_json(rows)
         return
     print_table(rows)
-    following = command("envs", "check" if rows else "build")
-    closing(f"next: {following}" if rows else f"none yet; next: {following}")
+    following = format_command("envs", "check" if rows else "build")
+    print_lines(f"next: {following}" if rows else f"none yet; next: {following}")
 
 
 def check(names: tuple[str, ...], *, as_json: bool) -> None:
@@ -126,28 +126,28 @@ def _check(
     if broken:
         raise EnvironmentUnavailable(
             f"not fit to use: {', '.join(broken)}. "
-            f"Build again: {command('envs', 'build', '--rebuild', *broken)}"
+            f"Build again: {format_command('envs', 'build', '--rebuild', *broken)}"
         )
 
 
 def lock(names: tuple[str, ...]) -> None:
     """EnvironmentUnavailable if one cannot be resolved; those before it are written."""
-    works()
+    ignore_output_errors()
     for framework in _chosen(names):
         try:
             paths = renew(framework.name)
         except EnvironmentFailed as failure:
-            closing(failure.log_tail)
+            print_lines(failure.log_tail)
             raise EnvironmentUnavailable(f"{framework.name}: {failure.reason}") from failure
-        closing(*(str(path) for path in paths))
-    closing(f"next: {command('envs', 'build', *names)}")
+        print_lines(*(str(path) for path in paths))
+    print_lines(f"next: {format_command('envs', 'build', *names)}")
 
 
 def prune() -> None:
-    works()
+    ignore_output_errors()
     removed = EnvironmentStore(default_root()).prune()
-    closing(*(f"removed {entry}" for entry in removed))
-    closing(f"{len(removed)} removed; next: {command('envs', 'list')}")
+    print_lines(*(f"removed {entry}" for entry in removed))
+    print_lines(f"{len(removed)} removed; next: {format_command('envs', 'list')}")
 
 
 def _chosen(names: Iterable[str]) -> list[Framework]:

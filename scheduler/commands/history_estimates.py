@@ -6,12 +6,12 @@ from collections.abc import Callable
 from functools import cached_property
 from statistics import median
 
-from velodrome.scheduler.commands.number_options import read
+from velodrome.scheduler.commands.number_options import read_option
 from velodrome.scheduler.history.cell_series import cell_of, history
 from velodrome.scheduler.history.history_reading import past_rows
 from velodrome.scheduler.history.past_durations import Pasts, pasts
-from velodrome.scheduler.plans.budget import Budgeted, within
-from velodrome.scheduler.plans.durations import Foresight
+from velodrome.scheduler.plans.budget import BudgetedPlan, fit_budget
+from velodrome.scheduler.plans.durations import DurationEstimates
 from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.store import Store
@@ -22,12 +22,12 @@ LATEST = 5  # of which a cell's width is told
 SHOWN = 6  # cells that are left out
 
 
-def budget(text: str) -> float:
+def parse_budget(text: str) -> float:
     """Seconds; infinite for an empty text. ConfigError for what is no length of time."""
-    return read("--budget", text, quantities.duration_s, math.inf)
+    return read_option("--budget", text, quantities.parse_duration_s, math.inf)
 
 
-class Guide:
+class RunPlanner:
     """Of one run, from when it is made on.
 
     share: of the budget that the plan itself may take. say: to whoever reads along.
@@ -57,17 +57,17 @@ class Guide:
             return plan
         left_s = self._share * max(0.0, self.until_s - time.monotonic())
         widths = self._widths
-        found = within(
+        found = fit_budget(
             plan,
             left_s,
             self._pasts(plan).estimate,
             lambda one: widths.get((cell_of(one.task), one.node_id)),
         )
-        for line in left_out(found, self._budget_s):
+        for line in describe_left_out(found, self._budget_s):
             self._say(line)
         return found.plan
 
-    def foresight(self, plan: Plan) -> Foresight:
+    def foresight(self, plan: Plan) -> DurationEstimates:
         return self._pasts(plan).foresight
 
     def besides(self, plan: Plan) -> Plan:
@@ -98,7 +98,7 @@ class Guide:
         return found
 
 
-def left_out(found: Budgeted, budget_s: float) -> tuple[str, ...]:
+def describe_left_out(found: BudgetedPlan, budget_s: float) -> tuple[str, ...]:
     """In words; nothing, where everything fits."""
     if not found.left_out:
         return (f"everything fits: {_told(found.seconds)} of {_told(budget_s)}",)

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from velodrome.scheduler.next_commands import command
+from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.results.store import Store
 
 
-def unended(store: Store, sweep_id: str, results: str | Path) -> str:
+def describe_unfinished(store: Store, sweep_id: str, results: str | Path) -> str:
     """Empty, if all that was planned has come to a row."""
     found = store.summary(sweep_id)
     left = found.planned - found.finished
     if left <= 0:
         return ""
-    again = command("run", "--resume", sweep_id, "--results", results)
+    again = format_command("run", "--resume", sweep_id, "--results", results)
     verb = "is" if left == 1 else "are"
     return (
         f"This sweep has not ended: {left:,} of {found.planned:,} runs {verb} missing. "

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from velodrome.scheduler.commands.history_estimates import budget
-from velodrome.scheduler.commands.output import closing, print_json, print_table
-from velodrome.scheduler.commands.target import where
+from velodrome.scheduler.commands.history_estimates import parse_budget
+from velodrome.scheduler.commands.output import print_json, print_lines, print_table
+from velodrome.scheduler.commands.target import parse_target
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.fleet.job_spec import Job, Order, State, named, new_job_id
+from velodrome.scheduler.fleet.job_spec import Job, JobSpec, State, find_job, new_job_id
 from velodrome.scheduler.fleet.jobs import DEFAULT_ADDRESS, JobServer
-from velodrome.scheduler.interrupts import saying
-from velodrome.scheduler.next_commands import command
-from velodrome.scheduler.plans.declared_nodes import load as load_types
-from velodrome.scheduler.plans.selection import parse
+from velodrome.scheduler.interrupts import on_interrupt
+from velodrome.scheduler.next_commands import format_command
+from velodrome.scheduler.plans.declared_nodes import load_types as load_types
+from velodrome.scheduler.plans.selection import parse_selection
 from velodrome.scheduler.results.sweep_ids import LAST, new_sweep_id
 from velodrome.scheduler.results.uri import is_everywhere
-from velodrome.scheduler.standard_streams import is_heard
-from velodrome.scheduler.sweeps.sweep_file import load
+from velodrome.scheduler.standard_streams import is_stdout_open
+from velodrome.scheduler.sweeps.sweep_file import load_sweep
 
 # What a job finds in its folder; the names of the user's own files do not leave this machine.
 SWEEP_FILE, CLUSTER_FILE = "sweep.yaml", "cluster.yaml"
@@ -29,7 +29,7 @@ class _Unheard(Exception):
 
 
 @dataclass(frozen=True)
-class Typed:
+class JobOptions:
     """The options of `run`, as they were typed."""
 
     sweep: Path | None
@@ -42,13 +42,13 @@ class Typed:
     budget: str = ""
 
 
-def submit(typed: Typed, *, as_json: bool) -> int:
+def submit(typed: JobOptions, *, as_json: bool) -> int:
     """Whatever can be wrong with a sweep is found here, before anything is handed over."""
     if not typed.address:
         mend = "Give --address, too: http://HOST:8265, the dashboard of its head."
         raise ConfigError("command line, --submit", "it does not say to which cluster", mend)
-    where("auto", typed.cluster, typed.patience)
-    budget(typed.budget)
+    parse_target("auto", typed.cluster, typed.patience)
+    parse_budget(typed.budget)
     stamp = new_sweep_id()
     order, files = _order(typed, stamp), _files(typed)
     job_id = new_job_id(order, stamp)
@@ -57,7 +57,7 @@ def submit(typed: Typed, *, as_json: bool) -> int:
     if as_json:
         print_json({"job_id": job_id, "address": typed.address, **vars(order)})
         return 0
-    closing(
+    print_lines(
         f"handed over as {job_id}, which goes on without this machine",
         f"rows of sweep {order.sweep_id} go to {order.results}, as the cluster's head sees it",
         f"next: {_attach(job_id, typed.address)}",
@@ -69,11 +69,11 @@ def attach(text: str, address: str) -> int:
     """Follow a job to its end; its own exit status."""
     server = JobServer(address or DEFAULT_ADDRESS)
     jobs = server.jobs()
-    job = named(text, jobs, server.address) if text else _only(jobs, server.address)
-    closing(f"{job.job_id} is {job.state}; its rows go to {job.order.results}")
+    job = find_job(text, jobs, server.address) if text else _only(jobs, server.address)
+    print_lines(f"{job.job_id} is {job.state}; its rows go to {job.order.results}")
     again = _attach(job.job_id, server.address)
     try:
-        with saying(f"{job.job_id} goes on. Follow it again: {again}"):
+        with on_interrupt(f"{job.job_id} goes on. Follow it again: {again}"):
             ended = server.follow(job.job_id, _tell_line)
     except _Unheard:
         return 0  # the job goes on, and so may whoever has seen enough of it
@@ -88,9 +88,9 @@ def stop(text: str, address: str) -> int:
     if not text:
         mend = f"Name one: {', '.join(job.job_id for job in _running(jobs)) or 'none runs'}."
         raise ConfigError("command line, --stop", "it does not say which job", mend)
-    job = named(text, jobs, server.address)
+    job = find_job(text, jobs, server.address)
     if job.state.is_over:
-        closing(f"{job.job_id} was over already")
+        print_lines(f"{job.job_id} was over already")
         return 0
     _tell_end(server.stop(job.job_id), server.address)
     return 0
@@ -100,27 +100,27 @@ def show(text: str, address: str) -> int:
     """The jobs as JSON, newest first, or the one that is named."""
     server = JobServer(address or DEFAULT_ADDRESS)
     jobs = server.jobs()
-    print_json([_row(job) for job in ([named(text, jobs, server.address)] if text else jobs)])
+    print_json([_row(job) for job in ([find_job(text, jobs, server.address)] if text else jobs)])
     return 0
 
 
 def _tell_line(text: str) -> None:
-    closing(text)
-    if not is_heard():
+    print_lines(text)
+    if not is_stdout_open():
         raise _Unheard
 
 
-def _order(typed: Typed, sweep_id: str) -> Order:
+def _order(typed: JobOptions, sweep_id: str) -> JobSpec:
     results = _outliving(typed.results)
     if typed.only:
-        parse(typed.only)
+        parse_selection(typed.only)
     if typed.resume == LAST:
         mend = "Give the sweep's id, which `velodrome attach` says."
         raise ConfigError("--resume last", "only the cluster knows which sweep that is", mend)
     if typed.sweep is None and not typed.resume:
         raise ConfigError("command line", "no sweep file is named", "Try sweeps/quick.yaml.")
-    return Order(
-        sweep=load(typed.sweep).name if typed.sweep else "",
+    return JobSpec(
+        sweep=load_sweep(typed.sweep).name if typed.sweep else "",
         sweep_id=typed.resume or sweep_id,
         results=results,
         only=typed.only,
@@ -129,17 +129,17 @@ def _order(typed: Typed, sweep_id: str) -> Order:
     )
 
 
-def _files(typed: Typed) -> dict[str, str]:
+def _files(typed: JobOptions) -> dict[str, str]:
     found = {}
     if typed.sweep:
-        found[SWEEP_FILE] = load(typed.sweep).text
+        found[SWEEP_FILE] = load_sweep(typed.sweep).text
     if typed.cluster:
         load_types(typed.cluster)
         found[CLUSTER_FILE] = typed.cluster.read_text()
     return found
 
 
-def _words(typed: Typed, order: Order) -> list[str]:
+def _words(typed: JobOptions, order: JobSpec) -> list[str]:
     """The command that the job is, on the cluster's head."""
     options = {
         "--results": order.results,
@@ -196,11 +196,11 @@ def _tell_end(job: Job, address: str) -> None:
     again = f"go on with: {job.order.again(address)}"
     kept = f"what was finished is kept in {job.order.results}"
     if job.state is State.STOPPED:
-        closing(f"{job.job_id} was stopped; {kept}", again)
+        print_lines(f"{job.job_id} was stopped; {kept}", again)
     elif job.was_killed:
-        closing(f"{job.job_id} {_death(job)}; {kept}", again)
+        print_lines(f"{job.job_id} {_death(job)}; {kept}", again)
     else:
-        closing(
+        print_lines(
             f"{job.job_id} ended with exit status {job.exit_status}",
             f"next, on a machine that sees those results: {_report(job.order)}",
         )
@@ -213,8 +213,8 @@ def _death(job: Job) -> str:
 
 
 def _attach(job_id: str, address: str) -> str:
-    return command("attach", job_id, "--address", address)
+    return format_command("attach", job_id, "--address", address)
 
 
-def _report(order: Order) -> str:
-    return command("report", "--results", order.results, "--sweep", order.sweep_id)
+def _report(order: JobSpec) -> str:
+    return format_command("report", "--results", order.results, "--sweep", order.sweep_id)

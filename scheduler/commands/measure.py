@@ -12,27 +12,27 @@ from velodrome.agents.execution import Note, execute
 from velodrome.agents.inventory import take
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node_types import Types
-from velodrome.scheduler.commands.measure_options import Options, to_task
-from velodrome.scheduler.commands.output import closing, console, print_json
-from velodrome.scheduler.fleet.event_messages import ended_text
-from velodrome.scheduler.next_commands import command, with_example
-from velodrome.scheduler.plans.expectations import TO_AGREE, Expected, expectations
+from velodrome.scheduler.commands.measure_options import MeasureOptions, make_task
+from velodrome.scheduler.commands.output import console, print_json, print_lines
+from velodrome.scheduler.fleet.event_messages import describe_ended
+from velodrome.scheduler.next_commands import example_command, format_command
+from velodrome.scheduler.plans.expectations import TO_AGREE, ExpectedOutcome, load_expectations
 from velodrome.scheduler.reports.proof import spell_out
 from velodrome.scheduler.reports.tables import format_duration
 from velodrome.scheduler.results.proof_columns import proved
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.task_row import task_row
-from velodrome.scheduler.standard_streams import works
+from velodrome.scheduler.standard_streams import ignore_output_errors
 
 
-def measure(options: Options, results: str | Path, *, as_json: bool) -> int:
+def measure(options: MeasureOptions, results: str | Path, *, as_json: bool) -> int:
     """Exit status 0 with a number, 1 with a reason, 4 without an environment."""
-    works()
+    ignore_output_errors()
     store = Store(results) if results else None
     node = (store.types() if store else Types()).named(take())
     environments = EnvironmentStore(default_root())
-    task = to_task(options, node, environments)
-    expected = expectations(available()).of(task)
+    task = make_task(options, node, environments)
+    expected = load_expectations(available()).of(task)
     measurement = execute(
         task,
         node=node,
@@ -54,39 +54,41 @@ def measure(options: Options, results: str | Path, *, as_json: bool) -> int:
 
 def _narrate(event: object) -> None:
     if isinstance(event, Note):
-        closing(event.text)
+        print_lines(event.text)
     elif isinstance(event, Phase):
         console().print(Text(f"  {event.name}", style="dim"))
     elif isinstance(event, Timed):
         # One process says nothing of how far the next one is off: no interval.
-        closing(
+        print_lines(
             f"  {event.phase}: {format_duration(event.median_ns)} in this process, "
             f"{event.samples} samples, stopped by {event.stop_reason}"
         )
 
 
-def _show(measurement: Measurement, expected: Expected, results: str | Path) -> None:
-    closing(ended_text(measurement))
+def _show(measurement: Measurement, expected: ExpectedOutcome, results: str | Path) -> None:
+    print_lines(describe_ended(measurement))
     if measurement.status is Status.UNSTABLE:
-        closing(f"  not stable: {measurement.reason}")
+        print_lines(f"  not stable: {measurement.reason}")
     if expected is not TO_AGREE:
-        closing(f"  expected: {expected.text}: {expected.reason}")
+        print_lines(f"  expected: {expected.text}: {expected.reason}")
     verified = measurement.verified
     if verified is not None and measurement.status is not Status.DISAGREED:
-        closing(
+        print_lines(
             f"  verified: loss within {verified.loss_error:.1e}, "
             f"gradients within {verified.gradient_error:.1e} of the float64 reference"
         )
-        closing(*(f"  note: {note}" for note in measurement.notes))
-    closing(*_proof_lines(measurement.checks))
+        print_lines(*(f"  note: {note}" for note in measurement.notes))
+    print_lines(*_proof_lines(measurement.checks))
     if measurement.interference:
-        closing(f"  interference: {measurement.interference}")
+        print_lines(f"  interference: {measurement.interference}")
     if measurement.minor_interference:
-        closing(f"  minor interference: {measurement.minor_interference}")
+        print_lines(f"  minor interference: {measurement.minor_interference}")
     if not measurement.status.has_number and measurement.log_tail:
-        closing(*(f"  | {line}" for line in measurement.log_tail.splitlines()[-12:]))
-    kept = f"kept in {results}; next: {command('report', '--results', results)}" if results else ""
-    closing(kept or f"next: {with_example('run')}")
+        print_lines(*(f"  | {line}" for line in measurement.log_tail.splitlines()[-12:]))
+    following = (
+        format_command("report", "--results", results) if results else example_command("run")
+    )
+    print_lines((f"kept in {results}; " if results else "") + f"next: {following}")
 
 
 def _proof_lines(checks: Sequence[Checked]) -> Iterator[str]:

@@ -13,17 +13,17 @@ from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.node import Node
 from velodrome.agents.task import Limits, Task
-from velodrome.scheduler.commands.number_options import read
+from velodrome.scheduler.commands.number_options import read_option
 from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
 from velodrome.scheduler.sweeps import quantities
 from velodrome.scheduler.sweeps.canaries import ON_GPUS, canary_on
 from velodrome.scheduler.sweeps.settings import (
     DTYPES,
-    contradiction,
-    device_named,
-    sampling_hz,
-    seed,
-    threads,
+    find_contradiction,
+    parse_device,
+    parse_sampling_hz,
+    parse_seed,
+    parse_threads,
 )
 from velodrome.scheduler.sweeps.sweep import Device
 
@@ -31,7 +31,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Options:
+class MeasureOptions:
     """The command line as it was typed; empty where nothing was said."""
 
     framework: str
@@ -54,7 +54,7 @@ class Options:
     has_canary: bool = False
 
 
-def to_task(options: Options, node: Node, environments: EnvironmentStore) -> Task:
+def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStore) -> Task:
     """ConfigError names the option that is wrong, and the mend."""
     framework = _known("FRAMEWORK", options.framework, with_version(available(), options.framework))
     model = _known("MODEL", options.model, MODELS)
@@ -68,26 +68,30 @@ def to_task(options: Options, node: Node, environments: EnvironmentStore) -> Tas
         framework=framework.name,
         variant=variant,
         model=model.name,
-        batch_size=read("--batch-size", options.batch_size, quantities.whole, own_batch_size),
+        batch_size=read_option(
+            "--batch-size", options.batch_size, quantities.parse_whole, own_batch_size
+        ),
         device=device.kind,
         gpu_count=device.gpu_count,
         gpu_model=device.gpu_model,
         threads=_threads(options.threads, node),
         dtype=options.dtype,
-        seed=read("--seed", options.seed, seed, default.seed),
+        seed=read_option("--seed", options.seed, parse_seed, default.seed),
         timing=_timing(options),
         limits=_limits(options),
         exclusive=not options.is_shared,
-        sampling_hz=read("--sampling-hz", options.sampling_hz, sampling_hz, default.sampling_hz),
+        sampling_hz=read_option(
+            "--sampling-hz", options.sampling_hz, parse_sampling_hz, default.sampling_hz
+        ),
         lock_hash=_lock_hash(environments, framework, device.kind),
         canary=canary_on(device.kind, ON_GPUS) if options.has_canary else "",
     )
 
 
-def _device(options: Options, framework: Framework) -> Device:
+def _device(options: MeasureOptions, framework: Framework) -> Device:
     """As in a sweep file: cpu, gpu, or gpu:2 for two."""
     nothing: Device | None = None
-    device = read("--device", options.device, device_named, nothing)
+    device = read_option("--device", options.device, parse_device, nothing)
     if device is None:
         raise _wrong("--device", f"there is no '{options.device}'", "Give cpu, gpu or gpu:2.")
     if device.kind not in framework.devices:
@@ -111,33 +115,41 @@ def _threads(text: str, node: Node) -> int:
     named = {"physical": node.physical, "logical": node.logical}
     if text in named:
         return named[text]
-    number = read("--threads", text, threads, node.physical)
+    number = read_option("--threads", text, parse_threads, node.physical)
     if number > node.logical:
         mend = f"This machine has {node.physical} cores."
         raise _wrong("--threads", f"{text} threads do not fit", mend)
     return number
 
 
-def _timing(options: Options) -> Timing:
+def _timing(options: MeasureOptions) -> Timing:
     default = Timing()
     timing = Timing(
-        read("--target", options.target, quantities.share, default.target),
-        read("--min-samples", options.min_samples, quantities.whole, default.min_samples),
-        read("--min-seconds", options.min_seconds, quantities.decimal, default.min_seconds),
-        read("--max-seconds", options.max_seconds, quantities.above_zero, default.max_seconds),
+        read_option("--target", options.target, quantities.parse_share, default.target),
+        read_option(
+            "--min-samples", options.min_samples, quantities.parse_whole, default.min_samples
+        ),
+        read_option(
+            "--min-seconds", options.min_seconds, quantities.parse_decimal, default.min_seconds
+        ),
+        read_option(
+            "--max-seconds", options.max_seconds, quantities.parse_positive, default.max_seconds
+        ),
     )
     if not options.min_seconds:  # then it yields to the other
         return timing._replace(min_seconds=min(timing.min_seconds, timing.max_seconds))
-    if problem := contradiction(timing):
+    if problem := find_contradiction(timing):
         raise _wrong("--min-seconds, --max-seconds", problem, "Give a smaller --min-seconds.")
     return timing
 
 
-def _limits(options: Options) -> Limits:
+def _limits(options: MeasureOptions) -> Limits:
     default = Limits()
     return Limits(
-        read("--deadline", options.deadline, quantities.duration_s, default.deadline_s),
-        read("--memory", options.memory, quantities.size_bytes, default.memory_bytes),
+        read_option(
+            "--deadline", options.deadline, quantities.parse_duration_s, default.deadline_s
+        ),
+        read_option("--memory", options.memory, quantities.parse_size_bytes, default.memory_bytes),
     )
 
 

@@ -10,10 +10,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from velodrome.scheduler.commands.history_estimates import Guide, budget
-from velodrome.scheduler.commands.output import closing, console, print_json
-from velodrome.scheduler.commands.sweep_run import begin, carry_out, going_on, say
-from velodrome.scheduler.commands.target import Where
+from velodrome.scheduler.commands.history_estimates import RunPlanner, parse_budget
+from velodrome.scheduler.commands.output import console, print_json, print_lines
+from velodrome.scheduler.commands.sweep_run import (
+    execute_run,
+    prepare_run,
+    print_line,
+    resume_command,
+)
+from velodrome.scheduler.commands.target import Target
 from velodrome.scheduler.commands.trend_site import NIGHTS, write_site
 from velodrome.scheduler.comparison.causes import nodes_by_key
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError, StoreError, VelodromeError
@@ -21,7 +26,7 @@ from velodrome.scheduler.history.cell_series import Followed, History, cell_of
 from velodrome.scheduler.history.false_alarms import false_alarms
 from velodrome.scheduler.history.history_reading import name_in, night_ids, read_history
 from velodrome.scheduler.history.latest_run import Verdict, judge
-from velodrome.scheduler.next_commands import command
+from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.nightly.confirmation import again
 from velodrome.scheduler.nightly.explanations import (
     Explanation,
@@ -41,14 +46,14 @@ from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.site.pages import LatestRunSummary
 from velodrome.scheduler.site.site_files import put
 from velodrome.scheduler.sweeps.sweep import Sweep
-from velodrome.scheduler.sweeps.sweep_file import load
+from velodrome.scheduler.sweeps.sweep_file import load_sweep
 
 FIRST_SHARE = 0.85  # of the budget; the rest is for measuring again
 JUNIT, SUMMARY = "junit.xml", "summary.txt"
 
 
 @dataclass(frozen=True)
-class Typed:
+class NightlyOptions:
     """The options, as they were typed. junit: besides the one in the site."""
 
     results: str | Path
@@ -58,7 +63,7 @@ class Typed:
     junit: Path | None
 
 
-def nightly(path: Path, typed: Typed, where: Where, *, as_json: bool) -> int:
+def nightly(path: Path, typed: NightlyOptions, where: Target, *, as_json: bool) -> int:
     """Exit status: 1 if a regression was confirmed, INCOMPLETE if less than the sweep promises was
     measured, else 0. Either way all files are written.
     """
@@ -68,16 +73,18 @@ def nightly(path: Path, typed: Typed, where: Where, *, as_json: bool) -> int:
         raise NightCutShort(str(error)) from error
 
 
-def _nightly(path: Path, typed: Typed, where: Where, *, as_json: bool) -> int:
+def _nightly(path: Path, typed: NightlyOptions, where: Target, *, as_json: bool) -> int:
     began, started_s = datetime.now(UTC), time.monotonic()
-    store, sweep, sweep_id = Store(typed.results), load(path), new_sweep_id()
+    store, sweep, sweep_id = Store(typed.results), load_sweep(path), new_sweep_id()
     if not name_in(sweep.text):
         mend = "Add one, such as `name: nightly`."
         raise ConfigError(sweep.source, "it has no name, by which its nights are found", mend)
     screen = Console(stderr=True, highlight=False) if as_json else console()
-    guide = NightGuide(store, sweep, sweep_id, partial(say, screen), budget(typed.budget))
-    onward = going_on(sweep_id, typed.results, where, typed.only)
-    carry_out(begin(store, sweep_id, sweep, typed.only, onward, guide), where, screen)
+    guide = NightlyPlanner(
+        store, sweep, sweep_id, partial(print_line, screen), parse_budget(typed.budget)
+    )
+    onward = resume_command(sweep_id, typed.results, where, typed.only)
+    execute_run(prepare_run(store, sweep_id, sweep, typed.only, onward, guide), where, screen)
 
     reader = store.reader()
     history = read_history(reader, sweep.name)
@@ -105,7 +112,7 @@ def _nightly(path: Path, typed: Typed, where: Where, *, as_json: bool) -> int:
     if as_json:
         print_json(findings(night))
     else:
-        closing(*lines, *_next(night, typed, nights[1:]))
+        print_lines(*lines, *_next(night, typed, nights[1:]))
     return night.exit_status
 
 
@@ -115,7 +122,7 @@ class NightCutShort(VelodromeError):
     exit_status = INCOMPLETE
 
 
-class NightGuide(Guide):
+class NightlyPlanner(RunPlanner):
     """After the plan, what looks like a step is measured once more."""
 
     def __init__(
@@ -224,7 +231,7 @@ def _explanations(store: Store, verdict: Verdict) -> dict[Followed, Explanation]
 
 
 def _write(
-    store: Store, night: Night, history: History, lines: tuple[str, ...], typed: Typed
+    store: Store, night: Night, history: History, lines: tuple[str, ...], typed: NightlyOptions
 ) -> None:
     report = f"{NIGHTS}/{night.sweep_id}.html"
     xml = junit(night)
@@ -244,16 +251,16 @@ def _write(
 
 
 def _report(store: Store, sweep_id: str, results: str | Path) -> str:
-    from velodrome.scheduler.commands.report_page import page_text
+    from velodrome.scheduler.commands.report_page import render_page
     from velodrome.scheduler.reports.html.page_data import task_rows
 
-    return page_text(store, sweep_id, results, task_rows(store, sweep_id))
+    return render_page(store, sweep_id, results, task_rows(store, sweep_id))
 
 
-def _next(night: Night, typed: Typed, earlier: Sequence[str]) -> tuple[str, ...]:
+def _next(night: Night, typed: NightlyOptions, earlier: Sequence[str]) -> tuple[str, ...]:
     asked = ("compare", earlier[0], night.sweep_id) if earlier else ("report",)
     return (
         f"wrote sweep {night.sweep_id} to {typed.results}; {typed.site}/index.html, "
         f"{NIGHTS}/{night.sweep_id}.html, {JUNIT}, {SUMMARY}",
-        f"next: {command(*asked, '--results', typed.results)}",
+        f"next: {format_command(*asked, '--results', typed.results)}",
     )

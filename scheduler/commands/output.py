@@ -30,12 +30,12 @@ def print_table(rows: Sequence[Row], right: frozenset[str] = frozenset()) -> Non
     console().print(_table(rows, right, 1))
 
 
-def rich_rows(rows: Sequence[Row], left: int) -> WideTable:
+def make_table(rows: Sequence[Row], left: int) -> WideTable:
     """The same, to be shown later: all but the first `left` columns are aligned to the right."""
     return _table(rows, frozenset([*rows[0]][left:] if rows else ()), left)
 
 
-def closing(*lines: str) -> None:
+def print_lines(*lines: str) -> None:
     """What was written and the next useful command, one line each."""
     for line in lines:
         console().print(Text(without_controls(line)), soft_wrap=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.node import Node
-from velodrome.scheduler.commands.output import Row, closing, print_json, print_table
-from velodrome.scheduler.next_commands import command
+from velodrome.scheduler.commands.output import Row, print_json, print_lines, print_table
+from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.plans import declared_nodes
-from velodrome.scheduler.plans.explanations import Explained, explain
-from velodrome.scheduler.plans.preparation import planned
-from velodrome.scheduler.sweeps.sweep_file import load
+from velodrome.scheduler.plans.explanations import TaskExplanation, explain_plan
+from velodrome.scheduler.plans.preparation import plan_sweep
+from velodrome.scheduler.sweeps.sweep_file import load_sweep
 from velodrome.scheduler.sweeps.yaml_nodes import STANDARD_INPUT
 
 FEW = 3  # names in a cell of the table
@@ -20,7 +20,7 @@ MAY_BE_EMPTY = ("lacking elsewhere", "why not")  # columns that are left out the
 
 
 @dataclass(frozen=True)
-class Ground:
+class PlanScope:
     """What a plan is made over. noun: what one of the nodes is called. notes: what to know of them.
 
     options: those with which `velodrome run` runs there. types: those that the nodes stand for, if
@@ -43,39 +43,41 @@ def plan(
 ) -> int:
     """Over a cluster's nodes, the types that a cluster.yaml declares, or this machine."""
     if address:
-        ground = cluster_ground(address)
+        ground = cluster_scope(address)
     else:
-        ground = declared_ground(cluster) if cluster else Ground((take(),))
+        ground = declared_scope(cluster) if cluster else PlanScope((take(),))
     return plan_over(ground, path, only, with_reasons=with_reasons, as_json=as_json)
 
 
-def cluster_ground(address: str) -> Ground:
+def cluster_scope(address: str) -> PlanScope:
     """ClusterUnreachable if it is not there; nothing but inventories runs on it."""
-    from velodrome.scheduler.fleet.cluster import nodes_of
+    from velodrome.scheduler.fleet.cluster import list_nodes
 
     notes: list[str] = []
-    nodes = nodes_of(address, notes.append)
-    return Ground(nodes, notes=tuple(notes), options=("--address", address))
+    nodes = list_nodes(address, notes.append)
+    return PlanScope(nodes, notes=tuple(notes), options=("--address", address))
 
 
-def declared_ground(cluster: Path) -> Ground:
+def declared_scope(cluster: Path) -> PlanScope:
     """ConfigError if the file is wrong."""
-    types = declared_nodes.load(cluster)
+    types = declared_nodes.load_types(cluster)
     notes = tuple(
         f"{one.name}: not declared, hence {', '.join(one.derived)}; see metadata: in {cluster}"
         for one in types
         if one.derived
     )
     options = ("--address", "auto", "--cluster", str(cluster))
-    return Ground(tuple(one.node for one in types), "node type", notes, options, types)
+    return PlanScope(tuple(one.node for one in types), "node type", notes, options, types)
 
 
-def plan_over(ground: Ground, path: Path, only: str, *, with_reasons: bool, as_json: bool) -> int:
+def plan_over(
+    ground: PlanScope, path: Path, only: str, *, with_reasons: bool, as_json: bool
+) -> int:
     """Exit status 0 if something can run, else 1. with_reasons: a row for each task and node."""
-    sweep = load(path)
+    sweep = load_sweep(path)
     store = EnvironmentStore(default_root())
-    made = planned(sweep, only, ground.up, store, declared=ground.types)
-    explained = explain(made, sweep, ground.nodes)
+    made = plan_sweep(sweep, only, ground.up, store, declared=ground.types)
+    explained = explain_plan(made, sweep, ground.nodes)
     status = 0 if made.placements else 1
     if as_json:
         print_json([_whole(one) for one in explained])
@@ -83,7 +85,7 @@ def plan_over(ground: Ground, path: Path, only: str, *, with_reasons: bool, as_j
     rows = [row for one in explained for row in _reasons(one, ground)] if with_reasons else []
     print_table(rows or _table(explained, ground), right=frozenset({"repeats"}))
     placed = sum(bool(one.nodes) for one in explained)
-    closing(
+    print_lines(
         *ground.notes,
         f"{placed} tasks, {len(made.placements)} runs, {len(made.unplaceable)} fit nowhere",
         _next(path, only, ground) if made.placements else "nothing can run here",
@@ -91,14 +93,14 @@ def plan_over(ground: Ground, path: Path, only: str, *, with_reasons: bool, as_j
     return status
 
 
-def _next(path: Path, only: str, ground: Ground) -> str:
+def _next(path: Path, only: str, ground: PlanScope) -> str:
     chosen = ("--only", only) if only else ()
-    following = command("run", path, *chosen, *ground.options)
+    following = format_command("run", path, *chosen, *ground.options)
     is_given = str(path) == STANDARD_INPUT
     return f"then give the same to: {following}" if is_given else f"next: {following}"
 
 
-def _whole(one: Explained) -> Row:
+def _whole(one: TaskExplanation) -> Row:
     return {
         "task_id": one.task.key,
         "task": one.name,
@@ -111,7 +113,7 @@ def _whole(one: Explained) -> Row:
     }
 
 
-def _table(explained: Sequence[Explained], ground: Ground) -> list[Row]:
+def _table(explained: Sequence[TaskExplanation], ground: PlanScope) -> list[Row]:
     rows: list[Row] = [
         {
             "task_id": one.task.key,
@@ -127,7 +129,7 @@ def _table(explained: Sequence[Explained], ground: Ground) -> list[Row]:
     return [{name: value for name, value in row.items() if name not in empty} for row in rows]
 
 
-def _briefly(one: Explained) -> str:
+def _briefly(one: TaskExplanation) -> str:
     """E.g. `1 GPU: cpu-amd, cpu-intel`."""
     lacking: dict[tuple[str, ...], list[str]] = {}
     for entry in one.elsewhere:
@@ -137,7 +139,7 @@ def _briefly(one: Explained) -> str:
     )
 
 
-def _reasons(one: Explained, ground: Ground) -> list[Row]:
+def _reasons(one: TaskExplanation, ground: PlanScope) -> list[Row]:
     lines = [
         *(
             (name, f"runs here, by {lock}" if lock else "runs here")

@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 
 from velodrome.agents.isolation.log_tail import without_controls
 from velodrome.scheduler.commands import skipped_files, vertical_rows
-from velodrome.scheduler.commands.output import closing, console, print_table
+from velodrome.scheduler.commands.output import console, print_lines, print_table
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.csv_escaping import escape_formula
 from velodrome.scheduler.results.schema_conversion import with_utc_offsets
 from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.standard_streams import is_heard
+from velodrome.scheduler.standard_streams import is_stdout_open
 
 MOST_SHOWN = 1000  # rows; whoever wants more gets them as CSV
 BATCH_ROWS = 10_000
@@ -37,7 +37,7 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-def chosen(text: str) -> Format | None:
+def parse_format(text: str) -> Format | None:
     """ConfigError for a form that there is not."""
     if text and text not in (*Format,):
         raise ConfigError("--format", f"there is no form '{text}'", f"Give {', '.join(Format)}.")
@@ -51,8 +51,8 @@ def query(text: str, results: str | Path, form: Format | None, output: Path | No
         raise ConfigError("--format parquet", "it is no text", "Name a file with --output.")
     store = Store.for_reading(results)
     rows = asked(store, text)
-    skipped_files.tell(store.faults, results)
-    status = skipped_files.status(store.faults, {fault.sweep_id for fault in store.faults})
+    skipped_files.warn_of_faults(store.faults, results)
+    status = skipped_files.exit_status(store.faults, {fault.sweep_id for fault in store.faults})
     if output is None:
         _PRINTED[chosen](rows)
         return status
@@ -61,7 +61,7 @@ def query(text: str, results: str | Path, form: Format | None, output: Path | No
     except OSError as error:
         problem = f"it cannot be written ({error.strerror or error})"
         raise ConfigError(str(output), problem, "Name another with --output.") from None
-    closing(f"wrote {_counted(rows.num_rows)} to {output}")
+    print_lines(f"wrote {_counted(rows.num_rows)} to {output}")
     return status
 
 
@@ -91,25 +91,25 @@ def _show(rows: pa.Table) -> None:
         [str(_none_as_empty(cell)) for cell in row] for row in _rows(rows.slice(0, MOST_SHOWN))
     ]
     if not cells:
-        closing("  ".join(names))
-    elif vertical_rows.fit(names, cells, console().width):
+        print_lines("  ".join(names))
+    elif vertical_rows.fits_side_by_side(names, cells, console().width):
         right = frozenset(field.name for field in rows.schema if _is_number(field.type))
         print_table([dict(zip(names, row, strict=True)) for row in cells], right)
     else:
-        console().print(vertical_rows.records(names, cells, console().width))
+        console().print(vertical_rows.render_vertical(names, cells, console().width))
         cells = cells[: vertical_rows.MOST]
-        closing(
+        print_lines(
             f"{len(names)} columns; side by side are those that you name: SELECT framework, ..."
         )
     left = rows.num_rows - len(cells)
     told = f", {left:,} of them not shown: --format csv" if left else ""
-    closing(f"{_counted(rows.num_rows)}{told}")
+    print_lines(f"{_counted(rows.num_rows)}{told}")
 
 
 def _print(lines: Callable[[pa.Table], Iterator[str]]) -> Callable[[pa.Table], None]:
     """Without what a terminal would obey; a file gets the text as it is."""
     return lambda rows: sys.stdout.writelines(
-        map(without_controls, takewhile(lambda line: is_heard(), lines(rows)))
+        map(without_controls, takewhile(lambda line: is_stdout_open(), lines(rows)))
     )
 
 

@@ -13,10 +13,10 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from velodrome.scheduler.commands import skipped_files
-from velodrome.scheduler.commands.incomplete_sweeps import unended
-from velodrome.scheduler.commands.output import closing, console, print_json, rich_rows
+from velodrome.scheduler.commands.incomplete_sweeps import describe_unfinished
+from velodrome.scheduler.commands.output import console, make_table, print_json, print_lines
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.next_commands import NAME, command
+from velodrome.scheduler.next_commands import NAME, format_command
 from velodrome.scheduler.reports import (
     ceilings_text,
     core_utilization_text,
@@ -62,7 +62,7 @@ class Form(Enum):
     JSON = "json"
 
 
-class Kind(Enum):
+class ReportKind(Enum):
     """What a report is about."""
 
     TIMES = "times"
@@ -72,29 +72,29 @@ class Kind(Enum):
     CEILINGS = "ceilings"
 
 
-Choice = TypeVar("Choice", Form, Kind)
+Choice = TypeVar("Choice", Form, ReportKind)
 
 
-def chosen(is_markdown: bool, is_csv: bool, is_json: bool) -> Form:  # noqa: FBT001 - three flags of the command line
+def choose_form(is_markdown: bool, is_csv: bool, is_json: bool) -> Form:  # noqa: FBT001 - three flags of the command line
     """The one form that was asked for; ConfigError for two."""
     flags = {Form.MARKDOWN: is_markdown, Form.CSV: is_csv, Form.JSON: is_json}
     return _only(flags, Form.TERMINAL)
 
 
-def chosen_kind(
+def choose_kind(
     is_extensibility: bool,  # noqa: FBT001 - flags of the command line, as the next ones
     is_utilization: bool,  # noqa: FBT001
     is_outlier: bool = False,  # noqa: FBT001, FBT002
     is_ceilings: bool = False,  # noqa: FBT001, FBT002
-) -> Kind:
+) -> ReportKind:
     """The one kind that was asked for; ConfigError for two."""
     flags = {
-        Kind.EXTENSIBILITY: is_extensibility,
-        Kind.UTILIZATION: is_utilization,
-        Kind.OUTLIERS: is_outlier,
-        Kind.CEILINGS: is_ceilings,
+        ReportKind.EXTENSIBILITY: is_extensibility,
+        ReportKind.UTILIZATION: is_utilization,
+        ReportKind.OUTLIERS: is_outlier,
+        ReportKind.CEILINGS: is_ceilings,
     }
-    return _only(flags, Kind.TIMES)
+    return _only(flags, ReportKind.TIMES)
 
 
 def _only(flags: Mapping[Choice, bool], otherwise: Choice) -> Choice:
@@ -106,7 +106,7 @@ def _only(flags: Mapping[Choice, bool], otherwise: Choice) -> Choice:
 
 
 @dataclass(frozen=True)
-class Shown:
+class Rendering:
     """One report in every form that it may be asked for."""
 
     flat: Sequence[Mapping[str, object]]  # for JSON and CSV
@@ -116,7 +116,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Reported:
+class ReportResult:
     """The rows it was of. status: whether some are missing."""
 
     rows: Sequence[Mapping[str, object]]
@@ -124,8 +124,8 @@ class Reported:
 
 
 def report(
-    results: str | Path, sweep_id: str, kind: Kind, form: Form, picture: Path | None
-) -> Reported:
+    results: str | Path, sweep_id: str, kind: ReportKind, form: Form, picture: Path | None
+) -> ReportResult:
     """ConfigError without results, such a sweep, or anything of this kind."""
     store = Store.for_reading(results)
     chosen_id = store.resolve(sweep_id or "last")
@@ -135,9 +135,9 @@ def report(
     try:
         shown = _SHOWN[kind](rows, store, chosen_id)
     finally:  # what is missing may be why there is nothing to show
-        skipped_files.tell(store.faults, results)
-    missing = skipped_files.missing(store.faults, [chosen_id])
-    left = unended(store, chosen_id, results)
+        skipped_files.warn_of_faults(store.faults, results)
+    missing = skipped_files.describe_missing(store.faults, [chosen_id])
+    left = describe_unfinished(store, chosen_id, results)
     if left and form in (Form.JSON, Form.CSV):
         sys.stderr.write(f"velodrome: {left}\n")
     if form is Form.JSON:
@@ -154,14 +154,14 @@ def report(
         if left:
             whole = Group(UnwrappedLine(left, "bold yellow"), whole)
         console().print(whole, crop=False)
-        flags = () if kind is Kind.TIMES else (f"--{kind.value}",)
+        flags = () if kind is ReportKind.TIMES else (f"--{kind.value}",)
         words = ("report", "--results", str(results), "--sweep", chosen_id, *flags)
         if picture is not None:
-            draw(whole, picture, shlex.join((NAME, *words)))
-            closing(f"wrote {picture}")
-        following = command(*words, "--markdown")
-        closing(f"sweep {chosen_id}: {len(rows)} rows in {results}; next: {following}")
-    return Reported(rows, skipped_files.status(store.faults, [chosen_id]))
+            draw_svg(whole, picture, shlex.join((NAME, *words)))
+            print_lines(f"wrote {picture}")
+        following = format_command(*words, "--markdown")
+        print_lines(f"sweep {chosen_id}: {len(rows)} rows in {results}; next: {following}")
+    return ReportResult(rows, skipped_files.exit_status(store.faults, [chosen_id]))
 
 
 def outlier_status(rows: Sequence[Mapping[str, object]]) -> int:
@@ -169,12 +169,12 @@ def outlier_status(rows: Sequence[Mapping[str, object]]) -> int:
     return 1 if find_outliers(collect_task_times(rows)) else 0
 
 
-def _times(rows: Rows, store: Store, sweep_id: str) -> Shown:
+def _times(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     gathered = collect_cells(rows, read_cell_history(store, sweep_id))
     first = describe_interference(rows)
     tables = [build_table(block, cells) for block, cells in gathered.items()]
     outlier = outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))
-    return Shown(
+    return Rendering(
         rows,
         lambda: csv_rows([build_cell_row(*entry) for entry in _flat(gathered)]),
         lambda: (
@@ -186,13 +186,13 @@ def _times(rows: Rows, store: Store, sweep_id: str) -> Shown:
     )
 
 
-def _extensibility(rows: Rows, store: Store, sweep_id: str) -> Shown:
+def _extensibility(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     found = collect_outcomes(rows)
     if not found:
         mend = "Run sweeps/probes.yaml, or name its sweep with --sweep."
         raise ConfigError(sweep_id, "there is no probe in this sweep", mend)
     flat = extensibility_text.flat(found)
-    return Shown(
+    return Rendering(
         flat,
         lambda: csv_rows(flat),
         lambda: extensibility_text.render_markdown_grids(build_grids(found)),
@@ -200,37 +200,37 @@ def _extensibility(rows: Rows, store: Store, sweep_id: str) -> Shown:
     )
 
 
-def _utilization(rows: Rows, store: Store, sweep_id: str) -> Shown:
+def _utilization(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     found = summarize_core_use(rows, store.read("utilization", sweep_id))
     if not found:
         raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
     flat = core_utilization_text.flat(found)
     table = core_utilization_text.table_rows(found)
     left, legend = core_utilization_text.LEFT, core_utilization_text.LEGEND
-    return Shown(
+    return Rendering(
         flat,
         lambda: csv_rows(flat),
         lambda: f"{markdown_table(table, left)}\n{legend}\n",
-        lambda: Group(rich_rows(table, left), Text(legend, style="dim")),
+        lambda: Group(make_table(table, left), Text(legend, style="dim")),
     )
 
 
-def _outliers(rows: Rows, store: Store, sweep_id: str) -> Shown:
+def _outliers(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     ran = collect_task_times(rows)
     found = find_outliers(ran)
     flat = outliers_text.flat(found)
     table = outliers_text.table_rows(found)
     left, legend = outliers_text.LEFT, outliers_text.LEGEND
     summary = outliers_text.summarize_comparison(ran, found)
-    return Shown(
+    return Rendering(
         flat,
         lambda: csv_rows(flat, outliers_text.COLUMNS),
         lambda: "\n\n".join(filter(None, (markdown_table(table, left), summary, f"{legend}\n"))),
-        lambda: Group(rich_rows(table, left), Text(summary), Text(legend, style="dim")),
+        lambda: Group(make_table(table, left), Text(summary), Text(legend, style="dim")),
     )
 
 
-def _ceilings(rows: Rows, store: Store, sweep_id: str) -> Shown:
+def _ceilings(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     found = build_rooflines(rows, store.ceilings(sweep_id))
     if not found:
         raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
@@ -241,33 +241,36 @@ def _ceilings(rows: Rows, store: Store, sweep_id: str) -> Shown:
         ceilings_text.POINTS_LEFT,
         ceilings_text.LEGEND,
     )
-    return Shown(
+    return Rendering(
         flat,
         lambda: csv_rows(flat),
         lambda: "\n".join(
             (markdown_table(tops, tops_left), markdown_table(points, left), f"{legend}\n")
         ),
         lambda: Group(
-            rich_rows(tops, tops_left), Text(""), rich_rows(points, left), Text(legend, style="dim")
+            make_table(tops, tops_left),
+            Text(""),
+            make_table(points, left),
+            Text(legend, style="dim"),
         ),
     )
 
 
 _SHOWN = {
-    Kind.TIMES: _times,
-    Kind.EXTENSIBILITY: _extensibility,
-    Kind.UTILIZATION: _utilization,
-    Kind.OUTLIERS: _outliers,
-    Kind.CEILINGS: _ceilings,
+    ReportKind.TIMES: _times,
+    ReportKind.EXTENSIBILITY: _extensibility,
+    ReportKind.UTILIZATION: _utilization,
+    ReportKind.OUTLIERS: _outliers,
+    ReportKind.CEILINGS: _ceilings,
 }
 
 
-def show(tables: list[Table], first: str) -> None:
+def print_tables(tables: list[Table], first: str) -> None:
     """first: what is to be known before any number."""
     console().print(render_tables(tables, first), crop=False)
 
 
-def draw(shown: RenderableType, picture: Path, title: str) -> None:
+def draw_svg(shown: RenderableType, picture: Path, title: str) -> None:
     """The terminal's picture as SVG, in no colour theme of the reader's. ConfigError."""
     screen = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), highlight=False)
     screen.print(shown)

@@ -5,10 +5,10 @@ from functools import partial
 from pathlib import Path
 
 from velodrome.scheduler.commands import skipped_files
-from velodrome.scheduler.commands.output import closing
-from velodrome.scheduler.commands.report import Reported
+from velodrome.scheduler.commands.output import print_lines
+from velodrome.scheduler.commands.report import ReportResult
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.next_commands import command
+from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.reports.cell_history import read_cell_history
 from velodrome.scheduler.reports.html.document import document
 from velodrome.scheduler.reports.html.page import page
@@ -22,28 +22,28 @@ from velodrome.scheduler.results.task_row import velodrome_version
 MIB = 2**20
 
 
-def write(results: str | Path, sweep_id: str, file: Path) -> Reported:
+def write_page(results: str | Path, sweep_id: str, file: Path) -> ReportResult:
     """ConfigError without results, such a sweep, or a place to write."""
     store = Store.for_reading(results)
     chosen = store.resolve(sweep_id or "last")
     rows = task_rows(store, chosen)
-    text = page_text(store, chosen, results, rows).encode(errors="replace")
-    skipped_files.tell(store.faults, results)
+    text = render_page(store, chosen, results, rows).encode(errors="replace")
+    skipped_files.warn_of_faults(store.faults, results)
     try:
         with open(file, "wb", opener=owned) as target:
             target.write(text)
     except OSError as error:
         reason = f"cannot be written ({error.strerror or error})"
         raise ConfigError(str(file), reason, "Name another file with --html.") from None
-    closing(
+    print_lines(
         f"wrote {file} ({len(text) / MIB:.1f} MiB); open it in a browser, or send it to somebody",
         f"sweep {chosen}: {len(rows)} rows in {results}; "
-        f"next: {command('report', '--results', results, '--sweep', chosen, '--markdown')}",
+        f"next: {format_command('report', '--results', results, '--sweep', chosen, '--markdown')}",
     )
-    return Reported(rows, skipped_files.status(store.faults, [chosen]))
+    return ReportResult(rows, skipped_files.exit_status(store.faults, [chosen]))
 
 
-def page_text(store: Store, sweep_id: str, results: str | Path, rows: list[Row]) -> str:
+def render_page(store: Store, sweep_id: str, results: str | Path, rows: list[Row]) -> str:
     """The page. store: a reader. rows: the sweep's, as task_rows has them."""
     nodes = node_rows(store, sweep_id)
     few = partial(readings, store, sweep_id)
@@ -52,6 +52,6 @@ def page_text(store: Store, sweep_id: str, results: str | Path, rows: list[Row])
     past = read_cell_history(store, sweep_id)
     version = velodrome_version()
     made = page(sweep_id, str(results), version, rows, nodes, few, planned, past, told)
-    if missing := skipped_files.missing(store.faults, [sweep_id]):
+    if missing := skipped_files.describe_missing(store.faults, [sweep_id]):
         made = replace(made, summary=(Sentence(missing, is_warning=True), *made.summary))
     return document(made)

@@ -6,13 +6,18 @@ from pathlib import Path
 from rich.console import Console
 
 from velodrome.scheduler.commands import skipped_files
-from velodrome.scheduler.commands.history_estimates import Guide, budget
-from velodrome.scheduler.commands.output import closing, console, print_json
-from velodrome.scheduler.commands.report import show
-from velodrome.scheduler.commands.sweep_run import begin, carry_out, going_on, say
-from velodrome.scheduler.commands.target import Where
+from velodrome.scheduler.commands.history_estimates import RunPlanner, parse_budget
+from velodrome.scheduler.commands.output import console, print_json, print_lines
+from velodrome.scheduler.commands.report import print_tables
+from velodrome.scheduler.commands.sweep_run import (
+    execute_run,
+    prepare_run,
+    print_line,
+    resume_command,
+)
+from velodrome.scheduler.commands.target import Target
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.next_commands import command
+from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.plans.preparation import versions_of
 from velodrome.scheduler.reports import outliers_text
 from velodrome.scheduler.reports.cell_history import read_cell_history
@@ -26,7 +31,7 @@ from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.sweep_ids import require_sweep_id
 from velodrome.scheduler.sweeps.sweep import Sweep
-from velodrome.scheduler.sweeps.sweep_file import load, parse
+from velodrome.scheduler.sweeps.sweep_file import load_sweep, parse_sweep
 
 
 def run(
@@ -34,7 +39,7 @@ def run(
     results: str | Path,
     resume: str,
     only: str,
-    where: Where,
+    where: Target,
     *,
     as_json: bool,
     sweep_id: str = "",
@@ -49,21 +54,21 @@ def run(
     sweep_id = store.resolve(resume) if resume else require_sweep_id(sweep_id or new_sweep_id())
     sweep = _sweep(path, store, sweep_id if resume else "")
     screen = Console(stderr=True, highlight=False) if as_json else console()
-    guide = Guide(store, sweep.name, partial(say, screen), budget(budget_text))
-    again = going_on(sweep_id, results, where, only)
-    begun = begin(store, sweep_id, sweep, only, again, guide)
+    guide = RunPlanner(store, sweep.name, partial(print_line, screen), parse_budget(budget_text))
+    again = resume_command(sweep_id, results, where, only)
+    begun = prepare_run(store, sweep_id, sweep, only, again, guide)
     for framework, device in versions_of(sweep) if resume else ():
         store.version_locks(sweep_id).copy_to(begun.environments.versions, framework, device)
-    carry_out(begun, where, screen)
+    execute_run(begun, where, screen)
     return _finish(store, results, sweep_id, as_json=as_json)
 
 
 def _sweep(path: Path | None, store: Store, resumed: str) -> Sweep:
     """The sweep of the file named, or as kept with the one that is resumed."""
     if path is not None:
-        return load(path)  # of a sweep that is resumed the store refuses another text
+        return load_sweep(path)  # of a sweep that is resumed the store refuses another text
     if resumed:
-        return parse(store.sweep_text(resumed), store.sweep_source(resumed))
+        return parse_sweep(store.sweep_text(resumed), store.sweep_source(resumed))
     raise ConfigError("command line", "no sweep file is named", "Try sweeps/quick.yaml.")
 
 
@@ -76,12 +81,12 @@ def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) 
         return 1 if surprising else 0
     reader = store.reader()
     gathered = collect_cells(rows, read_cell_history(reader, sweep_id))
-    skipped_files.tell(reader.faults, results)
-    show(
+    skipped_files.warn_of_faults(reader.faults, results)
+    print_tables(
         [build_table(block, cells) for block, cells in gathered.items()],
         describe_interference(rows),
     )
-    closing(
+    print_lines(
         f"{len(surprising)} of {len(rows)} runs ended otherwise than expected"
         if surprising
         else "everything ended as expected",
@@ -93,4 +98,4 @@ def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) 
 
 
 def _report(results: str | Path, sweep_id: str) -> str:
-    return command("report", "--results", results, "--sweep", sweep_id, "--markdown")
+    return format_command("report", "--results", results, "--sweep", sweep_id, "--markdown")

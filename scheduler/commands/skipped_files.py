@@ -6,13 +6,13 @@ from pathlib import Path
 
 from velodrome.agents.isolation.log_tail import without_controls
 from velodrome.scheduler.errors import INCOMPLETE
-from velodrome.scheduler.next_commands import command
+from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.results.file_faults import Fault
 
 MOST = 5  # that are named
 
 
-def tell(faults: Sequence[Fault], results: str | Path) -> None:
+def warn_of_faults(faults: Sequence[Fault], results: str | Path) -> None:
     """On standard error, for standard output may be read by a program."""
     lines = [f"{_kind(fault)}: {fault}" for fault in faults[:MOST]]
     if faults:
@@ -21,7 +21,7 @@ def tell(faults: Sequence[Fault], results: str | Path) -> None:
     sys.stderr.writelines(f"velodrome: {without_controls(line)}\n" for line in lines)
 
 
-def missing(faults: Iterable[Fault], sweep_ids: Iterable[str]) -> str:
+def describe_missing(faults: Iterable[Fault], sweep_ids: Iterable[str]) -> str:
     """What whoever reads a number should know first; empty if no row of these sweeps is missing."""
     lost = _of(faults, sweep_ids)
     if not lost:
@@ -32,13 +32,13 @@ def missing(faults: Iterable[Fault], sweep_ids: Iterable[str]) -> str:
     return without_controls(f"ROWS ARE MISSING: {files} could not be read: {named}{more}")
 
 
-def status(faults: Iterable[Fault], sweep_ids: Iterable[str]) -> int:
+def exit_status(faults: Iterable[Fault], sweep_ids: Iterable[str]) -> int:
     """Exit status: whether rows of these sweeps are missing."""
     return INCOMPLETE if _of(faults, sweep_ids) else 0
 
 
 def check_command(results: str | Path) -> str:
-    return command("results", "check", "--results", results)
+    return format_command("results", "check", "--results", results)
 
 
 def _kind(fault: Fault) -> str:

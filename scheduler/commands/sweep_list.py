@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from velodrome.adapters.models import MODELS, families
-from velodrome.scheduler.commands.output import Row, closing, print_json, print_table
+from velodrome.scheduler.commands.output import Row, print_json, print_lines, print_table
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.next_commands import command
-from velodrome.scheduler.sweeps.expansion import expand
+from velodrome.scheduler.next_commands import format_command
+from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep import Sweep
-from velodrome.scheduler.sweeps.sweep_file import load
+from velodrome.scheduler.sweeps.sweep_file import load_sweep
 
 FOLDER = "sweeps"
 SHIPPED = Path(__file__).resolve().parents[2] / FOLDER  # only in a checkout
@@ -26,13 +26,13 @@ def sweeps(paths: Sequence[Path], *, as_json: bool) -> int:
         print_json(rows)
     elif rows:
         print_table([_table_row(row) for row in rows], right=frozenset({"cells", "runs"}))
-        closing(
+        print_lines(
             *(str(row["error"]) for row in rows if row["error"]),
             "cells: combinations that the file asks for; runs: cells x repeats, on one node",
-            *(f"next: {command('plan', row['file'])}" for row in sound[:1]),
+            *(f"next: {format_command('plan', row['file'])}" for row in sound[:1]),
         )
     else:
-        closing(f"no sweep file (*.yaml) in {', '.join(map(str, paths)) or _default_folder()}")
+        print_lines(f"no sweep file (*.yaml) in {', '.join(map(str, paths)) or _default_folder()}")
     return 0 if len(sound) == len(rows) else 2
 
 
@@ -54,10 +54,10 @@ def _describe(file: Path) -> Row:
     row: dict[str, object] = {"file": str(file), "name": "", "about": "", "error": ""}
     counts: dict[str, object] = {"frameworks": (), "models": (), "cells": None, "runs": None}
     try:
-        sweep = load(file)
+        sweep = load_sweep(file)
     except ConfigError as error:
         return row | {"error": str(error)} | counts
-    cells = len(expand(sweep))
+    cells = len(expand_cells(sweep))
     return row | {
         "name": sweep.name,
         "about": first_sentence(sweep.text),

@@ -15,23 +15,27 @@ from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.isolation.log_tail import without_controls
 from velodrome.agents.node import Node
-from velodrome.scheduler.commands.history_estimates import Guide
-from velodrome.scheduler.commands.target import Where
+from velodrome.scheduler.commands.history_estimates import RunPlanner
+from velodrome.scheduler.commands.target import Target
 from velodrome.scheduler.errors import ClusterUnreachable, RowsMissing
 from velodrome.scheduler.fleet.attempts import Attempt
-from velodrome.scheduler.fleet.completeness import due, missing, told
-from velodrome.scheduler.fleet.pending_work import outstanding, record_unplaceable
-from velodrome.scheduler.fleet.progress import Watcher, watching
-from velodrome.scheduler.interrupts import saying
-from velodrome.scheduler.next_commands import command
+from velodrome.scheduler.fleet.completeness import (
+    describe_missing_rows,
+    expected_rows,
+    find_missing_rows,
+)
+from velodrome.scheduler.fleet.pending_work import pending_attempts, record_unplaceable
+from velodrome.scheduler.fleet.progress import ProgressDisplay, show_progress
+from velodrome.scheduler.interrupts import on_interrupt
+from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
-from velodrome.scheduler.plans.declared_nodes import load as load_types
-from velodrome.scheduler.plans.expectations import Expectations, expectations
+from velodrome.scheduler.plans.declared_nodes import load_types as load_types
+from velodrome.scheduler.plans.expectations import Expectations, load_expectations
 from velodrome.scheduler.plans.planning import Plan
-from velodrome.scheduler.plans.preparation import planned, versions_of
+from velodrome.scheduler.plans.preparation import plan_sweep, versions_of
 from velodrome.scheduler.results.committed_attempts import Identity
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.standard_streams import works
+from velodrome.scheduler.standard_streams import ignore_output_errors
 from velodrome.scheduler.sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -39,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Begun:
+class SweepRun:
     """A sweep that is being run. again: the command that goes on with it.
 
     guide: what of its plan is run, and what then is run besides.
@@ -52,14 +56,16 @@ class Begun:
     environments: EnvironmentStore
     expected: Expectations
     again: str
-    guide: Guide
+    guide: RunPlanner
 
     def plan(self, nodes: Sequence[Node], declared: Sequence[DeclaredType] = ()) -> Plan:
         """Over these nodes, those that the sweep was measured on before, and those to be had."""
         numbers = self.store.repeat_numbers(self.sweep_id)
         there = {node.node_id for node in nodes}
         absent = [node for node in self.store.nodes(self.sweep_id) if node.node_id not in there]
-        made = planned(self.sweep, self.only, nodes, self.environments, numbers, absent, declared)
+        made = plan_sweep(
+            self.sweep, self.only, nodes, self.environments, numbers, absent, declared
+        )
         return self.guide.chosen(made)
 
     def keep_plan(self, plan: Plan) -> tuple[Attempt, ...]:
@@ -71,7 +77,7 @@ class Begun:
         store.keep_locks(sweep_id, self.environments.versions, versions_of(self.sweep))
         store.drop_orphans(sweep_id)
         record_unplaceable(plan, store, sweep_id, self.expected)
-        return outstanding(plan, store, sweep_id)
+        return pending_attempts(plan, store, sweep_id)
 
     def besides(self, plan: Plan) -> tuple[Plan, tuple[Attempt, ...]]:
         """What the guide has run after the plan, which is kept with it."""
@@ -79,30 +85,34 @@ class Begun:
         if not more.placements:
             return more, ()
         self.store.begin(self.sweep_id, self.sweep.text, more)
-        return more, outstanding(more, self.store, self.sweep_id)
+        return more, pending_attempts(more, self.store, self.sweep_id)
 
     def reckon(self, expected: Mapping[Identity, str], plan: Plan, nodes: Sequence[Node]) -> None:
         """RowsMissing, if not all that was to have a row has one; what is there can be resumed."""
-        names = missing(expected, self.store, self.sweep_id)
+        names = find_missing_rows(expected, self.store, self.sweep_id)
         if names:
             self.store.begin(self.sweep_id, self.sweep.text, plan)
             self.store.keep_locks(
                 self.sweep_id, self.environments.versions, versions_of(self.sweep)
             )
             self.store.put_nodes(self.sweep_id, nodes)
-            raise RowsMissing(told(names, len(expected), self.store.name, self.again))
+            raise RowsMissing(
+                describe_missing_rows(names, len(expected), self.store.name, self.again)
+            )
 
 
-def begin(store: Store, sweep_id: str, sweep: Sweep, only: str, again: str, guide: Guide) -> Begun:
+def prepare_run(
+    store: Store, sweep_id: str, sweep: Sweep, only: str, again: str, guide: RunPlanner
+) -> SweepRun:
     environments = EnvironmentStore(default_root())
-    return Begun(
-        store, sweep_id, sweep, only, environments, expectations(available()), again, guide
+    return SweepRun(
+        store, sweep_id, sweep, only, environments, load_expectations(available()), again, guide
     )
 
 
-def carry_out(begun: Begun, where: Where, screen: Console) -> None:
+def execute_run(begun: SweepRun, where: Target, screen: Console) -> None:
     """To its end. KeyboardInterrupt and ClusterUnreachable go through; rows are kept."""
-    works()
+    ignore_output_errors()
     try:
         if where.address:
             _on_cluster(begun, where, screen)
@@ -114,7 +124,7 @@ def carry_out(begun: Begun, where: Where, screen: Console) -> None:
         raise
 
 
-def going_on(sweep_id: str, results: str | Path, where: Where, only: str = "") -> str:
+def resume_command(sweep_id: str, results: str | Path, where: Target, only: str = "") -> str:
     """The command that goes on with a sweep, to be pasted into a shell.
 
     Without its budget, which is spent: to go on is to do what is left.
@@ -128,10 +138,10 @@ def going_on(sweep_id: str, results: str | Path, where: Where, only: str = "") -
         "--patience": where.patience,
     }
     given = [word for name, value in options.items() if value for word in (name, value)]
-    return command("run", *given)
+    return format_command("run", *given)
 
 
-def _here(begun: Begun, screen: Console) -> None:
+def _here(begun: SweepRun, screen: Console) -> None:
     """Under a Ray of our own, which is not started if nothing is left to do."""
     node = begun.store.types().named(take())
     plan = begun.plan((node,))
@@ -139,7 +149,7 @@ def _here(begun: Begun, screen: Console) -> None:
         attempts = begun.keep_plan(plan)
         begun.store.put_nodes(begun.sweep_id, (node,))
         with _watched(begun, plan, attempts, screen, hosts=False) as watcher:
-            expected = due(plan)
+            expected = expected_rows(plan)
             if attempts:
                 watcher.note("starting Ray on this machine")
                 expected = _under_own_ray(begun, plan, attempts, node, watcher)
@@ -148,37 +158,37 @@ def _here(begun: Begun, screen: Console) -> None:
 
 
 def _under_own_ray(
-    begun: Begun, plan: Plan, attempts: Sequence[Attempt], node: Node, watcher: Watcher
+    begun: SweepRun, plan: Plan, attempts: Sequence[Attempt], node: Node, watcher: ProgressDisplay
 ) -> dict[Identity, str]:
-    from velodrome.scheduler.fleet.embedded_ray import embedded_ray, keep_only_ours
+    from velodrome.scheduler.fleet.embedded_ray import apply_ray_variables, embedded_ray
 
     with embedded_ray(node.logical, len(node.gpus)) as started:
-        keep_only_ours(started.variables)  # Ray is imported below, for the first time
-        from velodrome.scheduler.fleet.cluster import connected
+        apply_ray_variables(started.variables)  # Ray is imported below, for the first time
+        from velodrome.scheduler.fleet.cluster import connect
 
-        with connected(started.address):
+        with connect(started.address):
             from velodrome.scheduler.fleet.membership import Membership, only_node
 
             with Membership({only_node(): node}) as membership:
                 membership.first_look(watcher.note)
-                return _run(begun, plan, attempts, membership, Where(), watcher)
+                return _run(begun, plan, attempts, membership, Target(), watcher)
 
 
-def _on_cluster(begun: Begun, where: Where, screen: Console) -> None:
-    from velodrome.scheduler.fleet.cluster import joined_cluster
+def _on_cluster(begun: SweepRun, where: Target, screen: Console) -> None:
+    from velodrome.scheduler.fleet.cluster import join_cluster
 
     declared = load_types(where.cluster) if where.cluster else ()
-    with joined_cluster(where.address):
+    with join_cluster(where.address):
         from velodrome.scheduler.fleet.membership import Membership
 
         with Membership(types=begun.store.types()) as membership:
-            say(screen, f"asking the nodes of {where.address} what they are")
-            nodes = membership.first_look(partial(say, screen))
+            print_line(screen, f"asking the nodes of {where.address} what they are")
+            nodes = membership.first_look(partial(print_line, screen))
             plan = begun.plan(nodes, declared)
             with begun.store.hold_sweep(begun.sweep_id):
                 attempts = begun.keep_plan(plan)
                 with _watched(begun, plan, attempts, screen, hosts=True) as watcher:
-                    expected = due(plan)
+                    expected = expected_rows(plan)
                     if attempts:
                         expected = _run(begun, plan, attempts, membership, where, watcher, declared)
                     begun.store.compact(begun.sweep_id)
@@ -186,25 +196,25 @@ def _on_cluster(begun: Begun, where: Where, screen: Console) -> None:
 
 
 def _run(
-    begun: Begun,
+    begun: SweepRun,
     plan: Plan,
     attempts: Sequence[Attempt],
     membership: "Membership",
-    where: Where,
-    watcher: Watcher,
+    where: Target,
+    watcher: ProgressDisplay,
     declared: Sequence[DeclaredType] = (),
 ) -> dict[Identity, str]:
     """What is to have a row by now."""
-    from velodrome.scheduler.fleet.node_provisioning import Demand
+    from velodrome.scheduler.fleet.node_provisioning import NodeProvisioner
     from velodrome.scheduler.fleet.ray_transport import RayTransport
-    from velodrome.scheduler.fleet.row_writer import Keeper, rule
-    from velodrome.scheduler.fleet.row_writer import run as run_attempts
+    from velodrome.scheduler.fleet.row_writer import RowWriter, make_may_run
+    from velodrome.scheduler.fleet.row_writer import run_attempts as run_attempts
 
     # On a cluster every node has its own default place for environments.
     cache = "" if where.address else str(begun.environments.root)
-    keeper = Keeper(begun.store, begun.sweep_id, begun.expected)
-    may_run = rule(begun.sweep)
-    with Demand(declared, may_run) as demand:
+    keeper = RowWriter(begun.store, begun.sweep_id, begun.expected)
+    may_run = make_may_run(begun.sweep)
+    with NodeProvisioner(declared, may_run) as demand:
         transport = RayTransport(membership, cache, demand)
 
         def carry(some: Sequence[Attempt]) -> None:
@@ -225,26 +235,26 @@ def _run(
         if more:
             watcher.expect([attempt.task for attempt in more])
             carry(more)
-    return due(plan, keeper.left_out) | due(further, keeper.left_out)
+    return expected_rows(plan, keeper.left_out) | expected_rows(further, keeper.left_out)
 
 
 @contextmanager
 def _watched(
-    begun: Begun, plan: Plan, attempts: Sequence[Attempt], screen: Console, *, hosts: bool
-) -> Iterator[Watcher]:
+    begun: SweepRun, plan: Plan, attempts: Sequence[Attempt], screen: Console, *, hosts: bool
+) -> Iterator[ProgressDisplay]:
     total = len(plan.placements)
     head = f"sweep {begun.sweep_id}: {len(attempts)} of {total} runs to do"
-    say(screen, f"{head}; again: {begun.again}")
+    print_line(screen, f"{head}; again: {begun.again}")
     tasks = [one.task for one in attempts]
     foresight = begun.guide.foresight(plan)
     kept = f"what was finished is kept. Go on with: {begun.again}"
     with (
-        saying(kept),
-        watching(screen, total, tasks, hosts=hosts, foresight=foresight) as watcher,
+        on_interrupt(kept),
+        show_progress(screen, total, tasks, hosts=hosts, foresight=foresight) as watcher,
     ):
         yield watcher
 
 
-def say(screen: Console, text: str) -> None:
+def print_line(screen: Console, text: str) -> None:
     """Words of others are in it, and a command to be copied: no markup, no line broken."""
     screen.print(Text(without_controls(text)), soft_wrap=True)

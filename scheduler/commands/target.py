@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from velodrome.scheduler.commands.number_options import read
+from velodrome.scheduler.commands.number_options import read_option
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps import quantities
 
 
 @dataclass(frozen=True)
-class Where:
+class Target:
     """address: of a Ray; empty: this machine, under a Ray of its own.
 
     cluster: the file of a fleet whose nodes are brought up as they are needed. patience_s: how long
@@ -22,21 +22,21 @@ class Where:
     patience: str = ""  # as it was typed
 
 
-def where(address: str, cluster: Path | None, patience: str) -> Where:
+def parse_target(address: str, cluster: Path | None, patience: str) -> Target:
     """ConfigError names the option that is wrong, and the mend.
 
     patience: empty if nothing was said: 5 minutes for a node to come back, 20 for one to be had,
     which a cloud may take ten to start.
     """
     usual_s = 20 * 60.0 if cluster else 5 * 60.0
-    patience_s = read("--patience", patience, _patience_s, usual_s)
+    patience_s = read_option("--patience", patience, _patience_s, usual_s)
     if not address:
         if cluster:
             mend = "Give --address, too: `auto` on the head, or HOST:PORT."
             raise ConfigError("command line, --cluster", "it says what may run, not where", mend)
-        return Where()
-    return Where(address, cluster, patience_s, patience)
+        return Target()
+    return Target(address, cluster, patience_s, patience)
 
 
 def _patience_s(text: str) -> float:
-    return 0.0 if text == "0" else quantities.duration_s(text)
+    return 0.0 if text == "0" else quantities.parse_duration_s(text)

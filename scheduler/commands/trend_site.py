@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from velodrome.scheduler.commands import skipped_files
-from velodrome.scheduler.commands.output import closing
+from velodrome.scheduler.commands.output import print_lines
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError
 from velodrome.scheduler.history.cell_series import History
 from velodrome.scheduler.history.history_reading import name_of, night_ids, read_history
@@ -16,18 +16,18 @@ NIGHTS = "nights"  # the folder of whole reports within a site
 MOST_REPORTS = 60
 
 
-def site(results: str | Path, sweep_id: str, folder: Path) -> int:
+def publish_site(results: str | Path, sweep_id: str, folder: Path) -> int:
     """Of all sweeps of the name that this one has. ConfigError without any."""
     store = Store.for_reading(results)
     name = name_of(store, store.resolve(sweep_id or "last"))
     history = read_history(store, name)
-    skipped_files.tell(store.faults, results)
-    missing = skipped_files.missing(store.faults, night_ids(store, name))
+    skipped_files.warn_of_faults(store.faults, results)
+    missing = skipped_files.describe_missing(store.faults, night_ids(store, name))
     if not history:
         mend = "Name one of its nights with --sweep, e.g. one of sweeps/nightly.yaml."
         raise ConfigError(str(results), "this sweep has no name, hence no history", mend)
     write_site(folder, name, history, LatestRunSummary((missing,)) if missing else NO_RUN)
-    closing(f"wrote {folder / INDEX}; serve it with: python3 -m http.server -d {folder}")
+    print_lines(f"wrote {folder / INDEX}; serve it with: python3 -m http.server -d {folder}")
     return INCOMPLETE if missing else 0
 
 

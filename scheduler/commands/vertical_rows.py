@@ -18,13 +18,13 @@ LONGEST = 160  # of a value, before it is cut
 MOST = 20  # rows
 
 
-def fit(names: Sequence[str], rows: Cells, width: int) -> bool:
+def fits_side_by_side(names: Sequence[str], rows: Cells, width: int) -> bool:
     """Whether all columns are legible side by side."""
     natural = (max(map(cell_len, column)) for column in zip(names, *rows, strict=True))
     return sum(min(one, LEGIBLE) for one in natural) + 2 * (len(names) - 1) <= width
 
 
-def records(names: Sequence[str], rows: Cells, width: int) -> RenderableType:
+def render_vertical(names: Sequence[str], rows: Cells, width: int) -> RenderableType:
     """The first MOST rows; columns in which all of them are empty are named below."""
     shown = [[_cut(value) for value in row] for row in rows[:MOST]]
     is_told = [any(column) for column in zip(*shown, strict=True)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from velodrome.agents.task import device_name
 from velodrome.scheduler.comparison.fingerprints import FINGERPRINT, Rules, told
 from velodrome.scheduler.comparison.outcome import Outcome
-from velodrome.scheduler.distinct_names import told_apart
+from velodrome.scheduler.distinct_names import make_distinct
 from velodrome.scheduler.reports.task_rows import Row
 
 _Cell = tuple[str, ...]
@@ -50,7 +50,7 @@ def names_in(outcome: Outcome) -> Names:
     rows = {_cell(row, rules): row for row in _named(outcome)}
     plain = {key: alike.full(row) for key, row in rows.items()}
     fields = {key: {name: told(row, name) for name in _TELLING} for key, row in rows.items()}
-    full = told_apart(plain, fields)
+    full = make_distinct(plain, fields)
     apart = {key: name.removeprefix(plain[key]) for key, name in full.items()}
     return Names(rules, has_types, alike.has_places, apart)
 

@@ -11,7 +11,7 @@ from velodrome.scheduler.comparison.comparison_rows import table_rows
 from velodrome.scheduler.comparison.outcome import Outcome
 from velodrome.scheduler.comparison.verdicts import Duel
 from velodrome.scheduler.comparison.wording import Section, heading, legend, sections, sentence
-from velodrome.scheduler.next_commands import typed
+from velodrome.scheduler.next_commands import localize_command
 from velodrome.scheduler.reports.flat_rows import markdown_table
 from velodrome.scheduler.reports.markdown_text import escape_markdown, format_code_span
 from velodrome.scheduler.reports.unwrapped_lines import UnwrappedLine
@@ -78,5 +78,5 @@ def _section(section: Section) -> list[RenderableType]:
     for entry in section.entries:
         lines.append(Text(f"  {without_controls(entry.text)}"))
         if entry.command:
-            lines.append(UnwrappedLine(f"    again: {typed(entry.command)}", "dim"))
+            lines.append(UnwrappedLine(f"    again: {localize_command(entry.command)}", "dim"))
     return lines

@@ -10,10 +10,10 @@ from fnmatch import fnmatchcase
 
 from velodrome.scheduler.comparison.fingerprints import told
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.selection import KEY, Word, no_condition, read
+from velodrome.scheduler.plans.selection import KEY, Word, condition_error, read_conditions
 from velodrome.scheduler.reports.task_rows import Row, select_last_attempts
 from velodrome.scheduler.results.sweep_ids import resolve_sweep_id
-from velodrome.scheduler.sweeps.conditions import FIELDS, Condition, holds
+from velodrome.scheduler.sweeps.conditions import FIELDS, FieldCondition, holds
 
 EXAMPLE = "last~1, or 'last framework=torch framework_version=2.12.1'"
 RECORDED = (  # what is known of a row besides its task
@@ -37,7 +37,7 @@ class Side:
     name: str
     text: str
     words: tuple[Word, ...]
-    conditions: tuple[Condition, ...]
+    conditions: tuple[FieldCondition, ...]
 
     @property
     def fields(self) -> frozenset[str]:
@@ -60,10 +60,10 @@ class Side:
 
 def parse(text: str, name: str) -> Side:
     """ConfigError names the column at which it cannot be read."""
-    conditions, words = read(text, name, SELECTABLE)
+    conditions, words = read_conditions(text, name, SELECTABLE)
     for word in words:
         if any(character in word.text for character in "=!|"):
-            raise no_condition(word, EXAMPLE)
+            raise condition_error(word, EXAMPLE)
     if not (conditions or words):
         raise ConfigError(name, "nothing is named", f"Write it like {EXAMPLE}.")
     return Side(name, text, words, conditions)

@@ -17,7 +17,7 @@ class Started:
 
 
 @dataclass(frozen=True)
-class Held:
+class Blocked:
     """An attempt or a preparation that its node has not begun, since others use the node."""
 
     work: Attempt | Preparation
@@ -25,7 +25,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Reported:
+class AttemptReport:
     """A node says something about an attempt: a worker's event or an agent's note."""
 
     attempt: Attempt
@@ -41,7 +41,7 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Refused:
+class NoEnvironment:
     """An attempt whose environment could not be built on its node."""
 
     attempt: Attempt

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from velodrome.agents.environments.versions import Texts
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.alternatives import ANYWHERE, Home
+from velodrome.scheduler.plans.alternatives import ANYWHERE, NodeConstraint
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Attempt:
     node_id: str
     number: int = 1
     gpu_uuids: tuple[str, ...] = ()
-    home: Home = ANYWHERE
+    home: NodeConstraint = ANYWHERE
     course: tuple[int, str] = (0, "")
     order: int = 0
     tries: int = 1
@@ -74,7 +74,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RefusedAttempt:
     """An attempt that cannot be begun on its node, for want of an environment."""
 
     attempt: Attempt

@@ -13,7 +13,7 @@ from pathlib import Path
 from velodrome.agents.node import Node
 from velodrome.scheduler import interrupts
 from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
-from velodrome.scheduler.fleet.connection_check import MEND, is_about_tokens, require_admission
+from velodrome.scheduler.fleet.connection_check import MEND, check_token, is_about_tokens
 from velodrome.scheduler.fleet.ray_signals import without_signal_handlers
 
 CONNECT_S = 5.0
@@ -28,7 +28,7 @@ KEEPALIVE = {
 }
 
 
-def variables(environ: Mapping[str, str], home_token: Path) -> dict[str, str]:
+def driver_variables(environ: Mapping[str, str], home_token: Path) -> dict[str, str]:
     """What a driver of a cluster has in its environment, besides what the user has set.
 
     Ray asks for a token only if it is told to, and a cluster that has one lets nobody in without.
@@ -58,11 +58,11 @@ def check_address(address: str) -> None:
 
 
 @contextmanager
-def joined_cluster(address: str) -> Iterator[None]:
+def join_cluster(address: str) -> Iterator[None]:
     """Connected to it, with this very Velodrome shipped to its nodes."""
     check_address(address)
-    os.environ.update(variables(os.environ, TOKEN_FILE.expanduser()))
-    require_admission(address, os.environ)
+    os.environ.update(driver_variables(os.environ, TOKEN_FILE.expanduser()))
+    check_token(address, os.environ)
     # A package is shipped as a folder of that name; the links in ours are followed.
     import velodrome
 
@@ -71,7 +71,7 @@ def joined_cluster(address: str) -> Iterator[None]:
     overdue.daemon = True
     overdue.start()
     try:
-        with connected(address, shipped(package, os.environ.get(JOB_CONFIG, "{}"))):
+        with connect(address, runtime_environment(package, os.environ.get(JOB_CONFIG, "{}"))):
             overdue.cancel()
             yield
     finally:
@@ -89,9 +89,9 @@ def _give_up(address: str) -> None:
     os._exit(ClusterUnreachable.exit_status)
 
 
-def nodes_of(address: str, note: Callable[[str], None]) -> tuple[Node, ...]:
+def list_nodes(address: str, note: Callable[[str], None]) -> tuple[Node, ...]:
     """What the nodes of a cluster say that they are; note is told of one that cannot say."""
-    with joined_cluster(address):
+    with join_cluster(address):
         from velodrome.scheduler.fleet.membership import Membership
 
         with Membership() as membership:
@@ -99,7 +99,7 @@ def nodes_of(address: str, note: Callable[[str], None]) -> tuple[Node, ...]:
 
 
 @contextmanager
-def connected(address: str, runtime_env: Mapping[str, object] | None = None) -> Iterator[None]:
+def connect(address: str, runtime_env: Mapping[str, object] | None = None) -> Iterator[None]:
     """ClusterUnreachable with Ray's own reason if it does not let us in.
 
     Ray reads its variables once, when it is imported: here, if they are set by now.
@@ -122,10 +122,10 @@ def connected(address: str, runtime_env: Mapping[str, object] | None = None) -> 
         yield
     finally:
         ray.shutdown()
-        interrupts.heed_again()
+        interrupts.reinstall_handlers()
 
 
-def shipped(package: str, job_config: str = "{}") -> dict[str, object]:
+def runtime_environment(package: str, job_config: str = "{}") -> dict[str, object]:
     """What nodes get from this machine: Velodrome, and where frameworks of the user's own are.
 
     The folders of those have to be on the nodes, too. What the Ray job that this runs in has

@@ -14,7 +14,7 @@ from velodrome.scheduler.results.store import Store
 FEW = 6  # that are named
 
 
-def due(plan: Plan, left_out: Collection[Attempt] = ()) -> dict[Identity, str]:
+def expected_rows(plan: Plan, left_out: Collection[Attempt] = ()) -> dict[Identity, str]:
     """The names of all that is to have a row: the plan, without what there was no time for."""
     named = {(one.task.key, one.repeat): one.task.label for one in plan.placements}
     named |= {(one.task.key, 0): one.task.label for one in plan.unplaceable}
@@ -23,14 +23,16 @@ def due(plan: Plan, left_out: Collection[Attempt] = ()) -> dict[Identity, str]:
     return named
 
 
-def missing(expected: Mapping[Identity, str], store: Store, sweep_id: str) -> tuple[str, ...]:
+def find_missing_rows(
+    expected: Mapping[Identity, str], store: Store, sweep_id: str
+) -> tuple[str, ...]:
     """The names of those that have no row on disk."""
     rows = store.read("tasks", sweep_id, ("task_id", "repeat"))
     there = set(zip(rows["task_id"].to_pylist(), rows["repeat"].to_pylist(), strict=True))
     return tuple(name for identity, name in expected.items() if identity not in there)
 
 
-def told(names: Sequence[str], of: int, place: str, again: str) -> str:
+def describe_missing_rows(names: Sequence[str], of: int, place: str, again: str) -> str:
     """Of names that are missing, and the command that measures them again."""
     few = ", ".join(dict.fromkeys(names[:FEW]))
     more = f" and {len(names) - FEW} more" if len(names) > FEW else ""

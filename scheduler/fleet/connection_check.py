@@ -23,7 +23,7 @@ MEND = (
 )
 
 
-def require_admission(address: str, environ: Mapping[str, str]) -> None:
+def check_token(address: str, environ: Mapping[str, str]) -> None:
     """ClusterUnreachable if a token is what is wrong; Ray says all else when it is joined."""
     with _knocking(address, environ) as lines:
         for line in lines:

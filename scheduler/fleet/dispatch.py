@@ -7,19 +7,26 @@ from itertools import islice
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempt_events import (
+    AttemptReport,
+    Blocked,
     Ended,
-    Held,
     Lost,
+    NoEnvironment,
     OutOfTime,
     Preparing,
-    Refused,
-    Reported,
     Started,
     Waiting,
 )
-from velodrome.scheduler.fleet.attempts import Attempt, Preparation, Prepared, Refusal, Work
-from velodrome.scheduler.fleet.transport import Beat, Broke, Change, Gone, Joined, Transport
-from velodrome.scheduler.fleet.work_queue import Queue
+from velodrome.scheduler.fleet.attempts import Attempt, Preparation, Prepared, RefusedAttempt, Work
+from velodrome.scheduler.fleet.transport import (
+    Change,
+    Gone,
+    Heartbeat,
+    Joined,
+    Transport,
+    WorkFailed,
+)
+from velodrome.scheduler.fleet.work_queue import WorkQueue
 
 POLL_S = 0.2
 CHECK_S = 1.0
@@ -59,7 +66,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        queue: Queue,
+        queue: WorkQueue,
         transport: Transport,
         on_event: OnEvent,
         patience_s: float = PATIENCE_S,
@@ -97,8 +104,8 @@ class Dispatcher:
 
     def _start(self) -> None:
         for work in self._queue.take():
-            if isinstance(work, Refusal):
-                self._tell(Refused(work.attempt, work.outcome))
+            if isinstance(work, RefusedAttempt):
+                self._tell(NoEnvironment(work.attempt, work.outcome))
                 continue
             now_s = self._transport.now_s()
             self._begun[work] = _Begun(now_s, now_s)
@@ -117,7 +124,7 @@ class Dispatcher:
         for work, begun in list(self._begun.items()):
             if not begun.is_heard and not begun.is_told and now_s - begun.started_s > HELD_AFTER_S:
                 begun.is_told = True
-                self._tell(Held(work, self._hostname(work.node_id)))
+                self._tell(Blocked(work, self._hostname(work.node_id)))
             if begun.is_heard and now_s - begun.heard_s > SILENT_S:
                 self._transport.abandon(work)
                 self._broke(work, f"nothing was heard of it for {SILENT_S:.0f} s")
@@ -153,7 +160,7 @@ class Dispatcher:
             reason = f"{change.node.hostname} is gone: {change.reason}"
             for work in self._queue.gone(change.node.node_id):
                 self._transport.abandon(work)
-                self._report(work, Broke(reason, of_node=True))
+                self._report(work, WorkFailed(reason, of_node=True))
 
     def _reports(self, together: Reports) -> None:
         known = [(work, report) for work, report in together if work in self._begun]
@@ -167,12 +174,12 @@ class Dispatcher:
         begun = self._begun[work]
         was_heard = begun.is_heard
         begun.is_heard, begun.heard_s = True, self._transport.now_s()
-        if isinstance(report, Beat):
+        if isinstance(report, Heartbeat):
             return
-        if isinstance(report, Broke) and report.of_node and not was_heard:
+        if isinstance(report, WorkFailed) and report.of_node and not was_heard:
             del self._begun[work]
             self._queue.put_back(work)  # it was never begun: that is no try
-        elif isinstance(report, Broke):
+        elif isinstance(report, WorkFailed):
             self._broke(work, report.reason)
         elif isinstance(work, Preparation):
             self._of_preparation(work, report)
@@ -184,7 +191,7 @@ class Dispatcher:
             self._queue.finished(work)
             self._start()  # before the rows of the next one that has ended are written
         else:
-            self._tell(Reported(work, report))
+            self._tell(AttemptReport(work, report))
 
     def _of_preparation(self, work: Preparation, report: object) -> None:
         if not isinstance(report, Prepared):

@@ -57,13 +57,13 @@ class RayAddress:
 @contextmanager
 def embedded_ray(cpus: int, gpus: int) -> Iterator[RayAddress]:
     """A Ray with so many CPUs and GPUs; ClusterUnreachable with the end of its log if it fails."""
-    require_name(os.uname().nodename)
+    check_hostname(os.uname().nodename)
     _remove_leftovers()
     with ExitStack() as stack:
         yield _first(stack, cpus, gpus)
 
 
-def require_name(hostname: str) -> None:
+def check_hostname(hostname: str) -> None:
     """ClusterUnreachable if Ray, which tells it as UTF-8, would not come up under it."""
     if readable(hostname) != hostname:
         raise ClusterUnreachable(
@@ -88,7 +88,9 @@ def _started(cpus: int, gpus: int) -> Iterator[RayAddress]:
     variables = _variables(folder)
     in_use = try_lock(folder / IN_USE)
     try:
-        environ = only_ours(absolute(os.environ), variables)  # its processes stand elsewhere
+        environ = replace_ray_variables(
+            absolute(os.environ), variables
+        )  # its processes stand elsewhere
         with kept(_command(folder, cpus, gpus), environ, folder / "ray.log") as running:
             yield RayAddress(_address(folder, running), variables)
     finally:
@@ -97,7 +99,9 @@ def _started(cpus: int, gpus: int) -> Iterator[RayAddress]:
             os.close(in_use)
 
 
-def only_ours(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
+def replace_ray_variables(
+    environ: Mapping[str, str], variables: Mapping[str, str]
+) -> dict[str, str]:
     """An environment whose settings of Ray are these and no others.
 
     What a shell or a job has set is meant for a Ray of the user's: RAY_REDIS_ADDRESS keeps ours
@@ -107,9 +111,9 @@ def only_ours(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[
     return {**others, **variables}
 
 
-def keep_only_ours(variables: Mapping[str, str]) -> None:
+def apply_ray_variables(variables: Mapping[str, str]) -> None:
     """only_ours for this process, before it imports Ray, which reads its variables once."""
-    wanted = only_ours(os.environ, variables)
+    wanted = replace_ray_variables(os.environ, variables)
     for name in os.environ.keys() - wanted.keys():
         del os.environ[name]
     os.environ.update(wanted)
@@ -167,9 +171,11 @@ def _folder() -> Path:
     """Of this Ray alone, in the first place that has room for it and for its sockets' paths."""
     largest_pid = _largest_pid()
     refused = [
-        f"{place} (its path is too long)" for place in _places() if not fits(place, largest_pid)
+        f"{place} (its path is too long)"
+        for place in _places()
+        if not fits_sockets(place, largest_pid)
     ]
-    for place in (one for one in _places() if fits(one, largest_pid)):
+    for place in (one for one in _places() if fits_sockets(one, largest_pid)):
         try:
             return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place))
         except OSError as error:
@@ -189,7 +195,7 @@ def _places() -> tuple[str, ...]:
     return tuple(dict.fromkeys((usual, *SHORT_PLACES)))
 
 
-def fits(place: str, largest_pid: int) -> bool:
+def fits_sockets(place: str, largest_pid: int) -> bool:
     """Whether the path of Ray's longest socket fits in it. Ray reads paths as UTF-8."""
     try:
         return len(place.encode()) <= room_bytes(largest_pid)

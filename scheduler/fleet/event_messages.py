@@ -2,18 +2,18 @@
 
 from velodrome.agents.measurement import Measurement
 from velodrome.scheduler.fleet.attempt_events import (
+    Blocked,
     Ended,
-    Held,
     Lost,
+    NoEnvironment,
     OutOfTime,
-    Refused,
     Waiting,
 )
 from velodrome.scheduler.fleet.transport import Gone, Joined, Unusable
 from velodrome.scheduler.reports.tables import format_duration
 
 
-def ended_text(measurement: Measurement, *, hosts: bool = False) -> str:
+def describe_ended(measurement: Measurement, *, hosts: bool = False) -> str:
     """One attempt in one line: what it was, and its times or its reason."""
     where = f" on {measurement.hostname}" if hosts else ""
     label = f"{measurement.task.label}{where}"
@@ -28,18 +28,18 @@ def ended_text(measurement: Measurement, *, hosts: bool = False) -> str:
     return f"{mark} {label}: {', '.join(times)}"
 
 
-def finished_text(event: object, *, hosts: bool) -> str:
+def describe_finished(event: object, *, hosts: bool) -> str:
     """Of an event with which an attempt needs no further try in this run; empty for others."""
     if isinstance(event, Ended):
-        return ended_text(event.measurement, hosts=hosts)
-    if isinstance(event, Refused):
+        return describe_ended(event.measurement, hosts=hosts)
+    if isinstance(event, NoEnvironment):
         return f"✗ {event.attempt.task.label}: environment_failed: {event.outcome.reason}"
     if isinstance(event, Lost) and event.again is None:
         return f"! {event.attempt.task.label}: lost ({event.reason}); no try is left"
     return ""
 
 
-def fleet_text(event: object) -> str:
+def describe_fleet_event(event: object) -> str:
     """Of an event that is not an attempt's end, in a line; empty if there is nothing to say."""
     if isinstance(event, Lost) and event.again:
         return (
@@ -51,14 +51,14 @@ def fleet_text(event: object) -> str:
         return f"! {event.node.hostname} is gone: {event.reason}"
     if isinstance(event, Unusable):
         return f"! {event.hostname} cannot be measured on: {event.reason}"
-    if isinstance(event, Held):
+    if isinstance(event, Blocked):
         return f"  {event.hostname} is in use by others on this cluster; waiting for it"
     if isinstance(event, OutOfTime):
         return f"time is over: {len(event.attempts)} runs are left out"
     return ""
 
 
-def waiting_text(event: Waiting) -> str:
+def describe_waiting(event: Waiting) -> str:
     number = len(event.attempts)
     runs = "1 run waits" if number == 1 else f"{number} runs wait"
     return f"{runs} for a node that fits; given up in {event.seconds_left:.0f} s"

@@ -19,7 +19,7 @@ GONE_AFTER_S = 20.0
 Nodes = Mapping[str, Mapping[str, Any]]
 
 
-class HeadWatch:
+class HeadMonitor:
     """Entries of ray.nodes() by Ray's id of the node, never older than a few seconds."""
 
     def __init__(self, gone_after_s: float = GONE_AFTER_S) -> None:

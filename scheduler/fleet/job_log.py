@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 
-class Lines:
+class LogLines:
     """Tells each line when it is whole, without its end."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.next_commands import command
+from velodrome.scheduler.next_commands import format_command
 
 OURS = "velodrome"  # the key of metadata by which a job is known to be one of these
 NAME_LENGTH = 40
@@ -37,7 +37,7 @@ _STATES = {
 
 
 @dataclass(frozen=True)
-class Order:
+class JobSpec:
     """What a job is for: kept with it as metadata, and enough to give it once more.
 
     only, cluster and patience are as they were typed; empty if they were not.
@@ -65,7 +65,7 @@ class Order:
             "--address": address,
         }
         given = [word for pair in options.items() if pair[1] for word in pair]
-        return command("run", *given, "--submit")
+        return format_command("run", *given, "--submit")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Job:
     """
 
     job_id: str
-    order: Order
+    order: JobSpec
     state: State
     started_ms: int
     code: int | None = None
@@ -99,13 +99,13 @@ class Job:
         return self.state is State.ENDED and (self.code is None or not 0 <= self.code <= 128)
 
 
-def job_of(details: Mapping[str, object]) -> Job | None:
+def parse_job(details: Mapping[str, object]) -> Job | None:
     """Of what Ray's server says of a job; None if it is somebody else's."""
     kept, job_id = details.get("metadata"), details.get("submission_id")
     state = _STATES.get(str(details.get("status")))
     if not isinstance(kept, Mapping) or OURS not in kept or not job_id or not state:
         return None
-    order = Order(**{field.name: str(kept.get(field.name, "")) for field in fields(Order)})
+    order = JobSpec(**{field.name: str(kept.get(field.name, "")) for field in fields(JobSpec)})
     started_ms, code = details.get("start_time"), details.get("driver_exit_code")
     return Job(
         str(job_id),
@@ -117,13 +117,13 @@ def job_of(details: Mapping[str, object]) -> Job | None:
     )
 
 
-def new_job_id(order: Order, stamp: str) -> str:
+def new_job_id(order: JobSpec, stamp: str) -> str:
     """To be read, to be typed, and safe in a path: nothing but a-z, 0-9 and hyphens."""
     name = re.sub(r"[^a-z0-9]+", "-", order.sweep.lower())[:NAME_LENGTH].strip("-")
     return "-".join(filter(None, (OURS, name, stamp)))
 
 
-def entry_point(words: Sequence[str]) -> str:
+def entry_command(words: Sequence[str]) -> str:
     """`velodrome` with these arguments, for a shell, which takes each as the word that it is.
 
     The head's `python` is the one that its Ray runs in: Ray's own custom for jobs.
@@ -131,7 +131,7 @@ def entry_point(words: Sequence[str]) -> str:
     return f"exec python -m velodrome.scheduler.cli {shlex.join(words)}"
 
 
-def named(text: str, jobs: Sequence[Job], address: str) -> Job:
+def find_job(text: str, jobs: Sequence[Job], address: str) -> Job:
     """The job of this id, or a sweep's newest. jobs: newest first. ConfigError if there is none."""
     found = [job for job in jobs if text in (job.job_id, job.order.sweep_id)]
     if found:

@@ -18,9 +18,14 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
-from velodrome.scheduler.fleet.cluster import CONNECT_S, TOKEN_FILE, shipped, variables
-from velodrome.scheduler.fleet.job_log import Lines
-from velodrome.scheduler.fleet.job_spec import Job, Order, entry_point, job_of
+from velodrome.scheduler.fleet.cluster import (
+    CONNECT_S,
+    TOKEN_FILE,
+    driver_variables,
+    runtime_environment,
+)
+from velodrome.scheduler.fleet.job_log import LogLines
+from velodrome.scheduler.fleet.job_spec import Job, JobSpec, entry_command, parse_job
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -35,7 +40,7 @@ DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # on the head, or through `ray dashbo
 T = TypeVar("T")
 
 
-def http_address(text: str) -> str:
+def dashboard_url(text: str) -> str:
     """Of a dashboard, as URL. ConfigError if it is none, ClusterUnreachable if nobody listens."""
     if text == "auto":
         return text
@@ -62,8 +67,8 @@ class JobServer:
     def __init__(self, address: str) -> None:
         self.address = address
         _check_client()
-        url = http_address(address)
-        os.environ.update(variables(os.environ, TOKEN_FILE.expanduser()))
+        url = dashboard_url(address)
+        os.environ.update(driver_variables(os.environ, TOKEN_FILE.expanduser()))
         if url != "auto":
             # Ray would go there, whatever was typed.
             os.environ.pop("RAY_ADDRESS", None)
@@ -71,12 +76,12 @@ class JobServer:
         self._client = self._asked(lambda: _client(url))
 
     def submit(
-        self, job_id: str, order: Order, words: Sequence[str], files: Mapping[str, str]
+        self, job_id: str, order: JobSpec, words: Sequence[str], files: Mapping[str, str]
     ) -> None:
         """`velodrome` with these arguments, in a folder with these files; theirs on return."""
         import velodrome
 
-        environment = shipped(str(Path(velodrome.__file__ or "").parent))
+        environment = runtime_environment(str(Path(velodrome.__file__ or "").parent))
         variables = environment.get("env_vars")
         given = variables if isinstance(variables, dict) else {}
         environment["env_vars"] = {**given, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}
@@ -85,17 +90,17 @@ class JobServer:
                 (Path(folder) / name).write_text(text)
             if files:
                 environment["working_dir"] = folder
-            self._submit(job_id, order, entry_point(words), environment)
+            self._submit(job_id, order, entry_command(words), environment)
 
     def jobs(self) -> tuple[Job, ...]:
         """Newest first."""
         listed = self._asked(self._client.list_jobs)
-        found = [job for details in listed if (job := job_of(details.model_dump(mode="json")))]
+        found = [job for details in listed if (job := parse_job(details.model_dump(mode="json")))]
         return tuple(sorted(found, key=lambda job: (job.started_ms, job.job_id), reverse=True))
 
     def job(self, job_id: str) -> Job:
         details = self._asked(lambda: self._client.get_job_info(job_id))
-        found = job_of(details.model_dump(mode="json"))
+        found = parse_job(details.model_dump(mode="json"))
         if not found:
             raise _unreachable(self.address, f"it knows no job {job_id} any more")
         return found
@@ -114,7 +119,7 @@ class JobServer:
         """Tell the lines of its log, from the first, as they come. How it is when it is over."""
         import aiohttp
 
-        lines = Lines(tell)
+        lines = LogLines(tell)
         for _ in range(FOLLOW_TRIES):
             lines.from_the_start()
             with suppress(aiohttp.ClientError, RuntimeError, OSError):
@@ -125,12 +130,12 @@ class JobServer:
             time.sleep(PAUSE_S)
         raise _unreachable(self.address, f"the log of {job_id} breaks off again and again")
 
-    async def _tail(self, job_id: str, lines: Lines) -> None:
+    async def _tail(self, job_id: str, lines: LogLines) -> None:
         async for piece in self._client.tail_job_logs(job_id):
             lines.take(piece)
 
     def _submit(
-        self, job_id: str, order: Order, command: str, environment: dict[str, object]
+        self, job_id: str, order: JobSpec, command: str, environment: dict[str, object]
     ) -> None:
         deadline = time.monotonic() + SUBMIT_S
         while True:

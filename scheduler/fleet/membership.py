@@ -10,9 +10,9 @@ import ray
 from velodrome.agents.node import Node
 from velodrome.agents.node_types import Types
 from velodrome.scheduler.fleet import node_functions
-from velodrome.scheduler.fleet.head_monitor import HeadWatch
-from velodrome.scheduler.fleet.ray_errors import in_short, own_raylet
-from velodrome.scheduler.fleet.ray_functions import once_on
+from velodrome.scheduler.fleet.head_monitor import HeadMonitor
+from velodrome.scheduler.fleet.ray_errors import detect_local_failure, summarize_error
+from velodrome.scheduler.fleet.ray_functions import run_once_on
 from velodrome.scheduler.fleet.transport import Change, Gone, Joined, Unusable
 
 INVENTORY_DEADLINE_S = 60.0
@@ -54,7 +54,7 @@ class Membership:
     def __init__(self, known: Mapping[str, Node] | None = None, types: Types | None = None) -> None:
         self._known = dict(known or {})
         self._types = types or Types()
-        self._watch = HeadWatch()
+        self._watch = HeadMonitor()
         self._members: dict[str, Member] = {}  # by node id
         self._asked: dict[str, _Asked] = {}  # by Ray's id
         self._unusable: set[str] = set()
@@ -95,7 +95,7 @@ class Membership:
     def nodes(self) -> tuple[Node, ...]:
         return tuple(member.node for member in self._members.values())
 
-    @own_raylet()
+    @detect_local_failure()
     def first_look(self, note: Callable[[str], None]) -> tuple[Node, ...]:
         """Wait until every node that is there has said what it is, or cannot."""
         while True:
@@ -134,7 +134,7 @@ class Membership:
         if ray_id in self._known:
             answer = ray.put(self._known[ray_id])
         else:
-            asking = once_on(ray_id, node_functions.inventory, num_cpus=0)
+            asking = run_once_on(ray_id, node_functions.inventory, num_cpus=0)
             answer = asking.remote(tuple(sorted(labels.items())))
         self._asked[ray_id] = _Asked(entry, answer, now_s)
 
@@ -162,7 +162,7 @@ class Membership:
                 self._suspects[ray_id] = now_s + SUSPECT_S  # then it is asked again
                 return None
             self._unusable.add(ray_id)
-            return Unusable(hostname, in_short(error))
+            return Unusable(hostname, summarize_error(error))
 
     def _may_be_going(self, ray_id: str) -> bool:
         """Processes of a node that is being stopped may be gone before it is; not twice."""

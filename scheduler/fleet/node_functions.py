@@ -25,7 +25,7 @@ from velodrome.scheduler.fleet.attempts import (
     Preparation,
     Prepared,
 )
-from velodrome.scheduler.fleet.transport import Beat
+from velodrome.scheduler.fleet.transport import Heartbeat
 
 BEAT_S = 5.0
 POLL_S = 0.2
@@ -107,7 +107,7 @@ def _stream(work: Callable[[Callable[[object], None]], object]) -> Iterator[obje
 
     thread = threading.Thread(target=run, name="agent", daemon=True)
     thread.start()
-    yield Beat()
+    yield Heartbeat()
     while (report := _next(reports)) is not ended:
         yield report
     thread.join()
@@ -124,4 +124,4 @@ def _next(reports: "queue.SimpleQueue[object]") -> object:
             return reports.get(timeout=POLL_S)
         except queue.Empty:
             continue
-    return Beat()
+    return Heartbeat()

@@ -14,7 +14,7 @@ import ray
 
 from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempts import Attempt
-from velodrome.scheduler.fleet.ray_functions import remote
+from velodrome.scheduler.fleet.ray_functions import make_remote
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
 
 JOINS_WITHIN_S = 60.0
@@ -35,7 +35,7 @@ class _Asked:
     ran_s: float | None = None
 
 
-class Demand:
+class NodeProvisioner:
     """types: those that are declared. may_run: whether an attempt may run on a node."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Demand:
             missing = min(count, declared.max_workers) - len(asked)
             asked.extend(_Asked(_ask(declared)) for _ in range(missing))
 
-    def __enter__(self) -> "Demand":
+    def __enter__(self) -> "NodeProvisioner":
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -112,7 +112,7 @@ class Demand:
 
 
 def _ask(declared: DeclaredType) -> "ray.ObjectRef[str]":
-    options = remote(_where).options(
+    options = make_remote(_where).options(
         num_cpus=declared.cpus,
         max_retries=0,
         label_selector=dict((declared.selector,)),

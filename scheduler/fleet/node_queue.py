@@ -17,7 +17,7 @@ Course = tuple[int, str]
 NeedsOf = Callable[[Attempt], tuple[EnvironmentNeed, ...]]
 
 
-class Line:
+class NodeQueue:
     """In the order of the plan; attempts that were lost come first."""
 
     def __init__(self, node: Node) -> None:

@@ -11,7 +11,7 @@ from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.results.store import Store
 
 
-def outstanding(plan: Plan, store: Store, sweep_id: str) -> tuple[Attempt, ...]:
+def pending_attempts(plan: Plan, store: Store, sweep_id: str) -> tuple[Attempt, ...]:
     """What the plan holds and the store does not, each with the number of its next attempt."""
     done = store.finished(sweep_id)
     return tuple(
@@ -43,7 +43,7 @@ def record_unplaceable(plan: Plan, store: Store, sweep_id: str, expectations: Ex
         key = entry.task.key
         if (key, 0) not in done and last.get(key) != entry.reason:
             attempt = Attempt(entry.task, 0, "", store.next_attempt(sweep_id, key, 0))
-            row = refused(attempt, entry.status, entry.reason, "", None)
+            row = unmeasured(attempt, entry.status, entry.reason, "", None)
             rows.append((row, expectations.of(entry.task)))
     store.put_all(sweep_id, rows)
 
@@ -59,7 +59,7 @@ def _last_reasons(store: Store, sweep_id: str) -> dict[str, str]:
     return {key: row["reason"] for key, row in last.items() if not row["node_id"]}
 
 
-def refused(
+def unmeasured(
     attempt: Attempt, status: Status, reason: str, log_tail: str, node: Node | None
 ) -> Measurement:
     now = time.time()

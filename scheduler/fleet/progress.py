@@ -15,24 +15,28 @@ from velodrome.agents.isolation.log_tail import one_line, without_controls
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.task import Task
 from velodrome.scheduler.fleet.attempt_events import (
+    AttemptReport,
     Ended,
     Lost,
+    NoEnvironment,
     Preparing,
-    Refused,
-    Reported,
     Started,
     Waiting,
 )
 from velodrome.scheduler.fleet.attempts import Attempt
-from velodrome.scheduler.fleet.event_messages import finished_text, fleet_text, waiting_text
+from velodrome.scheduler.fleet.event_messages import (
+    describe_finished,
+    describe_fleet_event,
+    describe_waiting,
+)
 from velodrome.scheduler.fleet.remaining_time import Eta
-from velodrome.scheduler.plans.durations import BY_ARITHMETIC, Foresight
+from velodrome.scheduler.plans.durations import BY_ARITHMETIC, DurationEstimates
 from velodrome.scheduler.reports.tables import format_duration
 
 LONGEST = 1000
 
 
-class Watcher(Protocol):
+class ProgressDisplay(Protocol):
     """Someone who is told how a sweep goes."""
 
     def note(self, text: str) -> None:
@@ -46,14 +50,14 @@ class Watcher(Protocol):
 
 
 @contextmanager
-def watching(
+def show_progress(
     console: Console,
     total: int,
     tasks: Sequence[Task],
     *,
     hosts: bool,
-    foresight: Foresight = BY_ARITHMETIC,
-) -> Iterator[Watcher]:
+    foresight: DurationEstimates = BY_ARITHMETIC,
+) -> Iterator[ProgressDisplay]:
     """A watcher for a sweep of `total` runs of which those of `tasks` are still to do.
 
     hosts: whether to say on which host each one was measured.
@@ -61,19 +65,19 @@ def watching(
     eta = Eta(tasks, foresight)
     if console.is_terminal:
         with _live(console) as progress:
-            yield Live(progress, total, len(tasks), eta, hosts=hosts)
+            yield LiveProgress(progress, total, len(tasks), eta, hosts=hosts)
     else:
-        yield Lines(console, total, len(tasks), eta, hosts=hosts)
+        yield LineProgress(console, total, len(tasks), eta, hosts=hosts)
 
 
-class Lines:
+class LineProgress:
     """A line per note and per finished attempt: what a log file wants."""
 
     def __init__(self, console: Console, total: int, left: int, eta: Eta, *, hosts: bool) -> None:
         self._console, self._total, self._hosts = console, total, hosts
         self._done = total - left
         self._eta = eta
-        self._waits = Seldom()
+        self._waits = RepeatLimit()
 
     def note(self, text: str) -> None:
         self._print(text)
@@ -85,29 +89,29 @@ class Lines:
     def event(self, event: object) -> None:
         if isinstance(event, Started):
             self._eta.started()
-        elif isinstance(event, Ended | Refused | Lost) and (
-            text := finished_text(event, hosts=self._hosts)
+        elif isinstance(event, Ended | NoEnvironment | Lost) and (
+            text := describe_finished(event, hosts=self._hosts)
         ):
             self._done += 1
             self._eta.finished(event.attempt.task, _measured(event))
             left = self._eta.text()
             suffix = f"  ({left} left)" if left else ""
             self._print(f"[{self._done}/{self._total}] {text}{suffix}")
-        elif isinstance(event, Reported) and isinstance(event.report, Note):
+        elif isinstance(event, AttemptReport) and isinstance(event.report, Note):
             self._print(f"    {event.report.text}")
         elif isinstance(event, Preparing):
             self._print(f"    {event.hostname}: {event.text}")
         elif isinstance(event, Waiting):
             if self._waits.is_time():
-                self._print(waiting_text(event))
-        elif text := fleet_text(event):
+                self._print(describe_waiting(event))
+        elif text := describe_fleet_event(event):
             self._print(text)
 
     def _print(self, text: str) -> None:
         self._console.print(Text(_one_line(text)), soft_wrap=True)
 
 
-class Live:
+class LiveProgress:
     """One bar: n of N, what runs and its phase, the time left; what ended stands above it."""
 
     def __init__(self, progress: Progress, total: int, left: int, eta: Eta, *, hosts: bool) -> None:
@@ -128,10 +132,10 @@ class Live:
         if isinstance(event, Started):
             self._eta.started()
             self.note(event.attempt.task.label)
-        elif isinstance(event, Reported):
+        elif isinstance(event, AttemptReport):
             self._reported(event.attempt, event.report)
-        elif isinstance(event, Ended | Refused | Lost) and (
-            text := finished_text(event, hosts=self._hosts)
+        elif isinstance(event, Ended | NoEnvironment | Lost) and (
+            text := describe_finished(event, hosts=self._hosts)
         ):
             self._eta.finished(event.attempt.task, _measured(event))
             self._print(text)
@@ -140,8 +144,8 @@ class Live:
         elif isinstance(event, Preparing):
             self.note(f"{event.hostname}: {event.text}")
         elif isinstance(event, Waiting):
-            self.note(waiting_text(event))
-        elif text := fleet_text(event):
+            self.note(describe_waiting(event))
+        elif text := describe_fleet_event(event):
             self._print(text)
 
     def _print(self, text: str) -> None:
@@ -156,7 +160,7 @@ class Live:
             self.note(f"{attempt.task.label}: {report.text}")
 
 
-class Seldom:
+class RepeatLimit:
     """Whether it is time to say again what goes on and on."""
 
     def __init__(self, every_s: float = 30.0) -> None:
@@ -182,7 +186,7 @@ def _live(console: Console) -> Progress:
     )
 
 
-def _measured(event: Ended | Refused | Lost) -> Measurement | None:
+def _measured(event: Ended | NoEnvironment | Lost) -> Measurement | None:
     return event.measurement if isinstance(event, Ended) else None
 
 

@@ -8,7 +8,7 @@ import ray
 from velodrome.scheduler.errors import ClusterUnreachable
 
 
-def in_short(error: ray.exceptions.RayError) -> str:
+def summarize_error(error: ray.exceptions.RayError) -> str:
     """One line. Of what a task raised, the exception itself, which ends the traceback; of Ray's
     own, the first sentence: what follows is advice for those who keep its logs.
     """
@@ -21,7 +21,7 @@ def in_short(error: ray.exceptions.RayError) -> str:
 
 
 @contextmanager
-def own_raylet() -> Iterator[None]:
+def detect_local_failure() -> Iterator[None]:
     """ClusterUnreachable if this machine's own Ray is gone, through which every other is reached.
 
     Calls of Ray's then fail with an OSError such as EPIPE, one sooner than another.

@@ -30,7 +30,7 @@ def without_signal_handlers() -> Iterator[None]:
     finally:
         is_installed.value = False  # else it is uninstalled by `ray.shutdown`, and ours with it
         utils.set_sigterm_handler = theirs
-        interrupts.heed_again()
+        interrupts.reinstall_handlers()
 
 
 def _is_installed(library: str) -> ctypes.c_bool:

@@ -11,10 +11,10 @@ from velodrome.agents.measurement import Measurement
 from velodrome.scheduler.fleet import node_functions
 from velodrome.scheduler.fleet.attempts import Attempt, Preparation, Prepared, Work
 from velodrome.scheduler.fleet.membership import Member, Membership
-from velodrome.scheduler.fleet.node_provisioning import Demand
-from velodrome.scheduler.fleet.ray_errors import in_short, own_raylet
-from velodrome.scheduler.fleet.ray_functions import once_on
-from velodrome.scheduler.fleet.transport import Broke, Change
+from velodrome.scheduler.fleet.node_provisioning import NodeProvisioner
+from velodrome.scheduler.fleet.ray_errors import detect_local_failure, summarize_error
+from velodrome.scheduler.fleet.ray_functions import run_once_on
+from velodrome.scheduler.fleet.transport import Change, WorkFailed
 
 LOOK_S = 1.0
 OF_NODE = (ray.exceptions.NodeDiedError, ray.exceptions.TaskUnschedulableError)
@@ -36,7 +36,7 @@ class RayTransport:
         self,
         membership: Membership,
         cache: str = "",
-        demand: Demand | None = None,
+        demand: NodeProvisioner | None = None,
         execute: Callable[..., object] = node_functions.execute_attempt,
     ) -> None:
         self._membership = membership
@@ -55,11 +55,11 @@ class RayTransport:
         if now_s - self._looked_s < LOOK_S and not self._membership.has_news:
             return
         self._looked_s = now_s
-        with own_raylet():
+        with detect_local_failure():
             found = list(self._membership.changes(now_s))
         yield from found
 
-    @own_raylet()
+    @detect_local_failure()
     def start(self, work: Work) -> None:
         member = self._membership.member(work.node_id)
         if member is None:  # suspected since the queue last heard of changes
@@ -73,11 +73,11 @@ class RayTransport:
             stream = _start(member, self._execute, cpus, gpus, work, member.node, self._cache)
         self._streams[stream] = work
 
-    @own_raylet()
+    @detect_local_failure()
     def reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
         if self._unreached:
             unreached, self._unreached = self._unreached, []
-            return [(work, Broke("its node is gone", of_node=True)) for work in unreached]
+            return [(work, WorkFailed("its node is gone", of_node=True)) for work in unreached]
         if not self._streams:
             time.sleep(timeout_s)
             return ()
@@ -99,13 +99,13 @@ class RayTransport:
         try:
             report = ray.get(next(stream))
         except StopIteration:
-            report = Broke("the node's task ended without an answer")
+            report = WorkFailed("the node's task ended without an answer")
         except OF_NODE as error:
-            report = Broke(in_short(error), of_node=True)
-            self._membership.suspect(work.node_id, in_short(error), self.now_s())
+            report = WorkFailed(summarize_error(error), of_node=True)
+            self._membership.suspect(work.node_id, summarize_error(error), self.now_s())
         except ray.exceptions.RayError as error:
-            report = Broke(in_short(error))
-        if isinstance(report, Broke | Measurement | Prepared):
+            report = WorkFailed(summarize_error(error))
+        if isinstance(report, WorkFailed | Measurement | Prepared):
             del self._streams[stream]
         return work, report
 
@@ -123,7 +123,7 @@ def _start(
     member: Member, function: Callable[..., object], cpus: float, gpus: float, *arguments: object
 ) -> Stream:
     """Run a function on this node or not at all, once, streaming what it yields."""
-    options = once_on(
+    options = run_once_on(
         member.ray_id, function, num_cpus=cpus, num_gpus=gpus, num_returns="streaming"
     )
     return cast(Stream, options.remote(*arguments))

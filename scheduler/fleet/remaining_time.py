@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.durations import BY_ARITHMETIC, Foresight
+from velodrome.scheduler.plans.durations import BY_ARITHMETIC, DurationEstimates
 
 
 class Eta:
@@ -17,7 +17,7 @@ class Eta:
     def __init__(
         self,
         tasks: Iterable[Task],
-        foresight: Foresight = BY_ARITHMETIC,
+        foresight: DurationEstimates = BY_ARITHMETIC,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._foresight = foresight

@@ -9,26 +9,26 @@ from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.environments.versions import VersionLocks, split
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
-from velodrome.scheduler.fleet.attempt_events import Ended, Lost, OutOfTime, Refused
+from velodrome.scheduler.fleet.attempt_events import Ended, Lost, NoEnvironment, OutOfTime
 from velodrome.scheduler.fleet.attempts import Attempt, EnvironmentNeed
 from velodrome.scheduler.fleet.dispatch import PATIENCE_S, Dispatcher
-from velodrome.scheduler.fleet.pending_work import refused
-from velodrome.scheduler.fleet.progress import Watcher
+from velodrome.scheduler.fleet.pending_work import unmeasured
+from velodrome.scheduler.fleet.progress import ProgressDisplay
 from velodrome.scheduler.fleet.transport import Joined, Transport
-from velodrome.scheduler.fleet.work_queue import MayRun, Queue
-from velodrome.scheduler.plans.alternatives import Home, may_run
+from velodrome.scheduler.fleet.work_queue import MayRun, WorkQueue
+from velodrome.scheduler.plans.alternatives import NodeConstraint, may_run
 from velodrome.scheduler.plans.expectations import Expectations
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.sweeps.sweep import Sweep
 
 
-def run(
+def run_attempts(
     attempts: Sequence[Attempt],
     may_run: MayRun,
     nodes: Sequence[Node],
     transport: Transport,
-    keeper: "Keeper",
-    watcher: Watcher,
+    keeper: "RowWriter",
+    watcher: ProgressDisplay,
     environments: EnvironmentStore,
     patience_s: float = PATIENCE_S,
     until_s: float = math.inf,
@@ -38,7 +38,7 @@ def run(
     may_run: the sweep's `rule`. nodes: those that are there at the start. until_s: on the
     monotonic clock, when to begin nothing more.
     """
-    queue = Queue(attempts, nodes, may_run, _needs(environments.versions))
+    queue = WorkQueue(attempts, nodes, may_run, _needs(environments.versions))
     keeper.nodes(nodes)
 
     def on_event(event: object) -> None:
@@ -52,7 +52,7 @@ def run(
     Dispatcher(queue, transport, on_event, patience_s, nodes, is_over, keep).run()
 
 
-class Keeper:
+class RowWriter:
     """Writes the rows of what ended; an attempt that was lost is a row, too."""
 
     def __init__(self, store: Store, sweep_id: str, expectations: Expectations) -> None:
@@ -78,7 +78,7 @@ class Keeper:
             self.left_out += event.attempts
         elif isinstance(event, Ended):
             self._put(event.measurement)
-        elif isinstance(event, Refused):
+        elif isinstance(event, NoEnvironment):
             why = event.outcome
             failed = Status.ENVIRONMENT_FAILED
             self._put(self._row(event.attempt, failed, why.reason, why.log_tail))
@@ -88,19 +88,19 @@ class Keeper:
     def _row(
         self, attempt: Attempt, status: Status, reason: str, log_tail: str = ""
     ) -> Measurement:
-        return refused(attempt, status, reason, log_tail, self._nodes.get(attempt.node_id))
+        return unmeasured(attempt, status, reason, log_tail, self._nodes.get(attempt.node_id))
 
     def _put(self, measurement: Measurement) -> None:
         expected = self._expectations.of(measurement.task)
         self._store.put(self._sweep_id, measurement, expected)
 
 
-def rule(sweep: Sweep) -> Callable[[Attempt, Node], bool]:
+def make_may_run(sweep: Sweep) -> Callable[[Attempt, Node], bool]:
     """Whether an attempt may run on a node.
 
     Asked again and again of alike tasks: told once for each node.
     """
-    told: dict[tuple[Home, int, str, str], bool] = {}
+    told: dict[tuple[NodeConstraint, int, str, str], bool] = {}
 
     def of(attempt: Attempt, node: Node) -> bool:
         threads = attempt.task.threads

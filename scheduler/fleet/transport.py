@@ -9,12 +9,12 @@ from velodrome.scheduler.fleet.attempts import Attempt, Work
 
 
 @dataclass(frozen=True)
-class Beat:
+class Heartbeat:
     """A node that works on something is still there; the first one says that it has begun."""
 
 
 @dataclass(frozen=True)
-class Broke:
+class WorkFailed:
     """A piece of work came to nothing, because of the node or of what reaches it.
 
     of_node: the node itself is gone, or cannot be reached; a Gone follows.

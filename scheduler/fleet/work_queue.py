@@ -13,10 +13,10 @@ from velodrome.scheduler.fleet.attempts import (
     EnvironmentNeed,
     EnvironmentOutcome,
     Preparation,
-    Refusal,
+    RefusedAttempt,
     Work,
 )
-from velodrome.scheduler.fleet.node_queue import Line
+from velodrome.scheduler.fleet.node_queue import NodeQueue
 
 MAX_TRIES = 2
 MOST_BUILDERS = 2
@@ -25,7 +25,7 @@ MayRun = Callable[[Attempt, Node], bool]
 NeedsOf = Callable[[Attempt], tuple[EnvironmentNeed, ...]]
 
 
-class Queue:
+class WorkQueue:
     """Attempts in the order of the plan, each node working through a line of its own.
 
     What is compared runs on one node: attempts of one course stay together, and move together. A
@@ -45,7 +45,7 @@ class Queue:
         self._may_run = may_run
         self._needs_of = needs_of
         self._max_tries = max_tries
-        self._lines = {node.node_id: Line(node) for node in nodes}
+        self._lines = {node.node_id: NodeQueue(node) for node in nodes}
         self._parked: list[Attempt] = []
         self._parked_as_told: tuple[Attempt, ...] | None = None
         self._came_later: set[str] = set()
@@ -60,12 +60,12 @@ class Queue:
 
     # What there is to do
 
-    def take(self) -> Iterator[Work | Refusal]:
+    def take(self) -> Iterator[Work | RefusedAttempt]:
         """Everything that can start now, marked as begun; a refusal is finished by this."""
         while self._to_look_at:
             line = self._lines[self._first_to_look_at()]
             while (work := self._next(line)) is not None:
-                if isinstance(work, Refusal):
+                if isinstance(work, RefusedAttempt):
                     self._left -= 1
                 else:
                     line.began(work)
@@ -129,7 +129,7 @@ class Queue:
         """A node is there, or there again; it gets what waits for such a one."""
         if node.node_id in self._lines:
             return
-        self._lines[node.node_id] = Line(node)
+        self._lines[node.node_id] = NodeQueue(node)
         self._came_later.add(node.node_id)
         self._to_look_at[node.node_id] = None
         for attempt in self._unparked():
@@ -185,7 +185,7 @@ class Queue:
             return attempt
         return self._add(attempt, line)
 
-    def _add(self, attempt: Attempt, line: Line) -> Attempt:
+    def _add(self, attempt: Attempt, line: NodeQueue) -> Attempt:
         if attempt.node_id != line.node.node_id:
             attempt = replace(attempt, node_id=line.node.node_id)
         line.add(attempt)
@@ -195,7 +195,7 @@ class Queue:
         self._without_work.clear()
         return attempt
 
-    def _own_line(self, attempt: Attempt) -> Line | None:
+    def _own_line(self, attempt: Attempt) -> NodeQueue | None:
         """That of the node it was planned for; one that has come later may be another machine."""
         line = self._lines.get(attempt.node_id)
         is_as_planned = attempt.node_id not in self._came_later or attempt.home.is_one_node
@@ -203,14 +203,14 @@ class Queue:
             return line
         return None
 
-    def _line_for(self, attempt: Attempt) -> Line | None:
+    def _line_for(self, attempt: Attempt) -> NodeQueue | None:
         if attempt.home.is_one_node:
             return None
         able = [line for line in self._lines.values() if self._may_run(attempt, line.node)]
         with_course = [line for line in able if line.has(attempt.course)]
         return min(with_course or able, key=lambda line: line.length, default=None)
 
-    def _next(self, line: Line) -> Work | Refusal | None:
+    def _next(self, line: NodeQueue) -> Work | RefusedAttempt | None:
         if not line.is_busy:
             self._take_over(line)
         if not line.is_busy:
@@ -225,12 +225,12 @@ class Queue:
                 return None if line.begun else line.preparation(self._needs_of)
             other = self._line_with(needs, line.pop())
             if other is None:
-                return Refusal(attempt, failure)
+                return RefusedAttempt(attempt, failure)
             self._add(attempt, other)
             has_given = True
         return self._next(line) if has_given else None  # it may take over what it can build
 
-    def _line_with(self, needs: tuple[EnvironmentNeed, ...], attempt: Attempt) -> Line | None:
+    def _line_with(self, needs: tuple[EnvironmentNeed, ...], attempt: Attempt) -> NodeQueue | None:
         """Where its environment stands; else where it may be built, the same node for all."""
         if attempt.home.is_one_node:
             return None
@@ -247,7 +247,7 @@ class Queue:
             self._second[needs] = min(able, key=lambda line: line.length).node.node_id
         return next((one for one in able if one.node.node_id == self._second[needs]), None)
 
-    def _take_over(self, line: Line) -> None:
+    def _take_over(self, line: NodeQueue) -> None:
         """The next course not begun of the longest line that has one for this node."""
         for other in sorted(self._lines.values(), key=lambda one: -one.length):
             if not other.length:
@@ -260,7 +260,7 @@ class Queue:
                         line.add(replace(attempt, node_id=line.node.node_id))
                     return
 
-    def _moves(self, attempt: Attempt, line: Line) -> bool:
+    def _moves(self, attempt: Attempt, line: NodeQueue) -> bool:
         needs = self._needs_of(attempt)
         if attempt.home.is_one_node or line.failure(needs):
             return False
@@ -273,7 +273,7 @@ class Queue:
         return any(len(self._failed.get(need, ())) >= MOST_BUILDERS for need in needs)
 
     def _prepared(
-        self, line: Line, preparation: Preparation, outcomes: Iterable[EnvironmentOutcome]
+        self, line: NodeQueue, preparation: Preparation, outcomes: Iterable[EnvironmentOutcome]
     ) -> None:
         told = tuple(outcomes)
         line.prepared(preparation, told)

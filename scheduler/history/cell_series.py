@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task, device_name, place_name
-from velodrome.scheduler.distinct_names import told_apart
+from velodrome.scheduler.distinct_names import make_distinct
 from velodrome.scheduler.plans.planning import CONFIRMING
 from velodrome.scheduler.reports.task_rows import (
     Row,
@@ -102,7 +102,7 @@ def labels(cells: Iterable[Followed]) -> dict[Followed, str]:
         }
         for cell in each
     }
-    return told_apart({cell: cell.label for cell in each}, fields)
+    return make_distinct({cell: cell.label for cell in each}, fields)
 
 
 class Condition(StrEnum):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.durations import Foresight, expected_s
+from velodrome.scheduler.plans.durations import DurationEstimates, estimate_s
 from velodrome.scheduler.reports.task_rows import Row, measure_duration_s
 
 NIGHTS = 20  # of which the error is told
@@ -42,11 +42,11 @@ class Pasts:
     def estimate(self, task: Task) -> float:
         """In seconds, from taking the task to having its rows."""
         known = self.seconds.get(_cell_of(task))
-        return known if known is not None else self.factor * expected_s(task)
+        return known if known is not None else self.factor * estimate_s(task)
 
     @property
-    def foresight(self) -> Foresight:
-        return Foresight(self.estimate, self.error)
+    def foresight(self) -> DurationEstimates:
+        return DurationEstimates(self.estimate, self.error)
 
 
 def pasts(rows: Iterable[Row], tasks: Iterable[Task]) -> Pasts:
@@ -54,7 +54,7 @@ def pasts(rows: Iterable[Row], tasks: Iterable[Task]) -> Pasts:
     nights = _by_night(rows)
     seconds = _medians(nights)
     ratios = [
-        seconds[cell] / expected_s(task) for task in tasks if (cell := _cell_of(task)) in seconds
+        seconds[cell] / estimate_s(task) for task in tasks if (cell := _cell_of(task)) in seconds
     ]
     return Pasts(seconds, median(ratios) if ratios else 1.0, _error(nights))
 

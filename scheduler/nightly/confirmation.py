@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from velodrome.agents.task import Task
 from velodrome.scheduler.history.cell_series import Followed, cell_of
 from velodrome.scheduler.history.latest_run import Watched
-from velodrome.scheduler.plans.alternatives import Home
+from velodrome.scheduler.plans.alternatives import NodeConstraint
 from velodrome.scheduler.plans.planning import CONFIRMING, Placement, Plan
 
 
@@ -26,6 +26,6 @@ def again(plan: Plan, suspicious: Sequence[Watched], repeats: int) -> Plan:
 
 
 def _placement(task: Task, cell: Followed, repeat: int) -> Placement:
-    home = Home(node_id=cell.node_id)
+    home = NodeConstraint(node_id=cell.node_id)
     gpus = ",".join(cell.gpu_uuids)
     return Placement(task, repeat, cell.node_id, cell.node_id, gpus, home, (0, cell.node_id))

@@ -8,10 +8,10 @@ from velodrome.scheduler.history.cell_series import Followed, History, cell_of, 
 from velodrome.scheduler.plans.planning import CONFIRMING
 from velodrome.scheduler.reports.task_rows import Row, is_surprise, select_last_attempts
 from velodrome.scheduler.results.sanitizing import in_one_line
-from velodrome.scheduler.sweeps.sweep import Where
+from velodrome.scheduler.sweeps.sweep import PlacementRule
 
 LONGEST = 200  # characters of a reason
-EVERY = (Where.EACH_NODE, Where.EACH_GPU)
+EVERY = (PlacementRule.EACH_NODE, PlacementRule.EACH_GPU)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Promise:
     """asked: cells of the whole plan, without nodes. where: of the sweep."""
 
     asked: Collection[tuple[object, ...]]
-    where: Where = Where.ANY
+    where: PlacementRule = PlacementRule.ANY
     budget_s: float = math.inf
 
 

@@ -9,20 +9,21 @@ from dataclasses import dataclass
 
 from velodrome.agents.node import Node
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
-from velodrome.scheduler.plans.eligibility import Fit, Need, lacks, resolve
-from velodrome.scheduler.sweeps.sweep import Sweep, Where
+from velodrome.scheduler.plans.eligibility import EligibleNodes, describe_unmet, resolve_threads
+from velodrome.scheduler.plans.requirements import ResourceRequest
+from velodrome.scheduler.sweeps.sweep import PlacementRule, Sweep
 
-ANYTHING = Need(1, 0, "")
+ANYTHING = ResourceRequest(1, 0, "")
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class NodeConstraint:
     """node_id: that node and no other. label: any node with this. node_type: any node like it.
 
     With none of them, any node on which the need fits.
     """
 
-    need: Need = ANYTHING
+    need: ResourceRequest = ANYTHING
     node_type: str = ""
     node_id: str = ""
     label: tuple[str, str] | None = None
@@ -32,10 +33,10 @@ class Home:
         return bool(self.node_id)
 
 
-ANYWHERE = Home()
+ANYWHERE = NodeConstraint()
 
 
-def may_run(home: Home, threads: int, sweep: Sweep, node: Node) -> bool:
+def may_run(home: NodeConstraint, threads: int, sweep: Sweep, node: Node) -> bool:
     """Whether it would be the same measurement there, of so many threads."""
     if home.node_id:
         return node.node_id == home.node_id
@@ -43,7 +44,10 @@ def may_run(home: Home, threads: int, sweep: Sweep, node: Node) -> bool:
         return False
     if home.label and home.label not in node.labels:
         return False
-    return not lacks(home.need, sweep, node) and resolve(home.need.threads, node) == threads
+    return (
+        not describe_unmet(home.need, sweep, node)
+        and resolve_threads(home.need.threads, node) == threads
+    )
 
 
 class NodeTypes:
@@ -62,7 +66,7 @@ class NodeTypes:
                 return declared.name
         return node.node_type
 
-    def alike(self, fit: Fit) -> Mapping[str, Sequence[Node]]:
+    def alike(self, fit: EligibleNodes) -> Mapping[str, Sequence[Node]]:
         """The nodes of a fit by their types. A fit has to live as long as this."""
         if not self._declared:
             return fit.by_type
@@ -73,20 +77,22 @@ class NodeTypes:
             self._alike[id(fit)] = types
         return self._alike[id(fit)]
 
-    def to_choose_from(self, fit: Fit) -> Sequence[Node]:
+    def to_choose_from(self, fit: EligibleNodes) -> Sequence[Node]:
         """The nodes of a fit; of those to be had only the ones with the fewest GPUs, which cost."""
         if fit.nodes[0].node_id not in self._declared:
             return fit.nodes
         fewest = min(len(node.gpus) for node in fit.nodes)
         return [node for node in fit.nodes if len(node.gpus) == fewest]
 
-    def home(self, where: Where, need: Need, node: Node, spot: str) -> Home:
+    def home(
+        self, where: PlacementRule, need: ResourceRequest, node: Node, spot: str
+    ) -> NodeConstraint:
         """spot: its name in the plan, empty where it stands for any node."""
         if not spot:
-            return Home(need)
+            return NodeConstraint(need)
         declared = self._declared.get(self.name(node))
-        if declared and (where is Where.EACH_TYPE or node.node_id == declared.node.node_id):
-            return Home(need, label=declared.selector)
-        if where is Where.EACH_TYPE:
-            return Home(need, node_type=node.node_type)
-        return Home(need, node_id=node.node_id)
+        if declared and (where is PlacementRule.EACH_TYPE or node.node_id == declared.node.node_id):
+            return NodeConstraint(need, label=declared.selector)
+        if where is PlacementRule.EACH_TYPE:
+            return NodeConstraint(need, node_type=node.node_type)
+        return NodeConstraint(need, node_id=node.node_id)

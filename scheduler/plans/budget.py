@@ -21,7 +21,7 @@ Width = Callable[[Placement], float | None]
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class SkippedRepeats:
     """Repeats of a task on a node that there was no time for."""
 
     task: Task
@@ -31,17 +31,17 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Budgeted:
+class BudgetedPlan:
     """plan: what is run. seconds: how long the busiest node is expected to be at it."""
 
     plan: Plan
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[SkippedRepeats, ...]
     seconds: float
 
 
-def within(
+def fit_budget(
     plan: Plan, budget_s: float, estimate: Callable[[Task], float], width: Width
-) -> Budgeted:
+) -> BudgetedPlan:
     """The same for the same plan and history. Nodes work side by side, one task at a time."""
     chosen: set[tuple[str, int]] = set()
     seconds = 0.0
@@ -51,10 +51,10 @@ def within(
     kept = tuple(one for one in plan.placements if (one.task.key, one.repeat) in chosen)
     dropped = [one for one in plan.placements if (one.task.key, one.repeat) not in chosen]
     left_out = tuple(
-        LeftOut(one[0].task, one[0].node_id, len(one), len(one) * estimate(one[0].task))
+        SkippedRepeats(one[0].task, one[0].node_id, len(one), len(one) * estimate(one[0].task))
         for one in _grouped(dropped, lambda one: (one.task.key, one.node_id))
     )
-    return Budgeted(replace(plan, placements=kept), left_out, seconds)
+    return BudgetedPlan(replace(plan, placements=kept), left_out, seconds)
 
 
 def _choose(

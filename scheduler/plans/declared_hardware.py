@@ -15,7 +15,7 @@ MOST = 65536
 
 
 @dataclass(frozen=True)
-class Counted:
+class RayResources:
     """What Ray is told of a node type. cpus are logical ones; None: the launcher asks its cloud."""
 
     cpus: int | None
@@ -30,14 +30,14 @@ class _Cpus:
     derived: str = ""
 
 
-def hardware(
-    name: str, place: str, found: Fields, counted: Counted, labels: tuple[tuple[str, str], ...]
+def declared_node(
+    name: str, place: str, found: Fields, counted: RayResources, labels: tuple[tuple[str, str], ...]
 ) -> tuple[Node, tuple[str, ...]]:
     """A node of that type, called as the type is, and what of it was not declared, in words.
 
     place: where the type is declared, for what is missing there.
     """
-    value_parsers.known_keys(found, KEYS, f"key of the hardware of {name}")
+    value_parsers.check_keys(found, KEYS, f"key of the hardware of {name}")
     cpus = _cpus(name, place, found, counted)
     models, model_note = _models(found, counted, dict(labels))
     memory, memory_note = _memory(found, counted)
@@ -46,24 +46,28 @@ def hardware(
         node_id=name,
         hostname=name,
         # Two types of which nothing more is known are not for that reason the same hardware.
-        cpu_model=value_parsers.text(cpu, "cpu") if cpu else f"that of {name}",
+        cpu_model=value_parsers.read_text(cpu, "cpu") if cpu else f"that of {name}",
         cores=_cores(cpus),
         ram_bytes=memory,
-        architecture=value_parsers.text(architecture, "architecture") if architecture else "x86_64",
+        architecture=value_parsers.read_text(architecture, "architecture")
+        if architecture
+        else "x86_64",
         gpus=tuple(
             Gpu(index, model, f"{name}/{index}", memory_bytes=0)
             for index, model in enumerate(models)
         ),
         labels=labels,
-        free_disk_bytes=value_parsers.memory(disk, "disk") if disk else 0,
+        free_disk_bytes=value_parsers.read_memory(disk, "disk") if disk else 0,
     )
     return node, tuple(note for note in (cpus.derived, model_note, memory_note) if note)
 
 
-def _cpus(name: str, place: str, found: Fields, counted: Counted) -> _Cpus:
+def _cpus(name: str, place: str, found: Fields, counted: RayResources) -> _Cpus:
     threads_value, cores_value = found.get("threads"), found.get("cores")
-    threads = value_parsers.whole(threads_value, "threads", most=MOST) if threads_value else None
-    cores = value_parsers.whole(cores_value, "cores", most=MOST) if cores_value else None
+    threads = (
+        value_parsers.read_whole(threads_value, "threads", most=MOST) if threads_value else None
+    )
+    cores = value_parsers.read_whole(cores_value, "cores", most=MOST) if cores_value else None
     logical = threads or counted.cpus
     if logical is None:
         problem = f"the CPUs of node type '{name}' are not declared"
@@ -86,7 +90,9 @@ def _cores(cpus: _Cpus) -> tuple[Core, ...]:
     )
 
 
-def _models(found: Fields, counted: Counted, labels: dict[str, str]) -> tuple[tuple[str, ...], str]:
+def _models(
+    found: Fields, counted: RayResources, labels: dict[str, str]
+) -> tuple[tuple[str, ...], str]:
     """One name for each GPU, and what is to be said of it."""
     value, accelerator = found.get("gpus"), labels.get(ACCELERATOR, "")
     if value is None:
@@ -107,18 +113,18 @@ def _names(value: Value, count: int) -> tuple[str, ...]:
         problem = "gpus names a model, and resources count no GPU"
         raise ConfigError(value.place, problem, "Add GPU: 1 to resources, or more.")
     if isinstance(value, Scalar):
-        return (value_parsers.text(value, "gpus"),) * count
-    items = value_parsers.items(value, "gpus", "[NVIDIA L4, NVIDIA L4]")
+        return (value_parsers.read_text(value, "gpus"),) * count
+    items = value_parsers.read_items(value, "gpus", "[NVIDIA L4, NVIDIA L4]")
     if len(items) != count:
         problem = f"gpus names {len(items)}, and resources GPU: {count}"
         raise ConfigError(value.place, problem, "Give GPU as many as there are.")
-    return tuple(value_parsers.text(item, "gpus") for item in items)
+    return tuple(value_parsers.read_text(item, "gpus") for item in items)
 
 
-def _memory(found: Fields, counted: Counted) -> tuple[int, str]:
+def _memory(found: Fields, counted: RayResources) -> tuple[int, str]:
     value = found.get("memory")
     if value is not None:
-        return value_parsers.memory(value, "memory"), ""
+        return value_parsers.read_memory(value, "memory"), ""
     if counted.memory_bytes:
         return counted.memory_bytes, "memory from resources"
     return 0, "unknown memory"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from velodrome.agents.node import Node
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.declared_hardware import EXAMPLE, Counted, hardware
+from velodrome.scheduler.plans.declared_hardware import EXAMPLE, RayResources, declared_node
 from velodrome.scheduler.plans.labels import read_labels
 from velodrome.scheduler.sweeps import value_parsers, yaml_nodes
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Value
@@ -60,12 +60,12 @@ class DeclaredType:
         return self.selector in node.labels
 
 
-def load(path: str | os.PathLike[str]) -> tuple[DeclaredType, ...]:
+def load_types(path: str | os.PathLike[str]) -> tuple[DeclaredType, ...]:
     """Those of a file; see `parse`."""
-    return parse(yaml_nodes.read_text(path), yaml_nodes.named(path))
+    return parse_types(yaml_nodes.read_text(path), yaml_nodes.source_name(path))
 
 
-def parse(text: str, source: str) -> tuple[DeclaredType, ...]:
+def parse_types(text: str, source: str) -> tuple[DeclaredType, ...]:
     """The types that can measure: not those without a CPU, nor those of which none may come.
 
     ConfigError names the first thing that is wrong, and the mend. What concerns only Ray's
@@ -73,7 +73,7 @@ def parse(text: str, source: str) -> tuple[DeclaredType, ...]:
     """
     if not text.strip():
         raise ConfigError(f"{source}:1:1", "the file is empty", f"Start with {TYPES}:.")
-    root = yaml_nodes.parse(text, source)
+    root = yaml_nodes.parse_yaml(text, source)
     kinds = _kinds(root, source)
     head = _head(root, kinds, source)
     most = _whole(root, "max_workers", MAX_WORKERS)
@@ -87,7 +87,7 @@ def parse(text: str, source: str) -> tuple[DeclaredType, ...]:
         if counted.cpus == 0 or not workers:
             continue
         selector = _selector(name, kind, labels)
-        node, derived = hardware(
+        node, derived = declared_node(
             name, kind.place, declared.get(name, Fields(kind.place, ())), counted, labels[name]
         )
         least = _whole(kind, "min_workers", 0)
@@ -104,7 +104,7 @@ def _kinds(root: Fields, source: str) -> dict[str, Fields]:
     if value is None:
         provider = root.get("provider")
         kind = provider.get("type") if isinstance(provider, Fields) else None
-        is_local = kind is not None and value_parsers.text(kind, "type") == "local"
+        is_local = kind is not None and value_parsers.read_text(kind, "type") == "local"
         names = [key.text for key, _ in root.entries]
         mend = (
             "Machines that exist are planned over while they are up: velodrome plan --address."
@@ -113,9 +113,11 @@ def _kinds(root: Fields, source: str) -> dict[str, Fields]:
         )
         raise ConfigError(f"{source}:1:1", f"there is no `{TYPES}`", mend)
     kinds = {}
-    for key, kind in value_parsers.fields(value, TYPES, "{cpu: {resources: {CPU: 16}}}").entries:
-        found = value_parsers.fields(kind, f"node type {key.text}", "{resources: {CPU: 16}}")
-        value_parsers.known_keys(found, TYPE_KEYS, "key of a node type")
+    for key, kind in value_parsers.read_fields(
+        value, TYPES, "{cpu: {resources: {CPU: 16}}}"
+    ).entries:
+        found = value_parsers.read_fields(kind, f"node type {key.text}", "{resources: {CPU: 16}}")
+        value_parsers.check_keys(found, TYPE_KEYS, "key of a node type")
         kinds[key.text] = Fields(key.place, found.entries)  # to complain at the type's name
     return kinds
 
@@ -125,7 +127,7 @@ def _head(root: Fields, kinds: Mapping[str, Fields], source: str) -> str:
     if value is None:
         mend = f"Add head_node_type: {next(iter(kinds), 'head')}."
         raise ConfigError(f"{source}:1:1", "there is no `head_node_type`", mend)
-    return value_parsers.one_of(value, "head_node_type", "node type", kinds)
+    return value_parsers.read_one_of(value, "head_node_type", "node type", kinds)
 
 
 def _labels(kind: Fields) -> Labels:
@@ -133,34 +135,35 @@ def _labels(kind: Fields) -> Labels:
     return () if value is None else read_labels(value, "labels")
 
 
-def _counted(kind: Fields) -> Counted:
+def _counted(kind: Fields) -> RayResources:
     value = kind.get("resources")
     if value is None:
-        return Counted(None, 0)
-    found = value_parsers.fields(value, "resources", "{CPU: 16, GPU: 1}")
+        return RayResources(None, 0)
+    found = value_parsers.read_fields(value, "resources", "{CPU: 16, GPU: 1}")
     counts = {
-        key.text: value_parsers.whole(
+        key.text: value_parsers.read_whole(
             count, f"resource {key.text}", least=0, most=MOST_OF.get(key.text, 2**53)
         )
         for key, count in found.entries
     }
-    return Counted(counts.get("CPU"), counts.get("GPU", 0), counts.get("memory", 0))
+    return RayResources(counts.get("CPU"), counts.get("GPU", 0), counts.get("memory", 0))
 
 
 def _hardware_of(root: Fields, kinds: Mapping[str, Fields]) -> dict[str, Fields]:
     """Per type that `metadata: velodrome:` names, what it says."""
     metadata = root.get("metadata")
     value = (
-        value_parsers.fields(metadata, "metadata", "{velodrome: ...}").get(OURS)
+        value_parsers.read_fields(metadata, "metadata", "{velodrome: ...}").get(OURS)
         if metadata
         else None
     )
     if value is None:
         return {}
-    found = value_parsers.fields(value, OURS, f"{{cpu: {EXAMPLE}}}")
-    value_parsers.known_keys(found, kinds, "node type")
+    found = value_parsers.read_fields(value, OURS, f"{{cpu: {EXAMPLE}}}")
+    value_parsers.check_keys(found, kinds, "node type")
     return {
-        key.text: value_parsers.fields(entry, key.text, EXAMPLE) for key, entry in found.entries
+        key.text: value_parsers.read_fields(entry, key.text, EXAMPLE)
+        for key, entry in found.entries
     }
 
 
@@ -176,4 +179,4 @@ def _selector(name: str, kind: Fields, labels: Mapping[str, Labels]) -> tuple[st
 
 def _whole(found: Fields, name: str, default: int) -> int:
     value: Value | None = found.get(name)
-    return default if value is None else value_parsers.whole(value, name, least=0, most=MOST)
+    return default if value is None else value_parsers.read_whole(value, name, least=0, most=MOST)

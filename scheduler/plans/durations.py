@@ -20,14 +20,14 @@ GPU_FLOPS_PER_S = 1e13
 USUAL_SAMPLES = 30  # by then most times are known; velodrome.adapters.timing.stopping
 
 
-def expected_s(task: Task) -> float:
+def estimate_s(task: Task) -> float:
     """Seconds, by the model's arithmetic and by how long the sweep lets a phase be timed."""
     rate = task.gpu_count * GPU_FLOPS_PER_S or task.threads * CORE_FLOPS_PER_S
     return START_S + sum(_phase_s(task, flops / rate) for flops in _flops(task))
 
 
 @dataclass(frozen=True)
-class Foresight:
+class DurationEstimates:
     """What tasks are expected to take, in seconds.
 
     error: how far such an expectation was off in the past, relative; None: not known.
@@ -37,7 +37,7 @@ class Foresight:
     error: float | None = None
 
 
-BY_ARITHMETIC = Foresight(expected_s)
+BY_ARITHMETIC = DurationEstimates(estimate_s)
 
 
 def _flops(task: Task) -> tuple[float, float]:

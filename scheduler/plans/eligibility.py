@@ -8,11 +8,15 @@ from typing import NamedTuple
 
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.requirements import Demand, Need, demands_of, disk_sizes, gpus_called
-from velodrome.scheduler.sweeps.expansion import Cell
+from velodrome.scheduler.plans.requirements import (
+    Requirement,
+    ResourceRequest,
+    disk_sizes,
+    list_requirements,
+    matching_gpus,
+)
+from velodrome.scheduler.sweeps.expansion import CellSpec
 from velodrome.scheduler.sweeps.sweep import Sweep, ThreadRule, Threads
-
-__all__ = ["Fit", "Fleet", "Need", "Spot", "lacks", "need_of", "need_of_task", "resolve", "unmet"]
 
 
 class Spot(NamedTuple):
@@ -24,10 +28,10 @@ class Spot(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Fit:
+class EligibleNodes:
     """The nodes a need fits on, or why there is none. nearest: where fewest conditions fail."""
 
-    need: Need
+    need: ResourceRequest
     nodes: tuple[Node, ...]
     nearest: Node | None
     reason: str = ""
@@ -49,16 +53,20 @@ class Fit:
         return [spot for node in self.nodes for spot in _gpu_spots(self.need, node)]
 
 
-def need_of(cell: Cell) -> Need:
-    return Need(cell.threads, cell.gpu_count, cell.gpu_model, cell.framework, cell.device)
+def request_for_cell(cell: CellSpec) -> ResourceRequest:
+    return ResourceRequest(
+        cell.threads, cell.gpu_count, cell.gpu_model, cell.framework, cell.device
+    )
 
 
-def need_of_task(task: Task) -> Need:
+def request_for_task(task: Task) -> ResourceRequest:
     """A task's number of threads is one of cores, unless `logical` made it: then ask by cell."""
-    return Need(task.threads, task.gpu_count, task.gpu_model, task.framework, task.device)
+    return ResourceRequest(
+        task.threads, task.gpu_count, task.gpu_model, task.framework, task.device
+    )
 
 
-def resolve(threads: Threads, node: Node) -> int:
+def resolve_threads(threads: Threads, node: Node) -> int:
     """The number of threads that is meant on this node."""
     if threads is ThreadRule.PHYSICAL:
         return node.physical
@@ -67,22 +75,22 @@ def resolve(threads: Threads, node: Node) -> int:
     return int(threads)
 
 
-def lacks(need: Need, sweep: Sweep, node: Node) -> tuple[str, ...]:
+def describe_unmet(need: ResourceRequest, sweep: Sweep, node: Node) -> tuple[str, ...]:
     """Every condition that fails on this node, in words; none: it fits."""
-    return tuple(demand.unmet(node) for demand in unmet(need, sweep, node))
+    return tuple(demand.unmet(node) for demand in find_unmet(need, sweep, node))
 
 
-def unmet(need: Need, sweep: Sweep, node: Node) -> tuple[Demand, ...]:
+def find_unmet(need: ResourceRequest, sweep: Sweep, node: Node) -> tuple[Requirement, ...]:
     """The conditions that fail on this node; none: it fits."""
-    return tuple(demand for demand in demands_of(need, sweep) if not demand.is_met(node))
+    return tuple(demand for demand in list_requirements(need, sweep) if not demand.is_met(node))
 
 
-class Fleet:
+class NodeGroups:
     """The nodes, alike ones grouped, so that a need is checked once per kind and not per node."""
 
     def __init__(self, nodes: Sequence[Node], sweep: Sweep) -> None:
         self._sweep = sweep
-        self._fits: dict[Need, Fit] = {}
+        self._fits: dict[ResourceRequest, EligibleNodes] = {}
         self._sizes = disk_sizes(sweep)
         self._locked = {
             (entrant.framework, locked.device)
@@ -93,9 +101,9 @@ class Fleet:
         for node in sorted(nodes, key=lambda node: (node.hostname, node.node_id)):
             self._alike.setdefault(self._kind(node), []).append(node)
 
-    def fit(self, need: Need) -> Fit:
+    def fit(self, need: ResourceRequest) -> EligibleNodes:
         if (need.framework, need.device) not in self._locked:  # then others have the same need
-            need = Need(need.threads, need.gpu_count, need.gpu_model)
+            need = ResourceRequest(need.threads, need.gpu_count, need.gpu_model)
         if need not in self._fits:
             self._fits[need] = self._find(need)
         return self._fits[need]
@@ -111,38 +119,41 @@ class Fleet:
         room = node.free_disk_bytes and bisect_right(self._sizes, node.free_disk_bytes)
         return (*hardware, platform, labels, room)
 
-    def _find(self, need: Need) -> Fit:
-        demands = demands_of(need, self._sweep)
+    def _find(self, need: ResourceRequest) -> EligibleNodes:
+        demands = list_requirements(need, self._sweep)
         kinds = list(self._alike.values())
         missing = [[d for d in demands if not d.is_met(nodes[0])] for nodes in kinds]
         fitting = [
             node for nodes, unmet in zip(kinds, missing, strict=True) if not unmet for node in nodes
         ]
         if fitting:
-            return Fit(need, tuple(fitting), fitting[0])
+            return EligibleNodes(need, tuple(fitting), fitting[0])
         if not kinds:
-            return Fit(need, (), None, "there is no node")
+            return EligibleNodes(need, (), None, "there is no node")
         examples = [nodes[0] for nodes in kinds]
         nearest, lacking = min(
             zip(examples, missing, strict=True),
             key=lambda pair: (len(pair[1]), *_smallness(pair[0])),
         )
-        return Fit(need, (), nearest, _reason(demands, examples, nearest, lacking))
+        return EligibleNodes(need, (), nearest, _reason(demands, examples, nearest, lacking))
 
 
 def _smallness(node: Node) -> tuple[int, ...]:
     return (-node.physical, -node.ram_bytes, -node.free_disk_bytes)
 
 
-def _gpu_spots(need: Need, node: Node) -> Iterator[Spot]:
-    wanted = gpus_called(node, need.gpu_model, need.gpu_count)
+def _gpu_spots(need: ResourceRequest, node: Node) -> Iterator[Spot]:
+    wanted = matching_gpus(node, need.gpu_model, need.gpu_count)
     for first in range(0, len(wanted) - need.gpu_count + 1, need.gpu_count):
         uuids = ",".join(gpu.uuid for gpu in wanted[first : first + need.gpu_count])
         yield Spot(f"{node.node_id}/{uuids}", node, uuids)
 
 
 def _reason(
-    demands: Sequence[Demand], examples: Sequence[Node], nearest: Node, lacking: Sequence[Demand]
+    demands: Sequence[Requirement],
+    examples: Sequence[Node],
+    nearest: Node,
+    lacking: Sequence[Requirement],
 ) -> str:
     hopeless = [d for d in demands if not any(d.is_met(node) for node in examples)]
     if hopeless:

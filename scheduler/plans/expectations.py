@@ -23,7 +23,7 @@ from velodrome.agents.environments.versions import split
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.sweeps.conditions import FIELDS, Condition, fields_of, holds
+from velodrome.scheduler.sweeps.conditions import FIELDS, FieldCondition, condition_fields, holds
 
 FILE_NAME = "expected.toml"
 AGREED = "agreed"  # `ok` and `unstable`: a number, and its proof
@@ -33,7 +33,7 @@ _KEYS = ("status", "reason", "unset", *_CONDITIONS)
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedOutcome:
     """Any of these outcomes is as expected; reason says why it is not that the task agrees."""
 
     outcomes: tuple[str, ...] = (AGREED,)
@@ -48,7 +48,7 @@ class Expected:
         return " or ".join(self.outcomes)
 
 
-TO_AGREE = Expected()
+TO_AGREE = ExpectedOutcome()
 
 
 def outcome(status: Status) -> str:
@@ -60,8 +60,8 @@ def outcome(status: Status) -> str:
 class Rule:
     """One entry of the file: tasks for which every condition holds."""
 
-    conditions: tuple[Condition, ...]
-    expected: Expected
+    conditions: tuple[FieldCondition, ...]
+    expected: ExpectedOutcome
     unset: tuple[str, ...] = ()  # variables of the environment
 
 
@@ -73,12 +73,12 @@ class Expectations:
     devices: Mapping[str, tuple[str, ...]]  # those that a framework has a path for
     environ: Mapping[str, str]
 
-    def of(self, task: Task) -> Expected:
+    def of(self, task: Task) -> ExpectedOutcome:
         name, _ = split(task.framework)  # another version is expected to do what the usual one does
         devices = self.devices.get(name, (task.device,))
         if task.device not in devices:
-            return Expected((Status.UNSUPPORTED.value,), f"it has no {task.device} path")
-        fields = fields_of(task)
+            return ExpectedOutcome((Status.UNSUPPORTED.value,), f"it has no {task.device} path")
+        fields = condition_fields(task)
         for rule in self.rules.get(name, ()):
             is_off = any(self.environ.get(variable) for variable in rule.unset)
             if not is_off and all(holds(condition, fields) for condition in rule.conditions):
@@ -86,7 +86,7 @@ class Expectations:
         return TO_AGREE
 
 
-def expectations(
+def load_expectations(
     frameworks: Mapping[str, Framework], environ: Mapping[str, str] = os.environ
 ) -> Expectations:
     """As the frameworks' folders say. ConfigError names the file, the entry and the mend."""
@@ -120,12 +120,12 @@ def _rule(entry: Mapping[str, Any], place: str) -> Rule:
     if len(reason) != 1:
         raise ConfigError(f"{place}.reason", "these are several reasons", "Write one sentence.")
     conditions = tuple(
-        Condition(name, _words(entry, name, place), place=place)
+        FieldCondition(name, _words(entry, name, place), place=place)
         for name in _CONDITIONS
         if name in entry
     )
     unset = _words(entry, "unset", place) if "unset" in entry else ()
-    return Rule(conditions, Expected(outcomes, reason[0]), unset)
+    return Rule(conditions, ExpectedOutcome(outcomes, reason[0]), unset)
 
 
 def _words(entry: Mapping[str, Any], key: str, place: str) -> tuple[str, ...]:

@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.eligibility import Need, need_of_task, unmet
+from velodrome.scheduler.plans.eligibility import find_unmet, request_for_task
 from velodrome.scheduler.plans.planning import Placement, Plan, Unplaceable
-from velodrome.scheduler.plans.requirements import lock_for
-from velodrome.scheduler.plans.task_names import names_of
+from velodrome.scheduler.plans.requirements import ResourceRequest, find_lock
+from velodrome.scheduler.plans.task_names import name_tasks
 from velodrome.scheduler.sweeps.sweep import Sweep, ThreadRule
 
 FITS = "fits, too"
 
 
 @dataclass(frozen=True)
-class Refusal:
+class UnsuitableNodes:
     """Why a task does not run on these nodes. wants: what they lack, in brief; reasons: in full.
 
     They lack nothing where others were chosen that would do as well.
@@ -28,7 +28,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Explained:
+class TaskExplanation:
     """One task. name: what it is called beside the others of its plan.
 
     nodes: where it runs, by name; none: reason says why it runs nowhere. locks: of each of these,
@@ -39,14 +39,14 @@ class Explained:
     name: str
     nodes: tuple[str, ...]
     repeats: int
-    elsewhere: tuple[Refusal, ...]
+    elsewhere: tuple[UnsuitableNodes, ...]
     reason: str = ""
     locks: tuple[str, ...] = ()
 
 
-def explain(plan: Plan, sweep: Sweep, nodes: Sequence[Node]) -> tuple[Explained, ...]:
+def explain_plan(plan: Plan, sweep: Sweep, nodes: Sequence[Node]) -> tuple[TaskExplanation, ...]:
     """What runs in the order of the plan, then what runs nowhere."""
-    reasons, names = _Reasons(sweep, nodes), names_of(plan.tasks)
+    reasons, names = _Reasons(sweep, nodes), name_tasks(plan.tasks)
     by_task: dict[Task, list[Placement]] = {}
     for placement in plan.placements:
         by_task.setdefault(placement.task, []).append(placement)
@@ -61,28 +61,30 @@ class _Reasons:
     def __init__(self, sweep: Sweep, nodes: Sequence[Node]) -> None:
         self._sweep = sweep
         self._nodes = nodes
-        self._found: dict[Need, tuple[Refusal, ...]] = {}
+        self._found: dict[ResourceRequest, tuple[UnsuitableNodes, ...]] = {}
 
-    def of(self, need: Need, but: Iterable[str] = ()) -> tuple[Refusal, ...]:
+    def of(self, need: ResourceRequest, but: Iterable[str] = ()) -> tuple[UnsuitableNodes, ...]:
         """Those nodes left out."""
         if need not in self._found:
             self._found[need] = tuple(self._find(need))
         out = frozenset(but)
         left = (
-            Refusal(tuple(name for name in one.nodes if name not in out), one.wants, one.reasons)
+            UnsuitableNodes(
+                tuple(name for name in one.nodes if name not in out), one.wants, one.reasons
+            )
             for one in self._found[need]
         )
         return tuple(one for one in left if one.nodes)
 
-    def _find(self, need: Need) -> Iterator[Refusal]:
+    def _find(self, need: ResourceRequest) -> Iterator[UnsuitableNodes]:
         alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
         for node in self._nodes:
-            failed = unmet(need, self._sweep, node)
+            failed = find_unmet(need, self._sweep, node)
             wants = tuple(demand.wants for demand in failed)
             reasons = tuple(demand.unmet(node) for demand in failed) or (FITS,)
             alike.setdefault((wants, reasons), []).append(node.hostname)
         for (wants, reasons), names in alike.items():
-            yield Refusal(tuple(names), wants, reasons)
+            yield UnsuitableNodes(tuple(names), wants, reasons)
 
 
 def _placed(
@@ -91,24 +93,24 @@ def _placed(
     sweep: Sweep,
     nodes: Sequence[Node],
     reasons: _Reasons,
-) -> Explained:
+) -> TaskExplanation:
     known = {node.node_id: node for node in nodes}
     locks: dict[str, str] = {}  # by the name of the node
     for node_id in dict.fromkeys(one.node_id for one in placements):
         node = known.get(node_id)
         locks[node.hostname if node else node_id] = (
-            lock_for(need_of_task(task), sweep, node) if node else ""
+            find_lock(request_for_task(task), sweep, node) if node else ""
         )
     repeats = len(placements) // len({one.spot for one in placements})
     elsewhere = reasons.of(placements[0].home.need, but=locks)
     there, files = tuple(locks), tuple(locks.values())
-    return Explained(task, task.label, there, repeats, elsewhere, locks=files)
+    return TaskExplanation(task, task.label, there, repeats, elsewhere, locks=files)
 
 
-def _unplaceable(entry: Unplaceable, sweep: Sweep, reasons: _Reasons) -> Explained:
+def _unplaceable(entry: Unplaceable, sweep: Sweep, reasons: _Reasons) -> TaskExplanation:
     if entry.status is not Status.UNPLACEABLE:
-        return Explained(entry.task, entry.task.label, (), 0, (), entry.reason)
-    need = need_of_task(entry.task)
+        return TaskExplanation(entry.task, entry.task.label, (), 0, (), entry.reason)
+    need = request_for_task(entry.task)
     if need.threads not in sweep.threads:  # it is what `physical` comes to on the nearest node
         need = replace(need, threads=ThreadRule.PHYSICAL)
-    return Explained(entry.task, entry.task.label, (), 0, reasons.of(need), entry.reason)
+    return TaskExplanation(entry.task, entry.task.label, (), 0, reasons.of(need), entry.reason)

@@ -20,7 +20,7 @@ EXAMPLE = "{velodrome: cpu}"
 
 def read_labels(value: Value, name: str) -> tuple[tuple[str, str], ...]:
     """Sorted. The syntax is that of Kubernetes; a key may have a prefix: `ray.io/market-type`."""
-    found = value_parsers.fields(value, name, EXAMPLE)
+    found = value_parsers.read_fields(value, name, EXAMPLE)
     return tuple(sorted((_key(key), _text(key, label)) for key, label in found.entries))
 
 
@@ -33,7 +33,7 @@ def _key(key: Scalar) -> str:
 
 def _text(key: Scalar, value: Value) -> str:
     if not isinstance(value, Scalar) or not (value.text or value.is_quoted):
-        raise value_parsers.wrong(value, f"label {key.text}", "Give a word.")
+        raise value_parsers.wrong_value(value, f"label {key.text}", "Give a word.")
     if not value.is_quoted and not isinstance(yaml.safe_load(value.text), str):
         mend = f'Put it into quotes: "{value.text}".'
         raise ConfigError(value.place, f"label {key.text} is no text to YAML", mend)

@@ -11,14 +11,20 @@ from typing import NamedTuple
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.alternatives import ANYWHERE, Home, NodeTypes
+from velodrome.scheduler.plans.alternatives import ANYWHERE, NodeConstraint, NodeTypes
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
-from velodrome.scheduler.plans.durations import Estimate, expected_s
-from velodrome.scheduler.plans.eligibility import Fit, Fleet, Spot, need_of, resolve
+from velodrome.scheduler.plans.durations import Estimate, estimate_s
+from velodrome.scheduler.plans.eligibility import (
+    EligibleNodes,
+    NodeGroups,
+    Spot,
+    request_for_cell,
+    resolve_threads,
+)
 from velodrome.scheduler.sweeps.canaries import canary_on
 from velodrome.scheduler.sweeps.ceilings import timing_of
-from velodrome.scheduler.sweeps.expansion import Cell, is_excluded
-from velodrome.scheduler.sweeps.sweep import Sweep, ThreadRule, Where
+from velodrome.scheduler.sweeps.expansion import CellSpec, is_excluded
+from velodrome.scheduler.sweeps.sweep import PlacementRule, Sweep, ThreadRule
 
 CONFIRMING = 1000  # the first repeat of those that are run besides a plan, to confirm what it found
 
@@ -37,7 +43,7 @@ class Placement:
     node_id: str
     spot: str = ""
     gpu_uuid: str = ""
-    home: Home = ANYWHERE
+    home: NodeConstraint = ANYWHERE
     course: tuple[int, str] = (0, "")
 
 
@@ -67,15 +73,15 @@ Numbers = Mapping[str, Mapping[str, int]]
 """Of a task's key and a spot, the number of its first repeat there."""
 
 
-def plan(
-    cells: Sequence[Cell],
+def make_plan(
+    cells: Sequence[CellSpec],
     sweep: Sweep,
     nodes: Sequence[Node],
     lock_hashes: Mapping[tuple[str, str], str],
     numbers: Numbers | None = None,
     absent: Sequence[Node] = (),
     declared: Sequence[DeclaredType] = (),
-    estimate: Estimate = expected_s,
+    estimate: Estimate = estimate_s,
 ) -> Plan:
     """Where every cell runs: first those that few nodes can run, of these those that take long.
 
@@ -89,14 +95,16 @@ def plan(
     """
     types = NodeTypes(declared)
     elsewhere = (absent, [one.node for one in declared])
-    fleets = [Fleet(some, sweep) for some in (nodes, *elsewhere) if some] or [Fleet((), sweep)]
+    fleets = [NodeGroups(some, sweep) for some in (nodes, *elsewhere) if some] or [
+        NodeGroups((), sweep)
+    ]
     devices = {entrant.framework: entrant.devices for entrant in sweep.entrants}
     turns: dict[object, int] = {}
     spots: dict[Task, dict[str, _Place]] = {}
     choices: dict[Task, int] = {}
     unplaceable: dict[Task, Unplaceable] = {}
     for cell in cells:
-        fits = [fleet.fit(need_of(cell)) for fleet in fleets]
+        fits = [fleet.fit(request_for_cell(cell)) for fleet in fleets]
         refusal = _refusal(cell, devices[cell.framework], fits)
         if refusal:
             task = _task(cell, sweep, _nearest_threads(cell, fits[0]), lock_hashes)
@@ -119,13 +127,13 @@ def plan(
     return Plan(tuple(_placements(ordered, sweep.repeats, numbers or {})), nowhere)
 
 
-def _choices(where: Where, fits: Sequence[Fit]) -> int:
+def _choices(where: PlacementRule, fits: Sequence[EligibleNodes]) -> int:
     """How many nodes may run it; where each of something is measured, a node has no choice."""
-    return sum(len(fit.nodes) for fit in fits) if where is Where.ANY else 1
+    return sum(len(fit.nodes) for fit in fits) if where is PlacementRule.ANY else 1
 
 
 def _refusal(
-    cell: Cell, devices: tuple[str, ...], fits: Sequence[Fit]
+    cell: CellSpec, devices: tuple[str, ...], fits: Sequence[EligibleNodes]
 ) -> tuple[str, Status] | None:
     if cell.device not in devices:
         return f"{cell.framework} has no {cell.device} path", Status.UNSUPPORTED
@@ -134,15 +142,15 @@ def _refusal(
     return fits[0].reason, Status.UNPLACEABLE
 
 
-def _nearest_threads(cell: Cell, fit: Fit) -> int:
+def _nearest_threads(cell: CellSpec, fit: EligibleNodes) -> int:
     """On the node that comes nearest; without any, 1 stands for what depends on the node."""
     if fit.nearest:
-        return resolve(cell.threads, fit.nearest)
+        return resolve_threads(cell.threads, fit.nearest)
     return 1 if isinstance(cell.threads, ThreadRule) else cell.threads
 
 
 def _task(
-    cell: Cell, sweep: Sweep, threads: int, lock_hashes: Mapping[tuple[str, str], str]
+    cell: CellSpec, sweep: Sweep, threads: int, lock_hashes: Mapping[tuple[str, str], str]
 ) -> Task:
     return Task(
         framework=cell.framework,
@@ -164,14 +172,14 @@ def _task(
     )
 
 
-def _turn(cell: Cell, turns: dict[object, int]) -> int:
+def _turn(cell: CellSpec, turns: dict[object, int]) -> int:
     """Whose turn it is among equal nodes. Cells that will be compared share it, hence a node."""
     course = (cell.model, cell.batch_size, cell.device, cell.dtype)
     return turns.setdefault(course, len(turns))
 
 
 def _by_threads(
-    cell: Cell, where: Where, fits: Sequence[Fit], turn: int, types: NodeTypes
+    cell: CellSpec, where: PlacementRule, fits: Sequence[EligibleNodes], turn: int, types: NodeTypes
 ) -> dict[int, dict[str, Spot]]:
     """The cell's spots by name, apart for each number of threads that it comes to there."""
     found: dict[int, dict[str, Spot]] = {}
@@ -180,24 +188,26 @@ def _by_threads(
         for spot in _spots(where, cell.gpu_count, fit, turn, types) if fit.nodes else ():
             if spot.name not in names:
                 names.add(spot.name)
-                found.setdefault(resolve(cell.threads, spot.node), {})[spot.name] = spot
+                found.setdefault(resolve_threads(cell.threads, spot.node), {})[spot.name] = spot
     return found
 
 
-def _spots(where: Where, gpu_count: int, fit: Fit, turn: int, types: NodeTypes) -> Sequence[Spot]:
-    if where is Where.ANY:
+def _spots(
+    where: PlacementRule, gpu_count: int, fit: EligibleNodes, turn: int, types: NodeTypes
+) -> Sequence[Spot]:
+    if where is PlacementRule.ANY:
         nodes = types.to_choose_from(fit)
         return (Spot("", nodes[turn % len(nodes)]),)
-    if where is Where.EACH_TYPE:
+    if where is PlacementRule.EACH_TYPE:
         return [Spot(name, alike[turn % len(alike)]) for name, alike in types.alike(fit).items()]
-    return fit.by_gpu if where is Where.EACH_GPU and gpu_count else fit.by_node
+    return fit.by_gpu if where is PlacementRule.EACH_GPU and gpu_count else fit.by_node
 
 
 class _Place(NamedTuple):
     """A spot that was chosen for a cell, what else would do, and whose turn it was."""
 
     spot: Spot
-    home: Home
+    home: NodeConstraint
     turn: int
 
 

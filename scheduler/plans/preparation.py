@@ -8,13 +8,13 @@ from velodrome.agents.environments.versions import split
 from velodrome.agents.node import Node
 from velodrome.scheduler.errors import EnvironmentUnavailable
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
-from velodrome.scheduler.plans.planning import Numbers, Plan, plan
-from velodrome.scheduler.plans.selection import narrow, parse
-from velodrome.scheduler.sweeps.expansion import expand
+from velodrome.scheduler.plans.planning import Numbers, Plan, make_plan
+from velodrome.scheduler.plans.selection import narrow_plan, parse_selection
+from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep import Sweep
 
 
-def planned(
+def plan_sweep(
     sweep: Sweep,
     only: str,
     nodes: Sequence[Node],
@@ -36,8 +36,8 @@ def planned(
         for device in entrant.devices
         if device in wanted
     }
-    made = plan(expand(sweep), sweep, nodes, hashes, numbers, absent, declared)
-    return narrow(made, parse(only)) if only else made
+    made = make_plan(expand_cells(sweep), sweep, nodes, hashes, numbers, absent, declared)
+    return narrow_plan(made, parse_selection(only)) if only else made
 
 
 def versions_of(sweep: Sweep) -> tuple[tuple[str, str], ...]:

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 from velodrome.agents.environments.accelerators import rank
 from velodrome.agents.node import Gpu, Node
-from velodrome.scheduler.sweeps.sweep import Locked, Sweep, ThreadRule, Threads
+from velodrome.scheduler.sweeps.sweep import LockRequirement, Sweep, ThreadRule, Threads
 
 Text = Callable[[Node], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class ResourceRequest:
     """What of a cell decides where it fits; many cells share one.
 
     framework: that of which an environment must be had there; empty: none.
@@ -25,7 +25,7 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class Requirement:
     """One condition: what is wanted, whether a node has it, what it has in place of it.
 
     nobody: what is said when none of several nodes has it.
@@ -44,16 +44,16 @@ class Demand:
         return f"needs {self.wants}, {self.nobody(nodes)}"
 
 
-def demands_of(need: Need, sweep: Sweep) -> tuple[Demand, ...]:
+def list_requirements(need: ResourceRequest, sweep: Sweep) -> tuple[Requirement, ...]:
     return tuple(_demands(need, sweep))
 
 
-def gpus_called(node: Node, model: str, count: int) -> list[Gpu]:
+def matching_gpus(node: Node, model: str, count: int) -> list[Gpu]:
     """Those with these words in their name (empty: all) that a task of so many can have."""
     return [gpu for gpu in node.gpus if gpu.is_called(model) and (count <= 1 or not gpu.is_part)]
 
 
-def _demands(need: Need, sweep: Sweep) -> Iterator[Demand]:
+def _demands(need: ResourceRequest, sweep: Sweep) -> Iterator[Requirement]:
     for label in sweep.labels:
         yield _label(*label)
     if not isinstance(need.threads, ThreadRule):
@@ -68,13 +68,13 @@ def _demands(need: Need, sweep: Sweep) -> Iterator[Demand]:
         yield from _of_locks(need, locks, sweep.limits.disk_bytes)
 
 
-def _locks(need: Need, sweep: Sweep) -> tuple[Locked, ...]:
+def _locks(need: ResourceRequest, sweep: Sweep) -> tuple[LockRequirement, ...]:
     entrants = (one for one in sweep.entrants if one.framework == need.framework)
     found = (locked for one in entrants for locked in one.locked if locked.device == need.device)
     return tuple(found)
 
 
-def lock_for(need: Need, sweep: Sweep, node: Node) -> str:
+def find_lock(need: ResourceRequest, sweep: Sweep, node: Node) -> str:
     """The file of the lock by which the node gets its environment, if its packages are to be had.
 
     Empty: by none that is known here.
@@ -82,7 +82,9 @@ def lock_for(need: Need, sweep: Sweep, node: Node) -> str:
     return next((lock.file for lock in _locks(need, sweep) if _serves(lock, node)), "")
 
 
-def _of_locks(need: Need, locks: tuple[Locked, ...], asked_bytes: int) -> Iterator[Demand]:
+def _of_locks(
+    need: ResourceRequest, locks: tuple[LockRequirement, ...], asked_bytes: int
+) -> Iterator[Requirement]:
     """One lock has to serve the node's platform, one of these its driver; the least has to fit."""
     if all(lock.platforms for lock in locks):
         yield _platform(need.framework, locks)
@@ -92,7 +94,7 @@ def _of_locks(need: Need, locks: tuple[Locked, ...], asked_bytes: int) -> Iterat
         yield _room(need.framework, locks)
 
 
-def _cores(threads: int) -> Demand:
+def _cores(threads: int) -> Requirement:
     def has(node: Node) -> str:
         text = _count(node.physical, "core")
         if node.logical >= threads:
@@ -103,12 +105,14 @@ def _cores(threads: int) -> Demand:
         largest = max(nodes, key=lambda node: (node.physical, node.logical))
         return f"the largest node has {has(largest)}"
 
-    return Demand(_count(threads, "thread"), lambda node: threads <= node.physical, has, nobody)
+    return Requirement(
+        _count(threads, "thread"), lambda node: threads <= node.physical, has, nobody
+    )
 
 
-def _gpus(count: int, model: str) -> Demand:
+def _gpus(count: int, model: str) -> Requirement:
     def those_of(node: Node) -> int:
-        return len(gpus_called(node, model, count))
+        return len(matching_gpus(node, model, count))
 
     def has(node: Node) -> str:
         fault = f" ({node.gpu_fault})" if node.gpu_fault else ""
@@ -125,10 +129,10 @@ def _gpus(count: int, model: str) -> Demand:
         return (f"the nodes have {', '.join(names)}" if names else "no node has one") + faults
 
     wants = _count(count, "GPU") + (f" of model {model}" if model else "")
-    return Demand(wants, lambda node: those_of(node) >= count, has, nobody)
+    return Requirement(wants, lambda node: those_of(node) >= count, has, nobody)
 
 
-def _memory(size_bytes: int) -> Demand:
+def _memory(size_bytes: int) -> Requirement:
     def has(node: Node) -> str:
         return _gib(node.ram_bytes) if node.ram_bytes else "none declared"
 
@@ -136,10 +140,10 @@ def _memory(size_bytes: int) -> Demand:
         return f"the largest node has {has(max(nodes, key=lambda node: node.ram_bytes))}"
 
     wants = f"{_gib(size_bytes)} of memory"
-    return Demand(wants, lambda node: size_bytes <= node.ram_bytes, has, nobody)
+    return Requirement(wants, lambda node: size_bytes <= node.ram_bytes, has, nobody)
 
 
-def _disk(size_bytes: int, what: str) -> Demand:
+def _disk(size_bytes: int, what: str) -> Requirement:
     """Where the room is not known, there is enough: a build says the rest."""
 
     def is_met(node: Node) -> bool:
@@ -151,10 +155,10 @@ def _disk(size_bytes: int, what: str) -> Demand:
     def nobody(nodes: Sequence[Node]) -> str:
         return f"the node with most has {has(max(nodes, key=lambda node: node.free_disk_bytes))}"
 
-    return Demand(f"{_gib(size_bytes)} {what}", is_met, has, nobody)
+    return Requirement(f"{_gib(size_bytes)} {what}", is_met, has, nobody)
 
 
-def _room(framework: str, locks: tuple[Locked, ...]) -> Demand:
+def _room(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
     """For the least of those that serve a node, where it is known how much is there."""
 
     def needs(node: Node) -> int:
@@ -179,7 +183,7 @@ def disk_sizes(sweep: Sweep) -> list[int]:
     return sorted({sweep.limits.disk_bytes, *sizes})
 
 
-def _label(key: str, value: str) -> Demand:
+def _label(key: str, value: str) -> Requirement:
     def has(node: Node) -> str:
         there = dict(node.labels).get(key)
         return "no such label" if there is None else f"{key}={there}"
@@ -189,19 +193,19 @@ def _label(key: str, value: str) -> Demand:
         return f"the nodes have {key}={', '.join(there)}" if there else "no node has it"
 
     wants = f"the label {key}={value}"
-    return Demand(wants, lambda node: (key, value) in node.labels, has, nobody)
+    return Requirement(wants, lambda node: (key, value) in node.labels, has, nobody)
 
 
-def _platform(framework: str, locks: tuple[Locked, ...]) -> Demand:
+def _platform(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
     def nobody(nodes: Sequence[Node]) -> str:
         return f"the nodes are {', '.join(sorted(set(map(_platform_of, nodes))))}"
 
     platforms = tuple(dict.fromkeys(name for lock in locks for name in lock.platforms))
     wants = f"{' or '.join(platforms)}, which {framework} is locked for"
-    return Demand(wants, lambda node: _platform_of(node) in platforms, _platform_of, nobody)
+    return Requirement(wants, lambda node: _platform_of(node) in platforms, _platform_of, nobody)
 
 
-def _driver(framework: str, locks: tuple[Locked, ...]) -> Demand:
+def _driver(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
     """Of a node without GPUs nothing is said here: that it has none is said already."""
 
     def is_met(node: Node) -> bool:
@@ -217,7 +221,7 @@ def _driver(framework: str, locks: tuple[Locked, ...]) -> Demand:
     served = dict.fromkeys(name for lock in locks for name in lock.accelerators if name != "cpu")
     names = " or ".join(name.replace("cuda", "CUDA ") for name in sorted(served))
     wants = f"a driver for {names} or newer, which {framework} is locked for"
-    return Demand(wants, is_met, _cuda_of, nobody)
+    return Requirement(wants, is_met, _cuda_of, nobody)
 
 
 def _cuda_of(node: Node) -> str:
@@ -231,11 +235,11 @@ def _accelerator(node: Node) -> str:
     return "cuda00" if node.gpu_fault else "gpu"
 
 
-def _is_of(lock: Locked, node: Node) -> bool:
+def _is_of(lock: LockRequirement, node: Node) -> bool:
     return not lock.platforms or _platform_of(node) in lock.platforms
 
 
-def _serves(lock: Locked, node: Node) -> bool:
+def _serves(lock: LockRequirement, node: Node) -> bool:
     if not _is_of(lock, node):
         return False
     if lock.device != "gpu" or not lock.accelerators:

@@ -12,7 +12,7 @@ from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.planning import Plan
-from velodrome.scheduler.sweeps.conditions import FIELDS, Condition, fields_of, holds
+from velodrome.scheduler.sweeps.conditions import FIELDS, FieldCondition, condition_fields, holds
 
 OPTION = "--only"
 EXAMPLE = "--only 'framework=torch model=lenet|alexnet* threads=1'"
@@ -27,10 +27,10 @@ class Selection:
     """Tasks for which every condition holds."""
 
     text: str
-    conditions: tuple[Condition, ...]
+    conditions: tuple[FieldCondition, ...]
 
     def matches(self, task: Task) -> bool:
-        fields = fields_of(task)
+        fields = condition_fields(task)
         if any(condition.field == KEY for condition in self.conditions):
             fields[KEY] = task.key
         return all(holds(condition, fields) for condition in self.conditions)
@@ -44,19 +44,19 @@ class Word:
     place: str
 
 
-def parse(text: str) -> Selection:
+def parse_selection(text: str) -> Selection:
     """ConfigError names the column at which the expression cannot be read."""
-    conditions, words = read(text, OPTION, (*FIELDS, KEY))
+    conditions, words = read_conditions(text, OPTION, (*FIELDS, KEY))
     if words:
-        raise no_condition(words[0], EXAMPLE)
+        raise condition_error(words[0], EXAMPLE)
     if not conditions:
         raise ConfigError(OPTION, "there is no condition", f"Write it like {EXAMPLE}.")
     return Selection(text, conditions)
 
 
-def read(
+def read_conditions(
     text: str, name: str, fields: Sequence[str]
-) -> tuple[tuple[Condition, ...], tuple[Word, ...]]:
+) -> tuple[tuple[FieldCondition, ...], tuple[Word, ...]]:
     """The conditions on fields that a text holds, and its other words.
 
     name: of the option or argument, for complaints. ConfigError if there is no such field.
@@ -76,11 +76,11 @@ def read(
     return tuple(conditions), tuple(words)
 
 
-def no_condition(word: Word, example: str) -> ConfigError:
+def condition_error(word: Word, example: str) -> ConfigError:
     return ConfigError(word.place, f"'{word.text}' is no condition", f"Write it like {example}.")
 
 
-def narrow(plan: Plan, selection: Selection) -> Plan:
+def narrow_plan(plan: Plan, selection: Selection) -> Plan:
     """The part of a plan that is selected. ConfigError if that is nothing."""
     chosen = {task for task in plan.tasks if selection.matches(task)}
     if not chosen:
@@ -96,19 +96,19 @@ def _skip(text: str, at: int) -> int:
     return gap.end() if gap else at
 
 
-def _condition(found: "re.Match[str]", place: str, fields: Sequence[str]) -> Condition:
+def _condition(found: "re.Match[str]", place: str, fields: Sequence[str]) -> FieldCondition:
     name, operator, patterns = found.groups()
     if name not in fields:
         raise ConfigError(place, f"no such field '{name}'", did_you_mean(name, fields))
     split = tuple(pattern.strip() for pattern in patterns.split("|"))
-    return Condition(name, split, is_negated=operator == "!=", place=place)
+    return FieldCondition(name, split, is_negated=operator == "!=", place=place)
 
 
 def _nothing(selection: Selection, tasks: Collection[Task]) -> ConfigError:
     """The first condition that no task fulfils by itself, with what there is instead."""
     for condition in selection.conditions:
         there = {
-            task.key if condition.field == KEY else fields_of(task)[condition.field]
+            task.key if condition.field == KEY else condition_fields(task)[condition.field]
             for task in tasks
         }
         if not any(holds(condition, {condition.field: value}) for value in there):

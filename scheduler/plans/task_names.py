@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 
 from velodrome.agents.task import Task
-from velodrome.scheduler.distinct_names import told_apart
+from velodrome.scheduler.distinct_names import make_distinct
 
 
-def names_of(tasks: Iterable[Task]) -> dict[Task, str]:
+def name_tasks(tasks: Iterable[Task]) -> dict[Task, str]:
     """Their labels, and where these are the same what differs in their keys."""
     each = tuple(dict.fromkeys(tasks))
-    return told_apart({task: task.label for task in each}, {task: _fields(task) for task in each})
+    return make_distinct(
+        {task: task.label for task in each}, {task: _fields(task) for task in each}
+    )
 
 
 def _fields(task: Task) -> dict[str, str]:

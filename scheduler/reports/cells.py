@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import device_name
-from velodrome.scheduler.distinct_names import told_apart
+from velodrome.scheduler.distinct_names import make_distinct
 from velodrome.scheduler.reports.canary_spread import Canaries, measure_canary_variation, place_of
 from velodrome.scheduler.reports.instability_reasons import describe_instability
 from velodrome.scheduler.reports.proof import NO_RUNS, CellProof, summarize_proof
@@ -235,8 +235,10 @@ def add_qualifiers(rows: Sequence[Row]) -> list[Row]:
         tasks.setdefault(place, {}).setdefault(row["task_id"], row)
     apart: dict[object, str] = {}
     for alike in (found for found in tasks.values() if len(found) > 1):
-        names = told_apart(dict.fromkeys(alike, ""), {key: _setting(alike[key]) for key in alike})
-        still = told_apart(names, {key: {"task": in_one_line(key)} for key in alike})
+        names = make_distinct(
+            dict.fromkeys(alike, ""), {key: _setting(alike[key]) for key in alike}
+        )
+        still = make_distinct(names, {key: {"task": in_one_line(key)} for key in alike})
         apart |= still
     return [
         {**row, APART: apart[row["task_id"]]} if row["task_id"] in apart else row for row in rows

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from velodrome.scheduler.next_commands import typed
+from velodrome.scheduler.next_commands import localize_command
 from velodrome.scheduler.plans.expectations import AGREED
 from velodrome.scheduler.reports.extensibility import BY_HAND, ProbeAnswer, ProbeGrid, ProbeOutcome
 from velodrome.scheduler.reports.flat_rows import markdown_rows
@@ -39,7 +39,7 @@ def render_grids(grids: Sequence[ProbeGrid]) -> RenderableType:
         for evidence, rerun in shown.notes:
             parts.append(Text(evidence))
             if rerun:
-                parts.append(UnwrappedLine(f"    again: {typed(rerun)}", "dim"))
+                parts.append(UnwrappedLine(f"    again: {localize_command(rerun)}", "dim"))
         parts.append(Text(""))
     return Group(*parts, Text(LEGEND, style="dim"))
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from velodrome.scheduler.next_commands import typed
+from velodrome.scheduler.next_commands import localize_command
 from velodrome.scheduler.reports.flat_rows import markdown_rows
 from velodrome.scheduler.reports.markdown_text import escape_markdown, format_code_span
 from velodrome.scheduler.reports.tables import Footnote, Table, TableCell
@@ -75,7 +75,7 @@ def _rich_footnotes(table: Table) -> list[RenderableType]:
         style = "" if note.is_surprise else "dim"
         notes.append(Text(f"[{note.number}] {note.label}: {note.reason}", style=style))
         if note.rerun:
-            notes.append(UnwrappedLine(f"    again: {typed(note.rerun)}", "dim"))
+            notes.append(UnwrappedLine(f"    again: {localize_command(note.rerun)}", "dim"))
     return [*notes, *(Text(remark, style="dim") for remark in table.remarks)]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from velodrome.agents.measurement import Measurement, Status
-from velodrome.scheduler.plans.expectations import Expected
+from velodrome.scheduler.plans.expectations import ExpectedOutcome
 from velodrome.scheduler.results.layout import attempt_file
 
 COLUMNS = ("task_id", "repeat", "attempt", "status")
@@ -47,7 +47,7 @@ class Committed:
         lacked = {(key, repeat) for key, repeat, _, status in self.wanting if status != Status.LOST}
         return self.final | lacked
 
-    def news(self, ended: Iterable[tuple[Measurement, Expected]]) -> "News":
+    def news(self, ended: Iterable[tuple[Measurement, ExpectedOutcome]]) -> "News":
         """Without those that are kept, and those whose task needs no further attempt.
 
         Be it here or by one that comes earlier among these.
@@ -65,7 +65,7 @@ class Committed:
         return new
 
 
-News = dict[tuple[str, int, int], tuple[Measurement, Expected]]
+News = dict[tuple[str, int, int], tuple[Measurement, ExpectedOutcome]]
 
 
 def committed(rows: pa.Table) -> Committed:

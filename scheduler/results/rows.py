@@ -11,7 +11,7 @@ from velodrome.agents.measurement import GpuReading, Measurement
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.node_types import Hardware, Typed, usual_name
 from velodrome.agents.safe_text import readable
-from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
+from velodrome.scheduler.plans.expectations import TO_AGREE, ExpectedOutcome
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.task_row import known, task_row, velodrome_version
 
@@ -33,13 +33,15 @@ _AS_IT_IS = ("node_id", "hostname", "cpu_model", "ram_bytes", "system", "archite
 
 
 def tables(
-    sweep_id: str, measurement: Measurement, expected: Expected = TO_AGREE
+    sweep_id: str, measurement: Measurement, expected: ExpectedOutcome = TO_AGREE
 ) -> dict[str, pa.Table]:
     """Every table that this measurement has rows for, by name; `tasks` is always there."""
     return tables_of(sweep_id, [(measurement, expected)])
 
 
-def tables_of(sweep_id: str, ended: Sequence[tuple[Measurement, Expected]]) -> dict[str, pa.Table]:
+def tables_of(
+    sweep_id: str, ended: Sequence[tuple[Measurement, ExpectedOutcome]]
+) -> dict[str, pa.Table]:
     """Of several measurements, in their order."""
     measurements = [measurement for measurement, _ in ended]
     rows: dict[str, Iterable[Row]] = {

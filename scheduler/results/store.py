@@ -14,7 +14,7 @@ from velodrome.agents.environments.versions import VersionLocks
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Node
 from velodrome.scheduler.errors import ConfigError, StoreError
-from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
+from velodrome.scheduler.plans.expectations import TO_AGREE, ExpectedOutcome
 from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.results import parquet_files, plan_record, rows
 from velodrome.scheduler.results.backend import Backend
@@ -126,11 +126,13 @@ class Store(StoreReader):
         with self.hold_sweep(sweep_id):
             self._backend.keep_folder(self._layout.version_locks(sweep_id), fill)
 
-    def put(self, sweep_id: str, measurement: Measurement, expected: Expected = TO_AGREE) -> bool:
+    def put(
+        self, sweep_id: str, measurement: Measurement, expected: ExpectedOutcome = TO_AGREE
+    ) -> bool:
         """Write an attempt to disk. Return False, and write nothing, if its task is finished."""
         return self.put_all(sweep_id, [(measurement, expected)]) == 1
 
-    def put_all(self, sweep_id: str, ended: Iterable[tuple[Measurement, Expected]]) -> int:
+    def put_all(self, sweep_id: str, ended: Iterable[tuple[Measurement, ExpectedOutcome]]) -> int:
         """Write attempts to disk, all or none; return how many. Skips those of finished tasks.
 
         They share a file per table, since creating files costs most.
@@ -156,7 +158,7 @@ class Store(StoreReader):
             return len(new)
 
     def _contents(
-        self, sweep_id: str, name: str, ended: Sequence[tuple[Measurement, Expected]]
+        self, sweep_id: str, name: str, ended: Sequence[tuple[Measurement, ExpectedOutcome]]
     ) -> dict[PurePath, pa.Buffer]:
         tables = rows.tables_of(sweep_id, ended)
         return {

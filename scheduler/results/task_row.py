@@ -14,7 +14,7 @@ from velodrome.adapters.models import MODELS, products, shapes
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, PhaseMeans, Status
-from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
+from velodrome.scheduler.plans.expectations import TO_AGREE, ExpectedOutcome
 from velodrome.scheduler.results.proof_columns import proof_columns
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.statistics.percentiles import percentile
@@ -25,7 +25,7 @@ PERCENTILES = {"p95": 0.95, "p99": 0.99}
 Row = dict[str, object]
 
 
-def task_row(sweep_id: str, measurement: Measurement, expected: Expected = TO_AGREE) -> Row:
+def task_row(sweep_id: str, measurement: Measurement, expected: ExpectedOutcome = TO_AGREE) -> Row:
     """Columns of TASKS in their order."""
     measurement = _without_disproved(measurement)
     found = {

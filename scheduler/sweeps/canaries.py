@@ -17,7 +17,7 @@ def read_canary(value: Value, name: str) -> str:
     *names, last = (one for one in known if one not in ("true", "false"))
     on_gpus = f"{', '.join(names)} or {last}"
     mend = f"Give true, false, or what is to run them on GPUs: {on_gpus}."
-    raise value_parsers.wrong(value, name, mend)
+    raise value_parsers.wrong_value(value, name, mend)
 
 
 def canary_on(device: str, on_gpus: str) -> str:

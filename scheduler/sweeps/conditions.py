@@ -19,7 +19,7 @@ FIELDS = (
 
 
 @dataclass(frozen=True)
-class Condition:
+class FieldCondition:
     """field is one of these patterns (`*`, `?` and `[...]` as in file names), or none of them.
 
     place: where it is written, for complaints.
@@ -31,18 +31,18 @@ class Condition:
     place: str = ""
 
 
-def fields_of(value: object) -> dict[str, str]:
+def condition_fields(value: object) -> dict[str, str]:
     """A task's or a cell's FIELDS as text."""
     return {name: str(getattr(value, name)) for name in FIELDS}
 
 
-def holds(condition: Condition, fields: Mapping[str, str]) -> bool:
+def holds(condition: FieldCondition, fields: Mapping[str, str]) -> bool:
     """KeyError if there is no such field."""
     value = fields[condition.field]
-    return any(fits(pattern, value) for pattern in condition.patterns) != condition.is_negated
+    return any(matches(pattern, value) for pattern in condition.patterns) != condition.is_negated
 
 
-def fits(pattern: str, value: str) -> bool:
+def matches(pattern: str, value: str) -> bool:
     """Whether a value, or the family that it is a part of (`family/part`), fits a pattern."""
     if fnmatchcase(value, pattern):
         return True

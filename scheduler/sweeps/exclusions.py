@@ -5,8 +5,14 @@ from collections.abc import Sequence
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps import value_parsers
-from velodrome.scheduler.sweeps.conditions import FIELDS, Condition, fields_of, fits, holds
-from velodrome.scheduler.sweeps.expansion import Cell, cell_count, combinations, is_excluded
+from velodrome.scheduler.sweeps.conditions import (
+    FIELDS,
+    FieldCondition,
+    condition_fields,
+    holds,
+    matches,
+)
+from velodrome.scheduler.sweeps.expansion import CellSpec, count_cells, is_excluded, iterate_cells
 from velodrome.scheduler.sweeps.sweep import Exclusion, Sweep, ThreadRule
 from velodrome.scheduler.sweeps.yaml_nodes import Items, Scalar, Value
 
@@ -21,13 +27,13 @@ def read_exclusions(value: Value, name: str) -> tuple[Exclusion, ...]:
     if isinstance(value, Items) and not value.items:
         return ()
     return tuple(
-        _exclusion(item, name) for item in value_parsers.items(value, name, f"[{EXAMPLE}]")
+        _exclusion(item, name) for item in value_parsers.read_items(value, name, f"[{EXAMPLE}]")
     )
 
 
 def check_exclusions(sweep: Sweep) -> None:
     """ConfigError where a sweep is too large to expand, or an exclusion names nothing or all."""
-    count = cell_count(sweep)
+    count = count_cells(sweep)
     if count > MOST_CELLS:
         problem = f"this makes {count:,} cells, more than {MOST_CELLS:,}"
         raise ConfigError(f"{sweep.source}:1:1", problem, "Split it into several sweeps.")
@@ -39,7 +45,7 @@ def check_exclusions(sweep: Sweep) -> None:
         raise ConfigError(f"{sweep.source}:1:1", problem, "Use patterns, or split the sweep.")
     if not sweep.exclusions:
         return
-    cells = tuple(combinations(sweep))
+    cells = tuple(iterate_cells(sweep))
     for exclusion in sweep.exclusions:
         _check_exclusion(exclusion, cells)
     if all(is_excluded(cell, sweep.exclusions) for cell in cells):
@@ -49,12 +55,12 @@ def check_exclusions(sweep: Sweep) -> None:
 
 
 def _exclusion(value: Value, name: str) -> Exclusion:
-    found = value_parsers.fields(value, name, EXAMPLE)
+    found = value_parsers.read_fields(value, name, EXAMPLE)
     if not found.entries:
         raise ConfigError(found.place, "this excludes everything", f"Name a field: {EXAMPLE}.")
-    value_parsers.known_keys(found, FIELDS, "field of a task")
+    value_parsers.check_keys(found, FIELDS, "field of a task")
     conditions = tuple(
-        Condition(key.text, _patterns(value, key.text), place=value.place)
+        FieldCondition(key.text, _patterns(value, key.text), place=value.place)
         for key, value in found.entries
     )
     return Exclusion(found.place, conditions)
@@ -62,13 +68,14 @@ def _exclusion(value: Value, name: str) -> Exclusion:
 
 def _patterns(value: Value, name: str) -> tuple[str, ...]:
     if isinstance(value, Scalar):
-        return (value_parsers.text(value, name),)
+        return (value_parsers.read_text(value, name),)
     return tuple(
-        value_parsers.text(item, name) for item in value_parsers.items(value, name, "[lenet, lstm]")
+        value_parsers.read_text(item, name)
+        for item in value_parsers.read_items(value, name, "[lenet, lstm]")
     )
 
 
-def _check_exclusion(exclusion: Exclusion, cells: Sequence[Cell]) -> None:
+def _check_exclusion(exclusion: Exclusion, cells: Sequence[CellSpec]) -> None:
     for condition in exclusion.conditions:
         there = {str(getattr(cell, condition.field)) for cell in cells}
         for pattern in condition.patterns:
@@ -80,8 +87,8 @@ def _check_exclusion(exclusion: Exclusion, cells: Sequence[Cell]) -> None:
         raise ConfigError(exclusion.place, "this excludes no cell of the sweep", mend)
 
 
-def _may_hold(exclusion: Exclusion, cell: Cell) -> bool:
-    fields = fields_of(cell)
+def _may_hold(exclusion: Exclusion, cell: CellSpec) -> bool:
+    fields = condition_fields(cell)
     return all(
         holds(condition, fields)
         or any(
@@ -95,4 +102,4 @@ def _may_fit(field: str, pattern: str, value: str) -> bool:
     """Also where only a node will decide: `physical` may turn out to be any number."""
     is_number = pattern.isascii() and pattern.isdigit()
     is_open = field == "threads" and value in tuple(ThreadRule) and is_number
-    return is_open or fits(pattern, value)
+    return is_open or matches(pattern, value)

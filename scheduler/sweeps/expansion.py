@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from velodrome.adapters.models import MODELS
 from velodrome.scheduler.sweeps.ceilings import ceiling_courses, ceiling_entrants
-from velodrome.scheduler.sweeps.conditions import fields_of, holds
+from velodrome.scheduler.sweeps.conditions import condition_fields, holds
 from velodrome.scheduler.sweeps.sweep import Device, Entrant, Exclusion, Sweep, Threads
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class CellSpec:
     """What a sweep asks for before it is known where: threads may still depend on the node."""
 
     framework: str
@@ -26,15 +26,15 @@ class Cell:
     seed: int
 
 
-def expand(sweep: Sweep) -> tuple[Cell, ...]:
+def expand_cells(sweep: Sweep) -> tuple[CellSpec, ...]:
     """The cells that no exclusion names.
 
     The framework varies fastest, so that what will be compared runs at about the same time.
     """
-    return tuple(cell for cell in combinations(sweep) if not is_excluded(cell, sweep.exclusions))
+    return tuple(cell for cell in iterate_cells(sweep) if not is_excluded(cell, sweep.exclusions))
 
 
-def combinations(sweep: Sweep) -> Iterator[Cell]:
+def iterate_cells(sweep: Sweep) -> Iterator[CellSpec]:
     """Every cell, exclusions not heeded."""
     courses = itertools.product(sweep.devices, sweep.dtypes, sweep.threads, sweep.models)
     given = dict(sweep.batch_sizes)
@@ -49,7 +49,7 @@ def combinations(sweep: Sweep) -> Iterator[Cell]:
         yield from _contestants(sweep, entrants, device, dtype, threads, model, batch_size)
 
 
-def cell_count(sweep: Sweep) -> int:
+def count_cells(sweep: Sweep) -> int:
     """How many `combinations` there are, without making them."""
     given = dict(sweep.batch_sizes)
     courses = sum(len(given.get(model) or (0,)) for model in sweep.models)
@@ -62,7 +62,7 @@ def is_excluded(subject: object, exclusions: tuple[Exclusion, ...]) -> bool:
     """Whether all conditions of any exclusion hold for a cell, or for a task."""
     if not exclusions:
         return False
-    fields = fields_of(subject)
+    fields = condition_fields(subject)
     return any(
         all(holds(condition, fields) for condition in exclusion.conditions)
         for exclusion in exclusions
@@ -81,10 +81,10 @@ def _contestants(
     threads: Threads,
     model: str,
     batch_size: int,
-) -> Iterator[Cell]:
+) -> Iterator[CellSpec]:
     for entrant in entrants:
         for variant in entrant.variants:
-            yield Cell(
+            yield CellSpec(
                 framework=entrant.framework,
                 variant=variant,
                 model=model,

@@ -8,12 +8,14 @@ from velodrome.adapters.registry import Framework
 from velodrome.agents.environments.existing import pointed_at
 from velodrome.agents.environments.recipes import RecipeError, read_recipe
 from velodrome.agents.environments.versions import split
-from velodrome.scheduler.sweeps.sweep import Locked
+from velodrome.scheduler.sweeps.sweep import LockRequirement
 
 MB = 1_000_000  # as environment.toml counts
 
 
-def locked_of(framework: Framework, environ: Mapping[str, str] = os.environ) -> tuple[Locked, ...]:
+def read_lock_requirements(
+    framework: Framework, environ: Mapping[str, str] = os.environ
+) -> tuple[LockRequirement, ...]:
     """Of each lock, per device that it serves. None where the user points at an interpreter.
 
     Nothing is asked where the recipe cannot be read either: whoever builds from it says why.
@@ -25,7 +27,7 @@ def locked_of(framework: Framework, environ: Mapping[str, str] = os.environ) -> 
     if pointed_at(split(framework.name)[0], recipe, environ):
         return ()
     return tuple(
-        Locked(device, lock.platforms, lock.size_mb * MB, lock.devices, lock.file)
+        LockRequirement(device, lock.platforms, lock.size_mb * MB, lock.devices, lock.file)
         for device in framework.devices
         for lock in recipe.locks_for(device)
     )

@@ -25,11 +25,11 @@ _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _DIGITS = 18  # of what is over every bound; Python reads no number of thousands
 
 
-class Unreadable(ValueError):
+class InvalidQuantity(ValueError):
     """A text is no such number, or breaks a bound. Its own text is the mend, with that bound."""
 
 
-def whole(text: str, least: int = 1, most: int = MOST_WHOLE) -> int:
+def parse_whole(text: str, least: int = 1, most: int = MOST_WHOLE) -> int:
     """A whole number between two bounds."""
     found = _WHOLE.fullmatch(text)
     digits = found[2].lstrip("0") if found else ""
@@ -39,7 +39,7 @@ def whole(text: str, least: int = 1, most: int = MOST_WHOLE) -> int:
     if not found or not least <= number <= most:
         # A bound that nobody comes near is named to who does.
         is_far = most == MOST_WHOLE and number < most
-        raise Unreadable(
+        raise InvalidQuantity(
             f"Give a whole number above {least - 1}."
             if is_far
             else f"Give a whole number, {least} to {most}."
@@ -47,52 +47,52 @@ def whole(text: str, least: int = 1, most: int = MOST_WHOLE) -> int:
     return number
 
 
-def decimal(text: str, least: float = 0.0, most: float = MOST_PHASE_S) -> float:
+def parse_decimal(text: str, least: float = 0.0, most: float = MOST_PHASE_S) -> float:
     """A number between two bounds."""
     number = float(text) if _DECIMAL.fullmatch(text) else None
     if number is None or not least <= number <= most:
-        raise Unreadable(f"Give a number, {least:g} to {most:.15g}.")
+        raise InvalidQuantity(f"Give a number, {least:g} to {most:.15g}.")
     return number
 
 
-def above_zero(text: str, most: float = MOST_PHASE_S) -> float:
+def parse_positive(text: str, most: float = MOST_PHASE_S) -> float:
     """A number that is not 0, either."""
     number = float(text) if _DECIMAL.fullmatch(text) else None
     if number is None or not 0 < number <= most:
-        raise Unreadable(f"Give a number above 0, up to {most:.15g}.")
+        raise InvalidQuantity(f"Give a number above 0, up to {most:.15g}.")
     return number
 
 
-def duration_s(text: str) -> float:
+def parse_duration_s(text: str) -> float:
     """Seconds above 0."""
     found = _DURATION.fullmatch(text.strip())
     if not found:
-        raise Unreadable(DURATION_MEND)
+        raise InvalidQuantity(DURATION_MEND)
     seconds = float(found[1]) * _SECONDS[found[2]]
     if not 0 < seconds <= MOST_DURATION_S:
         bound = "at most 366d" if seconds > 0 else "more than 0s"
-        raise Unreadable(f"Give {bound}.")
+        raise InvalidQuantity(f"Give {bound}.")
     return seconds
 
 
-def size_bytes(text: str) -> int:
+def parse_size_bytes(text: str) -> int:
     """Whole bytes above 0; MB is 1000 x 1000, MiB 1024 x 1024."""
     found = _SIZE.fullmatch(text.strip())
     if not found:
-        raise Unreadable(SIZE_MEND)
+        raise InvalidQuantity(SIZE_MEND)
     unit = found[2]
     base = 1024 if unit.endswith("iB") else 1000
     size = float(found[1]) * base ** _POWERS[unit.removesuffix("B").removesuffix("i").upper()]
     if not 1 <= size <= MOST_SIZE_BYTES:
         bound = "at most 1024TiB" if size >= 1 else "at least 1B"
-        raise Unreadable(f"Give {bound}.")
+        raise InvalidQuantity(f"Give {bound}.")
     return int(size)
 
 
-def share(text: str) -> float:
+def parse_share(text: str) -> float:
     """A share above 0 and below 1, of `1%` or of `0.01`."""
     found = _SHARE.fullmatch(text.strip())
     value = float(found[1]) / (100 if found[2] else 1) if found else 0.0
     if not 0 < value < 1:
-        raise Unreadable(SHARE_MEND)
+        raise InvalidQuantity(SHARE_MEND)
     return value

@@ -8,7 +8,7 @@ from velodrome.adapters.protocol import Timing
 from velodrome.agents.task import Limits
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps import quantities, value_parsers
-from velodrome.scheduler.sweeps.sweep import Device, ThreadRule, Threads, Where
+from velodrome.scheduler.sweeps.sweep import Device, PlacementRule, ThreadRule, Threads
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
 
 DTYPES = ("float32",)
@@ -30,7 +30,7 @@ def read_devices(value: Value, name: str) -> tuple[Device, ...]:
     return _distinct(value, name, "[cpu, gpu]", _device)
 
 
-def device_named(text: str) -> Device | None:
+def parse_device(text: str) -> Device | None:
     """The device of `cpu`, `gpu` or `gpu:2`; None where the text is none of these.
 
     Unreadable where a number of GPUs breaks its bounds.
@@ -41,57 +41,59 @@ def device_named(text: str) -> Device | None:
     if kind != "gpu" or (colon and not re.fullmatch(r"[+-]?[0-9]+", count)):
         return None
     try:
-        return Device("gpu", quantities.whole(count, most=MOST_GPUS) if colon else 1)
-    except quantities.Unreadable:
-        raise quantities.Unreadable(f"Give gpu:1 to gpu:{MOST_GPUS}.") from None
+        return Device("gpu", quantities.parse_whole(count, most=MOST_GPUS) if colon else 1)
+    except quantities.InvalidQuantity:
+        raise quantities.InvalidQuantity(f"Give gpu:1 to gpu:{MOST_GPUS}.") from None
 
 
 def read_dtypes(value: Value, name: str) -> tuple[str, ...]:
     known = {dtype: (dtype,) for dtype in DTYPES}
-    return value_parsers.listed(value, name, "dtype", known, "[float32]")
+    return value_parsers.read_names(value, name, "dtype", known, "[float32]")
 
 
-def read_where(value: Value, name: str) -> Where:
-    return Where(value_parsers.one_of(value, name, "rule", [rule.value for rule in Where]))
+def read_where(value: Value, name: str) -> PlacementRule:
+    return PlacementRule(
+        value_parsers.read_one_of(value, name, "rule", [rule.value for rule in PlacementRule])
+    )
 
 
 def read_repeats(value: Value, name: str) -> int:
-    return value_parsers.whole(value, name, most=MOST_REPEATS)
+    return value_parsers.read_whole(value, name, most=MOST_REPEATS)
 
 
 def read_seed(value: Value, name: str) -> int:
-    return value_parsers.number(value, name, seed)
+    return value_parsers.read_number(value, name, parse_seed)
 
 
-def seed(text: str) -> int:
-    return quantities.whole(text, least=0, most=MOST_SEED)
+def parse_seed(text: str) -> int:
+    return quantities.parse_whole(text, least=0, most=MOST_SEED)
 
 
 def read_sampling_hz(value: Value, name: str) -> float:
     """0: nothing is sampled."""
-    return value_parsers.number(value, name, sampling_hz)
+    return value_parsers.read_number(value, name, parse_sampling_hz)
 
 
-def sampling_hz(text: str) -> float:
-    return quantities.decimal(text, most=MOST_SAMPLING_HZ)
+def parse_sampling_hz(text: str) -> float:
+    return quantities.parse_decimal(text, most=MOST_SAMPLING_HZ)
 
 
 def read_timing(value: Value, name: str) -> Timing:
-    found = value_parsers.fields(value, name, "{target: 1%, max_seconds: 60}")
-    value_parsers.known_keys(found, Timing._fields, "key of timing")
+    found = value_parsers.read_fields(value, name, "{target: 1%, max_seconds: 60}")
+    value_parsers.check_keys(found, Timing._fields, "key of timing")
     default = Timing()
     timing = Timing(
         target=_entry(found, "target", _share, default.target),
-        min_samples=_entry(found, "min_samples", value_parsers.whole, default.min_samples),
+        min_samples=_entry(found, "min_samples", value_parsers.read_whole, default.min_samples),
         min_seconds=_entry(found, "min_seconds", _seconds, default.min_seconds),
         max_seconds=_entry(found, "max_seconds", _above_zero, default.max_seconds),
     )
-    if problem := contradiction(timing):
+    if problem := find_contradiction(timing):
         raise ConfigError(found.place, problem, "Give a smaller min_seconds.")
     return timing
 
 
-def contradiction(timing: Timing) -> str:
+def find_contradiction(timing: Timing) -> str:
     """Empty: there is none."""
     if timing.min_seconds <= timing.max_seconds:
         return ""
@@ -99,21 +101,21 @@ def contradiction(timing: Timing) -> str:
 
 
 def read_limits(value: Value, name: str) -> Limits:
-    found = value_parsers.fields(value, name, "{deadline: 15m, memory: 16GiB}")
-    value_parsers.known_keys(found, ("deadline", "memory", "disk"), "key of limits")
+    found = value_parsers.read_fields(value, name, "{deadline: 15m, memory: 16GiB}")
+    value_parsers.check_keys(found, ("deadline", "memory", "disk"), "key of limits")
     default = Limits()
     return Limits(
         deadline_s=_entry(found, "deadline", _duration, default.deadline_s),
-        memory_bytes=_entry(found, "memory", value_parsers.memory, default.memory_bytes),
-        disk_bytes=_entry(found, "disk", value_parsers.memory, default.disk_bytes),
+        memory_bytes=_entry(found, "memory", value_parsers.read_memory, default.memory_bytes),
+        disk_bytes=_entry(found, "disk", value_parsers.read_memory, default.disk_bytes),
     )
 
 
 def read_labels(value: Value, name: str) -> tuple[tuple[str, str], ...]:
-    found = value_parsers.fields(value, name, "{pool: lab}")
+    found = value_parsers.read_fields(value, name, "{pool: lab}")
     return tuple(
         sorted(
-            (key.text, value_parsers.text(label, f"label {key.text}"))
+            (key.text, value_parsers.read_text(label, f"label {key.text}"))
             for key, label in found.entries
         )
     )
@@ -122,65 +124,67 @@ def read_labels(value: Value, name: str) -> tuple[tuple[str, str], ...]:
 def _threads(value: Value, name: str) -> Threads:
     if isinstance(value, Scalar) and value.text in tuple(ThreadRule):
         return ThreadRule(value.text)
-    return value_parsers.number(value, name, threads)
+    return value_parsers.read_number(value, name, parse_threads)
 
 
-def threads(text: str) -> int:
+def parse_threads(text: str) -> int:
     """Of a number; Unreadable names the words that may stand for one, too."""
     try:
-        return quantities.whole(text, most=MOST_THREADS)
-    except quantities.Unreadable as error:
-        raise quantities.Unreadable(f"{str(error)[:-1]}, `physical` or `logical`.") from None
+        return quantities.parse_whole(text, most=MOST_THREADS)
+    except quantities.InvalidQuantity as error:
+        raise quantities.InvalidQuantity(f"{str(error)[:-1]}, `physical` or `logical`.") from None
 
 
 def _device(value: Value, name: str) -> Device:
     if isinstance(value, Fields):
         return _gpu_of_a_model(value, name)
     if not isinstance(value, Scalar):
-        raise value_parsers.wrong(value, name, DEVICE_MEND)
-    device = value_parsers.quantity(value, name, device_named)
+        raise value_parsers.wrong_value(value, name, DEVICE_MEND)
+    device = value_parsers.read_quantity(value, name, parse_device)
     if device is None:
-        raise value_parsers.wrong(value, name, DEVICE_MEND)
+        raise value_parsers.wrong_value(value, name, DEVICE_MEND)
     return device
 
 
 def _gpu_of_a_model(found: Fields, name: str) -> Device:
-    value_parsers.known_keys(found, ("gpu", "count"), "key of a device")
+    value_parsers.check_keys(found, ("gpu", "count"), "key of a device")
     model = found.get("gpu")
     if model is None:
         raise ConfigError(found.place, f"{name} holds a mapping without `gpu`", DEVICE_MEND)
-    model_name = value_parsers.text(model, "gpu")
+    model_name = value_parsers.read_text(model, "gpu")
     if model_name.isdecimal():
         mend = f"Write gpu:{model_name} if you mean so many."
         raise ConfigError(model.place, f"'{model_name}' is no model of GPU", mend)
     count = found.get("count")
     most = MOST_GPUS
     return Device(
-        "gpu", 1 if count is None else value_parsers.whole(count, "count", most=most), model_name
+        "gpu",
+        1 if count is None else value_parsers.read_whole(count, "count", most=most),
+        model_name,
     )
 
 
 def _above_zero(value: Value, name: str) -> float:
-    return value_parsers.number(value, name, quantities.above_zero)
+    return value_parsers.read_number(value, name, quantities.parse_positive)
 
 
 def _seconds(value: Value, name: str) -> float:
-    return value_parsers.number(value, name, quantities.decimal)
+    return value_parsers.read_number(value, name, quantities.parse_decimal)
 
 
 def _share(value: Value, name: str) -> float:
-    return value_parsers.quantity(value, name, quantities.share)
+    return value_parsers.read_quantity(value, name, quantities.parse_share)
 
 
 def _duration(value: Value, name: str) -> float:
-    return value_parsers.quantity(value, name, quantities.duration_s)
+    return value_parsers.read_quantity(value, name, quantities.parse_duration_s)
 
 
 def _distinct(
     value: Value, name: str, example: str, read: Callable[[Value, str], T]
 ) -> tuple[T, ...]:
     return tuple(
-        dict.fromkeys(read(item, name) for item in value_parsers.items(value, name, example))
+        dict.fromkeys(read(item, name) for item in value_parsers.read_items(value, name, example))
     )
 
 

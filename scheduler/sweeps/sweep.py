@@ -5,10 +5,10 @@ from enum import StrEnum
 
 from velodrome.adapters.protocol import Timing
 from velodrome.agents.task import Limits
-from velodrome.scheduler.sweeps.conditions import Condition
+from velodrome.scheduler.sweeps.conditions import FieldCondition
 
 
-class Where(StrEnum):
+class PlacementRule(StrEnum):
     """On which of the fitting nodes a cell runs."""
 
     ANY = "any"
@@ -37,7 +37,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Locked:
+class LockRequirement:
     """What one of a framework's locks for a device asks of a node: a platform, empty: any.
 
     accelerators: those it serves, of which a GPU's driver has to run one. size_bytes: what its
@@ -62,7 +62,7 @@ class Entrant:
     framework: str
     variants: tuple[str, ...]
     devices: tuple[str, ...]
-    locked: tuple[Locked, ...] = field(default=(), compare=False)
+    locked: tuple[LockRequirement, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Exclusion:
     """Cells for which every condition holds are left out. place: where the file says so."""
 
     place: str
-    conditions: tuple[Condition, ...]
+    conditions: tuple[FieldCondition, ...]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Sweep:
     threads: tuple[Threads, ...] = (ThreadRule.PHYSICAL,)
     devices: tuple[Device, ...] = (Device(),)
     dtypes: tuple[str, ...] = ("float32",)
-    where: Where = Where.ANY
+    where: PlacementRule = PlacementRule.ANY
     exclusive: bool = True
     ceilings: bool = False  # whether a product and a copy run, too
     canary: str = ""  # the framework of canaries on GPUs, numpy's on CPUs; empty: there are none

@@ -13,7 +13,7 @@ from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps import value_parsers, yaml_nodes
 from velodrome.scheduler.sweeps.canaries import read_canary
 from velodrome.scheduler.sweeps.exclusions import check_exclusions, read_exclusions
-from velodrome.scheduler.sweeps.lock_requirements import locked_of
+from velodrome.scheduler.sweeps.lock_requirements import read_lock_requirements
 from velodrome.scheduler.sweeps.settings import (
     read_devices,
     read_dtypes,
@@ -54,19 +54,21 @@ KEYS = (
 T = TypeVar("T")
 
 
-def load(path: str | os.PathLike[str], frameworks: Mapping[str, Framework] | None = None) -> Sweep:
+def load_sweep(
+    path: str | os.PathLike[str], frameworks: Mapping[str, Framework] | None = None
+) -> Sweep:
     """The sweep of a file; see `parse`."""
-    return parse(yaml_nodes.read_text(path), yaml_nodes.named(path), frameworks)
+    return parse_sweep(yaml_nodes.read_text(path), yaml_nodes.source_name(path), frameworks)
 
 
-def parse(text: str, source: str, frameworks: Mapping[str, Framework] | None = None) -> Sweep:
+def parse_sweep(text: str, source: str, frameworks: Mapping[str, Framework] | None = None) -> Sweep:
     """The sweep of a text. ConfigError names the first thing that is wrong with it, and the mend.
 
     source: what stands before line and column. frameworks: those that may be named; left out,
     every one there is here.
     """
-    found = yaml_nodes.parse(text, source)
-    value_parsers.known_keys(found, KEYS)
+    found = yaml_nodes.parse_yaml(text, source)
+    value_parsers.check_keys(found, KEYS)
     sweep = _sweep(found, available() if frameworks is None else frameworks, source, text)
     check_exclusions(sweep)
     return sweep
@@ -82,7 +84,7 @@ def _sweep(found: Fields, frameworks: Mapping[str, Framework], source: str, text
     models = _models(found, source)
     default = Sweep("", (), ())
     return Sweep(
-        name=_optional(found, "name", value_parsers.text, Path(source).stem),
+        name=_optional(found, "name", value_parsers.read_text, Path(source).stem),
         entrants=entrants,
         models=models,
         batch_sizes=_batch_sizes(found, models),
@@ -90,8 +92,8 @@ def _sweep(found: Fields, frameworks: Mapping[str, Framework], source: str, text
         devices=_optional(found, "devices", read_devices, default.devices),
         dtypes=_optional(found, "dtypes", read_dtypes, default.dtypes),
         where=_optional(found, "where", read_where, default.where),
-        exclusive=_optional(found, "exclusive", value_parsers.yes_or_no, default.exclusive),
-        ceilings=_optional(found, "ceilings", value_parsers.yes_or_no, default.ceilings),
+        exclusive=_optional(found, "exclusive", value_parsers.read_yes_or_no, default.exclusive),
+        ceilings=_optional(found, "ceilings", value_parsers.read_yes_or_no, default.ceilings),
         canary=_optional(found, "canary", read_canary, default.canary),
         repeats=_optional(found, "repeats", read_repeats, default.repeats),
         seed=_optional(found, "seed", read_seed, default.seed),
@@ -110,11 +112,11 @@ def _entrants(
 ) -> tuple[Entrant, ...]:
     given = _needed(found, "frameworks", "[torch, tensorflow]", source)
     at_versions: dict[str, Framework] = {}
-    for item in value_parsers.items(given, "frameworks", "[torch, tensorflow]"):
+    for item in value_parsers.read_items(given, "frameworks", "[torch, tensorflow]"):
         if isinstance(item, Scalar):  # torch==2.12.1
             at_versions |= with_version(frameworks, item.text)
     frameworks = {**frameworks, **at_versions}
-    names = value_parsers.listed(
+    names = value_parsers.read_names(
         given,
         "frameworks",
         "framework",
@@ -129,7 +131,7 @@ def _entrants(
             name,
             chosen.get(name, chosen.get(split(name)[0], (frameworks[name].default_variant,))),
             frameworks[name].devices,
-            locked_of(frameworks[name]),
+            read_lock_requirements(frameworks[name]),
         )
         for name in names
     )
@@ -147,10 +149,10 @@ def _variants(found: Fields, frameworks: Mapping[str, Framework]) -> dict[str, t
     given = found.get("variants")
     if given is None:
         return {}
-    mapping = value_parsers.fields(given, "variants", "{torch: [eager, compile]}")
-    value_parsers.known_keys(mapping, frameworks, "framework among `frameworks`:")
+    mapping = value_parsers.read_fields(given, "variants", "{torch: [eager, compile]}")
+    value_parsers.check_keys(mapping, frameworks, "framework among `frameworks`:")
     return {
-        key.text: value_parsers.listed(
+        key.text: value_parsers.read_names(
             value,
             f"variants of {key.text}",
             f"variant of {key.text}",
@@ -164,7 +166,7 @@ def _variants(found: Fields, frameworks: Mapping[str, Framework]) -> dict[str, t
 def _models(found: Fields, source: str) -> tuple[str, ...]:
     example = "[lenet, lstm]"
     value = _needed(found, "models", example, source)
-    return value_parsers.listed(value, "models", "model", model_names(), example)
+    return value_parsers.read_names(value, "models", "model", model_names(), example)
 
 
 def _batch_sizes(found: Fields, models: tuple[str, ...]) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -172,12 +174,12 @@ def _batch_sizes(found: Fields, models: tuple[str, ...]) -> tuple[tuple[str, tup
     given = found.get("batch_sizes")
     if given is None:
         return ()
-    mapping = value_parsers.fields(given, "batch_sizes", "{lenet: [64]}")
+    mapping = value_parsers.read_fields(given, "batch_sizes", "{lenet: [64]}")
     runs = {name: set(parts) & set(models) for name, parts in model_names().items()}
     known = [name for name in runs if runs[name]]
     sizes: dict[str, tuple[int, ...]] = {}
     for key, value in mapping.entries:
-        meant = value_parsers.named(key, "batch_sizes", "model among `models`:", known)
+        meant = value_parsers.match_names(key, "batch_sizes", "model among `models`:", known)
         read = _whole_numbers(value, f"batch_sizes of {key.text}")
         chosen = set().union(*(runs[name] for name in meant))
         sizes.update({model: read for model in models if model in chosen})
@@ -185,8 +187,8 @@ def _batch_sizes(found: Fields, models: tuple[str, ...]) -> tuple[tuple[str, tup
 
 
 def _whole_numbers(value: Value, name: str) -> tuple[int, ...]:
-    items = value_parsers.items(value, name, "[64]")
-    return tuple(dict.fromkeys(value_parsers.whole(item, name) for item in items))
+    items = value_parsers.read_items(value, name, "[64]")
+    return tuple(dict.fromkeys(value_parsers.read_whole(item, name) for item in items))
 
 
 def _needed(found: Fields, name: str, example: str, source: str) -> Value:

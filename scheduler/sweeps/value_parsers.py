@@ -9,69 +9,69 @@ from typing import TypeVar
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps import quantities
-from velodrome.scheduler.sweeps.yaml_nodes import Fields, Items, Scalar, Value, describe
+from velodrome.scheduler.sweeps.yaml_nodes import Fields, Items, Scalar, Value, describe_value
 
 MOST = quantities.MOST_WHOLE
 T = TypeVar("T")
 _PATTERN = re.compile(r"[*?\[]")
 
 
-def wrong(value: Value, name: str, mend: str) -> ConfigError:
-    return ConfigError(value.place, f"{name} holds {describe(value)}", mend)
+def wrong_value(value: Value, name: str, mend: str) -> ConfigError:
+    return ConfigError(value.place, f"{name} holds {describe_value(value)}", mend)
 
 
-def text(value: Value, name: str) -> str:
+def read_text(value: Value, name: str) -> str:
     if not isinstance(value, Scalar) or not value.text:
-        raise wrong(value, name, "Give a word.")
+        raise wrong_value(value, name, "Give a word.")
     return value.text
 
 
-def quantity(value: Value, name: str, read: Callable[[str], T]) -> T:
+def read_quantity(value: Value, name: str, read: Callable[[str], T]) -> T:
     """What a function of velodrome.scheduler.sweeps.quantities makes of a value."""
     try:
         return read(value.text if isinstance(value, Scalar) else "")
-    except quantities.Unreadable as error:
-        raise wrong(value, name, str(error)) from None
+    except quantities.InvalidQuantity as error:
+        raise wrong_value(value, name, str(error)) from None
 
 
-def number(value: Value, name: str, read: Callable[[str], T]) -> T:
+def read_number(value: Value, name: str, read: Callable[[str], T]) -> T:
     """The same of a number without a unit, which in quotes is a text to YAML, and to us."""
-    found = quantity(value, name, read)
+    found = read_quantity(value, name, read)
     if isinstance(value, Scalar) and value.is_quoted:
-        raise wrong(value, name, "Write the number without quotes.")
+        raise wrong_value(value, name, "Write the number without quotes.")
     return found
 
 
-def whole(value: Value, name: str, *, least: int = 1, most: int = MOST) -> int:
-    return number(value, name, partial(quantities.whole, least=least, most=most))
+def read_whole(value: Value, name: str, *, least: int = 1, most: int = MOST) -> int:
+    return read_number(value, name, partial(quantities.parse_whole, least=least, most=most))
 
 
-def memory(value: Value, name: str) -> int:
-    return quantity(value, name, quantities.size_bytes)
+def read_memory(value: Value, name: str) -> int:
+    return read_quantity(value, name, quantities.parse_size_bytes)
 
 
-def yes_or_no(value: Value, name: str) -> bool:
+def read_yes_or_no(value: Value, name: str) -> bool:
     if isinstance(value, Scalar) and value.text.lower() in ("true", "false"):
         return value.text.lower() == "true"
-    raise wrong(value, name, "Give true or false.")
+    raise wrong_value(value, name, "Give true or false.")
 
 
-def items(value: Value, name: str, example: str) -> tuple[Value, ...]:
+def read_items(value: Value, name: str, example: str) -> tuple[Value, ...]:
     """The values of a list that is not empty."""
     if isinstance(value, Items) and value.items:
         return value.items
     if isinstance(value, Items):
         raise ConfigError(value.place, f"{name} is an empty list", f"Give at least one: {example}.")
-    raise wrong(value, name, f"Give a list, like {example}.")
+    raise wrong_value(value, name, f"Give a list, like {example}.")
 
 
-def fields(value: Value, name: str, example: str) -> Fields:
+def read_fields(value: Value, name: str, example: str) -> Fields:
     if not isinstance(value, Fields):
-        raise wrong(value, name, f"Give a mapping, like {example}.")
+        raise wrong_value(value, name, f"Give a mapping, like {example}.")
     return value
 
 
-def known_keys(found: Fields, known: Collection[str], what: str = "key") -> None:
+def check_keys(found: Fields, known: Collection[str], what: str = "key") -> None:
     """ConfigError at the first key that is none of these."""
     for key, _ in found.entries:
         if key.text not in known:
@@ -80,10 +80,10 @@ def known_keys(found: Fields, known: Collection[str], what: str = "key") -> None
             )
 
 
-def one_of(value: Value, name: str, what: str, known: Collection[str]) -> str:
+def read_one_of(value: Value, name: str, what: str, known: Collection[str]) -> str:
     """A word out of those that are known."""
     if not isinstance(value, Scalar) or not value.text:
-        raise wrong(value, name, f"Give the name of a {what}.")
+        raise wrong_value(value, name, f"Give the name of a {what}.")
     if value.text not in known:
         raise ConfigError(
             value.place, f"no such {what} '{value.text}'", did_you_mean(value.text, known)
@@ -91,7 +91,7 @@ def one_of(value: Value, name: str, what: str, known: Collection[str]) -> str:
     return value.text
 
 
-def listed(
+def read_names(
     value: Value, name: str, what: str, known: Mapping[str, tuple[str, ...]], example: str
 ) -> tuple[str, ...]:
     """Names of a list, each standing for one or several, without repetitions.
@@ -100,16 +100,16 @@ def listed(
     """
     names = [
         fitting
-        for item in items(value, name, example)
-        for fitting in named(item, name, what, known)
+        for item in read_items(value, name, example)
+        for fitting in match_names(item, name, what, known)
     ]
     return tuple(dict.fromkeys(single for each_name in names for single in known[each_name]))
 
 
-def named(value: Value, name: str, what: str, known: Collection[str]) -> tuple[str, ...]:
+def match_names(value: Value, name: str, what: str, known: Collection[str]) -> tuple[str, ...]:
     """The known names that a word means: itself, or those that it fits as a pattern."""
     if not isinstance(value, Scalar) or not _PATTERN.search(value.text):
-        return (one_of(value, name, what, known),)
+        return (read_one_of(value, name, what, known),)
     fitting = tuple(one for one in known if fnmatchcase(one, value.text))
     if not fitting:
         problem = f"no {what.rstrip(':')} fits '{value.text}'"

@@ -65,16 +65,16 @@ def read_text(path: str | os.PathLike[str]) -> str:
     """A file's text; `-` is standard input. ConfigError if it cannot be read, is not UTF-8 or is
     no sweep by its size.
     """
-    name = named(path)
+    name = source_name(path)
     return _decoded(name, _typed() if os.fspath(path) == STANDARD_INPUT else _raw(name))
 
 
-def named(path: str | os.PathLike[str]) -> str:
+def source_name(path: str | os.PathLike[str]) -> str:
     """What stands before line and column in complaints."""
     return "standard input" if os.fspath(path) == STANDARD_INPUT else os.fspath(path)
 
 
-def parse(text: str, name: str) -> Fields:
+def parse_yaml(text: str, name: str) -> Fields:
     """The mapping of a text; name stands in front of every place. ConfigError if it is none."""
     root = _compose(name, text)
     if root is None:
@@ -85,7 +85,7 @@ def parse(text: str, name: str) -> Fields:
     return value
 
 
-def describe(value: Value) -> str:
+def describe_value(value: Value) -> str:
     """What a value is, for a sentence that says what it should be."""
     if isinstance(value, Items):
         return "a list"
@@ -99,7 +99,7 @@ def describe(value: Value) -> str:
 @cache
 def _typed() -> bytes:
     """Standard input can be read once, and a command may ask for its sweep twice."""
-    name = named(STANDARD_INPUT)
+    name = source_name(STANDARD_INPUT)
     try:
         return _fitting(name, sys.stdin.buffer.read(MAX_BYTES + 1))
     except (OSError, ValueError, AttributeError) as error:  # closed; None where it always was
@@ -219,7 +219,7 @@ def _entries(node: yaml.Node, name: str) -> Iterator[tuple[Scalar, Value]]:
     for key_node, value_node in node.value:
         key = _value(key_node, name)
         if not isinstance(key, Scalar):
-            raise ConfigError(key.place, f"a key is {describe(key)}", "Give a word.")
+            raise ConfigError(key.place, f"a key is {describe_value(key)}", "Give a word.")
         if key.text in seen:
             first = seen[key.text].place.removeprefix(f"{name}:").split(":")[0]
             problem = f"'{key.text}' is here a second time, first in line {first}"

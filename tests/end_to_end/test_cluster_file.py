@@ -15,12 +15,12 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.declared_nodes import load
+from velodrome.scheduler.plans.declared_nodes import load_types
 from velodrome.scheduler.plans.labels import read_labels
-from velodrome.scheduler.plans.planning import plan
+from velodrome.scheduler.plans.planning import make_plan
 from velodrome.scheduler.sweeps import yaml_nodes
-from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.sweep_file import parse
+from velodrome.scheduler.sweeps.expansion import expand_cells
+from velodrome.scheduler.sweeps.sweep_file import parse_sweep
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster.yaml"
@@ -72,7 +72,7 @@ def test_every_node_type_but_the_head_starts_from_zero_and_is_declared_in_full()
     kinds = config()["available_node_types"]
     workers = {name: kind for name, kind in kinds.items() if name != config()["head_node_type"]}
     assert all(kind["min_workers"] == 0 for kind in workers.values())
-    declared = {one.name: one for one in load(CLUSTER)}
+    declared = {one.name: one for one in load_types(CLUSTER)}
     assert set(declared) == set(workers)  # hence not the head
     assert all(one.derived == () for one in declared.values())
     assert {one.name for one in declared.values() if one.gpus} == GPU_TYPES
@@ -83,9 +83,9 @@ def test_gpu_tasks_of_the_nightly_sweep_go_to_the_types_that_have_such_gpus() ->
     text = NIGHTLY.read_text()
     devices = "devices: [cpu, gpu, gpu:2, {gpu: L4}, {gpu: a10g}, {gpu: H100}]"
     assert "devices: [cpu]" in text
-    sweep = parse(text.replace("devices: [cpu]", devices), str(NIGHTLY), FRAMEWORKS)
-    nodes = [one.node for one in load(CLUSTER)]
-    made = plan(expand(sweep), sweep, nodes, {})
+    sweep = parse_sweep(text.replace("devices: [cpu]", devices), str(NIGHTLY), FRAMEWORKS)
+    nodes = [one.node for one in load_types(CLUSTER)]
+    made = make_plan(expand_cells(sweep), sweep, nodes, {})
     went: dict[tuple[int, str], set[str]] = {}
     for one in made.placements:
         went.setdefault((one.task.gpu_count, one.task.gpu_model), set()).add(one.node_id)
@@ -187,6 +187,6 @@ def test_labels_are_judged_as_a_node_of_ray_judges_them(key: str, value: str) ->
         validate_node_label_syntax({key: value})
     except ValueError:
         with pytest.raises(ConfigError, match="of a label"):
-            read_labels(yaml_nodes.parse(text, "c.yaml"), "labels")
+            read_labels(yaml_nodes.parse_yaml(text, "c.yaml"), "labels")
     else:
-        assert read_labels(yaml_nodes.parse(text, "c.yaml"), "labels") == ((key, value),)
+        assert read_labels(yaml_nodes.parse_yaml(text, "c.yaml"), "labels") == ((key, value),)

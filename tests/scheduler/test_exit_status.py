@@ -11,15 +11,15 @@ from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.scheduler.commands.run import run
-from velodrome.scheduler.commands.target import Where
-from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
-from velodrome.scheduler.plans.preparation import planned
+from velodrome.scheduler.commands.target import Target
+from velodrome.scheduler.plans.expectations import TO_AGREE, ExpectedOutcome
+from velodrome.scheduler.plans.preparation import plan_sweep
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.sweeps.sweep_file import load
+from velodrome.scheduler.sweeps.sweep_file import load_sweep
 
 TEXT = "frameworks: [torch, theano]\nmodels: [lenet]\nthreads: [1]\nrepeats: 1\n"
 SWEEP = "20261124-063012-a1b2"
-LACKS = Expected(("unsupported",), "it has no convolution")
+LACKS = ExpectedOutcome(("unsupported",), "it has no convolution")
 
 
 @pytest.fixture
@@ -28,10 +28,12 @@ def results(tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
-def ended(results: Path, theano: Status, expected: Expected, *, as_json: bool = False) -> int:
+def ended(
+    results: Path, theano: Status, expected: ExpectedOutcome, *, as_json: bool = False
+) -> int:
     """The status of a run that finds torch agreed and theano as told: nothing is left to do."""
-    sweep, node = load(results.parent / "sweep.yaml"), take()
-    plan = planned(sweep, "", (node,), EnvironmentStore(default_root()))
+    sweep, node = load_sweep(results.parent / "sweep.yaml"), take()
+    plan = plan_sweep(sweep, "", (node,), EnvironmentStore(default_root()))
     store = Store(results)
     store.begin(SWEEP, TEXT, plan)
     for placement in plan.placements:
@@ -39,7 +41,7 @@ def ended(results: Path, theano: Status, expected: Expected, *, as_json: bool = 
         status = theano if is_told else Status.OK
         row = Measurement(placement.task, 0, 1, status, "told", node.node_id, "h", "t", 1.0, 2.0)
         store.put(SWEEP, row, expected if is_told else TO_AGREE)
-    return run(None, results, "last", "", Where(), as_json=as_json)
+    return run(None, results, "last", "", Target(), as_json=as_json)
 
 
 def test_a_failure_that_was_expected_ends_well(

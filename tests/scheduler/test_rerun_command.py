@@ -15,7 +15,7 @@ from velodrome.agents.node import Core, Node
 from velodrome.agents.rerun_command import rerun_command
 from velodrome.agents.task import Limits, Task
 from velodrome.scheduler.cli import app
-from velodrome.scheduler.commands.measure_options import Options, to_task
+from velodrome.scheduler.commands.measure_options import MeasureOptions, make_task
 from velodrome.scheduler.errors import ConfigError
 
 NODE = Node("n1", "host1", "CPU", tuple(Core(core, (core,)) for core in range(8)), 2**34)
@@ -30,9 +30,9 @@ def typed(command: str) -> Task:
     assert words[:2] == ["velodrome", "measure"]
     measure = typer.main.get_command(app).commands["measure"]  # type: ignore[attr-defined]
     given_words = measure.make_context("measure", words[2:]).params
-    known = {field.name for field in fields(Options)}
+    known = {field.name for field in fields(MeasureOptions)}
     options = {name: value for name, value in given_words.items() if name in known}
-    return to_task(Options(**options, is_shared=given_words["shared"]), NODE, STORE)
+    return make_task(MeasureOptions(**options, is_shared=given_words["shared"]), NODE, STORE)
 
 
 @pytest.mark.parametrize(

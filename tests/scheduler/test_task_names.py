@@ -13,17 +13,17 @@ from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.comparison.cell_names import names_in
 from velodrome.scheduler.comparison.outcome import Chosen, compared
-from velodrome.scheduler.fleet.event_messages import ended_text
+from velodrome.scheduler.fleet.event_messages import describe_ended
 from velodrome.scheduler.history.cell_series import followed, history, labels
-from velodrome.scheduler.plans.explanations import explain
-from velodrome.scheduler.plans.planning import plan
-from velodrome.scheduler.plans.task_names import names_of
+from velodrome.scheduler.plans.explanations import explain_plan
+from velodrome.scheduler.plans.planning import make_plan
+from velodrome.scheduler.plans.task_names import name_tasks
 from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.html.formatting import format_platform
 from velodrome.scheduler.reports.tables import build_table
 from velodrome.scheduler.results.task_row import task_row
-from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.sweep_file import parse
+from velodrome.scheduler.sweeps.expansion import expand_cells
+from velodrome.scheduler.sweeps.sweep_file import parse_sweep
 
 TASK = Task("torch", "eager", "lenet", 64, device="gpu", gpu_count=1, lock_hash="a1b2")
 OTHER = {
@@ -63,7 +63,7 @@ def test_every_field_of_a_key_is_tried_here() -> None:
 @pytest.mark.parametrize("other", PAIRS)
 def test_two_tasks_have_two_names_in_a_plan(other: Task) -> None:
     assert TASK.key != other.key
-    names = names_of([TASK, other])
+    names = name_tasks([TASK, other])
     assert names[TASK] != names[other]
 
 
@@ -125,9 +125,9 @@ def tasks() -> tuple[Task, ...]:
 def explained() -> Iterator[object]:
     gpus = tuple(Gpu(at, f"NVIDIA {name}", f"GPU-{at}", 2**36) for at, name in enumerate(GPUS))
     node = Node("n1", "h", "CPU", tuple(Core(at, (at,)) for at in range(4)), 2**36, gpus=gpus)
-    sweep = parse(SWEEP, "s.yaml")
+    sweep = parse_sweep(SWEEP, "s.yaml")
     hashes = {("torch", "gpu"): "1", ("torch", "cpu"): "2"}
-    yield from explain(plan(expand(sweep), sweep, (node,), hashes), sweep, (node,))
+    yield from explain_plan(make_plan(expand_cells(sweep), sweep, (node,), hashes), sweep, (node,))
 
 
 GPUS = ("A100", "A100", "L4")
@@ -138,7 +138,7 @@ def test_all_tasks_of_a_sweep_have_names_of_their_own_wherever_they_are_shown(ta
     assert len({one.name for one in explained()}) == len(tasks)
     assert len({task.label for task in tasks}) == len(tasks)
     ended = [Measurement(task, 0, 1, Status.CRASHED, "x", "n", "h", "t", 1, 2) for task in tasks]
-    lines = {ended_text(one) for one in ended}
+    lines = {describe_ended(one) for one in ended}
     assert len(lines) == len(tasks)
 
 
@@ -153,7 +153,7 @@ def test_all_tasks_of_a_sweep_have_names_of_their_own_wherever_they_are_shown(ta
 )
 def test_a_name_is_no_longer_than_that(task: Task, label: str) -> None:
     assert task.label == label
-    assert names_of([task, replace(task, model="lstm")])[task] == label
+    assert name_tasks([task, replace(task, model="lstm")])[task] == label
 
 
 def test_the_cases_of_a_night_have_names_of_their_own() -> None:

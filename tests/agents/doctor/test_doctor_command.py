@@ -10,7 +10,7 @@ import pytest
 
 from velodrome.agents.doctor.finding import Subject
 from velodrome.agents.doctor.runner import worst_first
-from velodrome.scheduler.commands.doctor import status
+from velodrome.scheduler.commands.doctor import exit_status
 
 COMMAND = [sys.executable, "-m", "velodrome.scheduler.cli", "doctor", "--json"]
 
@@ -20,8 +20,8 @@ SUBJECT = Subject("this", "it matters")
 
 def test_only_a_warning_fails_and_it_comes_first() -> None:
     fine, unknown, warning = SUBJECT.fine("a"), SUBJECT.unknown("b"), SUBJECT.warning("c", "mend")
-    assert status((fine, unknown)) == 0
-    assert status((fine, warning, unknown)) == 1
+    assert exit_status((fine, unknown)) == 0
+    assert exit_status((fine, warning, unknown)) == 1
     assert worst_first((fine, warning, unknown)) == (warning, unknown, fine)
 
 

@@ -12,9 +12,9 @@ from velodrome.agents.environments.versions import VersionLocks
 from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.selection import parse as selection
+from velodrome.scheduler.plans.selection import parse_selection as selection
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.sweeps.sweep_file import parse
+from velodrome.scheduler.sweeps.sweep_file import parse_sweep
 
 PLAIN = "frameworks: [numpy]\nmodels: [lenet]\n"
 
@@ -51,7 +51,7 @@ SWEEPS = {
 def test_a_hostile_sweep_file_is_refused_in_one_short_line(kind: str) -> None:
     text, said = SWEEPS[kind]
     with pytest.raises(ConfigError, match=re.escape(said)) as refusal:
-        parse(text, "s.yaml")
+        parse_sweep(text, "s.yaml")
     told = str(refusal.value)
     assert told.startswith("s.yaml:")
     assert len(told) < 1500

@@ -14,7 +14,7 @@ from hostile_words import EVIL, SWEEP, UNSEEN, measured
 
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Status
-from velodrome.scheduler.commands.report import Form, Kind, report
+from velodrome.scheduler.commands.report import Form, ReportKind, report
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError
 from velodrome.scheduler.results.store import Store
 
@@ -46,9 +46,11 @@ def evil_results(store: Store, root: Path) -> Path:
 
 
 @pytest.mark.parametrize("form", list(Form))
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.UTILIZATION])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in ReportKind if kind is not ReportKind.UTILIZATION]
+)
 def test_a_hostile_results_folder_is_shown_as_plain_text(
-    evil_results: Path, capsys: pytest.CaptureFixture[str], kind: Kind, form: Form
+    evil_results: Path, capsys: pytest.CaptureFixture[str], kind: ReportKind, form: Form
 ) -> None:
     report(evil_results, "", kind, form, None)
     text = capsys.readouterr().out
@@ -69,11 +71,11 @@ def test_a_picture_of_a_hostile_results_folder_holds_no_element_of_its_making(
     evil_results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture = tmp_path / "picture.svg"
-    report(evil_results, "", Kind.TIMES, Form.TERMINAL, picture)
+    report(evil_results, "", ReportKind.TIMES, Form.TERMINAL, picture)
     tags = {element.tag.rpartition("}")[2] for element in ElementTree.parse(picture).iter()}
     assert tags <= {"svg", "style", "defs", "clipPath", "rect", "text", "g", "circle", "line"}
     with pytest.raises(ConfigError, match="cannot be written"):
-        report(evil_results, "", Kind.TIMES, Form.TERMINAL, tmp_path / "none" / "picture.svg")
+        report(evil_results, "", ReportKind.TIMES, Form.TERMINAL, tmp_path / "none" / "picture.svg")
 
 
 def rewritten(root: Path, column: str, values: pa.Array) -> None:
@@ -102,7 +104,7 @@ def test_rows_that_no_velodrome_wrote_are_told_and_not_tripped_over(
 ) -> None:
     store.put(SWEEP, measured())
     rewritten(root, column, values)
-    assert report(root, "", Kind.TIMES, Form.TERMINAL, None).status == INCOMPLETE
+    assert report(root, "", ReportKind.TIMES, Form.TERMINAL, None).status == INCOMPLETE
     assert said in capsys.readouterr().err
 
 
@@ -113,5 +115,5 @@ def test_a_time_that_cannot_be_costs_no_report(
     store.put(SWEEP, measured())
     rewritten(root, "gradient_median_ns", pa.array([median_ns]))
     for form in Form:
-        report(root, "", Kind.TIMES, form, None)
+        report(root, "", ReportKind.TIMES, form, None)
     assert "probe-lrn" in capsys.readouterr().out

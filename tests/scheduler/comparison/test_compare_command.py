@@ -8,7 +8,12 @@ import pytest
 from rich.console import Console
 
 from velodrome.scheduler.cli import app
-from velodrome.scheduler.commands.compare import compare, found, known_failures, status
+from velodrome.scheduler.commands.compare import (
+    compare,
+    exit_status,
+    parse_failures,
+    run_comparison,
+)
 from velodrome.scheduler.commands.report import Form
 from velodrome.scheduler.comparison import rendering
 from velodrome.scheduler.comparison.comparison_rows import COLUMNS
@@ -68,7 +73,7 @@ def test_the_terminal_ends_with_one_sentence_in_words(kept, capsys) -> None:
 @pytest.mark.parametrize("width", [80, 120])
 def test_lines_fit_the_terminal_and_a_verdict_is_read_without_colours(kept, width) -> None:
     screen = Console(width=width, file=io.StringIO(), color_system=None)
-    outcome = found("last~1", "last", kept, only="framework=torch|numpy", least=0.02)
+    outcome = run_comparison("last~1", "last", kept, only="framework=torch|numpy", least=0.02)
     screen.print(rendering.rich(outcome))
     text = screen.file.getvalue()
     assert max(map(len, text.splitlines())) <= width
@@ -168,7 +173,7 @@ def test_the_same_runs_on_both_sides_are_refused(kept) -> None:
 
 
 def test_only_holds_for_both_sides(kept) -> None:
-    outcome = found("last~1", "last", kept, only="framework=numpy", least=0.02)
+    outcome = run_comparison("last~1", "last", kept, only="framework=numpy", least=0.02)
     assert {duel.pair.base[0]["framework"] for duel in outcome.duels} == {"numpy"}
     assert sentence(outcome).endswith(
         "nothing that is recorded differs (A against A): chance names any time in at most 5 % of "
@@ -177,18 +182,18 @@ def test_only_holds_for_both_sides(kept) -> None:
 
 
 def test_the_exit_status_is_1_only_for_what_was_asked(kept) -> None:
-    outcome = found("last~1", "last", kept, only="", least=0.02)
+    outcome = run_comparison("last~1", "last", kept, only="", least=0.02)
     asked = {"": 0, "slower": 1, "faster": 0, "broke": 0, "vanished": 1, "faster,slower": 1}
     for text, expected in asked.items():
-        failures = known_failures([text] if text else [])
-        assert (text, status(outcome, failures)) == (text, expected)
+        failures = parse_failures([text] if text else [])
+        assert (text, exit_status(outcome, failures)) == (text, expected)
     with pytest.raises(ConfigError, match=r"there is no 'slow'\. Did you mean 'slower'"):
-        known_failures(["slow"])
+        parse_failures(["slow"])
 
 
 def test_a_change_that_nobody_cares_for_can_be_made_one(kept) -> None:
-    outcome = found("last~1", "last", kept, only="", least=0.2)
-    assert status(outcome, ("slower",)) == 0
+    outcome = run_comparison("last~1", "last", kept, only="", least=0.2)
+    assert exit_status(outcome, ("slower",)) == 0
     with pytest.raises(ConfigError, match=r"command line, --least: '2 apples' is not taken"):
         compare("last~1", "last", kept, least="2 apples", form=Form.CSV)
 

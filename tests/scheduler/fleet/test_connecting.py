@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
-from velodrome.scheduler.fleet.cluster import check_address, variables
+from velodrome.scheduler.fleet.cluster import check_address, driver_variables
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:port", "http://head:8265"])
@@ -28,16 +28,16 @@ def test_an_address_where_nobody_listens_is_unreachable() -> None:
 
 def test_a_driver_shows_a_token_if_there_is_one_and_reports_no_usage(tmp_path: Path) -> None:
     token = tmp_path / "auth_token"
-    assert "RAY_AUTH_MODE" not in variables({}, token)
-    assert variables({"RAY_AUTH_TOKEN_PATH": "/a/token"}, token)["RAY_AUTH_MODE"] == "token"
+    assert "RAY_AUTH_MODE" not in driver_variables({}, token)
+    assert driver_variables({"RAY_AUTH_TOKEN_PATH": "/a/token"}, token)["RAY_AUTH_MODE"] == "token"
     token.write_text("0" * 64)
-    found = variables({}, token)
+    found = driver_variables({}, token)
     assert found["RAY_AUTH_MODE"] == "token"
     assert found["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
 def test_what_the_user_has_set_is_left_as_it_is(tmp_path: Path) -> None:
-    assert "RAY_AUTH_MODE" not in variables({"RAY_AUTH_MODE": "disabled"}, tmp_path / "none")
+    assert "RAY_AUTH_MODE" not in driver_variables({"RAY_AUTH_MODE": "disabled"}, tmp_path / "none")
 
 
 @pytest.mark.slow
@@ -48,7 +48,7 @@ def test_a_head_that_takes_calls_and_never_answers_is_given_up() -> None:
             "import sys\n"
             "from velodrome.scheduler.fleet import cluster\n"
             "cluster.JOIN_S = 6.0\n"
-            "with cluster.joined_cluster(sys.argv[1]): print('joined')\n"
+            "with cluster.join_cluster(sys.argv[1]): print('joined')\n"
         )
         began_s = time.monotonic()
         done = subprocess.run(

@@ -12,19 +12,19 @@ import pytest
 from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.fleet.attempt_events import (
+    Blocked,
     Ended,
-    Held,
     Lost,
+    NoEnvironment,
     Preparing,
-    Refused,
     Started,
     Waiting,
 )
 from velodrome.scheduler.fleet.attempts import Attempt, EnvironmentNeed, Preparation, Work
 from velodrome.scheduler.fleet.dispatch import MOST_TOGETHER, SILENT_S, Dispatcher
 from velodrome.scheduler.fleet.transport import Gone
-from velodrome.scheduler.fleet.work_queue import MAX_TRIES, Queue
-from velodrome.scheduler.plans.alternatives import ANYWHERE, Home
+from velodrome.scheduler.fleet.work_queue import MAX_TRIES, WorkQueue
+from velodrome.scheduler.plans.alternatives import ANYWHERE, NodeConstraint
 
 
 def node(name: str) -> Node:
@@ -105,7 +105,7 @@ def swept(simulation: ModuleType) -> Callable[..., Sweep]:
             sweep.at_s.append(transport.now_s())
             on_event(event)
 
-        queue = Queue(attempts, nodes, anywhere, needs, max_tries)
+        queue = WorkQueue(attempts, nodes, anywhere, needs, max_tries)
         Dispatcher(queue, transport, tell, patience_s).run()
         sweep.crowded = transport.crowded
         return sweep
@@ -221,13 +221,13 @@ def test_a_late_answer_of_work_that_was_given_up_is_ignored(
 
 def test_that_a_node_is_used_by_others_is_told_once(swept: Swept, simulation: ModuleType) -> None:
     sweep = swept([attempt("a")], [node("n1")], [simulation.Busy(0.0, "n1", for_s=100.0)])
-    assert [(one.work.task.framework, one.hostname) for one in sweep.of(Held)] == [("a", "n1")]
-    assert sweep.when(Held) < [10.0]
+    assert [(one.work.task.framework, one.hostname) for one in sweep.of(Blocked)] == [("a", "n1")]
+    assert sweep.when(Blocked) < [10.0]
     assert sweep.ended == {"a": "n1"}
 
 
 def test_what_fits_no_node_that_is_there_is_given_up_when_patience_ends(swept: Swept) -> None:
-    bound = Attempt(Task("a", "plain", "lenet", 64), 0, "n9", home=Home(node_id="n9"))
+    bound = Attempt(Task("a", "plain", "lenet", 64), 0, "n9", home=NodeConstraint(node_id="n9"))
     sweep = swept([bound, attempt("b")], [node("n1")], patience_s=60.0)
     (lost,) = sweep.of(Lost)
     assert lost.attempt.task.framework == "a" and lost.again is None
@@ -238,7 +238,7 @@ def test_what_fits_no_node_that_is_there_is_given_up_when_patience_ends(swept: S
 def test_a_node_that_comes_in_time_is_given_what_waits_for_it(
     swept: Swept, simulation: ModuleType
 ) -> None:
-    bound = Attempt(Task("a", "plain", "lenet", 64), 0, "n9", home=Home(node_id="n9"))
+    bound = Attempt(Task("a", "plain", "lenet", 64), 0, "n9", home=NodeConstraint(node_id="n9"))
     comes = simulation.Comes(50.0, "n9", node("n9"))
     sweep = swept([bound], [node("n1")], [comes], patience_s=60.0)
     assert sweep.ended == {"a": "n9"}
@@ -271,9 +271,9 @@ def test_a_task_whose_environment_cannot_be_built_is_refused_with_the_reason(swe
         needs=needs_own,
         failing=lambda need: "no wheel" if need.framework == "a" else "",
     )
-    assert [(one.attempt.task.framework, one.outcome.reason) for one in sweep.of(Refused)] == [
-        ("a", "no wheel")
-    ]
+    assert [
+        (one.attempt.task.framework, one.outcome.reason) for one in sweep.of(NoEnvironment)
+    ] == [("a", "no wheel")]
     assert sweep.ended == {"b": "n1"}
 
 
@@ -292,7 +292,7 @@ def test_environments_whose_building_always_breaks_off_are_not_tried_for_ever(
 ) -> None:
     breaks = [simulation.Breaks(float(at_s), "n1") for at_s in range(5, 2000, 5)]
     sweep = swept([attempt("a")], [node("n1")], breaks, needs=needs_own)
-    assert [one.attempt.task.framework for one in sweep.of(Refused)] == ["a"]
+    assert [one.attempt.task.framework for one in sweep.of(NoEnvironment)] == ["a"]
     assert 1 < len(sweep.of(Preparing)) < 5
 
 
@@ -303,7 +303,7 @@ def fleet_and_tasks() -> tuple[list[Node], list[Attempt]]:
     for order in range(300):
         course = order // 3
         where = nodes[course % 12].node_id
-        home = Home(node_id=where) if course % 10 == 0 else ANYWHERE
+        home = NodeConstraint(node_id=where) if course % 10 == 0 else ANYWHERE
         task = Task(f"f{order}", "plain", "lenet", 64)
         attempts.append(Attempt(task, 0, where, home=home, course=(course, ""), order=order))
     return nodes, attempts
@@ -356,7 +356,7 @@ def test_what_ended_together_is_kept_together_before_any_node_starts_the_next(
     attempts = [attempt(name, one.node_id) for name in "ab" for one in nodes]
     transport = reporting_together(simulation, nodes)
     told: list[object] = []
-    queue = Queue(attempts, nodes, anywhere, needs_nothing)
+    queue = WorkQueue(attempts, nodes, anywhere, needs_nothing)
 
     def keep(ended: Sequence[Ended]) -> None:
         told.append(len(ended))
@@ -373,7 +373,7 @@ def test_no_more_than_some_are_kept_together(simulation: ModuleType) -> None:
     attempts = [attempt(f"a{one.node_id}", one.node_id) for one in nodes]
     transport = reporting_together(simulation, nodes)
     kept: list[int] = []
-    queue = Queue(attempts, nodes, anywhere, needs_nothing)
+    queue = WorkQueue(attempts, nodes, anywhere, needs_nothing)
     Dispatcher(
         queue, transport, lambda event: None, keep=lambda ended: kept.append(len(ended))
     ).run()

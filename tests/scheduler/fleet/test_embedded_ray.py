@@ -33,11 +33,11 @@ SETTINGS_OF_OTHERS = {
 }
 JOIN_IT = """
 import os
-from velodrome.scheduler.fleet.embedded_ray import embedded_ray, keep_only_ours
+from velodrome.scheduler.fleet.embedded_ray import embedded_ray, apply_ray_variables
 with embedded_ray(1, 0) as started:
-    keep_only_ours(started.variables)
-    from velodrome.scheduler.fleet.cluster import connected
-    with connected(started.address):
+    apply_ray_variables(started.variables)
+    from velodrome.scheduler.fleet.cluster import connect
+    with connect(started.address):
         import ray
         there = ray.remote(lambda: [name for name in os.environ if "THEIRS" in name])
         print(ray.get(there.remote()), sorted(one["Alive"] for one in ray.nodes()))
@@ -52,12 +52,12 @@ def test_in_every_place_that_is_taken_the_longest_socket_can_be_made(
     room = own.room_bytes(largest_pid)
     name = own.LONGEST_SOCKET.format(pid=largest_pid)
     for place in ("/" + "p" * (room - 1), "/" + "é" * ((room - 1) // 2)):
-        assert own.fits(place, largest_pid)
+        assert own.fits_sockets(place, largest_pid)
         assert _can_be_made(tmp_path, place + name)
-    assert not own.fits("/" + "p" * room, largest_pid)
-    assert not own.fits("/" + "é" * (room - 2), largest_pid)  # characters are no bytes
+    assert not own.fits_sockets("/" + "p" * room, largest_pid)
+    assert not own.fits_sockets("/" + "é" * (room - 2), largest_pid)  # characters are no bytes
     assert not _can_be_made(tmp_path, "/" + "p" * room + name)
-    assert not own.fits("/\udcff", largest_pid)  # bytes that are no text
+    assert not own.fits_sockets("/\udcff", largest_pid)  # bytes that are no text
 
 
 def _can_be_made(folder: Path, path: str) -> bool:

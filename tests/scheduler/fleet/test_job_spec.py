@@ -7,42 +7,42 @@ import pytest
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.fleet.job_spec import (
     Job,
-    Order,
+    JobSpec,
     State,
-    entry_point,
-    job_of,
-    named,
+    entry_command,
+    find_job,
     new_job_id,
+    parse_job,
 )
 
 HOSTILE = "a'b\"c; $(touch x) `id`\n--stop"
 
 
 def details(**changes: object) -> dict[str, object]:
-    order = Order("quick", "20261124-120000-abcdef01", "/srv/results")
+    order = JobSpec("quick", "20261124-120000-abcdef01", "/srv/results")
     found = {"submission_id": "velodrome-quick-1", "status": "RUNNING", "start_time": 5}
     return {**found, "metadata": order.metadata, **changes}
 
 
 def job(**changes: object) -> Job:
-    found = job_of(details(**changes))
+    found = parse_job(details(**changes))
     assert found is not None
     return found
 
 
 def test_a_shell_takes_every_argument_as_the_word_that_it_is() -> None:
     words = ["run", f"--results=/srv/{HOSTILE}", ""]
-    assert shlex.split(entry_point(words))[4:] == words
+    assert shlex.split(entry_command(words))[4:] == words
 
 
 def test_a_jobs_id_has_nothing_of_a_hostile_name_but_letters() -> None:
-    job_id = new_job_id(Order(HOSTILE, "", ""), "20261124-1")
+    job_id = new_job_id(JobSpec(HOSTILE, "", ""), "20261124-1")
     assert job_id == "velodrome-a-b-c-touch-x-id-stop-20261124-1"
-    assert new_job_id(Order("日本", "", ""), "1") == "velodrome-1"
+    assert new_job_id(JobSpec("日本", "", ""), "1") == "velodrome-1"
 
 
 def test_the_command_to_go_on_has_all_that_was_typed() -> None:
-    order = Order("quick", "ID", "/srv/my results", only="model=lenet threads=1", patience="5m")
+    order = JobSpec("quick", "ID", "/srv/my results", only="model=lenet threads=1", patience="5m")
     called, *words = shlex.split(order.again("auto"))
     assert called.endswith("velodrome")
     assert words == [
@@ -71,14 +71,14 @@ def test_a_jobs_end_is_told_as_a_shell_would(
 
 
 def test_jobs_of_other_programs_are_not_seen() -> None:
-    assert job_of(details(metadata={"owner": "somebody"})) is None
-    assert job_of(details(metadata=None)) is None
-    assert job_of(details(submission_id=None)) is None
+    assert parse_job(details(metadata={"owner": "somebody"})) is None
+    assert parse_job(details(metadata=None)) is None
+    assert parse_job(details(submission_id=None)) is None
 
 
 def test_a_sweeps_id_means_its_newest_job() -> None:
     jobs = [job(submission_id="newer"), job(submission_id="older")]
-    assert named(jobs[0].order.sweep_id, jobs, "auto").job_id == "newer"
-    assert named("older", jobs, "auto").state is State.RUNNING
+    assert find_job(jobs[0].order.sweep_id, jobs, "auto").job_id == "newer"
+    assert find_job("older", jobs, "auto").state is State.RUNNING
     with pytest.raises(ConfigError, match=r"no job 'oldest'.*older"):
-        named("oldest", jobs, "auto")
+        find_job("oldest", jobs, "auto")

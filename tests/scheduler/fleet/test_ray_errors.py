@@ -4,7 +4,7 @@ import pytest
 import ray
 
 from velodrome.scheduler.errors import ClusterUnreachable
-from velodrome.scheduler.fleet.ray_errors import in_short, own_raylet
+from velodrome.scheduler.fleet.ray_errors import detect_local_failure, summarize_error
 
 
 def test_of_what_a_task_raised_the_exception_is_told_and_not_where_ray_caught_it() -> None:
@@ -14,17 +14,20 @@ def test_of_what_a_task_raised_the_exception_is_told_and_not_where_ray_caught_it
         "ValueError: no such share"
     )
     error = ray.exceptions.RayTaskError("execute_attempt", traceback, ValueError("no such share"))
-    assert in_short(error.as_instanceof_cause()) == "ValueError: no such share"
+    assert summarize_error(error.as_instanceof_cause()) == "ValueError: no such share"
 
 
 def test_of_rays_own_errors_the_first_sentence_is_told() -> None:
     error = ray.exceptions.WorkerCrashedError()
     assert (
-        in_short(error)
+        summarize_error(error)
         == "WorkerCrashedError: The worker died unexpectedly while executing this task"
     )
 
 
 def test_a_broken_pipe_to_the_own_ray_is_a_cluster_that_cannot_be_reached() -> None:
-    with pytest.raises(ClusterUnreachable, match="the Ray on this machine is gone"), own_raylet():
+    with (
+        pytest.raises(ClusterUnreachable, match="the Ray on this machine is gone"),
+        detect_local_failure(),
+    ):
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")

@@ -13,10 +13,10 @@ from velodrome.scheduler.fleet.attempts import (
     EnvironmentNeed,
     EnvironmentOutcome,
     Preparation,
-    Refusal,
+    RefusedAttempt,
 )
-from velodrome.scheduler.fleet.work_queue import MAX_TRIES, Queue
-from velodrome.scheduler.plans.alternatives import Home
+from velodrome.scheduler.fleet.work_queue import MAX_TRIES, WorkQueue
+from velodrome.scheduler.plans.alternatives import NodeConstraint
 
 
 def node(name: str, cores: int = 8, gpus: int = 0) -> Node:
@@ -48,11 +48,11 @@ def nowhere_else(attempt: Attempt, node: Node) -> bool:
 
 def queue_of(
     *attempts: Attempt, nodes: int = 1, may_run: Callable[[Attempt, Node], bool] = nowhere_else
-) -> Queue:
-    return Queue(attempts, [node(f"n{number + 1}") for number in range(nodes)], may_run)
+) -> WorkQueue:
+    return WorkQueue(attempts, [node(f"n{number + 1}") for number in range(nodes)], may_run)
 
 
-def taken(queue: Queue) -> dict[str, str]:
+def taken(queue: WorkQueue) -> dict[str, str]:
     """What starts now, by framework, and where."""
     return {work.task.framework: work.node_id for work in queue.take() if isinstance(work, Attempt)}
 
@@ -90,7 +90,7 @@ def test_tasks_that_share_take_no_more_gpus_than_there_are() -> None:
     sharing = [
         attempt(name, device="gpu", gpu_count=1, threads=1, exclusive=False) for name in "abc"
     ]
-    queue = Queue(sharing, [node("n1", gpus=2)], nowhere_else)
+    queue = WorkQueue(sharing, [node("n1", gpus=2)], nowhere_else)
     assert taken(queue) == {"a": "n1", "b": "n1"}
 
 
@@ -186,8 +186,8 @@ def test_nothing_is_taken_over_by_a_node_that_may_not_run_it() -> None:
 
 
 def test_what_is_for_one_node_waits_for_it_and_runs_when_it_is_back() -> None:
-    bound = Attempt(Task("a", "plain", "lenet", 64), 0, "n1", home=Home(node_id="n1"))
-    queue = Queue([bound], [node("n1"), node("n2")], anywhere)
+    bound = Attempt(Task("a", "plain", "lenet", 64), 0, "n1", home=NodeConstraint(node_id="n1"))
+    queue = WorkQueue([bound], [node("n1"), node("n2")], anywhere)
     assert taken(queue) == {"a": "n1"}
     queue.gone("n1")
     again = queue.lost(bound)
@@ -199,7 +199,7 @@ def test_what_is_for_one_node_waits_for_it_and_runs_when_it_is_back() -> None:
 
 
 def test_what_no_node_may_run_is_parked_until_one_comes_or_it_is_given_up() -> None:
-    queue = Queue([attempt("a", "absent"), attempt("b", "absent")], [node("n1")], nowhere_else)
+    queue = WorkQueue([attempt("a", "absent"), attempt("b", "absent")], [node("n1")], nowhere_else)
     assert taken(queue) == {}
     assert queue.is_waiting_for_nodes
     assert [one.task.framework for one in queue.give_up()] == ["a", "b"]
@@ -211,7 +211,7 @@ def test_a_machine_that_comes_back_as_another_kind_gets_nothing_it_may_not_run()
         return node.physical == 8
 
     first = attempt("a")
-    queue = Queue([first], [node("n1")], large)
+    queue = WorkQueue([first], [node("n1")], large)
     taken(queue)
     queue.gone("n1")
     queue.lost(first)
@@ -222,7 +222,7 @@ def test_a_machine_that_comes_back_as_another_kind_gets_nothing_it_may_not_run()
 
 
 def test_nothing_is_said_to_wait_for_nodes_while_something_runs() -> None:
-    queue = Queue([attempt("a"), attempt("b", "absent")], [node("n1")], nowhere_else)
+    queue = WorkQueue([attempt("a"), attempt("b", "absent")], [node("n1")], nowhere_else)
     taken(queue)
     assert not queue.is_waiting_for_nodes
     queue.finished(attempt("a"))
@@ -237,7 +237,7 @@ def needs(attempt: Attempt) -> tuple[EnvironmentNeed, ...]:
 
 
 def test_environments_are_built_once_before_a_nodes_first_task_and_all_together() -> None:
-    queue = Queue([attempt("a"), attempt("b"), attempt("a")], [node("n1")], nowhere_else, needs)
+    queue = WorkQueue([attempt("a"), attempt("b"), attempt("a")], [node("n1")], nowhere_else, needs)
     (preparation,) = queue.take()
     assert preparation == Preparation("n1", (NEED, EnvironmentNeed("b", "cpu")))
     assert list(queue.take()) == []
@@ -246,26 +246,26 @@ def test_environments_are_built_once_before_a_nodes_first_task_and_all_together(
 
 
 def test_a_task_whose_environment_failed_is_refused_and_the_others_run() -> None:
-    queue = Queue([attempt("a"), attempt("b")], [node("n1")], nowhere_else, needs)
+    queue = WorkQueue([attempt("a"), attempt("b")], [node("n1")], nowhere_else, needs)
     (preparation,) = queue.take()
     assert isinstance(preparation, Preparation)
     failed = EnvironmentOutcome(NEED, "no such package")
     queue.prepared(preparation, [failed, EnvironmentOutcome(EnvironmentNeed("b", "cpu"))])
-    assert list(queue.take()) == [Refusal(attempt("a"), failed), attempt("b")]
+    assert list(queue.take()) == [RefusedAttempt(attempt("a"), failed), attempt("b")]
     queue.finished(attempt("b"))
     assert queue.is_empty
 
 
 def carried_out(
-    queue: Queue, broken: set[str]
-) -> tuple[dict[str, str], list[Refusal], list[Preparation]]:
+    queue: WorkQueue, broken: set[str]
+) -> tuple[dict[str, str], list[RefusedAttempt], list[Preparation]]:
     """Until all has ended, where what ran. broken: nodes on which nothing can be built."""
     ran: dict[str, str] = {}
-    refused: list[Refusal] = []
+    refused: list[RefusedAttempt] = []
     built: list[Preparation] = []
     while not queue.is_empty:
         for work in list(queue.take()):
-            if isinstance(work, Refusal):
+            if isinstance(work, RefusedAttempt):
                 refused.append(work)
             elif isinstance(work, Preparation):
                 built.append(work)
@@ -280,7 +280,7 @@ def carried_out(
 
 def test_what_lacks_its_environment_on_a_node_runs_where_it_can_be_built() -> None:
     nodes = [node("n1"), node("n2"), node("n3")]
-    queue = Queue([attempt("a"), attempt("b"), attempt("c")], nodes, anywhere, needs)
+    queue = WorkQueue([attempt("a"), attempt("b"), attempt("c")], nodes, anywhere, needs)
     ran, refused, _ = carried_out(queue, {"n1"})
     assert ran.keys() == {"a", "b", "c"}
     assert "n1" not in ran.values()
@@ -290,7 +290,7 @@ def test_what_lacks_its_environment_on_a_node_runs_where_it_can_be_built() -> No
 def test_what_nobody_can_build_is_refused_and_no_node_builds_it_twice() -> None:
     nodes = [node(f"n{number}") for number in range(1, 9)]
     alike = [replace(attempt("a", course=0), repeat=repeat) for repeat in range(5)]
-    queue = Queue(alike, nodes, anywhere, needs)
+    queue = WorkQueue(alike, nodes, anywhere, needs)
     ran, refused, built = carried_out(queue, {one.node_id for one in nodes})
     assert (ran, len(refused)) == ({}, 5)
     assert len({one.node_id for one in built}) == len(built)
@@ -299,7 +299,7 @@ def test_what_nobody_can_build_is_refused_and_no_node_builds_it_twice() -> None:
 def test_what_two_nodes_could_not_build_no_third_one_is_asked_for() -> None:
     nodes = [node(f"n{number}") for number in range(1, 5)]
     busy = [attempt(chr(98 + number), one.node_id) for number, one in enumerate(nodes)]
-    queue = Queue([*busy, attempt("z", "n1")], nodes, anywhere, needs)
+    queue = WorkQueue([*busy, attempt("z", "n1")], nodes, anywhere, needs)
     failed = EnvironmentNeed("z", "cpu")
     tried = []
     for _ in range(20):
@@ -316,8 +316,8 @@ def test_what_two_nodes_could_not_build_no_third_one_is_asked_for() -> None:
 
 
 def test_a_task_of_one_node_is_refused_there_whatever_stands_elsewhere() -> None:
-    bound = replace(attempt("a"), home=Home(node_id="n1"))
-    queue = Queue([bound, attempt("b", "n2")], [node("n1"), node("n2")], anywhere, needs)
+    bound = replace(attempt("a"), home=NodeConstraint(node_id="n1"))
+    queue = WorkQueue([bound, attempt("b", "n2")], [node("n1"), node("n2")], anywhere, needs)
     ran, refused, _ = carried_out(queue, {"n1"})
     assert ran == {"b": "n2"}
     assert [one.attempt.task.framework for one in refused] == ["a"]
@@ -336,7 +336,7 @@ def test_every_attempt_ends_once_wherever_environments_fail(
         attempt(chr(97 + number), place, course=number % courses)
         for number, place in enumerate(places)
     ]
-    ran, refused, _ = carried_out(Queue(attempts, nodes, anywhere, needs), broken)
+    ran, refused, _ = carried_out(WorkQueue(attempts, nodes, anywhere, needs), broken)
     names = [one.attempt.task.framework for one in refused]
     assert sorted([*ran, *names]) == [one.task.framework for one in attempts]
     assert not broken & set(ran.values())
@@ -345,7 +345,7 @@ def test_every_attempt_ends_once_wherever_environments_fail(
 
 def test_no_environment_is_built_while_something_is_measured_on_the_node() -> None:
     late = attempt("z", "n2")
-    queue = Queue([attempt("a"), attempt("b"), late], [node("n1"), node("n2")], anywhere, needs)
+    queue = WorkQueue([attempt("a"), attempt("b"), late], [node("n1"), node("n2")], anywhere, needs)
     preparations = [work for work in queue.take() if isinstance(work, Preparation)]
     for one in preparations:
         queue.prepared(one, [EnvironmentOutcome(need) for need in one.needs])
@@ -362,7 +362,7 @@ def test_no_environment_is_built_while_something_is_measured_on_the_node() -> No
 
 
 def test_an_interrupted_preparation_is_tried_again() -> None:
-    queue = Queue([attempt("a")], [node("n1")], nowhere_else, needs)
+    queue = WorkQueue([attempt("a")], [node("n1")], nowhere_else, needs)
     (preparation,) = queue.take()
     assert isinstance(preparation, Preparation)
     queue.unprepared(preparation, "it broke off")
@@ -370,7 +370,7 @@ def test_an_interrupted_preparation_is_tried_again() -> None:
 
 
 def test_a_preparation_on_a_node_that_is_gone_is_made_where_its_attempts_go() -> None:
-    queue = Queue([attempt("a", "n2")], [node("n2")], anywhere, needs)
+    queue = WorkQueue([attempt("a", "n2")], [node("n2")], anywhere, needs)
     (preparation,) = queue.take()
     assert queue.gone("n2") == (preparation,)
     assert isinstance(preparation, Preparation)

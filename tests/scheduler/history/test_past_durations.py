@@ -9,7 +9,7 @@ from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.fleet.remaining_time import Eta
 from velodrome.scheduler.history.past_durations import pasts
-from velodrome.scheduler.plans.durations import expected_s
+from velodrome.scheduler.plans.durations import estimate_s
 
 KNOWN = Task("torch", "eager", "lenet", 64)
 NEW = Task("torch", "eager", "lstm", 16)
@@ -37,7 +37,7 @@ def test_what_a_task_waited_for_others_is_no_cost_of_its_own() -> None:
     assert pasts([waited], [KNOWN]).estimate(KNOWN) == 10
     in_vain = {**row(NEW, 1, 7200), "waited_ns": 7200 * 10**9}
     assert NEW not in pasts([in_vain], [NEW]).seconds
-    assert pasts([in_vain], [NEW]).estimate(NEW) == expected_s(NEW)
+    assert pasts([in_vain], [NEW]).estimate(NEW) == estimate_s(NEW)
 
 
 def test_what_a_task_waited_for_others_is_not_expected_of_those_that_are_left() -> None:
@@ -53,9 +53,9 @@ def test_what_a_task_waited_for_others_is_not_expected_of_those_that_are_left() 
 
 
 def test_one_that_never_ran_takes_longer_if_the_others_took_longer_than_their_arithmetic() -> None:
-    found = pasts([row(KNOWN, 1, 3 * expected_s(KNOWN))], [KNOWN, NEW])
-    assert found.estimate(NEW) == pytest.approx(3 * expected_s(NEW))
-    assert pasts([], [NEW]).estimate(NEW) == expected_s(NEW)
+    found = pasts([row(KNOWN, 1, 3 * estimate_s(KNOWN))], [KNOWN, NEW])
+    assert found.estimate(NEW) == pytest.approx(3 * estimate_s(NEW))
+    assert pasts([], [NEW]).estimate(NEW) == estimate_s(NEW)
 
 
 def test_the_error_is_that_of_past_nights_as_the_nights_before_told_them() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.scheduler.commands.nightly import NightCutShort, Typed, nightly
-from velodrome.scheduler.commands.target import Where as Place
+from velodrome.scheduler.commands.nightly import NightCutShort, NightlyOptions, nightly
+from velodrome.scheduler.commands.target import Target as Place
 from velodrome.scheduler.errors import INCOMPLETE, StoreError
 from velodrome.scheduler.history.cell_series import cell_of
 from velodrome.scheduler.history.false_alarms import false_alarms
@@ -21,7 +21,7 @@ from velodrome.scheduler.nightly.missing_cells import Promise, has_time, lacking
 from velodrome.scheduler.nightly.nightly_result import Night
 from velodrome.scheduler.nightly.summary import summary
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.sweeps.sweep import Where
+from velodrome.scheduler.sweeps.sweep import PlacementRule
 
 Row = Mapping[str, object]
 CELL = "torch my-lstm"
@@ -143,8 +143,10 @@ class TestVanished:
         assert night.exit_status == 0
         assert self.gone(nights, Promise(asked, budget_s=math.inf)).exit_status == INCOMPLETE
 
-    @pytest.mark.parametrize(("where", "status"), [(Where.ANY, 0), (Where.EACH_NODE, INCOMPLETE)])
-    def test_one_that_ran_on_another_node(self, nights, where: Where, status: int) -> None:
+    @pytest.mark.parametrize(
+        ("where", "status"), [(PlacementRule.ANY, 0), (PlacementRule.EACH_NODE, INCOMPLETE)]
+    )
+    def test_one_that_ran_on_another_node(self, nights, where: PlacementRule, status: int) -> None:
         fleet = nights().pass_by(0, 1)
         for row in fleet.rows:
             if row["sweep_id"] == fleet.judged(1).sweep_id and row["model"] == "my-lstm":
@@ -194,7 +196,7 @@ def test_results_that_cannot_be_kept_are_no_regression(tmp_path: Path) -> None:
     path.write_text(GPUS)
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "tasks").write_text("a file where rows belong")
-    typed = Typed(tmp_path / "results", "", "", tmp_path / "site", None)
+    typed = NightlyOptions(tmp_path / "results", "", "", tmp_path / "site", None)
     with pytest.raises(NightCutShort) as caught:
         nightly(path, typed, Place(), as_json=False)
     assert caught.value.exit_status == INCOMPLETE
@@ -208,7 +210,7 @@ def test_a_sweep_that_no_node_fits_is_not_green_on_any_night(
 ) -> None:
     path = tmp_path / "gpus.yaml"
     path.write_text(GPUS)
-    typed = Typed(tmp_path / "results", "", "", tmp_path / "site", None)
+    typed = NightlyOptions(tmp_path / "results", "", "", tmp_path / "site", None)
     for night in range(2):
         if night:
             (old,) = (tmp_path / "results" / "tasks").rglob("*.parquet")

@@ -3,7 +3,7 @@
 import pytest
 
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.budget import within
+from velodrome.scheduler.plans.budget import fit_budget
 from velodrome.scheduler.plans.planning import Placement, Plan
 
 WIDTHS = {"wide": 0.10, "narrow": 0.01, "new": None}
@@ -22,7 +22,7 @@ def plan(*names: str, repeats: int = 3, nodes: tuple[str, ...] = ("n1",)) -> Pla
 
 
 def run(made: Plan, budget_s: float):
-    return within(
+    return fit_budget(
         made,
         budget_s,
         lambda task: SECONDS[task.framework],

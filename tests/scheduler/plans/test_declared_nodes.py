@@ -3,7 +3,7 @@
 import pytest
 
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.declared_nodes import DeclaredType, parse
+from velodrome.scheduler.plans.declared_nodes import DeclaredType, parse_types
 
 HEAD = "  head: {resources: {CPU: 0}, node_config: {}}\n"
 CPU = "  cpu: {resources: {CPU: 16}, labels: {velodrome: cpu}, node_config: {}}\n"
@@ -20,12 +20,12 @@ def cluster(*types: str, hardware: str = "", more: str = "max_workers: 8\n") -> 
 
 
 def read(*types: str, hardware: str = "", more: str = "max_workers: 8\n") -> list[DeclaredType]:
-    return list(parse(cluster(*types, hardware=hardware, more=more), "c.yaml"))
+    return list(parse_types(cluster(*types, hardware=hardware, more=more), "c.yaml"))
 
 
 def complaint(text: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        parse(text, "c.yaml")
+        parse_types(text, "c.yaml")
     return str(caught.value)
 
 

@@ -11,7 +11,12 @@ from velodrome.adapters.registry import FRAMEWORKS, Framework
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.expectations import FILE_NAME, TO_AGREE, expectations, read_rules
+from velodrome.scheduler.plans.expectations import (
+    FILE_NAME,
+    TO_AGREE,
+    load_expectations,
+    read_rules,
+)
 
 TASK = Task("mine", "plain", "lenet", 64)
 
@@ -23,11 +28,11 @@ def framework(folder: Path, text: str | None = None) -> Framework:
 
 
 def expected(folder: Path, text: str, task: Task = TASK, **environ: str) -> tuple[str, ...]:
-    return expectations({"mine": framework(folder, text)}, environ).of(task).outcomes
+    return load_expectations({"mine": framework(folder, text)}, environ).of(task).outcomes
 
 
 def test_where_nothing_is_said_everything_is_to_agree(tmp_path: Path) -> None:
-    assert expectations({"mine": framework(tmp_path)}, {}).of(TASK) is TO_AGREE
+    assert load_expectations({"mine": framework(tmp_path)}, {}).of(TASK) is TO_AGREE
     assert TO_AGREE.is_met_by(Status.OK)
     assert TO_AGREE.is_met_by(Status.UNSTABLE)
     assert not any(TO_AGREE.is_met_by(one) for one in Status if not one.has_number)
@@ -57,7 +62,7 @@ def test_the_first_entry_that_fits_holds(tmp_path: Path) -> None:
 
 def test_of_several_outcomes_any_will_do(tmp_path: Path) -> None:
     text = '[[expected]]\nstatus = ["unsupported", "agreed"]\nreason = "by the BLAS"\n'
-    found = expectations({"mine": framework(tmp_path, text)}, {}).of(TASK)
+    found = load_expectations({"mine": framework(tmp_path, text)}, {}).of(TASK)
     assert found.text == "unsupported or agreed"
     met = [status.value for status in Status if found.is_met_by(status)]
     assert met == ["ok", "unstable", "unsupported"]
@@ -76,7 +81,7 @@ def test_an_entry_may_hold_only_while_variables_are_not_set(tmp_path: Path) -> N
 def test_a_device_that_a_framework_has_no_path_for_is_expected_to_be_unsupported(
     tmp_path: Path,
 ) -> None:
-    found = expectations({"mine": framework(tmp_path)}, {}).of(replace(TASK, device="gpu"))
+    found = load_expectations({"mine": framework(tmp_path)}, {}).of(replace(TASK, device="gpu"))
     assert (found.outcomes, found.reason) == (("unsupported",), "it has no gpu path")
 
 
@@ -105,7 +110,7 @@ def test_a_device_that_a_framework_has_no_path_for_is_expected_to_be_unsupported
 )
 def test_a_file_that_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        expectations({"mine": framework(tmp_path, text)}, {})
+        load_expectations({"mine": framework(tmp_path, text)}, {})
     assert str(caught.value).startswith(f"{tmp_path / FILE_NAME}{said}")
 
 

@@ -2,10 +2,10 @@
 
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.node import Core, Gpu, Node
-from velodrome.scheduler.plans.explanations import Explained, Refusal, explain
-from velodrome.scheduler.plans.planning import plan
-from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.sweep_file import parse
+from velodrome.scheduler.plans.explanations import TaskExplanation, UnsuitableNodes, explain_plan
+from velodrome.scheduler.plans.planning import make_plan
+from velodrome.scheduler.sweeps.expansion import expand_cells
+from velodrome.scheduler.sweeps.sweep_file import parse_sweep
 
 
 def node(name: str, cores: int = 4, gpu: str = "") -> Node:
@@ -13,9 +13,9 @@ def node(name: str, cores: int = 4, gpu: str = "") -> Node:
     return Node(name, name, "CPU", tuple(Core(n, (n,)) for n in range(cores)), 2**34, gpus=gpus)
 
 
-def explained(text: str, *nodes: Node) -> list[Explained]:
-    sweep = parse(f"frameworks: [torch]\nmodels: [lenet]\n{text}", "s.yaml", FRAMEWORKS)
-    return list(explain(plan(expand(sweep), sweep, nodes, {}), sweep, nodes))
+def explained(text: str, *nodes: Node) -> list[TaskExplanation]:
+    sweep = parse_sweep(f"frameworks: [torch]\nmodels: [lenet]\n{text}", "s.yaml", FRAMEWORKS)
+    return list(explain_plan(make_plan(expand_cells(sweep), sweep, nodes, {}), sweep, nodes))
 
 
 NODES = (node("a"), node("b"), node("big", 16), node("l4", 8, "NVIDIA L4"))
@@ -25,7 +25,7 @@ def test_nodes_that_lack_the_same_are_named_together() -> None:
     (one,) = explained("threads: [1]\ndevices: [{gpu: L4}]\nwhere: each-node\nrepeats: 2", *NODES)
     assert (one.nodes, one.repeats, one.reason) == (("l4",), 2, "")
     lacks = ("1 GPU of model L4",), ("needs 1 GPU of model L4, has none",)
-    assert one.elsewhere == (Refusal(("a", "b", "big"), *lacks),)
+    assert one.elsewhere == (UnsuitableNodes(("a", "b", "big"), *lacks),)
 
 
 def test_every_condition_that_fails_is_named() -> None:
@@ -42,7 +42,7 @@ def test_every_condition_that_fails_is_named() -> None:
 def test_a_node_that_would_do_as_well_lacks_nothing() -> None:
     (one,) = explained("threads: [1]", node("a"), node("b"))
     assert one.nodes == ("a",)
-    assert one.elsewhere == (Refusal(("b",), (), ("fits, too",)),)
+    assert one.elsewhere == (UnsuitableNodes(("b",), (), ("fits, too",)),)
 
 
 def test_what_runs_nowhere_says_of_every_node_why_not_but_never_by_the_nearest_ones_cores() -> None:

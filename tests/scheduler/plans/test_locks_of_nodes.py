@@ -11,11 +11,11 @@ import pytest
 
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.node import Core, Gpu, Node
-from velodrome.scheduler.plans.explanations import explain
-from velodrome.scheduler.plans.planning import Plan, plan
-from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.sweep import Locked, Sweep
-from velodrome.scheduler.sweeps.sweep_file import parse
+from velodrome.scheduler.plans.explanations import explain_plan
+from velodrome.scheduler.plans.planning import Plan, make_plan
+from velodrome.scheduler.sweeps.expansion import expand_cells
+from velodrome.scheduler.sweeps.sweep import LockRequirement, Sweep
+from velodrome.scheduler.sweeps.sweep_file import parse_sweep
 
 GPU = Gpu(0, "NVIDIA L4", "GPU-1", 2**34)
 MB = 1_000_000
@@ -28,11 +28,11 @@ def node(name: str, cuda_major: int, **others: object) -> Node:
 
 def sweep(framework: str, more: str = "devices: [gpu]") -> Sweep:
     text = f"frameworks: [{framework}]\nmodels: [lenet]\nthreads: [1]\nrepeats: 1\n{more}\n"
-    return parse(text, "s.yaml", FRAMEWORKS)
+    return parse_sweep(text, "s.yaml", FRAMEWORKS)
 
 
 def planned(asked: Sweep, *nodes: Node) -> Plan:
-    return plan(expand(asked), asked, nodes, {})
+    return make_plan(expand_cells(asked), asked, nodes, {})
 
 
 def reason(made: Plan) -> str:
@@ -60,7 +60,7 @@ def test_what_is_missing_is_said_of_the_fleet_and_of_each_node() -> None:
     made = planned(asked, *nodes)
     wants = "needs a driver for CUDA 13 or newer, which torch is locked for"
     assert reason(made) == f"{wants}, the nodes have one for CUDA 11, one for CUDA 12; nearest: a"
-    (entry,) = explain(made, asked, nodes)
+    (entry,) = explain_plan(made, asked, nodes)
     told = {name: each.reasons for each in entry.elsewhere for name in each.nodes}
     assert told == {
         "a": (f"{wants}, has one for CUDA 11",),
@@ -87,9 +87,9 @@ def test_on_a_cpu_the_driver_is_nobodys_business() -> None:
 def test_room_is_wanted_for_a_lock_that_serves_the_node() -> None:
     asked = sweep("torch")
     locks = (
-        Locked("gpu", ("linux-x86_64",), 4000 * MB, ("cuda13",), "new.txt"),
-        Locked("gpu", ("linux-x86_64",), 1000 * MB, ("cuda12",), "old.txt"),
-        Locked("gpu", ("linux-aarch64",), 10 * MB, ("cuda11",), "arm.txt"),
+        LockRequirement("gpu", ("linux-x86_64",), 4000 * MB, ("cuda13",), "new.txt"),
+        LockRequirement("gpu", ("linux-x86_64",), 1000 * MB, ("cuda12",), "old.txt"),
+        LockRequirement("gpu", ("linux-aarch64",), 10 * MB, ("cuda11",), "arm.txt"),
     )
     (entrant,) = asked.entrants
     asked = replace(asked, entrants=(replace(entrant, locked=locks),))
@@ -98,12 +98,12 @@ def test_room_is_wanted_for_a_lock_that_serves_the_node() -> None:
         node(name, 12, free_disk_bytes=size) for name, size in (("f", room), ("t", 9 * MB))
     )
     assert planned(asked, fits).unplaceable == ()
-    (one,) = explain(planned(asked, tight), asked, (tight,))
+    (one,) = explain_plan(planned(asked, tight), asked, (tight,))
     assert "has 0.0 GiB of the 0.9 GiB that its lock takes" in str(one.elsewhere)
     # Each condition holds of some lock, and no lock meets both.
     assert planned(asked, node("x86", 11)).placements == ()
     arm = node("arm", 11, architecture="aarch64")
-    (one,) = explain(planned(asked, arm), asked, (arm,))
+    (one,) = explain_plan(planned(asked, arm), asked, (arm,))
     assert one.locks == ("arm.txt",)
 
 
@@ -112,7 +112,7 @@ def test_the_lock_of_each_node_is_told() -> None:
     nodes = (node("old", 12), node("new", 13))
     locks = {
         one.task.device: dict(zip(one.nodes, one.locks, strict=True))
-        for one in explain(planned(asked, *nodes), asked, nodes)
+        for one in explain_plan(planned(asked, *nodes), asked, nodes)
     }
     assert locks == {
         "cpu": {"old": "linux-x86_64-cpu.txt", "new": "linux-x86_64-cpu.txt"},

@@ -11,10 +11,10 @@ from velodrome.agents.measurement import Status
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.task import Limits
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
-from velodrome.scheduler.plans.planning import Placement, Plan, plan
-from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.sweep import Device, Entrant, Sweep, ThreadRule, Where
-from velodrome.scheduler.sweeps.sweep_file import parse
+from velodrome.scheduler.plans.planning import Placement, Plan, make_plan
+from velodrome.scheduler.sweeps.expansion import expand_cells
+from velodrome.scheduler.sweeps.sweep import Device, Entrant, PlacementRule, Sweep, ThreadRule
+from velodrome.scheduler.sweeps.sweep_file import parse_sweep
 
 
 def node(
@@ -50,8 +50,8 @@ SIZES = (("full", 2**29), ("roomy", 2**33))
 
 
 def planned(text: str, *nodes: Node) -> Plan:
-    sweep = parse(f"frameworks: [torch]\nmodels: [lenet]\n{text}", "s.yaml", FRAMEWORKS)
-    return plan(expand(sweep), sweep, nodes, {})
+    sweep = parse_sweep(f"frameworks: [torch]\nmodels: [lenet]\n{text}", "s.yaml", FRAMEWORKS)
+    return make_plan(expand_cells(sweep), sweep, nodes, {})
 
 
 def where_to(made: Plan) -> list[tuple[str, int, int]]:
@@ -150,8 +150,8 @@ class TestConditions:
         assert reasons(planned("", arm)) == [
             "needs linux-x86_64, which torch is locked for, the nodes are linux-aarch64"
         ]
-        numpy = parse("frameworks: [numpy]\nmodels: [lenet]", "s.yaml", FRAMEWORKS)
-        assert plan(expand(numpy), numpy, [arm], {}).unplaceable == ()
+        numpy = parse_sweep("frameworks: [numpy]\nmodels: [lenet]", "s.yaml", FRAMEWORKS)
+        assert make_plan(expand_cells(numpy), numpy, [arm], {}).unplaceable == ()
 
     def test_room_for_environments_is_what_the_sweep_asks_for_or_the_locks_say(self) -> None:
         """The smallest environment of torch for a CPU takes 960 MB."""
@@ -182,8 +182,8 @@ class TestConditions:
         assert reasons(planned("")) == ["there is no node"]
 
     def test_a_framework_without_a_path_for_the_device_is_unsupported_and_not_dropped(self) -> None:
-        sweep = parse("frameworks: [numpy]\nmodels: [lenet]\ndevices: [gpu]", "s", FRAMEWORKS)
-        made = plan(expand(sweep), sweep, [node("a", gpus=("H100",))], {})
+        sweep = parse_sweep("frameworks: [numpy]\nmodels: [lenet]\ndevices: [gpu]", "s", FRAMEWORKS)
+        made = make_plan(expand_cells(sweep), sweep, [node("a", gpus=("H100",))], {})
         assert [(entry.reason, entry.status) for entry in made.unplaceable] == [
             ("numpy has no gpu path", Status.UNSUPPORTED)
         ]
@@ -194,21 +194,21 @@ class TestWhere:
 
     def test_any_is_one_node_and_what_is_compared_shares_it(self) -> None:
         text = "frameworks: [torch, tensorflow, numpy]\nmodels: [lenet, alexnet, lstm]\nrepeats: 2"
-        sweep = parse(text, "s.yaml", FRAMEWORKS)
-        made = plan(expand(sweep), sweep, self.NODES, {})
+        sweep = parse_sweep(text, "s.yaml", FRAMEWORKS)
+        made = make_plan(expand_cells(sweep), sweep, self.NODES, {})
         nodes_of_models = {(one.task.model, one.node_id) for one in made.placements}
         assert nodes_of_models == {("lenet", "a"), ("alexnet", "b"), ("lstm", "c")}
         assert len(made.placements) == 3 * 3 * 2
 
     def test_of_types_to_be_had_any_is_one_without_gpus_that_nobody_asked_for(self) -> None:
-        sweep = parse(
+        sweep = parse_sweep(
             "frameworks: [torch]\nmodels: [lenet, lstm, alexnet]\nthreads: [1]\n"
             "devices: [cpu, gpu]\nwhere: any\nrepeats: 1\n",
             "s.yaml",
             FRAMEWORKS,
         )
         types = [to_be_had("a-l4x4", ("L4",) * 4), to_be_had("b-l4", ("L4",)), to_be_had("c-cpu")]
-        made = plan(expand(sweep), sweep, (), {}, declared=types)
+        made = make_plan(expand_cells(sweep), sweep, (), {}, declared=types)
         went = {(one.task.gpu_count, one.node_id) for one in made.placements}
         assert went == {(0, "c-cpu"), (1, "b-l4")}
 
@@ -275,12 +275,12 @@ class TestOrder:
 
     def test_numbers_of_an_earlier_plan_are_kept_when_the_fleet_has_changed(self) -> None:
         text = "frameworks: [torch]\nmodels: [lenet]\nwhere: each-node\nthreads: [1]\nrepeats: 2"
-        sweep = parse(text, "s.yaml", FRAMEWORKS)
-        earlier = plan(expand(sweep), sweep, [node("b"), node("c")], {})
+        sweep = parse_sweep(text, "s.yaml", FRAMEWORKS)
+        earlier = make_plan(expand_cells(sweep), sweep, [node("b"), node("c")], {})
         numbers: dict[str, dict[str, int]] = {}
         for one in earlier.placements:
             numbers.setdefault(one.task.key, {}).setdefault(one.spot, one.repeat)
-        now = plan(expand(sweep), sweep, [node("a"), node("c")], {}, numbers)
+        now = make_plan(expand_cells(sweep), sweep, [node("a"), node("c")], {}, numbers)
         assert where_to(now) == [("a", 1, 4), ("c", 1, 2), ("c", 1, 3), ("a", 1, 5)]
 
     def test_a_task_carries_what_the_sweep_says_and_the_lock_of_its_environment(self) -> None:
@@ -288,8 +288,8 @@ class TestOrder:
             "frameworks: [torch, tensorflow]\nmodels: [lenet]\nseed: 3\nexclusive: false\n"
             "timing: {target: 5%}\nlimits: {deadline: 1m}\nsampling_hz: 2"
         )
-        sweep = parse(text, "s.yaml", FRAMEWORKS)
-        made = plan(expand(sweep), sweep, [node("a")], {("torch", "cpu"): "abc"})
+        sweep = parse_sweep(text, "s.yaml", FRAMEWORKS)
+        made = make_plan(expand_cells(sweep), sweep, [node("a")], {("torch", "cpu"): "abc"})
         first, second = made.placements[:2]
         assert (first.task.lock_hash, second.task.lock_hash) == ("abc", "")
         task = first.task
@@ -329,7 +329,7 @@ small_sweeps = st.builds(
         max_size=3,
         unique=True,
     ).map(tuple),
-    where=st.sampled_from(Where),
+    where=st.sampled_from(PlacementRule),
     repeats=st.integers(1, 2),
     limits=st.sampled_from([Limits(), Limits(memory_bytes=16 * 2**30)]),
     labels=st.sampled_from([(), (("pool", "lab"),)]),
@@ -353,7 +353,7 @@ def fits(one: Placement, host: Node, sweep: Sweep) -> bool:
 @settings(deadline=None)
 def test_no_placement_violates_a_condition(sweep: Sweep, fleet: list[Node]) -> None:
     by_id = {one.node_id: one for one in fleet}
-    for placement in plan(expand(sweep), sweep, fleet, {}).placements:
+    for placement in make_plan(expand_cells(sweep), sweep, fleet, {}).placements:
         assert fits(placement, by_id[placement.node_id], sweep)
 
 
@@ -362,7 +362,7 @@ def test_no_placement_violates_a_condition(sweep: Sweep, fleet: list[Node]) -> N
 def test_a_task_and_a_repeat_name_one_placement_and_a_spot_runs_every_repeat(
     sweep: Sweep, fleet: list[Node]
 ) -> None:
-    placements = plan(expand(sweep), sweep, fleet, {}).placements
+    placements = make_plan(expand_cells(sweep), sweep, fleet, {}).placements
     names = Counter((one.task.key, one.repeat) for one in placements)
     assert set(names.values()) <= {1}
     runs = Counter((one.task, one.spot) for one in placements)
@@ -373,12 +373,12 @@ def test_a_task_and_a_repeat_name_one_placement_and_a_spot_runs_every_repeat(
 @settings(deadline=None)
 def test_every_cell_runs_once_per_spot_or_has_a_reason(sweep: Sweep, fleet: list[Node]) -> None:
     once = replace(sweep, repeats=1)
-    for cell in expand(once):
-        alone = plan([cell], once, fleet, {})
+    for cell in expand_cells(once):
+        alone = make_plan([cell], once, fleet, {})
         if alone.unplaceable:
             assert alone.placements == ()
             assert [bool(entry.reason) for entry in alone.unplaceable] == [True]
-        elif sweep.where is Where.ANY:
+        elif sweep.where is PlacementRule.ANY:
             assert len(alone.placements) == 1
         else:
             spots = [one.spot for one in alone.placements]

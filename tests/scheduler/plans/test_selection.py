@@ -5,7 +5,7 @@ import pytest
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.planning import Placement, Plan, Unplaceable
-from velodrome.scheduler.plans.selection import narrow, parse
+from velodrome.scheduler.plans.selection import narrow_plan, parse_selection
 
 TASKS = {
     "torch lenet": Task("torch", "eager", "lenet", 64, threads=1),
@@ -19,7 +19,7 @@ TASKS = {
 
 
 def chosen(text: str) -> set[str]:
-    selection = parse(text)
+    selection = parse_selection(text)
     return {name for name, task in TASKS.items() if selection.matches(task)}
 
 
@@ -63,12 +63,12 @@ def test_conditions_all_hold_and_patterns_are_alternatives(text: str, names: set
 )
 def test_what_cannot_be_read_is_told_with_its_column(text: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse(text)
+        parse_selection(text)
     assert str(caught.value).startswith(said)
 
 
 def test_a_version_is_part_of_a_frameworks_name() -> None:
-    (condition, other) = parse("framework=torch==2.12.1|torch model=lenet").conditions
+    (condition, other) = parse_selection("framework=torch==2.12.1|torch model=lenet").conditions
     assert condition.patterns == ("torch==2.12.1", "torch")
     assert other.patterns == ("lenet",)
 
@@ -80,7 +80,7 @@ def plan_of(*names: str) -> Plan:
 
 def test_a_plan_is_narrowed_in_its_order_with_what_fits_nowhere() -> None:
     plan = plan_of("torch lenet", "tensorflow lenet", "torch alexnet")
-    torch = narrow(plan, parse("framework=torch"))
+    torch = narrow_plan(plan, parse_selection("framework=torch"))
     assert [(one.task.model, one.repeat) for one in torch.placements] == [
         ("lenet", 0),
         ("alexnet", 0),
@@ -88,7 +88,7 @@ def test_a_plan_is_narrowed_in_its_order_with_what_fits_nowhere() -> None:
         ("alexnet", 1),
     ]
     assert torch.unplaceable == ()
-    gpu = narrow(plan, parse("device=gpu"))
+    gpu = narrow_plan(plan, parse_selection("device=gpu"))
     assert (gpu.placements, len(gpu.unplaceable)) == ((), 1)
 
 
@@ -107,5 +107,5 @@ def test_a_plan_is_narrowed_in_its_order_with_what_fits_nowhere() -> None:
 )
 def test_a_selection_of_nothing_is_told(text: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        narrow(plan_of("torch alexnet", "tensorflow lenet"), parse(text))
+        narrow_plan(plan_of("torch alexnet", "tensorflow lenet"), parse_selection(text))
     assert str(caught.value).startswith(said)

@@ -10,7 +10,7 @@ import pytest
 from velodrome.adapters.protocol import Timed, Verified
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.commands.report import Form, Kind, report
+from velodrome.scheduler.commands.report import Form, ReportKind, report
 from velodrome.scheduler.reports.ceilings_text import format_rate
 from velodrome.scheduler.results.ceilings import Unit
 from velodrome.scheduler.results.store import Store
@@ -62,7 +62,7 @@ def results(root: Path, store: Store) -> Path:
 
 
 def shown(results: Path, form: Form, sweep_id: str, capsys: pytest.CaptureFixture[str]) -> str:
-    report(results, sweep_id, Kind.CEILINGS, form, None)
+    report(results, sweep_id, ReportKind.CEILINGS, form, None)
     return capsys.readouterr().out
 
 
@@ -108,7 +108,7 @@ def test_the_ceilings_of_an_earlier_sweep_are_told_as_such(
 def test_rows_of_a_sweep_that_is_not_over_have_their_efficiency_too(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report(results, SWEEP, Kind.TIMES, Form.JSON, None)
+    report(results, SWEEP, ReportKind.TIMES, Form.JSON, None)
     rows = json.loads(capsys.readouterr().out)
     (gemm,) = [row for row in rows if row["model"] == "gemm-1024"]
     assert gemm["gradient_efficiency"] == pytest.approx(1.0)

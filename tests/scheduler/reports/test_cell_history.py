@@ -11,8 +11,8 @@ import pytest
 from velodrome.adapters.protocol import Timed, Verified
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.commands.report import Form, Kind, report
-from velodrome.scheduler.commands.report_page import write
+from velodrome.scheduler.commands.report import Form, ReportKind, report
+from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.reports.cell_history import read_cell_history
 from velodrome.scheduler.results.store import Store
 
@@ -56,7 +56,7 @@ def test_a_time_of_another_sweep_that_cannot_be_tells_nothing(
     store.put(sweep(9), measured(5.0))
     (found, *_) = read_cell_history(store, sweep(9)).values()
     assert found.source == "6 other sweeps"
-    report(root, "", Kind.TIMES, Form.CSV, None)
+    report(root, "", ReportKind.TIMES, Form.CSV, None)
     assert "6 other sweeps" in capsys.readouterr().out
 
 
@@ -77,7 +77,7 @@ def test_another_sweep_that_cannot_be_read_costs_no_report_of_this_one(
     store.put(sweep(9), measured(1.0))
     for file in (root / "tasks" / f"sweep={sweep(1)}").rglob("*.parquet"):
         file.write_bytes(b"nothing of the kind")
-    report(root, sweep(9), Kind.TIMES, Form.MARKDOWN, None)
+    report(root, sweep(9), ReportKind.TIMES, Form.MARKDOWN, None)
     assert "1.00 ms ✓" in capsys.readouterr().out
 
 
@@ -91,7 +91,7 @@ def test_a_single_process_is_shown_with_the_interval_of_other_sweeps_and_they_ar
     )
     told = {}
     for form in (Form.TERMINAL, Form.MARKDOWN, Form.CSV):
-        report(root, "", Kind.TIMES, form, None)
+        report(root, "", ReportKind.TIMES, form, None)
         told[form] = capsys.readouterr().out
     # t of 5 degrees 2.57058 times 0.0187083 is 0.0480914, which is 4.9 % upwards.
     for form in (Form.TERMINAL, Form.MARKDOWN):
@@ -100,7 +100,7 @@ def test_a_single_process_is_shown_with_the_interval_of_other_sweeps_and_they_ar
     (line,) = csv.DictReader(io.StringIO(told[Form.CSV]))
     assert line["forward_interval"] == "6 other sweeps"
     assert float(line["forward_low_ns"]) == pytest.approx(1e6 * math.exp(0.03 - 0.0480914))
-    write(root, "", tmp_path / "page.html")
+    write_page(root, "", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "±4.9 % by sweeps" in page
     assert "by 6 other sweeps" in page
@@ -111,7 +111,7 @@ def test_a_single_process_alone_in_its_store_is_shown_as_one_process(
     store: Store, root: Path, tmp_path: Path
 ) -> None:
     store.put(sweep(9), measured(1.0))
-    write(root, "", tmp_path / "page.html")
+    write_page(root, "", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "no interval (1 process)" in page
     assert "2 of 2 times have no interval" in page

@@ -19,9 +19,9 @@ from velodrome.adapters.protocol import Checked, Figure, Timed, Verified
 from velodrome.agents.measurement import Measurement, Reading, Status
 from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Task
-from velodrome.scheduler.commands.report_page import write
+from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.expectations import Expected
+from velodrome.scheduler.plans.expectations import ExpectedOutcome
 from velodrome.scheduler.reports.html.document import document
 from velodrome.scheduler.reports.html.page import MOST_CELLS, page
 from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, published
@@ -125,8 +125,8 @@ def changed(one: Measurement, **of_task: object) -> Measurement:
     return replace(one, task=replace(one.task, **of_task))
 
 
-def measurements() -> Iterator[tuple[Measurement, Expected | None]]:
-    lacks = Expected(("unsupported",), "neon has no LSTM")
+def measurements() -> Iterator[tuple[Measurement, ExpectedOutcome | None]]:
+    lacks = ExpectedOutcome(("unsupported",), "neon has no LSTM")
     for framework, variant in (("torch", "eager"), ("torch", "compile"), ("theano", "corrmm")):
         for size in (16, 64):
             yield changed(measured(framework, variant, "lenet"), batch_size=size), None
@@ -165,7 +165,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def text(results: Path) -> str:
     file = results.parent / "report.html"
-    write(results, "", file)
+    write_page(results, "", file)
     return file.read_text(encoding="utf-8")
 
 
@@ -355,7 +355,7 @@ def test_each_table_names_a_query_that_gives_its_rows(tree: Element, results: Pa
 
 
 def page_of(root: Path, tmp_path: Path) -> Element:
-    write(root, "", tmp_path / "page.html")
+    write_page(root, "", tmp_path / "page.html")
     return parsed((tmp_path / "page.html").read_text(encoding="utf-8"))
 
 
@@ -458,7 +458,7 @@ def test_a_time_that_cannot_be_costs_no_page(
 
 def test_a_place_that_cannot_be_written_to_is_told(results: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot be written.*another file with --html"):
-        write(results, "", tmp_path / "none" / "report.html")
+        write_page(results, "", tmp_path / "none" / "report.html")
 
 
 # --- large sweeps --------------------------------------------------------------------------------

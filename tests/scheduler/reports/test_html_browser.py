@@ -13,7 +13,7 @@ from velodrome.adapters.protocol import CHECKS, Checked, Figure, Timed, Verified
 from velodrome.agents.measurement import Measurement, Reading, Status
 from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Task
-from velodrome.scheduler.commands.report_page import write
+from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.results.store import Store
 
 SWEEP = "20261124-063012-a1b2"
@@ -57,7 +57,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for size, threads in ((16, 1), (64, 1), (64, 2)):
                 store.put(SWEEP, measured(framework, size, threads))
         store.compact(SWEEP)
-    write(folder / "results", "", folder / "report.html")
+    write_page(folder / "results", "", folder / "report.html")
     return folder / "report.html"
 
 

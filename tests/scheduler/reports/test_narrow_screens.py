@@ -16,7 +16,7 @@ from velodrome.agents.measurement import Measurement, Reading, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.compare import compare
 from velodrome.scheduler.commands.output import print_table
-from velodrome.scheduler.commands.report import Form, Kind, report
+from velodrome.scheduler.commands.report import Form, ReportKind, report
 from velodrome.scheduler.plans.expectations import TO_AGREE
 from velodrome.scheduler.reports.wide_tables import compute_widths
 from velodrome.scheduler.results.store import Store
@@ -86,20 +86,20 @@ def assert_legible(shown: list[str], width: int) -> None:
     assert {framework for framework, _ in VARIANTS[1:]} <= {word.split("==")[0] for word in words}
 
 
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", list(ReportKind))
 def test_no_report_cuts_or_breaks_a_name(
-    results: Path, width: int, kind: Kind, capsys: pytest.CaptureFixture[str]
+    results: Path, width: int, kind: ReportKind, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report(results, "", kind, Form.TERMINAL, None)
     shown = lines(capsys)
-    if kind is Kind.OUTLIERS:
+    if kind is ReportKind.OUTLIERS:
         assert not [line for line in shown if len(line) > width and "velodrome " not in line]
         return
     assert_legible(shown, width)
-    named = PROBES if kind is Kind.EXTENSIBILITY else MODELS_SHOWN
+    named = PROBES if kind is ReportKind.EXTENSIBILITY else MODELS_SHOWN
     whole = "\n".join(shown)
     assert [name for name in named if name not in whole] == []
-    if kind is not Kind.EXTENSIBILITY:  # it is of frameworks
+    if kind is not ReportKind.EXTENSIBILITY:  # it is of frameworks
         assert [variant for _, variant in VARIANTS[1:] if variant not in whole] == []
 
 

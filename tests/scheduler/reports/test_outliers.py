@@ -13,7 +13,7 @@ import pytest
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.commands.report import Form, Kind, outlier_status, report
+from velodrome.scheduler.commands.report import Form, ReportKind, outlier_status, report
 from velodrome.scheduler.reports.cells import Implementation, Platform, Workload
 from velodrome.scheduler.reports.outliers import (
     ComparedMachine,
@@ -247,7 +247,7 @@ class TestForms:
         results: Path,
         form: Form,
         capsys: pytest.CaptureFixture[str],
-        kind: Kind = Kind.OUTLIERS,
+        kind: ReportKind = ReportKind.OUTLIERS,
     ) -> str:
         rows = report(results, "", kind, form, None).rows
         assert outlier_status(rows) == 1
@@ -278,18 +278,18 @@ class TestForms:
     def test_the_usual_report_ends_by_naming_it(
         self, results: Path, form: Form, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        text = self.shown(results, form, capsys, Kind.TIMES)
+        text = self.shown(results, form, capsys, ReportKind.TIMES)
         assert "outlier: host-n5 is slow, 1.27x the median of its type in 1 of 1 task" in text
 
     def test_without_an_odd_one_nothing_is_named_and_the_status_is_0(
         self, store: Store, root: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         found_in(store, runs([100, 101, 99, 100]))
-        assert outlier_status(report(root, "", Kind.TIMES, Form.TERMINAL, None).rows) == 0
+        assert outlier_status(report(root, "", ReportKind.TIMES, Form.TERMINAL, None).rows) == 0
         assert "outlier:" not in capsys.readouterr().out
-        report(root, "", Kind.OUTLIERS, Form.TERMINAL, None)
+        report(root, "", ReportKind.OUTLIERS, Form.TERMINAL, None)
         assert "4 machines compared in 1 task: no outlier" in capsys.readouterr().out
-        report(root, "", Kind.OUTLIERS, Form.CSV, None)
+        report(root, "", ReportKind.OUTLIERS, Form.CSV, None)
         assert capsys.readouterr().out == ",".join(COLUMNS) + "\n"
 
     def test_of_many_odd_ones_one_line_names_three(self) -> None:

@@ -14,8 +14,8 @@ from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Reading, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.compare import compare
-from velodrome.scheduler.commands.report import Form, Kind, report
-from velodrome.scheduler.commands.report_page import write
+from velodrome.scheduler.commands.report import Form, ReportKind, report
+from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.history.cell_series import history
 from velodrome.scheduler.history.history_reading import past_rows
 from velodrome.scheduler.history.latest_run import judge
@@ -95,7 +95,7 @@ def root(filled: Path, tmp_path: Path) -> Path:
 def test_it_costs_no_report(root: Path, tmp_path: Path, value: float, columns: list[str]) -> None:
     spoilt(root, columns, value)
     with redirect_stdout(io.StringIO()) as said:
-        for kind in Kind:
+        for kind in ReportKind:
             for form in Form:
                 report(root, "", kind, form, None)
         compare("last~1", "last", str(root), form=Form.CSV)
@@ -104,7 +104,7 @@ def test_it_costs_no_report(root: Path, tmp_path: Path, value: float, columns: l
     rows = past_rows(Store.for_reading(root), "nights", 9)
     assert len(judge(history(rows), SWEEPS[-1]).watched) == 6
     if len(columns) > 1:
-        write(root, "", tmp_path / "page.html")
+        write_page(root, "", tmp_path / "page.html")
         page = (tmp_path / "page.html").read_text()
         assert "which no call takes" in page
         assert "NaN" not in page.partition("<script")[0]

@@ -10,9 +10,9 @@ import pytest
 from velodrome.adapters.protocol import Timed, Verified
 from velodrome.agents.measurement import Measurement, Reading, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.commands.report import Form, Kind, chosen_kind, report
+from velodrome.scheduler.commands.report import Form, ReportKind, choose_kind, report
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.expectations import TO_AGREE, Expected
+from velodrome.scheduler.plans.expectations import TO_AGREE, ExpectedOutcome
 from velodrome.scheduler.results.store import Store
 
 SWEEP = "20261124-063012-a1b2"
@@ -39,21 +39,21 @@ def measured(framework: str, variant: str, model: str, status: Status = Status.O
 def results(store: Store, root: Path) -> Path:
     store.put(SWEEP, measured("torch", "eager", "probe-lrn"))
     store.put(SWEEP, measured("tensorflow", "graph", "probe-lrn"))
-    lacks = Expected(("unsupported",), "neon has no LRN")
+    lacks = ExpectedOutcome(("unsupported",), "neon has no LRN")
     store.put(SWEEP, measured("neon", "cpu", "probe-lrn", Status.UNSUPPORTED), lacks)
     store.put(SWEEP, measured("torch", "eager", "lenet"), TO_AGREE)
     return root
 
 
-def text(results: Path, kind: Kind, form: Form, capsys: pytest.CaptureFixture[str]) -> str:
+def text(results: Path, kind: ReportKind, form: Form, capsys: pytest.CaptureFixture[str]) -> str:
     report(results, "", kind, form, None)
     return capsys.readouterr().out
 
 
 @pytest.mark.parametrize("form", list(Form))
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.OUTLIERS])
+@pytest.mark.parametrize("kind", [kind for kind in ReportKind if kind is not ReportKind.OUTLIERS])
 def test_every_kind_has_every_form(
-    results: Path, capsys: pytest.CaptureFixture[str], kind: Kind, form: Form
+    results: Path, capsys: pytest.CaptureFixture[str], kind: ReportKind, form: Form
 ) -> None:
     shown = text(results, kind, form, capsys)
     assert "torch" in shown
@@ -69,7 +69,7 @@ def test_every_kind_has_every_form(
 def test_extensibility_is_of_probes_alone(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = json.loads(text(results, Kind.EXTENSIBILITY, Form.JSON, capsys))
+    lines = json.loads(text(results, ReportKind.EXTENSIBILITY, Form.JSON, capsys))
     found = {line["framework"]: (line["outcome"], line["evidence"]) for line in lines}
     assert found == {
         "torch": ("agreed", ""),
@@ -81,7 +81,7 @@ def test_extensibility_is_of_probes_alone(
 def test_utilization_is_of_what_was_timed(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = json.loads(text(results, Kind.UTILIZATION, Form.JSON, capsys))
+    lines = json.loads(text(results, ReportKind.UTILIZATION, Form.JSON, capsys))
     assert [(line["framework"], line["model"]) for line in lines] == [
         ("torch", "lenet"),
         ("torch", "probe-lrn"),
@@ -94,7 +94,7 @@ def test_a_picture_is_drawn_of_any_kind(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture = tmp_path / "picture.svg"
-    report(results, "", Kind.EXTENSIBILITY, Form.TERMINAL, picture)
+    report(results, "", ReportKind.EXTENSIBILITY, Form.TERMINAL, picture)
     assert "by&#160;hand" in picture.read_text()
     assert f"wrote {picture}" in capsys.readouterr().out.replace("\n", "")
 
@@ -102,8 +102,8 @@ def test_a_picture_is_drawn_of_any_kind(
 def test_nothing_to_report_is_told_with_the_mend(store: Store, root: Path) -> None:
     store.put(SWEEP, measured("torch", "eager", "lenet", Status.CRASHED))
     with pytest.raises(ConfigError, match=r"there is no probe in this sweep\. Run sweeps/probes"):
-        report(root, "", Kind.EXTENSIBILITY, Form.TERMINAL, None)
+        report(root, "", ReportKind.EXTENSIBILITY, Form.TERMINAL, None)
     with pytest.raises(ConfigError, match="nothing was timed in this sweep"):
-        report(root, "", Kind.UTILIZATION, Form.TERMINAL, None)
+        report(root, "", ReportKind.UTILIZATION, Form.TERMINAL, None)
     with pytest.raises(ConfigError, match="exclude each other"):
-        chosen_kind(True, True)  # noqa: FBT003 - two flags of the command line
+        choose_kind(True, True)  # noqa: FBT003 - two flags of the command line

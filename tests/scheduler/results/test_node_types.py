@@ -11,10 +11,10 @@ import pytest
 from velodrome.agents.inventory import take
 from velodrome.agents.node import Core, Node
 from velodrome.scheduler.plans.alternatives import NodeTypes
-from velodrome.scheduler.plans.planning import Plan, plan
+from velodrome.scheduler.plans.planning import Plan, make_plan
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.sweep_file import parse
+from velodrome.scheduler.sweeps.expansion import expand_cells
+from velodrome.scheduler.sweeps.sweep_file import parse_sweep
 
 SWEEP, LATER = "20261124-063012-a1b2", "20261125-063012-a1b2"
 TEXT = "frameworks: [numpy]\nmodels: [lenet]\nwhere: each-type\nthreads: [1]\n"
@@ -40,10 +40,10 @@ def test_a_node_has_the_type_that_rows_of_it_have(placed: Store) -> None:
 
 
 def test_where_each_type_is_measured_machines_sold_alike_are_one_and_stay_it(store: Store) -> None:
-    sweep = parse(TEXT, "s.yaml")
+    sweep = parse_sweep(TEXT, "s.yaml")
     types = store.types()
     fleet = [types.named(node(name, gib)) for name, gib in (("a", 15.49), ("b", 15.51), ("c", 31))]
-    made = plan(expand(sweep), sweep, fleet, {})
+    made = make_plan(expand_cells(sweep), sweep, fleet, {})
     assert len({one.spot for one in made.placements}) == 2
     store.begin(SWEEP, TEXT, made)
     store.put_nodes(SWEEP, fleet)
@@ -52,7 +52,7 @@ def test_where_each_type_is_measured_machines_sold_alike_are_one_and_stay_it(sto
     rebooted = [
         again.named(node(name, gib)) for name, gib in (("b", 15.45), ("a", 15.6), ("c", 31.3))
     ]
-    resumed = plan(expand(sweep), sweep, rebooted, {}, store.repeat_numbers(SWEEP))
+    resumed = make_plan(expand_cells(sweep), sweep, rebooted, {}, store.repeat_numbers(SWEEP))
     assert {one.spot for one in resumed.placements} == {one.spot for one in made.placements}
     assert {one.repeat for one in resumed.placements} == {one.repeat for one in made.placements}
     assert {NodeTypes().name(one) for one in rebooted} == {one.spot for one in made.placements}

@@ -9,7 +9,7 @@ import pytest
 
 from velodrome.agents.measurement import Measurement, Sample, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.commands.query import Format, chosen, query
+from velodrome.scheduler.commands.query import Format, parse_format, query
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.sql import asked
@@ -129,7 +129,7 @@ class TestForms:
     TEXT = "select batch_size, status, 0.5 as half, null as none from tasks order by all limit 2"
 
     def shown(self, capsys: pytest.CaptureFixture[str], root: Path, form: str) -> str:
-        assert query(self.TEXT, root, chosen(form), None) == 0
+        assert query(self.TEXT, root, parse_format(form), None) == 0
         return capsys.readouterr().out
 
     def test_csv(self, filled: Store, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,7 +166,7 @@ class TestForms:
         with pytest.raises(ConfigError, match="it is no text"):
             query(self.TEXT, root, Format.PARQUET, None)
         with pytest.raises(ConfigError, match="there is no form 'xml'"):
-            chosen("xml")
+            parse_format("xml")
         with pytest.raises(ConfigError, match="it cannot be written"):
             query(self.TEXT, root, None, tmp_path / "nowhere" / "rows.csv")
 

@@ -13,7 +13,7 @@ from velodrome.agents.measurement import GpuReading, Measurement, Reading, Sampl
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.sampling.top_processes import Suspect
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.expectations import Expected
+from velodrome.scheduler.plans.expectations import ExpectedOutcome
 from velodrome.scheduler.results.rows import (
     node_row,
     parameter_rows,
@@ -330,7 +330,7 @@ def test_every_row_fits_its_table() -> None:
 
 
 def test_a_row_says_what_was_expected_and_whether_it_surprises() -> None:
-    lacks = Expected(("unsupported", "timed_out"), "no LRN there")
+    lacks = ExpectedOutcome(("unsupported", "timed_out"), "no LRN there")
     row = task_row("s", MEASUREMENT, lacks)
     assert (row["expected"], row["expected_reason"]) == ("unsupported or timed_out", "no LRN there")
     assert row["unexpected"] is True

@@ -9,7 +9,7 @@ import pytest
 from velodrome.adapters.protocol import Checked, Figure
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.commands.report_page import write
+from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.errors import StoreError
 from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.tables import build_table
@@ -86,7 +86,7 @@ class TestEarlierVersions:
         (path,) = written.glob("tasks/*/*.parquet")
         lacks_checks = "checks" not in pq.read_schema(path).names
         assert any(remark.startswith(kept_none) for remark in table.remarks) is lacks_checks
-        write(written, "", tmp_path / "page.html")
+        write_page(written, "", tmp_path / "page.html")
         assert (kept_none in (tmp_path / "page.html").read_text()) is lacks_checks
 
     def test_what_is_measured_now_stands_beside_them(self, written: Path, tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ import pytest
 
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Core, Gpu, Node
-from velodrome.scheduler.fleet.pending_work import outstanding, record_unplaceable
-from velodrome.scheduler.plans.expectations import expectations
-from velodrome.scheduler.plans.planning import Placement, Plan, plan
+from velodrome.scheduler.fleet.pending_work import pending_attempts, record_unplaceable
+from velodrome.scheduler.plans.expectations import load_expectations
+from velodrome.scheduler.plans.planning import Placement, Plan, make_plan
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.sweep_file import parse
+from velodrome.scheduler.sweeps.expansion import expand_cells
+from velodrome.scheduler.sweeps.sweep_file import parse_sweep
 
 SWEEP = "20261124-063012-a1b2"
 TEXT = """
@@ -20,7 +20,7 @@ models: [lenet]
 devices: [gpu]
 repeats: 3
 """
-EXPECTED = expectations({})
+EXPECTED = load_expectations({})
 SMALL = Node("n1", "small", "CPU", (Core(0, (0,)),), 2**34)
 LARGE = Node(
     "n2",
@@ -36,8 +36,8 @@ LACKED = (Status.LOST, Status.ENVIRONMENT_FAILED, Status.UNPLACEABLE)
 
 def begun(store: Store, *nodes: Node) -> Plan:
     """What `run` does with its plan before anything is measured."""
-    sweep = parse(TEXT, "sweep.yaml")
-    made = plan(expand(sweep), sweep, nodes, {}, store.repeat_numbers(SWEEP))
+    sweep = parse_sweep(TEXT, "sweep.yaml")
+    made = make_plan(expand_cells(sweep), sweep, nodes, {}, store.repeat_numbers(SWEEP))
     store.begin(SWEEP, TEXT, made)
     store.withdraw_unplanned(SWEEP, {task.key for task in made.tasks})
     record_unplaceable(made, store, SWEEP, EXPECTED)
@@ -51,7 +51,7 @@ def ended(placement: Placement, status: Status = Status.OK, attempt: int = 1) ->
 
 
 def to_do(made: Plan, store: Store) -> list[int]:
-    return sorted(attempt.repeat for attempt in outstanding(made, store, SWEEP))
+    return sorted(attempt.repeat for attempt in pending_attempts(made, store, SWEEP))
 
 
 def outcomes(store: Store) -> list[tuple[object, ...]]:
@@ -74,7 +74,7 @@ def test_what_fitted_nowhere_runs_all_its_repeats_once_a_node_is_there(
     assert outcomes(placed) == [(0, 1, "unplaceable", 1)]
     made = begun(placed, later)
     assert to_do(made, placed) == [0, 1, 2]
-    for attempt in outstanding(made, placed, SWEEP):
+    for attempt in pending_attempts(made, placed, SWEEP):
         placed.put(SWEEP, ended(made.placements[attempt.order], attempt=attempt.number))
     placed.compact(SWEEP)
     assert to_do(begun(placed, later), placed) == []

@@ -17,11 +17,11 @@ from velodrome.agents.measurement import Measurement, Reading, Sample, Status
 from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.compare import Form, compare
-from velodrome.scheduler.commands.compare import status as compare_status
+from velodrome.scheduler.commands.compare import exit_status as compare_status
 from velodrome.scheduler.commands.query import Format, query
-from velodrome.scheduler.commands.report import Kind, report
-from velodrome.scheduler.commands.report_page import write
-from velodrome.scheduler.commands.results_check import check
+from velodrome.scheduler.commands.report import ReportKind, report
+from velodrome.scheduler.commands.report_page import write_page
+from velodrome.scheduler.commands.results_check import check_results
 from velodrome.scheduler.errors import INCOMPLETE, StoreError
 from velodrome.scheduler.plans.planning import Placement, Plan
 from velodrome.scheduler.results.deduplication import Report
@@ -221,7 +221,7 @@ class TestCommands:
 
     @pytest.mark.parametrize("form", [Form.TERMINAL, Form.MARKDOWN])
     def test_report(self, results: Path, broken: Path, form: Form, capsys) -> None:  # type: ignore[no-untyped-def]
-        assert report(results, SWEEP, Kind.TIMES, form, None).status == INCOMPLETE
+        assert report(results, SWEEP, ReportKind.TIMES, form, None).status == INCOMPLETE
         said = capsys.readouterr()
         assert "ROWS ARE MISSING" in said.out
         assert f"left out: {broken}: " in said.err
@@ -229,20 +229,20 @@ class TestCommands:
 
     @pytest.mark.parametrize("form", [Form.CSV, Form.JSON])
     def test_report_for_a_program(self, results: Path, broken: Path, form: Form, capsys) -> None:  # type: ignore[no-untyped-def]
-        assert report(results, SWEEP, Kind.TIMES, form, None).status == INCOMPLETE
+        assert report(results, SWEEP, ReportKind.TIMES, form, None).status == INCOMPLETE
         said = capsys.readouterr()
         assert "MISSING" not in said.out
         assert str(broken) in said.err
 
     def test_a_report_of_another_sweep_is_whole(self, results: Path, broken: Path, capsys) -> None:  # type: ignore[no-untyped-def]
-        assert report(results, OTHER, Kind.TIMES, Form.TERMINAL, None).status == 0
+        assert report(results, OTHER, ReportKind.TIMES, Form.TERMINAL, None).status == 0
         said = capsys.readouterr()
         assert "MISSING" not in said.out
         assert str(broken) in said.err  # its history would have used it
 
     def test_page(self, results: Path, broken: Path, tmp_path: Path) -> None:
         page = tmp_path / "page.html"
-        assert write(results, SWEEP, page).status == INCOMPLETE
+        assert write_page(results, SWEEP, page).status == INCOMPLETE
         assert f"ROWS ARE MISSING: a file could not be read: {broken}" in page.read_text()
 
     def test_compare(self, results: Path, broken: Path, capsys) -> None:  # type: ignore[no-untyped-def]
@@ -263,12 +263,12 @@ class TestCommands:
 class TestCheck:
     def told(self, results: Path) -> tuple[int, list[dict[str, object]]]:
         with contextlib.redirect_stdout(io.StringIO()) as out:
-            status = check(results, as_json=True)
+            status = check_results(results, as_json=True)
         return status, json.loads(out.getvalue())
 
     def test_of_sound_results_nothing_is_said(self, results: Path, capsys) -> None:  # type: ignore[no-untyped-def]
         assert self.told(results) == (0, [])
-        assert check(results, as_json=False) == 0
+        assert check_results(results, as_json=False) == 0
         assert "every file in" in capsys.readouterr().out
 
     def test_every_file_that_is_not_sound_is_listed_with_its_mend(self, results: Path) -> None:

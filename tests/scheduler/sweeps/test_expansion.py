@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from velodrome.adapters.registry import FRAMEWORKS
-from velodrome.scheduler.sweeps.conditions import Condition
-from velodrome.scheduler.sweeps.expansion import Cell, cell_count, combinations, expand
+from velodrome.scheduler.sweeps.conditions import FieldCondition
+from velodrome.scheduler.sweeps.expansion import CellSpec, count_cells, expand_cells, iterate_cells
 from velodrome.scheduler.sweeps.sweep import Device, Entrant, Exclusion, Sweep, ThreadRule
-from velodrome.scheduler.sweeps.sweep_file import parse
+from velodrome.scheduler.sweeps.sweep_file import parse_sweep
 
 MODELS = ("lenet", "alexnet", "lstm", "autoencoder-400-200-100/ae1")
 DEVICES = (Device(), Device("gpu", 1), Device("gpu", 2), Device("gpu", 1, "H100"))
@@ -42,7 +42,7 @@ exclusions = st.lists(
         lambda chosen: Exclusion(
             "s.yaml:1:1",
             tuple(
-                Condition(name, (FIELDS[name][number % len(FIELDS[name])],))
+                FieldCondition(name, (FIELDS[name][number % len(FIELDS[name])],))
                 for name, number in chosen.items()
             ),
         )
@@ -74,7 +74,7 @@ sweeps = st.builds(
 @given(sweeps)
 @settings(deadline=None)
 def test_without_exclusions_every_combination_is_there_exactly_once(sweep: Sweep) -> None:
-    cells = expand(replace(sweep, exclusions=()))
+    cells = expand_cells(replace(sweep, exclusions=()))
     sizes = dict(sweep.batch_sizes)
     expected = sum(len(sizes.get(model, (0,))) for model in sweep.models) * prod(
         [
@@ -83,14 +83,14 @@ def test_without_exclusions_every_combination_is_there_exactly_once(sweep: Sweep
             len(sweep.devices),
         ]
     )
-    assert len(cells) == len(set(cells)) == expected == cell_count(sweep)
+    assert len(cells) == len(set(cells)) == expected == count_cells(sweep)
 
 
 @given(sweeps)
 @settings(deadline=None)
 def test_an_exclusion_leaves_out_the_cells_that_fit_it_and_no_other(sweep: Sweep) -> None:
-    kept = set(expand(sweep))
-    for cell in combinations(sweep):
+    kept = set(expand_cells(sweep))
+    for cell in iterate_cells(sweep):
         excluded = any(
             all(_fits_by_hand(cell, condition) for condition in exclusion.conditions)
             for exclusion in sweep.exclusions
@@ -98,7 +98,7 @@ def test_an_exclusion_leaves_out_the_cells_that_fit_it_and_no_other(sweep: Sweep
         assert (cell not in kept) == excluded
 
 
-def _fits_by_hand(cell: Cell, condition: Condition) -> bool:
+def _fits_by_hand(cell: CellSpec, condition: FieldCondition) -> bool:
     (pattern,) = condition.patterns
     value = str(getattr(cell, condition.field))
     if pattern == "autoencoder-*":
@@ -109,12 +109,14 @@ def _fits_by_hand(cell: Cell, condition: Condition) -> bool:
 @given(sweeps)
 @settings(deadline=None, max_examples=25)
 def test_the_order_is_the_same_every_time(sweep: Sweep) -> None:
-    assert expand(sweep) == expand(replace(sweep))
+    assert expand_cells(sweep) == expand_cells(replace(sweep))
 
 
 def test_frameworks_that_are_compared_follow_one_another() -> None:
-    sweep = parse("frameworks: [torch, tensorflow]\nmodels: [lenet, lstm]", "s.yaml", FRAMEWORKS)
-    assert [(cell.model, cell.framework) for cell in expand(sweep)] == [
+    sweep = parse_sweep(
+        "frameworks: [torch, tensorflow]\nmodels: [lenet, lstm]", "s.yaml", FRAMEWORKS
+    )
+    assert [(cell.model, cell.framework) for cell in expand_cells(sweep)] == [
         ("lenet", "torch"),
         ("lenet", "tensorflow"),
         ("lstm", "torch"),
@@ -124,7 +126,7 @@ def test_frameworks_that_are_compared_follow_one_another() -> None:
 
 def test_a_model_runs_at_its_own_batch_size_of_the_device() -> None:
     text = "frameworks: [torch]\nmodels: [alexnet]\ndevices: [cpu, gpu]"
-    cells = expand(parse(text, "s.yaml", FRAMEWORKS))
+    cells = expand_cells(parse_sweep(text, "s.yaml", FRAMEWORKS))
     assert [(cell.device, cell.batch_size) for cell in cells] == [("cpu", 16), ("gpu", 256)]
 
 
@@ -133,11 +135,13 @@ def test_an_excluded_family_leaves_out_all_its_parts() -> None:
         "frameworks: [torch, numpy]\nmodels: [lenet, autoencoder-400-200-100]\n"
         "exclude: [{framework: numpy, model: autoencoder-400-200-100}]"
     )
-    cells = expand(parse(text, "s.yaml", FRAMEWORKS))
+    cells = expand_cells(parse_sweep(text, "s.yaml", FRAMEWORKS))
     assert [cell.model for cell in cells if cell.framework == "numpy"] == ["lenet"]
     assert len([cell for cell in cells if cell.framework == "torch"]) == 5
 
 
 def test_a_framework_without_a_path_for_a_device_keeps_its_cell() -> None:
     text = "frameworks: [numpy]\nmodels: [lenet]\ndevices: [gpu]"
-    assert [cell.device for cell in expand(parse(text, "s.yaml", FRAMEWORKS))] == ["gpu"]
+    assert [cell.device for cell in expand_cells(parse_sweep(text, "s.yaml", FRAMEWORKS))] == [
+        "gpu"
+    ]

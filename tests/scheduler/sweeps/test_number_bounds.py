@@ -14,16 +14,16 @@ from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Limits
 from velodrome.scheduler.cli import app, envs
 from velodrome.scheduler.commands.compare import compare
-from velodrome.scheduler.commands.envs import known_accelerator
-from velodrome.scheduler.commands.history_estimates import budget
-from velodrome.scheduler.commands.measure_options import Options, to_task
+from velodrome.scheduler.commands.envs import check_accelerator
+from velodrome.scheduler.commands.history_estimates import parse_budget
+from velodrome.scheduler.commands.measure_options import MeasureOptions, make_task
 from velodrome.scheduler.commands.report import Form
-from velodrome.scheduler.commands.target import where
+from velodrome.scheduler.commands.target import parse_target
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.fleet.cluster import check_address
 from velodrome.scheduler.plans import declared_nodes
 from velodrome.scheduler.results.sweep_ids import resolve_sweep_id
-from velodrome.scheduler.sweeps.sweep_file import parse
+from velodrome.scheduler.sweeps.sweep_file import parse_sweep
 
 # What Python takes for a number somewhere, and no bound is broken by.
 NO_NUMBERS = (
@@ -101,12 +101,12 @@ def said(read, *words: object) -> str:
 
 
 def in_sweep(line: str) -> object:
-    return parse(f"frameworks: [torch]\nmodels: [lenet]\n{line}\n", "s.yaml")
+    return parse_sweep(f"frameworks: [torch]\nmodels: [lenet]\n{line}\n", "s.yaml")
 
 
 def in_cluster(line: str) -> object:
     kind = f"{{labels: {{velodrome: a}}, {line}}}"
-    return declared_nodes.parse(
+    return declared_nodes.parse_types(
         f"head_node_type: a\navailable_node_types: {{a: {kind}}}\n", "c.yaml"
     )
 
@@ -114,7 +114,7 @@ def in_cluster(line: str) -> object:
 def on_node(line: str) -> object:
     kind = "{a: {labels: {velodrome: a}, resources: {CPU: 4}}}"
     metadata = f"metadata: {{velodrome: {{a: {{{line}}}}}}}"
-    return declared_nodes.parse(
+    return declared_nodes.parse_types(
         f"head_node_type: a\navailable_node_types: {kind}\n{metadata}", "c.yaml"
     )
 
@@ -123,9 +123,9 @@ def measured(option: str, value: str) -> object:
     measure = typer.main.get_command(app).commands["measure"]  # type: ignore[attr-defined]
     words = ["torch", "lenet", f"--{option}={value}"]
     given = measure.make_context("measure", words).params
-    known = {field.name for field in fields(Options)}
+    known = {field.name for field in fields(MeasureOptions)}
     options = {name: text for name, text in given.items() if name in known}
-    return to_task(Options(**options), NODE, STORE)
+    return make_task(MeasureOptions(**options), NODE, STORE)
 
 
 def every() -> Iterator[object]:
@@ -137,8 +137,8 @@ def every() -> Iterator[object]:
         typed = option, value
         yield pytest.param(lambda text, t=typed: measured(t[0], t[1] % text), *rest, id=option)
     lengths = ("0", "more than 0s", "at most 366d")
-    yield pytest.param(lambda text: budget(f"{text}s"), *lengths, id="--budget")
-    yield pytest.param(lambda text: where("", None, f"{text}s"), *lengths, id="--patience")
+    yield pytest.param(lambda text: parse_budget(f"{text}s"), *lengths, id="--budget")
+    yield pytest.param(lambda text: parse_target("", None, f"{text}s"), *lengths, id="--patience")
 
     def least(text: str) -> object:
         return compare("last~1", "last", "nowhere", least=text, form=Form.CSV)
@@ -185,10 +185,10 @@ def test_no_option_of_any_command_is_read_by_other_rules() -> None:
 @pytest.mark.parametrize(
     ("read", "text"),
     [
-        (known_accelerator, "cuda\u0661\u0663"),
+        (check_accelerator, "cuda\u0661\u0663"),
         (lambda text: resolve_sweep_id(text, ["a", "b", "c", "d"], "results"), "last~\u0663"),
         (
-            lambda text: parse(f"frameworks: [{text}]\nmodels: [lenet]", "s.yaml"),
+            lambda text: parse_sweep(f"frameworks: [{text}]\nmodels: [lenet]", "s.yaml"),
             "torch==\u0662.12.1",
         ),
         (check_address, "localhost:\u0666\u0663\u0667\u0669"),

@@ -6,11 +6,11 @@ from velodrome.adapters.protocol import Timing
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.planning import plan
-from velodrome.scheduler.sweeps.exclusions import cell_count
-from velodrome.scheduler.sweeps.expansion import expand
+from velodrome.scheduler.plans.planning import make_plan
+from velodrome.scheduler.sweeps.exclusions import count_cells
+from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep import Sweep
-from velodrome.scheduler.sweeps.sweep_file import parse
+from velodrome.scheduler.sweeps.sweep_file import parse_sweep
 
 TEXT = """
 frameworks: [torch, tensorflow]
@@ -30,15 +30,15 @@ NODE = Node(
 
 
 def sweep(more: str) -> Sweep:
-    return parse(f"{TEXT}{more}\n", "some.yaml")
+    return parse_sweep(f"{TEXT}{more}\n", "some.yaml")
 
 
 def tasks(of: Sweep) -> list[Task]:
-    return [placement.task for placement in plan(expand(of), of, [NODE], {}).placements]
+    return [placement.task for placement in make_plan(expand_cells(of), of, [NODE], {}).placements]
 
 
 def added(more: str) -> set[tuple[str, str, str, object]]:
-    cells = expand(sweep(more))
+    cells = expand_cells(sweep(more))
     found = {(cell.framework, cell.model, cell.device, cell.threads) for cell in cells}
     return {cell for cell in found if cell[1] != "lenet"}
 
@@ -63,16 +63,16 @@ def test_without_them_nothing_is_added() -> None:
 
 def test_a_product_that_the_sweep_runs_anyway_runs_once() -> None:
     text = TEXT.replace("[lenet]", "[copy, gemm-1024]")
-    cells = expand(parse(f"{text}\nceilings: true", "some.yaml"))
+    cells = expand_cells(parse_sweep(f"{text}\nceilings: true", "some.yaml"))
     assert len(cells) == len(set(cells))
 
 
 def test_ceilings_are_reached_in_the_first_variant_and_in_each_type() -> None:
     text = "variants: {torch: [channels_last, eager]}\nceilings: true"
-    variants = {cell.variant for cell in expand(sweep(text)) if cell.model == "copy"}
+    variants = {cell.variant for cell in expand_cells(sweep(text)) if cell.model == "copy"}
     assert variants == {"channels_last", "graph"}
     old = "frameworks: [theano]\nvariants: {theano: ['*']}\nmodels: [lenet]\nceilings: true"
-    cells = expand(parse(old, "some.yaml"))
+    cells = expand_cells(parse_sweep(old, "some.yaml"))
     assert len({cell.variant for cell in cells if cell.model == "copy"}) < len(
         {cell.variant for cell in cells if cell.model == "lenet"}
     )
@@ -80,8 +80,8 @@ def test_ceilings_are_reached_in_the_first_variant_and_in_each_type() -> None:
 
 def test_they_can_be_excluded_and_are_counted() -> None:
     some = sweep("ceilings: true\nexclude: [{model: copy, device: cpu}]")
-    assert ("copy", "cpu") not in {(cell.model, cell.device) for cell in expand(some)}
-    assert cell_count(some) == len(expand(sweep("ceilings: true")))
+    assert ("copy", "cpu") not in {(cell.model, cell.device) for cell in expand_cells(some)}
+    assert count_cells(some) == len(expand_cells(sweep("ceilings: true")))
 
 
 def test_ceilings_take_seconds_however_long_the_sweep_is() -> None:

@@ -8,9 +8,9 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import Timing
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.task import Limits
-from velodrome.scheduler.sweeps.expansion import expand
-from velodrome.scheduler.sweeps.sweep import Device, Entrant, Sweep, ThreadRule, Where
-from velodrome.scheduler.sweeps.sweep_file import load, parse
+from velodrome.scheduler.sweeps.expansion import expand_cells
+from velodrome.scheduler.sweeps.sweep import Device, Entrant, PlacementRule, Sweep, ThreadRule
+from velodrome.scheduler.sweeps.sweep_file import load_sweep, parse_sweep
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
 SHORTEST = "frameworks: [torch]\nmodels: [lenet]\n"
@@ -18,7 +18,7 @@ PARTS = tuple(f"autoencoder-400-200-100/{part}" for part in ("ae1", "ae2", "ae3"
 
 
 def read(text: str) -> Sweep:
-    return parse(text, "s.yaml", FRAMEWORKS)
+    return parse_sweep(text, "s.yaml", FRAMEWORKS)
 
 
 def test_the_shortest_sweep_has_the_defaults_of_the_format() -> None:
@@ -30,7 +30,7 @@ def test_the_shortest_sweep_has_the_defaults_of_the_format() -> None:
         threads=(ThreadRule.PHYSICAL,),
         devices=(Device("cpu"),),
         dtypes=("float32",),
-        where=Where.ANY,
+        where=PlacementRule.ANY,
         exclusive=True,
         repeats=3,
         seed=0,
@@ -77,7 +77,7 @@ labels: {pool: lab, rack: "3"}
         Device("gpu", 1, "H100"),
         Device("gpu", 4, "A100"),
     )
-    assert (sweep.where, sweep.exclusive, sweep.repeats) == (Where.EACH_TYPE, False, 5)
+    assert (sweep.where, sweep.exclusive, sweep.repeats) == (PlacementRule.EACH_TYPE, False, 5)
     assert (sweep.seed, sweep.sampling_hz) == (7, 0.0)
     assert sweep.timing == Timing(target=0.02, min_samples=20, min_seconds=0.5, max_seconds=30.0)
     assert sweep.limits == Limits(deadline_s=7200.0, memory_bytes=16 * 2**30, disk_bytes=20 * 10**9)
@@ -133,7 +133,7 @@ def test_a_memory_limit_is_a_number_and_a_unit(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_sweeps_that_come_with_velodrome_load(path: Path) -> None:
-    assert load(path, FRAMEWORKS).name == path.stem
+    assert load_sweep(path, FRAMEWORKS).name == path.stem
 
 
 def test_a_framework_may_be_named_at_other_versions_with_the_same_variants() -> None:
@@ -142,15 +142,15 @@ def test_a_framework_may_be_named_at_other_versions_with_the_same_variants() -> 
     )
     both = (("eager", "compile"), ("cpu", "gpu"))
     assert sweep.entrants == (Entrant("torch==2.12.1", *both), Entrant("torch", *both))
-    assert {cell.framework for cell in expand(sweep)} == {"torch==2.12.1", "torch"}
+    assert {cell.framework for cell in expand_cells(sweep)} == {"torch==2.12.1", "torch"}
 
 
 def test_the_papers_sweep_has_the_studys_frameworks_models_and_batch_sizes() -> None:
-    sweep = load(SWEEPS / "paper.yaml", FRAMEWORKS)
+    sweep = load_sweep(SWEEPS / "paper.yaml", FRAMEWORKS)
     frameworks = {entrant.framework for entrant in sweep.entrants}
     assert frameworks == {"caffe", "neon", "tensorflow", "theano", "torch"}
     assert {"lenet", "alexnet", "alexnet-plain", "lstm", *PARTS} <= set(sweep.models)
-    sizes = {(cell.model, cell.batch_size) for cell in expand(sweep)}
+    sizes = {(cell.model, cell.batch_size) for cell in expand_cells(sweep)}
     assert {("lenet", 64), ("lstm", 16), *((part, 64) for part in PARTS)} <= sizes
     assert len({size for model, size in sizes if model == "alexnet-plain"}) >= 4
 
@@ -168,7 +168,7 @@ def test_the_papers_sweep_has_the_studys_frameworks_models_and_batch_sizes() -> 
 def test_the_sweeps_over_everything_leave_out_no_framework_and_no_model(
     name: str, models: set[str]
 ) -> None:
-    cells = expand(load(SWEEPS / f"{name}.yaml", FRAMEWORKS))
+    cells = expand_cells(load_sweep(SWEEPS / f"{name}.yaml", FRAMEWORKS))
     found = {(cell.framework, cell.model) for cell in cells}
     assert found == {(one, model) for one in FRAMEWORKS if one != "numpy" for model in models}
 

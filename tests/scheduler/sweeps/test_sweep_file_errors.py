@@ -4,14 +4,14 @@ import pytest
 
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.sweeps.sweep_file import parse
+from velodrome.scheduler.sweeps.sweep_file import parse_sweep
 
 SHORTEST = "frameworks: [torch]\nmodels: [lenet]\n"
 
 
 def complaint(text: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        parse(text, "s.yaml", FRAMEWORKS)
+        parse_sweep(text, "s.yaml", FRAMEWORKS)
     assert caught.value.exit_status == 2
     return str(caught.value)
 

@@ -8,14 +8,14 @@ import pytest
 
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.sweeps.sweep_file import load
+from velodrome.scheduler.sweeps.sweep_file import load_sweep
 
 SHORTEST = "frameworks: [torch]\nmodels: [lenet]\n"
 
 
 def said_of(path: Path) -> str:
     with pytest.raises(ConfigError) as caught:
-        load(path, FRAMEWORKS)
+        load_sweep(path, FRAMEWORKS)
     return str(caught.value)
 
 
@@ -28,13 +28,13 @@ def test_a_file_is_read_with_its_path_in_front_of_every_place(tmp_path: Path) ->
 def test_a_sweep_without_a_name_is_called_like_its_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(SHORTEST)
-    assert load(path, FRAMEWORKS).name == "mine"
+    assert load_sweep(path, FRAMEWORKS).name == "mine"
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
     path = tmp_path / "windows.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + SHORTEST.replace("\n", "\r\n").encode())
-    assert load(path, FRAMEWORKS).models == ("lenet",)
+    assert load_sweep(path, FRAMEWORKS).models == ("lenet",)
 
 
 def test_a_file_that_does_not_exist(tmp_path: Path) -> None:
