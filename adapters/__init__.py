@@ -1,1 +1,1 @@
-"""What runs inside a framework's own interpreter: Python 3.6 or newer, NumPy and that framework."""
+"""Code that runs in a framework's own interpreter: Python 3.6 or newer, NumPy, that framework."""

@@ -1,8 +1,8 @@
-"""How an adapter says that it writes an operation by hand: a note that begins with `by hand: KIND`.
+"""Notes on composed operations: `by hand: KIND ...`, e.g. `by hand: Lrn of shifted sums`.
 
-By hand is what the framework has no operation for, so that it is put together from others or its
-gradient is written out. KIND is the name of the kind of layer, e.g. `by hand: Lrn of shifted sums`.
-What brings sequences to their mean is scaffolding everywhere and is not told.
+A composed operation is one that the framework lacks: the adapter builds it from others or writes
+its gradient out. KIND is the name of the kind of layer. No adapter notes the mean over sequences,
+which every adapter composes.
 """
 
 from typing import Iterable, Tuple
@@ -10,12 +10,12 @@ from typing import Iterable, Tuple
 PREFIX = "by hand: "
 
 
-def by_hand(kind: type, how: str) -> str:
-    """The note. how goes on after the kind's name: `in groups, split and concatenated`."""
+def format_note(kind: type, how: str) -> str:
+    """Return the note. how follows the kind's name: `in groups, split and concatenated`."""
     return "{}{} {}".format(PREFIX, kind.__name__, how)
 
 
-def kinds_by_hand(notes: Iterable[str]) -> Tuple[str, ...]:
-    """The names of the kinds that notes say are written by hand, in their order."""
-    told = (note[len(PREFIX) :] for note in notes if note.startswith(PREFIX))
-    return tuple(dict.fromkeys(rest.split(" ", 1)[0] for rest in told))
+def list_composed_kinds(notes: Iterable[str]) -> Tuple[str, ...]:
+    """Return the names of the composed kinds in these notes, in their order."""
+    texts = (note[len(PREFIX) :] for note in notes if note.startswith(PREFIX))
+    return tuple(dict.fromkeys(rest.split(" ", 1)[0] for rest in texts))

@@ -1,38 +1,37 @@
-"""The border between an agent and a worker: one request in, a line of JSON per event out.
+"""The protocol between an agent and a worker: one request in, one line of JSON per event out.
 
 The agent starts `python -m velodrome.adapters.worker REQUEST.json EVENTS_FD`. REQUEST.json holds
 one `Request`. The worker writes events to the file descriptor EVENTS_FD, one JSON object a line,
-key `event` naming the kind; stdout and stderr belong to the framework's own noise. A worker that
-did its work ends with `finished`, one that could not with `failed`; a stream with neither was cut
-off.
+key `event` naming the kind; stdout and stderr are free for the framework's own output. The last
+event is `finished` or `failed`; a stream without either was cut off.
 
     measure:   hello, imported, built, first_call+, verified, (sampled+, timed, checked+)+, finished
     reference: hello, finished
     check:     hello, imported, finished
 
-A `phase` stands before the first event of each phase: import, build, verify, then for each of
-forward and gradient warmup, itself and prove, and prove once more at the end; a model without a
-loss or without trained parameters has no gradient. `failed` stands instead of what was left, at any
-place; a check that failed is sent before it.
+A `phase` event precedes the first event of each phase: import, build, verify; for each of forward
+and gradient: warmup, itself and prove; and prove again at the end. A model without a loss or
+without trained parameters has no gradient. `failed` may replace the rest of the events at any
+place; a failed check is sent before it.
 
-Version 1 had neither `checked` nor the phase prove: what it said is still read.
+Version 1 had neither `checked` nor the phase prove; its sessions can still be read.
 
-Times are nanoseconds of CLOCK_MONOTONIC, the clock that the agent samples utilization by.
-`tests/adapters/session.jsonl` is a saved session; a test holds this page to it.
+Times are nanoseconds of CLOCK_MONOTONIC, the clock of the agent's utilization samples.
+`tests/adapters/session.jsonl` is a saved session; a test compares it with this page.
 """
 
 import json
 import time
 from typing import Any, Callable, Dict, NamedTuple, Tuple
 
-from velodrome.adapters.decoding import READERS, several
+from velodrome.adapters.decoding import READERS, read_tuple
 
 VERSION = 2
 
 PHASES = ("import", "build", "verify", "warmup", "forward", "gradient", "update", "prove")
 
-# What a timed phase must show besides a result that agrees: velodrome.adapters.proof says how.
-# The last is the agent's, by its own clock; a worker does not send it.
+# Checks of a timed phase, described in velodrome.adapters.proof. The agent makes the last one, by
+# its own clock; a worker does not send it.
 CHECKS = (
     "different_values",
     "clocked_by_two",
@@ -49,11 +48,11 @@ OUTCOMES = (PASSED, FAILED, CANNOT_TELL, IMPOSSIBLE)
 
 
 class ProtocolError(Exception):
-    """A request or an event that does not follow this page; the text names the field."""
+    """A request or an event that violates the protocol; the text names the field."""
 
 
 class Timing(NamedTuple):
-    """When the timing of one phase may stop. The rule: velodrome.adapters.timing.stopping."""
+    """Limits at which the timing of one phase stops, by velodrome.adapters.timing.stopping."""
 
     target: float = 0.01  # half-width of the median's 95 % interval over the median
     min_samples: int = 10
@@ -62,9 +61,9 @@ class Timing(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What a worker is asked. `action` is `measure`, `reference` or `check`.
+    """The job of one worker. `action` is `measure`, `reference` or `check`.
 
-    check: import the framework and say its version. reference: compute the float64 reference
+    check: import the framework and send its version. reference: compute the float64 reference
     of (model, batch_size, seed) and write it to the path `reference`. measure: read the path
     `reference`, verify, time.
     """
@@ -94,7 +93,7 @@ class Hello(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """A phase begins; the one before it is over. One of PHASES."""
+    """A phase of PHASES begins and the one before it ends."""
 
     name: str
     at_ns: int
@@ -108,7 +107,7 @@ class Imported(NamedTuple):
     import_ns: int
     device_name: str  # as the framework names it, empty for the CPU
     at_ns: int
-    kernels: Tuple[str, ...] = ()  # of linear algebra: velodrome.adapters.worker.kernels
+    kernels: Tuple[str, ...] = ()  # linear algebra: velodrome.adapters.worker.kernels
 
 
 class Built(NamedTuple):
@@ -128,7 +127,7 @@ class FirstCall(NamedTuple):
 
 
 class ParameterError(NamedTuple):
-    """How far one parameter's gradient is from the reference: error = |g - ref| / |ref|."""
+    """One parameter's gradient error against the reference: error = |g - ref| / |ref|."""
 
     name: str
     shape: Tuple[int, ...]
@@ -143,14 +142,14 @@ class Verified(NamedTuple):
     loss_error: float
     gradient_error: float
     parameters: Tuple[ParameterError, ...]
-    notes: Tuple[str, ...]  # what is written by hand, what was checked besides
+    notes: Tuple[str, ...]  # composed operations, results of further checks
     at_ns: int
 
 
 class Sampled(NamedTuple):
     """A chunk of timed samples of one phase. Entry i is sample number first_index + i.
 
-    A sample is `calls` calls in a row; started_ns is when it began, elapsed_ns its whole length.
+    A sample is `calls` calls in a row: started_ns its begin, elapsed_ns its whole length.
     """
 
     phase: str
@@ -161,11 +160,11 @@ class Sampled(NamedTuple):
 
 
 class Timed(NamedTuple):
-    """A phase is timed. ns per call: the median and the bounds of its interval by these samples.
+    """The timing of a phase, in ns per call: the median and the bounds of its interval.
 
-    stop_reason is `target`, `settled` or `max_seconds`; stable says whether the interval met the
-    target, by enough samples of a speed that held. warmup_samples were run before and thrown away;
-    settled: until the speed had come to rest, else until the time for it was over.
+    stop_reason is `target`, `settled` or `max_seconds`. stable: the interval met the target, by
+    enough samples of a constant speed. warmup_samples: run before and discarded. settled: the
+    warm-up converged; else its time was over.
     """
 
     phase: str
@@ -178,24 +177,24 @@ class Timed(NamedTuple):
     stop_reason: str
     stable: bool
     settled: bool = True
-    worth: float = 0.0  # how many independent samples they are worth; 0: not told
-    drift: float = 0.0  # by how much of the median the speed changed, beyond chance
-    doubt: str = ""  # why it is not stable: `wide`, `few`, `kinds`, `slow` or `drift`
-    bounded: bool = True  # low_ns, high_ns: of 95 % by these samples; else only where they lay
+    worth: float = 0.0  # effective number of independent samples; 0: unknown
+    drift: float = 0.0  # change of speed beyond chance, relative to the median
+    doubt: str = ""  # instability reason: `wide`, `few`, `kinds`, `slow` or `drift`
+    bounded: bool = True  # low_ns, high_ns are a 95 % interval; else the samples' range
 
 
 class Figure(NamedTuple):
-    """A number that a check went by; the unit stands at the end of its name."""
+    """A number behind a check's outcome; its name ends with the unit."""
 
     name: str
     value: float
 
 
 class Checked(NamedTuple):
-    """What one of CHECKS found of a timed phase.
+    """The result of one of CHECKS for a timed phase.
 
-    outcome: `passed`, `failed`, `cannot_tell` (the noise, or the length of a call, does not allow
-    to) or `impossible` (this framework's design does not). reason: one line, empty if it passed.
+    outcome: `passed`, `failed`, `cannot_tell` (because of noise or of the length of a call) or
+    `impossible` (because of the framework's design). reason: one line, empty if it passed.
     """
 
     name: str
@@ -207,15 +206,15 @@ class Checked(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """All was done. Peak memory of the device by the framework's own count, 0 where it has none."""
+    """The request is done. Peak device memory by the framework's own count, 0 without one."""
 
     peak_gpu_memory_bytes: int
     at_ns: int
-    kernels: Tuple[str, ...] = ()  # as in Imported, with what was loaded since
+    kernels: Tuple[str, ...] = ()  # as in Imported, plus libraries loaded since
 
 
 class Failed(NamedTuple):
-    """The worker could not go on.
+    """The worker stopped early.
 
     status: disagreed, unsupported, environment_failed (the framework cannot be imported),
     out_of_memory, crashed.
@@ -243,29 +242,28 @@ EVENTS = {
     "failed": Failed,
 }
 _NAMES = {kind: name for name, kind in EVENTS.items()}
-SMALL_LIMIT = 2**31  # of calls and indices, whose columns have 32 bits
+SMALL_LIMIT = 2**31  # for calls and indices, whose columns have 32 bits
 
 
 def _monotonic_ns() -> int:
     return int(time.monotonic() * 1e9)
 
 
-# CLOCK_MONOTONIC in ns. Chosen once, since it is read within samples; Python 3.6 has floats only.
+# CLOCK_MONOTONIC in ns. Chosen once: samples read it. Python 3.6 has floats only.
 monotonic_ns: Callable[[], int] = getattr(time, "monotonic_ns", _monotonic_ns)
 
 
 def encode(event: Any) -> str:
-    """One line of ASCII, no newline at its end."""
+    """Return an event as one line of ASCII, without a newline."""
     fields = _plain(event)
     fields["event"] = _NAMES[type(event)]
     return json.dumps(fields, sort_keys=True)
 
 
 def decode(line: str) -> Any:
-    """The event of one line. ProtocolError names what is wrong with it.
+    """Return the event of one line. ProtocolError names the fault.
 
-    A worker runs others' code, so nothing is taken on trust: each field is of its type, and within
-    what the reader of events counts on.
+    A worker runs third-party code, so each field's type and range is checked.
     """
     try:
         fields = json.loads(line)
@@ -273,17 +271,18 @@ def decode(line: str) -> Any:
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise ProtocolError("not an event: {!r} ({})".format(line[:200], error)) from error
     event = _typed(kind, fields)
-    if kind in _SOUND and not _SOUND[kind](event):
-        raise ProtocolError("{} cannot be: {}".format(kind.__name__, repr(event)[:200]))
+    if kind in _VALID and not _VALID[kind](event):
+        raise ProtocolError("{} is out of range: {}".format(kind.__name__, repr(event)[:200]))
     return event
 
 
 def encode_request(request: Request) -> str:
+    """Return a request as indented JSON."""
     return json.dumps(_plain(request), indent=2, sort_keys=True)
 
 
 def decode_request(text: str) -> Request:
-    """The request of a file. ProtocolError if it is none, or of another version."""
+    """Return the request in a file's text. ProtocolError if it is invalid or of another version."""
     try:
         fields = json.loads(text)
         version = fields.get("version")
@@ -296,7 +295,7 @@ def decode_request(text: str) -> Request:
 
 
 def _plain(value: Any) -> Any:
-    """Named tuples to dicts, all the way down, so that a line reads by itself."""
+    """Return nested named tuples as dicts, so that a line names its fields."""
     if hasattr(value, "_fields"):
         return {name: _plain(getattr(value, name)) for name in value._fields}
     if isinstance(value, (list, tuple)):
@@ -318,13 +317,13 @@ def _typed(kind: Any, fields: Dict[str, Any]) -> Any:
 
 
 def _value(kind: Any, name: str, value: Any) -> Any:
-    """ProtocolError unless it is of the type that the field is declared with."""
+    """Read a field's value. ProtocolError if it is not of the field's declared type."""
     read = _READERS[kind.__annotations__[name]]
     try:
         return read(value)
     except TypeError as error:
-        told = "{}.{} is no {}: {!r:.80}".format(kind.__name__, name, error, value)
-        raise ProtocolError(told) from None
+        text = "{}.{} is no {}: {!r:.80}".format(kind.__name__, name, error, value)
+        raise ProtocolError(text) from None
 
 
 def _parameter(value: Any) -> ParameterError:
@@ -354,11 +353,11 @@ def _is_interval(event: Timed) -> bool:
 _READERS: Dict[Any, Callable[[Any], Any]] = {
     **READERS,
     Timing: lambda value: value,  # decode_request has read it
-    Tuple[ParameterError, ...]: several(_parameter),
-    Tuple[Figure, ...]: several(_figure),
+    Tuple[ParameterError, ...]: read_tuple(_parameter),
+    Tuple[Figure, ...]: read_tuple(_figure),
 }
-# What types do not say: phases that there are, chunks that are whole, intervals around a time.
-_SOUND: Dict[Any, Callable[[Any], bool]] = {
+# Constraints beyond types: known phases, complete chunks, intervals around a median.
+_VALID: Dict[Any, Callable[[Any], bool]] = {
     Phase: lambda event: event.name in PHASES,
     FirstCall: lambda event: event.phase in PHASES,
     Sampled: _is_chunk,

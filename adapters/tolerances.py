@@ -1,6 +1,6 @@
-"""How far a loss and a gradient may be off, per precision: plain numbers, for both ends of a pipe.
+"""Tolerances of loss and gradient errors per precision, shared by worker and agent.
 
-Honest float32 was at most 2.3e-6 off in gradients and about 1e-7 in the loss, over all frameworks
+Correct float32 was at most 2.3e-6 off in gradients and about 1e-7 in the loss, over all frameworks
 and models (docs/results/proof.csv). Products of operands rounded to TF32 are off by 2e-4 to 4e-2 in
 gradients, to float16 by 3e-4 to 2e-3, to bfloat16 by 2e-3 and more; a forward pass in bfloat16
 alone moves a loss by 5e-5. All relative: |loss - ref| / |ref|, |g - ref| / |ref| per parameter.

@@ -188,7 +188,7 @@ def trial(values: numpy.ndarray, noise: float) -> Timed:
     """noise: the deviation of a value of 1, relative to the true median."""
     lengths_ns = numpy.maximum(CALL_NS * (1 + noise * values), CALL_NS / 100).astype(int)
     calls = Calls(lambda index: None, 1, Script(lengths_ns))
-    return time_calls("forward", calls, Warm(1, 1), TIMING, lambda chunk: None)
+    return time_calls("forward", calls, WarmUp(1, 1), TIMING, lambda chunk: None)
 
 
 def trials(series: Series, noise: float, count: int, seed: int) -> Iterator[Timed]:

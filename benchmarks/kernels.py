@@ -23,7 +23,7 @@ from pathlib import Path
 
 from turns import PHASES, Bench, Cell, TurnFailed, velodrome
 
-from velodrome.adapters.timing.intervals import median_interval
+from velodrome.adapters.timing.intervals import compute_median_interval
 from velodrome.agents.environments.core_types import OF_THE_USER, Choice
 from velodrome.agents.environments.import_path import import_path
 from velodrome.agents.environments.openblas_probes import choice_for
@@ -111,7 +111,7 @@ def ratio_of(
     ours: list[dict[str, float]], base: list[dict[str, float]], phase: str
 ) -> dict[str, object]:
     ratios = [one[phase] / other[phase] for one, other in zip(ours, base, strict=True)]
-    found = median_interval(ratios)
+    found = compute_median_interval(ratios)
     return {
         "median_ms": round(statistics.median(one[phase] for one in ours) / 1e6, 3),
         "ratio": round(found.median, 3),

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from velodrome.adapters.timing.intervals import Interval, median_interval
+from velodrome.adapters.timing.intervals import Interval, compute_median_interval
 
 
 @dataclass
@@ -60,7 +60,7 @@ def median_ratio(ours: Sequence[float], bare: Sequence[float]) -> Interval:
 
     What disturbs a pair disturbs no other, so noise widens this far less than either time.
     """
-    return median_interval([one / other for one, other in zip(ours, bare, strict=True)])
+    return compute_median_interval([one / other for one, other in zip(ours, bare, strict=True)])
 
 
 def _rounded(prefix: str, ratio: Interval) -> dict:

@@ -4,8 +4,8 @@ In each round a worker with its checks and one without them take turns, in an or
 from round to round; cells are those of sweeps/quick.yaml, one thread. Told are, as medians over
 rounds with the 95 % interval by the sign test (null where there were too few rounds for one): the
 median time with over without, by phase, and the share of a worker's wall time that its checks take.
-`over_cells` is the median of the cells' ratios: one cell's tells no shift below 3 %, since processes
-differ by more than that.
+`over_cells` is the median of the cells' ratios: one cell's tells no shift below 3 %, since
+processes differ by more than that.
 
     python benchmarks/proof_cost.py [--frameworks torch] [--models lenet] [--rounds 9]
         [--budget-s 900] [--json FILE]
@@ -24,7 +24,7 @@ from turns import Bench, Cell, TurnFailed, said
 
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.proof import reference, reference_file
-from velodrome.adapters.timing.intervals import median_interval
+from velodrome.adapters.timing.intervals import compute_median_interval
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.inventory import take
 
@@ -100,7 +100,7 @@ def row_of(cell: Cell, found: list[tuple[dict, dict]]) -> dict:
         row.update(told(f"{phase}_ratio", median_ratio(*zip(*sides, strict=True))))
     if found:
         shares = [checked["prove_s"] / checked["wall_s"] for checked, _ in found]
-        row.update(told("share_of_wall", median_interval(shares)))
+        row.update(told("share_of_wall", compute_median_interval(shares)))
         row["wall_s"] = round(statistics.median(checked["wall_s"] for checked, _ in found), 2)
     return row
 
@@ -108,7 +108,7 @@ def row_of(cell: Cell, found: list[tuple[dict, dict]]) -> dict:
 def over_cells(rows: list[dict]) -> dict:
     names = ("forward_ratio", "gradient_ratio", "share_of_wall")
     measured = [row for row in rows if row["rounds"]]
-    found = [told(name, median_interval([row[name] for row in measured])) for name in names]
+    found = [told(name, compute_median_interval([row[name] for row in measured])) for name in names]
     return {name: value for one in found for name, value in one.items()} if measured else {}
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import psutil
 
-from velodrome.adapters.timing.intervals import Interval, median_interval
+from velodrome.adapters.timing.intervals import Interval, compute_median_interval
 from velodrome.agents.inventory import take
 from velodrome.agents.sampling.sampler import Sampler
 
@@ -133,8 +133,8 @@ def ratios(found: list[dict], figure: str) -> dict[str, Interval]:
         return one[figure] / other[figure]
 
     return {
-        "with": median_interval([ratio(block) for block in found]),
-        "again": median_interval([again(block) for block in found]),
+        "with": compute_median_interval([ratio(block) for block in found]),
+        "again": compute_median_interval([again(block) for block in found]),
     }
 
 

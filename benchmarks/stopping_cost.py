@@ -19,7 +19,7 @@ from itertools import cycle
 
 from velodrome.adapters.protocol import Timing
 from velodrome.adapters.worker import call_timing
-from velodrome.adapters.worker.call_timing import Calls, Warm
+from velodrome.adapters.worker.call_timing import Calls, WarmUp
 
 MS = 1_000_000
 LIMIT_US = 20.0
@@ -52,7 +52,7 @@ def cost_us(lengths_ns: Sequence[int]) -> tuple[float, int]:
     """Of the rule per sample, and how many samples it let be taken."""
     rules = Timing(target=0.01, min_seconds=0.0, max_seconds=sum(lengths_ns) / 1e9)
     calls = Calls(lambda index: None, 1, Script(lengths_ns))
-    rule, spent_ns = call_timing.stop_reason, 0
+    rule, spent_ns = call_timing.find_stop_reason, 0
 
     def watched(elapsed_ns: Sequence[int], asked: Timing) -> str:
         nonlocal spent_ns
@@ -61,11 +61,11 @@ def cost_us(lengths_ns: Sequence[int]) -> tuple[float, int]:
         spent_ns += time.process_time_ns() - begun
         return reason
 
-    call_timing.stop_reason = watched
+    call_timing.find_stop_reason = watched
     try:
-        timed = call_timing.time_calls("forward", calls, Warm(1, 1), rules, lambda chunk: None)
+        timed = call_timing.time_calls("forward", calls, WarmUp(1, 1), rules, lambda chunk: None)
     finally:
-        call_timing.stop_reason = rule
+        call_timing.find_stop_reason = rule
     return spent_ns / 1000 / timed.samples, timed.samples
 
 

@@ -29,7 +29,7 @@ def main():
     if options.without:
         checks.check_phase = checks.check_all = lambda proof, phase, send: None
     events = []
-    request_actions.run(request_of(options), events.append)
+    request_actions.run_request(request_of(options), events.append)
     print(json.dumps(told(events)))
 
 

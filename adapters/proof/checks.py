@@ -11,14 +11,14 @@ from velodrome.adapters.proof.physical_limits import possible
 from velodrome.adapters.proof.timed_phase import Finding, Phase, Proof
 from velodrome.adapters.proof.unseen_inputs import follows_parameters, not_seen_before
 from velodrome.adapters.protocol import FAILED, Checked, Figure, monotonic_ns
-from velodrome.adapters.worker.call_timing import collector_off
+from velodrome.adapters.worker.call_timing import disable_gc
 
 Send = Callable[[Any], None]
 
 
 def check_phase(proof: Proof, phase: Phase, send: Send) -> None:
     """What can be told right after it was timed. Disagreed, once all are sent, if one failed."""
-    with collector_off():
+    with disable_gc():
         is_drained, is_checked = last_results(proof, phase)
         found = (
             ("different_values", different_values(proof)),
@@ -33,7 +33,7 @@ def check_phase(proof: Proof, phase: Phase, send: Send) -> None:
 
 def check_all(proof: Proof, phases: Sequence[Phase], send: Send) -> None:
     """What changes batches and parameters, once all is timed. Disagreed if one failed."""
-    with collector_off():
+    with disable_gc():
         unseen = not_seen_before(proof, phases)
         following = follows_parameters(proof, phases)
     for phase in phases:

@@ -15,7 +15,7 @@ from velodrome.adapters.proof.timed_phase import (
     processor_ns,
 )
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED
-from velodrome.adapters.worker.call_timing import MIN_SAMPLE_NS, take_kept
+from velodrome.adapters.worker.call_timing import MIN_SAMPLE_NS, take_retained_sample
 
 TWICE = (1.9, 2.1)  # what twice the work takes, over once
 TOO_LITTLE = 1.5  # below: a part of the work was left out
@@ -38,8 +38,10 @@ def twice_the_work(proof: Proof, phase: Phase) -> Finding:
         reason = "a call takes {:.2g} s: too long to be taken again".format(phase.call_ns / 1e9)
         return Finding(CANNOT_TELL, (), reason)
     for _ in range(TRIES):
-        doubles = [cost_of(take_kept(phase.calls, once * 2)) for _ in range(takes)]
-        known = [cost_of(take_kept(phase.calls, once)) for _ in range(0 if singles else takes)]
+        doubles = [cost_of(take_retained_sample(phase.calls, once * 2)) for _ in range(takes)]
+        known = [
+            cost_of(take_retained_sample(phase.calls, once)) for _ in range(0 if singles else takes)
+        ]
         if singles:
             known = [Cost(own, processor_ns(phase)) for own in singles[-TWICE_TAKES:]]
         found = _judged(_ratios(proof, doubles, known))
@@ -54,8 +56,8 @@ def _last_look(proof: Proof, phase: Phase, once: Tuple[int, ...]) -> Finding:
     """In turns, so that both kinds see the same machine; failed only if that was a calm one."""
     doubles, singles = [], []
     for _ in range(LAST_LOOK):
-        doubles.append(cost_of(take_kept(phase.calls, once * 2)))
-        singles.append(cost_of(take_kept(phase.calls, once)))
+        doubles.append(cost_of(take_retained_sample(phase.calls, once * 2)))
+        singles.append(cost_of(take_retained_sample(phase.calls, once)))
     found = _judged(_ratios(proof, doubles, singles))
     calm = all(is_calm([cost.elapsed_ns for cost in side]) for side in (doubles, singles))
     return found._replace(outcome=FAILED) if calm and _is_less(found) else found

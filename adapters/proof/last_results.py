@@ -19,7 +19,7 @@ from velodrome.adapters.proof.timed_phase import (
     first_failed,
 )
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED, monotonic_ns
-from velodrome.adapters.worker.call_timing import Kept, take_kept
+from velodrome.adapters.worker.call_timing import RetainedSample, take_retained_sample
 
 MOST_TRIES = 5  # of whether a device was done
 MASKS = 8  # of which the gradients of calls are held against those of the reference
@@ -49,7 +49,7 @@ def last_results(proof: Proof, phase: Phase) -> Tuple[Finding, Finding]:
         place = places.pop()
         few = few_calls(proof, phase, place)
         indices = few[1 - len(few) % 2 :]
-        kept = take_kept(phase.calls, indices)
+        kept = take_retained_sample(phase.calls, indices)
         first, again = (_reading(proof, phase.name, kept.handle) for _ in range(2))
         call = _of_one_call(phase, kept, len(indices))
         tries.append((_beyond(proof, first, again, call), first.cost))
@@ -86,7 +86,7 @@ def _checked(proof: Proof, phase: Phase, place: int, handle: Handle) -> Finding:
     return agreement_finding(proof, phase.name, proof.expected, place, handle)
 
 
-def _of_one_call(phase: Phase, kept: Kept, calls: int) -> Cost:
+def _of_one_call(phase: Phase, kept: RetainedSample, calls: int) -> Cost:
     return Cost(
         min(phase.call_ns, kept.elapsed_ns / float(calls)), kept.processor_ns / float(calls)
     )
@@ -149,7 +149,7 @@ def _dropping_finding(proof: Proof, phase: Phase) -> Finding:
     indices = few_calls(proof, phase)
     calls, faults = [], []
     for _ in range(2 if phase.call_ns > LONG_CALL_NS else MASKS):
-        handle = take_kept(phase.calls, indices).handle
+        handle = take_retained_sample(phase.calls, indices).handle
         if phase.name == "forward":
             calls.append(dropout_gradients.Seen(adapter.loss(handle), {}, {}, {}))
             continue

@@ -17,7 +17,7 @@ WORKED, WORKED_NEVER = 0.5, 0.1  # of the timed wall time, that the kernel saw t
 
 def possible(proof: Proof, phase: Phase) -> Finding:
     """By the ceiling of the device, and by what the kernel saw the process work."""
-    request, spent = proof.request, phase.taken.spent
+    request, spent = proof.request, phase.taken.process_times
     peak = peak_rates.peak_of(request.device, proof.adapter.device_name(), request.threads)
     figures, faults = _rates(proof, phase, peak)
     if faults:

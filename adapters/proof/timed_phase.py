@@ -7,7 +7,7 @@ from velodrome.adapters.models.layers import Model
 from velodrome.adapters.proof import dropout_gradients
 from velodrome.adapters.proof.reference import Expected, Reference
 from velodrome.adapters.protocol import PASSED, Request
-from velodrome.adapters.worker.call_timing import MIN_SAMPLE_NS, Calls, Kept, Taken
+from velodrome.adapters.worker.call_timing import MIN_SAMPLE_NS, Calls, RetainedSample, TimedSamples
 
 TRIES = 3  # of what must be quick: the quickest counts
 CALM_FACTOR, CALM_NS = 1.3, 200000  # how much times may differ on a machine that is calm
@@ -47,7 +47,7 @@ class Phase(NamedTuple):
 
     name: str
     calls: Calls
-    taken: Taken
+    taken: TimedSamples
 
     @property
     def call_ns(self) -> float:
@@ -83,13 +83,13 @@ def few_calls(proof: Proof, phase: Phase, place: int = -1) -> Tuple[int, ...]:
     return (turned * (count // len(turned) + 1))[-count:]
 
 
-def cost_of(kept: Kept) -> Cost:
+def cost_of(kept: RetainedSample) -> Cost:
     return Cost(kept.elapsed_ns, kept.processor_ns)
 
 
 def processor_ns(phase: Phase) -> float:
     """Of one sample that was timed."""
-    return phase.taken.spent.processor_ns / float(len(phase.taken.elapsed_ns))
+    return phase.taken.process_times.processor_ns / float(len(phase.taken.elapsed_ns))
 
 
 def is_calm(times_ns: Sequence[float]) -> bool:

@@ -20,7 +20,7 @@ from velodrome.adapters.proof.timed_phase import (
     processor_ns,
 )
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, IMPOSSIBLE, PASSED
-from velodrome.adapters.worker.call_timing import take_kept
+from velodrome.adapters.worker.call_timing import take_retained_sample
 
 # Of one call on a batch never seen, at the most: so many times the steady one, and so much more for
 # memory that is touched for the first time.
@@ -40,7 +40,7 @@ def not_seen_before(proof: Proof, phases: Sequence[Phase]) -> Dict[str, Finding]
     adapter.load(fresh)
     late, right = {}, {}
     for phase in phases:
-        kept = take_kept(phase.calls, proof.places)
+        kept = take_retained_sample(phase.calls, proof.places)
         late[phase.name] = _lateness(proof, cost_of(kept), steady[phase.name])
         if not proof.drops:  # at once: the next call may write where its result lies
             right[phase.name] = _fresh_finding(proof, phase, fresh, kept.handle)
@@ -59,7 +59,7 @@ def _steady(proof: Proof, phase: Phase) -> Cost:
     if phase.calls.unit:
         share = float(count) / phase.taken.timed.calls
         return Cost(count * phase.call_ns, share * processor_ns(phase))
-    costs = [cost_of(take_kept(phase.calls, proof.places)) for _ in range(TRIES)]
+    costs = [cost_of(take_retained_sample(phase.calls, proof.places)) for _ in range(TRIES)]
     return Cost(*[min(column) for column in zip(*costs)])
 
 
@@ -80,8 +80,8 @@ def _look_again(
         timed = {phase.name: _later(proof, phase) for phase in slow}
         proof.adapter.load(tuple(_rolled(batch, number) for batch in fresh))
         for phase in slow:
-            first = cost_of(take_kept(phase.calls, proof.places))
-            again = cost_of(take_kept(phase.calls, proof.places))
+            first = cost_of(take_retained_sample(phase.calls, proof.places))
+            again = cost_of(take_retained_sample(phase.calls, proof.places))
             least = Cost(*[min(pair) for pair in zip(again, timed[phase.name])])
             rounds[phase.name].append((first, least))
     proof.adapter.load(fresh)
@@ -91,8 +91,8 @@ def _look_again(
 
 def _later(proof: Proof, phase: Phase) -> Cost:
     """Of a second call on each batch, since some keep a result only until batches are loaded."""
-    take_kept(phase.calls, proof.places)
-    return cost_of(take_kept(phase.calls, proof.places))
+    take_retained_sample(phase.calls, proof.places)
+    return cost_of(take_retained_sample(phase.calls, proof.places))
 
 
 def _of_rounds(proof: Proof, rounds: Sequence[Tuple[Cost, Cost]]) -> Finding:

@@ -1,40 +1,45 @@
-"""Whether samples are of two kinds, one faster by a gap: the median then hangs on their shares.
+"""Bimodality of samples: two modes with a gap, so that the median depends on their shares.
 
-How often each kind comes is known only as well as the kinds are mixed: where one lasts, a hundred
-samples may hold three stretches of it. What is looked for is the widest gap between neighbours in
-size; the twentieth at either end is left out, where gaps are wide by themselves.
+The shares are only known well if the modes alternate: if a mode lasts, a hundred samples may hold
+three stretches of it. The gap is the widest one between sorted neighbours, without the outer
+twentieth at either end, where gaps are always wide.
 """
 
 from typing import NamedTuple, Sequence
 
 import numpy
 
-from velodrome.adapters.timing.autocorrelation import worth_one
+from velodrome.adapters.timing.autocorrelation import estimate_autocorrelation_time
 
-OUTER = 20  # one in so many at either end
-MINOR = 0.2  # the share of the rarer kind, from which on the median hangs on it
+TRIM = 20  # one sample in 20 at either end
+MIN_SHARE = 0.2  # of the rarer mode; below it the median does not depend on that mode
 
 
-class Kinds(NamedTuple):
-    """gap: relative to the median. share: of the rarer kind. inflated: samples worth one of it."""
+class Bimodality(NamedTuple):
+    """The widest gap between two modes.
+
+    gap: relative to the median. share: of the rarer mode. inflation: its autocorrelation time.
+    """
 
     gap: float
     share: float
-    inflated: float
+    inflation: float
 
     @property
-    def is_even(self) -> bool:
-        """Whether neither is rare."""
-        return self.share > MINOR
+    def is_balanced(self) -> bool:
+        """Return True if neither mode is rare."""
+        return self.share > MIN_SHARE
 
 
-def kinds(values: Sequence[float], median: float) -> Kinds:
-    """Of at least two values, in the order in which they were taken."""
+def measure_bimodality(values: Sequence[float], median: float) -> Bimodality:
+    """Find the widest gap in at least two values, given in the order of measurement."""
     taken = numpy.asarray(values, dtype=float)
     ordered = numpy.sort(taken)
-    outer = len(ordered) // OUTER
+    outer = len(ordered) // TRIM
     gaps = numpy.diff(ordered[outer : len(ordered) - outer])
     widest = int(gaps.argmax())
     slow = (taken > ordered[outer + widest]).astype(float)
     share = min(float(slow.mean()), 1.0 - float(slow.mean()))
-    return Kinds(float(gaps[widest]) / median if median else 0.0, share, worth_one(slow))
+    return Bimodality(
+        float(gaps[widest]) / median if median else 0.0, share, estimate_autocorrelation_time(slow)
+    )

@@ -1,19 +1,18 @@
 """The 95 % interval of a median, from order statistics alone.
 
-Nothing is assumed of the distribution: of n independent values the l-th and the (n + 1 - l)-th
+This assumes nothing about the distribution: of n independent values the l-th and the (n + 1 - l)-th
 smallest enclose the median with probability 1 - 2 P(B < l), B binomial (n, 1/2). Hahn & Meeker,
 Statistical Intervals (1991), section 5.2; David & Nagaraja, Order Statistics (2003), section 7.1.
 
-Timings in a row are not independent: a slow moment lasts. Where k of them are worth one independent
-value (velodrome.adapters.timing.autocorrelation says how many), the two ranks are moved apart by
-the root of k.
+Timings in a row are not independent. If their autocorrelation time is k
+(velodrome.adapters.timing.autocorrelation), the two ranks move apart by the root of k.
 """
 
 import math
 from typing import NamedTuple, Sequence
 
-from velodrome.adapters.timing.autocorrelation import signs_around, worth_one
-from velodrome.adapters.timing.low_frequency import low_frequency_inflation
+from velodrome.adapters.timing.autocorrelation import compute_signs, estimate_autocorrelation_time
+from velodrome.adapters.timing.low_frequency import estimate_inflation
 
 TAIL = 40  # one outcome in 40 may lie below, one above: 95 %
 Z = 1.959964  # the normal distribution's 97.5 % quantile
@@ -21,50 +20,50 @@ EXACT_UP_TO = 1000  # beyond, the normal approximation is within one rank, never
 
 
 class Interval(NamedTuple):
-    """A median and its bounds. covered: they enclose it at 95 %, else they are min and max.
+    """A median and its bounds. covered: the bounds are at 95 %, else they are min and max.
 
-    inflated: how many of the values are worth one that is independent. by_neighbours: the same as
-    far as values near each other show it, without what their lowest frequencies add.
+    inflation: how many of the values inform as much as one independent value: the larger of
+    autocorrelation_time and the estimate from the lowest frequencies.
     """
 
     median: float
     low: float
     high: float
     covered: bool
-    inflated: float = 1.0
-    by_neighbours: float = 1.0
+    inflation: float = 1.0
+    autocorrelation_time: float = 1.0
 
     @property
     def relative_half_width(self) -> float:
-        """0.01 is plus or minus one percent."""
+        """Return half the width over the median: 0.01 is plus or minus one percent."""
         return (self.high - self.low) / (2.0 * self.median) if self.median else 0.0
 
 
-def median_interval(values: Sequence[float]) -> Interval:
-    """Of at least one value, in the order in which they were taken."""
+def compute_median_interval(values: Sequence[float]) -> Interval:
+    """Return the interval of at least one value, given in the order of measurement."""
     ordered = sorted(values)
-    median = middle(ordered)
-    signs = signs_around(values, median)
-    by_neighbours = worth_one(signs)
-    inflated = max(by_neighbours, low_frequency_inflation(signs))
-    lower = lower_rank(len(ordered), inflated)
+    median = take_median(ordered)
+    signs = compute_signs(values, median)
+    by_neighbours = estimate_autocorrelation_time(signs)
+    inflated = max(by_neighbours, estimate_inflation(signs))
+    lower = find_lower_rank(len(ordered), inflated)
     covered = lower > 0
     lower = max(lower, 1)
     return Interval(median, ordered[lower - 1], ordered[-lower], covered, inflated, by_neighbours)
 
 
-def middle(ordered: Sequence[float]) -> float:
-    """The median of values that are sorted already."""
+def take_median(ordered: Sequence[float]) -> float:
+    """Return the median of sorted values."""
     half = len(ordered) // 2
     if len(ordered) % 2:
         return float(ordered[half])
     return (ordered[half - 1] + ordered[half]) / 2.0
 
 
-def lower_rank(n: int, inflated: float = 1.0) -> int:
-    """The rank l, from 1, of the lower bound; the upper is n + 1 - l. 0: n values are too few.
+def find_lower_rank(n: int, inflated: float = 1.0) -> int:
+    """Return the rank l, from 1, of the lower bound; the upper is n + 1 - l. 0: too few values.
 
-    inflated >= 1 is the factor by which dependence widens the variance.
+    inflated >= 1: the factor by which autocorrelation increases the variance.
     """
     rank = _independent_rank(n)
     if not rank:
@@ -73,8 +72,8 @@ def lower_rank(n: int, inflated: float = 1.0) -> int:
     return max(math.floor(centre - math.sqrt(inflated) * (centre - rank)), 0)
 
 
-def coverage(n: int, rank: int) -> float:
-    """The probability that the rank-th smallest and largest of n values enclose the median."""
+def compute_coverage(n: int, rank: int) -> float:
+    """Return the probability that the rank-th smallest and largest values enclose the median."""
     return 1.0 - 2 * _tail(n, rank) / 2**n
 
 
@@ -82,7 +81,7 @@ def _independent_rank(n: int) -> int:
     if n > EXACT_UP_TO:
         # Continuity-corrected and rounded down: the true coverage is at least 95 %.
         return math.floor((n - Z * math.sqrt(n)) / 2.0)
-    # Whole numbers throughout: of all 2^n outcomes, those with fewer than `rank` values below.
+    # Integers only: of all 2^n outcomes, count those with fewer than `rank` values below.
     fewer, term, rank = 0, 1, 0
     while TAIL * (fewer + term) <= 2**n:
         fewer += term
@@ -92,7 +91,7 @@ def _independent_rank(n: int) -> int:
 
 
 def _tail(n: int, rank: int) -> int:
-    """How many of the 2^n outcomes have fewer than `rank` values below the median."""
+    """Count the outcomes, of 2^n, that have fewer than `rank` values below the median."""
     term, total = 1, 0
     for below in range(rank):
         total += term

@@ -1,38 +1,38 @@
-"""When there are enough samples: functions of the samples so far and of nothing else."""
+"""The stopping rule of timing: pure functions of the samples so far."""
 
 from typing import NamedTuple, Sequence
 
 from velodrome.adapters.protocol import Timing
-from velodrome.adapters.timing.autocorrelation import signs_around
-from velodrome.adapters.timing.bimodality import kinds
-from velodrome.adapters.timing.drift import HINT, STEADY, drift
-from velodrome.adapters.timing.intervals import Interval, median_interval, middle
-from velodrome.adapters.timing.low_frequency import LIKELY, SURE, Rise, still_rises
+from velodrome.adapters.timing.autocorrelation import compute_signs
+from velodrome.adapters.timing.bimodality import measure_bimodality
+from velodrome.adapters.timing.drift import TREND, WEAK_TREND, measure_drift
+from velodrome.adapters.timing.intervals import Interval, compute_median_interval, take_median
+from velodrome.adapters.timing.low_frequency import LIKELY, SURE, RiseLimits, rises_towards_zero
 
 SECOND_NS = 1000000000
-FEWEST = 3  # samples, however long one lasts
+MIN_SAMPLES = 3  # however long one lasts
 
-WINDOW = 5  # samples at least in each of the two windows that must be alike
-SLOWER = 0.95  # the later window's median over the earlier's, below which it is still speeding up
+WINDOW = 5  # minimum samples in each of the two windows that warm-up compares
+SLOWER = 0.95  # below this ratio of the later to the earlier median, warm-up continues
 
-SETTLED_MIN = 100  # samples; with fewer, chance alone makes a width that did not shrink
-SETTLED_SHARE = 0.25  # of max_seconds that are spent before giving up is thought of
+PLATEAU_MIN_SAMPLES = 100  # with fewer, the width may fail to shrink by chance
+PLATEAU_MIN_SHARE = 0.25  # of max_seconds, before the timing may give up
 
-# Independent samples that all must be worth. In fewer, dependence does not show: of ten samples in
-# a row, each correlated by 0.9 with the one before, a narrow interval misses in 4 of 10 cases.
-LEAST_WORTH = 30
-CLOSE = 0.25  # targets around the median within which all samples lie: then fewer will do
-FEWEST_CLOSE = 6  # with which, independent, the range is a 95 % interval
-PARTS = 12  # of the samples, in their order: where their medians are close, slow noise is little
-DRIFT = 0.5  # targets that the speed may have changed by
+# Fewer do not show autocorrelation: for ten samples in a row, each correlated by 0.9 with the one
+# before, a narrow interval misses the median in 4 of 10 cases.
+MIN_EFFECTIVE_SAMPLES = 30
+CLOSE = 0.25  # times the target: if all samples are within that of the median, fewer suffice
+MIN_CLOSE_SAMPLES = 6  # the range of six independent samples is a 95 % interval
+PARTS = 12  # of the samples, in their order: if their medians are close, slow noise is small
+DRIFT = 0.5  # times the target: the change of speed that is allowed
 
 
-class Judged(NamedTuple):
-    """What samples amount to. drift: the change of speed that chance does not explain, relative.
+class Judgement(NamedTuple):
+    """A judgement on samples. drift: the relative change of speed that chance does not explain.
 
-    doubt: why the median is not known to within the target: what flaw_of says of the interval, or
-    wide: it is wider than the target. Empty if it is known. bounded: whether the interval is one of
-    95 %, however wide, for noise that the samples can show; else its bounds say nothing.
+    doubt: the instability reason: a flaw of find_flaw, or `wide` for an interval wider than the
+    target; empty if the median is known. bounded: the interval has 95 % coverage, however wide, for
+    noise that the samples can show.
     """
 
     interval: Interval
@@ -46,169 +46,179 @@ class Judged(NamedTuple):
 
 
 class Strictness(NamedTuple):
-    """What chance must not explain: chi-square of a drift, the rise of the spectrum to zero."""
+    """Test limits: chi-square of a drift, and the spectrum's rise towards zero."""
 
     drift: float
-    rise: Rise
+    rise: RiseLimits
 
 
-FINAL = Strictness(STEADY, SURE)
-LOOKING_ON = Strictness(HINT, LIKELY)  # while there is time, a mere hint is reason to look on
+FINAL = Strictness(TREND, SURE)
+PRELIMINARY = Strictness(
+    WEAK_TREND, LIKELY
+)  # while time is left, weak evidence is a reason to take more samples
 
 
-def judge(elapsed_ns: Sequence[float], target: float) -> Judged:
-    """Of at least one sample, in the order in which they were taken."""
-    interval = median_interval(elapsed_ns)
-    flaw = flaw_of(elapsed_ns, interval, target)
-    doubt = doubt_by(flaw, elapsed_ns, interval, target)
-    return Judged(interval, drift(elapsed_ns, interval.median), doubt, not flaw)
+def judge(elapsed_ns: Sequence[float], target: float) -> Judgement:
+    """Judge at least one sample, given in the order of measurement."""
+    interval = compute_median_interval(elapsed_ns)
+    flaw = find_flaw(elapsed_ns, interval, target)
+    doubt = find_instability(flaw, elapsed_ns, interval, target)
+    return Judgement(interval, measure_drift(elapsed_ns, interval.median), doubt, not flaw)
 
 
-def is_known(
+def is_median_known(
     elapsed_ns: Sequence[float], interval: Interval, target: float, strict: Strictness
 ) -> bool:
-    """Whether the median is known to within the target, the cheapest question first."""
-    if are_enough(elapsed_ns, target):
+    """Return True if the median is known to within the target; the cheapest test runs first."""
+    if are_close_and_many(elapsed_ns, target):
         return True
-    if strict is LOOKING_ON:
-        return not (too_wide(interval, target) or flaw_of(elapsed_ns, interval, target, strict))
-    flaw = flaw_of(elapsed_ns, interval, target, strict)
-    return not doubt_by(flaw, elapsed_ns, interval, target)
+    if strict is PRELIMINARY:
+        return not (
+            check_width(interval, target) or find_flaw(elapsed_ns, interval, target, strict)
+        )
+    flaw = find_flaw(elapsed_ns, interval, target, strict)
+    return not find_instability(flaw, elapsed_ns, interval, target)
 
 
-def doubt_by(flaw: str, elapsed_ns: Sequence[float], interval: Interval, target: float) -> str:
-    """What keeps the median from being known to the target, once no more samples are taken."""
-    if are_enough(elapsed_ns, target) or matters_not(flaw, elapsed_ns, target):
+def find_instability(
+    flaw: str, elapsed_ns: Sequence[float], interval: Interval, target: float
+) -> str:
+    """Return the instability reason of samples that are complete; empty if the median is known."""
+    if are_close_and_many(elapsed_ns, target) or is_dependence_negligible(flaw, elapsed_ns, target):
         return ""
-    return flaw or too_wide(interval, target)
+    return flaw or check_width(interval, target)
 
 
-def matters_not(flaw: str, elapsed_ns: Sequence[float], target: float) -> bool:
-    """Whether samples depend on each other, but so little that the target is met.
+def is_dependence_negligible(flaw: str, elapsed_ns: Sequence[float], target: float) -> bool:
+    """Return True if the samples' dependence is too small to miss the target.
 
-    They bound nothing, as nobody knows how slow their noise is. But what moved the medians of four
-    parts of them by no more than half the target can hardly move the whole by all of it.
+    Such samples give no bounds, since the time scale of their noise is unknown. But noise that
+    moves the medians of their parts by no more than half the target hardly moves the whole by all
+    of it.
     """
     count = len(elapsed_ns)
-    if flaw not in ("few", "slow") or count < LEAST_WORTH:
+    if flaw not in ("few", "slow") or count < MIN_EFFECTIVE_SAMPLES:
         return False
     parts = [
-        middle(sorted(elapsed_ns[count * part // PARTS : count * (part + 1) // PARTS]))
+        take_median(sorted(elapsed_ns[count * part // PARTS : count * (part + 1) // PARTS]))
         for part in range(PARTS)
     ]
     return are_close(parts, target)
 
 
-def too_wide(interval: Interval, target: float) -> str:
+def check_width(interval: Interval, target: float) -> str:
+    """Return `wide` if the interval is wider than the target, else an empty text."""
     return "wide" if interval.relative_half_width > target else ""
 
 
-def flaw_of(
+def find_flaw(
     elapsed_ns: Sequence[float],
     interval: Interval,
     target: float,
     strictness: Strictness = FINAL,
 ) -> str:
-    """Why the interval is not one of 95 %; empty: it is.
+    """Return why the interval does not have 95 % coverage; empty if it has.
 
-    few: not enough samples, or what depends on each other. kinds: they are of two kinds, and the
-    median hangs on how many there are of each. drift: their speed changed. Both count only if by
-    more than interval and target leave open. slow: their noise has no longest scale within the
-    samples, so that more of them would move the median.
+    few: too few effective samples. kinds: the samples are bimodal, so that the median depends on
+    the modes' shares. drift: the speed changed. Both count only above the interval's width and the
+    target. slow: the noise has no longest time scale within the samples, so that more samples would
+    move the median.
     """
     count = len(elapsed_ns)
-    if not interval.covered or count < LEAST_WORTH:
+    if not interval.covered or count < MIN_EFFECTIVE_SAMPLES:
         return "few"
     open_by = max(interval.relative_half_width, target)
-    found = kinds(elapsed_ns, interval.median)
-    is_rare = not found.is_even and count >= LEAST_WORTH * found.inflated
-    if found.gap > open_by and not is_rare:
+    modes = measure_bimodality(elapsed_ns, interval.median)
+    is_rare = not modes.is_balanced and count >= MIN_EFFECTIVE_SAMPLES * modes.inflation
+    if modes.gap > open_by and not is_rare:
         return "kinds"
-    if drift(elapsed_ns, interval.median, strictness.drift) > DRIFT * open_by:
+    if measure_drift(elapsed_ns, interval.median, strictness.drift) > DRIFT * open_by:
         return "drift"
-    if count < LEAST_WORTH * interval.by_neighbours:
+    if count < MIN_EFFECTIVE_SAMPLES * interval.autocorrelation_time:
         return "few"
-    signs = signs_around(elapsed_ns, interval.median)
-    return "slow" if still_rises(signs, strictness.rise) else ""
+    signs = compute_signs(elapsed_ns, interval.median)
+    return "slow" if rises_towards_zero(signs, strictness.rise) else ""
 
 
-def are_enough(elapsed_ns: Sequence[float], target: float) -> bool:
-    """Whether they are close, and so many that their range would be an interval if independent."""
-    return len(elapsed_ns) >= FEWEST_CLOSE and are_close(elapsed_ns, target)
+def are_close_and_many(elapsed_ns: Sequence[float], target: float) -> bool:
+    """Return True if samples are close, and enough for their range to be a 95 % interval."""
+    return len(elapsed_ns) >= MIN_CLOSE_SAMPLES and are_close(elapsed_ns, target)
 
 
 def are_close(elapsed_ns: Sequence[float], target: float) -> bool:
-    """Whether they are so alike that the target is met however much they depend on each other."""
+    """Return True if samples are so close that the target is met whatever their dependence."""
     return max(elapsed_ns) - min(elapsed_ns) <= 2 * CLOSE * target * min(elapsed_ns)
 
 
-def stop_reason(elapsed_ns: Sequence[int], timing: Timing) -> str:
-    """`target`, `settled` or `max_seconds`; empty: go on. A function of the samples alone.
+def find_stop_reason(elapsed_ns: Sequence[int], timing: Timing) -> str:
+    """Return `target`, `settled` or `max_seconds`; empty: take more samples.
 
-    target: nothing is left to doubt, after min_samples and min_seconds. settled: more samples have
-    stopped narrowing the interval, and what max_seconds still allow would not be enough if they had
-    not. Looking again and again finds a narrow interval a little too early now and then; that
-    next_check looks seldom keeps this small.
+    target: the median is known, after min_samples and min_seconds. settled: more samples no longer
+    narrow the interval, and the rest of max_seconds would not suffice even if they did. Repeated
+    checks sometimes find a narrow interval too early; schedule_next_check keeps checks rare.
     """
     total_s = sum(elapsed_ns) / float(SECOND_NS)
-    capped = at_the_cap(elapsed_ns, total_s, timing)
-    if not (capped or enough(elapsed_ns, total_s, timing)):
+    capped = is_time_over(elapsed_ns, total_s, timing)
+    if not (capped or may_stop(elapsed_ns, total_s, timing)):
         return ""
-    interval = median_interval(elapsed_ns)
-    if is_known(elapsed_ns, interval, timing.target, FINAL if capped else LOOKING_ON):
+    interval = compute_median_interval(elapsed_ns)
+    if is_median_known(elapsed_ns, interval, timing.target, FINAL if capped else PRELIMINARY):
         return "target"
     if capped:
         return "max_seconds"
-    return "settled" if hopeless(elapsed_ns, total_s, interval, timing) else ""
+    return "settled" if is_target_unreachable(elapsed_ns, total_s, interval, timing) else ""
 
 
-def at_the_cap(elapsed_ns: Sequence[int], total_s: float, timing: Timing) -> bool:
-    return len(elapsed_ns) >= FEWEST and total_s >= timing.max_seconds
+def is_time_over(elapsed_ns: Sequence[int], total_s: float, timing: Timing) -> bool:
+    """Return True if max_seconds have passed."""
+    return len(elapsed_ns) >= MIN_SAMPLES and total_s >= timing.max_seconds
 
 
-def enough(elapsed_ns: Sequence[int], total_s: float, timing: Timing) -> bool:
-    """Whether stopping may be thought of: as many samples and as long as was asked, at least."""
+def may_stop(elapsed_ns: Sequence[int], total_s: float, timing: Timing) -> bool:
+    """Return True if the minimum number of samples and the minimum time are reached."""
     if len(elapsed_ns) < timing.min_samples or total_s < timing.min_seconds:
         return False
-    return len(elapsed_ns) >= LEAST_WORTH or are_close(elapsed_ns, timing.target)
+    return len(elapsed_ns) >= MIN_EFFECTIVE_SAMPLES or are_close(elapsed_ns, timing.target)
 
 
-def hopeless(elapsed_ns: Sequence[int], total_s: float, interval: Interval, timing: Timing) -> bool:
-    """Whether the noise has settled above the target: what is left of the time will not do."""
+def is_target_unreachable(
+    elapsed_ns: Sequence[int], total_s: float, interval: Interval, timing: Timing
+) -> bool:
+    """Return True if the rest of the time cannot narrow the interval to the target."""
     spent = total_s / timing.max_seconds
-    if spent < SETTLED_SHARE or len(elapsed_ns) < SETTLED_MIN:
+    if spent < PLATEAU_MIN_SHARE or len(elapsed_ns) < PLATEAU_MIN_SAMPLES:
         return False
     if interval.relative_half_width * spent**0.5 > timing.target:
-        return stopped_narrowing(elapsed_ns, interval)
-    found = kinds(elapsed_ns, interval.median)
-    return found.is_even and found.gap > max(timing.target, interval.relative_half_width)
+        return has_stopped_narrowing(elapsed_ns, interval)
+    modes = measure_bimodality(elapsed_ns, interval.median)
+    return modes.is_balanced and modes.gap > max(timing.target, interval.relative_half_width)
 
 
-def stopped_narrowing(elapsed_ns: Sequence[int], interval: Interval) -> bool:
-    """Whether `interval`, of all samples, is hardly narrower than that of their first parts.
+def has_stopped_narrowing(elapsed_ns: Sequence[int], interval: Interval) -> bool:
+    """Return True if the interval of all samples is hardly narrower than that of a part of them.
 
-    Of independent samples it is half as wide as a quarter's, and 0.7 of a half's: such samples go
-    on. Where speed drifts it is not, and only a fresh process can tell more. The idea is nvbench's
-    `stdrel` criterion, which watches the standard deviation instead.
+    For independent samples it is half as wide as a quarter's, and 0.7 of a half's. If the speed
+    drifts it is not, and only a new process helps. The idea is nvbench's `stdrel` criterion, which
+    uses the standard deviation instead.
     """
     count, width = len(elapsed_ns), interval.relative_half_width
-    quarter = median_interval(elapsed_ns[: count // 4]).relative_half_width
-    half = median_interval(elapsed_ns[: count // 2]).relative_half_width
+    quarter = compute_median_interval(elapsed_ns[: count // 4]).relative_half_width
+    half = compute_median_interval(elapsed_ns[: count // 2]).relative_half_width
     return width > 0.9 * quarter and width > 0.9 * half
 
 
-def settled(samples: Sequence[float]) -> bool:
-    """Whether the last two windows of samples have one speed: the later no more than 5 % faster.
+def has_converged(samples: Sequence[float]) -> bool:
+    """Return True if the last window of samples is at most 5 % faster than the one before.
 
-    A window is a quarter of the samples, and at least WINDOW, so that a long slow gain is seen too.
+    A window is a quarter of the samples, at least WINDOW, to detect a long slow gain too.
     """
     window = max(WINDOW, len(samples) // 4)
     if len(samples) < 2 * window:
         return False
-    earlier = middle(sorted(samples[-2 * window : -window]))
-    return middle(sorted(samples[-window:])) >= SLOWER * earlier
+    earlier = take_median(sorted(samples[-2 * window : -window]))
+    return take_median(sorted(samples[-window:])) >= SLOWER * earlier
 
 
-def next_check(count: int) -> int:
-    """At how many samples to look again: at a quarter more, so that looking costs little."""
+def schedule_next_check(count: int) -> int:
+    """Return the number of samples at the next check: a quarter more, to keep checks cheap."""
     return count + max(1, count // 4)

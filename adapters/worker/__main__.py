@@ -1,7 +1,7 @@
-"""The process of one request: `python -m velodrome.adapters.worker REQUEST.json EVENTS_FD`.
+"""The worker process of one request: `python -m velodrome.adapters.worker REQUEST.json EVENTS_FD`.
 
-What it is asked and what it answers is written in velodrome.adapters.protocol. Exit status: 0 after
-`finished`, 1 after `failed`, 2 if it was started wrongly.
+velodrome.adapters.protocol describes request and events. Exit status: 0 after `finished`, 1 after
+`failed`, 2 after a usage error.
 """
 
 import faulthandler
@@ -16,7 +16,7 @@ from velodrome.adapters.worker import failures
 
 
 class Events(object):
-    """Writes events to a descriptor that no child of this process keeps open."""
+    """A writer of events to a descriptor that no child of this process keeps open."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -25,18 +25,19 @@ class Events(object):
             os.register_at_fork(after_in_child=self._close)  # novm
 
     def send(self, event: Any) -> None:
+        """Write one event as a line."""
         rest = (encode(event) + "\n").encode("ascii")
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
 
     def _close(self) -> None:
-        if self._descriptor >= 0:  # in a child of a forked child it may be another file's by now
+        if self._descriptor >= 0:  # in a grandchild the number may belong to another file
             os.close(self._descriptor)
             self._descriptor = -1
 
 
-def answer(request_path: str, events: Events) -> None:
-    """Everything from `hello` to `finished`; whatever is raised is the reason of a `failed`."""
+def run_worker(request_path: str, events: Events) -> None:
+    """Send the events from `hello` to `finished`; main turns an exception into `failed`."""
     events.send(Hello(platform.python_version(), os.getpid(), VERSION, monotonic_ns()))
     from velodrome.adapters.worker import (
         request_actions,  # after hello, since NumPy may be what is broken
@@ -44,29 +45,29 @@ def answer(request_path: str, events: Events) -> None:
 
     with open(request_path) as file:
         request = decode_request(file.read())
-    request_actions.run(request, events.send)
+    request_actions.run_request(request, events.send)
 
 
 def main(arguments: List[str]) -> int:
-    """The exit status. The one border at which every exception becomes an event."""
+    """Run the worker and return its exit status. Every exception becomes an event here."""
     if len(arguments) != 2 or not arguments[1].isdigit() or int(arguments[1]) < 3:
         sys.stderr.write(
             "usage: python -m velodrome.adapters.worker REQUEST.json EVENTS_FD (> 2)\n"
         )
         return 2
-    faulthandler.enable()  # a segmentation fault then says on stderr which line led to it
+    faulthandler.enable()  # a segmentation fault then prints its Python stack
     events = Events(int(arguments[1]))
     try:
-        answer(arguments[0], events)
+        run_worker(arguments[0], events)
     except BaseException as error:
         traceback.print_exc()
-        events.send(failures.failed(error))
+        events.send(failures.make_failed(error))
         return 1
     return 0
 
 
-def leave(status: int) -> None:
-    """End at once: exit hooks and threads of frameworks cost seconds, or hang; all is sent."""
+def exit_now(status: int) -> None:
+    """Exit at once: exit hooks and threads of frameworks take seconds or hang."""
     try:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -78,5 +79,5 @@ if __name__ == "__main__":
     status = 1
     try:
         status = main(sys.argv[1:])
-    finally:  # also when `failed` could not be sent, since its reader is gone
-        leave(status)
+    finally:  # also if `failed` could not be sent because its reader is gone
+        exit_now(status)

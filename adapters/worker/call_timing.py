@@ -1,8 +1,8 @@
-"""How long one call takes: samples until the median is known well enough.
+"""Warm-up and timing of calls, until the median is known well enough.
 
-A sample is a number of calls in a row between two moments at which the device was idle, as many as
-last MIN_SAMPLE_NS, so that the clock's own cost does not count: whole passes over all batches where
-these differ in shape. Samples taken before the speed has settled are thrown away.
+A sample is a number of calls in a row between two moments at which the device is idle. It lasts at
+least MIN_SAMPLE_NS, so that the clock's own cost does not matter, and holds complete passes over
+all batches if these differ in shape. Warm-up samples are discarded.
 """
 
 import contextlib
@@ -13,39 +13,39 @@ from typing import Any, Callable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from velodrome.adapters.protocol import Sampled, Timed, Timing, monotonic_ns
 from velodrome.adapters.timing.stopping import (
-    FEWEST,
+    MIN_SAMPLES,
     SECOND_NS,
+    find_stop_reason,
+    has_converged,
     judge,
-    next_check,
-    settled,
-    stop_reason,
+    schedule_next_check,
 )
-from velodrome.adapters.worker.process_times import Spent, spent_by_now
+from velodrome.adapters.worker.process_times import ProcessTimes, read_process_times
 
-Take = Callable[[], Tuple[int, int]]  # takes one sample: when it began and its length, in ns
+TakeSample = Callable[[], Tuple[int, int]]  # takes one sample: its begin and its length, in ns
 
 MIN_SAMPLE_NS = 1000000
-CHUNK_NS = SECOND_NS // 2  # of samples are sent at once, so that progress is seen
+CHUNK_NS = SECOND_NS // 2  # of samples in one event, to show progress
 WARMUP_MIN_NS = SECOND_NS // 5
 WARMUP_MAX_S = 15.0
 
 
-class Warm(NamedTuple):
-    """A warm-up that is over: samples thrown away, and passes to a sample (see Calls.unit).
+class WarmUp(NamedTuple):
+    """A finished warm-up: samples discarded, and passes per sample (see Calls.unit).
 
-    settled: the speed had come to rest; else the time for it was over.
+    converged: the speed became constant; else the time was over.
     """
 
     samples: int
     passes: int
-    settled: bool = True
+    converged: bool = True
 
 
 class Calls(NamedTuple):
-    """What is timed: call(index) for index in 0 .. batches - 1.
+    """The timed calls: call(index) for index in 0 .. batches - 1.
 
-    unit: how many calls a sample is a multiple of, 1 where one batch costs what another does; 0:
-    those of a whole pass.
+    unit: a sample holds a multiple of so many calls: 1 if all batches cost the same, 0 for a whole
+    pass.
     """
 
     call: Callable[[int], Any]
@@ -55,25 +55,27 @@ class Calls(NamedTuple):
 
     @property
     def calls_per_pass(self) -> int:
+        """Return the smallest number of calls in a sample."""
         return self.unit or self.batches
 
 
-class Taken(NamedTuple):
-    """A phase that is timed. own_ns: each sample by the worker's own clock, around the stopwatch's.
+class TimedSamples(NamedTuple):
+    """The samples of a timed phase.
 
-    spent: what the process used of the processor meanwhile.
+    own_ns: each sample by the worker's clock, around the stopwatch. process_times: those of the
+    process meanwhile.
     """
 
     timed: Timed
     elapsed_ns: Tuple[int, ...]
     own_ns: Tuple[int, ...]
-    spent: Spent
+    process_times: ProcessTimes
 
 
-class Kept(NamedTuple):
-    """One sample more, of chosen batches, of which the last call's result is kept.
+class RetainedSample(NamedTuple):
+    """An additional sample, of chosen batches, with the last call's result.
 
-    processor_ns: what the process used of the processor, which no other process can lengthen.
+    processor_ns: the process's processor time, which other processes do not lengthen.
     """
 
     elapsed_ns: int
@@ -81,8 +83,8 @@ class Kept(NamedTuple):
     handle: Any
 
 
-def sampler(calls: Calls, passes: int) -> Take:
-    """What takes one sample. Nothing but the calls runs between start and stop."""
+def make_sampler(calls: Calls, passes: int) -> TakeSample:
+    """Return a function that takes one sample. Only the calls run between start and stop."""
     call, start, stop = calls.call, calls.stopwatch.start, calls.stopwatch.stop
     rounds = _rounds(calls.batches, passes * calls.calls_per_pass)
 
@@ -96,8 +98,8 @@ def sampler(calls: Calls, passes: int) -> Take:
     return take
 
 
-def take_kept(calls: Calls, indices: Sequence[int]) -> Kept:
-    """Taken like every sample; an adapter cannot tell it from those that count."""
+def take_retained_sample(calls: Calls, indices: Sequence[int]) -> RetainedSample:
+    """Take a sample and keep its last result; to an adapter it looks like every other sample."""
     call, start, stop = calls.call, calls.stopwatch.start, calls.stopwatch.stop
     first, last = tuple(indices[:-1]), indices[-1]
     before_s = time.process_time()
@@ -106,11 +108,11 @@ def take_kept(calls: Calls, indices: Sequence[int]) -> Kept:
         call(index)
     handle = call(last)
     elapsed_ns = stop()
-    return Kept(elapsed_ns, int((time.process_time() - before_s) * 1e9), handle)
+    return RetainedSample(elapsed_ns, int((time.process_time() - before_s) * 1e9), handle)
 
 
 def _rounds(batches: int, count: int) -> Iterator[Tuple[int, ...]]:
-    """Each next sample's numbers: it goes on where the one before ended."""
+    """Iterate over the samples' batch numbers; each begins where the one before ended."""
     numbers = list(range(batches)) * (count // batches + 2)
     starts = [0]
     while (starts[-1] + count) % batches:
@@ -118,46 +120,46 @@ def _rounds(batches: int, count: int) -> Iterator[Tuple[int, ...]]:
     return itertools.cycle([tuple(numbers[start : start + count]) for start in starts])
 
 
-def warm_up(calls: Calls, timing: Timing) -> Warm:
-    """Run until the speed has settled, or the time for it is over; that is told, and no error."""
+def warm_up(calls: Calls, timing: Timing) -> WarmUp:
+    """Run until the speed is constant or the time is over; the latter is no error."""
     cap_ns = min(timing.max_seconds / 2, WARMUP_MAX_S) * SECOND_NS
     per_pass_ns: List[float] = []
-    passes, total_ns, check_at, at_rest = 1, 0, FEWEST, False
-    take = sampler(calls, passes)
-    with collector_resting():
-        while total_ns < cap_ns and not at_rest:
+    passes, total_ns, check_at, converged = 1, 0, MIN_SAMPLES, False
+    take = make_sampler(calls, passes)
+    with collect_and_disable_gc():
+        while total_ns < cap_ns and not converged:
             elapsed_ns = take()[1]
             per_pass_ns.append(elapsed_ns / float(passes))
             total_ns += elapsed_ns
             if elapsed_ns < MIN_SAMPLE_NS:
-                passes = more_passes(passes, elapsed_ns)
-                take = sampler(calls, passes)
+                passes = compute_passes(passes, elapsed_ns)
+                take = make_sampler(calls, passes)
             if len(per_pass_ns) >= check_at and total_ns >= WARMUP_MIN_NS:
-                at_rest = settled(per_pass_ns)
-                check_at = next_check(len(per_pass_ns))
-        gc.collect()  # here, so that no phase begins with it
-    return Warm(len(per_pass_ns), passes, at_rest)
+                converged = has_converged(per_pass_ns)
+                check_at = schedule_next_check(len(per_pass_ns))
+        gc.collect()  # so that no phase begins with a collection
+    return WarmUp(len(per_pass_ns), passes, converged)
 
 
 def time_calls(
-    phase: str, calls: Calls, warm: Warm, timing: Timing, send: Callable[[Sampled], None]
+    phase: str, calls: Calls, warm: WarmUp, timing: Timing, send: Callable[[Sampled], None]
 ) -> Timed:
-    """Take samples until stop_reason names one; send them in chunks, in between."""
+    """Take samples until find_stop_reason returns a reason; send them in chunks in between."""
     return take_samples(phase, calls, warm, timing, send).timed
 
 
 def take_samples(
-    phase: str, calls: Calls, warm: Warm, timing: Timing, send: Callable[[Sampled], None]
-) -> Taken:
-    """As time_calls, with what the checks of velodrome.adapters.proof go by."""
-    take = sampler(calls, warm.passes)
+    phase: str, calls: Calls, warm: WarmUp, timing: Timing, send: Callable[[Sampled], None]
+) -> TimedSamples:
+    """Time calls as time_calls does; return all that velodrome.adapters.proof needs."""
+    take = make_sampler(calls, warm.passes)
     per_sample = warm.passes * calls.calls_per_pass
     chunks = _Chunks(phase, per_sample, send)
     elapsed_ns: List[int] = []
     own_ns: List[int] = []
-    total_ns, check_at, reason = 0, FEWEST, ""
-    with collector_off():
-        before = spent_by_now()
+    total_ns, check_at, reason = 0, MIN_SAMPLES, ""
+    with disable_gc():
+        before = read_process_times()
         while not reason:
             began_ns = monotonic_ns()
             started_ns, length_ns = take()
@@ -166,27 +168,27 @@ def take_samples(
             total_ns += length_ns
             chunks.add(started_ns, length_ns)
             if len(elapsed_ns) >= check_at or total_ns >= timing.max_seconds * SECOND_NS:
-                reason = stop_reason(elapsed_ns, timing)
-                check_at = next_check(len(elapsed_ns))
-        spent = spent_by_now().since(before)
+                reason = find_stop_reason(elapsed_ns, timing)
+                check_at = schedule_next_check(len(elapsed_ns))
+        spent = read_process_times().since(before)
     chunks.flush()
-    timed = summary(phase, elapsed_ns, per_sample, warm, reason, timing.target)
-    return Taken(timed, tuple(elapsed_ns), tuple(own_ns), spent)
+    timed = summarize(phase, elapsed_ns, per_sample, warm, reason, timing.target)
+    return TimedSamples(timed, tuple(elapsed_ns), tuple(own_ns), spent)
 
 
-def more_passes(passes: int, elapsed_ns: int) -> int:
-    """How many passes make a sample last MIN_SAMPLE_NS, a tenth more for safety.
+def compute_passes(passes: int, elapsed_ns: int) -> int:
+    """Return the passes that make a sample last MIN_SAMPLE_NS, plus a tenth.
 
-    At most tenfold at a time: what a sample costs besides its calls makes a short one misleading.
+    At most tenfold at a time: the fixed cost of a short sample is misleading.
     """
     wanted = int(passes * 1.1 * MIN_SAMPLE_NS / max(elapsed_ns, 1)) + 1
     return max(passes + 1, min(wanted, 10 * passes))
 
 
-def summary(
-    phase: str, elapsed_ns: Sequence[int], calls: int, warm: Warm, reason: str, target: float
+def summarize(
+    phase: str, elapsed_ns: Sequence[int], calls: int, warm: WarmUp, reason: str, target: float
 ) -> Timed:
-    """Per call. stable says whether the target was met, whatever ended the timing."""
+    """Return the timing per call. stable: the target is met, whatever ended the timing."""
     judged = judge(elapsed_ns, target)
     interval = judged.interval
     return Timed(
@@ -199,8 +201,8 @@ def summary(
         warmup_samples=warm.samples,
         stop_reason=reason,
         stable=judged.stable,
-        settled=warm.settled,
-        worth=len(elapsed_ns) / interval.inflated,
+        settled=warm.converged,
+        worth=len(elapsed_ns) / interval.inflation,
         drift=judged.drift,
         doubt=judged.doubt,
         bounded=judged.bounded,
@@ -208,15 +210,16 @@ def summary(
 
 
 @contextlib.contextmanager
-def collector_resting() -> Iterator[None]:
-    """No garbage collection by itself, which would fall into some samples and not into others."""
-    gc.collect()  # tenths of a second, once a framework is imported
-    with collector_off():
+def collect_and_disable_gc() -> Iterator[None]:
+    """Collect garbage once, then disable collections, which would hit only some samples."""
+    gc.collect()  # takes tenths of a second after the import of a framework
+    with disable_gc():
         yield
 
 
 @contextlib.contextmanager
-def collector_off() -> Iterator[None]:
+def disable_gc() -> Iterator[None]:
+    """Disable garbage collection within the context."""
     gc.disable()
     try:
         yield
@@ -225,7 +228,7 @@ def collector_off() -> Iterator[None]:
 
 
 class _Chunks(object):
-    """Samples that are not sent yet. Only ever used between samples."""
+    """Samples that are not sent yet. Used only between samples."""
 
     def __init__(self, phase: str, calls: int, send: Callable[[Sampled], None]) -> None:
         self._phase, self._calls, self._send = phase, calls, send
@@ -241,7 +244,7 @@ class _Chunks(object):
             self.flush()
 
     def flush(self) -> None:
-        """Send what there is, then free the young garbage that the samples left."""
+        """Send the samples, then free the young garbage that they left."""
         if self._elapsed_ns:
             self._send(
                 Sampled(

@@ -1,4 +1,4 @@
-"""The caches of this machine's processors, as the kernel has them."""
+"""The size of this machine's processor caches, as the kernel reports it."""
 
 import glob
 
@@ -6,8 +6,8 @@ SIZES = "/sys/devices/system/cpu/cpu*/cache/index*/size"
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
-def largest_bytes() -> int:
-    """Of the largest single cache; 0 where the kernel does not say."""
+def read_largest_bytes() -> int:
+    """Return the size of the largest single cache; 0 if the kernel does not report it."""
     return max([_bytes(path) for path in glob.glob(SIZES)] or [0])
 
 

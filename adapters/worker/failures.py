@@ -1,4 +1,4 @@
-"""Which typed outcome an exception stands for."""
+"""The typed outcome of each exception."""
 
 import traceback
 from typing import List
@@ -6,10 +6,10 @@ from typing import List
 from velodrome.adapters.protocol import Failed, monotonic_ns
 
 REASON_LENGTH = 300  # characters: a cell of a table
-DETAIL_LENGTH = 20000  # characters: compilers put whole programs into their errors
+DETAIL_LENGTH = 20000  # characters: compilers quote whole programs in their errors
 
-# By name: a framework's own classes are not to be had here, and ours import NumPy, which may be
-# what failed. A bare name stands for a class of any module.
+# By name: frameworks' classes are not importable here, and ours import NumPy, which may be what
+# failed. A bare name matches a class of any module.
 STATUS_OF_CLASS = {
     "velodrome.adapters.contract.Unsupported": "unsupported",
     "velodrome.adapters.proof.agreement.Disagreed": "disagreed",
@@ -18,7 +18,7 @@ STATUS_OF_CLASS = {
     "OutOfMemoryError": "out_of_memory",  # torch
     "ResourceExhaustedError": "out_of_memory",  # tensorflow
 }
-# What the frameworks' C++ says, wrapped into a RuntimeError or a class of theirs.
+# Messages of the frameworks' C++ code, in a RuntimeError or a class of their own.
 OUT_OF_MEMORY_WORDS = (
     "out of memory",
     "std::bad_alloc",
@@ -31,20 +31,21 @@ OUT_OF_MEMORY_WORDS = (
 )
 
 
-def failed(error: BaseException) -> Failed:
-    """The event that tells of it; what a Disagreed found goes along."""
-    status = status_of(error)
+def make_failed(error: BaseException) -> Failed:
+    """Return the event for an exception; a Disagreed adds its table."""
+    status = classify_error(error)
     return Failed(
         status=status,
-        reason=reason_of(error),
-        detail=getattr(error, "detail", "") if status == "disagreed" else traceback_of(error),
+        reason=format_reason(error),
+        detail=getattr(error, "detail", "") if status == "disagreed" else format_traceback(error),
         at_ns=monotonic_ns(),
         parameters=getattr(error, "parameters", ()) if status == "disagreed" else (),
         loss_error=getattr(error, "loss_error", float("nan")),
     )
 
 
-def status_of(error: BaseException) -> str:
+def classify_error(error: BaseException) -> str:
+    """Return the status for an exception."""
     for name in _class_names(error):
         if name in STATUS_OF_CLASS:
             return STATUS_OF_CLASS[name]
@@ -54,8 +55,8 @@ def status_of(error: BaseException) -> str:
     return "crashed"
 
 
-def reason_of(error: BaseException) -> str:
-    """One line: the message's first, behind the class unless that is ours and speaks for itself."""
+def format_reason(error: BaseException) -> str:
+    """Return the first line of the message, with the class's name unless the class is ours."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     name = type(error).__name__
     if not lines:
@@ -64,14 +65,14 @@ def reason_of(error: BaseException) -> str:
     return (lines[0] if ours else "{}: {}".format(name, lines[0]))[:REASON_LENGTH]
 
 
-def traceback_of(error: BaseException) -> str:
-    """With the exceptions that led to it; of a long one the end, where the cause is named."""
+def format_traceback(error: BaseException) -> str:
+    """Return the traceback with its chained exceptions; of a long one the end, with the cause."""
     lines = traceback.format_exception(type(error), error, error.__traceback__)
     return "".join(lines)[-DETAIL_LENGTH:]
 
 
 def _class_names(error: BaseException) -> List[str]:
-    """Of its class and those above it, the nearest first, each by its full and its bare name."""
+    """List the full and bare names of its class and base classes, the nearest first."""
     names = []
     for kind in type(error).__mro__:
         names += ["{}.{}".format(kind.__module__, kind.__name__), kind.__name__]

@@ -1,10 +1,10 @@
-"""Which kernels the linear-algebra libraries in this process run, one line of text for each.
+"""The kernels that linear-algebra libraries in this process run, one line of text for each.
 
-A library is asked itself, by the functions that it exports for that purpose: what it runs is
-decided when it is loaded, by the CPU, by variables and by how it was built. `openblas 0.3.13
+Each library answers itself, by functions that it exports: it chooses its kernels when it is loaded,
+by the CPU, by variables and by its build. `openblas 0.3.13
 SKYLAKEX` is a library, its version, and the CPU type or instruction set whose kernels it runs; a
-part that it does not tell is left out. What a framework links in statically and does not export is
-the framework's to tell: velodrome.adapters.contract.Adapter.kernels.
+part that it does not report is omitted. For a library linked statically into a framework see
+velodrome.adapters.contract.Adapter.kernels.
 """
 
 import ctypes
@@ -14,10 +14,10 @@ from typing import Any, Callable, List, Optional, Tuple
 
 MAPS = "/proc/self/maps"
 _VERSION = re.compile(r"\d+(\.\d+)+")
-# Before the name and after it, as builds rename their functions: SciPy's wheels, 64 bit integers.
+# Builds rename their functions: SciPy's wheels by a prefix, 64-bit integers by a suffix.
 _PREFIXES, _SUFFIXES = ("", "scipy_"), ("", "64_", "_64_", "_")
 
-# mkl_service.h: what MKL_CBWR_AUTO stands for on this CPU.
+# mkl_service.h: values of MKL_CBWR_AUTO.
 MKL_BRANCHES = {
     3: "COMPATIBLE",
     4: "SSE2",
@@ -65,15 +65,15 @@ class _DnnlVersion(ctypes.Structure):
 
 
 class Library(object):
-    """One that is in this process already. What it depends on is not taken for its own."""
+    """A library loaded in this process. Functions of its dependencies do not count as its own."""
 
     def __init__(self, path: str) -> None:
-        """OSError if it is not in this process, or is no library."""
+        """Raise OSError if the path is not a library in this process."""
         self.path = path
         self._handle = ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
 
     def function(self, name: str, result: Any, *arguments: Any) -> Optional[Callable[..., Any]]:
-        """Under this name, or as a build renames it; None if the library itself has none."""
+        """Find a function by its name or a renamed form; None if the library lacks it."""
         for prefix in _PREFIXES:
             for suffix in _SUFFIXES:
                 found = self._own(prefix + name + suffix)
@@ -83,17 +83,20 @@ class Library(object):
         return None
 
     def text(self, name: str) -> str:
-        """What a function without arguments says; empty if there is none."""
+        """Call a function without arguments that returns text; empty if it is missing."""
         function = self.function(name, ctypes.c_char_p)
         return (function() or b"").decode("ascii", "replace") if function else ""
 
     def number(self, name: str, result: Any = ctypes.c_int) -> Optional[int]:
+        """Call a function without arguments that returns a number; None if it is missing."""
         function = self.function(name, result)
         return function() if function else None
 
     def _own(self, name: str) -> Any:
         try:
-            found = self._handle[name]  # a new object each time: types that are set are ours
+            found = self._handle[
+                name
+            ]  # a new object each time: setting its types affects nobody else
         except AttributeError:
             return None
         address = ctypes.cast(found, ctypes.c_void_p)
@@ -103,16 +106,18 @@ class Library(object):
         return found if _is_same(os.fsdecode(symbol.file or b""), self.path) else None
 
 
-def loaded(maps: str = MAPS) -> Tuple[str, ...]:
-    """A line for each library in this process that computes and tells of itself, sorted.
+def list_loaded_kernels(maps: str = MAPS) -> Tuple[str, ...]:
+    """List a line for each library in this process that reports its kernels, sorted.
 
-    Empty where the system does not say which there are (no /proc).
+    Empty on a system without /proc.
     """
-    return tuple(sorted({line for path in mapped(maps) for line in describe(path)}))
+    return tuple(
+        sorted({line for path in list_mapped_libraries(maps) for line in describe_library(path)})
+    )
 
 
-def mapped(maps: str = MAPS) -> Tuple[str, ...]:
-    """Paths of the shared libraries in this process, each once, in the order of addresses."""
+def list_mapped_libraries(maps: str = MAPS) -> Tuple[str, ...]:
+    """List the paths of the shared libraries in this process, each once, by address."""
     try:
         with open(maps, errors="surrogateescape") as file:
             places = [line.split(None, 5)[5].rstrip("\n") for line in file if line.count("/")]
@@ -122,34 +127,36 @@ def mapped(maps: str = MAPS) -> Tuple[str, ...]:
     return tuple(sorted(set(names), key=names.index))
 
 
-def describe(path: str) -> List[str]:
-    """Lines of one library; of any that is not for linear algebra: none."""
+def describe_library(path: str) -> List[str]:
+    """List the lines of one library; none if it is not for linear algebra."""
     try:
         library = Library(path)
-    except OSError:  # its file was replaced, or it is not for this loader
+    except OSError:  # its file was replaced, or this loader cannot open it
         return []
-    lines = [line for line in (ask(library) for ask in ASKED) if line]
+    lines = [line for line in (ask(library) for ask in QUERIES) if line]
     return lines or _named(path)
 
 
-def openblas(library: Library) -> str:
-    """The core type names the kernels; openblas_get_corename is there since 0.2.16."""
+def query_openblas(library: Library) -> str:
+    """Return the core type, which names the kernels; openblas_get_corename exists since 0.2.16."""
     core = library.text("openblas_get_corename")
     return _line("openblas", library.text("openblas_get_config"), core.upper()) if core else ""
 
 
-def mkl(library: Library) -> str:
+def query_mkl(library: Library) -> str:
+    """Return MKL's line."""
     function = library.function("MKL_Get_Version_String", None, ctypes.c_char_p, ctypes.c_int)
     if not function:
         return ""
-    told = ctypes.create_string_buffer(200)
-    function(told, len(told))
+    buffer = ctypes.create_string_buffer(200)
+    function(buffer, len(buffer))
     branch = library.number("MKL_CBWR_Get_Auto_Branch")
-    text = told.value.decode("ascii", "replace")
+    text = buffer.value.decode("ascii", "replace")
     return _line("mkl", text, MKL_BRANCHES.get(branch, "") if branch else "")
 
 
-def onednn(library: Library) -> str:
+def query_onednn(library: Library) -> str:
+    """Return oneDNN's line, or that of its earlier name MKL-DNN."""
     for name in ("dnnl_version", "mkldnn_version"):
         function = library.function(name, ctypes.POINTER(_DnnlVersion))
         if function:
@@ -160,39 +167,53 @@ def onednn(library: Library) -> str:
     return ""
 
 
-def blis(library: Library) -> str:
+def query_blis(library: Library) -> str:
+    """Return BLIS's line."""
     version = library.text("bli_info_get_version_str")
     if not version:
         return ""
     name = library.function("bli_arch_string", ctypes.c_char_p, ctypes.c_int)
     architecture = library.number("bli_arch_query_id")
-    told = name(architecture) if name and architecture is not None else b""
-    return _line("blis", version, (told or b"").decode("ascii", "replace").upper())
+    value = name(architecture) if name and architecture is not None else b""
+    return _line("blis", version, (value or b"").decode("ascii", "replace").upper())
 
 
-def cublas(library: Library) -> str:
-    """cublasLtGetVersion: 10000 major + 100 minor + patch, and 1000 major before CUDA 10.2."""
+def query_cublas(library: Library) -> str:
+    """Return cuBLAS's line.
+
+    cublasLtGetVersion: 10000 major + 100 minor + patch, and 1000 major before CUDA 10.2.
+    """
     version = library.number("cublasLtGetVersion", ctypes.c_size_t)
     return _line("cublas", _dotted(version, 10000), "") if version else ""
 
 
-def cudnn(library: Library) -> str:
-    """cudnnGetVersion: 10000 major + 100 minor + patch since version 9, 1000 major before."""
+def query_cudnn(library: Library) -> str:
+    """Return cuDNN's line.
+
+    cudnnGetVersion: 10000 major + 100 minor + patch since version 9, 1000 major before.
+    """
     version = library.number("cudnnGetVersion", ctypes.c_size_t)
     return (
         _line("cudnn", _dotted(version, 10000 if version >= 90000 else 1000), "") if version else ""
     )
 
 
-ASKED: Tuple[Callable[[Library], str], ...] = (openblas, mkl, onednn, blis, cublas, cudnn)
+QUERIES: Tuple[Callable[[Library], str], ...] = (
+    query_openblas,
+    query_mkl,
+    query_onednn,
+    query_blis,
+    query_cublas,
+    query_cudnn,
+)
 
 
 def _named(path: str) -> List[str]:
-    """By the name of the file, of libraries that have no function to ask."""
+    """Recognize by their file names the libraries that export no version function."""
     name = os.path.basename(path)
     if re.match(r"lib[st]?atlas\b", name) or "/atlas/" in path:
         return ["atlas"]
-    # Debian's openblas-pthread/libblas.so.3 hands on to the library beside it.
+    # Debian's openblas-pthread/libblas.so.3 forwards to the library beside it.
     if re.match(r"lib(c|ref)?blas\.so", name) and not re.search(r"openblas|mkl|blis", path):
         return ["reference blas"]
     return []

@@ -1,54 +1,56 @@
-"""What each OpenBLAS on the command line runs in this process, and whether it multiplies right.
+"""A probe of OpenBLAS libraries: the kernels that each runs, and if its products are exact.
 
 `python -m velodrome.adapters.worker.openblas_probe LIBRARY...` prints one JSON object per library
-that is an OpenBLAS: `path`, `version`, `core`, `exact`. The agent starts it once as the library
-chooses by itself, and once for each OPENBLAS_CORETYPE that it considers
-(velodrome.agents.environments.core_types). Some versions crash with kernels for a CPU that they do
-not know, or compute wrongly: the products here are of whole numbers, small enough for float32 to
-hold every sum, so that right is equal to the bit.
+that is an OpenBLAS: `path`, `version`, `core`, `exact`. The agent starts it once with the
+library's own choice, and once for each OPENBLAS_CORETYPE that it considers
+(velodrome.agents.environments.core_types). Some versions crash or compute wrongly with kernels for
+a CPU that they do not know. The products here are of small integers whose sums float32 holds
+exactly, so a correct result is equal to the bit.
 """
 
 import ctypes
 import json
 import os
 import sys
-from typing import Any, Iterable, Iterator, Tuple
+from typing import Any, Dict, Iterable, Iterator, Tuple
 
 import numpy
 
-from velodrome.adapters.worker.kernels import Library, openblas
+from velodrome.adapters.worker.kernels import Library, query_openblas
 
-# Rows, columns and depth: whole blocks of a kernel, rests of each of them, and a vector.
+# Rows, columns and depth: complete blocks of a kernel, remainders of each, and a vector.
 SHAPES = ((64, 64, 64), (37, 129, 61), (200, 7, 311), (256, 192, 384), (33, 1, 257))
 _ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112  # cblas.h
 ORDERS = tuple((left, right) for left in (_PLAIN, _TRANSPOSED) for right in (_PLAIN, _TRANSPOSED))
 
 
-def probe(paths: Iterable[str]) -> Iterator[dict]:
-    """Of each path that is an OpenBLAS; the others, and what cannot be loaded, are left out."""
+def probe_libraries(paths: Iterable[str]) -> Iterator[Dict[str, Any]]:
+    """Yield a record for each path that is an OpenBLAS and can be loaded."""
     for path in paths:
         try:
-            load(path)
+            load_library(path)
             library = Library(path)
         except OSError:
             continue
-        words = openblas(library).split()
+        words = query_openblas(library).split()
         if words:
             version = words[1] if len(words) > 2 else ""
             yield {"path": path, "version": version, "core": words[-1], "exact": is_exact(library)}
 
 
-def load(path: str) -> None:
-    """With what lies beside it: a wheel's extensions find its libraries, which find no others.
+def load_library(path: str) -> None:
+    """Load a library, if necessary after those beside it: a wheel's libraries lack search paths.
 
-    OSError if it is no library, or lacks one that is nowhere.
+    OSError if it is no library, or needs one that is missing.
     """
     try:
         ctypes.CDLL(path)
     except OSError:
         folder = os.path.dirname(path)
         others = [os.path.join(folder, name) for name in os.listdir(folder) if ".so" in name]
-        for other in 2 * [other for other in others if other != path]:  # they need one another
+        for other in 2 * [
+            other for other in others if other != path
+        ]:  # twice: they depend on each other
             try:
                 ctypes.CDLL(other)
             except OSError:
@@ -57,7 +59,7 @@ def load(path: str) -> None:
 
 
 def is_exact(library: Library) -> bool:
-    """Every shape, plain and transposed, added to what was there, in both precisions."""
+    """Check products of every shape, plain and transposed, in both precisions."""
     kinds = (
         ("cblas_sgemm", numpy.float32, ctypes.c_float),
         ("cblas_dgemm", numpy.float64, ctypes.c_double),
@@ -95,7 +97,7 @@ def _is_right(
 
 
 def _drawn(rows: int, columns: int) -> numpy.ndarray:
-    """Small whole numbers, others in each shape."""
+    """Draw small integers, different for each shape."""
     return numpy.random.RandomState(rows * 1000 + columns).randint(-8, 9, (rows, columns))
 
 
@@ -104,7 +106,7 @@ def _stored(array: numpy.ndarray, order: int, dtype: Any) -> numpy.ndarray:
 
 
 if __name__ == "__main__":
-    for found in probe(sys.argv[1:]):
-        sys.stdout.write(json.dumps(found, sort_keys=True) + "\n")
+    for record in probe_libraries(sys.argv[1:]):
+        sys.stdout.write(json.dumps(record, sort_keys=True) + "\n")
     sys.stdout.flush()
-    os._exit(0)  # exit hooks of libraries are none of this question
+    os._exit(0)  # skip the libraries' exit hooks

@@ -1,34 +1,35 @@
-"""What the kernel counted of this process: processor time, and waiting for a processor."""
+"""Kernel counters of this process: processor time, and time spent waiting for a processor."""
 
 import os
 import time
-from typing import NamedTuple
+from typing import List, NamedTuple
 
 TASKS = "/proc/self/task"
 
 
-class Spent(NamedTuple):
-    """Over all threads, in ns. wall_ns: that passed meanwhile.
+class ProcessTimes(NamedTuple):
+    """Times in ns over all threads. wall_ns: elapsed time.
 
-    waited_ns: threads that could have run and had no processor; 0 where the kernel does not count.
+    waited_ns: time in which runnable threads had no processor; 0 if the kernel does not count it.
     """
 
     wall_ns: int
     processor_ns: int
     waited_ns: int
 
-    def since(self, before: "Spent") -> "Spent":
-        return Spent(*[now - then for now, then in zip(self, before)])
+    def since(self, before: "ProcessTimes") -> "ProcessTimes":
+        """Return the differences from earlier times."""
+        return ProcessTimes(*[now - then for now, then in zip(self, before)])
 
 
-def spent_by_now() -> Spent:
-    """Since the process began; of threads that have ended the processor time alone."""
-    return Spent(
+def read_process_times() -> ProcessTimes:
+    """Read the times since the process began; for ended threads only the processor time."""
+    return ProcessTimes(
         int(time.monotonic() * 1e9), int(time.process_time() * 1e9), sum(map(_waited, _threads()))
     )
 
 
-def _threads():
+def _threads() -> List[str]:
     try:
         return os.listdir(TASKS)
     except OSError:  # no Linux
@@ -36,7 +37,7 @@ def _threads():
 
 
 def _waited(thread: str) -> int:
-    """The second figure of schedstat: https://docs.kernel.org/scheduler/sched-stats.html"""
+    """Read the second figure of schedstat: https://docs.kernel.org/scheduler/sched-stats.html"""
     try:
         with open("{}/{}/schedstat".format(TASKS, thread)) as file:
             return int(file.read().split()[1])

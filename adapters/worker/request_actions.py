@@ -1,4 +1,4 @@
-"""What a worker does for each action of a request, from the import of the framework on."""
+"""The actions of a worker: check an import, compute a reference, or verify and time a model."""
 
 import importlib
 from typing import Any, Callable, Dict, Tuple, Type
@@ -26,8 +26,8 @@ from velodrome.adapters.worker import call_timing, kernels
 Send = Callable[[Any], None]
 
 
-def run(request: Request, send: Send) -> None:
-    """ProtocolError if there is no such action."""
+def run_request(request: Request, send: Send) -> None:
+    """Run the request's action. ProtocolError if it does not exist."""
     if request.action not in ACTIONS:
         raise ProtocolError(
             "no action {!r}. There are {}".format(request.action, ", ".join(sorted(ACTIONS)))
@@ -35,48 +35,51 @@ def run(request: Request, send: Send) -> None:
     ACTIONS[request.action](request, send)
 
 
-def check(request: Request, send: Send) -> None:
-    """Whether the framework can be imported, and its version."""
-    enter("import", send)
+def check_import(request: Request, send: Send) -> None:
+    """Import the framework and send its version."""
+    send_phase("import", send)
     started_ns = monotonic_ns()
     version = import_adapter(request.adapter).version()
-    send(imported(version, "", monotonic_ns() - started_ns))
-    finish(0, send)
+    send(make_imported(version, "", monotonic_ns() - started_ns))
+    send_finished(0, send)
 
 
 def make_reference(request: Request, send: Send) -> None:
-    """Compute the float64 reference, and write it to the path of the request."""
-    enter("verify", send)
+    """Compute the float64 reference and write it to the path of the request."""
+    send_phase("verify", send)
     model = find_model(request.model)
     found = reference.compute(model, request.batch_size, request.seed)
     reference_file.save(request.reference, found)
-    finish(0, send)
+    send_finished(0, send)
 
 
 def measure(request: Request, send: Send) -> None:
-    """Verify, then time the very thing that was verified."""
+    """Verify a network, then time that same network."""
     model = find_model(request.model)
     known = load_reference(request, model)
-    adapter = start(request, model, send)
+    adapter = start_adapter(request, model, send)
     batches = seeding.batches(model, request.batch_size, request.seed, draws=known.draws)
-    build(adapter, seeding.weights(model, request.seed), batches, send)
-    verify(adapter, model, known, request, send)
+    build_network(adapter, seeding.weights(model, request.seed), batches, send)
+    verify_adapter(adapter, model, known, request, send)
     proof = Proof(adapter, model, known, request, batches)
-    phases = [time_phase(phase, call, proof, send) for phase, call in calls_of(adapter, model)]
+    phases = [
+        time_phase(phase, call, proof, send) for phase, call in list_timed_calls(adapter, model)
+    ]
     peak_bytes = adapter.peak_memory_bytes()  # before batches are loaded that nothing timed
-    enter("prove", send)
+    send_phase("prove", send)
     checks.check_all(proof, phases, send)
-    finish(peak_bytes, send, kernels_of(adapter))
+    send_finished(peak_bytes, send, list_kernels(adapter))
 
 
 def find_model(name: str) -> Model:
+    """Return a model by its name. ProtocolError if it does not exist."""
     if name not in MODELS:
         raise ProtocolError("no model {!r}. There are {}".format(name, ", ".join(sorted(MODELS))))
     return MODELS[name]
 
 
 def load_reference(request: Request, model: Model) -> reference.Reference:
-    """ProtocolError if the file holds the reference of something else."""
+    """Read the request's reference. ProtocolError if the file holds another one."""
     known = reference_file.load(request.reference)
     if not reference.is_of(known, model, request.batch_size, request.seed):
         raise ProtocolError(
@@ -89,9 +92,9 @@ def load_reference(request: Request, model: Model) -> reference.Reference:
 
 
 def import_adapter(module: str) -> Type[Adapter]:
-    """The framework comes with it. ImportError whatever goes wrong, but for lack of memory.
+    """Import an adapter and its framework. ImportError for every failure except lack of memory.
 
-    Frameworks of another age fail on import with an AttributeError, a RuntimeError or an OSError.
+    Old frameworks fail on import with an AttributeError, a RuntimeError or an OSError.
     """
     try:
         return importlib.import_module(module).Adapter
@@ -103,27 +106,27 @@ def import_adapter(module: str) -> Type[Adapter]:
         ) from error
 
 
-def start(request: Request, model: Model, send: Send) -> Adapter:
-    """Import the framework, set its threads and device."""
-    enter("import", send)
+def start_adapter(request: Request, model: Model, send: Send) -> Adapter:
+    """Import the framework and set its threads and device."""
+    send_phase("import", send)
     started_ns = monotonic_ns()
     kind = import_adapter(request.adapter)
     adapter = kind(model, request.variant, request.device, request.threads, request.dtype)
-    event = imported(kind.version(), adapter.device_name(), monotonic_ns() - started_ns)
-    send(event._replace(kernels=kernels_of(adapter)))
+    event = make_imported(kind.version(), adapter.device_name(), monotonic_ns() - started_ns)
+    send(event._replace(kernels=list_kernels(adapter)))
     return adapter
 
 
-def kernels_of(adapter: Adapter) -> Tuple[str, ...]:
-    """Of the libraries that are loaded by now, and what the framework tells of those built in."""
-    return tuple(sorted(set(kernels.loaded() + adapter.kernels())))
+def list_kernels(adapter: Adapter) -> Tuple[str, ...]:
+    """List the kernels of loaded libraries and of those built into the framework."""
+    return tuple(sorted(set(kernels.list_loaded_kernels() + adapter.kernels())))
 
 
-def build(
+def build_network(
     adapter: Adapter, weights: Dict[str, numpy.ndarray], batches: Tuple[Batch, ...], send: Send
 ) -> None:
-    """From arrays on the host to a network and batches on the device; dropout off, to verify."""
-    enter("build", send)
+    """Build the network and load the batches; dropout is off for verification."""
+    send_phase("build", send)
     stopwatch = HostStopwatch(adapter.synchronize)
     stopwatch.start()
     adapter.build(weights)
@@ -135,19 +138,20 @@ def build(
     send(Built(network_ns + transfer_ns, transfer_ns, monotonic_ns()))
 
 
-def verify(
+def verify_adapter(
     adapter: Adapter, model: Model, known: reference.Reference, request: Request, send: Send
 ) -> None:
-    """Agreement with dropout off, then dropout itself, which stays on from here."""
-    enter("verify", send)
-    for phase, call in reversed(calls_of(adapter, model)):
-        first_call(phase, call, adapter, send)
+    """Verify results with dropout off, then dropout itself, which stays on from here."""
+    send_phase("verify", send)
+    for phase, call in reversed(list_timed_calls(adapter, model)):
+        time_first_call(phase, call, adapter, send)
     verified = agreement.verify(known, adapter, request.dtype)
     notes = agreement.check_dropout(model, adapter, request.batch_size)
     send(verified._replace(notes=verified.notes + notes))
 
 
-def first_call(phase: str, call: Callable[[int], Any], adapter: Adapter, send: Send) -> None:
+def time_first_call(phase: str, call: Callable[[int], Any], adapter: Adapter, send: Send) -> None:
+    """Time the first call of a phase, with its compilation."""
     stopwatch = HostStopwatch(adapter.synchronize)
     stopwatch.start()
     call(0)
@@ -155,39 +159,43 @@ def first_call(phase: str, call: Callable[[int], Any], adapter: Adapter, send: S
 
 
 def time_phase(phase: str, call: Callable[[int], Any], proof: Proof, send: Send) -> TimedPhase:
-    """Warm up, time, and prove that what was timed did the work."""
+    """Warm up, time, and prove that the timed calls did the work."""
     calls = call_timing.Calls(
         call, len(proof.batches), proof.adapter.stopwatch(), seeding.unit(proof.model)
     )
-    enter("warmup", send)
+    send_phase("warmup", send)
     warm = call_timing.warm_up(calls, proof.request.timing)
-    enter(phase, send)
+    send_phase(phase, send)
     taken = call_timing.take_samples(phase, calls, warm, proof.request.timing, send)
     send(taken.timed)
-    enter("prove", send)
+    send_phase("prove", send)
     timed = TimedPhase(phase, calls, taken)
     checks.check_phase(proof, timed, send)
     return timed
 
 
-def calls_of(adapter: Adapter, model: Model) -> Tuple[Tuple[str, Callable[[int], Any]], ...]:
-    """What is timed, each with its phase, forward first."""
+def list_timed_calls(
+    adapter: Adapter, model: Model
+) -> Tuple[Tuple[str, Callable[[int], Any]], ...]:
+    """List the timed calls, each with its phase, forward first."""
     if isinstance(model.loss, NoLoss) or not shapes.trained(model):
         return (("forward", adapter.forward),)
     return (("forward", adapter.forward), ("gradient", adapter.gradient))
 
 
-def enter(phase: str, send: Send) -> None:
+def send_phase(phase: str, send: Send) -> None:
+    """Send the begin of a phase."""
     send(Phase(phase, monotonic_ns()))
 
 
-def imported(version: str, device_name: str, import_ns: int) -> Imported:
+def make_imported(version: str, device_name: str, import_ns: int) -> Imported:
+    """Return the event of an import that took import_ns."""
     return Imported(version, numpy.__version__, import_ns, device_name, monotonic_ns())
 
 
-def finish(peak_gpu_memory_bytes: int, send: Send, told: Tuple[str, ...] = ()) -> None:
-    """told: the kernels that ran."""
-    send(Finished(peak_gpu_memory_bytes, monotonic_ns(), told))
+def send_finished(peak_gpu_bytes: int, send: Send, ran: Tuple[str, ...] = ()) -> None:
+    """Send `finished`. ran: the kernels that ran."""
+    send(Finished(peak_gpu_bytes, monotonic_ns(), ran))
 
 
-ACTIONS = {"check": check, "reference": make_reference, "measure": measure}
+ACTIONS = {"check": check_import, "reference": make_reference, "measure": measure}

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from velodrome.adapters.protocol import SMALL_LIMIT, Phase, Sampled, Timed, Timing
-from velodrome.adapters.timing.stopping import FEWEST, SECOND_NS, judge, stop_reason
+from velodrome.adapters.timing.stopping import MIN_SAMPLES, SECOND_NS, find_stop_reason, judge
 from velodrome.agents.validation.arrivals import ROUNDING_NS, Arrival, ProtocolViolation, end_ns
 
 AGREEMENT = 1e-9  # relative: the same operations on the same numbers, in another process
@@ -85,7 +85,7 @@ def _require_plan(phase: TimedPhase, timing: Timing) -> None:
     """Sampling must stop at max_seconds, once there are as many samples as it needs at least."""
     elapsed_ns = phase.elapsed_ns
     before_last_s = sum(elapsed_ns[:-1]) / SECOND_NS
-    if len(elapsed_ns) > FEWEST and before_last_s > timing.max_seconds:
+    if len(elapsed_ns) > MIN_SAMPLES and before_last_s > timing.max_seconds:
         told = f"{before_last_s:.3g} s and went on, {timing.max_seconds:g} s were asked"
         raise ProtocolViolation(f"{phase.name} was sampled for {told}")
 
@@ -103,7 +103,7 @@ def _require_summary(phase: TimedPhase, told: Timed, timing: Timing) -> None:
         "median_ns": (told.median_ns, judged.interval.median / calls),
         "low_ns": (told.low_ns, judged.interval.low / calls),
         "high_ns": (told.high_ns, judged.interval.high / calls),
-        "worth": (told.worth, len(elapsed_ns) / judged.interval.inflated),
+        "worth": (told.worth, len(elapsed_ns) / judged.interval.inflation),
         "drift": (told.drift, judged.drift),
         "stable": (told.stable, judged.stable),
     }
@@ -111,7 +111,7 @@ def _require_summary(phase: TimedPhase, told: Timed, timing: Timing) -> None:
         _require_same(phase.name, name, said, true)
     texts = {
         "doubt": (told.doubt, judged.doubt),
-        "stop_reason": (told.stop_reason, stop_reason(elapsed_ns, timing)),
+        "stop_reason": (told.stop_reason, find_stop_reason(elapsed_ns, timing)),
     }
     for name, (word, meant) in texts.items():
         if word != meant:

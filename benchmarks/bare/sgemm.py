@@ -10,8 +10,8 @@ import time
 
 import numpy
 
-from velodrome.adapters.worker.kernels import Library, openblas
-from velodrome.adapters.worker.openblas_probe import load
+from velodrome.adapters.worker.kernels import Library, query_openblas
+from velodrome.adapters.worker.openblas_probe import load_library
 
 SIZE, CALLS = 1000, 9
 
@@ -34,6 +34,6 @@ def once(multiply, arguments):
 
 
 if __name__ == "__main__":
-    load(sys.argv[1])
+    load_library(sys.argv[1])
     told = Library(sys.argv[1])
-    print(json.dumps({"library": openblas(told), "ms": shortest_ms(told)}))
+    print(json.dumps({"library": query_openblas(told), "ms": shortest_ms(told)}))

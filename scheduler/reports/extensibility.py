@@ -8,7 +8,7 @@ differ. Nothing here depends on how fast anything was.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from velodrome.adapters.composed_ops import kinds_by_hand
+from velodrome.adapters.composed_ops import list_composed_kinds
 from velodrome.adapters.models.probes import PROBED
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.plans.expectations import AGREED

@@ -20,7 +20,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from velodrome.adapters.timing.intervals import lower_rank
+from velodrome.adapters.timing.intervals import find_lower_rank
 from velodrome.scheduler.statistics.replication import Repeat, across, spread, student
 
 FEWEST = 6  # processes; 1 - 2 / 2^6 is 96.9 %
@@ -101,7 +101,7 @@ def _of_few(repeats: Sequence[Repeat], otherwise: Sequence[Known]) -> Claim | No
 def _by_order(medians_ns: Sequence[float]) -> tuple[float, float]:
     """Of at least six: the interval that order statistics give of their median."""
     ordered = sorted(medians_ns)
-    rank = lower_rank(len(ordered))
+    rank = find_lower_rank(len(ordered))
     return ordered[rank - 1], ordered[-rank]
 
 

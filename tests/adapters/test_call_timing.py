@@ -5,10 +5,10 @@ import pytest
 
 from velodrome.adapters.protocol import Timing
 from velodrome.adapters.worker import call_timing
-from velodrome.adapters.worker.call_timing import Calls, Warm, time_calls, warm_up
+from velodrome.adapters.worker.call_timing import Calls, WarmUp, time_calls, warm_up
 
 US, MS, SECOND = 1000, 1_000_000, 1_000_000_000
-WARM = Warm(samples=7, passes=1)
+WARM = WarmUp(samples=7, passes=1)
 
 
 class Track:
@@ -117,7 +117,7 @@ def test_what_is_thrown_away_ends_when_the_speed_has_settled():
     track = Track(lambda number: 200 * MS if number < 7 else 100 * MS)
     warm = warm_up(track.calls, Timing())
     timed, _ = measured(track, Timing(), warm)
-    assert warm.settled and timed.settled
+    assert warm.converged and timed.settled
     assert warm.samples == 15  # looked at with 10 (five of each), 12, and 15
     assert timed.high_ns == 100 * MS
 
@@ -129,12 +129,12 @@ def test_a_warm_up_lasts_a_fifth_of_a_second_at_least():
 def test_a_call_that_never_settles_is_warmed_up_for_half_of_the_cap():
     track = Track(lambda number: int(500 * MS * 0.98**number))
     warm = warm_up(track.calls, Timing(max_seconds=20))
-    assert not warm.settled
+    assert not warm.converged
     assert 10 * SECOND <= track.now_ns - 10**12 < 10.5 * SECOND
 
 
 def test_that_the_speed_never_settled_is_told_with_the_time_and_is_no_failure():
-    timed, _ = measured(Track(constant(100 * MS)), Timing(), Warm(7, 1, settled=False))
+    timed, _ = measured(Track(constant(100 * MS)), Timing(), WarmUp(7, 1, converged=False))
     assert not timed.settled and timed.stable
 
 
@@ -152,7 +152,7 @@ def test_no_warm_up_is_longer_than_fifteen_seconds_and_a_call():
 
 
 def test_a_call_longer_than_any_warm_up_is_made_once():
-    assert warm_up(Track(constant(100 * SECOND)).calls, Timing()) == Warm(1, 1, settled=False)
+    assert warm_up(Track(constant(100 * SECOND)).calls, Timing()) == WarmUp(1, 1, converged=False)
 
 
 def test_samples_are_sent_in_order_each_half_second_with_nothing_missing():
@@ -186,6 +186,6 @@ def test_the_collector_is_on_again_after_a_call_that_failed():
 
 def test_the_summary_of_an_interval_that_misses_the_target_is_unstable():
     lengths_ns = [95, 104, 96, 103, 97, 102, 98, 101, 99, 100]
-    timed = call_timing.summary("forward", lengths_ns, 2, Warm(5, 1), "", 0.03)
+    timed = call_timing.summarize("forward", lengths_ns, 2, WarmUp(5, 1), "", 0.03)
     assert (timed.median_ns, timed.low_ns, timed.high_ns) == (49.75, 48, 51.5)
     assert not timed.stable

@@ -41,19 +41,19 @@ ForeignUnsupported.__name__ = "Unsupported"
     ],
 )
 def test_an_exception_stands_for_a_typed_outcome(error, status):
-    assert failures.failed(error).status == status
+    assert failures.make_failed(error).status == status
 
 
 def test_the_reason_is_one_short_line_that_names_the_class_of_a_foreign_error():
-    assert failures.reason_of(RuntimeError("\n  first\nsecond")) == "RuntimeError: first"
-    assert failures.reason_of(Unsupported("no LRN")) == "no LRN"
-    assert failures.reason_of(MemoryError()) == "MemoryError"
-    assert len(failures.reason_of(RuntimeError("x" * 5000))) == failures.REASON_LENGTH
+    assert failures.format_reason(RuntimeError("\n  first\nsecond")) == "RuntimeError: first"
+    assert failures.format_reason(Unsupported("no LRN")) == "no LRN"
+    assert failures.format_reason(MemoryError()) == "MemoryError"
+    assert len(failures.format_reason(RuntimeError("x" * 5000))) == failures.REASON_LENGTH
 
 
 def test_a_disagreement_carries_its_table_instead_of_a_traceback():
     rows = (ParameterError("fc1.weight", (10, 5), 1.0, 0.5),)
-    event = failures.failed(Disagreed("1 of 1 gradients are off", rows, 0.25, "the table"))
+    event = failures.make_failed(Disagreed("1 of 1 gradients are off", rows, 0.25, "the table"))
     assert (event.detail, event.parameters, event.loss_error) == ("the table", rows, 0.25)
 
 
@@ -64,6 +64,6 @@ def test_a_traceback_names_what_led_to_the_error_and_keeps_its_end():
         except KeyError as error:
             raise RuntimeError("x" * 100_000 + "end") from error
     except RuntimeError as error:
-        detail = failures.failed(error).detail
+        detail = failures.make_failed(error).detail
     assert detail.rstrip().endswith("end")
     assert len(detail) == failures.DETAIL_LENGTH

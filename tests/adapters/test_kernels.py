@@ -50,16 +50,18 @@ def said_by_numpy(script, **variables):
 def test_numpys_openblas_says_the_core_type_that_it_was_set_to(core):
     if "avx2" not in Path("/proc/cpuinfo").read_text():
         pytest.skip("needs an x86 CPU with AVX2")
-    (line,) = said_by_numpy("print(json.dumps(kernels.loaded()))", OPENBLAS_CORETYPE=core)
+    (line,) = said_by_numpy(
+        "print(json.dumps(kernels.list_loaded_kernels()))", OPENBLAS_CORETYPE=core
+    )
     name, version, said = line.split()
     assert (name, said) == ("openblas", core.upper())
     assert version.startswith("0.3.")
 
 
 def test_a_library_that_was_loaded_since_is_there_the_second_time():
-    told = "[kernels.describe(path) for path in kernels.mapped() if kernels.describe(path)]"
+    lines = "list(filter(None, map(kernels.describe_library, kernels.list_mapped_libraries())))"
     first, second = said_by_numpy(
-        f"first = {told}; import scipy.linalg; print(json.dumps([first, {told}]))"
+        f"first = {lines}; import scipy.linalg; print(json.dumps([first, {lines}]))"
     )
     assert (len(first), len(second)) == (1, 2)  # SciPy's wheel brings an OpenBLAS of its own
     assert first[0] in second
@@ -80,27 +82,27 @@ def test_a_library_that_was_loaded_since_is_there_the_second_time():
 )
 def test_each_library_is_told_in_its_own_way(library, macro, name, lines):
     path = library(macro, name)
-    assert path in kernels.mapped()
-    assert kernels.describe(path) == lines
-    assert set(lines) <= set(kernels.loaded())
+    assert path in kernels.list_mapped_libraries()
+    assert kernels.describe_library(path) == lines
+    assert set(lines) <= set(kernels.list_loaded_kernels())
 
 
 def test_what_only_links_to_a_library_is_not_taken_for_it(library):
     beneath = library("MKL", "libbeneath.so")
     above = library("NONE", "libabove.so", "-Wl,--no-as-needed", beneath)
-    assert kernels.describe(beneath) == ["mkl 2024.0 AVX512"]
-    assert kernels.describe(above) == []
+    assert kernels.describe_library(beneath) == ["mkl 2024.0 AVX512"]
+    assert kernels.describe_library(above) == []
 
 
 def test_a_file_that_is_not_in_this_process_is_not_loaded_for_its_answer(library, tmp_path):
     other = tmp_path / "libother.so"
     shutil.copy(library("MKL", "libone.so"), other)
-    assert kernels.describe(str(other)) == []
-    assert str(other) not in kernels.mapped()
+    assert kernels.describe_library(str(other)) == []
+    assert str(other) not in kernels.list_mapped_libraries()
 
 
 def test_no_list_of_libraries_is_no_kernels(tmp_path):
-    assert kernels.loaded(str(tmp_path / "none")) == ()
+    assert kernels.list_loaded_kernels(str(tmp_path / "none")) == ()
     (tmp_path / "maps").write_text(
         "7f00-7f01 r-xp 00000000 00:1 5   /opt/my libs/libx.so.1\n"
         "7f01-7f02 rw-p 00001000 00:1 5   /opt/my libs/libx.so.1\n"
@@ -108,7 +110,7 @@ def test_no_list_of_libraries_is_no_kernels(tmp_path):
         "7f04-7f05 rw-p 00000000 00:0 0\n"
         "7ffd-7ffe r-xp 00000000 00:0 0   [vdso]\n"
     )
-    assert kernels.mapped(str(tmp_path / "maps")) == ("/opt/my libs/libx.so.1",)
+    assert kernels.list_mapped_libraries(str(tmp_path / "maps")) == ("/opt/my libs/libx.so.1",)
 
 
 def test_pytorchs_configuration_names_what_it_is_built_with():

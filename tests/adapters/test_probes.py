@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.adapters.composed_ops import kinds_by_hand
+from velodrome.adapters.composed_ops import list_composed_kinds
 from velodrome.adapters.models.probes import PROBED
 
 pytestmark = [pytest.mark.framework, pytest.mark.slow]
@@ -56,6 +56,6 @@ def test_every_probe_agrees_and_tells_what_is_by_hand(workers_of, framework):
         told = [
             name.replace("probe-", "")
             for name, (_, _, notes) in outcomes.items()
-            if PROBED[name] in kinds_by_hand(notes)
+            if PROBED[name] in list_composed_kinds(notes)
         ]
         assert sorted(told) == sorted(BY_HAND[framework][variant]), variant

@@ -63,7 +63,7 @@ def test_a_failure_without_a_loss_says_nan():
         (
             '{"event": "checked", "name": "lucky", "phase": "forward", "outcome": "passed",'
             ' "figures": [], "reason": "", "at_ns": 1}',
-            "Checked cannot be",
+            "Checked is out of range",
         ),
     ],
 )

@@ -5,7 +5,12 @@ import pytest
 
 from velodrome.adapters.protocol import Timing
 from velodrome.adapters.timing import stopping
-from velodrome.adapters.timing.stopping import judge, next_check, settled, stop_reason
+from velodrome.adapters.timing.stopping import (
+    find_stop_reason,
+    has_converged,
+    judge,
+    schedule_next_check,
+)
 
 MS = 1_000_000
 # Half-width 3.5 of 99.5, see test_intervals; 9 between the least and the greatest.
@@ -26,37 +31,37 @@ FORTY = 4 * TEN  # of 40, ranks 14 and 27: 98 and 101 ms, half-width 1.5 of 99.5
     ],
 )
 def test_forty_samples_of_3980_ms_in_all(limits, reason):
-    assert stop_reason(FORTY, Timing(**limits)) == reason
+    assert find_stop_reason(FORTY, Timing(**limits)) == reason
 
 
 def test_ten_samples_do_only_if_all_lie_within_a_quarter_of_the_target():
     timing = {"min_samples": 10, "min_seconds": 0.0}
-    assert stop_reason(TEN, Timing(target=0.189, **timing)) == ""
-    assert stop_reason(TEN, Timing(target=0.190, **timing)) == "target"  # 9 of 95 is 0.0947
+    assert find_stop_reason(TEN, Timing(target=0.189, **timing)) == ""
+    assert find_stop_reason(TEN, Timing(target=0.190, **timing)) == "target"  # 9 of 95 is 0.0947
 
 
 def test_the_cap_ends_with_what_is_known_by_then():
-    assert stop_reason(TEN, Timing(target=0.189, max_seconds=0.9)) == "max_seconds"
-    assert stop_reason(TEN, Timing(target=0.190, max_seconds=0.9)) == "target"
+    assert find_stop_reason(TEN, Timing(target=0.189, max_seconds=0.9)) == "max_seconds"
+    assert find_stop_reason(TEN, Timing(target=0.190, max_seconds=0.9)) == "target"
 
 
 def test_the_cap_holds_only_from_three_samples_on():
     timing = Timing(max_seconds=1.0)
-    assert stop_reason([5000 * MS] * 2, timing) == ""
-    assert stop_reason([5000 * MS] * 3, timing) == "max_seconds"
+    assert find_stop_reason([5000 * MS] * 2, timing) == ""
+    assert find_stop_reason([5000 * MS] * 3, timing) == "max_seconds"
 
 
 def test_five_equal_samples_meet_no_target_since_five_cannot_cover_a_median():
     timing = Timing(min_samples=3, min_seconds=0.0)
-    assert stop_reason([MS] * 5, timing) == ""
-    assert stop_reason([MS] * 6, timing) == "target"
+    assert find_stop_reason([MS] * 5, timing) == ""
+    assert find_stop_reason([MS] * 6, timing) == "target"
 
 
 def test_speed_that_drifts_settles_before_the_cap():
     drifting = [int(50 * MS * (1 + 0.002 * i)) for i in range(200)]
-    assert stop_reason(drifting, Timing(max_seconds=30)) == "settled"
-    assert stop_reason(drifting[:99], Timing(max_seconds=30)) == ""
-    assert stop_reason(drifting, Timing(max_seconds=300)) == ""
+    assert find_stop_reason(drifting, Timing(max_seconds=30)) == "settled"
+    assert find_stop_reason(drifting[:99], Timing(max_seconds=30)) == ""
+    assert find_stop_reason(drifting, Timing(max_seconds=300)) == ""
 
 
 @pytest.mark.parametrize("percent", [3, 10, 50])
@@ -172,7 +177,7 @@ def test_a_drift_that_is_small_beside_a_wide_interval_leaves_it_one():
 def test_samples_of_two_kinds_settle_before_the_cap():
     draw = random.Random(4)
     samples = [int(MS * (60 if draw.random() < 0.35 else 50)) for _ in range(200)]
-    assert stop_reason(samples, Timing(max_seconds=30)) == "settled"
+    assert find_stop_reason(samples, Timing(max_seconds=30)) == "settled"
 
 
 def test_independent_noise_is_given_all_its_time():
@@ -196,29 +201,29 @@ def test_independent_noise_is_given_all_its_time():
     ],
 )
 def test_a_warm_up_is_over_when_the_later_window_is_not_five_percent_faster(samples, answer):
-    assert settled(samples) is answer
+    assert has_converged(samples) is answer
 
 
 def test_a_slow_gain_is_seen_over_windows_that_grow_with_the_samples():
     creeping = [100 - 0.1 * i for i in range(400)]
-    assert settled(creeping[-10:])
-    assert not settled(creeping)
+    assert has_converged(creeping[-10:])
+    assert not has_converged(creeping)
 
 
 def test_a_million_samples_are_looked_at_so_seldom_that_each_is_read_five_times():
     looks = [3]
     while looks[-1] < 1_000_000:
-        looks.append(next_check(looks[-1]))
+        looks.append(schedule_next_check(looks[-1]))
     assert looks[:6] == [3, 4, 5, 6, 7, 8]
     assert sum(looks[:-1]) <= 5 * 1_000_000
 
 
 def last_reason(draw):
-    samples, check_at, timing = [], stopping.FEWEST, Timing(max_seconds=20)
+    samples, check_at, timing = [], stopping.MIN_SAMPLES, Timing(max_seconds=20)
     while True:
         samples.append(draw())
         if len(samples) >= check_at:
-            check_at = next_check(len(samples))
-            reason = stop_reason(samples, timing)
+            check_at = schedule_next_check(len(samples))
+            reason = find_stop_reason(samples, timing)
             if reason:
                 return reason

@@ -14,7 +14,7 @@ import caffe
 import numpy
 
 from velodrome.adapters import contract
-from velodrome.adapters.composed_ops import by_hand
+from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.frameworks.caffe.network import (
     IN_PLACE,
     LEFT_OUT,
@@ -133,11 +133,11 @@ class Adapter(contract.Adapter):
         if kinds.Duplicate in found:
             yield "the copy is a Power layer of power 1"
         if kinds.Loop in found:
-            yield by_hand(kinds.Loop, "unrolled, in layers that share parameters")
+            yield format_note(kinds.Loop, "unrolled, in layers that share parameters")
         if kinds.Gru in found:
-            yield by_hand(kinds.Gru, "unrolled, of inner products and elementwise layers")
+            yield format_note(kinds.Gru, "unrolled, of inner products and elementwise layers")
         if kinds.Attention in found:
-            yield by_hand(kinds.Attention, "of tiled products and their sums")
+            yield format_note(kinds.Attention, "of tiled products and their sums")
 
     def _make(self):
         """The nets of all batches; the weights are those of the nets before, if any."""

@@ -9,7 +9,7 @@ import numpy
 from chainer.backends import intel64
 
 from velodrome.adapters import contract
-from velodrome.adapters.composed_ops import by_hand
+from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.frameworks.chainer.network import Network
 from velodrome.adapters.frameworks.chainer.operations import LAYERS, LOSSES, on_host
 from velodrome.adapters.models import layers as kinds
@@ -104,7 +104,7 @@ class Adapter(contract.Adapter):
     def _notes(self):
         present = {type(layer) for layer in self._model.layers}
         if kinds.Attention in present:
-            yield by_hand(kinds.Attention, "of products of matrices and a masked softmax")
+            yield format_note(kinds.Attention, "of products of matrices and a masked softmax")
         if kinds.Loop in present:
             yield "the loop is Python's: Chainer defines by running"
         if kinds.Duplicate in present:

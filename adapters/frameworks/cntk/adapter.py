@@ -8,7 +8,7 @@ is done: on the CPU there is no queue.
 import cntk
 
 from velodrome.adapters import contract
-from velodrome.adapters.composed_ops import by_hand
+from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.frameworks.cntk.network import Network
 from velodrome.adapters.models import layers as kinds
 
@@ -18,12 +18,12 @@ DROPOUT_RATE = "dropoutRate"
 NOTES = (
     (kinds.Lrn, "LRN is CNTK's own, which it composes of a dozen operations"),
     (kinds.Embedding, "the embedding is gather, whose gradient is dense"),
-    (kinds.Lstm, by_hand(kinds.Lstm, "as a recurrence; sequences have their true lengths")),
-    (kinds.Gru, by_hand(kinds.Gru, "as a recurrence; sequences have their true lengths")),
-    (kinds.Loop, by_hand(kinds.Loop, "unrolled, as CNTK loops over sequences alone")),
+    (kinds.Lstm, format_note(kinds.Lstm, "as a recurrence; sequences have their true lengths")),
+    (kinds.Gru, format_note(kinds.Gru, "as a recurrence; sequences have their true lengths")),
+    (kinds.Loop, format_note(kinds.Loop, "unrolled, as CNTK loops over sequences alone")),
     (
         kinds.Attention,
-        by_hand(kinds.Attention, "of unpacked sequences, products and a softmax"),
+        format_note(kinds.Attention, "of unpacked sequences, products and a softmax"),
     ),
     (kinds.Duplicate, "the copy is that of the batch into memory of the network"),
 )

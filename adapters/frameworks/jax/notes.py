@@ -1,6 +1,6 @@
 """What a reader of a row should know of how JAX computed it."""
 
-from velodrome.adapters.composed_ops import by_hand
+from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
@@ -24,13 +24,13 @@ def notes(model, variant, on_gpu, length_multiple):
         yield "calls are not queued: each returns when it is done"
     for kind, how in _BY_HAND.items():
         if kind in present:
-            yield by_hand(kind, how)
+            yield format_note(kind, how)
     if kinds.Embedding in present:
         yield "the embedding's gradient is dense"
         yield "sequences are padded to multiples of {} steps, so that XLA compiles for few".format(
             length_multiple
         )
     if not on_gpu and shapes.has_groups(model):
-        yield by_hand(kinds.Conv, "group by group: XLA's own are slow on a CPU")
+        yield format_note(kinds.Conv, "group by group: XLA's own are slow on a CPU")
     if kinds.Duplicate in present and variant == "jit":
         yield "copies into memory that is kept from call to call"

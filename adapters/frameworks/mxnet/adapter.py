@@ -10,7 +10,7 @@ import mxnet
 from mxnet import autograd, nd
 
 from velodrome.adapters import contract
-from velodrome.adapters.composed_ops import by_hand
+from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.frameworks.mxnet.blocks import BLOCKS, LOSSES
 from velodrome.adapters.frameworks.mxnet.network import Network
 from velodrome.adapters.models import layers as kinds
@@ -128,7 +128,7 @@ class Adapter(contract.Adapter):
             yield "the recurrent layer runs through the padding, which the mean leaves out"
 
         if self._has(kinds.Attention):
-            yield by_hand(
+            yield format_note(
                 kinds.Attention, "of interleaved_matmul_selfatt_qk, softmax with lengths, _valatt"
             )
         if self._has(kinds.Duplicate):

@@ -1,6 +1,6 @@
 """What a reader of a row should know of how TensorFlow computed it."""
 
-from velodrome.adapters.composed_ops import by_hand
+from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
@@ -21,11 +21,11 @@ def notes(model, variant, on_gpu, length_multiple):
                 "shapes; the loop ends at the longest".format(length_multiple)
             )
     if _has(model, lambda layer: isinstance(layer, kinds.Gru)):
-        yield by_hand(kinds.Gru, "in tf.scan over all steps of a batch, padding too")
+        yield format_note(kinds.Gru, "in tf.scan over all steps of a batch, padding too")
     if _has(model, lambda layer: isinstance(layer, kinds.Attention)):
-        yield by_hand(kinds.Attention, "of products and a softmax")
+        yield format_note(kinds.Attention, "of products and a softmax")
     if not on_gpu and shapes.has_groups(model):
-        yield by_hand(
+        yield format_note(
             kinds.Conv, "group by group: a CPU has no or a slow gradient of a grouped convolution"
         )
     if _has(model, lambda layer: isinstance(layer, kinds.Duplicate)) and not on_gpu:
@@ -34,7 +34,7 @@ def notes(model, variant, on_gpu, length_multiple):
 
 def _of_lstm(variant, on_gpu):
     if variant == "xla" or (variant == "graph" and not on_gpu):
-        return by_hand(
+        return format_note(
             kinds.Lstm,
             "in a loop over all steps of a batch, padding too, and its backward pass in another",
         )

@@ -8,7 +8,7 @@ and writes again in its next call. No parameter is updated.
 import numpy
 
 from velodrome.adapters import contract
-from velodrome.adapters.composed_ops import by_hand
+from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.frameworks.theano_family.layers import BY_HAND, LAYERS, LOSSES
 from velodrome.adapters.frameworks.theano_family.network import Network
 
@@ -82,7 +82,7 @@ class FamilyAdapter(contract.Adapter):
 
     def notes(self):
         used = {type(layer) for layer in self._model.layers}
-        return tuple(by_hand(kind, how) for kind, how in self.composed.items() if kind in used)
+        return tuple(format_note(kind, how) for kind, how in self.composed.items() if kind in used)
 
     def _at_first_call(self, attribute, graph):
         """Compiles what graph() gives when it is called, and takes its place."""

@@ -21,7 +21,7 @@ class Step(NamedTuple):
     name: str
     module: nn.Module
     reads: Tuple[str, ...]
-    spent: Tuple[str, ...]
+    process_times: Tuple[str, ...]
 
 
 def walk(steps, values):
@@ -44,7 +44,7 @@ class Part(nn.Module):
         self.gives = tuple(name for name in made if name in needed)
         self.compilable = not any(isinstance(step.module, RECURRENT) for step in steps)
         self.members = nn.ModuleList(step.module for step in steps)
-        self._wiring = tuple((step.name, step.reads, step.spent) for step in steps)
+        self._wiring = tuple((step.name, step.reads, step.process_times) for step in steps)
 
     def forward(self, *tensors):
         values = {}

@@ -14,11 +14,11 @@ import velodrome
 JUDGE = """
 import json, sys
 from velodrome.adapters.protocol import Timing
-from velodrome.adapters.timing.stopping import judge, stop_reason
+from velodrome.adapters.timing.stopping import judge, find_stop_reason
 found = []
 for values in json.load(sys.stdin):
     judged = judge(values, 0.02)
-    reason = stop_reason(values, Timing(0.02, 3, 0.0, sum(values) / 2e9))
+    reason = find_stop_reason(values, Timing(0.02, 3, 0.0, sum(values) / 2e9))
     found.append([list(judged.interval), judged.drift, judged.doubt, reason])
 print(json.dumps(found))
 """
