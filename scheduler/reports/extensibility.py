@@ -105,7 +105,7 @@ def _outcome(
         notes = tuple(
             note
             for note in select_composed_notes(cell.notes)
-            if PROBED[workload.model] in kinds_by_hand((note,))
+            if PROBED[workload.model] in list_composed_kinds((note,))
         )
         word, evidence = (BY_HAND, "; ".join(notes)) if notes else (AGREED, "")
     return ProbeOutcome(
