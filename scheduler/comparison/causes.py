@@ -1,9 +1,9 @@
-"""What changed between two sides besides the times, the likeliest cause of a move first.
+"""Recorded changes between two sides, ranked by how likely they caused the moved times.
 
-Whatever is recorded of a run and is no part of its fingerprint may have changed. It is a likely
-cause as far as it changed in the cells that moved and not in those that did not: the difference of
-the two shares. Where the canaries lay the moves to the machine, what belongs to a machine comes
-first; where to the framework, what belongs to that. Of equals, what is nearer to the number.
+Everything that is recorded of a run and is not part of its fingerprint may have changed. A change
+is a likely cause if it occurs in the cells that moved and not in the others: the difference of the
+two shares. If the canaries attribute the moves to the machine, its changes come first; if to the
+framework, those of the software. Ties are ordered as in ATTRIBUTES.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ Nodes = Mapping[NodeKey, Row]
 
 @dataclass(frozen=True)
 class Cause:
-    """moved: in how many of the of_moved cells that moved it changed; still: of the others."""
+    """A recorded change. moved: in how many of the of_moved moved cells; still: of the others."""
 
     name: str
     realm: Realm
@@ -44,7 +44,7 @@ class Cause:
 
 
 def nodes_by_key(rows: Iterable[Row]) -> dict[NodeKey, Row]:
-    """Of the `nodes` table, to be found from a row of `tasks`."""
+    """Index the `nodes` table for look-up from a row of `tasks`."""
     return {(row["sweep_id"], row["node_id"]): row for row in rows}
 
 
@@ -69,12 +69,12 @@ def changed(
 
 
 def likely(causes: Iterable[Cause]) -> tuple[Cause, ...]:
-    """Those that changed in a cell that moved, and no less often there than elsewhere."""
+    """Select the changes that are in a moved cell, and at least as often there as elsewhere."""
     return tuple(cause for cause in causes if cause.moved and cause.score >= 0)
 
 
 def realm_of(blamed: Collection[Blamed]) -> Realm | None:
-    """The realm that the canaries point to; None where they point to both, or to nothing."""
+    """Return the realm that the canaries point to; None if they point to both or neither."""
     told = set(blamed) - {Blamed.UNKNOWN}
     return Realm(told.pop()) if len(told) == 1 else None
 
@@ -88,7 +88,7 @@ def _frameworks(attribute: Attribute, pairs: Iterable[Pair]) -> Iterable[str]:
 def _cause(
     attribute: Attribute, who: str, moved: Sequence[Pair], still: Sequence[Pair], nodes: Nodes
 ) -> Cause | None:
-    """None where it did not change."""
+    """Build a cause; None if nothing changed."""
     counts, values = [], (Counter[str](), Counter[str]())
     for pairs in (moved, still):
         changes = [
@@ -112,7 +112,7 @@ def _cause(
 def _change(
     attribute: Attribute, pair: Pair, nodes: Nodes
 ) -> tuple[frozenset[str], frozenset[str]] | None:
-    """The values on both sides; None where they are the same, or one is not known."""
+    """Return the values on both sides; None if they are equal or one is unknown."""
     base, candidate = (
         frozenset(
             attribute.read(row, nodes.get((row["sweep_id"], row["node_id"]), {})) for row in rows

@@ -1,4 +1,4 @@
-"""What a cell is called in a comparison: no longer than tells it from the others."""
+"""Short names of cells in a comparison, no longer than needed to tell them apart."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,10 +14,10 @@ _Cell = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Names:
-    """What is compared is no part of a name. has_types: whether there are several types of node.
+    """Names cells by what is not compared. has_types: there are several node types.
 
-    has_places: whether what was compared is of several, or of several devices or threads. apart:
-    of cells that would be called the same, what differs.
+    has_places: there are several node types, devices or thread counts. apart: suffixes of cells
+    that would have the same name.
     """
 
     rules: Rules
@@ -26,12 +26,12 @@ class Names:
     apart: Mapping[_Cell, str] = field(default_factory=dict)
 
     def full(self, row: Row) -> str:
-        """E.g. `torch eager lenet b64 cpu 1t`."""
+        """Return e.g. `torch eager lenet b64 cpu 1t`."""
         place = " ".join(_place(row, self.rules, with_type=self.has_types))
         return f"{_course(row, self.rules)} {place}".rstrip() + self._apart(row)
 
     def short(self, row: Row) -> str:
-        """Without the place where all are of one: `torch eager lenet b64`."""
+        """Return `torch eager lenet b64` if all cells share a place."""
         if self.has_places:
             return self.full(row)
         return _course(row, self.rules) + self._apart(row)
@@ -63,7 +63,7 @@ def _cell(row: Row, rules: Rules) -> _Cell:
 
 
 def _named(outcome: Outcome) -> Iterable[Row]:
-    """A row of each cell, by which it is called."""
+    """Yield a row of each cell, from which its name is made."""
     yield from (duel.pair.candidate[0] for duel in outcome.duels)
     yield from (change.pair.candidate[0] for change in outcome.changes)
     yield from (entry.pair.candidate[0] for entry in outcome.refused)
@@ -71,7 +71,7 @@ def _named(outcome: Outcome) -> Iterable[Row]:
 
 
 def _cells(outcome: Outcome) -> Iterable[Row]:
-    """And of what one of these is refused for."""
+    """Yield these, and the base rows of refused pairs."""
     yield from _named(outcome)
     yield from (entry.pair.base[0] for entry in outcome.refused)
 

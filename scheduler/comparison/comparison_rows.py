@@ -1,4 +1,4 @@
-"""What was found of each cell, as rows: for a table, and for JSON and CSV."""
+"""Rows of a comparison: for its table, and for JSON and CSV."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -61,7 +61,7 @@ COLUMNS = ("verdict", *_WHICH, *_NUMBERS, "reason")
 
 
 def table_rows(duels: Sequence[Duel], names: Names) -> list[dict[str, str]]:
-    """As text, narrow enough for 80 columns."""
+    """Build rows of text, narrow enough for 80 columns."""
     return [
         {
             "verdict": verdict(duel),
@@ -76,9 +76,9 @@ def table_rows(duels: Sequence[Duel], names: Names) -> list[dict[str, str]]:
 
 
 def flat(outcome: Outcome) -> list[dict[str, object]]:
-    """One row per time that was compared, and one per cell that could not be. ns per call.
+    """Build a row per compared time and per cell that could not be compared. ns per call.
 
-    What differs between the sides is told as `eager -> compile`.
+    A field that differs between the sides is shown as `eager -> compile`.
     """
     rows = [_pair(duel.verdict.value, duel.pair) | _numbers(duel) for duel in outcome.duels]
     rows += [_changed(change) for change in outcome.changes]
@@ -89,9 +89,9 @@ def flat(outcome: Outcome) -> list[dict[str, object]]:
 
 
 def verdict(duel: Duel) -> str:
-    """With a mark that is read without colours: `▲ slower: machine`, where canaries tell whose.
+    """Format a verdict with a mark and its cause: `▲ slower: machine`.
 
-    Alike is within the practical minimum for sure.
+    `=` means equal within the practical minimum, with confidence.
     """
     mark = ALIKE if not duel.has_moved and duel.comparison.is_alike else MARKS[duel.verdict]
     unsettled = "" if duel.is_settled else f" {UNSETTLED}"

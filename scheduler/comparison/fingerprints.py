@@ -1,9 +1,9 @@
-"""What two results must share to be held against each other, and what is compared instead.
+"""Fingerprints of results: the fields that must be equal for a comparison.
 
-A cell is asked for by framework, variant, model, batch size and device. Its fingerprint is what
-else decides the number and must be the same: threads, precision, seed, hardware, the model itself.
-Versions, drivers, kernels and which node of a type it was are no part of it: they may change, and
-are what a change is laid to (velodrome.scheduler.comparison.causes).
+A cell is identified by framework, variant, model, batch size and device. Its fingerprint is
+everything else that decides the number and must be equal: threads, precision, seed, hardware, the
+model itself. Versions, drivers, kernels and the node are no part of it: they may change, and are
+candidates for the cause of a change (velodrome.scheduler.comparison.causes).
 """
 
 from collections.abc import Callable, Iterable
@@ -54,26 +54,27 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Rules:
-    """What makes cells the same, given what the two sides are to differ in."""
+    """Rules for equal cells, given the fields in which the two sides differ on purpose."""
 
     subjects: frozenset[str] = frozenset()
 
     @property
     def free(self) -> frozenset[str]:
-        """The fields that need not be the same."""
+        """The fields that need not be equal."""
         return frozenset(
             name for field in self.subjects for name in _COMES_WITH.get(field, (field,))
         )
 
     def asked(self, row: Row) -> tuple[str, ...]:
-        """What a row's cell is asked for by."""
+        """Return the fields that identify a row's cell."""
         return tuple(self._cell(row, field) for field in ASKED if field not in self.free)
 
     def fingerprint(self, row: Row) -> tuple[str, ...]:
+        """Return the fields that must be equal."""
         return tuple(reading(row, field) for field in FINGERPRINT if field not in self.free)
 
     def mismatches(self, base: Row, candidate: Row) -> tuple[Mismatch, ...]:
-        """A field that one of them has nothing in is none."""
+        """Return the fields that differ; an empty field on either side matches."""
         fields = [field for field in FINGERPRINT if field not in self.free]
         sides = ((field, reading(base, field), reading(candidate, field)) for field in fields)
         return tuple(
@@ -83,9 +84,9 @@ class Rules:
         )
 
     def ambiguous(self, rows: Iterable[Row]) -> tuple[str, tuple[str, ...]] | None:
-        """Of rows of one cell on one side: a freed field that has several values there, and these.
+        """Return a freed field with several values among the rows of one cell, with these.
 
-        Hardware may: whoever compares machines may name several.
+        Hardware may have several: a comparison of machines may name several.
         """
         known = list(rows)
         for field in (*ASKED, *FINGERPRINT):
@@ -112,7 +113,7 @@ def grouped(
 
 
 def reading(row: Row, field: str) -> str:
-    """What a row says, without what a driver may change in a name of the same GPU."""
+    """Return a field without what a driver may change in a GPU's name."""
     text = told(row, field)
     return usual_names(text) if field == "gpu_name" else text
 

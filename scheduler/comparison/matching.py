@@ -1,7 +1,7 @@
-"""Which cell of the candidate belongs to which of the base, and which have no like.
+"""Matching of cells between base and candidate.
 
-Cells of one fingerprint belong together. Of what is left, cells that were asked for alike are
-paired by the fewest differences, and refused with these; what is still alone vanished or appeared.
+Cells with equal fingerprints match. Of the rest, cells with equal identity are paired by the fewest
+mismatches and refused; the others vanished or appeared.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ Rows = tuple[Row, ...]
 
 @dataclass(frozen=True)
 class Pair:
-    """One cell on both sides: its repeats."""
+    """The repeats of one cell on both sides."""
 
     base: Rows
     candidate: Rows
@@ -25,7 +25,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Refused:
-    """Two cells that were asked for alike and are not comparable, and why."""
+    """Two cells of the same identity that are not comparable, with the reasons."""
 
     pair: Pair
     mismatches: tuple[Mismatch, ...]
@@ -33,7 +33,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Matched:
-    """vanished: cells of the base alone; appeared: of the candidate alone."""
+    """The result of matching. vanished: cells of the base alone; appeared: of the candidate."""
 
     pairs: tuple[Pair, ...]
     refused: tuple[Refused, ...]
@@ -42,7 +42,7 @@ class Matched:
 
 
 def match(base: Iterable[Row], candidate: Iterable[Row], rules: Rules) -> Matched:
-    """ConfigError where a cell of one side holds what should be told apart."""
+    """Match cells. ConfigError if a cell of one side mixes values of a compared field."""
     sides = (_cells(base, rules, "BASE"), _cells(candidate, rules, "CANDIDATE"))
     common = dict.fromkeys(key for key in sides[0] if key in sides[1])
     pairs = [Pair(tuple(sides[0][key]), tuple(sides[1][key])) for key in common]
@@ -82,7 +82,7 @@ def _asked(cells: dict[Key, list[Row]], rules: Rules) -> dict[Key, list[Rows]]:
 def _paired(
     base: Sequence[Rows], candidate: Sequence[Rows], rules: Rules
 ) -> tuple[list[Refused], tuple[list[Rows], list[Rows]]]:
-    """Pairs of the fewest differences first; then who is left over on each side."""
+    """Pair cells, the fewest differences first; return the pairs and the rest of each side."""
     possible = [
         Refused(Pair(one, other), rules.mismatches(one[0], other[0]))
         for one in base

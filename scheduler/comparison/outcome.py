@@ -1,4 +1,4 @@
-"""Everything that a comparison of two sides found."""
+"""The outcome of a comparison of two sides."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -41,9 +41,10 @@ def chosen(text: str, sweep_ids: tuple[str, ...], rows: Sequence[Row]) -> Chosen
 
 @dataclass(frozen=True)
 class Outcome:
-    """least: the practical minimum. unfair: what differs besides the subjects, in how many cells.
+    """All findings of a comparison. least: the practical minimum.
 
-    silent: cells that have no number on either side. missing: rows that could not be read.
+    unfair: differences besides the subjects, with the number of cells. silent: cells with no number
+    on either side. missing: a warning of unreadable rows.
     """
 
     base: Chosen
@@ -66,12 +67,12 @@ class Outcome:
 
     @property
     def is_same(self) -> bool:
-        """Whether nothing that is recorded differs: an A/A comparison."""
+        """True if no recorded setting differs: an A/A comparison."""
         return not self.subjects and not any(cause.is_setting for cause in self.causes)
 
     @property
     def realm(self) -> Realm | None:
-        """Where the canaries say that the cause lies; None if they do not."""
+        """The realm of the cause by the canaries; None if unknown."""
         return realm_of([duel.blame.cause for duel in self.duels if duel.blame])
 
 
@@ -88,10 +89,7 @@ def compared(
     least: float,
     past: History = NO_HISTORY,
 ) -> Outcome:
-    """Of rows of `tasks`. past: of other sweeps.
-
-    ConfigError if nothing of them can be held against each other.
-    """
+    """Compare rows of `tasks`. past: rows of other sweeps. ConfigError if no cell is comparable."""
     rules = Rules(subjects)
     found = match(base[1], candidate[1], rules)
     if not found.pairs:
@@ -124,7 +122,7 @@ def compared(
 
 
 def _unfair(pairs: Iterable[Pair], subjects: frozenset[str]) -> tuple[tuple[Difference, int], ...]:
-    """What differs besides what was asked for, the most common first."""
+    """Count the differences besides the compared fields, the most common first."""
     if not subjects & _UNLIKE:
         return ()
     asked = {field.replace("_", " ") for field in subjects}
@@ -138,7 +136,7 @@ def _unfair(pairs: Iterable[Pair], subjects: frozenset[str]) -> tuple[tuple[Diff
 
 
 def _incomparable(found: Matched) -> ConfigError:
-    """Says which fields differ, that of the most cells first."""
+    """Build the error for refused cells: the fields that differ, most common first."""
     counts = Counter(one for entry in found.refused for one in entry.mismatches)
     by_field: dict[str, Mismatch] = {}
     for mismatch, _ in counts.most_common():
@@ -148,7 +146,7 @@ def _incomparable(found: Matched) -> ConfigError:
 
 
 def _strangers(found: Matched, rules: Rules) -> ConfigError:
-    """No cell of one side was asked for on the other: says in which field none is alike."""
+    """Build the error for sides without a common cell: the field without a common value."""
     problem = "BASE and CANDIDATE have no cell in common"
     for index, field in enumerate(field for field in ASKED if field not in rules.free):
         base, candidate = (
@@ -163,7 +161,7 @@ def _strangers(found: Matched, rules: Rules) -> ConfigError:
 
 
 def _mend(mismatches: Sequence[Mismatch]) -> str:
-    """How to compare what differs on purpose, where that makes sense."""
+    """Advise how to compare a deliberate difference, if that makes sense."""
     worst = mismatches[0]
     if all(mismatch.field in (*SELECTABLE, *HARDWARE) for mismatch in mismatches):
         pins = (

@@ -1,4 +1,4 @@
-"""What is recorded of every run, and may change without making it another cell."""
+"""Recorded attributes of runs that may change without changing the cell's identity."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
 
 
 class Realm(Enum):
-    """To what a cause belongs."""
+    """The realm to which a cause belongs."""
 
     SOFTWARE = Blamed.FRAMEWORK
     MACHINE = Blamed.MACHINE
@@ -20,7 +20,7 @@ class Realm(Enum):
 
 @dataclass(frozen=True)
 class Attribute:
-    """Something recorded of every run. read: of its row and its node's; empty: not known."""
+    """A recorded attribute. read: gets it from a run's row and its node's; empty: unknown."""
 
     name: str
     realm: Realm

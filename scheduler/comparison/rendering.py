@@ -1,4 +1,4 @@
-"""A comparison on a terminal and as Markdown."""
+"""Rendering of a comparison for a terminal and as Markdown."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ def rich(outcome: Outcome) -> RenderableType:
 
 
 def markdown(outcome: Outcome) -> str:
-    """GitHub's dialect; pastes into an issue."""
+    """Render GitHub Markdown, for an issue."""
     shown, hidden = _shown(outcome)
     rows = table_rows(shown, names_in(outcome))
     parts = ["\n".join(f"- {escape_markdown(line)}" for line in heading(outcome))]
@@ -57,7 +57,7 @@ def markdown(outcome: Outcome) -> str:
 
 
 def _shown(outcome: Outcome) -> tuple[Sequence[Duel], int]:
-    """The lines of the table, and how many undecided ones are not among them."""
+    """Return the rows of the table, and the number of undecided ones left out."""
     moved = sum(duel.has_moved for duel in outcome.duels)
     shown = outcome.duels[: moved + MOST_UNDECIDED]
     return shown, len(outcome.duels) - len(shown)

@@ -1,8 +1,7 @@
-"""From the rows of a pair of cells to what they are judged by: sweeps, neighbours, and the past.
+"""Replication units of a pair of cells, from rows: sweeps, neighbours and the past.
 
-The past of a cell is what other sweeps of the store show of it on the nodes that the two sides ran
-on: how much it varies from sweep to sweep, and whether its processes are of two kinds. Sides whose
-fields differ on purpose have a past each, so that nothing is made of the difference.
+The past of a cell is its rows in other sweeps on the same nodes: its variance from sweep to sweep,
+and signs of bimodality. If a field differs on purpose, each side has its own past.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +36,7 @@ _Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class History:
-    """Rows of other sweeps, by cell and node, then by sweep, oldest first."""
+    """Rows of other sweeps by cell and node, then by sweep, oldest first."""
 
     rows: Mapping[_Key, Mapping[str, Sequence[Row]]]
 
@@ -55,7 +54,7 @@ NO_HISTORY = History({})
 
 
 def history(rows: Iterable[Row]) -> History:
-    """rows: of `tasks`, of sweeps that are on neither side. Ids of sweeps begin with their time."""
+    """Group rows of sweeps on neither side. Sweep ids begin with their time."""
     found: dict[_Key, dict[str, list[Row]]] = {}
     for row in sorted(_last_attempts_by_sweep(rows), key=lambda row: str(row["sweep_id"])):
         found.setdefault(_key(row), {}).setdefault(str(row["sweep_id"]), []).append(row)
@@ -70,7 +69,7 @@ def _last_attempts_by_sweep(rows: Iterable[Row]) -> list[Row]:
 
 
 def evidence_of(pair: Pair, phase: str, past: History = NO_HISTORY) -> Evidence | None:
-    """None where one side has no time."""
+    """Build the evidence for a phase; None if one side has no time."""
     base, candidate = _by_sweep(pair.base, phase), _by_sweep(pair.candidate, phase)
     if not base or not candidate:
         return None
@@ -88,7 +87,7 @@ def evidence_of(pair: Pair, phase: str, past: History = NO_HISTORY) -> Evidence 
 
 
 def neighbours(pair: Pair, phase: str) -> list[tuple[Repeat, Repeat]]:
-    """Of the same round on the same node, as far as both have a time. For rows of one sweep."""
+    """Pair repeats of the same round on the same node. For rows of one sweep."""
     sides = [_by_round(rows, phase) for rows in (pair.base, pair.candidate)]
     return [(sides[0][key], sides[1][key]) for key in sides[0] if key in sides[1]]
 
@@ -98,7 +97,7 @@ def repeats(rows: Iterable[Row], phase: str) -> list[Repeat]:
 
 
 def repeat(row: Row, phase: str) -> Repeat | None:
-    """None where nothing was timed, or where no clock can have said so."""
+    """Read a repeat; None if nothing was timed or the value is impossible."""
     if not Status(str(row["status"])).has_number:
         return None
     median = row.get(f"{phase}_median_ns")
@@ -121,7 +120,7 @@ def _by_sweep(rows: Sequence[Row], phase: str) -> dict[str, list[Repeat]]:
 
 
 def _by_round(rows: Sequence[Row], phase: str) -> dict[tuple[str, int], Repeat]:
-    """A task's repeats are numbered through over its nodes: a round counts from the first there."""
+    """Index repeats by round. Repeats are numbered over nodes: rounds count per node."""
     first: dict[str, int] = {}
     for row in rows:
         where, number = _where(row), int(str(row["repeat"]))
@@ -134,7 +133,7 @@ def _by_round(rows: Sequence[Row], phase: str) -> dict[tuple[str, int], Repeat]:
 
 
 def _where(row: Row) -> str:
-    """The node, and the GPUs of it."""
+    """Return the node and its GPUs."""
     uuids = row.get("gpu_uuids") if row.get("device") == "gpu" else None
     gpus = [str(uuid) for uuid in uuids] if isinstance(uuids, list) else []
     return " ".join([told(row, "node_id"), *gpus])

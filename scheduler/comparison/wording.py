@@ -1,4 +1,4 @@
-"""A comparison in words: what stands below its table, and the one sentence that it ends with."""
+"""The text of a comparison: sections below its table, and its summary sentence."""
 
 import statistics
 from collections import Counter
@@ -24,7 +24,7 @@ TURNS = {Turn.BROKE: "✗", Turn.MENDED: "✓", Turn.CHANGED: "!"}
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a section. command: what shows it again."""
+    """One line of a section. command: repeats the run."""
 
     text: str
     command: str = ""
@@ -37,7 +37,7 @@ class Section:
 
 
 def sections(outcome: Outcome) -> tuple[Section, ...]:
-    """Those that have something to say."""
+    """Build the sections that are not empty."""
     names = names_in(outcome)
     made = (
         ("Unit of replication", _units(outcome)),
@@ -75,7 +75,7 @@ def legend(outcome: Outcome) -> str:
 
 
 def sentence(outcome: Outcome) -> str:
-    """What came of it, in one sentence."""
+    """Summarize the outcome in one sentence."""
     told = [_verdicts(outcome), *_overall(outcome), *_blamed(outcome), *_beside(outcome)]
     return "; ".join([*told, *_why(outcome), *_doubt(outcome)]) + "."
 
@@ -92,7 +92,7 @@ def _verdicts(outcome: Outcome) -> str:
 
 
 def _overall(outcome: Outcome) -> Iterator[str]:
-    """Of the phase that decides."""
+    """Give the overall ratio of the decisive phase."""
     phase = next(reversed(outcome.means), "")
     if mean := outcome.means.get(phase):
         yield f"{phase} {mean.ratio:.3f}x overall ({interval(mean.low, mean.high)})"
@@ -122,7 +122,7 @@ def _beside(outcome: Outcome) -> Iterator[str]:
 
 
 def _why(outcome: Outcome) -> Iterator[str]:
-    """What was too little to decide by; the likeliest cause, or that none can be seen."""
+    """Give reasons for missing verdicts, and the likeliest cause of moves."""
     has_moved = any(duel.has_moved for duel in outcome.duels)
     for reason, count in _reasons(outcome).most_common(REASONS):
         which = "any time" if count == len(outcome.duels) else f"{count} of these times"
@@ -146,7 +146,7 @@ def _reasons(outcome: Outcome) -> Counter[str]:
 
 
 def _units(outcome: Outcome) -> Iterator[Entry]:
-    """What was replicated, how often, and what pairing was worth."""
+    """Describe the units of replication, and the gain by pairing."""
     counts = Counter(_unit(duel.comparison) for duel in outcome.duels)
     for told, count in counts.most_common():
         yield Entry(f"{told} ({count} time{'s' if count != 1 else ''})")
@@ -184,7 +184,7 @@ def _doubt(outcome: Outcome) -> Iterator[str]:
 
 
 def _means(outcome: Outcome) -> Iterator[Entry]:
-    """With what is not in them beside them."""
+    """Give geometric means, and the number of cells without a ratio."""
     out = len(outcome.changes) + len(outcome.refused) + outcome.silent
     beside = f", {_cells(out)} without a ratio left out" if out else ""
     for phase, mean in outcome.means.items():
@@ -230,7 +230,7 @@ def _cells(count: int) -> str:
 
 
 def _side(name: str, chosen: Chosen) -> str:
-    """E.g. `base: last~1 (20261124-063012-a1b2c3d4): 24 runs, 2 disturbed`."""
+    """Describe a side: `base: last~1 (20261124-063012-a1b2c3d4): 24 runs, 2 with interference`."""
     sweeps = chosen.sweep_ids
     told = sweeps[0] if len(sweeps) == 1 else f"{len(sweeps)} sweeps, {sweeps[-1]} to {sweeps[0]}"
     which = told if chosen.text.strip() == told else f"{chosen.text} ({told})"

@@ -1,23 +1,21 @@
-"""Whether a cell's latest nights lie off what they used to, and since when.
+"""Detection of steps in a cell's latest nightly runs.
 
-Three looks, each at a third of the rate of false suspicions that is asked for:
+Three tests, each at a third of the requested false-positive rate:
 
-- the last one, two and three nights against the stretch before them, by Student's t for the mean of
-  k new values, with the spread of a night as the nights before the last three have it;
-- the cut of velodrome.scheduler.history.changepoints over all nights, which sees what comes slowly;
-- the first nights of a series against all that followed, which the cut is too cautious for: the
-  largest t over the nights at which the step may have been (K. J. Worsley, On the likelihood ratio
-  test for a shift in location of normal populations, JASA 74 (1979) 365-367).
+- the last one, two and three runs against the stretch before them, by Student's t for the mean of k
+  new values, with the spread of the runs before the last three;
+- the changepoint of velodrome.scheduler.history.changepoints over all runs, for slow changes;
+- the first runs of a series against all later ones, for which the changepoint test is too cautious:
+  the largest t over the possible onsets (K. J. Worsley, On the likelihood ratio test for a shift in
+  location of normal populations, JASA 74 (1979) 365-367).
 
-Standard errors are those of nights that hang together as
-velodrome.scheduler.history.autocorrelation has it; what a night's own repeats leave open (an
-unstable night) is added to them.
+Standard errors allow for the autocorrelation of runs (velodrome.scheduler.history.autocorrelation);
+the error of an unstable run's own repeats is added. Of several suspicions, the one whose step
+explains the runs best is reported.
 
-Of several suspicions that is told whose step explains the nights best.
-
-What was measured again and stayed off is known; from then on it is what later nights are held to.
-A step that goes on the same way is told again only when it has gone on by as much again, or if the
-new part is too sharp for the slope that the nights since then have: else it is the same creep.
+A step that a second measurement confirms becomes the level with which later runs are compared. A
+step in the same direction is reported again only if it has grown by as much again, or if the new
+part is too sharp for the slope since: else it is the same creep.
 """
 
 import math
@@ -51,9 +49,9 @@ FIRST_ONSETS = range(FEWEST, FEWEST_CALM)
 
 @dataclass(frozen=True)
 class Suspicion:
-    """Levels (logarithms of ns) before and since night `onset`, an index of the series.
+    """A suspected step: levels (logarithms of ns) before and since run `onset` of the series.
 
-    compared: indices of the nights before, from and to.
+    compared: indices of the runs before, from and to.
     """
 
     onset: int
@@ -72,11 +70,11 @@ class Suspicion:
         return math.copysign(1, self.now - self.before)
 
     def is_confirmed_by(self, again: float) -> bool:
-        """A level measured once more, at least half of the way from before to now."""
+        """Return True if a new level is at least half of the way from before to now."""
         return (again - self.before) / (self.now - self.before) >= 0.5
 
     def later(self, nights: int) -> "Suspicion":
-        """The same, of a series that begins so many nights earlier."""
+        """Shift the indices for a series that begins so many runs earlier."""
         compared = (self.compared[0] + nights, self.compared[1] + nights)
         return replace(self, onset=self.onset + nights, compared=compared)
 
@@ -104,12 +102,11 @@ NOTHING_KNOWN = Known()
 
 @dataclass(frozen=True)
 class Series:
-    """One phase of a cell over the nights that have it, oldest first. Logarithms of ns.
+    """One phase of a cell over the runs that have it, oldest first. Logarithms of ns.
 
-    levels: over all repeats of a night; first: without those that confirm; again: of those alone.
-    errors: what the repeats of a night leave open, a standard deviation. nights: the place of each
-    among all of the cell's. dependence: of a night on those before it. prior: how much other cells
-    vary.
+    levels: over all repeats of a run; first: without confirming repeats; again: of those alone.
+    errors: standard deviations that the repeats leave open. nights: the place of each among all of
+    the cell's runs. dependence: their autocorrelation. prior: how much other cells vary.
     """
 
     levels: tuple[float, ...]
@@ -121,12 +118,12 @@ class Series:
     prior: Prior = NO_PRIOR
 
     def nights_again(self) -> tuple[int, ...]:
-        """Those on which it was measured again, by their place among all of the cell's."""
+        """Return the runs with confirming repeats, by their place among the cell's."""
         pairs = zip(self.nights, self.again, strict=True)
         return tuple(night for night, again in pairs if again is not None)
 
     def until(self, night: int) -> "View":
-        """What was known when that night had been measured, but nothing again yet."""
+        """Return what was known when that run was measured, before its confirmation."""
         start = max(0, night + 1 - MOST_NIGHTS)
         levels = (*self.levels[start:night], self.first[night])
         errors = self.errors[start : night + 1]
@@ -135,7 +132,7 @@ class Series:
 
 @dataclass(frozen=True)
 class View:
-    """Levels and errors of some nights of a series, the first of them its night `start`."""
+    """Levels and errors of some runs of a series, the first of them its run `start`."""
 
     levels: Sequence[float]
     errors: Sequence[float]
@@ -144,16 +141,16 @@ class View:
     start: int = 0
 
     def fit(self, rate: float, without: int = 0) -> Fit:
-        """Of its stretches, without so many of the last nights. rate: of a false cut."""
+        """Fit stretches, without the last `without` runs. rate: of a false cut."""
         levels = self.levels[: len(self.levels) - without]
         return fit(levels, rate, self.dependence, self.prior)
 
 
 def known_steps(serial: Mapping[str, Series], rate: float) -> dict[str, Known]:
-    """By phase of a cell, the step to which its level was last confirmed.
+    """Return by phase the last confirmed step.
 
-    A phase that moved with one that was told is known with it. The last night is not looked at:
-    what it shows is what is asked.
+    A phase that moved with a confirmed one is known with it. The last run is not included: it is
+    the one in question.
     """
     known = dict.fromkeys(serial, NOTHING_KNOWN)
     tonight = max((one.nights[-1] for one in serial.values()), default=0)
@@ -197,7 +194,7 @@ def _confirmed(series: Series, night: int, known: Known, rate: float) -> Known |
 
 
 def _along(series: Series, night: int, since: int, known: Known, size: float) -> Known | None:
-    """A phase that moved the same way, at least half as far."""
+    """Return the step of a phase that moved the same way, at least half as far."""
     onset, end = bisect_left(series.nights, since), bisect_right(series.nights, night)
     before = series.levels[known.onset : onset][-OLDEST_NEWS:]
     after = series.levels[onset:end]
@@ -209,7 +206,7 @@ def _along(series: Series, night: int, since: int, known: Known, size: float) ->
 
 
 def suspicion(view: View, known: Known, rate: float) -> Suspicion | None:
-    """known: the last step that was told, its night an index of the whole series."""
+    """Test the last runs for a step. known: the last confirmed step, an index of the series."""
     if len(view.levels) < FEWEST_CALM + RECENT:
         return None
     known = replace(known, onset=max(0, known.onset - view.start))
@@ -224,7 +221,7 @@ def suspicion(view: View, known: Known, rate: float) -> Suspicion | None:
 
 
 def _left_over(levels: Sequence[float], onset: int) -> float:
-    """Sum of squares around a level before `onset` and one since."""
+    """Sum the squares around a level before `onset` and one since."""
     sides = (levels[:onset], levels[onset:])
     return math.fsum((level - fmean(side)) ** 2 for side in sides for level in side)
 
@@ -264,7 +261,7 @@ def _of_first_nights(view: View, known: Known, calm: Fit, rate: float) -> Iterat
 
 
 def _first_step(view: View, onset: int, rate: float) -> tuple[float, Suspicion]:
-    """With its distance over what is asked for, by the spread around both sides of it."""
+    """Return a step and its distance over the threshold, by the spread around both sides."""
     seen = _step_at(view, 0, onset)
     own = spread_around(view.levels, (onset, len(view.levels)), view.dependence)
     spread, degrees = view.prior.moderated(*own)
@@ -281,7 +278,7 @@ def _step_at(view: View, start: int, onset: int) -> Suspicion:
 
 
 def _distance(view: View, seen: Suspicion, spread: float) -> float:
-    """Standard errors between the nights since and those before."""
+    """Return the standard errors between the runs since and those before."""
     start, onset = seen.compared
     before, since = onset - start, len(view.levels) - onset
     weights = (*[-1 / before] * before, *[1 / since] * since)
@@ -289,7 +286,7 @@ def _distance(view: View, seen: Suspicion, spread: float) -> float:
 
 
 def standard_error(view: View, weights: Sequence[float], spread: float) -> float:
-    """Standard error of a weighted sum of the last nights."""
+    """Compute the standard error of a weighted sum of the last runs."""
     errors = view.errors[len(view.errors) - len(weights) :]
     open_ = math.fsum((weight * one) ** 2 for weight, one in zip(weights, errors, strict=True))
     return math.hypot(spread * contrast_factor(weights, view.dependence), math.sqrt(open_))
@@ -300,7 +297,7 @@ def _is_news(view: View, known: Known, seen: Suspicion, calm: Fit, rate: float) 
 
 
 def _is_sharp(view: View, known: Known, seen: Suspicion, calm: Fit, rate: float) -> bool:
-    """Whether it is a step besides the slope of the nights since the one that was told."""
+    """Return True for a step on top of the slope since the last confirmed step."""
     if seen.onset - known.onset < FEWEST_CALM:
         return False
     import numpy as np
@@ -316,5 +313,5 @@ def _is_sharp(view: View, known: Known, seen: Suspicion, calm: Fit, rate: float)
 
 
 def is_large(seen: Suspicion) -> bool:
-    """Whether anybody would care."""
+    """Return True if the step exceeds the practical minimum."""
     return abs(seen.now - seen.before) >= math.log1p(LEAST)

@@ -1,17 +1,16 @@
-"""How much nights hang together: the autocorrelation of a cell's nights, moderated over all cells.
+"""Autocorrelation of a cell's nightly runs, moderated over all cells.
 
-A warm week, a neighbour on the host or a slow disk lasts longer than a night, so nights are no
-independent draws: the mean of k nights varies more than 1/k of one (G. V. Bayley, J. M. Hammersley,
-The effective number of independent observations in an autocorrelated time series, Supplement to the
-Journal of the Royal Statistical Society 8 (1946) 184-197). A night is taken as an effect that fades
-by a factor per night (AR(1)), and beside it luck of its own; both are on a grid.
+A warm week, a neighbour on the host or a slow disk lasts longer than a day, so nightly runs are not
+independent: the mean of k runs varies more than 1/k of one (G. V. Bayley, J. M. Hammersley, The
+effective number of independent observations in an autocorrelated time series, Supplement to the
+Journal of the Royal Statistical Society 8 (1946) 184-197). A run is modelled as an AR(1) effect
+that fades by a factor per run, plus independent noise; both are on a grid.
 
-A cell's likelihood of each point of the grid is the restricted one (H. D. Patterson, R. Thompson,
-Biometrika 58 (1971) 545-554), with a level per stretch and a smooth curve taken out, so that
-neither few nights nor a creep pass for dependence. A few nights tell little of it, so cells share
-what they know by empirical Bayes: the prior over the grid is that which the cells together make the
-likeliest (N. Laird, Journal of the American Statistical Association 73 (1978) 805-811), with
-PRIOR_SERIES of PRIOR added, and a cell has the mean of its posterior.
+A cell's likelihood of each grid point is restricted (REML: H. D. Patterson, R. Thompson, Biometrika
+58 (1971) 545-554), with a level per stretch and a smooth curve removed, so that neither few runs
+nor a creep look like dependence. Cells share information by empirical Bayes: the prior over the
+grid is the likeliest one for all cells (N. Laird, Journal of the American Statistical Association
+73 (1978) 805-811), with PRIOR_SERIES of PRIOR added; a cell has the mean of its posterior.
 """
 
 import math
@@ -39,25 +38,26 @@ LONG_RUN = 30  # nights at most over which the penalty of a cut looks for depend
 
 @dataclass(frozen=True)
 class Dependence:
-    """Autocorrelation of nights at lag k > 0: the sum of share * fading**k over `parts`."""
+    """Autocorrelation of runs at lag k > 0: the sum of share * fading**k over `parts`."""
 
     parts: tuple[tuple[float, float], ...] = ()
 
     @property
     def lag1(self) -> float:
-        """Correlation of a night with the next."""
+        """The correlation of a run with the next."""
         return sum(fading * share for fading, share in self.parts)
 
     @property
     def memory(self) -> int:
-        """Nights after which less than a tenth is left of the correlation."""
+        """The number of runs after which the correlation is below a tenth."""
         return next((k for k in range(1, LONG_RUN) if self.at(k) < 0.1), LONG_RUN)
 
     def at(self, lag: int) -> float:
+        """Return the correlation at a lag."""
         return sum(share * fading**lag for fading, share in self.parts) if lag else 1.0
 
     def inflation(self, nights: int) -> float:
-        """Variance of the mean of so many nights, over what it would be of independent ones."""
+        """Return the variance of the mean of so many runs, over that of independent ones."""
         tail = sum((1 - lag / nights) * self.at(lag) for lag in range(1, nights))
         return max(1.0, 1 + 2 * tail)
 
@@ -68,17 +68,17 @@ CAUTIOUS = Dependence(((0.5, 1.0),))
 
 
 def correlations(dependence: Dependence, nights: int) -> "Array":
-    """Of each night with each."""
+    """Return the correlation matrix of runs."""
     return _matrices(dependence, _size(nights))[0][:nights, :nights]
 
 
 def whitening(dependence: Dependence, nights: int) -> "Array":
-    """The matrix that makes independent values of equal variance of such nights."""
+    """Return the matrix that turns such runs into independent values of equal variance."""
     return _matrices(dependence, _size(nights))[1][:nights, :nights]
 
 
 def _size(nights: int) -> int:
-    """Fewer nights have the upper left corner of the matrices of more."""
+    """Round up: fewer runs use the upper left corner of a larger matrix."""
     return max(STEP, math.ceil(nights / STEP) * STEP)
 
 
@@ -100,7 +100,7 @@ def _matrices(dependence: Dependence, nights: int) -> tuple["Array", "Array"]:
 def dependences(
     series: Sequence[tuple[Sequence[float], Sequence[int]]],
 ) -> tuple[Dependence, ...]:
-    """Of each series of levels, with where each of its stretches ends; moderated over all."""
+    """Estimate the autocorrelation of each series, given the ends of its stretches."""
     import numpy as np
 
     if not series:
@@ -119,7 +119,7 @@ def dependences(
 
 
 def _likelihoods(levels: Sequence[float], bounds: Sequence[int]) -> tuple["Array", "Array"]:
-    """Of each point of GRID: restricted likelihood over the largest, and variance of a night."""
+    """Return restricted likelihoods over GRID, relative to the largest, and variances."""
     import numpy as np
 
     design = design_of(len(levels), bounds)
@@ -140,7 +140,7 @@ def _likelihoods(levels: Sequence[float], bounds: Sequence[int]) -> tuple["Array
 
 
 def design_of(nights: int, bounds: Sequence[int]) -> "Array":
-    """A column per stretch, and polynomials (Legendre's): a degree for each SMOOTH nights."""
+    """Build a column per stretch, and Legendre polynomials: a degree per SMOOTH runs."""
     import numpy as np
     from numpy.polynomial.legendre import legvander
 
@@ -149,7 +149,7 @@ def design_of(nights: int, bounds: Sequence[int]) -> "Array":
 
 
 def stretch_columns(nights: int, bounds: Sequence[int]) -> "Array":
-    """For each stretch 1 on its nights and 0 on others. bounds: where each ends."""
+    """Build for each stretch a column of 1 on its runs, else 0. bounds: their ends."""
     import numpy as np
 
     place = np.arange(nights)
@@ -173,7 +173,7 @@ def _point(fading: float, share: float) -> Dependence:
 
 
 def _mean(posterior: "Array", variances: "Array") -> Dependence:
-    """Covariances add, so each point counts as much as the variance that it implies."""
+    """Average parameters, each weighted by the variance it implies, since covariances add."""
     weights = posterior * variances
     weights = weights / math.fsum(weights)
     parts: dict[float, float] = {}

@@ -1,9 +1,8 @@
-"""Rows of many sweeps to what a cell showed on each night, oldest first. Pure.
+"""The series of nightly results of each cell, from the rows of many sweeps. Pure.
 
-A cell is followed on one node: another machine has a history of its own. Whatever changed from one
-night to the next (a version, a driver) leaves it the same cell: that it became slower is the news.
-A night's level is the median over its repeats; repeats from CONFIRMING on were measured again
-because the first ones looked like a step.
+A cell is followed on one node: another machine has its own history. A changed version or driver
+does not start a new series: that the cell became slower is the finding. The level of a run is the
+median over its repeats; repeats from CONFIRMING on were measured again to confirm a suspected step.
 """
 
 import math
@@ -58,7 +57,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, order=True)
 class Followed:
-    """A cell on one machine. gpu_uuids: those it had to itself."""
+    """A cell on one machine. gpu_uuids: its GPUs."""
 
     framework: str
     variant: str
@@ -79,20 +78,20 @@ class Followed:
 
     @property
     def label(self) -> str:
-        """As a task is called in progress lines, and where."""
+        """The cell's name as in progress lines, with its node."""
         what = f"{self.framework}[{self.variant}] {self.model} b{self.batch_size}"
         place = place_name(self.device_name, self.threads, self.dtype)
         return f"{what} {place} on {self.hostname or self.node_id}"
 
 
 def cell_of(one: Followed | Task) -> tuple[object, ...]:
-    """What a sweep asks for, on whatever node it is measured."""
+    """Return the cell that a sweep asks for, on any node."""
     what = (one.framework, one.variant, one.model, one.batch_size, one.device)
     return (*what, one.threads, one.dtype, one.gpu_count, one.gpu_model)
 
 
 def labels(cells: Iterable[Followed]) -> dict[Followed, str]:
-    """Of cells beside each other: where labels are the same, with what differs."""
+    """Name cells; equal labels get the fields that differ."""
     each = tuple(dict.fromkeys(cells))
     fields = {
         cell: {
@@ -106,7 +105,7 @@ def labels(cells: Iterable[Followed]) -> dict[Followed, str]:
 
 
 class Condition(StrEnum):
-    """What a night of a cell was worth."""
+    """The quality of one run of a cell."""
 
     GOOD = "good"
     UNSTABLE = "unstable"  # more than half of its repeats
@@ -148,7 +147,7 @@ History = Mapping[Followed, tuple[Point, ...]]
 
 
 def history(rows: Iterable[Row]) -> History:
-    """Cells that never had a number and were not expected to have one are no part of it."""
+    """Build the series. Cells that never had a number, as expected, are left out."""
     nights: dict[Followed, dict[str, list[Row]]] = {}
     for row in rows:
         if row["node_id"]:
@@ -161,7 +160,7 @@ def history(rows: Iterable[Row]) -> History:
 
 
 def followed(row: Row) -> Followed:
-    """Texts are made safe to show: anybody may have written the row."""
+    """Identify the cell of a row; texts are made safe to show."""
     uuids = row.get("gpu_uuids") if row["device"] == "gpu" else None
     gpu_uuids = tuple(map(in_one_line, uuids)) if isinstance(uuids, list) else ()
     return Followed(
@@ -181,7 +180,7 @@ def followed(row: Row) -> Followed:
 
 
 def _gpu_count(row: Row, held: int) -> int:
-    """That was asked for. held: how many it had; an earlier row may not tell the other."""
+    """Return the requested GPUs. held: those it had; earlier rows may lack the other."""
     if row["device"] != "gpu":
         return 0
     return int(str(row.get("gpu_count") or held or 1))

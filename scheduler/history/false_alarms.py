@@ -1,13 +1,12 @@
-"""How often we would have raised an alarm on a night when nothing had happened: A against A.
+"""The false-alarm rate of a history, estimated by resampling: A against A.
 
-A cell's own nights, each as far from its stretch as it was, are dealt out anew as if all had been
-of one level, and the last of them is judged like tonight. What is suspicious then is so by luck. It
-is the rate before anything is measured again, so that of alarms is lower still.
+A cell's own runs, as residuals around their stretches, are resampled as if all had one level, and
+the last one is judged like the latest run. Every suspicion is then a false one. This is the rate
+before confirmation, so that of alarms is lower.
 
-Nights that hang together are dealt out in blocks, as long as their correlation lasts, from a place
-that is drawn: what a night has of the one before stays with it (H. R. Kunsch, The jackknife and the
-bootstrap for general stationary observations, Annals of Statistics 17 (1989) 1217-1241), but each
-block once.
+Autocorrelated runs are resampled in blocks as long as their correlation lasts, from a random start
+(H. R. Kunsch, The jackknife and the bootstrap for general stationary observations, Annals of
+Statistics 17 (1989) 1217-1241), but each block once.
 """
 
 import random
@@ -34,9 +33,9 @@ FEWEST_BLOCKS = 4  # fewer would be the past itself
 
 @dataclass(frozen=True)
 class FalseAlarms:
-    """Of `nights` nights dealt anew, in how many some cell was suspicious. series: of each.
+    """Counts of resampled histories: with any suspicion, and in all. series: in each.
 
-    block: how many nights stay together, of the series whose nights hang together for longest.
+    block: the length of the longest blocks, in runs.
     """
 
     nights: int
@@ -64,7 +63,7 @@ class Past:
 
 
 def false_alarms(verdict: Verdict, seed: int = 0) -> FalseAlarms:
-    """The same for the same nights and seed. No night, if no cell has history enough."""
+    """Estimate the rate; deterministic for a seed. No runs if no cell has enough history."""
     pasts = [found for found in _pasts(verdict) if len(found.residuals) >= FEWEST_CALM + RECENT]
     if not pasts:
         return FalseAlarms(0, 0, 0)
@@ -85,7 +84,7 @@ def _dealt(past: Past, draw: random.Random) -> View:
 
 
 def in_blocks(nights: int, block: int, draw: random.Random) -> list[int]:
-    """All of them, in blocks that were neighbours, in an order and from a night that are drawn."""
+    """Shuffle run numbers in blocks of neighbours, from a random start."""
     first = draw.randrange(nights)
     turned = [(first + night) % nights for night in range(nights)]
     blocks = [turned[start : start + block] for start in range(0, nights, block)]
@@ -94,7 +93,7 @@ def in_blocks(nights: int, block: int, draw: random.Random) -> list[int]:
 
 
 def _pasts(verdict: Verdict) -> list[Past]:
-    """Of each cell and phase; without the nights that are in question."""
+    """Return residuals of each cell and phase, without the runs in question."""
     return [
         _past(one, phase, len(nights), verdict.rate)
         for one in verdict.watched

@@ -1,4 +1,4 @@
-"""The nights of a store: the sweeps begun from files of one name, as a history."""
+"""Reading of the nightly runs in a store: all sweeps of one name."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -16,9 +16,9 @@ SEARCHED = 100
 
 
 def past_rows(store: Store, name: str, most: int) -> tuple[Row, ...]:
-    """Of `tasks`, of the last so many nights. store: a reader, which leaves out what is not sound.
+    """Read `tasks` of the last runs of a name. store: a reader.
 
-    Only the newest SEARCHED sweeps are looked at: in a bucket each is a request.
+    Only the newest SEARCHED sweeps are considered: in a bucket each is a request.
     """
     found: list[Row] = []
     for sweep_id in islice(_of_name(store, name, store.sweep_ids()[:SEARCHED]), most):
@@ -27,9 +27,9 @@ def past_rows(store: Store, name: str, most: int) -> tuple[Row, ...]:
 
 
 def read_history(store: Store, name: str) -> History:
-    """name: of the sweep, as its files give it; the rest of a file may have changed meanwhile.
+    """Read the history of a sweep name; the rest of its file may have changed.
 
-    store: a reader, which leaves out what is not sound.
+    store: a reader, which leaves out damaged files.
     """
     chosen = set(night_ids(store, name))
     rows = drop_impossible_values(store.read("tasks", None, COLUMNS).to_pylist())
@@ -37,7 +37,7 @@ def read_history(store: Store, name: str) -> History:
 
 
 def night_ids(store: Store, name: str) -> tuple[str, ...]:
-    """The sweeps of this name, newest first."""
+    """List the sweeps of this name, newest first."""
     return tuple(_of_name(store, name, store.sweep_ids()))
 
 
@@ -46,7 +46,7 @@ def _of_name(store: Store, name: str, sweep_ids: Iterable[str]) -> Iterator[str]
 
 
 def name_of(store: Store, sweep_id: str) -> str:
-    """As the sweep's file gives it; empty for a task that was measured by itself, or no name."""
+    """Return the name in a sweep's file; empty for a single task, or without a name."""
     try:
         text = store.sweep_text(sweep_id)
     except ConfigError:
@@ -67,14 +67,14 @@ def _is_no_sweep(text: str) -> bool:
 
 
 def _unreadable(store: Store, sweep_id: str, problem: str) -> Fault:
-    """Of a sweep's text: which night's it is cannot be told."""
+    """Make the fault of an unreadable sweep file: its name is unknown."""
     path = store.sweep_source(sweep_id)
     said = problem.removeprefix(f"{store.name}: ")
     return Fault(path, "sweep", sweep_id, FaultKind.UNREADABLE, said, f"{AWAY}.")
 
 
 def name_in(text: str) -> str:
-    """Of a sweep file's text; empty if it gives none."""
+    """Return the name in a sweep file's text, or an empty text."""
     try:
         found = yaml.safe_load(text)
     except yaml.YAMLError:

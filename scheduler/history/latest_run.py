@@ -1,8 +1,8 @@
-"""What is news on the latest night, before and after it was measured again. Pure.
+"""Findings of the latest nightly run, before and after confirmation. Pure.
 
-Told once: a step that was confirmed is what later nights are compared with, and a cell that fails
-alarms on its first night. Both directions are told; only slower and failing are alarms. A night
-that is unstable is judged like others, with what it leaves open added to the error.
+A finding is reported once: later runs are compared with a confirmed step, and a failing cell alarms
+on its first run. Steps in both directions are reported; only slower and failing cells alarm. An
+unstable run is judged like others, with a larger error.
 """
 
 import math
@@ -25,7 +25,7 @@ TESTED_AT = 0.02
 
 
 class Kind(StrEnum):
-    """What became of a cell."""
+    """The kind of a finding."""
 
     SLOWER = "slower"
     FASTER = "faster"
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 
 class Proof(StrEnum):
-    """Whether measuring again on the same node showed the same."""
+    """The result of measuring again on the same node."""
 
     CONFIRMED = "confirmed"
     CONTRADICTED = "contradicted"
@@ -79,12 +79,12 @@ class Watched:
 
     @property
     def finding(self) -> Finding | None:
-        """The one that is told: the first of PHASES that has one."""
+        """The first finding by the order of PHASES."""
         return self.findings[0] if self.findings else None
 
     @property
     def bad_nights(self) -> int:
-        """How many it has been in quarantine, with those that put it there."""
+        """The number of runs in quarantine, including those that caused it."""
         if self.quarantined is None:
             return 0
         return len(self.points) - self.points.index(self.quarantined) + IN_A_ROW - 1
@@ -98,20 +98,20 @@ class Watched:
 
     @property
     def is_alarm(self) -> bool:
-        """Confirmed, and a regression."""
+        """True for a confirmed regression."""
         return any(
             found.proof is Proof.CONFIRMED and found.kind is not Kind.FASTER for found in self.told
         )
 
     @property
     def is_open(self) -> bool:
-        """Whether it should be measured again."""
+        """True if it should be measured again."""
         return any(one.proof is Proof.OPEN for one in self.told)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of one night, over all cells that it measured. rate: of false suspicions per series."""
+    """The verdict on one run, over all its cells. rate: of false suspicions per series."""
 
     sweep_id: str
     rate: float
@@ -127,7 +127,7 @@ class Verdict:
 
 
 def judge(history: History, sweep_id: str, tested_at: float = TESTED_AT) -> Verdict:
-    """Of the night of this sweep; later nights are not looked at."""
+    """Judge the run of this sweep; later runs are ignored."""
     known = {cell: _until(points, sweep_id) for cell, points in history.items()}
     measured = {cell: points for cell, points in known.items() if points}
     rate = rate_of(measured, tested_at)
@@ -135,18 +135,18 @@ def judge(history: History, sweep_id: str, tested_at: float = TESTED_AT) -> Verd
 
 
 def rate_of(measured: History, tested_at: float = TESTED_AT) -> float:
-    """Of false suspicions per phase of a cell, so that all together come to what is asked for."""
+    """Return the false-suspicion rate per series that gives `tested_at` over all."""
     return tested_at / max(1, sum(len(points[-1].first) for points in measured.values()))
 
 
 def _until(points: tuple[Point, ...], sweep_id: str) -> tuple[Point, ...]:
-    """Empty if this night did not measure it."""
+    """Cut after this run; empty if the run did not measure the cell."""
     at = next((i for i, point in enumerate(points) if point.sweep_id == sweep_id), None)
     return () if at is None else points[: at + 1]
 
 
 def watched(histories: History, rate: float) -> tuple[Watched, ...]:
-    """Each cell after the last of its nights; how nights vary is told by all of them."""
+    """Judge each cell after its last run; variances come from all cells."""
     serial = {
         (cell, phase): series_of(points, phase)
         for cell, points in histories.items()
@@ -189,7 +189,7 @@ def _moved(serial: Mapping[str, Series], since: int) -> Moved | None:
 def with_others(
     cells: Sequence[Followed], serial: Sequence[Series], rate: float
 ) -> tuple[Series, ...]:
-    """With what all series tell of each, but none of its last nights: those are in question."""
+    """Add what all series tell of each, without the last runs, which are in question."""
     usual = [one.levels[-MOST_NIGHTS:][:-RECENT] or one.levels[:1] for one in serial]
     bounds = [cautious_bounds(levels, rate) for levels in usual]
     found = dependences(list(zip(usual, bounds, strict=True)))
@@ -219,7 +219,7 @@ def _findings(
 
 
 def _failure(points: tuple[Point, ...]) -> tuple[Finding, ...]:
-    """News if it had a number once, and did not fail the night before."""
+    """Report a failure if the cell had a number before and did not fail in the run before."""
     *earlier, tonight = points
     had_number = any(point.levels for point in earlier)
     if not had_number or earlier[-1].condition is Condition.FAILED:
@@ -252,12 +252,12 @@ def _proof(seen: Suspicion, again: float | None) -> Proof:
 
 
 def having(points: Sequence[Point], phase: str) -> tuple[Point, ...]:
-    """Those with a number of this phase."""
+    """Select the runs with a number of this phase."""
     return tuple(point for point in points if phase in point.first)
 
 
 def series_of(points: Sequence[Point], phase: str) -> Series:
-    """Of the nights that have the phase."""
+    """Build the series of the runs that have the phase."""
     there = [(place, point) for place, point in enumerate(points) if phase in point.first]
     return Series(
         tuple(point.levels[phase] for _, point in there),

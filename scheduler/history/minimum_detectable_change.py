@@ -1,9 +1,9 @@
-"""How small a step of a cell is found: the minimum detectable change.
+"""The minimum detectable change of a cell: the smallest step that nightly runs find.
 
-That is the step which is found within RECENT nights with a probability of 95 %: what three nights
-must be off to be suspicious, and as much again as their mean may by chance fall short of it (the
-usual sum of two quantiles: G. W. Snedecor and W. G. Cochran, Statistical Methods, 8th ed., 6.14).
-Measuring again tells nothing of a step whose half is less than a night's own luck: a bound, too.
+It is found within RECENT runs with a probability of 95 %: the threshold of suspicion for three
+runs, plus the amount by which their mean may fall short of it by chance (the usual sum of two
+quantiles: G. W. Snedecor and W. G. Cochran, Statistical Methods, 8th ed., 6.14). A second
+measurement confirms nothing if half of the step is below one run's noise: a bound, too.
 """
 
 import math
@@ -16,7 +16,7 @@ MISSED = 0.05
 
 
 def detectable(series: Series, rate: float) -> float | None:
-    """Relative, e.g. 0.031: a step of 3.1 %. None: too few nights. rate: as of `suspicion`."""
+    """Return the relative change, e.g. 0.031 for 3.1 %; None for too few runs."""
     levels = series.levels[-MOST_NIGHTS:]
     if len(levels) < FEWEST_CALM:
         return None

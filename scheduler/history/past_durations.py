@@ -1,7 +1,7 @@
-"""How long tasks took on earlier nights, hence what they may take, and how far off that was.
+"""Task durations in past runs, and the estimates from them.
 
-A task is expected to take what its cell took in the median; one that never ran, what its arithmetic
-says (velodrome.scheduler.plans.durations), times what the others took over what theirs said.
+A task is expected to take its cell's median; a cell without a past takes the estimate from its
+arithmetic (velodrome.scheduler.plans.durations), times the median ratio of the others.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ class Pasts:
     error: float | None = None
 
     def estimate(self, task: Task) -> float:
-        """In seconds, from taking the task to having its rows."""
+        """Estimate a task's time in s, from its start to its rows."""
         known = self.seconds.get(_cell_of(task))
         return known if known is not None else self.factor * estimate_s(task)
 
@@ -63,7 +63,7 @@ _Nights = Sequence[Sequence[tuple[_Cell, float]]]
 
 
 def _by_night(rows: Iterable[Row]) -> _Nights:
-    """Of each attempt, its cell and how long it took; the oldest night first."""
+    """Group attempts by run, oldest first: the cell and its time."""
     found: dict[str, list[tuple[_Cell, float]]] = {}
     for row in rows:
         took = measure_duration_s(row)
@@ -82,7 +82,7 @@ def _medians(nights: _Nights) -> dict[_Cell, float]:
 
 
 def _error(nights: _Nights) -> float | None:
-    """Each night's total as the nights before it would have told it, over what it came to."""
+    """Return the median relative error of predicting each run's total from the runs before."""
     errors = []
     for at in range(max(1, len(nights) - NIGHTS), len(nights)):
         before = _medians(nights[:at])

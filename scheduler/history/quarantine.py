@@ -1,8 +1,8 @@
-"""Which cells are too flaky to fail: they are run and shown, but their failures wake nobody.
+"""Quarantine of flaky cells: they run and are shown, but their failures raise no alarm.
 
-Three failed or unstable nights in a row put a cell there, three good ones in a row let it out.
-Three, as the release tests of Ray have it: one bad night is weather. A step that can be told from
-noise is told all the same; of others it is at least said how far the cell has moved.
+Three failed or unstable runs in a row put a cell there, three good ones in a row release it (three
+as in Ray's release tests). A step that is distinguishable from noise is still reported; for other
+cells the change since is.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,10 @@ IN_A_ROW = 3
 
 
 def quarantined_since(conditions: Iterable[Condition]) -> int | None:
-    """Of a cell's nights, oldest first: the index of that which put it there. None: it is not."""
+    """Return the index of the run that put a cell into quarantine, or None.
+
+    conditions: of its runs, oldest first.
+    """
     since: int | None = None
     good = bad = 0
     for index, condition in enumerate(conditions):
@@ -34,9 +37,9 @@ def quarantined_since(conditions: Iterable[Condition]) -> int | None:
 
 @dataclass(frozen=True)
 class Moved:
-    """From the nights before a cell's bad ones to those since; logarithms.
+    """The change of a cell from the runs before its bad ones to those since; logarithms.
 
-    half: of the 95 % interval; infinite, if the nights are too few to tell. nights: before.
+    half: of the 95 % interval; infinite with too few runs. nights: before.
     """
 
     phase: str
@@ -46,7 +49,7 @@ class Moved:
 
 
 def moved(phase: str, series: Series, since: int) -> Moved | None:
-    """since: the first bad night, by its place among all of the cell's. None: a side is empty."""
+    """Compute the change. since: the first bad run, by its place. None: a side is empty."""
     onset = sum(night < since for night in series.nights)
     view = series.until(len(series.levels) - 1)
     onset -= view.start

@@ -1,10 +1,10 @@
-"""What the other cells of a fleet tell of how much a cell's nights vary, before its own nights do.
+"""Pooling of variances over cells: a prior for the spread of a cell's nightly runs.
 
 Moderated variances: G. K. Smyth, Linear models and empirical Bayes methods for assessing
 differential expression in microarray experiments, Statistical Applications in Genetics and
-Molecular Biology 3 (2004), article 3, section 6.2. The variance of a cell is drawn towards that of
-the others by a prior worth `degrees` nights, which are the fewer the more the others differ. A
-cell borrows of the others only, so that its own step does not spoil what it is held against.
+Molecular Biology 3 (2004), article 3, section 6.2. A cell's variance is shrunk towards that of the
+others by a prior worth `degrees` runs, fewer if the others differ more. The prior comes from the
+other cells only, so that a cell's own step does not affect it.
 """
 
 import math
@@ -17,13 +17,13 @@ MOST_DEGREES = 30.0  # a prior that is told by a few cells is worth no more nigh
 
 @dataclass(frozen=True)
 class Prior:
-    """Spread of a night as other cells have it, worth so many degrees of freedom; 0: nothing."""
+    """The spread of a run in other cells, worth so many degrees of freedom; 0: unknown."""
 
     spread: float = 0.0
     degrees: float = 0.0
 
     def moderated(self, spread: float, degrees: float) -> tuple[float, float]:
-        """A cell's own spread with its degrees, drawn towards this one."""
+        """Shrink a cell's own spread towards this one; return it with its degrees."""
         total = self.degrees + degrees
         if not total:
             return spread, degrees
@@ -37,7 +37,7 @@ Spread = tuple[float, float]  # of a series, with its degrees
 
 @dataclass(frozen=True)
 class _Sums:
-    """Of series: how many, of their logarithms of variances and of the squares, and of luck."""
+    """Sums over series: count, log variances, their squares, and their sampling variances."""
 
     count: int = 0
     logs: float = 0.0
@@ -54,7 +54,7 @@ class _Sums:
 
 
 def priors(cells: Sequence[Hashable], spreads: Sequence[Spread]) -> tuple[Prior, ...]:
-    """For each series what those of other cells tell. cells: whose each series is."""
+    """Return for each series the prior from other cells. cells: the cell of each series."""
     own: dict[Hashable, _Sums] = {}
     total = _Sums()
     for cell, spread in zip(cells, spreads, strict=True):
@@ -66,7 +66,7 @@ def priors(cells: Sequence[Hashable], spreads: Sequence[Spread]) -> tuple[Prior,
 
 
 def prior(spreads: Sequence[Spread]) -> Prior:
-    """What these series tell of another."""
+    """Return the prior that these series give."""
     total = _Sums()
     for spread in spreads:
         total = total.plus(_told(*spread))
@@ -96,7 +96,7 @@ def _prior(sums: _Sums) -> Prior:
 
 
 def _degrees(excess: float) -> float:
-    """Whose trigamma of a half is `excess`, at most MOST_DEGREES."""
+    """Solve trigamma(degrees / 2) = excess; at most MOST_DEGREES."""
     from scipy.optimize import brentq
     from scipy.special import polygamma
 

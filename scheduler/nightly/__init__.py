@@ -1,1 +1,1 @@
-"""What a night is told as: confirmed by measuring again, explained, in words and as JUnit XML."""
+"""Nightly runs: confirmation, explanation, summary and JUnit XML."""

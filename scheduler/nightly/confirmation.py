@@ -1,4 +1,4 @@
-"""What is measured once more before anything is alarmed: suspicious cells, where they ran. Pure."""
+"""The plan for measuring suspicious cells again, on the same nodes. Pure."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ from velodrome.scheduler.plans.planning import CONFIRMING, Placement, Plan
 
 
 def again(plan: Plan, suspicious: Sequence[Watched], repeats: int) -> Plan:
-    """So many repeats of each, interleaved, on its node and its GPUs and no other.
+    """Plan interleaved repeats of each cell on its own node and GPUs.
 
-    They are numbered from CONFIRMING on, those on several nodes one after the other.
+    Repeats are numbered from CONFIRMING on, those on several nodes consecutively.
     """
     tasks = {cell_of(placement.task): placement.task for placement in plan.placements}
     wanted = [one.cell for one in suspicious if cell_of(one.cell) in tasks]

@@ -1,7 +1,7 @@
-"""What a confirmed finding is laid to: machine or framework, and what changed with it. Pure.
+"""Attribution of confirmed findings to machine or framework, with recorded changes. Pure.
 
-The canaries decide whose it is. Where there are none, a node on which nearly every cell moved to
-the same side, in two frameworks or more, is at fault itself: no framework reaches into another.
+The canaries decide. Without canaries, the machine is the cause if nearly all cells of a node moved
+the same way, in at least two frameworks: no framework affects another.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def by_cell(rows: Sequence[Row]) -> CellRows:
 
 
 def sweeps_needed(verdict: Verdict) -> tuple[str, ...]:
-    """Whose rows `explanations` asks for."""
+    """List the sweeps whose rows `explanations` needs."""
     found = {verdict.sweep_id: None}
     for one in verdict.watched:
         for point in _before(one):
@@ -50,7 +50,7 @@ def sweeps_needed(verdict: Verdict) -> tuple[str, ...]:
 
 
 def explanations(verdict: Verdict, rows: CellRows, nodes: Nodes) -> dict[Followed, Explanation]:
-    """Of every cell with a confirmed finding."""
+    """Explain every cell with a confirmed finding."""
     told = [one for one in verdict.watched if is_confirmed(one)]
     moved = [one for one in told if one.finding and one.finding.kind is not Kind.FAILS]
     blames = {one.cell: _blame(one, verdict, rows) for one in moved}
@@ -69,7 +69,7 @@ def is_confirmed(one: Watched) -> bool:
 
 
 def _before(one: Watched) -> tuple[str, ...]:
-    """Sweeps of the nights that a finding is held against; the last one of a calm cell."""
+    """Return the runs that a finding is compared with; the previous one for other cells."""
     if one.finding:
         return tuple(point.sweep_id for point in one.finding.before[-COMPARED:])
     return tuple(point.sweep_id for point in one.points[-2:-1])
@@ -86,7 +86,7 @@ def _blame(one: Watched, verdict: Verdict, rows: CellRows) -> Blame:
 def _of_nodes(
     verdict: Verdict, moved: Sequence[Watched], blames: Mapping[Followed, Blame]
 ) -> dict[Followed, Blame]:
-    """Of those that no canary explains: the machine's, if nearly all of its cells moved alike."""
+    """Attribute unexplained moves to the machine if nearly all cells of the node moved alike."""
     found = {}
     for kind in (Kind.SLOWER, Kind.FASTER):
         for node in {one.cell.node_id for one in moved}:
@@ -107,7 +107,7 @@ def _kind(one: Watched) -> Kind | None:
 
 
 def _pair(one: Watched, rows: CellRows) -> tuple[Pair, ...]:
-    """The latest night before, and tonight; none where a side has no rows."""
+    """Pair the latest earlier run with rows and the latest run; empty if a side has none."""
     for sweep in reversed(_before(one)):
         base = tuple(rows.get((sweep, one.cell), ()))
         tonight = tuple(rows.get((one.tonight.sweep_id, one.cell), ()))

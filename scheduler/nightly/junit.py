@@ -1,9 +1,8 @@
-"""A night as JUnit XML, for whatever shows the tests of a CI.
+"""JUnit XML of a nightly run, for CI test reports.
 
-A cell on a node is a test case. It fails if it became slower, is an error if it fails, both
-confirmed, as in the summary; it is an error, too, if it was to have a number and has none, or was
-there the night before and is not; otherwise it is skipped while it is in quarantine. The elements
-and their order are those that Jenkins, GitLab and pytest have in common.
+A cell on a node is a test case. A confirmed slow-down is a failure; a confirmed failure is an
+error, as is a promised cell that has no number or is missing. Otherwise a cell in quarantine is
+skipped. Elements and their order are common to Jenkins, GitLab and pytest.
 """
 
 import re
@@ -20,7 +19,7 @@ _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(night: Night) -> str:
-    """The document, with its declaration and a line end."""
+    """Return the document with its declaration and a line end."""
     cases = [_case(night, one) for one in night.verdict.watched]
     cases += _others(night)
     counts = {
@@ -86,7 +85,7 @@ def _case(night: Night, one: Watched) -> ET.Element:
 
 
 def _others(night: Night) -> Iterator[ET.Element]:
-    """What is no cell of tonight: what no node would have, what vanished, a night of nothing."""
+    """Yield cases outside this run: cells without a node, vanished cells, an empty run."""
     watched = {one.cell for one in night.verdict.watched}
     for one in night.lacking:
         if one.cell not in watched:
@@ -116,7 +115,7 @@ def _error(case: ET.Element, message: str, kind: str) -> None:
 
 
 def _conditions(one: Watched) -> Iterator[str]:
-    """What the night of the cell was worth, where it was not a good one."""
+    """Describe a run of poor quality."""
     if one.tonight.condition is Condition.UNSTABLE:
         yield "unstable: its time is not known to within its target"
     if one.tonight.disturbed:
@@ -151,5 +150,5 @@ def _hosts(night: Night) -> str:
 
 
 def _text(value: str) -> str:
-    """Without the characters that XML 1.0 has no place for."""
+    """Drop characters that XML 1.0 forbids."""
     return _NO_XML.sub("", harmless(value))

@@ -1,4 +1,4 @@
-"""What a night did not measure of what its sweep promises, and what the night before had. Pure."""
+"""Cells that a nightly run should have measured and did not. Pure."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -16,7 +16,7 @@ EVERY = (PlacementRule.EACH_NODE, PlacementRule.EACH_GPU)
 
 @dataclass(frozen=True)
 class Lacking:
-    """A cell that was to have numbers: `lacking` of its `runs` have none. status: of the last."""
+    """A cell that should have numbers: `lacking` of its `runs` have none. status: of the last."""
 
     cell: Followed
     status: str
@@ -27,7 +27,7 @@ class Lacking:
 
 @dataclass(frozen=True)
 class Vanished:
-    """A cell of the night before that is none of tonight's. is_promised: the sweep asks for it."""
+    """A cell of the previous run that this one lacks. is_promised: the sweep asks for it."""
 
     cell: Followed
     why: str
@@ -36,7 +36,7 @@ class Vanished:
 
 @dataclass(frozen=True)
 class Promise:
-    """asked: cells of the whole plan, without nodes. where: of the sweep."""
+    """The cells of the whole plan, without nodes, with the sweep's `where`."""
 
     asked: Collection[tuple[object, ...]]
     where: PlacementRule = PlacementRule.ANY
@@ -44,7 +44,7 @@ class Promise:
 
 
 def lacking(rows: Sequence[Row]) -> tuple[Lacking, ...]:
-    """Of the rows of a night, those measured again aside."""
+    """Find cells without numbers among the rows of a run, without confirming repeats."""
     runs: dict[Followed, list[Row]] = {}
     for row in planned(rows):
         runs.setdefault(followed(row), []).append(row)
@@ -70,7 +70,7 @@ def has_time(row: Row) -> bool:
 def vanished(
     history: History, sweep_id: str, rows: Sequence[Row], promise: Promise
 ) -> tuple[Vanished, ...]:
-    """rows: of tonight. Of a cell that no node fits any more `lacking` tells."""
+    """Find cells of the previous run that are missing. `lacking` covers those without a node."""
     before = max(
         (one.sweep_id for points in history.values() for one in points if one.sweep_id < sweep_id),
         default="",
@@ -88,7 +88,7 @@ def vanished(
 
 
 def _vanished(cell: Followed, hosts: Collection[str], promise: Promise) -> Vanished:
-    """hosts: where tonight has the same cell; an empty name: no node fits it."""
+    """Explain a missing cell. hosts: where the run has it; an empty name: no node fits."""
     if cell_of(cell) not in promise.asked:
         return Vanished(cell, "the sweep no longer asks for it", is_promised=False)
     if not hosts and math.isfinite(promise.budget_s):

@@ -1,4 +1,4 @@
-"""Everything that a night showed, for whoever tells it."""
+"""The result of a nightly run."""
 
 import math
 from collections.abc import Mapping
@@ -44,14 +44,14 @@ class Night:
 
     @property
     def exit_status(self) -> int:
-        """1 is a regression and nothing else."""
+        """1 for a regression, and only for that."""
         if self.verdict.alarms:
             return 1
         return 0 if self.is_whole else INCOMPLETE
 
     @property
     def is_whole(self) -> bool:
-        """Whether it measured what its sweep promises."""
+        """True if the run measured all that its sweep promises."""
         lost = [one for one in self.vanished if one.is_promised]
         return self.measured > 0 and not self.lacking and not lost
 
@@ -60,7 +60,7 @@ class Night:
         return self.verdict.sweep_id
 
     def told(self, kind: Kind, proof: Proof) -> tuple[tuple[Watched, Finding], ...]:
-        """Cells with such a finding; each once. Quarantine silences failures."""
+        """Return cells with such a finding, each once. Quarantine silences failures."""
         found = []
         for one in self.verdict.watched:
             alike = [each for each in one.told if (each.kind, each.proof) == (kind, proof)]
@@ -70,7 +70,7 @@ class Night:
 
     @cached_property
     def names(self) -> Mapping[Followed, str]:
-        """What its cells are called beside each other; without a node where none would have it."""
+        """Distinct names of the cells; without a node for cells that no node fits."""
         cells = [one.cell for one in self.verdict.watched]
         cells += [one.cell for one in self.lacking] + [one.cell for one in self.vanished]
         return {cell: name.removesuffix(" on ") for cell, name in labels(cells).items()}
@@ -81,22 +81,22 @@ class Night:
 
     @property
     def unstable(self) -> int:
-        """Cells whose time tonight is not known to within its target."""
+        """The number of cells whose time is not within its target."""
         return sum(one.tonight.condition is Condition.UNSTABLE for one in self.verdict.watched)
 
     @property
     def disturbed(self) -> int:
-        """Cells beside which others ran tonight."""
+        """The number of cells with interference."""
         return sum(one.tonight.disturbed for one in self.verdict.watched)
 
     @property
     def is_noisy(self) -> bool:
-        """Whether so many cells are unstable or disturbed that it is the first thing to know."""
+        """True if so many cells are unstable or disturbed that this comes first."""
         return max(self.unstable, self.disturbed) >= max(1, NOISY * len(self.verdict.watched))
 
     @property
     def detectable(self) -> tuple[float, float, float] | None:
-        """The smallest step that the best, middle and worst cell can see; None: not known."""
+        """The smallest, median and largest detectable change over cells; None: unknown."""
         known = [
             step
             for one in self.verdict.watched

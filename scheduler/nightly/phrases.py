@@ -1,4 +1,4 @@
-"""How findings are put into words, the same in the summary, the JUnit XML and the site."""
+"""Phrases for findings, shared by the summary, the JUnit XML and the trend site."""
 
 import math
 
@@ -11,7 +11,7 @@ from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
 
 
 def percent(ratio: float) -> str:
-    """Of a ratio of times: `+5.3 %`, or `2.1 times` where percents are no help."""
+    """Format a ratio of times: `+5.3 %`, or `2.1 times` from 2 on."""
     return f"{ratio:.1f} times" if ratio >= 2 else f"{100 * (ratio - 1):+.1f} %"
 
 
@@ -20,7 +20,7 @@ def share(value: float) -> str:
 
 
 def finding(found: Finding) -> str:
-    """E.g. `gradient +5.3 % since 2026-11-20`."""
+    """Return e.g. `gradient +5.3 % since 2026-11-20`."""
     since = f"since {found.since.started_at:%Y-%m-%d}"
     if found.kind is Kind.FAILS:
         return f"fails {since}: {found.reason}"
@@ -28,7 +28,7 @@ def finding(found: Finding) -> str:
 
 
 def proof(found: Finding) -> str:
-    """What measuring again showed."""
+    """Describe the second measurement."""
     if found.proof is Proof.OPEN:
         return "not measured again"
     if found.kind is Kind.FAILS:
@@ -37,7 +37,7 @@ def proof(found: Finding) -> str:
 
 
 def explanation(told: Explanation | None) -> tuple[str, ...]:
-    """A line on whose it is, and one on what changed."""
+    """Return a line with the cause, and one with the recorded changes."""
     if told is None:
         return ()
     known = told.blame.cause is not Blamed.UNKNOWN
@@ -47,7 +47,7 @@ def explanation(told: Explanation | None) -> tuple[str, ...]:
 
 
 def quarantine(one: Watched) -> str:
-    """For how long, since when, why, and how far it moved meanwhile."""
+    """Describe a quarantine: how long, since when, why, and the change meanwhile."""
     since = one.quarantined
     if since is None:
         return ""
@@ -64,7 +64,7 @@ def _moved(found: Moved | None) -> str:
 
 
 def noise(night: Night) -> str:
-    """How many cells are unstable, disturbed or in quarantine; empty if none is."""
+    """Count cells that are unstable, disturbed or in quarantine; empty if there are none."""
     counts = {
         "unstable": night.unstable,
         "disturbed": night.disturbed,
@@ -75,7 +75,7 @@ def noise(night: Night) -> str:
 
 
 def incomplete(night: Night) -> str:
-    """Of a night that measured less than its sweep promises."""
+    """Describe a run that measured less than its sweep promises."""
     if not night.measured:
         return f"NOTHING WAS MEASURED: none of {night.runs} runs has a number"
     missing = sum(one.lacking for one in night.lacking)
@@ -86,13 +86,13 @@ def incomplete(night: Night) -> str:
 
 
 def lacking(night: Night, one: Lacking) -> str:
-    """E.g. `torch[eager] lenet b64 cpu 1t on host1: crashed in 2 of 3 runs: died of signal 11`."""
+    """Return e.g. `torch[eager] lenet b64 cpu 1t on host1: crashed in 2 of 3 runs: signal 11`."""
     of = "" if one.runs == 1 else f" in {one.lacking} of {one.runs} runs"
     return f"{night.names[one.cell]}: {one.status}{of}: {one.reason}"
 
 
 def no_regression(night: Night) -> tuple[str, ...]:
-    """What it is worth that none was found; nothing where one was, or nothing was compared."""
+    """State that no regression was found; empty if one was, or nothing was compared."""
     if night.verdict.alarms or (not night.is_whole and not night.measured):
         return ()
     noisy = noise(night)
@@ -103,7 +103,7 @@ def no_regression(night: Night) -> tuple[str, ...]:
 
 
 def false_alarms(night: Night) -> str:
-    """What an alarm is worth: how often nothing at all would have looked like it."""
+    """State the estimated rate of false suspicions."""
     told = night.false_alarms
     if told.rate is None:
         return "false alarms: no cell has the 8 nights that are needed to tell"
@@ -116,7 +116,7 @@ def false_alarms(night: Night) -> str:
 
 
 def detectable(night: Night) -> str:
-    """How small a step is found within three nights."""
+    """State the smallest step that is found within three runs."""
     known = night.detectable
     if known is None:
         return "smallest step that is found: not known before 5 nights"

@@ -1,4 +1,4 @@
-"""A night in one screen: alarms first, what they are worth, what else was seen."""
+"""The summary of a nightly run on one screen: alarms first."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ _HEADS = (
 
 
 def summary(night: Night) -> tuple[str, ...]:
-    """Lines without line ends; some twenty, more only where much is wrong."""
+    """Return lines without line ends; about twenty, more only if much is wrong."""
     return (
         _first(night),
         *(line for kind, proof, head in _HEADS for line in _told(night, kind, proof, head)),
@@ -85,7 +85,7 @@ def _quarantined(night: Night) -> Iterator[str]:
 
 
 def _first_of(lines: Sequence[str], head: str, noun: str = "") -> Iterator[str]:
-    """MOST of them, and how many there are besides."""
+    """Yield the first MOST lines, and the number of the others."""
     yield from (f"{head}  {line}" for line in lines[:MOST])
     if len(lines) > MOST:
         yield f"{head}  and {len(lines) - MOST}{noun} more"

@@ -1,6 +1,6 @@
-"""Files that appear whole or not at all, stay when the power goes, and are their owner's to change.
+"""Atomic, durable file writes: files appear whole or not at all, and survive a power loss.
 
-Who may read them is for the user to say, by the rights of the results folder and the umask.
+Only their owner may change them; the results folder's rights and the umask say who may read them.
 """
 
 import errno
@@ -19,9 +19,9 @@ _FILE_MODE = 0o644
 
 
 def write_all(contents: Mapping[Path, pa.Buffer], staging: Path) -> None:
-    """Files of <a>/<b>/<name>: all whole in `staging`, then renamed to their places in this order.
+    """Write files <a>/<b>/<name>: all to `staging`, then rename them into place in this order.
 
-    What could not be renamed is removed from `staging`; what was renamed stays.
+    A failure leaves renamed files in place and removes the others from `staging`.
     """
     staged = {path: staging / f"{path.parts[-3]}--{path.name}" for path in contents}
     try:
@@ -38,7 +38,7 @@ def write_all(contents: Mapping[Path, pa.Buffer], staging: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """With its parents; new ones are on the disk on return."""
+    """Make a folder and its parents; new ones are on the disk on return."""
     if folder.is_dir():
         return
     if folder.exists():
@@ -49,7 +49,7 @@ def make_folder(folder: Path) -> None:
 
 
 def owned(path: str, flags: int) -> int:
-    """An opener for `open`: a new file is for its owner alone to change, whatever the umask."""
+    """Open a file so that a new one is writable by its owner alone; an opener for `open`."""
     return os.open(path, flags, _FILE_MODE)
 
 
@@ -70,7 +70,7 @@ def flush_folder(folder: Path) -> None:
 
 @contextmanager
 def as_store_error(path: Path | str, need_bytes: int = 0) -> Iterator[None]:
-    """The operating system's refusals as StoreFull or StoreError."""
+    """Raise the operating system's errors as StoreFull or StoreError."""
     try:
         yield
     except OSError as error:

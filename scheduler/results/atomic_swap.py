@@ -1,8 +1,8 @@
-"""One folder in the place of another, at one instant where the file system can.
+"""Exchange of two folders, atomic where the file system can.
 
 Linux exchanges two names atomically (renameat2 with RENAME_EXCHANGE). Where a file system cannot
-(some network ones), two renames do it: between them the place is empty, and `recover` puts it
-right if that was the last thing a process did.
+(some network ones), two renames do it: between them the place is empty, and `recover` repairs it
+if the process died there.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM)
 
 
 def swap(ready: Path, live: Path) -> None:
-    """What was `ready` is live; what was live is in the place of `ready`, or of `aside(ready)`."""
+    """Put `ready` in the place of `live`; the old folder is then at `ready` or `aside(ready)`."""
     try:
         exchange(ready, live)
     except OSError as error:
@@ -26,7 +26,7 @@ def swap(ready: Path, live: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Exchange two names. OSError with EINVAL or ENOSYS where that is not to be had."""
+    """Exchange two names. OSError with EINVAL or ENOSYS if the system cannot."""
     libc = ctypes.CDLL(None, use_errno=True)
     renameat2 = getattr(libc, "renameat2", None)
     if renameat2 is None:
@@ -47,7 +47,7 @@ def swap_in_two_steps(ready: Path, live: Path) -> None:
 
 
 def recover(ready: Path, live: Path) -> None:
-    """After two steps of which only the first was done: the second."""
+    """Do the second rename if only the first of the two was done."""
     if aside(ready).is_dir() and ready.is_dir() and not live.exists():
         ready.rename(live)
 

@@ -1,4 +1,4 @@
-"""What a store asks of the place that keeps its files: a folder, or a bucket of an object store."""
+"""The interface between a store and the place of its files: a folder or a bucket."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -14,59 +14,62 @@ from velodrome.scheduler.results.layout import Layout
 
 
 class Backend(Protocol):
-    """Paths are those of `layout`. What is refused is raised as OSError, but by `write`."""
+    """Reads and writes the files of a store. Paths are those of `layout`.
+
+    Failures are OSError, except in `write`.
+    """
 
     @property
     def layout(self) -> Layout[PurePath]: ...
 
     @property
     def name(self) -> str:
-        """As it was typed, for messages and for the command line of whoever goes on."""
+        """The place as typed, for messages and for printed commands."""
 
     @property
     def filesystem(self) -> pafs.FileSystem:
-        """In which the paths are names."""
+        """The file system in which the paths are names."""
 
     def held(self, sweep_id: str) -> AbstractContextManager[None]:
-        """SweepBusy if another process works on this sweep. What a crash left is mended first."""
+        """Hold a sweep and repair what a crash left. SweepBusy if another process holds it."""
 
     def clear(self) -> None:
-        """Mend what crashes left of sweeps that nobody works on, where that is quick."""
+        """Repair what crashes left of sweeps that no process holds, where that is quick."""
 
     def write(self, sweep_id: str, contents: Mapping[PurePath, pa.Buffer]) -> None:
-        """Each whole or not at all, the last one after all others. StoreFull or StoreError."""
+        """Write each file whole or not at all, the last one last. StoreFull or StoreError."""
 
     def exists(self, path: PurePath) -> bool: ...
 
     def content(self, path: PurePath) -> bytes:
-        """FileNotFoundError if it is not there."""
+        """Return a file's bytes. FileNotFoundError if there is none."""
 
     def remove(self, paths: Iterable[PurePath]) -> None:
-        """What is gone already is fine."""
+        """Remove files; missing ones are fine."""
 
     def files(self, table: str, sweep_id: str) -> list[PurePath]:
-        """Those that count; of rows that two have, those of the earlier one do."""
+        """List committed files. Where two hold the same row, that of the earlier file counts."""
 
     def below(self, table: str) -> list[PurePath]:
-        """All that look like rows, wherever below the table they lie."""
+        """List all files below the table's folder that look like rows, at any depth."""
 
     def sweep_ids(self, table: str) -> set[str]:
-        """Those with files of this table."""
+        """List the sweeps that have files of this table."""
 
     def begun(self) -> set[str]:
-        """The sweeps that have a plan."""
+        """List the sweeps that have a plan."""
 
     def opened(self, paths: Iterable[PurePath]) -> Iterator[tuple[PurePath, Opened]]:
-        """Each is closed by whoever gets it; or what opening it raised."""
+        """Open files in their order, or return the error. The caller closes each."""
 
     def compact(self, sweep_id: str, fills: Fills) -> None:
-        """One file per table; the caller holds the sweep, and it has no orphans.
+        """Merge files into one per table. StoreError if rows would be missing.
 
-        StoreError if rows would be missing.
+        The caller holds the sweep, and it has no orphans.
         """
 
     def fetched(self, folder: PurePath) -> Path:
-        """The folder on this machine, to be read."""
+        """Return the folder as one of this machine, for reading."""
 
     def keep_folder(self, folder: PurePath, fill: Callable[[Path], None]) -> None:
-        """What `fill` puts into a folder of this machine, in this place."""
+        """Store in this place what `fill` puts into a folder of this machine."""

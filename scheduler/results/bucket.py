@@ -1,7 +1,7 @@
-"""Results in a bucket of an object store: nothing is renamed there, so what counts is said.
+"""A store backend for a bucket of an object store, where nothing can be renamed.
 
-Rows count as they do in a folder: with their object of `tasks`, which is put last. What compaction
-puts counts from the moment at which it is named in the sweep's manifest.
+Rows count once their object of `tasks` exists, which is put last. A compacted object counts once
+the sweep's manifest names it.
 """
 
 import tempfile
@@ -30,7 +30,7 @@ LIST_TRIES = 5
 
 
 class Bucket:
-    """See velodrome.scheduler.results.backend."""
+    """Stores results in a bucket; see velodrome.scheduler.results.backend."""
 
     def __init__(self, name: str, root: PurePosixPath, objects: Objects) -> None:
         self.layout: Layout[PurePosixPath] = Layout(root)
@@ -57,7 +57,7 @@ class Bucket:
             claim.leave()
 
     def clear(self) -> None:
-        """Nothing that is left is seen by anybody; whoever holds a sweep next removes it."""
+        """Do nothing: no reader sees the leftovers, and the next holder removes them."""
 
     def write(self, sweep_id: str, contents: Mapping[PurePath, pa.Buffer]) -> None:
         if not contents:
@@ -78,7 +78,7 @@ class Bucket:
         self.objects.remove(paths)
 
     def files(self, table: str, sweep_id: str) -> list[PurePath]:
-        """Seen between two readings of the manifest that are the same."""
+        """List committed files between two equal readings of the manifest."""
         manifest = self._manifest(sweep_id)
         for _ in range(LIST_TRIES):
             found = self._rows(table, sweep_id)
@@ -126,7 +126,7 @@ class Bucket:
             self._remove_replaced(sweep_id, after)
 
     def fetched(self, folder: PurePath) -> Path:
-        """Kept for as long as this object is."""
+        """Copy a folder to this machine for as long as this object lives."""
         copy = self._copy(folder)
         for path in self.objects.paths(folder):
             target = copy / path.relative_to(folder)
@@ -162,14 +162,14 @@ class Bucket:
         return [path for path in found if path.parent == folder and is_rows(path.name)]
 
     def _merge(self, files: Files, target: PurePath, fills: Fills) -> None:
-        """Whole here before a byte of it is put: a put that is cut off must not end early."""
+        """Merge into a local file first: an interrupted put must not leave a partial object."""
         with tempfile.TemporaryFile() as file:
             parquet_files.merge(files, file, fills, refuse_lost_rows)
             file.seek(0)
             self.objects.put_file(target, file)
 
     def _remove_replaced(self, sweep_id: str, manifest: Manifest) -> None:
-        """And what a compaction that was cut off has put without naming it."""
+        """Remove replaced objects, and those that an interrupted compaction did not name."""
         for table in TABLES:
             found = self._rows(table, sweep_id)
             self.objects.remove(path for path in found if not manifest.counts(table, path.name))

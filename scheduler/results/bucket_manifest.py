@@ -1,7 +1,7 @@
-"""Which objects of a sweep in a bucket count, once it was compacted: what it says is done at once.
+"""The manifest of a compacted sweep in a bucket: it names the objects that count.
 
-Compacted objects are put first, then this, which names them and what they replace, then what is
-replaced is removed. Whoever reads lists between two readings of this that are the same.
+Compaction puts the compacted objects, then the manifest that names them and what they replace, then
+removes the replaced ones. A reader lists between two readings of the manifest that are equal.
 """
 
 import json
@@ -13,9 +13,9 @@ from velodrome.scheduler.errors import StoreError
 
 @dataclass(frozen=True)
 class Manifest:
-    """By table: the name of its compacted object, and of those whose rows are in that.
+    """Names of compacted objects and of the objects they replace, by table.
 
-    turn: how often the sweep was compacted; 0: never.
+    turn: number of compactions of the sweep so far.
     """
 
     turn: int = 0
@@ -23,7 +23,7 @@ class Manifest:
     replaced: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def counts(self, table: str, name: str) -> bool:
-        """A compacted object that this does not name was never finished, or is replaced."""
+        """Return True if an object's rows count: it is named, or neither compacted nor replaced."""
         if name.startswith("sweep-"):
             return name == self.compacted.get(table)
         return name not in self.replaced.get(table, ())
@@ -43,7 +43,7 @@ def encode(manifest: Manifest) -> bytes:
 
 
 def decode(content: bytes, place: str) -> Manifest:
-    """StoreError if it is none of ours."""
+    """Parse a manifest. StoreError if it is not one of ours."""
     try:
         told = json.loads(content)
         replaced = {str(table): frozenset(names) for table, names in told["replaced"].items()}

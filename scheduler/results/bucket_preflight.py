@@ -1,4 +1,4 @@
-"""Whether a bucket can be used, found out before anything is started for it."""
+"""Checks that a bucket is usable, before a sweep starts."""
 
 import secrets
 from pathlib import PurePosixPath
@@ -28,7 +28,7 @@ _MENDS = (
 
 
 def open_to_write(address: BucketAddress) -> Bucket:
-    """ConfigError if nothing can be put there."""
+    """Open a bucket and test that it can be written. Else ConfigError."""
     bucket = _bucket(address)
     probe = bucket.layout.stagings / f"probe-{secrets.token_hex(8)}"
     try:
@@ -40,7 +40,7 @@ def open_to_write(address: BucketAddress) -> Bucket:
 
 
 def open_to_read(address: BucketAddress) -> Bucket:
-    """ConfigError if it cannot be looked into, or holds no results."""
+    """Open a bucket. ConfigError if it cannot be read or holds no results."""
     bucket = _bucket(address)
     try:
         is_empty = not bucket.objects.names(bucket.layout.root)

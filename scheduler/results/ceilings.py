@@ -1,10 +1,10 @@
-"""The ceilings of nodes, and how near rows of `tasks` come to them. Pure.
+"""Measured peak rates (ceilings) of nodes, and the efficiency of task rows against them. Pure.
 
 A ceiling is the best median rate that any framework and variant reached on a node, device and
-thread count, computing in one type: of FLOP/s on the gemm models, of bytes/s on `copy`. On a GPU
-the number of CPU threads does not count. Whatever has a ceiling of its own sweep is held to it;
-what has none, to the best of other sweeps, at most RECENT_DAYS apart. One of the same node comes
-before one of another node of its type.
+thread count, computing in one type: FLOP/s on the gemm models, bytes/s on `copy`. On a GPU the
+number of CPU threads does not count. A row is compared with a ceiling of its own sweep; if there is
+none, with the best of other sweeps at most RECENT_DAYS apart. The same node comes before another
+node of its type.
 """
 
 import statistics
@@ -51,7 +51,7 @@ NEEDED = (  # the columns that a ceiling is made of
 
 
 class Unit(StrEnum):
-    """What a rate is of, per second."""
+    """The unit of a rate, per second."""
 
     FLOPS = "FLOP"
     BYTES = "B"
@@ -59,7 +59,7 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """What computes, on one node, in which type. threads 0: they do not count (GPUs)."""
+    """A device of a node and the type it computes in. threads 0: not counted (GPUs)."""
 
     device: str
     gpu_name: str
@@ -70,7 +70,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """A rate that was reached, and by whom. started_at: UTC, None if the row does not say."""
+    """A rate that was reached, with its source. started_at: UTC, None if unknown."""
 
     unit: Unit
     per_s: float
@@ -90,7 +90,7 @@ class Ceiling:
 
 
 class Ceilings:
-    """Those of one sweep, and of others in its stead."""
+    """The ceilings of one sweep, and of other sweeps as a fallback."""
 
     def __init__(self, own: Iterable[Row], others: Iterable[Row] = ()) -> None:
         self.own = tuple(reached(own))
@@ -100,7 +100,7 @@ class Ceilings:
         return bool(self.own or self._others)
 
     def of(self, row: Row, unit: Unit) -> Ceiling | None:
-        """The one that a row of this sweep is held to."""
+        """Return the ceiling that a row of this sweep is compared with."""
         place, node_id = place_of(row), _text(row, "node_id")
         node_type, at = _text(row, "node_type"), _time(row)
         alike = [
@@ -118,9 +118,9 @@ class Ceilings:
 
 
 def filled(rows: Iterable[Row], ceilings: Ceilings) -> list[dict[str, object]]:
-    """The rows, each with its ceiling and its efficiency as far as there are any.
+    """Add each row's ceiling and efficiency where there are any.
 
-    What a row says already stays. So does an efficiency over 1, of what outran the best product.
+    Values already in a row stay. So does an efficiency above 1: it beat the best product.
     """
     return [
         dict(row)
@@ -131,7 +131,7 @@ def filled(rows: Iterable[Row], ceilings: Ceilings) -> list[dict[str, object]]:
 
 
 def held_to(row: Row, ceiling: Ceiling | None) -> dict[str, object]:
-    """The columns of `tasks` that tell of a row's ceiling."""
+    """Return the ceiling columns of `tasks` for a row."""
     rate = _rate(row, "gradient")
     return {
         "ceiling_flops_per_s": ceiling.per_s if ceiling else None,
@@ -141,7 +141,7 @@ def held_to(row: Row, ceiling: Ceiling | None) -> dict[str, object]:
 
 
 def source(ceiling: Ceiling, row: Row) -> str:
-    """Who reached it, and where that is not the row's own sweep and node, where."""
+    """Describe who reached a ceiling, with sweep and node if these are not the row's own."""
     elsewhere = ceiling.node_id != _text(row, "node_id")
     parts = (
         ceiling.by,
@@ -152,7 +152,7 @@ def source(ceiling: Ceiling, row: Row) -> str:
 
 
 def of_node(ceilings: Iterable[Ceiling], node_id: str) -> list[dict[str, object]]:
-    """The entries of the column `ceilings` of `nodes`: per device, the best over all threads."""
+    """Return the column `ceilings` of `nodes`: per device, the best over all thread counts."""
     found: dict[str, dict[Unit, float]] = {}
     for one in ceilings:
         if one.node_id == node_id:
@@ -169,7 +169,7 @@ def of_node(ceilings: Iterable[Ceiling], node_id: str) -> list[dict[str, object]
 
 
 def reached(rows: Iterable[Row]) -> Iterator[Ceiling]:
-    """By each contestant, model and node, the median over its repeats of the better phase."""
+    """Yield a ceiling per contestant, model and node: the median over repeats, better phase."""
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         if _text(row, "model") in MODEL_NAMES and _is_proven(row):
@@ -181,6 +181,7 @@ def reached(rows: Iterable[Row]) -> Iterator[Ceiling]:
 
 
 def place_of(row: Row) -> Place:
+    """Return the device and type that a row of `tasks` ran on."""
     device = _text(row, "device")
     return Place(
         device=device,
@@ -192,7 +193,7 @@ def place_of(row: Row) -> Place:
 
 
 def computes_in(row: Row) -> str:
-    """The type of the products; of what a variant does besides its name nothing is known."""
+    """Return the type of the products: the variant's if it names one, else the row's."""
     variant = _text(row, "variant")
     return variant if variant in TYPES else _text(row, "dtype")
 
@@ -219,7 +220,7 @@ def _ceiling(row: Row, per_s: float) -> Ceiling:
 
 
 def _best(row: Row) -> float:
-    """Per second, of one row of a gemm or copy."""
+    """Return the rate of a gemm or copy row, per second."""
     if _text(row, "model") == COPY.name:
         return _copied(row)
     return max(_rate(row, "forward"), _rate(row, "gradient"))
@@ -232,7 +233,7 @@ def _copied(row: Row) -> float:
 
 
 def _rate(row: Row, phase: str) -> float:
-    """FLOP/s; 0 where it was not timed."""
+    """Return FLOP/s; 0 if the phase was not timed."""
     took_ns = _number(row, f"{phase}_median_ns")
     return _number(row, f"{phase}_flops") / took_ns * 1e9 if took_ns > 0 else 0.0
 
@@ -258,6 +259,6 @@ def _number(row: Row, name: str) -> float:
 
 
 def _text(row: Row, name: str) -> str:
-    """Harmless, since ceilings are shown, and as the reports name a node."""
+    """Return printable text: ceilings are shown, and name nodes as the reports do."""
     value = row.get(name)
     return in_one_line(value) if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""Which attempts of a sweep are on disk, and which of its tasks need no further one."""
+"""The attempts of a sweep that are on disk, and the tasks that are finished."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,9 +16,9 @@ Identity = tuple[str, int]  # a task's key and the number of the repeat
 
 @dataclass
 class Committed:
-    """Kept up to date by whoever holds the sweep.
+    """The attempts of one sweep on disk, kept up to date by the process that holds it.
 
-    An attempt that ended for want of a node or of an environment is on disk, but not final.
+    An attempt without a node or an environment is on disk, but not final.
     """
 
     attempts: dict[Identity, int] = field(default_factory=dict)  # the latest
@@ -28,6 +28,7 @@ class Committed:
     is_tidy: bool = False  # it is sure that there are no orphans
 
     def add(self, task_id: str, repeat: int, attempt: int, status: str) -> None:
+        """Record an attempt that is on disk."""
         identity = (task_id, repeat)
         self.attempts[identity] = max(attempt, self.attempts.get(identity, 0))
         self.files.add(attempt_file(task_id, repeat, attempt))
@@ -38,19 +39,19 @@ class Committed:
 
     @property
     def ended(self) -> frozenset[str]:
-        """Tasks of which a repeat is final."""
+        """The tasks that have a final repeat."""
         return frozenset(key for key, _ in self.final)
 
     @property
     def answered(self) -> set[Identity]:
-        """Tasks and repeats of which there is an outcome, be it what was wanting."""
+        """Tasks and repeats with an outcome, including a missing node or environment."""
         lacked = {(key, repeat) for key, repeat, _, status in self.wanting if status != Status.LOST}
         return self.final | lacked
 
     def news(self, ended: Iterable[tuple[Measurement, ExpectedOutcome]]) -> "News":
-        """Without those that are kept, and those whose task needs no further attempt.
+        """Return the new attempts: not on disk, and not of a finished task.
 
-        Be it here or by one that comes earlier among these.
+        An earlier attempt among `ended` also finishes its task.
         """
         final: set[Identity] = set()
         new: News = {}
@@ -69,7 +70,7 @@ News = dict[tuple[str, int, int], tuple[Measurement, ExpectedOutcome]]
 
 
 def committed(rows: pa.Table) -> Committed:
-    """Of the COLUMNS of `tasks`."""
+    """Build the committed attempts from the COLUMNS of `tasks`."""
     found = Committed()
     for row in zip(*(rows[name].to_pylist() for name in COLUMNS), strict=True):
         found.add(*row)
@@ -78,7 +79,7 @@ def committed(rows: pa.Table) -> Committed:
 
 @dataclass(frozen=True)
 class SweepSummary:
-    """planned counts runs and tasks that fit nowhere; 0 for a task that was measured by itself."""
+    """Counts of one sweep. planned includes tasks that fit no node; 0 for a single task."""
 
     sweep_id: str
     planned: int

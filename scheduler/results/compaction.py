@@ -1,7 +1,7 @@
-"""A finished sweep's many files to one per table, without an instant at which rows are missing.
+"""Compaction of a finished sweep in a folder: many files become one per table.
 
-The new folder is built aside and exchanged with the old one. The old one is left aside until the
-store is opened again, so that a reader that has just listed it does not see it shrink.
+The new folder is built aside and exchanged with the old one, so that rows are never missing. The
+old one stays aside until the store is opened again, for readers that have just listed it.
 """
 
 import errno
@@ -24,9 +24,9 @@ Swap = Callable[[Path, Path], None]
 
 
 def compact(layout: Layout[Path], sweep_id: str, swap: Swap = swap, fills: Fills = NOTHING) -> None:
-    """The caller holds the sweep and has dropped its orphans. Done again, it does nothing.
+    """Compact a sweep; the caller holds it and has dropped its orphans. Idempotent.
 
-    `tasks` last: a file of another table is an orphan if there is none of its name in `tasks`.
+    `tasks` last: a file of another table is an orphan if `tasks` has none of its name.
     """
     for table in sorted(TABLES, key="tasks".__eq__):
         there = files(layout, table, sweep_id)
@@ -37,7 +37,7 @@ def compact(layout: Layout[Path], sweep_id: str, swap: Swap = swap, fills: Fills
 
 
 def files(layout: Layout[Path], table: str, sweep_id: str) -> list[Path]:
-    """OSError if the folder is there and cannot be looked into."""
+    """List a sweep's files of a table. OSError if its folder exists and cannot be listed."""
     folder = layout.rows(table, sweep_id)
     try:
         found = list(folder.iterdir())
@@ -49,7 +49,7 @@ def files(layout: Layout[Path], table: str, sweep_id: str) -> list[Path]:
 
 
 def clear(layout: Layout[Path], sweep_id: str) -> None:
-    """Finish a swap that was cut off, remove what was left aside. The caller holds the sweep."""
+    """Finish an interrupted swap and remove leftovers. The caller holds the sweep."""
     staging = layout.staging(sweep_id)
     if not staging.is_dir():
         return

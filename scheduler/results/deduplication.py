@@ -1,4 +1,4 @@
-"""The rows of a sweep's files, each once, less those of files that are not sound."""
+"""Reading of a sweep's files so that each row counts once, without damaged files."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,9 +35,9 @@ _REFUSALS = (OSError, pa.ArrowException, UnicodeDecodeError)
 
 @dataclass(frozen=True)
 class Files:
-    """Of one table and sweep. Of rows that two have, those of the earlier one count.
+    """The files of one table and sweep. Where two hold the same row, the earlier one counts.
 
-    opened: in the same order.
+    opened: opens paths in the same order.
     """
 
     table: str
@@ -52,7 +52,7 @@ class Files:
 
 
 class Unsound(Exception):
-    """A file that is not what its place says."""
+    """Raised for a file that is not what its place says."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(str(fault))
@@ -62,10 +62,10 @@ class Unsound(Exception):
 def read_unique_groups(
     files: Files, columns: Sequence[str], tell: Report, held: Callable[[Groups], Groups] = list
 ) -> Iterator[pa.Table]:
-    """Row groups with these columns, as far as there are such. tell: of files left out.
+    """Yield row groups with these columns if present; report files that are left out.
 
-    held: `list`, so that a file gives all of its rows or none; `iter` where `tell` raises anyway,
-    and memory is short.
+    held: `list` so that a file gives all of its rows or none; `iter` to save memory where `report`
+    raises anyway.
     """
     wanted = {*columns, *ESSENTIAL[files.table]}
     once = _Once(files)
@@ -79,10 +79,10 @@ def read_unique_groups(
 
 
 def find_countable_files(files: Files, tell: Report) -> tuple[list[PurePath], bool]:
-    """Those whose rows count, and whether they must be read here: no other reader may have them.
+    """Return the files whose rows count, and whether only this module reads them right.
 
-    That is so where rows are in two of them, or columns have names of an earlier version. Looked at
-    are their ends, and what tells rows apart: other damage shows when they are read.
+    True if rows are in two files or columns have earlier names. Only file ends and the columns that
+    identify rows are read: other damage shows when the rows are read.
     """
     once = _Once(files)
     found, read_here = [], False
@@ -123,7 +123,7 @@ def _entered(opened: Opened) -> pq.ParquetFile:
 def _groups(
     files: Files, path: PurePath, file: pq.ParquetFile, wanted: Collection[str]
 ) -> Iterator[pa.Table]:
-    """With these columns, as far as there are such. Unsound says what is wrong with the file."""
+    """Yield row groups with these columns if present. Raises Unsound."""
     schema = TABLES[files.table]
     if wrong := unsound_file(files.table, file):
         raise Unsound(files.fault(path, *wrong))
@@ -144,7 +144,7 @@ def _groups(
 
 
 class _Once:
-    """Which rows of a sweep earlier files had; nothing is asked where there is one file."""
+    """Tracks which rows earlier files of a sweep had. Free of cost for a single file."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -155,14 +155,14 @@ class _Once:
         self._rows = self._doubled = 0
 
     def telling(self, file: pq.ParquetFile) -> Collection[str]:
-        """The columns that tell whether the file belongs here and its rows from others."""
+        """Return the columns that show that the file belongs here and identify its rows."""
         if self._files.table == "tasks":
             return ESSENTIAL["tasks"]
         keys = {*self._names, self._clock} if self._has_several else {self._names[0]}
         return keys if _is_of(file, self._files.sweep_id) else {*keys, "sweep_id"}
 
     def new(self, rows: pa.Table) -> pa.Table:
-        """Those that none of them had."""
+        """Return the rows that no earlier file had."""
         if not self._has_several:
             return rows
         keys = self._keys(rows)
@@ -177,7 +177,7 @@ class _Once:
         return rows.filter(pa.array(left))
 
     def doubled(self, path: PurePath) -> tuple[Fault, ...]:
-        """At the end of a file: the fault of one that holds such rows."""
+        """End a file; return a fault if it holds rows of earlier files."""
         rows, doubled = self._rows, self._doubled
         self._earlier |= self._of_file
         self._of_file = set()
@@ -202,7 +202,7 @@ class _Once:
 
 
 def _is_of(file: pq.ParquetFile, sweep_id: str) -> bool:
-    """By the file's end; False: it does not tell."""
+    """Return True if the file's statistics show only this sweep; False if unknown."""
     names = file.schema_arrow.names
     if "sweep_id" not in names:
         return False

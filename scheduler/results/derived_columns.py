@@ -1,4 +1,4 @@
-"""What is only known once a sweep is over: the ceilings, filled in when its files become one."""
+"""Columns computed at compaction: ceilings, which are known only when a sweep is over."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -32,9 +32,9 @@ _TASKS = ("ceiling_flops_per_s", "ceiling_source", "gradient_efficiency")
 def find_ceilings(
     read: Callable[[str], pa.Table], sweep_id: str, others: Sequence[str]
 ) -> Ceilings:
-    """Of a sweep. others, newest first, are read only if it lacks any.
+    """Return the ceilings of a sweep; reads the others, newest first, only if some lack.
 
-    read: the columns NEEDED of the `tasks` of a sweep; what another has lost is no fault of this.
+    read: returns the columns NEEDED of a sweep's `tasks`. Damage in other sweeps does not matter.
     """
     table = read(sweep_id)
     own = _ceiling_rows(table)
@@ -48,7 +48,7 @@ def find_ceilings(
 
 
 def fills(ceilings: Ceilings) -> Fills:
-    """Nothing is done where there are none."""
+    """Return the functions that fill in ceilings, by table; none if there are no ceilings."""
     if not ceilings:
         return NOTHING
     return {
@@ -58,7 +58,7 @@ def fills(ceilings: Ceilings) -> Fills:
 
 
 def without_tasks(fills: Fills, tasks: frozenset[str]) -> Fills:
-    """The same, and the rows of these tasks are left out of every table."""
+    """Add a filter that drops the rows of these tasks from every table."""
     if not tasks:
         return fills
     return {name: partial(_less, tasks, fills.get(name)) for name in TABLES}
@@ -79,7 +79,7 @@ def _ceiling_rows(table: pa.Table) -> list[dict[str, object]]:
 
 
 def _lacks(table: pa.Table, ceilings: Ceilings) -> bool:
-    """Whether anything was timed in a place without a ceiling."""
+    """Return True if something was timed on a device without a ceiling."""
     import pyarrow.compute as pc
 
     timed = table.filter(pc.is_valid(table["forward_median_ns"]))

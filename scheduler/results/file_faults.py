@@ -1,4 +1,4 @@
-"""A file of results of which rows are left out: which, why, and what mends it."""
+"""Faults of result files: which rows are left out, why, and how to repair them."""
 
 import errno
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ MOST_SAID = 200  # characters of what a library says
 
 
 class FaultKind(StrEnum):
-    """What there is about a file."""
+    """The kind of a file's fault."""
 
     UNREADABLE = "unreadable"  # its rows are missing
     VANISHED = "vanished"  # it was listed: compacted since, or it never comes
@@ -22,7 +22,10 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """path: in the results' file system. table, sweep_id: of its place, not of what it holds."""
+    """A file that cannot be counted. path: in the results' file system.
+
+    table, sweep_id: of its place, not of its content.
+    """
 
     path: str
     table: str
@@ -46,18 +49,18 @@ def refuse_lost_rows(fault: Fault) -> None:
 
 
 class DanglingLink(OSError):
-    """A link to what is not there; unlike a file that is gone, it will be there next time."""
+    """A link to a missing target. Unlike a vanished file, a retry does not help."""
 
 
 class NotARegularFile(OSError):
-    """A folder, or another thing that cannot be read as a file."""
+    """A folder, pipe or device in the place of a file."""
 
 
 AWAY = "Copy it again from where it is whole, or move it out of the results"
 
 
 def fault_of_error(path: object, table: str, sweep_id: str, error: Exception) -> Fault:
-    """Of what opening or reading it raised."""
+    """Make a fault from the exception of opening or reading a file."""
     if isinstance(error, FileNotFoundError):
         mend = "Look whether somebody else writes to these results"
         said, kind = "it was listed, but is not there", FaultKind.VANISHED

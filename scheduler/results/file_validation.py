@@ -62,7 +62,7 @@ def open_local_file(path: Path) -> Opened:
 
 
 def unsound_file(table: str, file: pq.ParquetFile) -> Unsound | None:
-    """By its end alone, which tells its columns."""
+    """Check a file's footer: version, columns and types."""
     schema = file.schema_arrow
     version = (schema.metadata or {}).get(VERSION_KEY, b"1").decode(errors="replace")
     if version not in KNOWN_VERSIONS:
@@ -82,7 +82,7 @@ def unsound_file(table: str, file: pq.ParquetFile) -> Unsound | None:
 
 
 def unsound_rows(table: str, sweep_id: str, rows: pa.Table) -> Unsound | None:
-    """Of those of the ESSENTIAL columns that were read."""
+    """Check the ESSENTIAL columns that were read."""
     for name in ESSENTIAL[table]:
         if name in rows.column_names and rows[name].null_count:
             return f"a row has no {name}", MOVE
@@ -103,7 +103,7 @@ def _distinct(rows: pa.Table, name: str) -> set[str]:
 
 
 def _fits(there: pa.DataType, here: pa.DataType) -> bool:
-    """Whether values of one type may be read as those of another."""
+    """Return True if values of one type may be read as the other."""
     if there.equals(here) or pa.types.is_null(there):
         return True
     try:
@@ -114,7 +114,7 @@ def _fits(there: pa.DataType, here: pa.DataType) -> bool:
 
 
 def _kind(kind: pa.DataType) -> str:
-    """A text is no number, though the one can be cast into the other."""
+    """Group types: a cast from text to number is possible, but not wanted."""
     if pa.types.is_dictionary(kind):
         return _kind(kind.value_type)
     kinds: Sequence[tuple[str, bool]] = (

@@ -1,4 +1,4 @@
-"""Results in a folder of this machine, or of one that it has mounted."""
+"""A store backend for a folder of this machine, local or mounted."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,7 +19,7 @@ PATIENCE_S = 1.0  # another process may be clearing up after a crash, which is q
 
 
 class Folder:
-    """See velodrome.scheduler.results.backend."""
+    """Stores results in a folder; see velodrome.scheduler.results.backend."""
 
     def __init__(self, root: Path) -> None:
         self.layout: Layout[Path] = Layout(root)

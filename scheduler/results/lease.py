@@ -1,15 +1,14 @@
-"""One process at a time works on a sweep that lies in a bucket.
+"""A lease: one process at a time may write a sweep in an object store.
 
-No put of pyarrow's is conditional, so that no object can be a lock. But a listing shows every
-object whose put was answered before it began. So whoever wants a sweep puts a claim of its own,
-then lists the claims: if two put theirs, whoever lists later sees both. Who sees another's gives
-way. Two that give way to each other try again after different times; two that both hold cannot be.
+pyarrow has no conditional put, so an object cannot be a lock. But a listing shows every object
+whose put was answered before it began. So a process puts a claim, then lists the claims: of two
+processes, the one that lists later sees both claims and gives way. If both give way, they retry
+after different times; both cannot hold.
 
-A holder puts its claim anew every BEAT_S; one of which nothing was heard for TTL_S is taken for
-dead and removed, by the store's clock alone. A holder that was stopped for so long (a laptop that
-slept) finds that out before it writes: its own clock runs on in its sleep. What is left to chance:
-a holder that is stopped between that look and the arrival of what it then puts, for more than half
-of TTL_S, writes beside its successor.
+A holder renews its claim every BEAT_S. A claim that is not renewed for TTL_S, by the store's clock,
+counts as dead and is removed. A holder that was suspended for so long (a laptop that slept) finds
+out before it writes, since its own clock includes sleep. Remaining risk: a holder suspended between
+that check and its write for more than half of TTL_S writes beside its successor.
 """
 
 import json
@@ -35,7 +34,7 @@ PATIENCE_S = 2.0
 
 
 class Claim:
-    """One process's, on one sweep. name: of the sweep's place, for messages."""
+    """One process's claim on one sweep. name: the sweep's place, for messages."""
 
     def __init__(self, objects: Objects, folder: PurePath, name: str) -> None:
         self._objects = objects
@@ -47,7 +46,7 @@ class Claim:
         self._beating = threading.Thread(target=self._beat, name="claim", daemon=True)
 
     def take(self) -> None:
-        """SweepBusy if another process holds the sweep, OSError if nobody can be asked."""
+        """Take the lease. SweepBusy if another process holds it, OSError if unreachable."""
         self._wait_for_turn()
         self._beating.start()
 
@@ -58,7 +57,7 @@ class Claim:
             self._objects.remove([self._path])
 
     def require(self) -> None:
-        """StoreError if another process may have taken the sweep meanwhile."""
+        """Raise StoreError if another process may have taken the sweep."""
         if now_s() - self._sure_s > TTL_S / 2:
             self._renew()
 
@@ -80,9 +79,9 @@ class Claim:
         self._sure_s = began_s
 
     def _others(self) -> dict[PurePath, float]:
-        """Those of the living, with how long they have not been heard. The dead ones are removed.
+        """Return other live claims with their age in s; removes dead ones.
 
-        Times are the store's: of its objects, of which ours has just been put.
+        Times are the store's own; our claim has just been put.
         """
         at = {
             self._folder / info.base_name: info.mtime for info in self._objects.infos(self._folder)
@@ -104,7 +103,7 @@ class Claim:
                 self._renew()
 
     def _renew(self) -> None:
-        """A claim that was removed is not put again: it is another's turn."""
+        """Renew the claim, unless it was removed: then another process has the sweep."""
         try:
             if now_s() - self._sure_s > TTL_S / 2:
                 self._others()  # raises if ours is gone
@@ -116,7 +115,7 @@ class Claim:
 
 
 def now_s() -> float:
-    """Runs on while the machine sleeps, which time.monotonic does not."""
+    """Return a clock in s that includes sleep, unlike time.monotonic."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -125,7 +124,7 @@ def _seconds(then: datetime | None, now: datetime | None) -> float:
 
 
 def _ourselves() -> dict[str, str | int]:
-    """pid counts only on the same boot of the same kernel, in the same namespace of processes."""
+    """Identify this process. pid is valid within one boot, kernel and pid namespace."""
     return {"host": readable(socket.gethostname()), "pid": os.getpid(), "where": _where()}
 
 
@@ -145,7 +144,7 @@ def _said(objects: Objects, path: PurePath) -> dict[str, object]:
 
 
 def _has_ended(said: dict[str, object]) -> bool:
-    """Whether it was a process of this machine that is no more."""
+    """Return True if the process was on this machine and is gone."""
     pid = said.get("pid")
     if not _where() or said.get("where") != _where() or not isinstance(pid, int):
         return False

@@ -1,8 +1,7 @@
-"""The objects of a bucket, each put whole: pyarrow's file systems, less what they pretend.
+"""Access to the objects of a bucket through pyarrow's file systems.
 
-An object store has no folders and renames nothing; an object is there from the moment at which its
-put, or the last request of a put in parts, is answered, and never in part. Since 2020 (Amazon S3)
-whoever lists or gets after that sees it, as with Google's and MinIO.
+An object store has no folders and no renames. An object exists, whole, once its put or the last
+part of it is answered. Every later listing or get sees it: Amazon S3 (since 2020), Google, MinIO.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +28,7 @@ Result = TypeVar("Result")
 
 
 class Objects:
-    """Failures are OSError, FileNotFoundError for what is not there."""
+    """Reads and writes objects. Failures are OSError, FileNotFoundError for missing objects."""
 
     def __init__(self, filesystem: pafs.FileSystem) -> None:
         self.filesystem = filesystem
@@ -39,13 +38,13 @@ class Objects:
             stream.write(content)
 
     def put_file(self, path: PurePath, file: BinaryIO) -> None:
-        """From where the file stands to its end, in parts. It must be readable to its end."""
+        """Put a file from its current position to its end, in parts."""
         with self.filesystem.open_output_stream(str(path)) as stream:
             while part := file.read(PART_BYTES):
                 stream.write(part)
 
     def put_all(self, contents: Sequence[tuple[PurePath, pa.Buffer]]) -> None:
-        """Returns when all are there."""
+        """Put objects in parallel; returns when all are there."""
         list(self.each(lambda entry: self.put(*entry), contents))
 
     def get(self, path: PurePath) -> bytes:
@@ -56,21 +55,21 @@ class Objects:
         return self.filesystem.get_file_info(str(path)).type == pafs.FileType.File
 
     def has_folder(self, name: str) -> bool:
-        """Whether there is such a bucket."""
+        """Return True if there is such a bucket."""
         return self.filesystem.get_file_info(name).type == pafs.FileType.Directory
 
     def infos(self, folder: PurePath) -> list[pafs.FileInfo]:
-        """Of what is right below, or right below that and so on: none if there is no such thing."""
+        """List objects at any depth below a folder; empty if it does not exist."""
         selector = pafs.FileSelector(str(folder), allow_not_found=True, recursive=True)
         found = self.filesystem.get_file_info(selector)
         return [info for info in found if info.type == pafs.FileType.File]
 
     def paths(self, folder: PurePath) -> list[PurePath]:
-        """Sorted."""
+        """List the paths of objects below a folder, sorted."""
         return sorted(PurePosixPath(info.path) for info in self.infos(folder))
 
     def names(self, folder: PurePath) -> set[str]:
-        """Of what is right below: objects, and the first parts of longer names."""
+        """List names directly below a folder: objects, and first parts of longer names."""
         if self.filesystem.type_name == "s3":
             selector = pafs.FileSelector(str(folder), allow_not_found=True)
             return {info.base_name for info in self.filesystem.get_file_info(selector)}
@@ -79,15 +78,15 @@ class Objects:
         return {path.parts[depth] for path in self.paths(folder)}
 
     def remove(self, paths: Iterable[PurePath]) -> None:
-        """What is gone already is fine."""
+        """Remove objects; missing ones are fine."""
         list(self.each(self._remove, paths))
 
     def opened(self, paths: Iterable[PurePath]) -> Iterator[tuple[PurePath, Opened]]:
-        """In their order; some are got before they are asked for. OSError if none can be asked."""
+        """Open Parquet objects in order, some ahead. OSError if the store is unreachable."""
         return self.each(self._opened, paths)
 
     def each(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Several at once, but not all, so that what they return need not be held at once."""
+        """Run `work` on several items at once, in bounded batches to save memory."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for some in _batched(items, 2 * AT_ONCE):
                 yield from pool.map(work, some)

@@ -1,6 +1,6 @@
-"""Tables to Parquet and back: zstd, and integers by their differences, which are small.
+"""Reading and writing of Parquet files: zstd, with delta-encoded integers, which are small.
 
-`pyarrow.dataset` would read many files in one call, but names none that it cannot read.
+`pyarrow.dataset` would read many files in one call, but does not name a file that it cannot read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ GROUP_ROWS = 2**20
 
 
 def encode(table: pa.Table) -> pa.Buffer:
-    """A whole file, in memory: a task's rows are few."""
+    """Encode a table as a whole file in memory: a task's rows are few."""
     sink = pa.BufferOutputStream()
     with writer(sink, table.schema) as open_writer:
         open_writer.write_table(table)
@@ -38,9 +38,9 @@ def writer(sink: pa.NativeFile | IO[bytes], schema: pa.Schema) -> pq.ParquetWrit
 
 
 def merge(files: Files, sink: IO[bytes], fills: Fills, tell: Report) -> None:
-    """One file with the rows of all, in their order, holding about a row group in memory.
+    """Merge files into one, in their order, with about one row group in memory.
 
-    tell: raises where rows would be missing.
+    report: must raise where rows would be missing.
     """
     fill, schema = fills.get(files.table, _as_it_is), TABLES[files.table]
     groups = read_unique_groups(files, schema.names, tell, held=iter)
@@ -50,13 +50,13 @@ def merge(files: Files, sink: IO[bytes], fills: Fills, tell: Report) -> None:
 
 
 def read(files: Files, columns: Sequence[str] | None, tell: Report) -> Iterator[pa.Table]:
-    """Columns that a file lacks are null; None: all. tell: of what is left out."""
+    """Read tables with these columns (None: all), null where a file has none; report the rest."""
     schema = schema_of(files.table, columns)
     return (fit_to_schema(group, schema) for group in read_unique_groups(files, schema.names, tell))
 
 
 def schema_of(table: str, columns: Sequence[str] | None) -> pa.Schema:
-    """KeyError if there is no such table or column."""
+    """Return the schema of these columns. KeyError if there is no such table or column."""
     schema = TABLES[table]
     return schema if columns is None else pa.schema([schema.field(name) for name in columns])
 
@@ -66,7 +66,7 @@ def _as_it_is(rows: pa.Table) -> pa.Table:
 
 
 def _gathered(groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables of GROUP_ROWS and a little more."""
+    """Gather rows into tables of about GROUP_ROWS."""
     waiting: list[pa.Table] = []
     rows = 0
     for group in groups:

@@ -1,4 +1,4 @@
-"""What a sweep was to do, as a table that is kept beside its rows, for going on with it."""
+"""The plan of a sweep as a table, kept beside its rows so that the sweep can be resumed."""
 
 import pyarrow as pa
 
@@ -16,7 +16,7 @@ SCHEMA = pa.schema(_COLUMNS)
 
 
 def of_plan(plan: Plan) -> pa.Table:
-    """A row per placement, and one per task that fits nowhere."""
+    """Build the table: a row per placement, and one per task that fits no node."""
     keys = _keys(plan)
     rows: list[tuple[object, ...]] = [
         (keys[entry.task], entry.repeat, entry.node_id, entry.spot, None)
@@ -28,9 +28,9 @@ def of_plan(plan: Plan) -> pa.Table:
 
 
 def join(earlier: pa.Table, later: pa.Table) -> pa.Table:
-    """The earlier rows, then those of the later plan whose (task, repeat) is new.
+    """Append the rows of the later plan whose (task, repeat) is new.
 
-    What fitted nowhere and now has a node is new, and its earlier row is left out.
+    A task that fitted no node before and now has one counts as new; its earlier row is dropped.
     """
     placed = set(_identities(later.filter(later["node_id"].is_valid())))
     nowhere = earlier["node_id"].is_null().to_pylist()
@@ -46,19 +46,19 @@ def join(earlier: pa.Table, later: pa.Table) -> pa.Table:
 
 
 def tasks(record: pa.Table) -> frozenset[str]:
-    """The keys of all that is planned."""
+    """Return the keys of all planned tasks."""
     return frozenset(map(str, record["task_id"].to_pylist()))
 
 
 def without(record: pa.Table, tasks: frozenset[str]) -> pa.Table:
-    """Less the rows of these tasks."""
+    """Drop the rows of these tasks."""
     return record.filter(
         pa.array([key not in tasks for key in record["task_id"].to_pylist()], pa.bool_())
     )
 
 
 def first_repeats(record: pa.Table) -> dict[str, dict[str, int]]:
-    """Of a task's key and a spot, the number of its first repeat there; see planning.plan."""
+    """Return the number of the first repeat by task key and node; see planning.plan."""
     found: dict[str, dict[str, int]] = {}
     for row in record.to_pylist():
         if row["node_id"] is not None and row["repeat"] < CONFIRMING:
@@ -73,7 +73,7 @@ def _identities(record: pa.Table) -> list[tuple[str, int]]:
 
 
 def _keys(plan: Plan) -> dict[Task, str]:
-    """A key is a hash of a text: made once per task, not per repeat."""
+    """Map tasks to their keys. A key is a hash: computed once per task, not per repeat."""
     tasks = dict.fromkeys(entry.task for entry in plan.placements)
     tasks |= dict.fromkeys(entry.task for entry in plan.unplaceable)
     return {task: task.key for task in tasks}

@@ -1,4 +1,4 @@
-"""Whether a place for results can be used, found out before anything is started for it."""
+"""Checks that a place for results is usable, before a sweep starts."""
 
 import errno
 import tempfile
@@ -21,7 +21,7 @@ _MENDS = {
 
 
 def open_to_write(results: str | Path) -> Backend:
-    """Made if it is a folder, for its owner alone, and tried. ConfigError if that fails."""
+    """Open a place and test that it can be written; makes a private folder. Else ConfigError."""
     found = address(results)
     if isinstance(found, BucketAddress):
         from velodrome.scheduler.results import bucket_preflight
@@ -42,7 +42,7 @@ def open_to_write(results: str | Path) -> Backend:
 
 
 def open_to_read(results: str | Path) -> Backend:
-    """ConfigError if there is no such folder or bucket, or none that can be looked into."""
+    """Open a place. ConfigError if there is no such folder or bucket, or it is unreadable."""
     found = address(results)
     if isinstance(found, BucketAddress):
         from velodrome.scheduler.results import bucket_preflight

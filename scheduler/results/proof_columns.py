@@ -1,4 +1,4 @@
-"""The columns of `tasks` that hold what the checks of the timed phases found. Pure."""
+"""Columns of `tasks` with the outcomes of the checks of the timed phases. Pure."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ Row = dict[str, object]
 
 
 def proof_columns(measurement: Measurement) -> Row:
-    """Empty lists where no check was reached; null is left to versions that had none."""
+    """Build the columns. Empty lists if no check ran; null means an earlier version."""
     checks = measurement.checks
     return {
         "proved": list(proved(checks)),
@@ -19,7 +19,7 @@ def proof_columns(measurement: Measurement) -> Row:
 
 
 def proved(checks: Sequence[Checked]) -> tuple[str, ...]:
-    """Names, in the order of CHECKS, of those that passed in every phase that was checked."""
+    """Return the checks that passed in every checked phase, in the order of CHECKS."""
     phases = {one.phase for one in checks}
     passed = {(one.name, one.phase) for one in checks if one.outcome == PASSED}
     others = {one.name for one in checks if one.outcome != PASSED}
@@ -31,7 +31,7 @@ def proved(checks: Sequence[Checked]) -> tuple[str, ...]:
 
 
 def _unproved(one: Checked) -> str:
-    """`name phase: outcome: reason`."""
+    """Format as `name phase: outcome: reason`."""
     return ": ".join(filter(None, (f"{one.name} {one.phase}", one.outcome, one.reason)))
 
 
@@ -47,5 +47,5 @@ def _struct(one: Checked) -> Row:
 
 
 def _known(value: float) -> float | None:
-    """Not a number is nothing."""
+    """Map NaN to None."""
     return value if value == value else None

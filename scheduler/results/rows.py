@@ -1,4 +1,4 @@
-"""A measurement, or a node, as rows of the tables in velodrome.scheduler.results.schema. Pure."""
+"""Conversion of measurements and nodes to rows of the results tables. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, repeat
@@ -35,14 +35,14 @@ _AS_IT_IS = ("node_id", "hostname", "cpu_model", "ram_bytes", "system", "archite
 def tables(
     sweep_id: str, measurement: Measurement, expected: ExpectedOutcome = TO_AGREE
 ) -> dict[str, pa.Table]:
-    """Every table that this measurement has rows for, by name; `tasks` is always there."""
+    """Build every table that a measurement has rows for, by name; `tasks` is always there."""
     return tables_of(sweep_id, [(measurement, expected)])
 
 
 def tables_of(
     sweep_id: str, ended: Sequence[tuple[Measurement, ExpectedOutcome]]
 ) -> dict[str, pa.Table]:
-    """Of several measurements, in their order."""
+    """Build the tables of several measurements, in their order."""
     measurements = [measurement for measurement, _ in ended]
     rows: dict[str, Iterable[Row]] = {
         "tasks": [task_row(sweep_id, *entry) for entry in ended],
@@ -55,7 +55,7 @@ def tables_of(
 
 
 def to_table(name: str, rows: Iterable[Mapping[str, object]]) -> pa.Table:
-    """Keys that are no columns are left out; columns that are no keys are null."""
+    """Build a table. Unknown keys are dropped; missing columns are null."""
     told = list(rows)
     try:
         return pa.Table.from_pylist(told, schema=TABLES[name])
@@ -72,7 +72,7 @@ def _readable(value: Any) -> Any:
 
 
 def samples_table(sweep_id: str, measurements: Sequence[Measurement]) -> pa.Table:
-    """By columns: there are so many that a dictionary each would cost most of a row's time."""
+    """Build the samples column by column: a dict per sample would cost most of the time."""
     samples = [sample for one in measurements for sample in one.samples]
     counts = [(one, len(one.samples)) for one in measurements]
     columns: dict[str, list[Any]] = {
@@ -88,7 +88,7 @@ def samples_table(sweep_id: str, measurements: Sequence[Measurement]) -> pa.Tabl
 
 
 def utilization_rows(sweep_id: str, measurement: Measurement) -> list[Row]:
-    """One per reading and GPU; one with empty GPU columns where a reading has none."""
+    """Build a row per reading and GPU; GPU columns are empty without a GPU."""
     key = _key(sweep_id, measurement)
     return [
         {**key, **vars(reading), **_gpu(gpu)}
@@ -127,7 +127,7 @@ def node_row(sweep_id: str, node: Node) -> Row:
 
 
 def typed_of(row: Mapping[str, Any]) -> Typed:
-    """Of a row of `nodes`, the columns OF_TYPES: by what name it is known, and what it is."""
+    """Read the node type from the columns OF_TYPES of a row of `nodes`."""
     hardware = Hardware(
         " ".join((row["cpu_model"] or "").split()),
         row["cores"],
@@ -141,7 +141,7 @@ def typed_of(row: Mapping[str, Any]) -> Typed:
 
 
 def node_of(row: Mapping[str, Any]) -> Node:
-    """Of a row of `nodes`, as far as it decides what fits; whose sibling a CPU is, is not kept."""
+    """Rebuild a node from its row, with what decides which tasks fit; SMT pairs are not kept."""
     cores, threads = row["cores"], row["threads"]
     kept = {name: row[name] for name in _AS_IT_IS}
     return Node(
@@ -185,7 +185,7 @@ def _gpu(gpu: GpuReading | None) -> Row:
 
 
 def _foreign_bytes(gpu: GpuReading) -> int | None:
-    """None if one of the processes does not tell."""
+    """Sum the memory of other processes; None if one of them is unknown."""
     sizes = [process.memory_bytes for process in gpu.foreign or ()]
     told = [size for size in sizes if size is not None]
     return sum(told) if gpu.foreign is not None and len(told) == len(sizes) else None

@@ -1,4 +1,4 @@
-"""What a row says, in one line that is safe to show: anybody may have written it."""
+"""Conversion of untrusted values to one line of printable text."""
 
 from functools import lru_cache
 
@@ -8,7 +8,7 @@ LONGEST_NAME = 200  # characters
 
 
 def in_one_line(value: object) -> str:
-    """Without line ends, escape sequences and control characters; empty for None."""
+    """Drop line ends, escape sequences and control characters; empty for None."""
     text = str(value or "")
     return _names(text) if len(text) <= LONGEST_NAME else _one_line(text)
 

@@ -30,7 +30,7 @@ _CHECKS = pa.list_(
 
 
 def _table(*columns: tuple[str, pa.DataType, str]) -> pa.Schema:
-    """Columns as (name, type, unit); a unit is kept in the column's metadata."""
+    """Build a schema from (name, type, unit); a unit is kept in the column's metadata."""
     fields = [
         pa.field(name, kind, metadata={b"unit": unit.encode()} if unit else None)
         for name, kind, unit in columns
@@ -39,7 +39,7 @@ def _table(*columns: tuple[str, pa.DataType, str]) -> pa.Schema:
 
 
 def _means(phase: str) -> tuple[tuple[str, pa.DataType, str], ...]:
-    """Means over one timed phase, over the task's GPUs where it has several; power is their sum."""
+    """Columns of means over one timed phase: over the task's GPUs, or their sum for power."""
     return (
         (f"{phase}_cpu_percent_mean", _REAL, "percent of one core"),
         (f"{phase}_gpu_percent_mean", _REAL, "percent"),

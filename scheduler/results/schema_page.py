@@ -1,6 +1,6 @@
-"""The page about the tables' columns: `python -m velodrome.scheduler.results.schema_page`.
+"""Generator of docs/schema.md: `python -m velodrome.scheduler.results.schema_page`.
 
-What a column means is the comment behind it in velodrome.scheduler.results.schema.
+A column's meaning is the comment behind it in velodrome.scheduler.results.schema.
 """
 
 import inspect
@@ -35,13 +35,14 @@ _COLUMN = re.compile(r'\s+\("(\w+)", .*\),\s+# (.+)')
 
 
 def page() -> str:
+    """Return the page as Markdown."""
     meanings = dict(_meanings(inspect.getsource(schema).splitlines()))
     parts = [_table(name, columns, meanings) for name, columns in schema.TABLES.items()]
     return "\n".join([HEAD, *parts])
 
 
 def _meanings(lines: list[str]) -> Iterator[tuple[tuple[str, str], str]]:
-    """By table and column."""
+    """Yield the comment of each (table, column)."""
     table = ""
     for line in lines:
         if found := _TABLE.match(line):
@@ -61,7 +62,7 @@ def _table(name: str, columns: pa.Schema, meanings: dict[tuple[str, str], str]) 
 
 
 def _type(kind: pa.DataType) -> str:
-    """In words that every reader of Parquet has."""
+    """Name a type by words that readers of Parquet know."""
     if pa.types.is_list(kind):
         return f"list of {_type(kind.value_type)}"
     if pa.types.is_struct(kind):

@@ -1,4 +1,4 @@
-"""How sweeps are named, and what a person may type for one."""
+"""Ids of sweeps, and the words that a user may type for one."""
 
 import re
 import secrets
@@ -13,12 +13,12 @@ _BEFORE_LAST = re.compile(rf"{LAST}~([0-9]{{1,9}})")
 
 
 def new_sweep_id() -> str:
-    """Sorts by time (UTC), such as 20261124-063012-a1b2."""
+    """Make an id that sorts by time (UTC), such as 20261124-063012-a1b2c3d4."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
 
 
 def require_sweep_id(sweep_id: str) -> str:
-    """Itself. ConfigError if it is not one of ours: it becomes a part of paths."""
+    """Return the id. ConfigError if it is not a sweep id: it becomes a part of paths."""
     if re.fullmatch(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}", sweep_id):
         return sweep_id
     mend = "Leave --sweep-id out: a new sweep is given one."
@@ -26,9 +26,9 @@ def require_sweep_id(sweep_id: str) -> str:
 
 
 def resolve_sweep_id(text: str, known: Sequence[str], place: str) -> str:
-    """The sweep of an id, of an id's beginning, `last`, or `last~2`: the second before it.
+    """Return the sweep of an id, the beginning of an id, `last`, or `last~2`.
 
-    known: newest first. ConfigError if that is no sweep or several.
+    `last~2` is the second before the last. known: newest first. ConfigError unless one matches.
     """
     if not known:
         raise ConfigError(place, "there is no sweep here", "Run one first: velodrome run SWEEP.")

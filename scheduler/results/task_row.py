@@ -1,4 +1,4 @@
-"""A measurement as a row of `tasks`, the widest of the tables. Pure."""
+"""Conversion of a measurement to a row of `tasks`. Pure."""
 
 import hashlib
 import math
@@ -26,7 +26,7 @@ Row = dict[str, object]
 
 
 def task_row(sweep_id: str, measurement: Measurement, expected: ExpectedOutcome = TO_AGREE) -> Row:
-    """Columns of TASKS in their order."""
+    """Build the columns of TASKS in their order."""
     measurement = _without_disproved(measurement)
     found = {
         "sweep_id": sweep_id,
@@ -47,9 +47,9 @@ def task_row(sweep_id: str, measurement: Measurement, expected: ExpectedOutcome 
 
 
 def _without_disproved(measurement: Measurement) -> Measurement:
-    """Of a task that disagreed no time counts: a check may fail after the time was taken.
+    """Drop the times of a task that disagreed: a check may fail after the timing.
 
-    What was timed stays in the figures of its checks, and in `samples`.
+    The timings stay in its checks' figures and in `samples`.
     """
     if measurement.status is not Status.DISAGREED:
         return measurement
@@ -59,7 +59,7 @@ def _without_disproved(measurement: Measurement) -> Measurement:
 
 
 def known(value: object) -> object:
-    """Not a number is no number: nothing."""
+    """Map NaN to None."""
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
@@ -152,7 +152,7 @@ def _times(measurement: Measurement) -> Row:
 
 
 def _percentiles(measurement: Measurement, phase: str, timed: Timed | None) -> Row:
-    """Of samples, which are of several calls each where one is short."""
+    """Compute percentiles of samples; a sample of a short call covers several calls."""
     samples = [one.elapsed_ns for one in measurement.samples if one.phase == phase]
     inflated = max(len(samples) / timed.worth, 1.0) if timed and timed.worth else 1.0
     found = {
@@ -183,7 +183,7 @@ def _proof(measurement: Measurement) -> Row:
 
 
 def _work(measurement: Measurement) -> Row:
-    """What the model asks for by its own data; nothing for a model that is not in the zoo."""
+    """Return the work that the model asks for; nothing for a model outside the zoo."""
     return _asked_for(measurement.task.model, measurement.task.batch_size)
 
 
@@ -202,7 +202,7 @@ def _asked_for(name: str, batch_size: int) -> Row:
 
 
 def _resources(measurement: Measurement) -> Row:
-    """Means are over the readings that fell into a timed phase."""
+    """Compute means over the readings within timed phases."""
     timed = [reading for reading in measurement.readings if reading.phase in TIMED_PHASES]
     gpu_percents = [gpu.percent for reading in timed for gpu in reading.gpus]
     return {
@@ -259,7 +259,7 @@ def model_hash(model: Model) -> str:
 
 
 def _plain(part: Any) -> object:
-    """Without fields at their defaults, so that a new field of a kind of layer changes no hash."""
+    """Drop fields at their defaults, so that a new field of a layer changes no hash."""
     usual = getattr(part, "_field_defaults", None)
     if usual is None:
         return tuple(map(_plain, part)) if isinstance(part, tuple) else part

@@ -1,4 +1,4 @@
-"""What was typed for --results: a folder of this machine, or a bucket of an object store."""
+"""Parsing of --results: a local folder, or a bucket of an object store."""
 
 import os
 import re
@@ -15,14 +15,14 @@ KINDS = "a folder, s3://BUCKET/PATH or gs://BUCKET/PATH"
 
 @dataclass(frozen=True)
 class BucketAddress:
-    """name: as typed. uri: what pyarrow is told; it may hold more than was typed."""
+    """A bucket. name: as typed. uri: for pyarrow; may have more parameters."""
 
     name: str
     uri: str
 
 
 def address(results: str | Path) -> Path | BucketAddress:
-    """ConfigError for another kind of address, and for one that holds a password."""
+    """Parse a place. ConfigError for an unknown scheme, or if it holds a password."""
     text = str(results)
     found = _SCHEME.match(text)
     if not found:
@@ -36,7 +36,7 @@ def address(results: str | Path) -> Path | BucketAddress:
 
 
 def is_everywhere(results: str | Path) -> bool:
-    """Whether it may mean the same on another machine. ConfigError as `address`."""
+    """Return True if another machine may reach the place. ConfigError as `address`."""
     found = address(results)
     return isinstance(found, BucketAddress) or found.is_absolute()
 
@@ -53,9 +53,9 @@ def _bucket(scheme: str, text: str) -> BucketAddress:
 
 
 def _with_endpoint(text: str) -> str:
-    """With a region where the store is not Amazon's, which knows none, and would be asked.
+    """Add a region for a store that is not Amazon's, which would be asked for it.
 
-    AWS_ENDPOINT_URL is read by pyarrow itself.
+    pyarrow reads AWS_ENDPOINT_URL itself.
     """
     query = parse_qs(urlsplit(text).query)
     variables = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")

@@ -1,1 +1,1 @@
-"""What numbers are worth: pure functions of samples and rows, each citing its source."""
+"""Statistics of samples and rows: pure functions, each citing its source."""

@@ -1,17 +1,17 @@
-"""Whether the processes of cells are of two kinds by luck, and what that luck may look like.
+"""Detection of bimodal cells, and of steps that bimodality may explain by chance.
 
-Where memory lies, or what an autotuner came upon, can make a process one of two kinds, e.g. 5 %
-apart. Three processes of one kind against three of the other look like a step, with no sign of it
-in the cell itself: with halves of each kind that befalls 2^(1 - n - m) of all cells, 1 of 32 with 3
-against 3 and 1 of 512 with 5 against 5. But the other cells of such a comparison, and other sweeps
-of the cell, show mixtures. So their number is estimated, and where so many cells of two kinds make
-a separation by luck likelier than LUCK, steps no larger than the gap between kinds are not called.
+Memory placement or an autotuner's choice can put a process in one of two modes, e.g. 5 % apart.
+Three processes in one mode against three in the other look like a step, and the cell itself does
+not show why: with equal modes this happens to 2^(1 - n - m) of all cells, 1 of 32 with 3 against 3
+and 1 of 512 with 5 against 5. But other cells of the comparison, and other sweeps of the cell, show
+mixtures. So the number of bimodal cells is estimated; where a separation by chance is likelier than
+LUCK, steps no larger than the gap between modes are not called.
 
-A cell looks of two kinds if a cut of its sorted values leaves little of their sum of squares
-around the two means (R. A. Fisher's criterion, as in W. D. Fisher, On grouping for maximum
-homogeneity, JASA 53 (1958) 789-798), less than normal values do: the null distribution does not
-depend on their spread, and is simulated. A cut between the sides is no sign of it: that is what a
-step looks like. Two values at least lie on either side of it: a single one is a disturbance.
+A cell looks bimodal if a cut of its sorted values leaves little of their sum of squares around the
+two means (R. A. Fisher's criterion, as in W. D. Fisher, On grouping for maximum homogeneity, JASA
+53 (1958) 789-798), less than normal values do: the null distribution does not depend on their
+spread, and is simulated. A cut between the sides does not count: a step looks like that. Each part
+has at least two values: a single one is interference.
 """
 
 from collections.abc import Sequence
@@ -40,9 +40,9 @@ MOST_GROUPS = 10  # newest sweeps of the past
 
 @dataclass(frozen=True)
 class Cut:
-    """The best cut of each cell's values in two. p: of so clear a one by chance; 1 by the sides.
+    """The best cut of each cell's values in two. p: of so clear a cut by chance.
 
-    gap: between the means of the two parts.
+    p is 1 for a cut between the sides. gap: between the means of the two parts.
     """
 
     p: Array
@@ -50,7 +50,7 @@ class Cut:
 
     @property
     def suspect(self) -> Bools:
-        """Which cells look of two kinds."""
+        """The cells that look bimodal."""
         return np.asarray(self.p <= SUSPECT)
 
 
@@ -63,7 +63,7 @@ class Kinds:
 
 
 def best_cut(base: Array, candidate: Array) -> Cut:
-    """Of both sides' logarithms, on the last axis. p is 1 where there are too few of them."""
+    """Find the best cut of both sides' logarithms (last axis). p is 1 for too few values."""
     count = base.shape[-1] + candidate.shape[-1]
     if count < 2 * FEWEST:
         nothing = np.zeros(base.shape[:-1])
@@ -81,7 +81,7 @@ def best_cut(base: Array, candidate: Array) -> Cut:
 
 
 def cut_among(groups: Sequence[Array]) -> Cut:
-    """Of one cell's processes, sweep by sweep. p is 1 unless two sweeps have both kinds."""
+    """Find the best cut of one cell's processes by sweep. p is 1 unless two sweeps are mixed."""
     newest = groups[-MOST_GROUPS:]
     pooled = np.concatenate(newest)
     if len(pooled) < 2 * FEWEST:
@@ -120,7 +120,7 @@ def _among_the_widest(p: Array, variances: Array) -> Array:
 
 
 def may_be_luck(found: Kinds, distance: Array, base: Counts, candidate: Counts) -> Bools:
-    """Of each cell, whether such a step may be nothing but kinds that came out apart.
+    """Return True for cells whose step may be a separation of modes by chance.
 
     base, candidate: processes of each.
     """
@@ -129,14 +129,14 @@ def may_be_luck(found: Kinds, distance: Array, base: Counts, candidate: Counts) 
 
 
 def repeats_needed(cells: float) -> int:
-    """On either side, so that the luck of so many cells is too little to count."""
+    """Return the repeats per side that make such chance separations negligible."""
     return next(
         (n for n in range(2, MOST_REPEATS) if cells * 2.0 ** (1 - 2 * n) <= LUCK), MOST_REPEATS
     )
 
 
 def _cut(ordered: Array) -> tuple[NDArray[np.int64], Array, Array]:
-    """How many lie below the best cut, the gap of the means, the share of squares that is left."""
+    """Return the size of the lower part, the gap of the means, and the share of squares left."""
     count = ordered.shape[-1]
     centred = ordered - ordered.mean(axis=-1, keepdims=True)
     sums = np.cumsum(centred, axis=-1)
@@ -154,6 +154,6 @@ def _cut(ordered: Array) -> tuple[NDArray[np.int64], Array, Array]:
 
 @lru_cache(maxsize=64)
 def _by_chance(count: int) -> Array:
-    """Shares that are left of normal values, sorted."""
+    """Simulate the shares left of normal values, sorted."""
     values = np.random.default_rng(0).standard_normal((SIMULATED, count))
     return np.sort(_cut(np.sort(values, axis=-1))[2])

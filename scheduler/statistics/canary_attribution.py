@@ -1,9 +1,9 @@
-"""Whether a number moved because of the machine or because of the framework, told by the canaries.
+"""Attribution of a changed time to the machine or the framework, by canaries.
 
 A canary is a small model in a fixed framework that ran just before and just after each task, on the
-same cores or device. Where a number moved by a ratio r, and the canary by a ratio c, log c / log r
-is the share of the move that the machine explains: at least half of it for sure is `machine`, less
-than half for sure is `framework`, and what the canaries' own noise leaves open is `unknown`.
+same cores or device. If the time changed by a ratio r and the canary by c, the machine explains the
+share log c / log r of the change. A share above one half with confidence is `machine`, one below is
+`framework`; if the canaries are too noisy, it is `unknown`.
 
 The interval of c is Student's for two means of logarithms with one pooled variance (e.g. Snedecor
 and Cochran, Statistical Methods, 8th ed., 6.8): both sides are the same short program.
@@ -24,7 +24,7 @@ UNMOVED = 0.005  # a number that moved by less moved by nothing that could be sh
 
 
 class Cause(StrEnum):
-    """What a move of a number is laid to."""
+    """The cause to which a change is attributed."""
 
     MACHINE = "machine"
     FRAMEWORK = "framework"
@@ -33,7 +33,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True)
 class Ratio:
-    """Candidate over base, with the bounds of its 95 % interval."""
+    """A ratio, candidate over base, with the bounds of its 95 % interval."""
 
     value: float
     low: float
@@ -84,9 +84,10 @@ def _shared_out(number: float, canary: Ratio) -> Blame:
 
 
 def _canary(base: Sequence[Row], candidate: Sequence[Row]) -> Ratio:
-    """The unit is a task where both sides have several, since what disturbs one disturbs both its
+    """Compute the canaries' ratio.
 
-    canaries; where one side has a single task, it is a canary.
+    The unit is a task if both sides have several, since interference hits both of its canaries;
+    else a single canary.
     """
     several = min(len(base), len(candidate)) > 1
     sides = [_means(rows) if several else _logs(rows) for rows in (base, candidate)]
@@ -97,7 +98,7 @@ def _canary(base: Sequence[Row], candidate: Sequence[Row]) -> Ratio:
 
 
 def _half_width(base: Sequence[float], candidate: Sequence[float]) -> float:
-    """Infinite where there is one canary on each side, which has no spread."""
+    """Return the half width; infinite with one canary on each side, which has no spread."""
     from scipy.stats import t
 
     freedom = len(base) + len(candidate) - 2
@@ -116,12 +117,12 @@ def _means(rows: Sequence[Row]) -> list[float]:
 
 
 def _logs(rows: Sequence[Row]) -> list[float]:
-    """Each canary once: that after a task may be the one before the next."""
+    """Return each canary once: the one after a task may be the one before the next."""
     return [math.log(value) for value in {value for row in rows for value in _readings(row)}]
 
 
 def _readings(row: Row) -> tuple[float, ...]:
-    """ns, before and after, as far as there are any."""
+    """Return the canary times in ns, before and after, if any."""
     found = (row.get("canary_before_ns"), row.get("canary_after_ns"))
     return tuple(value for value in map(_positive, found) if value)
 
@@ -135,13 +136,13 @@ def _middle(rows: Sequence[Row]) -> float:
 
 
 def _number(row: Row) -> float:
-    """ns; 0 where nothing was timed."""
+    """Return ns; 0 if nothing was timed."""
     gradient, forward = row.get("gradient_median_ns"), row.get("forward_median_ns")
     return _positive(gradient) or _positive(forward)
 
 
 def _positive(value: object) -> float:
-    """0 for what is no number above it."""
+    """Return a positive number, else 0."""
     return float(value) if isinstance(value, int | float) and 0 < value < math.inf else 0.0
 
 

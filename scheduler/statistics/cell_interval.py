@@ -1,18 +1,17 @@
-"""The 95 % interval that the processes of a cell can claim, or none.
+"""The 95 % interval of a cell's median over processes, or none if it cannot be known.
 
-Of n processes the smallest and the largest median hold the median of all processes with
-probability 1 - 2^(1 - n), whatever they are like: 95 % takes six (Hahn and Meeker, Statistical
-Intervals (1991), section 5.2). Student's t says so of two, but only of processes of one kind: where
-a machine or an allocator has two states, three processes are all of one kind in a quarter of cases
-and more, and their spread is nothing. So from six processes on both intervals are taken, and the
-wider end counts.
+The smallest and the largest median of n processes bracket the median of all processes with
+probability 1 - 2^(1 - n), for any distribution: 95 % takes six (Hahn and Meeker, Statistical
+Intervals (1991), section 5.2). Student's t gives an interval for two, but only for unimodal
+processes: if a machine or an allocator has two states, three processes are in the same state in a
+quarter of cases and more, and their spread is zero. So from six processes on both intervals are
+computed, and the wider end counts.
 
-Of fewer, one must know otherwise how processes differ: from other sweeps of the same cell, or from
-the canaries that ran around its tasks, six at least. An interval then holds three: Student's around
-the processes, with the standard deviation of the others and their degrees of freedom; that of the
-others' and its own medians by their order, if they are of this cell; and what the processes' own
-samples and their own spread leave open. So it is wide where the others are of two kinds, and where
-the cell is no longer what it was.
+With fewer processes, their variance must come from elsewhere: from other sweeps of the same cell,
+or from the canaries around its tasks, at least six. The interval then covers three: Student's
+around the processes, with the standard deviation and degrees of freedom of the others; the order
+interval of the others' and its own medians, if the others are of this cell; and what the processes'
+own samples and spread leave open. So it is wide if the others are bimodal or the cell has changed.
 """
 
 import math

@@ -1,11 +1,11 @@
-"""The test that decides: moderated over all cells, corrected for their number.
+"""Moderated t-tests of all cells, with Holm's correction for their number.
 
 The unit's variance is moderated across cells (velodrome.scheduler.statistics.moderation), and
-Holm's correction (Scandinavian Journal of Statistics 6 (1979) 65-70) bounds the probability that
-any verdict at all is false. Two more conditions:
+Holm's correction (Scandinavian Journal of Statistics 6 (1979) 65-70) bounds the probability of any
+false verdict. Two more conditions:
 
 - the ratio is off by at least `least`;
-- no luck of kinds (velodrome.scheduler.statistics.bimodality) makes such steps.
+- bimodality (velodrome.scheduler.statistics.bimodality) does not explain the step by chance.
 
 Arrays have the cells of one comparison on their last axis.
 """
@@ -30,22 +30,22 @@ from velodrome.scheduler.statistics.moderation import Moderated, moderate
 
 @dataclass(frozen=True)
 class Errors:
-    """Of each cell: the standard error of the distance, and its degrees of freedom."""
+    """The standard error of each cell's distance, and its degrees of freedom."""
 
     error: Array
     degrees: Array
 
 
 def moderated(contrast: Contrast) -> Moderated:
-    """Of cells that are moderated together, with degrees above 0."""
+    """Moderate the variances of cells together; degrees must be above 0."""
     return moderate(contrast.variance, contrast.degrees)
 
 
 def p_values(contrast: Contrast, together: Moderated, floor: Array | float, apart: Bools) -> Array:
-    """Two-sided, of each cell as if it were the only one. together: the contrast's, moderated.
+    """Compute each cell's two-sided p without correction. together: the moderated contrast.
 
-    floor: what units' own samples leave open, at least. apart: cells that are like no others: what
-    these say may make them less sure, never surer.
+    floor: the least variance that the units' own samples leave open. apart: cells unlike all
+    others, which the others may make less sure, never surer.
     """
     distance, factor = contrast.distance, contrast.factor
     shared = together.two_sided(distance, factor, floor)
@@ -55,7 +55,7 @@ def p_values(contrast: Contrast, together: Moderated, floor: Array | float, apar
 
 
 def errors(contrast: Contrast, together: Moderated, floor: Array | float, apart: Bools) -> Errors:
-    """With these, Student's t at 5 % says what `p_values` says."""
+    """Compute standard errors with which Student's t at 5 % agrees with `p_values`."""
     own = np.maximum(contrast.variance, floor)
     used = together.variance(floor)
     return Errors(
@@ -95,14 +95,14 @@ def called(p: Array, log_ratio: Array, luck: Bools, *, least: float, alpha: floa
 
 
 def two_sided(distance: Array, error: Array, degrees: Array) -> Array:
-    """Student's. An error of 0: all values are equal, a clock too coarse to see anything."""
+    """Compute Student's two-sided p. Error 0: all values are equal, the clock is too coarse."""
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(distance == 0, 0.0, np.abs(distance) / error)
     return np.asarray(2 * stdtr(degrees, -t))
 
 
 def holm_adjusted(p_values: Array) -> Array:
-    """Each as if it were the only one: below alpha, it holds among all on the last axis."""
+    """Adjust p values by Holm's method over the last axis."""
     count = p_values.shape[-1]
     order = np.argsort(p_values, axis=-1)
     raised = np.take_along_axis(p_values, order, axis=-1) * (count - np.arange(count))

@@ -1,21 +1,19 @@
-"""Variances of many cells, each judged in the light of the others.
+"""Empirical-Bayes moderation of variances: each cell's variance in the light of all cells.
 
-A variance of three repeats is known to a factor of several; thirty cells together say how much
-processes vary on this fleet. The variances of the cells are taken as drawn from a common
-distribution, of which nothing is assumed but that it is there: it is estimated from all cells by
-maximum likelihood (J. Kiefer and J. Wolfowitz, Consistency of the maximum likelihood estimator in
-the presence of infinitely many incidental parameters, Annals of Mathematical Statistics 27 (1956)
-887-906), and a cell's p is the mean of the normal p over what its own variance leaves probable
-(N. Ignatiadis and B. Sen, Empirical partially Bayes multiple testing and compound chi-square
-decisions, Annals of Statistics 53 (2025), 1-36). So a fleet of one spread, of two, of a wild cell
-among calm ones, or of spreads all over the place are told apart by the data, not by a setting. The
-usual way with a scaled inverse chi-square as the common distribution (G. K. Smyth, Stat. Appl.
-Genet. Mol. Biol. 3 (2004), article 3) names cells falsely in 8 % of comparisons where a tenth of
-the cells vary threefold.
+A variance of three repeats is known to a factor of several; thirty cells together show how much
+processes vary on this fleet. The cells' variances are taken as draws from a common distribution of
+any shape, which is estimated from all cells by maximum likelihood (J. Kiefer and J. Wolfowitz,
+Consistency of the maximum likelihood estimator in the presence of infinitely many incidental
+parameters, Annals of Mathematical Statistics 27 (1956) 887-906). A cell's p is the mean of the
+normal p over the posterior of its variance (N. Ignatiadis and B. Sen, Empirical partially Bayes
+multiple testing and compound chi-square decisions, Annals of Statistics 53 (2025), 1-36). So the
+data decide whether a fleet has one spread, two, or many. The usual method, with a scaled inverse
+chi-square as the common distribution (G. K. Smyth, Stat. Appl. Genet. Mol. Biol. 3 (2004), article
+3), calls cells falsely in 8 % of comparisons where a tenth of the cells vary threefold.
 
-One thing is added, on the side of caution. What few cells show is not all there is, so every cell
-is by a small probability of a kind of its own, of which nothing but its own repeats is known: there
-the test is Student's. Of 5 cells that probability is a half, of 30 it is 6 %, of 300 0.4 %.
+One caution is added. Few cells do not show every kind of cell, so each cell is with a small
+probability unlike all others, known only by its own repeats: there the test is Student's. That
+probability is one half with 5 cells, 6 % with 30, 0.4 % with 300.
 
 All arrays have the cells on their last axis but one of the grid, so that one comparison and ten
 thousand simulated ones go through the same functions.
@@ -44,10 +42,11 @@ LEVEL = 0.05  # of the interval by which degrees are told
 
 @dataclass(frozen=True)
 class Moderated:
-    """What is probable of each cell's variance.
+    """The posterior of each cell's variance.
 
-    grid: the variances that cells have in common, of each comparison. weights: of each cell, their
-    probabilities. alone: that it is like no other. own, degrees: its own variance and its degrees.
+    grid: the common variances of each comparison. weights: their probabilities for each cell.
+    alone: the probability that a cell is unlike all others. own, degrees: its own variance and its
+    degrees.
     """
 
     grid: Array
@@ -57,9 +56,9 @@ class Moderated:
     degrees: Array
 
     def two_sided(self, distance: ArrayLike, factor: ArrayLike, floor: ArrayLike = 0.0) -> Array:
-        """p of each cell's distance, whose variance is `factor` times a unit's.
+        """Compute p of each cell's distance, whose variance is `factor` times a unit's.
 
-        floor: what a unit's variance is at least, whatever it is estimated as.
+        floor: the least variance of a unit, whatever the estimate.
         """
         far = np.abs(np.asarray(distance, dtype=float))
         shared, own = self._at_least(floor)
@@ -71,12 +70,15 @@ class Moderated:
         return np.asarray(np.where(far == 0, 1.0, np.minimum(together, 1.0)))
 
     def variance(self, floor: ArrayLike = 0.0) -> Array:
-        """One over the mean of one over it: of a scaled inverse chi-square, its scale."""
+        """Return the inverse of the posterior mean of 1 / variance.
+
+        It is the scale of a scaled inverse chi-square distribution.
+        """
         shared, own = self._at_least(floor)
         return np.asarray(1 / ((self.weights / shared).sum(axis=-1) + self.alone / own))
 
     def freedom(self, floor: ArrayLike = 0.0) -> Array:
-        """Degrees with which `variance` and Student's t have the 95 % interval that p has."""
+        """Return the degrees with which Student's t gives the 95 % interval of p."""
         error = np.sqrt(self.variance(floor))
         low, high = error, error * stdtrit(np.minimum(self.degrees, 1.0), 1 - LEVEL / 2) * 2
         for _ in range(50):
@@ -93,7 +95,7 @@ class Moderated:
 
 
 def moderate(variances: ArrayLike, degrees: ArrayLike) -> Moderated:
-    """variances: of cells on the last axis; degrees: theirs, above 0, one for each or for all."""
+    """Moderate variances (cells on the last axis). degrees: above 0, one for each or for all."""
     own = _apart_from_zero(np.asarray(variances, dtype=float))
     freedom = np.broadcast_to(np.asarray(degrees, dtype=float), own.shape[-1:])
     count = own.shape[-1]
@@ -115,13 +117,13 @@ def moderate(variances: ArrayLike, degrees: ArrayLike) -> Moderated:
 
 
 def _alone(count: int) -> float:
-    """The probability that a cell is like none of the others that were seen."""
+    """Return the probability that a cell is unlike all cells seen."""
     unseen = 1 + ALONE / count
     return unseen / (count + unseen)
 
 
 def _grid(logs: Array, degrees: Array) -> Array:
-    """The estimate lies between the smallest and the largest variance: of each, that is it."""
+    """Make a grid from the smallest to the largest variance, between which the estimate lies."""
     low, high = (find(logs, axis=-1, keepdims=True) for find in (np.min, np.max))
     by_chance = np.sqrt(polygamma(1, degrees.max() / 2))
     points = np.ceil((high - low).max(initial=0.0) / (STEP * by_chance)) + 1
@@ -130,7 +132,7 @@ def _grid(logs: Array, degrees: Array) -> Array:
 
 
 def _likelihood(logs: Array, degrees: Array, grid: Array) -> tuple[Array, Array]:
-    """Density of each cell's log variance at each point, over its largest; and that one's log."""
+    """Return each cell's likelihood over the grid, relative to its largest, and the log of that."""
     half = degrees[..., None] / 2
     square = logs[..., None] - grid[..., None, :] + np.log(2 * half)  # log of a chi-square
     found = half * (square - np.log(2)) - np.exp(square) / 2 - gammaln(half)
@@ -139,7 +141,7 @@ def _likelihood(logs: Array, degrees: Array, grid: Array) -> tuple[Array, Array]
 
 
 def _common(logs: Array, degrees: Array, grid: Array, likelihood: Array) -> Array:
-    """How the variances are distributed over the grid, of each comparison."""
+    """Estimate the distribution of variances over the grid, for each comparison."""
     cells = logs.shape[-1]
     counts = np.ones(logs.shape)
     if cells > 2 * BINS and np.ptp(degrees) == 0:

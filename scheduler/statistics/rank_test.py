@@ -1,4 +1,4 @@
-"""The rank test of Mann and Whitney, which assumes no distribution.
+"""The Mann-Whitney rank test, which assumes no distribution.
 
 Annals of Mathematical Statistics 18 (1947) 50-60. With 3 against 3 values its p cannot fall below
 0.1, with 4 against 4 not below 0.029.
@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 
 
 def rank_p(base: Sequence[float], candidate: Sequence[float]) -> float:
-    """Two-sided and exact; of ties, by all ways to deal the values out, or 9999 drawn ones."""
+    """Compute the exact two-sided p; with ties, by all permutations or 9999 random ones."""
     ranks = {value: rank for rank, value in enumerate(sorted({*base, *candidate}))}
     return _rank_p(*(tuple(sorted(ranks[value] for value in side)) for side in (base, candidate)))
 

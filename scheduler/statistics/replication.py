@@ -1,18 +1,18 @@
 """A time over several processes: the process is the unit of replication, not the sample.
 
-Samples of one process share its luck (where its memory lies, its hash seed, what its allocator and
-its autotuner came upon), so that ten thousand of them say nothing of the next process. What varies
-between processes varies the process medians, and their own spread is what the interval is made of:
-Kalibera & Jones, Rigorous Benchmarking in Reasonable Time, ISMM 2013, sections 5 to 7, where the
-highest level of repetition carries the interval.
+Samples of one process share its state (memory placement, hash seed, choices of allocator and
+autotuner), so ten thousand of them say nothing of the next process. The interval comes from the
+spread of the process medians: Kalibera & Jones, Rigorous Benchmarking in Reasonable Time, ISMM
+2013, sections 5 to 7, where the highest level of repetition gives the interval.
 
-Student's t on the logarithms of the process medians, because with 2 to 5 repeats nothing free of a
-distribution reaches 95 %: the range of n values holds their median with probability 1 - 2^(1 - n),
-which is 50, 75, 87.5 and 93.75 %. Logarithms, because what disturbs a time multiplies it. How far
-a process median is off by its own samples is known from its interval; luck among few repeats is
-not allowed to make the spread appear smaller than that.
+Student's t on the logarithms of the process medians, because with 2 to 5 repeats no
+distribution-free interval reaches 95 %: the range of n values holds their median with probability
+1 - 2^(1 - n): 50, 75, 87.5 and 93.75 %. Logarithms, because interference multiplies a time. The
+spread is at least the error of the process medians by their own samples, so that a chance agreement
+of few repeats does not make it smaller.
 
-The number shown is the median of the process medians, which one disturbed repeat does not move.
+The number shown is the median of the process medians: one repeat with interference does not move
+it.
 """
 
 import math
@@ -34,15 +34,15 @@ class Repeat:
 
     @property
     def error(self) -> float:
-        """The standard error of the logarithm of the median, by the samples of this process."""
+        """The standard error of the log median, by this process's samples."""
         return math.log(self.high_ns / self.low_ns) / (2 * Z)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Logarithms of process medians: their mean, their variance and its degrees of freedom.
+    """The mean, variance and degrees of freedom of the logarithms of process medians.
 
-    degrees 0: one process, whose variance is that of its own samples, which is too little.
+    degrees 0: one process; the variance is that of its own samples, which is too small.
     """
 
     mean: float
@@ -63,7 +63,7 @@ class Spread:
 class Across:
     """A time over repeats, ns per call, with its 95 % interval.
 
-    repeats 1: the interval is the process' own and claims nothing of another process.
+    repeats 1: the interval is the process's own and does not hold for another process.
     """
 
     median_ns: float
@@ -78,7 +78,7 @@ class Across:
 
 
 def across(repeats: Sequence[Repeat]) -> Across:
-    """Of at least one repeat. With n of them Student's t has n - 1 degrees: 12.7, 4.3, 3.2, 2.8."""
+    """Combine one or more repeats. Student's t has n - 1 degrees: 12.7, 4.3, 3.2, 2.8, ..."""
     median_ns = statistics.median(repeat.median_ns for repeat in repeats)
     if len(repeats) == 1:
         return Across(median_ns, repeats[0].low_ns, repeats[0].high_ns, 1)
@@ -90,7 +90,7 @@ def across(repeats: Sequence[Repeat]) -> Across:
 
 
 def spread(repeats: Sequence[Repeat]) -> Spread:
-    """Of at least one repeat; the variance is no smaller than what their own samples leave open."""
+    """Compute the spread of one or more repeats; at least the error by their own samples."""
     logs = [math.log(repeat.median_ns) for repeat in repeats]
     within = statistics.fmean(repeat.error**2 for repeat in repeats)
     between = statistics.variance(logs) if len(logs) > 1 else 0.0
@@ -98,13 +98,13 @@ def spread(repeats: Sequence[Repeat]) -> Spread:
 
 
 def student(degrees: float) -> float:
-    """The 97.5 % quantile of Student's distribution."""
+    """Return the 97.5 % quantile of Student's t distribution."""
     return quantile(0.975, degrees)
 
 
 @lru_cache(maxsize=1024)
 def quantile(share: float, degrees: float) -> float:
-    """Of Student's distribution: so much of it lies below."""
+    """Return a quantile of Student's t distribution."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, share))

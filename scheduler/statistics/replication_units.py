@@ -1,14 +1,14 @@
-"""What two sides of one time are judged by: the unit, and how much one such unit varies.
+"""Choice of the replication unit (process, pair or sweep) of a comparison, and its variance.
 
-Which unit it is follows from the sweeps alone, never from the times:
+The unit follows from the sweeps alone, never from the times:
 
-- both sides are of one and the same sweep: the process, or, from FEWEST_PAIRS on, the pair of
-  neighbours (the same repeat on the same node), whose difference is free of the drift that they
-  share. With fewer pairs the degrees of freedom that pairing costs are worth more than a drift of
-  up to the noise of a process (benchmarks/comparing.py: 5 pairs find 3 % in 74 % of cases where 5
-  processes find it in 83 %; 10 pairs and processes both in 97 %);
-- else the sweep. How much sweeps vary is known from the past of the cell on its nodes and from
-  several sweeps on a side; where neither gives FEWEST_DEGREES, no claim is made.
+- both sides are of one sweep: the process, or, from FEWEST_PAIRS on, the pair of neighbours (the
+  same repeat on the same node), whose difference is free of shared drift. With fewer pairs the lost
+  degrees of freedom cost more than a drift of up to the noise of a process
+  (benchmarks/comparing.py: 5 pairs find 3 % in 74 % of cases where 5 processes find it in 83 %; 10
+  pairs and processes both in 97 %);
+- else the sweep. The variance between sweeps is known from the cell's past on its nodes and from
+  several sweeps on a side; with less than FEWEST_DEGREES there is no verdict.
 """
 
 import math
@@ -45,7 +45,7 @@ class Past:
 
     @property
     def sweeps(self) -> int:
-        """On the node that has the most."""
+        """The number of sweeps on the node that has the most."""
         return max(map(len, self.nodes), default=0)
 
     @property
@@ -86,7 +86,7 @@ def within_sweep(
     pairs: Sequence[tuple[Repeat, Repeat]] = (),
     past: Past = Past(),
 ) -> Evidence:
-    """Of at least one repeat each. pairs: neighbours among them."""
+    """Compare within one sweep. At least one repeat each. pairs: neighbours among them."""
     unpaired = of_processes(_logs(base), _logs(candidate))
     sides = [_logs([pair[side] for pair in pairs]) for side in (0, 1)]
     paired = of_pairs(*sides) if len(pairs) > 1 else None
@@ -122,7 +122,7 @@ def across_sweeps(
     candidate: Mapping[str, Repeats],
     past: Past = Past(),
 ) -> Evidence:
-    """base, candidate: the processes of each sweep, at least one sweep with one process each."""
+    """Compare sweeps. base, candidate: the processes of each sweep, one or more."""
     levels = [np.array([_level(each) for each in side.values()]) for side in (base, candidate)]
     chains = [np.array([_level(each) for each in sweeps]) for sweeps in past.nodes]
     contrast = of_sweeps(levels[0], levels[1], chains)
@@ -153,7 +153,7 @@ def _no_past(sweeps: int) -> str:
 
 
 def _level(repeats: Repeats) -> float:
-    """Of a sweep: the median over its processes, as everywhere."""
+    """Return a sweep's level: the log of the median over its processes."""
     return math.log(statistics.median(repeat.median_ns for repeat in repeats))
 
 
@@ -162,7 +162,7 @@ def _logs(repeats: Repeats) -> Array:
 
 
 def _kinds(base: Repeats, candidate: Repeats, past: Past) -> Cut:
-    """By both sides, or by the past: the clearer, and p for two looks."""
+    """Find the clearer cut, of both sides or of the past; p is corrected for two looks."""
     now = best_cut(_logs(base), _logs(candidate))
     groups = past.groups
     if not groups:

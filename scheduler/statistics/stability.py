@@ -1,4 +1,4 @@
-"""Whether a time over repeats is known well enough, why not, and how many more repeats it takes.
+"""Stability of a time over repeats: the reason if it is unstable, and the repeats it needs.
 
 n repeats with a spread of s between their medians give an interval of plus or minus t s / sqrt(n),
 t Student's of n - 1 degrees; n is raised until that is within the target. For large n it becomes
@@ -48,14 +48,14 @@ def steadiness(repeats: Sequence[Repeat], *, target: float = TARGET) -> Steadine
 
 
 def apart_text(ratio: float) -> str:
-    """Of the largest over the smallest: `3.4%`, and from twice as much on `27x`."""
+    """Format the largest over the smallest: `3.4%`, and from twice as much on `27x`."""
     if ratio >= 2:
         return f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.1f}x"
     return f"{100 * (ratio - 1):.1f}%"
 
 
 def repeats_needed(deviation: float, target: float) -> int | None:
-    """So many that the interval is within the target; None: more than anybody runs.
+    """Return the repeats that bring the interval within the target; None: above MOST.
 
     deviation: between the logarithms of process medians. target: 0.05 is plus or minus 5 %.
     """
