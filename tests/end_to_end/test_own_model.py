@@ -1,4 +1,4 @@
-"""The README's "Add a model", followed in a copy: its file and one line more, and it is proven."""
+"""docs/adding-a-model.md, followed in a copy: its file and one line more, and it is proven."""
 
 import json
 import os
@@ -20,8 +20,8 @@ def test_a_model_is_one_file_and_one_line(tmp_path: Path) -> None:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, tmp_path / "src" / "velodrome" / name, ignore=ignored)
     shutil.copy(ROOT / "src" / "velodrome" / "__init__.py", tmp_path / "src" / "velodrome")
-    readme = (ROOT / "README.md").read_text().split("## Add a model")[1]
-    file, code = re.search(r"Write `(\S+)`:\n\n```python\n(.*?)```", readme, re.DOTALL).groups()
+    page = (ROOT / "docs" / "adding-a-model.md").read_text()
+    file, code = re.search(r"Write `(\S+)`:\n\n```python\n(.*?)```", page, re.DOTALL).groups()
     package = tmp_path / "src" / "velodrome"
     (package / file).write_text(code)
     zoo = package / "adapters" / "models" / "__init__.py"
