@@ -119,7 +119,7 @@ def reading(row: Row, field: str) -> str:
 
 
 def told(row: Row, field: str) -> str:
-    """What a row says in a field, as text that is safe to show; empty where it says nothing."""
+    """Return a field as text that is safe to show; empty if the row has none."""
     value = row.get(field)
     return NO_FINGERPRINT if value is None else _plain(str(value))
 

@@ -22,10 +22,7 @@ PLACE = "command line"
 
 @dataclass(frozen=True)
 class Chosen:
-    """One side as it was found: what was typed, the sweeps that it stands for, newest first.
-
-    disturbed: how many of the runs were.
-    """
+    """A selected side: the typed text and its sweeps, newest first. disturbed: of its runs."""
 
     text: str
     sweep_ids: tuple[str, ...]

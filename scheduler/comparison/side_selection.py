@@ -1,7 +1,7 @@
-"""The two sides of a comparison, as they are typed: sweeps, conditions, or both.
+"""Selection of the two sides of a comparison by sweeps, conditions, or both.
 
-`last~1`, `20261124`, `*` name sweeps; `framework_version=2.12.1` and the like are conditions as
-those of `--only`, on more fields. A side without a sweep means the newest in which it holds.
+`last~1`, `20261124`, `*` name sweeps; `framework_version=2.12.1` is a condition as in `--only`, on
+more fields. A side without a sweep means the newest sweep with matching rows.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ _COLUMNS = {KEY: "task_id"}
 
 @dataclass(frozen=True)
 class Side:
-    """name: BASE or CANDIDATE. words: of sweeps; none stands for the newest in which it holds."""
+    """A parsed side. name: BASE or CANDIDATE. words: sweeps; empty: the newest that matches."""
 
     name: str
     text: str
@@ -44,7 +44,7 @@ class Side:
         return frozenset(condition.field for condition in self.conditions)
 
     def pins(self, field: str) -> frozenset[tuple[tuple[str, ...], bool]]:
-        """What it says of a field, to be held against what the other side says."""
+        """Return the conditions on a field, for comparison with the other side."""
         return frozenset(
             (condition.patterns, condition.is_negated)
             for condition in self.conditions
@@ -59,7 +59,7 @@ class Side:
 
 
 def parse(text: str, name: str) -> Side:
-    """ConfigError names the column at which it cannot be read."""
+    """Parse a side. ConfigError names the column of the error."""
     conditions, words = read_conditions(text, name, SELECTABLE)
     for word in words:
         if any(character in word.text for character in "=!|"):
@@ -70,13 +70,13 @@ def parse(text: str, name: str) -> Side:
 
 
 def subjects(base: Side, candidate: Side) -> frozenset[str]:
-    """The fields in which two sides are to differ: both pin them, each otherwise."""
+    """Return the compared fields: both sides pin them, to different values."""
     both = base.fields & candidate.fields
     return frozenset(field for field in both if base.pins(field) != candidate.pins(field))
 
 
 def sweeps_of(side: Side, known: Sequence[str]) -> tuple[str, ...]:
-    """Those that it names, newest first; none if it names none. ConfigError if one is not there."""
+    """List the named sweeps, newest first; may be empty. ConfigError if a named one is missing."""
     named: set[str] = set()
     for word in side.words:
         named.update(_named(word, known))
@@ -86,9 +86,9 @@ def sweeps_of(side: Side, known: Sequence[str]) -> tuple[str, ...]:
 def rows_of(
     side: Side, known: Sequence[str], rows_in: Callable[[str], Sequence[Row]]
 ) -> tuple[tuple[str, ...], list[Row]]:
-    """The sweeps that it means, and their rows for which it holds. known: newest first.
+    """Return a side's sweeps and matching rows. known: newest first.
 
-    A task that was lost and done again counts once. ConfigError if there is no such row.
+    Only the last attempt of a task counts. ConfigError if no row matches.
     """
     named = sweeps_of(side, known)
     if named:
@@ -105,7 +105,7 @@ def rows_of(
 
 
 def without(rows: Iterable[Row], others: Iterable[Row]) -> list[Row]:
-    """The runs that are not among the others."""
+    """Return the runs that are not among the others."""
     taken = {_run(row) for row in others}
     return [row for row in rows if _run(row) not in taken]
 
@@ -128,7 +128,7 @@ def _named(word: Word, known: Sequence[str]) -> Iterable[str]:
 
 
 def _nothing(side: Side, rows: Sequence[Mapping[str, object]]) -> ConfigError:
-    """The first condition that no row fulfils by itself, with what there is instead."""
+    """Build the error for the first condition that no row meets, with the existing values."""
     for condition in side.conditions:
         there = {_text(row, condition.field) for row in rows} - {""}
         fields = ({condition.field: value} for value in there)

@@ -1,4 +1,4 @@
-"""The verdicts: each time of each cell, with those of all others in mind."""
+"""Verdicts on every time of every cell, corrected for their number."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ _OTHER = {"forward": "gradient", "gradient": "forward"}
 
 @dataclass(frozen=True)
 class Duel:
-    """One phase of one cell. blame: of what moved, where the machine may be at fault."""
+    """The comparison of one phase of one cell. blame: attribution of a move, if known."""
 
     pair: Pair
     phase: str
@@ -45,19 +45,19 @@ class Duel:
 
     @property
     def size(self) -> float:
-        """Of the change: the same for twice as slow and twice as fast."""
+        """The size of the change: the same for twice as slow and twice as fast."""
         return abs(math.log(self.comparison.ratio))
 
     @property
     def is_settled(self) -> bool:
-        """Whether every process of both sides kept timing until its own interval was narrow."""
+        """True if every process of both sides reached a stable time."""
         name = "forward_stable" if self.phase == "forward" else "stable"
         rows = (*self.pair.base, *self.pair.candidate)
         return all(row.get(name) is not False for row in rows if repeat(row, self.phase))
 
 
 class Turn(StrEnum):
-    """How the outcome of a cell changed, time apart."""
+    """A change of a cell's outcome other than its time."""
 
     BROKE = "broke"
     MENDED = "mended"
@@ -66,7 +66,7 @@ class Turn(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """A cell whose status is another. base, candidate: in words. rerun: what shows it again."""
+    """A cell with another status. base, candidate: descriptions. rerun: repeats the run."""
 
     pair: Pair
     turn: Turn
@@ -83,9 +83,9 @@ def duels(
     past: History = NO_HISTORY,
     alpha: float = ratio_tests.TESTED_AT,
 ) -> tuple[Duel, ...]:
-    """Of every phase that both sides have timed; what moved first, the largest change first.
+    """Compare every phase that both sides timed; moves first, the largest first.
 
-    Verdicts are corrected for how many there are (Holm). least: as comparing.compare has it.
+    Verdicts are corrected for their number (Holm). least: as of ratio_tests.compare.
     """
     known = [
         (pair, phase, found)
@@ -102,7 +102,7 @@ def duels(
 
 
 def with_blame(found: Sequence[Duel]) -> tuple[Duel, ...]:
-    """The same; those that moved with what the canaries say of it."""
+    """Add the canaries' attribution to moves."""
     return tuple(
         Duel(duel.pair, duel.phase, duel.base, duel.candidate, duel.comparison, _blame(duel))
         if duel.has_moved
@@ -112,7 +112,7 @@ def with_blame(found: Sequence[Duel]) -> tuple[Duel, ...]:
 
 
 def means(found: Iterable[Duel]) -> dict[str, Mean]:
-    """The geometric mean of the ratios, by phase."""
+    """Compute the geometric mean of the ratios, by phase."""
     known = list(found)
     by_phase = {
         phase: geometric_mean(duel.comparison for duel in known if duel.phase == phase)
@@ -122,17 +122,17 @@ def means(found: Iterable[Duel]) -> dict[str, Mean]:
 
 
 def changes(pairs: Iterable[Pair]) -> tuple[Change, ...]:
-    """Cells that have a number on one side only, that fail otherwise, or in part."""
+    """List cells that have a number on one side only, fail differently, or fail in part."""
     return tuple(change for pair in pairs if (change := _change(pair)) is not None)
 
 
 def numbers(rows: Sequence[Row]) -> int:
-    """How many of a cell's repeats have a number."""
+    """Count a cell's repeats with a number."""
     return sum(Status(str(row["status"])).has_number for row in rows)
 
 
 def state(rows: Sequence[Row]) -> str:
-    """A cell's outcome in words: `ok`, `crashed`, `2 of 3 timed_out`."""
+    """Describe a cell's outcome: `ok`, `crashed`, `2 of 3 timed_out`."""
     told = _told(rows)
     if told is None:
         return "ok"
@@ -161,12 +161,12 @@ def _change(pair: Pair) -> Change | None:
 
 
 def _told(rows: Sequence[Row]) -> Row | None:
-    """The first repeat without a number; None if all have one."""
+    """Return the first repeat without a number; None if all have one."""
     return next((row for row in rows if not Status(str(row["status"])).has_number), None)
 
 
 def _blame(duel: Duel) -> Blame:
-    """blame() takes the gradient's time where there is one: the other phase is taken out."""
+    """Attribute the phase: blame() prefers the gradient, so the other phase is hidden."""
     hidden: Mapping[str, object] = {f"{_OTHER[duel.phase]}_median_ns": None}
     sides = ([{**row, **hidden} for row in rows] for rows in (duel.pair.base, duel.pair.candidate))
     return blame(*sides)

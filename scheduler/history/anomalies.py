@@ -81,17 +81,14 @@ class Suspicion:
 
 @dataclass(frozen=True)
 class Known:
-    """The last step told: its night, the level when it was told, and how far that had come.
-
-    size 0: none was.
-    """
+    """The last reported step: its run, the level at the report, and its size; size 0: none."""
 
     onset: int = 0
     level: float = 0.0
     size: float = 0.0
 
     def covers(self, seen: Suspicion) -> bool:
-        """Whether it goes the same way, and not by as much again."""
+        """Return True if it goes the same way, and not by as much again."""
         gone_on = (seen.now - self.level) * math.copysign(1, self.size)
         is_same_way = (seen.now - seen.before) * self.size > 0
         return is_same_way and gone_on < abs(self.size)

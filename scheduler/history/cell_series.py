@@ -114,13 +114,13 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True)
 class Point:
-    """A cell on one night. Logarithms of ns per call, by phase.
+    """The results of a cell in one run. Logarithms of ns per call, by phase.
 
-    levels: over all repeats. first: without those that confirm, again: of those alone. runs: how
-    many repeats there are. failed_again: those that confirm have no number, either.
-    width: half of what the intervals of all repeats span, relative; None without a number. seconds:
-    of all repeats together. errors: by phase, what the repeats of an unstable night leave open of
-    its level, as a standard deviation. disturbed: others ran beside more than half of its repeats.
+    levels: over all repeats. first: without confirming repeats, again: of those alone. runs: number
+    of repeats. failed_again: the confirming repeats have no number either. width: half the span of
+    all repeats' intervals, relative; None without a number. seconds: of all repeats together.
+    errors: by phase, the standard deviation of an unstable run's level. disturbed: more than half
+    of its repeats had interference.
     """
 
     sweep_id: str
@@ -139,7 +139,7 @@ class Point:
 
     @property
     def was_confirmed(self) -> bool:
-        """Whether it was measured again."""
+        """True if it was measured again."""
         return bool(self.again) or self.failed_again
 
 
@@ -192,7 +192,7 @@ def _points(nights: Iterable[Sequence[Row]]) -> tuple[Point, ...]:
 
 
 def point_of(rows: Sequence[Row]) -> Point | None:
-    """Of one cell's rows of one night; None where nothing was expected and nothing came."""
+    """Summarize one cell's rows of one run; None if nothing was expected and nothing came."""
     rows = select_last_attempts(rows)
     first = [row for row in rows if int(str(row["repeat"])) < CONFIRMING]
     again = [row for row in rows if int(str(row["repeat"])) >= CONFIRMING]
@@ -241,7 +241,7 @@ def _width_of(rows: Sequence[Row], phase: str) -> float | None:
 
 
 def _errors(rows: Sequence[Row]) -> dict[str, float]:
-    """A 95 % interval is four standard deviations wide, nearly."""
+    """Derive standard deviations: a 95 % interval is nearly four of them wide."""
     widths = {phase: _width_of(rows, phase) for phase in PHASES}
     return {phase: width / 1.96 for phase, width in widths.items() if width is not None}
 

@@ -1,14 +1,13 @@
-"""Where a series of levels stepped: penalized least squares over all ways to cut it.
+"""Changepoint detection in a series of levels by penalized least squares.
 
-The cut is the exact optimum, found by PELT (R. Killick, P. Fearnhead, I. A. Eckley, Optimal
-detection of changepoints with a linear computational cost, JASA 107 (2012) 1590-1598) as `ruptures`
-has it. The penalty of a cut is the square of Student's two-sided quantile times the variance of a
-night, so that a series without a step is cut with about the probability that is asked for: the
-quantile is that of `rate` over the number of places where it may be cut (Bonferroni). Where nights
-hang together it is the variance that their mean would have if they were independent
-(velodrome.scheduler.history.autocorrelation).
+The segmentation is the exact optimum, by PELT (R. Killick, P. Fearnhead, I. A. Eckley, Optimal
+detection of changepoints with a linear computational cost, JASA 107 (2012) 1590-1598) from
+`ruptures`. The penalty of a cut is the square of Student's two-sided quantile times the variance of
+a run, so that a series without a step is cut with about the requested probability: the quantile is
+that of `rate` over the number of possible cuts (Bonferroni). For autocorrelated runs the variance
+is inflated (velodrome.scheduler.history.autocorrelation).
 
-The variance is first that of successive differences, which steps hardly touch (J. von Neumann et
+The variance is first that of successive differences, which steps hardly affect (J. von Neumann et
 al., The mean square successive difference, Annals of Mathematical Statistics 12 (1941) 153-162),
 then that of the levels around their stretches, by generalized least squares.
 """
@@ -38,7 +37,7 @@ MOST_NIGHTS = 120  # older ones tell of another machine room
 
 @dataclass(frozen=True)
 class Stretch:
-    """Nights start <= i < end that lie around one level."""
+    """Runs start <= i < end around one level."""
 
     start: int
     end: int
@@ -51,9 +50,9 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Fit:
-    """Stretches in order; a night's standard deviation around its own, with its degrees.
+    """Stretches in order, and a run's standard deviation around its own, with its degrees.
 
-    dependence: of one night on those before it, as it was given.
+    dependence: the given autocorrelation of runs.
     """
 
     stretches: tuple[Stretch, ...]
@@ -72,9 +71,9 @@ def fit(
     dependence: Dependence = NONE,
     prior: Prior = NO_PRIOR,
 ) -> Fit:
-    """Of logarithms of times, oldest first, at least one. rate: of a false cut in all of them.
+    """Fit stretches to logarithms of times, oldest first, at least one.
 
-    prior: what is known of the spread besides.
+    rate: of any false cut. prior: other knowledge of the spread.
     """
     count = len(levels)
     inflation = dependence.inflation(max(1, min(LONG_RUN, count // 2)))
@@ -90,9 +89,9 @@ def fit(
 
 
 def cautious_bounds(levels: Sequence[float], rate: float) -> tuple[int, ...]:
-    """Where each stretch ends, as far as is sure before it is known how nights hang together.
+    """Return the ends of stretches that are certain before the autocorrelation is known.
 
-    The spread is by the median of differences, so that even a large step is none of it (W. N.
+    The spread is by the median of differences, which even a large step does not affect (W. N.
     Venables, B. D. Ripley, Modern Applied Statistics with S, 4th ed., 5.5: 0.6745 of a Gaussian's).
     """
     count = len(levels)
@@ -107,7 +106,7 @@ def cautious_bounds(levels: Sequence[float], rate: float) -> tuple[int, ...]:
 
 @lru_cache(maxsize=4096)
 def quantile(rate: float, degrees: float) -> float:
-    """Student's: a share `rate` lies beyond it, both sides together. Infinite for 0 degrees."""
+    """Return Student's two-sided quantile for tail probability `rate`; infinite for 0 degrees."""
     from scipy.stats import t  # late: slow to import
 
     return float(t.isf(rate / 2, degrees)) if degrees > 0 else math.inf
@@ -116,7 +115,7 @@ def quantile(rate: float, degrees: float) -> float:
 def spread_around(
     levels: Sequence[float], bounds: Sequence[int], dependence: Dependence
 ) -> tuple[float, float]:
-    """Standard deviation of a night, with its degrees, around stretches that end at `bounds`.
+    """Return the standard deviation of a run around stretches, with its degrees.
 
     By generalized least squares: A. C. Aitken, On least squares and linear combination of
     observations, Proceedings of the Royal Society of Edinburgh 55 (1935) 42-48.
@@ -135,7 +134,7 @@ def spread_around(
 
 
 def contrast_factor(weights: Sequence[float], dependence: Dependence) -> float:
-    """Standard error of a weighted sum of successive nights, over the spread of one night."""
+    """Return the standard error of a weighted sum of runs, over the spread of one run."""
     import numpy as np
 
     found = np.asarray(weights, dtype=float)
@@ -143,7 +142,7 @@ def contrast_factor(weights: Sequence[float], dependence: Dependence) -> float:
 
 
 def _bounds(levels: Sequence[float], penalty: float) -> tuple[int, ...]:
-    """Where each stretch ends."""
+    """Return the end of each stretch."""
     import numpy as np
     from ruptures.detection.kernelcpd import KernelCPD  # late: slow to import
 
@@ -155,7 +154,7 @@ def _bounds(levels: Sequence[float], penalty: float) -> tuple[int, ...]:
 
 
 def _of_differences(levels: Sequence[float], dependence: Dependence) -> tuple[float, float]:
-    """Two thirds of the nights are the degrees that the mean square of differences is worth."""
+    """Estimate the spread by differences; it has two thirds as many degrees as differences."""
     squares = [(after - before) ** 2 for before, after in pairwise(levels)]
     if not squares:
         return FINEST, 0.0

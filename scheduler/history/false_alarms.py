@@ -50,7 +50,7 @@ class FalseAlarms:
 
 @dataclass(frozen=True)
 class Past:
-    """Nights of a series around their stretches, and what they leave open."""
+    """Residuals of a series around its stretches, with the errors of its runs."""
 
     residuals: Sequence[float]
     errors: Sequence[float]

@@ -42,9 +42,10 @@ class Proof(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """since: the first night of it. ratio: now over before, 1 for a failure. reason: of a failure.
+    """A step or failure. since: its first run. ratio: now over before, 1 for a failure.
 
-    before: the nights that it is compared with. again: the ratio when measured again, if it was.
+    reason: of a failure. before: the runs it is compared with. again: the ratio of the second
+    measurement, if any.
     """
 
     kind: Kind
@@ -59,10 +60,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Watched:
-    """A cell after a night. findings: of each phase that has one.
+    """A cell after a run, with a finding for each phase that has one.
 
-    quarantined: the night that put it there. detectable: by phase, relative; see detectable.py.
-    moved: how far, where it is in quarantine. series: by phase, with how its nights hang together.
+    quarantined: the run that put it into quarantine. moved: its change since, if in quarantine.
+    detectable: by phase, the minimum detectable change. series: by phase.
     """
 
     cell: Followed
@@ -91,7 +92,7 @@ class Watched:
 
     @property
     def told(self) -> tuple[Finding, ...]:
-        """Quarantine silences failures, which come and go there; a step that holds is told."""
+        """The reported findings: quarantine hides failures, but not steps."""
         return tuple(
             one for one in self.findings if not self.quarantined or one.kind is not Kind.FAILS
         )

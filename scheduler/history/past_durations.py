@@ -30,9 +30,9 @@ _FIELDS = (
 
 @dataclass(frozen=True)
 class Pasts:
-    """seconds: of an attempt, by cell. factor: on what arithmetic says of a task that never ran.
+    """Task durations by cell in s. factor: on the arithmetic estimate of other tasks.
 
-    error: median over past nights of how far a night's total was off, relative; None: too few.
+    error: median relative error of a run's total over past runs; None: too few.
     """
 
     seconds: Mapping[_Cell, float]
@@ -50,7 +50,7 @@ class Pasts:
 
 
 def pasts(rows: Iterable[Row], tasks: Iterable[Task]) -> Pasts:
-    """rows: of `tasks`, of past nights. tasks: of the plan for which it is asked."""
+    """Learn from rows of `tasks` of past runs. tasks: of the plan to be estimated."""
     nights = _by_night(rows)
     seconds = _medians(nights)
     ratios = [

@@ -26,7 +26,7 @@ CellRows = Mapping[tuple[str, Followed], Sequence[Row]]
 
 @dataclass(frozen=True)
 class Explanation:
-    """blame: whose it is. causes: what changed, in words, the likeliest first."""
+    """An explanation. blame: the attribution. causes: recorded changes, the likeliest first."""
 
     blame: Blame
     causes: tuple[str, ...] = ()

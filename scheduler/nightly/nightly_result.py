@@ -19,11 +19,11 @@ NOISY = 0.25  # of the cells
 
 @dataclass(frozen=True)
 class Night:
-    """number: how many nights of this name there are, with this one. seconds: it took.
+    """The result of one nightly run. number: its number among those of its name. seconds: duration.
 
-    surprises: runs that ended otherwise than expected, of `runs`. budget_s: infinite without one.
-    left_out: runs that there was no time for. measured: runs with a time. lacking, vanished: what
-    is less than the sweep promises. unread: files that its history had to do without, in words.
+    surprises: runs with an unexpected outcome, of `runs`. budget_s: infinite without one. left_out:
+    runs for which there was no time. measured: runs with a time. lacking, vanished: missing
+    promised cells. unread: files that the history lacks, described.
     """
 
     name: str

@@ -14,7 +14,7 @@ _WHOLE = pa.int64()
 _SMALL = pa.int32()
 _REAL = pa.float64()
 _YES = pa.bool_()
-_TIME = pa.timestamp("us", "UTC")  # whoever makes Python's values of it: see `instants`
+_TIME = pa.timestamp("us", "UTC")  # see `schema_conversion.with_utc_offsets`
 _FIGURES = pa.list_(pa.struct([("name", _TEXT), ("value", _REAL)]))  # the unit ends the name
 _CHECKS = pa.list_(
     pa.struct(
@@ -50,20 +50,20 @@ def _means(phase: str) -> tuple[tuple[str, pa.DataType, str], ...]:
 
 
 TASKS = _table(
-    ("sweep_id", _TEXT, ""),  # sorts by the time (UTC) at which the sweep began
-    ("task_id", _TEXT, ""),  # hash of all that decides the number
-    ("repeat", _SMALL, ""),  # of the same task, each in a fresh process
-    ("attempt", _SMALL, ""),  # above 1: the one before was lost, or something was wanting
-    ("status", _TEXT, ""),  # `ok`, `unstable`, or why there is no number
-    ("reason", _TEXT, ""),  # of the status, in words
-    ("expected", _TEXT, ""),  # `agreed`, or one or several outcomes joined by ` or `
-    ("expected_reason", _TEXT, ""),  # why it is not expected to agree
-    ("unexpected", _YES, ""),  # it ended otherwise than expected
-    ("log_tail", _TEXT, ""),  # end of the worker's output, if it failed
-    ("rerun", _TEXT, ""),  # the command that runs this task alone
-    ("framework", _TEXT, ""),  # as the sweep names it, perhaps with a version
-    ("framework_version", _TEXT, ""),  # as it says of itself
-    ("variant", _TEXT, ""),  # a way to run the framework
+    ("sweep_id", _TEXT, ""),  # sorts by the sweep's start (UTC)
+    ("task_id", _TEXT, ""),  # hash of everything that decides the result
+    ("repeat", _SMALL, ""),  # number of the repeat; each runs in a fresh process
+    ("attempt", _SMALL, ""),  # above 1: the last was lost, or a node or environment was missing
+    ("status", _TEXT, ""),  # `ok`, `unstable`, or why there is no time
+    ("reason", _TEXT, ""),  # explanation of the status
+    ("expected", _TEXT, ""),  # `agreed`, or outcomes joined by ` or `
+    ("expected_reason", _TEXT, ""),  # why another outcome than `agreed` is expected
+    ("unexpected", _YES, ""),  # the outcome differs from the expected one
+    ("log_tail", _TEXT, ""),  # end of the worker's output after a failure
+    ("rerun", _TEXT, ""),  # command that runs this task alone
+    ("framework", _TEXT, ""),  # as in the sweep file, with a version if given there
+    ("framework_version", _TEXT, ""),  # as the framework reports it
+    ("variant", _TEXT, ""),  # way to run the framework, such as `eager`
     ("model", _TEXT, ""),
     ("batch_size", _SMALL, "examples"),
     ("device", _TEXT, ""),  # `cpu` or `gpu`
@@ -71,89 +71,85 @@ TASKS = _table(
     ("dtype", _TEXT, ""),  # of weights and batches
     ("node_id", _TEXT, ""),
     ("hostname", _TEXT, ""),
-    ("node_type", _TEXT, ""),  # a name for its hardware: only the same compare
+    ("node_type", _TEXT, ""),  # name of its hardware; only equal types are comparable
     ("cpu_model", _TEXT, ""),
     ("gpu_name", _TEXT, ""),
     ("gpu_count", _SMALL, ""),
-    ("gpu_model", _TEXT, ""),  # as asked for
-    ("gpu_uuids", pa.list_(_TEXT), ""),  # those it ran on
+    ("gpu_model", _TEXT, ""),  # as requested
+    ("gpu_uuids", pa.list_(_TEXT), ""),  # GPUs that it used
     ("started_at", _TIME, "UTC"),  # by the node's clock
     ("finished_at", _TIME, "UTC"),
-    ("waited_ns", _WHOLE, "ns"),  # for cores and GPUs that others had, which is no cost of its own
-    ("provision_ns", _WHOLE, "ns"),  # until its environment stood
-    ("import_ns", _WHOLE, "ns"),  # of the framework
-    ("build_ns", _WHOLE, "ns"),  # of the model
-    ("transfer_ns", _WHOLE, "ns"),  # weights and batch to the device
-    ("first_call_ns", _WHOLE, "ns"),  # compilation included
-    ("forward_median_ns", _REAL, "ns per call"),  # one batch through the network, loss included
-    (
-        "forward_low_ns",
-        _REAL,
-        "ns per call",
-    ),  # by these samples alone: no claim on another process
+    ("waited_ns", _WHOLE, "ns"),  # for busy cores and GPUs; not a cost of the task
+    ("provision_ns", _WHOLE, "ns"),  # to install its environment
+    ("import_ns", _WHOLE, "ns"),  # to import the framework
+    ("build_ns", _WHOLE, "ns"),  # to build the model
+    ("transfer_ns", _WHOLE, "ns"),  # to copy weights and batch to the device
+    ("first_call_ns", _WHOLE, "ns"),  # includes compilation
+    ("forward_median_ns", _REAL, "ns per call"),  # forward pass of one batch, including the loss
+    ("forward_low_ns", _REAL, "ns per call"),  # from this process's samples alone
     ("forward_high_ns", _REAL, "ns per call"),
-    ("forward_samples", _WHOLE, ""),  # that were timed
+    ("forward_samples", _WHOLE, ""),  # number of timed samples
     ("forward_stop_reason", _TEXT, ""),
-    ("forward_stable", _YES, ""),  # it settled within the target
-    ("gradient_median_ns", _REAL, "ns per call"),  # forward and backward, all gradients there
-    ("gradient_low_ns", _REAL, "ns per call"),  # null where the samples claim none
+    ("forward_stable", _YES, ""),  # interval is within the target
+    ("gradient_median_ns", _REAL, "ns per call"),  # forward and backward pass, all gradients
+    ("gradient_low_ns", _REAL, "ns per call"),  # null if the samples give no interval
     ("gradient_high_ns", _REAL, "ns per call"),
     ("gradient_samples", _WHOLE, ""),
-    ("stop_reason", _TEXT, ""),  # of gradient; of forward where no gradient is timed
-    ("stable", _YES, ""),  # gradient settled within the target; forward where there is no gradient
+    ("stop_reason", _TEXT, ""),  # of the gradient phase; else of the forward phase
+    ("stable", _YES, ""),  # of the gradient phase; else of the forward phase
     ("warm_up_converged", _YES, ""),  # every warm-up ended with a steady speed
-    ("forward_instability", _TEXT, ""),  # why not: `wide`, `few`, `kinds`, `slow` or `drift`
+    ("forward_instability", _TEXT, ""),  # `wide`, `few`, `kinds`, `slow` or `drift`; null if stable
     ("gradient_instability", _TEXT, ""),
-    ("forward_drift", _REAL, "share of the median"),  # change of speed while timed, beyond chance
-    ("gradient_drift", _REAL, "share of the median"),
-    ("forward_p95_ns", _REAL, "ns per call"),  # of samples; null where too few reach so far
+    ("forward_drift", _REAL, "share of the median"),  # significant change of speed in the phase
+    ("gradient_drift", _REAL, "share of the median"),  # significant change of speed in the phase
+    ("forward_p95_ns", _REAL, "ns per call"),  # of samples; null if there are too few
     ("forward_p99_ns", _REAL, "ns per call"),
     ("gradient_p95_ns", _REAL, "ns per call"),
     ("gradient_p99_ns", _REAL, "ns per call"),
     ("loss_error", _REAL, "relative"),  # against the reference
-    ("gradient_error", _REAL, "relative"),  # the largest of any parameter
+    ("gradient_error", _REAL, "relative"),  # largest over all parameters
     ("verified", _YES, ""),  # loss and gradients agree with the float64 reference
-    ("proved", pa.list_(_TEXT), ""),  # the checks that passed in every timed phase
-    ("unproved", pa.list_(_TEXT), ""),  # the others: `name phase: outcome: reason`
-    ("checks", _CHECKS, ""),  # each check of each timed phase; null: this version kept none
-    ("parameters", _WHOLE, "values"),  # of the model
-    ("model_hash", _TEXT, ""),  # of its layers, input and loss: only the same compare
-    ("forward_flops", _REAL, "FLOP per call"),  # what the model asks for, by its own data
+    ("proved", pa.list_(_TEXT), ""),  # checks that passed in every timed phase
+    ("unproved", pa.list_(_TEXT), ""),  # other checks: `name phase: outcome: reason`
+    ("checks", _CHECKS, ""),  # each check of each timed phase; null: version without checks
+    ("parameters", _WHOLE, "values"),  # number of values in the model
+    ("model_hash", _TEXT, ""),  # of layers, input and loss; only equal models are comparable
+    ("forward_flops", _REAL, "FLOP per call"),  # computed from the model's definition
     ("gradient_flops", _REAL, "FLOP per call"),
     ("ceiling_flops_per_s", _REAL, "FLOP/s"),
-    ("ceiling_source", _TEXT, ""),  # who reached it; another node or sweep is named
+    ("ceiling_source", _TEXT, ""),  # who reached it, with node and sweep if others
     ("gradient_efficiency", _REAL, "share of the ceiling"),
     ("cpu_percent_mean", _REAL, "percent of one core"),
-    ("peak_rss_bytes", _WHOLE, "bytes"),  # of the worker's tree
+    ("peak_rss_bytes", _WHOLE, "bytes"),  # of the worker's process tree
     ("gpu_percent_mean", _REAL, "percent"),
-    ("peak_gpu_memory_bytes", _WHOLE, "bytes"),  # by the framework's count, else the driver's
-    ("energy_j", _REAL, "J"),  # of the timed phases: its GPUs', else the sockets'
+    ("peak_gpu_memory_bytes", _WHOLE, "bytes"),  # by the framework, else by the driver
+    ("energy_j", _REAL, "J"),  # of the timed phases: of its GPUs, else of the CPU sockets
     ("energy_source", _TEXT, ""),  # `measured`, `estimated` or `unavailable`
     ("energy_reason", _TEXT, ""),  # why it is not measured
-    ("energy_per_gradient_j", _REAL, "J per call"),  # by the same meters
-    ("energy_deviation_percent", _REAL, "percent"),  # of integrated power above the counter
-    ("peak_gpu_process_memory_bytes", _WHOLE, "bytes"),  # its own processes', by the driver
+    ("energy_per_gradient_j", _REAL, "J per call"),  # from the same meters
+    ("energy_deviation_percent", _REAL, "percent"),  # integrated power above the energy counter
+    ("peak_gpu_process_memory_bytes", _WHOLE, "bytes"),  # of its own processes, by the driver
     *_means("forward"),
     *_means("gradient"),
-    ("interference_free", _YES, ""),  # nothing else disturbed it
-    ("interference", _TEXT, ""),  # what did
-    ("minor_interference", _TEXT, ""),  # what else there was, below the bounds
+    ("interference_free", _YES, ""),  # no interference above the thresholds
+    ("interference", _TEXT, ""),  # sources of interference
+    ("minor_interference", _TEXT, ""),  # sources below the thresholds
     ("other_cpu_percent_mean", _REAL, "percent of one core, on its cores"),
     ("other_cores_percent_mean", _REAL, "percent of one core, on other cores"),
     ("steal_percent_mean", _REAL, "percent of its cores"),
-    ("sampling_cpu_s", _REAL, "s of CPU time"),  # of the sampler, its start included
-    ("canary_model", _TEXT, ""),  # and its framework with version: only the same compare
+    ("sampling_cpu_s", _REAL, "s of CPU time"),  # of the sampler, including its start
+    ("canary_model", _TEXT, ""),  # with framework and version; only equal canaries are comparable
     ("canary_before_ns", _REAL, "ns per call"),
     ("canary_after_ns", _REAL, "ns per call"),
-    ("exclusive", _YES, ""),  # nothing else of ours ran on the node
-    ("kernels", pa.list_(_TEXT), ""),  # of linear algebra, that ran: `openblas 0.3.13 SKYLAKEX`
-    ("notes", pa.list_(_TEXT), ""),  # of the adapter; `by hand: ` tells a missing operation
-    ("environment_hash", _TEXT, ""),  # of the lock that the framework was installed by
+    ("exclusive", _YES, ""),  # no other task of ours ran on the node
+    ("kernels", pa.list_(_TEXT), ""),  # linear algebra kernels that ran: `openblas 0.3.13 SKYLAKEX`
+    ("notes", pa.list_(_TEXT), ""),  # from the adapter; `by hand: ` marks a missing operation
+    ("environment_hash", _TEXT, ""),  # of the lock file that installed the framework
     ("seed", _WHOLE, ""),  # of weights and batches
     ("velodrome_version", _TEXT, ""),
 )
 
-# For whoever reads the rows of large sweeps: a task's checks are longer than all else of its row.
+# For reads of large sweeps: a task's checks are longer than the rest of its row.
 WITHOUT_CHECKS = tuple(name for name in TASKS.names if name != "checks")
 
 SAMPLES = _table(
@@ -161,8 +157,8 @@ SAMPLES = _table(
     ("task_id", _TEXT, ""),
     ("repeat", _SMALL, ""),
     ("phase", _TEXT, ""),  # `forward` or `gradient`
-    ("index", _SMALL, ""),  # within the phase
-    ("calls", _SMALL, ""),  # that were timed together, being short
+    ("index", _SMALL, ""),  # number within the phase
+    ("calls", _SMALL, ""),  # short calls that were timed together
     ("started_ns", _WHOLE, "ns of the node's CLOCK_MONOTONIC"),
     ("elapsed_ns", _WHOLE, "ns for all calls together"),
 )
@@ -172,16 +168,16 @@ UTILIZATION = _table(
     ("task_id", _TEXT, ""),
     ("repeat", _SMALL, ""),
     ("at_ns", _WHOLE, "ns of the node's CLOCK_MONOTONIC"),
-    ("phase", _TEXT, ""),  # that the instant falls into
-    ("cpu_percent", _REAL, "percent of one core"),  # of the worker's tree
+    ("phase", _TEXT, ""),  # phase at this instant
+    ("cpu_percent", _REAL, "percent of one core"),  # of the worker's process tree
     ("rss_bytes", _WHOLE, "bytes"),
-    ("threads", _SMALL, ""),  # of the worker's tree
+    ("threads", _SMALL, ""),  # of the worker's process tree
     ("context_switches", _WHOLE, "since the start"),
     ("read_bytes", _WHOLE, "bytes since the start"),
     ("written_bytes", _WHOLE, "bytes since the start"),
     ("node_cpu_percent", _REAL, "percent of all cores"),
     ("cpu_mhz", _REAL, "MHz"),
-    ("pressure_percent", _REAL, "percent"),  # of time that some process waited for a CPU
+    ("pressure_percent", _REAL, "percent"),  # of the time, some process waited for a CPU
     ("package_energy_uj", _WHOLE, "uJ of all sockets, since sampling began"),
     ("other_cpu_percent", _REAL, "percent of one core, on its cores"),
     ("interrupt_percent", _REAL, "percent of one core, on its cores"),
@@ -191,19 +187,19 @@ UTILIZATION = _table(
     ("quota_us", _WHOLE, "us, over all CPUs"),
     ("thermal_throttles", _WHOLE, "times, over its cores"),
     ("swapped_in_pages", _WHOLE, "pages since boot"),
-    ("gpu_index", _SMALL, ""),  # null where the task has no GPU
+    ("gpu_index", _SMALL, ""),  # null if the task has no GPU
     ("gpu_uuid", _TEXT, ""),
-    ("gpu_percent", _REAL, "percent"),  # of the time, some kernel ran
-    ("gpu_memory_percent", _REAL, "percent"),  # of the time, its memory was read or written
-    ("gpu_memory_bytes", _WHOLE, "bytes"),  # taken, by anybody
-    ("process_gpu_memory_bytes", _WHOLE, "bytes"),  # of the worker's tree
+    ("gpu_percent", _REAL, "percent"),  # of the time, a kernel ran
+    ("gpu_memory_percent", _REAL, "percent"),  # of the time, memory was read or written
+    ("gpu_memory_bytes", _WHOLE, "bytes"),  # used by all processes
+    ("process_gpu_memory_bytes", _WHOLE, "bytes"),  # of the worker's process tree
     ("power_w", _REAL, "W"),
     ("energy_mj", _WHOLE, "mJ since the driver's start"),
     ("temperature_c", _REAL, "degrees Celsius"),
     ("sm_mhz", _SMALL, "MHz"),
     ("throttle_reasons", _WHOLE, "bits, as NVML has them"),  # see docs/utilization.md
-    ("gpu_other_processes", _SMALL, ""),  # of others, that compute there
-    ("gpu_other_memory_bytes", _WHOLE, "bytes"),  # that those hold
+    ("gpu_other_processes", _SMALL, ""),  # processes of others on the GPU
+    ("gpu_other_memory_bytes", _WHOLE, "bytes"),  # used by processes of others
 )
 
 NODES = _table(
@@ -213,19 +209,19 @@ NODES = _table(
     ("node_type", _TEXT, ""),
     ("cpu_model", _TEXT, ""),
     ("sockets", _SMALL, ""),
-    ("cores", _SMALL, ""),  # physical ones
+    ("cores", _SMALL, ""),  # physical cores
     ("threads", _SMALL, ""),  # logical CPUs
     ("numa_nodes", _SMALL, ""),
     ("caches", _TEXT, ""),
     ("governor", _TEXT, ""),
-    ("ram_bytes", _WHOLE, "bytes"),  # the machine's, or less where a container may use less
+    ("ram_bytes", _WHOLE, "bytes"),  # of the machine, or less if a container is limited
     ("machine_ram_bytes", _WHOLE, "bytes"),
-    ("machine_cpus", _SMALL, ""),  # logical ones, also those that may not be used
+    ("machine_cpus", _SMALL, ""),  # logical CPUs, including those that may not be used
     ("kernel", _TEXT, ""),
     ("system", _TEXT, ""),
     ("architecture", _TEXT, ""),
     ("virtualization", _TEXT, ""),  # empty on bare metal
-    ("labels", pa.list_(pa.struct([("key", _TEXT), ("value", _TEXT)])), ""),  # as Ray has them
+    ("labels", pa.list_(pa.struct([("key", _TEXT), ("value", _TEXT)])), ""),  # from Ray
     (
         "gpus",
         pa.list_(
@@ -242,7 +238,7 @@ NODES = _table(
         ),
         "",
     ),
-    ("cuda_major", _SMALL, ""),  # the newest CUDA that the driver runs; 0: it does not say
+    ("cuda_major", _SMALL, ""),  # newest CUDA that the driver supports; 0: unknown
     (
         "ceilings",
         pa.list_(
@@ -259,9 +255,9 @@ PARAMETERS = _table(
     ("sweep_id", _TEXT, ""),
     ("task_id", _TEXT, ""),
     ("repeat", _SMALL, ""),
-    ("name", _TEXT, ""),  # of the parameter, in the model
+    ("name", _TEXT, ""),  # name of the parameter in the model
     ("shape", pa.list_(_WHOLE), ""),
-    ("reference_norm", _REAL, ""),  # of its float64 gradient
+    ("reference_norm", _REAL, ""),  # norm of its float64 gradient
     ("error", _REAL, "relative"),  # norm of the difference over the reference's norm
 )
 

@@ -16,18 +16,18 @@ HEAD = f"""\
 # Tables and columns
 
 Schema version {schema.VERSION}. This page is generated (`make docs`) from
-`scheduler/results/schema.py`; [results.md](results.md) tells how to read the tables, and what a
-status means.
+`scheduler/results/schema.py`; [results.md](results.md) explains how to read the tables, and the
+statuses.
 
-Every file carries the version in its metadata (`{schema.VERSION_KEY.decode()}`). New columns do not
-raise it: read where a file is older, they are null. A column whose meaning changed would; files of
-every version up to this one are read, one of a later version is left out and named.
+Every file has the version in its metadata (`{schema.VERSION_KEY.decode()}`). A new column keeps the
+version and is null in older files. A changed name or meaning raises it. Files of all versions up to
+this one are read; a file of a later version is skipped and named.
 """
 ROWS = {
     "tasks": "One attempt of one task.",
     "samples": "One timed sample.",
-    "utilization": "One sampling instant of one task, and one of its GPUs where it has some.",
-    "nodes": "One node in one sweep, as it was when the sweep first saw it.",
+    "utilization": "One sampling instant of one task, per GPU if it has any.",
+    "nodes": "One node of one sweep, as first seen by the sweep.",
     "parameters": "One parameter of one verified task.",
 }
 _TABLE = re.compile(r"([A-Z]+) = _table\(")

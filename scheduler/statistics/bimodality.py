@@ -56,7 +56,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Kinds:
-    """Of whole comparisons: how many cells are of two kinds, and how far these are apart."""
+    """The number of bimodal cells of each comparison, and the gap between their modes."""
 
     cells: Array
     gap: Array
@@ -95,11 +95,11 @@ def cut_among(groups: Sequence[Array]) -> Cut:
 
 
 def kinds(cut: Cut, variances: Array) -> Kinds:
-    """cut, variances: of the cells of a comparison, on the last axis.
+    """Estimate the number of bimodal cells; cells are on the last axis.
 
-    The number is the largest of three: cells that by themselves are sure; suspects beyond those
-    that chance makes, by two standard errors; and where the cells that vary most are together less
-    normal than chance has it (Fisher's combination of their p), the clear ones among them.
+    It is the largest of three: cells that are bimodal with confidence; suspects beyond chance by
+    two standard errors; and, if the most variable cells together are less normal than chance allows
+    (Fisher's combination of their p), the clear ones among them.
     """
     count = cut.p.shape[-1]
     sure = (cut.p <= SURE / count).sum(axis=-1)

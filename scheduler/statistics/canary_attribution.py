@@ -42,7 +42,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Blame:
-    """reason is one line for a reader. None: there is no such ratio."""
+    """The attribution of a change. reason: one line. None: there is no such ratio."""
 
     cause: Cause
     reason: str
@@ -51,9 +51,10 @@ class Blame:
 
 
 def blame(base_rows: Sequence[Row], candidate_rows: Sequence[Row]) -> Blame:
-    """Of one cell: rows of `tasks`, its repeats then and now; rows without a number do not count.
+    """Attribute the change of one cell's time; rows of `tasks`, then and now.
 
-    The number is gradient time, forward time where no gradient was timed.
+    Rows without a number are ignored. The time is of the gradient, or of the forward pass without
+    one.
     """
     base, candidate = _timed(base_rows), _timed(candidate_rows)
     if not base or not candidate:

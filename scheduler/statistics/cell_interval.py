@@ -28,9 +28,9 @@ WIDEST = 1.0  # half of an interval over the median, above which it is none
 
 @dataclass(frozen=True)
 class Known:
-    """How single processes differ. source: who tells, in words.
+    """The variation of single processes, known from elsewhere. source: a description of where.
 
-    deviation: of their logarithms. medians_ns: of processes of the same cell; of none for canaries.
+    deviation: of their logarithms. medians_ns: of processes of the same cell; empty for canaries.
     """
 
     deviation: float
@@ -41,7 +41,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Claim:
-    """ns per call. source: where the variance is from; empty for the cell's own processes."""
+    """An interval in ns per call. source: of the variance; empty for the cell's own processes."""
 
     low_ns: float
     high_ns: float
@@ -49,14 +49,14 @@ class Claim:
 
 
 def known_by_sweeps(medians_ns: Iterable[float]) -> Known | None:
-    """Of single processes of the same cell, each of another sweep; None: too few."""
+    """Return the variation of single processes of the cell, one per sweep; None: too few."""
     kept = tuple(value for value in medians_ns if 0 < value < math.inf)
     found = _known(kept, f"{len(kept)} other sweeps")
     return replace(found, medians_ns=kept) if found else None
 
 
 def known_by_canaries(times_ns: Iterable[float]) -> Known | None:
-    """Of canaries, each a process of its own; None: too few."""
+    """Return the variation of canaries, one per process; None: too few."""
     kept = tuple(value for value in times_ns if 0 < value < math.inf)
     return _known(kept, f"{len(kept)} canaries")
 
@@ -68,9 +68,9 @@ def _known(values: Sequence[float], source: str) -> Known | None:
 
 
 def claim(repeats: Sequence[Repeat], otherwise: Sequence[Known] = ()) -> Claim | None:
-    """Of at least one repeat. otherwise: what is known besides; the first of it is used.
+    """Compute the interval of one or more repeats; None if unknown or wider than WIDEST.
 
-    None: nothing can be claimed, or so little that it is no interval (WIDEST).
+    otherwise: other knowledge of the variation; the first is used.
     """
     found = _of_many(repeats) if len(repeats) >= FEWEST else _of_few(repeats, otherwise)
     return found if found and _half_width(repeats, found) <= WIDEST else None
@@ -98,7 +98,7 @@ def _of_few(repeats: Sequence[Repeat], otherwise: Sequence[Known]) -> Claim | No
 
 
 def _by_order(medians_ns: Sequence[float]) -> tuple[float, float]:
-    """Of at least six: the interval that order statistics give of their median."""
+    """Return the order-statistics interval of the median of at least six values."""
     ordered = sorted(medians_ns)
     rank = find_lower_rank(len(ordered))
     return ordered[rank - 1], ordered[-rank]

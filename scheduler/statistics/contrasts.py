@@ -1,13 +1,13 @@
-"""The distance between two sides in units of replication, and how much one such unit varies.
+"""Contrasts: the distance between two sides in replication units, with its variance.
 
-What is replicated decides what a claim is about. Within one sweep it is the process: all of them
-share that night. Across sweeps it is the sweep: whatever a night does to all processes of a cell
-(frequency, neighbours, where a page cache lay) is in the difference of two nights, and no number of
-processes averages it out (S. H. Hurlbert, Pseudoreplication and the design of ecological field
-experiments, Ecological Monographs 54 (1984) 187-211). Neighbours within a sweep are pairs, whose
-differences are free of what both share.
+The unit decides what a verdict is about. Within one sweep it is the process: all share that run.
+Across sweeps it is the sweep: whatever a run does to all processes of a cell (frequency,
+neighbours, placement of a page cache) is in the difference of two runs, and no number of processes
+averages it out (S. H. Hurlbert, Pseudoreplication and the design of ecological field experiments,
+Ecological Monographs 54 (1984) 187-211). Neighbours within a sweep are pairs, whose differences are
+free of what both share.
 
-Values are logarithms of times, on the last axis; all before it are cells and comparisons.
+Values are logarithms of times, on the last axis; all axes before it are cells and comparisons.
 """
 
 import math
@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 
 class Unit(StrEnum):
-    """What is replicated."""
+    """The unit of replication."""
 
     PROCESS = "process"
     PAIR = "pair of processes"
@@ -31,9 +31,9 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True)
 class Contrast:
-    """Candidate minus base. Its variance is `factor` times that of a unit, of which it has degrees.
+    """Candidate minus base. Its variance is `factor` times that of a unit.
 
-    degrees 0: nothing is known of the variance.
+    degrees: of the unit's variance; 0: unknown.
     """
 
     distance: Array
@@ -43,7 +43,7 @@ class Contrast:
 
 
 def stacked(contrasts: Sequence[Contrast]) -> Contrast:
-    """Of one cell each, as one of all of them."""
+    """Stack contrasts of one cell each into one of all cells."""
     names = ("distance", "variance", "degrees", "factor")
     return Contrast(*(np.array([float(getattr(one, name)) for one in contrasts]) for name in names))
 
@@ -70,7 +70,7 @@ def of_processes(base: Array, candidate: Array) -> Contrast:
 
 
 def of_pairs(base: Array, candidate: Array) -> Contrast:
-    """Each unit of a side belongs to that in its place on the other side."""
+    """Compute the contrast of paired units: equal positions belong together."""
     differences = candidate - base
     count = differences.shape[-1]
     variance = differences.var(axis=-1, ddof=1) if count > 1 else np.zeros(base.shape[:-1])
@@ -78,12 +78,12 @@ def of_pairs(base: Array, candidate: Array) -> Contrast:
 
 
 def of_sweeps(base: Array, candidate: Array, past: Sequence[Array]) -> Contrast:
-    """One level per sweep; past: of others, oldest first, each node's apart. All vary alike.
+    """Compute the contrast of sweep levels, all of the same variance.
 
-    What varies between past sweeps is half the mean square of successive differences, which a step
-    of long ago touches once (J. von Neumann et al., The mean square successive difference, Annals
-    of Mathematical Statistics 12 (1941) 153-162): k values have
-    2 (k - 1)^2 / (3k - 4) degrees.
+    past: levels of other sweeps, oldest first, one array per node. Their variance is half the mean
+    square of successive differences, which an old step affects only once (J. von Neumann et al.,
+    The mean square successive difference, Annals of Mathematical Statistics 12 (1941) 153-162): k
+    values have 2 (k - 1)^2 / (3k - 4) degrees.
     """
     parts = [
         (side.var(axis=-1, ddof=1), side.shape[-1] - 1.0)
@@ -100,12 +100,12 @@ def of_sweeps(base: Array, candidate: Array, past: Sequence[Array]) -> Contrast:
 
 
 def successive_degrees(count: int) -> float:
-    """Of the variance by successive differences of so many values."""
+    """Return the degrees of freedom of the variance by successive differences."""
     return 2 * (count - 1) ** 2 / (3 * count - 4) if count > 1 else 0.0
 
 
 def pooled(parts: list[tuple[Array, float]], shape: tuple[int, ...] = ()) -> tuple[Array, float]:
-    """One variance of several, each weighted by its degrees; these in all."""
+    """Pool variances, each weighted by its degrees; return the variance and the degrees."""
     degrees = math.fsum(freedom for _, freedom in parts)
     total: Array = np.zeros(shape)
     for variance, freedom in parts:

@@ -66,7 +66,7 @@ def errors(contrast: Contrast, together: Moderated, floor: Array | float, apart:
 
 @dataclass(frozen=True)
 class Judged:
-    """luck: of which cells a step may be one of kinds, that were found in the whole comparison."""
+    """Test results. luck: cells whose step bimodality may explain by chance."""
 
     p: Array
     together: Moderated
@@ -77,10 +77,9 @@ class Judged:
 def judged(
     contrast: Contrast, cut: Cut, base: Counts, candidate: Counts, floor: Array | float = 0.0
 ) -> Judged:
-    """Of cells that are moderated together.
+    """Test cells that are moderated together.
 
-    cut: how clearly the processes of each are of two kinds. base, candidate: how many there are.
-    floor: as of `p_values`.
+    cut: the cut of each cell's processes. base, candidate: their number. floor: as of `p_values`.
     """
     found = kinds(cut, contrast.variance)
     luck = may_be_luck(found, contrast.distance, base, candidate)
@@ -89,7 +88,7 @@ def judged(
 
 
 def called(p: Array, log_ratio: Array, luck: Bools, *, least: float, alpha: float) -> Bools:
-    """Which cells are faster or slower. log_ratio: of the numbers that are shown."""
+    """Return True for faster or slower cells. log_ratio: of the displayed numbers."""
     is_sure = holm_adjusted(p) <= alpha
     return np.asarray(is_sure & (np.abs(log_ratio) >= np.log1p(least)) & ~luck)
 

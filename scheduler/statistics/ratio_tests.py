@@ -1,15 +1,13 @@
-"""Whether a candidate is faster or slower than a base, over all cells of a comparison.
+"""Tests of whether a candidate is faster or slower than a base, over all cells of a comparison.
 
-The ratio is of the medians over repeats. Its interval and p are of a moderated test on the
-logarithms of what is replicated: velodrome.scheduler.statistics.moderated_tests for the test,
-.evidence for the unit. Beside it stands the p of the exact rank test, which few repeats cannot
-bring low enough, so it is reported and does not decide.
+The ratio is of the medians over repeats. Its interval and p come from a moderated test on the
+logarithms of the replicated units: velodrome.scheduler.statistics.moderated_tests for the test,
+.replication_units for the unit. The p of the exact rank test is reported but does not decide, since
+few repeats cannot make it small enough.
 
-A verdict needs p at most alpha, and a ratio that is off by at least `least`, a difference that
-someone would care for. Everything else is undecided; `is_alike` tells the undecided that are known
-to be within `least` from those of which too little is known.
-
-Of many cells at once, Holm's correction bounds the probability that any verdict at all is false.
+A verdict needs p at most alpha and a ratio that is off by at least `least`, the practical minimum.
+Everything else is undecided; `is_alike` separates those known to be within `least` from those of
+which too little is known. Holm's correction bounds the probability of any false verdict.
 """
 
 import math
@@ -48,7 +46,7 @@ FOUND = 0.8  # the usual power at which a smallest step is told
 
 
 class Verdict(StrEnum):
-    """Of the candidate."""
+    """The verdict on the candidate."""
 
     FASTER = "faster"
     SLOWER = "slower"
@@ -57,16 +55,15 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Candidate over base: a ratio of 1.1 is 10 % slower. The interval is one of 95 %.
+    """The ratio of candidate over base, 1.1 is 10 % slower, with its 95 % interval and test.
 
-    p: of the moderated test, corrected for how many were compared together. rank_p: of Mann and
-    Whitney's, never corrected. unit: what is replicated, base_units and candidate_units of them.
-    past_sweeps: how many other sweeps told how much sweeps vary. error, degrees: the standard error
-    of the ratio's logarithm and its degrees of freedom; infinite and 0 where no claim can be made.
-    unpaired_error, paired_error: what it would be for processes and for pairs of neighbours, None
-    where there are none. smallest_step: relative, what is found with a probability of FOUND. least:
-    the practical minimum that the verdict was made with. reason: why there is none, if it is not
-    that the times do not tell.
+    p: of the moderated test, corrected for the number of comparisons. rank_p: Mann-Whitney, not
+    corrected. unit: what is replicated, base_units and candidate_units of them. past_sweeps: number
+    of other sweeps that gave the variance between sweeps. error, degrees: standard error of the log
+    ratio and its degrees of freedom; infinite and 0 without a test. unpaired_error, paired_error:
+    the error for processes and for pairs of neighbours, if any. smallest_step: relative, detected
+    with probability FOUND. least: the practical minimum of the verdict. reason: why there is no
+    test.
     """
 
     ratio: float
@@ -91,7 +88,7 @@ class Comparison:
 
     @property
     def is_alike(self) -> bool:
-        """Whether the whole interval lies within the practical minimum."""
+        """True if the whole interval lies within the practical minimum."""
         return 1 / (1 + self.least) <= self.low and self.high <= 1 + self.least
 
 
@@ -112,14 +109,14 @@ def compare(
     least: float = LEAST,
     alpha: float = TESTED_AT,
 ) -> Comparison:
-    """Of one time alone within one sweep, of at least one repeat each. least: 0.02 is 2 %."""
+    """Compare a single time within one sweep; one or more repeats each. least: 0.02 is 2 %."""
     return compare_all([within_sweep(base, candidate)], least=least, alpha=alpha)[0]
 
 
 def compare_all(
     evidence: Sequence[Evidence], *, least: float = LEAST, alpha: float = TESTED_AT
 ) -> tuple[Comparison, ...]:
-    """In their order. Verdicts and p are corrected for how many make a claim; intervals are not."""
+    """Compare times in order. Verdicts and p are corrected for their number, not intervals."""
     claims = [at for at, one in enumerate(evidence) if not one.reason]
     found = [_no_claim(one, least) for one in evidence]
     if not claims:
@@ -133,7 +130,7 @@ def compare_all(
 
 @dataclass(frozen=True)
 class _Judged:
-    """Of one time: the test, and whether its step may be luck of kinds, found in so many cells.
+    """The test of one time, and whether bimodality may explain its step by chance.
 
     unpaired_error, paired_error: of the contrasts that might have decided.
     """
@@ -149,7 +146,7 @@ class _Judged:
 
 @dataclass(frozen=True)
 class _Verdict:
-    """p: corrected for all. would_be_called: but for the luck of kinds."""
+    """A corrected verdict. would_be_called: called if bimodality is ignored."""
 
     p: float
     is_called: bool
@@ -157,7 +154,7 @@ class _Verdict:
 
 
 def _tests(claims: Sequence[Evidence]) -> list[_Judged]:
-    """In their order; of one phase and unit are moderated together."""
+    """Test times in order; those of one phase and unit are moderated together."""
     families: dict[tuple[Unit, str], list[int]] = {}
     for at, one in enumerate(claims):
         families.setdefault((one.unit, one.family), []).append(at)
@@ -197,7 +194,7 @@ def _family(family: Sequence[Evidence]) -> list[_Judged]:
 def _errors(
     contrasts: Sequence[Contrast | None], floors: Array, apart: Bools
 ) -> list[float | None]:
-    """Moderated like what decides; None where there is no such contrast."""
+    """Compute moderated errors of contrasts; None where there is none."""
     known = [(at, one) for at, one in enumerate(contrasts) if one and one.degrees]
     found: list[float | None] = [None] * len(contrasts)
     if known:
@@ -227,7 +224,7 @@ def _verdicts(
 def _claim(
     one: Evidence, known: Comparison, found: _Judged, verdict: _Verdict, level: float
 ) -> Comparison:
-    """level: of the test of one time, Bonferroni's, for the smallest step."""
+    """Add the test to a comparison. level: Bonferroni's, for the smallest step."""
     error, degrees = found.error, found.degrees
     distance, half = float(one.contrast.distance), student(degrees) * error
     direction = Verdict.FASTER if known.ratio < 1 else Verdict.SLOWER
@@ -248,7 +245,7 @@ def _claim(
 
 
 def _no_claim(one: Evidence, least: float) -> Comparison:
-    """What is known without a test."""
+    """Build a comparison without a test."""
     sides = [[repeat.median_ns for repeat in side] for side in (one.base, one.candidate)]
     return Comparison(
         ratio=_ratio(one),
@@ -280,11 +277,10 @@ def _of_kinds(found: Kinds) -> str:
 
 
 def smallest_step(error: float, degrees: float, level: float, least: float) -> float | None:
-    """Relative: found with a probability of FOUND at this level of the test, two-sided.
+    """Return the relative step that is detected with probability FOUND; None: too large.
 
-    None: larger than any number.
-
-    The usual sum of two quantiles (Snedecor and Cochran, Statistical Methods, 8th ed., 6.14).
+    level: of the two-sided test. The usual sum of two quantiles (Snedecor and Cochran, Statistical
+    Methods, 8th ed., 6.14).
     """
     threshold = max(quantile(1 - level / 2, degrees) * error, math.log1p(least))
     step = threshold + quantile(FOUND, degrees) * error
@@ -296,12 +292,12 @@ def _ratio(one: Evidence) -> float:
 
 
 def geometric_mean(comparisons: Iterable[Comparison]) -> Mean | None:
-    """Of these very cells, not of others like them; None of none.
+    """Return the geometric mean of these ratios, for these cells only; None if empty.
 
-    The only mean of ratios that does not depend on which side is the base: Fleming & Wallace,
+    The only mean of ratios that does not depend on the choice of the base: Fleming & Wallace,
     Communications of the ACM 29 (1986) 218-221. Within a sweep the cells' errors are independent:
-    their variances add, and the degrees of freedom are Satterthwaite's. A night may shift all cells
-    alike, so across sweeps the errors themselves add, as if all were one.
+    their variances add, and the degrees of freedom are Satterthwaite's. A run may shift all cells
+    alike, so across sweeps the errors themselves add.
     """
     known = list(comparisons)
     if not known:
@@ -320,7 +316,7 @@ def geometric_mean(comparisons: Iterable[Comparison]) -> Mean | None:
 
 
 def _satterthwaite(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The root of a sum of variances, and its degrees of freedom. Biometrics 2 (1946) 110-114."""
+    """Return the root of a sum of variances, and its degrees. Biometrics 2 (1946) 110-114."""
     total = math.fsum(variance for variance, _ in parts)
     if not total:  # all equal: a clock too coarse to see anything
         return 0.0, math.fsum(degrees for _, degrees in parts)

@@ -39,7 +39,7 @@ Repeats = Sequence[Repeat]
 
 @dataclass(frozen=True)
 class Past:
-    """Of other sweeps, oldest first. nodes: the processes of each sweep, one sequence per node."""
+    """Processes of other sweeps, oldest first. nodes: per node, the processes of each sweep."""
 
     nodes: tuple[tuple[Repeats, ...], ...] = ()
 
@@ -55,11 +55,11 @@ class Past:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Of one time. base_units, candidate_units: how many units; past_sweeps: of the variance.
+    """The data for one test. base_units, candidate_units: number of units.
 
-    unpaired, paired: both contrasts within a sweep, of which the unit says which one decides.
-    floor: the variance of a unit that its processes' own samples leave open. reason: why no claim
-    is made. family: times that are moderated together.
+    past_sweeps: number of sweeps behind the variance. unpaired, paired: both contrasts within a
+    sweep; the unit says which one decides. floor: the least variance of a unit by its processes'
+    own samples. reason: why there is no test. family: times that are moderated together.
     """
 
     base: tuple[Repeat, ...]

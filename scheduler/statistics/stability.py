@@ -17,9 +17,9 @@ MOST = 1000  # repeats; nobody runs more
 
 @dataclass(frozen=True)
 class Steadiness:
-    """reason: one line, empty if it is steady. more: further repeats that should do, 0 if none.
+    """The stability of a time. reason: one line, empty if stable. more: further repeats needed.
 
-    more None: repeats will not do, or one alone does not tell how many would.
+    more None: more repeats will not help, or a single repeat does not tell.
     """
 
     reason: str = ""
@@ -31,7 +31,7 @@ class Steadiness:
 
 
 def steadiness(repeats: Sequence[Repeat], *, target: float = TARGET) -> Steadiness:
-    """Of at least one repeat, each stable by its own samples."""
+    """Judge one or more repeats, each stable by its own samples."""
     count = len(repeats)
     if count == 1:
         return Steadiness(more=None)
