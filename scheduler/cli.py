@@ -450,7 +450,7 @@ def results_check(results: Results = RESULTS, json: Json = False) -> int:
 
     Says how to repair each; exit status 5 if there is one.
     """
-    from velodrome.scheduler.commands import results_check as command
+    from velodrome.scheduler.commands import incomplete_results as command
 
     return command.check_results(results, as_json=json)
 

@@ -6,8 +6,7 @@ from functools import cache
 from itertools import islice
 
 from velodrome.agents.environments.recipes import did_you_mean
-from velodrome.scheduler.commands import skipped_files
-from velodrome.scheduler.commands.number_options import read_option
+from velodrome.scheduler.commands import incomplete_results
 from velodrome.scheduler.commands.output import console, print_json
 from velodrome.scheduler.commands.report import Form
 from velodrome.scheduler.comparison import comparison_rows, rendering, wording
@@ -28,7 +27,7 @@ from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.statistics.ratio_tests import LEAST, Verdict
-from velodrome.scheduler.sweeps.quantities import parse_share
+from velodrome.scheduler.sweeps.quantities import parse_share, read_option
 
 FAILURES = ("slower", "faster", "broke", "vanished")
 
@@ -65,7 +64,7 @@ def run_comparison(base: str, candidate: str, results: str, *, only: str, least:
         past = _past(store, past_ids)
         nodes = _nodes(store, {*base_ids, *candidate_ids})
     finally:  # what is missing may be why there is nothing to compare
-        skipped_files.warn_of_faults(store.faults, results)
+        incomplete_results.warn_of_faults(store.faults, results)
     base_rows = without(base_rows, candidate_rows)
     if not base_rows:
         mend = "Name other sweeps, or other conditions, for one of them."
@@ -79,7 +78,8 @@ def run_comparison(base: str, candidate: str, results: str, *, only: str, least:
         past=past,
     )
     return replace(
-        outcome, missing=skipped_files.describe_missing(store.faults, {*base_ids, *candidate_ids})
+        outcome,
+        missing=incomplete_results.describe_missing(store.faults, {*base_ids, *candidate_ids}),
     )
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import cached_property
 from statistics import median
 
-from velodrome.scheduler.commands.number_options import read_option
 from velodrome.scheduler.history.cell_series import cell_of, history
 from velodrome.scheduler.history.history_reading import past_rows
 from velodrome.scheduler.history.past_durations import Pasts, pasts
@@ -16,6 +15,7 @@ from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.sweeps import quantities
+from velodrome.scheduler.sweeps.quantities import read_option
 
 NIGHTS = 20  # that are asked
 LATEST = 5  # of which a cell's width is told

@@ -13,12 +13,13 @@ from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.node import Node
 from velodrome.agents.task import Limits, Task
-from velodrome.scheduler.commands.number_options import read_option
 from velodrome.scheduler.errors import ConfigError, EnvironmentUnavailable
 from velodrome.scheduler.sweeps import quantities
-from velodrome.scheduler.sweeps.canaries import ON_GPUS, canary_on
+from velodrome.scheduler.sweeps.quantities import read_option
 from velodrome.scheduler.sweeps.settings import (
     DTYPES,
+    GPU_CANARY,
+    canary_for,
     find_contradiction,
     parse_device,
     parse_sampling_hz,
@@ -84,7 +85,7 @@ def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStor
             "--sampling-hz", options.sampling_hz, parse_sampling_hz, default.sampling_hz
         ),
         lock_hash=_lock_hash(environments, framework, device.kind),
-        canary=canary_on(device.kind, ON_GPUS) if options.has_canary else "",
+        canary=canary_for(device.kind, GPU_CANARY) if options.has_canary else "",
     )
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from velodrome.agents.isolation.log_tail import without_controls
-from velodrome.scheduler.commands import skipped_files, vertical_rows
+from velodrome.scheduler.commands import incomplete_results, vertical_rows
 from velodrome.scheduler.commands.output import console, print_lines, print_table
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.csv_escaping import escape_formula
@@ -51,8 +51,10 @@ def query(text: str, results: str | Path, form: Format | None, output: Path | No
         raise ConfigError("--format parquet", "it is no text", "Name a file with --output.")
     store = Store.for_reading(results)
     rows = asked(store, text)
-    skipped_files.warn_of_faults(store.faults, results)
-    status = skipped_files.exit_status(store.faults, {fault.sweep_id for fault in store.faults})
+    incomplete_results.warn_of_faults(store.faults, results)
+    status = incomplete_results.exit_status(
+        store.faults, {fault.sweep_id for fault in store.faults}
+    )
     if output is None:
         _PRINTED[chosen](rows)
         return status

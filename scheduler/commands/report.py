@@ -12,8 +12,8 @@ from typing import TypeVar
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from velodrome.scheduler.commands import skipped_files
-from velodrome.scheduler.commands.incomplete_sweeps import describe_unfinished
+from velodrome.scheduler.commands import incomplete_results
+from velodrome.scheduler.commands.incomplete_results import describe_unfinished
 from velodrome.scheduler.commands.output import console, make_table, print_json, print_lines
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.next_commands import NAME, format_command
@@ -135,8 +135,8 @@ def report(
     try:
         shown = _SHOWN[kind](rows, store, chosen_id)
     finally:  # what is missing may be why there is nothing to show
-        skipped_files.warn_of_faults(store.faults, results)
-    missing = skipped_files.describe_missing(store.faults, [chosen_id])
+        incomplete_results.warn_of_faults(store.faults, results)
+    missing = incomplete_results.describe_missing(store.faults, [chosen_id])
     left = describe_unfinished(store, chosen_id, results)
     if left and form in (Form.JSON, Form.CSV):
         sys.stderr.write(f"velodrome: {left}\n")
@@ -161,7 +161,7 @@ def report(
             print_lines(f"wrote {picture}")
         following = format_command(*words, "--markdown")
         print_lines(f"sweep {chosen_id}: {len(rows)} rows in {results}; next: {following}")
-    return ReportResult(rows, skipped_files.exit_status(store.faults, [chosen_id]))
+    return ReportResult(rows, incomplete_results.exit_status(store.faults, [chosen_id]))
 
 
 def outlier_status(rows: Sequence[Mapping[str, object]]) -> int:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from velodrome.scheduler.commands import skipped_files
+from velodrome.scheduler.commands import incomplete_results
 from velodrome.scheduler.commands.output import print_lines
 from velodrome.scheduler.commands.report import ReportResult
 from velodrome.scheduler.errors import ConfigError
@@ -28,7 +28,7 @@ def write_page(results: str | Path, sweep_id: str, file: Path) -> ReportResult:
     chosen = store.resolve(sweep_id or "last")
     rows = task_rows(store, chosen)
     text = render_page(store, chosen, results, rows).encode(errors="replace")
-    skipped_files.warn_of_faults(store.faults, results)
+    incomplete_results.warn_of_faults(store.faults, results)
     try:
         with open(file, "wb", opener=owned) as target:
             target.write(text)
@@ -40,7 +40,7 @@ def write_page(results: str | Path, sweep_id: str, file: Path) -> ReportResult:
         f"sweep {chosen}: {len(rows)} rows in {results}; "
         f"next: {format_command('report', '--results', results, '--sweep', chosen, '--markdown')}",
     )
-    return ReportResult(rows, skipped_files.exit_status(store.faults, [chosen]))
+    return ReportResult(rows, incomplete_results.exit_status(store.faults, [chosen]))
 
 
 def render_page(store: Store, sweep_id: str, results: str | Path, rows: list[Row]) -> str:
@@ -52,6 +52,6 @@ def render_page(store: Store, sweep_id: str, results: str | Path, rows: list[Row
     past = read_cell_history(store, sweep_id)
     version = velodrome_version()
     made = page(sweep_id, str(results), version, rows, nodes, few, planned, past, told)
-    if missing := skipped_files.describe_missing(store.faults, [sweep_id]):
+    if missing := incomplete_results.describe_missing(store.faults, [sweep_id]):
         made = replace(made, summary=(Sentence(missing, is_warning=True), *made.summary))
     return document(made)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from velodrome.scheduler.commands import skipped_files
+from velodrome.scheduler.commands import incomplete_results
 from velodrome.scheduler.commands.history_estimates import RunPlanner, parse_budget
 from velodrome.scheduler.commands.output import console, print_json, print_lines
 from velodrome.scheduler.commands.report import print_tables
@@ -81,7 +81,7 @@ def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) 
         return 1 if surprising else 0
     reader = store.reader()
     gathered = collect_cells(rows, read_cell_history(reader, sweep_id))
-    skipped_files.warn_of_faults(reader.faults, results)
+    incomplete_results.warn_of_faults(reader.faults, results)
     print_tables(
         [build_table(block, cells) for block, cells in gathered.items()],
         describe_interference(rows),

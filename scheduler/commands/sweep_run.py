@@ -19,12 +19,13 @@ from velodrome.scheduler.commands.history_estimates import RunPlanner
 from velodrome.scheduler.commands.target import Target
 from velodrome.scheduler.errors import ClusterUnreachable, RowsMissing
 from velodrome.scheduler.fleet.attempts import Attempt
-from velodrome.scheduler.fleet.completeness import (
+from velodrome.scheduler.fleet.pending_work import (
     describe_missing_rows,
     expected_rows,
     find_missing_rows,
+    pending_attempts,
+    record_unplaceable,
 )
-from velodrome.scheduler.fleet.pending_work import pending_attempts, record_unplaceable
 from velodrome.scheduler.fleet.progress import ProgressDisplay, show_progress
 from velodrome.scheduler.interrupts import on_interrupt
 from velodrome.scheduler.next_commands import format_command

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from velodrome.scheduler.commands.number_options import read_option
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps import quantities
+from velodrome.scheduler.sweeps.quantities import read_option
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from velodrome.scheduler.commands import skipped_files
+from velodrome.scheduler.commands import incomplete_results
 from velodrome.scheduler.commands.output import print_lines
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError
 from velodrome.scheduler.history.cell_series import History
@@ -21,8 +21,8 @@ def publish_site(results: str | Path, sweep_id: str, folder: Path) -> int:
     store = Store.for_reading(results)
     name = name_of(store, store.resolve(sweep_id or "last"))
     history = read_history(store, name)
-    skipped_files.warn_of_faults(store.faults, results)
-    missing = skipped_files.describe_missing(store.faults, night_ids(store, name))
+    incomplete_results.warn_of_faults(store.faults, results)
+    missing = incomplete_results.describe_missing(store.faults, night_ids(store, name))
     if not history:
         mend = "Name one of its nights with --sweep, e.g. one of sweeps/nightly.yaml."
         raise ConfigError(str(results), "this sweep has no name, hence no history", mend)

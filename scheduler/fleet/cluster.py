@@ -1,5 +1,6 @@
 """A connection to a Ray: one that was started for us, or a cluster that somebody else runs."""
 
+import ctypes
 import json
 import logging
 import os
@@ -14,12 +15,12 @@ from velodrome.agents.node import Node
 from velodrome.scheduler import interrupts
 from velodrome.scheduler.errors import ClusterUnreachable, ConfigError
 from velodrome.scheduler.fleet.connection_check import MEND, check_token, is_about_tokens
-from velodrome.scheduler.fleet.ray_signals import without_signal_handlers
 
 CONNECT_S = 5.0
 JOIN_S = 120.0
 TOKEN_FILE = Path("~/.ray/auth_token")
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what a Ray job's driver finds of its runtime_env
+SIGNAL_FLAG = "_ZN3ray6RayLog36is_failure_signal_handler_installed_E"
 # A node that is cut off without a word is noticed by these within seconds; by Ray's own defaults a
 # driver waits for it without end.
 KEEPALIVE = {
@@ -123,6 +124,37 @@ def connect(address: str, runtime_env: Mapping[str, object] | None = None) -> It
     finally:
         ray.shutdown()
         interrupts.reinstall_handlers()
+
+
+@contextmanager
+def without_signal_handlers() -> Iterator[None]:
+    """Keep Ray from installing signal handlers during `ray.init`.
+
+    Ray handles SIGTERM itself, twice: in Python with an exit status of its own, and below that in
+    C++ with a crash log, even where the signal was ignored. There is no setting for either. The
+    C++ handler is installed once per process, which SIGNAL_FLAG remembers; if a later Ray has no
+    such variable, our handlers are restored as soon as `ray.init` returns.
+    """
+    from ray import _raylet
+    from ray._private import utils
+
+    original = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
+    is_installed = _signal_flag(_raylet.__file__)
+    is_installed.value = True
+    try:
+        yield
+    finally:
+        is_installed.value = False  # else `ray.shutdown` uninstalls it, and ours with it
+        utils.set_sigterm_handler = original
+        interrupts.reinstall_handlers()
+
+
+def _signal_flag(library: str) -> ctypes.c_bool:
+    try:
+        return ctypes.c_bool.in_dll(ctypes.CDLL(library), SIGNAL_FLAG)
+    except (OSError, ValueError):
+        return ctypes.c_bool()
 
 
 def runtime_environment(package: str, job_config: str = "{}") -> dict[str, object]:

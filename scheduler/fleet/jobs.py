@@ -24,7 +24,6 @@ from velodrome.scheduler.fleet.cluster import (
     driver_variables,
     runtime_environment,
 )
-from velodrome.scheduler.fleet.job_log import LogLines
 from velodrome.scheduler.fleet.job_spec import Job, JobSpec, entry_command, parse_job
 
 if TYPE_CHECKING:
@@ -59,6 +58,35 @@ def dashboard_url(text: str) -> str:
     except (OSError, OverflowError) as error:
         raise _unreachable(text, str(error)) from error
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].partition(':')[0]}:{port}"
+
+
+class LogLines:
+    """Splits a job's log, which comes in pieces and again after a break, into lines, each once."""
+
+    def __init__(self, print_line: Callable[[str], None]) -> None:
+        self._print_line = print_line
+        self._taken = 0  # characters
+        self._skipped = 0  # characters of the next pieces that were taken before the break
+        self._partial = ""
+
+    def restart(self) -> None:
+        """Expect the log from its first piece again."""
+        self._skipped = self._taken
+
+    def take(self, piece: str) -> None:
+        """Print the lines that this piece completes, without their line ends."""
+        new = piece[self._skipped :]
+        self._skipped = max(0, self._skipped - len(piece))
+        self._taken += len(new)
+        *lines, self._partial = (self._partial + new).split("\n")
+        for line in lines:
+            self._print_line(line)
+
+    def end(self) -> None:
+        """Print the last line if the job ended within it."""
+        if self._partial:
+            self._print_line(self._partial)
+            self._partial = ""
 
 
 class JobServer:
@@ -121,7 +149,7 @@ class JobServer:
 
         lines = LogLines(tell)
         for _ in range(FOLLOW_TRIES):
-            lines.from_the_start()
+            lines.restart()
             with suppress(aiohttp.ClientError, RuntimeError, OSError):
                 asyncio.run(self._tail(job_id, lines))
             if (job := self.job(job_id)).state.is_over:

@@ -11,8 +11,7 @@ from velodrome.agents.node import Node
 from velodrome.agents.node_types import Types
 from velodrome.scheduler.fleet import node_functions
 from velodrome.scheduler.fleet.head_monitor import HeadMonitor
-from velodrome.scheduler.fleet.ray_errors import detect_local_failure, summarize_error
-from velodrome.scheduler.fleet.ray_functions import run_once_on
+from velodrome.scheduler.fleet.ray_calls import detect_local_failure, run_once_on, summarize_error
 from velodrome.scheduler.fleet.transport import Change, Gone, Joined, Unusable
 
 INVENTORY_DEADLINE_S = 60.0

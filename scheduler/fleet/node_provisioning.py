@@ -14,7 +14,7 @@ import ray
 
 from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempts import Attempt
-from velodrome.scheduler.fleet.ray_functions import make_remote
+from velodrome.scheduler.fleet.ray_calls import make_remote
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
 
 JOINS_WITHIN_S = 60.0

@@ -1,6 +1,7 @@
 """What of a plan is still to do, and rows for what never reaches a worker."""
 
 import time
+from collections.abc import Collection, Mapping, Sequence
 
 from velodrome.agents.execution import rerun_command
 from velodrome.agents.measurement import Measurement, Status
@@ -8,7 +9,10 @@ from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempts import Attempt
 from velodrome.scheduler.plans.expectations import Expectations
 from velodrome.scheduler.plans.planning import Plan
+from velodrome.scheduler.results.committed_attempts import Identity
 from velodrome.scheduler.results.store import Store
+
+MOST_NAMED = 6  # missing runs
 
 
 def pending_attempts(plan: Plan, store: Store, sweep_id: str) -> tuple[Attempt, ...]:
@@ -77,4 +81,40 @@ def unmeasured(
         finished_at=now,
         log_tail=log_tail,
         rerun=rerun_command(attempt.task),
+    )
+
+
+def expected_rows(plan: Plan, left_out: Collection[Attempt] = ()) -> dict[Identity, str]:
+    """List what the sweep must have rows for, with its label: the plan without left_out."""
+    labels = {
+        (placement.task.key, placement.repeat): placement.task.label
+        for placement in plan.placements
+    }
+    labels |= {(entry.task.key, 0): entry.task.label for entry in plan.unplaceable}
+    for attempt in left_out:
+        labels.pop((attempt.task.key, attempt.repeat), None)
+    return labels
+
+
+def find_missing_rows(
+    expected: Mapping[Identity, str], store: Store, sweep_id: str
+) -> tuple[str, ...]:
+    """List the labels of expected rows that are not on disk.
+
+    A results folder that is moved or deleted during a sweep is created anew by the next row, and
+    nothing fails: only the rows before it are elsewhere.
+    """
+    rows = store.read("tasks", sweep_id, ("task_id", "repeat"))
+    stored = set(zip(rows["task_id"].to_pylist(), rows["repeat"].to_pylist(), strict=True))
+    return tuple(label for identity, label in expected.items() if identity not in stored)
+
+
+def describe_missing_rows(labels: Sequence[str], total: int, place: str, resume: str) -> str:
+    """Name the missing rows, and the command that measures them again."""
+    few = ", ".join(dict.fromkeys(labels[:MOST_NAMED]))
+    rest = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
+    return (
+        f"{place}: {len(labels)} of {total} runs have no row: {few}{rest}. Was the folder moved or "
+        "deleted during the sweep? Earlier rows are where it was moved to. "
+        f"Measure these again with: {resume}"
     )

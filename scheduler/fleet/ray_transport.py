@@ -12,8 +12,7 @@ from velodrome.scheduler.fleet import node_functions
 from velodrome.scheduler.fleet.attempts import Attempt, Preparation, Prepared, Work
 from velodrome.scheduler.fleet.membership import Member, Membership
 from velodrome.scheduler.fleet.node_provisioning import NodeProvisioner
-from velodrome.scheduler.fleet.ray_errors import detect_local_failure, summarize_error
-from velodrome.scheduler.fleet.ray_functions import run_once_on
+from velodrome.scheduler.fleet.ray_calls import detect_local_failure, run_once_on, summarize_error
 from velodrome.scheduler.fleet.transport import Change, WorkFailed
 
 LOOK_S = 1.0

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task
+from velodrome.scheduler.distinct_names import make_distinct
 from velodrome.scheduler.plans.eligibility import find_unmet, request_for_task
 from velodrome.scheduler.plans.planning import Placement, Plan, Unplaceable
 from velodrome.scheduler.plans.requirements import ResourceRequest, find_lock
-from velodrome.scheduler.plans.task_names import name_tasks
 from velodrome.scheduler.sweeps.sweep import Sweep, ThreadRule
 
 FITS = "fits, too"
@@ -53,6 +53,20 @@ def explain_plan(plan: Plan, sweep: Sweep, nodes: Sequence[Node]) -> tuple[TaskE
     placed = (_placed(task, there, sweep, nodes, reasons) for task, there in by_task.items())
     nowhere = (_unplaceable(entry, sweep, reasons) for entry in plan.unplaceable)
     return tuple(replace(one, name=names[one.task]) for one in (*placed, *nowhere))
+
+
+def name_tasks(tasks: Iterable[Task]) -> dict[Task, str]:
+    """Name each task by its label, with the fields that differ where labels are equal."""
+    each = tuple(dict.fromkeys(tasks))
+    labels = {task: task.label for task in each}
+    return make_distinct(labels, {task: _fields(task) for task in each})
+
+
+def _fields(task: Task) -> dict[str, str]:
+    """Map field names to texts, with each part of the timing as a sweep file names it."""
+    timing = {name: str(value) for name, value in task.timing._asdict().items()}
+    others = {name: str(value) for name, value in task.deciding.items() if name != "timing"}
+    return others | timing
 
 
 class _Reasons:

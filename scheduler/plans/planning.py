@@ -21,9 +21,9 @@ from velodrome.scheduler.plans.eligibility import (
     request_for_cell,
     resolve_threads,
 )
-from velodrome.scheduler.sweeps.canaries import canary_on
 from velodrome.scheduler.sweeps.ceilings import timing_of
 from velodrome.scheduler.sweeps.expansion import CellSpec, is_excluded
+from velodrome.scheduler.sweeps.settings import canary_for
 from velodrome.scheduler.sweeps.sweep import PlacementRule, Sweep, ThreadRule
 
 CONFIRMING = 1000  # the first repeat of those that are run besides a plan, to confirm what it found
@@ -168,7 +168,7 @@ def _task(
         exclusive=sweep.exclusive,
         sampling_hz=sweep.sampling_hz,
         lock_hash=lock_hashes.get((cell.framework, cell.device), ""),
-        canary=canary_on(cell.device, sweep.canary),
+        canary=canary_for(cell.device, sweep.canary),
     )
 
 

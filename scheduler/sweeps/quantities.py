@@ -5,6 +5,12 @@ a file by hand hardly means them. There are no exponents, no `inf` and no `nan`.
 """
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
+
+from velodrome.scheduler.errors import ConfigError
+
+T = TypeVar("T")
 
 MOST_WHOLE = 2**31 - 1
 MOST_PHASE_S = 7 * 86400.0  # of timing one phase
@@ -96,3 +102,13 @@ def parse_share(text: str) -> float:
     if not 0 < value < 1:
         raise InvalidQuantity(SHARE_MEND)
     return value
+
+
+def read_option(option: str, text: str, parse: Callable[[str], T], default: T) -> T:
+    """Parse an option's value; default if it is empty. ConfigError names option and bound."""
+    if not text:
+        return default
+    try:
+        return parse(text)
+    except InvalidQuantity as error:
+        raise ConfigError(f"command line, {option}", f"'{text}' is invalid", str(error)) from None

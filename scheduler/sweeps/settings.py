@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from velodrome.adapters.protocol import Timing
+from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.task import Limits
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps import quantities, value_parsers
@@ -17,6 +18,8 @@ MOST_GPUS = 64
 MOST_REPEATS = 1000
 MOST_SEED = 2**32 - 1  # what numpy.random.RandomState takes
 MOST_SAMPLING_HZ = 100
+CPU_CANARY = "numpy"  # which is always available
+GPU_CANARY = "torch"
 DEVICE_MEND = "Give cpu, gpu, gpu:2 for two, or {gpu: H100} for a model."
 
 T = TypeVar("T")
@@ -98,6 +101,22 @@ def find_contradiction(timing: Timing) -> str:
     if timing.min_seconds <= timing.max_seconds:
         return ""
     return f"min_seconds {timing.min_seconds:g} is over max_seconds {timing.max_seconds:g}"
+
+
+def read_canary(value: Value, name: str) -> str:
+    """Read the framework of canaries on GPUs; empty: there are no canaries at all."""
+    on_gpus = [name for name, framework in FRAMEWORKS.items() if "gpu" in framework.devices]
+    choices = {**dict(zip(on_gpus, on_gpus, strict=True)), "true": GPU_CANARY, "false": ""}
+    if isinstance(value, Scalar) and value.text in choices:
+        return choices[value.text]
+    names = f"{', '.join(on_gpus[:-1])} or {on_gpus[-1]}"
+    mend = f"Give true, false, or the framework that runs them on GPUs: {names}."
+    raise value_parsers.wrong_value(value, name, mend)
+
+
+def canary_for(device: str, on_gpus: str) -> str:
+    """Return the framework of a task's canaries. on_gpus: the result of read_canary."""
+    return CPU_CANARY if on_gpus and device == "cpu" else on_gpus
 
 
 def read_limits(value: Value, name: str) -> Limits:

@@ -7,14 +7,15 @@ from typing import TypeVar
 
 from velodrome.adapters.models import MODELS, families
 from velodrome.adapters.registry import Framework
+from velodrome.agents.environments.existing import pointed_at
 from velodrome.agents.environments.frameworks import available, with_version
+from velodrome.agents.environments.recipes import RecipeError, read_recipe
 from velodrome.agents.environments.versions import split
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps import value_parsers, yaml_nodes
-from velodrome.scheduler.sweeps.canaries import read_canary
 from velodrome.scheduler.sweeps.exclusions import check_exclusions, read_exclusions
-from velodrome.scheduler.sweeps.lock_requirements import read_lock_requirements
 from velodrome.scheduler.sweeps.settings import (
+    read_canary,
     read_devices,
     read_dtypes,
     read_labels,
@@ -26,7 +27,7 @@ from velodrome.scheduler.sweeps.settings import (
     read_timing,
     read_where,
 )
-from velodrome.scheduler.sweeps.sweep import Entrant, Sweep
+from velodrome.scheduler.sweeps.sweep import Entrant, LockRequirement, Sweep
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
 
 KEYS = (
@@ -51,6 +52,7 @@ KEYS = (
     "labels",
 )
 
+MB = 1_000_000  # as environment.toml counts
 T = TypeVar("T")
 
 
@@ -134,6 +136,26 @@ def _entrants(
             read_lock_requirements(frameworks[name]),
         )
         for name in names
+    )
+
+
+def read_lock_requirements(
+    framework: Framework, environ: Mapping[str, str] = os.environ
+) -> tuple[LockRequirement, ...]:
+    """List what each of a framework's locks requires of a node, per device that it serves.
+
+    Empty if the user points at an interpreter, or if the recipe cannot be read: a build says why.
+    """
+    try:
+        recipe = read_recipe(Path(framework.folder), locked=False)
+    except RecipeError:
+        return ()
+    if pointed_at(split(framework.name)[0], recipe, environ):
+        return ()
+    return tuple(
+        LockRequirement(device, lock.platforms, lock.size_mb * MB, lock.devices, lock.file)
+        for device in framework.devices
+        for lock in recipe.locks_for(device)
     )
 
 

@@ -30,7 +30,7 @@ def test_what_is_not_there_at_the_end_is_named_and_can_be_measured_again(command
     assert running.returncode == 5, out
     assert "everything ended as expected" not in out
     (line,) = err.splitlines()
-    assert f"velodrome: {results.name}: 1 of 3 runs are not there: numpy[float64]" in line
+    assert f"velodrome: {results.name}: 1 of 3 runs have no row: numpy[float64]" in line
     assert runs(results) == [1, 2]
     assert runs(aside) == ([0] if fate == "moved" else [])
 

@@ -102,7 +102,7 @@ def test_a_report_of_a_sweep_that_was_interrupted_says_so_and_how_to_go_on(comma
     sweep_id = Store.for_reading(results).resolve("last")
     (file,) = (results / "tasks").rglob("*.parquet")
     pq.write_table(pq.read_table(file).slice(0, 1), file)
-    said = "This sweep has not ended: 1 of 2 runs is missing"
+    said = "This sweep is not complete: 1 of 2 runs is missing"
     for form in ("", "--markdown", "--csv", "--json", "--utilization", "--outliers", "--ceilings"):
         done = command.run("report", "--results", "cut", *form.split())
         told = done.stderr if form in ("--csv", "--json") else done.stdout

@@ -15,9 +15,8 @@ from velodrome.scheduler.comparison.cell_names import names_in
 from velodrome.scheduler.comparison.outcome import Chosen, compared
 from velodrome.scheduler.fleet.event_messages import describe_ended
 from velodrome.scheduler.history.cell_series import followed, history, labels
-from velodrome.scheduler.plans.explanations import explain_plan
+from velodrome.scheduler.plans.explanations import explain_plan, name_tasks
 from velodrome.scheduler.plans.planning import make_plan
-from velodrome.scheduler.plans.task_names import name_tasks
 from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.html.formatting import format_platform
 from velodrome.scheduler.reports.tables import build_table

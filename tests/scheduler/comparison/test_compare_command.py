@@ -194,7 +194,7 @@ def test_the_exit_status_is_1_only_for_what_was_asked(kept) -> None:
 def test_a_change_that_nobody_cares_for_can_be_made_one(kept) -> None:
     outcome = run_comparison("last~1", "last", kept, only="", least=0.2)
     assert exit_status(outcome, ("slower",)) == 0
-    with pytest.raises(ConfigError, match=r"command line, --least: '2 apples' is not taken"):
+    with pytest.raises(ConfigError, match=r"command line, --least: '2 apples' is invalid"):
         compare("last~1", "last", kept, least="2 apples", form=Form.CSV)
 
 

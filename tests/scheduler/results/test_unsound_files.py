@@ -18,10 +18,10 @@ from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.compare import Form, compare
 from velodrome.scheduler.commands.compare import exit_status as compare_status
+from velodrome.scheduler.commands.incomplete_results import check_results
 from velodrome.scheduler.commands.query import Format, query
 from velodrome.scheduler.commands.report import ReportKind, report
 from velodrome.scheduler.commands.report_page import write_page
-from velodrome.scheduler.commands.results_check import check_results
 from velodrome.scheduler.errors import INCOMPLETE, StoreError
 from velodrome.scheduler.plans.planning import Placement, Plan
 from velodrome.scheduler.results.deduplication import Report

@@ -103,6 +103,6 @@ def test_canaries_change_no_task_s_key() -> None:
 
 
 @pytest.mark.parametrize("value", ["yes", "numpy", "[torch]", "1"])
-def test_what_can_run_no_canary_on_a_gpu_is_refused(value: str) -> None:
+def test_what_can_run_no_canary_for_a_gpu_is_refused(value: str) -> None:
     with pytest.raises(ConfigError, match=r"some.yaml:7:9: canary holds .*Give true, false, or"):
         sweep(f"canary: {value}")

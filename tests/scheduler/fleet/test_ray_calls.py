@@ -4,7 +4,7 @@ import pytest
 import ray
 
 from velodrome.scheduler.errors import ClusterUnreachable
-from velodrome.scheduler.fleet.ray_errors import detect_local_failure, summarize_error
+from velodrome.scheduler.fleet.ray_calls import detect_local_failure, summarize_error
 
 
 def test_of_what_a_task_raised_the_exception_is_told_and_not_where_ray_caught_it() -> None:
@@ -27,7 +27,7 @@ def test_of_rays_own_errors_the_first_sentence_is_told() -> None:
 
 def test_a_broken_pipe_to_the_own_ray_is_a_cluster_that_cannot_be_reached() -> None:
     with (
-        pytest.raises(ClusterUnreachable, match="the Ray on this machine is gone"),
+        pytest.raises(ClusterUnreachable, match="Ray on this machine has stopped"),
         detect_local_failure(),
     ):
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
