@@ -20,7 +20,7 @@ def check_results(results: str | Path, *, as_json: bool) -> int:
     if as_json:
         print_json([{**vars(fault), "loses_rows": fault.loses_rows} for fault in faults])
     else:
-        print_lines(*(f"{fault.ill}  {fault}" for fault in faults))
+        print_lines(*(f"{fault.kind}  {fault}" for fault in faults))
         print_lines(
             f"{len(faults)} files in {results} are faulty"
             if faults
