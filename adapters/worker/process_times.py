@@ -29,6 +29,22 @@ def read_process_times() -> ProcessTimes:
     )
 
 
+def taken_by_others(spent: ProcessTimes) -> float:
+    """Compute the time in ns that threads waited for processors that this process did not use.
+
+    Threads of its own that wait for each other count for nothing.
+    """
+    unused_ns = spent.wall_ns * _processors() - spent.processor_ns
+    return float(max(0, min(spent.waited_ns, unused_ns)))
+
+
+def _processors() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # no Linux
+        return os.cpu_count() or 1
+
+
 def _threads() -> List[str]:
     try:
         return os.listdir(TASKS)

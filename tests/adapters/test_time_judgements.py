@@ -4,9 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from velodrome.adapters.proof import double_work, unseen_inputs
+from velodrome.adapters.proof import double_work, last_results, unseen_inputs
 from velodrome.adapters.proof.timed_phase import Cost
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED
+from velodrome.adapters.worker import process_times
+from velodrome.adapters.worker.process_times import ProcessTimes, taken_by_others
 
 # What judging times asks of a proof: the device, and how many batches a time is of.
 ON_CPU = SimpleNamespace(on_cpu=True, places=(0,))
@@ -44,3 +46,37 @@ def test_a_batch_is_late_only_in_every_round_of_a_calm_machine(firsts, laters, o
 def test_twice_the_calls_take_twice_as_long_or_too_little(doubles, singles, outcome, is_less):
     found = double_work._judged(double_work._ratios(ON_CPU, costs(*doubles), costs(*singles)))
     assert (found.outcome, double_work._is_less(found)) == (outcome, is_less)
+
+
+@pytest.mark.parametrize(
+    ("beyond_ms", "taken_ms", "outcome"),
+    [
+        (-1, 0, PASSED),
+        (400, 0, FAILED),
+        (400, 300, FAILED),
+        (400, 500, CANNOT_TELL),
+        (1400, 500, FAILED),
+    ],
+    ids=["in time", "late", "hardly disturbed", "others used its processors", "late by most of it"],
+)
+def test_a_late_result_fails_unless_others_used_the_processors(beyond_ms, taken_ms, outcome):
+    first = last_results.Reading(Cost(4e9, 1e9), 10, 1e6 * taken_ms)
+    assert last_results._drained(1e6 * beyond_ms, first, 2.7e9).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("spent", "taken_ns"),
+    [
+        (ProcessTimes(1000, 2000, 900), 0),
+        (ProcessTimes(1000, 2100, 900), 0),
+        (ProcessTimes(1000, 500, 900), 900),
+        (ProcessTimes(1000, 1500, 900), 500),
+        (ProcessTimes(1000, 500, 0), 0),
+    ],
+    ids=["own threads in the way", "clocks differ", "by others", "in part by others", "idle"],
+)
+def test_processor_time_is_taken_by_others_only_if_the_process_did_not_use_it(
+    spent, taken_ns, monkeypatch
+):
+    monkeypatch.setattr(process_times, "_processors", lambda: 2)
+    assert taken_by_others(spent) == taken_ns
