@@ -33,7 +33,7 @@ from scipy.special import ndtri
 
 from velodrome.adapters.protocol import Timed, Timing
 from velodrome.adapters.worker.call_timing import Calls, WarmUp, time_calls
-from velodrome.scheduler.reports.cells import Time, combine_repeats, read_repeat
+from velodrome.scheduler.reports.cell_times import Time, combine_repeats, read_repeat
 from velodrome.scheduler.statistics.cell_interval import known_by_sweeps
 from velodrome.scheduler.statistics.replication import Repeat
 

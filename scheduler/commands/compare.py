@@ -21,9 +21,9 @@ from velodrome.scheduler.comparison.replication_units import (
 from velodrome.scheduler.comparison.side_selection import parse, rows_of, subjects, without
 from velodrome.scheduler.comparison.verdicts import Turn
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError
-from velodrome.scheduler.reports.flat_rows import csv_rows
 from velodrome.scheduler.reports.possible_rows import drop_impossible_values
 from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.reports.text_tables import csv_rows
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.statistics.ratio_tests import LEAST, Verdict

@@ -40,11 +40,10 @@ from velodrome.scheduler.nightly.nightly_result import Night
 from velodrome.scheduler.nightly.summary import summary
 from velodrome.scheduler.plans.planning import CONFIRMING, Plan
 from velodrome.scheduler.reports.possible_rows import drop_impossible_values
-from velodrome.scheduler.reports.task_rows import Row, select_last_attempts, select_surprises
+from velodrome.scheduler.reports.task_rows import Row, select_last_attempts, select_unexpected
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store, new_sweep_id
-from velodrome.scheduler.site.pages import LatestRunSummary
-from velodrome.scheduler.site.site_files import put
+from velodrome.scheduler.site.pages import LatestRunSummary, put
 from velodrome.scheduler.sweeps.sweep import Sweep
 from velodrome.scheduler.sweeps.sweep_file import load_sweep
 
@@ -99,7 +98,7 @@ def _nightly(path: Path, typed: NightlyOptions, where: Target, *, as_json: bool)
         began=began,
         seconds=time.monotonic() - started_s,
         runs=len(rows),
-        surprises=len(select_surprises(rows)),
+        surprises=len(select_unexpected(rows)),
         budget_s=guide.budget_s,
         left_out=guide.left_out(rows),
         measured=sum(map(has_time, planned(rows))),

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from velodrome.agents.isolation.log_tail import without_controls
-from velodrome.scheduler.reports.wide_tables import WideTable
+from velodrome.scheduler.reports.terminal_tables import WideTable
 
 Row = Mapping[str, object]
 

@@ -23,26 +23,20 @@ from velodrome.scheduler.reports import (
     extensibility_text,
     outliers_text,
 )
-from velodrome.scheduler.reports.cell_history import read_cell_history
+from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
 from velodrome.scheduler.reports.cell_rows import build_cell_row
-from velodrome.scheduler.reports.cells import (
-    CellResult,
-    Implementation,
-    Platform,
-    Workload,
-    collect_cells,
-)
+from velodrome.scheduler.reports.cells import CellResult, collect_cells
 from velodrome.scheduler.reports.core_utilization import summarize_core_use
 from velodrome.scheduler.reports.extensibility import build_grids, collect_outcomes
-from velodrome.scheduler.reports.flat_rows import csv_rows, markdown_table
 from velodrome.scheduler.reports.interference_summary import describe_interference
-from velodrome.scheduler.reports.markdown_text import escape_markdown
 from velodrome.scheduler.reports.outliers import collect_task_times, find_outliers
 from velodrome.scheduler.reports.possible_rows import drop_impossible_values
+from velodrome.scheduler.reports.process_variation import read_cell_history
 from velodrome.scheduler.reports.render import render_markdown, render_tables
 from velodrome.scheduler.reports.roofline import build_rooflines
 from velodrome.scheduler.reports.tables import Table, build_table
-from velodrome.scheduler.reports.unwrapped_lines import UnwrappedLine
+from velodrome.scheduler.reports.terminal_tables import UnwrappedLine
+from velodrome.scheduler.reports.text_tables import csv_rows, escape_markdown, markdown_table
 from velodrome.scheduler.results.ceilings import filled
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
@@ -191,7 +185,7 @@ def _extensibility(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     if not found:
         mend = "Run sweeps/probes.yaml, or name its sweep with --sweep."
         raise ConfigError(sweep_id, "there is no probe in this sweep", mend)
-    flat = extensibility_text.flat(found)
+    flat = extensibility_text.flat_rows(found)
     return Rendering(
         flat,
         lambda: csv_rows(flat),
@@ -204,7 +198,7 @@ def _utilization(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     found = summarize_core_use(rows, store.read("utilization", sweep_id))
     if not found:
         raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
-    flat = core_utilization_text.flat(found)
+    flat = core_utilization_text.flat_rows(found)
     table = core_utilization_text.table_rows(found)
     left, legend = core_utilization_text.LEFT, core_utilization_text.LEGEND
     return Rendering(
@@ -218,7 +212,7 @@ def _utilization(rows: Rows, store: Store, sweep_id: str) -> Rendering:
 def _outliers(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     ran = collect_task_times(rows)
     found = find_outliers(ran)
-    flat = outliers_text.flat(found)
+    flat = outliers_text.flat_rows(found)
     table = outliers_text.table_rows(found)
     left, legend = outliers_text.LEFT, outliers_text.LEGEND
     summary = outliers_text.summarize_comparison(ran, found)
@@ -234,10 +228,10 @@ def _ceilings(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     found = build_rooflines(rows, store.ceilings(sweep_id))
     if not found:
         raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
-    flat = ceilings_text.flat(found)
-    tops, points = ceilings_text.tops(found), ceilings_text.points(found)
+    flat = ceilings_text.flat_rows(found)
+    tops, points = ceilings_text.ceiling_rows(found), ceilings_text.efficiency_rows(found)
     tops_left, left, legend = (
-        ceilings_text.TOPS_LEFT,
+        ceilings_text.CEILINGS_LEFT,
         ceilings_text.POINTS_LEFT,
         ceilings_text.LEGEND,
     )

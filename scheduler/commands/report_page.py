@@ -9,11 +9,11 @@ from velodrome.scheduler.commands.output import print_lines
 from velodrome.scheduler.commands.report import ReportResult
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.next_commands import format_command
-from velodrome.scheduler.reports.cell_history import read_cell_history
 from velodrome.scheduler.reports.html.document import document
 from velodrome.scheduler.reports.html.page import page
 from velodrome.scheduler.reports.html.page_data import checks, node_rows, readings, task_rows
 from velodrome.scheduler.reports.html.summary import Sentence
+from velodrome.scheduler.reports.process_variation import read_cell_history
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.atomic_files import owned
 from velodrome.scheduler.results.store import Store

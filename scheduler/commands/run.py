@@ -20,13 +20,13 @@ from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.plans.preparation import versions_of
 from velodrome.scheduler.reports import outliers_text
-from velodrome.scheduler.reports.cell_history import read_cell_history
 from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.interference_summary import describe_interference
 from velodrome.scheduler.reports.outliers import collect_task_times, find_outliers
 from velodrome.scheduler.reports.possible_rows import drop_impossible_values
+from velodrome.scheduler.reports.process_variation import read_cell_history
 from velodrome.scheduler.reports.tables import build_table
-from velodrome.scheduler.reports.task_rows import select_surprises
+from velodrome.scheduler.reports.task_rows import select_unexpected
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.sweep_ids import require_sweep_id
@@ -75,7 +75,7 @@ def _sweep(path: Path | None, store: Store, resumed: str) -> Sweep:
 def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) -> int:
     columns = None if as_json else WITHOUT_CHECKS
     rows = drop_impossible_values(store.read("tasks", sweep_id, columns).to_pylist())
-    surprising = select_surprises(rows)
+    surprising = select_unexpected(rows)
     if as_json:
         print_json(rows)
         return 1 if surprising else 0

@@ -9,8 +9,7 @@ from velodrome.scheduler.errors import INCOMPLETE, ConfigError
 from velodrome.scheduler.history.cell_series import History
 from velodrome.scheduler.history.history_reading import name_of, night_ids, read_history
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.site.pages import INDEX, NO_RUN, LatestRunSummary, Link, pages
-from velodrome.scheduler.site.site_files import write
+from velodrome.scheduler.site.pages import INDEX, NO_RUN, LatestRunSummary, Link, pages, write
 
 NIGHTS = "nights"  # the folder of whole reports within a site
 MOST_REPORTS = 60

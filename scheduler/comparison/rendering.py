@@ -12,10 +12,12 @@ from velodrome.scheduler.comparison.outcome import Outcome
 from velodrome.scheduler.comparison.verdicts import Duel
 from velodrome.scheduler.comparison.wording import Section, heading, legend, sections, sentence
 from velodrome.scheduler.next_commands import localize_command
-from velodrome.scheduler.reports.flat_rows import markdown_table
-from velodrome.scheduler.reports.markdown_text import escape_markdown, format_code_span
-from velodrome.scheduler.reports.unwrapped_lines import UnwrappedLine
-from velodrome.scheduler.reports.wide_tables import WideTable
+from velodrome.scheduler.reports.terminal_tables import UnwrappedLine, WideTable
+from velodrome.scheduler.reports.text_tables import (
+    escape_markdown,
+    format_code_span,
+    markdown_table,
+)
 from velodrome.scheduler.statistics.ratio_tests import Verdict
 
 STYLES = {Verdict.SLOWER: "red", Verdict.FASTER: "green", Verdict.UNDECIDED: "dim"}

@@ -18,7 +18,7 @@ from velodrome.scheduler.distinct_names import make_distinct
 from velodrome.scheduler.plans.planning import CONFIRMING
 from velodrome.scheduler.reports.task_rows import (
     Row,
-    is_surprise,
+    is_unexpected,
     measure_duration_s,
     select_last_attempts,
 )
@@ -197,7 +197,7 @@ def point_of(rows: Sequence[Row]) -> Point | None:
     first = [row for row in rows if int(str(row["repeat"])) < CONFIRMING]
     again = [row for row in rows if int(str(row["repeat"])) >= CONFIRMING]
     numbered = [row for row in rows if _has_number(row)]
-    failed = [row for row in rows if not _has_number(row) and is_surprise(row)]
+    failed = [row for row in rows if not _has_number(row) and is_unexpected(row)]
     if not numbered and not failed:
         return None
     started = [row["started_at"] for row in rows if isinstance(row["started_at"], datetime)]

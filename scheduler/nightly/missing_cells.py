@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from velodrome.scheduler.history.cell_series import Followed, History, cell_of, followed
 from velodrome.scheduler.plans.planning import CONFIRMING
-from velodrome.scheduler.reports.task_rows import Row, is_surprise, select_last_attempts
+from velodrome.scheduler.reports.task_rows import Row, is_unexpected, select_last_attempts
 from velodrome.scheduler.results.sanitizing import in_one_line
 from velodrome.scheduler.sweeps.sweep import PlacementRule
 
@@ -50,7 +50,7 @@ def lacking(rows: Sequence[Row]) -> tuple[Lacking, ...]:
         runs.setdefault(followed(row), []).append(row)
     found = []
     for cell, those in sorted(runs.items()):
-        without = [row for row in those if not has_time(row) and is_surprise(row)]
+        without = [row for row in those if not has_time(row) and is_unexpected(row)]
         if without:
             reason = in_one_line(without[-1]["reason"])
             told = f"{reason[:LONGEST]}..." if len(reason) > LONGEST else reason

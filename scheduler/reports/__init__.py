@@ -1,1 +1,1 @@
-"""What is told of a sweep's rows."""
+"""Reports on the rows of a sweep: tables, flat rows and the HTML page."""

@@ -1,24 +1,24 @@
-"""What nodes can do at best and how near each cell came to it, as rows for tables and flat rows."""
+"""Ceilings of each node and the efficiency of each cell, as text tables and flat rows."""
 
 from collections.abc import Iterator, Sequence
 
-from velodrome.scheduler.reports.cells import Implementation, Workload
+from velodrome.scheduler.reports.cell_keys import Implementation, Workload
 from velodrome.scheduler.reports.roofline import Roofline, RooflinePoint
 from velodrome.scheduler.reports.tables import implementation_order, workload_order
 from velodrome.scheduler.results.ceilings import Ceiling, Unit
 
-TOPS_LEFT = 4  # columns of words
+CEILINGS_LEFT = 4  # columns of words
 POINTS_LEFT = 5
 OVER = 1.0
 LEGEND = (
-    "GEMM, copy: the best that any framework reached · FLOP/B: arithmetic intensity, from the "
-    "model's data · efficiency: of the GEMM · of roof: of what the copy lets it reach at that "
-    "intensity · ! over the ceiling: that was measured too low, or it is noise"
+    "GEMM, copy: highest rate of any framework · FLOP/B: arithmetic intensity of the model · "
+    "efficiency: share of the GEMM rate · of roof: share of the roofline at that intensity · "
+    "! above the ceiling: the ceiling was measured too low, or noise"
 )
 
 
-def tops(found: Sequence[Roofline]) -> list[dict[str, str]]:
-    """One row per node, device, threads and type, as text."""
+def ceiling_rows(found: Sequence[Roofline]) -> list[dict[str, str]]:
+    """Build a row of text per node, device, threads and type."""
     return [
         {
             "node": one.hostname,
@@ -34,8 +34,8 @@ def tops(found: Sequence[Roofline]) -> list[dict[str, str]]:
     ]
 
 
-def points(found: Sequence[Roofline]) -> list[dict[str, str]]:
-    """One row per phase of each cell, as text."""
+def efficiency_rows(found: Sequence[Roofline]) -> list[dict[str, str]]:
+    """Build a row of text per phase of each cell."""
     return [
         {
             "node": one.hostname,
@@ -45,15 +45,15 @@ def points(found: Sequence[Roofline]) -> list[dict[str, str]]:
             "phase": point.phase,
             "FLOP/B": f"{point.intensity:.1f}",
             "reached": format_rate(point.flops_per_s, Unit.FLOPS),
-            "efficiency": _share(efficiency(one, point)),
-            "of roof": _share(of_roof(one, point)),
+            "efficiency": _share(compute_efficiency(one, point)),
+            "of roof": _share(compute_roof_share(one, point)),
         }
         for one, point in _pairs(found)
     ]
 
 
-def flat(found: Sequence[Roofline]) -> list[dict[str, object]]:
-    """One row per phase of each cell with its node's ceilings, in plain units, for JSON and CSV."""
+def flat_rows(found: Sequence[Roofline]) -> list[dict[str, object]]:
+    """Build a flat row per phase of each cell with its node's ceilings, for JSON and CSV."""
     return [
         {
             "node_id": one.node_id,
@@ -76,26 +76,26 @@ def flat(found: Sequence[Roofline]) -> list[dict[str, object]]:
             "phase": point.phase,
             "flops_per_byte": point.intensity,
             "flops_per_s": point.flops_per_s,
-            "efficiency": efficiency(one, point),
-            "roof_share": of_roof(one, point),
+            "efficiency": compute_efficiency(one, point),
+            "roof_share": compute_roof_share(one, point),
         }
         for one, point in _pairs(found)
     ]
 
 
-def efficiency(roofline: Roofline, point: RooflinePoint) -> float | None:
-    """Share of the GEMM's rate."""
+def compute_efficiency(roofline: Roofline, point: RooflinePoint) -> float | None:
+    """Return the share of the GEMM's rate; None without a GEMM."""
     return point.flops_per_s / roofline.flops.per_s if roofline.flops else None
 
 
-def of_roof(roofline: Roofline, point: RooflinePoint) -> float | None:
-    """Share of the roof at its intensity; None where one of the two ceilings is not known."""
+def compute_roof_share(roofline: Roofline, point: RooflinePoint) -> float | None:
+    """Return the share of the roof at this intensity; None unless both ceilings are known."""
     roof = roofline.roof(point.intensity)
     return point.flops_per_s / roof if roof and roofline.flops and roofline.bytes else None
 
 
 def format_rate(per_s: float, unit: Unit) -> str:
-    """Three figures: 812 GFLOP/s, 11.3 GB/s."""
+    """Format with three figures: 812 GFLOP/s, 11.3 GB/s."""
     for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
         if per_s >= size:
             return f"{per_s / size:#.3g} {prefix}{unit}/s".replace(". ", " ")
@@ -126,7 +126,7 @@ def _rate(ceiling: Ceiling | None) -> str:
 
 
 def _by(one: Roofline, ceiling: Ceiling | None) -> str:
-    """And where, if it was not here."""
+    """Name the framework and, if it ran elsewhere, the node and the sweep."""
     if ceiling is None:
         return "-"
     elsewhere = f", on {ceiling.hostname}" if ceiling.node_id != one.node_id else ""

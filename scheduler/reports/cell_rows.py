@@ -1,14 +1,15 @@
-"""The cells of a grid as rows of plain values, as a spreadsheet or a script wants them."""
+"""Cells as flat rows of plain values, for CSV."""
 
 from velodrome.scheduler.plans.expectations import AGREED
-from velodrome.scheduler.reports.cells import CellResult, Implementation, Platform, Time, Workload
-from velodrome.scheduler.reports.uncertainty import interval_note
+from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
+from velodrome.scheduler.reports.cell_times import Time, describe_interval
+from velodrome.scheduler.reports.cells import CellResult
 
 
 def build_cell_row(
     platform: Platform, workload: Workload, impl: Implementation, cell: CellResult
 ) -> dict[str, object]:
-    """Times in ns, memory in bytes, None for what was not measured; then there is a reason."""
+    """Build a flat row: times in ns, memory in bytes, None for a missing value."""
     return {
         "hardware": platform.hardware,
         "node_type": platform.node_type,
@@ -19,12 +20,12 @@ def build_cell_row(
         "dtype": platform.dtype,
         "framework": impl.framework,
         "variant": impl.variant,
-        "apart": impl.apart.removeprefix(", "),
+        "qualifier": impl.qualifier.removeprefix(", "),
         "model": workload.model,
         "batch_size": workload.batch_size,
         "status": cell.status.value,
         "expected": cell.expected or AGREED,
-        "unexpected": cell.is_surprise,
+        "unexpected": cell.is_unexpected,
         "repeats": cell.repeats,
         "verified": cell.verified,
         "proved": "; ".join(cell.proof.proved),
@@ -45,7 +46,7 @@ def _times(phase: str, time: Time | None) -> dict[str, object]:
         f"{phase}_{name}_ns": getattr(time, f"{name}_ns") if time else None
         for name in ("median", "low", "high")
     } | {
-        f"{phase}_interval": interval_note(time) if time else None,
+        f"{phase}_interval": describe_interval(time) if time else None,
         f"{phase}_stable": time.is_stable if time else None,
         f"{phase}_instability": time.instability if time else None,
     }

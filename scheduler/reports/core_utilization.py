@@ -1,8 +1,8 @@
-"""How much of its cores, memory and GPU each framework really used while it was timed.
+"""Mean core, memory and GPU use of each framework during its timed phases.
 
-The study's second axis. From the utilization table: per phase the mean over all readings of all
-repeats that fell into it. A reading is CPU time over its interval, so a mean of many is the CPU
-time of the phase over its length.
+The study's second axis. Per phase it is the mean over all readings of all repeats in the table
+`utilization`. A reading is CPU time over its interval, so the mean is the CPU time of the phase
+over its length.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from velodrome.scheduler.reports.cells import (
+from velodrome.scheduler.reports.cell_keys import (
     Implementation,
     Platform,
     Workload,
@@ -29,9 +29,9 @@ _RUN = ("task_id", "repeat")
 
 @dataclass(frozen=True)
 class CoreUse:
-    """One framework's variant on one model. cores: mean busy ones; None where nothing was read.
+    """The core use of one implementation on one workload. cores: mean busy cores, None if unread.
 
-    forward_readings, gradient_readings: how many readings the means are of.
+    forward_readings, gradient_readings: the number of readings behind the means.
     """
 
     platform: Platform
@@ -47,7 +47,7 @@ class CoreUse:
 
     @property
     def share(self) -> float | None:
-        """Of the cores it was given, over both phases, weighted by their readings."""
+        """The share of the assigned cores, over both phases, weighted by their readings."""
         parts = (
             (self.forward_cores, self.forward_readings),
             (self.gradient_cores, self.gradient_readings),
@@ -67,7 +67,7 @@ class _Mean:
 
 
 def summarize_core_use(tasks: Iterable[Row], utilization: pa.Table) -> tuple[CoreUse, ...]:
-    """Of tasks that have a number, in the order of zoo and registry within each block."""
+    """Summarize the tasks that have a time, by platform, in the order of zoo and registry."""
     means = _means(utilization)
     groups: dict[tuple[Platform, Workload, Implementation], list[Row]] = {}
     for row in add_qualifiers(select_last_attempts(tasks)):
@@ -84,7 +84,7 @@ def _order(use: CoreUse) -> tuple[object, ...]:
 
 
 def _means(utilization: pa.Table) -> Mapping[tuple[str, int, str], _Mean]:
-    """Per task, repeat and phase. A reading has a row per GPU, and counts once."""
+    """Average per task, repeat and phase. A reading has a row per GPU but counts once."""
     timed = utilization.filter(pc.is_in(utilization["phase"], pa.array(PHASES)))
     instants = timed.group_by([*_RUN, "phase", "at_ns"]).aggregate(
         [("cpu_percent", "max"), ("gpu_percent", "mean")]

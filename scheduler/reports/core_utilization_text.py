@@ -1,4 +1,4 @@
-"""How much of its cores each framework used, as rows for tables and as flat rows."""
+"""Core use of each framework, as text tables and flat rows."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,21 @@ from velodrome.scheduler.reports.core_utilization import CoreUse
 
 LEFT = 3  # columns of words
 LEGEND = (
-    "cores: CPU time of the worker and its children over the length of the phase, while it was "
-    "timed · of n: over the threads that it was given"
+    "cores: CPU time of the worker and its children over wall time, during the timed phase · "
+    "of n: share of the assigned threads · ! more cores than assigned threads"
 )
-TOO_MANY = 1.05  # cores over threads, above which a framework did not keep to what it was given
+TOO_MANY = 1.05  # cores over threads; above it a framework ignored its thread limit
 MIB = 2**20
 
 
 def table_rows(found: Sequence[CoreUse]) -> list[dict[str, str]]:
-    """As text. Columns on GPUs only where there are any."""
+    """Build rows of text, with GPU columns only if any task used a GPU."""
     has_gpu = any(use.platform.device == "gpu" for use in found)
     return [_text(use) | (_gpu_text(use) if has_gpu else {}) for use in found]
 
 
-def flat(found: Sequence[CoreUse]) -> list[dict[str, object]]:
-    """One row per framework, variant, model and block, in plain units, for JSON and CSV."""
+def flat_rows(found: Sequence[CoreUse]) -> list[dict[str, object]]:
+    """Build a flat row per implementation, model and platform, for JSON and CSV."""
     return [
         {
             "hardware": use.platform.hardware,
@@ -66,9 +66,9 @@ def _gpu_text(use: CoreUse) -> dict[str, str]:
 
 
 def _cores(cores: float | None, threads: int) -> str:
-    """With a mark where it took more than it was given."""
+    """Format the number, marked if it exceeds the assigned threads."""
     if cores is None:
-        return "not read"
+        return "no reading"
     return f"{cores:.2f}{' !' if cores > TOO_MANY * threads else ''}"
 
 

@@ -1,8 +1,8 @@
-"""What each framework can express: the outcomes of one-operation probes, with their evidence.
+"""Outcomes of one-operation probes: which operations each framework supports, with evidence.
 
-The study's first axis. A framework agrees with its own operation, agrees with one that its adapter
-writes by hand, or does not; of several variants the default one is told, and others where they
-differ. Nothing here depends on how fast anything was.
+The study's first axis. A framework agrees with its own operation, agrees with operations that its
+adapter composes, or does not agree. The default variant stands for the framework; other variants
+are listed if they differ. No time is used here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,16 +12,17 @@ from velodrome.adapters.composed_ops import list_composed_kinds
 from velodrome.adapters.models.probes import PROBED
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.plans.expectations import AGREED
-from velodrome.scheduler.reports.cells import CellResult, Implementation, Workload, collect_cells
+from velodrome.scheduler.reports.cell_keys import Implementation, Workload
+from velodrome.scheduler.reports.cells import CellResult, collect_cells
 from velodrome.scheduler.reports.tables import implementation_order
 from velodrome.scheduler.reports.task_rows import Row, select_composed_notes
 
-BY_HAND = "by hand"
+COMPOSED = "composed"
 
 
 @dataclass(frozen=True)
 class ProbeOutcome:
-    """What became of one probe in one framework's variant. word: agreed, by hand or a status."""
+    """The outcome of one probe in one implementation. word: agreed, composed or a status."""
 
     probe: str
     impl: Implementation
@@ -30,24 +31,24 @@ class ProbeOutcome:
     evidence: str
     gradient_error: float | None
     rerun: str
-    is_surprise: bool
+    is_unexpected: bool
 
     @property
     def is_agreed(self) -> bool:
-        return self.word in (AGREED, BY_HAND)
+        return self.word in (AGREED, COMPOSED)
 
 
 @dataclass(frozen=True)
 class ProbeAnswer:
-    """One framework's answer to one probe: of its default variant, and of those that differ."""
+    """The outcome of one framework's default variant, and of the variants that differ."""
 
-    told: ProbeOutcome
+    default: ProbeOutcome
     others: tuple[ProbeOutcome, ...] = ()
 
 
 @dataclass(frozen=True)
 class ProbeGrid:
-    """Probes down, frameworks across; a place that is missing was not in the sweep."""
+    """Probes down, frameworks across; the sweep did not contain a missing place."""
 
     device: str
     probes: tuple[str, ...]
@@ -55,13 +56,15 @@ class ProbeGrid:
     places: Mapping[tuple[str, str], ProbeAnswer]
 
     def counts(self, framework: str) -> tuple[int, int, int]:
-        """Probes that agreed by the framework's own operation, by hand, and all there were."""
-        told = [place.told.word for (_, name), place in self.places.items() if name == framework]
-        return told.count(AGREED), told.count(BY_HAND), len(told)
+        """Count the probes that agreed by an own operation, by composed ones, and all probes."""
+        words = [
+            place.default.word for (_, name), place in self.places.items() if name == framework
+        ]
+        return words.count(AGREED), words.count(COMPOSED), len(words)
 
 
 def collect_outcomes(rows: Iterable[Row]) -> tuple[ProbeOutcome, ...]:
-    """One per probe, variant and device: the worst over threads, nodes and repeats."""
+    """Return one outcome per probe, variant and device: the worst over threads and nodes."""
     found: dict[tuple[str, Implementation, str], list[ProbeOutcome]] = {}
     for platform, cells in collect_cells(row for row in rows if row["model"] in PROBED).items():
         for (workload, impl), cell in cells.items():
@@ -72,7 +75,7 @@ def collect_outcomes(rows: Iterable[Row]) -> tuple[ProbeOutcome, ...]:
 
 
 def build_grids(found: Sequence[ProbeOutcome]) -> tuple[ProbeGrid, ...]:
-    """One per device."""
+    """Build one grid per device."""
     devices = sorted({outcome.device for outcome in found})
     return tuple(
         _grid(device, [one for one in found if one.device == device]) for device in devices
@@ -80,7 +83,7 @@ def build_grids(found: Sequence[ProbeOutcome]) -> tuple[ProbeGrid, ...]:
 
 
 def _grid(device: str, found: Sequence[ProbeOutcome]) -> ProbeGrid:
-    """found is in the order of probes and contestants, so that a default variant comes first."""
+    """Build a grid. found: in the order of probes and variants, the default variant first."""
     groups: dict[tuple[str, str], list[ProbeOutcome]] = {}
     for outcome in found:
         groups.setdefault((outcome.probe, outcome.impl.framework), []).append(outcome)
@@ -107,7 +110,7 @@ def _outcome(
             for note in select_composed_notes(cell.notes)
             if PROBED[workload.model] in list_composed_kinds((note,))
         )
-        word, evidence = (BY_HAND, "; ".join(notes)) if notes else (AGREED, "")
+        word, evidence = (COMPOSED, "; ".join(notes)) if notes else (AGREED, "")
     return ProbeOutcome(
         workload.model,
         impl,
@@ -116,13 +119,13 @@ def _outcome(
         evidence,
         cell.gradient_error,
         cell.rerun,
-        cell.is_surprise,
+        cell.is_unexpected,
     )
 
 
 def _badness(outcome: ProbeOutcome) -> int:
-    """Agreed, by hand, unsupported, then whatever else went wrong."""
-    order = (AGREED, BY_HAND, Status.UNSUPPORTED.value)
+    """Rank outcomes: agreed, composed, unsupported, then every other failure."""
+    order = (AGREED, COMPOSED, Status.UNSUPPORTED.value)
     return order.index(outcome.word) if outcome.word in order else len(order)
 
 

@@ -1,4 +1,4 @@
-"""The extensibility grid as Rich renderables, Markdown and flat rows."""
+"""The extensibility grid as Rich tables, Markdown and flat rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,27 +8,25 @@ from rich.text import Text
 
 from velodrome.scheduler.next_commands import localize_command
 from velodrome.scheduler.plans.expectations import AGREED
-from velodrome.scheduler.reports.extensibility import BY_HAND, ProbeAnswer, ProbeGrid, ProbeOutcome
-from velodrome.scheduler.reports.flat_rows import markdown_rows
-from velodrome.scheduler.reports.markdown_text import escape_markdown, format_code_span
-from velodrome.scheduler.reports.render import SURPRISE
-from velodrome.scheduler.reports.unwrapped_lines import UnwrappedLine
-from velodrome.scheduler.reports.wide_tables import FRAMED, WideTable
+from velodrome.scheduler.reports.extensibility import COMPOSED, ProbeAnswer, ProbeGrid, ProbeOutcome
+from velodrome.scheduler.reports.render import UNEXPECTED
+from velodrome.scheduler.reports.terminal_tables import FRAMED, UnwrappedLine, WideTable
+from velodrome.scheduler.reports.text_tables import escape_markdown, format_code_span, markdown_rows
 
-STYLES = {"agreed, partly": "yellow", AGREED: "green", BY_HAND: "yellow", "unsupported": "dim"}
-SUMS = ("own + by hand, of", "largest gradient error")
+STYLES = {"agreed, partly": "yellow", AGREED: "green", COMPOSED: "yellow", "unsupported": "dim"}
+SUMS = ("own + composed, of", "largest gradient error")
 LEGEND = (
-    "agreed: by the framework's own operation, loss and every gradient proven · by hand: proven, "
-    "but put together by its adapter · ! not as expected"
+    "agreed: verified with the framework's own operation · composed: verified, but the adapter "
+    "composes it of other operations · partly: other variants differ · ! unexpected"
 )
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """A grid with its footnotes: the text per place, and lines below."""
+class _GridText:
+    """A grid's text per place, and its footnotes."""
 
     texts: dict[tuple[str, str], str]
-    notes: tuple[tuple[str, str], ...]  # evidence, and the command that shows it again
+    notes: tuple[tuple[str, str], ...]  # evidence, rerun command
 
 
 def render_grids(grids: Sequence[ProbeGrid]) -> RenderableType:
@@ -39,7 +37,7 @@ def render_grids(grids: Sequence[ProbeGrid]) -> RenderableType:
         for evidence, rerun in shown.notes:
             parts.append(Text(evidence))
             if rerun:
-                parts.append(UnwrappedLine(f"    again: {localize_command(rerun)}", "dim"))
+                parts.append(UnwrappedLine(f"    rerun: {localize_command(rerun)}", "dim"))
         parts.append(Text(""))
     return Group(*parts, Text(LEGEND, style="dim"))
 
@@ -59,8 +57,8 @@ def render_markdown_grids(grids: Sequence[ProbeGrid]) -> str:
     return "\n\n".join([*parts, LEGEND]) + "\n"
 
 
-def flat(found: Sequence[ProbeOutcome]) -> list[dict[str, object]]:
-    """One row per probe and variant, for JSON and CSV."""
+def flat_rows(found: Sequence[ProbeOutcome]) -> list[dict[str, object]]:
+    """Build a flat row per probe and variant, for JSON and CSV."""
     return [
         {
             "probe": outcome.probe,
@@ -70,7 +68,7 @@ def flat(found: Sequence[ProbeOutcome]) -> list[dict[str, object]]:
             "outcome": outcome.word,
             "evidence": outcome.evidence,
             "gradient_error": outcome.gradient_error,
-            "unexpected": outcome.is_surprise,
+            "unexpected": outcome.is_unexpected,
             "rerun": outcome.rerun,
         }
         for outcome in found
@@ -78,10 +76,10 @@ def flat(found: Sequence[ProbeOutcome]) -> list[dict[str, object]]:
 
 
 def _title(grid: ProbeGrid) -> str:
-    return f"what each framework can express, {grid.device}"
+    return f"operations that each framework supports, {grid.device}"
 
 
-def _shown(grid: ProbeGrid) -> _Shown:
+def _shown(grid: ProbeGrid) -> _GridText:
     texts: dict[tuple[str, str], str] = {}
     notes: list[tuple[str, str]] = []
     keys = ((probe, framework) for probe in grid.probes for framework in grid.frameworks)
@@ -89,31 +87,31 @@ def _shown(grid: ProbeGrid) -> _Shown:
         place = grid.places.get(key)
         if place is None:
             continue
-        own = () if place.told.word == AGREED else (place.told,)
+        own = () if place.default.word == AGREED else (place.default,)
         numbers = []
         for number, outcome in enumerate((*own, *place.others), len(notes) + 1):
             numbers.append(f"[{number}]")
             notes.append((f"[{number}] {_evidence(outcome)}", outcome.rerun))
         texts[key] = " ".join([_word(place), *numbers])
-    return _Shown(texts, tuple(notes))
+    return _GridText(texts, tuple(notes))
 
 
 def _word(place: ProbeAnswer) -> str:
-    """Of the default variant; `agreed, partly` where another variant does not do what it does."""
-    partly = ", partly" if place.told.is_agreed and place.others else ""
-    is_surprise = any(one.is_surprise for one in (place.told, *place.others))
-    return f"{place.told.word}{partly}{f' {SURPRISE}' if is_surprise else ''}"
+    """Return the default variant's outcome; `agreed, partly` if another variant differs."""
+    partly = ", partly" if place.default.is_agreed and place.others else ""
+    is_unexpected = any(one.is_unexpected for one in (place.default, *place.others))
+    return f"{place.default.word}{partly}{f' {UNEXPECTED}' if is_unexpected else ''}"
 
 
 def _evidence(outcome: ProbeOutcome) -> str:
     error = (
         "" if outcome.gradient_error is None else f", gradient error {outcome.gradient_error:.0e}"
     )
-    told = outcome.evidence if outcome.word == BY_HAND else f"{outcome.word}: {outcome.evidence}"
-    return f"{outcome.impl.label}, {outcome.probe}: {told.rstrip(': ')}{error}"
+    text = outcome.evidence if outcome.word == COMPOSED else f"{outcome.word}: {outcome.evidence}"
+    return f"{outcome.impl.label}, {outcome.probe}: {text.rstrip(': ')}{error}"
 
 
-def _lines(grid: ProbeGrid, shown: _Shown) -> list[tuple[str, list[str]]]:
+def _lines(grid: ProbeGrid, shown: _GridText) -> list[tuple[str, list[str]]]:
     lines = [
         (
             probe,
@@ -127,21 +125,23 @@ def _lines(grid: ProbeGrid, shown: _Shown) -> list[tuple[str, list[str]]]:
 
 
 def _counts(grid: ProbeGrid, framework: str) -> str:
-    own, by_hand, total = grid.counts(framework)
-    return f"{own} + {by_hand} of {total}"
+    own, composed, total = grid.counts(framework)
+    return f"{own} + {composed} of {total}"
 
 
 def _largest_error(grid: ProbeGrid, framework: str) -> str:
-    """Of what agreed."""
+    """Format the largest gradient error of the probes that agreed."""
     errors = [
-        place.told.gradient_error
+        place.default.gradient_error
         for (_, name), place in grid.places.items()
-        if name == framework and place.told.is_agreed and place.told.gradient_error is not None
+        if name == framework
+        and place.default.is_agreed
+        and place.default.gradient_error is not None
     ]
     return f"{max(errors):.0e}" if errors else "none"
 
 
-def _rich_grid(grid: ProbeGrid, shown: _Shown) -> WideTable:
+def _rich_grid(grid: ProbeGrid, shown: _GridText) -> WideTable:
     return WideTable(
         names=("probe", *grid.frameworks),
         rows=tuple(
@@ -154,6 +154,6 @@ def _rich_grid(grid: ProbeGrid, shown: _Shown) -> WideTable:
 
 
 def _style(cell: str) -> str:
-    """What is no known outcome went wrong: red."""
+    """Choose the colour: red for every failure."""
     known = {**STYLES, "not in this sweep": "dim"}
     return next((style for word, style in known.items() if cell.startswith(word)), "red")

@@ -1,8 +1,6 @@
-"""What differs between how two cells of a grid were computed, besides the time.
+"""Differences in how two cells were computed: precision, layout, BLAS kernels, threads, notes.
 
-Two frameworks share a line because loss and gradients agree, not because all else is equal:
-precision, memory layout, the kernels of the BLAS, threads and what an adapter puts together by hand
-are told here.
+Two frameworks share a line because loss and gradients agree, not because all else is equal.
 """
 
 import re
@@ -17,12 +15,9 @@ from velodrome.scheduler.reports.task_rows import (
 )
 from velodrome.scheduler.results.sanitizing import in_one_line
 
-COMPUTE_TYPES = (
-    "float64",
-    "float16",
-    "bfloat16",
-)  # variants that are named by what they compute in
-NOT_TOLD = "not told"
+# Variants that are named after the type they compute in.
+COMPUTE_TYPES = ("float64", "float16", "bfloat16")
+UNKNOWN = "unknown"
 NONE = "none"
 _LAYOUT = re.compile(
     r"\b(channels[_ ]first|channels[_ ]last|NCHW|NHWC|NCDHW|NDHWC)\b", re.IGNORECASE
@@ -32,7 +27,7 @@ _TF32 = re.compile(r"\b(?:no )?tf32\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing in which two cells differ, in the words of each."""
+    """One setting in which two cells differ."""
 
     what: str
     left: str
@@ -44,53 +39,53 @@ class Difference:
 
 
 def differences(left: Row, right: Row) -> tuple[Difference, ...]:
-    """Of two rows of `tasks`, what bears on the time first. Empty where they were treated alike.
+    """List the settings in which two rows of `tasks` differ, those that affect time most first.
 
-    Which framework it is and how long it took is no part of it.
+    The framework and the times are not compared. Empty if all settings are equal.
     """
-    told = ((what, say(left), say(right)) for what, say in _TOLD.items())
-    return tuple(Difference(*each) for each in told if each[1] != each[2])
+    found = ((name, read(left), read(right)) for name, read in _SETTINGS.items())
+    return tuple(Difference(*each) for each in found if each[1] != each[2])
 
 
-def precision(row: Row) -> str:
-    """What it computes in: the variant that is named so, else its dtype; with TF32 if told of."""
+def read_precision(row: Row) -> str:
+    """Return the type of the arithmetic: from the variant's name, else dtype; TF32 if noted."""
     variant, dtype = in_one_line(row.get("variant")), in_one_line(row.get("dtype"))
     computed = variant if variant in COMPUTE_TYPES else dtype
     tf32 = next((found[0] for note in read_notes(row) if (found := _TF32.search(note))), "")
-    return f"{computed}, {tf32}" if tf32 else computed or NOT_TOLD
+    return f"{computed}, {tf32}" if tf32 else computed or UNKNOWN
 
 
-def layout(row: Row) -> str:
-    """Of images, as the variant or a note names it."""
+def read_layout(row: Row) -> str:
+    """Return the memory layout of images, as named by the variant or a note."""
     texts = (in_one_line(row.get("variant")), *read_notes(row))
     named = next((found[0] for text in texts if (found := _LAYOUT.search(text))), "")
-    return named.replace(" ", "_") or NOT_TOLD
+    return named.replace(" ", "_") or UNKNOWN
 
 
-def kernels(row: Row) -> str:
-    """Of linear algebra, that ran: the library, its version, the CPU type or instruction set."""
-    return ", ".join(read_kernels(row)) or NOT_TOLD
+def describe_kernels(row: Row) -> str:
+    """Return the linear-algebra kernels: library, version, CPU type or instruction set."""
+    return ", ".join(read_kernels(row)) or UNKNOWN
 
 
-def _plainly(column: str) -> Callable[[Row], str]:
-    def say(row: Row) -> str:
+def _column(column: str) -> Callable[[Row], str]:
+    def read(row: Row) -> str:
         value = row.get(column)
-        return NOT_TOLD if value is None else in_one_line(str(value)) or NOT_TOLD  # 0 is told
+        return UNKNOWN if value is None else in_one_line(str(value)) or UNKNOWN  # 0 is a value
 
-    return say
+    return read
 
 
-def _company(row: Row) -> str:
+def _sharing(row: Row) -> str:
     exclusive = row.get("exclusive")
-    return NOT_TOLD if exclusive is None else "alone" if exclusive else "beside others"
+    return UNKNOWN if exclusive is None else "exclusive" if exclusive else "shared"
 
 
 def _hardware(row: Row) -> str:
     column = "gpu_name" if row.get("device") == "gpu" else "cpu_model"
-    return in_one_line(row.get(column)) or NOT_TOLD
+    return in_one_line(row.get(column)) or UNKNOWN
 
 
-def _by_hand(row: Row) -> str:
+def _composed(row: Row) -> str:
     return _listed(select_composed_notes(read_notes(row)))
 
 
@@ -103,18 +98,18 @@ def _listed(texts: Iterable[str]) -> str:
     return "; ".join(texts) or NONE
 
 
-_TOLD: dict[str, Callable[[Row], str]] = {
-    "precision": precision,
-    "layout": layout,
-    "BLAS kernels": kernels,
-    "device": _plainly("device"),
-    "GPUs": _plainly("gpu_count"),
+_SETTINGS: dict[str, Callable[[Row], str]] = {
+    "precision": read_precision,
+    "layout": read_layout,
+    "BLAS kernels": describe_kernels,
+    "device": _column("device"),
+    "GPUs": _column("gpu_count"),
     "hardware": _hardware,
-    "threads": _plainly("threads"),
-    "batch size": _plainly("batch_size"),
-    "variant": _plainly("variant"),
-    "by hand": _by_hand,
+    "threads": _column("threads"),
+    "batch size": _column("batch_size"),
+    "variant": _column("variant"),
+    "composed operations": _composed,
     "notes": _other_notes,
-    "company": _company,
-    "seed": _plainly("seed"),
+    "node": _sharing,
+    "seed": _column("seed"),
 }

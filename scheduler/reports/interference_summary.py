@@ -1,4 +1,4 @@
-"""How many runs of a sweep were disturbed and by what: what its report says before any number."""
+"""The warning above a report: how many runs had interference, and from which sources."""
 
 import re
 from collections import Counter
@@ -7,52 +7,52 @@ from collections.abc import Iterable, Iterator
 from velodrome.scheduler.reports.task_rows import Row, select_last_attempts
 from velodrome.scheduler.results.sanitizing import in_one_line
 
-# A part of what velodrome.agents.sampling or a canary says, and what sort of thing it is.
-_SORTS = (
-    ("its cores were used by others", "others on their cores"),
-    ("other CPUs while it was timed", "others on the other cores"),
-    ("(steal)", "other virtual machines"),
-    ("waited for a CPU", "a queue for the cores"),
-    ("the clock of its cores fell", "a falling clock"),
-    ("slowed down for heat", "heat"),
+# Part of a message from velodrome.agents.sampling or a canary -> the kind of interference.
+_KINDS = (
+    ("its cores were used by others", "other processes on their cores"),
+    ("other CPUs while it was timed", "other processes on other cores"),
+    ("(steal)", "other virtual machines (steal)"),
+    ("waited for a CPU", "waiting for a CPU"),
+    ("the clock of its cores fell", "a lower CPU clock"),
+    ("slowed down for heat", "thermal throttling"),
     ("CPU limit stopped it", "the container's CPU limit"),
-    ("waited for memory", "lack of memory"),
-    ("came back from swap", "lack of memory"),
-    ("the canary took", "a canary that ran otherwise after than before"),
-    ("others were on", "others on their GPU"),
-    ("held back by", "a GPU that was held back"),
-    ("the SM clock of", "a GPU's falling clock"),
+    ("waited for memory", "memory pressure"),
+    ("came back from swap", "memory pressure"),
+    ("the canary took", "a canary whose time changed"),
+    ("others were on", "other processes on their GPU"),
+    ("held back by", "GPU throttling"),
+    ("the SM clock of", "a lower GPU clock"),
 )
-_OTHER = "something else"
+_OTHER = "another source"
 _NAMED = re.compile(r"([\w.+-][\w.+ -]{0,40}) \(pid \d+\)")
-MOST_SORTS = 3
+MOST_KINDS = 3
 MOST_NAMES = 3
 
 
 def describe_interference(rows: Iterable[Row]) -> str:
-    """E.g. `7 of 12 runs were disturbed: others on their cores in 7 (stress-ng)`; empty if none."""
+    """Return `7 of 12 timed runs had interference: …, in 7 (stress-ng)`; empty without any."""
     ran = [row for row in select_last_attempts(rows) if row.get("forward_median_ns") is not None]
     disturbed = [
         in_one_line(row.get("interference")) for row in ran if row.get("interference_free") is False
     ]
     if not disturbed:
         return ""
-    verb = "was" if len(disturbed) == 1 else "were"
-    told = f"{len(disturbed):,} of {len(ran):,} timed runs {verb} disturbed: {_sorts(disturbed)}"
+    count = f"{len(disturbed):,} of {len(ran):,} timed runs"
+    text = f"{count} had interference: {_count_kinds(disturbed)}"
     names = [name for name, _ in Counter(_names(disturbed)).most_common(MOST_NAMES)]
-    return f"{told} ({', '.join(names)})" if names else told
+    return f"{text} ({', '.join(names)})" if names else text
 
 
-def _sorts(disturbed: Iterable[str]) -> str:
-    found = Counter(sort for text in disturbed for sort in dict.fromkeys(_sorted(text)))
-    return ", ".join(f"{sort} in {count:,}" for sort, count in found.most_common(MOST_SORTS))
+def _count_kinds(disturbed: Iterable[str]) -> str:
+    found = Counter(sort for text in disturbed for sort in dict.fromkeys(_find_kinds(text)))
+    return ", ".join(f"{sort} in {count:,}" for sort, count in found.most_common(MOST_KINDS))
 
 
-def _sorted(text: str) -> list[str]:
-    return [sort for part, sort in _SORTS if part in text] or [_OTHER]
+def _find_kinds(text: str) -> list[str]:
+    return [sort for part, sort in _KINDS if part in text] or [_OTHER]
 
 
 def _names(disturbed: Iterable[str]) -> Iterator[str]:
-    """Of the processes that are named, each once per run."""
+    """Yield the names of interfering processes, each once per run."""
     for text in disturbed:
         yield from dict.fromkeys(name.strip() for name in _NAMED.findall(text))

@@ -1,17 +1,17 @@
-"""Which node, or which GPU, is slower or faster than its like, and by what evidence.
+"""Outlier detection: nodes or GPUs that are slower or faster than others of their type.
 
-Every task is compared over the nodes of one type that ran it (on GPUs, over the GPUs), by the
+Each task is compared over the nodes of one type that ran it (on GPUs, over the GPUs), by the
 median over the repeats of its gradient time, or forward time where there is no gradient. The
 robust z-score is the distance to the median over 1.4826 MAD, the median absolute deviation scaled
 to the standard deviation of a normal distribution; beyond 3.5 a value is an outlier (Iglewicz and
 Hoaglin, How to Detect and Handle Outliers, ASQC 1993; they write 0.6745 for 1 / 1.4826). Median and
-MAD, because a mean is drawn to the very value that is looked for.
+MAD, because an outlier shifts a mean.
 
-Fewer than four are not compared: of three, two that agree by chance make an outlier of the third.
-Where more than half are equal, MAD is 0 and whatever differs is infinitely many of it away. A
-practical minimum of 5 % decides besides. Some of many tasks deviate by chance: a machine is named
-if it deviates to the same side in two tasks or more, and in a tenth of them; in one, if only one
-was compared.
+Fewer than four are not compared: of three, two that agree by chance make the third an outlier. If
+more than half are equal, MAD is 0 and the z-score of any other value is infinite; so a deviation
+must also be at least 5 %. Some of many tasks deviate by chance: a machine is an outlier if it
+deviates in the same direction in at least two tasks and a tenth of them; in one, if only one was
+compared.
 """
 
 import math
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from velodrome.scheduler.reports.cells import (
+from velodrome.scheduler.reports.cell_keys import (
     Implementation,
     Platform,
     Workload,
@@ -33,15 +33,15 @@ from velodrome.scheduler.results.sanitizing import in_one_line
 
 MAD_TO_DEVIATION = 1.4826
 MOST_Z = 3.5
-LEAST_OFF = 1.05  # over the median, or under it
-LEAST_TASKS = 2  # in which it deviates, unless it was compared in fewer
-LEAST_SHARE = 0.1  # of the tasks in which it was compared
+LEAST_OFF = 1.05  # ratio to the median, or its inverse
+LEAST_TASKS = 2  # with a deviation, unless fewer were compared
+LEAST_SHARE = 0.1  # of the compared tasks
 FEWEST = 4
 
 
 @dataclass(frozen=True, order=True)
 class ComparedMachine:
-    """What is compared: a node, or those GPUs of it that a task computed on."""
+    """A node, or the GPUs of a node that a task ran on."""
 
     hostname: str
     node_id: str
@@ -50,7 +50,7 @@ class ComparedMachine:
 
 @dataclass(frozen=True)
 class TaskTimes:
-    """One task on the machines of one type, and how long each took. ns per call."""
+    """The time of one task on each machine of one type, in ns per call."""
 
     platform: Platform
     workload: Workload
@@ -64,15 +64,15 @@ class TaskTimes:
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far one machine is off in one task. ratio: over the median of its type."""
+    """The deviation of one machine in one task. ratio: to the median of its type."""
 
-    heat: TaskTimes
+    task: TaskTimes
     ratio: float
     z: float
 
     @property
     def off(self) -> float:
-        """The same for twice as slow and twice as fast."""
+        """The ratio or its inverse: equal for twice as slow and twice as fast."""
         return max(self.ratio, 1 / self.ratio)
 
     @property
@@ -82,9 +82,9 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Outlier:
-    """A machine that is named. deviations: those beyond the bounds, to one side, worst first.
+    """A machine that deviates. deviations: beyond the bounds, in one direction, worst first.
 
-    tasks: in how many it was compared.
+    tasks: the number in which it was compared.
     """
 
     machine: ComparedMachine
@@ -106,7 +106,7 @@ class Outlier:
 
 
 def collect_task_times(rows: Iterable[Row]) -> tuple[TaskTimes, ...]:
-    """Of everything that has a time, those too small to compare included."""
+    """Collect the times of every task, including tasks on too few machines to compare."""
     times: dict[object, dict[ComparedMachine, list[float]]] = {}
     examples: dict[object, Row] = {}
     for row in select_last_attempts(rows):
@@ -128,20 +128,20 @@ def collect_task_times(rows: Iterable[Row]) -> tuple[TaskTimes, ...]:
     )
 
 
-def find_outliers(found: Iterable[TaskTimes]) -> tuple[Outlier, ...]:
-    """Those that are furthest off first."""
+def find_outliers(tasks: Iterable[TaskTimes]) -> tuple[Outlier, ...]:
+    """Find the outliers, the largest deviation first."""
     deviations: dict[ComparedMachine, list[Deviation]] = {}
-    for heat in found:
-        for machine, deviation in _deviations(heat).items():
+    for task in tasks:
+        for machine, deviation in _deviations(task).items():
             deviations.setdefault(machine, []).append(deviation)
-    named = [_judged(machine, each) for machine, each in deviations.items()]
+    outliers = [_judge(machine, each) for machine, each in deviations.items()]
     return tuple(
-        sorted(filter(None, named), key=lambda outlier: (-outlier.worst.off, outlier.machine))
+        sorted(filter(None, outliers), key=lambda outlier: (-outlier.worst.off, outlier.machine))
     )
 
 
-def robust_z(values: Sequence[float]) -> tuple[float, ...]:
-    """Of each value. Infinite for what differs where MAD is 0, and 0 for what is the median."""
+def compute_robust_z(values: Sequence[float]) -> tuple[float, ...]:
+    """Compute the z-score of each value: 0 for the median, infinite for others if MAD is 0."""
     middle = statistics.median(values)
     distances = [value - middle for value in values]
     scale = MAD_TO_DEVIATION * statistics.median(map(abs, distances))
@@ -154,27 +154,29 @@ def _over(distance: float, scale: float) -> float:
     return math.copysign(math.inf, distance) if distance else 0.0
 
 
-def _deviations(heat: TaskTimes) -> dict[ComparedMachine, Deviation]:
-    """Of every machine; none where there are too few."""
-    if not heat.is_comparable:
+def _deviations(task: TaskTimes) -> dict[ComparedMachine, Deviation]:
+    """Compute the deviation of every machine; empty for too few machines."""
+    if not task.is_comparable:
         return {}
-    times = [*heat.times_ns.values()]
+    times = [*task.times_ns.values()]
     middle = statistics.median(times)
     return {
-        machine: Deviation(heat, time_ns / middle, z)
-        for (machine, time_ns), z in zip(heat.times_ns.items(), robust_z(times), strict=True)
+        machine: Deviation(task, time_ns / middle, z)
+        for (machine, time_ns), z in zip(
+            task.times_ns.items(), compute_robust_z(times), strict=True
+        )
     }
 
 
-def _judged(machine: ComparedMachine, deviations: Sequence[Deviation]) -> Outlier | None:
-    """Named if it deviates often enough, to the side to which it does so more often."""
+def _judge(machine: ComparedMachine, deviations: Sequence[Deviation]) -> Outlier | None:
+    """Return an outlier if the machine deviates often enough in its more frequent direction."""
     outlier = sorted((one for one in deviations if one.is_outlier), key=lambda one: -one.off)
     slow, fast = [one for one in outlier if one.z > 0], [one for one in outlier if one.z < 0]
-    told = max(slow, fast, key=len)
+    worst = max(slow, fast, key=len)
     tasks = len(deviations)
-    if len(told) < max(min(LEAST_TASKS, tasks), LEAST_SHARE * tasks):
+    if len(worst) < max(min(LEAST_TASKS, tasks), LEAST_SHARE * tasks):
         return None
-    return Outlier(machine, tuple(told), tasks)
+    return Outlier(machine, tuple(worst), tasks)
 
 
 def _machine(row: Row) -> ComparedMachine:

@@ -1,4 +1,4 @@
-"""The outliers, as rows for tables, as flat rows, and as one line below another report."""
+"""Outliers as text tables, as flat rows, and as one line below another report."""
 
 from collections.abc import Sequence
 
@@ -27,13 +27,13 @@ COLUMNS = (
 )
 NAMED = 3  # in one line
 LEGEND = (
-    "ratio: over the median of all of the type · z: distance to that median over 1.4826 MAD · "
-    "outlier: |z| above 3.5 and 5 % off or more, in two tasks or more and a tenth of them"
+    "ratio: to the median of the node type · z: robust z-score, distance to that median over "
+    "1.4826 MAD · outlier: |z| > 3.5 and 5 % off or more, in at least two tasks and a tenth of all"
 )
 
 
 def table_rows(found: Sequence[Outlier]) -> list[dict[str, str]]:
-    """As text. A column of GPUs only where there are any."""
+    """Build rows of text, with a GPU column only if any outlier is a GPU."""
     has_gpus = any(outlier.machine.gpu_uuids for outlier in found)
     return [
         _text(outlier) | (_gpus(outlier) if has_gpus else {}) | _evidence(outlier)
@@ -41,15 +41,15 @@ def table_rows(found: Sequence[Outlier]) -> list[dict[str, str]]:
     ]
 
 
-def flat(found: Sequence[Outlier]) -> list[dict[str, object]]:
-    """One row per outlier, for JSON and CSV; `worst_` tells of the task it is furthest off in."""
+def flat_rows(found: Sequence[Outlier]) -> list[dict[str, object]]:
+    """Build a flat row per outlier; `worst_` columns are of the task with the largest deviation."""
     return [
         {
             "hostname": outlier.machine.hostname,
             "node_id": outlier.machine.node_id,
             "gpu_uuids": ",".join(outlier.machine.gpu_uuids),
-            "node_type": outlier.worst.heat.platform.node_type,
-            "hardware": outlier.worst.heat.platform.hardware,
+            "node_type": outlier.worst.task.platform.node_type,
+            "hardware": outlier.worst.task.platform.hardware,
             "verdict": outlier.verdict,
             "outlier_tasks": len(outlier.deviations),
             "tasks": outlier.tasks,
@@ -60,21 +60,21 @@ def flat(found: Sequence[Outlier]) -> list[dict[str, object]]:
     ]
 
 
-def summarize_comparison(heats: Sequence[TaskTimes], found: Sequence[Outlier]) -> str:
-    """What was compared, what could not be, and what came of it."""
-    compared = [heat for heat in heats if heat.is_comparable]
+def summarize_comparison(tasks: Sequence[TaskTimes], found: Sequence[Outlier]) -> str:
+    """Say how many machines and tasks were compared, and how many outliers there are."""
+    compared = [task for task in tasks if task.is_comparable]
     if not compared:
-        return f"nothing was compared: no task ran on {FEWEST} machines of one type or more"
-    machines = {machine for heat in compared for machine in heat.times_ns}
-    few = len(heats) - len(compared)
-    left_out = f", {few} more ran on fewer than {FEWEST} of a type" if few else ""
-    outcome = f"{len(found)} outlier" if found else "no outlier"
-    tasks = f"{len(compared)} task{'s' if len(compared) != 1 else ''}"
-    return f"{len(machines)} machines compared in {tasks}{left_out}: {outcome}"
+        return f"no comparison: no task ran on {FEWEST} or more machines of one type"
+    machines = {machine for task in compared for machine in task.times_ns}
+    few = len(tasks) - len(compared)
+    left_out = f" ({few} more ran on fewer than {FEWEST} machines of a type)" if few else ""
+    outcome = f"{len(found)} outlier{'s' if len(found) != 1 else ''}" if found else "no outliers"
+    count = f"{len(compared)} task{'s' if len(compared) != 1 else ''}"
+    return f"{len(machines)} machines compared in {count}{left_out}: {outcome}"
 
 
 def summarize_outliers(found: Sequence[Outlier]) -> str:
-    """Names the outlier ones; empty without any."""
+    """Name the outliers in one line; empty without any."""
     if not found:
         return ""
     named = [_sentence(outlier) for outlier in found[:NAMED]]
@@ -90,14 +90,18 @@ def _sentence(outlier: Outlier) -> str:
 
 
 def _name(outlier: Outlier) -> str:
-    """E.g. `node7`, or `GPU-1a2b on node7`."""
+    """Format as `node7` or `GPU-1a2b on node7`."""
     gpus = " ".join(outlier.machine.gpu_uuids)
     return f"{gpus} on {outlier.machine.hostname}" if gpus else outlier.machine.hostname
 
 
 def _text(outlier: Outlier) -> dict[str, str]:
-    platform = outlier.worst.heat.platform
-    return {"node": outlier.machine.hostname, "is": outlier.verdict, "hardware": platform.hardware}
+    platform = outlier.worst.task.platform
+    return {
+        "node": outlier.machine.hostname,
+        "verdict": outlier.verdict,
+        "hardware": platform.hardware,
+    }
 
 
 def _gpus(outlier: Outlier) -> dict[str, str]:
@@ -107,31 +111,31 @@ def _gpus(outlier: Outlier) -> dict[str, str]:
 def _evidence(outlier: Outlier) -> dict[str, str]:
     worst = outlier.worst
     return {
-        "outlier in": f"{len(outlier.deviations)} of {outlier.tasks}",
+        "outlier in tasks": f"{len(outlier.deviations)} of {outlier.tasks}",
         "median ratio": f"{outlier.ratio:.3f}x",
-        "worst in": _task(worst),
+        "worst task": _task(worst),
         "ratio": f"{worst.ratio:.3f}x",
         "z": f"{worst.z:+.1f}",
-        "of": str(len(worst.heat.times_ns)),
+        "machines": str(len(worst.task.times_ns)),
     }
 
 
 def _task(deviation: Deviation) -> str:
-    heat = deviation.heat
-    where = f"{heat.platform.device_name} {heat.platform.threads}t"
-    return f"{heat.impl.label}, {heat.workload.model} b{heat.workload.batch_size}, {where}"
+    task = deviation.task
+    where = f"{task.platform.device_name} {task.platform.threads}t"
+    return f"{task.impl.label}, {task.workload.model} b{task.workload.batch_size}, {where}"
 
 
 def _worst(deviation: Deviation) -> dict[str, object]:
-    heat = deviation.heat
+    task = deviation.task
     return {
-        "worst_framework": heat.impl.framework,
-        "worst_variant": heat.impl.variant,
-        "worst_model": heat.workload.model,
-        "worst_batch_size": heat.workload.batch_size,
-        "worst_device": heat.platform.device,
-        "worst_threads": heat.platform.threads,
+        "worst_framework": task.impl.framework,
+        "worst_variant": task.impl.variant,
+        "worst_model": task.workload.model,
+        "worst_batch_size": task.workload.batch_size,
+        "worst_device": task.platform.device,
+        "worst_threads": task.platform.threads,
         "worst_ratio": deviation.ratio,
         "worst_z": deviation.z,
-        "worst_machines": len(heat.times_ns),
+        "worst_machines": len(task.times_ns),
     }

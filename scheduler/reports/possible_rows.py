@@ -1,6 +1,6 @@
-"""Rows of `tasks` in which every number can be one: a report takes logarithms and ratios of them.
+"""Rows of `tasks` without impossible numbers: reports take logarithms and ratios of them.
 
-No Velodrome writes a time of 0, and anybody may have written the row.
+Velodrome writes no time of 0, but the rows may come from another source.
 """
 
 import math
@@ -23,12 +23,12 @@ _ABOVE_0 = frozenset(
 
 
 def is_time(ns: float) -> bool:
-    """Whether a call can take so long."""
+    """Return True if a call can take this long."""
     return LEAST_NS <= ns < MOST_NS
 
 
 def drop_impossible_values(rows: Iterable[dict[str, object]]) -> list[dict[str, object]]:
-    """The same; a row whose time cannot be has none, and says so. Other such numbers are null."""
+    """Replace impossible numbers by null; a row with an impossible time loses all times."""
     return [_possible(row) for row in rows]
 
 
@@ -43,15 +43,15 @@ def _possible(row: dict[str, object]) -> dict[str, object]:
     return struck
 
 
-def _without_times(row: Row, said: str) -> dict[str, object]:
-    told = {
+def _without_times(row: Row, problem: str) -> dict[str, object]:
+    changes = {
         "status": Status.CRASHED.value,
-        "reason": f"{said}, which no call takes: somebody else has written it",
+        "reason": f"{problem}, which is no possible time: the row was written by another program",
         "unexpected": True,
         "verified": False,
         **dict.fromkeys(_times_of(row)),
     }
-    return {name: value for name, value in told.items() if name in row}
+    return {name: value for name, value in changes.items() if name in row}
 
 
 def _times_of(row: Row) -> Iterator[str]:
@@ -60,7 +60,7 @@ def _times_of(row: Row) -> Iterator[str]:
 
 def _can_be(name: str, value: object) -> bool:
     if not isinstance(value, float):
-        return True  # null, or not of this table
+        return True  # null, or a column of another table
     if name in _TIMES:
         return is_time(value)
     return math.isfinite(value) and (value > 0 or name not in _ABOVE_0)

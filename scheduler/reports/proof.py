@@ -1,6 +1,6 @@
-"""What the checks of a cell's timed phases found, over its runs. Pure.
+"""Results of the checks of a cell's timed phases, combined over its runs. Pure.
 
-velodrome.adapters.proof says how each check works, docs/proof.md what a reader may conclude.
+velodrome.adapters.proof implements the checks; docs/proof.md explains what they prove.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from velodrome.adapters.protocol import CANNOT_TELL, CHECKS, IMPOSSIBLE
 from velodrome.scheduler.results.sanitizing import in_one_line
 
-NOT_KEPT = "measured by a version that kept no checks"
-# What decides neither way, in words. A check that failed leaves no time, and is the reason for it.
-UNDECIDED = {CANNOT_TELL: "a check could not tell", IMPOSSIBLE: "a check was impossible"}
+NOT_KEPT = "measured by a version that recorded no checks"
+# A failed check is not here: it leaves no time and is the reason for that.
+UNDECIDED = {CANNOT_TELL: "a check was inconclusive", IMPOSSIBLE: "a check was not applicable"}
 
 
 @dataclass(frozen=True)
 class CellProof:
-    """Over the runs of one cell.
+    """Checks over the runs of one cell.
 
-    proved: names of the checks that passed in every timed phase of every run that kept checks.
-    unproved: what rows say of the others, each once. without_checks: verified runs that kept none.
+    proved: names of the checks that passed in every timed phase of every run that recorded checks.
+    unproved: the rows' texts on all others, each once. without_checks: verified runs without any.
     """
 
     proved: tuple[str, ...] = ()
@@ -27,9 +27,9 @@ class CellProof:
     without_checks: int = 0
 
     def names(self, outcome: str) -> tuple[str, ...]:
-        """Of the checks that ended so in some phase of some run, in the order of CHECKS."""
+        """Return the checks with this outcome in any phase of any run, in the order of CHECKS."""
         parts = [text.split(": ") for text in self.unproved]
-        ended = {where.split(" ")[0] for where, *told in parts if told[:1] == [outcome]}
+        ended = {where.split(" ")[0] for where, *rest in parts if rest[:1] == [outcome]}
         return tuple(name for name in CHECKS if name in ended)
 
 
@@ -37,7 +37,7 @@ NO_RUNS = CellProof()
 
 
 def summarize_proof(rows: Iterable[Mapping[str, object]]) -> CellProof:
-    """Of all runs of a cell, those without a number included: a check may be why."""
+    """Combine all runs of a cell, including runs without a time: a check may be the reason."""
     proved: list[tuple[str, ...]] = []
     unproved: dict[str, None] = {}
     without_checks = 0
@@ -53,33 +53,33 @@ def summarize_proof(rows: Iterable[Mapping[str, object]]) -> CellProof:
 
 
 def spell_out(name: str) -> str:
-    """A check, an outcome or a figure as text: `twice the work`."""
+    """Return the name of a check, an outcome or a figure as text: `twice the work`."""
     return name.replace("_", " ")
 
 
 def describe_undecided_checks(proofs: Sequence[CellProof]) -> tuple[str, ...]:
-    """Lines below a grid: in how many cells a check decided nothing. proofs: of cells with a time.
+    """Count the cells in which a check was undecided, as lines below a grid.
 
-    Such a cell keeps its mark: nothing was found against it.
+    proofs: of cells with a time. Such a cell keeps its mark: no check failed.
     """
     lines = [_remark(proofs, outcome) for outcome in UNDECIDED]
     without = sum(proof.without_checks > 0 for proof in proofs)
     if without:
-        lines.append(f"{without:,} of {_cells(proofs)}: {NOT_KEPT} of what was timed")
+        lines.append(f"{without:,} of {_cells(proofs)}: {NOT_KEPT} of timed calls")
     return tuple(filter(None, lines))
 
 
 def _remark(proofs: Sequence[CellProof], outcome: str) -> str:
     named = [names for proof in proofs if (names := proof.names(outcome))]
     counts = {name: sum(name in names for names in named) for name in CHECKS}
-    told = [
+    counted = [
         f"{spell_out(name)} ({count:,})"
         for name, count in sorted(counts.items(), key=lambda item: -item[1])
         if count
     ]
-    if not told:
+    if not counted:
         return ""
-    return f"{UNDECIDED[outcome]} in {len(named):,} of {_cells(proofs)}: {', '.join(told)}"
+    return f"{UNDECIDED[outcome]} in {len(named):,} of {_cells(proofs)}: {', '.join(counted)}"
 
 
 def _cells(proofs: Sequence[CellProof]) -> str:

@@ -1,4 +1,4 @@
-"""Tables as Rich renderables and as Markdown."""
+"""Rich and Markdown renderings of report tables."""
 
 from collections.abc import Sequence
 
@@ -6,28 +6,26 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from velodrome.scheduler.next_commands import localize_command
-from velodrome.scheduler.reports.flat_rows import markdown_rows
-from velodrome.scheduler.reports.markdown_text import escape_markdown, format_code_span
 from velodrome.scheduler.reports.tables import Footnote, Table, TableCell
-from velodrome.scheduler.reports.unwrapped_lines import UnwrappedLine
-from velodrome.scheduler.reports.wide_tables import FRAMED, WideTable
+from velodrome.scheduler.reports.terminal_tables import FRAMED, UnwrappedLine, WideTable
+from velodrome.scheduler.reports.text_tables import escape_markdown, format_code_span, markdown_rows
 
 MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "": ""}
 STYLES = {"verified": "green", "unstable": "yellow", "failed": "red", "expected": "", "": "dim"}
-SURPRISE = "!"
+UNEXPECTED = "!"
 LEGEND = (
-    "median of one batch ± half its 95 % interval over processes, by sweeps or canaries where only "
-    "these tell how processes differ · spread: the slowest over the fastest of too few processes "
-    "for an interval · neither: a single process · ✓ loss and every gradient agree with the "
-    "float64 reference, no check failed · ~ agrees, but the time did not settle · 1.23x: over the "
-    "best of the line · - no number, as expected · ! not as expected"
+    "time: median of one batch ± half its 95 % interval over processes (by sweeps or by canaries: "
+    "estimated from other sweeps or from canaries) · spread: slowest process over fastest, too few "
+    "for an interval · no ±: one process · ✓ verified: loss and all gradients agree with the "
+    "float64 reference, no check failed · ~ verified, but the timing is not stable · 1.23x: ratio "
+    "to the fastest of the line · ✗ failed · - no time, as expected · ! unexpected"
 )
 
 
 def render_tables(tables: Sequence[Table], headline: str = "") -> RenderableType:
-    """What the terminal shows: one table a block, its footnotes under it, one legend at the end.
+    """Render one table per platform with its footnotes, then the legend.
 
-    headline: what whoever reads a number should know first.
+    headline: a warning above the first table, e.g. about interference.
     """
     parts: list[RenderableType] = [Text(headline, style="bold yellow")] if headline else []
     for table in tables:
@@ -36,7 +34,7 @@ def render_tables(tables: Sequence[Table], headline: str = "") -> RenderableType
 
 
 def render_markdown(tables: Sequence[Table], headline: str = "") -> str:
-    """GitHub's dialect; pastes into an issue."""
+    """Render as GitHub Markdown, for example to paste into an issue."""
     parts = [f"**{escape_markdown(headline)}**"] if headline else []
     for table in tables:
         header = ["model", "", *table.implementations]
@@ -69,30 +67,30 @@ def _rich_entry(entry: TableCell) -> Text:
 
 def _rich_footnotes(table: Table) -> list[RenderableType]:
     notes: list[RenderableType] = []
-    if table.surprises:
-        notes.append(Text("Surprises", style="bold red"))
-    for note in (*table.surprises, *table.as_expected, *table.instabilities):
-        style = "" if note.is_surprise else "dim"
+    if table.unexpected:
+        notes.append(Text("Unexpected results", style="bold red"))
+    for note in (*table.unexpected, *table.as_expected, *table.instabilities):
+        style = "" if note.is_unexpected else "dim"
         notes.append(Text(f"[{note.number}] {note.label}: {note.reason}", style=style))
         if note.rerun:
-            notes.append(UnwrappedLine(f"    again: {localize_command(note.rerun)}", "dim"))
+            notes.append(UnwrappedLine(f"    rerun: {localize_command(note.rerun)}", "dim"))
     return [*notes, *(Text(remark, style="dim") for remark in table.remarks)]
 
 
 def _markdown_footnotes(table: Table) -> list[str]:
-    """Not as a numbered list: GitHub would number it anew."""
+    """Write footnotes as bullets: GitHub would renumber a numbered list."""
 
     def line(note: Footnote) -> str:
-        told = escape_markdown(f"{note.label}: {note.reason}")
-        return f"- [{note.number}] {told} {format_code_span(note.rerun)}".rstrip()
+        text = escape_markdown(f"{note.label}: {note.reason}")
+        return f"- [{note.number}] {text} {format_code_span(note.rerun)}".rstrip()
 
-    surprises = [line(note) for note in table.surprises]
-    heading = ["#### Surprises", "", *surprises, ""] if surprises else []
+    unexpected = [line(note) for note in table.unexpected]
+    heading = ["#### Unexpected results", "", *unexpected, ""] if unexpected else []
     return [*heading, *map(line, (*table.as_expected, *table.instabilities))]
 
 
 def _plain(entry: TableCell) -> str:
-    behind = f" {entry.ratio:.2f}x" if entry.ratio and not entry.is_best else ""
+    ratio = f" {entry.ratio:.2f}x" if entry.ratio and not entry.is_best else ""
     mark = f" {MARKS[entry.mark]}" if entry.mark else ""
-    surprise = f" {SURPRISE}" if entry.is_surprise else ""
-    return f"{entry.text}{behind}{mark}{surprise}"
+    unexpected = f" {UNEXPECTED}" if entry.is_unexpected else ""
+    return f"{entry.text}{ratio}{mark}{unexpected}"

@@ -1,4 +1,4 @@
-"""Where each timed phase stands below its node's roof, as points to be drawn.
+"""Roofline points: the rate and arithmetic intensity of each timed phase, with node ceilings.
 
 Williams, Waterman and Patterson, Roofline, CACM 52 (4), 2009: what a machine can do at an
 arithmetic intensity (FLOP per byte) is the smaller of its FLOP/s and of its bytes/s times the
@@ -14,7 +14,7 @@ from functools import lru_cache
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.traffic import forward_bytes, gradient_bytes
 from velodrome.agents.measurement import Status
-from velodrome.scheduler.reports.cells import read_implementation, read_workload
+from velodrome.scheduler.reports.cell_keys import read_implementation, read_workload
 from velodrome.scheduler.reports.task_rows import select_last_attempts
 from velodrome.scheduler.results.ceilings import Ceiling, Ceilings, Place, Unit, place_of
 from velodrome.scheduler.results.sanitizing import in_one_line
@@ -39,7 +39,7 @@ class RooflinePoint:
 
 @dataclass(frozen=True)
 class Roofline:
-    """One node and device, as in Place, with what reached which height. None: not measured."""
+    """The ceilings of one node and device, and the points below. None: not measured."""
 
     sweep_id: str
     node_id: str
@@ -52,18 +52,18 @@ class Roofline:
 
     @property
     def ridge(self) -> float | None:
-        """The intensity from which on computing, not memory, is the limit. FLOP per byte."""
+        """The intensity above which compute, not memory, is the limit. FLOP per byte."""
         return self.flops.per_s / self.bytes.per_s if self.flops and self.bytes else None
 
     def roof(self, intensity: float) -> float | None:
-        """FLOP/s at most, at that intensity. None where neither ceiling is known."""
+        """Return the highest possible FLOP/s at an intensity. None if neither ceiling is known."""
         bounds = [self.flops.per_s] if self.flops else []
         bounds += [self.bytes.per_s * intensity] if self.bytes else []
         return min(bounds, default=None)
 
 
 def build_rooflines(rows: Sequence[Row], ceilings: Ceilings | None = None) -> tuple[Roofline, ...]:
-    """Of rows of `tasks` of one sweep. ceilings: as Store.ceilings finds them; None: its own."""
+    """Build the rooflines of one sweep's rows. ceilings: from Store.ceilings; None: its own."""
     ceilings = Ceilings(rows) if ceilings is None else ceilings
     groups: dict[tuple[str, Place], list[Row]] = {}
     for row in select_last_attempts(rows):
@@ -78,14 +78,14 @@ def build_rooflines(rows: Sequence[Row], ceilings: Ceilings | None = None) -> tu
             place=place,
             flops=ceilings.of(group[0], Unit.FLOPS),
             bytes=ceilings.of(group[0], Unit.BYTES),
-            points=roofline_points(group),
+            points=compute_points(group),
         )
         for (node_id, place), group in sorted(groups.items())
     )
 
 
-def roofline_points(rows: Iterable[Row]) -> tuple[RooflinePoint, ...]:
-    """Of rows that ran in one place. A model that only copies, or is not in the zoo, has none."""
+def compute_points(rows: Iterable[Row]) -> tuple[RooflinePoint, ...]:
+    """Compute the points of one node and device; `copy` and unknown models have none."""
     cells: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         cells.setdefault((read_workload(row), read_implementation(row), row["threads"]), []).append(
@@ -113,6 +113,6 @@ def _point(rows: Sequence[Row], phase: str) -> RooflinePoint | None:
     )
 
 
-@lru_cache(maxsize=2**12)  # the same few for every contestant, node and thread count
+@lru_cache(maxsize=2**12)  # the same few for every implementation, node and thread count
 def _bytes(model: str, batch_size: int, phase: str) -> float:
     return BYTES[phase](MODELS[model], batch_size)

@@ -1,4 +1,4 @@
-"""The cells of a report as text tables: what the terminal, Markdown and CSV all show."""
+"""Text tables of a report's cells, the same for the terminal and Markdown."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,39 +7,37 @@ from velodrome.adapters.models import MODELS, families
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.environments.versions import split
 from velodrome.scheduler.reports import proof
-from velodrome.scheduler.reports.cells import (
-    CellResult,
-    Implementation,
-    Platform,
+from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
+from velodrome.scheduler.reports.cell_times import (
+    ONE_PROCESS,
+    UNKNOWN_INSTABILITY,
     Time,
-    Workload,
     add_times,
-    find_best_ns,
+    format_uncertainty,
 )
-from velodrome.scheduler.reports.instability_reasons import UNTOLD
+from velodrome.scheduler.reports.cells import CellResult, find_best_ns
 from velodrome.scheduler.reports.task_rows import select_composed_notes
-from velodrome.scheduler.reports.uncertainty import ONE, format_uncertainty
 
 PHASES = ("forward", "gradient")
 
 
 @dataclass(frozen=True)
 class TableCell:
-    """What one place of a table says.
+    """The text and mark of one table cell.
 
-    mark: verified, unstable, failed, or expected for what was not to agree and did not.
+    mark: verified, unstable, failed, or expected for a failure that the sweep declares.
     """
 
     text: str
     mark: str = ""
     is_best: bool = False
     ratio: float | None = None
-    is_surprise: bool = False
+    is_unexpected: bool = False
 
 
 @dataclass(frozen=True)
 class TableLine:
-    """One row of a table: a course in one phase, an entry per contestant."""
+    """One row of a table: a workload in one phase, with a cell per implementation."""
 
     workload: str
     phase: str
@@ -48,22 +46,19 @@ class TableLine:
 
 @dataclass(frozen=True)
 class Footnote:
-    """Why a cell carries no number, not all of its repeats do, or one was not expected.
-
-    is_doubt: why times that are there did not settle.
-    """
+    """The reason for a missing, partial or unexpected result, or for an unstable time."""
 
     number: int
     label: str
     reason: str
     rerun: str
-    is_surprise: bool = False
+    is_unexpected: bool = False
     is_instability: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """One block: contestants across, courses down, two lines each. remarks: on all of it."""
+    """One platform: implementations across, workloads down. remarks: on the whole table."""
 
     title: str
     implementations: tuple[str, ...]
@@ -72,13 +67,13 @@ class Table:
     remarks: tuple[str, ...] = ()
 
     @property
-    def surprises(self) -> tuple[Footnote, ...]:
-        return tuple(note for note in self.footnotes if note.is_surprise)
+    def unexpected(self) -> tuple[Footnote, ...]:
+        return tuple(note for note in self.footnotes if note.is_unexpected)
 
     @property
     def as_expected(self) -> tuple[Footnote, ...]:
         return tuple(
-            note for note in self.footnotes if not note.is_surprise and not note.is_instability
+            note for note in self.footnotes if not note.is_unexpected and not note.is_instability
         )
 
     @property
@@ -87,15 +82,15 @@ class Table:
 
 
 Cells = Mapping[tuple[Workload, Implementation], CellResult]
-Doubts = Mapping[tuple[Workload, Implementation, str], Footnote]  # by phase
+Instabilities = Mapping[tuple[Workload, Implementation, str], Footnote]  # by phase
 
 
 def build_table(platform: Platform, cells: Cells) -> Table:
-    """The table of one block, courses and contestants in the order of zoo and registry."""
+    """Build the table of one platform, in the order of the model zoo and the registry."""
     workloads = sorted({workload for workload, _ in cells}, key=workload_order)
     implementations = sorted({impl for _, impl in cells}, key=implementation_order)
     footnotes = _footnotes(cells)
-    instabilities = _doubts(cells, len(footnotes))
+    instabilities = _instabilities(cells, len(footnotes))
     lines = [
         TableLine(
             f"{workload.model} b{workload.batch_size}",
@@ -113,50 +108,52 @@ def build_table(platform: Platform, cells: Cells) -> Table:
     names = tuple(impl.label for impl in implementations)
     remarks = (
         *_dtypes(platform, implementations),
-        *_by_hand(cells, workloads, implementations),
+        *_composed_ops(cells, workloads, implementations),
         *proof.describe_undecided_checks(
             [cell.proof for cell in cells.values() if cell.with_number]
         ),
     )
     notes = (*footnotes.values(), *dict.fromkeys(instabilities.values()))
-    return Table(title(platform), names, tuple(lines), notes, remarks)
+    return Table(format_title(platform), names, tuple(lines), notes, remarks)
 
 
 def workload_order(workload: Workload) -> tuple[int, str, int]:
+    """Sort key: the model zoo's order, then the batch size."""
     known = list(MODELS)
     place = known.index(workload.model) if workload.model in known else len(known)
     return place, workload.model, workload.batch_size
 
 
 def implementation_order(impl: Implementation) -> tuple[int, str, int, str, str]:
-    """That of the registry, the default variant first, a framework's other versions behind it."""
+    """Sort key: the registry's order, default variant first, other versions of a framework last."""
     name, version = split(impl.framework)
     known = list(FRAMEWORKS)
     place = known.index(name) if name in known else len(known)
     variants = FRAMEWORKS[name].variants if name in known else ()
     rank = variants.index(impl.variant) if impl.variant in variants else len(variants)
-    return place, f"{name} {version}", rank, impl.variant, impl.apart
+    return place, f"{name} {version}", rank, impl.variant, impl.qualifier
 
 
-def title(platform: Platform) -> str:
-    """E.g. `AMD EPYC 7B13, cpu, 2 threads, float32`."""
+def format_title(platform: Platform) -> str:
+    """Format a platform, e.g. `AMD EPYC 7B13, cpu, 2 threads, float32`."""
     threads = f"{platform.threads} thread{'s' if platform.threads != 1 else ''}"
     parts = (platform.hardware, platform.device_name, threads, platform.dtype)
     return ", ".join(part for part in parts if part)
 
 
 def format_duration(ns: float) -> str:
-    """Three figures in the unit that suits: 812 us, 3.21 ms, 1.05 s."""
+    """Format with three figures and a fitting unit: 812 us, 3.21 ms, 1.05 s."""
     for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
         if ns >= size:
             return f"{_three_figures(ns / size)} {unit}"
     return f"{ns:.0f} ns"
 
 
-def time_text(time: Time) -> str:
-    """Median, and how far it may be off as far as that is known: of one process it is not."""
-    told = format_uncertainty(time)
-    return format_duration(time.median_ns) + (f" {told}" if told != ONE else "")
+def format_time(time: Time) -> str:
+    """Format the median and its uncertainty, the median alone for one process."""
+    uncertainty = format_uncertainty(time)
+    known = f" {uncertainty}" if uncertainty != ONE_PROCESS else ""
+    return format_duration(time.median_ns) + known
 
 
 def _three_figures(value: float) -> str:
@@ -164,7 +161,7 @@ def _three_figures(value: float) -> str:
 
 
 def _has(cells: Cells, workload: Workload, phase: str) -> bool:
-    """Whether a line says anything: a model without gradients (copy) has one line, not two."""
+    """Return True if the line has content: a model without gradients (copy) has one line."""
     group = [cell for place, cell in cells.items() if place[0] == workload]
     return any(getattr(cell, phase) for cell in group) or (
         phase == "gradient" and not any(cell.forward for cell in group)
@@ -177,7 +174,7 @@ def _entry(
     impl: Implementation,
     phase: str,
     footnotes: Mapping[tuple[Workload, Implementation], Footnote],
-    instabilities: "Doubts",
+    instabilities: Instabilities,
 ) -> TableCell:
     cell = cells.get((workload, impl))
     if cell is None:
@@ -186,38 +183,38 @@ def _entry(
     suffix = "".join(f" [{note.number}]" for note in notes if note)
     time: Time | None = getattr(cell, phase)
     if time is None:
-        mark = "failed" if cell.is_surprise else "expected"
-        return TableCell(cell.status.value + suffix, mark, is_surprise=cell.is_surprise)
+        mark = "failed" if cell.is_unexpected else "expected"
+        return TableCell(cell.status.value + suffix, mark, is_unexpected=cell.is_unexpected)
     lowest = find_best_ns(cells, workload, phase)
     ratio = time.median_ns / lowest if lowest else None
     return TableCell(
-        time_text(time) + suffix, mark_of(cell, time), ratio == 1.0, ratio, cell.is_surprise
+        format_time(time) + suffix, mark_of(cell, time), ratio == 1.0, ratio, cell.is_unexpected
     )
 
 
 def _footnotes(cells: Cells) -> dict[tuple[Workload, Implementation], Footnote]:
-    """Numbered as the table is read."""
+    """Number the footnotes in reading order."""
     notes: dict[tuple[Workload, Implementation], Footnote] = {}
     for (workload, impl), cell in _in_order(cells):
-        if cell.status.has_number and not cell.is_surprise:
+        if cell.status.has_number and not cell.is_unexpected:
             continue
         label = f"{impl.label}, {workload.model} b{workload.batch_size}"
         if cell.with_number not in (0, cell.repeats):
             label += f", {cell.repeats - cell.with_number} of {cell.repeats} repeats"
-        note = Footnote(len(notes) + 1, label, _told(cell), cell.rerun, cell.is_surprise)
+        note = Footnote(len(notes) + 1, label, _outcome(cell), cell.rerun, cell.is_unexpected)
         notes[(workload, impl)] = note
     return notes
 
 
 def mark_of(cell: CellResult, time: Time) -> str:
-    """Of one phase: its proof is the cell's, whether it settled its own."""
+    """Return the mark of one phase: the proof is the cell's, the stability the phase's own."""
     if not cell.verified:
         return "failed"
     return "verified" if time.is_stable else "unstable"
 
 
-def _doubts(cells: Cells, told: int) -> Doubts:
-    """One footnote for all times with the same doubt. told: how many footnotes there are before."""
+def _instabilities(cells: Cells, first: int) -> Instabilities:
+    """Write one footnote per instability reason. first: the number of footnotes before."""
     found: dict[str, list[tuple[Workload, Implementation, str]]] = {}
     for (workload, impl), cell in _in_order(cells):
         for phase in PHASES:
@@ -225,51 +222,51 @@ def _doubts(cells: Cells, told: int) -> Doubts:
             if time is not None and time.instability:
                 found.setdefault(time.instability, []).append((workload, impl, phase))
     notes: dict[tuple[Workload, Implementation, str], Footnote] = {}
-    for number, (instability, places) in enumerate(found.items(), told + 1):
-        note = Footnote(number, _names(places), _settled(instability), "", is_instability=True)
+    for number, (instability, places) in enumerate(found.items(), first + 1):
+        note = Footnote(number, _names(places), _unstable(instability), "", is_instability=True)
         notes.update(dict.fromkeys(places, note))
     return notes
 
 
-def _settled(instability: str) -> str:
-    return instability if instability == UNTOLD else f"did not settle: {instability}"
+def _unstable(instability: str) -> str:
+    return instability if instability == UNKNOWN_INSTABILITY else f"unstable: {instability}"
 
 
 def _names(places: Sequence[tuple[Workload, Implementation, str]]) -> str:
-    """Of the first, and how many more there are: they bear the number in the table."""
+    """Name the first time and count the others; each has the footnote's number in the table."""
     workload, impl, phase = places[0]
     more = f" and {len(places) - 1} more" if len(places) > 1 else ""
     return f"{impl.label}, {workload.model} b{workload.batch_size} {phase}{more}"
 
 
 def _in_order(cells: Cells) -> list[tuple[tuple[Workload, Implementation], CellResult]]:
-    """As the table is read."""
+    """Sort cells in reading order."""
     return sorted(
         cells.items(),
         key=lambda item: (workload_order(item[0][0]), implementation_order(item[0][1])),
     )
 
 
-def _told(cell: CellResult) -> str:
-    """What happened and, where it was not simply to agree, what was expected."""
+def _outcome(cell: CellResult) -> str:
+    """Say how the cell ended and, unless `agreed` was expected, what was expected."""
     if cell.status.has_number:
         return f"agreed, expected {cell.expected}"
-    told = f"{cell.status.value}: {cell.reason}"
-    return f"{told} (expected {cell.expected})" if cell.expected else told
+    text = f"{cell.status.value}: {cell.reason}"
+    return f"{text} (expected {cell.expected})" if cell.expected else text
 
 
 def _dtypes(platform: Platform, implementations: Sequence[Implementation]) -> Iterator[str]:
-    """A variant that is named like a type computes in it, whatever the weights come in."""
+    """Name variants that compute in another type than that of the weights they are given."""
     for impl in implementations:
         if impl.variant in ("float64", "float16", "bfloat16") and impl.variant != platform.dtype:
             inputs = f"{platform.dtype} weights and batches"
             yield f"{impl.label}: computes in {impl.variant}, from {inputs}"
 
 
-def _by_hand(
+def _composed_ops(
     cells: Cells, workloads: Sequence[Workload], implementations: Sequence[Implementation]
 ) -> Iterator[str]:
-    """What a framework has no operation for, and in which models: one line each."""
+    """List the operations that adapters compose, with the models that use them."""
     for impl in implementations:
         models: dict[str, dict[str, None]] = {}
         for workload in workloads:
@@ -283,7 +280,7 @@ def _by_hand(
 def _totals(
     cells: Cells, workloads: Sequence[Workload], implementations: Sequence[Implementation]
 ) -> list[TableLine]:
-    """The study's total pre-training time: the sum of an auto-encoder family's stages."""
+    """Sum the stages of each auto-encoder family: the study's total pre-training time."""
     lines = []
     for family, members in families().items():
         stages = [
@@ -308,7 +305,7 @@ def _total(
     found = [cells.get((workload, impl)) for workload in parts]
     times = [cell.gradient for cell in found if cell is not None and cell.gradient is not None]
     if len(times) < len(parts):
-        return None, "a part has no number"
+        return None, "a part has no time"
     total = add_times(times)
     sure = total.is_stable and all(cell is not None and cell.verified for cell in found)
     return total, "verified" if sure else "unstable"
@@ -319,6 +316,6 @@ def _ranked(totals: Sequence[tuple[Time | None, str]]) -> tuple[TableCell, ...]:
     return tuple(
         TableCell(why)
         if time is None or lowest is None
-        else TableCell(time_text(time), why, time.median_ns == lowest, time.median_ns / lowest)
+        else TableCell(format_time(time), why, time.median_ns == lowest, time.median_ns / lowest)
         for time, why in totals
     )

@@ -1,4 +1,4 @@
-"""What rows of the `tasks` table say, as text that is safe to show: anybody may have written it."""
+"""Values of `tasks` rows as safe text: the rows may come from an untrusted source."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -12,13 +12,13 @@ from velodrome.scheduler.results.sanitizing import in_one_line
 Row = Mapping[str, object]
 
 
-def select_surprises(rows: Iterable[Row]) -> list[Row]:
-    """Those that ended otherwise than expected, in either direction."""
-    return [row for row in select_last_attempts(rows) if is_surprise(row)]
+def select_unexpected(rows: Iterable[Row]) -> list[Row]:
+    """Select the rows whose outcome is not the expected one, better or worse."""
+    return [row for row in select_last_attempts(rows) if is_unexpected(row)]
 
 
 def select_last_attempts(rows: Iterable[Row]) -> list[Row]:
-    """One row per task and repeat: of a task that was lost and done again, the later one."""
+    """Select one row per task and repeat: the last attempt of a task that was lost."""
     latest: dict[tuple[object, object], Row] = {}
     for row in rows:
         key = (row["task_id"], row["repeat"])
@@ -27,14 +27,14 @@ def select_last_attempts(rows: Iterable[Row]) -> list[Row]:
     return list(latest.values())
 
 
-def is_surprise(row: Row) -> bool:
-    """Rows from before there were expectations were to agree."""
-    told = row.get("unexpected")
-    return bool(told) if told is not None else not Status(str(row["status"])).has_number
+def is_unexpected(row: Row) -> bool:
+    """Return True if the outcome is not the expected one; old rows without one expect `agreed`."""
+    value = row.get("unexpected")
+    return bool(value) if value is not None else not Status(str(row["status"])).has_number
 
 
 def describe_expectation(row: Row) -> str:
-    """What was expected and why; empty where it was to agree."""
+    """Say what was expected and why; empty if `agreed` was expected."""
     if row.get("expected") in (None, AGREED):
         return ""
     reason = f": {row['expected_reason']}" if row.get("expected_reason") else ""
@@ -42,10 +42,7 @@ def describe_expectation(row: Row) -> str:
 
 
 def measure_duration_s(row: Row) -> float | None:
-    """How long it was at it, without what it waited for others to let go of its cores.
-
-    None of what never ran.
-    """
+    """Return the duration without the wait for core locks; None for a task that never ran."""
     started, finished = row.get("started_at"), row.get("finished_at")
     if not isinstance(started, datetime) or not isinstance(finished, datetime):
         return None
@@ -55,9 +52,9 @@ def measure_duration_s(row: Row) -> float | None:
 
 
 def read_rerun_command(value: object) -> str:
-    """A row's command for whoever types it again: one `velodrome measure`, or nothing.
+    """Return a row's rerun command if it is one plain `velodrome measure`, else an empty string.
 
-    It is what a reader copies into a shell, so nothing else that a row says is shown as one.
+    Readers copy it into a shell, so no other text of a row may appear as a command.
     """
     text = in_one_line(value)
     try:
@@ -74,11 +71,11 @@ def read_notes(row: Row) -> tuple[str, ...]:
 
 
 def read_kernels(row: Row) -> tuple[str, ...]:
-    """Of linear algebra, that ran; empty where an earlier Velodrome did not ask."""
+    """Return the linear-algebra kernels that ran; empty for rows of versions without them."""
     kernels = row.get("kernels")
-    return tuple(in_one_line(one) for one in kernels) if isinstance(kernels, list) else ()
+    return tuple(in_one_line(kernel) for kernel in kernels) if isinstance(kernels, list) else ()
 
 
 def select_composed_notes(notes: Iterable[str]) -> tuple[str, ...]:
-    """Those that tell of an operation which the framework lacks and its adapter writes out."""
+    """Select the notes on operations that the framework lacks and its adapter composes."""
     return tuple(note for note in notes if note.startswith(PREFIX))

@@ -1,21 +1,30 @@
 """The site's files as texts. What rows say is escaped by Jinja, and as JSON ends no script."""
 
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from markupsafe import Markup
 
+from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.history.cell_series import PHASES, Followed, History
 from velodrome.scheduler.reports.html.templating import embedded, templates
 from velodrome.scheduler.results.task_row import velodrome_version
-from velodrome.scheduler.site.charts import trend_chart
-from velodrome.scheduler.site.trends import SPARK_HEIGHT, SPARK_WIDTH, Trend, trends
+from velodrome.scheduler.site.trends import (
+    SPARK_HEIGHT,
+    SPARK_WIDTH,
+    Trend,
+    build_trend_chart,
+    trends,
+)
 
 TEMPLATES = Path(__file__).with_name("templates")
 INDEX = "index.html"
 VEGA = "vega.js"
+READABLE = 0o644  # by the web server
 
 Link = tuple[str, str]
 """What it is called, and where it is, from the site's folder on."""
@@ -40,7 +49,7 @@ def pages(
     written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     common = {"version": velodrome_version(), "written": written}
     found = {part: (TEMPLATES / part).read_text() for part in ("site.css", "site.js")}
-    spec = Markup(embedded(trend_chart())) if shown else Markup("{}")
+    spec = Markup(embedded(build_trend_chart())) if shown else Markup("{}")
     cell = templates(TEMPLATES).get_template("cell.html.jinja")
     for one in shown:
         found[f"cells/{one.id}.html"] = cell.render(
@@ -111,3 +120,29 @@ def _quoted(text: str) -> str:
 def _phases(one: Trend) -> tuple[str, ...]:
     there = {row["phase"] for row in one.chart}
     return tuple(phase for phase in PHASES if phase in there)
+
+
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    """ConfigError if it cannot be written. Pages of cells that there are no more stay."""
+    try:
+        if not (folder / VEGA).exists():
+            put(folder / VEGA, vega())
+        for name, text in files.items():
+            put(folder / name, text)
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror or error})"
+        raise ConfigError(str(folder), reason, "Name another folder with --site.") from None
+
+
+def put(path: Path, text: str) -> None:
+    """Whoever reads it meanwhile reads the one before. OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+    try:
+        with os.fdopen(number, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+        Path(name).chmod(READABLE)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from velodrome.scheduler.history.anomalies import FEWEST_CALM, RECENT
 from velodrome.scheduler.history.cell_series import PHASES, Followed, History, Point, labels
@@ -14,6 +15,7 @@ from velodrome.scheduler.reports.tables import format_duration
 NS_PER_MS = 1e6
 SPARK_NIGHTS = 60
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24
+CHART_HEIGHT = 200
 
 ChartRow = dict[str, str | float | None]
 
@@ -163,3 +165,37 @@ def _spark(levels: Sequence[float]) -> str:
         f"{2 + index * step:.1f},{SPARK_HEIGHT * (0.5 - 0.8 * (level - middle) / span):.1f}"
         for index, level in enumerate(levels)
     )
+
+
+@cache
+def build_trend_chart() -> dict[str, object]:
+    """Build a Vega-Lite chart without data: each run's time and the level of its segment."""
+    import altair as alt  # late: slow to import
+
+    nights = alt.Chart(alt.NamedData("nights")).encode(
+        x=alt.X("at:T", title=None, axis=alt.Axis(format="%Y-%m-%d", labelAngle=0)),
+        y=alt.Y("ms:Q", title="ms per batch", scale=alt.Scale(zero=False)),
+    )
+    levels = nights.mark_line(strokeWidth=2, color="var(--level)", interpolate="linear").encode(
+        y="level:Q", detail="stretch:N"
+    )
+    dots = nights.mark_point(filled=True, size=45, opacity=1).encode(
+        tooltip="tip:N",
+        color=alt.Color(
+            "kind:N",
+            scale=alt.Scale(
+                domain=["measured", "measured again"], range=["var(--dot)", "var(--again)"]
+            ),
+            legend=alt.Legend(orient="bottom", title=None),
+        ),
+        shape=alt.Shape(
+            "kind:N",
+            scale=alt.Scale(domain=["measured", "measured again"], range=["circle", "diamond"]),
+            legend=alt.Legend(orient="bottom", title=None),
+        ),
+    )
+    layered = alt.layer(levels, dots).properties(width="container", height=CHART_HEIGHT)
+    spec: dict[str, object] = layered.to_dict()
+    for name in ("$schema", "config", "datasets"):
+        spec.pop(name, None)
+    return spec

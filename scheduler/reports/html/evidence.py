@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, IMPOSSIBLE, PASSED
 from velodrome.agents.isolation.log_tail import harmless
-from velodrome.scheduler.reports.cells import CellResult, Implementation, Platform, Workload
-from velodrome.scheduler.reports.fairness import kernels, layout, precision
+from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
+from velodrome.scheduler.reports.cells import CellResult
+from velodrome.scheduler.reports.fairness import describe_kernels, read_layout, read_precision
 from velodrome.scheduler.reports.html.check_lines import Check, CheckLine, check_lines
 from velodrome.scheduler.reports.html.formatting import (
     counted,
@@ -234,9 +235,9 @@ _TOLD: dict[str, Callable[[CellResult, Sequence[Row]], str]] = {
     "checks": _checks,
     "timing": _settled,
     "version": _names("framework_version"),
-    "computes in": _said(precision),
-    "layout": _said(layout),
-    "BLAS kernels": _said(kernels),
+    "computes in": _said(read_precision),
+    "layout": _said(read_layout),
+    "BLAS kernels": _said(describe_kernels),
     "first call": _first("first_call_ns"),
     "build": _first("build_ns"),
     "import": _first("import_ns"),

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.cells import Implementation
-from velodrome.scheduler.reports.fairness import kernels, layout, precision
+from velodrome.scheduler.reports.cell_keys import Implementation
+from velodrome.scheduler.reports.fairness import describe_kernels, read_layout, read_precision
 from velodrome.scheduler.reports.html.formatting import counted, listed
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, all_implementations
 from velodrome.scheduler.reports.task_rows import Row, read_notes, select_composed_notes
@@ -77,9 +77,9 @@ def _around(row: Row) -> str:
 
 
 SETTINGS: dict[str, Callable[[Row], str]] = {
-    "computes in": precision,
-    "layout": layout,
-    "BLAS kernels": kernels,
+    "computes in": read_precision,
+    "layout": read_layout,
+    "BLAS kernels": describe_kernels,
     "threads": lambda row: in_one_line(row["threads"]),
     "node": _company,
     "around it": _around,

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.cells import CellResult, Implementation, Time, Workload
+from velodrome.scheduler.reports.cell_keys import Implementation, Workload
+from velodrome.scheduler.reports.cell_times import Time
+from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.html.check_lines import Check
 from velodrome.scheduler.reports.html.evidence import CellEvidence, evidence
 from velodrome.scheduler.reports.html.formatting import (
@@ -40,7 +42,7 @@ class GridCell:
     against: str = ""
     shade: int = -1
     evidence: str = ""
-    is_surprise: bool = False
+    is_unexpected: bool = False
     span: int = 1  # lines that it stands in; 0: it stands in the line above
 
     @property
@@ -203,14 +205,14 @@ def _shown(cell: CellResult, phase: str, best: Time | None, behind: str, span: i
     if time is None or best is None:
         if cell.with_number:
             return GridCell(NO_GRADIENT, "absent", f"of {phase} nothing was timed", evidence=behind)
-        mark = "failed" if cell.is_surprise else "expected"
+        mark = "failed" if cell.is_unexpected else "expected"
         status = cell.status.value.replace("_", " ")
         return GridCell(
             text=status,
             mark=mark,
             detail=short_reason(cell),
             evidence=behind,
-            is_surprise=cell.is_surprise,
+            is_unexpected=cell.is_unexpected,
             span=span,
         )
     ratio = time.median_ns / best.median_ns if best.median_ns else float("nan")
@@ -224,7 +226,7 @@ def _shown(cell: CellResult, phase: str, best: Time | None, behind: str, span: i
         against=_against(time, best, ratio),
         shade=sum(ratio > bound for bound in SHADES),
         evidence=behind,
-        is_surprise=cell.is_surprise,
+        is_unexpected=cell.is_unexpected,
     )
 
 

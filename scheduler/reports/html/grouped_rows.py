@@ -4,18 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from velodrome.scheduler.reports.cells import (
-    CellResult,
-    History,
+from velodrome.scheduler.reports.cell_keys import (
     Implementation,
     Platform,
     Workload,
     add_qualifiers,
-    collect_cells,
     read_implementation,
     read_platform,
     read_workload,
 )
+from velodrome.scheduler.reports.cells import CellResult, collect_cells
+from velodrome.scheduler.reports.process_variation import CellHistory
 from velodrome.scheduler.reports.tables import implementation_order, workload_order
 from velodrome.scheduler.reports.task_rows import Row, select_last_attempts
 
@@ -54,7 +53,7 @@ class PlatformCells:
         return found
 
 
-def grouped(rows: Sequence[Row], history: History | None = None) -> tuple[PlatformCells, ...]:
+def grouped(rows: Sequence[Row], history: CellHistory | None = None) -> tuple[PlatformCells, ...]:
     """Those with most numbers first, so that what a page has no room for is what tells least.
 
     history: as gather has it.

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.cells import CellResult, Implementation, Platform, Workload
+from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
+from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.html.evidence import shortened
 from velodrome.scheduler.reports.html.formatting import format_platform, format_workload
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
@@ -23,7 +24,7 @@ class Reason:
     named: tuple[str, ...]
     rerun: str
     log_tail: str
-    is_surprise: bool
+    is_unexpected: bool
     expected: str
 
 
@@ -37,24 +38,24 @@ def reasons(groups: Sequence[PlatformCells]) -> tuple[Reason, ...]:
             if _is_told(cell):
                 found.setdefault(_key(cell), []).append((group, workload, impl))
     told = [_reason(key, cells) for key, cells in found.items()]
-    return tuple(sorted(told, key=lambda one: (not one.is_surprise, -one.count)))
+    return tuple(sorted(told, key=lambda one: (not one.is_unexpected, -one.count)))
 
 
 def _is_told(cell: CellResult) -> bool:
-    return cell.with_number < cell.repeats or cell.is_surprise
+    return cell.with_number < cell.repeats or cell.is_unexpected
 
 
 def _key(cell: CellResult) -> tuple[str, str, bool, str]:
     text = cell.reason
     if cell.status.has_number:
         text = "it agreed, and was not expected to"
-    return cell.status.value.replace("_", " "), text, cell.is_surprise, cell.expected
+    return cell.status.value.replace("_", " "), text, cell.is_unexpected, cell.expected
 
 
 def _reason(
     key: tuple[str, str, bool, str], cells: Sequence[tuple[PlatformCells, Workload, Implementation]]
 ) -> Reason:
-    status, text, is_surprise, expected = key
+    status, text, is_unexpected, expected = key
     group, workload, impl = cells[0]
     cell = group.cells[workload, impl]
     row = _told(group.rows[workload, impl], cell)
@@ -65,7 +66,7 @@ def _reason(
         named=tuple(_name(one.platform, run, by) for one, run, by in cells[:MOST_NAMED]),
         rerun=cell.rerun,
         log_tail="" if cell.status.has_number else shortened(str(row.get("log_tail") or "")),
-        is_surprise=is_surprise,
+        is_unexpected=is_unexpected,
         expected=expected,
     )
 

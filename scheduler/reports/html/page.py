@@ -8,9 +8,8 @@ numbers they have and how to see them.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.cells import History
 from velodrome.scheduler.reports.html.fairness_notes import SETTINGS, Treatment, treatments
-from velodrome.scheduler.reports.html.figures.chart import FigureSection
+from velodrome.scheduler.reports.html.figures.chart import FigureSection, SeriesStyle, assign_styles
 from velodrome.scheduler.reports.html.figures.sections import sections
 from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask, chosen
 from velodrome.scheduler.reports.html.formatting import format_hardware, format_platform
@@ -28,11 +27,11 @@ from velodrome.scheduler.reports.html.hardware import (
 )
 from velodrome.scheduler.reports.html.missing_values import MOST_REASONS, Reason, reasons
 from velodrome.scheduler.reports.html.overview import Overview, overview
-from velodrome.scheduler.reports.html.palette import SeriesStyle, palette
 from velodrome.scheduler.reports.html.published import Published, published
 from velodrome.scheduler.reports.html.queries import Queries
 from velodrome.scheduler.reports.html.study_tables import StudyTable, study_tables
 from velodrome.scheduler.reports.html.summary import Sentence, Tile, summary, tiles
+from velodrome.scheduler.reports.process_variation import CellHistory
 from velodrome.scheduler.reports.task_rows import Row
 
 MOST_CELLS = 2000
@@ -70,7 +69,7 @@ class Page:
     more_reasons: int
     study_tables: tuple[StudyTable, ...]
     published: Published
-    marks: tuple[SeriesStyle, ...]
+    styles: tuple[SeriesStyle, ...]
     sections: tuple[FigureSection, ...]
     node_types: tuple[NodeType, ...]
     environments: tuple[EnvironmentSummary, ...]
@@ -97,7 +96,7 @@ def page(
     nodes: Sequence[Row],
     readings: Readings,
     planned: int = 0,
-    history: History | None = None,
+    history: CellHistory | None = None,
     checks: Checks = no_checks,
 ) -> Page:
     """Of rows of `tasks` and `nodes` of one sweep. readings: reads `utilization` of a few tasks.
@@ -109,7 +108,7 @@ def page(
     shown, left_out = _with_room(groups)
     why = reasons(groups)
     seen = overview(groups)
-    marks = palette(all_implementations(groups))
+    styles = assign_styles(all_implementations(groups))
     picked = chosen(groups)
     queries = Queries(sweep_id)
     return Page(
@@ -127,8 +126,8 @@ def page(
         more_reasons=max(0, len(why) - MOST_REASONS),
         study_tables=study_tables(groups)[:MOST_STUDY_TABLES],
         published=published(),
-        marks=marks,
-        sections=sections(rows, groups, seen, marks, picked, readings(picked), queries),
+        styles=styles,
+        sections=sections(rows, groups, seen, styles, picked, readings(picked), queries),
         node_types=node_types(nodes),
         environments=environments(rows),
         settings=tuple(SETTINGS),

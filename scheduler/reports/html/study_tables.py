@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from velodrome.adapters.models import MODELS, families
-from velodrome.scheduler.reports.cells import CellResult, Implementation, Time, Workload, add_times
+from velodrome.scheduler.reports.cell_keys import Implementation, Workload
+from velodrome.scheduler.reports.cell_times import Time, add_times
+from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.html.formatting import counted, shown_duration, size, spread
 from velodrome.scheduler.reports.html.grid import overlap
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, all_implementations

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from velodrome.scheduler.reports import outliers_text
-from velodrome.scheduler.reports.cells import CellResult, Workload
+from velodrome.scheduler.reports.cell_keys import Workload
+from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.html.formatting import (
     counted,
     cut,
@@ -174,7 +175,7 @@ def _leader(group: PlatformCells, workload: Workload) -> tuple[str, bool] | None
 
 
 def _surprises(why: Sequence[Reason]) -> Iterator[Sentence]:
-    told = [one for one in why if one.is_surprise]
+    told = [one for one in why if one.is_unexpected]
     if told:
         count = sum(one.count for one in told)
         yield Sentence(
@@ -183,7 +184,7 @@ def _surprises(why: Sequence[Reason]) -> Iterator[Sentence]:
 
 
 def _missing(why: Sequence[Reason]) -> Iterator[Sentence]:
-    told = [one for one in why if not one.is_surprise]
+    told = [one for one in why if not one.is_unexpected]
     if told:
         count = sum(one.count for one in told)
         yield Sentence(

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.scheduler.site.pages import LatestRunSummary, pages
-from velodrome.scheduler.site.site_files import write
+from velodrome.scheduler.site.pages import LatestRunSummary, pages, write
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 PHONE = 390

@@ -13,7 +13,7 @@ from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report import Form, ReportKind, report
 from velodrome.scheduler.commands.report_page import write_page
-from velodrome.scheduler.reports.cell_history import read_cell_history
+from velodrome.scheduler.reports.process_variation import read_cell_history
 from velodrome.scheduler.results.store import Store
 
 

@@ -9,7 +9,7 @@ from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import GpuReading, Measurement, Reading, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.reports.core_utilization import CoreUse, summarize_core_use
-from velodrome.scheduler.reports.core_utilization_text import flat, table_rows
+from velodrome.scheduler.reports.core_utilization_text import flat_rows, table_rows
 from velodrome.scheduler.results.rows import tables
 from velodrome.scheduler.results.schema import TABLES
 
@@ -95,10 +95,10 @@ def test_a_run_without_readings_says_so_and_one_without_a_time_is_left_out() -> 
     failed = replace(MEASURED, repeat=1, status=Status.CRASHED, forward=None)
     assert used(failed) == ()
     (line,) = table_rows(used(replace(MEASURED, readings=())))
-    assert (line["forward cores"], line["of n"]) == ("not read", "-")
+    assert (line["forward cores"], line["of n"]) == ("no reading", "-")
 
 
 def test_flat_rows_are_in_plain_units() -> None:
-    (line,) = flat(used(MEASURED))
+    (line,) = flat_rows(used(MEASURED))
     assert line["share"] == pytest.approx(0.5833, abs=1e-4)
     assert (line["peak_rss_bytes"], line["gpu_percent"]) == (3 * 2**20, None)

@@ -7,7 +7,11 @@ from rich.console import Console
 
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.scheduler.reports.extensibility import ProbeOutcome, build_grids, collect_outcomes
-from velodrome.scheduler.reports.extensibility_text import flat, render_grids, render_markdown_grids
+from velodrome.scheduler.reports.extensibility_text import (
+    flat_rows,
+    render_grids,
+    render_markdown_grids,
+)
 
 
 def row(framework: str, model: str = "probe-lrn", **changes: object) -> dict[str, object]:
@@ -68,7 +72,7 @@ ROWS = [
 def test_an_outcome_is_agreed_by_hand_or_a_status() -> None:
     assert words(ROWS) == {
         ("torch", "probe-lrn"): "agreed",
-        ("tensorflow", "probe-lrn"): "by hand",
+        ("tensorflow", "probe-lrn"): "composed",
         ("neon", "probe-lrn"): "unsupported",
         ("theano", "probe-lrn"): "disagreed",
         ("torch", "probe-gru"): "agreed",  # what is by hand is not what is probed
@@ -84,7 +88,7 @@ def test_the_evidence_is_the_reason_or_the_note_with_error_and_command() -> None
         line.rstrip() + "\n" for line in text.splitlines()
     )
     assert "] theano plain, probe-lrn: disagreed: bias is off, gradient error 5e-01" in text
-    assert re.search(r"again: \S*velodrome measure neon probe-lrn\n", text)
+    assert re.search(r"rerun: \S*velodrome measure neon probe-lrn\n", text)
 
 
 def test_models_that_are_no_probes_are_left_out() -> None:
@@ -110,7 +114,7 @@ def test_a_variant_that_does_otherwise_than_the_default_is_told_of() -> None:
     assert "agreed, partly [1]" in text
     assert "[1] torch compile, probe-lrn: unsupported: no graph" in text
     (grid,) = build_grids(collect_outcomes([compiled, row("torch")]))
-    assert grid.places[("probe-lrn", "torch")].told.impl.variant == "eager"
+    assert grid.places[("probe-lrn", "torch")].default.impl.variant == "eager"
 
 
 def test_frameworks_are_counted_and_a_probe_that_did_not_run_is_said_so() -> None:
@@ -121,7 +125,7 @@ def test_frameworks_are_counted_and_a_probe_that_did_not_run_is_said_so() -> Non
     cells = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in lines}
     gru, counts, errors = (
         dict(zip(names, map(str.strip, cells[name]), strict=True))
-        for name in ("probe-gru", "own + by hand, of", "largest gradient error")
+        for name in ("probe-gru", "own + composed, of", "largest gradient error")
     )
     assert gru == dict.fromkeys(names, "not in this sweep") | {"torch": "agreed"}
     assert counts == {
@@ -145,7 +149,7 @@ def test_a_surprise_is_marked() -> None:
 
 
 def test_flat_rows_are_one_per_probe_and_variant_with_the_command() -> None:
-    lines = flat(collect_outcomes(ROWS))
+    lines = flat_rows(collect_outcomes(ROWS))
     assert [line["outcome"] for line in lines].count("agreed") == 2
     assert all(line["rerun"] for line in lines)
     assert {*lines[0]} == {

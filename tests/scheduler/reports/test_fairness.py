@@ -2,7 +2,13 @@
 
 import pytest
 
-from velodrome.scheduler.reports.fairness import Difference, differences, kernels, layout, precision
+from velodrome.scheduler.reports.fairness import (
+    Difference,
+    describe_kernels,
+    differences,
+    read_layout,
+    read_precision,
+)
 
 
 def row(**changes: object) -> dict[str, object]:
@@ -41,10 +47,10 @@ def test_everything_that_bears_on_the_time_is_told_in_the_words_of_each() -> Non
     )
     assert differences(row(), other) == (
         Difference("precision", "float32", "float64"),
-        Difference("layout", "not told", "NHWC"),
+        Difference("layout", "unknown", "NHWC"),
         Difference("threads", "2", "4"),
         Difference("variant", "eager", "float64"),
-        Difference("by hand", "none", by_hand),
+        Difference("composed operations", "none", by_hand),
         Difference("notes", "none", "copies first; images are NHWC"),
         Difference("company", "alone", "beside others"),
     )
@@ -59,7 +65,12 @@ def test_blas_kernels_are_named_and_a_row_that_does_not_tell_says_so() -> None:
             "openblas 0.3.13 PRESCOTT",
         ),
     )
-    assert kernels(row()) == kernels(row(kernels=None)) == kernels(row(kernels=[])) == "not told"
+    assert (
+        describe_kernels(row())
+        == describe_kernels(row(kernels=None))
+        == describe_kernels(row(kernels=[]))
+        == "unknown"
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,11 +83,11 @@ def test_blas_kernels_are_named_and_a_row_that_does_not_tell_says_so() -> None:
     ],
 )
 def test_precision_is_what_it_computes_in(changes: dict[str, object], told: str) -> None:
-    assert precision(row(**changes)) == told
+    assert read_precision(row(**changes)) == told
 
 
 def test_the_layout_is_read_from_the_variant() -> None:
-    assert layout(row(variant="channels_last")) == "channels_last"
+    assert read_layout(row(variant="channels_last")) == "channels_last"
 
 
 def test_others_words_stay_in_one_line_and_move_no_cursor() -> None:
@@ -87,4 +98,4 @@ def test_others_words_stay_in_one_line_and_move_no_cursor() -> None:
 def test_a_row_of_an_earlier_version_lacks_columns_and_says_so() -> None:
     early = row()
     del early["exclusive"], early["seed"]
-    assert [found.what for found in differences(early, row(exclusive=False))] == ["company", "seed"]
+    assert [found.what for found in differences(early, row(exclusive=False))] == ["node", "seed"]

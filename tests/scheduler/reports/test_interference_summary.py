@@ -12,7 +12,8 @@ def ran(task: str, interference: str = "", **changes: object) -> dict[str, objec
 def test_a_disturbed_sweep_says_how_many_of_its_runs_were_and_by_what() -> None:
     rows = [ran("1", OTHERS), ran("2", f"{OTHERS}; {STEAL}"), ran("3"), ran("4")]
     assert describe_interference(rows) == (
-        "2 of 4 timed runs were disturbed: others on their cores in 2, other virtual machines in 1 "
+        "2 of 4 timed runs had interference: other processes on their cores in 2, "
+        "other virtual machines (steal) in 1 "
         "(stress-ng)"
     )
 
@@ -30,14 +31,14 @@ def test_what_was_not_timed_and_attempts_that_were_made_good_do_not_count() -> N
     ]
     assert (
         describe_interference(rows)
-        == "1 of 2 timed runs was disturbed: other virtual machines in 1"
+        == "1 of 2 timed runs had interference: other virtual machines (steal) in 1"
     )
 
 
 def test_what_nobody_has_a_word_for_is_counted_all_the_same() -> None:
-    assert describe_interference([ran("1", "an earthquake")]).endswith("something else in 1")
+    assert describe_interference([ran("1", "an earthquake")]).endswith("another source in 1")
 
 
 def test_controls_in_a_results_folder_reach_no_headline() -> None:
     told = describe_interference([ran("1", "its cores were used by others: evil\x1b[31m (pid 1)")])
-    assert "\x1b" not in told and "others on their cores" in told
+    assert "\x1b" not in told and "other processes on their cores" in told

@@ -18,7 +18,7 @@ from velodrome.scheduler.commands.compare import compare
 from velodrome.scheduler.commands.output import print_table
 from velodrome.scheduler.commands.report import Form, ReportKind, report
 from velodrome.scheduler.plans.expectations import TO_AGREE
-from velodrome.scheduler.reports.wide_tables import compute_widths
+from velodrome.scheduler.reports.terminal_tables import compute_widths
 from velodrome.scheduler.results.store import Store
 
 FIRST, SECOND = "20261124-063012-a1b2", "20261125-063012-a1b2"

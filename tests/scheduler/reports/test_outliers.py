@@ -14,18 +14,18 @@ from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report import Form, ReportKind, outlier_status, report
-from velodrome.scheduler.reports.cells import Implementation, Platform, Workload
+from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
 from velodrome.scheduler.reports.outliers import (
     ComparedMachine,
     Outlier,
     TaskTimes,
     collect_task_times,
+    compute_robust_z,
     find_outliers,
-    robust_z,
 )
 from velodrome.scheduler.reports.outliers_text import (
     COLUMNS,
-    flat,
+    flat_rows,
     summarize_comparison,
     summarize_outliers,
     table_rows,
@@ -39,17 +39,17 @@ BY_HAND_Z = (-1.12415, -0.67449, -0.22483, 0.22483, 0.67449, 12.36566)
 
 
 def test_z_scores_are_those_worked_by_hand() -> None:
-    assert robust_z(BY_HAND_MS) == pytest.approx(BY_HAND_Z, abs=1e-5)
+    assert compute_robust_z(BY_HAND_MS) == pytest.approx(BY_HAND_Z, abs=1e-5)
 
 
 def test_the_median_absolute_deviation_is_that_of_the_manual_of_r() -> None:
     # help(mad): mad(c(1:9), constant = 1) == mad(c(1:8, 100), constant = 1), and it is 2.
-    assert robust_z([*range(1, 10)])[-1] == pytest.approx(4 / (1.4826 * 2))
-    assert robust_z([*range(1, 9), 100])[-1] == pytest.approx(95 / (1.4826 * 2))
+    assert compute_robust_z([*range(1, 10)])[-1] == pytest.approx(4 / (1.4826 * 2))
+    assert compute_robust_z([*range(1, 9), 100])[-1] == pytest.approx(95 / (1.4826 * 2))
 
 
 def test_where_more_than_half_tie_whatever_differs_is_infinitely_far() -> None:
-    assert robust_z([5.0, 5.0, 5.0, 5.1, 4.0]) == (0, 0, 0, math.inf, -math.inf)
+    assert compute_robust_z([5.0, 5.0, 5.0, 5.1, 4.0]) == (0, 0, 0, math.inf, -math.inf)
 
 
 def run(node: str, ms: float, model: str = "lenet", **changes: object) -> Measurement:
@@ -298,4 +298,4 @@ class TestForms:
         assert len(found) == 5
         assert "and 2 more" in summarize_outliers(found)
         assert [row["z"] for row in table_rows(found)] == ["+inf"] * 5
-        assert {row["worst_z"] for row in flat(found)} == {math.inf}
+        assert {row["worst_z"] for row in flat_rows(found)} == {math.inf}

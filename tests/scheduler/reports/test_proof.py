@@ -47,7 +47,7 @@ def test_an_outcome_that_a_reason_mentions_is_not_the_outcome() -> None:
 @pytest.mark.parametrize("kept", [{}, {"proved": None, "unproved": None}])
 def test_a_row_of_a_version_that_kept_no_checks_is_told_as_such(kept: dict) -> None:
     text = shown([row("torch", **kept), row("jax", **TOLD)])
-    assert "1 of 2 cells with a time: measured by a version that kept no checks" in text
+    assert "1 of 2 cells with a time: measured by a version that recorded no checks" in text
     assert text.count("✓") >= 4
 
 
@@ -59,8 +59,8 @@ def test_a_check_that_could_not_tell_leaves_the_mark_and_is_counted_below_the_gr
     undecided = TOLD | {"unproved": [LONG, LACKS]}
     text = shown([row("torch", **undecided), row("jax", **TOLD), row("mxnet", **undecided)])
     assert "1.00 ms ✓" in text
-    assert "a check could not tell in 2 of 3 cells with a time: twice the work (2)" in text
-    assert "a check was impossible in 2 of 3 cells with a time: follows parameters (2)" in text
+    assert "a check was inconclusive in 2 of 3 cells with a time: twice the work (2)" in text
+    assert "a check was not applicable in 2 of 3 cells with a time: follows parameters (2)" in text
 
 
 def test_where_every_check_passed_nothing_stands_below_the_grid() -> None:
@@ -77,7 +77,7 @@ def test_the_line_names_what_could_not_tell_most_often_first() -> None:
         CellProof(("drained",)),
     ]
     assert describe_undecided_checks(proofs) == (
-        "a check could not tell in 2 of 3 cells with a time: twice the work (2), drained (1)",
+        "a check was inconclusive in 2 of 3 cells with a time: twice the work (2), drained (1)",
     )
 
 

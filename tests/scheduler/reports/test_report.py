@@ -6,12 +6,13 @@ import pytest
 from rich.console import Console
 
 from velodrome.scheduler.reports.cell_rows import build_cell_row
-from velodrome.scheduler.reports.cells import Time, add_times, collect_cells, combine_repeats
-from velodrome.scheduler.reports.flat_rows import csv_rows
+from velodrome.scheduler.reports.cell_times import Time, add_times, combine_repeats
+from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.interference_summary import describe_interference
 from velodrome.scheduler.reports.render import render_markdown, render_tables
-from velodrome.scheduler.reports.tables import Table, build_table, format_duration, time_text
-from velodrome.scheduler.reports.task_rows import select_surprises
+from velodrome.scheduler.reports.tables import Table, build_table, format_duration, format_time
+from velodrome.scheduler.reports.task_rows import select_unexpected
+from velodrome.scheduler.reports.text_tables import csv_rows
 from velodrome.scheduler.statistics.replication import Repeat
 
 
@@ -96,7 +97,7 @@ def test_a_time_of_one_process_has_no_interval() -> None:
 
 def test_a_time_of_three_has_no_interval_and_says_how_far_they_are_apart() -> None:
     assert combine_repeats([Repeat(10, 9, 11), Repeat(14, 13, 20), Repeat(12, 8, 13)]) == Time(
-        12, processes=3, apart=1.4
+        12, processes=3, spread=1.4
     )
 
 
@@ -128,13 +129,13 @@ def test_durations_have_three_figures_in_the_unit_that_suits(ns: float, text: st
         (Time(2e6, 1.98e6, 2.01e6, 6), "2.00 ms ±1.0%"),
         (Time(2e6, 1.5e6, 2.01e6, 6), "2.00 ms ±25%"),
         (Time(2e6, 1.98e6, 2.01e6, source="7 other sweeps"), "2.00 ms ±1.0% by sweeps"),
-        (Time(2e6, processes=3, apart=1.034), "2.00 ms spread 3.4%"),
-        (Time(2e6, processes=2, apart=27.3), "2.00 ms spread 27x"),
+        (Time(2e6, processes=3, spread=1.034), "2.00 ms spread 3.4%"),
+        (Time(2e6, processes=2, spread=27.3), "2.00 ms spread 27x"),
         (Time(2e6), "2.00 ms"),
     ],
 )
 def test_a_time_shows_as_much_of_how_far_it_may_be_off_as_is_known(time: Time, text: str) -> None:
-    assert time_text(time) == text
+    assert format_time(time) == text
 
 
 def test_a_single_process_shows_no_interval_in_any_form() -> None:
@@ -189,7 +190,7 @@ def test_a_cell_without_a_number_gives_its_reason_and_the_command_that_runs_it_a
     text = shown([row("torch"), failed("tensorflow")])
     assert "crashed [1]" in text
     assert "[1] tensorflow plain, lenet b64: crashed: killed by SIGSEGV" in text
-    assert re.search(r"again: \S*velodrome measure tensorflow lenet\n", text)
+    assert re.search(r"rerun: \S*velodrome measure tensorflow lenet\n", text)
 
 
 def test_a_cell_of_which_one_repeat_failed_keeps_its_number_and_says_so() -> None:
@@ -204,14 +205,14 @@ def test_each_phase_is_marked_by_its_own_samples_and_says_below_why(write) -> No
     grid, _, below = write([row("torch", **loose)]).partition("[1] torch")
     assert "1.00 ms [1] ~" in grid
     assert "3.00 ms ✓" in grid
-    assert below.startswith(" plain, lenet b64 forward: did not settle: slow noise")
+    assert below.startswith(" plain, lenet b64 forward: unstable: low-frequency noise")
 
 
 def test_the_gradients_doubt_is_not_the_forward_times() -> None:
     loose = {"status": "unstable", "forward_stable": True, "stable": False}
     text = shown([row("torch", **loose, gradient_instability="few")])
     assert "1.00 ms ✓" in text and "3.00 ms [1] ~" in text
-    assert "lenet b64 gradient: did not settle: too few samples" in text
+    assert "lenet b64 gradient: unstable: too few independent samples" in text
 
 
 def test_grid_and_csv_agree_on_each_phase() -> None:
@@ -219,7 +220,7 @@ def test_grid_and_csv_agree_on_each_phase() -> None:
     sharp = {"gradient_low_ns": 2.99e6, "gradient_high_ns": 3.01e6}
     rows = [row("torch", **sharp), row("torch", repeat=1, **sharp, **loose)]
     (line,) = csv.DictReader(io.StringIO(csv_of(rows)))
-    told = "the speed changed while it was measured (1 of 2 processes)"
+    told = "the speed drifted during the measurement (1 of 2 processes)"
     assert (line["forward_stable"], line["forward_instability"]) == ("False", told)
     assert (line["gradient_stable"], line["gradient_instability"], line["stable"]) == (
         "True",
@@ -238,7 +239,7 @@ def test_times_with_the_same_doubt_share_a_footnote() -> None:
     }
     text = shown([row("torch", **loose), row("torch", "lstm", **loose)])
     assert text.count("[1] ~") == 4 and "[2]" not in text
-    assert "[1] torch plain, lenet b64 forward and 3 more: did not settle: too few" in text
+    assert "[1] torch plain, lenet b64 forward and 3 more: unstable: too few" in text
 
 
 def test_rows_from_before_doubts_had_words_are_marked_all_the_same() -> None:
@@ -264,9 +265,9 @@ def test_a_disturbed_sweep_says_so_before_any_number(write) -> None:
         row("tensorflow", interference_free=True),
     ]
     text = write(tables_of(rows), describe_interference(rows))
-    first, number = text.index("1 of 2 timed runs was disturbed"), text.index("1.00 ms")
+    first, number = text.index("1 of 2 timed runs had interference"), text.index("1.00 ms")
     assert first < number
-    assert "others on their cores in 1 (stress)" in text
+    assert "other processes on their cores in 1 (stress)" in text
 
 
 def test_a_lost_attempt_that_was_made_good_is_not_shown() -> None:
@@ -321,8 +322,8 @@ def test_what_was_not_to_agree_and_did_not_is_no_surprise() -> None:
     text = shown(rows)
     assert "unsupported [1] -" in text
     assert "unsupported: no Lrn (expected unsupported: no LRN there)" in text
-    told = " ".join(text.split()).replace("! not as expected", "")
-    assert "Surprises" not in told and "!" not in told
+    told = " ".join(text.split()).replace("! unexpected", "")
+    assert "Unexpected results" not in told and "!" not in told
 
 
 @pytest.mark.parametrize("write", [shown, lambda rows: render_markdown(tables_of(rows))])
@@ -334,7 +335,7 @@ def test_surprises_in_both_directions_are_marked_and_stand_first(write) -> None:
         row("neon", unexpected=True, **told),
     ]
     text = write(rows)
-    first, _, rest = text.partition("Surprises")
+    first, _, rest = text.partition("Unexpected results")
     assert "crashed [1] ✗ !" in first
     assert "1.00 ms [3] ✓ !" in first
     assert rest.index("torch plain, lenet b64: crashed: killed by SIGSEGV") < rest.index("theano")
@@ -344,17 +345,17 @@ def test_surprises_in_both_directions_are_marked_and_stand_first(write) -> None:
 def test_a_repeat_that_surprises_makes_its_cell_a_surprise() -> None:
     rows = [row("torch", unexpected=False), failed("torch", repeat=1, unexpected=True)]
     ((cell,),) = [cells.values() for cells in collect_cells(rows).values()]
-    assert cell.is_surprise
-    assert len(select_surprises(rows)) == 1
+    assert cell.is_unexpected
+    assert len(select_unexpected(rows)) == 1
 
 
 def test_a_lost_attempt_that_was_made_good_is_no_surprise() -> None:
     lost = failed("torch", status="lost", attempt=1, unexpected=True)
-    assert select_surprises([lost, row("torch", attempt=2, unexpected=False)]) == []
+    assert select_unexpected([lost, row("torch", attempt=2, unexpected=False)]) == []
 
 
 def test_rows_from_before_there_were_expectations_were_to_agree() -> None:
-    assert [one["framework"] for one in select_surprises([row("torch"), failed("neon")])] == [
+    assert [one["framework"] for one in select_unexpected([row("torch"), failed("neon")])] == [
         "neon"
     ]
 

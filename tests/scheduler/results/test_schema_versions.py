@@ -78,7 +78,7 @@ class TestEarlierVersions:
         assert row == {"framework": "torch", "median(elapsed_ns)": 10_000_001.0, "canary": None}
 
     def test_a_report_says_where_they_kept_no_checks(self, written: Path, tmp_path: Path) -> None:
-        kept_none = "1 of 1 cell with a time: measured by a version that kept no checks"
+        kept_none = "1 of 1 cell with a time: measured by a version that recorded no checks"
         (table,) = [
             build_table(*each)
             for each in collect_cells(Store.for_reading(written).read("tasks").to_pylist()).items()

@@ -8,16 +8,16 @@ from velodrome.scheduler.reports.html.figures.chart import (
     Chart,
     ChartFigure,
     ChartRow,
-    colour,
-    dash,
-    decades,
-    empty,
-    shape,
-    spec,
+    SeriesStyle,
+    build_spec,
+    choose_grid_lines,
+    empty_chart,
+    encode_colour,
+    encode_dash,
+    encode_shape,
 )
 from velodrome.scheduler.reports.html.formatting import format_hardware, format_platform, interval
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
-from velodrome.scheduler.reports.html.palette import SeriesStyle
 from velodrome.scheduler.reports.tables import implementation_order
 
 MOST = 8  # figures
@@ -25,7 +25,7 @@ NS_PER_MS = 1e6
 
 
 def batch_sizes(
-    groups: Sequence[PlatformCells], marks: Sequence[SeriesStyle]
+    groups: Sequence[PlatformCells], styles: Sequence[SeriesStyle]
 ) -> tuple[ChartFigure, ...]:
     """Of models that were timed at two batch sizes or more."""
     found: list[ChartFigure] = []
@@ -33,13 +33,13 @@ def batch_sizes(
         for model in dict.fromkeys(workload.model for workload in group.workloads):
             if len(found) == MOST:
                 return tuple(found)
-            if figure := _figure(group, model, marks, len(found)):
+            if figure := _figure(group, model, styles, len(found)):
                 found.append(figure)
     return tuple(found)
 
 
 def _figure(
-    group: PlatformCells, model: str, marks: Sequence[SeriesStyle], number: int
+    group: PlatformCells, model: str, styles: Sequence[SeriesStyle], number: int
 ) -> ChartFigure | None:
     times = [
         (workload.batch_size, impl, time)
@@ -66,13 +66,13 @@ def _figure(
         f"figure-batch-{number}",
         model,
         f"{format_hardware(group.platform)}, {format_platform(group.platform)}",
-        spec(_chart(marks, sorted({size for size, _, _ in times}), drawn), rows),
+        build_spec(_chart(styles, sorted({size for size, _, _ in times}), drawn), rows),
         ("contestant", "batch size", "time"),
         tuple((impl.label, str(size), interval(time)) for size, impl, time in in_order),
     )
 
 
-def _chart(marks: Sequence[SeriesStyle], sizes: Sequence[int], drawn: Sequence[float]) -> Chart:
+def _chart(styles: Sequence[SeriesStyle], sizes: Sequence[int], drawn: Sequence[float]) -> Chart:
     across = alt.X(
         "batch:Q",
         title="batch size",
@@ -83,18 +83,22 @@ def _chart(marks: Sequence[SeriesStyle], sizes: Sequence[int], drawn: Sequence[f
         "ms:Q",
         title="ms per batch",
         scale=alt.Scale(type="log", nice=False, padding=10),
-        axis=alt.Axis(values=decades(drawn), format="~g"),
+        axis=alt.Axis(values=choose_grid_lines(drawn), format="~g"),
     )
     tip = alt.Tooltip("tip:N")
-    lines = empty().mark_line(strokeWidth=2).encode(across, up, colour(marks), dash(marks))
+    lines = (
+        empty_chart()
+        .mark_line(strokeWidth=2)
+        .encode(across, up, encode_colour(styles), encode_dash(styles))
+    )
     bars = (
-        empty()
+        empty_chart()
         .mark_rule(strokeWidth=2, opacity=0.6)
-        .encode(across, alt.Y("low:Q"), alt.Y2("high:Q"), colour(marks))
+        .encode(across, alt.Y("low:Q"), alt.Y2("high:Q"), encode_colour(styles))
     )
     points = (
-        empty()
+        empty_chart()
         .mark_point(filled=True, size=60, opacity=1)
-        .encode(across, up, colour(marks), shape(marks), tip)
+        .encode(across, up, encode_colour(styles), encode_shape(styles), tip)
     )
     return alt.layer(lines, bars, points)

@@ -1,8 +1,10 @@
-"""One figure: what is drawn, and the same as a table for whom a drawing does not serve.
+"""Charts of the HTML report: Vega-Lite specifications, each with the same values as a table.
 
 Charts are written with Altair and kept as Vega-Lite specifications without data and style: rows are
-put in last (Altair checks every value, for seconds), colours are variables of the style sheet.
-Names that others chose are values of rows and of scales, never parts of an expression.
+added last (Altair checks every value, which takes seconds), colours are variables of the style
+sheet: those of Okabe and Ito (Color Universal Design, 2008), in a light and a dark set. Shape and
+dash repeat the colour's meaning. Names from rows are values of rows and of scales, never parts of
+an expression.
 """
 
 import math
@@ -11,9 +13,12 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from velodrome.scheduler.reports.html.palette import SeriesStyle
+from velodrome.scheduler.reports.cell_keys import Implementation
 
 HEIGHT = 220
+COLOURS = 7  # --series-0 ... --series-6 in style.css
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3))
 
 Value = str | float | int | None
 ChartRow = Mapping[str, Value]
@@ -21,8 +26,18 @@ Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 
 @dataclass(frozen=True)
+class SeriesStyle:
+    """The colour, shape and dash of one implementation. dash: lengths of line and gap."""
+
+    label: str
+    colour: str
+    shape: str
+    dash: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class ChartFigure:
-    """columns: titles of table; spec: Vega-Lite, as plain JSON values. subtitle: where it ran."""
+    """One chart. spec: Vega-Lite as JSON; columns: titles of table; subtitle: where it ran."""
 
     id: str
     title: str
@@ -34,7 +49,7 @@ class ChartFigure:
 
 @dataclass(frozen=True)
 class FigureSection:
-    """One kind of figure. without: why there is none, where there is none. query: its rows."""
+    """One kind of figure. without: why there is no figure; query: the SQL of its rows."""
 
     id: str
     title: str
@@ -44,18 +59,32 @@ class FigureSection:
     query: str
 
 
-def spec(chart: Chart, rows: Iterable[ChartRow], height: int = HEIGHT) -> dict[str, object]:
-    """As wide as its place. rows: for every layer that has no rows of its own."""
+def assign_styles(implementations: Sequence[Implementation]) -> tuple[SeriesStyle, ...]:
+    """Give each implementation its framework's colour and shape and its variant's dash."""
+    frameworks = list(dict.fromkeys(impl.framework for impl in implementations))
+    variants: dict[str, int] = {}
+    styles = []
+    for impl in implementations:
+        place = frameworks.index(impl.framework)
+        variant = variants[impl.framework] = variants.get(impl.framework, -1) + 1
+        colour = f"var(--series-{place % COLOURS})"
+        shape = SHAPES[(place + place // COLOURS + variant) % len(SHAPES)]
+        styles.append(SeriesStyle(impl.label, colour, shape, DASHES[variant % len(DASHES)]))
+    return tuple(styles)
+
+
+def build_spec(chart: Chart, rows: Iterable[ChartRow], height: int = HEIGHT) -> dict[str, object]:
+    """Return the specification, as wide as its element. rows: of every layer without own rows."""
     sized = chart.properties(width="container", height=height)
     found = _without_data(sized.to_dict(validate=False))  # tests do: it takes 0.1 s a chart
     for name in ("$schema", "config", "datasets"):
         found.pop(name, None)
-    found["data"] = {"values": [_known(row) for row in rows]}
+    found["data"] = {"values": [_finite(row) for row in rows]}
     return found
 
 
 def _without_data(part: Mapping[str, object]) -> dict[str, object]:
-    """Layers, too: all draw the figure's rows."""
+    """Drop the data of the chart and of its layers: all draw the figure's rows."""
     found = {name: value for name, value in part.items() if name != "data"}
     layers = part.get("layer")
     if isinstance(layers, list):
@@ -63,41 +92,45 @@ def _without_data(part: Mapping[str, object]) -> dict[str, object]:
     return found
 
 
-def _known(row: ChartRow) -> dict[str, Value]:
-    """What no axis holds is left out."""
+def _finite(row: ChartRow) -> dict[str, Value]:
+    """Replace NaN and infinity, which no axis shows, by null."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in row.items()
     }
 
 
-def empty() -> alt.Chart:
-    """To be drawn from the figure's rows."""
+def empty_chart() -> alt.Chart:
+    """Return a chart without data, to be drawn from the figure's rows."""
     return alt.Chart()
 
 
-def colour(marks: Sequence[SeriesStyle]) -> alt.Color:
-    """Of the column `who`; the page has one legend for all figures."""
-    return alt.Color("who:N", scale=scale_of_colours(marks), legend=None)
+def encode_colour(styles: Sequence[SeriesStyle]) -> alt.Color:
+    """Encode the column `who` as colour; the page has one legend for all figures."""
+    return alt.Color("who:N", scale=colour_scale(styles), legend=None)
 
 
-def scale_of_colours(marks: Sequence[SeriesStyle]) -> alt.Scale:
-    return alt.Scale(domain=[mark.label for mark in marks], range=[mark.colour for mark in marks])
+def colour_scale(styles: Sequence[SeriesStyle]) -> alt.Scale:
+    return alt.Scale(
+        domain=[style.label for style in styles], range=[style.colour for style in styles]
+    )
 
 
-def shape(marks: Sequence[SeriesStyle]) -> alt.Shape:
-    scale = alt.Scale(domain=[mark.label for mark in marks], range=[mark.shape for mark in marks])
+def encode_shape(styles: Sequence[SeriesStyle]) -> alt.Shape:
+    scale = alt.Scale(
+        domain=[style.label for style in styles], range=[style.shape for style in styles]
+    )
     return alt.Shape("who:N", scale=scale, legend=None)
 
 
-def dash(marks: Sequence[SeriesStyle]) -> alt.StrokeDash:
-    dashes = [list(mark.dash) for mark in marks]
-    scale = alt.Scale(domain=[mark.label for mark in marks], range=dashes)
+def encode_dash(styles: Sequence[SeriesStyle]) -> alt.StrokeDash:
+    dashes = [list(style.dash) for style in styles]
+    scale = alt.Scale(domain=[style.label for style in styles], range=dashes)
     return alt.StrokeDash("who:N", scale=scale, legend=None)
 
 
-def decades(values: Iterable[float]) -> list[float]:
-    """Where a logarithmic axis has lines: 1, 2, 5, 10, ... or sparser, over what is drawn."""
+def choose_grid_lines(values: Iterable[float]) -> list[float]:
+    """Choose grid lines of a logarithmic axis: 1, 2, 5, 10, ... or sparser."""
     drawn = [value for value in values if 0 < value < math.inf]
     if not drawn:
         return [1.0]

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from velodrome.scheduler.reports.cells import Implementation, Workload
+from velodrome.scheduler.reports.cell_keys import Implementation, Workload
 from velodrome.scheduler.reports.html.figures.chart import (
     Chart,
     ChartFigure,
     ChartRow,
-    colour,
-    empty,
-    spec,
+    SeriesStyle,
+    build_spec,
+    empty_chart,
+    encode_colour,
 )
 from velodrome.scheduler.reports.html.formatting import (
     format_hardware,
@@ -21,7 +22,6 @@ from velodrome.scheduler.reports.html.formatting import (
     listed,
 )
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
-from velodrome.scheduler.reports.html.palette import SeriesStyle
 from velodrome.scheduler.reports.tables import implementation_order
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.sanitizing import in_one_line
@@ -33,7 +33,7 @@ COLUMN = "energy_per_gradient_j"
 
 
 def energy(
-    groups: Sequence[PlatformCells], marks: Sequence[SeriesStyle]
+    groups: Sequence[PlatformCells], styles: Sequence[SeriesStyle]
 ) -> tuple[ChartFigure, ...]:
     """One per block and course of which anything is known."""
     found: list[ChartFigure] = []
@@ -41,7 +41,7 @@ def energy(
         for workload in group.workloads:
             joules = _joules(group, workload)
             if joules and len(found) < MOST:
-                found.append(_figure(group, workload, joules, marks, len(found)))
+                found.append(_figure(group, workload, joules, styles, len(found)))
     return tuple(found)
 
 
@@ -64,7 +64,7 @@ def _figure(
     group: PlatformCells,
     workload: Workload,
     joules: dict[Implementation, tuple[float, str]],
-    marks: Sequence[SeriesStyle],
+    styles: Sequence[SeriesStyle],
     number: int,
 ) -> ChartFigure:
     order = sorted(joules, key=implementation_order)
@@ -81,19 +81,22 @@ def _figure(
         f"figure-energy-{number}",
         format_workload(workload),
         f"{format_hardware(group.platform)}, {format_platform(group.platform)}",
-        spec(_chart(marks, labels), rows, MARGIN + ROW_HEIGHT * len(order)),
+        build_spec(_chart(styles, labels), rows, MARGIN + ROW_HEIGHT * len(order)),
         ("contestant", "energy", "how it is known"),
         tuple((impl.label, f"{joules[impl][0]:.3g} J", joules[impl][1]) for impl in order),
     )
 
 
-def _chart(marks: Sequence[SeriesStyle], order: Sequence[str]) -> Chart:
+def _chart(styles: Sequence[SeriesStyle], order: Sequence[str]) -> Chart:
     down = alt.Y("who:N", title=None, sort=list(order), axis=alt.Axis(labelLimit=150))
     bars: Chart = (
-        empty()
+        empty_chart()
         .mark_bar(size=14)
         .encode(
-            alt.X("joules:Q", title="J per gradient"), down, colour(marks), alt.Tooltip("tip:N")
+            alt.X("joules:Q", title="J per gradient"),
+            down,
+            encode_colour(styles),
+            alt.Tooltip("tip:N"),
         )
     )
     return bars

@@ -8,20 +8,20 @@ from velodrome.scheduler.reports.html.figures.chart import (
     Chart,
     ChartFigure,
     ChartRow,
-    colour,
-    decades,
-    empty,
-    shape,
-    spec,
+    SeriesStyle,
+    build_spec,
+    choose_grid_lines,
+    empty_chart,
+    encode_colour,
+    encode_shape,
 )
 from velodrome.scheduler.reports.html.overview import Overview
-from velodrome.scheduler.reports.html.palette import SeriesStyle
 
 ROW_HEIGHT = 26
 MARGIN = 30
 
 
-def distances(seen: Overview, marks: Sequence[SeriesStyle]) -> tuple[ChartFigure, ...]:
+def distances(seen: Overview, styles: Sequence[SeriesStyle]) -> tuple[ChartFigure, ...]:
     """None where nobody has anybody beside it."""
     points = [
         (impl.label, model, one.ratio, one.with_number)
@@ -31,7 +31,7 @@ def distances(seen: Overview, marks: Sequence[SeriesStyle]) -> tuple[ChartFigure
     ]
     if len({impl for impl, *_ in points}) < 2:
         return ()
-    order = [mark.label for mark in marks if mark.label in {impl for impl, *_ in points}]
+    order = [style.label for style in styles if style.label in {impl for impl, *_ in points}]
     rows: list[ChartRow] = [
         {"who": impl, "ratio": ratio, "tip": f"{impl}, {model}: {ratio:.2f} times the best"}
         for impl, model, ratio, _ in points
@@ -40,8 +40,8 @@ def distances(seen: Overview, marks: Sequence[SeriesStyle]) -> tuple[ChartFigure
         "figure-distance",
         "Times over the best of each line",
         "a point a model: the median over batch sizes, threads, devices; the bar is the middle",
-        spec(
-            _chart(marks, order, [ratio for _, _, ratio, _ in points]),
+        build_spec(
+            _chart(styles, order, [ratio for _, _, ratio, _ in points]),
             rows,
             MARGIN + ROW_HEIGHT * len(order),
         ),
@@ -51,13 +51,13 @@ def distances(seen: Overview, marks: Sequence[SeriesStyle]) -> tuple[ChartFigure
     return (figure,)
 
 
-def _chart(marks: Sequence[SeriesStyle], order: Sequence[str], drawn: Sequence[float]) -> Chart:
+def _chart(styles: Sequence[SeriesStyle], order: Sequence[str], drawn: Sequence[float]) -> Chart:
     scale = alt.Scale(type="log", nice=False, padding=10)
-    axis = alt.Axis(format="~g", values=decades(drawn))
+    axis = alt.Axis(format="~g", values=choose_grid_lines(drawn))
     down = alt.Y("who:N", title=None, sort=list(order), axis=alt.Axis(labelLimit=150, grid=True))
     across = alt.X("ratio:Q", title="times the best (1 is the best)", scale=scale, axis=axis)
     middle = (
-        empty()
+        empty_chart()
         .mark_tick(thickness=3, size=18, color="currentColor", opacity=0.7)
         .encode(
             alt.X(
@@ -70,8 +70,8 @@ def _chart(marks: Sequence[SeriesStyle], order: Sequence[str], drawn: Sequence[f
         )
     )
     points = (
-        empty()
+        empty_chart()
         .mark_point(filled=True, size=70, opacity=0.85)
-        .encode(across, down, colour(marks), shape(marks), alt.Tooltip("tip:N"))
+        .encode(across, down, encode_colour(styles), encode_shape(styles), alt.Tooltip("tip:N"))
     )
     return alt.layer(middle, points)

@@ -4,20 +4,20 @@ from collections.abc import Iterable, Sequence
 
 import altair as alt
 
-from velodrome.scheduler.reports.cells import Implementation
+from velodrome.scheduler.reports.cell_keys import Implementation
 from velodrome.scheduler.reports.html.figures.chart import (
     Chart,
     ChartFigure,
     ChartRow,
-    colour,
-    decades,
-    empty,
-    scale_of_colours,
-    shape,
-    spec,
+    SeriesStyle,
+    build_spec,
+    choose_grid_lines,
+    colour_scale,
+    empty_chart,
+    encode_colour,
+    encode_shape,
 )
 from velodrome.scheduler.reports.html.formatting import counted, cut
-from velodrome.scheduler.reports.html.palette import SeriesStyle
 from velodrome.scheduler.reports.roofline import Roofline, RooflinePoint
 from velodrome.scheduler.results.sanitizing import in_one_line
 
@@ -27,16 +27,16 @@ GIGA = 1e9
 BEYOND = 2.0  # times the outermost points, to which the roof is drawn
 
 
-def roofs(found: Iterable[Roofline], marks: Sequence[SeriesStyle]) -> tuple[ChartFigure, ...]:
+def roofs(found: Iterable[Roofline], styles: Sequence[SeriesStyle]) -> tuple[ChartFigure, ...]:
     """Of nodes with a point; those that have both ceilings first."""
     drawn = sorted(
         (roof for roof in found if roof.points),
         key=lambda roof: (roof.ridge is None, -len(roof.points)),
     )
-    return tuple(_figure(roof, marks, number) for number, roof in enumerate(drawn[:MOST]))
+    return tuple(_figure(roof, styles, number) for number, roof in enumerate(drawn[:MOST]))
 
 
-def _figure(roof: Roofline, marks: Sequence[SeriesStyle], number: int) -> ChartFigure:
+def _figure(roof: Roofline, styles: Sequence[SeriesStyle], number: int) -> ChartFigure:
     points = roof.points[:MOST_POINTS]
     rows: list[ChartRow] = [
         {
@@ -57,7 +57,7 @@ def _figure(roof: Roofline, marks: Sequence[SeriesStyle], number: int) -> ChartF
         f"figure-roof-{number}",
         roof.hostname or roof.node_id,
         f"{where}: {_ceilings(roof)}",
-        spec(_chart(marks, rows), rows, 300),
+        build_spec(_chart(styles, rows), rows, 300),
         ("contestant", "model", "phase", "FLOP per byte", "GFLOP/s", "of the roof"),
         tuple(_line(roof, one) for one in points),
     )
@@ -103,14 +103,14 @@ def _line(roof: Roofline, one: RooflinePoint) -> tuple[str, ...]:
     )
 
 
-def _chart(marks: Sequence[SeriesStyle], rows: Sequence[ChartRow]) -> Chart:
+def _chart(styles: Sequence[SeriesStyle], rows: Sequence[ChartRow]) -> Chart:
     log = alt.Scale(type="log", nice=False, padding=10)
     along = _axis(rows, ("intensity",))
     high = _axis(rows, ("rate", "roof"))
     across = alt.X("intensity:Q", title="FLOP per byte", scale=log, axis=along)
     up = alt.Y("rate:Q", title="GFLOP/s", scale=log, axis=high)
     roof = (
-        empty()
+        empty_chart()
         .mark_line(strokeWidth=2.5, color="currentColor", opacity=0.8)
         .encode(across, alt.Y("roof:Q", title="GFLOP/s", scale=log, axis=high))
     )
@@ -120,14 +120,14 @@ def _chart(marks: Sequence[SeriesStyle], rows: Sequence[ChartRow]) -> Chart:
         legend=None,
     )
     points: Chart = (
-        empty()
+        empty_chart()
         .mark_point(size=60, opacity=1, strokeWidth=1.5)
         .encode(
             across,
             up,
-            colour(marks),
-            alt.Fill("who:N", scale=scale_of_colours(marks), legend=None),
-            shape(marks),
+            encode_colour(styles),
+            alt.Fill("who:N", scale=colour_scale(styles), legend=None),
+            encode_shape(styles),
             filled,
             alt.Tooltip("tip:N"),
         )
@@ -138,4 +138,4 @@ def _chart(marks: Sequence[SeriesStyle], rows: Sequence[ChartRow]) -> Chart:
 
 def _axis(rows: Sequence[ChartRow], columns: Sequence[str]) -> alt.Axis:
     known = [value for row in rows for column in columns if (value := row.get(column))]
-    return alt.Axis(values=decades(float(value) for value in known), format="~g")
+    return alt.Axis(values=choose_grid_lines(float(value) for value in known), format="~g")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from velodrome.scheduler.reports.html.figures.batch_sizes import batch_sizes
-from velodrome.scheduler.reports.html.figures.chart import FigureSection
+from velodrome.scheduler.reports.html.figures.chart import FigureSection, SeriesStyle
 from velodrome.scheduler.reports.html.figures.energy import energy
 from velodrome.scheduler.reports.html.figures.relative_times import distances
 from velodrome.scheduler.reports.html.figures.roofline_chart import roofs
@@ -13,7 +13,6 @@ from velodrome.scheduler.reports.html.figures.traces import traces
 from velodrome.scheduler.reports.html.formatting import listed
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.reports.html.overview import Overview
-from velodrome.scheduler.reports.html.palette import SeriesStyle
 from velodrome.scheduler.reports.html.queries import Queries
 from velodrome.scheduler.reports.roofline import build_rooflines
 from velodrome.scheduler.reports.task_rows import Row
@@ -24,7 +23,7 @@ def sections(
     rows: Sequence[Row],
     groups: Sequence[PlatformCells],
     seen: Overview,
-    marks: Sequence[SeriesStyle],
+    styles: Sequence[SeriesStyle],
     picked: Sequence[TracedTask],
     readings: Sequence[Row],
     queries: Queries,
@@ -35,7 +34,7 @@ def sections(
             "How far from the best",
             "Gradient time (forward time where a model has no gradient) over the best of the same "
             "line: same model, batch size, hardware, device and threads.",
-            distances(seen, marks),
+            distances(seen, styles),
             "Nothing was timed by two contestants, so there is nothing to set beside each other.",
             queries.grid(),
         ),
@@ -44,7 +43,7 @@ def sections(
             "Time against batch size",
             "Gradient time of one batch; both axes are logarithmic. Bars are 95 % intervals, where "
             "there are any.",
-            batch_sizes(groups, marks),
+            batch_sizes(groups, styles),
             "No model was timed at two batch sizes in this sweep.",
             queries.batch_sizes(),
         ),
@@ -53,7 +52,7 @@ def sections(
             "Thread scaling",
             "How many times as fast as with the fewest threads; the dotted line is as many times "
             "faster as there are threads.",
-            thread_scaling(groups, marks),
+            thread_scaling(groups, styles),
             "Nothing was timed at two thread counts in this sweep.",
             queries.threads(),
         ),
@@ -72,7 +71,7 @@ def sections(
             "Rate against arithmetic intensity, below the ceilings that gemm and copy reached on "
             "the same node (Williams, Waterman and Patterson, CACM 52 (4), 2009). Filled points "
             "are gradients, open ones forward.",
-            roofs(build_rooflines(rows), marks),
+            roofs(build_rooflines(rows), styles),
             "No model whose arithmetic is known was timed.",
             queries.roofline(),
         ),
@@ -81,7 +80,7 @@ def sections(
             "Energy",
             "Of one gradient: the median over repeats, and whether a counter measured it or it is "
             "estimated from power.",
-            energy(groups, marks),
+            energy(groups, styles),
             f"No energy of any gradient is known{_reasons(rows)}.",
             queries.energy(),
         ),

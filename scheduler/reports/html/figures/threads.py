@@ -4,20 +4,21 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from velodrome.scheduler.reports.cells import Implementation, Time, Workload
+from velodrome.scheduler.reports.cell_keys import Implementation, Workload
+from velodrome.scheduler.reports.cell_times import Time
 from velodrome.scheduler.reports.html.figures.chart import (
     Chart,
     ChartFigure,
     ChartRow,
-    colour,
-    dash,
-    empty,
-    shape,
-    spec,
+    SeriesStyle,
+    build_spec,
+    empty_chart,
+    encode_colour,
+    encode_dash,
+    encode_shape,
 )
 from velodrome.scheduler.reports.html.formatting import format_workload, shown_duration
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
-from velodrome.scheduler.reports.html.palette import SeriesStyle
 from velodrome.scheduler.reports.tables import implementation_order, workload_order
 
 MOST = 12
@@ -27,7 +28,7 @@ Times = dict[Implementation, dict[int, Time]]
 
 
 def thread_scaling(
-    groups: Sequence[PlatformCells], marks: Sequence[SeriesStyle]
+    groups: Sequence[PlatformCells], styles: Sequence[SeriesStyle]
 ) -> tuple[ChartFigure, ...]:
     """Of courses that were timed at two thread counts or more on one type of node."""
     found: list[ChartFigure] = []
@@ -35,7 +36,7 @@ def thread_scaling(
         for workload in sorted(workloads, key=workload_order):
             scaled = {impl: times for impl, times in workloads[workload].items() if len(times) > 1}
             if scaled and len(found) < MOST:
-                found.append(_figure(where, workload, scaled, marks, len(found)))
+                found.append(_figure(where, workload, scaled, styles, len(found)))
     return tuple(found)
 
 
@@ -56,7 +57,7 @@ def _by_place(groups: Sequence[PlatformCells]) -> dict[str, dict[Workload, Times
 
 
 def _figure(
-    where: str, workload: Workload, found: Times, marks: Sequence[SeriesStyle], number: int
+    where: str, workload: Workload, found: Times, styles: Sequence[SeriesStyle], number: int
 ) -> ChartFigure:
     rows: list[ChartRow] = []
     table = []
@@ -80,13 +81,13 @@ def _figure(
         f"figure-threads-{number}",
         format_workload(workload),
         where,
-        spec(_chart(marks, counts), rows),
+        build_spec(_chart(styles, counts), rows),
         ("contestant", "threads", "time", "times as fast"),
         tuple(table),
     )
 
 
-def _chart(marks: Sequence[SeriesStyle], counts: Sequence[int]) -> Chart:
+def _chart(styles: Sequence[SeriesStyle], counts: Sequence[int]) -> Chart:
     across = alt.X(
         "threads:Q",
         title="threads",
@@ -95,14 +96,18 @@ def _chart(marks: Sequence[SeriesStyle], counts: Sequence[int]) -> Chart:
     )
     up = alt.Y("speedup:Q", title="times as fast")
     ideal = (
-        empty()
+        empty_chart()
         .mark_line(strokeDash=[2, 4], color="currentColor", opacity=0.5)
         .encode(across, alt.Y("ideal:Q"))
     )
-    lines = empty().mark_line(strokeWidth=2).encode(across, up, colour(marks), dash(marks))
+    lines = (
+        empty_chart()
+        .mark_line(strokeWidth=2)
+        .encode(across, up, encode_colour(styles), encode_dash(styles))
+    )
     points = (
-        empty()
+        empty_chart()
         .mark_point(filled=True, size=60, opacity=1)
-        .encode(across, up, colour(marks), shape(marks), alt.Tooltip("tip:N"))
+        .encode(across, up, encode_colour(styles), encode_shape(styles), alt.Tooltip("tip:N"))
     )
     return alt.layer(ideal, lines, points)

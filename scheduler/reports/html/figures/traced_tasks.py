@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.cells import Workload, read_implementation, read_workload
+from velodrome.scheduler.reports.cell_keys import Workload, read_implementation, read_workload
 from velodrome.scheduler.reports.html.formatting import format_platform, format_workload
 from velodrome.scheduler.reports.html.grid import lowest
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells

@@ -6,7 +6,13 @@ from itertools import groupby
 
 import altair as alt
 
-from velodrome.scheduler.reports.html.figures.chart import Chart, ChartFigure, ChartRow, empty, spec
+from velodrome.scheduler.reports.html.figures.chart import (
+    Chart,
+    ChartFigure,
+    ChartRow,
+    build_spec,
+    empty_chart,
+)
 from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.sanitizing import in_one_line
@@ -77,7 +83,7 @@ def _figure(one: TracedTask, instants: Sequence[_Instant], number: int) -> Chart
         f"figure-trace-{number}",
         one.title,
         one.subtitle,
-        spec(chart, rows),
+        build_spec(chart, rows),
         ("phase", "from", "to", "busy cores, mean"),
         tuple(_line(band, instants) for band in bands),
     )
@@ -130,19 +136,19 @@ def _chart(threads: int, top: float, has_gpu: bool) -> Chart:  # noqa: FBT001 - 
         scale=alt.Scale(domain=list(PHASES), range=[f"var(--phase-{name})" for name in PHASES]),
         legend=None,
     )
-    bands = empty().mark_rect().encode(alt.X("begin:Q"), alt.X2("end:Q"), colours, tip)
+    bands = empty_chart().mark_rect().encode(alt.X("begin:Q"), alt.X2("end:Q"), colours, tip)
     names = (
-        empty()
+        empty_chart()
         .mark_text(align="left", dx=4, dy=5, fontSize=10, color="currentColor", baseline="top")
         .encode(x="begin:Q", y=alt.value(0), text="name:N")
     )
     given = (
-        empty()
+        empty_chart()
         .mark_rule(strokeDash=[2, 4], color="currentColor", opacity=0.7)
         .encode(alt.YDatum(threads))
     )
     line = (
-        empty()
+        empty_chart()
         .mark_line(
             strokeWidth=2, color="var(--series-0)", point={"size": 12, "color": "var(--series-0)"}
         )
@@ -152,6 +158,6 @@ def _chart(threads: int, top: float, has_gpu: bool) -> Chart:  # noqa: FBT001 - 
     if not has_gpu:
         return cores
     share = alt.Y("gpu:Q", title="GPU %", scale=alt.Scale(domain=[0, 100]))
-    gpu = empty().mark_line(strokeDash=[6, 3], color="var(--series-1)").encode(across, share)
+    gpu = empty_chart().mark_line(strokeDash=[6, 3], color="var(--series-1)").encode(across, share)
     both: Chart = alt.layer(cores, gpu).resolve_scale(y="independent")
     return both

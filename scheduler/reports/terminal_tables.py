@@ -1,6 +1,6 @@
-"""A table that nothing is cut from: where it is too wide for the screen, each row is a paragraph.
+"""Tables and lines that Rich never cuts: a table that is too wide prints each row as a paragraph.
 
-Rich cuts names with an ellipsis, often just where they differ, or breaks words of three letters.
+Rich itself cuts names with an ellipsis, often where they differ, or breaks words of three letters.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,10 +19,10 @@ INDENT = 2
 
 @dataclass(frozen=True)
 class WideTable:
-    """Rows of texts under their names. left: how many columns say what a row is of.
+    """Rows of text under column names. left: the number of columns that identify a row.
 
-    right: the names of columns that are aligned to the right. frame: FRAMED or PLAIN. A framed
-    table has a rule where the first column changes, which is not said again below.
+    right: names of columns aligned to the right. frame: FRAMED or PLAIN. A framed table draws a
+    rule where the first column changes and does not repeat its text.
     """
 
     names: tuple[str, ...]
@@ -64,8 +64,8 @@ class WideTable:
             if self.frame and table.row_count:
                 table.add_section()
             for number, row in enumerate(rows):
-                again = bool(self.frame and number and first)
-                table.add_row(*([Text("")] if again else [row[0]]), *row[1:])
+                is_repeated = bool(self.frame and number and first)
+                table.add_row(*([Text("")] if is_repeated else [row[0]]), *row[1:])
         return table
 
     def _paragraphs(self) -> Iterator[RenderableType]:
@@ -81,21 +81,38 @@ class WideTable:
                     yield Padding(line, (0, 0, 0, INDENT))
 
 
+@dataclass(frozen=True)
+class UnwrappedLine:
+    """A line to copy: the terminal may wrap it, but no line break is printed into it.
+
+    Print it with crop=False. In a picture, from which nobody copies, it is wrapped.
+    """
+
+    text: str
+    style: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if console.record:
+            yield Text(self.text, self.style)
+        else:
+            yield Text(self.text, self.style, no_wrap=True, overflow="ignore")
+
+
 def compute_widths(columns: Sequence[Iterable[str]], room: int) -> list[int]:
-    """How wide each column is made, so that no word of it is broken; empty if they do not fit."""
-    whole, least = [], []
+    """Return the width of each column so that no word breaks; empty if they do not fit."""
+    widest, narrowest = [], []
     for texts in map(list, columns):
-        whole.append(max([1, *map(_width, texts)]))
+        widest.append(max([1, *map(_width, texts)]))
         words = (word for text in texts for word in text.split())
-        least.append(max([1, *map(_width, words)]))
-    if sum(whole) <= room:
-        return whole
-    spare = room - sum(least)
+        narrowest.append(max([1, *map(_width, words)]))
+    if sum(widest) <= room:
+        return widest
+    spare = room - sum(narrowest)
     if spare < 0 or not columns:
         return []
-    wanting = [most - few for most, few in zip(whole, least, strict=True)]
-    given = [spare * want // max(1, sum(wanting)) for want in wanting]
-    return [few + more for few, more in zip(least, given, strict=True)]
+    growth = [most - least for most, least in zip(widest, narrowest, strict=True)]
+    added = [spare * width // max(1, sum(growth)) for width in growth]
+    return [least + more for least, more in zip(narrowest, added, strict=True)]
 
 
 def _width(text: str) -> int:

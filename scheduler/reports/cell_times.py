@@ -1,0 +1,158 @@
+"""The time of a cell in one phase: median, interval, and the reason if it is not stable.
+
+The median is over repeats (each a fresh process) of the repeat's median. The 95 % interval is that
+of velodrome.scheduler.statistics.cell_interval, which often finds none for few processes.
+"""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.statistics.cell_interval import FEWEST, Known, claim
+from velodrome.scheduler.statistics.replication import Repeat
+from velodrome.scheduler.statistics.stability import apart_text
+
+ONE_PROCESS = "1 process"
+INSTABILITY = {
+    "wide": "the interval of the median is wider than the target",
+    "few": "too few independent samples",
+    "kinds": "the samples are bimodal, and the median depends on the share of each mode",
+    "slow": "low-frequency noise: a longer measurement would move the median",
+    "drift": "the speed drifted during the measurement",
+}
+UNKNOWN_INSTABILITY = "the timing did not converge"  # rows of versions that kept no reason
+
+
+@dataclass(frozen=True)
+class Time:
+    """ns per call: a median and the bounds of its 95 % interval, None without an interval.
+
+    spread: the largest process median over the smallest. source: of the interval, where it is not
+    from these processes themselves. instability: why the median is not stable; empty if it is.
+    """
+
+    median_ns: float
+    low_ns: float | None = None
+    high_ns: float | None = None
+    processes: int = 1
+    spread: float = 1.0
+    source: str = ""
+    instability: str = ""
+
+    @property
+    def is_stable(self) -> bool:
+        return not self.instability
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        if self.low_ns is None or self.high_ns is None:
+            return None
+        return self.low_ns, self.high_ns
+
+    @property
+    def half_width(self) -> float | None:
+        """The larger distance from the median to a bound, over the median; None without bounds."""
+        if self.bounds is None or not self.median_ns > 0:
+            return None
+        low_ns, high_ns = self.bounds
+        return max(high_ns - self.median_ns, self.median_ns - low_ns) / self.median_ns
+
+
+def combine_repeats(
+    repeats: Sequence[Repeat], variation: Sequence[Known] = (), instability: str = ""
+) -> Time:
+    """Combine one repeat or more. variation: what else is known of how such processes differ."""
+    medians = [repeat.median_ns for repeat in repeats]
+    if not all(map(is_valid_repeat, repeats)):
+        return Time(statistics.median(medians), processes=len(medians), instability=instability)
+    found = claim(repeats, variation)
+    return Time(
+        statistics.median(medians),
+        found.low_ns if found else None,
+        found.high_ns if found else None,
+        processes=len(medians),
+        spread=max(medians) / min(medians),
+        source=found.source if found else "",
+        instability=instability,
+    )
+
+
+def add_times(times: Sequence[Time]) -> Time:
+    """Sum the parts of a model family; bounds add, as if all errors had the same sign."""
+    bounds = [time.bounds for time in times if time.bounds]
+    is_whole = len(bounds) == len(times)
+    return Time(
+        sum(time.median_ns for time in times),
+        sum(low_ns for low_ns, _ in bounds) if is_whole else None,
+        sum(high_ns for _, high_ns in bounds) if is_whole else None,
+        processes=min(time.processes for time in times),
+        spread=max(time.spread for time in times),
+        source=next((time.source for time in times if time.source), ""),
+        instability=next((time.instability for time in times if time.instability), ""),
+    )
+
+
+def read_repeats(rows: Sequence[Row], phase: str) -> list[Repeat]:
+    return [repeat for row in rows if (repeat := read_repeat(row, phase))]
+
+
+def read_repeat(row: Row, phase: str) -> Repeat | None:
+    """Return a row's median and bounds, the median alone if it has too few samples for bounds."""
+    median, low, high = (row[f"{phase}_{name}_ns"] for name in ("median", "low", "high"))
+    if median is None:
+        return None
+    median_ns = float(str(median))
+    samples = row.get(f"{phase}_samples")
+    if low is None or high is None or (samples is not None and int(str(samples)) < FEWEST):
+        return Repeat(median_ns, median_ns, median_ns)
+    return Repeat(median_ns, float(str(low)), float(str(high)))
+
+
+def is_valid_repeat(repeat: Repeat) -> bool:
+    """Return True if a clock can measure these times and their logarithms exist."""
+    return 0 < repeat.low_ns <= repeat.median_ns <= repeat.high_ns < math.inf
+
+
+def describe_instability(rows: Sequence[Row], phase: str) -> str:
+    """Say why processes of one cell are unstable; empty if each is stable by its own samples."""
+    reasons = Counter(
+        INSTABILITY.get(str(row.get(f"{phase}_instability")), UNKNOWN_INSTABILITY)
+        for row in rows
+        if not _is_stable(row, phase)
+    )
+    shares = {text: f" ({count} of {len(rows)} processes)" for text, count in reasons.items()}
+    return "; ".join(
+        text + (shares[text] if len(rows) > 1 else "") for text, _ in reasons.most_common()
+    )
+
+
+def _is_stable(row: Row, phase: str) -> bool:
+    """By the samples of that phase alone; rows of old versions know the gradient's only."""
+    own = row.get("forward_stable") if phase == "forward" else None
+    return bool(row["stable"] if own is None else own)
+
+
+def format_uncertainty(time: Time) -> str:
+    """Format as `±1.2%`, `±1.2% by sweeps` or `by canaries`, else `spread 3.4%` or `1 process`."""
+    width = time.half_width
+    if width is not None:
+        *_, source = time.source.split() or [""]  # `6 sweeps`: their number stands elsewhere
+        return f"±{_format_percent(width)}{f' by {source}' if source else ''}"
+    return f"spread {apart_text(time.spread)}" if time.processes > 1 else ONE_PROCESS
+
+
+def describe_interval(time: Time) -> str:
+    """Say what the interval is computed from, or why there is none."""
+    if time.bounds is not None:
+        return time.source or f"{time.processes} processes"
+    if time.processes == 1:
+        return f"none: {ONE_PROCESS}"
+    return f"none: {time.processes} processes, spread {apart_text(time.spread)}"
+
+
+def _format_percent(share: float) -> str:
+    """Format as `1.2%`, without decimals from 10 % on."""
+    return f"{100 * share:.0f}%" if share >= 0.1 else f"{100 * share:.1f}%"

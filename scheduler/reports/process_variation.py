@@ -1,0 +1,67 @@
+"""How processes of a cell differ, by other sweeps of the same store and by the canaries around."""
+
+from collections.abc import Iterable, Mapping
+
+from velodrome.scheduler.errors import VelodromeError
+from velodrome.scheduler.reports.possible_rows import is_time
+from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.sql import asked
+from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.statistics.cell_interval import Known, known_by_canaries, known_by_sweeps
+
+CellHistory = Mapping[tuple[str, str, str], Known]  # by task, node type and phase
+CanaryKey = tuple[object, ...]
+CanaryVariation = Mapping[CanaryKey, Known]
+
+PHASES = ("forward", "gradient")
+MOST = 50  # sweeps, the newest
+
+# One process of each sweep, so that differences between days count as well.
+_QUERY = """
+SELECT task_id, coalesce(node_type, '') AS node_type, sweep_id,
+       arg_min(forward_median_ns, repeat) AS forward,
+       arg_min(gradient_median_ns, repeat) AS gradient
+FROM tasks
+WHERE sweep_id <> '{sweep}' AND forward_median_ns IS NOT NULL
+  AND task_id IN (SELECT task_id FROM tasks WHERE sweep_id = '{sweep}')
+GROUP BY ALL
+ORDER BY sweep_id DESC
+"""
+
+
+def read_cell_history(store: Store, sweep_id: str) -> CellHistory:
+    """Read the variation of each cell of a sweep that enough other sweeps have.
+
+    Empty if another sweep cannot be read: the report of this one does not depend on it.
+    """
+    try:
+        rows = asked(store, _QUERY.format(sweep=sweep_id.replace("'", "''"))).to_pylist()
+    except VelodromeError:
+        return {}
+    times: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        for phase in PHASES:
+            values = times.setdefault((row["task_id"], row["node_type"], phase), [])
+            ns = row[phase]
+            if ns is not None and is_time(ns) and len(values) < MOST:
+                values.append(ns)
+    found = {key: known_by_sweeps(values) for key, values in times.items()}
+    return {key: variation for key, variation in found.items() if variation is not None}
+
+
+def measure_canary_variation(rows: Iterable[Row]) -> CanaryVariation:
+    """Compute how canaries differ, by where they ran; each canary is a process of its own."""
+    times: dict[CanaryKey, dict[float, None]] = {}
+    for row in rows:
+        for name in ("canary_before_ns", "canary_after_ns"):
+            value = row.get(name)
+            if isinstance(value, int | float):
+                # The canary after a task may also be the one before the next: count it once.
+                times.setdefault(canary_key(row), {})[float(value)] = None
+    found = {key: known_by_canaries(values) for key, values in times.items()}
+    return {key: variation for key, variation in found.items() if variation is not None}
+
+
+def canary_key(row: Row) -> CanaryKey:
+    names = ("canary_model", "node_type", "device", "threads")
+    return tuple(row.get(name) for name in names)
