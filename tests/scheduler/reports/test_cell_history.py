@@ -96,7 +96,7 @@ def test_a_single_process_is_shown_with_the_interval_of_other_sweeps_and_they_ar
     # t of 5 degrees 2.57058 times 0.0187083 is 0.0480914, which is 4.9 % upwards.
     for form in (Form.TERMINAL, Form.MARKDOWN):
         assert "1.03 ms ±4.9% by sweeps ✓" in told[form]
-        assert told[form].index("1 of 1 timed runs was disturbed") < told[form].index("1.03 ms")
+        assert told[form].index("1 of 1 timed runs had interference") < told[form].index("1.03 ms")
     (line,) = csv.DictReader(io.StringIO(told[Form.CSV]))
     assert line["forward_interval"] == "6 other sweeps"
     assert float(line["forward_low_ns"]) == pytest.approx(1e6 * math.exp(0.03 - 0.0480914))
@@ -104,7 +104,7 @@ def test_a_single_process_is_shown_with_the_interval_of_other_sweeps_and_they_ar
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "±4.9 % by sweeps" in page
     assert "by 6 other sweeps" in page
-    assert page.index("1 of 1 timed runs was disturbed") < page.index("±4.9 % by sweeps")
+    assert page.index("1 of 1 timed runs had interference") < page.index("±4.9 % by sweeps")
 
 
 def test_a_single_process_alone_in_its_store_is_shown_as_one_process(

@@ -52,7 +52,7 @@ def test_everything_that_bears_on_the_time_is_told_in_the_words_of_each() -> Non
         Difference("variant", "eager", "float64"),
         Difference("composed operations", "none", by_hand),
         Difference("notes", "none", "copies first; images are NHWC"),
-        Difference("company", "alone", "beside others"),
+        Difference("node", "exclusive", "shared"),
     )
 
 

@@ -109,7 +109,7 @@ def test_a_node_that_is_odd_in_several_tasks_is_named_once(store: Store) -> None
     fleet += runs([100, 101, 102, 103, 104, 160], models[2])
     (outlier,) = found_in(store, fleet)
     assert (len(outlier.deviations), outlier.tasks) == (3, 3)
-    assert outlier.worst.heat.workload.model == "alexnet"
+    assert outlier.worst.task.workload.model == "alexnet"
     assert outlier.ratio == pytest.approx(130 / 102.5)  # the median of three
 
 
@@ -127,7 +127,7 @@ def test_fewer_than_four_nodes_are_not_compared(store: Store) -> None:
     assert found_in(store, runs([100, 100, 300])) == ()
     ran = collect_task_times(store.read("tasks", SWEEP).to_pylist())
     assert summarize_comparison(ran, ()) == (
-        "nothing was compared: no task ran on 4 machines of one type or more"
+        "no comparison: no task ran on 4 or more machines of one type"
     )
 
 
