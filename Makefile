@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 SWEEP ?= sweeps/quick.yaml
 PYTEST := $(BIN)/python -m pytest
+# A file's tests share fixtures; the pure tests, which come last, fill the workers evenly.
+PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-full test-all test-fast lint format docs setup locks clean
 
@@ -12,16 +14,19 @@ demo: setup  ## a sweep of torch and tensorflow on this machine, then its grid
 	$(BIN)/velodrome run $(SWEEP) --results results
 
 test: setup  ## every layer once, in numpy, torch and tensorflow
-	$(PYTEST) --durations=15 -m "not full"
+	$(PYTEST) --durations=15 $(PARALLEL) -m "not full and not serial"
+	$(PYTEST) --durations=5 -m "not full and serial"
 
 test-full: setup  ## what `make test` leaves out: every framework, fleets of hosts, browsers, many nights
-	$(PYTEST) --durations=15 -m full
+	$(PYTEST) --durations=15 $(PARALLEL) -m "full and not serial"
+	$(PYTEST) --durations=15 -m "full and serial"
 
 test-all: test
 	$(MAKE) test-full
 
 test-fast: setup  ## the tests that need no framework and no patience
-	$(PYTEST) -m "not slow and not framework"
+	$(PYTEST) $(PARALLEL) -m "not slow and not framework and not serial"
+	$(PYTEST) -m "not slow and not framework and serial"
 
 lint: setup  ## format, lint, types, layers, adapters/ for Python 3.6
 	$(BIN)/ruff format --check .

@@ -54,11 +54,14 @@ def fake_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_core_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests wait for no sweep that happens to run on this machine, and none waits for them."""
-    before = os.environ.get("VELODROME_LOCKS")
-    os.environ["VELODROME_LOCKS"] = str(tmp_path_factory.mktemp("locks"))
-    yield
-    if before is None:
-        del os.environ["VELODROME_LOCKS"]
-    else:
-        os.environ["VELODROME_LOCKS"] = before
+    """Keep sweeps of this machine and tests from waiting for each other's cores.
+
+    Tests that run in parallel share the locks, so that each task has a core of its own.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VELODROME_LOCKS", str(folder / "locks-of-cores"))
+        (folder / "locks-of-cores").mkdir(mode=0o700, exist_ok=True)
+        yield

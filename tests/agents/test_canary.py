@@ -19,6 +19,8 @@ from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Limits, Task
 from velodrome.scheduler.statistics.canary_attribution import Cause, blame
 
+pytestmark = pytest.mark.serial
+
 FAULTY = Path(__file__).parents[1] / "faulty"
 HERE = take("this")
 NODE = replace(HERE, cores=HERE.cores[-1:])  # so that it is known where everything runs

@@ -7,7 +7,7 @@ import pytest
 
 from velodrome.scheduler.cli import app
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.serial]
 
 ADAPTER = """
 import time

@@ -17,7 +17,13 @@ from velodrome.agents.environments.interpreters import find_interpreter
 from velodrome.agents.environments.recipes import read_recipe
 from velodrome.agents.inventory import take
 
-pytestmark = [pytest.mark.slow, pytest.mark.framework, pytest.mark.full, pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.framework,
+    pytest.mark.full,
+    pytest.mark.serial,
+    pytest.mark.timeout(3600),
+]
 
 ALL = Path(__file__).parents[2] / "sweeps" / "all.yaml"
 AGREED = ("ok", "unstable")

@@ -17,7 +17,7 @@ from namespace_fleet import NamespaceFleet
 from namespace_hosts import Refused, command_of
 from stand_in_hardware import Host
 
-pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.serial, pytest.mark.timeout(1200)]
 
 SEED = 20261101
 NAMES = tuple(f"n{number}" for number in range(1, 7))

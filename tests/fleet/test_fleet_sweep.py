@@ -12,7 +12,7 @@ import pytest
 from namespace_fleet import NamespaceFleet
 from stand_in_hardware import Host
 
-pytestmark = [pytest.mark.slow, pytest.mark.full]
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.serial]
 
 FRAMEWORKS = Path(__file__).with_name("frameworks")
 ALPHA, BETA = "Maker Alpha 9000", "Maker Beta 1"

@@ -13,7 +13,7 @@ from namespace_fleet import NamespaceFleet
 from namespace_hosts import NAMES
 from stand_in_hardware import Host
 
-pytestmark = [pytest.mark.slow, pytest.mark.full]
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.serial]
 
 FIRST = Host("first", 1, "Maker Alpha 9000", "NVIDIA A100-SXM4-80GB:2", {"pool": "lab"})
 SECOND = Host("second", 1, "Maker Beta 1")

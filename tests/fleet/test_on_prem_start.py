@@ -12,7 +12,7 @@ import pytest
 from namespace_fleet import HEAD, NamespaceFleet
 from stand_in_hardware import Host
 
-pytestmark = [pytest.mark.slow, pytest.mark.full]
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.serial]
 
 ON_PREM = Path(__file__).parents[2] / "deploy" / "on-prem"
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]

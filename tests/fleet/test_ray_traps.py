@@ -15,7 +15,7 @@ import pytest
 from driver_session import Session
 from namespace_fleet import NamespaceFleet
 
-pytestmark = [pytest.mark.slow, pytest.mark.full]
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.serial]
 
 CONNECT = "import ray; ray.init(log_to_driver=False)"
 REFUSED_S = 50.0  # Ray tries for 30 s by itself

@@ -20,6 +20,8 @@ from velodrome.agents.sampling.sampler import Sampler
 from velodrome.agents.sampling.sampler_process import Instant
 from velodrome.agents.sampling.tree_usage import Usage
 
+pytestmark = pytest.mark.serial
+
 MB = 10**6
 MS = 10**6
 

@@ -21,7 +21,7 @@ from velodrome.agents.measurement import Measurement
 from velodrome.agents.sampling.interference_sources import MOST
 from velodrome.agents.task import Limits, Task
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.serial]
 
 NODE = take("this")
 ALLOTMENT = choose(NODE, 1)

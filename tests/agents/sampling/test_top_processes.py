@@ -13,6 +13,8 @@ from velodrome.agents.sampling.cpu_times import Ticks
 from velodrome.agents.sampling.interference_monitor import Lookout
 from velodrome.agents.sampling.top_processes import LEAST_PERCENT, Suspect, Suspects, parse
 
+pytestmark = pytest.mark.serial
+
 SECOND = 10**9
 
 
