@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from velodrome.adapters import registry
 from velodrome.adapters.models import MODELS
-from velodrome.adapters.models.products import gradient_flops
+from velodrome.adapters.models.products import count_gradient_flops
 from velodrome.adapters.protocol import Request
 from velodrome.agents.cores.assignment import Need
 from velodrome.agents.cores.core_locks import locked
@@ -239,7 +239,7 @@ def _request(task: Task, node: Node, path: Path) -> Request:
 
 def _threads(task: Task, node: Node) -> int:
     """All cores for what takes seconds, one else: NumPy's BLAS spins where threads meet others."""
-    flops = gradient_flops(MODELS[task.model], task.batch_size)
+    flops = count_gradient_flops(MODELS[task.model], task.batch_size)
     return node.physical if flops > ONE_CORE_FLOPS else 1
 
 

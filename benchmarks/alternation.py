@@ -80,8 +80,8 @@ def built(adapter, options):
     from velodrome.adapters.proof import seeding
 
     model = MODELS[options.model]
-    batches = seeding.batches(model, options.batch_size, 0)
-    adapter.build(seeding.weights(model, 0))
+    batches = seeding.draw_batches(model, options.batch_size, 0)
+    adapter.build(seeding.draw_weights(model, 0))
     adapter.load(batches)
     adapter.set_dropout(True)
     return Calls(adapter.forward, adapter.gradient, adapter.synchronize, len(batches))

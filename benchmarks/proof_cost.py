@@ -70,7 +70,9 @@ def arguments() -> argparse.Namespace:
 
 def referred(model: str, folder: Path) -> Path:
     path = folder / f"{model.replace('/', '-')}.npz"
-    reference_file.save(str(path), reference.compute(MODELS[model], MODELS[model].batch_size, 0))
+    reference_file.save_reference(
+        str(path), reference.compute_reference(MODELS[model], MODELS[model].batch_size, 0)
+    )
     return path
 
 

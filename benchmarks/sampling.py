@@ -45,8 +45,8 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.frameworks.numpy.adapter import Adapter
 model = MODELS[sys.argv[2]]
 adapter = Adapter(model, "float64", "cpu", 1, "float64")
-adapter.build(seeding.weights(model, 0))
-adapter.load(seeding.batches(model, int(sys.argv[3]), 0))
+adapter.build(seeding.draw_weights(model, 0))
+adapter.load(seeding.draw_batches(model, int(sys.argv[3]), 0))
 now = time.perf_counter_ns
 for line in sys.stdin:
     until = now() + int(float(line) * 1e9)

@@ -27,7 +27,7 @@ MODELS: Dict[str, Model] = {
 }
 
 
-def families() -> Dict[str, Tuple[str, ...]]:
+def list_families() -> Dict[str, Tuple[str, ...]]:
     """The names that stand for several models, e.g. autoencoder-400-200-100 for its four parts."""
     found: Dict[str, Tuple[str, ...]] = {}
     for name in MODELS:

@@ -21,7 +21,7 @@ PIXELS = 784
 CLASSES = 10
 
 
-def family(*sizes: int) -> Tuple[Model, ...]:
+def make_family(*sizes: int) -> Tuple[Model, ...]:
     """The four models of one stack, sizes being its three hidden layers, from the input on."""
     name = "autoencoder-" + "-".join(str(size) for size in sizes)
     stages = tuple(_stage(name, sizes, number) for number in range(1, len(sizes) + 1))
@@ -75,5 +75,5 @@ def _model(name: str, about: str, layers: Tuple[Layer, ...], loss: object, class
     )
 
 
-SMALL = family(400, 200, 100)
-LARGE = family(800, 1000, 2000)
+SMALL = make_family(400, 200, 100)
+LARGE = make_family(800, 1000, 2000)

@@ -11,7 +11,7 @@ from velodrome.adapters.models.layers import Duplicate, Linear, Model, NoLoss, S
 COPY_VALUES = 2**26  # float32: 256 MiB read and 256 MiB written, beyond any cache
 
 
-def gemm(name: str, n: int) -> Model:
+def make_gemm(name: str, n: int) -> Model:
     return Model(
         name=name,
         about="one product of two %d x %d matrices" % (n, n),
@@ -45,4 +45,4 @@ CANARY = Model(
     batch_size=128,
     gpu_batch_size=4096,
 )
-GEMMS = (gemm("gemm", 4096), gemm("gemm-2048", 2048), gemm("gemm-1024", 1024))
+GEMMS = (make_gemm("gemm", 4096), make_gemm("gemm-2048", 2048), make_gemm("gemm-1024", 1024))

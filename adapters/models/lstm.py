@@ -20,13 +20,13 @@ EXAMPLES = 1989
 QUANTILES = (12, 43, 48, 52, 55, 58, 61, 64, 66, 68, 71, 74, 77, 79, 82, 85, 88, 91, 94, 96, 99)
 
 
-def sequence_lengths() -> Tuple[int, ...]:
+def interpolate_lengths() -> Tuple[int, ...]:
     """EXAMPLES whole lengths, ascending, on straight lines between the 5 % quantiles."""
     steps = len(QUANTILES) - 1
-    return tuple(_at(number * steps / (EXAMPLES - 1)) for number in range(EXAMPLES))
+    return tuple(_interpolate(number * steps / (EXAMPLES - 1)) for number in range(EXAMPLES))
 
 
-def _at(position: float) -> int:
+def _interpolate(position: float) -> int:
     low = min(int(position), len(QUANTILES) - 2)
     step = QUANTILES[low + 1] - QUANTILES[low]
     return int(QUANTILES[low] + (position - low) * step + 0.5)
@@ -35,7 +35,7 @@ def _at(position: float) -> int:
 LSTM = Model(
     name="lstm",
     about="embedding, LSTM of 128 units over sequences of 12 to 99 words, mean, linear",
-    input=Sequences(vocabulary=10000, lengths=sequence_lengths()),
+    input=Sequences(vocabulary=10000, lengths=interpolate_lengths()),
     layers=(
         Embedding("embedding", vocabulary=10000, units=128),
         Lstm("lstm", units=128),

@@ -6,70 +6,78 @@ from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models.layers import Layer, Model
 from velodrome.adapters.models.shapes import (
     Shape,
-    needs_gradient,
-    output_shape,
-    output_shapes,
-    product,
-    sources,
+    compute_output_shape,
+    compute_output_shapes,
+    count_values,
+    find_gradient_flow,
+    list_inputs,
 )
 
 
-def forward_macs(model: Model) -> int:
+def count_forward_macs(model: Model) -> int:
     """Multiply-adds of one example, forward.
 
     Where the input is a sequence, of one token: what runs once per sequence, behind the mean over
     time, is then left out.
     """
-    per_token = runs_per_token(model)
+    per_token = find_token_layers(model)
     whole = not any(per_token.values())
     return sum(
         macs
-        for layer, macs in _layer_macs(model)
-        if whole or per_token[sources(model)[layer.name][0]]
+        for layer, macs in _count_layer_macs(model)
+        if whole or per_token[list_inputs(model)[layer.name][0]]
     )
 
 
-def forward_flops(model: Model, batch_size: int) -> float:
+def count_forward_flops(model: Model, batch_size: int) -> float:
     """Two per multiply-add, of one call with batch_size examples; the mean over the batches."""
-    runs = _runs(model, batch_size)
-    return 2.0 * batch_size * sum(macs * runs[layer.name] for layer, macs in _layer_macs(model))
+    runs = _count_runs(model, batch_size)
+    return (
+        2.0 * batch_size * sum(macs * runs[layer.name] for layer, macs in _count_layer_macs(model))
+    )
 
 
-def gradient_flops(model: Model, batch_size: int) -> float:
+def count_gradient_flops(model: Model, batch_size: int) -> float:
     """Forward, then per trained weight one product more, and one for what flows back past it.
 
     No gradient is needed with respect to the example itself, nor before the first trained layer.
     """
-    reads, needed, runs = sources(model), needs_gradient(model), _runs(model, batch_size)
-    found = output_shapes(model)
+    reads, needed, runs = (
+        list_inputs(model),
+        find_gradient_flow(model),
+        _count_runs(model, batch_size),
+    )
+    found = compute_output_shapes(model)
     total = 0.0
-    for layer, macs in _layer_macs(model):
+    for layer, macs in _count_layer_macs(model):
         before = reads[layer.name][0]
-        back = macs if needed[before] else _inner_macs(layer, found[before])
+        back = macs if needed[before] else _count_inner_macs(layer, found[before])
         trains = not getattr(layer, "frozen", False)
         total += runs[layer.name] * (macs + macs * int(trains) + back)
     return 2.0 * batch_size * total
 
 
-def copied_bytes(model: Model, batch_size: int) -> int:
+def count_copied_bytes(model: Model, batch_size: int) -> int:
     """Bytes read and written by the copies of one call, 0 for a model that copies nothing."""
-    shapes = output_shapes(model)
+    shapes = compute_output_shapes(model)
     values = sum(
-        product(shapes[layer.name]) for layer in model.layers if isinstance(layer, kinds.Duplicate)
+        count_values(shapes[layer.name])
+        for layer in model.layers
+        if isinstance(layer, kinds.Duplicate)
     )
     return 2 * 4 * values * batch_size
 
 
-def _macs(layer: Layer, shape: Shape) -> int:
+def _count_macs(layer: Layer, shape: Shape) -> int:
     """Of the products. Per example; per token behind a sequence."""
     if isinstance(layer, (kinds.Conv, kinds.DilatedConv)):
-        _, height, width = output_shape(layer, shape)
+        _, height, width = compute_output_shape(layer, shape)
         inputs = shape[0] // getattr(layer, "groups", 1)
         return layer.maps * inputs * layer.kernel**2 * height * width
     if isinstance(layer, kinds.TransposedConv):
-        return product(shape) * layer.maps * layer.kernel**2
+        return count_values(shape) * layer.maps * layer.kernel**2
     if isinstance(layer, kinds.Linear):
-        return product(shape) * layer.units
+        return count_values(shape) * layer.units
     if isinstance(layer, kinds.Lstm):
         return 4 * layer.units * (shape[1] + layer.units)
     if isinstance(layer, kinds.Gru):
@@ -81,7 +89,7 @@ def _macs(layer: Layer, shape: Shape) -> int:
     return 0
 
 
-def _inner_macs(layer: Layer, shape: Shape) -> int:
+def _count_inner_macs(layer: Layer, shape: Shape) -> int:
     """Of the products with what the layer made itself, through which gradients flow in any case."""
     if isinstance(layer, kinds.Lstm):
         return 4 * layer.units**2
@@ -94,15 +102,15 @@ def _inner_macs(layer: Layer, shape: Shape) -> int:
     return 0
 
 
-def _layer_macs(model: Model) -> Tuple[Tuple[Layer, int], ...]:
+def _count_layer_macs(model: Model) -> Tuple[Tuple[Layer, int], ...]:
     """Of each layer once: per token where it runs per token."""
-    found, reads = output_shapes(model), sources(model)
-    return tuple((layer, _macs(layer, found[reads[layer.name][0]])) for layer in model.layers)
+    found, reads = compute_output_shapes(model), list_inputs(model)
+    return tuple((layer, _count_macs(layer, found[reads[layer.name][0]])) for layer in model.layers)
 
 
-def runs_per_token(model: Model) -> Dict[str, bool]:
+def find_token_layers(model: Model) -> Dict[str, bool]:
     """Per layer, and `input`, whether its output has an entry per token."""
-    reads = sources(model)
+    reads = list_inputs(model)
     found = {"input": isinstance(model.input, kinds.Sequences)}
     for layer in model.layers:
         before = found[reads[layer.name][0]]
@@ -110,16 +118,16 @@ def runs_per_token(model: Model) -> Dict[str, bool]:
     return found
 
 
-def _runs(model: Model, batch_size: int) -> Dict[str, float]:
+def _count_runs(model: Model, batch_size: int) -> Dict[str, float]:
     """Per layer how often it runs for one example: once, or per token at the mean length."""
-    reads, per_token = sources(model), runs_per_token(model)
-    tokens = mean_length(model, batch_size)
+    reads, per_token = list_inputs(model), find_token_layers(model)
+    tokens = compute_mean_length(model, batch_size)
     return {
         layer.name: tokens if per_token[reads[layer.name][0]] else 1.0 for layer in model.layers
     }
 
 
-def mean_length(model: Model, batch_size: int) -> float:
+def compute_mean_length(model: Model, batch_size: int) -> float:
     """True tokens of the examples that fill whole batches; 1 where the input is no sequence."""
     if not isinstance(model.input, kinds.Sequences):
         return 1.0

@@ -20,17 +20,17 @@ class Parameter(NamedTuple):
 
     @property
     def size(self) -> int:
-        return product(self.shape)
+        return count_values(self.shape)
 
 
-def product(shape: Shape) -> int:
+def count_values(shape: Shape) -> int:
     total = 1
     for length in shape:
         total *= length
     return total
 
 
-def input_shape(model: Model) -> Shape:
+def compute_input_shape(model: Model) -> Shape:
     """Of one example; a sequence's time is its longest."""
     source = model.input
     if isinstance(source, kinds.Images):
@@ -40,7 +40,7 @@ def input_shape(model: Model) -> Shape:
     return (max(source.lengths),)
 
 
-def sources(model: Model) -> Dict[str, Tuple[str, ...]]:
+def list_inputs(model: Model) -> Dict[str, Tuple[str, ...]]:
     """Per layer, the names of what it reads; `input` is the example."""
     before = "input"
     found = {}
@@ -50,51 +50,51 @@ def sources(model: Model) -> Dict[str, Tuple[str, ...]]:
     return found
 
 
-def output_shapes(model: Model) -> Dict[str, Shape]:
+def compute_output_shapes(model: Model) -> Dict[str, Shape]:
     """Per layer, the shape of one example behind it, with `input` for the example itself.
 
     ValueError if a window does not fit, a layer reads what does not exist or adds unlike shapes.
     """
-    shapes = {"input": input_shape(model)}
-    reads = sources(model)
+    shapes = {"input": compute_input_shape(model)}
+    reads = list_inputs(model)
     for layer in model.layers:
         missing = [name for name in reads[layer.name] if name not in shapes]
         if missing:
             raise ValueError("{}: layer {} reads {}".format(model.name, layer.name, missing[0]))
-        shapes[layer.name] = output_shape(layer, shapes[reads[layer.name][0]])
+        shapes[layer.name] = compute_output_shape(layer, shapes[reads[layer.name][0]])
         if any(shapes[name] != shapes[layer.name] for name in reads[layer.name][1:]):
             raise ValueError("{}: layer {} adds unlike shapes".format(model.name, layer.name))
     return shapes
 
 
-def parameters(model: Model) -> Tuple[Parameter, ...]:
+def list_parameters(model: Model) -> Tuple[Parameter, ...]:
     """In the order of the layers, weights before biases."""
-    shapes = output_shapes(model)
-    reads = sources(model)
+    shapes = compute_output_shapes(model)
+    reads = list_inputs(model)
     found: List[Parameter] = []
     for layer in model.layers:
         found.extend(_parameters(layer, shapes[reads[layer.name][0]]))
     return tuple(found)
 
 
-def trained(model: Model) -> Tuple[Parameter, ...]:
+def list_trained(model: Model) -> Tuple[Parameter, ...]:
     """The parameters that get a gradient."""
-    return tuple(entry for entry in parameters(model) if not entry.frozen)
+    return tuple(entry for entry in list_parameters(model) if not entry.frozen)
 
 
-def timed_phases(model: Model) -> Tuple[str, ...]:
+def list_timed_phases(model: Model) -> Tuple[str, ...]:
     """What of it is timed, in this order: without a loss or parameters there is no gradient."""
-    has_gradient = trained(model) and not isinstance(model.loss, kinds.NoLoss)
+    has_gradient = list_trained(model) and not isinstance(model.loss, kinds.NoLoss)
     return ("forward", "gradient") if has_gradient else ("forward",)
 
 
-def parameter_count(model: Model) -> int:
-    return sum(entry.size for entry in parameters(model))
+def count_parameters(model: Model) -> int:
+    return sum(entry.size for entry in list_parameters(model))
 
 
 def has_groups(model: Model) -> bool:
     """Whether there is a grouped convolution other than one kernel per channel."""
-    found, reads = output_shapes(model), sources(model)
+    found, reads = compute_output_shapes(model), list_inputs(model)
     return any(
         1 < layer.groups < found[reads[layer.name][0]][0]
         for layer in model.layers
@@ -102,9 +102,9 @@ def has_groups(model: Model) -> bool:
     )
 
 
-def needs_gradient(model: Model) -> Dict[str, bool]:
+def find_gradient_flow(model: Model) -> Dict[str, bool]:
     """Per layer, and `input`, whether a trained parameter is in it or before it."""
-    reads = sources(model)
+    reads = list_inputs(model)
     needed = {"input": False}
     for layer in model.layers:
         trains = bool(_parameter_roles(layer)) and not getattr(layer, "frozen", False)
@@ -118,7 +118,7 @@ def _window(length: int, size: int, stride: int, padding: int, name: str) -> int
     return (length + 2 * padding - size) // stride + 1
 
 
-def output_shape(layer: Layer, shape: Shape) -> Shape:
+def compute_output_shape(layer: Layer, shape: Shape) -> Shape:
     """Of one example behind a layer, shape being that of what it reads."""
     if isinstance(layer, (kinds.Conv, kinds.DilatedConv, kinds.TransposedConv)):
         return (layer.maps, _length(layer, shape[1]), _length(layer, shape[2]))
@@ -193,7 +193,7 @@ def _parameter_shapes(layer: Layer, shape: Shape) -> Dict[str, Tuple[Shape, int]
         weight = (shape[0], layer.maps, layer.kernel, layer.kernel)
         return {"weight": (weight, fan_in), "bias": ((layer.maps,), fan_in)}
     if isinstance(layer, kinds.Linear):
-        fan_in = product(shape)
+        fan_in = count_values(shape)
         return {"weight": ((layer.units, fan_in), fan_in), "bias": ((layer.units,), fan_in)}
     if isinstance(layer, kinds.BatchNorm):
         return {"scale": (shape[:1], 1), "bias": (shape[:1], 1)}

@@ -11,22 +11,26 @@ from typing import Dict
 
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models.layers import Layer, Model
-from velodrome.adapters.models.products import mean_length, runs_per_token
+from velodrome.adapters.models.products import compute_mean_length, find_token_layers
 from velodrome.adapters.models.shapes import (
-    needs_gradient,
-    output_shapes,
-    parameters,
-    product,
-    sources,
+    compute_output_shapes,
+    count_values,
+    find_gradient_flow,
+    list_inputs,
+    list_parameters,
 )
 
 VALUE_BYTES = 4  # of float32, in which weights and batches are handed in
 POINTWISE = (kinds.Relu, kinds.Tanh, kinds.Sigmoid, kinds.Dropout, kinds.Custom)
 
 
-def forward_bytes(model: Model, batch_size: int) -> float:
+def estimate_forward_bytes(model: Model, batch_size: int) -> float:
     """Of one call with batch_size examples; of sequences, the mean over the batches."""
-    values, reads, sizes = _values(model, batch_size), sources(model), _sizes(model)
+    values, reads, sizes = (
+        _count_layer_values(model, batch_size),
+        list_inputs(model),
+        _count_parameter_values(model),
+    )
     moved = sum(
         sum(values[name] for name in reads[layer.name])
         + _read_parameters(layer, values[layer.name], sizes)
@@ -39,10 +43,14 @@ def forward_bytes(model: Model, batch_size: int) -> float:
     return VALUE_BYTES * moved
 
 
-def gradient_bytes(model: Model, batch_size: int) -> float:
+def estimate_gradient_bytes(model: Model, batch_size: int) -> float:
     """Forward, and backward as far as any gradient flows."""
-    values, reads, sizes = _values(model, batch_size), sources(model), _sizes(model)
-    needed = needs_gradient(model)
+    values, reads, sizes = (
+        _count_layer_values(model, batch_size),
+        list_inputs(model),
+        _count_parameter_values(model),
+    )
+    needed = find_gradient_flow(model)
     moved = 0.0
     for layer in model.layers:
         if isinstance(layer, POINTWISE) or not needed[layer.name]:
@@ -54,25 +62,25 @@ def gradient_bytes(model: Model, batch_size: int) -> float:
             moved += sum(values[name] for name in reads[layer.name]) + sizes[layer.name]
         if flows:
             moved += sizes[layer.name] + sum(values[name] for name in flows)
-    return forward_bytes(model, batch_size) + VALUE_BYTES * moved
+    return estimate_forward_bytes(model, batch_size) + VALUE_BYTES * moved
 
 
-def _values(model: Model, batch_size: int) -> Dict[str, float]:
+def _count_layer_values(model: Model, batch_size: int) -> Dict[str, float]:
     """Per layer, and `input`, how many values stand behind it; of sequences, of true tokens."""
-    per_token = runs_per_token(model)
+    per_token = find_token_layers(model)
     share = 1.0
     if isinstance(model.input, kinds.Sequences):
-        share = mean_length(model, batch_size) / max(model.input.lengths)
+        share = compute_mean_length(model, batch_size) / max(model.input.lengths)
     return {
-        name: batch_size * product(shape) * (share if per_token[name] else 1.0)
-        for name, shape in output_shapes(model).items()
+        name: batch_size * count_values(shape) * (share if per_token[name] else 1.0)
+        for name, shape in compute_output_shapes(model).items()
     }
 
 
-def _sizes(model: Model) -> Dict[str, int]:
+def _count_parameter_values(model: Model) -> Dict[str, int]:
     """Per layer, how many values its parameters hold."""
     found = {layer.name: 0 for layer in model.layers}
-    for entry in parameters(model):
+    for entry in list_parameters(model):
         found[entry.layer] += entry.size
     return found
 

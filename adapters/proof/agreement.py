@@ -9,8 +9,8 @@ from velodrome.adapters.contract import Adapter, Handle
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.models.layers import Dropout, Model
 from velodrome.adapters.proof import seeding
-from velodrome.adapters.proof.reference import Expected, Reference, signs
-from velodrome.adapters.proof.sketch import sketch
+from velodrome.adapters.proof.reference import ExpectedResults, Reference, draw_signs
+from velodrome.adapters.proof.sketch import compute_sketch
 from velodrome.adapters.protocol import ParameterError, Verified, monotonic_ns
 from velodrome.adapters.tolerances import GRADIENT_TOLERANCES, LOSS_TOLERANCES
 
@@ -34,7 +34,7 @@ class Disagreed(Exception):
         self.detail = detail or reason
 
 
-class Errors(NamedTuple):
+class ResultErrors(NamedTuple):
     """Of what one call returned: of its loss, and the largest of a gradient, whose it is."""
 
     loss: float
@@ -64,7 +64,7 @@ def verify(reference: Reference, adapter: Adapter, dtype: str = "float32") -> Ve
     """
     if not reference.losses:
         return _verify_output(reference, adapter)
-    walk = _Walk(reference)
+    walk = _ErrorCollector(reference)
     for index in range(len(reference.losses)):
         walk.take(index, adapter)
     parameters = _parameter_errors(reference, walk.worst)
@@ -80,24 +80,26 @@ def verify(reference: Reference, adapter: Adapter, dtype: str = "float32") -> Ve
     )
 
 
-def errors_of_forward(expected: Expected, place: int, adapter: Adapter, handle: Handle) -> Errors:
+def measure_forward_errors(
+    expected: ExpectedResults, place: int, adapter: Adapter, handle: Handle
+) -> ResultErrors:
     """Of a forward call on the batch that stands at `place` of what is expected."""
-    return Errors(relative(adapter.loss(handle), expected.losses[place]))
+    return ResultErrors(compute_relative_error(adapter.loss(handle), expected.losses[place]))
 
 
-def errors_of_gradient(
-    reference: Reference, expected: Expected, place: int, adapter: Adapter, handle: Handle
-) -> Errors:
+def measure_gradient_errors(
+    reference: Reference, expected: ExpectedResults, place: int, adapter: Adapter, handle: Handle
+) -> ResultErrors:
     """As errors_of_forward. Disagreed if the gradients' names or shapes are not the model's."""
-    worst = Errors(relative(adapter.loss(handle), expected.losses[place]))
-    for name, gradient in gradients_of(reference, adapter, handle):
-        error = gradient_error(name, gradient, expected.sketches[name][place])
+    worst = ResultErrors(compute_relative_error(adapter.loss(handle), expected.losses[place]))
+    for name, gradient in iterate_gradients(reference, adapter, handle):
+        error = measure_gradient_error(name, gradient, expected.sketches[name][place])
         if not error <= worst.gradient:
             worst = worst._replace(gradient=error, parameter=name)
     return worst
 
 
-def gradients_of(
+def iterate_gradients(
     reference: Reference, adapter: Adapter, handle: Handle
 ) -> Iterator[Tuple[str, numpy.ndarray]]:
     """Per trained parameter. Disagreed if the names or the shapes are not the model's."""
@@ -117,14 +119,14 @@ def gradients_of(
         raise Disagreed("no gradient of {}".format(", ".join(sorted(missing))))
 
 
-def gradient_error(name: str, gradient: numpy.ndarray, expected: numpy.ndarray) -> float:
+def measure_gradient_error(name: str, gradient: numpy.ndarray, expected: numpy.ndarray) -> float:
     """|gradient - reference| / |reference|. expected: the reference's sketch."""
-    distance = float(numpy.linalg.norm(sketch(name, gradient) - expected))
+    distance = float(numpy.linalg.norm(compute_sketch(name, gradient) - expected))
     length = float(numpy.linalg.norm(expected))
     return distance / length if length else (0.0 if distance == 0.0 else float("inf"))
 
 
-def relative(value: float, expected: float) -> float:
+def compute_relative_error(value: float, expected: float) -> float:
     return abs(value - expected) / abs(expected) if expected else abs(value)
 
 
@@ -149,10 +151,10 @@ def check_dropout(model: Model, adapter: Adapter, batch_size: int = 1) -> Tuple[
         return ()
     adapter.set_dropout(True)
     shares = adapter.kept_shares()
-    sizes = shapes.output_shapes(model)
+    sizes = shapes.compute_output_shapes(model)
     notes = tuple(
         _share_note(
-            layer, shares.get(layer.name), shapes.product(sizes[layer.name]) * batch_size / 4
+            layer, shares.get(layer.name), shapes.count_values(sizes[layer.name]) * batch_size / 4
         )
         for layer in layers
     )
@@ -166,14 +168,14 @@ def check_dropout(model: Model, adapter: Adapter, batch_size: int = 1) -> Tuple[
     return notes
 
 
-class _Walk(object):
+class _ErrorCollector(object):
     """Errors of one batch after the other: of losses, and by parameter the worst so far."""
 
     def __init__(self, reference: Reference) -> None:
         self.losses: List[Tuple[float, float]] = []
         self.worst: Dict[str, float] = {}
         self._reference = reference
-        self._signs = signs(len(reference.losses), reference.seed)
+        self._signs = draw_signs(len(reference.losses), reference.seed)
         self._total: Dict[str, numpy.ndarray] = {}
 
     def take(self, index: int, adapter: Adapter) -> None:
@@ -183,14 +185,14 @@ class _Walk(object):
             return
         handle = adapter.gradient(index)
         self._take_loss(index, adapter.loss(handle))
-        for name, gradient in gradients_of(self._reference, adapter, handle):
+        for name, gradient in iterate_gradients(self._reference, adapter, handle):
             self._take_gradient(index, name, gradient)
         if index == len(self._reference.losses) - 1:
             for name, added in self._total.items():
                 self._note(name, added, self._reference.total[name])
 
     def _take_loss(self, index: int, loss: float) -> None:
-        self.losses.append((loss, relative(loss, self._reference.losses[index])))
+        self.losses.append((loss, compute_relative_error(loss, self._reference.losses[index])))
 
     def _take_gradient(self, index: int, name: str, gradient: numpy.ndarray) -> None:
         reference = self._reference
@@ -206,7 +208,7 @@ class _Walk(object):
                 self._total[name] -= gradient
 
     def _note(self, name: str, gradient: numpy.ndarray, expected: numpy.ndarray) -> None:
-        error = gradient_error(name, gradient, expected)
+        error = measure_gradient_error(name, gradient, expected)
         self.worst[name] = _larger(self.worst.get(name, 0.0), error)
 
 
@@ -226,7 +228,7 @@ def _share_note(layer: Dropout, share: Optional[float], count: float) -> str:
 def _verify_output(reference: Reference, adapter: Adapter) -> Verified:
     """A model without a loss copies: its output is its input, value by value."""
     model = MODELS[reference.model]
-    batches = seeding.batches(model, reference.batch_size, reference.seed, reference.draws)
+    batches = seeding.draw_batches(model, reference.batch_size, reference.seed, reference.draws)
     for index in reference.checked:
         require_copy(adapter.output(adapter.forward(index)), batches[index].inputs)
     return Verified(0.0, 0.0, 0.0, (), adapter.notes(), monotonic_ns())
@@ -263,7 +265,7 @@ def _require(parameters: Tuple[ParameterError, ...], loss_error: float, dtype: s
                 len(bad), len(parameters), worst.name, worst.error, tolerance
             )
         )
-    faults += Errors(loss_error).faults(dtype)
+    faults += ResultErrors(loss_error).faults(dtype)
     if faults:
         detail = _table(parameters, loss_error)
         raise Disagreed("; ".join(faults), parameters, loss_error, detail)

@@ -2,7 +2,7 @@
 
 import math
 
-from velodrome.adapters.proof.timed_phase import Finding, Phase
+from velodrome.adapters.proof.timed_phase import CheckFinding, TimedPhase
 from velodrome.adapters.protocol import FAILED, PASSED
 
 # Of a sample, by which the stopwatch may be short of the worker's clock around it: the larger of a
@@ -12,7 +12,7 @@ ABOVE_SHARE, ABOVE_NS = 0.02, 2000  # by which it may be above it: the grain of 
 AGREES = 0.75  # of the samples: in a quarter the clocks may agree better than this one
 
 
-def clocked_by_two(phase: Phase) -> Finding:
+def compare_clocks(phase: TimedPhase) -> CheckFinding:
     """By the sample at the upper quartile of agreement.
 
     In others another process may have come between the clocks; a wrong stopwatch is so in all.
@@ -24,8 +24,8 @@ def clocked_by_two(phase: Phase) -> Finding:
     figures = (("stopwatch_ns", told), ("worker_ns", own), ("share", told / max(own, 1)))
     if told > own * (1 + ABOVE_SHARE) + ABOVE_NS:
         reason = "the stopwatch told {:.0f} ns where {:.0f} ns passed".format(told, own)
-        return Finding(FAILED, figures, reason)
+        return CheckFinding(FAILED, figures, reason)
     if own - told > max(SHORT_NS, SHORT_SHARE * own):
         reason = "the stopwatch told {:.0f} ns of {:.0f} ns that passed".format(told, own)
-        return Finding(FAILED, figures, reason)
-    return Finding(PASSED, figures)
+        return CheckFinding(FAILED, figures, reason)
+    return CheckFinding(PASSED, figures)

@@ -21,15 +21,15 @@ from velodrome.adapters.frameworks.numpy.network import Network
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 from velodrome.adapters.models.layers import Model
-from velodrome.adapters.proof.sketch import sketch
+from velodrome.adapters.proof.sketch import compute_sketch
 
 MASKS = 12
-BEYOND = 9.0  # standard deviations: of Student's distribution with 11 degrees, 2e-6 lie beyond
+SIGMAS = 9.0  # standard deviations: of Student's distribution with 11 degrees, 2e-6 lie beyond
 SLACK = 0.05  # of a logarithm, and of a share
-LEAST_MOVED = 1.0 / 3  # of the mean distance of two masks' gradients
+MIN_DISTANCE = 1.0 / 3  # of the mean distance of two masks' gradients
 
 
-class Profile(NamedTuple):
+class DropoutProfile(NamedTuple):
     """Of one batch. Entry i of each array is of mask number i.
 
     apart: per parameter, the mean distance of two masks' gradients, over their mean length.
@@ -41,7 +41,7 @@ class Profile(NamedTuple):
     apart: Dict[str, float]
 
 
-class Seen(NamedTuple):
+class GradientSummary(NamedTuple):
     """One gradient, or one mask of the reference: per parameter its length, share of 0, sketch."""
 
     loss: float
@@ -54,54 +54,64 @@ def has_dropout(model: Model) -> bool:
     return any(isinstance(layer, kinds.Dropout) for layer in model.layers)
 
 
-def behind(model: Model) -> Tuple[str, ...]:
+def list_parameters_behind(model: Model) -> Tuple[str, ...]:
     """Names of the trained parameters of the layers behind the first dropout."""
     if not has_dropout(model):
         return ()
-    names = {layer.name for layer in model.layers[_first(model) :]}
-    return tuple(entry.name for entry in shapes.trained(model) if entry.layer in names)
+    names = {layer.name for layer in model.layers[_first_dropout(model) :]}
+    return tuple(entry.name for entry in shapes.list_trained(model) if entry.layer in names)
 
 
-def profile(network: Network, chunks: Sequence[Batch], seed: int) -> Profile:
+def compute_profile(network: Network, chunks: Sequence[Batch], seed: int) -> DropoutProfile:
     """Of the batch that is cut into these chunks. What stands before dropout is computed once."""
     model = network.model
-    start, values, batch = _first(model), _values_before(network, chunks), _whole(chunks)
+    start, values, batch = (
+        _first_dropout(model),
+        _compute_values_before(network, chunks),
+        _join(chunks),
+    )
     found = []
     for number in range(MASKS):
         draw = numpy.random.RandomState(seed + number)
         result = network.gradient_behind(start, values, batch, draw)
-        own = {name: result.gradients[name] for name in behind(model)}
-        found.append(seen(result.loss, own))
-    return Profile(
+        own = {name: result.gradients[name] for name in list_parameters_behind(model)}
+        found.append(summarize_gradients(result.loss, own))
+    return DropoutProfile(
         numpy.array([one.loss for one in found]),
-        {name: numpy.array([one.norms[name] for one in found]) for name in behind(model)},
-        {name: numpy.array([one.zeros[name] for one in found]) for name in behind(model)},
-        {name: _mean_apart(name, found) for name in behind(model)},
+        {
+            name: numpy.array([one.norms[name] for one in found])
+            for name in list_parameters_behind(model)
+        },
+        {
+            name: numpy.array([one.zeros[name] for one in found])
+            for name in list_parameters_behind(model)
+        },
+        {name: _mean_distance(name, found) for name in list_parameters_behind(model)},
     )
 
 
-def seen(loss: float, gradients: Dict[str, numpy.ndarray]) -> Seen:
-    return Seen(
+def summarize_gradients(loss: float, gradients: Dict[str, numpy.ndarray]) -> GradientSummary:
+    return GradientSummary(
         loss,
         {name: float(numpy.linalg.norm(value)) for name, value in gradients.items()},
         {name: float((value == 0).mean()) for name, value in gradients.items()},
-        {name: sketch(name, value) for name, value in gradients.items()},
+        {name: compute_sketch(name, value) for name, value in gradients.items()},
     )
 
 
-def faults(known: Profile, calls: Sequence[Seen]) -> List[str]:
+def find_faults(known: DropoutProfile, calls: Sequence[GradientSummary]) -> List[str]:
     """What of the calls, two at least, cannot come of such masks; empty: all can.
 
     Of the mean over the calls: the more there are, the smaller a difference shows.
     """
     losses = [math.log(abs(one.loss) or 1e-300) for one in calls]
-    found = _outside("the loss", losses, numpy.log(known.losses))
+    found = _compare_mean("the loss", losses, numpy.log(known.losses))
     for name in known.norms:
-        found += _of_parameter(known, name, calls)
-    return found + _repeated(known, calls)
+        found += _find_parameter_faults(known, name, calls)
+    return found + _find_repeated_mask(known, calls)
 
 
-def _repeated(known: Profile, calls: Sequence[Seen]) -> List[str]:
+def _find_repeated_mask(known: DropoutProfile, calls: Sequence[GradientSummary]) -> List[str]:
     """Whether two calls had one mask: then no gradient is far from what it was, and none has moved.
 
     A gradient of few values may come near another by chance: that of a bias of 5 classes comes
@@ -113,7 +123,7 @@ def _repeated(known: Profile, calls: Sequence[Seen]) -> List[str]:
         if apart > 0
     }
     same = ["two gradients of {} are the same".format(n) for n, far in moved.items() if not far > 0]
-    if same or not moved or max(moved.values()) >= LEAST_MOVED:
+    if same or not moved or max(moved.values()) >= MIN_DISTANCE:
         return same
     farthest = max(moved, key=lambda name: moved[name])
     text = "two gradients, most that of {}, are {:.2g} of their length apart, {:.2g} expected"
@@ -121,22 +131,24 @@ def _repeated(known: Profile, calls: Sequence[Seen]) -> List[str]:
     return [text.format(farthest, moved[farthest] * apart, apart)]
 
 
-def _of_parameter(known: Profile, name: str, calls: Sequence[Seen]) -> List[str]:
+def _find_parameter_faults(
+    known: DropoutProfile, name: str, calls: Sequence[GradientSummary]
+) -> List[str]:
     if not all(one.norms[name] > 0 for one in calls):
         return ["the gradient of {} is zero".format(name)]
     if not (known.norms[name] > 0).all():
         return []
-    length = _outside(
+    length = _compare_mean(
         "the length of the gradient of {}".format(name),
         [math.log(one.norms[name]) for one in calls],
         numpy.log(known.norms[name]),
     )
     what = "the share of zeros in the gradient of {}".format(name)
     zeros = [one.zeros[name] for one in calls]
-    return length or _outside(what, zeros, known.zeros[name], told=lambda share: share)
+    return length or _compare_mean(what, zeros, known.zeros[name], told=lambda share: share)
 
 
-def _outside(
+def _compare_mean(
     what: str,
     values: Sequence[float],
     known: numpy.ndarray,
@@ -145,30 +157,30 @@ def _outside(
     """told: of a value, what is shown."""
     middle, mean = float(known.mean()), math.fsum(values) / len(values)
     error = float(known.std(ddof=1)) * math.sqrt(1.0 / len(values) + 1.0 / len(known))
-    if abs(mean - middle) <= BEYOND * error + SLACK:
+    if abs(mean - middle) <= SIGMAS * error + SLACK:
         return []
     return ["{} is {:.4g}, {:.4g} expected".format(what, told(mean), told(middle))]
 
 
-def _mean_apart(name: str, found: Sequence[Seen]) -> float:
+def _mean_distance(name: str, found: Sequence[GradientSummary]) -> float:
     pairs = [_distance(left, right, name) for left, right in zip(found[::2], found[1::2])]
     return sum(pairs) / len(pairs)
 
 
-def _distance(left: Seen, right: Seen, name: str) -> float:
+def _distance(left: GradientSummary, right: GradientSummary, name: str) -> float:
     length = (left.norms[name] + right.norms[name]) / 2
     apart = float(numpy.linalg.norm(left.sketches[name] - right.sketches[name]))
     return apart / length if length else 0.0
 
 
-def _first(model: Model) -> int:
+def _first_dropout(model: Model) -> int:
     return [isinstance(layer, kinds.Dropout) for layer in model.layers].index(True)
 
 
-def _values_before(network: Network, chunks: Sequence[Batch]) -> Dict[str, numpy.ndarray]:
+def _compute_values_before(network: Network, chunks: Sequence[Batch]) -> Dict[str, numpy.ndarray]:
     """What the layers from the first dropout on read of those before it, of the whole batch."""
     model = network.model
-    start, reads = _first(model), shapes.sources(model)
+    start, reads = _first_dropout(model), shapes.list_inputs(model)
     later = {name for layer in model.layers[start:] for name in reads[layer.name]}
     later.add(getattr(model.loss, "target", ""))
     before = {"input"}.union(layer.name for layer in model.layers[:start])
@@ -181,7 +193,7 @@ def _values_before(network: Network, chunks: Sequence[Batch]) -> Dict[str, numpy
     return {name: numpy.concatenate(parts) for name, parts in found.items()}
 
 
-def _whole(chunks: Sequence[Batch]) -> Batch:
+def _join(chunks: Sequence[Batch]) -> Batch:
     columns = zip(*chunks)
     joined = [None if parts[0] is None else numpy.concatenate(parts) for parts in columns]
     return Batch(*joined)

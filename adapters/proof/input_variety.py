@@ -3,22 +3,22 @@
 import numpy
 
 from velodrome.adapters.models.layers import NoLoss
-from velodrome.adapters.proof.timed_phase import Finding, Proof
+from velodrome.adapters.proof.timed_phase import CheckFinding, ProofContext
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED
 from velodrome.adapters.worker import cpu_caches
 
 
-def different_values(proof: Proof) -> Finding:
+def check_input_variety(proof: ProofContext) -> CheckFinding:
     """Of the batches as they were handed over; that a framework uses them, others check."""
     own = [batch.inputs for batch in proof.batches]
     total, cache = sum(array.nbytes for array in own), cpu_caches.read_largest_bytes()
     figures = (("batches", len(own)), ("input_bytes", total), ("cache_bytes", cache))
     if any(_is_same(left, right) for left, right in zip(own, own[1:] + own[:1])):
-        return Finding(FAILED, figures, "two batches in a row hold the same values")
+        return CheckFinding(FAILED, figures, "two batches in a row hold the same values")
     if isinstance(proof.model.loss, NoLoss) and 0 < total < 2 * cache:
         reason = "{:.0f} MiB of input fit a cache of {:.0f} MiB in part: its speed counts, too"
-        return Finding(CANNOT_TELL, figures, reason.format(total / 2**20, cache / 2**20))
-    return Finding(PASSED, figures)
+        return CheckFinding(CANNOT_TELL, figures, reason.format(total / 2**20, cache / 2**20))
+    return CheckFinding(PASSED, figures)
 
 
 def _is_same(left: numpy.ndarray, right: numpy.ndarray) -> bool:

@@ -8,21 +8,21 @@ import numpy
 from velodrome.adapters.contract import Handle
 from velodrome.adapters.models.layers import NoLoss
 from velodrome.adapters.proof import agreement, dropout_gradients, seeding
-from velodrome.adapters.proof.agreement import Errors
-from velodrome.adapters.proof.result_findings import agreement_finding, copy_finding, finding
+from velodrome.adapters.proof.agreement import ResultErrors
+from velodrome.adapters.proof.result_findings import check_agreement, check_copy, judge_errors
 from velodrome.adapters.proof.timed_phase import (
-    Cost,
-    Finding,
-    Phase,
-    Proof,
-    few_calls,
-    first_failed,
+    CallCost,
+    CheckFinding,
+    ProofContext,
+    TimedPhase,
+    choose_batches,
+    merge_findings,
 )
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED, monotonic_ns
 from velodrome.adapters.worker.call_timing import RetainedSample, take_retained_sample
 from velodrome.adapters.worker.process_times import read_process_times, taken_by_others
 
-MOST_TRIES = 5  # of whether a device was done
+MAX_TRIES = 5  # of whether a device was done
 MASKS = 8  # of which the gradients of calls are held against those of the reference
 LONG_CALL_NS = 20000000  # of which as few as possible are made
 UNDRAINED_SHARE, UNDRAINED_NS = 0.1, 500000  # of a call, what a first reading may take more
@@ -36,12 +36,12 @@ READ_BYTES = 2**24  # of gradients: what is read to see whether a device was don
 class Reading(NamedTuple):
     """What it took to have a result on the host."""
 
-    cost: Cost
+    cost: CallCost
     gradient_bytes: int
     taken_ns: float = 0.0  # processor time that others took while threads of this process waited
 
 
-def last_results(proof: Proof, phase: Phase) -> Tuple[Finding, Finding]:
+def check_last_results(proof: ProofContext, phase: TimedPhase) -> Tuple[CheckFinding, CheckFinding]:
     """(drained, timed_is_checked), of samples just like those that count.
 
     Each is of an odd number of calls and on another batch than the one before, so that who computes
@@ -52,7 +52,7 @@ def last_results(proof: Proof, phase: Phase) -> Tuple[Finding, Finding]:
     tries, found = [], []
     while places:
         place = places.pop()
-        few = few_calls(proof, phase, place)
+        few = choose_batches(proof, phase, place)
         indices = few[1 - len(few) % 2 :]
         kept = take_retained_sample(phase.calls, indices)
         first, again = (_reading(proof, phase.name, kept.handle) for _ in range(2))
@@ -64,8 +64,8 @@ def last_results(proof: Proof, phase: Phase) -> Tuple[Finding, Finding]:
         if not places and is_drained.outcome != PASSED and len(tries) < MOST_TRIES:
             places = [place, -1 - place]
     if proof.drops and not isinstance(proof.model.loss, NoLoss):
-        return is_drained, _dropping_finding(proof, phase)
-    return is_drained, first_failed(found + _others_findings(proof, phase))
+        return is_drained, _check_dropout_results(proof, phase)
+    return is_drained, merge_findings(found + _check_other_batches(proof, phase))
 
 
 def _drained(beyond: float, first: Reading, call_ns: float) -> Finding:
@@ -87,22 +87,24 @@ def _drained(beyond: float, first: Reading, call_ns: float) -> Finding:
     return Finding(FAILED, figures, "the device was not done: " + reason)
 
 
-def _checked(proof: Proof, phase: Phase, place: int, handle: Handle) -> Finding:
+def _check_result(
+    proof: ProofContext, phase: TimedPhase, place: int, handle: Handle
+) -> CheckFinding:
     """Of a result of the checked batch at `place`; nothing is asked here where dropout draws."""
     if isinstance(proof.model.loss, NoLoss):
-        return copy_finding(proof, proof.batches[proof.places[place]], handle)
+        return check_copy(proof, proof.batches[proof.places[place]], handle)
     if proof.drops:
-        return Finding(PASSED)
-    return agreement_finding(proof, phase.name, proof.expected, place, handle)
+        return CheckFinding(PASSED)
+    return check_agreement(proof, phase.name, proof.expected, place, handle)
 
 
-def _of_one_call(phase: Phase, kept: RetainedSample, calls: int) -> Cost:
-    return Cost(
+def _cost_per_call(phase: TimedPhase, kept: RetainedSample, calls: int) -> CallCost:
+    return CallCost(
         min(phase.call_ns, kept.elapsed_ns / float(calls)), kept.processor_ns / float(calls)
     )
 
 
-def _beyond(proof: Proof, first: Reading, again: Reading, call: Cost) -> float:
+def _measure_excess(proof: ProofContext, first: Reading, again: Reading, call: CallCost) -> float:
     """What a first reading takes more than one of the same again and its allowance, in ns.
 
     The smaller of both clocks on the CPU, so that a reading that was interrupted is none.
@@ -111,21 +113,23 @@ def _beyond(proof: Proof, first: Reading, again: Reading, call: Cost) -> float:
         own - known - max(UNDRAINED_NS, UNDRAINED_SHARE * one, known / 4)
         for own, known, one in zip(first.cost, again.cost, call)
     ]
-    return (min(clocks) if proof.on_cpu else clocks[0]) - TOUCHED_NS_PER_BYTE * first.gradient_bytes
+    return (
+        min(clocks) if proof.on_cpu else clocks[0]
+    ) - FIRST_TOUCH_NS_PER_BYTE * first.gradient_bytes
 
 
 def _reading(proof: Proof, phase: str, handle: Handle) -> Reading:
     """Read a result from the call's return to values on the host."""
     before = read_process_times()
     before_s, began_ns = time.process_time(), monotonic_ns()
-    count = _read(proof, phase, handle)
+    count = _read_result(proof, phase, handle)
     elapsed_ns = monotonic_ns() - began_ns
     processor_ns = (time.process_time() - before_s) * 1e9
     taken_ns = taken_by_others(read_process_times().since(before))
     return Reading(Cost(elapsed_ns, processor_ns), count, taken_ns)
 
 
-def _read(proof: Proof, phase: str, handle: Handle) -> int:
+def _read_result(proof: ProofContext, phase: str, handle: Handle) -> int:
     """Bytes of gradients that were read."""
     adapter, count = proof.adapter, 0
     if isinstance(proof.model.loss, NoLoss):
@@ -139,50 +143,52 @@ def _read(proof: Proof, phase: str, handle: Handle) -> int:
     return count
 
 
-def _others_findings(proof: Proof, phase: Phase) -> List[Finding]:
+def _check_other_batches(proof: ProofContext, phase: TimedPhase) -> List[CheckFinding]:
     """Of batches between those whose gradients are known, a few by their losses, drawn by seed."""
     losses = proof.reference.losses
     between = [number for number in range(len(losses)) if number not in proof.places]
     if not between:
         return []
-    draw = seeding.stream(proof.request.seed, "between", phase.name)
+    draw = seeding.make_stream(proof.request.seed, "between", phase.name)
     found = []
     for number in draw.choice(between, size=min(5, len(between)), replace=False):
         loss = proof.adapter.loss(phase.calls.call(int(number)))
-        errors = Errors(agreement.relative(loss, losses[number]))
-        found.append(finding(errors, proof, phase.name))
+        errors = ResultErrors(agreement.compute_relative_error(loss, losses[number]))
+        found.append(judge_errors(errors, proof, phase.name))
     return found
 
 
-def _dropping_finding(proof: Proof, phase: Phase) -> Finding:
+def _check_dropout_results(proof: ProofContext, phase: TimedPhase) -> CheckFinding:
     """Masks are the framework's own: what comes of them is held against those of the reference."""
     known, adapter = proof.reference.dropout, proof.adapter
     if known is None:
-        return Finding(CANNOT_TELL, (), "no parameter stands behind the dropout")
-    indices = few_calls(proof, phase)
+        return CheckFinding(CANNOT_TELL, (), "no parameter stands behind the dropout")
+    indices = choose_batches(proof, phase)
     calls, faults = [], []
     for _ in range(2 if phase.call_ns > LONG_CALL_NS else MASKS):
         handle = take_retained_sample(phase.calls, indices).handle
         if phase.name == "forward":
-            calls.append(dropout_gradients.Seen(adapter.loss(handle), {}, {}, {}))
+            calls.append(dropout_gradients.GradientSummary(adapter.loss(handle), {}, {}, {}))
             continue
-        calls.append(dropout_gradients.seen(*_dropped_gradient(proof, handle, faults)))
+        calls.append(
+            dropout_gradients.summarize_gradients(*_read_dropout_gradient(proof, handle, faults))
+        )
     if phase.name == "forward":
         known = known._replace(norms={}, zeros={}, apart={})
-    faults += dropout_gradients.faults(known, calls)
+    faults += dropout_gradients.find_faults(known, calls)
     if calls[0].loss == calls[1].loss:
         faults.append("two calls with dropout active gave the same loss {!r}".format(calls[0].loss))
     figures = (("loss", calls[0].loss), ("masks_known", float(dropout_gradients.MASKS)))
-    return Finding(FAILED if faults else PASSED, figures, "; ".join(faults[:3]))
+    return CheckFinding(FAILED if faults else PASSED, figures, "; ".join(faults[:3]))
 
 
-def _dropped_gradient(
-    proof: Proof, handle: Handle, faults: List[str]
+def _read_dropout_gradient(
+    proof: ProofContext, handle: Handle, faults: List[str]
 ) -> Tuple[float, Dict[str, numpy.ndarray]]:
     """(loss, gradients behind the dropout); of those before it only that they are not zero."""
-    names, own = dropout_gradients.behind(proof.model), {}
+    names, own = dropout_gradients.list_parameters_behind(proof.model), {}
     loss = proof.adapter.loss(handle)
-    for name, gradient in agreement.gradients_of(proof.reference, proof.adapter, handle):
+    for name, gradient in agreement.iterate_gradients(proof.reference, proof.adapter, handle):
         if name in names:
             own[name] = numpy.array(gradient)  # the next call may write where it lies
         elif not numpy.isfinite(gradient).all() or not gradient.any():

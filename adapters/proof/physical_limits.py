@@ -6,7 +6,7 @@ from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import products
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.proof import peak_rates
-from velodrome.adapters.proof.timed_phase import Finding, Phase, Proof
+from velodrome.adapters.proof.timed_phase import CheckFinding, ProofContext, TimedPhase
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, IMPOSSIBLE, PASSED
 
 # Convolutions take up to 4 times fewer operations than counted (Lavin & Gray, Fast Algorithms for
@@ -15,13 +15,13 @@ CONVOLUTION_MARGIN, MARGIN = 4.0, 1.1
 WORKED, WORKED_NEVER = 0.5, 0.1  # of the timed wall time, that the kernel saw the process work
 
 
-def possible(proof: Proof, phase: Phase) -> Finding:
+def check_physical_limits(proof: ProofContext, phase: TimedPhase) -> CheckFinding:
     """By the ceiling of the device, and by what the kernel saw the process work."""
     request, spent = proof.request, phase.taken.process_times
-    peak = peak_rates.peak_of(request.device, proof.adapter.device_name(), request.threads)
-    figures, faults = _rates(proof, phase, peak)
+    peak = peak_rates.find_peak(request.device, proof.adapter.device_name(), request.threads)
+    figures, faults = _measure_rates(proof, phase, peak)
     if faults:
-        return Finding(FAILED, figures, faults[0])
+        return CheckFinding(FAILED, figures, faults[0])
     if proof.on_cpu:
         timed_ns = float(sum(phase.taken.elapsed_ns)) or 1.0
         worked = spent.processor_ns / timed_ns
@@ -29,28 +29,30 @@ def possible(proof: Proof, phase: Phase) -> Finding:
         figures += (("processor_share", worked), ("waited_share", waited))
         if worked + waited < WORKED:
             if proof.adapter.waits_by_design:
-                return Finding(IMPOSSIBLE, figures, proof.adapter.waits_by_design)
+                return CheckFinding(IMPOSSIBLE, figures, proof.adapter.waits_by_design)
             reason = "the process worked for {:.0f} % of the timed wall time".format(100 * worked)
             outcome = FAILED if worked + waited < WORKED_NEVER else CANNOT_TELL
-            return Finding(outcome, figures, reason)
+            return CheckFinding(outcome, figures, reason)
     if peak is None:
         reason = "no figure is known of {!r}".format(proof.adapter.device_name())
-        return Finding(CANNOT_TELL, figures, reason)
-    return Finding(PASSED, figures)
+        return CheckFinding(CANNOT_TELL, figures, reason)
+    return CheckFinding(PASSED, figures)
 
 
-def _rates(
-    proof: Proof, phase: Phase, peak: Optional[peak_rates.Peak]
+def _measure_rates(
+    proof: ProofContext, phase: TimedPhase, peak: Optional[peak_rates.PeakRates]
 ) -> Tuple[Tuple[Tuple[str, float], ...], List[str]]:
     model, size = proof.model, proof.request.batch_size
-    flops = products.forward_flops if phase.name == "forward" else products.gradient_flops
-    margin = CONVOLUTION_MARGIN if _convolves(model) else MARGIN
-    limits = peak or peak_rates.Peak(float("inf"), float("inf"), "")
+    flops = (
+        products.count_forward_flops if phase.name == "forward" else products.count_gradient_flops
+    )
+    margin = CONVOLUTION_MARGIN if _has_convolution(model) else MARGIN
+    limits = peak or peak_rates.PeakRates(float("inf"), float("inf"), "")
     figures: Tuple[Tuple[str, float], ...] = ()
     faults = []
     for name, amount, limit in (
         ("flops_per_s", flops(model, size), limits.flops_per_s * margin),
-        ("bytes_per_s", products.copied_bytes(model, size), limits.bytes_per_s * MARGIN),
+        ("bytes_per_s", products.count_copied_bytes(model, size), limits.bytes_per_s * MARGIN),
     ):
         if not amount:
             continue
@@ -62,6 +64,6 @@ def _rates(
     return figures, faults
 
 
-def _convolves(model: Model) -> bool:
+def _has_convolution(model: Model) -> bool:
     own = (kinds.Conv, kinds.DilatedConv, kinds.TransposedConv)
     return any(isinstance(layer, own) for layer in model.layers)

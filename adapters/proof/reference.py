@@ -17,14 +17,14 @@ from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.proof import dropout_gradients, seeding, tie_distance
-from velodrome.adapters.proof.sketch import sketch
+from velodrome.adapters.proof.sketch import compute_sketch
 
 VERSION = 2  # of the file, and of how weights and batches are drawn
 MAX_ATTEMPTS = seeding.FIRST_FRESH
 _CHUNK_BYTES = 2**30  # of activations in float64: what one chunk of a batch may hold
 
 
-class Expected(NamedTuple):
+class ExpectedResults(NamedTuple):
     """Of some batches: their losses; per trained parameter norms (batches,) and sketches."""
 
     losses: Tuple[float, ...] = ()
@@ -32,7 +32,7 @@ class Expected(NamedTuple):
     sketches: Dict[str, numpy.ndarray] = {}  # (batches, at most sketch.BUCKETS)
 
 
-class Changed(NamedTuple):
+class ChangedLoss(NamedTuple):
     """The loss of the first fresh batch once the parameter `name` has the values of `changed`."""
 
     name: str = ""
@@ -50,82 +50,84 @@ class Reference(NamedTuple):
     seed: int
     digest: str  # of the model's definition and VERSION: says whether it still is that model
     near_ties: int  # examples of which no attempt was clear
-    draws: numpy.ndarray  # (examples,) int64, for seeding.batches and seeding.fresh
+    draws: (
+        numpy.ndarray
+    )  # (examples,) int64, for seeding.draw_batches and seeding.draw_fresh_batches
     checked: Tuple[int, ...]  # numbers of the batches of which each gradient is known
     losses: Tuple[float, ...]
     norms: Dict[str, numpy.ndarray]  # per trained parameter (checked,)
     sketches: Dict[str, numpy.ndarray]  # per trained parameter (checked, at most sketch.BUCKETS)
     shapes: Dict[str, Tuple[int, ...]]  # per trained parameter
     total: Dict[str, numpy.ndarray]  # sketches of all batches' gradients, added up by `signs`
-    fresh: Expected  # of the fresh batches at the places of `checked`
-    changed: Changed
-    dropout: Optional[dropout_gradients.Profile]  # of the last batch, None without dropout
+    fresh: ExpectedResults  # of the fresh batches at the places of `checked`
+    changed: ChangedLoss
+    dropout: Optional[dropout_gradients.DropoutProfile]  # of the last batch, None without dropout
 
 
-def compute(model: Model, batch_size: int, seed: int) -> Reference:
+def compute_reference(model: Model, batch_size: int, seed: int) -> Reference:
     """Seconds for AlexNet at batch 16. ValueError if the model cannot fill such a batch."""
-    network = Network(model, seeding.weights(model, seed), OPERATIONS)
-    draws, near_ties = clear_draws(network, batch_size, seed)
+    network = Network(model, seeding.draw_weights(model, seed), OPERATIONS)
+    draws, near_ties = find_clear_draws(network, batch_size, seed)
     bare = Reference(
         model=model.name,
         batch_size=batch_size,
         seed=seed,
-        digest=digest(model),
+        digest=compute_digest(model),
         near_ties=near_ties,
         draws=draws,
-        checked=seeding.checked_batches(model, batch_size),
+        checked=seeding.choose_checked_batches(model, batch_size),
         losses=(),
         norms={},
         sketches={},
         shapes={},
         total={},
-        fresh=Expected(),
-        changed=Changed(),
+        fresh=ExpectedResults(),
+        changed=ChangedLoss(),
         dropout=None,
     )
     if isinstance(model.loss, kinds.NoLoss):
         return bare
-    return _filled(bare, network)
+    return _fill(bare, network)
 
 
-def _filled(bare: Reference, network: Network) -> Reference:
+def _fill(bare: Reference, network: Network) -> Reference:
     model, checked = network.model, bare.checked
-    batches = seeding.batches(model, bare.batch_size, bare.seed, bare.draws)
-    fresh = seeding.fresh(model, bare.batch_size, bare.seed, bare.draws)
+    batches = seeding.draw_batches(model, bare.batch_size, bare.seed, bare.draws)
+    fresh = seeding.draw_fresh_batches(model, bare.batch_size, bare.seed, bare.draws)
     others = tuple(fresh[number] for number in checked)
-    found = _of_batches(network, batches + others)
+    found = _compute_batches(network, batches + others)
     own, new = found[: len(batches)], found[len(batches) :]
-    expected = _expected([own[number] for number in checked])
+    expected = _collect([own[number] for number in checked])
     return bare._replace(
         losses=tuple(one.loss for one in own),
         norms=expected.norms,
         sketches=expected.sketches,
-        shapes={entry.name: entry.shape for entry in shapes.trained(model)},
-        total=_total(own, bare.seed) if len(own) > len(checked) else {},
-        fresh=_expected(new),
-        dropout=_profile(network, batches[-1], bare.seed),
-        changed=_changed_loss(network, others[0], bare.seed),
+        shapes={entry.name: entry.shape for entry in shapes.list_trained(model)},
+        total=_sum_sketches(own, bare.seed) if len(own) > len(checked) else {},
+        fresh=_collect(new),
+        dropout=_compute_dropout(network, batches[-1], bare.seed),
+        changed=_compute_changed_loss(network, others[0], bare.seed),
     )
 
 
-def signs(batches: int, seed: int) -> numpy.ndarray:
+def draw_signs(batches: int, seed: int) -> numpy.ndarray:
     """(batches,) of +1 and -1: gradients are added up by these, so that no two errors cancel."""
-    return 2.0 * seeding.stream(seed, "batches").randint(0, 2, size=batches) - 1.0
+    return 2.0 * seeding.make_stream(seed, "batches").randint(0, 2, size=batches) - 1.0
 
 
-def changed(model: Model, seed: int) -> Optional[Tuple[str, numpy.ndarray]]:
+def choose_changed_parameter(model: Model, seed: int) -> Optional[Tuple[str, numpy.ndarray]]:
     """A trained parameter near the loss and other values for it, in float32; None without one.
 
     A vector where there is one: it lies in memory alike in every framework.
     """
-    trained = shapes.trained(model)
+    trained = shapes.list_trained(model)
     if not trained:
         return None
     entry = ([one for one in trained if len(one.shape) == 1] or list(trained))[-1]
-    return entry.name, seeding.values(entry, seed, "changed")
+    return entry.name, seeding.draw_values(entry, seed, "changed")
 
 
-class _One(NamedTuple):
+class _BatchResult(NamedTuple):
     """What is known of one batch."""
 
     loss: float
@@ -133,39 +135,41 @@ class _One(NamedTuple):
     sketches: Dict[str, numpy.ndarray]
 
 
-def _of_batches(network: Network, batches: Tuple[Batch, ...]) -> List[_One]:
+def _compute_batches(network: Network, batches: Tuple[Batch, ...]) -> List[_BatchResult]:
     """Batches that overlap share their examples' part, unless a layer looks at a batch as one."""
     if _looks_at_batches(network.model) or isinstance(network.model.input, kinds.Sequences):
-        return [_one(*_accumulated(network, batch)) for batch in batches]
-    return _of_windows(network, batches)
+        return [_summarize(*_accumulate(network, batch)) for batch in batches]
+    return _compute_overlapping(network, batches)
 
 
-def _of_windows(network: Network, batches: Tuple[Batch, ...]) -> List[_One]:
+def _compute_overlapping(network: Network, batches: Tuple[Batch, ...]) -> List[_BatchResult]:
     """Each example once: of stretches of examples that are in the same batches, added up.
 
     Norms are those of the whole gradient for the first batch, of its sketch for the others.
     """
     size, count = len(batches[0].inputs), len(batches)
-    step = seeding.step(size)
+    step = seeding.compute_step(size)
     starts = [number * step for number in range(count)]
     cuts = sorted(set(starts + [start + size for start in starts]))
     parts, whole = [], {}
     for start, end in zip(cuts, cuts[1:]):  # noqa: RUF007 - Python 3.6
         home = min(start // step, count - 1)
         own = _slice(batches[home], start - starts[home], end - starts[home])
-        loss, gradients = _accumulated(network, own)
-        parts.append((start, end, _one(loss, gradients)))
+        loss, gradients = _accumulate(network, own)
+        parts.append((start, end, _summarize(loss, gradients)))
         if end <= size:
             _add(whole, gradients, (end - start) / float(size))
     found = [
-        _added([(end - begin, part) for begin, end, part in parts if start <= begin < start + size])
+        _average(
+            [(end - begin, part) for begin, end, part in parts if start <= begin < start + size]
+        )
         for start in starts
     ]
-    norms = {name: _length(value) for name, value in whole.items()}
+    norms = {name: _norm(value) for name, value in whole.items()}
     return [found[0]._replace(norms=norms)] + found[1:]
 
 
-def _added(parts: List[Tuple[int, _One]]) -> _One:
+def _average(parts: List[Tuple[int, _BatchResult]]) -> _BatchResult:
     """The mean of means, each by how many examples it is of."""
     total = float(sum(count for count, _ in parts))
     loss = sum(count / total * one.loss for count, one in parts)
@@ -173,79 +177,83 @@ def _added(parts: List[Tuple[int, _One]]) -> _One:
         name: sum(count / total * one.sketches[name] for count, one in parts)
         for name in parts[0][1].sketches
     }
-    return _One(loss, {name: _length(own) for name, own in sketches.items()}, sketches)
+    return _BatchResult(loss, {name: _norm(own) for name, own in sketches.items()}, sketches)
 
 
-def _length(values: numpy.ndarray) -> float:
+def _norm(values: numpy.ndarray) -> float:
     return float(numpy.linalg.norm(values))
 
 
-def _expected(found: List[_One]) -> Expected:
-    return Expected(
+def _collect(found: List[_BatchResult]) -> ExpectedResults:
+    return ExpectedResults(
         tuple(one.loss for one in found),
         {name: numpy.array([one.norms[name] for one in found]) for name in found[0].norms},
         {name: numpy.stack([one.sketches[name] for one in found]) for name in found[0].sketches},
     )
 
 
-def _total(found: List[_One], seed: int) -> Dict[str, numpy.ndarray]:
-    added = signs(len(found), seed)
+def _sum_sketches(found: List[_BatchResult], seed: int) -> Dict[str, numpy.ndarray]:
+    added = draw_signs(len(found), seed)
     return {
         name: sum(sign * one.sketches[name] for sign, one in zip(added, found))
         for name in found[0].sketches
     }
 
 
-def _profile(network: Network, batch: Batch, seed: int) -> Optional[dropout_gradients.Profile]:
-    if not dropout_gradients.behind(network.model):
+def _compute_dropout(
+    network: Network, batch: Batch, seed: int
+) -> Optional[dropout_gradients.DropoutProfile]:
+    if not dropout_gradients.list_parameters_behind(network.model):
         return None
-    return dropout_gradients.profile(network, tuple(_chunks(network.model, batch)), seed)
+    return dropout_gradients.compute_profile(network, tuple(_chunks(network.model, batch)), seed)
 
 
-def _changed_loss(network: Network, batch: Batch, seed: int) -> Changed:
+def _compute_changed_loss(network: Network, batch: Batch, seed: int) -> ChangedLoss:
     """The network keeps the changed values: nothing is computed with it any more."""
-    found = changed(network.model, seed)
+    found = choose_changed_parameter(network.model, seed)
     if found is None:
-        return Changed()
+        return ChangedLoss()
     network.put(*found)
     total = float(len(batch.inputs))
     parts = _chunks(network.model, batch)
     loss = sum(len(part.inputs) / total * network.forward(part).loss for part in parts)
-    return Changed(found[0], loss)
+    return ChangedLoss(found[0], loss)
 
 
-def digest(model: Model) -> str:
+def compute_digest(model: Model) -> str:
     """The same for two models only if they are defined alike and drawn alike."""
     return hashlib.sha256("{} {!r}".format(VERSION, model).encode()).hexdigest()
 
 
-def is_of(reference: Reference, model: Model, batch_size: int, seed: int) -> bool:
+def is_reference_of(reference: Reference, model: Model, batch_size: int, seed: int) -> bool:
     """Whether a reference that was kept is still the one for this model."""
     own = (reference.digest, reference.batch_size, reference.seed)
-    return own == (digest(model), batch_size, seed)
+    return own == (compute_digest(model), batch_size, seed)
 
 
-def clear_draws(network: Network, batch_size: int, seed: int) -> Tuple[numpy.ndarray, int]:
+def find_clear_draws(network: Network, batch_size: int, seed: int) -> Tuple[numpy.ndarray, int]:
     """Per example the first attempt that is clear of jumps, and how many examples have none.
 
     Of MAX_ATTEMPTS that are not clear, the one that came nearest to it is taken.
     """
     model = network.model
-    draws = seeding.first_attempts(model, batch_size)
+    draws = seeding.list_first_attempts(model, batch_size)
     if not tie_distance.can_jump(model):
         return draws, 0
     clear = [
-        _clear_draw(network, seed, seeding.example_of(model, batch_size, place), int(first))
+        _find_clear_draw(network, seed, seeding.find_example(model, batch_size, place), int(first))
         for place, first in enumerate(draws)
     ]
     draws[:] = [attempt for attempt, _ in clear]
     return draws, sum(distance < tie_distance.MARGIN for _, distance in clear)
 
 
-def _clear_draw(network: Network, seed: int, index: int, first: int) -> Tuple[int, float]:
+def _find_clear_draw(network: Network, seed: int, index: int, first: int) -> Tuple[int, float]:
     best = (first, -1.0)
     for attempt in range(first, first + MAX_ATTEMPTS):
-        distance = tie_distance.clearance(network, _single(network.model, seed, index, attempt))
+        distance = tie_distance.measure_tie_distance(
+            network, _draw_single(network.model, seed, index, attempt)
+        )
         if distance > best[1]:
             best = (attempt, distance)
         if distance >= tie_distance.MARGIN:
@@ -253,14 +261,14 @@ def _clear_draw(network: Network, seed: int, index: int, first: int) -> Tuple[in
     return best
 
 
-def _single(model: Model, seed: int, index: int, attempt: int) -> Batch:
-    drawn = seeding.example(model, seed, index, attempt)[None]
+def _draw_single(model: Model, seed: int, index: int, attempt: int) -> Batch:
+    drawn = seeding.draw_example(model, seed, index, attempt)[None]
     if isinstance(model.input, kinds.Sequences):
         return Batch(drawn, lengths=numpy.array([drawn.shape[1]], numpy.int32))
     return Batch(drawn.astype(numpy.float64))
 
 
-def _accumulated(network: Network, batch: Batch) -> Tuple[float, Dict[str, numpy.ndarray]]:
+def _accumulate(network: Network, batch: Batch) -> Tuple[float, Dict[str, numpy.ndarray]]:
     """(loss, gradients) of one batch, a chunk of examples at a time.
 
     The loss is a mean over the batch, so that chunks add up by their share of it.
@@ -272,7 +280,7 @@ def _accumulated(network: Network, batch: Batch) -> Tuple[float, Dict[str, numpy
         result = network.gradient(part)
         loss += share * result.loss
         _add(total, result.gradients, share)
-    return loss, {entry.name: total[entry.name] for entry in shapes.trained(network.model)}
+    return loss, {entry.name: total[entry.name] for entry in shapes.list_trained(network.model)}
 
 
 def _add(
@@ -285,9 +293,11 @@ def _add(
             total[name] = share * gradient
 
 
-def _one(loss: float, gradients: Dict[str, numpy.ndarray]) -> _One:
-    norms = {name: _length(value) for name, value in gradients.items()}
-    return _One(loss, norms, {name: sketch(name, value) for name, value in gradients.items()})
+def _summarize(loss: float, gradients: Dict[str, numpy.ndarray]) -> _BatchResult:
+    norms = {name: _norm(value) for name, value in gradients.items()}
+    return _BatchResult(
+        loss, norms, {name: compute_sketch(name, value) for name, value in gradients.items()}
+    )
 
 
 def _looks_at_batches(model: Model) -> bool:
@@ -296,7 +306,9 @@ def _looks_at_batches(model: Model) -> bool:
 
 
 def _chunks(model: Model, batch: Batch) -> Iterator[Batch]:
-    values = sum(shapes.product(shape) for shape in shapes.output_shapes(model).values())
+    values = sum(
+        shapes.count_values(shape) for shape in shapes.compute_output_shapes(model).values()
+    )
     # Three times: a layer's output, what its backward pass keeps of it, and its gradient.
     size = max(1, _CHUNK_BYTES // (3 * 8 * values))
     if _looks_at_batches(model):

@@ -7,14 +7,14 @@ from typing import Dict, Optional, Tuple
 import numpy
 
 from velodrome.adapters.proof import dropout_gradients
-from velodrome.adapters.proof.reference import Changed, Expected, Reference
+from velodrome.adapters.proof.reference import ChangedLoss, ExpectedResults, Reference
 
 
-class Unreadable(Exception):
+class UnreadableReference(Exception):
     """A file that holds no reference; the text names it and the mend."""
 
 
-def save(path: str, reference: Reference) -> None:
+def save_reference(path: str, reference: Reference) -> None:
     """Written whole under another name, then renamed: a reader never sees half a file."""
     arrays = _to_arrays(reference)
     # Named by the process: two that compute the same reference at once do not share a file.
@@ -29,13 +29,13 @@ def save(path: str, reference: Reference) -> None:
         raise
 
 
-def load(path: str) -> Reference:
+def load_reference(path: str) -> Reference:
     """OSError if there is no such file, Unreadable if it is none of ours or cut off."""
     try:
         with numpy.load(path, allow_pickle=False) as file:
             return _from_arrays({name: file[name] for name in file.files})
     except (ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise Unreadable(
+        raise UnreadableReference(
             "{} is no reference ({}). Remove it: it is computed again".format(path, error)
         ) from error
 
@@ -63,7 +63,7 @@ def _to_arrays(reference: Reference) -> Dict[str, numpy.ndarray]:
 
 
 def _from_arrays(arrays: Dict[str, numpy.ndarray]) -> Reference:
-    norms = _with_prefix(arrays, "norm:")
+    norms = _select_prefix(arrays, "norm:")
     return Reference(
         model=str(arrays["model"]),
         batch_size=int(arrays["batch_size"]),
@@ -72,36 +72,36 @@ def _from_arrays(arrays: Dict[str, numpy.ndarray]) -> Reference:
         near_ties=int(arrays["near_ties"]),
         draws=arrays["draws"],
         checked=tuple(int(index) for index in arrays["checked"]),
-        losses=_floats(arrays["losses"]),
+        losses=_to_floats(arrays["losses"]),
         norms=norms,
-        sketches=_with_prefix(arrays, "sketch:"),
+        sketches=_select_prefix(arrays, "sketch:"),
         shapes={name: tuple(int(n) for n in arrays["shape:" + name]) for name in norms},
-        total=_with_prefix(arrays, "total:"),
-        fresh=Expected(
-            _floats(arrays["fresh:losses"]),
-            _with_prefix(arrays, "fresh-norm:"),
-            _with_prefix(arrays, "fresh-sketch:"),
+        total=_select_prefix(arrays, "total:"),
+        fresh=ExpectedResults(
+            _to_floats(arrays["fresh:losses"]),
+            _select_prefix(arrays, "fresh-norm:"),
+            _select_prefix(arrays, "fresh-sketch:"),
         ),
-        changed=Changed(str(arrays["changed:name"]), float(arrays["changed:loss"])),
-        dropout=_profile_of(arrays),
+        changed=ChangedLoss(str(arrays["changed:name"]), float(arrays["changed:loss"])),
+        dropout=_read_profile(arrays),
     )
 
 
-def _profile_of(arrays: Dict[str, numpy.ndarray]) -> Optional[dropout_gradients.Profile]:
+def _read_profile(arrays: Dict[str, numpy.ndarray]) -> Optional[dropout_gradients.DropoutProfile]:
     if "dropout:losses" not in arrays:
         return None
-    apart = _with_prefix(arrays, "dropout-apart:")
-    return dropout_gradients.Profile(
+    apart = _select_prefix(arrays, "dropout-apart:")
+    return dropout_gradients.DropoutProfile(
         arrays["dropout:losses"],
-        _with_prefix(arrays, "dropout-norm:"),
-        _with_prefix(arrays, "dropout-zeros:"),
+        _select_prefix(arrays, "dropout-norm:"),
+        _select_prefix(arrays, "dropout-zeros:"),
         {name: float(value) for name, value in apart.items()},
     )
 
 
-def _floats(values: numpy.ndarray) -> Tuple[float, ...]:
+def _to_floats(values: numpy.ndarray) -> Tuple[float, ...]:
     return tuple(float(value) for value in values)
 
 
-def _with_prefix(arrays: Dict[str, numpy.ndarray], prefix: str) -> Dict[str, numpy.ndarray]:
+def _select_prefix(arrays: Dict[str, numpy.ndarray], prefix: str) -> Dict[str, numpy.ndarray]:
     return {name[len(prefix) :]: arrays[name] for name in arrays if name.startswith(prefix)}

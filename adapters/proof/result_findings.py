@@ -4,35 +4,35 @@ from typing import Tuple
 
 from velodrome.adapters.contract import Batch, Handle
 from velodrome.adapters.proof import agreement
-from velodrome.adapters.proof.agreement import Disagreed, Errors
-from velodrome.adapters.proof.reference import Expected
-from velodrome.adapters.proof.timed_phase import Finding, Proof
+from velodrome.adapters.proof.agreement import Disagreed, ResultErrors
+from velodrome.adapters.proof.reference import ExpectedResults
+from velodrome.adapters.proof.timed_phase import CheckFinding, ProofContext
 from velodrome.adapters.protocol import FAILED, PASSED
 
 
-def agreement_finding(
-    proof: Proof, phase: str, expected: Expected, place: int, handle: Handle
-) -> Finding:
+def check_agreement(
+    proof: ProofContext, phase: str, expected: ExpectedResults, place: int, handle: Handle
+) -> CheckFinding:
     if phase == "forward":
-        errors = agreement.errors_of_forward(expected, place, proof.adapter, handle)
+        errors = agreement.measure_forward_errors(expected, place, proof.adapter, handle)
     else:
-        errors = agreement.errors_of_gradient(
+        errors = agreement.measure_gradient_errors(
             proof.reference, expected, place, proof.adapter, handle
         )
-    return finding(errors, proof, phase)
+    return judge_errors(errors, proof, phase)
 
 
-def finding(errors: Errors, proof: Proof, phase: str) -> Finding:
+def judge_errors(errors: ResultErrors, proof: ProofContext, phase: str) -> CheckFinding:
     figures: Tuple[Tuple[str, float], ...] = (("loss_error", errors.loss),)
     if phase == "gradient":
         figures += (("gradient_error", errors.gradient),)
     faults = errors.faults(proof.request.dtype)
-    return Finding(FAILED if faults else PASSED, figures, "; ".join(faults))
+    return CheckFinding(FAILED if faults else PASSED, figures, "; ".join(faults))
 
 
-def copy_finding(proof: Proof, batch: Batch, handle: Handle) -> Finding:
+def check_copy(proof: ProofContext, batch: Batch, handle: Handle) -> CheckFinding:
     try:
         agreement.require_copy(proof.adapter.output(handle), batch.inputs)
     except Disagreed as error:
-        return Finding(FAILED, (), error.reason)
-    return Finding(PASSED, (("values", float(batch.inputs.size)),))
+        return CheckFinding(FAILED, (), error.reason)
+    return CheckFinding(PASSED, (("values", float(batch.inputs.size)),))

@@ -21,21 +21,21 @@ FIRST_FRESH = 64  # attempts from which on a sequence's fresh tokens are drawn
 _CHUNK = 2**20  # values drawn at a time: an even number, so that chunks do not change the stream
 
 
-def weights(model: Model, seed: int) -> Dict[str, numpy.ndarray]:
+def draw_weights(model: Model, seed: int) -> Dict[str, numpy.ndarray]:
     """Float32 arrays in canonical layout, keyed `layer.role`.
 
     Normal with standard deviation 1 / sqrt(fan_in), biases with BIAS_SCALE.
     """
-    return {entry.name: values(entry, seed) for entry in shapes.parameters(model)}
+    return {entry.name: draw_values(entry, seed) for entry in shapes.list_parameters(model)}
 
 
-def values(entry: shapes.Parameter, seed: int, purpose: str = "weight") -> numpy.ndarray:
+def draw_values(entry: shapes.Parameter, seed: int, purpose: str = "weight") -> numpy.ndarray:
     """Of one parameter, as `weights` has them; for another purpose others, drawn alike."""
     scale = BIAS_SCALE if entry.role.startswith("bias") else entry.fan_in**-0.5
-    return _filled(stream(seed, purpose, entry.name).standard_normal, entry.shape, scale)
+    return _draw_array(make_stream(seed, purpose, entry.name).standard_normal, entry.shape, scale)
 
 
-def batch_count(model: Model, batch_size: int) -> int:
+def count_batches(model: Model, batch_size: int) -> int:
     """Batches in one pass: TIMED, or for sequences as many as the examples fill.
 
     ValueError if they do not fill a single one.
@@ -54,7 +54,7 @@ def batch_count(model: Model, batch_size: int) -> int:
     return examples // batch_size
 
 
-def unit(model: Model) -> int:
+def find_sample_unit(model: Model) -> int:
     """How many calls a sample is a multiple of: 1 where all batches have one shape, else 0.
 
     0: those of a whole pass, as velodrome.adapters.worker.call_timing.Calls has it.
@@ -62,13 +62,13 @@ def unit(model: Model) -> int:
     return 0 if isinstance(model.input, Sequences) else 1
 
 
-def checked_batches(model: Model, batch_size: int) -> Tuple[int, ...]:
+def choose_checked_batches(model: Model, batch_size: int) -> Tuple[int, ...]:
     """Numbers of the batches of which each gradient is known by itself."""
-    count = batch_count(model, batch_size)
+    count = count_batches(model, batch_size)
     return tuple(sorted({0, count // 2, count - 1}))
 
 
-def step(batch_size: int) -> int:
+def compute_step(batch_size: int) -> int:
     """How many examples a batch begins behind the one before it, where all have one shape.
 
     Batches overlap, so that the reference of a further one costs only the examples that are new;
@@ -77,37 +77,37 @@ def step(batch_size: int) -> int:
     return max(1, min(8, batch_size // 8))
 
 
-def example_count(model: Model, batch_size: int) -> int:
+def count_examples(model: Model, batch_size: int) -> int:
     """Examples in all batches together, with those of `fresh` at the end."""
     if isinstance(model.input, Sequences):
-        fresh_batches = len(checked_batches(model, batch_size))
-        return (batch_count(model, batch_size) + fresh_batches) * batch_size
+        fresh_batches = len(choose_checked_batches(model, batch_size))
+        return (count_batches(model, batch_size) + fresh_batches) * batch_size
     if isinstance(model.loss, NoLoss):
         return batch_size
-    return batch_size + step(batch_size) * (TIMED + FRESH - 1)
+    return batch_size + compute_step(batch_size) * (TIMED + FRESH - 1)
 
 
-def first_attempts(model: Model, batch_size: int) -> numpy.ndarray:
+def list_first_attempts(model: Model, batch_size: int) -> numpy.ndarray:
     """(examples,) int64: what is drawn of each example's stream unless that is not clear."""
-    attempts = numpy.zeros(example_count(model, batch_size), numpy.int64)
+    attempts = numpy.zeros(count_examples(model, batch_size), numpy.int64)
     if isinstance(model.input, Sequences):
-        attempts[batch_count(model, batch_size) * batch_size :] = FIRST_FRESH
+        attempts[count_batches(model, batch_size) * batch_size :] = FIRST_FRESH
     return attempts
 
 
-def example_of(model: Model, batch_size: int, place: int) -> int:
+def find_example(model: Model, batch_size: int, place: int) -> int:
     """Which example stands at a place of `draws`: a sequence's fresh tokens are as many as its
 
     first ones.
     """
-    count = batch_count(model, batch_size) * batch_size
+    count = count_batches(model, batch_size) * batch_size
     if not isinstance(model.input, Sequences) or place < count:
         return place
     number, row = divmod(place - count, batch_size)
-    return checked_batches(model, batch_size)[number] * batch_size + row
+    return choose_checked_batches(model, batch_size)[number] * batch_size + row
 
 
-def batches(
+def draw_batches(
     model: Model, batch_size: int, seed: int, draws: Optional[numpy.ndarray] = None
 ) -> Tuple[Batch, ...]:
     """All batches of one pass, on the host. No two of them hold the same values.
@@ -115,26 +115,26 @@ def batches(
     draws (examples,) int says which attempt of each example's stream is taken, where not given
     first_attempts; `velodrome.adapters.proof.reference` finds those without near-ties.
     """
-    drawn = _Drawn(model, batch_size, seed, draws)
-    return tuple(drawn.batch(number) for number in range(batch_count(model, batch_size)))
+    drawn = _BatchSource(model, batch_size, seed, draws)
+    return tuple(drawn.batch(number) for number in range(count_batches(model, batch_size)))
 
 
-def fresh(
+def draw_fresh_batches(
     model: Model, batch_size: int, seed: int, draws: Optional[numpy.ndarray] = None
 ) -> Tuple[Batch, ...]:
     """Batches of the shapes of `batches`, in their order, which hold what those do not.
 
     Of sequences only the checked ones are others; the rest is as it was.
     """
-    drawn = _Drawn(model, batch_size, seed, draws)
-    count = batch_count(model, batch_size)
+    drawn = _BatchSource(model, batch_size, seed, draws)
+    count = count_batches(model, batch_size)
     if not isinstance(model.input, Sequences):
         return tuple(drawn.batch(number) for number in range(count, count + FRESH))
-    others = {own: count + i for i, own in enumerate(checked_batches(model, batch_size))}
+    others = {own: count + i for i, own in enumerate(choose_checked_batches(model, batch_size))}
     return tuple(drawn.batch(others.get(number, number)) for number in range(count))
 
 
-class _Drawn(object):
+class _BatchSource(object):
     """Batches by their number, those of `fresh` behind those of `batches`.
 
     Batches overlap: each example is drawn once.
@@ -143,12 +143,12 @@ class _Drawn(object):
     def __init__(
         self, model: Model, batch_size: int, seed: int, draws: Optional[numpy.ndarray]
     ) -> None:
-        count = example_count(model, batch_size)
-        draws = first_attempts(model, batch_size) if draws is None else numpy.asarray(draws)
+        count = count_examples(model, batch_size)
+        draws = list_first_attempts(model, batch_size) if draws is None else numpy.asarray(draws)
         if draws.shape != (count,):
             raise ValueError("draws of shape {} for {} examples".format(draws.shape, count))
         self._model, self._batch_size, self._seed, self._draws = model, batch_size, seed, draws
-        self._labels = _labels(model, count, seed)
+        self._labels = _draw_labels(model, count, seed)
         self._known: Dict[int, numpy.ndarray] = {}
 
     def batch(self, number: int) -> Batch:
@@ -156,19 +156,19 @@ class _Drawn(object):
             return self._moved(number)
         stride = self._batch_size
         if not isinstance(self._model.input, Sequences):
-            stride = step(self._batch_size)
+            stride = compute_step(self._batch_size)
         places = range(number * stride, number * stride + self._batch_size)
         labels = None if self._labels is None else self._labels[places.start : places.stop]
         examples = [self._example(place) for place in places]
         if isinstance(self._model.input, Sequences):
-            return _padded(examples, labels)
+            return _pad(examples, labels)
         return Batch(numpy.stack(examples), labels)
 
     def _example(self, place: int) -> numpy.ndarray:
         if place not in self._known:
-            index = example_of(self._model, self._batch_size, place)
+            index = find_example(self._model, self._batch_size, place)
             attempt = int(self._draws[place])
-            self._known[place] = example(self._model, self._seed, index, attempt)
+            self._known[place] = draw_example(self._model, self._seed, index, attempt)
         return self._known[place]
 
     def _moved(self, number: int) -> Batch:
@@ -177,7 +177,7 @@ class _Drawn(object):
         return Batch(numpy.roll(rows, number, axis=1))
 
 
-def _padded(examples: List[numpy.ndarray], labels: Optional[numpy.ndarray]) -> Batch:
+def _pad(examples: List[numpy.ndarray], labels: Optional[numpy.ndarray]) -> Batch:
     lengths = numpy.array([len(one) for one in examples], numpy.int32)
     tokens = numpy.zeros((len(examples), int(lengths.max())), numpy.int32)
     for row, one in enumerate(examples):
@@ -185,35 +185,35 @@ def _padded(examples: List[numpy.ndarray], labels: Optional[numpy.ndarray]) -> B
     return Batch(tokens, labels, lengths)
 
 
-def example(model: Model, seed: int, index: int, attempt: int) -> numpy.ndarray:
+def draw_example(model: Model, seed: int, index: int, attempt: int) -> numpy.ndarray:
     """One example: an image or a vector float32, or its tokens int32, as long as it truly is."""
-    draw = stream(seed, "example", index, attempt)
+    draw = make_stream(seed, "example", index, attempt)
     source = model.input
     if isinstance(source, Sequences):
         length = source.lengths[index]
         return draw.randint(1, source.vocabulary, size=length, dtype=numpy.int32)
     if isinstance(source, Vectors) and source.distribution == "uniform":
-        return _filled(draw.random_sample, (source.size,), 1.0)
-    return _filled(draw.standard_normal, shapes.input_shape(model), 1.0)
+        return _draw_array(draw.random_sample, (source.size,), 1.0)
+    return _draw_array(draw.standard_normal, shapes.compute_input_shape(model), 1.0)
 
 
-def _labels(model: Model, count: int, seed: int) -> Optional[numpy.ndarray]:
+def _draw_labels(model: Model, count: int, seed: int) -> Optional[numpy.ndarray]:
     if model.classes == 0:
         return None
-    return stream(seed, "labels").randint(0, model.classes, size=count, dtype=numpy.int32)
+    return make_stream(seed, "labels").randint(0, model.classes, size=count, dtype=numpy.int32)
 
 
-def _filled(
+def _draw_array(
     draw: Callable[[int], numpy.ndarray], shape: Tuple[int, ...], scale: float
 ) -> numpy.ndarray:
     """Float32, drawn a chunk at a time: a model's largest array is drawn in float64 otherwise."""
-    values = numpy.empty(shapes.product(shape), numpy.float32)
+    values = numpy.empty(shapes.count_values(shape), numpy.float32)
     for start in range(0, values.size, _CHUNK):
         values[start : start + _CHUNK] = scale * draw(min(_CHUNK, values.size - start))
     return values.reshape(shape)
 
 
-def stream(seed: int, *what: object) -> numpy.random.RandomState:
+def make_stream(seed: int, *what: object) -> numpy.random.RandomState:
     """A stream of its own for each seed and each thing named by `what`."""
     name = "/".join(str(part) for part in (seed,) + what)
     words = numpy.frombuffer(hashlib.sha256(name.encode()).digest(), dtype="<u4")

@@ -21,12 +21,12 @@ BUCKETS = 1021
 _ROWS = 1024  # a multiple of 32: whole words of random bits, so chunks do not change the signs
 
 
-def sketch(name: str, values: numpy.ndarray) -> numpy.ndarray:
+def compute_sketch(name: str, values: numpy.ndarray) -> numpy.ndarray:
     """(BUCKETS,) float64; of an array of no more than BUCKETS values, those themselves."""
     flat = values.reshape(-1)
     if flat.size <= BUCKETS:
         return flat.astype(numpy.float64)
-    draw = seeding.stream(0, "signs", name)
+    draw = seeding.make_stream(0, "signs", name)
     total = numpy.zeros(BUCKETS)
     for start in range(0, flat.size, _ROWS * BUCKETS):
         chunk = flat[start : start + _ROWS * BUCKETS].astype(numpy.float64)

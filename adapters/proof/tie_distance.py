@@ -24,7 +24,7 @@ from typing import Dict, Tuple
 import numpy
 
 from velodrome.adapters.contract import Batch
-from velodrome.adapters.frameworks.numpy.images import windows
+from velodrome.adapters.frameworks.numpy.images import view_windows
 from velodrome.adapters.frameworks.numpy.network import Network
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
@@ -37,47 +37,47 @@ _PER_ROOT_PRODUCT = 0.3 * 2.0**-24
 
 def can_jump(model: Model) -> bool:
     """Whether there is a layer in it whose gradient can jump."""
-    return bool(_jumping(model))
+    return bool(_list_jumping_layers(model))
 
 
-def clearance(network: Network, batch: Batch) -> float:
+def measure_tie_distance(network: Network, batch: Batch) -> float:
     """Distance of a batch of one example from the nearest jump, in standard deviations of rounding.
 
     Layers behind the first that is nearer than MARGIN are not looked at.
     """
-    jumping, pools = _jumping(network.model), _pools_behind(network.model)
-    rounding = relative_rounding(network.model)
+    jumping, pools = _list_jumping_layers(network.model), _find_pools_behind(network.model)
+    rounding = estimate_rounding(network.model)
     least = math.inf
     for layer, inputs, _ in network.steps(batch):
         if layer.name in jumping:
-            distance = _distance(layer, inputs[0], pools[layer.name]) / rounding[layer.name]
+            distance = _measure_distance(layer, inputs[0], pools[layer.name]) / rounding[layer.name]
             least = min(least, distance)
         if least < MARGIN:
             break
     return least
 
 
-def relative_rounding(model: Model) -> Dict[str, float]:
+def estimate_rounding(model: Model) -> Dict[str, float]:
     """Per layer, how far its float32 values are off, over their root mean square."""
-    reads = shapes.sources(model)
+    reads = shapes.list_inputs(model)
     products = {"input": 0}
     summed: Dict[str, int] = {}
-    for entry in shapes.parameters(model):
-        summed[entry.layer] = summed.get(entry.layer, 0) + _products(entry)
+    for entry in shapes.list_parameters(model):
+        summed[entry.layer] = summed.get(entry.layer, 0) + _count_products(entry)
     for layer in model.layers:
         before = max(products[name] for name in reads[layer.name])
         products[layer.name] = before + summed.get(layer.name, 0)
     return {name: _PER_ROOT_PRODUCT * math.sqrt(max(1, n)) for name, n in products.items()}
 
 
-def _products(entry: shapes.Parameter) -> int:
+def _count_products(entry: shapes.Parameter) -> int:
     """What goes into one sum with it; nothing for a bias."""
     return 0 if entry.role.startswith("bias") else entry.fan_in
 
 
-def _jumping(model: Model) -> Tuple[str, ...]:
+def _list_jumping_layers(model: Model) -> Tuple[str, ...]:
     """ReLUs and max-poolings through which a gradient flows back."""
-    needed, reads = shapes.needs_gradient(model), shapes.sources(model)
+    needed, reads = shapes.find_gradient_flow(model), shapes.list_inputs(model)
     return tuple(
         layer.name
         for layer in model.layers
@@ -85,18 +85,18 @@ def _jumping(model: Model) -> Tuple[str, ...]:
     )
 
 
-def _distance(layer: Layer, x: numpy.ndarray, pools: Tuple[MaxPool, ...]) -> float:
+def _measure_distance(layer: Layer, x: numpy.ndarray, pools: Tuple[MaxPool, ...]) -> float:
     """The least distance in x, over the root mean square of x."""
     square = float(numpy.mean(x * x)) or 1.0
     if isinstance(layer, MaxPool):
-        return _tie_distance(_seen(layer, x), square)
+        return _measure_pool_distance(_collect_windows(layer, x), square)
     if not pools:
         return float(numpy.abs(x).min()) / math.sqrt(square)
-    largest = (_seen(pool, x).max(axis=2) for pool in pools)
+    largest = (_collect_windows(pool, x).max(axis=2) for pool in pools)
     return min(float(numpy.abs(values).min()) for values in largest) / math.sqrt(square)
 
 
-def _tie_distance(seen: numpy.ndarray, square: float) -> float:
+def _measure_pool_distance(seen: numpy.ndarray, square: float) -> float:
     if seen.shape[2] < 2:
         return math.inf
     ordered = numpy.partition(seen, seen.shape[2] - 2, axis=2)
@@ -106,15 +106,15 @@ def _tie_distance(seen: numpy.ndarray, square: float) -> float:
     return float((gap / numpy.sqrt(2.0 * (square + 2.0 / 3.0 * largest * largest))).min())
 
 
-def _seen(pool: MaxPool, x: numpy.ndarray) -> numpy.ndarray:
+def _collect_windows(pool: MaxPool, x: numpy.ndarray) -> numpy.ndarray:
     """(batch, channels, size^2, out height, out width): what each window holds."""
-    seen = windows(x, pool.size, pool.stride)
+    seen = view_windows(x, pool.size, pool.stride)
     return seen.reshape(seen.shape[:2] + (-1,) + seen.shape[4:])
 
 
-def _pools_behind(model: Model) -> Dict[str, Tuple[MaxPool, ...]]:
+def _find_pools_behind(model: Model) -> Dict[str, Tuple[MaxPool, ...]]:
     """Per ReLU the max-poolings that read it, past LRN; empty if anything else reads it too."""
-    reads = shapes.sources(model)
+    reads = shapes.list_inputs(model)
 
     def readers(name: str) -> Tuple[Layer, ...]:
         found: Tuple[Layer, ...] = ()

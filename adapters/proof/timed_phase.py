@@ -5,16 +5,16 @@ from typing import Dict, NamedTuple, Sequence, Tuple
 from velodrome.adapters.contract import Adapter, Batch
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.proof import dropout_gradients
-from velodrome.adapters.proof.reference import Expected, Reference
+from velodrome.adapters.proof.reference import ExpectedResults, Reference
 from velodrome.adapters.protocol import PASSED, Request
 from velodrome.adapters.worker.call_timing import MIN_SAMPLE_NS, Calls, RetainedSample, TimedSamples
 
 TRIES = 3  # of what must be quick: the quickest counts
 CALM_FACTOR, CALM_NS = 1.3, 200000  # how much times may differ on a machine that is calm
-MOST_CALLS = 256  # in one sample of a check
+MAX_CALLS = 256  # in one sample of a check
 
 
-class Proof(NamedTuple):
+class ProofContext(NamedTuple):
     """What all checks of one request know. expected: of the batches that are checked, by place."""
 
     adapter: Adapter
@@ -28,10 +28,10 @@ class Proof(NamedTuple):
         return self.reference.checked
 
     @property
-    def expected(self) -> Expected:
+    def expected(self) -> ExpectedResults:
         known = self.reference
         losses = tuple(known.losses[number] for number in known.checked) if known.losses else ()
-        return Expected(losses, known.norms, known.sketches)
+        return ExpectedResults(losses, known.norms, known.sketches)
 
     @property
     def on_cpu(self) -> bool:
@@ -42,7 +42,7 @@ class Proof(NamedTuple):
         return dropout_gradients.has_dropout(self.model)
 
 
-class Phase(NamedTuple):
+class TimedPhase(NamedTuple):
     """A phase that was timed. call_ns: the median of one call."""
 
     name: str
@@ -54,14 +54,14 @@ class Phase(NamedTuple):
         return self.taken.timed.median_ns
 
 
-class Cost(NamedTuple):
+class CallCost(NamedTuple):
     """Of some calls, ns: by the clock, and of the processor."""
 
     elapsed_ns: float
     processor_ns: float
 
 
-class Finding(NamedTuple):
+class CheckFinding(NamedTuple):
     """What a check found: its outcome, figures as (name, value), and why it did not pass."""
 
     outcome: str
@@ -69,7 +69,7 @@ class Finding(NamedTuple):
     reason: str = ""
 
 
-def few_calls(proof: Proof, phase: Phase, place: int = -1) -> Tuple[int, ...]:
+def choose_batches(proof: ProofContext, phase: TimedPhase, place: int = -1) -> Tuple[int, ...]:
     """Numbers of checked batches in turns, as many as a sample has; that at `place` comes last.
 
     Where a sample is a whole pass, as many as last MIN_SAMPLE_NS.
@@ -77,27 +77,27 @@ def few_calls(proof: Proof, phase: Phase, place: int = -1) -> Tuple[int, ...]:
     places, count = proof.places, phase.taken.timed.calls
     if not phase.calls.unit:
         count = int(MIN_SAMPLE_NS / max(phase.call_ns, 1.0)) + 1
-    count = max(1, min(count, MOST_CALLS))
+    count = max(1, min(count, MAX_CALLS))
     end = place % len(places) + 1
     turned = places[end:] + places[:end]
     return (turned * (count // len(turned) + 1))[-count:]
 
 
-def cost_of(kept: RetainedSample) -> Cost:
-    return Cost(kept.elapsed_ns, kept.processor_ns)
+def to_cost(kept: RetainedSample) -> CallCost:
+    return CallCost(kept.elapsed_ns, kept.processor_ns)
 
 
-def processor_ns(phase: Phase) -> float:
+def mean_processor_ns(phase: TimedPhase) -> float:
     """Of one sample that was timed."""
     return phase.taken.process_times.processor_ns / float(len(phase.taken.elapsed_ns))
 
 
-def is_calm(times_ns: Sequence[float]) -> bool:
+def is_interference_free(times_ns: Sequence[float]) -> bool:
     """Whether they are so alike that no other process came between, or so short that it is none."""
     return max(times_ns) <= CALM_FACTOR * min(times_ns) + CALM_NS
 
 
-def first_failed(found: Sequence[Finding]) -> Finding:
+def merge_findings(found: Sequence[CheckFinding]) -> CheckFinding:
     """The one that failed first; else the worst figures of all, by name."""
     for one in found:
         if one.outcome != PASSED:
@@ -106,4 +106,4 @@ def first_failed(found: Sequence[Finding]) -> Finding:
     for one in found:
         for name, value in one.figures:
             worst[name] = max(worst.get(name, value), value)
-    return Finding(PASSED, tuple(worst.items()))
+    return CheckFinding(PASSED, tuple(worst.items()))

@@ -9,8 +9,8 @@ from velodrome.adapters.contract import Adapter, Batch, HostStopwatch
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.models.layers import Model, NoLoss
 from velodrome.adapters.proof import agreement, checks, reference, reference_file, seeding
-from velodrome.adapters.proof.timed_phase import Phase as TimedPhase
-from velodrome.adapters.proof.timed_phase import Proof
+from velodrome.adapters.proof.timed_phase import ProofContext
+from velodrome.adapters.proof.timed_phase import TimedPhase as TimedPhase
 from velodrome.adapters.protocol import (
     Built,
     Finished,
@@ -48,8 +48,8 @@ def make_reference(request: Request, send: Send) -> None:
     """Compute the float64 reference and write it to the path of the request."""
     send_phase("verify", send)
     model = find_model(request.model)
-    found = reference.compute(model, request.batch_size, request.seed)
-    reference_file.save(request.reference, found)
+    found = reference.compute_reference(model, request.batch_size, request.seed)
+    reference_file.save_reference(request.reference, found)
     send_finished(0, send)
 
 
@@ -58,10 +58,10 @@ def measure(request: Request, send: Send) -> None:
     model = find_model(request.model)
     known = load_reference(request, model)
     adapter = start_adapter(request, model, send)
-    batches = seeding.batches(model, request.batch_size, request.seed, draws=known.draws)
-    build_network(adapter, seeding.weights(model, request.seed), batches, send)
+    batches = seeding.draw_batches(model, request.batch_size, request.seed, draws=known.draws)
+    build_network(adapter, seeding.draw_weights(model, request.seed), batches, send)
     verify_adapter(adapter, model, known, request, send)
-    proof = Proof(adapter, model, known, request, batches)
+    proof = ProofContext(adapter, model, known, request, batches)
     phases = [
         time_phase(phase, call, proof, send) for phase, call in list_timed_calls(adapter, model)
     ]
@@ -80,8 +80,8 @@ def find_model(name: str) -> Model:
 
 def load_reference(request: Request, model: Model) -> reference.Reference:
     """Read the request's reference. ProtocolError if the file holds another one."""
-    known = reference_file.load(request.reference)
-    if not reference.is_of(known, model, request.batch_size, request.seed):
+    known = reference_file.load_reference(request.reference)
+    if not reference.is_reference_of(known, model, request.batch_size, request.seed):
         raise ProtocolError(
             "{} is the reference of another model, batch size or seed than {} b{} s{}. "
             "Compute it again".format(
@@ -158,10 +158,12 @@ def time_first_call(phase: str, call: Callable[[int], Any], adapter: Adapter, se
     send(FirstCall(phase, stopwatch.stop(), monotonic_ns()))
 
 
-def time_phase(phase: str, call: Callable[[int], Any], proof: Proof, send: Send) -> TimedPhase:
+def time_phase(
+    phase: str, call: Callable[[int], Any], proof: ProofContext, send: Send
+) -> TimedPhase:
     """Warm up, time, and prove that the timed calls did the work."""
     calls = call_timing.Calls(
-        call, len(proof.batches), proof.adapter.stopwatch(), seeding.unit(proof.model)
+        call, len(proof.batches), proof.adapter.stopwatch(), seeding.find_sample_unit(proof.model)
     )
     send_phase("warmup", send)
     warm = call_timing.warm_up(calls, proof.request.timing)
@@ -178,7 +180,7 @@ def list_timed_calls(
     adapter: Adapter, model: Model
 ) -> Tuple[Tuple[str, Callable[[int], Any]], ...]:
     """List the timed calls, each with its phase, forward first."""
-    if isinstance(model.loss, NoLoss) or not shapes.trained(model):
+    if isinstance(model.loss, NoLoss) or not shapes.list_trained(model):
         return (("forward", adapter.forward),)
     return (("forward", adapter.forward), ("gradient", adapter.gradient))
 

@@ -62,7 +62,7 @@ def steps_of(request: Request) -> tuple[Step, ...]:
     imported = (hello, Step(Phase, "import"), Step(Imported))
     if request.action == "check":
         return (*imported, finished)
-    phases = shapes.timed_phases(MODELS[request.model])
+    phases = shapes.list_timed_phases(MODELS[request.model])
     proof = (
         Step(Phase, "build"),
         Step(Built),

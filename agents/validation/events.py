@@ -78,7 +78,7 @@ def _require_version(events: Sequence[object]) -> None:
 
 def _timed(request: Request) -> tuple[str, ...]:
     """The phases that are to be timed."""
-    return shapes.timed_phases(MODELS[request.model]) if request.action == "measure" else ()
+    return shapes.list_timed_phases(MODELS[request.model]) if request.action == "measure" else ()
 
 
 def _disproved(arrivals: Sequence[Arrival], reason: str) -> tuple[object, ...]:

@@ -42,8 +42,8 @@ def require_known(failed: Failed, request: Request) -> None:
 
 def _gradients_of(model: str) -> tuple[shapes.Parameter, ...]:
     """The parameters that have a gradient."""
-    has_gradient = "gradient" in shapes.timed_phases(MODELS[model])
-    return shapes.trained(MODELS[model]) if has_gradient else ()
+    has_gradient = "gradient" in shapes.list_timed_phases(MODELS[model])
+    return shapes.list_trained(MODELS[model]) if has_gradient else ()
 
 
 def _require_parameters(told: Sequence[ParameterError], model: str) -> None:

@@ -3,9 +3,9 @@
 from collections import Counter
 from dataclasses import asdict
 
-from velodrome.adapters.models import MODELS, families
-from velodrome.adapters.models.products import forward_macs
-from velodrome.adapters.models.shapes import parameter_count
+from velodrome.adapters.models import MODELS, list_families
+from velodrome.adapters.models.products import count_forward_macs
+from velodrome.adapters.models.shapes import count_parameters
 from velodrome.agents.environments.frameworks import available
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take
@@ -82,8 +82,8 @@ def show_models(*, as_json: bool) -> None:
     rows = [
         {
             "model": model.name,
-            "parameters": parameter_count(model),
-            "macs": forward_macs(model),
+            "parameters": count_parameters(model),
+            "macs": count_forward_macs(model),
             "batch_size": model.batch_size,
             "gpu_batch_size": model.gpu_batch_size,
             "about": model.about,
@@ -98,7 +98,7 @@ def show_models(*, as_json: bool) -> None:
         for row in rows
     ]
     print_table(shown, right=frozenset({"parameters", "macs", "batch_size", "gpu_batch_size"}))
-    names = ", ".join(families())
+    names = ", ".join(list_families())
     print_lines(
         "macs: multiply-adds of one example (of sequences: of one word), forward",
         f"a family's name stands for its parts: {names}",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from velodrome.adapters.models import MODELS, families
+from velodrome.adapters.models import MODELS, list_families
 from velodrome.scheduler.commands.output import Row, print_json, print_lines, print_table
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.next_commands import format_command
@@ -80,7 +80,7 @@ def first_sentence(text: str) -> str:
 
 def _model_names(sweep: Sweep) -> list[str]:
     """Return the models of a sweep, with the family's name in place of all its parts."""
-    whole = {family for family, parts in families().items() if {*parts} <= {*sweep.models}}
+    whole = {family for family, parts in list_families().items() if {*parts} <= {*sweep.models}}
     names = [name.split("/")[0] if name.split("/")[0] in whole else name for name in sweep.models]
     return list(dict.fromkeys(names)) if len(names) < len(MODELS) else ["all"]
 

@@ -48,8 +48,8 @@ def _flops(task: Task) -> tuple[float, float]:
 @cache
 def _of_model(name: str, batch_size: int) -> tuple[float, float]:
     model = MODELS[name]
-    forward = products.forward_flops(model, batch_size)
-    return forward, products.gradient_flops(model, batch_size)
+    forward = products.count_forward_flops(model, batch_size)
+    return forward, products.count_gradient_flops(model, batch_size)
 
 
 def _phase_s(task: Task, call_s: float) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from velodrome.adapters.models import MODELS
-from velodrome.adapters.models.traffic import forward_bytes, gradient_bytes
+from velodrome.adapters.models.traffic import estimate_forward_bytes, estimate_gradient_bytes
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.reports.cell_keys import read_implementation, read_workload
 from velodrome.scheduler.reports.task_rows import select_last_attempts
@@ -21,7 +21,7 @@ from velodrome.scheduler.results.sanitizing import in_one_line
 
 Row = Mapping[str, object]
 
-BYTES = {"forward": forward_bytes, "gradient": gradient_bytes}
+BYTES = {"forward": estimate_forward_bytes, "gradient": estimate_gradient_bytes}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from velodrome.adapters.models import MODELS, families
+from velodrome.adapters.models import MODELS, list_families
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.environments.versions import split
 from velodrome.scheduler.reports import proof
@@ -282,7 +282,7 @@ def _totals(
 ) -> list[TableLine]:
     """Sum the stages of each auto-encoder family: the study's total pre-training time."""
     lines = []
-    for family, members in families().items():
+    for family, members in list_families().items():
         stages = [
             workload
             for workload in workloads

@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.ceilings import COPY, GEMMS
-from velodrome.adapters.models.products import copied_bytes
+from velodrome.adapters.models.products import count_copied_bytes
 from velodrome.agents.measurement import Status
 from velodrome.agents.node_types import usual_names
 from velodrome.scheduler.results.sanitizing import in_one_line
@@ -228,7 +228,7 @@ def _best(row: Row) -> float:
 
 def _copied(row: Row) -> float:
     took_ns = _number(row, "forward_median_ns")
-    moved = copied_bytes(MODELS[COPY.name], int(_number(row, "batch_size")))
+    moved = count_copied_bytes(MODELS[COPY.name], int(_number(row, "batch_size")))
     return moved / took_ns * 1e9 if took_ns > 0 else 0.0
 
 

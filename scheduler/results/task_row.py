@@ -191,10 +191,10 @@ def _work(measurement: Measurement) -> Row:
 def _asked_for(name: str, batch_size: int) -> Row:
     model = MODELS.get(name)
     return {
-        "parameters": shapes.parameter_count(model) if model else None,
+        "parameters": shapes.count_parameters(model) if model else None,
         "model_hash": model_hash(model) if model else None,
-        "forward_flops": products.forward_flops(model, batch_size) if model else None,
-        "gradient_flops": products.gradient_flops(model, batch_size) if model else None,
+        "forward_flops": products.count_forward_flops(model, batch_size) if model else None,
+        "gradient_flops": products.count_gradient_flops(model, batch_size) if model else None,
         "ceiling_flops_per_s": None,  # this and the next two: velodrome.scheduler.results.ceilings
         "ceiling_source": None,
         "gradient_efficiency": None,

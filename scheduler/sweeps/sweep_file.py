@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from velodrome.adapters.models import MODELS, families
+from velodrome.adapters.models import MODELS, list_families
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments.existing import pointed_at
 from velodrome.agents.environments.frameworks import available, with_version
@@ -78,7 +78,7 @@ def parse_sweep(text: str, source: str, frameworks: Mapping[str, Framework] | No
 
 def model_names() -> dict[str, tuple[str, ...]]:
     """What a sweep may call a model: itself, or a family for all its parts."""
-    return {name: (name,) for name in MODELS} | families()
+    return {name: (name,) for name in MODELS} | list_families()
 
 
 def _sweep(found: Fields, frameworks: Mapping[str, Framework], source: str, text: str) -> Sweep:

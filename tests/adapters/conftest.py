@@ -162,8 +162,10 @@ class Bench:
     def _refer(self, request: Request) -> str:
         path = self.folder / f"{request.model.replace('/', '-')}-{request.batch_size}.npz"
         if not path.exists():
-            found = reference.compute(MODELS[request.model], request.batch_size, request.seed)
-            reference_file.save(str(path), found)
+            found = reference.compute_reference(
+                MODELS[request.model], request.batch_size, request.seed
+            )
+            reference_file.save_reference(str(path), found)
         return str(path)
 
 

@@ -89,7 +89,10 @@ def losses_of(adapter, numbers):
 
 def errors(losses, expected):
     return {
-        phase: [agreement.relative(loss, expected[place]) for place, loss in enumerate(found)]
+        phase: [
+            agreement.compute_relative_error(loss, expected[place])
+            for place, loss in enumerate(found)
+        ]
         for phase, found in losses.items()
     }
 
@@ -99,17 +102,17 @@ def main(module, variant, name, batch_size):
     framework = module.split(".")[-2]
     if framework == "jax":
         note_what_jax_compiles()
-    known = reference.compute(model, size, 0)
+    known = reference.compute_reference(model, size, 0)
     adapter = import_module(module).Adapter(model, variant, "cpu", 1, "float32")
-    adapter.build(seeding.weights(model, 0))
-    batches = seeding.batches(model, size, 0, known.draws)
+    adapter.build(seeding.draw_weights(model, 0))
+    batches = seeding.draw_batches(model, size, 0, known.draws)
     adapter.load(batches)
     adapter.set_dropout(False)
     losses_of(adapter, range(len(batches)))
     before = COUNTED[framework](adapter)
-    adapter.load(seeding.fresh(model, size, 0, known.draws))
+    adapter.load(seeding.draw_fresh_batches(model, size, 0, known.draws))
     fresh = errors(losses_of(adapter, known.checked), known.fresh.losses)
-    adapter.set_parameter(*reference.changed(model, 0))
+    adapter.set_parameter(*reference.choose_changed_parameter(model, 0))
     changed = errors(losses_of(adapter, known.checked[:1]), [known.changed.loss])
     after = COUNTED[framework](adapter)
     print(json.dumps({"fresh": fresh, "changed": changed, "counted": [before, after]}))

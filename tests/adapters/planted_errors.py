@@ -72,14 +72,14 @@ REFERENCES: dict[str, reference.Reference] = {}
 
 def reference_of(model: Model) -> reference.Reference:
     if model.name not in REFERENCES:
-        REFERENCES[model.name] = reference.compute(model, BATCH, 0)
+        REFERENCES[model.name] = reference.compute_reference(model, BATCH, 0)
     return REFERENCES[model.name]
 
 
 def ready(kind: type[Adapter], model: Model) -> Adapter:
     adapter = kind(model, "float64", "cpu", 1, "float32")
-    adapter.build(seeding.weights(model, 0))
-    adapter.load(seeding.batches(model, BATCH, 0, reference_of(model).draws))
+    adapter.build(seeding.draw_weights(model, 0))
+    adapter.load(seeding.draw_batches(model, BATCH, 0, reference_of(model).draws))
     adapter.set_dropout(False)
     return adapter
 

@@ -17,8 +17,8 @@ from velodrome.adapters.proof import agreement, reference, seeding
 def outcome(adapter_of, model, known, variant):
     try:
         adapter = adapter_of(model, variant, "cpu", 1, "float32")
-        adapter.build(seeding.weights(model, 0))
-        adapter.load(seeding.batches(model, model.batch_size, 0, known.draws))
+        adapter.build(seeding.draw_weights(model, 0))
+        adapter.load(seeding.draw_batches(model, model.batch_size, 0, known.draws))
         adapter.set_dropout(False)
         verified = agreement.verify(known, adapter)
         agreement.check_dropout(model, adapter, model.batch_size)
@@ -46,7 +46,7 @@ def main(module, words):
         model = probe.model
         if only and model.name.replace("probe-", "") not in only:
             continue
-        known = reference.compute(model, model.batch_size, 0)
+        known = reference.compute_reference(model, model.batch_size, 0)
         for variant in variants:
             forget_compiled_code()
             found[variant][model.name] = outcome(adapter_of, model, known, variant)

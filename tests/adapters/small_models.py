@@ -32,7 +32,7 @@ def wide(arrays: dict) -> dict:
 
 
 def inputs_of(model: Model, batch_size: int) -> Batch:
-    batch = seeding.batches(model, batch_size, 5)[0]
+    batch = seeding.draw_batches(model, batch_size, 5)[0]
     if batch.inputs.dtype.kind == "i":
         return batch
     return batch._replace(inputs=batch.inputs.astype(numpy.float64))

@@ -16,7 +16,7 @@ from planted_errors import (
 
 from velodrome.adapters.frameworks.numpy import images, pointwise
 from velodrome.adapters.frameworks.numpy.adapter import Adapter
-from velodrome.adapters.frameworks.numpy.operation import Call, Operation
+from velodrome.adapters.frameworks.numpy.operation import CallContext, Operation
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.layers import Lrn, MaxPool, Model
 from velodrome.adapters.proof import agreement, reference, seeding
@@ -62,8 +62,8 @@ def test_gradients_without_their_share_of_the_batch_are_caught() -> None:
     assert [entry.error for entry in error.parameters] == pytest.approx([BATCH - 1] * 8, rel=0.1)
 
 
-def _average_forward(layer: MaxPool, weights: dict, inputs: tuple, call: Call) -> tuple:
-    seen = images.windows(inputs[0], layer.size, layer.stride)
+def _average_forward(layer: MaxPool, weights: dict, inputs: tuple, call: CallContext) -> tuple:
+    seen = images.view_windows(inputs[0], layer.size, layer.stride)
     _, saved = images.MAX_POOL.forward(layer, weights, inputs, call)
     return seen.mean(axis=(2, 3)), saved
 
@@ -157,9 +157,9 @@ def test_a_forward_call_that_computes_another_loss_than_gradient_is_caught() -> 
 def test_alexnet_without_its_lrn_is_caught() -> None:
     # Its LRN changes values by 1e-4 only: this is as small as an error of the models can be.
     alexnet, batch_size = MODELS["alexnet"], 2
-    known = reference.compute(alexnet, batch_size, 0)
+    known = reference.compute_reference(alexnet, batch_size, 0)
     adapter = with_layer(Lrn, pointwise.DUPLICATE)(alexnet, "float64", "cpu", 1, "float32")
-    adapter.build(seeding.weights(alexnet, 0))
-    adapter.load(seeding.batches(alexnet, batch_size, 0, known.draws))
+    adapter.build(seeding.draw_weights(alexnet, 0))
+    adapter.load(seeding.draw_batches(alexnet, batch_size, 0, known.draws))
     with pytest.raises(agreement.Disagreed, match="gradients are off"):
         agreement.verify(known, adapter)

@@ -22,7 +22,7 @@ MADE = """
 
     def made(name, batches):
         adapter = Adapter(MODELS[name], "openblas", "cpu", 1, "float32")
-        adapter.build(seeding.weights(MODELS[name], 0))
+        adapter.build(seeding.draw_weights(MODELS[name], 0))
         adapter.load(batches)
         adapter.set_dropout(False)
         return adapter
@@ -41,7 +41,7 @@ def test_products_run_in_openblas_on_the_one_thread_asked_for(bench):
     script = (
         MADE
         + """
-    adapter = made("gemm-1024", seeding.batches(MODELS["gemm-1024"], 256, 0))
+    adapter = made("gemm-1024", seeding.draw_batches(MODELS["gemm-1024"], 256, 0))
     adapter.gradient(0)
     busy, began = time.process_time(), time.perf_counter()
     for _ in range(5):
@@ -61,7 +61,7 @@ def test_batches_of_other_lengths_see_the_same_weights(bench):
     script = (
         MADE
         + """
-    batches = seeding.batches(MODELS["lstm"], 16, 0)[:2]
+    batches = seeding.draw_batches(MODELS["lstm"], 16, 0)[:2]
     assert batches[0].inputs.shape != batches[1].inputs.shape
     together, alone = made("lstm", batches), made("lstm", batches[1:])
     pairs = zip(gradients(together, 1).items(), gradients(alone, 0).items())
@@ -75,7 +75,7 @@ def test_a_second_gradient_is_not_added_to_the_first(bench):
     script = (
         MADE
         + """
-    adapter = made("probe-residual", seeding.batches(MODELS["probe-residual"], 8, 0))
+    adapter = made("probe-residual", seeding.draw_batches(MODELS["probe-residual"], 8, 0))
     first, second = gradients(adapter, 0), gradients(adapter, 0)
     print(json.dumps([bool((first[name] == second[name]).all()) for name in first]))
     """

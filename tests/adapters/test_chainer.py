@@ -27,8 +27,8 @@ def test_ideep_computes_where_it_is_asked_for(bench):
         model, found = MODELS["lenet"], []
         for variant in ("ideep", "numpy"):
             adapter = Adapter(model, variant, "cpu", 1, "float32")
-            adapter.build(seeding.weights(model, 0))
-            adapter.load(seeding.batches(model, 2, 0)[:1])
+            adapter.build(seeding.draw_weights(model, 0))
+            adapter.load(seeding.draw_batches(model, 2, 0)[:1])
             adapter.set_dropout(False)
             gradients = adapter.gradient(0)[1]
             found.append(type(gradients["conv1.weight"][0]).__name__)

@@ -9,9 +9,9 @@ from velodrome.adapters.models import layers as kinds
 
 
 def parameters(model):
-    outputs, reads = shapes.output_shapes(model), shapes.sources(model)
+    outputs, reads = shapes.compute_output_shapes(model), shapes.list_inputs(model)
     layers = {layer.name: layer for layer in model.layers}
-    for entry in shapes.parameters(model):
+    for entry in shapes.list_parameters(model):
         array = numpy.random.RandomState(1).standard_normal(entry.shape)
         yield layers[entry.layer], entry.role, array, outputs[reads[entry.layer][0]]
 

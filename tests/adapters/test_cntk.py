@@ -22,8 +22,8 @@ def test_one_thread_takes_one_core_waiting_included(bench):
 
         model = MODELS["lenet"]
         adapter = Adapter(model, "default", "cpu", 1, "float32")
-        adapter.build(seeding.weights(model, 0))
-        adapter.load(seeding.batches(model, 16, 0))
+        adapter.build(seeding.draw_weights(model, 0))
+        adapter.load(seeding.draw_batches(model, 16, 0))
         adapter.gradient(0)
         started, busy = time.perf_counter(), time.process_time()
         for _ in range(10):

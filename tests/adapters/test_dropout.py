@@ -41,7 +41,7 @@ DROPPING = """
     draw = numpy.random.RandomState(1)
     weights = {
         entry.name: draw.standard_normal(entry.shape).astype("float32") / 20
-        for entry in shapes.parameters(model)
+        for entry in shapes.list_parameters(model)
     }
     inputs = draw.standard_normal((64, 400)).astype("float32")
     batch = Batch(inputs, draw.randint(5, size=64).astype("int32"))

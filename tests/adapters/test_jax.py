@@ -27,8 +27,8 @@ def test_what_the_first_call_did_not_compile_no_later_call_has_to(bench):
 
         model = MODELS["lstm"]
         adapter = Adapter(model, "jit", "cpu", 1, "float32")
-        adapter.build(seeding.weights(model, 0))
-        batches = seeding.batches(model, 16, 0)
+        adapter.build(seeding.draw_weights(model, 0))
+        batches = seeding.draw_batches(model, 16, 0)
         adapter.load((batches[0], batches[40], batches[-1]))
         adapter.set_dropout(False)
         adapter.gradient(0)
@@ -51,8 +51,8 @@ def test_a_call_on_the_cpu_is_done_when_it_returns_and_computed_by_its_own_threa
 
         model = MODELS["gemm-1024"]
         adapter = Adapter(model, "jit", "cpu", 1, "float32")
-        adapter.build(seeding.weights(model, 0))
-        adapter.load(seeding.batches(model, 1024, 0))
+        adapter.build(seeding.draw_weights(model, 0))
+        adapter.load(seeding.draw_batches(model, 1024, 0))
         adapter.gradient(0)
         moments, busy = [time.perf_counter()], [time.process_time()]
         for _ in range(3):

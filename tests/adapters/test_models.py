@@ -1,6 +1,6 @@
 import pytest
 
-from velodrome.adapters.models import MODELS, families, products, shapes
+from velodrome.adapters.models import MODELS, list_families, products, shapes
 from velodrome.adapters.models.layers import (
     Add,
     Conv,
@@ -32,7 +32,7 @@ from velodrome.adapters.models.probes import PROBED
     ],
 )
 def test_parameters_are_as_many_as_published(name: str, count: int) -> None:
-    assert shapes.parameter_count(MODELS[name]) == count
+    assert shapes.count_parameters(MODELS[name]) == count
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def test_parameters_are_as_many_as_published(name: str, count: int) -> None:
     ],
 )
 def test_image_models_have_the_published_size(name: str, parameters: float, macs: float) -> None:
-    assert shapes.parameter_count(MODELS[name]) == pytest.approx(parameters, rel=1e-3)
-    assert products.forward_macs(MODELS[name]) == pytest.approx(macs, rel=7e-3)
+    assert shapes.count_parameters(MODELS[name]) == pytest.approx(parameters, rel=1e-3)
+    assert products.count_forward_macs(MODELS[name]) == pytest.approx(macs, rel=7e-3)
 
 
 def test_no_alexnet_window_leaves_a_rest() -> None:
     for name in ("alexnet", "alexnet-plain"):
-        found, reads = shapes.output_shapes(MODELS[name]), shapes.sources(MODELS[name])
+        found, reads = shapes.compute_output_shapes(MODELS[name]), shapes.list_inputs(MODELS[name])
         for layer in MODELS[name].layers:
             if isinstance(layer, Conv | MaxPool):
                 size = layer.kernel if isinstance(layer, Conv) else layer.size
@@ -71,10 +71,10 @@ def test_lstm_lengths_ascend_from_12_to_99_along_the_studys_quantiles() -> None:
 
 
 def test_an_autoencoder_trains_only_its_own_four_parameters() -> None:
-    for family, members in families().items():
+    for family, members in list_families().items():
         assert [name.split("/")[1] for name in members] == ["ae1", "ae2", "ae3", "finetune"]
         for number in (1, 2, 3):
-            trained = [entry.name for entry in shapes.trained(MODELS[f"{family}/ae{number}"])]
+            trained = [entry.name for entry in shapes.list_trained(MODELS[f"{family}/ae{number}"])]
             assert trained == [
                 f"encoder{number}.weight",
                 f"encoder{number}.bias",
@@ -84,28 +84,28 @@ def test_an_autoencoder_trains_only_its_own_four_parameters() -> None:
 
 
 def test_nothing_needs_a_gradient_before_the_first_trained_layer() -> None:
-    needed = shapes.needs_gradient(MODELS["autoencoder-400-200-100/ae3"])
+    needed = shapes.find_gradient_flow(MODELS["autoencoder-400-200-100/ae3"])
     assert not any(needed[name] for name in ("input", "encoder1", "code1", "encoder2", "code2"))
     assert needed["encoder3"]
 
 
 def test_lenet_forward_is_two_flops_per_multiply_add() -> None:
-    assert products.forward_flops(MODELS["lenet"], 64) == 2 * 64 * 2_293_000
+    assert products.count_forward_flops(MODELS["lenet"], 64) == 2 * 64 * 2_293_000
 
 
 def test_lenet_gradient_is_three_forwards_but_for_the_images_gradient() -> None:
     conv1 = 20 * 25 * 24 * 24
-    assert products.gradient_flops(MODELS["lenet"], 64) == 2 * 64 * (3 * 2_293_000 - conv1)
+    assert products.count_gradient_flops(MODELS["lenet"], 64) == 2 * 64 * (3 * 2_293_000 - conv1)
 
 
 def test_a_frozen_encoder_costs_its_forward_pass_only() -> None:
     model = MODELS["autoencoder-400-200-100/ae2"]
     frozen, encoder, decoder = 784 * 400, 400 * 200, 200 * 400
-    assert products.gradient_flops(model, 1) == 2 * (frozen + 2 * encoder + 3 * decoder)
+    assert products.count_gradient_flops(model, 1) == 2 * (frozen + 2 * encoder + 3 * decoder)
 
 
 def test_gemm_gradient_is_two_products() -> None:
-    assert products.gradient_flops(MODELS["gemm"], 4096) == 2 * 2 * 4096**3
+    assert products.count_gradient_flops(MODELS["gemm"], 4096) == 2 * 2 * 4096**3
 
 
 def _sequences(*lengths: int) -> Model:
@@ -124,13 +124,13 @@ def _sequences(*lengths: int) -> Model:
 def test_what_stands_behind_the_mean_over_time_is_counted_once_per_sequence() -> None:
     per_token, per_sequence = 4 * 4 * (3 + 4), 4 * 2
     model = _sequences(2, 4)
-    assert products.forward_macs(model) == per_token
-    assert products.forward_flops(model, 2) == 2 * (6 * per_token + 2 * per_sequence)
-    assert products.gradient_flops(model, 2) == 3 * products.forward_flops(model, 2)
+    assert products.count_forward_macs(model) == per_token
+    assert products.count_forward_flops(model, 2) == 2 * (6 * per_token + 2 * per_sequence)
+    assert products.count_gradient_flops(model, 2) == 3 * products.count_forward_flops(model, 2)
 
 
 def test_sequences_that_fill_no_batch_are_not_counted() -> None:
-    assert products.forward_flops(_sequences(2, 4, 100), 2) == products.forward_flops(
+    assert products.count_forward_flops(_sequences(2, 4, 100), 2) == products.count_forward_flops(
         _sequences(2, 4), 2
     )
 
@@ -146,18 +146,18 @@ def test_sequences_that_fill_no_batch_are_not_counted() -> None:
 )
 def test_a_probes_products_are_counted(name: str, forward: int, back: int) -> None:
     model = MODELS["probe-" + name]
-    assert products.forward_macs(model) == forward
-    assert products.gradient_flops(model, 1) == 2 * (3 * forward - back)
+    assert products.count_forward_macs(model) == forward
+    assert products.count_gradient_flops(model, 1) == 2 * (3 * forward - back)
 
 
 def test_per_word_a_gru_has_three_gates_and_attention_four_products_and_the_sequence() -> None:
-    assert products.forward_macs(MODELS["probe-gru"]) == 3 * 8 * (8 + 8)
-    assert products.forward_macs(MODELS["probe-attention"]) == 4 * 8**2 + 2 * 12 * 8
+    assert products.count_forward_macs(MODELS["probe-gru"]) == 3 * 8 * (8 + 8)
+    assert products.count_forward_macs(MODELS["probe-attention"]) == 4 * 8**2 + 2 * 12 * 8
 
 
 def test_through_its_own_state_a_gradient_flows_even_where_none_goes_further_back() -> None:
     model = _images(Loop("loop", 3))._replace(input=Vectors(4, "normal"))
-    assert products.gradient_flops(model, 1) == 2 * 16 * (3 + 3 + 2)
+    assert products.count_gradient_flops(model, 1) == 2 * 16 * (3 + 3 + 2)
 
 
 def test_probes_come_after_all_other_models() -> None:
@@ -175,8 +175,8 @@ def test_one_kernel_per_channel_is_not_taken_for_groups(name: str, has: bool) ->
 
 
 def test_copy_counts_bytes_read_and_written() -> None:
-    assert products.copied_bytes(MODELS["copy"], 1) == 2 * 256 * 2**20
-    assert products.copied_bytes(MODELS["lenet"], 64) == 0
+    assert products.count_copied_bytes(MODELS["copy"], 1) == 2 * 256 * 2**20
+    assert products.count_copied_bytes(MODELS["lenet"], 64) == 0
 
 
 def _images(*layers: object) -> Model:
@@ -185,14 +185,14 @@ def _images(*layers: object) -> Model:
 
 def test_a_window_larger_than_its_image_is_refused_by_the_layers_name() -> None:
     with pytest.raises(ValueError, match="layer pool: a window of 5 over 4 values"):
-        shapes.output_shapes(_images(MaxPool("pool", 5, 1)))
+        shapes.compute_output_shapes(_images(MaxPool("pool", 5, 1)))
 
 
 def test_a_layer_that_reads_what_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="layer fc reads nowhere"):
-        shapes.output_shapes(_images(Linear("fc", 2, inputs=("nowhere",))))
+        shapes.compute_output_shapes(_images(Linear("fc", 2, inputs=("nowhere",))))
 
 
 def test_unlike_shapes_are_not_added() -> None:
     with pytest.raises(ValueError, match="layer sum adds unlike shapes"):
-        shapes.output_shapes(_images(Linear("fc", 2), Add("sum", inputs=("fc", "input"))))
+        shapes.compute_output_shapes(_images(Linear("fc", 2), Add("sum", inputs=("fc", "input"))))

@@ -15,8 +15,8 @@ CORES = """
 
     model = MODELS["lenet"]
     adapter = Adapter(model, sys.argv[1], "cpu", 1, "float32")
-    adapter.build(seeding.weights(model, 0))
-    adapter.load(seeding.batches(model, 64, 0))
+    adapter.build(seeding.draw_weights(model, 0))
+    adapter.load(seeding.draw_batches(model, 64, 0))
     adapter.set_dropout(False)
     adapter.gradient(0)
     adapter.synchronize()

@@ -36,7 +36,7 @@ from velodrome.adapters.proof import seeding
 
 def test_padding_has_no_gradient() -> None:
     model = model_of(WORDS, Embedding("e", 7, 3), Lstm("l", 4), MeanOverTime("m"), Linear("f", 3))
-    network = Network(model, seeding.weights(model, 0), OPERATIONS)
+    network = Network(model, seeding.draw_weights(model, 0), OPERATIONS)
     gradient = network.gradient(inputs_of(model, 4)).gradients["e.weight"]
     assert (gradient[0] == 0).all()
     assert (gradient[1:] != 0).any()
@@ -68,7 +68,7 @@ def _passed_backward(model: Model) -> list:
         return operation._replace(backward=backward)
 
     operations = {kind: recorded(operation) for kind, operation in OPERATIONS.items()}
-    Network(model, seeding.weights(model, 0), operations).gradient(inputs_of(model, 2))
+    Network(model, seeding.draw_weights(model, 0), operations).gradient(inputs_of(model, 2))
     return ran
 
 
@@ -79,7 +79,7 @@ def test_nothing_runs_backward_below_the_first_trained_layer() -> None:
 
 def test_no_gradient_flows_through_the_layer_that_is_the_target() -> None:
     model = model_of(VECTOR, Linear("a", 4), Sigmoid("s"), Linear("b", 4), loss=SquaredError("s"))
-    batch, weights = inputs_of(model, 4), wide(seeding.weights(model, 0))
+    batch, weights = inputs_of(model, 4), wide(seeding.draw_weights(model, 0))
     network = Network(model, weights, OPERATIONS)
     target = network.outputs(batch)["s"]
     difference = (network.outputs(batch)["b"] - target) / len(target)
@@ -108,8 +108,8 @@ def test_dropout_drops_at_its_rate_and_anew_in_each_call() -> None:
 
 def _ready(model: Model, batch_size: int) -> Adapter:
     adapter = Adapter(model, "float64", "cpu", 1, "float32")
-    adapter.build(seeding.weights(model, 0))
-    adapter.load(seeding.batches(model, batch_size, 0))
+    adapter.build(seeding.draw_weights(model, 0))
+    adapter.load(seeding.draw_batches(model, batch_size, 0))
     adapter.set_dropout(False)
     return adapter
 

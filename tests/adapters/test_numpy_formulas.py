@@ -30,7 +30,7 @@ from velodrome.adapters.proof import seeding
 
 def test_convolution_is_cross_correlation_in_groups() -> None:
     model = model_of(IMAGE, Conv("c", 6, 3, stride=2, padding=1, groups=2))
-    batch, weights = inputs_of(model, 2), wide(seeding.weights(model, 0))
+    batch, weights = inputs_of(model, 2), wide(seeding.draw_weights(model, 0))
     found = outputs_of(model, batch, weights)["c"]
     padded = numpy.pad(batch.inputs, ((0, 0), (0, 0), (1, 1), (1, 1)))
     for n, m, row, column in numpy.ndindex(*found.shape):
@@ -76,7 +76,7 @@ def _written_out_lstm(x: numpy.ndarray, weights: dict, units: int) -> list:
 
 def test_lstm_is_the_textbooks_and_masked_steps_hold_the_state() -> None:
     model = model_of(WORDS, Embedding("e", 7, 3), Lstm("l", 4), MeanOverTime("m"))
-    batch, weights = inputs_of(model, 4), wide(seeding.weights(model, 2))
+    batch, weights = inputs_of(model, 4), wide(seeding.draw_weights(model, 2))
     outputs = outputs_of(model, batch, weights)
     for row, length in enumerate(batch.lengths):
         expected = numpy.array(_written_out_lstm(outputs["e"][row, :length], weights, 4))
@@ -87,7 +87,7 @@ def test_lstm_is_the_textbooks_and_masked_steps_hold_the_state() -> None:
 
 def test_custom_goes_back_by_its_own_rule_which_is_not_the_derivative() -> None:
     model = model_of(VECTOR, Linear("a", 4), Custom("c"), loss=ZERO)
-    batch, weights = inputs_of(model, 4), wide(seeding.weights(model, 0))
+    batch, weights = inputs_of(model, 4), wide(seeding.draw_weights(model, 0))
     outputs = outputs_of(model, batch, weights)
     x = outputs["a"]
     assert outputs["c"] == pytest.approx(numpy.sign(x) * x * x)
@@ -109,7 +109,7 @@ def test_a_transposed_convolution_is_the_transpose_of_the_convolution() -> None:
 def test_a_dilated_convolution_is_one_whose_kernel_has_gaps() -> None:
     dilated = model_of(IMAGE, DilatedConv("c", 3, 2, dilation=3, padding=1))
     plain = model_of(IMAGE, Conv("c", 3, 4, padding=1))
-    batch, weights = inputs_of(dilated, 2), wide(seeding.weights(dilated, 0))
+    batch, weights = inputs_of(dilated, 2), wide(seeding.draw_weights(dilated, 0))
     kernel = numpy.zeros((3, 4, 4, 4))
     kernel[:, :, ::3, ::3] = weights["c.weight"]
     expected = outputs_of(plain, batch, {**weights, "c.weight": kernel})["c"]
@@ -151,7 +151,7 @@ def _written_out_gru(x: numpy.ndarray, weights: dict, units: int) -> list:
 
 def test_gru_is_cudnns_and_masked_steps_hold_the_state() -> None:
     model = model_of(WORDS, Embedding("e", 7, 3), Gru("g", 4), MeanOverTime("m"))
-    batch, weights = inputs_of(model, 4), wide(seeding.weights(model, 2))
+    batch, weights = inputs_of(model, 4), wide(seeding.draw_weights(model, 2))
     outputs = outputs_of(model, batch, weights)
     for row, length in enumerate(batch.lengths):
         expected = numpy.array(_written_out_gru(outputs["e"][row, :length], weights, 4))
@@ -161,7 +161,7 @@ def test_gru_is_cudnns_and_masked_steps_hold_the_state() -> None:
 
 def test_attention_mixes_the_values_of_the_true_steps_head_by_head() -> None:
     model = model_of(WORDS, Embedding("e", 7, 4), Attention("a", 2))
-    batch, weights = inputs_of(model, 4), wide(seeding.weights(model, 2))
+    batch, weights = inputs_of(model, 4), wide(seeding.draw_weights(model, 2))
     outputs = outputs_of(model, batch, weights)
     for row, length in enumerate(batch.lengths):
         x = outputs["e"][row, :length]
@@ -177,7 +177,7 @@ def test_attention_mixes_the_values_of_the_true_steps_head_by_head() -> None:
 
 def test_a_loop_takes_as_many_steps_as_it_says() -> None:
     model = model_of(VECTOR, Loop("l", 3))
-    batch, weights = inputs_of(model, 2), wide(seeding.weights(model, 0))
+    batch, weights = inputs_of(model, 2), wide(seeding.draw_weights(model, 0))
     x = batch.inputs
     for _ in range(3):
         x = numpy.tanh(x @ weights["l.weight"].T + weights["l.bias"])

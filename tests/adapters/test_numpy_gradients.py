@@ -8,7 +8,7 @@ from small_models import IMAGE, PLANE, VECTOR, WORDS, ZERO, inputs_of, model_of,
 
 from velodrome.adapters.contract import Batch
 from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
-from velodrome.adapters.models import MODELS, families, shapes
+from velodrome.adapters.models import MODELS, list_families, shapes
 from velodrome.adapters.models.layers import (
     Add,
     Attention,
@@ -114,7 +114,7 @@ def _difference_error(
     """The worst over the parameters of |slope - gradient| / |gradient|, at some coordinates."""
     network = Network(model, weights, OPERATIONS)
     found = network.gradient(batch, _drawn(dropout)).gradients
-    assert set(found) == {entry.name for entry in shapes.trained(model)}
+    assert set(found) == {entry.name for entry in shapes.list_trained(model)}
     worst = 0.0
     for name, gradient in found.items():
         flat = weights[name].reshape(-1)
@@ -148,27 +148,27 @@ def _drawn(seed: int | None) -> numpy.random.RandomState | None:
 @pytest.mark.parametrize("name", SMALL)
 def test_gradients_are_those_of_central_differences(name: str) -> None:
     model = SMALL[name]
-    weights = wide(seeding.weights(model, 1))
+    weights = wide(seeding.draw_weights(model, 1))
     assert _difference_error(model, inputs_of(model, 4), weights, 40) < 1e-6
 
 
 def test_gradients_with_dropout_pass_where_the_values_passed() -> None:
     model = SMALL["dropout that is off"]
-    weights = wide(seeding.weights(model, 1))
+    weights = wide(seeding.draw_weights(model, 1))
     assert _difference_error(model, inputs_of(model, 4), weights, 40, dropout=3) < 1e-6
 
 
-@pytest.mark.parametrize("name", ["lenet", "lstm", *families()["autoencoder-400-200-100"]])
+@pytest.mark.parametrize("name", ["lenet", "lstm", *list_families()["autoencoder-400-200-100"]])
 def test_gradients_of_whole_models_are_those_of_central_differences(name: str) -> None:
     model = MODELS[name]
-    weights = wide(seeding.weights(model, 0))
+    weights = wide(seeding.draw_weights(model, 0))
     assert _difference_error(model, inputs_of(model, 3), weights, 4) < 1e-6
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.model.name)
 def test_every_gradient_of_a_probe_is_there_and_is_that_of_differences(probe: object) -> None:
     model = probe.model
-    weights = wide(seeding.weights(model, 0))
+    weights = wide(seeding.draw_weights(model, 0))
     found = Network(model, weights, OPERATIONS).gradient(inputs_of(model, 8)).gradients
     assert min(abs(gradient).max() for gradient in found.values()) > 1e-4
     if probe.kind != "Custom":
@@ -181,8 +181,8 @@ def test_gradients_of_alexnet_are_those_of_central_differences(name: str) -> Non
     # A step of 1e-5 takes some of half a million values past a jump. One of 1e-7 takes none in an
     # example that is clear of them, and leaves the difference of two losses near 7 six digits.
     model = MODELS[name]
-    weights = wide(seeding.weights(model, 0))
-    draws, _ = reference.clear_draws(Network(model, weights, OPERATIONS), 1, 0)
-    inputs = seeding.batches(model, 1, 0, draws)[0]
+    weights = wide(seeding.draw_weights(model, 0))
+    draws, _ = reference.find_clear_draws(Network(model, weights, OPERATIONS), 1, 0)
+    inputs = seeding.draw_batches(model, 1, 0, draws)[0]
     batch = inputs._replace(inputs=inputs.inputs.astype(numpy.float64))
     assert _difference_error(model, batch, weights, 1, step=1e-7) < 3e-5

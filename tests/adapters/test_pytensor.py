@@ -33,8 +33,8 @@ def test_a_gradient_call_leaves_the_weights_as_they_were(bench):
 
         model = MODELS["autoencoder-400-200-100/ae2"]
         adapter = Adapter(model, "c", "cpu", 1, "float32")
-        adapter.build(seeding.weights(model, 0))
-        adapter.load(seeding.batches(model, 4, 0))
+        adapter.build(seeding.draw_weights(model, 0))
+        adapter.load(seeding.draw_batches(model, 4, 0))
         adapter.set_dropout(False)
         print(json.dumps([adapter.loss(adapter.gradient(0)) for _ in range(3)]))
     """

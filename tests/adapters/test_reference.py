@@ -18,20 +18,20 @@ from velodrome.adapters.models.layers import (
     SoftmaxCrossEntropy,
 )
 from velodrome.adapters.proof import reference, reference_file, seeding, tie_distance
-from velodrome.adapters.proof.sketch import sketch
+from velodrome.adapters.proof.sketch import compute_sketch
 
 LENET, LSTM = MODELS["lenet"], MODELS["lstm"]
 
 
 @pytest.fixture(scope="module")
 def lenet() -> reference.Reference:
-    return reference.compute(LENET, 64, 0)
+    return reference.compute_reference(LENET, 64, 0)
 
 
 def _ready(model: Model, ref: reference.Reference) -> Adapter:
     adapter = Adapter(model, "float64", "cpu", 1, "float32")
-    adapter.build(seeding.weights(model, ref.seed))
-    adapter.load(seeding.batches(model, ref.batch_size, ref.seed, ref.draws))
+    adapter.build(seeding.draw_weights(model, ref.seed))
+    adapter.load(seeding.draw_batches(model, ref.batch_size, ref.seed, ref.draws))
     adapter.set_dropout(False)
     return adapter
 
@@ -42,18 +42,18 @@ def test_a_reference_holds_loss_norms_and_sketches_of_every_trained_parameter(
     adapter = _ready(LENET, lenet)
     handle = adapter.gradient(0)
     assert lenet.losses == pytest.approx([adapter.loss(adapter.forward(n)) for n in range(2)])
-    assert list(lenet.norms) == [entry.name for entry in shapes.trained(LENET)]
+    assert list(lenet.norms) == [entry.name for entry in shapes.list_trained(LENET)]
     for name, gradient in adapter.gradients(handle):
         assert lenet.shapes[name] == gradient.shape
         assert lenet.norms[name][0] == pytest.approx(numpy.linalg.norm(gradient))
-        assert lenet.sketches[name][0] == pytest.approx(sketch(name, gradient))
+        assert lenet.sketches[name][0] == pytest.approx(compute_sketch(name, gradient))
 
 
 def test_chunks_of_a_batch_add_up_to_the_batch(
     lenet: reference.Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reference, "_CHUNK_BYTES", 3_000_000)  # a few images each
-    chunked = reference.compute(LENET, 64, 0)
+    chunked = reference.compute_reference(LENET, 64, 0)
     assert chunked.losses == pytest.approx(lenet.losses)
     for name in lenet.norms:
         assert chunked.sketches[name] == pytest.approx(lenet.sketches[name])
@@ -63,15 +63,15 @@ def test_a_batch_that_is_normalized_as_a_whole_is_not_cut_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = MODELS["probe-batch-norm"]
-    whole = reference.compute(model, 8, 0)
+    whole = reference.compute_reference(model, 8, 0)
     monkeypatch.setattr(reference, "_CHUNK_BYTES", 1)
-    assert reference.compute(model, 8, 0).losses == whole.losses
+    assert reference.compute_reference(model, 8, 0).losses == whole.losses
 
 
 def test_of_many_batches_the_first_the_middle_and_the_last_are_checked() -> None:
-    ref = reference.compute(WORDS, 4, 0)
-    assert ref.checked == seeding.checked_batches(WORDS, 4) == (0, 3, 5)
-    assert seeding.checked_batches(LSTM, 16) == (0, 62, 123)
+    ref = reference.compute_reference(WORDS, 4, 0)
+    assert ref.checked == seeding.choose_checked_batches(WORDS, 4) == (0, 3, 5)
+    assert seeding.choose_checked_batches(LSTM, 16) == (0, 62, 123)
     adapter = _ready(WORDS, ref)
     assert ref.losses == pytest.approx([adapter.loss(adapter.forward(n)) for n in range(6)])
     assert ref.draws.shape == (24 + 3 * 4,)
@@ -79,24 +79,24 @@ def test_of_many_batches_the_first_the_middle_and_the_last_are_checked() -> None
 
 
 def test_all_batches_of_sequences_are_known_by_their_sum() -> None:
-    ref = reference.compute(WORDS, 4, 0)
+    ref = reference.compute_reference(WORDS, 4, 0)
     adapter = _ready(WORDS, ref)
     total = {name: 0.0 for name in ref.shapes}
-    for sign, number in zip(reference.signs(6, 0), range(6), strict=True):
+    for sign, number in zip(reference.draw_signs(6, 0), range(6), strict=True):
         for name, gradient in adapter.gradients(adapter.gradient(number)):
             total[name] = total[name] + sign * gradient
     for name, added in total.items():
-        assert ref.total[name] == pytest.approx(sketch(name, added))
-    assert set(numpy.abs(reference.signs(6, 0))) == {1.0}
+        assert ref.total[name] == pytest.approx(compute_sketch(name, added))
+    assert set(numpy.abs(reference.draw_signs(6, 0))) == {1.0}
 
 
 def test_batches_that_overlap_have_the_reference_of_each_of_them(
     lenet: reference.Reference,
 ) -> None:
     adapter = _ready(LENET, lenet)
-    fresh = seeding.fresh(LENET, 64, 0, lenet.draws)
+    fresh = seeding.draw_fresh_batches(LENET, 64, 0, lenet.draws)
     for expected, batches in (
-        (lenet, seeding.batches(LENET, 64, 0, lenet.draws)),
+        (lenet, seeding.draw_batches(LENET, 64, 0, lenet.draws)),
         (lenet.fresh, fresh),
     ):
         adapter.load(batches)
@@ -104,29 +104,31 @@ def test_batches_that_overlap_have_the_reference_of_each_of_them(
             handle = adapter.gradient(number)
             assert expected.losses[number] == pytest.approx(adapter.loss(handle))
             for name, gradient in adapter.gradients(handle):
-                assert expected.sketches[name][number] == pytest.approx(sketch(name, gradient))
+                assert expected.sketches[name][number] == pytest.approx(
+                    compute_sketch(name, gradient)
+                )
 
 
 def test_no_row_holds_the_same_example_in_two_batches() -> None:
-    own = seeding.batches(LENET, 16, 0) + seeding.fresh(LENET, 16, 0)
+    own = seeding.draw_batches(LENET, 16, 0) + seeding.draw_fresh_batches(LENET, 16, 0)
     for row in range(16):
         assert len({batch.inputs[row].tobytes() for batch in own}) == 4
-    tokens = [seeding.batches(WORDS, 4, 0), seeding.fresh(WORDS, 4, 0)]
+    tokens = [seeding.draw_batches(WORDS, 4, 0), seeding.draw_fresh_batches(WORDS, 4, 0)]
     for number in range(6):
         left, right = (side[number] for side in tokens)
         assert left.inputs.shape == right.inputs.shape
         assert (left.lengths == right.lengths).all()
         is_same = bool((left.inputs == right.inputs).all())
-        assert is_same == (number not in seeding.checked_batches(WORDS, 4))
+        assert is_same == (number not in seeding.choose_checked_batches(WORDS, 4))
 
 
 def test_the_loss_with_a_changed_parameter_is_that_of_its_new_values(
     lenet: reference.Reference,
 ) -> None:
     adapter = _ready(LENET, lenet)
-    adapter.load(seeding.fresh(LENET, 64, 0, lenet.draws))
+    adapter.load(seeding.draw_fresh_batches(LENET, 64, 0, lenet.draws))
     before = adapter.loss(adapter.forward(0))
-    name, values = reference.changed(LENET, 0)
+    name, values = reference.choose_changed_parameter(LENET, 0)
     assert name == lenet.changed.name == "fc2.bias"
     adapter.set_parameter(name, values)
     assert adapter.loss(adapter.forward(0)) == pytest.approx(lenet.changed.loss)
@@ -134,15 +136,17 @@ def test_the_loss_with_a_changed_parameter_is_that_of_its_new_values(
 
 
 def test_a_model_without_a_loss_has_nothing_to_compute() -> None:
-    ref = reference.compute(MODELS["copy"], 1, 0)
+    ref = reference.compute_reference(MODELS["copy"], 1, 0)
     assert (ref.losses, ref.norms, ref.checked) == ((), {}, (0, 1))
 
 
 def _near_ties(model: Model, ref: reference.Reference) -> list[int]:
-    network = Network(model, seeding.weights(model, ref.seed), OPERATIONS)
-    inputs = seeding.batches(model, ref.batch_size, ref.seed, ref.draws)[0].inputs
+    network = Network(model, seeding.draw_weights(model, ref.seed), OPERATIONS)
+    inputs = seeding.draw_batches(model, ref.batch_size, ref.seed, ref.draws)[0].inputs
     distances = [
-        tie_distance.clearance(network, Batch(inputs[row : row + 1].astype(numpy.float64)))
+        tie_distance.measure_tie_distance(
+            network, Batch(inputs[row : row + 1].astype(numpy.float64))
+        )
         for row in range(len(inputs))
     ]
     return [row for row, distance in enumerate(distances) if distance < tie_distance.MARGIN]
@@ -151,8 +155,8 @@ def _near_ties(model: Model, ref: reference.Reference) -> list[int]:
 def test_no_pooling_window_of_an_accepted_lenet_holds_two_equal_largest_values(
     lenet: reference.Reference,
 ) -> None:
-    network = Network(LENET, seeding.weights(LENET, 0), OPERATIONS)
-    inputs = seeding.batches(LENET, 64, 0, lenet.draws)[0].inputs.astype(numpy.float64)
+    network = Network(LENET, seeding.draw_weights(LENET, 0), OPERATIONS)
+    inputs = seeding.draw_batches(LENET, 64, 0, lenet.draws)[0].inputs.astype(numpy.float64)
     outputs = network.outputs(Batch(inputs))
     for layer in ("conv1", "conv2"):
         batch, maps, height, width = outputs[layer].shape
@@ -165,7 +169,7 @@ def test_no_pooling_window_of_an_accepted_lenet_holds_two_equal_largest_values(
 
 
 def test_an_example_with_a_near_tie_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = seeding.example
+    drawn = seeding.draw_example
 
     def planted(model: Model, seed: int, index: int, attempt: int) -> numpy.ndarray:
         image = drawn(model, seed, index, attempt)
@@ -173,11 +177,11 @@ def test_an_example_with_a_near_tie_is_drawn_again(monkeypatch: pytest.MonkeyPat
             image[0, 10:18, 10:18] = 0.5  # a flat patch: all windows on it tie
         return image
 
-    monkeypatch.setattr(seeding, "example", planted)
-    ref = reference.compute(LENET, 4, 0)
+    monkeypatch.setattr(seeding, "draw_example", planted)
+    ref = reference.compute_reference(LENET, 4, 0)
     assert ref.draws.tolist() == [0, 1, 2, 0, 0, 0, 0]
     assert ref.near_ties == 0
-    inputs = seeding.batches(LENET, 4, 0, ref.draws)[0].inputs
+    inputs = seeding.draw_batches(LENET, 4, 0, ref.draws)[0].inputs
     assert numpy.array_equal(inputs[2], drawn(LENET, 0, 2, 2))
 
 
@@ -192,8 +196,8 @@ def test_an_example_that_never_is_clear_is_counted() -> None:
         3,
         3,
     )
-    weights = {name: 0 * array for name, array in seeding.weights(tied, 0).items()}
-    draws, near_ties = reference.clear_draws(Network(tied, weights, OPERATIONS), 3, 0)
+    weights = {name: 0 * array for name, array in seeding.draw_weights(tied, 0).items()}
+    draws, near_ties = reference.find_clear_draws(Network(tied, weights, OPERATIONS), 3, 0)
     assert near_ties == 6
     assert draws.tolist() == [0, 0, 0, 0, 0, 0]
 
@@ -201,8 +205,8 @@ def test_an_example_that_never_is_clear_is_counted() -> None:
 @pytest.mark.slow
 def test_alexnet_takes_a_few_attempts_an_image_and_no_near_tie_is_left() -> None:
     model = MODELS["alexnet"]
-    network = Network(model, seeding.weights(model, 0), OPERATIONS)
-    draws, near_ties = reference.clear_draws(network, 8, 0)
+    network = Network(model, seeding.draw_weights(model, 0), OPERATIONS)
+    draws, near_ties = reference.find_clear_draws(network, 8, 0)
     assert near_ties == 0
     assert 1 < (draws + 1).mean() < 8
 
@@ -216,9 +220,9 @@ def test_a_reference_comes_back_from_its_file_as_it_was(
     tmp_path: Path, model: Model, batch_size: int
 ) -> None:
     path = str(tmp_path / "reference.npz")
-    known = reference.compute(model, batch_size, 0)
-    reference_file.save(path, known)
-    _is_same(reference_file.load(path), known)
+    known = reference.compute_reference(model, batch_size, 0)
+    reference_file.save_reference(path, known)
+    _is_same(reference_file.load_reference(path), known)
 
 
 def _is_same(found: object, value: object) -> None:
@@ -235,21 +239,21 @@ def _is_same(found: object, value: object) -> None:
 
 
 def test_a_reference_without_a_loss_comes_back_too(tmp_path: Path) -> None:
-    ref = reference.compute(MODELS["copy"], 1, 0)
-    reference_file.save(str(tmp_path / "copy.npz"), ref)
-    assert reference_file.load(str(tmp_path / "copy.npz")).losses == ()
+    ref = reference.compute_reference(MODELS["copy"], 1, 0)
+    reference_file.save_reference(str(tmp_path / "copy.npz"), ref)
+    assert reference_file.load_reference(str(tmp_path / "copy.npz")).losses == ()
 
 
 def test_a_file_appears_whole_and_leaves_nothing_beside_it(
     tmp_path: Path, lenet: reference.Reference
 ) -> None:
     path = tmp_path / "lenet.npz"
-    reference_file.save(str(path), lenet)
+    reference_file.save_reference(str(path), lenet)
     assert [found.name for found in tmp_path.iterdir()] == ["lenet.npz"]
     with pytest.raises(ValueError, match="no_such_dtype"):
-        reference_file.save(str(path), lenet._replace(draws=_Unwritable()))
+        reference_file.save_reference(str(path), lenet._replace(draws=_Unwritable()))
     assert [found.name for found in tmp_path.iterdir()] == ["lenet.npz"]
-    assert reference_file.load(str(path)).losses == lenet.losses
+    assert reference_file.load_reference(str(path)).losses == lenet.losses
 
 
 class _Unwritable:
@@ -259,17 +263,17 @@ class _Unwritable:
 
 def test_what_is_no_reference_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError):
-        reference_file.load(str(tmp_path / "missing.npz"))
+        reference_file.load_reference(str(tmp_path / "missing.npz"))
     (tmp_path / "half.npz").write_bytes(b"PK\x03\x04 cut off")
-    with pytest.raises(reference_file.Unreadable, match=r"half\.npz"):
-        reference_file.load(str(tmp_path / "half.npz"))
+    with pytest.raises(reference_file.UnreadableReference, match=r"half\.npz"):
+        reference_file.load_reference(str(tmp_path / "half.npz"))
     numpy.savez(tmp_path / "other.npz", a=1)
-    with pytest.raises(reference_file.Unreadable, match=r"other\.npz"):
-        reference_file.load(str(tmp_path / "other.npz"))
+    with pytest.raises(reference_file.UnreadableReference, match=r"other\.npz"):
+        reference_file.load_reference(str(tmp_path / "other.npz"))
 
 
 def test_a_reference_is_of_its_model_batch_and_seed_only(lenet: reference.Reference) -> None:
-    assert reference.is_of(lenet, LENET, 64, 0)
-    assert not reference.is_of(lenet, LENET, 32, 0)
-    assert not reference.is_of(lenet, LENET, 64, 1)
-    assert not reference.is_of(lenet, LENET._replace(layers=LENET.layers[:-1]), 64, 0)
+    assert reference.is_reference_of(lenet, LENET, 64, 0)
+    assert not reference.is_reference_of(lenet, LENET, 32, 0)
+    assert not reference.is_reference_of(lenet, LENET, 64, 1)
+    assert not reference.is_reference_of(lenet, LENET._replace(layers=LENET.layers[:-1]), 64, 0)

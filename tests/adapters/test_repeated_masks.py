@@ -13,25 +13,27 @@ PAIRS = 150
 
 @pytest.fixture(scope="module")
 def known():
-    return reference.compute(MODEL, 8, 0)
+    return reference.compute_reference(MODEL, 8, 0)
 
 
 @pytest.fixture(scope="module")
 def seen(known):
     """Gradients of 2 * PAIRS masks that the reference has not drawn, of the batch that it drew."""
-    network = Network(MODEL, seeding.weights(MODEL, 0), OPERATIONS)
-    batch = seeding.batches(MODEL, 8, 0, known.draws)[-1]
+    network = Network(MODEL, seeding.draw_weights(MODEL, 0), OPERATIONS)
+    batch = seeding.draw_batches(MODEL, 8, 0, known.draws)[-1]
     batch = batch._replace(inputs=batch.inputs.astype(numpy.float64))
     start, values = (
-        dropout_gradients._first(MODEL),
-        dropout_gradients._values_before(network, (batch,)),
+        dropout_gradients._first_dropout(MODEL),
+        dropout_gradients._compute_values_before(network, (batch,)),
     )
     found = []
     for number in range(2 * PAIRS):
         draw = numpy.random.RandomState(1000 + number)
         result = network.gradient_behind(start, values, batch, draw)
-        own = {name: result.gradients[name] for name in dropout_gradients.behind(MODEL)}
-        found.append(dropout_gradients.seen(result.loss, own))
+        own = {
+            name: result.gradients[name] for name in dropout_gradients.list_parameters_behind(MODEL)
+        }
+        found.append(dropout_gradients.summarize_gradients(result.loss, own))
     return found
 
 
@@ -39,11 +41,11 @@ def test_two_masks_are_never_called_one_though_a_bias_may_hardly_move(known, see
     pairs = list(zip(seen[::2], seen[1::2], strict=True))
     apart = known.dropout.apart["classifier.bias"]
     assert min(dropout_gradients._distance(*pair, "classifier.bias") for pair in pairs) < apart / 3
-    assert [dropout_gradients.faults(known.dropout, pair) for pair in pairs] == [[]] * PAIRS
+    assert [dropout_gradients.find_faults(known.dropout, pair) for pair in pairs] == [[]] * PAIRS
 
 
 def test_one_mask_twice_is_named_with_every_gradient_that_is_the_same(known, seen):
-    assert dropout_gradients.faults(known.dropout, (seen[0], seen[0])) == [
+    assert dropout_gradients.find_faults(known.dropout, (seen[0], seen[0])) == [
         "two gradients of classifier.weight are the same",
         "two gradients of classifier.bias are the same",
     ]
@@ -52,5 +54,5 @@ def test_one_mask_twice_is_named_with_every_gradient_that_is_the_same(known, see
 def test_one_mask_twice_is_found_though_rounding_moves_its_gradients(known, seen):
     rounded = {name: value * (1 + 1e-7) for name, value in seen[0].sketches.items()}
     again = seen[0]._replace(sketches=rounded)
-    (fault,) = dropout_gradients.faults(known.dropout, (seen[0], again))
+    (fault,) = dropout_gradients.find_faults(known.dropout, (seen[0], again))
     assert fault.startswith("two gradients, most that of classifier.")

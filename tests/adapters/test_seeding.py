@@ -36,15 +36,15 @@ def _checksum(array: numpy.ndarray) -> int:
 
 
 def test_weights_are_these_bytes_on_every_numpy() -> None:
-    weights = seeding.weights(LENET, 0)
+    weights = seeding.draw_weights(LENET, 0)
     assert weights["conv1.weight"].ravel()[:3].tolist() == CONV1
     assert {name: _checksum(array) for name, array in weights.items()} == WEIGHTS
 
 
 def test_batches_are_these_bytes_on_every_numpy() -> None:
-    images = seeding.batches(LENET, 64, 7)[0]
-    vectors = seeding.batches(SMALL, 64, 7)[0]
-    sequences = seeding.batches(LSTM, 16, 7)[123]
+    images = seeding.draw_batches(LENET, 64, 7)[0]
+    vectors = seeding.draw_batches(SMALL, 64, 7)[0]
+    sequences = seeding.draw_batches(LSTM, 16, 7)[123]
     assert images.inputs[0, 0, 0, :3].tolist() == IMAGE
     assert sequences.inputs[0, :6].tolist() == TOKENS
     assert [_checksum(images.inputs), _checksum(images.labels)] == IMAGES
@@ -53,61 +53,61 @@ def test_batches_are_these_bytes_on_every_numpy() -> None:
 
 
 def test_weights_are_float32_in_canonical_shapes() -> None:
-    weights = seeding.weights(LSTM, 0)
-    for entry in shapes.parameters(LSTM):
+    weights = seeding.draw_weights(LSTM, 0)
+    for entry in shapes.list_parameters(LSTM):
         assert weights[entry.name].shape == entry.shape
         assert weights[entry.name].dtype == numpy.float32
 
 
 def test_weights_are_scaled_by_the_root_of_their_fan_in() -> None:
-    for entry in shapes.parameters(LENET):
-        spread = seeding.weights(LENET, 0)[entry.name].std()
+    for entry in shapes.list_parameters(LENET):
+        spread = seeding.draw_weights(LENET, 0)[entry.name].std()
         expected = 0.1 if entry.role == "bias" else entry.fan_in**-0.5
         assert spread == pytest.approx(expected, rel=4 / entry.size**0.5)
-    assert seeding.weights(LSTM, 0)["embedding.weight"].std() == pytest.approx(0.1, rel=0.01)
+    assert seeding.draw_weights(LSTM, 0)["embedding.weight"].std() == pytest.approx(0.1, rel=0.01)
 
 
 def test_no_bias_is_zero() -> None:
     for model in (LENET, LSTM, SMALL):
-        for name, array in seeding.weights(model, 0).items():
+        for name, array in seeding.draw_weights(model, 0).items():
             assert not name.endswith("bias") or (array != 0).all()
 
 
 def test_another_seed_gives_other_weights_and_batches() -> None:
     assert not numpy.array_equal(
-        seeding.weights(LENET, 0)["fc2.bias"], seeding.weights(LENET, 1)["fc2.bias"]
+        seeding.draw_weights(LENET, 0)["fc2.bias"], seeding.draw_weights(LENET, 1)["fc2.bias"]
     )
-    first, second = (seeding.batches(LENET, 2, seed)[0] for seed in (0, 1))
+    first, second = (seeding.draw_batches(LENET, 2, seed)[0] for seed in (0, 1))
     assert not numpy.array_equal(first.inputs, second.inputs)
 
 
 def test_a_layer_more_moves_no_other_weights() -> None:
     longer = LENET._replace(layers=(*LENET.layers[:-1], Linear("more", 500), LENET.layers[-1]))
-    before, after = seeding.weights(LENET, 3), seeding.weights(longer, 3)
+    before, after = seeding.draw_weights(LENET, 3), seeding.draw_weights(longer, 3)
     assert all(numpy.array_equal(before[name], after[name]) for name in before)
 
 
 def test_a_large_batch_begins_with_the_small_one() -> None:
-    small, large = (seeding.batches(LENET, size, 0)[0] for size in (4, 9))
+    small, large = (seeding.draw_batches(LENET, size, 0)[0] for size in (4, 9))
     assert numpy.array_equal(small.inputs, large.inputs[:4])
     assert numpy.array_equal(small.labels, large.labels[:4])
 
 
 def test_an_array_longer_than_a_chunk_is_one_stream() -> None:
-    drawn = seeding.weights(MODELS["gemm-2048"], 0)["product.weight"].ravel()
-    whole = seeding.stream(0, "weight", "product.weight").standard_normal(drawn.size)
+    drawn = seeding.draw_weights(MODELS["gemm-2048"], 0)["product.weight"].ravel()
+    whole = seeding.make_stream(0, "weight", "product.weight").standard_normal(drawn.size)
     assert numpy.array_equal(drawn, (whole * 2048**-0.5).astype(numpy.float32))
 
 
 def test_lstm_has_124_batches_in_order_of_length() -> None:
-    batches = seeding.batches(LSTM, 16, 0)
-    assert seeding.batch_count(LSTM, 16) == len(batches) == 124
+    batches = seeding.draw_batches(LSTM, 16, 0)
+    assert seeding.count_batches(LSTM, 16) == len(batches) == 124
     lengths = numpy.concatenate([batch.lengths for batch in batches])
     assert lengths.tolist() == list(LSTM.input.lengths[: 124 * 16])
 
 
 def test_sequences_are_padded_on_the_right_with_zero_to_the_batchs_longest() -> None:
-    for batch in seeding.batches(LSTM, 16, 0):
+    for batch in seeding.draw_batches(LSTM, 16, 0):
         assert batch.inputs.dtype == batch.lengths.dtype == batch.labels.dtype == numpy.int32
         assert batch.inputs.shape == (16, batch.lengths.max())
         inside = numpy.arange(batch.inputs.shape[1]) < batch.lengths[:, None]
@@ -116,37 +116,37 @@ def test_sequences_are_padded_on_the_right_with_zero_to_the_batchs_longest() -> 
 
 
 def test_images_are_standard_normal_and_vectors_uniform() -> None:
-    images = seeding.batches(LENET, 64, 0)[0].inputs
+    images = seeding.draw_batches(LENET, 64, 0)[0].inputs
     assert images.dtype == numpy.float32
     assert images.mean() == pytest.approx(0, abs=0.02)
     assert images.std() == pytest.approx(1, abs=0.02)
-    vectors = seeding.batches(SMALL, 64, 0)[0].inputs
+    vectors = seeding.draw_batches(SMALL, 64, 0)[0].inputs
     assert 0 <= vectors.min() < 0.01
     assert 0.99 < vectors.max() < 1
     assert vectors.mean() == pytest.approx(0.5, abs=0.01)
 
 
 def test_labels_cover_the_classes_and_models_without_classes_have_none() -> None:
-    assert set(seeding.batches(LENET, 256, 0)[0].labels) == set(range(10))
-    assert seeding.batches(MODELS["autoencoder-400-200-100/ae1"], 4, 0)[0].labels is None
+    assert set(seeding.draw_batches(LENET, 256, 0)[0].labels) == set(range(10))
+    assert seeding.draw_batches(MODELS["autoencoder-400-200-100/ae1"], 4, 0)[0].labels is None
 
 
 def test_a_draw_changes_its_own_example_only() -> None:
-    plain = seeding.batches(LENET, 3, 0)[0]
-    drawn = seeding.batches(LENET, 3, 0, numpy.array([0, 2, 0, 0, 0, 0]))[0]
+    plain = seeding.draw_batches(LENET, 3, 0)[0]
+    drawn = seeding.draw_batches(LENET, 3, 0, numpy.array([0, 2, 0, 0, 0, 0]))[0]
     same = [numpy.array_equal(a, b) for a, b in zip(plain.inputs, drawn.inputs, strict=True)]
     assert same == [True, False, True]
-    assert numpy.array_equal(drawn.inputs[1], seeding.example(LENET, 0, 1, 2))
+    assert numpy.array_equal(drawn.inputs[1], seeding.draw_example(LENET, 0, 1, 2))
     assert numpy.array_equal(plain.labels, drawn.labels)
 
 
 def test_draws_for_another_number_of_examples_are_refused() -> None:
     with pytest.raises(ValueError, match=r"draws of shape \(2,\) for 6 examples"):
-        seeding.batches(LENET, 3, 0, numpy.array([0, 1]))
+        seeding.draw_batches(LENET, 3, 0, numpy.array([0, 1]))
 
 
 def test_a_batch_that_the_examples_do_not_fill_is_refused() -> None:
     with pytest.raises(ValueError, match="lstm has 1989 examples and a batch of 2000 needs more"):
-        seeding.batch_count(LSTM, 2000)
+        seeding.count_batches(LSTM, 2000)
     with pytest.raises(ValueError, match="Give 1 or more"):
-        seeding.batch_count(LENET, 0)
+        seeding.count_batches(LENET, 0)

@@ -85,8 +85,8 @@ def test_nothing_is_left_to_wait_for_when_a_call_on_the_cpu_returns(bench, varia
 
         model = MODELS["gemm-1024"]
         adapter = Adapter(model, {variant!r}, "cpu", 1, "float32")
-        adapter.build(seeding.weights(model, 0))
-        adapter.load(seeding.batches(model, 1024, 0))
+        adapter.build(seeding.draw_weights(model, 0))
+        adapter.load(seeding.draw_batches(model, 1024, 0))
         adapter.gradient(0)
         moments = [time.perf_counter()]
         handle = adapter.gradient(0)
@@ -109,8 +109,8 @@ def test_a_convolution_of_a_single_channel_is_no_depthwise_one(bench):
 
         model = MODELS["lenet"]
         adapter = Adapter(model, "graph", "cpu", 1, "float32")
-        adapter.build(seeding.weights(model, 0))
-        adapter.load(seeding.batches(model, 2, 0))
+        adapter.build(seeding.draw_weights(model, 0))
+        adapter.load(seeding.draw_batches(model, 2, 0))
         graph = adapter._forward.get_concrete_function().graph
         print(json.dumps([operation.type for operation in graph.get_operations()]))
         """

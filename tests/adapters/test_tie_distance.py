@@ -31,7 +31,7 @@ def _model(source: kinds.Input, *layers: kinds.Layer) -> Model:
 
 def _clearance(model: Model, weights: dict, example: list) -> float:
     network = Network(model, weights, OPERATIONS)
-    return tie_distance.clearance(network, Batch(numpy.array([example], numpy.float64)))
+    return tie_distance.measure_tie_distance(network, Batch(numpy.array([example], numpy.float64)))
 
 
 def _identity(size: int, **more: numpy.ndarray) -> dict:
@@ -109,7 +109,7 @@ def test_where_no_gradient_flows_nothing_can_jump() -> None:
 
 
 def test_rounding_grows_with_the_root_of_the_products_behind_a_value() -> None:
-    found = tie_distance.relative_rounding(LENET)
+    found = tie_distance.estimate_rounding(LENET)
     assert found["conv1"] == pytest.approx(ROUNDING * math.sqrt(25))
     assert found["tanh2"] == pytest.approx(ROUNDING * math.sqrt(25 + 500))
     assert found["fc1"] == pytest.approx(ROUNDING * math.sqrt(25 + 500 + 800))
@@ -125,7 +125,7 @@ def _single_precision(x: numpy.ndarray, weight: numpy.ndarray) -> numpy.ndarray:
 
 def test_float32_sums_are_off_by_no_more_than_is_assumed() -> None:
     for products in (100, 1000, 4000):
-        draw = seeding.stream(0, "rounding", products)
+        draw = seeding.make_stream(0, "rounding", products)
         x = draw.standard_normal((200, products)).astype(numpy.float32)
         weight = (draw.standard_normal((200, products)) / products**0.5).astype(numpy.float32)
         exact = x.astype(numpy.float64) @ weight.astype(numpy.float64).T

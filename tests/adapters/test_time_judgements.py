@@ -15,7 +15,7 @@ ON_CPU = SimpleNamespace(on_cpu=True, places=(0,))
 
 
 def costs(*times_ms):
-    return [Cost(1e6 * time, 1e6 * time) for time in times_ms]
+    return [CallCost(1e6 * time, 1e6 * time) for time in times_ms]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def costs(*times_ms):
 )
 def test_a_batch_is_late_only_in_every_round_of_a_calm_machine(firsts, laters, outcome):
     rounds = list(zip(costs(*firsts), costs(*laters), strict=True))
-    assert unseen_inputs._of_rounds(ON_CPU, rounds).outcome == outcome
+    assert unseen_inputs._judge_rounds(ON_CPU, rounds).outcome == outcome
 
 
 @pytest.mark.parametrize(

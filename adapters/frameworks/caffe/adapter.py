@@ -54,7 +54,7 @@ class Adapter(contract.Adapter):
         require_expressible(self._model)
         self._weights = {
             entry.name: reordered(self._model, entry, weights[entry.name])
-            for entry in shapes.parameters(self._model)
+            for entry in shapes.list_parameters(self._model)
         }
 
     def load(self, batches):
@@ -66,7 +66,7 @@ class Adapter(contract.Adapter):
             self._net_of(index)
 
     def set_parameter(self, name, values):
-        (entry,) = [own for own in shapes.parameters(self._model) if own.name == name]
+        (entry,) = [own for own in shapes.list_parameters(self._model) if own.name == name]
         self._weights[name] = reordered(self._model, entry, values)
         for net in self._nets.values():
             self._put(net, name)
@@ -98,7 +98,7 @@ class Adapter(contract.Adapter):
 
     def gradients(self, handle):
         found = places(self._model, _steps(handle))
-        for entry in shapes.trained(self._model):
+        for entry in shapes.list_trained(self._model):
             name, number = found[entry.name]
             gradient = handle.params[name][number].diff.reshape(entry.shape).copy()
             yield entry.name, reordered(self._model, entry, gradient)
@@ -111,7 +111,7 @@ class Adapter(contract.Adapter):
         self._fill(net, like=next(iter(self._nets.values())))
         _give(net, self._batches[0])
         net.forward()
-        reads = shapes.sources(self._model)
+        reads = shapes.list_inputs(self._model)
         seen = {name: net.blobs[blob].data for name, blob in self._blobs.items()}
         return {
             layer.name: contract.measure_kept_share(seen[reads[layer.name][0]], seen[layer.name])

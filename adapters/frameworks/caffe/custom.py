@@ -4,7 +4,7 @@ import caffe
 import numpy
 
 
-class SignedSquare(caffe.Layer):
+class SignedSquareLayer(caffe.Layer):
     """y = x |x|, with a backward rule of its own."""
 
     def setup(self, bottom, top):

@@ -50,7 +50,7 @@ class Net(object):
     def __init__(self, model, inputs, dropout):
         self.dropout = dropout
         self._model = model
-        self._reads, self._shapes = shapes.sources(model), shapes.output_shapes(model)
+        self._reads, self._shapes = shapes.list_inputs(model), shapes.compute_output_shapes(model)
         self._kinds = {layer.name: type(layer) for layer in model.layers}
         self.spec = caffe.NetSpec()
         for name, shape in sorted(inputs.items()):
@@ -112,7 +112,7 @@ def places(model, steps):
     """
     found = {}
     of = {layer.name: type(layer) for layer in model.layers}
-    for entry in shapes.parameters(model):
+    for entry in shapes.list_parameters(model):
         name, number = PLACES.get((of[entry.layer], entry.role)) or PLACES[entry.role]
         found[entry.name] = (name.format(entry.layer, steps), number)
     return found

@@ -18,8 +18,8 @@ class Network(chainer.Chain):
     def __init__(self, model, layers, losses):
         super(Network, self).__init__()
         self._model = model
-        self._reads, self._needed = shapes.sources(model), shapes.needs_gradient(model)
-        outputs = shapes.output_shapes(model)
+        self._reads, self._needed = shapes.list_inputs(model), shapes.find_gradient_flow(model)
+        outputs = shapes.compute_output_shapes(model)
         self.steps = [
             (layer, _entry(layers, layer)(layer, outputs[self._reads[layer.name][0]]))
             for layer in model.layers
@@ -32,7 +32,7 @@ class Network(chainer.Chain):
     def fill(self, weights):
         """Set canonical arrays by `layer.role`."""
         self._trained = {}
-        for entry in shapes.parameters(self._model):
+        for entry in shapes.list_parameters(self._model):
             found = parameters(self[entry.layer])[entry.role]
             for parameter, array in zip(found, numpy.split(weights[entry.name], len(found))):
                 parameter.array[...] = array

@@ -22,25 +22,25 @@ class EmbedSequences(L.EmbedID):
         return F.split_axis(super(EmbedSequences, self).forward(words), ends, axis=0)
 
 
-class Lstm(L.NStepLSTM):
+class LstmLink(L.NStepLSTM):
     """Gates are i, f, g, o. The second bias stays zero."""
 
     def forward(self, xs):
-        return super(Lstm, self).forward(None, None, xs)[2]
+        return super(LstmLink, self).forward(None, None, xs)[2]
 
 
-class Gru(L.NStepGRU):
+class GruLink(L.NStepGRU):
     """Gates are r, z, n."""
 
     def forward(self, xs):
-        return super(Gru, self).forward(None, xs)[1]
+        return super(GruLink, self).forward(None, xs)[1]
 
 
-class Attention(chainer.Chain):
+class AttentionLink(chainer.Chain):
     """Self-attention: Chainer has none. Examples are padded, and padding gets no share."""
 
     def __init__(self, layer, units):
-        super(Attention, self).__init__()
+        super(AttentionLink, self).__init__()
         self._heads = layer.heads
         with self.init_scope():
             self.together = L.Linear(units, 3 * units, nobias=True, initialW=0)
@@ -63,20 +63,20 @@ class Attention(chainer.Chain):
         return [example[:length] for example, length in zip(F.separate(found, axis=0), lengths)]
 
 
-class Loop(L.Linear):
+class LoopLink(L.Linear):
     """Chainer defines by running: its loop is Python's."""
 
     def __init__(self, layer, units):
-        super(Loop, self).__init__(units, units, initialW=0)
+        super(LoopLink, self).__init__(units, units, initialW=0)
         self._steps = layer.steps
 
     def forward(self, x):
         for _ in range(self._steps):
-            x = F.tanh(super(Loop, self).forward(x))
+            x = F.tanh(super(LoopLink, self).forward(x))
         return x
 
 
-class Custom(chainer.FunctionNode):
+class CustomFunction(chainer.FunctionNode):
     """y = x |x|, and backward of_x = of_y * 2 |x| / (1 + |x|)."""
 
     def forward(self, inputs):
@@ -88,7 +88,7 @@ class Custom(chainer.FunctionNode):
         return (gradients[0] * 2.0 * size / (1.0 + size),)
 
 
-class Dropout(object):
+class DropoutFunction(object):
     """rate is switched to 0 to drop nothing.
 
     By NumPy also where there is iDeep, which draws the same again in every call of one second.
@@ -104,7 +104,7 @@ class Dropout(object):
             return F.dropout(x, self.rate)
 
 
-class Duplicate(object):
+class CopyFunction(object):
     """A copy into memory that is kept: in fresh memory the CPU would pay a page fault per 4 KiB."""
 
     _kept = numpy.empty(0)
@@ -123,7 +123,7 @@ def _conv(layer, source, **more):
 
 
 def _linear(layer, source):
-    return L.Linear(shapes.product(source), layer.units, nobias=not layer.bias, initialW=0)
+    return L.Linear(shapes.count_values(source), layer.units, nobias=not layer.bias, initialW=0)
 
 
 def _lrn(layer, source):
@@ -161,22 +161,22 @@ LAYERS = {
     kinds.Tanh: lambda layer, source: F.tanh,
     kinds.Sigmoid: lambda layer, source: F.sigmoid,
     kinds.Lrn: _lrn,
-    kinds.Dropout: lambda layer, source: Dropout(layer),
+    kinds.Dropout: lambda layer, source: DropoutFunction(layer),
     kinds.Embedding: lambda layer, source: EmbedSequences(layer.vocabulary, layer.units, 0),
-    kinds.Lstm: lambda layer, source: Lstm(1, source[-1], layer.units, 0.0, initialW=0),
-    kinds.Gru: lambda layer, source: Gru(1, source[-1], layer.units, 0.0, initialW=0),
-    kinds.Attention: lambda layer, source: Attention(layer, source[-1]),
-    kinds.Loop: lambda layer, source: Loop(layer, source[-1]),
+    kinds.Lstm: lambda layer, source: LstmLink(1, source[-1], layer.units, 0.0, initialW=0),
+    kinds.Gru: lambda layer, source: GruLink(1, source[-1], layer.units, 0.0, initialW=0),
+    kinds.Attention: lambda layer, source: AttentionLink(layer, source[-1]),
+    kinds.Loop: lambda layer, source: LoopLink(layer, source[-1]),
     kinds.Add: lambda layer, source: lambda one, other: one + other,
-    kinds.Custom: lambda layer, source: lambda x: Custom().apply((x,))[0],
+    kinds.Custom: lambda layer, source: lambda x: CustomFunction().apply((x,))[0],
     kinds.MeanOverTime: lambda layer, source: _mean_over_time,
-    kinds.Duplicate: lambda layer, source: Duplicate(),
+    kinds.Duplicate: lambda layer, source: CopyFunction(),
 }
 
 
 def parameters(link):
     """Per role, the link's parameters that side by side, along the first axis, are the role's."""
-    if isinstance(link, (Lstm, Gru)):
+    if isinstance(link, (LstmLink, GruLink)):
         (weights,), (biases,) = link.ws, link.bs
         half = len(weights) // 2
         return {
@@ -185,7 +185,7 @@ def parameters(link):
             "bias": biases[:half],
             "bias_hidden": biases[half:],
         }
-    if isinstance(link, Attention):
+    if isinstance(link, AttentionLink):
         return {"weight_input": [link.together.W], "weight_output": [link.out.W]}
     if isinstance(link, L.BatchNormalization):
         return {"scale": [link.gamma], "bias": [link.beta]}

@@ -5,11 +5,11 @@ import numpy
 from cntk.ops.functions import UserFunction
 
 
-class Custom(UserFunction):
+class SignedSquareFunction(UserFunction):
     """y = x |x|, with the backward rule of kinds.Custom."""
 
     def __init__(self, x, name="custom"):
-        super(Custom, self).__init__([x], name=name)
+        super(SignedSquareFunction, self).__init__([x], name=name)
 
     def infer_outputs(self):
         x = self.inputs[0]

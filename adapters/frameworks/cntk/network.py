@@ -20,9 +20,9 @@ class Network(object):
         self.trained, self.dropouts = {}, {}
         self._model = model
         self._inputs = _inputs(model)
-        self._reads = shapes.sources(model)
-        self._entries = {entry.name: entry for entry in shapes.parameters(model)}
-        self._sources = shapes.output_shapes(model)
+        self._reads = shapes.list_inputs(model)
+        self._entries = {entry.name: entry for entry in shapes.list_parameters(model)}
+        self._sources = shapes.compute_output_shapes(model)
         values = dict(self._inputs)
         for layer in model.layers:
             values[layer.name] = self._output(layer, values, weights)
@@ -113,7 +113,7 @@ def _inputs(model):
         found["input"] = cntk.sequence.input_variable((1,))
         found["lengths"] = cntk.input_variable((1,))
     else:
-        found["input"] = cntk.input_variable(shapes.input_shape(model))
+        found["input"] = cntk.input_variable(shapes.compute_input_shape(model))
     if model.classes:
         found["labels"] = cntk.input_variable(model.classes, is_sparse=True)
     return found

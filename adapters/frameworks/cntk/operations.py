@@ -7,7 +7,7 @@ which CNTK leaves the batch (and a sequence's time) out. Images are (channels, h
 import cntk
 
 from velodrome.adapters.contract import Unsupported
-from velodrome.adapters.frameworks.cntk.custom import Custom
+from velodrome.adapters.frameworks.cntk.custom import SignedSquareFunction
 from velodrome.adapters.models import layers as kinds
 
 BATCH = cntk.Axis.default_batch_axis()
@@ -168,7 +168,7 @@ OPERATIONS = {
     kinds.TransposedConv: _transposed,
     kinds.BatchNorm: _batch_norm,
     kinds.Attention: _attention,
-    kinds.Custom: lambda layer, weight, x: cntk.user_function(Custom(x)),
+    kinds.Custom: lambda layer, weight, x: cntk.user_function(SignedSquareFunction(x)),
     kinds.AvgPool: _avg_pool,
     kinds.Gru: _gru,
     kinds.Loop: _loop,

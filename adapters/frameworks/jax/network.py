@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from velodrome.adapters.contract import Unsupported, measure_kept_share
 from velodrome.adapters.frameworks import channels_last
-from velodrome.adapters.frameworks.jax.operations import LOSSES, Call, choice
+from velodrome.adapters.frameworks.jax.operations import LOSSES, JaxContext, choice
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
@@ -22,8 +22,10 @@ class Network(object):
         self._model = model
         self._steps = [(layer, _known(choice, layer, platform)) for layer in model.layers]
         self._loss = _known(lambda loss: LOSSES[type(loss)], model.loss)
-        self._reads = shapes.sources(model)
-        self._parameters = {entry.name: _placed(model, entry) for entry in shapes.parameters(model)}
+        self._reads = shapes.list_inputs(model)
+        self._parameters = {
+            entry.name: _placed(model, entry) for entry in shapes.list_parameters(model)
+        }
         self._dropouts = [one.name for one in model.layers if isinstance(one, kinds.Dropout)]
         last = model.layers[-1]
         self._kept = last.name if _only_copies(model, last) else ""
@@ -46,7 +48,7 @@ class Network(object):
         if self._dropouts:
             found["key"] = jax.random.key(0)
         if self._kept:
-            shape = shapes.output_shapes(self._model)[self._kept]
+            shape = shapes.compute_output_shapes(self._model)[self._kept]
             found["kept"] = jnp.zeros((batch_size,) + shape, jnp.float32)
         return found
 
@@ -93,7 +95,7 @@ class Network(object):
         by_layer = {layer.name: {} for layer, _ in self._steps}
         for name, (layer, entry, _) in self._parameters.items():
             by_layer[layer.name][entry.role] = (frozen if entry.frozen else trained)[name]
-        call = Call(batch.get("lengths"), rates, keys)
+        call = JaxContext(batch.get("lengths"), rates, keys)
         for layer, operation in self._steps:
             read = [values[name] for name in self._reads[layer.name]]
             values[layer.name] = operation(layer, by_layer[layer.name], call, *read)
@@ -108,7 +110,7 @@ class Network(object):
 
 
 def _only_copies(model, layer):
-    return isinstance(layer, kinds.Duplicate) and not shapes.parameters(model)
+    return isinstance(layer, kinds.Duplicate) and not shapes.list_parameters(model)
 
 
 def _known(find, kind, *arguments):
@@ -121,4 +123,8 @@ def _known(find, kind, *arguments):
 def _placed(model, entry):
     """A parameter's layer, itself, and the shape of one example before the layer."""
     (layer,) = [one for one in model.layers if one.name == entry.layer]
-    return layer, entry, shapes.output_shapes(model)[shapes.sources(model)[entry.layer][0]]
+    return (
+        layer,
+        entry,
+        shapes.compute_output_shapes(model)[shapes.list_inputs(model)[entry.layer][0]],
+    )

@@ -25,26 +25,26 @@ class Recurrent(object):
     }
 
 
-class Lstm(Recurrent, rnn.LSTM):
+class LstmBlock(Recurrent, rnn.LSTM):
     """Gates are i, f, g, o; the second bias stays zero."""
 
 
-class Gru(Recurrent, rnn.GRU):
+class GruBlock(Recurrent, rnn.GRU):
     """Gates are r, z, n."""
 
 
-class BatchNorm(nn.BatchNorm):
+class BatchNormBlock(nn.BatchNorm):
     ATTRIBUTES = {"scale": "gamma", "bias": "beta"}
 
 
-class Attention(HybridBlock):
+class AttentionBlock(HybridBlock):
     """Self-attention by MXNet's own pair of products, which want each head's q, k and v together.
 
     Weights are put into that order when they are set: (3, heads, d) to (heads, 3, d).
     """
 
     def __init__(self, layer, units):
-        super(Attention, self).__init__()
+        super(AttentionBlock, self).__init__()
         self._heads = layer.heads
         with self.name_scope():
             self.weight_input = self.params.get("weight_input", shape=(3 * units, units))
@@ -71,7 +71,7 @@ class Attention(HybridBlock):
         return parts.swapaxes(0, 1).reshape(array.shape)
 
 
-class Duplicate(HybridBlock):
+class CopyBlock(HybridBlock):
     """A copy into memory that is kept: in fresh memory it takes ten times as long on a CPU.
 
     What is hybridized always gives fresh memory.
@@ -85,11 +85,11 @@ class Duplicate(HybridBlock):
         return mxnet.nd.identity(x, out=self._kept)
 
 
-class Loop(HybridBlock):
+class LoopBlock(HybridBlock):
     """foreach wants something to walk over: a row of zeros per step, which is left unread."""
 
     def __init__(self, layer, units):
-        super(Loop, self).__init__()
+        super(LoopBlock, self).__init__()
         self._steps, self._units = layer.steps, units
         with self.name_scope():
             self.weight = self.params.get("weight", shape=(units, units))
@@ -131,7 +131,7 @@ def _transposed_conv(layer, source):
 
 
 def _linear(layer, source):
-    return nn.Dense(layer.units, use_bias=layer.bias, in_units=shapes.product(source))
+    return nn.Dense(layer.units, use_bias=layer.bias, in_units=shapes.count_values(source))
 
 
 def _lrn(layer, source):
@@ -163,25 +163,27 @@ BLOCKS = {
     kinds.Linear: _linear,
     kinds.MaxPool: lambda layer, source: nn.MaxPool2D(layer.size, layer.stride),
     kinds.AvgPool: lambda layer, source: nn.AvgPool2D(layer.size, layer.stride),
-    kinds.BatchNorm: lambda layer, source: BatchNorm(epsilon=layer.epsilon, in_channels=source[0]),
+    kinds.BatchNorm: lambda layer, source: BatchNormBlock(
+        epsilon=layer.epsilon, in_channels=source[0]
+    ),
     kinds.Relu: lambda layer, source: nn.Activation("relu"),
     kinds.Tanh: lambda layer, source: nn.Activation("tanh"),
     kinds.Sigmoid: lambda layer, source: nn.Activation("sigmoid"),
     kinds.Lrn: _lrn,
     kinds.Dropout: lambda layer, source: nn.Dropout(layer.rate),
     kinds.Embedding: lambda layer, source: nn.Embedding(layer.vocabulary, layer.units),
-    kinds.Lstm: lambda layer, source: Lstm(layer.units, input_size=source[-1]),
-    kinds.Gru: lambda layer, source: Gru(layer.units, input_size=source[-1]),
-    kinds.Attention: lambda layer, source: Attention(layer, source[-1]),
-    kinds.Loop: lambda layer, source: Loop(layer, source[-1]),
+    kinds.Lstm: lambda layer, source: LstmBlock(layer.units, input_size=source[-1]),
+    kinds.Gru: lambda layer, source: GruBlock(layer.units, input_size=source[-1]),
+    kinds.Attention: lambda layer, source: AttentionBlock(layer, source[-1]),
+    kinds.Loop: lambda layer, source: LoopBlock(layer, source[-1]),
     kinds.Add: lambda layer, source: nn.HybridLambda(lambda F, one, other: one + other),
     kinds.Custom: lambda layer, source: nn.HybridLambda(lambda F, x: F.Custom(x, op_type=CUSTOM)),
     kinds.MeanOverTime: lambda layer, source: nn.HybridLambda(_mean_over_time),
-    kinds.Duplicate: lambda layer, source: Duplicate(),
+    kinds.Duplicate: lambda layer, source: CopyBlock(),
 }
 
 
-class CrossEntropy(HybridBlock):
+class CrossEntropyBlock(HybridBlock):
     """(logits, labels) to the mean of the loss over the batch.
 
     The logarithm of a softmax is MXNet's own kernel: by default it is oneDNN's, whose approximation
@@ -194,7 +196,7 @@ class CrossEntropy(HybridBlock):
         return -F.mean(F.pick(logarithms, labels, axis=-1))
 
 
-class SquaredError(HybridBlock):
+class SquaredErrorBlock(HybridBlock):
     def hybrid_forward(self, F, output, target=None):
         if target is not None:
             output = output - F.reshape_like(F.BlockGrad(target), output)
@@ -203,7 +205,7 @@ class SquaredError(HybridBlock):
 
 # Per kind of loss, what makes its block: it reads the last layer's output, then labels or target.
 LOSSES = {
-    kinds.SoftmaxCrossEntropy: lambda loss: CrossEntropy(),
-    kinds.SquaredError: lambda loss: SquaredError(),
+    kinds.SoftmaxCrossEntropy: lambda loss: CrossEntropyBlock(),
+    kinds.SquaredError: lambda loss: SquaredErrorBlock(),
     kinds.NoLoss: lambda loss: nn.HybridLambda(lambda F, output: output),
 }

@@ -20,8 +20,8 @@ class Network(HybridBlock):
     def __init__(self, model, blocks, losses):
         super(Network, self).__init__()
         self._model = model
-        self._reads = shapes.sources(model)
-        outputs = shapes.output_shapes(model)
+        self._reads = shapes.list_inputs(model)
+        outputs = shapes.compute_output_shapes(model)
         self.steps = [
             (layer, _entry(blocks, layer)(layer, outputs[self._reads[layer.name][0]]))
             for layer in model.layers
@@ -37,7 +37,7 @@ class Network(HybridBlock):
         for parameter in self.collect_params().values():
             parameter.grad_req = "null"
         by_layer = {layer.name: block for layer, block in self.steps}
-        for entry in shapes.parameters(self._model):
+        for entry in shapes.list_parameters(self._model):
             block = by_layer[entry.layer]
             attributes = getattr(block, "ATTRIBUTES", {})
             parameter = getattr(block, attributes.get(entry.role, entry.role))

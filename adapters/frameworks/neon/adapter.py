@@ -84,7 +84,7 @@ class Adapter(contract.Adapter):
         size, first = len(batches[0].inputs), None
         NervanaObject.be.bsz = size
         for steps in sorted({_steps(batch) for batch in batches}, reverse=True):
-            shape = (steps,) if steps else shapes.input_shape(self._model)
+            shape = (steps,) if steps else shapes.compute_input_shape(self._model)
             self._networks[steps] = Network(self._model, shape, size, first)
             first = first or self._networks[steps]
         first.fill(self._weights)
@@ -125,5 +125,5 @@ def _notes(model):
         yield "one network per length of a batch, all with the same parameters"
     if kinds.MeanOverTime in has:
         yield "the mean over true lengths is written by hand: neon's has no lengths"
-    if shapes.trained(model):
+    if shapes.list_trained(model):
         yield "the loss is divided by the batch in its error, where neon leaves it to optimizers"

@@ -15,21 +15,21 @@ from velodrome.adapters.models import layers as kinds
 UNFILLED = Constant(0.0)  # neon wants an initializer; the weights come later
 
 
-class MeanOverTime(neon.Layer):
+class MeanOverTimeLayer(neon.Layer):
     """(n, time x batch) to (n, batch), over the true lengths: RecurrentMean knows none."""
 
     def __init__(self):
-        super(MeanOverTime, self).__init__()
+        super(MeanOverTimeLayer, self).__init__()
         self.owns_delta = True
         self.shares = None  # (1, time x batch): 1 / length within an example, 0 behind it
 
     def configure(self, in_obj):
-        super(MeanOverTime, self).configure(in_obj)
+        super(MeanOverTimeLayer, self).configure(in_obj)
         self.out_shape, _ = interpret_in_shape(self.in_shape)
         return self
 
     def set_deltas(self, delta_buffers):
-        super(MeanOverTime, self).set_deltas(delta_buffers)
+        super(MeanOverTimeLayer, self).set_deltas(delta_buffers)
         self.delta_steps = get_steps(self.deltas, self.in_shape)
 
     def fprop(self, inputs, inference=False):  # noqa: FBT002 - neon's signature
@@ -46,11 +46,11 @@ class MeanOverTime(neon.Layer):
         return self.deltas
 
 
-class Duplicate(neon.Layer):
+class CopyLayer(neon.Layer):
     """A copy into the layer's own buffer."""
 
     def configure(self, in_obj):
-        super(Duplicate, self).configure(in_obj)
+        super(CopyLayer, self).configure(in_obj)
         self.out_shape = self.in_shape
         return self
 
@@ -62,15 +62,15 @@ class Duplicate(neon.Layer):
         return error
 
 
-class SignedSquare(neon.Layer):
+class SignedSquareLayer(neon.Layer):
     """kinds.Custom: an operation of one's own is a layer with both directions."""
 
     def __init__(self):
-        super(SignedSquare, self).__init__()
+        super(SignedSquareLayer, self).__init__()
         self.owns_delta = True
 
     def configure(self, in_obj):
-        super(SignedSquare, self).configure(in_obj)
+        super(SignedSquareLayer, self).configure(in_obj)
         self.out_shape = self.in_shape
         return self
 
@@ -85,11 +85,11 @@ class SignedSquare(neon.Layer):
         return self.deltas
 
 
-class Dropout(neon.Dropout):
+class DropoutLayer(neon.Dropout):
     """Divides by the kept share while training, which neon's own does only as Caffe's double."""
 
     def __init__(self, rate):
-        super(Dropout, self).__init__(keep=1.0 - rate)
+        super(DropoutLayer, self).__init__(keep=1.0 - rate)
         self.rate = rate
         self.caffe_mode = True
 
@@ -97,14 +97,14 @@ class Dropout(neon.Dropout):
         self.keep, self._train_scaling = 1.0 - rate, 1.0 / (1.0 - rate)
 
 
-class CrossEntropy(CrossEntropyMulti):
+class CrossEntropyCost(CrossEntropyMulti):
     """Its gradient is that of the mean: neon leaves the division to its optimizers."""
 
     def __init__(self, loss, batch_size):
-        super(CrossEntropy, self).__init__(scale=1.0 / batch_size)
+        super(CrossEntropyCost, self).__init__(scale=1.0 / batch_size)
 
 
-class SquaredError(Cost):
+class SquaredErrorCost(Cost):
     """Half the sum of squares, whose mean GeneralizedCost takes; without a target, of y itself."""
 
     def __init__(self, loss, batch_size):
@@ -193,19 +193,19 @@ LAYERS = {
     kinds.Tanh: lambda layer: [neon.Activation(Tanh())],
     kinds.Sigmoid: lambda layer: [neon.Activation(Logistic())],
     kinds.Lrn: _lrn,
-    kinds.Dropout: lambda layer: [Dropout(layer.rate)],
+    kinds.Dropout: lambda layer: [DropoutLayer(layer.rate)],
     kinds.Embedding: lambda layer: [neon.LookupTable(layer.vocabulary, layer.units, init=UNFILLED)],
     kinds.Lstm: _lstm,
     kinds.Gru: _gru,
-    kinds.Custom: lambda layer: [SignedSquare()],
+    kinds.Custom: lambda layer: [SignedSquareLayer()],
     kinds.Add: lambda layer: [],  # joins those before it, see Network
-    kinds.MeanOverTime: lambda layer: [MeanOverTime()],
-    kinds.Duplicate: lambda layer: [Duplicate()],
+    kinds.MeanOverTime: lambda layer: [MeanOverTimeLayer()],
+    kinds.Duplicate: lambda layer: [CopyLayer()],
 }
 
 # Per kind of loss, the cost's class and the layers behind the model's last.
 COSTS = {
-    kinds.SoftmaxCrossEntropy: (CrossEntropy, lambda: [neon.Activation(Softmax())]),
-    kinds.SquaredError: (SquaredError, lambda: []),
+    kinds.SoftmaxCrossEntropy: (CrossEntropyCost, lambda: [neon.Activation(Softmax())]),
+    kinds.SquaredError: (SquaredErrorCost, lambda: []),
     kinds.NoLoss: (None, lambda: []),
 }

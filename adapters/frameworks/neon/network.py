@@ -9,11 +9,11 @@ from neon.models import Model
 
 from velodrome.adapters.contract import Unsupported, measure_kept_share
 from velodrome.adapters.frameworks.neon import layouts
-from velodrome.adapters.frameworks.neon.layers import COSTS, LAYERS, Dropout
+from velodrome.adapters.frameworks.neon.layers import COSTS, LAYERS, DropoutLayer
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
-IN_PLACE = (Activation, Bias, Dropout)
+IN_PLACE = (Activation, Bias, DropoutLayer)
 
 
 class Network(object):
@@ -40,7 +40,7 @@ class Network(object):
     def fill(self, weights):
         """float32 arrays in canonical layout, keyed `layer.role`."""
         by_name = {layer.name: layer for layer in self._model.layers}
-        for entry in shapes.parameters(self._model):
+        for entry in shapes.list_parameters(self._model):
             made = self._made[entry.layer]
             layouts.put(by_name[entry.layer], made, entry.role, weights[entry.name])
 
@@ -68,7 +68,7 @@ class Network(object):
     def gradients(self):
         """(key, array) of every trained parameter, in canonical layout."""
         by_name = {layer.name: layer for layer in self._model.layers}
-        for entry in shapes.trained(self._model):
+        for entry in shapes.list_trained(self._model):
             layer, made = by_name[entry.layer], self._made[entry.layer]
             yield entry.name, layouts.gradient(layer, made, entry.role, entry.shape)
 
@@ -102,7 +102,7 @@ class Network(object):
         neon's activations overwrite what they read. Where that is needed again, by the backward
         pass of LRN and of an activation at a branch's end, a node that copies stands between.
         """
-        own, ends, reads = [], {}, shapes.sources(self._model)
+        own, ends, reads = [], {}, shapes.list_inputs(self._model)
         for layer in layers:
             made = self._made[layer.name]
             if made and own and isinstance(own[-1], LRN) and isinstance(made[0], IN_PLACE):
@@ -141,13 +141,13 @@ class Network(object):
             name: own
             for name, made in self._made.items()
             for own in made
-            if isinstance(own, Dropout)
+            if isinstance(own, DropoutLayer)
         }
 
 
 def require_supported(model, layers=LAYERS, costs=COSTS):
     """Unsupported names what neon, or this adapter, lacks."""
-    reads = shapes.sources(model)
+    reads = shapes.list_inputs(model)
     before = "input"
     for layer in model.layers:
         if type(layer) not in layers:
@@ -163,8 +163,8 @@ def require_supported(model, layers=LAYERS, costs=COSTS):
 
 def _split(model):
     """The layers in front that take no part in the gradient, and the others."""
-    needed = shapes.needs_gradient(model)
-    if not shapes.trained(model):
+    needed = shapes.find_gradient_flow(model)
+    if not shapes.list_trained(model):
         return (), model.layers
     count = [needed[layer.name] for layer in model.layers].index(True)
     return model.layers[:count], model.layers[count:]

@@ -5,7 +5,7 @@ import numpy
 from velodrome.adapters.frameworks.numpy.operation import Operation
 
 
-def windows(x, size, stride, dilation=1):
+def view_windows(x, size, stride, dilation=1):
     """A view (batch, channels, size, size, out height, out width): every window, by its offset.
 
     Values of one window are `dilation` apart.
@@ -53,7 +53,7 @@ def _padded(x, padding):
 
 def _columns(layer, x):
     """(batch, groups, inputs / groups * kernel^2, positions): each window as one column."""
-    seen = windows(_padded(x, layer.padding), layer.kernel, layer.stride)
+    seen = view_windows(_padded(x, layer.padding), layer.kernel, layer.stride)
     batch, out_height, out_width = len(x), seen.shape[4], seen.shape[5]
     return seen.reshape(batch, layer.groups, -1, out_height * out_width), (out_height, out_width)
 
@@ -101,14 +101,14 @@ def _without_edge(x, edge):
 
 def _dilated_forward(layer, weights, inputs, call):
     (x,) = inputs
-    seen = windows(_padded(x, layer.padding), layer.kernel, 1, layer.dilation)
+    seen = view_windows(_padded(x, layer.padding), layer.kernel, 1, layer.dilation)
     y = numpy.einsum("mcrs,bcrsij->bmij", weights["weight"], seen)
     return y + weights["bias"][:, None, None], x
 
 
 def _dilated_backward(layer, weights, x, gradient, wanted):
     padded = _padded(x, layer.padding)
-    seen = windows(padded, layer.kernel, 1, layer.dilation)
+    seen = view_windows(padded, layer.kernel, 1, layer.dilation)
     of_windows = numpy.einsum("mcrs,bmij->bcrsij", weights["weight"], gradient)
     of_padded = _sum_windows(of_windows, padded.shape, 1, layer.dilation)
     of_roles = {
@@ -128,7 +128,7 @@ def _transposed_forward(layer, weights, inputs, call):
 
 
 def _transposed_backward(layer, weights, x, gradient, wanted):
-    seen = windows(_padded(gradient, layer.padding), layer.kernel, layer.stride)
+    seen = view_windows(_padded(gradient, layer.padding), layer.kernel, layer.stride)
     of_roles = {
         "weight": numpy.einsum("bcij,bmrsij->cmrs", x, seen),
         "bias": gradient.sum(axis=(0, 2, 3)),
@@ -138,7 +138,7 @@ def _transposed_backward(layer, weights, x, gradient, wanted):
 
 def _average_forward(layer, weights, inputs, call):
     (x,) = inputs
-    return windows(x, layer.size, layer.stride).mean(axis=(2, 3)), x.shape
+    return view_windows(x, layer.size, layer.stride).mean(axis=(2, 3)), x.shape
 
 
 def _average_backward(layer, weights, shape, gradient, wanted):
@@ -151,7 +151,7 @@ def _average_backward(layer, weights, shape, gradient, wanted):
 
 def _pool_forward(layer, weights, inputs, call):
     (x,) = inputs
-    seen = windows(x, layer.size, layer.stride)
+    seen = view_windows(x, layer.size, layer.stride)
     flat = seen.reshape(seen.shape[:2] + (layer.size**2,) + seen.shape[4:])
     return flat.max(axis=2), (flat.argmax(axis=2), x.shape)
 

@@ -5,7 +5,7 @@ import numpy
 from velodrome.adapters.models import layers as kinds
 
 
-def loss(model, values, labels):
+def compute_loss(model, values, labels):
     """(loss, gradient of the last output). values: every layer's output by name, and `input`."""
     last = values[model.layers[-1].name]
     if isinstance(model.loss, kinds.SoftmaxCrossEntropy):

@@ -15,7 +15,7 @@ from velodrome.adapters.frameworks.numpy import (
     pointwise,
     sequences,
 )
-from velodrome.adapters.frameworks.numpy.operation import Call, Operation
+from velodrome.adapters.frameworks.numpy.operation import CallContext, Operation
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 from velodrome.adapters.models.layers import Model
@@ -64,11 +64,11 @@ class Network(object):
     ) -> None:
         self.model = model
         self._operations = {layer.name: _operation(layer, operations) for layer in model.layers}
-        self._reads = shapes.sources(model)
-        self._needed = shapes.needs_gradient(model)
+        self._reads = shapes.list_inputs(model)
+        self._needed = shapes.find_gradient_flow(model)
         self._weights = {layer.name: {} for layer in model.layers}
         self._trained = {layer.name: set() for layer in model.layers}
-        for entry in shapes.parameters(model):
+        for entry in shapes.list_parameters(model):
             self._weights[entry.layer][entry.role] = numpy.asarray(
                 weights[entry.name], numpy.float64
             )
@@ -86,7 +86,7 @@ class Network(object):
     ) -> Iterator[Step]:
         """Layer by layer, for whoever may want to stop early."""
         values = {"input": batch.inputs}
-        call = Call(batch.lengths, dropout)
+        call = CallContext(batch.lengths, dropout)
         for layer in self.model.layers:
             inputs, output, _ = self._step(layer, values, call)
             values[layer.name] = output
@@ -94,7 +94,7 @@ class Network(object):
 
     def forward(self, batch: Batch, dropout: Optional[numpy.random.RandomState] = None) -> Result:
         values = self.outputs(batch, dropout)
-        loss, _ = losses.loss(self.model, values, batch.labels)
+        loss, _ = losses.compute_loss(self.model, values, batch.labels)
         return Result(loss, values[self.model.layers[-1].name], {})
 
     def put(self, name: str, values: numpy.ndarray) -> None:
@@ -120,12 +120,12 @@ class Network(object):
         saved: Dict[str, object] = {}
         values = self._walk(layers, values, batch, dropout, saved)
         last = self.model.layers[-1].name
-        loss, of_last = losses.loss(self.model, values, batch.labels)
+        loss, of_last = losses.compute_loss(self.model, values, batch.labels)
         return Result(loss, values[last], self._backward(layers, saved, {last: of_last}))
 
     def _walk(self, layers, values, batch, dropout, saved):
         values = dict(values)
-        call = Call(batch.lengths, dropout)
+        call = CallContext(batch.lengths, dropout)
         for layer in layers:
             _, values[layer.name], saved[layer.name] = self._step(layer, values, call)
         return values

@@ -9,7 +9,7 @@ Weights = Dict[str, Array]  # one layer's parameters by role, float64
 Gradients = Tuple[Tuple[Optional[Array], ...], Weights]  # per input; per role
 
 
-class Call(NamedTuple):
+class CallContext(NamedTuple):
     """What a layer may need to know besides its input.
 
     lengths: (batch,) the true length of each sequence. dropout: what to draw from, None for off.
@@ -28,5 +28,5 @@ class Operation(NamedTuple):
     gradient is of use; what is not wanted may be None or left out. Arrays have the batch first.
     """
 
-    forward: Callable[[Any, Weights, Tuple[Array, ...], Call], Tuple[Array, Any]]
+    forward: Callable[[Any, Weights, Tuple[Array, ...], CallContext], Tuple[Array, Any]]
     backward: Callable[[Any, Weights, Any, Array, FrozenSet[str]], Gradients]

@@ -23,13 +23,13 @@ def _tanh_backward(layer, weights, y, gradient, wanted):
     return (gradient * (1.0 - y * y),), {}
 
 
-def sigmoid(x):
+def compute_sigmoid(x):
     """1 / (1 + e^-x), written so that no x overflows."""
     return 0.5 * (1.0 + numpy.tanh(0.5 * x))
 
 
 def _sigmoid_forward(layer, weights, inputs, call):
-    y = sigmoid(inputs[0])
+    y = compute_sigmoid(inputs[0])
     return y, y
 
 

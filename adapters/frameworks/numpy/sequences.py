@@ -3,7 +3,7 @@
 import numpy
 
 from velodrome.adapters.frameworks.numpy.operation import Operation
-from velodrome.adapters.frameworks.numpy.pointwise import sigmoid
+from velodrome.adapters.frameworks.numpy.pointwise import compute_sigmoid
 
 
 def _embedding_forward(layer, weights, inputs, call):
@@ -44,7 +44,7 @@ def _lstm_forward(layer, weights, inputs, call):
 
 def _gates(before, units):
     i, f, g, o = (before[:, n * units : (n + 1) * units] for n in range(4))
-    return sigmoid(i), sigmoid(f), numpy.tanh(g), sigmoid(o)
+    return compute_sigmoid(i), compute_sigmoid(f), numpy.tanh(g), compute_sigmoid(o)
 
 
 def _lstm_backward(layer, weights, saved, gradient, wanted):
@@ -95,7 +95,10 @@ def _gru_forward(layer, weights, inputs, call):
     for time in range(x.shape[1]):
         own = from_input[:, time]
         back = hidden @ weights["weight_hidden"].T + weights["bias_hidden"]
-        r, z = (sigmoid(own[:, at] + back[:, at]) for at in (slice(units), slice(units, 2 * units)))
+        r, z = (
+            compute_sigmoid(own[:, at] + back[:, at])
+            for at in (slice(units), slice(units, 2 * units))
+        )
         n = numpy.tanh(own[:, 2 * units :] + r * back[:, 2 * units :])
         steps.append((r, z, n, back[:, 2 * units :], hidden))
         hidden = numpy.where(mask[:, time], (1.0 - z) * n + z * hidden, hidden)

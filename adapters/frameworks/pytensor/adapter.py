@@ -11,7 +11,7 @@ from pytensor.tensor.random.utils import RandomStream  # noqa: E402
 from pytensor.tensor.signal.pool import pool_2d  # noqa: E402
 
 from velodrome.adapters.frameworks.theano_family.adapter import FamilyAdapter  # noqa: E402
-from velodrome.adapters.frameworks.theano_family.library import Library  # noqa: E402
+from velodrome.adapters.frameworks.theano_family.library import TheanoLibrary  # noqa: E402
 
 flags.require_compiler("PyTensor", pytensor.config.cxx)
 STREAM = RandomStream(0)
@@ -24,7 +24,7 @@ def _uniform(shape):
 class Adapter(FamilyAdapter):
     name = "pytensor"
     variants = ("c",)
-    library = Library(
+    library = TheanoLibrary(
         pytensor,
         tensor,
         nnet,

@@ -22,7 +22,7 @@ from pytensor import tensor  # noqa: E402
 from velodrome.adapters.frameworks.pytensor3 import operations  # noqa: E402
 from velodrome.adapters.frameworks.theano_family import layers  # noqa: E402
 from velodrome.adapters.frameworks.theano_family.adapter import FamilyAdapter  # noqa: E402
-from velodrome.adapters.frameworks.theano_family.library import Library  # noqa: E402
+from velodrome.adapters.frameworks.theano_family.library import TheanoLibrary  # noqa: E402
 from velodrome.adapters.models import layers as kinds  # noqa: E402
 
 SEEDS = itertools.count()
@@ -80,7 +80,7 @@ class Adapter(FamilyAdapter):
     name = "pytensor3"
     variants = ("numba", "c")
     composed = BY_HAND
-    library = Library(
+    library = TheanoLibrary(
         pytensor,
         tensor,
         operations,

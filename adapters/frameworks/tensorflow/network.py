@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from velodrome.adapters.contract import Unsupported
 from velodrome.adapters.frameworks import channels_last
-from velodrome.adapters.frameworks.tensorflow.operations import Call
+from velodrome.adapters.frameworks.tensorflow.operations import TensorflowContext
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
@@ -20,7 +20,7 @@ class Network(object):
         self._model = model
         self._steps = [(layer, _entry(operations, layer)) for layer in model.layers]
         self._loss = _entry(losses, model.loss)
-        self._reads = shapes.sources(model)
+        self._reads = shapes.list_inputs(model)
         self._weights = {layer.name: {} for layer in model.layers}
         self._trained = []
         for layer, entry, source in _parameters(model):
@@ -42,7 +42,7 @@ class Network(object):
         """Memory for what a Duplicate copies into, once the batch size is known."""
         if self._copies:
             return
-        outputs = shapes.output_shapes(self._model)
+        outputs = shapes.compute_output_shapes(self._model)
         for layer in _of_kind(self._model, kinds.Duplicate):
             if layer is not self._model.layers[-1] or self._trained:
                 raise Unsupported("the tensorflow adapter has no Duplicate before other layers")
@@ -67,7 +67,7 @@ class Network(object):
     def steps(self, batch, rates):
         """Layer by layer (layer, what it reads, its output). rates: per dropout layer."""
         values = {"input": batch["inputs"]}
-        call = Call(batch.get("lengths"), rates, self._copies)
+        call = TensorflowContext(batch.get("lengths"), rates, self._copies)
         for layer, operation in self._steps:
             read = [values[name] for name in self._reads[layer.name]]
             values[layer.name] = operation(layer, self._weights[layer.name], call, *read)
@@ -102,7 +102,7 @@ def _of_kind(model, kind):
 
 def _parameters(model):
     """Every parameter: its layer, itself, and the shape of one example before the layer."""
-    outputs, reads = shapes.output_shapes(model), shapes.sources(model)
+    outputs, reads = shapes.compute_output_shapes(model), shapes.list_inputs(model)
     by_name = {layer.name: layer for layer in model.layers}
-    for entry in shapes.parameters(model):
+    for entry in shapes.list_parameters(model):
         yield by_name[entry.layer], entry, outputs[reads[entry.layer][0]]

@@ -12,7 +12,7 @@ from velodrome.adapters.frameworks.tensorflow import lstm, probe_layers
 from velodrome.adapters.models import layers as kinds
 
 
-class Call(NamedTuple):
+class TensorflowContext(NamedTuple):
     """What a layer may need to know besides what it reads."""
 
     lengths: Any  # (batch,) int32, None where there are no sequences

@@ -18,7 +18,7 @@ from theano.tensor.signal.pool import pool_2d  # noqa: E402
 
 from velodrome.adapters.frameworks.theano_family.adapter import FamilyAdapter  # noqa: E402
 from velodrome.adapters.frameworks.theano_family.layers import LAYERS  # noqa: E402
-from velodrome.adapters.frameworks.theano_family.library import Library  # noqa: E402
+from velodrome.adapters.frameworks.theano_family.library import TheanoLibrary  # noqa: E402
 
 flags.require_compiler("Theano", theano.config.cxx)
 STREAMS = MRG_RandomStreams(1)
@@ -60,7 +60,7 @@ DIRECT.update(
 class Adapter(FamilyAdapter):
     name = "theano"
     variants = ("corrmm", "direct")
-    library = Library(
+    library = TheanoLibrary(
         theano,
         tensor,
         nnet,

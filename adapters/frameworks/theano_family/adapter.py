@@ -17,7 +17,7 @@ class FamilyAdapter(contract.Adapter):
     """A handle is a list: the loss or the output, then the gradients."""
 
     name = ""
-    library = None  # a velodrome.adapters.frameworks.theano_family.library.Library
+    library = None  # a velodrome.adapters.frameworks.theano_family.library.TheanoLibrary
     variants = ()
     composed = BY_HAND  # by kind of layer, how it is put together where there is no operation
 

@@ -3,7 +3,7 @@
 from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 
-class Library(NamedTuple):
+class TheanoLibrary(NamedTuple):
     """One framework of the family, and where it keeps what the others keep elsewhere."""
 
     root: Any  # theano itself: function, scan, grad, shared ...
@@ -16,10 +16,10 @@ class Library(NamedTuple):
     batched_dot: Callable  # (n, i, j) by (n, j, k) -> (n, i, k)
 
 
-class Call(NamedTuple):
+class TheanoContext(NamedTuple):
     """What a layer may need to know."""
 
-    library: Library
+    library: TheanoLibrary
     lengths: Any  # (batch,) int32, None where there are no sequences
     rates: Dict[str, Any]  # per dropout layer, a shared scalar that is 0 while dropout is off
     input_shapes: Dict[str, Tuple[int, ...]]  # per layer, what it reads, the batch first

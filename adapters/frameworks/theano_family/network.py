@@ -3,7 +3,7 @@
 import numpy
 
 from velodrome.adapters.contract import Unsupported
-from velodrome.adapters.frameworks.theano_family.library import Call
+from velodrome.adapters.frameworks.theano_family.library import TheanoContext
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
@@ -76,10 +76,10 @@ class Network(object):
         inputs = getattr(tensor, _kind_of_input(self._model))("inputs")
         labels = tensor.ivector("labels") if self._model.classes else None
         lengths = tensor.ivector("lengths") if _kind_of_input(self._model) == TOKENS else None
-        reads, values, self._seen = shapes.sources(self._model), {"input": inputs}, {}
-        known = shapes.output_shapes(self._model)
+        reads, values, self._seen = shapes.list_inputs(self._model), {"input": inputs}, {}
+        known = shapes.compute_output_shapes(self._model)
         input_shapes = {name: (batch_size,) + known[read[0]] for name, read in reads.items()}
-        call = Call(self._library, lengths, self._rates, input_shapes)
+        call = TheanoContext(self._library, lengths, self._rates, input_shapes)
         for layer, function in self._steps:
             read = [values[name] for name in reads[layer.name]]
             values[layer.name] = function(call, layer, self._weights[layer.name], *read)
@@ -100,7 +100,7 @@ def _entry(known, kind):
 
 def _parameters(model):
     by_name = {layer.name: layer for layer in model.layers}
-    return [(by_name[entry.layer], entry) for entry in shapes.parameters(model)]
+    return [(by_name[entry.layer], entry) for entry in shapes.list_parameters(model)]
 
 
 def _kind_of_input(model):

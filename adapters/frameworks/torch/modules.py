@@ -15,7 +15,7 @@ class FlatLinear(nn.Linear):
         return functional.linear(x.flatten(1), self.weight, self.bias)
 
 
-class Lstm(nn.LSTM):
+class LstmModule(nn.LSTM):
     """(time, batch, in) to h (time, batch, units), from a zero state. torch's gates are i, f, g, o.
 
     Runs through the padding, which stands behind an example's true steps and so changes none of
@@ -37,10 +37,10 @@ class Lstm(nn.LSTM):
         self.flatten_parameters()
 
     def forward(self, x):
-        return super(Lstm, self).forward(x)[0]
+        return super(LstmModule, self).forward(x)[0]
 
 
-class Gru(nn.GRU):
+class GruModule(nn.GRU):
     """As Lstm. torch's gates are r, z, n, and it has both biases."""
 
     ATTRIBUTES = {
@@ -54,13 +54,13 @@ class Gru(nn.GRU):
         self.flatten_parameters()
 
     def forward(self, x):
-        return super(Gru, self).forward(x)[0]
+        return super(GruModule, self).forward(x)[0]
 
 
-RECURRENT = (Lstm, Gru)  # what torch.compile leaves to torch's own operation
+RECURRENT = (LstmModule, GruModule)  # what torch.compile leaves to torch's own operation
 
 
-class Attention(nn.MultiheadAttention):
+class AttentionModule(nn.MultiheadAttention):
     """x (time, batch, n) and the true lengths (batch,) to the shape of x."""
 
     ATTRIBUTES = {"weight_input": "in_proj_weight"}
@@ -71,15 +71,15 @@ class Attention(nn.MultiheadAttention):
 
     def forward(self, x, lengths):
         beyond = torch.arange(x.shape[0], device=x.device) >= lengths[:, None]
-        own = super(Attention, self).forward
+        own = super(AttentionModule, self).forward
         return own(x, x, x, key_padding_mask=beyond, need_weights=False)[0]
 
 
-class Loop(nn.Module):
+class LoopModule(nn.Module):
     """torch differentiates what a loop of Python did."""
 
     def __init__(self, steps):
-        super(Loop, self).__init__()
+        super(LoopModule, self).__init__()
         self.steps = steps
 
     def forward(self, x):
@@ -88,13 +88,13 @@ class Loop(nn.Module):
         return x
 
 
-class BatchNorm(nn.BatchNorm2d):
+class BatchNormModule(nn.BatchNorm2d):
     """Without running averages, which no call reads."""
 
     ATTRIBUTES = {"scale": "weight"}
 
 
-class SignedSquare(torch.autograd.Function):
+class SignedSquareFunction(torch.autograd.Function):
     """kinds.Custom, by torch's way to an operation of one's own."""
 
     @staticmethod
@@ -109,17 +109,17 @@ class SignedSquare(torch.autograd.Function):
         return gradient * 2 * size / (1 + size)
 
 
-class Custom(nn.Module):
+class CustomModule(nn.Module):
     def forward(self, x):
-        return SignedSquare.apply(x)
+        return SignedSquareFunction.apply(x)
 
 
-class Add(nn.Module):
+class AddModule(nn.Module):
     def forward(self, left, right):
         return left + right
 
 
-class MeanOverTime(nn.Module):
+class MeanOverTimeModule(nn.Module):
     """x (time, batch, n) and the true lengths (batch,) to (batch, n)."""
 
     def forward(self, x, lengths):
@@ -127,11 +127,11 @@ class MeanOverTime(nn.Module):
         return (x * within[:, :, None]).sum(0) / lengths[:, None]
 
 
-class Duplicate(nn.Module):
+class CopyModule(nn.Module):
     """A copy into memory that is kept: in fresh memory the CPU would pay a page fault per 4 KiB."""
 
     def __init__(self):
-        super(Duplicate, self).__init__()
+        super(CopyModule, self).__init__()
         self.kept = torch.empty(0)
 
     def forward(self, x):
@@ -150,7 +150,7 @@ def _conv(layer, source):
 
 def _linear(layer, source):
     kind = nn.Linear if len(source) == 1 else FlatLinear
-    return kind(shapes.product(source), layer.units, bias=layer.bias)
+    return kind(shapes.count_values(source), layer.units, bias=layer.bias)
 
 
 # Per kind of layer, what makes its module: (layer, shape of one example before it) -> module.
@@ -165,7 +165,7 @@ MODULES = {
     kinds.Linear: _linear,
     kinds.MaxPool: lambda layer, source: nn.MaxPool2d(layer.size, layer.stride),
     kinds.AvgPool: lambda layer, source: nn.AvgPool2d(layer.size, layer.stride),
-    kinds.BatchNorm: lambda layer, source: BatchNorm(
+    kinds.BatchNorm: lambda layer, source: BatchNormModule(
         source[0], layer.epsilon, track_running_stats=False
     ),
     kinds.Relu: lambda layer, source: nn.ReLU(),
@@ -176,25 +176,25 @@ MODULES = {
     ),
     kinds.Dropout: lambda layer, source: nn.Dropout(layer.rate),
     kinds.Embedding: lambda layer, source: nn.Embedding(layer.vocabulary, layer.units),
-    kinds.Lstm: lambda layer, source: Lstm(source[-1], layer.units),
-    kinds.Gru: lambda layer, source: Gru(source[-1], layer.units),
-    kinds.Attention: lambda layer, source: Attention(source[-1], layer.heads, bias=False),
-    kinds.Loop: lambda layer, source: Loop(layer.steps),
-    kinds.Add: lambda layer, source: Add(),
-    kinds.Custom: lambda layer, source: Custom(),
-    kinds.MeanOverTime: lambda layer, source: MeanOverTime(),
-    kinds.Duplicate: lambda layer, source: Duplicate(),
+    kinds.Lstm: lambda layer, source: LstmModule(source[-1], layer.units),
+    kinds.Gru: lambda layer, source: GruModule(source[-1], layer.units),
+    kinds.Attention: lambda layer, source: AttentionModule(source[-1], layer.heads, bias=False),
+    kinds.Loop: lambda layer, source: LoopModule(layer.steps),
+    kinds.Add: lambda layer, source: AddModule(),
+    kinds.Custom: lambda layer, source: CustomModule(),
+    kinds.MeanOverTime: lambda layer, source: MeanOverTimeModule(),
+    kinds.Duplicate: lambda layer, source: CopyModule(),
 }
 
 
-class CrossEntropy(nn.Module):
+class CrossEntropyModule(nn.Module):
     """(logits, labels of 64 bit) to the mean over the batch."""
 
     def forward(self, output, labels):
         return functional.cross_entropy(output, labels)
 
 
-class SquaredError(nn.Module):
+class SquaredErrorModule(nn.Module):
     """mse_loss goes back in one pass over the output; the square written out takes three."""
 
     def forward(self, output, target=None):
@@ -206,7 +206,7 @@ class SquaredError(nn.Module):
 
 # Per kind of loss, what makes its module: it reads the last layer's output, then labels or target.
 LOSSES = {
-    kinds.SoftmaxCrossEntropy: lambda loss: CrossEntropy(),
-    kinds.SquaredError: lambda loss: SquaredError(),
+    kinds.SoftmaxCrossEntropy: lambda loss: CrossEntropyModule(),
+    kinds.SquaredError: lambda loss: SquaredErrorModule(),
     kinds.NoLoss: lambda loss: nn.Identity(),
 }

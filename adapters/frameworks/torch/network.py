@@ -71,7 +71,7 @@ class Network(object):
         """The trained parameters, by their keys. tensor(array) is a weight's, on its device."""
         by_layer = {step.name: step.module for step in self.steps}
         trained = {}
-        for entry in shapes.parameters(model):
+        for entry in shapes.list_parameters(model):
             module = by_layer[entry.layer]
             value = nn.Parameter(tensor(weights[entry.name]), requires_grad=not entry.frozen)
             setattr(module, getattr(module, "ATTRIBUTES", {}).get(entry.role, entry.role), value)
@@ -128,7 +128,7 @@ def _steps(model, modules, losses):
 
 def _sources(model):
     """Every layer with the shape of one example before it."""
-    outputs, reads = shapes.output_shapes(model), shapes.sources(model)
+    outputs, reads = shapes.compute_output_shapes(model), shapes.list_inputs(model)
     return [(layer, outputs[reads[layer.name][0]]) for layer in model.layers]
 
 
@@ -146,7 +146,7 @@ def _entry(known, kind):
 
 def _reads(model):
     """What each step reads, by its name, in the order in which they run."""
-    reads = shapes.sources(model)
+    reads = shapes.list_inputs(model)
     for layer in model.layers:
         if isinstance(layer, (kinds.MeanOverTime, kinds.Attention)):
             reads[layer.name] += (LENGTHS,)

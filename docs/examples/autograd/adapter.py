@@ -6,7 +6,7 @@ import numpy
 
 from velodrome.adapters import contract
 from velodrome.adapters.models import layers as kinds
-from velodrome.adapters.models.shapes import parameters, sources
+from velodrome.adapters.models.shapes import list_inputs, list_parameters
 
 
 class Adapter(contract.Adapter):
@@ -25,7 +25,7 @@ class Adapter(contract.Adapter):
                 raise contract.Unsupported("autograd has no " + type(layer).__name__)
         if type(self._model.loss) not in LOSSES:
             raise contract.Unsupported("autograd has no " + type(self._model.loss).__name__)
-        frozen = {entry.name for entry in parameters(self._model) if entry.frozen}
+        frozen = {entry.name for entry in list_parameters(self._model) if entry.frozen}
         self._fixed = {name: value for name, value in weights.items() if name in frozen}
         self._trained = {name: value for name, value in weights.items() if name not in frozen}
         self._gradient = autograd.value_and_grad(self._loss)
@@ -57,7 +57,7 @@ class Adapter(contract.Adapter):
     def _loss(self, trained, batch):
         weights = {**self._fixed, **trained}
         outputs = {"input": batch.inputs}
-        for name, reads in sources(self._model).items():
+        for name, reads in list_inputs(self._model).items():
             layer = next(one for one in self._model.layers if one.name == name)
             outputs[name] = LAYERS[type(layer)](layer, outputs[reads[0]], weights)
         loss = LOSSES[type(self._model.loss)]

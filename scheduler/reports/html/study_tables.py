@@ -54,7 +54,9 @@ def study_tables(groups: Sequence[PlatformCells]) -> tuple[StudyTable, ...]:
             table for model in CONVOLUTIONAL for table in _times(model, where, own, len(found))
         ]
         found += [
-            table for family in families() for table in _encoder(family, where, own, len(found))
+            table
+            for family in list_families()
+            for table in _encoder(family, where, own, len(found))
         ]
         found += _memory(where, own, len(found))
     return tuple(found)

@@ -44,7 +44,7 @@ def rounded_to(bits):
             return Incoming.apply(self._conv_forward(x, weight, self.bias))
 
     def linear(layer, source):
-        return Linear(shapes.product(source), layer.units, bias=layer.bias)
+        return Linear(shapes.count_values(source), layer.units, bias=layer.bias)
 
     def conv(layer, source):
         return Conv(source[0], layer.maps, layer.kernel, layer.stride, layer.padding)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.adapters.models import MODELS, families
+from velodrome.adapters.models import MODELS, list_families
 from velodrome.adapters.registry import FRAMEWORKS, Framework
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
@@ -117,7 +117,7 @@ def test_a_file_that_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, 
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_what_comes_with_velodrome_names_models_and_variants_that_there_are(name: str) -> None:
     known = {
-        "model": (*MODELS, *families()),
+        "model": (*MODELS, *list_families()),
         "variant": FRAMEWORKS[name].variants,
         "device": FRAMEWORKS[name].devices,
     }
