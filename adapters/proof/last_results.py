@@ -26,7 +26,7 @@ MAX_TRIES = 5  # of whether a device was done
 MASKS = 8  # of which the gradients of calls are held against those of the reference
 LONG_CALL_NS = 20000000  # of which as few as possible are made
 UNDRAINED_SHARE, UNDRAINED_NS = 0.1, 500000  # of a call, what a first reading may take more
-TOUCHED_NS_PER_BYTE = 0.2  # and so much more, for memory of the host that is touched first
+FIRST_TOUCH_NS_PER_BYTE = 0.2  # and so much more, for memory of the host that is touched first
 # Others that take this share of a reading's time slow it by caches and page faults, too. Then it
 # proves a failure only if it is late by the second share of a call.
 BUSY_SHARE, BUSY_UNDRAINED_SHARE = 0.1, 0.5
@@ -55,20 +55,20 @@ def check_last_results(proof: ProofContext, phase: TimedPhase) -> Tuple[CheckFin
         few = choose_batches(proof, phase, place)
         indices = few[1 - len(few) % 2 :]
         kept = take_retained_sample(phase.calls, indices)
-        first, again = (_reading(proof, phase.name, kept.handle) for _ in range(2))
-        call = _of_one_call(phase, kept, len(indices))
+        first, again = (_time_reading(proof, phase.name, kept.handle) for _ in range(2))
+        call = _cost_per_call(phase, kept, len(indices))
         shortest_ns = min(call) if proof.on_cpu else call.elapsed_ns
-        tries.append((_beyond(proof, first, again, call), first, shortest_ns))
-        found.append(_checked(proof, phase, place, kept.handle))
-        is_drained = _drained(*sorted(tries)[len(tries) // 2])
-        if not places and is_drained.outcome != PASSED and len(tries) < MOST_TRIES:
+        tries.append((_measure_excess(proof, first, again, call), first, shortest_ns))
+        found.append(_check_result(proof, phase, place, kept.handle))
+        is_drained = _judge_drained(*sorted(tries)[len(tries) // 2])
+        if not places and is_drained.outcome != PASSED and len(tries) < MAX_TRIES:
             places = [place, -1 - place]
     if proof.drops and not isinstance(proof.model.loss, NoLoss):
         return is_drained, _check_dropout_results(proof, phase)
     return is_drained, merge_findings(found + _check_other_batches(proof, phase))
 
 
-def _drained(beyond: float, first: Reading, call_ns: float) -> Finding:
+def _judge_drained(beyond: float, first: Reading, call_ns: float) -> CheckFinding:
     """Judge the median try. A slightly late result is no failure if others took the processors."""
     elapsed_ns, processor_ns = first.cost
     figures = (
@@ -78,13 +78,13 @@ def _drained(beyond: float, first: Reading, call_ns: float) -> Finding:
         ("taken_by_others_ns", first.taken_ns),
     )
     if beyond <= 0:
-        return Finding(PASSED, figures)
+        return CheckFinding(PASSED, figures)
     reason = "reading the result took {:.0f} us, {:.0f} us more than it may"
     reason = reason.format(elapsed_ns / 1e3, beyond / 1e3)
     is_busy = first.taken_ns > BUSY_SHARE * elapsed_ns
     if is_busy and beyond < BUSY_UNDRAINED_SHARE * call_ns:
-        return Finding(CANNOT_TELL, figures, reason + ", while others used its processors")
-    return Finding(FAILED, figures, "the device was not done: " + reason)
+        return CheckFinding(CANNOT_TELL, figures, reason + ", while others used its processors")
+    return CheckFinding(FAILED, figures, "the device was not done: " + reason)
 
 
 def _check_result(
@@ -118,7 +118,7 @@ def _measure_excess(proof: ProofContext, first: Reading, again: Reading, call: C
     ) - FIRST_TOUCH_NS_PER_BYTE * first.gradient_bytes
 
 
-def _reading(proof: Proof, phase: str, handle: Handle) -> Reading:
+def _time_reading(proof: ProofContext, phase: str, handle: Handle) -> Reading:
     """Read a result from the call's return to values on the host."""
     before = read_process_times()
     before_s, began_ns = time.process_time(), monotonic_ns()
@@ -126,7 +126,7 @@ def _reading(proof: Proof, phase: str, handle: Handle) -> Reading:
     elapsed_ns = monotonic_ns() - began_ns
     processor_ns = (time.process_time() - before_s) * 1e9
     taken_ns = taken_by_others(read_process_times().since(before))
-    return Reading(Cost(elapsed_ns, processor_ns), count, taken_ns)
+    return Reading(CallCost(elapsed_ns, processor_ns), count, taken_ns)
 
 
 def _read_result(proof: ProofContext, phase: str, handle: Handle) -> int:

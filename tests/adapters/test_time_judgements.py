@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from velodrome.adapters.proof import double_work, last_results, unseen_inputs
-from velodrome.adapters.proof.timed_phase import Cost
+from velodrome.adapters.proof.timed_phase import CallCost
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED
 from velodrome.adapters.worker import process_times
 from velodrome.adapters.worker.process_times import ProcessTimes, taken_by_others
@@ -44,8 +44,10 @@ def test_a_batch_is_late_only_in_every_round_of_a_calm_machine(firsts, laters, o
     ids=["twice", "too little", "too much"],
 )
 def test_twice_the_calls_take_twice_as_long_or_too_little(doubles, singles, outcome, is_less):
-    found = double_work._judged(double_work._ratios(ON_CPU, costs(*doubles), costs(*singles)))
-    assert (found.outcome, double_work._is_less(found)) == (outcome, is_less)
+    found = double_work._judge_ratios(
+        double_work._compute_ratios(ON_CPU, costs(*doubles), costs(*singles))
+    )
+    assert (found.outcome, double_work._has_failed(found)) == (outcome, is_less)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +62,8 @@ def test_twice_the_calls_take_twice_as_long_or_too_little(doubles, singles, outc
     ids=["in time", "late", "hardly disturbed", "others used its processors", "late by most of it"],
 )
 def test_a_late_result_fails_unless_others_used_the_processors(beyond_ms, taken_ms, outcome):
-    first = last_results.Reading(Cost(4e9, 1e9), 10, 1e6 * taken_ms)
-    assert last_results._drained(1e6 * beyond_ms, first, 2.7e9).outcome == outcome
+    first = last_results.Reading(CallCost(4e9, 1e9), 10, 1e6 * taken_ms)
+    assert last_results._judge_drained(1e6 * beyond_ms, first, 2.7e9).outcome == outcome
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from velodrome.adapters.models import MODELS, families
+from velodrome.adapters.models import MODELS, list_families
 from velodrome.scheduler.reports.cell_keys import Implementation, Workload
 from velodrome.scheduler.reports.cell_times import Time, add_times
 from velodrome.scheduler.reports.cells import CellResult
