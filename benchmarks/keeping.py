@@ -123,7 +123,7 @@ def _kept(store: Store, size: int, measurements: list[Measurement]) -> tuple[flo
 def _stages(measurements: list[Measurement]) -> dict[str, float]:
     """Of the CPU time: rows to tables, tables to Parquet, one by one and in groups."""
     cpu_s = time.process_time()
-    tables = [rows.tables(SWEEP_ID, one) for one in measurements]
+    tables = [rows.build_tables(SWEEP_ID, one) for one in measurements]
     made_s = time.process_time()
     for table in (table for of_one in tables for table in of_one.values()):
         parquet_files.encode(table)

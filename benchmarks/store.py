@@ -19,7 +19,7 @@ from pathlib import Path
 from velodrome.agents.measurement import Measurement, Sample, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.expectations import TO_AGREE
-from velodrome.scheduler.results.sql import asked
+from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 
 SWEEP_ID = "20261124-000000-00000000"
@@ -53,10 +53,10 @@ def figures(root: Path, samples: int) -> dict[str, object]:
         written = _timed(lambda: _write(store, samples))
         compacted = _timed(lambda: store.compact(SWEEP_ID))
     size = sum(path.stat().st_size for path in root.glob("samples/*/*.parquet"))
-    queries = [_timed(lambda: asked(store, QUERY)) for _ in range(ASKED)]
+    queries = [_timed(lambda: run_query(store, QUERY)) for _ in range(ASKED)]
     query_s = [wall_s for wall_s, _ in queries]
-    alone_s = [_timed(lambda: asked(store, ALONE))[0] for _ in range(ASKED)]
-    rows = asked(store, QUERY)
+    alone_s = [_timed(lambda: run_query(store, ALONE))[0] for _ in range(ASKED)]
+    rows = run_query(store, QUERY)
     assert sum(rows["samples"].to_pylist()) == samples
     return {
         "samples": samples,

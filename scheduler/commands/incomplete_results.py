@@ -8,7 +8,7 @@ from velodrome.agents.isolation.log_tail import without_controls
 from velodrome.scheduler.commands.output import print_json, print_lines
 from velodrome.scheduler.errors import INCOMPLETE
 from velodrome.scheduler.next_commands import format_command
-from velodrome.scheduler.results.file_faults import Fault
+from velodrome.scheduler.results.file_faults import FileFault
 from velodrome.scheduler.results.store import Store
 
 MOST_NAMED = 5  # files
@@ -29,7 +29,7 @@ def check_results(results: str | Path, *, as_json: bool) -> int:
     return INCOMPLETE if faults else 0
 
 
-def warn_of_faults(faults: Sequence[Fault], results: str | Path) -> None:
+def warn_of_faults(faults: Sequence[FileFault], results: str | Path) -> None:
     """Print the faulty files on standard error: a program may read standard output."""
     lines = [f"{_effect(fault)}: {fault}" for fault in faults[:MOST_NAMED]]
     if faults:
@@ -39,7 +39,7 @@ def warn_of_faults(faults: Sequence[Fault], results: str | Path) -> None:
     sys.stderr.writelines(f"velodrome: {without_controls(line)}\n" for line in lines)
 
 
-def describe_missing(faults: Iterable[Fault], sweep_ids: Iterable[str]) -> str:
+def describe_missing(faults: Iterable[FileFault], sweep_ids: Iterable[str]) -> str:
     """Name the files that cost these sweeps rows; empty if no row is missing."""
     lost = _losses(faults, sweep_ids)
     if not lost:
@@ -50,7 +50,7 @@ def describe_missing(faults: Iterable[Fault], sweep_ids: Iterable[str]) -> str:
     return without_controls(f"ROWS ARE MISSING: {files} could not be read: {names}{rest}")
 
 
-def exit_status(faults: Iterable[Fault], sweep_ids: Iterable[str]) -> int:
+def exit_status(faults: Iterable[FileFault], sweep_ids: Iterable[str]) -> int:
     """Return INCOMPLETE if rows of these sweeps are missing, else 0."""
     return INCOMPLETE if _losses(faults, sweep_ids) else 0
 
@@ -69,10 +69,10 @@ def describe_unfinished(store: Store, sweep_id: str, results: str | Path) -> str
     )
 
 
-def _effect(fault: Fault) -> str:
+def _effect(fault: FileFault) -> str:
     return "left out" if fault.loses_rows else "counted once"
 
 
-def _losses(faults: Iterable[Fault], sweep_ids: Iterable[str]) -> list[Fault]:
+def _losses(faults: Iterable[FileFault], sweep_ids: Iterable[str]) -> list[FileFault]:
     chosen = {*sweep_ids}
     return [fault for fault in faults if fault.loses_rows and fault.sweep_id in chosen]

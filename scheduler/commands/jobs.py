@@ -16,7 +16,7 @@ from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.plans.declared_nodes import load_types as load_types
 from velodrome.scheduler.plans.selection import parse_selection
 from velodrome.scheduler.results.sweep_ids import LAST, new_sweep_id
-from velodrome.scheduler.results.uri import is_everywhere
+from velodrome.scheduler.results.uri import is_shared_place
 from velodrome.scheduler.standard_streams import is_stdout_open
 from velodrome.scheduler.sweeps.sweep_file import load_sweep
 
@@ -157,7 +157,7 @@ def _words(typed: JobOptions, order: JobSpec) -> list[str]:
 
 def _outliving(results: str | Path) -> str:
     """ConfigError for a folder that means one thing here and another on the cluster."""
-    if is_everywhere(results):
+    if is_shared_place(results):
         return str(results)
     mend = "Give s3://BUCKET/PATH, or a folder of its head or of all machines: /srv/results."
     raise ConfigError(f"--results {results}", "the cluster has no such folder of yours", mend)

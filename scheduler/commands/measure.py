@@ -19,7 +19,7 @@ from velodrome.scheduler.next_commands import example_command, format_command
 from velodrome.scheduler.plans.expectations import TO_AGREE, ExpectedOutcome, load_expectations
 from velodrome.scheduler.reports.proof import spell_out
 from velodrome.scheduler.reports.tables import format_duration
-from velodrome.scheduler.results.proof_columns import proved
+from velodrome.scheduler.results.proof_columns import list_proved_checks
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.task_row import task_row
 from velodrome.scheduler.standard_streams import ignore_output_errors
@@ -93,7 +93,7 @@ def _show(measurement: Measurement, expected: ExpectedOutcome, results: str | Pa
 
 def _proof_lines(checks: Sequence[Checked]) -> Iterator[str]:
     """What was proved of the timed calls in one line, and in one each what was not, and why."""
-    if names := proved(checks):
+    if names := list_proved_checks(checks):
         yield f"  proved: {', '.join(map(spell_out, names))}"
     for one in checks:
         if one.outcome != PASSED:

@@ -20,7 +20,6 @@ from velodrome.scheduler.commands.output import console, print_lines, print_tabl
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.text_tables import escape_formula
 from velodrome.scheduler.results.schema_conversion import with_utc_offsets
-from velodrome.scheduler.results.sql import asked
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.standard_streams import is_stdout_open
 

@@ -37,7 +37,7 @@ from velodrome.scheduler.reports.roofline import build_rooflines
 from velodrome.scheduler.reports.tables import Table, build_table
 from velodrome.scheduler.reports.terminal_tables import UnwrappedLine
 from velodrome.scheduler.reports.text_tables import csv_rows, escape_markdown, markdown_table
-from velodrome.scheduler.results.ceilings import filled
+from velodrome.scheduler.results.ceilings import fill_ceilings
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
 
@@ -125,7 +125,7 @@ def report(
     chosen_id = store.resolve(sweep_id or "last")
     columns = None if form is Form.JSON else WITHOUT_CHECKS
     rows = drop_impossible_values(store.read("tasks", chosen_id, columns).to_pylist())
-    rows = filled(rows, store.ceilings(chosen_id))
+    rows = fill_ceilings(rows, store.ceilings(chosen_id))
     try:
         shown = _SHOWN[kind](rows, store, chosen_id)
     finally:  # what is missing may be why there is nothing to show

@@ -15,7 +15,7 @@ from velodrome.scheduler.reports.html.page_data import checks, node_rows, readin
 from velodrome.scheduler.reports.html.summary import Sentence
 from velodrome.scheduler.reports.process_variation import read_cell_history
 from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.atomic_files import owned
+from velodrome.scheduler.results.atomic_files import open_owner_writable
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.task_row import velodrome_version
 
@@ -30,7 +30,7 @@ def write_page(results: str | Path, sweep_id: str, file: Path) -> ReportResult:
     text = render_page(store, chosen, results, rows).encode(errors="replace")
     incomplete_results.warn_of_faults(store.faults, results)
     try:
-        with open(file, "wb", opener=owned) as target:
+        with open(file, "wb", opener=open_owner_writable) as target:
             target.write(text)
     except OSError as error:
         reason = f"cannot be written ({error.strerror or error})"

@@ -9,7 +9,7 @@ from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.history.cell_series import COLUMNS, History, history
 from velodrome.scheduler.reports.possible_rows import drop_impossible_values
 from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.file_faults import AWAY, Fault, FaultKind
+from velodrome.scheduler.results.file_faults import AWAY, FaultKind, FileFault
 from velodrome.scheduler.results.store import Store
 
 SEARCHED = 100
@@ -66,11 +66,11 @@ def _is_no_sweep(text: str) -> bool:
         return True
 
 
-def _unreadable(store: Store, sweep_id: str, problem: str) -> Fault:
+def _unreadable(store: Store, sweep_id: str, problem: str) -> FileFault:
     """Make the fault of an unreadable sweep file: its name is unknown."""
     path = store.sweep_source(sweep_id)
     said = problem.removeprefix(f"{store.name}: ")
-    return Fault(path, "sweep", sweep_id, FaultKind.UNREADABLE, said, f"{AWAY}.")
+    return FileFault(path, "sweep", sweep_id, FaultKind.UNREADABLE, said, f"{AWAY}.")
 
 
 def name_in(text: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from velodrome.scheduler.reports.cell_keys import Implementation, Workload
 from velodrome.scheduler.reports.roofline import Roofline, RooflinePoint
 from velodrome.scheduler.reports.tables import implementation_order, workload_order
-from velodrome.scheduler.results.ceilings import Ceiling, Unit
+from velodrome.scheduler.results.ceilings import Ceiling
 
 CEILINGS_LEFT = 4  # columns of words
 POINTS_LEFT = 5

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from velodrome.scheduler.errors import VelodromeError
 from velodrome.scheduler.reports.possible_rows import is_time
 from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.sql import asked
+from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.statistics.cell_interval import Known, known_by_canaries, known_by_sweeps
 
@@ -35,7 +35,7 @@ def read_cell_history(store: Store, sweep_id: str) -> CellHistory:
     Empty if another sweep cannot be read: the report of this one does not depend on it.
     """
     try:
-        rows = asked(store, _QUERY.format(sweep=sweep_id.replace("'", "''"))).to_pylist()
+        rows = run_query(store, _QUERY.format(sweep=sweep_id.replace("'", "''"))).to_pylist()
     except VelodromeError:
         return {}
     times: dict[tuple[str, str, str], list[float]] = {}

@@ -16,7 +16,7 @@ from velodrome.adapters.models.traffic import estimate_forward_bytes, estimate_g
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.reports.cell_keys import read_implementation, read_workload
 from velodrome.scheduler.reports.task_rows import select_last_attempts
-from velodrome.scheduler.results.ceilings import Ceiling, Ceilings, Place, Unit, place_of
+from velodrome.scheduler.results.ceilings import Ceiling, Ceilings, ComputePlace, place_of
 from velodrome.scheduler.results.sanitizing import in_one_line
 
 Row = Mapping[str, object]
@@ -45,7 +45,7 @@ class Roofline:
     node_id: str
     hostname: str
     hardware: str
-    place: Place
+    place: ComputePlace
     flops: Ceiling | None
     bytes: Ceiling | None
     points: tuple[RooflinePoint, ...]
@@ -65,7 +65,7 @@ class Roofline:
 def build_rooflines(rows: Sequence[Row], ceilings: Ceilings | None = None) -> tuple[Roofline, ...]:
     """Build the rooflines of one sweep's rows. ceilings: from Store.ceilings; None: its own."""
     ceilings = Ceilings(rows) if ceilings is None else ceilings
-    groups: dict[tuple[str, Place], list[Row]] = {}
+    groups: dict[tuple[str, ComputePlace], list[Row]] = {}
     for row in select_last_attempts(rows):
         if Status(str(row["status"])).has_number:
             groups.setdefault((in_one_line(row["node_id"]), place_of(row)), []).append(row)

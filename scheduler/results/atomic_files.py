@@ -48,13 +48,13 @@ def make_folder(folder: Path) -> None:
     flush_folder(folder.parent)
 
 
-def owned(path: str, flags: int) -> int:
+def open_owner_writable(path: str, flags: int) -> int:
     """Open a file so that a new one is writable by its owner alone; an opener for `open`."""
     return os.open(path, flags, _FILE_MODE)
 
 
 def _write_flushed(path: Path, content: pa.Buffer) -> None:
-    with open(path, "wb", opener=owned) as file:
+    with open(path, "wb", opener=open_owner_writable) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

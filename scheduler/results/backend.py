@@ -30,7 +30,7 @@ class Backend(Protocol):
     def filesystem(self) -> pafs.FileSystem:
         """The file system in which the paths are names."""
 
-    def held(self, sweep_id: str) -> AbstractContextManager[None]:
+    def hold(self, sweep_id: str) -> AbstractContextManager[None]:
         """Hold a sweep and repair what a crash left. SweepBusy if another process holds it."""
 
     def clear(self) -> None:
@@ -68,7 +68,7 @@ class Backend(Protocol):
         The caller holds the sweep, and it has no orphans.
         """
 
-    def fetched(self, folder: PurePath) -> Path:
+    def fetch_folder(self, folder: PurePath) -> Path:
         """Return the folder as one of this machine, for reading."""
 
     def keep_folder(self, folder: PurePath, fill: Callable[[Path], None]) -> None:

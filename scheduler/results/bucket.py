@@ -22,7 +22,7 @@ from velodrome.scheduler.results.derived_columns import Fills
 from velodrome.scheduler.results.file_faults import refuse_lost_rows
 from velodrome.scheduler.results.file_validation import Opened
 from velodrome.scheduler.results.layout import Layout, are_rows, in_order, is_rows
-from velodrome.scheduler.results.lease import Claim
+from velodrome.scheduler.results.lease import Lease
 from velodrome.scheduler.results.object_store import Objects
 from velodrome.scheduler.results.schema import TABLES
 
@@ -36,7 +36,7 @@ class Bucket:
         self.layout: Layout[PurePosixPath] = Layout(root)
         self.name = name
         self.objects = objects
-        self._claims: dict[str, Claim] = {}
+        self._claims: dict[str, Lease] = {}
         self._copies: tempfile.TemporaryDirectory[str] | None = None
 
     @property
@@ -44,9 +44,9 @@ class Bucket:
         return self.objects.filesystem
 
     @contextmanager
-    def held(self, sweep_id: str) -> Iterator[None]:
+    def hold(self, sweep_id: str) -> Iterator[None]:
         place = f"{self.name}, sweep {sweep_id}"
-        claim = Claim(self.objects, self.layout.claims(sweep_id), place)
+        claim = Lease(self.objects, self.layout.claims(sweep_id), place)
         with as_store_error(self.name):
             claim.take()
         self._claims[sweep_id] = claim
@@ -125,7 +125,7 @@ class Bucket:
             self.objects.put(self.layout.manifest(sweep_id), content)
             self._remove_replaced(sweep_id, after)
 
-    def fetched(self, folder: PurePath) -> Path:
+    def fetch_folder(self, folder: PurePath) -> Path:
         """Copy a folder to this machine for as long as this object lives."""
         copy = self._copy(folder)
         for path in self.objects.paths(folder):

@@ -50,7 +50,7 @@ NEEDED = (  # the columns that a ceiling is made of
 )
 
 
-class Unit(StrEnum):
+class RateUnit(StrEnum):
     """The unit of a rate, per second."""
 
     FLOPS = "FLOP"
@@ -58,7 +58,7 @@ class Unit(StrEnum):
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class ComputePlace:
     """A device of a node and the type it computes in. threads 0: not counted (GPUs)."""
 
     device: str
@@ -72,9 +72,9 @@ class Place:
 class Ceiling:
     """A rate that was reached, with its source. started_at: UTC, None if unknown."""
 
-    unit: Unit
+    unit: RateUnit
     per_s: float
-    place: Place
+    place: ComputePlace
     node_id: str
     hostname: str
     node_type: str
@@ -93,13 +93,13 @@ class Ceilings:
     """The ceilings of one sweep, and of other sweeps as a fallback."""
 
     def __init__(self, own: Iterable[Row], others: Iterable[Row] = ()) -> None:
-        self.own = tuple(reached(own))
-        self._others = tuple(reached(others))
+        self.own = tuple(find_reached_rates(own))
+        self._others = tuple(find_reached_rates(others))
 
     def __bool__(self) -> bool:
         return bool(self.own or self._others)
 
-    def of(self, row: Row, unit: Unit) -> Ceiling | None:
+    def of(self, row: Row, unit: RateUnit) -> Ceiling | None:
         """Return the ceiling that a row of this sweep is compared with."""
         place, node_id = place_of(row), _text(row, "node_id")
         node_type, at = _text(row, "node_type"), _time(row)
@@ -117,7 +117,7 @@ class Ceilings:
         return None
 
 
-def filled(rows: Iterable[Row], ceilings: Ceilings) -> list[dict[str, object]]:
+def fill_ceilings(rows: Iterable[Row], ceilings: Ceilings) -> list[dict[str, object]]:
     """Add each row's ceiling and efficiency where there are any.
 
     Values already in a row stay. So does an efficiency above 1: it beat the best product.
@@ -125,22 +125,22 @@ def filled(rows: Iterable[Row], ceilings: Ceilings) -> list[dict[str, object]]:
     return [
         dict(row)
         if row.get("ceiling_flops_per_s") is not None
-        else {**row, **held_to(row, ceilings.of(row, Unit.FLOPS))}
+        else {**row, **ceiling_columns(row, ceilings.of(row, RateUnit.FLOPS))}
         for row in rows
     ]
 
 
-def held_to(row: Row, ceiling: Ceiling | None) -> dict[str, object]:
+def ceiling_columns(row: Row, ceiling: Ceiling | None) -> dict[str, object]:
     """Return the ceiling columns of `tasks` for a row."""
     rate = _rate(row, "gradient")
     return {
         "ceiling_flops_per_s": ceiling.per_s if ceiling else None,
-        "ceiling_source": source(ceiling, row) if ceiling else None,
+        "ceiling_source": describe_source(ceiling, row) if ceiling else None,
         "gradient_efficiency": rate / ceiling.per_s if ceiling and rate else None,
     }
 
 
-def source(ceiling: Ceiling, row: Row) -> str:
+def describe_source(ceiling: Ceiling, row: Row) -> str:
     """Describe who reached a ceiling, with sweep and node if these are not the row's own."""
     elsewhere = ceiling.node_id != _text(row, "node_id")
     parts = (
@@ -151,9 +151,9 @@ def source(ceiling: Ceiling, row: Row) -> str:
     return ", ".join(filter(None, parts))
 
 
-def of_node(ceilings: Iterable[Ceiling], node_id: str) -> list[dict[str, object]]:
+def node_ceilings(ceilings: Iterable[Ceiling], node_id: str) -> list[dict[str, object]]:
     """Return the column `ceilings` of `nodes`: per device, the best over all thread counts."""
-    found: dict[str, dict[Unit, float]] = {}
+    found: dict[str, dict[RateUnit, float]] = {}
     for one in ceilings:
         if one.node_id == node_id:
             best = found.setdefault(one.place.device, {})
@@ -161,29 +161,29 @@ def of_node(ceilings: Iterable[Ceiling], node_id: str) -> list[dict[str, object]
     return [
         {
             "device": device,
-            "gemm_flops_per_s": best.get(Unit.FLOPS),
-            "copy_bytes_per_s": best.get(Unit.BYTES),
+            "gemm_flops_per_s": best.get(RateUnit.FLOPS),
+            "copy_bytes_per_s": best.get(RateUnit.BYTES),
         }
         for device, best in sorted(found.items())
     ]
 
 
-def reached(rows: Iterable[Row]) -> Iterator[Ceiling]:
+def find_reached_rates(rows: Iterable[Row]) -> Iterator[Ceiling]:
     """Yield a ceiling per contestant, model and node: the median over repeats, better phase."""
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         if _text(row, "model") in MODEL_NAMES and _is_proven(row):
             groups.setdefault(_contest(row), []).append(row)
     for group in groups.values():
-        per_s = statistics.median(_best(row) for row in group)
+        per_s = statistics.median(_best_rate(row) for row in group)
         if per_s:
             yield _ceiling(group[0], per_s)
 
 
-def place_of(row: Row) -> Place:
+def place_of(row: Row) -> ComputePlace:
     """Return the device and type that a row of `tasks` ran on."""
     device = _text(row, "device")
-    return Place(
+    return ComputePlace(
         device=device,
         gpu_name=usual_names(_text(row, "gpu_name")),
         gpu_count=int(_number(row, "gpu_count")),
@@ -205,7 +205,7 @@ def _contest(row: Row) -> tuple[object, ...]:
 
 def _ceiling(row: Row, per_s: float) -> Ceiling:
     return Ceiling(
-        unit=Unit.BYTES if _text(row, "model") == COPY.name else Unit.FLOPS,
+        unit=RateUnit.BYTES if _text(row, "model") == COPY.name else RateUnit.FLOPS,
         per_s=per_s,
         place=place_of(row),
         node_id=_text(row, "node_id"),
@@ -219,14 +219,14 @@ def _ceiling(row: Row, per_s: float) -> Ceiling:
     )
 
 
-def _best(row: Row) -> float:
+def _best_rate(row: Row) -> float:
     """Return the rate of a gemm or copy row, per second."""
     if _text(row, "model") == COPY.name:
-        return _copied(row)
+        return _copy_rate(row)
     return max(_rate(row, "forward"), _rate(row, "gradient"))
 
 
-def _copied(row: Row) -> float:
+def _copy_rate(row: Row) -> float:
     took_ns = _number(row, "forward_median_ns")
     moved = count_copied_bytes(MODELS[COPY.name], int(_number(row, "batch_size")))
     return moved / took_ns * 1e9 if took_ns > 0 else 0.0

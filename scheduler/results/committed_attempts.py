@@ -10,12 +10,12 @@ from velodrome.scheduler.plans.expectations import ExpectedOutcome
 from velodrome.scheduler.results.layout import attempt_file
 
 COLUMNS = ("task_id", "repeat", "attempt", "status")
-WANTING = frozenset(status for status in Status if not status.is_final)
+NOT_FINAL = frozenset(status for status in Status if not status.is_final)
 Identity = tuple[str, int]  # a task's key and the number of the repeat
 
 
 @dataclass
-class Committed:
+class CommittedAttempts:
     """The attempts of one sweep on disk, kept up to date by the process that holds it.
 
     An attempt without a node or an environment is on disk, but not final.
@@ -23,7 +23,7 @@ class Committed:
 
     attempts: dict[Identity, int] = field(default_factory=dict)  # the latest
     final: set[Identity] = field(default_factory=set)
-    wanting: set[tuple[str, int, int, str]] = field(default_factory=set)  # attempts not final
+    not_final: set[tuple[str, int, int, str]] = field(default_factory=set)  # attempts not final
     files: set[str] = field(default_factory=set)  # of attempts that were kept one by one
     is_tidy: bool = False  # it is sure that there are no orphans
 
@@ -32,8 +32,8 @@ class Committed:
         identity = (task_id, repeat)
         self.attempts[identity] = max(attempt, self.attempts.get(identity, 0))
         self.files.add(attempt_file(task_id, repeat, attempt))
-        if status in WANTING:
-            self.wanting.add((*identity, attempt, status))
+        if status in NOT_FINAL:
+            self.not_final.add((*identity, attempt, status))
         else:
             self.final.add(identity)
 
@@ -45,19 +45,21 @@ class Committed:
     @property
     def answered(self) -> set[Identity]:
         """Tasks and repeats with an outcome, including a missing node or environment."""
-        lacked = {(key, repeat) for key, repeat, _, status in self.wanting if status != Status.LOST}
+        lacked = {
+            (key, repeat) for key, repeat, _, status in self.not_final if status != Status.LOST
+        }
         return self.final | lacked
 
-    def news(self, ended: Iterable[tuple[Measurement, ExpectedOutcome]]) -> "News":
+    def select_new(self, ended: Iterable[tuple[Measurement, ExpectedOutcome]]) -> "NewAttempts":
         """Return the new attempts: not on disk, and not of a finished task.
 
         An earlier attempt among `ended` also finishes its task.
         """
         final: set[Identity] = set()
-        new: News = {}
+        new: NewAttempts = {}
         for one, expected in ended:
             identity = (one.task.key, one.repeat)
-            is_kept = (*identity, one.attempt, one.status) in self.wanting
+            is_kept = (*identity, one.attempt, one.status) in self.not_final
             if is_kept or identity in self.final or identity in final:
                 continue
             new[(*identity, one.attempt)] = (one, expected)
@@ -66,12 +68,12 @@ class Committed:
         return new
 
 
-News = dict[tuple[str, int, int], tuple[Measurement, ExpectedOutcome]]
+NewAttempts = dict[tuple[str, int, int], tuple[Measurement, ExpectedOutcome]]
 
 
-def committed(rows: pa.Table) -> Committed:
+def collect_committed(rows: pa.Table) -> CommittedAttempts:
     """Build the committed attempts from the COLUMNS of `tasks`."""
-    found = Committed()
+    found = CommittedAttempts()
     for row in zip(*(rows[name].to_pylist() for name in COLUMNS), strict=True):
         found.add(*row)
     return found

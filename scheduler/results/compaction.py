@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from velodrome.scheduler.results import parquet_files
-from velodrome.scheduler.results.atomic_files import flush_folder, make_folder, owned
+from velodrome.scheduler.results.atomic_files import flush_folder, make_folder, open_owner_writable
 from velodrome.scheduler.results.atomic_swap import aside, recover, swap
 from velodrome.scheduler.results.deduplication import Files
-from velodrome.scheduler.results.derived_columns import NOTHING, Fills
+from velodrome.scheduler.results.derived_columns import NO_FILLS, Fills
 from velodrome.scheduler.results.file_faults import DanglingLink, refuse_lost_rows
 from velodrome.scheduler.results.file_validation import Opened, open_local_file
 from velodrome.scheduler.results.layout import COMPACTED, Layout, in_order, is_rows
@@ -23,7 +23,9 @@ from velodrome.scheduler.results.schema import TABLES
 Swap = Callable[[Path, Path], None]
 
 
-def compact(layout: Layout[Path], sweep_id: str, swap: Swap = swap, fills: Fills = NOTHING) -> None:
+def compact(
+    layout: Layout[Path], sweep_id: str, swap: Swap = swap, fills: Fills = NO_FILLS
+) -> None:
     """Compact a sweep; the caller holds it and has dropped its orphans. Idempotent.
 
     `tasks` last: a file of another table is an orphan if `tasks` has none of its name.
@@ -64,7 +66,7 @@ def _compact(merged: Files, fills: Fills, live: Path, staging: Path, swap: Swap)
     for left in (building, ready, aside(ready)):
         shutil.rmtree(left, ignore_errors=True)
     make_folder(building)
-    with open(building / COMPACTED, "wb", opener=owned) as sink:
+    with open(building / COMPACTED, "wb", opener=open_owner_writable) as sink:
         parquet_files.merge(merged, sink, fills, refuse_lost_rows)
     _flush(building / COMPACTED)
     flush_folder(building)

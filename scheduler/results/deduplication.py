@@ -8,17 +8,17 @@ from pathlib import PurePath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from velodrome.scheduler.results.file_faults import Fault, FaultKind, fault_of_error
+from velodrome.scheduler.results.file_faults import FaultKind, FileFault, fault_of_error
 from velodrome.scheduler.results.file_validation import (
     ESSENTIAL,
     Opened,
-    unsound_file,
-    unsound_rows,
+    check_footer,
+    check_rows,
 )
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.schema_conversion import fit_to_schema, names_in_file
 
-Report = Callable[[Fault], None]
+Report = Callable[[FileFault], None]
 Groups = Iterable[pa.Table]
 
 # By what a row is told from others, and the node's clock, where a row stands for all of its task
@@ -47,14 +47,14 @@ class Files:
 
     def fault(
         self, path: PurePath, problem: str, mend: str, kind: FaultKind = FaultKind.UNREADABLE
-    ) -> Fault:
-        return Fault(str(path), self.table, self.sweep_id, kind, problem, mend)
+    ) -> FileFault:
+        return FileFault(str(path), self.table, self.sweep_id, kind, problem, mend)
 
 
-class Unsound(Exception):
+class UnsoundFile(Exception):
     """Raised for a file that is not what its place says."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: FileFault) -> None:
         super().__init__(str(fault))
         self.fault = fault
 
@@ -68,10 +68,10 @@ def read_unique_groups(
     raises anyway.
     """
     wanted = {*columns, *ESSENTIAL[files.table]}
-    once = _Once(files)
+    once = _RowIndex(files)
     for path, opened in files.opened(files.paths):
-        with _telling(files, path, tell), _entered(opened) as file:
-            for group in held(_groups(files, path, file, wanted)):
+        with _reporting(files, path, tell), _require_open(opened) as file:
+            for group in held(_read_groups(files, path, file, wanted)):
                 new = once.new(group)
                 yield new.select([name for name in columns if name in new.column_names])
             for fault in once.doubled(path):
@@ -84,11 +84,11 @@ def find_countable_files(files: Files, tell: Report) -> tuple[list[PurePath], bo
     True if rows are in two files or columns have earlier names. Only file ends and the columns that
     identify rows are read: other damage shows when the rows are read.
     """
-    once = _Once(files)
+    once = _RowIndex(files)
     found, read_here = [], False
     for path, opened in files.opened(files.paths):
-        with _telling(files, path, tell), _entered(opened) as file:
-            groups = list(_groups(files, path, file, once.telling(file)))
+        with _reporting(files, path, tell), _require_open(opened) as file:
+            groups = list(_read_groups(files, path, file, once.telling(file)))
             left = sum(once.new(group).num_rows for group in groups)
             doubled = once.doubled(path)
             for fault in doubled:
@@ -105,28 +105,28 @@ def _has_earlier_names(table: str, file: pq.ParquetFile) -> bool:
 
 
 @contextmanager
-def _telling(files: Files, path: PurePath, tell: Report) -> Iterator[None]:
+def _reporting(files: Files, path: PurePath, tell: Report) -> Iterator[None]:
     try:
         yield
-    except Unsound as error:
+    except UnsoundFile as error:
         tell(error.fault)
     except _REFUSALS as error:
         tell(fault_of_error(path, files.table, files.sweep_id, error))
 
 
-def _entered(opened: Opened) -> pq.ParquetFile:
+def _require_open(opened: Opened) -> pq.ParquetFile:
     if isinstance(opened, Exception):
         raise opened
     return opened
 
 
-def _groups(
+def _read_groups(
     files: Files, path: PurePath, file: pq.ParquetFile, wanted: Collection[str]
 ) -> Iterator[pa.Table]:
     """Yield row groups with these columns if present. Raises Unsound."""
     schema = TABLES[files.table]
-    if wrong := unsound_file(files.table, file):
-        raise Unsound(files.fault(path, *wrong))
+    if wrong := check_footer(files.table, file):
+        raise UnsoundFile(files.fault(path, *wrong))
     there = {
         name: named
         for name, named in names_in_file(files.table, file.schema_arrow.names).items()
@@ -138,12 +138,12 @@ def _groups(
         group = file.read_row_group(number, columns=named).select(named)
         found = fit_to_schema(group.rename_columns([*there]), kept)
         found.validate(full=True)  # here, not where text that is no UTF-8 is used
-        if wrong := unsound_rows(files.table, files.sweep_id, found):
-            raise Unsound(files.fault(path, *wrong))
+        if wrong := check_rows(files.table, files.sweep_id, found):
+            raise UnsoundFile(files.fault(path, *wrong))
         yield found
 
 
-class _Once:
+class _RowIndex:
     """Tracks which rows earlier files of a sweep had. Free of cost for a single file."""
 
     def __init__(self, files: Files) -> None:
@@ -176,7 +176,7 @@ class _Once:
         self._doubled += left.count(False)
         return rows.filter(pa.array(left))
 
-    def doubled(self, path: PurePath) -> tuple[Fault, ...]:
+    def doubled(self, path: PurePath) -> tuple[FileFault, ...]:
         """End a file; return a fault if it holds rows of earlier files."""
         rows, doubled = self._rows, self._doubled
         self._earlier |= self._of_file

@@ -10,9 +10,9 @@ from velodrome.scheduler.results.ceilings import (
     MODEL_NAMES,
     NEEDED,
     Ceilings,
-    Unit,
-    held_to,
-    of_node,
+    RateUnit,
+    ceiling_columns,
+    node_ceilings,
 )
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.schema_conversion import with_utc_offsets
@@ -21,7 +21,7 @@ Fill = Callable[[pa.Table], pa.Table]
 Fills = Mapping[str, Fill]
 """Per table, what is done to its rows on their way into one file."""
 
-NOTHING: Fills = MappingProxyType({})
+NO_FILLS: Fills = MappingProxyType({})
 
 MOST_OTHERS = 20  # sweeps, the newest, that are looked through for a ceiling
 SLICE_ROWS = 2**14  # that are held as Python's values at a time
@@ -47,13 +47,13 @@ def find_ceilings(
     return Ceilings(own, elsewhere) if elsewhere else found
 
 
-def fills(ceilings: Ceilings) -> Fills:
+def ceiling_fills(ceilings: Ceilings) -> Fills:
     """Return the functions that fill in ceilings, by table; none if there are no ceilings."""
     if not ceilings:
-        return NOTHING
+        return NO_FILLS
     return {
-        "tasks": lambda table: _tasks(table, ceilings),
-        "nodes": lambda table: _nodes(table, ceilings),
+        "tasks": lambda table: _fill_tasks(table, ceilings),
+        "nodes": lambda table: _fill_nodes(table, ceilings),
     }
 
 
@@ -61,10 +61,10 @@ def without_tasks(fills: Fills, tasks: frozenset[str]) -> Fills:
     """Add a filter that drops the rows of these tasks from every table."""
     if not tasks:
         return fills
-    return {name: partial(_less, tasks, fills.get(name)) for name in TABLES}
+    return {name: partial(_drop_tasks, tasks, fills.get(name)) for name in TABLES}
 
 
-def _less(tasks: frozenset[str], fill: Fill | None, table: pa.Table) -> pa.Table:
+def _drop_tasks(tasks: frozenset[str], fill: Fill | None, table: pa.Table) -> pa.Table:
     if "task_id" in table.column_names:
         kept = [key not in tasks for key in table["task_id"].to_pylist()]
         table = table.filter(pa.array(kept, pa.bool_()))
@@ -85,28 +85,30 @@ def _lacks(table: pa.Table, ceilings: Ceilings) -> bool:
     timed = table.filter(pc.is_valid(table["forward_median_ns"]))
     places = timed.group_by(list(_PLACE)).aggregate([("started_at", "max")]).to_pylist()
     rows = [{**place, "started_at": place["started_at_max"]} for place in places]
-    return any(ceilings.of(row, unit) is None for row in rows for unit in Unit)
+    return any(ceilings.of(row, unit) is None for row in rows for unit in RateUnit)
 
 
-def _tasks(table: pa.Table, ceilings: Ceilings) -> pa.Table:
+def _fill_tasks(table: pa.Table, ceilings: Ceilings) -> pa.Table:
     starts = range(0, table.num_rows, SLICE_ROWS)
-    parts = [_filled(table.slice(start, SLICE_ROWS), ceilings) for start in starts]
+    parts = [_fill_slice(table.slice(start, SLICE_ROWS), ceilings) for start in starts]
     return pa.concat_tables(parts) if parts else table
 
 
-def _filled(table: pa.Table, ceilings: Ceilings) -> pa.Table:
+def _fill_slice(table: pa.Table, ceilings: Ceilings) -> pa.Table:
     rows = with_utc_offsets(table.select(list(NEEDED))).to_pylist()
-    held = [held_to(row, ceilings.of(row, Unit.FLOPS)) for row in rows]
-    return _replaced("tasks", table, {name: [row[name] for row in held] for name in _TASKS})
+    held = [ceiling_columns(row, ceilings.of(row, RateUnit.FLOPS)) for row in rows]
+    return _replace_columns("tasks", table, {name: [row[name] for row in held] for name in _TASKS})
 
 
-def _nodes(table: pa.Table, ceilings: Ceilings) -> pa.Table:
+def _fill_nodes(table: pa.Table, ceilings: Ceilings) -> pa.Table:
     node_ids = map(str, table["node_id"].to_pylist())
-    found = [of_node(ceilings.own, node_id) or None for node_id in node_ids]
-    return _replaced("nodes", table, {"ceilings": found})
+    found = [node_ceilings(ceilings.own, node_id) or None for node_id in node_ids]
+    return _replace_columns("nodes", table, {"ceilings": found})
 
 
-def _replaced(name: str, table: pa.Table, columns: Mapping[str, Sequence[object]]) -> pa.Table:
+def _replace_columns(
+    name: str, table: pa.Table, columns: Mapping[str, Sequence[object]]
+) -> pa.Table:
     for column, values in columns.items():
         field = TABLES[name].field(column)
         place = table.schema.get_field_index(column)

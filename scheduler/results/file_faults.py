@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from velodrome.scheduler.errors import StoreError
 
-MOST_SAID = 200  # characters of what a library says
+LONGEST_REASON = 200  # characters of what a library says
 
 
 class FaultKind(StrEnum):
@@ -21,7 +21,7 @@ class FaultKind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Fault:
+class FileFault:
     """A file that cannot be counted. path: in the results' file system.
 
     table, sweep_id: of its place, not of its content.
@@ -42,7 +42,7 @@ class Fault:
         return f"{self.path}: {self.problem}. {self.mend}"
 
 
-def refuse_lost_rows(fault: Fault) -> None:
+def refuse_lost_rows(fault: FileFault) -> None:
     """Raise StoreError if rows are missing: a writer would measure them again or drop them."""
     if fault.loses_rows:
         raise StoreError(str(fault))
@@ -59,27 +59,27 @@ class NotARegularFile(OSError):
 AWAY = "Copy it again from where it is whole, or move it out of the results"
 
 
-def fault_of_error(path: object, table: str, sweep_id: str, error: Exception) -> Fault:
+def fault_of_error(path: object, table: str, sweep_id: str, error: Exception) -> FileFault:
     """Make a fault from the exception of opening or reading a file."""
     if isinstance(error, FileNotFoundError):
         mend = "Look whether somebody else writes to these results"
         said, kind = "it was listed, but is not there", FaultKind.VANISHED
     else:
-        (said, mend), kind = _told(error), FaultKind.UNREADABLE
+        (said, mend), kind = _describe_error(error), FaultKind.UNREADABLE
         if table == "tasks" and mend == AWAY:
             # Samples of the lost rows would stand beside those of the new ones.
             mend = (
                 f"{AWAY} with those of its name in the other tables; --resume measures them again"
             )
-    return Fault(str(path), table, sweep_id, kind, said, f"{mend}.")
+    return FileFault(str(path), table, sweep_id, kind, said, f"{mend}.")
 
 
-def _told(error: Exception) -> tuple[str, str]:
+def _describe_error(error: Exception) -> tuple[str, str]:
     if isinstance(error, DanglingLink):
         return "it is a link to what is not there", "Mount what it leads to, or remove it"
     if isinstance(error, NotARegularFile):
         return f"it is {error}", "Move it out of the results"
-    said = " ".join(str(error).split())[:MOST_SAID].rstrip(" .")
+    said = " ".join(str(error).split())[:LONGEST_REASON].rstrip(" .")
     if isinstance(error, OSError):
         if error.errno in (errno.EACCES, errno.EPERM) or "ACCESS_DENIED" in said:
             return (

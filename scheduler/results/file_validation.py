@@ -39,7 +39,7 @@ ESSENTIAL: Mapping[str, tuple[str, ...]] = {
 MOVE = "Move it out of the results."
 LATER = "Read it with the Velodrome that wrote it."
 
-Unsound = tuple[str, str]
+Problem = tuple[str, str]
 """The problem and the mend."""
 
 Opened = pq.ParquetFile | Exception
@@ -61,7 +61,7 @@ def open_local_file(path: Path) -> Opened:
         return error
 
 
-def unsound_file(table: str, file: pq.ParquetFile) -> Unsound | None:
+def check_footer(table: str, file: pq.ParquetFile) -> Problem | None:
     """Check a file's footer: version, columns and types."""
     schema = file.schema_arrow
     version = (schema.metadata or {}).get(VERSION_KEY, b"1").decode(errors="replace")
@@ -81,7 +81,7 @@ def unsound_file(table: str, file: pq.ParquetFile) -> Unsound | None:
     return None
 
 
-def unsound_rows(table: str, sweep_id: str, rows: pa.Table) -> Unsound | None:
+def check_rows(table: str, sweep_id: str, rows: pa.Table) -> Problem | None:
     """Check the ESSENTIAL columns that were read."""
     for name in ESSENTIAL[table]:
         if name in rows.column_names and rows[name].null_count:

@@ -33,7 +33,7 @@ class Folder:
         return pafs.LocalFileSystem()
 
     @contextmanager
-    def held(self, sweep_id: str) -> Iterator[None]:
+    def hold(self, sweep_id: str) -> Iterator[None]:
         with lock_sweep(self.layout.lock(sweep_id), PATIENCE_S):
             with as_store_error(self.layout.root):
                 compaction.clear(self.layout, sweep_id)
@@ -92,7 +92,7 @@ class Folder:
         with as_store_error(self.layout.root):
             compaction.compact(self.layout, sweep_id, fills=fills)
 
-    def fetched(self, folder: PurePath) -> Path:
+    def fetch_folder(self, folder: PurePath) -> Path:
         return Path(folder)
 
     def keep_folder(self, folder: PurePath, fill: Callable[[Path], None]) -> None:

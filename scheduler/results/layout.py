@@ -20,57 +20,57 @@ from typing import Generic, TypeVar
 from velodrome.scheduler.results.schema import TABLES
 
 COMPACTED = "sweep.parquet"
-Place = TypeVar("Place", bound=PurePath, covariant=True)
+PathType = TypeVar("PathType", bound=PurePath, covariant=True)
 Named = TypeVar("Named", bound=PurePath)
 _COMPACTED = re.compile(r"sweep(-\d+)?\.parquet")
 _OURS = re.compile(r"(\w+-r\d+-a\d+|group-[0-9a-f]{16}|[0-9a-f]{16})\.parquet")
 
 
 @dataclass(frozen=True)
-class Layout(Generic[Place]):
+class Layout(Generic[PathType]):
     """Paths below one results folder. Does not read or write."""
 
-    root: Place
+    root: PathType
 
     @property
-    def sweeps(self) -> Place:
+    def sweeps(self) -> PathType:
         return self.root / "_sweeps"
 
     @property
-    def stagings(self) -> Place:
+    def stagings(self) -> PathType:
         return self.root / "_staging"
 
-    def sweep(self, sweep_id: str) -> Place:
+    def sweep(self, sweep_id: str) -> PathType:
         return self.sweeps / sweep_id
 
-    def text(self, sweep_id: str) -> Place:
+    def text(self, sweep_id: str) -> PathType:
         return self.sweep(sweep_id) / "sweep.yaml"
 
-    def plan(self, sweep_id: str) -> Place:
+    def plan(self, sweep_id: str) -> PathType:
         """Return the path of the plan, the last file to appear when a sweep begins."""
         return self.sweep(sweep_id) / "plan.parquet"
 
-    def version_locks(self, sweep_id: str) -> Place:
+    def version_locks(self, sweep_id: str) -> PathType:
         return self.sweep(sweep_id) / "locks"
 
-    def lock(self, sweep_id: str) -> Place:
+    def lock(self, sweep_id: str) -> PathType:
         return self.sweep(sweep_id) / "lock"
 
-    def claims(self, sweep_id: str) -> Place:
+    def claims(self, sweep_id: str) -> PathType:
         return self.sweep(sweep_id) / "claims"
 
-    def manifest(self, sweep_id: str) -> Place:
+    def manifest(self, sweep_id: str) -> PathType:
         return self.sweep(sweep_id) / "compacted.json"
 
-    def staging(self, sweep_id: str) -> Place:
+    def staging(self, sweep_id: str) -> PathType:
         return self.stagings / sweep_id
 
-    def table(self, table: str) -> Place:
+    def table(self, table: str) -> PathType:
         """Return the folder of a table. KeyError if there is no such table."""
         TABLES[table]
         return self.root / table
 
-    def rows(self, table: str, sweep_id: str) -> Place:
+    def rows(self, table: str, sweep_id: str) -> PathType:
         """Return the folder of a sweep's files of a table. KeyError if there is no such table."""
         return self.table(table) / f"sweep={sweep_id}"
 

@@ -33,7 +33,7 @@ BEAT_S = 10.0
 PATIENCE_S = 2.0
 
 
-class Claim:
+class Lease:
     """One process's claim on one sweep. name: the sweep's place, for messages."""
 
     def __init__(self, objects: Objects, folder: PurePath, name: str) -> None:
@@ -75,7 +75,7 @@ class Claim:
 
     def _put(self) -> None:
         began_s = now_s()
-        self._objects.put(self._path, pa.py_buffer(json.dumps(_ourselves()).encode()))
+        self._objects.put(self._path, pa.py_buffer(json.dumps(_describe_process()).encode()))
         self._sure_s = began_s
 
     def _others(self) -> dict[PurePath, float]:
@@ -88,14 +88,14 @@ class Claim:
         }
         ours = at.pop(self._path, None)
         if ours is None:
-            raise _taken_over(self._name)
+            raise _lost_lease(self._name)
         found = {path: _seconds(then, ours) for path, then in at.items()}
         dead = [path for path, silent_s in found.items() if self._is_dead(path, silent_s)]
         self._objects.remove(dead)
         return {path: silent_s for path, silent_s in found.items() if path not in dead}
 
     def _is_dead(self, path: PurePath, silent_s: float) -> bool:
-        return silent_s > TTL_S or _has_ended(_said(self._objects, path))
+        return silent_s > TTL_S or _has_ended(_read_claim(self._objects, path))
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_S):
@@ -108,7 +108,7 @@ class Claim:
             if now_s() - self._sure_s > TTL_S / 2:
                 self._others()  # raises if ours is gone
             elif not self._objects.exists(self._path):
-                raise _taken_over(self._name)
+                raise _lost_lease(self._name)
             self._put()
         except OSError as error:
             raise StoreError(f"{self._name}: cannot be reached: {error}") from error
@@ -123,19 +123,23 @@ def _seconds(then: datetime | None, now: datetime | None) -> float:
     return (now - then).total_seconds() if then and now else 0.0
 
 
-def _ourselves() -> dict[str, str | int]:
+def _describe_process() -> dict[str, str | int]:
     """Identify this process. pid is valid within one boot, kernel and pid namespace."""
-    return {"host": readable(socket.gethostname()), "pid": os.getpid(), "where": _where()}
+    return {
+        "host": readable(socket.gethostname()),
+        "pid": os.getpid(),
+        "where": _kernel_id(),
+    }
 
 
-def _where() -> str:
+def _kernel_id() -> str:
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     return ""
 
 
-def _said(objects: Objects, path: PurePath) -> dict[str, object]:
+def _read_claim(objects: Objects, path: PurePath) -> dict[str, object]:
     try:
         said = json.loads(objects.get(path))
     except (OSError, ValueError):
@@ -146,7 +150,7 @@ def _said(objects: Objects, path: PurePath) -> dict[str, object]:
 def _has_ended(said: dict[str, object]) -> bool:
     """Return True if the process was on this machine and is gone."""
     pid = said.get("pid")
-    if not _where() or said.get("where") != _where() or not isinstance(pid, int):
+    if not _kernel_id() or said.get("where") != _kernel_id() or not isinstance(pid, int):
         return False
     try:
         os.kill(pid, 0)
@@ -159,14 +163,14 @@ def _has_ended(said: dict[str, object]) -> bool:
 
 def _busy(name: str, objects: Objects, others: dict[PurePath, float]) -> SweepBusy:
     path, silent_s = min(others.items(), key=lambda entry: entry[1])
-    said = _said(objects, path)
+    said = _read_claim(objects, path)
     who = f"process {said.get('pid', '?')} of {said.get('host', '?')}"
     free_s = max(1, round(TTL_S - silent_s))
     mend = f"Wait for it; if it is dead, the sweep is free in {free_s} s."
     return SweepBusy(name, f"another process works on this sweep: {who}", mend)
 
 
-def _taken_over(name: str) -> StoreError:
+def _lost_lease(name: str) -> StoreError:
     return StoreError(
         f"{name}: nothing was heard of this process for over {TTL_S:.0f} s, and another one has "
         "taken the sweep. What was finished is kept; go on with --resume when that one has ended."

@@ -42,10 +42,10 @@ def merge(files: Files, sink: IO[bytes], fills: Fills, tell: Report) -> None:
 
     report: must raise where rows would be missing.
     """
-    fill, schema = fills.get(files.table, _as_it_is), TABLES[files.table]
+    fill, schema = fills.get(files.table, _keep_rows), TABLES[files.table]
     groups = read_unique_groups(files, schema.names, tell, held=iter)
     with writer(sink, schema) as open_writer:
-        for rows in _gathered(fit_to_schema(group, schema) for group in groups):
+        for rows in _gather_groups(fit_to_schema(group, schema) for group in groups):
             open_writer.write_table(fill(rows), row_group_size=GROUP_ROWS)
 
 
@@ -61,11 +61,11 @@ def schema_of(table: str, columns: Sequence[str] | None) -> pa.Schema:
     return schema if columns is None else pa.schema([schema.field(name) for name in columns])
 
 
-def _as_it_is(rows: pa.Table) -> pa.Table:
+def _keep_rows(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def _gathered(groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
+def _gather_groups(groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
     """Gather rows into tables of about GROUP_ROWS."""
     waiting: list[pa.Table] = []
     rows = 0

@@ -15,7 +15,7 @@ _COLUMNS: dict[str, pa.DataType] = {
 SCHEMA = pa.schema(_COLUMNS)
 
 
-def of_plan(plan: Plan) -> pa.Table:
+def build_record(plan: Plan) -> pa.Table:
     """Build the table: a row per placement, and one per task that fits no node."""
     keys = _keys(plan)
     rows: list[tuple[object, ...]] = [

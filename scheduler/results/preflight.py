@@ -8,7 +8,7 @@ from velodrome.scheduler.errors import ConfigError, StoreFull
 from velodrome.scheduler.results.atomic_files import make_folder
 from velodrome.scheduler.results.backend import Backend
 from velodrome.scheduler.results.folder import Folder
-from velodrome.scheduler.results.uri import BucketAddress, address
+from velodrome.scheduler.results.uri import BucketAddress, parse_address
 
 _MENDS = {
     errno.EACCES: ("there are no rights to write here", "Give yourself rights, or name another."),
@@ -22,7 +22,7 @@ _MENDS = {
 
 def open_to_write(results: str | Path) -> Backend:
     """Open a place and test that it can be written; makes a private folder. Else ConfigError."""
-    found = address(results)
+    found = parse_address(results)
     if isinstance(found, BucketAddress):
         from velodrome.scheduler.results import bucket_preflight
 
@@ -43,7 +43,7 @@ def open_to_write(results: str | Path) -> Backend:
 
 def open_to_read(results: str | Path) -> Backend:
     """Open a place. ConfigError if there is no such folder or bucket, or it is unreadable."""
-    found = address(results)
+    found = parse_address(results)
     if isinstance(found, BucketAddress):
         from velodrome.scheduler.results import bucket_preflight
 

@@ -12,13 +12,13 @@ def proof_columns(measurement: Measurement) -> Row:
     """Build the columns. Empty lists if no check ran; null means an earlier version."""
     checks = measurement.checks
     return {
-        "proved": list(proved(checks)),
+        "proved": list(list_proved_checks(checks)),
         "unproved": [_unproved(one) for one in checks if one.outcome != PASSED],
         "checks": [_struct(one) for one in checks],
     }
 
 
-def proved(checks: Sequence[Checked]) -> tuple[str, ...]:
+def list_proved_checks(checks: Sequence[Checked]) -> tuple[str, ...]:
     """Return the checks that passed in every checked phase, in the order of CHECKS."""
     phases = {one.phase for one in checks}
     passed = {(one.name, one.phase) for one in checks if one.outcome == PASSED}

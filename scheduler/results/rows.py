@@ -13,11 +13,11 @@ from velodrome.agents.node_types import Hardware, Typed, usual_name
 from velodrome.agents.safe_text import readable
 from velodrome.scheduler.plans.expectations import TO_AGREE, ExpectedOutcome
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.results.task_row import known, task_row, velodrome_version
+from velodrome.scheduler.results.task_row import nan_to_none, task_row, velodrome_version
 
 Row = dict[str, object]
 
-OF_TYPES = (  # columns of `nodes`
+NODE_TYPE_COLUMNS = (  # columns of `nodes`
     "node_type",
     "node_id",
     "cpu_model",
@@ -32,14 +32,14 @@ OF_TYPES = (  # columns of `nodes`
 _AS_IT_IS = ("node_id", "hostname", "cpu_model", "ram_bytes", "system", "architecture", "kernel")
 
 
-def tables(
+def build_tables(
     sweep_id: str, measurement: Measurement, expected: ExpectedOutcome = TO_AGREE
 ) -> dict[str, pa.Table]:
     """Build every table that a measurement has rows for, by name; `tasks` is always there."""
-    return tables_of(sweep_id, [(measurement, expected)])
+    return build_group_tables(sweep_id, [(measurement, expected)])
 
 
-def tables_of(
+def build_group_tables(
     sweep_id: str, ended: Sequence[tuple[Measurement, ExpectedOutcome]]
 ) -> dict[str, pa.Table]:
     """Build the tables of several measurements, in their order."""
@@ -60,15 +60,15 @@ def to_table(name: str, rows: Iterable[Mapping[str, object]]) -> pa.Table:
     try:
         return pa.Table.from_pylist(told, schema=TABLES[name])
     except UnicodeEncodeError:  # a path of other bytes, in a reason or on a command line
-        return pa.Table.from_pylist(_readable(told), schema=TABLES[name])
+        return pa.Table.from_pylist(_make_readable(told), schema=TABLES[name])
 
 
-def _readable(value: Any) -> Any:
+def _make_readable(value: Any) -> Any:
     if isinstance(value, str):
         return readable(value)
     if isinstance(value, Mapping):
-        return {key: _readable(entry) for key, entry in value.items()}
-    return [_readable(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+        return {key: _make_readable(entry) for key, entry in value.items()}
+    return [_make_readable(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
 def samples_table(sweep_id: str, measurements: Sequence[Measurement]) -> pa.Table:
@@ -106,7 +106,7 @@ def parameter_rows(sweep_id: str, measurement: Measurement) -> list[Row]:
             "name": entry.name,
             "shape": list(entry.shape),
             "reference_norm": entry.reference_norm,
-            "error": known(entry.error),
+            "error": nan_to_none(entry.error),
         }
         for entry in measurement.parameters or verified
     ]
@@ -126,8 +126,8 @@ def node_row(sweep_id: str, node: Node) -> Row:
     }
 
 
-def typed_of(row: Mapping[str, Any]) -> Typed:
-    """Read the node type from the columns OF_TYPES of a row of `nodes`."""
+def read_node_type(row: Mapping[str, Any]) -> Typed:
+    """Read the node type from the columns NODE_TYPE_COLUMNS of a row of `nodes`."""
     hardware = Hardware(
         " ".join((row["cpu_model"] or "").split()),
         row["cores"],
@@ -140,7 +140,7 @@ def typed_of(row: Mapping[str, Any]) -> Typed:
     return Typed(row["node_type"] or "", row["node_id"], hardware)
 
 
-def node_of(row: Mapping[str, Any]) -> Node:
+def read_node(row: Mapping[str, Any]) -> Node:
     """Rebuild a node from its row, with what decides which tasks fit; SMT pairs are not kept."""
     cores, threads = row["cores"], row["threads"]
     kept = {name: row[name] for name in _AS_IT_IS}

@@ -51,32 +51,34 @@ _SETTINGS = (
 )
 
 
-def asked(store: Store, query: str) -> pa.Table:
+def run_query(store: Store, query: str) -> pa.Table:
     """Run one reading statement and return its rows. ConfigError names the line and column.
 
     Damaged files give no rows: see `store.faults`.
     """
     damaged: frozenset[str] = frozenset()
     for left in reversed(range(TRIES)):
-        with opened(store, query, damaged) as connection:
+        with connect(store, query, damaged) as connection:
             _require_reading(connection, query)
             try:
                 found: pa.Table = connection.sql(query).to_arrow_table()
                 found.validate(full=True)  # here, not where text that is no UTF-8 is used
                 return found
             except (pa.ArrowException, UnicodeDecodeError, duckdb.Error) as error:
-                if left and _is_gone(error):
+                if left and _is_missing_file(error):
                     continue  # compacted since it was listed
-                more = frozenset() if _is_users(error) else _damaged(store, query)
+                more = frozenset() if _is_query_error(error) else _find_damaged_files(store, query)
                 if left and more - damaged:
                     damaged |= more
                     continue
-                raise _told(query, _placed(connection, query, error), store.name) from None
+                raise _convert_error(
+                    query, _locate_error(connection, query, error), store.name
+                ) from None
     raise AssertionError("the last try returns or raises")
 
 
 @contextmanager
-def opened(
+def connect(
     store: Store, query: str, damaged: Collection[str] = ()
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Connect to a DuckDB that has the tables and can write nothing.
@@ -107,7 +109,7 @@ def _rows(
     return ds.dataset([*files], TABLES[table], "parquet", store.filesystem)
 
 
-def _damaged(store: Store, query: str) -> frozenset[str]:
+def _find_damaged_files(store: Store, query: str) -> frozenset[str]:
     """Read all files of the query's tables; return the paths of damaged ones."""
     faults = [
         fault
@@ -121,9 +123,9 @@ def _damaged(store: Store, query: str) -> frozenset[str]:
     return frozenset(fault.path for fault in faults)
 
 
-def _placed(connection: duckdb.DuckDBPyConnection, query: str, error: Exception) -> Exception:
+def _locate_error(connection: duckdb.DuckDBPyConnection, query: str, error: Exception) -> Exception:
     """Get the error with its place in the query, which `sql` (it copies no rows) may omit."""
-    if isinstance(error, duckdb.Error) and "position" not in _said(str(error)):
+    if isinstance(error, duckdb.Error) and "position" not in _parse_error(str(error)):
         try:
             connection.execute(query)
         except duckdb.Error as again:
@@ -135,7 +137,7 @@ def _require_reading(connection: duckdb.DuckDBPyConnection, query: str) -> None:
     try:
         statements = connection.extract_statements(query)
     except duckdb.Error as error:
-        raise _told(query, error, "") from None
+        raise _convert_error(query, error, "") from None
     if len(statements) != 1:
         problem = f"it holds {len(statements)} statements"
         raise ConfigError("query", problem, "Give one, such as: SELECT * FROM tasks LIMIT 5")
@@ -144,18 +146,18 @@ def _require_reading(connection: duckdb.DuckDBPyConnection, query: str) -> None:
         raise ConfigError("query:1:1", f"{kind} does not read", "Begin it with SELECT or FROM.")
 
 
-def _is_gone(error: Exception) -> bool:
+def _is_missing_file(error: Exception) -> bool:
     said = str(error).lower()
     return isinstance(error, _OF_FILES) and any(words in said for words in _GONE)
 
 
-def _is_users(error: Exception) -> bool:
+def _is_query_error(error: Exception) -> bool:
     """Return True if the query itself is at fault, whatever the files hold."""
     return isinstance(error, duckdb.Error) and not isinstance(error, _OF_FILES)
 
 
-def _told(query: str, error: Exception, place: str) -> Exception:
-    said = _said(str(error))
+def _convert_error(query: str, error: Exception, place: str) -> Exception:
+    said = _parse_error(str(error))
     problem = " ".join(str(said.get("exception_message", error)).split()).rstrip("?!.")
     if isinstance(error, duckdb.PermissionException):
         return ConfigError(_place(query, said), "it reaches for a file or the network", MEND)
@@ -164,7 +166,7 @@ def _told(query: str, error: Exception, place: str) -> Exception:
     return StoreError(f"{place}: the query failed: {problem}")
 
 
-def _said(text: str) -> Mapping[str, object]:
+def _parse_error(text: str) -> Mapping[str, object]:
     """Parse DuckDB's JSON error."""
     try:
         said = json.loads(text[text.index("{") :])

@@ -18,8 +18,8 @@ from velodrome.scheduler.plans.expectations import TO_AGREE, ExpectedOutcome
 from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.results import parquet_files, plan_record, rows
 from velodrome.scheduler.results.backend import Backend
-from velodrome.scheduler.results.committed_attempts import Committed, SweepSummary
-from velodrome.scheduler.results.derived_columns import fills, without_tasks
+from velodrome.scheduler.results.committed_attempts import CommittedAttempts, SweepSummary
+from velodrome.scheduler.results.derived_columns import ceiling_fills, without_tasks
 from velodrome.scheduler.results.file_faults import refuse_lost_rows
 from velodrome.scheduler.results.layout import group_file, is_ours, node_file
 from velodrome.scheduler.results.preflight import open_to_read, open_to_write
@@ -44,7 +44,7 @@ class Store(StoreReader):
         open_backend: Callable[[str | Path], Backend] = open_to_write,
     ) -> None:
         super().__init__(open_backend(results))
-        self._held: dict[str, Committed] = {}
+        self._held: dict[str, CommittedAttempts] = {}
         self._report = refuse_lost_rows
         self._backend.clear()
 
@@ -65,14 +65,14 @@ class Store(StoreReader):
         if sweep_id in self._held:
             yield
             return
-        with self._backend.held(sweep_id):
+        with self._backend.hold(sweep_id):
             self._held[sweep_id] = self._committed(sweep_id)
             try:
                 yield
             finally:
                 del self._held[sweep_id]
 
-    def _committed(self, sweep_id: str) -> Committed:
+    def _committed(self, sweep_id: str) -> CommittedAttempts:
         return self._held.get(sweep_id) or super()._committed(sweep_id)
 
     def begin(self, sweep_id: str, text: str, plan: Plan) -> None:
@@ -81,7 +81,7 @@ class Store(StoreReader):
         ConfigError if the sweep was begun with another sweep file.
         """
         with self.hold_sweep(sweep_id):
-            record = plan_record.of_plan(plan)
+            record = plan_record.build_record(plan)
             if self._is_begun(sweep_id):
                 if self.sweep_text(sweep_id) != text:
                     mend = "Leave the sweep file out, or start a new sweep."
@@ -139,7 +139,7 @@ class Store(StoreReader):
         """
         with self.hold_sweep(sweep_id):
             held = self._held[sweep_id]
-            new = held.news(ended)
+            new = held.select_new(ended)
             if not new:
                 return 0
             if not held.is_tidy:
@@ -160,7 +160,7 @@ class Store(StoreReader):
     def _contents(
         self, sweep_id: str, name: str, ended: Sequence[tuple[Measurement, ExpectedOutcome]]
     ) -> dict[PurePath, pa.Buffer]:
-        tables = rows.tables_of(sweep_id, ended)
+        tables = rows.build_group_tables(sweep_id, ended)
         return {
             self._layout.rows(table, sweep_id) / name: parquet_files.encode(tables[table])
             for table in sorted(tables, key="tasks".__eq__)
@@ -200,5 +200,7 @@ class Store(StoreReader):
         """Merge files into one per table. A kill at any instant loses and doubles no row."""
         with self.hold_sweep(sweep_id):
             self.drop_orphans(sweep_id)
-            applied = without_tasks(fills(self.ceilings(sweep_id)), self._withdrawn(sweep_id))
+            applied = without_tasks(
+                ceiling_fills(self.ceilings(sweep_id)), self._withdrawn(sweep_id)
+            )
             self._backend.compact(sweep_id, applied)

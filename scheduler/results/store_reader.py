@@ -20,14 +20,14 @@ from velodrome.scheduler.results.backend import Backend
 from velodrome.scheduler.results.ceilings import NEEDED, Ceilings
 from velodrome.scheduler.results.committed_attempts import (
     COLUMNS,
-    Committed,
+    CommittedAttempts,
     Identity,
     SweepSummary,
-    committed,
+    collect_committed,
 )
 from velodrome.scheduler.results.deduplication import Files, Report, find_countable_files
 from velodrome.scheduler.results.derived_columns import find_ceilings
-from velodrome.scheduler.results.file_faults import AWAY, Fault, FaultKind, fault_of_error
+from velodrome.scheduler.results.file_faults import AWAY, FaultKind, FileFault, fault_of_error
 from velodrome.scheduler.results.object_store import AT_ONCE
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.schema_conversion import with_utc_offsets
@@ -44,7 +44,7 @@ class StoreReader:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._layout = backend.layout
-        self._faults: dict[str, Fault] = {}
+        self._faults: dict[str, FileFault] = {}
         self._report: Report = self._collect
 
     def reader(self) -> Self:
@@ -57,15 +57,15 @@ class StoreReader:
         return copied
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
+    def faults(self) -> tuple[FileFault, ...]:
         """The faults of files whose rows were skipped so far. Always empty for a writer."""
         return tuple(self._faults.values())
 
-    def report_fault(self, fault: Fault) -> None:
+    def report_fault(self, fault: FileFault) -> None:
         """Report a file that another reader (DuckDB) found damaged. A writer raises StoreError."""
         self._report(fault)
 
-    def _collect(self, fault: Fault) -> None:
+    def _collect(self, fault: FileFault) -> None:
         self._faults.setdefault(fault.path, fault)
 
     @property
@@ -94,7 +94,7 @@ class StoreReader:
     def version_locks(self, sweep_id: str) -> VersionLocks:
         """Return the locks of versioned frameworks; empty before keep_locks."""
         with self._as_store_error():
-            return VersionLocks(self._backend.fetched(self._layout.version_locks(sweep_id)))
+            return VersionLocks(self._backend.fetch_folder(self._layout.version_locks(sweep_id)))
 
     def repeat_numbers(self, sweep_id: str) -> dict[str, dict[str, int]]:
         """Return the first repeat number by task key and node, for planning the sweep again."""
@@ -105,7 +105,7 @@ class StoreReader:
     def nodes(self, sweep_id: str) -> tuple[Node, ...]:
         """Return a sweep's recorded nodes, with all that decides which tasks fit."""
         found = self.read("nodes", sweep_id).to_pylist()
-        return tuple(rows.node_of(row) for row in found)
+        return tuple(rows.read_node(row) for row in found)
 
     def types(self) -> Types:
         """Return the node types of the newest sweeps; unreadable sweeps are skipped."""
@@ -113,8 +113,8 @@ class StoreReader:
 
         def typed(sweep_id: str) -> list[Typed]:
             with suppress(StoreError):
-                found = reader.read("nodes", sweep_id, rows.OF_TYPES).to_pylist()
-                return [rows.typed_of(row) for row in found]
+                found = reader.read("nodes", sweep_id, rows.NODE_TYPE_COLUMNS).to_pylist()
+                return [rows.read_node_type(row) for row in found]
             return []
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -186,19 +186,19 @@ class StoreReader:
         with self._as_store_error():
             return retry_if_vanished(look, self._report)
 
-    def check(self) -> Iterator[Fault]:
+    def check(self) -> Iterator[FileFault]:
         """Read everything and yield the fault of every file that is damaged or misplaced."""
         for table in TABLES:
             yield from self.check_table(table)
             for path in self._misplaced_files(table):
                 problem = f"it is outside {table}/sweep=ID/, so its rows are never read"
                 mend = "Move it there, or out of the results."
-                yield Fault(path, table, "", FaultKind.STRAY, problem, mend)
+                yield FileFault(path, table, "", FaultKind.STRAY, problem, mend)
         for sweep_id in self.sweep_ids():
             if fault := self._check_plan(sweep_id):
                 yield fault
 
-    def check_table(self, table: str) -> tuple[Fault, ...]:
+    def check_table(self, table: str) -> tuple[FileFault, ...]:
         """Read every byte of a table's files and return all faults; raises for none of them."""
 
         def look(report: Report) -> None:
@@ -206,7 +206,7 @@ class StoreReader:
                 for _ in parquet_files.read(files, None, report):
                     pass  # frees a file's rows before the next file is read
 
-        found: list[Fault] = []
+        found: list[FileFault] = []
         with self._as_store_error():
             retry_if_vanished(look, found.append)
         return tuple(found)
@@ -218,7 +218,7 @@ class StoreReader:
         places = {self._layout.rows(table, sweep_id) for sweep_id in sweeps}
         return tuple(str(path) for path in found if path.parent not in places)
 
-    def _check_plan(self, sweep_id: str) -> Fault | None:
+    def _check_plan(self, sweep_id: str) -> FileFault | None:
         """None if the plan is sound or was never made."""
         if not self._is_begun(sweep_id):
             return None
@@ -227,7 +227,7 @@ class StoreReader:
         except StoreError as error:
             path = str(self._layout.plan(sweep_id))
             problem = str(error).removeprefix(f"{path}: ").rstrip(".")
-            return Fault(path, "plan", sweep_id, FaultKind.UNREADABLE, problem, f"{AWAY}.")
+            return FileFault(path, "plan", sweep_id, FaultKind.UNREADABLE, problem, f"{AWAY}.")
         return None
 
     def summary(self, sweep_id: str) -> SweepSummary:
@@ -235,7 +235,7 @@ class StoreReader:
         planned = self._planned(sweep_id)
         found = self.read("tasks", sweep_id, COLUMNS)
         numbered = sum(Status(str(text)).has_number for text in found["status"].to_pylist())
-        return SweepSummary(sweep_id, planned, len(committed(found).answered), numbered)
+        return SweepSummary(sweep_id, planned, len(collect_committed(found).answered), numbered)
 
     def _planned(self, sweep_id: str) -> int:
         """0 if unknown."""
@@ -244,8 +244,8 @@ class StoreReader:
             return 0
         return self._record(sweep_id).num_rows if self._is_begun(sweep_id) else 0
 
-    def _committed(self, sweep_id: str) -> Committed:
-        return committed(self.read("tasks", sweep_id, COLUMNS))
+    def _committed(self, sweep_id: str) -> CommittedAttempts:
+        return collect_committed(self.read("tasks", sweep_id, COLUMNS))
 
     def _is_begun(self, sweep_id: str) -> bool:
         with self._as_store_error():
@@ -288,7 +288,7 @@ def retry_if_vanished(look: Callable[[Report], Seen], report: Report) -> Seen:
     look: reports faults; only those of its last call are passed on to `report`.
     """
     for left in reversed(range(TRIES)):
-        faults: list[Fault] = []
+        faults: list[FileFault] = []
         seen = look(faults.append)
         if not left or all(fault.kind is not FaultKind.VANISHED for fault in faults):
             break

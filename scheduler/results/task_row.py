@@ -43,7 +43,7 @@ def task_row(sweep_id: str, measurement: Measurement, expected: ExpectedOutcome 
         **_resources(measurement),
         **_canaries(measurement),
     }
-    return {name: known(found[name]) for name in TABLES["tasks"].names}
+    return {name: nan_to_none(found[name]) for name in TABLES["tasks"].names}
 
 
 def _without_disproved(measurement: Measurement) -> Measurement:
@@ -58,7 +58,7 @@ def _without_disproved(measurement: Measurement) -> Measurement:
     )
 
 
-def known(value: object) -> object:
+def nan_to_none(value: object) -> object:
     """Map NaN to None."""
     return None if isinstance(value, float) and math.isnan(value) else value
 
@@ -184,11 +184,11 @@ def _proof(measurement: Measurement) -> Row:
 
 def _work(measurement: Measurement) -> Row:
     """Return the work that the model asks for; nothing for a model outside the zoo."""
-    return _asked_for(measurement.task.model, measurement.task.batch_size)
+    return _model_work(measurement.task.model, measurement.task.batch_size)
 
 
 @cache
-def _asked_for(name: str, batch_size: int) -> Row:
+def _model_work(name: str, batch_size: int) -> Row:
     model = MODELS.get(name)
     return {
         "parameters": shapes.count_parameters(model) if model else None,

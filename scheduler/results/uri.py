@@ -21,7 +21,7 @@ class BucketAddress:
     uri: str
 
 
-def address(results: str | Path) -> Path | BucketAddress:
+def parse_address(results: str | Path) -> Path | BucketAddress:
     """Parse a place. ConfigError for an unknown scheme, or if it holds a password."""
     text = str(results)
     found = _SCHEME.match(text)
@@ -35,9 +35,9 @@ def address(results: str | Path) -> Path | BucketAddress:
     return _bucket(scheme, f"{scheme}://{text[found.end() :]}")
 
 
-def is_everywhere(results: str | Path) -> bool:
+def is_shared_place(results: str | Path) -> bool:
     """Return True if another machine may reach the place. ConfigError as `address`."""
-    found = address(results)
+    found = parse_address(results)
     return isinstance(found, BucketAddress) or found.is_absolute()
 
 

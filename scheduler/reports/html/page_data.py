@@ -9,7 +9,7 @@ from velodrome.scheduler.reports.tables import PHASES
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.schema_conversion import with_utc_offsets
-from velodrome.scheduler.results.sql import asked
+from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 
 _GPU_MEANS = ("percent_mean", "memory_percent_mean", "power_w_mean")
@@ -67,5 +67,5 @@ def checks(store: Store, sweep_id: str, task_ids: Iterable[str]) -> list[Row]:
 
 
 def _rows(store: Store, query: str, sweep_id: str, more: str = "") -> list[dict[str, object]]:
-    found = asked(store, f"{query} where sweep_id = {quoted(sweep_id)}{more}")
+    found = run_query(store, f"{query} where sweep_id = {quoted(sweep_id)}{more}")
     return [*with_utc_offsets(found).to_pylist()]

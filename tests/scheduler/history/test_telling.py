@@ -206,7 +206,7 @@ def test_what_is_measured_again_stays_on_its_node_and_is_interleaved(nights) -> 
     assert len(keys) == len(set(keys)) == 3 * len(verdict.open)
     assert min(one.repeat for one in found.placements) == 1000
     planned = Plan(tuple(Placement(task, 0, "host1", "a type") for task in tasks))
-    record = plan_record.join(plan_record.of_plan(planned), plan_record.of_plan(found))
+    record = plan_record.join(plan_record.build_record(planned), plan_record.build_record(found))
     assert plan_record.first_repeats(record) == {task.key: {"a type": 0} for task in tasks}
     first = [one.task for one in found.placements[: len(verdict.open)]]
     assert len(set(first)) == len(verdict.open)

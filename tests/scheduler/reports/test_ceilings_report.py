@@ -12,7 +12,7 @@ from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report import Form, ReportKind, report
 from velodrome.scheduler.reports.ceilings_text import format_rate
-from velodrome.scheduler.results.ceilings import Unit
+from velodrome.scheduler.results.ceilings import RateUnit
 from velodrome.scheduler.results.store import Store
 
 SWEEP, LATER = "20261124-063012-a1b2", "20261125-063012-a1b2"
@@ -116,6 +116,6 @@ def test_rows_of_a_sweep_that_is_not_over_have_their_efficiency_too(
 
 
 def test_rates_have_three_figures() -> None:
-    assert format_rate(8.12e11, Unit.FLOPS) == "812 GFLOP/s"
-    assert format_rate(1.134e10, Unit.BYTES) == "11.3 GB/s"
-    assert format_rate(6.7e13, Unit.FLOPS) == "67.0 TFLOP/s"
+    assert format_rate(8.12e11, RateUnit.FLOPS) == "812 GFLOP/s"
+    assert format_rate(1.134e10, RateUnit.BYTES) == "11.3 GB/s"
+    assert format_rate(6.7e13, RateUnit.FLOPS) == "67.0 TFLOP/s"

@@ -10,7 +10,7 @@ from velodrome.agents.measurement import GpuReading, Measurement, Reading, Statu
 from velodrome.agents.task import Task
 from velodrome.scheduler.reports.core_utilization import CoreUse, summarize_core_use
 from velodrome.scheduler.reports.core_utilization_text import flat_rows, table_rows
-from velodrome.scheduler.results.rows import tables
+from velodrome.scheduler.results.rows import build_tables
 from velodrome.scheduler.results.schema import TABLES
 
 READINGS = (
@@ -38,7 +38,7 @@ MEASURED = Measurement(
 
 
 def used(*measurements: Measurement) -> tuple[CoreUse, ...]:
-    made = [tables("s", one) for one in measurements]
+    made = [build_tables("s", one) for one in measurements]
     empty = TABLES["utilization"].empty_table()
     utilization = pa.concat_tables([one.get("utilization", empty) for one in made])
     return summarize_core_use(

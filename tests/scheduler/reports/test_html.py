@@ -26,7 +26,7 @@ from velodrome.scheduler.reports.html.document import document
 from velodrome.scheduler.reports.html.page import MOST_CELLS, page
 from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, published
 from velodrome.scheduler.reports.html.templating import embedded
-from velodrome.scheduler.results.sql import asked
+from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 
 SWEEP = "20261124-063012-a1b2"
@@ -348,7 +348,7 @@ def test_each_table_names_a_query_that_gives_its_rows(tree: Element, results: Pa
     for command in set(commands):
         name, verb, sql, option, folder = shlex.split(command)
         assert (name, verb, option, folder) == ("velodrome", "query", "--results", str(results))
-        rows[sql] = asked(store, sql).num_rows
+        rows[sql] = run_query(store, sql).num_rows
     assert min(rows.values()) > 0
     cells = sum(1 for one in tree.all("div", of="card") if one.attributes["id"].startswith("cell-"))
     assert cells in rows.values()
@@ -360,7 +360,7 @@ def page_of(root: Path, tmp_path: Path) -> Element:
 
 
 def test_a_sweep_that_has_not_ended_says_how_many_runs_are_missing(results: Path) -> None:
-    rows = asked(Store.for_reading(results), "select * from tasks").to_pylist()
+    rows = run_query(Store.for_reading(results), "select * from tasks").to_pylist()
     shown = page(SWEEP, "results", "0.1.0", rows, [], lambda picked: [], len(rows) + 3)
     told = [one.text for one in shown.summary if one.is_warning]
     assert f"The sweep has not ended: 3 runs of {len(rows) + 3} missing." in told
@@ -467,7 +467,7 @@ def test_a_place_that_cannot_be_written_to_is_told(results: Path, tmp_path: Path
 def test_a_large_sweep_gives_an_overview_of_all_and_grids_as_far_as_there_is_room(
     results: Path,
 ) -> None:
-    rows = asked(Store.for_reading(results), "select * from tasks").to_pylist()
+    rows = run_query(Store.for_reading(results), "select * from tasks").to_pylist()
     many = [
         {**row, "task_id": f"{row['task_id']}-{number}", "node_type": f"t{number}"}
         for number in range(4 * MOST_CELLS // len(rows))

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from velodrome.scheduler.reports.roofline import build_rooflines
-from velodrome.scheduler.results.ceilings import Ceilings, Unit, filled, of_node
+from velodrome.scheduler.results.ceilings import Ceilings, RateUnit, fill_ceilings, node_ceilings
 
 Row = dict[str, object]
 
@@ -56,7 +56,7 @@ SWEEP = [
 
 def test_the_ceiling_is_the_best_rate_of_any_framework_in_any_phase() -> None:
     ceilings = Ceilings(SWEEP)
-    flops, bytes_ = (ceilings.of(SWEEP[3], unit) for unit in Unit)
+    flops, bytes_ = (ceilings.of(SWEEP[3], unit) for unit in RateUnit)
     assert flops is not None
     assert bytes_ is not None
     assert flops.per_s == pytest.approx(FLOP / 80e-3)  # torch: 2 FLOP / 160 ms is as good
@@ -65,7 +65,7 @@ def test_the_ceiling_is_the_best_rate_of_any_framework_in_any_phase() -> None:
 
 
 def test_every_row_gets_its_share_of_the_ceiling() -> None:
-    efficiencies = [found["gradient_efficiency"] for found in filled(SWEEP, Ceilings(SWEEP))]
+    efficiencies = [found["gradient_efficiency"] for found in fill_ceilings(SWEEP, Ceilings(SWEEP))]
     ceiling = FLOP / 80e-3
     assert efficiencies == [
         pytest.approx(1.0),
@@ -77,7 +77,7 @@ def test_every_row_gets_its_share_of_the_ceiling() -> None:
 
 def test_more_than_the_ceiling_is_shown_as_it_is() -> None:
     rows = [*SWEEP, row("lenet", 20, 0.05)]
-    assert filled(rows, Ceilings(rows))[4]["gradient_efficiency"] > 1  # type: ignore[operator]
+    assert fill_ceilings(rows, Ceilings(rows))[4]["gradient_efficiency"] > 1  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
@@ -90,52 +90,57 @@ def test_more_than_the_ceiling_is_shown_as_it_is() -> None:
     ],
 )
 def test_a_ceiling_holds_for_its_node_device_threads_and_type_alone(change: Row) -> None:
-    assert Ceilings(SWEEP).of(row("lenet", 20, 50, **change), Unit.FLOPS) is None
+    assert Ceilings(SWEEP).of(row("lenet", 20, 50, **change), RateUnit.FLOPS) is None
 
 
 def test_the_threads_that_feed_a_gpu_do_not_count() -> None:
     gpu = {"device": "gpu", "gpu_name": "Some GPU", "gpu_count": 1}
     gemm = row("gemm-1024", 1, 2, threads=4, **gpu)
-    assert Ceilings([gemm]).of(row("lenet", 1, 2, threads=1, **gpu), Unit.FLOPS) is not None
+    assert Ceilings([gemm]).of(row("lenet", 1, 2, threads=1, **gpu), RateUnit.FLOPS) is not None
 
 
 @pytest.mark.parametrize("change", [{"status": "crashed"}, {"verified": False}])
 def test_what_was_not_proven_is_no_ceiling(change: Row) -> None:
-    assert Ceilings([row("gemm-1024", 100, 160, **change)]).of(SWEEP[3], Unit.FLOPS) is None
+    assert Ceilings([row("gemm-1024", 100, 160, **change)]).of(SWEEP[3], RateUnit.FLOPS) is None
 
 
 def test_another_node_of_the_type_stands_in_for_one_without_a_ceiling() -> None:
     lenet = row("lenet", 20, 50, node_id="n2", hostname="host2")
-    found = filled([lenet], Ceilings(SWEEP))[0]
+    found = fill_ceilings([lenet], Ceilings(SWEEP))[0]
     assert found["ceiling_source"] == "torch eager, gemm-1024, on host1, of the same type"
     own = row("gemm-1024", 200, 400, node_id="n2", hostname="host2")
-    assert filled([lenet], Ceilings([*SWEEP, own]))[0]["ceiling_source"] == "torch eager, gemm-1024"
+    assert (
+        fill_ceilings([lenet], Ceilings([*SWEEP, own]))[0]["ceiling_source"]
+        == "torch eager, gemm-1024"
+    )
 
 
 def test_an_older_sweep_stands_in_and_is_named() -> None:
     older = row("gemm-1024", 90, 180, sweep_id="s1", started_at=NOW - timedelta(days=3))
     lenet = row("lenet", 20, 50)
-    found = filled([lenet], Ceilings([lenet], [older]))[0]
+    found = fill_ceilings([lenet], Ceilings([lenet], [older]))[0]
     assert found["ceiling_source"] == "torch eager, gemm-1024, in sweep s1"
     assert found["gradient_efficiency"] == pytest.approx(2e9 / 50e-3 / (FLOP / 90e-3))
 
 
 def test_a_sweep_of_last_season_does_not() -> None:
     old = row("gemm-1024", 90, 180, sweep_id="s1", started_at=NOW - timedelta(days=90))
-    assert filled([row("lenet", 20, 50)], Ceilings([], [old]))[0]["gradient_efficiency"] is None
+    assert (
+        fill_ceilings([row("lenet", 20, 50)], Ceilings([], [old]))[0]["gradient_efficiency"] is None
+    )
 
 
 def test_repeats_of_one_contestant_count_by_their_median() -> None:
     """Else the ceiling would be the luckiest of many."""
     rows = [row("gemm-1024", ms, 2 * ms, repeat=i) for i, ms in enumerate((100, 101, 20))]
-    found = Ceilings(rows).of(SWEEP[3], Unit.FLOPS)
+    found = Ceilings(rows).of(SWEEP[3], RateUnit.FLOPS)
     assert found is not None
     assert found.per_s == pytest.approx(FLOP / 100e-3)
 
 
 def test_a_node_keeps_its_best_over_all_threads() -> None:
     rows = [*SWEEP, row("gemm-1024", 45, 90, threads=2)]
-    assert of_node(Ceilings(rows).own, "n1") == [
+    assert node_ceilings(Ceilings(rows).own, "n1") == [
         {
             "device": "cpu",
             "gemm_flops_per_s": pytest.approx(FLOP / 45e-3),

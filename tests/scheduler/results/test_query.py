@@ -12,7 +12,7 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.commands.query import Format, parse_format, query
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.results.sql import asked
+from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 
 SWEEP = "20261124-063012-a1b2"
@@ -39,17 +39,17 @@ def filled(store: Store) -> Store:
 class TestRows:
     def test_every_table_is_there_even_without_rows(self, filled: Store) -> None:
         for table in TABLES:
-            rows = asked(filled, f"select * from {table}")
+            rows = run_query(filled, f"select * from {table}")
             assert rows.schema.names == TABLES[table].names
-        assert asked(filled, "from nodes").num_rows == 0
-        named = asked(filled, "select table_name from information_schema.tables")
+        assert run_query(filled, "from nodes").num_rows == 0
+        named = run_query(filled, "select table_name from information_schema.tables")
         assert set(named["table_name"].to_pylist()) == set(TABLES)
 
     def test_finished_and_unfinished_sweeps_are_read_together(self, filled: Store) -> None:
         with filled.hold_sweep(OTHER):
             filled.put(OTHER, measurement(1))
             query = "select sweep_id, count(*) as n, sum(elapsed_ns) as ns from samples group by 1"
-            rows = asked(filled, f"{query} order by 1").to_pylist()
+            rows = run_query(filled, f"{query} order by 1").to_pylist()
         assert rows == [
             {"sweep_id": sweep_id, "n": 10, "ns": 2 * sum(range(900, 905))}
             for sweep_id in (SWEEP, OTHER)
@@ -60,14 +60,14 @@ class TestRows:
             "select batch_size, median(elapsed_ns) as ns from samples join tasks "
             "using (sweep_id, task_id, repeat) group by all order by all"
         )
-        found = asked(filled, query).to_pylist()
+        found = run_query(filled, query).to_pylist()
         assert found == [{"batch_size": 1, "ns": 902.0}, {"batch_size": 2, "ns": 902.0}]
 
     def test_a_bucket_is_asked_as_a_folder_is(self, place, placed: Store) -> None:  # type: ignore[no-untyped-def]
         placed.put(SWEEP, measurement(0))
-        (row,) = asked(Store.for_reading(place.results), "select sum(elapsed_ns) s from samples")[
-            "s"
-        ].to_pylist()
+        (row,) = run_query(
+            Store.for_reading(place.results), "select sum(elapsed_ns) s from samples"
+        )["s"].to_pylist()
         assert row == sum(range(900, 905))
 
     def test_a_file_that_is_broken_is_told(self, filled: Store, root: Path) -> None:
@@ -76,7 +76,7 @@ class TestRows:
         with pytest.raises(
             StoreError, match=f"{path}: it is no Parquet file, or its end is missing"
         ):
-            asked(filled, "from samples")
+            run_query(filled, "from samples")
 
 
 class TestErrors:
@@ -95,7 +95,7 @@ class TestErrors:
     )
     def test_it_is_told_where(self, filled: Store, text: str, place: str, said: str) -> None:
         with pytest.raises(ConfigError) as caught:
-            asked(filled, text)
+            run_query(filled, text)
         assert caught.value.place == place
         assert said in caught.value.problem
         assert caught.value.exit_status == 2
@@ -121,7 +121,7 @@ class TestErrors:
     ) -> None:
         before = sorted(tmp_path.rglob("*"))
         with pytest.raises(ConfigError):
-            asked(filled, text.format(here=tmp_path))
+            run_query(filled, text.format(here=tmp_path))
         assert sorted(tmp_path.rglob("*")) == before
 
 

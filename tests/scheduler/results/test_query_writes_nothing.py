@@ -13,7 +13,7 @@ from velodrome.agents.measurement import Measurement, Sample, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import VelodromeError
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.results.sql import asked, opened
+from velodrome.scheduler.results.sql import connect, run_query
 from velodrome.scheduler.results.store import Store
 
 SWEEP = "20261124-063012-a1b2"
@@ -166,7 +166,7 @@ def test_no_query_changes_a_file(filled: tuple[Store, Path]) -> None:
     for statement in (WRITING[0], WRITING[10]):
         for wrapping in WRAPPED:
             with contextlib.suppress(VelodromeError):
-                asked(store, wrapped(statement, wrapping, home))
+                run_query(store, wrapped(statement, wrapping, home))
     assert there(home) == before
 
 
@@ -178,7 +178,7 @@ def test_no_statement_changes_a_file_even_where_none_is_refused(
     """All in one connection, so that what one statement opens the next could use."""
     store, home = filled
     before = there(home)
-    with opened(store, " ".join(TABLES)) as connection:
+    with connect(store, " ".join(TABLES)) as connection:
         for statement in WRITING:
             with contextlib.suppress(duckdb.Error):
                 connection.execute(wrapped(statement, wrapping, home)).fetchall()
@@ -190,7 +190,7 @@ def test_no_statement_changes_a_file_even_where_none_is_refused(
 def test_nothing_but_the_tables_is_read(filled: tuple[Store, Path], statement: str) -> None:
     store, home = filled
     with pytest.raises(VelodromeError):
-        asked(store, wrapped(statement, "{0}", home))
+        run_query(store, wrapped(statement, "{0}", home))
 
 
 def test_the_corpus_does_write_where_duckdb_is_open(tmp_path: Path) -> None:
@@ -213,4 +213,4 @@ def test_what_reads_is_answered_as_before(filled: tuple[Store, Path]) -> None:
         "SUMMARIZE SELECT status FROM tasks",
         "SHOW TABLES",
     ):
-        assert asked(store, text).num_rows, text
+        assert run_query(store, text).num_rows, text

@@ -15,10 +15,10 @@ from velodrome.agents.sampling.top_processes import Suspect
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.expectations import ExpectedOutcome
 from velodrome.scheduler.results.rows import (
+    build_tables,
     node_row,
     parameter_rows,
     samples_table,
-    tables,
     to_table,
     utilization_rows,
 )
@@ -166,7 +166,7 @@ def test_a_check_is_proved_if_it_passed_in_every_timed_phase() -> None:
         "twice_the_work forward: cannot_tell: it is noisy: 1.7",
         "follows_parameters gradient: impossible: they are constants",
     ]
-    (kept,) = tables("s1", replace(MEASUREMENT, checks=CHECKS))["tasks"].to_pylist()
+    (kept,) = build_tables("s1", replace(MEASUREMENT, checks=CHECKS))["tasks"].to_pylist()
     assert kept["checks"][2] == {
         "name": "twice_the_work",
         "phase": "forward",
@@ -244,7 +244,7 @@ def test_what_was_not_reached_is_null() -> None:
     assert unknown >= {"node_id", "hostname", "framework_version", "stable", "gradient_error"}
     assert unknown >= {"parameters", "forward_flops", "cpu_percent_mean", "peak_rss_bytes"}
     assert (row["status"], row["verified"]) == ("unplaceable", False)
-    assert set(tables("s1", nothing)) == {"tasks"}
+    assert set(build_tables("s1", nothing)) == {"tasks"}
 
 
 def test_a_utilization_row_is_a_reading_or_a_reading_of_one_gpu() -> None:
@@ -324,7 +324,7 @@ def test_a_node_row_is_its_inventory() -> None:
 
 
 def test_every_row_fits_its_table() -> None:
-    for name, table in tables("s1", MEASUREMENT).items():
+    for name, table in build_tables("s1", MEASUREMENT).items():
         assert isinstance(table, pa.Table)
         assert table.schema.equals(TABLES[name], check_metadata=True)
 

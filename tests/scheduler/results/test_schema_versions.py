@@ -16,7 +16,7 @@ from velodrome.scheduler.reports.tables import build_table
 from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
 from velodrome.scheduler.results.schema_conversion import RENAMED, names_in_file
 from velodrome.scheduler.results.schema_page import ROWS, page
-from velodrome.scheduler.results.sql import asked
+from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -63,7 +63,7 @@ class TestEarlierVersions:
             (path,) = written.glob(f"{table}/*/*.parquet")
             as_written = pq.read_table(path).to_pylist()[0]
             row = store.read(table).to_pylist()[0]
-            by_sql = asked(store, f"SELECT * FROM {table}").to_pylist()[0]
+            by_sql = run_query(store, f"SELECT * FROM {table}").to_pylist()[0]
             for name, before in earlier.items():
                 known = as_written.get(name, as_written.get(before))
                 assert (row[name], by_sql[name]) == (known, known), name
@@ -74,7 +74,7 @@ class TestEarlierVersions:
             "select framework, median(elapsed_ns), any_value(canary_model) as canary "
             "from samples join tasks using (sweep_id, task_id, repeat) group by all"
         )
-        (row,) = asked(store, query).to_pylist()
+        (row,) = run_query(store, query).to_pylist()
         assert row == {"framework": "torch", "median(elapsed_ns)": 10_000_001.0, "canary": None}
 
     def test_a_report_says_where_they_kept_no_checks(self, written: Path, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_file_of_a_later_version_is_refused_with_its_number(root: Path, tmp_pa
     empty = TABLES["tasks"].empty_table().replace_schema_metadata({VERSION_KEY: later.encode()})
     pq.write_table(empty, folder / "sweep.parquet")
     store = Store.for_reading(root)
-    assert store.read("tasks").num_rows == asked(store, "from tasks").num_rows == 0
+    assert store.read("tasks").num_rows == run_query(store, "from tasks").num_rows == 0
     (fault,) = store.faults
     assert fault.problem == f"its schema version is '{later}', this Velodrome knows {KNOWN}"
     with pytest.raises(StoreError, match=f"its schema version is '{later}'"):

@@ -19,7 +19,7 @@ from velodrome.scheduler.errors import StoreError
 from velodrome.scheduler.plans.expectations import TO_AGREE
 from velodrome.scheduler.plans.planning import Placement, Plan
 from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
-from velodrome.scheduler.results.sql import asked
+from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 
 Place = Any  # see conftest.py
@@ -297,7 +297,7 @@ class TestChecks:
         assert told["unproved"] == ["twice_the_work forward: cannot_tell: it is noisy"]
         assert told["checks"][0]["figures"] == [{"name": "excess_ns", "value": 12.5}]
         query = "select c.name from (select unnest(checks) as c from tasks)"
-        assert asked(placed, query).num_rows == 2
+        assert run_query(placed, query).num_rows == 2
 
 
 class TestCompaction:

@@ -13,7 +13,7 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError, SweepBusy
 from velodrome.scheduler.plans.planning import Placement, Plan, Unplaceable
 from velodrome.scheduler.results.store import Store, new_sweep_id
-from velodrome.scheduler.results.uri import is_everywhere
+from velodrome.scheduler.results.uri import is_shared_place
 
 SWEEP = "20261124-063012-a1b2"
 OTHER = "20261125-063012-a1b2"
@@ -160,7 +160,7 @@ class TestOpening:
         [("s3://bucket/x", True), ("gs://bucket/x", True), ("/srv/x", True), ("results", False)],
     )
     def test_what_means_the_same_on_every_machine(self, results: str, *, same: bool) -> None:
-        assert is_everywhere(results) is same
+        assert is_shared_place(results) is same
 
     def test_a_file_address_is_a_path(self, tmp_path: Path) -> None:
         Store(f"file://{tmp_path}/results")

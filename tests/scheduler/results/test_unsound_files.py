@@ -25,9 +25,9 @@ from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.errors import INCOMPLETE, StoreError
 from velodrome.scheduler.plans.planning import Placement, Plan
 from velodrome.scheduler.results.deduplication import Report
-from velodrome.scheduler.results.file_faults import Fault, FaultKind, fault_of_error
+from velodrome.scheduler.results.file_faults import FaultKind, FileFault, fault_of_error
 from velodrome.scheduler.results.schema import TABLES, VERSION_KEY
-from velodrome.scheduler.results.sql import asked
+from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.store_reader import retry_if_vanished
 
@@ -187,7 +187,7 @@ class TestEveryTable:
         path = files(results, table)[0]
         ILLS[ill][0](path)
         reader = Store.for_reading(results)
-        seen = asked(reader, f"SELECT * FROM {table} WHERE sweep_id = '{SWEEP}'")
+        seen = run_query(reader, f"SELECT * FROM {table} WHERE sweep_id = '{SWEEP}'")
         assert seen.num_rows == ROWS[table]
         assert [fault.path for fault in reader.faults] == [str(path)]
 
@@ -309,7 +309,7 @@ def test_hidden_files_are_no_rows_in_a_folder_and_in_a_bucket(place, table: str)
         place.write(f"{folder}/{hidden.format(name)}", place.read(path))
     reader = Store.for_reading(place.results)
     assert reader.read(table, SWEEP).num_rows == 2 * ROWS[table]
-    assert asked(reader, f"FROM {table}").num_rows == 4 * ROWS[table]
+    assert run_query(reader, f"FROM {table}").num_rows == 4 * ROWS[table]
     assert reader.faults == ()
     store.compact(SWEEP)
     assert store.read(table, SWEEP).num_rows == 2 * ROWS[table]
@@ -326,13 +326,13 @@ def test_in_a_bucket_what_is_sound_is_read_too(place, table: str, ill: str) -> N
     place.write(path, place.read(path)[: SPOILT[ill]])
     reader = Store.for_reading(place.results)
     assert reader.read(table, SWEEP).num_rows == ROWS[table]
-    assert asked(reader, f"FROM {table}").num_rows == 3 * ROWS[table]
+    assert run_query(reader, f"FROM {table}").num_rows == 3 * ROWS[table]
     assert [fault.path for fault in reader.faults] == [path]
 
 
 def test_a_file_that_goes_between_its_listing_and_its_reading_is_looked_for_again() -> None:
     gone = fault_of_error("x.parquet", "tasks", SWEEP, FileNotFoundError())
-    told: list[Fault] = []
+    told: list[FileFault] = []
     looks = iter((gone, gone, None))
 
     def look(tell: Report) -> str:
@@ -356,7 +356,7 @@ class TestCopies:
         place.write(copied, place.read(path))
         reader = Store.for_reading(place.results)
         assert reader.read(table, SWEEP).num_rows == 2 * ROWS[table]
-        assert asked(reader, f"FROM {table}").num_rows == 4 * ROWS[table]
+        assert run_query(reader, f"FROM {table}").num_rows == 4 * ROWS[table]
         (fault,) = reader.faults
         assert (fault.path, fault.kind) == (copied, FaultKind.COPY)
         assert not fault.loses_rows
@@ -371,7 +371,7 @@ class TestCopies:
         pq.write_table(whole, first.with_name("zz-restored.parquet"))
         reader = Store.for_reading(results)
         assert reader.read(table, SWEEP).num_rows == 2 * ROWS[table]
-        assert asked(reader, f"FROM {table}").num_rows == 4 * ROWS[table]
+        assert run_query(reader, f"FROM {table}").num_rows == 4 * ROWS[table]
         (fault,) = reader.faults
         assert f"{ROWS[table]} of its {2 * ROWS[table]} rows are in other files" in fault.problem
 
@@ -412,12 +412,12 @@ def test_text_that_is_no_utf_8_is_found_by_whoever_asks_for_it(results: Path) ->
     pq.write_table(table.set_column(table.schema.get_field_index("reason"), "reason", column), path)
     for text in ("SELECT reason FROM tasks", "SELECT upper(reason) || 'x' AS r FROM tasks"):
         reader = Store.for_reading(results)
-        assert asked(reader, text).num_rows == 3
+        assert run_query(reader, text).num_rows == 3
         assert [fault.path for fault in reader.faults] == [str(path)]
 
 
 def test_a_query_that_is_wrong_is_still_the_users_fault(results: Path) -> None:
     files(results, "tasks")[0].write_bytes(b"")
     with pytest.raises(Exception, match=r"query:1:8: .*nothing") as caught:
-        asked(Store.for_reading(results), "SELECT nothing FROM tasks")
+        run_query(Store.for_reading(results), "SELECT nothing FROM tasks")
     assert getattr(caught.value, "exit_status", None) == 2

@@ -16,7 +16,7 @@ import pytest
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.results.sql import asked
+from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 
 SWEEP, OTHER = "20261124-063012-a1b2c3d4", "20261125-063012-a1b2c3d4"
@@ -52,7 +52,7 @@ def test_rows_of_today_and_earlier_ones_are_the_same_instant(results: Path) -> N
     for _ in ("in progress", "compacted"):
         rows = store.read("tasks").to_pylist()
         assert [row["started_at"] for row in rows] == [AT, AT]
-        assert asked(store, ASKED)["told"].to_pylist() == ["2023-11-14 22:13:20+00"] * 2
+        assert run_query(store, ASKED)["told"].to_pylist() == ["2023-11-14 22:13:20+00"] * 2
         for sweep_id in (SWEEP, OTHER):
             store.compact(sweep_id)
 
