@@ -20,6 +20,7 @@ from velodrome.scheduler.commands.output import console, print_lines, print_tabl
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.text_tables import escape_formula
 from velodrome.scheduler.results.schema_conversion import with_utc_offsets
+from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.standard_streams import is_stdout_open
 
@@ -49,7 +50,7 @@ def query(text: str, results: str | Path, form: Format | None, output: Path | No
     if chosen is Format.PARQUET and output is None:
         raise ConfigError("--format parquet", "it is no text", "Name a file with --output.")
     store = Store.for_reading(results)
-    rows = asked(store, text)
+    rows = run_query(store, text)
     incomplete_results.warn_of_faults(store.faults, results)
     status = incomplete_results.exit_status(
         store.faults, {fault.sweep_id for fault in store.faults}

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from velodrome.scheduler.reports.cell_keys import Implementation, Workload
 from velodrome.scheduler.reports.roofline import Roofline, RooflinePoint
 from velodrome.scheduler.reports.tables import implementation_order, workload_order
-from velodrome.scheduler.results.ceilings import Ceiling
+from velodrome.scheduler.results.ceilings import Ceiling, RateUnit
 
 CEILINGS_LEFT = 4  # columns of words
 POINTS_LEFT = 5
@@ -44,7 +44,7 @@ def efficiency_rows(found: Sequence[Roofline]) -> list[dict[str, str]]:
             "model": f"{point.model} b{point.batch_size}",
             "phase": point.phase,
             "FLOP/B": f"{point.intensity:.1f}",
-            "reached": format_rate(point.flops_per_s, Unit.FLOPS),
+            "reached": format_rate(point.flops_per_s, RateUnit.FLOPS),
             "efficiency": _share(compute_efficiency(one, point)),
             "of roof": _share(compute_roof_share(one, point)),
         }
@@ -94,7 +94,7 @@ def compute_roof_share(roofline: Roofline, point: RooflinePoint) -> float | None
     return point.flops_per_s / roof if roof and roofline.flops and roofline.bytes else None
 
 
-def format_rate(per_s: float, unit: Unit) -> str:
+def format_rate(per_s: float, unit: RateUnit) -> str:
     """Format with three figures: 812 GFLOP/s, 11.3 GB/s."""
     for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
         if per_s >= size:

@@ -16,7 +16,7 @@ from velodrome.adapters.models.traffic import estimate_forward_bytes, estimate_g
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.reports.cell_keys import read_implementation, read_workload
 from velodrome.scheduler.reports.task_rows import select_last_attempts
-from velodrome.scheduler.results.ceilings import Ceiling, Ceilings, ComputePlace, place_of
+from velodrome.scheduler.results.ceilings import Ceiling, Ceilings, ComputePlace, RateUnit, place_of
 from velodrome.scheduler.results.sanitizing import in_one_line
 
 Row = Mapping[str, object]
@@ -76,8 +76,8 @@ def build_rooflines(rows: Sequence[Row], ceilings: Ceilings | None = None) -> tu
             hostname=in_one_line(group[0]["hostname"]),
             hardware=in_one_line(group[0]["gpu_name" if place.device == "gpu" else "cpu_model"]),
             place=place,
-            flops=ceilings.of(group[0], Unit.FLOPS),
-            bytes=ceilings.of(group[0], Unit.BYTES),
+            flops=ceilings.of(group[0], RateUnit.FLOPS),
+            bytes=ceilings.of(group[0], RateUnit.BYTES),
             points=compute_points(group),
         )
         for (node_id, place), group in sorted(groups.items())
