@@ -1,6 +1,6 @@
-"""What happens while a sweep runs, as told to whoever keeps rows or shows progress.
+"""Events of a running sweep, for writing rows and showing progress.
 
-That nodes come and go is told by the words of velodrome.scheduler.fleet.transport.
+Nodes that join or leave are events of velodrome.scheduler.fleet.transport.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Blocked:
-    """An attempt or a preparation that its node has not begun, since others use the node."""
+    """An attempt or preparation that waits because others use its node."""
 
     work: Attempt | Preparation
     hostname: str
@@ -26,7 +26,7 @@ class Blocked:
 
 @dataclass(frozen=True)
 class AttemptReport:
-    """A node says something about an attempt: a worker's event or an agent's note."""
+    """A node's report on an attempt: a worker's event or an agent's note."""
 
     attempt: Attempt
     report: object
@@ -34,7 +34,7 @@ class AttemptReport:
 
 @dataclass(frozen=True)
 class Ended:
-    """An attempt's measurement."""
+    """An attempt that ended, with its measurement."""
 
     attempt: Attempt
     measurement: Measurement
@@ -50,7 +50,7 @@ class NoEnvironment:
 
 @dataclass(frozen=True)
 class Lost:
-    """An attempt came to nothing because of the node or of Ray; `again` is the next try, if any."""
+    """An attempt that failed because of its node or of Ray; `again` is the next try, if any."""
 
     attempt: Attempt
     reason: str
@@ -59,14 +59,14 @@ class Lost:
 
 @dataclass(frozen=True)
 class OutOfTime:
-    """Attempts that are not begun any more, since the time for the sweep is over."""
+    """Attempts that do not start because the sweep's time is over."""
 
     attempts: tuple[Attempt, ...]
 
 
 @dataclass(frozen=True)
 class Preparing:
-    """A node builds environments, or says something about it."""
+    """A node builds environments: its latest message."""
 
     hostname: str
     text: str
@@ -74,7 +74,7 @@ class Preparing:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Nothing can run until a node comes; seconds_left until what is left is given up."""
+    """Attempts that wait for a node; they are given up in seconds_left."""
 
     attempts: tuple[Attempt, ...]
     seconds_left: float

@@ -1,4 +1,4 @@
-"""What is tried on a node, and what has to stand there first."""
+"""Units of work for a node: attempts, and the environments that they need first."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ from velodrome.scheduler.plans.alternatives import ANYWHERE, NodeConstraint
 class Attempt:
     """One try of one (task, repeat) on one node. The first attempt is number 1.
 
-    order: its place in the plan. course: those that should run on one node share it. tries: how
-    often this run of the command has begun it, number counts earlier runs of the sweep, too.
-    gpu_uuids empty: any of the node's.
+    order: its place in the plan. course: attempts that should share a node have the same. tries:
+    how often this command started it; number also counts earlier commands. gpu_uuids empty: any
+    GPUs.
     """
 
     task: Task
@@ -35,8 +35,8 @@ class Attempt:
 class EnvironmentNeed:
     """A framework's environment for one kind of device.
 
-    lock_hash and texts: of a version that no committed lock names its lock, which comes along, so
-    that it is the same on every node; empty otherwise.
+    lock_hash and texts: the lock of a version that no committed lock names. It travels along so
+    that it is the same on every node. Empty for other versions.
     """
 
     framework: str
@@ -47,7 +47,7 @@ class EnvironmentNeed:
 
 @dataclass(frozen=True)
 class EnvironmentOutcome:
-    """Whether an environment stands on a node; reason and log where it does not."""
+    """Result of building an environment on a node: reason and log, empty if it is ready."""
 
     need: EnvironmentNeed
     reason: str = ""
@@ -60,7 +60,7 @@ class EnvironmentOutcome:
 
 @dataclass(frozen=True)
 class Preparation:
-    """The building of environments on a node, while nothing is measured there."""
+    """A build of environments on a node; nothing is measured there meanwhile."""
 
     node_id: str
     needs: tuple[EnvironmentNeed, ...]
@@ -68,14 +68,14 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What became of a preparation."""
+    """Results of a preparation."""
 
     outcomes: tuple[EnvironmentOutcome, ...]
 
 
 @dataclass(frozen=True)
 class RefusedAttempt:
-    """An attempt that cannot be begun on its node, for want of an environment."""
+    """An attempt that cannot start on its node because its environment is missing."""
 
     attempt: Attempt
     outcome: EnvironmentOutcome

@@ -1,4 +1,4 @@
-"""A connection to a Ray: one that was started for us, or a cluster that somebody else runs."""
+"""Connections to Ray: to an embedded one, or to a cluster that is already running."""
 
 import ctypes
 import json
@@ -30,9 +30,9 @@ KEEPALIVE = {
 
 
 def driver_variables(environ: Mapping[str, str], home_token: Path) -> dict[str, str]:
-    """What a driver of a cluster has in its environment, besides what the user has set.
+    """List the environment variables that a cluster's driver needs and the user has not set.
 
-    Ray asks for a token only if it is told to, and a cluster that has one lets nobody in without.
+    Ray uses a token only if it is told to, and a cluster with a token rejects drivers without one.
     """
     found = {"RAY_USAGE_STATS_ENABLED": "0", **KEEPALIVE}
     has_token = any(environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
@@ -42,7 +42,10 @@ def driver_variables(environ: Mapping[str, str], home_token: Path) -> dict[str, 
 
 
 def check_address(address: str) -> None:
-    """ConfigError if it is none, ClusterUnreachable if nobody listens there."""
+    """Check a cluster's address.
+
+    ConfigError if it is invalid, ClusterUnreachable if nobody listens.
+    """
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
@@ -60,7 +63,7 @@ def check_address(address: str) -> None:
 
 @contextmanager
 def join_cluster(address: str) -> Iterator[None]:
-    """Connected to it, with this very Velodrome shipped to its nodes."""
+    """Connect to a cluster and ship this version of Velodrome to its nodes."""
     check_address(address)
     os.environ.update(driver_variables(os.environ, TOKEN_FILE.expanduser()))
     check_token(address, os.environ)
@@ -80,7 +83,7 @@ def join_cluster(address: str) -> Iterator[None]:
 
 
 def _give_up(address: str) -> None:
-    """Some ways of Ray to let nobody in never end, nor can they be interrupted."""
+    """Ray may wait forever to be admitted, and that wait cannot be interrupted."""
     print(
         f"velodrome: the Ray at {address} has let nobody in for {JOIN_S:.0f} s. Give the address "
         "that its head tells its nodes, as in `ray status`, and no other of the same machine",
@@ -91,7 +94,7 @@ def _give_up(address: str) -> None:
 
 
 def list_nodes(address: str, note: Callable[[str], None]) -> tuple[Node, ...]:
-    """What the nodes of a cluster say that they are; note is told of one that cannot say."""
+    """Ask the nodes of a cluster for their inventories; note gets a message for each that fails."""
     with join_cluster(address):
         from velodrome.scheduler.fleet.membership import Membership
 
@@ -101,9 +104,9 @@ def list_nodes(address: str, note: Callable[[str], None]) -> tuple[Node, ...]:
 
 @contextmanager
 def connect(address: str, runtime_env: Mapping[str, object] | None = None) -> Iterator[None]:
-    """ClusterUnreachable with Ray's own reason if it does not let us in.
+    """Connect to Ray. ClusterUnreachable, with Ray's own reason, if it refuses.
 
-    Ray reads its variables once, when it is imported: here, if they are set by now.
+    Ray reads its variables once, on import: here, provided that they are set by now.
     """
     import ray
 
@@ -158,10 +161,10 @@ def _signal_flag(library: str) -> ctypes.c_bool:
 
 
 def runtime_environment(package: str, job_config: str = "{}") -> dict[str, object]:
-    """What nodes get from this machine: Velodrome, and where frameworks of the user's own are.
+    """Describe what nodes get from this machine: Velodrome, and the paths of the user's adapters.
 
-    The folders of those have to be on the nodes, too. What the Ray job that this runs in has
-    brought along is left out: Ray refuses to be given the same twice.
+    The folders of those adapters have to exist on the nodes, too. What the surrounding Ray job
+    already ships is left out: Ray rejects the same entry twice.
     """
     brought = json.loads(job_config).get("runtime_env") or {}
     variables = {
@@ -174,10 +177,10 @@ def runtime_environment(package: str, job_config: str = "{}") -> dict[str, objec
 
 
 def _silence() -> None:
-    """Ray writes to the streams of its driver what nodes log as they die, whatever they log.
+    """Stop Ray from copying the last log lines of dying nodes to this process's streams.
 
-    stdout is our caller's, a node's bytes have no place on a terminal, and what matters of it is
-    told by us. Ray has no setting for this one; where a later Ray has no such function, it speaks.
+    stdout belongs to our caller, and a node's bytes must not reach a terminal; we report what
+    matters. Ray has no setting for this; if a later Ray has no such function, its lines appear.
     """
     from ray._private import worker
 

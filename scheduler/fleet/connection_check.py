@@ -1,8 +1,8 @@
-"""Whether a Ray lets its drivers in, asked by a process of its own before this one tries.
+"""Check of a cluster's token, made by a child process before this process joins.
 
-Ray tries for 15 seconds, writes what it is told to the streams of its process meanwhile, and in the
-end says only that it failed; what a token must not hold ends the process itself. All that is the
-child's here: it is read, understood and ended.
+Ray retries for 15 seconds, writes its errors to the streams of its process meanwhile, and in the
+end reports only that it failed; an invalid token even aborts the process. Here that happens to a
+child, whose lines we read.
 """
 
 import subprocess
@@ -24,7 +24,7 @@ MEND = (
 
 
 def check_token(address: str, environ: Mapping[str, str]) -> None:
-    """ClusterUnreachable if a token is what is wrong; Ray says all else when it is joined."""
+    """Raise ClusterUnreachable if the cluster rejects our token; other errors appear on joining."""
     with _knocking(address, environ) as lines:
         for line in lines:
             if any(word in line for word in NOT_LET_IN):
@@ -36,13 +36,16 @@ def check_token(address: str, environ: Mapping[str, str]) -> None:
 
 
 def is_about_tokens(text: str) -> bool:
-    """What Ray says of one that it cannot read, or of one that is refused."""
+    """Return True if a message of Ray's is about a missing, unreadable or rejected token."""
     return any(word in text for word in (*NOT_LET_IN, "authentication token", "RAY_AUTH_TOKEN"))
 
 
 @contextmanager
 def _knocking(address: str, environ: Mapping[str, str]) -> Iterator[Iterator[str]]:
-    """The lines of a process that asks to be let in; it is gone at the end, or at the deadline."""
+    """Yield the output lines of a process that tries to connect.
+
+    It is killed at exit or deadline.
+    """
     with subprocess.Popen(
         [sys.executable, "-P", "-c", KNOCK, address],  # what lies in this folder is not imported
         env=dict(environ),
@@ -65,7 +68,7 @@ def _knocking(address: str, environ: Mapping[str, str]) -> Iterator[Iterator[str
 
 
 def _shown(environ: Mapping[str, str]) -> str:
-    """What was not enough."""
+    """Explain why the token that we present is not enough."""
     mode = environ.get("RAY_AUTH_MODE", "")
     if mode.lower() == "token":
         return f"not the one of {_named(environ)}"
@@ -73,7 +76,7 @@ def _shown(environ: Mapping[str, str]) -> str:
 
 
 def _named(environ: Mapping[str, str]) -> str:
-    """Where the token comes from, in Ray's own order. Never the token."""
+    """Name the source of the token, in Ray's own order. Never the token itself."""
     if environ.get("RAY_AUTH_TOKEN"):
         return "RAY_AUTH_TOKEN"
     return environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"

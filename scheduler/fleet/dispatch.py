@@ -1,4 +1,4 @@
-"""Work from the queue to the nodes, and what comes back to whoever keeps it."""
+"""Dispatcher: starts queued work on nodes and passes on what they report."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,10 @@ Reports = Iterable[tuple[Work, object]]
 
 @dataclass
 class _Begun:
-    """When it was handed over and last heard of; whether its node has begun, and it was told."""
+    """Work that was handed to a node: when it started, when its node last reported.
+
+    is_heard: the node has started it. is_told: that it waits was reported.
+    """
 
     started_s: float
     heard_s: float
@@ -52,16 +55,14 @@ class _Begun:
 
 
 class Dispatcher:
-    """Runs a queue to its end.
+    """Runs a work queue until it is empty.
 
-    on_event gets what happens, as in velodrome.scheduler.fleet.attempt_events. The next attempt of
-    a node is taken only after it has returned from an Ended, so that a finished task's rows are on
-    disk before another one starts there. keep, if given, gets those that have ended since it last
-    returned, together, before on_event gets each: when they come fast, that is cheaper. patience_s:
-    how long nothing may be able to run, for want of a node, before what is left is given up.
-    nodes: those that are there at the start.
-    is_over: whether nothing more may begin; what has begun is waited for, but no building of
-    environments.
+    on_event gets the events of velodrome.scheduler.fleet.attempt_events. A node's next attempt
+    starts only after on_event has returned from Ended, so that a finished task's rows are on disk
+    first. keep, if given, gets all that ended since its last call together, before on_event gets
+    each: that is cheaper when many end at once. patience_s: how long to wait for a node when
+    nothing can run. nodes: the initial ones. is_over: returns True when nothing more may start;
+    running attempts then finish, builds of environments are abandoned.
     """
 
     def __init__(
@@ -223,6 +224,6 @@ def _ended(reports: Reports) -> Iterable[Ended]:
 
 
 def _answers(attempt: Attempt, measurement: Measurement) -> bool:
-    """A node is trusted to measure, but not to choose what."""
+    """Check that a measurement is of this attempt: a node may measure, but not choose what."""
     asked = (attempt.task, attempt.repeat, attempt.number)
     return asked == (measurement.task, measurement.repeat, measurement.attempt)

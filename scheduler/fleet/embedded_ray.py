@@ -1,8 +1,8 @@
-"""A Ray of our own for one command: started when no cluster is given, gone when the command is.
+"""A private Ray for one command, started when no cluster is given and stopped with the command.
 
-`ray start --head --block` runs under the agent's keeper, which kills the whole tree when this
-process lets go of it, by ending in any way, SIGKILL included (docs/decisions/0002). It has a
-folder, a port and a token of its own, so it meets no other Ray on the machine.
+`ray start --head --block` runs under the agent's supervisor, which kills the whole process tree
+when this process ends in any way, SIGKILL included (docs/decisions/0002). The private Ray has its
+own folder, port and token, so it meets no other Ray on the machine.
 """
 
 import logging
@@ -48,7 +48,7 @@ SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")
 
 @dataclass(frozen=True)
 class RayAddress:
-    """Where a Ray is, and the environment variables that its drivers need."""
+    """The address of a Ray and the environment variables that its drivers need."""
 
     address: str
     variables: Mapping[str, str]
@@ -56,7 +56,7 @@ class RayAddress:
 
 @contextmanager
 def embedded_ray(cpus: int, gpus: int) -> Iterator[RayAddress]:
-    """A Ray with so many CPUs and GPUs; ClusterUnreachable with the end of its log if it fails."""
+    """Run a Ray with these resources. ClusterUnreachable, with the end of its log, if it fails."""
     check_hostname(os.uname().nodename)
     _remove_leftovers()
     with ExitStack() as stack:
@@ -64,7 +64,7 @@ def embedded_ray(cpus: int, gpus: int) -> Iterator[RayAddress]:
 
 
 def check_hostname(hostname: str) -> None:
-    """ClusterUnreachable if Ray, which tells it as UTF-8, would not come up under it."""
+    """Raise ClusterUnreachable if the host name is not UTF-8, with which Ray does not start."""
     if readable(hostname) != hostname:
         raise ClusterUnreachable(
             f"Ray does not start on a machine whose name is no UTF-8, as {readable(hostname)}. "
@@ -73,7 +73,10 @@ def check_hostname(hostname: str) -> None:
 
 
 def _first(stack: ExitStack, cpus: int, gpus: int) -> RayAddress:
-    """The first Ray that comes up: it gives up by itself after 30 s, which a busy machine takes."""
+    """Start Ray, up to TRIES times.
+
+    It gives up by itself after 30 s, which a busy machine may need.
+    """
     for _ in range(TRIES - 1):
         try:
             return stack.enter_context(_started(cpus, gpus))
@@ -102,17 +105,17 @@ def _started(cpus: int, gpus: int) -> Iterator[RayAddress]:
 def replace_ray_variables(
     environ: Mapping[str, str], variables: Mapping[str, str]
 ) -> dict[str, str]:
-    """An environment whose settings of Ray are these and no others.
+    """Copy an environment with these RAY_* variables and no others.
 
-    What a shell or a job has set is meant for a Ray of the user's: RAY_REDIS_ADDRESS keeps ours
-    from starting, RAY_ADDRESS would have it join another, RAY_JOB_CONFIG_... ships code to it.
+    A shell's or job's settings are for the user's Ray: RAY_REDIS_ADDRESS keeps ours from starting,
+    RAY_ADDRESS would make it join another, RAY_JOB_CONFIG_... ships code to it.
     """
     others = {k: v for k, v in environ.items() if not k.upper().startswith(RAYS_SETTINGS)}
     return {**others, **variables}
 
 
 def apply_ray_variables(variables: Mapping[str, str]) -> None:
-    """only_ours for this process, before it imports Ray, which reads its variables once."""
+    """Apply replace_ray_variables to this process, before it imports Ray, which reads them once."""
     wanted = replace_ray_variables(os.environ, variables)
     for name in os.environ.keys() - wanted.keys():
         del os.environ[name]
@@ -139,7 +142,7 @@ def _command(folder: Path, cpus: int, gpus: int) -> list[str]:
 
 
 def _variables(folder: Path) -> dict[str, str]:
-    """A token of this Ray's own: neither its drivers nor its nodes touch the user's."""
+    """Create this Ray's own token: its drivers and nodes do not touch the user's."""
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32))
@@ -152,7 +155,7 @@ def _variables(folder: Path) -> dict[str, str]:
 
 
 def _address(folder: Path, running: Kept) -> str:
-    """Ray writes it once it listens."""
+    """Wait for the address that Ray writes once it listens."""
     written = folder / OPEN_FOLDER / "ray_current_cluster"
     deadline = time.monotonic() + START_DEADLINE_S
     while time.monotonic() < deadline and running.ending(POLL_S) is None:
@@ -168,7 +171,7 @@ def _last_words(folder: Path) -> str:
 
 
 def _folder() -> Path:
-    """Of this Ray alone, in the first place that has room for it and for its sockets' paths."""
+    """Create Ray's folder in the first place with room for it and for the paths of its sockets."""
     largest_pid = _largest_pid()
     refused = [
         f"{place} (its path is too long)"
@@ -187,7 +190,10 @@ def _folder() -> Path:
 
 
 def _places() -> tuple[str, ...]:
-    """Where Ray's folder may lie: where temporary files do, else where paths are short."""
+    """List candidate folders for Ray's files.
+
+    The usual temporary one, then those with short paths.
+    """
     try:
         usual = tempfile.gettempdir()
     except FileNotFoundError:  # nowhere can be written to
@@ -196,7 +202,7 @@ def _places() -> tuple[str, ...]:
 
 
 def fits_sockets(place: str, largest_pid: int) -> bool:
-    """Whether the path of Ray's longest socket fits in it. Ray reads paths as UTF-8."""
+    """Return True if the path of Ray's longest socket fits there. Ray reads paths as UTF-8."""
     try:
         return len(place.encode()) <= room_bytes(largest_pid)
     except UnicodeEncodeError:
@@ -204,7 +210,7 @@ def fits_sockets(place: str, largest_pid: int) -> bool:
 
 
 def room_bytes(largest_pid: int) -> int:
-    """For the path of the folder that Ray's is in: a socket's name has two pids, of any length."""
+    """Return how long the path of the parent folder may be; a socket's name holds two pids."""
     return SOCKET_PATH_BYTES - len(LONGEST_SOCKET.format(pid=largest_pid))
 
 
@@ -216,10 +222,9 @@ def _largest_pid() -> int:
 
 
 def _remove_leftovers() -> None:
-    """Folders of commands that were killed; their Rays are dead, but nobody swept up.
+    """Remove the folders of killed commands, whose Rays are dead.
 
-    By the PID in its name one may be of another container, where that is somebody's: then its lock
-    is held.
+    The PID in a folder's name may be that of a process in another container: then its lock is held.
     """
     for folder in (one for place in _places() for one in Path(place).glob(f"{PREFIX}*")):
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]
@@ -228,7 +233,7 @@ def _remove_leftovers() -> None:
 
 
 def _is_in_use(folder: Path) -> bool:
-    """Also of one of another user's, which is not ours to look into."""
+    """Return True if a folder's lock is held, or belongs to another user."""
     if not (folder / IN_USE).exists():
         return False
     try:

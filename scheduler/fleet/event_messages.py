@@ -1,4 +1,4 @@
-"""What happened, in a line each."""
+"""Messages for the events of a sweep, a line each."""
 
 from velodrome.agents.measurement import Measurement
 from velodrome.scheduler.fleet.attempt_events import (
@@ -14,7 +14,7 @@ from velodrome.scheduler.reports.tables import format_duration
 
 
 def describe_ended(measurement: Measurement, *, hosts: bool = False) -> str:
-    """One attempt in one line: what it was, and its times or its reason."""
+    """Describe an ended attempt in a line: its task, and its times or the reason for none."""
     where = f" on {measurement.hostname}" if hosts else ""
     label = f"{measurement.task.label}{where}"
     if not measurement.status.has_number:
@@ -29,7 +29,7 @@ def describe_ended(measurement: Measurement, *, hosts: bool = False) -> str:
 
 
 def describe_finished(event: object, *, hosts: bool) -> str:
-    """Of an event with which an attempt needs no further try in this run; empty for others."""
+    """Describe an event that ends an attempt for this command; empty for other events."""
     if isinstance(event, Ended):
         return describe_ended(event.measurement, hosts=hosts)
     if isinstance(event, NoEnvironment):
@@ -40,7 +40,7 @@ def describe_finished(event: object, *, hosts: bool) -> str:
 
 
 def describe_fleet_event(event: object) -> str:
-    """Of an event that is not an attempt's end, in a line; empty if there is nothing to say."""
+    """Describe an event that does not end an attempt; empty if there is nothing to report."""
     if isinstance(event, Lost) and event.again:
         return (
             f"! {event.attempt.task.label}: lost ({event.reason}); try {event.again.tries} follows"

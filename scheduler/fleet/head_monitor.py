@@ -1,6 +1,6 @@
-"""The list of a Ray's nodes, asked for in a thread of its own: a head that is gone never answers.
+"""Monitor of a cluster's head: lists Ray's nodes in a thread, since a lost head never answers.
 
-By itself Ray waits a minute for its head, then ends the process without a word of where to go on.
+Ray itself waits a minute for its head, then ends the process without saying how to resume.
 """
 
 import threading
@@ -20,7 +20,7 @@ Nodes = Mapping[str, Mapping[str, Any]]
 
 
 class HeadMonitor:
-    """Entries of ray.nodes() by Ray's id of the node, never older than a few seconds."""
+    """Keeps the entries of ray.nodes() by Ray's node id, at most a few seconds old."""
 
     def __init__(self, gone_after_s: float = GONE_AFTER_S) -> None:
         self._gone_after_s = gone_after_s
@@ -32,7 +32,10 @@ class HeadMonitor:
         thread.start()
 
     def nodes(self) -> Nodes:
-        """As last told. ClusterUnreachable if the head has not answered for too long."""
+        """Return the latest entries.
+
+        ClusterUnreachable if the head has been silent for too long.
+        """
         self._first.wait(self._gone_after_s)
         silent_s = time.monotonic() - self._answered_s
         if silent_s > self._gone_after_s:

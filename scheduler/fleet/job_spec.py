@@ -1,4 +1,4 @@
-"""What a job is: what it was ordered to do, and what Ray says of it."""
+"""Jobs on a cluster: what a job is to run, and the state that Ray reports."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ NAME_LENGTH = 40
 
 
 class State(StrEnum):
-    """How far a job is."""
+    """The state of a job."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -38,9 +38,9 @@ _STATES = {
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What a job is for: kept with it as metadata, and enough to give it once more.
+    """A sweep to run as a job; stored as the job's metadata, and enough to submit it again.
 
-    only, cluster and patience are as they were typed; empty if they were not.
+    only, cluster and patience are as the user typed them; empty if absent.
     """
 
     sweep: str
@@ -55,7 +55,7 @@ class JobSpec:
         return {OURS: "sweep", **asdict(self)}
 
     def again(self, address: str) -> str:
-        """The command that goes on with the sweep, as a job on the cluster at this address."""
+        """Return the command that resumes the sweep, as a job on the cluster at this address."""
         options = {
             "--resume": self.sweep_id,
             "--results": self.results,
@@ -70,9 +70,10 @@ class JobSpec:
 
 @dataclass(frozen=True)
 class Job:
-    """code: its driver's, below 0 the signal that killed it; None: there is none, or none yet.
+    """A job as Ray reports it.
 
-    message: Ray's, of why a job that is over has no code.
+    code: the driver's exit status, below 0 the signal that killed it; None: there is none yet, or
+    Ray lost it. message: Ray's reason why a job that is over has no code.
     """
 
     job_id: str
@@ -84,7 +85,7 @@ class Job:
 
     @property
     def exit_status(self) -> int | None:
-        """As a shell would have it of the sweep; None of a job that is not over."""
+        """The sweep's exit status as a shell shows it; None while the job is not over."""
         if self.state is State.STOPPED:
             return 143  # by SIGTERM, in order
         if self.state is not State.ENDED:
@@ -95,12 +96,12 @@ class Job:
 
     @property
     def was_killed(self) -> bool:
-        """Whether it came to an end that it could neither choose nor tell of."""
+        """Return True if the job ended without a chance to clean up or report."""
         return self.state is State.ENDED and (self.code is None or not 0 <= self.code <= 128)
 
 
 def parse_job(details: Mapping[str, object]) -> Job | None:
-    """Of what Ray's server says of a job; None if it is somebody else's."""
+    """Read a job from the details that Ray's server sends; None if the job is not ours."""
     kept, job_id = details.get("metadata"), details.get("submission_id")
     state = _STATES.get(str(details.get("status")))
     if not isinstance(kept, Mapping) or OURS not in kept or not job_id or not state:
@@ -118,21 +119,24 @@ def parse_job(details: Mapping[str, object]) -> Job | None:
 
 
 def new_job_id(order: JobSpec, stamp: str) -> str:
-    """To be read, to be typed, and safe in a path: nothing but a-z, 0-9 and hyphens."""
+    """Make a job id that is readable and safe in a path: only a-z, 0-9 and hyphens."""
     name = re.sub(r"[^a-z0-9]+", "-", order.sweep.lower())[:NAME_LENGTH].strip("-")
     return "-".join(filter(None, (OURS, name, stamp)))
 
 
 def entry_command(words: Sequence[str]) -> str:
-    """`velodrome` with these arguments, for a shell, which takes each as the word that it is.
+    """Build the shell command of a job: `velodrome` with these arguments, quoted.
 
-    The head's `python` is the one that its Ray runs in: Ray's own custom for jobs.
+    The head's `python` is the one that runs Ray: Ray's own convention for jobs.
     """
     return f"exec python -m velodrome.scheduler.cli {shlex.join(words)}"
 
 
 def find_job(text: str, jobs: Sequence[Job], address: str) -> Job:
-    """The job of this id, or a sweep's newest. jobs: newest first. ConfigError if there is none."""
+    """Find a job by its id, or a sweep's newest. jobs.
+
+    Newest first. ConfigError if there is none.
+    """
     found = [job for job in jobs if text in (job.job_id, job.order.sweep_id)]
     if found:
         return found[0]

@@ -1,7 +1,7 @@
-"""The part of a cluster that takes jobs: sweeps that it runs by itself, without this machine.
+"""Client for a cluster's job server, which runs sweeps without this machine.
 
-Ray runs a job's entry point with a shell, in a process on the head. Jobs of other programs on the
-same cluster are not seen from here. Ray's client needs more packages than Ray itself does.
+Ray runs a job's entry command in a shell on the head. Jobs of other programs are not listed here.
+Ray's job client needs more packages than Ray itself does.
 """
 
 import asyncio
@@ -40,7 +40,10 @@ T = TypeVar("T")
 
 
 def dashboard_url(text: str) -> str:
-    """Of a dashboard, as URL. ConfigError if it is none, ClusterUnreachable if nobody listens."""
+    """Return the URL of a dashboard.
+
+    ConfigError if invalid, ClusterUnreachable if nobody listens.
+    """
     if text == "auto":
         return text
     url = text if "://" in text else f"http://{text}"
@@ -90,7 +93,7 @@ class LogLines:
 
 
 class JobServer:
-    """Every call raises ClusterUnreachable if nobody is there, or nobody who takes jobs."""
+    """A cluster's job server. Every call raises ClusterUnreachable if it does not answer."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -106,7 +109,7 @@ class JobServer:
     def submit(
         self, job_id: str, order: JobSpec, words: Sequence[str], files: Mapping[str, str]
     ) -> None:
-        """`velodrome` with these arguments, in a folder with these files; theirs on return."""
+        """Start `velodrome` with these arguments as a job, in a folder with copies of the files."""
         import velodrome
 
         environment = runtime_environment(str(Path(velodrome.__file__ or "").parent))
@@ -121,7 +124,7 @@ class JobServer:
             self._submit(job_id, order, entry_command(words), environment)
 
     def jobs(self) -> tuple[Job, ...]:
-        """Newest first."""
+        """List the jobs, newest first."""
         listed = self._asked(self._client.list_jobs)
         found = [job for details in listed if (job := parse_job(details.model_dump(mode="json")))]
         return tuple(sorted(found, key=lambda job: (job.started_ms, job.job_id), reverse=True))
@@ -134,7 +137,7 @@ class JobServer:
         return found
 
     def stop(self, job_id: str) -> Job:
-        """How it is when it is over."""
+        """End a job and return its final state."""
         self._asked(lambda: self._client.stop_job(job_id))
         deadline = time.monotonic() + STOP_DEADLINE_S
         while not (job := self.job(job_id)).state.is_over:
@@ -144,7 +147,7 @@ class JobServer:
         return job
 
     def follow(self, job_id: str, tell: Callable[[str], None]) -> Job:
-        """Tell the lines of its log, from the first, as they come. How it is when it is over."""
+        """Print the lines of a job's log from the first on; return the job's final state."""
         import aiohttp
 
         lines = LogLines(tell)
@@ -210,7 +213,10 @@ def _check_client() -> None:
 
 
 def _client(url: str) -> "JobSubmissionClient":
-    """Ray reads its variables once, when it is imported: here, if they are set by now."""
+    """Create Ray's job client.
+
+    Ray reads its variables on import: here, provided they are set by now.
+    """
     from ray.job_submission import JobSubmissionClient
 
     # What they tell is told by us.

@@ -1,4 +1,4 @@
-"""Which nodes a Ray has, by their own inventory; asked again and again while a sweep runs."""
+"""Membership of a Ray cluster: its nodes by their own inventories, watched while a sweep runs."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +27,7 @@ RAY_S_OWN = "ray.io/node-id"  # a label that Ray puts on every node
 
 @dataclass(frozen=True)
 class Member:
-    """A node of the fleet as Ray knows it: its inventory and Ray's own id for it."""
+    """A node of the fleet: its inventory, and Ray's id and resources for it."""
 
     node: Node
     ray_id: str
@@ -37,7 +37,7 @@ class Member:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A node that has not said yet what it is."""
+    """A node whose inventory was requested and has not arrived."""
 
     entry: Mapping[str, Any]
     answer: "ray.ObjectRef[Node]"
@@ -45,9 +45,10 @@ class _Asked:
 
 
 class Membership:
-    """known: inventories that need not be asked for, by Ray's id. types: that nodes are named by.
+    """Tracks which nodes can measure. known.
 
-    A node without CPUs for Ray, as a head that measures nothing, is none of the fleet's.
+    Inventories by Ray's id that need no request. types: names. A node that offers Ray no CPUs, such
+    as a head that only coordinates, does not belong to the fleet.
     """
 
     def __init__(self, known: Mapping[str, Node] | None = None, types: Types | None = None) -> None:
@@ -68,7 +69,10 @@ class Membership:
         self._watch.close()
 
     def suspect(self, node_id: str, reason: str, now_s: float) -> None:
-        """A node failed a task by not being there; Ray may not know yet. It has to join again."""
+        """Treat a node as lost because a task could not reach it.
+
+        Ray may learn of it later. It may rejoin.
+        """
         member = self._members.pop(node_id, None)
         if member:
             self._suspects[member.ray_id] = now_s + SUSPECT_S
@@ -78,7 +82,7 @@ class Membership:
         return self._members.get(node_id)
 
     def is_there(self, ray_id: str) -> bool:
-        """To Ray, whether or not it has said yet what it is."""
+        """Return True if Ray lists the node as alive, with or without an inventory."""
         return bool(self._watch.nodes().get(ray_id, {}).get("Alive"))
 
     @property
@@ -87,7 +91,7 @@ class Membership:
 
     @property
     def is_complete(self) -> bool:
-        """Every node that is there has said what it is, or cannot."""
+        """Return True if every live node has sent its inventory, or cannot."""
         return not self._asked
 
     @property
@@ -96,7 +100,7 @@ class Membership:
 
     @detect_local_failure()
     def first_look(self, note: Callable[[str], None]) -> tuple[Node, ...]:
-        """Wait until every node that is there has said what it is, or cannot."""
+        """Wait until every live node has sent its inventory, or cannot; return the usable ones."""
         while True:
             for change in self.changes(time.monotonic()):
                 if isinstance(change, Unusable):
@@ -106,7 +110,7 @@ class Membership:
             time.sleep(LOOK_S)
 
     def changes(self, now_s: float) -> Iterator[Change]:
-        """Since this was last asked."""
+        """Yield the changes since the last call."""
         known = self._watch.nodes()
         alive = {ray_id: entry for ray_id, entry in known.items() if entry["Alive"]}
         yield from self._lost
@@ -125,7 +129,7 @@ class Membership:
 
     @property
     def _settled(self) -> set[str]:
-        """What need not be asked now."""
+        """Nodes that need no request now."""
         return self._unusable | self._asked.keys() | self._suspects.keys()
 
     def _ask(self, ray_id: str, entry: Mapping[str, Any], now_s: float) -> None:
@@ -164,7 +168,7 @@ class Membership:
             return Unusable(hostname, summarize_error(error))
 
     def _may_be_going(self, ray_id: str) -> bool:
-        """Processes of a node that is being stopped may be gone before it is; not twice."""
+        """Return True once per node: when a node stops, its processes may end before it does."""
         has_crashed = ray_id in self._crashed
         self._crashed.add(ray_id)
         return not has_crashed
@@ -180,7 +184,7 @@ class Membership:
 
 
 def only_node() -> str:
-    """Ray's id of the one node of a Ray that has one."""
+    """Return Ray's id of the only node of a Ray."""
     entries = ray.nodes()  # type: ignore[no-untyped-call]
     (entry,) = [entry for entry in entries if entry["Alive"]]
     return str(entry["NodeID"])

@@ -1,8 +1,7 @@
-"""What Ray runs on a node: say what it is, build environments there, execute one task.
+"""Functions that Ray runs on a node: inventory, building environments, executing a task.
 
-The last two stream: a beat at once and every few seconds, notes and worker events as they come, and
-at the end what the caller waits for. Ray's own process only waits here; the measuring happens in
-the worker that the agent starts.
+The last two stream: a heartbeat at once and every few seconds, notes and worker events as they
+come, then the result. Ray's own process only waits here; the worker that the agent starts measures.
 """
 
 import queue
@@ -32,14 +31,14 @@ POLL_S = 0.2
 
 
 def inventory(labels: tuple[tuple[str, str], ...]) -> Node:
-    """Of the node that this runs on. labels: by which its Ray knows it."""
+    """Take the inventory of this node. labels: Ray's labels for it."""
     return take(labels=labels)
 
 
 def prepare(preparation: Preparation, cache: str) -> Iterator[object]:
-    """Beats and notes, then what became of it.
+    """Build environments; yield heartbeats and notes, then Prepared.
 
-    cache: the folder of the environments; empty: the node's own default.
+    cache: the folder of environments; empty: the node's own default.
     """
     store = _store(cache)
     try:
@@ -53,7 +52,7 @@ def prepare(preparation: Preparation, cache: str) -> Iterator[object]:
 
 
 def execute_attempt(attempt: Attempt, node: Node, cache: str) -> Iterator[object]:
-    """Beats, events of the worker and notes of the agent, then the Measurement."""
+    """Run an attempt; yield heartbeats, worker events and agent notes, then the Measurement."""
     store = _store(cache)
     yield from _stream(
         lambda note: execute(
@@ -87,10 +86,10 @@ def _build(
 
 
 def _stream(work: Callable[[Callable[[object], None]], object]) -> Iterator[object]:
-    """What `work` reports while it runs in a thread of its own, then what it returned.
+    """Run `work` in a thread; yield its reports, then its result, or raise its exception.
 
-    A worker's death signal follows the thread that started it, so the thread lives as long as the
-    work does. An exception of `work` is raised here.
+    A worker gets a death signal when the thread that started it ends, so that thread lives as long
+    as the work does.
     """
     reports: queue.SimpleQueue[object] = queue.SimpleQueue()
     ended = object()
@@ -117,7 +116,10 @@ def _stream(work: Callable[[Callable[[object], None]], object]) -> Iterator[obje
 
 
 def _next(reports: "queue.SimpleQueue[object]") -> object:
-    """The next report, else a beat; by polling: Ray's cancellation cannot end an endless wait."""
+    """Return the next report, or a heartbeat.
+
+    It polls: Ray's cancellation cannot end an endless wait.
+    """
     deadline = time.monotonic() + BEAT_S
     while time.monotonic() < deadline:
         try:

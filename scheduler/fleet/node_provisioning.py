@@ -1,7 +1,7 @@
-"""Nodes that are only declared, brought up when something needs one of their type.
+"""Provisioning of declared nodes: asks Ray's autoscaler for a node when an attempt needs one.
 
-Ray's autoscaler starts a node for a task that no node can run. Such a task is sent for every node
-that is wanted; it asks for all CPUs of one with the type's labels, and only says where it ran.
+The autoscaler starts a node for a task that no node can run. We send one such task per node that we
+want; it requests all CPUs of the type, by the type's labels, and returns where it ran.
 """
 
 from collections import Counter
@@ -22,13 +22,13 @@ LISTED_WITHIN_S = 5.0  # a node that is not in Ray's list by then has gone
 
 
 def _where() -> str:
-    """Ray's id of the node that was brought up with this."""
+    """Return Ray's id of the node that runs this."""
     return str(ray.get_runtime_context().get_node_id())
 
 
 @dataclass
 class _Asked:
-    """One task that asks for a node; once it has run, where and when that was seen."""
+    """A task that requests a node; once it has run: on which node, and when we saw that."""
 
     reference: "ray.ObjectRef[str]"
     ran_on: str = ""
@@ -36,7 +36,7 @@ class _Asked:
 
 
 class NodeProvisioner:
-    """types: those that are declared. may_run: whether an attempt may run on a node."""
+    """Requests nodes of declared types. may_run: returns True if an attempt may run on a node."""
 
     def __init__(
         self, types: Sequence[DeclaredType], may_run: Callable[[Attempt, Node], bool]
@@ -50,9 +50,9 @@ class NodeProvisioner:
     def want(
         self, attempts: Sequence[Attempt], now_s: float, is_there: Callable[[str], bool]
     ) -> None:
-        """As many nodes of each type as there are courses for it, and no more than it may have.
+        """Request a node of a type per course that needs one, up to the type's limit.
 
-        is_there: of a node, by Ray's id.
+        is_there: returns True if a node, by Ray's id, is alive.
         """
         if attempts is not self._attempts:
             self._attempts = attempts
@@ -69,7 +69,7 @@ class NodeProvisioner:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """What was asked for and has not come is needed no more."""
+        """Cancel the requests that have brought no node."""
         for name in list(self._asked):
             self._take_back(name)
 
@@ -79,9 +79,9 @@ class NodeProvisioner:
         return {declared: count for declared, count in types.items() if declared is not None}
 
     def _type_for(self, attempt: Attempt) -> DeclaredType | None:
-        """The one that it was planned for, else the first that will do, of few GPUs before others.
+        """Return the type that the attempt is planned for, else one with the fewest GPUs that fits.
 
-        It was planned for none if it had a node that is gone, be it in this run or an earlier one.
+        An attempt is planned for no type if its node is gone, in this run or an earlier one.
         """
         if attempt.home.is_one_node:
             return None
@@ -92,7 +92,10 @@ class NodeProvisioner:
     def _still_asked(
         self, name: str, now_s: float, is_there: Callable[[str], bool]
     ) -> list[_Asked]:
-        """A node that came takes work soon; if it does not, or is gone again, ask for another."""
+        """List a type's open requests.
+
+        A new node takes work soon; if it does not, or is gone, ask again.
+        """
         asked = self._asked.setdefault(name, [])
         for one in asked:
             if one.ran_s is None and ray.wait([one.reference], timeout=0)[0]:
@@ -121,7 +124,7 @@ def _ask(declared: DeclaredType) -> "ray.ObjectRef[str]":
 
 
 def _answer(reference: "ray.ObjectRef[str]") -> str:
-    """Empty if its node was gone before it could answer."""
+    """Return where a request ran; empty if its node was gone before it could answer."""
     try:
         return str(ray.get(reference))
     except ray.exceptions.RayError:

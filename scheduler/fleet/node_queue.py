@@ -1,4 +1,4 @@
-"""One node's line: what waits for it, what runs on it, which environments stand there. Pure."""
+"""Queue of one node: what waits for it, what runs on it, which environments it has. Pure."""
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ NeedsOf = Callable[[Attempt], tuple[EnvironmentNeed, ...]]
 
 
 class NodeQueue:
-    """In the order of the plan; attempts that were lost come first."""
+    """Attempts of one node in the plan's order; retried attempts come first."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -58,7 +58,10 @@ class NodeQueue:
         return [attempt for _, _, attempt in sorted(self._heap)]
 
     def first_that_fits(self) -> Attempt | None:
-        """The first in line, if what runs leaves it room; none is passed by those behind it."""
+        """Return the first attempt if running work leaves room for it.
+
+        No later attempt overtakes it.
+        """
         if not self._heap or self._preparing:
             return None
         attempt = self._heap[0][2]
@@ -87,7 +90,10 @@ class NodeQueue:
     # Courses
 
     def to_give(self) -> Iterator[Course]:
-        """Courses of which nothing has begun, as planned: the long ones; one that is next stays."""
+        """List courses that another node may take.
+
+        None of them has begun; the next one stays here.
+        """
         first = 0 if self.begun else 1
         return (
             course
@@ -112,7 +118,7 @@ class NodeQueue:
         return next((self._failed[need] for need in needs if need in self._failed), None)
 
     def preparation(self, needs_of: NeedsOf) -> Preparation:
-        """Of all that waits, so that the node is disturbed once."""
+        """Build all that waiting attempts need at once, so that the node is interrupted once."""
         wanted = {need for _, _, attempt in self._heap for need in needs_of(attempt)}
         return Preparation(self.node.node_id, tuple(sorted(wanted - self._standing)))
 
@@ -123,7 +129,7 @@ class NodeQueue:
         self._standing.update(need for need in preparation.needs if need not in self._failed)
 
     def interrupted(self) -> int:
-        """How often preparations have broken off in a row, with this time."""
+        """Count consecutive interrupted preparations, this one included."""
         self._interruptions += 1
         return self._interruptions
 

@@ -1,4 +1,4 @@
-"""What of a plan is still to do, and rows for what never reaches a worker."""
+"""Work that a plan still needs, rows for attempts that reach no worker, and missing rows."""
 
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +16,7 @@ MOST_NAMED = 6  # missing runs
 
 
 def pending_attempts(plan: Plan, store: Store, sweep_id: str) -> tuple[Attempt, ...]:
-    """What the plan holds and the store does not, each with the number of its next attempt."""
+    """List the plan's attempts that the store lacks, each with its next attempt number."""
     done = store.finished(sweep_id)
     return tuple(
         Attempt(
@@ -35,9 +35,9 @@ def pending_attempts(plan: Plan, store: Store, sweep_id: str) -> tuple[Attempt, 
 
 
 def record_unplaceable(plan: Plan, store: Store, sweep_id: str, expectations: Expectations) -> None:
-    """A row for every task that fits nowhere, with the condition that failed.
+    """Write a row with the failed condition for every task that fits on no node.
 
-    Tried again to the same end it is the same row, and another one where now it is another end.
+    Repeating it with the same reason keeps the same row; a new reason adds a row.
     """
     if not plan.unplaceable:
         return
@@ -53,7 +53,7 @@ def record_unplaceable(plan: Plan, store: Store, sweep_id: str, expectations: Ex
 
 
 def _last_reasons(store: Store, sweep_id: str) -> dict[str, str]:
-    """Of each task, why the last attempt of its first repeat was made on no node, if it was."""
+    """Map each task whose first repeat was last refused on all nodes to the reason."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -66,6 +66,7 @@ def _last_reasons(store: Store, sweep_id: str) -> dict[str, str]:
 def unmeasured(
     attempt: Attempt, status: Status, reason: str, log_tail: str, node: Node | None
 ) -> Measurement:
+    """Make the measurement of an attempt that never reached a worker."""
     now = time.time()
     return Measurement(
         task=attempt.task,

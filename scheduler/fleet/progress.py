@@ -1,4 +1,4 @@
-"""What a running sweep shows: a live line on a terminal, plain lines elsewhere."""
+"""Progress display of a running sweep: a live line on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -37,16 +37,16 @@ LONGEST = 1000
 
 
 class ProgressDisplay(Protocol):
-    """Someone who is told how a sweep goes."""
+    """A display that is told what happens in a sweep."""
 
     def note(self, text: str) -> None:
-        """Something besides attempts: Ray starts, an environment is built."""
+        """Show a message that concerns no attempt: Ray starts, an environment is built."""
 
     def event(self, event: object) -> None:
-        """Started, Reported, Ended or Lost, in the order they happen."""
+        """Show an event; events come in the order in which they happen."""
 
     def expect(self, tasks: Sequence[Task]) -> None:
-        """There are more runs than was said at first."""
+        """Add runs to the total."""
 
 
 @contextmanager
@@ -58,9 +58,9 @@ def show_progress(
     hosts: bool,
     foresight: DurationEstimates = BY_ARITHMETIC,
 ) -> Iterator[ProgressDisplay]:
-    """A watcher for a sweep of `total` runs of which those of `tasks` are still to do.
+    """Yield a display for a sweep of `total` runs, of which those of `tasks` are still to do.
 
-    hosts: whether to say on which host each one was measured.
+    hosts: name the host of each measurement.
     """
     eta = Eta(tasks, foresight)
     if console.is_terminal:
@@ -71,7 +71,7 @@ def show_progress(
 
 
 class LineProgress:
-    """A line per note and per finished attempt: what a log file wants."""
+    """Prints a line per message and per finished attempt: for log files."""
 
     def __init__(self, console: Console, total: int, left: int, eta: Eta, *, hosts: bool) -> None:
         self._console, self._total, self._hosts = console, total, hosts
@@ -112,7 +112,10 @@ class LineProgress:
 
 
 class LiveProgress:
-    """One bar: n of N, what runs and its phase, the time left; what ended stands above it."""
+    """Shows one bar.
+
+    N of N, current task and phase, time left; finished attempts scroll above it.
+    """
 
     def __init__(self, progress: Progress, total: int, left: int, eta: Eta, *, hosts: bool) -> None:
         self._progress, self._hosts, self._total = progress, hosts, total
@@ -161,7 +164,7 @@ class LiveProgress:
 
 
 class RepeatLimit:
-    """Whether it is time to say again what goes on and on."""
+    """Limits how often a repeated message is shown."""
 
     def __init__(self, every_s: float = 30.0) -> None:
         self._every_s = every_s
@@ -191,7 +194,7 @@ def _measured(event: Ended | NoEnvironment | Lost) -> Measurement | None:
 
 
 def _one_line(text: str) -> str:
-    """Its spaces as they are, but no line of its own making: it may hold words of a node."""
+    """Keep spaces but no line breaks: the text may hold a node's words."""
     return without_controls(" ".join(text.splitlines()))[:LONGEST]
 
 

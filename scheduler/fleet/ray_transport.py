@@ -1,4 +1,4 @@
-"""Ray as the thing that reaches the nodes: one Ray task per attempt, hard on its node, once."""
+"""Transport over Ray: one Ray task per attempt, pinned to its node, run once."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,15 +20,15 @@ OF_NODE = (ray.exceptions.NodeDiedError, ray.exceptions.TaskUnschedulableError)
 
 
 class Stream(Protocol):
-    """What Ray gives for a task that yields: the next reference, StopIteration at its end."""
+    """A Ray task that yields: returns the next reference, StopIteration at its end."""
 
     def __next__(self) -> "ray.ObjectRef[object]": ...
 
 
 class RayTransport:
-    """cache: the nodes' folder of environments; empty: each node's own default.
+    """Starts work on nodes through Ray. cache: the nodes' environment folder; empty: their default.
 
-    execute: what runs on a node for an attempt; benchmarks have something quicker.
+    execute: the function that runs an attempt on a node; benchmarks replace it by a faster one.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class RayTransport:
 
 
 def _ready(streams: list[Stream], timeout_s: float) -> list[Stream]:
-    """Those with something to take. Ray's stubs know references only."""
+    """List the streams that have something to read. Ray's type stubs know only references."""
     references = cast("list[ray.ObjectRef[object]]", streams)
     ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
     if not ready:
@@ -121,7 +121,7 @@ def _ready(streams: list[Stream], timeout_s: float) -> list[Stream]:
 def _start(
     member: Member, function: Callable[..., object], cpus: float, gpus: float, *arguments: object
 ) -> Stream:
-    """Run a function on this node or not at all, once, streaming what it yields."""
+    """Run a function on this node only, once, and stream what it yields."""
     options = run_once_on(
         member.ray_id, function, num_cpus=cpus, num_gpus=gpus, num_returns="streaming"
     )

@@ -1,4 +1,4 @@
-"""How long a sweep will go on, by how it went so far."""
+"""Estimate of the time that a sweep still needs, from its progress so far."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -9,9 +9,9 @@ from velodrome.scheduler.plans.durations import BY_ARITHMETIC, DurationEstimates
 
 
 class Eta:
-    """Time left, by how long the attempts of this run took beside what was expected of them.
+    """Scales the expected durations of the remaining tasks by how long finished ones took.
 
-    They are not alike, and those that take long come first: their number alone would tell too much.
+    Tasks differ, and long ones come first: their number alone would give a wrong estimate.
     """
 
     def __init__(
@@ -30,11 +30,11 @@ class Eta:
         self.expect(tasks)
 
     def expect(self, tasks: Iterable[Task]) -> None:
-        """There is more to do than was said at first."""
+        """Add tasks that are still to do."""
         self._left_s += sum(map(self._foresight.estimate, tasks))
 
     def started(self) -> None:
-        """The clock starts with the first attempt; building environments tells nothing."""
+        """Start the clock at the first attempt: builds of environments say nothing about tasks."""
         if self._started_s is None:
             self._started_s = self._clock()
 
@@ -47,11 +47,11 @@ class Eta:
 
     @property
     def _own_share(self) -> float:
-        """Of the time so far, without what was waited for others, who may be gone by now."""
+        """Share of the time so far that was not spent waiting for other users, who may be gone."""
         return 1.0 - min(self._waited_s / self._took_s, 1.0) if self._took_s else 1.0
 
     def text(self) -> str:
-        """E.g. `2m10s`, with its past error `2m10s ± 8 %`.
+        """Format the time left, e.g. `2m10s`, with the usual error `2m10s ± 8 %`.
 
         Empty before the first attempt has ended and after the last.
         """

@@ -1,4 +1,4 @@
-"""A planned sweep to its rows: what happens on the fleet is kept first, then shown."""
+"""Row writer: runs a planned sweep and writes a row for every event before it is shown."""
 
 import math
 import time
@@ -33,10 +33,10 @@ def run_attempts(
     patience_s: float = PATIENCE_S,
     until_s: float = math.inf,
 ) -> None:
-    """KeyboardInterrupt goes through; rows are kept.
+    """Run attempts to the end. KeyboardInterrupt goes through; rows are kept.
 
-    may_run: the sweep's `rule`. nodes: those that are there at the start. until_s: on the
-    monotonic clock, when to begin nothing more.
+    may_run: from make_may_run. nodes: the initial ones. until_s: on the monotonic clock, when to
+    start nothing more.
     """
     queue = WorkQueue(attempts, nodes, may_run, _needs(environments.versions))
     keeper.nodes(nodes)
@@ -53,7 +53,7 @@ def run_attempts(
 
 
 class RowWriter:
-    """Writes the rows of what ended; an attempt that was lost is a row, too."""
+    """Writes the rows of ended attempts, and of attempts that were lost or refused."""
 
     def __init__(self, store: Store, sweep_id: str, expectations: Expectations) -> None:
         self._store = store
@@ -67,7 +67,7 @@ class RowWriter:
         self._store.put_nodes(self._sweep_id, nodes)
 
     def together(self, ended: Sequence[Ended]) -> None:
-        """Before `event` is told of each, which then finds it kept."""
+        """Write several rows at once; `event`, called for each afterwards, finds them stored."""
         kept = [(one.measurement, self._expectations.of(one.measurement.task)) for one in ended]
         self._store.put_all(self._sweep_id, kept)
 
@@ -96,10 +96,7 @@ class RowWriter:
 
 
 def make_may_run(sweep: Sweep) -> Callable[[Attempt, Node], bool]:
-    """Whether an attempt may run on a node.
-
-    Asked again and again of alike tasks: told once for each node.
-    """
+    """Return a function that tells if an attempt may run on a node; it caches its answers."""
     told: dict[tuple[NodeConstraint, int, str, str], bool] = {}
 
     def of(attempt: Attempt, node: Node) -> bool:
@@ -113,7 +110,10 @@ def make_may_run(sweep: Sweep) -> Callable[[Attempt, Node], bool]:
 
 
 def _needs(locks: VersionLocks) -> Callable[[Attempt], tuple[EnvironmentNeed, ...]]:
-    """The framework's own environment, and NumPy's for the float64 reference."""
+    """Return a function that lists an attempt's environments.
+
+    Its framework's, and the reference's.
+    """
     reference = EnvironmentNeed("numpy", "cpu")
 
     @cache

@@ -1,4 +1,4 @@
-"""What the dispatcher asks of the thing that reaches the nodes: Ray, or a simulation of it."""
+"""Interface between the dispatcher and the nodes, implemented by Ray and by simulations."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from velodrome.scheduler.fleet.attempts import Attempt, Work
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """A node that works on something is still there; the first one says that it has begun."""
+    """A node reports that it is working; the first heartbeat reports that it has started."""
 
 
 @dataclass(frozen=True)
 class WorkFailed:
-    """A piece of work came to nothing, because of the node or of what reaches it.
+    """Work ended without a result because of its node or of the transport.
 
-    of_node: the node itself is gone, or cannot be reached; a Gone follows.
+    of_node: the node itself is gone or unreachable; a Gone follows.
     """
 
     reason: str
@@ -26,14 +26,14 @@ class WorkFailed:
 
 @dataclass(frozen=True)
 class Joined:
-    """A node is there."""
+    """A node joined."""
 
     node: Node
 
 
 @dataclass(frozen=True)
 class Gone:
-    """A node is there no more."""
+    """A node left."""
 
     node: Node
     reason: str
@@ -41,7 +41,7 @@ class Gone:
 
 @dataclass(frozen=True)
 class Unusable:
-    """A node is there, but nothing can be measured on it."""
+    """A node joined that cannot measure."""
 
     hostname: str
     reason: str
@@ -51,26 +51,29 @@ Change = Joined | Gone | Unusable
 
 
 class Transport(Protocol):
-    """Nodes come and go; work goes to one of them, and what it reports comes back."""
+    """Starts work on nodes and delivers what they report; nodes may join and leave."""
 
     def now_s(self) -> float:
-        """Of a clock that never jumps."""
+        """Read a clock that never jumps."""
 
     def changes(self) -> Iterable[Change]:
-        """Since this was last asked."""
+        """List the nodes that joined or left since the last call."""
 
     def start(self, work: Work) -> None:
-        """On the node of its node_id, which is there; what it reports comes from `reports`."""
+        """Start work on the node of its node_id, which is present.
+
+        `reports` delivers its reports.
+        """
 
     def reports(self, timeout_s: float) -> Sequence[tuple[Work, object]]:
-        """What was reported since, in order; waits for the first, but not longer than this.
+        """List the reports since the last call, in order; wait for the first, at most timeout_s.
 
-        The last report of an attempt is its Measurement, that of a preparation is Prepared; either
-        may end with Broke instead.
+        An attempt's last report is its Measurement, a preparation's is Prepared, or WorkFailed for
+        either.
         """
 
     def abandon(self, work: Work) -> None:
-        """End it if it can be reached. Nothing of it is reported any more."""
+        """End this work if its node can be reached, and drop its reports."""
 
     def want(self, attempts: Sequence[Attempt]) -> None:
-        """No node that is there may run these: ask for some that may, where nodes can be had."""
+        """Request nodes for attempts that no present node may run, where there is provisioning."""

@@ -1,7 +1,7 @@
-"""Which attempt a node runs next, and where one goes whose node let it down.
+"""Work queue: assigns attempts to nodes, and moves them when a node fails.
 
-A pure state machine: the shell around it (velodrome.scheduler.fleet.dispatch) tells it what
-happened and asks what to start. Nothing here knows Ray, files or clocks.
+A pure state machine: velodrome.scheduler.fleet.dispatch tells it what happened and asks what to
+start. It knows neither Ray nor files nor clocks.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -26,12 +26,12 @@ NeedsOf = Callable[[Attempt], tuple[EnvironmentNeed, ...]]
 
 
 class WorkQueue:
-    """Attempts in the order of the plan, each node working through a line of its own.
+    """Attempts in the plan's order, in a queue per node.
 
-    What is compared runs on one node: attempts of one course stay together, and move together. A
-    node that has nothing left takes over the next course that another has not begun. What no node
-    that is there may run is parked until one comes. What lacks its environment on a node goes to
-    one where that stands, or else to one more that has not tried to build it.
+    What is compared runs on one node: attempts of one course stay and move together. An idle node
+    takes the next course that another node has not begun. Attempts that no present node may run are
+    parked until one joins. An attempt whose environment cannot be built on its node goes to a node
+    that has it, or else to one more node that has not tried.
     """
 
     def __init__(
@@ -61,7 +61,10 @@ class WorkQueue:
     # What there is to do
 
     def take(self) -> Iterator[Work | RefusedAttempt]:
-        """Everything that can start now, marked as begun; a refusal is finished by this."""
+        """Yield everything that can start now and mark it as begun.
+
+        A refused attempt is finished.
+        """
         while self._to_look_at:
             line = self._lines[self._first_to_look_at()]
             while (work := self._next(line)) is not None:
@@ -77,11 +80,11 @@ class WorkQueue:
 
     @property
     def is_waiting_for_nodes(self) -> bool:
-        """Nothing runs and nothing can: all that is left is parked."""
+        """Return True if nothing runs and everything left is parked."""
         return bool(self._left) and not any(line.is_busy for line in self._lines.values())
 
     def parked(self) -> tuple[Attempt, ...]:
-        """The same tuple as before, if nothing has changed."""
+        """List parked attempts; the same tuple as before if nothing has changed."""
         if self._parked_as_told is None:
             self._parked_as_told = tuple(self._parked)
         return self._parked_as_told
@@ -89,14 +92,14 @@ class WorkQueue:
     # What happened
 
     def finished(self, attempt: Attempt) -> None:
-        """A measurement came back, whatever its status."""
+        """Record that a measurement came back, whatever its status."""
         self._ended(attempt)
         self._left -= 1
 
     def lost(self, attempt: Attempt) -> Attempt | None:
-        """Nothing came back: the next try, or None when tries are used up.
+        """Record that an attempt gave no result; return the next try, None when no tries are left.
 
-        On its node, if that is still there: the rest of its course is.
+        It stays on its node, if that is present, with the rest of its course.
         """
         self._ended(attempt)
         if attempt.tries >= self._max_tries:
@@ -106,19 +109,22 @@ class WorkQueue:
         return self._place(again)
 
     def put_back(self, work: Work) -> None:
-        """It was handed over, but not begun: as if it had not been taken."""
+        """Put back work that was handed over but not begun; this does not count as a try."""
         self._ended(work)
         if isinstance(work, Attempt):
             self._place(work)
 
     def prepared(self, preparation: Preparation, outcomes: Iterable[EnvironmentOutcome]) -> None:
-        """What needs one that could not be built is refused when its turn comes."""
+        """Record a preparation's outcomes.
+
+        Attempts that need a failed one are refused in their turn.
+        """
         if line := self._lines.get(preparation.node_id):
             self._prepared(line, preparation, outcomes)
             self._to_look_at[preparation.node_id] = None
 
     def unprepared(self, preparation: Preparation, reason: str) -> None:
-        """Nobody knows whether they were built: once more, or failed if tries are used up."""
+        """Record an interrupted preparation: repeat it, or fail it when no tries are left."""
         self._ended(preparation)
         line = self._lines.get(preparation.node_id)
         if line and line.interrupted() >= self._max_tries:
@@ -126,7 +132,7 @@ class WorkQueue:
             self._prepared(line, preparation, failed)
 
     def joined(self, node: Node) -> None:
-        """A node is there, or there again; it gets what waits for such a one."""
+        """Add a node and give it parked attempts that it may run."""
         if node.node_id in self._lines:
             return
         self._lines[node.node_id] = NodeQueue(node)
@@ -136,7 +142,7 @@ class WorkQueue:
             self._place(attempt)
 
     def gone(self, node_id: str) -> tuple[Work, ...]:
-        """A node is there no more. What was begun on it: tell `lost` or `unprepared` of each."""
+        """Remove a node; return its begun work, for each of which call `lost` or `unprepared`."""
         line = self._lines.pop(node_id, None)
         if line is None:
             return ()
@@ -149,13 +155,13 @@ class WorkQueue:
         return line.begun
 
     def give_up(self) -> tuple[Attempt, ...]:
-        """What is parked, which is finished by this."""
+        """Drop and return the parked attempts; they are finished."""
         given_up = self._unparked()
         self._left -= len(given_up)
         return given_up
 
     def withdraw(self) -> tuple[Attempt, ...]:
-        """What has not begun, which is finished by this: there is no time left for it."""
+        """Drop and return all attempts that have not begun: their time is over."""
         waiting = [*self._unparked()]
         for line in self._lines.values():
             waiting += [line.pop() for _ in range(line.length)]
@@ -170,14 +176,14 @@ class WorkQueue:
         return name
 
     def _unparked(self) -> tuple[Attempt, ...]:
-        """All that was parked, which is nowhere now."""
+        """Empty the parking place and return what it held."""
         parked = self.parked()
         self._parked = []
         self._parked_as_told = None
         return parked
 
     def _place(self, attempt: Attempt) -> Attempt:
-        """Its own node, else where its course is, else the shortest line that may run it."""
+        """Add an attempt to its own node's queue, else its course's, else the shortest suitable."""
         line = self._own_line(attempt) or self._line_for(attempt)
         if line is None:
             self._parked.append(attempt)
@@ -196,7 +202,7 @@ class WorkQueue:
         return attempt
 
     def _own_line(self, attempt: Attempt) -> NodeQueue | None:
-        """That of the node it was planned for; one that has come later may be another machine."""
+        """Return the planned node's queue, unless another machine has joined under that id."""
         line = self._lines.get(attempt.node_id)
         is_as_planned = attempt.node_id not in self._came_later or attempt.home.is_one_node
         if line is None or is_as_planned or self._may_run(attempt, line.node):
@@ -231,7 +237,7 @@ class WorkQueue:
         return self._next(line) if has_given else None  # it may take over what it can build
 
     def _line_with(self, needs: tuple[EnvironmentNeed, ...], attempt: Attempt) -> NodeQueue | None:
-        """Where its environment stands; else where it may be built, the same node for all."""
+        """Find a queue whose node has the environment, else the one node that may build it."""
         if attempt.home.is_one_node:
             return None
         able = [
@@ -248,7 +254,7 @@ class WorkQueue:
         return next((one for one in able if one.node.node_id == self._second[needs]), None)
 
     def _take_over(self, line: NodeQueue) -> None:
-        """The next course not begun of the longest line that has one for this node."""
+        """Take the next course not begun from the longest queue that has one for this node."""
         for other in sorted(self._lines.values(), key=lambda one: -one.length):
             if not other.length:
                 return
@@ -269,7 +275,7 @@ class WorkQueue:
         )
 
     def _is_hopeless(self, needs: tuple[EnvironmentNeed, ...]) -> bool:
-        """What two nodes could not build is wrong for all: not every one is asked in turn."""
+        """Return True if two nodes failed to build it: a third would fail, too."""
         return any(len(self._failed.get(need, ())) >= MOST_BUILDERS for need in needs)
 
     def _prepared(

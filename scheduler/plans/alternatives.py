@@ -1,7 +1,7 @@
-"""Where a placement may run, other than on the node it was planned for. Pure.
+"""Alternative nodes for a placement whose own node is lost. Pure.
 
-What is compared should run on one node; but a node may die, and another one will do if it is what
-the sweep asked for.
+What is compared should run on one node; but a node may fail, and another one is acceptable if it is
+what the sweep asked for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ ANYTHING = ResourceRequest(1, 0, "")
 
 @dataclass(frozen=True, slots=True)
 class NodeConstraint:
-    """node_id: that node and no other. label: any node with this. node_type: any node like it.
+    """Nodes that may run a placement: one node_id, any with this label, or any of this node_type.
 
-    With none of them, any node on which the need fits.
+    With none of these: any node that satisfies the request.
     """
 
     need: ResourceRequest = ANYTHING
@@ -37,7 +37,7 @@ ANYWHERE = NodeConstraint()
 
 
 def may_run(home: NodeConstraint, threads: int, sweep: Sweep, node: Node) -> bool:
-    """Whether it would be the same measurement there, of so many threads."""
+    """Return True if a run with so many threads would be the same measurement on this node."""
     if home.node_id:
         return node.node_id == home.node_id
     if home.node_type and node.node_type != home.node_type:
@@ -51,9 +51,9 @@ def may_run(home: NodeConstraint, threads: int, sweep: Sweep, node: Node) -> boo
 
 
 class NodeTypes:
-    """What is one type of node: the types that are declared, else what has the same hardware.
+    """Groups nodes into types: declared types, else nodes with the same hardware.
 
-    A declared type is one type before any of its nodes is up, and the same one afterwards.
+    A declared type stays the same type before and after its first node joins.
     """
 
     def __init__(self, declared: Sequence[DeclaredType] = ()) -> None:
@@ -67,7 +67,7 @@ class NodeTypes:
         return node.node_type
 
     def alike(self, fit: EligibleNodes) -> Mapping[str, Sequence[Node]]:
-        """The nodes of a fit by their types. A fit has to live as long as this."""
+        """Group eligible nodes by type. The argument must live as long as this object."""
         if not self._declared:
             return fit.by_type
         if id(fit) not in self._alike:
@@ -78,7 +78,10 @@ class NodeTypes:
         return self._alike[id(fit)]
 
     def to_choose_from(self, fit: EligibleNodes) -> Sequence[Node]:
-        """The nodes of a fit; of those to be had only the ones with the fewest GPUs, which cost."""
+        """List the eligible nodes.
+
+        Of nodes still to be started only those with the fewest GPUs: GPUs cost.
+        """
         if fit.nodes[0].node_id not in self._declared:
             return fit.nodes
         fewest = min(len(node.gpus) for node in fit.nodes)
@@ -87,7 +90,10 @@ class NodeTypes:
     def home(
         self, where: PlacementRule, need: ResourceRequest, node: Node, spot: str
     ) -> NodeConstraint:
-        """spot: its name in the plan, empty where it stands for any node."""
+        """Return the constraint for a placement. spot.
+
+        Its name in the plan; empty: any node will do.
+        """
         if not spot:
             return NodeConstraint(need)
         declared = self._declared.get(self.name(node))

@@ -1,8 +1,8 @@
-"""Which tasks and repeats of a plan are run within a time: where least is known, first. Pure.
+"""Selection of tasks and repeats that fit a time budget, least certain cells first. Pure.
 
-Each next repeat goes to the cell whose interval would be the widest so far: that of its history,
-over the square root of the repeats it has been given already. A cell without a history comes before
-all others, once. What does not fit into the rest of its node's time is passed over for what does.
+Each next repeat goes to the cell whose interval would be widest: the width in its history, over the
+square root of the repeats already given. A cell without a history comes first, once. A run that
+does not fit into its node's remaining time is skipped for one that does.
 """
 
 import heapq
@@ -22,7 +22,7 @@ Width = Callable[[Placement], float | None]
 
 @dataclass(frozen=True)
 class SkippedRepeats:
-    """Repeats of a task on a node that there was no time for."""
+    """Repeats of a task on a node that do not fit the budget."""
 
     task: Task
     node_id: str
@@ -32,7 +32,7 @@ class SkippedRepeats:
 
 @dataclass(frozen=True)
 class BudgetedPlan:
-    """plan: what is run. seconds: how long the busiest node is expected to be at it."""
+    """The part of a plan that fits a budget. seconds: expected time of the busiest node."""
 
     plan: Plan
     left_out: tuple[SkippedRepeats, ...]
@@ -42,7 +42,7 @@ class BudgetedPlan:
 def fit_budget(
     plan: Plan, budget_s: float, estimate: Callable[[Task], float], width: Width
 ) -> BudgetedPlan:
-    """The same for the same plan and history. Nodes work side by side, one task at a time."""
+    """Select the runs that fit. Deterministic. Nodes work in parallel, one task at a time."""
     chosen: set[tuple[str, int]] = set()
     seconds = 0.0
     for placements in _grouped(plan.placements, lambda one: one.node_id):
@@ -64,7 +64,7 @@ def _choose(
     width: Width,
     chosen: set[tuple[str, int]],
 ) -> float:
-    """Of one node's; adds to `chosen` and returns the seconds that they are expected to take."""
+    """Select one node's runs into `chosen`; return the seconds that they are expected to take."""
     cells = _grouped(placements, lambda one: (one.task.key, one.spot, one.gpu_uuid))
     widths = [width(cell[0]) for cell in cells]
     typical = median([known for known in widths if known is not None] or [TYPICAL])

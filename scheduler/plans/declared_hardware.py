@@ -1,4 +1,4 @@
-"""The hardware of a node type, as `metadata: velodrome:` declares it, or else as Ray counts it."""
+"""Hardware of a node type, from `metadata: velodrome:`, else from Ray's resource counts."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,10 @@ MOST = 65536
 
 @dataclass(frozen=True)
 class RayResources:
-    """What Ray is told of a node type. cpus are logical ones; None: the launcher asks its cloud."""
+    """Resources that Ray is given for a node type. cpus.
+
+    Logical; None: the launcher asks its cloud.
+    """
 
     cpus: int | None
     gpus: int
@@ -33,9 +36,9 @@ class _Cpus:
 def declared_node(
     name: str, place: str, found: Fields, counted: RayResources, labels: tuple[tuple[str, str], ...]
 ) -> tuple[Node, tuple[str, ...]]:
-    """A node of that type, called as the type is, and what of it was not declared, in words.
+    """Build a node of a type, named like it; also describe what was not declared.
 
-    place: where the type is declared, for what is missing there.
+    place: where the type is declared, for errors about missing entries.
     """
     value_parsers.check_keys(found, KEYS, f"key of the hardware of {name}")
     cpus = _cpus(name, place, found, counted)
@@ -84,7 +87,7 @@ def _cpus(name: str, place: str, found: Fields, counted: RayResources) -> _Cpus:
 
 
 def _cores(cpus: _Cpus) -> tuple[Core, ...]:
-    """CPUs are dealt out in turn, as the kernel numbers them: all cores, then their siblings."""
+    """Number CPUs as the kernel does: all cores first, then their SMT siblings."""
     return tuple(
         Core(core, tuple(range(core, cpus.threads, cpus.cores))) for core in range(cpus.cores)
     )
@@ -93,7 +96,7 @@ def _cores(cpus: _Cpus) -> tuple[Core, ...]:
 def _models(
     found: Fields, counted: RayResources, labels: dict[str, str]
 ) -> tuple[tuple[str, ...], str]:
-    """One name for each GPU, and what is to be said of it."""
+    """Return a name per GPU, and a note about their source."""
     value, accelerator = found.get("gpus"), labels.get(ACCELERATOR, "")
     if value is None:
         name = accelerator or UNKNOWN_GPU
@@ -108,7 +111,7 @@ def _models(
 
 
 def _names(value: Value, count: int) -> tuple[str, ...]:
-    """A single name is that of all."""
+    """Read GPU names; a single name holds for all."""
     if not count:
         problem = "gpus names a model, and resources count no GPU"
         raise ConfigError(value.place, problem, "Add GPU: 1 to resources, or more.")

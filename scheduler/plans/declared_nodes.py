@@ -1,4 +1,4 @@
-"""The node types that a cluster.yaml declares, as nodes to plan over before any of them is up."""
+"""Node types that a cluster.yaml declares, as nodes to plan over before any is started."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -33,10 +33,10 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class DeclaredType:
-    """One node type. node stands for each of its nodes; node_id and hostname are the type's name.
+    """A node type. node stands for each of its nodes; node_id and hostname are the type's name.
 
-    selector: the label that no other type has. cpus: logical ones, as Ray counts. derived: what of
-    the hardware is not declared but taken from elsewhere, in words.
+    selector: the label that no other type has. cpus: logical, as Ray counts. derived: messages
+    about hardware that is not declared but inferred.
     """
 
     name: str
@@ -56,20 +56,20 @@ class DeclaredType:
         return len(self.node.gpus)
 
     def is_type_of(self, node: Node) -> bool:
-        """Whether a node that is up is one of these."""
+        """Return True if a running node is of this type."""
         return self.selector in node.labels
 
 
 def load_types(path: str | os.PathLike[str]) -> tuple[DeclaredType, ...]:
-    """Those of a file; see `parse`."""
+    """Load the node types of a file; see `parse_types`."""
     return parse_types(yaml_nodes.read_text(path), yaml_nodes.source_name(path))
 
 
 def parse_types(text: str, source: str) -> tuple[DeclaredType, ...]:
-    """The types that can measure: not those without a CPU, nor those of which none may come.
+    """Parse the node types that can measure: with a CPU, and at least one node allowed.
 
-    ConfigError names the first thing that is wrong, and the mend. What concerns only Ray's
-    launcher is left to its own validator.
+    ConfigError names the first error and its fix. What concerns only Ray's launcher is left to its
+    own validator.
     """
     if not text.strip():
         raise ConfigError(f"{source}:1:1", "the file is empty", f"Start with {TYPES}:.")
@@ -150,7 +150,7 @@ def _counted(kind: Fields) -> RayResources:
 
 
 def _hardware_of(root: Fields, kinds: Mapping[str, Fields]) -> dict[str, Fields]:
-    """Per type that `metadata: velodrome:` names, what it says."""
+    """Return the entries of `metadata: velodrome:` by node type."""
     metadata = root.get("metadata")
     value = (
         value_parsers.read_fields(metadata, "metadata", "{velodrome: ...}").get(OURS)
@@ -168,7 +168,10 @@ def _hardware_of(root: Fields, kinds: Mapping[str, Fields]) -> dict[str, Fields]
 
 
 def _selector(name: str, kind: Fields, labels: Mapping[str, Labels]) -> tuple[str, str]:
-    """Ours by preference, Ray's own last, since a node may set those by itself."""
+    """Choose a type's unique label.
+
+    Ours first, Ray's own last, since nodes may set those themselves.
+    """
     others = {label for other, own in labels.items() if other != name for label in own}
     own: Sequence[tuple[str, str]] = [label for label in labels[name] if label not in others]
     if not own:

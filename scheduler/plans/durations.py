@@ -1,4 +1,4 @@
-"""How long a task will take, roughly: enough to begin with those that take long. Pure.
+"""Rough durations of tasks, good enough to start the long ones first. Pure.
 
 A list of tasks is done soonest when the long ones are not left to the end (R. L. Graham, Bounds on
 multiprocessing timing anomalies, SIAM J. Appl. Math. 17(2), 1969).
@@ -21,16 +21,16 @@ USUAL_SAMPLES = 30  # by then most times are known; velodrome.adapters.timing.st
 
 
 def estimate_s(task: Task) -> float:
-    """Seconds, by the model's arithmetic and by how long the sweep lets a phase be timed."""
+    """Estimate seconds from the model's arithmetic and the sweep's timing settings."""
     rate = task.gpu_count * GPU_FLOPS_PER_S or task.threads * CORE_FLOPS_PER_S
     return START_S + sum(_phase_s(task, flops / rate) for flops in _flops(task))
 
 
 @dataclass(frozen=True)
 class DurationEstimates:
-    """What tasks are expected to take, in seconds.
+    """Expected durations of tasks in seconds.
 
-    error: how far such an expectation was off in the past, relative; None: not known.
+    error: the usual relative error of past estimates; None: unknown.
     """
 
     estimate: Estimate
@@ -41,7 +41,7 @@ BY_ARITHMETIC = DurationEstimates(estimate_s)
 
 
 def _flops(task: Task) -> tuple[float, float]:
-    """Forward and gradient; none are known of a model that is not in the zoo."""
+    """Return forward and gradient operations; 0 for a model that is not in the zoo."""
     return _of_model(task.model, task.batch_size) if task.model in MODELS else (0.0, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Which nodes a cell fits on; where none, the condition that failed, in words."""
+"""Nodes on which a cell can run, or the condition that fails everywhere."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,10 @@ class Spot(NamedTuple):
 
 @dataclass(frozen=True)
 class EligibleNodes:
-    """The nodes a need fits on, or why there is none. nearest: where fewest conditions fail."""
+    """Nodes that satisfy a request, or the reason for none. nearest.
+
+    Fails the fewest conditions.
+    """
 
     need: ResourceRequest
     nodes: tuple[Node, ...]
@@ -49,7 +52,7 @@ class EligibleNodes:
 
     @cached_property
     def by_gpu(self) -> list[Spot]:
-        """Wanted GPUs, gpu_count at a time; what is left over on a node is too few."""
+        """Spots of gpu_count matching GPUs each; a remainder on a node is left out."""
         return [spot for node in self.nodes for spot in _gpu_spots(self.need, node)]
 
 
@@ -60,14 +63,17 @@ def request_for_cell(cell: CellSpec) -> ResourceRequest:
 
 
 def request_for_task(task: Task) -> ResourceRequest:
-    """A task's number of threads is one of cores, unless `logical` made it: then ask by cell."""
+    """Make the request of a task.
+
+    Its threads count as cores, unless `logical` set them: see its cell.
+    """
     return ResourceRequest(
         task.threads, task.gpu_count, task.gpu_model, task.framework, task.device
     )
 
 
 def resolve_threads(threads: Threads, node: Node) -> int:
-    """The number of threads that is meant on this node."""
+    """Return the number of threads that the setting means on this node."""
     if threads is ThreadRule.PHYSICAL:
         return node.physical
     if threads is ThreadRule.LOGICAL:
@@ -76,17 +82,17 @@ def resolve_threads(threads: Threads, node: Node) -> int:
 
 
 def describe_unmet(need: ResourceRequest, sweep: Sweep, node: Node) -> tuple[str, ...]:
-    """Every condition that fails on this node, in words; none: it fits."""
+    """List the conditions that fail on this node as texts; empty: it is eligible."""
     return tuple(demand.unmet(node) for demand in find_unmet(need, sweep, node))
 
 
 def find_unmet(need: ResourceRequest, sweep: Sweep, node: Node) -> tuple[Requirement, ...]:
-    """The conditions that fail on this node; none: it fits."""
+    """List the requirements that fail on this node; empty: it is eligible."""
     return tuple(demand for demand in list_requirements(need, sweep) if not demand.is_met(node))
 
 
 class NodeGroups:
-    """The nodes, alike ones grouped, so that a need is checked once per kind and not per node."""
+    """Nodes grouped by equal hardware, so that a request is checked once per group."""
 
     def __init__(self, nodes: Sequence[Node], sweep: Sweep) -> None:
         self._sweep = sweep

@@ -1,13 +1,13 @@
-"""What is expected of each task: that it agrees, unless its framework's `expected.toml` says not.
+"""Expected outcomes of tasks: agreement, unless the framework's `expected.toml` lists another.
 
-The file lies beside the adapter and lists exceptions, each with its reason; the first one that fits
-holds. A framework without such a file, a user's own for example, is expected to agree everywhere.
+The file lies beside the adapter and lists exceptions, each with its reason; the first match counts.
+A framework without such a file, such as a user's own, is expected to agree everywhere.
 
     [[expected]]
-    status = "unsupported"            # or several, any of which will do; `agreed` is one, too
+    status = "unsupported"            # or several, any of which counts; `agreed` is one, too
     model = ["alexnet", "probe-*"]    # any field of a task, as in a sweep's `exclude`
     reason = "it has no grouped convolution"
-    unset = ["NEON_SOURCE"]           # holds only while none of these variables is set
+    unset = ["NEON_SOURCE"]           # applies only while none of these variables is set
 """
 
 import os
@@ -34,7 +34,7 @@ _KEYS = ("status", "reason", "unset", *_CONDITIONS)
 
 @dataclass(frozen=True)
 class ExpectedOutcome:
-    """Any of these outcomes is as expected; reason says why it is not that the task agrees."""
+    """Outcomes that are as expected, any of them; reason: why agreement is not the only one."""
 
     outcomes: tuple[str, ...] = (AGREED,)
     reason: str = ""
@@ -52,13 +52,13 @@ TO_AGREE = ExpectedOutcome()
 
 
 def outcome(status: Status) -> str:
-    """A status as expectations name it."""
+    """Convert a status to the name that expectations use."""
     return AGREED if status.has_number else status.value
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One entry of the file: tasks for which every condition holds."""
+    """An entry of the file: tasks for which every condition holds."""
 
     conditions: tuple[FieldCondition, ...]
     expected: ExpectedOutcome
@@ -67,7 +67,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Expectations:
-    """Of the frameworks at hand, by name."""
+    """Rules of the available frameworks, by name."""
 
     rules: Mapping[str, tuple[Rule, ...]]
     devices: Mapping[str, tuple[str, ...]]  # those that a framework has a path for
@@ -89,13 +89,16 @@ class Expectations:
 def load_expectations(
     frameworks: Mapping[str, Framework], environ: Mapping[str, str] = os.environ
 ) -> Expectations:
-    """As the frameworks' folders say. ConfigError names the file, the entry and the mend."""
+    """Load the expectations of these frameworks.
+
+    ConfigError names the file, the entry and the fix.
+    """
     rules = {name: read_rules(Path(one.folder) / FILE_NAME) for name, one in frameworks.items()}
     return Expectations(rules, {name: one.devices for name, one in frameworks.items()}, environ)
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:
-    """Of one file; none where there is no file."""
+    """Read the rules of a file; none if there is no file."""
     try:
         found = tomllib.loads(path.read_text())
     except FileNotFoundError:
@@ -129,7 +132,7 @@ def _rule(entry: Mapping[str, Any], place: str) -> Rule:
 
 
 def _words(entry: Mapping[str, Any], key: str, place: str) -> tuple[str, ...]:
-    """A single value stands for a list of one."""
+    """Read a list of words; a single value counts as a list of one."""
     value = entry.get(key, [])
     words = value if isinstance(value, list) else [value]
     if not words or not all(map(_is_word, words)):

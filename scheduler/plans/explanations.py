@@ -1,4 +1,4 @@
-"""A plan, task by task: where each runs, and of every other node why not there. Pure."""
+"""Explanations of a plan: where each task runs, and why it does not run on other nodes. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +17,9 @@ FITS = "fits, too"
 
 @dataclass(frozen=True)
 class UnsuitableNodes:
-    """Why a task does not run on these nodes. wants: what they lack, in brief; reasons: in full.
+    """Nodes on which a task does not run. wants: what they lack, in brief; reasons: in full.
 
-    They lack nothing where others were chosen that would do as well.
+    wants is empty where the nodes are suitable but others were chosen.
     """
 
     nodes: tuple[str, ...]
@@ -29,10 +29,10 @@ class UnsuitableNodes:
 
 @dataclass(frozen=True)
 class TaskExplanation:
-    """One task. name: what it is called beside the others of its plan.
+    """Where a task of a plan runs, and why not elsewhere. name: unique within the plan.
 
-    nodes: where it runs, by name; none: reason says why it runs nowhere. locks: of each of these,
-    the file of the lock that its environment is made by; empty: it is not made by one.
+    nodes: host names; empty: reason says why it runs nowhere. locks: per node, the lock file of its
+    environment; empty: it is not built from a lock.
     """
 
     task: Task
@@ -45,7 +45,7 @@ class TaskExplanation:
 
 
 def explain_plan(plan: Plan, sweep: Sweep, nodes: Sequence[Node]) -> tuple[TaskExplanation, ...]:
-    """What runs in the order of the plan, then what runs nowhere."""
+    """Explain every task: first what runs, in the plan's order, then what runs nowhere."""
     reasons, names = _Reasons(sweep, nodes), name_tasks(plan.tasks)
     by_task: dict[Task, list[Placement]] = {}
     for placement in plan.placements:
@@ -70,7 +70,7 @@ def _fields(task: Task) -> dict[str, str]:
 
 
 class _Reasons:
-    """Of a need, the nodes with the same reasons together; found once for all tasks with it."""
+    """Groups the nodes that fail a request for the same reasons; cached for tasks that share it."""
 
     def __init__(self, sweep: Sweep, nodes: Sequence[Node]) -> None:
         self._sweep = sweep
@@ -78,7 +78,7 @@ class _Reasons:
         self._found: dict[ResourceRequest, tuple[UnsuitableNodes, ...]] = {}
 
     def of(self, need: ResourceRequest, but: Iterable[str] = ()) -> tuple[UnsuitableNodes, ...]:
-        """Those nodes left out."""
+        """List the unsuitable nodes, leaving out those of `but`."""
         if need not in self._found:
             self._found[need] = tuple(self._find(need))
         out = frozenset(but)

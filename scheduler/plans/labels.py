@@ -1,4 +1,4 @@
-"""The syntax of node labels, which Ray's launcher takes on trust and its nodes then refuse."""
+"""Syntax of node labels, which Ray's launcher does not check and its nodes reject."""
 
 import re
 
@@ -19,7 +19,10 @@ EXAMPLE = "{velodrome: cpu}"
 
 
 def read_labels(value: Value, name: str) -> tuple[tuple[str, str], ...]:
-    """Sorted. The syntax is that of Kubernetes; a key may have a prefix: `ray.io/market-type`."""
+    """Read labels, sorted.
+
+    The syntax is Kubernetes'; a key may have a prefix: `ray.io/market-type`.
+    """
     found = value_parsers.read_fields(value, name, EXAMPLE)
     return tuple(sorted((_key(key), _text(key, label)) for key, label in found.entries))
 

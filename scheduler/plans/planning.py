@@ -1,7 +1,7 @@
-"""Cells to placements on nodes, and for what fits nowhere the condition that failed. Pure.
+"""Planner: places cells on nodes; for a cell that fits nowhere, the condition that failed. Pure.
 
-A task may run at several spots (each type, each node, each GPU). Its repeats are numbered through
-over all of them, so that (task, repeat) names one placement in a sweep, whatever the rule.
+A task may run at several spots (each type, each node, each GPU). Its repeats are numbered across
+all of them, so that (task, repeat) names one placement in a sweep, whatever the rule.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,10 +31,10 @@ CONFIRMING = 1000  # the first repeat of those that are run besides a plan, to c
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One repeat of a task on a node. spot: what of the fleet it stands for, empty for any of it.
+    """A repeat of a task on a node. spot: the part of the fleet it stands for; empty: any node.
 
-    gpu_uuid is set where each GPU is measured by itself; several are separated by commas. home:
-    where else it may run if that node is lost. course: what is compared with it has the same, and
+    gpu_uuid: set where each GPU is measured by itself; several are separated by commas. home: other
+    nodes that may run it if this one is lost. course: shared by placements that are compared, which
     should run on the same node.
     """
 
@@ -49,7 +49,10 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Unplaceable:
-    """A task that runs nowhere: no node fits, or its framework has no path for its device."""
+    """A task that runs nowhere.
+
+    No node is eligible, or its framework does not support its device.
+    """
 
     task: Task
     reason: str
@@ -58,7 +61,7 @@ class Unplaceable:
 
 @dataclass(frozen=True)
 class Plan:
-    """Placements in the order in which they should run: every task once, then again backwards."""
+    """Placements in running order: every task once, then again in reverse order, and so on."""
 
     placements: tuple[Placement, ...] = ()
     unplaceable: tuple[Unplaceable, ...] = ()
@@ -83,15 +86,15 @@ def make_plan(
     declared: Sequence[DeclaredType] = (),
     estimate: Estimate = estimate_s,
 ) -> Plan:
-    """Where every cell runs: first those that few nodes can run, of these those that take long.
+    """Place every cell: first those that few nodes can run, among these the longest.
 
-    Then what many can run is left for nodes that have nothing else to do (least flexible job first:
-    M. Pinedo, Scheduling, 5th ed. 2016, section 5.3).
+    Cells that many nodes can run then fill idle nodes (least flexible job first: M. Pinedo,
+    Scheduling, 5th ed. 2016, section 5.3).
 
-    lock_hashes: of (framework, device), empty where there is no lock. numbers: those of a sweep
-    that is gone on with, kept even if the fleet has changed since. absent: nodes that are not there
-    now; a cell is placed on one if none of the others will do. declared: types of which nodes can
-    be had, as good as absent. estimate: of a task, in seconds.
+    lock_hashes: by (framework, device), empty without a lock. numbers: of the sweep being resumed,
+    kept even if the fleet has changed. absent: nodes that are not present now; a cell is placed on
+    one if no other will do. declared: types that can be started, treated like absent nodes.
+    estimate: seconds of a task.
     """
     types = NodeTypes(declared)
     elsewhere = (absent, [one.node for one in declared])
@@ -128,7 +131,10 @@ def make_plan(
 
 
 def _choices(where: PlacementRule, fits: Sequence[EligibleNodes]) -> int:
-    """How many nodes may run it; where each of something is measured, a node has no choice."""
+    """Count the nodes that may run a cell.
+
+    Where each node or GPU is measured, there is no choice.
+    """
     return sum(len(fit.nodes) for fit in fits) if where is PlacementRule.ANY else 1
 
 
@@ -143,7 +149,10 @@ def _refusal(
 
 
 def _nearest_threads(cell: CellSpec, fit: EligibleNodes) -> int:
-    """On the node that comes nearest; without any, 1 stands for what depends on the node."""
+    """Resolve threads on the nearest node.
+
+    Without any node, 1 stands for a node-dependent number.
+    """
     if fit.nearest:
         return resolve_threads(cell.threads, fit.nearest)
     return 1 if isinstance(cell.threads, ThreadRule) else cell.threads
@@ -173,7 +182,7 @@ def _task(
 
 
 def _turn(cell: CellSpec, turns: dict[object, int]) -> int:
-    """Whose turn it is among equal nodes. Cells that will be compared share it, hence a node."""
+    """Assign a turn among equal nodes. Cells that will be compared share it, hence a node."""
     course = (cell.model, cell.batch_size, cell.device, cell.dtype)
     return turns.setdefault(course, len(turns))
 
@@ -181,7 +190,7 @@ def _turn(cell: CellSpec, turns: dict[object, int]) -> int:
 def _by_threads(
     cell: CellSpec, where: PlacementRule, fits: Sequence[EligibleNodes], turn: int, types: NodeTypes
 ) -> dict[int, dict[str, Spot]]:
-    """The cell's spots by name, apart for each number of threads that it comes to there."""
+    """Group the cell's spots, by name, by the number of threads that the cell means there."""
     found: dict[int, dict[str, Spot]] = {}
     names: set[str] = set()
     for fit in fits:
@@ -204,7 +213,7 @@ def _spots(
 
 
 class _Place(NamedTuple):
-    """A spot that was chosen for a cell, what else would do, and whose turn it was."""
+    """A spot chosen for a cell, with its alternatives and turn."""
 
     spot: Spot
     home: NodeConstraint
@@ -237,7 +246,7 @@ def _placements(
 def _numbered(
     task: Task, places: Mapping[str, _Place], repeats: int, numbers: Numbers
 ) -> Iterator[tuple[_Place, int]]:
-    """Each spot with the number of its first repeat: the one it had, else the next that is free."""
+    """Yield each spot with its first repeat number: its earlier one, else the next free one."""
     had = numbers.get(task.key, {}) if numbers else {}
     free = max(had.values(), default=-repeats) + repeats
     for name, place in places.items():

@@ -1,4 +1,4 @@
-"""A sweep and the nodes at hand to a plan, with the locks its environments would have."""
+"""Planning of a sweep over given nodes, with the locks of its environments."""
 
 from collections.abc import Sequence
 
@@ -23,11 +23,12 @@ def plan_sweep(
     absent: Sequence[Node] = (),
     declared: Sequence[DeclaredType] = (),
 ) -> Plan:
-    """Nothing is built or started. ConfigError if `only` cannot be read or leaves nothing.
+    """Plan a sweep.
 
-    numbers: how the repeats are numbered in a sweep that is gone on with, absent: the nodes it was
-    measured on that are not there now, declared: types of which nodes can be had. A version that is
-    named for the first time (`torch==2.12.1`) is locked; EnvironmentUnavailable if it cannot be.
+    Nothing is built or started. ConfigError if `only` is invalid or selects nothing. numbers:
+    repeat numbers of the sweep being resumed. absent: nodes it was measured on that are not present
+    now. declared: node types that can be started. A version that is named for the first time
+    (`torch==2.12.1`) is locked; EnvironmentUnavailable if that fails.
     """
     wanted = {device.kind for device in sweep.devices}
     hashes = {
@@ -41,7 +42,7 @@ def plan_sweep(
 
 
 def versions_of(sweep: Sweep) -> tuple[tuple[str, str], ...]:
-    """(framework, device) of every framework that the sweep names at a version."""
+    """List (framework, device) of every framework that the sweep names at a version."""
     kinds = dict.fromkeys(device.kind for device in sweep.devices)
     return tuple(
         (entrant.framework, kind)

@@ -1,4 +1,4 @@
-"""What a cell asks of a node, one condition at a time, each with the words for it. Pure."""
+"""Requirements of a cell on a node, each a condition with its messages. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +12,9 @@ Text = Callable[[Node], str]
 
 @dataclass(frozen=True, slots=True)
 class ResourceRequest:
-    """What of a cell decides where it fits; many cells share one.
+    """The fields of a cell that decide where it can run; many cells share one.
 
-    framework: that of which an environment must be had there; empty: none.
+    framework: its environment must be available there; empty: none is needed.
     """
 
     threads: Threads
@@ -26,9 +26,9 @@ class ResourceRequest:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One condition: what is wanted, whether a node has it, what it has in place of it.
+    """A condition on a node, with texts for what is wanted and what a node has.
 
-    nobody: what is said when none of several nodes has it.
+    nobody: describes several nodes none of which meets it.
     """
 
     wants: str
@@ -37,7 +37,7 @@ class Requirement:
     nobody: Callable[[Sequence[Node]], str]
 
     def unmet(self, node: Node) -> str:
-        """E.g. `needs 8 threads, has 4 cores`."""
+        """Describe a failure, e.g. `needs 8 threads, has 4 cores`."""
         return f"needs {self.wants}, has {self.has(node)}"
 
     def unmet_by_all(self, nodes: Sequence[Node]) -> str:
@@ -45,11 +45,12 @@ class Requirement:
 
 
 def list_requirements(need: ResourceRequest, sweep: Sweep) -> tuple[Requirement, ...]:
+    """List the requirements of a request in a sweep."""
     return tuple(_demands(need, sweep))
 
 
 def matching_gpus(node: Node, model: str, count: int) -> list[Gpu]:
-    """Those with these words in their name (empty: all) that a task of so many can have."""
+    """List the GPUs with this model name (empty: any) that a task with so many GPUs can use."""
     return [gpu for gpu in node.gpus if gpu.is_called(model) and (count <= 1 or not gpu.is_part)]
 
 
@@ -75,17 +76,14 @@ def _locks(need: ResourceRequest, sweep: Sweep) -> tuple[LockRequirement, ...]:
 
 
 def find_lock(need: ResourceRequest, sweep: Sweep, node: Node) -> str:
-    """The file of the lock by which the node gets its environment, if its packages are to be had.
-
-    Empty: by none that is known here.
-    """
+    """Return the lock file for the request's environment on this node; empty: none is known."""
     return next((lock.file for lock in _locks(need, sweep) if _serves(lock, node)), "")
 
 
 def _of_locks(
     need: ResourceRequest, locks: tuple[LockRequirement, ...], asked_bytes: int
 ) -> Iterator[Requirement]:
-    """One lock has to serve the node's platform, one of these its driver; the least has to fit."""
+    """Require a lock for the platform, one for the driver, and disk for the smallest."""
     if all(lock.platforms for lock in locks):
         yield _platform(need.framework, locks)
     if need.device == "gpu" and all(lock.accelerators for lock in locks):
@@ -144,7 +142,7 @@ def _memory(size_bytes: int) -> Requirement:
 
 
 def _disk(size_bytes: int, what: str) -> Requirement:
-    """Where the room is not known, there is enough: a build says the rest."""
+    """Require free disk. Unknown counts as enough: a build would report the shortage."""
 
     def is_met(node: Node) -> bool:
         return not node.free_disk_bytes or size_bytes <= node.free_disk_bytes
@@ -159,7 +157,7 @@ def _disk(size_bytes: int, what: str) -> Requirement:
 
 
 def _room(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
-    """For the least of those that serve a node, where it is known how much is there."""
+    """Require disk for the smallest lock that serves a node, where its free disk is known."""
 
     def needs(node: Node) -> int:
         sizes = [lock.size_bytes for lock in locks if _serves(lock, node)]
@@ -178,7 +176,7 @@ def _room(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
 
 
 def disk_sizes(sweep: Sweep) -> list[int]:
-    """Ascending: all that a need of the sweep may ask for, to tell by it which nodes are alike."""
+    """List all disk sizes that the sweep may require, ascending, to group equal nodes by them."""
     sizes = (locked.size_bytes for entrant in sweep.entrants for locked in entrant.locked)
     return sorted({sweep.limits.disk_bytes, *sizes})
 
@@ -206,7 +204,7 @@ def _platform(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement
 
 
 def _driver(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
-    """Of a node without GPUs nothing is said here: that it has none is said already."""
+    """Require a driver. A node without GPUs passes: their absence is reported already."""
 
     def is_met(node: Node) -> bool:
         if not node.gpus:
@@ -229,7 +227,7 @@ def _cuda_of(node: Node) -> str:
 
 
 def _accelerator(node: Node) -> str:
-    """`cuda13` as locks name it; where a driver is well and does not say, any GPU's."""
+    """Name the node's accelerator as locks do: `cuda13`; any GPU if a working driver names none."""
     if node.cuda_major:
         return f"cuda{node.cuda_major}"
     return "cuda00" if node.gpu_fault else "gpu"
@@ -248,7 +246,7 @@ def _serves(lock: LockRequirement, node: Node) -> bool:
 
 
 def _platform_of(node: Node) -> str:
-    """As locks name it: `linux-x86_64`."""
+    """Name the node's platform as locks do: `linux-x86_64`."""
     return f"{node.system.lower()}-{node.architecture}"
 
 

@@ -1,7 +1,7 @@
-"""`--only`: which tasks of a plan are meant, as in `framework=torch model=lenet|alexnet*`.
+"""Selection of tasks by `--only`, as in `framework=torch model=lenet|alexnet*`.
 
-Conditions are separated by spaces or commas and must all hold. `=` is one of, `!=` none of the
-patterns between `|`; `*` and `?` stand for anything, and a family for all its parts.
+Conditions are separated by spaces or commas and must all hold. `=` matches one of the patterns
+between `|`, `!=` none of them; `*` and `?` are wildcards; a family stands for all its parts.
 """
 
 import re
@@ -24,7 +24,7 @@ _CONDITION = re.compile(rf"([^\s,=!|]*)\s*(!?=)\s*({_VALUE}(?:\s*\|\s*{_VALUE})*
 
 @dataclass(frozen=True)
 class Selection:
-    """Tasks for which every condition holds."""
+    """Conditions that all hold for a selected task."""
 
     text: str
     conditions: tuple[FieldCondition, ...]
@@ -38,14 +38,14 @@ class Selection:
 
 @dataclass(frozen=True)
 class Word:
-    """What stands among conditions and is none. place: where it stands, for complaints."""
+    """A word among conditions that is not a condition. place: its position, for errors."""
 
     text: str
     place: str
 
 
 def parse_selection(text: str) -> Selection:
-    """ConfigError names the column at which the expression cannot be read."""
+    """Parse an expression. ConfigError names the column of the first error."""
     conditions, words = read_conditions(text, OPTION, (*FIELDS, KEY))
     if words:
         raise condition_error(words[0], EXAMPLE)
@@ -57,9 +57,9 @@ def parse_selection(text: str) -> Selection:
 def read_conditions(
     text: str, name: str, fields: Sequence[str]
 ) -> tuple[tuple[FieldCondition, ...], tuple[Word, ...]]:
-    """The conditions on fields that a text holds, and its other words.
+    """Split a text into conditions on these fields and other words.
 
-    name: of the option or argument, for complaints. ConfigError if there is no such field.
+    name: of the option or argument, for errors. ConfigError if a field is unknown.
     """
     conditions, words = [], []
     at = _skip(text, 0)
@@ -81,7 +81,7 @@ def condition_error(word: Word, example: str) -> ConfigError:
 
 
 def narrow_plan(plan: Plan, selection: Selection) -> Plan:
-    """The part of a plan that is selected. ConfigError if that is nothing."""
+    """Return the selected part of a plan. ConfigError if it is empty."""
     chosen = {task for task in plan.tasks if selection.matches(task)}
     if not chosen:
         raise _nothing(selection, plan.tasks)
@@ -105,7 +105,7 @@ def _condition(found: "re.Match[str]", place: str, fields: Sequence[str]) -> Fie
 
 
 def _nothing(selection: Selection, tasks: Collection[Task]) -> ConfigError:
-    """The first condition that no task fulfils by itself, with what there is instead."""
+    """Name the first condition that no task meets, and the values that exist."""
     for condition in selection.conditions:
         there = {
             task.key if condition.field == KEY else condition_fields(task)[condition.field]

@@ -1,4 +1,4 @@
-"""What `ceilings: true` adds to a sweep: a product and a copy through each of its frameworks."""
+"""Tasks that `ceilings: true` adds to a sweep: a matrix product and a copy in each framework."""
 
 import itertools
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ TIMING = Timing(target=0.02, min_samples=5, min_seconds=0.5, max_seconds=5.0)
 
 
 def ceiling_courses(sweep: Sweep) -> Iterator[tuple[Device, str, Threads, str]]:
-    """Devices, types, threads and models, as far as the sweep does not run the model anyway."""
+    """List devices, dtypes, threads and models to add; models that the sweep has are left out."""
     if not sweep.ceilings:
         return
     for device, dtype, threads in itertools.product(sweep.devices, sweep.dtypes, sweep.threads):
@@ -23,14 +23,14 @@ def ceiling_courses(sweep: Sweep) -> Iterator[tuple[Device, str, Threads, str]]:
 
 
 def ceiling_entrants(sweep: Sweep) -> tuple[Entrant, ...]:
-    """Each framework in the first of its variants here, and in those that have another type."""
+    """List each framework with its first variant and those of another dtype."""
     return tuple(
         Entrant(one.framework, _variants(one), one.devices, one.locked) for one in sweep.entrants
     )
 
 
 def timing_of(model: str, sweep: Sweep) -> Timing:
-    """The sweep's own, but for a model that is there for the ceiling alone."""
+    """Return the sweep's timing, relaxed for a model that only serves as a ceiling."""
     own = sweep.timing
     if model in sweep.models:
         return own
@@ -43,7 +43,7 @@ def timing_of(model: str, sweep: Sweep) -> Timing:
 
 
 def _product(device: Device, threads: Threads) -> str:
-    """Large enough to be all product, small enough to be run several times a second."""
+    """Choose a product that is large enough to dominate and small enough to run often."""
     if device.kind == "gpu":
         return "gemm"
     return "gemm-1024" if isinstance(threads, int) and threads <= FEW_THREADS else "gemm-2048"

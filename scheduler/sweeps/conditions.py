@@ -1,4 +1,4 @@
-"""One condition on a field of a task: what the exclusions of a sweep and `--only` are made of."""
+"""Conditions on a task's fields, as used by a sweep's exclusions and by `--only`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ FIELDS = (
 
 @dataclass(frozen=True)
 class FieldCondition:
-    """field is one of these patterns (`*`, `?` and `[...]` as in file names), or none of them.
+    """A field matches one of these patterns (`*`, `?`, `[...]` as in file names), or none of them.
 
-    place: where it is written, for complaints.
+    place: its position in the source, for errors.
     """
 
     field: str
@@ -32,18 +32,18 @@ class FieldCondition:
 
 
 def condition_fields(value: object) -> dict[str, str]:
-    """A task's or a cell's FIELDS as text."""
+    """Return the FIELDS of a task or cell as texts."""
     return {name: str(getattr(value, name)) for name in FIELDS}
 
 
 def holds(condition: FieldCondition, fields: Mapping[str, str]) -> bool:
-    """KeyError if there is no such field."""
+    """Return True if the condition holds for these fields. KeyError if its field is missing."""
     value = fields[condition.field]
     return any(matches(pattern, value) for pattern in condition.patterns) != condition.is_negated
 
 
 def matches(pattern: str, value: str) -> bool:
-    """Whether a value, or the family that it is a part of (`family/part`), fits a pattern."""
+    """Return True if a value, or the family it is part of (`family/part`), matches a pattern."""
     if fnmatchcase(value, pattern):
         return True
     family, slash, _ = value.partition("/")

@@ -1,4 +1,4 @@
-"""The `exclude` of a sweep file: reading it, and complaining of what excludes nothing or all."""
+"""Exclusions of a sweep file: reading them, and rejecting those that exclude nothing or all."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ MOST_COMPARISONS = 10_000_000  # of cells with exclusions: half a minute
 
 
 def read_exclusions(value: Value, name: str) -> tuple[Exclusion, ...]:
-    """Of a list of mappings from fields of a task to a value or a list of values."""
+    """Read a list of mappings from a task's fields to a value or a list of values."""
     if isinstance(value, Items) and not value.items:
         return ()
     return tuple(
@@ -32,7 +32,7 @@ def read_exclusions(value: Value, name: str) -> tuple[Exclusion, ...]:
 
 
 def check_exclusions(sweep: Sweep) -> None:
-    """ConfigError where a sweep is too large to expand, or an exclusion names nothing or all."""
+    """Raise ConfigError if the sweep is too large, or an exclusion excludes nothing or all."""
     count = count_cells(sweep)
     if count > MOST_CELLS:
         problem = f"this makes {count:,} cells, more than {MOST_CELLS:,}"
@@ -99,7 +99,10 @@ def _may_hold(exclusion: Exclusion, cell: CellSpec) -> bool:
 
 
 def _may_fit(field: str, pattern: str, value: str) -> bool:
-    """Also where only a node will decide: `physical` may turn out to be any number."""
+    """Return True if a pattern may match, also where the node decides.
+
+    `physical` may be any number.
+    """
     is_number = pattern.isascii() and pattern.isdigit()
     is_open = field == "threads" and value in tuple(ThreadRule) and is_number
     return is_open or matches(pattern, value)

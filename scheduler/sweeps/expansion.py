@@ -1,4 +1,4 @@
-"""A sweep to its cells: every combination once, in a fixed order, less what is excluded."""
+"""Expansion of a sweep into cells: every combination once, in a fixed order, less exclusions."""
 
 import itertools
 from collections.abc import Iterator
@@ -12,7 +12,10 @@ from velodrome.scheduler.sweeps.sweep import Device, Entrant, Exclusion, Sweep, 
 
 @dataclass(frozen=True, slots=True)
 class CellSpec:
-    """What a sweep asks for before it is known where: threads may still depend on the node."""
+    """A cell as the sweep specifies it, before it is placed.
+
+    Threads may still depend on the node.
+    """
 
     framework: str
     variant: str
@@ -27,15 +30,15 @@ class CellSpec:
 
 
 def expand_cells(sweep: Sweep) -> tuple[CellSpec, ...]:
-    """The cells that no exclusion names.
+    """List the cells that no exclusion matches.
 
-    The framework varies fastest, so that what will be compared runs at about the same time.
+    The framework varies fastest, so that what is compared runs at about the same time.
     """
     return tuple(cell for cell in iterate_cells(sweep) if not is_excluded(cell, sweep.exclusions))
 
 
 def iterate_cells(sweep: Sweep) -> Iterator[CellSpec]:
-    """Every cell, exclusions not heeded."""
+    """Yield every cell, excluded ones included."""
     courses = itertools.product(sweep.devices, sweep.dtypes, sweep.threads, sweep.models)
     given = dict(sweep.batch_sizes)
     for device, dtype, threads, model in courses:
@@ -50,7 +53,7 @@ def iterate_cells(sweep: Sweep) -> Iterator[CellSpec]:
 
 
 def count_cells(sweep: Sweep) -> int:
-    """How many `combinations` there are, without making them."""
+    """Count the cells of `iterate_cells` without making them."""
     given = dict(sweep.batch_sizes)
     courses = sum(len(given.get(model) or (0,)) for model in sweep.models)
     settings = len(sweep.devices) * len(sweep.dtypes) * len(sweep.threads)
@@ -59,7 +62,7 @@ def count_cells(sweep: Sweep) -> int:
 
 
 def is_excluded(subject: object, exclusions: tuple[Exclusion, ...]) -> bool:
-    """Whether all conditions of any exclusion hold for a cell, or for a task."""
+    """Return True if all conditions of any exclusion hold for a cell or task."""
     if not exclusions:
         return False
     fields = condition_fields(subject)

@@ -1,7 +1,7 @@
-"""Numbers as people write them, within their bounds: 64, 0.5, 15m, 16GiB, 1%.
+"""Parsers for numbers with bounds and units: 64, 0.5, 15m, 16GiB, 1%.
 
-Digits are those of ASCII: Python takes those of other scripts for numbers, too, but whoever writes
-a file by hand hardly means them. There are no exponents, no `inf` and no `nan`.
+Only ASCII digits count: Python accepts those of other scripts, too, but an author of a file hardly
+means them. There are no exponents, no `inf` and no `nan`.
 """
 
 import re
@@ -32,11 +32,11 @@ _DIGITS = 18  # of what is over every bound; Python reads no number of thousands
 
 
 class InvalidQuantity(ValueError):
-    """A text is no such number, or breaks a bound. Its own text is the mend, with that bound."""
+    """A text is not such a number, or is out of bounds. The message is the fix, with the bound."""
 
 
 def parse_whole(text: str, least: int = 1, most: int = MOST_WHOLE) -> int:
-    """A whole number between two bounds."""
+    """Parse a whole number within bounds."""
     found = _WHOLE.fullmatch(text)
     digits = found[2].lstrip("0") if found else ""
     number = int(digits or "0") if len(digits) <= _DIGITS else 10**_DIGITS
@@ -54,7 +54,7 @@ def parse_whole(text: str, least: int = 1, most: int = MOST_WHOLE) -> int:
 
 
 def parse_decimal(text: str, least: float = 0.0, most: float = MOST_PHASE_S) -> float:
-    """A number between two bounds."""
+    """Parse a number within bounds."""
     number = float(text) if _DECIMAL.fullmatch(text) else None
     if number is None or not least <= number <= most:
         raise InvalidQuantity(f"Give a number, {least:g} to {most:.15g}.")
@@ -62,7 +62,7 @@ def parse_decimal(text: str, least: float = 0.0, most: float = MOST_PHASE_S) -> 
 
 
 def parse_positive(text: str, most: float = MOST_PHASE_S) -> float:
-    """A number that is not 0, either."""
+    """Parse a number above 0."""
     number = float(text) if _DECIMAL.fullmatch(text) else None
     if number is None or not 0 < number <= most:
         raise InvalidQuantity(f"Give a number above 0, up to {most:.15g}.")
@@ -70,7 +70,7 @@ def parse_positive(text: str, most: float = MOST_PHASE_S) -> float:
 
 
 def parse_duration_s(text: str) -> float:
-    """Seconds above 0."""
+    """Parse a duration above 0 into seconds."""
     found = _DURATION.fullmatch(text.strip())
     if not found:
         raise InvalidQuantity(DURATION_MEND)
@@ -82,7 +82,7 @@ def parse_duration_s(text: str) -> float:
 
 
 def parse_size_bytes(text: str) -> int:
-    """Whole bytes above 0; MB is 1000 x 1000, MiB 1024 x 1024."""
+    """Parse a size above 0 into whole bytes; MB is 1000 x 1000, MiB 1024 x 1024."""
     found = _SIZE.fullmatch(text.strip())
     if not found:
         raise InvalidQuantity(SIZE_MEND)
@@ -96,7 +96,7 @@ def parse_size_bytes(text: str) -> int:
 
 
 def parse_share(text: str) -> float:
-    """A share above 0 and below 1, of `1%` or of `0.01`."""
+    """Parse a share above 0 and below 1, from `1%` or `0.01`."""
     found = _SHARE.fullmatch(text.strip())
     value = float(found[1]) / (100 if found[2] else 1) if found else 0.0
     if not 0 < value < 1:

@@ -1,4 +1,4 @@
-"""The settings of a sweep file that stand by themselves: threads, devices, timing, limits ..."""
+"""Readers of independent settings of a sweep file: threads, devices, timing, limits and more."""
 
 import re
 from collections.abc import Callable
@@ -34,9 +34,9 @@ def read_devices(value: Value, name: str) -> tuple[Device, ...]:
 
 
 def parse_device(text: str) -> Device | None:
-    """The device of `cpu`, `gpu` or `gpu:2`; None where the text is none of these.
+    """Parse `cpu`, `gpu` or `gpu:2`; None for any other text.
 
-    Unreadable where a number of GPUs breaks its bounds.
+    InvalidQuantity if the number of GPUs is out of bounds.
     """
     if text == "cpu":
         return Device()
@@ -73,7 +73,7 @@ def parse_seed(text: str) -> int:
 
 
 def read_sampling_hz(value: Value, name: str) -> float:
-    """0: nothing is sampled."""
+    """Read the sampling rate; 0: nothing is sampled."""
     return value_parsers.read_number(value, name, parse_sampling_hz)
 
 
@@ -97,7 +97,7 @@ def read_timing(value: Value, name: str) -> Timing:
 
 
 def find_contradiction(timing: Timing) -> str:
-    """Empty: there is none."""
+    """Describe a contradiction between timing settings; empty if there is none."""
     if timing.min_seconds <= timing.max_seconds:
         return ""
     return f"min_seconds {timing.min_seconds:g} is over max_seconds {timing.max_seconds:g}"
@@ -147,7 +147,7 @@ def _threads(value: Value, name: str) -> Threads:
 
 
 def parse_threads(text: str) -> int:
-    """Of a number; Unreadable names the words that may stand for one, too."""
+    """Parse a number of threads; InvalidQuantity also names the words that are allowed instead."""
     try:
         return quantities.parse_whole(text, most=MOST_THREADS)
     except quantities.InvalidQuantity as error:

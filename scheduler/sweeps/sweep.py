@@ -1,4 +1,4 @@
-"""What a sweep says, as frozen values: names are known, numbers are in bounds."""
+"""Sweep as frozen values: names are known, numbers are within bounds."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,7 +9,7 @@ from velodrome.scheduler.sweeps.conditions import FieldCondition
 
 
 class PlacementRule(StrEnum):
-    """On which of the fitting nodes a cell runs."""
+    """Rule for which of the eligible nodes run a cell."""
 
     ANY = "any"
     EACH_TYPE = "each-type"
@@ -29,7 +29,7 @@ Threads = int | ThreadRule
 
 @dataclass(frozen=True)
 class Device:
-    """What computes. kind is `cpu` or `gpu`; gpu_model is part of a GPU's name, empty for any."""
+    """A device. kind: `cpu` or `gpu`; gpu_model: part of a GPU's name, empty for any."""
 
     kind: str = "cpu"
     gpu_count: int = 0
@@ -38,10 +38,10 @@ class Device:
 
 @dataclass(frozen=True)
 class LockRequirement:
-    """What one of a framework's locks for a device asks of a node: a platform, empty: any.
+    """Requirements of one lock of a framework on a node. platforms empty: any.
 
-    accelerators: those it serves, of which a GPU's driver has to run one. size_bytes: what its
-    environment takes; 0: not known. file: its name.
+    accelerators: those it serves, one of which a GPU's driver must run. size_bytes: size of its
+    environment; 0: unknown. file: its name.
     """
 
     device: str
@@ -53,10 +53,10 @@ class LockRequirement:
 
 @dataclass(frozen=True)
 class Entrant:
-    """A framework with the variants that the sweep runs and the devices that it has a path for.
+    """A framework with the variants that the sweep runs and the devices that it supports.
 
-    locked: of each of its locks, what the environment asks of a node, of which one has to be met; a
-    device without an entry asks nothing.
+    locked: requirements of its locks, one of which a node must meet; a device without an entry
+    requires nothing.
     """
 
     framework: str
@@ -67,7 +67,7 @@ class Entrant:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Cells for which every condition holds are left out. place: where the file says so."""
+    """Conditions that exclude cells for which all of them hold. place: position in the file."""
 
     place: str
     conditions: tuple[FieldCondition, ...]
@@ -75,9 +75,9 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One sweep file. Models are single ones (families are expanded), without repetitions.
+    """A sweep file's content. Models are single ones (families are expanded), without repetitions.
 
-    batch_sizes holds only what the file gives; other models run at their own. text is the file's.
+    batch_sizes holds only what the file gives; other models use their default. text is the file's.
     """
 
     name: str

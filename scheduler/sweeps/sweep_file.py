@@ -1,4 +1,4 @@
-"""A sweep file to a Sweep: every key by name, every complaint at file:line:column."""
+"""Reader of sweep files: every key by name, every error at file:line:column."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -59,15 +59,15 @@ T = TypeVar("T")
 def load_sweep(
     path: str | os.PathLike[str], frameworks: Mapping[str, Framework] | None = None
 ) -> Sweep:
-    """The sweep of a file; see `parse`."""
+    """Load the sweep of a file; see `parse_sweep`."""
     return parse_sweep(yaml_nodes.read_text(path), yaml_nodes.source_name(path), frameworks)
 
 
 def parse_sweep(text: str, source: str, frameworks: Mapping[str, Framework] | None = None) -> Sweep:
-    """The sweep of a text. ConfigError names the first thing that is wrong with it, and the mend.
+    """Parse the sweep of a text. ConfigError names the first error and its fix.
 
-    source: what stands before line and column. frameworks: those that may be named; left out,
-    every one there is here.
+    source: name in front of line and column. frameworks: those that may be named; default: all that
+    are available.
     """
     found = yaml_nodes.parse_yaml(text, source)
     value_parsers.check_keys(found, KEYS)
@@ -77,7 +77,7 @@ def parse_sweep(text: str, source: str, frameworks: Mapping[str, Framework] | No
 
 
 def model_names() -> dict[str, tuple[str, ...]]:
-    """What a sweep may call a model: itself, or a family for all its parts."""
+    """Map each name that a sweep may use to models: itself, or all parts of a family."""
     return {name: (name,) for name in MODELS} | list_families()
 
 
@@ -162,12 +162,15 @@ def read_lock_requirements(
 def _unversioned(
     names: tuple[str, ...], frameworks: Mapping[str, Framework]
 ) -> dict[str, Framework]:
-    """What `variants` may name, too: a framework whose versions alone are in the sweep."""
+    """Map unversioned names to frameworks.
+
+    `variants` may use them even if only versions are swept.
+    """
     return {split(name)[0]: frameworks[split(name)[0]] for name in names}
 
 
 def _variants(found: Fields, frameworks: Mapping[str, Framework]) -> dict[str, tuple[str, ...]]:
-    """Per framework that `variants` names, those to run."""
+    """Read the variants to run of each framework that `variants` names."""
     given = found.get("variants")
     if given is None:
         return {}
@@ -192,7 +195,10 @@ def _models(found: Fields, source: str) -> tuple[str, ...]:
 
 
 def _batch_sizes(found: Fields, models: tuple[str, ...]) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Of each single model; a family's sizes go to those of its parts that the sweep runs."""
+    """Read batch sizes per model.
+
+    A family's sizes apply to those of its parts that the sweep runs.
+    """
     given = found.get("batch_sizes")
     if given is None:
         return ()

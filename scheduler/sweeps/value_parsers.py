@@ -1,4 +1,4 @@
-"""The values of a sweep file, one function per kind; a wrong one is a ConfigError at its place."""
+"""Readers of values in a sweep file, one function per kind; ConfigError at the value's place."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -17,17 +17,19 @@ _PATTERN = re.compile(r"[*?\[]")
 
 
 def wrong_value(value: Value, name: str, mend: str) -> ConfigError:
+    """Make the error for a value of the wrong kind."""
     return ConfigError(value.place, f"{name} holds {describe_value(value)}", mend)
 
 
 def read_text(value: Value, name: str) -> str:
+    """Read a text that is not empty."""
     if not isinstance(value, Scalar) or not value.text:
         raise wrong_value(value, name, "Give a word.")
     return value.text
 
 
 def read_quantity(value: Value, name: str, read: Callable[[str], T]) -> T:
-    """What a function of velodrome.scheduler.sweeps.quantities makes of a value."""
+    """Read a value with a parser of velodrome.scheduler.sweeps.quantities."""
     try:
         return read(value.text if isinstance(value, Scalar) else "")
     except quantities.InvalidQuantity as error:
@@ -35,7 +37,7 @@ def read_quantity(value: Value, name: str, read: Callable[[str], T]) -> T:
 
 
 def read_number(value: Value, name: str, read: Callable[[str], T]) -> T:
-    """The same of a number without a unit, which in quotes is a text to YAML, and to us."""
+    """Read a number without a unit; in quotes it would be a text to YAML, and is rejected."""
     found = read_quantity(value, name, read)
     if isinstance(value, Scalar) and value.is_quoted:
         raise wrong_value(value, name, "Write the number without quotes.")
@@ -57,7 +59,7 @@ def read_yes_or_no(value: Value, name: str) -> bool:
 
 
 def read_items(value: Value, name: str, example: str) -> tuple[Value, ...]:
-    """The values of a list that is not empty."""
+    """Read the values of a list that is not empty."""
     if isinstance(value, Items) and value.items:
         return value.items
     if isinstance(value, Items):
@@ -72,7 +74,7 @@ def read_fields(value: Value, name: str, example: str) -> Fields:
 
 
 def check_keys(found: Fields, known: Collection[str], what: str = "key") -> None:
-    """ConfigError at the first key that is none of these."""
+    """Raise ConfigError at the first unknown key."""
     for key, _ in found.entries:
         if key.text not in known:
             raise ConfigError(
@@ -81,7 +83,7 @@ def check_keys(found: Fields, known: Collection[str], what: str = "key") -> None
 
 
 def read_one_of(value: Value, name: str, what: str, known: Collection[str]) -> str:
-    """A word out of those that are known."""
+    """Read one of the known words."""
     if not isinstance(value, Scalar) or not value.text:
         raise wrong_value(value, name, f"Give the name of a {what}.")
     if value.text not in known:
@@ -94,9 +96,9 @@ def read_one_of(value: Value, name: str, what: str, known: Collection[str]) -> s
 def read_names(
     value: Value, name: str, what: str, known: Mapping[str, tuple[str, ...]], example: str
 ) -> tuple[str, ...]:
-    """Names of a list, each standing for one or several, without repetitions.
+    """Read a list of names, each standing for one or several, without repetitions.
 
-    `*`, `?` and `[...]` as in file names; `known` in its order is what a pattern may fit.
+    `*`, `?` and `[...]` as in file names; results keep the order of `known`.
     """
     names = [
         fitting
@@ -107,7 +109,7 @@ def read_names(
 
 
 def match_names(value: Value, name: str, what: str, known: Collection[str]) -> tuple[str, ...]:
-    """The known names that a word means: itself, or those that it fits as a pattern."""
+    """List the known names that a word means: itself, or those that match it as a pattern."""
     if not isinstance(value, Scalar) or not _PATTERN.search(value.text):
         return (read_one_of(value, name, what, known),)
     fitting = tuple(one for one in known if fnmatchcase(one, value.text))

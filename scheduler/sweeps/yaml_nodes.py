@@ -1,8 +1,8 @@
-"""A YAML file as nodes that know where they stand, so that every complaint can name the place.
+"""YAML nodes that know their position in the file, so that every error can name it.
 
 Only plain YAML is read: one document, a mapping, no aliases (a few hundred bytes of them can stand
-for gigabytes), no tags of one's own, no key twice. Nothing is constructed from the file but text,
-and of that nothing but characters that can be shown: names end up on terminals.
+for gigabytes), no custom tags, no duplicate keys. Only text is constructed from the file, and only
+from printable characters: names end up on terminals.
 """
 
 import os
@@ -32,7 +32,7 @@ _PLAIN_TAGS = frozenset(
 
 @dataclass(frozen=True)
 class Scalar:
-    """One value, as it is written. place is `file:line:column`."""
+    """A value as it is written. place is `file:line:column`."""
 
     place: str
     text: str
@@ -62,20 +62,21 @@ Value = Scalar | Items | Fields
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """A file's text; `-` is standard input. ConfigError if it cannot be read, is not UTF-8 or is
-    no sweep by its size.
+    """Read a file's text.
+
+    `-` is standard input. ConfigError if it is unreadable, not UTF-8, or too large.
     """
     name = source_name(path)
     return _decoded(name, _typed() if os.fspath(path) == STANDARD_INPUT else _raw(name))
 
 
 def source_name(path: str | os.PathLike[str]) -> str:
-    """What stands before line and column in complaints."""
+    """Return the name that stands before line and column in errors."""
     return "standard input" if os.fspath(path) == STANDARD_INPUT else os.fspath(path)
 
 
 def parse_yaml(text: str, name: str) -> Fields:
-    """The mapping of a text; name stands in front of every place. ConfigError if it is none."""
+    """Parse a text into a mapping. ConfigError if it is not one. name: precedes every position."""
     root = _compose(name, text)
     if root is None:
         raise ConfigError(f"{name}:1:1", "the file is empty", "Start with `frameworks:`.")
@@ -86,7 +87,7 @@ def parse_yaml(text: str, name: str) -> Fields:
 
 
 def describe_value(value: Value) -> str:
-    """What a value is, for a sentence that says what it should be."""
+    """Describe a value for an error message."""
     if isinstance(value, Items):
         return "a list"
     if isinstance(value, Fields):
@@ -98,7 +99,7 @@ def describe_value(value: Value) -> str:
 
 @cache
 def _typed() -> bytes:
-    """Standard input can be read once, and a command may ask for its sweep twice."""
+    """Read standard input, which works only once, and a command may need its sweep twice."""
     name = source_name(STANDARD_INPUT)
     try:
         return _fitting(name, sys.stdin.buffer.read(MAX_BYTES + 1))
@@ -109,7 +110,7 @@ def _typed() -> bytes:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Composes only; refuses an alias, and what is nested too deep, where it stands."""
+    """Composes nodes only; rejects aliases and deep nesting at their position."""
 
     depth = 0
 
