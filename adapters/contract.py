@@ -32,6 +32,16 @@ class Batch(NamedTuple):
     lengths: Optional[numpy.ndarray] = None
 
 
+def map_arrays(function: Callable[[numpy.ndarray], numpy.ndarray], batch: Batch) -> Batch:
+    """Return the batch with `function` applied to each array that it has."""
+    inputs, labels, lengths = batch
+    return Batch(
+        function(inputs),
+        None if labels is None else function(labels),
+        None if lengths is None else function(lengths),
+    )
+
+
 class MissingMethod(Unsupported):
     """The adapter lacks a method that the model needs; the text names both."""
 

@@ -291,7 +291,8 @@ def decode_request(text: str) -> Request:
         raise ProtocolError("not a request: {}".format(error)) from error
     if version != VERSION:
         raise ProtocolError("this worker speaks version {}, not {}".format(VERSION, version))
-    return _typed(Request, fields)
+    request: Request = _typed(Request, fields)
+    return request
 
 
 def _plain(value: Any) -> Any:

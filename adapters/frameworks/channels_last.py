@@ -1,18 +1,25 @@
-"""Canonical arrays to channels-last layouts, and gradients back: on the host, never in a call.
+"""Conversion of canonical arrays to channels-last layouts and back, on the host, before calls.
 
 Images are (batch, height, width, channels), convolution weights (height, width, in, out), those of
 a transposed convolution (height, width, out, in), all other weights (in, out). A linear layer
-behind images reads them flattened in that order, so the rows of its weight are put into it here.
-Tokens are (time, batch): time comes first.
+behind images reads them flattened in that order, so its weight's rows are reordered here. Tokens
+are (time, batch).
 """
+
+from typing import Tuple
 
 import numpy
 
 from velodrome.adapters.models import layers as kinds
 
 
-def parameter(layer, role, array, source):
-    """As the framework takes it. source: shape of one example before the layer, canonical."""
+def convert_parameter(
+    layer: kinds.Layer, array: numpy.ndarray, source: Tuple[int, ...]
+) -> numpy.ndarray:
+    """Return a parameter in the framework's layout.
+
+    source: canonical shape of one example before the layer.
+    """
     if array.ndim < 2 or isinstance(layer, kinds.Embedding):
         return array
     if array.ndim == 4:
@@ -22,8 +29,10 @@ def parameter(layer, role, array, source):
     return array.T
 
 
-def canonical_parameter(layer, role, array, source):
-    """The inverse of `parameter`."""
+def restore_parameter(
+    layer: kinds.Layer, array: numpy.ndarray, source: Tuple[int, ...]
+) -> numpy.ndarray:
+    """Return a parameter in canonical layout: the inverse of convert_parameter."""
     if array.ndim < 2 or isinstance(layer, kinds.Embedding):
         return array
     if array.ndim == 4:
@@ -35,8 +44,8 @@ def canonical_parameter(layer, role, array, source):
     return array.T
 
 
-def inputs(array, multiple):
-    """A batch's inputs. Tokens are padded with 0 to a multiple of that many steps."""
+def convert_inputs(array: numpy.ndarray, multiple: int) -> numpy.ndarray:
+    """Return a batch's inputs; tokens padded with 0 to a multiple of that many steps."""
     if array.ndim == 4:
         return array.transpose(0, 2, 3, 1)
     if array.dtype.kind == "i":
@@ -45,6 +54,6 @@ def inputs(array, multiple):
     return array
 
 
-def canonical_output(array):
-    """What a layer gave, as the contract wants it."""
+def restore_output(array: numpy.ndarray) -> numpy.ndarray:
+    """Return a layer's output in canonical layout."""
     return array.transpose(0, 3, 1, 2) if array.ndim == 4 else array

@@ -5,11 +5,12 @@ output of the encoders before it, which are frozen; running them is part of the 
 study's "total pre-training" is the sum of the three.
 """
 
-from typing import Tuple
+from typing import List, Tuple
 
 from velodrome.adapters.models.layers import (
     Layer,
     Linear,
+    Loss,
     Model,
     Sigmoid,
     SoftmaxCrossEntropy,
@@ -29,7 +30,7 @@ def make_family(*sizes: int) -> Tuple[Model, ...]:
 
 
 def _encoders(sizes: Tuple[int, ...], frozen: int) -> Tuple[Layer, ...]:
-    layers = []
+    layers: List[Layer] = []
     for number, units in enumerate(sizes, start=1):
         layers.append(Linear("encoder%d" % number, units, frozen=number <= frozen))
         layers.append(Sigmoid("code%d" % number))
@@ -62,7 +63,7 @@ def _finetune(name: str, sizes: Tuple[int, ...]) -> Model:
     )
 
 
-def _model(name: str, about: str, layers: Tuple[Layer, ...], loss: object, classes: int) -> Model:
+def _model(name: str, about: str, layers: Tuple[Layer, ...], loss: Loss, classes: int) -> Model:
     return Model(
         name=name,
         about=about,

@@ -142,7 +142,9 @@ def _length(layer: Layer, length: int) -> int:
         return _window(length, size, 1, layer.padding, layer.name)
     if isinstance(layer, kinds.Conv):
         return _window(length, layer.kernel, layer.stride, layer.padding, layer.name)
-    return _window(length, layer.size, layer.stride, 0, layer.name)
+    if isinstance(layer, (kinds.MaxPool, kinds.AvgPool)):
+        return _window(length, layer.size, layer.stride, 0, layer.name)
+    raise TypeError("{} has no windows".format(type(layer).__name__))
 
 
 # Of every kind that has parameters; a linear layer may be without its bias.

@@ -16,7 +16,7 @@ from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy
 
-from velodrome.adapters.contract import Batch
+from velodrome.adapters.contract import Batch, map_arrays
 from velodrome.adapters.frameworks.numpy.network import Network
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
@@ -184,7 +184,7 @@ def _compute_values_before(network: Network, chunks: Sequence[Batch]) -> Dict[st
     later = {name for layer in model.layers[start:] for name in reads[layer.name]}
     later.add(getattr(model.loss, "target", ""))
     before = {"input"}.union(layer.name for layer in model.layers[:start])
-    found = {name: [] for name in sorted(later & before)}
+    found: Dict[str, List[numpy.ndarray]] = {name: [] for name in sorted(later & before)}
     for chunk in chunks:
         outputs = network.outputs(chunk)
         outputs["input"] = chunk.inputs
@@ -194,6 +194,6 @@ def _compute_values_before(network: Network, chunks: Sequence[Batch]) -> Dict[st
 
 
 def _join(chunks: Sequence[Batch]) -> Batch:
-    columns = zip(*chunks)
-    joined = [None if parts[0] is None else numpy.concatenate(parts) for parts in columns]
-    return Batch(*joined)
+    columns = [numpy.concatenate(parts) for parts in zip(*chunks) if parts[0] is not None]
+    filled = iter(columns)
+    return map_arrays(lambda _: next(filled), chunks[0])

@@ -164,7 +164,8 @@ def _check_dropout_results(proof: ProofContext, phase: TimedPhase) -> CheckFindi
     if known is None:
         return CheckFinding(CANNOT_TELL, (), "no parameter stands behind the dropout")
     indices = choose_batches(proof, phase)
-    calls, faults = [], []
+    calls: List[dropout_gradients.GradientSummary] = []
+    faults: List[str] = []
     for _ in range(2 if phase.call_ns > LONG_CALL_NS else MASKS):
         handle = take_retained_sample(phase.calls, indices).handle
         if phase.name == "forward":

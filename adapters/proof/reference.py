@@ -11,7 +11,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy
 
-from velodrome.adapters.contract import Batch
+from velodrome.adapters.contract import Batch, map_arrays
 from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
@@ -151,7 +151,8 @@ def _compute_overlapping(network: Network, batches: Tuple[Batch, ...]) -> List[_
     step = seeding.compute_step(size)
     starts = [number * step for number in range(count)]
     cuts = sorted(set(starts + [start + size for start in starts]))
-    parts, whole = [], {}
+    parts: List[Tuple[int, int, _BatchResult]] = []
+    whole: Dict[str, numpy.ndarray] = {}
     for start, end in zip(cuts, cuts[1:]):  # noqa: RUF007 - Python 3.6
         home = min(start // step, count - 1)
         own = _slice(batches[home], start - starts[home], end - starts[home])
@@ -170,11 +171,11 @@ def _compute_overlapping(network: Network, batches: Tuple[Batch, ...]) -> List[_
 
 
 def _average(parts: List[Tuple[int, _BatchResult]]) -> _BatchResult:
-    """The mean of means, each by how many examples it is of."""
+    """Return the mean of the parts, weighted by their numbers of examples."""
     total = float(sum(count for count, _ in parts))
     loss = sum(count / total * one.loss for count, one in parts)
     sketches = {
-        name: sum(count / total * one.sketches[name] for count, one in parts)
+        name: sum((count / total * one.sketches[name] for count, one in parts), numpy.zeros(()))
         for name in parts[0][1].sketches
     }
     return _BatchResult(loss, {name: _norm(own) for name, own in sketches.items()}, sketches)
@@ -320,4 +321,4 @@ def _chunks(model: Model, batch: Batch) -> Iterator[Batch]:
 
 
 def _slice(batch: Batch, start: int, end: int) -> Batch:
-    return Batch(*[None if array is None else array[start:end] for array in batch])
+    return map_arrays(lambda array: array[start:end], batch)

@@ -21,7 +21,7 @@ def save_reference(path: str, reference: Reference) -> None:
     temporary = "{}.{}.part".format(path, os.getpid())
     try:
         with open(temporary, "wb") as file:
-            numpy.savez(file, **arrays)
+            numpy.savez(file, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
         os.replace(temporary, path)
     except BaseException:
         if os.path.exists(temporary):
@@ -56,7 +56,8 @@ def _to_arrays(reference: Reference) -> Dict[str, numpy.ndarray]:
         arrays["dropout:losses"] = reference.dropout.losses
         by_name["dropout-norm"] = reference.dropout.norms
         by_name["dropout-zeros"] = reference.dropout.zeros
-        by_name["dropout-apart"] = reference.dropout.apart
+        apart = reference.dropout.apart
+        by_name["dropout-apart"] = {name: numpy.array(value) for name, value in apart.items()}
     for prefix, own in by_name.items():
         arrays.update({"{}:{}".format(prefix, name): value for name, value in own.items()})
     return arrays

@@ -39,4 +39,5 @@ def _signed_sum(draw: numpy.random.RandomState, chunk: numpy.ndarray) -> numpy.n
     positive = numpy.unpackbits(bits)[: chunk.size]
     signed = numpy.zeros(_ROWS * BUCKETS)
     signed[: chunk.size] = (2.0 * positive - 1.0) * chunk
-    return signed.reshape(_ROWS, BUCKETS).sum(axis=0)
+    total: numpy.ndarray = signed.reshape(_ROWS, BUCKETS).sum(axis=0)
+    return total

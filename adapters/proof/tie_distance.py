@@ -126,5 +126,6 @@ def _find_pools_behind(model: Model) -> Dict[str, Tuple[MaxPool, ...]]:
     pools: Dict[str, Tuple[MaxPool, ...]] = {}
     for layer in model.layers:
         behind = readers(layer.name) if isinstance(layer, kinds.Relu) else ()
-        pools[layer.name] = behind if all(isinstance(own, MaxPool) for own in behind) else ()
+        own = tuple(reader for reader in behind if isinstance(reader, MaxPool))
+        pools[layer.name] = own if len(own) == len(behind) else ()
     return pools

@@ -4,7 +4,7 @@ from typing import Dict, List, Sequence, Tuple
 
 import numpy
 
-from velodrome.adapters.contract import Batch, Handle, Unsupported
+from velodrome.adapters.contract import Batch, Handle, Unsupported, map_arrays
 from velodrome.adapters.models.layers import NoLoss
 from velodrome.adapters.proof import agreement, reference, seeding
 from velodrome.adapters.proof.agreement import ResultErrors
@@ -118,8 +118,8 @@ def _merge(late: CheckFinding, right: CheckFinding) -> CheckFinding:
 
 
 def _roll(batch: Batch, rows: int) -> Batch:
-    """The same examples, each in another row."""
-    return Batch(*[None if array is None else numpy.roll(array, rows, axis=0) for array in batch])
+    """Return the same examples, each in another row."""
+    return map_arrays(lambda array: numpy.roll(array, rows, axis=0), batch)
 
 
 def _judge_lateness(proof: ProofContext, first: CallCost, steady: CallCost) -> CheckFinding:

@@ -69,4 +69,5 @@ def compute_cosine_powers(values: "numpy.ndarray", count: int) -> "numpy.ndarray
     points = points - points.mean()
     time = (numpy.arange(length) + 0.5) * (numpy.pi / length)
     waves = numpy.cos(numpy.outer(numpy.arange(1, count + 1), time))
-    return waves.dot(points) ** 2 * (2.0 * joined / length)
+    powers: numpy.ndarray = waves.dot(points) ** 2
+    return powers * (2.0 * joined / length)

@@ -92,7 +92,7 @@ class Library(object):
         function = self.function(name, result)
         return function() if function else None
 
-    def _own(self, name: str) -> Any:
+    def _own(self, name: str) -> "Optional[ctypes._NamedFuncPointer]":
         try:
             found = self._handle[
                 name

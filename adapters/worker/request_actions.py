@@ -97,7 +97,8 @@ def import_adapter(module: str) -> Type[Adapter]:
     Old frameworks fail on import with an AttributeError, a RuntimeError or an OSError.
     """
     try:
-        return importlib.import_module(module).Adapter
+        kind: Type[Adapter] = importlib.import_module(module).Adapter
+        return kind
     except (ImportError, MemoryError):
         raise
     except Exception as error:

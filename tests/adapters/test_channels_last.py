@@ -13,28 +13,28 @@ def parameters(model):
     layers = {layer.name: layer for layer in model.layers}
     for entry in shapes.list_parameters(model):
         array = numpy.random.RandomState(1).standard_normal(entry.shape)
-        yield layers[entry.layer], entry.role, array, outputs[reads[entry.layer][0]]
+        yield layers[entry.layer], array, outputs[reads[entry.layer][0]]
 
 
 @pytest.mark.parametrize("name", ["lenet", "lstm", "autoencoder-400-200-100/ae2"])
 def test_a_gradient_comes_back_in_the_layout_in_which_its_weight_was_given(name):
-    for layer, role, array, source in parameters(MODELS[name]):
-        there = layouts.parameter(layer, role, array, source)
-        back = layouts.canonical_parameter(layer, role, there, source)
+    for layer, array, source in parameters(MODELS[name]):
+        there = layouts.convert_parameter(layer, array, source)
+        back = layouts.restore_parameter(layer, there, source)
         numpy.testing.assert_array_equal(back, array)
 
 
 def test_a_linear_layer_behind_images_gives_the_same_from_either_layout():
     draw = numpy.random.RandomState(2)
     images, weight = draw.standard_normal((2, 3, 4, 5)), draw.standard_normal((7, 60))
-    own = layouts.parameter(kinds.Linear("linear", 7), "weight", weight, (3, 4, 5))
-    theirs = layouts.inputs(images, 1).reshape(2, 60) @ own
+    own = layouts.convert_parameter(kinds.Linear("linear", 7), weight, (3, 4, 5))
+    theirs = layouts.convert_inputs(images, 1).reshape(2, 60) @ own
     numpy.testing.assert_allclose(theirs, images.reshape(2, 60) @ weight.T)
 
 
 def test_tokens_are_padded_to_a_multiple_and_put_time_first():
     tokens = numpy.arange(1, 11, dtype=numpy.int32).reshape(2, 5)
-    padded = layouts.inputs(tokens, 4)
+    padded = layouts.convert_inputs(tokens, 4)
     assert padded.shape == (8, 2)
     numpy.testing.assert_array_equal(padded[:5].T, tokens)
     assert not padded[5:].any()

@@ -2,7 +2,7 @@
 
 import numpy
 
-from velodrome.adapters.frameworks.warm_compile import CompiledFirst
+from velodrome.adapters.frameworks.warm_compile import WarmCompiledFunction
 
 
 def batch(length):
@@ -11,7 +11,7 @@ def batch(length):
 
 def test_the_first_call_runs_every_shape_once_and_its_own_batch_last():
     seen = []
-    call = CompiledFirst(
+    call = WarmCompiledFunction(
         lambda own: seen.append(len(own["inputs"])), [batch(length) for length in (3, 5, 3, 8)]
     )
     call(batch(5))
@@ -21,7 +21,7 @@ def test_the_first_call_runs_every_shape_once_and_its_own_batch_last():
 
 def test_later_calls_run_what_they_are_given_and_no_more():
     seen = []
-    call = CompiledFirst(lambda own: seen.append(len(own["inputs"])), [batch(3), batch(5)])
+    call = WarmCompiledFunction(lambda own: seen.append(len(own["inputs"])), [batch(3), batch(5)])
     call(batch(3))
     del seen[:]
     call(batch(5))

@@ -11,7 +11,7 @@ from velodrome.adapters import contract
 from velodrome.adapters.frameworks import channels_last
 from velodrome.adapters.frameworks.jax.network import Network
 from velodrome.adapters.frameworks.jax.notes import notes
-from velodrome.adapters.frameworks.warm_compile import CompiledFirst
+from velodrome.adapters.frameworks.warm_compile import WarmCompiledFunction
 
 VARIANTS = ("jit", "eager")
 
@@ -79,7 +79,7 @@ class Adapter(contract.Adapter):
 
     def output(self, handle):
         """None stands for what lies in the memory that is copied into."""
-        return channels_last.canonical_output(
+        return channels_last.restore_output(
             jax.device_get(self._carried["kept"] if handle is None else handle)
         )
 
@@ -110,10 +110,10 @@ class Adapter(contract.Adapter):
             )
             return result
 
-        return CompiledFirst(call, self._batches)
+        return WarmCompiledFunction(call, self._batches)
 
     def _loaded(self, batch):
-        found = {"inputs": channels_last.inputs(batch.inputs, LENGTH_MULTIPLE)}
+        found = {"inputs": channels_last.convert_inputs(batch.inputs, LENGTH_MULTIPLE)}
         if batch.labels is not None:
             found["labels"] = batch.labels
         if batch.lengths is not None:

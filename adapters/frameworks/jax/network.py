@@ -39,8 +39,8 @@ class Network(object):
 
     def in_own_layout(self, name, array):
         """A parameter's canonical array in JAX's layout."""
-        layer, entry, source = self._parameters[name]
-        return channels_last.parameter(layer, entry.role, array, source)
+        layer, _, source = self._parameters[name]
+        return channels_last.convert_parameter(layer, array, source)
 
     def carried(self, batch_size):
         """What a call takes and gives back anew: a key, and memory to copy into."""
@@ -85,9 +85,9 @@ class Network(object):
     def canonical(self, gradients):
         """(key, array) of each, in the canonical layout, on the host."""
         for name, own in gradients.items():
-            layer, entry, source = self._parameters[name]
+            layer, _, source = self._parameters[name]
             array = jax.device_get(own)
-            yield name, channels_last.canonical_parameter(layer, entry.role, array, source)
+            yield name, channels_last.restore_parameter(layer, array, source)
 
     def _walk(self, trained, frozen, rates, batch, keys):
         """Layer by layer (layer, what it reads, its output)."""

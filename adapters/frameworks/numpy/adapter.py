@@ -1,28 +1,29 @@
-"""The float64 reference as an adapter: what every other framework is held against.
+"""The float64 reference as an adapter, with which every other framework is compared.
 
-It is also the framework that is always there. Its threads are those of NumPy's BLAS, which reads
-OMP_NUM_THREADS, OPENBLAS_NUM_THREADS or MKL_NUM_THREADS once, when NumPy is imported: the agent
-sets them, nothing here can.
+It is also the framework that is always available. NumPy's BLAS reads the number of its threads from
+OMP_NUM_THREADS, OPENBLAS_NUM_THREADS or MKL_NUM_THREADS once, when NumPy is imported; the agent
+sets them.
 """
+
+from typing import Dict, Iterator, Optional, Tuple
 
 import numpy
 
 from velodrome.adapters import contract
-from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network
+from velodrome.adapters.contract import Batch
+from velodrome.adapters.frameworks.numpy.network import OPERATIONS, Network, Result
 from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models.layers import Model
 
 _DROPOUT_SEED = 0
 
 
 class Adapter(contract.Adapter):
-    """Variant `float64`. dtype is that of the weights and batches handed in; all is computed in
-
-    float64, and gradients are returned in it.
-    """
+    """Variant `float64`: computes and returns float64, whatever the dtype of its inputs."""
 
     operations = OPERATIONS
 
-    def __init__(self, model, variant, device, threads, dtype):
+    def __init__(self, model: Model, variant: str, device: str, threads: int, dtype: str) -> None:
         if variant != "float64":
             raise contract.Unsupported("numpy has no variant {!r}, only float64".format(variant))
         if device != "cpu":
@@ -30,45 +31,45 @@ class Adapter(contract.Adapter):
         if dtype not in ("float32", "float64"):
             raise contract.Unsupported("the reference computes in float64, not {}".format(dtype))
         self._model = model
-        self._network = None
-        self._batches = ()
-        self._dropout = None
+        self._network: Network
+        self._batches: Tuple[Batch, ...] = ()
+        self._dropout: Optional[numpy.random.RandomState] = None
 
     @staticmethod
-    def version():
+    def version() -> str:
         return numpy.__version__
 
-    def build(self, weights):
+    def build(self, weights: Dict[str, numpy.ndarray]) -> None:
         self._network = Network(self._model, weights, self.operations)
 
-    def load(self, batches):
+    def load(self, batches: Tuple[Batch, ...]) -> None:
         self._batches = tuple(_wide(batch) for batch in batches)
 
-    def set_parameter(self, name, values):
+    def set_parameter(self, name: str, values: numpy.ndarray) -> None:
         self._network.put(name, values)
 
-    def set_dropout(self, active):
+    def set_dropout(self, active: bool) -> None:  # noqa: FBT001 - the contract's
         self._dropout = numpy.random.RandomState(_DROPOUT_SEED) if active else None
 
-    def forward(self, index):
+    def forward(self, index: int) -> Result:
         return self._network.forward(self._batches[index], self._dropout)
 
-    def gradient(self, index):
+    def gradient(self, index: int) -> Result:
         return self._network.gradient(self._batches[index], self._dropout)
 
-    def synchronize(self):
-        """NumPy returns when it is done."""
+    def synchronize(self) -> None:
+        """Return at once: NumPy's calls return when they are done."""
 
-    def loss(self, handle):
+    def loss(self, handle: Result) -> float:
         return handle.loss
 
-    def gradients(self, handle):
+    def gradients(self, handle: Result) -> Iterator[Tuple[str, numpy.ndarray]]:
         return iter(sorted(handle.gradients.items()))
 
-    def output(self, handle):
+    def output(self, handle: Result) -> numpy.ndarray:
         return handle.output
 
-    def kept_shares(self):
+    def kept_shares(self) -> Dict[str, float]:
         dropout = numpy.random.RandomState(_DROPOUT_SEED)
         shares = {}
         for layer, inputs, output in self._network.steps(self._batches[0], dropout):
@@ -76,12 +77,12 @@ class Adapter(contract.Adapter):
                 shares[layer.name] = contract.measure_kept_share(inputs[0], output)
         return shares
 
-    def notes(self):
+    def notes(self) -> Tuple[str, ...]:
         return ("float64; threads are set by the BLAS variables of the environment alone",)
 
 
-def _wide(batch):
-    """Images and vectors as float64, once, so that no call converts them; tokens as they are."""
+def _wide(batch: Batch) -> Batch:
+    """Return images and vectors as float64, so that no call converts them; tokens as they are."""
     inputs = batch.inputs
     return batch._replace(
         inputs=inputs if inputs.dtype.kind == "i" else inputs.astype(numpy.float64)

@@ -1,11 +1,22 @@
 """Self-attention over sequences: (batch, time, n), with the true length of each."""
 
+from typing import FrozenSet, Tuple
+
 import numpy
 
-from velodrome.adapters.frameworks.numpy.operation import Operation
+from velodrome.adapters.frameworks.numpy.operation import (
+    Array,
+    CallContext,
+    Gradients,
+    Operation,
+    Weights,
+)
+from velodrome.adapters.models import layers as kinds
 
 
-def _forward(layer, weights, inputs, call):
+def _forward(
+    layer: kinds.Attention, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Tuple[Array, ...]]:
     (x,) = inputs
     query, key, value = (
         _heads(part, layer.heads) for part in numpy.split(x @ weights["weight_input"].T, 3, axis=2)
@@ -16,7 +27,13 @@ def _forward(layer, weights, inputs, call):
     return mixed @ weights["weight_output"].T, (x, query, key, value, shares, mixed)
 
 
-def _backward(layer, weights, saved, gradient, wanted):
+def _backward(
+    layer: kinds.Attention,
+    weights: Weights,
+    saved: Tuple[Array, ...],
+    gradient: Array,
+    wanted: FrozenSet[str],
+) -> Gradients:
     x, query, key, value, shares, mixed = saved
     of_heads = _heads(gradient @ weights["weight_output"], layer.heads)
     of_shares = of_heads @ value.transpose(0, 1, 3, 2)
@@ -35,28 +52,29 @@ def _backward(layer, weights, saved, gradient, wanted):
     return (of_product @ weights["weight_input"],), of_roles
 
 
-def _heads(x, heads):
+def _heads(x: Array, heads: int) -> Array:
     """(batch, time, n) to (batch, heads, time, n / heads)."""
     return x.reshape(x.shape[:2] + (heads, -1)).transpose(0, 2, 1, 3)
 
 
-def _side_by_side(x):
+def _side_by_side(x: Array) -> Array:
     """The inverse of _heads."""
     batch, heads, time, size = x.shape
     return x.transpose(0, 2, 1, 3).reshape(batch, time, heads * size)
 
 
-def _true_keys(call, x):
+def _true_keys(call: CallContext, x: Array) -> Array:
     """(batch, 1, 1, time) of whether a step is inside its sequence."""
     return (numpy.arange(x.shape[1]) < numpy.asarray(call.lengths)[:, None])[:, None, None]
 
 
-def _softmax(scores):
-    powers = numpy.exp(scores - scores.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+def _softmax(scores: Array) -> Array:
+    powers: Array = numpy.exp(scores - scores.max(axis=-1, keepdims=True))
+    powers /= powers.sum(axis=-1, keepdims=True)
+    return powers
 
 
-def _flat(x):
+def _flat(x: Array) -> Array:
     return x.reshape(-1, x.shape[2])
 
 

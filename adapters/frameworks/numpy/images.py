@@ -1,11 +1,21 @@
 """Layers that look at windows of an image: (batch, channels, height, width)."""
 
+from typing import FrozenSet, Optional, Tuple
+
 import numpy
 
-from velodrome.adapters.frameworks.numpy.operation import Operation
+from velodrome.adapters.frameworks.numpy.operation import (
+    Array,
+    CallContext,
+    Gradients,
+    Operation,
+    Weights,
+)
+from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.models.shapes import Shape
 
 
-def view_windows(x, size, stride, dilation=1):
+def view_windows(x: Array, size: int, stride: int, dilation: int = 1) -> Array:
     """A view (batch, channels, size, size, out height, out width): every window, by its offset.
 
     Values of one window are `dilation` apart.
@@ -31,7 +41,7 @@ def view_windows(x, size, stride, dilation=1):
     )
 
 
-def _sum_windows(of_windows, shape, stride, dilation=1):
+def _sum_windows(of_windows: Array, shape: Shape, stride: int, dilation: int = 1) -> Array:
     """The transpose of `windows`: each value back to where it was read from, added up."""
     total = numpy.zeros(shape)
     size, out_height, out_width = of_windows.shape[3:]
@@ -47,18 +57,20 @@ def _sum_windows(of_windows, shape, stride, dilation=1):
     return total
 
 
-def _padded(x, padding):
+def _padded(x: Array, padding: int) -> Array:
     return numpy.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), "constant")
 
 
-def _columns(layer, x):
+def _columns(layer: kinds.Conv, x: Array) -> Tuple[Array, Tuple[int, int]]:
     """(batch, groups, inputs / groups * kernel^2, positions): each window as one column."""
     seen = view_windows(_padded(x, layer.padding), layer.kernel, layer.stride)
     batch, out_height, out_width = len(x), seen.shape[4], seen.shape[5]
     return seen.reshape(batch, layer.groups, -1, out_height * out_width), (out_height, out_width)
 
 
-def _conv_forward(layer, weights, inputs, call):
+def _conv_forward(
+    layer: kinds.Conv, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Array]:
     (x,) = inputs
     columns, out_size = _columns(layer, x)
     kernels = weights["weight"].reshape(layer.groups, layer.maps // layer.groups, -1)
@@ -67,11 +79,13 @@ def _conv_forward(layer, weights, inputs, call):
     return y, x
 
 
-def _conv_backward(layer, weights, x, gradient, wanted):
+def _conv_backward(
+    layer: kinds.Conv, weights: Weights, x: Array, gradient: Array, wanted: FrozenSet[str]
+) -> Gradients:
     # The columns are made once more rather than kept: they are kernel^2 times the input.
     maps = layer.maps // layer.groups
     by_position = gradient.reshape(len(x), layer.groups, maps, -1)
-    of_roles = {}
+    of_roles: Weights = {}
     if "weight" in wanted:
         columns, _ = _columns(layer, x)
         product = (by_position @ columns.transpose(0, 1, 3, 2)).sum(axis=0)
@@ -81,7 +95,14 @@ def _conv_backward(layer, weights, x, gradient, wanted):
     return (_conv_input(layer, weights, x, by_position, gradient.shape, wanted),), of_roles
 
 
-def _conv_input(layer, weights, x, by_position, out_shape, wanted):
+def _conv_input(
+    layer: kinds.Conv,
+    weights: Weights,
+    x: Array,
+    by_position: Array,
+    out_shape: Shape,
+    wanted: FrozenSet[str],
+) -> Optional[Array]:
     if "input" not in wanted:
         return None
     batch, channels, height, width = x.shape
@@ -95,18 +116,22 @@ def _conv_input(layer, weights, x, by_position, out_shape, wanted):
     return total[:, :, edge : edge + height, edge : edge + width]
 
 
-def _without_edge(x, edge):
+def _without_edge(x: Array, edge: int) -> Array:
     return x[:, :, edge : x.shape[2] - edge, edge : x.shape[3] - edge]
 
 
-def _dilated_forward(layer, weights, inputs, call):
+def _dilated_forward(
+    layer: kinds.DilatedConv, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Array]:
     (x,) = inputs
     seen = view_windows(_padded(x, layer.padding), layer.kernel, 1, layer.dilation)
     y = numpy.einsum("mcrs,bcrsij->bmij", weights["weight"], seen)
     return y + weights["bias"][:, None, None], x
 
 
-def _dilated_backward(layer, weights, x, gradient, wanted):
+def _dilated_backward(
+    layer: kinds.DilatedConv, weights: Weights, x: Array, gradient: Array, wanted: FrozenSet[str]
+) -> Gradients:
     padded = _padded(x, layer.padding)
     seen = view_windows(padded, layer.kernel, 1, layer.dilation)
     of_windows = numpy.einsum("mcrs,bmij->bcrsij", weights["weight"], gradient)
@@ -118,7 +143,9 @@ def _dilated_backward(layer, weights, x, gradient, wanted):
     return (_without_edge(of_padded, layer.padding),), of_roles
 
 
-def _transposed_forward(layer, weights, inputs, call):
+def _transposed_forward(
+    layer: kinds.TransposedConv, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Array]:
     (x,) = inputs
     of_windows = numpy.einsum("cmrs,bcij->bmrsij", weights["weight"], x)
     batch, _, height, width = x.shape
@@ -127,7 +154,9 @@ def _transposed_forward(layer, weights, inputs, call):
     return _without_edge(y, layer.padding) + weights["bias"][:, None, None], x
 
 
-def _transposed_backward(layer, weights, x, gradient, wanted):
+def _transposed_backward(
+    layer: kinds.TransposedConv, weights: Weights, x: Array, gradient: Array, wanted: FrozenSet[str]
+) -> Gradients:
     seen = view_windows(_padded(gradient, layer.padding), layer.kernel, layer.stride)
     of_roles = {
         "weight": numpy.einsum("bcij,bmrsij->cmrs", x, seen),
@@ -136,12 +165,16 @@ def _transposed_backward(layer, weights, x, gradient, wanted):
     return (numpy.einsum("cmrs,bmrsij->bcij", weights["weight"], seen),), of_roles
 
 
-def _average_forward(layer, weights, inputs, call):
+def _average_forward(
+    layer: kinds.AvgPool, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Shape]:
     (x,) = inputs
     return view_windows(x, layer.size, layer.stride).mean(axis=(2, 3)), x.shape
 
 
-def _average_backward(layer, weights, shape, gradient, wanted):
+def _average_backward(
+    layer: kinds.AvgPool, weights: Weights, shape: Shape, gradient: Array, wanted: FrozenSet[str]
+) -> Gradients:
     share = gradient[:, :, None, None] / layer.size**2
     of_windows = numpy.broadcast_to(
         share, gradient.shape[:2] + (layer.size, layer.size) + gradient.shape[2:]
@@ -149,14 +182,22 @@ def _average_backward(layer, weights, shape, gradient, wanted):
     return (_sum_windows(of_windows, shape, layer.stride),), {}
 
 
-def _pool_forward(layer, weights, inputs, call):
+def _pool_forward(
+    layer: kinds.MaxPool, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Tuple[Array, Shape]]:
     (x,) = inputs
     seen = view_windows(x, layer.size, layer.stride)
     flat = seen.reshape(seen.shape[:2] + (layer.size**2,) + seen.shape[4:])
     return flat.max(axis=2), (flat.argmax(axis=2), x.shape)
 
 
-def _pool_backward(layer, weights, saved, gradient, wanted):
+def _pool_backward(
+    layer: kinds.MaxPool,
+    weights: Weights,
+    saved: Tuple[Array, Shape],
+    gradient: Array,
+    wanted: FrozenSet[str],
+) -> Gradients:
     largest, shape = saved
     offsets = numpy.arange(layer.size**2)[:, None, None]
     routed = numpy.where(largest[:, :, None] == offsets, gradient[:, :, None], 0.0)
@@ -165,7 +206,7 @@ def _pool_backward(layer, weights, saved, gradient, wanted):
     return (_sum_windows(of_windows, shape, layer.stride),), {}
 
 
-def _around(x, before, after):
+def _around(x: Array, before: int, after: int) -> Array:
     """Per channel the sum over the `before` channels below it, itself and the `after` above it."""
     total = x.copy()
     for distance in range(1, before + 1):
@@ -175,14 +216,22 @@ def _around(x, before, after):
     return total
 
 
-def _lrn_forward(layer, weights, inputs, call):
+def _lrn_forward(
+    layer: kinds.Lrn, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Tuple[Array, Array]]:
     (x,) = inputs
     below, above = layer.size // 2, (layer.size - 1) // 2
     scale = layer.k + layer.alpha / layer.size * _around(x * x, below, above)
     return x * scale**-layer.beta, (x, scale)
 
 
-def _lrn_backward(layer, weights, saved, gradient, wanted):
+def _lrn_backward(
+    layer: kinds.Lrn,
+    weights: Weights,
+    saved: Tuple[Array, Array],
+    gradient: Array,
+    wanted: FrozenSet[str],
+) -> Gradients:
     x, scale = saved
     below, above = layer.size // 2, (layer.size - 1) // 2
     power = scale**-layer.beta

@@ -1,9 +1,20 @@
 """The linear layer, over the flattened example."""
 
-from velodrome.adapters.frameworks.numpy.operation import Operation
+from typing import FrozenSet, Tuple
+
+from velodrome.adapters.frameworks.numpy.operation import (
+    Array,
+    CallContext,
+    Gradients,
+    Operation,
+    Weights,
+)
+from velodrome.adapters.models import layers as kinds
 
 
-def _forward(layer, weights, inputs, call):
+def _forward(
+    layer: kinds.Linear, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Array]:
     (x,) = inputs
     flat = x.reshape(len(x), -1)
     y = flat @ weights["weight"].T
@@ -12,7 +23,9 @@ def _forward(layer, weights, inputs, call):
     return y, x
 
 
-def _backward(layer, weights, x, gradient, wanted):
+def _backward(
+    layer: kinds.Linear, weights: Weights, x: Array, gradient: Array, wanted: FrozenSet[str]
+) -> Gradients:
     flat = x.reshape(len(x), -1)
     of_roles = {"weight": gradient.T @ flat} if "weight" in wanted else {}
     if "bias" in wanted:

@@ -1,12 +1,20 @@
-"""The losses: each gives its value and its gradient with respect to the last layer's output."""
+"""Losses: the value of each, and its gradient with respect to the last layer's output."""
+
+from typing import Dict, Optional, Tuple, Union
 
 import numpy
 
+from velodrome.adapters.frameworks.numpy.operation import Array
 from velodrome.adapters.models import layers as kinds
 
 
-def compute_loss(model, values, labels):
-    """(loss, gradient of the last output). values: every layer's output by name, and `input`."""
+def compute_loss(
+    model: kinds.Model, values: Dict[str, Array], labels: Optional[Array]
+) -> Tuple[float, Optional[Array]]:
+    """Return (loss, gradient of the last output).
+
+    values: every layer's output by name, and `input`. labels: None if the loss reads none.
+    """
     last = values[model.layers[-1].name]
     if isinstance(model.loss, kinds.SoftmaxCrossEntropy):
         return _softmax_cross_entropy(last, labels)
@@ -15,8 +23,8 @@ def compute_loss(model, values, labels):
     return float("nan"), None
 
 
-def _softmax_cross_entropy(logits, labels):
-    """Mean over the batch, in nats. logits (batch, classes), labels (batch,) int."""
+def _softmax_cross_entropy(logits: Array, labels: Optional[Array]) -> Tuple[float, Array]:
+    """Return the mean over the batch, in nats. logits (batch, classes), labels (batch,) int."""
     rows = numpy.arange(len(logits))
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_shares = shifted - numpy.log(numpy.exp(shifted).sum(axis=1, keepdims=True))
@@ -25,12 +33,12 @@ def _softmax_cross_entropy(logits, labels):
     return float(-log_shares[rows, labels].mean()), gradient / len(logits)
 
 
-def _squared_error(output, target):
-    """sum (output - target)^2 / (2 batch); target is a constant, no gradient flows there."""
+def _squared_error(output: Array, target: Union[Array, float]) -> Tuple[float, Array]:
+    """Return sum (output - target)^2 / (2 batch) and its gradient; target is a constant."""
     difference = output - target
     batch = len(output)
     return float((difference * difference).sum() / (2.0 * batch)), difference / batch
 
 
-def _target(name, values, output):
+def _target(name: str, values: Dict[str, Array], output: Array) -> Union[Array, float]:
     return 0.0 if name == "zero" else values[name].reshape(output.shape)

@@ -1,6 +1,6 @@
-"""A model's graph, walked forward and backward: one entry of OPERATIONS per kind of layer."""
+"""A model's network in float64: forward and backward by one operation per kind of layer."""
 
-from typing import Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Dict, FrozenSet, Iterator, NamedTuple, Optional, Set, Tuple
 
 import numpy
 
@@ -15,12 +15,12 @@ from velodrome.adapters.frameworks.numpy import (
     pointwise,
     sequences,
 )
-from velodrome.adapters.frameworks.numpy.operation import CallContext, Operation
+from velodrome.adapters.frameworks.numpy.operation import Array, CallContext, Operation, Weights
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
-from velodrome.adapters.models.layers import Model
+from velodrome.adapters.models.layers import Layer, Model
 
-OPERATIONS = {
+OPERATIONS: Dict[type, Operation] = {
     kinds.Conv: images.CONV,
     kinds.DilatedConv: images.DILATED_CONV,
     kinds.TransposedConv: images.TRANSPOSED_CONV,
@@ -46,18 +46,18 @@ OPERATIONS = {
 
 
 class Result(NamedTuple):
-    """What one call computed. loss is nan for a model without one."""
+    """The result of one call. loss is nan for a model without one."""
 
     loss: float
     output: numpy.ndarray
     gradients: Dict[str, numpy.ndarray]
 
 
-Step = Tuple[kinds.Layer, Tuple[numpy.ndarray, ...], numpy.ndarray]  # layer, inputs, output
+Step = Tuple[Layer, Tuple[numpy.ndarray, ...], numpy.ndarray]  # layer, inputs, output
 
 
 class Network(object):
-    """A model with its weights. operations: what computes each kind of layer."""
+    """A model with its weights. operations: one per kind of layer."""
 
     def __init__(
         self, model: Model, weights: Dict[str, numpy.ndarray], operations: Dict[type, Operation]
@@ -66,8 +66,8 @@ class Network(object):
         self._operations = {layer.name: _operation(layer, operations) for layer in model.layers}
         self._reads = shapes.list_inputs(model)
         self._needed = shapes.find_gradient_flow(model)
-        self._weights = {layer.name: {} for layer in model.layers}
-        self._trained = {layer.name: set() for layer in model.layers}
+        self._weights: Dict[str, Weights] = {layer.name: {} for layer in model.layers}
+        self._trained: Dict[str, Set[str]] = {layer.name: set() for layer in model.layers}
         for entry in shapes.list_parameters(model):
             self._weights[entry.layer][entry.role] = numpy.asarray(
                 weights[entry.name], numpy.float64
@@ -123,22 +123,36 @@ class Network(object):
         loss, of_last = losses.compute_loss(self.model, values, batch.labels)
         return Result(loss, values[last], self._backward(layers, saved, {last: of_last}))
 
-    def _walk(self, layers, values, batch, dropout, saved):
+    def _walk(
+        self,
+        layers: Tuple[Layer, ...],
+        values: Dict[str, Array],
+        batch: Batch,
+        dropout: Optional[numpy.random.RandomState],
+        saved: Dict[str, object],
+    ) -> Dict[str, Array]:
         values = dict(values)
         call = CallContext(batch.lengths, dropout)
         for layer in layers:
             _, values[layer.name], saved[layer.name] = self._step(layer, values, call)
         return values
 
-    def _step(self, layer, values, call):
+    def _step(
+        self, layer: Layer, values: Dict[str, Array], call: CallContext
+    ) -> Tuple[Tuple[Array, ...], Array, object]:
         inputs = tuple(values[name] for name in self._reads[layer.name])
         operation = self._operations[layer.name]
         output, saved = operation.forward(layer, self._weights[layer.name], inputs, call)
         return inputs, output, saved
 
-    def _backward(self, layers, saved, of_outputs):
-        """Gradients by `layer.role`. of_outputs: per layer the gradient of its output, used up."""
-        found = {}
+    def _backward(
+        self,
+        layers: Tuple[Layer, ...],
+        saved: Dict[str, object],
+        of_outputs: Dict[str, Optional[Array]],
+    ) -> Dict[str, Array]:
+        """Return gradients by `layer.role`. of_outputs: gradient per layer's output, consumed."""
+        found: Dict[str, Array] = {}
         for layer in reversed(layers):
             of_output = of_outputs.pop(layer.name, None)
             own = saved.pop(layer.name)
@@ -155,12 +169,12 @@ class Network(object):
                     of_outputs[name] = of_input if before is None else before + of_input
         return found
 
-    def _wanted(self, layer):
+    def _wanted(self, layer: Layer) -> FrozenSet[str]:
         flows = any(self._needed[name] for name in self._reads[layer.name])
         return frozenset(self._trained[layer.name] | ({"input"} if flows else set()))
 
 
-def _operation(layer, operations):
+def _operation(layer: Layer, operations: Dict[type, Operation]) -> Operation:
     try:
         return operations[type(layer)]
     except KeyError:

@@ -1,17 +1,28 @@
 """Batch normalization as in training: mean and variance are the batch's own, per channel."""
 
+from typing import FrozenSet, Tuple
+
 import numpy
 
-from velodrome.adapters.frameworks.numpy.operation import Operation
+from velodrome.adapters.frameworks.numpy.operation import (
+    Array,
+    CallContext,
+    Gradients,
+    Operation,
+    Weights,
+)
+from velodrome.adapters.models import layers as kinds
 
 _OVER = (0, 2, 3)
 
 
-def _per_channel(values):
+def _per_channel(values: Array) -> Array:
     return values[:, None, None]
 
 
-def _forward(layer, weights, inputs, call):
+def _forward(
+    layer: kinds.BatchNorm, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Tuple[Array, Array]]:
     (x,) = inputs
     centred = x - x.mean(axis=_OVER, keepdims=True)
     deviation = numpy.sqrt((centred * centred).mean(axis=_OVER, keepdims=True) + layer.epsilon)
@@ -20,7 +31,13 @@ def _forward(layer, weights, inputs, call):
     return y, (normalized, deviation)
 
 
-def _backward(layer, weights, saved, gradient, wanted):
+def _backward(
+    layer: kinds.BatchNorm,
+    weights: Weights,
+    saved: Tuple[Array, Array],
+    gradient: Array,
+    wanted: FrozenSet[str],
+) -> Gradients:
     normalized, deviation = saved
     of_roles = {
         "scale": (gradient * normalized).sum(axis=_OVER),

@@ -1,43 +1,66 @@
 """Layers that treat each value by itself."""
 
+from typing import FrozenSet, Optional, Tuple
+
 import numpy
 
-from velodrome.adapters.frameworks.numpy.operation import Operation
+from velodrome.adapters.frameworks.numpy.operation import (
+    Array,
+    CallContext,
+    Gradients,
+    Operation,
+    Weights,
+)
+from velodrome.adapters.models import layers as kinds
 
 
-def _relu_forward(layer, weights, inputs, call):
+def _relu_forward(
+    layer: kinds.Relu, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Array]:
     (x,) = inputs
     return numpy.maximum(x, 0.0), x > 0.0
 
 
-def _relu_backward(layer, weights, positive, gradient, wanted):
+def _relu_backward(
+    layer: kinds.Relu, weights: Weights, positive: Array, gradient: Array, wanted: FrozenSet[str]
+) -> Gradients:
     return (gradient * positive,), {}
 
 
-def _tanh_forward(layer, weights, inputs, call):
+def _tanh_forward(
+    layer: kinds.Tanh, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Array]:
     y = numpy.tanh(inputs[0])
     return y, y
 
 
-def _tanh_backward(layer, weights, y, gradient, wanted):
+def _tanh_backward(
+    layer: kinds.Tanh, weights: Weights, y: Array, gradient: Array, wanted: FrozenSet[str]
+) -> Gradients:
     return (gradient * (1.0 - y * y),), {}
 
 
-def compute_sigmoid(x):
+def compute_sigmoid(x: Array) -> Array:
     """1 / (1 + e^-x), written so that no x overflows."""
     return 0.5 * (1.0 + numpy.tanh(0.5 * x))
 
 
-def _sigmoid_forward(layer, weights, inputs, call):
+def _sigmoid_forward(
+    layer: kinds.Sigmoid, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Array]:
     y = compute_sigmoid(inputs[0])
     return y, y
 
 
-def _sigmoid_backward(layer, weights, y, gradient, wanted):
+def _sigmoid_backward(
+    layer: kinds.Sigmoid, weights: Weights, y: Array, gradient: Array, wanted: FrozenSet[str]
+) -> Gradients:
     return (gradient * y * (1.0 - y),), {}
 
 
-def _dropout_forward(layer, weights, inputs, call):
+def _dropout_forward(
+    layer: kinds.Dropout, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Optional[Array]]:
     (x,) = inputs
     if call.dropout is None:
         return x, None
@@ -45,32 +68,50 @@ def _dropout_forward(layer, weights, inputs, call):
     return x * kept, kept
 
 
-def _dropout_backward(layer, weights, kept, gradient, wanted):
+def _dropout_backward(
+    layer: kinds.Dropout,
+    weights: Weights,
+    kept: Optional[Array],
+    gradient: Array,
+    wanted: FrozenSet[str],
+) -> Gradients:
     return (gradient if kept is None else gradient * kept,), {}
 
 
-def _duplicate_forward(layer, weights, inputs, call):
+def _duplicate_forward(
+    layer: kinds.Duplicate, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, None]:
     return inputs[0].copy(), None
 
 
-def _duplicate_backward(layer, weights, saved, gradient, wanted):
+def _duplicate_backward(
+    layer: kinds.Duplicate, weights: Weights, saved: None, gradient: Array, wanted: FrozenSet[str]
+) -> Gradients:
     return (gradient,), {}
 
 
-def _add_forward(layer, weights, inputs, call):
+def _add_forward(
+    layer: kinds.Add, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, None]:
     return inputs[0] + inputs[1], None
 
 
-def _add_backward(layer, weights, saved, gradient, wanted):
+def _add_backward(
+    layer: kinds.Add, weights: Weights, saved: None, gradient: Array, wanted: FrozenSet[str]
+) -> Gradients:
     return (gradient, gradient), {}
 
 
-def _custom_forward(layer, weights, inputs, call):
+def _custom_forward(
+    layer: kinds.Custom, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Array]:
     (x,) = inputs
     return x * abs(x), x
 
 
-def _custom_backward(layer, weights, x, gradient, wanted):
+def _custom_backward(
+    layer: kinds.Custom, weights: Weights, x: Array, gradient: Array, wanted: FrozenSet[str]
+) -> Gradients:
     """The rule of kinds.Custom, which is not the derivative of the above."""
     return (gradient * 2.0 * abs(x) / (1.0 + abs(x)),), {}
 

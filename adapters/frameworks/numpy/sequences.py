@@ -1,28 +1,46 @@
 """Layers over sequences: (batch, time), (batch, time, n), with the true length of each."""
 
+from typing import FrozenSet, List, Tuple
+
 import numpy
 
-from velodrome.adapters.frameworks.numpy.operation import Operation
+from velodrome.adapters.frameworks.numpy.operation import (
+    Array,
+    CallContext,
+    Gradients,
+    Operation,
+    Weights,
+)
 from velodrome.adapters.frameworks.numpy.pointwise import compute_sigmoid
+from velodrome.adapters.models import layers as kinds
+
+LstmStep = Tuple[Tuple[Array, Array, Array, Array], Array, Array, Array]
+GruStep = Tuple[Array, Array, Array, Array, Array]
 
 
-def _embedding_forward(layer, weights, inputs, call):
+def _embedding_forward(
+    layer: kinds.Embedding, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Array]:
     (tokens,) = inputs
     return weights["weight"][tokens], tokens
 
 
-def _embedding_backward(layer, weights, tokens, gradient, wanted):
+def _embedding_backward(
+    layer: kinds.Embedding, weights: Weights, tokens: Array, gradient: Array, wanted: FrozenSet[str]
+) -> Gradients:
     total = numpy.zeros_like(weights["weight"])
     numpy.add.at(total, tokens.ravel(), gradient.reshape(-1, layer.units))
     return (None,), {"weight": total}
 
 
-def _mask(call, x):
+def _mask(call: CallContext, x: Array) -> Array:
     """(batch, time, 1) of whether a step is inside its sequence."""
     return (numpy.arange(x.shape[1]) < numpy.asarray(call.lengths)[:, None])[:, :, None]
 
 
-def _lstm_forward(layer, weights, inputs, call):
+def _lstm_forward(
+    layer: kinds.Lstm, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Tuple[Array, Array, List[LstmStep]]]:
     (x,) = inputs
     mask = _mask(call, x)
     from_input = x @ weights["weight_input"].T + weights["bias"]
@@ -42,12 +60,18 @@ def _lstm_forward(layer, weights, inputs, call):
     return outputs, (x, mask, steps)
 
 
-def _gates(before, units):
+def _gates(before: Array, units: int) -> Tuple[Array, Array, Array, Array]:
     i, f, g, o = (before[:, n * units : (n + 1) * units] for n in range(4))
     return compute_sigmoid(i), compute_sigmoid(f), numpy.tanh(g), compute_sigmoid(o)
 
 
-def _lstm_backward(layer, weights, saved, gradient, wanted):
+def _lstm_backward(
+    layer: kinds.Lstm,
+    weights: Weights,
+    saved: Tuple[Array, Array, List[LstmStep]],
+    gradient: Array,
+    wanted: FrozenSet[str],
+) -> Gradients:
     x, mask, steps = saved
     of_gates = _lstm_gate_gradients(weights, mask, steps, gradient)
     flat = of_gates.reshape(-1, of_gates.shape[2])
@@ -60,7 +84,9 @@ def _lstm_backward(layer, weights, saved, gradient, wanted):
     return (of_gates @ weights["weight_input"],), of_roles
 
 
-def _lstm_gate_gradients(weights, mask, steps, gradient):
+def _lstm_gate_gradients(
+    weights: Weights, mask: Array, steps: List[LstmStep], gradient: Array
+) -> Array:
     """(batch, time, 4 units): the gradient of what goes into each gate, last step first."""
     batch, length, units = gradient.shape
     found = numpy.zeros((batch, length, 4 * units))
@@ -85,7 +111,9 @@ def _lstm_gate_gradients(weights, mask, steps, gradient):
     return found
 
 
-def _gru_forward(layer, weights, inputs, call):
+def _gru_forward(
+    layer: kinds.Gru, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Tuple[Array, Array, List[GruStep]]]:
     (x,) = inputs
     mask, units = _mask(call, x), layer.units
     from_input = x @ weights["weight_input"].T + weights["bias"]
@@ -106,7 +134,13 @@ def _gru_forward(layer, weights, inputs, call):
     return outputs, (x, mask, steps)
 
 
-def _gru_backward(layer, weights, saved, gradient, wanted):
+def _gru_backward(
+    layer: kinds.Gru,
+    weights: Weights,
+    saved: Tuple[Array, Array, List[GruStep]],
+    gradient: Array,
+    wanted: FrozenSet[str],
+) -> Gradients:
     x, mask, steps = saved
     of_input, of_hidden = _gru_gate_gradients(weights, mask, steps, gradient)
     before = numpy.stack([step[4] for step in steps], axis=1)
@@ -121,7 +155,9 @@ def _gru_backward(layer, weights, saved, gradient, wanted):
     return (of_input @ weights["weight_input"],), of_roles
 
 
-def _gru_gate_gradients(weights, mask, steps, gradient):
+def _gru_gate_gradients(
+    weights: Weights, mask: Array, steps: List[GruStep], gradient: Array
+) -> Tuple[Array, Array]:
     """Twice (batch, time, 3 units): of what each gate gets from the input, and from the state."""
     batch, length, units = gradient.shape
     of_input = numpy.zeros((batch, length, 3 * units))
@@ -143,13 +179,21 @@ def _gru_gate_gradients(weights, mask, steps, gradient):
     return of_input, of_state
 
 
-def _mean_forward(layer, weights, inputs, call):
+def _mean_forward(
+    layer: kinds.MeanOverTime, weights: Weights, inputs: Tuple[Array, ...], call: CallContext
+) -> Tuple[Array, Array]:
     (x,) = inputs
     share = _mask(call, x) / numpy.asarray(call.lengths, numpy.float64)[:, None, None]
     return (x * share).sum(axis=1), share
 
 
-def _mean_backward(layer, weights, share, gradient, wanted):
+def _mean_backward(
+    layer: kinds.MeanOverTime,
+    weights: Weights,
+    share: Array,
+    gradient: Array,
+    wanted: FrozenSet[str],
+) -> Gradients:
     return (gradient[:, None] * share,), {}
 
 

@@ -13,7 +13,7 @@ from velodrome.adapters.frameworks import channels_last
 from velodrome.adapters.frameworks.tensorflow.network import Network
 from velodrome.adapters.frameworks.tensorflow.notes import notes
 from velodrome.adapters.frameworks.tensorflow.operations import CHOICES, LOSSES, OPERATIONS
-from velodrome.adapters.frameworks.warm_compile import CompiledFirst
+from velodrome.adapters.frameworks.warm_compile import WarmCompiledFunction
 from velodrome.adapters.models import layers as kinds
 
 VARIANTS = ("graph", "eager", "xla")
@@ -129,11 +129,11 @@ class Adapter(contract.Adapter):
             autograph=False,
             jit_compile=True if self._variant == "xla" else None,
         )
-        return CompiledFirst(traced, self._batches) if self._variant == "xla" else traced
+        return WarmCompiledFunction(traced, self._batches) if self._variant == "xla" else traced
 
     def _loaded(self, batch):
         """Whole numbers are of 64 bit where TensorFlow keeps those of 32 bit off a GPU."""
-        inputs = channels_last.inputs(batch.inputs, self._length_multiple())
+        inputs = channels_last.convert_inputs(batch.inputs, self._length_multiple())
         if inputs.dtype.kind == "i":
             inputs = inputs.astype(numpy.int64)
         found = {"inputs": tf.constant(inputs)}

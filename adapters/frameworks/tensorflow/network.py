@@ -24,19 +24,19 @@ class Network(object):
         self._weights = {layer.name: {} for layer in model.layers}
         self._trained = []
         for layer, entry, source in _parameters(model):
-            array = channels_last.parameter(layer, entry.role, weights[entry.name], source)
+            array = channels_last.convert_parameter(layer, weights[entry.name], source)
             variable = tf.Variable(array, trainable=not entry.frozen, name=entry.name)
             self._weights[layer.name][entry.role] = variable
             if not entry.frozen:
-                self._trained.append((entry.name, variable, layer, entry.role, source))
+                self._trained.append((entry.name, variable, layer, source))
         self._rates = {layer.name: tf.Variable(0.0) for layer in _of_kind(model, kinds.Dropout)}
         self._copies = {}
 
     def assign(self, key, values):
         """Give a trained parameter other values, canonical layout."""
-        for name, variable, layer, role, source in self._trained:
+        for name, variable, layer, source in self._trained:
             if name == key:
-                variable.assign(channels_last.parameter(layer, role, values, source))
+                variable.assign(channels_last.convert_parameter(layer, values, source))
 
     def reserve(self, batch_size):
         """Memory for what a Duplicate copies into, once the batch size is known."""
@@ -59,7 +59,7 @@ class Network(object):
 
     def gradient(self, batch):
         """[the loss, the gradient of every trained variable, as dense tensors]."""
-        variables = [variable for _, variable, _, _, _ in self._trained]
+        variables = [variable for _, variable, _, _ in self._trained]
         with tf.GradientTape() as tape:
             loss = self._result(batch)
         return [loss, *[tf.convert_to_tensor(own) for own in tape.gradient(loss, variables)]]
@@ -75,13 +75,13 @@ class Network(object):
 
     def canonical(self, gradients):
         """(key, array) of each trained parameter, in the canonical layout, on the host."""
-        for (name, _, layer, role, source), own in zip(self._trained, gradients):
-            yield name, channels_last.canonical_parameter(layer, role, own.numpy(), source)
+        for (name, _, layer, source), own in zip(self._trained, gradients):
+            yield name, channels_last.restore_parameter(layer, own.numpy(), source)
 
     def output(self, result):
         """What `forward` of a model without a loss gave, on the host."""
         kept = result[0] if result else self._copies[self._model.layers[-1].name]
-        return channels_last.canonical_output(kept.numpy())
+        return channels_last.restore_output(kept.numpy())
 
     def _result(self, batch):
         values = {"input": batch["inputs"]}
