@@ -1,1 +1,1 @@
-"""What runs on a node: inventory, environments, isolation, sampling, execution of one task."""
+"""The node agent: inventory, environments, isolation, sampling, execution of one task."""

@@ -1,10 +1,10 @@
-"""A canary: one small model, in one framework, run on a task's cores or GPU just before and after.
+"""Canary runs: one small model on a task's cores or GPU just before and after the task.
 
-When a number moves from one sweep to another, the canaries around it tell whether the machine did
-(velodrome.scheduler.statistics.canary_attribution). It is a session of a worker like any other. The
-canary after a task serves as the one before the next on the same cores, if that begins soon; so it
-is kept in a file, since one process seldom runs two tasks. Whatever goes wrong with a canary is
-told in a note and is no harm to the task.
+If a number changes between two sweeps, the canaries around it show whether the machine changed
+(velodrome.scheduler.statistics.canary_attribution). A canary is an ordinary worker session. The one
+after a task also serves as the one before the next task on the same cores, if that starts soon; it
+is kept in a file, because one process seldom runs two tasks. A failed canary becomes a note and
+does not affect the task.
 """
 
 import hashlib
@@ -30,19 +30,19 @@ from velodrome.agents.environments.private_folders import make_private
 from velodrome.agents.environments.recipes import RecipeError
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.isolation.supervised import StartFailed
-from velodrome.agents.isolation.worker_process import Bounds
+from velodrome.agents.isolation.worker_process import WorkerBounds
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Node
-from velodrome.agents.outcomes import Bounded, decide
-from velodrome.agents.references import ReferenceFailed, reference
-from velodrome.agents.session import Setting, hold_session, to_measure
+from velodrome.agents.outcomes import WorkerLimits, decide_outcome
+from velodrome.agents.references import ReferenceFailed, obtain_reference
+from velodrome.agents.session import WorkerSetting, measure_request, run_session
 from velodrome.agents.task import Task
 from velodrome.agents.worker_report import last
 
 TIMING = Timing(target=1e-6, min_samples=1, min_seconds=0.05, max_seconds=0.05)  # of each phase
 DEADLINE_S = 30.0
 RECENT_S = 10.0
-DISTURBED = 0.1  # by which canaries before and after may differ, relative
+MAX_CHANGE = 0.1  # by which canaries before and after may differ, relative
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 FAULTS = (
     ReferenceFailed,
@@ -57,8 +57,8 @@ FAULTS = (
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a canary took, ns per call. model: what ran; only the same compare. Else the problem."""
+class CanaryResult:
+    """A canary's time, ns per call, or its problem. model: only equal models compare."""
 
     model: str = ""
     ns: float | None = None
@@ -67,71 +67,73 @@ class Heard:
 
 @dataclass(frozen=True)
 class Canary:
-    """One that can be run, as often as is wanted."""
+    """A canary that can be run any number of times."""
 
     request: Request
     framework: Framework
     environment: Environment
     reference: bytes
 
-    def before(self, setting: Setting) -> Heard:
-        """One that ran just now on the same cores will do."""
-        return _kept(self._file(setting)) or self.after(setting)
+    def run_before(self, setting: WorkerSetting) -> CanaryResult:
+        """Return the result of a recent run on the same cores, or run it."""
+        return _load_recent(self._file(setting)) or self.run_after(setting)
 
-    def after(self, setting: Setting) -> Heard:
+    def run_after(self, setting: WorkerSetting) -> CanaryResult:
         """Run on the task's cores and GPUs, within its locks and its memory."""
         bounds = replace(setting.bounds, deadline_s=DEADLINE_S)
         own = replace(setting, environment=self.environment, framework=self.framework)
         heard = self._run(replace(own, bounds=bounds, sampling_hz=0.0), bounds)
         if heard.ns:
-            _keep(self._file(setting), heard)
+            _save(self._file(setting), heard)
         return heard
 
-    def _run(self, setting: Setting, bounds: Bounds) -> Heard:
+    def _run(self, setting: WorkerSetting, bounds: WorkerBounds) -> CanaryResult:
         try:
-            session = hold_session(self.request, setting, lambda event: None, self.reference)
+            session = run_session(self.request, setting, lambda event: None, self.reference)
         except FAULTS as error:
-            return Heard(problem=str(error))
-        verdict = decide(session, Bounded(bounds.deadline_s, bounds.memory_bytes, TIMING))
+            return CanaryResult(problem=str(error))
+        verdict = decide_outcome(
+            session, WorkerLimits(bounds.deadline_s, bounds.memory_bytes, TIMING)
+        )
         imported, timed = last(session.events, Imported), last(session.events, Timed)
         if not (verdict.status.has_number and imported and timed):
-            return Heard(problem=verdict.reason or "it was not timed")
+            return CanaryResult(problem=verdict.reason or "it was not timed")
         version = imported.framework_version
-        return Heard(f"{CANARY.name}, {self.framework.name} {version}", timed.median_ns)
+        return CanaryResult(f"{CANARY.name}, {self.framework.name} {version}", timed.median_ns)
 
-    def _file(self, setting: Setting) -> Path:
-        """Named by what decides the number, and by the boot, with which the clock begins anew."""
+    def _file(self, setting: WorkerSetting) -> Path:
+        """Named by all that decides the number, and by the boot, at which the clock restarts."""
         where = (setting.bounds.cpus, [gpu.uuid for gpu in setting.gpus], self.environment.hash)
         asked = f"{encode_request(self.request)} {hashlib.sha256(self.reference).hexdigest()}"
-        text = f"{_boot()} {where} {asked}"
+        text = f"{_boot_id()} {where} {asked}"
         name = hashlib.sha256(text.encode()).hexdigest()[:20]
         return setting.home / "canaries" / f"{name}.json"
 
 
 @dataclass(frozen=True)
-class Silent:
-    """No canary can be run, or none was asked for: then the problem is empty."""
+class NoCanary:
+    """In place of a canary that cannot run (problem) or that the task does not ask for."""
 
     problem: str = ""
 
-    def before(self, setting: Setting) -> Heard:
-        return Heard(problem=self.problem)
+    def run_before(self, setting: WorkerSetting) -> CanaryResult:
+        return CanaryResult(problem=self.problem)
 
-    after = before
+    run_after = before
 
 
 def canary_for(
     task: Task, node: Node, environments: EnvironmentStore, on_note: Callable[[str], None]
-) -> Canary | Silent:
-    """The one that the task asks for, its reference computed. No environment is built for it."""
+) -> Canary | NoCanary:
+    """Return the task's canary, its reference computed. No environment is built for it."""
     if not task.canary:
-        return Silent()
+        return NoCanary()
     try:
         framework = framework_named(task.canary)
         environment = environments.find(task.canary, task.device)
         if environment is None:
             where = f"on this node for {task.device}"
-            return Silent(f"the environment of {task.canary} is not built {where}")
+            return NoCanary(f"the environment of {task.canary} is not built {where}")
         tiny = replace(
             task,
             framework=framework.name,
@@ -141,17 +143,19 @@ def canary_for(
             seed=0,
             timing=TIMING,
         )
-        known = reference(tiny, node, environments, on_note)
+        known = obtain_reference(tiny, node, environments, on_note)
     except FAULTS as error:
-        return Silent(str(error))
-    return Canary(to_measure(tiny, framework), framework, environment, known.content)
+        return NoCanary(str(error))
+    return Canary(measure_request(tiny, framework), framework, environment, known.content)
 
 
-def with_canaries(measurement: Measurement, before: Heard, after: Heard) -> Measurement:
-    """The measurement and what was heard around it."""
+def add_canaries(
+    measurement: Measurement, before: CanaryResult, after: CanaryResult
+) -> Measurement:
+    """Add the canaries' results to a measurement."""
     problem = before.problem or after.problem
     notes = (f"no canary: {problem}",) if problem else ()
-    story = _disturbed(before, after)
+    story = _describe_change(before, after)
     return replace(
         measurement,
         canary_model=before.model or after.model,
@@ -163,29 +167,29 @@ def with_canaries(measurement: Measurement, before: Heard, after: Heard) -> Meas
     )
 
 
-def _disturbed(before: Heard, after: Heard) -> str:
-    """In words, empty where the two took about as long."""
+def _describe_change(before: CanaryResult, after: CanaryResult) -> str:
+    """Empty if the two took about the same time."""
     if not (before.ns and after.ns and before.model == after.model):
         return ""
     change = after.ns / before.ns - 1
-    if max(after.ns / before.ns, before.ns / after.ns) <= 1 + DISTURBED:
+    if max(after.ns / before.ns, before.ns / after.ns) <= 1 + MAX_CHANGE:
         return ""
     how = "longer" if change > 0 else "less"
     return f"the canary took {100 * abs(change):.0f} % {how} after it than before"
 
 
-def _kept(file: Path) -> Heard | None:
-    """None if there is none of the last RECENT_S, or its file is no such file."""
+def _load_recent(file: Path) -> CanaryResult | None:
+    """None if the file is missing, older than RECENT_S, or invalid."""
     try:
         at_s, model, ns = json.loads(file.read_text())
         is_recent = 0 <= time.monotonic() - at_s <= RECENT_S
-        return Heard(str(model), float(ns)) if is_recent and ns > 0 else None
+        return CanaryResult(str(model), float(ns)) if is_recent and ns > 0 else None
     except (OSError, ValueError, TypeError):
         return None
 
 
-def _keep(file: Path, heard: Heard) -> None:
-    """As well as may be: a canary that is not kept runs again."""
+def _save(file: Path, heard: CanaryResult) -> None:
+    """Best effort: a canary that is not saved runs again."""
     making = file.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
         make_private(file.parent)
@@ -193,7 +197,7 @@ def _keep(file: Path, heard: Heard) -> None:
         making.replace(file)
 
 
-def _boot() -> str:
+def _boot_id() -> str:
     try:
         return BOOT_ID.read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""How much memory and CPU time this process may use, by its control groups of either version."""
+"""Limits of memory and CPU time of this process, from its control groups of either version."""
 
 import math
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ GROUPS = Path("/sys/fs/cgroup")
 
 
 def memory_bytes(proc: Path = PROC, groups: Path = GROUPS) -> int:
-    """The least of the machine's memory and every limit above this process; 0 if nothing tells."""
+    """Return the smallest of the machine's memory and all limits of this process; 0: unknown."""
     limits = [machine_bytes(proc)]
     limits += [_number(group / "memory.max") for group in _above(proc, groups, "")]
     limits += [_number(group / "memory.limit_in_bytes") for group in _above(proc, groups, "memory")]
@@ -17,12 +17,12 @@ def memory_bytes(proc: Path = PROC, groups: Path = GROUPS) -> int:
 
 
 def machine_bytes(proc: Path = PROC) -> int:
-    """What the kernel has in all, a little less than is installed; 0 if it does not tell."""
+    """Return the kernel's total memory, a little less than installed; 0: unknown."""
     return _total_bytes(proc / "meminfo")
 
 
 def cpu_quota(proc: Path = PROC, groups: Path = GROUPS) -> float:
-    """Seconds of CPU time per second: what a container's CPU limit comes to. inf: no limit."""
+    """Return CPU seconds per second that the quotas allow; inf: no limit."""
     quotas = [math.inf]
     for group in _above(proc, groups, ""):
         given, _, period = _text(group / "cpu.max").partition(" ")
@@ -36,9 +36,9 @@ def cpu_quota(proc: Path = PROC, groups: Path = GROUPS) -> float:
 
 
 def _above(proc: Path, groups: Path, controller: str) -> Iterator[Path]:
-    """The folders of this process' group and of those it lies in; controller "" is version 2.
+    """Folders of this process' group and its parents; controller "" is version 2.
 
-    A container may see its own group as the mount itself, beside a path that is the host's.
+    A container may see its own group as the mount itself, with a path of the host.
     """
     for line in _text(proc / "self" / "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -54,7 +54,7 @@ def _total_bytes(meminfo: Path) -> int:
 
 
 def _number(path: Path) -> int:
-    """0 for a file that is not there or holds a word, as `max`."""
+    """0 for a missing file, or one that holds a word such as `max`."""
     text = _text(path)
     return int(text) if text.isdigit() else 0
 

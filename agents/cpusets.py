@@ -1,8 +1,8 @@
-"""The kernel's way to write which CPUs: `0-3,8`."""
+"""The kernel's list format for CPUs: `0-3,8`."""
 
 
 def cpu_numbers(text: str) -> frozenset[int]:
-    """Of the kernel's lists, as `0-3,8`. Empty for a text that is none."""
+    """Parse a kernel list such as `0-3,8`; empty if it is invalid."""
     numbers: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")

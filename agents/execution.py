@@ -1,4 +1,4 @@
-"""One task on this node, from its environment to its measurement."""
+"""Execution of one task on this node, from its environment to its measurement."""
 
 import functools
 import os
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from velodrome.adapters.protocol import Failed, Finished, Hello
 from velodrome.adapters.registry import Framework
-from velodrome.agents.canary import canary_for, with_canaries
-from velodrome.agents.cores.assignment import DoesNotFit, Need
-from velodrome.agents.cores.core_locks import Held, WaitedTooLong, locked, require_possible
+from velodrome.agents.canary import add_canaries, canary_for
+from velodrome.agents.cores.assignment import DoesNotFit, ResourceRequest
+from velodrome.agents.cores.core_locks import LockedShare, WaitedTooLong, locked, require_feasible
 from velodrome.agents.cores.lock_files import LocksUnusable
 from velodrome.agents.environments.disk_layout import home_of
 from velodrome.agents.environments.environment import Environment
@@ -20,22 +20,22 @@ from velodrome.agents.environments.frameworks import framework_named
 from velodrome.agents.environments.recipes import RecipeError
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.isolation import orphans
-from velodrome.agents.isolation.log_tail import TAIL_BYTES, harmless
 from velodrome.agents.isolation.supervised import StartFailed
-from velodrome.agents.isolation.worker_process import Bounds, memory_limit
+from velodrome.agents.isolation.worker_process import WorkerBounds, memory_limit
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
-from velodrome.agents.outcomes import Bounded, decide
-from velodrome.agents.references import ReferenceFailed, reference
+from velodrome.agents.outcomes import WorkerLimits, decide_outcome
+from velodrome.agents.references import ReferenceFailed, obtain_reference
 from velodrome.agents.rerun_command import rerun_command
-from velodrome.agents.sampling.background_load import Place
-from velodrome.agents.sampling.gpu_interference import gpu_disturbances
-from velodrome.agents.sampling.interference import judge
-from velodrome.agents.sampling.readings import attribute
-from velodrome.agents.sampling.utilization import summarize
-from velodrome.agents.session import Session, Setting, hold_session, to_measure
+from velodrome.agents.safe_text import TAIL_BYTES, sanitize
+from velodrome.agents.sampling.background_load import CpuCounts
+from velodrome.agents.sampling.gpu_interference import find_gpu_interference
+from velodrome.agents.sampling.interference import summarize_interference
+from velodrome.agents.sampling.readings import assign_phases
+from velodrome.agents.sampling.utilization import summarize_utilization
+from velodrome.agents.session import Session, WorkerSetting, measure_request, run_session
 from velodrome.agents.task import Task
-from velodrome.agents.worker_report import last, phases, with_events
+from velodrome.agents.worker_report import add_events, last, phases
 
 __all__ = ["Note", "execute", "rerun_command"]
 
@@ -44,7 +44,7 @@ LOCKS_DEADLINE_S = 7200.0
 
 @dataclass(frozen=True)
 class Note:
-    """What an agent does while no worker runs, in words."""
+    """A progress message of the agent while no worker runs."""
 
     text: str
 
@@ -60,13 +60,13 @@ def execute(
     gpu_uuids: tuple[str, ...] = (),
     locks_deadline_s: float = LOCKS_DEADLINE_S,
 ) -> Measurement:
-    """Build what is missing, wait for the cores, run the worker; every end of it is a measurement.
+    """Execute one task: build what is missing, wait for the cores, run the worker.
 
-    on_event gets the worker's events and Notes. gpu_uuids: on these GPUs and no others. What is
-    raised is a fault of Velodrome's own, or of on_event, or a KeyboardInterrupt; the worker's whole
-    tree is gone by then.
+    Every outcome is a Measurement. on_event gets the worker's events and Notes. gpu_uuids: only
+    these GPUs. Raises only faults of Velodrome or on_event, and KeyboardInterrupt; the worker's
+    whole tree is gone by then.
     """
-    _sweep_once()
+    _remove_orphans_once()
     begun_s = time.monotonic()
     blank = Measurement(
         task=task,
@@ -82,29 +82,29 @@ def execute(
         finished_at=0.0,
         rerun=rerun_command(task),
     )
-    need = Need(task.threads, task.gpu_count, task.gpu_model, gpu_uuids, task.exclusive)
+    need = ResourceRequest(task.threads, task.gpu_count, task.gpu_model, gpu_uuids, task.exclusive)
     try:
         ended = _run(blank, need, node, environments, on_event, locks_deadline_s)
     except EnvironmentFailed as error:
-        ended = _refused(blank, Status.ENVIRONMENT_FAILED, error.reason, error.log_tail)
+        ended = _without_run(blank, Status.ENVIRONMENT_FAILED, error.reason, error.log_tail)
     except RecipeError as error:
-        ended = _refused(blank, Status.ENVIRONMENT_FAILED, str(error))
+        ended = _without_run(blank, Status.ENVIRONMENT_FAILED, str(error))
     except ReferenceFailed as error:
-        ended = _refused(blank, error.status, error.reason, error.log_tail)
+        ended = _without_run(blank, error.status, error.reason, error.log_tail)
     except WaitedTooLong as error:
         waited = replace(blank, waited_ns=round(locks_deadline_s * 1e9))
-        ended = _refused(waited, Status.UNPLACEABLE, str(error))
+        ended = _without_run(waited, Status.UNPLACEABLE, str(error))
     except (DoesNotFit, LocksUnusable) as error:
-        ended = _refused(blank, Status.UNPLACEABLE, str(error))
+        ended = _without_run(blank, Status.UNPLACEABLE, str(error))
     except StartFailed as error:
-        ended = _refused(blank, Status.CRASHED, f"the worker could not be started: {error}")
+        ended = _without_run(blank, Status.CRASHED, f"the worker could not be started: {error}")
     # The wall clock may be set meanwhile; how long it took is not the clock's to say.
     return replace(ended, finished_at=ended.started_at + time.monotonic() - begun_s)
 
 
 def _run(
     blank: Measurement,
-    need: Need,
+    need: ResourceRequest,
     node: Node,
     environments: EnvironmentStore,
     on_event: Callable[[object], None],
@@ -117,28 +117,28 @@ def _run(
 
     framework = framework_named(task.framework)
     # Before gigabytes are fetched for what cannot run here.
-    require_possible(node, need)
+    require_feasible(node, need)
     _require_memory(node, task.limits.memory_bytes)
     environment = environments.build(task.framework, task.device, note, task.lock_hash)
     blank = replace(blank, environment_hash=environment.hash)
-    known = reference(task, node, environments, note)
+    known = obtain_reference(task, node, environments, note)
     canary = canary_for(task, node, environments, note)
     asked_ns = time.monotonic_ns()
     with locked(node, need, deadline_s=locks_deadline_s, on_wait=note) as held:
         blank = replace(blank, waited_ns=time.monotonic_ns() - asked_ns)
         home = home_of(environments.root)
         setting = _setting(environment, framework, home, held, task, node)
-        before = canary.before(setting)
+        before = canary.run_before(setting)
         ready_ns = time.monotonic_ns()
-        session = hold_session(to_measure(task, framework), setting, on_event, known.content)
-        after = canary.after(setting) if before.ns else before
+        session = run_session(measure_request(task, framework), setting, on_event, known.content)
+        after = canary.run_after(setting) if before.ns else before
     measured = _measurement(blank, session, setting, ready_ns, node)
     noted = replace(measured, notes=measured.notes + known.notes)
-    return with_canaries(noted, before, after)
+    return add_canaries(noted, before, after)
 
 
 def _require_memory(node: Node, asked_bytes: int) -> None:
-    """DoesNotFit, as a plan says it of a sweep."""
+    """DoesNotFit, in the words of a plan."""
     if asked_bytes > node.ram_bytes > 0:
         asked, there = asked_bytes / 2**30, node.ram_bytes / 2**30
         raise DoesNotFit(f"{asked:.1f} GiB of memory, and {node.hostname} has {there:.1f} GiB")
@@ -148,37 +148,39 @@ def _setting(
     environment: Environment,
     framework: Framework,
     home: Path,
-    held: Held,
+    held: LockedShare,
     task: Task,
     node: Node,
-) -> Setting:
+) -> WorkerSetting:
     allotment = held.share.allotment
     sampler_cpu = allotment.sampler_cpu
-    bounds = Bounds(
+    bounds = WorkerBounds(
         cpus=allotment.cpus,
-        keeper_cpus=() if sampler_cpu is None else (sampler_cpu,),
+        supervisor_cpus=() if sampler_cpu is None else (sampler_cpu,),
         memory_bytes=memory_limit(node, task.limits.memory_bytes),
         deadline_s=task.limits.deadline_s,
         held_fds=held.descriptors,
     )
-    return Setting(
+    return WorkerSetting(
         environment, framework, home, bounds, held.share.gpus, task.sampling_hz, sampler_cpu
     )
 
 
 def _measurement(
-    blank: Measurement, session: Session, setting: Setting, ready_ns: int, node: Node
+    blank: Measurement, session: Session, setting: WorkerSetting, ready_ns: int, node: Node
 ) -> Measurement:
     bounds = setting.bounds
-    bounded = Bounded(bounds.deadline_s, bounds.memory_bytes, blank.task.timing)
-    verdict = decide(session, bounded)
-    told = with_events(blank, session.events)
+    bounded = WorkerLimits(bounds.deadline_s, bounds.memory_bytes, blank.task.timing)
+    verdict = decide_outcome(session, bounded)
+    told = add_events(blank, session.events)
     hello = last(session.events, Hello)
     finished = last(session.events, Finished)
     begun = phases(session.events)
-    readings = attribute(session.readings, begun)
-    quietness = judge(readings, _place(setting.bounds, node), gpu_disturbances(readings))
-    used = summarize(
+    readings = assign_phases(session.readings, begun)
+    interference = summarize_interference(
+        readings, _cpu_counts(setting.bounds, node), find_gpu_interference(readings)
+    )
+    used = summarize_utilization(
         readings,
         begun,
         samples=told.samples,
@@ -189,7 +191,7 @@ def _measurement(
         told,
         status=verdict.status,
         reason=verdict.reason,
-        log_tail=_evidence(session),
+        log_tail=_log_with_failure(session),
         checks=told.checks + session.checks,
         provision_ns=hello.at_ns - ready_ns if hello else None,
         gpu_name=", ".join(gpu.name for gpu in setting.gpus),
@@ -205,39 +207,41 @@ def _measurement(
         energy_deviation_percent=used.energy_deviation_percent,
         peak_gpu_process_memory_bytes=used.peak_gpu_process_memory_bytes,
         means=used.means,
-        interference_free=quietness.interference_free,
-        interference=quietness.interference,
-        minor_interference=quietness.minor_interference,
-        other_cpu_percent_mean=quietness.other_cpu_percent,
-        steal_percent_mean=quietness.steal_percent,
-        other_cores_percent_mean=quietness.other_cores_percent,
+        interference_free=interference.interference_free,
+        interference=interference.interference,
+        minor_interference=interference.minor_interference,
+        other_cpu_percent_mean=interference.other_cpu_percent,
+        steal_percent_mean=interference.steal_percent,
+        other_cores_percent_mean=interference.other_cores_percent,
         notes=told.notes + session.notes + verdict.notes + used.notes,
     )
 
 
-def _place(bounds: Bounds, node: Node) -> Place:
+def _cpu_counts(bounds: WorkerBounds, node: Node) -> CpuCounts:
     cpus = set(bounds.cpus)
     own = [core for core in node.cores if cpus.intersection(core.cpus)]
-    return Place(
+    return CpuCounts(
         task_cpus=len(cpus),
         core_cpus=len(cpus.union(*(core.cpus for core in own))),
         machine_cpus=os.cpu_count() or 1,
     )
 
 
-def _evidence(session: Session) -> str:
-    """What the worker printed, and what it said of its failure unless that was printed too."""
+def _log_with_failure(session: Session) -> str:
+    """The worker's output, with the failure's detail unless it was printed too."""
     failed = last(session.events, Failed)
-    detail = harmless(failed.detail)[-TAIL_BYTES:] if failed else ""
+    detail = sanitize(failed.detail)[-TAIL_BYTES:] if failed else ""
     printed = detail and detail.splitlines()[-1] in session.log_tail
     return session.log_tail if printed else "\n".join(filter(None, (session.log_tail, detail)))
 
 
-def _refused(blank: Measurement, status: Status, reason: str, log_tail: str = "") -> Measurement:
+def _without_run(
+    blank: Measurement, status: Status, reason: str, log_tail: str = ""
+) -> Measurement:
     """No worker ran."""
-    return replace(blank, status=status, reason=reason, log_tail=harmless(log_tail)[-TAIL_BYTES:])
+    return replace(blank, status=status, reason=reason, log_tail=sanitize(log_tail)[-TAIL_BYTES:])
 
 
 @functools.cache
-def _sweep_once() -> None:
-    orphans.sweep_strays()
+def _remove_orphans_once() -> None:
+    orphans.remove_orphans()

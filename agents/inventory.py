@@ -11,7 +11,7 @@ from pathlib import Path
 
 from velodrome.agents import cgroups, topology
 from velodrome.agents.node import Core, Node
-from velodrome.agents.safe_text import readable
+from velodrome.agents.safe_text import escape_undecodable
 from velodrome.agents.sampling import driver
 from velodrome.agents.topology import first_line
 
@@ -19,25 +19,25 @@ CPUINFO = Path("/proc/cpuinfo")
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
-def take(
+def take_inventory(
     node_id: str | None = None,
     labels: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     environments: Path | None = None,
 ) -> Node:
-    """What there is, as far as this process may use it; what the system does not tell is empty.
+    """Take stock of what this process may use; unknown fields stay empty.
 
-    node_id: by what others know the machine, as its Ray node; None: a stable one of its own.
-    environments: the folder they are kept in; None: the usual one.
+    node_id: the name by which others know the machine, as its Ray node; None: a stable one of its
+    own. environments: their folder; None: the default.
     """
     allowed = usable_cpus()
-    found = within_quota(topology.cores(allowed), cgroups.cpu_quota())
+    found = limit_to_quota(topology.cores(allowed), cgroups.cpu_quota())
     system = os.uname()
     cpuinfo = _cpuinfo()
     first = topology.CPUS / f"cpu{min(allowed)}"
-    seen = driver.look()
+    seen = driver.query_gpus()
     return Node(
         node_id=node_id or machine_id(),
-        hostname=readable(system.nodename),
+        hostname=escape_undecodable(system.nodename),
         cpu_model=cpu_model(cpuinfo) or system.machine,
         cores=found,
         ram_bytes=cgroups.memory_bytes(),
@@ -63,15 +63,15 @@ def take(
 
 
 def usable_cpus() -> frozenset[int]:
-    """CPUs that this process may run on: its affinity and its cpuset."""
+    """Return the CPUs that this process may run on: its affinity and its cpuset."""
     return frozenset(os.sched_getaffinity(0))
 
 
-def within_quota(cores: tuple[Core, ...], quota: float) -> tuple[Core, ...]:
-    """As many cores as a container's CPU limit pays for, at least one.
+def limit_to_quota(cores: tuple[Core, ...], quota: float) -> tuple[Core, ...]:
+    """Keep as many cores as a container's CPU limit pays for, at least one.
 
-    More threads than that are halted in every period, whichever CPUs they run on. If it does not
-    pay for all threads of the cores, each keeps its first.
+    More threads would be halted in every period, on any CPU. If it does not pay for all threads of
+    the cores, each keeps its first.
     """
     paid = max(1.0, quota)
     kept = cores if paid >= len(cores) else cores[: int(paid)]
@@ -81,17 +81,17 @@ def within_quota(cores: tuple[Core, ...], quota: float) -> tuple[Core, ...]:
 
 
 def machine_id() -> str:
-    """The same after every boot, and another one on every machine.
+    """Return an id that is stable across boots and different on every machine.
 
-    The host's name is part of it: copies of a virtual machine or of a container image often
-    share /etc/machine-id.
+    It includes the hostname: copies of a virtual machine or a container image often share
+    /etc/machine-id.
     """
     own = first_line(Path("/etc/machine-id")) or f"{uuid.getnode():012x}"
-    return hashlib.sha256(f"{readable(platform.node())}|{own}".encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{escape_undecodable(platform.node())}|{own}".encode()).hexdigest()[:12]
 
 
 def cpu_model(cpuinfo: Mapping[str, str]) -> str:
-    """As the maker names it; on ARM, whose kernels know no names, by its numbers."""
+    """Return the maker's name of the CPU; on ARM, whose kernels have no names, its numbers."""
     if name := cpuinfo.get("model name") or cpuinfo.get("cpu"):
         return " ".join(name.split())
     numbers = [cpuinfo.get(f"CPU {key}", "") for key in ("implementer", "part", "variant")]
@@ -99,7 +99,7 @@ def cpu_model(cpuinfo: Mapping[str, str]) -> str:
 
 
 def virtualization(cpuinfo: Mapping[str, str]) -> str:
-    """A hint, empty on bare metal: the hypervisor's maker, `container`, or both."""
+    """Return the hypervisor's maker, `container`, or both; empty on bare metal. A hint."""
     maker = first_line(Path("/sys/class/dmi/id/sys_vendor")) or "hypervisor"
     guest = maker if "hypervisor" in cpuinfo.get("flags", "").split() else ""
     inside = "container" if any(mark.exists() for mark in CONTAINER_MARKS) else ""
@@ -115,7 +115,7 @@ def _room_bytes(environments: Path | None) -> int:
 
 
 def _cpuinfo() -> dict[str, str]:
-    """Of the first CPU."""
+    """Fields of the first CPU."""
     try:
         text = CPUINFO.read_text(errors="replace").split("\n\n", 1)[0]
     except OSError:

@@ -1,16 +1,16 @@
-"""What one task cost on one node, or the typed reason why not."""
+"""The measurement of one task on one node, or the typed reason why there is none."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from velodrome.adapters.protocol import Checked, ParameterError, Timed, Verified
-from velodrome.agents.sampling.top_processes import Suspect
+from velodrome.agents.sampling.top_processes import TopProcess
 from velodrome.agents.task import Task
 
 
 class Status(StrEnum):
-    """How a task ended. `ok` and `unstable` carry a number, every other a reason."""
+    """The end of a task. `ok` and `unstable` have a number, all others a reason."""
 
     OK = "ok"
     UNSTABLE = "unstable"
@@ -29,7 +29,7 @@ class Status(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the task itself came to this end, and not what its fleet or its node lacked."""
+        """True if the task itself caused this end, not its fleet or node."""
         return self not in (Status.LOST, Status.ENVIRONMENT_FAILED, Status.UNPLACEABLE)
 
 
@@ -45,7 +45,7 @@ class Sample:
 
 
 class GpuProcess(NamedTuple):
-    """A process on a GPU. name: as the kernel has it, at most 15 bytes; empty if it is gone."""
+    """A process on a GPU. name: the kernel's, at most 15 bytes; empty if it has ended."""
 
     pid: int
     name: str
@@ -54,9 +54,9 @@ class GpuProcess(NamedTuple):
 
 @dataclass(frozen=True)
 class GpuReading:
-    """One GPU, or one MIG instance, at one instant. None: the driver does not say, or not now.
+    """One GPU or MIG instance at one instant. None: the driver does not state it, or not now.
 
-    foreign: who computes on it and is not of the task. lost: it answers nothing any more.
+    other_processes: compute processes that are not the task's. lost: it no longer answers.
     """
 
     index: int
@@ -70,28 +70,28 @@ class GpuReading:
     temperature_c: float | None = None
     sm_mhz: int | None = None
     throttle_reasons: int | None = None
-    foreign: tuple[GpuProcess, ...] | None = None
+    other_processes: tuple[GpuProcess, ...] | None = None
     lost: bool = False
 
     @classmethod
-    def of_fields(cls, fields: dict[str, Any]) -> "GpuReading":
-        """Of its own fields that went through JSON."""
-        foreign = fields["foreign"]
-        told = None if foreign is None else tuple(GpuProcess(*entry) for entry in foreign)
-        return cls(**{**fields, "foreign": told})
+    def from_fields(cls, fields: dict[str, Any]) -> "GpuReading":
+        """Restore from JSON fields."""
+        entries = fields["other_processes"]
+        processes = None if entries is None else tuple(GpuProcess(*entry) for entry in entries)
+        return cls(**{**fields, "other_processes": processes})
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One sampling instant, of the worker's tree and of the node. None: the kernel does not say.
+    """One sampling instant of the worker's tree and the node. None: unknown.
 
-    Percentages are of one core, over the interval that ends here, since the figure was last
-    known; 200 is two cores busy. But node_cpu_percent is of all the node's cores together, and
-    steal_percent of the task's cores (with their SMT siblings) together. other_cpu_percent: what
-    others did on the task's cores; the kernel's ticks are coarse, so that single values may be
-    off by 10 either way, and below 0. interrupt_percent is the part of it that no process did.
-    other_cores_percent: what was done on the node's other cores. Counters are totals since the
-    start; quota_us, thermal_throttles: see velodrome.agents.sampling.stall_counters.
+    Percentages are of one core, over the interval that ends here, since the figure was last known;
+    200 is two busy cores. But node_cpu_percent is of all the node's cores together, and
+    steal_percent of the task's cores (with their SMT siblings) together. other_cpu_percent: others'
+    work on the task's cores; the kernel's ticks are coarse, so single values may be off by 10
+    either way, and below 0. interrupt_percent: its part in interrupts. other_cores_percent: all
+    work on the node's other cores. Counters are totals since the start; quota_us,
+    thermal_throttles: see velodrome.agents.sampling.stall_counters.
     """
 
     at_ns: int
@@ -115,15 +115,15 @@ class Reading:
     quota_us: int | None = None
     thermal_throttles: int | None = None
     swapped_in_pages: int | None = None
-    suspects: tuple[Suspect, ...] = ()  # who may have done what others did
+    top_processes: tuple[TopProcess, ...] = ()  # who may have done what others did
 
 
 @dataclass(frozen=True)
 class PhaseMeans:
-    """Over all of one timed phase. None: it was not told, by one GPU of several.
+    """Means over one timed phase. None: unknown, also if unknown for one GPU of several.
 
-    cpu_percent: of one core. GPU percentages and clock are means over the task's GPUs, their
-    power is the sum.
+    cpu_percent: of one core. GPU percentages and clock are means over the task's GPUs, power is
+    their sum.
     """
 
     phase: str

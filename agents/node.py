@@ -1,4 +1,4 @@
-"""One machine, as far as it decides a number or whether a task fits."""
+"""One machine: the properties that decide a number or whether a task fits."""
 
 import hashlib
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU, named as the driver names it, told apart by UUID and never by number."""
+    """One GPU by the driver's name, identified by UUID, never by number."""
 
     index: int
     name: str
@@ -17,13 +17,13 @@ class Gpu:
     power_limit_w: float | None = None
 
     @property
-    def is_part(self) -> bool:
-        """Whether it is a MIG instance: of these CUDA shows a process no more than one."""
+    def is_mig_instance(self) -> bool:
+        """Return True for a MIG instance: CUDA shows a process only one of these."""
         return self.uuid.startswith("MIG-")
 
-    def is_called(self, model: str) -> bool:
-        """Whether the model is part of its name; empty: any is."""
-        return has_words(self.name, model)
+    def matches(self, model: str) -> bool:
+        """Return True if the model is part of its name; an empty model matches any."""
+        return contains_words(self.name, model)
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,13 @@ class Core:
 
 @dataclass(frozen=True)
 class Node:
-    """The inventory of one machine. Only cores and CPUs that this process may use are counted.
+    """The inventory of one machine: only cores and CPUs that this process may use.
 
-    ram_bytes is the smaller of the machine's memory and the control group's limit. free_disk_bytes
-    is the room for environments where they are kept, those that stand included; 0: not known.
-    machine_ram_bytes, machine_cpus: the machine's own, whatever this process may use of it; 0: not
-    known. type_name: of its type, given by whoever knows the others (velodrome.agents.node_types).
-    gpu_fault: why GPUs, or the driver of all, cannot be used, with the mend; empty: all can.
-    cuda_major: the newest CUDA that the driver runs; 0: it does not say, or there is none.
+    ram_bytes: the smaller of the machine's memory and the control group's limit. free_disk_bytes:
+    space for environments at their place, including those already there; 0: unknown.
+    machine_ram_bytes, machine_cpus: of the whole machine; 0: unknown. type_name: of its type
+    (velodrome.agents.node_types). gpu_fault: why GPUs, or the driver, cannot be used, with the fix;
+    empty: all can. cuda_major: the newest CUDA that the driver runs; 0: unknown, or no driver.
     """
 
     node_id: str
@@ -83,16 +82,16 @@ class Node:
 
     @property
     def node_type(self) -> str:
-        """The name of its type; without others to be held against, a short hash of its hardware.
+        """The name of its type; if there is none yet, a short hash of its hardware.
 
-        That is the CPU model and cores, GPU models, and memory in whole GiB, which two machines
-        alike may fall on both sides of.
+        Hashed are the CPU model and cores, GPU models, and memory in whole GiB; two equal machines
+        may differ by one GiB.
         """
         return self.type_name or short_hash(self.hardware)
 
     @property
     def hardware(self) -> str:
-        """As text. What a container is allowed of a larger machine is no machine of that size."""
+        """Its hardware as text. A container with a limit is not a machine of that size."""
         gpus = sorted(gpu.name for gpu in self.gpus)
         gib = round(self.ram_bytes / 2**30)
         text = f"{self.cpu_model}|{self.physical}|{self.logical}|{gpus}|{gib}"
@@ -100,7 +99,7 @@ class Node:
 
     @property
     def is_limited(self) -> bool:
-        """Whether less memory may be used than the machine has."""
+        """True if this process may use less memory than the machine has."""
         return 0 < self.ram_bytes < self.machine_ram_bytes
 
 
@@ -108,7 +107,7 @@ def short_hash(hardware: str) -> str:
     return hashlib.sha256(hardware.encode()).hexdigest()[:10]
 
 
-def has_words(text: str, words: str) -> bool:
-    """Whether words, whole ones, are part of a text, in any case: of an L40S L4 is none."""
+def contains_words(text: str, words: str) -> bool:
+    """Return True if a text contains these whole words, in any case: L40S does not contain L4."""
     pattern = rf"(?<![a-z0-9]){re.escape(words)}(?![a-z0-9])"
     return not words or bool(re.search(pattern, text, re.IGNORECASE))

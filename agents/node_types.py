@@ -1,8 +1,8 @@
-"""Which machines are one type: those whose hardware is alike, within what varies between reboots.
+"""Node types: machines with equal hardware, within what varies between reboots.
 
-A hash of readings has boundaries, and a machine that lies near one changes its type with the next
-kernel. So a type is no hash but a name for machines that are alike, given to the first of them: who
-comes later and is like those that are known by a name gets that name.
+A hash of readings has boundaries, and a machine near one would change its type with the next
+kernel. So a type is a name, given to the first machine of a kind; later machines that are alike get
+the same name.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ MAKER = "NVIDIA "  # before names since driver 465, as in `NVIDIA A100-SXM4-40GB
 
 @dataclass(frozen=True)
 class Hardware:
-    """What of a node decides its type. gpus: None if they cannot be told now; 0: not told."""
+    """Properties of a node that decide its type. gpus None: not known now; 0: unknown."""
 
     cpu_model: str
     physical: int
@@ -29,8 +29,8 @@ class Hardware:
 
 
 @dataclass(frozen=True)
-class Typed:
-    """A node that is known by a type's name."""
+class TypedNode:
+    """A node with its type's name."""
 
     name: str
     node_id: str
@@ -38,7 +38,9 @@ class Typed:
 
 
 def hardware_of(node: Node) -> Hardware:
-    gpus = None if node.gpu_fault else tuple(sorted(usual_name(gpu.name) for gpu in node.gpus))
+    gpus = (
+        None if node.gpu_fault else tuple(sorted(normalize_gpu_name(gpu.name) for gpu in node.gpus))
+    )
     return Hardware(
         " ".join(node.cpu_model.split()),
         node.physical,
@@ -50,18 +52,18 @@ def hardware_of(node: Node) -> Hardware:
     )
 
 
-def usual_name(gpu: str) -> str:
-    """The same before and after drivers put the maker's name in front."""
+def normalize_gpu_name(gpu: str) -> str:
+    """Remove the maker's name, which some drivers put in front."""
     return gpu.removeprefix(MAKER)
 
 
-def usual_names(gpus: str) -> str:
-    """The same of several, as rows have them: with commas between."""
-    return ", ".join(map(usual_name, gpus.split(", ")))
+def normalize_gpu_names(gpus: str) -> str:
+    """Normalize several names, comma-separated as in rows."""
+    return ", ".join(map(normalize_gpu_name, gpus.split(", ")))
 
 
 def are_alike(one: Hardware, other: Hardware) -> bool:
-    """Whether they may be sold as the same. What an earlier record does not tell is no difference.
+    """Return True if two nodes may be of one type. A field unknown in an old record is ignored.
 
     Not transitive: of three, the first and the last may be too far apart.
     """
@@ -83,15 +85,16 @@ def _about(one: int, other: int) -> bool:
     return not one * other or abs(one - other) <= MEMORY_TOLERANCE * max(one, other)
 
 
-class Types:
-    """Names for nodes as they come.
+class NodeTypes:
+    """Names of node types, given as nodes appear.
 
-    known: of earlier sweeps, the newest first. A name stands for what bore it last.
+    known: nodes of earlier sweeps, the newest first. A name stands for the hardware that had it
+    last.
     """
 
-    def __init__(self, known: Iterable[Iterable[Typed]] = ()) -> None:
+    def __init__(self, known: Iterable[Iterable[TypedNode]] = ()) -> None:
         self._members: dict[str, list[Hardware]] = {}
-        self._pasts: dict[str, list[Typed]] = {}  # by node
+        self._pasts: dict[str, list[TypedNode]] = {}  # by node
         for of_one_sweep in known:
             newer = frozenset(self._members)
             for typed in of_one_sweep:
@@ -99,18 +102,18 @@ class Types:
                 if typed.name not in newer:
                     self._members.setdefault(typed.name, []).append(typed.hardware)
 
-    def named(self, node: Node) -> Node:
-        """The node, with its type's name; the same one for the same node."""
+    def with_type_name(self, node: Node) -> Node:
+        """Return the node with its type's name; equal nodes get equal names."""
         hardware = hardware_of(node)
         name = self._known(node.node_id, hardware) or self._new(node)
         members = self._members.setdefault(name, [])
         if hardware not in members:
             members.append(hardware)
-        self._pasts.setdefault(node.node_id, []).insert(0, Typed(name, node.node_id, hardware))
+        self._pasts.setdefault(node.node_id, []).insert(0, TypedNode(name, node.node_id, hardware))
         return replace(node, type_name=name)
 
     def _known(self, node_id: str, hardware: Hardware) -> str:
-        """The name of a type whose members are all like it: its own of before, else the newest."""
+        """The name of a type whose members are all alike: the node's previous one, else the newest."""
         if own := self._own(node_id, hardware):
             return own
         if hardware.gpus is None:
@@ -123,7 +126,7 @@ class Types:
         return next(alike, "")
 
     def _own(self, node_id: str, hardware: Hardware) -> str:
-        """What it was called when it was like that; GPUs that cannot be told now are the same."""
+        """The node's previous name for this hardware; GPUs that are unknown now count as equal."""
         for past in self._pasts.get(node_id, ()):
             known = past.hardware
             seen = replace(known, gpus=None) if hardware.gpus is None else known
@@ -132,7 +135,7 @@ class Types:
         return ""
 
     def _new(self, node: Node) -> str:
-        """By its hash; where that is the name of something else, by that of all its memory."""
+        """Its hash; if that name stands for other hardware, the hash of its exact memory."""
         if node.node_type not in self._members:
             return node.node_type
         return short_hash(f"{node.hardware}|{node.ram_bytes}|{node.machine_ram_bytes}")

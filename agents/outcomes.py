@@ -1,13 +1,13 @@
-"""How a task ended, decided from what its worker said and how its processes ended."""
+"""The outcome of a task, decided from its worker's events and the end of its processes."""
 
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from velodrome.adapters.protocol import Failed, Finished, Hello, Timed, Timing
-from velodrome.agents.isolation.log_tail import one_line
-from velodrome.agents.isolation.supervised import Cause, Ending
+from velodrome.agents.isolation.supervised import ExitCause, TreeExit
 from velodrome.agents.measurement import Status
+from velodrome.agents.safe_text import sanitize_line
 from velodrome.agents.session import Session
 from velodrome.agents.worker_report import last, phase_reached
 
@@ -27,8 +27,8 @@ _OF_WORKERS = (
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """reason is one line, empty for `ok`. notes are for the reader of a row that has a number."""
+class Outcome:
+    """status and its reason, one line, empty for `ok`. notes: for the reader of a row."""
 
     status: Status
     reason: str
@@ -36,41 +36,41 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Bounded:
-    """What the worker was held to. memory_bytes 0: to none."""
+class WorkerLimits:
+    """The limits that the worker had. memory_bytes 0: none."""
 
     deadline_s: float
     memory_bytes: int
     timing: Timing
 
 
-def decide(session: Session, bounded: Bounded) -> Verdict:
-    """A worker that said `finished` has a number, whatever became of it afterwards.
+def decide_outcome(session: Session, bounded: WorkerLimits) -> Outcome:
+    """Decide how a task ended. After `finished` there is a number, whatever happened later.
 
-    That there is a proof and a time of every phase the session has seen to.
+    The session has checked that there is a proof and a time of every phase.
     """
     if last(session.events, Finished):
         return _finished(session, bounded.timing)
     failed = last(session.events, Failed)
     if failed:
         status = Status(failed.status) if failed.status in _OF_WORKERS else Status.CRASHED
-        return Verdict(status, _in_one_line(failed.reason))
+        return Outcome(status, _in_one_line(failed.reason))
     if session.broken:
         broken = _in_one_line(session.broken)
-        return Verdict(Status.CRASHED, f"the worker broke the protocol: {broken}")
+        return Outcome(Status.CRASHED, f"the worker broke the protocol: {broken}")
     return _cut_off(session, bounded)
 
 
-def _finished(session: Session, timing: Timing) -> Verdict:
-    notes = _odd_ends(session.ending)
+def _finished(session: Session, timing: Timing) -> Outcome:
+    notes = _late_notes(session.ending)
     loose = [event for event in session.events if isinstance(event, Timed) and not event.stable]
     if not loose:
-        return Verdict(Status.OK, "", notes)
-    return Verdict(Status.UNSTABLE, _looseness(loose, timing), notes)
+        return Outcome(Status.OK, "", notes)
+    return Outcome(Status.UNSTABLE, _instability_reasons(loose, timing), notes)
 
 
-def _looseness(loose: Sequence[Timed], timing: Timing) -> str:
-    """Why each is not stable; phases with one reason together."""
+def _instability_reasons(loose: Sequence[Timed], timing: Timing) -> str:
+    """The reasons why phases are not stable; phases with one reason together."""
     told = {
         "wide": f"the interval is wider than the target of {100 * timing.target:g} % after "
         f"{timing.max_seconds:g} s: {{}}",
@@ -81,13 +81,13 @@ def _looseness(loose: Sequence[Timed], timing: Timing) -> str:
     }
     doubts: dict[str, list[str]] = {}
     for event in loose:
-        doubt = _doubt(event, timing)
+        doubt = _instability_reason(event, timing)
         doubts.setdefault(doubt, []).append(_evidence(event, doubt))
     return "; ".join(told[kind].format(", ".join(doubts[kind])) for kind in told if kind in doubts)
 
 
-def _doubt(event: Timed, timing: Timing) -> str:
-    """A narrow range is no interval yet where samples are few: it is the range of all of them."""
+def _instability_reason(event: Timed, timing: Timing) -> str:
+    """A narrow range of few samples is not an interval yet: it covers all of them."""
     if event.doubt in ("wide", "few", "kinds", "slow", "drift"):
         return event.doubt
     return "wide" if _width(event) > timing.target else "few"
@@ -113,66 +113,66 @@ def _width(event: Timed) -> float:
     return (event.high_ns - event.low_ns) / 2 / event.median_ns if event.median_ns else 0.0
 
 
-def _odd_ends(ending: Ending | None) -> tuple[str, ...]:
-    """What happened after the last number."""
+def _late_notes(ending: TreeExit | None) -> tuple[str, ...]:
+    """Events after the last number."""
     notes = []
-    if ending is None or ending.cause is not Cause.EXIT:
+    if ending is None or ending.cause is not ExitCause.EXIT:
         notes.append("the worker did not end by itself after it had finished")
     elif ending.signal:
         notes.append(f"the worker was killed by {_signal(ending.signal)} after it had finished")
-    if ending and ending.cause is Cause.EXIT and ending.stragglers:
+    if ending and ending.cause is ExitCause.EXIT and ending.stragglers:
         notes.append(f"{ending.stragglers} processes outlived the worker and were killed")
     return tuple(notes)
 
 
-def _cut_off(session: Session, bounded: Bounded) -> Verdict:
+def _cut_off(session: Session, bounded: WorkerLimits) -> Outcome:
     ending, where = session.ending, phase_reached(session.events)
     if ending is None:
-        left = " and ".join(map(str, session.left))
-        return Verdict(
+        left = " and ".join(map(str, session.survivors))
+        return Outcome(
             Status.CRASHED,
             f"processes of the worker cannot be ended, and hold its cores: pid {left} ({where}). "
             "End them, or restart the machine",
         )
     match ending.cause:
-        case Cause.DEADLINE:
-            return Verdict(Status.TIMED_OUT, f"not done after {bounded.deadline_s:g} s: {where}")
-        case Cause.MEMORY:
+        case ExitCause.DEADLINE:
+            return Outcome(Status.TIMED_OUT, f"not done after {bounded.deadline_s:g} s: {where}")
+        case ExitCause.MEMORY:
             held = f"{ending.tree_rss_bytes / GIB:.2f} GiB"
             limit = f"{bounded.memory_bytes / GIB:.2f} GiB"
-            return Verdict(Status.OUT_OF_MEMORY, f"held {held}, the limit is {limit}: {where}")
-        case Cause.KEEPER:
-            return Verdict(Status.CRASHED, f"somebody killed the worker's keeper: {where}")
-        case Cause.STOPPED:
-            return Verdict(Status.CRASHED, f"somebody stopped the worker's keeper: {where}")
-        case Cause.RELEASED:
-            return Verdict(Status.CRASHED, f"the worker went silent and was killed: {where}")
-        case Cause.EXIT:
+            return Outcome(Status.OUT_OF_MEMORY, f"held {held}, the limit is {limit}: {where}")
+        case ExitCause.SUPERVISOR:
+            return Outcome(Status.CRASHED, f"somebody killed the worker's supervisor: {where}")
+        case ExitCause.STOPPED:
+            return Outcome(Status.CRASHED, f"somebody stopped the worker's supervisor: {where}")
+        case ExitCause.RELEASED:
+            return Outcome(Status.CRASHED, f"the worker went silent and was killed: {where}")
+        case ExitCause.EXIT:
             return _exited(session, ending)
 
 
-def _exited(session: Session, ending: Ending) -> Verdict:
+def _exited(session: Session, ending: TreeExit) -> Outcome:
     where = phase_reached(session.events)
     if ending.signal == signal.SIGKILL and session.kernel_kills:
         peak = session.peak_rss_bytes
         held = f", having held {peak / GIB:.2f} GiB" if peak else ""
-        return Verdict(
+        return Outcome(
             Status.OUT_OF_MEMORY, f"the kernel killed it for lack of memory{held}: {where}"
         )
     if ending.signal:
         lacking = ending.signal == signal.SIGABRT and "bad_alloc" in session.log_tail
         status = Status.OUT_OF_MEMORY if lacking else Status.CRASHED
-        return Verdict(status, f"killed by {_signal(ending.signal)} {where}")
+        return Outcome(status, f"killed by {_signal(ending.signal)} {where}")
     said = f": {line}" if (line := _last_line(session.log_tail)) else ""
     if not last(session.events, Hello):
         code = ending.exit_code
         reason = f"the environment's interpreter ended with exit code {code}{said}"
-        return Verdict(Status.ENVIRONMENT_FAILED, reason)
-    return Verdict(Status.CRASHED, f"ended with exit code {ending.exit_code} {where}{said}")
+        return Outcome(Status.ENVIRONMENT_FAILED, reason)
+    return Outcome(Status.CRASHED, f"ended with exit code {ending.exit_code} {where}{said}")
 
 
 def _signal(number: int) -> str:
-    """As in `SIGSEGV (segmentation fault)`."""
+    """Such as `SIGSEGV (segmentation fault)`."""
     try:
         name = signal.Signals(number).name
     except ValueError:
@@ -181,8 +181,8 @@ def _signal(number: int) -> str:
 
 
 def _in_one_line(text: str) -> str:
-    """What a framework's exception says may hold anything, and any amount of it."""
-    return one_line(text, REASON_LENGTH)
+    """A framework's exception may contain anything, of any length."""
+    return sanitize_line(text, REASON_LENGTH)
 
 
 def _last_line(text: str) -> str:

@@ -1,8 +1,8 @@
-"""The float64 reference of a model, batch size and seed: computed once per node, then kept.
+"""The float64 reference of a model, batch size and seed: computed once per node, then stored.
 
-A worker gets a copy of its own, and what is kept is held to a digest before each use: one that is
-beside it and one that this process remembers. So a reference that an adapter has rewritten, to
-help the next task, is found out and computed again.
+Each worker gets a copy. The stored file is checked before each use against two digests, one in a
+file beside it and one in this process. So a reference that an adapter has rewritten, to help the
+next task, is detected and computed again.
 """
 
 import functools
@@ -19,16 +19,16 @@ from velodrome.adapters import registry
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.products import count_gradient_flops
 from velodrome.adapters.protocol import Request
-from velodrome.agents.cores.assignment import Need
+from velodrome.agents.cores.assignment import ResourceRequest
 from velodrome.agents.cores.core_locks import locked
 from velodrome.agents.environments.disk_layout import home_of
 from velodrome.agents.environments.private_folders import make_private
 from velodrome.agents.environments.store import EnvironmentStore
-from velodrome.agents.isolation.worker_process import Bounds, memory_limit
+from velodrome.agents.isolation.worker_process import WorkerBounds, memory_limit
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
-from velodrome.agents.outcomes import Bounded, decide
-from velodrome.agents.session import Session, Setting, hold_session
+from velodrome.agents.outcomes import WorkerLimits, decide_outcome
+from velodrome.agents.session import Session, WorkerSetting, run_session
 from velodrome.agents.task import Task
 
 FRAMEWORK = registry.FRAMEWORKS["numpy"]
@@ -55,8 +55,8 @@ _remembered: dict[Path, str] = {}  # the digest of each file that this process h
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The file as it was computed. notes are for the rows that are held to it."""
+class StoredReference:
+    """The file's content as computed. notes: for the rows that use it."""
 
     path: Path
     content: bytes
@@ -64,7 +64,7 @@ class Reference:
 
 
 class ReferenceFailed(Exception):
-    """The reference cannot be had, so that no framework's numbers can be judged."""
+    """The reference cannot be computed, so no framework's numbers can be verified."""
 
     def __init__(self, status: Status, reason: str, log_tail: str = "") -> None:
         super().__init__(reason)
@@ -73,54 +73,54 @@ class ReferenceFailed(Exception):
         self.log_tail = log_tail
 
 
-def reference(
+def obtain_reference(
     task: Task, node: Node, environments: EnvironmentStore, on_note: Callable[[str], None]
-) -> Reference:
-    """Computed with the node to itself if there is none yet, or it is not as it was computed.
+) -> StoredReference:
+    """Return the stored reference; compute it, alone on the node, if it is missing or changed.
 
-    Two agents that need the same one compute it once. ReferenceFailed, EnvironmentFailed, and
-    what velodrome.agents.cores.core_locks.locked raises.
+    Two agents that need the same one compute it once. ReferenceFailed, EnvironmentFailed, and the
+    errors of velodrome.agents.cores.core_locks.locked.
     """
     name = f"{_key(task)}.npz"
     path = home_of(environments.root) / "references" / name
     baked = environments.root.parent / "references" / name  # the same, unless in an image
     try:
-        content = _as_computed(path) or _as_computed(baked)
+        content = _read_unchanged(path) or _read_unchanged(baked)
         make_private(path.parent)
     except OSError as error:
         reason = f"its float64 reference cannot be kept in {path.parent}: {error}"
         raise ReferenceFailed(Status.ENVIRONMENT_FAILED, reason) from error
     if content is not None:
-        return Reference(path, content)
-    with _alone(path, on_note):
-        return _kept_or_computed(task, path, node, environments, on_note)
+        return StoredReference(path, content)
+    with _locked(path, on_note):
+        return _load_or_compute(task, path, node, environments, on_note)
 
 
-def _kept_or_computed(
+def _load_or_compute(
     task: Task,
     path: Path,
     node: Node,
     environments: EnvironmentStore,
     on_note: Callable[[str], None],
-) -> Reference:
-    """Lock held: another agent may have computed it meanwhile."""
-    content = _as_computed(path)
+) -> StoredReference:
+    """Lock held: another agent may have computed it in between."""
+    content = _read_unchanged(path)
     if content is not None:
-        return Reference(path, content)
-    notes = _told_change(path)
+        return StoredReference(path, content)
+    notes = _change_notes(path)
     for note in notes:
         on_note(note)
-    return Reference(path, _compute(task, path, node, environments, on_note), notes)
+    return StoredReference(path, _compute(task, path, node, environments, on_note), notes)
 
 
-def _told_change(path: Path) -> tuple[str, ...]:
+def _change_notes(path: Path) -> tuple[str, ...]:
     if not (path.is_file() and _digest_file(path).is_file()):
         return ()
     return (f"{path} was changed since it was computed: it is computed again",)
 
 
-def _as_computed(path: Path) -> bytes | None:
-    """None if it is not there, or not as it was."""
+def _read_unchanged(path: Path) -> bytes | None:
+    """None if it is missing or changed."""
     try:
         content, told = path.read_bytes(), _digest_file(path).read_text()
     except (FileNotFoundError, UnicodeDecodeError):
@@ -131,8 +131,8 @@ def _as_computed(path: Path) -> bytes | None:
     return content
 
 
-def _keep(made: Path, path: Path) -> bytes:
-    """Give it its name; its digest first, so that no reader takes the new one for a changed one."""
+def _store(made: Path, path: Path) -> bytes:
+    """Store its digest first, so that no reader takes the new file for a changed one."""
     content = made.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     made.with_suffix(".sha256").write_text(digest)
@@ -164,8 +164,8 @@ def _version() -> str:
 
 
 @contextmanager
-def _alone(path: Path, on_note: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of a reference; tell if that means to wait for another agent."""
+def _locked(path: Path, on_note: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of a reference; report a wait for another agent."""
     lock = FileLock(path.with_suffix(".lock"), mode=0o600)
     try:
         lock.acquire(timeout=0)
@@ -184,8 +184,8 @@ def _alone(path: Path, on_note: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _in_the_making(path: Path) -> Iterator[Path]:
-    """Where the worker writes it, out of sight of readers. Lock held, so a leftover is nobody's."""
+def _temporary_file(path: Path) -> Iterator[Path]:
+    """Where the worker writes, hidden from readers. Lock held, so a leftover has no owner."""
     folder = path.with_suffix(".making")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
@@ -203,22 +203,22 @@ def _compute(
     on_note: Callable[[str], None],
 ) -> bytes:
     environment = environments.build(FRAMEWORK.name, "cpu", on_note)
-    need = Need(threads=_threads(task, node))
+    need = ResourceRequest(threads=_threads(task, node))
     with (
         locked(node, need, deadline_s=WAIT_DEADLINE_S, on_wait=on_note) as held,
-        _in_the_making(path) as made,
+        _temporary_file(path) as made,
     ):
         on_note(f"computing the float64 reference of {task.model} b{task.batch_size}")
-        bounds = Bounds(
+        bounds = WorkerBounds(
             cpus=held.share.allotment.cpus,
             memory_bytes=memory_limit(node, 0),
             deadline_s=DEADLINE_S,
             held_fds=held.descriptors,
         )
-        setting = Setting(environment, FRAMEWORK, home_of(environments.root), bounds)
-        session = hold_session(_request(task, node, made), setting, lambda event: None)
-        _require(session, task, bounds)
-        return _keep(made, path)
+        setting = WorkerSetting(environment, FRAMEWORK, home_of(environments.root), bounds)
+        session = run_session(_request(task, node, made), setting, lambda event: None)
+        _require_computed(session, task, bounds)
+        return _store(made, path)
 
 
 def _request(task: Task, node: Node, path: Path) -> Request:
@@ -243,9 +243,11 @@ def _threads(task: Task, node: Node) -> int:
     return node.physical if flops > ONE_CORE_FLOPS else 1
 
 
-def _require(session: Session, task: Task, bounds: Bounds) -> None:
+def _require_computed(session: Session, task: Task, bounds: WorkerBounds) -> None:
     """ReferenceFailed unless it was computed."""
-    verdict = decide(session, Bounded(bounds.deadline_s, bounds.memory_bytes, task.timing))
+    verdict = decide_outcome(
+        session, WorkerLimits(bounds.deadline_s, bounds.memory_bytes, task.timing)
+    )
     if verdict.status is not Status.OK:
         reason = f"its float64 reference could not be computed: {verdict.reason}"
         raise ReferenceFailed(verdict.status, reason, session.log_tail)

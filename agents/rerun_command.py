@@ -1,4 +1,4 @@
-"""The shell command that runs one task again, alone, where it is typed."""
+"""The shell command that runs one task again, alone."""
 
 import shlex
 from decimal import Decimal
@@ -8,9 +8,9 @@ from velodrome.agents.task import Limits, Task
 
 
 def rerun_command(task: Task) -> str:
-    """All that decides the task's number is in it, as far as it is not the default.
+    """Return the command, with every setting that decides the number and is not the default.
 
-    Except where it ran: on what node, and which of several GPUs alike.
+    Except where it ran: the node, and which of several equal GPUs.
     """
     words = ["velodrome", "measure", task.framework, task.model]
     words += ["--variant", task.variant, "--batch-size", str(task.batch_size)]
@@ -63,6 +63,6 @@ def _limits(limits: Limits) -> list[str]:
 
 
 def _number(value: float) -> str:
-    """The same number when it is read again, without an exponent, which is not read."""
+    """Exact when parsed again, without an exponent, which the option does not accept."""
     text = f"{Decimal(repr(value)):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

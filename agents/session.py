@@ -26,11 +26,19 @@ from velodrome.agents.environments.import_path import import_path
 from velodrome.agents.environments.launch import BY_SIGNAL, started
 from velodrome.agents.environments.manifest import libraries
 from velodrome.agents.environments.openblas_probes import choice_for
-from velodrome.agents.isolation.driver_libraries import driver_only, of_the_shell
-from velodrome.agents.isolation.mapped_libraries import mapped_libraries, notes_of
+from velodrome.agents.isolation.driver_libraries import (
+    driver_library_variables,
+    shell_library_variables,
+)
+from velodrome.agents.isolation.mapped_libraries import library_notes, mapped_libraries
 from velodrome.agents.isolation.pipe_lines import EndlessLine
-from velodrome.agents.isolation.supervised import Ending, StartFailed
-from velodrome.agents.isolation.worker_process import Bounds, Running, isolated, scratch_folder
+from velodrome.agents.isolation.supervised import StartFailed, TreeExit
+from velodrome.agents.isolation.worker_process import (
+    RunningWorker,
+    WorkerBounds,
+    scratch_folder,
+    start_worker,
+)
 from velodrome.agents.isolation.worker_variables import worker_variables
 from velodrome.agents.measurement import Reading
 from velodrome.agents.node import Gpu
@@ -45,13 +53,13 @@ LEAVE_S = 10.0  # what a worker gets to end by itself once it has said all
 
 
 @dataclass(frozen=True)
-class Setting:
+class WorkerSetting:
     """Where and in what a worker runs. sampling_hz 0: it is not sampled."""
 
     environment: Environment
     framework: Framework
     home: Path  # holds the environments, their caches and Velodrome's import path
-    bounds: Bounds
+    bounds: WorkerBounds
     gpus: tuple[Gpu, ...] = ()
     sampling_hz: float = 0.0
     sampler_cpu: int | None = None
@@ -59,17 +67,17 @@ class Setting:
 
 @dataclass(frozen=True)
 class Session:
-    """What the worker said and how it ended; ending None: its processes cannot be ended: left.
+    """A worker's events and its end. ending None: the processes in survivors cannot be killed.
 
-    events: those that the agent believes (velodrome.agents.validation.events); checks are its
-    own. kernel_kills: how often the kernel killed a process for lack of memory meanwhile, on the
-    whole machine. broken: what could not be read; then there are no events.
+    events: the validated ones (velodrome.agents.validation.events); checks: the agent's own.
+    kernel_kills: processes that the kernel killed meanwhile for lack of memory, on the whole
+    machine. broken: a line that could not be decoded; then there are no events.
     """
 
     events: tuple[object, ...]
-    ending: Ending | None
+    ending: TreeExit | None
     log_tail: str
-    left: tuple[int, ...] = ()
+    survivors: tuple[int, ...] = ()
     readings: tuple[Reading, ...] = ()
     peak_rss_bytes: int | None = None
     sampling_cpu_s: float | None = None  # what the sampler took, its start included
@@ -79,8 +87,8 @@ class Session:
     notes: tuple[str, ...] = ()  # what was set for the worker, and libraries from elsewhere
 
 
-def to_measure(task: Task, framework: Framework) -> Request:
-    """The reference that it is held to goes with the session."""
+def measure_request(task: Task, framework: Framework) -> Request:
+    """Build the request to measure a task; the session adds its reference."""
     return Request(
         action="measure",
         framework=framework.name,
@@ -97,38 +105,38 @@ def to_measure(task: Task, framework: Framework) -> Request:
     )
 
 
-def hold_session(
+def run_session(
     request: Request,
-    setting: Setting,
+    setting: WorkerSetting,
     on_event: Callable[[object], None],
     reference: bytes | None = None,
 ) -> Session:
-    """on_event gets each event as it comes. EnvironmentFailed if the environment is not as it was
-    built, StartFailed if the worker cannot be started.
+    """Run one worker. on_event gets each event as it arrives.
 
-    reference: what the worker shall find under the request's name of it, in a copy of its own.
+    EnvironmentFailed if the environment has changed since its build, StartFailed if the worker
+    cannot be started. reference: the worker gets a copy at the path in the request.
     """
     kernel_kills, begun_ns = _kernel_kills(), time.monotonic_ns()
     listener = _Listener(on_event)
     with scratch_folder() as scratch:
         if reference is not None:
-            request = request._replace(reference=_copied(reference, scratch))
+            request = request._replace(reference=_copy_reference(reference, scratch))
         require_as_built(setting.environment)
-        importable = _importable(setting)
+        importable = _prepare_import_path(setting)
         blas = choice_for(setting.environment, importable)
-        command, variables = _prepared(request, setting, scratch, importable, blas)
-        with isolated(command, variables, setting.bounds, scratch) as running:
+        command, variables = _prepare(request, setting, scratch, importable, blas)
+        with start_worker(command, variables, setting.bounds, scratch) as running:
             sampler = _listen_sampled(running, setting, listener)
-            ending = running.outcome(0.0 if listener.broken else LEAVE_S)
+            ending = running.wait(0.0 if listener.broken else LEAVE_S)
         validated = (
             Validated(()) if listener.broken else validate(listener.arrivals, request, begun_ns)
         )
         return Session(
             events=validated.events,
             checks=validated.checks,
-            ending=_of_worker(ending or running.ended(), setting.environment),
+            ending=_worker_exit(ending or running.kill(), setting.environment),
             log_tail=running.log_tail(),
-            left=running.left(),
+            survivors=running.survivors(),
             readings=sampler.readings if sampler else (),
             peak_rss_bytes=sampler.peak_rss_bytes if sampler else None,
             sampling_cpu_s=sampler.cost_cpu_seconds if sampler else None,
@@ -138,7 +146,10 @@ def hold_session(
                 *blas.notes,
                 *_library_notes(listener.mapped, setting, scratch),
                 *([sampler.fault] if sampler and sampler.fault else ()),
-                *(["its keeper had been stopped, and was woken"] * running.keeper_was_stopped),
+                *(
+                    ["its supervisor was stopped by another process, and was continued"]
+                    * running.supervisor_was_stopped
+                ),
             ),
         )
 
@@ -147,7 +158,7 @@ def _validated(listener: "_Listener", request: Request, begun_ns: int) -> Valida
     return Validated(()) if listener.broken else validate(listener.arrivals, request, begun_ns)
 
 
-def _copied(reference: bytes, scratch: Path) -> str:
+def _copy_reference(reference: bytes, scratch: Path) -> str:
     """The path of a copy that may only be read. StartFailed."""
     path = scratch / "reference.npz"
     try:
@@ -166,8 +177,8 @@ class _Listener:
         self._looks = LOOKS
         self._on_event = on_event
 
-    def listen(self, running: Running) -> None:
-        """Until the worker has said all, or breaks the protocol, or is gone."""
+    def listen(self, running: RunningWorker) -> None:
+        """Read until the worker has sent all, breaks the protocol, or is gone."""
         try:
             for line in running.events():
                 event = decode(line)
@@ -180,15 +191,17 @@ class _Listener:
             self.broken = str(error)
 
     def _look_at_libraries(self, event: object, pid: int) -> None:
-        """Between timed samples, never while they are taken: the kernel holds up the worker."""
+        """Between timed samples, never during them: the kernel holds up the worker."""
         is_between = isinstance(event, Phase) and event.name == "warmup"
         if self._looks and (is_between or isinstance(event, Timed)):
             self._looks -= 1
             self.mapped |= mapped_libraries(pid)
 
 
-def _listen_sampled(running: Running, setting: Setting, listener: _Listener) -> Sampler | None:
-    """The sampler is left before the worker is waited for, since its counters go with it."""
+def _listen_sampled(
+    running: RunningWorker, setting: WorkerSetting, listener: _Listener
+) -> Sampler | None:
+    """The sampler stops before the worker is waited for: its counters end with the worker."""
     with ExitStack() as stack:
         sampler = None
         if setting.sampling_hz > 0:
@@ -198,22 +211,22 @@ def _listen_sampled(running: Running, setting: Setting, listener: _Listener) -> 
     return sampler
 
 
-def _of_worker(ending: Ending | None, environment: Environment) -> Ending | None:
+def _worker_exit(ending: TreeExit | None, environment: Environment) -> TreeExit | None:
     """In a tree a monitor ends in the worker's place, and tells of a signal by its exit status."""
     if not (ending and environment.tree and (ending.exit_code or 0) > BY_SIGNAL):
         return ending
     return replace(ending, exit_code=None, signal=(ending.exit_code or 0) - BY_SIGNAL)
 
 
-def _importable(setting: Setting) -> str:
+def _prepare_import_path(setting: WorkerSetting) -> str:
     try:
         return import_path(setting.home, setting.framework)
     except OSError as error:
         raise StartFailed(f"its files cannot be written: {error}") from error
 
 
-def _prepared(
-    request: Request, setting: Setting, scratch: Path, importable: str, blas: Choice
+def _prepare(
+    request: Request, setting: WorkerSetting, scratch: Path, importable: str, blas: Choice
 ) -> tuple[list[str], dict[str, str]]:
     """The worker's files, made; its command and its variables."""
     file, temporary = scratch / "request.json", scratch / "tmp"
@@ -239,20 +252,22 @@ def _prepared(
     return started(environment, setting.framework.path, words), variables
 
 
-def _library_variables(setting: Setting, scratch: Path) -> dict[str, str]:
-    """An interpreter of the user's gets what the shell says; a locked one, for GPUs, the driver."""
+def _library_variables(setting: WorkerSetting, scratch: Path) -> dict[str, str]:
+    """The shell's for a user's own interpreter; the driver's for GPUs in a locked one."""
     if setting.environment.kind == "existing":
-        return of_the_shell(os.environ)
-    return driver_only(os.environ, scratch / "driver") if setting.gpus else {}
+        return shell_library_variables(os.environ)
+    return driver_library_variables(os.environ, scratch / "driver") if setting.gpus else {}
 
 
-def _library_notes(mapped: Collection[str], setting: Setting, scratch: Path) -> tuple[str, ...]:
-    """Of a worker in a tree there are none: paths there are the tree's own, and it is read-only."""
+def _library_notes(
+    mapped: Collection[str], setting: WorkerSetting, scratch: Path
+) -> tuple[str, ...]:
+    """None for a worker in a tree: its paths are the tree's own, and it is read-only."""
     environment = setting.environment
     if environment.tree:
         return ()
     is_own = environment.kind == "existing"
-    shell = of_the_shell(os.environ) if is_own else {}
+    shell = shell_library_variables(os.environ) if is_own else {}
     told = tuple(f"{name}={value} of the shell reached it" for name, value in shell.items())
     known = (
         environment.folder.resolve(),
@@ -262,11 +277,11 @@ def _library_notes(mapped: Collection[str], setting: Setting, scratch: Path) -> 
         scratch.resolve(),
     )
     locked = () if is_own else libraries(environment.folder)
-    return (*told, *notes_of(mapped, locked, known))
+    return (*told, *library_notes(mapped, locked, known))
 
 
 def _kernel_kills() -> int:
-    """Of the whole machine, since it booted; control groups' limits count too."""
+    """Of the whole machine since boot; limits of control groups count too."""
     with KernelFile("/proc/vmstat") as file:
         for line in (file.read_all() or b"").splitlines():
             if line.startswith(b"oom_kill "):

@@ -12,7 +12,7 @@ TASK_KEY_LENGTH = 16
 
 @dataclass(frozen=True)
 class Limits:
-    """What ends a task that does not end by itself. 0 bytes of memory: no limit.
+    """Limits at which a task is ended. 0 bytes of memory: no limit.
 
     disk_bytes: room for environments that its node must have; it ends nothing.
     """
@@ -24,7 +24,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Task:
-    """threads is a resolved number of cores; lock_hash names the locked environment."""
+    """One task. threads is a resolved number of cores; lock_hash names the locked environment."""
 
     framework: str
     variant: str
@@ -45,17 +45,17 @@ class Task:
 
     @cached_property
     def key(self) -> str:
-        """A hash of everything that decides the number; the same on every machine.
+        """A hash of everything that decides the number; equal on every machine.
 
-        Where a task ran, how long it may take, who else may run beside it and what canaries are
-        run around it are no part of it, except exclusivity, which decides how quiet the node is.
+        Where a task ran, its deadline, its neighbours and its canaries are no part of it;
+        exclusivity is, because it decides how much interference there is.
         """
         text = json.dumps(self.deciding, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:TASK_KEY_LENGTH]
 
     @property
     def deciding(self) -> dict[str, object]:
-        """What its key is made of, by name."""
+        """The parts of its key, by name."""
         deciding = asdict(self)
         del deciding["limits"], deciding["canary"]
         deciding["timing"] = list(self.timing)
@@ -63,19 +63,19 @@ class Task:
 
     @property
     def label(self) -> str:
-        """How a task is called in progress lines: all that differs between those of one sweep."""
+        """A task's name in progress lines: all that differs between the tasks of one sweep."""
         what = f"{self.framework}[{self.variant}] {self.model} b{self.batch_size}"
         device = device_name(self.device, self.gpu_count, self.gpu_model)
         return f"{what} {place_name(device, self.threads, self.dtype)}"
 
 
 def device_name(device: str, gpu_count: int, gpu_model: str) -> str:
-    """What a sweep asks for: `cpu`, `gpu`, `gpu:2`, `gpu:2 A100`."""
+    """Return a sweep's device setting: `cpu`, `gpu`, `gpu:2`, `gpu:2 A100`."""
     counted = f"{device}:{gpu_count}" if gpu_count > 1 else device
     return f"{counted} {gpu_model}" if gpu_model else counted
 
 
 def place_name(device: str, threads: int, dtype: str) -> str:
-    """E.g. `cpu 2t`; the type where it is not the usual one."""
+    """Return a name such as `cpu 2t`; with the dtype if it is not the default."""
     usual = Task.__dataclass_fields__["dtype"].default
     return f"{device} {threads}t" + (f" {dtype}" if dtype not in ("", usual) else "")

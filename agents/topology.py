@@ -1,4 +1,4 @@
-"""The physical cores of a machine and its caches, from /sys/devices/system/cpu."""
+"""The physical cores of a machine and their caches, from /sys/devices/system/cpu."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -10,10 +10,10 @@ CPUS = Path("/sys/devices/system/cpu")
 
 
 def cores(allowed: Collection[int], root: Path = CPUS) -> tuple[Core, ...]:
-    """One for each physical core that holds an allowed CPU, with those of its CPUs only.
+    """List each physical core with an allowed CPU, with only its allowed CPUs.
 
-    Ordered by their lowest CPU, and numbered so. Where /sys does not tell, as in some
-    containers, every CPU counts as a core of its own.
+    Ordered and numbered by their lowest CPU. Without /sys, as in some containers, every CPU counts
+    as a core.
     """
     by_siblings: dict[frozenset[int], list[int]] = {}
     for cpu in sorted(allowed):
@@ -30,14 +30,14 @@ def cores(allowed: Collection[int], root: Path = CPUS) -> tuple[Core, ...]:
 
 
 def caches(cpu: int, root: Path = CPUS) -> str:
-    """Of one CPU, as in `L1d 32 KiB, L1i 32 KiB, L2 512 KiB, L3 32 MiB`; empty if not told."""
+    """Describe a CPU's caches: `L1d 32 KiB, L1i 32 KiB, L2 512 KiB, L3 32 MiB`; empty if unknown."""
     folders = sorted(root.glob(f"cpu{cpu}/cache/index*"))
     names = [_cache(folder) for folder in folders]
     return ", ".join(name for name in names if name)
 
 
 def first_line(path: Path) -> str:
-    """Empty if the file cannot be read."""
+    """Read the first line; empty if the file cannot be read."""
     try:
         return path.read_text(errors="replace").split("\n", 1)[0].strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a worker said, as the fields of a measurement."""
+"""Conversion of a worker's events to the fields of a measurement."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,8 +19,8 @@ from velodrome.adapters.protocol import (
     Timed,
     Verified,
 )
-from velodrome.agents.isolation.log_tail import one_line
 from velodrome.agents.measurement import Measurement, Sample
+from velodrome.agents.safe_text import sanitize_line
 
 Event = TypeVar("Event")
 
@@ -32,10 +32,10 @@ MOST_NOTES = 100
 MOST_FIGURES = 20  # of one check
 
 
-def with_events(measurement: Measurement, events: Sequence[object]) -> Measurement:
-    """What was not reached is None. first_call_ns is that of all phases together.
+def add_events(measurement: Measurement, events: Sequence[object]) -> Measurement:
+    """Add the events' fields to a measurement. Fields not reached stay None.
 
-    After a disagreement the errors are those of the Failed.
+    first_call_ns: of all phases together. After a disagreement the errors are those of `failed`.
     """
     imported = last(events, Imported)
     built = last(events, Built)
@@ -46,7 +46,9 @@ def with_events(measurement: Measurement, events: Sequence[object]) -> Measureme
     parameters = _parameters(events)
     return replace(
         measurement,
-        framework_version=one_line(imported.framework_version, VERSION_LENGTH) if imported else "",
+        framework_version=sanitize_line(imported.framework_version, VERSION_LENGTH)
+        if imported
+        else "",
         import_ns=imported.import_ns if imported else None,
         build_ns=built.build_ns if built else None,
         transfer_ns=built.transfer_ns if built else None,
@@ -61,39 +63,40 @@ def with_events(measurement: Measurement, events: Sequence[object]) -> Measureme
         samples=tuple(_samples(events)),
         peak_gpu_memory_bytes=(finished.peak_gpu_memory_bytes or None) if finished else None,
         kernels=_kernels(imported, finished),
-        notes=(*(_notes(verified) if verified else ()), *_restless(timed.values())),
+        notes=(*(_notes(verified) if verified else ()), *_warmup_notes(timed.values())),
     )
 
 
 def _proven(events: Sequence[object]) -> Sequence[object]:
-    """Those after the proof: a time before it is none."""
+    """Events after the proof: an unproven time does not count."""
     places = [place for place, event in enumerate(events) if isinstance(event, Verified)]
     return events[places[0] :] if places else ()
 
 
 def _notes(verified: Verified) -> tuple[str, ...]:
-    return tuple(one_line(note, NOTE_LENGTH) for note in verified.notes[:MOST_NOTES])
+    return tuple(sanitize_line(note, NOTE_LENGTH) for note in verified.notes[:MOST_NOTES])
 
 
 def _kernels(imported: Imported | None, finished: Finished | None) -> tuple[str, ...]:
-    """At the end, with what was loaded late; of a worker that was cut off, as it began."""
+    """At the end, with those loaded late; of a worker that was cut off, as it began."""
     told = (finished.kernels if finished else ()) or (imported.kernels if imported else ())
-    return tuple(one_line(kernel, VERSION_LENGTH) for kernel in told[:MOST_NOTES])
+    return tuple(sanitize_line(kernel, VERSION_LENGTH) for kernel in told[:MOST_NOTES])
 
 
-def _restless(timed: Iterable[Timed]) -> Iterator[str]:
-    """Warm-ups that ended because their time was over: what was timed may still have sped up."""
+def _warmup_notes(timed: Iterable[Timed]) -> Iterator[str]:
+    """Warm-ups that reached their time limit: the timed calls may still have become faster."""
     for event in timed:
         if not event.settled:
             yield f"the speed of {event.phase} had not settled when its warm-up was over"
 
 
 def phases(events: Sequence[object]) -> tuple[Phase, ...]:
+    """List the phases that have begun."""
     return tuple(_all(events, Phase))
 
 
 def phase_reached(events: Sequence[object]) -> str:
-    """In words: the phase that had begun last."""
+    """Describe the phase that had begun last."""
     reached = last(events, Phase)
     if reached:
         return f"in phase {reached.name}"
@@ -101,6 +104,7 @@ def phase_reached(events: Sequence[object]) -> str:
 
 
 def last(events: Sequence[object], kind: type[Event]) -> Event | None:
+    """Return the last event of a kind."""
     return next((event for event in reversed(events) if isinstance(event, kind)), None)
 
 
@@ -118,16 +122,20 @@ def _samples(events: Sequence[object]) -> Iterator[Sample]:
 def _parameters(events: Sequence[object]) -> tuple[ParameterError, ...]:
     told = last(events, Verified) or last(events, Failed)
     parameters = told.parameters if told else ()
-    return tuple(entry._replace(name=one_line(entry.name, NAME_LENGTH)) for entry in parameters)
+    return tuple(
+        entry._replace(name=sanitize_line(entry.name, NAME_LENGTH)) for entry in parameters
+    )
 
 
 def _checks(events: Sequence[object]) -> Iterator[Checked]:
-    """As they were sent; what they say is made safe to show."""
+    """As sent, with sanitized texts."""
     for event in _all(events, Checked):
         figures = event.figures[:MOST_FIGURES]
         yield event._replace(
-            reason=one_line(event.reason, NOTE_LENGTH),
-            figures=tuple(one._replace(name=one_line(one.name, NAME_LENGTH)) for one in figures),
+            reason=sanitize_line(event.reason, NOTE_LENGTH),
+            figures=tuple(
+                one._replace(name=sanitize_line(one.name, NAME_LENGTH)) for one in figures
+            ),
         )
 
 

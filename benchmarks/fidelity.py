@@ -35,7 +35,7 @@ from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.recipes import RecipeError
 from velodrome.agents.environments.store import EnvironmentStore
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 
 LOOPS = sorted(path.name[:-8] for path in (Path(__file__).parent / "bare").glob("*_loop.py"))
 MODELS = ["lenet", "autoencoder-400-200-100/finetune"]
@@ -43,7 +43,7 @@ MODELS = ["lenet", "autoencoder-400-200-100/finetune"]
 
 def main() -> None:
     options = arguments()
-    node = take()
+    node = take_inventory()
     store = EnvironmentStore()
     environments, failed = built(options.frameworks, store)
     bench = Bench(node, store, environments, options.seconds)

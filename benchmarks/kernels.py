@@ -28,7 +28,7 @@ from velodrome.agents.environments.core_types import OF_THE_USER, Choice
 from velodrome.agents.environments.import_path import import_path
 from velodrome.agents.environments.openblas_probes import choice_for
 from velodrome.agents.environments.store import EnvironmentStore
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 
 CHOSEN, BY_ITSELF = "chosen", "by itself"
 Found = dict[tuple[Cell, str], list[dict[str, float]]]  # of a setting, medians in ns by phase
@@ -37,7 +37,7 @@ Found = dict[tuple[Cell, str], list[dict[str, float]]]  # of a setting, medians 
 def main() -> None:
     options = arguments()
     os.environ.pop(OF_THE_USER, None)
-    bench = Bench(take(), EnvironmentStore(), {}, options.seconds)
+    bench = Bench(take_inventory(), EnvironmentStore(), {}, options.seconds)
     deadline = time.monotonic() + options.budget_s
     cells = [cell_of(text) for text in options.cells]
     choices = {cell: choice(cell, bench) for cell in cells}

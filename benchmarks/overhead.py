@@ -18,7 +18,7 @@ from dataclasses import replace
 from velodrome.adapters.protocol import Finished, Hello, Timing
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.task import Task
 
 TIMING = Timing(target=0.5, min_samples=3, min_seconds=0.2, max_seconds=0.5)
@@ -56,7 +56,9 @@ def task_overhead_s(task: Task, store: EnvironmentStore) -> float:
             lived[type(event)] = event.at_ns
 
     started_ns = time.monotonic_ns()
-    measurement = execute(task, node=take(), repeat=0, attempt=1, environments=store, on_event=note)
+    measurement = execute(
+        task, node=take_inventory(), repeat=0, attempt=1, environments=store, on_event=note
+    )
     wall_ns = time.monotonic_ns() - started_ns
     if not measurement.status.has_number:
         sys.exit(f"{task.label}: {measurement.status.value}: {measurement.reason}")

@@ -21,7 +21,7 @@ from kernels import document
 from velodrome.agents.environments.launch import started
 from velodrome.agents.environments.openblas_probes import libraries
 from velodrome.agents.environments.store import EnvironmentStore
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 
 SETTINGS = ("", "Prescott", "Nehalem", "Sandybridge", "Haswell", "SkylakeX")
 BY_ITSELF = "by itself"
@@ -98,7 +98,7 @@ def row_of(key: Key, found: dict[Key, list[tuple[str, float]]]) -> Row:
 def heading(options: argparse.Namespace) -> Row:
     return {
         "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "cpu_model": take().cpu_model,
+        "cpu_model": take_inventory().cpu_model,
         "rounds": options.rounds,
         "load_at_end": round(os.getloadavg()[0], 1),
     }

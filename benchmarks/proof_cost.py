@@ -26,7 +26,7 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.proof import reference, reference_file
 from velodrome.adapters.timing.intervals import compute_median_interval
 from velodrome.agents.environments.store import EnvironmentStore
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 
 HERE = Path(__file__).parent
 FRAMEWORKS = ("torch", "tensorflow")
@@ -36,7 +36,9 @@ CELLS = ("lenet", "lstm", *(f"autoencoder-400-200-100/{part}" for part in ("ae1"
 def main() -> None:
     options = arguments()
     store = EnvironmentStore()
-    bench = Bench(take(), store, {name: store.build(name) for name in options.frameworks}, 1.0)
+    bench = Bench(
+        take_inventory(), store, {name: store.build(name) for name in options.frameworks}, 1.0
+    )
     deadline = time.monotonic() + options.budget_s
     rows = []
     with tempfile.TemporaryDirectory() as folder:

@@ -29,7 +29,7 @@ from pathlib import Path
 import psutil
 
 from velodrome.adapters.timing.intervals import Interval, compute_median_interval
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.sampling.sampler import Sampler
 
 BOUNDS = {"spare": 1.005, "shared": 1.01}
@@ -209,7 +209,7 @@ def main() -> None:
     about = {
         "benchmark": "sampling",
         "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "cpu_model": take().cpu_model,
+        "cpu_model": take_inventory().cpu_model,
         "cores": len(allowed),
         "hz": asked.hz,
         "model": asked.model,

@@ -71,10 +71,10 @@ def _failed(error: Exception) -> int:
 
 
 def _said(text: str, status: int) -> int:
-    from velodrome.agents.isolation.log_tail import without_controls
+    from velodrome.agents.safe_text import strip_controls
 
     # What pip or a framework said may be part of it.
-    sys.stderr.write(f"velodrome: {without_controls(text)}\n")
+    sys.stderr.write(f"velodrome: {strip_controls(text)}\n")
     return status
 
 

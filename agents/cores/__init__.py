@@ -1,1 +1,1 @@
-"""Which cores and GPUs a task gets, and locks so that no two tasks share one."""
+"""Cores and GPUs of a task, and locks so that no two tasks share one."""

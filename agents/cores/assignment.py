@@ -1,4 +1,4 @@
-"""Which CPUs a task gets, and which one samples it; decided from the node's topology alone."""
+"""Assignment of CPUs and GPUs to a task, decided from the node's topology alone."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from velodrome.agents.node import Core, Gpu, Node
 
 @dataclass(frozen=True)
 class Allotment:
-    """cores: the physical cores that are the task's alone. cpus: where its threads run.
+    """cores: physical cores that are the task's alone. cpus: where its threads run.
 
-    sampler_cpu: where it is sampled from, outside its cores; None if there is no core to spare.
+    sampler_cpu: where its sampler runs, outside its cores; None if there is no core to spare.
     """
 
     cores: tuple[Core, ...]
@@ -19,16 +19,15 @@ class Allotment:
 
 
 class DoesNotFit(Exception):
-    """More threads than the node has CPUs."""
+    """The node never has what the task needs."""
 
 
 def choose(node: Node, threads: int, free: Collection[Core] | None = None) -> Allotment | None:
-    """None if the free cores (all, if not given) are too few just now. DoesNotFit if all are.
+    """Choose the cores of a task; None if too few are free now. DoesNotFit if there never are.
 
-    One thread a core, as long as the cores suffice; then SMT siblings too. The node's first core
-    is taken last: the system's own work, and the sampler's, is done there. The cores are of one
-    NUMA node if they can be, else of one socket; of several that would do, the one with fewest
-    cores left.
+    One thread per core while cores last, then SMT siblings too. The node's first core is taken
+    last: the system and the sampler run there. The cores are of one NUMA node if possible, else of
+    one socket; of several candidates, the one with fewest free cores.
     """
     if not 0 < threads <= node.logical:
         raise DoesNotFit(
@@ -49,7 +48,7 @@ def choose(node: Node, threads: int, free: Collection[Core] | None = None) -> Al
 
 
 def _together(cores: Sequence[Core], wanted: int) -> tuple[Core, ...] | None:
-    """As near to each other as there is room; None if there are fewer than wanted."""
+    """The closest cores; None if there are too few."""
     rooms = [room for room in _rooms(cores) if len(room) >= wanted]
     if not rooms:
         return None
@@ -75,10 +74,10 @@ def _cpus(cores: Sequence[Core], threads: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class Need:
-    """What a task asks of its node. exclusive: nothing else may run anywhere on it meanwhile.
+class ResourceRequest:
+    """Resources that a task needs. exclusive: nothing else may run on the node meanwhile.
 
-    gpu_model is words of the GPU's name in any case, gpu_uuids the very ones; empty for any.
+    gpu_model: part of the GPU's name, in any case; gpu_uuids: exactly these GPUs; empty: any.
     """
 
     threads: int
@@ -87,16 +86,16 @@ class Need:
     gpu_uuids: tuple[str, ...] = ()
     exclusive: bool = True
 
-    def wants(self, gpu: Gpu) -> bool:
-        """Whether that GPU would do."""
+    def matches(self, gpu: Gpu) -> bool:
+        """Return True if that GPU is acceptable."""
         named = not self.gpu_uuids or gpu.uuid in self.gpu_uuids
-        together = self.gpu_count <= 1 or not gpu.is_part
-        return named and together and gpu.is_called(self.gpu_model)
+        together = self.gpu_count <= 1 or not gpu.is_mig_instance
+        return named and together and gpu.matches(self.gpu_model)
 
 
 @dataclass(frozen=True)
 class Share:
-    """What a task runs on. cores and gpus are those to lock: of an exclusive task, the node's."""
+    """Resources of a task. cores and gpus are those to lock: all the node's if it is exclusive."""
 
     allotment: Allotment
     gpus: tuple[Gpu, ...]
@@ -105,10 +104,10 @@ class Share:
 
 
 def share(
-    node: Node, need: Need, free_cores: Collection[Core], free_gpus: Collection[Gpu]
+    node: Node, need: ResourceRequest, free_cores: Collection[Core], free_gpus: Collection[Gpu]
 ) -> Share | None:
-    """None if what is free does not suffice just now. DoesNotFit if the node never does."""
-    suitable = tuple(gpu for gpu in node.gpus if need.wants(gpu)) if need.gpu_count else ()
+    """Assign free resources; None if too few are free now. DoesNotFit if there never are enough."""
+    suitable = tuple(gpu for gpu in node.gpus if need.matches(gpu)) if need.gpu_count else ()
     if len(suitable) < need.gpu_count:
         raise DoesNotFit(_too_few_gpus(node, need, len(suitable)))
     allotment = choose(node, need.threads, free_cores)
@@ -122,7 +121,7 @@ def share(
     return Share(allotment, gpus, node.cores, node.gpus)
 
 
-def _too_few_gpus(node: Node, need: Need, there: int) -> str:
+def _too_few_gpus(node: Node, need: ResourceRequest, there: int) -> str:
     such = " such" if need.gpu_model or need.gpu_uuids or node.gpus else ""
     asked = "1 GPU" if need.gpu_count == 1 else f"{need.gpu_count} GPUs"
     fault = f": {node.gpu_fault}" if node.gpu_fault else ""

@@ -1,4 +1,4 @@
-"""Cores and GPUs for one task alone, among all tasks of all agents on this machine."""
+"""Locks that give cores and GPUs to one task, among all tasks of all agents on a machine."""
 
 import os
 import time
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from velodrome.agents import topology
-from velodrome.agents.cores.assignment import Need, Share, share
+from velodrome.agents.cores.assignment import ResourceRequest, Share, share
 from velodrome.agents.cores.lock_files import lock_folder, try_lock
 from velodrome.agents.cores.lock_holders import holders
 from velodrome.agents.cpusets import cpu_numbers
@@ -23,12 +23,12 @@ TURNSTILE = "turnstile.lock"
 
 
 class WaitedTooLong(Exception):
-    """The cores or GPUs did not become free in time; the text says who holds them."""
+    """The cores or GPUs did not become free in time; the text names their holders."""
 
 
 @dataclass(frozen=True)
-class Held:
-    """What a task has, and the descriptors of the locks on it, to be handed to its keeper."""
+class LockedShare:
+    """A task's resources, and the descriptors of their locks for its supervisor."""
 
     share: Share
     descriptors: tuple[int, ...]
@@ -36,17 +36,17 @@ class Held:
 
 @contextmanager
 def locked(
-    node: Node, need: Need, *, deadline_s: float, on_wait: Callable[[str], None]
-) -> Iterator[Held]:
-    """Hold what is needed; a task that is not exclusive takes whatever fits and is free.
+    node: Node, need: ResourceRequest, *, deadline_s: float, on_wait: Callable[[str], None]
+) -> Iterator[LockedShare]:
+    """Lock the requested resources for the block; a task that is not exclusive takes any that fit.
 
-    Who waits stands in a turnstile, and only who stands there takes locks: so a task that needs
-    every core is not passed again and again by small ones, and no two tasks hold each a part of
-    what both need. on_wait is told who is waited for. WaitedTooLong at the deadline, DoesNotFit
-    if the node never has what is needed, LocksUnusable. The locks are let go at the end of the
-    block, but hold on while a keeper has them too.
+    Tasks wait at a turnstile, and only the one inside takes locks: so small tasks cannot overtake a
+    task that needs every core for ever, and no two tasks each hold half of what both need. on_wait
+    gets the names of the holders. WaitedTooLong at the deadline, DoesNotFit if the node never has
+    the resources, LocksUnusable. The locks end with the block, or later if a supervisor holds them
+    too.
     """
-    folder = require_possible(node, need)
+    folder = require_feasible(node, need)
     files = _files(node, need, folder)
     what = "GPUs and cores" if need.gpu_count else "cores"
     turn = _Turn(time.monotonic() + deadline_s, on_wait)
@@ -62,7 +62,7 @@ def locked(
             os.close(descriptor)
 
 
-def require_possible(node: Node, need: Need) -> Path:
+def require_feasible(node: Node, need: ResourceRequest) -> Path:
     """The folder of locks. DoesNotFit, LocksUnusable: what waiting and building cannot mend."""
     share(node, need, node.cores, node.gpus)
     return lock_folder()
@@ -70,13 +70,13 @@ def require_possible(node: Node, need: Need) -> Path:
 
 @dataclass(frozen=True)
 class _Taken:
-    """Locks that somebody else holds."""
+    """Locks that another process holds."""
 
     paths: tuple[Path, ...]
 
 
 class _Turn:
-    """Tries again and again until the deadline, and tells who is in the way, once each."""
+    """Repeats an attempt until the deadline, and reports each holder once."""
 
     def __init__(self, deadline: float, on_wait: Callable[[str], None]) -> None:
         self._deadline = deadline
@@ -106,22 +106,22 @@ def _place(turnstile: Path) -> int | _Taken:
     return _Taken((turnstile,)) if descriptor is None else descriptor
 
 
-def _files(node: Node, need: Need, folder: Path) -> dict[Path, Core | Gpu]:
+def _files(node: Node, need: ResourceRequest, folder: Path) -> dict[Path, Core | Gpu]:
     """Every lock that may be needed, in ascending order."""
-    gpus = [gpu for gpu in node.gpus if need.exclusive or (need.gpu_count and need.wants(gpu))]
+    gpus = [gpu for gpu in node.gpus if need.exclusive or (need.gpu_count and need.matches(gpu))]
     files: dict[Path, Core | Gpu] = {folder / _name(core): core for core in node.cores}
     return files | {folder / f"gpu-{gpu.uuid}.lock": gpu for gpu in gpus}
 
 
 def _name(core: Core) -> str:
-    """By the lowest of the core's siblings in the machine, of which a container may see others."""
+    """Named by the lowest sibling in the machine, since containers may see different ones."""
     cpu = core.cpus[0]
     siblings = topology.CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list"
     return f"core-{min(cpu_numbers(topology.first_line(siblings)) or {cpu})}.lock"
 
 
-def _take(node: Node, need: Need, files: dict[Path, Core | Gpu]) -> Held | _Taken:
-    """Lock what is free, see whether it will do, and let go of what is too much: all or nothing."""
+def _take(node: Node, need: ResourceRequest, files: dict[Path, Core | Gpu]) -> LockedShare | _Taken:
+    """Lock all free candidates, keep those needed and release the rest: all or nothing."""
     held: dict[Path, int] = {}
     busy: list[Path] = []
     keep: set[Core | Gpu] = set()
@@ -139,13 +139,13 @@ def _take(node: Node, need: Need, files: dict[Path, Core | Gpu]) -> Held | _Take
             return _Taken(tuple(busy))
         keep = {*found.locked_cores, *found.locked_gpus}
         own = tuple(descriptor for path, descriptor in held.items() if files[path] in keep)
-        return Held(found, own)
+        return LockedShare(found, own)
     finally:
         for path, descriptor in held.items():
             if files[path] not in keep:
                 os.close(descriptor)
 
 
-def _share(node: Node, need: Need, free: Sequence[Core | Gpu]) -> Share | None:
+def _share(node: Node, need: ResourceRequest, free: Sequence[Core | Gpu]) -> Share | None:
     cores = [one for one in free if isinstance(one, Core)]
     return share(node, need, cores, [one for one in free if isinstance(one, Gpu)])

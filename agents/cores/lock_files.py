@@ -1,4 +1,4 @@
-"""Locks that every process of this machine sees, whosever it is; the kernel frees a dead one's."""
+"""File locks visible to every process of this machine; the kernel frees those of dead ones."""
 
 import fcntl
 import os
@@ -16,11 +16,11 @@ COMMAND_LENGTH = 80
 
 
 class LocksUnusable(Exception):
-    """The folder of locks cannot be used. Its user can mend that."""
+    """The folder of locks cannot be used. The user can fix that."""
 
 
 def lock_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Made if it is missing, open to all users. LocksUnusable if that cannot be."""
+    """Return the folder of locks, created if missing, open to all users. LocksUnusable."""
     folder = Path(environ.get(VARIABLE) or DEFAULT)
     try:
         with suppress(FileExistsError):
@@ -37,11 +37,11 @@ def lock_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def try_lock(path: Path) -> int | None:
-    """A descriptor that holds the lock until it, and every copy of it, is closed. None: taken.
+    """Return a descriptor that holds the lock until all its copies are closed; None: taken.
 
     The file stays: removing it would let two processes lock two files of one name.
     """
-    descriptor = _opened(path)
+    descriptor = _open(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -51,7 +51,7 @@ def try_lock(path: Path) -> int | None:
     return descriptor
 
 
-def _opened(path: Path) -> int:
+def _open(path: Path) -> int:
     """LocksUnusable if it may not be opened."""
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     try:

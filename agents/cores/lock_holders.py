@@ -1,11 +1,11 @@
-"""Who holds a lock: whoever signed it, or a process that has outlived that one and holds it on."""
+"""Holders of a lock: the process that signed it, or one that outlived it and still holds it."""
 
 import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from velodrome.agents.isolation.log_tail import one_line
+from velodrome.agents.safe_text import sanitize_line
 
 SIGNATURE_BYTES = 200
 MOST = 4  # processes that are named for one lock
@@ -13,10 +13,10 @@ STATES = {"T": "stopped", "t": "held by a debugger", "D": "in the kernel", "Z": 
 
 
 def holders(paths: Iterable[Path]) -> str:
-    """As in `pid 123 (velodrome run sweeps/quick.yaml)`.
+    """Describe the holders, such as `pid 123 (velodrome run sweeps/quick.yaml)`.
 
-    A task's keeper holds on to its locks until nothing is left of the task, the agent that signed
-    them may be gone by then: `pid 124 (python, stopped), left by pid 123 (...)`.
+    A task's supervisor holds its locks until nothing is left of the task. The agent that signed
+    them may be dead by then: `pid 124 (python, stopped), left by pid 123 (...)`.
     """
     # The kernel tells of files by their real place. A link in place of a lock is not followed.
     real = (path.parent.resolve() / path.name for path in paths)
@@ -47,7 +47,7 @@ def _signed(path: Path) -> str:
     except OSError:
         return ""
     try:
-        return one_line(os.read(descriptor, SIGNATURE_BYTES).decode(errors="replace"), 200)
+        return sanitize_line(os.read(descriptor, SIGNATURE_BYTES).decode(errors="replace"), 200)
     except OSError:
         return ""
     finally:
@@ -55,11 +55,11 @@ def _signed(path: Path) -> str:
 
 
 def _has_locked(pid: str, path: Path) -> bool:
-    """Whether one of its descriptors holds the lock: whoever waits has the file open, too."""
-    return any("FLOCK" in _text(descriptor) for descriptor in _opened(pid, str(path)))
+    """Return True if a descriptor of it holds the lock: a waiting process has the file open, too."""
+    return any("FLOCK" in _text(descriptor) for descriptor in _descriptor_infos(pid, str(path)))
 
 
-def _opened(pid: str, path: str) -> Iterator[Path]:
+def _descriptor_infos(pid: str, path: str) -> Iterator[Path]:
     """What the kernel tells of each of its descriptors of this file."""
     try:
         for descriptor in Path("/proc", pid, "fd").iterdir():
@@ -73,7 +73,7 @@ def _described(pid: str) -> str:
     fields = _text(Path("/proc", pid, "stat"))
     name, _, rest = fields.partition("(")[2].rpartition(")")
     state = STATES.get(rest.strip()[:1], "")
-    return f"pid {pid} ({one_line(name, 20)}{', ' + state if state else ''})"
+    return f"pid {pid} ({sanitize_line(name, 20)}{', ' + state if state else ''})"
 
 
 def _text(path: Path) -> str:

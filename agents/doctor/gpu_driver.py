@@ -12,19 +12,19 @@ from velodrome.agents.doctor.gpu_states import GpuState, GpuStates
 from velodrome.agents.node import Gpu
 from velodrome.agents.sampling import nvml
 from velodrome.agents.sampling.driver_faults import DRIVER
-from velodrome.agents.sampling.gpu_meter import Meter
-from velodrome.agents.sampling.gpus import Asked, boards, cuda_major
-from velodrome.agents.sampling.nvml import ask
+from velodrome.agents.sampling.gpu_meter import GpuMeter
+from velodrome.agents.sampling.gpus import DriverQueries, installed_gpus, query_cuda_major
+from velodrome.agents.sampling.nvml import call_or_none
 
 
-def tell() -> dict[str, object]:
+def query() -> dict[str, object]:
     """The fields of GpuStates."""
-    asked = Asked()
-    release = str(asked.needed(DRIVER, pynvml.nvmlSystemGetDriverVersion) or "")
+    asked = DriverQueries()
+    release = str(asked.require(DRIVER, pynvml.nvmlSystemGetDriverVersion) or "")
     states = GpuStates(
         driver=release,
-        cuda_major=cuda_major(asked, release),
-        gpus=tuple(_state(gpu) for gpu in boards(asked, release)),
+        cuda_major=query_cuda_major(asked, release),
+        gpus=tuple(_state(gpu) for gpu in installed_gpus(asked, release)),
         # The driver counts in the host's PIDs, and shows all processes to nobody else.
         sees_all=nvml.pid_namespace() == nvml.HOST_PID_NAMESPACE,
         faults=asked.faults,
@@ -33,37 +33,37 @@ def tell() -> dict[str, object]:
 
 
 def _state(gpu: Gpu) -> GpuState:
-    handle = ask(pynvml.nvmlDeviceGetHandleByUUID, gpu.uuid)
+    handle = call_or_none(pynvml.nvmlDeviceGetHandleByUUID, gpu.uuid)
     if handle is None:  # lost since
         return GpuState(gpu.index, gpu.name)
-    persistence = ask(pynvml.nvmlDeviceGetPersistenceMode, handle)
-    default_mw = ask(pynvml.nvmlDeviceGetPowerManagementDefaultLimit, handle)
+    persistence = call_or_none(pynvml.nvmlDeviceGetPersistenceMode, handle)
+    default_mw = call_or_none(pynvml.nvmlDeviceGetPowerManagementDefaultLimit, handle)
     clock = pynvml.NVML_CLOCK_GRAPHICS
     return GpuState(
         index=gpu.index,
         name=gpu.name,
         is_persistent=None if persistence is None else bool(persistence),
         ecc=_pair(pynvml.nvmlDeviceGetEccMode, handle),
-        compute_mode=ask(pynvml.nvmlDeviceGetComputeMode, handle),
-        clock_mhz=ask(pynvml.nvmlDeviceGetApplicationsClock, handle, clock),
-        default_clock_mhz=ask(pynvml.nvmlDeviceGetDefaultApplicationsClock, handle, clock),
+        compute_mode=call_or_none(pynvml.nvmlDeviceGetComputeMode, handle),
+        clock_mhz=call_or_none(pynvml.nvmlDeviceGetApplicationsClock, handle, clock),
+        default_clock_mhz=call_or_none(pynvml.nvmlDeviceGetDefaultApplicationsClock, handle, clock),
         limit_w=gpu.power_limit_w,
         default_limit_w=None if default_mw is None else default_mw / 1000,
         mig=_pair(pynvml.nvmlDeviceGetMigMode, handle),
         pids=_pids(handle),
-        throttle_reasons=Meter([(gpu.index, gpu.uuid)]).read(())[0].throttle_reasons,
+        throttle_reasons=GpuMeter([(gpu.index, gpu.uuid)]).read(())[0].throttle_reasons,
     )
 
 
 def _pair(call: Callable[..., list[int]], handle: object) -> tuple[bool, bool] | None:
-    told = ask(call, handle)
+    told = call_or_none(call, handle)
     return None if told is None else (bool(told[0]), bool(told[1]))
 
 
 def _pids(handle: object) -> tuple[int, ...] | None:
     lists = [
-        ask(pynvml.nvmlDeviceGetComputeRunningProcesses, handle),
-        ask(pynvml.nvmlDeviceGetGraphicsRunningProcesses, handle),
+        call_or_none(pynvml.nvmlDeviceGetComputeRunningProcesses, handle),
+        call_or_none(pynvml.nvmlDeviceGetGraphicsRunningProcesses, handle),
     ]
     told = [entries for entries in lists if entries is not None]
     return tuple(sorted({entry.pid for entries in told for entry in entries})) if told else None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from velodrome.agents.sampling.driver_faults import Fault
+from velodrome.agents.sampling.driver_faults import DriverFault
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class GpuStates:
     cuda_major: int | None
     gpus: tuple[GpuState, ...]
     sees_all: bool
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[DriverFault, ...] = ()
 
     @classmethod
-    def of_fields(cls, fields: Mapping[str, Any]) -> "GpuStates":
+    def from_fields(cls, fields: Mapping[str, Any]) -> "GpuStates":
         """Of its own fields that went through JSON."""
         states = [{key: _plain(value) for key, value in gpu.items()} for gpu in fields["gpus"]]
-        faults = tuple(Fault(**fault) for fault in fields["faults"])
+        faults = tuple(DriverFault(**fault) for fault in fields["faults"])
         gpus = tuple(GpuState(**state) for state in states)
         return cls(**{**fields, "gpus": gpus, "faults": faults})
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from velodrome.agents.doctor.finding import Finding, Subject, listed
 from velodrome.agents.doctor.gpu_states import GpuState, GpuStates
 from velodrome.agents.environments.accelerators import rank
-from velodrome.agents.sampling.gpu_throttling import IN_NEED, POWER_CAP, WORDS
+from velodrome.agents.sampling.gpu_throttling import FLAGGED, POWER_CAP, WORDS
 
 PROHIBITED = 2  # nvmlComputeMode_t in nvml.h
 MODES = ("default", "exclusive thread", "prohibited", "exclusive process")
 # Idle, clocks that the user set, sync boost and display are no slowdowns.
-SLOWDOWNS = {bit: WORDS[bit] for bit in (POWER_CAP, *IN_NEED)}
+SLOWDOWNS = {bit: WORDS[bit] for bit in (POWER_CAP, *FLAGGED)}
 NOT_TOLD = "the driver does not say"
 
 DRIVER = Subject(

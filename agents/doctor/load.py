@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from velodrome.agents.doctor.finding import Finding, Subject, listed
 from velodrome.agents.doctor.kernel_settings import Kernel
-from velodrome.agents.sampling.interference_thresholds import TOLERATED_PERCENT
+from velodrome.agents.sampling.interference_thresholds import OTHER_CORES_PERCENT
 
 # /proc/stat: user nice system idle iowait irq softirq steal; guest time is part of user time.
 WORKING = (0, 1, 2, 5, 6)
@@ -64,7 +64,7 @@ def other_load(before: Snapshot, after: Snapshot, own_pid: int) -> Finding:
     if not busy:
         return LOAD.unknown("this kernel does not say")
     total = sum(busy.values())
-    if total <= TOLERATED_PERCENT:
+    if total <= OTHER_CORES_PERCENT:
         return LOAD.fine(f"{total:.0f} % of one core")
     worst = sorted(busy, key=lambda cpu: -busy[cpu])
     cores = listed([f"cpu{cpu} {busy[cpu]:.0f} %" for cpu in worst if busy[cpu] >= 5])

@@ -24,7 +24,7 @@ from velodrome.agents.environments.disk_space import room_bytes
 from velodrome.agents.environments.store import default_root
 from velodrome.agents.inventory import usable_cpus
 from velodrome.agents.sampling import driver
-from velodrome.agents.sampling.driver_faults import Fault
+from velodrome.agents.sampling.driver_faults import DriverFault
 
 INTERVAL_S = 1.0
 # `copy` takes 2.0 GiB and AlexNet at batch 16 1.7 (docs/results/proof.csv); at 256 it takes more.
@@ -107,7 +107,7 @@ def _provisions(environ: Mapping[str, str], wants: prerequisites.Wants) -> tuple
 
 
 def _gpu_states() -> GpuStates | None:
-    told = driver.ask("velodrome.agents.doctor.gpu_driver")
-    if isinstance(told, Fault):
+    told = driver.query_driver("velodrome.agents.doctor.gpu_driver")
+    if isinstance(told, DriverFault):
         return GpuStates("", None, (), sees_all=False, faults=(told,))
-    return GpuStates.of_fields(told) if told else None
+    return GpuStates.from_fields(told) if told else None

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.sampling.driver import look
+from velodrome.agents.sampling.driver import query_gpus
 
 NAME = r"cpu|gpu|cuda[0-9]{2}"
 _CUDA = re.compile(r"cuda([0-9]{2})")
@@ -33,9 +33,9 @@ def here(device: str) -> str:
     """
     if device != "gpu":
         return device
-    driver = look()
+    driver = query_gpus()
     if driver.faults and driver.cuda_major is None:
-        raise EnvironmentFailed(f"nobody knows which CUDA is run here: {driver.faults[0]}")
+        raise EnvironmentFailed(f"the CUDA version of this node is unknown: {driver.faults[0]}")
     return f"cuda{driver.cuda_major}" if driver.cuda_major else device
 
 

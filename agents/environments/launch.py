@@ -82,8 +82,8 @@ def _works(bwrap: str) -> bool:
 
 
 def _by_bwrap(bwrap: str, tree: Path, variables: dict[str, str]) -> list[str]:
-    # The signal of die-with-parent follows the thread that started it: the keeper, and tools.py,
-    # start from one that lives as long as what it started.
+    # The signal of die-with-parent follows the parent's thread: the supervisor and tool_runs start
+    # it from a thread that lives as long as the child.
     command = [bwrap, "--die-with-parent"]
     binds, links = _of_tree(tree)
     for outside, inside in binds:

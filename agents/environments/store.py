@@ -34,7 +34,7 @@ from velodrome.agents.environments.recipes import Lock, Recipe, RecipeError, rea
 from velodrome.agents.environments.resolution import opened, pointed_environment
 from velodrome.agents.environments.version_locking import locked_at
 from velodrome.agents.environments.versions import Texts, VersionLocks, named_at, split
-from velodrome.agents.safe_text import readable
+from velodrome.agents.safe_text import escape_undecodable
 
 __all__ = ["Check", "Environment", "EnvironmentFailed", "EnvironmentStore", "default_root"]
 
@@ -48,9 +48,9 @@ def default_root(environ: Mapping[str, str] = os.environ) -> Path:
     """
     home = environ.get("VELODROME_HOME")
     base = Path(home).expanduser() if home else platformdirs.user_cache_path("velodrome")
-    if readable(str(base)) != str(base):
+    if escape_undecodable(str(base)) != str(base):
         where = "VELODROME_HOME" if home else "the user's cache folder"
-        problem = f"{readable(str(base))} has bytes in it that are no UTF-8"
+        problem = f"{escape_undecodable(str(base))} has bytes in it that are no UTF-8"
         raise RecipeError(where, problem, "Let VELODROME_HOME name another folder")
     return base.absolute() / "envs"
 

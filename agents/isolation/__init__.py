@@ -1,1 +1,1 @@
-"""A worker kept apart: its session, cores, limits and its whole tree's end."""
+"""Worker isolation: sessions, cores, limits, and the end of the whole process tree."""

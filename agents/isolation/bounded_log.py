@@ -1,4 +1,4 @@
-"""What a process prints, kept in a file of bounded size: the beginning and the end."""
+"""A log file of bounded size: the beginning and the end of what a process prints."""
 
 import os
 
@@ -7,7 +7,7 @@ CHUNK_BYTES = 1 << 16
 
 
 class BoundedLog:
-    """Copies a pipe. The beginning is in the file at once, the end when the log is closed."""
+    """Copies a pipe to a file: the beginning at once, the end when the log is closed."""
 
     def __init__(self, path: str, pipe: int) -> None:
         self._pipe = pipe
@@ -17,7 +17,7 @@ class BoundedLog:
         self._left_out = 0
 
     def take(self) -> bool:
-        """Some of what was printed; False if the pipe is at its end, or empty just now."""
+        """Copy one chunk; return False if the pipe is empty or at its end."""
         try:
             part = os.read(self._pipe, CHUNK_BYTES)
         except BlockingIOError:
@@ -31,7 +31,7 @@ class BoundedLog:
         return bool(part)
 
     def close(self) -> None:
-        """Take what is left in the pipe, without waiting for more."""
+        """Copy what is left in the pipe, without waiting, and close the file."""
         os.set_blocking(self._pipe, False)
         while self.take():
             pass

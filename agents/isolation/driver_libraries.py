@@ -1,8 +1,8 @@
-"""Of the shell's library folders, the libraries of the GPU's driver and nothing else.
+"""The GPU driver's libraries, picked from the shell's library folders.
 
-Where a container brings its driver in a folder of its own, LD_LIBRARY_PATH is the only way to it.
-Passed on as it is, it would put every other library of that folder before those of the locked
-packages: a cuDNN or a BLAS that nobody asked for.
+A container may keep its driver in a folder of its own that only LD_LIBRARY_PATH names. Passed on
+unchanged, that variable would put every other library of the folder before the locked packages: a
+cuDNN or a BLAS that the lock does not name.
 """
 
 import os
@@ -11,19 +11,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 VARIABLE = "LD_LIBRARY_PATH"
-# What the driver's packages install, and no toolkit: NVIDIA driver README, "Installed Components".
-OF_THE_DRIVER = re.compile(r"lib(cuda|cudadebugger|nvidia-[a-z0-9-]+|nvcuvid)\.so(\.[0-9.]+)?")
-# For an interpreter of the user's, which may not even start without them.
-OF_THE_SHELL = (VARIABLE, "CUDA_HOME", "CUDA_PATH")
+# Installed by the driver, by no toolkit: NVIDIA driver README, "Installed Components".
+DRIVER_LIBRARY = re.compile(r"lib(cuda|cudadebugger|nvidia-[a-z0-9-]+|nvcuvid)\.so(\.[0-9.]+)?")
+# A user's own interpreter may not even start without them.
+SHELL_VARIABLES = (VARIABLE, "CUDA_HOME", "CUDA_PATH")
 
 
-def driver_only(inherited: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """The variable that names `folder`, which is made, with a link to each library of the driver.
+def driver_library_variables(inherited: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Link each library of the driver into `folder`, and return the variable that names it.
 
-    Empty if the shell names none. Of two with one name the first counts, as for the loader.
+    Empty if the shell names none. The first of two equal names wins, as in the loader.
     """
     for place in filter(None, inherited.get(VARIABLE, "").split(os.pathsep)):
-        for library in _of_driver(Path(place)):
+        for library in _driver_files(Path(place)):
             folder.mkdir(exist_ok=True)
             link = folder / library.name
             if not link.is_symlink():
@@ -31,14 +31,14 @@ def driver_only(inherited: Mapping[str, str], folder: Path) -> dict[str, str]:
     return {VARIABLE: str(folder)} if folder.is_dir() else {}
 
 
-def of_the_shell(inherited: Mapping[str, str]) -> dict[str, str]:
-    """What leads an interpreter of the user's to libraries; it is told in the row."""
-    return {name: inherited[name] for name in OF_THE_SHELL if inherited.get(name)}
+def shell_library_variables(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return the shell's library variables, for a user's own interpreter; the row states them."""
+    return {name: inherited[name] for name in SHELL_VARIABLES if inherited.get(name)}
 
 
-def _of_driver(place: Path) -> list[Path]:
+def _driver_files(place: Path) -> list[Path]:
     try:
         entries = list(place.absolute().iterdir())
     except OSError:
         return []
-    return [entry for entry in entries if OF_THE_DRIVER.fullmatch(entry.name)]
+    return [entry for entry in entries if DRIVER_LIBRARY.fullmatch(entry.name)]

@@ -1,4 +1,4 @@
-"""The shared libraries that a process has mapped, and those among them that do not belong to it."""
+"""The shared libraries that a process has mapped, and those that come from elsewhere."""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -6,45 +6,45 @@ from pathlib import Path
 
 from velodrome.agents.sampling.kernel_files import KernelFile
 
-# Where the system's linker looks by itself: ld.so(8), and ld.so.conf of the distributions.
+# Default folders of the system's linker: ld.so(8), and ld.so.conf of the distributions.
 SYSTEM = tuple(map(Path, ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64")))
 _LIBRARY = re.compile(r"[^/]*\.so(\.[0-9.]+)?")
 MOST_NAMED = 5
 
 
 def mapped_libraries(pid: int) -> frozenset[str]:
-    """Paths; empty if the process is gone or another's."""
+    """Return the paths of a process' mapped libraries; empty if it cannot be read."""
     with KernelFile(f"/proc/{pid}/maps") as file:
         text = (file.read_all() or b"").decode(errors="replace")
-    return frozenset(libraries_of(text))
+    return frozenset(parse_libraries(text))
 
 
-def libraries_of(maps: str) -> Iterator[str]:
-    """Of the text of /proc/PID/maps: proc_pid_maps(5)."""
+def parse_libraries(maps: str) -> Iterator[str]:
+    """Parse library paths from the text of /proc/PID/maps (proc_pid_maps(5))."""
     for line in maps.splitlines():
         fields = line.split(maxsplit=5)
         if len(fields) == 6 and _LIBRARY.fullmatch(fields[5].rpartition("/")[2]):
             yield fields[5]
 
 
-def notes_of(
+def library_notes(
     mapped: Collection[str], locked: Collection[str], known: Sequence[Path]
 ) -> tuple[str, ...]:
-    """What a row says of them, where there is something to say.
+    """Notes for the row on libraries that come from outside the environment.
 
-    locked: files of the environment. known: the environment's folder first, then others that a
-    worker's libraries may come from.
+    locked: files of the environment. known: the environment's folder first, then the other folders
+    that a worker's libraries may come from.
     """
     own = {path for path in mapped if Path(path).is_relative_to(known[0])}
     loaded, stems = set(map(_stem, own)), set(map(_stem, locked))
-    foreign = sorted(path for path in mapped if not _is_below(path, known))
-    replaced = [path for path in foreign if _stem(path) in stems - loaded]
-    outside = [path for path in foreign if path not in replaced and not _is_below(path, SYSTEM)]
-    told = (
+    others = sorted(path for path in mapped if not _is_below(path, known))
+    replaced = [path for path in others if _stem(path) in stems - loaded]
+    outside = [path for path in others if path not in replaced and not _is_below(path, SYSTEM)]
+    groups = (
         ("its packages' own libraries were replaced by", replaced),
         ("libraries from outside its environment and the system:", outside),
     )
-    return tuple(f"{words} {_listed(paths)}" for words, paths in told if paths)
+    return tuple(f"{words} {_join_names(paths)}" for words, paths in groups if paths)
 
 
 def _is_below(path: str, places: Sequence[Path]) -> bool:
@@ -52,10 +52,10 @@ def _is_below(path: str, places: Sequence[Path]) -> bool:
 
 
 def _stem(path: str) -> str:
-    """Without version: libcudnn.so.9 is a link to libcudnn.so.9.1.0, or was one elsewhere."""
+    """The name without its version: libcudnn.so.9 links to libcudnn.so.9.1.0, or did elsewhere."""
     return path.rpartition("/")[2].partition(".so")[0]
 
 
-def _listed(paths: list[str]) -> str:
-    more = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
-    return ", ".join(paths[:MOST_NAMED]) + more
+def _join_names(paths: list[str]) -> str:
+    rest = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
+    return ", ".join(paths[:MOST_NAMED]) + rest

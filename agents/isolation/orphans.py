@@ -1,7 +1,7 @@
-"""What killed agents have left: processes by a marker in their environment, folders by their name.
+"""Processes and folders that killed agents leave behind, found by a token.
 
-For processes this is the last resort: it takes two SIGKILLs at one instant, of a keeper and of its
-guard, for one to get here.
+A process carries the token in its environment, a folder in its name. This is the last resort for
+processes: it takes two SIGKILLs at one instant, to a supervisor and its guard, to leave one.
 """
 
 import os
@@ -14,62 +14,61 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 VARIABLE = "VELODROME_TASK"
-KEEPER = "VELODROME_KEEPER"  # what a tree's keepers carry in place of that
+SUPERVISOR = "VELODROME_SUPERVISOR"  # in a tree's supervisors, in place of VARIABLE
 FOLDERS = "velodrome-scratch-"
 _START_TIME = 19  # of /proc/PID/stat, counted behind the command's closing bracket
 
 
 def new_token() -> str:
-    """`pid.starttime.random`: which process started the tree that carries it."""
-    return f"{_own_name()}.{secrets.token_hex(6)}"
+    """Return `pid.starttime.random`, which names the process that started the tree."""
+    return f"{_agent_name()}.{secrets.token_hex(6)}"
 
 
 def folder_prefix() -> str:
-    """How the names of an agent's scratch folders begin."""
-    return f"{FOLDERS}{_own_name()}."
+    """Return the first part of the names of this agent's scratch folders."""
+    return f"{FOLDERS}{_agent_name()}."
 
 
-def sweep_strays() -> int:
-    """Kill what agents left behind that are dead by now; how many processes that were.
+def remove_orphans() -> int:
+    """Kill processes and remove folders of dead agents; return the number of killed processes.
 
-    For the start of an agent. Processes of other users and of other PID namespaces are left alone,
-    since whether their agent lives cannot be seen from here; so are folders that carry the name
-    of another namespace.
+    Called when an agent starts. Processes of other users and other PID namespaces are left alone,
+    because their agent cannot be seen from here; so are folders of other namespaces.
     """
-    killed = _kill_all(lambda token: not _agent_lives(token))
-    # Their keepers are on their way out, too, but for one that was stopped and holds its locks.
-    killed += _kill_all(lambda token: not _agent_lives(token), KEEPER)
+    killed = _kill_all(lambda token: not _is_agent_alive(token))
+    # Their supervisors end by themselves, except a stopped one, which still holds its locks.
+    killed += _kill_all(lambda token: not _is_agent_alive(token), SUPERVISOR)
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*"):
-        if not _agent_lives(folder.name.removeprefix(FOLDERS)):
+        if not _is_agent_alive(folder.name.removeprefix(FOLDERS)):
             shutil.rmtree(folder, ignore_errors=True)
     return killed
 
 
-def kill_marked(token: str) -> int:
-    """Kill every process that carries this token; how many there were."""
-    return _kill_all(lambda found: found == token)
+def kill_tree(token: str) -> int:
+    """Kill every process that carries this token; return their number."""
+    return _kill_all(lambda other: other == token)
 
 
-def kill_keepers(token: str) -> int:
-    """Kill the keepers of the tree with this token; how many there were."""
-    return _kill_all(lambda found: found == token, KEEPER)
+def kill_supervisors(token: str) -> int:
+    """Kill the supervisors of the tree with this token; return their number."""
+    return _kill_all(lambda other: other == token, SUPERVISOR)
 
 
-def marked(token: str) -> tuple[int, ...]:
-    """The processes that carry this token and are no zombies."""
-    return tuple(pid for pid, found in _carriers(VARIABLE) if found == token)
+def find_tree(token: str) -> tuple[int, ...]:
+    """Return the processes that carry this token and are not zombies."""
+    return tuple(pid for pid, found in _find_tokens(VARIABLE) if found == token)
 
 
 def is_stopped(pid: int) -> bool:
-    """By SIGSTOP and its like, or by a debugger: it does nothing until it is continued."""
-    return _state(pid) in ("T", "t")
+    """Return True if a process is stopped by SIGSTOP or a debugger."""
+    return _process_state(pid) in ("T", "t")
 
 
-def _kill_all(concerns: Callable[[str], bool], variable: str = VARIABLE) -> int:
-    """Again until none is found: one that is being killed may still fork."""
+def _kill_all(matches: Callable[[str], bool], variable: str = VARIABLE) -> int:
+    """Repeat until none is found: a process that is being killed may still fork."""
     killed: set[int] = set()
     for attempt in range(8):
-        targets = [pid for pid, token in _carriers(variable) if concerns(token)]
+        targets = [pid for pid, token in _find_tokens(variable) if matches(token)]
         for pid in targets:
             _kill(pid)
         killed.update(targets)
@@ -86,8 +85,8 @@ def _kill(pid: int) -> None:
         return
 
 
-def _carriers(variable: str) -> Iterator[tuple[int, str]]:
-    """(pid, token) of each other process of this user that carries one.
+def _find_tokens(variable: str) -> Iterator[tuple[int, str]]:
+    """(pid, token) of each other process of this user that carries a token.
 
     A zombie's environment reads as empty.
     """
@@ -102,19 +101,19 @@ def _carriers(variable: str) -> Iterator[tuple[int, str]]:
             variables = (entry / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        tokens = [one[len(prefix) :] for one in variables if one.startswith(prefix)]
+        tokens = [text[len(prefix) :] for text in variables if text.startswith(prefix)]
         if tokens:
             yield int(entry.name), tokens[0].decode(errors="replace")
 
 
-def _own_name() -> str:
-    """pid and start time, and of which PID namespace they are."""
+def _agent_name() -> str:
+    """pid, start time and PID namespace of this process."""
     pid = os.getpid()
     return f"{pid}.{_start_time(pid)}.{_namespace()}"
 
 
-def _agent_lives(token: str) -> bool:
-    """Also true where that cannot be told."""
+def _is_agent_alive(token: str) -> bool:
+    """True also if that cannot be known."""
     pid, started, namespace, *_ = [*token.split("."), "", "", ""]
     if not pid.isdigit() or namespace != _namespace():
         return True
@@ -122,15 +121,15 @@ def _agent_lives(token: str) -> bool:
 
 
 def _namespace() -> str:
-    """Its number; 0 where /proc does not tell."""
+    """Number of this PID namespace; 0 if /proc does not state it."""
     try:
         return Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
     except OSError:
         return "0"
 
 
-def _state(pid: int) -> str:
-    """A letter as proc(5) has it; empty if there is no such process."""
+def _process_state(pid: int) -> str:
+    """A letter of proc(5); empty if there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
     except (OSError, IndexError):
@@ -138,9 +137,9 @@ def _state(pid: int) -> str:
 
 
 def _start_time(pid: int) -> str:
-    """In clock ticks since boot, which tells a process from a later one of the same pid.
+    """Clock ticks since boot, which distinguish processes that reuse a pid.
 
-    Empty if there is no such process, or only a zombie of it.
+    Empty if there is no such process, or only its zombie.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()

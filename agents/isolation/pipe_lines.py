@@ -1,4 +1,4 @@
-"""The lines of a pipe as they come, without ever waiting for one."""
+"""Non-blocking reads of the lines of a pipe."""
 
 import os
 import time
@@ -11,27 +11,27 @@ MOST_LINES = 100_000  # half a day of chunks of samples
 
 
 class EndlessLine(Exception):
-    """No worker says so much: LONGEST_BYTES in a line, MOST_BYTES or MOST_LINES in all."""
+    """Output beyond all limits: LONGEST_BYTES a line, MOST_BYTES or MOST_LINES in all."""
 
 
 class PipeLines:
-    """Reads the descriptor, which it owns from now on. ended: the last writer is gone.
+    """Reads a descriptor, which it owns from now on. at_end: the last writer is gone.
 
-    What the last take() gave was written after after_ns, when the pipe was seen empty, and by
-    by_ns, in ns of CLOCK_MONOTONIC.
+    The lines of the last take() were written after after_ns, when the pipe was seen empty, and
+    before by_ns, in ns of CLOCK_MONOTONIC.
     """
 
     def __init__(self, descriptor: int) -> None:
         os.set_blocking(descriptor, False)
         self.descriptor = descriptor
-        self.ended = False
+        self.at_end = False
         self.after_ns = self.by_ns = self._empty_ns = time.monotonic_ns()
         self._begun = bytearray()
         self._taken_bytes = 0
         self._taken_lines = 0
 
     def take(self) -> tuple[str, ...]:
-        """The lines that are complete by now, of all that is in the pipe. EndlessLine."""
+        """Return all complete lines in the pipe. EndlessLine."""
         self.after_ns = self._empty_ns
         for part in self._parts():
             self._begun += part
@@ -54,12 +54,12 @@ class PipeLines:
         os.close(self.descriptor)
 
     def _parts(self) -> Iterator[bytes]:
-        while not self.ended:
+        while not self.at_end:
             looked_ns = time.monotonic_ns()
             try:
                 part = os.read(self.descriptor, CHUNK_BYTES)
             except BlockingIOError:
                 self._empty_ns = looked_ns
                 return
-            self.ended = not part
+            self.at_end = not part
             yield part

@@ -1,6 +1,6 @@
-"""The processes below one process: who they are, how much memory they hold, and their end.
+"""The processes below one process: their pids, their memory, and how to kill them.
 
-Imports next to nothing, because the keeper does too: it must be there in an instant.
+Imports almost nothing, because the supervisor imports it and must start at once.
 """
 
 import os
@@ -13,8 +13,8 @@ LONGEST_PAUSE_S = 0.05
 
 
 def descendants(root: int) -> list[int]:
-    """Of a tree that changes meanwhile some may be missing: look again."""
-    children_of = _listed if _lists_children() else _Searched().children
+    """List all descendants. Some may be missing if the tree changes meanwhile: call again."""
+    children_of = _list_children if _lists_children() else _ScannedChildren().children
     found: list[int] = []
     waiting = [root]
     while waiting:
@@ -24,10 +24,10 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def end_descendants() -> int:
-    """Kill all that is below this process until nothing is left; how many there were at first.
+def kill_descendants() -> int:
+    """Kill all descendants of this process until none is left; return the number at first.
 
-    It must be a subreaper: then orphans are its children, in whatever session they are.
+    This process must be a subreaper: orphans of any session then become its children.
     """
     reap()
     pids = descendants(os.getpid())
@@ -45,7 +45,7 @@ def end_descendants() -> int:
 
 
 def reap(wanted: int = 0) -> int | None:
-    """Collect every child that has ended; the status of the wanted one if it is among them."""
+    """Collect every child that has ended; return the status of the wanted one, if among them."""
     found = None
     try:
         while True:
@@ -59,7 +59,7 @@ def reap(wanted: int = 0) -> int | None:
 
 
 def has_children() -> bool:
-    """Zombies included."""
+    """Return True if this process has children, zombies included."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -75,20 +75,20 @@ def kill(pid: int) -> None:
 
 
 def resident_bytes(pid: int) -> int:
-    """0 if it has ended."""
+    """Return the resident memory of a process; 0 if it has ended."""
     fields = _read(f"/proc/{pid}/statm").split()
     return int(fields[1]) * PAGE_BYTES if fields else 0
 
 
 def proportional_bytes(pid: int) -> int:
-    """A page that n processes share counts as an n-th. Takes milliseconds a GiB."""
+    """Return PSS: a page that n processes share counts 1/n. Takes milliseconds per GiB."""
     for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
         if line.startswith(b"Pss:"):
             return int(line.split()[1]) * 1024
     return resident_bytes(pid)
 
 
-def _listed(pid: int) -> list[int]:
+def _list_children(pid: int) -> list[int]:
     try:
         threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
     except OSError:
@@ -100,8 +100,8 @@ def _listed(pid: int) -> list[int]:
     return children
 
 
-class _Searched:
-    """The children of every process, from one walk over all: without CONFIG_PROC_CHILDREN."""
+class _ScannedChildren:
+    """The children of every process, from one scan, for kernels without CONFIG_PROC_CHILDREN."""
 
     def __init__(self) -> None:
         self._by_parent: dict[int, list[int]] = {}
@@ -121,6 +121,6 @@ def _lists_children() -> bool:
 
 
 def _read(path: str) -> bytes:
-    """Empty if it is gone."""
+    """Empty if the process is gone."""
     with KernelFile(path) as file:
         return file.read() or b""

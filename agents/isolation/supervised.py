@@ -1,7 +1,7 @@
-"""A command under a keeper: its whole tree ends with it, with the `with` block, and with us.
+"""A command under a supervisor, whose whole process tree ends with the `with` block.
 
-The keeper (velodrome.agents.isolation.supervisor) is a process of its own and outlives this one, by
-as long as it takes to kill the tree.
+The tree also ends if this process dies. The supervisor (velodrome.agents.isolation.supervisor) is a
+separate process, and outlives this one until the tree is killed.
 """
 
 import marshal
@@ -24,135 +24,135 @@ START = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from velodrome.agents.isolation.supervisor import main; main()"
 )
-SOURCE = str(Path(__file__).parents[3])  # where `velodrome` is found
-START_S = 60.0  # it takes 30 ms; a machine that swaps may take long
-WAKE_S = 0.5  # so often a keeper is looked at, and woken, while its end is waited for
-END_S = 10.0  # a process in an uninterruptible call, as in a driver, may take long to die
+SOURCE = str(Path(__file__).parents[3])  # to import `velodrome` from
+START_S = 60.0  # usually 30 ms, much more on a machine that swaps
+WAKE_S = 0.5  # interval at which a stopped supervisor is woken while its end is awaited
+END_S = 10.0  # a process in an uninterruptible call, as in a driver, dies late
 
 
 class StartFailed(Exception):
-    """A worker could not be started, for lack of room, of processes, or of something else here."""
+    """A worker could not be started: no disk space, no free processes, or another local cause."""
 
 
-class Cause(StrEnum):
-    """Why a tree came to its end."""
+class ExitCause(StrEnum):
+    """The cause of a tree's end."""
 
     EXIT = "exit"  # the command ended by itself, or was killed by somebody else
     DEADLINE = "deadline"
     MEMORY = "memory"
     RELEASED = "released"  # the `with` block was left
-    KEEPER = "keeper"  # the keeper was killed
-    STOPPED = "stopped"  # the keeper was stopped for good, and killed in the end
+    SUPERVISOR = "supervisor"  # the supervisor was killed
+    STOPPED = "stopped"  # the supervisor was stopped, did not wake up, and was killed
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How a tree ended. exit_code and signal: of the command, where it ended by itself.
+class TreeExit:
+    """How a tree ended. exit_code and signal: of the command, if it ended by itself.
 
-    stragglers: how many other processes were there when the end began. tree_rss_bytes is the most
-    that was seen, only where there was a limit.
+    stragglers: the number of other processes alive when the end began. tree_rss_bytes: the highest
+    value seen, only if there was a limit.
     """
 
-    cause: Cause
+    cause: ExitCause
     exit_code: int | None = None
     signal: int | None = None
     stragglers: int = 0
     tree_rss_bytes: int = 0
 
 
-class Kept:
-    """A command that runs. pid is its own; the keeper's is for tests and messages."""
+class SupervisedProcess:
+    """A running command. pid is the command's own; supervisor_pid is for tests and messages."""
 
-    def __init__(self, keeper: "subprocess.Popen[bytes]", token: str) -> None:
-        assert keeper.stdin and keeper.stdout
+    def __init__(self, supervisor: "subprocess.Popen[bytes]", token: str) -> None:
+        assert supervisor.stdin and supervisor.stdout
         self.token = token
         self.pid = 0
-        self.keeper_pid = 0
-        self._guard = keeper
-        self._lifeline = keeper.stdin
-        self._status = PipeLines(os.dup(keeper.stdout.fileno()))
-        keeper.stdout.close()
-        self._said: list[dict[str, str]] = []
-        self._is_over = False
-        self._is_forced = False
-        self.was_stopped = False  # its keepers, and woken by us
+        self.supervisor_pid = 0
+        self._guard = supervisor
+        self._lifeline = supervisor.stdin
+        self._status = PipeLines(os.dup(supervisor.stdout.fileno()))
+        supervisor.stdout.close()
+        self._reports: list[dict[str, str]] = []
+        self._was_killed = False
+        self._was_forced = False
+        self.supervisor_was_stopped = False  # then this process woke it
 
     @property
     def descriptor(self) -> int:
-        """Readable when ending() may have news."""
+        """Readable when poll() may have news."""
         return self._status.descriptor
 
     @property
-    def gone(self) -> bool:
-        """Whether nothing is left of the tree, nor of its keeper."""
-        return self._status.ended
+    def is_gone(self) -> bool:
+        """True if nothing is left of the tree and its supervisors."""
+        return self._status.at_end
 
     def start(self, spec: Mapping[str, object]) -> None:
-        """StartFailed if it does not come up."""
+        """Start the command. StartFailed if it does not come up."""
         content = marshal.dumps(dict(spec))
         try:
             self._lifeline.write(len(content).to_bytes(8, "little") + content)
             self._lifeline.flush()
         except BrokenPipeError as error:
-            raise StartFailed("the keeper ended at once") from error
+            raise StartFailed("the supervisor ended at once") from error
         self._listen(time.monotonic() + START_S, lines=1)
         self._wake()
-        if not self._said or "pid" not in self._said[0]:
-            raise StartFailed(f"the keeper did not start its command within {START_S:.0f} s")
-        self.pid = int(self._said[0]["pid"])
-        self.keeper_pid = int(self._said[0]["keeper"])
+        if not self._reports or "pid" not in self._reports[0]:
+            raise StartFailed(f"the supervisor did not start its command within {START_S:.0f} s")
+        self.pid = int(self._reports[0]["pid"])
+        self.supervisor_pid = int(self._reports[0]["supervisor"])
 
-    def ending(self, timeout_s: float = 0.0) -> Ending | None:
-        """How the tree ended, once nothing is left of it. None: it is still there."""
+    def poll(self, timeout_s: float = 0.0) -> TreeExit | None:
+        """Return how the tree ended; None if something of it is still alive after timeout_s."""
         if timeout_s:
             self._await(time.monotonic() + timeout_s)
         self._listen(time.monotonic())
-        if not self.gone:
+        if not self.is_gone:
             return None
-        if len(self._said) > 1 and self._said[1]["cause"] != Cause.KEEPER:
-            return _ending(self._said[1])
-        return Ending(Cause.STOPPED if self._is_forced else Cause.KEEPER)
+        if len(self._reports) > 1 and self._reports[1]["cause"] != ExitCause.SUPERVISOR:
+            return _parse_exit(self._reports[1])
+        return TreeExit(ExitCause.STOPPED if self._was_forced else ExitCause.SUPERVISOR)
 
-    def ended(self) -> Ending | None:
-        """Kill the tree; how it ended. None: something of it cannot be killed, see left()."""
-        self._is_over = True
+    def kill(self) -> TreeExit | None:
+        """Kill the tree and return how it ended; None if survivors() cannot be killed."""
+        self._was_killed = True
         self._release()
         self._await(time.monotonic() + END_S)
-        if not self.gone or len(self._said) < 2:  # all keepers may have been killed
-            orphans.kill_marked(self.token)
+        if not self.is_gone or len(self._reports) < 2:  # all supervisors may have been killed
+            orphans.kill_tree(self.token)
             self._listen(time.monotonic() + 1.0)
-        # A keeper that runs holds the locks as long as there is something left; else it goes, too.
-        if not self.gone and any(map(orphans.is_stopped, self._keepers)):
-            self._is_forced = True
-            orphans.kill_keepers(self.token)
+        # A running supervisor keeps the locks while something is left; a stopped one is killed.
+        if not self.is_gone and any(map(orphans.is_stopped, self._supervisors)):
+            self._was_forced = True
+            orphans.kill_supervisors(self.token)
             self._listen(time.monotonic() + 1.0)
-        return self.ending()
+        return self.poll()
 
-    def end(self) -> None:
-        """ended(), and nothing is kept of it here."""
-        if not self._is_over:
-            self.ended()
-        if self.gone:
+    def close(self) -> None:
+        """Kill the tree and release all resources."""
+        if not self._was_killed:
+            self.kill()
+        if self.is_gone:
             self._guard.wait()
         self._status.close()
 
-    def left(self) -> tuple[int, ...]:
-        """The processes that are still there: of the tree, then its keepers, who hold its locks."""
-        return () if self.gone else (*self._tree, *self._keepers)
+    def survivors(self) -> tuple[int, ...]:
+        """Return the pids still alive: the tree's, then the supervisors that hold its locks."""
+        return () if self.is_gone else (*self._tree, *self._supervisors)
 
     @property
     def _tree(self) -> tuple[int, ...]:
-        return orphans.marked(self.token)
+        return orphans.find_tree(self.token)
 
     @property
-    def _keepers(self) -> tuple[int, ...]:
-        return tuple(pid for pid in (self._guard.pid, self.keeper_pid) if pid)
+    def _supervisors(self) -> tuple[int, ...]:
+        return tuple(pid for pid in (self._guard.pid, self.supervisor_pid) if pid)
 
     def _wake(self) -> None:
-        """Keepers that somebody has stopped: only they know how the tree ended, and end it."""
-        for pid in self._keepers:
+        """Continue stopped supervisors: only they know how the tree ended, and can end it."""
+        for pid in self._supervisors:
             if orphans.is_stopped(pid):
-                self.was_stopped = True
+                self.supervisor_was_stopped = True
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGCONT)
 
@@ -163,41 +163,44 @@ class Kept:
             return
 
     def _await(self, deadline: float) -> None:
-        """Until nothing is left, or the deadline. A stop shows only when its process next runs."""
-        while not self.gone and (left_s := deadline - time.monotonic()) > 0:
+        """Wait until nothing is left, or the deadline.
+
+        A stop shows only when its process next runs.
+        """
+        while not self.is_gone and (left_s := deadline - time.monotonic()) > 0:
             self._wake()
             self._listen(time.monotonic() + min(left_s, WAKE_S))
 
     def _listen(self, deadline: float, lines: int = 9) -> None:
-        """Until the keeper is gone, it has said so many lines, or the deadline is reached."""
+        """Read until the supervisor is gone, has sent so many lines, or the deadline."""
         poller = select.poll()
         poller.register(self._status.descriptor, select.POLLIN)
-        while not self.gone and len(self._said) < lines:
+        while not self.is_gone and len(self._reports) < lines:
             left_s = max(0.0, deadline - time.monotonic())
             if not poller.poll(1000 * left_s) and left_s == 0.0:
                 return
-            self._said += [_words(line) for line in self._status.take()]
+            self._reports += [_parse_words(line) for line in self._status.take()]
 
 
 @contextmanager
-def kept(
+def run_supervised(
     command: Sequence[str],
     environ: Mapping[str, str],
     log: Path,
     *,
     cwd: Path | None = None,
     cpus: Sequence[int] = (),
-    keeper_cpus: Sequence[int] = (),
+    supervisor_cpus: Sequence[int] = (),
     deadline_s: float = 0.0,
     memory_bytes: int = 0,
     worker_fds: Sequence[int] = (),
     held_fds: Sequence[int] = (),
-) -> Iterator[Kept]:
-    """Run a command; leaving the block kills it, and whatever it has started, if it still runs.
+) -> Iterator[SupervisedProcess]:
+    """Run a command; leaving the block kills it and everything it started.
 
-    log gets the first and the last 64 KiB of stdout and stderr. cpus empty: as inherited.
-    worker_fds are for the command, held_fds (locks) stay open until nothing is left of the tree.
-    0: no deadline, no limit. The command gets one variable more, strays.VARIABLE. StartFailed.
+    log gets the first and the last 64 KiB of stdout and stderr. Empty cpus: inherited. worker_fds
+    are for the command; held_fds (locks) stay open until nothing is left of the tree. 0: no
+    deadline, no limit. The command gets one extra variable, orphans.VARIABLE. StartFailed.
     """
     token = orphans.new_token()
     spec = {
@@ -206,44 +209,44 @@ def kept(
         "cwd": str(cwd or log.parent),
         "log": str(log),
         "cpus": list(cpus),
-        "keeper_cpus": list(keeper_cpus),
+        "supervisor_cpus": list(supervisor_cpus),
         "worker_fds": list(worker_fds),
         "held_fds": list(held_fds),
         "deadline_s": float(deadline_s),
         "memory_bytes": int(memory_bytes),
         "agent": os.getpid(),
     }
-    running = Kept(_keeper((*worker_fds, *held_fds), token), token)
+    running = SupervisedProcess(_start_supervisor((*worker_fds, *held_fds), token), token)
     try:
         running.start(spec)
         yield running
     finally:
-        running.end()
+        running.close()
 
 
-def _keeper(inherited_fds: Sequence[int], token: str) -> "subprocess.Popen[bytes]":
+def _start_supervisor(inherited_fds: Sequence[int], token: str) -> "subprocess.Popen[bytes]":
     try:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", START, SOURCE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, orphans.KEEPER: token},
+            env={**os.environ, orphans.SUPERVISOR: token},
             pass_fds=inherited_fds,
-            start_new_session=True,  # neither Ctrl-C nor Ray's end of a process group is for it
+            start_new_session=True,  # Ctrl-C and Ray's kill of a process group must not reach it
         )
     except OSError as error:
         raise StartFailed(f"no process could be started: {error}") from error
 
 
-def _words(line: str) -> dict[str, str]:
+def _parse_words(line: str) -> dict[str, str]:
     return dict(word.split("=", 1) for word in line.split() if "=" in word)
 
 
-def _ending(said: Mapping[str, str]) -> Ending:
+def _parse_exit(said: Mapping[str, str]) -> TreeExit:
     status = int(said["status"])
     by_itself = status >= 0
-    return Ending(
-        cause=Cause(said["cause"]),
+    return TreeExit(
+        cause=ExitCause(said["cause"]),
         exit_code=os.WEXITSTATUS(status) if by_itself and os.WIFEXITED(status) else None,
         signal=os.WTERMSIG(status) if by_itself and os.WIFSIGNALED(status) else None,
         stragglers=int(said["stragglers"]),

@@ -1,22 +1,22 @@
-"""A process that keeps one worker: it ends the worker's whole tree whatever becomes of the agent.
+"""The supervisor process of one worker: it ends the worker's tree even if the agent dies.
 
-Started by velodrome.agents.isolation.supervised with a bare interpreter, and imports little, so
-that it is there in some 20 ms. Two processes come of it:
+Started by velodrome.agents.isolation.supervised with a bare interpreter. It imports little, so it
+is ready in some 20 ms. It consists of two processes:
 
-    agent -> guard -> keeper -> worker -> whatever the worker starts
+    agent -> guard -> supervisor -> worker -> whatever the worker starts
 
-The keeper ends the tree when the worker ends, at the deadline, over the memory limit, and when the
-agent lets go of the lifeline, a pipe whose write end only the agent holds: so also when the agent
-dies by any signal. Keeper and guard are subreapers: an orphan of the tree, in whatever session,
-becomes a child of theirs and is found through /proc. The guard does the same when the keeper is
-killed; the kernel then kills the worker at once. Both hold the locks they inherit until the tree
-is gone. The guard is the agent's own child, because a process that nobody waits for stays as a
-zombie in containers without an init; Ray may kill it there, and the keeper does not mind.
+The supervisor ends the tree when the worker ends, at the deadline, over the memory limit, and when
+the agent closes the lifeline, a pipe whose write end only the agent holds: so also when the agent
+dies by any signal. Supervisor and guard are subreapers: an orphan of the tree, in any session,
+becomes their child and is found through /proc. The guard does the same if the supervisor is killed;
+the kernel then kills the worker at once. Both hold the inherited locks until the tree is gone. The
+guard is the agent's own child, because in containers without an init a process that nobody waits
+for stays as a zombie; Ray may kill it there, and the supervisor goes on.
 
-stdin is the lifeline. It begins with the Spec's fields, marshal's bytes behind their length in 8
-bytes. stdout gets two lines of words, `pid=1 keeper=2`, then
-`cause=exit status=0 stragglers=0 rss_bytes=0`: status as waitpid gives it, -1 if nobody knows;
-stragglers, how many processes were left when the end began. It is closed when all is gone.
+stdin is the lifeline. It begins with the Spec's fields as marshal bytes, after their length in 8
+bytes. stdout gets two lines of words, `pid=1 supervisor=2`, then `cause=exit status=0 stragglers=0
+rss_bytes=0`. status is that of waitpid, -1 if unknown; stragglers is the number of processes alive
+when the end began. stdout is closed when the tree is gone.
 """
 
 import _signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enumerations
@@ -30,13 +30,13 @@ import time
 from velodrome.agents.isolation.bounded_log import BoundedLog
 from velodrome.agents.isolation.process_tree import (
     descendants,
-    end_descendants,
+    kill_descendants,
     proportional_bytes,
     reap,
     resident_bytes,
 )
 
-# Memory is looked at as often as it could be full, between these. Each look costs 0.3 ms.
+# Memory is read as often as it could fill up, between these. A reading costs 0.3 ms.
 SHORT_S, LONG_S = 0.05, 0.5
 FAST_GROWTH = 16 << 30  # bytes a second: few workers fill memory faster
 RELIST_S = 1.0  # the tree's processes are listed again
@@ -48,7 +48,7 @@ prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 class Spec:
-    """What to start. Empty cpus: as inherited. 0: no deadline, no limit. agent: its pid."""
+    """The command to start. Empty cpus: inherited. 0: no deadline, no limit. agent: its pid."""
 
     def __init__(self, fields: dict[str, object]) -> None:
         self.command: list[str]
@@ -56,7 +56,7 @@ class Spec:
         self.cwd: str
         self.log: str
         self.cpus: list[int]
-        self.keeper_cpus: list[int]
+        self.supervisor_cpus: list[int]
         self.worker_fds: list[int]
         self.held_fds: list[int]
         self.deadline_s: float
@@ -66,20 +66,22 @@ class Spec:
 
 
 def main() -> None:
-    spec = Spec(receive(0))
+    """Start guard, supervisor and worker."""
+    spec = Spec(receive_spec(0))
     for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
-        _signal.signal(number, outlive)
+        _signal.signal(number, ignore_signal)
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     # Back to normal: Ray's workers are the kernel's first choice, and hand that on.
-    prefer_for_oom_killer(0)
-    keeper = os.fork()
-    if keeper:
-        guard(keeper, spec)
+    set_oom_score(0)
+    supervisor = os.fork()
+    if supervisor:
+        guard_supervisor(supervisor, spec)
     else:
-        keep(spec)
+        supervise(spec)
 
 
-def receive(descriptor: int) -> dict[str, object]:
+def receive_spec(descriptor: int) -> dict[str, object]:
+    """Read the Spec's fields from the lifeline."""
     length = int.from_bytes(read_exactly(descriptor, 8), "little")
     fields: dict[str, object] = marshal.loads(read_exactly(descriptor, length))
     return fields
@@ -90,17 +92,17 @@ def read_exactly(descriptor: int, length: int) -> bytes:
     while len(content) < length:
         part = os.read(descriptor, length - len(content))
         if not part:
-            os._exit(1)  # the agent died before it said what to start
+            os._exit(1)  # the agent died before it sent the Spec
         content += part
     return content
 
 
-def outlive(number: int, frame: object) -> None:
-    """Only the lifeline counts. A handler, since the worker would inherit an ignored signal."""
+def ignore_signal(number: int, frame: object) -> None:
+    """Do nothing: only the lifeline counts. A handler, since a worker inherits ignored signals."""
 
 
-def prefer_for_oom_killer(score: int) -> None:
-    """1000 is first. Lowering it may be forbidden, and /proc read-only."""
+def set_oom_score(score: int) -> None:
+    """Set this process' OOM score; 1000 is killed first. Lowering it may be forbidden."""
     try:
         descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
         os.write(descriptor, b"%d" % score)
@@ -109,47 +111,50 @@ def prefer_for_oom_killer(score: int) -> None:
         return
 
 
-def guard(keeper: int, spec: Spec) -> None:
-    """Wait for the keeper; if it was killed, do what it would have done."""
+def guard_supervisor(supervisor: int, spec: Spec) -> None:
+    """Wait for the supervisor; if it is killed, end the tree in its place."""
     for descriptor in [0, *spec.worker_fds]:
         os.close(descriptor)
-    _, status = os.waitpid(keeper, 0)
-    stragglers = end_descendants()
+    _, status = os.waitpid(supervisor, 0)
+    stragglers = kill_descendants()
     if status != 0:
-        say(b"cause=keeper status=-1 stragglers=%d rss_bytes=0\n" % stragglers)
+        report(b"cause=supervisor status=-1 stragglers=%d rss_bytes=0\n" % stragglers)
 
 
-def keep(spec: Spec) -> None:
+def supervise(spec: Spec) -> None:
+    """Start the worker, end its tree, and report how it ended."""
     os.setsid()
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    if spec.keeper_cpus:
-        os.sched_setaffinity(0, spec.keeper_cpus)
+    if spec.supervisor_cpus:
+        os.sched_setaffinity(0, spec.supervisor_cpus)
     output, worker_output = os.pipe()
-    keeper = os.getpid()
+    supervisor = os.getpid()
     worker = os.fork()
     if worker == 0:
-        become_worker(spec, keeper, worker_output)
+        become_worker(spec, supervisor, worker_output)
     for descriptor in [worker_output, *spec.worker_fds]:
         os.close(descriptor)
-    say(b"pid=%d keeper=%d\n" % (worker, keeper))
+    report(b"pid=%d supervisor=%d\n" % (worker, supervisor))
     log = BoundedLog(spec.log, output)
     memory = TreeMemory(worker, spec.memory_bytes)
-    cause, status = watch(worker, output, log, memory, spec)
-    stragglers = end_descendants()
+    cause, status = wait_for_end(worker, output, log, memory, spec)
+    stragglers = kill_descendants()
     log.close()
     rss_bytes = memory.peak_bytes
-    say(b"cause=%s status=%d stragglers=%d rss_bytes=%d\n" % (cause, status, stragglers, rss_bytes))
+    report(
+        b"cause=%s status=%d stragglers=%d rss_bytes=%d\n" % (cause, status, stragglers, rss_bytes)
+    )
 
 
-def become_worker(spec: Spec, keeper: int, output: int) -> None:
-    """Never returns. What goes wrong here is in the log, exit status 127."""
+def become_worker(spec: Spec, supervisor: int, output: int) -> None:
+    """Replace this process by the worker. On failure: exit status 127, the reason in the log."""
     step = "take its streams"
     try:
         os.setsid()
         prctl(PR_SET_PDEATHSIG, _signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != keeper:
-            os._exit(127)  # it died before prctl
-        prefer_for_oom_killer(1000)
+        if os.getppid() != supervisor:
+            os._exit(127)  # the supervisor died before prctl
+        set_oom_score(1000)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a framework's core fills a disk
         os.dup2(output, 1)
         os.dup2(output, 2)
@@ -172,10 +177,10 @@ def become_worker(spec: Spec, keeper: int, output: int) -> None:
         os._exit(127)
 
 
-def watch(
+def wait_for_end(
     worker: int, output: int, log: BoundedLog, memory: "TreeMemory", spec: Spec
 ) -> tuple[bytes, int]:
-    """Until there is a reason to end the tree: (cause, the worker's status or -1)."""
+    """Wait for a reason to end the tree; return (cause, the worker's status or -1)."""
     poller = select.poll()
     ends = exit_descriptors(worker, spec.agent)
     for descriptor in [0, output, *ends]:
@@ -190,7 +195,7 @@ def watch(
         status = reap(worker)
         if status is not None:
             return b"exit", status
-        if 0 in ready or not is_there(spec.agent):
+        if 0 in ready or not is_alive(spec.agent):
             return b"released", -1
         if time.monotonic() >= deadline:
             return b"deadline", -1
@@ -199,7 +204,7 @@ def watch(
 
 
 def exit_descriptors(*pids: int) -> list[int]:
-    """Readable when the process ends; none before Linux 5.3, where the loop's own pace must do."""
+    """Open descriptors that are readable when a process ends; none before Linux 5.3."""
     descriptors = []
     for pid in pids:
         try:
@@ -209,7 +214,7 @@ def exit_descriptors(*pids: int) -> list[int]:
     return descriptors
 
 
-def is_there(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -219,8 +224,8 @@ def is_there(pid: int) -> bool:
     return True
 
 
-def say(line: bytes) -> None:
-    """To the agent, who may be dead."""
+def report(line: bytes) -> None:
+    """Send a line to the agent, which may be dead."""
     try:
         os.write(1, line)
     except OSError:
@@ -228,7 +233,7 @@ def say(line: bytes) -> None:
 
 
 class TreeMemory:
-    """The resident memory of the worker's tree against its limit. patience_s: to the next look."""
+    """The resident memory of the tree against its limit. patience_s: time to the next reading."""
 
     def __init__(self, worker: int, limit_bytes: int) -> None:
         self.peak_bytes = 0
@@ -242,7 +247,7 @@ class TreeMemory:
     def is_exceeded(self) -> bool:
         now = time.monotonic()
         if not self._limit_bytes or now - self._looked_at < self.patience_s / 2:
-            return False  # a worker that prints wakes the keeper far more often
+            return False  # a worker that prints wakes the supervisor far more often
         self._looked_at = now
         if now - self._listed_at > RELIST_S:
             self._tree = [self._worker, *descendants(self._worker)]
@@ -253,5 +258,5 @@ class TreeMemory:
         self.patience_s = min(LONG_S, max(SHORT_S, left_bytes / FAST_GROWTH))
         if left_bytes >= 0 or len(self._tree) == 1:
             return left_bytes < 0
-        # Pages that a fork shares with its parent are resident twice, and there once.
+        # A page that a fork shares with its parent counts twice in RSS, but exists once.
         return sum(map(proportional_bytes, self._tree)) > self._limit_bytes

@@ -1,4 +1,4 @@
-"""The environment variables that a worker starts with: made from nothing, little passed through."""
+"""The environment variables of a worker: a fresh set, with few passed through."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,14 +7,13 @@ from types import MappingProxyType
 
 from velodrome.agents.node import Gpu
 
-# What a worker may need to run at all on this node, and no more: where compilers are, whom to trust
-# when a framework fetches something, how to write text and time. Not which kernels a BLAS takes:
-# what a shell exports for its own programs can halve the speed of another version. Where libraries
-# are, velodrome.agents.isolation.driver_libraries says.
+# The minimum that a worker needs on this node: compilers, certificates, locale and time zone. Not
+# OPENBLAS_CORETYPE: what a shell sets for its own programs can halve the speed of another version.
+# For library folders, see velodrome.agents.isolation.driver_libraries.
 PASSED_THROUGH = re.compile(r"PATH|SSL_CERT_(FILE|DIR)|TZ|LANG|LC_[A-Z]+")
 NONE: Mapping[str, str] = MappingProxyType({})
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
-# One for each library that computes; NPROC is what some builds of compilers ask.
+# One for each library that computes; some compilers read NPROC.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -38,11 +37,12 @@ def worker_variables(
     recipe: Sequence[tuple[str, str]] = (),
     libraries: Mapping[str, str] = NONE,
 ) -> dict[str, str]:
-    """The recipe's own come last and win. libraries: the variables by which they are found.
+    """Build a worker's variables; the recipe's come last and win.
 
-    home is where frameworks keep what they compile, and is no user's: what stands in somebody's
-    .theanorc or .keras decides no number. GPUs are named by UUID; none at all for a CPU task. blas:
-    which kernels it takes (velodrome.agents.environments.core_types).
+    libraries: the variables by which libraries are found. home: where frameworks keep compiled
+    code; it is not the user's, so that no .theanorc or .keras affects a number. GPUs are named by
+    UUID; a CPU task gets none. blas: which kernels it uses
+    (velodrome.agents.environments.core_types).
     """
     passed = {name: value for name, value in inherited.items() if PASSED_THROUGH.fullmatch(name)}
     return {

@@ -1,1 +1,1 @@
-"""What a worker's tree, its node and its GPUs do, read from outside."""
+"""Sampling from outside: a worker's process tree, its node and its GPUs."""

@@ -1,8 +1,8 @@
-"""The GPUs' driver, asked in a process of its own under a deadline: it is foreign code.
+"""The GPU driver's state, queried in a separate process with a deadline.
 
-A driver may hang in its very start, deaf to every signal but SIGKILL and in the kernel to that one,
-too; or end the process that asks. Asking takes 0.1 s (a bare interpreter, and nvidia-ml-py) where
-its library is installed, and 1 ms where the dynamic linker has none to find.
+A driver may hang at its start and ignore every signal, even SIGKILL while in the kernel, or end the
+process that queries it. A query takes 0.1 s (a bare interpreter and nvidia-ml-py) where the library
+is installed, 1 ms where it is not.
 """
 
 import json
@@ -21,27 +21,27 @@ from typing import Any
 from velodrome.agents.node import Gpu
 from velodrome.agents.sampling.driver_faults import (
     DRIVER,
-    Fault,
-    died,
-    hung,
-    of_status,
-    unasked,
-    unloadable,
+    DriverFault,
+    exit_fault,
+    load_fault,
+    start_fault,
+    status_fault,
+    timeout_fault,
 )
 from velodrome.agents.sampling.driver_process import LIBRARY
 
 log = logging.getLogger(__name__)
 
 VARIABLE = "VELODROME_GPU_DEADLINE_S"
-DEADLINE_S = 30.0  # without persistence some drivers take a second and more for each GPU
+DEADLINE_S = 30.0  # without persistence mode some drivers take over a second per GPU
 LONGEST_S = 86400.0
-END_S = 2.0  # after SIGKILL; in an uninterruptible call a process outlives that
+END_S = 2.0  # after SIGKILL; a process in an uninterruptible call outlives that
 START = (
     "import sys; sys.path += sys.argv[3:]; "
     "from velodrome.agents.sampling.driver_process import main; main()"
 )
 ABSENT = f"{LIBRARY}: cannot open shared object file: No such file"
-# Where ld.so(8) looks, whatever the machine's architecture.
+# Default paths of ld.so(8), for any architecture.
 CACHE = Path("/etc/ld.so.cache")
 FOLDERS = ("/lib", "/usr/lib", "/lib64", "/usr/lib64")
 NOT_LOADED = 9  # NVML_ERROR_DRIVER_NOT_LOADED
@@ -50,96 +50,97 @@ NVIDIA, DISPLAY = "0x10de", "0x03"
 
 
 @dataclass(frozen=True)
-class Driver:
-    """faults: of the driver or of single GPUs; without any and without GPUs, there is no driver.
+class DriverState:
+    """GPUs and faults of the driver. No GPU and no fault: there is no driver.
 
-    cuda_major: the newest CUDA that it runs; None: it does not say.
+    faults: of the driver or of single GPUs. cuda_major: the newest CUDA that it runs; None:
+    unknown.
     """
 
     gpus: tuple[Gpu, ...] = ()
     cuda_major: int | None = None
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[DriverFault, ...] = ()
 
 
-def look() -> Driver:
-    """Which GPUs there are, MIG instances in place of one that is parted."""
-    told = ask("velodrome.agents.sampling.gpus")
-    if told is None:
-        return Driver()
-    if isinstance(told, Fault):
-        return Driver(faults=(told,))
-    return Driver(
-        gpus=tuple(Gpu(**gpu) for gpu in told["gpus"]),
-        cuda_major=told["cuda_major"],
-        faults=tuple(Fault(*fault) for fault in told["faults"]),
+def query_gpus() -> DriverState:
+    """List the usable GPUs; a GPU in MIG mode is replaced by its instances."""
+    answer = query_driver("velodrome.agents.sampling.gpus")
+    if answer is None:
+        return DriverState()
+    if isinstance(answer, DriverFault):
+        return DriverState(faults=(answer,))
+    return DriverState(
+        gpus=tuple(Gpu(**gpu) for gpu in answer["gpus"]),
+        cuda_major=answer["cuda_major"],
+        faults=tuple(DriverFault(*fault) for fault in answer["faults"]),
     )
 
 
-def ask(module: str) -> Mapping[str, Any] | Fault | None:
-    """What that module's tell() says of the driver, through JSON. None: there is no driver."""
+def query_driver(module: str) -> Mapping[str, Any] | DriverFault | None:
+    """Run that module's query() in a process and return its JSON. None: there is no driver."""
     if not is_installed(os.environ):
         return None
     deadline_s = _deadline_s(os.environ)
     try:
-        process = _asking(module)
+        process = _start_query(module)
     except OSError as error:
-        return unasked(str(error))
+        return start_fault(str(error))
     try:
-        answer, noise = process.communicate(timeout=deadline_s)
+        output, errors = process.communicate(timeout=deadline_s)
     except subprocess.TimeoutExpired:
-        return hung(deadline_s, VARIABLE, _ended(process))
+        return timeout_fault(deadline_s, VARIABLE, _kill(process))
     except BaseException:
-        _ended(process)
+        _kill(process)
         raise
-    if process.returncode != 0 or not answer:
-        return died(_how(process.returncode, noise))
-    return _understood(json.loads(answer))
+    if process.returncode != 0 or not output:
+        return exit_fault(_describe_exit(process.returncode, errors))
+    return _parse_answer(json.loads(output))
 
 
-def _asking(module: str) -> "subprocess.Popen[bytes]":
+def _start_query(module: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", START, module, str(os.getpid()), *_import_paths()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for us, who then end it
+        start_new_session=True,  # Ctrl-C is for this process, which then kills it
     )
 
 
 def is_installed(environ: Mapping[str, str], cache: Path = CACHE) -> bool:
-    """Whether the dynamic linker might find the driver's library. It is not loaded for that."""
+    """Return True if the linker may find the driver's library; the library is not loaded."""
     named = environ.get("LD_LIBRARY_PATH") or FOLDERS[0]
     if any(Path(folder, LIBRARY).exists() for folder in (*re.split("[:;]", named), *FOLDERS)):
         return True
     try:
         return f"/{LIBRARY}\0".encode() in cache.read_bytes()
-    except OSError:  # a system that has none, as Alpine's: then its own search says
+    except OSError:  # no cache, as on Alpine: then let the linker search
         return True
 
 
 def has_nvidia_gpu(devices: Path) -> bool:
-    """Whether one is built in, whatever drives it."""
+    """Return True if the machine has an NVIDIA GPU, with or without a driver."""
     return any(
-        _line(device / "vendor") == NVIDIA and _line(device / "class").startswith(DISPLAY)
+        _read_line(device / "vendor") == NVIDIA and _read_line(device / "class").startswith(DISPLAY)
         for device in (devices.iterdir() if devices.is_dir() else ())
     )
 
 
-def _understood(answer: Mapping[str, Any]) -> Mapping[str, Any] | Fault | None:
-    if "told" in answer:
-        told: Mapping[str, Any] = answer["told"]
-        return told
-    if "status" in answer:
-        # Images and clusters install the library on machines without a GPU, too.
-        if answer["status"] == NOT_LOADED and not has_nvidia_gpu(PCI_DEVICES):
+def _parse_answer(reply: Mapping[str, Any]) -> Mapping[str, Any] | DriverFault | None:
+    if "answer" in reply:
+        answer: Mapping[str, Any] = reply["answer"]
+        return answer
+    if "status" in reply:
+        # Images and clusters also install the library on machines without a GPU.
+        if reply["status"] == NOT_LOADED and not has_nvidia_gpu(PCI_DEVICES):
             return None
-        return of_status(DRIVER, answer["status"])
-    said = str(answer["unloadable"])
-    return None if said.startswith(ABSENT) else unloadable(said)
+        return status_fault(DRIVER, reply["status"])
+    message = str(reply["unloadable"])
+    return None if message.startswith(ABSENT) else load_fault(message)
 
 
-def _ended(process: "subprocess.Popen[bytes]") -> int:
-    """Its PID if it cannot be ended: nobody waits for it any longer. 0: it is gone."""
+def _kill(process: "subprocess.Popen[bytes]") -> int:
+    """Return its PID if it cannot be killed (nobody waits for it then), else 0."""
     process.kill()
     try:
         process.wait(END_S)
@@ -152,11 +153,11 @@ def _ended(process: "subprocess.Popen[bytes]") -> int:
     return 0
 
 
-def _how(status: int, noise: bytes) -> str:
-    said = noise.decode(errors="replace").strip().splitlines()
+def _describe_exit(status: int, errors: bytes) -> str:
+    lines = errors.decode(errors="replace").strip().splitlines()
     if status < 0:
         return f"by signal {-status}: {signal.strsignal(-status)}"
-    return f"exit status {status}" + (f": {said[-1][:200]}" if said else "")
+    return f"exit status {status}" + (f": {lines[-1][:200]}" if lines else "")
 
 
 def _deadline_s(environ: Mapping[str, str]) -> float:
@@ -167,18 +168,20 @@ def _deadline_s(environ: Mapping[str, str]) -> float:
         deadline_s = 0.0
     if 0 < deadline_s <= LONGEST_S:  # which nan is not
         return deadline_s
-    log.warning("%s=%s: give a number of seconds; taking %g", VARIABLE, text, DEADLINE_S)
+    log.warning(
+        "%s=%s is not a number of seconds from 0 to 86400; using %g", VARIABLE, text, DEADLINE_S
+    )
     return DEADLINE_S
 
 
 def _import_paths() -> list[str]:
-    """Where the bare interpreter finds this package, and nvidia-ml-py."""
+    """Paths of this package and nvidia-ml-py for the bare interpreter."""
     found = find_spec("pynvml")
     source = str(Path(__file__).parents[3])
     return [source, str(Path(found.origin).parent)] if found and found.origin else [source]
 
 
-def _line(path: Path) -> str:
+def _read_line(path: Path) -> str:
     try:
         return path.read_text(errors="replace").strip()
     except OSError:

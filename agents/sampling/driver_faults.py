@@ -1,66 +1,66 @@
-"""What is wrong where NVIDIA's driver answers with an error, in words, and what mends it."""
+"""Faults of NVIDIA's driver: each error status in words, with a fix."""
 
 from dataclasses import dataclass
 
 DRIVER = "the GPU driver"
-REINSTALL = "Install the driver anew, whole, and restart the machine"
-RESTART = "Restart the machine; if it comes again, `sudo dmesg | grep -i nvrm` says more"
-UPDATE = "Install a newer driver, or an nvidia-ml-py that is as old as this one"
-RIGHTS = "Give this user the rights on /dev/nvidia*; start a container with its GPUs (`--gpus all`)"
+REINSTALL = "Reinstall the whole driver and restart the machine"
+RESTART = "Restart the machine; if it happens again, see `sudo dmesg | grep -i nvrm`"
+UPDATE = "Install a newer driver, or an nvidia-ml-py as old as this driver"
+RIGHTS = "Give this user access to /dev/nvidia*; start a container with its GPUs (`--gpus all`)"
 
-# nvmlReturn_t of nvml.h: what it means of a driver or of a GPU, and what mends it.
+# nvmlReturn_t of nvml.h: its meaning for a driver or a GPU, and the fix.
 _WORDS = {
-    1: ("says that nobody has started it", UPDATE),
-    2: ("takes what it was asked for invalid", UPDATE),
-    3: ("does not support what it was asked", "Install a driver that supports these GPUs"),
-    4: ("lets this user ask nothing", RIGHTS),
-    5: ("says that it is started already", UPDATE),
-    6: ("does not find what it was asked for", RESTART),
-    7: ("wants more room for its answer", UPDATE),
-    8: ("lacks power: a cable is not plugged in", "Plug in all power cables of the GPUs"),
+    1: ("is not initialized", UPDATE),
+    2: ("reports an invalid argument", UPDATE),
+    3: ("does not support the query", "Install a driver that supports these GPUs"),
+    4: ("denies this user access", RIGHTS),
+    5: ("is already initialized", UPDATE),
+    6: ("does not find the queried object", RESTART),
+    7: ("needs a larger buffer for its answer", UPDATE),
+    8: ("lacks power: a cable is not connected", "Connect all power cables of the GPUs"),
     9: (
-        "has no kernel module that is loaded",
-        "`sudo modprobe nvidia`; where that fails, install the driver anew for this kernel "
+        "has no loaded kernel module",
+        "Run `sudo modprobe nvidia`; if that fails, reinstall the driver for this kernel "
         "(`dkms status`)",
     ),
-    10: ("ran out of time", RESTART),
-    11: ("gets no interrupts from the kernel", RESTART),
-    12: ("does not find a library of its own", REINSTALL),
-    13: ("lacks a function that it was asked for", UPDATE),
-    14: ("has a damaged infoROM", "Have the GPU mended; `nvidia-smi -q` says more"),
+    10: ("timed out", RESTART),
+    11: ("receives no interrupts from the kernel", RESTART),
+    12: ("does not find one of its own libraries", REINSTALL),
+    13: ("lacks the called function", UPDATE),
+    14: ("has a damaged infoROM", "Have the GPU repaired; see `nvidia-smi -q`"),
     15: (
         "has fallen off the bus",
-        "Restart the machine; if it comes again, see to its seat, power and heat "
+        "Restart the machine; if it happens again, check its slot, power and cooling "
         "(`sudo dmesg | grep -i xid`)",
     ),
     16: ("must be reset", "`sudo nvidia-smi --gpu-reset`, or restart the machine"),
-    17: ("is kept from the GPUs by the operating system or its control groups", RIGHTS),
+    17: ("is denied the GPUs by the operating system or its control groups", RIGHTS),
     18: (
         "has a library and a kernel module of different releases",
-        "Restart the machine, or load the module anew: `sudo rmmod nvidia_uvm nvidia && sudo "
+        "Restart the machine, or reload the module: `sudo rmmod nvidia_uvm nvidia && sudo "
         "modprobe nvidia`",
     ),
-    19: ("is in use by somebody who wants it alone", "End whoever that is (`nvidia-smi`)"),
-    20: ("has no memory left", "End what takes the machine's memory"),
-    21: ("has nothing to tell", RESTART),
+    19: ("is in exclusive use by another process", "End that process (see `nvidia-smi`)"),
+    20: ("is out of memory", "End what uses the machine's memory"),
+    21: ("has no data", RESTART),
     22: ("has no ECC under a virtual GPU", RESTART),
-    23: ("lacks resources", RESTART),
+    23: ("has insufficient resources", RESTART),
     24: ("does not support that clock", UPDATE),
-    25: ("knows another version of what it was asked", UPDATE),
-    26: ("no longer answers what it was asked", UPDATE),
-    27: ("is not ready yet", "Try again in a minute; else restart the machine"),
+    25: ("expects another version of the argument", UPDATE),
+    26: ("no longer supports the query", UPDATE),
+    27: ("is not ready yet", "Try again in a minute; if that fails, restart the machine"),
     28: ("does not find the GPU", RESTART),
-    29: ("is in a state in which it cannot answer", RESTART),
-    999: ("does not say what is wrong with it", RESTART),
+    29: ("is in an invalid state", RESTART),
+    999: ("reports an unknown error", RESTART),
 }
-_OTHER = ("answers with an error that only newer drivers have", RESTART)
-# Such a GPU answers nothing until the machine, or it, is started anew; asking on may block.
+_OTHER = ("reports an error of newer drivers", RESTART)
+# A lost GPU answers nothing until it or the machine restarts; a further query may block.
 LOST = (15, 16)
 
 
 @dataclass(frozen=True)
-class Fault:
-    """whose: the driver's, or a GPU's by its number. mend: a sentence or two, without a dot."""
+class DriverFault:
+    """A fault of the driver, or of a GPU by its number. mend: a sentence or two, no full stop."""
 
     whose: str
     problem: str
@@ -70,34 +70,34 @@ class Fault:
         return f"{self.whose} {self.problem}. {self.mend}"
 
 
-def of_status(whose: str, status: int, question: str = "") -> Fault:
-    """Of an nvmlReturn_t. question: the function that gave it, if not the driver's start."""
+def status_fault(whose: str, status: int, question: str = "") -> DriverFault:
+    """Describe an nvmlReturn_t. question: the function that returned it; empty: the start."""
     problem, mend = _WORDS.get(status, _OTHER)
-    asked = f" to {question}" if question else ""
-    return Fault(whose, f"{problem} (NVML {status}{asked})", mend)
+    call = f", {question}" if question else ""
+    return DriverFault(whose, f"{problem} (NVML {status}{call})", mend)
 
 
-def unloadable(said: str) -> Fault:
-    """By what the dynamic linker says."""
-    return Fault(DRIVER, f"has a library that cannot be loaded ({said})", REINSTALL)
+def load_fault(message: str) -> DriverFault:
+    """Describe a message of the dynamic linker."""
+    return DriverFault(DRIVER, f"has a library that cannot be loaded ({message})", REINSTALL)
 
 
-def died(how: str) -> Fault:
-    return Fault(DRIVER, f"ended the process that asked it ({how})", REINSTALL)
+def exit_fault(how: str) -> DriverFault:
+    return DriverFault(DRIVER, f"crashed the process that queried it ({how})", REINSTALL)
 
 
-def unasked(why: str) -> Fault:
-    """By what the system says to a process more."""
-    mend = "End what this user runs here, or raise how many processes it may have (`ulimit -u`)"
-    return Fault(DRIVER, f"cannot be asked, as no process can be started for that ({why})", mend)
+def start_fault(why: str) -> DriverFault:
+    """Describe a failure to start the query's process."""
+    mend = "End some of this user's processes, or raise their limit (`ulimit -u`)"
+    return DriverFault(DRIVER, f"cannot be queried: no process could be started ({why})", mend)
 
 
-def hung(deadline_s: float, variable: str, left_pid: int = 0) -> Fault:
-    """left_pid: of a process that could not be ended; 0: it is gone."""
-    left = f", and its process {left_pid} cannot be ended" if left_pid else ""
-    return Fault(
+def timeout_fault(deadline_s: float, variable: str, left_pid: int = 0) -> DriverFault:
+    """Describe a query without an answer. left_pid: a process that cannot be killed, or 0."""
+    left = f", and its process {left_pid} cannot be killed" if left_pid else ""
+    return DriverFault(
         DRIVER,
         f"does not answer within {deadline_s:g} s{left}",
-        f"{RESTART}. Where it is only slow, `sudo nvidia-smi -pm 1` keeps it started, and "
-        f"{variable} gives it more seconds",
+        f"{RESTART}. If it is only slow, keep it loaded (`sudo nvidia-smi -pm 1`), or raise "
+        f"{variable} (seconds)",
     )

@@ -1,7 +1,7 @@
-"""The process that asks the GPUs' driver: whatever becomes of it there, its parent goes on.
+"""The process that queries the GPU driver, so that a crash does not reach its parent.
 
-It is started by velodrome.agents.sampling.driver, by a bare interpreter (no site, few imports), and
-writes one JSON object to what was file descriptor 1: what the library may print goes to stderr.
+velodrome.agents.sampling.driver starts it with a bare interpreter (no site, few imports). It writes
+one JSON object to the original file descriptor 1; the library's own output goes to stderr.
 """
 
 import ctypes
@@ -16,19 +16,19 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Its arguments: the module whose tell() asks, and its parent's PID."""
+    """Run one query. Arguments: the module whose query() runs, and the parent's PID."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != int(sys.argv[2]):
-        return  # it died before
+        return  # the parent died before prctl
     answer = os.dup(1)
     os.dup2(2, 1)
     with os.fdopen(answer, "w") as file:
-        json.dump(_told(sys.argv[1]), file)
-    os._exit(0)  # the library's own end may hang, too
+        json.dump(_query(sys.argv[1]), file)
+    os._exit(0)  # the library may hang at exit, too
 
 
-def _told(module: str) -> dict[str, object]:
-    """What tell() says as `told`; else how the library could not be loaded or not be started."""
+def _query(module: str) -> dict[str, object]:
+    """Return query()'s result as `answer`, else why the library did not load or start."""
     try:
         ctypes.CDLL(LIBRARY)
     except OSError as error:
@@ -39,4 +39,4 @@ def _told(module: str) -> dict[str, object]:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
         return {"status": error.value}
-    return {"told": import_module(module).tell()}
+    return {"answer": import_module(module).query()}

@@ -1,13 +1,13 @@
-"""How much of a counter, or of a power, falls into a stretch of time between its readings."""
+"""Counter growth and power integrals within a time window."""
 
 import statistics
 from collections.abc import Sequence
 from itertools import pairwise
 
-# A longer silence of a power meter hides more than a trapezoid can bridge.
+# A trapezoid cannot bridge a longer gap of a power meter.
 GAP_INTERVALS = 3
 GAP_NS = 3 * 10**9
-# In a shorter window most of what is told is what went on beside it.
+# A shorter window would mostly show what happened before and after it.
 SHORTEST_INTERVALS = 3
 
 Window = tuple[int, int]  # begin and end, ns of CLOCK_MONOTONIC
@@ -15,49 +15,51 @@ Point = tuple[int, float]  # an instant and a value
 
 
 def counter_growth(points: Sequence[Point], window: Window) -> float | None:
-    """How much a counter grew within a window, straight lines between its readings.
+    """Return a counter's growth within a window, interpolated between its readings.
 
-    None: no reading is near enough to an edge (see _inside), or it fell meanwhile.
+    None: no reading is near enough to an edge (see _points_inside), or the counter was reset.
     """
-    if fell(points, window):
+    if was_reset(points, window):
         return None
-    inside = _inside(points, window)
-    return None if inside is None else (inside[-1][1] - inside[0][1]) * _stretch(inside, window)
+    inside = _points_inside(points, window)
+    return (
+        None if inside is None else (inside[-1][1] - inside[0][1]) * _extrapolation(inside, window)
+    )
 
 
-def fell(points: Sequence[Point], window: Window) -> bool:
-    """Whether a counter began anew between two readings around or within a window.
+def was_reset(points: Sequence[Point], window: Window) -> bool:
+    """Return True if a counter restarted between two readings in or around a window.
 
-    As when a GPU is reset or its driver reloaded. What was counted before is lost.
+    A reset of the GPU or a reload of its driver does so. The earlier count is lost.
     """
     spans = ((a, b) for a, b in pairwise(points) if b[0] > window[0] and a[0] < window[1])
     return any(after < before for (_, before), (_, after) in spans)
 
 
 def is_resolved(points: Sequence[Point], window: Window) -> bool:
-    """Whether a window is long beside the time between two readings."""
+    """Return True if a window is long compared with the sampling interval."""
     if len(points) < 2:
         return False
     return window[1] - window[0] >= SHORTEST_INTERVALS * _interval_ns(points)
 
 
-def integral(points: Sequence[Point], window: Window) -> float | None:
-    """Value times seconds within a window, by trapezoids.
+def integrate(points: Sequence[Point], window: Window) -> float | None:
+    """Integrate a value over seconds within a window, by trapezoids.
 
-    None: there is a gap in it, or no reading is near enough to an edge (see _inside).
+    None: there is a gap, or no reading is near enough to an edge (see _points_inside).
     """
-    inside = _inside(points, window)
+    inside = _points_inside(points, window)
     if inside is None or any(b[0] - a[0] > _longest_gap_ns(points) for a, b in pairwise(inside)):
         return None
     area = sum((b[0] - a[0]) / 1e9 * (a[1] + b[1]) / 2 for a, b in pairwise(inside))
-    return area * _stretch(inside, window)
+    return area * _extrapolation(inside, window)
 
 
-def _inside(points: Sequence[Point], window: Window) -> list[Point] | None:
-    """The points within a window and, interpolated, those at its edges.
+def _points_inside(points: Sequence[Point], window: Window) -> list[Point] | None:
+    """The points within a window, with interpolated ones at its edges.
 
-    None if the two points around an edge are further apart than the longest gap. An edge outside
-    of what was sampled, by one interval at most, is moved to the nearest point.
+    None if the two points around an edge are further apart than the longest gap. An edge that lies
+    outside the samples, by one interval at most, is moved to the nearest point.
     """
     if len(points) < 2:
         return None
@@ -68,20 +70,20 @@ def _inside(points: Sequence[Point], window: Window) -> list[Point] | None:
     if any(b[0] - a[0] > _longest_gap_ns(points) for a, b in (spans[0], spans[-1])):
         return None
     between = [point for point in points if begin < point[0] < end]
-    return [_at(begin, *spans[0]), *between, _at(end, *spans[-1])]
+    return [_interpolate(begin, *spans[0]), *between, _interpolate(end, *spans[-1])]
 
 
-def _at(at_ns: int, a: Point, b: Point) -> Point:
+def _interpolate(at_ns: int, a: Point, b: Point) -> Point:
     return at_ns, a[1] + (b[1] - a[1]) * (at_ns - a[0]) / (b[0] - a[0])
 
 
-def _stretch(inside: Sequence[Point], window: Window) -> float:
-    """Above 1 where an edge was moved: what was left out is as the rest."""
+def _extrapolation(inside: Sequence[Point], window: Window) -> float:
+    """Above 1 if an edge was moved: the missing part is taken as equal to the rest."""
     return (window[1] - window[0]) / (inside[-1][0] - inside[0][0])
 
 
 def _interval_ns(points: Sequence[Point]) -> float:
-    """The usual time between two readings of one figure."""
+    """The median time between two readings of one figure."""
     return statistics.median(b[0] - a[0] for a, b in pairwise(points))
 
 

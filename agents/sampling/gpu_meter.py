@@ -1,16 +1,19 @@
-"""What each of some GPUs is doing, read through NVML while a task runs.
+"""Counters of GPUs, read through NVML while a task runs.
 
-What the driver does not tell is None. What the figures are, by NVIDIA's NVML reference:
+A figure is None if the driver does not state it. The figures, by NVIDIA's NVML reference:
 
 - percent: share of the driver's last sample period (1/6 s to 1 s) in which a kernel ran, however
-  few of the SMs it kept busy; memory_percent the same of the memory's reading and writing.
-- power_w: NVML_FI_DEV_POWER_INSTANT where the driver has that field. nvmlDeviceGetPowerUsage is
-  a mean over the last second on Ampere and newer, GA100 left out, so it lags behind the phases.
-- energy_mj: since the driver was loaded, on Volta and newer. Counter and power come of one sensor,
-  good to some 5 %, that some models read only for a part of the time (arXiv 2312.02741).
-- A MIG instance has memory and processes of its own. Of its whole GPU are temperature, SM clock
-  and throttle reasons. Utilization is not told in MIG mode, and power and energy are those of all
-  instances together, whichever is asked: of an instance, these are None.
+few SMs it used; memory_percent: the same for memory reads and writes.
+
+- power_w: NVML_FI_DEV_POWER_INSTANT if the driver has that field. nvmlDeviceGetPowerUsage is a mean
+over the last second on Ampere and newer except GA100, so it lags behind the phases.
+
+- energy_mj: since the driver was loaded, on Volta and newer. Counter and power share a sensor, good
+to some 5 %, which some models read only part of the time (arXiv 2312.02741).
+
+- A MIG instance has its own memory and processes. Temperature, SM clock and throttle reasons are
+those of the whole GPU. NVML has no utilization in MIG mode, and its power and energy are those of
+all instances together: for an instance these are None.
 """
 
 import time
@@ -22,21 +25,26 @@ import pynvml
 
 from velodrome.agents.measurement import GpuReading
 from velodrome.agents.sampling import nvml
-from velodrome.agents.sampling.gpu_processes import Shares, shares
-from velodrome.agents.sampling.nvml import HOST_PID_NAMESPACE, ask, ask_by_name, memory_bytes
-from velodrome.agents.sampling.rate_limit import Paced
+from velodrome.agents.sampling.gpu_processes import GpuShares, split_processes
+from velodrome.agents.sampling.nvml import (
+    HOST_PID_NAMESPACE,
+    call_by_name,
+    call_or_none,
+    memory_bytes,
+)
+from velodrome.agents.sampling.rate_limit import RateLimited
 
 Value = TypeVar("Value")
 
-# Such a GPU answers nothing until the machine, or it, is started anew; asking on may block.
+# A lost GPU answers nothing until it or the machine restarts; a further query may block.
 LOST = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
 
 
-class Meter:
-    """Reads the counters of some GPUs, (index, UUID) each, as often as that costs little.
+class GpuMeter:
+    """Reads the counters of GPUs, (index, UUID) each, as often as their cost allows.
 
-    The driver's library stays loaded until the process ends. The namespace, the clock and the
-    cost in ns are for tests.
+    The driver's library stays loaded until the process ends. The namespace, the clock and the cost
+    in ns are for tests.
     """
 
     def __init__(
@@ -47,41 +55,41 @@ class Meter:
         now_ns: Callable[[], int] = time.monotonic_ns,
         cost_ns: Callable[[], int] = time.thread_time_ns,
     ) -> None:
-        ask(pynvml.nvmlInit)
+        call_or_none(pynvml.nvmlInit)
         within = nvml.pid_namespace() if namespace is None else namespace
 
-        def paced(read: Callable[[], Value], share: float) -> Paced[Value]:
-            return Paced(read, share=share / len(gpus), now_ns=now_ns, cost_ns=cost_ns)
+        def paced(read: Callable[[], Value], share: float) -> RateLimited[Value]:
+            return RateLimited(read, share=share / len(gpus), now_ns=now_ns, cost_ns=cost_ns)
 
-        self._gpus = [_Metered(index, uuid, within, paced) for index, uuid in gpus]
+        self._gpus = [_GpuReader(index, uuid, within, paced) for index, uuid in gpus]
 
     def read(self, pids: Collection[int]) -> tuple[GpuReading, ...]:
-        """process_memory_bytes is that of the given processes together; foreign are all others."""
+        """Read all GPUs. pids: the task's processes; all others are other_processes."""
         return tuple(gpu.read(pids) for gpu in self._gpus)
 
 
 class _Pacing(Protocol):
-    """Makes a source paced; the share of a core is that of all GPUs together."""
+    """Rate-limits a source; the share of a core is that of all GPUs together."""
 
-    def __call__(self, read: Callable[[], Value], share: float) -> Paced[Value]: ...
+    def __call__(self, read: Callable[[], Value], share: float) -> RateLimited[Value]: ...
 
 
-class _Metered:
+class _GpuReader:
     def __init__(self, index: int, uuid: str, namespace: str, paced: _Pacing) -> None:
         self._unknown = GpuReading(index, uuid)
         self._sees_all = namespace == HOST_PID_NAMESPACE
         self._lost = False
         self._handle = self._ask(pynvml.nvmlDeviceGetHandleByUUID, uuid)
-        whole = None if self._handle is None else nvml.whole_of(self._handle)
+        whole = None if self._handle is None else nvml.parent_gpu(self._handle)
         self._is_part = whole is not None
         self._chip = self._handle if whole is None else whole
         self._pids: Collection[int] = ()
-        # Apart, so that energy is told often where the others are slow.
+        # Separate, so that energy is read often even if the others are slow.
         self._paced_meters = paced(self._meters, 0.002)
         self._paced_figures = paced(self._figures, 0.003)
-        # Drivers list processes slowly, with milliseconds of kernel time on some.
+        # Drivers list processes slowly, some with milliseconds of kernel time.
         self._paced_processes = paced(self._processes, 0.002)
-        # The first time is far dearer, and would keep them from being read for long.
+        # The first call is far slower, and would delay the next one for long.
         for read in (self._meters, self._figures, self._processes) if self._handle else ():
             read()
 
@@ -91,7 +99,7 @@ class _Metered:
             return replace(self._unknown, lost=self._lost)
         figures = self._paced_figures() or self._unknown
         power_w, energy_mj = self._paced_meters() or (None, None)
-        processes = self._paced_processes() or Shares()
+        processes = self._paced_processes() or GpuShares()
         if self._lost:
             return replace(self._unknown, lost=True)
         return replace(
@@ -99,7 +107,7 @@ class _Metered:
             power_w=power_w,
             energy_mj=energy_mj,
             process_memory_bytes=processes.own_bytes,
-            foreign=processes.foreign,
+            other_processes=processes.other_processes,
         )
 
     def _figures(self) -> GpuReading:
@@ -126,10 +134,10 @@ class _Metered:
         energy_mj = self._ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
         return None if milliwatts is None else milliwatts / 1000, energy_mj
 
-    def _processes(self) -> Shares:
+    def _processes(self) -> GpuShares:
         compute = _used(self._ask(pynvml.nvmlDeviceGetComputeRunningProcesses, self._handle))
         drawing = _used(self._ask(pynvml.nvmlDeviceGetGraphicsRunningProcesses, self._handle))
-        return shares(compute, drawing, self._pids, sees_all=self._sees_all)
+        return split_processes(compute, drawing, self._pids, sees_all=self._sees_all)
 
     def _ask(self, call: Callable[..., Value], *arguments: object) -> Value | None:
         try:
@@ -140,24 +148,26 @@ class _Metered:
 
 
 def _instant_power_mw(handle: object) -> int | None:
-    fields = ask(pynvml.nvmlDeviceGetFieldValues, handle, [pynvml.NVML_FI_DEV_POWER_INSTANT])
+    fields = call_or_none(
+        pynvml.nvmlDeviceGetFieldValues, handle, [pynvml.NVML_FI_DEV_POWER_INSTANT]
+    )
     if fields is None or fields[0].nvmlReturn != pynvml.NVML_SUCCESS:
         return None
     return int(fields[0].value.uiVal)
 
 
 def _temperature(handle: object) -> float | None:
-    degrees = ask_by_name("nvmlDeviceGetTemperatureV", handle, pynvml.NVML_TEMPERATURE_GPU)
+    degrees = call_by_name("nvmlDeviceGetTemperatureV", handle, pynvml.NVML_TEMPERATURE_GPU)
     if degrees is None:  # drivers before 575
-        degrees = ask_by_name("nvmlDeviceGetTemperature", handle, pynvml.NVML_TEMPERATURE_GPU)
+        degrees = call_by_name("nvmlDeviceGetTemperature", handle, pynvml.NVML_TEMPERATURE_GPU)
     return float(degrees) if isinstance(degrees, int) else None
 
 
 def _throttle_reasons(handle: object) -> int | None:
-    """A bit mask, see velodrome.agents.sampling.gpu_throttling."""
-    reasons = ask_by_name("nvmlDeviceGetCurrentClocksEventReasons", handle)
+    """Bit mask, see velodrome.agents.sampling.gpu_throttling."""
+    reasons = call_by_name("nvmlDeviceGetCurrentClocksEventReasons", handle)
     if reasons is None:  # drivers before 535
-        reasons = ask_by_name("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
+        reasons = call_by_name("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
     return reasons if isinstance(reasons, int) else None
 
 

@@ -1,7 +1,7 @@
-"""Which processes on a GPU are the task's, and which are not.
+"""The processes on a GPU, split into the task's and all others.
 
-The driver counts in the host's PIDs, or tells a container its own processes only. In there some
-drivers find nobody, and some tell 0 bytes of those they find, which says nothing either
+The driver uses the host's PIDs, or shows a container only its own processes. In a container some
+drivers list none, and some state 0 bytes for those they list, which means nothing either
 (open-gpu-kernel-modules, pull request 614).
 """
 
@@ -12,38 +12,40 @@ from velodrome.agents.measurement import GpuProcess
 from velodrome.agents.sampling.kernel_files import KernelFile
 from velodrome.agents.sampling.process_counters import parse_stat
 
-MOST_ANCESTORS = 64
+MAX_ANCESTORS = 64
 
-Used = Mapping[int, int | None]  # bytes by PID; None: not told of this one
+Used = Mapping[int, int | None]  # bytes by PID; None: unknown
 
 
 @dataclass(frozen=True)
-class Shares:
-    """own_bytes: of the task's processes together. None: it cannot be told."""
+class GpuShares:
+    """The task's processes together (own_bytes), and all others. None: unknown."""
 
     own_bytes: int | None = None
-    foreign: tuple[GpuProcess, ...] | None = None
+    other_processes: tuple[GpuProcess, ...] | None = None
 
 
-def shares(
-    compute: Used | None, drawing: Used | None, pids: Collection[int], *, sees_all: bool
-) -> Shares:
-    """compute, drawing: who does what there, None if the driver does not say.
+def split_processes(
+    compute: Used | None, graphics: Used | None, pids: Collection[int], *, sees_all: bool
+) -> GpuShares:
+    """Split a GPU's processes. compute, graphics: its processes, None if not stated.
 
-    A process that draws and does not compute, as a display's, is no one's business here: each
-    workstation has one. sees_all: whether PIDs are the host's, so that nobody is hidden.
+    Processes that only draw, as a display's, do not count: each workstation has one. sees_all: PIDs
+    are the host's, so that no process is hidden.
     """
-    if compute is None and drawing is None:
-        return Shares()
-    # A process that does both stands in both, with all its memory in each.
-    used = {**(drawing or {}), **(compute or {})}
-    own = {pid: size for pid, size in used.items() if _is_of(pid, pids)}
+    if compute is None and graphics is None:
+        return GpuShares()
+    # A process that does both is in both lists, with all its memory in each.
+    used = {**(graphics or {}), **(compute or {})}
+    own = {pid: size for pid, size in used.items() if _descends_from(pid, pids)}
     others = None if compute is None else tuple(pid for pid in compute if pid not in own)
-    if not sees_all:  # then those alone are surely others of whom we know that the PIDs are ours
+    if not sees_all:  # others are certain only if the driver's PIDs are those of this namespace
         others = others or None if own else None
-    return Shares(
+    return GpuShares(
         own_bytes=_sum(own, sees_all=sees_all),
-        foreign=None if others is None else tuple(_process(pid, used[pid]) for pid in others),
+        other_processes=None
+        if others is None
+        else tuple(_process(pid, used[pid]) for pid in others),
     )
 
 
@@ -54,9 +56,9 @@ def _sum(own: Used, *, sees_all: bool) -> int | None:
     return sum(known) or (0 if sees_all else None)
 
 
-def _is_of(pid: int, pids: Collection[int]) -> bool:
-    """Whether it is one of them or descends from one: the tree is walked less often than this."""
-    for _ in range(MOST_ANCESTORS):
+def _descends_from(pid: int, pids: Collection[int]) -> bool:
+    """Checked here too, because the tree is listed less often than this."""
+    for _ in range(MAX_ANCESTORS):
         if pid in pids:
             return True
         with KernelFile(f"/proc/{pid}/stat") as file:

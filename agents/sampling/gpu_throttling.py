@@ -1,4 +1,4 @@
-"""Why a GPU's clock is not as high as it could be: the bits of NVML, and which are nobody's plan.
+"""Throttle reasons of a GPU: NVML's bits, and which of them are flagged or reported.
 
 Source: nvmlClocksEventReason* in nvml.h (before R535 nvmlClocksThrottleReason*).
 """
@@ -20,15 +20,15 @@ WORDS = {
     0x200: "board limit",  # BoardLimit
     0x400: "reliability",  # Reliability
 }
-# The GPU, its cooling or its power supply is in need: the next hour's number is another one.
-# Hardware slowdown also covers the two of the hardware, and short changes of the power state.
-IN_NEED = (HARDWARE_SLOWDOWN, 0x20, 0x40, 0x80)
-# Where a GPU works as it should: under full load most run at their power cap, so a number at
-# the cap is that GPU's number. Told, since one with another limit would give another.
-BY_DESIGN = (POWER_CAP, 0x10, 0x200)
+# The GPU, its cooling or its power supply has a problem: a timing an hour later would differ.
+# Hardware slowdown includes the two hardware reasons, and short changes of the power state.
+FLAGGED = (HARDWARE_SLOWDOWN, 0x20, 0x40, 0x80)
+# Normal operation: under full load most GPUs run at their power cap, so a timing at the cap is
+# valid for that GPU. Reported, because another limit would give another timing.
+REPORTED = (POWER_CAP, 0x10, 0x200)
 
 
-def reasons(bits: int) -> tuple[str, ...]:
-    """In words, the lowest bit first; bits that are not known yet by their number."""
+def describe_reasons(bits: int) -> tuple[str, ...]:
+    """Describe set bits in words, the lowest first; unknown bits by number."""
     numbers = [1 << place for place in range(bits.bit_length()) if bits >> place & 1]
     return tuple(WORDS.get(number, f"reason {number:#x}") for number in numbers)

@@ -1,12 +1,11 @@
-"""Which GPUs there are, through NVML.
+"""The inventory of GPUs, through NVML.
 
-NVML knows nothing of CUDA_VISIBLE_DEVICES and numbers GPUs in the order of the PCI bus, so a GPU
-is named by its UUID. Of a GPU in MIG mode no process can use the whole, so its instances are
-listed in its place, each by the UUID (`MIG-...`) that CUDA_VISIBLE_DEVICES takes, and with the
-number of the GPU that it is part of. CUDA shows a process one instance only, however many it is
-given.
+NVML ignores CUDA_VISIBLE_DEVICES and numbers GPUs by PCI bus, so a GPU is named by its UUID. A GPU
+in MIG mode cannot be used as a whole, so its instances are listed instead, each with the UUID
+(`MIG-...`) that CUDA_VISIBLE_DEVICES takes and the number of its GPU. CUDA shows a process only one
+instance, however many it is given.
 
-This runs in a process of its own (velodrome.agents.sampling.driver), the driver's start behind it.
+Runs in a process of its own (velodrome.agents.sampling.driver), after the driver's start.
 """
 
 from collections.abc import Callable
@@ -17,13 +16,13 @@ import pynvml
 
 from velodrome.agents.node import Gpu
 from velodrome.agents.sampling import nvml
-from velodrome.agents.sampling.driver_faults import DRIVER, LOST, Fault, of_status
+from velodrome.agents.sampling.driver_faults import DRIVER, LOST, DriverFault, status_fault
 
 Value = TypeVar("Value")
 
-# From which release of the driver on a CUDA runs, all of its minor versions included.
+# The first driver release that runs each CUDA, all of its minor versions included.
 CUDA_OF_DRIVERS = ((580, 13), (525, 12), (450, 11), (410, 10))
-# By these a sound driver says that it, or a GPU, has no such thing, or not for this user.
+# Statuses of a sound driver or GPU without that feature, or without access for this user.
 NOT_THERE = (
     pynvml.NVML_ERROR_INVALID_ARGUMENT,
     pynvml.NVML_ERROR_NOT_SUPPORTED,
@@ -35,67 +34,67 @@ NOT_THERE = (
 )
 
 
-def tell() -> dict[str, object]:
-    """What a process can use: every GPU, or the instances of one that is parted (MIG)."""
-    asked = Asked()
-    release = asked.needed(DRIVER, pynvml.nvmlSystemGetDriverVersion)
-    found = usable(asked, str(release or ""))
-    major = cuda_major(asked, str(release or ""))
-    if not found and not asked.faults:
-        mend = "`nvidia-smi` says whether there is one; in MIG mode it needs instances"
-        asked.add(Fault(DRIVER, "shows no GPU that can be used", mend))
+def query() -> dict[str, object]:
+    """List usable GPUs, the CUDA version and all faults, as JSON values."""
+    queries = DriverQueries()
+    release = queries.require(DRIVER, pynvml.nvmlSystemGetDriverVersion)
+    gpus = usable_gpus(queries, str(release or ""))
+    major = query_cuda_major(queries, str(release or ""))
+    if not gpus and not queries.faults:
+        mend = "Check `nvidia-smi`; a GPU in MIG mode needs instances"
+        queries.add(DriverFault(DRIVER, "shows no usable GPU", mend))
     return {
-        "gpus": [vars(gpu) for gpu in found],
+        "gpus": [vars(gpu) for gpu in gpus],
         "cuda_major": major,
-        "faults": [astuple(fault) for fault in asked.faults],
+        "faults": [astuple(fault) for fault in queries.faults],
     }
 
 
-class Asked:
-    """Questions, and what is wrong by their answers: of each GPU, or the driver, the first."""
+class DriverQueries:
+    """Calls of the driver that collect the first fault of each GPU and of the driver."""
 
     def __init__(self) -> None:
-        self._faults: dict[str, Fault] = {}
+        self._faults: dict[str, DriverFault] = {}
         self._lost: set[str] = set()
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
+    def faults(self) -> tuple[DriverFault, ...]:
         return tuple(self._faults.values())
 
     def is_lost(self, whose: str) -> bool:
         return whose in self._lost
 
-    def add(self, fault: Fault) -> None:
+    def add(self, fault: DriverFault) -> None:
         self._faults.setdefault(fault.whose, fault)
 
-    def needed(
+    def require(
         self, whose: str, call: Callable[..., Value], *arguments: object, but: tuple[int, ...] = ()
     ) -> Value | None:
-        """None is a fault, unless by the statuses in `but`."""
+        """Call the driver; a failure is a fault, except for the statuses in `but`."""
         if whose in self._lost:
-            return None  # asking on may block
+            return None  # a further query may block
         try:
             return call(*arguments)
         except pynvml.NVMLError as error:
             status = int(error.value)
             if status in LOST and whose != DRIVER:
                 self._lost.add(whose)
-                self._faults[whose] = of_status(whose, status)
+                self._faults[whose] = status_fault(whose, status)
             elif status not in but:
-                self._faults.setdefault(whose, of_status(whose, status, call.__name__))
+                self._faults.setdefault(whose, status_fault(whose, status, call.__name__))
             return None
 
-    def welcome(self, whose: str, call: Callable[..., Value], *arguments: object) -> Value | None:
-        """None, too, where there is no such thing."""
-        return self.needed(whose, call, *arguments, but=NOT_THERE)
+    def optional(self, whose: str, call: Callable[..., Value], *arguments: object) -> Value | None:
+        """Call the driver for a feature that a sound GPU may lack."""
+        return self.require(whose, call, *arguments, but=NOT_THERE)
 
 
-def cuda_major(asked: Asked, release: str) -> int | None:
-    """The newest CUDA that the driver runs, e.g. 13.
+def query_cuda_major(queries: DriverQueries, release: str) -> int | None:
+    """Return the newest CUDA that the driver runs, e.g. 13.
 
-    Where the driver does not tell, by its own number: NVIDIA's CUDA compatibility guide.
+    If the driver does not state it, derived from its release: NVIDIA's CUDA compatibility guide.
     """
-    version = asked.welcome(DRIVER, pynvml.nvmlSystemGetCudaDriverVersion_v2)
+    version = queries.optional(DRIVER, pynvml.nvmlSystemGetCudaDriverVersion_v2)
     if version:
         return int(version) // 1000
     number = release.partition(".")[0]
@@ -103,72 +102,78 @@ def cuda_major(asked: Asked, release: str) -> int | None:
     return next((cuda for first, cuda in CUDA_OF_DRIVERS if least >= first), None)
 
 
-def boards(asked: Asked, release: str) -> tuple[Gpu, ...]:
-    """Every GPU as it is built in, parted or not."""
-    return _listed(asked, release, _numbered(asked))
+def installed_gpus(queries: DriverQueries, release: str) -> tuple[Gpu, ...]:
+    """List every physical GPU, in MIG mode or not."""
+    return _describe_gpus(queries, release, _reachable_gpus(queries))
 
 
-def usable(asked: Asked, release: str) -> tuple[Gpu, ...]:
-    """Every GPU, or the instances of one that is parted."""
+def usable_gpus(queries: DriverQueries, release: str) -> tuple[Gpu, ...]:
+    """List every GPU, with MIG instances in place of a GPU in MIG mode."""
     parts = [
         (index, part)
-        for index, handle in _numbered(asked)
-        for part in (_parts(asked, index, handle) if _is_parted(asked, index, handle) else [handle])
+        for index, handle in _reachable_gpus(queries)
+        for part in (
+            _mig_instances(queries, index, handle)
+            if _is_in_mig_mode(queries, index, handle)
+            else [handle]
+        )
     ]
-    return _listed(asked, release, parts)
+    return _describe_gpus(queries, release, parts)
 
 
-def _numbered(asked: Asked) -> list[tuple[int, object]]:
-    """Those that the driver can reach; a lost one keeps its number."""
-    numbers = range(asked.needed(DRIVER, pynvml.nvmlDeviceGetCount) or 0)
+def _reachable_gpus(queries: DriverQueries) -> list[tuple[int, object]]:
+    """GPUs that the driver can reach; a lost one keeps its number."""
+    numbers = range(queries.require(DRIVER, pynvml.nvmlDeviceGetCount) or 0)
     handles = [
-        (index, asked.needed(_name(index), pynvml.nvmlDeviceGetHandleByIndex, index))
+        (index, queries.require(_name(index), pynvml.nvmlDeviceGetHandleByIndex, index))
         for index in numbers
     ]
     return [(index, handle) for index, handle in handles if handle is not None]
 
 
-def _is_parted(asked: Asked, index: int, handle: object) -> bool:
-    """Whether only parts of it can be used: its MIG mode is on."""
-    mode = asked.welcome(_name(index), pynvml.nvmlDeviceGetMigMode, handle)
+def _is_in_mig_mode(queries: DriverQueries, index: int, handle: object) -> bool:
+    """Then only its instances can be used."""
+    mode = queries.optional(_name(index), pynvml.nvmlDeviceGetMigMode, handle)
     return bool(mode and mode[0])
 
 
-def _parts(asked: Asked, index: int, handle: object) -> list[object]:
-    """Its MIG instances. Their numbers may have gaps where one was destroyed."""
+def _mig_instances(queries: DriverQueries, index: int, handle: object) -> list[object]:
+    """Their numbers may have gaps where one was destroyed."""
     whose = _name(index)
-    most = asked.needed(whose, pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
-    ask_for = pynvml.nvmlDeviceGetMigDeviceHandleByIndex
-    found = [asked.welcome(whose, ask_for, handle, at) for at in range(most)]
+    most = queries.require(whose, pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
+    get_instance = pynvml.nvmlDeviceGetMigDeviceHandleByIndex
+    found = [queries.optional(whose, get_instance, handle, at) for at in range(most)]
     return [part for part in found if part is not None]
 
 
-def _listed(asked: Asked, release: str, found: list[tuple[int, object]]) -> tuple[Gpu, ...]:
-    """One that is lost, or has no UUID to be chosen by, is left out: it is among the faults."""
-    gpus = [_gpu(asked, index, handle, release) for index, handle in found]
-    return tuple(gpu for gpu in gpus if gpu.uuid and not asked.is_lost(_name(gpu.index)))
+def _describe_gpus(
+    queries: DriverQueries, release: str, found: list[tuple[int, object]]
+) -> tuple[Gpu, ...]:
+    """GPUs that are lost or have no UUID are left out: they are among the faults."""
+    gpus = [_describe_gpu(queries, index, handle, release) for index, handle in found]
+    return tuple(gpu for gpu in gpus if gpu.uuid and not queries.is_lost(_name(gpu.index)))
 
 
-def _gpu(asked: Asked, index: int, handle: object, release: str) -> Gpu:
+def _describe_gpu(queries: DriverQueries, index: int, handle: object, release: str) -> Gpu:
     whose = _name(index)
-    limit_mw = asked.welcome(whose, pynvml.nvmlDeviceGetPowerManagementLimit, handle)
-    if nvml.whole_of(handle) is not None:
+    limit_mw = queries.optional(whose, pynvml.nvmlDeviceGetPowerManagementLimit, handle)
+    if nvml.parent_gpu(handle) is not None:
         limit_mw = None  # of all instances together
     return Gpu(
         index=index,
-        name=str(asked.needed(whose, pynvml.nvmlDeviceGetName, handle) or ""),
-        uuid=str(asked.needed(whose, pynvml.nvmlDeviceGetUUID, handle) or ""),
-        memory_bytes=_memory_bytes(asked, whose, handle),
+        name=str(queries.require(whose, pynvml.nvmlDeviceGetName, handle) or ""),
+        uuid=str(queries.require(whose, pynvml.nvmlDeviceGetUUID, handle) or ""),
+        memory_bytes=_memory_bytes(queries, whose, handle),
         driver=release,
         power_limit_w=None if limit_mw is None else limit_mw / 1000,
     )
 
 
-def _memory_bytes(asked: Asked, whose: str, handle: object) -> int:
-    """0: it does not tell."""
+def _memory_bytes(queries: DriverQueries, whose: str, handle: object) -> int:
+    """0: unknown."""
     memory = nvml.memory_bytes(handle)
     if memory is None:
-        asked.needed(whose, pynvml.nvmlDeviceGetMemoryInfo, handle)
+        queries.require(whose, pynvml.nvmlDeviceGetMemoryInfo, handle)
         return 0
     return memory[0]
 

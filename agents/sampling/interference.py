@@ -1,28 +1,28 @@
-"""Whether anything disturbed a task while it was timed, told from its readings."""
+"""The summary of all interference while a task was timed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from velodrome.agents.measurement import Reading
 from velodrome.agents.sampling.background_load import (
-    Place,
-    elsewhere,
-    on_its_cores,
+    CpuCounts,
+    find_core_interference,
+    find_other_core_interference,
+    find_steal,
     other_cpu_percent,
-    stolen,
 )
-from velodrome.agents.sampling.core_slowdowns import cpu_pressure, slowdowns
-from velodrome.agents.sampling.interference_finding import Disturbance, Weight, stories
+from velodrome.agents.sampling.core_slowdowns import find_cpu_pressure, find_slowdowns
+from velodrome.agents.sampling.interference_finding import InterferenceFinding, Severity, texts_of
 from velodrome.agents.sampling.utilization import TIMED
-from velodrome.agents.sampling.windows import Stretch
+from velodrome.agents.sampling.windows import PhaseReadings
 
 
 @dataclass(frozen=True)
-class Quietness:
-    """quiet None: it cannot be told. interference: what is above its bound; tolerated: what else
-    there was (velodrome.agents.sampling.interference_thresholds); each empty if nothing.
+class InterferenceSummary:
+    """Interference above its bounds, and minor interference; each empty if none.
 
-    The means are over the timed phases, as in Reading.
+    interference_free None: unknown. Bounds: velodrome.agents.sampling.interference_thresholds.
+    Means are over the timed phases, as in Reading.
     """
 
     interference_free: bool | None
@@ -33,26 +33,28 @@ class Quietness:
     other_cores_percent: float | None = None
 
 
-def judge(
-    readings: Sequence[Reading], place: Place, others: Sequence[Disturbance] = ()
-) -> Quietness:
-    """Of readings that know their phase. others: found by others, as on the task's GPUs."""
-    timed = Stretch(readings, TIMED)
-    foreign = other_cpu_percent(timed)
-    found = [
-        *on_its_cores(readings, place),
-        *elsewhere(readings, place),
-        *stolen(readings),
-        *slowdowns(readings, place.task_cpus),
-        *cpu_pressure(readings, Weight.FLAGGED if foreign is None else Weight.REPORTED),
-        *others,
+def summarize_interference(
+    readings: Sequence[Reading], cpus: CpuCounts, on_gpus: Sequence[InterferenceFinding] = ()
+) -> InterferenceSummary:
+    """Summarize readings with known phases. on_gpus: findings on the task's GPUs."""
+    timed = PhaseReadings(readings, TIMED)
+    others_percent = other_cpu_percent(timed)
+    findings = [
+        *find_core_interference(readings, cpus),
+        *find_other_core_interference(readings, cpus),
+        *find_steal(readings),
+        *find_slowdowns(readings, cpus.task_cpus),
+        *find_cpu_pressure(
+            readings, Severity.FLAGGED if others_percent is None else Severity.REPORTED
+        ),
+        *on_gpus,
     ]
-    flagged = stories(found, Weight.FLAGGED)
-    return Quietness(
-        interference_free=False if flagged else None if foreign is None else True,
+    flagged = texts_of(findings, Severity.FLAGGED)
+    return InterferenceSummary(
+        interference_free=False if flagged else None if others_percent is None else True,
         interference="; ".join(flagged),
-        minor_interference="; ".join(stories(found, Weight.REPORTED)),
-        other_cpu_percent=None if foreign is None else max(0.0, foreign),
+        minor_interference="; ".join(texts_of(findings, Severity.REPORTED)),
+        other_cpu_percent=None if others_percent is None else max(0.0, others_percent),
         steal_percent=timed.mean(lambda reading: reading.steal_percent),
         other_cores_percent=timed.mean(lambda reading: reading.other_cores_percent),
     )

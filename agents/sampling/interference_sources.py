@@ -1,42 +1,46 @@
-"""Names for those who used the CPU beside a task, from what was seen while it was timed."""
+"""Names of the processes that used the CPU beside a task while it was timed."""
 
 from collections.abc import Sequence
 
-from velodrome.agents.isolation.log_tail import one_line
 from velodrome.agents.measurement import Reading
-from velodrome.agents.sampling.top_processes import Suspect
+from velodrome.agents.safe_text import sanitize_line
+from velodrome.agents.sampling.top_processes import TopProcess
 
 MOST = 4
-# Of what the worst did; who did less is not what disturbed.
-LEAST_SHARE = 0.1
-COMMAND_LENGTH = 15  # as long as the kernel lets it be
-NOBODY = "nobody who can be seen from here (gone again, or in another container)"
+LEAST_SHARE = 0.1  # of the top process' CPU time; a smaller one is no source
+COMMAND_LENGTH = 15  # the kernel's limit
+UNKNOWN_SOURCE = "no process that can be seen from here (it ended, or runs in another container)"
 
 
-def culprits(readings: Sequence[Reading], *, near: bool) -> tuple[str, ...]:
-    """`stress-ng (pid 123)`, the worst first. near: of those seen on the task's cores.
+def name_interference_sources(
+    readings: Sequence[Reading], *, on_task_cores: bool
+) -> tuple[str, ...]:
+    """Return names such as `stress-ng (pid 123)`, the top process first.
 
-    A command's name is what its process chose to call itself, and is made harmless here. Its
-    arguments are not told: they may hold what is secret.
+    on_task_cores: only those seen on the task's cores, or only the others. A process chooses its
+    own name, so the name is sanitized. Arguments are left out: they may hold secrets.
     """
-    seen: dict[int, list[Suspect]] = {}
+    by_pid: dict[int, list[TopProcess]] = {}
     for reading in readings:
-        for suspect in reading.suspects:
-            seen.setdefault(suspect.pid, []).append(suspect)
-    found = {pid: looks for pid, looks in seen.items() if any(s.near for s in looks) is near}
-    guilt = {pid: _guilt(looks) for pid, looks in found.items()}
-    order = sorted(found, key=guilt.__getitem__, reverse=True)
-    worst = max((percent for _, percent in guilt.values()), default=0.0)
-    guilty = [pid for pid in order if guilt[pid][1] >= LEAST_SHARE * worst]
-    more = (f"{len(guilty) - MOST} more",) if len(guilty) > MOST else ()
-    return tuple(_name(found[pid][-1]) for pid in guilty[:MOST]) + more
+        for process in reading.top_processes:
+            by_pid.setdefault(process.pid, []).append(process)
+    ranks = {
+        pid: _rank(seen)
+        for pid, seen in by_pid.items()
+        if any(process.on_task_cores for process in seen) is on_task_cores
+    }
+    most = max((percent for _, percent in ranks.values()), default=0.0)
+    sources = [pid for pid in ranks if ranks[pid][1] >= LEAST_SHARE * most]
+    sources.sort(key=ranks.__getitem__, reverse=True)
+    rest = (f"{len(sources) - MOST} more",) if len(sources) > MOST else ()
+    return tuple(_name(by_pid[pid][-1]) for pid in sources[:MOST]) + rest
 
 
-def _guilt(looks: Sequence[Suspect]) -> tuple[bool, float]:
-    """Who was caught running on the task's cores comes first."""
-    return any(look.running for look in looks), sum(look.percent for look in looks)
+def _rank(seen: Sequence[TopProcess]) -> tuple[bool, float]:
+    """A process that was running on the task's cores when it was read comes first."""
+    return any(process.running for process in seen), sum(process.percent for process in seen)
 
 
-def _name(suspect: Suspect) -> str:
-    command = one_line(suspect.command, COMMAND_LENGTH) or "nameless"
-    return f"{command} (pid {suspect.pid})"
+def _name(process: TopProcess) -> str:
+    command = sanitize_line(process.command, COMMAND_LENGTH) or "nameless"
+    return f"{command} (pid {process.pid})"

@@ -1,13 +1,13 @@
-"""A file of /proc or /sys that is opened once and read many times."""
+"""Files of /proc and /sys that are opened once and read many times."""
 
 import os
 
 
 class KernelFile:
-    """Reads are None where the file is not there, may not be read, or its process is gone.
+    """An open kernel file. A read is None if the file is missing, unreadable, or its process ended.
 
-    The open file stays bound to its process: once that is gone every read fails, also when
-    another process has got its number.
+    The open file stays bound to its process: after its end every read fails, even if another
+    process has reused its pid.
     """
 
     def __init__(self, path: str, most: int = 4096) -> None:
@@ -19,11 +19,12 @@ class KernelFile:
             self._descriptor = -1
 
     def read(self) -> bytes | None:
-        """One system call: a page at most, if nothing else was asked for, so one record."""
+        """Read with one system call: at most a page, unless `most` says otherwise."""
         return self._page(0)
 
     def read_all(self) -> bytes | None:
-        # The kernel hands out such files a page of whole records at a time.
+        # The kernel returns such files a page of whole records at a time.
+        """Read the whole file."""
         pages = [self._page(0)]
         while pages[-1]:
             pages.append(self._page(sum(len(page or b"") for page in pages)))

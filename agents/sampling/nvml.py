@@ -1,4 +1,4 @@
-"""Questions to NVIDIA's driver, answered by None where it does not tell."""
+"""Calls of NVIDIA's driver that return None if it does not answer."""
 
 import os
 from collections.abc import Callable
@@ -12,34 +12,34 @@ Value = TypeVar("Value")
 HOST_PID_NAMESPACE = "pid:[4026531836]"
 
 
-def ask(call: Callable[..., Value], *arguments: object) -> Value | None:
-    """What the driver answers; None for an error of any kind, a missing function included."""
+def call_or_none(call: Callable[..., Value], *arguments: object) -> Value | None:
+    """Call the driver; None for any error, a missing function included."""
     try:
         return call(*arguments)
     except pynvml.NVMLError:
         return None
 
 
-def ask_by_name(name: str, *arguments: object) -> object | None:
-    """Of a call that came to nvidia-ml-py late, or will go: one without it does not tell."""
+def call_by_name(name: str, *arguments: object) -> object | None:
+    """Call a function that some releases of nvidia-ml-py lack; None if it is missing."""
     call = getattr(pynvml, name, None)
-    return None if call is None else ask(call, *arguments)
+    return None if call is None else call_or_none(call, *arguments)
 
 
 def memory_bytes(handle: object) -> tuple[int, int] | None:
-    """Total and used. Version 1 counts what the driver keeps for itself as used."""
-    memory = ask(pynvml.nvmlDeviceGetMemoryInfo, handle, pynvml.nvmlMemory_v2)
-    memory = memory or ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    """Return total and used memory. Version 1 counts the driver's own memory as used."""
+    memory = call_or_none(pynvml.nvmlDeviceGetMemoryInfo, handle, pynvml.nvmlMemory_v2)
+    memory = memory or call_or_none(pynvml.nvmlDeviceGetMemoryInfo, handle)
     return None if memory is None else (int(memory.total), int(memory.used))
 
 
-def whole_of(handle: object) -> object | None:
-    """The GPU that an instance is part of; None of what is no instance."""
-    return ask(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, handle)
+def parent_gpu(handle: object) -> object | None:
+    """Return the GPU of a MIG instance; None if it is not an instance."""
+    return call_or_none(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, handle)
 
 
 def pid_namespace() -> str:
-    """The namespace that this process' PIDs are numbered in; empty if the kernel does not say."""
+    """Return the PID namespace of this process; empty if unknown."""
     try:
         return os.readlink("/proc/self/ns/pid")  # noqa: PTH115
     except OSError:

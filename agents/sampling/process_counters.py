@@ -1,4 +1,4 @@
-"""The counters of one process, read from /proc from outside while it runs."""
+"""Counters of one process, read from /proc while it runs."""
 
 import os
 import time
@@ -10,8 +10,8 @@ TICK_NS = 10**9 // os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-class Stat(NamedTuple):
-    """Of /proc/PID/stat. reaped_ns is the CPU time of children that were waited for."""
+class ProcessStat(NamedTuple):
+    """Fields of /proc/PID/stat. reaped_ns: CPU time of children that were waited for."""
 
     alive: bool
     parent: int
@@ -21,8 +21,8 @@ class Stat(NamedTuple):
     rss_bytes: int
 
 
-class Process:
-    """Files of one process that stay open. ProcessLookupError: there is none of this number."""
+class ProcessReader:
+    """Open files of one process. ProcessLookupError: no such process."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -40,40 +40,40 @@ class Process:
         for file in (self._stat, self._status, self._io, *self._schedules.values()):
             file.close()
 
-    def stat(self) -> Stat | None:
-        """None: it has ended and was waited for."""
+    def stat(self) -> ProcessStat | None:
+        """Return its stat; None: it has ended and was waited for."""
         text = self._stat.read()
         return None if text is None else parse_stat(text)
 
     def cpu_ns(self) -> int:
-        """User and system time of all its threads, those that have ended included."""
+        """Return user and system time of all its threads, ended ones included."""
         try:
             return time.clock_gettime_ns(self._clock)
         except OSError:  # waited for since
             return 0
 
     def peak_rss_bytes(self) -> int:
-        """VmHWM; 0 once it has ended, as its memory is gone then."""
-        return _after(self._status.read() or b"", b"VmHWM:") * 1024
+        """Return VmHWM; 0 once it has ended, as its memory is gone then."""
+        return _number_after(self._status.read() or b"", b"VmHWM:") * 1024
 
     def io_bytes(self) -> tuple[int, int] | None:
-        """Read from and written to storage, by children that were waited for too."""
+        """Return bytes read from and written to storage, reaped children included."""
         text = self._io.read()
         if text is None:
             return None
-        return _after(text, b"\nread_bytes:"), _after(text, b"\nwrite_bytes:")
+        return _number_after(text, b"\nread_bytes:"), _number_after(text, b"\nwrite_bytes:")
 
     def context_switches(self) -> int | None:
-        """How often its threads were put on a core. None without CONFIG_SCHED_INFO.
+        """Return how often its threads were put on a core; None without CONFIG_SCHED_INFO.
 
-        /proc/PID/status would tell switches of the first thread only, at four times the cost.
+        /proc/PID/status counts only the first thread, at four times the cost.
         """
         texts = [file.read() for file in self._schedules.values()]
         counts = [int(text.split()[2]) for text in texts if text]
         return sum(counts) if counts else None
 
-    def walk(self) -> list[int]:
-        """Takes notice of threads that are new; the children of every thread."""
+    def find_children(self) -> list[int]:
+        """Find new threads; return the children of every thread."""
         threads = self._threads()
         for gone in self._schedules.keys() - set(threads):
             self._schedules.pop(gone).close()
@@ -93,10 +93,10 @@ class Process:
             return [int(number) for number in (file.read_all() or b"").split()]
 
 
-def parse_stat(text: bytes) -> Stat:
-    """proc_pid_stat(5). The name of the program may hold spaces and brackets."""
+def parse_stat(text: bytes) -> ProcessStat:
+    """Parse proc_pid_stat(5). The program's name may contain spaces and brackets."""
     fields = text[text.rindex(b")") + 2 :].split()
-    return Stat(
+    return ProcessStat(
         alive=fields[0] not in (b"Z", b"X"),
         parent=int(fields[1]),
         reaped_ns=(int(fields[13]) + int(fields[14])) * TICK_NS,
@@ -107,13 +107,13 @@ def parse_stat(text: bytes) -> Stat:
 
 
 def lists_children() -> bool:
-    """Whether the kernel was built with CONFIG_PROC_CHILDREN."""
+    """Return True if the kernel has CONFIG_PROC_CHILDREN."""
     with KernelFile(f"/proc/self/task/{os.getpid()}/children") as file:
         return file.read() is not None
 
 
 def children_of_all() -> dict[int, list[int]]:
-    """Every process by its parent: what there is without CONFIG_PROC_CHILDREN, and far dearer."""
+    """List every process by its parent: the costly way without CONFIG_PROC_CHILDREN."""
     children: dict[int, list[int]] = {}
     with os.scandir("/proc") as entries:
         pids = [entry.name for entry in entries if entry.name.isdigit()]
@@ -124,7 +124,7 @@ def children_of_all() -> dict[int, list[int]]:
     return children
 
 
-def _after(text: bytes, name: bytes) -> int:
-    """The number that follows a name; 0 if the name is not there."""
+def _number_after(text: bytes, name: bytes) -> int:
+    """0 if the name is missing."""
     rest = text.partition(name)[2]
     return int(rest.split(None, 1)[0]) if rest else 0

@@ -1,4 +1,4 @@
-"""A source that is read no more often than its cost allows."""
+"""A rate limit for sources: each is read no more often than its cost allows."""
 
 import time
 from collections.abc import Callable
@@ -7,12 +7,12 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Paced(Generic[Value]):
-    """Calls `read` so rarely that it takes at most `share` of one core; between, None.
+class RateLimited(Generic[Value]):
+    """Calls `read` so rarely that it takes at most `share` of one core; None in between.
 
-    What a reading costs depends on the machine: /proc/stat walks every interrupt of every CPU,
-    and the driver of a GPU may take milliseconds. What is cheap is read at every tick. One reading
-    that is dearer than the one before is no reason to look away for long: the cheaper counts.
+    The cost depends on the machine: /proc/stat visits every interrupt of every CPU, and a GPU
+    driver may take milliseconds. A cheap source is read at every tick. The cheaper of the last two
+    readings counts, so that one slow reading does not cause a long gap.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a sampler's instants say, as readings: percentages and totals, each in its phase."""
+"""Conversion of a sampler's instants to readings: percentages, totals and phases."""
 
 import math
 from collections.abc import Sequence
@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 from velodrome.adapters.protocol import Phase
 from velodrome.agents.measurement import Reading
-from velodrome.agents.sampling.cpu_times import Ticks
+from velodrome.agents.sampling.cpu_times import CpuTimes
 from velodrome.agents.sampling.process_counters import TICK_NS
 from velodrome.agents.sampling.sampler_process import Instant
 
 
 def to_readings(instants: Sequence[Instant]) -> tuple[Reading, ...]:
-    """Percentages from the growth of counters, each since it was last known; no phases yet."""
+    """Compute percentages from counter growth since the last known value; no phases yet."""
     cpu, node, pressure, memory = _Growth(most=math.inf), _Growth(), _Growth(), _Growth()
-    cores = _CoreGrowth()
+    cores = _OtherCpuGrowth()
     if instants:
         first = instants[0]
         cpu.percent(0, first.at_ns - first.usage.age_ns)
@@ -43,14 +43,14 @@ def to_readings(instants: Sequence[Instant]) -> tuple[Reading, ...]:
                 quota_us=machine.quota_us,
                 thermal_throttles=machine.thermal_throttles,
                 swapped_in_pages=machine.swapped_in_pages,
-                suspects=instant.suspects,
+                top_processes=instant.top_processes,
             )
         )
     return tuple(readings)
 
 
-def attribute(readings: Sequence[Reading], phases: Sequence[Phase]) -> tuple[Reading, ...]:
-    """Each reading with the phase that had begun last at its instant; "" before the first."""
+def assign_phases(readings: Sequence[Reading], phases: Sequence[Phase]) -> tuple[Reading, ...]:
+    """Set each reading's phase to the last one begun by then; "" before the first."""
     return tuple(
         replace(
             reading,
@@ -63,16 +63,16 @@ def attribute(readings: Sequence[Reading], phases: Sequence[Phase]) -> tuple[Rea
 
 
 def peak_rss_bytes(instants: Sequence[Instant]) -> int | None:
-    """What the tree took at most. A short peak of one process is seen, one of their sum may not."""
+    """Return the tree's peak. Short peaks of one process count; of their sum, they may not."""
     usages = [instant.usage for instant in instants]
     return max((max(usage.rss_bytes, usage.peak_rss_bytes) for usage in usages), default=None)
 
 
 class _Growth:
-    """How much a counter grew while another did, in percent, since both were last known.
+    """Growth of one counter relative to another, in percent, since both were last known.
 
-    Held between 0 and `most`: the kernel's idle time may fall a little, and two counters are not
-    read at the same nanosecond.
+    Clipped to 0 and `most`: the kernel's idle time may fall a little, and two counters are not read
+    at the same nanosecond.
     """
 
     def __init__(self, most: float = 100.0) -> None:
@@ -90,7 +90,7 @@ class _Growth:
 
 
 class _Shares(NamedTuple):
-    """As in Reading."""
+    """The fields of Reading."""
 
     other_cpu_percent: float | None = None
     interrupt_percent: float | None = None
@@ -98,13 +98,13 @@ class _Shares(NamedTuple):
     other_cores_percent: float | None = None
 
 
-class _CoreGrowth:
-    """What others did meanwhile, on the task's cores and elsewhere."""
+class _OtherCpuGrowth:
+    """Others' work in between, on the task's cores and on the other ones."""
 
     def __init__(self) -> None:
-        self._last: tuple[int, int, Ticks] | None = None
+        self._last: tuple[int, int, CpuTimes] | None = None
 
-    def shares(self, at_ns: int, own_ns: int, ticks: Ticks | None) -> _Shares:
+    def shares(self, at_ns: int, own_ns: int, ticks: CpuTimes | None) -> _Shares:
         """own_ns: CPU time of the task's processes until now."""
         if ticks is None:
             return _Shares()
@@ -112,13 +112,13 @@ class _CoreGrowth:
         if last is None or ticks.core_all <= last[2].core_all:
             return _Shares()
         a_percent_ns = (at_ns - last[0]) / 100
-        grown = ticks.minus(last[2])
+        grown = ticks.subtract(last[2])
         return _Shares(
             # Not held above 0: over some readings what is too little and too much evens out.
             other_cpu_percent=(grown.core_busy * TICK_NS - (own_ns - last[1])) / a_percent_ns,
             interrupt_percent=grown.core_interrupts * TICK_NS / a_percent_ns,
             steal_percent=100 * grown.core_stolen / grown.core_all,
-            other_cores_percent=grown.elsewhere_busy * TICK_NS / a_percent_ns,
+            other_cores_percent=grown.other_cores_busy * TICK_NS / a_percent_ns,
         )
 
 

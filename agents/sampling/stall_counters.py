@@ -1,23 +1,22 @@
-"""What has held a machine's processes back so far: heat, a CPU quota, want of memory."""
+"""Cumulative throttle and stall counters: thermal, CPU quota, memory pressure."""
 
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from velodrome.agents.sampling.kernel_files import KernelFile
-from velodrome.agents.sampling.pressure import Pressure
-from velodrome.agents.sampling.rate_limit import Paced
+from velodrome.agents.sampling.rate_limit import RateLimited
 
-# One core of a socket tells of all: they share its heat. Of two sockets, these hold both.
+# The cores of a socket share its heat, so few are enough; these cover two sockets.
 CORES_READ = 8
 
 
-class Brake(NamedTuple):
-    """Totals since some time before. None: the kernel does not say, or was not asked this time.
+class StallCounts(NamedTuple):
+    """Cumulative counts. None: unknown, or not read this time.
 
     memory_pressure_us: some process of the machine waited for memory. swapped_in_pages: of the
-    machine, None without swap. quota_us: CPUs that did nothing for this process' control groups
-    (and so for the worker), those around them included, since their CPU quota was used up.
-    thermal_throttles: how often the cores asked for were slowed for heat; only Intel's tell.
+    machine, None without swap. quota_us: CPU time lost to the CPU quotas of this process' control
+    groups (and so the worker's) and their parents. thermal_throttles: how often the given cores
+    were slowed for heat; Intel only.
     """
 
     memory_pressure_us: int | None = None
@@ -26,11 +25,26 @@ class Brake(NamedTuple):
     thermal_throttles: int | None = None
 
 
-class Brakes:
-    """All read together, as often as their cost allows; none is in a hurry."""
+class PressureReader:
+    """Reads one PSI file of /proc/pressure: `cpu`, `memory` or `io`."""
+
+    def __init__(self, path: str) -> None:
+        self._file = KernelFile(path)
+
+    def stalled_us(self) -> int | None:
+        """Return how long at least one process has stalled; None: the kernel does not count it."""
+        text = self._file.read()
+        return int(text.split(b"total=", 1)[1].split(None, 1)[0]) if text else None
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class StallReader:
+    """Reads all counts together, as often as their cost allows."""
 
     def __init__(self, proc: str, sys: str) -> None:
-        self._memory = Pressure(f"{proc}/pressure/memory")
+        self._memory = PressureReader(f"{proc}/pressure/memory")
         self._vmstat = KernelFile(f"{proc}/vmstat", most=1 << 16)
         self._quotas = [
             file
@@ -41,19 +55,19 @@ class Brakes:
         self._files: dict[str, KernelFile] = {}
         self._cpus: Collection[int] = ()
         self._has_swap = _has_swap(proc)
-        self._paced = Paced(self._all, share=0.0002)
+        self._paced = RateLimited(self._read_all, share=0.0002)
 
-    def read(self, cpus: Collection[int]) -> Brake:
+    def read(self, cpus: Collection[int]) -> StallCounts:
         self._cpus = sorted(cpus)[:: -(-len(cpus) // CORES_READ) or 1]
-        return self._paced() or Brake()
+        return self._paced() or StallCounts()
 
     def close(self) -> None:
         self._memory.close()
         for file in (self._vmstat, *self._quotas, *self._files.values()):
             file.close()
 
-    def _all(self) -> Brake:
-        return Brake(
+    def _read_all(self) -> StallCounts:
+        return StallCounts(
             memory_pressure_us=self._memory.stalled_us(),
             swapped_in_pages=self._swapped_in_pages() if self._has_swap else None,
             quota_us=self._quota_us(),
@@ -61,10 +75,10 @@ class Brakes:
         )
 
     def _swapped_in_pages(self) -> int | None:
-        return _count(self._vmstat.read() or b"", b"\npswpin ")
+        return _parse_count(self._vmstat.read() or b"", b"\npswpin ")
 
     def _quota_us(self) -> int | None:
-        counts = [throttled_us(file.read() or b"") for file in self._quotas]
+        counts = [parse_throttled_us(file.read() or b"") for file in self._quotas]
         known = [count for count in counts if count is not None]
         return sum(known) if known else None
 
@@ -82,18 +96,18 @@ class Brakes:
         return self._files[path]
 
 
-def throttled_us(text: bytes) -> int | None:
-    """Of cpu.stat: version 2 has throttled_usec, version 1 throttled_time in ns."""
+def parse_throttled_us(text: bytes) -> int | None:
+    """Parse cpu.stat: version 2 has throttled_usec, version 1 throttled_time in ns."""
     text = b"\n" + text
-    microseconds = _count(text, b"\nthrottled_usec ")
+    microseconds = _parse_count(text, b"\nthrottled_usec ")
     if microseconds is not None:
         return microseconds
-    nanoseconds = _count(text, b"\nthrottled_time ")
+    nanoseconds = _parse_count(text, b"\nthrottled_time ")
     return None if nanoseconds is None else nanoseconds // 1000
 
 
 def quota_paths(proc: str, groups: str) -> list[str]:
-    """cpu.stat of this process' control groups of either version, whether it is there or not."""
+    """List cpu.stat of this process' control groups of either version; it may not exist."""
     with KernelFile(f"{proc}/self/cgroup") as file:
         lines = (file.read() or b"").decode(errors="replace").splitlines()
     named = [tuple(line.split(":", 2)) for line in lines if line.count(":") >= 2]
@@ -101,13 +115,13 @@ def quota_paths(proc: str, groups: str) -> list[str]:
         path
         for _, controllers, group in named
         if controllers == "" or "cpu" in controllers.split(",")
-        for path in _upwards("/cpu" if controllers else "", group)
+        for path in _enclosing_groups("/cpu" if controllers else "", group)
     ]
     return [f"{groups}{path}/cpu.stat" for path in paths]
 
 
-def _upwards(mount: str, group: str) -> Iterator[str]:
-    """A group and those around it. In a container the mount may be the group itself."""
+def _enclosing_groups(mount: str, group: str) -> Iterator[str]:
+    """A group and its parents. In a container the mount may be the group itself."""
     while group.strip("/"):
         yield mount + group.rstrip("/")
         group = group.rpartition("/")[0]
@@ -119,6 +133,6 @@ def _has_swap(proc: str) -> bool:
         return (file.read() or b"").count(b"\n") > 1
 
 
-def _count(text: bytes, name: bytes) -> int | None:
+def _parse_count(text: bytes, name: bytes) -> int | None:
     rest = text.partition(name)[2]
     return int(rest.split(None, 1)[0]) if rest else None

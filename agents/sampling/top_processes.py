@@ -1,8 +1,8 @@
-"""Who else uses the CPU: the processes that did most since they were last looked at.
+"""The other processes that used the most CPU time since the last scan.
 
-To look at every process of a machine takes some 15 us each, so it is done once when sampling
-begins, and then only while something is amiss. Of what is there and gone between two looks, the
-parent that waited for it is told.
+A scan costs some 15 us per process, so it is done once when sampling begins, and then only while
+others are busy. A process that starts and ends between two scans counts for the parent that waited
+for it.
 """
 
 import os
@@ -13,27 +13,27 @@ from typing import NamedTuple
 
 from velodrome.agents.sampling.process_counters import TICK_NS
 
-NAMED = 12  # of one look
-CPU_FIELD = 36  # where it ran last, counted from its state
-LEAST_PERCENT = 1.0  # of one core, to be told at all
+MOST = 12
+CPU_FIELD = 36  # the CPU it last ran on, counted from its state
+LEAST_PERCENT = 1.0  # of one core
 
 
-class Suspect(NamedTuple):
-    """command is what the process calls itself, of whatever characters it likes, 15 at most.
+class TopProcess(NamedTuple):
+    """A process and its CPU use since the last scan, reaped children included.
 
-    percent: of one core, since the look before, children that it waited for included. near: it
-    last ran on one of the task's cores; running: and did so while it was looked at.
+    command: the name that the process gives itself, any characters, 15 at most. percent: of one
+    core. on_task_cores: it last ran on one of the task's cores; running: and was running there.
     """
 
     pid: int
     command: str
     percent: float
-    near: bool
+    on_task_cores: bool
     running: bool
 
 
-class Seen(NamedTuple):
-    """Of /proc/PID/stat."""
+class ProcessTimes(NamedTuple):
+    """Fields of /proc/PID/stat."""
 
     command: str
     running: bool
@@ -44,82 +44,88 @@ class Seen(NamedTuple):
     cpu: int
 
 
-class Suspects:
-    """All processes that this one can see. The first look only takes notice."""
+class TopProcessFinder:
+    """Compares scans of all visible processes. The first scan only sets the start."""
 
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
         self._texts: dict[int, bytes] = {}
         self._seen_ns = 0
 
-    def look(self, cores: Collection[int], own: Collection[int], at_ns: int) -> tuple[Suspect, ...]:
-        """Since the look before. own: processes that are no suspects. at_ns: now."""
+    def find(
+        self, cores: Collection[int], own: Collection[int], at_ns: int
+    ) -> tuple[TopProcess, ...]:
+        """Scan now (at_ns), and compare. own: processes to leave out."""
         last, elapsed_ns = self._texts, at_ns - self._seen_ns
-        self._texts, self._seen_ns = dict(_texts(self._proc)), at_ns
+        self._texts, self._seen_ns = dict(_read_stats(self._proc)), at_ns
         if not last or elapsed_ns <= 0:
             return ()
-        # Most did nothing meanwhile, and to compare their texts is cheaper than to read them.
-        moved = _parsed((pid, text) for pid, text in self._texts.items() if last.get(pid) != text)
-        before = _parsed((pid, last[pid]) for pid in moved if pid in last)
-        gone = _parsed((pid, text) for pid, text in last.items() if pid not in self._texts)
+        # Most did nothing in between; comparing texts is cheaper than parsing them.
+        moved = _parse_all(
+            (pid, text) for pid, text in self._texts.items() if last.get(pid) != text
+        )
+        before = _parse_all((pid, last[pid]) for pid in moved if pid in last)
+        gone = _parse_all((pid, text) for pid, text in last.items() if pid not in self._texts)
         for pid in moved.keys() & own:
             del moved[pid]
-        return ranked(before, moved, gone.values(), elapsed_ns, cores)
+        return rank_processes(before, moved, gone.values(), elapsed_ns, cores)
 
 
-def ranked(
-    before: dict[int, Seen],
-    now: dict[int, Seen],
-    gone: Iterable[Seen],
+def rank_processes(
+    before: dict[int, ProcessTimes],
+    now: dict[int, ProcessTimes],
+    gone: Iterable[ProcessTimes],
     elapsed_ns: int,
     cores: Collection[int],
-) -> tuple[Suspect, ...]:
-    """The likeliest first: who runs on the task's cores, then who was there, then who did most.
+) -> tuple[TopProcess, ...]:
+    """Rank processes: running on the task's cores, then last run there, then by CPU time.
 
-    gone: as they were seen last, before they ended.
+    gone: ended processes, as last seen.
     """
-    counted_ns = _by_parent(gone)
+    counted_ns = _inherited_ns(gone)
     found = [
-        Suspect(
+        TopProcess(
             pid=pid,
             command=seen.command,
             percent=round(100 * _grown_ns(seen, before.get(pid), counted_ns[pid]) / elapsed_ns, 1),
-            near=seen.cpu in cores,
+            on_task_cores=seen.cpu in cores,
             running=seen.running and seen.cpu in cores,
         )
         for pid, seen in now.items()
     ]
-    busy = [suspect for suspect in found if suspect.percent >= LEAST_PERCENT]
-    return tuple(
-        sorted(busy, key=lambda one: (one.running, one.near, one.percent))[: -NAMED - 1 : -1]
-    )
+    busy = [process for process in found if process.percent >= LEAST_PERCENT]
+    return tuple(sorted(busy, key=_rank, reverse=True)[:MOST])
 
 
-def _by_parent(gone: Iterable[Seen]) -> Counter[int]:
-    """What children had done when they were seen last, which their parent has since inherited."""
+def _rank(process: TopProcess) -> tuple[bool, bool, float]:
+    return process.running, process.on_task_cores, process.percent
+
+
+def _inherited_ns(gone: Iterable[ProcessTimes]) -> Counter[int]:
+    """CPU time of ended children, which their parent has since inherited."""
     counted: Counter[int] = Counter()
-    for one in gone:
-        counted[one.parent] += one.own_ns + one.reaped_ns
+    for seen in gone:
+        counted[seen.parent] += seen.own_ns + seen.reaped_ns
     return counted
 
 
-def _grown_ns(seen: Seen, before: Seen | None, counted_ns: int) -> int:
-    """CPU time of a process, and of its children that have ended since."""
+def _grown_ns(seen: ProcessTimes, before: ProcessTimes | None, counted_ns: int) -> int:
+    """CPU time of a process, and of its children that ended since."""
     if before is None or before.started != seen.started:
         return seen.own_ns + seen.reaped_ns
     return seen.own_ns - before.own_ns + max(0, seen.reaped_ns - before.reaped_ns - counted_ns)
 
 
-def parse(text: bytes) -> Seen | None:
-    """proc_pid_stat(5). The name of the program may hold spaces and brackets.
+def parse_process_times(text: bytes) -> ProcessTimes | None:
+    """Parse proc_pid_stat(5). The program's name may contain spaces and brackets.
 
-    None: a kernel that is none, as of some sandboxes, tells less.
+    None: too few fields, as in some sandboxes that emulate a kernel.
     """
     begin, end = text.find(b"("), text.rfind(b")")
     fields = text[end + 2 :].split()
     if len(fields) <= CPU_FIELD:
         return None
-    return Seen(
+    return ProcessTimes(
         command=text[begin + 1 : end].decode(errors="replace"),
         running=fields[0] == b"R",
         parent=int(fields[1]),
@@ -130,11 +136,11 @@ def parse(text: bytes) -> Seen | None:
     )
 
 
-def _parsed(texts: Iterable[tuple[int, bytes]]) -> dict[int, Seen]:
-    return {pid: seen for pid, text in texts if (seen := parse(text))}
+def _parse_all(texts: Iterable[tuple[int, bytes]]) -> dict[int, ProcessTimes]:
+    return {pid: seen for pid, text in texts if (seen := parse_process_times(text))}
 
 
-def _texts(proc: str) -> Iterator[tuple[int, bytes]]:
+def _read_stats(proc: str) -> Iterator[tuple[int, bytes]]:
     with os.scandir(proc) as entries:
         pids = [entry.name for entry in entries if entry.name.isdigit()]
     for pid in pids:

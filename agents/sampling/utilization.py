@@ -1,7 +1,7 @@
-"""What a task used of its machine, summed up from its readings.
+"""A task's utilization of its machine, summarized from its readings.
 
-Means and energy are over the timed phases, peaks over the worker's whole life. A figure that
-cannot be told for all of the time it stands for is None, never a smaller number.
+Means and energy are over the timed phases, peaks over the worker's whole life. A figure that is
+unknown for part of its time is None, never a smaller number.
 """
 
 import statistics
@@ -11,7 +11,13 @@ from itertools import pairwise
 
 from velodrome.adapters.protocol import Phase
 from velodrome.agents.measurement import GpuReading, PhaseMeans, Reading, Sample
-from velodrome.agents.sampling.energy import Energy, gpu_points, gpu_uuids, of_gpus, of_sockets
+from velodrome.agents.sampling.energy import (
+    Energy,
+    gpu_energy,
+    gpu_points,
+    gpu_uuids,
+    socket_energy,
+)
 from velodrome.agents.sampling.energy_integration import Point, Window
 
 TIMED = ("forward", "gradient")
@@ -19,16 +25,15 @@ TIMED = ("forward", "gradient")
 
 @dataclass(frozen=True)
 class Utilization:
-    """Percentages are of one core and of one GPU: two cores busy are 200, two GPUs busy 100.
+    """Utilization in percent of one core and of one GPU: two busy cores are 200, two busy GPUs 100.
 
-    energy_j is that of the task's GPUs, of a task without any that of the sockets (RAPL); of
-    everything that ran there. energy_source: `measured` by a counter, `estimated` from power,
-    or `unavailable`; energy_reason: why it is not measured. energy_per_gradient_j: of one call,
-    from the begin of the first sample to the end of the last. cpu_energy_j is always of the
-    sockets. notes: which of these do not fit together.
+    energy_j: of the task's GPUs, or for a CPU task of the sockets (RAPL), whoever used them.
+    energy_source: `measured` by a counter, `estimated` from power, or `unavailable`; energy_reason:
+    why it is not measured. energy_per_gradient_j: of one call, from the start of the first sample
+    to the end of the last. cpu_energy_j: always of the sockets. notes: figures that disagree.
 
-    peak_gpu_process_memory_bytes: of the worker's processes alone; peak_gpu_memory_bytes: where
-    the driver does not tell them apart, of anybody.
+    peak_gpu_process_memory_bytes: of the worker's processes alone. peak_gpu_memory_bytes: of all
+    processes if the driver does not separate them.
     """
 
     cpu_percent_mean: float | None
@@ -46,7 +51,7 @@ class Utilization:
     notes: tuple[str, ...]
 
 
-def summarize(
+def summarize_utilization(
     readings: Sequence[Reading],
     phases: Sequence[Phase],
     *,
@@ -54,15 +59,15 @@ def summarize(
     peak_rss_bytes: int | None = None,
     ended_ns: int | None = None,
 ) -> Utilization:
-    """peak_rss_bytes: the sampler's, which knows peaks between readings.
+    """Summarize readings. peak_rss_bytes: the sampler's, which includes peaks between readings.
 
     ended_ns ends the last phase (the time of `finished`); None: the last reading does.
     """
     ended_ns = ended_ns or (readings[-1].at_ns if readings else 0)
     windows = timed_windows(phases, ended_ns)
     gradients = [sample for sample in samples if sample.phase == "gradient"]
-    sockets = of_sockets(readings, windows, _window(gradients))
-    energy = of_gpus(readings, windows, _window(gradients)) if gpu_uuids(readings) else sockets
+    sockets = socket_energy(readings, windows, _window(gradients))
+    energy = gpu_energy(readings, windows, _window(gradients)) if gpu_uuids(readings) else sockets
     peaks = [reading.rss_bytes for reading in readings]
     own_memory = _peak([[gpu.process_memory_bytes for gpu in each.gpus] for each in readings])
     memory = _peak([[gpu.memory_bytes for gpu in each.gpus] for each in readings])
@@ -79,14 +84,14 @@ def summarize(
         energy_deviation_percent=energy.deviation_percent,
         cpu_energy_j=sockets.joules,
         means=tuple(_phase_means(readings, phases, ended_ns, name) for name in TIMED),
-        notes=(energy.doubt,) if energy.doubt else (),
+        notes=(energy.inconsistency,) if energy.inconsistency else (),
     )
 
 
 def timed_windows(
     phases: Sequence[Phase], ended_ns: int, names: Sequence[str] = TIMED
 ) -> tuple[Window, ...]:
-    """From the start of each timed phase to that of the phase after it."""
+    """List the windows of the timed phases: each ends where the next phase starts."""
     ends = [*(phase.at_ns for phase in phases[1:]), ended_ns]
     spans = [(phase, end) for phase, end in zip(phases, ends, strict=False) if phase.name in names]
     return tuple((phase.at_ns, end) for phase, end in spans if end > phase.at_ns)
@@ -124,7 +129,7 @@ def _phase_means(
 
 
 def _mean(points: Sequence[Point], windows: Sequence[Window]) -> float | None:
-    """Each value stands for the time since the one before it, as far as that lies in a window."""
+    """Each value counts for the time since the one before it, within the windows."""
     shares = [
         (b[1], sum(max(0, min(b[0], end) - max(a[0], begin)) for begin, end in windows))
         for a, b in pairwise(points)
@@ -138,14 +143,14 @@ def _gpu_mean(
     windows: Sequence[Window],
     figure: Callable[[GpuReading], float | None],
 ) -> float | None:
-    """Over the task's GPUs. None if one of them does not say."""
+    """Over the task's GPUs. None if one of them is unknown."""
     means = [_mean(gpu_points(readings, uuid, figure), windows) for uuid in gpu_uuids(readings)]
     known = [mean for mean in means if mean is not None]
     return statistics.fmean(known) if known and len(known) == len(means) else None
 
 
 def _peak(instants: Sequence[Sequence[int | None]]) -> int | None:
-    """The most at one instant, over all GPUs together; of instants at which all of them told."""
+    """The highest sum over all GPUs at one instant, of instants with all values known."""
     sums = []
     for values in instants:
         known = [value for value in values if value is not None]

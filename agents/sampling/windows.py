@@ -1,4 +1,4 @@
-"""One figure over a stretch of readings: its mean, how much it grew, how long it is known."""
+"""Figures over the readings of some phases: mean, growth, covered time."""
 
 from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
@@ -8,8 +8,8 @@ from velodrome.agents.measurement import Reading
 Figure = Callable[[Reading], float | None]
 
 
-class Stretch:
-    """The readings of some phases. readings: all there are, in order."""
+class PhaseReadings:
+    """The readings of some phases. readings: all readings, in order."""
 
     def __init__(self, readings: Sequence[Reading], phases: Collection[str]) -> None:
         self._readings = readings
@@ -20,29 +20,29 @@ class Stretch:
         return [reading for reading in self._readings if reading.phase in self._phases]
 
     def mean(self, figure: Figure) -> float | None:
-        """Each value stands for the time since the value before it. None: none is known."""
+        """Return the mean; each value counts for the time since the one before. None: no value."""
         steps = self._steps(figure)
         total_ns = sum(elapsed_ns for _, elapsed_ns in steps)
         weighted = sum(value * elapsed_ns for value, elapsed_ns in steps)
         return weighted / total_ns if total_ns else None
 
     def count(self, figure: Figure) -> int:
-        """How many values the mean is of."""
+        """Return the number of values in the mean."""
         return len(self._steps(figure))
 
-    def known_s(self, figure: Figure) -> float:
-        """For how long there are values."""
+    def covered_s(self, figure: Figure) -> float:
+        """Return the time that the values cover."""
         return sum(elapsed_ns for _, elapsed_ns in self._steps(figure)) / 1e9
 
     def growth(self, total: Figure) -> float:
-        """Of a total, from the last value before a phase on; 0 if it is not known."""
+        """Return a counter's growth, from the last value before a phase on; 0 if unknown."""
         values = [(reading.phase, total(reading)) for reading in self._readings]
         known = [(phase, value) for phase, value in values if value is not None]
         steps = [b - a for (_, a), (phase, b) in pairwise(known) if phase in self._phases]
         return sum(step for step in steps if step > 0)
 
     def _steps(self, figure: Figure) -> list[tuple[float, int]]:
-        """(value, ns). What the first reading says of the time before it is left out."""
+        """(value, ns). The first reading's value covers the time before it, so it is left out."""
         steps = []
         last_ns = self._readings[0].at_ns if self._readings else 0
         for reading in self._readings[1:]:

@@ -1,1 +1,1 @@
-"""What a worker said, checked against the model, the plan, itself and the agent's own clock."""
+"""Validation of a worker's events against the model, the plan, each other and the agent's clock."""

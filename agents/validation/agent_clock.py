@@ -1,4 +1,4 @@
-"""The check `clocked_by_agent`: samples must account for the time that passed for the agent."""
+"""The check `clocked_by_agent`: samples must account for the time that the agent measured."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ BESIDES_PHASE_NS = 1_000_000_000
 BESIDES_CHUNKS_NS = 200_000_000
 
 
-class Window(NamedTuple):
+class ClockBounds(NamedTuple):
     """A part of a phase: its least and most duration by the agent's clock, and its samples' sum."""
 
     passed_ns: int
@@ -28,12 +28,12 @@ class Window(NamedTuple):
 
     @property
     def required_ns(self) -> float:
-        """The least sum of samples; 0 or less: the window is too short to check."""
+        """The least valid sum of samples; 0 or less: too short to check."""
         return LEAST_SHARE * self.passed_ns - self.besides_ns
 
 
 def check_agent_clock(phase: TimedPhase) -> Checked | None:
-    """None: the phase did not end. ProtocolViolation if its samples are longer than the phase.
+    """Check one phase; None if it did not end. ProtocolViolation if its samples are too long.
 
     The least duration of a phase is from the arrival of its first event to the last time the pipe
     was empty before its last event; the most, from the last time the pipe was empty before its
@@ -58,23 +58,23 @@ def check_agent_clock(phase: TimedPhase) -> Checked | None:
     return Checked(NAME, phase.name, outcome, figures, reason, phase.ended.by_ns)
 
 
-def _whole(phase: TimedPhase, ended: Arrival) -> Window:
+def _whole(phase: TimedPhase, ended: Arrival) -> ClockBounds:
     passed_ns = max(ended.after_ns - phase.began.by_ns, 0)
     most_ns = ended.by_ns - phase.began.after_ns
-    return Window(passed_ns, most_ns, sum(phase.elapsed_ns), BESIDES_PHASE_NS)
+    return ClockBounds(passed_ns, most_ns, sum(phase.elapsed_ns), BESIDES_PHASE_NS)
 
 
-def _between_chunks(phase: TimedPhase) -> Window:
+def _between_chunks(phase: TimedPhase) -> ClockBounds:
     """From the first chunk of samples to the last, without the start and the end of the phase."""
     if len(phase.chunks) < 2:
-        return Window(0, 0, 0, BESIDES_CHUNKS_NS)
+        return ClockBounds(0, 0, 0, BESIDES_CHUNKS_NS)
     passed_ns = max(phase.chunks[-1].after_ns - phase.chunks[0].by_ns, 0)
     samples_ns = sum(sum(chunk.elapsed_ns) for chunk in tuple(phase.sampled)[1:])
     most_ns = phase.chunks[-1].by_ns - phase.chunks[0].after_ns
-    return Window(passed_ns, most_ns, samples_ns, BESIDES_CHUNKS_NS)
+    return ClockBounds(passed_ns, most_ns, samples_ns, BESIDES_CHUNKS_NS)
 
 
-def _judged(name: str, windows: Sequence[Window]) -> tuple[str, str]:
+def _judged(name: str, windows: Sequence[ClockBounds]) -> tuple[str, str]:
     """Outcome and reason."""
     for one in windows:
         if one.samples_ns < one.required_ns:

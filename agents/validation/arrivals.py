@@ -1,4 +1,4 @@
-"""An event and its time of arrival, and the two ways in which validation can fail."""
+"""An event with its time of arrival, and the two failures of validation."""
 
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ APART_NS = 1_000_000  # by which two processes may read it apart: some sandboxes
 class Arrival(NamedTuple):
     """One event, written between after_ns and by_ns: CLOCK_MONOTONIC, read by the agent.
 
-    At after_ns the pipe was empty, at by_ns the event was read. A busy agent widens this interval
-    but does not make it wrong.
+    At after_ns the pipe was empty, at by_ns the event was read. A busy agent widens this interval,
+    but it stays correct.
     """
 
     event: object
@@ -37,5 +37,5 @@ def name_of(kind: type) -> str:
 
 
 def end_ns(started_ns: int, elapsed_ns: int) -> int:
-    """When a sample had ended at the earliest, by the host's clock."""
+    """Return the earliest end of a sample, by the host's clock."""
     return started_ns + int(elapsed_ns * (1 - DEVICE_CLOCK))

@@ -1,4 +1,4 @@
-"""Requires every check of every timed phase exactly once, none of them failed."""
+"""The rule that every check of every timed phase appears exactly once and none has failed."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ OF_WORKERS = tuple(name for name in CHECKS if name != NAME)
 
 
 def require_checks(events: Sequence[object], phases: Sequence[str]) -> None:
-    """ProtocolViolation for a check that is duplicate, missing, failed or the agent's own."""
+    """Raise ProtocolViolation for a duplicate, missing or failed check, or one of the agent's."""
     found: dict[tuple[str, str], str] = {}
     for event in events:
         if not isinstance(event, Checked):

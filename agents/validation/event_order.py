@@ -1,4 +1,4 @@
-"""The order of a session's events, by the action of its request."""
+"""The order of a session's events for each action."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,8 +23,8 @@ from velodrome.agents.validation.arrivals import ProtocolViolation, name_of
 MANY = 2**31
 
 
-class Step(NamedTuple):
-    """One event, or up to `most` of its kind in a row. phase: the one it names; empty: any."""
+class ExpectedEvent(NamedTuple):
+    """One event, or up to `most` of its kind in a row. phase: its phase; empty: any."""
 
     kind: type
     phase: str = ""
@@ -35,11 +35,11 @@ class Step(NamedTuple):
 
 
 def require_order(events: Sequence[object], request: Request) -> None:
-    """ProtocolViolation unless they are a prefix of the order that the request implies.
+    """Raise ProtocolViolation unless the events are a prefix of the request's order.
 
-    `failed` may replace what is left, at any place.
+    `failed` may replace the rest at any point.
     """
-    steps = steps_of(request)
+    steps = expected_events(request)
     position, count = 0, 0
     for event in events:
         if isinstance(event, Failed):
@@ -54,41 +54,48 @@ def require_order(events: Sequence[object], request: Request) -> None:
         count += 1
 
 
-def steps_of(request: Request) -> tuple[Step, ...]:
+def expected_events(request: Request) -> tuple[ExpectedEvent, ...]:
     """Every event of a session that succeeds, in its order."""
-    hello, finished = Step(Hello), Step(Finished)
+    hello, finished = ExpectedEvent(Hello), ExpectedEvent(Finished)
     if request.action == "reference":
-        return (hello, Step(Phase, "verify"), finished)
-    imported = (hello, Step(Phase, "import"), Step(Imported))
+        return (hello, ExpectedEvent(Phase, "verify"), finished)
+    imported = (hello, ExpectedEvent(Phase, "import"), ExpectedEvent(Imported))
     if request.action == "check":
         return (*imported, finished)
     phases = shapes.list_timed_phases(MODELS[request.model])
     proof = (
-        Step(Phase, "build"),
-        Step(Built),
-        Step(Phase, "verify"),
-        *(Step(FirstCall, phase) for phase in reversed(phases)),
-        Step(Verified),
+        ExpectedEvent(Phase, "build"),
+        ExpectedEvent(Built),
+        ExpectedEvent(Phase, "verify"),
+        *(ExpectedEvent(FirstCall, phase) for phase in reversed(phases)),
+        ExpectedEvent(Verified),
     )
     timing = (step for phase in phases for step in _timing(phase))
-    return (*imported, *proof, *timing, Step(Phase, "prove"), Step(Checked, "", MANY), finished)
+    return (
+        *imported,
+        *proof,
+        *timing,
+        ExpectedEvent(Phase, "prove"),
+        ExpectedEvent(Checked, "", MANY),
+        finished,
+    )
 
 
 def phase_of(event: object) -> str:
-    """The phase that it names; empty if it names none."""
+    """Return the event's phase; empty if it has none."""
     if isinstance(event, Phase):
         return event.name
     return event.phase if isinstance(event, FirstCall | Sampled | Timed | Checked) else ""
 
 
-def _timing(phase: str) -> tuple[Step, ...]:
+def _timing(phase: str) -> tuple[ExpectedEvent, ...]:
     return (
-        Step(Phase, "warmup"),
-        Step(Phase, phase),
-        Step(Sampled, phase, MANY),
-        Step(Timed, phase),
-        Step(Phase, "prove"),
-        Step(Checked, phase, MANY),
+        ExpectedEvent(Phase, "warmup"),
+        ExpectedEvent(Phase, phase),
+        ExpectedEvent(Sampled, phase, MANY),
+        ExpectedEvent(Timed, phase),
+        ExpectedEvent(Phase, "prove"),
+        ExpectedEvent(Checked, phase, MANY),
     )
 
 
@@ -96,12 +103,12 @@ def _named(event: object) -> str:
     return _words(type(event), phase_of(event))
 
 
-def _named_step(step: Step) -> str:
+def _named_step(step: ExpectedEvent) -> str:
     return _words(step.kind, step.phase)
 
 
 def _words(kind: type, phase: str) -> str:
-    """As in `sampled of forward`, `phase build`."""
+    """Such as `sampled of forward`, `phase build`."""
     name = name_of(kind)
     between = " " if kind is Phase else " of "
     return f"`{name}{between}{phase}`" if phase else f"`{name}`"

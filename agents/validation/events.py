@@ -1,4 +1,4 @@
-"""Validates a worker's events: returns all of them, or a failure in their place."""
+"""Validation of all events of a worker: the events, or a failure in their place."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from velodrome.agents.validation.timestamps import require_timestamps
 
 @dataclass(frozen=True)
 class Validated:
-    """events: all of them, or what is kept of them and a `failed` with the reason.
+    """The valid events; if validation failed, those kept and a `failed` with the reason.
 
     checks: those that the agent made itself.
     """
@@ -38,9 +38,9 @@ class Validated:
 def validate(arrivals: Sequence[Arrival], request: Request, begun_ns: int) -> Validated:
     """Check the events against the request, each other and the agent's clock.
 
-    begun_ns: CLOCK_MONOTONIC before the worker was started. A protocol violation is a crash, and
-    no event is kept. A rejected proof or a failed clock check is a disagreement: the errors or the
-    samples are kept as evidence, times are not.
+    begun_ns: CLOCK_MONOTONIC before the worker started. A protocol violation is a crash, and no
+    event is kept. A rejected proof or a failed clock check is a disagreement: errors or samples are
+    kept as evidence, times are not.
     """
     events = tuple(one.event for one in arrivals)
     try:
@@ -82,7 +82,7 @@ def _timed(request: Request) -> tuple[str, ...]:
 
 
 def _disproved(arrivals: Sequence[Arrival], reason: str) -> tuple[object, ...]:
-    """The events before the proof; its errors become those of the disagreement."""
+    """The events before the proof; the proof's errors go into the failure."""
     kept: list[object] = []
     for one in arrivals:
         if isinstance(one.event, Verified):

@@ -1,4 +1,4 @@
-"""Checks a proof: every parameter of the model, of the right shape, within tolerance."""
+"""Checks of a proof: every parameter of the model, the right shape, within tolerance."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from velodrome.agents.validation.arrivals import ProofRejected, ProtocolViolatio
 
 
 def require_proof(verified: Verified, request: Request) -> None:
-    """ProofRejected if it proves nothing, ProtocolViolation if it contradicts itself."""
+    """Raise ProofRejected for an invalid proof, ProtocolViolation for a contradictory one."""
     _require_parameters(verified.parameters, request.model)
     tolerance = _tolerance(request.dtype)
     for entry in verified.parameters:
@@ -29,7 +29,7 @@ def require_proof(verified: Verified, request: Request) -> None:
 
 
 def require_known(failed: Failed, request: Request) -> None:
-    """ProtocolViolation if it states errors of parameters that the model does not train."""
+    """Raise ProtocolViolation for errors of parameters that the model does not train."""
     wanted = {entry.name: entry.shape for entry in _gradients_of(request.model)}
     names = [entry.name for entry in failed.parameters]
     strange = [one for one in failed.parameters if wanted.get(one.name) != one.shape]
@@ -62,7 +62,7 @@ def _require_parameters(told: Sequence[ParameterError], model: str) -> None:
 
 
 def _require_within(what: str, error: float, tolerance: float) -> None:
-    """NaN is within nothing."""
+    """NaN is never within."""
     if not 0 <= error <= tolerance:
         raise ProofRejected(f"{what} is off by {error:.2g} (allowed {tolerance:g})")
 

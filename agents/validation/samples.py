@@ -1,4 +1,4 @@
-"""Checks the samples of a timed phase, and recomputes its statistics from them."""
+"""Checks of a timed phase's samples and of the statistics reported for them."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ AGREEMENT = 1e-9  # relative: the same operations on the same numbers, in anothe
 
 @dataclass(frozen=True)
 class TimedPhase:
-    """The events of one timed phase. ended: its `timed`; None: there is none yet."""
+    """The events of one timed phase. ended: its `timed`; None: not yet."""
 
     name: str
     began: Arrival
@@ -30,7 +30,7 @@ class TimedPhase:
 
 
 def timed_phases(arrivals: Sequence[Arrival], names: Sequence[str]) -> tuple[TimedPhase, ...]:
-    """Of events in their order."""
+    """Group ordered events by timed phase."""
     found = []
     for name in names:
         own = [one for one in arrivals if _is_of(one.event, name)]
@@ -42,7 +42,7 @@ def timed_phases(arrivals: Sequence[Arrival], names: Sequence[str]) -> tuple[Tim
 
 
 def require_times(phase: TimedPhase, timing: Timing) -> None:
-    """ProtocolViolation unless samples are in order and the statistics are those of the samples."""
+    """Raise ProtocolViolation if samples are out of order or contradict their statistics."""
     _require_samples(phase)
     told = phase.ended.event if phase.ended else None
     if isinstance(told, Timed):
@@ -82,7 +82,7 @@ def _require_samples(phase: TimedPhase) -> None:
 
 
 def _require_plan(phase: TimedPhase, timing: Timing) -> None:
-    """Sampling must stop at max_seconds, once there are as many samples as it needs at least."""
+    """Sampling must stop at max_seconds, once it has the minimum number of samples."""
     elapsed_ns = phase.elapsed_ns
     before_last_s = sum(elapsed_ns[:-1]) / SECOND_NS
     if len(elapsed_ns) > MIN_SAMPLES and before_last_s > timing.max_seconds:
@@ -91,7 +91,7 @@ def _require_plan(phase: TimedPhase, timing: Timing) -> None:
 
 
 def _require_summary(phase: TimedPhase, told: Timed, timing: Timing) -> None:
-    """Recompute the statistics with the functions that the worker uses."""
+    """Recompute the statistics with the worker's own functions."""
     if told.warmup_samples >= SMALL_LIMIT:
         raise ProtocolViolation(f"{phase.name} was warmed up by {told.warmup_samples} samples")
     elapsed_ns = phase.elapsed_ns

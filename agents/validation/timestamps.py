@@ -1,4 +1,4 @@
-"""Checks a worker's timestamps and durations against each other and the agent's clock."""
+"""Checks of a worker's timestamps and durations against each other and the agent's clock."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,10 +14,10 @@ from velodrome.agents.validation.arrivals import (
 
 
 def require_timestamps(arrivals: Sequence[Arrival], begun_ns: int) -> None:
-    """ProtocolViolation if time runs backwards or ahead of the agent's, or a duration is too long.
+    """Raise ProtocolViolation for decreasing or future timestamps and impossible durations.
 
-    begun_ns: before the worker was started. A duration must fit between the event that states it
-    and the event before. Worker and agent read the same clock.
+    begun_ns: before the worker started. A duration must fit between its event and the previous one.
+    Worker and agent read the same clock.
     """
     previous_ns = begun_ns - APART_NS
     for one in arrivals:

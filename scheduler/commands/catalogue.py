@@ -8,7 +8,7 @@ from velodrome.adapters.models.products import count_forward_macs
 from velodrome.adapters.models.shapes import count_parameters
 from velodrome.agents.environments.frameworks import available
 from velodrome.agents.environments.store import EnvironmentStore, default_root
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.node import Node
 from velodrome.scheduler.commands.output import Row, print_json, print_lines, print_table
 from velodrome.scheduler.next_commands import example_command, format_command
@@ -22,7 +22,7 @@ def show_nodes(address: str, *, as_json: bool) -> None:
 
         found = list_nodes(address, notes.append)
     else:
-        found = (take(),)
+        found = (take_inventory(),)
     if as_json:
         print_json([_whole(node) for node in found])
         return

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from velodrome.agents.isolation.log_tail import without_controls
+from velodrome.agents.safe_text import strip_controls
 from velodrome.scheduler.commands.output import print_json, print_lines
 from velodrome.scheduler.errors import INCOMPLETE
 from velodrome.scheduler.next_commands import format_command
@@ -36,7 +36,7 @@ def warn_of_faults(faults: Sequence[FileFault], results: str | Path) -> None:
         rest = f"{len(faults) - MOST_NAMED} more; " if len(faults) > MOST_NAMED else ""
         check = format_command("results", "check", "--results", results)
         lines.append(f"{rest}to list all of them: {check}")
-    sys.stderr.writelines(f"velodrome: {without_controls(line)}\n" for line in lines)
+    sys.stderr.writelines(f"velodrome: {strip_controls(line)}\n" for line in lines)
 
 
 def describe_missing(faults: Iterable[FileFault], sweep_ids: Iterable[str]) -> str:
@@ -47,7 +47,7 @@ def describe_missing(faults: Iterable[FileFault], sweep_ids: Iterable[str]) -> s
     files = "a file" if len(lost) == 1 else f"{len(lost):,} files"
     names = ", ".join(fault.path for fault in lost[:MOST_NAMED])
     rest = f" and {len(lost) - MOST_NAMED:,} more" if len(lost) > MOST_NAMED else ""
-    return without_controls(f"ROWS ARE MISSING: {files} could not be read: {names}{rest}")
+    return strip_controls(f"ROWS ARE MISSING: {files} could not be read: {names}{rest}")
 
 
 def exit_status(faults: Iterable[FileFault], sweep_ids: Iterable[str]) -> int:

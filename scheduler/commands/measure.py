@@ -9,9 +9,9 @@ from velodrome.adapters.protocol import PASSED, Checked, Phase, Timed
 from velodrome.agents.environments.frameworks import available
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.execution import Note, execute
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.measurement import Measurement, Status
-from velodrome.agents.node_types import Types
+from velodrome.agents.node_types import NodeTypes
 from velodrome.scheduler.commands.measure_options import MeasureOptions, make_task
 from velodrome.scheduler.commands.output import console, print_json, print_lines
 from velodrome.scheduler.fleet.event_messages import describe_ended
@@ -29,7 +29,7 @@ def measure(options: MeasureOptions, results: str | Path, *, as_json: bool) -> i
     """Exit status 0 with a number, 1 with a reason, 4 without an environment."""
     ignore_output_errors()
     store = Store(results) if results else None
-    node = (store.types() if store else Types()).named(take())
+    node = (store.types() if store else NodeTypes()).with_type_name(take_inventory())
     environments = EnvironmentStore(default_root())
     task = make_task(options, node, environments)
     expected = load_expectations(available()).of(task)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from velodrome.agents.isolation.log_tail import without_controls
+from velodrome.agents.safe_text import strip_controls
 from velodrome.scheduler.reports.terminal_tables import WideTable
 
 Row = Mapping[str, object]
@@ -38,13 +38,13 @@ def make_table(rows: Sequence[Row], left: int) -> WideTable:
 def print_lines(*lines: str) -> None:
     """What was written and the next useful command, one line each."""
     for line in lines:
-        console().print(Text(without_controls(line)), soft_wrap=True)
+        console().print(Text(strip_controls(line)), soft_wrap=True)
 
 
 def _table(rows: Sequence[Row], right: frozenset[str], left: int) -> WideTable:
     names = tuple(rows[0]) if rows else ()
-    shown = {name: without_controls(name) for name in names}
-    cells = [tuple(Text(without_controls(str(cell))) for cell in row.values()) for row in rows]
+    shown = {name: strip_controls(name) for name in names}
+    cells = [tuple(Text(strip_controls(str(cell))) for cell in row.values()) for row in rows]
     return WideTable(
         tuple(shown.values()),
         tuple(cells),

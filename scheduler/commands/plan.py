@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from velodrome.agents.environments.store import EnvironmentStore, default_root
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.node import Node
 from velodrome.scheduler.commands.output import Row, print_json, print_lines, print_table
 from velodrome.scheduler.next_commands import format_command
@@ -45,7 +45,7 @@ def plan(
     if address:
         ground = cluster_scope(address)
     else:
-        ground = declared_scope(cluster) if cluster else PlanScope((take(),))
+        ground = declared_scope(cluster) if cluster else PlanScope((take_inventory(),))
     return plan_over(ground, path, only, with_reasons=with_reasons, as_json=as_json)
 
 

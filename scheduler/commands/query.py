@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from velodrome.agents.isolation.log_tail import without_controls
+from velodrome.agents.safe_text import strip_controls
 from velodrome.scheduler.commands import incomplete_results, vertical_rows
 from velodrome.scheduler.commands.output import console, print_lines, print_table
 from velodrome.scheduler.errors import ConfigError
@@ -111,7 +111,7 @@ def _show(rows: pa.Table) -> None:
 def _print(lines: Callable[[pa.Table], Iterator[str]]) -> Callable[[pa.Table], None]:
     """Without what a terminal would obey; a file gets the text as it is."""
     return lambda rows: sys.stdout.writelines(
-        map(without_controls, takewhile(lambda line: is_stdout_open(), lines(rows)))
+        map(strip_controls, takewhile(lambda line: is_stdout_open(), lines(rows)))
     )
 
 

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from velodrome.agents.environments.frameworks import available
 from velodrome.agents.environments.store import EnvironmentStore, default_root
-from velodrome.agents.inventory import take
-from velodrome.agents.isolation.log_tail import without_controls
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.node import Node
+from velodrome.agents.safe_text import strip_controls
 from velodrome.scheduler.commands.history_estimates import RunPlanner
 from velodrome.scheduler.commands.target import Target
 from velodrome.scheduler.errors import ClusterUnreachable, RowsMissing
@@ -144,7 +144,7 @@ def resume_command(sweep_id: str, results: str | Path, where: Target, only: str 
 
 def _here(begun: SweepRun, screen: Console) -> None:
     """Under a Ray of our own, which is not started if nothing is left to do."""
-    node = begun.store.types().named(take())
+    node = begun.store.types().with_type_name(take_inventory())
     plan = begun.plan((node,))
     with begun.store.hold_sweep(begun.sweep_id):
         attempts = begun.keep_plan(plan)
@@ -258,4 +258,4 @@ def _watched(
 
 def print_line(screen: Console, text: str) -> None:
     """Words of others are in it, and a command to be copied: no markup, no line broken."""
-    screen.print(Text(without_controls(text)), soft_wrap=True)
+    screen.print(Text(strip_controls(text)), soft_wrap=True)

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from velodrome.agents.isolation.log_tail import without_controls
+from velodrome.agents.safe_text import strip_controls
 
 Cells = Sequence[Sequence[str]]
 """Rows, each with a text per column."""
@@ -29,7 +29,7 @@ def render_vertical(names: Sequence[str], rows: Cells, width: int) -> Renderable
     shown = [[_cut(value) for value in row] for row in rows[:MOST]]
     is_told = [any(column) for column in zip(*shown, strict=True)]
     lines = [at for at, told in enumerate(is_told) if told]
-    empty = [without_controls(name) for name, told in zip(names, is_told, strict=True) if not told]
+    empty = [strip_controls(name) for name, told in zip(names, is_told, strict=True) if not told]
     of_names = min(max((cell_len(names[at]) for at in lines), default=0), width // 2)
     natural = max((cell_len(value) for row in shown for value in row), default=0)
     of_values = min(natural, WIDEST, width - of_names - 2)
@@ -56,11 +56,11 @@ def _block(
 
 
 def _line(name: str, values: Sequence[str]) -> Iterator[str]:
-    yield without_controls(name)
+    yield strip_controls(name)
     yield from values
 
 
 def _cut(value: str) -> str:
     """In one line, no longer than it takes to see what it is."""
-    text = " ".join(without_controls(value).split())
+    text = " ".join(strip_controls(value).split())
     return text if cell_len(text) <= LONGEST else f"{set_cell_size(text, LONGEST - 1)}…"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from velodrome.agents.environments.versions import split
-from velodrome.agents.node_types import usual_names
+from velodrome.agents.node_types import normalize_gpu_names
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.sanitizing import in_one_line
 
@@ -115,7 +115,7 @@ def grouped(
 def reading(row: Row, field: str) -> str:
     """Return a field without what a driver may change in a GPU's name."""
     text = told(row, field)
-    return usual_names(text) if field == "gpu_name" else text
+    return normalize_gpu_names(text) if field == "gpu_name" else text
 
 
 def told(row: Row, field: str) -> str:

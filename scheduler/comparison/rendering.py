@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from velodrome.agents.isolation.log_tail import without_controls
+from velodrome.agents.safe_text import strip_controls
 from velodrome.scheduler.comparison.cell_names import Names, names_in
 from velodrome.scheduler.comparison.comparison_rows import table_rows
 from velodrome.scheduler.comparison.outcome import Outcome
@@ -69,7 +69,7 @@ def _table(duels: Sequence[Duel], names: Names) -> WideTable:
     rows = table_rows(duels, names)
     columns = tuple(rows[0]) if rows else ()
     cells = (
-        tuple(Text(without_controls(text), STYLES[duel.verdict]) for text in row.values())
+        tuple(Text(strip_controls(text), STYLES[duel.verdict]) for text in row.values())
         for duel, row in zip(duels, rows, strict=True)
     )
     return WideTable(columns, tuple(cells), LEFT, frozenset(columns[LEFT:]))
@@ -78,7 +78,7 @@ def _table(duels: Sequence[Duel], names: Names) -> WideTable:
 def _section(section: Section) -> list[RenderableType]:
     lines: list[RenderableType] = [Text(section.title, style="bold")]
     for entry in section.entries:
-        lines.append(Text(f"  {without_controls(entry.text)}"))
+        lines.append(Text(f"  {strip_controls(entry.text)}"))
         if entry.command:
             lines.append(UnwrappedLine(f"    again: {localize_command(entry.command)}", "dim"))
     return lines

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from velodrome.agents.isolation.log_tail import without_controls
+from velodrome.agents.safe_text import strip_controls
 from velodrome.scheduler.comparison.causes import Cause, likely
 from velodrome.scheduler.comparison.cell_names import Names, names_in
 from velodrome.scheduler.comparison.comparison_rows import interval
@@ -236,7 +236,7 @@ def _side(name: str, chosen: Chosen) -> str:
     which = told if chosen.text.strip() == told else f"{chosen.text} ({told})"
     runs = f"{chosen.runs} run{'s' if chosen.runs != 1 else ''}"
     disturbed = f", {chosen.disturbed} disturbed" if chosen.disturbed else ""
-    return f"{name}: {without_controls(which)}: {runs}{disturbed}"
+    return f"{name}: {strip_controls(which)}: {runs}{disturbed}"
 
 
 def _cut(entries: Sequence[Entry]) -> tuple[Entry, ...]:

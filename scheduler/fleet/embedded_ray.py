@@ -19,8 +19,8 @@ from pathlib import Path
 
 from velodrome.agents.cores.lock_files import LocksUnusable, try_lock
 from velodrome.agents.environments.absolute_variables import absolute
-from velodrome.agents.isolation.supervised import Kept, kept
-from velodrome.agents.safe_text import readable
+from velodrome.agents.isolation.supervised import SupervisedProcess, run_supervised
+from velodrome.agents.safe_text import escape_undecodable
 from velodrome.scheduler.errors import ClusterUnreachable
 
 log = logging.getLogger(__name__)
@@ -65,9 +65,9 @@ def embedded_ray(cpus: int, gpus: int) -> Iterator[RayAddress]:
 
 def check_hostname(hostname: str) -> None:
     """Raise ClusterUnreachable if the host name is not UTF-8, with which Ray does not start."""
-    if readable(hostname) != hostname:
+    if escape_undecodable(hostname) != hostname:
         raise ClusterUnreachable(
-            f"Ray does not start on a machine whose name is no UTF-8, as {readable(hostname)}. "
+            f"Ray does not start on a machine whose name is no UTF-8, as {escape_undecodable(hostname)}. "
             "Name it otherwise (`sudo hostnamectl set-hostname NAME`), or use `velodrome measure`"
         )
 
@@ -94,7 +94,7 @@ def _started(cpus: int, gpus: int) -> Iterator[RayAddress]:
         environ = replace_ray_variables(
             absolute(os.environ), variables
         )  # its processes stand elsewhere
-        with kept(_command(folder, cpus, gpus), environ, folder / "ray.log") as running:
+        with run_supervised(_command(folder, cpus, gpus), environ, folder / "ray.log") as running:
             yield RayAddress(_address(folder, running), variables)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -154,11 +154,11 @@ def _variables(folder: Path) -> dict[str, str]:
     }
 
 
-def _address(folder: Path, running: Kept) -> str:
+def _address(folder: Path, running: SupervisedProcess) -> str:
     """Wait for the address that Ray writes once it listens."""
     written = folder / OPEN_FOLDER / "ray_current_cluster"
     deadline = time.monotonic() + START_DEADLINE_S
-    while time.monotonic() < deadline and running.ending(POLL_S) is None:
+    while time.monotonic() < deadline and running.poll(POLL_S) is None:
         if written.exists() and (address := written.read_text().strip()):
             return address
     raise ClusterUnreachable(f"no Ray could be started on this machine: {_last_words(folder)}")

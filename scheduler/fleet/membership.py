@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from velodrome.agents.node import Node
-from velodrome.agents.node_types import Types
+from velodrome.agents.node_types import NodeTypes
 from velodrome.scheduler.fleet import node_functions
 from velodrome.scheduler.fleet.head_monitor import HeadMonitor
 from velodrome.scheduler.fleet.ray_calls import detect_local_failure, run_once_on, summarize_error
@@ -51,9 +51,11 @@ class Membership:
     as a head that only coordinates, does not belong to the fleet.
     """
 
-    def __init__(self, known: Mapping[str, Node] | None = None, types: Types | None = None) -> None:
+    def __init__(
+        self, known: Mapping[str, Node] | None = None, types: NodeTypes | None = None
+    ) -> None:
         self._known = dict(known or {})
-        self._types = types or Types()
+        self._types = types or NodeTypes()
         self._watch = HeadMonitor()
         self._members: dict[str, Member] = {}  # by node id
         self._asked: dict[str, _Asked] = {}  # by Ray's id
@@ -177,7 +179,7 @@ class Membership:
         if node.node_id in self._members:  # two Rays on one machine
             # Ids that Ray makes up are random; those of its fake nodes differ at their end.
             node = replace(node, node_id=f"{node.node_id}-{ray_id[-6:]}")
-        node = self._types.named(node)
+        node = self._types.with_type_name(node)
         cpus, gpus = float(resources["CPU"]), float(resources.get("GPU", 0.0))
         self._members[node.node_id] = Member(node, ray_id, cpus, gpus)
         return Joined(node)

@@ -15,7 +15,7 @@ from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.recipes import RecipeError
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.execution import Note, execute
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempts import (
     Attempt,
@@ -32,7 +32,7 @@ POLL_S = 0.2
 
 def inventory(labels: tuple[tuple[str, str], ...]) -> Node:
     """Take the inventory of this node. labels: Ray's labels for it."""
-    return take(labels=labels)
+    return take_inventory(labels=labels)
 
 
 def prepare(preparation: Preparation, cache: str) -> Iterator[object]:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from velodrome.adapters.protocol import Phase, Timed
 from velodrome.agents.execution import Note
-from velodrome.agents.isolation.log_tail import one_line, without_controls
+from velodrome.agents.safe_text import sanitize_line, strip_controls
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.task import Task
 from velodrome.scheduler.fleet.attempt_events import (
@@ -195,8 +195,8 @@ def _measured(event: Ended | NoEnvironment | Lost) -> Measurement | None:
 
 def _one_line(text: str) -> str:
     """Keep spaces but no line breaks: the text may hold a node's words."""
-    return without_controls(" ".join(text.splitlines()))[:LONGEST]
+    return strip_controls(" ".join(text.splitlines()))[:LONGEST]
 
 
 def _plain(text: str) -> str:
-    return one_line(text, 100)
+    return sanitize_line(text, 100)

@@ -9,7 +9,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 
-from velodrome.agents.isolation.log_tail import harmless
+from velodrome.agents.safe_text import sanitize
 from velodrome.scheduler.history.cell_series import Condition, Followed
 from velodrome.scheduler.history.latest_run import Finding, Kind, Proof, Watched
 from velodrome.scheduler.nightly import phrases
@@ -151,4 +151,4 @@ def _hosts(night: Night) -> str:
 
 def _text(value: str) -> str:
     """Drop characters that XML 1.0 forbids."""
-    return _NO_XML.sub("", harmless(value))
+    return _NO_XML.sub("", sanitize(value))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from velodrome.agents.node import Core, Gpu, Node, has_words
+from velodrome.agents.node import Core, Gpu, Node, contains_words
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.sweeps import value_parsers
 from velodrome.scheduler.sweeps.yaml_nodes import Fields, Scalar, Value
@@ -104,7 +104,7 @@ def _models(
         return (name,) * counted.gpus, source if counted.gpus else ""
     models = _names(value, counted.gpus)
     for model in models:
-        if not has_words(model, accelerator):
+        if not contains_words(model, accelerator):
             problem = f"gpus holds '{model}', and the label {ACCELERATOR} is {accelerator}"
             raise ConfigError(value.place, problem, "Make them agree.")
     return models, ""

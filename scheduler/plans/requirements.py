@@ -51,7 +51,9 @@ def list_requirements(need: ResourceRequest, sweep: Sweep) -> tuple[Requirement,
 
 def matching_gpus(node: Node, model: str, count: int) -> list[Gpu]:
     """List the GPUs with this model name (empty: any) that a task with so many GPUs can use."""
-    return [gpu for gpu in node.gpus if gpu.is_called(model) and (count <= 1 or not gpu.is_part)]
+    return [
+        gpu for gpu in node.gpus if gpu.matches(model) and (count <= 1 or not gpu.is_mig_instance)
+    ]
 
 
 def _demands(need: ResourceRequest, sweep: Sweep) -> Iterator[Requirement]:

@@ -17,7 +17,7 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.ceilings import COPY, GEMMS
 from velodrome.adapters.models.products import count_copied_bytes
 from velodrome.agents.measurement import Status
-from velodrome.agents.node_types import usual_names
+from velodrome.agents.node_types import normalize_gpu_names
 from velodrome.scheduler.results.sanitizing import in_one_line
 
 Row = Mapping[str, object]
@@ -185,7 +185,7 @@ def place_of(row: Row) -> ComputePlace:
     device = _text(row, "device")
     return ComputePlace(
         device=device,
-        gpu_name=usual_names(_text(row, "gpu_name")),
+        gpu_name=normalize_gpu_names(_text(row, "gpu_name")),
         gpu_count=int(_number(row, "gpu_count")),
         threads=0 if device == "gpu" else int(_number(row, "threads")),
         computes_in=computes_in(row),

@@ -24,7 +24,7 @@ from pathlib import Path, PurePath
 
 import pyarrow as pa
 
-from velodrome.agents.safe_text import readable
+from velodrome.agents.safe_text import escape_undecodable
 from velodrome.scheduler.errors import StoreError, SweepBusy
 from velodrome.scheduler.results.object_store import Objects
 
@@ -126,7 +126,7 @@ def _seconds(then: datetime | None, now: datetime | None) -> float:
 def _describe_process() -> dict[str, str | int]:
     """Identify this process. pid is valid within one boot, kernel and pid namespace."""
     return {
-        "host": readable(socket.gethostname()),
+        "host": escape_undecodable(socket.gethostname()),
         "pid": os.getpid(),
         "where": _kernel_id(),
     }

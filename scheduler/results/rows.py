@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from velodrome.agents.measurement import GpuReading, Measurement
 from velodrome.agents.node import Core, Gpu, Node
-from velodrome.agents.node_types import Hardware, Typed, usual_name
-from velodrome.agents.safe_text import readable
+from velodrome.agents.node_types import Hardware, TypedNode, normalize_gpu_name
+from velodrome.agents.safe_text import escape_undecodable
 from velodrome.scheduler.plans.expectations import TO_AGREE, ExpectedOutcome
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.task_row import nan_to_none, task_row, velodrome_version
@@ -65,7 +65,7 @@ def to_table(name: str, rows: Iterable[Mapping[str, object]]) -> pa.Table:
 
 def _make_readable(value: Any) -> Any:
     if isinstance(value, str):
-        return readable(value)
+        return escape_undecodable(value)
     if isinstance(value, Mapping):
         return {key: _make_readable(entry) for key, entry in value.items()}
     return [_make_readable(entry) for entry in value] if isinstance(value, (list, tuple)) else value
@@ -126,18 +126,18 @@ def node_row(sweep_id: str, node: Node) -> Row:
     }
 
 
-def read_node_type(row: Mapping[str, Any]) -> Typed:
+def read_node_type(row: Mapping[str, Any]) -> TypedNode:
     """Read the node type from the columns NODE_TYPE_COLUMNS of a row of `nodes`."""
     hardware = Hardware(
         " ".join((row["cpu_model"] or "").split()),
         row["cores"],
         row["threads"],
-        tuple(sorted(usual_name(gpu["name"]) for gpu in row["gpus"] or ())),
+        tuple(sorted(normalize_gpu_name(gpu["name"]) for gpu in row["gpus"] or ())),
         row["ram_bytes"] or 0,
         row["machine_ram_bytes"] or 0,
         row["machine_cpus"] or 0,
     )
-    return Typed(row["node_type"] or "", row["node_id"], hardware)
+    return TypedNode(row["node_type"] or "", row["node_id"], hardware)
 
 
 def read_node(row: Mapping[str, Any]) -> Node:
@@ -179,13 +179,13 @@ def _gpu(gpu: GpuReading | None) -> Row:
         "temperature_c": gpu.temperature_c,
         "sm_mhz": gpu.sm_mhz,
         "throttle_reasons": gpu.throttle_reasons,
-        "gpu_other_processes": None if gpu.foreign is None else len(gpu.foreign),
+        "gpu_other_processes": None if gpu.other_processes is None else len(gpu.other_processes),
         "gpu_other_memory_bytes": _foreign_bytes(gpu),
     }
 
 
 def _foreign_bytes(gpu: GpuReading) -> int | None:
     """Sum the memory of other processes; None if one of them is unknown."""
-    sizes = [process.memory_bytes for process in gpu.foreign or ()]
+    sizes = [process.memory_bytes for process in gpu.other_processes or ()]
     told = [size for size in sizes if size is not None]
-    return sum(told) if gpu.foreign is not None and len(told) == len(sizes) else None
+    return sum(told) if gpu.other_processes is not None and len(told) == len(sizes) else None

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from velodrome.agents.isolation.log_tail import harmless
+from velodrome.agents.safe_text import sanitize
 
 LONGEST_NAME = 200  # characters
 
@@ -14,7 +14,7 @@ def in_one_line(value: object) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(harmless(text).split())
+    return " ".join(sanitize(text).split())
 
 
 # 100,000 rows name the same few frameworks, models and nodes over and over.

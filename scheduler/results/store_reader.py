@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from velodrome.agents.environments.versions import VersionLocks
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
-from velodrome.agents.node_types import Typed, Types
+from velodrome.agents.node_types import NodeTypes, TypedNode
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.results import parquet_files, plan_record, rows
 from velodrome.scheduler.results.backend import Backend
@@ -107,18 +107,18 @@ class StoreReader:
         found = self.read("nodes", sweep_id).to_pylist()
         return tuple(rows.read_node(row) for row in found)
 
-    def types(self) -> Types:
+    def types(self) -> NodeTypes:
         """Return the node types of the newest sweeps; unreadable sweeps are skipped."""
         reader = self.reader()
 
-        def typed(sweep_id: str) -> list[Typed]:
+        def typed(sweep_id: str) -> list[TypedNode]:
             with suppress(StoreError):
                 found = reader.read("nodes", sweep_id, rows.NODE_TYPE_COLUMNS).to_pylist()
                 return [rows.read_node_type(row) for row in found]
             return []
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            return Types(pool.map(typed, self.sweep_ids()[:TYPES_SEARCHED]))
+            return NodeTypes(pool.map(typed, self.sweep_ids()[:TYPES_SEARCHED]))
 
     def finished(self, sweep_id: str) -> frozenset[Identity]:
         """Return the tasks and repeats that need no further attempt; see Status.is_final."""

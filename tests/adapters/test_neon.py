@@ -6,7 +6,7 @@ import pytest
 
 from velodrome.agents.environments.store import EnvironmentFailed, EnvironmentStore
 from velodrome.agents.execution import execute
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
 
@@ -29,7 +29,12 @@ def test_without_a_checkout_a_task_ends_as_environment_failed_and_says_how_to_gi
     task = Task(framework="neon", variant="cpu", model="lenet", batch_size=4)
     store = EnvironmentStore(tmp_path / "envs")
     ended = execute(
-        task, node=take(), repeat=0, attempt=1, environments=store, on_event=lambda event: None
+        task,
+        node=take_inventory(),
+        repeat=0,
+        attempt=1,
+        environments=store,
+        on_event=lambda event: None,
     )
     assert ended.status is Status.ENVIRONMENT_FAILED
     assert "export VELODROME_SOURCE_NEON=/path/to/neon" in ended.reason

@@ -9,7 +9,7 @@ from velodrome.adapters.protocol import Timing
 from velodrome.agents.environments.core_types import SETS, cpu_flags, level
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.execution import execute
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.task import Limits, Task
 
@@ -27,7 +27,7 @@ def run() -> Measurement:
     store = EnvironmentStore(default_root())
     return execute(
         TASK,
-        node=take("this"),
+        node=take_inventory("this"),
         repeat=0,
         attempt=1,
         environments=store,

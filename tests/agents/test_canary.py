@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from velodrome.adapters.protocol import Timing
-from velodrome.agents.canary import Heard, with_canaries
+from velodrome.agents.canary import CanaryResult, add_canaries
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Limits, Task
 from velodrome.scheduler.statistics.canary_attribution import Cause, blame
@@ -22,7 +22,7 @@ from velodrome.scheduler.statistics.canary_attribution import Cause, blame
 pytestmark = pytest.mark.serial
 
 FAULTY = Path(__file__).parents[1] / "faulty"
-HERE = take("this")
+HERE = take_inventory("this")
 NODE = replace(HERE, cores=HERE.cores[-1:])  # so that it is known where everything runs
 ROUNDS = 4  # of evidence at most: the canaries of a noisy machine leave it open for a while
 QUICK = Timing(target=0.9, min_samples=3, min_seconds=0.1, max_seconds=0.6)
@@ -102,8 +102,8 @@ def forget(home: Path) -> None:
         file.unlink()
 
 
-def heard(ns: float | None, model: str = "canary, numpy 2") -> Heard:
-    return Heard(model, ns) if ns else Heard(problem="it crashed")
+def heard(ns: float | None, model: str = "canary, numpy 2") -> CanaryResult:
+    return CanaryResult(model, ns) if ns else CanaryResult(problem="it crashed")
 
 
 BLANK = Measurement(
@@ -124,7 +124,7 @@ BLANK = Measurement(
 
 def test_canaries_that_differ_by_more_than_a_tenth_tell_of_a_disturbance() -> None:
     for after, is_quiet in ((10.9e6, True), (11.1e6, False), (9e6, False)):
-        found = with_canaries(BLANK, heard(10e6), heard(after))
+        found = add_canaries(BLANK, heard(10e6), heard(after))
         assert (found.canary_before_ns, found.canary_after_ns) == (10e6, after)
         assert found.interference_free is is_quiet
         assert bool(found.interference) is not is_quiet
@@ -132,19 +132,19 @@ def test_canaries_that_differ_by_more_than_a_tenth_tell_of_a_disturbance() -> No
 
 def test_how_much_slower_it_got_stands_beside_what_else_disturbed_it() -> None:
     disturbed = replace(BLANK, interference_free=False, interference="others used the core")
-    assert with_canaries(disturbed, heard(10e6), heard(15e6)).interference == (
+    assert add_canaries(disturbed, heard(10e6), heard(15e6)).interference == (
         "others used the core; the canary took 50 % longer after it than before"
     )
 
 
 def test_a_canary_that_failed_is_a_note_and_no_number() -> None:
-    found = with_canaries(BLANK, heard(None), heard(None))
+    found = add_canaries(BLANK, heard(None), heard(None))
     assert found.notes == ("a note", "no canary: it crashed")
     assert (found.canary_model, found.canary_before_ns, found.interference_free) == ("", None, True)
 
 
 def test_no_canary_that_was_not_asked_for_is_missed() -> None:
-    assert with_canaries(BLANK, Heard(), Heard()) == BLANK
+    assert add_canaries(BLANK, CanaryResult(), CanaryResult()) == BLANK
 
 
 @pytest.mark.slow

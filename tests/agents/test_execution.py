@@ -16,17 +16,17 @@ import psutil
 import pytest
 
 from velodrome.adapters.protocol import Finished, Hello, Phase, Timing
-from velodrome.agents.cores.assignment import Need
+from velodrome.agents.cores.assignment import ResourceRequest
 from velodrome.agents.cores.core_locks import locked
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import Note, execute, rerun_command
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.isolation import orphans
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Limits, Task
 
 FAULTY = Path(__file__).parents[1] / "faulty"
-NODE = take("this")
+NODE = take_inventory("this")
 QUICK = Timing(target=0.9, min_samples=3, min_seconds=0.0, max_seconds=2.0)
 TASK = Task("numpy", "float64", "lenet", 2, timing=QUICK, limits=Limits(deadline_s=120))
 
@@ -233,23 +233,25 @@ def test_a_variant_that_the_adapter_refuses_is_unsupported(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_task_whose_keeper_is_stopped_has_its_row_and_says_so(home: Path) -> None:
+def test_a_task_whose_supervisor_is_stopped_has_its_row_and_says_so(home: Path) -> None:
     stopped: list[int] = []
 
     def stop(event: object) -> None:
         if isinstance(event, Phase) and event.name == "forward" and not stopped:
-            guards = [one for one in psutil.Process().children() if "keeper" in str(one.cmdline())]
-            keepers = [keeper for guard in guards for keeper in guard.children()]
-            stopped.extend(one.pid for one in (*keepers, *guards))
+            guards = [
+                one for one in psutil.Process().children() if "supervisor" in str(one.cmdline())
+            ]
+            supervisors = [supervisor for guard in guards for supervisor in guard.children()]
+            stopped.extend(one.pid for one in (*supervisors, *guards))
             for pid in stopped:
                 os.kill(pid, signal.SIGSTOP)
 
     ended = run(TASK, home, stop)
     assert stopped
     assert ended.status in (Status.OK, Status.UNSTABLE)
-    assert "its keeper had been stopped, and was woken" in ended.notes
+    assert "its supervisor was stopped by another process, and was continued" in ended.notes
     assert not any(map(psutil.pid_exists, stopped))
-    with locked(NODE, Need(threads=1), deadline_s=0, on_wait=print):
+    with locked(NODE, ResourceRequest(threads=1), deadline_s=0, on_wait=print):
         pass
 
 
@@ -257,7 +259,7 @@ def test_a_task_whose_keeper_is_stopped_has_its_row_and_says_so(home: Path) -> N
 def test_a_task_that_waits_for_cores_says_for_whom_and_gives_up_in_time(home: Path) -> None:
     run(TASK, home)  # so that the reference is there
     notes: list[str] = []
-    holding = locked(NODE, Need(threads=1), deadline_s=0, on_wait=notes.append)
+    holding = locked(NODE, ResourceRequest(threads=1), deadline_s=0, on_wait=notes.append)
     with holding:
         ended = execute(
             TASK,
@@ -278,7 +280,7 @@ def test_what_a_task_waits_for_others_is_told_apart_from_what_it_takes_itself(ho
     run(TASK, home)  # so that the reference is there
     with ExitStack() as holding:
         holding.enter_context(
-            locked(NODE, Need(threads=1), deadline_s=0, on_wait=lambda text: None)
+            locked(NODE, ResourceRequest(threads=1), deadline_s=0, on_wait=lambda text: None)
         )
         threading.Timer(0.5, holding.close).start()
         ended = run(TASK, home)
@@ -292,7 +294,7 @@ def test_a_full_disk_is_told_and_no_exception(home: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("tempfile.tempdir", "/proc/no-files-here")
     ended = run(TASK, home)
     assert ended.status is Status.CRASHED
-    assert ended.reason.startswith("the worker could not be started: there is no room")
+    assert ended.reason.startswith("the worker could not be started: its files cannot be created")
 
 
 class Stop(BaseException):
@@ -319,7 +321,7 @@ from pathlib import Path
 from velodrome.adapters.protocol import Hello, Phase, Timing
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.task import Task
 task = Task("forks", "float64", "lenet", 2, timing=Timing(max_seconds=60.0, min_seconds=50.0))
 def tell(event):
@@ -341,15 +343,15 @@ def test_nothing_of_a_task_survives_the_sigkill_of_its_agent(home: Path) -> None
     assert agent.stdout.readline() == "verify\n"
     variables = Path(f"/proc/{worker}/environ").read_text().split("\0")
     token = next(v for v in variables if v.startswith(orphans.VARIABLE)).partition("=")[2]
-    assert len(orphans.marked(token)) == 4
+    assert len(orphans.find_tree(token)) == 4
     agent.send_signal(signal.SIGKILL)
     killed = time.monotonic()
-    while orphans.marked(token) and time.monotonic() < killed + 10:
+    while orphans.find_tree(token) and time.monotonic() < killed + 10:
         time.sleep(0.01)
     assert time.monotonic() - killed < 2.0
     agent.wait(10)
     agent.stdout.close()
-    with locked(NODE, Need(threads=1), deadline_s=5.0, on_wait=lambda story: None):
+    with locked(NODE, ResourceRequest(threads=1), deadline_s=5.0, on_wait=lambda story: None):
         pass
 
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from velodrome.adapters.protocol import Phase, Timing
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.task import Task
 home, state = map(Path, sys.argv[1:])
 state.write_text(state.read_text().format(os.getpid()))

@@ -10,7 +10,7 @@ import pytest
 
 from velodrome.agents.cgroups import cpu_quota, memory_bytes
 from velodrome.agents.cpusets import cpu_numbers
-from velodrome.agents.inventory import cpu_model, take, virtualization, within_quota
+from velodrome.agents.inventory import cpu_model, limit_to_quota, take_inventory, virtualization
 from velodrome.agents.node import Core
 from velodrome.agents.sampling import driver
 from velodrome.agents.topology import caches, cores
@@ -129,7 +129,7 @@ def test_a_containers_cpu_limit_is_known(
 def test_no_more_cores_are_counted_than_a_cpu_limit_pays_for(
     tmp_path: Path, quota: float, cpus: list[tuple[int, ...]]
 ) -> None:
-    kept = within_quota(cores(range(8), two_sockets(tmp_path)), quota)
+    kept = limit_to_quota(cores(range(8), two_sockets(tmp_path)), quota)
     assert [core.cpus for core in kept] == cpus
 
 
@@ -144,22 +144,22 @@ def test_bare_metal_is_no_guest() -> None:
 
 
 def test_the_inventory_of_this_machine_holds_what_the_system_says() -> None:
-    node = take(labels={"pool": "lab", "arch": "x"})
+    node = take_inventory(labels={"pool": "lab", "arch": "x"})
     assert node.hostname == socket.gethostname()
     assert node.kernel == os.uname().release
     assert node.labels == (("arch", "x"), ("pool", "lab"))
     assert 0 < node.ram_bytes <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert {cpu for core in node.cores for cpu in core.cpus} <= os.sched_getaffinity(0)
     assert node.cpu_model and node.ray_version and node.velodrome_version
-    assert node.node_id == take().node_id
-    assert take("n1").node_id == "n1"
+    assert node.node_id == take_inventory().node_id
+    assert take_inventory("n1").node_id == "n1"
 
 
 def test_a_process_that_may_use_one_cpu_has_one_core() -> None:
     code = """
 import json, os, sys
 os.sched_setaffinity(0, {int(sys.argv[1])})
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 print(json.dumps([core.cpus for core in take().cores]))
 """
     cpu = max(os.sched_getaffinity(0))
@@ -171,6 +171,6 @@ def test_the_inventory_is_taken_within_50_ms_and_within_half_a_second_beside_a_g
     spent = []
     for _ in range(5):
         begun = time.perf_counter()
-        take()
+        take_inventory()
         spent.append(time.perf_counter() - begun)
     assert min(spent) < (0.5 if driver.is_installed(os.environ) else 0.05)

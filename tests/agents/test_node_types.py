@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from velodrome.agents.node import Core, Gpu, Node
-from velodrome.agents.node_types import MEMORY_TOLERANCE, Typed, Types, are_alike, hardware_of
+from velodrome.agents.node_types import (
+    MEMORY_TOLERANCE,
+    NodeTypes,
+    TypedNode,
+    are_alike,
+    hardware_of,
+)
 
 GIB = 2**30
 GPU = Gpu(0, "NVIDIA A100-SXM4-40GB", "GPU-1", 40 * GIB)
@@ -28,9 +34,9 @@ def with_memory(size_bytes: int, node_id: str = "n1") -> Node:
     return replace(NODE, node_id=node_id, ram_bytes=size_bytes, machine_ram_bytes=size_bytes)
 
 
-def night_after(node: Node) -> Types:
+def night_after(node: Node) -> NodeTypes:
     """Who reads what was written of a node, which had its name from nobody."""
-    return Types([[Typed(node.node_type, node.node_id, hardware_of(node))]])
+    return NodeTypes([[TypedNode(node.node_type, node.node_id, hardware_of(node))]])
 
 
 @given(sizes, st.floats(1 - MEMORY_TOLERANCE + 1e-6, 1), st.sampled_from(["n1", "n2"]))
@@ -38,21 +44,21 @@ def test_a_type_survives_what_kernels_and_machines_sold_alike_differ_in(
     size: int, share: float, node_id: str
 ) -> None:
     one, other = with_memory(size), with_memory(round(size * share), node_id)
-    assert night_after(one).named(other).node_type == one.node_type
-    assert night_after(other).named(one).node_type == other.node_type
+    assert night_after(one).with_type_name(other).node_type == one.node_type
+    assert night_after(other).with_type_name(one).node_type == other.node_type
 
 
 def test_the_next_kernel_makes_no_other_type_of_a_machine_near_a_boundary() -> None:
     before, after = with_memory(int(15.51 * GIB)), with_memory(int(15.49 * GIB))
     assert before.node_type != after.node_type  # by themselves: memory is hashed in whole GiB
-    assert night_after(before).named(after).node_type == before.node_type
+    assert night_after(before).with_type_name(after).node_type == before.node_type
 
 
 def test_a_fleet_of_machines_sold_alike_is_one_type_and_larger_ones_another() -> None:
-    types = Types()
+    types = NodeTypes()
     alike = [with_memory(int(size * GIB), f"n{size}") for size in (15.3, 15.49, 15.51, 15.6)]
     larger = with_memory(int(17 * GIB), "n17")
-    names = [types.named(node).node_type for node in (*alike, larger)]
+    names = [types.with_type_name(node).node_type for node in (*alike, larger)]
     assert len(set(names[:-1])) == 1
     assert names[-1] not in names[:-1]
 
@@ -60,16 +66,16 @@ def test_a_fleet_of_machines_sold_alike_is_one_type_and_larger_ones_another() ->
 @given(sizes, st.floats(1.04, 100))
 def test_more_than_that_is_another_type(size: int, factor: float) -> None:
     one, other = with_memory(size), with_memory(round(size * factor), "n2")
-    assert night_after(one).named(other).node_type != one.node_type
+    assert night_after(one).with_type_name(other).node_type != one.node_type
 
 
 @given(st.lists(st.floats(0.9, 1.1), min_size=1, max_size=12))
 def test_no_two_of_one_type_are_further_apart_than_that(factors: list[float]) -> None:
-    types = Types()
+    types = NodeTypes()
     sizes_of: dict[str, list[float]] = {}
     for number, factor in enumerate(factors):
         node = with_memory(int(64 * GIB * factor), f"n{number}")
-        sizes_of.setdefault(types.named(node).node_type, []).append(node.ram_bytes)
+        sizes_of.setdefault(types.with_type_name(node).node_type, []).append(node.ram_bytes)
     for of_type in sizes_of.values():
         assert min(of_type) >= (1 - MEMORY_TOLERANCE) * max(of_type) - 1
 
@@ -77,8 +83,8 @@ def test_no_two_of_one_type_are_further_apart_than_that(factors: list[float]) ->
 def test_a_container_that_may_use_8_gib_is_no_machine_of_8_gib() -> None:
     machine = with_memory(8 * GIB)
     container = replace(machine, node_id="n2", machine_ram_bytes=64 * GIB)
-    types = Types()
-    assert types.named(machine).node_type != types.named(container).node_type
+    types = NodeTypes()
+    assert types.with_type_name(machine).node_type != types.with_type_name(container).node_type
     assert container.node_type != machine.node_type  # also where nobody knows both
 
 
@@ -95,8 +101,8 @@ OTHER = {
 @pytest.mark.parametrize("name", OTHER)
 def test_every_other_reading_makes_another_type(name: str) -> None:
     other = replace(NODE, node_id="n2", **{name: OTHER[name]})
-    types = Types()
-    assert types.named(NODE).node_type != types.named(other).node_type
+    types = NodeTypes()
+    assert types.with_type_name(NODE).node_type != types.with_type_name(other).node_type
 
 
 @pytest.mark.parametrize(
@@ -116,28 +122,31 @@ def test_every_other_reading_makes_another_type(name: str) -> None:
     ],
 )
 def test_what_no_type_is_made_of_changes_none(changed: dict[str, object]) -> None:
-    assert night_after(NODE).named(replace(NODE, **changed)).node_type == NODE.node_type
+    assert night_after(NODE).with_type_name(replace(NODE, **changed)).node_type == NODE.node_type
 
 
 def test_a_night_with_a_broken_driver_is_of_the_same_type_and_so_is_the_next_one() -> None:
     broken = replace(NODE, gpus=(), gpu_fault="the driver hangs")
     types = night_after(NODE)
-    assert types.named(broken).node_type == NODE.node_type
+    assert types.with_type_name(broken).node_type == NODE.node_type
     # Its record tells of no GPU, and of no fault.
-    record = Typed(NODE.node_type, "n1", hardware_of(replace(broken, gpu_fault="")))
-    later = Types([[record], [Typed(NODE.node_type, "n1", hardware_of(NODE))]])
-    assert later.named(NODE).node_type == NODE.node_type
+    record = TypedNode(NODE.node_type, "n1", hardware_of(replace(broken, gpu_fault="")))
+    later = NodeTypes([[record], [TypedNode(NODE.node_type, "n1", hardware_of(NODE))]])
+    assert later.with_type_name(NODE).node_type == NODE.node_type
     stranger = replace(broken, node_id="n2")
-    assert night_after(NODE).named(stranger).node_type != NODE.node_type
+    assert night_after(NODE).with_type_name(stranger).node_type != NODE.node_type
 
 
 def test_what_an_earlier_record_does_not_tell_is_no_difference() -> None:
     limited = replace(NODE, ram_bytes=8 * GIB, machine_ram_bytes=64 * GIB, machine_cpus=64)
     old = replace(limited, machine_ram_bytes=0, machine_cpus=0)
-    assert night_after(old).named(limited).node_type == old.node_type
+    assert night_after(old).with_type_name(limited).node_type == old.node_type
     # But the name is not for both that this old record may be of.
     types = night_after(old)
-    names = {types.named(one).node_type for one in (limited, replace(with_memory(8 * GIB, "n9")))}
+    names = {
+        types.with_type_name(one).node_type
+        for one in (limited, replace(with_memory(8 * GIB, "n9")))
+    }
     assert len(names) == 2
 
 
@@ -146,13 +155,13 @@ def test_a_name_that_stands_for_something_else_is_not_given_again() -> None:
     small, large = with_memory(int(1.6 * GIB)), with_memory(int(2.4 * GIB), "n2")
     assert small.node_type == large.node_type
     types = night_after(small)
-    assert types.named(large).node_type != small.node_type
-    assert types.named(small).node_type == small.node_type
+    assert types.with_type_name(large).node_type != small.node_type
+    assert types.with_type_name(small).node_type == small.node_type
 
 
 def test_a_name_stands_for_what_bore_it_last_and_the_newest_is_given() -> None:
     old, new = with_memory(int(15.45 * GIB)), with_memory(int(15.55 * GIB))
-    split = [[Typed(node.node_type, "n1", hardware_of(node))] for node in (new, old)]
+    split = [[TypedNode(node.node_type, "n1", hardware_of(node))] for node in (new, old)]
     came = with_memory(int(15.5 * GIB), "n2")
-    assert Types(split).named(came).node_type == new.node_type
+    assert NodeTypes(split).with_type_name(came).node_type == new.node_type
     assert are_alike(hardware_of(old), hardware_of(new))

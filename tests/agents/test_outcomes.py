@@ -5,21 +5,21 @@ import signal
 import pytest
 
 from velodrome.adapters.protocol import Failed, Finished, Hello, Phase, Timed, Timing
-from velodrome.agents.isolation.supervised import Cause, Ending
+from velodrome.agents.isolation.supervised import ExitCause, TreeExit
 from velodrome.agents.measurement import Status
-from velodrome.agents.outcomes import Bounded, decide
+from velodrome.agents.outcomes import WorkerLimits, decide_outcome
 from velodrome.agents.session import Session
 
 HELLO = Hello("3.12.1", 7, 1, 0)
 BUILD = Phase("build", 1)
-BOUNDED = Bounded(deadline_s=900, memory_bytes=2**34, timing=Timing())
+BOUNDED = WorkerLimits(deadline_s=900, memory_bytes=2**34, timing=Timing())
 STEADY = Timed("forward", 100.0, 99.5, 100.5, 10, 1, 2, "target", stable=True)
 LOOSE = Timed("gradient", 100.0, 90.0, 110.0, 10, 1, 2, "max_seconds", stable=False)
 DONE = (HELLO, BUILD, STEADY, Finished(0, 9))
 
 
-def exited(code: int | None = 0, killed_by: int | None = None, stragglers: int = 0) -> Ending:
-    return Ending(Cause.EXIT, code, killed_by, stragglers)
+def exited(code: int | None = 0, killed_by: int | None = None, stragglers: int = 0) -> TreeExit:
+    return TreeExit(ExitCause.EXIT, code, killed_by, stragglers)
 
 
 def killed(number: int, **known: object) -> Session:
@@ -28,7 +28,7 @@ def killed(number: int, **known: object) -> Session:
 
 
 def test_a_crash_after_the_last_number_costs_nothing_but_a_note() -> None:
-    verdict = decide(Session(DONE, exited(None, signal.SIGSEGV), ""), BOUNDED)
+    verdict = decide_outcome(Session(DONE, exited(None, signal.SIGSEGV), ""), BOUNDED)
     assert (verdict.status, verdict.reason) == (Status.OK, "")
     assert verdict.notes == (
         "the worker was killed by SIGSEGV (segmentation fault) after it had finished",
@@ -36,13 +36,13 @@ def test_a_crash_after_the_last_number_costs_nothing_but_a_note() -> None:
 
 
 def test_a_worker_that_hangs_after_its_last_number_is_noted() -> None:
-    verdict = decide(Session(DONE, Ending(Cause.RELEASED), ""), BOUNDED)
+    verdict = decide_outcome(Session(DONE, TreeExit(ExitCause.RELEASED), ""), BOUNDED)
     assert verdict.status is Status.OK
     assert verdict.notes == ("the worker did not end by itself after it had finished",)
 
 
 def test_one_loose_interval_makes_it_unstable_and_is_named() -> None:
-    verdict = decide(Session((*DONE[:-1], LOOSE, DONE[-1]), exited(), ""), BOUNDED)
+    verdict = decide_outcome(Session((*DONE[:-1], LOOSE, DONE[-1]), exited(), ""), BOUNDED)
     assert verdict.status is Status.UNSTABLE
     assert verdict.reason == (
         "the interval is wider than the target of 1 % after 60 s: gradient ±10 %"
@@ -51,7 +51,7 @@ def test_one_loose_interval_makes_it_unstable_and_is_named() -> None:
 
 def test_a_narrow_range_of_few_samples_is_called_too_few_and_not_too_wide() -> None:
     few = LOOSE._replace(low_ns=LOOSE.median_ns, high_ns=LOOSE.median_ns * 1.001, samples=3)
-    verdict = decide(Session((*DONE[:-1], few, DONE[-1]), exited(), ""), BOUNDED)
+    verdict = decide_outcome(Session((*DONE[:-1], few, DONE[-1]), exited(), ""), BOUNDED)
     assert verdict.status is Status.UNSTABLE
     assert verdict.reason == "too few samples for a 95 % interval within 60 s: gradient 3"
 
@@ -74,20 +74,20 @@ def test_a_narrow_range_of_few_samples_is_called_too_few_and_not_too_wide() -> N
 )
 def test_what_is_doubtful_about_a_number_is_told(doubt: str, reason: str) -> None:
     doubtful = LOOSE._replace(doubt=doubt, worth=4.2, drift=0.08)
-    verdict = decide(Session((*DONE[:-1], doubtful, DONE[-1]), exited(), ""), BOUNDED)
+    verdict = decide_outcome(Session((*DONE[:-1], doubtful, DONE[-1]), exited(), ""), BOUNDED)
     assert verdict.status is Status.UNSTABLE
     assert verdict.reason.startswith(reason)
 
 
 def test_a_very_loose_interval_is_told_without_an_exponent() -> None:
     wild = LOOSE._replace(low_ns=10.0, high_ns=640.0)
-    verdict = decide(Session((*DONE[:-1], wild, DONE[-1]), exited(), ""), BOUNDED)
+    verdict = decide_outcome(Session((*DONE[:-1], wild, DONE[-1]), exited(), ""), BOUNDED)
     assert verdict.reason.endswith("gradient ±315 %")
 
 
 def test_a_sigkill_while_the_kernel_killed_for_memory_is_out_of_memory() -> None:
     session = killed(signal.SIGKILL, kernel_kills=1, peak_rss_bytes=3 * 2**30)
-    verdict = decide(session, BOUNDED)
+    verdict = decide_outcome(session, BOUNDED)
     assert verdict.status is Status.OUT_OF_MEMORY
     assert verdict.reason == (
         "the kernel killed it for lack of memory, having held 3.00 GiB: in phase build"
@@ -95,26 +95,28 @@ def test_a_sigkill_while_the_kernel_killed_for_memory_is_out_of_memory() -> None
 
 
 def test_a_sigkill_of_anybody_else_is_a_crash() -> None:
-    verdict = decide(killed(signal.SIGKILL), BOUNDED)
+    verdict = decide_outcome(killed(signal.SIGKILL), BOUNDED)
     assert verdict.status is Status.CRASHED
     assert verdict.reason == "killed by SIGKILL (killed) in phase build"
 
 
 def test_an_abort_for_lack_of_memory_is_out_of_memory() -> None:
     log = "terminate called after throwing an instance of 'std::bad_alloc'"
-    assert decide(killed(signal.SIGABRT, log_tail=log), BOUNDED).status is Status.OUT_OF_MEMORY
-    assert decide(killed(signal.SIGABRT), BOUNDED).status is Status.CRASHED
+    assert (
+        decide_outcome(killed(signal.SIGABRT, log_tail=log), BOUNDED).status is Status.OUT_OF_MEMORY
+    )
+    assert decide_outcome(killed(signal.SIGABRT), BOUNDED).status is Status.CRASHED
 
 
 def test_an_interpreter_that_never_said_hello_is_a_broken_environment() -> None:
     log = "python: error while loading shared libraries: libpython3.so: cannot open"
-    verdict = decide(Session((), exited(127), log), BOUNDED)
+    verdict = decide_outcome(Session((), exited(127), log), BOUNDED)
     assert verdict.status is Status.ENVIRONMENT_FAILED
     assert verdict.reason == f"the environment's interpreter ended with exit code 127: {log}"
 
 
 def test_an_exit_without_a_result_is_a_crash_with_the_last_line_that_was_printed() -> None:
-    verdict = decide(Session((HELLO, BUILD), exited(3), "one\nlast words\n"), BOUNDED)
+    verdict = decide_outcome(Session((HELLO, BUILD), exited(3), "one\nlast words\n"), BOUNDED)
     assert verdict.status is Status.CRASHED
     assert verdict.reason == "ended with exit code 3 in phase build: last words"
 
@@ -122,45 +124,48 @@ def test_an_exit_without_a_result_is_a_crash_with_the_last_line_that_was_printed
 @pytest.mark.parametrize(
     ("ending", "status", "words"),
     [
-        (Ending(Cause.DEADLINE), Status.TIMED_OUT, "not done after 900 s: in phase build"),
+        (TreeExit(ExitCause.DEADLINE), Status.TIMED_OUT, "not done after 900 s: in phase build"),
         (
-            Ending(Cause.MEMORY, tree_rss_bytes=17 * 2**30),
+            TreeExit(ExitCause.MEMORY, tree_rss_bytes=17 * 2**30),
             Status.OUT_OF_MEMORY,
             "held 17.00 GiB, the limit is 16.00 GiB: in phase build",
         ),
-        (Ending(Cause.KEEPER), Status.CRASHED, "somebody killed the worker's keeper"),
-        (Ending(Cause.RELEASED), Status.CRASHED, "the worker went silent and was killed"),
+        (TreeExit(ExitCause.SUPERVISOR), Status.CRASHED, "somebody killed the worker's supervisor"),
+        (TreeExit(ExitCause.RELEASED), Status.CRASHED, "the worker went silent and was killed"),
         (None, Status.CRASHED, "processes of the worker cannot be ended"),
     ],
 )
 def test_what_ended_the_tree_decides_when_the_worker_said_nothing(
-    ending: Ending | None, status: Status, words: str
+    ending: TreeExit | None, status: Status, words: str
 ) -> None:
-    verdict = decide(Session((HELLO, BUILD), ending, ""), BOUNDED)
+    verdict = decide_outcome(Session((HELLO, BUILD), ending, ""), BOUNDED)
     assert verdict.status is status
     assert words in verdict.reason
 
 
 def test_what_the_worker_says_of_its_failure_counts() -> None:
     failed = Failed("disagreed", "conv1.weight is off by 0.3", "table", 5)
-    verdict = decide(Session((HELLO, failed), exited(1), ""), BOUNDED)
+    verdict = decide_outcome(Session((HELLO, failed), exited(1), ""), BOUNDED)
     assert (verdict.status, verdict.reason) == (Status.DISAGREED, "conv1.weight is off by 0.3")
 
 
 def test_a_status_of_no_known_kind_is_a_crash() -> None:
-    verdict = decide(Session((Failed("odd", "why", "", 5),), exited(1), ""), BOUNDED)
+    verdict = decide_outcome(Session((Failed("odd", "why", "", 5),), exited(1), ""), BOUNDED)
     assert (verdict.status, verdict.reason) == (Status.CRASHED, "why")
 
 
 def test_a_worker_that_breaks_the_protocol_has_crashed() -> None:
-    session = Session((HELLO,), Ending(Cause.RELEASED), "", broken="not an event: 'hi'")
-    verdict = decide(session, BOUNDED)
+    session = Session((HELLO,), TreeExit(ExitCause.RELEASED), "", broken="not an event: 'hi'")
+    verdict = decide_outcome(session, BOUNDED)
     assert verdict.status is Status.CRASHED
     assert verdict.reason == "the worker broke the protocol: not an event: 'hi'"
 
 
 def test_what_an_exception_says_is_one_line_without_escape_sequences() -> None:
     odd = Failed("crashed", "\x1b]0;t\x07RuntimeError: \x1b[31mbad\nnews\u202e", "", 5)
-    assert decide(Session((HELLO, odd), exited(1), ""), BOUNDED).reason == "RuntimeError: bad news"
+    assert (
+        decide_outcome(Session((HELLO, odd), exited(1), ""), BOUNDED).reason
+        == "RuntimeError: bad news"
+    )
     broken = Session((HELLO,), exited(1), "", broken="no JSON: '\x1b[2J'")
-    assert decide(broken, BOUNDED).reason == "the worker broke the protocol: no JSON: ''"
+    assert decide_outcome(broken, BOUNDED).reason == "the worker broke the protocol: no JSON: ''"

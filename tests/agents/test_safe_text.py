@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from velodrome.agents.safe_text import readable
+from velodrome.agents.safe_text import escape_undecodable
 from velodrome.scheduler.results.rows import to_table
 
 
@@ -18,11 +18,11 @@ from velodrome.scheduler.results.rows import to_table
     ],
 )
 def test_bytes_that_are_no_utf8_are_written_out(given: bytes, told: str) -> None:
-    assert readable(os.fsdecode(given)) == told
+    assert escape_undecodable(os.fsdecode(given)) == told
 
 
 def test_half_a_surrogate_pair_that_stands_for_no_byte_is_written_out_too() -> None:
-    assert readable("a\ud800") == r"a\ud800"
+    assert escape_undecodable("a\ud800") == r"a\ud800"
 
 
 def test_a_row_with_a_path_of_other_bytes_in_it_is_kept() -> None:

@@ -15,7 +15,7 @@ import pytest
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.environments.interpreters import find_interpreter
 from velodrome.agents.environments.recipes import read_recipe
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 
 pytestmark = [
     pytest.mark.slow,
@@ -110,7 +110,7 @@ def test_tasks_ran_side_by_side_where_there_are_cores_for_it(sweep: Sweep) -> No
         (row["started_at"], row["finished_at"]) for row in sweep.rows if row["status"] in AGREED
     )
     overlap = any(later[0] < earlier[1] for earlier, later in pairwise(timed))
-    assert overlap == (take().physical > 1)
+    assert overlap == (take_inventory().physical > 1)
 
 
 @pytest.mark.parametrize("framework", sorted(set(FRAMEWORKS) - {"numpy"}))

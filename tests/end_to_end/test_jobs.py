@@ -20,7 +20,7 @@ import psutil
 import pyarrow.dataset
 import pytest
 
-from velodrome.agents.isolation.supervised import Kept, kept
+from velodrome.agents.isolation.supervised import SupervisedProcess, run_supervised
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +94,7 @@ def started(stack: ExitStack, folder: Path, variables: dict[str, str]) -> int:
         port, log = free_port(), folder / f"log-{number}"
         with ExitStack() as trying:
             words = head(folder / str(number), port)
-            running = trying.enter_context(kept(words, variables, log))
+            running = trying.enter_context(run_supervised(words, variables, log))
             if is_up(running, log):
                 stack.enter_context(trying.pop_all())
                 return port
@@ -113,7 +113,7 @@ def head(folder: Path, port: int) -> list[str]:
     return [sys.executable, "-m", "ray.scripts.scripts", "start", *options]
 
 
-def is_up(running: Kept, log: Path) -> bool:
+def is_up(running: SupervisedProcess, log: Path) -> bool:
     deadline = time.monotonic() + UP_S
     while running.ending(0.1) is None and time.monotonic() < deadline:
         if log.exists() and "Ray runtime started" in log.read_text(errors="replace"):

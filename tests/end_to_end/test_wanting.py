@@ -6,7 +6,7 @@ import sys
 import pyarrow.dataset
 import pytest
 
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,9 @@ timing: {target: 50%, min_samples: 3, min_seconds: 0.01, max_seconds: 1}
 """
 
 
-@pytest.mark.skipif(take().physical < 2, reason="nothing more than one core could be given later")
+@pytest.mark.skipif(
+    take_inventory().physical < 2, reason="nothing more than one core could be given later"
+)
 def test_a_core_that_joins_and_an_interpreter_that_is_mended_are_made_use_of(
     command, tmp_path
 ) -> None:

@@ -17,7 +17,7 @@ import pyarrow.dataset
 import pytest
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
-from velodrome.agents.isolation.supervised import Kept, kept
+from velodrome.agents.isolation.supervised import SupervisedProcess, run_supervised
 
 pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.serial]
 
@@ -131,7 +131,7 @@ def started(stack: ExitStack, folder: Path, variables: dict[str, str]) -> str:
         (folder / "cluster.yaml").write_text(TEMPLATE.read_text().replace("ADDRESS", address))
         with ExitStack() as trying:
             words = head(folder, number, address)
-            if is_up(trying.enter_context(kept(words, of_head, log)), log):
+            if is_up(trying.enter_context(run_supervised(words, of_head, log)), log):
                 stack.enter_context(trying.pop_all())
                 return address
     pytest.fail(f"no Ray came up: {log.read_text()[-2000:]}")
@@ -148,7 +148,7 @@ def head(folder: Path, number: int, address: str) -> list[str]:
     return [sys.executable, "-m", "ray.scripts.scripts", "start", *options]
 
 
-def is_up(running: Kept, log: Path) -> bool:
+def is_up(running: SupervisedProcess, log: Path) -> bool:
     deadline = time.monotonic() + UP_S
     while running.ending(POLL_S) is None and time.monotonic() < deadline:
         if log.exists() and "Ray runtime started" in log.read_text(errors="replace"):

@@ -21,7 +21,7 @@ NOTICED_S = 10.0  # what the design promises
 
 INVENTORY = """
 import dataclasses
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 
 @ray.remote(num_cpus=1)
 def look():

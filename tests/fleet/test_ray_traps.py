@@ -238,8 +238,8 @@ answer = outcome(start.options(scheduling_strategy=on(node)).remote(command, pat
 """
 UNDER_KEEPER = WITHOUT_KEEPER.replace(
     "subprocess.Popen(command, start_new_session=True)",
-    "from velodrome.agents.isolation.supervised import kept; "
-    "family = kept(command, os.environ, Path(path + '.log')); family.__enter__()",
+    "from velodrome.agents.isolation.supervised import run_supervised; "
+    "family = run_supervised(command, os.environ, Path(path + '.log')); family.__enter__()",
 )
 
 
@@ -275,7 +275,7 @@ def test_gpus_are_numbered_by_ray_and_counted_by_the_driver(
     script = """
     @ray.remote(num_gpus=1, num_cpus=0)
     def look():
-        from velodrome.agents.inventory import take
+        from velodrome.agents.inventory import take_inventory
         return [os.environ["CUDA_VISIBLE_DEVICES"], [gpu.index for gpu in take().gpus]]
 
     answer = ray.get(look.remote())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from velodrome.agents.environments.store import EnvironmentStore, default_root
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.scheduler.commands.run import run
 from velodrome.scheduler.commands.target import Target
@@ -32,7 +32,7 @@ def ended(
     results: Path, theano: Status, expected: ExpectedOutcome, *, as_json: bool = False
 ) -> int:
     """The status of a run that finds torch agreed and theano as told: nothing is left to do."""
-    sweep, node = load_sweep(results.parent / "sweep.yaml"), take()
+    sweep, node = load_sweep(results.parent / "sweep.yaml"), take_inventory()
     plan = plan_sweep(sweep, "", (node,), EnvironmentStore(default_root()))
     store = Store(results)
     store.begin(SWEEP, TEXT, plan)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, IMPOSSIBLE, PASSED
-from velodrome.agents.isolation.log_tail import harmless
+from velodrome.agents.safe_text import sanitize
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
 from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.fairness import describe_kernels, read_layout, read_precision
@@ -79,7 +79,7 @@ def evidence(
 
 def shortened(log: str) -> str:
     """The last lines, without what could do harm in a terminal that they are pasted into."""
-    lines = harmless(log[-4 * LOG_CHARACTERS :]).splitlines()[-LOG_LINES:]
+    lines = sanitize(log[-4 * LOG_CHARACTERS :]).splitlines()[-LOG_LINES:]
     return "\n".join(lines)[-LOG_CHARACTERS:]
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velodrome.agents.cores.assignment import DoesNotFit, Need, choose, share
+from velodrome.agents.cores.assignment import DoesNotFit, ResourceRequest, choose, share
 from velodrome.agents.node import Core, Gpu, Node
 
 
@@ -128,9 +128,11 @@ MIXED = node(1, 8, gpus=(A100, L40S, OTHER_L40S))
 
 def test_gpus_are_taken_by_model_in_any_case_or_by_uuid() -> None:
     free = MIXED.cores
-    by_model = share(MIXED, Need(1, 1, "l40s", exclusive=False), free, MIXED.gpus)
-    by_uuid = share(MIXED, Need(1, 1, gpu_uuids=("GPU-c",), exclusive=False), free, MIXED.gpus)
-    other = share(MIXED, Need(1, 1, "L40S", exclusive=False), free, (A100, OTHER_L40S))
+    by_model = share(MIXED, ResourceRequest(1, 1, "l40s", exclusive=False), free, MIXED.gpus)
+    by_uuid = share(
+        MIXED, ResourceRequest(1, 1, gpu_uuids=("GPU-c",), exclusive=False), free, MIXED.gpus
+    )
+    other = share(MIXED, ResourceRequest(1, 1, "L40S", exclusive=False), free, (A100, OTHER_L40S))
     assert by_model is not None
     assert by_uuid is not None
     assert other is not None
@@ -139,37 +141,37 @@ def test_gpus_are_taken_by_model_in_any_case_or_by_uuid() -> None:
 
 def test_a_node_without_such_gpus_never_fits() -> None:
     with pytest.raises(DoesNotFit, match="3 GPUs, and track has 2 such"):
-        share(MIXED, Need(1, 3, "L40S"), MIXED.cores, MIXED.gpus)
+        share(MIXED, ResourceRequest(1, 3, "L40S"), MIXED.cores, MIXED.gpus)
 
 
 def test_parts_of_gpus_are_given_one_by_one_only() -> None:
     parts = tuple(Gpu(0, "NVIDIA H100 MIG 3g.40gb", f"MIG-{n}", 2**35) for n in range(2))
     parted = node(1, 8, gpus=(*parts, A100))
-    alone = share(parted, Need(1, 1, "H100", exclusive=False), parted.cores, parted.gpus)
+    alone = share(parted, ResourceRequest(1, 1, "H100", exclusive=False), parted.cores, parted.gpus)
     assert alone is not None
     assert alone.gpus == parts[:1]
     with pytest.raises(DoesNotFit, match="2 GPUs, and track has 1 such"):
-        share(parted, Need(1, 2), parted.cores, parted.gpus)
+        share(parted, ResourceRequest(1, 2), parted.cores, parted.gpus)
 
 
 def test_an_exclusive_task_locks_the_whole_node_and_runs_on_its_own_part() -> None:
-    whole = share(MIXED, Need(2, 1, "A100"), MIXED.cores, MIXED.gpus)
+    whole = share(MIXED, ResourceRequest(2, 1, "A100"), MIXED.cores, MIXED.gpus)
     assert whole is not None
     assert (len(whole.allotment.cores), whole.gpus) == (2, (A100,))
     assert (whole.locked_cores, whole.locked_gpus) == (MIXED.cores, MIXED.gpus)
-    assert share(MIXED, Need(2, 1, "A100"), MIXED.cores[1:], MIXED.gpus) is None
-    assert share(MIXED, Need(2, 0), MIXED.cores, MIXED.gpus[1:]) is None
+    assert share(MIXED, ResourceRequest(2, 1, "A100"), MIXED.cores[1:], MIXED.gpus) is None
+    assert share(MIXED, ResourceRequest(2, 0), MIXED.cores, MIXED.gpus[1:]) is None
 
 
 def test_a_task_that_shares_locks_its_own_part_alone() -> None:
-    part = share(MIXED, Need(2, exclusive=False), MIXED.cores, ())
+    part = share(MIXED, ResourceRequest(2, exclusive=False), MIXED.cores, ())
     assert part is not None
     assert [core.number for core in part.locked_cores] == [1, 2]
     assert part.locked_gpus == ()
 
 
 def test_a_gpu_model_is_whole_words_of_a_name() -> None:
-    asked = share(MIXED, Need(1, 1, "l40s", exclusive=False), MIXED.cores, MIXED.gpus)
+    asked = share(MIXED, ResourceRequest(1, 1, "l40s", exclusive=False), MIXED.cores, MIXED.gpus)
     assert asked is not None and asked.gpus == (L40S,)
     with pytest.raises(DoesNotFit, match="has none such"):
-        share(MIXED, Need(1, 1, "l4", exclusive=False), MIXED.cores, MIXED.gpus)
+        share(MIXED, ResourceRequest(1, 1, "l4", exclusive=False), MIXED.cores, MIXED.gpus)

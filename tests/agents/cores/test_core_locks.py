@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.cores.assignment import DoesNotFit, Need
-from velodrome.agents.cores.core_locks import Held, WaitedTooLong, locked
+from velodrome.agents.cores.assignment import DoesNotFit, ResourceRequest
+from velodrome.agents.cores.core_locks import LockedShare, WaitedTooLong, locked
 from velodrome.agents.cores.lock_files import LocksUnusable, lock_folder
-from velodrome.agents.isolation.supervised import kept
+from velodrome.agents.isolation.supervised import run_supervised
 from velodrome.agents.node import Core, Gpu, Node
 
 # CPUs beyond any machine's, so that no real topology is asked.
 CORES = tuple(Core(number, (9000 + number,)) for number in range(4))
 NODE = Node("n", "track", "cpu", CORES, 2**34, gpus=(Gpu(0, "L4", "GPU-0", 2**34),))
-ONE = Need(threads=1, exclusive=False)
-ALL = Need(threads=1)
+ONE = ResourceRequest(threads=1, exclusive=False)
+ALL = ResourceRequest(threads=1)
 
 
 @pytest.fixture(autouse=True)
@@ -34,11 +34,13 @@ def unheard(story: str) -> None:
     """Nobody listens."""
 
 
-def hold(stack: ExitStack, need: Need, deadline_s: float = 0.0, node: Node = NODE) -> Held:
+def hold(
+    stack: ExitStack, need: ResourceRequest, deadline_s: float = 0.0, node: Node = NODE
+) -> LockedShare:
     return stack.enter_context(locked(node, need, deadline_s=deadline_s, on_wait=unheard))
 
 
-def numbers(held: Held) -> list[int]:
+def numbers(held: LockedShare) -> list[int]:
     return [core.number for core in held.share.allotment.cores]
 
 
@@ -67,7 +69,7 @@ def test_an_exclusive_task_shares_the_node_with_nobody() -> None:
 
 
 def test_a_gpu_is_held_by_one_task_and_a_cpu_task_that_shares_holds_none() -> None:
-    gpu = Need(threads=1, gpu_count=1, exclusive=False)
+    gpu = ResourceRequest(threads=1, gpu_count=1, exclusive=False)
     with ExitStack() as stack:
         hold(stack, ONE)
         assert hold(stack, gpu).share.gpus == NODE.gpus
@@ -78,7 +80,7 @@ def test_a_gpu_is_held_by_one_task_and_a_cpu_task_that_shares_holds_none() -> No
 
 def test_what_never_fits_is_not_waited_for() -> None:
     with ExitStack() as stack, pytest.raises(DoesNotFit):
-        hold(stack, Need(threads=5), deadline_s=60)
+        hold(stack, ResourceRequest(threads=5), deadline_s=60)
 
 
 def test_who_waits_is_told_for_whom() -> None:
@@ -98,7 +100,7 @@ def test_who_waits_is_told_for_whom() -> None:
 HOLDER = """
 import sys
 from velodrome.agents.cores.core_locks import locked
-from velodrome.agents.cores.assignment import Need
+from velodrome.agents.cores.assignment import ResourceRequest
 from velodrome.agents.node import Core, Node
 node = Node("n", "track", "cpu", tuple(Core(n, (9000 + n,)) for n in range(4)), 2**34)
 need = Need(threads=1, exclusive=sys.argv[1] == "exclusive")
@@ -177,13 +179,13 @@ def test_a_task_that_needs_all_cores_is_not_passed_by_small_ones(
 
 
 def test_cores_are_free_only_when_the_whole_tree_of_their_task_is_gone(tmp_path: Path) -> None:
-    """The keeper holds the locks too: here the agent lets go of them while its worker runs."""
+    """The supervisor holds the locks too: here the agent lets go of them while its worker runs."""
     with ExitStack() as tree:
         with ExitStack() as stack:
             held = hold(stack, ALL)
             command = ["/bin/sh", "-c", "sleep 60"]
             tree.enter_context(
-                kept(command, os.environ, tmp_path / "log", held_fds=held.descriptors)
+                run_supervised(command, os.environ, tmp_path / "log", held_fds=held.descriptors)
             )
         with ExitStack() as stack, pytest.raises(WaitedTooLong):
             hold(stack, ONE)
@@ -196,7 +198,7 @@ def test_no_two_of_many_tasks_ever_hold_one_core() -> None:
     clashes: list[int] = []
     guard = threading.Lock()
 
-    def work(need: Need) -> None:
+    def work(need: ResourceRequest) -> None:
         for _ in range(3):
             with locked(NODE, need, deadline_s=60, on_wait=unheard) as held:
                 own = {core.number for core in held.share.locked_cores}
@@ -207,7 +209,7 @@ def test_no_two_of_many_tasks_ever_hold_one_core() -> None:
                 with guard:
                     busy.difference_update(own)
 
-    needs = [ONE, ONE, Need(threads=2, exclusive=False), ALL]
+    needs = [ONE, ONE, ResourceRequest(threads=2, exclusive=False), ALL]
     threads = [threading.Thread(target=work, args=(need,)) for need in needs]
     for thread in threads:
         thread.start()

@@ -10,7 +10,7 @@ from pathlib import Path
 from velodrome.agents.doctor import gpus
 from velodrome.agents.doctor.finding import Finding, Verdict
 from velodrome.agents.doctor.gpu_states import GpuState, GpuStates
-from velodrome.agents.sampling.driver_faults import DRIVER, of_status
+from velodrome.agents.sampling.driver_faults import DRIVER, status_fault
 
 LOCKS = {"torch": (("gpu",),), "jax": (("cuda12",),)}
 
@@ -28,8 +28,8 @@ HEALTHY = """\
 
 READ = """
 import json
-from velodrome.agents.sampling.driver import ask
-print(json.dumps(ask("velodrome.agents.doctor.gpu_driver")))
+from velodrome.agents.sampling.driver import query_driver
+print(json.dumps(query_driver("velodrome.agents.doctor.gpu_driver")))
 """
 
 
@@ -44,7 +44,7 @@ def told(driver: Path, state: Path, gpu_names: str, cuda: str = "12080") -> GpuS
     command = [sys.executable, "-c", READ]
     done = subprocess.run(command, env=os.environ | environment, stdout=subprocess.PIPE, check=True)
     fields = json.loads(done.stdout)
-    return replace(GpuStates.of_fields(fields), sees_all=True) if fields else None
+    return replace(GpuStates.from_fields(fields), sees_all=True) if fields else None
 
 
 def by_check(states: GpuStates | None) -> dict[str, Finding]:
@@ -151,7 +151,7 @@ def test_a_driver_that_shows_no_gpu_warns() -> None:
 
 
 def test_a_driver_with_a_fault_warns_with_the_faults_own_mend() -> None:
-    faults = (of_status(DRIVER, 18), of_status("GPU 1", 15))
+    faults = (status_fault(DRIVER, 18), status_fault("GPU 1", 15))
     found = by_check(GpuStates("", None, (), sees_all=False, faults=faults))["GPU driver"]
     assert found.verdict is Verdict.WARNING
     assert "library and a kernel module of different releases (NVML 18)" in found.seen

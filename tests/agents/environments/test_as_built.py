@@ -16,7 +16,7 @@ from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.import_path import import_path
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Limits, Task
 
@@ -115,7 +115,7 @@ def run(store: EnvironmentStore) -> Measurement:
     task = Task("numpy", "float64", "canary", 2, timing=timing, limits=Limits(deadline_s=60))
     return execute(
         task,
-        node=take("this"),
+        node=take_inventory("this"),
         repeat=0,
         attempt=1,
         environments=store,

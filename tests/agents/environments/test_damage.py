@@ -9,7 +9,7 @@ import pytest
 
 from velodrome.agents.environments.store import EnvironmentFailed
 from velodrome.agents.execution import execute
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
 
@@ -50,7 +50,7 @@ def test_a_damaged_environment_is_never_used_and_is_rebuilt_on_request(
     task = Task(framework="little", variant="default", model="lenet", batch_size=2)
     ended = execute(
         task,
-        node=take(),
+        node=take_inventory(),
         repeat=0,
         attempt=1,
         environments=tiny_node.store,

@@ -23,9 +23,9 @@ from velodrome.agents.environments.launch import started
 from velodrome.agents.environments.recipes import RecipeError, read_recipe
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.environments.tool_runs import ToolRun
-from velodrome.agents.isolation.supervised import Cause
-from velodrome.agents.isolation.worker_process import Bounds
-from velodrome.agents.session import Session, Setting, hold_session
+from velodrome.agents.isolation.supervised import ExitCause
+from velodrome.agents.isolation.worker_process import WorkerBounds
+from velodrome.agents.session import Session, WorkerSetting, run_session
 
 FAULTY = Path(__file__).parents[2] / "faulty"
 TREE_RECIPE = """
@@ -187,12 +187,12 @@ def session_of(environment: Environment, faulty: str, home: Path, **bounds: floa
         "measure", faulty, "adapter", "float64", "lenet", 2, "cpu", 1, "float32", 0, ""
     )
     reference = home / "reference.npz"
-    setting = Setting(environment, framework, home, Bounds(**bounds))
+    setting = WorkerSetting(environment, framework, home, WorkerBounds(**bounds))
     told: list[object] = []
     made = request._replace(action="reference", reference=str(reference))
-    hold_session(made, setting, told.append)
+    run_session(made, setting, told.append)
     assert isinstance(told[-1], protocol.Finished), told
-    return hold_session(request._replace(reference=str(reference)), setting, told.append)
+    return run_session(request._replace(reference=str(reference)), setting, told.append)
 
 
 @pytest.mark.framework
@@ -203,7 +203,7 @@ def test_a_worker_killed_inside_a_tree_is_told_by_its_signal(
 ) -> None:
     ended = session_of(caffe, "segfaults", tmp_path)
     assert ended.ending is not None
-    assert (ended.ending.cause, ended.ending.signal) == (Cause.EXIT, 11), ended.log_tail
+    assert (ended.ending.cause, ended.ending.signal) == (ExitCause.EXIT, 11), ended.log_tail
     assert "about to fault" in ended.log_tail
 
 
@@ -215,7 +215,7 @@ def test_a_worker_that_hangs_inside_a_tree_is_gone_after_its_deadline(
 ) -> None:
     ended = session_of(caffe, "hangs", tmp_path, deadline_s=8.0)
     assert ended.ending is not None
-    assert ended.ending.cause is Cause.DEADLINE
+    assert ended.ending.cause is ExitCause.DEADLINE
     hello = next(event for event in ended.events if isinstance(event, protocol.Hello))
     assert not Path(f"/proc/{hello.pid}").exists()
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from velodrome.agents.environments.disk_layout import Record, write_record
 from velodrome.agents.environments.disk_space import room_bytes
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 
 TB = 10**12
 OTHERS_BYTES = 10**9  # what others may write meanwhile
@@ -18,4 +18,4 @@ def test_what_stands_counts_as_room_so_that_it_still_fits_where_it_is(tmp_path: 
     (folder / "bin" / "python").touch()
     write_record(folder, Record("torch", "abc", "", "3.12", size_bytes=TB))
     assert abs(room_bytes(root) - free - TB) < OTHERS_BYTES
-    assert abs(take(environments=root).free_disk_bytes - free - TB) < OTHERS_BYTES
+    assert abs(take_inventory(environments=root).free_disk_bytes - free - TB) < OTHERS_BYTES

@@ -1,4 +1,4 @@
-"""A worker under its keeper: what it may do, and that nothing of it is left, whoever is killed."""
+"""Tests of a supervised worker: what it may do, and that its whole tree ends, whoever is killed."""
 
 import os
 import signal
@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 
 from velodrome.agents.isolation import orphans
-from velodrome.agents.isolation.log_tail import harmless, log_tail, without_controls
 from velodrome.agents.isolation.pipe_lines import EndlessLine
-from velodrome.agents.isolation.supervised import Cause, StartFailed, kept
+from velodrome.agents.isolation.supervised import ExitCause, StartFailed, run_supervised
 from velodrome.agents.isolation.worker_process import (
-    Bounds,
-    Running,
-    isolated,
+    RunningWorker,
+    WorkerBounds,
     memory_limit,
     scratch_folder,
+    start_worker,
 )
 from velodrome.agents.isolation.worker_variables import worker_variables
 from velodrome.agents.node import Core, Node
+from velodrome.agents.safe_text import read_log_tail, sanitize, strip_controls
 
 MIB = 2**20
 GONE_S = 2.0  # what the design promises
@@ -57,16 +57,20 @@ def command(script: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", script]
 
 
-def start(stack: ExitStack, script: str, scratch: Path, bounds: Bounds | None = None) -> Running:
-    bounds = bounds or Bounds(deadline_s=60)
-    return stack.enter_context(isolated(command(script), os.environ, bounds, scratch))
+def start(
+    stack: ExitStack, script: str, scratch: Path, bounds: WorkerBounds | None = None
+) -> RunningWorker:
+    bounds = bounds or WorkerBounds(deadline_s=60)
+    return stack.enter_context(start_worker(command(script), os.environ, bounds, scratch))
 
 
-def run(script: str, scratch: Path, bounds: Bounds | None = None) -> tuple[list[str], Running]:
+def run(
+    script: str, scratch: Path, bounds: WorkerBounds | None = None
+) -> tuple[list[str], RunningWorker]:
     with ExitStack() as stack:
         running = start(stack, script, scratch, bounds)
         lines = list(running.events())
-        running.outcome()
+        running.wait()
     return lines, running
 
 
@@ -95,39 +99,39 @@ def parent_of(pid: int) -> int:
 def test_events_are_the_lines_of_a_descriptor_of_their_own(tmp_path: Path) -> None:
     script = SAY + "print('noise'); say('one'); say('two'); sys.exit(3)"
     lines, running = run(script, tmp_path)
-    ending = running.outcome()
+    ending = running.wait()
     assert lines == ["one", "two"]
     assert ending is not None
-    assert (ending.cause, ending.exit_code, ending.signal) == (Cause.EXIT, 3, None)
+    assert (ending.cause, ending.exit_code, ending.signal) == (ExitCause.EXIT, 3, None)
     assert running.log_tail() == "noise"
 
 
 def test_a_segfault_is_told_by_its_signal(tmp_path: Path) -> None:
     lines, running = run(SAY + "say('a'); os.kill(os.getpid(), 11)", tmp_path)
-    ending = running.outcome()
+    ending = running.wait()
     assert lines == ["a"]
     assert ending is not None
-    assert (ending.cause, ending.signal) == (Cause.EXIT, signal.SIGSEGV)
+    assert (ending.cause, ending.signal) == (ExitCause.EXIT, signal.SIGSEGV)
 
 
 def test_a_worker_that_ignores_sigterm_is_gone_after_the_deadline(tmp_path: Path) -> None:
     began = time.monotonic()
     script = SAY + STUBBORN + "say('up')\nwhile True: time.sleep(60)"
-    _, running = run(script, tmp_path, Bounds(deadline_s=0.5))
-    ending = running.outcome()
+    _, running = run(script, tmp_path, WorkerBounds(deadline_s=0.5))
+    ending = running.wait()
     assert ending is not None
-    assert ending.cause is Cause.DEADLINE
+    assert ending.cause is ExitCause.DEADLINE
     assert 0.5 <= time.monotonic() - began < 0.5 + GONE_S
     assert not lives(running.pid)
 
 
 def test_a_worker_over_its_memory_limit_is_killed_near_it(tmp_path: Path) -> None:
     script = "hoard = []\nwhile True: hoard.append(bytearray(os.urandom(1) * 4194304))"
-    bounds = Bounds(memory_bytes=150 * MIB, deadline_s=60)
+    bounds = WorkerBounds(memory_bytes=150 * MIB, deadline_s=60)
     _, running = run("import os\n" + script, tmp_path, bounds)
-    ending = running.outcome()
+    ending = running.wait()
     assert ending is not None
-    assert ending.cause is Cause.MEMORY
+    assert ending.cause is ExitCause.MEMORY
     assert 150 * MIB < ending.tree_rss_bytes < 1500 * MIB
 
 
@@ -144,16 +148,16 @@ def test_memory_of_children_counts_and_shared_pages_count_once(tmp_path: Path) -
         "for pid in pids: os.waitpid(pid, 0)\n"
         "say('done')\n"
     )
-    bounds = Bounds(memory_bytes=200 * MIB, deadline_s=60)
+    bounds = WorkerBounds(memory_bytes=200 * MIB, deadline_s=60)
     (tmp_path / "shared").mkdir()
     (tmp_path / "own").mkdir()
     shared, _ = run(share, tmp_path / "shared", bounds)
     own = share.replace("if pid == 0: ", "if pid == 0: hoard[::4096] = b'y' * len(hoard[::4096]); ")
     _, running = run(own, tmp_path / "own", bounds)
-    ending = running.outcome()
+    ending = running.wait()
     assert shared == ["done"]
     assert ending is not None
-    assert ending.cause is Cause.MEMORY
+    assert ending.cause is ExitCause.MEMORY
 
 
 def test_without_a_limit_a_node_is_protected_all_the_same() -> None:
@@ -169,7 +173,7 @@ def test_a_gigabyte_of_output_is_kept_by_its_beginning_and_end(tmp_path: Path) -
         "for _ in range(1024): print(block)\n"
         "print('last'); say('done')"
     )
-    lines, running = run(script, tmp_path, Bounds(deadline_s=120))
+    lines, running = run(script, tmp_path, WorkerBounds(deadline_s=120))
     log = (tmp_path / "log").read_text()
     assert lines == ["done"]
     assert len(log) < 200_000
@@ -186,11 +190,11 @@ def test_output_that_fits_is_kept_whole(tmp_path: Path) -> None:
 
 def test_children_that_outlive_the_worker_are_killed_and_counted(tmp_path: Path) -> None:
     lines, running = run(FAMILY, tmp_path)
-    ending = running.outcome()
+    ending = running.wait()
     assert lines == ["up"] * 3
     assert ending is not None
-    assert (ending.cause, ending.exit_code, ending.stragglers) == (Cause.EXIT, 0, 3)
-    assert orphans.marked(running.token) == ()
+    assert (ending.cause, ending.exit_code, ending.stragglers) == (ExitCause.EXIT, 0, 3)
+    assert orphans.find_tree(running.token) == ()
 
 
 def test_nothing_is_left_when_the_block_is_left(tmp_path: Path) -> None:
@@ -198,20 +202,20 @@ def test_nothing_is_left_when_the_block_is_left(tmp_path: Path) -> None:
         running = start(stack, FAMILY_THAT_STAYS, tmp_path)
         events = running.events()
         assert [next(events) for _ in range(3)] == ["up"] * 3
-        assert len(orphans.marked(running.token)) == 4
+        assert len(orphans.find_tree(running.token)) == 4
         began = time.monotonic()
     assert time.monotonic() - began < GONE_S
-    assert orphans.marked(running.token) == ()
-    assert not lives(running.keeper_pid)
+    assert orphans.find_tree(running.token) == ()
+    assert not lives(running.supervisor_pid)
 
 
 AGENT = """
 import os, sys
 from pathlib import Path
-from velodrome.agents.isolation.worker_process import Bounds, isolated
+from velodrome.agents.isolation.worker_process import WorkerBounds, start_worker
 command = [sys.executable, "-I", "-S", "-c", sys.argv[2]]
-with isolated(command, os.environ, Bounds(deadline_s=60), Path(sys.argv[1])) as running:
-    print(running.token, running.keeper_pid, flush=True)
+with start_worker(command, os.environ, WorkerBounds(deadline_s=60), Path(sys.argv[1])) as running:
+    print(running.token, running.supervisor_pid, flush=True)
     for line in running.events():
         print(line, flush=True)
 """
@@ -230,21 +234,21 @@ def agent(tmp_path: Path) -> "subprocess.Popen[str]":
 
 def victims_of(agent: "subprocess.Popen[str]") -> tuple[str, dict[str, int]]:
     assert agent.stdout is not None
-    token, keeper = agent.stdout.readline().split()
+    token, supervisor = agent.stdout.readline().split()
     assert [agent.stdout.readline() for _ in range(3)] == ["up\n"] * 3
-    guard = parent_of(int(keeper))
-    return token, {"agent": agent.pid, "keeper": int(keeper), "guard": guard}
+    guard = parent_of(int(supervisor))
+    return token, {"agent": agent.pid, "supervisor": int(supervisor), "guard": guard}
 
 
 @pytest.mark.parametrize(
     "killed",
     [
         ("agent",),
-        ("keeper",),
+        ("supervisor",),
         ("guard", "agent"),
-        ("agent", "keeper"),
-        ("keeper", "agent"),
-        ("keeper", "guard"),
+        ("agent", "supervisor"),
+        ("supervisor", "agent"),
+        ("supervisor", "guard"),
     ],
     ids="+".join,
 )
@@ -252,11 +256,11 @@ def test_no_process_survives_a_sigkill_of(
     killed: tuple[str, ...], agent: "subprocess.Popen[str]"
 ) -> None:
     token, pids = victims_of(agent)
-    assert len(orphans.marked(token)) == 4
+    assert len(orphans.find_tree(token)) == 4
     for name in killed:
         os.kill(pids[name], signal.SIGKILL)
-    assert eventually(lambda: orphans.marked(token) == ())
-    assert eventually(lambda: not lives(pids["keeper"]) and not lives(pids["guard"]))
+    assert eventually(lambda: orphans.find_tree(token) == ())
+    assert eventually(lambda: not lives(pids["supervisor"]) and not lives(pids["guard"]))
     agent.wait(10)
 
 
@@ -264,12 +268,14 @@ def test_the_next_agent_finds_what_survives_when_all_its_guards_are_killed(
     agent: "subprocess.Popen[str]",
 ) -> None:
     token, pids = victims_of(agent)
-    for name in ("guard", "keeper", "agent"):
+    for name in ("guard", "supervisor", "agent"):
         os.kill(pids[name], signal.SIGKILL)
     agent.wait(10)
-    assert eventually(lambda: len(orphans.marked(token)) == 3)  # the kernel ends the worker itself
-    orphans.sweep_strays()
-    assert eventually(lambda: orphans.marked(token) == ())
+    assert eventually(
+        lambda: len(orphans.find_tree(token)) == 3
+    )  # the kernel ends the worker itself
+    orphans.remove_orphans()
+    assert eventually(lambda: orphans.find_tree(token) == ())
 
 
 def test_a_sweep_leaves_alone_what_has_a_living_agent(tmp_path: Path) -> None:
@@ -277,8 +283,8 @@ def test_a_sweep_leaves_alone_what_has_a_living_agent(tmp_path: Path) -> None:
         running = start(stack, FAMILY_THAT_STAYS, tmp_path)
         events = running.events()
         assert [next(events) for _ in range(3)] == ["up"] * 3
-        orphans.sweep_strays()
-        assert len(orphans.marked(running.token)) == 4
+        orphans.remove_orphans()
+        assert len(orphans.find_tree(running.token)) == 4
         assert scratch.is_dir()
 
 
@@ -294,14 +300,14 @@ def test_a_sweep_removes_the_folders_of_dead_agents(
         [sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False
     )
     assert len(list(tmp_path.iterdir())) == 1
-    orphans.sweep_strays()
+    orphans.remove_orphans()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_worker_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
     with ExitStack() as stack:
         script = SAY + "import time\nsay('up'); time.sleep(0.3); say('on')"
-        started: list[Running] = []
+        started: list[RunningWorker] = []
         thread = threading.Thread(target=lambda: started.append(start(stack, script, tmp_path)))
         thread.start()
         thread.join()
@@ -311,21 +317,21 @@ def test_a_worker_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
 def test_a_worker_runs_on_its_cpus_alone_in_an_empty_folder(tmp_path: Path) -> None:
     cpu = max(os.sched_getaffinity(0))
     script = SAY + "say(repr((os.sched_getaffinity(0), os.listdir('.'), os.getsid(0))))"
-    lines, running = run(script, tmp_path, Bounds(cpus=(cpu,)))
+    lines, running = run(script, tmp_path, WorkerBounds(cpus=(cpu,)))
     assert lines == [repr(({cpu}, [], running.pid))]
 
 
 def test_a_command_that_cannot_be_run_says_so_in_its_log(tmp_path: Path) -> None:
-    with isolated(["/no/such/python"], {}, Bounds(), tmp_path) as running:
+    with start_worker(["/no/such/python"], {}, WorkerBounds(), tmp_path) as running:
         assert list(running.events()) == []
-        ending = running.outcome()
+        ending = running.wait()
     assert ending is not None
     assert ending.exit_code == 127
     assert "velodrome: cannot run /no/such/python" in running.log_tail()
 
 
 def test_cpus_that_are_not_there_are_named(tmp_path: Path) -> None:
-    _, running = run("pass", tmp_path, Bounds(cpus=(1000,)))
+    _, running = run("pass", tmp_path, WorkerBounds(cpus=(1000,)))
     assert "velodrome: cannot use the CPUs [1000]" in running.log_tail()
 
 
@@ -339,7 +345,7 @@ def test_events_that_nobody_could_read_in_time_do_not_outlast_the_deadline(tmp_p
     script = SAY + "import time\nfor _ in range(5000): say('x')\ntime.sleep(60)"
     began_s = time.monotonic()
     with ExitStack() as stack:
-        running = start(stack, script, tmp_path, Bounds(deadline_s=0.5))
+        running = start(stack, script, tmp_path, WorkerBounds(deadline_s=0.5))
         count = 0
         for _ in running.events():
             count += 1
@@ -353,7 +359,7 @@ def test_a_full_process_table_is_no_fault_of_ours(
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     with pytest.raises(StartFailed, match="no process could be started"):  # noqa: SIM117
-        with kept(["true"], {}, tmp_path / "log"):
+        with run_supervised(["true"], {}, tmp_path / "log"):
             pass
 
 
@@ -381,13 +387,13 @@ def test_variables_are_made_from_nothing_and_the_recipe_wins() -> None:
 def test_a_log_tail_holds_no_escape_sequence_and_no_line_that_was_written_over() -> None:
     text = "\x1b[31mred\x1b[0m\x1b]0;title\x07 10%\r 50%\r100%\r\n"
     text += "\x1b]52;c;ZXZpbA==\x1b\\a\x00b\u202ec\tt"
-    assert harmless(text) == "100%\nabc\tt"
-    assert without_controls("  \x1b[31mred\x1b[0m\x07\n\tnext ") == "  red\n\tnext "
+    assert sanitize(text) == "100%\nabc\tt"
+    assert strip_controls("  \x1b[31mred\x1b[0m\x07\n\tnext ") == "  red\n\tnext "
 
 
 def test_a_log_tail_is_short_and_of_any_bytes(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"\xff\xfe" * 50_000 + b"\nthe end")
-    tail = log_tail(tmp_path / "log")
+    tail = read_log_tail(tmp_path / "log")
     assert len(tail) <= 8192
     assert tail.endswith("the end")
-    assert log_tail(tmp_path / "none") == ""
+    assert read_log_tail(tmp_path / "none") == ""

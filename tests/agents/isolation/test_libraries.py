@@ -11,9 +11,13 @@ import pytest
 from velodrome.adapters.protocol import Timing
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
-from velodrome.agents.inventory import take
-from velodrome.agents.isolation.driver_libraries import driver_only
-from velodrome.agents.isolation.mapped_libraries import libraries_of, mapped_libraries, notes_of
+from velodrome.agents.inventory import take_inventory
+from velodrome.agents.isolation.driver_libraries import driver_library_variables
+from velodrome.agents.isolation.mapped_libraries import (
+    library_notes,
+    mapped_libraries,
+    parse_libraries,
+)
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.task import Limits, Task
 
@@ -36,11 +40,11 @@ LOCKED = (
 
 
 def told(*mapped: str) -> tuple[str, ...]:
-    return notes_of(mapped, LOCKED, (ENVIRONMENT, INTERPRETER))
+    return library_notes(mapped, LOCKED, (ENVIRONMENT, INTERPRETER))
 
 
 def test_libraries_are_read_from_the_kernels_list_of_mappings() -> None:
-    assert set(libraries_of(MAPS)) == {
+    assert set(parse_libraries(MAPS)) == {
         "/opt/env/lib/libtorch.so",
         "/usr/lib/x86_64-linux-gnu/libc.so.6",
         "/opt/a folder/libcudnn.so.9.1.0",
@@ -77,7 +81,9 @@ def test_of_the_shells_library_folders_only_the_driver_is_passed_on(tmp_path: Pa
         folder.mkdir()
         for name in names:
             (folder / name).touch()
-    made = driver_only({"LD_LIBRARY_PATH": f"{first}::{second}:/no/such"}, tmp_path / "driver")
+    made = driver_library_variables(
+        {"LD_LIBRARY_PATH": f"{first}::{second}:/no/such"}, tmp_path / "driver"
+    )
     assert made == {"LD_LIBRARY_PATH": str(tmp_path / "driver")}
     links = {link.name: link.readlink().parent for link in (tmp_path / "driver").iterdir()}
     assert links == {"libcuda.so.1": first, "libnvidia-ml.so.1": first}
@@ -85,8 +91,8 @@ def test_of_the_shells_library_folders_only_the_driver_is_passed_on(tmp_path: Pa
 
 def test_a_shell_without_a_driver_in_its_folders_passes_nothing_on(tmp_path: Path) -> None:
     (tmp_path / "libcudnn.so.9").touch()
-    assert driver_only({"LD_LIBRARY_PATH": str(tmp_path)}, tmp_path / "driver") == {}
-    assert driver_only({}, tmp_path / "driver") == {}
+    assert driver_library_variables({"LD_LIBRARY_PATH": str(tmp_path)}, tmp_path / "driver") == {}
+    assert driver_library_variables({}, tmp_path / "driver") == {}
 
 
 def run(framework: str, home: Path) -> Measurement:
@@ -94,7 +100,7 @@ def run(framework: str, home: Path) -> Measurement:
     task = Task(framework, "float64", "canary", 2, timing=timing, limits=Limits(deadline_s=60))
     return execute(
         task,
-        node=take("this"),
+        node=take_inventory("this"),
         repeat=0,
         attempt=1,
         environments=EnvironmentStore(home / "envs"),

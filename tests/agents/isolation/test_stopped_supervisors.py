@@ -1,4 +1,4 @@
-"""A keeper that is stopped, a worker that cannot be killed: an end all the same, honest locks."""
+"""Tests of stopped supervisors and of workers that cannot be killed."""
 
 import json
 import os
@@ -17,40 +17,42 @@ import pytest
 from velodrome.agents.cores.lock_files import try_lock
 from velodrome.agents.cores.lock_holders import holders
 from velodrome.agents.isolation import orphans, supervised
-from velodrome.agents.isolation.supervised import Cause, Kept, kept
+from velodrome.agents.isolation.supervised import ExitCause, SupervisedProcess, run_supervised
 
 ENDS = "import time; time.sleep(1.0)"
 STAYS = "import time; time.sleep(100)"
 
 
-def started(stack: ExitStack, script: str, folder: Path, **bounds: float) -> Kept:
+def started(stack: ExitStack, script: str, folder: Path, **bounds: float) -> SupervisedProcess:
     command = [sys.executable, "-I", "-S", "-c", script]
-    return stack.enter_context(kept(command, os.environ, folder / "log", **bounds))
+    return stack.enter_context(run_supervised(command, os.environ, folder / "log", **bounds))
 
 
-def guard_of(running: Kept) -> int:
-    return psutil.Process(running.keeper_pid).ppid()
+def guard_of(running: SupervisedProcess) -> int:
+    return psutil.Process(running.supervisor_pid).ppid()
 
 
-def stop(running: Kept, who: str) -> None:
-    pids = {"keeper": running.keeper_pid, "guard": guard_of(running), "worker": running.pid}
+def stop(running: SupervisedProcess, who: str) -> None:
+    pids = {"supervisor": running.supervisor_pid, "guard": guard_of(running), "worker": running.pid}
     for name in who.split():
         os.kill(pids[name], signal.SIGSTOP)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("who", ["keeper", "guard", "guard keeper"])
-def test_a_stopped_keeper_is_woken_and_tells_how_its_worker_ended(who: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("who", ["supervisor", "guard", "guard supervisor"])
+def test_a_stopped_supervisor_is_woken_and_tells_how_its_worker_ended(
+    who: str, tmp_path: Path
+) -> None:
     with ExitStack() as stack:
         running = started(stack, ENDS, tmp_path)
         stop(running, who)
         time.sleep(1.2)  # until the worker has ended
-        ending = running.ending(timeout_s=10)
-    assert ending and (ending.cause, ending.exit_code) == (Cause.EXIT, 0)
-    assert running.was_stopped
+        ending = running.poll(timeout_s=10)
+    assert ending and (ending.cause, ending.exit_code) == (ExitCause.EXIT, 0)
+    assert running.supervisor_was_stopped
 
 
-@pytest.mark.parametrize("who", ["keeper", "guard", "worker", "guard keeper worker"])
+@pytest.mark.parametrize("who", ["supervisor", "guard", "worker", "guard supervisor worker"])
 def test_a_tree_of_which_any_part_is_stopped_is_gone_with_its_block(
     who: str, tmp_path: Path
 ) -> None:
@@ -62,46 +64,50 @@ def test_a_tree_of_which_any_part_is_stopped_is_gone_with_its_block(
         os.close(lock)
         stop(running, who)
     assert time.monotonic() - begun_s < 8
-    assert orphans.marked(running.token) == ()
-    assert not psutil.pid_exists(running.keeper_pid)
+    assert orphans.find_tree(running.token) == ()
+    assert not psutil.pid_exists(running.supervisor_pid)
     free = try_lock(tmp_path / "lock")
     assert free is not None
     os.close(free)
 
 
 @pytest.mark.slow
-def test_a_keeper_that_is_stopped_again_and_again_is_gone_in_the_end(
+def test_a_supervisor_that_is_stopped_again_and_again_is_gone_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervised, "END_S", 1.0)
     again = "import os, sys, time\nwhile True: os.kill(int(sys.argv[1]), 19); time.sleep(0.001)"
     with ExitStack() as stack:
         running = started(stack, STAYS, tmp_path)
-        stop(running, "keeper guard")
+        stop(running, "supervisor guard")
         with ExitStack() as others:
-            for pid in (running.keeper_pid, guard_of(running)):
+            for pid in (running.supervisor_pid, guard_of(running)):
                 command = [sys.executable, "-I", "-S", "-c", again, str(pid)]
                 other = others.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
                 others.callback(other.kill)
             time.sleep(0.5)
-            ending = running.ended()
-    assert ending and ending.cause in (Cause.STOPPED, Cause.RELEASED)  # if it is ever quick enough
-    assert running.left() == ()
+            ending = running.kill()
+    assert ending and ending.cause in (
+        ExitCause.STOPPED,
+        ExitCause.RELEASED,
+    )  # if it is ever quick enough
+    assert running.survivors() == ()
 
 
 AGENT = """
 import os, signal, sys, time
 from pathlib import Path
 from velodrome.agents.cores.lock_files import try_lock
-from velodrome.agents.isolation.supervised import kept
+from velodrome.agents.isolation.supervised import run_supervised
 folder = Path(sys.argv[1])
 lock = try_lock(folder / "lock")
 sleep = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(100)"]
-with kept(sleep, os.environ, folder / "log", held_fds=(lock,)) as running:
-    guard = int(Path(f"/proc/{running.keeper_pid}/stat").read_text().rpartition(")")[2].split()[1])
+with run_supervised(sleep, os.environ, folder / "log", held_fds=(lock,)) as running:
+    stat = Path(f"/proc/{running.supervisor_pid}/stat").read_text()
+    guard = int(stat.rpartition(")")[2].split()[1])
     os.kill(guard, signal.SIGSTOP)
-    os.kill(running.keeper_pid, signal.SIGSTOP)
-    print(running.keeper_pid, flush=True)
+    os.kill(running.supervisor_pid, signal.SIGSTOP)
+    print(running.supervisor_pid, flush=True)
     time.sleep(100)
 """
 
@@ -112,13 +118,13 @@ def test_what_outlives_its_agent_is_named_as_the_holder_and_gone_with_the_next_a
     command = [sys.executable, "-c", AGENT, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as agent:
         assert agent.stdout
-        keeper = int(agent.stdout.readline())
+        supervisor = int(agent.stdout.readline())
         assert holders([tmp_path / "lock"]).startswith(f"pid {agent.pid} (")
         agent.kill()
     said = holders([tmp_path / "lock"])
-    assert f"pid {keeper} (" in said and ", stopped)" in said
+    assert f"pid {supervisor} (" in said and ", stopped)" in said
     assert f"left by pid {agent.pid} (" in said
-    orphans.sweep_strays()
+    orphans.remove_orphans()
     deadline = time.monotonic() + 5
     while (lock := try_lock(tmp_path / "lock")) is None and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -141,12 +147,14 @@ supervised.END_S = 1.0
 sys.executable = "/usr/bin/python3"  # the test's own may be root's alone
 folder = Path(sys.argv[1])
 lock = try_lock(folder / "lock")
-with supervised.kept([str(folder / "root")], {}, folder / "log", held_fds=(lock,)) as running:
+command = [str(folder / "root")]
+with supervised.run_supervised(command, {}, folder / "log", held_fds=(lock,)) as running:
     while not (folder / "log").exists() or "up" not in (folder / "log").read_text(): pass
     os.close(lock)
-    ending = running.ended()
-    told = ending, running.pid, running.keeper_pid, running.left(), holders([folder / "lock"])
-print(json.dumps(told))
+    ending = running.kill()
+    pids = running.pid, running.supervisor_pid, running.survivors()
+    result = ending, *pids, holders([folder / "lock"])
+print(json.dumps(result))
 """
 
 
@@ -154,7 +162,7 @@ print(json.dumps(told))
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make what others cannot kill")
 @pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="needs a Python of everybody's")
 def test_a_worker_that_cannot_be_killed_is_named_with_who_holds_its_locks() -> None:
-    """Its keeper goes on, and lets go of them when it is gone at last."""
+    """Its supervisor goes on, and lets go of them when it is gone at last."""
     compiler = shutil.which("cc") or pytest.skip("needs a C compiler")
     folder = Path(tempfile.mkdtemp())
     os.chown(folder, 65534, 65534)
@@ -163,11 +171,11 @@ def test_a_worker_that_cannot_be_killed_is_named_with_who_holds_its_locks() -> N
     (folder / "root").chmod(0o4755)
     done = subprocess.run([sys.executable, "-c", AS_NOBODY, folder], stdout=subprocess.PIPE)
     assert done.returncode == 0
-    ending, worker, keeper, left, said = json.loads(done.stdout)
+    ending, worker, supervisor, left, said = json.loads(done.stdout)
     try:
         assert ending is None
-        assert keeper in left
-        assert f"pid {keeper} (" in said
+        assert supervisor in left
+        assert f"pid {supervisor} (" in said
         assert try_lock(folder / "lock") is None
     finally:
         os.kill(worker, signal.SIGKILL)

@@ -16,8 +16,8 @@ import pytest
 
 from velodrome.agents.node import Gpu
 from velodrome.agents.sampling import driver, sampler
-from velodrome.agents.sampling.driver import VARIABLE, ask, has_nvidia_gpu, look
-from velodrome.agents.sampling.driver_faults import Fault
+from velodrome.agents.sampling.driver import VARIABLE, has_nvidia_gpu, query_driver, query_gpus
+from velodrome.agents.sampling.driver_faults import DriverFault
 
 SOURCE = Path(__file__).parents[2] / "fake_nvml" / "fake_nvml.c"
 FUNCTIONS = re.findall(r"(?m)^int (nvml\w+)\(", SOURCE.read_text())
@@ -52,7 +52,7 @@ def two_gpus(fake_driver: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_sound_driver_has_no_fault() -> None:
-    seen = look()
+    seen = query_gpus()
     assert (len(seen.gpus), seen.cuda_major, seen.faults) == (2, 13, ())
 
 
@@ -63,7 +63,7 @@ def test_each_status_of_the_drivers_start_is_named_with_its_mend(
     told = {}
     for status in (*STATUSES, 77):  # which no release has
         monkeypatch.setenv("FAKE_NVML_FAILS", f"nvmlInitWithFlags={status}")
-        seen = look()
+        seen = query_gpus()
         assert seen.gpus == ()
         told[status] = seen.faults
     assert told.pop(pynvml.NVML_ERROR_DRIVER_NOT_LOADED) == ()  # no GPU is built in here
@@ -86,11 +86,11 @@ def test_a_gpu_without_a_loaded_driver_is_a_fault_and_a_library_alone_is_none(
     assert not has_nvidia_gpu(tmp_path)
     assert not has_nvidia_gpu(tmp_path / "none")
     monkeypatch.setenv("FAKE_NVML_FAILS", "nvmlInitWithFlags=9")
-    assert look() == driver.Driver()
+    assert query_gpus() == driver.DriverState()
     (tmp_path / "a" / "class").write_text("0x030200\n")
     monkeypatch.setattr(driver, "PCI_DEVICES", tmp_path)
-    (fault,) = look().faults
-    assert "no kernel module that is loaded" in fault.problem
+    (fault,) = query_gpus().faults
+    assert "no loaded kernel module" in fault.problem
     assert "modprobe nvidia" in fault.mend
 
 
@@ -99,10 +99,10 @@ def test_no_library_is_no_driver_and_a_damaged_one_is_a_fault(
 ) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
     if not driver.is_installed({}):
-        assert look() == driver.Driver()
+        assert query_gpus() == driver.DriverState()
     (tmp_path / "libnvidia-ml.so.1").write_bytes(b"\x7fELF")  # as a full disk leaves it
-    (fault,) = look().faults
-    assert "cannot be loaded" in fault.problem and "Install the driver anew" in fault.mend
+    (fault,) = query_gpus().faults
+    assert "cannot be loaded" in fault.problem and "Reinstall the whole driver" in fault.mend
 
 
 def test_a_library_is_found_wherever_the_dynamic_linker_looks(
@@ -124,18 +124,18 @@ def test_each_question_that_fails_is_named_or_nothing_is_lost_by_it(
     for function in FUNCTIONS:
         monkeypatch.setenv("FAKE_NVML_FAILS", f"{function}=999")
         if function in NEEDED | WELCOME:
-            seen = look()
+            seen = query_gpus()
             assert seen.faults, function
             assert all("(NVML 999" in fault.problem for fault in seen.faults)
         else:  # the doctor's alone, or asked while a task runs, or there is another one that tells
-            states = ask("velodrome.agents.doctor.gpu_driver")
-            assert states is not None and not isinstance(states, Fault), function
+            states = query_driver("velodrome.agents.doctor.gpu_driver")
+            assert states is not None and not isinstance(states, DriverFault), function
             assert (len(states["gpus"]), states["faults"]) == (2, []), function
 
 
 def test_what_a_sound_driver_does_not_have_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_NVML_FAILS", ",".join(f"{name}=3" for name in WELCOME))
-    seen = look()
+    seen = query_gpus()
     assert (len(seen.gpus), seen.cuda_major, seen.faults) == (2, 13, ())
 
 
@@ -145,7 +145,7 @@ def test_a_gpu_that_is_lost_is_named_and_the_others_are_used(
     state = tmp_path / "state"
     state.write_text("1 fails 15\n")
     monkeypatch.setenv("FAKE_NVML_STATE", str(state))
-    seen = look()
+    seen = query_gpus()
     assert [gpu.index for gpu in seen.gpus] == [0]
     (fault,) = seen.faults
     assert str(fault).startswith("GPU 1 has fallen off the bus (NVML 15). Restart the machine")
@@ -158,7 +158,7 @@ def test_a_driver_that_hangs_is_named_at_the_deadline_and_its_process_is_gone(
     monkeypatch.setenv("FAKE_NVML_FAILS", f"{function}=hangs")
     monkeypatch.setenv(VARIABLE, "1")
     begun_s = time.monotonic()
-    (fault,) = look().faults
+    (fault,) = query_gpus().faults
     assert "does not answer within 1 s" in fault.problem
     assert VARIABLE in fault.mend
     assert time.monotonic() - begun_s < 10
@@ -167,8 +167,8 @@ def test_a_driver_that_hangs_is_named_at_the_deadline_and_its_process_is_gone(
 
 def test_a_driver_that_ends_the_process_that_asks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_NVML_FAILS", "nvmlInitWithFlags=dies")
-    (fault,) = look().faults
-    assert "ended the process that asked it (by signal 6" in fault.problem
+    (fault,) = query_gpus().faults
+    assert "crashed the process that queried it (by signal 6" in fault.problem
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-1", "0", "1e30", "soon"])
@@ -176,8 +176,8 @@ def test_a_deadline_that_is_none_is_told_of_and_not_taken(
     text: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(VARIABLE, text)
-    assert len(look().gpus) == 2
-    assert f"{VARIABLE}={text}: give a number of seconds" in caplog.text
+    assert len(query_gpus().gpus) == 2
+    assert f"{VARIABLE}={text} is not a number of seconds" in caplog.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -187,7 +187,7 @@ def test_who_waits_for_a_driver_that_hangs_can_be_ended_and_leaves_nothing(
     monkeypatch.setenv("FAKE_NVML_FAILS", "nvmlInitWithFlags=hangs")
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from velodrome.agents.sampling.driver import look; look()"
+        "from velodrome.agents.sampling.driver import query_gpus; query_gpus()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stderr=subprocess.DEVNULL, start_new_session=True
@@ -217,7 +217,7 @@ def test_a_driver_that_hangs_when_it_is_sampled_costs_a_task_its_readings_and_no
 ) -> None:
     monkeypatch.setenv("FAKE_NVML_FAILS", "nvmlDeviceGetUtilizationRates=hangs")
     monkeypatch.setattr(sampler, "STOP_S", 1.0)
-    gpus: tuple[Gpu, ...] = look().gpus
+    gpus: tuple[Gpu, ...] = query_gpus().gpus
     with subprocess.Popen(["sleep", "60"]) as worker:
         with sampler.Sampler(worker.pid, gpus=gpus) as sampled:
             time.sleep(0.5)

@@ -14,10 +14,10 @@ import pytest
 
 from velodrome.adapters.protocol import Phase
 from velodrome.agents.measurement import GpuReading, Reading, Sample
-from velodrome.agents.sampling.gpu_interference import gpu_disturbances
-from velodrome.agents.sampling.interference_finding import Weight, stories
-from velodrome.agents.sampling.readings import attribute
-from velodrome.agents.sampling.utilization import Utilization, summarize
+from velodrome.agents.sampling.gpu_interference import find_gpu_interference
+from velodrome.agents.sampling.interference_finding import Severity, texts_of
+from velodrome.agents.sampling.readings import assign_phases
+from velodrome.agents.sampling.utilization import Utilization, summarize_utilization
 
 S = 10**9
 MIB = 2**20
@@ -75,7 +75,7 @@ METERED = {"two": [WHOLE(0), WHOLE(1)], "parted": [PART(1)], "gone": [WHOLE(7)]}
 
 READ = """
 import json, os, subprocess, sys
-from velodrome.agents.sampling.gpu_meter import Meter
+from velodrome.agents.sampling.gpu_meter import GpuMeter
 asked = json.load(sys.stdin)
 now_ns = 0
 found = {"inventory": []}
@@ -89,7 +89,7 @@ with subprocess.Popen(["sh", "-c", shell], stdin=-1, stdout=-1, text=True) as wo
         with open(os.environ["FAKE_NVML_STATE"], "w") as file:
             print(script, file=file)
         os.environ["FAKE_NVML_NOW"] = "0"
-        meter = Meter(
+        meter = GpuMeter(
             [(int(uuid[-1]) if uuid.startswith("G") else 0, uuid) for uuid in uuids],
             namespace=namespace, now_ns=lambda: now_ns, cost_ns=lambda: 0,
         )
@@ -100,9 +100,9 @@ with subprocess.Popen(["sh", "-c", shell], stdin=-1, stdout=-1, text=True) as wo
             found[name].append([vars(gpu) for gpu in meter.read({worker.pid})])
     with open(os.environ["FAKE_NVML_STATE"], "w") as file:
         print(asked["parted"][0], file=file)
-    from velodrome.agents.sampling.gpus import Asked, boards, usable
-    found["inventory"] = [vars(gpu) for gpu in usable(Asked(), "")]
-    found["boards"] = [vars(gpu) for gpu in boards(Asked(), "")]
+    from velodrome.agents.sampling.gpus import DriverQueries, installed_gpus, usable_gpus
+    found["inventory"] = [vars(gpu) for gpu in usable_gpus(DriverQueries(), "")]
+    found["boards"] = [vars(gpu) for gpu in installed_gpus(DriverQueries(), "")]
     worker.communicate("end")
 found["other"] = open("/proc/self/comm").read().strip(), os.getpid()
 print(json.dumps(found))
@@ -133,14 +133,14 @@ def told(fake_driver: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 def readings(told: dict[str, list], name: str) -> tuple[Reading, ...]:
     found = [
-        Reading(i * S // 10, "", 0.0, 1, 1, gpus=tuple(GpuReading.of_fields(gpu) for gpu in gpus))
+        Reading(i * S // 10, "", 0.0, 1, 1, gpus=tuple(GpuReading.from_fields(gpu) for gpu in gpus))
         for i, gpus in enumerate(told[name])
     ]
-    return attribute(found, PHASES)
+    return assign_phases(found, PHASES)
 
 
 def used(told: dict[str, list], name: str) -> Utilization:
-    return summarize(readings(told, name), PHASES, samples=SAMPLES, ended_ns=9 * S)
+    return summarize_utilization(readings(told, name), PHASES, samples=SAMPLES, ended_ns=9 * S)
 
 
 def energy(told: dict[str, list], name: str) -> tuple[float | None, str, str]:
@@ -151,11 +151,11 @@ def energy(told: dict[str, list], name: str) -> tuple[float | None, str, str]:
 
 
 def flagged(told: dict[str, list], name: str) -> tuple[str, ...]:
-    return stories(gpu_disturbances(readings(told, name)), Weight.FLAGGED)
+    return texts_of(find_gpu_interference(readings(told, name)), Severity.FLAGGED)
 
 
 def reported(told: dict[str, list], name: str) -> tuple[str, ...]:
-    return stories(gpu_disturbances(readings(told, name)), Weight.REPORTED)
+    return texts_of(find_gpu_interference(readings(told, name)), Severity.REPORTED)
 
 
 def test_the_power_of_a_ramp_is_integrated_where_there_is_no_counter(told) -> None:
@@ -179,7 +179,7 @@ def test_a_counter_and_a_power_that_contradict_each_other_are_noted(told) -> Non
     found = used(told, "doubtful")
     assert found.energy_per_gradient_j == pytest.approx(250 * 3 / 21, abs=1e-9)
     assert found.energy_deviation_percent == pytest.approx(20)
-    assert found.notes == ("power sums up to 20 % more energy than the GPU's counter",)
+    assert found.notes == ("integrated power is 20 % more than the GPU's energy counter",)
 
 
 def test_the_power_of_the_instant_comes_before_the_mean_over_a_second(told) -> None:
@@ -187,7 +187,7 @@ def test_the_power_of_the_instant_comes_before_the_mean_over_a_second(told) -> N
 
 
 def test_a_counter_that_begins_anew_within_a_phase_gives_way_to_power(told) -> None:
-    reason = "the energy counter of GPU 0 began anew, as after a reset: its power was integrated"
+    reason = "the energy counter of GPU 0 was reset: its power was integrated"
     assert energy(told, "reset") == (1200.0, "estimated", reason)
     assert used(told, "reset").energy_per_gradient_j == pytest.approx(200 * 3 / 21, abs=1e-9)
 
@@ -197,7 +197,7 @@ def test_a_counter_that_began_anew_before_the_timed_phases_is_measured(told) -> 
 
 
 def test_a_power_meter_that_was_silent_for_two_seconds_gives_no_energy(told) -> None:
-    reason = "GPU 0 has no energy counter and the power meter of GPU 0 was silent for too long"
+    reason = "GPU 0 has no energy counter and the power meter of GPU 0 has a gap"
     assert energy(told, "silent") == (None, "unavailable", reason)
     assert used(told, "silent").energy_per_gradient_j is None
 
@@ -207,7 +207,7 @@ def test_a_counter_counts_on_while_it_is_silent(told) -> None:
 
 
 def test_a_gpu_that_tells_neither_energy_nor_power_says_so(told) -> None:
-    reason = "GPU 0 has no energy counter and GPU 0 tells no power"
+    reason = "GPU 0 has no energy counter and GPU 0 has no power meter"
     assert energy(told, "nothing told") == (None, "unavailable", reason)
 
 
@@ -218,7 +218,7 @@ def test_of_a_lost_gpu_nothing_is_known_from_then_on(told) -> None:
     known = {name for gpu in found[70:] for name, value in gpu.items() if value is not None}
     assert known == {"index", "uuid", "lost"}
     assert energy(told, "lost") == (None, "unavailable", "GPU 0 was lost")
-    assert flagged(told, "lost") == ("GPU 0 was lost: it answers its driver no more",)
+    assert flagged(told, "lost") == ("GPU 0 was lost: it no longer answers its driver",)
 
 
 def test_a_gpu_that_is_not_there_tells_nothing(told) -> None:
@@ -227,7 +227,7 @@ def test_a_gpu_that_is_not_there_tells_nothing(told) -> None:
         "uuid",
         "lost",
     }
-    reason = "GPU 7 has no energy counter and GPU 7 tells no power"
+    reason = "GPU 7 has no energy counter and GPU 7 has no power meter"
     assert energy(told, "gone") == (None, "unavailable", reason)
 
 
@@ -272,7 +272,9 @@ def test_another_process_on_the_gpu_is_flagged_by_name(told) -> None:
     story = f"others were on GPU 0 while it was timed: pid {pid} ({name}, 700 MiB)"
     assert flagged(told, "shared") == (story,)
     assert reported(told, "shared") == ()
-    assert [len(gpu["foreign"]) for (gpu,) in told["shared"]] == [0] * 25 + [1] * 35 + [0] * 41
+    assert [len(gpu["other_processes"]) for (gpu,) in told["shared"]] == [0] * 25 + [1] * 35 + [
+        0
+    ] * 41
 
 
 def test_memory_of_the_worker_and_of_what_it_started_is_the_tasks_own(told) -> None:
@@ -287,21 +289,21 @@ def test_another_process_that_left_before_is_flagged_too(told) -> None:
 
 
 def test_in_a_container_others_are_unknown_but_their_work_is_seen(told) -> None:
-    assert {gpu["foreign"] for (gpu,) in told["in a container"]} == {None}
+    assert {gpu["other_processes"] for (gpu,) in told["in a container"]} == {None}
     assert flagged(told, "in a container") == (
-        "GPU 0 was busy 30 % and more before the task used it",
+        "GPU 0 was at least 30 % busy before the task used it",
     )
     assert used(told, "in a container").peak_gpu_process_memory_bytes is None
 
 
 def test_what_was_on_the_gpu_before_may_rub_off_for_a_second(told) -> None:
     assert flagged(told, "idle in a container") == ()
-    story = "whether others were on GPU 0 is not known: its driver does not tell"
+    story = "whether others were on GPU 0 is unknown: its driver does not state it"
     assert reported(told, "idle in a container") == (story,)
 
 
 def test_in_a_container_whose_pids_the_driver_knows_only_finding_somebody_counts(told) -> None:
-    found = [gpu["foreign"] for (gpu,) in told["known in a container"]]
+    found = [gpu["other_processes"] for (gpu,) in told["known in a container"]]
     assert found[:30] == [None] * 30
     assert [len(processes) for processes in found[30:]] == [1] * 71
     # It tells no memory there.
@@ -322,7 +324,7 @@ def test_a_part_of_a_gpu_has_its_own_memory_and_no_meter(told) -> None:
         "temperature_c": 50.0,
         "sm_mhz": 1400,
         "throttle_reasons": 0,
-        "foreign": [],
+        "other_processes": [],
         "lost": False,
     }
     reason = f"{PART(1)} of GPU 0 has no meter of its own"

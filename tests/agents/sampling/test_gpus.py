@@ -30,7 +30,7 @@ TWO_GPUS = """\
 INVENTORY = """
 import json
 from dataclasses import asdict
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 print(json.dumps([asdict(gpu) for gpu in take().gpus]))
 """
 
@@ -38,7 +38,7 @@ print(json.dumps([asdict(gpu) for gpu in take().gpus]))
 SAMPLING = """
 import json, os, subprocess, sys
 from dataclasses import asdict
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.sampling.sampler import Sampler
 gpus = take().gpus
 chosen = tuple(gpus[int(index)] for index in sys.argv[1])
@@ -54,10 +54,10 @@ print(json.dumps([asdict(gpu) for gpu in sampler.readings[-1].gpus]))
 
 METERING = """
 import json, os, time
-from velodrome.agents.sampling.gpu_meter import Meter
-from velodrome.agents.inventory import take
+from velodrome.agents.sampling.gpu_meter import GpuMeter
+from velodrome.agents.inventory import take_inventory
 path = os.environ["FAKE_NVML_STATE"]
-meter = Meter([(gpu.index, gpu.uuid) for gpu in take().gpus[:1]])
+meter = GpuMeter([(gpu.index, gpu.uuid) for gpu in take().gpus[:1]])
 energy, memory = [], []
 def read():
     (gpu,) = meter.read(())
@@ -139,7 +139,9 @@ def test_gpus_are_sampled_and_what_one_does_not_tell_is_unknown(driver: dict[str
             "temperature_c": 61.0,
             "sm_mhz": 1410,
             "throttle_reasons": 4,
-            "foreign": [[*first["foreign"][0][:2], 50 * MIB]] if first["foreign"] else None,
+            "other_processes": [[*first["other_processes"][0][:2], 50 * MIB]]
+            if first["other_processes"]
+            else None,
             "lost": False,
         }
     )

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 
 from velodrome.agents.measurement import Reading
-from velodrome.agents.sampling.background_load import Place
-from velodrome.agents.sampling.interference import Quietness, judge
-from velodrome.agents.sampling.interference_finding import Disturbance, Weight
-from velodrome.agents.sampling.top_processes import Suspect
+from velodrome.agents.sampling.background_load import CpuCounts
+from velodrome.agents.sampling.interference import InterferenceSummary, summarize_interference
+from velodrome.agents.sampling.interference_finding import InterferenceFinding, Severity
+from velodrome.agents.sampling.top_processes import TopProcess
 
 MS = 10**6
-FOUR_CORES = Place(task_cpus=1, core_cpus=1, machine_cpus=4)
-TWO_CORES = Place(task_cpus=1, core_cpus=1, machine_cpus=2)
+FOUR_CORES = CpuCounts(task_cpus=1, core_cpus=1, machine_cpus=4)
+TWO_CORES = CpuCounts(task_cpus=1, core_cpus=1, machine_cpus=2)
 CALM = Reading(
     at_ns=0,
     phase="forward",
@@ -26,8 +26,8 @@ CALM = Reading(
     pressure_percent=0.0,
     memory_pressure_percent=0.0,
 )
-STRESSOR = Suspect(123, "stress-ng", 98.0, near=True, running=True)
-NEIGHBOUR = Suspect(456, "rsync", 99.0, near=False, running=False)
+STRESSOR = TopProcess(123, "stress-ng", 98.0, on_task_cores=True, running=True)
+NEIGHBOUR = TopProcess(456, "rsync", 99.0, on_task_cores=False, running=False)
 
 
 def series(count: int = 20, **figures: object) -> list[Reading]:
@@ -40,8 +40,8 @@ def one_after_another(*parts: list[Reading]) -> list[Reading]:
     return [replace(reading, at_ns=100 * MS * n) for n, reading in enumerate(readings)]
 
 
-def judged(place: Place = FOUR_CORES, **figures: object) -> Quietness:
-    return judge(series(**figures), place)
+def judged(place: CpuCounts = FOUR_CORES, **figures: object) -> InterferenceSummary:
+    return summarize_interference(series(**figures), place)
 
 
 def test_a_task_alone_on_its_cores_is_quiet() -> None:
@@ -56,11 +56,11 @@ def test_ticks_that_are_too_coarse_for_a_reading_even_out_over_many() -> None:
         replace(CALM, at_ns=100 * MS * n, other_cpu_percent=foreign, cpu_percent=own)
         for n, (foreign, own) in enumerate(wrong)
     ]
-    assert judge(readings, FOUR_CORES).interference_free is True
+    assert summarize_interference(readings, FOUR_CORES).interference_free is True
 
 
 def test_a_stressor_on_its_core_is_named_with_how_much_it_took() -> None:
-    told = judged(cpu_percent=50.0, other_cpu_percent=50.0, suspects=(STRESSOR, NEIGHBOUR))
+    told = judged(cpu_percent=50.0, other_cpu_percent=50.0, top_processes=(STRESSOR, NEIGHBOUR))
     assert told.interference_free is False
     assert told.interference == (
         "its cores were used by others while it was timed, 50 % of one core: stress-ng (pid 123)"
@@ -69,11 +69,11 @@ def test_a_stressor_on_its_core_is_named_with_how_much_it_took() -> None:
 
 
 def test_a_stressor_that_was_there_before_is_said_to_have_been() -> None:
-    early = series(phase="build", other_cpu_percent=50.0, suspects=(STRESSOR,))
+    early = series(phase="build", other_cpu_percent=50.0, top_processes=(STRESSOR,))
     late = series(other_cpu_percent=50.0, cpu_percent=50.0)
-    during = judge(one_after_another(early, late), FOUR_CORES)
+    during = summarize_interference(one_after_another(early, late), FOUR_CORES)
     assert "its cores were used by others before and while it was timed" in during.interference
-    only_before = judge(one_after_another(early, series()), FOUR_CORES)
+    only_before = summarize_interference(one_after_another(early, series()), FOUR_CORES)
     assert only_before.interference_free is True
     assert only_before.minor_interference == (
         "its cores were used by others before it was timed, 50 % of one core: stress-ng (pid 123)"
@@ -82,43 +82,50 @@ def test_a_stressor_that_was_there_before_is_said_to_have_been() -> None:
 
 def test_one_that_comes_when_the_timing_is_over_disturbs_nothing() -> None:
     late = series(phase="update", other_cpu_percent=100.0)
-    assert judge(one_after_another(series(), late), FOUR_CORES).interference_free is True
+    assert (
+        summarize_interference(one_after_another(series(), late), FOUR_CORES).interference_free
+        is True
+    )
 
 
 def test_nobody_in_sight_is_said_and_so_are_interrupts() -> None:
     told = judged(other_cpu_percent=30.0, cpu_percent=70.0)
     assert told.interference.endswith(
-        "nobody who can be seen from here (gone again, or in another container)"
+        "no process that can be seen from here (it ended, or runs in another container)"
     )
     told = judged(other_cpu_percent=30.0, cpu_percent=70.0, interrupt_percent=28.0)
     assert told.interference.endswith(": interrupts")
 
 
 def test_the_name_that_a_process_gives_itself_is_made_harmless() -> None:
-    hostile = Suspect(7, "\x1b[2Jevil\nname", 90.0, near=True, running=True)
-    nameless = Suspect(8, "\x1b[2J", 90.0, near=True, running=True)
-    told = judged(other_cpu_percent=50.0, cpu_percent=50.0, suspects=(hostile, nameless))
+    hostile = TopProcess(7, "\x1b[2Jevil\nname", 90.0, on_task_cores=True, running=True)
+    nameless = TopProcess(8, "\x1b[2J", 90.0, on_task_cores=True, running=True)
+    told = judged(other_cpu_percent=50.0, cpu_percent=50.0, top_processes=(hostile, nameless))
     assert told.interference.endswith(": evil name (pid 7), nameless (pid 8)")
 
 
 def test_who_was_caught_on_the_core_is_named_before_who_did_more() -> None:
-    wanderer = Suspect(5, "wanderer", 150.0, near=True, running=False)
-    little = Suspect(6, "little", 2.0, near=True, running=True)
-    told = judged(other_cpu_percent=50.0, cpu_percent=50.0, suspects=(wanderer, STRESSOR, little))
+    wanderer = TopProcess(5, "wanderer", 150.0, on_task_cores=True, running=False)
+    little = TopProcess(6, "little", 2.0, on_task_cores=True, running=True)
+    told = judged(
+        other_cpu_percent=50.0, cpu_percent=50.0, top_processes=(wanderer, STRESSOR, little)
+    )
     assert told.interference.endswith(": stress-ng (pid 123), wanderer (pid 5)")
 
 
 @pytest.mark.parametrize("phase", ["warmup", "update"])
 def test_one_that_was_looked_for_between_the_timed_phases_or_after_is_named(phase: str) -> None:
     timed = {"other_cpu_percent": 50.0, "cpu_percent": 50.0}
-    between = series(3, phase=phase, suspects=(STRESSOR,))
+    between = series(3, phase=phase, top_processes=(STRESSOR,))
     gradient = series(phase="gradient", **timed) if phase == "warmup" else []
     readings = one_after_another(series(**timed), between, gradient)
-    assert judge(readings, FOUR_CORES).interference.endswith(": stress-ng (pid 123)")
+    assert summarize_interference(readings, FOUR_CORES).interference.endswith(
+        ": stress-ng (pid 123)"
+    )
 
 
 def test_others_with_a_spare_core_between_are_reported_and_not_flagged() -> None:
-    told = judged(other_cores_percent=101.0, suspects=(NEIGHBOUR,))
+    told = judged(other_cores_percent=101.0, top_processes=(NEIGHBOUR,))
     assert (told.interference_free, told.interference) == (True, "")
     assert told.minor_interference == (
         "others used 1.0 of the 3 other CPUs while it was timed: rsync (pid 456)"
@@ -132,10 +139,12 @@ def test_others_with_a_spare_core_between_are_reported_and_not_flagged() -> None
         (TWO_CORES, 101.0),  # none is left for the system's own work
         (TWO_CORES, 30.0),
         (FOUR_CORES, 290.0),
-        (Place(1, 2, 64), 3300.0),  # most of them busy: clock and memory are shared
+        (CpuCounts(1, 2, 64), 3300.0),  # most of them busy: clock and memory are shared
     ],
 )
-def test_others_without_a_spare_core_are_flagged(place: Place, other_cores_percent: float) -> None:
+def test_others_without_a_spare_core_are_flagged(
+    place: CpuCounts, other_cores_percent: float
+) -> None:
     told = judged(place, other_cores_percent=other_cores_percent)
     assert told.interference_free is False
     assert "other CPUs while it was timed" in told.interference
@@ -145,7 +154,7 @@ def test_others_without_a_spare_core_are_flagged(place: Place, other_cores_perce
     ("cpus", "percent"), [(1, 5.0), (2, 10.0), (3, 11.0), (32, 40.0), (256, 50.0)]
 )
 def test_the_more_cpus_the_more_each_may_do_by_itself(cpus: int, percent: float) -> None:
-    place = Place(task_cpus=cpus, core_cpus=cpus, machine_cpus=512)
+    place = CpuCounts(task_cpus=cpus, core_cpus=cpus, machine_cpus=512)
     below = {"cpu_percent": 100.0 * cpus - percent, "other_cpu_percent": percent - 0.5}
     assert judged(place, **below).interference_free is True
     above = {"cpu_percent": 100.0 * cpus - percent, "other_cpu_percent": percent + 0.5}
@@ -155,8 +164,8 @@ def test_the_more_cpus_the_more_each_may_do_by_itself(cpus: int, percent: float)
 def test_a_count_of_few_ticks_is_no_finding() -> None:
     # 40 % of 30 ticks: by chance alone, 10 % of a core more or less are nothing.
     half_idle = {"cpu_percent": 30.0, "other_cpu_percent": 10.0}
-    assert judge(series(4, **half_idle), FOUR_CORES).interference_free is True
-    assert judge(series(400, **half_idle), FOUR_CORES).interference_free is False
+    assert summarize_interference(series(4, **half_idle), FOUR_CORES).interference_free is True
+    assert summarize_interference(series(400, **half_idle), FOUR_CORES).interference_free is False
 
 
 @pytest.mark.parametrize(
@@ -186,25 +195,33 @@ def test_totals_count_as_far_as_they_grew_while_it_was_timed(
     last = 2 * 10**6
     timed = [replace(CALM, **{figure: last + steps * n}) for n in range(10)]
     after = [replace(CALM, phase="update", **{figure: 10**9})]
-    told = judge(one_after_another(early, timed, after), FOUR_CORES)
+    told = summarize_interference(one_after_another(early, timed, after), FOUR_CORES)
     assert told.interference == story
     assert (
-        judge(one_after_another(early, timed[:1] * 10, after), FOUR_CORES).interference_free is True
+        summarize_interference(
+            one_after_another(early, timed[:1] * 10, after), FOUR_CORES
+        ).interference_free
+        is True
     )
 
 
 def test_a_clock_that_falls_for_a_while_is_told_with_both_ends() -> None:
     fast, slow = series(16, cpu_mhz=3600.0), series(4, cpu_mhz=3000.0)
-    told = judge(one_after_another(fast, slow, series(4, cpu_mhz=2900.0)), FOUR_CORES)
+    told = summarize_interference(
+        one_after_another(fast, slow, series(4, cpu_mhz=2900.0)), FOUR_CORES
+    )
     assert told.interference == "the clock of its cores fell from 3600 to 3000 MHz in forward"
-    assert judge(one_after_another(fast, slow[:2]), FOUR_CORES).interference_free is True
+    assert (
+        summarize_interference(one_after_another(fast, slow[:2]), FOUR_CORES).interference_free
+        is True
+    )
 
 
 def test_neither_an_idle_cores_clock_nor_that_of_another_phase_is_a_fall() -> None:
     idle = series(20, cpu_mhz=800.0, cpu_percent=5.0)
     other = series(20, cpu_mhz=3000.0, phase="gradient")
     readings = one_after_another(series(20, cpu_mhz=3600.0), idle, other)
-    assert judge(readings, FOUR_CORES).interference_free is True
+    assert summarize_interference(readings, FOUR_CORES).interference_free is True
 
 
 def test_waiting_for_cpus_is_flagged_only_where_the_cores_do_not_tell() -> None:
@@ -230,14 +247,14 @@ def test_waiting_for_cpus_is_flagged_only_where_the_cores_do_not_tell() -> None:
     ],
 )
 def test_what_cannot_be_told_is_neither_quiet_nor_not(readings: list[Reading]) -> None:
-    told = judge(readings, FOUR_CORES)
+    told = summarize_interference(readings, FOUR_CORES)
     assert (told.interference_free, told.interference, told.other_cpu_percent) == (None, "", None)
 
 
 def test_what_others_found_is_part_of_the_verdict() -> None:
-    hot = Disturbance("GPU 0 was hot")
-    cap = Disturbance("GPU 0 has a power cap", Weight.REPORTED)
-    told = judge(series(), FOUR_CORES, [hot, cap, hot])
+    hot = InterferenceFinding("GPU 0 was hot")
+    cap = InterferenceFinding("GPU 0 has a power cap", Severity.REPORTED)
+    told = summarize_interference(series(), FOUR_CORES, [hot, cap, hot])
     assert (told.interference_free, told.interference, told.minor_interference) == (
         False,
         "GPU 0 was hot",

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from velodrome.agents.sampling.machine_counters import (
-    Counters,
-    Machine,
-    clocks_of_cpuinfo,
-    energy_step,
+    MachineCounters,
+    MachineReader,
+    energy_growth,
+    parse_clocks,
 )
 
 
@@ -17,14 +17,14 @@ def write(root: Path, texts: dict[str, str]) -> None:
 
 
 def test_a_machine_that_tells_nothing_is_unknown_and_not_idle(tmp_path: Path) -> None:
-    assert Machine(f"{tmp_path}/proc", f"{tmp_path}/sys").read({0}) == Counters()
+    assert MachineReader(f"{tmp_path}/proc", f"{tmp_path}/sys").read({0}) == MachineCounters()
 
 
 def test_the_clock_is_the_mean_over_the_cores_of_the_task(tmp_path: Path) -> None:
     clocks = {0: 1_000_000, 1: 3_000_000, 2: 4_000_000}
     path = "sys/devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq"
     write(tmp_path, {path.format(cpu): f"{khz}\n" for cpu, khz in clocks.items()})
-    machine = Machine(f"{tmp_path}/proc", f"{tmp_path}/sys")
+    machine = MachineReader(f"{tmp_path}/proc", f"{tmp_path}/sys")
     assert machine.read({1, 2}).mhz == 3500
 
 
@@ -34,18 +34,18 @@ def test_the_clock_of_cpuinfo_counts_only_where_it_is_measured(
 ) -> None:
     cpu = "processor\t: {}\ncpu MHz\t\t: {}\nflags\t\t: {}\n\n"
     write(tmp_path, {"proc/cpuinfo": cpu.format(0, 900, flags) + cpu.format(1, 2000.5, flags)})
-    assert Machine(f"{tmp_path}/proc", f"{tmp_path}/sys").read({1}).mhz == mhz
+    assert MachineReader(f"{tmp_path}/proc", f"{tmp_path}/sys").read({1}).mhz == mhz
 
 
 def test_cpuinfo_of_many_cores_is_read_to_its_end() -> None:
     text = b"".join(b"processor\t: %d\nflags\t: a b\ncpu MHz\t: %d\n\n" % (n, n) for n in range(99))
-    assert clocks_of_cpuinfo(text, {98, 3}) == [3.0, 98.0]
+    assert parse_clocks(text, {98, 3}) == [3.0, 98.0]
 
 
 def test_the_energy_counter_goes_on_where_it_wraps() -> None:
     # By hand: 10 up to the end of its range at 1000, and 25 more.
-    assert energy_step(990, 25, 1000) == 35
-    assert energy_step(25, 30, 1000) == 5
+    assert energy_growth(990, 25, 1000) == 35
+    assert energy_growth(25, 30, 1000) == 5
 
 
 def test_energy_is_of_the_sockets_and_not_of_their_parts(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_energy_is_of_the_sockets_and_not_of_their_parts(tmp_path: Path) -> None
                 f"{folder}/{domain}/max_energy_range_uj": "1000\n",
             },
         )
-    machine = Machine(f"{tmp_path}/proc", f"{tmp_path}/sys")
+    machine = MachineReader(f"{tmp_path}/proc", f"{tmp_path}/sys")
     assert machine.read({0}).package_energy_uj == 0
     write(tmp_path, {f"{folder}/intel-rapl:0/energy_uj": "25\n"})
     write(tmp_path, {f"{folder}/intel-rapl:1/energy_uj": "1000\n"})

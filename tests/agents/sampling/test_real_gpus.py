@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.measurement import Reading
 from velodrome.agents.node import Gpu
-from velodrome.agents.sampling.energy import of_gpus
+from velodrome.agents.sampling.energy import gpu_energy
 from velodrome.agents.sampling.sampler import Sampler
 
 SECONDS = 4
@@ -17,7 +17,7 @@ SECONDS = 4
 
 @pytest.fixture(scope="module")
 def gpus() -> tuple[Gpu, ...]:
-    return take().gpus or pytest.skip("needs a GPU")
+    return take_inventory().gpus or pytest.skip("needs a GPU")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_figures_of_a_real_gpu_are_such_as_can_be(sampler: Sampler, gpus: tuple[
 @pytest.mark.gpu
 def test_counter_and_power_of_a_real_gpu_agree(sampler: Sampler) -> None:
     readings = sampler.readings
-    found = of_gpus(readings, [(readings[0].at_ns + 10**9, readings[-1].at_ns - 5 * 10**8)])
+    found = gpu_energy(readings, [(readings[0].at_ns + 10**9, readings[-1].at_ns - 5 * 10**8)])
     if found.source != "measured":
         pytest.skip(found.reason)
     assert found.joules is not None

@@ -13,12 +13,12 @@ import pytest
 
 from velodrome.adapters.protocol import Phase
 from velodrome.agents.measurement import Reading
-from velodrome.agents.sampling.cpu_times import Ticks
-from velodrome.agents.sampling.machine_counters import Counters
-from velodrome.agents.sampling.readings import attribute, to_readings
+from velodrome.agents.sampling.cpu_times import CpuTimes
+from velodrome.agents.sampling.machine_counters import MachineCounters
+from velodrome.agents.sampling.readings import assign_phases, to_readings
 from velodrome.agents.sampling.sampler import Sampler
 from velodrome.agents.sampling.sampler_process import Instant
-from velodrome.agents.sampling.tree_usage import Usage
+from velodrome.agents.sampling.tree_usage import TreeUsage
 
 pytestmark = pytest.mark.serial
 
@@ -247,15 +247,15 @@ def test_a_rate_of_zero_is_refused() -> None:
         Sampler(os.getpid(), hz=0)
 
 
-def usage(cpu_ns: int, age_ns: int = 10 * MS) -> Usage:
-    return Usage(cpu_ns, MB, MB, 1, age_ns, None, None, None)
+def usage(cpu_ns: int, age_ns: int = 10 * MS) -> TreeUsage:
+    return TreeUsage(cpu_ns, MB, MB, 1, age_ns, None, None, None)
 
 
 def test_percentages_are_of_the_time_since_a_counter_was_last_known() -> None:
     instants = [
-        Instant(1000 * MS, usage(5 * MS), Counters(Ticks(100, 1000), 0)),
-        Instant(1100 * MS, usage(155 * MS), Counters()),
-        Instant(1200 * MS, usage(205 * MS), Counters(Ticks(130, 1040), 50_000)),
+        Instant(1000 * MS, usage(5 * MS), MachineCounters(CpuTimes(100, 1000), 0)),
+        Instant(1100 * MS, usage(155 * MS), MachineCounters()),
+        Instant(1200 * MS, usage(205 * MS), MachineCounters(CpuTimes(130, 1040), 50_000)),
     ]
     readings = to_readings(instants)
     # By hand: 5 of the first 10 ms; 150 and 50 of 100 ms; 30 of 40 ticks; 50 of 200 ms.
@@ -265,12 +265,12 @@ def test_percentages_are_of_the_time_since_a_counter_was_last_known() -> None:
 
 
 def test_an_instant_is_the_same_after_its_way_through_the_pipe() -> None:
-    instant = Instant(7, usage(3), Counters(Ticks(1, 2), None, 2450.5), cost_ns=9)
-    assert Instant.of_line(instant.line().encode()) == instant
+    instant = Instant(7, usage(3), MachineCounters(CpuTimes(1, 2), None, 2450.5), cost_ns=9)
+    assert Instant.from_line(instant.line().encode()) == instant
 
 
 def test_a_reading_belongs_to_the_phase_that_began_last() -> None:
     readings = [Reading(at_ns, "", 0.0, 0, 1) for at_ns in (5, 10, 19, 20, 99)]
     phases = (Phase("import", 10), Phase("build", 20))
-    named = [reading.phase for reading in attribute(readings, phases)]
+    named = [reading.phase for reading in assign_phases(readings, phases)]
     assert named == ["", "import", "import", "build", "build"]

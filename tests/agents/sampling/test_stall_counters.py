@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.sampling.stall_counters import Brake, Brakes, quota_paths, throttled_us
+from velodrome.agents.sampling.stall_counters import (
+    StallCounts,
+    StallReader,
+    parse_throttled_us,
+    quota_paths,
+)
 
 VERSION_1 = b"nr_periods 9\nnr_throttled 3\nthrottled_time 2500000\n"
 VERSION_2 = b"usage_usec 99\nuser_usec 9\nnr_throttled 3\nthrottled_usec 2500\nnr_bursts 0\n"
@@ -16,13 +21,13 @@ def write(root: Path, texts: dict[str, str]) -> None:
         (root / name).write_text(text)
 
 
-def brakes(root: Path) -> Brakes:
-    return Brakes(f"{root}/proc", f"{root}/sys")
+def brakes(root: Path) -> StallReader:
+    return StallReader(f"{root}/proc", f"{root}/sys")
 
 
 @pytest.mark.parametrize(("text", "us"), [(VERSION_1, 2500), (VERSION_2, 2500), (b"", None)])
 def test_a_quota_of_either_version_is_told_in_microseconds(text: bytes, us: int | None) -> None:
-    assert throttled_us(text) == us
+    assert parse_throttled_us(text) == us
 
 
 def test_a_group_and_all_around_it_may_have_a_quota(tmp_path: Path) -> None:
@@ -42,7 +47,7 @@ def test_a_group_and_all_around_it_may_have_a_quota(tmp_path: Path) -> None:
 
 
 def test_a_machine_that_tells_nothing_holds_back_nothing_that_is_known(tmp_path: Path) -> None:
-    assert brakes(tmp_path).read({0}) == Brake()
+    assert brakes(tmp_path).read({0}) == StallCounts()
 
 
 def test_throttles_are_of_the_tasks_cores_and_of_their_socket(tmp_path: Path) -> None:

@@ -16,14 +16,14 @@ from velodrome.adapters.protocol import Phase, Timing
 from velodrome.agents.cores.assignment import choose
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.sampling.interference_sources import MOST
 from velodrome.agents.task import Limits, Task
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 
-NODE = take("this")
+NODE = take_inventory("this")
 ALLOTMENT = choose(NODE, 1)
 TIMING = Timing(target=0.9, min_samples=3, min_seconds=0.9, max_seconds=1.2)
 TASK = Task(
@@ -94,7 +94,10 @@ def test_a_stressor_on_the_tasks_core_is_flagged_and_named(home: Path) -> None:
     ended, pid = measured(home, ALLOTMENT.cpus[0])
     assert ended.interference_free is False
     near = {
-        suspect.pid for reading in ended.readings for suspect in reading.suspects if suspect.near
+        suspect.pid
+        for reading in ended.readings
+        for suspect in reading.top_processes
+        if suspect.on_task_cores
     }
     assert pid in near
     if len(near) <= MOST:  # on a machine that is crowded anyway, others may have done more

@@ -9,9 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.sampling.cpu_times import Ticks
-from velodrome.agents.sampling.interference_monitor import Lookout
-from velodrome.agents.sampling.top_processes import LEAST_PERCENT, Suspect, Suspects, parse
+from velodrome.agents.sampling.cpu_times import CpuTimes
+from velodrome.agents.sampling.interference_monitor import InterferenceMonitor
+from velodrome.agents.sampling.top_processes import (
+    LEAST_PERCENT,
+    TopProcess,
+    TopProcessFinder,
+    parse_process_times,
+)
 
 pytestmark = pytest.mark.serial
 
@@ -33,19 +38,19 @@ def remove(root: Path, pid: int) -> None:
     (root / str(pid)).rmdir()
 
 
-def looked(root: Path, suspects: Suspects, at_s: int = 1) -> dict[int, float]:
-    return {one.pid: one.percent for one in suspects.look({1}, {99}, at_s * SECOND)}
+def looked(root: Path, suspects: TopProcessFinder, at_s: int = 1) -> dict[int, float]:
+    return {one.pid: one.percent for one in suspects.find({1}, {99}, at_s * SECOND)}
 
 
 def test_a_name_with_brackets_and_bytes_of_all_kinds_is_a_name() -> None:
     text = b"7 (a) S (\xff\n) R 1 " + b"0 " * 46
-    seen = parse(text)
+    seen = parse_process_times(text)
     assert seen is not None
     assert (seen.command, seen.running) == ("a) S (\N{REPLACEMENT CHARACTER}\n", True)
 
 
 def test_a_kernel_that_tells_less_names_nobody(tmp_path: Path) -> None:
-    suspects = Suspects(str(tmp_path))
+    suspects = TopProcessFinder(str(tmp_path))
     for second, text in enumerate(("7 (a) R 1 2 3", "7 (a) R 1 2 4", "", "7"), 1):
         (tmp_path / "7").mkdir(exist_ok=True)
         (tmp_path / "7" / "stat").write_text(text)
@@ -55,7 +60,7 @@ def test_a_kernel_that_tells_less_names_nobody(tmp_path: Path) -> None:
 def test_only_what_was_done_since_the_last_look_counts(tmp_path: Path) -> None:
     for pid in (10, 11, 99):
         write(tmp_path, pid, own=5000)
-    suspects = Suspects(str(tmp_path))
+    suspects = TopProcessFinder(str(tmp_path))
     assert looked(tmp_path, suspects, 1) == {}
     write(tmp_path, 10, own=5050)
     write(tmp_path, 12, own=20)
@@ -66,7 +71,7 @@ def test_only_what_was_done_since_the_last_look_counts(tmp_path: Path) -> None:
 
 def test_who_has_another_ones_number_is_somebody_else(tmp_path: Path) -> None:
     write(tmp_path, 10, own=5000, started=5)
-    suspects = Suspects(str(tmp_path))
+    suspects = TopProcessFinder(str(tmp_path))
     looked(tmp_path, suspects, 1)
     write(tmp_path, 10, own=30, started=6)
     assert looked(tmp_path, suspects, 2) == {10: 30.0}
@@ -75,7 +80,7 @@ def test_who_has_another_ones_number_is_somebody_else(tmp_path: Path) -> None:
 def test_children_that_came_and_went_are_told_by_their_parent(tmp_path: Path) -> None:
     write(tmp_path, 10)
     write(tmp_path, 11, own=400, parent=10)
-    suspects = Suspects(str(tmp_path))
+    suspects = TopProcessFinder(str(tmp_path))
     looked(tmp_path, suspects, 1)
     remove(tmp_path, 11)
     # By hand: the child that was seen had done 400 of the 490, so 90 of them are new.
@@ -84,14 +89,14 @@ def test_children_that_came_and_went_are_told_by_their_parent(tmp_path: Path) ->
 
 
 def test_who_runs_on_the_tasks_cores_comes_first(tmp_path: Path) -> None:
-    suspects = Suspects(str(tmp_path))
+    suspects = TopProcessFinder(str(tmp_path))
     write(tmp_path, 1)
     looked(tmp_path, suspects, 1)
     write(tmp_path, 10, own=90, cpu=0, state="R")
     write(tmp_path, 11, own=50, cpu=1)
     write(tmp_path, 12, own=20, cpu=1, state="R")
-    found = suspects.look({1}, set(), 2 * SECOND)
-    assert [(one.pid, one.near, one.running) for one in found] == [
+    found = suspects.find({1}, set(), 2 * SECOND)
+    assert [(one.pid, one.on_task_cores, one.running) for one in found] == [
         (12, True, True),
         (11, True, False),
         (10, False, False),
@@ -110,17 +115,17 @@ def busy_pid() -> Iterator[int]:
 
 def test_a_lookout_looks_only_while_somebody_disturbs(busy_pid: int) -> None:
     """Told by hand of ticks: a second without foreign work, then one that is half of it."""
-    lookout = Lookout(share=1.0)
+    lookout = InterferenceMonitor(share=1.0)
     cores = os.sched_getaffinity(0)
-    quiet = [Ticks(core_busy=0), Ticks(core_busy=100)]
+    quiet = [CpuTimes(core_busy=0), CpuTimes(core_busy=100)]
     for second, ticks in enumerate(quiet):
-        assert lookout.tell(second * SECOND, second * SECOND, ticks, set(), cores) == ()
+        assert lookout.update(second * SECOND, second * SECOND, ticks, set(), cores) == ()
     deadline = time.monotonic() + 10
-    found: tuple[Suspect, ...] = ()
+    found: tuple[TopProcess, ...] = ()
     second = 2
     while busy_pid not in {one.pid for one in found} and time.monotonic() < deadline:
-        ticks = Ticks(core_busy=100 * second)
-        found = lookout.tell(second * SECOND, SECOND + second * SECOND // 2, ticks, set(), cores)
+        ticks = CpuTimes(core_busy=100 * second)
+        found = lookout.update(second * SECOND, SECOND + second * SECOND // 2, ticks, set(), cores)
         second += 1
     assert busy_pid in {one.pid for one in found}
     assert all(one.percent >= LEAST_PERCENT for one in found)

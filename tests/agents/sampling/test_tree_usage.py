@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from velodrome.agents.sampling.process_counters import Process, children_of_all, parse_stat
-from velodrome.agents.sampling.tree_usage import Tree
+from velodrome.agents.sampling.process_counters import ProcessReader, children_of_all, parse_stat
+from velodrome.agents.sampling.tree_usage import TreeReader
 
 PARENT = """
 import signal, subprocess, sys, time
@@ -37,7 +37,7 @@ def test_a_program_may_have_brackets_and_spaces_in_its_name() -> None:
 
 
 def test_the_cpu_time_of_a_process_is_the_one_it_counts_itself() -> None:
-    process = Process(os.getpid())
+    process = ProcessReader(os.getpid())
     before = time.process_time_ns()
     told = process.cpu_ns()
     assert before <= told <= time.process_time_ns()
@@ -47,21 +47,21 @@ def test_there_is_no_tree_of_a_process_that_is_gone() -> None:
     with subprocess.Popen([sys.executable, "-S", "-c", ""]) as process:
         process.wait()
     with pytest.raises(ProcessLookupError):
-        Tree(process.pid)
+        TreeReader(process.pid)
 
 
 def test_a_tree_ends_with_its_last_process_and_not_with_its_first() -> None:
     with parent_of("input()") as (process, child):
-        tree = Tree(process.pid)
+        tree = TreeReader(process.pid)
         usage = tree.read()
         assert usage is not None and usage.threads == 2
         assert tree.pids == {process.pid, child}
         process.kill()
         process.wait()
-        assert tree.read() is not None and not tree.over
+        assert tree.read() is not None and not tree.is_over
         os.kill(child, 9)
         deadline = time.monotonic() + 10
-        while not tree.over:
+        while not tree.is_over:
             assert time.monotonic() < deadline
             tree.read()
 
@@ -69,12 +69,12 @@ def test_a_tree_ends_with_its_last_process_and_not_with_its_first() -> None:
 def test_cpu_time_is_not_lost_with_a_child_that_nobody_waits_for() -> None:
     code = "import time\nwhile time.process_time() < 0.2: pass\ninput()"
     with parent_of(code) as (process, child):
-        tree = Tree(process.pid)
+        tree = TreeReader(process.pid)
         usage = tree.read()
         while usage is not None and usage.cpu_ns < 200_000_000:
             usage = tree.read()
         os.kill(child, 9)
-        while usage is not None and not tree.over:
+        while usage is not None and not tree.is_over:
             usage = tree.read()
         assert usage is not None and usage.cpu_ns == pytest.approx(0.42e9, abs=0.05e9)
 
@@ -87,8 +87,8 @@ def test_children_are_found_without_the_kernels_list_of_them() -> None:
         process.kill()
 
 
-def _until_over(tree: Tree) -> None:
+def _until_over(tree: TreeReader) -> None:
     deadline = time.monotonic() + 10
-    while not tree.over:
+    while not tree.is_over:
         assert time.monotonic() < deadline
         tree.read()

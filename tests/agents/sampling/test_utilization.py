@@ -4,8 +4,8 @@ import pytest
 
 from velodrome.adapters.protocol import Phase
 from velodrome.agents.measurement import GpuReading, Reading, Sample
-from velodrome.agents.sampling.energy_integration import counter_growth, integral
-from velodrome.agents.sampling.utilization import summarize, timed_windows
+from velodrome.agents.sampling.energy_integration import counter_growth, integrate
+from velodrome.agents.sampling.utilization import summarize_utilization, timed_windows
 
 S = 10**9
 PHASES = (
@@ -28,17 +28,17 @@ def test_only_forward_and_gradient_are_timed() -> None:
 def test_the_mean_counts_each_reading_by_the_time_it_shares_with_the_timed_phases() -> None:
     readings = [reading(0, 900), reading(2, 300), reading(4, 100), reading(8, 50), reading(9, 200)]
     # By hand: 1 s of 100 in (2, 4]; 1 + 2 s of 50 in (4, 8]; 1 s of 200 in (8, 9].
-    assert summarize(readings, PHASES).cpu_percent_mean == (100 + 3 * 50 + 200) / 5
+    assert summarize_utilization(readings, PHASES).cpu_percent_mean == (100 + 3 * 50 + 200) / 5
 
 
 def test_the_peak_is_that_of_the_sampler_if_it_saw_more() -> None:
     readings = [reading(1, rss=70), reading(2, rss=90)]
-    assert summarize(readings, PHASES).peak_rss_bytes == 90
-    assert summarize(readings, PHASES, peak_rss_bytes=120).peak_rss_bytes == 120
+    assert summarize_utilization(readings, PHASES).peak_rss_bytes == 90
+    assert summarize_utilization(readings, PHASES, peak_rss_bytes=120).peak_rss_bytes == 120
 
 
 def test_of_nothing_nothing_is_known() -> None:
-    known = summarize((), ())
+    known = summarize_utilization((), ())
     assert known.cpu_percent_mean is None
     assert known.peak_rss_bytes is None
     assert known.gpu_percent_mean is None
@@ -47,7 +47,7 @@ def test_of_nothing_nothing_is_known() -> None:
 
 
 def test_a_figure_of_no_timed_phase_is_unknown() -> None:
-    assert summarize([reading(0), reading(1)], PHASES[:1]).cpu_percent_mean is None
+    assert summarize_utilization([reading(0), reading(1)], PHASES[:1]).cpu_percent_mean is None
 
 
 def metered(*figures: dict[str, float | int | None]) -> list[Reading]:
@@ -58,14 +58,14 @@ def metered(*figures: dict[str, float | int | None]) -> list[Reading]:
 
 def test_energy_is_the_growth_of_the_counter_in_the_timed_phases() -> None:
     counts = [0, 1000, 2000, 4000, 6000, 7000, 7500, 8000, 9000, 12000]
-    used = summarize(metered(*({"energy_mj": count} for count in counts)), PHASES)
+    used = summarize_utilization(metered(*({"energy_mj": count} for count in counts)), PHASES)
     # By hand: 7000 - 4000 and 12000 - 7500 mJ.
     assert (used.energy_j, used.energy_source) == (7.5, "measured")
 
 
 def test_energy_without_a_counter_is_estimated_from_power() -> None:
     watts = [0, 0, 0, 100, 200, 100, 100, 100, 300, 300]
-    used = summarize(metered(*({"power_w": power} for power in watts)), PHASES)
+    used = summarize_utilization(metered(*({"power_w": power} for power in watts)), PHASES)
     # By hand: 150 + 150 J and 100 + 200 + 300 J.
     assert (used.energy_j, used.energy_source) == (900.0, "estimated")
 
@@ -73,7 +73,7 @@ def test_energy_without_a_counter_is_estimated_from_power() -> None:
 def test_energy_is_estimated_after_the_counter_was_reset() -> None:
     counts = [50, 60, 70, 80, 0, 10, 20, 30, 40, 50]
     readings = metered(*({"energy_mj": count, "power_w": 10.0} for count in counts))
-    used = summarize(readings, PHASES)
+    used = summarize_utilization(readings, PHASES)
     assert (used.energy_j, used.energy_source) == (50.0, "estimated")
 
 
@@ -83,7 +83,7 @@ def test_energy_of_which_a_part_is_estimated_is_estimated() -> None:
         reading(s, 0.0, 1, replace(counted, energy_mj=1000 * s), GpuReading(1, "b", power_w=10.0))
         for s in range(10)
     ]
-    used = summarize(readings, PHASES)
+    used = summarize_utilization(readings, PHASES)
     assert (used.energy_j, used.energy_source) == (5.0 + 50.0, "estimated")
 
 
@@ -91,15 +91,15 @@ def test_energy_of_one_of_two_gpus_is_no_energy() -> None:
     readings = [
         reading(s, 0.0, 1, GpuReading(0, "a", power_w=10.0), GpuReading(1, "b")) for s in range(10)
     ]
-    used = summarize(readings, PHASES)
+    used = summarize_utilization(readings, PHASES)
     assert (used.energy_j, used.energy_source) == (None, "unavailable")
 
 
 def test_a_power_meter_that_was_silent_for_long_gives_no_energy() -> None:
     at_ms = [0, 100, 200, 300, 400, 701, 800, 900]
     points = [(ms * 10**6, 10.0) for ms in at_ms]
-    assert integral(points, (0, 900 * 10**6)) is None
-    assert integral(points, (0, 350 * 10**6)) == pytest.approx(3.5)
+    assert integrate(points, (0, 900 * 10**6)) is None
+    assert integrate(points, (0, 350 * 10**6)) == pytest.approx(3.5)
 
 
 def test_a_counter_counts_through_a_silence() -> None:
@@ -111,18 +111,18 @@ def test_a_counter_counts_through_a_silence() -> None:
 def test_an_edge_between_two_readings_is_interpolated() -> None:
     # By hand, power 0 at 0 s to 20 W at 2 s: between 0.5 s and 1.5 s the mean is 10 W.
     points = [(0, 0.0), (S, 10.0), (2 * S, 20.0)]
-    assert integral(points, (S // 2, S + S // 2)) == pytest.approx(10.0)
+    assert integrate(points, (S // 2, S + S // 2)) == pytest.approx(10.0)
 
 
 def test_what_was_sampled_to_one_interval_before_the_end_stands_for_all() -> None:
     points = [(s * S, 10.0) for s in range(5)]
-    assert integral(points, (0, 5 * S)) == pytest.approx(50.0)
-    assert integral(points, (0, 6 * S)) is None
+    assert integrate(points, (0, 5 * S)) == pytest.approx(50.0)
+    assert integrate(points, (0, 6 * S)) is None
 
 
 def test_a_task_without_a_gpu_used_the_energy_of_the_sockets() -> None:
     readings = [replace(reading(s), package_energy_uj=2_000_000 * s) for s in range(10)]
-    used = summarize(readings, PHASES)
+    used = summarize_utilization(readings, PHASES)
     assert (used.energy_j, used.energy_source, used.cpu_energy_j) == (10.0, "measured", 10.0)
 
 
@@ -131,7 +131,7 @@ def test_the_energy_of_gpus_and_of_sockets_is_kept_apart() -> None:
         replace(reading(s, 0.0, 1, GpuReading(0, "a", energy_mj=0)), package_energy_uj=10**6 * s)
         for s in range(10)
     ]
-    used = summarize(readings, PHASES)
+    used = summarize_utilization(readings, PHASES)
     assert (used.energy_j, used.cpu_energy_j) == (0.0, 5.0)
 
 
@@ -146,7 +146,7 @@ def test_gpu_figures_are_the_mean_and_the_sum_over_the_tasks_gpus() -> None:
         )
         for s in range(10)
     ]
-    used = summarize(readings, PHASES)
+    used = summarize_utilization(readings, PHASES)
     assert used.gpu_percent_mean == 75.0
     assert used.peak_gpu_memory_bytes == 19 + 5
 
@@ -156,25 +156,25 @@ def test_gpu_memory_of_the_workers_own_processes_comes_first() -> None:
         {"memory_bytes": 900, "process_memory_bytes": None},
         {"memory_bytes": 900, "process_memory_bytes": 300},
     ]
-    assert summarize(metered(*gpus), PHASES).peak_gpu_memory_bytes == 300
+    assert summarize_utilization(metered(*gpus), PHASES).peak_gpu_memory_bytes == 300
 
 
 def test_gradients_that_took_fewer_than_three_readings_tell_no_energy_of_one() -> None:
     readings = metered(*({"energy_mj": 1000 * second} for second in range(10)))
     long = [Sample("gradient", index, 2, (6 + index) * S, S) for index in range(3)]
-    assert summarize(readings, PHASES, samples=long).energy_per_gradient_j == 3.0 / 6
-    assert summarize(readings, PHASES, samples=long[:2]).energy_per_gradient_j is None
-    assert summarize(readings, PHASES).energy_per_gradient_j is None
+    assert summarize_utilization(readings, PHASES, samples=long).energy_per_gradient_j == 3.0 / 6
+    assert summarize_utilization(readings, PHASES, samples=long[:2]).energy_per_gradient_j is None
+    assert summarize_utilization(readings, PHASES).energy_per_gradient_j is None
 
 
 def test_the_energy_of_a_gradient_on_a_cpu_is_that_of_the_sockets() -> None:
     readings = [replace(reading(s), package_energy_uj=2_000_000 * s) for s in range(10)]
     samples = [Sample("forward", 0, 9, 3 * S, S), Sample("gradient", 0, 4, 6 * S, 3 * S)]
-    used = summarize(readings, PHASES, samples=samples)
+    used = summarize_utilization(readings, PHASES, samples=samples)
     assert (used.energy_per_gradient_j, used.energy_source) == (6.0 / 4, "measured")
 
 
 def test_without_a_meter_the_reason_says_so() -> None:
-    used = summarize([reading(second) for second in range(10)], PHASES)
+    used = summarize_utilization([reading(second) for second in range(10)], PHASES)
     assert used.energy_source == "unavailable"
-    assert used.energy_reason == "there is no energy counter of the sockets (RAPL) that may be read"
+    assert used.energy_reason == "the sockets have no readable energy counter (RAPL)"

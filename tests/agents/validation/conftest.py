@@ -10,8 +10,8 @@ import pytest
 from velodrome.adapters.protocol import Finished, Request, Timing
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.environments.environment import Environment
-from velodrome.agents.isolation.worker_process import Bounds
-from velodrome.agents.session import Setting, hold_session
+from velodrome.agents.isolation.worker_process import WorkerBounds
+from velodrome.agents.session import WorkerSetting, run_session
 from velodrome.agents.validation.arrivals import Arrival
 
 NUMPY = FRAMEWORKS["numpy"]
@@ -33,7 +33,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Listened:
     environment = Environment(
         "numpy", "0", home, Path(sys.executable), None, kind="existing", caches=home / "caches"
     )
-    setting = Setting(environment, NUMPY, home, Bounds(deadline_s=60))
+    setting = WorkerSetting(environment, NUMPY, home, WorkerBounds(deadline_s=60))
     request = Request(
         action="reference",
         framework="numpy",
@@ -48,13 +48,13 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Listened:
         reference=str(home / "reference.npz"),
         timing=Timing(target=0.5, min_samples=3, min_seconds=0.1, max_seconds=1.0),
     )
-    hold_session(request, setting, lambda event: None)
+    run_session(request, setting, lambda event: None)
     asked = request._replace(action="measure")
     attempts = (_listen(asked, setting) for _ in range(5))
     return next(one for one in attempts if isinstance(one.arrivals[-1].event, Finished))
 
 
-def _listen(asked: Request, setting: Setting) -> Listened:
+def _listen(asked: Request, setting: WorkerSetting) -> Listened:
     """A noisy machine may make a check of the worker's own fail."""
     arrivals: list[Arrival] = []
 
@@ -63,7 +63,7 @@ def _listen(asked: Request, setting: Setting) -> Listened:
         arrivals.append(Arrival(event, at_ns, at_ns))
 
     begun_ns = time.monotonic_ns()
-    hold_session(asked, setting, hear)
+    run_session(asked, setting, hear)
     if not isinstance(arrivals[-1].event, Finished):
         print(arrivals[-1].event)
     return Listened(asked, tuple(arrivals), begun_ns)

@@ -13,7 +13,7 @@ from hostile_words import SWEEP, UNSEEN
 from velodrome.adapters.protocol import ProtocolError, Timing, decode
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.isolation.pipe_lines import MOST_BYTES, EndlessLine, PipeLines
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Limits, Task
@@ -115,7 +115,7 @@ def hostile(variant: str, home: Path) -> Measurement:
     store = EnvironmentStore(home / "envs")
     return execute(
         task,
-        node=take("this"),
+        node=take_inventory("this"),
         repeat=0,
         attempt=1,
         environments=store,

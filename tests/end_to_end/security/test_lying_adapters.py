@@ -10,7 +10,7 @@ import pytest
 from velodrome.adapters.protocol import Timing
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.isolation.pipe_lines import MOST_LINES
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Limits, Task
@@ -48,7 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(task: Task, home: Path) -> Measurement:
     return execute(
         task,
-        node=take("this"),
+        node=take_inventory("this"),
         repeat=0,
         attempt=1,
         environments=EnvironmentStore(home / "envs"),

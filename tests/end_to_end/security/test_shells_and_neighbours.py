@@ -13,7 +13,7 @@ from hostile_words import UNSEEN
 
 from velodrome.agents.cores.lock_holders import holders
 from velodrome.agents.environments import launch
-from velodrome.agents.isolation.log_tail import one_line, without_controls
+from velodrome.agents.safe_text import sanitize_line, strip_controls
 
 CODE = Path(__file__).parents[3]
 
@@ -90,11 +90,11 @@ def test_the_security_page_names_tests_that_there_are() -> None:
 def test_megabytes_of_anything_are_made_harmless_in_no_time(unit: str) -> None:
     text = unit * (2**22 // len(unit))
     before_s = time.process_time()
-    assert not UNSEEN.search(one_line(text, 100))
+    assert not UNSEEN.search(sanitize_line(text, 100))
     assert time.process_time() - before_s < 5  # hours, where the square of it is done
 
 
 def test_what_cannot_be_printed_is_left_out_of_what_is_printed() -> None:
     text = os.fsdecode(b"a\xff\x1b[31mb") + "\u202e\ud800c"
-    assert without_controls(text) == "abc"
-    assert without_controls(text).encode()
+    assert strip_controls(text) == "abc"
+    assert strip_controls(text).encode()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from velodrome.agents.inventory import take
+from velodrome.agents.inventory import take_inventory
 from velodrome.agents.node import Core, Node
 from velodrome.scheduler.plans.alternatives import NodeTypes
 from velodrome.scheduler.plans.planning import Plan, make_plan
@@ -33,7 +33,7 @@ def test_a_node_has_the_type_that_rows_of_it_have(placed: Store) -> None:
     placed.put_nodes(SWEEP, [before])
     placed.compact(SWEEP)
     (kept,) = placed.nodes(SWEEP)
-    named = placed.types().named(after)
+    named = placed.types().with_type_name(after)
     assert named.node_type == kept.node_type == before.node_type != after.node_type
     placed.put_nodes(LATER, [named])
     assert {one.node_type for one in placed.nodes(LATER)} == {before.node_type}
@@ -42,7 +42,10 @@ def test_a_node_has_the_type_that_rows_of_it_have(placed: Store) -> None:
 def test_where_each_type_is_measured_machines_sold_alike_are_one_and_stay_it(store: Store) -> None:
     sweep = parse_sweep(TEXT, "s.yaml")
     types = store.types()
-    fleet = [types.named(node(name, gib)) for name, gib in (("a", 15.49), ("b", 15.51), ("c", 31))]
+    fleet = [
+        types.with_type_name(node(name, gib))
+        for name, gib in (("a", 15.49), ("b", 15.51), ("c", 31))
+    ]
     made = make_plan(expand_cells(sweep), sweep, fleet, {})
     assert len({one.spot for one in made.placements}) == 2
     store.begin(SWEEP, TEXT, made)
@@ -50,7 +53,8 @@ def test_where_each_type_is_measured_machines_sold_alike_are_one_and_stay_it(sto
     # After a reboot, in another order.
     again = store.types()
     rebooted = [
-        again.named(node(name, gib)) for name, gib in (("b", 15.45), ("a", 15.6), ("c", 31.3))
+        again.with_type_name(node(name, gib))
+        for name, gib in (("b", 15.45), ("a", 15.6), ("c", 31.3))
     ]
     resumed = make_plan(expand_cells(sweep), sweep, rebooted, {}, store.repeat_numbers(SWEEP))
     assert {one.spot for one in resumed.placements} == {one.spot for one in made.placements}
@@ -63,7 +67,7 @@ def test_what_is_measured_after_an_upgrade_goes_on_with_the_history_of_this_mach
     tmp_path,
 ) -> None:
     results = tmp_path / "results"
-    here = take()
+    here = take_inventory()
     # As an earlier kernel left it memory, and an earlier Velodrome wrote its type.
     size = round(here.machine_ram_bytes * 1.02)
     earlier = replace(
@@ -88,5 +92,5 @@ def test_what_cannot_be_read_of_one_sweep_costs_no_names_of_another(place, place
         placed.put_nodes(sweep_id, [replace(node(name, 15.51), cpu_model=name)])
     (path,) = [path for path in place.paths("nodes") if SWEEP in path]
     place.write(path, b"no Parquet")
-    named = placed.types().named(replace(node("n2", 15.49), cpu_model="n2"))
+    named = placed.types().with_type_name(replace(node("n2", 15.49), cpu_model="n2"))
     assert named.node_type == replace(node("n2", 15.51), cpu_model="n2").node_type

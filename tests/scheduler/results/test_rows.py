@@ -11,7 +11,7 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import Checked, Figure, ParameterError, Timed, Verified
 from velodrome.agents.measurement import GpuReading, Measurement, Reading, Sample, Status
 from velodrome.agents.node import Core, Gpu, Node
-from velodrome.agents.sampling.top_processes import Suspect
+from velodrome.agents.sampling.top_processes import TopProcess
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.expectations import ExpectedOutcome
 from velodrome.scheduler.results.rows import (
@@ -275,8 +275,8 @@ def test_what_others_did_is_in_the_rows_and_who_it_may_have_been_is_not() -> Non
         "steal_percent": 6.0,
         "quota_us": 7,
     }
-    suspects = (Suspect(8, "stress-ng", 99.0, near=True, running=True),)
-    readings = (Reading(100, "forward", 1.0, 1, 1, suspects=suspects, **others),)
+    suspects = (TopProcess(8, "stress-ng", 99.0, on_task_cores=True, running=True),)
+    readings = (Reading(100, "forward", 1.0, 1, 1, top_processes=suspects, **others),)
     means = {
         "interference_free": False,
         "interference": "heat",
