@@ -119,7 +119,7 @@ class NoCanary:
     def run_before(self, setting: WorkerSetting) -> CanaryResult:
         return CanaryResult(problem=self.problem)
 
-    run_after = before
+    run_after = run_before
 
 
 def canary_for(

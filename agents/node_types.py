@@ -113,7 +113,7 @@ class NodeTypes:
         return replace(node, type_name=name)
 
     def _known(self, node_id: str, hardware: Hardware) -> str:
-        """The name of a type whose members are all alike: the node's previous one, else the newest."""
+        """The type whose members are all alike: the node's previous one, else the newest."""
         if own := self._own(node_id, hardware):
             return own
         if hardware.gpus is None:

@@ -159,7 +159,7 @@ def _validated(listener: "_Listener", request: Request, begun_ns: int) -> Valida
 
 
 def _copy_reference(reference: bytes, scratch: Path) -> str:
-    """The path of a copy that may only be read. StartFailed."""
+    """Return the path of a read-only copy. StartFailed."""
     path = scratch / "reference.npz"
     try:
         path.write_bytes(reference)
@@ -212,7 +212,7 @@ def _listen_sampled(
 
 
 def _worker_exit(ending: TreeExit | None, environment: Environment) -> TreeExit | None:
-    """In a tree a monitor ends in the worker's place, and tells of a signal by its exit status."""
+    """In a tree, a monitor process ends in the worker's place; its status carries a signal."""
     if not (ending and environment.tree and (ending.exit_code or 0) > BY_SIGNAL):
         return ending
     return replace(ending, exit_code=None, signal=(ending.exit_code or 0) - BY_SIGNAL)
@@ -228,7 +228,7 @@ def _prepare_import_path(setting: WorkerSetting) -> str:
 def _prepare(
     request: Request, setting: WorkerSetting, scratch: Path, importable: str, blas: Choice
 ) -> tuple[list[str], dict[str, str]]:
-    """The worker's files, made; its command and its variables."""
+    """Create the worker's files; return its command and variables."""
     file, temporary = scratch / "request.json", scratch / "tmp"
     environment = setting.environment
     try:

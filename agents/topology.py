@@ -30,7 +30,7 @@ def cores(allowed: Collection[int], root: Path = CPUS) -> tuple[Core, ...]:
 
 
 def caches(cpu: int, root: Path = CPUS) -> str:
-    """Describe a CPU's caches: `L1d 32 KiB, L1i 32 KiB, L2 512 KiB, L3 32 MiB`; empty if unknown."""
+    """Describe a CPU's caches: `L1d 32 KiB, L2 512 KiB, L3 32 MiB`; empty if unknown."""
     folders = sorted(root.glob(f"cpu{cpu}/cache/index*"))
     names = [_cache(folder) for folder in folders]
     return ", ".join(name for name in names if name)

@@ -63,7 +63,7 @@ def locked(
 
 
 def require_feasible(node: Node, need: ResourceRequest) -> Path:
-    """The folder of locks. DoesNotFit, LocksUnusable: what waiting and building cannot mend."""
+    """Return the folder of locks. DoesNotFit, LocksUnusable: faults that waiting does not fix."""
     share(node, need, node.cores, node.gpus)
     return lock_folder()
 

@@ -55,12 +55,12 @@ def _signed(path: Path) -> str:
 
 
 def _has_locked(pid: str, path: Path) -> bool:
-    """Return True if a descriptor of it holds the lock: a waiting process has the file open, too."""
+    """Return True if its descriptor holds the lock: a waiting process has the file open, too."""
     return any("FLOCK" in _text(descriptor) for descriptor in _descriptor_infos(pid, str(path)))
 
 
 def _descriptor_infos(pid: str, path: str) -> Iterator[Path]:
-    """What the kernel tells of each of its descriptors of this file."""
+    """The kernel's text on each descriptor of this file."""
     try:
         for descriptor in Path("/proc", pid, "fd").iterdir():
             if os.readlink(descriptor) == path:  # noqa: PTH115

@@ -55,7 +55,7 @@ def require_order(events: Sequence[object], request: Request) -> None:
 
 
 def expected_events(request: Request) -> tuple[ExpectedEvent, ...]:
-    """Every event of a session that succeeds, in its order."""
+    """List all events of a successful session, in order."""
     hello, finished = ExpectedEvent(Hello), ExpectedEvent(Finished)
     if request.action == "reference":
         return (hello, ExpectedEvent(Phase, "verify"), finished)

@@ -327,7 +327,7 @@ task = Task("forks", "float64", "lenet", 2, timing=Timing(max_seconds=60.0, min_
 def tell(event):
     if isinstance(event, Hello): print(event.pid, flush=True)
     if isinstance(event, Phase) and event.name == "verify": print("verify", flush=True)
-execute(task, node=take(), repeat=0, attempt=1,
+execute(task, node=take_inventory(), repeat=0, attempt=1,
         environments=EnvironmentStore(Path(sys.argv[1])), on_event=tell)
 """
 

@@ -160,7 +160,7 @@ def test_a_process_that_may_use_one_cpu_has_one_core() -> None:
 import json, os, sys
 os.sched_setaffinity(0, {int(sys.argv[1])})
 from velodrome.agents.inventory import take_inventory
-print(json.dumps([core.cpus for core in take().cores]))
+print(json.dumps([core.cpus for core in take_inventory().cores]))
 """
     cpu = max(os.sched_getaffinity(0))
     command = [sys.executable, "-c", code, str(cpu)]

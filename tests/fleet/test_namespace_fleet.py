@@ -25,7 +25,7 @@ from velodrome.agents.inventory import take_inventory
 
 @ray.remote(num_cpus=1)
 def look():
-    node = take()
+    node = take_inventory()
     return dataclasses.asdict(node) | {"node_type": node.node_type, "physical": node.physical}
 
 answer = ray.get([look.options(scheduling_strategy=on(node)).remote() for node in nodes])

@@ -276,7 +276,7 @@ def test_gpus_are_numbered_by_ray_and_counted_by_the_driver(
     @ray.remote(num_gpus=1, num_cpus=0)
     def look():
         from velodrome.agents.inventory import take_inventory
-        return [os.environ["CUDA_VISIBLE_DEVICES"], [gpu.index for gpu in take().gpus]]
+        return [os.environ["CUDA_VISIBLE_DEVICES"], [gpu.index for gpu in take_inventory().gpus]]
 
     answer = ray.get(look.remote())
     """

@@ -103,7 +103,7 @@ from velodrome.agents.cores.core_locks import locked
 from velodrome.agents.cores.assignment import ResourceRequest
 from velodrome.agents.node import Core, Node
 node = Node("n", "track", "cpu", tuple(Core(n, (9000 + n,)) for n in range(4)), 2**34)
-need = Need(threads=1, exclusive=sys.argv[1] == "exclusive")
+need = ResourceRequest(threads=1, exclusive=sys.argv[1] == "exclusive")
 with locked(node, need, deadline_s=60, on_wait=lambda story: print(story, flush=True)) as held:
     print("held", held.share.allotment.cores[0].number, flush=True)
     sys.stdin.readline()

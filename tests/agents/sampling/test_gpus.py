@@ -31,7 +31,7 @@ INVENTORY = """
 import json
 from dataclasses import asdict
 from velodrome.agents.inventory import take_inventory
-print(json.dumps([asdict(gpu) for gpu in take().gpus]))
+print(json.dumps([asdict(gpu) for gpu in take_inventory().gpus]))
 """
 
 # Prints the GPUs of the last reading, of which no figure is left out.
@@ -40,7 +40,7 @@ import json, os, subprocess, sys
 from dataclasses import asdict
 from velodrome.agents.inventory import take_inventory
 from velodrome.agents.sampling.sampler import Sampler
-gpus = take().gpus
+gpus = take_inventory().gpus
 chosen = tuple(gpus[int(index)] for index in sys.argv[1])
 with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as worker:
     with open(os.environ["FAKE_NVML_STATE"], "a") as file:
@@ -57,7 +57,7 @@ import json, os, time
 from velodrome.agents.sampling.gpu_meter import GpuMeter
 from velodrome.agents.inventory import take_inventory
 path = os.environ["FAKE_NVML_STATE"]
-meter = GpuMeter([(gpu.index, gpu.uuid) for gpu in take().gpus[:1]])
+meter = GpuMeter([(gpu.index, gpu.uuid) for gpu in take_inventory().gpus[:1]])
 energy, memory = [], []
 def read():
     (gpu,) = meter.read(())
