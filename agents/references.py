@@ -238,7 +238,7 @@ def _request(task: Task, node: Node, path: Path) -> Request:
 
 
 def _threads(task: Task, node: Node) -> int:
-    """All cores for what takes seconds, one else: NumPy's BLAS spins where threads meet others."""
+    """All cores for a large model, else one: NumPy's BLAS spins when threads synchronize."""
     flops = count_gradient_flops(MODELS[task.model], task.batch_size)
     return node.physical if flops > ONE_CORE_FLOPS else 1
 

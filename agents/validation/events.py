@@ -77,7 +77,7 @@ def _require_version(events: Sequence[object]) -> None:
 
 
 def _timed(request: Request) -> tuple[str, ...]:
-    """The phases that are to be timed."""
+    """The phases to be timed."""
     return shapes.list_timed_phases(MODELS[request.model]) if request.action == "measure" else ()
 
 

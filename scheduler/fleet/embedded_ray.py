@@ -67,8 +67,9 @@ def check_hostname(hostname: str) -> None:
     """Raise ClusterUnreachable if the host name is not UTF-8, with which Ray does not start."""
     if escape_undecodable(hostname) != hostname:
         raise ClusterUnreachable(
-            f"Ray does not start on a machine whose name is no UTF-8, as {escape_undecodable(hostname)}. "
-            "Name it otherwise (`sudo hostnamectl set-hostname NAME`), or use `velodrome measure`"
+            "Ray does not start on a machine whose name is not UTF-8: "
+            f"{escape_undecodable(hostname)}. "
+            "Rename it (`sudo hostnamectl set-hostname NAME`), or use `velodrome measure`"
         )
 
 

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from velodrome.adapters.protocol import Phase, Timed
 from velodrome.agents.execution import Note
-from velodrome.agents.safe_text import sanitize_line, strip_controls
 from velodrome.agents.measurement import Measurement
+from velodrome.agents.safe_text import sanitize_line, strip_controls
 from velodrome.agents.task import Task
 from velodrome.scheduler.fleet.attempt_events import (
     AttemptReport,
