@@ -133,6 +133,8 @@ def _command(folder: Path, cpus: int, gpus: int) -> list[str]:
         "--block",
         "--port=0",
         "--include-dashboard=false",
+        "--include-log-monitor=false",  # drivers take no log lines of workers
+        "--no-monitor",  # of the autoscaler: this Ray is one node
         "--disable-usage-stats",
         f"--num-cpus={cpus}",
         f"--num-gpus={gpus}",

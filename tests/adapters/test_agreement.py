@@ -154,6 +154,7 @@ def test_a_forward_call_that_computes_another_loss_than_gradient_is_caught() -> 
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_alexnet_without_its_lrn_is_caught() -> None:
     # Its LRN changes values by 1e-4 only: this is as small as an error of the models can be.
     alexnet, batch_size = MODELS["alexnet"], 2

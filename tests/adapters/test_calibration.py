@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import binom
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 PLACE = Path(__file__).parents[2] / "benchmarks" / "calibration.py"
 TRIALS = 200

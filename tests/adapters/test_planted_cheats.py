@@ -7,7 +7,7 @@ import pytest
 
 pytestmark = [pytest.mark.framework, pytest.mark.slow]
 
-FRAMEWORKS = ["torch", "tensorflow", "jax"]
+FRAMEWORKS = ["torch", pytest.param("tensorflow", marks=pytest.mark.full), "jax"]
 VARIABLES = {"jax": {"NPROC": "1"}, "tensorflow": {"TF_CPP_MIN_LOG_LEVEL": "2"}}
 
 

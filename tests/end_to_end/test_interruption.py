@@ -58,6 +58,7 @@ def end_when(command, words, condition, number, after_s: float):
     return running.returncode, time.monotonic() - started
 
 
+@pytest.mark.full
 def test_a_sweep_killed_again_and_again_ends_with_the_rows_of_an_undisturbed_one(command) -> None:
     command.sweep(SWEEP)
     undisturbed = command.folder / "undisturbed"
