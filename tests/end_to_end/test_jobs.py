@@ -158,6 +158,7 @@ def runs(results: Path, sweep_id: str) -> list[tuple[str, int]]:
     return [(row["task_id"], row["repeat"]) for row in rows]
 
 
+@pytest.mark.full
 def test_a_job_outlives_who_handed_it_over_and_nothing_of_it_reaches_a_shell(
     cluster: Cluster,
 ) -> None:
@@ -177,6 +178,7 @@ def test_a_job_outlives_who_handed_it_over_and_nothing_of_it_reaches_a_shell(
     assert not [path for path in command.folder.rglob("pwned*")]
 
 
+@pytest.mark.full
 def test_a_job_can_be_left_killed_resumed_and_stopped_and_keeps_its_rows(
     cluster: Cluster,
 ) -> None:
@@ -240,6 +242,7 @@ def test_what_is_wrong_is_said_before_anything_is_handed_over(
     assert "Traceback" not in told.stderr
 
 
+@pytest.mark.full
 def test_a_wrong_token_and_a_job_that_is_not_there_are_told_apart(cluster: Cluster) -> None:
     missing = cluster.attach("velodrome-none")
     assert (missing.returncode, "there is no job" in missing.stderr) == (2, True)

@@ -16,7 +16,7 @@ def runs(results) -> list[int]:
     return sorted(pyarrow.dataset.dataset(results / "tasks").to_table()["repeat"].to_pylist())
 
 
-@pytest.mark.parametrize("fate", ["moved", "deleted"])
+@pytest.mark.parametrize("fate", ["moved", pytest.param("deleted", marks=pytest.mark.full)])
 def test_what_is_not_there_at_the_end_is_named_and_can_be_measured_again(command, fate) -> None:
     command.tiny_sweep("moved", 3)
     results, aside = command.folder / f"{fate}-R", command.folder / f"{fate}-aside"
