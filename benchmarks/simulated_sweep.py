@@ -46,7 +46,7 @@ class Tally:
     def nodes(self, nodes: object) -> None:
         pass
 
-    def together(self, ended: object) -> None:
+    def write_together(self, ended: object) -> None:
         pass
 
     def event(self, event: object) -> None:

@@ -66,7 +66,9 @@ def _figures(store: Store) -> dict[str, object]:
         attempts = pending_attempts(made, store, SWEEP_ID)
         queue = WorkQueue(attempts, nodes, lambda attempt, node: True)
         cpu_s = time.process_time()
-        Dispatcher(queue, _sleeping_transport(membership), keeper.event, keep=keeper.together).run()
+        Dispatcher(
+            queue, _sleeping_transport(membership), keeper.event, keep=keeper.write_together
+        ).run()
         cpu_s = time.process_time() - cpu_s
         found = store.read("tasks", SWEEP_ID).select(["started_at", "finished_at"]).to_pylist()
     began_s, ended_s = ([_seconds(row[name]) for row in found] for name in found[0])

@@ -1,4 +1,4 @@
-"""Names that are no longer than tells them apart."""
+"""Short names made distinct by the fields that differ."""
 
 from collections import Counter
 from collections.abc import Hashable, Mapping
@@ -10,9 +10,9 @@ Key = TypeVar("Key", bound=Hashable)
 def make_distinct(
     names: Mapping[Key, str], fields: Mapping[Key, Mapping[str, str]]
 ) -> dict[Key, str]:
-    """Each name, where several share it with what differs among these: `lenet b64, seed 7`.
+    """Extend names that several keys share by the fields that differ: `lenet b64, seed 7`.
 
-    fields: of each key, by their words; all have the same ones, in the same order.
+    fields: per key, texts by field name; all keys have the same fields, in the same order.
     """
     shared = Counter(names.values())
     alike: dict[str, list[Key]] = {}

@@ -1,4 +1,4 @@
-"""How a command begins, and what status its end becomes."""
+"""Entry point of a command: signal handling, error messages, exit status."""
 
 import os
 import sys
@@ -16,9 +16,9 @@ RENAMED_OPTIONS = {
 
 
 def enter(load: Callable[[], Callable[..., object]]) -> NoReturn:
-    """Run the command line that is loaded, to the end of this process.
+    """Run the loaded command line to the end of this process.
 
-    Nothing that takes long is imported before signals are heeded.
+    Nothing slow is imported before signals are handled.
     """
     status = 0
     try:
@@ -47,7 +47,10 @@ def _run(load: Callable[[], Callable[..., object]]) -> int:
 
 
 def _failed(error: Exception) -> int:
-    """The text and status of an error that its author can mend; any other is ours, and raised."""
+    """Print an error that the user can fix and return its status.
+
+    Raise any other, which is a bug.
+    """
     # Typer brings its own copy of Click, whose errors carry an exit code and know how to show.
     if hasattr(error, "exit_code") and hasattr(error, "show"):
         before = str(getattr(error, "option_name", ""))
@@ -79,7 +82,7 @@ def _said(text: str, status: int) -> int:
 
 
 def _leave(status: int) -> NoReturn:
-    """At once: all is cleaned up, and a library that was interrupted may not know how to end."""
+    """Exit at once: all is cleaned up, and an interrupted library may be unable to end."""
     try:
         standard_streams.exit_status(_said(interrupts.interrupt_message(), status))
     finally:

@@ -1,4 +1,4 @@
-"""What can go wrong outside a task: one class per kind of mend, with the command's exit status."""
+"""Errors outside a task: one class per kind of fix, with the command's exit status."""
 
 INCOMPLETE = 5
 """Exit status of what was done over fewer rows than there should be; each file is named."""
@@ -7,13 +7,13 @@ PROBLEM_LENGTH = 300  # characters; whoever wrote a name of megabytes need not r
 
 
 class VelodromeError(Exception):
-    """A fault that its reader can mend; its text stands by itself, without a traceback."""
+    """An error that the user can fix; its text needs no traceback."""
 
     exit_status = 1
 
 
 class ConfigError(VelodromeError):
-    """Something in a file or on the command line that its author can mend.
+    """An error in a file or on the command line that its author can fix.
 
     place is `file:line:column`, or as much of it as there is. The text is one line: a name in
     somebody's file could otherwise write lines of its own among ours.
@@ -33,11 +33,11 @@ class ConfigError(VelodromeError):
 
 
 class SweepBusy(ConfigError):
-    """Another process is working on this very sweep."""
+    """Another process is running this sweep."""
 
 
 class ClusterUnreachable(VelodromeError):
-    """No Ray answers, or none could be started."""
+    """Ray does not answer, or could not be started."""
 
     exit_status = 3
 
@@ -53,18 +53,18 @@ class StoreError(VelodromeError):
 
 
 class RowsMissing(StoreError):
-    """What a sweep has finished is not where it was kept."""
+    """Rows that a sweep wrote are not where they were stored."""
 
     exit_status = INCOMPLETE
 
 
 class StoreFull(StoreError):
-    """There is no room left. need_bytes is what the file that did not fit would have taken."""
+    """No space is left. need_bytes: size of the file that did not fit."""
 
     def __init__(self, path: str, need_bytes: int) -> None:
         super().__init__(
             f"{path}: no space left for {need_bytes:,} bytes of results. "
-            "Free some or choose another folder with --results, then go on with --resume."
+            "Free some or choose another folder with --results, then continue with --resume."
         )
         self.path = path
         self.need_bytes = need_bytes

@@ -1,13 +1,13 @@
-"""Signals that ask a command to end: the first one ends it in order, and none can be missed.
+"""Handling of SIGINT, SIGTERM and SIGHUP: the first one ends a command in order, none is missed.
 
-Python hands a signal to its main thread, as an exception. That thread may be in somebody else's C
-(a driver, a file system that hangs) and never look up, and an exception that is raised in a
-destructor is printed and dropped. So a thread of its own hears of the signal, too, by the wakeup
-descriptor: it raises what was dropped once more, and ends the process when GRACE_S are over. What
-a sweep has finished is on disk before anything else is begun, and keepers end what was started
-(docs/decisions/0002): such an end loses nothing.
+Python raises a signal as an exception in the main thread. That thread may be in foreign C code (a
+driver, a file system that hangs) and never return, and an exception raised in a destructor is
+printed and dropped. So a separate thread reads the signal, too, from the wakeup descriptor: it
+raises a dropped one again, and ends the process after GRACE_S. Finished runs are on disk before
+anything else begins, and supervisors end what was started (docs/decisions/0002): such an end loses
+nothing.
 
-Later signals change nothing: what cleans up is not to be cut short by whoever asks twice.
+Later signals change nothing: they must not interrupt the cleanup.
 """
 
 import os
@@ -29,7 +29,7 @@ _SHOW_CURSOR = b"\x1b[?25h"
 
 @dataclass
 class _State:
-    """Of this process, which has one set of handlers."""
+    """Signal state of this process, which has one set of handlers."""
 
     heeded: tuple[signal.Signals, ...] = ()
     ignored: tuple[signal.Signals, ...] = ()
@@ -44,7 +44,7 @@ _state = _State()
 
 
 def install_handlers() -> None:
-    """From now on. A signal that was ignored when the process began (nohup) stays so."""
+    """Install the handlers. A signal that was ignored at the start (nohup) stays ignored."""
     _state.ignored = tuple(one for one in HEEDED if signal.getsignal(one) is signal.SIG_IGN)
     _state.heeded = tuple(one for one in HEEDED if one not in _state.ignored)
     reads, writes = os.pipe()
@@ -58,7 +58,7 @@ def install_handlers() -> None:
 
 
 def reinstall_handlers() -> None:
-    """After a library (Ray) has put handlers of its own in place of ours, or of none."""
+    """Restore the handlers after a library (Ray) has replaced them."""
     for one in _state.heeded:
         signal.signal(one, signal.SIG_IGN if _state.is_over else _on_signal)
     for one in _state.ignored:
@@ -66,27 +66,27 @@ def reinstall_handlers() -> None:
 
 
 def ignore_signals() -> None:
-    """The work is done: its status is what counts, whatever comes now."""
+    """Ignore further signals: the work is done, and its status counts."""
     _state.is_over = True
     for one in _state.heeded:
         signal.signal(one, signal.SIG_IGN)
 
 
 def received_signal() -> int:
-    """The number of the signal that ends this command; 0: none has come."""
+    """Return the number of the signal that ends this command; 0: none."""
     return _state.number
 
 
 @contextmanager
 def on_interrupt(word: str) -> Iterator[None]:
-    """What is said besides when the command is interrupted within: what is kept, how to go on."""
+    """Add a message for an interrupt within this block: what is kept, how to resume."""
     before, _state.word = _state.word, word
     yield
     _state.word = before  # not after an exception: it is said when all is cleaned up
 
 
 def interrupt_message() -> str:
-    """Of a command that was interrupted."""
+    """Return the message of an interrupted command."""
     return f"interrupted; {_state.word}" if _state.word else "interrupted"
 
 

@@ -1,6 +1,6 @@
-"""Commands to be typed next, as they work in a fresh shell of the folder this one was typed in.
+"""Commands to type next, as they work in a fresh shell in the current folder.
 
-Whoever typed `.venv/bin/velodrome` has no `velodrome` on the path.
+A user who typed `.venv/bin/velodrome` has no `velodrome` on the path.
 """
 
 import os
@@ -14,18 +14,18 @@ NAME = "velodrome"
 
 
 def format_command(*words: object) -> str:
-    """`velodrome` with these words, quoted for a shell."""
+    """Format `velodrome` with these arguments, quoted for a shell."""
     return f"{_called()} {shlex.join(map(str, words))}"
 
 
 def localize_command(text: str) -> str:
-    """A command that begins with `velodrome`, as it is kept with rows that other machines read."""
+    """Adapt a command that begins with `velodrome`, as rows store it for any machine."""
     name, _, rest = text.partition(" ")
     return f"{_called()} {rest}" if name == NAME and rest else text
 
 
 def example_command(*words: str) -> str:
-    """Of a sweep to start from, where there is one: in this folder, or of this checkout."""
+    """Format a command with an example sweep: of this folder, or of this checkout."""
     here = Path("sweeps/quick.yaml")
     ours = Path(__file__).resolve().parents[1] / here
     found = here if here.is_file() else Path(_shortest(ours)) if ours.is_file() else None
@@ -44,6 +44,6 @@ def _called() -> str:
 
 
 def _shortest(path: Path) -> str:
-    """Below this folder without it."""
+    """Return the path relative to this folder if it is below it."""
     below = os.path.relpath(path)
     return str(path) if below.startswith("..") else below

@@ -1,9 +1,8 @@
-"""The standard streams of a command, which goes on when nobody reads it any more.
+"""Standard streams that survive a closed reader, terminal or full disk.
 
-A pipe whose reader has ended, a terminal that was closed, a disk that is full behind stdout: none
-of them is a reason to lose a night. So what cannot be written is dropped, the reason is said once
-on stderr where it is not simply that nobody wants more, and commands that do nothing but show
-something end with 1 then.
+None of these is a reason to lose a nightly run. What cannot be written is dropped; the reason is
+printed once on stderr, unless the reader simply left; a command that only shows something ends with
+status 1 then.
 """
 
 import errno
@@ -22,7 +21,7 @@ ENOUGH = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
 
 
 class _Stream(io.RawIOBase):
-    """A descriptor that takes everything. failure: why nothing of it arrives any more."""
+    """A descriptor that accepts all writes. failure: why output is lost from then on."""
 
     def __init__(self, number: int, failure: OSError | None = None) -> None:
         self.failure = failure
@@ -53,16 +52,16 @@ class _Stream(io.RawIOBase):
 
 
 class _Shown:
-    """What became of stdout. is_all: the command does nothing but show something."""
+    """State of stdout. is_all: the command does nothing but print."""
 
     stdout: _Stream | None = None
     is_all = True
 
 
 def install_streams() -> None:
-    """Put them in place of Python's own; one that is closed is opened, on nothing.
+    """Replace Python's standard streams; open closed ones on /dev/null.
 
-    Whatever is opened next would else get its number, and what is printed.
+    Otherwise the next file opened would get a closed stream's number, and its output.
     """
     closed = [number for number in (0, 1, 2) if not _is_open(number)]
     for number in closed:
@@ -75,17 +74,17 @@ def install_streams() -> None:
 
 
 def ignore_output_errors() -> None:
-    """The command does more than show something: its status does not depend on who looks on."""
+    """Mark that the command does more than print: its status does not depend on a reader."""
     _Shown.is_all = False
 
 
 def is_stdout_open() -> bool:
-    """Whether anything that is printed still arrives."""
+    """Return True if printed output still arrives."""
     return _Shown.stdout is None or _Shown.stdout.failure is None
 
 
 def exit_status(of_work: int) -> int:
-    """The command's, after the last of it was printed."""
+    """Return the command's exit status after flushing its output."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(ValueError):  # it is closed
             stream.flush()
@@ -123,7 +122,7 @@ def _tell(stream: _Stream) -> None:
     if failure is None or failure.errno in ENOUGH or stream.is_told:
         return
     stream.is_told = True
-    onward = "" if _Shown.is_all else "; it goes on without"
+    onward = "" if _Shown.is_all else "; the command continues"
     sys.stderr.write(
         f"velodrome: standard output cannot be written ({failure.strerror or failure}){onward}\n"
     )

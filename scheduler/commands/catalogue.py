@@ -1,4 +1,4 @@
-"""What there is: `nodes`, `frameworks` and `models`."""
+"""Commands `nodes`, `frameworks` and `models`, which list what is available."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from velodrome.scheduler.next_commands import example_command, format_command
 
 
 def show_nodes(address: str, *, as_json: bool) -> None:
-    """Of a cluster, or this machine."""
+    """List the nodes of a cluster, or describe this machine."""
     notes: list[str] = []
     if address:
         from velodrome.scheduler.fleet.cluster import list_nodes

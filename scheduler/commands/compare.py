@@ -1,4 +1,4 @@
-"""`compare`: two sweeps or selections, cell by cell, and what their difference is laid to."""
+"""Command `compare`: two sweeps or selections, cell by cell, with likely causes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -35,7 +35,10 @@ FAILURES = ("slower", "faster", "broke", "vanished")
 def compare(
     base: str, candidate: str, results: str, *, only: str = "", least: str = "", form: Form
 ) -> Outcome:
-    """What was found, shown. ConfigError where a side is nothing or they are not comparable."""
+    """Compare two sides and print the outcome.
+
+    ConfigError if a side is empty or both are the same.
+    """
     outcome = run_comparison(
         base, candidate, results, only=only, least=read_option("--least", least, parse_share, LEAST)
     )
@@ -51,7 +54,7 @@ def compare(
 
 
 def run_comparison(base: str, candidate: str, results: str, *, only: str, least: float) -> Outcome:
-    """only: conditions that hold for both sides besides."""
+    """Compare two sides. only: further conditions on both."""
     sides = (parse(f"{base} {only}", "BASE"), parse(f"{candidate} {only}", "CANDIDATE"))
     store = Store.for_reading(results)
     rows_in = cache(lambda sweep_id: _rows(store, sweep_id))
@@ -84,7 +87,7 @@ def run_comparison(base: str, candidate: str, results: str, *, only: str, least:
 
 
 def exit_status(outcome: Outcome, fail_on: Sequence[str]) -> int:
-    """1 if anything happened that it is to fail on; else whether rows are missing."""
+    """Return 1 if any change of `fail_on` happened, else INCOMPLETE if rows are missing, else 0."""
     happened = {
         "slower": bool(outcome.of(Verdict.SLOWER)),
         "faster": bool(outcome.of(Verdict.FASTER)),
@@ -97,7 +100,7 @@ def exit_status(outcome: Outcome, fail_on: Sequence[str]) -> int:
 
 
 def parse_failures(names: Iterable[str]) -> tuple[str, ...]:
-    """Of `--fail-on`, each or several with commas between. ConfigError for another."""
+    """Parse `--fail-on`: repeated, or with commas between. ConfigError for an unknown name."""
     found = tuple(name.strip() for text in names for name in text.split(","))
     for name in found:
         if name not in FAILURES:
@@ -107,7 +110,7 @@ def parse_failures(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def to_json(outcome: Outcome) -> dict[str, object]:
-    """Everything, for scripts; times in ns."""
+    """Convert an outcome to JSON values; times in ns."""
     return {
         "base": vars(outcome.base),
         "candidate": vars(outcome.candidate),
@@ -131,7 +134,7 @@ def _rows(store: Store, sweep_id: str) -> Sequence[Row]:
 
 
 def _past(store: Store, sweep_ids: Iterable[str]) -> History:
-    """Of the newest of these sweeps."""
+    """Collect the history of the newest of these sweeps."""
     found: list[Row] = []
     for sweep_id in islice(sweep_ids, MOST_SWEEPS):
         found += drop_impossible_values(store.read("tasks", sweep_id, COLUMNS).to_pylist())

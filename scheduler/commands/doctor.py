@@ -1,4 +1,4 @@
-"""`velodrome doctor`: is this machine fit to measure, and what to change."""
+"""Command `doctor`: checks if this machine is fit to measure, and what to change."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from velodrome.scheduler.next_commands import example_command, format_command
 
 
 def doctor(*, as_json: bool) -> int:
-    """Exit status 0 if nothing warns, else 1."""
+    """Print the findings. Exit status 1 if any is a warning, else 0."""
     findings = worst_first(examine(Kernel()))
     if as_json:
         print_json([asdict(finding) for finding in findings])
@@ -22,7 +22,7 @@ def doctor(*, as_json: bool) -> int:
 
 
 def exit_status(findings: Sequence[Finding]) -> int:
-    """What is unknown is no reason to fail."""
+    """Return 1 if any finding is a warning; unknown ones do not count."""
     return int(any(finding.verdict is Verdict.WARNING for finding in findings))
 
 

@@ -1,4 +1,4 @@
-"""`envs build|list|check|prune|lock`."""
+"""Commands `envs build|list|check|prune|lock`."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -19,13 +19,13 @@ from velodrome.scheduler.standard_streams import ignore_output_errors
 
 
 def build(names: tuple[str, ...], accelerator: str) -> None:
-    """Every one is tried; EnvironmentUnavailable at the end if any could not be built."""
+    """Build environments; tries all. EnvironmentUnavailable at the end if any build failed."""
     store = EnvironmentStore(default_root())
     _each(names, lambda name: store.build(name, accelerator, partial(_say, name)))
 
 
 def rebuild(names: tuple[str, ...], accelerator: str) -> None:
-    """As build, but what stands already is built anew and put in its place."""
+    """Build environments anew, replacing existing ones."""
     store = EnvironmentStore(default_root())
 
     def anew(name: str) -> Environment:
@@ -37,7 +37,7 @@ def rebuild(names: tuple[str, ...], accelerator: str) -> None:
 
 
 def check_accelerator(accelerator: str) -> str:
-    """ConfigError if it is none."""
+    """Return the accelerator. ConfigError if its name is invalid."""
     if not re.fullmatch(NAME, accelerator):
         mend = "Say cpu, gpu, or one such as cuda13."
         raise ConfigError("command line, --accelerator", f"there is no '{accelerator}'", mend)
@@ -80,17 +80,20 @@ def show_environments(*, as_json: bool) -> None:
         return
     print_table(rows)
     following = format_command("envs", "check" if rows else "build")
-    print_lines(f"next: {following}" if rows else f"none yet; next: {following}")
+    print_lines(f"next: {following}" if rows else f"no environments yet; next: {following}")
 
 
 def check(names: tuple[str, ...], *, as_json: bool) -> None:
-    """EnvironmentUnavailable if one is not as it was built, or not there at all when named."""
+    """Check environments.
+
+    EnvironmentUnavailable if one differs from its build, or a named one is absent.
+    """
     store = EnvironmentStore(default_root())
     _check(names, store, store.check, as_json=as_json)
 
 
 def check_offline(names: tuple[str, ...], *, as_json: bool) -> None:
-    """As check, with a small model run where there is no network."""
+    """Check environments and run a small model in each without a network."""
     store = EnvironmentStore(default_root())
     try:
         _check(names, store, store.check_offline, as_json=as_json)
@@ -125,13 +128,13 @@ def _check(
     broken = [str(row["framework"]) for row in rows if not row["ok"]]
     if broken:
         raise EnvironmentUnavailable(
-            f"not fit to use: {', '.join(broken)}. "
+            f"not usable: {', '.join(broken)}. "
             f"Build again: {format_command('envs', 'build', '--rebuild', *broken)}"
         )
 
 
 def lock(names: tuple[str, ...]) -> None:
-    """EnvironmentUnavailable if one cannot be resolved; those before it are written."""
+    """Resolve locks anew. EnvironmentUnavailable at the first failure; earlier ones are written."""
     ignore_output_errors()
     for framework in _chosen(names):
         try:
@@ -151,7 +154,7 @@ def prune() -> None:
 
 
 def _chosen(names: Iterable[str]) -> list[Framework]:
-    """Those named, `torch==2.12.1` too; all of them, at their own versions, if none is."""
+    """List the named frameworks, `torch==2.12.1` too; without names all, at their own versions."""
     known = available()
     for name in names:
         known = with_version(known, name)

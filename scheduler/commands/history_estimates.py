@@ -1,4 +1,4 @@
-"""What earlier nights say to a run: how long it will take, and what of it fits into a budget."""
+"""Estimates from earlier nightly runs: durations, and the runs that fit a budget."""
 
 import math
 import time
@@ -23,14 +23,14 @@ SHOWN = 6  # cells that are left out
 
 
 def parse_budget(text: str) -> float:
-    """Seconds; infinite for an empty text. ConfigError for what is no length of time."""
+    """Parse a budget into seconds; infinite if empty. ConfigError if it is not a duration."""
     return read_option("--budget", text, quantities.parse_duration_s, math.inf)
 
 
 class RunPlanner:
-    """Of one run, from when it is made on.
+    """Selects what one command runs. Its budget starts when it is made.
 
-    share: of the budget that the plan itself may take. say: to whoever reads along.
+    share: of the budget, for the plan itself. say: prints a message.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class RunPlanner:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether there is a budget, for which a part of a plan may be left out."""
+        """Return True if there is a budget, so that part of a plan may be left out."""
         return math.isfinite(self._budget_s)
 
-    def chosen(self, plan: Plan) -> Plan:
-        """What of it is run, which is all where there is no budget; says what is left out."""
+    def select(self, plan: Plan) -> Plan:
+        """Return the part of the plan that fits the budget, and report what is left out."""
         if not self.is_bounded:
             return plan
         left_s = self._share * max(0.0, self.until_s - time.monotonic())
@@ -70,8 +70,8 @@ class RunPlanner:
     def foresight(self, plan: Plan) -> DurationEstimates:
         return self._pasts(plan).foresight
 
-    def besides(self, plan: Plan) -> Plan:
-        """What to run after the plan, on nodes that it ran on."""
+    def plan_extra(self, plan: Plan) -> Plan:
+        """Plan further runs after the plan, on nodes that it used."""
         return Plan()
 
     def _pasts(self, plan: Plan) -> Pasts:
@@ -89,7 +89,7 @@ class RunPlanner:
 
     @cached_property
     def _widths(self) -> dict[tuple[object, ...], float]:
-        """By cell and node: the median half-width of its last nights."""
+        """Median half-width of the last runs, by cell and node."""
         found: dict[tuple[object, ...], float] = {}
         for cell, points in history(self._rows).items():
             known = [one.width for one in points[-LATEST:] if one.width is not None]
@@ -99,23 +99,24 @@ class RunPlanner:
 
 
 def describe_left_out(found: BudgetedPlan, budget_s: float) -> tuple[str, ...]:
-    """In words; nothing, where everything fits."""
+    """Describe what a budget leaves out."""
+    budget, expected = _format_duration(budget_s), _format_duration(found.seconds)
     if not found.left_out:
-        return (f"everything fits: {_told(found.seconds)} of {_told(budget_s)}",)
-    runs = sum(one.repeats for one in found.left_out)
+        return (f"all runs fit: {expected} of {budget}",)
+    runs = sum(skipped.repeats for skipped in found.left_out)
     more = len(found.left_out) - SHOWN
     return (
-        f"budget {_told(budget_s)}: {len(found.plan.placements)} runs for {_told(found.seconds)}; "
-        f"{runs} are left out, whose intervals are narrowest:",
+        f"budget {budget}: {len(found.plan.placements)} runs take {expected}; "
+        f"{runs} are left out, those with the narrowest intervals:",
         *(
-            f"  {one.repeats} of {one.task.label} ({_told(one.seconds)})"
-            for one in found.left_out[:SHOWN]
+            f"  {skipped.repeats} of {skipped.task.label} ({_format_duration(skipped.seconds)})"
+            for skipped in found.left_out[:SHOWN]
         ),
-        *([f"  and of {more} cells more"] if more > 0 else []),
+        *([f"  and {more} more cells"] if more > 0 else []),
     )
 
 
-def _told(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

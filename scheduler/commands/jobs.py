@@ -1,4 +1,4 @@
-"""`run --submit` and `attach`: a sweep that a cluster runs by itself, and what becomes of it."""
+"""Commands `run --submit` and `attach`, for sweeps that a cluster runs by itself."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ SWEEP_FILE, CLUSTER_FILE = "sweep.yaml", "cluster.yaml"
 
 
 class _Unheard(Exception):
-    """Nobody reads what is told of a job."""
+    """Nobody reads our output any more."""
 
 
 @dataclass(frozen=True)
 class JobOptions:
-    """The options of `run`, as they were typed."""
+    """Options of `run`, as the user typed them."""
 
     sweep: Path | None
     results: str | Path
@@ -43,37 +43,37 @@ class JobOptions:
 
 
 def submit(typed: JobOptions, *, as_json: bool) -> int:
-    """Whatever can be wrong with a sweep is found here, before anything is handed over."""
+    """Submit a sweep as a job. All errors in the sweep are found here, before it is sent."""
     if not typed.address:
         mend = "Give --address, too: http://HOST:8265, the dashboard of its head."
-        raise ConfigError("command line, --submit", "it does not say to which cluster", mend)
+        raise ConfigError("command line, --submit", "no cluster is given", mend)
     parse_target("auto", typed.cluster, typed.patience)
     parse_budget(typed.budget)
     stamp = new_sweep_id()
-    order, files = _order(typed, stamp), _files(typed)
-    job_id = new_job_id(order, stamp)
+    spec, files = _order(typed, stamp), _files(typed)
+    job_id = new_job_id(spec, stamp)
     server = JobServer(typed.address)
-    server.submit(job_id, order, _words(typed, order), files)
+    server.submit(job_id, spec, _words(typed, spec), files)
     if as_json:
-        print_json({"job_id": job_id, "address": typed.address, **vars(order)})
+        print_json({"job_id": job_id, "address": typed.address, **vars(spec)})
         return 0
     print_lines(
-        f"handed over as {job_id}, which goes on without this machine",
-        f"rows of sweep {order.sweep_id} go to {order.results}, as the cluster's head sees it",
+        f"submitted as {job_id}, which runs without this machine",
+        f"rows of sweep {spec.sweep_id} go to {spec.results}, as the cluster's head sees it",
         f"next: {_attach(job_id, typed.address)}",
     )
     return 0
 
 
 def attach(text: str, address: str) -> int:
-    """Follow a job to its end; its own exit status."""
+    """Follow a job to its end; return its exit status."""
     server = JobServer(address or DEFAULT_ADDRESS)
     jobs = server.jobs()
     job = find_job(text, jobs, server.address) if text else _only(jobs, server.address)
-    print_lines(f"{job.job_id} is {job.state}; its rows go to {job.order.results}")
+    print_lines(f"{job.job_id} is {job.state}; its rows go to {job.spec.results}")
     again = _attach(job.job_id, server.address)
     try:
-        with on_interrupt(f"{job.job_id} goes on. Follow it again: {again}"):
+        with on_interrupt(f"{job.job_id} continues. Follow it again: {again}"):
             ended = server.follow(job.job_id, _tell_line)
     except _Unheard:
         return 0  # the job goes on, and so may whoever has seen enough of it
@@ -82,22 +82,22 @@ def attach(text: str, address: str) -> int:
 
 
 def stop(text: str, address: str) -> int:
-    """End a job; what it has finished is kept."""
+    """Stop a job; finished runs are kept."""
     server = JobServer(address or DEFAULT_ADDRESS)
     jobs = server.jobs()
     if not text:
         mend = f"Name one: {', '.join(job.job_id for job in _running(jobs)) or 'none runs'}."
-        raise ConfigError("command line, --stop", "it does not say which job", mend)
+        raise ConfigError("command line, --stop", "no job is named", mend)
     job = find_job(text, jobs, server.address)
     if job.state.is_over:
-        print_lines(f"{job.job_id} was over already")
+        print_lines(f"{job.job_id} had already ended")
         return 0
     _tell_end(server.stop(job.job_id), server.address)
     return 0
 
 
 def show(text: str, address: str) -> int:
-    """The jobs as JSON, newest first, or the one that is named."""
+    """Print the jobs as JSON, newest first, or the named one."""
     server = JobServer(address or DEFAULT_ADDRESS)
     jobs = server.jobs()
     print_json([_row(job) for job in ([find_job(text, jobs, server.address)] if text else jobs)])
@@ -139,14 +139,14 @@ def _files(typed: JobOptions) -> dict[str, str]:
     return found
 
 
-def _words(typed: JobOptions, order: JobSpec) -> list[str]:
-    """The command that the job is, on the cluster's head."""
+def _words(typed: JobOptions, spec: JobSpec) -> list[str]:
+    """Build the command line that the job runs on the cluster's head."""
     options = {
-        "--results": order.results,
-        "--resume" if typed.resume else "--sweep-id": order.sweep_id,
-        "--only": order.only,
+        "--results": spec.results,
+        "--resume" if typed.resume else "--sweep-id": spec.sweep_id,
+        "--only": spec.only,
         "--cluster": CLUSTER_FILE if typed.cluster else "",
-        "--patience": order.patience,
+        "--patience": spec.patience,
         "--budget": typed.budget,
         "--address": "auto",
     }
@@ -156,22 +156,24 @@ def _words(typed: JobOptions, order: JobSpec) -> list[str]:
 
 
 def _outliving(results: str | Path) -> str:
-    """ConfigError for a folder that means one thing here and another on the cluster."""
+    """Return the results' address. ConfigError for a folder that the cluster cannot see."""
     if is_shared_place(results):
         return str(results)
     mend = "Give s3://BUCKET/PATH, or a folder of its head or of all machines: /srv/results."
-    raise ConfigError(f"--results {results}", "the cluster has no such folder of yours", mend)
+    raise ConfigError(
+        f"--results {results}", "the cluster cannot see a folder of this machine", mend
+    )
 
 
 def _only(jobs: Sequence[Job], address: str) -> Job:
-    """The one that runs, or the newest. ConfigError if several run, or there never was one."""
+    """Return the only running job, or the newest. ConfigError if several run, or there are none."""
     running = _running(jobs)
     if len(running) > 1:
         print_table([_row(job) for job in running])
         raise ConfigError("command line", f"{len(running)} jobs run", "Name one of them.")
     if not jobs:
         mend = "Start one: velodrome run SWEEP --submit."
-        raise ConfigError(f"jobs at {address}", "there is none yet", mend)
+        raise ConfigError(f"jobs at {address}", "there are no jobs", mend)
     return running[0] if running else jobs[0]
 
 
@@ -186,15 +188,15 @@ def _row(job: Job) -> dict[str, object]:
         "state": str(job.state),
         "exit_status": job.exit_status,
         "started_at": f"{began:%Y-%m-%dT%H:%M:%SZ}",
-        "sweep": job.order.sweep,
-        "sweep_id": job.order.sweep_id,
-        "results": job.order.results,
+        "sweep": job.spec.sweep,
+        "sweep_id": job.spec.sweep_id,
+        "results": job.spec.results,
     }
 
 
 def _tell_end(job: Job, address: str) -> None:
-    again = f"go on with: {job.order.again(address)}"
-    kept = f"what was finished is kept in {job.order.results}"
+    again = f"resume with: {job.spec.resume_command(address)}"
+    kept = f"finished runs are kept in {job.spec.results}"
     if job.state is State.STOPPED:
         print_lines(f"{job.job_id} was stopped; {kept}", again)
     elif job.was_killed:
@@ -202,19 +204,19 @@ def _tell_end(job: Job, address: str) -> None:
     else:
         print_lines(
             f"{job.job_id} ended with exit status {job.exit_status}",
-            f"next, on a machine that sees those results: {_report(job.order)}",
+            f"next, on a machine that sees those results: {_report(job.spec)}",
         )
 
 
 def _death(job: Job) -> str:
     if job.exit_status is not None and job.exit_status > 128:
         return f"was killed by signal {job.exit_status - 128}"
-    return f"could not be kept running by Ray ({' '.join(job.message.split())[:500]})"
+    return f"was lost by Ray ({' '.join(job.message.split())[:500]})"
 
 
 def _attach(job_id: str, address: str) -> str:
     return format_command("attach", job_id, "--address", address)
 
 
-def _report(order: JobSpec) -> str:
-    return format_command("report", "--results", order.results, "--sweep", order.sweep_id)
+def _report(spec: JobSpec) -> str:
+    return format_command("report", "--results", spec.results, "--sweep", spec.sweep_id)

@@ -1,4 +1,4 @@
-"""`measure`: one task on this machine, without Ray."""
+"""Command `measure`: one task on this machine, without Ray."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ from velodrome.scheduler.standard_streams import ignore_output_errors
 
 
 def measure(options: MeasureOptions, results: str | Path, *, as_json: bool) -> int:
-    """Exit status 0 with a number, 1 with a reason, 4 without an environment."""
+    """Measure a task. Exit status 0 with a number, 1 with a reason, 4 without an environment."""
     ignore_output_errors()
     store = Store(results) if results else None
     node = (store.types() if store else NodeTypes()).with_type_name(take_inventory())
@@ -92,7 +92,7 @@ def _show(measurement: Measurement, expected: ExpectedOutcome, results: str | Pa
 
 
 def _proof_lines(checks: Sequence[Checked]) -> Iterator[str]:
-    """What was proved of the timed calls in one line, and in one each what was not, and why."""
+    """Yield a line of what was proved of the timed calls, and one for each check that was not."""
     if names := list_proved_checks(checks):
         yield f"  proved: {', '.join(map(spell_out, names))}"
     for one in checks:

@@ -1,4 +1,4 @@
-"""The options of `measure`, as they were typed, to the task that they mean."""
+"""Options of `measure`, and the task that they describe."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class MeasureOptions:
-    """The command line as it was typed; empty where nothing was said."""
+    """Options as the user typed them; empty where absent."""
 
     framework: str
     model: str
@@ -56,7 +56,7 @@ class MeasureOptions:
 
 
 def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStore) -> Task:
-    """ConfigError names the option that is wrong, and the mend."""
+    """Make the task that the options describe. ConfigError names the wrong option and the fix."""
     framework = _known("FRAMEWORK", options.framework, with_version(available(), options.framework))
     model = _known("MODEL", options.model, MODELS)
     variant = options.variant or framework.default_variant
@@ -90,7 +90,7 @@ def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStor
 
 
 def _device(options: MeasureOptions, framework: Framework) -> Device:
-    """As in a sweep file: cpu, gpu, or gpu:2 for two."""
+    """Read a device as in a sweep file: cpu, gpu, or gpu:2 for two."""
     nothing: Device | None = None
     device = read_option("--device", options.device, parse_device, nothing)
     if device is None:

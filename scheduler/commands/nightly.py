@@ -1,4 +1,4 @@
-"""`nightly`: measure a sweep, hold it against its earlier nights, and say what became slower."""
+"""Command `nightly`: measures a sweep, compares it with earlier runs, reports regressions."""
 
 import math
 import time
@@ -53,7 +53,7 @@ JUNIT, SUMMARY = "junit.xml", "summary.txt"
 
 @dataclass(frozen=True)
 class NightlyOptions:
-    """The options, as they were typed. junit: besides the one in the site."""
+    """Options of `nightly`, as the user typed them. junit: a second place for this file."""
 
     results: str | Path
     only: str
@@ -62,28 +62,30 @@ class NightlyOptions:
     junit: Path | None
 
 
-def nightly(path: Path, typed: NightlyOptions, where: Target, *, as_json: bool) -> int:
-    """Exit status: 1 if a regression was confirmed, INCOMPLETE if less than the sweep promises was
-    measured, else 0. Either way all files are written.
+def nightly(path: Path, typed: NightlyOptions, target: Target, *, as_json: bool) -> int:
+    """Measure and judge a sweep; all files are written whatever the result.
+
+    Exit status: 1 if a regression is confirmed, INCOMPLETE if less was measured than the sweep
+    promises, else 0.
     """
     try:
-        return _nightly(path, typed, where, as_json=as_json)
+        return _nightly(path, typed, target, as_json=as_json)
     except StoreError as error:
         raise NightCutShort(str(error)) from error
 
 
-def _nightly(path: Path, typed: NightlyOptions, where: Target, *, as_json: bool) -> int:
+def _nightly(path: Path, typed: NightlyOptions, target: Target, *, as_json: bool) -> int:
     began, started_s = datetime.now(UTC), time.monotonic()
     store, sweep, sweep_id = Store(typed.results), load_sweep(path), new_sweep_id()
     if not name_in(sweep.text):
         mend = "Add one, such as `name: nightly`."
-        raise ConfigError(sweep.source, "it has no name, by which its nights are found", mend)
+        raise ConfigError(sweep.source, "it has no name, which its history needs", mend)
     screen = Console(stderr=True, highlight=False) if as_json else console()
-    guide = NightlyPlanner(
+    planner = NightlyPlanner(
         store, sweep, sweep_id, partial(print_line, screen), parse_budget(typed.budget)
     )
-    onward = resume_command(sweep_id, typed.results, where, typed.only)
-    execute_run(prepare_run(store, sweep_id, sweep, typed.only, onward, guide), where, screen)
+    onward = resume_command(sweep_id, typed.results, target, typed.only)
+    execute_run(prepare_run(store, sweep_id, sweep, typed.only, onward, planner), target, screen)
 
     reader = store.reader()
     history = read_history(reader, sweep.name)
@@ -99,11 +101,11 @@ def _nightly(path: Path, typed: NightlyOptions, where: Target, *, as_json: bool)
         seconds=time.monotonic() - started_s,
         runs=len(rows),
         surprises=len(select_unexpected(rows)),
-        budget_s=guide.budget_s,
-        left_out=guide.left_out(rows),
+        budget_s=planner.budget_s,
+        left_out=planner.left_out(rows),
         measured=sum(map(has_time, planned(rows))),
         lacking=lacking(rows),
-        vanished=vanished(history, sweep_id, rows, guide.promise),
+        vanished=vanished(history, sweep_id, rows, planner.promise),
     )
     night = replace(night, unread=tuple(map(str, reader.faults)))
     lines = summary(night)
@@ -116,13 +118,13 @@ def _nightly(path: Path, typed: NightlyOptions, where: Target, *, as_json: bool)
 
 
 class NightCutShort(VelodromeError):
-    """Results could not be kept or read: whether there is a regression is not known."""
+    """Results could not be stored or read: it is unknown if there is a regression."""
 
     exit_status = INCOMPLETE
 
 
 class NightlyPlanner(RunPlanner):
-    """After the plan, what looks like a step is measured once more."""
+    """Measures cells that look changed a second time after the plan."""
 
     def __init__(
         self,
@@ -138,27 +140,27 @@ class NightlyPlanner(RunPlanner):
         self._planned = 0
         self.promise = Promise((), sweep.where, budget_s)
 
-    def chosen(self, plan: Plan) -> Plan:
+    def select(self, plan: Plan) -> Plan:
         self._planned = len(plan.placements)
         tasks = [one.task for one in plan.placements] + [one.task for one in plan.unplaceable]
         asked = {cell_of(task) for task in tasks}
         self.promise = replace(self.promise, asked=asked)
-        return super().chosen(plan)
+        return super().select(plan)
 
-    def besides(self, plan: Plan) -> Plan:
+    def plan_extra(self, plan: Plan) -> Plan:
         verdict = judge(read_history(self._store.reader(), self._name), self._sweep_id)
         if verdict.open:
             self._say(f"{len(verdict.open)} cells look changed: measuring them again")
         return again(plan, verdict.open, self._sweep.repeats)
 
     def left_out(self, rows: Sequence[Row]) -> int:
-        """Runs of the whole plan that did not come to a row."""
+        """Count runs of the whole plan that have no row."""
         planned = [row for row in rows if row["node_id"] and int(str(row["repeat"])) < CONFIRMING]
         return max(0, self._planned - len(planned))
 
 
 def findings(night: Night) -> list[dict[str, object]]:
-    """A row per finding, as `--json` prints them."""
+    """List the findings as rows for `--json`."""
     return [
         {
             **{name: getattr(one.cell, name) for name in _CELL},
@@ -181,7 +183,7 @@ def findings(night: Night) -> list[dict[str, object]]:
 
 
 def _unmeasured(night: Night) -> list[dict[str, object]]:
-    """With the same keys."""
+    """List cells without a number, with the same keys as findings."""
     told = [(one.cell, "no number", f"{one.status}: {one.reason}") for one in night.lacking]
     told += [(one.cell, "vanished", one.why) for one in night.vanished]
     return [

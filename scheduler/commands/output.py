@@ -1,4 +1,4 @@
-"""How commands speak: rows as JSON or a table, and the closing lines that name what comes next."""
+"""Output of commands: rows as JSON or a table, and closing lines that name the next command."""
 
 import json
 import math
@@ -15,28 +15,28 @@ Row = Mapping[str, object]
 
 
 def console() -> Console:
-    """Standard output; as wide as it takes where no terminal cuts the lines."""
+    """Make a console on standard output; wide where no terminal limits the lines."""
     screen = Console(highlight=False)
     return screen if screen.is_terminal else Console(highlight=False, width=160)
 
 
 def print_json(rows: Sequence[Row] | Row) -> None:
-    """Nothing else goes to stdout. What JSON does not know (NaN, infinity) becomes null."""
+    """Print JSON and nothing else to stdout. NaN and infinity become null."""
     sys.stdout.write(json.dumps(_plain(rows), indent=2, default=str) + "\n")
 
 
 def print_table(rows: Sequence[Row], right: frozenset[str] = frozenset()) -> None:
-    """Columns are the keys of the first row; `right` names those aligned to the right."""
+    """Print a table. Columns are the keys of the first row; `right` names right-aligned ones."""
     console().print(_table(rows, right, 1))
 
 
 def make_table(rows: Sequence[Row], left: int) -> WideTable:
-    """The same, to be shown later: all but the first `left` columns are aligned to the right."""
+    """Make a table to print later: all but the first `left` columns are right-aligned."""
     return _table(rows, frozenset([*rows[0]][left:] if rows else ()), left)
 
 
 def print_lines(*lines: str) -> None:
-    """What was written and the next useful command, one line each."""
+    """Print lines without wrapping."""
     for line in lines:
         console().print(Text(strip_controls(line)), soft_wrap=True)
 

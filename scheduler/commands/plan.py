@@ -1,4 +1,4 @@
-"""`plan`: what would run where, and why the rest cannot; starts nothing."""
+"""Command `plan`: where each task would run, and why others cannot; starts nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from velodrome.scheduler.sweeps.sweep_file import load_sweep
 from velodrome.scheduler.sweeps.yaml_nodes import STANDARD_INPUT
 
 FEW = 3  # names in a cell of the table
-MAY_BE_EMPTY = ("lacking elsewhere", "why not")  # columns that are left out then
+MAY_BE_EMPTY = ("other nodes lack", "reason")  # columns that are left out then
 
 
 @dataclass(frozen=True)
 class PlanScope:
-    """What a plan is made over. noun: what one of the nodes is called. notes: what to know of them.
+    """Nodes that a plan is made over. noun: what a node is called. notes: messages about the nodes.
 
-    options: those with which `velodrome run` runs there. types: those that the nodes stand for, if
-    none of them is up.
+    options: those with which `velodrome run` runs there. types: the node types that the nodes stand
+    for, if none of them is running.
     """
 
     nodes: tuple[Node, ...]
@@ -41,16 +41,19 @@ class PlanScope:
 def plan(
     path: Path, only: str, address: str, cluster: Path | None, *, with_reasons: bool, as_json: bool
 ) -> int:
-    """Over a cluster's nodes, the types that a cluster.yaml declares, or this machine."""
+    """Plan over a cluster's nodes, the types that a cluster.yaml declares, or this machine."""
     if address:
-        ground = cluster_scope(address)
+        scope = cluster_scope(address)
     else:
-        ground = declared_scope(cluster) if cluster else PlanScope((take_inventory(),))
-    return plan_over(ground, path, only, with_reasons=with_reasons, as_json=as_json)
+        scope = declared_scope(cluster) if cluster else PlanScope((take_inventory(),))
+    return plan_over(scope, path, only, with_reasons=with_reasons, as_json=as_json)
 
 
 def cluster_scope(address: str) -> PlanScope:
-    """ClusterUnreachable if it is not there; nothing but inventories runs on it."""
+    """Ask a cluster for its nodes.
+
+    ClusterUnreachable if it does not answer; runs only inventories.
+    """
     from velodrome.scheduler.fleet.cluster import list_nodes
 
     notes: list[str] = []
@@ -59,10 +62,10 @@ def cluster_scope(address: str) -> PlanScope:
 
 
 def declared_scope(cluster: Path) -> PlanScope:
-    """ConfigError if the file is wrong."""
+    """Read the node types of a cluster.yaml. ConfigError if the file is wrong."""
     types = declared_nodes.load_types(cluster)
     notes = tuple(
-        f"{one.name}: not declared, hence {', '.join(one.derived)}; see metadata: in {cluster}"
+        f"{one.name}: not declared, assumed: {', '.join(one.derived)}; see metadata: in {cluster}"
         for one in types
         if one.derived
     )
@@ -70,34 +73,35 @@ def declared_scope(cluster: Path) -> PlanScope:
     return PlanScope(tuple(one.node for one in types), "node type", notes, options, types)
 
 
-def plan_over(
-    ground: PlanScope, path: Path, only: str, *, with_reasons: bool, as_json: bool
-) -> int:
-    """Exit status 0 if something can run, else 1. with_reasons: a row for each task and node."""
+def plan_over(scope: PlanScope, path: Path, only: str, *, with_reasons: bool, as_json: bool) -> int:
+    """Print a plan.
+
+    Exit status 0 if something can run, else 1. with_reasons: a row per task and node.
+    """
     sweep = load_sweep(path)
     store = EnvironmentStore(default_root())
-    made = plan_sweep(sweep, only, ground.up, store, declared=ground.types)
-    explained = explain_plan(made, sweep, ground.nodes)
+    made = plan_sweep(sweep, only, scope.up, store, declared=scope.types)
+    explained = explain_plan(made, sweep, scope.nodes)
     status = 0 if made.placements else 1
     if as_json:
         print_json([_whole(one) for one in explained])
         return status
-    rows = [row for one in explained for row in _reasons(one, ground)] if with_reasons else []
-    print_table(rows or _table(explained, ground), right=frozenset({"repeats"}))
+    rows = [row for one in explained for row in _reasons(one, scope)] if with_reasons else []
+    print_table(rows or _table(explained, scope), right=frozenset({"repeats"}))
     placed = sum(bool(one.nodes) for one in explained)
     print_lines(
-        *ground.notes,
-        f"{placed} tasks, {len(made.placements)} runs, {len(made.unplaceable)} fit nowhere",
-        _next(path, only, ground) if made.placements else "nothing can run here",
+        *scope.notes,
+        f"{placed} tasks, {len(made.placements)} runs, {len(made.unplaceable)} fit on no node",
+        _next(path, only, scope) if made.placements else "nothing can run here",
     )
     return status
 
 
-def _next(path: Path, only: str, ground: PlanScope) -> str:
+def _next(path: Path, only: str, scope: PlanScope) -> str:
     chosen = ("--only", only) if only else ()
-    following = format_command("run", path, *chosen, *ground.options)
+    following = format_command("run", path, *chosen, *scope.options)
     is_given = str(path) == STANDARD_INPUT
-    return f"then give the same to: {following}" if is_given else f"next: {following}"
+    return f"next, with the same input: {following}" if is_given else f"next: {following}"
 
 
 def _whole(one: TaskExplanation) -> Row:
@@ -109,19 +113,19 @@ def _whole(one: TaskExplanation) -> Row:
         "nodes": one.nodes,
         "locks": dict(zip(one.nodes, one.locks, strict=True)),
         "not_on": {name: entry.reasons for entry in one.elsewhere for name in entry.nodes},
-        "why not": one.reason,
+        "reason": one.reason,
     }
 
 
-def _table(explained: Sequence[TaskExplanation], ground: PlanScope) -> list[Row]:
+def _table(explained: Sequence[TaskExplanation], scope: PlanScope) -> list[Row]:
     rows: list[Row] = [
         {
             "task_id": one.task.key,
             "task": one.name,
             "repeats": one.repeats,
-            ground.noun: _few(one.nodes),
-            "lacking elsewhere": "" if one.reason else _briefly(one),
-            "why not": one.reason,
+            scope.noun: _few(one.nodes),
+            "other nodes lack": "" if one.reason else _briefly(one),
+            "reason": one.reason,
         }
         for one in explained
     ]
@@ -130,7 +134,7 @@ def _table(explained: Sequence[TaskExplanation], ground: PlanScope) -> list[Row]
 
 
 def _briefly(one: TaskExplanation) -> str:
-    """E.g. `1 GPU: cpu-amd, cpu-intel`."""
+    """Summarize what other nodes lack, e.g. `1 GPU: cpu-amd, cpu-intel`."""
     lacking: dict[tuple[str, ...], list[str]] = {}
     for entry in one.elsewhere:
         lacking.setdefault(entry.wants, []).extend(entry.nodes)
@@ -139,16 +143,16 @@ def _briefly(one: TaskExplanation) -> str:
     )
 
 
-def _reasons(one: TaskExplanation, ground: PlanScope) -> list[Row]:
+def _reasons(one: TaskExplanation, scope: PlanScope) -> list[Row]:
     lines = [
         *(
-            (name, f"runs here, by {lock}" if lock else "runs here")
+            (name, f"runs here, with {lock}" if lock else "runs here")
             for name, lock in zip(one.nodes, one.locks, strict=True)
         ),
         *((name, "; ".join(entry.reasons)) for entry in one.elsewhere for name in entry.nodes),
     ]
     return [
-        {"task_id": one.task.key, "task": one.name, ground.noun: name, "why": why}
+        {"task_id": one.task.key, "task": one.name, scope.noun: name, "reason": why}
         for name, why in lines or [("", one.reason)]
     ]
 

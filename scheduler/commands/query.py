@@ -1,4 +1,4 @@
-"""`query`: SQL over the tables of all sweeps, as a table, CSV, JSON or Parquet."""
+"""Command `query`: SQL over the tables of all sweeps, as a table, CSV, JSON or Parquet."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ BATCH_ROWS = 10_000
 
 
 class Format(StrEnum):
-    """How the rows are written."""
+    """A format of the output."""
 
     TABLE = "table"
     CSV = "csv"
@@ -38,17 +38,17 @@ class Format(StrEnum):
 
 
 def parse_format(text: str) -> Format | None:
-    """ConfigError for a form that there is not."""
+    """Parse `--format`; None if empty. ConfigError for an unknown format."""
     if text and text not in (*Format,):
-        raise ConfigError("--format", f"there is no form '{text}'", f"Give {', '.join(Format)}.")
+        raise ConfigError("--format", f"there is no format '{text}'", f"Give {', '.join(Format)}.")
     return Format(text) if text else None
 
 
 def query(text: str, results: str | Path, form: Format | None, output: Path | None) -> int:
-    """form: None: what the name of `output` ends with; a table where there is none."""
+    """Run a query. form None: by the extension of `output`, else a table."""
     chosen = form or _by_name(output)
     if chosen is Format.PARQUET and output is None:
-        raise ConfigError("--format parquet", "it is no text", "Name a file with --output.")
+        raise ConfigError("--format parquet", "Parquet is not text", "Name a file with --output.")
     store = Store.for_reading(results)
     rows = run_query(store, text)
     incomplete_results.warn_of_faults(store.faults, results)
@@ -68,13 +68,13 @@ def query(text: str, results: str | Path, form: Format | None, output: Path | No
 
 
 def _by_name(output: Path | None) -> Format:
-    """ConfigError if a file's name does not say its form."""
+    """Return the format of a file's extension. ConfigError if it names none."""
     if output is None:
         return Format.TABLE
     ending = output.suffix.removeprefix(".").lower()
     if ending not in (*Format,):
         mend = "Give --format, or a name that ends in .csv, .json or .parquet."
-        raise ConfigError(str(output), "its name does not say in which form", mend)
+        raise ConfigError(str(output), "its extension names no format", mend)
     return Format(ending)
 
 
@@ -101,7 +101,7 @@ def _show(rows: pa.Table) -> None:
         console().print(vertical_rows.render_vertical(names, cells, console().width))
         cells = cells[: vertical_rows.MOST]
         print_lines(
-            f"{len(names)} columns; side by side are those that you name: SELECT framework, ..."
+            f"{len(names)} columns are too many for one line; name fewer: SELECT framework, ..."
         )
     left = rows.num_rows - len(cells)
     told = f", {left:,} of them not shown: --format csv" if left else ""
@@ -109,14 +109,14 @@ def _show(rows: pa.Table) -> None:
 
 
 def _print(lines: Callable[[pa.Table], Iterator[str]]) -> Callable[[pa.Table], None]:
-    """Without what a terminal would obey; a file gets the text as it is."""
+    """Strip control characters for a terminal; a file gets the text as it is."""
     return lambda rows: sys.stdout.writelines(
         map(strip_controls, takewhile(lambda line: is_stdout_open(), lines(rows)))
     )
 
 
 def _text(rows: pa.Table) -> Iterator[str]:
-    """Columns by tabulators, which are in no cell."""
+    """Yield lines with tabs between cells, which no cell contains."""
     yield "\t".join(_names(rows)) + "\n"
     for row in _rows(rows):
         yield "\t".join(" ".join(str(_none_as_empty(cell)).split("\t")) for cell in row) + "\n"
@@ -135,7 +135,7 @@ def _csv_line(cells: list[object]) -> str:
 
 
 def _json(rows: pa.Table) -> Iterator[str]:
-    """An array of objects, a line each."""
+    """Yield an array of objects, one per line."""
     names = _names(rows)
     before = "["
     for row in _rows(rows):
@@ -153,7 +153,7 @@ _PRINTED: dict[Format, Callable[[pa.Table], None]] = {
 
 
 def _rows(rows: pa.Table) -> Iterator[list[object]]:
-    """By position: two columns may have one name. ConfigError for a value that Python has not."""
+    """Yield rows by position, since names may repeat. ConfigError for a value that Python lacks."""
     for batch in with_utc_offsets(rows).to_batches(max_chunksize=BATCH_ROWS):
         columns = [
             [_plain(cell) for cell in _values(name, column.to_pylist)]
@@ -172,7 +172,7 @@ def _values(name: str, values: Callable[[], Sequence[object]]) -> list[object]:
 
 
 def _names(rows: pa.Table) -> list[str]:
-    """A second column of a name is told from the first."""
+    """Make column names unique."""
     names: list[str] = []
     for name in rows.schema.names:
         names.append(name if name not in names else f"{name}_{len(names)}")
@@ -180,7 +180,7 @@ def _names(rows: pa.Table) -> list[str]:
 
 
 def _plain(value: object) -> object:
-    """A sum of whole numbers is a whole number: DuckDB gives it a decimal type."""
+    """Convert a whole decimal, DuckDB's type for a sum of integers, to int."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, bytes):
@@ -189,7 +189,7 @@ def _plain(value: object) -> object:
 
 
 def _jsonable(value: object) -> object:
-    """What JSON does not know (NaN, infinity) becomes null."""
+    """Replace NaN and infinity, which JSON lacks, by null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):

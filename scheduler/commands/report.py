@@ -1,4 +1,4 @@
-"""`report`: what a sweep showed, in the terminal, as Markdown, CSV, JSON or a picture."""
+"""Command `report`: a sweep's results in the terminal, as Markdown, CSV, JSON or a picture."""
 
 import io
 import shlex
@@ -48,7 +48,7 @@ PICTURE_WIDTH = 110
 
 
 class Form(Enum):
-    """How a report is written."""
+    """Output form of a report."""
 
     TERMINAL = "terminal"
     MARKDOWN = "markdown"
@@ -57,7 +57,7 @@ class Form(Enum):
 
 
 class ReportKind(Enum):
-    """What a report is about."""
+    """Subject of a report."""
 
     TIMES = "times"
     EXTENSIBILITY = "extensibility"
@@ -70,7 +70,7 @@ Choice = TypeVar("Choice", Form, ReportKind)
 
 
 def choose_form(is_markdown: bool, is_csv: bool, is_json: bool) -> Form:  # noqa: FBT001 - three flags of the command line
-    """The one form that was asked for; ConfigError for two."""
+    """Return the requested form; ConfigError for two."""
     flags = {Form.MARKDOWN: is_markdown, Form.CSV: is_csv, Form.JSON: is_json}
     return _only(flags, Form.TERMINAL)
 
@@ -81,7 +81,7 @@ def choose_kind(
     is_outlier: bool = False,  # noqa: FBT001, FBT002
     is_ceilings: bool = False,  # noqa: FBT001, FBT002
 ) -> ReportKind:
-    """The one kind that was asked for; ConfigError for two."""
+    """Return the requested kind; ConfigError for two."""
     flags = {
         ReportKind.EXTENSIBILITY: is_extensibility,
         ReportKind.UTILIZATION: is_utilization,
@@ -101,7 +101,7 @@ def _only(flags: Mapping[Choice, bool], otherwise: Choice) -> Choice:
 
 @dataclass(frozen=True)
 class Rendering:
-    """One report in every form that it may be asked for."""
+    """A report in every form, made on demand."""
 
     flat: Sequence[Mapping[str, object]]  # for JSON and CSV
     csv: Callable[[], str]
@@ -111,7 +111,7 @@ class Rendering:
 
 @dataclass(frozen=True)
 class ReportResult:
-    """The rows it was of. status: whether some are missing."""
+    """Rows of a printed report. status: INCOMPLETE if some are missing."""
 
     rows: Sequence[Mapping[str, object]]
     status: int
@@ -120,7 +120,10 @@ class ReportResult:
 def report(
     results: str | Path, sweep_id: str, kind: ReportKind, form: Form, picture: Path | None
 ) -> ReportResult:
-    """ConfigError without results, such a sweep, or anything of this kind."""
+    """Print a report.
+
+    ConfigError without results, without this sweep, or with nothing of this kind.
+    """
     store = Store.for_reading(results)
     chosen_id = store.resolve(sweep_id or "last")
     columns = None if form is Form.JSON else WITHOUT_CHECKS
@@ -260,12 +263,12 @@ _SHOWN = {
 
 
 def print_tables(tables: list[Table], first: str) -> None:
-    """first: what is to be known before any number."""
+    """Print tables. first: a warning above all numbers."""
     console().print(render_tables(tables, first), crop=False)
 
 
 def draw_svg(shown: RenderableType, picture: Path, title: str) -> None:
-    """The terminal's picture as SVG, in no colour theme of the reader's. ConfigError."""
+    """Write a terminal picture as SVG, with fixed colours. ConfigError if that fails."""
     screen = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), highlight=False)
     screen.print(shown)
     try:

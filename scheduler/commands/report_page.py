@@ -1,4 +1,4 @@
-"""`report --html`: a sweep as one HTML file that opens offline."""
+"""Command `report --html`: a sweep as one HTML file that opens offline."""
 
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,7 @@ MIB = 2**20
 
 
 def write_page(results: str | Path, sweep_id: str, file: Path) -> ReportResult:
-    """ConfigError without results, such a sweep, or a place to write."""
+    """Write the page. ConfigError without results, without this sweep, or if writing fails."""
     store = Store.for_reading(results)
     chosen = store.resolve(sweep_id or "last")
     rows = task_rows(store, chosen)
@@ -44,7 +44,7 @@ def write_page(results: str | Path, sweep_id: str, file: Path) -> ReportResult:
 
 
 def render_page(store: Store, sweep_id: str, results: str | Path, rows: list[Row]) -> str:
-    """The page. store: a reader. rows: the sweep's, as task_rows has them."""
+    """Render the page. store: a reader. rows: the sweep's, from task_rows."""
     nodes = node_rows(store, sweep_id)
     few = partial(readings, store, sweep_id)
     told = partial(checks, store, sweep_id)

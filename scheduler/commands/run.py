@@ -1,4 +1,4 @@
-"""`run`: a sweep from its file, or from where an earlier run left it, to its rows and its grid."""
+"""Command `run`: runs a sweep, or resumes one, and shows its grid."""
 
 from functools import partial
 from pathlib import Path
@@ -39,32 +39,33 @@ def run(
     results: str | Path,
     resume: str,
     only: str,
-    where: Target,
+    target: Target,
     *,
     as_json: bool,
     sweep_id: str = "",
     budget_text: str = "",
 ) -> int:
-    """Exit status: 0 all of the sweep's tasks ended as expected, 1 some did not.
+    """Run a sweep. Exit status 0 if all tasks ended as expected, else 1.
 
-    sweep_id: of a new sweep, if whoever starts it has named it already. budget_text: how long it
-    may take, e.g. `2h`; empty: as long as it takes.
+    sweep_id: id of a new sweep, if the caller has chosen one. budget_text: time limit, e.g. `2h`;
+    empty: none.
     """
     store = Store(results)
     sweep_id = store.resolve(resume) if resume else require_sweep_id(sweep_id or new_sweep_id())
     sweep = _sweep(path, store, sweep_id if resume else "")
     screen = Console(stderr=True, highlight=False) if as_json else console()
-    guide = RunPlanner(store, sweep.name, partial(print_line, screen), parse_budget(budget_text))
-    again = resume_command(sweep_id, results, where, only)
-    begun = prepare_run(store, sweep_id, sweep, only, again, guide)
+    planner = RunPlanner(store, sweep.name, partial(print_line, screen), parse_budget(budget_text))
+    sweep_run = prepare_run(
+        store, sweep_id, sweep, only, resume_command(sweep_id, results, target, only), planner
+    )
     for framework, device in versions_of(sweep) if resume else ():
-        store.version_locks(sweep_id).copy_to(begun.environments.versions, framework, device)
-    execute_run(begun, where, screen)
+        store.version_locks(sweep_id).copy_to(sweep_run.environments.versions, framework, device)
+    execute_run(sweep_run, target, screen)
     return _finish(store, results, sweep_id, as_json=as_json)
 
 
 def _sweep(path: Path | None, store: Store, resumed: str) -> Sweep:
-    """The sweep of the file named, or as kept with the one that is resumed."""
+    """Load the sweep of the named file, or the stored one of a resumed sweep."""
     if path is not None:
         return load_sweep(path)  # of a sweep that is resumed the store refuses another text
     if resumed:
@@ -87,9 +88,9 @@ def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) 
         describe_interference(rows),
     )
     print_lines(
-        f"{len(surprising)} of {len(rows)} runs ended otherwise than expected"
+        f"{len(surprising)} of {len(rows)} runs did not end as expected"
         if surprising
-        else "everything ended as expected",
+        else "all runs ended as expected",
         *filter(None, [outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))]),
         f"wrote sweep {sweep_id} to {results}: tasks, samples, utilization, nodes, parameters",
         f"next: {_report(results, sweep_id)}",

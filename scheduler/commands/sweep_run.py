@@ -1,4 +1,4 @@
-"""A sweep that is carried out: planned over the nodes there are, measured, its rows kept."""
+"""Execution of a sweep: planning over the present nodes, measuring, storing rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SweepRun:
-    """A sweep that is being run. again: the command that goes on with it.
+    """A sweep that is being run. resume: the command that resumes it.
 
-    guide: what of its plan is run, and what then is run besides.
+    planner: selects what of the plan runs, and what runs after it.
     """
 
     store: Store
@@ -56,40 +56,42 @@ class SweepRun:
     only: str
     environments: EnvironmentStore
     expected: Expectations
-    again: str
-    guide: RunPlanner
+    resume: str
+    planner: RunPlanner
 
     def plan(self, nodes: Sequence[Node], declared: Sequence[DeclaredType] = ()) -> Plan:
-        """Over these nodes, those that the sweep was measured on before, and those to be had."""
+        """Plan over these nodes, the nodes it was measured on before, and declared ones."""
         numbers = self.store.repeat_numbers(self.sweep_id)
         there = {node.node_id for node in nodes}
         absent = [node for node in self.store.nodes(self.sweep_id) if node.node_id not in there]
         made = plan_sweep(
             self.sweep, self.only, nodes, self.environments, numbers, absent, declared
         )
-        return self.guide.chosen(made)
+        return self.planner.select(made)
 
-    def keep_plan(self, plan: Plan) -> tuple[Attempt, ...]:
-        """On disk, with the rows of what fits nowhere; what is still to do."""
+    def store_plan(self, plan: Plan) -> tuple[Attempt, ...]:
+        """Store the plan and rows of tasks that fit on no node; return the attempts left to do."""
         store, sweep_id = self.store, self.sweep_id
         store.begin(sweep_id, self.sweep.text, plan)
-        if not (self.only or self.guide.is_bounded):  # then it is the plan of all there is
+        if not (self.only or self.planner.is_bounded):  # then it is the plan of all there is
             store.withdraw_unplanned(sweep_id, {task.key for task in plan.tasks})
         store.keep_locks(sweep_id, self.environments.versions, versions_of(self.sweep))
         store.drop_orphans(sweep_id)
         record_unplaceable(plan, store, sweep_id, self.expected)
         return pending_attempts(plan, store, sweep_id)
 
-    def besides(self, plan: Plan) -> tuple[Plan, tuple[Attempt, ...]]:
-        """What the guide has run after the plan, which is kept with it."""
-        more = self.guide.besides(plan)
+    def plan_extra(self, plan: Plan) -> tuple[Plan, tuple[Attempt, ...]]:
+        """Plan and store the planner's runs after the plan."""
+        more = self.planner.plan_extra(plan)
         if not more.placements:
             return more, ()
         self.store.begin(self.sweep_id, self.sweep.text, more)
         return more, pending_attempts(more, self.store, self.sweep_id)
 
-    def reckon(self, expected: Mapping[Identity, str], plan: Plan, nodes: Sequence[Node]) -> None:
-        """RowsMissing, if not all that was to have a row has one; what is there can be resumed."""
+    def check_complete(
+        self, expected: Mapping[Identity, str], plan: Plan, nodes: Sequence[Node]
+    ) -> None:
+        """Raise RowsMissing if an expected row is missing; store what resuming needs."""
         names = find_missing_rows(expected, self.store, self.sweep_id)
         if names:
             self.store.begin(self.sweep_id, self.sweep.text, plan)
@@ -98,68 +100,73 @@ class SweepRun:
             )
             self.store.put_nodes(self.sweep_id, nodes)
             raise RowsMissing(
-                describe_missing_rows(names, len(expected), self.store.name, self.again)
+                describe_missing_rows(names, len(expected), self.store.name, self.resume)
             )
 
 
 def prepare_run(
-    store: Store, sweep_id: str, sweep: Sweep, only: str, again: str, guide: RunPlanner
+    store: Store, sweep_id: str, sweep: Sweep, only: str, resume: str, planner: RunPlanner
 ) -> SweepRun:
+    """Collect what a sweep's run needs."""
     environments = EnvironmentStore(default_root())
     return SweepRun(
-        store, sweep_id, sweep, only, environments, load_expectations(available()), again, guide
+        store, sweep_id, sweep, only, environments, load_expectations(available()), resume, planner
     )
 
 
-def execute_run(begun: SweepRun, where: Target, screen: Console) -> None:
-    """To its end. KeyboardInterrupt and ClusterUnreachable go through; rows are kept."""
+def execute_run(sweep_run: SweepRun, target: Target, screen: Console) -> None:
+    """Run a sweep to its end.
+
+    KeyboardInterrupt and ClusterUnreachable go through; rows are kept.
+    """
     ignore_output_errors()
     try:
-        if where.address:
-            _on_cluster(begun, where, screen)
+        if target.address:
+            _on_cluster(sweep_run, target, screen)
         else:
-            _here(begun, screen)
+            _here(sweep_run, screen)
     except ClusterUnreachable as error:
-        if begun.store.repeat_numbers(begun.sweep_id):  # it was begun
-            raise ClusterUnreachable(f"{error}. Go on with: {begun.again}") from error
+        if sweep_run.store.repeat_numbers(sweep_run.sweep_id):  # it was begun
+            raise ClusterUnreachable(f"{error}. Resume with: {sweep_run.resume}") from error
         raise
 
 
-def resume_command(sweep_id: str, results: str | Path, where: Target, only: str = "") -> str:
-    """The command that goes on with a sweep, to be pasted into a shell.
-
-    Without its budget, which is spent: to go on is to do what is left.
-    """
+def resume_command(sweep_id: str, results: str | Path, target: Target, only: str = "") -> str:
+    """Return the shell command that resumes a sweep, without its budget, which is spent."""
     options = {
         "--resume": sweep_id,
         "--results": results,
         "--only": only,
-        "--address": where.address,
-        "--cluster": where.cluster or "",
-        "--patience": where.patience,
+        "--address": target.address,
+        "--cluster": target.cluster or "",
+        "--patience": target.patience,
     }
     given = [word for name, value in options.items() if value for word in (name, value)]
     return format_command("run", *given)
 
 
-def _here(begun: SweepRun, screen: Console) -> None:
-    """Under a Ray of our own, which is not started if nothing is left to do."""
-    node = begun.store.types().with_type_name(take_inventory())
-    plan = begun.plan((node,))
-    with begun.store.hold_sweep(begun.sweep_id):
-        attempts = begun.keep_plan(plan)
-        begun.store.put_nodes(begun.sweep_id, (node,))
-        with _watched(begun, plan, attempts, screen, hosts=False) as watcher:
+def _here(sweep_run: SweepRun, screen: Console) -> None:
+    """Run on this machine, under an embedded Ray unless nothing is left to do."""
+    node = sweep_run.store.types().with_type_name(take_inventory())
+    plan = sweep_run.plan((node,))
+    with sweep_run.store.hold_sweep(sweep_run.sweep_id):
+        attempts = sweep_run.store_plan(plan)
+        sweep_run.store.put_nodes(sweep_run.sweep_id, (node,))
+        with _watched(sweep_run, plan, attempts, screen, hosts=False) as watcher:
             expected = expected_rows(plan)
             if attempts:
                 watcher.note("starting Ray on this machine")
-                expected = _under_own_ray(begun, plan, attempts, node, watcher)
-            begun.store.compact(begun.sweep_id)
-    begun.reckon(expected, plan, (node,))
+                expected = _under_own_ray(sweep_run, plan, attempts, node, watcher)
+            sweep_run.store.compact(sweep_run.sweep_id)
+    sweep_run.check_complete(expected, plan, (node,))
 
 
 def _under_own_ray(
-    begun: SweepRun, plan: Plan, attempts: Sequence[Attempt], node: Node, watcher: ProgressDisplay
+    sweep_run: SweepRun,
+    plan: Plan,
+    attempts: Sequence[Attempt],
+    node: Node,
+    watcher: ProgressDisplay,
 ) -> dict[Identity, str]:
     from velodrome.scheduler.fleet.embedded_ray import apply_ray_variables, embedded_ray
 
@@ -172,49 +179,51 @@ def _under_own_ray(
 
             with Membership({only_node(): node}) as membership:
                 membership.first_look(watcher.note)
-                return _run(begun, plan, attempts, membership, Target(), watcher)
+                return _run(sweep_run, plan, attempts, membership, Target(), watcher)
 
 
-def _on_cluster(begun: SweepRun, where: Target, screen: Console) -> None:
+def _on_cluster(sweep_run: SweepRun, target: Target, screen: Console) -> None:
     from velodrome.scheduler.fleet.cluster import join_cluster
 
-    declared = load_types(where.cluster) if where.cluster else ()
-    with join_cluster(where.address):
+    declared = load_types(target.cluster) if target.cluster else ()
+    with join_cluster(target.address):
         from velodrome.scheduler.fleet.membership import Membership
 
-        with Membership(types=begun.store.types()) as membership:
-            print_line(screen, f"asking the nodes of {where.address} what they are")
+        with Membership(types=sweep_run.store.types()) as membership:
+            print_line(screen, f"asking the nodes of {target.address} for their inventories")
             nodes = membership.first_look(partial(print_line, screen))
-            plan = begun.plan(nodes, declared)
-            with begun.store.hold_sweep(begun.sweep_id):
-                attempts = begun.keep_plan(plan)
-                with _watched(begun, plan, attempts, screen, hosts=True) as watcher:
+            plan = sweep_run.plan(nodes, declared)
+            with sweep_run.store.hold_sweep(sweep_run.sweep_id):
+                attempts = sweep_run.store_plan(plan)
+                with _watched(sweep_run, plan, attempts, screen, hosts=True) as watcher:
                     expected = expected_rows(plan)
                     if attempts:
-                        expected = _run(begun, plan, attempts, membership, where, watcher, declared)
-                    begun.store.compact(begun.sweep_id)
-            begun.reckon(expected, plan, nodes)
+                        expected = _run(
+                            sweep_run, plan, attempts, membership, target, watcher, declared
+                        )
+                    sweep_run.store.compact(sweep_run.sweep_id)
+            sweep_run.check_complete(expected, plan, nodes)
 
 
 def _run(
-    begun: SweepRun,
+    sweep_run: SweepRun,
     plan: Plan,
     attempts: Sequence[Attempt],
     membership: "Membership",
-    where: Target,
+    target: Target,
     watcher: ProgressDisplay,
     declared: Sequence[DeclaredType] = (),
 ) -> dict[Identity, str]:
-    """What is to have a row by now."""
+    """Run the attempts; return the rows that are expected by now."""
     from velodrome.scheduler.fleet.node_provisioning import NodeProvisioner
     from velodrome.scheduler.fleet.ray_transport import RayTransport
     from velodrome.scheduler.fleet.row_writer import RowWriter, make_may_run
     from velodrome.scheduler.fleet.row_writer import run_attempts as run_attempts
 
     # On a cluster every node has its own default place for environments.
-    cache = "" if where.address else str(begun.environments.root)
-    keeper = RowWriter(begun.store, begun.sweep_id, begun.expected)
-    may_run = make_may_run(begun.sweep)
+    cache = "" if target.address else str(sweep_run.environments.root)
+    keeper = RowWriter(sweep_run.store, sweep_run.sweep_id, sweep_run.expected)
+    may_run = make_may_run(sweep_run.sweep)
     with NodeProvisioner(declared, may_run) as demand:
         transport = RayTransport(membership, cache, demand)
 
@@ -226,13 +235,13 @@ def _run(
                 transport,
                 keeper,
                 watcher,
-                begun.environments,
-                where.patience_s,
-                begun.guide.until_s,
+                sweep_run.environments,
+                target.patience_s,
+                sweep_run.planner.until_s,
             )
 
         carry(attempts)
-        further, more = begun.besides(plan)
+        further, more = sweep_run.plan_extra(plan)
         if more:
             watcher.expect([attempt.task for attempt in more])
             carry(more)
@@ -241,14 +250,14 @@ def _run(
 
 @contextmanager
 def _watched(
-    begun: SweepRun, plan: Plan, attempts: Sequence[Attempt], screen: Console, *, hosts: bool
+    sweep_run: SweepRun, plan: Plan, attempts: Sequence[Attempt], screen: Console, *, hosts: bool
 ) -> Iterator[ProgressDisplay]:
     total = len(plan.placements)
-    head = f"sweep {begun.sweep_id}: {len(attempts)} of {total} runs to do"
-    print_line(screen, f"{head}; again: {begun.again}")
+    head = f"sweep {sweep_run.sweep_id}: {len(attempts)} of {total} runs to do"
+    print_line(screen, f"{head}; to resume: {sweep_run.resume}")
     tasks = [one.task for one in attempts]
-    foresight = begun.guide.foresight(plan)
-    kept = f"what was finished is kept. Go on with: {begun.again}"
+    foresight = sweep_run.planner.foresight(plan)
+    kept = f"finished runs are kept. Resume with: {sweep_run.resume}"
     with (
         on_interrupt(kept),
         show_progress(screen, total, tasks, hosts=hosts, foresight=foresight) as watcher,
@@ -257,5 +266,5 @@ def _watched(
 
 
 def print_line(screen: Console, text: str) -> None:
-    """Words of others are in it, and a command to be copied: no markup, no line broken."""
+    """Print a text without markup or line breaks: it holds foreign words and a command to copy."""
     screen.print(Text(strip_controls(text)), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Where a sweep runs, as it was typed: on this machine, or on the nodes of a cluster."""
+"""Target of a sweep: this machine, or the nodes of a cluster."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,10 @@ from velodrome.scheduler.sweeps.quantities import read_option
 
 @dataclass(frozen=True)
 class Target:
-    """address: of a Ray; empty: this machine, under a Ray of its own.
+    """Where a sweep runs. address: of Ray; empty: this machine, under an embedded Ray.
 
-    cluster: the file of a fleet whose nodes are brought up as they are needed. patience_s: how long
-    to wait for a node when nothing else can run; on this machine none will ever come.
+    cluster: file that declares nodes to start on demand. patience_s: how long to wait for a node
+    when nothing else can run; on this machine none will ever join.
     """
 
     address: str = ""
@@ -23,10 +23,9 @@ class Target:
 
 
 def parse_target(address: str, cluster: Path | None, patience: str) -> Target:
-    """ConfigError names the option that is wrong, and the mend.
+    """Parse the target options. ConfigError names the wrong option and the fix.
 
-    patience: empty if nothing was said: 5 minutes for a node to come back, 20 for one to be had,
-    which a cloud may take ten to start.
+    patience empty: 5 minutes for a node to return, 20 for one to start, which may take a cloud ten.
     """
     usual_s = 20 * 60.0 if cluster else 5 * 60.0
     patience_s = read_option("--patience", patience, _patience_s, usual_s)

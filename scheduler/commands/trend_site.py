@@ -1,4 +1,4 @@
-"""`report --site`: the trends of all nights of a sweep as a folder that any file server serves."""
+"""Command `report --site`: trends of a sweep's runs as a folder for any file server."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,14 +16,14 @@ MOST_REPORTS = 60
 
 
 def publish_site(results: str | Path, sweep_id: str, folder: Path) -> int:
-    """Of all sweeps of the name that this one has. ConfigError without any."""
+    """Write the site for all sweeps of this one's name. ConfigError if it has none."""
     store = Store.for_reading(results)
     name = name_of(store, store.resolve(sweep_id or "last"))
     history = read_history(store, name)
     incomplete_results.warn_of_faults(store.faults, results)
     missing = incomplete_results.describe_missing(store.faults, night_ids(store, name))
     if not history:
-        mend = "Name one of its nights with --sweep, e.g. one of sweeps/nightly.yaml."
+        mend = "Name a run of a named sweep with --sweep, e.g. of sweeps/nightly.yaml."
         raise ConfigError(str(results), "this sweep has no name, hence no history", mend)
     write_site(folder, name, history, LatestRunSummary((missing,)) if missing else NO_RUN)
     print_lines(f"wrote {folder / INDEX}; serve it with: python3 -m http.server -d {folder}")
@@ -37,13 +37,13 @@ def write_site(
     last: LatestRunSummary = NO_RUN,
     besides: Mapping[str, str] | None = None,
 ) -> None:
-    """besides: more files, by path within the site, which are there before they are named."""
+    """Write the site. besides: further files by path, written before pages link to them."""
     for path, text in (besides or {}).items():
         write(folder, {path: text})
     write(folder, pages(name, history, last, _reports(folder)))
 
 
 def _reports(folder: Path) -> tuple[Link, ...]:
-    """The whole reports that lie in the site, newest first."""
+    """List the full reports in the site, newest first."""
     found = sorted((folder / NIGHTS).glob("*.html"), reverse=True)[:MOST_REPORTS]
     return tuple((path.stem, f"{NIGHTS}/{path.name}") for path in found)

@@ -1,4 +1,4 @@
-"""Rows of more columns than fit side by side: a line per column, as many rows beside each other."""
+"""Vertical layout of rows too wide for a terminal: a line per column, rows side by side."""
 
 from collections.abc import Iterator, Sequence
 
@@ -19,13 +19,13 @@ MOST = 20  # rows
 
 
 def fits_side_by_side(names: Sequence[str], rows: Cells, width: int) -> bool:
-    """Whether all columns are legible side by side."""
+    """Return True if all columns are legible side by side."""
     natural = (max(map(cell_len, column)) for column in zip(names, *rows, strict=True))
     return sum(min(one, LEGIBLE) for one in natural) + 2 * (len(names) - 1) <= width
 
 
 def render_vertical(names: Sequence[str], rows: Cells, width: int) -> RenderableType:
-    """The first MOST rows; columns in which all of them are empty are named below."""
+    """Render the first MOST rows; columns that are empty in all of them are named below."""
     shown = [[_cut(value) for value in row] for row in rows[:MOST]]
     is_told = [any(column) for column in zip(*shown, strict=True)]
     lines = [at for at, told in enumerate(is_told) if told]
@@ -61,6 +61,6 @@ def _line(name: str, values: Sequence[str]) -> Iterator[str]:
 
 
 def _cut(value: str) -> str:
-    """In one line, no longer than it takes to see what it is."""
+    """Shorten a value to one line."""
     text = " ".join(strip_controls(value).split())
     return text if cell_len(text) <= LONGEST else f"{set_cell_size(text, LONGEST - 1)}…"

@@ -54,7 +54,7 @@ class Lost:
 
     attempt: Attempt
     reason: str
-    again: Attempt | None
+    next_try: Attempt | None
 
 
 @dataclass(frozen=True)

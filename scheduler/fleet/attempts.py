@@ -21,7 +21,7 @@ class Attempt:
     node_id: str
     number: int = 1
     gpu_uuids: tuple[str, ...] = ()
-    home: NodeConstraint = ANYWHERE
+    constraint: NodeConstraint = ANYWHERE
     course: tuple[int, str] = (0, "")
     order: int = 0
     tries: int = 1

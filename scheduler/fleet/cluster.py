@@ -51,7 +51,7 @@ def check_address(address: str) -> None:
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not (port.isascii() and port.isdecimal()):
         mend = "Give HOST:PORT of its head, 6379 by default, or `auto` on one of its nodes."
-        raise ConfigError(f"--address {address}", "this is no address of a Ray", mend)
+        raise ConfigError(f"--address {address}", "this is not an address of Ray", mend)
     try:
         socket.create_connection((host, int(port)), CONNECT_S).close()
     except (OSError, OverflowError) as error:
@@ -85,7 +85,7 @@ def join_cluster(address: str) -> Iterator[None]:
 def _give_up(address: str) -> None:
     """Ray may wait forever to be admitted, and that wait cannot be interrupted."""
     print(
-        f"velodrome: the Ray at {address} has let nobody in for {JOIN_S:.0f} s. Give the address "
+        f"velodrome: Ray at {address} has admitted nobody for {JOIN_S:.0f} s. Give the address "
         "that its head tells its nodes, as in `ray status`, and no other of the same machine",
         file=sys.stderr,
         flush=True,

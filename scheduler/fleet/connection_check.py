@@ -29,7 +29,7 @@ def check_token(address: str, environ: Mapping[str, str]) -> None:
         for line in lines:
             if any(word in line for word in NOT_LET_IN):
                 raise ClusterUnreachable(
-                    f"the Ray at {address} wants a token, and {_shown(environ)}. {MEND}"
+                    f"Ray at {address} requires a token, and {_shown(environ)}. {MEND}"
                 )
             if any(word in line for word in NO_TOKEN):
                 raise ClusterUnreachable(f"{_named(environ)} holds no token of a Ray. {MEND}")

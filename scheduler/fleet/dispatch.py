@@ -128,7 +128,7 @@ class Dispatcher:
                 self._tell(Blocked(work, self._hostname(work.node_id)))
             if begun.is_heard and now_s - begun.heard_s > SILENT_S:
                 self._transport.abandon(work)
-                self._broke(work, f"nothing was heard of it for {SILENT_S:.0f} s")
+                self._broke(work, f"its node has not reported for {SILENT_S:.0f} s")
         parked = self._queue.parked()
         self._transport.want(parked)
         if self._queue.is_waiting_for_nodes:
@@ -145,9 +145,7 @@ class Dispatcher:
             return
         for attempt in self._queue.give_up():
             where = self._hostname(attempt.node_id)
-            reason = (
-                f"{where} is not there, nor another node that fits; waited {self._patience_s:.0f} s"
-            )
+            reason = f"neither {where} nor another suitable node joined in {self._patience_s:.0f} s"
             self._tell(Lost(attempt, reason, None))
 
     # What happens
@@ -209,7 +207,7 @@ class Dispatcher:
         self._begun.pop(work, None)
         if isinstance(work, Preparation):
             self._tell(Preparing(self._hostname(work.node_id), f"interrupted: {reason}"))
-            self._queue.unprepared(work, f"building broke off: {reason}")
+            self._queue.unprepared(work, f"the build was interrupted: {reason}")
         else:
             self._tell(Lost(work, reason, self._queue.lost(work)))
 

@@ -67,8 +67,7 @@ def check_hostname(hostname: str) -> None:
     """Raise ClusterUnreachable if the host name is not UTF-8, with which Ray does not start."""
     if escape_undecodable(hostname) != hostname:
         raise ClusterUnreachable(
-            "Ray does not start on a machine whose name is not UTF-8: "
-            f"{escape_undecodable(hostname)}. "
+            f"Ray needs a machine whose name is UTF-8, not {escape_undecodable(hostname)}. "
             "Rename it (`sudo hostnamectl set-hostname NAME`), or use `velodrome measure`"
         )
 
@@ -82,7 +81,7 @@ def _first(stack: ExitStack, cpus: int, gpus: int) -> RayAddress:
         try:
             return stack.enter_context(_started(cpus, gpus))
         except ClusterUnreachable as error:
-            log.warning("%s; once more", error)
+            log.warning("%s; retrying", error)
     return stack.enter_context(_started(cpus, gpus))
 
 
@@ -187,8 +186,8 @@ def _folder() -> Path:
         except OSError as error:
             refused.append(f"{place} ({error.strerror})")
     raise ClusterUnreachable(
-        f"no folder will do for Ray's files: {', '.join(refused)}. Let TMPDIR name one that can be "
-        f"written to, with a path of {room_bytes(largest_pid)} bytes at most"
+        f"no folder is suitable for Ray's files: {', '.join(refused)}. Set TMPDIR to a writable "
+        f"one whose path has at most {room_bytes(largest_pid)} bytes"
     )
 
 

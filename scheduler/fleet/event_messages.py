@@ -34,31 +34,30 @@ def describe_finished(event: object, *, hosts: bool) -> str:
         return describe_ended(event.measurement, hosts=hosts)
     if isinstance(event, NoEnvironment):
         return f"✗ {event.attempt.task.label}: environment_failed: {event.outcome.reason}"
-    if isinstance(event, Lost) and event.again is None:
-        return f"! {event.attempt.task.label}: lost ({event.reason}); no try is left"
+    if isinstance(event, Lost) and event.next_try is None:
+        return f"! {event.attempt.task.label}: lost ({event.reason}); no tries left"
     return ""
 
 
 def describe_fleet_event(event: object) -> str:
     """Describe an event that does not end an attempt; empty if there is nothing to report."""
-    if isinstance(event, Lost) and event.again:
-        return (
-            f"! {event.attempt.task.label}: lost ({event.reason}); try {event.again.tries} follows"
-        )
+    if isinstance(event, Lost) and event.next_try:
+        label, tries = event.attempt.task.label, event.next_try.tries
+        return f"! {label}: lost ({event.reason}); retrying, try {tries}"
     if isinstance(event, Joined):
-        return f"+ {event.node.hostname} is there"
+        return f"+ {event.node.hostname} joined"
     if isinstance(event, Gone):
-        return f"! {event.node.hostname} is gone: {event.reason}"
+        return f"! {event.node.hostname} left: {event.reason}"
     if isinstance(event, Unusable):
-        return f"! {event.hostname} cannot be measured on: {event.reason}"
+        return f"! {event.hostname} cannot measure: {event.reason}"
     if isinstance(event, Blocked):
         return f"  {event.hostname} is in use by others on this cluster; waiting for it"
     if isinstance(event, OutOfTime):
-        return f"time is over: {len(event.attempts)} runs are left out"
+        return f"time limit reached: {len(event.attempts)} runs left out"
     return ""
 
 
 def describe_waiting(event: Waiting) -> str:
     number = len(event.attempts)
     runs = "1 run waits" if number == 1 else f"{number} runs wait"
-    return f"{runs} for a node that fits; given up in {event.seconds_left:.0f} s"
+    return f"{runs} for a suitable node; giving up in {event.seconds_left:.0f} s"

@@ -41,7 +41,7 @@ class HeadMonitor:
         if silent_s > self._gone_after_s:
             raise ClusterUnreachable(
                 f"the head of the cluster has not answered for {silent_s:.0f} s; "
-                "what was finished is kept"
+                "finished runs are kept"
             )
         return self._nodes
 

@@ -54,7 +54,7 @@ class JobSpec:
     def metadata(self) -> dict[str, str]:
         return {OURS: "sweep", **asdict(self)}
 
-    def again(self, address: str) -> str:
+    def resume_command(self, address: str) -> str:
         """Return the command that resumes the sweep, as a job on the cluster at this address."""
         options = {
             "--resume": self.sweep_id,
@@ -77,7 +77,7 @@ class Job:
     """
 
     job_id: str
-    order: JobSpec
+    spec: JobSpec
     state: State
     started_ms: int
     code: int | None = None
@@ -106,11 +106,11 @@ def parse_job(details: Mapping[str, object]) -> Job | None:
     state = _STATES.get(str(details.get("status")))
     if not isinstance(kept, Mapping) or OURS not in kept or not job_id or not state:
         return None
-    order = JobSpec(**{field.name: str(kept.get(field.name, "")) for field in fields(JobSpec)})
+    spec = JobSpec(**{field.name: str(kept.get(field.name, "")) for field in fields(JobSpec)})
     started_ms, code = details.get("start_time"), details.get("driver_exit_code")
     return Job(
         str(job_id),
-        order,
+        spec,
         state,
         started_ms if isinstance(started_ms, int) else 0,
         code if isinstance(code, int) else None,
@@ -118,9 +118,9 @@ def parse_job(details: Mapping[str, object]) -> Job | None:
     )
 
 
-def new_job_id(order: JobSpec, stamp: str) -> str:
+def new_job_id(spec: JobSpec, stamp: str) -> str:
     """Make a job id that is readable and safe in a path: only a-z, 0-9 and hyphens."""
-    name = re.sub(r"[^a-z0-9]+", "-", order.sweep.lower())[:NAME_LENGTH].strip("-")
+    name = re.sub(r"[^a-z0-9]+", "-", spec.sweep.lower())[:NAME_LENGTH].strip("-")
     return "-".join(filter(None, (OURS, name, stamp)))
 
 
@@ -137,7 +137,7 @@ def find_job(text: str, jobs: Sequence[Job], address: str) -> Job:
 
     Newest first. ConfigError if there is none.
     """
-    found = [job for job in jobs if text in (job.job_id, job.order.sweep_id)]
+    found = [job for job in jobs if text in (job.job_id, job.spec.sweep_id)]
     if found:
         return found[0]
     place, mend = f"jobs at {address}", "Start one first: velodrome run SWEEP --submit."

@@ -54,7 +54,7 @@ def dashboard_url(text: str) -> str:
         host, port = None, None
     if not host or parts.scheme not in ("http", "https") or parts.path.strip("/") or parts.query:
         mend = "Give http://HOST:8265, the dashboard of its head, or `auto` on the head."
-        raise ConfigError(f"--address {text}", "this is no address that takes jobs", mend)
+        raise ConfigError(f"--address {text}", "this is not the address of a job server", mend)
     try:
         port = port or (443 if parts.scheme == "https" else 8265)
         socket.create_connection((host, port), CONNECT_S).close()
@@ -107,7 +107,7 @@ class JobServer:
         self._client = self._asked(lambda: _client(url))
 
     def submit(
-        self, job_id: str, order: JobSpec, words: Sequence[str], files: Mapping[str, str]
+        self, job_id: str, spec: JobSpec, words: Sequence[str], files: Mapping[str, str]
     ) -> None:
         """Start `velodrome` with these arguments as a job, in a folder with copies of the files."""
         import velodrome
@@ -121,7 +121,7 @@ class JobServer:
                 (Path(folder) / name).write_text(text)
             if files:
                 environment["working_dir"] = folder
-            self._submit(job_id, order, entry_command(words), environment)
+            self._submit(job_id, spec, entry_command(words), environment)
 
     def jobs(self) -> tuple[Job, ...]:
         """List the jobs, newest first."""
@@ -133,7 +133,7 @@ class JobServer:
         details = self._asked(lambda: self._client.get_job_info(job_id))
         found = parse_job(details.model_dump(mode="json"))
         if not found:
-            raise _unreachable(self.address, f"it knows no job {job_id} any more")
+            raise _unreachable(self.address, f"it no longer knows job {job_id}")
         return found
 
     def stop(self, job_id: str) -> Job:
@@ -159,14 +159,14 @@ class JobServer:
                 lines.end()
                 return job
             time.sleep(PAUSE_S)
-        raise _unreachable(self.address, f"the log of {job_id} breaks off again and again")
+        raise _unreachable(self.address, f"the log of {job_id} was interrupted too often")
 
     async def _tail(self, job_id: str, lines: LogLines) -> None:
         async for piece in self._client.tail_job_logs(job_id):
             lines.take(piece)
 
     def _submit(
-        self, job_id: str, order: JobSpec, command: str, environment: dict[str, object]
+        self, job_id: str, spec: JobSpec, command: str, environment: dict[str, object]
     ) -> None:
         deadline = time.monotonic() + SUBMIT_S
         while True:
@@ -176,7 +176,7 @@ class JobServer:
                     entrypoint=command,
                     submission_id=job_id,
                     runtime_env=environment,
-                    metadata=order.metadata,
+                    metadata=spec.metadata,
                     entrypoint_num_cpus=0,
                 )
                 return
@@ -207,7 +207,7 @@ class JobServer:
 def _check_client() -> None:
     if importlib.util.find_spec("aiohttp") is None:
         raise ClusterUnreachable(
-            "jobs need more of Ray than is installed here: pip install 'velodrome[jobs]', "
+            "jobs need packages of Ray that are not installed: pip install 'velodrome[jobs]', "
             "or, of a checkout, pip install -r requirements/jobs.txt"
         )
 
@@ -227,7 +227,7 @@ def _client(url: str) -> "JobSubmissionClient":
 
 def _unreachable(address: str, why: str) -> ClusterUnreachable:
     return ClusterUnreachable(
-        f"no job can be handed over or asked for at {address}: {why}. Is this the address of the "
+        f"the job server at {address} does not answer: {why}. Is this the address of the "
         "dashboard of its head, port 8265 by default, and was that started with `ray[default]`?"
     )
 

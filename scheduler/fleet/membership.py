@@ -106,7 +106,7 @@ class Membership:
         while True:
             for change in self.changes(time.monotonic()):
                 if isinstance(change, Unusable):
-                    note(f"{change.hostname} cannot be measured on: {change.reason}")
+                    note(f"{change.hostname} cannot measure: {change.reason}")
             if self.is_complete:
                 return self.nodes
             time.sleep(LOOK_S)
@@ -157,7 +157,7 @@ class Membership:
         del self._asked[ray_id]
         if not ready:
             self._suspects[ray_id] = now_s + INVENTORY_DEADLINE_S  # then it is asked again
-            return Unusable(hostname, f"it did not say in {INVENTORY_DEADLINE_S:.0f} s what it is")
+            return Unusable(hostname, f"it sent no inventory within {INVENTORY_DEADLINE_S:.0f} s")
         try:
             return self._join(ray.get(asked.answer), ray_id, asked.entry["Resources"])
         except GONE_MEANWHILE:
@@ -198,5 +198,7 @@ def _measures(entry: Mapping[str, Any]) -> bool:
 
 def _why(entry: Mapping[str, Any] | None) -> str:
     return (
-        str((entry or {}).get("DeathReasonMessage") or "Ray says no more").strip().splitlines()[0]
+        str((entry or {}).get("DeathReasonMessage") or "Ray gives no reason")
+        .strip()
+        .splitlines()[0]
     )

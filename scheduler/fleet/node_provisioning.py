@@ -74,7 +74,7 @@ class NodeProvisioner:
             self._take_back(name)
 
     def _count(self, attempts: Sequence[Attempt]) -> dict[DeclaredType, int]:
-        courses = {(attempt.course, attempt.home): attempt for attempt in attempts}
+        courses = {(attempt.course, attempt.constraint): attempt for attempt in attempts}
         types = Counter(self._type_for(attempt) for attempt in courses.values())
         return {declared: count for declared, count in types.items() if declared is not None}
 
@@ -83,7 +83,7 @@ class NodeProvisioner:
 
         An attempt is planned for no type if its node is gone, in this run or an earlier one.
         """
-        if attempt.home.is_one_node:
+        if attempt.constraint.is_one_node:
             return None
         fitting = [one for one in self._types if self._may_run(attempt, one.node)]
         planned = [one for one in fitting if one.name == attempt.node_id]

@@ -25,7 +25,7 @@ def pending_attempts(plan: Plan, store: Store, sweep_id: str) -> tuple[Attempt, 
             placement.node_id,
             store.next_attempt(sweep_id, placement.task.key, placement.repeat),
             tuple(filter(None, placement.gpu_uuid.split(","))),
-            placement.home,
+            placement.constraint,
             placement.course,
             order,
         )

@@ -48,7 +48,7 @@ def run_attempts(
     def is_over() -> bool:
         return time.monotonic() >= until_s
 
-    keep = keeper.together
+    keep = keeper.write_together
     Dispatcher(queue, transport, on_event, patience_s, nodes, is_over, keep).run()
 
 
@@ -66,7 +66,7 @@ class RowWriter:
         self._nodes |= {node.node_id: node for node in nodes}
         self._store.put_nodes(self._sweep_id, nodes)
 
-    def together(self, ended: Sequence[Ended]) -> None:
+    def write_together(self, ended: Sequence[Ended]) -> None:
         """Write several rows at once; `event`, called for each afterwards, finds them stored."""
         kept = [(one.measurement, self._expectations.of(one.measurement.task)) for one in ended]
         self._store.put_all(self._sweep_id, kept)
@@ -97,14 +97,14 @@ class RowWriter:
 
 def make_may_run(sweep: Sweep) -> Callable[[Attempt, Node], bool]:
     """Return a function that tells if an attempt may run on a node; it caches its answers."""
-    told: dict[tuple[NodeConstraint, int, str, str], bool] = {}
+    answers: dict[tuple[NodeConstraint, int, str, str], bool] = {}
 
     def of(attempt: Attempt, node: Node) -> bool:
         threads = attempt.task.threads
-        key = (attempt.home, threads, node.node_id, node.node_type)
-        if key not in told:
-            told[key] = may_run(attempt.home, threads, sweep, node)
-        return told[key]
+        key = (attempt.constraint, threads, node.node_id, node.node_type)
+        if key not in answers:
+            answers[key] = may_run(attempt.constraint, threads, sweep, node)
+        return answers[key]
 
     return of
 

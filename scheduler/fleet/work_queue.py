@@ -204,13 +204,13 @@ class WorkQueue:
     def _own_line(self, attempt: Attempt) -> NodeQueue | None:
         """Return the planned node's queue, unless another machine has joined under that id."""
         line = self._lines.get(attempt.node_id)
-        is_as_planned = attempt.node_id not in self._came_later or attempt.home.is_one_node
+        is_as_planned = attempt.node_id not in self._came_later or attempt.constraint.is_one_node
         if line is None or is_as_planned or self._may_run(attempt, line.node):
             return line
         return None
 
     def _line_for(self, attempt: Attempt) -> NodeQueue | None:
-        if attempt.home.is_one_node:
+        if attempt.constraint.is_one_node:
             return None
         able = [line for line in self._lines.values() if self._may_run(attempt, line.node)]
         with_course = [line for line in able if line.has(attempt.course)]
@@ -238,7 +238,7 @@ class WorkQueue:
 
     def _line_with(self, needs: tuple[EnvironmentNeed, ...], attempt: Attempt) -> NodeQueue | None:
         """Find a queue whose node has the environment, else the one node that may build it."""
-        if attempt.home.is_one_node:
+        if attempt.constraint.is_one_node:
             return None
         able = [
             line
@@ -268,7 +268,7 @@ class WorkQueue:
 
     def _moves(self, attempt: Attempt, line: NodeQueue) -> bool:
         needs = self._needs_of(attempt)
-        if attempt.home.is_one_node or line.failure(needs):
+        if attempt.constraint.is_one_node or line.failure(needs):
             return False
         return (line.stands(needs) or not self._is_hopeless(needs)) and self._may_run(
             attempt, line.node

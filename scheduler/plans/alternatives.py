@@ -36,17 +36,17 @@ class NodeConstraint:
 ANYWHERE = NodeConstraint()
 
 
-def may_run(home: NodeConstraint, threads: int, sweep: Sweep, node: Node) -> bool:
+def may_run(constraint: NodeConstraint, threads: int, sweep: Sweep, node: Node) -> bool:
     """Return True if a run with so many threads would be the same measurement on this node."""
-    if home.node_id:
-        return node.node_id == home.node_id
-    if home.node_type and node.node_type != home.node_type:
+    if constraint.node_id:
+        return node.node_id == constraint.node_id
+    if constraint.node_type and node.node_type != constraint.node_type:
         return False
-    if home.label and home.label not in node.labels:
+    if constraint.label and constraint.label not in node.labels:
         return False
     return (
-        not describe_unmet(home.need, sweep, node)
-        and resolve_threads(home.need.threads, node) == threads
+        not describe_unmet(constraint.need, sweep, node)
+        and resolve_threads(constraint.need.threads, node) == threads
     )
 
 
@@ -87,7 +87,7 @@ class NodeTypes:
         fewest = min(len(node.gpus) for node in fit.nodes)
         return [node for node in fit.nodes if len(node.gpus) == fewest]
 
-    def home(
+    def constraint(
         self, where: PlacementRule, need: ResourceRequest, node: Node, spot: str
     ) -> NodeConstraint:
         """Return the constraint for a placement. spot.

@@ -12,7 +12,7 @@ from velodrome.scheduler.plans.planning import Placement, Plan, Unplaceable
 from velodrome.scheduler.plans.requirements import ResourceRequest, find_lock
 from velodrome.scheduler.sweeps.sweep import Sweep, ThreadRule
 
-FITS = "fits, too"
+FITS = "also suitable"
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _placed(
             find_lock(request_for_task(task), sweep, node) if node else ""
         )
     repeats = len(placements) // len({one.spot for one in placements})
-    elsewhere = reasons.of(placements[0].home.need, but=locks)
+    elsewhere = reasons.of(placements[0].constraint.need, but=locks)
     there, files = tuple(locks), tuple(locks.values())
     return TaskExplanation(task, task.label, there, repeats, elsewhere, locks=files)
 

@@ -43,7 +43,7 @@ class Placement:
     node_id: str
     spot: str = ""
     gpu_uuid: str = ""
-    home: NodeConstraint = ANYWHERE
+    constraint: NodeConstraint = ANYWHERE
     course: tuple[int, str] = (0, "")
 
 
@@ -118,7 +118,9 @@ def make_plan(
             task = _task(cell, sweep, threads, lock_hashes)
             if cell.threads == threads or not is_excluded(task, sweep.exclusions):
                 places = {
-                    name: _Place(spot, types.home(sweep.where, fits[0].need, spot.node, name), turn)
+                    name: _Place(
+                        spot, types.constraint(sweep.where, fits[0].need, spot.node, name), turn
+                    )
                     for name, spot in found.items()
                 }
                 spots[task] = places | spots.get(task, {})
@@ -216,7 +218,7 @@ class _Place(NamedTuple):
     """A spot chosen for a cell, with its alternatives and turn."""
 
     spot: Spot
-    home: NodeConstraint
+    constraint: NodeConstraint
     turn: int
 
 
@@ -231,14 +233,14 @@ def _placements(
     for repeat in range(repeats):
         # Mirrored (ABBA): what drifts steadily lies as much on one side of a comparison as on the
         # other (D. R. Cox, Planning of Experiments, 1958, section 3.5).
-        for task, (spot, home, turn), first in firsts if repeat % 2 == 0 else firsts[::-1]:
+        for task, (spot, constraint, turn), first in firsts if repeat % 2 == 0 else firsts[::-1]:
             yield Placement(
                 task,
                 first + repeat,
                 spot.node.node_id,
                 spot.name,
                 spot.gpu_uuid,
-                home,
+                constraint,
                 (turn, spot.name),
             )
 

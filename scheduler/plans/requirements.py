@@ -34,14 +34,14 @@ class Requirement:
     wants: str
     is_met: Callable[[Node], bool]
     has: Text
-    nobody: Callable[[Sequence[Node]], str]
+    describe_all: Callable[[Sequence[Node]], str]
 
     def unmet(self, node: Node) -> str:
         """Describe a failure, e.g. `needs 8 threads, has 4 cores`."""
         return f"needs {self.wants}, has {self.has(node)}"
 
     def unmet_by_all(self, nodes: Sequence[Node]) -> str:
-        return f"needs {self.wants}, {self.nobody(nodes)}"
+        return f"needs {self.wants}, {self.describe_all(nodes)}"
 
 
 def list_requirements(need: ResourceRequest, sweep: Sweep) -> tuple[Requirement, ...]:
@@ -101,12 +101,12 @@ def _cores(threads: int) -> Requirement:
             text += f" ({node.logical} SMT threads: ask for `logical` to use them)"
         return text
 
-    def nobody(nodes: Sequence[Node]) -> str:
+    def describe_all(nodes: Sequence[Node]) -> str:
         largest = max(nodes, key=lambda node: (node.physical, node.logical))
         return f"the largest node has {has(largest)}"
 
     return Requirement(
-        _count(threads, "thread"), lambda node: threads <= node.physical, has, nobody
+        _count(threads, "thread"), lambda node: threads <= node.physical, has, describe_all
     )
 
 
@@ -120,7 +120,7 @@ def _gpus(count: int, model: str) -> Requirement:
             return f"{those_of(node) or 'none'}{fault}"
         return ", ".join(sorted({gpu.name for gpu in node.gpus})) + fault
 
-    def nobody(nodes: Sequence[Node]) -> str:
+    def describe_all(nodes: Sequence[Node]) -> str:
         names = sorted({gpu.name for node in nodes for gpu in node.gpus})
         most = max(those_of(node) for node in nodes)
         faults = "".join(f"; {one.hostname}: {one.gpu_fault}" for one in nodes if one.gpu_fault)
@@ -129,18 +129,18 @@ def _gpus(count: int, model: str) -> Requirement:
         return (f"the nodes have {', '.join(names)}" if names else "no node has one") + faults
 
     wants = _count(count, "GPU") + (f" of model {model}" if model else "")
-    return Requirement(wants, lambda node: those_of(node) >= count, has, nobody)
+    return Requirement(wants, lambda node: those_of(node) >= count, has, describe_all)
 
 
 def _memory(size_bytes: int) -> Requirement:
     def has(node: Node) -> str:
         return _gib(node.ram_bytes) if node.ram_bytes else "none declared"
 
-    def nobody(nodes: Sequence[Node]) -> str:
+    def describe_all(nodes: Sequence[Node]) -> str:
         return f"the largest node has {has(max(nodes, key=lambda node: node.ram_bytes))}"
 
     wants = f"{_gib(size_bytes)} of memory"
-    return Requirement(wants, lambda node: size_bytes <= node.ram_bytes, has, nobody)
+    return Requirement(wants, lambda node: size_bytes <= node.ram_bytes, has, describe_all)
 
 
 def _disk(size_bytes: int, what: str) -> Requirement:
@@ -152,10 +152,10 @@ def _disk(size_bytes: int, what: str) -> Requirement:
     def has(node: Node) -> str:
         return _gib(node.free_disk_bytes)
 
-    def nobody(nodes: Sequence[Node]) -> str:
+    def describe_all(nodes: Sequence[Node]) -> str:
         return f"the node with most has {has(max(nodes, key=lambda node: node.free_disk_bytes))}"
 
-    return Requirement(f"{_gib(size_bytes)} {what}", is_met, has, nobody)
+    return Requirement(f"{_gib(size_bytes)} {what}", is_met, has, describe_all)
 
 
 def _room(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
@@ -188,21 +188,23 @@ def _label(key: str, value: str) -> Requirement:
         there = dict(node.labels).get(key)
         return "no such label" if there is None else f"{key}={there}"
 
-    def nobody(nodes: Sequence[Node]) -> str:
+    def describe_all(nodes: Sequence[Node]) -> str:
         there = sorted({dict(node.labels)[key] for node in nodes if key in dict(node.labels)})
         return f"the nodes have {key}={', '.join(there)}" if there else "no node has it"
 
     wants = f"the label {key}={value}"
-    return Requirement(wants, lambda node: (key, value) in node.labels, has, nobody)
+    return Requirement(wants, lambda node: (key, value) in node.labels, has, describe_all)
 
 
 def _platform(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
-    def nobody(nodes: Sequence[Node]) -> str:
+    def describe_all(nodes: Sequence[Node]) -> str:
         return f"the nodes are {', '.join(sorted(set(map(_platform_of, nodes))))}"
 
     platforms = tuple(dict.fromkeys(name for lock in locks for name in lock.platforms))
     wants = f"{' or '.join(platforms)}, which {framework} is locked for"
-    return Requirement(wants, lambda node: _platform_of(node) in platforms, _platform_of, nobody)
+    return Requirement(
+        wants, lambda node: _platform_of(node) in platforms, _platform_of, describe_all
+    )
 
 
 def _driver(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
@@ -214,14 +216,14 @@ def _driver(framework: str, locks: tuple[LockRequirement, ...]) -> Requirement:
         there = [lock for lock in locks if _is_of(lock, node)] or locks
         return any(rank(_accelerator(node), lock.accelerators) is not None for lock in there)
 
-    def nobody(nodes: Sequence[Node]) -> str:
+    def describe_all(nodes: Sequence[Node]) -> str:
         told = sorted({_cuda_of(node) for node in nodes if node.gpus})
         return f"the nodes have {', '.join(told)}" if told else "no node has one"
 
     served = dict.fromkeys(name for lock in locks for name in lock.accelerators if name != "cpu")
     names = " or ".join(name.replace("cuda", "CUDA ") for name in sorted(served))
     wants = f"a driver for {names} or newer, which {framework} is locked for"
-    return Requirement(wants, is_met, _cuda_of, nobody)
+    return Requirement(wants, is_met, _cuda_of, describe_all)
 
 
 def _cuda_of(node: Node) -> str:

@@ -134,7 +134,7 @@ def test_a_plan_over_it_needs_no_ray_and_says_of_every_type_why_not(tmp_path: Pa
         "needs 1 GPU of model L4, has none",
     ]
     assert gpu["not_on"]["gpu-l4"] == ["needs 16 threads, has 4 cores"]
-    assert rows["numpy[float64] lenet b64 gpu L4 16t"]["why not"] == "numpy has no gpu path"
+    assert rows["numpy[float64] lenet b64 gpu L4 16t"]["reason"] == "numpy has no gpu path"
 
 
 def test_head_workers_and_machines_of_ones_own_start_ray_with_the_same_variables() -> None:

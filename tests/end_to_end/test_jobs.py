@@ -167,7 +167,7 @@ def test_a_job_outlives_who_handed_it_over_and_nothing_of_it_reaches_a_shell(
     results = command.folder / f"rows {HOSTILE}"
     words = ("run", str(file), "--submit", "--address", cluster.address)
     with command.start(*words, "--results", str(results)) as handing:
-        until(handing, "handed over as velodrome-it-s-touch-pwned-")
+        until(handing, "submitted as velodrome-it-s-touch-pwned-")
         handing.kill()
     (job,) = cluster.jobs()
     followed = cluster.attach()
@@ -200,7 +200,7 @@ def test_a_job_can_be_left_killed_resumed_and_stopped_and_keeps_its_rows(
     ended = cluster.attach(job_id)
     assert ended.returncode == 137
     assert f"{job_id} was killed by signal 9" in ended.stdout
-    (again,) = (line for line in ended.stdout.splitlines() if line.startswith("go on with: "))
+    (again,) = (line for line in ended.stdout.splitlines() if line.startswith("resume with: "))
     assert len(done := runs(results, sweep_id)) >= 1
 
     resumed = command.run(*shlex.split(again)[4:])
@@ -212,7 +212,7 @@ def test_a_job_can_be_left_killed_resumed_and_stopped_and_keeps_its_rows(
         assert f"velodrome run --resume {sweep_id}" in stopped.stdout
         out, _ = following.communicate(timeout=60)
         assert following.returncode == 143
-        assert "was stopped; what was finished is kept" in out
+        assert "was stopped; finished runs are kept" in out
     kept_runs = runs(results, sweep_id)
     assert set(done) <= set(kept_runs)
     assert len(kept_runs) == len(set(kept_runs)) < 4
@@ -221,7 +221,7 @@ def test_a_job_can_be_left_killed_resumed_and_stopped_and_keeps_its_rows(
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (("--results", "rows"), 2, "the cluster has no such folder of yours"),
+        (("--results", "rows"), 2, "the cluster cannot see a folder of this machine"),
         (("--results", "hdfs://bucket/rows"), 2, "hdfs"),
         (("--results", "s3://bucket/rows"), 3, "Connection refused"),
         (("--results", "/srv/rows", "--only", "model"), 2, "--only:1:1"),

@@ -28,7 +28,7 @@ def test_what_is_not_there_at_the_end_is_named_and_can_be_measured_again(command
         shutil.rmtree(aside)
     out, err = running.communicate(timeout=120)
     assert running.returncode == 5, out
-    assert "everything ended as expected" not in out
+    assert "all runs ended as expected" not in out
     (line,) = err.splitlines()
     assert f"velodrome: {results.name}: 1 of 3 runs have no row: numpy[float64]" in line
     assert runs(results) == [1, 2]

@@ -54,7 +54,7 @@ def shell(command, text: str) -> "subprocess.CompletedProcess[str]":
 
 
 def next_lines(text: str) -> list[str]:
-    return re.findall(r"(?:next|go on with|Go on with): (.*velodrome.*)", text)
+    return re.findall(r"(?:next|[Rr]esume with): (.*velodrome.*)", text)
 
 
 def understood(words: list[str]) -> None:

@@ -73,7 +73,7 @@ def test_a_machine_whose_name_is_no_utf8_measures_and_says_why_ray_does_not_star
     assert json.loads(asked.stdout) == [{"hostname": r"caf\xe9"}]
     done = run(command, "run", "sweep.yaml", "--results", "swept", within=within)
     assert done.returncode == 3
-    assert "whose name is no UTF-8" in done.stderr + done.stdout
+    assert "needs a machine whose name is UTF-8" in done.stderr + done.stdout
     assert "hostnamectl set-hostname" in done.stderr + done.stdout
 
 

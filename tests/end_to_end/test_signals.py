@@ -32,7 +32,7 @@ QUICK = (
     "envs check numpy",
     "measure numpy autoencoder-400-200-100/ae3 --batch-size 2 --threads 1",
 )
-LINE = re.compile(r"velodrome: interrupted(; what was finished is kept\. Go on with: (.+))?\n")
+LINE = re.compile(r"velodrome: interrupted(; finished runs are kept\. Resume with: (.+))?\n")
 
 
 def started(command, words: Sequence[str], ignored: Sequence[int] = ()) -> "subprocess.Popen[str]":
@@ -147,7 +147,7 @@ def test_signals_that_were_ignored_at_the_start_stay_ignored(swept) -> None:
     out, err = running.communicate()
     assert running.returncode == 0, err
     assert err == ""
-    assert "everything ended as expected" in out
+    assert "all runs ended as expected" in out
 
 
 def test_a_command_that_never_looks_up_is_ended_all_the_same(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_streams_that_are_closed_are_as_full_ones(swept, closed: str) -> None:
     ("redirected", "said"),
     [
         ("2>&1 | head -2 >/dev/null", ""),
-        (">/dev/full", FULL.replace("\n", "; it goes on without\n")),
+        (">/dev/full", FULL.replace("\n", "; the command continues\n")),
         ("<&- >&- 2>&-", ""),
     ],
 )

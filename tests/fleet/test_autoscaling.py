@@ -193,7 +193,7 @@ def test_a_type_that_cannot_come_is_given_up_with_its_reason(
 ) -> None:
     assert given_up.returncode == 1, given_up.stdout + given_up.stderr
     fates = {(row["status"], row["reason"]) for row in elastic.rows("dear")}
-    assert fates == {("lost", "sold-out is not there, nor another node that fits; waited 8 s")}
+    assert fates == {("lost", "neither sold-out nor another suitable node joined in 8 s")}
     assert "refused sold-out" in elastic.record()
 
 

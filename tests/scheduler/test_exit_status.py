@@ -49,7 +49,7 @@ def test_a_failure_that_was_expected_ends_well(
 ) -> None:
     assert ended(results, Status.UNSUPPORTED, LACKS) == 0
     text = capsys.readouterr().out
-    assert "everything ended as expected" in text
+    assert "all runs ended as expected" in text
     assert "unsupported [1] -" in text
 
 
@@ -58,7 +58,7 @@ def test_a_failure_that_was_not_expected_ends_with_1(
 ) -> None:
     assert ended(results, Status.CRASHED, LACKS) == 1
     text = capsys.readouterr().out
-    assert "1 of 2 runs ended otherwise than expected" in text
+    assert "1 of 2 runs did not end as expected" in text
     assert "crashed: told (expected unsupported: it has no convolution)" in text
 
 

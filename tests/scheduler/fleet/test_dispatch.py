@@ -39,7 +39,7 @@ def attempt(name: str, where: str = "n1", *, course: int | None = None, **task: 
 
 
 def anywhere(attempt: Attempt, node: Node) -> bool:
-    return attempt.home.node_id in ("", node.node_id)
+    return attempt.constraint.node_id in ("", node.node_id)
 
 
 def needs_own(attempt: Attempt) -> tuple[EnvironmentNeed, ...]:
@@ -153,7 +153,7 @@ def test_the_work_of_a_node_that_dies_is_done_elsewhere(
         [attempt("a"), attempt("b", "n2")], [node("n1"), node("n2")], [simulation.Dies(5.0, "n1")]
     )
     assert sweep.ended == {"a": "n2", "b": "n2"}
-    assert [one.again.tries for one in sweep.of(Lost)] == [2]
+    assert [one.next_try.tries for one in sweep.of(Lost)] == [2]
 
 
 def test_a_death_costs_what_ran_one_try_and_what_was_held_there_none(
@@ -173,7 +173,7 @@ def test_a_death_costs_what_ran_one_try_and_what_was_held_there_none(
 def test_what_is_lost_again_and_again_is_given_up(swept: Swept, simulation: ModuleType) -> None:
     breaks = [simulation.Breaks(at_s, "n1") for at_s in range(5, 200, 8)]
     sweep = swept([attempt("a", "n1")], [node("n1")], breaks)
-    assert [one.again is None for one in sweep.of(Lost)] == [False] * (MAX_TRIES - 1) + [True]
+    assert [one.next_try is None for one in sweep.of(Lost)] == [False] * (MAX_TRIES - 1) + [True]
     assert not sweep.of(Ended)
 
 
@@ -227,10 +227,12 @@ def test_that_a_node_is_used_by_others_is_told_once(swept: Swept, simulation: Mo
 
 
 def test_what_fits_no_node_that_is_there_is_given_up_when_patience_ends(swept: Swept) -> None:
-    bound = Attempt(Task("a", "plain", "lenet", 64), 0, "n9", home=NodeConstraint(node_id="n9"))
+    bound = Attempt(
+        Task("a", "plain", "lenet", 64), 0, "n9", constraint=NodeConstraint(node_id="n9")
+    )
     sweep = swept([bound, attempt("b")], [node("n1")], patience_s=60.0)
     (lost,) = sweep.of(Lost)
-    assert lost.attempt.task.framework == "a" and lost.again is None
+    assert lost.attempt.task.framework == "a" and lost.next_try is None
     assert 70.0 <= sweep.when(Lost)[0] <= 73.0  # b ran for 10 s, only then does patience begin
     assert sweep.of(Waiting)[0].seconds_left == 60.0
 
@@ -238,7 +240,9 @@ def test_what_fits_no_node_that_is_there_is_given_up_when_patience_ends(swept: S
 def test_a_node_that_comes_in_time_is_given_what_waits_for_it(
     swept: Swept, simulation: ModuleType
 ) -> None:
-    bound = Attempt(Task("a", "plain", "lenet", 64), 0, "n9", home=NodeConstraint(node_id="n9"))
+    bound = Attempt(
+        Task("a", "plain", "lenet", 64), 0, "n9", constraint=NodeConstraint(node_id="n9")
+    )
     comes = simulation.Comes(50.0, "n9", node("n9"))
     sweep = swept([bound], [node("n1")], [comes], patience_s=60.0)
     assert sweep.ended == {"a": "n9"}
@@ -305,7 +309,7 @@ def fleet_and_tasks() -> tuple[list[Node], list[Attempt]]:
         where = nodes[course % 12].node_id
         home = NodeConstraint(node_id=where) if course % 10 == 0 else ANYWHERE
         task = Task(f"f{order}", "plain", "lenet", 64)
-        attempts.append(Attempt(task, 0, where, home=home, course=(course, ""), order=order))
+        attempts.append(Attempt(task, 0, where, constraint=home, course=(course, ""), order=order))
     return nodes, attempts
 
 
@@ -319,7 +323,7 @@ def test_no_storm_of_faults_loses_or_doubles_anything(
     sweep = swept(attempts, nodes, faults, durations=durations, max_tries=50, patience_s=1e4)
     ended = Counter(one.attempt.identity for one in sweep.of(Ended))
     assert ended == Counter(one.identity for one in attempts)
-    assert not [one for one in sweep.of(Lost) if one.again is None]
+    assert not [one for one in sweep.of(Lost) if one.next_try is None]
     assert not sweep.crowded
     spans = defaultdict(list)
     for run in sweep.runs:
@@ -327,7 +331,9 @@ def test_no_storm_of_faults_loses_or_doubles_anything(
             spans[run.work.node_id].append((run.began_s, run.ended_s))
     for of_node in spans.values():
         assert all(before[1] <= after[0] for before, after in pairwise(sorted(of_node)))
-    bound = {one.task.framework: one.home.node_id for one in attempts if one.home.is_one_node}
+    bound = {
+        one.task.framework: one.constraint.node_id for one in attempts if one.constraint.is_one_node
+    }
     assert all(sweep.ended[framework] == name for framework, name in bound.items())
     struck = {fault.node_id for fault in faults if not isinstance(fault, simulation.Comes)}
     where: dict[object, set[str]] = defaultdict(set)

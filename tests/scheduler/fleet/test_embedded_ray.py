@@ -78,7 +78,7 @@ def test_where_no_place_will_do_the_mend_is_named(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("deep" * 20)))
     monkeypatch.setattr(own, "SHORT_PLACES", ("/proc",))  # where nobody can write
     with (
-        pytest.raises(ClusterUnreachable, match=r"too long.*Let TMPDIR name .* bytes at most"),
+        pytest.raises(ClusterUnreachable, match=r"too long.*Set TMPDIR .* at most \d+ bytes"),
         embedded_ray(1, 0),
     ):
         pass
@@ -136,10 +136,10 @@ def guarded() -> Iterator[RayAddress]:
 @pytest.mark.parametrize(
     ("token", "said"),
     [
-        (b"0" * 64, "wants a token, and not the one of {}"),
+        (b"0" * 64, "requires a token, and not the one of {}"),
         (b"\xff\xfe\n", "{} holds no token"),
         (b"", "file cannot be opened or is empty: {}"),
-        (None, "wants a token, and there is none to show"),
+        (None, "requires a token, and there is none to show"),
     ],
 )
 def test_a_token_that_opens_nothing_is_told_of_in_one_line_with_the_mend(

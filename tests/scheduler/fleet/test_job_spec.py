@@ -43,7 +43,7 @@ def test_a_jobs_id_has_nothing_of_a_hostile_name_but_letters() -> None:
 
 def test_the_command_to_go_on_has_all_that_was_typed() -> None:
     order = JobSpec("quick", "ID", "/srv/my results", only="model=lenet threads=1", patience="5m")
-    called, *words = shlex.split(order.again("auto"))
+    called, *words = shlex.split(order.resume_command("auto"))
     assert called.endswith("velodrome")
     assert words == [
         *("run", "--resume", "ID", "--results", "/srv/my results"),
@@ -78,7 +78,7 @@ def test_jobs_of_other_programs_are_not_seen() -> None:
 
 def test_a_sweeps_id_means_its_newest_job() -> None:
     jobs = [job(submission_id="newer"), job(submission_id="older")]
-    assert find_job(jobs[0].order.sweep_id, jobs, "auto").job_id == "newer"
+    assert find_job(jobs[0].spec.sweep_id, jobs, "auto").job_id == "newer"
     assert find_job("older", jobs, "auto").state is State.RUNNING
     with pytest.raises(ConfigError, match=r"no job 'oldest'.*older"):
         find_job("oldest", jobs, "auto")

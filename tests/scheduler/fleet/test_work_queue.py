@@ -186,7 +186,9 @@ def test_nothing_is_taken_over_by_a_node_that_may_not_run_it() -> None:
 
 
 def test_what_is_for_one_node_waits_for_it_and_runs_when_it_is_back() -> None:
-    bound = Attempt(Task("a", "plain", "lenet", 64), 0, "n1", home=NodeConstraint(node_id="n1"))
+    bound = Attempt(
+        Task("a", "plain", "lenet", 64), 0, "n1", constraint=NodeConstraint(node_id="n1")
+    )
     queue = WorkQueue([bound], [node("n1"), node("n2")], anywhere)
     assert taken(queue) == {"a": "n1"}
     queue.gone("n1")
@@ -316,7 +318,7 @@ def test_what_two_nodes_could_not_build_no_third_one_is_asked_for() -> None:
 
 
 def test_a_task_of_one_node_is_refused_there_whatever_stands_elsewhere() -> None:
-    bound = replace(attempt("a"), home=NodeConstraint(node_id="n1"))
+    bound = replace(attempt("a"), constraint=NodeConstraint(node_id="n1"))
     queue = WorkQueue([bound, attempt("b", "n2")], [node("n1"), node("n2")], anywhere, needs)
     ran, refused, _ = carried_out(queue, {"n1"})
     assert ran == {"b": "n2"}

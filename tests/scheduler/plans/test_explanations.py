@@ -42,7 +42,7 @@ def test_every_condition_that_fails_is_named() -> None:
 def test_a_node_that_would_do_as_well_lacks_nothing() -> None:
     (one,) = explained("threads: [1]", node("a"), node("b"))
     assert one.nodes == ("a",)
-    assert one.elsewhere == (UnsuitableNodes(("b",), (), ("fits, too",)),)
+    assert one.elsewhere == (UnsuitableNodes(("b",), (), ("also suitable",)),)
 
 
 def test_what_runs_nowhere_says_of_every_node_why_not_but_never_by_the_nearest_ones_cores() -> None:

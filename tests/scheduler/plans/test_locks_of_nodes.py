@@ -140,4 +140,4 @@ def test_the_command_asks_the_driver_that_is_there(
     )
     (row,) = json.loads(done.stdout)
     assert list(row["locks"].values()) == locks, done.stderr
-    assert ("CUDA 13" in row["why not"]) == (not locks)
+    assert ("CUDA 13" in row["reason"]) == (not locks)

@@ -163,9 +163,9 @@ class TestForms:
     def test_what_cannot_be_is_told(self, filled: Store, root: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="its name does not say"):
             query(self.TEXT, root, None, tmp_path / "rows.xls")
-        with pytest.raises(ConfigError, match="it is no text"):
+        with pytest.raises(ConfigError, match="Parquet is not text"):
             query(self.TEXT, root, Format.PARQUET, None)
-        with pytest.raises(ConfigError, match="there is no form 'xml'"):
+        with pytest.raises(ConfigError, match="there is no format 'xml'"):
             parse_format("xml")
         with pytest.raises(ConfigError, match="it cannot be written"):
             query(self.TEXT, root, None, tmp_path / "nowhere" / "rows.csv")
