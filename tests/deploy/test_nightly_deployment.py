@@ -1,4 +1,4 @@
-"""What starts a night: each file by its own validator, all of them by our own command line."""
+"""Files that start nightly runs: each passes its own validator and our command line."""
 
 import re
 import shlex
@@ -22,7 +22,7 @@ SETTINGS = dict(
 
 
 def understood(words: list[str]) -> str:
-    """The subcommand that our command line takes these for; it raises for an unknown option."""
+    """Return the subcommand that our command line parses; it raises for an unknown option."""
     group = typer.main.get_command(app)
     name, command, rest = group.resolve_command(typer.Context(group), words)
     command.make_context(name, rest)
@@ -30,7 +30,7 @@ def understood(words: list[str]) -> str:
 
 
 def filled(text: str) -> list[str]:
-    """As a shell would have it, with the settings of nightly.env."""
+    """Expand text as a shell does, with the settings of nightly.env."""
     return shlex.split(
         re.sub(r"\$\{?([A-Z_]+)\}?", lambda found: SETTINGS[found[1]], text.replace('"', ""))
     )

@@ -1,4 +1,4 @@
-"""The command as a user types it: a child process, a home of its own, frameworks that are there."""
+"""Fixtures that run `velodrome` as a user does: a child process with a home of its own."""
 
 import os
 import signal
@@ -60,20 +60,20 @@ class Command:
         return self.sweep(TINY.format(name=name, repeats=repeats), file)
 
     def survivors(self) -> list[psutil.Process]:
-        """Processes that this command, or anything below it, has started and that still live."""
+        """Return live processes that this command or its children started."""
         mark = self.variables["VELODROME_TEST_MARK"]
         return [process for process in psutil.process_iter() if _carries(process, mark)]
 
 
 @pytest.fixture(scope="session")
 def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """References are computed once for all end-to-end tests."""
+    """A home that all end-to-end tests share, so that references are computed once."""
     return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory, shared_home: Path) -> Iterator[Command]:
-    """NumPy and the faulty frameworks, each in the tests' own interpreter, which has NumPy."""
+    """The command with NumPy and the faulty frameworks, all in the tests' own interpreter."""
     folder = tmp_path_factory.mktemp("work")
     names = ["numpy", *(entry.name for entry in FAULTY.iterdir() if entry.is_dir())]
     interpreters = {f"VELODROME_PYTHON_{name.upper()}": sys.executable for name in names}
@@ -91,7 +91,7 @@ def command(tmp_path_factory: pytest.TempPathFactory, shared_home: Path) -> Iter
 
 
 def _heed_interrupts() -> None:
-    """As in a terminal: whatever runs the tests in the background may have had SIGINT ignored."""
+    """Restore SIGINT, which a test run in the background may ignore."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

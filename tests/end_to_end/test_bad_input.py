@@ -1,4 +1,4 @@
-"""What a user can get wrong ends with status 2, the place and the mend, and nothing started."""
+"""Users' mistakes: each ends with status 2, its place and its mend, before anything starts."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""cluster.yaml: Ray's launcher takes it, and plans over what it declares go where they should."""
+"""cluster.yaml: Ray's launcher accepts it, and plans over its nodes place tasks correctly."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def config() -> dict[str, Any]:
 
 
 def variables(words: Iterable[str]) -> dict[str, str]:
-    """Those of `NAME=VALUE`, in a command or a file of them."""
+    """Parse the `NAME=VALUE` words of a command or a file."""
     found = (re.fullmatch(r"(RAY_\w+)=(\S+?);?", word) for word in words)
     return {one[1]: one[2] for one in found if one}
 

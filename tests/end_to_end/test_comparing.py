@@ -1,4 +1,4 @@
-"""A framework that works longer in its newer version is slower, and no fault of the machine."""
+"""A comparison of two versions, the newer of which does more work in every call."""
 
 import json
 import sys
@@ -50,7 +50,7 @@ MOST_REPEATS = 10
 
 @pytest.fixture
 def measure(tmp_path, monkeypatch):
-    """One task of a framework, at a version, with so much more work in every call."""
+    """Measure one task of a framework at a version, with extra work in every call."""
     folder = tmp_path / "adapters" / "paced"
     folder.mkdir(parents=True)
     (folder / "environment.toml").write_text(ENVIRONMENT.format(python=sys.executable))

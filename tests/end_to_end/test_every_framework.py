@@ -41,7 +41,7 @@ class Sweep:
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    """Its progress goes to where pytest's own output goes: it takes minutes."""
+    """Run the sweep of all frameworks with its progress on pytest's output: it takes minutes."""
     results = tmp_path_factory.mktemp("all") / "results"
     command = [sys.executable, "-m", "velodrome.scheduler.cli", "run", str(ALL)]
     done = subprocess.run([*command, "--results", str(results)])
@@ -50,7 +50,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 
 
 def lacking(framework: str) -> str:
-    """What this machine lacks for the framework's environment, as its row must say; or nothing."""
+    """Return what the machine lacks for the environment, as the row must say; empty if nothing."""
     if framework == "neon" and not os.environ.get("VELODROME_SOURCE_NEON"):
         return "VELODROME_SOURCE_NEON"
     recipe = read_recipe(Path(FRAMEWORKS[framework].folder))
@@ -105,7 +105,7 @@ def test_alexnet_drops_half_while_it_is_timed(sweep: Sweep, framework: str) -> N
 
 
 def test_tasks_ran_side_by_side_where_there_are_cores_for_it(sweep: Sweep) -> None:
-    """Else what follows would say nothing of tasks that have a core each."""
+    """Tasks overlap if there are cores for it; the next test depends on that."""
     timed = sorted(
         (row["started_at"], row["finished_at"]) for row in sweep.rows if row["status"] in AGREED
     )
@@ -115,7 +115,7 @@ def test_tasks_ran_side_by_side_where_there_are_cores_for_it(sweep: Sweep) -> No
 
 @pytest.mark.parametrize("framework", sorted(set(FRAMEWORKS) - {"numpy"}))
 def test_one_thread_is_no_more_than_one_core(sweep: Sweep, framework: str) -> None:
-    """In the timed phases, by what the sampler saw from outside of the task's own processes."""
+    """The sampler's CPU figures of the timed phases stay within one core."""
     keys = ("task_id", "repeat")
     ours = {tuple(row[key] for key in keys) for row in sweep.of(framework)}
     table = pyarrow.dataset.dataset(sweep.results / "utilization", partitioning="hive").to_table()

@@ -40,7 +40,7 @@ NO_BUILD = "envs build torch --accelerator gpu"
 
 
 def beside(state: str, command, fake_driver: Path, folder: Path, deadline_s: int):
-    """`velodrome` as it is typed, in a home of its own in which nothing is built."""
+    """Return `velodrome` with a home of its own in which nothing is built."""
     (folder / "sweep.yaml").write_text(SWEEP)
     variables = {
         **command.variables,
@@ -105,7 +105,7 @@ def test_no_command_is_deaf_to_signals_while_a_driver_hangs(
 
 
 def _asking(pid: int) -> psutil.Process:
-    """The process that asks the driver for another one, once it hangs: it blocks SIGTERM then."""
+    """Wait for the child process that hangs in the driver: it blocks SIGTERM then."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for child in psutil.Process(pid).children():

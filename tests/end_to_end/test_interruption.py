@@ -1,4 +1,4 @@
-"""The command is ended at many moments; what it had finished is kept, and nothing else is left."""
+"""Interruptions of a sweep at many moments: finished runs stay, and no process is left."""
 
 import itertools
 import random
@@ -39,7 +39,7 @@ def assert_all_gone(command) -> None:
 
 
 def assert_whole(results) -> None:
-    """Every file that a reader would open is a whole Parquet file."""
+    """Assert that every file that a reader would open is a whole Parquet file."""
     for table in ("tasks", "samples", "utilization", "nodes", "parameters"):
         for path in (results / table).rglob("*.parquet"):
             pyarrow.parquet.read_table(path)

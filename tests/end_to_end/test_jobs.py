@@ -1,4 +1,4 @@
-"""Sweeps handed to a cluster as jobs: they outlive who handed them over, and can be followed."""
+"""Sweeps submitted to a cluster as jobs: they outlive the submitter and can be followed."""
 
 import json
 import os
@@ -60,7 +60,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What Ray needs to take jobs, for these tests alone: every other test's Ray would load it."""
+    """Install Ray's job packages for these tests alone: every other test's Ray would load them."""
     folder = tmp_path_factory.mktemp("packages")
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     words = ("--target", folder, "--no-deps", "--require-hashes", "-r", LOCKED)
@@ -128,7 +128,7 @@ def free_port() -> int:
 
 
 def until(running: "subprocess.Popen[str]", word: str) -> str:
-    """The first line with this word, once it is there."""
+    """Wait for the first line with this word and return it."""
     assert running.stdout
     seen = []
     for line in running.stdout:
@@ -139,7 +139,7 @@ def until(running: "subprocess.Popen[str]", word: str) -> str:
 
 
 def driver(sweep_id: str) -> psutil.Process:
-    """Of the job: the process, not the shell's."""
+    """Return the process of the job's driver, not the shell's."""
     (found,) = (
         process
         for process in psutil.process_iter(["cmdline"])

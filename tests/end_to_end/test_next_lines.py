@@ -1,4 +1,4 @@
-"""What a command says to type next works as it stands, in a shell that knows nothing else."""
+"""The `next:` lines of commands: each works as it stands in a fresh shell."""
 
 import os
 import re
@@ -40,7 +40,7 @@ LONG = ("measure torch", "envs build torch", "sweeps/quick.yaml", "envs build", 
 
 
 def shell(command, text: str) -> "subprocess.CompletedProcess[str]":
-    """A fresh one: what Velodrome is told by variables is there, its environment is not."""
+    """Run text in a fresh shell that has Velodrome's variables and no others of ours."""
     known = {name: value for name, value in command.variables.items() if "VELODROME" in name}
     return subprocess.run(
         ["bash", "-c", text],
@@ -58,7 +58,7 @@ def next_lines(text: str) -> list[str]:
 
 
 def understood(words: list[str]) -> None:
-    """As by the command line, whose every file is there."""
+    """Assert that the command line parses and its sweep file exists."""
     command = typer.main.get_command(app)
     while getattr(command, "commands", None):
         command, words = command.commands[words[0]], words[1:]
@@ -94,7 +94,7 @@ def test_a_velodrome_that_is_on_the_path_is_called_by_its_name(command) -> None:
 
 
 def test_a_report_of_a_sweep_that_was_interrupted_says_so_and_how_to_go_on(command) -> None:
-    """In every form, of every kind."""
+    """Every form of the report says so."""
     command.tiny_sweep("next", 2)
     results = command.folder / "cut"
     whole = command.run("run", "sweep.yaml", "--results", "cut")

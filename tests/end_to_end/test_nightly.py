@@ -1,4 +1,4 @@
-"""Two nights of a framework that becomes slower, with a week of nights before them."""
+"""Two nightly runs of a framework that becomes slower, after a week of earlier runs."""
 
 import json
 import math
@@ -64,7 +64,7 @@ def paced(command, tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def nights(paced):
-    """What each night said; between the two, a week of nights like the first, but earlier."""
+    """The two runs' outputs; a week of earlier runs like the first lies between them."""
     command, adapter = paced
     command.sweep(SWEEP, "nights.yaml")
     words = ("nightly", "nights.yaml", "--results", "nights", "--site", "site")
@@ -80,7 +80,7 @@ def nights(paced):
 
 
 def put_earlier(store: Store, days: int) -> None:
-    """The newest night once more, so many days before, its times off by a little."""
+    """Copy the newest run to some days before, with slightly different times."""
     newest = night_ids(store, "nights")[0]
     at = datetime.now(UTC) - timedelta(days=days)
     sweep_id = f"{at:%Y%m%d-%H%M%S}-{days:08x}"

@@ -1,4 +1,4 @@
-"""Machines that are not as most are: a name that is no UTF-8, a home that cannot be written to."""
+"""Unusual machines: a host name that is not UTF-8, a read-only home."""
 
 import json
 import os
@@ -31,7 +31,7 @@ READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@
 
 
 def run(command, *words: str, within: list[str], **variables: str) -> subprocess.CompletedProcess:
-    """In namespaces of its own, which only root may make."""
+    """Run the command in namespaces of its own, which only root may make."""
     typed = [*within, sys.executable, "-m", "velodrome.scheduler.cli", *words]
     done = subprocess.run(
         ["unshare", *typed],

@@ -1,4 +1,4 @@
-"""deploy/on-prem: a machine that exists becomes a head or a node by a script and a systemd unit."""
+"""deploy/on-prem: a script and a systemd unit turn an existing machine into a head or a node."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""docs/adding-a-framework.md, followed: the example builds, is proven, and says what it lacks."""
+"""The example of docs/adding-a-framework.md: it builds, is proven, and names what it lacks."""
 
 import json
 import os
@@ -14,7 +14,7 @@ QUICK = ("--threads", "1", "--min-samples", "3", "--max-seconds", "0.5", "--json
 
 @pytest.fixture
 def with_examples(command):
-    """As the page says: the user's own cache, and the examples named."""
+    """The command with the user's own cache and the page's examples."""
     variables = {**os.environ, "VELODROME_ADAPTERS": str(EXAMPLES)}
     variables["VELODROME_TEST_MARK"] = command.variables["VELODROME_TEST_MARK"]
     return type(command)(command.folder, variables)

@@ -1,4 +1,4 @@
-"""docs/adding-a-model.md, followed in a copy: its file and one line more, and it is proven."""
+"""The example of docs/adding-a-model.md, followed in a copy of the tree."""
 
 import json
 import os

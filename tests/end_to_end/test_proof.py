@@ -1,4 +1,4 @@
-"""A sweep of a sound framework and one that keeps its results: its time counts nowhere."""
+"""A sweep of a sound framework and one that caches its results, whose time counts nowhere."""
 
 import csv
 import io

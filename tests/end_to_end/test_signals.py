@@ -1,4 +1,4 @@
-"""Whatever signal asks a command to end, at whatever moment: in order, in a line, and for sure."""
+"""Signals that end a command at any moment: it ends in order and says so in one line."""
 
 import os
 import random
@@ -36,7 +36,7 @@ LINE = re.compile(r"velodrome: interrupted(; finished runs are kept\. Resume wit
 
 
 def started(command, words: Sequence[str], ignored: Sequence[int] = ()) -> "subprocess.Popen[str]":
-    """Once it heeds signals, which an interpreter that has just begun does not."""
+    """Wait until the process handles signals, which a starting interpreter does not."""
 
     def dispose() -> None:
         for number in ASKED:
@@ -58,7 +58,7 @@ def started(command, words: Sequence[str], ignored: Sequence[int] = ()) -> "subp
 
 
 def caught(pid: int) -> set[int]:
-    """The signals that a process has a handler for."""
+    """Return the signals that a process has a handler for."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -68,7 +68,7 @@ def caught(pid: int) -> set[int]:
 
 
 def asked(running, number: int, after_s: float, again_after_s: float = -1.0) -> tuple[int, str]:
-    """Its status and its stderr, after a signal, or two."""
+    """Return the status and stderr after one or two signals."""
     try:
         running.wait(after_s)
     except subprocess.TimeoutExpired:
@@ -90,7 +90,7 @@ def kept(command) -> int:
 
 @pytest.fixture(scope="module")
 def swept(command):
-    """A sweep of which a row is there, so that readers have something to read."""
+    """Run a sweep of one row, so that readers have something to read."""
     command.tiny_sweep("asked", 8)
     running = started(command, ["run", "sweep.yaml", "--results", "R"])
     while kept(command) < 1 and running.poll() is None:
@@ -136,7 +136,7 @@ def test_a_sweep_that_is_asked_to_end_again_and_again_loses_no_row(swept, what: 
 
 
 def test_signals_that_were_ignored_at_the_start_stay_ignored(swept) -> None:
-    """As by nohup, by cron, and by `trap '' TERM` of whoever starts it."""
+    """nohup, cron and a parent's `trap '' TERM` ignore signals so."""
     command, _ = swept
     words = ["run", "sweep.yaml", "--results", "R2", "--only", "batch_size=2", "--budget", "9s"]
     running = started(command, words, ignored=ASKED)
@@ -151,7 +151,7 @@ def test_signals_that_were_ignored_at_the_start_stay_ignored(swept) -> None:
 
 
 def test_a_command_that_never_looks_up_is_ended_all_the_same(tmp_path: Path) -> None:
-    """A thread that is in somebody else's C sees no exception of Python's."""
+    """A thread inside a C library sees no Python exception."""
     script = tmp_path / "stuck.py"
     script.write_text(
         "import hashlib\n"

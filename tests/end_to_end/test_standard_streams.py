@@ -1,4 +1,4 @@
-"""Standard streams that are full, closed, or read no longer: what commands make of them."""
+"""Standard streams that are full, closed or no longer read: every command copes."""
 
 import os
 import pty
@@ -32,7 +32,7 @@ CLOSED = "velodrome: standard output cannot be written (Bad file descriptor)\n"
 
 
 def shell(command, text: str, before: str = "") -> "subprocess.CompletedProcess[str]":
-    """A line of a shell in which `velodrome` is the command."""
+    """Run a shell line in which `velodrome` is the command."""
     called = f'velodrome() {{ {shlex.quote(sys.executable)} -m velodrome.scheduler.cli "$@"; }}'
     return subprocess.run(
         ["bash", "-c", f"{called}; set -o pipefail; {before} {text}"],

@@ -1,4 +1,4 @@
-"""One sweep over a sound framework and every faulty one, looked at from all sides."""
+"""One sweep over a sound framework and every faulty one, and all reports of it."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A sweep whose rows go to an S3 API: killed, gone on with, reported and asked, by its address."""
+"""A sweep in an object store: killed, resumed, reported and queried by its URI."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ RESULTS = f"s3://{BUCKET}/lab/results"
 
 @pytest.fixture
 def variables(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """Of a server in this process, with a bucket."""
+    """Start an S3 server with a bucket in this process; yield its variables."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

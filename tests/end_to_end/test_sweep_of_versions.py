@@ -1,4 +1,4 @@
-"""A framework at two versions in one sweep: a lock that is not committed is kept with it."""
+"""A framework at two versions in one sweep, which keeps the lock of the uncommitted version."""
 
 import shutil
 

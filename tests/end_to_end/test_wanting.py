@@ -1,4 +1,4 @@
-"""A sweep begun where a core and an interpreter are wanting, and gone on with where they are."""
+"""A sweep started without a core and an interpreter that it needs, and resumed with them."""
 
 import os
 import sys
@@ -57,7 +57,7 @@ def test_a_core_that_joins_and_an_interpreter_that_is_mended_are_made_use_of(
 
 
 def outcomes(command) -> list[tuple[object, ...]]:
-    """threads, repeat, attempt and status of the last attempts."""
+    """Return threads, repeat, attempt and status of the last attempts."""
     place = command.folder / "wanting" / "tasks"
     rows = pyarrow.dataset.dataset(place, partitioning="hive").to_table().to_pylist()
     in_order = sorted(rows, key=lambda row: row["attempt"])

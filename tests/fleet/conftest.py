@@ -17,7 +17,7 @@ from stand_in_hardware import compiler
 
 @pytest.fixture(scope="module")
 def new_fleet() -> Iterator[Callable[..., NamespaceFleet]]:
-    """new_fleet(VARIABLE=value): a NamespaceFleet, or a kind of it, stopped after the module."""
+    """Make fleets by new_fleet(VARIABLE=value), and stop them after the module."""
     reason = missing()
     if not compiler():
         reason = "GPUs are stood in for by a library of C, and there is no compiler"

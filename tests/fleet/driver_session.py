@@ -11,19 +11,19 @@ ANSWER_S = 60.0
 
 
 class Session:
-    """Of one driver that runs."""
+    """A conversation with one running driver."""
 
     def __init__(self, running: "subprocess.Popen[str]", log: Path) -> None:
         self.running = running
         self.log = log
 
     def say(self, script: str, *, within_s: float = ANSWER_S, **values: Any) -> Any:
-        """What the script leaves in `answer`. RuntimeError with its traceback if it raises."""
+        """Return the script's `answer`. RuntimeError with its traceback if it raises."""
         self.begin(script, **values)
         return self.answer(within_s=within_s)
 
     def begin(self, script: str, **values: Any) -> None:
-        """Say it, and do not wait. values: what the script finds by these names."""
+        """Send the script without waiting. values: the variables that it sees."""
         assert self.running.stdin
         self.running.stdin.write(json.dumps([textwrap.dedent(script), values]) + "\n")
         self.running.stdin.flush()

@@ -1,4 +1,4 @@
-"""A cloud that is this machine: Ray's own fake provider, which says what it did, and is sold out.
+"""A cloud on this machine: Ray's fake node provider, with a log and node types that are sold out.
 
 Ray's autoscaler loads it by its name (`type: external`): a file that `fake_multinode` wants is
 missing from Ray's package.
@@ -15,7 +15,7 @@ RECORD = "FAKE_CLOUD_RECORD"  # the file that gets a line for each node that cam
 
 
 class FakeCloud(FakeMultiNodeProvider):
-    """Its nodes are Ray nodes of this machine. There is none where node_config: {sold_out: true}"""
+    """A provider of Ray nodes on this machine; none where node_config says {sold_out: true}."""
 
     def create_node_with_resources_and_labels(
         self,

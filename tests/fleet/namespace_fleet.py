@@ -86,25 +86,25 @@ class NamespaceFleet:
         }
 
     def start_head(self) -> None:
-        """It measures nothing: no CPU, no GPU. Returns when Ray answers there."""
+        """Start a head without CPUs and GPUs, and return when its Ray answers."""
         if HEAD not in self._running:
             self._network.connect(HEAD, HEAD_NUMBER)
         self._begin_head()
         self._await(self._is_started, (HEAD,), START_S)
 
     def add_node(self, name: str, **traits: Any) -> None:
-        """traits: as of a Host. Returns when it is a member of the cluster."""
+        """Add a node with the traits of a Host, and return when it is a member of the cluster."""
         self.add_nodes([Host(name, **traits)])
 
     def add_nodes(self, hosts: Sequence[Host]) -> None:
-        """Some at a time: of too many at once each would miss the 30 s that Ray gives it."""
+        """Add nodes, a few at a time: more would each miss Ray's start limit of 30 s."""
         for first in range(0, len(hosts), AT_ONCE):
             batch = hosts[first : first + AT_ONCE]
             self.boot(batch)
             self.await_nodes([host.name for host in batch])
 
     def boot(self, hosts: Sequence[Host]) -> None:
-        """Start nodes without waiting for any. One that was killed comes back as the same host."""
+        """Start nodes without waiting for them. A killed one comes back as the same host."""
         for host in hosts:
             if host.name in self._running:
                 raise ValueError(f"{host.name} runs. Kill it first")
@@ -113,11 +113,11 @@ class NamespaceFleet:
             self._begin_node(host)
 
     def await_nodes(self, names: Sequence[str], within_s: float = START_S) -> None:
-        """Until Ray lists them as alive. NotStarted."""
+        """Wait until Ray lists the nodes as alive. NotStarted."""
         self._await(self.is_alive, names, within_s)
 
     def await_loss(self, name: str, within_s: float = NOTICE_S) -> float:
-        """Until Ray takes it for dead; the seconds that took. TimeoutError."""
+        """Wait until Ray lists the node as dead, and return the seconds. TimeoutError."""
         began = time.monotonic()
         while self.is_alive(name):
             if time.monotonic() - began > within_s:
@@ -126,30 +126,30 @@ class NamespaceFleet:
         return time.monotonic() - began
 
     def kill(self, name: str) -> None:
-        """SIGKILL to every process of a node. Its kernel closes the connections."""
+        """Send SIGKILL to every process of a node. The kernel closes its connections."""
         running = self._running.pop(name)
         running.kill()
         running.wait()
         self._network.disconnect(name)
 
     def power_off(self, name: str) -> None:
-        """As kill, but no connection is closed: nobody hears of it."""
+        """Kill a node without closing its connections, as a power failure does."""
         self._network.cut(name)
         self.kill(name)
 
     def kill_raylet(self, name: str) -> None:
-        """SIGKILL to it alone. The host lives on, with whatever outlives it."""
+        """Send SIGKILL to the raylet alone; its host lives on."""
         for process in self.processes(name):
             if process.name() == "raylet":
                 process.kill()
 
     def kill_head(self) -> None:
-        """SIGKILL to the Ray on the head, not to the drivers there. start_head starts another."""
+        """Send SIGKILL to the head's Ray, not to the drivers there. start_head starts another."""
         self._stop_watching()
         self._end_ray_of_head()
 
     def cut(self, name: str) -> None:
-        """Take a node off the network without a word: it runs on, nothing reaches it or leaves."""
+        """Cut a node off the network: it runs on, but no packet reaches or leaves it."""
         self._network.cut(name)
 
     def heal(self, name: str) -> None:
@@ -162,7 +162,7 @@ class NamespaceFleet:
         cwd: Path | None = None,
         errors: Path | None = None,
     ) -> "subprocess.Popen[str]":
-        """A command on the head's host that finds this cluster; the process is the command's own.
+        """Start a command on the head's host that finds this cluster; return its own process.
 
         Its streams are pipes, unless errors names a file. It hears SIGINT, whatever started the
         tests.
@@ -185,45 +185,45 @@ class NamespaceFleet:
     def velodrome(
         self, *words: str, variables: Mapping[str, str] | None = None, cwd: Path | None = None
     ) -> "subprocess.Popen[str]":
-        """`velodrome WORDS` as a driver; where it asks for a cluster, name `address`."""
+        """Start `velodrome WORDS` as a driver with the cluster's address."""
         command = (sys.executable, "-m", "velodrome.scheduler.cli", *words)
         return self.driver(*command, variables=variables, cwd=cwd)
 
     def session(self) -> Session:
-        """A driver to be told what to do."""
+        """Start a driver that runs scripts on request."""
         log = self.folder / f"session-{len(self._drivers)}.log"
         return Session(self.driver(sys.executable, str(SESSION), errors=log), log)
 
     def nodes(self) -> list[dict[str, Any]]:
-        """As Ray tells of them, dead ones included."""
+        """Return Ray's list of nodes, dead ones included."""
         if self._watcher is None:
             self._watcher = self.session()
         return self._watcher.say("answer = ray.nodes()")
 
     def runs(self, name: str) -> bool:
-        """Whether its processes were started and have not ended since, whatever Ray knows of it."""
+        """Return True while the node's own process runs, whatever Ray's list says."""
         running = self._running.get(name)
         return running is not None and running.poll() is None
 
     def is_alive(self, name: str) -> bool:
-        """To Ray."""
+        """Return True if Ray lists the node as alive."""
         address = self.ip(name)
         return any(node["Alive"] and node["NodeManagerAddress"] == address for node in self.nodes())
 
     @property
     def mark(self) -> str:
-        """How the names of its namespaces begin."""
+        """The prefix of its namespaces' names."""
         return self._network.mark
 
     def ip(self, name: str) -> str:
         return f"10.77.0.{self._numbers[name]}"
 
     def processes(self, name: str) -> list[psutil.Process]:
-        """Those on that host, by the pids that they have here."""
+        """Return the host's processes, by their pids on this machine."""
         return self._network.processes(name)
 
     def stop(self) -> None:
-        """End every host and driver. A second time it does nothing."""
+        """End every host and driver; do nothing if they ended before."""
         self._stop_watching()
         for process in (*self._drivers, *self._running.values()):
             process.kill()
@@ -316,7 +316,7 @@ class NamespaceFleet:
     def _await(
         self, is_there: Callable[[str], bool], names: Sequence[str], within_s: float
     ) -> None:
-        """A Ray that gives up, as on a busy machine, is started again."""
+        """Start a Ray, again if it gives up, as it does on a busy machine."""
         deadline = time.monotonic() + within_s
         tries = dict.fromkeys(names, 1)
         waited_for = list(names)

@@ -1,4 +1,4 @@
-"""Machines made of namespaces, joined by a switch: each with an address and processes of its own.
+"""Hosts made of network and process namespaces, joined by a switch.
 
 The switch is a bridge in a network namespace that nothing else lives in, and no end of a cable is
 in the machine's own: its interfaces, routes and firewall are not touched, and two networks with
@@ -42,11 +42,11 @@ NAMED = 'name=$1; shift; echo "$name" > /proc/sys/kernel/hostname; exec "$@"'
 
 
 class Refused(Exception):
-    """The system does not let us make or change a namespace; the text is what it said."""
+    """The system refused to make or change a namespace; the text is its message."""
 
 
 def missing() -> str:
-    """Why there can be no such machines here; empty if there can."""
+    """Return the reason why this machine cannot make namespaces; empty if it can."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "machines of namespaces need root on Linux"
     absent = [command for command in COMMANDS if not shutil.which(command)]
@@ -63,7 +63,7 @@ def missing() -> str:
 
 @dataclass(frozen=True)
 class Hardware:
-    """cpus: those that it may use. cpuinfo: a file in the place of /proc/cpuinfo."""
+    """The hardware that a host sees. cpus: for its use. cpuinfo: in place of /proc/cpuinfo."""
 
     cpus: tuple[int, ...] = ()
     cpuinfo: Path | None = None
@@ -81,7 +81,7 @@ class Network:
         _ip("-n", self._switch, "link", "set", BRIDGE, "up")
 
     def connect(self, host: str, number: int) -> str:
-        """A network namespace with a cable to the switch; its address, which ends in number."""
+        """Make a network namespace on the switch; return its address, which ends in number."""
         name, cable, address = self.namespace(host), f"port{number}", f"{SUBNET}.{number}"
         _ip("netns", "add", name)
         peer = ("peer", "name", "eth0", "netns", name)
@@ -94,14 +94,14 @@ class Network:
         return address
 
     def disconnect(self, host: str) -> None:
-        """End all its processes, remove its namespace."""
+        """End all processes of a host and remove its namespace."""
         _end(self.namespace(host))
         # By itself it would go a moment after its namespace, and stand in the way of the next.
         _ip("-n", self._switch, "link", "delete", f"port{self._cables.pop(host)}")
         _ip("netns", "delete", self.namespace(host))
 
     def cut(self, host: str) -> None:
-        """Nothing gets through any more, and nobody is told: no connection is closed."""
+        """Drop every packet of a host from now on, without closing a connection."""
         self._port(host, "down")
 
     def heal(self, host: str) -> None:
@@ -135,7 +135,7 @@ class Network:
             )
 
     def words_aside(self, host: str, command: Sequence[str]) -> list[str]:
-        """A command on a host that has only its address and its name for its own.
+        """Return the words that run a command on a host with only its own address and name.
 
         Each program becomes the next, so the process started is the command itself.
         """
@@ -143,11 +143,11 @@ class Network:
         return [*self._entering(host), *naming, *command]
 
     def run_aside(self, host: str, command: Sequence[str]) -> None:
-        """Refused if it fails."""
+        """Run a command on a host that is not booted. Refused if it fails."""
         _run(self.words_aside(host, command))
 
     def processes(self, host: str) -> list[psutil.Process]:
-        """All that live on it, by the pids that they have here."""
+        """Return the host's live processes, by their pids on this machine."""
         return _living(self.namespace(host))
 
     def namespace(self, host: str) -> str:
@@ -158,7 +158,7 @@ class Network:
         return f"{self.mark}.switch"
 
     def close(self) -> None:
-        """A second time it does nothing."""
+        """Remove all hosts and the switch; do nothing if they are gone."""
         for host in tuple(self._cables):
             self.disconnect(host)
         if (NAMES / self._switch).exists():
@@ -173,7 +173,7 @@ class Network:
 
 
 def _remove_leftovers() -> None:
-    """Of test runs that were killed."""
+    """Remove the namespaces of test runs that were killed."""
     for path in NAMES.glob(f"{PREFIX}-*"):
         pid = path.name.split("-")[1]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
@@ -183,7 +183,7 @@ def _remove_leftovers() -> None:
 
 
 def _end(namespace: str) -> None:
-    """Again until none is found: one that is being killed may still fork."""
+    """Kill until no process is found: one that is being killed may still fork."""
     deadline = time.monotonic() + GONE_S
     while processes := _living(namespace):
         if time.monotonic() > deadline:
@@ -195,7 +195,7 @@ def _end(namespace: str) -> None:
 
 
 def command_of(process: psutil.Process) -> str:
-    """Its words; empty if it has ended since it was listed."""
+    """Return its command line; empty if it ended since it was listed."""
     try:
         return " ".join(process.cmdline())
     except psutil.NoSuchProcess:

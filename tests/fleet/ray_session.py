@@ -1,4 +1,4 @@
-"""A driver that runs what it is told: a line of JSON with Python in it, answered by a line of JSON.
+"""A driver that reads Python scripts as lines of JSON and answers each with a line of JSON.
 
 A line is [script, values]. The script sets `answer`; it finds the values by their names, what
 earlier scripts made, `ray`, and `on("10.0.0.2")` for "on that node and no other".

@@ -1,4 +1,4 @@
-"""Hardware that is not there, stood in for at the lowest layer: whatever looks for it finds it.
+"""Stand-ins for hardware at the lowest layer, so that every program finds it.
 
 Cores by affinity, the CPU's model by /proc/cpuinfo, GPUs by a libnvidia-ml.so.1 (tests/fake_nvml).
 """
@@ -20,7 +20,7 @@ NVML_SOURCE = Path(__file__).parents[1] / "fake_nvml" / "fake_nvml.c"
 
 @dataclass(frozen=True)
 class Host:
-    """cores: physical ones. gpus: as in `NVIDIA A100-SXM4-80GB:2,NVIDIA L40S:1`."""
+    """A host's hardware. cores: physical. gpus: as in `NVIDIA A100-SXM4-80GB:2,NVIDIA L40S:1`."""
 
     name: str
     cores: int = 1
@@ -30,7 +30,7 @@ class Host:
 
 
 def hardware_of(host: Host, number: int, folder: Path) -> Hardware:
-    """Hosts of other numbers get other cores, while there are any. ValueError: too few."""
+    """Return a host's hardware; each number gets other cores. ValueError: too few cores."""
     cores = topology.cores(os.sched_getaffinity(0))
     if host.cores > len(cores):
         raise ValueError(f"{host.name} cannot have {host.cores} cores of {len(cores)}")
@@ -44,7 +44,7 @@ def compiler() -> str | None:
 
 
 def fake_nvml(folder: Path) -> Path:
-    """The folder that holds a libnvidia-ml.so.1, for LD_LIBRARY_PATH."""
+    """Build a libnvidia-ml.so.1 and return its folder, for LD_LIBRARY_PATH."""
     place = folder / "nvml"
     place.mkdir()
     library = place / "libnvidia-ml.so.1"

@@ -61,7 +61,7 @@ timing: {{target: 50%, min_samples: 3, min_seconds: 0, max_seconds: 0.5}}
 
 @dataclass(frozen=True)
 class Elastic:
-    """A head whose nodes come when they are asked for, and the command with its token."""
+    """An autoscaled cluster's head, and the command with its token."""
 
     folder: Path
     address: str
@@ -87,12 +87,12 @@ class Elastic:
         return pyarrow.dataset.dataset(place, partitioning="hive").to_table().to_pylist()
 
     def record(self) -> list[str]:
-        """What its cloud did, in order."""
+        """Return the cloud's log, in order."""
         written = self.folder / "record"
         return written.read_text().splitlines() if written.exists() else []
 
     def nodes(self) -> int:
-        """As many Ray nodes as there are on this machine, the head among them."""
+        """Count the Ray nodes on this machine, the head included."""
         marks = (process.info["cmdline"] or () for process in psutil.process_iter(["cmdline"]))
         here = f"{self.folder}/"
         return sum(
@@ -119,7 +119,7 @@ def elastic() -> Iterator[Elastic]:
 
 
 def started(stack: ExitStack, folder: Path, variables: dict[str, str]) -> str:
-    """The address of a head that came up."""
+    """Start a head and return its address."""
     of_head = {
         **variables,
         **HEAD,
@@ -173,7 +173,7 @@ def swept(elastic: Elastic) -> Ran:
 
 @pytest.fixture(scope="module")
 def given_up(elastic: Elastic, swept: Ran) -> Ran:
-    """After the other one, whose nodes have nothing to do meanwhile."""
+    """Run the second sweep after the first, whose nodes are idle meanwhile."""
     return elastic.run("dear", "8s")
 
 

@@ -55,7 +55,7 @@ class Storm:
         return self._random.uniform(1.0, 5.0)
 
     def strike(self) -> None:
-        """One fault, or one host that comes, comes back or is healed."""
+        """Cause one fault, or add, restart or reconnect one host."""
         kinds: list[Callable[[], str]] = []
         if len(self._whole) > 2:
             kinds += [self._kill, self._power_off, self._cut_off, self._kill_raylet]
@@ -94,7 +94,7 @@ class Storm:
         return f"{name} cut off"
 
     def _heal(self) -> str:
-        """Ray has taken it for dead; its Ray ends, and is started anew."""
+        """Reconnect a node that Ray lists as dead: its own Ray ends and is started again."""
         name = self._cut.pop()
         self._fleet.heal(name)
         self._fleet.kill(name)
@@ -118,7 +118,7 @@ def fleet(new_fleet: Callable[..., NamespaceFleet]) -> NamespaceFleet:
 
 @pytest.fixture(scope="module")
 def stormy(fleet: NamespaceFleet) -> Path:
-    """The results of the sweep, after the storm."""
+    """The sweep's results after all faults."""
     sweep = fleet.folder / "chaos.yaml"
     sweep.write_text(SWEEP)
     results = fleet.folder / "results"
@@ -162,7 +162,7 @@ def stormy(fleet: NamespaceFleet) -> Path:
 
 @contextmanager
 def drained(driver: "subprocess.Popen[str]") -> Iterator[list[str]]:
-    """Its output read as it comes, so that it never waits for us; the last lines are kept."""
+    """Read a process's output as it comes, so that it never blocks; yield the last lines."""
     import threading
 
     kept: list[str] = []
@@ -195,7 +195,7 @@ def rows(results: Path) -> list[dict]:
 
 
 def done(results: Path) -> int:
-    """Runs with a final row, by the names of files: cheap enough to be asked all the time."""
+    """Count runs with a final row by file names, which is cheap enough for polling."""
     compacted = list(results.glob("tasks/sweep=*/sweep.parquet"))
     if compacted:
         return len({(r["task_id"], r["repeat"]) for r in rows(results) if r["status"] != "lost"})

@@ -36,7 +36,7 @@ ENDED = re.compile(r"^\[(\d+)/\d+\] [~✓]")
 
 @dataclass
 class Driver:
-    """`velodrome run`, and when it said what."""
+    """A running `velodrome run`, and the time of each line that it wrote."""
 
     running: "subprocess.Popen[str]"
     lines: list[tuple[float, str]] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Driver:
             threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
     def says(self, pattern: str, since_s: float = 0.0, within_s: float = 120.0) -> float:
-        """When it said a line with this, after `since_s`."""
+        """Return the time of the first line after `since_s` that contains the text."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             for at_s, line in list(self.lines):
@@ -107,7 +107,7 @@ def running_on(fleet: NamespaceFleet, name: str, what: str) -> list[psutil.Proce
 
 
 def in_the_midst(driver: Driver, fleet: NamespaceFleet, name: str) -> None:
-    """A run has ended, and a worker has just started on the host: it is far from its end."""
+    """Wait until a run has ended and a worker has just started on the host."""
     driver.says(r"^\[1/")
     deadline = time.monotonic() + 60
     while not any(map(is_young, running_on(fleet, name, "velodrome.adapters.worker"))):
@@ -134,7 +134,7 @@ def check_rows(results: Path, driver: Driver, *, lost: int, runs: int = RUNS) ->
 
 
 def back(fleet: NamespaceFleet, name: str) -> None:
-    """For the next test."""
+    """Restart the host for the next test."""
     fleet.boot([Host(name)])
     fleet.await_nodes([name])
 

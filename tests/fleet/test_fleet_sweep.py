@@ -54,7 +54,7 @@ exclude:
 
 @dataclass(frozen=True)
 class Swept:
-    """A sweep that has ended. rows: of its tasks."""
+    """A finished sweep and the rows of its tasks."""
 
     done: "subprocess.CompletedProcess[str]"
     rows: list[dict]
@@ -193,7 +193,7 @@ def test_the_fleet_works_at_the_same_time(of_each_type: Swept) -> None:
 
 
 def gpus_given(row: dict) -> set[str]:
-    """By the framework's own word: the UUIDs that it was started with."""
+    """Return the GPU UUIDs that the framework itself reports."""
     given = [note.removeprefix("given ") for note in row["notes"] if note.startswith("given ")]
     return {uuid for note in given for uuid in note.split(",")}
 

@@ -56,13 +56,13 @@ def look(session: Session, *nodes: str) -> list[dict]:
 
 
 def wait_for_a_task_on(node: str, session: Session, path: Path) -> None:
-    """It runs, and the driver waits; what it makes of the end is the session's answer."""
+    """Start a task that the driver waits for; its outcome is the session's answer."""
     session.say(LASTING, node=node, path=str(path))
     session.begin(WAITING)
 
 
 def carriers(mark: str) -> list[psutil.Process]:
-    """Processes with that mark in their environment."""
+    """Find processes with the mark in their environment."""
     return [process for process in psutil.process_iter() if carries(process, mark)]
 
 

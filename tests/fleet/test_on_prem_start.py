@@ -22,7 +22,7 @@ class Units(NamespaceFleet):
     """Hosts whose Ray is started by the units' own words, from the settings that join.sh wrote."""
 
     def join(self) -> None:
-        """What `join.sh` writes for a head and for a node, below the folder of the fleet."""
+        """Run `join.sh` for a head and for a node, below the fleet's folder."""
         for words in (["head"], ["node", self.address, "pool=lab"]):
             place = self.folder / words[0]
             place.mkdir()

@@ -1,4 +1,4 @@
-"""What Ray does that would make a benchmark wrong, and what Velodrome does about it.
+"""Behaviour of Ray that would spoil a benchmark, and Velodrome's answers to it.
 
 Each trap is asked of a real Ray: where one of these fails after an upgrade, Ray has changed, and
 what was built around the trap is to be looked at again.
@@ -49,7 +49,7 @@ def mentions(process: psutil.Process, word: str) -> bool:
 def wait_until_empty(
     listed: Callable[[], list[psutil.Process]], within_s: float
 ) -> list[psutil.Process]:
-    """What is listed when it is empty, or when the time is over."""
+    """Poll until the list is empty or the time is over, and return it."""
     deadline = time.monotonic() + within_s
     while (found := listed()) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -66,7 +66,7 @@ def fleet(new_fleet: Callable[..., NamespaceFleet]) -> NamespaceFleet:
 
 @pytest.fixture(scope="module")
 def strangers(fleet: NamespaceFleet) -> Iterator[dict[str, "subprocess.Popen[str]"]]:
-    """Drivers with another token and with none. They wait for Ray while the others are tested."""
+    """Start drivers with a wrong token and with none, which wait while other tests run."""
     forged = fleet.folder / "forged"
     forged.write_text("f" * 64)
     connect = (sys.executable, "-c", CONNECT)
@@ -244,7 +244,7 @@ UNDER_KEEPER = WITHOUT_KEEPER.replace(
 
 
 def left_behind(fleet: NamespaceFleet, session: Session, script: str, path: Path) -> int:
-    """How many of the family live so long after the task's worker was killed; they are ended."""
+    """Count the task's child processes that outlive its worker, then end them."""
     values = {"node": fleet.ip("node"), "family": FAMILY, "path": str(path)}
     assert session.say(script, **values) == "WorkerCrashedError"
     assert path.exists()

@@ -1,4 +1,4 @@
-"""A store of results, and the words that tests of hostile input share."""
+"""A store of results; makes the hostile strings importable."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Words as nobody would write them who means well, and a row to put them into."""
+"""Hostile strings, and a row that holds them."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""An adapter that rewrites references helps neither itself nor whoever comes next."""
+"""Adapters that rewrite references: the forgery is found by this process and by the next."""
 
 import sys
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What an adapter says does no harm, whatever it is."""
+"""Hostile output of adapters: it does no harm."""
 
 import json
 import os
@@ -99,7 +99,7 @@ ENDS = {
 
 @pytest.fixture(scope="module")
 def said(shared_home: Path) -> dict[str, Measurement]:
-    """What became of each variant of the hostile adapter, run as any other is."""
+    """Run each variant of the hostile adapter as any other, and return the rows."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VELODROME_ADAPTERS", str(FAULTY))
         patch.setenv("VELODROME_LOCKS", str(shared_home / "locks-of-cores"))  # no time counts here

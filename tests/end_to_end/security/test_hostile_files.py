@@ -1,4 +1,4 @@
-"""A sweep file, a command line, a lock or a name that somebody else wrote does no harm."""
+"""Hostile sweep files, command lines, locks and names: they do no harm."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""A folder of results that somebody else wrote is shown as plain text, or refused."""
+"""Hostile results folders: they are shown as plain text or refused."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ from velodrome.scheduler.results.store import Store
 
 @pytest.fixture
 def evil_results(store: Store, root: Path) -> Path:
-    """Every text of a row is hostile, and one of five nodes is slow, so that it is named."""
+    """Write rows whose every text is hostile, with one of five nodes slow so that it is named."""
     slow = Timed("gradient", 9e6, 8e6, 10e6, 30, 2, 5, "target", stable=True)
     task = replace(measured().task, variant=EVIL, device=f"gpu{EVIL}", dtype=EVIL)
     where = {"hostname": EVIL, "node_type": EVIL, "cpu_model": EVIL, "gpu_name": EVIL}
@@ -79,7 +79,7 @@ def test_a_picture_of_a_hostile_results_folder_holds_no_element_of_its_making(
 
 
 def rewritten(root: Path, column: str, values: pa.Array) -> None:
-    """The one file of tasks with another column in it."""
+    """Replace a column of the one file of tasks."""
     (path,) = (root / "tasks").rglob("*.parquet")
     table = pq.read_table(path)
     pq.write_table(table.set_column(table.schema.get_field_index(column), column, values), path)

@@ -1,4 +1,4 @@
-"""An adapter that changes what its worker says ends as a row with the reason and without a time."""
+"""Adapters that lie through their worker: each ends as a row with a reason and without a time."""
 
 import sys
 import time

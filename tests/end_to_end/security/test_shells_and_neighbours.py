@@ -1,4 +1,4 @@
-"""No text reaches a shell, and what other users left is not trusted."""
+"""Shells and other users: no text reaches a shell, and no file of others is trusted."""
 
 import ast
 import os
@@ -34,7 +34,7 @@ def test_what_another_user_left_in_a_lock_file_is_cut_short_and_never_waited_for
 
 
 def test_no_process_is_started_through_a_shell() -> None:
-    """But one, which quotes: a tree that is entered without bubblewrap."""
+    """The one exception quotes its words: a tree that is entered without bubblewrap."""
     shells = {
         f"{path.relative_to(CODE)}:{word}"
         for folder in ("agents", "scheduler")
@@ -45,7 +45,7 @@ def test_no_process_is_started_through_a_shell() -> None:
 
 
 def shell_words(tree: ast.AST) -> Iterator[str]:
-    """Ways to a shell: shell=True, os.system and the like, and a shell's name as a word."""
+    """Find ways to a shell: shell=True, os.system and the like, and a shell's name as a word."""
     ways = ("os.system", "os.popen", "subprocess.getoutput", "asyncio.create_subprocess_shell")
     for node in ast.walk(tree):
         if isinstance(node, ast.keyword) and node.arg == "shell":

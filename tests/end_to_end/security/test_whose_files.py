@@ -1,4 +1,4 @@
-"""What is written belongs to its owner alone, and a Ray of one's own lets nobody in."""
+"""File permissions of what Velodrome writes, and access to the embedded Ray."""
 
 import os
 import secrets
@@ -26,7 +26,7 @@ def open_umask() -> Iterator[None]:
 
 
 def writable_by_others(folder: Path) -> list[Path]:
-    """What anybody but its owner may change, and can get at."""
+    """List the files that others than the owner can reach and change."""
     found = []
     for place, folders, files in os.walk(folder):
         here = [Path(place) / name for name in (*folders, *files)]
@@ -87,7 +87,7 @@ def test_the_embedded_ray_has_a_token_of_its_own_and_reports_to_nobody() -> None
 
 
 def stranger(address: str, token: str) -> str:
-    """What Ray says to somebody who asks for its nodes with this token."""
+    """Ask Ray for its nodes with this token, and return its answer."""
     variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
     words = ["-m", "ray.scripts.scripts", "health-check", "--address", address]
     done = subprocess.run(
