@@ -253,9 +253,9 @@ def _write(
 
 def _report(store: Store, sweep_id: str, results: str | Path) -> str:
     from velodrome.scheduler.commands.report_page import render_page
-    from velodrome.scheduler.reports.html.page_data import task_rows
+    from velodrome.scheduler.reports.html.page_data import read_task_rows
 
-    return render_page(store, sweep_id, results, task_rows(store, sweep_id))
+    return render_page(store, sweep_id, results, read_task_rows(store, sweep_id))
 
 
 def _next(night: Night, typed: NightlyOptions, earlier: Sequence[str]) -> tuple[str, ...]:

@@ -9,9 +9,14 @@ from velodrome.scheduler.commands.output import print_lines
 from velodrome.scheduler.commands.report import ReportResult
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.next_commands import format_command
-from velodrome.scheduler.reports.html.document import document
-from velodrome.scheduler.reports.html.page import page
-from velodrome.scheduler.reports.html.page_data import checks, node_rows, readings, task_rows
+from velodrome.scheduler.reports.html.document import render_document
+from velodrome.scheduler.reports.html.page import build_page
+from velodrome.scheduler.reports.html.page_data import (
+    read_checks,
+    read_node_rows,
+    read_task_rows,
+    read_utilization,
+)
 from velodrome.scheduler.reports.html.summary import Sentence
 from velodrome.scheduler.reports.process_variation import read_cell_history
 from velodrome.scheduler.reports.task_rows import Row
@@ -26,7 +31,7 @@ def write_page(results: str | Path, sweep_id: str, file: Path) -> ReportResult:
     """Write the page. ConfigError without results, without this sweep, or if writing fails."""
     store = Store.for_reading(results)
     chosen = store.resolve(sweep_id or "last")
-    rows = task_rows(store, chosen)
+    rows = read_task_rows(store, chosen)
     text = render_page(store, chosen, results, rows).encode(errors="replace")
     incomplete_results.warn_of_faults(store.faults, results)
     try:
@@ -44,14 +49,14 @@ def write_page(results: str | Path, sweep_id: str, file: Path) -> ReportResult:
 
 
 def render_page(store: Store, sweep_id: str, results: str | Path, rows: list[Row]) -> str:
-    """Render the page. store: a reader. rows: the sweep's, from task_rows."""
-    nodes = node_rows(store, sweep_id)
-    few = partial(readings, store, sweep_id)
-    told = partial(checks, store, sweep_id)
+    """Render the page. store: a reader. rows: the sweep's, from read_task_rows."""
+    nodes = read_node_rows(store, sweep_id)
+    few = partial(read_utilization, store, sweep_id)
+    told = partial(read_checks, store, sweep_id)
     planned = store.summary(sweep_id).planned
     past = read_cell_history(store, sweep_id)
     version = velodrome_version()
-    made = page(sweep_id, str(results), version, rows, nodes, few, planned, past, told)
+    made = build_page(sweep_id, str(results), version, rows, nodes, few, planned, past, told)
     if missing := incomplete_results.describe_missing(store.faults, [sweep_id]):
         made = replace(made, summary=(Sentence(missing, is_warning=True), *made.summary))
-    return document(made)
+    return render_document(made)

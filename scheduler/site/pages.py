@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.history.cell_series import PHASES, Followed, History
-from velodrome.scheduler.reports.html.templating import embedded, templates
+from velodrome.scheduler.reports.html.templating import embed_json, load_templates
 from velodrome.scheduler.results.task_row import velodrome_version
 from velodrome.scheduler.site.trends import (
     SPARK_HEIGHT,
@@ -49,8 +49,8 @@ def pages(
     written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     common = {"version": velodrome_version(), "written": written}
     found = {part: (TEMPLATES / part).read_text() for part in ("site.css", "site.js")}
-    spec = Markup(embedded(build_trend_chart())) if shown else Markup("{}")
-    cell = templates(TEMPLATES).get_template("cell.html.jinja")
+    spec = Markup(embed_json(build_trend_chart())) if shown else Markup("{}")
+    cell = load_templates(TEMPLATES).get_template("cell.html.jinja")
     for one in shown:
         found[f"cells/{one.id}.html"] = cell.render(
             **common,
@@ -59,11 +59,11 @@ def pages(
             phases=_phases(one),
             all_phases=PHASES,
             spec=spec,
-            rows=Markup(embedded(one.chart)),
+            rows=Markup(embed_json(one.chart)),
             query=query(one.cell),
         )
     found[INDEX] = (
-        templates(TEMPLATES)
+        load_templates(TEMPLATES)
         .get_template("index.html.jinja")
         .render(
             **common,

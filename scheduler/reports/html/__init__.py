@@ -1,1 +1,1 @@
-"""A sweep's report as one HTML file that opens offline: data, context, templates."""
+"""The HTML report of a sweep: one file that opens offline."""

@@ -1,4 +1,4 @@
-"""The checks behind one cell as lines of a table: what each found, with its figures. Pure."""
+"""The checks of one cell as table lines: outcome, figures and reason of each. Pure."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from velodrome.adapters.protocol import (
     PASSED,
     PHASES,
 )
-from velodrome.scheduler.reports.html.formatting import MIB, shown_duration, size
+from velodrome.scheduler.reports.html.formatting import MIB, show_duration, show_size
 from velodrome.scheduler.reports.proof import spell_out
 from velodrome.scheduler.results.sanitizing import in_one_line
 
@@ -22,32 +22,32 @@ Check = Mapping[str, object]  # an entry of the column `checks`
 
 GIGA, KIB = 1e9, 2**10
 _WORST_FIRST = (FAILED, CANNOT_TELL, IMPOSSIBLE, PASSED)
-_SAID = {CANNOT_TELL: "could not tell"}
+_WORDS = {CANNOT_TELL: "inconclusive", IMPOSSIBLE: "not applicable"}
 
 
 @dataclass(frozen=True)
 class CheckLine:
-    """One check of one phase. Of several runs it is the one that ended worst, and how many did."""
+    """One check of one phase, from the run with the worst outcome. text: the outcome in words."""
 
     name: str
     phase: str
     outcome: str
-    said: str
+    text: str
     figures: str
     reason: str
 
 
-def check_lines(runs: Sequence[Sequence[Check]]) -> tuple[CheckLine, ...]:
-    """runs: of each run of the cell what its column `checks` holds. By phase, then by check."""
+def build_check_lines(runs: Sequence[Sequence[Check]]) -> tuple[CheckLine, ...]:
+    """Build the lines, by phase, then by check. runs: the column `checks` of each run."""
     found: dict[tuple[str, str], list[Check]] = {}
-    for one in _sound(runs):
-        found.setdefault((str(one["phase"]), str(one["name"])), []).append(one)
+    for check in _valid(runs):
+        found.setdefault((str(check["phase"]), str(check["name"])), []).append(check)
     in_order = sorted(found, key=lambda key: (PHASES.index(key[0]), CHECKS.index(key[1])))
     return tuple(_line(found[key]) for key in in_order)
 
 
-def figure_text(name: str, value: float | None) -> str:
-    """In words, in the unit that its name ends with: `first reading 12.0 µs`."""
+def format_figure(name: str, value: float | None) -> str:
+    """Format a figure in the unit that its name ends with: `first reading 12.0 µs`."""
     if value is None or not math.isfinite(value):
         return f"{spell_out(name)}: unknown"
     for ending, write in _UNITS.items():
@@ -57,46 +57,46 @@ def figure_text(name: str, value: float | None) -> str:
     return f"{spell_out(name)} {value:.3g}"
 
 
-def _sound(runs: Iterable[Sequence[Check]]) -> Iterable[Check]:
-    """Those that this Velodrome knows: anybody may have written a row."""
-    for one in (check for checks in runs for check in checks):
-        known = (one["name"] in CHECKS, one["phase"] in PHASES, one["outcome"] in OUTCOMES)
+def _valid(runs: Iterable[Sequence[Check]]) -> Iterable[Check]:
+    """Yield the checks that this version knows: rows may come from another program."""
+    for check in (check for checks in runs for check in checks):
+        known = (check["name"] in CHECKS, check["phase"] in PHASES, check["outcome"] in OUTCOMES)
         if all(known):
-            yield one
+            yield check
 
 
 def _line(checks: Sequence[Check]) -> CheckLine:
-    outcome = min((str(one["outcome"]) for one in checks), key=_WORST_FIRST.index)
-    worst = [one for one in checks if one["outcome"] == outcome]
-    said = _SAID.get(outcome, outcome)
+    outcome = min((str(check["outcome"]) for check in checks), key=_WORST_FIRST.index)
+    worst = [check for check in checks if check["outcome"] == outcome]
+    text = _WORDS.get(outcome, outcome)
     among = "" if len(worst) == len(checks) else f" in {len(worst)} of {len(checks)} runs"
-    told = worst[0]
+    first = worst[0]
     return CheckLine(
-        name=spell_out(str(told["name"])),
-        phase=str(told["phase"]),
+        name=spell_out(str(first["name"])),
+        phase=str(first["phase"]),
         outcome=outcome,
-        said=said + among,
-        figures=", ".join(_figures(told["figures"])),
-        reason=in_one_line(told["reason"]),
+        text=text + among,
+        figures=", ".join(_figures(first["figures"])),
+        reason=in_one_line(first["reason"]),
     )
 
 
 def _figures(figures: object) -> Iterable[str]:
     entries = figures if isinstance(figures, list) else []
     for name, value in map(itemgetter("name", "value"), entries):
-        yield figure_text(in_one_line(name), value)
+        yield format_figure(in_one_line(name), value)
 
 
 def _duration(ns: float) -> str:
-    """Of what may be below 0, as a difference is."""
-    return f"-{shown_duration(-ns)}" if ns < 0 else shown_duration(ns)
+    """Format a duration that may be negative, as a difference is."""
+    return f"-{show_duration(-ns)}" if ns < 0 else show_duration(ns)
 
 
 def _size(count: float) -> str:
-    return size(count) if count >= MIB else f"{count / KIB:.3g} KiB"
+    return show_size(count) if count >= MIB else f"{count / KIB:.3g} KiB"
 
 
-# By the end of a figure's name, the first that fits.
+# End of a figure's name -> format; the first match counts.
 _UNITS: dict[str, Callable[[float], str]] = {
     "_ns": _duration,
     "flops_per_s": lambda rate: f"{rate / GIGA:.3g} GFLOP/s",

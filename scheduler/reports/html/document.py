@@ -1,8 +1,8 @@
-"""A page as one HTML file: nothing is loaded from elsewhere, and nothing runs but what is ours.
+"""Rendering of a page as one HTML file that loads nothing and runs only its own scripts.
 
-What rows say is text: Jinja escapes it, and within JSON no character is left that could end a
-script. A policy in the file itself allows the three scripts and the one style that are in it, each
-by its hash, and no request at all; Vega's expressions are interpreted, not compiled.
+Text of rows stays text: Jinja escapes it, and JSON contains no character that could end a script. A
+content security policy in the file allows its three scripts and one style sheet by hash, and no
+request; Vega's expressions are interpreted, not compiled.
 """
 
 import base64
@@ -15,19 +15,19 @@ import vl_convert
 from markupsafe import Markup
 
 from velodrome.scheduler.reports.html.page import Page
-from velodrome.scheduler.reports.html.templating import embedded, templates
+from velodrome.scheduler.reports.html.templating import embed_json, load_templates
 
 TEMPLATES = Path(__file__).with_name("templates")
 BUNDLE = "window.vegaEmbed = vegaEmbed;"
 
 
-def document(page: Page) -> str:
-    """ASCII and UTF-8 alike; a line end at its end."""
+def render_document(page: Page) -> str:
+    """Render the page, ending with a newline."""
     style, charts = _part("style.css"), _part("page.js")
     bundle = _bundle() if any(section.figures for section in page.sections) else ""
     specs = {figure.id: figure.spec for section in page.sections for figure in section.figures}
     return (
-        templates(TEMPLATES)
+        load_templates(TEMPLATES)
         .get_template("page.html.jinja")
         .render(
             page=page,
@@ -35,7 +35,7 @@ def document(page: Page) -> str:
             style=Markup(style),
             bundle=Markup(bundle),
             charts=Markup(charts),
-            specs=Markup(embedded(specs)),
+            specs=Markup(embed_json(specs)),
         )
         + "\n"
     )
@@ -48,7 +48,7 @@ def _part(name: str) -> str:
 
 @cache
 def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed, as they come with vl-convert; nothing in it ends a script."""
+    """Return Vega, Vega-Lite and Vega-Embed from vl-convert, with script ends escaped."""
     return vl_convert.javascript_bundle(BUNDLE).replace("</script", "<\\/script")
 
 

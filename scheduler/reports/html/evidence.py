@@ -1,4 +1,4 @@
-"""All that is known of one cell, in words: what stands behind its number, or behind its reason."""
+"""The details of one cell on the page: facts behind its time, or behind the reason for none."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from velodrome.agents.safe_text import sanitize
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
 from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.fairness import describe_kernels, read_layout, read_precision
-from velodrome.scheduler.reports.html.check_lines import Check, CheckLine, check_lines
+from velodrome.scheduler.reports.html.check_lines import Check, CheckLine, build_check_lines
 from velodrome.scheduler.reports.html.formatting import (
-    counted,
     format_hardware,
     format_platform,
     format_workload,
-    interval,
-    listed,
-    shown_duration,
-    size,
+    join_names,
+    show_count,
+    show_duration,
+    show_interval,
+    show_size,
 )
-from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, published
+from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, load_published
 from velodrome.scheduler.reports.proof import NOT_KEPT, spell_out
 from velodrome.scheduler.reports.task_rows import Row, read_rerun_command
 from velodrome.scheduler.results.sanitizing import in_one_line
@@ -27,12 +27,12 @@ from velodrome.scheduler.results.sanitizing import in_one_line
 LOG_LINES = 25
 LOG_CHARACTERS = 2000
 PHASES = ("forward", "gradient")
-_OUTCOMES = {FAILED: "failed", CANNOT_TELL: "could not tell", IMPOSSIBLE: "impossible"}
+_OUTCOMES = {FAILED: "failed", CANNOT_TELL: "inconclusive", IMPOSSIBLE: "not applicable"}
 
 
 @dataclass(frozen=True)
 class CellEvidence:
-    """facts: name and text, those that were measured. id: of its element in the page."""
+    """The details of one cell. facts: name and text of each known one. id: of its element."""
 
     id: str
     title: str
@@ -51,7 +51,7 @@ class CellEvidence:
         return any(line.outcome != PASSED for line in self.checks)
 
 
-def evidence(
+def collect_evidence(
     number: int,
     platform: Platform,
     workload: Workload,
@@ -60,8 +60,8 @@ def evidence(
     rows: Sequence[Row],
     checks: Sequence[Sequence[Check]] = (),
 ) -> CellEvidence:
-    """Of a cell and the rows that it is of. checks: of the runs that kept any."""
-    told = next((row for row in rows if read_rerun_command(row["rerun"]) == cell.rerun), rows[0])
+    """Collect the facts of a cell from its rows. checks: of the runs that recorded any."""
+    shown = next((row for row in rows if read_rerun_command(row["rerun"]) == cell.rerun), rows[0])
     return CellEvidence(
         id=f"cell-{number}",
         title=f"{impl.label}: {format_workload(workload)}",
@@ -71,14 +71,14 @@ def evidence(
         reason=cell.reason,
         expected=cell.expected,
         rerun=cell.rerun,
-        log_tail="" if cell.with_number else shortened(str(told.get("log_tail") or "")),
+        log_tail="" if cell.with_number else shorten_log(str(shown.get("log_tail") or "")),
         notes=cell.notes,
-        checks=check_lines(checks),
+        checks=build_check_lines(checks),
     )
 
 
-def shortened(log: str) -> str:
-    """The last lines, without what could do harm in a terminal that they are pasted into."""
+def shorten_log(log: str) -> str:
+    """Return the last lines, without control characters: a reader may paste them."""
     lines = sanitize(log[-4 * LOG_CHARACTERS :]).splitlines()[-LOG_LINES:]
     return "\n".join(lines)[-LOG_CHARACTERS:]
 
@@ -89,28 +89,28 @@ def _times(cell: CellResult, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
         if time is None:
             continue
         samples = sum(int(str(row.get(f"{phase}_samples") or 0)) for row in rows)
-        processes = counted(cell.with_number, "process", "processes")
-        told = f" ({counted(samples, 'sample')} in {processes})" if samples else f" ({processes})"
-        yield f"{phase} time", interval(time) + told
+        processes = show_count(cell.with_number, "process", "processes")
+        source = f"{show_count(samples, 'sample')} in {processes}" if samples else processes
+        yield f"{phase} time", f"{show_interval(time)} ({source})"
 
 
 def _study(
     platform: Platform, workload: Workload, impl: Implementation
 ) -> Iterator[tuple[str, str]]:
-    """Only where it is the same cell: the same framework, model, batch size and kind of device."""
-    study = published()
+    """Yield the study's times for the same framework, model, batch size and kind of device."""
+    study = load_published()
     if platform.device != study.device:
         return
     for phase in PHASES:
         text = study.text(impl.framework, workload.model, workload.batch_size, phase)
         if text not in (NOT_GIVEN, NOT_IN_STUDY):
-            told = f"{text} by {study.name(impl.framework)} on {study.machine}; another definition"
-            yield f"the study's {phase} time", told
+            name = study.name(impl.framework)
+            yield f"study's {phase} time", f"{text} by {name} on {study.machine}; other definition"
 
 
 def _facts(cell: CellResult, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
-    for name, say in _TOLD.items():
-        if text := say(cell, rows):
+    for name, describe in _FACTS.items():
+        if text := describe(cell, rows):
             yield name, text
 
 
@@ -119,105 +119,106 @@ def _errors(cell: CellResult, rows: Sequence[Row]) -> str:
     if gradient is None:
         return ""
     loss = _largest(rows, "loss_error")
-    told = f"largest gradient error {gradient:.1e} of its norm"
-    return f"{told}, loss error {loss:.1e}" if loss is not None else told
+    text = f"largest gradient error {gradient:.1e} of its norm"
+    return f"{text}, loss error {loss:.1e}" if loss is not None else text
 
 
 def _checks(cell: CellResult, rows: Sequence[Row]) -> str:
-    """By outcome; what each found stands in a table of its own."""
+    """Name the checks by outcome; a table of its own has the findings."""
     proof = cell.proof
-    told = [f"{len(proof.proved)} passed" if proof.proved else ""]
-    for outcome, said in _OUTCOMES.items():
+    parts = [f"{len(proof.proved)} passed" if proof.proved else ""]
+    for outcome, word in _OUTCOMES.items():
         names = ", ".join(map(spell_out, proof.names(outcome)))
-        told.append(f"{said}: {names}" if names else "")
-    runs = counted(proof.without_checks, "run")
-    told.append(f"{runs} {NOT_KEPT}" if proof.without_checks else "")
-    return "; ".join(filter(None, told))
+        parts.append(f"{word}: {names}" if names else "")
+    runs = show_count(proof.without_checks, "run")
+    parts.append(f"{runs} {NOT_KEPT}" if proof.without_checks else "")
+    return "; ".join(filter(None, parts))
 
 
-def _settled(cell: CellResult, rows: Sequence[Row]) -> str:
+def _stability(cell: CellResult, rows: Sequence[Row]) -> str:
     if not cell.with_number:
         return ""
     if cell.is_stable:
-        return f"steady: {listed(_distinct(rows, 'stop_reason'))}".rstrip(": ")
-    more = f"; {counted(cell.more_repeats, 'more repeat')} should do" if cell.more_repeats else ""
+        return f"stable: {join_names(_distinct(rows, 'stop_reason'))}".rstrip(": ")
+    more = (
+        f"; {show_count(cell.more_repeats, 'more repeat')} should be enough"
+        if cell.more_repeats
+        else ""
+    )
     phases = ((phase, getattr(cell, phase)) for phase in PHASES)
-    instabilities = [
+    reasons = [
         f"{phase}: {time.instability}" for phase, time in phases if time and time.instability
     ]
-    return f"not steady: {'; '.join(instabilities)}".rstrip(": ") + more
+    return f"not stable: {'; '.join(reasons)}".rstrip(": ") + more
 
 
 def _first(column: str) -> Callable[[CellResult, Sequence[Row]], str]:
-    """The longest over the repeats: a cache that one filled makes the others short."""
+    """Return the longest over the repeats: a cache filled by one makes the others shorter."""
 
-    def say(cell: CellResult, rows: Sequence[Row]) -> str:
+    def describe(cell: CellResult, rows: Sequence[Row]) -> str:
         longest = _largest(rows, column)
-        return "" if longest is None else f"{shown_duration(longest)} at most"
+        return "" if longest is None else f"{show_duration(longest)} at most"
 
-    return say
+    return describe
 
 
 def _memory(column: str) -> Callable[[CellResult, Sequence[Row]], str]:
-    def say(cell: CellResult, rows: Sequence[Row]) -> str:
+    def describe(cell: CellResult, rows: Sequence[Row]) -> str:
         peak = _largest(rows, column)
-        return size(peak) if peak else ""
+        return show_size(peak) if peak else ""
 
-    return say
+    return describe
 
 
 def _cores(cell: CellResult, rows: Sequence[Row]) -> str:
     percent = cell.cpu_percent_mean
-    return "" if percent is None else f"{percent / 100:.2f} on average while timed"
+    return "" if percent is None else f"{percent / 100:.2f} on average during timing"
 
 
 def _energy(cell: CellResult, rows: Sequence[Row]) -> str:
     most = _largest(rows, "energy_per_gradient_j")
     if most is None:
-        return listed(_distinct(rows, "energy_reason"), 2)
-    return f"{most:.3g} J a gradient at most ({listed(_distinct(rows, 'energy_source'))})"
+        return join_names(_distinct(rows, "energy_reason"), 2)
+    return f"{most:.3g} J per gradient at most ({join_names(_distinct(rows, 'energy_source'))})"
 
 
 def _efficiency(cell: CellResult, rows: Sequence[Row]) -> str:
     best = _largest(rows, "gradient_efficiency")
     if best is None:
         return ""
-    by = listed(_distinct(rows, "ceiling_source"), 2)
+    by = join_names(_distinct(rows, "ceiling_source"), 2)
     return f"{100 * best:.0f} % of the node's measured ceiling{f' ({by})' if by else ''}"
 
 
-def _quiet(cell: CellResult, rows: Sequence[Row]) -> str:
-    known = [
-        row.get("interference_free") for row in rows if row.get("interference_free") is not None
-    ]
-    if not known:
+def _interference(cell: CellResult, rows: Sequence[Row]) -> str:
+    if all(row.get("interference_free") is None for row in rows):
         return ""
     disturbed = [row for row in rows if row.get("interference_free") is False]
     if not disturbed:
-        return "interference-free"
-    by = listed(_distinct(disturbed, "interference"), 3)
-    return f"{len(disturbed)} of {len(rows)} disturbed{f': {by}' if by else ''}"
+        return "none"
+    by = join_names(_distinct(disturbed, "interference"), 3)
+    return f"in {len(disturbed)} of {len(rows)} runs{f': {by}' if by else ''}"
 
 
 def _canary(cell: CellResult, rows: Sequence[Row]) -> str:
-    """How the same tiny model ran before and after: what moves with it, the machine moved."""
+    """Compare the canary before and after: a change in it is a change of the machine."""
     pairs = [(row.get("canary_before_ns"), row.get("canary_after_ns")) for row in rows]
     known = [(float(str(before)), float(str(after))) for before, after in pairs if before and after]
     if not known:
         return ""
     ratio = max((after / before for before, after in known), key=lambda one: abs(one - 1))
-    return f"{shown_duration(known[0][0])} before, at most {100 * (ratio - 1):+.1f} % after"
+    return f"{show_duration(known[0][0])} before, at most {100 * (ratio - 1):+.1f} % after"
 
 
 def _names(*columns: str) -> Callable[[CellResult, Sequence[Row]], str]:
-    def say(cell: CellResult, rows: Sequence[Row]) -> str:
-        return listed([name for column in columns for name in _distinct(rows, column)], 4)
+    def describe(cell: CellResult, rows: Sequence[Row]) -> str:
+        return join_names([name for column in columns for name in _distinct(rows, column)], 4)
 
-    return say
+    return describe
 
 
-def _said(tell: Callable[[Row], str]) -> Callable[[CellResult, Sequence[Row]], str]:
-    return lambda cell, rows: listed(list(dict.fromkeys(map(tell, rows))))
+def _per_row(read: Callable[[Row], str]) -> Callable[[CellResult, Sequence[Row]], str]:
+    return lambda cell, rows: join_names(list(dict.fromkeys(map(read, rows))))
 
 
 def _distinct(rows: Iterable[Row], column: str) -> list[str]:
@@ -230,14 +231,14 @@ def _largest(rows: Iterable[Row], column: str) -> float | None:
     return max((float(str(value)) for value in values if value is not None), default=None)
 
 
-_TOLD: dict[str, Callable[[CellResult, Sequence[Row]], str]] = {
+_FACTS: dict[str, Callable[[CellResult, Sequence[Row]], str]] = {
     "proof": _errors,
     "checks": _checks,
-    "timing": _settled,
+    "timing": _stability,
     "version": _names("framework_version"),
-    "computes in": _said(read_precision),
-    "layout": _said(read_layout),
-    "BLAS kernels": _said(describe_kernels),
+    "computes in": _per_row(read_precision),
+    "layout": _per_row(read_layout),
+    "BLAS kernels": _per_row(describe_kernels),
     "first call": _first("first_call_ns"),
     "build": _first("build_ns"),
     "import": _first("import_ns"),
@@ -247,7 +248,7 @@ _TOLD: dict[str, Callable[[CellResult, Sequence[Row]], str]] = {
     "energy": _energy,
     "efficiency": _efficiency,
     "node": _names("hostname"),
-    "around it": _quiet,
+    "interference": _interference,
     "canary": _canary,
     "environment": _names("environment_hash"),
 }

@@ -1,12 +1,17 @@
-"""What was not alike between the columns of a grid, though gradients agree: told per contestant."""
+"""The fairness table: settings in which implementations differ although their results agree."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.reports.cell_keys import Implementation
-from velodrome.scheduler.reports.fairness import describe_kernels, read_layout, read_precision
-from velodrome.scheduler.reports.html.formatting import counted, listed
+from velodrome.scheduler.reports.fairness import (
+    UNKNOWN,
+    describe_kernels,
+    read_layout,
+    read_precision,
+)
+from velodrome.scheduler.reports.html.formatting import join_names, show_count
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, all_implementations
 from velodrome.scheduler.reports.task_rows import Row, read_notes, select_composed_notes
 from velodrome.scheduler.results.sanitizing import in_one_line
@@ -16,28 +21,28 @@ MOST_NOTES = 12
 
 @dataclass(frozen=True)
 class Treatment:
-    """One contestant's. settings: a text per name of SETTINGS, and whether most have another."""
+    """The settings of one implementation: per name of SETTINGS a text, and if it is unusual."""
 
     impl: Implementation
     settings: tuple[tuple[str, bool], ...]
-    by_hand: tuple[str, ...]
+    composed: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def treatments(groups: Sequence[PlatformCells]) -> tuple[Treatment, ...]:
-    """Of every contestant that has a number."""
+def compare_treatments(groups: Sequence[PlatformCells]) -> tuple[Treatment, ...]:
+    """Compare the settings of all implementations that have a time."""
     rows: dict[Implementation, list[tuple[str, Row]]] = {}
     for group in groups:
         for (workload, impl), found in group.rows.items():
             timed = ((workload.model, row) for row in found if row["forward_median_ns"] is not None)
             rows.setdefault(impl, []).extend(timed)
     ours = [impl for impl in all_implementations(groups) if rows.get(impl)]
-    told = {impl: [_joined(say, rows[impl]) for say in SETTINGS.values()] for impl in ours}
-    usual = [Counter(column).most_common(1)[0][0] for column in zip(*told.values(), strict=True)]
+    texts = {impl: [_joined(read, rows[impl]) for read in SETTINGS.values()] for impl in ours}
+    usual = [Counter(column).most_common(1)[0][0] for column in zip(*texts.values(), strict=True)]
     return tuple(
         Treatment(
             impl,
-            tuple((text, text != most) for text, most in zip(told[impl], usual, strict=True)),
+            tuple((text, text != most) for text, most in zip(texts[impl], usual, strict=True)),
             _with_models(rows[impl], lambda row: select_composed_notes(read_notes(row))),
             _with_models(rows[impl], _other_notes),
         )
@@ -45,20 +50,20 @@ def treatments(groups: Sequence[PlatformCells]) -> tuple[Treatment, ...]:
     )
 
 
-def _joined(say: Callable[[Row], str], rows: Iterable[tuple[str, Row]]) -> str:
-    return listed(sorted({say(row) for _, row in rows} - {""}), 4) or "not told"
+def _joined(read: Callable[[Row], str], rows: Iterable[tuple[str, Row]]) -> str:
+    return join_names(sorted({read(row) for _, row in rows} - {""}), 4) or UNKNOWN
 
 
 def _with_models(
-    rows: Iterable[tuple[str, Row]], say: Callable[[Row], Iterable[str]]
+    rows: Iterable[tuple[str, Row]], select: Callable[[Row], Iterable[str]]
 ) -> tuple[str, ...]:
     found: dict[str, dict[str, None]] = {}
     for model, row in rows:
-        for note in say(row):
+        for note in select(row):
             found.setdefault(note, {})[model] = None
-    told = [f"{note} ({listed([*models], 4)})" for note, models in found.items()]
-    more = len(told) - MOST_NOTES
-    return (*told[:MOST_NOTES], *([f"and {counted(more, 'note')} more"] if more > 0 else []))
+    lines = [f"{note} ({join_names([*models], 4)})" for note, models in found.items()]
+    more = len(lines) - MOST_NOTES
+    return (*lines[:MOST_NOTES], *([f"and {show_count(more, 'note')} more"] if more > 0 else []))
 
 
 def _other_notes(row: Row) -> list[str]:
@@ -66,14 +71,14 @@ def _other_notes(row: Row) -> list[str]:
     return [note for note in notes if note not in select_composed_notes(notes)]
 
 
-def _company(row: Row) -> str:
+def _sharing(row: Row) -> str:
     exclusive = row.get("exclusive")
-    return "" if exclusive is None else "alone on its node" if exclusive else "beside other tasks"
+    return "" if exclusive is None else "exclusive" if exclusive else "shared with other tasks"
 
 
-def _around(row: Row) -> str:
+def _interference(row: Row) -> str:
     is_free = row.get("interference_free")
-    return "" if is_free is None else "interference-free" if is_free else "interference"
+    return "" if is_free is None else "none" if is_free else "detected"
 
 
 SETTINGS: dict[str, Callable[[Row], str]] = {
@@ -81,6 +86,6 @@ SETTINGS: dict[str, Callable[[Row], str]] = {
     "layout": read_layout,
     "BLAS kernels": describe_kernels,
     "threads": lambda row: in_one_line(row["threads"]),
-    "node": _company,
-    "around it": _around,
+    "node": _sharing,
+    "interference": _interference,
 }

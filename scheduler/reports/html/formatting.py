@@ -1,4 +1,4 @@
-"""Numbers and names as a reader wants them: three figures, units, no more than fits."""
+"""Formatting of numbers and names for the page."""
 
 from collections.abc import Sequence
 
@@ -8,48 +8,48 @@ from velodrome.scheduler.reports.tables import format_duration
 
 MIB = 2**20
 GIB = 2**30
-SHORT = 48  # characters of a reason that stand in its cell; all of it is in the detail
+SHORT = 48  # characters of a reason in its cell; the details have all of it
 
 
-def shown_duration(ns: float) -> str:
-    """As everywhere, with the sign for micro."""
+def show_duration(ns: float) -> str:
+    """Format a duration as in the terminal, with µ for micro."""
     return format_duration(ns).replace(" us", " µs")
 
 
-def spread(time: Time) -> str:
-    """How far it may be off, as far as that is known, with a space before the sign for percent."""
+def show_uncertainty(time: Time) -> str:
+    """Format the uncertainty as in the terminal, with a space before the percent sign."""
     return format_uncertainty(time).replace("%", " %")
 
 
-def interval(time: Time) -> str:
-    """E.g. `2.51 ms, 95 % interval 2.49 ms to 2.55 ms`, or why there is none."""
-    shown = shown_duration(time.median_ns)
+def show_interval(time: Time) -> str:
+    """Format as `2.51 ms, 95 % interval 2.49 ms to 2.55 ms`, or say why there is none."""
+    shown = show_duration(time.median_ns)
     if time.bounds is None:
-        return f"{shown}, no interval ({spread(time)})"
-    low, high = map(shown_duration, time.bounds)
+        return f"{shown}, no interval ({show_uncertainty(time)})"
+    low, high = map(show_duration, time.bounds)
     by = f" by {time.source}" if time.source else ""
     return f"{shown}, 95 % interval {low} to {high}{by}"
 
 
-def size(count: float) -> str:
-    """Bytes in MiB, or in GiB from ten thousand MiB."""
+def show_size(count: float) -> str:
+    """Format bytes in MiB, in GiB from 10,000 MiB."""
     return f"{count / GIB:.1f} GiB" if count >= 10_000 * MIB else f"{count / MIB:.0f} MiB"
 
 
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """E.g. `1 cell`, `12,000 cells`."""
+def show_count(count: int, noun: str, plural: str = "") -> str:
+    """Format as `1 cell`, `12,000 cells`."""
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
-def listed(names: Sequence[str], most: int = 6) -> str:
-    """E.g. `a, b and c`, or `a, b and 12 more`."""
+def join_names(names: Sequence[str], most: int = 6) -> str:
+    """Format as `a, b and c`, or `a, b and 12 more`."""
     if len(names) > most:
         return f"{', '.join(names[: most - 1])} and {len(names) - most + 1:,} more"
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-def cut(text: str, most: int = SHORT) -> str:
-    """At a word's end where there is one, with an ellipsis for what is left out."""
+def truncate(text: str, most: int = SHORT) -> str:
+    """Truncate at the end of a word, with an ellipsis."""
     if len(text) <= most:
         return text
     whole = text[:most].rsplit(" ", 1)[0] if " " in text[:most] else text[:most]
@@ -61,13 +61,13 @@ def format_workload(workload: Workload) -> str:
 
 
 def format_platform(platform: Platform) -> str:
-    """What sets it apart, e.g. `cpu, 2 threads, float32`."""
+    """Format the settings of a platform, e.g. `cpu, 2 threads, float32`."""
     device = platform.device_name or "device unknown"
-    return f"{device}, {counted(platform.threads, 'thread')}, {platform.dtype}"
+    return f"{device}, {show_count(platform.threads, 'thread')}, {platform.dtype}"
 
 
 def format_hardware(platform: Platform) -> str:
-    """Where it ran, e.g. `AMD EPYC 7B13 (type 9f3a)`; what ran nowhere has none."""
+    """Format the hardware and node type, e.g. `AMD EPYC 7B13 (9f3a)`, or `no node`."""
     if not platform.hardware:
         return "no node" if not platform.node_type else platform.node_type
     return (

@@ -1,4 +1,4 @@
-"""The rows of a sweep by block and cell, with the statistics of each cell beside them."""
+"""Rows of a sweep grouped by platform and cell, with the result of each cell."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ CellKey = tuple[Workload, Implementation]
 
 @dataclass(frozen=True)
 class PlatformCells:
-    """One block: what its cells are, and the rows (a row a repeat and node) that each is of."""
+    """The cells of one platform, each with its rows (one per repeat and node)."""
 
     platform: Platform
     cells: Mapping[CellKey, CellResult]
@@ -31,32 +31,34 @@ class PlatformCells:
 
     @cached_property
     def workloads(self) -> tuple[Workload, ...]:
-        """In the order of the zoo."""
+        """The workloads in the order of the model zoo."""
         return tuple(sorted({workload for workload, _ in self.cells}, key=workload_order))
 
     @cached_property
     def implementations(self) -> tuple[Implementation, ...]:
-        """In the order of the registry."""
+        """The implementations in the order of the registry."""
         return tuple(sorted({impl for _, impl in self.cells}, key=implementation_order))
 
     @cached_property
     def with_number(self) -> int:
-        """How many cells have one."""
+        """The number of cells with a time."""
         return sum(1 for cell in self.cells.values() if cell.with_number)
 
     @cached_property
     def lines(self) -> Mapping[Workload, Sequence[tuple[Implementation, CellResult]]]:
-        """The cells of each course."""
+        """The cells of each workload."""
         found: dict[Workload, list[tuple[Implementation, CellResult]]] = {}
         for (workload, impl), cell in self.cells.items():
             found.setdefault(workload, []).append((impl, cell))
         return found
 
 
-def grouped(rows: Sequence[Row], history: CellHistory | None = None) -> tuple[PlatformCells, ...]:
-    """Those with most numbers first, so that what a page has no room for is what tells least.
+def group_rows(
+    rows: Sequence[Row], history: CellHistory | None = None
+) -> tuple[PlatformCells, ...]:
+    """Group the rows by platform, those with most times first: a page may omit the last ones.
 
-    history: as gather has it.
+    history: as in collect_cells.
     """
     found: dict[Platform, dict[CellKey, list[Row]]] = {}
     for row in add_qualifiers(select_last_attempts(rows)):
@@ -70,7 +72,7 @@ def grouped(rows: Sequence[Row], history: CellHistory | None = None) -> tuple[Pl
 
 
 def all_implementations(groups: Sequence[PlatformCells]) -> tuple[Implementation, ...]:
-    """Of every block, in the order of the registry."""
+    """Return the implementations of every platform, in the order of the registry."""
     return tuple(
         sorted(
             {impl for group in groups for impl in group.implementations}, key=implementation_order

@@ -1,9 +1,9 @@
-"""On what a sweep ran: every type of node, and every framework's environment."""
+"""Node types and framework environments of a sweep."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.html.formatting import listed, size
+from velodrome.scheduler.reports.html.formatting import join_names, show_size
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.sanitizing import in_one_line
 
@@ -24,7 +24,7 @@ PLAIN = {
 
 @dataclass(frozen=True)
 class NodeType:
-    """facts: name and text; several texts where its nodes differ, or nothing if none is known."""
+    """One node type. facts: name and text, with every value where its nodes differ."""
 
     name: str
     facts: tuple[tuple[str, str], ...]
@@ -34,7 +34,7 @@ class NodeType:
 
 @dataclass(frozen=True)
 class EnvironmentSummary:
-    """What one framework ran in."""
+    """The environment of one framework."""
 
     framework: str
     versions: str
@@ -42,22 +42,24 @@ class EnvironmentSummary:
     tasks: int
 
 
-def node_types(nodes: Iterable[Row]) -> tuple[NodeType, ...]:
+def summarize_node_types(nodes: Iterable[Row]) -> tuple[NodeType, ...]:
+    """Summarize the nodes by type."""
     found: dict[str, list[Row]] = {}
     for node in nodes:
         found.setdefault(in_one_line(node["node_type"]), []).append(node)
     return tuple(_type(name, own) for name, own in sorted(found.items()))
 
 
-def environments(rows: Iterable[Row]) -> tuple[EnvironmentSummary, ...]:
+def summarize_environments(rows: Iterable[Row]) -> tuple[EnvironmentSummary, ...]:
+    """Summarize the rows by framework."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(in_one_line(row["framework"]), []).append(row)
     return tuple(
         EnvironmentSummary(
             framework,
-            listed(_texts(own, "framework_version")) or "never ran",
-            listed([text[:12] for text in _texts(own, "environment_hash")]) or "none",
+            join_names(_texts(own, "framework_version")) or "never ran",
+            join_names([text[:12] for text in _texts(own, "environment_hash")]) or "none",
             len(own),
         )
         for framework, own in found.items()
@@ -65,13 +67,13 @@ def environments(rows: Iterable[Row]) -> tuple[EnvironmentSummary, ...]:
 
 
 def _type(name: str, nodes: Sequence[Row]) -> NodeType:
-    facts = [(title, listed(_texts(nodes, column), 4)) for title, column in PLAIN.items()]
-    facts[1:1] = [("cores", listed(_distinct(map(_cores, nodes))))]
+    facts = [(title, join_names(_texts(nodes, column), 4)) for title, column in PLAIN.items()]
+    facts[1:1] = [("cores", join_names(_distinct(map(_cores, nodes))))]
     facts[2:2] = [
-        ("memory", listed(_distinct(size(float(str(n["ram_bytes"] or 0))) for n in nodes)))
+        ("memory", join_names(_distinct(show_size(float(str(n["ram_bytes"] or 0))) for n in nodes)))
     ]
-    facts += [("GPUs", listed(_distinct(map(_gpus, nodes)), 4) or "none")]
-    facts += [("labels", listed(_distinct(map(_labels, nodes)), 4))]
+    facts += [("GPUs", join_names(_distinct(map(_gpus, nodes)), 4) or "none")]
+    facts += [("labels", join_names(_distinct(map(_labels, nodes)), 4))]
     hosts = sorted(
         {in_one_line(node["hostname"]) or in_one_line(node["node_id"]) for node in nodes}
     )
@@ -81,25 +83,25 @@ def _type(name: str, nodes: Sequence[Row]) -> NodeType:
 
 def _cores(node: Row) -> str:
     sockets, numa = node.get("sockets"), node.get("numa_nodes")
-    told = f"{node['cores']} cores, {node['threads']} threads"
-    told += f", {sockets} socket{'s' if sockets != 1 else ''}" if sockets else ""
-    return told + (f", {numa} NUMA nodes" if numa and numa != 1 else "")
+    text = f"{node['cores']} cores, {node['threads']} threads"
+    text += f", {sockets} socket{'s' if sockets != 1 else ''}" if sockets else ""
+    return text + (f", {numa} NUMA nodes" if numa and numa != 1 else "")
 
 
 def _gpus(node: Row) -> str:
     gpus = node.get("gpus")
-    return listed([_gpu(gpu) for gpu in gpus], 8) if isinstance(gpus, list) else ""
+    return join_names([_gpu(gpu) for gpu in gpus], 8) if isinstance(gpus, list) else ""
 
 
 def _gpu(gpu: Row) -> str:
-    told = [in_one_line(gpu["name"])]
+    parts = [in_one_line(gpu["name"])]
     if gpu.get("memory_bytes"):
-        told.append(size(float(str(gpu["memory_bytes"]))))
+        parts.append(show_size(float(str(gpu["memory_bytes"]))))
     if gpu.get("driver"):
-        told.append(f"driver {in_one_line(gpu['driver'])}")
+        parts.append(f"driver {in_one_line(gpu['driver'])}")
     if gpu.get("power_limit_w"):
-        told.append(f"limit {float(str(gpu['power_limit_w'])):.0f} W")
-    return ", ".join(told)
+        parts.append(f"limit {float(str(gpu['power_limit_w'])):.0f} W")
+    return ", ".join(parts)
 
 
 def _labels(node: Row) -> str:

@@ -1,11 +1,11 @@
-"""Why cells carry no number: each reason once, with the cells that it holds for."""
+"""Reasons for missing times: each reason once, with its cells."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
 from velodrome.scheduler.reports.cells import CellResult
-from velodrome.scheduler.reports.html.evidence import shortened
+from velodrome.scheduler.reports.html.evidence import shorten_log
 from velodrome.scheduler.reports.html.formatting import format_platform, format_workload
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.reports.task_rows import Row, read_rerun_command
@@ -16,7 +16,7 @@ MOST_NAMED = 40
 
 @dataclass(frozen=True)
 class Reason:
-    """named: the first of the cells. rerun, log_tail: of the first."""
+    """One reason and its cells. named: the first of them; rerun, log_tail: of the first cell."""
 
     status: str
     text: str
@@ -28,27 +28,27 @@ class Reason:
     expected: str
 
 
-def reasons(groups: Sequence[PlatformCells]) -> tuple[Reason, ...]:
-    """What was not expected first, then by how many cells a reason holds for."""
+def collect_reasons(groups: Sequence[PlatformCells]) -> tuple[Reason, ...]:
+    """Collect the reasons, unexpected ones first, then by the number of cells."""
     found: dict[
         tuple[str, str, bool, str], list[tuple[PlatformCells, Workload, Implementation]]
     ] = {}
     for group in groups:
         for (workload, impl), cell in group.cells.items():
-            if _is_told(cell):
+            if _has_reason(cell):
                 found.setdefault(_key(cell), []).append((group, workload, impl))
-    told = [_reason(key, cells) for key, cells in found.items()]
-    return tuple(sorted(told, key=lambda one: (not one.is_unexpected, -one.count)))
+    reasons = [_reason(key, cells) for key, cells in found.items()]
+    return tuple(sorted(reasons, key=lambda reason: (not reason.is_unexpected, -reason.count)))
 
 
-def _is_told(cell: CellResult) -> bool:
+def _has_reason(cell: CellResult) -> bool:
     return cell.with_number < cell.repeats or cell.is_unexpected
 
 
 def _key(cell: CellResult) -> tuple[str, str, bool, str]:
     text = cell.reason
     if cell.status.has_number:
-        text = "it agreed, and was not expected to"
+        text = "agreed, which was not expected"
     return cell.status.value.replace("_", " "), text, cell.is_unexpected, cell.expected
 
 
@@ -58,20 +58,20 @@ def _reason(
     status, text, is_unexpected, expected = key
     group, workload, impl = cells[0]
     cell = group.cells[workload, impl]
-    row = _told(group.rows[workload, impl], cell)
+    row = _shown_row(group.rows[workload, impl], cell)
     return Reason(
         status=status,
         text=text,
         count=len(cells),
         named=tuple(_name(one.platform, run, by) for one, run, by in cells[:MOST_NAMED]),
         rerun=cell.rerun,
-        log_tail="" if cell.status.has_number else shortened(str(row.get("log_tail") or "")),
+        log_tail="" if cell.status.has_number else shorten_log(str(row.get("log_tail") or "")),
         is_unexpected=is_unexpected,
         expected=expected,
     )
 
 
-def _told(rows: Sequence[Row], cell: CellResult) -> Row:
+def _shown_row(rows: Sequence[Row], cell: CellResult) -> Row:
     return next((row for row in rows if read_rerun_command(row["rerun"]) == cell.rerun), rows[0])
 
 

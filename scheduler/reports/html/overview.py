@@ -1,8 +1,8 @@
-"""The framework x model grid of all blocks together: how far from the best, and how often proven.
+"""The framework x model grid over all platforms: the median ratio to the best of each line.
 
-For sweeps over many node types, thread counts and batch sizes: one place gathers them all. A ratio
-is over the best of the same line (course, phase and block), so no time is set beside one that was
-taken on another machine; of the ratios of a place the median is told.
+For sweeps over many node types, thread counts and batch sizes. A ratio is to the best of the same
+line (workload, phase and platform), so times of different machines are never compared; a cell shows
+the median of its ratios.
 """
 
 import statistics
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from velodrome.scheduler.reports.cell_keys import Implementation, Workload
 from velodrome.scheduler.reports.cells import CellResult
-from velodrome.scheduler.reports.html.grid import SHADES, lowest
+from velodrome.scheduler.reports.html.grid import SHADES, find_fastest
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, all_implementations
 from velodrome.scheduler.reports.tables import workload_order
 
 
 @dataclass(frozen=True)
 class OverviewCell:
-    """One framework's variant on one model. ratio: None where nothing has a number."""
+    """One implementation on one model. ratio: None if no cell has a time; why: the status then."""
 
     cells: int
     with_number: int
@@ -32,7 +32,7 @@ class OverviewCell:
 
 @dataclass(frozen=True)
 class Overview:
-    """lines: a model, and a place per contestant; None where it was not in the sweep."""
+    """The grid. lines: a model and a cell per implementation, None if not in the sweep."""
 
     implementations: tuple[Implementation, ...]
     lines: tuple[tuple[str, tuple[OverviewCell | None, ...]], ...]
@@ -41,9 +41,9 @@ class Overview:
 Ratios = dict[tuple[Implementation, str], list[tuple[Workload, float]]]
 
 
-def overview(groups: Sequence[PlatformCells]) -> Overview:
+def build_overview(groups: Sequence[PlatformCells]) -> Overview:
     implementations = all_implementations(groups)
-    found = ratios(groups)
+    found = compute_ratios(groups)
     cells: dict[tuple[Implementation, str], list[CellResult]] = {}
     for group in groups:
         for (workload, impl), cell in group.cells.items():
@@ -67,8 +67,8 @@ def overview(groups: Sequence[PlatformCells]) -> Overview:
     return Overview(implementations, lines)
 
 
-def ratios(groups: Sequence[PlatformCells]) -> Ratios:
-    """Over the best of the line, one per block and course: of gradient, else of forward."""
+def compute_ratios(groups: Sequence[PlatformCells]) -> Ratios:
+    """Compute ratios to the best of each line: of the gradient time, else of the forward time."""
     found: Ratios = {}
     for group in groups:
         for workload in group.workloads:
@@ -78,8 +78,8 @@ def ratios(groups: Sequence[PlatformCells]) -> Ratios:
 
 
 def _line(group: PlatformCells, workload: Workload) -> list[tuple[Implementation, float]]:
-    phase = "gradient" if lowest(group, workload, "gradient") else "forward"
-    best = lowest(group, workload, phase)
+    phase = "gradient" if find_fastest(group, workload, "gradient") else "forward"
+    best = find_fastest(group, workload, phase)
     if best is None or not best.median_ns > 0:
         return []
     return [

@@ -1,50 +1,49 @@
-"""All that a page shows of a sweep, as values for its template; what there is no room for is told.
+"""Values of the HTML page for its template, with limits on its size.
 
-A sweep of 100,000 tasks has as many cells as a page of ten megabytes can hold: an overview of all
-of them always, grids of the blocks that tell most up to MOST_CELLS, and for the rest how many
-numbers they have and how to see them.
+A page holds an overview of all cells, the grids of the platforms with most times up to MOST_CELLS,
+and for each omitted platform its number of times. With 100,000 tasks it takes about 8 MB.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.html.fairness_notes import SETTINGS, Treatment, treatments
+from velodrome.scheduler.reports.html.fairness_notes import SETTINGS, Treatment, compare_treatments
 from velodrome.scheduler.reports.html.figures.chart import FigureSection, SeriesStyle, assign_styles
-from velodrome.scheduler.reports.html.figures.sections import sections
-from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask, chosen
+from velodrome.scheduler.reports.html.figures.sections import build_sections
+from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask, select_traced_tasks
 from velodrome.scheduler.reports.html.formatting import format_hardware, format_platform
-from velodrome.scheduler.reports.html.grid import Checks, Grid, grid, no_checks
+from velodrome.scheduler.reports.html.grid import Checks, Grid, build_grid, no_checks
 from velodrome.scheduler.reports.html.grouped_rows import (
     PlatformCells,
     all_implementations,
-    grouped,
+    group_rows,
 )
 from velodrome.scheduler.reports.html.hardware import (
     EnvironmentSummary,
     NodeType,
-    environments,
-    node_types,
+    summarize_environments,
+    summarize_node_types,
 )
-from velodrome.scheduler.reports.html.missing_values import MOST_REASONS, Reason, reasons
-from velodrome.scheduler.reports.html.overview import Overview, overview
-from velodrome.scheduler.reports.html.published import Published, published
+from velodrome.scheduler.reports.html.missing_values import MOST_REASONS, Reason, collect_reasons
+from velodrome.scheduler.reports.html.overview import Overview, build_overview
+from velodrome.scheduler.reports.html.published import Published, load_published
 from velodrome.scheduler.reports.html.queries import Queries
-from velodrome.scheduler.reports.html.study_tables import StudyTable, study_tables
-from velodrome.scheduler.reports.html.summary import Sentence, Tile, summary, tiles
+from velodrome.scheduler.reports.html.study_tables import StudyTable, build_study_tables
+from velodrome.scheduler.reports.html.summary import Sentence, Tile, build_tiles, summarize_sweep
 from velodrome.scheduler.reports.process_variation import CellHistory
 from velodrome.scheduler.reports.task_rows import Row
 
 MOST_CELLS = 2000
-MOST_BEHIND = 1000  # cells of which all is told that is known
+MOST_DETAILED = 1000  # cells with details
 MOST_STUDY_TABLES = 16
-MOST_LEFT_OUT = 200  # blocks that are named
+MOST_OMITTED = 200  # platforms that are named
 
 Readings = Callable[[Sequence[TracedTask]], Sequence[Row]]
 
 
 @dataclass(frozen=True)
 class OmittedPlatform:
-    """A block that there is no room for."""
+    """A platform without a grid on the page."""
 
     title: str
     cells: int
@@ -53,7 +52,7 @@ class OmittedPlatform:
 
 @dataclass(frozen=True)
 class Page:
-    """What the template is given."""
+    """The values of the template."""
 
     sweep_id: str
     results: str
@@ -63,8 +62,8 @@ class Page:
     summary: tuple[Sentence, ...]
     overview: Overview
     grids: tuple[Grid, ...]
-    left_out: tuple[OmittedPlatform, ...]
-    more_left_out: int
+    omitted: tuple[OmittedPlatform, ...]
+    more_omitted: int
     reasons: tuple[Reason, ...]
     more_reasons: int
     study_tables: tuple[StudyTable, ...]
@@ -79,16 +78,16 @@ class Page:
 
     @property
     def has_all_evidence(self) -> bool:
-        """Whether every cell of the grids can be pressed."""
-        return all(len(grid.behind) == grid.cells for grid in self.grids)
+        """True if every cell of the grids has details."""
+        return all(len(grid.evidence) == grid.cells for grid in self.grids)
 
     @property
     def is_wide(self) -> bool:
-        """Whether an overview tells more than the grids themselves."""
-        return len(self.grids) + len(self.left_out) > 1
+        """True if an overview adds to the grids: there is more than one platform."""
+        return len(self.grids) + len(self.omitted) > 1
 
 
-def page(
+def build_page(
     sweep_id: str,
     results: str,
     version: str,
@@ -99,62 +98,64 @@ def page(
     history: CellHistory | None = None,
     checks: Checks = no_checks,
 ) -> Page:
-    """Of rows of `tasks` and `nodes` of one sweep. readings: reads `utilization` of a few tasks.
+    """Build the page from `tasks` and `nodes` of one sweep. readings: reads `utilization` of a few.
 
-    planned: how many runs there are to be, 0 if that is not known. history: how the processes of
-    its cells differed in other sweeps. checks: reads the checks of the cells that all is told of.
+    planned: the number of planned runs, 0 if unknown. history: how processes of its cells differed
+    in other sweeps. checks: reads the checks of the cells with details.
     """
-    groups = grouped(rows, history)
-    shown, left_out = _with_room(groups)
-    why = reasons(groups)
-    seen = overview(groups)
+    groups = group_rows(rows, history)
+    shown, omitted = _split_by_room(groups)
+    reasons = collect_reasons(groups)
+    overview = build_overview(groups)
     styles = assign_styles(all_implementations(groups))
-    picked = chosen(groups)
+    traced = select_traced_tasks(groups)
     queries = Queries(sweep_id)
     return Page(
         sweep_id=sweep_id,
         results=results,
         version=version,
         rows=len(rows),
-        tiles=tiles(rows, groups),
-        summary=summary(rows, groups, why, planned),
-        overview=seen,
+        tiles=build_tiles(rows, groups),
+        summary=summarize_sweep(rows, groups, reasons, planned),
+        overview=overview,
         grids=tuple(_grids(shown, checks)),
-        left_out=tuple(map(_left_out, left_out[:MOST_LEFT_OUT])),
-        more_left_out=max(0, len(left_out) - MOST_LEFT_OUT),
-        reasons=why[:MOST_REASONS],
-        more_reasons=max(0, len(why) - MOST_REASONS),
-        study_tables=study_tables(groups)[:MOST_STUDY_TABLES],
-        published=published(),
+        omitted=tuple(map(_omitted, omitted[:MOST_OMITTED])),
+        more_omitted=max(0, len(omitted) - MOST_OMITTED),
+        reasons=reasons[:MOST_REASONS],
+        more_reasons=max(0, len(reasons) - MOST_REASONS),
+        study_tables=build_study_tables(groups)[:MOST_STUDY_TABLES],
+        published=load_published(),
         styles=styles,
-        sections=sections(rows, groups, seen, styles, picked, readings(picked), queries),
-        node_types=node_types(nodes),
-        environments=environments(rows),
+        sections=build_sections(rows, groups, overview, styles, traced, readings(traced), queries),
+        node_types=summarize_node_types(nodes),
+        environments=summarize_environments(rows),
         settings=tuple(SETTINGS),
-        treatments=treatments(groups),
+        treatments=compare_treatments(groups),
         queries=queries,
     )
 
 
 def _grids(shown: Sequence[PlatformCells], checks: Checks) -> Iterator[Grid]:
-    told = 0
+    detailed = 0
     for number, group in enumerate(shown, 1):
-        made = grid(group, number, told + 1, MOST_BEHIND - told, checks)
-        told += len(made.behind)
-        yield made
+        grid = build_grid(group, number, detailed + 1, MOST_DETAILED - detailed, checks)
+        detailed += len(grid.evidence)
+        yield grid
 
 
-def _with_room(groups: Sequence[PlatformCells]) -> tuple[list[PlatformCells], list[PlatformCells]]:
-    """As many as fit, at least one; and the rest."""
+def _split_by_room(
+    groups: Sequence[PlatformCells],
+) -> tuple[list[PlatformCells], list[PlatformCells]]:
+    """Return the platforms that fit, at least one, and the rest."""
     shown: list[PlatformCells] = []
-    left_out: list[PlatformCells] = []
+    omitted: list[PlatformCells] = []
     cells = 0
     for group in groups:
         cells += len(group.cells)
-        (left_out if shown and cells > MOST_CELLS else shown).append(group)
-    return shown, left_out
+        (omitted if shown and cells > MOST_CELLS else shown).append(group)
+    return shown, omitted
 
 
-def _left_out(group: PlatformCells) -> OmittedPlatform:
+def _omitted(group: PlatformCells) -> OmittedPlatform:
     title = f"{format_hardware(group.platform)}, {format_platform(group.platform)}"
     return OmittedPlatform(title, len(group.cells), group.with_number)

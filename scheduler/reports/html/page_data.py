@@ -1,9 +1,9 @@
-"""What a page needs of a results folder, and no more of it: columns, one sweep, a few tasks."""
+"""Reads from a results folder that a page needs: only its columns, sweep and tasks."""
 
 from collections.abc import Iterable, Sequence
 
 from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask
-from velodrome.scheduler.reports.html.queries import quoted
+from velodrome.scheduler.reports.html.queries import quote_sql
 from velodrome.scheduler.reports.possible_rows import drop_impossible_values
 from velodrome.scheduler.reports.tables import PHASES
 from velodrome.scheduler.reports.task_rows import Row
@@ -13,7 +13,7 @@ from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 
 _GPU_MEANS = ("percent_mean", "memory_percent_mean", "power_w_mean")
-LOG_CHARACTERS = 8000  # of a log's end, from which the page keeps less
+LOG_CHARACTERS = 8000  # of a log's end; the page shows fewer
 UNUSED = frozenset(
     {
         "log_tail",
@@ -32,8 +32,8 @@ UNUSED = frozenset(
 READING = ("task_id", "repeat", "at_ns", "phase", "cpu_percent", "gpu_percent")
 
 
-def task_rows(store: Store, sweep_id: str) -> list[Row]:
-    """Of one sweep; the log's end only of what has no time, for it is long."""
+def read_task_rows(store: Store, sweep_id: str) -> list[Row]:
+    """Read the rows of one sweep; the end of the log only for tasks without a time."""
     columns = ", ".join(name for name in TABLES["tasks"].names if name not in UNUSED)
     log = f"case when forward_median_ns is null then right(log_tail, {LOG_CHARACTERS}) end"
     return [
@@ -43,23 +43,23 @@ def task_rows(store: Store, sweep_id: str) -> list[Row]:
     ]
 
 
-def node_rows(store: Store, sweep_id: str) -> list[Row]:
+def read_node_rows(store: Store, sweep_id: str) -> list[Row]:
     return [*_rows(store, "select * from nodes", sweep_id)]
 
 
-def readings(store: Store, sweep_id: str, picked: Sequence[TracedTask]) -> list[Row]:
-    """Of the utilization of those tasks, in the order of time."""
-    if not picked:
+def read_utilization(store: Store, sweep_id: str, tasks: Sequence[TracedTask]) -> list[Row]:
+    """Read the utilization of a few tasks, in the order of time."""
+    if not tasks:
         return []
-    ids = ", ".join(quoted(one.task_id) for one in picked)
+    ids = ", ".join(quote_sql(task.task_id) for task in tasks)
     columns = ", ".join(READING)
     more = f" and task_id in ({ids}) order by at_ns"
     return [*_rows(store, f"select {columns} from utilization", sweep_id, more)]
 
 
-def checks(store: Store, sweep_id: str, task_ids: Iterable[str]) -> list[Row]:
-    """The column `checks` of those tasks: of all tasks of a large sweep it is too long."""
-    ids = ", ".join(map(quoted, dict.fromkeys(task_ids)))
+def read_checks(store: Store, sweep_id: str, task_ids: Iterable[str]) -> list[Row]:
+    """Read the column `checks` of a few tasks: for a large sweep it is too long to read whole."""
+    ids = ", ".join(map(quote_sql, dict.fromkeys(task_ids)))
     if not ids:
         return []
     query = "select task_id, repeat, attempt, checks from tasks"
@@ -67,5 +67,5 @@ def checks(store: Store, sweep_id: str, task_ids: Iterable[str]) -> list[Row]:
 
 
 def _rows(store: Store, query: str, sweep_id: str, more: str = "") -> list[dict[str, object]]:
-    found = run_query(store, f"{query} where sweep_id = {quoted(sweep_id)}{more}")
+    found = run_query(store, f"{query} where sweep_id = {quote_sql(sweep_id)}{more}")
     return [*with_utc_offsets(found).to_pylist()]

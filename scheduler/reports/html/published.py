@@ -1,6 +1,6 @@
-"""What the study published, to be set beside ours: another machine and another definition.
+"""The study's published times: of another machine and by another definition.
 
-The figures lie in published.toml with where they are from. What is not there was not given.
+The values are in published.toml with their source; a value that is not there was not published.
 """
 
 import tomllib
@@ -13,12 +13,12 @@ from velodrome.agents.environments.versions import split
 
 FIGURES = Path(__file__).with_name("published.toml")
 NOT_IN_STUDY = "not in the study"
-NOT_GIVEN = "not given"
+NOT_GIVEN = "not published"
 
 
 @dataclass(frozen=True)
 class Published:
-    """values: ms by (framework, model, batch size, phase); phase may be `total`."""
+    """The published times: ms by (framework, model, batch size, phase); phase may be `total`."""
 
     work: str
     source: str
@@ -29,7 +29,7 @@ class Published:
     values: Mapping[tuple[str, str, int, str], float]
 
     def text(self, framework: str, model: str, batch_size: int, phase: str) -> str:
-        """E.g. `1.6 ms`; words where there is no figure. A version of a framework is it, too."""
+        """Format as `1.6 ms`, or say why there is none. Versions count as their framework."""
         name, _ = split(framework)
         if name not in self.frameworks:
             return NOT_IN_STUDY
@@ -37,7 +37,7 @@ class Published:
         return NOT_GIVEN if value is None else f"{value} ms"
 
     def name(self, framework: str) -> str:
-        """What the study ran under this name, with its version; empty for what it did not."""
+        """Return the study's name and version of a framework; empty if it was not in the study."""
         return self.frameworks.get(split(framework)[0], "")
 
     def has(self, model: str, batch_size: int) -> bool:
@@ -45,7 +45,7 @@ class Published:
 
 
 @cache
-def published() -> Published:
+def load_published() -> Published:
     found = tomllib.loads(FIGURES.read_text(encoding="utf-8"))
     values = {
         (framework, model["name"], model["batch_size"], phase): ms

@@ -1,4 +1,4 @@
-"""The query behind each table of a page: the same rows, from the results folder, by SQL."""
+"""SQL queries that return the rows behind each table of a page."""
 
 import shlex
 from collections.abc import Iterable, Sequence
@@ -17,17 +17,17 @@ TIMES = (
 
 @dataclass(frozen=True)
 class Queries:
-    """Of one sweep. Each is one line of SQL over the views `tasks`, `nodes` and `utilization`."""
+    """Queries of one sweep, each one line of SQL over `tasks`, `nodes` and `utilization`."""
 
     sweep_id: str
 
     def command(self, sql: str, results: str) -> str:
-        """To be typed into a shell, whatever names are in it."""
+        """Return the shell command for a query, quoted for any names in it."""
         return f"velodrome query {_word(sql)} --results {shlex.quote(results)}"
 
     @property
     def _here(self) -> str:
-        return f"sweep_id = {quoted(self.sweep_id)}"
+        return f"sweep_id = {quote_sql(self.sweep_id)}"
 
     def grid(self) -> str:
         counts = "count(*) as repeats, bool_and(verified) as verified, any_value(status) as status"
@@ -90,12 +90,12 @@ class Queries:
         )
 
     def fairness(self) -> str:
-        told = (
+        columns = (
             "framework, variant, dtype, threads, exclusive, interference_free, kernels, notes, "
             "count(*) as repeats"
         )
         return (
-            f"select {told} from tasks where {self._here} and forward_median_ns is not null "
+            f"select {columns} from tasks where {self._here} and forward_median_ns is not null "
             "group by all order by all"
         )
 
@@ -103,15 +103,15 @@ class Queries:
         return f"select {columns} from tasks where {self._here}{among} group by all order by all"
 
 
-def quoted(text: str) -> str:
-    """As a SQL string."""
+def quote_sql(text: str) -> str:
+    """Quote a SQL string."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def _word(text: str) -> str:
-    """Double quotes where they are enough: names stand in single ones, as SQL has them."""
+    """Quote a shell word, with double quotes where possible: SQL strings have single ones."""
     return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
 
 
 def _listed(texts: Iterable[str]) -> str:
-    return ", ".join(map(quoted, texts))
+    return ", ".join(map(quote_sql, texts))

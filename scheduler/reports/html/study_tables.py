@@ -1,7 +1,7 @@
-"""The study's tables from our rows: times by threads and device, auto-encoders, peak memory.
+"""The study's tables with new measurements: times by threads and device, peak memory.
 
-Beside each stands what the study published for the same framework, model and batch size, in
-columns of its own that the page shows only when asked for.
+The study's published times for the same framework, model and batch size are columns of their own,
+which the page shows on request.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,19 +12,24 @@ from velodrome.adapters.models import MODELS, list_families
 from velodrome.scheduler.reports.cell_keys import Implementation, Workload
 from velodrome.scheduler.reports.cell_times import Time, add_times
 from velodrome.scheduler.reports.cells import CellResult
-from velodrome.scheduler.reports.html.formatting import counted, shown_duration, size, spread
-from velodrome.scheduler.reports.html.grid import overlap
+from velodrome.scheduler.reports.html.formatting import (
+    show_count,
+    show_duration,
+    show_size,
+    show_uncertainty,
+)
+from velodrome.scheduler.reports.html.grid import do_overlap
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, all_implementations
-from velodrome.scheduler.reports.html.published import published
+from velodrome.scheduler.reports.html.published import load_published
 
 CONVOLUTIONAL = ("lenet", "alexnet", "alexnet-plain", "lstm")
-MOST_PLACES = 6  # blocks side by side in one table
+MOST_PLACES = 6  # platforms side by side in one table
 STAGES = ("ae1", "ae2", "ae3")
 
 
 @dataclass(frozen=True)
 class StudyCell:
-    """One place of a table; where there is no number, text says why."""
+    """One cell of a table: a time, or the reason for none."""
 
     text: str
     detail: str = ""
@@ -35,19 +40,19 @@ class StudyCell:
 
 @dataclass(frozen=True)
 class StudyTable:
-    """spans: titles over columns, with how many each stands over; the study's come last."""
+    """One table. spans: titles over groups of columns, with their number; the study's are last."""
 
     id: str
     title: str
     where: str
     spans: tuple[tuple[str, int, bool], ...]
-    columns: tuple[tuple[str, bool], ...]  # title, and whether it is of the study's
+    columns: tuple[tuple[str, bool], ...]  # title, True for the study's
     rows: tuple[tuple[str, tuple[StudyCell, ...]], ...]
-    models: tuple[str, ...]  # whose rows of `tasks` it is of
+    models: tuple[str, ...]  # of its `tasks` rows
 
 
-def study_tables(groups: Sequence[PlatformCells]) -> tuple[StudyTable, ...]:
-    """Of each node type with numbers, in the study's order."""
+def build_study_tables(groups: Sequence[PlatformCells]) -> tuple[StudyTable, ...]:
+    """Build the tables of each node type with times, in the study's order."""
     found: list[StudyTable] = []
     for where, own in _by_hardware(groups):
         found += [
@@ -63,7 +68,7 @@ def study_tables(groups: Sequence[PlatformCells]) -> tuple[StudyTable, ...]:
 
 
 def _by_hardware(groups: Sequence[PlatformCells]) -> Iterator[tuple[str, list[PlatformCells]]]:
-    """Nodes of one type stand in one table, whatever their devices are called."""
+    """Group platforms by node type: one table has all devices of a type."""
     found: dict[str, list[PlatformCells]] = {}
     for group in groups:
         if group.with_number:
@@ -88,7 +93,7 @@ def _times(
         for impl in all_implementations(groups)
         if any((workload, impl) in g.cells for g in groups)
     ]
-    study = published()
+    study = load_published()
     phases = ("gradient", "forward")
     has_study = study.has(model, workload.batch_size)
     columns = [
@@ -118,7 +123,7 @@ def _times(
 def _encoder(
     family: str, where: str, groups: Sequence[PlatformCells], number: int
 ) -> Iterator[StudyTable]:
-    """AE1 to AE3 and their sum by gradient; then fine-tuning. A row per contestant and place."""
+    """Build the table of AE1 to AE3, their sum and fine-tuning, by implementation and platform."""
     stages = [f"{family}/{stage}" for stage in STAGES]
     tuning = f"{family}/finetune"
     sizes = [c.batch_size for g in groups for c in g.workloads if c.model in (*stages, tuning)]
@@ -154,7 +159,7 @@ def _encoder(
             (tuning, "forward"),
         )
     ]
-    has_study = published().has(family, batch_size)
+    has_study = load_published().has(family, batch_size)
     columns = [
         _best_in_place(column, [_place(group) for _, group, _ in ours]) for column in columns
     ]
@@ -179,7 +184,7 @@ def _encoder(
 
 
 def _memory(where: str, groups: Sequence[PlatformCells], number: int) -> Iterator[StudyTable]:
-    """The largest peak over batch sizes, threads and repeats of each model."""
+    """Build the table of peak memory: the largest over batch sizes, threads and repeats."""
     implementations = all_implementations(groups)
     models = list(dict.fromkeys(workload.model for g in groups for workload in g.workloads))
     columns = []
@@ -213,19 +218,19 @@ def _peaks(groups: Sequence[PlatformCells], column: str) -> dict[tuple[Implement
 
 
 def _peak(found: int | None) -> StudyCell:
-    return StudyCell(size(found)) if found else StudyCell("-")
+    return StudyCell(show_size(found)) if found else StudyCell("-")
 
 
-def _batch_size(model: str, there: Sequence[int]) -> int:
-    """The study's, else the model's own, else the largest."""
-    known = [size for size in set(there) if published().has(model, size)]
-    own = [size for size in there if model in MODELS and size == MODELS[model].batch_size]
-    return (known or own or [max(there)])[0]
+def _batch_size(model: str, sizes: Sequence[int]) -> int:
+    """Choose the study's batch size, else the model's own, else the largest."""
+    known = [size for size in set(sizes) if load_published().has(model, size)]
+    own = [size for size in sizes if model in MODELS and size == MODELS[model].batch_size]
+    return (known or own or [max(sizes)])[0]
 
 
 def _place(group: PlatformCells) -> str:
     platform = group.platform
-    return f"{platform.device_name}, {counted(platform.threads, 'thread')}"
+    return f"{platform.device_name}, {show_count(platform.threads, 'thread')}"
 
 
 def _figure(cell: CellResult | None, phase: str) -> StudyCell:
@@ -238,20 +243,20 @@ def _figure(cell: CellResult | None, phase: str) -> StudyCell:
 
 
 def _timed(time: Time, mark: str) -> StudyCell:
-    return StudyCell(shown_duration(time.median_ns), spread(time), mark, time)
+    return StudyCell(show_duration(time.median_ns), show_uncertainty(time), mark, time)
 
 
 def _total(cells: Sequence[CellResult | None]) -> StudyCell:
     times = [cell.gradient for cell in cells if cell is not None and cell.gradient is not None]
     if len(times) < len(cells):
-        return StudyCell("-", "a part has no number")
+        return StudyCell("-", "a part has no time")
     total = add_times(times)
     sure = total.is_stable and all(cell is not None and cell.verified for cell in cells)
     return _timed(total, "verified" if sure else "unstable")
 
 
 def _with_best(column: Sequence[StudyCell]) -> list[StudyCell]:
-    """The lowest of a column is marked, and whatever its interval overlaps."""
+    """Mark the lowest time of a column and all times whose interval overlaps its interval."""
     times = [figure.time for figure in column if figure.time]
     best = min(times, key=lambda time: time.median_ns, default=None)
     if best is None or len(times) < 2:
@@ -263,11 +268,11 @@ def _with_best(column: Sequence[StudyCell]) -> list[StudyCell]:
 
 
 def _is_as_good(time: Time, best: Time) -> bool:
-    return time is best or overlap(time, best)
+    return time is best or do_overlap(time, best)
 
 
 def _best_in_place(column: Sequence[StudyCell], places: Sequence[str]) -> list[StudyCell]:
-    """The best of each run of rows that ran in the same place."""
+    """Mark the best of each run of rows on the same platform."""
     found: list[StudyCell] = []
     for _, run in groupby(zip(places, column, strict=True), key=lambda pair: pair[0]):
         found += _with_best([figure for _, figure in run])
@@ -275,14 +280,14 @@ def _best_in_place(column: Sequence[StudyCell], places: Sequence[str]) -> list[S
 
 
 def _published(impl: Implementation, model: str, batch_size: int, phase: str) -> StudyCell:
-    text = published().text(impl.framework, model, batch_size, phase)
-    return StudyCell(text, published().name(impl.framework))
+    text = load_published().text(impl.framework, model, batch_size, phase)
+    return StudyCell(text, load_published().name(impl.framework))
 
 
 def _study_span(columns: int) -> tuple[tuple[str, int, bool], ...]:
     if not columns:
         return ()
-    study = published()
+    study = load_published()
     return ((f"the study: {study.device}, {study.machine}", columns, True),)
 
 

@@ -1,4 +1,4 @@
-"""What a sweep showed, in sentences: what ran, what is proven, who is fastest, what is missing."""
+"""The summary of a sweep in sentences: what ran, what is verified, fastest, missing or unstable."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,13 +9,13 @@ from velodrome.scheduler.reports import outliers_text
 from velodrome.scheduler.reports.cell_keys import Workload
 from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.html.formatting import (
-    counted,
-    cut,
     format_hardware,
     format_platform,
-    listed,
+    join_names,
+    show_count,
+    truncate,
 )
-from velodrome.scheduler.reports.html.grid import are_apart, lowest
+from velodrome.scheduler.reports.html.grid import are_disjoint, find_fastest
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, all_implementations
 from velodrome.scheduler.reports.html.missing_values import Reason
 from velodrome.scheduler.reports.interference_summary import describe_interference
@@ -24,7 +24,7 @@ from velodrome.scheduler.reports.proof import describe_undecided_checks
 from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.statistics.cell_interval import FEWEST
 
-MOST_BLOCKS = 3  # of which it is told who is fastest
+MOST_PLATFORMS = 3  # with a sentence on the fastest
 MOST_REASONS = 3
 LONGEST_REASON = 90
 MINUTE_S = 60
@@ -32,7 +32,7 @@ MINUTE_S = 60
 
 @dataclass(frozen=True)
 class Sentence:
-    """is_warning: something that whoever uses the numbers should know first."""
+    """A sentence of the summary. is_warning: it limits the use of the numbers."""
 
     text: str
     is_warning: bool = False
@@ -40,41 +40,42 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Tile:
-    """One number to be seen at a glance."""
+    """One key number of the page."""
 
     number: str
     words: str
 
 
-def tiles(rows: Sequence[Row], groups: Sequence[PlatformCells]) -> tuple[Tile, ...]:
+def build_tiles(rows: Sequence[Row], groups: Sequence[PlatformCells]) -> tuple[Tile, ...]:
+    """Build the key numbers at the top of the page."""
     cells = [cell for group in groups for cell in group.cells.values()]
     numbered = [cell for cell in cells if cell.with_number]
     verified = sum(1 for cell in numbered if cell.verified)
     frameworks = {impl.framework for impl in all_implementations(groups)}
     models = {workload.model for group in groups for workload in group.workloads}
     return (
-        Tile(f"{len(cells):,}", "cells asked for"),
-        Tile(f"{len(numbered):,}", "have a time"),
-        Tile(f"{verified:,}", "of these proven"),
+        Tile(f"{len(cells):,}", "cells" if len(cells) != 1 else "cell"),
+        Tile(f"{len(numbered):,}", "with a time"),
+        Tile(f"{verified:,}", "verified"),
         Tile(f"{len(frameworks):,}", "frameworks" if len(frameworks) != 1 else "framework"),
         Tile(f"{len(models):,}", "models" if len(models) != 1 else "model"),
     )
 
 
-def summary(
-    rows: Sequence[Row], groups: Sequence[PlatformCells], why: Sequence[Reason], planned: int
+def summarize_sweep(
+    rows: Sequence[Row], groups: Sequence[PlatformCells], reasons: Sequence[Reason], planned: int
 ) -> tuple[Sentence, ...]:
-    """planned: how many runs there are to be, 0 if that is not known."""
+    """Write the summary. planned: the number of planned runs, 0 if unknown."""
     return (
-        *_disturbed(rows),
+        *_interference(rows),
         Sentence(_what(rows, groups)),
         *_unfinished(rows, planned),
         *_proof(groups),
         *_checks(groups),
-        *_surprises(why),
+        *_unexpected(reasons),
         *(Sentence(text) for text in _fastest(groups)),
-        *_missing(why),
-        *_doubts(rows, groups),
+        *_missing(reasons),
+        *_instability(rows, groups),
         *_outliers(rows),
     )
 
@@ -84,27 +85,27 @@ def _what(rows: Sequence[Row], groups: Sequence[PlatformCells]) -> str:
     frameworks = list(dict.fromkeys(impl.framework for impl in implementations))
     models = {workload.model for group in groups for workload in group.workloads}
     nodes = {row["node_id"] for row in rows if row["node_id"]}
-    ran = f"{listed(frameworks)} ({counted(len(implementations), 'variant')})"
-    where = f" on {counted(len(nodes), 'node')}" if nodes else " on no node"
-    return f"{ran} ran {counted(len(models), 'model')}{where}{_when(rows)}."
+    ran = f"{join_names(frameworks)} ({show_count(len(implementations), 'variant')})"
+    where = f" on {show_count(len(nodes), 'node')}" if nodes else " on no node"
+    return f"{ran} ran {show_count(len(models), 'model')}{where}{_when(rows)}."
 
 
 def _unfinished(rows: Sequence[Row], planned: int) -> Iterator[Sentence]:
     ended = len({(row["task_id"], row["repeat"]) for row in rows if row["status"] != "lost"})
     if planned > ended:
-        left = counted(planned - ended, "run")
-        yield Sentence(f"The sweep has not ended: {left} of {planned:,} missing.", is_warning=True)
+        left = show_count(planned - ended, "run")
+        yield Sentence(f"The sweep is incomplete: {left} of {planned:,} missing.", is_warning=True)
 
 
 def _when(rows: Sequence[Row]) -> str:
-    begun = [row["started_at"] for row in rows if isinstance(row.get("started_at"), datetime)]
-    ended = [row["finished_at"] for row in rows if isinstance(row.get("finished_at"), datetime)]
-    if not begun or not ended:
+    starts = [row["started_at"] for row in rows if isinstance(row.get("started_at"), datetime)]
+    ends = [row["finished_at"] for row in rows if isinstance(row.get("finished_at"), datetime)]
+    if not starts or not ends:
         return ""
-    first, last = min(map(_time, begun)), max(map(_time, ended))
+    first, last = min(map(_time, starts)), max(map(_time, ends))
     minutes = (last - first).total_seconds() / MINUTE_S
-    lasted = f"{minutes / 60:.1f} hours" if minutes >= 120 else f"{minutes:.0f} minutes"
-    return f", begun {first:%d %B %Y, %H:%M} UTC, in {lasted}"
+    lasted = f"{minutes / 60:.1f} hours" if minutes >= 120 else show_count(round(minutes), "minute")
+    return f", started {first:%d %B %Y, %H:%M} UTC, and took {lasted}"
 
 
 def _time(value: object) -> datetime:
@@ -115,25 +116,25 @@ def _proof(groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
     cells = [cell for group in groups for cell in group.cells.values()]
     numbered = [cell for cell in cells if cell.with_number]
     unproven = sum(1 for cell in numbered if not cell.verified)
-    told = f"{len(numbered):,} of {counted(len(cells), 'cell')} have a time"
+    count = f"{len(numbered):,} of {show_count(len(cells), 'cell')} have a time"
     if not numbered:
         yield Sentence("No cell has a time.", is_warning=True)
     elif unproven:
-        yield Sentence(f"{told}; {unproven:,} of them without proof.", is_warning=True)
+        yield Sentence(f"{count}; {unproven:,} of them are not verified.", is_warning=True)
     else:
-        proof = "loss and every gradient agree with the float64 reference"
-        yield Sentence(f"{told}; for each of them {proof}.")
+        proof = "the loss and all gradients agree with the float64 reference"
+        yield Sentence(f"{count}; in each of them {proof}.")
 
 
 def _checks(groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
-    """Where a check decided nothing, or none was kept."""
+    """Count the cells with an undecided check or without recorded checks."""
     cells = [cell for group in groups for cell in group.cells.values()]
-    for told in describe_undecided_checks([cell.proof for cell in cells if cell.with_number]):
-        yield Sentence(told[0].upper() + told[1:] + ".")
+    for text in describe_undecided_checks([cell.proof for cell in cells if cell.with_number]):
+        yield Sentence(text[0].upper() + text[1:] + ".")
 
 
 def _fastest(groups: Sequence[PlatformCells]) -> Iterator[str]:
-    for group in [group for group in groups if len(group.implementations) > 1][:MOST_BLOCKS]:
+    for group in [group for group in groups if len(group.implementations) > 1][:MOST_PLATFORMS]:
         leads: Counter[str] = Counter()
         clear: Counter[str] = Counter()
         for workload in group.workloads:
@@ -143,25 +144,25 @@ def _fastest(groups: Sequence[PlatformCells]) -> Iterator[str]:
                 clear[impl] += is_clear
         if not leads:
             continue
-        told = [
+        leaders = [
             f"{impl} in {count}{_clearly(clear[impl], count)}"
             for impl, count in leads.most_common(4)
         ]
         where = f"{format_hardware(group.platform)}, {format_platform(group.platform)}"
-        lines = counted(sum(leads.values()), "line")
-        yield f"Lowest gradient time on {where}, of {lines}: {', '.join(told)}."
+        lines = show_count(sum(leads.values()), "line")
+        yield f"Fastest gradient on {where}, by number of lines ({lines}): {', '.join(leaders)}."
 
 
 def _clearly(clear: int, count: int) -> str:
     if clear == count:
         return ""
-    return f" ({clear or 'none'} of {count} clearly)"
+    return f" ({clear or 'none'} with disjoint intervals)"
 
 
 def _leader(group: PlatformCells, workload: Workload) -> tuple[str, bool] | None:
-    """Of a line with two numbers or more: the lowest, and whether its interval meets no other."""
-    phase = "gradient" if lowest(group, workload, "gradient") else "forward"
-    best = lowest(group, workload, phase)
+    """Return the fastest of two times or more, and if its interval overlaps no other."""
+    phase = "gradient" if find_fastest(group, workload, "gradient") else "forward"
+    best = find_fastest(group, workload, phase)
     times = {
         impl: time
         for impl in group.implementations
@@ -171,60 +172,60 @@ def _leader(group: PlatformCells, workload: Workload) -> tuple[str, bool] | None
         return None
     leader = min(times, key=lambda impl: times[impl].median_ns)
     others = [time for impl, time in times.items() if impl != leader]
-    return leader.label, all(are_apart(time, best) for time in others)
+    return leader.label, all(are_disjoint(time, best) for time in others)
 
 
-def _surprises(why: Sequence[Reason]) -> Iterator[Sentence]:
-    told = [one for one in why if one.is_unexpected]
-    if told:
-        count = sum(one.count for one in told)
-        yield Sentence(
-            f"{counted(count, 'cell')} did not end as expected: {_reasons(told)}.", is_warning=True
-        )
+def _unexpected(reasons: Sequence[Reason]) -> Iterator[Sentence]:
+    found = [reason for reason in reasons if reason.is_unexpected]
+    if found:
+        text = f"{_count_cells(found)} ended unexpectedly: {_list_reasons(found)}."
+        yield Sentence(text, is_warning=True)
 
 
-def _missing(why: Sequence[Reason]) -> Iterator[Sentence]:
-    told = [one for one in why if not one.is_unexpected]
-    if told:
-        count = sum(one.count for one in told)
-        yield Sentence(
-            f"{counted(count, 'cell')} ended without a time as expected: {_reasons(told)}."
-        )
+def _missing(reasons: Sequence[Reason]) -> Iterator[Sentence]:
+    found = [reason for reason in reasons if not reason.is_unexpected]
+    if found:
+        text = f"{_count_cells(found)} ended without a time, as expected: {_list_reasons(found)}."
+        yield Sentence(text)
 
 
-def _reasons(why: Sequence[Reason]) -> str:
-    told = [
-        f"{one.count:,} {one.status} ({cut(one.text, LONGEST_REASON)})"
-        for one in why[:MOST_REASONS]
+def _count_cells(reasons: Sequence[Reason]) -> str:
+    return show_count(sum(reason.count for reason in reasons), "cell")
+
+
+def _list_reasons(reasons: Sequence[Reason]) -> str:
+    texts = [
+        f"{reason.count:,} {reason.status} ({truncate(reason.text, LONGEST_REASON)})"
+        for reason in reasons[:MOST_REASONS]
     ]
-    more = len(why) - len(told)
-    return "; ".join([*told, *([f"{counted(more, 'reason')} more"] if more else [])])
+    more = len(reasons) - len(texts)
+    return "; ".join([*texts, *([f"{more} more reason{'s' * (more > 1)}"] if more else [])])
 
 
-def _doubts(rows: Sequence[Row], groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
+def _instability(rows: Sequence[Row], groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
     cells: list[CellResult] = [cell for group in groups for cell in group.cells.values()]
-    unsettled = sum(1 for cell in cells if cell.with_number and not cell.is_stable)
-    if unsettled:
+    unstable = sum(1 for cell in cells if cell.with_number and not cell.is_stable)
+    if unstable:
         yield Sentence(
-            f"In {counted(unsettled, 'cell')} a time did not settle (~); the reason stands with it."
+            f"{show_count(unstable, 'cell')} with an unstable time (~): the grid has the reason."
         )
     times = [time for cell in cells for time in cell.times]
-    bare = sum(1 for time in times if time.bounds is None)
-    if bare:
-        has = "has" if bare == 1 else "have"
+    without = sum(1 for time in times if time.bounds is None)
+    if without:
+        has = "has" if without == 1 else "have"
         yield Sentence(
-            f"{bare:,} of {counted(len(times), 'time')} {has} no interval: it takes {FEWEST} "
-            f"processes, or {FEWEST} other sweeps or canaries that tell how processes "
-            "differ. What is faster by little there may be so by chance."
+            f"{without:,} of {show_count(len(times), 'time')} {has} no 95 % interval: it takes "
+            f"{FEWEST} processes, or {FEWEST} other sweeps or canaries. Small differences between "
+            "these times may be noise."
         )
 
 
-def _disturbed(rows: Sequence[Row]) -> Iterator[Sentence]:
-    if told := describe_interference(rows):
-        yield Sentence(f"{told}.", is_warning=True)
+def _interference(rows: Sequence[Row]) -> Iterator[Sentence]:
+    if text := describe_interference(rows):
+        yield Sentence(f"{text}.", is_warning=True)
 
 
 def _outliers(rows: Sequence[Row]) -> Iterator[Sentence]:
-    told = outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))
-    if told:
-        yield Sentence(told[0].upper() + told[1:] + ".", is_warning=True)
+    text = outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))
+    if text:
+        yield Sentence(text[0].upper() + text[1:] + ".", is_warning=True)

@@ -1,4 +1,4 @@
-"""Templates, and data in a page: nothing in either can become an element or a script of its own."""
+"""Jinja templates and embedded JSON, escaped so that data cannot become an element or a script."""
 
 import json
 from functools import cache
@@ -10,8 +10,8 @@ _LIVE = {ord(character): f"\\u{ord(character):04x}" for character in "<>&'\u2028
 
 
 @cache
-def templates(folder: Path) -> Environment:
-    """What they are given is text unless marked as HTML; what they are not given is an error."""
+def load_templates(folder: Path) -> Environment:
+    """Load templates that escape every value not marked as HTML and fail on a missing value."""
     return Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
@@ -21,7 +21,7 @@ def templates(folder: Path) -> Environment:
     )
 
 
-def embedded(value: object) -> str:
-    """JSON that stands in a script element and cannot end it. ValueError for NaN and infinity."""
+def embed_json(value: object) -> str:
+    """Write JSON that cannot end its script element. ValueError for NaN and infinity."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.translate(_LIVE)

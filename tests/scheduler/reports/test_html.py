@@ -22,10 +22,10 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.expectations import ExpectedOutcome
-from velodrome.scheduler.reports.html.document import document
-from velodrome.scheduler.reports.html.page import MOST_CELLS, page
-from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, published
-from velodrome.scheduler.reports.html.templating import embedded
+from velodrome.scheduler.reports.html.document import render_document
+from velodrome.scheduler.reports.html.page import MOST_CELLS, build_page
+from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, load_published
+from velodrome.scheduler.reports.html.templating import embed_json
 from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 
@@ -177,14 +177,14 @@ def tree(text: str) -> Element:
 def test_every_part_of_a_report_is_there(tree: Element) -> None:
     headings = {one.text for one in tree.all("h2")}
     assert headings == {
-        "In words",
+        "Summary",
         "Framework by model",
-        "Why there is no time, or not the expected",
+        "Missing times and unexpected results",
         "The study's tables",
         "Figures",
         "Hardware and environments",
-        "Fairness: what was not alike",
-        "How to read it",
+        "Fairness: differences in settings",
+        "Terms",
     }
     ids = {one.attributes["id"] for one in tree.all("section") if "id" in one.attributes}
     assert ids >= {"distance", "batch-sizes", "threads", "traces", "roofline", "energy"}
@@ -221,7 +221,7 @@ def test_what_has_no_time_shows_its_reason_with_the_evidence_behind_it(tree: Ele
         assert told in behind
     told = tree.by_id("reasons").text
     assert told.index("crashed") < told.index("no lengths of its own")  # surprises first
-    assert "Expected unsupported: neon has no LSTM" in told
+    assert "Expected: unsupported: neon has no LSTM" in told
 
 
 def test_behind_a_place_stand_the_checks_of_what_was_timed(
@@ -251,13 +251,13 @@ def test_behind_a_place_stand_the_checks_of_what_was_timed(
     ]
     assert lines[0] == ["check", "phase", "outcome", "figures", "reason"]
     assert lines[1] == ["drained", "forward", "passed", "excess 12.0 µs", "-"]
-    assert lines[2][:4] == ["twice the work", "gradient", "could not tell", "-"]
+    assert lines[2][:4] == ["twice the work", "gradient", "inconclusive", "-"]
     assert "onerror=alert(1)" in lines[2][4]
     assert not list(tree.all("img"))
     disagreed = tables["jax jit: lenet, batch 64"].text
     assert "failed" in disagreed and late in disagreed
-    assert "A check could not tell in 1 of 1 cell with a time: twice the work (1)." in [
-        one.text for one in tree.by_id("words").all("li")
+    assert "A check was inconclusive in 1 of 1 cell with a time: twice the work (1)." in [
+        one.text for one in tree.by_id("summary").all("li")
     ]
 
 
@@ -268,9 +268,9 @@ def test_every_place_of_a_grid_has_what_stands_behind_it(tree: Element) -> None:
 
 
 def test_the_summary_tells_what_is_missing_and_what_was_not_expected(tree: Element) -> None:
-    told = tree.by_id("words").text
-    assert "have a time; for each of them loss and every gradient agree" in told
-    assert "2 cells did not end as expected" in told
+    told = tree.by_id("summary").text
+    assert "have a time; in each of them the loss and all gradients agree" in told
+    assert "2 cells ended unexpectedly" in told
     assert "needs 2 GPUs, no node has them" in told
 
 
@@ -336,7 +336,7 @@ def test_every_figure_is_drawn_and_told_as_a_table(tree: Element) -> None:
 def test_a_figure_that_cannot_be_says_why(store: Store, root: Path, tmp_path: Path) -> None:
     store.put(SWEEP, measured("torch", "eager", "lenet", readings=()))
     tree = page_of(root, tmp_path)
-    assert "No energy of any gradient is known" in tree.by_id("energy").text
+    assert "No energy per gradient is known" in tree.by_id("energy").text
     assert "two thread counts" in tree.by_id("threads").text
 
 
@@ -361,9 +361,9 @@ def page_of(root: Path, tmp_path: Path) -> Element:
 
 def test_a_sweep_that_has_not_ended_says_how_many_runs_are_missing(results: Path) -> None:
     rows = run_query(Store.for_reading(results), "select * from tasks").to_pylist()
-    shown = page(SWEEP, "results", "0.1.0", rows, [], lambda picked: [], len(rows) + 3)
+    shown = build_page(SWEEP, "results", "0.1.0", rows, [], lambda picked: [], len(rows) + 3)
     told = [one.text for one in shown.summary if one.is_warning]
-    assert f"The sweep has not ended: 3 runs of {len(rows) + 3} missing." in told
+    assert f"The sweep is incomplete: 3 runs of {len(rows) + 3} missing." in told
 
 
 # --- what the study published --------------------------------------------------------------------
@@ -374,16 +374,16 @@ def test_the_studys_figures_stand_beside_ours_only_where_it_is_the_same_cell(tre
     ours = [one for one in table.all("tr") if one.text.startswith("theano")]
     assert "1.6 ms" in ours[0].text
     assert "Theano 0.8.2" in ours[0].text
-    with_study = [card.text for card in tree.all(of="card") if "the study's" in card.text]
+    with_study = [card.text for card in tree.all(of="card") if "study's" in card.text]
     assert len(with_study) == 2  # ours on a GPU
     for told in with_study:
         assert ", gpu" in told
         assert "Theano 0.8.2" in told or "not PyTorch" in told
-        assert "one Tesla M40, cuDNN v4; another definition" in told
+        assert "one Tesla M40, cuDNN v4; other definition" in told
 
 
 def test_what_the_study_did_not_give_is_said_and_not_made_up() -> None:
-    study = published()
+    study = load_published()
     assert study.text("theano", "alexnet", 256, "gradient") == NOT_GIVEN
     assert study.text("theano==1.0.4", "lenet", 64, "gradient") == "1.6 ms"
     assert study.text("torch", "lenet", 32, "gradient") == NOT_GIVEN
@@ -392,7 +392,7 @@ def test_what_the_study_did_not_give_is_said_and_not_made_up() -> None:
 
 
 def test_the_studys_totals_are_the_sums_of_its_stages() -> None:
-    study = published()
+    study = load_published()
     families = ("autoencoder-400-200-100", "autoencoder-800-1000-2000")
     for family in families:
         for framework in study.frameworks:
@@ -429,7 +429,7 @@ def test_hostile_words_become_text_and_neither_element_nor_script(
         assert one.attributes.get("href", "#").startswith("#")
     shown = evil.text
     assert "{{ 7 * 7 }}" in shown
-    assert "49" not in evil.by_id("words").text
+    assert "49" not in evil.by_id("summary").text
     assert "rm -rf" not in shown
     assert not set("\u202e\x1b\x07") & set(shown)
     assert "onerror" in json.dumps(specs(evil))
@@ -437,8 +437,8 @@ def test_hostile_words_become_text_and_neither_element_nor_script(
 
 def test_no_value_ends_the_script_that_it_stands_in() -> None:
     value = {"a": EVIL + "\u2028\u2029]]>", EVIL: [1.5, None]}
-    assert not set("<>&\u2028\u2029") & set(embedded(value))
-    assert json.loads(embedded(value)) == value
+    assert not set("<>&\u2028\u2029") & set(embed_json(value))
+    assert json.loads(embed_json(value)) == value
 
 
 @pytest.mark.parametrize("median_ns", [0.0, -1.0, float("nan"), float("inf")])
@@ -473,10 +473,10 @@ def test_a_large_sweep_gives_an_overview_of_all_and_grids_as_far_as_there_is_roo
         for number in range(4 * MOST_CELLS // len(rows))
         for row in rows
     ]
-    shown = page(SWEEP, "results", "0.1.0", many, [], lambda picked: [])
+    shown = build_page(SWEEP, "results", "0.1.0", many, [], lambda picked: [])
     assert sum(grid.cells for grid in shown.grids) <= MOST_CELLS
-    assert len(shown.left_out) + shown.more_left_out > 10
+    assert len(shown.omitted) + shown.more_omitted > 10
     assert sum(one.cells for _, places in shown.overview.lines for one in places if one) == len(
         many
     )
-    assert len(document(shown)) < 10 * 2**20
+    assert len(render_document(shown)) < 10 * 2**20

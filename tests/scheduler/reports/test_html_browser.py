@@ -105,7 +105,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(tab: Tab, scheme: str) -> N
 def test_what_stands_behind_a_place_opens_and_two_can_be_set_beside_each_other(tab: Tab) -> None:
     tab.run("document.querySelectorAll('#grid td button')[0].click()")
     assert "gradient time" in tab.run("document.querySelector('.card:popover-open').textContent")
-    tab.run("document.querySelector('.card:popover-open .set-beside').click()")
+    tab.run("document.querySelector('.card:popover-open .compare-with').click()")
     tab.run("document.querySelectorAll('#grid td button')[1].click()")
     beside = tab.run("document.querySelector('#beside:popover-open').textContent")
     assert "torch plain" in beside

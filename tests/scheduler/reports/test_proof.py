@@ -10,7 +10,7 @@ import pytest
 sys.path.append(str(Path(__file__).parent))  # there is no package of tests
 from test_report import csv_of, failed, row, shown, tables_of
 
-from velodrome.scheduler.reports.html.check_lines import check_lines, figure_text
+from velodrome.scheduler.reports.html.check_lines import build_check_lines, format_figure
 from velodrome.scheduler.reports.proof import CellProof, describe_undecided_checks, summarize_proof
 
 TOLD = {"proved": ["drained", "possible"], "unproved": []}
@@ -97,7 +97,7 @@ def test_what_a_row_says_is_shown_without_escape_sequences() -> None:
 
 def test_of_several_runs_the_page_tells_the_one_that_ended_worst_and_how_many_did() -> None:
     late = check("drained", "failed", "the device was not done", excess_ns=2e6)
-    lines = check_lines(
+    lines = build_check_lines(
         [[check("drained"), check("possible")], [late], [check("drained", "cannot_tell")]]
     )
     assert [(one.name, one.outcome) for one in lines] == [
@@ -109,7 +109,7 @@ def test_of_several_runs_the_page_tells_the_one_that_ended_worst_and_how_many_di
 
 
 def test_a_check_that_this_velodrome_does_not_know_is_left_out() -> None:
-    assert check_lines([[check("of_another_version")]]) == ()
+    assert build_check_lines([[check("of_another_version")]]) == ()
 
 
 @pytest.mark.parametrize(
@@ -133,4 +133,4 @@ def test_a_check_that_this_velodrome_does_not_know_is_left_out() -> None:
 def test_a_figure_has_the_unit_that_its_name_ends_with(
     name: str, value: float | None, text: str
 ) -> None:
-    assert figure_text(name, value) == text
+    assert format_figure(name, value) == text

@@ -1,1 +1,1 @@
-"""The figures of a page: Vega-Lite specifications with the rows that they draw."""
+"""Figures of the HTML page."""

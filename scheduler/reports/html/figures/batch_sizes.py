@@ -1,4 +1,4 @@
-"""Time against batch size, a line per contestant: the study's two sweeps, for any model."""
+"""Charts of time against batch size, one line per implementation."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,11 @@ from velodrome.scheduler.reports.html.figures.chart import (
     encode_dash,
     encode_shape,
 )
-from velodrome.scheduler.reports.html.formatting import format_hardware, format_platform, interval
+from velodrome.scheduler.reports.html.formatting import (
+    format_hardware,
+    format_platform,
+    show_interval,
+)
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.reports.tables import implementation_order
 
@@ -24,10 +28,10 @@ MOST = 8  # figures
 NS_PER_MS = 1e6
 
 
-def batch_sizes(
+def plot_batch_sizes(
     groups: Sequence[PlatformCells], styles: Sequence[SeriesStyle]
 ) -> tuple[ChartFigure, ...]:
-    """Of models that were timed at two batch sizes or more."""
+    """Plot each model that was timed at two batch sizes or more."""
     found: list[ChartFigure] = []
     for group in groups:
         for model in dict.fromkeys(workload.model for workload in group.workloads):
@@ -54,10 +58,10 @@ def _figure(
             "who": impl.label,
             "batch": size,
             "ms": time.median_ns / NS_PER_MS,
-            # A bar without length where there is no interval.
+            # Without an interval the bar has no length.
             "low": (time.low_ns or time.median_ns) / NS_PER_MS,
             "high": (time.high_ns or time.median_ns) / NS_PER_MS,
-            "tip": f"{impl.label}, batch {size}: {interval(time)}",
+            "tip": f"{impl.label}, batch {size}: {show_interval(time)}",
         }
         for size, impl, time in in_order
     ]
@@ -67,8 +71,8 @@ def _figure(
         model,
         f"{format_hardware(group.platform)}, {format_platform(group.platform)}",
         build_spec(_chart(styles, sorted({size for size, _, _ in times}), drawn), rows),
-        ("contestant", "batch size", "time"),
-        tuple((impl.label, str(size), interval(time)) for size, impl, time in in_order),
+        ("framework", "batch size", "time"),
+        tuple((impl.label, str(size), show_interval(time)) for size, impl, time in in_order),
     )
 
 

@@ -1,4 +1,4 @@
-"""Energy of one gradient of each contestant on each model, where it is known how much it took."""
+"""Charts of the energy per gradient, for the cells whose energy is known."""
 
 import statistics
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from velodrome.scheduler.reports.html.formatting import (
     format_hardware,
     format_platform,
     format_workload,
-    listed,
+    join_names,
 )
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.reports.tables import implementation_order
@@ -32,10 +32,10 @@ MARGIN = 30
 COLUMN = "energy_per_gradient_j"
 
 
-def energy(
+def plot_energy(
     groups: Sequence[PlatformCells], styles: Sequence[SeriesStyle]
 ) -> tuple[ChartFigure, ...]:
-    """One per block and course of which anything is known."""
+    """Plot each platform and workload with known energy."""
     found: list[ChartFigure] = []
     for group in groups:
         for workload in group.workloads:
@@ -46,18 +46,18 @@ def energy(
 
 
 def _joules(group: PlatformCells, workload: Workload) -> dict[Implementation, tuple[float, str]]:
-    """The median over repeats, and how it is known."""
+    """Return the median over repeats and its source."""
     found = {}
     for (one, impl), rows in group.rows.items():
         known = [row for row in rows if one == workload and row.get(COLUMN) is not None]
         if known:
             middle = statistics.median(float(str(row[COLUMN])) for row in known)
-            found[impl] = (middle, listed(sorted({_source(row) for row in known})))
+            found[impl] = (middle, join_names(sorted({_source(row) for row in known})))
     return found
 
 
 def _source(row: Row) -> str:
-    return in_one_line(row.get("energy_source")) or "source not told"
+    return in_one_line(row.get("energy_source")) or "unknown source"
 
 
 def _figure(
@@ -82,7 +82,7 @@ def _figure(
         format_workload(workload),
         f"{format_hardware(group.platform)}, {format_platform(group.platform)}",
         build_spec(_chart(styles, labels), rows, MARGIN + ROW_HEIGHT * len(order)),
-        ("contestant", "energy", "how it is known"),
+        ("framework", "energy", "source"),
         tuple((impl.label, f"{joules[impl][0]:.3g} J", joules[impl][1]) for impl in order),
     )
 

@@ -1,4 +1,4 @@
-"""Where each framework stands below the roof of its node."""
+"""Roofline charts: the rate of each implementation against the ceilings of its node."""
 
 from collections.abc import Iterable, Sequence
 
@@ -17,18 +17,20 @@ from velodrome.scheduler.reports.html.figures.chart import (
     encode_colour,
     encode_shape,
 )
-from velodrome.scheduler.reports.html.formatting import counted, cut
+from velodrome.scheduler.reports.html.formatting import show_count, truncate
 from velodrome.scheduler.reports.roofline import Roofline, RooflinePoint
 from velodrome.scheduler.results.sanitizing import in_one_line
 
 MOST = 6
 MOST_POINTS = 400
 GIGA = 1e9
-BEYOND = 2.0  # times the outermost points, to which the roof is drawn
+BEYOND = 2.0  # the roof extends past the outermost points by this factor
 
 
-def roofs(found: Iterable[Roofline], styles: Sequence[SeriesStyle]) -> tuple[ChartFigure, ...]:
-    """Of nodes with a point; those that have both ceilings first."""
+def plot_rooflines(
+    found: Iterable[Roofline], styles: Sequence[SeriesStyle]
+) -> tuple[ChartFigure, ...]:
+    """Plot each node with a point, those with both ceilings first."""
     drawn = sorted(
         (roof for roof in found if roof.points),
         key=lambda roof: (roof.ridge is None, -len(roof.points)),
@@ -51,20 +53,22 @@ def _figure(roof: Roofline, styles: Sequence[SeriesStyle], number: int) -> Chart
     rows += _roof_rows(roof)
     place = roof.place
     where = ", ".join(
-        filter(None, (roof.hardware, in_one_line(place.device), counted(place.threads, "thread")))
+        filter(
+            None, (roof.hardware, in_one_line(place.device), show_count(place.threads, "thread"))
+        )
     )
     return ChartFigure(
         f"figure-roof-{number}",
         roof.hostname or roof.node_id,
         f"{where}: {_ceilings(roof)}",
         build_spec(_chart(styles, rows), rows, 300),
-        ("contestant", "model", "phase", "FLOP per byte", "GFLOP/s", "of the roof"),
+        ("framework", "model", "phase", "FLOP per byte", "GFLOP/s", "of the roof"),
         tuple(_line(roof, one) for one in points),
     )
 
 
 def _roof_rows(roof: Roofline) -> list[ChartRow]:
-    """The roof at both ends and at its ridge."""
+    """Compute the roof at both ends and at its ridge."""
     across = [one.intensity for one in roof.points] + ([roof.ridge] if roof.ridge else [])
     ends = [min(across) / BEYOND, max(across) * BEYOND]
     ridge = [roof.ridge] if roof.ridge and ends[0] < roof.ridge < ends[1] else []
@@ -76,8 +80,8 @@ def _roof_rows(roof: Roofline) -> list[ChartRow]:
 
 
 def _ceilings(roof: Roofline) -> str:
-    flops = f"{roof.flops.per_s / GIGA:.0f} GFLOP/s" if roof.flops else "no gemm ran"
-    copied = f"{roof.bytes.per_s / GIGA:.1f} GB/s" if roof.bytes else "no copy ran"
+    flops = f"{roof.flops.per_s / GIGA:.0f} GFLOP/s" if roof.flops else "no gemm measured"
+    copied = f"{roof.bytes.per_s / GIGA:.1f} GB/s" if roof.bytes else "no copy measured"
     return f"{flops}, {copied}"
 
 
@@ -95,7 +99,7 @@ def _tip(roof: Roofline, one: RooflinePoint) -> str:
 def _line(roof: Roofline, one: RooflinePoint) -> tuple[str, ...]:
     return (
         Implementation(one.framework, one.variant).label,
-        cut(f"{one.model} b{one.batch_size}"),
+        truncate(f"{one.model} b{one.batch_size}"),
         one.phase,
         f"{one.intensity:.3g}",
         f"{one.flops_per_s / GIGA:.3g}",

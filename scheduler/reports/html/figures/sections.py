@@ -1,16 +1,16 @@
-"""All figures of a page, section by section; one without a figure says why."""
+"""The figure sections of a page; a section without a figure says why."""
 
 from collections.abc import Sequence
 
-from velodrome.scheduler.reports.html.figures.batch_sizes import batch_sizes
+from velodrome.scheduler.reports.html.figures.batch_sizes import plot_batch_sizes
 from velodrome.scheduler.reports.html.figures.chart import FigureSection, SeriesStyle
-from velodrome.scheduler.reports.html.figures.energy import energy
-from velodrome.scheduler.reports.html.figures.relative_times import distances
-from velodrome.scheduler.reports.html.figures.roofline_chart import roofs
-from velodrome.scheduler.reports.html.figures.threads import thread_scaling
+from velodrome.scheduler.reports.html.figures.energy import plot_energy
+from velodrome.scheduler.reports.html.figures.relative_times import plot_relative_times
+from velodrome.scheduler.reports.html.figures.roofline_chart import plot_rooflines
+from velodrome.scheduler.reports.html.figures.threads import plot_thread_scaling
 from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask
-from velodrome.scheduler.reports.html.figures.traces import traces
-from velodrome.scheduler.reports.html.formatting import listed
+from velodrome.scheduler.reports.html.figures.traces import plot_traces
+from velodrome.scheduler.reports.html.formatting import join_names
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.reports.html.overview import Overview
 from velodrome.scheduler.reports.html.queries import Queries
@@ -19,74 +19,72 @@ from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.sanitizing import in_one_line
 
 
-def sections(
+def build_sections(
     rows: Sequence[Row],
     groups: Sequence[PlatformCells],
-    seen: Overview,
+    overview: Overview,
     styles: Sequence[SeriesStyle],
-    picked: Sequence[TracedTask],
+    traced: Sequence[TracedTask],
     readings: Sequence[Row],
     queries: Queries,
 ) -> tuple[FigureSection, ...]:
     return (
         FigureSection(
             "distance",
-            "How far from the best",
-            "Gradient time (forward time where a model has no gradient) over the best of the same "
-            "line: same model, batch size, hardware, device and threads.",
-            distances(seen, styles),
-            "Nothing was timed by two contestants, so there is nothing to set beside each other.",
+            "Relative times",
+            "Gradient time (forward time for a model without gradient) relative to the best of the "
+            "same line: same model, batch size, hardware, device and threads.",
+            plot_relative_times(overview, styles),
+            "No line has two times to compare.",
             queries.grid(),
         ),
         FigureSection(
             "batch-sizes",
             "Time against batch size",
-            "Gradient time of one batch; both axes are logarithmic. Bars are 95 % intervals, where "
-            "there are any.",
-            batch_sizes(groups, styles),
+            "Gradient time of one batch; both axes are logarithmic. Bars are 95 % intervals.",
+            plot_batch_sizes(groups, styles),
             "No model was timed at two batch sizes in this sweep.",
             queries.batch_sizes(),
         ),
         FigureSection(
             "threads",
             "Thread scaling",
-            "How many times as fast as with the fewest threads; the dotted line is as many times "
-            "faster as there are threads.",
-            thread_scaling(groups, styles),
-            "Nothing was timed at two thread counts in this sweep.",
+            "Speedup over the fewest threads. Dotted line: ideal speedup.",
+            plot_thread_scaling(groups, styles),
+            "No model was timed at two thread counts in this sweep.",
             queries.threads(),
         ),
         FigureSection(
             "traces",
             "Utilization over time",
-            "Busy cores of the worker and its children, read from outside, of one task of each "
-            "contestant; the dotted line is the threads that it was given.",
-            traces(picked, readings),
-            "No task has two readings of its utilization.",
-            queries.traces(picked),
+            "Busy cores of the worker and its children, sampled by another process; one task of "
+            "each framework variant. Dotted line: assigned threads.",
+            plot_traces(traced, readings),
+            "No task has two utilization readings.",
+            queries.traces(traced),
         ),
         FigureSection(
             "roofline",
             "Roofline",
-            "Rate against arithmetic intensity, below the ceilings that gemm and copy reached on "
-            "the same node (Williams, Waterman and Patterson, CACM 52 (4), 2009). Filled points "
-            "are gradients, open ones forward.",
-            roofs(build_rooflines(rows), styles),
-            "No model whose arithmetic is known was timed.",
+            "Rate against arithmetic intensity, with the ceilings that gemm and copy reached on "
+            "the same node (Williams, Waterman and Patterson, CACM 52 (4), 2009). Filled points: "
+            "gradient; open points: forward.",
+            plot_rooflines(build_rooflines(rows), styles),
+            "No model with known FLOP was timed.",
             queries.roofline(),
         ),
         FigureSection(
             "energy",
             "Energy",
-            "Of one gradient: the median over repeats, and whether a counter measured it or it is "
-            "estimated from power.",
-            energy(groups, styles),
-            f"No energy of any gradient is known{_reasons(rows)}.",
+            "Energy per gradient, median over repeats. Source: an energy counter, or an estimate "
+            "from power.",
+            plot_energy(groups, styles),
+            f"No energy per gradient is known{_reasons(rows)}.",
             queries.energy(),
         ),
     )
 
 
 def _reasons(rows: Sequence[Row]) -> str:
-    told = sorted({in_one_line(row.get("energy_reason")) for row in rows} - {""})
-    return f": {listed(told, 3)}" if told else ""
+    reasons = sorted({in_one_line(row.get("energy_reason")) for row in rows} - {""})
+    return f": {join_names(reasons, 3)}" if reasons else ""

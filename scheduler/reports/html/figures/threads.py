@@ -1,4 +1,4 @@
-"""How much faster more threads are, beside what they would be at best."""
+"""Charts of thread scaling: the speedup over the fewest threads, with the ideal speedup."""
 
 from collections.abc import Sequence
 
@@ -17,20 +17,20 @@ from velodrome.scheduler.reports.html.figures.chart import (
     encode_dash,
     encode_shape,
 )
-from velodrome.scheduler.reports.html.formatting import format_workload, shown_duration
+from velodrome.scheduler.reports.html.formatting import format_workload, show_duration
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.reports.tables import implementation_order, workload_order
 
 MOST = 12
-IDEAL = "as many times faster as threads"
+IDEAL = "ideal speedup"
 
 Times = dict[Implementation, dict[int, Time]]
 
 
-def thread_scaling(
+def plot_thread_scaling(
     groups: Sequence[PlatformCells], styles: Sequence[SeriesStyle]
 ) -> tuple[ChartFigure, ...]:
-    """Of courses that were timed at two thread counts or more on one type of node."""
+    """Plot each workload that was timed at two thread counts or more on one node type."""
     found: list[ChartFigure] = []
     for where, workloads in _by_place(groups).items():
         for workload in sorted(workloads, key=workload_order):
@@ -66,11 +66,11 @@ def _figure(
         fewest = min(times)
         for threads, time in sorted(times.items()):
             speedup = times[fewest].median_ns / time.median_ns if time.median_ns else 0.0
-            told = f"{speedup:.2f} times as fast as {fewest}"
-            tip = f"{impl.label}, {threads} threads: {shown_duration(time.median_ns)}, {told}"
+            ratio = f"{speedup:.2f}x the speed of {fewest}"
+            tip = f"{impl.label}, {threads} threads: {show_duration(time.median_ns)}, {ratio}"
             rows.append({"who": impl.label, "threads": threads, "speedup": speedup, "tip": tip})
             table.append(
-                (impl.label, str(threads), shown_duration(time.median_ns), f"{speedup:.2f}")
+                (impl.label, str(threads), show_duration(time.median_ns), f"{speedup:.2f}")
             )
     counts = sorted({threads for times in found.values() for threads in times})
     rows += [
@@ -82,7 +82,7 @@ def _figure(
         format_workload(workload),
         where,
         build_spec(_chart(styles, counts), rows),
-        ("contestant", "threads", "time", "times as fast"),
+        ("framework", "threads", "time", "speedup"),
         tuple(table),
     )
 
@@ -94,7 +94,7 @@ def _chart(styles: Sequence[SeriesStyle], counts: Sequence[int]) -> Chart:
         scale=alt.Scale(type="log", base=2, nice=False, padding=12),
         axis=alt.Axis(values=list(counts), format="d", grid=False),
     )
-    up = alt.Y("speedup:Q", title="times as fast")
+    up = alt.Y("speedup:Q", title="speedup")
     ideal = (
         empty_chart()
         .mark_line(strokeDash=[2, 4], color="currentColor", opacity=0.5)

@@ -1,11 +1,11 @@
-"""Which tasks' utilization is drawn: decided before any reading is read."""
+"""The selection of tasks whose utilization is plotted."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.reports.cell_keys import Workload, read_implementation, read_workload
 from velodrome.scheduler.reports.html.formatting import format_platform, format_workload
-from velodrome.scheduler.reports.html.grid import lowest
+from velodrome.scheduler.reports.html.grid import find_fastest
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.results.sanitizing import in_one_line
 
@@ -14,7 +14,7 @@ MOST = 6
 
 @dataclass(frozen=True)
 class TracedTask:
-    """A task whose readings are to be read: of one contestant, its first repeat."""
+    """One task to plot: the first repeat of one implementation."""
 
     task_id: str
     repeat: int
@@ -23,8 +23,8 @@ class TracedTask:
     threads: int
 
 
-def chosen(groups: Sequence[PlatformCells]) -> tuple[TracedTask, ...]:
-    """One per contestant, all on the course that takes longest where most have a number."""
+def select_traced_tasks(groups: Sequence[PlatformCells]) -> tuple[TracedTask, ...]:
+    """Select one task per implementation, on the slowest of the workloads with most times."""
     for group in groups:
         workload = _longest(group)
         if workload is not None:
@@ -34,7 +34,7 @@ def chosen(groups: Sequence[PlatformCells]) -> tuple[TracedTask, ...]:
 
 def _longest(group: PlatformCells) -> Workload | None:
     def weight(workload: Workload) -> tuple[int, float]:
-        time = lowest(group, workload, "gradient") or lowest(group, workload, "forward")
+        time = find_fastest(group, workload, "gradient") or find_fastest(group, workload, "forward")
         numbered = sum(
             1 for (one, _), cell in group.cells.items() if one == workload and cell.with_number
         )

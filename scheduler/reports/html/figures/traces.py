@@ -1,4 +1,4 @@
-"""Utilization over time of a few tasks, with the phases that it fell into."""
+"""Charts of utilization over time with the phases of a task."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.sanitizing import in_one_line
 
 MOST_POINTS = 300
-LETTER = 0.02  # share of the width that a letter of a phase's name takes
-HEADROOM = 1.2  # above the threads that were given, where the names of phases stand
+LETTER = 0.02  # width of a letter of a phase's name, as a share of the chart
+HEADROOM = 1.2  # above the assigned threads, for the names of phases
 PHASES = ("import", "build", "verify", "warmup", "forward", "gradient", "update")
 NS_PER_S = 1e9
 
 
-def traces(picked: Sequence[TracedTask], readings: Sequence[Row]) -> tuple[ChartFigure, ...]:
-    """readings: rows of `utilization` of those tasks; what has fewer than two is left out."""
+def plot_traces(tasks: Sequence[TracedTask], readings: Sequence[Row]) -> tuple[ChartFigure, ...]:
+    """Plot each task with two readings or more. readings: rows of `utilization`."""
     found = []
-    for number, one in enumerate(picked):
+    for number, one in enumerate(tasks):
         own = [
             row for row in readings if (row["task_id"], row["repeat"]) == (one.task_id, one.repeat)
         ]
@@ -46,7 +46,7 @@ class _Instant:
 
 
 def _instants(rows: Sequence[Row]) -> list[_Instant]:
-    """A reading has a row per GPU, and is one instant."""
+    """Merge the rows of one reading: there is a row per GPU."""
     in_order = sorted(rows, key=lambda row: int(str(row["at_ns"])))
     start = int(str(in_order[0]["at_ns"])) if in_order else 0
     found = []
@@ -90,7 +90,7 @@ def _figure(one: TracedTask, instants: Sequence[_Instant], number: int) -> Chart
 
 
 def _bands(instants: Sequence[_Instant]) -> Iterator[ChartRow]:
-    """A band begins where the reading before it was, as a reading is of the time up to it."""
+    """Yield the bands of phases. A reading covers the time since the one before it."""
     span = instants[-1].at_s or 1.0
     begin = 0.0
     for phase, group in groupby(instants, key=lambda one: one.phase):
@@ -107,10 +107,10 @@ def _bands(instants: Sequence[_Instant]) -> Iterator[ChartRow]:
 
 
 def _thinned(instants: Sequence[_Instant]) -> list[_Instant]:
-    """At most so many: of each stretch the reading with the most busy cores."""
+    """Keep MOST_POINTS readings at most: of each interval the one with the most busy cores."""
     width = -(-len(instants) // MOST_POINTS)
-    stretches = (instants[at : at + width] for at in range(0, len(instants), width))
-    return [max(stretch, key=lambda one: one.cores) for stretch in stretches]
+    windows = (instants[at : at + width] for at in range(0, len(instants), width))
+    return [max(window, key=lambda one: one.cores) for window in windows]
 
 
 def _tip(one: _Instant) -> str:
@@ -127,7 +127,7 @@ def _line(band: ChartRow, instants: Sequence[_Instant]) -> tuple[str, ...]:
 
 def _chart(threads: int, top: float, has_gpu: bool) -> Chart:  # noqa: FBT001 - one more line
     tip = alt.Tooltip("tip:N")
-    across = alt.X("at:Q", title="seconds since the worker's start", axis=alt.Axis(grid=False))
+    across = alt.X("at:Q", title="seconds since worker start", axis=alt.Axis(grid=False))
     up = alt.Y(
         "cores:Q", title="busy cores", scale=alt.Scale(domainMin=0, domainMax=top, nice=False)
     )

@@ -24,7 +24,7 @@
     return vegaEmbed(place, spec, { ast: true, renderer: "svg", actions: false, defaultStyle: false,
       mode: "vega-lite", config, tooltip: tell }).catch((error) => {
       console.error(place.dataset.figure, String(error));
-      place.textContent = "This figure could not be drawn; the table below holds its numbers.";
+      place.textContent = "This chart could not be drawn; see the table below.";
     });
   }
 
@@ -45,7 +45,7 @@
     for (const one of document.querySelectorAll("details.block, details.reason")) one.open = true;
   });
 
-  // Two cells beside each other, with what differs marked.
+  // Comparison of two cells, with their differences marked.
   const picking = document.getElementById("picking");
   let first = null;
   function facts(card) {
@@ -67,7 +67,7 @@
     for (const card of [one, other]) put(head, "th", card.querySelector("h3").textContent + ", " + card.querySelector(".where").textContent);
     for (const name of new Set([...left.keys(), ...right.keys()])) {
       const row = table.appendChild(document.createElement("tr"));
-      const texts = [left.get(name) || "not told", right.get(name) || "not told"];
+      const texts = [left.get(name) || "unknown", right.get(name) || "unknown"];
       put(row, "th", name);
       for (const text of texts) put(row, "td", text, texts[0] !== texts[1]);
     }
@@ -75,12 +75,12 @@
     document.getElementById("beside").showPopover();
   }
   document.addEventListener("click", (event) => {
-    const asks = event.target.closest(".set-beside");
+    const asks = event.target.closest(".compare-with");
     const cell = event.target.closest("td > button[popovertarget]");
     if (asks) {
       first = document.getElementById(asks.dataset.cell);
       first.hidePopover();
-      picking.textContent = first.querySelector("h3").textContent + ": now press another place of the grid";
+      picking.textContent = first.querySelector("h3").textContent + ": now select another cell";
       picking.hidden = false;
     } else if (first && cell) {
       event.preventDefault();
