@@ -22,10 +22,10 @@ from velodrome.scheduler.comparison.side_selection import parse, rows_of, subjec
 from velodrome.scheduler.comparison.verdicts import Turn
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError
 from velodrome.scheduler.reports.possible_rows import drop_impossible_values
-from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.reports.text_tables import csv_rows
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.results.typed_rows import TaskRow, node_rows, task_rows
 from velodrome.scheduler.statistics.ratio_tests import LEAST, Verdict
 from velodrome.scheduler.sweeps.quantities import parse_share, read_option
 
@@ -129,19 +129,19 @@ def to_json(outcome: Outcome) -> dict[str, object]:
     }
 
 
-def _rows(store: Store, sweep_id: str) -> Sequence[Row]:
-    return drop_impossible_values(store.read("tasks", sweep_id, WITHOUT_CHECKS).to_pylist())
+def _rows(store: Store, sweep_id: str) -> Sequence[TaskRow]:
+    return task_rows(drop_impossible_values(store.read("tasks", sweep_id, WITHOUT_CHECKS)))
 
 
 def _past(store: Store, sweep_ids: Iterable[str]) -> History:
     """Collect the history of the newest of these sweeps."""
-    found: list[Row] = []
+    found: list[TaskRow] = []
     for sweep_id in islice(sweep_ids, MOST_SWEEPS):
-        found += drop_impossible_values(store.read("tasks", sweep_id, COLUMNS).to_pylist())
+        found += task_rows(drop_impossible_values(store.read("tasks", sweep_id, COLUMNS)))
     return history(found)
 
 
 def _nodes(store: Store, sweep_ids: Iterable[str]) -> Nodes:
     return nodes_by_key(
-        row for sweep_id in sweep_ids for row in store.read("nodes", sweep_id).to_pylist()
+        row for sweep_id in sweep_ids for row in node_rows(store.read("nodes", sweep_id))
     )

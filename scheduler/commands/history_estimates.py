@@ -6,14 +6,14 @@ from collections.abc import Callable
 from functools import cached_property
 from statistics import median
 
-from velodrome.scheduler.history.cell_series import cell_of, history
+from velodrome.scheduler.history.cell_series import history
 from velodrome.scheduler.history.history_reading import past_rows
 from velodrome.scheduler.history.past_durations import Pasts, pasts
 from velodrome.scheduler.plans.budget import BudgetedPlan, fit_budget
 from velodrome.scheduler.plans.durations import DurationEstimates
 from velodrome.scheduler.plans.planning import Plan
-from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.results.typed_rows import CellKey, TaskRow
 from velodrome.scheduler.sweeps import quantities
 from velodrome.scheduler.sweeps.quantities import read_option
 
@@ -61,7 +61,7 @@ class RunPlanner:
             plan,
             left_s,
             self._pasts(plan).estimate,
-            lambda one: widths.get((cell_of(one.task), one.node_id)),
+            lambda one: widths.get((CellKey.of(one.task), one.node_id)),
         )
         for line in describe_left_out(found, self._budget_s):
             self._say(line)
@@ -80,7 +80,7 @@ class RunPlanner:
         return self._foresight
 
     @cached_property
-    def _rows(self) -> tuple[Row, ...]:
+    def _rows(self) -> tuple[TaskRow, ...]:
         reader = self._store.reader()
         found = past_rows(reader, self._name, NIGHTS)
         for fault in reader.faults:
@@ -88,13 +88,13 @@ class RunPlanner:
         return found
 
     @cached_property
-    def _widths(self) -> dict[tuple[object, ...], float]:
+    def _widths(self) -> dict[tuple[CellKey, str], float]:
         """Median half-width of the last runs, by cell and node."""
-        found: dict[tuple[object, ...], float] = {}
+        found: dict[tuple[CellKey, str], float] = {}
         for cell, points in history(self._rows).items():
             known = [one.width for one in points[-LATEST:] if one.width is not None]
             if known:
-                found[cell_of(cell), cell.node_id] = median(known)
+                found[cell.key, cell.node_id] = median(known)
         return found
 
 

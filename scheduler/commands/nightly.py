@@ -22,7 +22,7 @@ from velodrome.scheduler.commands.target import Target
 from velodrome.scheduler.commands.trend_site import NIGHTS, write_site
 from velodrome.scheduler.comparison.causes import nodes_by_key
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError, StoreError, VelodromeError
-from velodrome.scheduler.history.cell_series import Followed, History, cell_of
+from velodrome.scheduler.history.cell_series import Followed, History
 from velodrome.scheduler.history.false_alarms import false_alarms
 from velodrome.scheduler.history.history_reading import name_in, night_ids, read_history
 from velodrome.scheduler.history.latest_run import Verdict, judge
@@ -40,9 +40,10 @@ from velodrome.scheduler.nightly.nightly_result import Night
 from velodrome.scheduler.nightly.summary import summary
 from velodrome.scheduler.plans.planning import CONFIRMING, Plan
 from velodrome.scheduler.reports.possible_rows import drop_impossible_values
-from velodrome.scheduler.reports.task_rows import Row, select_last_attempts, select_unexpected
+from velodrome.scheduler.reports.task_rows import select_last_attempts, select_unexpected
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store, new_sweep_id
+from velodrome.scheduler.results.typed_rows import CellKey, TaskRow, node_rows, task_rows
 from velodrome.scheduler.site.pages import LatestRunSummary, put
 from velodrome.scheduler.sweeps.sweep import Sweep
 from velodrome.scheduler.sweeps.sweep_file import load_sweep
@@ -143,7 +144,7 @@ class NightlyPlanner(RunPlanner):
     def select(self, plan: Plan) -> Plan:
         self._planned = len(plan.placements)
         tasks = [one.task for one in plan.placements] + [one.task for one in plan.unplaceable]
-        asked = {cell_of(task) for task in tasks}
+        asked = {CellKey.of(task) for task in tasks}
         self.promise = replace(self.promise, asked=asked)
         return super().select(plan)
 
@@ -153,9 +154,9 @@ class NightlyPlanner(RunPlanner):
             self._say(f"{len(verdict.open)} cells look changed: measuring them again")
         return again(plan, verdict.open, self._sweep.repeats)
 
-    def left_out(self, rows: Sequence[Row]) -> int:
+    def left_out(self, rows: Sequence[TaskRow]) -> int:
         """Count runs of the whole plan that have no row."""
-        planned = [row for row in rows if row["node_id"] and int(str(row["repeat"])) < CONFIRMING]
+        planned = [row for row in rows if row.node_id and row.repeat < CONFIRMING]
         return max(0, self._planned - len(planned))
 
 
@@ -219,15 +220,16 @@ _CELL = (
 )
 
 
-def _rows(store: Store, sweep_id: str) -> list[Row]:
-    rows = store.read("tasks", sweep_id, WITHOUT_CHECKS).to_pylist()
-    return select_last_attempts(drop_impossible_values(rows))
+def _rows(store: Store, sweep_id: str) -> list[TaskRow]:
+    return select_last_attempts(
+        task_rows(drop_impossible_values(store.read("tasks", sweep_id, WITHOUT_CHECKS)))
+    )
 
 
 def _explanations(store: Store, verdict: Verdict) -> dict[Followed, Explanation]:
     needed = sweeps_needed(verdict)
     rows = [row for sweep_id in needed for row in _rows(store, sweep_id)]
-    nodes = [row for one in needed for row in store.read("nodes", one).to_pylist()]
+    nodes = [row for one in needed for row in node_rows(store.read("nodes", one))]
     return explanations(verdict, by_cell(rows), nodes_by_key(nodes))
 
 

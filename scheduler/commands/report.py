@@ -37,12 +37,12 @@ from velodrome.scheduler.reports.roofline import build_rooflines
 from velodrome.scheduler.reports.tables import Table, build_table
 from velodrome.scheduler.reports.terminal_tables import UnwrappedLine
 from velodrome.scheduler.reports.text_tables import csv_rows, escape_markdown, markdown_table
-from velodrome.scheduler.results.ceilings import fill_ceilings
+from velodrome.scheduler.results.derived_columns import fill_ceilings
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.results.typed_rows import TaskRow, task_rows
 
-Row = dict[str, object]
-Rows = list[Row]
+Rows = list[TaskRow]
 
 PICTURE_WIDTH = 110
 
@@ -103,7 +103,7 @@ def _only(flags: Mapping[Choice, bool], otherwise: Choice) -> Choice:
 class Rendering:
     """A report in every form, made on demand."""
 
-    flat: Sequence[Mapping[str, object]]  # for JSON and CSV
+    flat: Sequence[Mapping[str, object]] | None  # for JSON; None: the rows of `tasks`
     csv: Callable[[], str]
     markdown: Callable[[], str]
     rich: Callable[[], RenderableType]
@@ -113,7 +113,7 @@ class Rendering:
 class ReportResult:
     """Rows of a printed report. status: INCOMPLETE if some are missing."""
 
-    rows: Sequence[Mapping[str, object]]
+    rows: Sequence[TaskRow]
     status: int
 
 
@@ -127,8 +127,9 @@ def report(
     store = Store.for_reading(results)
     chosen_id = store.resolve(sweep_id or "last")
     columns = None if form is Form.JSON else WITHOUT_CHECKS
-    rows = drop_impossible_values(store.read("tasks", chosen_id, columns).to_pylist())
-    rows = fill_ceilings(rows, store.ceilings(chosen_id))
+    table = drop_impossible_values(store.read("tasks", chosen_id, columns))
+    table = fill_ceilings(table, store.ceilings(chosen_id))
+    rows = task_rows(table.select(WITHOUT_CHECKS))
     try:
         shown = _SHOWN[kind](rows, store, chosen_id)
     finally:  # what is missing may be why there is nothing to show
@@ -138,7 +139,7 @@ def report(
     if left and form in (Form.JSON, Form.CSV):
         sys.stderr.write(f"velodrome: {left}\n")
     if form is Form.JSON:
-        print_json(shown.flat)
+        print_json(table.to_pylist() if shown.flat is None else shown.flat)
     elif form is Form.CSV:
         print(shown.csv(), end="")
     elif form is Form.MARKDOWN:
@@ -161,7 +162,7 @@ def report(
     return ReportResult(rows, incomplete_results.exit_status(store.faults, [chosen_id]))
 
 
-def outlier_status(rows: Sequence[Mapping[str, object]]) -> int:
+def outlier_status(rows: Sequence[TaskRow]) -> int:
     """Exit status 1 if a machine is an outlier."""
     return 1 if find_outliers(collect_task_times(rows)) else 0
 
@@ -172,7 +173,7 @@ def _times(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     tables = [build_table(block, cells) for block, cells in gathered.items()]
     outlier = outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))
     return Rendering(
-        rows,
+        None,
         lambda: csv_rows([build_cell_row(*entry) for entry in _flat(gathered)]),
         lambda: (
             render_markdown(tables, first) + (f"\n{escape_markdown(outlier)}\n" if outlier else "")

@@ -19,10 +19,10 @@ from velodrome.scheduler.reports.html.page_data import (
 )
 from velodrome.scheduler.reports.html.summary import Sentence
 from velodrome.scheduler.reports.process_variation import read_cell_history
-from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.atomic_files import open_owner_writable
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.task_row import velodrome_version
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 MIB = 2**20
 
@@ -48,7 +48,7 @@ def write_page(results: str | Path, sweep_id: str, file: Path) -> ReportResult:
     return ReportResult(rows, incomplete_results.exit_status(store.faults, [chosen]))
 
 
-def render_page(store: Store, sweep_id: str, results: str | Path, rows: list[Row]) -> str:
+def render_page(store: Store, sweep_id: str, results: str | Path, rows: list[TaskRow]) -> str:
     """Render the page. store: a reader. rows: the sweep's, from read_task_rows."""
     nodes = read_node_rows(store, sweep_id)
     few = partial(read_utilization, store, sweep_id)

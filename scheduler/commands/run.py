@@ -30,6 +30,7 @@ from velodrome.scheduler.reports.task_rows import select_unexpected
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.sweep_ids import require_sweep_id
+from velodrome.scheduler.results.typed_rows import task_rows
 from velodrome.scheduler.sweeps.sweep import Sweep
 from velodrome.scheduler.sweeps.sweep_file import load_sweep, parse_sweep
 
@@ -75,10 +76,11 @@ def _sweep(path: Path | None, store: Store, resumed: str) -> Sweep:
 
 def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) -> int:
     columns = None if as_json else WITHOUT_CHECKS
-    rows = drop_impossible_values(store.read("tasks", sweep_id, columns).to_pylist())
+    table = drop_impossible_values(store.read("tasks", sweep_id, columns))
+    rows = task_rows(table.select(WITHOUT_CHECKS))
     surprising = select_unexpected(rows)
     if as_json:
-        print_json(rows)
+        print_json(table.to_pylist())
         return 1 if surprising else 0
     reader = store.reader()
     gathered = collect_cells(rows, read_cell_history(reader, sweep_id))

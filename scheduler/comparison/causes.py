@@ -12,15 +12,13 @@ from dataclasses import dataclass
 
 from velodrome.scheduler.comparison.matching import Pair
 from velodrome.scheduler.comparison.recorded_attributes import ATTRIBUTES, Attribute, Realm
-from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.results.typed_rows import NodeRow
 from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
 
 SHOWN = 3  # values of one side
 NOTHING = frozenset({""})
 
-NodeKey = tuple[object, object]
-Nodes = Mapping[NodeKey, Row]
+Nodes = Mapping[tuple[str, str], NodeRow]  # by sweep and node
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,9 @@ class Cause:
         return _share(self.moved, self.of_moved) - _share(self.still, self.of_still)
 
 
-def nodes_by_key(rows: Iterable[Row]) -> dict[NodeKey, Row]:
+def nodes_by_key(rows: Iterable[NodeRow]) -> Nodes:
     """Index the `nodes` table for look-up from a row of `tasks`."""
-    return {(row["sweep_id"], row["node_id"]): row for row in rows}
+    return {(row.sweep_id, row.node_id): row for row in rows}
 
 
 def changed(
@@ -114,9 +112,7 @@ def _change(
 ) -> tuple[frozenset[str], frozenset[str]] | None:
     """Return the values on both sides; None if they are equal or one is unknown."""
     base, candidate = (
-        frozenset(
-            attribute.read(row, nodes.get((row["sweep_id"], row["node_id"]), {})) for row in rows
-        )
+        frozenset(attribute.read(row, nodes.get((row.sweep_id, row.node_id))) for row in rows)
         - NOTHING
         for rows in (pair.base, pair.candidate)
     )
@@ -128,7 +124,7 @@ def _change(
 
 
 def _framework(pair: Pair) -> str:
-    return in_one_line(pair.candidate[0]["framework"])
+    return pair.candidate[0].framework
 
 
 def _listed(values: Counter[str]) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from velodrome.agents.task import device_name
-from velodrome.scheduler.comparison.fingerprints import FINGERPRINT, Rules, told
+from velodrome.scheduler.comparison.fingerprints import FINGERPRINT, Rules
 from velodrome.scheduler.comparison.outcome import Outcome
 from velodrome.scheduler.distinct_names import make_distinct
-from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 _Cell = tuple[str, ...]
 
@@ -25,18 +25,18 @@ class Names:
     has_places: bool
     apart: Mapping[_Cell, str] = field(default_factory=dict)
 
-    def full(self, row: Row) -> str:
+    def full(self, row: TaskRow) -> str:
         """Return e.g. `torch eager lenet b64 cpu 1t`."""
         place = " ".join(_place(row, self.rules, with_type=self.has_types))
         return f"{_course(row, self.rules)} {place}".rstrip() + self._apart(row)
 
-    def short(self, row: Row) -> str:
+    def short(self, row: TaskRow) -> str:
         """Return `torch eager lenet b64` if all cells share a place."""
         if self.has_places:
             return self.full(row)
         return _course(row, self.rules) + self._apart(row)
 
-    def _apart(self, row: Row) -> str:
+    def _apart(self, row: TaskRow) -> str:
         return self.apart.get(_cell(row, self.rules), "")
 
 
@@ -44,12 +44,12 @@ def names_in(outcome: Outcome) -> Names:
     rules = Rules(outcome.subjects)
     compared = (duel.pair.candidate[0] for duel in outcome.duels)
     places = {tuple(_place(row, rules, with_type=True)) for row in compared}
-    types = {told(row, "node_type") for row in _cells(outcome)}
+    types = {row.node_type for row in _cells(outcome)}
     has_types = len(types) > 1 and "node_type" not in rules.free
     alike = Names(rules, has_types, has_places=len(places) > 1)
     rows = {_cell(row, rules): row for row in _named(outcome)}
     plain = {key: alike.full(row) for key, row in rows.items()}
-    fields = {key: {name: told(row, name) for name in _TELLING} for key, row in rows.items()}
+    fields = {key: {name: row.text(name) for name in _TELLING} for key, row in rows.items()}
     full = make_distinct(plain, fields)
     apart = {key: name.removeprefix(plain[key]) for key, name in full.items()}
     return Names(rules, has_types, alike.has_places, apart)
@@ -58,11 +58,11 @@ def names_in(outcome: Outcome) -> Names:
 _TELLING = tuple(name for name in FINGERPRINT if name not in ("threads", "gpu_count"))
 
 
-def _cell(row: Row, rules: Rules) -> _Cell:
+def _cell(row: TaskRow, rules: Rules) -> _Cell:
     return (*rules.asked(row), *rules.fingerprint(row))
 
 
-def _named(outcome: Outcome) -> Iterable[Row]:
+def _named(outcome: Outcome) -> Iterable[TaskRow]:
     """Yield a row of each cell, from which its name is made."""
     yield from (duel.pair.candidate[0] for duel in outcome.duels)
     yield from (change.pair.candidate[0] for change in outcome.changes)
@@ -70,20 +70,19 @@ def _named(outcome: Outcome) -> Iterable[Row]:
     yield from (rows[0] for rows in (*outcome.vanished, *outcome.appeared))
 
 
-def _cells(outcome: Outcome) -> Iterable[Row]:
+def _cells(outcome: Outcome) -> Iterable[TaskRow]:
     """Yield these, and the base rows of refused pairs."""
     yield from _named(outcome)
     yield from (entry.pair.base[0] for entry in outcome.refused)
 
 
-def _course(row: Row, rules: Rules) -> str:
-    names = [told(row, name) for name in ("framework", "variant") if name not in rules.free]
-    return " ".join([*names, f"{told(row, 'model')} b{row['batch_size']}"])
+def _course(row: TaskRow, rules: Rules) -> str:
+    names = [row.text(name) for name in ("framework", "variant") if name not in rules.free]
+    return " ".join([*names, f"{row.model} b{row.batch_size}"])
 
 
-def _place(row: Row, rules: Rules, *, with_type: bool) -> list[str]:
-    count = int(told(row, "gpu_count") or 0)
-    device = device_name(told(row, "device"), count, told(row, "gpu_model"))
-    fields = {"device": device, "threads": f"{row['threads']}t"}
-    all_of_it = fields | ({"node_type": told(row, "node_type")} if with_type else {})
+def _place(row: TaskRow, rules: Rules, *, with_type: bool) -> list[str]:
+    device = device_name(row.device, row.gpu_count or 0, row.gpu_model)
+    fields = {"device": device, "threads": f"{row.threads}t"}
+    all_of_it = fields | ({"node_type": row.node_type} if with_type else {})
     return [text for field, text in all_of_it.items() if text and field not in rules.free]

@@ -4,12 +4,11 @@ import math
 from collections.abc import Iterable, Sequence
 
 from velodrome.scheduler.comparison.cell_names import Names
-from velodrome.scheduler.comparison.fingerprints import told
 from velodrome.scheduler.comparison.matching import Pair, Refused, Rows
 from velodrome.scheduler.comparison.outcome import Outcome
 from velodrome.scheduler.comparison.verdicts import Change, Duel
 from velodrome.scheduler.reports.tables import format_duration
-from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
 from velodrome.scheduler.statistics.ratio_tests import Verdict
 
@@ -111,14 +110,14 @@ def _pair(outcome: str, pair: Pair) -> dict[str, object]:
 def _both(pair: Pair, name: str) -> object:
     base, candidate = _values(pair.base, name), _values(pair.candidate, name)
     if base == candidate and len(base) == 1:
-        value = pair.candidate[0].get(name)
+        value: object = getattr(pair.candidate[0], name)
         return value if isinstance(value, int) else base[0]
     sides = [", ".join(values) for values in (base, candidate)]
     return sides[0] if base == candidate else " -> ".join(sides)
 
 
-def _values(rows: Iterable[Row], name: str) -> list[str]:
-    return sorted({told(row, name) for row in rows})
+def _values(rows: Iterable[TaskRow], name: str) -> list[str]:
+    return sorted({row.text(name) for row in rows})
 
 
 def _numbers(duel: Duel) -> dict[str, object]:

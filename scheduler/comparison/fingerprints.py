@@ -8,12 +8,10 @@ candidates for the cause of a change (velodrome.scheduler.comparison.causes).
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 from velodrome.agents.environments.versions import split
 from velodrome.agents.node_types import normalize_gpu_names
-from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 ASKED = ("framework", "variant", "model", "batch_size", "device")
 HARDWARE = ("node_type", "cpu_model", "gpu_name")
@@ -65,15 +63,15 @@ class Rules:
             name for field in self.subjects for name in _COMES_WITH.get(field, (field,))
         )
 
-    def asked(self, row: Row) -> tuple[str, ...]:
+    def asked(self, row: TaskRow) -> tuple[str, ...]:
         """Return the fields that identify a row's cell."""
         return tuple(self._cell(row, field) for field in ASKED if field not in self.free)
 
-    def fingerprint(self, row: Row) -> tuple[str, ...]:
+    def fingerprint(self, row: TaskRow) -> tuple[str, ...]:
         """Return the fields that must be equal."""
         return tuple(reading(row, field) for field in FINGERPRINT if field not in self.free)
 
-    def mismatches(self, base: Row, candidate: Row) -> tuple[Mismatch, ...]:
+    def mismatches(self, base: TaskRow, candidate: TaskRow) -> tuple[Mismatch, ...]:
         """Return the fields that differ; an empty field on either side matches."""
         fields = [field for field in FINGERPRINT if field not in self.free]
         sides = ((field, reading(base, field), reading(candidate, field)) for field in fields)
@@ -83,7 +81,7 @@ class Rules:
             if left != right and NO_FINGERPRINT not in (left, right)
         )
 
-    def ambiguous(self, rows: Iterable[Row]) -> tuple[str, tuple[str, ...]] | None:
+    def ambiguous(self, rows: Iterable[TaskRow]) -> tuple[str, tuple[str, ...]] | None:
         """Return a freed field with several values among the rows of one cell, with these.
 
         Hardware may have several: a comparison of machines may name several.
@@ -96,32 +94,23 @@ class Rules:
                     return field, tuple(sorted(found))
         return None
 
-    def _cell(self, row: Row, field: str) -> str:
-        text = told(row, field)
+    def _cell(self, row: TaskRow, field: str) -> str:
+        text = row.text(field)
         if field == "framework" and "framework_version" in self.subjects:
             return split(text)[0]  # `torch` and `torch==2.12.1` are the same cell
         return text
 
 
 def grouped(
-    rows: Iterable[Row], key: Callable[[Row], tuple[str, ...]]
-) -> dict[tuple[str, ...], list[Row]]:
-    found: dict[tuple[str, ...], list[Row]] = {}
+    rows: Iterable[TaskRow], key: Callable[[TaskRow], tuple[str, ...]]
+) -> dict[tuple[str, ...], list[TaskRow]]:
+    found: dict[tuple[str, ...], list[TaskRow]] = {}
     for row in rows:
         found.setdefault(key(row), []).append(row)
     return found
 
 
-def reading(row: Row, field: str) -> str:
+def reading(row: TaskRow, field: str) -> str:
     """Return a field without what a driver may change in a GPU's name."""
-    text = told(row, field)
+    text = row.text(field)
     return normalize_gpu_names(text) if field == "gpu_name" else text
-
-
-def told(row: Row, field: str) -> str:
-    """Return a field as text that is safe to show; empty if the row has none."""
-    value = row.get(field)
-    return NO_FINGERPRINT if value is None else _plain(str(value))
-
-
-_plain = lru_cache(maxsize=10_000)(in_one_line)  # the same few names in every row

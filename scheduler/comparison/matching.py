@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from velodrome.scheduler.comparison.fingerprints import Mismatch, Rules, grouped
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 Key = tuple[str, ...]
-Rows = tuple[Row, ...]
+Rows = tuple[TaskRow, ...]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Matched:
     appeared: tuple[Rows, ...]
 
 
-def match(base: Iterable[Row], candidate: Iterable[Row], rules: Rules) -> Matched:
+def match(base: Iterable[TaskRow], candidate: Iterable[TaskRow], rules: Rules) -> Matched:
     """Match cells. ConfigError if a cell of one side mixes values of a compared field."""
     sides = (_cells(base, rules, "BASE"), _cells(candidate, rules, "CANDIDATE"))
     common = dict.fromkeys(key for key in sides[0] if key in sides[1])
@@ -62,7 +62,7 @@ def match(base: Iterable[Row], candidate: Iterable[Row], rules: Rules) -> Matche
     return Matched(tuple(pairs), tuple(refused), tuple(vanished), tuple(appeared))
 
 
-def _cells(rows: Iterable[Row], rules: Rules, name: str) -> dict[Key, list[Row]]:
+def _cells(rows: Iterable[TaskRow], rules: Rules, name: str) -> dict[Key, list[TaskRow]]:
     found = grouped(rows, lambda row: (*rules.asked(row), *rules.fingerprint(row)))
     for group in found.values():
         if ambiguous := rules.ambiguous(group):
@@ -72,7 +72,7 @@ def _cells(rows: Iterable[Row], rules: Rules, name: str) -> dict[Key, list[Row]]
     return found
 
 
-def _asked(cells: dict[Key, list[Row]], rules: Rules) -> dict[Key, list[Rows]]:
+def _asked(cells: dict[Key, list[TaskRow]], rules: Rules) -> dict[Key, list[Rows]]:
     found: dict[Key, list[Rows]] = {}
     for rows in cells.values():
         found.setdefault(rules.asked(rows[0]), []).append(tuple(rows))

@@ -14,7 +14,7 @@ from velodrome.scheduler.comparison.side_selection import SELECTABLE
 from velodrome.scheduler.comparison.verdicts import Change, Duel
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.fairness import Difference, differences
-from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.ratio_tests import Mean, Verdict
 
 PLACE = "command line"
@@ -30,10 +30,8 @@ class Chosen:
     disturbed: int
 
 
-def chosen(text: str, sweep_ids: tuple[str, ...], rows: Sequence[Row]) -> Chosen:
-    return Chosen(
-        text, sweep_ids, len(rows), sum(row.get("interference_free") is False for row in rows)
-    )
+def chosen(text: str, sweep_ids: tuple[str, ...], rows: Sequence[TaskRow]) -> Chosen:
+    return Chosen(text, sweep_ids, len(rows), sum(row.interference_free is False for row in rows))
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,8 @@ _UNLIKE = {"framework", "variant", "dtype", "threads", "device", "gpu_count"}
 
 
 def compared(
-    base: tuple[Chosen, Sequence[Row]],
-    candidate: tuple[Chosen, Sequence[Row]],
+    base: tuple[Chosen, Sequence[TaskRow]],
+    candidate: tuple[Chosen, Sequence[TaskRow]],
     nodes: Nodes,
     *,
     subjects: frozenset[str],

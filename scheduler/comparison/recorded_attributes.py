@@ -4,9 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from velodrome.scheduler.comparison.fingerprints import told
-from velodrome.scheduler.reports.task_rows import Row, read_kernels, read_notes
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.results.typed_rows import NodeRow, TaskRow
 from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
 
 
@@ -24,56 +22,50 @@ class Attribute:
 
     name: str
     realm: Realm
-    read: Callable[[Row, Row], str]
+    read: Callable[[TaskRow, NodeRow | None], str]
     comes_with: tuple[str, ...] = ()  # subjects of which it is a part
     is_by_framework: bool = False
     is_of_chance: bool = False  # which machine it was: a part in common is no change
     is_setting: bool = True  # and not something that befell the run
 
 
-def _task(column: str) -> Callable[[Row, Row], str]:
-    return lambda row, node: told(row, column)
+def _task(column: str) -> Callable[[TaskRow, NodeRow | None], str]:
+    return lambda row, node: row.text(column)
 
 
-def _node(column: str) -> Callable[[Row, Row], str]:
-    return lambda row, node: told(node, column)
+def _node(column: str) -> Callable[[TaskRow, NodeRow | None], str]:
+    return lambda row, node: node.text(column) if node else ""
 
 
-def _gpu(field: str) -> Callable[[Row, Row], str]:
-    def read(row: Row, node: Row) -> str:
+def _gpu(field: str) -> Callable[[TaskRow, NodeRow | None], str]:
+    def read(row: TaskRow, node: NodeRow | None) -> str:
         """Of the GPUs that the task ran on; of all of its node's where that is not known."""
-        uuids, gpus = row.get("gpu_uuids"), node.get("gpus")
-        if row.get("device") != "gpu" or not isinstance(gpus, list):
-            return ""
-        used = [gpu for gpu in gpus if not uuids or gpu.get("uuid") in _as_list(uuids)]
-        return ", ".join(sorted({in_one_line(gpu.get(field)) for gpu in used} - {""}))
+        gpus = node.gpus if node and row.device == "gpu" else ()
+        used = [gpu for gpu in gpus if not row.gpu_uuids or gpu.get("uuid") in row.gpu_uuids]
+        return ", ".join(sorted({str(gpu.get(field) or "") for gpu in used} - {""}))
 
     return read
 
 
-def _as_list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
+def _machine(row: TaskRow, node: NodeRow | None) -> str:
+    return row.hostname or row.node_id
 
 
-def _machine(row: Row, node: Row) -> str:
-    return in_one_line(row.get("hostname") or row.get("node_id"))
+def _gpus(row: TaskRow, node: NodeRow | None) -> str:
+    return ", ".join(row.gpu_uuids)
 
 
-def _gpus(row: Row, node: Row) -> str:
-    return ", ".join(in_one_line(uuid) for uuid in _as_list(row.get("gpu_uuids")))
-
-
-def _disturbance(row: Row, node: Row) -> str:
-    is_free = row.get("interference_free")
+def _disturbance(row: TaskRow, node: NodeRow | None) -> str:
+    is_free = row.interference_free
     return "" if is_free is None else "interference-free" if is_free else "interference"
 
 
-def _kernels(row: Row, node: Row) -> str:
-    return ", ".join(read_kernels(row))
+def _kernels(row: TaskRow, node: NodeRow | None) -> str:
+    return ", ".join(row.kernels)
 
 
-def _notes(row: Row, node: Row) -> str:
-    return "; ".join(read_notes(row)) or "none"
+def _notes(row: TaskRow, node: NodeRow | None) -> str:
+    return "; ".join(row.notes) or "none"
 
 
 _MACHINES = ("node_type", "cpu_model", "gpu_name", "gpu_model", "node_id", "hostname", "device")

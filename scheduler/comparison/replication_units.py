@@ -7,10 +7,10 @@ and signs of bimodality. If a field differs on purpose, each side has its own pa
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from velodrome.agents.measurement import Status
-from velodrome.scheduler.comparison.fingerprints import ASKED, FINGERPRINT, reading, told
+from velodrome.scheduler.comparison.fingerprints import ASKED, FINGERPRINT, reading
 from velodrome.scheduler.comparison.matching import Pair
-from velodrome.scheduler.reports.task_rows import Row, select_last_attempts
+from velodrome.scheduler.reports.task_rows import select_last_attempts
+from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics import replication_units
 from velodrome.scheduler.statistics.replication import Repeat
 from velodrome.scheduler.statistics.replication_units import Evidence, Past
@@ -38,7 +38,7 @@ _Key = tuple[str, ...]
 class History:
     """Rows of other sweeps by cell and node, then by sweep, oldest first."""
 
-    rows: Mapping[_Key, Mapping[str, Sequence[Row]]]
+    rows: Mapping[_Key, Mapping[str, Sequence[TaskRow]]]
 
     def of(self, pair: Pair, phase: str) -> Past:
         keys = sorted({_key(row) for row in (*pair.base, *pair.candidate)})
@@ -53,18 +53,18 @@ class History:
 NO_HISTORY = History({})
 
 
-def history(rows: Iterable[Row]) -> History:
+def history(rows: Iterable[TaskRow]) -> History:
     """Group rows of sweeps on neither side. Sweep ids begin with their time."""
-    found: dict[_Key, dict[str, list[Row]]] = {}
-    for row in sorted(_last_attempts_by_sweep(rows), key=lambda row: str(row["sweep_id"])):
-        found.setdefault(_key(row), {}).setdefault(str(row["sweep_id"]), []).append(row)
+    found: dict[_Key, dict[str, list[TaskRow]]] = {}
+    for row in sorted(_last_attempts_by_sweep(rows), key=lambda row: row.sweep_id):
+        found.setdefault(_key(row), {}).setdefault(row.sweep_id, []).append(row)
     return History(found)
 
 
-def _last_attempts_by_sweep(rows: Iterable[Row]) -> list[Row]:
-    by_sweep: dict[str, list[Row]] = {}
+def _last_attempts_by_sweep(rows: Iterable[TaskRow]) -> list[TaskRow]:
+    by_sweep: dict[str, list[TaskRow]] = {}
     for row in rows:
-        by_sweep.setdefault(str(row["sweep_id"]), []).append(row)
+        by_sweep.setdefault(row.sweep_id, []).append(row)
     return [row for each in by_sweep.values() for row in select_last_attempts(each)]
 
 
@@ -92,52 +92,49 @@ def neighbours(pair: Pair, phase: str) -> list[tuple[Repeat, Repeat]]:
     return [(sides[0][key], sides[1][key]) for key in sides[0] if key in sides[1]]
 
 
-def repeats(rows: Iterable[Row], phase: str) -> list[Repeat]:
+def repeats(rows: Iterable[TaskRow], phase: str) -> list[Repeat]:
     return [found for row in rows if (found := repeat(row, phase)) is not None]
 
 
-def repeat(row: Row, phase: str) -> Repeat | None:
+def repeat(row: TaskRow, phase: str) -> Repeat | None:
     """Read a repeat; None if nothing was timed or the value is impossible."""
-    if not Status(str(row["status"])).has_number:
+    if not row.has_number:
         return None
-    median = row.get(f"{phase}_median_ns")
+    median = row.ns(phase)
+    if median is None:
+        return None
     # Samples that bound nothing have no bounds: the median alone counts.
-    bounds = [row.get(f"{phase}_{name}_ns") for name in ("low", "high")]
+    bounds = (row.ns(phase, "low"), row.ns(phase, "high"))
     low, high = (median if bound is None else bound for bound in bounds)
-    values = [low, median, high]
-    known = [float(value) for value in values if isinstance(value, int | float)]
-    if len(known) < len(values) or not SHORTEST_NS < known[0] <= known[1] <= known[2] < LONGEST_NS:
-        return None
-    return Repeat(median_ns=known[1], low_ns=known[0], high_ns=known[2])
+    is_possible = SHORTEST_NS < low <= median <= high < LONGEST_NS
+    return Repeat(median_ns=median, low_ns=low, high_ns=high) if is_possible else None
 
 
-def _by_sweep(rows: Sequence[Row], phase: str) -> dict[str, list[Repeat]]:
+def _by_sweep(rows: Sequence[TaskRow], phase: str) -> dict[str, list[Repeat]]:
     found: dict[str, list[Repeat]] = {}
     for row in rows:
         if (one := repeat(row, phase)) is not None:
-            found.setdefault(str(row["sweep_id"]), []).append(one)
+            found.setdefault(row.sweep_id, []).append(one)
     return found
 
 
-def _by_round(rows: Sequence[Row], phase: str) -> dict[tuple[str, int], Repeat]:
+def _by_round(rows: Sequence[TaskRow], phase: str) -> dict[tuple[str, int], Repeat]:
     """Index repeats by round. Repeats are numbered over nodes: rounds count per node."""
     first: dict[str, int] = {}
     for row in rows:
-        where, number = _where(row), int(str(row["repeat"]))
+        where, number = _where(row), row.repeat
         first[where] = min(number, first.get(where, number))
     return {
-        (_where(row), int(str(row["repeat"])) - first[_where(row)]): one
+        (_where(row), row.repeat - first[_where(row)]): one
         for row in rows
         if (one := repeat(row, phase)) is not None
     }
 
 
-def _where(row: Row) -> str:
+def _where(row: TaskRow) -> str:
     """Return the node and its GPUs."""
-    uuids = row.get("gpu_uuids") if row.get("device") == "gpu" else None
-    gpus = [str(uuid) for uuid in uuids] if isinstance(uuids, list) else []
-    return " ".join([told(row, "node_id"), *gpus])
+    return " ".join([row.node_id, *row.own_gpus])
 
 
-def _key(row: Row) -> _Key:
+def _key(row: TaskRow) -> _Key:
     return (*(reading(row, field) for field in (*ASKED, *FINGERPRINT)), _where(row))

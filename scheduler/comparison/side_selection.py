@@ -4,15 +4,15 @@
 more fields. A side without a sweep means the newest sweep with matching rows.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from velodrome.scheduler.comparison.fingerprints import told
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.selection import KEY, Word, condition_error, read_conditions
-from velodrome.scheduler.reports.task_rows import Row, select_last_attempts
+from velodrome.scheduler.reports.task_rows import select_last_attempts
 from velodrome.scheduler.results.sweep_ids import resolve_sweep_id
+from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.sweeps.conditions import FIELDS, FieldCondition, holds
 
 EXAMPLE = "last~1, or 'last framework=torch framework_version=2.12.1'"
@@ -51,7 +51,7 @@ class Side:
             if condition.field == field
         )
 
-    def matches(self, row: Row) -> bool:
+    def matches(self, row: TaskRow) -> bool:
         return all(
             holds(condition, {condition.field: _text(row, condition.field)})
             for condition in self.conditions
@@ -84,8 +84,8 @@ def sweeps_of(side: Side, known: Sequence[str]) -> tuple[str, ...]:
 
 
 def rows_of(
-    side: Side, known: Sequence[str], rows_in: Callable[[str], Sequence[Row]]
-) -> tuple[tuple[str, ...], list[Row]]:
+    side: Side, known: Sequence[str], rows_in: Callable[[str], Sequence[TaskRow]]
+) -> tuple[tuple[str, ...], list[TaskRow]]:
     """Return a side's sweeps and matching rows. known: newest first.
 
     Only the last attempt of a task counts. ConfigError if no row matches.
@@ -104,17 +104,17 @@ def rows_of(
     raise _nothing(side, [row for sweep_id in known for row in rows_in(sweep_id)])
 
 
-def without(rows: Iterable[Row], others: Iterable[Row]) -> list[Row]:
+def without(rows: Iterable[TaskRow], others: Iterable[TaskRow]) -> list[TaskRow]:
     """Return the runs that are not among the others."""
     taken = {_run(row) for row in others}
     return [row for row in rows if _run(row) not in taken]
 
 
-def _run(row: Row) -> tuple[object, object, object]:
-    return row["sweep_id"], row["task_id"], row["repeat"]
+def _run(row: TaskRow) -> tuple[object, object, object]:
+    return row.sweep_id, row.task_id, row.repeat
 
 
-def _matching(side: Side, rows: Sequence[Row]) -> list[Row]:
+def _matching(side: Side, rows: Sequence[TaskRow]) -> list[TaskRow]:
     return [row for row in select_last_attempts(rows) if side.matches(row)]
 
 
@@ -127,7 +127,7 @@ def _named(word: Word, known: Sequence[str]) -> Iterable[str]:
     return found
 
 
-def _nothing(side: Side, rows: Sequence[Mapping[str, object]]) -> ConfigError:
+def _nothing(side: Side, rows: Sequence[TaskRow]) -> ConfigError:
     """Build the error for the first condition that no row meets, with the existing values."""
     for condition in side.conditions:
         there = {_text(row, condition.field) for row in rows} - {""}
@@ -140,5 +140,5 @@ def _nothing(side: Side, rows: Sequence[Mapping[str, object]]) -> ConfigError:
     return ConfigError(side.name, problem, "Take a condition out, or name other sweeps.")
 
 
-def _text(row: Row, field: str) -> str:
-    return told(row, _COLUMNS.get(field, field))
+def _text(row: TaskRow, field: str) -> str:
+    return row.text(_COLUMNS.get(field, field))

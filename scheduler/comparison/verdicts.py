@@ -1,11 +1,10 @@
 """Verdicts on every time of every cell, corrected for their number."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from velodrome.agents.measurement import Status
 from velodrome.scheduler.comparison.matching import Pair
 from velodrome.scheduler.comparison.replication_units import (
     NO_HISTORY,
@@ -14,14 +13,12 @@ from velodrome.scheduler.comparison.replication_units import (
     evidence_of,
     repeat,
 )
-from velodrome.scheduler.reports.task_rows import Row, read_rerun_command
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.reports.task_rows import read_rerun_command
+from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics import ratio_tests
 from velodrome.scheduler.statistics.canary_attribution import Blame, blame
 from velodrome.scheduler.statistics.ratio_tests import Comparison, Mean, Verdict, geometric_mean
 from velodrome.scheduler.statistics.replication import Across, across
-
-_OTHER = {"forward": "gradient", "gradient": "forward"}
 
 
 @dataclass(frozen=True)
@@ -51,9 +48,10 @@ class Duel:
     @property
     def is_settled(self) -> bool:
         """True if every process of both sides reached a stable time."""
-        name = "forward_stable" if self.phase == "forward" else "stable"
-        rows = (*self.pair.base, *self.pair.candidate)
-        return all(row.get(name) is not False for row in rows if repeat(row, self.phase))
+        timed = [row for row in (*self.pair.base, *self.pair.candidate) if repeat(row, self.phase)]
+        if self.phase == "forward":
+            return all(row.forward_stable is not False for row in timed)
+        return all(row.stable is not False for row in timed)
 
 
 class Turn(StrEnum):
@@ -126,18 +124,18 @@ def changes(pairs: Iterable[Pair]) -> tuple[Change, ...]:
     return tuple(change for pair in pairs if (change := _change(pair)) is not None)
 
 
-def numbers(rows: Sequence[Row]) -> int:
+def numbers(rows: Sequence[TaskRow]) -> int:
     """Count a cell's repeats with a number."""
-    return sum(Status(str(row["status"])).has_number for row in rows)
+    return sum(row.has_number for row in rows)
 
 
-def state(rows: Sequence[Row]) -> str:
+def state(rows: Sequence[TaskRow]) -> str:
     """Describe a cell's outcome: `ok`, `crashed`, `2 of 3 timed_out`."""
     told = _told(rows)
     if told is None:
         return "ok"
     without = len(rows) - numbers(rows)
-    name = str(told["status"])
+    name = told.status
     return name if without == len(rows) else f"{without} of {len(rows)} {name}"
 
 
@@ -146,7 +144,7 @@ def _change(pair: Pair) -> Change | None:
     before, after = _told(pair.base), _told(pair.candidate)
     shares = [numbers(rows) / len(rows) for rows in (pair.base, pair.candidate)]
     is_alike = bool(shares[0]) == bool(shares[1])
-    if is_alike and (before and before["status"]) == (after and after["status"]):
+    if is_alike and (before and before.status) == (after and after.status):
         return None
     told = after or before or pair.candidate[0]
     turn = (
@@ -156,17 +154,16 @@ def _change(pair: Pair) -> Change | None:
         if shares[1] > shares[0]
         else Turn.CHANGED
     )
-    reason, rerun = in_one_line(told["reason"]), read_rerun_command(told["rerun"])
+    reason, rerun = told.reason, read_rerun_command(told.rerun)
     return Change(pair, turn, base, candidate, reason, rerun)
 
 
-def _told(rows: Sequence[Row]) -> Row | None:
+def _told(rows: Sequence[TaskRow]) -> TaskRow | None:
     """Return the first repeat without a number; None if all have one."""
-    return next((row for row in rows if not Status(str(row["status"])).has_number), None)
+    return next((row for row in rows if not row.has_number), None)
 
 
 def _blame(duel: Duel) -> Blame:
     """Attribute the phase: blame() prefers the gradient, so the other phase is hidden."""
-    hidden: Mapping[str, object] = {f"{_OTHER[duel.phase]}_median_ns": None}
-    sides = ([{**row, **hidden} for row in rows] for rows in (duel.pair.base, duel.pair.candidate))
-    return blame(*sides)
+    sides = (duel.pair.base, duel.pair.candidate)
+    return blame(*([row.canary_run(duel.phase) for row in rows] for rows in sides))

@@ -13,16 +13,15 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from velodrome.agents.measurement import Status
-from velodrome.agents.task import Task, device_name, place_name
+from velodrome.agents.task import device_name, place_name
 from velodrome.scheduler.distinct_names import make_distinct
 from velodrome.scheduler.plans.planning import CONFIRMING
 from velodrome.scheduler.reports.task_rows import (
-    Row,
     is_unexpected,
     measure_duration_s,
     select_last_attempts,
 )
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.results.typed_rows import CellKey, TaskRow
 
 PHASES = ("gradient", "forward")
 NEVER = datetime.min.replace(tzinfo=UTC)  # of a night whose rows do not say when
@@ -77,17 +76,16 @@ class Followed:
         return device_name(self.device, self.gpu_count, self.gpu_model)
 
     @property
+    def key(self) -> CellKey:
+        """What a sweep asks for, on whatever node."""
+        return CellKey(*(getattr(self, name) for name in CellKey._fields))
+
+    @property
     def label(self) -> str:
         """The cell's name as in progress lines, with its node."""
         what = f"{self.framework}[{self.variant}] {self.model} b{self.batch_size}"
         place = place_name(self.device_name, self.threads, self.dtype)
         return f"{what} {place} on {self.hostname or self.node_id}"
-
-
-def cell_of(one: Followed | Task) -> tuple[object, ...]:
-    """Return the cell that a sweep asks for, on any node."""
-    what = (one.framework, one.variant, one.model, one.batch_size, one.device)
-    return (*what, one.threads, one.dtype, one.gpu_count, one.gpu_model)
 
 
 def labels(cells: Iterable[Followed]) -> dict[Followed, str]:
@@ -146,12 +144,12 @@ class Point:
 History = Mapping[Followed, tuple[Point, ...]]
 
 
-def history(rows: Iterable[Row]) -> History:
+def history(rows: Iterable[TaskRow]) -> History:
     """Build the series. Cells that never had a number, as expected, are left out."""
-    nights: dict[Followed, dict[str, list[Row]]] = {}
+    nights: dict[Followed, dict[str, list[TaskRow]]] = {}
     for row in rows:
-        if row["node_id"]:
-            nights.setdefault(followed(row), {}).setdefault(str(row["sweep_id"]), []).append(row)
+        if row.node_id:
+            nights.setdefault(followed(row), {}).setdefault(row.sweep_id, []).append(row)
     return {
         cell: points
         for cell, by_night in sorted(nights.items())
@@ -159,79 +157,75 @@ def history(rows: Iterable[Row]) -> History:
     }
 
 
-def followed(row: Row) -> Followed:
+def followed(row: TaskRow) -> Followed:
     """Identify the cell of a row; texts are made safe to show."""
-    uuids = row.get("gpu_uuids") if row["device"] == "gpu" else None
-    gpu_uuids = tuple(map(in_one_line, uuids)) if isinstance(uuids, list) else ()
     return Followed(
-        framework=in_one_line(row["framework"]),
-        variant=in_one_line(row["variant"]),
-        model=in_one_line(row["model"]),
-        batch_size=int(str(row["batch_size"])),
-        device=in_one_line(row["device"]),
-        threads=int(str(row["threads"])),
-        dtype=in_one_line(row["dtype"]),
-        gpu_model=in_one_line(row.get("gpu_model")),
-        node_id=in_one_line(row["node_id"]),
-        gpu_uuids=gpu_uuids,
-        gpu_count=_gpu_count(row, len(gpu_uuids)),
-        hostname=in_one_line(row["hostname"]),
+        framework=row.framework,
+        variant=row.variant,
+        model=row.model,
+        batch_size=row.batch_size,
+        device=row.device,
+        threads=row.threads,
+        dtype=row.dtype,
+        gpu_model=row.gpu_model,
+        node_id=row.node_id,
+        gpu_uuids=row.own_gpus,
+        gpu_count=_gpu_count(row),
+        hostname=row.hostname,
     )
 
 
-def _gpu_count(row: Row, held: int) -> int:
+def _gpu_count(row: TaskRow) -> int:
     """Return the requested GPUs. held: those it had; earlier rows may lack the other."""
-    if row["device"] != "gpu":
-        return 0
-    return int(str(row.get("gpu_count") or held or 1))
+    return (row.gpu_count or len(row.own_gpus) or 1) if row.device == "gpu" else 0
 
 
-def _points(nights: Iterable[Sequence[Row]]) -> tuple[Point, ...]:
+def _points(nights: Iterable[Sequence[TaskRow]]) -> tuple[Point, ...]:
     found = [point for rows in nights if (point := point_of(rows))]
     return tuple(sorted(found, key=lambda point: (point.started_at, point.sweep_id)))
 
 
-def point_of(rows: Sequence[Row]) -> Point | None:
+def point_of(rows: Sequence[TaskRow]) -> Point | None:
     """Summarize one cell's rows of one run; None if nothing was expected and nothing came."""
     rows = select_last_attempts(rows)
-    first = [row for row in rows if int(str(row["repeat"])) < CONFIRMING]
-    again = [row for row in rows if int(str(row["repeat"])) >= CONFIRMING]
-    numbered = [row for row in rows if _has_number(row)]
-    failed = [row for row in rows if not _has_number(row) and is_unexpected(row)]
+    first = [row for row in rows if row.repeat < CONFIRMING]
+    again = [row for row in rows if row.repeat >= CONFIRMING]
+    numbered = [row for row in rows if row.has_number]
+    failed = [row for row in rows if not row.has_number and is_unexpected(row)]
     if not numbered and not failed:
         return None
-    started = [row["started_at"] for row in rows if isinstance(row["started_at"], datetime)]
+    started = [row.started_at for row in rows if row.started_at is not None]
     condition = _condition(numbered, failed)
     return Point(
-        sweep_id=str(rows[0]["sweep_id"]),
+        sweep_id=rows[0].sweep_id,
         started_at=min(started, default=NEVER),
         condition=condition,
         levels=_levels(rows),
         first=_levels(first),
         again=_levels(again),
         runs=len(rows),
-        reason=in_one_line(failed[0]["reason"]) if failed else "",
-        failed_again=bool(again) and not any(map(_has_number, again)),
+        reason=failed[0].reason if failed else "",
+        failed_again=bool(again) and not any(row.has_number for row in again),
         width=_width(numbered),
         seconds=sum(measure_duration_s(row) or 0.0 for row in rows),
         errors=_errors(numbered) if condition is Condition.UNSTABLE else {},
-        disturbed=2 * sum(row.get("interference_free") is False for row in rows) > len(rows),
+        disturbed=2 * sum(row.interference_free is False for row in rows) > len(rows),
     )
 
 
-def _condition(numbered: Sequence[Row], failed: Sequence[Row]) -> Condition:
+def _condition(numbered: Sequence[TaskRow], failed: Sequence[TaskRow]) -> Condition:
     if len(failed) > len(numbered):
         return Condition.FAILED
-    unstable = sum(row["status"] == Status.UNSTABLE for row in numbered)
+    unstable = sum(row.status == Status.UNSTABLE for row in numbered)
     return Condition.UNSTABLE if 2 * unstable > len(numbered) else Condition.GOOD
 
 
-def _width(rows: Sequence[Row]) -> float | None:
+def _width(rows: Sequence[TaskRow]) -> float | None:
     widths = (_width_of(rows, phase) for phase in PHASES)
     return next((width for width in widths if width is not None), None)
 
 
-def _width_of(rows: Sequence[Row], phase: str) -> float | None:
+def _width_of(rows: Sequence[TaskRow], phase: str) -> float | None:
     found = [[_ns(row, phase, bound) for bound in ("low", "median", "high")] for row in rows]
     known = [bounds for bounds in found if all(bounds)]
     if not known:
@@ -240,25 +234,21 @@ def _width_of(rows: Sequence[Row], phase: str) -> float | None:
     return float((max(highs) - min(lows)) / 2 / statistics.median(medians))
 
 
-def _errors(rows: Sequence[Row]) -> dict[str, float]:
+def _errors(rows: Sequence[TaskRow]) -> dict[str, float]:
     """Derive standard deviations: a 95 % interval is nearly four of them wide."""
     widths = {phase: _width_of(rows, phase) for phase in PHASES}
     return {phase: width / 1.96 for phase, width in widths.items() if width is not None}
 
 
-def _levels(rows: Sequence[Row]) -> dict[str, float]:
+def _levels(rows: Sequence[TaskRow]) -> dict[str, float]:
     found = {
-        phase: [ns for row in rows if _has_number(row) and (ns := _ns(row, phase))]
+        phase: [ns for row in rows if row.has_number and (ns := _ns(row, phase))]
         for phase in PHASES
     }
     return {phase: math.log(statistics.median(times)) for phase, times in found.items() if times}
 
 
-def _has_number(row: Row) -> bool:
-    return Status(str(row["status"])).has_number
-
-
-def _ns(row: Row, phase: str, bound: str = "median") -> float:
+def _ns(row: TaskRow, phase: str, bound: str = "median") -> float:
     """0 for what is no time."""
-    value = row[f"{phase}_{bound}_ns"]
-    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else 0.0
+    ns = row.ns(phase, bound)
+    return ns if ns is not None and 0 < ns < math.inf else 0.0

@@ -8,21 +8,21 @@ import yaml
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.history.cell_series import COLUMNS, History, history
 from velodrome.scheduler.reports.possible_rows import drop_impossible_values
-from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.file_faults import AWAY, FaultKind, FileFault
 from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.results.typed_rows import TaskRow, task_rows
 
 SEARCHED = 100
 
 
-def past_rows(store: Store, name: str, most: int) -> tuple[Row, ...]:
+def past_rows(store: Store, name: str, most: int) -> tuple[TaskRow, ...]:
     """Read `tasks` of the last runs of a name. store: a reader.
 
     Only the newest SEARCHED sweeps are considered: in a bucket each is a request.
     """
-    found: list[Row] = []
+    found: list[TaskRow] = []
     for sweep_id in islice(_of_name(store, name, store.sweep_ids()[:SEARCHED]), most):
-        found += drop_impossible_values(store.read("tasks", sweep_id, COLUMNS).to_pylist())
+        found += task_rows(drop_impossible_values(store.read("tasks", sweep_id, COLUMNS)))
     return tuple(found)
 
 
@@ -32,8 +32,8 @@ def read_history(store: Store, name: str) -> History:
     store: a reader, which leaves out damaged files.
     """
     chosen = set(night_ids(store, name))
-    rows = drop_impossible_values(store.read("tasks", None, COLUMNS).to_pylist())
-    return history(row for row in rows if row["sweep_id"] in chosen)
+    rows = task_rows(drop_impossible_values(store.read("tasks", None, COLUMNS)))
+    return history(row for row in rows if row.sweep_id in chosen)
 
 
 def night_ids(store: Store, name: str) -> tuple[str, ...]:

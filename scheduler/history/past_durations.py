@@ -10,22 +10,10 @@ from statistics import median
 
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.durations import DurationEstimates, estimate_s
-from velodrome.scheduler.reports.task_rows import Row, measure_duration_s
+from velodrome.scheduler.reports.task_rows import measure_duration_s
+from velodrome.scheduler.results.typed_rows import CellKey, TaskRow
 
 NIGHTS = 20  # of which the error is told
-
-_Cell = tuple[str, ...]
-_FIELDS = (
-    "framework",
-    "variant",
-    "model",
-    "batch_size",
-    "device",
-    "threads",
-    "dtype",
-    "gpu_count",
-    "gpu_model",
-)
 
 
 @dataclass(frozen=True)
@@ -35,13 +23,13 @@ class Pasts:
     error: median relative error of a run's total over past runs; None: too few.
     """
 
-    seconds: Mapping[_Cell, float]
+    seconds: Mapping[CellKey, float]
     factor: float = 1.0
     error: float | None = None
 
     def estimate(self, task: Task) -> float:
         """Estimate a task's time in s, from its start to its rows."""
-        known = self.seconds.get(_cell_of(task))
+        known = self.seconds.get(CellKey.of(task))
         return known if known is not None else self.factor * estimate_s(task)
 
     @property
@@ -49,32 +37,31 @@ class Pasts:
         return DurationEstimates(self.estimate, self.error)
 
 
-def pasts(rows: Iterable[Row], tasks: Iterable[Task]) -> Pasts:
+def pasts(rows: Iterable[TaskRow], tasks: Iterable[Task]) -> Pasts:
     """Learn from rows of `tasks` of past runs. tasks: of the plan to be estimated."""
     nights = _by_night(rows)
     seconds = _medians(nights)
     ratios = [
-        seconds[cell] / estimate_s(task) for task in tasks if (cell := _cell_of(task)) in seconds
+        seconds[cell] / estimate_s(task) for task in tasks if (cell := CellKey.of(task)) in seconds
     ]
     return Pasts(seconds, median(ratios) if ratios else 1.0, _error(nights))
 
 
-_Nights = Sequence[Sequence[tuple[_Cell, float]]]
+_Nights = Sequence[Sequence[tuple[CellKey, float]]]
 
 
-def _by_night(rows: Iterable[Row]) -> _Nights:
+def _by_night(rows: Iterable[TaskRow]) -> _Nights:
     """Group attempts by run, oldest first: the cell and its time."""
-    found: dict[str, list[tuple[_Cell, float]]] = {}
+    found: dict[str, list[tuple[CellKey, float]]] = {}
     for row in rows:
         took = measure_duration_s(row)
         if took is not None:
-            cell = tuple(str(row.get(name) or "") for name in _FIELDS)
-            found.setdefault(str(row["sweep_id"]), []).append((cell, took))
+            found.setdefault(row.sweep_id, []).append((CellKey.of(row), took))
     return [found[sweep_id] for sweep_id in sorted(found)]
 
 
-def _medians(nights: _Nights) -> dict[_Cell, float]:
-    found: dict[_Cell, list[float]] = {}
+def _medians(nights: _Nights) -> dict[CellKey, float]:
+    found: dict[CellKey, list[float]] = {}
     for night in nights:
         for cell, took in night:
             found.setdefault(cell, []).append(took)
@@ -91,7 +78,3 @@ def _error(nights: _Nights) -> float | None:
             told, took = (sum(each) for each in zip(*known, strict=True))
             errors.append(abs(told / took - 1))
     return median(errors) if errors else None
-
-
-def _cell_of(task: Task) -> _Cell:
-    return tuple(str(getattr(task, name) or "") for name in _FIELDS)

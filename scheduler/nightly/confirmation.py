@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from velodrome.agents.task import Task
-from velodrome.scheduler.history.cell_series import Followed, cell_of
+from velodrome.scheduler.history.cell_series import Followed
 from velodrome.scheduler.history.latest_run import Watched
 from velodrome.scheduler.plans.alternatives import NodeConstraint
 from velodrome.scheduler.plans.planning import CONFIRMING, Placement, Plan
+from velodrome.scheduler.results.typed_rows import CellKey
 
 
 def again(plan: Plan, suspicious: Sequence[Watched], repeats: int) -> Plan:
@@ -14,11 +15,11 @@ def again(plan: Plan, suspicious: Sequence[Watched], repeats: int) -> Plan:
 
     Repeats are numbered from CONFIRMING on, those on several nodes consecutively.
     """
-    tasks = {cell_of(placement.task): placement.task for placement in plan.placements}
-    wanted = [one.cell for one in suspicious if cell_of(one.cell) in tasks]
+    tasks = {CellKey.of(placement.task): placement.task for placement in plan.placements}
+    wanted = [one.cell for one in suspicious if one.cell.key in tasks]
     return Plan(
         tuple(
-            _placement(tasks[cell_of(cell)], cell, CONFIRMING + at * repeats + repeat)
+            _placement(tasks[cell.key], cell, CONFIRMING + at * repeats + repeat)
             for repeat in range(repeats)
             for at, cell in enumerate(wanted)
         )

@@ -11,16 +11,15 @@ from velodrome.scheduler.comparison.causes import Cause, Nodes, changed, likely
 from velodrome.scheduler.comparison.matching import Pair
 from velodrome.scheduler.history.cell_series import Followed, followed
 from velodrome.scheduler.history.latest_run import Kind, Proof, Verdict, Watched
-from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.canary_attribution import Blame, blame
 from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
 
 COMPARED = 10  # nights before, at most
 NEARLY_ALL = 0.8  # of a node's cells
 SHOWN = 3
-_OTHER = {"forward": "gradient", "gradient": "forward"}
 
-CellRows = Mapping[tuple[str, Followed], Sequence[Row]]
+CellRows = Mapping[tuple[str, Followed], Sequence[TaskRow]]
 """Rows of `tasks`, by sweep and cell."""
 
 
@@ -32,11 +31,11 @@ class Explanation:
     causes: tuple[str, ...] = ()
 
 
-def by_cell(rows: Sequence[Row]) -> CellRows:
-    found: dict[tuple[str, Followed], list[Row]] = {}
+def by_cell(rows: Sequence[TaskRow]) -> CellRows:
+    found: dict[tuple[str, Followed], list[TaskRow]] = {}
     for row in rows:
-        if row["node_id"]:
-            found.setdefault((str(row["sweep_id"]), followed(row)), []).append(row)
+        if row.node_id:
+            found.setdefault((row.sweep_id, followed(row)), []).append(row)
     return found
 
 
@@ -77,10 +76,10 @@ def _before(one: Watched) -> tuple[str, ...]:
 
 def _blame(one: Watched, verdict: Verdict, rows: CellRows) -> Blame:
     assert one.finding  # of those that moved
-    hidden = {f"{_OTHER[one.finding.phase]}_median_ns": None}
+    phase = one.finding.phase
     base = [row for sweep in _before(one) for row in rows.get((sweep, one.cell), ())]
     tonight = rows.get((verdict.sweep_id, one.cell), ())
-    return blame([{**row, **hidden} for row in base], [{**row, **hidden} for row in tonight])
+    return blame(*([row.canary_run(phase) for row in each] for each in (base, tonight)))
 
 
 def _of_nodes(

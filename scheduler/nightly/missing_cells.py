@@ -4,10 +4,10 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.history.cell_series import Followed, History, cell_of, followed
+from velodrome.scheduler.history.cell_series import Followed, History, followed
 from velodrome.scheduler.plans.planning import CONFIRMING
-from velodrome.scheduler.reports.task_rows import Row, is_unexpected, select_last_attempts
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.reports.task_rows import is_unexpected, select_last_attempts
+from velodrome.scheduler.results.typed_rows import CellKey, TaskRow
 from velodrome.scheduler.sweeps.sweep import PlacementRule
 
 LONGEST = 200  # characters of a reason
@@ -38,37 +38,37 @@ class Vanished:
 class Promise:
     """The cells of the whole plan, without nodes, with the sweep's `where`."""
 
-    asked: Collection[tuple[object, ...]]
+    asked: Collection[CellKey]
     where: PlacementRule = PlacementRule.ANY
     budget_s: float = math.inf
 
 
-def lacking(rows: Sequence[Row]) -> tuple[Lacking, ...]:
+def lacking(rows: Sequence[TaskRow]) -> tuple[Lacking, ...]:
     """Find cells without numbers among the rows of a run, without confirming repeats."""
-    runs: dict[Followed, list[Row]] = {}
+    runs: dict[Followed, list[TaskRow]] = {}
     for row in planned(rows):
         runs.setdefault(followed(row), []).append(row)
     found = []
     for cell, those in sorted(runs.items()):
         without = [row for row in those if not has_time(row) and is_unexpected(row)]
         if without:
-            reason = in_one_line(without[-1]["reason"])
+            reason = without[-1].reason
             told = f"{reason[:LONGEST]}..." if len(reason) > LONGEST else reason
-            status = in_one_line(without[-1]["status"])
+            status = without[-1].status
             found.append(Lacking(cell, status, told, len(without), len(those)))
     return tuple(found)
 
 
-def planned(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in select_last_attempts(rows) if int(str(row["repeat"])) < CONFIRMING]
+def planned(rows: Sequence[TaskRow]) -> list[TaskRow]:
+    return [row for row in select_last_attempts(rows) if row.repeat < CONFIRMING]
 
 
-def has_time(row: Row) -> bool:
-    return row["forward_median_ns"] is not None or row["gradient_median_ns"] is not None
+def has_time(row: TaskRow) -> bool:
+    return row.forward_median_ns is not None or row.gradient_median_ns is not None
 
 
 def vanished(
-    history: History, sweep_id: str, rows: Sequence[Row], promise: Promise
+    history: History, sweep_id: str, rows: Sequence[TaskRow], promise: Promise
 ) -> tuple[Vanished, ...]:
     """Find cells of the previous run that are missing. `lacking` covers those without a node."""
     before = max(
@@ -76,20 +76,20 @@ def vanished(
         default="",
     )
     tonight = {followed(row) for row in rows}
-    hosts: dict[tuple[object, ...], set[str]] = {}
+    hosts: dict[CellKey, set[str]] = {}
     for cell in tonight:
-        hosts.setdefault(cell_of(cell), set()).add(cell.hostname or cell.node_id)
+        hosts.setdefault(cell.key, set()).add(cell.hostname or cell.node_id)
     gone = [
         cell
         for cell, points in history.items()
         if cell not in tonight and any(one.sweep_id == before for one in points)
     ]
-    return tuple(_vanished(cell, hosts.get(cell_of(cell), set()), promise) for cell in gone)
+    return tuple(_vanished(cell, hosts.get(cell.key, set()), promise) for cell in gone)
 
 
 def _vanished(cell: Followed, hosts: Collection[str], promise: Promise) -> Vanished:
     """Explain a missing cell. hosts: where the run has it; an empty name: no node fits."""
-    if cell_of(cell) not in promise.asked:
+    if cell.key not in promise.asked:
         return Vanished(cell, "the sweep no longer asks for it", is_promised=False)
     if not hosts and math.isfinite(promise.budget_s):
         return Vanished(cell, "there was no time for it", is_promised=False)

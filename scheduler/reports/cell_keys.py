@@ -1,14 +1,14 @@
 """Keys of a report: the platform, workload and implementation that a row of `tasks` belongs to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from velodrome.agents.task import device_name
 from velodrome.scheduler.distinct_names import make_distinct
-from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.results.typed_rows import TaskRow
 
-QUALIFIER = "qualifier"  # a key that add_qualifiers puts into rows; no column of a file
+Qualifiers = Mapping[str, str]  # by task
+NO_QUALIFIERS: Qualifiers = {}
 
 
 @dataclass(frozen=True, order=True)
@@ -52,46 +52,38 @@ class Workload:
     batch_size: int
 
 
-def read_platform(row: Row) -> Platform:
-    device = in_one_line(row["device"])
-    hardware = in_one_line(row["gpu_name"] if device == "gpu" else row["cpu_model"])
-    threads = int(str(row["threads"]))
-    node_type, dtype = in_one_line(row["node_type"]), in_one_line(row["dtype"])
-    gpu_count, gpu_model = int(str(row.get("gpu_count") or 0)), in_one_line(row.get("gpu_model"))
-    return Platform(node_type, hardware, device, threads, dtype, gpu_count, gpu_model)
+def read_platform(row: TaskRow) -> Platform:
+    where = (row.node_type, row.hardware, row.device, row.threads, row.dtype)
+    return Platform(*where, row.gpu_count or 0, row.gpu_model)
 
 
-def read_workload(row: Row) -> Workload:
-    return Workload(in_one_line(row["model"]), int(str(row["batch_size"])))
+def read_workload(row: TaskRow) -> Workload:
+    return Workload(row.model, row.batch_size)
 
 
-def read_implementation(row: Row) -> Implementation:
-    qualifier = str(row.get(QUALIFIER, ""))
-    return Implementation(in_one_line(row["framework"]), in_one_line(row["variant"]), qualifier)
+def read_implementation(row: TaskRow, qualifiers: Qualifiers = NO_QUALIFIERS) -> Implementation:
+    return Implementation(row.framework, row.variant, qualifiers.get(row.task_id, ""))
 
 
-def add_qualifiers(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows; where several tasks share a cell, each row gets a qualifier.
+def find_qualifiers(rows: Iterable[TaskRow]) -> Qualifiers:
+    """Find a qualifier for each task that shares a cell with others.
 
     This happens, for example, if a sweep was resumed with other lock files.
     """
-    tasks: dict[tuple[Platform, Workload, Implementation], dict[object, Row]] = {}
+    tasks: dict[tuple[Platform, Workload, Implementation], dict[str, TaskRow]] = {}
     for row in rows:
         key = (read_platform(row), read_workload(row), read_implementation(row))
-        tasks.setdefault(key, {}).setdefault(row["task_id"], row)
-    qualifiers: dict[object, str] = {}
+        tasks.setdefault(key, {}).setdefault(row.task_id, row)
+    qualifiers: dict[str, str] = {}
     for alike in (found for found in tasks.values() if len(found) > 1):
         names = make_distinct(
             dict.fromkeys(alike, ""), {key: _settings(alike[key]) for key in alike}
         )
-        qualifiers |= make_distinct(names, {key: {"task": in_one_line(key)} for key in alike})
-    return [
-        {**row, QUALIFIER: qualifiers[row["task_id"]]} if row["task_id"] in qualifiers else row
-        for row in rows
-    ]
+        qualifiers |= make_distinct(names, {key: {"task": key} for key in alike})
+    return qualifiers
 
 
-def _settings(row: Row) -> dict[str, str]:
+def _settings(row: TaskRow) -> dict[str, str]:
     """The other settings in which tasks may differ."""
-    words = {"seed": "seed", "exclusive": "exclusive", "environment_hash": "environment"}
-    return {word: in_one_line(row.get(column)) for column, word in words.items()}
+    found = {"seed": row.seed, "exclusive": row.exclusive, "environment": row.environment_hash}
+    return {name: str(value or "") for name, value in found.items()}

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.cell_interval import FEWEST, Known, claim
 from velodrome.scheduler.statistics.replication import Repeat
 from velodrome.scheduler.statistics.stability import apart_text
@@ -95,20 +95,19 @@ def add_times(times: Sequence[Time]) -> Time:
     )
 
 
-def read_repeats(rows: Sequence[Row], phase: str) -> list[Repeat]:
+def read_repeats(rows: Sequence[TaskRow], phase: str) -> list[Repeat]:
     return [repeat for row in rows if (repeat := read_repeat(row, phase))]
 
 
-def read_repeat(row: Row, phase: str) -> Repeat | None:
+def read_repeat(row: TaskRow, phase: str) -> Repeat | None:
     """Return a row's median and bounds, the median alone if it has too few samples for bounds."""
-    median, low, high = (row[f"{phase}_{name}_ns"] for name in ("median", "low", "high"))
+    median, low, high = (row.ns(phase, bound) for bound in ("median", "low", "high"))
     if median is None:
         return None
-    median_ns = float(str(median))
-    samples = row.get(f"{phase}_samples")
-    if low is None or high is None or (samples is not None and int(str(samples)) < FEWEST):
-        return Repeat(median_ns, median_ns, median_ns)
-    return Repeat(median_ns, float(str(low)), float(str(high)))
+    samples = row.number(f"{phase}_samples")
+    if low is None or high is None or (samples is not None and samples < FEWEST):
+        return Repeat(median, median, median)
+    return Repeat(median, low, high)
 
 
 def is_valid_repeat(repeat: Repeat) -> bool:
@@ -116,10 +115,10 @@ def is_valid_repeat(repeat: Repeat) -> bool:
     return 0 < repeat.low_ns <= repeat.median_ns <= repeat.high_ns < math.inf
 
 
-def describe_instability(rows: Sequence[Row], phase: str) -> str:
+def describe_instability(rows: Sequence[TaskRow], phase: str) -> str:
     """Say why processes of one cell are unstable; empty if each is stable by its own samples."""
     reasons = Counter(
-        INSTABILITY.get(str(row.get(f"{phase}_instability")), UNKNOWN_INSTABILITY)
+        INSTABILITY.get(row.text(f"{phase}_instability"), UNKNOWN_INSTABILITY)
         for row in rows
         if not _is_stable(row, phase)
     )
@@ -129,10 +128,10 @@ def describe_instability(rows: Sequence[Row], phase: str) -> str:
     )
 
 
-def _is_stable(row: Row, phase: str) -> bool:
+def _is_stable(row: TaskRow, phase: str) -> bool:
     """By the samples of that phase alone; rows of old versions know the gradient's only."""
-    own = row.get("forward_stable") if phase == "forward" else None
-    return bool(row["stable"] if own is None else own)
+    own = row.forward_stable if phase == "forward" else None
+    return bool(row.stable if own is None else own)
 
 
 def format_uncertainty(time: Time) -> str:

@@ -9,7 +9,7 @@ from velodrome.scheduler.reports.cell_keys import (
     Implementation,
     Platform,
     Workload,
-    add_qualifiers,
+    find_qualifiers,
     read_implementation,
     read_platform,
     read_workload,
@@ -29,14 +29,12 @@ from velodrome.scheduler.reports.process_variation import (
 )
 from velodrome.scheduler.reports.proof import NO_RUNS, CellProof, summarize_proof
 from velodrome.scheduler.reports.task_rows import (
-    Row,
     describe_expectation,
     is_unexpected,
-    read_notes,
     read_rerun_command,
     select_last_attempts,
 )
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.cell_interval import Known
 from velodrome.scheduler.statistics.stability import Steadiness, steadiness
 
@@ -77,18 +75,20 @@ class CellResult:
 
 
 def collect_cells(
-    rows: Iterable[Row], history: CellHistory | None = None
+    rows: Iterable[TaskRow], history: CellHistory | None = None
 ) -> dict[Platform, dict[tuple[Workload, Implementation], CellResult]]:
     """Combine rows into cells, by platform. A lost attempt counts only if no later one ended.
 
     history: how processes of its cells differed in other sweeps.
     """
-    last = add_qualifiers(select_last_attempts(rows))
+    last = select_last_attempts(rows)
+    qualifiers = find_qualifiers(last)
     canaries = measure_canary_variation(last)
-    found: dict[Platform, dict[tuple[Workload, Implementation], list[Row]]] = {}
+    found: dict[Platform, dict[tuple[Workload, Implementation], list[TaskRow]]] = {}
     for row in last:
         cells = found.setdefault(read_platform(row), {})
-        cells.setdefault((read_workload(row), read_implementation(row)), []).append(row)
+        key = (read_workload(row), read_implementation(row, qualifiers))
+        cells.setdefault(key, []).append(row)
     return {
         platform: {key: _cell(group, history or {}, canaries) for key, group in cells.items()}
         for platform, cells in sorted(found.items())
@@ -103,41 +103,36 @@ def find_best_ns(
     return min((time.median_ns for time in times if time), default=None)
 
 
-def _cell(rows: Sequence[Row], history: CellHistory, canaries: CanaryVariation) -> CellResult:
-    timed = [row for row in rows if Status(str(row["status"])).has_number]
+def _cell(rows: Sequence[TaskRow], history: CellHistory, canaries: CanaryVariation) -> CellResult:
+    timed = [row for row in rows if row.has_number]
     shown = min(rows, key=_importance)
     forward = _phase(timed, "forward", history, canaries)
     gradient = _phase(timed, "gradient", history, canaries)
     return CellResult(
-        status=Status(str(shown["status"])),
-        reason=in_one_line(shown["reason"]),
-        rerun=read_rerun_command(shown["rerun"]),
+        status=shown.status,
+        reason=shown.reason,
+        rerun=read_rerun_command(shown.rerun),
         repeats=len(rows),
         with_number=len(timed),
-        verified=bool(timed) and all(row["verified"] for row in timed),
+        verified=bool(timed) and all(row.verified for row in timed),
         more_repeats=_stability(timed, "gradient" if gradient else "forward").more,
         forward=forward,
         gradient=gradient,
-        peak_rss_bytes=max((int(str(row["peak_rss_bytes"] or 0)) for row in timed), default=0)
-        or None,
-        cpu_percent_mean=_mean([row["cpu_percent_mean"] for row in timed]),
+        peak_rss_bytes=max(((row.peak_rss_bytes or 0) for row in timed), default=0) or None,
+        cpu_percent_mean=_mean([row.cpu_percent_mean for row in timed]),
         gradient_error=max(
-            (
-                float(str(row["gradient_error"]))
-                for row in rows
-                if row["gradient_error"] is not None
-            ),
+            (row.gradient_error for row in rows if row.gradient_error is not None),
             default=None,
         ),
         is_unexpected=any(is_unexpected(row) for row in rows),
         expected=describe_expectation(shown),
-        notes=tuple(dict.fromkeys(note for row in rows for note in read_notes(row))),
+        notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
         proof=summarize_proof(rows),
     )
 
 
 def _phase(
-    rows: Sequence[Row], phase: str, history: CellHistory, canaries: CanaryVariation
+    rows: Sequence[TaskRow], phase: str, history: CellHistory, canaries: CanaryVariation
 ) -> Time | None:
     repeats = read_repeats(rows, phase)
     if not repeats:
@@ -146,7 +141,7 @@ def _phase(
     return combine_repeats(repeats, _variation(rows, phase, history, canaries), instability)
 
 
-def _stability(rows: Sequence[Row], phase: str) -> Steadiness:
+def _stability(rows: Sequence[TaskRow], phase: str) -> Steadiness:
     repeats = read_repeats(rows, phase)
     if len(repeats) < len(rows) or not repeats or not all(map(is_valid_repeat, repeats)):
         return Steadiness("a repeat has no time", None)
@@ -154,20 +149,20 @@ def _stability(rows: Sequence[Row], phase: str) -> Steadiness:
 
 
 def _variation(
-    rows: Sequence[Row], phase: str, history: CellHistory, canaries: CanaryVariation
+    rows: Sequence[TaskRow], phase: str, history: CellHistory, canaries: CanaryVariation
 ) -> tuple[Known, ...]:
     """The cell's own history first, then the canaries."""
     first = rows[0]
-    past = history.get((str(first["task_id"]), str(first["node_type"] or ""), phase))
+    past = history.get((first.task_id, first.node_type, phase))
     around = canaries.get(canary_key(first))
     return tuple(variation for variation in (past, around) if variation)
 
 
-def _importance(row: Row) -> tuple[bool, bool]:
+def _importance(row: TaskRow) -> tuple[bool, bool]:
     """Sort key of the repeat to show: first those without a time, of these the unexpected."""
-    return Status(str(row["status"])).has_number, not is_unexpected(row)
+    return row.has_number, not is_unexpected(row)
 
 
-def _mean(values: Sequence[object]) -> float | None:
-    numbers = [float(str(value)) for value in values if value is not None]
+def _mean(values: Sequence[float | None]) -> float | None:
+    numbers = [value for value in values if value is not None]
     return statistics.fmean(numbers) if numbers else None

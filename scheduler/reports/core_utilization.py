@@ -15,13 +15,14 @@ from velodrome.scheduler.reports.cell_keys import (
     Implementation,
     Platform,
     Workload,
-    add_qualifiers,
+    find_qualifiers,
     read_implementation,
     read_platform,
     read_workload,
 )
 from velodrome.scheduler.reports.tables import implementation_order, workload_order
-from velodrome.scheduler.reports.task_rows import Row, select_last_attempts
+from velodrome.scheduler.reports.task_rows import select_last_attempts
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 PHASES = ("forward", "gradient")
 _RUN = ("task_id", "repeat")
@@ -66,14 +67,16 @@ class _Mean:
     gpu_percent: float | None
 
 
-def summarize_core_use(tasks: Iterable[Row], utilization: pa.Table) -> tuple[CoreUse, ...]:
+def summarize_core_use(tasks: Iterable[TaskRow], utilization: pa.Table) -> tuple[CoreUse, ...]:
     """Summarize the tasks that have a time, by platform, in the order of zoo and registry."""
     means = _means(utilization)
-    groups: dict[tuple[Platform, Workload, Implementation], list[Row]] = {}
-    for row in add_qualifiers(select_last_attempts(tasks)):
-        if row["forward_median_ns"] is not None:
+    groups: dict[tuple[Platform, Workload, Implementation], list[TaskRow]] = {}
+    last = select_last_attempts(tasks)
+    qualifiers = find_qualifiers(last)
+    for row in last:
+        if row.forward_median_ns is not None:
             groups.setdefault(
-                (read_platform(row), read_workload(row), read_implementation(row)), []
+                (read_platform(row), read_workload(row), read_implementation(row, qualifiers)), []
             ).append(row)
     found = [_use(*key, rows, means) for key, rows in groups.items()]
     return tuple(sorted(found, key=_order))
@@ -105,15 +108,11 @@ def _use(
     platform: Platform,
     workload: Workload,
     impl: Implementation,
-    rows: Sequence[Row],
+    rows: Sequence[TaskRow],
     means: Mapping[tuple[str, int, str], _Mean],
 ) -> CoreUse:
     per_phase = {
-        phase: [
-            mean
-            for row in rows
-            if (mean := means.get((str(row["task_id"]), int(str(row["repeat"])), phase)))
-        ]
+        phase: [mean for row in rows if (mean := means.get((row.task_id, row.repeat, phase)))]
         for phase in PHASES
     }
     forward, gradient = (per_phase[phase] for phase in PHASES)
@@ -126,9 +125,9 @@ def _use(
         _readings(forward),
         _cores(gradient),
         _readings(gradient),
-        _largest(row["peak_rss_bytes"] for row in rows),
+        _largest(row.peak_rss_bytes for row in rows),
         sum(mean.gpu_percent or 0.0 for mean in gpu) / len(gpu) if gpu else None,
-        _largest(row["peak_gpu_memory_bytes"] for row in rows),
+        _largest(row.peak_gpu_memory_bytes for row in rows),
     )
 
 
@@ -143,5 +142,5 @@ def _readings(means: Sequence[_Mean]) -> int:
     return sum(mean.readings for mean in means)
 
 
-def _largest(values: Iterable[object]) -> int | None:
-    return max((int(str(value)) for value in values if value is not None), default=None)
+def _largest(values: Iterable[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)

@@ -15,7 +15,8 @@ from velodrome.scheduler.plans.expectations import AGREED
 from velodrome.scheduler.reports.cell_keys import Implementation, Workload
 from velodrome.scheduler.reports.cells import CellResult, collect_cells
 from velodrome.scheduler.reports.tables import implementation_order
-from velodrome.scheduler.reports.task_rows import Row, select_composed_notes
+from velodrome.scheduler.reports.task_rows import select_composed_notes
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 COMPOSED = "composed"
 
@@ -63,10 +64,10 @@ class ProbeGrid:
         return words.count(AGREED), words.count(COMPOSED), len(words)
 
 
-def collect_outcomes(rows: Iterable[Row]) -> tuple[ProbeOutcome, ...]:
+def collect_outcomes(rows: Iterable[TaskRow]) -> tuple[ProbeOutcome, ...]:
     """Return one outcome per probe, variant and device: the worst over threads and nodes."""
     found: dict[tuple[str, Implementation, str], list[ProbeOutcome]] = {}
-    for platform, cells in collect_cells(row for row in rows if row["model"] in PROBED).items():
+    for platform, cells in collect_cells(row for row in rows if row.model in PROBED).items():
         for (workload, impl), cell in cells.items():
             key = (workload.model, impl, platform.device_name)
             found.setdefault(key, []).append(_outcome(workload, impl, platform.device_name, cell))

@@ -7,13 +7,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.task_rows import (
-    Row,
-    read_kernels,
-    read_notes,
-    select_composed_notes,
-)
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.reports.task_rows import select_composed_notes
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 # Variants that are named after the type they compute in.
 COMPUTE_TYPES = ("float64", "float16", "bfloat16")
@@ -38,7 +33,7 @@ class Difference:
         return f"{self.what}: {self.left} / {self.right}"
 
 
-def differences(left: Row, right: Row) -> tuple[Difference, ...]:
+def differences(left: TaskRow, right: TaskRow) -> tuple[Difference, ...]:
     """List the settings in which two rows of `tasks` differ, those that affect time most first.
 
     The framework and the times are not compared. Empty if all settings are equal.
@@ -47,50 +42,48 @@ def differences(left: Row, right: Row) -> tuple[Difference, ...]:
     return tuple(Difference(*each) for each in found if each[1] != each[2])
 
 
-def read_precision(row: Row) -> str:
+def read_precision(row: TaskRow) -> str:
     """Return the type of the arithmetic: from the variant's name, else dtype; TF32 if noted."""
-    variant, dtype = in_one_line(row.get("variant")), in_one_line(row.get("dtype"))
+    variant, dtype = row.variant, row.dtype
     computed = variant if variant in COMPUTE_TYPES else dtype
-    tf32 = next((found[0] for note in read_notes(row) if (found := _TF32.search(note))), "")
+    tf32 = next((found[0] for note in row.notes if (found := _TF32.search(note))), "")
     return f"{computed}, {tf32}" if tf32 else computed or UNKNOWN
 
 
-def read_layout(row: Row) -> str:
+def read_layout(row: TaskRow) -> str:
     """Return the memory layout of images, as named by the variant or a note."""
-    texts = (in_one_line(row.get("variant")), *read_notes(row))
+    texts = (row.variant, *row.notes)
     named = next((found[0] for text in texts if (found := _LAYOUT.search(text))), "")
     return named.replace(" ", "_") or UNKNOWN
 
 
-def describe_kernels(row: Row) -> str:
+def describe_kernels(row: TaskRow) -> str:
     """Return the linear-algebra kernels: library, version, CPU type or instruction set."""
-    return ", ".join(read_kernels(row)) or UNKNOWN
+    return ", ".join(row.kernels) or UNKNOWN
 
 
-def _column(column: str) -> Callable[[Row], str]:
-    def read(row: Row) -> str:
-        value = row.get(column)
-        return UNKNOWN if value is None else in_one_line(str(value)) or UNKNOWN  # 0 is a value
+def _column(column: str) -> Callable[[TaskRow], str]:
+    def read(row: TaskRow) -> str:
+        return row.text(column) or UNKNOWN
 
     return read
 
 
-def _sharing(row: Row) -> str:
-    exclusive = row.get("exclusive")
+def _sharing(row: TaskRow) -> str:
+    exclusive = row.exclusive
     return UNKNOWN if exclusive is None else "exclusive" if exclusive else "shared"
 
 
-def _hardware(row: Row) -> str:
-    column = "gpu_name" if row.get("device") == "gpu" else "cpu_model"
-    return in_one_line(row.get(column)) or UNKNOWN
+def _hardware(row: TaskRow) -> str:
+    return row.hardware or UNKNOWN
 
 
-def _composed(row: Row) -> str:
-    return _listed(select_composed_notes(read_notes(row)))
+def _composed(row: TaskRow) -> str:
+    return _listed(select_composed_notes(row.notes))
 
 
-def _other_notes(row: Row) -> str:
-    notes = read_notes(row)
+def _other_notes(row: TaskRow) -> str:
+    notes = row.notes
     return _listed(note for note in notes if note not in select_composed_notes(notes))
 
 
@@ -98,7 +91,7 @@ def _listed(texts: Iterable[str]) -> str:
     return "; ".join(texts) or NONE
 
 
-_SETTINGS: dict[str, Callable[[Row], str]] = {
+_SETTINGS: dict[str, Callable[[TaskRow], str]] = {
     "precision": read_precision,
     "layout": read_layout,
     "BLAS kernels": describe_kernels,

@@ -4,8 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from velodrome.scheduler.reports.task_rows import Row, select_last_attempts
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.reports.task_rows import select_last_attempts
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 # Part of a message from velodrome.agents.sampling or a canary -> the kind of interference.
 _KINDS = (
@@ -29,12 +29,10 @@ MOST_KINDS = 3
 MOST_NAMES = 3
 
 
-def describe_interference(rows: Iterable[Row]) -> str:
+def describe_interference(rows: Iterable[TaskRow]) -> str:
     """Return `7 of 12 timed runs had interference: …, in 7 (stress-ng)`; empty without any."""
-    ran = [row for row in select_last_attempts(rows) if row.get("forward_median_ns") is not None]
-    disturbed = [
-        in_one_line(row.get("interference")) for row in ran if row.get("interference_free") is False
-    ]
+    ran = [row for row in select_last_attempts(rows) if row.forward_median_ns is not None]
+    disturbed = [row.interference for row in ran if row.interference_free is False]
     if not disturbed:
         return ""
     count = f"{len(disturbed):,} of {len(ran):,} timed runs"

@@ -28,8 +28,8 @@ from velodrome.scheduler.reports.cell_keys import (
     read_platform,
     read_workload,
 )
-from velodrome.scheduler.reports.task_rows import Row, select_last_attempts
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.reports.task_rows import select_last_attempts
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 MAD_TO_DEVIATION = 1.4826
 MOST_Z = 3.5
@@ -105,16 +105,16 @@ class Outlier:
         return "slow" if self.ratio > 1 else "fast"
 
 
-def collect_task_times(rows: Iterable[Row]) -> tuple[TaskTimes, ...]:
+def collect_task_times(rows: Iterable[TaskRow]) -> tuple[TaskTimes, ...]:
     """Collect the times of every task, including tasks on too few machines to compare."""
     times: dict[object, dict[ComparedMachine, list[float]]] = {}
-    examples: dict[object, Row] = {}
+    examples: dict[object, TaskRow] = {}
     for row in select_last_attempts(rows):
-        phase = "forward" if row["gradient_median_ns"] is None else "gradient"
-        median_ns = float(str(row[f"{phase}_median_ns"] or 0))
+        phase = "forward" if row.gradient_median_ns is None else "gradient"
+        median_ns = row.ns(phase) or 0.0
         if not 0 < median_ns < math.inf:
             continue
-        key = (row["node_type"], row["task_id"], row["framework_version"], phase)
+        key = (row.node_type, row.task_id, row.framework_version, phase)
         examples.setdefault(key, row)
         times.setdefault(key, {}).setdefault(_machine(row), []).append(median_ns)
     return tuple(
@@ -179,8 +179,5 @@ def _judge(machine: ComparedMachine, deviations: Sequence[Deviation]) -> Outlier
     return Outlier(machine, tuple(worst), tasks)
 
 
-def _machine(row: Row) -> ComparedMachine:
-    uuids = row.get("gpu_uuids") if row["device"] == "gpu" else None
-    node_id = in_one_line(row["node_id"])
-    gpu_uuids = tuple(map(in_one_line, uuids)) if isinstance(uuids, list) else ()
-    return ComparedMachine(in_one_line(row["hostname"]) or node_id, node_id, gpu_uuids)
+def _machine(row: TaskRow) -> ComparedMachine:
+    return ComparedMachine(row.hostname or row.node_id, row.node_id, row.own_gpus)

@@ -4,10 +4,12 @@ Velodrome writes no time of 0, but the rows may come from another source.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from velodrome.agents.measurement import Status
-from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.schema import TABLES
 
 MEDIANS = ("forward_median_ns", "gradient_median_ns")
@@ -27,9 +29,20 @@ def is_time(ns: float) -> bool:
     return LEAST_NS <= ns < MOST_NS
 
 
-def drop_impossible_values(rows: Iterable[dict[str, object]]) -> list[dict[str, object]]:
+def drop_impossible_values(table: pa.Table) -> pa.Table:
     """Replace impossible numbers by null; a row with an impossible time loses all times."""
-    return [_possible(row) for row in rows]
+    if all(_are_possible(table, name) for name in _REAL if name in table.column_names):
+        return table
+    return pa.Table.from_pylist([_possible(row) for row in table.to_pylist()], table.schema)
+
+
+def _are_possible(table: pa.Table, name: str) -> bool:
+    values = table[name].to_numpy()
+    values = values[pc.is_valid(table[name]).to_numpy()]
+    if name in _TIMES:
+        return bool(((values >= LEAST_NS) & (values < MOST_NS)).all())
+    least = 0 if name in _ABOVE_0 else -math.inf
+    return bool(((values > least) & (values < math.inf)).all())
 
 
 def _possible(row: dict[str, object]) -> dict[str, object]:
@@ -43,7 +56,7 @@ def _possible(row: dict[str, object]) -> dict[str, object]:
     return struck
 
 
-def _without_times(row: Row, problem: str) -> dict[str, object]:
+def _without_times(row: Mapping[str, object], problem: str) -> dict[str, object]:
     changes = {
         "status": Status.CRASHED.value,
         "reason": f"{problem}, which is no possible time: the row was written by another program",
@@ -54,7 +67,7 @@ def _without_times(row: Row, problem: str) -> dict[str, object]:
     return {name: value for name, value in changes.items() if name in row}
 
 
-def _times_of(row: Row) -> Iterator[str]:
+def _times_of(row: Mapping[str, object]) -> Iterator[str]:
     return (name for name in _TIMES if name in row and not name.startswith("canary"))
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 
 from velodrome.scheduler.errors import VelodromeError
 from velodrome.scheduler.reports.possible_rows import is_time
-from velodrome.scheduler.reports.task_rows import Row
 from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.cell_interval import Known, known_by_canaries, known_by_sweeps
 
 CellHistory = Mapping[tuple[str, str, str], Known]  # by task, node type and phase
@@ -49,19 +49,16 @@ def read_cell_history(store: Store, sweep_id: str) -> CellHistory:
     return {key: variation for key, variation in found.items() if variation is not None}
 
 
-def measure_canary_variation(rows: Iterable[Row]) -> CanaryVariation:
+def measure_canary_variation(rows: Iterable[TaskRow]) -> CanaryVariation:
     """Compute how canaries differ, by where they ran; each canary is a process of its own."""
     times: dict[CanaryKey, dict[float, None]] = {}
     for row in rows:
-        for name in ("canary_before_ns", "canary_after_ns"):
-            value = row.get(name)
-            if isinstance(value, int | float):
-                # The canary after a task may also be the one before the next: count it once.
-                times.setdefault(canary_key(row), {})[float(value)] = None
+        for ns in row.canaries_ns:
+            # The canary after a task may also be the one before the next: count it once.
+            times.setdefault(canary_key(row), {})[ns] = None
     found = {key: known_by_canaries(values) for key, values in times.items()}
     return {key: variation for key, variation in found.items() if variation is not None}
 
 
-def canary_key(row: Row) -> CanaryKey:
-    names = ("canary_model", "node_type", "device", "threads")
-    return tuple(row.get(name) for name in names)
+def canary_key(row: TaskRow) -> CanaryKey:
+    return (row.canary_model, row.node_type, row.device, row.threads)

@@ -3,11 +3,11 @@
 velodrome.adapters.proof implements the checks; docs/proof.md explains what they prove.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from velodrome.adapters.protocol import CANNOT_TELL, CHECKS, IMPOSSIBLE
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 NOT_KEPT = "measured by a version that recorded no checks"
 # A failed check is not here: it leaves no time and is the reason for that.
@@ -36,17 +36,16 @@ class CellProof:
 NO_RUNS = CellProof()
 
 
-def summarize_proof(rows: Iterable[Mapping[str, object]]) -> CellProof:
+def summarize_proof(rows: Iterable[TaskRow]) -> CellProof:
     """Combine all runs of a cell, including runs without a time: a check may be the reason."""
     proved: list[tuple[str, ...]] = []
     unproved: dict[str, None] = {}
     without_checks = 0
     for row in rows:
-        passed, others = _texts(row.get("proved")), _texts(row.get("unproved"))
-        if passed or others:
-            proved.append(passed)
-            unproved.update(dict.fromkeys(others))
-        elif row.get("verified"):
+        if row.proved or row.unproved:
+            proved.append(row.proved)
+            unproved.update(dict.fromkeys(row.unproved))
+        elif row.verified:
             without_checks += 1
     everywhere = [name for name in CHECKS if proved and all(name in one for one in proved)]
     return CellProof(tuple(everywhere), tuple(unproved), without_checks)
@@ -84,7 +83,3 @@ def _remark(proofs: Sequence[CellProof], outcome: str) -> str:
 
 def _cells(proofs: Sequence[CellProof]) -> str:
     return f"{len(proofs):,} cell{'' if len(proofs) == 1 else 's'} with a time"
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(map(in_one_line, value)) if isinstance(value, list) else ()

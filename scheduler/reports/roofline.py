@@ -7,19 +7,16 @@ data (see velodrome.adapters.models.products and traffic), not from counters.
 """
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.traffic import estimate_forward_bytes, estimate_gradient_bytes
-from velodrome.agents.measurement import Status
 from velodrome.scheduler.reports.cell_keys import read_implementation, read_workload
 from velodrome.scheduler.reports.task_rows import select_last_attempts
 from velodrome.scheduler.results.ceilings import Ceiling, Ceilings, ComputePlace, RateUnit, place_of
-from velodrome.scheduler.results.sanitizing import in_one_line
-
-Row = Mapping[str, object]
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 BYTES = {"forward": estimate_forward_bytes, "gradient": estimate_gradient_bytes}
 
@@ -62,19 +59,21 @@ class Roofline:
         return min(bounds, default=None)
 
 
-def build_rooflines(rows: Sequence[Row], ceilings: Ceilings | None = None) -> tuple[Roofline, ...]:
+def build_rooflines(
+    rows: Sequence[TaskRow], ceilings: Ceilings | None = None
+) -> tuple[Roofline, ...]:
     """Build the rooflines of one sweep's rows. ceilings: from Store.ceilings; None: its own."""
     ceilings = Ceilings(rows) if ceilings is None else ceilings
-    groups: dict[tuple[str, ComputePlace], list[Row]] = {}
+    groups: dict[tuple[str, ComputePlace], list[TaskRow]] = {}
     for row in select_last_attempts(rows):
-        if Status(str(row["status"])).has_number:
-            groups.setdefault((in_one_line(row["node_id"]), place_of(row)), []).append(row)
+        if row.has_number:
+            groups.setdefault((row.node_id, place_of(row)), []).append(row)
     return tuple(
         Roofline(
-            sweep_id=in_one_line(group[0]["sweep_id"]),
+            sweep_id=group[0].sweep_id,
             node_id=node_id,
-            hostname=in_one_line(group[0]["hostname"]),
-            hardware=in_one_line(group[0]["gpu_name" if place.device == "gpu" else "cpu_model"]),
+            hostname=group[0].hostname,
+            hardware=group[0].hardware,
             place=place,
             flops=ceilings.of(group[0], RateUnit.FLOPS),
             bytes=ceilings.of(group[0], RateUnit.BYTES),
@@ -84,22 +83,22 @@ def build_rooflines(rows: Sequence[Row], ceilings: Ceilings | None = None) -> tu
     )
 
 
-def compute_points(rows: Iterable[Row]) -> tuple[RooflinePoint, ...]:
+def compute_points(rows: Iterable[TaskRow]) -> tuple[RooflinePoint, ...]:
     """Compute the points of one node and device; `copy` and unknown models have none."""
-    cells: dict[tuple[object, ...], list[Row]] = {}
+    cells: dict[tuple[object, ...], list[TaskRow]] = {}
     for row in rows:
-        cells.setdefault((read_workload(row), read_implementation(row), row["threads"]), []).append(
+        cells.setdefault((read_workload(row), read_implementation(row), row.threads), []).append(
             row
         )
     found = (_point(group, phase) for group in cells.values() for phase in BYTES)
     return tuple(point for point in found if point)
 
 
-def _point(rows: Sequence[Row], phase: str) -> RooflinePoint | None:
+def _point(rows: Sequence[TaskRow], phase: str) -> RooflinePoint | None:
     impl, workload = read_implementation(rows[0]), read_workload(rows[0])
     model = MODELS.get(workload.model)
-    timed = [float(str(value)) for row in rows if (value := row[f"{phase}_median_ns"])]
-    flops = float(str(rows[0][f"{phase}_flops"] or 0))
+    timed = [ns for row in rows if (ns := row.ns(phase))]
+    flops = rows[0].number(f"{phase}_flops")
     if model is None or not timed or not flops:
         return None
     return RooflinePoint(

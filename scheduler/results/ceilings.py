@@ -8,7 +8,7 @@ node of its type.
 """
 
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,11 +16,8 @@ from enum import StrEnum
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.ceilings import COPY, GEMMS
 from velodrome.adapters.models.products import count_copied_bytes
-from velodrome.agents.measurement import Status
 from velodrome.agents.node_types import normalize_gpu_names
-from velodrome.scheduler.results.sanitizing import in_one_line
-
-Row = Mapping[str, object]
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 RECENT_DAYS = 30
 FLOPS_MODELS = frozenset(model.name for model in GEMMS)
@@ -92,17 +89,17 @@ class Ceiling:
 class Ceilings:
     """The ceilings of one sweep, and of other sweeps as a fallback."""
 
-    def __init__(self, own: Iterable[Row], others: Iterable[Row] = ()) -> None:
+    def __init__(self, own: Iterable[TaskRow], others: Iterable[TaskRow] = ()) -> None:
         self.own = tuple(find_reached_rates(own))
         self._others = tuple(find_reached_rates(others))
 
     def __bool__(self) -> bool:
         return bool(self.own or self._others)
 
-    def of(self, row: Row, unit: RateUnit) -> Ceiling | None:
+    def of(self, row: TaskRow, unit: RateUnit) -> Ceiling | None:
         """Return the ceiling that a row of this sweep is compared with."""
-        place, node_id = place_of(row), _text(row, "node_id")
-        node_type, at = _text(row, "node_type"), _time(row)
+        place, node_id = place_of(row), row.node_id
+        node_type, at = row.node_type, row.started_at
         alike = [
             [one for one in known if (one.unit, one.place) == (unit, place)]
             for known in (self.own, (one for one in self._others if _is_recent(one, at)))
@@ -117,20 +114,7 @@ class Ceilings:
         return None
 
 
-def fill_ceilings(rows: Iterable[Row], ceilings: Ceilings) -> list[dict[str, object]]:
-    """Add each row's ceiling and efficiency where there are any.
-
-    Values already in a row stay. So does an efficiency above 1: it beat the best product.
-    """
-    return [
-        dict(row)
-        if row.get("ceiling_flops_per_s") is not None
-        else {**row, **ceiling_columns(row, ceilings.of(row, RateUnit.FLOPS))}
-        for row in rows
-    ]
-
-
-def ceiling_columns(row: Row, ceiling: Ceiling | None) -> dict[str, object]:
+def ceiling_columns(row: TaskRow, ceiling: Ceiling | None) -> dict[str, object]:
     """Return the ceiling columns of `tasks` for a row."""
     rate = _rate(row, "gradient")
     return {
@@ -140,13 +124,13 @@ def ceiling_columns(row: Row, ceiling: Ceiling | None) -> dict[str, object]:
     }
 
 
-def describe_source(ceiling: Ceiling, row: Row) -> str:
+def describe_source(ceiling: Ceiling, row: TaskRow) -> str:
     """Describe who reached a ceiling, with sweep and node if these are not the row's own."""
-    elsewhere = ceiling.node_id != _text(row, "node_id")
+    elsewhere = ceiling.node_id != row.node_id
     parts = (
         ceiling.by,
         f"on {ceiling.hostname}, of the same type" if elsewhere else "",
-        f"in sweep {ceiling.sweep_id}" if ceiling.sweep_id != _text(row, "sweep_id") else "",
+        f"in sweep {ceiling.sweep_id}" if ceiling.sweep_id != row.sweep_id else "",
     )
     return ", ".join(filter(None, parts))
 
@@ -168,11 +152,11 @@ def node_ceilings(ceilings: Iterable[Ceiling], node_id: str) -> list[dict[str, o
     ]
 
 
-def find_reached_rates(rows: Iterable[Row]) -> Iterator[Ceiling]:
+def find_reached_rates(rows: Iterable[TaskRow]) -> Iterator[Ceiling]:
     """Yield a ceiling per contestant, model and node: the median over repeats, better phase."""
-    groups: dict[tuple[object, ...], list[Row]] = {}
+    groups: dict[tuple[object, ...], list[TaskRow]] = {}
     for row in rows:
-        if _text(row, "model") in MODEL_NAMES and _is_proven(row):
+        if row.model in MODEL_NAMES and _is_proven(row):
             groups.setdefault(_contest(row), []).append(row)
     for group in groups.values():
         per_s = statistics.median(_best_rate(row) for row in group)
@@ -180,85 +164,69 @@ def find_reached_rates(rows: Iterable[Row]) -> Iterator[Ceiling]:
             yield _ceiling(group[0], per_s)
 
 
-def place_of(row: Row) -> ComputePlace:
+def place_of(row: TaskRow) -> ComputePlace:
     """Return the device and type that a row of `tasks` ran on."""
-    device = _text(row, "device")
+    device = row.device
     return ComputePlace(
         device=device,
-        gpu_name=normalize_gpu_names(_text(row, "gpu_name")),
-        gpu_count=int(_number(row, "gpu_count")),
-        threads=0 if device == "gpu" else int(_number(row, "threads")),
+        gpu_name=normalize_gpu_names(row.gpu_name),
+        gpu_count=row.gpu_count or 0,
+        threads=0 if device == "gpu" else row.threads,
         computes_in=computes_in(row),
     )
 
 
-def computes_in(row: Row) -> str:
+def computes_in(row: TaskRow) -> str:
     """Return the type of the products: the variant's if it names one, else the row's."""
-    variant = _text(row, "variant")
-    return variant if variant in TYPES else _text(row, "dtype")
+    variant = row.variant
+    return variant if variant in TYPES else row.dtype
 
 
-def _contest(row: Row) -> tuple[object, ...]:
-    names = ("sweep_id", "node_id", "framework", "variant", "model", "batch_size")
-    return (*(row.get(name) for name in names), place_of(row))
+def _contest(row: TaskRow) -> tuple[object, ...]:
+    where = (row.sweep_id, row.node_id, place_of(row))
+    return (*where, row.framework, row.variant, row.model, row.batch_size)
 
 
-def _ceiling(row: Row, per_s: float) -> Ceiling:
+def _ceiling(row: TaskRow, per_s: float) -> Ceiling:
     return Ceiling(
-        unit=RateUnit.BYTES if _text(row, "model") == COPY.name else RateUnit.FLOPS,
+        unit=RateUnit.BYTES if row.model == COPY.name else RateUnit.FLOPS,
         per_s=per_s,
         place=place_of(row),
-        node_id=_text(row, "node_id"),
-        hostname=_text(row, "hostname"),
-        node_type=_text(row, "node_type"),
-        framework=_text(row, "framework"),
-        variant=_text(row, "variant"),
-        model=_text(row, "model"),
-        sweep_id=_text(row, "sweep_id"),
-        started_at=_time(row),
+        node_id=row.node_id,
+        hostname=row.hostname,
+        node_type=row.node_type,
+        framework=row.framework,
+        variant=row.variant,
+        model=row.model,
+        sweep_id=row.sweep_id,
+        started_at=row.started_at,
     )
 
 
-def _best_rate(row: Row) -> float:
+def _best_rate(row: TaskRow) -> float:
     """Return the rate of a gemm or copy row, per second."""
-    if _text(row, "model") == COPY.name:
+    if row.model == COPY.name:
         return _copy_rate(row)
     return max(_rate(row, "forward"), _rate(row, "gradient"))
 
 
-def _copy_rate(row: Row) -> float:
-    took_ns = _number(row, "forward_median_ns")
-    moved = count_copied_bytes(MODELS[COPY.name], int(_number(row, "batch_size")))
+def _copy_rate(row: TaskRow) -> float:
+    took_ns = row.forward_median_ns or 0.0
+    moved = count_copied_bytes(MODELS[COPY.name], row.batch_size)
     return moved / took_ns * 1e9 if took_ns > 0 else 0.0
 
 
-def _rate(row: Row, phase: str) -> float:
+def _rate(row: TaskRow, phase: str) -> float:
     """Return FLOP/s; 0 if the phase was not timed."""
-    took_ns = _number(row, f"{phase}_median_ns")
-    return _number(row, f"{phase}_flops") / took_ns * 1e9 if took_ns > 0 else 0.0
+    took_ns = row.ns(phase) or 0.0
+    return (row.number(f"{phase}_flops") or 0.0) / took_ns * 1e9 if took_ns > 0 else 0.0
 
 
-def _is_proven(row: Row) -> bool:
-    return _text(row, "status") in (Status.OK, Status.UNSTABLE) and row.get("verified") is True
+def _is_proven(row: TaskRow) -> bool:
+    return row.has_number and row.verified is True
 
 
 def _is_recent(ceiling: Ceiling, at: datetime | None) -> bool:
     if at is None or ceiling.started_at is None:
         return False
     return abs(at - ceiling.started_at) <= timedelta(days=RECENT_DAYS)
-
-
-def _time(row: Row) -> datetime | None:
-    at = row.get("started_at")
-    return at if isinstance(at, datetime) else None
-
-
-def _number(row: Row, name: str) -> float:
-    value = row.get(name)
-    return float(value) if isinstance(value, int | float) else 0.0
-
-
-def _text(row: Row, name: str) -> str:
-    """Return printable text: ceilings are shown, and name nodes as the reports do."""
-    value = row.get(name)
-    return in_one_line(value) if isinstance(value, str) else ""

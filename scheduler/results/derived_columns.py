@@ -15,7 +15,7 @@ from velodrome.scheduler.results.ceilings import (
     node_ceilings,
 )
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.results.schema_conversion import with_utc_offsets
+from velodrome.scheduler.results.typed_rows import TaskRow, task_rows
 
 Fill = Callable[[pa.Table], pa.Table]
 Fills = Mapping[str, Fill]
@@ -41,7 +41,7 @@ def find_ceilings(
     found = Ceilings(own)
     if not _lacks(table, found):
         return found
-    elsewhere: list[dict[str, object]] = []
+    elsewhere: list[TaskRow] = []
     for one in others[:MOST_OTHERS]:
         elsewhere += _ceiling_rows(read(one))
     return Ceilings(own, elsewhere) if elsewhere else found
@@ -55,6 +55,24 @@ def ceiling_fills(ceilings: Ceilings) -> Fills:
         "tasks": lambda table: _fill_tasks(table, ceilings),
         "nodes": lambda table: _fill_nodes(table, ceilings),
     }
+
+
+def fill_ceilings(table: pa.Table, ceilings: Ceilings) -> pa.Table:
+    """Fill in the ceiling and efficiency of rows of `tasks` that have none, where they are known.
+
+    An efficiency above 1 stays: the row beat the best product.
+    """
+    if not ceilings:
+        return table
+    import pyarrow.compute as pc
+
+    has_ceiling = pc.is_valid(table["ceiling_flops_per_s"])
+    found = _fill_tasks(table, ceilings)
+    for name in _TASKS:
+        place = table.schema.get_field_index(name)
+        column = pc.if_else(has_ceiling, table[name], found[name])
+        table = table.set_column(place, table.schema.field(place), column)
+    return table
 
 
 def without_tasks(fills: Fills, tasks: frozenset[str]) -> Fills:
@@ -71,11 +89,11 @@ def _drop_tasks(tasks: frozenset[str], fill: Fill | None, table: pa.Table) -> pa
     return fill(table) if fill else table
 
 
-def _ceiling_rows(table: pa.Table) -> list[dict[str, object]]:
+def _ceiling_rows(table: pa.Table) -> list[TaskRow]:
     import pyarrow.compute as pc
 
     wanted = pc.is_in(table["model"], pa.array(sorted(MODEL_NAMES)))
-    return table.filter(wanted).to_pylist()
+    return task_rows(table.filter(wanted))
 
 
 def _lacks(table: pa.Table, ceilings: Ceilings) -> bool:
@@ -83,8 +101,8 @@ def _lacks(table: pa.Table, ceilings: Ceilings) -> bool:
     import pyarrow.compute as pc
 
     timed = table.filter(pc.is_valid(table["forward_median_ns"]))
-    places = timed.group_by(list(_PLACE)).aggregate([("started_at", "max")]).to_pylist()
-    rows = [{**place, "started_at": place["started_at_max"]} for place in places]
+    places = timed.group_by(list(_PLACE)).aggregate([("started_at", "max")])
+    rows = task_rows(places.rename_columns([*_PLACE, "started_at"]))
     return any(ceilings.of(row, unit) is None for row in rows for unit in RateUnit)
 
 
@@ -95,7 +113,7 @@ def _fill_tasks(table: pa.Table, ceilings: Ceilings) -> pa.Table:
 
 
 def _fill_slice(table: pa.Table, ceilings: Ceilings) -> pa.Table:
-    rows = with_utc_offsets(table.select(list(NEEDED))).to_pylist()
+    rows = task_rows(table.select(list(NEEDED)))
     held = [ceiling_columns(row, ceilings.of(row, RateUnit.FLOPS)) for row in rows]
     return _replace_columns("tasks", table, {name: [row[name] for row in held] for name in _TASKS})
 

@@ -11,11 +11,10 @@ and Cochran, Statistical Methods, 8th ed., 6.8): both sides are the same short p
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-
-Row = Mapping[str, object]
+from typing import NamedTuple
 
 EXPLAINS = 0.5  # share of a move, on a logarithmic scale, from which on it is the machine's
 CONFIDENCE = 0.95
@@ -29,6 +28,19 @@ class Cause(StrEnum):
     MACHINE = "machine"
     FRAMEWORK = "framework"
     UNKNOWN = "unknown"
+
+
+class CanaryRun(NamedTuple):
+    """A run of a cell: its time and those of its canaries, in ns per call; None without one."""
+
+    ns: float | None
+    canary_model: str
+    canaries_ns: tuple[float, ...]
+
+    @property
+    def readings(self) -> tuple[float, ...]:
+        """Times of the canaries that a clock can have measured."""
+        return tuple(ns for ns in self.canaries_ns if 0 < ns < math.inf)
 
 
 @dataclass(frozen=True)
@@ -50,23 +62,23 @@ class Blame:
     canary: Ratio | None = None
 
 
-def blame(base_rows: Sequence[Row], candidate_rows: Sequence[Row]) -> Blame:
+def blame(base_runs: Sequence[CanaryRun], candidate_runs: Sequence[CanaryRun]) -> Blame:
     """Attribute the change of one cell's time; rows of `tasks`, then and now.
 
     Rows without a number are ignored. The time is of the gradient, or of the forward pass without
     one.
     """
-    base, candidate = _timed(base_rows), _timed(candidate_rows)
+    base, candidate = _timed(base_runs), _timed(candidate_runs)
     if not base or not candidate:
         return Blame(Cause.UNKNOWN, "there is no number on both sides")
     number = _middle(candidate) / _middle(base)
     if number <= 0 or abs(math.log(number)) < UNMOVED:
         return Blame(Cause.UNKNOWN, "the number did not move", number)
-    names = {row.get("canary_model") for row in (*base, *candidate)}
-    if None in names or not all(_readings(row) for row in (*base, *candidate)):
+    names = {run.canary_model for run in (*base, *candidate)}
+    if "" in names or not all(run.readings for run in (*base, *candidate)):
         return Blame(Cause.UNKNOWN, "not every task had a canary: give `canary: true`", number)
     if len(names) > 1:
-        told = " and ".join(sorted(str(name) for name in names))
+        told = " and ".join(sorted(names))
         return Blame(Cause.UNKNOWN, f"there were different canaries: {told}", number)
     return _shared_out(number, _canary(base, candidate))
 
@@ -84,14 +96,14 @@ def _shared_out(number: float, canary: Ratio) -> Blame:
     return Blame(Cause.UNKNOWN, f"{told}: too uncertain to tell", number, canary)
 
 
-def _canary(base: Sequence[Row], candidate: Sequence[Row]) -> Ratio:
+def _canary(base: Sequence[CanaryRun], candidate: Sequence[CanaryRun]) -> Ratio:
     """Compute the canaries' ratio.
 
     The unit is a task if both sides have several, since interference hits both of its canaries;
     else a single canary.
     """
     several = min(len(base), len(candidate)) > 1
-    sides = [_means(rows) if several else _logs(rows) for rows in (base, candidate)]
+    sides = [_means(runs) if several else _logs(runs) for runs in (base, candidate)]
     middles = [statistics.fmean(side) for side in sides]
     half = _half_width(sides[0], sides[1])
     moved = middles[1] - middles[0]
@@ -113,38 +125,21 @@ def _half_width(base: Sequence[float], candidate: Sequence[float]) -> float:
     return quantile * spread * math.sqrt(1 / len(base) + 1 / len(candidate))
 
 
-def _means(rows: Sequence[Row]) -> list[float]:
-    return [statistics.fmean(math.log(value) for value in _readings(row)) for row in rows]
+def _means(runs: Sequence[CanaryRun]) -> list[float]:
+    return [statistics.fmean(math.log(value) for value in run.readings) for run in runs]
 
 
-def _logs(rows: Sequence[Row]) -> list[float]:
+def _logs(runs: Sequence[CanaryRun]) -> list[float]:
     """Return each canary once: the one after a task may be the one before the next."""
-    return [math.log(value) for value in {value for row in rows for value in _readings(row)}]
+    return [math.log(value) for value in {value for run in runs for value in run.readings}]
 
 
-def _readings(row: Row) -> tuple[float, ...]:
-    """Return the canary times in ns, before and after, if any."""
-    found = (row.get("canary_before_ns"), row.get("canary_after_ns"))
-    return tuple(value for value in map(_positive, found) if value)
+def _timed(runs: Sequence[CanaryRun]) -> list[CanaryRun]:
+    return [run for run in runs if run.ns and 0 < run.ns < math.inf]
 
 
-def _timed(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if _number(row)]
-
-
-def _middle(rows: Sequence[Row]) -> float:
-    return statistics.median(_number(row) for row in rows)
-
-
-def _number(row: Row) -> float:
-    """Return ns; 0 if nothing was timed."""
-    gradient, forward = row.get("gradient_median_ns"), row.get("forward_median_ns")
-    return _positive(gradient) or _positive(forward)
-
-
-def _positive(value: object) -> float:
-    """Return a positive number, else 0."""
-    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else 0.0
+def _middle(runs: Sequence[CanaryRun]) -> float:
+    return statistics.median(run.ns for run in runs if run.ns)
 
 
 def _percent(ratio: float) -> str:

@@ -17,7 +17,9 @@ from velodrome.agents.execution import execute
 from velodrome.agents.inventory import take_inventory
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Limits, Task
-from velodrome.scheduler.statistics.canary_attribution import Cause, blame
+from velodrome.scheduler.results.rows import build_tables
+from velodrome.scheduler.results.typed_rows import task_rows
+from velodrome.scheduler.statistics.canary_attribution import CanaryRun, Cause, blame
 
 pytestmark = pytest.mark.serial
 
@@ -91,10 +93,9 @@ def _share() -> float:
     return max(0.1, (time.process_time() - used) / took)
 
 
-def as_row(measurement: Measurement) -> dict[str, object]:
-    """As far as blame reads it."""
+def as_run(measurement: Measurement) -> CanaryRun:
     assert measurement.gradient, measurement.reason
-    return {**vars(measurement), "gradient_median_ns": measurement.gradient.median_ns}
+    return task_rows(build_tables("1", measurement)["tasks"])[0].canary_run("gradient")
 
 
 def forget(home: Path) -> None:
@@ -167,15 +168,15 @@ def test_a_slower_machine_is_told_from_a_slower_framework(home: Path) -> None:
     before, again = run(TASK, home), run(TASK, home)
     assert before.canary_model.startswith("canary, numpy ")
     assert again.canary_before_ns == before.canary_after_ns  # one canary between two tasks
-    base, machine, framework = [as_row(before), as_row(again)], [], []
+    base, machine, framework = [as_run(before), as_run(again)], [], []
     for _ in range(ROUNDS):
         forget(home)
         with slower_machine():
-            machine.append(as_row(run(TASK, home)))
+            machine.append(as_run(run(TASK, home)))
         forget(home)
-        framework.append(as_row(run(replace(TASK, framework="sleepy"), home)))
+        framework.append(as_run(run(replace(TASK, framework="sleepy"), home)))
         found = blame(base, machine), blame(base, framework)
         if Cause.UNKNOWN not in (one.cause for one in found):
             break
-        base.append(as_row(run(TASK, home)))
+        base.append(as_run(run(TASK, home)))
     assert [one.cause for one in found] == [Cause.MACHINE, Cause.FRAMEWORK], found

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import pytest
+from made_rows import changed_row
 
 from velodrome.adapters.protocol import Timed, Timing
 from velodrome.agents.measurement import Measurement, Status
@@ -20,7 +21,8 @@ from velodrome.scheduler.plans.planning import make_plan
 from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.html.formatting import format_platform
 from velodrome.scheduler.reports.tables import build_table
-from velodrome.scheduler.results.task_row import task_row
+from velodrome.scheduler.results.rows import build_tables
+from velodrome.scheduler.results.typed_rows import TaskRow, task_rows
 from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep_file import parse_sweep
 
@@ -47,12 +49,12 @@ RULES = {"subjects": frozenset(), "least": 0.02}
 ROWS_TELL_NOT = {"timing", "sampling_hz"}  # of these a row of `tasks` keeps the key alone
 
 
-def row(task: Task, sweep: str = "20261124-063012-00000001") -> dict[str, object]:
+def row(task: Task, sweep: str = "20261124-063012-00000001") -> TaskRow:
     gradient = Timed("gradient", 1e6, 0.99e6, 1.01e6, 30, 1, 5, "target", stable=True)
     measured = Measurement(
         task, 0, 1, Status.OK, "", "n1", "host1", "t1", 1e9, 1e9 + 1, gradient=gradient
     )
-    return task_row(sweep, measured)
+    return task_rows(build_tables(sweep, measured)["tasks"])[0]
 
 
 def test_every_field_of_a_key_is_tried_here() -> None:
@@ -98,7 +100,7 @@ def test_two_cells_that_are_followed_have_two_names(other: Task) -> None:
 
 
 def test_cells_on_two_gpus_of_a_node_are_told_apart_by_these() -> None:
-    rows = [row(TASK) | {"gpu_uuids": [uuid]} for uuid in ("GPU-1", "GPU-2")]
+    rows = [changed_row(row(TASK), gpu_uuids=[uuid]) for uuid in ("GPU-1", "GPU-2")]
     names = labels(map(followed, rows))
     assert sorted(name[-5:] for name in names.values()) == ["GPU-1", "GPU-2"]
 

@@ -77,7 +77,7 @@ def _line(checks: Sequence[Check]) -> CheckLine:
         outcome=outcome,
         text=text + among,
         figures=", ".join(_figures(first["figures"])),
-        reason=in_one_line(first["reason"]),
+        reason=str(first["reason"] or ""),
     )
 
 

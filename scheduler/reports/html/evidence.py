@@ -21,8 +21,8 @@ from velodrome.scheduler.reports.html.formatting import (
 )
 from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, load_published
 from velodrome.scheduler.reports.proof import NOT_KEPT, spell_out
-from velodrome.scheduler.reports.task_rows import Row, read_rerun_command
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.reports.task_rows import read_rerun_command
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 LOG_LINES = 25
 LOG_CHARACTERS = 2000
@@ -57,11 +57,11 @@ def collect_evidence(
     workload: Workload,
     impl: Implementation,
     cell: CellResult,
-    rows: Sequence[Row],
+    rows: Sequence[TaskRow],
     checks: Sequence[Sequence[Check]] = (),
 ) -> CellEvidence:
     """Collect the facts of a cell from its rows. checks: of the runs that recorded any."""
-    shown = next((row for row in rows if read_rerun_command(row["rerun"]) == cell.rerun), rows[0])
+    shown = next((row for row in rows if read_rerun_command(row.rerun) == cell.rerun), rows[0])
     return CellEvidence(
         id=f"cell-{number}",
         title=f"{impl.label}: {format_workload(workload)}",
@@ -71,7 +71,7 @@ def collect_evidence(
         reason=cell.reason,
         expected=cell.expected,
         rerun=cell.rerun,
-        log_tail="" if cell.with_number else shorten_log(str(shown.get("log_tail") or "")),
+        log_tail="" if cell.with_number else shorten_log(shown.log_tail),
         notes=cell.notes,
         checks=build_check_lines(checks),
     )
@@ -83,12 +83,12 @@ def shorten_log(log: str) -> str:
     return "\n".join(lines)[-LOG_CHARACTERS:]
 
 
-def _times(cell: CellResult, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+def _times(cell: CellResult, rows: Sequence[TaskRow]) -> Iterator[tuple[str, str]]:
     for phase in PHASES:
         time = getattr(cell, phase)
         if time is None:
             continue
-        samples = sum(int(str(row.get(f"{phase}_samples") or 0)) for row in rows)
+        samples = sum(int(row.number(f"{phase}_samples") or 0) for row in rows)
         processes = show_count(cell.with_number, "process", "processes")
         source = f"{show_count(samples, 'sample')} in {processes}" if samples else processes
         yield f"{phase} time", f"{show_interval(time)} ({source})"
@@ -108,13 +108,13 @@ def _study(
             yield f"study's {phase} time", f"{text} by {name} on {study.machine}; other definition"
 
 
-def _facts(cell: CellResult, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+def _facts(cell: CellResult, rows: Sequence[TaskRow]) -> Iterator[tuple[str, str]]:
     for name, describe in _FACTS.items():
         if text := describe(cell, rows):
             yield name, text
 
 
-def _errors(cell: CellResult, rows: Sequence[Row]) -> str:
+def _errors(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     gradient = cell.gradient_error
     if gradient is None:
         return ""
@@ -123,7 +123,7 @@ def _errors(cell: CellResult, rows: Sequence[Row]) -> str:
     return f"{text}, loss error {loss:.1e}" if loss is not None else text
 
 
-def _checks(cell: CellResult, rows: Sequence[Row]) -> str:
+def _checks(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     """Name the checks by outcome; a table of its own has the findings."""
     proof = cell.proof
     parts = [f"{len(proof.proved)} passed" if proof.proved else ""]
@@ -135,7 +135,7 @@ def _checks(cell: CellResult, rows: Sequence[Row]) -> str:
     return "; ".join(filter(None, parts))
 
 
-def _stability(cell: CellResult, rows: Sequence[Row]) -> str:
+def _stability(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     if not cell.with_number:
         return ""
     if cell.is_stable:
@@ -152,37 +152,37 @@ def _stability(cell: CellResult, rows: Sequence[Row]) -> str:
     return f"not stable: {'; '.join(reasons)}".rstrip(": ") + more
 
 
-def _first(column: str) -> Callable[[CellResult, Sequence[Row]], str]:
+def _first(column: str) -> Callable[[CellResult, Sequence[TaskRow]], str]:
     """Return the longest over the repeats: a cache filled by one makes the others shorter."""
 
-    def describe(cell: CellResult, rows: Sequence[Row]) -> str:
+    def describe(cell: CellResult, rows: Sequence[TaskRow]) -> str:
         longest = _largest(rows, column)
         return "" if longest is None else f"{show_duration(longest)} at most"
 
     return describe
 
 
-def _memory(column: str) -> Callable[[CellResult, Sequence[Row]], str]:
-    def describe(cell: CellResult, rows: Sequence[Row]) -> str:
+def _memory(column: str) -> Callable[[CellResult, Sequence[TaskRow]], str]:
+    def describe(cell: CellResult, rows: Sequence[TaskRow]) -> str:
         peak = _largest(rows, column)
         return show_size(peak) if peak else ""
 
     return describe
 
 
-def _cores(cell: CellResult, rows: Sequence[Row]) -> str:
+def _cores(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     percent = cell.cpu_percent_mean
     return "" if percent is None else f"{percent / 100:.2f} on average during timing"
 
 
-def _energy(cell: CellResult, rows: Sequence[Row]) -> str:
+def _energy(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     most = _largest(rows, "energy_per_gradient_j")
     if most is None:
         return join_names(_distinct(rows, "energy_reason"), 2)
     return f"{most:.3g} J per gradient at most ({join_names(_distinct(rows, 'energy_source'))})"
 
 
-def _efficiency(cell: CellResult, rows: Sequence[Row]) -> str:
+def _efficiency(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     best = _largest(rows, "gradient_efficiency")
     if best is None:
         return ""
@@ -190,19 +190,19 @@ def _efficiency(cell: CellResult, rows: Sequence[Row]) -> str:
     return f"{100 * best:.0f} % of the node's measured ceiling{f' ({by})' if by else ''}"
 
 
-def _interference(cell: CellResult, rows: Sequence[Row]) -> str:
-    if all(row.get("interference_free") is None for row in rows):
+def _interference(cell: CellResult, rows: Sequence[TaskRow]) -> str:
+    if all(row.interference_free is None for row in rows):
         return ""
-    disturbed = [row for row in rows if row.get("interference_free") is False]
+    disturbed = [row for row in rows if row.interference_free is False]
     if not disturbed:
         return "none"
     by = join_names(_distinct(disturbed, "interference"), 3)
     return f"in {len(disturbed)} of {len(rows)} runs{f': {by}' if by else ''}"
 
 
-def _canary(cell: CellResult, rows: Sequence[Row]) -> str:
+def _canary(cell: CellResult, rows: Sequence[TaskRow]) -> str:
     """Compare the canary before and after: a change in it is a change of the machine."""
-    pairs = [(row.get("canary_before_ns"), row.get("canary_after_ns")) for row in rows]
+    pairs = [(row.canary_before_ns, row.canary_after_ns) for row in rows]
     known = [(float(str(before)), float(str(after))) for before, after in pairs if before and after]
     if not known:
         return ""
@@ -210,28 +210,28 @@ def _canary(cell: CellResult, rows: Sequence[Row]) -> str:
     return f"{show_duration(known[0][0])} before, at most {100 * (ratio - 1):+.1f} % after"
 
 
-def _names(*columns: str) -> Callable[[CellResult, Sequence[Row]], str]:
-    def describe(cell: CellResult, rows: Sequence[Row]) -> str:
+def _names(*columns: str) -> Callable[[CellResult, Sequence[TaskRow]], str]:
+    def describe(cell: CellResult, rows: Sequence[TaskRow]) -> str:
         return join_names([name for column in columns for name in _distinct(rows, column)], 4)
 
     return describe
 
 
-def _per_row(read: Callable[[Row], str]) -> Callable[[CellResult, Sequence[Row]], str]:
+def _per_row(read: Callable[[TaskRow], str]) -> Callable[[CellResult, Sequence[TaskRow]], str]:
     return lambda cell, rows: join_names(list(dict.fromkeys(map(read, rows))))
 
 
-def _distinct(rows: Iterable[Row], column: str) -> list[str]:
-    texts = (in_one_line(row.get(column)) for row in rows)
+def _distinct(rows: Iterable[TaskRow], column: str) -> list[str]:
+    texts = (row.text(column) for row in rows)
     return list(dict.fromkeys(text for text in texts if text))
 
 
-def _largest(rows: Iterable[Row], column: str) -> float | None:
-    values = (row.get(column) for row in rows)
-    return max((float(str(value)) for value in values if value is not None), default=None)
+def _largest(rows: Iterable[TaskRow], column: str) -> float | None:
+    values = (row.number(column) for row in rows)
+    return max((value for value in values if value is not None), default=None)
 
 
-_FACTS: dict[str, Callable[[CellResult, Sequence[Row]], str]] = {
+_FACTS: dict[str, Callable[[CellResult, Sequence[TaskRow]], str]] = {
     "proof": _errors,
     "checks": _checks,
     "timing": _stability,

@@ -13,8 +13,8 @@ from velodrome.scheduler.reports.fairness import (
 )
 from velodrome.scheduler.reports.html.formatting import join_names, show_count
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, all_implementations
-from velodrome.scheduler.reports.task_rows import Row, read_notes, select_composed_notes
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.reports.task_rows import select_composed_notes
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 MOST_NOTES = 12
 
@@ -31,10 +31,10 @@ class Treatment:
 
 def compare_treatments(groups: Sequence[PlatformCells]) -> tuple[Treatment, ...]:
     """Compare the settings of all implementations that have a time."""
-    rows: dict[Implementation, list[tuple[str, Row]]] = {}
+    rows: dict[Implementation, list[tuple[str, TaskRow]]] = {}
     for group in groups:
         for (workload, impl), found in group.rows.items():
-            timed = ((workload.model, row) for row in found if row["forward_median_ns"] is not None)
+            timed = ((workload.model, row) for row in found if row.forward_median_ns is not None)
             rows.setdefault(impl, []).extend(timed)
     ours = [impl for impl in all_implementations(groups) if rows.get(impl)]
     texts = {impl: [_joined(read, rows[impl]) for read in SETTINGS.values()] for impl in ours}
@@ -43,19 +43,19 @@ def compare_treatments(groups: Sequence[PlatformCells]) -> tuple[Treatment, ...]
         Treatment(
             impl,
             tuple((text, text != most) for text, most in zip(texts[impl], usual, strict=True)),
-            _with_models(rows[impl], lambda row: select_composed_notes(read_notes(row))),
+            _with_models(rows[impl], lambda row: select_composed_notes(row.notes)),
             _with_models(rows[impl], _other_notes),
         )
         for impl in ours
     )
 
 
-def _joined(read: Callable[[Row], str], rows: Iterable[tuple[str, Row]]) -> str:
+def _joined(read: Callable[[TaskRow], str], rows: Iterable[tuple[str, TaskRow]]) -> str:
     return join_names(sorted({read(row) for _, row in rows} - {""}), 4) or UNKNOWN
 
 
 def _with_models(
-    rows: Iterable[tuple[str, Row]], select: Callable[[Row], Iterable[str]]
+    rows: Iterable[tuple[str, TaskRow]], select: Callable[[TaskRow], Iterable[str]]
 ) -> tuple[str, ...]:
     found: dict[str, dict[str, None]] = {}
     for model, row in rows:
@@ -66,26 +66,26 @@ def _with_models(
     return (*lines[:MOST_NOTES], *([f"and {show_count(more, 'note')} more"] if more > 0 else []))
 
 
-def _other_notes(row: Row) -> list[str]:
-    notes = read_notes(row)
+def _other_notes(row: TaskRow) -> list[str]:
+    notes = row.notes
     return [note for note in notes if note not in select_composed_notes(notes)]
 
 
-def _sharing(row: Row) -> str:
-    exclusive = row.get("exclusive")
+def _sharing(row: TaskRow) -> str:
+    exclusive = row.exclusive
     return "" if exclusive is None else "exclusive" if exclusive else "shared with other tasks"
 
 
-def _interference(row: Row) -> str:
-    is_free = row.get("interference_free")
+def _interference(row: TaskRow) -> str:
+    is_free = row.interference_free
     return "" if is_free is None else "none" if is_free else "detected"
 
 
-SETTINGS: dict[str, Callable[[Row], str]] = {
+SETTINGS: dict[str, Callable[[TaskRow], str]] = {
     "computes in": read_precision,
     "layout": read_layout,
     "BLAS kernels": describe_kernels,
-    "threads": lambda row: in_one_line(row["threads"]),
+    "threads": lambda row: row.text("threads"),
     "node": _sharing,
     "interference": _interference,
 }

@@ -17,13 +17,12 @@ from velodrome.scheduler.reports.html.formatting import (
 )
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.reports.tables import PHASES, mark_of
-from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "absent": "·"}
 NOT_HERE = "not in this sweep"
 NO_GRADIENT = "no gradient"
-Run = tuple[object, object, object]  # task, repeat and attempt
+Run = tuple[str, int, int]  # task, repeat and attempt
 SHADES = (1.1, 1.5, 2.5, 5.0)  # ratios to the best that bound the shades
 
 
@@ -84,10 +83,10 @@ class Grid:
     with_number: int
 
 
-Checks = Callable[[Iterable[str]], Sequence[Row]]  # by task ids: rows with the column `checks`
+Checks = Callable[[Iterable[str]], Sequence[TaskRow]]  # by task ids: rows with the column `checks`
 
 
-def no_checks(task_ids: Iterable[str]) -> Sequence[Row]:
+def no_checks(task_ids: Iterable[str]) -> Sequence[TaskRow]:
     return ()
 
 
@@ -127,21 +126,21 @@ def build_grid(
     )
 
 
-def _checks_by_run(checks: Checks, rows: Sequence[Row]) -> dict[Run, list[Check]]:
+def _checks_by_run(checks: Checks, rows: Sequence[TaskRow]) -> dict[Run, Sequence[Check]]:
     """Read the checks of the runs that recorded any."""
-    found = checks(str(row["task_id"]) for row in rows)
-    return {_run(row): entries for row in found if isinstance(entries := row["checks"], list)}
+    found = checks(row.task_id for row in rows)
+    return {_run(row): entries for row in found if (entries := row.checks)}
 
 
-def _run(row: Row) -> Run:
-    return row["task_id"], row["repeat"], row["attempt"]
+def _run(row: TaskRow) -> Run:
+    return row.task_id, row.repeat, row.attempt
 
 
 def _heads(group: PlatformCells) -> tuple[ColumnHead, ...]:
     versions: dict[Implementation, dict[str, None]] = {impl: {} for impl in group.implementations}
     for (_, impl), rows in group.rows.items():
         for row in rows:
-            if version := in_one_line(row.get("framework_version")):
+            if version := row.framework_version:
                 versions[impl][version] = None
     return tuple(
         ColumnHead(impl.framework, impl.variant, _version([*versions[impl]])) for impl in versions

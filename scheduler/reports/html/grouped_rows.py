@@ -8,7 +8,7 @@ from velodrome.scheduler.reports.cell_keys import (
     Implementation,
     Platform,
     Workload,
-    add_qualifiers,
+    find_qualifiers,
     read_implementation,
     read_platform,
     read_workload,
@@ -16,9 +16,10 @@ from velodrome.scheduler.reports.cell_keys import (
 from velodrome.scheduler.reports.cells import CellResult, collect_cells
 from velodrome.scheduler.reports.process_variation import CellHistory
 from velodrome.scheduler.reports.tables import implementation_order, workload_order
-from velodrome.scheduler.reports.task_rows import Row, select_last_attempts
+from velodrome.scheduler.reports.task_rows import select_last_attempts
+from velodrome.scheduler.results.typed_rows import TaskRow
 
-CellKey = tuple[Workload, Implementation]
+GridKey = tuple[Workload, Implementation]
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class PlatformCells:
     """The cells of one platform, each with its rows (one per repeat and node)."""
 
     platform: Platform
-    cells: Mapping[CellKey, CellResult]
-    rows: Mapping[CellKey, Sequence[Row]]
+    cells: Mapping[GridKey, CellResult]
+    rows: Mapping[GridKey, Sequence[TaskRow]]
 
     @cached_property
     def workloads(self) -> tuple[Workload, ...]:
@@ -54,16 +55,19 @@ class PlatformCells:
 
 
 def group_rows(
-    rows: Sequence[Row], history: CellHistory | None = None
+    rows: Sequence[TaskRow], history: CellHistory | None = None
 ) -> tuple[PlatformCells, ...]:
     """Group the rows by platform, those with most times first: a page may omit the last ones.
 
     history: as in collect_cells.
     """
-    found: dict[Platform, dict[CellKey, list[Row]]] = {}
-    for row in add_qualifiers(select_last_attempts(rows)):
+    found: dict[Platform, dict[GridKey, list[TaskRow]]] = {}
+    last = select_last_attempts(rows)
+    qualifiers = find_qualifiers(last)
+    for row in last:
         places = found.setdefault(read_platform(row), {})
-        places.setdefault((read_workload(row), read_implementation(row)), []).append(row)
+        place = (read_workload(row), read_implementation(row, qualifiers))
+        places.setdefault(place, []).append(row)
     groups = [
         PlatformCells(platform, cells, found[platform])
         for platform, cells in collect_cells(rows, history).items()

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.reports.html.formatting import join_names, show_size
-from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.results.typed_rows import NodeRow, Struct, TaskRow
 
 MOST_HOSTS = 400
 PLAIN = {
@@ -42,19 +41,19 @@ class EnvironmentSummary:
     tasks: int
 
 
-def summarize_node_types(nodes: Iterable[Row]) -> tuple[NodeType, ...]:
+def summarize_node_types(nodes: Iterable[NodeRow]) -> tuple[NodeType, ...]:
     """Summarize the nodes by type."""
-    found: dict[str, list[Row]] = {}
+    found: dict[str, list[NodeRow]] = {}
     for node in nodes:
-        found.setdefault(in_one_line(node["node_type"]), []).append(node)
+        found.setdefault(node.node_type, []).append(node)
     return tuple(_type(name, own) for name, own in sorted(found.items()))
 
 
-def summarize_environments(rows: Iterable[Row]) -> tuple[EnvironmentSummary, ...]:
+def summarize_environments(rows: Iterable[TaskRow]) -> tuple[EnvironmentSummary, ...]:
     """Summarize the rows by framework."""
-    found: dict[str, list[Row]] = {}
+    found: dict[str, list[TaskRow]] = {}
     for row in rows:
-        found.setdefault(in_one_line(row["framework"]), []).append(row)
+        found.setdefault(row.framework, []).append(row)
     return tuple(
         EnvironmentSummary(
             framework,
@@ -66,53 +65,45 @@ def summarize_environments(rows: Iterable[Row]) -> tuple[EnvironmentSummary, ...
     )
 
 
-def _type(name: str, nodes: Sequence[Row]) -> NodeType:
+def _type(name: str, nodes: Sequence[NodeRow]) -> NodeType:
     facts = [(title, join_names(_texts(nodes, column), 4)) for title, column in PLAIN.items()]
     facts[1:1] = [("cores", join_names(_distinct(map(_cores, nodes))))]
-    facts[2:2] = [
-        ("memory", join_names(_distinct(show_size(float(str(n["ram_bytes"] or 0))) for n in nodes)))
-    ]
+    facts[2:2] = [("memory", join_names(_distinct(show_size(n.ram_bytes or 0) for n in nodes)))]
     facts += [("GPUs", join_names(_distinct(map(_gpus, nodes)), 4) or "none")]
     facts += [("labels", join_names(_distinct(map(_labels, nodes)), 4))]
-    hosts = sorted(
-        {in_one_line(node["hostname"]) or in_one_line(node["node_id"]) for node in nodes}
-    )
+    hosts = sorted({node.hostname or node.node_id for node in nodes})
     kept = tuple((title, text) for title, text in facts if text)
     return NodeType(name, kept, tuple(hosts[:MOST_HOSTS]), len(nodes))
 
 
-def _cores(node: Row) -> str:
-    sockets, numa = node.get("sockets"), node.get("numa_nodes")
-    text = f"{node['cores']} cores, {node['threads']} threads"
+def _cores(node: NodeRow) -> str:
+    sockets, numa = node.sockets, node.numa_nodes
+    text = f"{node.cores} cores, {node.threads} threads"
     text += f", {sockets} socket{'s' if sockets != 1 else ''}" if sockets else ""
     return text + (f", {numa} NUMA nodes" if numa and numa != 1 else "")
 
 
-def _gpus(node: Row) -> str:
-    gpus = node.get("gpus")
-    return join_names([_gpu(gpu) for gpu in gpus], 8) if isinstance(gpus, list) else ""
+def _gpus(node: NodeRow) -> str:
+    return join_names([_gpu(gpu) for gpu in node.gpus], 8)
 
 
-def _gpu(gpu: Row) -> str:
-    parts = [in_one_line(gpu["name"])]
+def _gpu(gpu: Struct) -> str:
+    parts = [gpu["name"] or ""]
     if gpu.get("memory_bytes"):
-        parts.append(show_size(float(str(gpu["memory_bytes"]))))
+        parts.append(show_size(gpu["memory_bytes"]))
     if gpu.get("driver"):
-        parts.append(f"driver {in_one_line(gpu['driver'])}")
+        parts.append(f"driver {gpu['driver']}")
     if gpu.get("power_limit_w"):
-        parts.append(f"limit {float(str(gpu['power_limit_w'])):.0f} W")
+        parts.append(f"limit {gpu['power_limit_w']:.0f} W")
     return ", ".join(parts)
 
 
-def _labels(node: Row) -> str:
-    labels = node.get("labels")
-    if not isinstance(labels, list):
-        return ""
-    return ", ".join(f"{in_one_line(one['key'])}={in_one_line(one['value'])}" for one in labels)
+def _labels(node: NodeRow) -> str:
+    return ", ".join(f"{one['key']}={one['value'] or ''}" for one in node.labels)
 
 
-def _texts(rows: Iterable[Row], column: str) -> list[str]:
-    return _distinct(in_one_line(row.get(column)) for row in rows)
+def _texts(rows: Iterable[NodeRow | TaskRow], column: str) -> list[str]:
+    return _distinct(row.text(column) for row in rows)
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:

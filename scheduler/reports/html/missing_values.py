@@ -8,7 +8,8 @@ from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.html.evidence import shorten_log
 from velodrome.scheduler.reports.html.formatting import format_platform, format_workload
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
-from velodrome.scheduler.reports.task_rows import Row, read_rerun_command
+from velodrome.scheduler.reports.task_rows import read_rerun_command
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 MOST_REASONS = 200
 MOST_NAMED = 40
@@ -65,14 +66,14 @@ def _reason(
         count=len(cells),
         named=tuple(_name(one.platform, run, by) for one, run, by in cells[:MOST_NAMED]),
         rerun=cell.rerun,
-        log_tail="" if cell.status.has_number else shorten_log(str(row.get("log_tail") or "")),
+        log_tail="" if cell.status.has_number else shorten_log(str(row.log_tail or "")),
         is_unexpected=is_unexpected,
         expected=expected,
     )
 
 
-def _shown_row(rows: Sequence[Row], cell: CellResult) -> Row:
-    return next((row for row in rows if read_rerun_command(row["rerun"]) == cell.rerun), rows[0])
+def _shown_row(rows: Sequence[TaskRow], cell: CellResult) -> TaskRow:
+    return next((row for row in rows if read_rerun_command(row.rerun) == cell.rerun), rows[0])
 
 
 def _name(platform: Platform, workload: Workload, impl: Implementation) -> str:

@@ -31,14 +31,14 @@ from velodrome.scheduler.reports.html.queries import Queries
 from velodrome.scheduler.reports.html.study_tables import StudyTable, build_study_tables
 from velodrome.scheduler.reports.html.summary import Sentence, Tile, build_tiles, summarize_sweep
 from velodrome.scheduler.reports.process_variation import CellHistory
-from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.typed_rows import NodeRow, ReadingRow, TaskRow
 
 MOST_CELLS = 2000
 MOST_DETAILED = 1000  # cells with details
 MOST_STUDY_TABLES = 16
 MOST_OMITTED = 200  # platforms that are named
 
-Readings = Callable[[Sequence[TracedTask]], Sequence[Row]]
+Readings = Callable[[Sequence[TracedTask]], Sequence[ReadingRow]]
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def build_page(
     sweep_id: str,
     results: str,
     version: str,
-    rows: Sequence[Row],
-    nodes: Sequence[Row],
+    rows: Sequence[TaskRow],
+    nodes: Sequence[NodeRow],
     readings: Readings,
     planned: int = 0,
     history: CellHistory | None = None,

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 
+import pyarrow as pa
+
 from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask
 from velodrome.scheduler.reports.html.queries import quote_sql
 from velodrome.scheduler.reports.possible_rows import drop_impossible_values
 from velodrome.scheduler.reports.tables import PHASES
-from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results import typed_rows
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.results.schema_conversion import with_utc_offsets
 from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.results.typed_rows import NodeRow, ReadingRow, TaskRow
 
 _GPU_MEANS = ("percent_mean", "memory_percent_mean", "power_w_mean")
 LOG_CHARACTERS = 8000  # of a log's end; the page shows fewer
@@ -20,8 +22,6 @@ UNUSED = frozenset(
         "checks",
         "provision_ns",
         "transfer_ns",
-        "seed",
-        "gpu_model",
         "minor_interference",
         "model_hash",
     }
@@ -32,40 +32,43 @@ UNUSED = frozenset(
 READING = ("task_id", "repeat", "at_ns", "phase", "cpu_percent", "gpu_percent")
 
 
-def read_task_rows(store: Store, sweep_id: str) -> list[Row]:
+def read_task_rows(store: Store, sweep_id: str) -> list[TaskRow]:
     """Read the rows of one sweep; the end of the log only for tasks without a time."""
     columns = ", ".join(name for name in TABLES["tasks"].names if name not in UNUSED)
     log = f"case when forward_median_ns is null then right(log_tail, {LOG_CHARACTERS}) end"
-    return [
-        *drop_impossible_values(
-            _rows(store, f"select {columns}, {log} as log_tail from tasks", sweep_id)
+    return typed_rows.task_rows(
+        drop_impossible_values(
+            _table(store, f"select {columns}, {log} as log_tail from tasks", sweep_id)
         )
-    ]
+    )
 
 
-def read_node_rows(store: Store, sweep_id: str) -> list[Row]:
-    return [*_rows(store, "select * from nodes", sweep_id)]
+def read_node_rows(store: Store, sweep_id: str) -> list[NodeRow]:
+    return typed_rows.node_rows(_table(store, "select * from nodes", sweep_id))
 
 
-def read_utilization(store: Store, sweep_id: str, tasks: Sequence[TracedTask]) -> list[Row]:
+def read_utilization(store: Store, sweep_id: str, tasks: Sequence[TracedTask]) -> list[ReadingRow]:
     """Read the utilization of a few tasks, in the order of time."""
     if not tasks:
         return []
     ids = ", ".join(quote_sql(task.task_id) for task in tasks)
     columns = ", ".join(READING)
     more = f" and task_id in ({ids}) order by at_ns"
-    return [*_rows(store, f"select {columns} from utilization", sweep_id, more)]
+    return typed_rows.reading_rows(
+        _table(store, f"select {columns} from utilization", sweep_id, more)
+    )
 
 
-def read_checks(store: Store, sweep_id: str, task_ids: Iterable[str]) -> list[Row]:
+def read_checks(store: Store, sweep_id: str, task_ids: Iterable[str]) -> list[TaskRow]:
     """Read the column `checks` of a few tasks: for a large sweep it is too long to read whole."""
     ids = ", ".join(map(quote_sql, dict.fromkeys(task_ids)))
     if not ids:
         return []
     query = "select task_id, repeat, attempt, checks from tasks"
-    return [*_rows(store, query, sweep_id, f" and checks is not null and task_id in ({ids})")]
+    return typed_rows.task_rows(
+        _table(store, query, sweep_id, f" and checks is not null and task_id in ({ids})")
+    )
 
 
-def _rows(store: Store, query: str, sweep_id: str, more: str = "") -> list[dict[str, object]]:
-    found = run_query(store, f"{query} where sweep_id = {quote_sql(sweep_id)}{more}")
-    return [*with_utc_offsets(found).to_pylist()]
+def _table(store: Store, query: str, sweep_id: str, more: str = "") -> pa.Table:
+    return run_query(store, f"{query} where sweep_id = {quote_sql(sweep_id)}{more}")

@@ -211,7 +211,7 @@ def _peaks(groups: Sequence[PlatformCells], column: str) -> dict[tuple[Implement
     found: dict[tuple[Implementation, str], int] = {}
     for group in groups:
         for (workload, impl), rows in group.rows.items():
-            peak = max((int(str(row.get(column) or 0)) for row in rows), default=0)
+            peak = max((int(row.number(column) or 0) for row in rows), default=0)
             key = (impl, workload.model)
             found[key] = max(peak, found.get(key, 0))
     return found

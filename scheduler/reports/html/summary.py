@@ -21,7 +21,7 @@ from velodrome.scheduler.reports.html.missing_values import Reason
 from velodrome.scheduler.reports.interference_summary import describe_interference
 from velodrome.scheduler.reports.outliers import collect_task_times, find_outliers
 from velodrome.scheduler.reports.proof import describe_undecided_checks
-from velodrome.scheduler.reports.task_rows import Row
+from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.cell_interval import FEWEST
 
 MOST_PLATFORMS = 3  # with a sentence on the fastest
@@ -46,7 +46,7 @@ class Tile:
     words: str
 
 
-def build_tiles(rows: Sequence[Row], groups: Sequence[PlatformCells]) -> tuple[Tile, ...]:
+def build_tiles(rows: Sequence[TaskRow], groups: Sequence[PlatformCells]) -> tuple[Tile, ...]:
     """Build the key numbers at the top of the page."""
     cells = [cell for group in groups for cell in group.cells.values()]
     numbered = [cell for cell in cells if cell.with_number]
@@ -63,7 +63,10 @@ def build_tiles(rows: Sequence[Row], groups: Sequence[PlatformCells]) -> tuple[T
 
 
 def summarize_sweep(
-    rows: Sequence[Row], groups: Sequence[PlatformCells], reasons: Sequence[Reason], planned: int
+    rows: Sequence[TaskRow],
+    groups: Sequence[PlatformCells],
+    reasons: Sequence[Reason],
+    planned: int,
 ) -> tuple[Sentence, ...]:
     """Write the summary. planned: the number of planned runs, 0 if unknown."""
     return (
@@ -80,26 +83,26 @@ def summarize_sweep(
     )
 
 
-def _what(rows: Sequence[Row], groups: Sequence[PlatformCells]) -> str:
+def _what(rows: Sequence[TaskRow], groups: Sequence[PlatformCells]) -> str:
     implementations = all_implementations(groups)
     frameworks = list(dict.fromkeys(impl.framework for impl in implementations))
     models = {workload.model for group in groups for workload in group.workloads}
-    nodes = {row["node_id"] for row in rows if row["node_id"]}
+    nodes = {row.node_id for row in rows if row.node_id}
     ran = f"{join_names(frameworks)} ({show_count(len(implementations), 'variant')})"
     where = f" on {show_count(len(nodes), 'node')}" if nodes else " on no node"
     return f"{ran} ran {show_count(len(models), 'model')}{where}{_when(rows)}."
 
 
-def _unfinished(rows: Sequence[Row], planned: int) -> Iterator[Sentence]:
-    ended = len({(row["task_id"], row["repeat"]) for row in rows if row["status"] != "lost"})
+def _unfinished(rows: Sequence[TaskRow], planned: int) -> Iterator[Sentence]:
+    ended = len({(row.task_id, row.repeat) for row in rows if row.status != "lost"})
     if planned > ended:
         left = show_count(planned - ended, "run")
         yield Sentence(f"The sweep is incomplete: {left} of {planned:,} missing.", is_warning=True)
 
 
-def _when(rows: Sequence[Row]) -> str:
-    starts = [row["started_at"] for row in rows if isinstance(row.get("started_at"), datetime)]
-    ends = [row["finished_at"] for row in rows if isinstance(row.get("finished_at"), datetime)]
+def _when(rows: Sequence[TaskRow]) -> str:
+    starts = [row.started_at for row in rows if row.started_at is not None]
+    ends = [row.finished_at for row in rows if row.finished_at is not None]
     if not starts or not ends:
         return ""
     first, last = min(map(_time, starts)), max(map(_time, ends))
@@ -202,7 +205,7 @@ def _list_reasons(reasons: Sequence[Reason]) -> str:
     return "; ".join([*texts, *([f"{more} more reason{'s' * (more > 1)}"] if more else [])])
 
 
-def _instability(rows: Sequence[Row], groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
+def _instability(rows: Sequence[TaskRow], groups: Sequence[PlatformCells]) -> Iterator[Sentence]:
     cells: list[CellResult] = [cell for group in groups for cell in group.cells.values()]
     unstable = sum(1 for cell in cells if cell.with_number and not cell.is_stable)
     if unstable:
@@ -220,12 +223,12 @@ def _instability(rows: Sequence[Row], groups: Sequence[PlatformCells]) -> Iterat
         )
 
 
-def _interference(rows: Sequence[Row]) -> Iterator[Sentence]:
+def _interference(rows: Sequence[TaskRow]) -> Iterator[Sentence]:
     if text := describe_interference(rows):
         yield Sentence(f"{text}.", is_warning=True)
 
 
-def _outliers(rows: Sequence[Row]) -> Iterator[Sentence]:
+def _outliers(rows: Sequence[TaskRow]) -> Iterator[Sentence]:
     text = outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))
     if text:
         yield Sentence(text[0].upper() + text[1:] + ".", is_warning=True)

@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from made_rows import typed, values
 
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.comparison.replication_units import PHASES
 from velodrome.scheduler.results.task_row import task_row
-
-Row = dict[str, Any]
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 LENET = {"framework": "torch", "variant": "eager", "model": "lenet", "batch_size": 64}
 EARLIER = tuple(f"202611{day:02}-010203-0000000{day}" for day in range(1, 8))
@@ -22,7 +22,7 @@ TASK = ("framework", "variant", "model", "batch_size", "device", "threads", "dty
 
 
 @pytest.fixture(scope="session")
-def cell() -> Callable[..., list[Row]]:
+def cell() -> Callable[..., list[TaskRow]]:
     return _rows
 
 
@@ -32,18 +32,21 @@ def measured() -> Callable[..., list[Measurement]]:
 
 
 @pytest.fixture(scope="session")
-def earlier() -> Callable[..., list[Row]]:
+def earlier() -> Callable[..., list[TaskRow]]:
     return _earlier
 
 
-def _earlier(rows: Sequence[Row], nights: Sequence[float] = NIGHTLY) -> list[Row]:
+def _earlier(rows: Sequence[TaskRow], nights: Sequence[float] = NIGHTLY) -> list[TaskRow]:
     """Seven earlier sweeps of what is on a side, each off by a little."""
     times = [f"{phase}_{name}_ns" for phase in PHASES for name in ("low", "median", "high")]
-    return [
-        row | {"sweep_id": sweep} | {name: night * row[name] for name in times if row[name]}
+    return typed(
+        values(row)
+        | {"sweep_id": sweep}
+        | {name: night * (row.number(name) or 0) for name in there}
         for sweep, night in zip(EARLIER, nights, strict=False)
         for row in rows
-    ]
+        for there in [[name for name in times if row.number(name)]]
+    )
 
 
 def _rows(
@@ -52,11 +55,11 @@ def _rows(
     repeats: int = 5,
     jitter: Sequence[float] = JITTER,
     **columns: object,
-) -> list[Row]:
+) -> list[TaskRow]:
     """Repeats of one cell of torch on lenet. columns: what is otherwise."""
     asked = {name: columns[name] for name in TASK if name in columns}
     found = _measured(ms, jitter, repeats, **asked)
-    return [task_row(sweep, one) | columns for one in found]
+    return typed(task_row(sweep, one) | columns for one in found)
 
 
 def _measured(

@@ -174,7 +174,7 @@ def test_the_same_runs_on_both_sides_are_refused(kept) -> None:
 
 def test_only_holds_for_both_sides(kept) -> None:
     outcome = run_comparison("last~1", "last", kept, only="framework=numpy", least=0.02)
-    assert {duel.pair.base[0]["framework"] for duel in outcome.duels} == {"numpy"}
+    assert {duel.pair.base[0].framework for duel in outcome.duels} == {"numpy"}
     assert sentence(outcome).endswith(
         "nothing that is recorded differs (A against A): chance names any time in at most 5 % of "
         "such comparisons."

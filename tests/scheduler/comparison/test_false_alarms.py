@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from made_rows import changed_row
 from scipy.stats import binom
 
 from velodrome.scheduler.comparison.matching import Pair
@@ -20,12 +21,12 @@ def drawn(row, noise: float, luck: random.Random, factor: float = 1.0):
     """A cell's repeats, each phase of each process with luck of its own."""
     found = []
     for _ in range(REPEATS):
-        changed = dict(row)
+        times = {}
         for phase in ("forward", "gradient"):
             luckily = factor * luck.lognormvariate(0, noise)
             for name in ("low", "median", "high"):
-                changed[f"{phase}_{name}_ns"] = row[f"{phase}_{name}_ns"] * luckily
-        found.append(changed)
+                times[f"{phase}_{name}_ns"] = row.ns(phase, name) * luckily
+        found.append(changed_row(row, **times))
     return tuple(found)
 
 

@@ -72,8 +72,8 @@ def test_of_what_is_left_those_with_the_fewest_differences_are_paired(cell) -> N
 def test_what_nobody_asked_for_on_the_other_side_vanished_or_appeared(cell) -> None:
     found = match([*cell(), *cell(model="lstm")], [*cell(), *cell(framework="jax")], FREE)
     assert len(found.pairs) == 1
-    assert [rows[0]["model"] for rows in found.vanished] == ["lstm"]
-    assert [rows[0]["framework"] for rows in found.appeared] == ["jax"]
+    assert [rows[0].model for rows in found.vanished] == ["lstm"]
+    assert [rows[0].framework for rows in found.appeared] == ["jax"]
 
 
 def test_a_subject_makes_no_difference_and_takes_along_what_comes_with_it(cell) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import pytest
+from made_rows import changed, changed_row
 
 from velodrome.scheduler.comparison.causes import likely, nodes_by_key
 from velodrome.scheduler.comparison.matching import Pair
@@ -11,6 +12,8 @@ from velodrome.scheduler.comparison.outcome import Outcome, chosen, compared
 from velodrome.scheduler.comparison.replication_units import history
 from velodrome.scheduler.comparison.verdicts import Turn, duels
 from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.results.rows import to_table
+from velodrome.scheduler.results.typed_rows import NodeRow, node_rows
 from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
 from velodrome.scheduler.statistics.ratio_tests import Verdict
 
@@ -67,7 +70,7 @@ def test_each_time_is_faster_slower_or_undecided_and_the_largest_change_comes_fi
     found = outcome_of(
         *together(*(both(10, factor, model=name) for name, factor in models.items()))
     )
-    told = [(duel.pair.base[0]["model"], duel.phase, duel.verdict.value) for duel in found.duels]
+    told = [(duel.pair.base[0].model, duel.phase, duel.verdict.value) for duel in found.duels]
     assert {(model, verdict) for model, _, verdict in told[:2]} == {("alexnet", "faster")}
     assert {(model, verdict) for model, _, verdict in told[2:4]} == {("lstm", "slower")}
     assert [verdict for *_, verdict in told[4:]] == ["undecided"] * 4
@@ -126,7 +129,7 @@ def test_a_status_that_changed_is_told_both_ways(
 
 def test_a_cell_that_fails_in_part_is_compared_and_told(outcome_of, cell) -> None:
     candidate = cell(B)
-    candidate[2] |= CRASHED
+    candidate[2] = changed_row(candidate[2], **CRASHED)
     found = outcome_of(cell(A), candidate)
     assert [(change.turn, change.candidate) for change in found.changes] == [
         (Turn.BROKE, "1 of 5 crashed")
@@ -150,13 +153,9 @@ def test_a_time_that_no_clock_can_have_told_is_no_number(outcome_of, cell, bound
     assert [duel.phase for duel in outcome_of(cell(A), candidate).duels] == ["forward"]
 
 
-def node(sweep_id: str, **columns: object) -> dict[str, object]:
-    return {
-        "sweep_id": sweep_id,
-        "node_id": "n1",
-        "kernel": "6.1",
-        "governor": "performance",
-    } | columns
+def node(sweep_id: str, **columns: object) -> NodeRow:
+    plain = {"sweep_id": sweep_id, "node_id": "n1", "kernel": "6.1", "governor": "performance"}
+    return node_rows(to_table("nodes", [plain | columns]))[0]
 
 
 def test_the_likeliest_cause_changed_where_it_moved_and_not_elsewhere(outcome_of, both) -> None:
@@ -176,11 +175,11 @@ def test_other_blas_kernels_are_a_cause_and_rows_that_do_not_tell_of_theirs_are_
 ) -> None:
     base, candidate = both(10, 2.5)
     lesser, better = ({"kernels": [f"openblas 0.3.13 {core}"]} for core in ("PRESCOTT", "SKYLAKEX"))
-    found = outcome_of([row | better for row in base], [row | lesser for row in candidate])
+    found = outcome_of(changed(base, **better), changed(candidate, **lesser))
     told = [(cause.name, cause.base, cause.candidate) for cause in likely(found.causes)]
     assert told == [("torch BLAS kernels", "openblas 0.3.13 SKYLAKEX", "openblas 0.3.13 PRESCOTT")]
-    earlier = [row | {"kernels": None} for row in base]
-    assert outcome_of(earlier, [row | lesser for row in candidate]).causes == ()
+    earlier = changed(base, kernels=None)
+    assert outcome_of(earlier, changed(candidate, **lesser)).causes == ()
 
 
 def test_what_changed_only_where_nothing_moved_is_no_likely_cause(outcome_of, both) -> None:
@@ -194,12 +193,12 @@ def test_what_changed_only_where_nothing_moved_is_no_likely_cause(outcome_of, bo
 def canaries(rows, ns: float):
     noise = (1, 1.002, 0.999, 1.001, 0.998)
     return [
-        row
-        | {
-            "canary_model": "numpy 2.4 canary",
-            "canary_before_ns": ns * noise[row["repeat"]],
-            "canary_after_ns": ns * noise[-1 - row["repeat"]],
-        }
+        changed_row(
+            row,
+            canary_model="numpy 2.4 canary",
+            canary_before_ns=ns * noise[row.repeat],
+            canary_after_ns=ns * noise[-1 - row.repeat],
+        )
         for row in rows
     ]
 
@@ -232,7 +231,7 @@ def test_a_driver_is_that_of_the_gpus_that_were_used(outcome_of, both) -> None:
 def test_another_node_of_the_type_is_a_cause_unless_some_are_the_same(outcome_of, cell) -> None:
     def on(sweep_id: str, hosts: str):
         return [
-            row | {"hostname": host, "node_id": host}
+            changed_row(row, hostname=host, node_id=host)
             for row, host in zip(cell(sweep_id), hosts, strict=True)
         ]
 

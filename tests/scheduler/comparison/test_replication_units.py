@@ -4,6 +4,7 @@ import math
 import random
 
 import pytest
+from made_rows import changed, changed_row
 from scipy.stats import binom
 
 from velodrome.scheduler.comparison.matching import Pair
@@ -54,9 +55,9 @@ def test_nights_that_vary_more_than_processes_take_the_verdict_back(cell, earlie
 def test_another_node_or_another_cell_is_no_past(cell, earlier) -> None:
     pair = Pair(tuple(cell(A)), tuple(cell(B)))
     for change in ({"node_id": "n2"}, {"threads": 7}, {"model_hash": "other"}):
-        past = history(earlier([row | change for row in pair.base]))
+        past = history(earlier(changed(pair.base, **change)))
         assert past.of(pair, "gradient").sweeps == 0
-    newer = history(earlier([row | {"framework_version": "1.0"} for row in pair.base]))
+    newer = history(earlier(changed(pair.base, framework_version="1.0")))
     assert newer.of(pair, "gradient").sweeps == 7
 
 
@@ -68,8 +69,8 @@ def test_each_side_has_its_own_past_where_they_differ_on_purpose(cell, earlier) 
 
 def test_the_past_is_in_order_and_counts_a_lost_attempt_once(cell, earlier) -> None:
     rows = earlier(cell(A))
-    lost = rows[0] | {"attempt": 0, "gradient_median_ns": 1e3}
-    found = history([*reversed(rows), lost]).of(Pair(tuple(cell(A)), tuple(cell(A))), "gradient")
+    lost = changed(rows[:1], attempt=0, gradient_median_ns=1e3)
+    found = history([*reversed(rows), *lost]).of(Pair(tuple(cell(A)), tuple(cell(A))), "gradient")
     (sweeps,) = found.nodes
     assert [len(repeats) for repeats in sweeps] == [5] * 7
     assert sweeps[1][0].median_ns == pytest.approx(1.002 * sweeps[0][0].median_ns)
@@ -79,7 +80,7 @@ def test_neighbours_ran_in_the_same_round_on_the_same_node(cell) -> None:
     def on_two(ms: float, starts: tuple[int, int]) -> tuple:
         """Repeats are numbered through over the nodes, from any number on."""
         return tuple(
-            row | {"node_id": node, "repeat": start + row["repeat"]}
+            changed_row(row, node_id=node, repeat=start + row.repeat)
             for node, start, factor in zip("ab", starts, (1, 2), strict=True)
             for row in cell(A, ms * factor, repeats=3)
         )
@@ -91,7 +92,7 @@ def test_neighbours_ran_in_the_same_round_on_the_same_node(cell) -> None:
 
 def test_a_round_that_failed_on_one_side_is_no_pair_and_shifts_none(cell) -> None:
     base, candidate = cell(A, repeats=4), cell(A, 11, repeats=4)
-    candidate[0] |= {"status": "crashed"}
+    candidate[:1] = changed(candidate[:1], status="crashed")
     ratios = [
         after.median_ns / before.median_ns
         for before, after in neighbours(Pair(tuple(base), tuple(candidate)), "gradient")
@@ -111,10 +112,14 @@ def test_nights_that_shift_a_cell_make_at_most_five_percent_of_comparisons_false
         shift = luck.gauss(0, night)
         times = [10e6 * math.exp(shift + luck.gauss(0, 0.005)) for _ in range(repeats)]
         return tuple(
-            row
-            | {"sweep_id": sweep_id, "model": model, "repeat": at}
-            | {f"gradient_{name}_ns": ns for name in ("low", "median", "high")}
-            | {f"forward_{name}_ns": None for name in ("low", "median", "high")}
+            changed_row(
+                row,
+                sweep_id=sweep_id,
+                model=model,
+                repeat=at,
+                **{f"gradient_{name}_ns": ns for name in ("low", "median", "high")},
+                **{f"forward_{name}_ns": None for name in ("low", "median", "high")},
+            )
             for at, ns in enumerate(times)
         )
 

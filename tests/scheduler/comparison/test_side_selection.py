@@ -24,7 +24,7 @@ def rows_in(cell):
 
 def selected(text: str, rows_in) -> tuple[tuple[str, ...], set[tuple[str, str]]]:
     ids, rows = rows_of(parse(text, "BASE"), KNOWN, rows_in)
-    return ids, {(row["framework"], row["framework_version"]) for row in rows}
+    return ids, {(row.framework, row.framework_version) for row in rows}
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def test_what_both_pin_otherwise_is_what_is_compared(base, candidate, found) -> 
 
 
 def test_a_task_that_was_lost_and_done_again_counts_once(cell) -> None:
-    lost = [row | {"status": "lost"} for row in cell(OLD)]
-    again = [row | {"attempt": 2} for row in cell(OLD)]
+    lost = cell(OLD, status="lost")
+    again = cell(OLD, attempt=2)
     _, rows = rows_of(parse("last", "BASE"), (OLD,), lambda sweep_id: [*lost, *again])
-    assert [(row["status"], row["attempt"]) for row in rows] == [("ok", 2)] * 5
+    assert [(row.status, row.attempt) for row in rows] == [("ok", 2)] * 5
 
 
 def test_runs_of_the_candidate_are_no_part_of_its_base(rows_in) -> None:
     _, everything = rows_of(parse("*", "BASE"), KNOWN, rows_in)
     _, newest = rows_of(parse("last", "CANDIDATE"), KNOWN, rows_in)
-    assert {row["sweep_id"] for row in without(everything, newest)} == {OLD, MIDDLE}
+    assert {row.sweep_id for row in without(everything, newest)} == {OLD, MIDDLE}

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import pytest
+from made_rows import typed
 
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
@@ -201,7 +202,7 @@ class Nights:
         found: dict[Followed, tuple[Point, ...]] = {}
         for name, rows in by_night.items():
             if len(rows) != self._gathered.get(name, (0, {}))[0]:
-                self._gathered[name] = (len(rows), history(rows))
+                self._gathered[name] = (len(rows), history(typed(rows)))
             for cell, points in self._gathered[name][1].items():
                 found[cell] = found.get(cell, ()) + points
         return found

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from made_rows import typed
 
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.history.cell_series import Condition, point_of
@@ -69,7 +70,7 @@ def test_a_time_that_a_check_disproved_is_a_failed_night_and_no_level(nights) ->
         status=Status.DISAGREED,
         reason="not_seen_before of forward failed: it was kept",
     )
-    point = point_of([task_row("20261124-063012-a1b2", kept)])
+    point = point_of(typed([task_row("20261124-063012-a1b2", kept)]))
     assert (point.condition, point.levels, point.reason) == (Condition.FAILED, {}, kept.reason)
 
 

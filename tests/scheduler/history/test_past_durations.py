@@ -4,27 +4,29 @@ import random
 from datetime import datetime, timedelta
 
 import pytest
+from made_rows import task_row_with
 
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.fleet.remaining_time import Eta
 from velodrome.scheduler.history.past_durations import pasts
 from velodrome.scheduler.plans.durations import estimate_s
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 KNOWN = Task("torch", "eager", "lenet", 64)
 NEW = Task("torch", "eager", "lstm", 16)
 BEGAN = datetime(2026, 1, 1)
 
 
-def row(task: Task, night: int, seconds: float) -> dict[str, object]:
+def row(task: Task, night: int, seconds: float, **columns: object) -> TaskRow:
     fields = ("framework", "variant", "model", "batch_size", "device", "threads", "dtype")
-    return {
+    return task_row_with(
         **{name: getattr(task, name) for name in fields},
-        "gpu_model": None,
-        "sweep_id": f"202601{night:02d}-000000-00000000",
-        "started_at": BEGAN,
-        "finished_at": BEGAN + timedelta(seconds=seconds),
-    }
+        sweep_id=f"202601{night:02d}-000000-00000000",
+        started_at=BEGAN,
+        finished_at=BEGAN + timedelta(seconds=seconds),
+        **columns,
+    )
 
 
 def test_a_task_is_expected_to_take_what_it_took_in_the_median() -> None:
@@ -33,9 +35,9 @@ def test_a_task_is_expected_to_take_what_it_took_in_the_median() -> None:
 
 
 def test_what_a_task_waited_for_others_is_no_cost_of_its_own() -> None:
-    waited = {**row(KNOWN, 1, 7200), "waited_ns": 7190 * 10**9}
+    waited = row(KNOWN, 1, 7200, waited_ns=7190 * 10**9)
     assert pasts([waited], [KNOWN]).estimate(KNOWN) == 10
-    in_vain = {**row(NEW, 1, 7200), "waited_ns": 7200 * 10**9}
+    in_vain = row(NEW, 1, 7200, waited_ns=7200 * 10**9)
     assert NEW not in pasts([in_vain], [NEW]).seconds
     assert pasts([in_vain], [NEW]).estimate(NEW) == estimate_s(NEW)
 

@@ -2,17 +2,17 @@
 
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from made_rows import typed
 
 from velodrome.scheduler.commands.nightly import NightCutShort, NightlyOptions, nightly
 from velodrome.scheduler.commands.target import Target as Place
 from velodrome.scheduler.errors import INCOMPLETE, StoreError
-from velodrome.scheduler.history.cell_series import cell_of
 from velodrome.scheduler.history.false_alarms import false_alarms
 from velodrome.scheduler.history.history_reading import night_ids, read_history
 from velodrome.scheduler.history.latest_run import judge
@@ -32,8 +32,8 @@ def night_of(fleet, number: int, promise: Promise | None = None) -> Night:
     verdict = fleet.judged(number)
     history = fleet.history()
     name = verdict.sweep_id
-    rows: Sequence[Row] = [row for row in fleet.rows if row["sweep_id"] == name]
-    promise = promise or Promise({cell_of(cell) for cell in history})
+    rows = typed(row for row in fleet.rows if row["sweep_id"] == name)
+    promise = promise or Promise({cell.key for cell in history})
     return Night(
         name="nights",
         verdict=verdict,
@@ -119,7 +119,7 @@ class TestLess:
 class TestVanished:
     def gone(self, nights, promise=None, cell: str = CELL) -> Night:
         fleet = nights().pass_by(0, 1)
-        asked = Promise({cell_of(one) for one in fleet.history()})
+        asked = Promise({one.key for one in fleet.history()})
         without(fleet, 1, cell)
         return night_of(fleet, 1, promise or asked)
 
@@ -137,7 +137,7 @@ class TestVanished:
         assert (night.exit_status, errors(night)) == (0, [])
 
     def test_one_that_a_budget_had_no_time_for_is_fine(self, nights) -> None:
-        asked = {cell_of(one) for one in nights().pass_by(0).history()}
+        asked = {one.key for one in nights().pass_by(0).history()}
         night = self.gone(nights, Promise(asked, budget_s=60.0))
         assert any("there was no time for it" in line for line in summary(night))
         assert night.exit_status == 0
@@ -151,7 +151,7 @@ class TestVanished:
         for row in fleet.rows:
             if row["sweep_id"] == fleet.judged(1).sweep_id and row["model"] == "my-lstm":
                 row["node_id"] = row["hostname"] = "host2"
-        asked = {cell_of(cell) for cell in fleet.history()}
+        asked = {cell.key for cell in fleet.history()}
         night = night_of(fleet, 1, Promise(asked, where))
         assert night.exit_status == status
         assert any(line.startswith("vanished") and "host1" in line for line in summary(night))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from made_rows import typed
 
 from velodrome.scheduler.history.false_alarms import false_alarms
 from velodrome.scheduler.nightly.confirmation import again
@@ -24,7 +25,8 @@ CALM = 12
 
 def told(fleet, night: int) -> Night:
     verdict = fleet.night_of_ours(night)
-    rows = [row for row in fleet.rows if row["sweep_id"] in sweeps_needed(verdict)]
+    needed = sweeps_needed(verdict)
+    rows = typed(row for row in fleet.rows if row["sweep_id"] in needed)
     return Night(
         name="nights",
         verdict=verdict,

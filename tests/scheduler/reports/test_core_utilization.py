@@ -12,6 +12,7 @@ from velodrome.scheduler.reports.core_utilization import CoreUse, summarize_core
 from velodrome.scheduler.reports.core_utilization_text import flat_rows, table_rows
 from velodrome.scheduler.results.rows import build_tables
 from velodrome.scheduler.results.schema import TABLES
+from velodrome.scheduler.results.typed_rows import task_rows
 
 READINGS = (
     Reading(100, "build", 800.0, 10, 3),
@@ -41,9 +42,7 @@ def used(*measurements: Measurement) -> tuple[CoreUse, ...]:
     made = [build_tables("s", one) for one in measurements]
     empty = TABLES["utilization"].empty_table()
     utilization = pa.concat_tables([one.get("utilization", empty) for one in made])
-    return summarize_core_use(
-        [row for one in made for row in one["tasks"].to_pylist()], utilization
-    )
+    return summarize_core_use([row for one in made for row in task_rows(one["tasks"])], utilization)
 
 
 def test_cores_are_the_mean_over_the_readings_of_a_phase() -> None:

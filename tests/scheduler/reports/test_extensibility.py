@@ -3,6 +3,7 @@
 import io
 import re
 
+from made_rows import typed
 from rich.console import Console
 
 from velodrome.adapters.registry import FRAMEWORKS
@@ -50,13 +51,13 @@ def row(framework: str, model: str = "probe-lrn", **changes: object) -> dict[str
 
 
 def words(rows: list[dict[str, object]]) -> dict[tuple[str, str], str]:
-    return {(one.impl.framework, one.probe): one.word for one in collect_outcomes(rows)}
+    return {(one.impl.framework, one.probe): one.word for one in collect_outcomes(typed(rows))}
 
 
 def shown(rows: list[dict[str, object]]) -> str:
     screen = Console(width=150, file=io.StringIO())
     with screen.capture() as capture:
-        screen.print(render_grids(build_grids(collect_outcomes(rows))))
+        screen.print(render_grids(build_grids(collect_outcomes(typed(rows)))))
     return capture.get()
 
 
@@ -92,7 +93,7 @@ def test_the_evidence_is_the_reason_or_the_note_with_error_and_command() -> None
 
 
 def test_models_that_are_no_probes_are_left_out() -> None:
-    assert collect_outcomes([row("torch", "lenet")]) == ()
+    assert collect_outcomes(typed([row("torch", "lenet")])) == ()
 
 
 def test_what_failed_at_any_number_of_threads_or_in_any_repeat_has_failed() -> None:
@@ -113,12 +114,12 @@ def test_a_variant_that_does_otherwise_than_the_default_is_told_of() -> None:
     text = shown([row("torch", variant="channels_last"), compiled, row("torch")])
     assert "agreed, partly [1]" in text
     assert "[1] torch compile, probe-lrn: unsupported: no graph" in text
-    (grid,) = build_grids(collect_outcomes([compiled, row("torch")]))
+    (grid,) = build_grids(collect_outcomes(typed([compiled, row("torch")])))
     assert grid.places[("probe-lrn", "torch")].default.impl.variant == "eager"
 
 
 def test_frameworks_are_counted_and_a_probe_that_did_not_run_is_said_so() -> None:
-    text = render_markdown_grids(build_grids(collect_outcomes(ROWS)))
+    text = render_markdown_grids(build_grids(collect_outcomes(typed(ROWS))))
     header, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
     names = [name for name in FRAMEWORKS if name in ("torch", "tensorflow", "theano", "neon")]
     assert header == f"| probe | {' | '.join(names)} |"
@@ -139,7 +140,11 @@ def test_frameworks_are_counted_and_a_probe_that_did_not_run_is_said_so() -> Non
 
 def test_devices_have_tables_of_their_own() -> None:
     assert (
-        len(build_grids(collect_outcomes([row("torch"), row("torch", device="gpu", gpu_name="G")])))
+        len(
+            build_grids(
+                collect_outcomes(typed([row("torch"), row("torch", device="gpu", gpu_name="G")]))
+            )
+        )
         == 2
     )
 
@@ -149,7 +154,7 @@ def test_a_surprise_is_marked() -> None:
 
 
 def test_flat_rows_are_one_per_probe_and_variant_with_the_command() -> None:
-    lines = flat_rows(collect_outcomes(ROWS))
+    lines = flat_rows(collect_outcomes(typed(ROWS)))
     assert [line["outcome"] for line in lines].count("agreed") == 2
     assert all(line["rerun"] for line in lines)
     assert {*lines[0]} == {
@@ -160,6 +165,6 @@ def test_flat_rows_are_one_per_probe_and_variant_with_the_command() -> None:
 
 def test_outcomes_stand_in_the_order_of_the_probes() -> None:
     found: tuple[ProbeOutcome, ...] = collect_outcomes(
-        [row("torch", "probe-gru"), row("torch", "probe-lrn")]
+        typed([row("torch", "probe-gru"), row("torch", "probe-lrn")])
     )
     assert [one.probe for one in found] == ["probe-lrn", "probe-gru"]

@@ -1,6 +1,7 @@
 """The fairness diff: what differed between two cells besides the framework and the time."""
 
 import pytest
+from made_rows import task_row_with
 
 from velodrome.scheduler.reports.fairness import (
     Difference,
@@ -9,9 +10,10 @@ from velodrome.scheduler.reports.fairness import (
     read_layout,
     read_precision,
 )
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 
-def row(**changes: object) -> dict[str, object]:
+def row(**changes: object) -> TaskRow:
     plain: dict[str, object] = {
         "framework": "torch",
         "framework_version": "2.13.0",
@@ -29,7 +31,7 @@ def row(**changes: object) -> dict[str, object]:
         "notes": [],
         "gradient_median_ns": 3e6,
     }
-    return plain | changes
+    return task_row_with(**plain | changes)
 
 
 def test_cells_that_were_treated_alike_differ_in_nothing_whoever_was_faster() -> None:
@@ -96,6 +98,5 @@ def test_others_words_stay_in_one_line_and_move_no_cursor() -> None:
 
 
 def test_a_row_of_an_earlier_version_lacks_columns_and_says_so() -> None:
-    early = row()
-    del early["exclusive"], early["seed"]
+    early = row(exclusive=None, seed=None)
     assert [found.what for found in differences(early, row(exclusive=False))] == ["node", "seed"]

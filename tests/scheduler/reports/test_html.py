@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import vl_convert
+from made_rows import typed
 
 from velodrome.adapters.protocol import Checked, Figure, Timed, Verified
 from velodrome.agents.measurement import Measurement, Reading, Status
@@ -28,6 +29,7 @@ from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, 
 from velodrome.scheduler.reports.html.templating import embed_json
 from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.results.typed_rows import task_rows
 
 SWEEP = "20261124-063012-a1b2"
 VOID = ("meta", "br", "input", "line", "path")
@@ -360,7 +362,7 @@ def page_of(root: Path, tmp_path: Path) -> Element:
 
 
 def test_a_sweep_that_has_not_ended_says_how_many_runs_are_missing(results: Path) -> None:
-    rows = run_query(Store.for_reading(results), "select * from tasks").to_pylist()
+    rows = task_rows(Store.for_reading(results).read("tasks"))
     shown = build_page(SWEEP, "results", "0.1.0", rows, [], lambda picked: [], len(rows) + 3)
     told = [one.text for one in shown.summary if one.is_warning]
     assert f"The sweep is incomplete: 3 runs of {len(rows) + 3} missing." in told
@@ -467,12 +469,12 @@ def test_a_place_that_cannot_be_written_to_is_told(results: Path, tmp_path: Path
 def test_a_large_sweep_gives_an_overview_of_all_and_grids_as_far_as_there_is_room(
     results: Path,
 ) -> None:
-    rows = run_query(Store.for_reading(results), "select * from tasks").to_pylist()
-    many = [
+    rows = Store.for_reading(results).read("tasks").to_pylist()
+    many = typed(
         {**row, "task_id": f"{row['task_id']}-{number}", "node_type": f"t{number}"}
         for number in range(4 * MOST_CELLS // len(rows))
         for row in rows
-    ]
+    )
     shown = build_page(SWEEP, "results", "0.1.0", many, [], lambda picked: [])
     assert sum(grid.cells for grid in shown.grids) <= MOST_CELLS
     assert len(shown.omitted) + shown.more_omitted > 10

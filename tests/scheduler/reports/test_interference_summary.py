@@ -1,12 +1,16 @@
+from made_rows import task_row_with
+
 from velodrome.scheduler.reports.interference_summary import describe_interference
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 OTHERS = "its cores were used by others while it was timed, 50 % of one core: stress-ng (pid 123)"
 STEAL = "other machines took 3.0 % of its cores' time (steal)"
 
 
-def ran(task: str, interference: str = "", **changes: object) -> dict[str, object]:
+def ran(task: str, interference: str = "", **changes: object) -> TaskRow:
     plain = {"task_id": task, "repeat": 0, "attempt": 1, "forward_median_ns": 1e6}
-    return {**plain, "interference_free": not interference, "interference": interference, **changes}
+    about = {"interference_free": not interference, "interference": interference}
+    return task_row_with(**plain | about | changes)
 
 
 def test_a_disturbed_sweep_says_how_many_of_its_runs_were_and_by_what() -> None:

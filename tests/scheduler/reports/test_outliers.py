@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from made_rows import CELL, typed
 
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
@@ -31,6 +32,7 @@ from velodrome.scheduler.reports.outliers_text import (
     table_rows,
 )
 from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.results.typed_rows import task_rows
 
 SWEEP = "20261124-063012-a1b2"
 # Median 102.5; distances 2.5 1.5 0.5 0.5 1.5 27.5, their median 1.5; 1.5 x 1.4826 = 2.2239.
@@ -83,7 +85,7 @@ def found_in(store: Store, measurements: Sequence[Measurement]) -> tuple[Outlier
     with store.hold_sweep(SWEEP):
         for one in measurements:
             store.put(SWEEP, one)
-    return find_outliers(collect_task_times(store.read("tasks", SWEEP).to_pylist()))
+    return find_outliers(collect_task_times(task_rows(store.read("tasks", SWEEP))))
 
 
 def test_the_slow_node_is_named_with_its_evidence(store: Store) -> None:
@@ -125,7 +127,7 @@ def test_nodes_that_differ_among_each_other_have_no_odd_one(store: Store) -> Non
 
 def test_fewer_than_four_nodes_are_not_compared(store: Store) -> None:
     assert found_in(store, runs([100, 100, 300])) == ()
-    ran = collect_task_times(store.read("tasks", SWEEP).to_pylist())
+    ran = collect_task_times(task_rows(store.read("tasks", SWEEP)))
     assert summarize_comparison(ran, ()) == (
         "no comparison: no task ran on 4 or more machines of one type"
     )
@@ -161,12 +163,14 @@ def test_a_model_without_gradients_is_compared_by_its_forward_time(store: Store)
 
 
 def test_what_has_no_time_or_an_impossible_one_is_left_out() -> None:
-    row = {"task_id": "a", "repeat": 0, "attempt": 1, "gradient_median_ns": None}
+    row = CELL | {"gradient_median_ns": None}
     assert (
-        collect_task_times([row | {"forward_median_ns": None}, row | {"forward_median_ns": -1.0}])
+        collect_task_times(
+            typed([row | {"forward_median_ns": None}, row | {"forward_median_ns": -1.0}])
+        )
         == ()
     )
-    assert collect_task_times([row | {"forward_median_ns": math.nan}]) == ()
+    assert collect_task_times(typed([row | {"forward_median_ns": math.nan}])) == ()
 
 
 def test_of_alike_gpus_of_one_node_the_slow_one_is_named_by_its_uuid(store: Store) -> None:

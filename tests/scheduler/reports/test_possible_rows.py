@@ -22,6 +22,7 @@ from velodrome.scheduler.history.latest_run import judge
 from velodrome.scheduler.plans.expectations import TO_AGREE
 from velodrome.scheduler.plans.planning import Plan
 from velodrome.scheduler.reports.possible_rows import MEDIANS, drop_impossible_values
+from velodrome.scheduler.results.rows import to_table
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.store import Store
 
@@ -114,7 +115,8 @@ def test_it_costs_no_report(root: Path, tmp_path: Path, value: float, columns: l
 @pytest.mark.parametrize("value", IMPOSSIBLE)
 def test_such_a_row_has_no_time_at_all_and_names_the_number(name: str, value: float) -> None:
     row = {**dict.fromkeys(TABLES["tasks"].names), "status": "ok", "verified": True}
-    (found,) = drop_impossible_values([{**row, **dict.fromkeys(MEDIANS, 1e6), name: value}])
+    row |= {**dict.fromkeys(MEDIANS, 1e6), name: value}
+    (found,) = drop_impossible_values(to_table("tasks", [row])).to_pylist()
     assert (found["status"], found["unexpected"], found["verified"]) == ("crashed", True, False)
     assert f"its row says {name} = {value}" in str(found["reason"])
     assert all(found[median] is None for median in MEDIANS)
@@ -122,7 +124,7 @@ def test_such_a_row_has_no_time_at_all_and_names_the_number(name: str, value: fl
 
 def test_other_numbers_that_cannot_be_are_none_and_the_time_stands() -> None:
     row = {"status": "ok", "forward_median_ns": 1e6, "forward_low_ns": 0.0, "loss_error": math.nan}
-    (found,) = drop_impossible_values([row])
+    (found,) = drop_impossible_values(pa.Table.from_pylist([row])).to_pylist()
     assert found == {
         "status": "ok",
         "forward_median_ns": 1e6,
@@ -133,4 +135,5 @@ def test_other_numbers_that_cannot_be_are_none_and_the_time_stands() -> None:
 
 def test_a_sound_row_is_left_as_it_is() -> None:
     row = {"status": "ok", "forward_median_ns": 1e6, "gradient_drift": -0.1, "loss_error": 0.0}
-    assert drop_impossible_values([row])[0] is row
+    table = to_table("tasks", [row])
+    assert drop_impossible_values(table) is table

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parent))  # there is no package of tests
+from made_rows import typed
 from test_report import csv_of, failed, row, shown, tables_of
 
 from velodrome.scheduler.reports.html.check_lines import build_check_lines, format_figure
@@ -31,7 +32,7 @@ def check(name: str, outcome: str = "passed", reason: str = "", **figures: float
 
 def test_a_check_is_proved_of_a_cell_if_it_passed_in_every_run() -> None:
     noisy = {"proved": ["possible"], "unproved": ["drained forward: cannot_tell: noise"]}
-    proof = summarize_proof([row(**TOLD), row(**noisy)])
+    proof = summarize_proof(typed([row(**TOLD), row(**noisy)]))
     assert proof.proved == ("possible",)
     assert proof.unproved == ("drained forward: cannot_tell: noise",)
     assert proof.names("cannot_tell") == ("drained",)
@@ -52,7 +53,7 @@ def test_a_row_of_a_version_that_kept_no_checks_is_told_as_such(kept: dict) -> N
 
 
 def test_a_run_that_ended_before_any_check_is_not_of_another_version() -> None:
-    assert summarize_proof([failed("torch", proved=[], unproved=[])]) == CellProof()
+    assert summarize_proof(typed([failed("torch", proved=[], unproved=[])])) == CellProof()
 
 
 def test_a_check_that_could_not_tell_leaves_the_mark_and_is_counted_below_the_grid() -> None:
@@ -89,7 +90,7 @@ def test_csv_has_what_was_proved_and_what_was_not() -> None:
 
 def test_what_a_row_says_is_shown_without_escape_sequences() -> None:
     proof = summarize_proof(
-        [row(proved=[], unproved=["drained forward: cannot_tell: \x1b]0;x\x07evil"])]
+        typed([row(proved=[], unproved=["drained forward: cannot_tell: \x1b]0;x\x07evil"])])
     )
     (text,) = proof.unproved
     assert text.endswith("evil") and text.isprintable()

@@ -3,6 +3,7 @@ import io
 import re
 
 import pytest
+from made_rows import typed
 from rich.console import Console
 
 from velodrome.scheduler.reports.cell_rows import build_cell_row
@@ -68,14 +69,14 @@ def drawn(tables: list[Table], first: str = "") -> str:
 
 
 def tables_of(rows: list[dict[str, object]]) -> list[Table]:
-    return [build_table(platform, cells) for platform, cells in collect_cells(rows).items()]
+    return [build_table(platform, cells) for platform, cells in collect_cells(typed(rows)).items()]
 
 
 def csv_of(rows: list[dict[str, object]]) -> str:
     return csv_rows(
         [
             build_cell_row(platform, workload, impl, cell)
-            for platform, cells in collect_cells(rows).items()
+            for platform, cells in collect_cells(typed(rows)).items()
             for (workload, impl), cell in cells.items()
         ]
     )
@@ -249,7 +250,7 @@ def test_rows_from_before_doubts_had_words_are_marked_all_the_same() -> None:
 
 def test_three_samples_of_old_rows_claim_nothing_either() -> None:
     rows = six(gradient_samples=3)
-    ((cell,),) = [cells.values() for cells in collect_cells(rows).values()]
+    ((cell,),) = [cells.values() for cells in collect_cells(typed(rows)).values()]
     exact = [Repeat(value, value, value) for value in (3e6 * (1 + 0.002 * n) for n in range(6))]
     assert cell.gradient == combine_repeats(exact)
 
@@ -264,7 +265,7 @@ def test_a_disturbed_sweep_says_so_before_any_number(write) -> None:
         row("torch", interference_free=False, interference=story),
         row("tensorflow", interference_free=True),
     ]
-    text = write(tables_of(rows), describe_interference(rows))
+    text = write(tables_of(rows), describe_interference(typed(rows)))
     first, number = text.index("1 of 2 timed runs had interference"), text.index("1.00 ms")
     assert first < number
     assert "other processes on their cores in 1 (stress)" in text
@@ -293,13 +294,19 @@ def test_versions_of_a_framework_stand_behind_it_and_its_default_variant_first()
 
 def test_no_place_of_a_table_is_blank() -> None:
     rows = [row("torch", "lenet"), row("tensorflow", "lstm")]
-    (table,) = [build_table(platform, cells) for platform, cells in collect_cells(rows).items()]
+    (table,) = [
+        build_table(platform, cells) for platform, cells in collect_cells(typed(rows)).items()
+    ]
     assert all(entry.text for line in table.lines for entry in line.entries)
 
 
 def test_devices_and_thread_counts_stand_in_tables_of_their_own() -> None:
     assert (
-        len(collect_cells([row(), row(task_id="2", threads=2), row(task_id="3", device="gpu")]))
+        len(
+            collect_cells(
+                typed([row(), row(task_id="2", threads=2), row(task_id="3", device="gpu")])
+            )
+        )
         == 3
     )
 
@@ -344,18 +351,18 @@ def test_surprises_in_both_directions_are_marked_and_stand_first(write) -> None:
 
 def test_a_repeat_that_surprises_makes_its_cell_a_surprise() -> None:
     rows = [row("torch", unexpected=False), failed("torch", repeat=1, unexpected=True)]
-    ((cell,),) = [cells.values() for cells in collect_cells(rows).values()]
+    ((cell,),) = [cells.values() for cells in collect_cells(typed(rows)).values()]
     assert cell.is_unexpected
-    assert len(select_unexpected(rows)) == 1
+    assert len(select_unexpected(typed(rows))) == 1
 
 
 def test_a_lost_attempt_that_was_made_good_is_no_surprise() -> None:
     lost = failed("torch", status="lost", attempt=1, unexpected=True)
-    assert select_unexpected([lost, row("torch", attempt=2, unexpected=False)]) == []
+    assert select_unexpected(typed([lost, row("torch", attempt=2, unexpected=False)])) == []
 
 
 def test_rows_from_before_there_were_expectations_were_to_agree() -> None:
-    assert [one["framework"] for one in select_unexpected([row("torch"), failed("neon")])] == [
+    assert [one.framework for one in select_unexpected(typed([row("torch"), failed("neon")]))] == [
         "neon"
     ]
 

@@ -1,22 +1,27 @@
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from made_rows import task_row_with, values
 
 from velodrome.scheduler.reports.roofline import build_rooflines
-from velodrome.scheduler.results.ceilings import Ceilings, RateUnit, fill_ceilings, node_ceilings
-
-Row = dict[str, object]
+from velodrome.scheduler.results.ceilings import Ceilings, RateUnit, node_ceilings
+from velodrome.scheduler.results.derived_columns import fill_ceilings
+from velodrome.scheduler.results.rows import to_table
+from velodrome.scheduler.results.typed_rows import TaskRow, task_rows
 
 NOW = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
 FLOP = 2 * 1024**3  # of one product of gemm-1024
 GB = 1e9
 
 
-def row(model: str, forward_ms: float, gradient_ms: float | None = None, **changes: object) -> Row:
+def row(
+    model: str, forward_ms: float, gradient_ms: float | None = None, **changes: object
+) -> TaskRow:
     """One row of torch on one thread of node n1. A gemm's gradient is two products."""
     batch_size = {"gemm-1024": 1024, "copy": 1}.get(model, 64)
     flop = {"gemm-1024": FLOP, "copy": 0.0}.get(model, 1e9)
-    found: Row = {
+    columns: dict[str, object] = {
         "sweep_id": "s2",
         "task_id": f"{model} {changes}",
         "repeat": 0,
@@ -43,7 +48,11 @@ def row(model: str, forward_ms: float, gradient_ms: float | None = None, **chang
         "gradient_flops": 2 * flop if gradient_ms else flop,
         **changes,
     }
-    return found
+    return task_row_with(**columns)
+
+
+def fill_rows(rows: Sequence[TaskRow], ceilings: Ceilings) -> list[TaskRow]:
+    return task_rows(fill_ceilings(to_table("tasks", map(values, rows)), ceilings))
 
 
 SWEEP = [
@@ -65,7 +74,7 @@ def test_the_ceiling_is_the_best_rate_of_any_framework_in_any_phase() -> None:
 
 
 def test_every_row_gets_its_share_of_the_ceiling() -> None:
-    efficiencies = [found["gradient_efficiency"] for found in fill_ceilings(SWEEP, Ceilings(SWEEP))]
+    efficiencies = [found.gradient_efficiency for found in fill_rows(SWEEP, Ceilings(SWEEP))]
     ceiling = FLOP / 80e-3
     assert efficiencies == [
         pytest.approx(1.0),
@@ -77,7 +86,7 @@ def test_every_row_gets_its_share_of_the_ceiling() -> None:
 
 def test_more_than_the_ceiling_is_shown_as_it_is() -> None:
     rows = [*SWEEP, row("lenet", 20, 0.05)]
-    assert fill_ceilings(rows, Ceilings(rows))[4]["gradient_efficiency"] > 1  # type: ignore[operator]
+    assert fill_rows(rows, Ceilings(rows))[4].gradient_efficiency > 1
 
 
 @pytest.mark.parametrize(
@@ -89,7 +98,9 @@ def test_more_than_the_ceiling_is_shown_as_it_is() -> None:
         {"node_type": "t2", "node_id": "n2"},
     ],
 )
-def test_a_ceiling_holds_for_its_node_device_threads_and_type_alone(change: Row) -> None:
+def test_a_ceiling_holds_for_its_node_device_threads_and_type_alone(
+    change: dict[str, object],
+) -> None:
     assert Ceilings(SWEEP).of(row("lenet", 20, 50, **change), RateUnit.FLOPS) is None
 
 
@@ -100,34 +111,29 @@ def test_the_threads_that_feed_a_gpu_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("change", [{"status": "crashed"}, {"verified": False}])
-def test_what_was_not_proven_is_no_ceiling(change: Row) -> None:
+def test_what_was_not_proven_is_no_ceiling(change) -> None:
     assert Ceilings([row("gemm-1024", 100, 160, **change)]).of(SWEEP[3], RateUnit.FLOPS) is None
 
 
 def test_another_node_of_the_type_stands_in_for_one_without_a_ceiling() -> None:
     lenet = row("lenet", 20, 50, node_id="n2", hostname="host2")
-    found = fill_ceilings([lenet], Ceilings(SWEEP))[0]
-    assert found["ceiling_source"] == "torch eager, gemm-1024, on host1, of the same type"
+    found = fill_rows([lenet], Ceilings(SWEEP))[0]
+    assert found.ceiling_source == "torch eager, gemm-1024, on host1, of the same type"
     own = row("gemm-1024", 200, 400, node_id="n2", hostname="host2")
-    assert (
-        fill_ceilings([lenet], Ceilings([*SWEEP, own]))[0]["ceiling_source"]
-        == "torch eager, gemm-1024"
-    )
+    assert fill_rows([lenet], Ceilings([*SWEEP, own]))[0].ceiling_source == "torch eager, gemm-1024"
 
 
 def test_an_older_sweep_stands_in_and_is_named() -> None:
     older = row("gemm-1024", 90, 180, sweep_id="s1", started_at=NOW - timedelta(days=3))
     lenet = row("lenet", 20, 50)
-    found = fill_ceilings([lenet], Ceilings([lenet], [older]))[0]
-    assert found["ceiling_source"] == "torch eager, gemm-1024, in sweep s1"
-    assert found["gradient_efficiency"] == pytest.approx(2e9 / 50e-3 / (FLOP / 90e-3))
+    found = fill_rows([lenet], Ceilings([lenet], [older]))[0]
+    assert found.ceiling_source == "torch eager, gemm-1024, in sweep s1"
+    assert found.gradient_efficiency == pytest.approx(2e9 / 50e-3 / (FLOP / 90e-3))
 
 
 def test_a_sweep_of_last_season_does_not() -> None:
     old = row("gemm-1024", 90, 180, sweep_id="s1", started_at=NOW - timedelta(days=90))
-    assert (
-        fill_ceilings([row("lenet", 20, 50)], Ceilings([], [old]))[0]["gradient_efficiency"] is None
-    )
+    assert fill_rows([row("lenet", 20, 50)], Ceilings([], [old]))[0].gradient_efficiency is None
 
 
 def test_repeats_of_one_contestant_count_by_their_median() -> None:

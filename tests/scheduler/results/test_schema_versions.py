@@ -18,6 +18,7 @@ from velodrome.scheduler.results.schema_conversion import RENAMED, names_in_file
 from velodrome.scheduler.results.schema_page import ROWS, page
 from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.results.typed_rows import task_rows
 
 FIXTURES = Path(__file__).parent / "fixtures"
 WRITTEN = sorted(path for path in FIXTURES.glob("v*/*") if path.is_dir())
@@ -81,7 +82,7 @@ class TestEarlierVersions:
         kept_none = "1 of 1 cell with a time: measured by a version that recorded no checks"
         (table,) = [
             build_table(*each)
-            for each in collect_cells(Store.for_reading(written).read("tasks").to_pylist()).items()
+            for each in collect_cells(task_rows(Store.for_reading(written).read("tasks"))).items()
         ]
         (path,) = written.glob("tasks/*/*.parquet")
         lacks_checks = "checks" not in pq.read_schema(path).names

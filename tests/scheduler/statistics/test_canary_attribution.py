@@ -2,25 +2,17 @@ import math
 
 import pytest
 
-from velodrome.scheduler.statistics.canary_attribution import Blame, Cause, blame
-
-Row = dict[str, object]
+from velodrome.scheduler.statistics.canary_attribution import Blame, CanaryRun, Cause, blame
 
 
-def row(gradient: float, before: float | None, after: float | None, name: str = "numpy 2") -> Row:
-    return {
-        "gradient_median_ns": gradient,
-        "forward_median_ns": gradient / 3,
-        "canary_model": name if before else None,
-        "canary_before_ns": before,
-        "canary_after_ns": after,
-    }
+def row(ns: float, before: float | None, after: float | None, name: str = "numpy 2") -> CanaryRun:
+    return CanaryRun(ns, name if before else "", (before, after) if before else ())
 
 
 BASE = [row(100e6, 10e6, 10.1e6), row(101e6, 9.9e6, 10e6), row(99e6, 10e6, 9.9e6)]
 
 
-def slower(number: float, canary: float) -> list[Row]:
+def slower(number: float, canary: float) -> list[CanaryRun]:
     return [
         row(100e6 * number, 10e6 * canary, 10.1e6 * canary),
         row(101e6 * number, 9.9e6 * canary, 10e6 * canary),

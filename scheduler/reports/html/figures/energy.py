@@ -23,8 +23,7 @@ from velodrome.scheduler.reports.html.formatting import (
 )
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.reports.tables import implementation_order
-from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.results.typed_rows import TaskRow
 
 MOST = 12
 ROW_HEIGHT = 26
@@ -49,15 +48,15 @@ def _joules(group: PlatformCells, workload: Workload) -> dict[Implementation, tu
     """Return the median over repeats and its source."""
     found = {}
     for (one, impl), rows in group.rows.items():
-        known = [row for row in rows if one == workload and row.get(COLUMN) is not None]
-        if known:
-            middle = statistics.median(float(str(row[COLUMN])) for row in known)
-            found[impl] = (middle, join_names(sorted({_source(row) for row in known})))
+        known = [(j, _source(row)) for row in rows if (j := row.number(COLUMN)) is not None]
+        if known and one == workload:
+            middle = statistics.median(joules for joules, _ in known)
+            found[impl] = (middle, join_names(sorted({source for _, source in known})))
     return found
 
 
-def _source(row: Row) -> str:
-    return in_one_line(row.get("energy_source")) or "unknown source"
+def _source(row: TaskRow) -> str:
+    return row.energy_source or "unknown source"
 
 
 def _figure(

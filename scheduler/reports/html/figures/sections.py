@@ -15,17 +15,16 @@ from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
 from velodrome.scheduler.reports.html.overview import Overview
 from velodrome.scheduler.reports.html.queries import Queries
 from velodrome.scheduler.reports.roofline import build_rooflines
-from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.results.typed_rows import ReadingRow, TaskRow
 
 
 def build_sections(
-    rows: Sequence[Row],
+    rows: Sequence[TaskRow],
     groups: Sequence[PlatformCells],
     overview: Overview,
     styles: Sequence[SeriesStyle],
     traced: Sequence[TracedTask],
-    readings: Sequence[Row],
+    readings: Sequence[ReadingRow],
     queries: Queries,
 ) -> tuple[FigureSection, ...]:
     return (
@@ -85,6 +84,6 @@ def build_sections(
     )
 
 
-def _reasons(rows: Sequence[Row]) -> str:
-    reasons = sorted({in_one_line(row.get("energy_reason")) for row in rows} - {""})
+def _reasons(rows: Sequence[TaskRow]) -> str:
+    reasons = sorted({row.energy_reason for row in rows} - {""})
     return f": {join_names(reasons, 3)}" if reasons else ""

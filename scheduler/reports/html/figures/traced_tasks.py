@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.cell_keys import Workload, read_implementation, read_workload
+from velodrome.scheduler.reports.cell_keys import Workload
 from velodrome.scheduler.reports.html.formatting import format_platform, format_workload
 from velodrome.scheduler.reports.html.grid import find_fastest
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
-from velodrome.scheduler.results.sanitizing import in_one_line
 
 MOST = 6
 
@@ -47,14 +46,14 @@ def _longest(group: PlatformCells) -> Workload | None:
 def _of(group: PlatformCells, workload: Workload) -> Iterator[TracedTask]:
     for impl in group.implementations:
         rows = group.rows.get((workload, impl), ())
-        timed = [row for row in rows if row["forward_median_ns"] is not None]
+        timed = [row for row in rows if row.forward_median_ns is not None]
         if timed:
-            row = min(timed, key=lambda one: int(str(one["repeat"])))
+            row = min(timed, key=lambda one: one.repeat)
             yield TracedTask(
-                str(row["task_id"]),
-                int(str(row["repeat"])),
-                read_implementation(row).label,
-                f"{format_workload(read_workload(row))}, {format_platform(group.platform)}, "
-                f"on {in_one_line(row['hostname'])}",
+                row.task_id,
+                row.repeat,
+                impl.label,
+                f"{format_workload(workload)}, {format_platform(group.platform)}, "
+                f"on {row.hostname}",
                 group.platform.threads,
             )

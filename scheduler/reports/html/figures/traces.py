@@ -14,8 +14,7 @@ from velodrome.scheduler.reports.html.figures.chart import (
     empty_chart,
 )
 from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask
-from velodrome.scheduler.reports.task_rows import Row
-from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.results.typed_rows import ReadingRow
 
 MOST_POINTS = 300
 LETTER = 0.02  # width of a letter of a phase's name, as a share of the chart
@@ -24,13 +23,13 @@ PHASES = ("import", "build", "verify", "warmup", "forward", "gradient", "update"
 NS_PER_S = 1e9
 
 
-def plot_traces(tasks: Sequence[TracedTask], readings: Sequence[Row]) -> tuple[ChartFigure, ...]:
+def plot_traces(
+    tasks: Sequence[TracedTask], readings: Sequence[ReadingRow]
+) -> tuple[ChartFigure, ...]:
     """Plot each task with two readings or more. readings: rows of `utilization`."""
     found = []
     for number, one in enumerate(tasks):
-        own = [
-            row for row in readings if (row["task_id"], row["repeat"]) == (one.task_id, one.repeat)
-        ]
+        own = [row for row in readings if (row.task_id, row.repeat) == (one.task_id, one.repeat)]
         instants = _instants(own)
         if len(instants) > 1:
             found.append(_figure(one, instants, number))
@@ -45,19 +44,19 @@ class _Instant:
     gpu: float | None
 
 
-def _instants(rows: Sequence[Row]) -> list[_Instant]:
+def _instants(rows: Sequence[ReadingRow]) -> list[_Instant]:
     """Merge the rows of one reading: there is a row per GPU."""
-    in_order = sorted(rows, key=lambda row: int(str(row["at_ns"])))
-    start = int(str(in_order[0]["at_ns"])) if in_order else 0
+    in_order = sorted(rows, key=lambda row: row.at_ns)
+    start = in_order[0].at_ns if in_order else 0
     found = []
-    for at_ns, group in groupby(in_order, key=lambda row: int(str(row["at_ns"]))):
+    for at_ns, group in groupby(in_order, key=lambda row: row.at_ns):
         same = list(group)
-        gpus = [float(str(row["gpu_percent"])) for row in same if row["gpu_percent"] is not None]
+        gpus = [row.gpu_percent for row in same if row.gpu_percent is not None]
         found.append(
             _Instant(
                 (at_ns - start) / NS_PER_S,
-                in_one_line(same[0]["phase"]),
-                float(str(same[0]["cpu_percent"] or 0)) / 100,
+                same[0].phase,
+                (same[0].cpu_percent or 0) / 100,
                 sum(gpus) / len(gpus) if gpus else None,
             )
         )

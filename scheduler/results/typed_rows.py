@@ -1,0 +1,309 @@
+"""Rows of the tables of schema.py as frozen objects with typed attributes.
+
+Text is made safe to show here, once: anybody may have written a file.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, NewType, Self, TypeVar, get_type_hints
+
+import pyarrow as pa
+
+from velodrome.agents.measurement import Status
+from velodrome.agents.task import Task
+from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.results.schema_conversion import with_utc_offsets
+from velodrome.scheduler.statistics.canary_attribution import CanaryRun
+
+R = TypeVar("R")
+Struct = Mapping[str, Any]
+RawText = NewType("RawText", str)  # several lines, not made safe
+
+
+class CellKey(NamedTuple):
+    """What a sweep asks for, on whatever node it is measured."""
+
+    framework: str
+    variant: str
+    model: str
+    batch_size: int
+    device: str
+    threads: int
+    dtype: str
+    gpu_count: int
+    gpu_model: str
+
+    @classmethod
+    def of(cls, task: "Task | TaskRow") -> Self:
+        """Return the key of a planned or measured task. No GPU count is a count of 0."""
+        return cls(
+            task.framework,
+            task.variant,
+            task.model,
+            task.batch_size,
+            task.device,
+            task.threads,
+            task.dtype,
+            task.gpu_count or 0,
+            task.gpu_model,
+        )
+
+
+class _Row:
+    """A column is an attribute, with the type that follows from the schema.
+
+    Null text is "", a null list is empty. A column that was not read raises AttributeError.
+    """
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # a type checker would take any name for a column
+
+        def __getattr__(self, name: str) -> object:
+            raise AttributeError(f"the column {name} was not read")
+
+    def text(self, column: str) -> str:
+        """Return a column's value as text; empty for null."""
+        value: object = getattr(self, column)
+        return "" if value is None else str(value)
+
+    def number(self, column: str) -> float | None:
+        """Return the value of a column of numbers."""
+        value: float | None = getattr(self, column)
+        return value
+
+
+@dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
+class TaskRow(_Row):
+    """A row of `tasks`."""
+
+    sweep_id: str
+    task_id: str
+    repeat: int
+    attempt: int
+    status: Status
+    reason: str
+    expected: str
+    expected_reason: str
+    unexpected: bool | None
+    log_tail: RawText
+    rerun: str
+    framework: str
+    framework_version: str
+    variant: str
+    model: str
+    batch_size: int
+    device: str
+    threads: int
+    dtype: str
+    node_id: str
+    hostname: str
+    node_type: str
+    cpu_model: str
+    gpu_name: str
+    gpu_count: int | None
+    gpu_model: str
+    gpu_uuids: tuple[str, ...]
+    started_at: datetime | None
+    finished_at: datetime | None
+    waited_ns: int | None
+    provision_ns: int | None
+    import_ns: int | None
+    build_ns: int | None
+    transfer_ns: int | None
+    first_call_ns: int | None
+    forward_median_ns: float | None
+    forward_low_ns: float | None
+    forward_high_ns: float | None
+    forward_samples: int | None
+    forward_stop_reason: str
+    forward_stable: bool | None
+    gradient_median_ns: float | None
+    gradient_low_ns: float | None
+    gradient_high_ns: float | None
+    gradient_samples: int | None
+    stop_reason: str
+    stable: bool | None
+    warm_up_converged: bool | None
+    forward_instability: str
+    gradient_instability: str
+    forward_drift: float | None
+    gradient_drift: float | None
+    forward_p95_ns: float | None
+    forward_p99_ns: float | None
+    gradient_p95_ns: float | None
+    gradient_p99_ns: float | None
+    loss_error: float | None
+    gradient_error: float | None
+    verified: bool | None
+    proved: tuple[str, ...]
+    unproved: tuple[str, ...]
+    checks: tuple[Struct, ...]
+    parameters: int | None
+    model_hash: str
+    forward_flops: float | None
+    gradient_flops: float | None
+    ceiling_flops_per_s: float | None
+    ceiling_source: str
+    gradient_efficiency: float | None
+    cpu_percent_mean: float | None
+    peak_rss_bytes: int | None
+    gpu_percent_mean: float | None
+    peak_gpu_memory_bytes: int | None
+    energy_j: float | None
+    energy_source: str
+    energy_reason: str
+    energy_per_gradient_j: float | None
+    energy_deviation_percent: float | None
+    peak_gpu_process_memory_bytes: int | None
+    forward_cpu_percent_mean: float | None
+    forward_gpu_percent_mean: float | None
+    forward_gpu_memory_percent_mean: float | None
+    forward_gpu_power_w_mean: float | None
+    forward_sm_mhz_mean: float | None
+    gradient_cpu_percent_mean: float | None
+    gradient_gpu_percent_mean: float | None
+    gradient_gpu_memory_percent_mean: float | None
+    gradient_gpu_power_w_mean: float | None
+    gradient_sm_mhz_mean: float | None
+    interference_free: bool | None
+    interference: str
+    minor_interference: str
+    other_cpu_percent_mean: float | None
+    other_cores_percent_mean: float | None
+    steal_percent_mean: float | None
+    sampling_cpu_s: float | None
+    canary_model: str
+    canary_before_ns: float | None
+    canary_after_ns: float | None
+    exclusive: bool | None
+    kernels: tuple[str, ...]
+    notes: tuple[str, ...]
+    environment_hash: str
+    seed: int | None
+    velodrome_version: str
+
+    @property
+    def has_number(self) -> bool:
+        return self.status.has_number
+
+    @property
+    def hardware(self) -> str:
+        """The name of the GPU or CPU that it computed on."""
+        return self.gpu_name if self.device == "gpu" else self.cpu_model
+
+    @property
+    def own_gpus(self) -> tuple[str, ...]:
+        """UUIDs of the GPUs that it had to itself; none on a CPU."""
+        return self.gpu_uuids if self.device == "gpu" else ()
+
+    @property
+    def canaries_ns(self) -> tuple[float, ...]:
+        """Times of the canary before and after it, as far as there are any."""
+        return tuple(ns for ns in (self.canary_before_ns, self.canary_after_ns) if ns is not None)
+
+    def canary_run(self, phase: str) -> CanaryRun:
+        """Return the time of a phase with those of the canaries around it."""
+        return CanaryRun(self.ns(phase), self.canary_model, self.canaries_ns)
+
+    def ns(self, phase: str, bound: str = "median") -> float | None:
+        """Return the median, `low` or `high` time of a phase, in ns per call."""
+        value: float | None = getattr(self, f"{phase}_{bound}_ns")
+        return value
+
+
+@dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
+class NodeRow(_Row):
+    """A row of `nodes`."""
+
+    sweep_id: str
+    node_id: str
+    hostname: str
+    node_type: str
+    cpu_model: str
+    sockets: int | None
+    cores: int | None
+    threads: int | None
+    numa_nodes: int | None
+    caches: str
+    governor: str
+    ram_bytes: int | None
+    machine_ram_bytes: int | None
+    machine_cpus: int | None
+    kernel: str
+    system: str
+    architecture: str
+    virtualization: str
+    labels: tuple[Struct, ...]
+    gpus: tuple[Struct, ...]
+    cuda_major: int | None
+    ceilings: tuple[Struct, ...]
+    python_version: str
+    ray_version: str
+    velodrome_version: str
+
+
+@dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
+class ReadingRow(_Row):
+    """A row of `utilization`, of the columns that a chart needs."""
+
+    task_id: str
+    repeat: int
+    at_ns: int
+    phase: str
+    cpu_percent: float | None
+    gpu_percent: float | None
+
+
+def task_rows(table: pa.Table) -> list[TaskRow]:
+    """Make rows of the columns that a table has."""
+    return _rows(TaskRow, table)
+
+
+def node_rows(table: pa.Table) -> list[NodeRow]:
+    """Make rows of `nodes` of the columns that a table has."""
+    return _rows(NodeRow, table)
+
+
+def reading_rows(table: pa.Table) -> list[ReadingRow]:
+    """Make rows of `utilization` of the columns that a table has."""
+    return _rows(ReadingRow, table)
+
+
+def _rows(kind: type[R], table: pa.Table) -> list[R]:
+    """Column by column: of large sweeps this takes half the time, and a tenth of the memory."""
+    table = with_utc_offsets(table)
+    rows = [kind() for _ in range(table.num_rows)]
+    kinds = get_type_hints(kind)
+    for name in table.column_names:
+        fill = getattr(kind, name).__set__
+        deque(map(fill, rows, _values(table[name], kinds[name])), maxlen=0)
+    return rows
+
+
+def _values(column: "pa.ChunkedArray[Any]", kind: object) -> Sequence[object]:
+    values: list[Any] = column.to_pylist()
+    if kind == tuple[Struct, ...]:
+        return [tuple(map(_struct, value or ())) for value in values]
+    if kind == tuple[str, ...]:
+        values = [tuple(value or ()) for value in values]
+    convert = _CONVERTERS.get(kind)
+    if convert is None:
+        return values
+    converted = {value: convert(value) for value in set(values)}  # far fewer than rows
+    return [converted[value] for value in values]
+
+
+def _struct(value: Struct) -> Struct:
+    return {name: in_one_line(x) if isinstance(x, str) else x for name, x in value.items()}
+
+
+_CONVERTERS: Mapping[object, Callable[[Any], object]] = {
+    str: in_one_line,
+    RawText: lambda text: text or "",
+    Status: Status,
+    int: lambda number: number or 0,
+    tuple[str, ...]: lambda texts: tuple(map(in_one_line, texts)),
+}
