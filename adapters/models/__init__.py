@@ -28,7 +28,7 @@ MODELS: Dict[str, Model] = {
 
 
 def list_families() -> Dict[str, Tuple[str, ...]]:
-    """The names that stand for several models, e.g. autoencoder-400-200-100 for its four parts."""
+    """Return the names that stand for several models, e.g. autoencoder-400-200-100 for four."""
     found: Dict[str, Tuple[str, ...]] = {}
     for name in MODELS:
         if "/" in name:

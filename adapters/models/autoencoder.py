@@ -23,7 +23,7 @@ CLASSES = 10
 
 
 def make_family(*sizes: int) -> Tuple[Model, ...]:
-    """The four models of one stack, sizes being its three hidden layers, from the input on."""
+    """Return the four models of one stack. sizes: its hidden layers, from the input on."""
     name = "autoencoder-" + "-".join(str(size) for size in sizes)
     stages = tuple(_stage(name, sizes, number) for number in range(1, len(sizes) + 1))
     return (*stages, _finetune(name, sizes))

@@ -1,4 +1,4 @@
-"""What a node can do: one large product, one large copy, and a little of both as a canary.
+"""Ceilings of a node: one large product, one large copy, and a canary of both.
 
 `gemm` multiplies an n x n batch by an n x n weight (its loss is half the sum of squares over n, so
 that the whole product is needed and gradient adds one more product). `copy` moves 256 MiB. `canary`

@@ -1,4 +1,4 @@
-"""The words a model is written in: layers, losses and inputs, as data.
+"""The kinds of layers, losses and inputs that a model is written in, as data.
 
 Shapes are of one example, without the batch: images (channels, height, width), vectors (n,),
 sequences (time, n). Convolution is cross-correlation. Canonical parameter layouts: convolution
@@ -25,7 +25,7 @@ class Conv(NamedTuple):
 
 
 class DilatedConv(NamedTuple):
-    """A convolution of stride 1 whose kernel looks at every `dilation`-th value.
+    """A convolution of stride 1 whose kernel reads every `dilation`-th value.
 
     Parameters weight (maps, in, kernel, kernel), bias (maps,).
     """
@@ -187,7 +187,7 @@ class Loop(NamedTuple):
 
 
 class Add(NamedTuple):
-    """The sum of two layers of one shape. inputs names both."""
+    """The sum of two layers of one shape. inputs: both names."""
 
     name: str
     inputs: Inputs
@@ -211,7 +211,7 @@ class MeanOverTime(NamedTuple):
 
 
 class Duplicate(NamedTuple):
-    """The same values in other memory: what `copy` times."""
+    """A copy of the values in other memory: the operation that `copy` times."""
 
     name: str
     inputs: Inputs = ()
@@ -247,9 +247,9 @@ class SoftmaxCrossEntropy(NamedTuple):
 
 
 class SquaredError(NamedTuple):
-    """Sum of (last layer - target)^2 / (2 batch). `target` names a layer (no gradient flows there),
+    """Sum of (last layer - target)^2 / (2 batch).
 
-    `input` is the example itself, and `zero` stands for nothing to subtract.
+    target: a layer, which gets no gradient; `input`, the example itself; or `zero`.
     """
 
     target: str

@@ -21,7 +21,7 @@ QUANTILES = (12, 43, 48, 52, 55, 58, 61, 64, 66, 68, 71, 74, 77, 79, 82, 85, 88,
 
 
 def interpolate_lengths() -> Tuple[int, ...]:
-    """EXAMPLES whole lengths, ascending, on straight lines between the 5 % quantiles."""
+    """Return EXAMPLES integer lengths, ascending, interpolated between the 5 % quantiles."""
     steps = len(QUANTILES) - 1
     return tuple(_interpolate(number * steps / (EXAMPLES - 1)) for number in range(EXAMPLES))
 

@@ -1,4 +1,4 @@
-"""One operation each, in a model so small that it runs in milliseconds: can a framework do it?
+"""Probes: models with one operation each, which show if a framework supports it.
 
 What stands before the operation has parameters, so that their gradients prove its backward pass
 too. There is no ReLU and no max-pooling: rounding makes no gradient jump.
@@ -46,7 +46,7 @@ SENTENCE = Sequences(WORDS, LENGTHS)
 
 
 class Probe(NamedTuple):
-    """kind: the name of the kind of layer that it is there for, as adapters' notes say it."""
+    """A probe. kind: the name of its kind of layer, as in adapters' notes."""
 
     model: Model
     kind: str
@@ -60,7 +60,7 @@ def _probe(
 
 
 def _image(name: str, about: str, *layers: Layer, source: Images = IMAGE) -> Probe:
-    """Behind a convolution that mixes the channels, and before a classifier."""
+    """Make a probe behind a convolution that mixes the channels, and before a classifier."""
     before = Conv("before", maps=8, kernel=1)
     behind = (Tanh("squashed"), Linear("classifier", CLASSES))
     kind = type(layers[-1])
@@ -82,7 +82,7 @@ def _words(name: str, about: str, *layers: Layer) -> Probe:
 
 
 def _pretraining() -> Probe:
-    """The second auto-encoder of a stack: the first one's encoder is frozen."""
+    """Make the second auto-encoder of a stack: the first one's encoder is frozen."""
     layers = (
         Linear("encoder1", 12, frozen=True),
         Sigmoid("code1"),

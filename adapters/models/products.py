@@ -15,7 +15,7 @@ from velodrome.adapters.models.shapes import (
 
 
 def count_forward_macs(model: Model) -> int:
-    """Multiply-adds of one example, forward.
+    """Count the multiply-adds of one example, forward.
 
     Where the input is a sequence, of one token: what runs once per sequence, behind the mean over
     time, is then left out.
@@ -30,7 +30,7 @@ def count_forward_macs(model: Model) -> int:
 
 
 def count_forward_flops(model: Model, batch_size: int) -> float:
-    """Two per multiply-add, of one call with batch_size examples; the mean over the batches."""
+    """Count the operations of one call, two per multiply-add; the mean over the batches."""
     runs = _count_runs(model, batch_size)
     return (
         2.0 * batch_size * sum(macs * runs[layer.name] for layer, macs in _count_layer_macs(model))
@@ -38,7 +38,7 @@ def count_forward_flops(model: Model, batch_size: int) -> float:
 
 
 def count_gradient_flops(model: Model, batch_size: int) -> float:
-    """Forward, then per trained weight one product more, and one for what flows back past it.
+    """Count forward, plus one product per trained weight and one for the gradient that flows back.
 
     No gradient is needed with respect to the example itself, nor before the first trained layer.
     """
@@ -58,7 +58,7 @@ def count_gradient_flops(model: Model, batch_size: int) -> float:
 
 
 def count_copied_bytes(model: Model, batch_size: int) -> int:
-    """Bytes read and written by the copies of one call, 0 for a model that copies nothing."""
+    """Count the bytes that one call's copies read and write; 0 for a model that copies nothing."""
     shapes = compute_output_shapes(model)
     values = sum(
         count_values(shapes[layer.name])
@@ -69,7 +69,7 @@ def count_copied_bytes(model: Model, batch_size: int) -> int:
 
 
 def _count_macs(layer: Layer, shape: Shape) -> int:
-    """Of the products. Per example; per token behind a sequence."""
+    """Count a layer's multiply-adds per example; per token behind a sequence."""
     if isinstance(layer, (kinds.Conv, kinds.DilatedConv)):
         _, height, width = compute_output_shape(layer, shape)
         inputs = shape[0] // getattr(layer, "groups", 1)
@@ -90,7 +90,7 @@ def _count_macs(layer: Layer, shape: Shape) -> int:
 
 
 def _count_inner_macs(layer: Layer, shape: Shape) -> int:
-    """Of the products with what the layer made itself, through which gradients flow in any case."""
+    """Count the products with a layer's own states, through which gradients always flow."""
     if isinstance(layer, kinds.Lstm):
         return 4 * layer.units**2
     if isinstance(layer, kinds.Gru):
@@ -103,13 +103,13 @@ def _count_inner_macs(layer: Layer, shape: Shape) -> int:
 
 
 def _count_layer_macs(model: Model) -> Tuple[Tuple[Layer, int], ...]:
-    """Of each layer once: per token where it runs per token."""
+    """List each layer's multiply-adds, per token if it runs per token."""
     found, reads = compute_output_shapes(model), list_inputs(model)
     return tuple((layer, _count_macs(layer, found[reads[layer.name][0]])) for layer in model.layers)
 
 
 def find_token_layers(model: Model) -> Dict[str, bool]:
-    """Per layer, and `input`, whether its output has an entry per token."""
+    """Return per layer, and for `input`, True if its output has an entry per token."""
     reads = list_inputs(model)
     found = {"input": isinstance(model.input, kinds.Sequences)}
     for layer in model.layers:
@@ -119,7 +119,7 @@ def find_token_layers(model: Model) -> Dict[str, bool]:
 
 
 def _count_runs(model: Model, batch_size: int) -> Dict[str, float]:
-    """Per layer how often it runs for one example: once, or per token at the mean length."""
+    """Count per layer its runs for one example: one, or the mean number of tokens."""
     reads, per_token = list_inputs(model), find_token_layers(model)
     tokens = compute_mean_length(model, batch_size)
     return {
@@ -128,7 +128,7 @@ def _count_runs(model: Model, batch_size: int) -> Dict[str, float]:
 
 
 def compute_mean_length(model: Model, batch_size: int) -> float:
-    """True tokens of the examples that fill whole batches; 1 where the input is no sequence."""
+    """Return the mean true length of the examples that fill batches; 1 without sequences."""
     if not isinstance(model.input, kinds.Sequences):
         return 1.0
     whole = len(model.input.lengths) // batch_size * batch_size

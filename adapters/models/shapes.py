@@ -9,7 +9,7 @@ Shape = Tuple[int, ...]
 
 
 class Parameter(NamedTuple):
-    """One trained or frozen array. name is `layer.role`; fan_in is what it is scaled by."""
+    """One trained or frozen array. name: `layer.role`; fan_in: the base of its scale."""
 
     name: str
     layer: str
@@ -31,7 +31,7 @@ def count_values(shape: Shape) -> int:
 
 
 def compute_input_shape(model: Model) -> Shape:
-    """Of one example; a sequence's time is its longest."""
+    """Return the shape of one example; the longest time for sequences."""
     source = model.input
     if isinstance(source, kinds.Images):
         return (source.channels, source.height, source.width)
@@ -41,7 +41,7 @@ def compute_input_shape(model: Model) -> Shape:
 
 
 def list_inputs(model: Model) -> Dict[str, Tuple[str, ...]]:
-    """Per layer, the names of what it reads; `input` is the example."""
+    """List per layer the names of its inputs; `input` is the example."""
     before = "input"
     found = {}
     for layer in model.layers:
@@ -51,7 +51,7 @@ def list_inputs(model: Model) -> Dict[str, Tuple[str, ...]]:
 
 
 def compute_output_shapes(model: Model) -> Dict[str, Shape]:
-    """Per layer, the shape of one example behind it, with `input` for the example itself.
+    """Return per layer the shape of one example behind it, and of the example itself as `input`.
 
     ValueError if a window does not fit, a layer reads what does not exist or adds unlike shapes.
     """
@@ -68,7 +68,7 @@ def compute_output_shapes(model: Model) -> Dict[str, Shape]:
 
 
 def list_parameters(model: Model) -> Tuple[Parameter, ...]:
-    """In the order of the layers, weights before biases."""
+    """List the parameters in the order of the layers, weights before biases."""
     shapes = compute_output_shapes(model)
     reads = list_inputs(model)
     found: List[Parameter] = []
@@ -78,12 +78,12 @@ def list_parameters(model: Model) -> Tuple[Parameter, ...]:
 
 
 def list_trained(model: Model) -> Tuple[Parameter, ...]:
-    """The parameters that get a gradient."""
+    """List the parameters that get a gradient."""
     return tuple(entry for entry in list_parameters(model) if not entry.frozen)
 
 
 def list_timed_phases(model: Model) -> Tuple[str, ...]:
-    """What of it is timed, in this order: without a loss or parameters there is no gradient."""
+    """List the timed phases in order; without a loss or trained parameters there is no gradient."""
     has_gradient = list_trained(model) and not isinstance(model.loss, kinds.NoLoss)
     return ("forward", "gradient") if has_gradient else ("forward",)
 
@@ -93,7 +93,7 @@ def count_parameters(model: Model) -> int:
 
 
 def has_groups(model: Model) -> bool:
-    """Whether there is a grouped convolution other than one kernel per channel."""
+    """Return True if a convolution has groups, other than one kernel per channel."""
     found, reads = compute_output_shapes(model), list_inputs(model)
     return any(
         1 < layer.groups < found[reads[layer.name][0]][0]
@@ -103,7 +103,7 @@ def has_groups(model: Model) -> bool:
 
 
 def find_gradient_flow(model: Model) -> Dict[str, bool]:
-    """Per layer, and `input`, whether a trained parameter is in it or before it."""
+    """Return per layer, and for `input`, True if it or one before it has a trained parameter."""
     reads = list_inputs(model)
     needed = {"input": False}
     for layer in model.layers:
@@ -119,7 +119,7 @@ def _window(length: int, size: int, stride: int, padding: int, name: str) -> int
 
 
 def compute_output_shape(layer: Layer, shape: Shape) -> Shape:
-    """Of one example behind a layer, shape being that of what it reads."""
+    """Return the shape of one example behind a layer. shape: that of its input."""
     if isinstance(layer, (kinds.Conv, kinds.DilatedConv, kinds.TransposedConv)):
         return (layer.maps, _length(layer, shape[1]), _length(layer, shape[2]))
     if isinstance(layer, (kinds.MaxPool, kinds.AvgPool)):
@@ -134,7 +134,7 @@ def compute_output_shape(layer: Layer, shape: Shape) -> Shape:
 
 
 def _length(layer: Layer, length: int) -> int:
-    """Of one side of an image behind a layer that looks at windows."""
+    """Return the length of an image's side behind a layer with windows."""
     if isinstance(layer, kinds.TransposedConv):
         return (length - 1) * layer.stride + layer.kernel - 2 * layer.padding
     if isinstance(layer, kinds.DilatedConv):
@@ -184,7 +184,7 @@ def _parameters(layer: Layer, shape: Shape) -> List[Parameter]:
 
 
 def _parameter_shapes(layer: Layer, shape: Shape) -> Dict[str, Tuple[Shape, int]]:
-    """Per role, the shape and the fan-in."""
+    """Return per role the shape and the fan-in."""
     if isinstance(layer, (kinds.Conv, kinds.DilatedConv)):
         inputs = shape[0] // getattr(layer, "groups", 1)
         fan_in = inputs * layer.kernel**2

@@ -1,9 +1,9 @@
-"""Bytes that one call moves at least, computed from a model's data: what its intensity is told by.
+"""A lower bound of the bytes that one call moves, from a model's data; the base of its intensity.
 
 Each layer reads its inputs and its parameters and writes its output, once, and the loss reads what
 it is given; backward reads what comes back, what forward read, and writes each gradient once.
-Nothing is kept in caches from one layer to the next, but what works value by value costs nothing:
-it is done in passing. A framework that fuses more moves less, one that fuses nothing moves more.
+No cache keeps values from one layer to the next, but pointwise layers cost nothing: they are fused.
+A framework that fuses more moves less, one that fuses nothing moves more.
 The model of memory is that of Williams, Waterman and Patterson, Roofline, CACM 52 (4), 2009.
 """
 
@@ -25,7 +25,7 @@ POINTWISE = (kinds.Relu, kinds.Tanh, kinds.Sigmoid, kinds.Dropout, kinds.Custom)
 
 
 def estimate_forward_bytes(model: Model, batch_size: int) -> float:
-    """Of one call with batch_size examples; of sequences, the mean over the batches."""
+    """Estimate the bytes of one forward call; for sequences, the mean over the batches."""
     values, reads, sizes = (
         _count_layer_values(model, batch_size),
         list_inputs(model),
@@ -44,7 +44,7 @@ def estimate_forward_bytes(model: Model, batch_size: int) -> float:
 
 
 def estimate_gradient_bytes(model: Model, batch_size: int) -> float:
-    """Forward, and backward as far as any gradient flows."""
+    """Estimate the bytes of forward, and of backward as far as a gradient flows."""
     values, reads, sizes = (
         _count_layer_values(model, batch_size),
         list_inputs(model),
@@ -66,7 +66,7 @@ def estimate_gradient_bytes(model: Model, batch_size: int) -> float:
 
 
 def _count_layer_values(model: Model, batch_size: int) -> Dict[str, float]:
-    """Per layer, and `input`, how many values stand behind it; of sequences, of true tokens."""
+    """Count per layer, and for `input`, its output values; of sequences only true tokens."""
     per_token = find_token_layers(model)
     share = 1.0
     if isinstance(model.input, kinds.Sequences):
@@ -78,7 +78,7 @@ def _count_layer_values(model: Model, batch_size: int) -> Dict[str, float]:
 
 
 def _count_parameter_values(model: Model) -> Dict[str, int]:
-    """Per layer, how many values its parameters hold."""
+    """Count per layer the values of its parameters."""
     found = {layer.name: 0 for layer in model.layers}
     for entry in list_parameters(model):
         found[entry.layer] += entry.size
@@ -86,5 +86,5 @@ def _count_parameter_values(model: Model) -> Dict[str, int]:
 
 
 def _read_parameters(layer: Layer, written: float, sizes: Dict[str, int]) -> float:
-    """An embedding reads the rows that it writes, not its whole table."""
+    """Return the parameter values that a layer reads: all, but of an embedding only some rows."""
     return written if isinstance(layer, kinds.Embedding) else float(sizes[layer.name])

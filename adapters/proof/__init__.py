@@ -1,20 +1,19 @@
-"""That what was timed did the work: checks of each timed phase, outside of every sample.
+"""Checks that the timed calls did the work, made for each timed phase outside every sample.
 
-A result that agrees proves that a framework can compute a model, not that the calls that were timed
-did so. Results that are kept, folded to constants or hoisted out of a loop, work that a clock did
-not wait for, and a clock that tells what it likes all give a time that nobody earned. Each check
-stands for one way of that; what it goes by is told in its figures (velodrome.adapters.protocol).
+A correct result proves that a framework can compute a model, not that the timed calls did. Cached
+results, results folded to constants or hoisted out of a loop, unfinished work and a wrong clock all
+give wrong times. Each check detects one of these faults; its figures are its evidence
+(velodrome.adapters.protocol).
 
     different_values    no two batches in a row hold the same values
     clocked_by_two      the adapter's stopwatch agrees with the worker's clock around it
-    possible            no device computes, or copies, that fast; and the kernel saw it work
-    drained             reading the last result at once takes no longer than reading it again
-    timed_is_checked    a call made just like those that count returns what the reference says
+    possible            the device can compute and copy that fast; the kernel saw it work
+    drained             reading the last result at once takes no longer than a second time
+    timed_is_checked    a call just like the timed ones returns the reference's result
     twice_the_work      twice as many calls take twice as long
     not_seen_before     batches that the process has never seen take as long, and agree
-    follows_parameters  once a parameter has other values, the loss is that of those
+    follows_parameters  after a parameter changes, the loss follows
 
-Noise makes a check say that it cannot tell, never that it failed. What goes by time is looked at
-again before it fails, beside what it is held against, and fails only if all looks agree and the
-machine was calm meanwhile.
+Noise makes a check `cannot_tell`, never `failed`. A check by time is repeated before it fails, in
+alternation with its comparison; it fails only if all repetitions agree without interference.
 """

@@ -1,4 +1,4 @@
-"""Whether a framework computes what the reference says: the proof before any time counts."""
+"""Verification of a framework's loss and gradients against the reference, before timing."""
 
 import math
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
@@ -18,7 +18,7 @@ _SIGMAS = 5.0
 
 
 class Disagreed(Exception):
-    """A framework computes something else than the model. The text is one line for a table."""
+    """The framework computes something other than the model. The text is one line for a table."""
 
     def __init__(
         self,
@@ -35,14 +35,14 @@ class Disagreed(Exception):
 
 
 class ResultErrors(NamedTuple):
-    """Of what one call returned: of its loss, and the largest of a gradient, whose it is."""
+    """Errors of one result: of its loss, and the largest of a gradient with its parameter."""
 
     loss: float
     gradient: float = 0.0
     parameter: str = ""
 
     def faults(self, dtype: str) -> Tuple[str, ...]:
-        """What is beyond tolerance, in words; empty if nothing is. nan never is within."""
+        """Describe each error beyond tolerance; empty if there is none. nan is beyond."""
         found = []
         if not self.loss <= LOSS_TOLERANCES[dtype]:
             allowed = LOSS_TOLERANCES[dtype]
@@ -55,10 +55,10 @@ class ResultErrors(NamedTuple):
 
 
 def verify(reference: Reference, adapter: Adapter, dtype: str = "float32") -> Verified:
-    """Disagreed unless the losses of all batches and every gradient are within tolerance.
+    """Verify the losses of all batches and every gradient; Disagreed if one exceeds its tolerance.
 
     The adapter has the network built, all batches loaded, and dropout off. Each checked batch's
-    gradient is held against its own reference; those of all batches, added up, against their sum,
+    gradient is compared with its own reference; the sum over all batches with that sum,
     so that one wrong batch among a hundred shows. A gradient's error is |g - ref| / |ref|, known
     from sketches to about 2 % of itself (exactly for small gradients).
     """
@@ -83,14 +83,14 @@ def verify(reference: Reference, adapter: Adapter, dtype: str = "float32") -> Ve
 def measure_forward_errors(
     expected: ExpectedResults, place: int, adapter: Adapter, handle: Handle
 ) -> ResultErrors:
-    """Of a forward call on the batch that stands at `place` of what is expected."""
+    """Return the errors of a forward call on the batch at `place` of the expected ones."""
     return ResultErrors(compute_relative_error(adapter.loss(handle), expected.losses[place]))
 
 
 def measure_gradient_errors(
     reference: Reference, expected: ExpectedResults, place: int, adapter: Adapter, handle: Handle
 ) -> ResultErrors:
-    """As errors_of_forward. Disagreed if the gradients' names or shapes are not the model's."""
+    """Return the errors of a gradient call. Disagreed if names or shapes are not the model's."""
     worst = ResultErrors(compute_relative_error(adapter.loss(handle), expected.losses[place]))
     for name, gradient in iterate_gradients(reference, adapter, handle):
         error = measure_gradient_error(name, gradient, expected.sketches[name][place])
@@ -102,7 +102,7 @@ def measure_gradient_errors(
 def iterate_gradients(
     reference: Reference, adapter: Adapter, handle: Handle
 ) -> Iterator[Tuple[str, numpy.ndarray]]:
-    """Per trained parameter. Disagreed if the names or the shapes are not the model's."""
+    """Yield each trained parameter's gradient. Disagreed if names or shapes are not the model's."""
     missing = set(reference.shapes)
     for name, gradient in adapter.gradients(handle):
         if name not in missing:
@@ -120,7 +120,7 @@ def iterate_gradients(
 
 
 def measure_gradient_error(name: str, gradient: numpy.ndarray, expected: numpy.ndarray) -> float:
-    """|gradient - reference| / |reference|. expected: the reference's sketch."""
+    """Return |gradient - reference| / |reference|. expected: the reference's sketch."""
     distance = float(numpy.linalg.norm(compute_sketch(name, gradient) - expected))
     length = float(numpy.linalg.norm(expected))
     return distance / length if length else (0.0 if distance == 0.0 else float("inf"))
@@ -131,7 +131,7 @@ def compute_relative_error(value: float, expected: float) -> float:
 
 
 def require_copy(output: numpy.ndarray, expected: numpy.ndarray) -> None:
-    """Disagreed unless they are the same, value by value."""
+    """Raise Disagreed unless output and expected are equal, value by value."""
     if output.shape != expected.shape:
         raise Disagreed("output of shape {}, not {}".format(output.shape, expected.shape))
     wrong = int((output != expected).sum())
@@ -140,7 +140,7 @@ def require_copy(output: numpy.ndarray, expected: numpy.ndarray) -> None:
 
 
 def check_dropout(model: Model, adapter: Adapter, batch_size: int = 1) -> Tuple[str, ...]:
-    """Turn dropout on and hold it against the model; it stays on. Notes of what was found.
+    """Turn dropout on, compare it with the model and leave it on. Return notes of the results.
 
     Each layer's kept share must be within 5 standard deviations of 1 - rate, and two calls of
     forward must differ in their loss, so that the call that is timed does drop. How many inputs
@@ -169,7 +169,7 @@ def check_dropout(model: Model, adapter: Adapter, batch_size: int = 1) -> Tuple[
 
 
 class _ErrorCollector(object):
-    """Errors of one batch after the other: of losses, and by parameter the worst so far."""
+    """Errors over batches: of each loss, and the worst per parameter."""
 
     def __init__(self, reference: Reference) -> None:
         self.losses: List[Tuple[float, float]] = []
@@ -179,7 +179,7 @@ class _ErrorCollector(object):
         self._total: Dict[str, numpy.ndarray] = {}
 
     def take(self, index: int, adapter: Adapter) -> None:
-        """Forward and gradient of one batch; with the last one the sum over all is known, too."""
+        """Add forward and gradient of one batch; with the last one, compare the sum of all."""
         self._take_loss(index, adapter.loss(adapter.forward(index)))
         if not self._reference.shapes:
             return
@@ -226,7 +226,7 @@ def _share_note(layer: Dropout, share: Optional[float], count: float) -> str:
 
 
 def _verify_output(reference: Reference, adapter: Adapter) -> Verified:
-    """A model without a loss copies: its output is its input, value by value."""
+    """Verify a model without a loss: a copy, whose output is its input, value by value."""
     model = MODELS[reference.model]
     batches = seeding.draw_batches(model, reference.batch_size, reference.seed, reference.draws)
     for index in reference.checked:
@@ -235,7 +235,7 @@ def _verify_output(reference: Reference, adapter: Adapter) -> Verified:
 
 
 def _larger(left: float, right: float) -> float:
-    """The larger one; nan if either is nan, unlike max."""
+    """Return the larger value; nan if either is nan, unlike max."""
     return float(numpy.maximum(left, right))
 
 
@@ -254,7 +254,7 @@ def _parameter_errors(reference: Reference, worst: Dict[str, float]) -> Tuple[Pa
 
 
 def _require(parameters: Tuple[ParameterError, ...], loss_error: float, dtype: str) -> None:
-    """Disagreed, naming the worst, unless all is within tolerance. nan never is."""
+    """Raise Disagreed, naming the worst error, unless all are within tolerance. nan never is."""
     tolerance = GRADIENT_TOLERANCES[dtype]
     faults = []
     bad = [entry for entry in parameters if not entry.error <= tolerance]

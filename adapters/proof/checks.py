@@ -1,4 +1,4 @@
-"""The order in which a phase that was timed is checked, and what is told of it."""
+"""The checks of a timed phase in their order, and the events that report them."""
 
 from typing import Any, Callable, Sequence, Tuple
 
@@ -17,7 +17,7 @@ Send = Callable[[Any], None]
 
 
 def check_phase(proof: ProofContext, phase: TimedPhase, send: Send) -> None:
-    """What can be told right after it was timed. Disagreed, once all are sent, if one failed."""
+    """Run the checks that directly follow a phase's timing. Disagreed after all if one failed."""
     with disable_gc():
         is_drained, is_checked = check_last_results(proof, phase)
         found = (
@@ -32,7 +32,7 @@ def check_phase(proof: ProofContext, phase: TimedPhase, send: Send) -> None:
 
 
 def check_all(proof: ProofContext, phases: Sequence[TimedPhase], send: Send) -> None:
-    """What changes batches and parameters, once all is timed. Disagreed if one failed."""
+    """Run the checks that change batches and parameters. Disagreed if one failed."""
     with disable_gc():
         unseen = check_unseen_inputs(proof, phases)
         following = check_changed_parameter(proof, phases)

@@ -1,4 +1,4 @@
-"""Whether twice as many calls take twice as long."""
+"""A check that twice as many calls take twice as long."""
 
 import statistics
 from typing import Sequence, Tuple
@@ -17,17 +17,17 @@ from velodrome.adapters.proof.timed_phase import (
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED
 from velodrome.adapters.worker.call_timing import MIN_SAMPLE_NS, take_retained_sample
 
-PASSING_RATIOS = (1.9, 2.1)  # what twice the work takes, over once
-FAILING_RATIO = 1.5  # below: a part of the work was left out
+PASSING_RATIOS = (1.9, 2.1)  # accepted ratios of twice the work over once
+FAILING_RATIO = 1.5  # below: part of the work was skipped
 MAX_SAMPLES = 5
-TIME_SHARE = 0.05  # of the phase's own time, that a first look may take
-RETRY_SAMPLES = 4  # samples of each kind, before it is called failed
+TIME_SHARE = 0.05  # of the phase's own time, for a first measurement
+RETRY_SAMPLES = 4  # samples of each kind, before the check fails
 
 
 def check_double_work(proof: ProofContext, phase: TimedPhase) -> CheckFinding:
-    """Samples of so many calls and of twice as many; noise makes it say that it cannot tell.
+    """Compare samples of some calls with samples of twice as many; `cannot_tell` if noise is large.
 
-    Only too little counts as failed: what takes more than twice as long was not timed too well.
+    Only too small a ratio fails: a larger one means that no time was too short.
     """
     once = choose_batches(proof, phase)
     singles = phase.taken.elapsed_ns if len(once) == phase.taken.timed.calls else ()
@@ -35,7 +35,7 @@ def check_double_work(proof: ProofContext, phase: TimedPhase) -> CheckFinding:
     allowed_ns = max(TIME_SHARE * sum(phase.taken.own_ns), 5 * MAX_SAMPLES * MIN_SAMPLE_NS)
     takes = int(min(MAX_SAMPLES, allowed_ns / each_ns))
     if not takes:
-        reason = "a call takes {:.2g} s: too long to be taken again".format(phase.call_ns / 1e9)
+        reason = "a call takes {:.2g} s: too long to repeat".format(phase.call_ns / 1e9)
         return CheckFinding(CANNOT_TELL, (), reason)
     for _ in range(TRIES):
         doubles = [to_cost(take_retained_sample(phase.calls, once * 2)) for _ in range(takes)]
@@ -55,7 +55,7 @@ def check_double_work(proof: ProofContext, phase: TimedPhase) -> CheckFinding:
 def _retry_alternating(
     proof: ProofContext, phase: TimedPhase, once: Tuple[int, ...]
 ) -> CheckFinding:
-    """In turns, so that both kinds see the same machine; failed only if that was a calm one."""
+    """Repeat both kinds in alternation, for equal conditions; fail only without interference."""
     doubles, singles = [], []
     for _ in range(RETRY_SAMPLES):
         doubles.append(to_cost(take_retained_sample(phase.calls, once * 2)))

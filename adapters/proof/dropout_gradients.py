@@ -1,10 +1,10 @@
-"""What gradients look like while dropout draws: known from the reference, asked of a framework.
+"""Gradients while dropout is active: their statistics, compared with those of the reference.
 
-No framework draws the masks of another, so with dropout active no value can be held against a
-reference. But what comes out over many masks can: the reference draws MASKS of its own and notes,
-per parameter behind the first dropout layer, how long the gradient is, which share of its values is
-exactly zero, and how far the gradients of two masks are apart. A gradient that does nothing, is all
-zero, drops nothing, does not scale what it keeps, or has one mask for the whole batch lies outside.
+Frameworks draw different masks, so with dropout active no value can be compared with a reference.
+Statistics over many masks can: the reference draws MASKS of its own and stores, per parameter
+behind the first dropout layer, the gradient's length, its share of exact zeros, and the distance
+between the gradients of two masks. A gradient that is all zero, drops nothing, does not scale the
+kept values, or has one mask for the whole batch is out of bounds.
 
 Bounds are Student's for the mean of some values beside MASKS known ones (a prediction interval:
 Hahn, Journal of the American Statistical Association 64 (1969) 878-888), so far out that chance
@@ -30,7 +30,7 @@ MIN_DISTANCE = 1.0 / 3  # of the mean distance of two masks' gradients
 
 
 class DropoutProfile(NamedTuple):
-    """Of one batch. Entry i of each array is of mask number i.
+    """Statistics of one batch's gradients. Entry i of each array belongs to mask number i.
 
     apart: per parameter, the mean distance of two masks' gradients, over their mean length.
     """
@@ -42,7 +42,7 @@ class DropoutProfile(NamedTuple):
 
 
 class GradientSummary(NamedTuple):
-    """One gradient, or one mask of the reference: per parameter its length, share of 0, sketch."""
+    """The loss of one call or mask, and each gradient's length, share of zeros and sketch."""
 
     loss: float
     norms: Dict[str, float]
@@ -55,7 +55,7 @@ def has_dropout(model: Model) -> bool:
 
 
 def list_parameters_behind(model: Model) -> Tuple[str, ...]:
-    """Names of the trained parameters of the layers behind the first dropout."""
+    """List the trained parameters of the layers behind the first dropout."""
     if not has_dropout(model):
         return ()
     names = {layer.name for layer in model.layers[_first_dropout(model) :]}
@@ -63,7 +63,7 @@ def list_parameters_behind(model: Model) -> Tuple[str, ...]:
 
 
 def compute_profile(network: Network, chunks: Sequence[Batch], seed: int) -> DropoutProfile:
-    """Of the batch that is cut into these chunks. What stands before dropout is computed once."""
+    """Compute the profile of a batch given in chunks. Layers before dropout run once."""
     model = network.model
     start, values, batch = (
         _first_dropout(model),
@@ -100,7 +100,7 @@ def summarize_gradients(loss: float, gradients: Dict[str, numpy.ndarray]) -> Gra
 
 
 def find_faults(known: DropoutProfile, calls: Sequence[GradientSummary]) -> List[str]:
-    """What of the calls, two at least, cannot come of such masks; empty: all can.
+    """Describe how two or more calls differ from the known masks; empty if they do not.
 
     Of the mean over the calls: the more there are, the smaller a difference shows.
     """
@@ -112,7 +112,7 @@ def find_faults(known: DropoutProfile, calls: Sequence[GradientSummary]) -> List
 
 
 def _find_repeated_mask(known: DropoutProfile, calls: Sequence[GradientSummary]) -> List[str]:
-    """Whether two calls had one mask: then no gradient is far from what it was, and none has moved.
+    """Return a fault if two calls had one mask: then no gradient moved far between them.
 
     A gradient of few values may come near another by chance: that of a bias of 5 classes comes
     within a third of the mean distance in one of 50 pairs. So all gradients together are asked.
@@ -154,7 +154,7 @@ def _compare_mean(
     known: numpy.ndarray,
     told: Callable[[float], float] = math.exp,
 ) -> List[str]:
-    """told: of a value, what is shown."""
+    """Return a fault if the mean of values is out of bounds. told: converts a value for display."""
     middle, mean = float(known.mean()), math.fsum(values) / len(values)
     error = float(known.std(ddof=1)) * math.sqrt(1.0 / len(values) + 1.0 / len(known))
     if abs(mean - middle) <= SIGMAS * error + SLACK:
@@ -178,7 +178,7 @@ def _first_dropout(model: Model) -> int:
 
 
 def _compute_values_before(network: Network, chunks: Sequence[Batch]) -> Dict[str, numpy.ndarray]:
-    """What the layers from the first dropout on read of those before it, of the whole batch."""
+    """Compute the outputs before the first dropout that later layers read, for the whole batch."""
     model = network.model
     start, reads = _first_dropout(model), shapes.list_inputs(model)
     later = {name for layer in model.layers[start:] for name in reads[layer.name]}

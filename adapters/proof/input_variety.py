@@ -1,4 +1,4 @@
-"""Whether the batches that were timed differ in what they hold."""
+"""A check that the timed batches hold different values."""
 
 import numpy
 
@@ -9,14 +9,16 @@ from velodrome.adapters.worker import cpu_caches
 
 
 def check_input_variety(proof: ProofContext) -> CheckFinding:
-    """Of the batches as they were handed over; that a framework uses them, others check."""
+    """Compare the batches on the host; other checks prove that the framework uses them."""
     own = [batch.inputs for batch in proof.batches]
     total, cache = sum(array.nbytes for array in own), cpu_caches.read_largest_bytes()
     figures = (("batches", len(own)), ("input_bytes", total), ("cache_bytes", cache))
     if any(_is_same(left, right) for left, right in zip(own, own[1:] + own[:1])):
         return CheckFinding(FAILED, figures, "two batches in a row hold the same values")
     if isinstance(proof.model.loss, NoLoss) and 0 < total < 2 * cache:
-        reason = "{:.0f} MiB of input fit a cache of {:.0f} MiB in part: its speed counts, too"
+        reason = (
+            "{:.0f} MiB of input partly fit a cache of {:.0f} MiB, whose speed affects the time"
+        )
         return CheckFinding(CANNOT_TELL, figures, reason.format(total / 2**20, cache / 2**20))
     return CheckFinding(PASSED, figures)
 

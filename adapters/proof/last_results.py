@@ -1,4 +1,4 @@
-"""What calls just like those that were timed leave: whether it is there at once, and right."""
+"""A check of results right after timing: available at once, and correct."""
 
 import time
 from typing import Dict, List, NamedTuple, Tuple
@@ -22,19 +22,19 @@ from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED, monotonic_n
 from velodrome.adapters.worker.call_timing import RetainedSample, take_retained_sample
 from velodrome.adapters.worker.process_times import read_process_times, taken_by_others
 
-MAX_TRIES = 5  # of whether a device was done
-MASKS = 8  # of which the gradients of calls are held against those of the reference
-LONG_CALL_NS = 20000000  # of which as few as possible are made
-UNDRAINED_SHARE, UNDRAINED_NS = 0.1, 500000  # of a call, what a first reading may take more
-FIRST_TOUCH_NS_PER_BYTE = 0.2  # and so much more, for memory of the host that is touched first
+MAX_TRIES = 5  # to find the device done
+MASKS = 8  # calls whose gradients are compared with the reference's statistics
+LONG_CALL_NS = 20000000  # longer calls are repeated as little as possible
+UNDRAINED_SHARE, UNDRAINED_NS = 0.1, 500000  # of a call: what a first reading may take longer
+FIRST_TOUCH_NS_PER_BYTE = 0.2  # plus this, for first access to host memory
 # Others that take this share of a reading's time slow it by caches and page faults, too. Then it
 # proves a failure only if it is late by the second share of a call.
 BUSY_SHARE, BUSY_UNDRAINED_SHARE = 0.1, 0.5
-READ_BYTES = 2**24  # of gradients: what is read to see whether a device was done
+READ_BYTES = 2**24  # of gradients, read to see that a device is done
 
 
 class Reading(NamedTuple):
-    """What it took to have a result on the host."""
+    """The cost of reading a result to the host."""
 
     cost: CallCost
     gradient_bytes: int
@@ -42,11 +42,11 @@ class Reading(NamedTuple):
 
 
 def check_last_results(proof: ProofContext, phase: TimedPhase) -> Tuple[CheckFinding, CheckFinding]:
-    """(drained, timed_is_checked), of samples just like those that count.
+    """Return (drained, timed_is_checked), from samples just like the timed ones.
 
-    Each is of an odd number of calls and on another batch than the one before, so that who computes
-    every second time is seen. Most of them must be drained: an interrupted reading takes long once,
-    and what is late may once be done by luck.
+    Each sample has an odd number of calls and another last batch than the one before, to detect an
+    adapter that computes every second time. The median reading must be drained: interference may
+    delay one, and a late result may once be ready by chance.
     """
     places = [-1, 0] if phase.call_ns > LONG_CALL_NS else [-1, 0, -1]
     tries, found = [], []
@@ -90,7 +90,7 @@ def _judge_drained(beyond: float, first: Reading, call_ns: float) -> CheckFindin
 def _check_result(
     proof: ProofContext, phase: TimedPhase, place: int, handle: Handle
 ) -> CheckFinding:
-    """Of a result of the checked batch at `place`; nothing is asked here where dropout draws."""
+    """Check a result of the checked batch at `place`; always passed while dropout is active."""
     if isinstance(proof.model.loss, NoLoss):
         return check_copy(proof, proof.batches[proof.places[place]], handle)
     if proof.drops:
@@ -105,7 +105,7 @@ def _cost_per_call(phase: TimedPhase, kept: RetainedSample, calls: int) -> CallC
 
 
 def _measure_excess(proof: ProofContext, first: Reading, again: Reading, call: CallCost) -> float:
-    """What a first reading takes more than one of the same again and its allowance, in ns.
+    """Return by how many ns a first reading exceeds a second one and its allowance.
 
     The smaller of both clocks on the CPU, so that a reading that was interrupted is none.
     """
@@ -119,7 +119,7 @@ def _measure_excess(proof: ProofContext, first: Reading, again: Reading, call: C
 
 
 def _time_reading(proof: ProofContext, phase: str, handle: Handle) -> Reading:
-    """Read a result from the call's return to values on the host."""
+    """Time a reading, from the call's return to values on the host."""
     before = read_process_times()
     before_s, began_ns = time.process_time(), monotonic_ns()
     count = _read_result(proof, phase, handle)
@@ -130,7 +130,7 @@ def _time_reading(proof: ProofContext, phase: str, handle: Handle) -> Reading:
 
 
 def _read_result(proof: ProofContext, phase: str, handle: Handle) -> int:
-    """Bytes of gradients that were read."""
+    """Read a result and return the bytes of gradients that were read."""
     adapter, count = proof.adapter, 0
     if isinstance(proof.model.loss, NoLoss):
         adapter.output(handle)
@@ -144,7 +144,7 @@ def _read_result(proof: ProofContext, phase: str, handle: Handle) -> int:
 
 
 def _check_other_batches(proof: ProofContext, phase: TimedPhase) -> List[CheckFinding]:
-    """Of batches between those whose gradients are known, a few by their losses, drawn by seed."""
+    """Check the losses of a few batches, drawn by the seed, whose gradients are not known."""
     losses = proof.reference.losses
     between = [number for number in range(len(losses)) if number not in proof.places]
     if not between:
@@ -159,7 +159,7 @@ def _check_other_batches(proof: ProofContext, phase: TimedPhase) -> List[CheckFi
 
 
 def _check_dropout_results(proof: ProofContext, phase: TimedPhase) -> CheckFinding:
-    """Masks are the framework's own: what comes of them is held against those of the reference."""
+    """Compare results under the framework's own masks with the reference's statistics."""
     known, adapter = proof.reference.dropout, proof.adapter
     if known is None:
         return CheckFinding(CANNOT_TELL, (), "no parameter stands behind the dropout")
@@ -186,7 +186,7 @@ def _check_dropout_results(proof: ProofContext, phase: TimedPhase) -> CheckFindi
 def _read_dropout_gradient(
     proof: ProofContext, handle: Handle, faults: List[str]
 ) -> Tuple[float, Dict[str, numpy.ndarray]]:
-    """(loss, gradients behind the dropout); of those before it only that they are not zero."""
+    """Return (loss, gradients behind the dropout); check that those before it are not zero."""
     names, own = dropout_gradients.list_parameters_behind(proof.model), {}
     loss = proof.adapter.loss(handle)
     for name, gradient in agreement.iterate_gradients(proof.reference, proof.adapter, handle):

@@ -1,4 +1,4 @@
-"""The most that a device can do: an upper bound that no honest time is above.
+"""Upper bounds of each device's speed, which no correct time exceeds.
 
 CPUs: no core sold to date retires more than two fused multiply-adds of 512 bits a cycle in float32,
 64 operations, nor runs above 6.5 GHz; no socket moves more than 2 TB/s. That is far above what any
@@ -14,7 +14,7 @@ CPU_BYTES_PER_S = 2e12
 
 
 class PeakRates(NamedTuple):
-    """float32 FLOP/s and B/s; source: where the figures are from."""
+    """A device's float32 FLOP/s and B/s; source: the origin of the figures."""
 
     flops_per_s: float
     bytes_per_s: float
@@ -49,7 +49,7 @@ GPUS = (
 
 
 def find_peak(device: str, device_name: str, threads: int) -> Optional[PeakRates]:
-    """Of `threads` cores, or of a GPU by its name; None for a GPU that is not in the table."""
+    """Return the peak of `threads` cores or of a GPU by its name; None for an unknown GPU."""
     if device == "cpu":
         per_thread = FLOPS_PER_CYCLE * CYCLES_PER_S
         source = "64 operations a cycle at 6.5 GHz, which no core reaches"

@@ -1,4 +1,4 @@
-"""Whether a device can be as fast as a phase was timed, and whether the kernel saw it work."""
+"""A check that a time is physically possible and that the kernel saw the process work."""
 
 from typing import List, Optional, Tuple
 
@@ -12,11 +12,11 @@ from velodrome.adapters.protocol import CANNOT_TELL, FAILED, IMPOSSIBLE, PASSED
 # Convolutions take up to 4 times fewer operations than counted (Lavin & Gray, Fast Algorithms for
 # Convolutional Neural Networks, CVPR 2016: F(4x4, 3x3)).
 CONVOLUTION_MARGIN, MARGIN = 4.0, 1.1
-WORKED, WORKED_NEVER = 0.5, 0.1  # of the timed wall time, that the kernel saw the process work
+WORKED, WORKED_NEVER = 0.5, 0.1  # processor time over timed wall time: too little, failed
 
 
 def check_physical_limits(proof: ProofContext, phase: TimedPhase) -> CheckFinding:
-    """By the ceiling of the device, and by what the kernel saw the process work."""
+    """Compare a phase with the device's peak, and with the process's processor time."""
     request, spent = proof.request, phase.taken.process_times
     peak = peak_rates.find_peak(request.device, proof.adapter.device_name(), request.threads)
     figures, faults = _measure_rates(proof, phase, peak)
@@ -34,7 +34,7 @@ def check_physical_limits(proof: ProofContext, phase: TimedPhase) -> CheckFindin
             outcome = FAILED if worked + waited < WORKED_NEVER else CANNOT_TELL
             return CheckFinding(outcome, figures, reason)
     if peak is None:
-        reason = "no figure is known of {!r}".format(proof.adapter.device_name())
+        reason = "the peak of {!r} is not known".format(proof.adapter.device_name())
         return CheckFinding(CANNOT_TELL, figures, reason)
     return CheckFinding(PASSED, figures)
 
@@ -59,7 +59,7 @@ def _measure_rates(
         rate = amount / (phase.call_ns / 1e9)
         figures += ((name, rate), ("most_" + name, limit if peak else 0.0))
         if rate > limit:
-            text = "{:.3g} {} where no more than {:.3g} is possible ({})"
+            text = "{:.3g} {} exceed the {:.3g} that are possible ({})"
             faults.append(text.format(rate, name, limit, limits.source))
     return figures, faults
 

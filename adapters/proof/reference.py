@@ -1,9 +1,9 @@
-"""What a model's loss and gradients must be: computed once in float64.
+"""The reference: a model's loss and gradients, computed once in float64.
 
-Of each gradient there is its length and a sketch of it (velodrome.adapters.proof.sketch), so that a
-model of 61 million parameters needs a few hundred kilobytes. Dropout is off. Beside them stands
-which draws of the examples were taken (velodrome.adapters.proof.tie_distance): every framework gets
-those. The file that keeps it is that of velodrome.adapters.proof.reference_file.
+It holds each gradient's length and sketch (velodrome.adapters.proof.sketch), so that a model of 61
+million parameters needs a few hundred kilobytes. Dropout is off. It also holds the attempts of the
+examples (velodrome.adapters.proof.tie_distance), the same for every framework.
+velodrome.adapters.proof.reference_file stores it.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _CHUNK_BYTES = 2**30  # of activations in float64: what one chunk of a batch may
 
 
 class ExpectedResults(NamedTuple):
-    """Of some batches: their losses; per trained parameter norms (batches,) and sketches."""
+    """Expected losses of some batches; norms (batches,) and sketches per trained parameter."""
 
     losses: Tuple[float, ...] = ()
     norms: Dict[str, numpy.ndarray] = {}
@@ -33,14 +33,14 @@ class ExpectedResults(NamedTuple):
 
 
 class ChangedLoss(NamedTuple):
-    """The loss of the first fresh batch once the parameter `name` has the values of `changed`."""
+    """The loss of the first fresh batch after parameter `name` is given its changed values."""
 
     name: str = ""
     loss: float = float("nan")
 
 
 class Reference(NamedTuple):
-    """Without a loss there are no losses, and nothing of gradients.
+    """The reference of one model; without a loss it holds neither losses nor gradients.
 
     losses: of every batch of one pass. norms, sketches: of the checked ones, an entry each.
     """
@@ -65,7 +65,7 @@ class Reference(NamedTuple):
 
 
 def compute_reference(model: Model, batch_size: int, seed: int) -> Reference:
-    """Seconds for AlexNet at batch 16. ValueError if the model cannot fill such a batch."""
+    """Compute a reference; takes seconds for AlexNet. ValueError if no batch can be filled."""
     network = Network(model, seeding.draw_weights(model, seed), OPERATIONS)
     draws, near_ties = find_clear_draws(network, batch_size, seed)
     bare = Reference(
@@ -111,12 +111,12 @@ def _fill(bare: Reference, network: Network) -> Reference:
 
 
 def draw_signs(batches: int, seed: int) -> numpy.ndarray:
-    """(batches,) of +1 and -1: gradients are added up by these, so that no two errors cancel."""
+    """Draw (batches,) of +1 and -1, by which gradients are summed, so that no two errors cancel."""
     return 2.0 * seeding.make_stream(seed, "batches").randint(0, 2, size=batches) - 1.0
 
 
 def choose_changed_parameter(model: Model, seed: int) -> Optional[Tuple[str, numpy.ndarray]]:
-    """A trained parameter near the loss and other values for it, in float32; None without one.
+    """Choose a trained parameter near the loss and new float32 values for it; None without one.
 
     A vector where there is one: it lies in memory alike in every framework.
     """
@@ -128,7 +128,7 @@ def choose_changed_parameter(model: Model, seed: int) -> Optional[Tuple[str, num
 
 
 class _BatchResult(NamedTuple):
-    """What is known of one batch."""
+    """Loss, norms and sketches of one batch."""
 
     loss: float
     norms: Dict[str, float]
@@ -136,14 +136,14 @@ class _BatchResult(NamedTuple):
 
 
 def _compute_batches(network: Network, batches: Tuple[Batch, ...]) -> List[_BatchResult]:
-    """Batches that overlap share their examples' part, unless a layer looks at a batch as one."""
+    """Compute each batch; overlapping batches share their examples' part if layers allow it."""
     if _looks_at_batches(network.model) or isinstance(network.model.input, kinds.Sequences):
         return [_summarize(*_accumulate(network, batch)) for batch in batches]
     return _compute_overlapping(network, batches)
 
 
 def _compute_overlapping(network: Network, batches: Tuple[Batch, ...]) -> List[_BatchResult]:
-    """Each example once: of stretches of examples that are in the same batches, added up.
+    """Compute each example once, in stretches of examples that belong to the same batches.
 
     Norms are those of the whole gradient for the first batch, of its sketch for the others.
     """
@@ -210,7 +210,7 @@ def _compute_dropout(
 
 
 def _compute_changed_loss(network: Network, batch: Batch, seed: int) -> ChangedLoss:
-    """The network keeps the changed values: nothing is computed with it any more."""
+    """Compute the changed loss. The network keeps the changed values and is not used again."""
     found = choose_changed_parameter(network.model, seed)
     if found is None:
         return ChangedLoss()
@@ -222,18 +222,18 @@ def _compute_changed_loss(network: Network, batch: Batch, seed: int) -> ChangedL
 
 
 def compute_digest(model: Model) -> str:
-    """The same for two models only if they are defined alike and drawn alike."""
+    """Return a hash that is equal only for models that are defined and drawn alike."""
     return hashlib.sha256("{} {!r}".format(VERSION, model).encode()).hexdigest()
 
 
 def is_reference_of(reference: Reference, model: Model, batch_size: int, seed: int) -> bool:
-    """Whether a reference that was kept is still the one for this model."""
+    """Return True if a stored reference is still valid for this model."""
     own = (reference.digest, reference.batch_size, reference.seed)
     return own == (compute_digest(model), batch_size, seed)
 
 
 def find_clear_draws(network: Network, batch_size: int, seed: int) -> Tuple[numpy.ndarray, int]:
-    """Per example the first attempt that is clear of jumps, and how many examples have none.
+    """Find each example's first attempt without near-ties, and count the examples that have none.
 
     Of MAX_ATTEMPTS that are not clear, the one that came nearest to it is taken.
     """
@@ -270,7 +270,7 @@ def _draw_single(model: Model, seed: int, index: int, attempt: int) -> Batch:
 
 
 def _accumulate(network: Network, batch: Batch) -> Tuple[float, Dict[str, numpy.ndarray]]:
-    """(loss, gradients) of one batch, a chunk of examples at a time.
+    """Return (loss, gradients) of one batch, computed in chunks of examples.
 
     The loss is a mean over the batch, so that chunks add up by their share of it.
     """
@@ -302,7 +302,7 @@ def _summarize(loss: float, gradients: Dict[str, numpy.ndarray]) -> _BatchResult
 
 
 def _looks_at_batches(model: Model) -> bool:
-    """Whether a layer looks at a batch as a whole: then it cannot be cut."""
+    """Return True if a layer needs the whole batch, which then cannot be cut."""
     return any(isinstance(layer, kinds.BatchNorm) for layer in model.layers)
 
 

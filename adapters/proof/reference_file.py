@@ -11,11 +11,11 @@ from velodrome.adapters.proof.reference import ChangedLoss, ExpectedResults, Ref
 
 
 class UnreadableReference(Exception):
-    """A file that holds no reference; the text names it and the mend."""
+    """The file holds no valid reference; the text names it and the remedy."""
 
 
 def save_reference(path: str, reference: Reference) -> None:
-    """Written whole under another name, then renamed: a reader never sees half a file."""
+    """Write to a temporary file, then rename it: a reader never sees half a file."""
     arrays = _to_arrays(reference)
     # Named by the process: two that compute the same reference at once do not share a file.
     temporary = "{}.{}.part".format(path, os.getpid())
@@ -30,13 +30,15 @@ def save_reference(path: str, reference: Reference) -> None:
 
 
 def load_reference(path: str) -> Reference:
-    """OSError if there is no such file, Unreadable if it is none of ours or cut off."""
+    """Read a reference. OSError if the file is missing, UnreadableReference if it is invalid."""
     try:
         with numpy.load(path, allow_pickle=False) as file:
             return _from_arrays({name: file[name] for name in file.files})
     except (ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise UnreadableReference(
-            "{} is no reference ({}). Remove it: it is computed again".format(path, error)
+            "{} is no valid reference ({}). Remove it, then it is computed again".format(
+                path, error
+            )
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""One result held against the reference, as what a check found."""
+"""Comparisons of one result with the reference, as findings of a check."""
 
 from typing import Tuple
 

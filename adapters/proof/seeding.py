@@ -1,7 +1,7 @@
-"""Weights and batches that are the same bytes in every framework, from a seed.
+"""Weights and batches drawn from a seed, equal to the byte in every framework.
 
-Every array has a stream of its own, a `numpy.random.RandomState` seeded by a hash of the seed and
-of what the array is: a layer more moves no other layer's weights, a larger batch begins with the
+Every array has its own stream, a `numpy.random.RandomState` seeded by a hash of the seed and the
+array's purpose: a further layer changes no other weights, and a larger batch begins with the
 smaller one. RandomState is used because NumPy has frozen its streams (NEP 19), so the interpreters
 of old and new frameworks draw alike. Values are drawn in float64 and rounded once.
 """
@@ -22,7 +22,7 @@ _CHUNK = 2**20  # values drawn at a time: an even number, so that chunks do not 
 
 
 def draw_weights(model: Model, seed: int) -> Dict[str, numpy.ndarray]:
-    """Float32 arrays in canonical layout, keyed `layer.role`.
+    """Draw float32 arrays in canonical layout, keyed `layer.role`.
 
     Normal with standard deviation 1 / sqrt(fan_in), biases with BIAS_SCALE.
     """
@@ -30,13 +30,13 @@ def draw_weights(model: Model, seed: int) -> Dict[str, numpy.ndarray]:
 
 
 def draw_values(entry: shapes.Parameter, seed: int, purpose: str = "weight") -> numpy.ndarray:
-    """Of one parameter, as `weights` has them; for another purpose others, drawn alike."""
+    """Draw the values of one parameter; another purpose gives other values."""
     scale = BIAS_SCALE if entry.role.startswith("bias") else entry.fan_in**-0.5
     return _draw_array(make_stream(seed, purpose, entry.name).standard_normal, entry.shape, scale)
 
 
 def count_batches(model: Model, batch_size: int) -> int:
-    """Batches in one pass: TIMED, or for sequences as many as the examples fill.
+    """Count the batches in one pass: TIMED, or for sequences as many as the examples fill.
 
     ValueError if they do not fill a single one.
     """
@@ -55,7 +55,7 @@ def count_batches(model: Model, batch_size: int) -> int:
 
 
 def find_sample_unit(model: Model) -> int:
-    """How many calls a sample is a multiple of: 1 where all batches have one shape, else 0.
+    """Return the unit of calls in a sample: 1 if all batches have one shape, else 0.
 
     0: those of a whole pass, as velodrome.adapters.worker.call_timing.Calls has it.
     """
@@ -63,13 +63,13 @@ def find_sample_unit(model: Model) -> int:
 
 
 def choose_checked_batches(model: Model, batch_size: int) -> Tuple[int, ...]:
-    """Numbers of the batches of which each gradient is known by itself."""
+    """Return the numbers of the batches whose gradients the reference holds."""
     count = count_batches(model, batch_size)
     return tuple(sorted({0, count // 2, count - 1}))
 
 
 def compute_step(batch_size: int) -> int:
-    """How many examples a batch begins behind the one before it, where all have one shape.
+    """Return the number of new examples in each batch, if all have one shape.
 
     Batches overlap, so that the reference of a further one costs only the examples that are new;
     but no row holds the same example in two of them.
@@ -78,7 +78,7 @@ def compute_step(batch_size: int) -> int:
 
 
 def count_examples(model: Model, batch_size: int) -> int:
-    """Examples in all batches together, with those of `fresh` at the end."""
+    """Count the examples in all batches, fresh ones included."""
     if isinstance(model.input, Sequences):
         fresh_batches = len(choose_checked_batches(model, batch_size))
         return (count_batches(model, batch_size) + fresh_batches) * batch_size
@@ -88,7 +88,7 @@ def count_examples(model: Model, batch_size: int) -> int:
 
 
 def list_first_attempts(model: Model, batch_size: int) -> numpy.ndarray:
-    """(examples,) int64: what is drawn of each example's stream unless that is not clear."""
+    """Return (examples,) int64: the first attempt to draw each example, in its own stream."""
     attempts = numpy.zeros(count_examples(model, batch_size), numpy.int64)
     if isinstance(model.input, Sequences):
         attempts[count_batches(model, batch_size) * batch_size :] = FIRST_FRESH
@@ -96,10 +96,7 @@ def list_first_attempts(model: Model, batch_size: int) -> numpy.ndarray:
 
 
 def find_example(model: Model, batch_size: int, place: int) -> int:
-    """Which example stands at a place of `draws`: a sequence's fresh tokens are as many as its
-
-    first ones.
-    """
+    """Return the example at a place of `draws`; a fresh sequence is as long as its original."""
     count = count_batches(model, batch_size) * batch_size
     if not isinstance(model.input, Sequences) or place < count:
         return place
@@ -110,7 +107,7 @@ def find_example(model: Model, batch_size: int, place: int) -> int:
 def draw_batches(
     model: Model, batch_size: int, seed: int, draws: Optional[numpy.ndarray] = None
 ) -> Tuple[Batch, ...]:
-    """All batches of one pass, on the host. No two of them hold the same values.
+    """Draw all batches of one pass, on the host. No two of them hold the same values.
 
     draws (examples,) int says which attempt of each example's stream is taken, where not given
     first_attempts; `velodrome.adapters.proof.reference` finds those without near-ties.
@@ -122,7 +119,7 @@ def draw_batches(
 def draw_fresh_batches(
     model: Model, batch_size: int, seed: int, draws: Optional[numpy.ndarray] = None
 ) -> Tuple[Batch, ...]:
-    """Batches of the shapes of `batches`, in their order, which hold what those do not.
+    """Draw batches of the same shapes and order as draw_batches, with other values.
 
     Of sequences only the checked ones are others; the rest is as it was.
     """
@@ -135,7 +132,7 @@ def draw_fresh_batches(
 
 
 class _BatchSource(object):
-    """Batches by their number, those of `fresh` behind those of `batches`.
+    """Batches by their number, the fresh ones behind the others.
 
     Batches overlap: each example is drawn once.
     """
@@ -172,7 +169,7 @@ class _BatchSource(object):
         return self._known[place]
 
     def _moved(self, number: int) -> Batch:
-        """What is copied holds any values: the same ones, moved on by one for each batch."""
+        """Return a batch to be copied: the same values, rotated by one for each batch."""
         rows = numpy.stack([self._example(place) for place in range(self._batch_size)])
         return Batch(numpy.roll(rows, number, axis=1))
 
@@ -186,7 +183,7 @@ def _pad(examples: List[numpy.ndarray], labels: Optional[numpy.ndarray]) -> Batc
 
 
 def draw_example(model: Model, seed: int, index: int, attempt: int) -> numpy.ndarray:
-    """One example: an image or a vector float32, or its tokens int32, as long as it truly is."""
+    """Draw one example: an image or a vector float32, or tokens int32 of its true length."""
     draw = make_stream(seed, "example", index, attempt)
     source = model.input
     if isinstance(source, Sequences):
@@ -206,7 +203,7 @@ def _draw_labels(model: Model, count: int, seed: int) -> Optional[numpy.ndarray]
 def _draw_array(
     draw: Callable[[int], numpy.ndarray], shape: Tuple[int, ...], scale: float
 ) -> numpy.ndarray:
-    """Float32, drawn a chunk at a time: a model's largest array is drawn in float64 otherwise."""
+    """Draw a float32 array in chunks, so that float64 values need little memory."""
     values = numpy.empty(shapes.count_values(shape), numpy.float32)
     for start in range(0, values.size, _CHUNK):
         values[start : start + _CHUNK] = scale * draw(min(_CHUNK, values.size - start))
@@ -214,7 +211,7 @@ def _draw_array(
 
 
 def make_stream(seed: int, *what: object) -> numpy.random.RandomState:
-    """A stream of its own for each seed and each thing named by `what`."""
+    """Return an independent stream for each seed and purpose."""
     name = "/".join(str(part) for part in (seed,) + what)
     words = numpy.frombuffer(hashlib.sha256(name.encode()).digest(), dtype="<u4")
     return numpy.random.RandomState(words.astype(numpy.uint32))

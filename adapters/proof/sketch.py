@@ -1,4 +1,4 @@
-"""A gradient as a thousand numbers, from which its distance to another can be told.
+"""Sketches of gradients: about a thousand numbers that preserve distances.
 
 The values are given random signs and added up in BUCKETS sums, the same signs for the same
 parameter everywhere. The squared length of the difference of two sketches is an unbiased estimate
@@ -22,7 +22,7 @@ _ROWS = 1024  # a multiple of 32: whole words of random bits, so chunks do not c
 
 
 def compute_sketch(name: str, values: numpy.ndarray) -> numpy.ndarray:
-    """(BUCKETS,) float64; of an array of no more than BUCKETS values, those themselves."""
+    """Return (BUCKETS,) float64; an array of at most BUCKETS values is its own sketch."""
     flat = values.reshape(-1)
     if flat.size <= BUCKETS:
         return flat.astype(numpy.float64)

@@ -1,4 +1,4 @@
-"""How far an example is from a gradient that float32 rounding alone would change.
+"""The distance of an example from a near-tie, where float32 rounding alone changes a gradient.
 
 A gradient jumps where the two largest values of a max-pooling window are equal to within rounding
 (it is routed to one of them), or where the input of a ReLU is within rounding of 0 (it passes, or
@@ -36,12 +36,12 @@ _PER_ROOT_PRODUCT = 0.3 * 2.0**-24
 
 
 def can_jump(model: Model) -> bool:
-    """Whether there is a layer in it whose gradient can jump."""
+    """Return True if the model has a layer whose gradient can jump."""
     return bool(_list_jumping_layers(model))
 
 
 def measure_tie_distance(network: Network, batch: Batch) -> float:
-    """Distance of a batch of one example from the nearest jump, in standard deviations of rounding.
+    """Return the distance of one example from the nearest jump, in standard deviations of rounding.
 
     Layers behind the first that is nearer than MARGIN are not looked at.
     """
@@ -58,7 +58,7 @@ def measure_tie_distance(network: Network, batch: Batch) -> float:
 
 
 def estimate_rounding(model: Model) -> Dict[str, float]:
-    """Per layer, how far its float32 values are off, over their root mean square."""
+    """Estimate per layer the error of its float32 values, over their root mean square."""
     reads = shapes.list_inputs(model)
     products = {"input": 0}
     summed: Dict[str, int] = {}
@@ -71,12 +71,12 @@ def estimate_rounding(model: Model) -> Dict[str, float]:
 
 
 def _count_products(entry: shapes.Parameter) -> int:
-    """What goes into one sum with it; nothing for a bias."""
+    """Count the products in one sum with a parameter; 0 for a bias."""
     return 0 if entry.role.startswith("bias") else entry.fan_in
 
 
 def _list_jumping_layers(model: Model) -> Tuple[str, ...]:
-    """ReLUs and max-poolings through which a gradient flows back."""
+    """List the ReLUs and max-poolings through which a gradient flows back."""
     needed, reads = shapes.find_gradient_flow(model), shapes.list_inputs(model)
     return tuple(
         layer.name
@@ -86,7 +86,7 @@ def _list_jumping_layers(model: Model) -> Tuple[str, ...]:
 
 
 def _measure_distance(layer: Layer, x: numpy.ndarray, pools: Tuple[MaxPool, ...]) -> float:
-    """The least distance in x, over the root mean square of x."""
+    """Return the least distance in x, over the root mean square of x."""
     square = float(numpy.mean(x * x)) or 1.0
     if isinstance(layer, MaxPool):
         return _measure_pool_distance(_collect_windows(layer, x), square)
@@ -107,13 +107,13 @@ def _measure_pool_distance(seen: numpy.ndarray, square: float) -> float:
 
 
 def _collect_windows(pool: MaxPool, x: numpy.ndarray) -> numpy.ndarray:
-    """(batch, channels, size^2, out height, out width): what each window holds."""
+    """Return (batch, channels, size^2, out height, out width): the values in each window."""
     seen = view_windows(x, pool.size, pool.stride)
     return seen.reshape(seen.shape[:2] + (-1,) + seen.shape[4:])
 
 
 def _find_pools_behind(model: Model) -> Dict[str, Tuple[MaxPool, ...]]:
-    """Per ReLU the max-poolings that read it, past LRN; empty if anything else reads it too."""
+    """Find per ReLU the max-poolings that read it, past LRN; none if another layer reads it too."""
     reads = shapes.list_inputs(model)
 
     def readers(name: str) -> Tuple[Layer, ...]:

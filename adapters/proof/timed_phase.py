@@ -1,4 +1,4 @@
-"""What the checks of a timed phase share: what they know, and how they tell what they found."""
+"""The data that all checks of a timed phase share, and the findings that they return."""
 
 from typing import Dict, NamedTuple, Sequence, Tuple
 
@@ -15,7 +15,7 @@ MAX_CALLS = 256  # in one sample of a check
 
 
 class ProofContext(NamedTuple):
-    """What all checks of one request know. expected: of the batches that are checked, by place."""
+    """The data of one request. expected: results of the checked batches, by place."""
 
     adapter: Adapter
     model: Model
@@ -43,7 +43,7 @@ class ProofContext(NamedTuple):
 
 
 class TimedPhase(NamedTuple):
-    """A phase that was timed. call_ns: the median of one call."""
+    """A timed phase. call_ns: the median of one call."""
 
     name: str
     calls: Calls
@@ -55,14 +55,14 @@ class TimedPhase(NamedTuple):
 
 
 class CallCost(NamedTuple):
-    """Of some calls, ns: by the clock, and of the processor."""
+    """The cost of some calls in ns: elapsed time and processor time."""
 
     elapsed_ns: float
     processor_ns: float
 
 
 class CheckFinding(NamedTuple):
-    """What a check found: its outcome, figures as (name, value), and why it did not pass."""
+    """A check's result: outcome, figures as (name, value), and the reason if it did not pass."""
 
     outcome: str
     figures: Tuple[Tuple[str, float], ...] = ()
@@ -70,7 +70,7 @@ class CheckFinding(NamedTuple):
 
 
 def choose_batches(proof: ProofContext, phase: TimedPhase, place: int = -1) -> Tuple[int, ...]:
-    """Numbers of checked batches in turns, as many as a sample has; that at `place` comes last.
+    """Choose checked batches in turn, as many as a sample has calls; that at `place` comes last.
 
     Where a sample is a whole pass, as many as last MIN_SAMPLE_NS.
     """
@@ -88,17 +88,17 @@ def to_cost(kept: RetainedSample) -> CallCost:
 
 
 def mean_processor_ns(phase: TimedPhase) -> float:
-    """Of one sample that was timed."""
+    """Return the mean processor time of one timed sample."""
     return phase.taken.process_times.processor_ns / float(len(phase.taken.elapsed_ns))
 
 
 def is_interference_free(times_ns: Sequence[float]) -> bool:
-    """Whether they are so alike that no other process came between, or so short that it is none."""
+    """Return True if the times are so close, or so short, that no other process interfered."""
     return max(times_ns) <= CALM_FACTOR * min(times_ns) + CALM_NS
 
 
 def merge_findings(found: Sequence[CheckFinding]) -> CheckFinding:
-    """The one that failed first; else the worst figures of all, by name."""
+    """Return the first finding that did not pass, else the worst figures of all, by name."""
     for one in found:
         if one.outcome != PASSED:
             return one

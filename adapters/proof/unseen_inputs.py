@@ -1,4 +1,4 @@
-"""What batches that no call has seen, and other values of a parameter, make of what was timed."""
+"""Checks with unseen batches and with changed parameters, after all timing."""
 
 from typing import Dict, List, Sequence, Tuple
 
@@ -31,10 +31,10 @@ ROUNDS = 4  # of other batches, before it is called late
 def check_unseen_inputs(
     proof: ProofContext, phases: Sequence[TimedPhase]
 ) -> Dict[str, CheckFinding]:
-    """By phase. Dropout is off from here on, so that results can be held against the reference.
+    """Check unseen batches, by phase. Dropout is off from here on, to compare with the reference.
 
-    What is asked first of a batch must take as long as what was asked a thousand times: whoever
-    keeps results has none of this one. And it must be right.
+    The first call on a batch must take as long as later calls on others, since no result of it can
+    be kept yet; and its result must be right.
     """
     adapter, request = proof.adapter, proof.request
     fresh = seeding.draw_fresh_batches(
@@ -58,7 +58,7 @@ def check_unseen_inputs(
 
 
 def _measure_steady(proof: ProofContext, phase: TimedPhase) -> CallCost:
-    """Of one call on each of the batches that fresh ones stand in for."""
+    """Return the cost of one call on each batch that a fresh one replaces."""
     count = len(proof.places)
     if phase.calls.unit:
         share = float(count) / phase.taken.timed.calls
@@ -73,7 +73,7 @@ def _retry_late(
     fresh: Tuple[Batch, ...],
     late: Dict[str, CheckFinding],
 ) -> None:
-    """What was late may have been disturbed: `late` is renewed, by rounds of other batches.
+    """Repeat late phases, which interference may have delayed, and update `late`.
 
     In each round a first call stands beside later ones, on it and on a batch that was timed, so
     that all see the same machine. Late are only all rounds together, on a machine that was calm.
@@ -97,7 +97,7 @@ def _retry_late(
 
 
 def _measure_later(proof: ProofContext, phase: TimedPhase) -> CallCost:
-    """Of a second call on each batch, since some keep a result only until batches are loaded."""
+    """Return the cost of a second call on each batch: a first one may fill a cache again."""
     take_retained_sample(phase.calls, proof.places)
     return to_cost(take_retained_sample(phase.calls, proof.places))
 
@@ -123,7 +123,7 @@ def _roll(batch: Batch, rows: int) -> Batch:
 
 
 def _judge_lateness(proof: ProofContext, first: CallCost, steady: CallCost) -> CheckFinding:
-    """Late are both the clock and, on the CPU, the processor time, which others cannot lengthen."""
+    """Judge a first call: late if both clock and, on the CPU, processor time are."""
     calls = float(len(proof.places))
     figures = (
         ("first_ns", first.elapsed_ns / calls),
@@ -134,7 +134,7 @@ def _judge_lateness(proof: ProofContext, first: CallCost, steady: CallCost) -> C
     pairs = zip(first, steady) if proof.on_cpu else [(first.elapsed_ns, steady.elapsed_ns)]
     if any(own <= UNSEEN_FACTOR * known + UNSEEN_NS for own, known in pairs):
         return CheckFinding(PASSED, figures)
-    told = "a batch not seen before took {:.3g} ms, one seen before {:.3g} ms"
+    told = "an unseen batch took {:.3g} ms, one seen before {:.3g} ms"
     reason = told.format(figures[0][1] / 1e6, figures[1][1] / 1e6)
     return CheckFinding(FAILED, figures, reason)
 
@@ -142,7 +142,7 @@ def _judge_lateness(proof: ProofContext, first: CallCost, steady: CallCost) -> C
 def _check_fresh_result(
     proof: ProofContext, phase: TimedPhase, fresh: Tuple[Batch, ...], handle: Handle
 ) -> CheckFinding:
-    """Of a call on the last of the checked places."""
+    """Check a call on the last of the checked places."""
     place = len(proof.places) - 1
     if isinstance(proof.model.loss, NoLoss):
         return check_copy(proof, fresh[proof.places[place]], handle)
@@ -152,7 +152,7 @@ def _check_fresh_result(
 def check_changed_parameter(
     proof: ProofContext, phases: Sequence[TimedPhase]
 ) -> Dict[str, CheckFinding]:
-    """By phase: whether the loss of a fresh batch is that of a parameter's new values."""
+    """Check by phase that a fresh batch's loss follows a parameter's new values."""
     known = reference.choose_changed_parameter(proof.model, proof.request.seed)
     if known is None or isinstance(proof.model.loss, NoLoss):
         nothing = CheckFinding(IMPOSSIBLE, (), "the model has no trained parameter")

@@ -24,6 +24,7 @@ from velodrome.adapters.frameworks.caffe.network import (
     reordered,
     require_expressible,
 )
+from velodrome.adapters.frameworks.graph import require_options
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
@@ -36,9 +37,7 @@ class Adapter(contract.Adapter):
 
     def __init__(self, model, variant, device, threads, dtype):
         """threads: there is no call for it. OPENBLAS_NUM_THREADS is set by the agent."""
-        for word, known in ((variant, VARIANTS), (device, ("cpu",)), (dtype, ("float32",))):
-            if word not in known:
-                raise contract.Unsupported("the caffe adapter has no {!r}".format(word))
+        require_options("caffe", (variant, VARIANTS), (device, ("cpu",)), (dtype, ("float32",)))
         caffe.set_mode_cpu()
         self._model = model
         self._drops = any(isinstance(layer, kinds.Dropout) for layer in model.layers)

@@ -12,6 +12,7 @@ from velodrome.adapters import contract
 from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.frameworks.chainer.network import Network
 from velodrome.adapters.frameworks.chainer.operations import LAYERS, LOSSES, on_host
+from velodrome.adapters.frameworks.graph import require_options
 from velodrome.adapters.models import layers as kinds
 
 # iDeep is Intel's oneDNN for Chainer.
@@ -24,11 +25,9 @@ class Adapter(contract.Adapter):
     layers, losses = LAYERS, LOSSES
 
     def __init__(self, model, variant, device, threads, dtype):
-        for word, known in ((variant, tuple(DEVICES)), (device, ("cpu",)), (dtype, ("float32",))):
-            if word not in known:
-                raise contract.Unsupported(
-                    "the chainer adapter has no {!r}, only {}".format(word, ", ".join(known))
-                )
+        require_options(
+            "chainer", (variant, tuple(DEVICES)), (device, ("cpu",)), (dtype, ("float32",))
+        )
         if variant == "ideep" and not intel64.is_ideep_available():
             raise contract.Unsupported("iDeep (ideep4py) is not in this environment")
         chainer.config.train = True

@@ -3,10 +3,11 @@
 import chainer
 import numpy
 
-from velodrome.adapters.contract import Unsupported
 from velodrome.adapters.frameworks.chainer.operations import on_host, parameters
-from velodrome.adapters.models import layers as kinds
+from velodrome.adapters.frameworks.graph import find_entry, list_loss_inputs
 from velodrome.adapters.models import shapes
+
+LABELS = "(labels)"  # no layer has this name
 
 
 class Network(chainer.Chain):
@@ -21,10 +22,13 @@ class Network(chainer.Chain):
         self._reads, self._needed = shapes.list_inputs(model), shapes.find_gradient_flow(model)
         outputs = shapes.compute_output_shapes(model)
         self.steps = [
-            (layer, _entry(layers, layer)(layer, outputs[self._reads[layer.name][0]]))
+            (
+                layer,
+                find_entry(layers, layer, "chainer")(layer, outputs[self._reads[layer.name][0]]),
+            )
             for layer in model.layers
         ]
-        self._loss = _entry(losses, model.loss)
+        self._loss = find_entry(losses, model.loss, "chainer")
         for layer, step in self.steps:
             if isinstance(step, chainer.Link):
                 self.add_link(layer.name, step)
@@ -67,18 +71,9 @@ class Network(chainer.Chain):
                 with chainer.no_backprop_mode():
                     values[layer.name] = step(*read)
             yield layer, read, values[layer.name]
-        read = [values[self._model.layers[-1].name]]
-        if isinstance(self._model.loss, kinds.SoftmaxCrossEntropy):
-            read.append(labels)
-        elif getattr(self._model.loss, "target", "zero") != "zero":
-            read.append(values[self._model.loss.target])
+        values[LABELS] = labels
+        read = [values[name] for name in list_loss_inputs(self._model, LABELS)]
         yield None, read, self._loss(*read)
 
     def forward(self, inputs, labels):
         return list(self.walk(inputs, labels))[-1][-1]
-
-
-def _entry(known, kind):
-    if type(kind) not in known:
-        raise Unsupported("the chainer adapter has no {}".format(type(kind).__name__))
-    return known[type(kind)]

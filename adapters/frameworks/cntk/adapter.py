@@ -10,6 +10,7 @@ import cntk
 from velodrome.adapters import contract
 from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.frameworks.cntk.network import Network
+from velodrome.adapters.frameworks.graph import require_options
 from velodrome.adapters.models import layers as kinds
 
 DROPOUT_RATE = "dropoutRate"
@@ -33,12 +34,7 @@ class Adapter(contract.Adapter):
     """The wheel on the package index is the last one, and without CUDA for today's GPUs."""
 
     def __init__(self, model, variant, device, threads, dtype):
-        if variant != "default":
-            raise contract.Unsupported("cntk has no variant {!r}, only default".format(variant))
-        if device != "cpu":
-            raise contract.Unsupported("the cntk adapter has no device {!r}".format(device))
-        if dtype != "float32":
-            raise contract.Unsupported("the cntk adapter has no {}, only float32".format(dtype))
+        require_options("cntk", (variant, ("default",)), (device, ("cpu",)), (dtype, ("float32",)))
         cntk.cntk_py.set_max_num_cputhreads(threads)
         self._device = cntk.device.cpu()
         cntk.device.try_set_default_device(self._device)

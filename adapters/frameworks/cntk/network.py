@@ -3,8 +3,8 @@
 import cntk
 import numpy
 
-from velodrome.adapters.contract import Unsupported
 from velodrome.adapters.frameworks.cntk.operations import LOSSES, OPERATIONS
+from velodrome.adapters.frameworks.graph import find_entry
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
@@ -26,7 +26,7 @@ class Network(object):
         values = dict(self._inputs)
         for layer in model.layers:
             values[layer.name] = self._output(layer, values, weights)
-        loss = _entry(LOSSES, model.loss)
+        loss = find_entry(LOSSES, model.loss, "cntk")
         self.loss = loss(model.loss, values[model.layers[-1].name], values)
 
     def arguments(self, batch, device):
@@ -65,7 +65,7 @@ class Network(object):
         return cntk.Value.create(self._inputs["input"], sequences, device=device)
 
     def _output(self, layer, values, weights):
-        operation = _entry(OPERATIONS, layer)
+        operation = find_entry(OPERATIONS, layer, "cntk")
         read = [values[name] for name in self._reads[layer.name]]
         if isinstance(layer, kinds.MeanOverTime):
             read.append(values["lengths"])
@@ -117,9 +117,3 @@ def _inputs(model):
     if model.classes:
         found["labels"] = cntk.input_variable(model.classes, is_sparse=True)
     return found
-
-
-def _entry(known, kind):
-    if type(kind) not in known:
-        raise Unsupported("the cntk adapter has no {}".format(type(kind).__name__))
-    return known[type(kind)]

@@ -9,6 +9,7 @@ import jaxlib
 
 from velodrome.adapters import contract
 from velodrome.adapters.frameworks import channels_last
+from velodrome.adapters.frameworks.graph import require_options
 from velodrome.adapters.frameworks.jax.network import Network
 from velodrome.adapters.frameworks.jax.notes import notes
 from velodrome.adapters.frameworks.warm_compile import WarmCompiledFunction
@@ -24,12 +25,7 @@ class Adapter(contract.Adapter):
     """Threads are the agent's doing: XLA reads NPROC when it is imported, and nothing later."""
 
     def __init__(self, model, variant, device, threads, dtype):
-        if variant not in VARIANTS:
-            raise contract.Unsupported(
-                "jax has no variant {!r}, only {}".format(variant, ", ".join(VARIANTS))
-            )
-        if dtype != "float32":
-            raise contract.Unsupported("the jax adapter has no {}, only float32".format(dtype))
+        require_options("jax", (variant, VARIANTS), (device, ("cpu", "gpu")), (dtype, ("float32",)))
         self._model, self._variant = model, variant
         self._device = _device(device)
         self._gpu = device == "gpu"
@@ -126,8 +122,6 @@ def _device(device):
 
     On the CPU calls would be queued, for one more thread to run: there is none to spare.
     """
-    if device not in ("cpu", "gpu"):
-        raise contract.Unsupported("the jax adapter has no device {!r}".format(device))
     jax.config.update("jax_default_matmul_precision", "highest")
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from velodrome.adapters.contract import Unsupported, measure_kept_share
 from velodrome.adapters.frameworks import channels_last
+from velodrome.adapters.frameworks.graph import find_entry, locate_parameters
 from velodrome.adapters.frameworks.jax.operations import LOSSES, JaxContext, choice
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
@@ -21,10 +22,10 @@ class Network(object):
         """Unsupported if a layer or the loss is of a kind without an operation."""
         self._model = model
         self._steps = [(layer, _known(choice, layer, platform)) for layer in model.layers]
-        self._loss = _known(lambda loss: LOSSES[type(loss)], model.loss)
+        self._loss = find_entry(LOSSES, model.loss, "jax")
         self._reads = shapes.list_inputs(model)
         self._parameters = {
-            entry.name: _placed(model, entry) for entry in shapes.list_parameters(model)
+            entry.name: (layer, entry, source) for layer, entry, source in locate_parameters(model)
         }
         self._dropouts = [one.name for one in model.layers if isinstance(one, kinds.Dropout)]
         last = model.layers[-1]
@@ -118,13 +119,3 @@ def _known(find, kind, *arguments):
         return find(kind, *arguments)
     except KeyError:
         raise Unsupported("the jax adapter has no {}".format(type(kind).__name__)) from None
-
-
-def _placed(model, entry):
-    """A parameter's layer, itself, and the shape of one example before the layer."""
-    (layer,) = [one for one in model.layers if one.name == entry.layer]
-    return (
-        layer,
-        entry,
-        shapes.compute_output_shapes(model)[shapes.list_inputs(model)[entry.layer][0]],
-    )

@@ -11,6 +11,7 @@ from mxnet import autograd, nd
 
 from velodrome.adapters import contract
 from velodrome.adapters.composed_ops import format_note
+from velodrome.adapters.frameworks.graph import require_options
 from velodrome.adapters.frameworks.mxnet.blocks import BLOCKS, LOSSES
 from velodrome.adapters.frameworks.mxnet.network import Network
 from velodrome.adapters.models import layers as kinds
@@ -29,11 +30,9 @@ class Adapter(contract.Adapter):
     blocks, losses = BLOCKS, LOSSES
 
     def __init__(self, model, variant, device, threads, dtype):
-        for word, known in ((variant, tuple(ENGINES)), (device, ("cpu",)), (dtype, ("float32",))):
-            if word not in known:
-                raise contract.Unsupported(
-                    "the mxnet adapter has no {!r}, only {}".format(word, ", ".join(known))
-                )
+        require_options(
+            "mxnet", (variant, tuple(ENGINES)), (device, ("cpu",)), (dtype, ("float32",))
+        )
         # Read when the first operation runs, not at import.
         os.environ["MXNET_ENGINE_TYPE"] = ENGINES[variant]
         self._model, self._variant = model, variant

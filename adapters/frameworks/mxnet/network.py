@@ -3,12 +3,11 @@
 from mxnet import init, nd
 from mxnet.gluon import HybridBlock
 
-from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.frameworks.graph import find_entry, list_loss_inputs
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
-# What a step may read besides `input` and the layers. No layer is named like this.
-LABELS, LENGTHS = "(labels)", "(lengths)"
+LABELS = "(labels)"  # no layer has this name
 
 
 class Network(HybridBlock):
@@ -23,10 +22,10 @@ class Network(HybridBlock):
         self._reads = shapes.list_inputs(model)
         outputs = shapes.compute_output_shapes(model)
         self.steps = [
-            (layer, _entry(blocks, layer)(layer, outputs[self._reads[layer.name][0]]))
+            (layer, find_entry(blocks, layer, "mxnet")(layer, outputs[self._reads[layer.name][0]]))
             for layer in model.layers
         ]
-        self._loss = _entry(losses, model.loss)(model.loss)
+        self._loss = find_entry(losses, model.loss, "mxnet")(model.loss)
         for layer, block in self.steps:
             self.register_child(block, layer.name)
 
@@ -70,21 +69,12 @@ class Network(HybridBlock):
                 read.append(lengths)
             values[layer.name] = block(*read)
             yield layer, read, values[layer.name]
-        read = [values[self._model.layers[-1].name]]
-        if isinstance(self._model.loss, kinds.SoftmaxCrossEntropy):
-            read.append(labels)
-        elif getattr(self._model.loss, "target", "zero") != "zero":
-            read.append(values[self._model.loss.target])
+        values[LABELS] = labels
+        read = [values[name] for name in list_loss_inputs(self._model, LABELS)]
         yield None, read, self._loss(*read)
 
     def hybrid_forward(self, F, inputs, labels, lengths):
         return list(self.walk(inputs, labels, lengths))[-1][-1]
-
-
-def _entry(known, kind):
-    if type(kind) not in known:
-        raise Unsupported("the mxnet adapter has no {}".format(type(kind).__name__))
-    return known[type(kind)]
 
 
 def _own_layout(block, role, array):

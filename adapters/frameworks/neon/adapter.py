@@ -12,6 +12,7 @@ from neon.backends import gen_backend
 from neon.backends.util.check_mkl import get_mkl_lib
 
 from velodrome.adapters import contract
+from velodrome.adapters.frameworks.graph import require_options
 from velodrome.adapters.frameworks.neon import layouts
 from velodrome.adapters.frameworks.neon.network import Network, require_supported
 from velodrome.adapters.models import layers as kinds
@@ -107,15 +108,9 @@ def _steps(batch):
 
 
 def _require(variant, device, dtype):
-    if variant not in VARIANTS:
-        known = ", ".join(VARIANTS)
-        raise contract.Unsupported("neon has no variant {!r}, only {}".format(variant, known))
+    require_options("neon", (variant, VARIANTS), (device, ("cpu",)), (dtype, ("float32",)))
     if variant == "mkl" and not get_mkl_lib():
         raise contract.Unsupported("this neon was built without its mkl engine")
-    if device != "cpu":
-        raise contract.Unsupported("the neon adapter has no device {!r}".format(device))
-    if dtype != "float32":
-        raise contract.Unsupported("the neon adapter has no {}, only float32".format(dtype))
 
 
 def _notes(model):

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from velodrome.adapters import contract
 from velodrome.adapters.frameworks import channels_last
+from velodrome.adapters.frameworks.graph import require_options
 from velodrome.adapters.frameworks.tensorflow.network import Network
 from velodrome.adapters.frameworks.tensorflow.notes import notes
 from velodrome.adapters.frameworks.tensorflow.operations import CHOICES, LOSSES, OPERATIONS
@@ -30,14 +31,9 @@ class Adapter(contract.Adapter):
     losses = LOSSES
 
     def __init__(self, model, variant, device, threads, dtype):
-        if variant not in VARIANTS:
-            raise contract.Unsupported(
-                "tensorflow has no variant {!r}, only {}".format(variant, ", ".join(VARIANTS))
-            )
-        if dtype != "float32":
-            raise contract.Unsupported(
-                "the tensorflow adapter has no {}, only float32".format(dtype)
-            )
+        require_options(
+            "tensorflow", (variant, VARIANTS), (device, ("cpu", "gpu")), (dtype, ("float32",))
+        )
         self._model, self._variant = model, variant
         self._forward = self._gradient = None  # made with the first batches
         _set_threads(threads)
@@ -165,8 +161,6 @@ def _set_threads(threads):
 
 def _gpu(device):
     """The first GPU of those visible, None for the CPU."""
-    if device not in ("cpu", "gpu"):
-        raise contract.Unsupported("the tensorflow adapter has no device {!r}".format(device))
     if device == "cpu":
         tf.config.set_visible_devices([], "GPU")
         return None

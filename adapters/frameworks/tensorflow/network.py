@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from velodrome.adapters.contract import Unsupported
 from velodrome.adapters.frameworks import channels_last
+from velodrome.adapters.frameworks.graph import find_entry, locate_parameters
 from velodrome.adapters.frameworks.tensorflow.operations import TensorflowContext
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
@@ -18,12 +19,14 @@ class Network(object):
 
     def __init__(self, model, weights, operations, losses):
         self._model = model
-        self._steps = [(layer, _entry(operations, layer)) for layer in model.layers]
-        self._loss = _entry(losses, model.loss)
+        self._steps = [
+            (layer, find_entry(operations, layer, "tensorflow")) for layer in model.layers
+        ]
+        self._loss = find_entry(losses, model.loss, "tensorflow")
         self._reads = shapes.list_inputs(model)
         self._weights = {layer.name: {} for layer in model.layers}
         self._trained = []
-        for layer, entry, source in _parameters(model):
+        for layer, entry, source in locate_parameters(model):
             array = channels_last.convert_parameter(layer, weights[entry.name], source)
             variable = tf.Variable(array, trainable=not entry.frozen, name=entry.name)
             self._weights[layer.name][entry.role] = variable
@@ -90,19 +93,5 @@ class Network(object):
         return self._loss(self._model.loss, output, values, batch.get("labels"))
 
 
-def _entry(known, kind):
-    if type(kind) not in known:
-        raise Unsupported("the tensorflow adapter has no {}".format(type(kind).__name__))
-    return known[type(kind)]
-
-
 def _of_kind(model, kind):
     return [layer for layer in model.layers if isinstance(layer, kind)]
-
-
-def _parameters(model):
-    """Every parameter: its layer, itself, and the shape of one example before the layer."""
-    outputs, reads = shapes.compute_output_shapes(model), shapes.list_inputs(model)
-    by_name = {layer.name: layer for layer in model.layers}
-    for entry in shapes.list_parameters(model):
-        yield by_name[entry.layer], entry, outputs[reads[entry.layer][0]]

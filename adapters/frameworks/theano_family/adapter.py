@@ -9,6 +9,7 @@ import numpy
 
 from velodrome.adapters import contract
 from velodrome.adapters.composed_ops import format_note
+from velodrome.adapters.frameworks.graph import require_options
 from velodrome.adapters.frameworks.theano_family.layers import BY_HAND, LAYERS, LOSSES
 from velodrome.adapters.frameworks.theano_family.network import Network
 
@@ -23,11 +24,9 @@ class FamilyAdapter(contract.Adapter):
 
     def __init__(self, model, variant, device, threads, dtype):
         """threads: there is no call for it. OMP_NUM_THREADS and its like are set by the agent."""
-        for word, known in ((variant, self.variants), (device, ("cpu",)), (dtype, ("float32",))):
-            if word not in known:
-                raise contract.Unsupported(
-                    "the {} adapter has no {!r}, only {}".format(self.name, word, ", ".join(known))
-                )
+        require_options(
+            self.name, (variant, self.variants), (device, ("cpu",)), (dtype, ("float32",))
+        )
         self._model, self._variant = model, variant
 
     def layers(self):

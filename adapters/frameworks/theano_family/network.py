@@ -2,7 +2,7 @@
 
 import numpy
 
-from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.frameworks.graph import find_entry, locate_parameters
 from velodrome.adapters.frameworks.theano_family.library import TheanoContext
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
@@ -21,12 +21,14 @@ class Network(object):
 
     def __init__(self, model, weights, library, layers, losses):
         self._model, self._library = model, library
-        self._steps = [(layer, _entry(layers, layer)) for layer in model.layers]
-        self._loss = _entry(losses, model.loss)
+        self._steps = [
+            (layer, find_entry(layers, layer, "Theano-family")) for layer in model.layers
+        ]
+        self._loss = find_entry(losses, model.loss, "Theano-family")
         self.symbols = []
         self._weights = {layer.name: {} for layer in model.layers}
         self._trained = []
-        for layer, entry in _parameters(model):
+        for layer, entry, _ in locate_parameters(model):
             array = _inward(layer, weights[entry.name])
             shared = library.root.shared(array, name=entry.name, borrow=True)
             self._weights[layer.name][entry.role] = shared
@@ -90,17 +92,6 @@ class Network(object):
 
     def _dropouts(self):
         return [layer for layer in self._model.layers if isinstance(layer, kinds.Dropout)]
-
-
-def _entry(known, kind):
-    if type(kind) not in known:
-        raise Unsupported("this adapter has no {}".format(type(kind).__name__))
-    return known[type(kind)]
-
-
-def _parameters(model):
-    by_name = {layer.name: layer for layer in model.layers}
-    return [(by_name[entry.layer], entry) for entry in shapes.list_parameters(model)]
 
 
 def _kind_of_input(model):

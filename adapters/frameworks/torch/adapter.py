@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from velodrome.adapters import contract
+from velodrome.adapters.frameworks.graph import require_options
 from velodrome.adapters.frameworks.torch import built_in
 from velodrome.adapters.frameworks.torch.device import EventStopwatch, find, settle
 from velodrome.adapters.frameworks.torch.modules import LOSSES, MODULES
@@ -154,17 +155,12 @@ class Adapter(contract.Adapter):
 
 
 def _require(variant, dtype):
-    if variant not in VARIANTS:
-        raise contract.Unsupported(
-            "torch has no variant {!r}, only {}".format(variant, ", ".join(VARIANTS))
-        )
+    require_options("torch", (variant, VARIANTS), (dtype, ("float32",)))
     if variant == "compile" and _release() < (2, 1):
         raise contract.Unsupported(
             "torch {} runs what it compiled without gradients where there are to be gradients; "
             "compile needs 2.1 or newer".format(torch.__version__)
         )
-    if dtype != "float32":
-        raise contract.Unsupported("the torch adapter has no {}, only float32".format(dtype))
 
 
 def _release():

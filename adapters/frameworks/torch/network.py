@@ -5,7 +5,7 @@ from typing import NamedTuple, Tuple
 import torch
 from torch import nn
 
-from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.frameworks.graph import find_entry, list_loss_inputs
 from velodrome.adapters.frameworks.torch.modules import RECURRENT
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
@@ -118,7 +118,7 @@ class Network(object):
 
 def _steps(model, modules, losses):
     made = [_module(modules, layer, source) for layer, source in _sources(model)]
-    made.append(_entry(losses, model.loss)(model.loss))
+    made.append(find_entry(losses, model.loss, "torch")(model.loss))
     reads = _reads(model)
     return tuple(
         Step(name, module, reads[name], spent)
@@ -135,13 +135,7 @@ def _sources(model):
 def _module(modules, layer, source):
     # torch would draw random weights, for AlexNet in seconds: on the meta device it has no values.
     with torch.device("meta"):
-        return _entry(modules, layer)(layer, source)
-
-
-def _entry(known, kind):
-    if type(kind) not in known:
-        raise Unsupported("the torch adapter has no {}".format(type(kind).__name__))
-    return known[type(kind)]
+        return find_entry(modules, layer, "torch")(layer, source)
 
 
 def _reads(model):
@@ -150,13 +144,7 @@ def _reads(model):
     for layer in model.layers:
         if isinstance(layer, (kinds.MeanOverTime, kinds.Attention)):
             reads[layer.name] += (LENGTHS,)
-    last = model.layers[-1].name
-    if isinstance(model.loss, kinds.SoftmaxCrossEntropy):
-        reads[RESULT] = (last, LABELS)
-    elif getattr(model.loss, "target", "zero") != "zero":
-        reads[RESULT] = (last, model.loss.target)
-    else:
-        reads[RESULT] = (last,)
+    reads[RESULT] = list_loss_inputs(model, LABELS)
     return reads
 
 

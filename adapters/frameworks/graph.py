@@ -1,0 +1,44 @@
+"""Lookups in a model's graph that the adapters of several frameworks share."""
+
+from typing import Any, Dict, Iterator, Tuple, TypeVar
+
+from velodrome.adapters.contract import Unsupported
+from velodrome.adapters.models import shapes
+from velodrome.adapters.models.layers import Layer, Model, SoftmaxCrossEntropy
+
+Entry = TypeVar("Entry")
+
+
+def require_options(framework: str, *options: Tuple[str, Tuple[str, ...]]) -> None:
+    """Raise Unsupported unless each option (value, supported values) is supported."""
+    for value, supported in options:
+        if value not in supported:
+            raise Unsupported(
+                "the {} adapter has no {!r}, only {}".format(framework, value, ", ".join(supported))
+            )
+
+
+def find_entry(entries: Dict[type, Entry], node: Any, framework: str) -> Entry:
+    """Return the entry for the kind of a layer or loss. Unsupported names a kind without one."""
+    if type(node) not in entries:
+        raise Unsupported("the {} adapter has no {}".format(framework, type(node).__name__))
+    return entries[type(node)]
+
+
+def locate_parameters(
+    model: Model,
+) -> Iterator[Tuple[Layer, shapes.Parameter, Tuple[int, ...]]]:
+    """Yield each parameter's layer, itself, and the shape of one example before the layer."""
+    outputs, reads = shapes.compute_output_shapes(model), shapes.list_inputs(model)
+    by_name = {layer.name: layer for layer in model.layers}
+    for entry in shapes.list_parameters(model):
+        yield by_name[entry.layer], entry, outputs[reads[entry.layer][0]]
+
+
+def list_loss_inputs(model: Model, labels: str) -> Tuple[str, ...]:
+    """Return the names of what the loss reads; `labels` stands for the labels."""
+    last = model.layers[-1].name
+    if isinstance(model.loss, SoftmaxCrossEntropy):
+        return (last, labels)
+    target = getattr(model.loss, "target", "zero")
+    return (last,) if target == "zero" else (last, target)
