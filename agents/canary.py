@@ -25,7 +25,7 @@ from velodrome.agents.cores.core_locks import WaitedTooLong
 from velodrome.agents.cores.lock_files import LocksUnusable
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.frameworks import framework_named
+from velodrome.agents.environments.frameworks import find_framework
 from velodrome.agents.environments.private_folders import make_private
 from velodrome.agents.environments.recipes import RecipeError
 from velodrome.agents.environments.store import EnvironmentStore
@@ -129,7 +129,7 @@ def canary_for(
     if not task.canary:
         return NoCanary()
     try:
-        framework = framework_named(task.canary)
+        framework = find_framework(task.canary)
         environment = environments.find(task.canary, task.device)
         if environment is None:
             where = f"on this node for {task.device}"

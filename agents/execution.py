@@ -16,7 +16,7 @@ from velodrome.agents.cores.lock_files import LocksUnusable
 from velodrome.agents.environments.disk_layout import home_of
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.frameworks import framework_named
+from velodrome.agents.environments.frameworks import find_framework
 from velodrome.agents.environments.recipes import RecipeError
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.isolation import orphans
@@ -115,7 +115,7 @@ def _run(
     def note(text: str) -> None:
         on_event(Note(text))
 
-    framework = framework_named(task.framework)
+    framework = find_framework(task.framework)
     # Before gigabytes are fetched for what cannot run here.
     require_feasible(node, need)
     _require_memory(node, task.limits.memory_bytes)

@@ -108,10 +108,10 @@ def virtualization(cpuinfo: Mapping[str, str]) -> str:
 
 def _room_bytes(environments: Path | None) -> int:
     # Late: both take longer to import than all the rest of this.
-    from velodrome.agents.environments.disk_space import room_bytes
+    from velodrome.agents.environments.disk_space import free_bytes
     from velodrome.agents.environments.store import default_root
 
-    return room_bytes(environments or default_root())
+    return free_bytes(environments or default_root())
 
 
 def _cpuinfo() -> dict[str, str]:

@@ -20,12 +20,12 @@ from velodrome.adapters.protocol import (
 )
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments.checks import require_as_built
-from velodrome.agents.environments.core_types import Choice
+from velodrome.agents.environments.core_types import KernelChoice
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.import_path import import_path
-from velodrome.agents.environments.launch import BY_SIGNAL, started
+from velodrome.agents.environments.launch import BY_SIGNAL, launch_command
 from velodrome.agents.environments.manifest import libraries
-from velodrome.agents.environments.openblas_probes import choice_for
+from velodrome.agents.environments.openblas_probes import choose_kernels
 from velodrome.agents.isolation.driver_libraries import (
     driver_library_variables,
     shell_library_variables,
@@ -123,7 +123,7 @@ def run_session(
             request = request._replace(reference=_copy_reference(reference, scratch))
         require_as_built(setting.environment)
         importable = _prepare_import_path(setting)
-        blas = choice_for(setting.environment, importable)
+        blas = choose_kernels(setting.environment, importable)
         command, variables = _prepare(request, setting, scratch, importable, blas)
         with start_worker(command, variables, setting.bounds, scratch) as running:
             sampler = _listen_sampled(running, setting, listener)
@@ -226,7 +226,7 @@ def _prepare_import_path(setting: WorkerSetting) -> str:
 
 
 def _prepare(
-    request: Request, setting: WorkerSetting, scratch: Path, importable: str, blas: Choice
+    request: Request, setting: WorkerSetting, scratch: Path, importable: str, blas: KernelChoice
 ) -> tuple[list[str], dict[str, str]]:
     """Create the worker's files; return its command and variables."""
     file, temporary = scratch / "request.json", scratch / "tmp"
@@ -249,7 +249,7 @@ def _prepare(
         recipe=environment.variables,
     )
     words = ["-m", "velodrome.adapters.worker", str(file)]
-    return started(environment, setting.framework.path, words), variables
+    return launch_command(environment, setting.framework.path, words), variables
 
 
 def _library_variables(setting: WorkerSetting, scratch: Path) -> dict[str, str]:

@@ -24,9 +24,9 @@ from pathlib import Path
 from turns import PHASES, Bench, Cell, TurnFailed, velodrome
 
 from velodrome.adapters.timing.intervals import compute_median_interval
-from velodrome.agents.environments.core_types import OF_THE_USER, Choice
+from velodrome.agents.environments.core_types import OF_THE_USER, KernelChoice
 from velodrome.agents.environments.import_path import import_path
-from velodrome.agents.environments.openblas_probes import choice_for
+from velodrome.agents.environments.openblas_probes import choose_kernels
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.inventory import take_inventory
 
@@ -56,12 +56,12 @@ def main() -> None:
     sys.exit(0 if rows else 1)
 
 
-def choice(cell: Cell, bench: Bench) -> Choice:
+def choice(cell: Cell, bench: Bench) -> KernelChoice:
     environment = bench.store.build(cell.framework)
-    return choice_for(environment, import_path(bench.store.root.parent, cell.known), {})
+    return choose_kernels(environment, import_path(bench.store.root.parent, cell.known), {})
 
 
-def settings(chosen: Choice, options: argparse.Namespace) -> dict[str, str]:
+def settings(chosen: KernelChoice, options: argparse.Namespace) -> dict[str, str]:
     """By label, what OPENBLAS_CORETYPE is; empty: Velodrome's own choice."""
     own = {seen.core for seen in chosen.own}
     alone = {BY_ITSELF: own.pop()} if chosen.setting and len(own) == 1 else {}
@@ -87,7 +87,7 @@ def one_round(
     return True
 
 
-def rows_of(cell: Cell, chosen: Choice, found: Found) -> list[dict[str, object]]:
+def rows_of(cell: Cell, chosen: KernelChoice, found: Found) -> list[dict[str, object]]:
     labels = [label for known, label in found if known == cell]
     return [
         {

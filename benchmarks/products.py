@@ -18,8 +18,8 @@ from pathlib import Path
 
 from kernels import document
 
-from velodrome.agents.environments.launch import started
-from velodrome.agents.environments.openblas_probes import libraries
+from velodrome.agents.environments.launch import launch_command
+from velodrome.agents.environments.openblas_probes import find_openblas_files
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.inventory import take_inventory
 
@@ -49,9 +49,9 @@ def main() -> None:
 def commands(frameworks: list[str]) -> Iterator[tuple[str, str, list[str]]]:
     """For each library its framework, its file's name, and what runs the child in there."""
     for one in EnvironmentStore().list():
-        for path in libraries(one) if one.framework in frameworks else ():
+        for path in find_openblas_files(one) if one.framework in frameworks else ():
             inside = f"/{path.relative_to(one.tree)}" if one.tree else str(path)
-            yield one.framework, path.name, started(one, "", ["-B", str(CHILD), inside])
+            yield one.framework, path.name, launch_command(one, "", ["-B", str(CHILD), inside])
 
 
 def ask(command: list[str], setting: str) -> tuple[str, float] | None:

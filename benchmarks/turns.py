@@ -17,8 +17,8 @@ from velodrome.agents.cores.assignment import ResourceRequest
 from velodrome.agents.cores.core_locks import WaitedTooLong, locked
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.import_path import import_path
-from velodrome.agents.environments.launch import started
-from velodrome.agents.environments.openblas_probes import choice_for
+from velodrome.agents.environments.launch import launch_command
+from velodrome.agents.environments.openblas_probes import choose_kernels
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
 from velodrome.agents.isolation.worker_process import scratch_folder
@@ -141,7 +141,7 @@ def said(words: list[str], cell: Cell, bench: Bench, deadline: float) -> list[di
         ):
             cpus = held.share.allotment.cpus
             done = subprocess.run(
-                started(environment, cell.known.path, [*words, *sizes]),
+                launch_command(environment, cell.known.path, [*words, *sizes]),
                 env=variables,
                 preexec_fn=lambda: os.sched_setaffinity(0, cpus),
                 capture_output=True,
@@ -174,6 +174,6 @@ def _variables(cell: Cell, bench: Bench, environment: Environment) -> Iterator[d
             constraint=environment.cache_folder,
             temporary=temporary,
             threads=cell.threads,
-            blas=choice_for(environment, importable).variables,
+            blas=choose_kernels(environment, importable).variables,
             recipe=environment.variables,
         )

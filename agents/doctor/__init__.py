@@ -1,1 +1,1 @@
-"""Whether this machine is fit to measure, and what to change; nothing is changed here."""
+"""The doctor: read-only checks of this machine's fitness to measure, with fixes."""

@@ -1,4 +1,4 @@
-"""Who else measures here, or computes for Ray: holders of core locks, Ray's processes."""
+"""Other users of this machine's cores: holders of core locks, and Ray's processes."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from velodrome.agents.cores.lock_files import DEFAULT, VARIABLE
 from velodrome.agents.cores.lock_holders import holders
-from velodrome.agents.doctor.finding import Finding, Subject, listed
+from velodrome.agents.doctor.finding import DoctorFinding, Subject, join_names
 from velodrome.agents.doctor.kernel_settings import Kernel
 
 LOCKS = Subject("locked cores", "a task waits until whoever holds its cores or GPUs has ended")
@@ -20,13 +20,13 @@ NODE = "raylet"
 
 
 def lock_paths(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
-    """Files of cores and GPUs that were locked at some time. Nothing is made if there are none."""
+    """List existing lock files of cores and GPUs; nothing is created."""
     folder = Path(environ.get(VARIABLE) or DEFAULT)
     return tuple(sorted([*folder.glob("core-*.lock"), *folder.glob("gpu-*.lock")]))
 
 
-def locked(kernel: Kernel, paths: Iterable[Path]) -> Finding:
-    """From /proc/locks: to try a lock would take it for a moment from whoever wants it."""
+def locked(kernel: Kernel, paths: Iterable[Path]) -> DoctorFinding:
+    """Check for held locks in /proc/locks: trying a lock would hold it for a moment."""
     table = kernel.text("proc/locks")
     if table is None and not (kernel.root / "proc/locks").exists():
         return LOCKS.unknown("this kernel does not say")
@@ -34,12 +34,12 @@ def locked(kernel: Kernel, paths: Iterable[Path]) -> Finding:
     held = [path for path in paths if (inode := _inode(path)) is not None and inode in held_inodes]
     if not held:
         return LOCKS.fine("nobody holds any")
-    names = listed([path.stem for path in held])
+    names = join_names([path.stem for path in held])
     return LOCKS.warning(f"{names}: {holders(held)}", "wait for it, or end it")
 
 
-def ray(kernel: Kernel) -> Finding:
-    """A warning for workers that run something; a node of a cluster has to have the rest."""
+def ray(kernel: Kernel) -> DoctorFinding:
+    """Check for Ray workers that run something; an idle Ray node is fine."""
     titles = {
         path.split("/")[1]: text.split("\0")[0].strip()
         for path, text in kernel.texts("proc/[0-9]*/cmdline").items()
@@ -55,14 +55,14 @@ def ray(kernel: Kernel) -> Finding:
     ]
     nodes = [pid for pid, command in commands.items() if Path(command.split()[0]).name == NODE]
     if workers:
-        return RAY.warning(listed(workers), "let it end (ray list tasks), or ray job stop ID")
-    return RAY.fine(f"a Ray that waits (pid {listed(nodes)})" if nodes else "no Ray runs here")
+        return RAY.warning(join_names(workers), "let it end (ray list tasks), or ray job stop ID")
+    return RAY.fine(f"a Ray that waits (pid {join_names(nodes)})" if nodes else "no Ray runs here")
 
 
 def _locked_inodes(table: str) -> frozenset[int]:
-    """Of lines `1: FLOCK  ADVISORY  WRITE 123 08:01:4567 0 EOF` (proc_locks(5)).
+    """Parse lines `1: FLOCK  ADVISORY  WRITE 123 08:01:4567 0 EOF` (proc_locks(5)).
 
-    By inode alone: on btrfs and overlays the device is another one than stat tells.
+    By inode alone: btrfs and overlays show another device than stat.
     """
     rows = [line.split() for line in table.splitlines()]
     places = [row[5] for row in rows if len(row) >= 8 and row[1] == "FLOCK" and row[3] == "WRITE"]

@@ -1,8 +1,8 @@
-"""How fast the cores run, and whether they go on so: frequency, boost, heat."""
+"""Checks of the cores' speed and its stability: frequency, boost, heat."""
 
 from collections.abc import Mapping
 
-from velodrome.agents.doctor.finding import Finding, Subject, counted, listed
+from velodrome.agents.doctor.finding import DoctorFinding, Subject, count_values, join_names
 from velodrome.agents.doctor.kernel_settings import Kernel
 
 CPUS = "sys/devices/system/cpu"
@@ -26,13 +26,14 @@ THROTTLING = Subject(
 )
 
 
-def governor(kernel: Kernel) -> Finding:
+def governor(kernel: Kernel) -> DoctorFinding:
+    """Check the frequency governor."""
     governors = list(kernel.texts(f"{CPUS}/cpu[0-9]*/cpufreq/scaling_governor").values())
     drivers = list(kernel.texts(f"{CPUS}/cpu[0-9]*/cpufreq/scaling_driver").values())
     if not governors:
         return GOVERNOR.unknown("this kernel has no control of the frequency")
-    driver = f", driver {counted(drivers)}" if drivers else ", driver not told"
-    seen = counted(governors) + driver
+    driver = f", driver {count_values(drivers)}" if drivers else ", driver not told"
+    seen = count_values(governors) + driver
     if set(governors) == {"performance"}:
         return GOVERNOR.fine(seen)
     return GOVERNOR.warning(
@@ -40,8 +41,8 @@ def governor(kernel: Kernel) -> Finding:
     )
 
 
-def frequency_limit(kernel: Kernel) -> Finding:
-    """Whether the clock may go as high as the hardware does."""
+def frequency_limit(kernel: Kernel) -> DoctorFinding:
+    """Check that the clock may go as high as the hardware does."""
     allowed = kernel.texts(f"{CPUS}/cpu[0-9]*/cpufreq/scaling_max_freq")
     possible = kernel.texts(f"{CPUS}/cpu[0-9]*/cpufreq/cpuinfo_max_freq")
     pairs = [
@@ -59,8 +60,8 @@ def frequency_limit(kernel: Kernel) -> Finding:
     return CEILING.warning(seen, f"sudo cpupower frequency-set --max {full}kHz")
 
 
-def boost(kernel: Kernel) -> Finding:
-    """On is a warning: a number under boost holds only for the heat and load it was taken at."""
+def boost(kernel: Kernel) -> DoctorFinding:
+    """Check boost: a number under boost depends on heat and load, so on is a warning."""
     off = kernel.number(f"{CPUS}/intel_pstate/no_turbo")
     if off is not None:
         file, value, is_on = f"/{CPUS}/intel_pstate/no_turbo", 1, off == 0
@@ -74,8 +75,8 @@ def boost(kernel: Kernel) -> Finding:
     return BOOST.unknown("this kernel does not say whether it is on")
 
 
-def temperature(kernel: Kernel) -> Finding:
-    """By the sensors inside of the CPU, each against its own limit."""
+def temperature(kernel: Kernel) -> DoctorFinding:
+    """Check the CPU's own sensors, each against its own limit."""
     sensors = [
         (path.removesuffix("_input"), int(text) / 1000)
         for path, text in kernel.texts("sys/class/hwmon/hwmon*/temp*_input").items()
@@ -95,19 +96,19 @@ def temperature(kernel: Kernel) -> Finding:
 
 
 def throttle_counts(kernel: Kernel) -> Mapping[str, int]:
-    """Since boot, of each core and package; empty if they are not counted (AMD, guests)."""
+    """Read counts since boot of each core and package; empty if not counted (AMD, guests)."""
     texts = kernel.texts(f"{CPUS}/cpu[0-9]*/thermal_throttle/*_throttle_count")
     return {path: int(text) for path, text in texts.items() if text.isdecimal()}
 
 
-def throttling(before: Mapping[str, int], after: Mapping[str, int]) -> Finding:
-    """Counters of two instants."""
+def throttling(before: Mapping[str, int], after: Mapping[str, int]) -> DoctorFinding:
+    """Compare the counters of two instants."""
     if not after:
         return THROTTLING.unknown("this kernel does not count it")
     grown = [path for path, count in after.items() if count > before.get(path, count)]
     mend = "better its cooling, or lower its power limit so that it holds one clock"
     if grown:
-        cpus = listed(sorted({path.split("/")[4] for path in grown}))
+        cpus = join_names(sorted({path.split("/")[4] for path in grown}))
         return THROTTLING.warning(f"right now: {cpus}", mend)
     most = max(after.values())
     if most:
@@ -115,7 +116,7 @@ def throttling(before: Mapping[str, int], after: Mapping[str, int]) -> Finding:
     return THROTTLING.fine("never since boot")
 
 
-def _boost(file: str, value: int, *, is_on: bool) -> Finding:
+def _boost(file: str, value: int, *, is_on: bool) -> DoctorFinding:
     if not is_on:
         return BOOST.fine("off")
     return BOOST.warning("on", f"echo {value} | sudo tee {file}")

@@ -1,9 +1,9 @@
-"""Which of the machine's CPUs this process has for itself, and by what clock it times."""
+"""Checks of the CPUs available to this process, and of its clock source."""
 
 from collections.abc import Collection
 
 from velodrome.agents.cpusets import cpu_numbers
-from velodrome.agents.doctor.finding import Finding, Subject, listed
+from velodrome.agents.doctor.finding import DoctorFinding, Subject, join_names
 from velodrome.agents.doctor.kernel_settings import Kernel
 
 CPUS = "sys/devices/system/cpu"
@@ -31,8 +31,8 @@ CLOCK = Subject(
 )
 
 
-def siblings(kernel: Kernel, allowed: Collection[int]) -> Finding:
-    """A warning only where somebody else may run on a thread of a core that is ours."""
+def siblings(kernel: Kernel, allowed: Collection[int]) -> DoctorFinding:
+    """Check that no other process may run on a sibling thread of our cores."""
     texts = kernel.texts(f"{CPUS}/cpu[0-9]*/topology/thread_siblings_list")
     cores = {cpu_numbers(text) for text in texts.values()}
     if not cores:
@@ -44,12 +44,13 @@ def siblings(kernel: Kernel, allowed: Collection[int]) -> Finding:
     foreign = sorted(cpu for core in cores if core & own for cpu in core - own)
     if not foreign:
         return SIBLINGS.fine(f"{most} threads a core, all of them ours")
-    seen = f"CPUs that others may use beside ours: {listed([str(cpu) for cpu in foreign])}"
+    seen = f"CPUs that others may use beside ours: {join_names([str(cpu) for cpu in foreign])}"
     mend = f"give whole cores (taskset, --cpuset-cpus), or: echo off | sudo tee /{CPUS}/smt/control"
     return SIBLINGS.warning(seen, mend)
 
 
-def affinity(kernel: Kernel, allowed: Collection[int]) -> Finding:
+def affinity(kernel: Kernel, allowed: Collection[int]) -> DoctorFinding:
+    """Check that all CPUs are available."""
     online = kernel.online()
     if not online:
         return AFFINITY.unknown(f"{len(allowed)} CPUs; the machine's number is not told")
@@ -59,8 +60,8 @@ def affinity(kernel: Kernel, allowed: Collection[int]) -> Finding:
     return AFFINITY.warning(seen, f"taskset -c {_range(online)} velodrome ..., or a wider cpuset")
 
 
-def quota(seconds_per_second: float, cpus: int) -> Finding:
-    """Of control_groups.cpu_quota; cpus: those that this process may run on."""
+def quota(seconds_per_second: float, cpus: int) -> DoctorFinding:
+    """Check the quota (cgroups.cpu_quota). cpus: those that this process may run on."""
     if seconds_per_second >= cpus:
         has_none = seconds_per_second == float("inf")
         return QUOTA.fine("none" if has_none else f"{seconds_per_second:g} of {cpus} CPUs")
@@ -68,8 +69,8 @@ def quota(seconds_per_second: float, cpus: int) -> Finding:
     return QUOTA.warning(f"{seconds_per_second:g} of {cpus} CPUs' time", mend)
 
 
-def virtualization(kernel: Kernel) -> Finding:
-    """A container's numbers are the machine's; those of a guest can be told by nobody within."""
+def virtualization(kernel: Kernel) -> DoctorFinding:
+    """Check for a guest, whose host is unknown; a container's numbers are the machine's."""
     flags = (kernel.text("proc/cpuinfo") or "").split("\n\n", 1)[0].split()
     marks = (".dockerenv", "run/.containerenv")
     inside = any((kernel.root / mark).exists() for mark in marks)
@@ -83,7 +84,8 @@ def virtualization(kernel: Kernel) -> Finding:
     return MACHINE.fine(container or "none seen")
 
 
-def clock_source(kernel: Kernel) -> Finding:
+def clock_source(kernel: Kernel) -> DoctorFinding:
+    """Check that reading the clock needs no system call."""
     current = kernel.text(f"{CLOCKS}/current_clocksource")
     if current is None:
         return CLOCK.unknown("this kernel does not say")

@@ -1,11 +1,11 @@
-"""What one check found: a verdict, what was seen, why it matters, and what mends it."""
+"""A doctor finding: its level, what was seen, why it matters, and a fix."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
-    """UNKNOWN: the system does not say. It is no warning, and no proof of anything either."""
+class FindingLevel(StrEnum):
+    """UNKNOWN: the system does not state it; neither a warning nor a proof."""
 
     WARNING = "warning"
     UNKNOWN = "unknown"
@@ -13,11 +13,11 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
-    """mend: the command or setting that helps; empty if there is nothing to mend."""
+class DoctorFinding:
+    """mend: the command or setting that helps; empty if not needed."""
 
     check: str
-    verdict: Verdict
+    verdict: FindingLevel
     seen: str
     why: str
     mend: str = ""
@@ -25,25 +25,25 @@ class Finding:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a check looks at. why: one sentence, whatever the verdict."""
+    """The subject of a check. why: one sentence, at any level."""
 
     check: str
     why: str
 
-    def fine(self, seen: str) -> Finding:
-        return Finding(self.check, Verdict.FINE, seen, self.why)
+    def fine(self, seen: str) -> DoctorFinding:
+        return DoctorFinding(self.check, FindingLevel.FINE, seen, self.why)
 
-    def warning(self, seen: str, mend: str) -> Finding:
-        return Finding(self.check, Verdict.WARNING, seen, self.why, mend)
+    def warning(self, seen: str, mend: str) -> DoctorFinding:
+        return DoctorFinding(self.check, FindingLevel.WARNING, seen, self.why, mend)
 
-    def unknown(self, seen: str) -> Finding:
-        return Finding(self.check, Verdict.UNKNOWN, seen, self.why)
+    def unknown(self, seen: str) -> DoctorFinding:
+        return DoctorFinding(self.check, FindingLevel.UNKNOWN, seen, self.why)
 
 
-def counted(values: list[str]) -> str:
-    """Distinct values with how often each is there, as in `3 x powersave, 1 x performance`.
+def count_values(values: list[str]) -> str:
+    """Count distinct values: `3 x powersave, 1 x performance`.
 
-    One that all share stands alone.
+    A value that all share appears alone.
     """
     distinct = dict.fromkeys(values)
     if len(distinct) == 1:
@@ -51,7 +51,7 @@ def counted(values: list[str]) -> str:
     return ", ".join(f"{values.count(value)} x {value}" for value in distinct)
 
 
-def listed(names: list[str], most: int = 4) -> str:
-    """The first ones, and how many more there are."""
+def join_names(names: list[str], most: int = 4) -> str:
+    """Join the first names, with the number of the rest."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -1,6 +1,6 @@
-"""How each GPU is set and what it does, asked of its driver once.
+"""The settings and state of each GPU, read once from its driver.
 
-This runs in a process of its own (velodrome.agents.sampling.driver), the driver's start behind it.
+Runs in a process of its own (velodrome.agents.sampling.driver), after the driver's start.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from velodrome.agents.sampling.nvml import call_or_none
 
 
 def query() -> dict[str, object]:
-    """The fields of GpuStates."""
+    """Return the fields of GpuStates."""
     asked = DriverQueries()
     release = str(asked.require(DRIVER, pynvml.nvmlSystemGetDriverVersion) or "")
     states = GpuStates(

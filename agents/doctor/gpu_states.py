@@ -1,4 +1,4 @@
-"""How each GPU is set and what it does, as far as its driver tells."""
+"""Settings and state of each GPU, as its driver states them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from velodrome.agents.sampling.driver_faults import DriverFault
 
 @dataclass(frozen=True)
 class GpuState:
-    """None: the driver does not tell. Clocks are application clocks, which the SMs follow.
+    """None: not stated. Clocks are application clocks, which the SMs follow.
 
     pids: of all processes on it.
     """
@@ -30,9 +30,9 @@ class GpuState:
 
 @dataclass(frozen=True)
 class GpuStates:
-    """sees_all: whether the driver shows processes of others, which it does not in a container.
+    """All GPUs. sees_all: the driver shows others' processes, which it hides in a container.
 
-    faults: of the driver, or of GPUs, of which it may show none then.
+    faults: of the driver, or of GPUs, which may then be missing.
     """
 
     driver: str
@@ -43,7 +43,7 @@ class GpuStates:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> "GpuStates":
-        """Of its own fields that went through JSON."""
+        """Restore from JSON fields."""
         states = [{key: _plain(value) for key, value in gpu.items()} for gpu in fields["gpus"]]
         faults = tuple(DriverFault(**fault) for fault in fields["faults"])
         gpus = tuple(GpuState(**state) for state in states)

@@ -1,8 +1,8 @@
-"""GPUs: whether their settings and their state let them run as fast as they do by themselves."""
+"""Checks of GPU settings and states that reduce a GPU's speed."""
 
 from collections.abc import Callable, Mapping, Sequence
 
-from velodrome.agents.doctor.finding import Finding, Subject, listed
+from velodrome.agents.doctor.finding import DoctorFinding, Subject, join_names
 from velodrome.agents.doctor.gpu_states import GpuState, GpuStates
 from velodrome.agents.environments.accelerators import rank
 from velodrome.agents.sampling.gpu_throttling import FLAGGED, POWER_CAP, WORDS
@@ -31,8 +31,10 @@ OTHERS = Subject("GPU processes", "what others run on a GPU is in the number")
 SLOWED = Subject("GPU throttling", "a GPU that is held back now is not as fast as it can be")
 
 
-def checks(states: GpuStates | None, locks: Mapping[str, Sequence[Sequence[str]]]) -> list[Finding]:
-    """locks: framework -> the accelerators that each of its locks serves, those for GPUs."""
+def checks(
+    states: GpuStates | None, locks: Mapping[str, Sequence[Sequence[str]]]
+) -> list[DoctorFinding]:
+    """Run all GPU checks. locks: framework -> the accelerators of each of its GPU locks."""
     if states is None:
         return [DRIVER.fine("no NVIDIA driver: no GPU is measured here")]
     if not states.gpus:
@@ -46,10 +48,10 @@ def checks(states: GpuStates | None, locks: Mapping[str, Sequence[Sequence[str]]
     ]
 
 
-def driver(states: GpuStates, locks: Mapping[str, Sequence[Sequence[str]]]) -> Finding:
-    """Which frameworks have a lock for what this driver runs."""
+def driver(states: GpuStates, locks: Mapping[str, Sequence[Sequence[str]]]) -> DoctorFinding:
+    """Check which frameworks have a lock for this driver."""
     if states.faults:
-        seen = listed([f"{fault.whose} {fault.problem}" for fault in states.faults])
+        seen = join_names([f"{fault.whose} {fault.problem}" for fault in states.faults])
         mends = dict.fromkeys(fault.mend for fault in states.faults)
         return DRIVER.warning(seen, ". ".join(mends))
     if not states.gpus:
@@ -59,26 +61,26 @@ def driver(states: GpuStates, locks: Mapping[str, Sequence[Sequence[str]]]) -> F
     accelerator = f"cuda{states.cuda_major}"
     served = [name for name, all_ in locks.items() if _is_served(accelerator, all_)]
     left_out = [name for name in locks if name not in served]
-    seen = f"{states.driver}, CUDA {states.cuda_major}: {listed(served) or 'no framework'}"
+    seen = f"{states.driver}, CUDA {states.cuda_major}: {join_names(served) or 'no framework'}"
     if not left_out:
         return DRIVER.fine(seen)
     wanted = sorted({one for name in left_out for lock in locks[name] for one in lock})
     return DRIVER.warning(
-        f"{seen}; goes without: {listed(left_out)}",
+        f"{seen}; goes without: {join_names(left_out)}",
         f"install a newer driver (https://docs.nvidia.com/deploy/cuda-compatibility): the locks "
-        f"want {listed(wanted)}",
+        f"want {join_names(wanted)}",
     )
 
 
-def persistence(gpus: Sequence[GpuState]) -> Finding:
+def persistence(gpus: Sequence[GpuState]) -> DoctorFinding:
     off = [gpu for gpu in gpus if gpu.is_persistent is False]
     if off:
         return PERSISTENCE.warning(f"off on {_named(off)}", f"sudo nvidia-smi -i {_ids(off)} -pm 1")
     return _told(PERSISTENCE, gpus, lambda gpu: gpu.is_persistent, lambda on: "on")
 
 
-def ecc(gpus: Sequence[GpuState]) -> Finding:
-    """On or off is both fine; a change that waits for a restart, or unlike GPUs, are not."""
+def ecc(gpus: Sequence[GpuState]) -> DoctorFinding:
+    """Check ECC: a change pending until a restart, or different GPUs, are warnings."""
     pending = [gpu for gpu in gpus if gpu.ecc and gpu.ecc[0] != gpu.ecc[1]]
     if pending:
         seen = f"{_named(pending)}: will change with the next start"
@@ -92,7 +94,7 @@ def ecc(gpus: Sequence[GpuState]) -> Finding:
     return _told(ECC, gpus, lambda gpu: gpu.ecc, lambda pair: "on" if pair[0] else "off")
 
 
-def compute_mode(gpus: Sequence[GpuState]) -> Finding:
+def compute_mode(gpus: Sequence[GpuState]) -> DoctorFinding:
     prohibited = [gpu for gpu in gpus if gpu.compute_mode == PROHIBITED]
     if prohibited:
         mend = f"sudo nvidia-smi -i {_ids(prohibited)} -c DEFAULT"
@@ -100,7 +102,7 @@ def compute_mode(gpus: Sequence[GpuState]) -> Finding:
     return _told(MODE, gpus, lambda gpu: gpu.compute_mode, _mode)
 
 
-def clocks(gpus: Sequence[GpuState]) -> Finding:
+def clocks(gpus: Sequence[GpuState]) -> DoctorFinding:
     low = [
         gpu
         for gpu in gpus
@@ -108,12 +110,12 @@ def clocks(gpus: Sequence[GpuState]) -> Finding:
     ]
     if low:
         parts = [f"GPU {gpu.index} {gpu.clock_mhz} of {gpu.default_clock_mhz} MHz" for gpu in low]
-        return CLOCKS.warning(listed(parts), f"sudo nvidia-smi -i {_ids(low)} -rac")
+        return CLOCKS.warning(join_names(parts), f"sudo nvidia-smi -i {_ids(low)} -rac")
     told = [gpu for gpu in gpus if gpu.default_clock_mhz]
     return _told(CLOCKS, told or gpus, lambda gpu: gpu.clock_mhz, lambda mhz: f"{mhz} MHz")
 
 
-def power_limit(gpus: Sequence[GpuState]) -> Finding:
+def power_limit(gpus: Sequence[GpuState]) -> DoctorFinding:
     low = [
         gpu
         for gpu in gpus
@@ -122,13 +124,13 @@ def power_limit(gpus: Sequence[GpuState]) -> Finding:
     if low:
         parts = [f"GPU {gpu.index} {gpu.limit_w:.0f} of {gpu.default_limit_w:.0f} W" for gpu in low]
         commands = [f"sudo nvidia-smi -i {gpu.index} -pl {gpu.default_limit_w:.0f}" for gpu in low]
-        return POWER.warning(listed(parts), "; ".join(commands))
+        return POWER.warning(join_names(parts), "; ".join(commands))
     if any(gpu.default_limit_w is None or gpu.limit_w is None for gpu in gpus):
         return POWER.unknown(NOT_TOLD)
     return _told(POWER, gpus, lambda gpu: gpu.limit_w, lambda watts: f"{watts:.0f} W")
 
 
-def mig(gpus: Sequence[GpuState]) -> Finding:
+def mig(gpus: Sequence[GpuState]) -> DoctorFinding:
     parted = [gpu for gpu in gpus if gpu.mig and any(gpu.mig)]
     if parted:
         mend = f"sudo nvidia-smi -i {_ids(parted)} -mig 0"
@@ -138,12 +140,12 @@ def mig(gpus: Sequence[GpuState]) -> Finding:
     return MIG.fine("off")
 
 
-def processes(gpus: Sequence[GpuState], *, sees_all: bool) -> Finding:
+def processes(gpus: Sequence[GpuState], *, sees_all: bool) -> DoctorFinding:
     used = [gpu for gpu in gpus if gpu.pids]
     if used:
         parts = [f"GPU {gpu.index}: {_pids(gpu.pids or ())}" for gpu in used]
         return OTHERS.warning(
-            listed(parts), "end them, or let their owners (nvidia-smi names them)"
+            join_names(parts), "end them, or let their owners (nvidia-smi names them)"
         )
     if any(gpu.pids is None for gpu in gpus):
         return OTHERS.unknown(NOT_TOLD)
@@ -152,11 +154,11 @@ def processes(gpus: Sequence[GpuState], *, sees_all: bool) -> Finding:
     return OTHERS.fine("none")
 
 
-def throttling(gpus: Sequence[GpuState]) -> Finding:
+def throttling(gpus: Sequence[GpuState]) -> DoctorFinding:
     told = [(gpu, gpu.throttle_reasons) for gpu in gpus if gpu.throttle_reasons is not None]
     slowed = [(gpu, names) for gpu, reasons in told if (names := _slowdowns(reasons))]
     if slowed:
-        seen = listed([f"GPU {gpu.index}: {', '.join(names)}" for gpu, names in slowed])
+        seen = join_names([f"GPU {gpu.index}: {', '.join(names)}" for gpu, names in slowed])
         return SLOWED.warning(
             seen, "let it cool, end what runs on it, see nvidia-smi -q -d PERFORMANCE"
         )
@@ -168,12 +170,12 @@ def _told(
     gpus: Sequence[GpuState],
     ask: Callable[[GpuState], object],
     say: Callable[..., str],
-) -> Finding:
-    """Fine with what they have, unknown if one of them does not tell."""
+) -> DoctorFinding:
+    """Fine with the described values, unknown if one of them is not stated."""
     values = [ask(gpu) for gpu in gpus]
     if None in values:
         return subject.unknown(NOT_TOLD)
-    return subject.fine(listed(list(dict.fromkeys(say(value) for value in values))))
+    return subject.fine(join_names(list(dict.fromkeys(say(value) for value in values))))
 
 
 def _is_served(accelerator: str, locks: Sequence[Sequence[str]]) -> bool:
@@ -189,7 +191,7 @@ def _mode(number: int) -> str:
 
 
 def _named(gpus: Sequence[GpuState]) -> str:
-    return "GPU " + listed([str(gpu.index) for gpu in gpus])
+    return "GPU " + join_names([str(gpu.index) for gpu in gpus])
 
 
 def _ids(gpus: Sequence[GpuState]) -> str:
@@ -197,4 +199,4 @@ def _ids(gpus: Sequence[GpuState]) -> str:
 
 
 def _pids(pids: Sequence[int]) -> str:
-    return "pid " + listed([str(pid) for pid in pids])
+    return "pid " + join_names([str(pid) for pid in pids])

@@ -1,4 +1,4 @@
-"""What the kernel says in files, below a root that a test can make up."""
+"""Kernel settings in files, below a root that tests can replace."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +8,12 @@ from velodrome.agents.cpusets import cpu_numbers
 
 @dataclass(frozen=True)
 class Kernel:
-    """Paths are given without the first slash. What is not there, or may not be read, is None."""
+    """Reads files by paths without the first slash. Missing or unreadable files are None."""
 
     root: Path = Path("/")
 
     def text(self, path: str) -> str | None:
-        """The whole file, without space around it; None if it is empty, too."""
+        """Read a whole file, stripped; None if it is empty, too."""
         try:
             return (self.root / path).read_text(errors="replace").strip() or None
         except OSError:
@@ -24,12 +24,12 @@ class Kernel:
         return int(text) if text.removeprefix("-").isdecimal() else None
 
     def texts(self, pattern: str) -> dict[str, str]:
-        """Of every file that matches and says something: path below the root -> text."""
+        """Read every matching file with content: path below the root -> text."""
         paths = [str(path.relative_to(self.root)) for path in sorted(self.root.glob(pattern))]
         return {path: text for path in paths if (text := self.text(path)) is not None}
 
     def field(self, path: str, name: str) -> int | None:
-        """The number of a line such as `MemTotal:  5 kB` or `cpu MHz : 5`."""
+        """Read the number of a line such as `MemTotal:  5 kB` or `cpu MHz : 5`."""
         for line in (self.text(path) or "").splitlines():
             key, _, value = line.partition(":")
             words = value.split()
@@ -38,5 +38,5 @@ class Kernel:
         return None
 
     def online(self) -> frozenset[int]:
-        """CPUs of the machine, whoever may use them; empty if it does not say."""
+        """List the machine's online CPUs; empty if unknown."""
         return cpu_numbers(self.text("sys/devices/system/cpu/online") or "")

@@ -1,10 +1,10 @@
-"""What else the machine does, seen at two instants a second or so apart."""
+"""The machine's other load between two instants a second or so apart."""
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from velodrome.agents.doctor.finding import Finding, Subject, listed
+from velodrome.agents.doctor.finding import DoctorFinding, Subject, join_names
 from velodrome.agents.doctor.kernel_settings import Kernel
 from velodrome.agents.sampling.interference_thresholds import OTHER_CORES_PERCENT
 
@@ -39,7 +39,7 @@ class Snapshot:
 
 
 def snapshot(kernel: Kernel, at_ns: int | None = None) -> Snapshot:
-    """at_ns: of the monotonic clock; now if not given."""
+    """Read all counters. at_ns: of the monotonic clock; default: now."""
     stat = (kernel.text("proc/stat") or "").splitlines()
     rows = [line.split() for line in stat if line.startswith("cpu")]
     return Snapshot(
@@ -56,8 +56,8 @@ def snapshot(kernel: Kernel, at_ns: int | None = None) -> Snapshot:
     )
 
 
-def other_load(before: Snapshot, after: Snapshot, own_pid: int) -> Finding:
-    """Which CPUs were busy, and by whom; percent of one core."""
+def other_load(before: Snapshot, after: Snapshot, own_pid: int) -> DoctorFinding:
+    """Check which CPUs were busy, and with which processes; percent of one core."""
     busy = {
         cpu: percent for cpu in after.cpus if (percent := _busy(before, after, cpu)) is not None
     }
@@ -67,8 +67,8 @@ def other_load(before: Snapshot, after: Snapshot, own_pid: int) -> Finding:
     if total <= OTHER_CORES_PERCENT:
         return LOAD.fine(f"{total:.0f} % of one core")
     worst = sorted(busy, key=lambda cpu: -busy[cpu])
-    cores = listed([f"cpu{cpu} {busy[cpu]:.0f} %" for cpu in worst if busy[cpu] >= 5])
-    names = listed(_busiest(before, after, own_pid), most=3)
+    cores = join_names([f"cpu{cpu} {busy[cpu]:.0f} %" for cpu in worst if busy[cpu] >= 5])
+    names = join_names(_busiest(before, after, own_pid), most=3)
     seen = f"{total:.0f} % of one core: {cores or 'spread thinly'}" + (
         f"; {names}" if names else ""
     )
@@ -77,8 +77,8 @@ def other_load(before: Snapshot, after: Snapshot, own_pid: int) -> Finding:
     )
 
 
-def stolen(before: Snapshot, after: Snapshot, *, is_guest: bool | None) -> Finding:
-    """is_guest None: not known. Without theft a guest learns nothing: few hosts tell it."""
+def stolen(before: Snapshot, after: Snapshot, *, is_guest: bool | None) -> DoctorFinding:
+    """Check steal. is_guest None: unknown. Few hosts report steal, so 0 proves nothing."""
     counted = [cpu for cpu in after.cpus if len(after.cpus[cpu]) > STEAL and cpu in before.cpus]
     ticks = [after.cpus[cpu][STEAL] - before.cpus[cpu][STEAL] for cpu in counted]
     elapsed = [_elapsed(before, after, cpu) for cpu in counted]
@@ -94,8 +94,8 @@ def stolen(before: Snapshot, after: Snapshot, *, is_guest: bool | None) -> Findi
     return STOLEN.fine("none in this second" + (", some since boot" if since_boot else ""))
 
 
-def pressure(before: Snapshot, after: Snapshot) -> Finding:
-    """How much of the second at least one process stalled."""
+def pressure(before: Snapshot, after: Snapshot) -> DoctorFinding:
+    """Check how much of the time at least one process stalled."""
     elapsed_us = (after.at_ns - before.at_ns) / 1000
     shares = {
         what: 100 * (after.stalled_us[what] - before.stalled_us[what]) / elapsed_us
@@ -136,7 +136,7 @@ def _busiest(before: Snapshot, after: Snapshot, own_pid: int) -> list[str]:
 
 
 def _process(stat: str) -> tuple[int, tuple[str, int]]:
-    """Of proc_pid_stat(5): fields 14 and 15 are user and system time; a name may hold spaces."""
+    """proc_pid_stat(5): fields 14 and 15 are user and system time; a name may contain spaces."""
     pid, _, rest = stat.partition(" (")
     name, _, fields = rest.rpartition(") ")
     words = fields.split()

@@ -1,8 +1,8 @@
-"""Memory: how much is free, and what the kernel does with it behind a program's back."""
+"""Checks of memory: how much is free, and how the kernel manages it."""
 
 import re
 
-from velodrome.agents.doctor.finding import Finding, Subject
+from velodrome.agents.doctor.finding import DoctorFinding, Subject
 from velodrome.agents.doctor.kernel_settings import Kernel
 
 HUGE_PAGES = "sys/kernel/mm/transparent_hugepage/enabled"
@@ -27,8 +27,8 @@ BALANCING = Subject(
 )
 
 
-def free(kernel: Kernel, limit_bytes: int, needed_bytes: int) -> Finding:
-    """limit_bytes: the least of memory and control group's limit. needed_bytes: of a large task."""
+def free(kernel: Kernel, limit_bytes: int, needed_bytes: int) -> DoctorFinding:
+    """Check free memory. limit_bytes: of memory and control group; needed_bytes: a large task's."""
     available_kib = kernel.field("proc/meminfo", "MemAvailable")
     if available_kib is None:
         return FREE.unknown("this kernel does not say")
@@ -40,7 +40,8 @@ def free(kernel: Kernel, limit_bytes: int, needed_bytes: int) -> Finding:
     return FREE.warning(seen, f"end what holds it (ps aux --sort=-rss): large models want {needed}")
 
 
-def swap(kernel: Kernel) -> Finding:
+def swap(kernel: Kernel) -> DoctorFinding:
+    """Check that no swap is used."""
     total = kernel.field("proc/meminfo", "SwapTotal")
     unused = kernel.field("proc/meminfo", "SwapFree")
     if total is None or unused is None:
@@ -51,7 +52,8 @@ def swap(kernel: Kernel) -> Finding:
     return SWAP.warning(seen, "sudo swapoff -a") if total > unused else SWAP.fine(seen)
 
 
-def swappiness(kernel: Kernel) -> Finding:
+def swappiness(kernel: Kernel) -> DoctorFinding:
+    """Check the kernel's tendency to swap."""
     value = kernel.number("proc/sys/vm/swappiness")
     total = kernel.field("proc/meminfo", "SwapTotal")
     if value is None or total is None:
@@ -63,7 +65,8 @@ def swappiness(kernel: Kernel) -> Finding:
     return SWAPPINESS.warning(str(value), "sudo sysctl vm.swappiness=1")
 
 
-def huge_pages(kernel: Kernel) -> Finding:
+def huge_pages(kernel: Kernel) -> DoctorFinding:
+    """Check transparent huge pages."""
     chosen = re.search(r"\[(\w+)\]", kernel.text(HUGE_PAGES) or "")
     if chosen is None:
         return HUGE.unknown("this kernel does not say")
@@ -72,12 +75,14 @@ def huge_pages(kernel: Kernel) -> Finding:
     return HUGE.warning("always", f"echo madvise | sudo tee /{HUGE_PAGES}")
 
 
-def numa_nodes(kernel: Kernel) -> Finding:
+def numa_nodes(kernel: Kernel) -> DoctorFinding:
+    """Count NUMA nodes."""
     count = len(list(kernel.root.glob("sys/devices/system/node/node[0-9]*")))
     return NODES.fine(str(count)) if count else NODES.unknown("this kernel does not say")
 
 
-def numa_balancing(kernel: Kernel) -> Finding:
+def numa_balancing(kernel: Kernel) -> DoctorFinding:
+    """Check automatic NUMA balancing."""
     value = kernel.number("proc/sys/kernel/numa_balancing")
     count = len(list(kernel.root.glob("sys/devices/system/node/node[0-9]*")))
     if value is None:

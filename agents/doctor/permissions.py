@@ -1,6 +1,6 @@
-"""What this user may do and read here: counters, energy, open files."""
+"""Checks of this user's permissions: counters, energy, open files."""
 
-from velodrome.agents.doctor.finding import Finding, Subject
+from velodrome.agents.doctor.finding import DoctorFinding, Subject
 from velodrome.agents.doctor.kernel_settings import Kernel
 from velodrome.agents.sampling.machine_counters import package_paths
 
@@ -20,8 +20,8 @@ RANDOM = Subject(
 )
 
 
-def energy(kernel: Kernel) -> Finding:
-    """Of RAPL, one counter for each socket."""
+def energy(kernel: Kernel) -> DoctorFinding:
+    """Check access to RAPL's energy counters, one per socket."""
     packages = package_paths(str(kernel.root / "sys/class/powercap"))
     if not packages:
         return ENERGY.unknown("this kernel shows none (no RAPL, or no module intel_rapl_msr)")
@@ -34,8 +34,8 @@ def energy(kernel: Kernel) -> Finding:
     )
 
 
-def perf(kernel: Kernel, user: int) -> Finding:
-    """user: its number; 0 is root."""
+def perf(kernel: Kernel, user: int) -> DoctorFinding:
+    """Check access to perf events. user: its number; 0 is root."""
     level = kernel.number("proc/sys/kernel/perf_event_paranoid")
     if level is None:
         return PERF.unknown("this kernel has none")
@@ -44,8 +44,8 @@ def perf(kernel: Kernel, user: int) -> Finding:
     return PERF.warning(f"perf_event_paranoid {level}", "sudo sysctl kernel.perf_event_paranoid=2")
 
 
-def open_files(soft: int, hard: int) -> Finding:
-    """Limits of this process; -1 is none (resource.RLIM_INFINITY)."""
+def open_files(soft: int, hard: int) -> DoctorFinding:
+    """Check this process' limits; -1 is none (resource.RLIM_INFINITY)."""
     if soft == -1 or soft >= FEWEST_FILES:
         return FILES.fine("no limit" if soft == -1 else f"up to {soft}")
     if hard == -1 or hard >= FEWEST_FILES:
@@ -57,8 +57,8 @@ def open_files(soft: int, hard: int) -> Finding:
     )
 
 
-def address_randomisation(kernel: Kernel) -> Finding:
-    """For information: no value of it is a warning."""
+def address_randomisation(kernel: Kernel) -> DoctorFinding:
+    """Report address randomization, for information: never a warning."""
     value = kernel.number("proc/sys/kernel/randomize_va_space")
     if value is None:
         return RANDOM.unknown("this kernel does not say")

@@ -1,4 +1,4 @@
-"""What environments need on this machine: room, and tools to build and to enter them."""
+"""Checks of what environments need here: disk space, and tools to build and enter them."""
 
 import os
 import shutil
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import uv
 
-from velodrome.agents.doctor.finding import Finding, Subject, listed
-from velodrome.agents.environments.frameworks import available
+from velodrome.agents.doctor.finding import DoctorFinding, Subject, join_names
+from velodrome.agents.environments.frameworks import available_frameworks
 from velodrome.agents.environments.recipes import Recipe, read_recipe
 from velodrome.agents.environments.store import this_platform
 from velodrome.agents.environments.stub_libraries import COMPILERS
@@ -30,8 +30,8 @@ ENTER = Subject(
 
 
 @dataclass(frozen=True)
-class Wants:
-    """What the frameworks that there are ask for. bytes: of all their environments for CPUs."""
+class Requirements:
+    """The frameworks' needs. disk_bytes: of all their CPU environments."""
 
     disk_bytes: int
     stand_ins: tuple[str, ...]
@@ -39,13 +39,13 @@ class Wants:
     accelerators: Mapping[str, tuple[tuple[str, ...], ...]]
 
 
-def wants(environ: Mapping[str, str] = os.environ) -> Wants:
-    """RecipeError if one of the user's own frameworks is broken."""
+def read_requirements(environ: Mapping[str, str] = os.environ) -> Requirements:
+    """Read all recipes. RecipeError if one of the user's own is broken."""
     recipes = {
         name: read_recipe(Path(framework.folder), locked=False)
-        for name, framework in available(environ).items()
+        for name, framework in available_frameworks(environ).items()
     }
-    return Wants(
+    return Requirements(
         disk_bytes=sum(_size_bytes(recipe) for recipe in recipes.values()),
         stand_ins=tuple(
             name for name, recipe in recipes.items() if any(lock.libraries for lock in recipe.locks)
@@ -59,8 +59,8 @@ def wants(environ: Mapping[str, str] = os.environ) -> Wants:
     )
 
 
-def room(room_bytes: int, wanted_bytes: int, place: Path) -> Finding:
-    """room_bytes: free, and what environments take already; 0: not known."""
+def disk_space(room_bytes: int, wanted_bytes: int, place: Path) -> DoctorFinding:
+    """Check disk space. room_bytes includes existing environments; 0: unknown."""
     if room_bytes == 0:
         return ROOM.unknown(f"the room in {place} cannot be told")
     seen = f"{room_bytes / GB:.0f} GB in {place}; all of them take {wanted_bytes / GB:.0f} GB"
@@ -71,30 +71,33 @@ def room(room_bytes: int, wanted_bytes: int, place: Path) -> Finding:
     )
 
 
-def uv_tool() -> Finding:
-    """It comes with Velodrome."""
+def uv_tool() -> DoctorFinding:
+    """Check uv, which comes with Velodrome."""
     try:
         return UV.fine(str(uv.find_uv_bin()))
     except FileNotFoundError:
         return UV.warning("missing: no framework can be built", "pip install uv")
 
 
-def c_compiler(environ: Mapping[str, str], users: Iterable[str]) -> Finding:
+def c_compiler(environ: Mapping[str, str], users: Iterable[str]) -> DoctorFinding:
+    """Check for a C compiler."""
     names = [environ["CC"]] if environ.get("CC") else COMPILERS
     return _found(CC, names, users, environ, "sudo apt-get install gcc")
 
 
-def cxx_compiler(environ: Mapping[str, str]) -> Finding:
+def cxx_compiler(environ: Mapping[str, str]) -> DoctorFinding:
+    """Check for a C++ compiler."""
     names = [environ["CXX"]] if environ.get("CXX") else CXX_COMPILERS
     return _found(CXX, names, CXX_USERS, environ, "sudo apt-get install g++")
 
 
-def mmdebstrap(environ: Mapping[str, str], users: Iterable[str]) -> Finding:
+def mmdebstrap(environ: Mapping[str, str], users: Iterable[str]) -> DoctorFinding:
+    """Check for mmdebstrap."""
     return _found(DEBIAN, ["mmdebstrap"], users, environ, "sudo apt-get install mmdebstrap")
 
 
-def bubblewrap(environ: Mapping[str, str], users: Iterable[str], user: int) -> Finding:
-    """user: its number; 0 is root."""
+def bubblewrap(environ: Mapping[str, str], users: Iterable[str], user: int) -> DoctorFinding:
+    """Check for bubblewrap. user: its number; 0 is root."""
     path = shutil.which("bwrap", path=environ.get("PATH"))
     if not path and user == 0:
         return ENTER.fine("missing, and we are root")
@@ -107,17 +110,17 @@ def _found(
     users: Iterable[str],
     environ: Mapping[str, str],
     mend: str,
-) -> Finding:
+) -> DoctorFinding:
     for name in names:
         if path := shutil.which(name, path=environ.get("PATH")):
             return subject.fine(path)
-    left_out = listed(list(users))
+    left_out = join_names(list(users))
     if not left_out:
         return subject.fine("missing, and no framework needs it")
     return subject.warning(f"missing: goes without: {left_out}", mend)
 
 
 def _size_bytes(recipe: Recipe) -> int:
-    """Of the environment for CPUs."""
+    """Size of the CPU environment."""
     locks = recipe.locks_for("cpu", this_platform())
     return locks[0].size_mb * 10**6 if locks else 0

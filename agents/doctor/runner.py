@@ -1,4 +1,4 @@
-"""One look at this machine: every check, in the order of their subjects; it takes a second."""
+"""The doctor's run: every check, grouped by subject; it takes a second."""
 
 import os
 import resource
@@ -17,10 +17,10 @@ from velodrome.agents.doctor import (
     permissions,
     prerequisites,
 )
-from velodrome.agents.doctor.finding import Finding, Verdict
+from velodrome.agents.doctor.finding import DoctorFinding, FindingLevel
 from velodrome.agents.doctor.gpu_states import GpuStates
 from velodrome.agents.doctor.kernel_settings import Kernel
-from velodrome.agents.environments.disk_space import room_bytes
+from velodrome.agents.environments.disk_space import free_bytes
 from velodrome.agents.environments.store import default_root
 from velodrome.agents.inventory import usable_cpus
 from velodrome.agents.sampling import driver
@@ -31,9 +31,9 @@ INTERVAL_S = 1.0
 LARGE_TASK_BYTES = 4 * 2**30
 
 
-def examine(kernel: Kernel, environ: Mapping[str, str] = os.environ) -> tuple[Finding, ...]:
-    """RecipeError if one of the user's own frameworks is broken."""
-    wants = prerequisites.wants(environ)
+def examine(kernel: Kernel, environ: Mapping[str, str] = os.environ) -> tuple[DoctorFinding, ...]:
+    """Run every check. RecipeError if one of the user's own frameworks is broken."""
+    wants = prerequisites.read_requirements(environ)
     changing = _over_time(kernel)
     return (
         *_settings(kernel),
@@ -41,24 +41,26 @@ def examine(kernel: Kernel, environ: Mapping[str, str] = os.environ) -> tuple[Fi
         co_tenants.locked(kernel, co_tenants.lock_paths(environ)),
         co_tenants.ray(kernel),
         *gpus.checks(_gpu_states(), wants.accelerators),
-        *_provisions(environ, wants),
-        blas.kernels(blas.built(environ)),
+        *_prerequisites(environ, wants),
+        blas.check_kernels(blas.find_environments(environ)),
     )
 
 
-def worst_first(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Those of one verdict stay in their order."""
-    order = list(Verdict)
+def worst_first(findings: tuple[DoctorFinding, ...]) -> tuple[DoctorFinding, ...]:
+    """Sort by level; the order within a level stays."""
+    order = list(FindingLevel)
     return tuple(sorted(findings, key=lambda finding: order.index(finding.verdict)))
 
 
-def _over_time(kernel: Kernel) -> tuple[Finding, ...]:
-    """What only two instants can tell. Nothing of ours runs between them."""
+def _over_time(kernel: Kernel) -> tuple[DoctorFinding, ...]:
+    """Checks that compare two instants. Nothing of ours runs in between."""
     throttled = cpu_speed.throttle_counts(kernel)
     before = load.snapshot(kernel)
     time.sleep(INTERVAL_S)
     after = load.snapshot(kernel)
-    guest = {Verdict.FINE: False, Verdict.UNKNOWN: None}.get(cpus.virtualization(kernel).verdict)
+    guest = {FindingLevel.FINE: False, FindingLevel.UNKNOWN: None}.get(
+        cpus.virtualization(kernel).verdict
+    )
     return (
         load.other_load(before, after, os.getpid()),
         load.stolen(before, after, is_guest=guest),
@@ -67,7 +69,7 @@ def _over_time(kernel: Kernel) -> tuple[Finding, ...]:
     )
 
 
-def _settings(kernel: Kernel) -> tuple[Finding, ...]:
+def _settings(kernel: Kernel) -> tuple[DoctorFinding, ...]:
     allowed = usable_cpus()
     proc, groups = kernel.root / "proc", kernel.root / "sys/fs/cgroup"
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -94,10 +96,12 @@ def _settings(kernel: Kernel) -> tuple[Finding, ...]:
     )
 
 
-def _provisions(environ: Mapping[str, str], wants: prerequisites.Wants) -> tuple[Finding, ...]:
+def _prerequisites(
+    environ: Mapping[str, str], wants: prerequisites.Requirements
+) -> tuple[DoctorFinding, ...]:
     place = default_root(environ)
     return (
-        prerequisites.room(room_bytes(place), wants.disk_bytes, place),
+        prerequisites.disk_space(free_bytes(place), wants.disk_bytes, place),
         prerequisites.uv_tool(),
         prerequisites.c_compiler(environ, wants.stand_ins),
         prerequisites.cxx_compiler(environ),

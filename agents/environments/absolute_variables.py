@@ -1,7 +1,7 @@
-"""The shell's variables that name files from where it stands, for tools that stand elsewhere.
+"""The shell's variables that contain relative paths, made absolute for other processes.
 
-pip and uv read their settings from wherever they are run, and so do workers of Ray: a relative
-path that holds where the user typed a command would hold nowhere else.
+pip, uv and Ray's workers run in other folders than the user's shell, so a relative path that is
+valid in the shell would be invalid there.
 """
 
 import os
@@ -51,10 +51,10 @@ OF_FRAMEWORKS = ("VELODROME_PYTHON_", "VELODROME_SOURCE_")
 MADE = {"UV_CACHE_DIR", "UV_PYTHON_INSTALL_DIR", "PIP_CACHE_DIR", "VELODROME_HOME"}
 
 
-def absolute(environ: Mapping[str, str]) -> dict[str, str]:
-    """The same environment to a process that stands elsewhere than this one.
+def make_paths_absolute(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with absolute paths, for a process that runs in another folder.
 
-    What is not there from here stays as it was typed: an address, or a mistake to be told.
+    A path that does not exist here stays as typed: it is an address, or an error to report.
     """
     try:
         folder = Path.cwd()
@@ -71,13 +71,13 @@ def _absolute(name: str, value: str, folder: Path) -> str:
     return "".join(_found(part, folder, to_make=name in MADE) for part in parts)
 
 
-def absolute_path(path: str) -> str:
-    """Of a setting that was read elsewhere, as absolute() has it of a variable."""
-    return absolute({"PIP_CERT": path})["PIP_CERT"]
+def make_path_absolute(path: str) -> str:
+    """Make a path from a configuration file absolute, as make_paths_absolute does."""
+    return make_paths_absolute({"PIP_CERT": path})["PIP_CERT"]
 
 
 def _found(path: str, folder: Path, *, to_make: bool) -> str:
-    """Of `~` the tools know themselves what it is."""
+    """The tools themselves expand `~`."""
     if not path or path.startswith(("/", "~")) or "://" in path:
         return path
     place = folder / path

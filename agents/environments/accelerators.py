@@ -1,4 +1,4 @@
-"""What computes beside the CPU: `cuda13` for GPUs whose driver runs CUDA 13, `gpu` for any."""
+"""Accelerators: `cuda13` for GPUs whose driver runs CUDA 13, `gpu` for any, `cpu` for none."""
 
 import re
 from collections.abc import Collection
@@ -12,10 +12,10 @@ _LAST = 100  # behind every CUDA
 
 
 def rank(accelerator: str, served: Collection[str]) -> int | None:
-    """How well a lock that serves these fits, 0 the best; None: it does not.
+    """Return how well a lock for these accelerators fits: 0 is best; None: it does not fit.
 
-    A driver runs what was built for its own CUDA or for an older one. `gpu` for the accelerator
-    stands for one of which nothing is known, in a lock for every one.
+    A driver runs builds for its own CUDA and older ones. `gpu` as the accelerator means an unknown
+    GPU; in a lock, any GPU.
     """
     if accelerator == "cpu" or accelerator in served:
         return 0 if accelerator in served else None
@@ -26,10 +26,10 @@ def rank(accelerator: str, served: Collection[str]) -> int | None:
     return min([*older, *([_LAST] if "gpu" in served else [])], default=None)
 
 
-def here(device: str) -> str:
-    """`gpu` made precise by this node's own driver, if it has one; all else as it is.
+def resolve_accelerator(device: str) -> str:
+    """Replace `gpu` by this node's CUDA version, if it has a driver.
 
-    EnvironmentFailed if the driver cannot say what it runs.
+    EnvironmentFailed if the driver does not state its CUDA version.
     """
     if device != "gpu":
         return device
@@ -40,7 +40,7 @@ def here(device: str) -> str:
 
 
 def device_of(accelerator: str) -> str:
-    """`cpu` or `gpu`, as a task has it."""
+    """Return the task's device for an accelerator: `cpu` or `gpu`."""
     return "cpu" if accelerator == "cpu" else "gpu"
 
 

@@ -1,4 +1,4 @@
-"""From a recipe to a published environment: which lock, which interpreter, which fallback."""
+"""The build of an environment: choice of lock and interpreter, fallbacks, publication."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from velodrome.agents.environments.debian_builds import (
     build_debian_into,
 )
 from velodrome.agents.environments.disk_layout import Record
-from velodrome.agents.environments.environment import environment_hash, filled
+from velodrome.agents.environments.environment import environment_hash, fill_variables
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.interpreters import obtain_interpreter
 from velodrome.agents.environments.pip_configuration import PackageSources
@@ -22,10 +22,10 @@ from velodrome.agents.environments.versions import split
 
 
 @dataclass(frozen=True)
-class Site:
-    """For whom, where and from what to build. The framework's lock is held by whoever builds.
+class BuildSite:
+    """Inputs of a build. The caller holds the framework's lock.
 
-    version: the one that was asked for where the recipe's locks are not the committed ones.
+    version: the requested one, if the recipe's locks are not the committed ones.
     """
 
     root: Path
@@ -37,8 +37,8 @@ class Site:
     version: str = ""
 
 
-def possible(recipe: Recipe, accelerator: str, platform: str) -> Iterator[tuple[str, Lock]]:
-    """The hash of each environment that would do on the platform, and the lock for it alone."""
+def possible_locks(recipe: Recipe, accelerator: str, platform: str) -> Iterator[tuple[str, Lock]]:
+    """Yield the hash of each environment that fits the platform, with its lock."""
     for lock in recipe.locks_for(accelerator, platform):
         if recipe.source and not lock.checkout:
             continue
@@ -48,7 +48,7 @@ def possible(recipe: Recipe, accelerator: str, platform: str) -> Iterator[tuple[
 
 
 def require_lock(framework: str, recipe: Recipe, accelerator: str, platform: str) -> None:
-    """EnvironmentFailed, before anything is done, if nothing can be built here."""
+    """Raise EnvironmentFailed, before any work, if no lock fits this node."""
     if split(framework)[1] and not recipe.locks:
         raise EnvironmentFailed(
             f"the lock of {framework} is not on this node: the driver has sent none. Run the sweep "
@@ -56,22 +56,22 @@ def require_lock(framework: str, recipe: Recipe, accelerator: str, platform: str
         )
     if not recipe.locks_for(accelerator, platform):
         raise EnvironmentFailed(
-            f"{framework} has no lock for {accelerator} on {platform}{_served(recipe, platform)}. "
-            f"Let {variable_for(framework)} name an interpreter that has {framework}"
+            f"{framework} has no lock for {accelerator} on {platform}"
+            f"{_served_text(recipe, platform)}. Let {variable_for(framework)} name an interpreter that has {framework}"
         )
 
 
-def _served(recipe: Recipe, platform: str) -> str:
-    """What there is instead, as the rest of a sentence."""
+def _served_text(recipe: Recipe, platform: str) -> str:
+    """The accelerators served instead, as the rest of a sentence."""
     others = [device for lock in recipe.locks_for("gpu", platform) for device in lock.devices]
     named = sorted(set(others) - {"cpu"})
     return f", only for {' and '.join(named)}: a newer driver may run that" if named else ""
 
 
-def build_first(site: Site, accelerator: str, on_progress: Progress) -> None:
-    """By the first lock whose packages are all to be found; on any other failure none.
+def build_first(site: BuildSite, accelerator: str, on_progress: Progress) -> None:
+    """Build the first lock whose packages are all found. Any other failure ends the build.
 
-    The record of one made by a later lock keeps the fingerprint of where packages were looked for.
+    If a later lock is used, the record keeps the fingerprint of the searched package sources.
     """
     locks = site.recipe.locks_for(accelerator, site.platform)
     for lock, instead in zip(locks, (*locks[1:], None), strict=True):
@@ -80,21 +80,21 @@ def build_first(site: Site, accelerator: str, on_progress: Progress) -> None:
             return _build_or_keep(site, lock, marker, on_progress)
         except PackageNotFound as missing:
             if instead is None:
-                raise _nowhere(site, lock, missing) from missing
-            on_progress(_fallback(lock, instead, missing))
+                raise _not_found(site, lock, missing) from missing
+            on_progress(_fallback_text(lock, instead, missing))
 
 
-def build_exactly(site: Site, lock: Lock, on_progress: Progress) -> None:
-    """By this lock alone, in place of what may be there."""
+def build_exactly(site: BuildSite, lock: Lock, on_progress: Progress) -> None:
+    """Build this lock only, and replace what may exist."""
     try:
         _build(site, lock, "", on_progress)
     except PackageNotFound as missing:
-        raise _nowhere(site, lock, missing) from missing
+        raise _not_found(site, lock, missing) from missing
 
 
-def _build_or_keep(site: Site, lock: Lock, marker: str, on_progress: Progress) -> None:
-    """A fallback that an earlier build made is kept, marked as still wanted."""
-    for name_hash, _ in possible(
+def _build_or_keep(site: BuildSite, lock: Lock, marker: str, on_progress: Progress) -> None:
+    """An earlier fallback build is kept and marked as current."""
+    for name_hash, _ in possible_locks(
         replace(site.recipe, locks=(lock,)), lock.devices[0], site.platform
     ):
         folder = site.root / f"{site.framework.name}-{name_hash}"
@@ -104,7 +104,7 @@ def _build_or_keep(site: Site, lock: Lock, marker: str, on_progress: Progress) -
     return _build(site, lock, marker, on_progress)
 
 
-def _build(site: Site, lock: Lock, marker: str, on_progress: Progress) -> None:
+def _build(site: BuildSite, lock: Lock, marker: str, on_progress: Progress) -> None:
     if site.recipe.kind == "debian":
         return _build_debian(site, lock, on_progress)
     name = site.framework.name
@@ -118,11 +118,13 @@ def _build(site: Site, lock: Lock, marker: str, on_progress: Progress) -> None:
         prepare=site.recipe.source.prepare if site.recipe.source else (),
         interpreter=interpreter,
         sources=site.sources,
-        variables=filled(site.recipe.variables, disk_layout.caches_of(site.root) / final.name),
+        variables=fill_variables(
+            site.recipe.variables, disk_layout.caches_of(site.root) / final.name
+        ),
         environ=site.environ,
     )
     on_progress(f"building {final.name}: {lock.file}, Python {interpreter.version}")
-    with disk_layout.in_the_making(site.root, name, name_hash) as folder:
+    with disk_layout.temporary_folder(site.root, name, name_hash) as folder:
         entries = build_into(folder, build, on_progress)
         size_bytes = manifest.size_bytes(entries)
         record = Record(
@@ -139,7 +141,7 @@ def _build(site: Site, lock: Lock, marker: str, on_progress: Progress) -> None:
     on_progress(f"built {final.name}: {size_bytes // 1_000_000} MB")
 
 
-def _build_debian(site: Site, lock: Lock, on_progress: Progress) -> None:
+def _build_debian(site: BuildSite, lock: Lock, on_progress: Progress) -> None:
     name = site.framework.name
     name_hash = environment_hash(lock.identity, "debian", lock.python[0], site.platform)
     final = site.root / f"{name}-{name_hash}"
@@ -149,11 +151,13 @@ def _build_debian(site: Site, lock: Lock, on_progress: Progress) -> None:
         suite=site.recipe.suite,
         lock=lock,
         platform=site.platform,
-        variables=filled(site.recipe.variables, disk_layout.caches_of(site.root) / final.name),
+        variables=fill_variables(
+            site.recipe.variables, disk_layout.caches_of(site.root) / final.name
+        ),
         environ=site.environ,
     )
     on_progress(f"building {final.name}: {lock.file}, Debian {build.suite}")
-    with disk_layout.in_the_making(site.root, name, name_hash) as folder:
+    with disk_layout.temporary_folder(site.root, name, name_hash) as folder:
         entries, python_version = build_debian_into(folder, build, on_progress)
         size_bytes = manifest.size_bytes(entries)
         record = Record(
@@ -169,13 +173,13 @@ def _build_debian(site: Site, lock: Lock, on_progress: Progress) -> None:
     on_progress(f"built {final.name}: {size_bytes // 1_000_000} MB")
 
 
-def _fallback(lock: Lock, instead: Lock, missing: PackageNotFound) -> str:
+def _fallback_text(lock: Lock, instead: Lock, missing: PackageNotFound) -> str:
     size = f", a download of {instead.download_mb} MB" if instead.download_mb else ""
     mend = f". To avoid that, {lock.mend}" if lock.mend else ""
     return f"{missing.package} is not to be found: taking {instead.file}{size}{mend}"
 
 
-def _nowhere(site: Site, lock: Lock, missing: PackageNotFound) -> EnvironmentFailed:
+def _not_found(site: BuildSite, lock: Lock, missing: PackageNotFound) -> EnvironmentFailed:
     mend = lock.mend or "add an index or a folder that has it"
     return EnvironmentFailed(
         f"{missing.package}, which {site.framework.name} needs, is nowhere that pip is configured "

@@ -1,4 +1,4 @@
-"""A framework's source folder that the user names: found, told apart by its content, copied.
+"""A framework's source folder named by the user: located, hashed, copied.
 
 It is never written to: an environment is built from a copy.
 """
@@ -18,38 +18,39 @@ _NO_CONTENT_AT_TOP = ("build", "dist")
 
 
 @dataclass(frozen=True)
-class Named:
-    """The folder that a variable names, and that variable."""
+class SourceSetting:
+    """A source folder, and the variable that names it."""
 
     folder: Path
     variable: str
 
 
 def source_variable(framework: str) -> str:
-    """The variable that names a framework's source folder."""
+    """Return the name of the variable for a framework's source folder."""
     return variable_for(framework, "SOURCE")
 
 
-def named(framework: str, environ: Mapping[str, str]) -> Named | None:
+def source_setting(framework: str, environ: Mapping[str, str]) -> SourceSetting | None:
+    """Return the source folder that the user names, if any."""
     variable = source_variable(framework)
     text = environ.get(variable, "")
-    return Named(Path(text).expanduser(), variable) if text else None
+    return SourceSetting(Path(text).expanduser(), variable) if text else None
 
 
 def with_checkout(recipe: Recipe, framework: str, environ: Mapping[str, str]) -> Recipe:
-    """Its locks completed by the source that the user names; unchanged if that will not do."""
-    place = named(framework, environ)
-    if recipe.source is None or place is None or _trouble(place, recipe):
+    """Add the user's source to the recipe's locks; unchanged if it is missing or invalid."""
+    place = source_setting(framework, environ)
+    if recipe.source is None or place is None or _source_problem(place, recipe):
         return recipe
     checkout = Checkout(place.folder.absolute(), content_hash(place.folder))
     return replace(recipe, locks=tuple(replace(lock, checkout=checkout) for lock in recipe.locks))
 
 
 def require_checkout(framework: str, recipe: Recipe, environ: Mapping[str, str]) -> None:
-    """EnvironmentFailed says how to give a source, or what is wrong with the one that is named."""
+    """Raise EnvironmentFailed if a needed source is missing or invalid."""
     if recipe.source is None:
         return
-    place = named(framework, environ)
+    place = source_setting(framework, environ)
     if place is None:
         raise EnvironmentFailed(
             f"{framework} is built from a folder of yours, and none is named. Get "
@@ -57,7 +58,7 @@ def require_checkout(framework: str, recipe: Recipe, environ: Mapping[str, str])
             f"export {source_variable(framework)}=/path/to/{framework}. Or let "
             f"{variable_for(framework)} name an interpreter that has {framework}"
         )
-    trouble = _trouble(place, recipe)
+    trouble = _source_problem(place, recipe)
     if trouble:
         raise EnvironmentFailed(
             f"{place.variable} names {place.folder}, {trouble}. Name {recipe.source.what}"
@@ -65,7 +66,7 @@ def require_checkout(framework: str, recipe: Recipe, environ: Mapping[str, str])
 
 
 def content_hash(folder: Path) -> str:
-    """Of every file's path and bytes, whoever owns them and whenever they were written."""
+    """Hash every file's path and bytes, not its owner or time."""
     digest = hashlib.sha256()
     for path in sorted(_files(folder, folder)):
         own = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
@@ -75,7 +76,7 @@ def content_hash(folder: Path) -> str:
 
 
 def copy(checkout: Checkout, to: Path) -> None:
-    """EnvironmentFailed if what was copied is not what was hashed: somebody is at work on it."""
+    """Copy the source. EnvironmentFailed if the copy's hash differs: the source is changing."""
     shutil.copytree(
         checkout.folder,
         to,
@@ -86,8 +87,8 @@ def copy(checkout: Checkout, to: Path) -> None:
         raise EnvironmentFailed(f"{checkout.folder} changed while it was copied. Build again")
 
 
-def _trouble(place: Named, recipe: Recipe) -> str:
-    """What keeps the folder from being the source, as the rest of a sentence; empty if nothing."""
+def _source_problem(place: SourceSetting, recipe: Recipe) -> str:
+    """The problem of the folder, as the rest of a sentence; empty if there is none."""
     wanted = recipe.source.contains if recipe.source else ""
     if not place.folder.is_dir():
         return "which is no folder"
@@ -100,7 +101,7 @@ def _left_out(place: Path, top: Path, names: list[str]) -> set[str]:
 
 
 def _files(place: Path, top: Path) -> Iterator[Path]:
-    """Files and links, in folders of any depth."""
+    """Files and links at any depth."""
     names = [path.name for path in place.iterdir()]
     for name in sorted(set(names) - _left_out(place, top, names)):
         path = place / name

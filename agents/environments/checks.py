@@ -1,4 +1,4 @@
-"""Whether an environment is still what was built, and still works."""
+"""Checks that an environment is unchanged since its build and still works."""
 
 import functools
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ from velodrome.agents.environments.environment import Check, Environment
 from velodrome.agents.environments.existing import ask_interpreter
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.offline import offline_problems
-from velodrome.agents.environments.trial_runs import problem_of, request_of, run_worker
-from velodrome.agents.environments.versions import named_at
+from velodrome.agents.environments.trial_runs import check_request, describe_problem, run_trial
+from velodrome.agents.environments.versions import join
 
 SHOWN = 20  # files named one by one
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a worker said to the action `check`."""
+    """A worker's answer to the action `check`."""
 
     version: str = ""
     problem: str = ""
@@ -30,7 +30,7 @@ class Answer:
 def check_environment(
     environment: Environment, framework: Framework | None, environ: Mapping[str, str]
 ) -> Check:
-    """Compare every file, then import. framework None: one that is not known any more."""
+    """Compare every file, then import the framework. framework None: no longer known."""
     problems = _changes(environment, environ)
     if framework is None:
         unknown = f"no framework {environment.framework!r} is known: `velodrome envs prune`"
@@ -41,7 +41,7 @@ def check_environment(
 
 
 def require_unharmed(environment: Environment) -> Environment:
-    """EnvironmentFailed if files are gone or of another size; looked for once in a process."""
+    """Raise EnvironmentFailed for missing or resized files; checked once per process."""
     try:
         written_ns = (environment.folder / manifest.MANIFEST).stat().st_mtime_ns
         harm = _harm(environment.folder, written_ns)
@@ -52,15 +52,15 @@ def require_unharmed(environment: Environment) -> Environment:
 
 
 def require_as_built(environment: Environment) -> None:
-    """EnvironmentFailed if any file is gone, was changed or was added; for each worker anew.
+    """Raise EnvironmentFailed for missing, changed or added files; checked for each worker.
 
-    A module, a `.pth` or a `sitecustomize.py` in it decides what is measured. Nothing is known of
-    an interpreter of the user's.
+    An added module, `.pth` or `sitecustomize.py` would change what is measured. A user's own
+    interpreter has no manifest.
     """
     if environment.kind == "existing":
         return
     try:
-        change = manifest.change(environment.folder)
+        change = manifest.find_change(environment.folder)
     except (OSError, ValueError):
         change = f"{manifest.MANIFEST} is gone or broken"
     _require_none(change, environment)
@@ -68,7 +68,7 @@ def require_as_built(environment: Environment) -> None:
 
 def _require_none(change: str, environment: Environment) -> None:
     if change:
-        asked = named_at(environment.framework, environment.version)
+        asked = join(environment.framework, environment.version)
         raise EnvironmentFailed(
             f"{environment.name} is not as it was built: {change}. "
             f"Build it again: `velodrome envs build --rebuild {asked}`"
@@ -77,7 +77,7 @@ def _require_none(change: str, environment: Environment) -> None:
 
 @functools.cache
 def _harm(folder: Path, written_ns: int) -> str:
-    return manifest.harm(folder)
+    return manifest.find_missing(folder)
 
 
 def check_environment_offline(
@@ -86,7 +86,7 @@ def check_environment_offline(
     environ: Mapping[str, str],
     prefix: tuple[str, ...],
 ) -> Check:
-    """check_environment, and if that finds nothing a small model where there is no network."""
+    """Check the environment, then run a small model without a network."""
     found = check_environment(environment, framework, environ)
     if framework is None or not found.ok:
         return found
@@ -96,12 +96,12 @@ def check_environment_offline(
 def ask_worker(
     environment: Environment, framework: Framework, environ: Mapping[str, str]
 ) -> Answer:
-    """Start a worker that imports the framework and says its version."""
-    ran = run_worker(environment, framework, request_of(framework), environ)
+    """Start a worker that imports the framework and returns its version."""
+    ran = run_trial(environment, framework, check_request(framework), environ)
     versions = [event.framework_version for event in ran.events if isinstance(event, Imported)]
     if ran.tool.ok and versions:
         return Answer(versions[-1])
-    problem = f"{framework.name} cannot be imported: {problem_of(ran)}"
+    problem = f"{framework.name} cannot be imported: {describe_problem(ran)}"
     return Answer("", problem, uv_messages.log_tail(ran.tool.output))
 
 
@@ -112,7 +112,7 @@ def _changes(environment: Environment, environ: Mapping[str, str]) -> tuple[str,
         before = manifest.read(environment.folder)
     except (OSError, ValueError):
         return (f"{manifest.MANIFEST} is gone or broken: rebuild {environment.name}",)
-    now = manifest.take(environment.folder)
+    now = manifest.scan(environment.folder)
     files = manifest.differences(before, now)
     packages = _package_changes(manifest.distributions(before), manifest.distributions(now))
     more = (f"and {len(files) - SHOWN} more files",) if len(files) > SHOWN else ()

@@ -1,11 +1,11 @@
-"""Which kernels the OpenBLAS of an environment shall run: its own choice, unless there are better.
+"""The choice of OpenBLAS kernels of an environment: its own, unless there are better ones.
 
-OpenBLAS asks the CPU which it is when it is loaded. A version that is older than the CPU takes what
-it knows for sure: 0.3.13 runs SSE3 kernels on an AMD CPU with AVX-512. OPENBLAS_CORETYPE names the
-kernels instead. A name that a build does not know is worse than none (0.3.13 then takes PRESCOTT),
-and kernels that were never tried on a CPU may be wrong, so nothing is believed: a candidate is
-taken if a child that runs it says so itself and multiplies right. Deciding is here; the children
-are started in velodrome.agents.environments.openblas_probes.
+OpenBLAS identifies the CPU when it is loaded. A version older than the CPU falls back to older
+kernels: 0.3.13 runs SSE3 kernels on an AMD CPU with AVX-512. OPENBLAS_CORETYPE names the kernels
+instead. A name that a build does not know is worse than none (0.3.13 then takes PRESCOTT), and
+untested kernels may compute wrong results. So a candidate is chosen only if a child process reports
+that it runs these kernels, and multiplies correctly. This module decides; the children are started
+in velodrome.agents.environments.openblas_probes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +40,8 @@ _CANDIDATES = (
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One OpenBLAS, as a child found it. exact: its products were right to the bit."""
+class OpenBlasRun:
+    """One OpenBLAS in a test process. exact: its products were bit-exact."""
 
     path: str
     version: str
@@ -54,17 +54,17 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What an environment's workers get. own, run: each library by itself, and as it is set.
+class KernelChoice:
+    """The kernels of an environment's workers. own, run: each library's default and actual ones.
 
-    setting: the value of OPENBLAS_CORETYPE; empty: the variable is not set. best: the instruction
-    set that this CPU could run; empty where that is not known. named_by: who gave the setting, if
-    it was not chosen here. run is empty where a child that ran it crashed.
+    setting: the value of OPENBLAS_CORETYPE; empty: not set. best: the best instruction set of this
+    CPU; empty: unknown. named_by: the source of a setting that was not chosen here. run is empty if
+    its test process crashed.
     """
 
     setting: str = ""
-    own: tuple[Seen, ...] = ()
-    run: tuple[Seen, ...] = ()
+    own: tuple[OpenBlasRun, ...] = ()
+    run: tuple[OpenBlasRun, ...] = ()
     best: str = ""
     named_by: str = ""
 
@@ -74,7 +74,7 @@ class Choice:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """For the reader of a row; empty where the library chose by itself."""
+        """Notes for the row; empty if the library's own choice stands."""
         if not self.setting:
             return ()
         if self.named_by:
@@ -84,54 +84,54 @@ class Choice:
         return (f"{VARIABLE}={self.setting}, since {', '.join(told)} on this CPU",)
 
     @property
-    def below(self) -> tuple[Seen, ...]:
-        """Libraries whose kernels are of a lesser instruction set than the CPU could run."""
+    def below(self) -> tuple[OpenBlasRun, ...]:
+        """Libraries whose kernels use a lesser instruction set than the CPU offers."""
         return tuple(seen for seen in self.run if self.best and level(seen.core) < _rank(self.best))
 
 
-Probe = Callable[[str], tuple[Seen, ...] | None]  # None: the child crashed, or hung
+Probe = Callable[[str], tuple[OpenBlasRun, ...] | None]  # None: the child crashed, or hung
 
 
 @dataclass(frozen=True)
-class Named:
-    """A setting that is not ours to choose. by: the variable or the file that gives it."""
+class CoreTypeSetting:
+    """A setting made by the user or a recipe. by: the variable or file that contains it."""
 
     setting: str
     by: str
 
 
-def take(named: Named, flags: frozenset[str], probe: Probe) -> Choice:
-    """What was named, whatever comes of it; tried, so that it is known what it runs."""
+def try_setting(named: CoreTypeSetting, flags: frozenset[str], probe: Probe) -> KernelChoice:
+    """Apply a given setting, and test it, so that its kernels are known."""
     run = probe(named.setting) or ()
-    return Choice(named.setting, (), run, _best(flags), named.by)
+    return KernelChoice(named.setting, (), run, _best(flags), named.by)
 
 
-def choose(flags: frozenset[str], probe: Probe) -> Choice:
-    """probe gets a core type, or nothing for the library's own choice, and starts a child.
+def choose_core_type(flags: frozenset[str], probe: Probe) -> KernelChoice:
+    """Choose a core type. probe tests one in a child process; empty: the library's own choice.
 
-    The library's own choice stands wherever it is right and of the best instruction set. Else the
-    first candidate that is right in every library, lowers none of them and betters one.
+    The library's choice stands if it is right and of the best instruction set. Else the first
+    candidate that is right in every library, worsens none and improves one.
     """
     own = probe("")
     candidates, best = _candidates(flags), _best(flags)
     if own is not None and not own:
-        return Choice()
+        return KernelChoice()
     for name in candidates:
         if own and _are_right(own) and min(level(seen.core) for seen in own) >= level(name):
             break
         found = probe(name)
         if found and _are_right(found) and _is_better(found, own):
-            return Choice(name, own or found, found, best)
-    return Choice("", own or (), own or (), best)
+            return KernelChoice(name, own or found, found, best)
+    return KernelChoice("", own or (), own or (), best)
 
 
 def level(core: str) -> int:
-    """The place of a core type's instruction set among SETS."""
+    """Return the rank of a core type's instruction set in SETS."""
     return _rank(_SET_OF.get(core.upper(), SETS[0]))
 
 
 def cpu_flags(cpuinfo: str) -> frozenset[str]:
-    """Of the first CPU; empty on an architecture that tells of none."""
+    """Parse the first CPU's flags; empty on architectures without them."""
     for line in cpuinfo.splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "flags":
@@ -152,12 +152,12 @@ def _rank(name: str) -> int:
     return SETS.index(name)
 
 
-def _are_right(seen: Sequence[Seen]) -> bool:
+def _are_right(seen: Sequence[OpenBlasRun]) -> bool:
     return all(one.exact for one in seen)
 
 
-def _is_better(found: Sequence[Seen], own: Sequence[Seen] | None) -> bool:
-    """Than what crashed, or was wrong, anything that is right is better."""
+def _is_better(found: Sequence[OpenBlasRun], own: Sequence[OpenBlasRun] | None) -> bool:
+    """Anything right is better than a crash or wrong products."""
     if not own or not _are_right(own):
         return True
     before = _levels(own)
@@ -168,5 +168,5 @@ def _is_better(found: Sequence[Seen], own: Sequence[Seen] | None) -> bool:
     return min(steps) >= 0 and max(steps) > 0
 
 
-def _levels(seen: Sequence[Seen]) -> Mapping[str, int]:
+def _levels(seen: Sequence[OpenBlasRun]) -> Mapping[str, int]:
     return {one.path: level(one.core) for one in seen}

@@ -1,4 +1,4 @@
-"""Builds an environment with mmdebstrap: a Debian tree, its packages compared with the lock."""
+"""Builds with mmdebstrap: a Debian tree, whose packages must equal the lock's."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from velodrome.agents.environments.debian_sources import DebianSources, read_deb
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.existing import clean_environ
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.launch import may_enter, started
+from velodrome.agents.environments.launch import launch_command, require_tree_access
 from velodrome.agents.environments.recipes import Lock
 from velodrome.agents.environments.tool_runs import run_tool
 from velodrome.agents.environments.uv_builds import IMPORT_DEADLINE_S, require_room
@@ -38,7 +38,7 @@ _WORTH_TELLING = ("I: installing", "I: downloading", "I: extracting", "I: runnin
 
 @dataclass(frozen=True)
 class DebianBuild:
-    """All that decides one build, and what it is called when it fails. platform: linux-x86_64."""
+    """The inputs of a build, and its name for messages. platform: such as linux-x86_64."""
 
     framework: str
     module: str
@@ -52,9 +52,9 @@ class DebianBuild:
 def build_debian_into(
     folder: Path, build: DebianBuild, on_progress: Callable[[str], None]
 ) -> tuple[manifest.Entries, str]:
-    """Fill the empty folder. What it then holds, also written there, and its Python's version.
+    """Fill an empty folder; return its manifest, also written there, and its Python's version.
 
-    EnvironmentFailed with the reason; the folder is then to be thrown away.
+    EnvironmentFailed with the reason; then discard the folder.
     """
     require_tools(build.framework, build.environ)
     size_mb = int(PEAK_SHARE * build.lock.size_mb)
@@ -65,32 +65,33 @@ def build_debian_into(
     _require_locked(folder / TREE, build, expected)
     on_progress(f"checking {build.framework}: import {build.module}")
     version = _require_import(folder, build)
-    entries = manifest.take(folder)
+    entries = manifest.scan(folder)
     manifest.write(folder, entries)
     return entries, version
 
 
 def tree_of(folder: Path) -> Path:
+    """Return the tree's path in an environment's folder."""
     return folder / TREE
 
 
 def require_tools(framework: str, environ: Mapping[str, str]) -> None:
-    """EnvironmentFailed before anything is downloaded, with what to install."""
+    """Raise EnvironmentFailed, before any download, if tools are missing."""
     if not shutil.which("mmdebstrap", path=environ.get("PATH")):
         raise EnvironmentFailed(
             f"{framework} is built from Debian's packages by mmdebstrap, which is not installed. "
             "`apt-get install mmdebstrap bubblewrap`"
         )
-    may_enter(framework)
+    require_tree_access(framework)
 
 
 def make_tree(
     tree: Path, build: DebianBuild, packages: Sequence[str], on_progress: Callable[[str], None]
 ) -> None:
-    """A tree that holds these packages and what they need, files of its own user's alone.
+    """Create a tree with these packages and their dependencies, owned by this user.
 
-    By way of an archive: mmdebstrap would leave device nodes, and, built by a user, files of the
-    users of a namespace, which that user could not remove.
+    Through an archive: mmdebstrap would leave device nodes and, for a user, files of mapped user
+    ids that the user cannot remove.
     """
     sources = read_debian_sources(build.environ)
     archive = tree.with_suffix(".tar")
@@ -121,6 +122,7 @@ def make_tree(
 def _mmdebstrap(
     archive: Path, build: DebianBuild, sources: DebianSources, packages: Sequence[str]
 ) -> list[str]:
+    """Build the command line."""
     machine = build.platform.partition("-")[2]
     mode = "root" if os.geteuid() == 0 else "unshare"
     command = [*_own_mounts(), "mmdebstrap", f"--mode={mode}", "--variant=apt", "--components=main"]
@@ -135,10 +137,10 @@ def _mmdebstrap(
 
 
 def _own_mounts() -> list[str]:
-    """What stands before mmdebstrap, which as root mounts /sys and /dev into the tree.
+    """A prefix for mmdebstrap, which as root mounts /sys and /dev into the tree.
 
-    In a namespace of their own these are gone when it is killed. Else whoever sweeps the tree would
-    go on into the node's own. Where a root may make no namespace it may not mount either.
+    In a mount namespace these end with it. Otherwise removing the tree would reach the node's own.
+    A root user who may not create a namespace may not mount either.
     """
     alone = ["unshare", "--mount"]
     try:
@@ -149,9 +151,9 @@ def _own_mounts() -> list[str]:
 
 
 def _environ(build: DebianBuild, folder: Path) -> dict[str, str]:
-    """As root what mmdebstrap unpacks is below our folder, so that it is swept if we are killed.
+    """Root unpacks below our folder, so that leftovers of a killed build are removed.
 
-    For a user it must lie where the users of a namespace get to, which ours is not.
+    A user must unpack where mapped user ids have access, and our folder is not.
     """
     environ = clean_environ(build.environ)
     environ["PATH"] = f"{environ.get('PATH', os.defpath)}:{_SBIN}"
@@ -170,13 +172,13 @@ def _require_locked(tree: Path, build: DebianBuild, expected: debian_packages.Pa
 
 
 def _require_import(folder: Path, build: DebianBuild) -> str:
-    """The version of the Python that imports it."""
+    """Return the version of the Python that imports it."""
     environment = Environment(
         build.framework, "", folder, folder / INTERPRETER, None, tree=folder / TREE
     )
     code = f"import platform, {build.module}; print(platform.python_version())"
     run = run_tool(
-        started(environment, "", ["-B", "-c", code]),
+        launch_command(environment, "", ["-B", "-c", code]),
         environ={**clean_environ(build.environ), **dict(build.variables)},
         cwd=Path(tempfile.gettempdir()),
         deadline_s=IMPORT_DEADLINE_S,

@@ -1,4 +1,4 @@
-"""Renews a lock of Debian packages: builds a tree of what is required, and lists what it holds."""
+"""Renewal of Debian locks: builds a tree of the requirements and lists its packages."""
 
 import tempfile
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from velodrome.agents.environments.recipes import Lock, Recipe
 
 
 def renew_debian(framework: str, recipe: Recipe, environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Write the lock of each platform; another one's too, where its programs can be run here.
+    """Write the lock of each platform; a foreign one too if its programs run here.
 
     EnvironmentFailed if a tree cannot be built.
     """

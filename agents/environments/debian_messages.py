@@ -1,4 +1,4 @@
-"""Why a Debian tree could not be built, read from what mmdebstrap printed, with the mend."""
+"""Explanations of failed Debian builds, from mmdebstrap's output, each with a fix."""
 
 import re
 
@@ -17,6 +17,7 @@ _NO_NAMESPACE = re.compile(r"unprivileged_userns|newuidmap|subuid|unshare.*not p
 
 
 def explain(run: ToolRun, framework: str, suite: str, mirror: str) -> EnvironmentFailed:
+    """Return the failure of a build with its reason."""
     return EnvironmentFailed(_reason(run, framework, suite, mirror), log_tail(run.output))
 
 
@@ -48,7 +49,7 @@ def _reason(run: ToolRun, framework: str, suite: str, mirror: str) -> str:
 
 
 def _cause(output: str) -> str:
-    """The first error of apt's, which speaks before mmdebstrap sums up."""
+    """The first error of apt, which comes before mmdebstrap's summary."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
     return (errors or lines[-1:] or ["it said nothing"])[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""The packages of a Debian tree, and the lock that names each with its exact version."""
+"""Packages of a Debian tree, and locks with their exact versions."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ Packages = Mapping[str, str]  # name -> version
 
 
 def installed(tree: Path) -> Packages:
-    """As dpkg's own database has it. OSError if there is none."""
+    """Read dpkg's database. OSError if there is none."""
     found = {}
     for entry in (tree / STATUS).read_text().split("\n\n"):
         fields = dict(line.split(": ", 1) for line in entry.splitlines() if ": " in line)
@@ -25,17 +25,20 @@ def installed(tree: Path) -> Packages:
 
 
 def lock_text(suite: str, packages: Packages) -> str:
+    """Format a lock."""
     lines = [f"{name}={version}\n" for name, version in sorted(packages.items())]
     return f"# Debian {suite}, every package of the tree.\n" + "".join(lines)
 
 
 def locked(text: str) -> Packages:
+    """Parse a lock."""
     lines = (line.strip() for line in text.splitlines())
     pairs = (line.split("=", 1) for line in lines if line and not line.startswith("#"))
     return {name: version for name, version in pairs}
 
 
 def differences(expected: Packages, found: Packages) -> tuple[str, ...]:
+    """List the differences between expected and installed packages."""
     return tuple(
         f"{name} {found.get(name, 'is not')} installed, the lock names {expected.get(name, 'none')}"
         for name in sorted({*expected, *found})
@@ -44,7 +47,7 @@ def differences(expected: Packages, found: Packages) -> tuple[str, ...]:
 
 
 def not_offered(output: str) -> str:
-    """`name=version`, or the name alone, that apt could not find; empty if the trouble differs."""
+    """Return the package (`name=version` or name) that apt did not find; empty: another problem."""
     for pattern in _MISSING:
         match = pattern.search(output)
         if match:

@@ -1,4 +1,4 @@
-"""Where Debian's packages come from on this node: the archive that its own apt is set up with."""
+"""The Debian archive of this node, from its own apt configuration."""
 
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -15,14 +15,14 @@ _PROXIES = ("Acquire::http::Proxy", "Acquire::https::Proxy")
 
 @dataclass(frozen=True)
 class DebianSources:
-    """mirror: an archive's address; empty: mmdebstrap's own default. proxies: lines for apt."""
+    """mirror: an archive's address; empty: mmdebstrap's default. proxies: lines for apt."""
 
     mirror: str
     proxies: tuple[str, ...] = ()
 
 
 def read_debian_sources(environ: Mapping[str, str]) -> DebianSources:
-    """By VELODROME_DEBIAN_MIRROR, else by apt, which knows its sources in either format."""
+    """Read VELODROME_DEBIAN_MIRROR, or else apt's sources in either format."""
     targets = _asked(
         ["apt-get", "indextargets", "--format", _FIELDS, "Created-By: Packages"], environ
     )
@@ -35,7 +35,7 @@ def read_debian_sources(environ: Mapping[str, str]) -> DebianSources:
 
 
 def choose(targets: Iterable[str]) -> str:
-    """Of `uri|release|origin` lines the first archive of Debian that holds whole releases."""
+    """Choose the first complete Debian archive from `uri|release|origin` lines."""
     for target in targets:
         uri, release, origin = (*target.split("|"), "", "")[:3]
         whole = not any(part in release for part in _PARTS)
@@ -46,7 +46,7 @@ def choose(targets: Iterable[str]) -> str:
 
 
 def _asked(command: list[str], environ: Mapping[str, str]) -> list[str]:
-    """Its lines; none where there is no apt, as on another distribution."""
+    """Output lines of a command; none without apt."""
     try:
         done = subprocess.run(
             command,

@@ -1,10 +1,10 @@
-"""Folders of environments on disk: whole or not there at all, and never seen half-made.
+"""The folders of environments on disk: complete or absent, never half-built.
 
-A folder in the making is called `.building.FRAMEWORK.HASH`, one on its way out
-`.removing.FRAMEWORK.HASH`; a finished one `FRAMEWORK-HASH`, by a single rename. Whoever makes or
-removes a framework's folders holds that framework's lock, which the kernel frees when its holder
-dies; so whoever holds it may sweep what an earlier holder left. A process killed at any instant
-leaves nothing that is used; a power cut may, and `envs check` finds it.
+A folder under construction is `.building.FRAMEWORK.HASH`, one under removal
+`.removing.FRAMEWORK.HASH`; a complete one is `FRAMEWORK-HASH`, by a single rename. A framework's
+lock is held while its folders change; the kernel frees it when its holder dies, so the next holder
+may remove leftovers. A process killed at any instant leaves nothing that is used; a power failure
+may, and `envs check` detects it.
 """
 
 import contextlib
@@ -33,12 +33,11 @@ _PRIVATE = 0o700
 
 @dataclass(frozen=True)
 class Record:
-    """What is kept in an environment's folder, in RECORD.
+    """Metadata in an environment's folder, in RECORD.
 
-    sources: where packages were looked for when a later lock was taken; empty: the first was.
-    source: the user's source folder that it was built from; empty: packages alone. kind: the
-    recipe's; interpreter: its path in the folder. version: the framework's, where one was asked for
-    that no committed lock names.
+    sources: searched package sources if a later lock was used; empty: the first lock. source: the
+    user's source folder; empty: packages only. kind: the recipe's. interpreter: its path in the
+    folder. version: the requested one, if no committed lock has it.
     """
 
     framework: str
@@ -54,8 +53,10 @@ class Record:
 
 
 @contextlib.contextmanager
-def exclusive(root: Path, framework: str, on_progress: Callable[[str], None]) -> Iterator[None]:
-    """Hold the framework's lock, root made first; tell if that means to wait for another build."""
+def lock_framework(
+    root: Path, framework: str, on_progress: Callable[[str], None]
+) -> Iterator[None]:
+    """Hold the framework's lock; create root first, and report a wait for another build."""
     make_root(root)
     lock = _lock(root, framework)
     try:
@@ -75,8 +76,8 @@ def exclusive(root: Path, framework: str, on_progress: Callable[[str], None]) ->
 
 
 @contextlib.contextmanager
-def in_the_making(root: Path, framework: str, name_hash: str) -> Iterator[Path]:
-    """An empty folder that is gone afterwards, unless it was published. Lock held."""
+def temporary_folder(root: Path, framework: str, name_hash: str) -> Iterator[Path]:
+    """Create an empty folder, removed afterwards unless it was published. Lock held."""
     folder = root / f".building.{framework}.{name_hash}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=_PRIVATE)
@@ -87,9 +88,9 @@ def in_the_making(root: Path, framework: str, name_hash: str) -> Iterator[Path]:
 
 
 def publish(folder: Path, final: Path, record: Record) -> None:
-    """Give a complete folder its name, in place of one that may have it. Lock held."""
+    """Rename a complete folder to its final name, replacing an older one. Lock held."""
     write_record(folder, record)
-    old = _removing(final)
+    old = _removal_path(final)
     if final.exists():
         final.rename(old)
     folder.rename(final)
@@ -97,14 +98,14 @@ def publish(folder: Path, final: Path, record: Record) -> None:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Whole or not at all."""
+    """Write the record atomically."""
     new = folder / f".{RECORD}"
     new.write_text(json.dumps(asdict(record), indent=2))
     new.replace(folder / RECORD)
 
 
 def read_record(folder: Path) -> Record | None:
-    """None unless it is a complete environment whose interpreter is still there."""
+    """Read the record; None unless the environment is complete and its interpreter exists."""
     try:
         record = Record(**json.loads((folder / RECORD).read_text()))
     except (OSError, ValueError, TypeError):
@@ -112,51 +113,52 @@ def read_record(folder: Path) -> Record | None:
     return record if (folder / record.interpreter).exists() else None
 
 
-def complete(root: Path) -> tuple[tuple[Path, Record], ...]:
-    pairs = ((folder, read_record(folder)) for folder in published(root))
+def list_complete(root: Path) -> tuple[tuple[Path, Record], ...]:
+    """List complete environments with their records."""
+    pairs = ((folder, read_record(folder)) for folder in list_published(root))
     return tuple((folder, record) for folder, record in pairs if record)
 
 
-def published(root: Path) -> list[Path]:
-    """Complete ones, and those that were so once."""
+def list_published(root: Path) -> list[Path]:
+    """List published environments, complete or damaged."""
     folders = sorted(root.iterdir()) if root.is_dir() else []
     return [folder for folder in folders if not folder.name.startswith(".")]
 
 
 def remove_if_free(folder: Path) -> tuple[str, ...]:
-    """With its cache. Out of sight first, at once; then file by file. The name, if removed."""
+    """Remove an environment and its cache if unused; return its name. Renamed first, at once."""
     root, framework = folder.parent, folder.name.rpartition("-")[0]
-    with _if_free(root, framework) as free:
+    with _lock_if_free(root, framework) as free:
         if not free or not folder.exists():
             return ()
-        old = _removing(folder)
+        old = _removal_path(folder)
         folder.rename(old)
         shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(caches_of(root) / folder.name, ignore_errors=True)
         return (folder.name,)
 
 
-def sweep(root: Path, framework: str) -> tuple[str, ...]:
-    """Remove what died in the making or on its way out. Lock held. Names of what was removed."""
+def remove_leftovers(root: Path, framework: str) -> tuple[str, ...]:
+    """Remove unfinished builds and removals of a framework; return their names. Lock held."""
     left = [*root.glob(f".building.{framework}.*"), *root.glob(f".removing.{framework}.*")]
     for folder in left:
         shutil.rmtree(folder, ignore_errors=True)
     return tuple(folder.name for folder in left)
 
 
-def sweep_all(root: Path) -> tuple[str, ...]:
-    """sweep for every framework that something was left of and that nobody builds."""
+def remove_all_leftovers(root: Path) -> tuple[str, ...]:
+    """Remove leftovers of every framework that is not being built."""
     removed: tuple[str, ...] = ()
     left = [*root.glob(".building.*"), *root.glob(".removing.*")]
     for framework in sorted({folder.name.split(".")[2] for folder in left}):
-        with _if_free(root, framework) as free:
-            removed += sweep(root, framework) if free else ()
+        with _lock_if_free(root, framework) as free:
+            removed += remove_leftovers(root, framework) if free else ()
     return removed
 
 
 @contextlib.contextmanager
-def _if_free(root: Path, framework: str) -> Iterator[bool]:
-    """Hold the framework's lock if nobody does; True if so."""
+def _lock_if_free(root: Path, framework: str) -> Iterator[bool]:
+    """Hold the framework's lock if it is free; yield whether it is held."""
     lock = _lock(root, framework)
     try:
         lock.acquire(timeout=0)
@@ -170,7 +172,7 @@ def _if_free(root: Path, framework: str) -> Iterator[bool]:
 
 
 def is_in_use(folder: Path) -> bool:
-    """Whether a process that we may look at was started from it, or entered it."""
+    """Return True if a visible process runs from the environment or has entered it."""
     prefix = f"{folder}/"
     for process in psutil.process_iter(["cmdline"]):
         if any(prefix in word for word in process.info["cmdline"] or ()):
@@ -179,13 +181,14 @@ def is_in_use(folder: Path) -> bool:
 
 
 def caches_of(root: Path) -> Path:
-    """Where the writable folders of the environments under root lie."""
+    """Return the folder of all writable caches of the environments under root."""
     return home_of(root) / "caches"
 
 
 def home_of(root: Path) -> Path:
-    """Where what is made beside the environments under root lies: beside them, where that can be
-    written. Of an image's it cannot: then in the user's cache folder, or in the temporary one.
+    """Return the folder for files beside the environments under root.
+
+    Next to root if writable; an image's is not: then the user's cache folder, or a temporary one.
     """
     if _can_be_written(root.parent):
         return root.parent
@@ -199,13 +202,13 @@ def home_of(root: Path) -> Path:
 
 
 def _can_be_written(folder: Path) -> bool:
-    """Or made, where it is not there."""
+    """Return True if it is writable, or can be created."""
     there = next((one for one in (folder, *folder.parents) if one.exists()), folder)
     return os.access(there, os.W_OK | os.X_OK)
 
 
 def _is_own(folder: Path) -> bool:
-    """Or not there yet. What lies in it is believed, and its name can be guessed."""
+    """True if it is the user's or missing. Its content is trusted, and its name can be guessed."""
     try:
         return folder.lstat().st_uid == os.geteuid() and not folder.is_symlink()
     except FileNotFoundError:
@@ -213,7 +216,7 @@ def _is_own(folder: Path) -> bool:
 
 
 def locks_of(root: Path) -> Path:
-    """Where the locks of versions lie that no committed lock names."""
+    """Return the folder of locks for versions that no committed lock has."""
     return root.parent / "locks"
 
 
@@ -223,8 +226,8 @@ def make_root(root: Path) -> None:
 
 
 @contextlib.contextmanager
-def writing(root: Path) -> Iterator[None]:
-    """EnvironmentFailed in place of an OSError: no rights, no room, a file in the way."""
+def explain_write_errors(root: Path) -> Iterator[None]:
+    """Raise EnvironmentFailed for an OSError: no permission, no space, a file in the way."""
     try:
         yield
     except OSError as error:
@@ -234,8 +237,8 @@ def writing(root: Path) -> Iterator[None]:
         ) from error
 
 
-def _removing(final: Path) -> Path:
-    """Where a folder goes that is to be removed."""
+def _removal_path(final: Path) -> Path:
+    """The name of a folder during its removal."""
     framework, _, name_hash = final.name.rpartition("-")
     old = final.parent / f".removing.{framework}.{name_hash}"
     shutil.rmtree(old, ignore_errors=True)

@@ -1,20 +1,20 @@
-"""How much room there is for environments."""
+"""Disk space for environments."""
 
 import shutil
 from pathlib import Path
 
-from velodrome.agents.environments.disk_layout import complete
+from velodrome.agents.environments.disk_layout import list_complete
 
 
-def room_bytes(root: Path) -> int:
-    """What is free where they are kept, and what they take already; 0 if it cannot be told.
+def free_bytes(root: Path) -> int:
+    """Return free space at root plus the space of existing environments; 0: unknown.
 
-    With what they take, so that a node has room for an environment that stands on it.
+    Existing ones count, so that a node has space for an environment that it already has.
     """
     there = next((folder for folder in (root, *root.parents) if folder.is_dir()), root)
     try:
         free = shutil.disk_usage(there).free
-        taken = sum(record.size_bytes for _, record in complete(root))
+        taken = sum(record.size_bytes for _, record in list_complete(root))
     except OSError:
         return 0
     return free + taken

@@ -1,4 +1,4 @@
-"""A framework's interpreter with all that is installed in it, ready to run workers."""
+"""An installed environment of a framework, ready to run workers."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from velodrome.agents.environments.recipes import HASH_LENGTH
 
 @dataclass(frozen=True)
 class Environment:
-    """hash names what is installed: lock, Python's minor version, platform; or the user's own.
+    """An interpreter with installed packages. hash: of lock, Python minor version and platform.
 
-    variables are what the framework's workers need, placeholders filled in. caches is where the
-    writable folders of all environments lie; lock is None for an interpreter of the user's. kind:
-    `uv`, `source` (packages and a folder of the user's on top), `debian` or `existing`. tree: the
-    Debian system that python is part of and is started in (velodrome.agents.environments.launch).
-    version: the one asked for, where it is not the committed lock's.
+    variables: those of the framework's workers, placeholders filled in. caches: the folder of all
+    writable folders. lock: None for a user's own interpreter. kind: `uv`, `source` (packages and
+    the user's folder on top), `debian` or `existing`. tree: the Debian system that contains python
+    (velodrome.agents.environments.launch). version: the requested one, if it is not the committed
+    lock's.
     """
 
     framework: str
@@ -38,13 +38,13 @@ class Environment:
 
     @property
     def cache_folder(self) -> Path:
-        """For what a framework compiles and keeps; never inside the environment itself."""
+        """Folder for files that a framework compiles; never inside the environment."""
         return self.caches / self.name
 
 
 @dataclass(frozen=True)
 class Check:
-    """What is wrong with an environment, a line per problem, each with a mend where one exists."""
+    """The problems of an environment, one per line, each with a fix if there is one."""
 
     problems: tuple[str, ...]
     framework_version: str = ""
@@ -56,12 +56,13 @@ class Check:
 
 
 def environment_hash(lock: bytes, kind: str, python_minor: str, platform: str) -> str:
+    """Hash all that decides an environment's content."""
     digest = hashlib.sha256(lock)
     digest.update(f"\n{kind}\n{python_minor}\n{platform}".encode())
     return digest.hexdigest()[:HASH_LENGTH]
 
 
-def filled(variables: Mapping[str, str], cache_folder: Path) -> tuple[tuple[str, str], ...]:
-    """A recipe's variables with `{cache}` filled in, sorted by name."""
+def fill_variables(variables: Mapping[str, str], cache_folder: Path) -> tuple[tuple[str, str], ...]:
+    """Fill `{cache}` in a recipe's variables, sorted by name."""
     pairs = sorted(variables.items())
     return tuple((name, value.replace("{cache}", str(cache_folder))) for name, value in pairs)

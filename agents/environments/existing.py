@@ -1,4 +1,4 @@
-"""An interpreter that the user points at, in place of an environment that Velodrome builds."""
+"""A user's own interpreter, in place of an environment that Velodrome builds."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ print(json.dumps([os.path.realpath(sys.executable), sys.version, sys.prefix, sor
 
 @dataclass(frozen=True)
 class ExistingInterpreter:
-    """What is known of it after it was asked. distributions: names of their metadata folders."""
+    """Properties of a tested interpreter. distributions: names of metadata folders."""
 
     python: Path
     version: str
@@ -39,10 +39,10 @@ class ExistingInterpreter:
     distributions: tuple[str, ...]
 
 
-def pointed_at(
+def existing_setting(
     framework: str, recipe: Recipe, environ: Mapping[str, str]
 ) -> tuple[Path, str] | None:
-    """The interpreter that the user names and the place where it is named; None: a built one."""
+    """Return the user's interpreter and the setting that names it; None: use a built one."""
     variable = variable_for(framework)
     if environ.get(variable):
         return Path(environ[variable]).expanduser(), variable
@@ -52,13 +52,13 @@ def pointed_at(
     return None
 
 
-def lock_hash_of(python: Path) -> str:
-    """What a task carries in place of a lock's hash: of the path only, nothing is run."""
+def hash_interpreter_path(python: Path) -> str:
+    """Hash the path, in place of a lock's hash; nothing is run."""
     return hashlib.sha256(b"existing\n" + os.fsencode(python)).hexdigest()[:HASH_LENGTH]
 
 
 def ask_interpreter(python: Path, named_by: str, environ: Mapping[str, str]) -> ExistingInterpreter:
-    """Run it once. EnvironmentFailed if it does not run, naming the place that names it."""
+    """Run it once. EnvironmentFailed, with the setting that names it, if it does not run."""
     if not python.is_file():
         hint = " (a folder: name its bin/python)" if python.is_dir() else ""
         raise EnvironmentFailed(
@@ -94,6 +94,6 @@ def ask_interpreter(python: Path, named_by: str, environ: Mapping[str, str]) -> 
 
 
 def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Without what would change what an interpreter imports: its variables, its user's packages."""
+    """Remove variables that change what an interpreter imports, and the user's packages."""
     kept = {name: value for name, value in environ.items() if not name.startswith("PYTHON")}
     return {**kept, "PYTHONNOUSERSITE": "1"}

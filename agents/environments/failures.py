@@ -1,10 +1,10 @@
-"""What goes wrong on a node in ways that its user can mend."""
+"""The failure to provide an environment."""
 
 
 class EnvironmentFailed(Exception):
-    """A framework's environment cannot be had. Exit status 4; outcome `environment_failed`.
+    """An environment cannot be provided. Exit status 4; outcome `environment_failed`.
 
-    reason is one line and says what to do; log_tail is the end of what the tools printed.
+    reason: one line with a fix. log_tail: the end of the tools' output.
     """
 
     def __init__(self, reason: str, log_tail: str = "") -> None:
@@ -13,5 +13,5 @@ class EnvironmentFailed(Exception):
         self.log_tail = log_tail
 
     def __reduce__(self) -> tuple[type["EnvironmentFailed"], tuple[str, str]]:
-        """Both fields survive the way back from another process, such as a Ray task."""
+        """Both fields survive pickling between processes, as in a Ray task."""
         return (EnvironmentFailed, (self.reason, self.log_tail))

@@ -1,4 +1,4 @@
-"""Which frameworks there are here: Velodrome's, and those of the user's own."""
+"""The available frameworks: Velodrome's and the user's own."""
 
 import os
 import re
@@ -15,10 +15,10 @@ ADAPTER_FILE = "adapter.py"
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 
-def available(environ: Mapping[str, str] = os.environ) -> dict[str, Framework]:
-    """By name: Velodrome's own, then those in the folders that VELODROME_ADAPTERS names.
+def available_frameworks(environ: Mapping[str, str] = os.environ) -> dict[str, Framework]:
+    """List frameworks by name: Velodrome's, then those in the folders of VELODROME_ADAPTERS.
 
-    RecipeError if one of the user's is broken or takes a name that is taken.
+    RecipeError if a user's one is broken or its name is taken.
     """
     frameworks = dict(FRAMEWORKS)
     for there in _folders(environ):
@@ -32,9 +32,9 @@ def available(environ: Mapping[str, str] = os.environ) -> dict[str, Framework]:
     return frameworks
 
 
-def framework_named(named: str, environ: Mapping[str, str] = os.environ) -> Framework:
-    """Whatever version of it is asked for. RecipeError with the nearest name if there is none."""
-    frameworks = available(environ)
+def find_framework(named: str, environ: Mapping[str, str] = os.environ) -> Framework:
+    """Find a framework, at any version. RecipeError with the nearest name if there is none."""
+    frameworks = available_frameworks(environ)
     name, _ = split(named)
     if name not in frameworks:
         raise RecipeError("framework", f"there is no {name!r}", did_you_mean(name, frameworks))
@@ -42,7 +42,7 @@ def framework_named(named: str, environ: Mapping[str, str] = os.environ) -> Fram
 
 
 def with_version(frameworks: Mapping[str, Framework], named: str) -> dict[str, Framework]:
-    """The frameworks, and that of `torch==2.12.1` by this name if it is one's at a version."""
+    """Add the framework of a name such as `torch==2.12.1`, under that name."""
     name, version = split(named)
     if name not in frameworks or not VERSION.fullmatch(version):
         return dict(frameworks)
@@ -54,7 +54,7 @@ def _folders(environ: Mapping[str, str]) -> list[Path]:
 
 
 def _outside(there: Path) -> list[Framework]:
-    """The frameworks of one folder: each subfolder that holds an adapter or a recipe."""
+    """The frameworks of one folder: each subfolder with an adapter or a recipe."""
     if not there.is_dir():
         mend = f"Correct {VARIABLE}: folders of frameworks, separated by {os.pathsep!r}"
         raise RecipeError(str(there), "is no folder", mend)

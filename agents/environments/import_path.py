@@ -1,7 +1,7 @@
-"""The folder that a framework's interpreter imports Velodrome from.
+"""The folder from which a framework's interpreter imports Velodrome.
 
-Velodrome's own site-packages cannot be it: everything else in there, another NumPy to begin with,
-would come before the environment's. So it is a folder with one link in it.
+Velodrome's own site-packages would also put its NumPy and other packages before the environment's.
+So it is a folder that contains one link.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ from velodrome.agents.environments.private_folders import make_private
 
 
 def import_path(home: Path, framework: Framework) -> str:
-    """The PYTHONPATH of the framework's worker: Velodrome, and an adapter that is the user's own.
+    """Return the PYTHONPATH of a worker: Velodrome, and an adapter of the user's.
 
-    home is the folder that holds `envs` and `caches`; the link is made on first use. Whatever else
-    lies beside it, as a `sitecustomize.py` would, every worker would import: EnvironmentFailed.
+    home contains `envs` and `caches`; the link is created on first use. Every worker would import
+    any other file there, such as `sitecustomize.py`: EnvironmentFailed.
     """
     parts = [str(_linked(home)), *([framework.path] if framework.path else [])]
     return os.pathsep.join(parts)
 
 
 def _linked(home: Path) -> Path:
-    """A folder that holds a link to this very installation of Velodrome and nothing else."""
+    """A folder with only a link to this installation of Velodrome."""
     package = Path(velodrome.__file__ or "").parent
     folder = home / "import" / hashlib.sha256(str(package).encode()).hexdigest()[:12]
     link = folder / package.name

@@ -1,4 +1,4 @@
-"""Which Python interpreters this node has, and how to get one that it lacks."""
+"""The Python interpreters of this node, and how to obtain a missing one."""
 
 import json
 import os
@@ -33,7 +33,7 @@ print(json.dumps([
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A CPython that ran when it was tried. source tells how it was found."""
+    """A tested CPython. source: how it was found."""
 
     path: Path
     version: str
@@ -46,15 +46,15 @@ class Interpreter:
 
 
 def minor_of(version: str) -> str:
-    """`3.12` of `3.12.1`."""
+    """Return `3.12` for `3.12.1`."""
     return ".".join(version.split(".")[:2])
 
 
 def find_interpreter(wanted: Sequence[str], environ: Mapping[str, str]) -> Interpreter | None:
-    """The first wanted minor of which this node has an interpreter; nothing is fetched.
+    """Find an interpreter of the first wanted minor that this node has; nothing is downloaded.
 
-    Of one minor the first with Python.h, else the first, in this order: Velodrome's own, pyenv's
-    versions, those that uv fetched, PATH.
+    Of one minor, the first with Python.h, else the first, in this order: Velodrome's own, pyenv's
+    versions, uv's, PATH.
     """
     for minor in wanted:
         first = None
@@ -70,9 +70,9 @@ def find_interpreter(wanted: Sequence[str], environ: Mapping[str, str]) -> Inter
 def obtain_interpreter(
     wanted: Sequence[str], environ: Mapping[str, str], on_progress: Callable[[str], None]
 ) -> Interpreter:
-    """find_interpreter, else the first wanted minor fetched by uv.
+    """Find an interpreter, or else download the first wanted minor with uv.
 
-    EnvironmentFailed says what was looked for, where, and how to give one.
+    EnvironmentFailed states what was searched for, where, and how to provide one.
     """
     found = find_interpreter(wanted, environ)
     if found:
@@ -98,7 +98,7 @@ def obtain_interpreter(
 
 
 def probe(path: Path, source: str, environ: Mapping[str, str]) -> Interpreter | None:
-    """Run it and ask. None if it does not run, or is no CPython, or lacks ctypes or zlib."""
+    """Test an interpreter. None if it does not run, is not CPython, or lacks ctypes or zlib."""
     clean = {name: value for name, value in environ.items() if not name.startswith("PYTHON")}
     try:
         answer = subprocess.run(
@@ -130,7 +130,7 @@ def _working(minor: str, environ: Mapping[str, str]) -> Iterator[Interpreter]:
 
 
 def _candidates(minor: str, environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
-    """Whatever could be an interpreter of this minor, in order of preference."""
+    """All candidates for this minor, in order of preference."""
     if minor == f"{sys.version_info[0]}.{sys.version_info[1]}":
         yield Path(getattr(sys, "_base_executable", "") or sys.executable), "velodrome"
     for root, pattern, source in (
@@ -161,7 +161,7 @@ def _version_key(path: Path) -> tuple[int, ...]:
 
 
 def _pyenv_root(environ: Mapping[str, str]) -> Path:
-    """As pyenv itself finds it, or else by its shims on PATH: HOME may be another one by now."""
+    """pyenv's own rule, or else its shims on PATH: HOME may have changed since."""
     named = environ.get("PYENV_ROOT")
     usual = _home(environ) / ".pyenv"
     if named or usual.is_dir():
@@ -174,7 +174,7 @@ def _pyenv_root(environ: Mapping[str, str]) -> Path:
 
 
 def _managed_root(environ: Mapping[str, str]) -> Path:
-    """Where uv keeps the interpreters it fetched (`uv python dir`)."""
+    """The folder of uv's interpreters (`uv python dir`)."""
     named = environ.get("UV_PYTHON_INSTALL_DIR")
     if named:
         return Path(named)

@@ -1,13 +1,13 @@
-"""How an environment's interpreter is started: by its path, or inside the system tree it lies in.
+"""The start of an environment's interpreter: directly, or inside the Debian tree that contains it.
 
-A tree is a Debian system of its own. What is started in it sees the node's root with the tree's
+A tree is a complete Debian system. A process started in it sees the node's root with the tree's
 system folders in place of the node's: the C library, the interpreter and all packages are the
-tree's, read-only; home, scratch, /proc and /dev are the node's, at their own paths. Namespaces of
-processes are not unshared, so pids, affinity, memory and signals are as everywhere.
+tree's, read-only; home, scratch, /proc and /dev are the node's, at their own paths. PID namespaces
+are not unshared, so pids, affinity, memory and signals work as usual.
 
-bubblewrap does that for root and for users. It stays as a monitor of 1 MiB, whose child is what was
-asked for: a signal that ends the child becomes the monitor's exit status of 128 + signal. Where it
-is missing, root does without: a mount namespace and chroot.
+bubblewrap does this for root and for users. It stays as a monitor of 1 MiB, the parent of the
+requested process: a signal that ends the process becomes the monitor's exit status of 128 + signal.
+Without bubblewrap, root uses a mount namespace and chroot.
 """
 
 import functools
@@ -35,12 +35,12 @@ Links = list[tuple[str, str]]  # place inside without its /, what it links to
 Binds = list[tuple[Path, str]]  # outside, place inside without its /
 
 
-def started(environment: Environment, adapter_path: str, words: Sequence[str]) -> list[str]:
-    """The command that runs the environment's interpreter with these words.
+def launch_command(environment: Environment, adapter_path: str, words: Sequence[str]) -> list[str]:
+    """Build the command that runs the environment's interpreter with these words.
 
-    adapter_path: what its import path needs besides Velodrome. Inside a tree PYTHONPATH is set to
-    both; elsewhere that is the caller's. The working directory is kept. EnvironmentFailed if the
-    tree cannot be entered here.
+    adapter_path: its import path besides Velodrome. Inside a tree this sets PYTHONPATH to both;
+    elsewhere the caller does. The working directory stays. EnvironmentFailed if the tree cannot be
+    entered here.
     """
     tree = environment.tree
     if tree is None:
@@ -59,14 +59,14 @@ def started(environment: Environment, adapter_path: str, words: Sequence[str]) -
     )
 
 
-def may_enter(framework: str) -> None:
-    """EnvironmentFailed where no tree can be entered: before one is built."""
+def require_tree_access(framework: str) -> None:
+    """Raise EnvironmentFailed if no tree can be entered here, before one is built."""
     tree = Path("/")
-    started(Environment(framework, "", tree, tree / "python", None, tree=tree), "", ())
+    launch_command(Environment(framework, "", tree, tree / "python", None, tree=tree), "", ())
 
 
 def _working_bwrap() -> str:
-    """Its path; empty if there is none, or none that may do its work here."""
+    """Its path; empty if it is missing, or not permitted here."""
     bwrap = shutil.which("bwrap")
     return bwrap if bwrap and _works(bwrap) else ""
 
@@ -85,10 +85,10 @@ def _by_bwrap(bwrap: str, tree: Path, variables: dict[str, str]) -> list[str]:
     # The signal of die-with-parent follows the parent's thread: the supervisor and tool_runs start
     # it from a thread that lives as long as the child.
     command = [bwrap, "--die-with-parent"]
-    binds, links = _of_tree(tree)
+    binds, links = _tree_binds(tree)
     for outside, inside in binds:
         command += ["--ro-bind", str(outside), f"/{inside}"]
-    node_binds, node_links = _of_node()
+    node_binds, node_links = _node_binds()
     for outside, inside in node_binds:
         command += ["--dev-bind-try", str(outside), f"/{inside}"]
     for inside, target in links + node_links:
@@ -101,11 +101,11 @@ def _by_bwrap(bwrap: str, tree: Path, variables: dict[str, str]) -> list[str]:
 
 
 def _by_chroot(tree: Path, variables: dict[str, str], words: list[str]) -> list[str]:
-    """Mounted over the tree's own /mnt, which nobody else sees."""
+    """Mounted over the tree's own /mnt, which no other process sees."""
     root = str(tree / "mnt")
     lines = [f"mount -t tmpfs velodrome {shlex.quote(root)}"]
-    binds, links = _of_tree(tree)
-    node_binds, node_links = _of_node()
+    binds, links = _tree_binds(tree)
+    node_binds, node_links = _node_binds()
     sides = [(one, "bind,ro") for one in binds] + [(one, "rbind") for one in node_binds]
     for (outside, inside), how in sides:
         source, place = shlex.quote(str(outside)), shlex.quote(f"{root}/{inside}")
@@ -123,8 +123,8 @@ def _by_chroot(tree: Path, variables: dict[str, str], words: list[str]) -> list[
     return ["unshare", "--mount", "--fork", "--kill-child", "sh", "-ec", "\n".join(lines)]
 
 
-def _of_tree(tree: Path) -> tuple[Binds, Links]:
-    """Its system folders, and Velodrome."""
+def _tree_binds(tree: Path) -> tuple[Binds, Links]:
+    """The tree's system folders, and Velodrome."""
     package = Path(velodrome.__file__ or "").parent
     binds: Binds = [
         ((package / "__init__.py").resolve(), f"{IMPORTS[1:]}/velodrome/__init__.py"),
@@ -134,14 +134,14 @@ def _of_tree(tree: Path) -> tuple[Binds, Links]:
     return binds + found[0], found[1]
 
 
-def _of_node() -> tuple[Binds, Links]:
+def _node_binds() -> tuple[Binds, Links]:
     return _sorted_out(
         place for place in sorted(Path("/").iterdir()) if place.name not in (*SYSTEM, IMPORTS[1:])
     )
 
 
 def _sorted_out(places: Iterable[Path]) -> tuple[Binds, Links]:
-    """Folders to bind and links to make again; files below / are nobody's business."""
+    """Folders to bind and links to create; files directly below / are skipped."""
     binds: Binds = []
     links: Links = []
     for place in places:

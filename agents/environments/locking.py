@@ -1,9 +1,9 @@
-"""Renews the locks of a framework: `velodrome envs lock FRAMEWORK...`.
+"""Renewal of a framework's locks: `velodrome envs lock FRAMEWORK...`.
 
-A lock is a requirements file with exact versions and sha256 hashes. It names no index, no file and
-no machine, so that any mirror serves it. Its hashes are those of the default index, all of them,
-whatever part of it a mirror on this machine keeps; only what that index does not have (a local
-version such as 2.13.0+cpu) is taken from the extra indexes and folders that pip is configured with.
+A lock is a requirements file with exact versions and sha256 hashes. It names no index, file or
+machine, so any mirror serves it. Its hashes are all those of the default index, whatever a local
+mirror keeps; only versions that the index lacks (local ones such as 2.13.0+cpu) come from pip's
+configured extra indexes and folders.
 """
 
 import os
@@ -16,7 +16,7 @@ import uv
 
 from velodrome.agents.environments.debian_locking import renew_debian
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.frameworks import framework_named
+from velodrome.agents.environments.frameworks import find_framework
 from velodrome.agents.environments.pip_configuration import (
     PackageSources,
     read_sources,
@@ -31,11 +31,11 @@ LEAK = re.compile(r"://|--index|--extra-index|--find-links|^\s*-[if]\b|@ |^/", r
 
 
 def renew(framework: str, environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
-    """Resolve each lock of the recipe anew from its requirements, and write it.
+    """Resolve each lock of the recipe again from its requirements, and write it.
 
     EnvironmentFailed if one cannot be resolved; RecipeError if there is no such framework.
     """
-    recipe = read_recipe(Path(framework_named(framework, environ).folder), locked=False)
+    recipe = read_recipe(Path(find_framework(framework, environ).folder), locked=False)
     if recipe.kind == "debian":
         return renew_debian(framework, recipe, environ)
     sources = read_sources(environ)
@@ -47,7 +47,7 @@ def renew(framework: str, environ: Mapping[str, str] = os.environ) -> tuple[Path
 
 
 def resolve(lock: Lock, sources: PackageSources, environ: Mapping[str, str]) -> str:
-    """The text of the lock, for its platforms and every Python from its oldest on."""
+    """Resolve a lock for its platforms and every Python from its oldest on."""
     local = any("+" in requirement for requirement in lock.requirements)
     text = _compile(lock.requirements, lock, sources if local else sources.public, (), environ)
     if local:
@@ -60,9 +60,9 @@ def resolve(lock: Lock, sources: PackageSources, environ: Mapping[str, str]) -> 
 
 
 def resolve_here(lock: Lock, sources: PackageSources, environ: Mapping[str, str]) -> str:
-    """As resolve, by whatever pip on this machine is configured with: folders, extra indexes.
+    """Resolve a lock with pip's configuration on this machine: folders, extra indexes.
 
-    The hashes are those of the files found there, and may be fewer than the default index has.
+    The hashes are those of the files found there, possibly fewer than the default index has.
     """
     text = _compile(lock.requirements, lock, sources, (), environ)
     if LEAK.search(text):
@@ -71,7 +71,7 @@ def resolve_here(lock: Lock, sources: PackageSources, environ: Mapping[str, str]
 
 
 def blocks(text: str) -> dict[str, str]:
-    """A lock cut into its pins: the first line up to its hashes, to the whole."""
+    """Split a lock into its pins: the first line up to its hashes, mapped to the whole."""
     cut = re.split(r"^(?=[a-zA-Z0-9])", text, flags=re.MULTILINE)
     return {block.split("\\")[0].strip(): block for block in cut if block.strip()}
 
@@ -110,15 +110,15 @@ def _command(lock: Lock, arguments: Sequence[str]) -> list[str]:
 
 
 def _constraints(requirements: Sequence[str]) -> list[str]:
-    """What an archive of source is built with, be it only to be asked what it needs.
+    """Build dependencies of source archives, needed even to read their metadata.
 
-    As in the build itself these are the lock's own packages. A constraint may name no extra.
+    They are the lock's own packages, as in the build. A constraint may not name extras.
     """
     return [requirement for requirement in requirements if "[" not in requirement]
 
 
 def _project(lock: Lock) -> str:
-    """What uv is told of the platforms, by the only way in which a universal lock can be told."""
+    """The platforms for uv, in the only form that a universal lock accepts."""
     scope = f'environments = ["{_scope(lock)}"]'
     return f'[project]\nname = "lock"\nversion = "0"\n[tool.uv]\n{scope}\n'
 
@@ -134,7 +134,7 @@ def _scope(lock: Lock) -> str:
 
 
 def _without_scope(text: str, lock: Lock) -> str:
-    """Markers that hold wherever the recipe offers the lock say nothing: leave them out."""
+    """Drop markers that are true wherever the recipe offers the lock."""
     for part in _scope(lock).split(" and "):
         text = text.replace(f" and {part}", "").replace(f"; {part} and ", "; ")
         text = text.replace(f" ; {part}", "")
@@ -150,5 +150,5 @@ def _next(minor: str) -> str:
 
 
 def _without_uv(environ: Mapping[str, str]) -> dict[str, str]:
-    """A lock shall not depend on what one user has told uv."""
+    """A lock must not depend on one user's uv settings."""
     return {name: value for name, value in environ.items() if not name.startswith("UV_")}

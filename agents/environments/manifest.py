@@ -1,4 +1,4 @@
-"""What an environment holds, file by file, written when it is built and compared later."""
+"""The manifest of an environment: its files, written at the build and compared later."""
 
 import base64
 import csv
@@ -15,8 +15,8 @@ NOT_LISTED = (MANIFEST, "velodrome-environment.json", ".lock")
 Entries = Mapping[str, str]  # path inside the environment -> `<sha256> <size>`, or `-> <target>`
 
 
-def take(folder: Path) -> Entries:
-    """What is there now. Reads every byte: about 1 s per GB."""
+def scan(folder: Path) -> Entries:
+    """List and hash all files. Reads every byte: about 1 s per GB."""
     paths = sorted(_walk(folder))
     # hashlib lets go of the interpreter lock, so threads help.
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
@@ -32,15 +32,15 @@ def write(folder: Path, entries: Entries) -> None:
 
 
 def read(folder: Path) -> Entries:
-    """OSError if there is none."""
+    """Read a manifest. OSError if there is none."""
     lines = (folder / MANIFEST).read_text().splitlines()
     return {path: entry for entry, path in (line.split("  ", 1) for line in lines)}
 
 
-def harm(folder: Path) -> str:
-    """The first file that is gone or of another size, in words; empty if there is none.
+def find_missing(folder: Path) -> str:
+    """Describe the first missing or resized file; empty if there is none.
 
-    No byte is read: a tenth of a second for 20,000 files.
+    No file is read: 0.1 s for 20,000 files.
     """
     for path, entry in read(folder).items():
         try:
@@ -52,12 +52,12 @@ def harm(folder: Path) -> str:
     return ""
 
 
-def change(folder: Path) -> str:
-    """The first file that was added, is gone or was changed, in words; empty if there is none.
+def find_change(folder: Path) -> str:
+    """Describe the first added, missing or changed file; empty if there is none.
 
-    Bytes are read only of files that the kernel says were touched since the manifest was written
-    (st_ctime, which no program can set): a fifth of a second for 20,000 files. Touched is not yet
-    changed: another link to a file counts. OSError and ValueError if there is no manifest.
+    Only files touched since the manifest was written are read (st_ctime, which no program can set):
+    0.2 s for 20,000 files. A touched file may be unchanged: another link to a file counts. OSError
+    and ValueError if there is no manifest.
     """
     written_ns = (folder / MANIFEST).stat().st_mtime_ns
     missing = _entries(folder, written_ns).copy()
@@ -74,7 +74,7 @@ def change(folder: Path) -> str:
 
 
 def _statuses(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    """As _walk, without a Path per file, which would take as long as all else."""
+    """Like _walk, without a Path per file, which would double the time."""
     waiting = [""]
     while waiting:
         place = waiting.pop()
@@ -88,14 +88,14 @@ def _statuses(folder: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def libraries(folder: Path) -> tuple[str, ...]:
-    """The paths of its shared libraries. OSError and ValueError if there is no manifest."""
+    """List the paths of shared libraries. OSError and ValueError if there is no manifest."""
     written_ns = (folder / MANIFEST).stat().st_mtime_ns
     return tuple(path for path in _entries(folder, written_ns) if ".so" in Path(path).suffixes)
 
 
 @functools.lru_cache(maxsize=4)
 def _entries(folder: Path, written_ns: int) -> dict[str, str]:
-    """As read; a manifest of 20,000 lines takes 40 ms."""
+    """As in read; a manifest of 20,000 lines takes 40 ms."""
     return dict(read(folder))
 
 
@@ -104,7 +104,7 @@ def size_bytes(entries: Entries) -> int:
 
 
 def differences(before: Entries, now: Entries) -> tuple[str, ...]:
-    """One line per file that is gone, changed or new. Bytecode that Python added is no change."""
+    """List missing, changed and new files. New bytecode does not count."""
     gone = [f"{path} is gone" for path in before if path not in now]
     changed = [
         f"{path} was changed" for path in before if now.get(path, before[path]) != before[path]
@@ -114,18 +114,18 @@ def differences(before: Entries, now: Entries) -> tuple[str, ...]:
 
 
 def distributions(entries: Entries) -> Mapping[str, str]:
-    """Installed packages: name -> version, by their `.dist-info` folders."""
+    """Map installed packages to versions, from their `.dist-info` folders."""
     folders = {Path(path).parent.name for path in entries if path.endswith(".dist-info/METADATA")}
     pairs = (folder.removesuffix(".dist-info").rsplit("-", 1) for folder in folders)
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
-def unlike_wheel(folder: Path, entries: Entries) -> tuple[str, ...]:
-    """Files that differ from what their own wheel's RECORD says.
+def differing_from_wheel(folder: Path, entries: Entries) -> tuple[str, ...]:
+    """List files that differ from their wheel's RECORD.
 
-    uv checks a wheel's hash when it downloads it, not what it later copies out of its cache. What
-    describes a wheel (*.dist-info) is left out: it may have been changed when the wheel was
-    published under another version, as that of cntk 2.7.post2 was, and decides nothing that runs.
+    uv checks a wheel's hash when it downloads it, not the copy from its cache. Metadata
+    (*.dist-info) is left out: some wheels were published with changed metadata (cntk 2.7.post2),
+    which does not affect the code.
     """
     return tuple(
         path
@@ -138,7 +138,7 @@ def unlike_wheel(folder: Path, entries: Entries) -> tuple[str, ...]:
 
 
 def _recorded(record: Path, folder: Path) -> Iterator[tuple[str, str]]:
-    """Path inside the environment and sha256 of each file that a RECORD has a hash for."""
+    """Path in the environment and sha256 of each file that a RECORD has a hash for."""
     site_packages = record.parent.parent
     with record.open(newline="") as lines:
         for row in csv.reader(lines):

@@ -1,6 +1,6 @@
-"""Whether an environment works without any network: a small model, run where there is none.
+"""Check that an environment works offline: a small model, run without a network.
 
-The worker gets a network namespace of its own, in which nothing is up, not even loopback.
+The worker gets a network namespace with no interface up, not even loopback.
 """
 
 import shutil
@@ -12,7 +12,7 @@ from velodrome.adapters.registry import Framework
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.tool_runs import run_tool
-from velodrome.agents.environments.trial_runs import problem_of, request_of, run_worker
+from velodrome.agents.environments.trial_runs import check_request, describe_problem, run_trial
 
 # Dense layers only: whoever computes gradients at all can run it.
 MODEL, BATCH_SIZE = "autoencoder-400-200-100/ae1", 2
@@ -23,7 +23,7 @@ _WAYS = (("--net",), ("--map-current-user", "--net"))
 
 
 def without_network(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """What stands before a command that shall have no network. EnvironmentFailed if nothing can."""
+    """Return a command prefix that removes the network. EnvironmentFailed if none works."""
     unshare = shutil.which("unshare", path=environ.get("PATH"))
     said = "there is no `unshare`"
     for way in _WAYS if unshare else ():
@@ -46,9 +46,9 @@ def offline_problems(
     environ: Mapping[str, str],
     prefix: tuple[str, ...],
 ) -> tuple[str, ...]:
-    """What goes wrong when it computes and verifies a small model under the prefix."""
+    """List the problems when it computes and verifies a small model under the prefix."""
     reference = environment.cache_folder / "offline.npz"
-    asked = request_of(framework)._replace(
+    asked = check_request(framework)._replace(
         model=MODEL, batch_size=BATCH_SIZE, reference=str(reference), timing=_BRIEF
     )
     try:
@@ -66,10 +66,10 @@ def _said(
     environ: Mapping[str, str],
     prefix: tuple[str, ...],
 ) -> tuple[str, ...]:
-    """A model that the framework cannot express says nothing of networks."""
-    ran = run_worker(environment, framework, request, environ, prefix)
+    """A model that the framework cannot express is no network problem."""
+    ran = run_trial(environment, framework, request, environ, prefix)
     if ran.tool.ok and any(isinstance(event, Finished) for event in ran.events):
         return ()
     if any(isinstance(event, Failed) and event.status == "unsupported" for event in ran.events):
         return ()
-    return (f"without a network, {request.action} of {MODEL} fails: {problem_of(ran)}",)
+    return (f"without a network, {request.action} of {MODEL} fails: {describe_problem(ran)}",)

@@ -1,4 +1,4 @@
-"""The OpenBLAS libraries of an environment, tried in children and remembered beside its caches."""
+"""The OpenBLAS libraries of an environment, tested in child processes; results are stored."""
 
 import functools
 import hashlib
@@ -12,16 +12,16 @@ from pathlib import Path
 from velodrome.agents.environments.core_types import (
     OF_THE_USER,
     VARIABLE,
-    Choice,
-    Named,
+    CoreTypeSetting,
+    KernelChoice,
+    OpenBlasRun,
     Probe,
-    Seen,
-    choose,
+    choose_core_type,
     cpu_flags,
-    take,
+    try_setting,
 )
 from velodrome.agents.environments.environment import Environment
-from velodrome.agents.environments.launch import started
+from velodrome.agents.environments.launch import launch_command
 from velodrome.agents.environments.tool_runs import run_tool
 
 DEADLINE_S = 30.0
@@ -43,55 +43,58 @@ _PLACES = (
 )
 
 
-def choice_for(
+def choose_kernels(
     environment: Environment, import_path: str, environ: Mapping[str, str] = os.environ
-) -> Choice:
-    """What this environment's workers get on this CPU; tried once, then read.
+) -> KernelChoice:
+    """Choose the kernels for this environment on this CPU; tested once, then read.
 
-    The user's own word (VELODROME_OPENBLAS_CORETYPE) or the recipe's decides where there is one.
-    What the shell happens to export as OPENBLAS_CORETYPE is none: it was set for other programs.
-    EnvironmentFailed if the environment is a tree that cannot be entered.
+    The user's setting (VELODROME_OPENBLAS_CORETYPE) or the recipe's wins. The shell's
+    OPENBLAS_CORETYPE is ignored: it was set for other programs. EnvironmentFailed if the
+    environment is a tree that cannot be entered.
     """
-    named = _named(environment, environ)
-    files = libraries(environment)
+    named = _user_setting(environment, environ)
+    files = find_openblas_files(environment)
     if not files:
-        return Choice(setting=named.setting, named_by=named.by) if named else Choice()
+        return KernelChoice(setting=named.setting, named_by=named.by) if named else KernelChoice()
     cpuinfo = _cpuinfo()
     key = _key(cpuinfo, environment, files, named)
     kept = environment.cache_folder / FILE.format(key[:12])
     known = _read(kept, key)
     if known is None:
-        known = _tried(environment, import_path, files, named)
+        known = _choose(environment, import_path, files, named)
         _write(kept, key, known)
     return known
 
 
-def _named(environment: Environment, environ: Mapping[str, str]) -> Named | None:
+def _user_setting(environment: Environment, environ: Mapping[str, str]) -> CoreTypeSetting | None:
     if setting := dict(environment.variables).get(VARIABLE):
-        return Named(setting, "environment.toml")
+        return CoreTypeSetting(setting, "environment.toml")
     if setting := environ.get(OF_THE_USER):
-        return Named(setting, OF_THE_USER)
+        return CoreTypeSetting(setting, OF_THE_USER)
     return None
 
 
-def _tried(
-    environment: Environment, import_path: str, files: tuple[Path, ...], named: Named | None
-) -> Choice:
-    probe = probe_in(environment, import_path, files)
+def _choose(
+    environment: Environment,
+    import_path: str,
+    files: tuple[Path, ...],
+    named: CoreTypeSetting | None,
+) -> KernelChoice:
+    probe = make_probe(environment, import_path, files)
     flags = cpu_flags(_cpuinfo())
-    return take(named, flags, probe) if named else choose(flags, probe)
+    return try_setting(named, flags, probe) if named else choose_core_type(flags, probe)
 
 
-def probe_in(environment: Environment, import_path: str, files: tuple[Path, ...]) -> Probe:
-    """What these files run under a core type: a child of the environment's interpreter each time.
+def make_probe(environment: Environment, import_path: str, files: tuple[Path, ...]) -> Probe:
+    """Return a function that tests a core type in a child of the environment's interpreter.
 
-    It has the recipe's variables, as a worker has them.
+    The child has the recipe's variables, as a worker has.
     """
     return lambda setting: _probe(environment, import_path, files, setting)
 
 
-def libraries(environment: Environment) -> tuple[Path, ...]:
-    """Files that may be an OpenBLAS, each once whatever links to it, in the order of names.
+def find_openblas_files(environment: Environment) -> tuple[Path, ...]:
+    """List candidate OpenBLAS files, each once however many links it has, by name.
 
     A link inside a tree is left out: from outside it leads to the node's own files.
     """
@@ -103,7 +106,7 @@ def libraries(environment: Environment) -> tuple[Path, ...]:
 
 def _probe(
     environment: Environment, import_path: str, files: tuple[Path, ...], setting: str
-) -> tuple[Seen, ...] | None:
+) -> tuple[OpenBlasRun, ...] | None:
     base = environment.tree
     places = [f"/{path.relative_to(base)}" if base else str(path) for path in files]
     passed = {name: value for name, value in os.environ.items() if name in _PASSED_THROUGH}
@@ -117,17 +120,17 @@ def _probe(
         **({VARIABLE: setting} if setting else {}),
     }
     run = run_tool(
-        started(environment, "", ["-B", "-m", MODULE, *places]),
+        launch_command(environment, "", ["-B", "-m", MODULE, *places]),
         environ=variables,
         cwd=Path(tempfile.gettempdir()),
         deadline_s=DEADLINE_S,
     )
-    return _seen(run.output) if run.ok else None
+    return _parse_runs(run.output) if run.ok else None
 
 
-def _seen(output: str) -> tuple[Seen, ...]:
+def _parse_runs(output: str) -> tuple[OpenBlasRun, ...]:
     lines = (line for line in output.splitlines() if line.startswith("{"))
-    return tuple(Seen(**json.loads(line)) for line in lines)
+    return tuple(OpenBlasRun(**json.loads(line)) for line in lines)
 
 
 @functools.cache
@@ -139,29 +142,29 @@ def _cpuinfo() -> str:
 
 
 def _key(
-    cpuinfo: str, environment: Environment, files: tuple[Path, ...], named: Named | None
+    cpuinfo: str, environment: Environment, files: tuple[Path, ...], named: CoreTypeSetting | None
 ) -> str:
-    """Of all that decides: the CPU, each library's file, and what is done with them here."""
+    """Hash of all that decides: the CPU, each library's file, and the test."""
     model = [line for line in cpuinfo.splitlines() if line.startswith(("model name", "flags"))]
     stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     told = json.dumps([PROBE_VERSION, model, stats, environment.variables, named and asdict(named)])
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def _read(file: Path, key: str) -> Choice | None:
+def _read(file: Path, key: str) -> KernelChoice | None:
     try:
         fields = json.loads(file.read_text())
         if fields.pop("key") != key:
             return None
         for side in ("own", "run"):
-            fields[side] = tuple(Seen(**seen) for seen in fields[side])
-        return Choice(**fields)
+            fields[side] = tuple(OpenBlasRun(**seen) for seen in fields[side])
+        return KernelChoice(**fields)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # not there, or not whole: tried again
 
 
-def _write(file: Path, key: str, choice: Choice) -> None:
-    """Whole or not at all; where it cannot be written it is tried again the next time."""
+def _write(file: Path, key: str, choice: KernelChoice) -> None:
+    """Atomic. If it cannot be written, the test runs again next time."""
     text = json.dumps({"key": key, **asdict(choice)}, indent=2, sort_keys=True)
     part = file.with_name(f".{file.name}.{os.getpid()}")
     try:

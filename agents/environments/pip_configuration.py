@@ -1,7 +1,7 @@
-"""Where pip gets packages on this node, told to uv, which does not read pip's configuration.
+"""pip's package sources on this node, passed to uv, which does not read pip's configuration.
 
-pip's `constraint` is not passed on: a lock names exact versions, so a constraint could only make it
-fail. What the user told uv itself (UV_ variables, SSL_CERT_FILE) wins over what pip says.
+pip's `constraint` is not passed on: a lock has exact versions, so it could only fail. The user's
+settings for uv (UV_ variables, SSL_CERT_FILE) override pip's.
 """
 
 import ast
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from velodrome.agents.environments.absolute_variables import absolute, absolute_path
+from velodrome.agents.environments.absolute_variables import make_path_absolute, make_paths_absolute
 
 ASK_DEADLINE_S = 30
 # Later sections win, as in pip: the command's own over the general one, a variable over both.
@@ -24,7 +24,7 @@ _TRUE = ("1", "true", "yes", "on")
 
 @dataclass(frozen=True)
 class PackageSources:
-    """Indexes, folders of wheels and certificates, as pip names them."""
+    """Indexes, folders of wheels and certificates, in pip's terms."""
 
     index_url: str = ""
     extra_index_urls: tuple[str, ...] = ()
@@ -37,12 +37,12 @@ class PackageSources:
 
     @property
     def fingerprint(self) -> str:
-        """Changes when a package might newly be found."""
+        """Changes when a package may newly be found."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
 
     @property
     def public(self) -> "PackageSources":
-        """Without what only adds to the default index: the source of complete sets of hashes."""
+        """Without additions to the default index: the source of complete sets of hashes."""
         return PackageSources(
             index_url=self.index_url,
             cert=self.cert,
@@ -53,11 +53,11 @@ class PackageSources:
 
 
 def read_sources(environ: Mapping[str, str] = os.environ) -> PackageSources:
-    """What pip on this node is configured with; its variables alone where there is no pip.
+    """Read pip's configuration on this node; only its variables if there is no pip.
 
-    Paths are from where this process stands, as those of a pip that is run here would be.
+    Relative paths are resolved from this process' folder, as pip would.
     """
-    environ = absolute(environ)
+    environ = make_paths_absolute(environ)
     for python in _pythons(environ):
         listing = _ask(python, environ)
         if listing is not None:
@@ -66,7 +66,7 @@ def read_sources(environ: Mapping[str, str] = os.environ) -> PackageSources:
 
 
 def parse_listing(listing: str) -> PackageSources:
-    """The output of `pip config list`: lines such as global.find-links='/a /b'."""
+    """Parse the output of `pip config list`: lines such as global.find-links='/a /b'."""
     settings: dict[str, str] = {}
     for section in _SECTIONS:
         for line in listing.splitlines():
@@ -77,7 +77,7 @@ def parse_listing(listing: str) -> PackageSources:
 
 
 def parse_variables(environ: Mapping[str, str]) -> PackageSources:
-    """PIP_FIND_LINKS and its like."""
+    """Parse PIP_FIND_LINKS and similar variables."""
     settings = {
         name.removeprefix("PIP_").lower(): value
         for name, value in environ.items()
@@ -87,7 +87,7 @@ def parse_variables(environ: Mapping[str, str]) -> PackageSources:
 
 
 def uv_variables(sources: PackageSources, environ: Mapping[str, str]) -> dict[str, str]:
-    """What to add to uv's environment. A variable that the user has set is left out."""
+    """Return variables to add for uv, except those that the user has set."""
     told = {
         "UV_DEFAULT_INDEX": sources.index_url,
         "UV_INDEX": " ".join(sources.extra_index_urls),
@@ -116,7 +116,7 @@ def uv_variables(sources: PackageSources, environ: Mapping[str, str]) -> dict[st
 
 
 def uv_arguments(sources: PackageSources) -> tuple[str, ...]:
-    """What uv takes no variable for."""
+    """Return the arguments for settings that uv has no variable for."""
     return ("--no-index",) if sources.no_index else ()
 
 
@@ -135,18 +135,18 @@ def _sources(settings: Mapping[str, str]) -> PackageSources:
 
 
 def _from_here(sources: PackageSources) -> PackageSources:
-    """A configuration file may hold relative paths, too."""
+    """A configuration file may also contain relative paths."""
     return replace(
         sources,
-        index_url=absolute_path(sources.index_url),
-        extra_index_urls=tuple(map(absolute_path, sources.extra_index_urls)),
-        find_links=tuple(map(absolute_path, sources.find_links)),
-        cert=absolute_path(sources.cert),
+        index_url=make_path_absolute(sources.index_url),
+        extra_index_urls=tuple(map(make_path_absolute, sources.extra_index_urls)),
+        find_links=tuple(map(make_path_absolute, sources.find_links)),
+        cert=make_path_absolute(sources.cert),
     )
 
 
 def _unquoted(value: str) -> str:
-    """pip prints each value as Python would."""
+    """pip prints each value as a Python literal."""
     try:
         return str(ast.literal_eval(value))
     except (ValueError, SyntaxError):
@@ -154,7 +154,7 @@ def _unquoted(value: str) -> str:
 
 
 def _pythons(environ: Mapping[str, str]) -> Iterator[str]:
-    """Who might have pip: our own interpreter (a venv of uv has none), its base, PATH's."""
+    """Interpreters that may have pip: our own (uv's venvs lack it), its base, PATH's."""
     yield sys.executable
     yield getattr(sys, "_base_executable", sys.executable)
     found = shutil.which("python3", path=environ.get("PATH"))

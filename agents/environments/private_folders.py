@@ -1,4 +1,4 @@
-"""Folders for the user alone, whatever the umask: what lies in them is run, or believed."""
+"""Private folders, whatever the umask: their content is executed or trusted."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ _PRIVATE = 0o700
 
 
 def make_private(folder: Path) -> None:
-    """With its parents, which are private too where they are missing; one that is there stays."""
+    """Create a folder and its missing parents for this user alone; existing ones stay."""
     if not folder.parent.is_dir():
         make_private(folder.parent)
     folder.mkdir(mode=_PRIVATE, exist_ok=True)

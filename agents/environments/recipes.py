@@ -1,4 +1,4 @@
-"""How a framework's environment is made: its `environment.toml`, read and checked."""
+"""A framework's recipe, `environment.toml`: parsed and validated."""
 
 import difflib
 import hashlib
@@ -22,7 +22,7 @@ Accelerator = Annotated[str, Field(pattern=rf"^({NAME})$")]
 
 
 class RecipeError(Exception):
-    """An environment.toml, or the folder that should hold one, that its author can mend.
+    """A faulty environment.toml, or its folder; its author can fix it.
 
     Exit status 2. where is `file` or `file:key`.
     """
@@ -40,17 +40,17 @@ Strings = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 def variable_for(framework: str, what: str = "PYTHON") -> str:
-    """The variable by which a user points at something of one framework."""
+    """Return the name of a framework's variable, such as VELODROME_PYTHON_NUMPY."""
     return f"VELODROME_{what}_{framework.upper().replace('-', '_')}"
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Source:
-    """A source folder that the user has, installed on top of a lock's packages.
+    """A source folder of the user's, installed on top of a lock's packages.
 
-    what: which one, said when none is named. contains: a file by which it is known. prepare: a
-    command run in a copy of it before it is installed, `{environment}` standing for the folder of
-    the environment.
+    what: its description, for the error if none is named. contains: a file that identifies it.
+    prepare: a command run in a copy before its installation; `{environment}` stands for the
+    environment's folder.
     """
 
     what: str
@@ -67,11 +67,10 @@ class Checkout:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Library:
-    """A shared library that a package links against and never calls: see stand_ins.
+class StubLibrary:
+    """A shared library that a package links against and never calls (see stub_libraries).
 
-    file is its name, into the folder in site-packages where it is looked for, symbols all that is
-    asked of it when it is loaded.
+    file: its name. into: its folder in site-packages. symbols: all that the loader looks up in it.
     """
 
     file: Annotated[str, Field(pattern=r"^[\w.+-]+$")]
@@ -83,12 +82,11 @@ class Library:
 class Lock:
     """One committed lock: exact versions with their sha256 hashes, and where it serves.
 
-    devices: the accelerators that it serves: `cpu`, `cuda13` (and whatever runs CUDA 13), or `gpu`
-    for any. platforms such as `linux-x86_64`, empty: any. python: the minors it was made for, the
-    preferred first. size_mb is what the finished environment takes, download_mb what a cold build
-    fetches; 0: not known. mend is what a user can do so that this lock's packages are found, said
-    when the next lock of the recipe is taken instead. libraries stand in for those that no package
-    has.
+    devices: the accelerators that it serves: `cpu`, `cuda13` (and newer drivers), or `gpu` for any.
+    platforms: such as `linux-x86_64`; empty: any. python: its minors, the preferred first. size_mb:
+    of the finished environment; download_mb: of a cold build; 0: unknown. mend: how the user can
+    make this lock's packages available, stated when the next lock is used instead. libraries: stubs
+    for those that no package has.
     """
 
     file: str
@@ -101,7 +99,7 @@ class Lock:
     mend: str = ""
     path: Path = Path()
     checkout: Checkout | None = None
-    libraries: tuple[Library, ...] = ()
+    libraries: tuple[StubLibrary, ...] = ()
 
     @property
     def text(self) -> bytes:
@@ -109,21 +107,21 @@ class Lock:
 
     @property
     def identity(self) -> bytes:
-        """All that decides what it makes: its text, and the content of what comes on top."""
+        """All that decides the result: its text, and the content installed on top."""
         source = f"\nsource {self.checkout.hash}".encode() if self.checkout else b""
         return self.text + source + "".join(f"\n{one}" for one in self.libraries).encode()
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Recipe:
-    """What environment.toml says.
+    """The content of environment.toml.
 
-    kind `uv`: locks, of which the first that serves the platform and is to be found is taken.
-    kind `debian`: the same, of packages of one suite of Debian, whose Python it is.
-    kind `existing`: python is the path of an interpreter; or there is a source, which the user
-    names, and locks of what it needs, as in `uv`. module is imported to prove that an
-    environment works. variables may name `{cache}`, the environment's writable folder. variants
-    and devices are for frameworks of the user's own; Velodrome's are in adapters.registry.
+    kind `uv`: the first of its locks that serves the platform and is found is installed. kind
+    `debian`: the same with packages of one Debian suite, whose Python it uses. kind `existing`:
+    python is an interpreter's path; or there is a source folder, which the user names, and locks of
+    its dependencies, as in `uv`. module: imported to prove that an environment works. variables may
+    contain `{cache}`, the environment's writable folder. variants and devices: for the user's own
+    frameworks; Velodrome's are in adapters.registry.
     """
 
     kind: Literal["uv", "debian", "existing"]
@@ -131,7 +129,7 @@ class Recipe:
     module: str
     suite: str = ""
     python: Strings = ()
-    libraries: tuple[Library, ...] = ()  # before the locks, that its own mistakes are told
+    libraries: tuple[StubLibrary, ...] = ()  # before the locks, that its own mistakes are told
     locks: tuple[Lock, ...] = ()
     source: Source | None = None
     variables: dict[str, str] = Field(default_factory=dict)
@@ -140,7 +138,7 @@ class Recipe:
     file: Path = Path()
 
     def locks_for(self, accelerator: str, platform: str = "") -> tuple[Lock, ...]:
-        """In order of preference, the newest CUDA first. Without a platform: of all platforms."""
+        """List locks by preference, the newest CUDA first. No platform: of all platforms."""
         ranked = [(rank(accelerator, lock.devices), lock) for lock in self.locks]
         fitting = [
             (found, lock)
@@ -151,9 +149,9 @@ class Recipe:
         return tuple(lock for _, lock in sorted(fitting, key=lambda pair: pair[0]))
 
     def lock_hash(self, device: str) -> str:
-        """The same on every machine: kind, every lock for the device in order, its Pythons.
+        """Hash kind, every lock for the device in order, and their Pythons; equal everywhere.
 
-        All locks count, because which of them a node can serve is known only there.
+        All locks count, because only a node knows which of them it can install.
         """
         digest = hashlib.sha256(self.kind.encode())
         for lock in self.locks_for(device):
@@ -166,9 +164,9 @@ _RECIPE = TypeAdapter(Recipe)
 
 
 def read_recipe(folder: Path, *, locked: bool = True) -> Recipe:
-    """The recipe of a framework's folder. RecipeError names the file, the key and the mend.
+    """Read a framework's recipe. RecipeError names the file, the key and the fix.
 
-    locked: every lock that it names must be there.
+    locked: every lock that it names must exist.
     """
     file = folder / FILE_NAME
     try:
@@ -192,9 +190,9 @@ def read_recipe(folder: Path, *, locked: bool = True) -> Recipe:
 
 
 def _complete_locks(fields: dict[str, Any], folder: Path) -> None:
-    """A lock serves the recipe's Pythons unless it names its own; its file lies under locks/.
+    """A lock has the recipe's Pythons unless it names its own; its file is in locks/.
 
-    The recipe's libraries come on top of each.
+    The recipe's libraries are added to each.
     """
     locks = fields.get("locks", [])
     for lock in locks if isinstance(locks, list) else []:
@@ -205,7 +203,7 @@ def _complete_locks(fields: dict[str, Any], folder: Path) -> None:
 
 
 def _require_whole(recipe: Recipe) -> None:
-    """What no single field's type can say."""
+    """Rules across several fields."""
     file = str(recipe.file)
     if recipe.kind == "existing" and not recipe.source and len(recipe.python) != 1:
         mend = 'Give the path of one interpreter: python = "/path/to/bin/python"'
@@ -256,13 +254,15 @@ def _explained(file: Path, error: ValidationError) -> RecipeError:
 
 
 def _keys(place: tuple[int | str, ...]) -> Iterable[str]:
-    owner: type = {"locks": Lock, "libraries": Library, "source": Source}.get(str(place[0]), Recipe)
+    owner: type = {"locks": Lock, "libraries": StubLibrary, "source": Source}.get(
+        str(place[0]), Recipe
+    )
     own = ("path", "checkout") if owner is Lock else ("file",) if owner is Recipe else ()
     return (name for name in owner.__annotations__ if name not in own)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence that helps whoever mistyped a name."""
+    """Return a sentence with the nearest name."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}"

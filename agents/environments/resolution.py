@@ -1,4 +1,4 @@
-"""An environment on disk, or an interpreter of the user's, made ready to run workers."""
+"""Environments on disk, or a user's interpreter, prepared to run workers."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,16 +7,16 @@ from pathlib import Path
 from velodrome.agents.environments import disk_layout
 from velodrome.agents.environments.debian_builds import tree_of
 from velodrome.agents.environments.disk_layout import Record
-from velodrome.agents.environments.environment import Environment, filled
+from velodrome.agents.environments.environment import Environment, fill_variables
 from velodrome.agents.environments.existing import ask_interpreter
 from velodrome.agents.environments.private_folders import make_private
 from velodrome.agents.environments.recipes import Lock, Recipe
 
 
-def opened(
+def load_environment(
     root: Path, folder: Path, record: Record, recipe: Recipe | None, lock: Lock | None
 ) -> Environment:
-    """One that was built. recipe, lock: those of today that make it; None where none does."""
+    """Load a built one. recipe, lock: the current ones that produce it, or None."""
     environment = Environment(
         framework=record.framework,
         hash=record.hash,
@@ -33,7 +33,7 @@ def opened(
     return _with_cache(environment, recipe)
 
 
-def pointed_environment(
+def load_existing(
     root: Path,
     framework: str,
     recipe: Recipe,
@@ -41,7 +41,7 @@ def pointed_environment(
     named_by: str,
     environ: Mapping[str, str],
 ) -> Environment:
-    """The user's own interpreter. EnvironmentFailed if it does not run, with who names it."""
+    """Load the user's own interpreter. EnvironmentFailed, with its setting, if it does not run."""
     known = ask_interpreter(python, named_by, environ)
     environment = Environment(
         framework=framework,
@@ -57,7 +57,7 @@ def pointed_environment(
 
 
 def _with_cache(environment: Environment, recipe: Recipe | None) -> Environment:
-    with disk_layout.writing(environment.caches):
+    with disk_layout.explain_write_errors(environment.caches):
         make_private(environment.cache_folder)
-    variables = filled(recipe.variables, environment.cache_folder) if recipe else ()
+    variables = fill_variables(recipe.variables, environment.cache_folder) if recipe else ()
     return replace(environment, variables=variables)

@@ -1,4 +1,4 @@
-"""Installs a copy of a source folder into an environment whose packages are there already."""
+"""Installation of a copied source folder into an environment with its packages."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ PREPARE_DEADLINE_S = 1800
 
 
 def require_program(prepare: tuple[str, ...], environ: Mapping[str, str]) -> None:
-    """EnvironmentFailed, before anything is downloaded, if what prepares the source is missing."""
+    """Raise EnvironmentFailed, before any download, if the source's prepare tool is missing."""
     if prepare and not shutil.which(prepare[0], path=environ.get("PATH")):
         program = prepare[0]
         raise EnvironmentFailed(
@@ -30,10 +30,10 @@ def install_source(
     environ: Mapping[str, str],
     run_uv: Callable[[list[str]], ToolRun],
 ) -> ToolRun:
-    """Copy, prepare, install with the environment's own packages and nothing else.
+    """Copy, prepare, and install with the environment's own packages only.
 
-    prepare: a command run in the copy first, `{environment}` standing for the folder; empty: none.
-    EnvironmentFailed if it fails. The copy is gone afterwards.
+    prepare: a command run in the copy first, `{environment}` being the folder; empty: none.
+    EnvironmentFailed if it fails. The copy is removed afterwards.
     """
     copied = folder / ".source"
     try:

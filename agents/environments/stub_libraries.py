@@ -1,7 +1,7 @@
-"""Shared libraries that a package links against and never calls, as empty ones in their place.
+"""Stubs for shared libraries that a package links against and never calls.
 
-Each of their functions ends the process by SIGABRT. They are compiled where the environment is
-built, since nothing that is no package of a lock may come from elsewhere.
+Each function of a stub aborts the process (SIGABRT). Stubs are compiled where the environment is
+built, since all other files must come from packages of a lock.
 """
 
 import shutil
@@ -10,28 +10,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.recipes import Library
+from velodrome.agents.environments.recipes import StubLibrary
 from velodrome.agents.environments.tool_runs import run_tool
 
 COMPILERS = ("cc", "gcc", "clang")
 COMPILE_DEADLINE_S = 60
 
 
-def require_compiler(libraries: Sequence[Library], environ: Mapping[str, str]) -> None:
-    """EnvironmentFailed, before anything is downloaded, if there is none and one is needed."""
+def require_compiler(libraries: Sequence[StubLibrary], environ: Mapping[str, str]) -> None:
+    """Raise EnvironmentFailed, before any download, if a needed compiler is missing."""
     for library in libraries:
         _compiler(library, environ)
 
 
-def install_stand_ins(
-    libraries: Sequence[Library], site_packages: Path, environ: Mapping[str, str]
+def install_stub_libraries(
+    libraries: Sequence[StubLibrary], site_packages: Path, environ: Mapping[str, str]
 ) -> None:
-    """EnvironmentFailed if this node has no C compiler, or it fails."""
+    """Compile and install stubs. EnvironmentFailed without a working C compiler."""
     for library in libraries:
         _compile(library, site_packages / library.into / library.file, environ)
 
 
-def _compile(library: Library, target: Path, environ: Mapping[str, str]) -> None:
+def _compile(library: StubLibrary, target: Path, environ: Mapping[str, str]) -> None:
     command = [_compiler(library, environ), "-shared", "-fPIC", f"-Wl,-soname,{library.file}"]
     with tempfile.TemporaryDirectory() as place:
         source = Path(place, "stand_in.c")
@@ -49,12 +49,12 @@ def _compile(library: Library, target: Path, environ: Mapping[str, str]) -> None
         )
 
 
-def _source(library: Library) -> str:
+def _source(library: StubLibrary) -> str:
     functions = "".join(f"void {name}(void) {{ abort(); }}\n" for name in library.symbols)
     return f"#include <stdlib.h>\n{functions}"
 
 
-def _compiler(library: Library, environ: Mapping[str, str]) -> str:
+def _compiler(library: StubLibrary, environ: Mapping[str, str]) -> str:
     names = [environ["CC"]] if environ.get("CC") else COMPILERS
     for name in names:
         found = shutil.which(name, path=environ.get("PATH"))

@@ -1,4 +1,4 @@
-"""One run of a tool such as uv, pip or an interpreter: output kept, nothing left behind."""
+"""Runs of tools such as uv, pip or an interpreter: output kept, no process left behind."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ _DIE_WITH_PARENT = (
 
 @dataclass(frozen=True)
 class ToolRun:
-    """How a tool ended. output: the last lines of its stdout and stderr, as they came."""
+    """The end of a tool. output: the last lines of its stdout and stderr."""
 
     exit_status: int
     output: str
@@ -44,10 +44,10 @@ def run_tool(
     on_line: Callable[[str], None] = lambda line: None,
     pass_fds: Sequence[int] = (),
 ) -> ToolRun:
-    """Run the command in a session of its own, and kill all of it at the deadline or on any error.
+    """Run a command in its own session, and kill it all at the deadline or on any error.
 
-    It is killed too when this process dies by any signal. A program that does not exist ends with
-    status 127, as in a shell.
+    It is also killed if this process dies by any signal. A missing program ends with status 127, as
+    in a shell.
     """
     child = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command],
@@ -80,7 +80,7 @@ def run_tool(
 
 
 def _follow(child: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> str:
-    """All lines until the last writer closes the pipe; the last ones are returned."""
+    """Read all lines until the last writer closes the pipe; return the last ones."""
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     assert child.stdout is not None
     with child.stdout as lines:

@@ -1,4 +1,4 @@
-"""One worker started outside of any measurement, to see whether an environment works."""
+"""Trial runs: one worker outside of any measurement, to test an environment."""
 
 import os
 import tempfile
@@ -13,28 +13,28 @@ from velodrome.agents.environments import uv_messages
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.existing import NO_GPU, clean_environ
 from velodrome.agents.environments.import_path import import_path
-from velodrome.agents.environments.launch import started
+from velodrome.agents.environments.launch import launch_command
 from velodrome.agents.environments.tool_runs import ToolRun, run_tool
 
 DEADLINE_S = 300
 
 
 @dataclass(frozen=True)
-class WorkerRun:
-    """How the process ended, and the events it sent."""
+class TrialRun:
+    """The exit of the process, and its events."""
 
     tool: ToolRun
     events: tuple[object, ...]
 
 
-def run_worker(
+def run_trial(
     environment: Environment,
     framework: Framework,
     request: Request,
     environ: Mapping[str, str],
     prefix: tuple[str, ...] = (),
-) -> WorkerRun:
-    """prefix: a program that starts the worker in its turn, as `unshare`."""
+) -> TrialRun:
+    """Run a worker. prefix: a program that starts it, such as `unshare`."""
     reading, writing = os.pipe()
     with tempfile.TemporaryDirectory() as place, os.fdopen(reading) as events:
         path = Path(place) / "request.json"
@@ -42,7 +42,7 @@ def run_worker(
         words = ["-m", "velodrome.adapters.worker", str(path), str(writing)]
         try:
             run = run_tool(
-                [*prefix, *started(environment, framework.path, words)],
+                [*prefix, *launch_command(environment, framework.path, words)],
                 environ=_environ(environment, framework, environ),
                 cwd=Path(place),
                 deadline_s=DEADLINE_S,
@@ -50,17 +50,17 @@ def run_worker(
             )
         finally:
             os.close(writing)
-        return WorkerRun(run, tuple(protocol.decode(line) for line in events))
+        return TrialRun(run, tuple(protocol.decode(line) for line in events))
 
 
-def problem_of(ran: WorkerRun) -> str:
-    """What the worker said of its failure, else what was printed."""
+def describe_problem(ran: TrialRun) -> str:
+    """Return the worker's stated failure, or else its output."""
     reasons = [event.reason for event in ran.events if isinstance(event, protocol.Failed)]
     return reasons[-1] if reasons else uv_messages.cause(ran.tool.output)
 
 
-def request_of(framework: Framework) -> Request:
-    """A check: to import the framework and say its version."""
+def check_request(framework: Framework) -> Request:
+    """Build a check request: import the framework and return its version."""
     return Request(
         action="check",
         framework=framework.name,

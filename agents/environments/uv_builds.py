@@ -1,4 +1,4 @@
-"""Builds an environment with uv: a virtual environment, a lock installed in it, a manifest."""
+"""Builds with uv: a virtual environment, a lock installed in it, a manifest."""
 
 import errno
 import shutil
@@ -19,7 +19,7 @@ from velodrome.agents.environments.pip_configuration import (
 )
 from velodrome.agents.environments.recipes import Lock
 from velodrome.agents.environments.source_builds import install_source, require_program
-from velodrome.agents.environments.stub_libraries import install_stand_ins, require_compiler
+from velodrome.agents.environments.stub_libraries import install_stub_libraries, require_compiler
 from velodrome.agents.environments.tool_runs import ToolRun, run_tool
 
 INSTALL_DEADLINE_S = 3600
@@ -31,7 +31,7 @@ Progress = Callable[[str], None]
 
 
 class PackageNotFound(Exception):
-    """No configured index or folder offers a package of the lock; another lock may do."""
+    """No configured index or folder has a package of the lock; another lock may do."""
 
     def __init__(self, package: str, output: str) -> None:
         super().__init__(package)
@@ -41,7 +41,7 @@ class PackageNotFound(Exception):
 
 @dataclass(frozen=True)
 class UvBuild:
-    """All that decides one build, and what it is called when it fails."""
+    """The inputs of a build, and its name for messages."""
 
     framework: str
     module: str
@@ -54,9 +54,9 @@ class UvBuild:
 
 
 def build_into(folder: Path, build: UvBuild, on_progress: Progress) -> manifest.Entries:
-    """Fill the empty folder. What it then holds, also written there.
+    """Fill an empty folder; return its manifest, also written there.
 
-    PackageNotFound, or EnvironmentFailed with the reason; the folder is then to be thrown away.
+    PackageNotFound, or EnvironmentFailed with the reason; then discard the folder.
     """
     try:
         require_room(folder, build.framework, build.lock)
@@ -65,7 +65,7 @@ def build_into(folder: Path, build: UvBuild, on_progress: Progress) -> manifest.
         _make_venv(folder, build)
         _install(folder, build, on_progress)
         _install_checkout(folder, build, on_progress)
-        install_stand_ins(build.lock.libraries, _site_packages(folder, build), build.environ)
+        install_stub_libraries(build.lock.libraries, _site_packages(folder, build), build.environ)
         on_progress(f"checking {build.framework}: import {build.module}")
         _require_import(folder, build)
         entries = _require_unchanged(folder, build)
@@ -78,7 +78,7 @@ def build_into(folder: Path, build: UvBuild, on_progress: Progress) -> manifest.
 
 
 def require_room(folder: Path, framework: str, lock: Lock) -> None:
-    """Sooner than after a long download."""
+    """Check disk space before a long download."""
     free_mb = shutil.disk_usage(folder).free // _MB
     if free_mb < lock.size_mb:
         raise EnvironmentFailed(
@@ -118,12 +118,12 @@ def _install(folder: Path, build: UvBuild, on_progress: Progress) -> None:
 
 
 def _uv_compiles(build: UvBuild) -> bool:
-    """uv asks py_compile for what Python 3.6 does not have yet."""
+    """uv passes py_compile an option that Python 3.6 lacks."""
     return int(build.interpreter.minor.split(".")[1]) >= 7
 
 
 def _compile_bytecode(folder: Path, build: UvBuild) -> None:
-    """Whatever compiles: a package may hold files that are for another Python."""
+    """Errors are ignored: a package may hold files for another Python."""
     run_tool(
         [python_of(folder), "-m", "compileall", "-q", str(_site_packages(folder, build))],
         environ=clean_environ(build.environ),
@@ -176,8 +176,8 @@ def _require_import(folder: Path, build: UvBuild) -> None:
 
 
 def _require_unchanged(folder: Path, build: UvBuild) -> manifest.Entries:
-    entries = manifest.take(folder)
-    changed = manifest.unlike_wheel(folder, entries)
+    entries = manifest.scan(folder)
+    changed = manifest.differing_from_wheel(folder, entries)
     if changed:
         raise EnvironmentFailed(
             f"uv's cache holds a changed {changed[0]}: not what its wheel contained. Clear it with "
@@ -192,6 +192,7 @@ def _site_packages(folder: Path, build: UvBuild) -> Path:
 
 
 def python_of(folder: Path) -> Path:
+    """Return the path of an environment's interpreter."""
     return folder / "bin" / "python"
 
 
@@ -207,7 +208,7 @@ def _failed(folder: Path, build: UvBuild, run: ToolRun) -> EnvironmentFailed:
 
 
 def _disk_full(folder: Path, build: UvBuild, output: str) -> EnvironmentFailed:
-    """uv's cache may lie on another disk than the environments: tell how much each has left."""
+    """uv's cache may be on another disk than the environments: state the space of both."""
     cache = run_tool(
         [uv.find_uv_bin(), "cache", "dir"], environ=build.environ, cwd=Path("/"), deadline_s=30
     ).output.strip()

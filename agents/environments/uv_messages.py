@@ -1,4 +1,4 @@
-"""Why uv could not install a lock, read from what it printed, in one line with the mend."""
+"""Explanations of failed uv installs, from its output, in one line with a fix."""
 
 import re
 
@@ -20,11 +20,12 @@ _DISK_FULL = re.compile(r"No space left on device|os error 28\b|Disk quota excee
 
 
 def is_disk_full(output: str) -> bool:
+    """Return True if the output states a full disk or quota."""
     return _DISK_FULL.search(output) is not None
 
 
 def not_found(output: str) -> str:
-    """The pin that no configured index or folder offers; empty if the trouble is another."""
+    """Return the pin that no configured index or folder has; empty: another problem."""
     for pattern in _NOT_FOUND:
         match = pattern.search(output)
         if match:
@@ -33,13 +34,13 @@ def not_found(output: str) -> str:
 
 
 def _required(name: str, output: str) -> str:
-    """`==2.4.6`, where uv says that nobody knows the name, and then what was asked for."""
+    """`==2.4.6`, where uv reports an unknown name, and then the requirement."""
     match = re.search(rf"you require {re.escape(name)}(?:\{{[^}}]*\}})?(==[^\s,]+)", output)
     return match[1] if match else ""
 
 
 def explain(output: str, framework: str) -> str:
-    """The reason for a table. Disk and missing packages are the caller's, who knows more."""
+    """Explain a failure for a table. The caller explains full disks and missing packages."""
     other = _OTHER_BYTES.search(output)
     if other:
         return (
@@ -61,7 +62,7 @@ def explain(output: str, framework: str) -> str:
 
 
 def cause(output: str) -> str:
-    """uv's innermost cause, else its error, else its last line."""
+    """Return uv's innermost cause, else its error, else its last line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     for start in ("cause: ", "error: "):
         named = [line.removeprefix(start) for line in lines if line.startswith(start)]
@@ -71,7 +72,7 @@ def cause(output: str) -> str:
 
 
 def import_failed(framework: str, module: str, output: str) -> EnvironmentFailed:
-    """Of what was installed without complaint; output is that of the interpreter."""
+    """Describe a failed import after a successful install; output: the interpreter's."""
     return EnvironmentFailed(
         f"{framework} is installed, but `import {module}` fails: {cause(output)}. "
         "See the end of its log",
@@ -80,4 +81,5 @@ def import_failed(framework: str, module: str, output: str) -> EnvironmentFailed
 
 
 def log_tail(output: str) -> str:
+    """Return the last lines of the output."""
     return "\n".join(output.splitlines()[-LOG_TAIL_LINES:])

@@ -1,4 +1,4 @@
-"""Makes the locks of a framework at another version, as `envs lock` makes the committed ones."""
+"""Locks of a framework at another version, made as `envs lock` makes the committed ones."""
 
 import itertools
 import tempfile
@@ -16,33 +16,33 @@ from velodrome.agents.environments.versions import (
     Texts,
     VersionLocks,
     at_version,
-    loosened,
+    loosen,
     split,
 )
 
 Resolve = Callable[[Lock, PackageSources, Mapping[str, str]], str]
 
 
-def locked_at(
+def lock_at_version(
     locks: VersionLocks,
     recipe: Recipe,
     framework: str,
     device: str,
     environ: Mapping[str, str],
 ) -> str:
-    """The hash of the locks that stand for the version here, made first if there are none.
+    """Return the hash of the locks for the version here; make them if missing.
 
     EnvironmentFailed if no lock of the recipe can be resolved at that version.
     """
-    found = locks.chosen(framework, device)
+    found = locks.chosen_hash(framework, device)
     if found:
         return found
     _require_possible(recipe, framework)
     with locks.making():
-        found = locks.chosen(framework, device)
+        found = locks.chosen_hash(framework, device)
         if found:
             return found
-        texts = _resolved(recipe, framework, device, environ)
+        texts = _resolve(recipe, framework, device, environ)
         found = _hash_of(recipe, framework, device, texts)
         locks.keep(framework, found, texts)
         locks.choose(framework, device, found)
@@ -60,13 +60,13 @@ def _require_possible(recipe: Recipe, framework: str) -> None:
         raise EnvironmentFailed(f"{version!r} is no version. Write it like {name}==1.2.3")
 
 
-def _resolved(recipe: Recipe, framework: str, device: str, environ: Mapping[str, str]) -> Texts:
+def _resolve(recipe: Recipe, framework: str, device: str, environ: Mapping[str, str]) -> Texts:
     _, version = split(framework)
     sources = read_sources(environ)
     texts, failures = [], []
     for lock in recipe.locks_for(device):
         pinned = at_version(lock, version)
-        choices = dict.fromkeys((pinned, loosened(pinned, version)))
+        choices = dict.fromkeys((pinned, loosen(pinned, version)))
         for requirements, way in itertools.product(choices, _ways(sources)):
             try:
                 text = way(replace(lock, requirements=requirements), sources, environ)
@@ -90,13 +90,13 @@ def _resolved(recipe: Recipe, framework: str, device: str, environ: Mapping[str,
 
 
 def _ways(sources: PackageSources) -> tuple[Resolve, ...]:
-    """The default index knows most hashes; what it lacks this machine may have."""
+    """The default index knows most hashes; this machine may have what it lacks."""
     return (resolve_here,) if sources.no_index else (resolve, resolve_here)
 
 
 def _hash_of(recipe: Recipe, framework: str, device: str, texts: Texts) -> str:
-    """As Recipe.lock_hash tells it once they are kept."""
+    """The hash that Recipe.lock_hash will return for them."""
     with tempfile.TemporaryDirectory() as place:
         aside = VersionLocks(Path(place))
         aside.keep(framework, "aside", texts)
-        return aside.applied(recipe, framework, "aside").lock_hash(device)
+        return aside.apply_to(recipe, framework, "aside").lock_hash(device)

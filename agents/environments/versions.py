@@ -1,10 +1,10 @@
-"""Locks of frameworks at versions that no committed lock names: `torch==2.12.1`.
+"""Locks of frameworks at versions that no committed lock has: `torch==2.12.1`.
 
-Made once, where such a version is first asked for, and kept by their content: so they can be
-carried to other nodes and back, and are the same there. In one folder:
+A lock is made once, where its version is first requested, and stored by its content: so it can be
+carried to other nodes and back, and is equal there. In one folder:
 
-<framework>==<version>/<hash>/<lock file>    what a recipe's locks are at that version
-<framework>==<version>/<device>              the hash that stands for the version here
+<framework>==<version>/<hash>/<lock file>    a recipe's locks at that version
+<framework>==<version>/<device>              the hash of the locks chosen for the version here
 """
 
 import os
@@ -36,42 +36,43 @@ Texts = tuple[tuple[str, str], ...]  # of lock files, by name
 
 
 def split(framework: str) -> tuple[str, str]:
-    """Name and version of `torch==2.12.1`; the version is empty where none is asked for."""
+    """Split `torch==2.12.1` into name and version; the version may be empty."""
     name, _, version = framework.partition(SEPARATOR)
     return name, version
 
 
-def named_at(name: str, version: str) -> str:
-    """As split takes it apart."""
+def join(name: str, version: str) -> str:
+    """Join a name and a version; the inverse of split."""
     return f"{name}{SEPARATOR}{version}" if version else name
 
 
 class VersionLocks:
-    """Those of one folder. A framework is named with its version here."""
+    """The version locks of one folder. A framework's name includes its version here."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def chosen(self, framework: str, device: str) -> str:
-        """The hash of the locks that stand for the version here; empty if there are none yet."""
+    def chosen_hash(self, framework: str, device: str) -> str:
+        """Return the hash of the locks chosen for the version here; empty: none yet."""
         try:
             return (self._folder / framework / device).read_text().strip()
         except OSError:
             return ""
 
     def choose(self, framework: str, device: str, lock_hash: str) -> None:
+        """Choose the locks for a version here."""
         _write(self._folder / framework / device, lock_hash)
 
     def texts(self, framework: str, lock_hash: str) -> Texts:
-        """Empty if they are not here."""
+        """Return the lock files; empty if they are not here."""
         folder = self._folder / framework / lock_hash
         return tuple((path.name, path.read_text()) for path in sorted(folder.glob("*.txt")))
 
     def keep(self, framework: str, lock_hash: str, texts: Texts) -> None:
-        """All files or none, even if the process dies meanwhile.
+        """Store all files or none, even if the process dies meanwhile.
 
-        They come from other machines and from results folders, and what they name is installed and
-        run: EnvironmentFailed unless they hold pinned packages with hashes and nothing else.
+        They come from other machines and results folders, and their packages are installed and run:
+        EnvironmentFailed unless they contain only pinned packages with hashes.
         """
         final = self._folder / framework / lock_hash
         if final.is_dir():
@@ -86,8 +87,8 @@ class VersionLocks:
             if not final.is_dir():
                 made.rename(final)
 
-    def applied(self, recipe: Recipe, framework: str, lock_hash: str) -> Recipe:
-        """The recipe at the version: those of its locks that are here."""
+    def apply_to(self, recipe: Recipe, framework: str, lock_hash: str) -> Recipe:
+        """Return the recipe at the version, with those of its locks that are here."""
         _, version = split(framework)
         folder = self._folder / framework / lock_hash
         locks = tuple(
@@ -98,13 +99,13 @@ class VersionLocks:
         return replace(recipe, locks=locks)
 
     def making(self) -> FileLock:
-        """Held by whoever makes locks here."""
+        """The lock to hold while making locks here."""
         make_private(self._folder)
         return FileLock(self._folder / ".lock", mode=0o600)
 
     def copy_to(self, other: "VersionLocks", framework: str, device: str) -> None:
-        """What stands for the version here stands for it there from now on."""
-        lock_hash = self.chosen(framework, device)
+        """Copy the locks chosen for a version, and choose them there."""
+        lock_hash = self.chosen_hash(framework, device)
         if lock_hash:
             other.keep(framework, lock_hash, self.texts(framework, lock_hash))
             other.choose(framework, device, lock_hash)
@@ -114,17 +115,17 @@ class VersionLocks:
 
 
 def at_version(lock: Lock, version: str) -> tuple[str, ...]:
-    """The lock's requirements with the framework at another version.
+    """Return the lock's requirements with the framework at another version.
 
-    The framework is what the first requirement names, and all that are pinned to the same version,
-    as jaxlib is with jax. A local version such as +cpu, which tells the build, is kept.
+    The framework is the first requirement, and every one pinned to the same version, as jaxlib is
+    with jax. A local version such as +cpu, which selects the build, stays.
     """
     own = _PIN.fullmatch(lock.requirements[0]) if lock.requirements else None
     return tuple(_moved(text, own[2] if own else "", version) for text in lock.requirements)
 
 
-def loosened(requirements: Iterable[str], version: str) -> tuple[str, ...]:
-    """Without the pins of what is not the framework: those were chosen for another version."""
+def loosen(requirements: Iterable[str], version: str) -> tuple[str, ...]:
+    """Remove the pins of other packages: they were chosen for another version."""
     found = []
     for text in requirements:
         pin = _PIN.fullmatch(text)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from velodrome.adapters.models import MODELS, list_families
 from velodrome.adapters.models.products import count_forward_macs
 from velodrome.adapters.models.shapes import count_parameters
-from velodrome.agents.environments.frameworks import available
+from velodrome.agents.environments.frameworks import available_frameworks
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take_inventory
 from velodrome.agents.node import Node
@@ -60,7 +60,7 @@ def _in_a_row(node: Node) -> Row:
 def show_frameworks(*, as_json: bool) -> None:
     store = EnvironmentStore(default_root())
     rows = []
-    for framework in available().values():
+    for framework in available_frameworks().values():
         environment = store.find(framework.name)
         rows.append(
             {

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from velodrome.agents.doctor.finding import Finding, Verdict
+from velodrome.agents.doctor.finding import DoctorFinding, FindingLevel
 from velodrome.agents.doctor.kernel_settings import Kernel
 from velodrome.agents.doctor.runner import examine, worst_first
 from velodrome.scheduler.commands.output import print_json, print_lines, print_table
@@ -21,23 +21,23 @@ def doctor(*, as_json: bool) -> int:
     return exit_status(findings)
 
 
-def exit_status(findings: Sequence[Finding]) -> int:
+def exit_status(findings: Sequence[DoctorFinding]) -> int:
     """Return 1 if any finding is a warning; unknown ones do not count."""
-    return int(any(finding.verdict is Verdict.WARNING for finding in findings))
+    return int(any(finding.verdict is FindingLevel.WARNING for finding in findings))
 
 
-def _show(findings: Sequence[Finding]) -> None:
+def _show(findings: Sequence[DoctorFinding]) -> None:
     print_table(
         [
             {"verdict": finding.verdict, "check": finding.check, "seen": finding.seen}
             for finding in findings
         ]
     )
-    warnings = [finding for finding in findings if finding.verdict is Verdict.WARNING]
+    warnings = [finding for finding in findings if finding.verdict is FindingLevel.WARNING]
     for finding in warnings:
         print_lines("", f"{finding.check}: {finding.why}", f"    {finding.mend}")
     counts = Counter(finding.verdict for finding in findings)
-    total = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict)
+    total = ", ".join(f"{counts[verdict]} {verdict}" for verdict in FindingLevel)
     following = (
         f"after the changes, next: {format_command('doctor')}"
         if warnings

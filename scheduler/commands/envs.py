@@ -8,7 +8,7 @@ from velodrome.adapters.registry import Framework
 from velodrome.agents.environments.accelerators import NAME
 from velodrome.agents.environments.environment import Check, Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.frameworks import available, with_version
+from velodrome.agents.environments.frameworks import available_frameworks, with_version
 from velodrome.agents.environments.locking import renew
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.environments.store import EnvironmentStore, default_root
@@ -155,7 +155,7 @@ def prune() -> None:
 
 def _chosen(names: Iterable[str]) -> list[Framework]:
     """List the named frameworks, `torch==2.12.1` too; without names all, at their own versions."""
-    known = available()
+    known = available_frameworks()
     for name in names:
         known = with_version(known, name)
         if name not in known:

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.text import Text
 
 from velodrome.adapters.protocol import PASSED, Checked, Phase, Timed
-from velodrome.agents.environments.frameworks import available
+from velodrome.agents.environments.frameworks import available_frameworks
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.execution import Note, execute
 from velodrome.agents.inventory import take_inventory
@@ -32,7 +32,7 @@ def measure(options: MeasureOptions, results: str | Path, *, as_json: bool) -> i
     node = (store.types() if store else NodeTypes()).with_type_name(take_inventory())
     environments = EnvironmentStore(default_root())
     task = make_task(options, node, environments)
-    expected = load_expectations(available()).of(task)
+    expected = load_expectations(available_frameworks()).of(task)
     measurement = execute(
         task,
         node=node,

@@ -8,7 +8,7 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import Timing
 from velodrome.adapters.registry import Framework
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.frameworks import available, with_version
+from velodrome.agents.environments.frameworks import available_frameworks, with_version
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.node import Node
@@ -57,7 +57,9 @@ class MeasureOptions:
 
 def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStore) -> Task:
     """Make the task that the options describe. ConfigError names the wrong option and the fix."""
-    framework = _known("FRAMEWORK", options.framework, with_version(available(), options.framework))
+    framework = _known(
+        "FRAMEWORK", options.framework, with_version(available_frameworks(), options.framework)
+    )
     model = _known("MODEL", options.model, MODELS)
     variant = options.variant or framework.default_variant
     _known("--variant", variant, dict.fromkeys(framework.variants, variant))

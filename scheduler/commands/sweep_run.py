@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from velodrome.agents.environments.frameworks import available
+from velodrome.agents.environments.frameworks import available_frameworks
 from velodrome.agents.environments.store import EnvironmentStore, default_root
 from velodrome.agents.inventory import take_inventory
 from velodrome.agents.node import Node
@@ -110,7 +110,14 @@ def prepare_run(
     """Collect what a sweep's run needs."""
     environments = EnvironmentStore(default_root())
     return SweepRun(
-        store, sweep_id, sweep, only, environments, load_expectations(available()), resume, planner
+        store,
+        sweep_id,
+        sweep,
+        only,
+        environments,
+        load_expectations(available_frameworks()),
+        resume,
+        planner,
     )
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from velodrome.agents.cores.lock_files import LocksUnusable, try_lock
-from velodrome.agents.environments.absolute_variables import absolute
+from velodrome.agents.environments.absolute_variables import make_paths_absolute
 from velodrome.agents.isolation.supervised import SupervisedProcess, run_supervised
 from velodrome.agents.safe_text import escape_undecodable
 from velodrome.scheduler.errors import ClusterUnreachable
@@ -92,7 +92,7 @@ def _started(cpus: int, gpus: int) -> Iterator[RayAddress]:
     in_use = try_lock(folder / IN_USE)
     try:
         environ = replace_ray_variables(
-            absolute(os.environ), variables
+            make_paths_absolute(os.environ), variables
         )  # its processes stand elsewhere
         with run_supervised(_command(folder, cpus, gpus), environ, folder / "ray.log") as running:
             yield RayAddress(_address(folder, running), variables)

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from velodrome.adapters.models import MODELS, list_families
 from velodrome.adapters.registry import Framework
-from velodrome.agents.environments.existing import pointed_at
-from velodrome.agents.environments.frameworks import available, with_version
+from velodrome.agents.environments.existing import existing_setting
+from velodrome.agents.environments.frameworks import available_frameworks, with_version
 from velodrome.agents.environments.recipes import RecipeError, read_recipe
 from velodrome.agents.environments.versions import split
 from velodrome.scheduler.errors import ConfigError
@@ -71,7 +71,9 @@ def parse_sweep(text: str, source: str, frameworks: Mapping[str, Framework] | No
     """
     found = yaml_nodes.parse_yaml(text, source)
     value_parsers.check_keys(found, KEYS)
-    sweep = _sweep(found, available() if frameworks is None else frameworks, source, text)
+    sweep = _sweep(
+        found, available_frameworks() if frameworks is None else frameworks, source, text
+    )
     check_exclusions(sweep)
     return sweep
 
@@ -150,7 +152,7 @@ def read_lock_requirements(
         recipe = read_recipe(Path(framework.folder), locked=False)
     except RecipeError:
         return ()
-    if pointed_at(split(framework.name)[0], recipe, environ):
+    if existing_setting(split(framework.name)[0], recipe, environ):
         return ()
     return tuple(
         LockRequirement(device, lock.platforms, lock.size_mb * MB, lock.devices, lock.file)

@@ -27,7 +27,7 @@ from velodrome.adapters.protocol import (
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.adapters.tolerances import GRADIENT_TOLERANCES, LOSS_TOLERANCES
 from velodrome.agents.environments.environment import Environment
-from velodrome.agents.environments.launch import started
+from velodrome.agents.environments.launch import launch_command
 
 sys.path.append(str(Path(__file__).parent))  # there is no package of tests
 
@@ -155,7 +155,7 @@ class Bench:
         }
 
     def _started(self, *words: str) -> list[str]:
-        return started(
+        return launch_command(
             self._environment, os.pathsep.join([self.framework.path, str(PLANTED)]), words
         )
 

@@ -37,7 +37,7 @@ timing = Timing(target=0.9, min_samples=3, min_seconds=0.5, max_seconds=2.0)
 task = Task("numpy_gpu", "float64", "canary", 2, device="gpu", gpu_count=1,
             timing=timing, sampling_hz=20.0)
 events = []
-ended = execute(task, node=take("this"), repeat=1, attempt=1, on_event=events.append,
+ended = execute(task, node=take_inventory("this"), repeat=1, attempt=1, on_event=events.append,
                 environments=EnvironmentStore(home / "envs"))
 phases = [(event.name, event.at_ns) for event in events if isinstance(event, Phase)]
 assert ended.gradient, (ended.status, ended.reason, ended.log_tail)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from velodrome.agents.doctor import cpu_speed, cpus
-from velodrome.agents.doctor.finding import Finding, Verdict
+from velodrome.agents.doctor.finding import DoctorFinding, FindingLevel
 from velodrome.agents.doctor.kernel_settings import Kernel
 
 Machine = Callable[[Mapping[str, str]], Kernel]
@@ -29,10 +29,10 @@ ALL = frozenset(range(4))
     ],
 )
 def test_what_a_silent_kernel_does_not_say_is_unknown(
-    machine: Machine, check: Callable[[Kernel], Finding]
+    machine: Machine, check: Callable[[Kernel], DoctorFinding]
 ) -> None:
     found = check(machine({}))
-    assert found.verdict is Verdict.UNKNOWN
+    assert found.verdict is FindingLevel.UNKNOWN
     assert found.seen
     assert found.why
     assert not found.mend
@@ -44,9 +44,9 @@ def test_one_core_with_another_governor_is_enough_for_a_warning(machine: Machine
         f"{CPU}/{{cpu}}/cpufreq/scaling_driver": "acpi-cpufreq\n",
     }
     assert cpu_speed.governor(machine(files)).seen == "performance, driver acpi-cpufreq"
-    assert cpu_speed.governor(machine(files)).verdict is Verdict.FINE
+    assert cpu_speed.governor(machine(files)).verdict is FindingLevel.FINE
     found = cpu_speed.governor(machine({f"{CPU}/cpu3/cpufreq/scaling_governor": "powersave"}))
-    assert found.verdict is Verdict.WARNING
+    assert found.verdict is FindingLevel.WARNING
     assert found.seen == "3 x performance, 1 x powersave, driver acpi-cpufreq"
     assert found.mend == f"echo performance | sudo tee /{CPU}/cpu*/cpufreq/scaling_governor"
 
@@ -74,9 +74,9 @@ def test_boost_warns_when_it_is_on_and_is_mended_by_its_own_switch(
     machine: Machine, file: str, on: str, off: str
 ) -> None:
     found = cpu_speed.boost(machine({file: on}))
-    assert found.verdict is Verdict.WARNING
+    assert found.verdict is FindingLevel.WARNING
     assert found.mend == f"echo {off} | sudo tee /{file.replace('{cpu}', 'cpu*')}"
-    assert cpu_speed.boost(machine({file: off})).verdict is Verdict.FINE
+    assert cpu_speed.boost(machine({file: off})).verdict is FindingLevel.FINE
 
 
 def test_a_cpu_is_hot_by_its_own_limit_and_a_disk_is_not_looked_at(machine: Machine) -> None:
@@ -89,9 +89,9 @@ def test_a_cpu_is_hot_by_its_own_limit_and_a_disk_is_not_looked_at(machine: Mach
         "sys/class/hwmon/hwmon1/temp1_max": "80000",
     }
     found = cpu_speed.temperature(machine(files))
-    assert (found.verdict, found.seen) == (Verdict.FINE, "61 °C, limit 80 °C")
+    assert (found.verdict, found.seen) == (FindingLevel.FINE, "61 °C, limit 80 °C")
     hot = cpu_speed.temperature(machine({"sys/class/hwmon/hwmon1/temp1_input": "71000"}))
-    assert hot.verdict is Verdict.WARNING
+    assert hot.verdict is FindingLevel.WARNING
 
 
 def test_a_sensor_that_knows_no_limit_proves_nothing(machine: Machine) -> None:
@@ -99,13 +99,13 @@ def test_a_sensor_that_knows_no_limit_proves_nothing(machine: Machine) -> None:
         "sys/class/hwmon/hwmon0/name": "k10temp",
         "sys/class/hwmon/hwmon0/temp1_input": "48500",
     }
-    assert cpu_speed.temperature(machine(files)).verdict is Verdict.UNKNOWN
+    assert cpu_speed.temperature(machine(files)).verdict is FindingLevel.UNKNOWN
 
 
 def test_throttling_now_is_told_from_throttling_once_and_from_none(machine: Machine) -> None:
     file = f"{CPU}/{{cpu}}/thermal_throttle/core_throttle_count"
     never = cpu_speed.throttle_counts(machine({file: "0"}))
-    assert cpu_speed.throttling(never, never).verdict is Verdict.FINE
+    assert cpu_speed.throttling(never, never).verdict is FindingLevel.FINE
     once = cpu_speed.throttle_counts(machine({file.replace("{cpu}", "cpu1"): "7"}))
     assert "7 times a core since boot" in cpu_speed.throttling(once, once).seen
     assert cpu_speed.throttling(never, once).seen == "right now: cpu1"
@@ -117,7 +117,7 @@ def test_a_sibling_that_others_may_use_is_named(machine: Machine) -> None:
     kernel = machine({siblings.replace("{cpu}", f"cpu{cpu}"): "1,3" for cpu in (1, 3)})
     assert cpus.siblings(kernel, ALL).seen == "2 threads a core, all of them ours"
     found = cpus.siblings(kernel, {0, 1, 2})
-    assert found.verdict is Verdict.WARNING
+    assert found.verdict is FindingLevel.WARNING
     assert found.seen == "CPUs that others may use beside ours: 3"
 
 
@@ -125,24 +125,24 @@ def test_fewer_cpus_than_the_machine_has_warn_by_affinity_and_by_quota(machine: 
     kernel = machine({f"{CPU}/online": "0-3\n"})
     assert cpus.affinity(kernel, ALL).seen == "all 4 CPUs"
     found = cpus.affinity(kernel, {0, 1})
-    assert (found.verdict, found.seen) == (Verdict.WARNING, "2 of 4 CPUs")
+    assert (found.verdict, found.seen) == (FindingLevel.WARNING, "2 of 4 CPUs")
     assert "taskset -c 0-3" in found.mend
     assert cpus.quota(math.inf, 4).seen == "none"
-    assert cpus.quota(4.0, 4).verdict is Verdict.FINE
+    assert cpus.quota(4.0, 4).verdict is FindingLevel.FINE
     assert cpus.quota(1.5, 4).seen == "1.5 of 4 CPUs' time"
-    assert cpus.quota(1.5, 4).verdict is Verdict.WARNING
+    assert cpus.quota(1.5, 4).verdict is FindingLevel.WARNING
 
 
 def test_a_guest_is_unknown_and_a_container_on_bare_metal_is_fine(machine: Machine) -> None:
     kernel = machine({"proc/cpuinfo": "model name\t: A\nflags\t\t: fpu sse\n\nprocessor: 1"})
     assert cpus.virtualization(kernel).seen == "none seen"
-    assert cpus.virtualization(machine({".dockerenv": ""})).verdict is Verdict.FINE
+    assert cpus.virtualization(machine({".dockerenv": ""})).verdict is FindingLevel.FINE
     guest = {
         "proc/cpuinfo": "flags\t\t: fpu hypervisor\n",
         "sys/class/dmi/id/sys_vendor": "Amazon EC2\n",
     }
     found = cpus.virtualization(machine(guest))
-    assert found.verdict is Verdict.UNKNOWN
+    assert found.verdict is FindingLevel.UNKNOWN
     assert found.seen == "a virtual machine (Amazon EC2), inside a container"
 
 

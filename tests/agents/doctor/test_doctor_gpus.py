@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from velodrome.agents.doctor import gpus
-from velodrome.agents.doctor.finding import Finding, Verdict
+from velodrome.agents.doctor.finding import DoctorFinding, FindingLevel
 from velodrome.agents.doctor.gpu_states import GpuState, GpuStates
 from velodrome.agents.sampling.driver_faults import DRIVER, status_fault
 
@@ -47,7 +47,7 @@ def told(driver: Path, state: Path, gpu_names: str, cuda: str = "12080") -> GpuS
     return replace(GpuStates.from_fields(fields), sees_all=True) if fields else None
 
 
-def by_check(states: GpuStates | None) -> dict[str, Finding]:
+def by_check(states: GpuStates | None) -> dict[str, DoctorFinding]:
     return {finding.check: finding for finding in gpus.checks(states, LOCKS)}
 
 
@@ -57,7 +57,7 @@ def test_two_gpus_as_they_should_be_are_fine_in_everything(
     state = tmp_path / "state"
     state.write_text(HEALTHY.format(0) + HEALTHY.format(1))
     found = by_check(told(fake_driver, state, "NVIDIA A100-SXM4-80GB:2"))
-    assert {finding.verdict for finding in found.values()} == {Verdict.FINE}
+    assert {finding.verdict for finding in found.values()} == {FindingLevel.FINE}
     assert found["GPU driver"].seen == "999.1-fake, CUDA 12: torch, jax"
     assert found["GPU power limit"].seen == "400 W"
     assert found["GPU ECC"].seen == "on"
@@ -82,7 +82,7 @@ def test_each_setting_that_holds_a_gpu_back_names_the_gpu_and_its_own_mend(
 """
     state.write_text(HEALTHY.format(0) + wrong)
     found = by_check(told(fake_driver, state, "NVIDIA A100-SXM4-80GB:2", cuda="11040"))
-    assert {finding.verdict for finding in found.values()} == {Verdict.WARNING}
+    assert {finding.verdict for finding in found.values()} == {FindingLevel.WARNING}
     assert {check: (finding.seen, finding.mend) for check, finding in found.items()} == {
         "GPU driver": (
             "999.1-fake, CUDA 11: torch; goes without: jax",
@@ -110,7 +110,7 @@ def test_what_a_driver_does_not_tell_is_unknown(fake_driver: Path, tmp_path: Pat
     state = tmp_path / "state"
     state.write_text("")
     found = by_check(told(fake_driver, state, "NVIDIA T4:1"))
-    unknown = {check for check, one in found.items() if one.verdict is Verdict.UNKNOWN}
+    unknown = {check for check, one in found.items() if one.verdict is FindingLevel.UNKNOWN}
     assert unknown == {
         "GPU persistence",
         "GPU ECC",
@@ -124,20 +124,20 @@ def test_what_a_driver_does_not_tell_is_unknown(fake_driver: Path, tmp_path: Pat
 
 def test_an_empty_list_of_processes_proves_nothing_inside_a_container() -> None:
     found = gpus.processes([GpuState(0, "T4", pids=())], sees_all=False)
-    assert found.verdict is Verdict.UNKNOWN
+    assert found.verdict is FindingLevel.UNKNOWN
 
 
 def test_a_change_of_ecc_that_waits_for_a_restart_warns() -> None:
     found = gpus.ecc([GpuState(0, "T4", ecc=(True, False))])
     assert (found.verdict, found.seen) == (
-        Verdict.WARNING,
+        FindingLevel.WARNING,
         "GPU 0: will change with the next start",
     )
 
 
 def test_gpus_of_two_models_may_differ_in_ecc() -> None:
     found = gpus.ecc([GpuState(0, "A100", ecc=(True, True)), GpuState(1, "A10", ecc=(False,) * 2)])
-    assert (found.verdict, found.seen) == (Verdict.FINE, "on, off")
+    assert (found.verdict, found.seen) == (FindingLevel.FINE, "on, off")
 
 
 def test_a_library_without_a_driver_is_one_line(fake_driver: Path, tmp_path: Path) -> None:
@@ -147,13 +147,13 @@ def test_a_library_without_a_driver_is_one_line(fake_driver: Path, tmp_path: Pat
 
 def test_a_driver_that_shows_no_gpu_warns() -> None:
     found = by_check(GpuStates("580.1", 13, (), sees_all=True))
-    assert found["GPU driver"].verdict is Verdict.WARNING
+    assert found["GPU driver"].verdict is FindingLevel.WARNING
 
 
 def test_a_driver_with_a_fault_warns_with_the_faults_own_mend() -> None:
     faults = (status_fault(DRIVER, 18), status_fault("GPU 1", 15))
     found = by_check(GpuStates("", None, (), sees_all=False, faults=faults))["GPU driver"]
-    assert found.verdict is Verdict.WARNING
+    assert found.verdict is FindingLevel.WARNING
     assert "library and a kernel module of different releases (NVML 18)" in found.seen
     assert "GPU 1 has fallen off the bus (NVML 15)" in found.seen
     assert "modprobe nvidia" in found.mend

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from velodrome.agents.cores.lock_files import try_lock
 from velodrome.agents.doctor import co_tenants, load
-from velodrome.agents.doctor.finding import Verdict
+from velodrome.agents.doctor.finding import FindingLevel
 from velodrome.agents.doctor.kernel_settings import Kernel
 
 Machine = Callable[[Mapping[str, str]], Kernel]
@@ -30,7 +30,7 @@ def test_the_busy_core_and_its_process_are_named(machine: Machine) -> None:
     processes = process(7, "a (b) c", 90) | process(8, "born since", 5)
     after = load.snapshot(machine(ticks | processes), SECOND)
     found = load.other_load(before, after, own_pid=1)
-    assert found.verdict is Verdict.WARNING
+    assert found.verdict is FindingLevel.WARNING
     assert found.seen == "82 % of one core: cpu1 80 %; a (b) c (pid 7) 80 %, born since (pid 8) 5 %"
     assert "a (b) c" not in load.other_load(before, after, own_pid=7).seen
 
@@ -39,7 +39,7 @@ def test_waiting_for_disks_and_a_little_work_are_no_load(machine: Machine) -> No
     before = load.snapshot(machine(stat("0 0 0 0 0 0 0 0")), 0)
     after = load.snapshot(machine(stat("10 0 5 20 65 0 0 0")), SECOND)
     found = load.other_load(before, after, own_pid=1)
-    assert (found.verdict, found.seen) == (Verdict.FINE, "15 % of one core")
+    assert (found.verdict, found.seen) == (FindingLevel.FINE, "15 % of one core")
 
 
 def test_stolen_time_warns_and_its_absence_proves_something_only_where_it_is_counted(
@@ -51,12 +51,12 @@ def test_stolen_time_warns_and_its_absence_proves_something_only_where_it_is_cou
     calm = load.snapshot(machine(stat("50 0 0 50 0 0 0 0")), SECOND)
     found = load.stolen(before, robbed, is_guest=None)
     assert (found.verdict, found.seen) == (
-        Verdict.WARNING,
+        FindingLevel.WARNING,
         "5.0 % of all CPUs' time in this second",
     )
-    assert load.stolen(robbed, later, is_guest=None).verdict is Verdict.FINE
-    assert load.stolen(before, calm, is_guest=None).verdict is Verdict.UNKNOWN
-    assert load.stolen(before, calm, is_guest=False).verdict is Verdict.FINE
+    assert load.stolen(robbed, later, is_guest=None).verdict is FindingLevel.FINE
+    assert load.stolen(before, calm, is_guest=None).verdict is FindingLevel.UNKNOWN
+    assert load.stolen(before, calm, is_guest=False).verdict is FindingLevel.FINE
 
 
 def test_pressure_is_the_share_of_the_second_that_somebody_stalled(machine: Machine) -> None:
@@ -72,20 +72,20 @@ def test_pressure_is_the_share_of_the_second_that_somebody_stalled(machine: Mach
     before = load.snapshot(told(1000, 1000), 0)
     quiet = load.snapshot(told(51_000, 1000), SECOND)
     assert load.pressure(before, quiet).seen == "cpu 5 %, memory 0 %"
-    assert load.pressure(before, quiet).verdict is Verdict.FINE
+    assert load.pressure(before, quiet).verdict is FindingLevel.FINE
     pressed = load.snapshot(told(51_000, 31_000), SECOND)
     found = load.pressure(before, pressed)
-    assert (found.verdict, found.seen) == (Verdict.WARNING, "cpu 5 %, memory 3 %")
+    assert (found.verdict, found.seen) == (FindingLevel.WARNING, "cpu 5 %, memory 3 %")
     assert "memory" in found.mend
 
 
 def test_a_silent_kernel_knows_no_load(machine: Machine) -> None:
     none = load.snapshot(machine({}))
-    assert load.other_load(none, none, own_pid=1).verdict is Verdict.UNKNOWN
-    assert load.stolen(none, none, is_guest=False).verdict is Verdict.UNKNOWN
-    assert load.pressure(none, none).verdict is Verdict.UNKNOWN
-    assert co_tenants.locked(machine({}), []).verdict is Verdict.UNKNOWN
-    assert co_tenants.ray(machine({})).verdict is Verdict.UNKNOWN
+    assert load.other_load(none, none, own_pid=1).verdict is FindingLevel.UNKNOWN
+    assert load.stolen(none, none, is_guest=False).verdict is FindingLevel.UNKNOWN
+    assert load.pressure(none, none).verdict is FindingLevel.UNKNOWN
+    assert co_tenants.locked(machine({}), []).verdict is FindingLevel.UNKNOWN
+    assert co_tenants.ray(machine({})).verdict is FindingLevel.UNKNOWN
 
 
 def test_whoever_really_holds_a_core_is_named_and_a_lock_let_go_is_not(tmp_path: Path) -> None:
@@ -96,10 +96,10 @@ def test_whoever_really_holds_a_core_is_named_and_a_lock_let_go_is_not(tmp_path:
     assert other is not None
     os.close(other)
     found = co_tenants.locked(Kernel(), co_tenants.lock_paths(environ))
-    assert found.verdict is Verdict.WARNING
+    assert found.verdict is FindingLevel.WARNING
     assert found.seen.startswith(f"core-0: pid {os.getpid()} (")
     os.close(descriptor)
-    assert co_tenants.locked(Kernel(), co_tenants.lock_paths(environ)).verdict is Verdict.FINE
+    assert co_tenants.locked(Kernel(), co_tenants.lock_paths(environ)).verdict is FindingLevel.FINE
 
 
 def test_looking_at_locks_makes_no_folder(tmp_path: Path) -> None:
@@ -120,6 +120,6 @@ def test_a_ray_that_waits_is_fine_and_one_that_works_warns(machine: Machine) -> 
         }
     )
     found = co_tenants.ray(kernel)
-    assert (found.verdict, found.seen) == (Verdict.FINE, "a Ray that waits (pid 5)")
+    assert (found.verdict, found.seen) == (FindingLevel.FINE, "a Ray that waits (pid 5)")
     found = co_tenants.ray(machine({"proc/9/cmdline": "ray::train() other\0"}))
-    assert (found.verdict, found.seen) == (Verdict.WARNING, "ray::train() (pid 9)")
+    assert (found.verdict, found.seen) == (FindingLevel.WARNING, "ray::train() (pid 9)")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from velodrome.agents.doctor import memory, permissions
-from velodrome.agents.doctor.finding import Finding, Verdict
+from velodrome.agents.doctor.finding import DoctorFinding, FindingLevel
 from velodrome.agents.doctor.kernel_settings import Kernel
 
 Machine = Callable[[Mapping[str, str]], Kernel]
@@ -37,17 +37,17 @@ def meminfo(available_gib: int = 8, swap_mib: int = 0, swap_free_mib: int = 0) -
     ],
 )
 def test_where_the_kernel_does_not_say_nothing_is_guessed(
-    machine: Machine, check: Callable[[Kernel], Finding]
+    machine: Machine, check: Callable[[Kernel], DoctorFinding]
 ) -> None:
-    assert check(machine({})).verdict is Verdict.UNKNOWN
+    assert check(machine({})).verdict is FindingLevel.UNKNOWN
 
 
 def test_memory_is_short_by_what_is_available_and_by_the_groups_limit(machine: Machine) -> None:
     kernel = machine(meminfo(available_gib=8))
-    assert memory.free(kernel, 16 * GIB, 4 * GIB).verdict is Verdict.FINE
-    assert memory.free(kernel, 2 * GIB, 4 * GIB).verdict is Verdict.WARNING
+    assert memory.free(kernel, 16 * GIB, 4 * GIB).verdict is FindingLevel.FINE
+    assert memory.free(kernel, 2 * GIB, 4 * GIB).verdict is FindingLevel.WARNING
     found = memory.free(machine(meminfo(available_gib=3)), 16 * GIB, 4 * GIB)
-    assert (found.verdict, found.seen) == (Verdict.WARNING, "3.0 of 16.0 GiB that we may use")
+    assert (found.verdict, found.seen) == (FindingLevel.WARNING, "3.0 of 16.0 GiB that we may use")
 
 
 def test_swap_warns_when_it_is_used_and_swappiness_only_where_there_is_swap(
@@ -55,24 +55,24 @@ def test_swap_warns_when_it_is_used_and_swappiness_only_where_there_is_swap(
 ) -> None:
     kernel = machine({"proc/sys/vm/swappiness": "60", **meminfo()})
     assert memory.swap(kernel).seen == "there is none"
-    assert memory.swappiness(kernel).verdict is Verdict.FINE
+    assert memory.swappiness(kernel).verdict is FindingLevel.FINE
     kernel = machine(meminfo(swap_mib=2048, swap_free_mib=2048))
-    assert memory.swap(kernel).verdict is Verdict.FINE
+    assert memory.swap(kernel).verdict is FindingLevel.FINE
     assert memory.swappiness(kernel).mend == "sudo sysctl vm.swappiness=1"
     found = memory.swap(machine(meminfo(swap_mib=2048, swap_free_mib=2000)))
-    assert (found.verdict, found.seen) == (Verdict.WARNING, "48 of 2048 MiB")
+    assert (found.verdict, found.seen) == (FindingLevel.WARNING, "48 of 2048 MiB")
 
 
 @pytest.mark.parametrize(
     ("text", "verdict"),
     [
-        ("[always] madvise never", Verdict.WARNING),
-        ("always [madvise] never", Verdict.FINE),
-        ("always madvise [never]", Verdict.FINE),
+        ("[always] madvise never", FindingLevel.WARNING),
+        ("always [madvise] never", FindingLevel.FINE),
+        ("always madvise [never]", FindingLevel.FINE),
     ],
 )
 def test_huge_pages_warn_only_when_the_kernel_makes_them_by_itself(
-    machine: Machine, text: str, verdict: Verdict
+    machine: Machine, text: str, verdict: FindingLevel
 ) -> None:
     kernel = machine({"sys/kernel/mm/transparent_hugepage/enabled": text})
     assert memory.huge_pages(kernel).verdict is verdict
@@ -81,7 +81,7 @@ def test_huge_pages_warn_only_when_the_kernel_makes_them_by_itself(
 def test_balancing_warns_where_there_is_more_than_one_numa_node(machine: Machine) -> None:
     node = "sys/devices/system/node/node{}/cpulist"
     kernel = machine({"proc/sys/kernel/numa_balancing": "1", node.format(0): "0-3"})
-    assert memory.numa_balancing(kernel).verdict is Verdict.FINE
+    assert memory.numa_balancing(kernel).verdict is FindingLevel.FINE
     kernel = machine({node.format(1): "4-7"})
     assert memory.numa_nodes(kernel).seen == "2"
     assert memory.numa_balancing(kernel).mend == "sudo sysctl kernel.numa_balancing=0"
@@ -92,22 +92,22 @@ def test_an_energy_counter_that_gives_no_number_is_a_warning(machine: Machine) -
     package = "sys/class/powercap/intel-rapl:0"
     kernel = machine({f"{package}/name": "package-0\n"})
     found = permissions.energy(kernel)
-    assert found.verdict is Verdict.WARNING
+    assert found.verdict is FindingLevel.WARNING
     assert found.mend == "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
     assert permissions.energy(machine({f"{package}/energy_uj": "12345\n"})).seen == "readable"
 
 
 def test_root_may_count_events_where_a_user_may_not(machine: Machine) -> None:
     kernel = machine({"proc/sys/kernel/perf_event_paranoid": "4"})
-    assert permissions.perf(kernel, 1000).verdict is Verdict.WARNING
-    assert permissions.perf(kernel, 0).verdict is Verdict.FINE
+    assert permissions.perf(kernel, 1000).verdict is FindingLevel.WARNING
+    assert permissions.perf(kernel, 0).verdict is FindingLevel.FINE
     kernel = machine({"proc/sys/kernel/perf_event_paranoid": "-1"})
-    assert permissions.perf(kernel, 1000).verdict is Verdict.FINE
+    assert permissions.perf(kernel, 1000).verdict is FindingLevel.FINE
 
 
 def test_few_open_files_are_mended_in_the_shell_if_the_hard_limit_lets_one() -> None:
-    assert permissions.open_files(-1, -1).verdict is Verdict.FINE
-    assert permissions.open_files(4096, 4096).verdict is Verdict.FINE
+    assert permissions.open_files(-1, -1).verdict is FindingLevel.FINE
+    assert permissions.open_files(4096, 4096).verdict is FindingLevel.FINE
     assert permissions.open_files(1024, -1).mend == "ulimit -n 65536"
     assert permissions.open_files(1024, 8192).mend == "ulimit -n 8192"
     assert "/etc/security/limits.conf" in permissions.open_files(1024, 1024).mend
@@ -116,4 +116,4 @@ def test_few_open_files_are_mended_in_the_shell_if_the_hard_limit_lets_one() -> 
 def test_address_randomisation_is_for_information_only(machine: Machine) -> None:
     for value in "012":
         kernel = machine({"proc/sys/kernel/randomize_va_space": value})
-        assert permissions.address_randomisation(kernel).verdict is Verdict.FINE
+        assert permissions.address_randomisation(kernel).verdict is FindingLevel.FINE

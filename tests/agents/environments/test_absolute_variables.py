@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.environments.absolute_variables import COLONS, SEPARATED, absolute
+from velodrome.agents.environments.absolute_variables import COLONS, SEPARATED, make_paths_absolute
 from velodrome.agents.environments.store import EnvironmentStore
 
 
@@ -19,7 +19,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("name", [*SEPARATED, "VELODROME_PYTHON_TORCH", "VELODROME_SOURCE_NEON"])
 def test_a_path_from_here_is_made_absolute_and_all_else_is_left(name: str, here: Path) -> None:
     def told(value: str) -> str:
-        return absolute({name: value})[name]
+        return make_paths_absolute({name: value})[name]
 
     assert told("one") == str(here / "one")
     assert told("./two/../one") == f"{here}/two/../one"
@@ -37,7 +37,7 @@ def test_several_paths_in_one_variable_are_each_made_absolute(here: Path) -> Non
         "LD_LIBRARY_PATH": "one:/srv:two",
         "PATH": "one:two",
     }
-    assert absolute(given) == {
+    assert make_paths_absolute(given) == {
         "PIP_FIND_LINKS": f"{here}/one https://m.example/w\n /srv  {here}/two",
         "UV_FIND_LINKS": f"{here}/one,/srv,none",  # which is then told as it was typed
         "LD_LIBRARY_PATH": f"{here}/one:/srv:{here}/two",
@@ -46,7 +46,7 @@ def test_several_paths_in_one_variable_are_each_made_absolute(here: Path) -> Non
 
 
 def test_a_folder_that_is_yet_to_be_made_is_made_here(here: Path) -> None:
-    assert absolute({"UV_CACHE_DIR": "new"}) == {"UV_CACHE_DIR": str(here / "new")}
+    assert make_paths_absolute({"UV_CACHE_DIR": "new"}) == {"UV_CACHE_DIR": str(here / "new")}
 
 
 def test_where_the_working_folder_is_gone_nothing_is_meant_from_it(
@@ -56,7 +56,7 @@ def test_where_the_working_folder_is_gone_nothing_is_meant_from_it(
     place.mkdir()
     monkeypatch.chdir(place)
     place.rmdir()
-    assert absolute({"PIP_CERT": "one"}) == {"PIP_CERT": "one"}
+    assert make_paths_absolute({"PIP_CERT": "one"}) == {"PIP_CERT": "one"}
     monkeypatch.undo()
 
 

@@ -10,9 +10,10 @@ from velodrome.agents.environments.accelerators import rank
 from velodrome.agents.environments.recipes import Lock, Recipe, RecipeError
 from velodrome.agents.environments.store import EnvironmentFailed
 
-HERE = (
-    "from velodrome.agents.environments.accelerators import here; print(here('gpu'), here('cpu'))"
-)
+HERE = """
+from velodrome.agents.environments.accelerators import resolve_accelerator
+print(resolve_accelerator('gpu'), resolve_accelerator('cpu'))
+"""
 
 
 @pytest.mark.parametrize(

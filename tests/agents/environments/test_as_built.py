@@ -29,7 +29,7 @@ def built(tmp_path: Path) -> Path:
     for name in ("one.py", "two.py", "known.pth"):
         (folder / "site-packages" / name).write_text(f"# {name}\n")
     (folder / "lib").symlink_to("site-packages")
-    manifest.write(folder, manifest.take(folder))
+    manifest.write(folder, manifest.scan(folder))
     return folder
 
 
@@ -86,15 +86,15 @@ HARMS = [
 
 @pytest.mark.parametrize("harm", HARMS)
 def test_what_was_done_to_an_environment_is_named(built: Path, harm: Callable[[Path], str]) -> None:
-    assert manifest.change(built) == ""
+    assert manifest.find_change(built) == ""
     told = harm(built)
-    assert manifest.change(built) == told
+    assert manifest.find_change(built) == told
 
 
 def test_a_file_that_was_touched_and_not_changed_is_none(built: Path) -> None:
     (built.parent / "link").hardlink_to(built / "site-packages/one.py")
     (built / "site-packages/two.py").touch()
-    assert manifest.change(built) == ""
+    assert manifest.find_change(built) == ""
 
 
 def test_what_lies_beside_the_link_to_velodrome_would_be_imported(tmp_path: Path) -> None:

@@ -11,38 +11,42 @@ import pytest
 
 import velodrome
 from velodrome.agents.environments.core_types import (
-    Choice,
-    Named,
-    Seen,
-    choose,
+    CoreTypeSetting,
+    KernelChoice,
+    OpenBlasRun,
+    choose_core_type,
     cpu_flags,
     level,
-    take,
+    try_setting,
 )
 from velodrome.agents.environments.environment import Environment
-from velodrome.agents.environments.openblas_probes import choice_for, libraries, probe_in
+from velodrome.agents.environments.openblas_probes import (
+    choose_kernels,
+    find_openblas_files,
+    make_probe,
+)
 
 SOURCES = Path(__file__).parents[2] / "adapters" / "libraries"
 IMPORT_PATH = str(Path(velodrome.__path__[0]).parent)
 AVX2 = frozenset(("avx", "avx2", "fma"))
 AVX512 = AVX2 | {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
 
-Table = dict[str, tuple[Seen, ...] | None]
+Table = dict[str, tuple[OpenBlasRun, ...] | None]
 
 
-def seen(core: str, path: str = "a", version: str = "0.3.13", exact: str = "yes") -> Seen:
-    return Seen(path, version, core, exact == "yes")
+def seen(core: str, path: str = "a", version: str = "0.3.13", exact: str = "yes") -> OpenBlasRun:
+    return OpenBlasRun(path, version, core, exact == "yes")
 
 
-def chosen(flags: frozenset[str], table: Table) -> tuple[Choice, list[str]]:
+def chosen(flags: frozenset[str], table: Table) -> tuple[KernelChoice, list[str]]:
     """And which settings were tried, in their order."""
     asked: list[str] = []
 
-    def probe(setting: str) -> tuple[Seen, ...] | None:
+    def probe(setting: str) -> tuple[OpenBlasRun, ...] | None:
         asked.append(setting)
         return table[setting]
 
-    return choose(flags, probe), asked
+    return choose_core_type(flags, probe), asked
 
 
 def test_a_library_that_knows_the_cpu_chooses_for_itself() -> None:
@@ -80,7 +84,7 @@ def test_what_the_cpu_cannot_run_is_not_even_tried() -> None:
     ids=["it crashes", "it is wrong", "the build does not have it", "it is gone"],
 )
 def test_kernels_that_do_not_work_are_passed_over_for_the_next(
-    tried: tuple[Seen, ...] | None,
+    tried: tuple[OpenBlasRun, ...] | None,
 ) -> None:
     table: Table = {"": (seen("BARCELONA"),), "SkylakeX": tried, "Haswell": (seen("HASWELL"),)}
     choice, _ = chosen(AVX512, table)
@@ -119,11 +123,13 @@ def test_of_several_libraries_none_is_lowered_for_another() -> None:
 
 
 def test_no_openblas_is_nothing_to_choose() -> None:
-    assert chosen(AVX512, {"": ()})[0] == Choice()
+    assert chosen(AVX512, {"": ()})[0] == KernelChoice()
 
 
 def test_what_was_named_is_taken_as_it_is_and_said() -> None:
-    choice = take(Named("Haswell", "A_VARIABLE"), AVX512, lambda setting: (seen("HASWELL"),))
+    choice = try_setting(
+        CoreTypeSetting("Haswell", "A_VARIABLE"), AVX512, lambda setting: (seen("HASWELL"),)
+    )
     assert choice.variables == {"OPENBLAS_CORETYPE": "Haswell"}
     assert choice.notes == ("OPENBLAS_CORETYPE=Haswell, as A_VARIABLE asks",)
     assert [one.core for one in choice.below] == ["HASWELL"]
@@ -166,8 +172,8 @@ def made_up(tmp_path: Path) -> Callable[[], Environment]:
 
 @pytest.mark.slow
 def test_a_current_numpy_chooses_for_itself_whatever_the_shell_exports(here: Environment) -> None:
-    cores = {one.core for one in choice_for(here, IMPORT_PATH, {}).run}
-    told = choice_for(here, IMPORT_PATH, {"OPENBLAS_CORETYPE": "Nehalem"})
+    cores = {one.core for one in choose_kernels(here, IMPORT_PATH, {}).run}
+    told = choose_kernels(here, IMPORT_PATH, {"OPENBLAS_CORETYPE": "Nehalem"})
     assert told.variables == {}
     assert {one.core for one in told.run} == cores
     assert all(one.exact for one in told.run)
@@ -177,7 +183,7 @@ def test_a_current_numpy_chooses_for_itself_whatever_the_shell_exports(here: Env
 @pytest.mark.slow
 def test_what_the_user_names_is_given_to_the_worker_and_noted(here: Environment) -> None:
     asked = {"VELODROME_OPENBLAS_CORETYPE": "Nehalem"}
-    choice = choice_for(here, IMPORT_PATH, asked)
+    choice = choose_kernels(here, IMPORT_PATH, asked)
     assert choice.variables == {"OPENBLAS_CORETYPE": "Nehalem"}
     assert choice.notes == ("OPENBLAS_CORETYPE=Nehalem, as VELODROME_OPENBLAS_CORETYPE asks",)
     if "sse4_2" in cpu_flags(Path("/proc/cpuinfo").read_text()):
@@ -189,16 +195,16 @@ def test_what_was_tried_is_known_until_a_library_changes(
     made_up: Callable[[], Environment],
 ) -> None:
     environment = made_up()
-    first = choice_for(environment, IMPORT_PATH, {})
+    first = choose_kernels(environment, IMPORT_PATH, {})
     gone = Environment(**{**vars(environment), "python": Path("/no/such/python")})
-    assert choice_for(gone, IMPORT_PATH, {}) == first
-    (library,) = libraries(environment)
+    assert choose_kernels(gone, IMPORT_PATH, {}) == first
+    (library,) = find_openblas_files(environment)
     os.utime(library, ns=(1, 1))
-    assert choice_for(gone, IMPORT_PATH, {}).run == ()  # tried again, and nothing ran
+    assert choose_kernels(gone, IMPORT_PATH, {}).run == ()  # tried again, and nothing ran
 
 
 def test_a_link_to_a_library_is_not_another(made_up: Callable[[], Environment]) -> None:
-    assert [path.name for path in libraries(made_up())] == ["libopenblas-1.so"]
+    assert [path.name for path in find_openblas_files(made_up())] == ["libopenblas-1.so"]
 
 
 @pytest.mark.slow
@@ -210,7 +216,9 @@ def test_kernels_that_crash_multiply_wrongly_or_are_not_there_are_passed_over_in
     made_up: Callable[..., Environment], variable: str, cores: str
 ) -> None:
     environment = made_up(**{variable: cores})
-    choice = choose(AVX512, probe_in(environment, IMPORT_PATH, libraries(environment)))
+    choice = choose_core_type(
+        AVX512, make_probe(environment, IMPORT_PATH, find_openblas_files(environment))
+    )
     assert choice.setting == "Haswell"
     assert [(one.core.upper(), one.exact) for one in choice.run] == [("HASWELL", True)]
     assert [one.core for one in choice.own] == ["BARCELONA"]

@@ -19,7 +19,7 @@ from velodrome.agents.environments.debian_sources import choose, read_debian_sou
 from velodrome.agents.environments.disk_layout import is_in_use
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.launch import started
+from velodrome.agents.environments.launch import launch_command
 from velodrome.agents.environments.recipes import RecipeError, read_recipe
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.environments.tool_runs import ToolRun
@@ -142,7 +142,7 @@ def caffe(framework_environment: Callable[[str], Environment]) -> Environment:
 
 
 def said_inside(environment: Environment, script: str, cwd: Path) -> object:
-    command = started(environment, "", ["-c", script])
+    command = launch_command(environment, "", ["-c", script])
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
@@ -225,7 +225,7 @@ def test_a_worker_that_hangs_inside_a_tree_is_gone_after_its_deadline(
 def test_a_process_inside_a_tree_keeps_it_from_being_pruned(
     caffe: Environment, tmp_path: Path
 ) -> None:
-    command = started(caffe, "", ["-c", "print('here', flush=True); input()"])
+    command = launch_command(caffe, "", ["-c", "print('here', flush=True); input()"])
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"here\n"
@@ -258,6 +258,6 @@ def test_a_file_that_is_gone_or_changed_in_a_tree_is_found(
 
 def test_an_interpreter_outside_any_tree_is_started_by_its_path(tmp_path: Path) -> None:
     environment = Environment("numpy", "", tmp_path, tmp_path / "bin/python", None)
-    assert started(environment, "", ["-V"]) == [str(tmp_path / "bin/python"), "-V"]
+    assert launch_command(environment, "", ["-V"]) == [str(tmp_path / "bin/python"), "-V"]
     assert FRAMEWORKS["caffe"].default_variant == "openblas"
     assert replace(environment, kind="uv").tree is None

@@ -127,9 +127,8 @@ def test_prune_sweeps_what_a_dead_build_left_but_nothing_that_is_being_built(tin
     left = envs / ".building.little.0123456789ab"
     (left / "lib").mkdir(parents=True)
     holder = "import sys; from velodrome.agents.environments.disk_layout import *\n"
-    holder += (
-        "with exclusive(Path(sys.argv[1]), 'little', print): print('held', flush=True); input()"
-    )
+    holder += "with lock_framework(Path(sys.argv[1]), 'little', print):\n"
+    holder += "    print('held', flush=True); input()"
     (envs / ".locks").mkdir()
     command = [sys.executable, "-c", holder, str(envs)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as building:

@@ -6,25 +6,25 @@ from pathlib import Path
 import pytest
 
 from velodrome.adapters.registry import FRAMEWORKS
-from velodrome.agents.environments.frameworks import available, framework_named
+from velodrome.agents.environments.frameworks import available_frameworks, find_framework
 from velodrome.agents.environments.recipes import RecipeError
 
 
 def test_without_folders_of_the_users_there_are_velodromes_frameworks() -> None:
-    assert available({}) == FRAMEWORKS
+    assert available_frameworks({}) == FRAMEWORKS
 
 
 def test_a_folder_with_an_adapter_and_a_recipe_is_a_framework(node) -> None:
     recipe = 'variants = ["fast", "slow"]\ndevices = ["cpu", "gpu"]\n' + node.recipe
     folder = node.add_framework("little", recipe, {"one.txt": node.add_tiny()})
-    found = available(node.environ)["little"]
+    found = available_frameworks(node.environ)["little"]
     assert found.variants == ("fast", "slow")
     assert found.default_variant == "fast"
     assert found.devices == ("cpu", "gpu")
     assert found.about == "a test"
     assert Path(found.folder) == folder
     assert Path(found.path, found.adapter + ".py") == folder / "adapter.py"
-    assert set(FRAMEWORKS) < set(available(node.environ))
+    assert set(FRAMEWORKS) < set(available_frameworks(node.environ))
 
 
 def test_several_folders_are_separated_as_in_path(node, tmp_path: Path) -> None:
@@ -32,45 +32,45 @@ def test_several_folders_are_separated_as_in_path(node, tmp_path: Path) -> None:
     here, node.adapters = node.adapters, tmp_path / "more"
     node.add_framework("second", node.recipe, {"one.txt": node.add_tiny()})
     node.variables["VELODROME_ADAPTERS"] = os.pathsep.join([str(here), str(node.adapters)])
-    assert {"first", "second"} < set(available(node.environ))
+    assert {"first", "second"} < set(available_frameworks(node.environ))
 
 
 def test_a_name_that_is_velodromes_is_refused(node) -> None:
     node.add_framework("torch", node.recipe, {"one.txt": node.add_tiny()})
     with pytest.raises(RecipeError, match=r"'torch' is taken by .*Rename the folder"):
-        available(node.environ)
+        available_frameworks(node.environ)
 
 
 def test_a_recipe_without_an_adapter_is_told(tiny_node) -> None:
     adapter = tiny_node.adapters / "little" / "adapter.py"
     adapter.unlink()
     with pytest.raises(RecipeError, match=f"{adapter}: there is no such file"):
-        available(tiny_node.environ)
+        available_frameworks(tiny_node.environ)
 
 
 def test_an_adapter_without_a_recipe_is_told(tiny_node) -> None:
     recipe = tiny_node.adapters / "little" / "environment.toml"
     recipe.unlink()
     with pytest.raises(RecipeError, match=f"{recipe}: there is no such file"):
-        available(tiny_node.environ)
+        available_frameworks(tiny_node.environ)
 
 
 def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"nowhere: is no folder. Correct VELODROME_ADAPTERS"):
-        available({"VELODROME_ADAPTERS": str(tmp_path / "nowhere")})
+        available_frameworks({"VELODROME_ADAPTERS": str(tmp_path / "nowhere")})
 
 
 def test_a_folder_without_frameworks_is_told(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="holds no framework"):
-        available({"VELODROME_ADAPTERS": str(tmp_path)})
+        available_frameworks({"VELODROME_ADAPTERS": str(tmp_path)})
 
 
 def test_a_name_with_capitals_or_dots_is_refused(node) -> None:
     node.add_framework("My.Net", node.recipe, {"one.txt": node.add_tiny()})
     with pytest.raises(RecipeError, match=r"'My.Net' is no name"):
-        available(node.environ)
+        available_frameworks(node.environ)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(RecipeError, match="Did you mean 'tensorflow'"):
-        framework_named("tensorfow", {})
+        find_framework("tensorfow", {})

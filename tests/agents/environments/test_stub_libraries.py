@@ -9,8 +9,8 @@ import pytest
 
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
-from velodrome.agents.environments.recipes import Library, RecipeError, read_recipe
-from velodrome.agents.environments.stub_libraries import install_stand_ins
+from velodrome.agents.environments.recipes import RecipeError, StubLibrary, read_recipe
+from velodrome.agents.environments.stub_libraries import install_stub_libraries
 
 LIBRARIES = """
 [[libraries]]
@@ -18,7 +18,7 @@ file = "libghost.so.1"
 into = "tiny"
 symbols = ["ghost_walks"]
 """
-LIBRARY = Library(file="libghost.so.1", into="tiny", symbols=("ghost_walks",))
+LIBRARY = StubLibrary(file="libghost.so.1", into="tiny", symbols=("ghost_walks",))
 
 
 def recipe(node, text: str = LIBRARIES) -> Path:
@@ -52,12 +52,12 @@ def test_a_mistyped_key_is_told(node) -> None:
 
 def test_a_node_without_a_compiler_is_told_what_to_install(tmp_path) -> None:
     with pytest.raises(EnvironmentFailed, match=r"libghost.so.1. Install gcc, or let CC name one"):
-        install_stand_ins([LIBRARY], tmp_path, {"PATH": str(tmp_path)})
+        install_stub_libraries([LIBRARY], tmp_path, {"PATH": str(tmp_path)})
 
 
 def test_a_compiler_that_fails_is_named_with_what_it_said(tmp_path) -> None:
     (tmp_path / "tiny").mkdir()
-    broken = Library(file="libghost.so.1", into="tiny", symbols=("1st",))
+    broken = StubLibrary(file="libghost.so.1", into="tiny", symbols=("1st",))
     with pytest.raises(EnvironmentFailed, match="cannot make libghost") as raised:
-        install_stand_ins([broken], tmp_path, os.environ)
+        install_stub_libraries([broken], tmp_path, os.environ)
     assert "error" in raised.value.log_tail

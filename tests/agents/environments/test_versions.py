@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.environments.frameworks import framework_named, with_version
+from velodrome.agents.environments.frameworks import find_framework, with_version
 from velodrome.agents.environments.recipes import Lock
 from velodrome.agents.environments.store import EnvironmentFailed
-from velodrome.agents.environments.versions import VersionLocks, at_version, loosened, split
+from velodrome.agents.environments.versions import VersionLocks, at_version, loosen, split
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def test_a_version_goes_where_the_frameworks_own_stood(requirements, version, ex
 
 def test_pins_chosen_for_another_version_can_be_loosened() -> None:
     pinned = at_version(lock("torch==2.13.0+cpu", "numpy==2.4.6", "scipy"), "2.12.1")
-    assert loosened(pinned, "2.12.1") == ("torch==2.12.1+cpu", "numpy", "scipy")
+    assert loosen(pinned, "2.12.1") == ("torch==2.12.1+cpu", "numpy", "scipy")
 
 
 def test_a_version_is_part_of_the_name(versioned_node) -> None:
     environ = versioned_node.environ
     assert split("little==2.0") == ("little", "2.0") and split("little") == ("little", "")
-    little = framework_named("little==2.0", environ)
+    little = find_framework("little==2.0", environ)
     assert little.name == "little"
     assert with_version({"little": little}, "little==2.0")["little==2.0"].folder == little.folder
     assert set(with_version({"little": little}, "litle==2.0")) == {"little"}
@@ -54,12 +54,12 @@ def test_a_version_is_part_of_the_name(versioned_node) -> None:
 
 def test_locks_are_kept_whole_and_by_content(tmp_path: Path) -> None:
     here, there = VersionLocks(tmp_path / "here"), VersionLocks(tmp_path / "there")
-    assert here.chosen("little==2.0", "cpu") == ""
+    assert here.chosen_hash("little==2.0", "cpu") == ""
     here.keep("little==2.0", "0123", (("one.txt", "tiny==2.0\n"),))
     here.keep("little==2.0", "0123", (("one.txt", "something else"),))
     here.choose("little==2.0", "cpu", "0123")
     here.copy_to(there, "little==2.0", "cpu")
-    assert there.chosen("little==2.0", "cpu") == "0123"
+    assert there.chosen_hash("little==2.0", "cpu") == "0123"
     assert there.texts("little==2.0", "0123") == (("one.txt", "tiny==2.0\n"),)
     assert {path.name for path in (tmp_path / "there" / "little==2.0").iterdir()} == {"cpu", "0123"}
 
@@ -95,7 +95,7 @@ def test_another_node_builds_by_the_text_that_it_is_sent(versioned_node, tmp_pat
     node.take_lock("little==2.0", lock_hash, texts)
     there = node.build("little==2.0", lock_hash=lock_hash)
     assert there.hash == built.hash
-    assert node.versions.chosen("little==2.0", "cpu") == ""
+    assert node.versions.chosen_hash("little==2.0", "cpu") == ""
 
 
 @pytest.mark.slow
