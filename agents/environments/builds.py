@@ -57,7 +57,8 @@ def require_lock(framework: str, recipe: Recipe, accelerator: str, platform: str
     if not recipe.locks_for(accelerator, platform):
         raise EnvironmentFailed(
             f"{framework} has no lock for {accelerator} on {platform}"
-            f"{_served_text(recipe, platform)}. Let {variable_for(framework)} name an interpreter that has {framework}"
+            f"{_served_text(recipe, platform)}. "
+            f"Let {variable_for(framework)} name an interpreter that has {framework}"
         )
 
 
