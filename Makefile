@@ -7,6 +7,10 @@ SWEEP ?= sweeps/quick.yaml
 PYTEST := $(BIN)/python -m pytest
 # A file's tests share fixtures; the pure tests, which come last, fill the workers evenly.
 PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+SERIAL = -m "$(1)" $$(grep -rl --include='test_*.py' mark.serial tests)
+
+# Tests start thousands of processes: each would compile all modules again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-full test-all test-fast lint format docs setup locks clean
 
@@ -15,18 +19,18 @@ demo: setup  ## a sweep of torch and tensorflow on this machine, then its grid
 
 test: setup  ## every layer once, in numpy, torch and tensorflow
 	$(PYTEST) --durations=15 $(PARALLEL) -m "not full and not serial"
-	$(PYTEST) --durations=5 -m "not full and serial"
+	$(PYTEST) --durations=5 $(call SERIAL,not full and serial)
 
 test-full: setup  ## what `make test` leaves out: every framework, fleets of hosts, browsers, many nights
 	$(PYTEST) --durations=15 $(PARALLEL) -m "full and not serial"
-	$(PYTEST) --durations=15 -m "full and serial"
+	$(PYTEST) --durations=15 $(call SERIAL,full and serial)
 
 test-all: test
 	$(MAKE) test-full
 
 test-fast: setup  ## the tests that need no framework and no patience
 	$(PYTEST) $(PARALLEL) -m "not slow and not framework and not serial"
-	$(PYTEST) -m "not slow and not framework and serial"
+	$(PYTEST) $(call SERIAL,not slow and not framework and serial)
 
 lint: setup  ## format, lint, types, layers, adapters/ for Python 3.6
 	$(BIN)/ruff format --check .
