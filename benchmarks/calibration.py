@@ -34,7 +34,7 @@ from scipy.special import ndtri
 from velodrome.adapters.protocol import Timed, Timing
 from velodrome.adapters.worker.call_timing import Calls, WarmUp, time_calls
 from velodrome.scheduler.reports.cell_times import Time, combine_repeats, read_repeat
-from velodrome.scheduler.statistics.cell_interval import known_by_sweeps
+from velodrome.scheduler.statistics.cell_interval import estimate_from_sweeps
 from velodrome.scheduler.statistics.replication import Repeat
 
 Draw = numpy.random.Generator
@@ -245,7 +245,7 @@ def _cells(found: Sequence[Timed], draw: Draw) -> dict[str, object]:
 
 def _cell(found: Sequence[Timed], draw: Draw, processes: int, sweeps: int) -> Time:
     picked = [found[i] for i in draw.choice(len(found), processes + sweeps, replace=False)]
-    before = known_by_sweeps(timed.median_ns for timed in picked[processes:])
+    before = estimate_from_sweeps(timed.median_ns for timed in picked[processes:])
     return combine_repeats(
         [_repeat(timed) for timed in picked[:processes]], [before] if before else []
     )

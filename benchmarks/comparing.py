@@ -25,9 +25,14 @@ from pathlib import Path
 
 import numpy as np
 
-from velodrome.scheduler.statistics.bimodality import Cut, best_cut
-from velodrome.scheduler.statistics.contrasts import Contrast, of_pairs, of_processes, of_sweeps
-from velodrome.scheduler.statistics.moderated_tests import called, judged
+from velodrome.scheduler.statistics.bimodality import Cut, find_best_cut
+from velodrome.scheduler.statistics.contrasts import (
+    Contrast,
+    contrast_pairs,
+    contrast_processes,
+    contrast_sweeps,
+)
+from velodrome.scheduler.statistics.moderated_tests import call_cells, run_tests
 from velodrome.scheduler.statistics.ratio_tests import ALPHA, LEAST, TESTED_AT
 
 REPEATS = (3, 5, 10)
@@ -163,28 +168,28 @@ HALVINGS = 14
 
 
 def by_processes(base: Side, candidate: Side) -> np.ndarray:
-    return verdicts(of_processes(base, candidate), base, candidate)
+    return verdicts(contrast_processes(base, candidate), base, candidate)
 
 
 def by_pairs(base: Side, candidate: Side) -> np.ndarray:
-    return verdicts(of_pairs(base, candidate), base, candidate)
+    return verdicts(contrast_pairs(base, candidate), base, candidate)
 
 
 def verdicts(contrast: Contrast, base: Side, candidate: Side) -> np.ndarray:
     """Of every cell of every trial, as velodrome.scheduler.statistics.ratio_tests has it."""
-    found = judged(contrast, best_cut(base, candidate), base.shape[-1], candidate.shape[-1])
+    found = run_tests(contrast, find_best_cut(base, candidate), base.shape[-1], candidate.shape[-1])
     ratio = np.median(candidate, axis=-1) - np.median(base, axis=-1)
-    return called(found.p, ratio, found.luck, least=LEAST, alpha=TESTED_AT)
+    return call_cells(found.p, ratio, found.luck, least=LEAST, alpha=TESTED_AT)
 
 
 def across(base: Side, candidate: Side, past: Side) -> np.ndarray:
     """Sides and past: trials, cells, nights, repeats."""
     levels = [np.median(side, axis=-1) for side in (base, candidate, past)]
-    contrast = of_sweeps(levels[0], levels[1], [levels[2]])
+    contrast = contrast_sweeps(levels[0], levels[1], [levels[2]])
     nothing = Cut(np.ones(contrast.distance.shape), np.zeros(contrast.distance.shape))
-    found = judged(contrast, nothing, 1, 1)
+    found = run_tests(contrast, nothing, 1, 1)
     shown = [np.median(side.reshape(*side.shape[:2], -1), axis=-1) for side in (base, candidate)]
-    return called(found.p, shown[1] - shown[0], found.luck, least=LEAST, alpha=TESTED_AT)
+    return call_cells(found.p, shown[1] - shown[0], found.luck, least=LEAST, alpha=TESTED_AT)
 
 
 def batches(trials: int, values: int) -> Iterator[int]:

@@ -10,16 +10,16 @@ from velodrome.scheduler.commands import incomplete_results
 from velodrome.scheduler.commands.output import console, print_json
 from velodrome.scheduler.commands.report import Form
 from velodrome.scheduler.comparison import comparison_rows, rendering, wording
-from velodrome.scheduler.comparison.causes import Nodes, nodes_by_key
-from velodrome.scheduler.comparison.outcome import Outcome, chosen, compared
+from velodrome.scheduler.comparison.causes import Nodes, index_nodes
+from velodrome.scheduler.comparison.outcome import Outcome, compare_sides, summarize_side
 from velodrome.scheduler.comparison.replication_units import (
     COLUMNS,
     MOST_SWEEPS,
-    History,
-    history,
+    PastRows,
+    group_past_rows,
 )
 from velodrome.scheduler.comparison.side_selection import parse, rows_of, subjects, without
-from velodrome.scheduler.comparison.verdicts import Turn
+from velodrome.scheduler.comparison.verdicts import OutcomeTurn
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError
 from velodrome.scheduler.reports.possible_rows import drop_impossible_values
 from velodrome.scheduler.reports.text_tables import csv_rows
@@ -45,7 +45,7 @@ def compare(
     if form is Form.JSON:
         print_json(to_json(outcome))
     elif form is Form.CSV:
-        print(csv_rows(comparison_rows.flat(outcome), comparison_rows.COLUMNS), end="")
+        print(csv_rows(comparison_rows.flat_rows(outcome), comparison_rows.COLUMNS), end="")
     elif form is Form.MARKDOWN:
         print(rendering.markdown(outcome), end="")
     else:
@@ -72,9 +72,9 @@ def run_comparison(base: str, candidate: str, results: str, *, only: str, least:
     if not base_rows:
         mend = "Name other sweeps, or other conditions, for one of them."
         raise ConfigError("command line", "BASE and CANDIDATE are the same runs", mend)
-    outcome = compared(
-        (chosen(base, base_ids, base_rows), base_rows),
-        (chosen(candidate, candidate_ids, candidate_rows), candidate_rows),
+    outcome = compare_sides(
+        (summarize_side(base, base_ids, base_rows), base_rows),
+        (summarize_side(candidate, candidate_ids, candidate_rows), candidate_rows),
         nodes,
         subjects=subjects(*sides),
         least=least,
@@ -89,9 +89,9 @@ def run_comparison(base: str, candidate: str, results: str, *, only: str, least:
 def exit_status(outcome: Outcome, fail_on: Sequence[str]) -> int:
     """Return 1 if any change of `fail_on` happened, else INCOMPLETE if rows are missing, else 0."""
     happened = {
-        "slower": bool(outcome.of(Verdict.SLOWER)),
-        "faster": bool(outcome.of(Verdict.FASTER)),
-        "broke": any(change.turn is Turn.BROKE for change in outcome.changes),
+        "slower": bool(outcome.with_verdict(Verdict.SLOWER)),
+        "faster": bool(outcome.with_verdict(Verdict.FASTER)),
+        "broke": any(change.turn is OutcomeTurn.BROKE for change in outcome.changes),
         "vanished": bool(outcome.vanished),
     }
     if any(happened[name] for name in fail_on):
@@ -124,8 +124,8 @@ def to_json(outcome: Outcome) -> dict[str, object]:
         "unfair": [{**vars(difference), "cells": n} for difference, n in outcome.unfair],
         "is_same": outcome.is_same,
         "missing": outcome.missing,
-        "sentence": wording.sentence(outcome),
-        "cells": comparison_rows.flat(outcome),
+        "sentence": wording.summarize(outcome),
+        "cells": comparison_rows.flat_rows(outcome),
     }
 
 
@@ -133,15 +133,15 @@ def _rows(store: Store, sweep_id: str) -> Sequence[TaskRow]:
     return task_rows(drop_impossible_values(store.read("tasks", sweep_id, WITHOUT_CHECKS)))
 
 
-def _past(store: Store, sweep_ids: Iterable[str]) -> History:
+def _past(store: Store, sweep_ids: Iterable[str]) -> PastRows:
     """Collect the history of the newest of these sweeps."""
     found: list[TaskRow] = []
     for sweep_id in islice(sweep_ids, MOST_SWEEPS):
         found += task_rows(drop_impossible_values(store.read("tasks", sweep_id, COLUMNS)))
-    return history(found)
+    return group_past_rows(found)
 
 
 def _nodes(store: Store, sweep_ids: Iterable[str]) -> Nodes:
-    return nodes_by_key(
+    return index_nodes(
         row for sweep_id in sweep_ids for row in node_rows(store.read("nodes", sweep_id))
     )

@@ -20,7 +20,7 @@ from velodrome.scheduler.commands.sweep_run import (
 )
 from velodrome.scheduler.commands.target import Target
 from velodrome.scheduler.commands.trend_site import NIGHTS, write_site
-from velodrome.scheduler.comparison.causes import nodes_by_key
+from velodrome.scheduler.comparison.causes import index_nodes
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError, StoreError, VelodromeError
 from velodrome.scheduler.history.cell_series import Followed, History
 from velodrome.scheduler.history.false_alarms import false_alarms
@@ -173,7 +173,7 @@ def findings(night: Night) -> list[dict[str, object]]:
             "proof": found.proof.value,
             "alarm": one.is_alarm,
             "quarantined": one.quarantined is not None,
-            "blame": told.blame.cause.value if told else None,
+            "blame": told.attribution.cause.value if told else None,
             "causes": list(told.causes) if told else [],
             "reason": found.reason or None,
         }
@@ -230,7 +230,7 @@ def _explanations(store: Store, verdict: Verdict) -> dict[Followed, Explanation]
     needed = sweeps_needed(verdict)
     rows = [row for sweep_id in needed for row in _rows(store, sweep_id)]
     nodes = [row for one in needed for row in node_rows(store.read("nodes", one))]
-    return explanations(verdict, by_cell(rows), nodes_by_key(nodes))
+    return explanations(verdict, by_cell(rows), index_nodes(nodes))
 
 
 def _write(

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.comparison.matching import Pair
+from velodrome.scheduler.comparison.matching import CellPair
 from velodrome.scheduler.comparison.recorded_attributes import ATTRIBUTES, Attribute, Realm
 from velodrome.scheduler.results.typed_rows import NodeRow
-from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
+from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 
 SHOWN = 3  # values of one side
 NOTHING = frozenset({""})
@@ -22,7 +22,7 @@ Nodes = Mapping[tuple[str, str], NodeRow]  # by sweep and node
 
 
 @dataclass(frozen=True)
-class Cause:
+class LikelyCause:
     """A recorded change. moved: in how many of the of_moved moved cells; still: of the others."""
 
     name: str
@@ -41,19 +41,19 @@ class Cause:
         return _share(self.moved, self.of_moved) - _share(self.still, self.of_still)
 
 
-def nodes_by_key(rows: Iterable[NodeRow]) -> Nodes:
+def index_nodes(rows: Iterable[NodeRow]) -> Nodes:
     """Index the `nodes` table for look-up from a row of `tasks`."""
     return {(row.sweep_id, row.node_id): row for row in rows}
 
 
-def changed(
-    moved: Sequence[Pair],
-    still: Sequence[Pair],
+def find_changes(
+    moved: Sequence[CellPair],
+    still: Sequence[CellPair],
     nodes: Nodes,
     *,
     subjects: Collection[str] = (),
-    blamed: Collection[Blamed] = (),
-) -> tuple[Cause, ...]:
+    blamed: Collection[ChangeSource] = (),
+) -> tuple[LikelyCause, ...]:
     """Everything that changed in any cell, the likeliest to have moved what moved first."""
     known = [each for each in ATTRIBUTES if not set(each.comes_with) & set(subjects)]
     found = [
@@ -62,30 +62,34 @@ def changed(
         for who in _frameworks(attribute, (*moved, *still))
         if (cause := _cause(attribute, who, moved, still, nodes))
     ]
-    preferred = realm_of(blamed)
+    preferred = attributed_realm(blamed)
     return tuple(sorted(found, key=lambda cause: (cause.realm is not preferred, -cause.score)))
 
 
-def likely(causes: Iterable[Cause]) -> tuple[Cause, ...]:
+def select_likely(causes: Iterable[LikelyCause]) -> tuple[LikelyCause, ...]:
     """Select the changes that are in a moved cell, and at least as often there as elsewhere."""
     return tuple(cause for cause in causes if cause.moved and cause.score >= 0)
 
 
-def realm_of(blamed: Collection[Blamed]) -> Realm | None:
+def attributed_realm(blamed: Collection[ChangeSource]) -> Realm | None:
     """Return the realm that the canaries point to; None if they point to both or neither."""
-    told = set(blamed) - {Blamed.UNKNOWN}
+    told = set(blamed) - {ChangeSource.UNKNOWN}
     return Realm(told.pop()) if len(told) == 1 else None
 
 
-def _frameworks(attribute: Attribute, pairs: Iterable[Pair]) -> Iterable[str]:
+def _frameworks(attribute: Attribute, pairs: Iterable[CellPair]) -> Iterable[str]:
     if not attribute.is_by_framework:
         return ("",)
     return dict.fromkeys(_framework(pair) for pair in pairs)
 
 
 def _cause(
-    attribute: Attribute, who: str, moved: Sequence[Pair], still: Sequence[Pair], nodes: Nodes
-) -> Cause | None:
+    attribute: Attribute,
+    who: str,
+    moved: Sequence[CellPair],
+    still: Sequence[CellPair],
+    nodes: Nodes,
+) -> LikelyCause | None:
     """Build a cause; None if nothing changed."""
     counts, values = [], (Counter[str](), Counter[str]())
     for pairs in (moved, still):
@@ -104,11 +108,11 @@ def _cause(
     name = f"{who} {attribute.name}" if who else attribute.name
     told = [_listed(each) for each in values]
     sizes = (counts[0], len(moved), counts[1], len(still))
-    return Cause(name, attribute.realm, attribute.is_setting, told[0], told[1], *sizes)
+    return LikelyCause(name, attribute.realm, attribute.is_setting, told[0], told[1], *sizes)
 
 
 def _change(
-    attribute: Attribute, pair: Pair, nodes: Nodes
+    attribute: Attribute, pair: CellPair, nodes: Nodes
 ) -> tuple[frozenset[str], frozenset[str]] | None:
     """Return the values on both sides; None if they are equal or one is unknown."""
     base, candidate = (
@@ -123,7 +127,7 @@ def _change(
     return base, candidate
 
 
-def _framework(pair: Pair) -> str:
+def _framework(pair: CellPair) -> str:
     return pair.candidate[0].framework
 
 

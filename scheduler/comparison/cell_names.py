@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from velodrome.agents.task import device_name
-from velodrome.scheduler.comparison.fingerprints import FINGERPRINT, Rules
+from velodrome.scheduler.comparison.fingerprints import FINGERPRINT, CellRules
 from velodrome.scheduler.comparison.outcome import Outcome
 from velodrome.scheduler.distinct_names import make_distinct
 from velodrome.scheduler.results.typed_rows import TaskRow
@@ -13,14 +13,14 @@ _Cell = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Names:
+class CellNames:
     """Names cells by what is not compared. has_types: there are several node types.
 
     has_places: there are several node types, devices or thread counts. apart: suffixes of cells
     that would have the same name.
     """
 
-    rules: Rules
+    rules: CellRules
     has_types: bool
     has_places: bool
     apart: Mapping[_Cell, str] = field(default_factory=dict)
@@ -28,43 +28,43 @@ class Names:
     def full(self, row: TaskRow) -> str:
         """Return e.g. `torch eager lenet b64 cpu 1t`."""
         place = " ".join(_place(row, self.rules, with_type=self.has_types))
-        return f"{_course(row, self.rules)} {place}".rstrip() + self._apart(row)
+        return f"{_workload(row, self.rules)} {place}".rstrip() + self._apart(row)
 
     def short(self, row: TaskRow) -> str:
         """Return `torch eager lenet b64` if all cells share a place."""
         if self.has_places:
             return self.full(row)
-        return _course(row, self.rules) + self._apart(row)
+        return _workload(row, self.rules) + self._apart(row)
 
     def _apart(self, row: TaskRow) -> str:
         return self.apart.get(_cell(row, self.rules), "")
 
 
-def names_in(outcome: Outcome) -> Names:
-    rules = Rules(outcome.subjects)
-    compared = (duel.pair.candidate[0] for duel in outcome.duels)
+def name_cells(outcome: Outcome) -> CellNames:
+    rules = CellRules(outcome.subjects)
+    compared = (duel.pair.candidate[0] for duel in outcome.times)
     places = {tuple(_place(row, rules, with_type=True)) for row in compared}
     types = {row.node_type for row in _cells(outcome)}
     has_types = len(types) > 1 and "node_type" not in rules.free
-    alike = Names(rules, has_types, has_places=len(places) > 1)
+    alike = CellNames(rules, has_types, has_places=len(places) > 1)
     rows = {_cell(row, rules): row for row in _named(outcome)}
     plain = {key: alike.full(row) for key, row in rows.items()}
-    fields = {key: {name: row.text(name) for name in _TELLING} for key, row in rows.items()}
+    fields = {key: {name: row.text(name) for name in _DISTINGUISHING} for key, row in rows.items()}
     full = make_distinct(plain, fields)
     apart = {key: name.removeprefix(plain[key]) for key, name in full.items()}
-    return Names(rules, has_types, alike.has_places, apart)
+    return CellNames(rules, has_types, alike.has_places, apart)
 
 
-_TELLING = tuple(name for name in FINGERPRINT if name not in ("threads", "gpu_count"))
+_DISTINGUISHING = tuple(name for name in FINGERPRINT if name not in ("threads", "gpu_count"))
 
 
-def _cell(row: TaskRow, rules: Rules) -> _Cell:
-    return (*rules.asked(row), *rules.fingerprint(row))
+def _cell(row: TaskRow, rules: CellRules) -> _Cell:
+    return (*rules.identity(row), *rules.fingerprint(row))
 
 
 def _named(outcome: Outcome) -> Iterable[TaskRow]:
     """Yield a row of each cell, from which its name is made."""
-    yield from (duel.pair.candidate[0] for duel in outcome.duels)
+    yield from (duel.pair.candidate[0] for duel in outcome.times)
     yield from (change.pair.candidate[0] for change in outcome.changes)
     yield from (entry.pair.candidate[0] for entry in outcome.refused)
     yield from (rows[0] for rows in (*outcome.vanished, *outcome.appeared))
@@ -76,12 +76,12 @@ def _cells(outcome: Outcome) -> Iterable[TaskRow]:
     yield from (entry.pair.base[0] for entry in outcome.refused)
 
 
-def _course(row: TaskRow, rules: Rules) -> str:
+def _workload(row: TaskRow, rules: CellRules) -> str:
     names = [row.text(name) for name in ("framework", "variant") if name not in rules.free]
     return " ".join([*names, f"{row.model} b{row.batch_size}"])
 
 
-def _place(row: TaskRow, rules: Rules, *, with_type: bool) -> list[str]:
+def _place(row: TaskRow, rules: CellRules, *, with_type: bool) -> list[str]:
     device = device_name(row.device, row.gpu_count or 0, row.gpu_model)
     fields = {"device": device, "threads": f"{row.threads}t"}
     all_of_it = fields | ({"node_type": row.node_type} if with_type else {})

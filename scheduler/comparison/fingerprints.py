@@ -13,7 +13,7 @@ from velodrome.agents.environments.versions import split
 from velodrome.agents.node_types import normalize_gpu_names
 from velodrome.scheduler.results.typed_rows import TaskRow
 
-ASKED = ("framework", "variant", "model", "batch_size", "device")
+IDENTITY = ("framework", "variant", "model", "batch_size", "device")
 HARDWARE = ("node_type", "cpu_model", "gpu_name")
 FINGERPRINT = (
     *HARDWARE,
@@ -51,7 +51,7 @@ class Mismatch:
 
 
 @dataclass(frozen=True)
-class Rules:
+class CellRules:
     """Rules for equal cells, given the fields in which the two sides differ on purpose."""
 
     subjects: frozenset[str] = frozenset()
@@ -63,18 +63,21 @@ class Rules:
             name for field in self.subjects for name in _COMES_WITH.get(field, (field,))
         )
 
-    def asked(self, row: TaskRow) -> tuple[str, ...]:
+    def identity(self, row: TaskRow) -> tuple[str, ...]:
         """Return the fields that identify a row's cell."""
-        return tuple(self._cell(row, field) for field in ASKED if field not in self.free)
+        return tuple(self._cell(row, field) for field in IDENTITY if field not in self.free)
 
     def fingerprint(self, row: TaskRow) -> tuple[str, ...]:
         """Return the fields that must be equal."""
-        return tuple(reading(row, field) for field in FINGERPRINT if field not in self.free)
+        return tuple(comparable_text(row, field) for field in FINGERPRINT if field not in self.free)
 
     def mismatches(self, base: TaskRow, candidate: TaskRow) -> tuple[Mismatch, ...]:
         """Return the fields that differ; an empty field on either side matches."""
         fields = [field for field in FINGERPRINT if field not in self.free]
-        sides = ((field, reading(base, field), reading(candidate, field)) for field in fields)
+        sides = (
+            (field, comparable_text(base, field), comparable_text(candidate, field))
+            for field in fields
+        )
         return tuple(
             Mismatch(field, left, right)
             for field, left, right in sides
@@ -87,7 +90,7 @@ class Rules:
         Hardware may have several: a comparison of machines may name several.
         """
         known = list(rows)
-        for field in (*ASKED, *FINGERPRINT):
+        for field in (*IDENTITY, *FINGERPRINT):
             if field in self.free and field not in HARDWARE:
                 found = {self._cell(row, field) for row in known}
                 if len(found) > 1:
@@ -101,7 +104,7 @@ class Rules:
         return text
 
 
-def grouped(
+def group_rows(
     rows: Iterable[TaskRow], key: Callable[[TaskRow], tuple[str, ...]]
 ) -> dict[tuple[str, ...], list[TaskRow]]:
     found: dict[tuple[str, ...], list[TaskRow]] = {}
@@ -110,7 +113,7 @@ def grouped(
     return found
 
 
-def reading(row: TaskRow, field: str) -> str:
+def comparable_text(row: TaskRow, field: str) -> str:
     """Return a field without what a driver may change in a GPU's name."""
     text = row.text(field)
     return normalize_gpu_names(text) if field == "gpu_name" else text

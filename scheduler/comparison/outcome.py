@@ -5,13 +5,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.comparison import verdicts
-from velodrome.scheduler.comparison.causes import Cause, Nodes, changed, realm_of
-from velodrome.scheduler.comparison.fingerprints import ASKED, HARDWARE, Mismatch, Rules
-from velodrome.scheduler.comparison.matching import Matched, Pair, Refused, Rows, match
+from velodrome.scheduler.comparison.causes import LikelyCause, Nodes, attributed_realm, find_changes
+from velodrome.scheduler.comparison.fingerprints import HARDWARE, IDENTITY, CellRules, Mismatch
+from velodrome.scheduler.comparison.matching import (
+    CellPair,
+    Matching,
+    RefusedPair,
+    Rows,
+    match_cells,
+)
 from velodrome.scheduler.comparison.recorded_attributes import Realm
-from velodrome.scheduler.comparison.replication_units import NO_HISTORY, History
+from velodrome.scheduler.comparison.replication_units import NO_PAST, PastRows
 from velodrome.scheduler.comparison.side_selection import SELECTABLE
-from velodrome.scheduler.comparison.verdicts import Change, Duel
+from velodrome.scheduler.comparison.verdicts import StatusChange, TimeComparison
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.fairness import Difference, differences
 from velodrome.scheduler.results.typed_rows import TaskRow
@@ -21,7 +27,7 @@ PLACE = "command line"
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedSide:
     """A selected side: the typed text and its sweeps, newest first. disturbed: of its runs."""
 
     text: str
@@ -30,8 +36,10 @@ class Chosen:
     disturbed: int
 
 
-def chosen(text: str, sweep_ids: tuple[str, ...], rows: Sequence[TaskRow]) -> Chosen:
-    return Chosen(text, sweep_ids, len(rows), sum(row.interference_free is False for row in rows))
+def summarize_side(text: str, sweep_ids: tuple[str, ...], rows: Sequence[TaskRow]) -> SelectedSide:
+    return SelectedSide(
+        text, sweep_ids, len(rows), sum(row.interference_free is False for row in rows)
+    )
 
 
 @dataclass(frozen=True)
@@ -42,23 +50,23 @@ class Outcome:
     on either side. missing: a warning of unreadable rows.
     """
 
-    base: Chosen
-    candidate: Chosen
+    base: SelectedSide
+    candidate: SelectedSide
     subjects: frozenset[str]
     least: float
-    duels: tuple[Duel, ...]
+    times: tuple[TimeComparison, ...]
     means: dict[str, Mean]
-    changes: tuple[Change, ...]
-    refused: tuple[Refused, ...]
+    changes: tuple[StatusChange, ...]
+    refused: tuple[RefusedPair, ...]
     vanished: tuple[Rows, ...]
     appeared: tuple[Rows, ...]
-    causes: tuple[Cause, ...]
+    causes: tuple[LikelyCause, ...]
     unfair: tuple[tuple[Difference, int], ...]
     silent: int
     missing: str = ""
 
-    def of(self, verdict: Verdict) -> tuple[Duel, ...]:
-        return tuple(duel for duel in self.duels if duel.verdict is verdict)
+    def with_verdict(self, verdict: Verdict) -> tuple[TimeComparison, ...]:
+        return tuple(duel for duel in self.times if duel.verdict is verdict)
 
     @property
     def is_same(self) -> bool:
@@ -68,30 +76,30 @@ class Outcome:
     @property
     def realm(self) -> Realm | None:
         """The realm of the cause by the canaries; None if unknown."""
-        return realm_of([duel.blame.cause for duel in self.duels if duel.blame])
+        return attributed_realm([duel.attribution.cause for duel in self.times if duel.attribution])
 
 
 # Frameworks differ in more than their name; versions, drivers and nodes are told among the causes.
 _UNLIKE = {"framework", "variant", "dtype", "threads", "device", "gpu_count"}
 
 
-def compared(
-    base: tuple[Chosen, Sequence[TaskRow]],
-    candidate: tuple[Chosen, Sequence[TaskRow]],
+def compare_sides(
+    base: tuple[SelectedSide, Sequence[TaskRow]],
+    candidate: tuple[SelectedSide, Sequence[TaskRow]],
     nodes: Nodes,
     *,
     subjects: frozenset[str],
     least: float,
-    past: History = NO_HISTORY,
+    past: PastRows = NO_PAST,
 ) -> Outcome:
     """Compare rows of `tasks`. past: rows of other sweeps. ConfigError if no cell is comparable."""
-    rules = Rules(subjects)
-    found = match(base[1], candidate[1], rules)
+    rules = CellRules(subjects)
+    found = match_cells(base[1], candidate[1], rules)
     if not found.pairs:
-        raise _incomparable(found) if found.refused else _strangers(found, rules)
-    duels = verdicts.duels(found.pairs, least, past=past)
+        raise _not_comparable(found) if found.refused else _no_common_cell(found, rules)
+    duels = verdicts.compare_times(found.pairs, least, past=past)
     if not subjects & {*HARDWARE, "node_id", "hostname", "device"}:  # canaries are of one machine
-        duels = verdicts.with_blame(duels)
+        duels = verdicts.attribute_moves(duels)
     moved = {id(duel.pair) for duel in duels if duel.has_moved}
     return Outcome(
         base[0],
@@ -99,24 +107,26 @@ def compared(
         subjects,
         least,
         duels,
-        verdicts.means(duels),
-        verdicts.changes(found.pairs),
+        verdicts.compute_means(duels),
+        verdicts.find_status_changes(found.pairs),
         found.refused,
         found.vanished,
         found.appeared,
-        changed(
+        find_changes(
             [pair for pair in found.pairs if id(pair) in moved],
             [pair for pair in found.pairs if id(pair) not in moved],
             nodes,
             subjects=subjects,
-            blamed=[duel.blame.cause for duel in duels if duel.blame],
+            blamed=[duel.attribution.cause for duel in duels if duel.attribution],
         ),
         _unfair(found.pairs, subjects),
-        sum(not verdicts.numbers((*pair.base, *pair.candidate)) for pair in found.pairs),
+        sum(not verdicts.count_numbers((*pair.base, *pair.candidate)) for pair in found.pairs),
     )
 
 
-def _unfair(pairs: Iterable[Pair], subjects: frozenset[str]) -> tuple[tuple[Difference, int], ...]:
+def _unfair(
+    pairs: Iterable[CellPair], subjects: frozenset[str]
+) -> tuple[tuple[Difference, int], ...]:
     """Count the differences besides the compared fields, the most common first."""
     if not subjects & _UNLIKE:
         return ()
@@ -130,7 +140,7 @@ def _unfair(pairs: Iterable[Pair], subjects: frozenset[str]) -> tuple[tuple[Diff
     return tuple(counts.most_common())
 
 
-def _incomparable(found: Matched) -> ConfigError:
+def _not_comparable(found: Matching) -> ConfigError:
     """Build the error for refused cells: the fields that differ, most common first."""
     counts = Counter(one for entry in found.refused for one in entry.mismatches)
     by_field: dict[str, Mismatch] = {}
@@ -140,12 +150,12 @@ def _incomparable(found: Matched) -> ConfigError:
     return ConfigError(PLACE, f"these are not comparable: {told}", _mend([*by_field.values()]))
 
 
-def _strangers(found: Matched, rules: Rules) -> ConfigError:
+def _no_common_cell(found: Matching, rules: CellRules) -> ConfigError:
     """Build the error for sides without a common cell: the field without a common value."""
     problem = "BASE and CANDIDATE have no cell in common"
-    for index, field in enumerate(field for field in ASKED if field not in rules.free):
+    for index, field in enumerate(field for field in IDENTITY if field not in rules.free):
         base, candidate = (
-            {rules.asked(rows[0])[index] for rows in side}
+            {rules.identity(rows[0])[index] for rows in side}
             for side in (found.vanished, found.appeared)
         )
         if not base & candidate:

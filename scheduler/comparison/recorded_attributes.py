@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from enum import Enum
 
 from velodrome.scheduler.results.typed_rows import NodeRow, TaskRow
-from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
+from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 
 
 class Realm(Enum):
     """The realm to which a cause belongs."""
 
-    SOFTWARE = Blamed.FRAMEWORK
-    MACHINE = Blamed.MACHINE
-    TOOL = Blamed.UNKNOWN  # Velodrome itself is on both sides of that border
+    SOFTWARE = ChangeSource.FRAMEWORK
+    MACHINE = ChangeSource.MACHINE
+    TOOL = ChangeSource.UNKNOWN  # Velodrome itself is on both sides of that border
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def _gpus(row: TaskRow, node: NodeRow | None) -> str:
     return ", ".join(row.gpu_uuids)
 
 
-def _disturbance(row: TaskRow, node: NodeRow | None) -> str:
+def _interference(row: TaskRow, node: NodeRow | None) -> str:
     is_free = row.interference_free
     return "" if is_free is None else "interference-free" if is_free else "interference"
 
@@ -94,7 +94,7 @@ ATTRIBUTES = (
     Attribute("GPU driver", Realm.MACHINE, _gpu("driver"), _MACHINES),
     Attribute("GPU power limit", Realm.MACHINE, _gpu("power_limit_w"), _MACHINES),
     Attribute("CPU governor", Realm.MACHINE, _node("governor"), _MACHINES),
-    Attribute("the runs were", Realm.MACHINE, _disturbance, is_setting=False),
+    Attribute("the runs were", Realm.MACHINE, _interference, is_setting=False),
     Attribute("node", Realm.MACHINE, _machine, _MACHINES, is_of_chance=True),
     Attribute("GPU", Realm.MACHINE, _gpus, _MACHINES, is_of_chance=True),
     Attribute("kernel", Realm.MACHINE, _node("kernel"), _MACHINES),

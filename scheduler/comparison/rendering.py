@@ -6,11 +6,17 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from velodrome.agents.safe_text import strip_controls
-from velodrome.scheduler.comparison.cell_names import Names, names_in
+from velodrome.scheduler.comparison.cell_names import CellNames, name_cells
 from velodrome.scheduler.comparison.comparison_rows import table_rows
 from velodrome.scheduler.comparison.outcome import Outcome
-from velodrome.scheduler.comparison.verdicts import Duel
-from velodrome.scheduler.comparison.wording import Section, heading, legend, sections, sentence
+from velodrome.scheduler.comparison.verdicts import TimeComparison
+from velodrome.scheduler.comparison.wording import (
+    Section,
+    build_heading,
+    build_legend,
+    build_sections,
+    summarize,
+)
 from velodrome.scheduler.next_commands import localize_command
 from velodrome.scheduler.reports.terminal_tables import UnwrappedLine, WideTable
 from velodrome.scheduler.reports.text_tables import (
@@ -26,23 +32,25 @@ MOST_UNDECIDED = 100  # lines of the table; what moved is never cut
 
 
 def rich(outcome: Outcome) -> RenderableType:
-    parts: list[RenderableType] = [Text(line, style="bold") for line in heading(outcome)]
+    parts: list[RenderableType] = [Text(line, style="bold") for line in build_heading(outcome)]
     shown, hidden = _shown(outcome)
-    parts += [Text(""), _table(shown, names_in(outcome))]
+    parts += [Text(""), _table(shown, name_cells(outcome))]
     parts += [Text(f"{hidden} more undecided: --csv has them all", style="dim")] if hidden else []
-    for section in sections(outcome):
+    for section in build_sections(outcome):
         parts += [Text(""), *_section(section)]
-    return Group(*parts, Text(""), Text(legend(outcome), style="dim"), Text(sentence(outcome)))
+    return Group(
+        *parts, Text(""), Text(build_legend(outcome), style="dim"), Text(summarize(outcome))
+    )
 
 
 def markdown(outcome: Outcome) -> str:
     """Render GitHub Markdown, for an issue."""
     shown, hidden = _shown(outcome)
-    rows = table_rows(shown, names_in(outcome))
-    parts = ["\n".join(f"- {escape_markdown(line)}" for line in heading(outcome))]
+    rows = table_rows(shown, name_cells(outcome))
+    parts = ["\n".join(f"- {escape_markdown(line)}" for line in build_heading(outcome))]
     parts += [markdown_table(rows, LEFT).rstrip()]
     parts += [f"{hidden} more undecided."] if hidden else []
-    for section in sections(outcome):
+    for section in build_sections(outcome):
         entries = [
             f"- {escape_markdown(entry.text)} {format_code_span(entry.command)}".rstrip()
             for entry in section.entries
@@ -51,21 +59,26 @@ def markdown(outcome: Outcome) -> str:
     return (
         "\n\n".join(
             filter(
-                None, [*parts, escape_markdown(legend(outcome)), escape_markdown(sentence(outcome))]
+                None,
+                [
+                    *parts,
+                    escape_markdown(build_legend(outcome)),
+                    escape_markdown(summarize(outcome)),
+                ],
             )
         )
         + "\n"
     )
 
 
-def _shown(outcome: Outcome) -> tuple[Sequence[Duel], int]:
+def _shown(outcome: Outcome) -> tuple[Sequence[TimeComparison], int]:
     """Return the rows of the table, and the number of undecided ones left out."""
-    moved = sum(duel.has_moved for duel in outcome.duels)
-    shown = outcome.duels[: moved + MOST_UNDECIDED]
-    return shown, len(outcome.duels) - len(shown)
+    moved = sum(duel.has_moved for duel in outcome.times)
+    shown = outcome.times[: moved + MOST_UNDECIDED]
+    return shown, len(outcome.times) - len(shown)
 
 
-def _table(duels: Sequence[Duel], names: Names) -> WideTable:
+def _table(duels: Sequence[TimeComparison], names: CellNames) -> WideTable:
     rows = table_rows(duels, names)
     columns = tuple(rows[0]) if rows else ()
     cells = (

@@ -7,19 +7,19 @@ and signs of bimodality. If a field differs on purpose, each side has its own pa
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.comparison.fingerprints import ASKED, FINGERPRINT, reading
-from velodrome.scheduler.comparison.matching import Pair
+from velodrome.scheduler.comparison.fingerprints import FINGERPRINT, IDENTITY, comparable_text
+from velodrome.scheduler.comparison.matching import CellPair
 from velodrome.scheduler.reports.task_rows import select_last_attempts
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics import replication_units
 from velodrome.scheduler.statistics.replication import Repeat
-from velodrome.scheduler.statistics.replication_units import Evidence, Past
+from velodrome.scheduler.statistics.replication_units import CellPast, Evidence
 
 PHASES = ("forward", "gradient")
 SHORTEST_NS, LONGEST_NS = 1e-3, 1e18  # what anything can take: beyond, a file was made up
 MOST_SWEEPS = 30  # of the past: older ones tell of another machine room
 COLUMNS = (
-    *ASKED,
+    *IDENTITY,
     *FINGERPRINT,
     "sweep_id",
     "task_id",
@@ -35,30 +35,30 @@ _Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class History:
+class PastRows:
     """Rows of other sweeps by cell and node, then by sweep, oldest first."""
 
     rows: Mapping[_Key, Mapping[str, Sequence[TaskRow]]]
 
-    def of(self, pair: Pair, phase: str) -> Past:
+    def of(self, pair: CellPair, phase: str) -> CellPast:
         keys = sorted({_key(row) for row in (*pair.base, *pair.candidate)})
         nodes = (self._node(key, phase) for key in keys)
-        return Past(tuple(sweeps for sweeps in nodes if sweeps))
+        return CellPast(tuple(sweeps for sweeps in nodes if sweeps))
 
     def _node(self, key: _Key, phase: str) -> tuple[Sequence[Repeat], ...]:
-        sweeps = (repeats(rows, phase) for rows in self.rows.get(key, {}).values())
+        sweeps = (read_repeats(rows, phase) for rows in self.rows.get(key, {}).values())
         return tuple(found for found in sweeps if found)
 
 
-NO_HISTORY = History({})
+NO_PAST = PastRows({})
 
 
-def history(rows: Iterable[TaskRow]) -> History:
+def group_past_rows(rows: Iterable[TaskRow]) -> PastRows:
     """Group rows of sweeps on neither side. Sweep ids begin with their time."""
     found: dict[_Key, dict[str, list[TaskRow]]] = {}
     for row in sorted(_last_attempts_by_sweep(rows), key=lambda row: row.sweep_id):
         found.setdefault(_key(row), {}).setdefault(row.sweep_id, []).append(row)
-    return History(found)
+    return PastRows(found)
 
 
 def _last_attempts_by_sweep(rows: Iterable[TaskRow]) -> list[TaskRow]:
@@ -68,7 +68,7 @@ def _last_attempts_by_sweep(rows: Iterable[TaskRow]) -> list[TaskRow]:
     return [row for each in by_sweep.values() for row in select_last_attempts(each)]
 
 
-def evidence_of(pair: Pair, phase: str, past: History = NO_HISTORY) -> Evidence | None:
+def collect_evidence(pair: CellPair, phase: str, past: PastRows = NO_PAST) -> Evidence | None:
     """Build the evidence for a phase; None if one side has no time."""
     base, candidate = _by_sweep(pair.base, phase), _by_sweep(pair.candidate, phase)
     if not base or not candidate:
@@ -78,25 +78,25 @@ def evidence_of(pair: Pair, phase: str, past: History = NO_HISTORY) -> Evidence 
         found = replication_units.within_sweep(
             base[sweep_id],
             candidate[sweep_id],
-            neighbours(pair, phase),
+            pair_neighbours(pair, phase),
             past.of(pair, phase),
         )
     else:
         found = replication_units.across_sweeps(base, candidate, past.of(pair, phase))
-    return found.of(phase)
+    return found.with_family(phase)
 
 
-def neighbours(pair: Pair, phase: str) -> list[tuple[Repeat, Repeat]]:
+def pair_neighbours(pair: CellPair, phase: str) -> list[tuple[Repeat, Repeat]]:
     """Pair repeats of the same round on the same node. For rows of one sweep."""
     sides = [_by_round(rows, phase) for rows in (pair.base, pair.candidate)]
     return [(sides[0][key], sides[1][key]) for key in sides[0] if key in sides[1]]
 
 
-def repeats(rows: Iterable[TaskRow], phase: str) -> list[Repeat]:
-    return [found for row in rows if (found := repeat(row, phase)) is not None]
+def read_repeats(rows: Iterable[TaskRow], phase: str) -> list[Repeat]:
+    return [found for row in rows if (found := read_repeat(row, phase)) is not None]
 
 
-def repeat(row: TaskRow, phase: str) -> Repeat | None:
+def read_repeat(row: TaskRow, phase: str) -> Repeat | None:
     """Read a repeat; None if nothing was timed or the value is impossible."""
     if not row.has_number:
         return None
@@ -113,7 +113,7 @@ def repeat(row: TaskRow, phase: str) -> Repeat | None:
 def _by_sweep(rows: Sequence[TaskRow], phase: str) -> dict[str, list[Repeat]]:
     found: dict[str, list[Repeat]] = {}
     for row in rows:
-        if (one := repeat(row, phase)) is not None:
+        if (one := read_repeat(row, phase)) is not None:
             found.setdefault(row.sweep_id, []).append(one)
     return found
 
@@ -127,7 +127,7 @@ def _by_round(rows: Sequence[TaskRow], phase: str) -> dict[tuple[str, int], Repe
     return {
         (_where(row), row.repeat - first[_where(row)]): one
         for row in rows
-        if (one := repeat(row, phase)) is not None
+        if (one := read_repeat(row, phase)) is not None
     }
 
 
@@ -137,4 +137,4 @@ def _where(row: TaskRow) -> str:
 
 
 def _key(row: TaskRow) -> _Key:
-    return (*(reading(row, field) for field in (*ASKED, *FINGERPRINT)), _where(row))
+    return (*(comparable_text(row, field) for field in (*IDENTITY, *FINGERPRINT)), _where(row))

@@ -5,32 +5,32 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from velodrome.scheduler.comparison.matching import Pair
+from velodrome.scheduler.comparison.matching import CellPair
 from velodrome.scheduler.comparison.replication_units import (
-    NO_HISTORY,
+    NO_PAST,
     PHASES,
-    History,
-    evidence_of,
-    repeat,
+    PastRows,
+    collect_evidence,
+    read_repeat,
 )
 from velodrome.scheduler.reports.task_rows import read_rerun_command
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics import ratio_tests
-from velodrome.scheduler.statistics.canary_attribution import Blame, blame
+from velodrome.scheduler.statistics.canary_attribution import Attribution, attribute_change
 from velodrome.scheduler.statistics.ratio_tests import Comparison, Mean, Verdict, geometric_mean
-from velodrome.scheduler.statistics.replication import Across, across
+from velodrome.scheduler.statistics.replication import ReplicatedTime, combine_repeats
 
 
 @dataclass(frozen=True)
-class Duel:
+class TimeComparison:
     """The comparison of one phase of one cell. blame: attribution of a move, if known."""
 
-    pair: Pair
+    pair: CellPair
     phase: str
-    base: Across
-    candidate: Across
+    base: ReplicatedTime
+    candidate: ReplicatedTime
     comparison: Comparison
-    blame: Blame | None = None
+    attribution: Attribution | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -46,15 +46,17 @@ class Duel:
         return abs(math.log(self.comparison.ratio))
 
     @property
-    def is_settled(self) -> bool:
+    def is_stable(self) -> bool:
         """True if every process of both sides reached a stable time."""
-        timed = [row for row in (*self.pair.base, *self.pair.candidate) if repeat(row, self.phase)]
+        timed = [
+            row for row in (*self.pair.base, *self.pair.candidate) if read_repeat(row, self.phase)
+        ]
         if self.phase == "forward":
             return all(row.forward_stable is not False for row in timed)
         return all(row.stable is not False for row in timed)
 
 
-class Turn(StrEnum):
+class OutcomeTurn(StrEnum):
     """A change of a cell's outcome other than its time."""
 
     BROKE = "broke"
@@ -63,24 +65,24 @@ class Turn(StrEnum):
 
 
 @dataclass(frozen=True)
-class Change:
+class StatusChange:
     """A cell with another status. base, candidate: descriptions. rerun: repeats the run."""
 
-    pair: Pair
-    turn: Turn
+    pair: CellPair
+    turn: OutcomeTurn
     base: str
     candidate: str
     reason: str
     rerun: str
 
 
-def duels(
-    pairs: Iterable[Pair],
+def compare_times(
+    pairs: Iterable[CellPair],
     least: float,
     *,
-    past: History = NO_HISTORY,
+    past: PastRows = NO_PAST,
     alpha: float = ratio_tests.TESTED_AT,
-) -> tuple[Duel, ...]:
+) -> tuple[TimeComparison, ...]:
     """Compare every phase that both sides timed; moves first, the largest first.
 
     Verdicts are corrected for their number (Holm). least: as of ratio_tests.compare.
@@ -89,27 +91,31 @@ def duels(
         (pair, phase, found)
         for pair in pairs
         for phase in PHASES
-        if (found := evidence_of(pair, phase, past)) is not None
+        if (found := collect_evidence(pair, phase, past)) is not None
     ]
     compared = ratio_tests.compare_all([found for *_, found in known], least=least, alpha=alpha)
     judged = (
-        Duel(pair, phase, across(found.base), across(found.candidate), each)
+        TimeComparison(
+            pair, phase, combine_repeats(found.base), combine_repeats(found.candidate), each
+        )
         for (pair, phase, found), each in zip(known, compared, strict=True)
     )
     return tuple(sorted(judged, key=lambda duel: (not duel.has_moved, -duel.size)))
 
 
-def with_blame(found: Sequence[Duel]) -> tuple[Duel, ...]:
+def attribute_moves(found: Sequence[TimeComparison]) -> tuple[TimeComparison, ...]:
     """Add the canaries' attribution to moves."""
     return tuple(
-        Duel(duel.pair, duel.phase, duel.base, duel.candidate, duel.comparison, _blame(duel))
+        TimeComparison(
+            duel.pair, duel.phase, duel.base, duel.candidate, duel.comparison, _attribute(duel)
+        )
         if duel.has_moved
         else duel
         for duel in found
     )
 
 
-def means(found: Iterable[Duel]) -> dict[str, Mean]:
+def compute_means(found: Iterable[TimeComparison]) -> dict[str, Mean]:
     """Compute the geometric mean of the ratios, by phase."""
     known = list(found)
     by_phase = {
@@ -119,51 +125,51 @@ def means(found: Iterable[Duel]) -> dict[str, Mean]:
     return {phase: mean for phase, mean in by_phase.items() if mean is not None}
 
 
-def changes(pairs: Iterable[Pair]) -> tuple[Change, ...]:
+def find_status_changes(pairs: Iterable[CellPair]) -> tuple[StatusChange, ...]:
     """List cells that have a number on one side only, fail differently, or fail in part."""
     return tuple(change for pair in pairs if (change := _change(pair)) is not None)
 
 
-def numbers(rows: Sequence[TaskRow]) -> int:
+def count_numbers(rows: Sequence[TaskRow]) -> int:
     """Count a cell's repeats with a number."""
     return sum(row.has_number for row in rows)
 
 
-def state(rows: Sequence[TaskRow]) -> str:
+def describe_outcome(rows: Sequence[TaskRow]) -> str:
     """Describe a cell's outcome: `ok`, `crashed`, `2 of 3 timed_out`."""
-    told = _told(rows)
+    told = _first_without_number(rows)
     if told is None:
         return "ok"
-    without = len(rows) - numbers(rows)
+    without = len(rows) - count_numbers(rows)
     name = told.status
     return name if without == len(rows) else f"{without} of {len(rows)} {name}"
 
 
-def _change(pair: Pair) -> Change | None:
-    base, candidate = state(pair.base), state(pair.candidate)
-    before, after = _told(pair.base), _told(pair.candidate)
-    shares = [numbers(rows) / len(rows) for rows in (pair.base, pair.candidate)]
+def _change(pair: CellPair) -> StatusChange | None:
+    base, candidate = describe_outcome(pair.base), describe_outcome(pair.candidate)
+    before, after = _first_without_number(pair.base), _first_without_number(pair.candidate)
+    shares = [count_numbers(rows) / len(rows) for rows in (pair.base, pair.candidate)]
     is_alike = bool(shares[0]) == bool(shares[1])
     if is_alike and (before and before.status) == (after and after.status):
         return None
     told = after or before or pair.candidate[0]
     turn = (
-        Turn.BROKE
+        OutcomeTurn.BROKE
         if shares[1] < shares[0]
-        else Turn.MENDED
+        else OutcomeTurn.MENDED
         if shares[1] > shares[0]
-        else Turn.CHANGED
+        else OutcomeTurn.CHANGED
     )
     reason, rerun = told.reason, read_rerun_command(told.rerun)
-    return Change(pair, turn, base, candidate, reason, rerun)
+    return StatusChange(pair, turn, base, candidate, reason, rerun)
 
 
-def _told(rows: Sequence[TaskRow]) -> TaskRow | None:
+def _first_without_number(rows: Sequence[TaskRow]) -> TaskRow | None:
     """Return the first repeat without a number; None if all have one."""
     return next((row for row in rows if not row.has_number), None)
 
 
-def _blame(duel: Duel) -> Blame:
+def _attribute(duel: TimeComparison) -> Attribution:
     """Attribute the phase: blame() prefers the gradient, so the other phase is hidden."""
     sides = (duel.pair.base, duel.pair.candidate)
-    return blame(*([row.canary_run(duel.phase) for row in rows] for rows in sides))
+    return attribute_change(*([row.canary_run(duel.phase) for row in rows] for rows in sides))

@@ -6,20 +6,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from velodrome.agents.safe_text import strip_controls
-from velodrome.scheduler.comparison.causes import Cause, likely
-from velodrome.scheduler.comparison.cell_names import Names, names_in
-from velodrome.scheduler.comparison.comparison_rows import interval
-from velodrome.scheduler.comparison.matching import Refused
-from velodrome.scheduler.comparison.outcome import Chosen, Outcome
-from velodrome.scheduler.comparison.verdicts import Change, Turn
-from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
-from velodrome.scheduler.statistics.contrasts import Unit
+from velodrome.scheduler.comparison.causes import LikelyCause, select_likely
+from velodrome.scheduler.comparison.cell_names import CellNames, name_cells
+from velodrome.scheduler.comparison.comparison_rows import format_interval
+from velodrome.scheduler.comparison.matching import RefusedPair
+from velodrome.scheduler.comparison.outcome import Outcome, SelectedSide
+from velodrome.scheduler.comparison.verdicts import OutcomeTurn, StatusChange
+from velodrome.scheduler.statistics.canary_attribution import ChangeSource
+from velodrome.scheduler.statistics.contrasts import ReplicationUnit
 from velodrome.scheduler.statistics.ratio_tests import ALPHA, Comparison, Mean, Verdict
 from velodrome.scheduler.statistics.replication_units import FEWEST_PAIRS
 
 SHOWN = 20  # entries of one section
 REASONS = 2  # for which no claim is made, of the sentence; CSV has all
-TURNS = {Turn.BROKE: "✗", Turn.MENDED: "✓", Turn.CHANGED: "!"}
+TURNS = {OutcomeTurn.BROKE: "✗", OutcomeTurn.MENDED: "✓", OutcomeTurn.CHANGED: "!"}
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Section:
     entries: tuple[Entry, ...]
 
 
-def sections(outcome: Outcome) -> tuple[Section, ...]:
+def build_sections(outcome: Outcome) -> tuple[Section, ...]:
     """Build the sections that are not empty."""
-    names = names_in(outcome)
+    names = name_cells(outcome)
     made = (
         ("Unit of replication", _units(outcome)),
         ("Geometric means of the ratios", _means(outcome)),
@@ -49,7 +49,7 @@ def sections(outcome: Outcome) -> tuple[Section, ...]:
         ),
         ("Vanished", (Entry(names.full(rows[0])) for rows in outcome.vanished)),
         ("Appeared", (Entry(names.full(rows[0])) for rows in outcome.appeared)),
-        ("What changed, the likeliest cause first", map(_cause, _told_causes(outcome))),
+        ("What changed, the likeliest cause first", map(_cause, _order_causes(outcome))),
         (
             "What else differs",
             (Entry(f"{difference.text} ({_cells(n)})") for difference, n in outcome.unfair),
@@ -59,12 +59,12 @@ def sections(outcome: Outcome) -> tuple[Section, ...]:
     return tuple(section for section in found if section.entries)
 
 
-def heading(outcome: Outcome) -> tuple[str, ...]:
+def build_heading(outcome: Outcome) -> tuple[str, ...]:
     missing = [outcome.missing] if outcome.missing else []
     return (*missing, _side("base", outcome.base), _side("candidate", outcome.candidate))
 
 
-def legend(outcome: Outcome) -> str:
+def build_legend(outcome: Outcome) -> str:
     least = f"{outcome.least * 100:g} %"
     return (
         "ratio: candidate over base, of medians over repeats, and its 95 % interval · ▲ slower, "
@@ -74,20 +74,26 @@ def legend(outcome: Outcome) -> str:
     )
 
 
-def sentence(outcome: Outcome) -> str:
+def summarize(outcome: Outcome) -> str:
     """Summarize the outcome in one sentence."""
-    told = [_verdicts(outcome), *_overall(outcome), *_blamed(outcome), *_beside(outcome)]
-    return "; ".join([*told, *_why(outcome), *_doubt(outcome)]) + "."
+    told = [
+        _verdicts(outcome),
+        *_overall(outcome),
+        *_attributions(outcome),
+        *_other_outcomes(outcome),
+    ]
+    return "; ".join([*told, *_reasons_and_causes(outcome), *_interference(outcome)]) + "."
 
 
 def _verdicts(outcome: Outcome) -> str:
     slower, faster, undecided = (
-        len(outcome.of(verdict)) for verdict in (Verdict.SLOWER, Verdict.FASTER, Verdict.UNDECIDED)
+        len(outcome.with_verdict(verdict))
+        for verdict in (Verdict.SLOWER, Verdict.FASTER, Verdict.UNDECIDED)
     )
-    alike = sum(duel.comparison.is_alike for duel in outcome.of(Verdict.UNDECIDED))
+    alike = sum(duel.comparison.is_alike for duel in outcome.with_verdict(Verdict.UNDECIDED))
     these = "these" if alike == undecided else f"{alike} of these"
     within = f" ({these} alike within {outcome.least * 100:g} %)" if alike else ""
-    total = f"{len(outcome.duels)} time{'s' if len(outcome.duels) != 1 else ''}"
+    total = f"{len(outcome.times)} time{'s' if len(outcome.times) != 1 else ''}"
     return f"Of {total}, {slower} slower, {faster} faster, {undecided} undecided{within}"
 
 
@@ -95,23 +101,23 @@ def _overall(outcome: Outcome) -> Iterator[str]:
     """Give the overall ratio of the decisive phase."""
     phase = next(reversed(outcome.means), "")
     if mean := outcome.means.get(phase):
-        yield f"{phase} {mean.ratio:.3f}x overall ({interval(mean.low, mean.high)})"
+        yield f"{phase} {mean.ratio:.3f}x overall ({format_interval(mean.low, mean.high)})"
 
 
-def _blamed(outcome: Outcome) -> Iterator[str]:
-    causes = [duel.blame.cause for duel in outcome.duels if duel.blame]
-    told = {cause: causes.count(cause) for cause in (Blamed.MACHINE, Blamed.FRAMEWORK)}
+def _attributions(outcome: Outcome) -> Iterator[str]:
+    causes = [duel.attribution.cause for duel in outcome.times if duel.attribution]
+    told = {cause: causes.count(cause) for cause in (ChangeSource.MACHINE, ChangeSource.FRAMEWORK)}
     named = [f"the {cause.value} in {count}" for cause, count in told.items() if count]
     if named:
         yield f"by the canaries it was {' and '.join(named)}"
 
 
-def _beside(outcome: Outcome) -> Iterator[str]:
+def _other_outcomes(outcome: Outcome) -> Iterator[str]:
     turns = [change.turn for change in outcome.changes]
     counts = {
-        "broke": turns.count(Turn.BROKE),
-        "mended": turns.count(Turn.MENDED),
-        "failed otherwise": turns.count(Turn.CHANGED),
+        "broke": turns.count(OutcomeTurn.BROKE),
+        "mended": turns.count(OutcomeTurn.MENDED),
+        "failed otherwise": turns.count(OutcomeTurn.CHANGED),
         "vanished": len(outcome.vanished),
         "appeared": len(outcome.appeared),
         "not comparable": len(outcome.refused),
@@ -121,18 +127,18 @@ def _beside(outcome: Outcome) -> Iterator[str]:
         yield f"of cells {', '.join(named)}"
 
 
-def _why(outcome: Outcome) -> Iterator[str]:
+def _reasons_and_causes(outcome: Outcome) -> Iterator[str]:
     """Give reasons for missing verdicts, and the likeliest cause of moves."""
-    has_moved = any(duel.has_moved for duel in outcome.duels)
+    has_moved = any(duel.has_moved for duel in outcome.times)
     for reason, count in _reasons(outcome).most_common(REASONS):
-        which = "any time" if count == len(outcome.duels) else f"{count} of these times"
+        which = "any time" if count == len(outcome.times) else f"{count} of these times"
         yield f"no claim is made about {which}: {reason}"
     if outcome.is_same:
         moved = "what moved, moved by drift or chance, and " if has_moved else ""
         rate = f"chance names any time in at most {ALPHA * 100:g} % of such comparisons"
         yield f"nothing that is recorded differs (A against A): {moved}{rate}"
     elif has_moved and not outcome.subjects:
-        causes, realm = likely(outcome.causes), outcome.realm
+        causes, realm = select_likely(outcome.causes), outcome.realm
         if causes and realm in (None, causes[0].realm):
             yield f"likeliest cause: {_transition(causes[0])}"
         else:
@@ -142,17 +148,17 @@ def _why(outcome: Outcome) -> Iterator[str]:
 
 def _reasons(outcome: Outcome) -> Counter[str]:
     """Why no claim is made, besides that the times do not tell."""
-    return Counter(duel.comparison.reason for duel in outcome.duels if duel.comparison.reason)
+    return Counter(duel.comparison.reason for duel in outcome.times if duel.comparison.reason)
 
 
 def _units(outcome: Outcome) -> Iterator[Entry]:
     """Describe the units of replication, and the gain by pairing."""
-    counts = Counter(_unit(duel.comparison) for duel in outcome.duels)
+    counts = Counter(_unit(duel.comparison) for duel in outcome.times)
     for told, count in counts.most_common():
         yield Entry(f"{told} ({count} time{'s' if count != 1 else ''})")
     gains = [
         one.paired_error / one.unpaired_error
-        for duel in outcome.duels
+        for duel in outcome.times
         if (one := duel.comparison).paired_error and one.unpaired_error
     ]
     if gains:
@@ -164,10 +170,10 @@ def _units(outcome: Outcome) -> Iterator[Entry]:
 
 
 def _unit(one: Comparison) -> str:
-    if one.unit is Unit.PAIR:
+    if one.unit is ReplicationUnit.PAIR:
         return f"{one.unit.value} in one sweep: {one.base_units} pairs"
     sides = f"{one.base_units} against {one.candidate_units}"
-    if one.unit is Unit.PROCESS:
+    if one.unit is ReplicationUnit.PROCESS:
         return f"{one.unit.value} in one sweep: {sides}"
     if not one.past_sweeps:
         return f"{one.unit.value}: {sides}, and no other of the cell on its node"
@@ -175,11 +181,11 @@ def _unit(one: Comparison) -> str:
     return f"{one.unit.value}: {sides}, and by {past} of the cell on its node, how sweeps vary"
 
 
-def _doubt(outcome: Outcome) -> Iterator[str]:
+def _interference(outcome: Outcome) -> Iterator[str]:
     """What befell the runs is no setting, and may be what moved the times."""
     sides = {"base": outcome.base, "candidate": outcome.candidate}
     most = [name for name, side in sides.items() if 2 * side.disturbed > side.runs]
-    if most and any(duel.has_moved for duel in outcome.duels):
+    if most and any(duel.has_moved for duel in outcome.times):
         yield f"most runs of the {' and the '.join(most)} were disturbed: measure again when quiet"
 
 
@@ -192,16 +198,16 @@ def _means(outcome: Outcome) -> Iterator[Entry]:
 
 
 def _mean(mean: Mean) -> str:
-    return f"{mean.ratio:.3f}x ({interval(mean.low, mean.high)}) over {_cells(mean.count)}"
+    return f"{mean.ratio:.3f}x ({format_interval(mean.low, mean.high)}) over {_cells(mean.count)}"
 
 
-def _told_causes(outcome: Outcome) -> Sequence[Cause]:
+def _order_causes(outcome: Outcome) -> Sequence[LikelyCause]:
     """All that changed, where nothing moved; else what is likely, then the rest."""
-    first = likely(outcome.causes)
+    first = select_likely(outcome.causes)
     return [*first, *(cause for cause in outcome.causes if cause not in first)]
 
 
-def _cause(cause: Cause) -> Entry:
+def _cause(cause: LikelyCause) -> Entry:
     where = [
         f"{cause.moved} of {cause.of_moved} that moved" if cause.of_moved else "",
         f"{cause.still} of {cause.of_still} that did not" if cause.of_still else "",
@@ -209,18 +215,18 @@ def _cause(cause: Cause) -> Entry:
     return Entry(f"{_transition(cause)} (in {' and '.join(filter(None, where))})")
 
 
-def _transition(cause: Cause) -> str:
+def _transition(cause: LikelyCause) -> str:
     return f"{cause.name} {cause.base} -> {cause.candidate}"
 
 
-def _change(change: Change, names: Names) -> Entry:
+def _change(change: StatusChange, names: CellNames) -> Entry:
     cell = names.full(change.pair.candidate[0])
     reason = f": {change.reason}" if change.reason else ""
     told = f"{TURNS[change.turn]} {change.turn.value}: {cell}: {change.base} -> {change.candidate}"
     return Entry(told + reason, change.rerun)
 
 
-def _refused(entry: Refused, names: Names) -> Entry:
+def _refused(entry: RefusedPair, names: CellNames) -> Entry:
     told = "; ".join(mismatch.text for mismatch in entry.mismatches)
     return Entry(f"{names.full(entry.pair.candidate[0])}: {told}")
 
@@ -229,7 +235,7 @@ def _cells(count: int) -> str:
     return f"{count} cell{'s' if count != 1 else ''}"
 
 
-def _side(name: str, chosen: Chosen) -> str:
+def _side(name: str, chosen: SelectedSide) -> str:
     """Describe a side: `base: last~1 (20261124-063012-a1b2c3d4): 24 runs, 2 with interference`."""
     sweeps = chosen.sweep_ids
     told = sweeps[0] if len(sweeps) == 1 else f"{len(sweeps)} sweeps, {sweeps[-1]} to {sweeps[0]}"

@@ -7,13 +7,16 @@ the same way, in at least two frameworks: no framework affects another.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.comparison.causes import Cause, Nodes, changed, likely
-from velodrome.scheduler.comparison.matching import Pair
+from velodrome.scheduler.comparison.causes import LikelyCause, Nodes, find_changes, select_likely
+from velodrome.scheduler.comparison.matching import CellPair
 from velodrome.scheduler.history.cell_series import Followed, followed
 from velodrome.scheduler.history.latest_run import Kind, Proof, Verdict, Watched
 from velodrome.scheduler.results.typed_rows import TaskRow
-from velodrome.scheduler.statistics.canary_attribution import Blame, blame
-from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
+from velodrome.scheduler.statistics.canary_attribution import (
+    Attribution,
+    ChangeSource,
+    attribute_change,
+)
 
 COMPARED = 10  # nights before, at most
 NEARLY_ALL = 0.8  # of a node's cells
@@ -27,7 +30,7 @@ CellRows = Mapping[tuple[str, Followed], Sequence[TaskRow]]
 class Explanation:
     """An explanation. blame: the attribution. causes: recorded changes, the likeliest first."""
 
-    blame: Blame
+    attribution: Attribution
     causes: tuple[str, ...] = ()
 
 
@@ -57,9 +60,11 @@ def explanations(verdict: Verdict, rows: CellRows, nodes: Nodes) -> dict[Followe
     still = [pair for one in verdict.watched if one not in told for pair in _pair(one, rows)]
     found = {}
     for one in told:
-        blamed = blames.get(one.cell, Blame(Blamed.UNKNOWN, "it has no number"))
-        causes = changed([*_pair(one, rows)], still, nodes, blamed=[blamed.cause])
-        found[one.cell] = Explanation(blamed, tuple(map(_told, list(likely(causes))[:SHOWN])))
+        blamed = blames.get(one.cell, Attribution(ChangeSource.UNKNOWN, "it has no number"))
+        causes = find_changes([*_pair(one, rows)], still, nodes, blamed=[blamed.cause])
+        found[one.cell] = Explanation(
+            blamed, tuple(map(_told, list(select_likely(causes))[:SHOWN]))
+        )
     return found
 
 
@@ -74,17 +79,17 @@ def _before(one: Watched) -> tuple[str, ...]:
     return tuple(point.sweep_id for point in one.points[-2:-1])
 
 
-def _blame(one: Watched, verdict: Verdict, rows: CellRows) -> Blame:
+def _blame(one: Watched, verdict: Verdict, rows: CellRows) -> Attribution:
     assert one.finding  # of those that moved
     phase = one.finding.phase
     base = [row for sweep in _before(one) for row in rows.get((sweep, one.cell), ())]
     tonight = rows.get((verdict.sweep_id, one.cell), ())
-    return blame(*([row.canary_run(phase) for row in each] for each in (base, tonight)))
+    return attribute_change(*([row.canary_run(phase) for row in each] for each in (base, tonight)))
 
 
 def _of_nodes(
-    verdict: Verdict, moved: Sequence[Watched], blames: Mapping[Followed, Blame]
-) -> dict[Followed, Blame]:
+    verdict: Verdict, moved: Sequence[Watched], blames: Mapping[Followed, Attribution]
+) -> dict[Followed, Attribution]:
     """Attribute unexplained moves to the machine if nearly all cells of the node moved alike."""
     found = {}
     for kind in (Kind.SLOWER, Kind.FASTER):
@@ -96,8 +101,10 @@ def _of_nodes(
                 continue
             reason = f"{len(alike)} of {there} cells of this node became {kind}"
             for one in alike:
-                if blames[one.cell].cause is Blamed.UNKNOWN:
-                    found[one.cell] = Blame(Blamed.MACHINE, reason, blames[one.cell].number)
+                if blames[one.cell].cause is ChangeSource.UNKNOWN:
+                    found[one.cell] = Attribution(
+                        ChangeSource.MACHINE, reason, blames[one.cell].number
+                    )
     return found
 
 
@@ -105,15 +112,15 @@ def _kind(one: Watched) -> Kind | None:
     return one.finding.kind if one.finding else None
 
 
-def _pair(one: Watched, rows: CellRows) -> tuple[Pair, ...]:
+def _pair(one: Watched, rows: CellRows) -> tuple[CellPair, ...]:
     """Pair the latest earlier run with rows and the latest run; empty if a side has none."""
     for sweep in reversed(_before(one)):
         base = tuple(rows.get((sweep, one.cell), ()))
         tonight = tuple(rows.get((one.tonight.sweep_id, one.cell), ()))
         if base and tonight:
-            return (Pair(base, tonight),)
+            return (CellPair(base, tonight),)
     return ()
 
 
-def _told(cause: Cause) -> str:
+def _told(cause: LikelyCause) -> str:
     return f"{cause.name} {cause.base} -> {cause.candidate}"

@@ -7,7 +7,7 @@ from velodrome.scheduler.history.quarantine import Moved
 from velodrome.scheduler.nightly.explanations import Explanation
 from velodrome.scheduler.nightly.missing_cells import Lacking
 from velodrome.scheduler.nightly.nightly_result import Night
-from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
+from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 
 
 def percent(ratio: float) -> str:
@@ -40,8 +40,8 @@ def explanation(told: Explanation | None) -> tuple[str, ...]:
     """Return a line with the cause, and one with the recorded changes."""
     if told is None:
         return ()
-    known = told.blame.cause is not Blamed.UNKNOWN
-    lines = [f"{told.blame.cause}: {told.blame.reason}"] if known else []
+    known = told.attribution.cause is not ChangeSource.UNKNOWN
+    lines = [f"{told.attribution.cause}: {told.attribution.reason}"] if known else []
     causes = "; ".join(told.causes) or "nothing that is recorded changed"
     return (*lines, f"what changed: {causes}")
 

@@ -11,9 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.results.typed_rows import TaskRow
-from velodrome.scheduler.statistics.cell_interval import FEWEST, Known, claim
+from velodrome.scheduler.statistics.cell_interval import (
+    FEWEST,
+    ProcessVariation,
+    compute_cell_interval,
+)
 from velodrome.scheduler.statistics.replication import Repeat
-from velodrome.scheduler.statistics.stability import apart_text
+from velodrome.scheduler.statistics.stability import format_spread
 
 ONE_PROCESS = "1 process"
 INSTABILITY = {
@@ -62,13 +66,13 @@ class Time:
 
 
 def combine_repeats(
-    repeats: Sequence[Repeat], variation: Sequence[Known] = (), instability: str = ""
+    repeats: Sequence[Repeat], variation: Sequence[ProcessVariation] = (), instability: str = ""
 ) -> Time:
     """Combine one repeat or more. variation: what else is known of how such processes differ."""
     medians = [repeat.median_ns for repeat in repeats]
     if not all(map(is_valid_repeat, repeats)):
         return Time(statistics.median(medians), processes=len(medians), instability=instability)
-    found = claim(repeats, variation)
+    found = compute_cell_interval(repeats, variation)
     return Time(
         statistics.median(medians),
         found.low_ns if found else None,
@@ -140,7 +144,7 @@ def format_uncertainty(time: Time) -> str:
     if width is not None:
         *_, source = time.source.split() or [""]  # `6 sweeps`: their number stands elsewhere
         return f"±{_format_percent(width)}{f' by {source}' if source else ''}"
-    return f"spread {apart_text(time.spread)}" if time.processes > 1 else ONE_PROCESS
+    return f"spread {format_spread(time.spread)}" if time.processes > 1 else ONE_PROCESS
 
 
 def describe_interval(time: Time) -> str:
@@ -149,7 +153,7 @@ def describe_interval(time: Time) -> str:
         return time.source or f"{time.processes} processes"
     if time.processes == 1:
         return f"none: {ONE_PROCESS}"
-    return f"none: {time.processes} processes, spread {apart_text(time.spread)}"
+    return f"none: {time.processes} processes, spread {format_spread(time.spread)}"
 
 
 def _format_percent(share: float) -> str:

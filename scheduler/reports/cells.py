@@ -35,8 +35,8 @@ from velodrome.scheduler.reports.task_rows import (
     select_last_attempts,
 )
 from velodrome.scheduler.results.typed_rows import TaskRow
-from velodrome.scheduler.statistics.cell_interval import Known
-from velodrome.scheduler.statistics.stability import Steadiness, steadiness
+from velodrome.scheduler.statistics.cell_interval import ProcessVariation
+from velodrome.scheduler.statistics.stability import Stability, assess_stability
 
 
 @dataclass(frozen=True)
@@ -141,16 +141,16 @@ def _phase(
     return combine_repeats(repeats, _variation(rows, phase, history, canaries), instability)
 
 
-def _stability(rows: Sequence[TaskRow], phase: str) -> Steadiness:
+def _stability(rows: Sequence[TaskRow], phase: str) -> Stability:
     repeats = read_repeats(rows, phase)
     if len(repeats) < len(rows) or not repeats or not all(map(is_valid_repeat, repeats)):
-        return Steadiness("a repeat has no time", None)
-    return Steadiness(more=None) if describe_instability(rows, phase) else steadiness(repeats)
+        return Stability("a repeat has no time", None)
+    return Stability(more=None) if describe_instability(rows, phase) else assess_stability(repeats)
 
 
 def _variation(
     rows: Sequence[TaskRow], phase: str, history: CellHistory, canaries: CanaryVariation
-) -> tuple[Known, ...]:
+) -> tuple[ProcessVariation, ...]:
     """The cell's own history first, then the canaries."""
     first = rows[0]
     past = history.get((first.task_id, first.node_type, phase))

@@ -7,11 +7,15 @@ from velodrome.scheduler.reports.possible_rows import is_time
 from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.typed_rows import TaskRow
-from velodrome.scheduler.statistics.cell_interval import Known, known_by_canaries, known_by_sweeps
+from velodrome.scheduler.statistics.cell_interval import (
+    ProcessVariation,
+    estimate_from_canaries,
+    estimate_from_sweeps,
+)
 
-CellHistory = Mapping[tuple[str, str, str], Known]  # by task, node type and phase
+CellHistory = Mapping[tuple[str, str, str], ProcessVariation]  # by task, node type and phase
 CanaryKey = tuple[object, ...]
-CanaryVariation = Mapping[CanaryKey, Known]
+CanaryVariation = Mapping[CanaryKey, ProcessVariation]
 
 PHASES = ("forward", "gradient")
 MOST = 50  # sweeps, the newest
@@ -45,7 +49,7 @@ def read_cell_history(store: Store, sweep_id: str) -> CellHistory:
             ns = row[phase]
             if ns is not None and is_time(ns) and len(values) < MOST:
                 values.append(ns)
-    found = {key: known_by_sweeps(values) for key, values in times.items()}
+    found = {key: estimate_from_sweeps(values) for key, values in times.items()}
     return {key: variation for key, variation in found.items() if variation is not None}
 
 
@@ -56,7 +60,7 @@ def measure_canary_variation(rows: Iterable[TaskRow]) -> CanaryVariation:
         for ns in row.canaries_ns:
             # The canary after a task may also be the one before the next: count it once.
             times.setdefault(canary_key(row), {})[ns] = None
-    found = {key: known_by_canaries(values) for key, values in times.items()}
+    found = {key: estimate_from_canaries(values) for key, values in times.items()}
     return {key: variation for key, variation in found.items() if variation is not None}
 
 

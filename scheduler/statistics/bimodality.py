@@ -29,9 +29,9 @@ Counts = int | NDArray[np.int64]
 SUSPECT = 0.02  # p of a cut, of one cell of normal values
 SURE = 0.1  # the same, of all cells of a comparison together
 CLEAR = 0.1  # the same, of one cell: its gap counts
-LUCK = 0.005  # of a step by luck of kinds, in a whole comparison
+CHANCE = 0.005  # of a step by luck of kinds, in a whole comparison
 BEYOND = 1.25  # times the gap between kinds: a larger step is no luck of kinds
-WIDEST = 4  # one of so many cells, those that vary most, is looked at together
+MOST_VARIABLE = 4  # one of so many cells, those that vary most, is looked at together
 FEWEST = 2  # values on either side of a cut
 SIMULATED = 40_000
 MOST_REPEATS = 20
@@ -55,14 +55,14 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Kinds:
+class Bimodality:
     """The number of bimodal cells of each comparison, and the gap between their modes."""
 
     cells: Array
     gap: Array
 
 
-def best_cut(base: Array, candidate: Array) -> Cut:
+def find_best_cut(base: Array, candidate: Array) -> Cut:
     """Find the best cut of both sides' logarithms (last axis). p is 1 for too few values."""
     count = base.shape[-1] + candidate.shape[-1]
     if count < 2 * FEWEST:
@@ -76,11 +76,11 @@ def best_cut(base: Array, candidate: Array) -> Cut:
     is_step = ((below == 0) & (left == base.shape[-1])) | (
         (below == left) & (left == candidate.shape[-1])
     )
-    p = (np.searchsorted(_by_chance(count), rest) + 1) / (SIMULATED + 1)
+    p = (np.searchsorted(_simulate_shares(count), rest) + 1) / (SIMULATED + 1)
     return Cut(np.where(is_step, 1.0, p), gap)
 
 
-def cut_among(groups: Sequence[Array]) -> Cut:
+def find_cut_among_sweeps(groups: Sequence[Array]) -> Cut:
     """Find the best cut of one cell's processes by sweep. p is 1 unless two sweeps are mixed."""
     newest = groups[-MOST_GROUPS:]
     pooled = np.concatenate(newest)
@@ -90,11 +90,11 @@ def cut_among(groups: Sequence[Array]) -> Cut:
     left, gap, rest = _cut(ordered)
     border = (ordered[left - 1] + ordered[left]) / 2
     mixed = sum(bool(group.min() < border < group.max()) for group in newest)
-    p = (np.searchsorted(_by_chance(len(pooled)), rest) + 1) / (SIMULATED + 1)
+    p = (np.searchsorted(_simulate_shares(len(pooled)), rest) + 1) / (SIMULATED + 1)
     return Cut(np.asarray(p if mixed > 1 else 1.0), np.asarray(gap))
 
 
-def kinds(cut: Cut, variances: Array) -> Kinds:
+def estimate_bimodality(cut: Cut, variances: Array) -> Bimodality:
     """Estimate the number of bimodal cells; cells are on the last axis.
 
     It is the largest of three: cells that are bimodal with confidence; suspects beyond chance by
@@ -105,13 +105,13 @@ def kinds(cut: Cut, variances: Array) -> Kinds:
     sure = (cut.p <= SURE / count).sum(axis=-1)
     by_chance = SUSPECT * count
     beyond = (cut.p <= SUSPECT).sum(axis=-1) - by_chance - 2 * np.sqrt(by_chance)
-    found = np.maximum.reduce([sure, beyond, _among_the_widest(cut.p, variances)])
+    found = np.maximum.reduce([sure, beyond, _count_among_most_variable(cut.p, variances)])
     gap = np.where(cut.p <= CLEAR, cut.gap, 0.0).max(axis=-1)
-    return Kinds(np.maximum(found, 0.0), gap)
+    return Bimodality(np.maximum(found, 0.0), gap)
 
 
-def _among_the_widest(p: Array, variances: Array) -> Array:
-    few = max(2, p.shape[-1] // WIDEST)
+def _count_among_most_variable(p: Array, variances: Array) -> Array:
+    few = max(2, p.shape[-1] // MOST_VARIABLE)
     widest = np.argsort(-variances, axis=-1)[..., :few]
     theirs = np.take_along_axis(p, widest, axis=-1)
     together = gammaincc(theirs.shape[-1], -np.log(theirs).sum(axis=-1))
@@ -119,19 +119,19 @@ def _among_the_widest(p: Array, variances: Array) -> Array:
     return np.where(together <= 0.05, clear, 0.0)
 
 
-def may_be_luck(found: Kinds, distance: Array, base: Counts, candidate: Counts) -> Bools:
+def may_be_chance(found: Bimodality, distance: Array, base: Counts, candidate: Counts) -> Bools:
     """Return True for cells whose step may be a separation of modes by chance.
 
     base, candidate: processes of each.
     """
-    is_likely = found.cells[..., None] * 2.0 ** (1 - base - candidate) > LUCK
+    is_likely = found.cells[..., None] * 2.0 ** (1 - base - candidate) > CHANCE
     return np.asarray(is_likely & (np.abs(distance) <= BEYOND * found.gap[..., None]))
 
 
-def repeats_needed(cells: float) -> int:
+def count_repeats_needed(cells: float) -> int:
     """Return the repeats per side that make such chance separations negligible."""
     return next(
-        (n for n in range(2, MOST_REPEATS) if cells * 2.0 ** (1 - 2 * n) <= LUCK), MOST_REPEATS
+        (n for n in range(2, MOST_REPEATS) if cells * 2.0 ** (1 - 2 * n) <= CHANCE), MOST_REPEATS
     )
 
 
@@ -153,7 +153,7 @@ def _cut(ordered: Array) -> tuple[NDArray[np.int64], Array, Array]:
 
 
 @lru_cache(maxsize=64)
-def _by_chance(count: int) -> Array:
+def _simulate_shares(count: int) -> Array:
     """Simulate the shares left of normal values, sorted."""
     values = np.random.default_rng(0).standard_normal((SIMULATED, count))
     return np.sort(_cut(np.sort(values, axis=-1))[2])

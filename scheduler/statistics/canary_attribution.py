@@ -22,7 +22,7 @@ FINEST = 0.005  # of one canary, relative: two that are closer by chance prove n
 UNMOVED = 0.005  # a number that moved by less moved by nothing that could be shared out
 
 
-class Cause(StrEnum):
+class ChangeSource(StrEnum):
     """The cause to which a change is attributed."""
 
     MACHINE = "machine"
@@ -53,16 +53,18 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class Blame:
+class Attribution:
     """The attribution of a change. reason: one line. None: there is no such ratio."""
 
-    cause: Cause
+    cause: ChangeSource
     reason: str
     number: float | None = None  # candidate over base
     canary: Ratio | None = None
 
 
-def blame(base_runs: Sequence[CanaryRun], candidate_runs: Sequence[CanaryRun]) -> Blame:
+def attribute_change(
+    base_runs: Sequence[CanaryRun], candidate_runs: Sequence[CanaryRun]
+) -> Attribution:
     """Attribute the change of one cell's time; rows of `tasks`, then and now.
 
     Rows without a number are ignored. The time is of the gradient, or of the forward pass without
@@ -70,30 +72,32 @@ def blame(base_runs: Sequence[CanaryRun], candidate_runs: Sequence[CanaryRun]) -
     """
     base, candidate = _timed(base_runs), _timed(candidate_runs)
     if not base or not candidate:
-        return Blame(Cause.UNKNOWN, "there is no number on both sides")
-    number = _middle(candidate) / _middle(base)
+        return Attribution(ChangeSource.UNKNOWN, "there is no number on both sides")
+    number = _median_time(candidate) / _median_time(base)
     if number <= 0 or abs(math.log(number)) < UNMOVED:
-        return Blame(Cause.UNKNOWN, "the number did not move", number)
+        return Attribution(ChangeSource.UNKNOWN, "the number did not move", number)
     names = {run.canary_model for run in (*base, *candidate)}
     if "" in names or not all(run.readings for run in (*base, *candidate)):
-        return Blame(Cause.UNKNOWN, "not every task had a canary: give `canary: true`", number)
+        return Attribution(
+            ChangeSource.UNKNOWN, "not every task had a canary: give `canary: true`", number
+        )
     if len(names) > 1:
         told = " and ".join(sorted(names))
-        return Blame(Cause.UNKNOWN, f"there were different canaries: {told}", number)
-    return _shared_out(number, _canary(base, candidate))
+        return Attribution(ChangeSource.UNKNOWN, f"there were different canaries: {told}", number)
+    return _attribute(number, _canary(base, candidate))
 
 
-def _shared_out(number: float, canary: Ratio) -> Blame:
+def _attribute(number: float, canary: Ratio) -> Attribution:
     shares = sorted(math.log(bound) / math.log(number) for bound in (canary.low, canary.high))
     told = (
         f"the number moved by {_percent(number)}, the canary by {_percent(canary.value)} "
         f"({_percent(canary.low)} to {_percent(canary.high)})"
     )
     if shares[0] >= EXPLAINS:
-        return Blame(Cause.MACHINE, told, number, canary)
+        return Attribution(ChangeSource.MACHINE, told, number, canary)
     if shares[1] < EXPLAINS:
-        return Blame(Cause.FRAMEWORK, told, number, canary)
-    return Blame(Cause.UNKNOWN, f"{told}: too uncertain to tell", number, canary)
+        return Attribution(ChangeSource.FRAMEWORK, told, number, canary)
+    return Attribution(ChangeSource.UNKNOWN, f"{told}: too uncertain to tell", number, canary)
 
 
 def _canary(base: Sequence[CanaryRun], candidate: Sequence[CanaryRun]) -> Ratio:
@@ -138,7 +142,7 @@ def _timed(runs: Sequence[CanaryRun]) -> list[CanaryRun]:
     return [run for run in runs if run.ns and 0 < run.ns < math.inf]
 
 
-def _middle(runs: Sequence[CanaryRun]) -> float:
+def _median_time(runs: Sequence[CanaryRun]) -> float:
     return statistics.median(run.ns for run in runs if run.ns)
 
 

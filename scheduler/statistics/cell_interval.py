@@ -20,14 +20,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from velodrome.adapters.timing.intervals import find_lower_rank
-from velodrome.scheduler.statistics.replication import Repeat, across, spread, student
+from velodrome.scheduler.statistics.replication import (
+    Repeat,
+    combine_repeats,
+    compute_spread,
+    half_width_factor,
+)
 
 FEWEST = 6  # processes; 1 - 2 / 2^6 is 96.9 %
 WIDEST = 1.0  # half of an interval over the median, above which it is none
 
 
 @dataclass(frozen=True)
-class Known:
+class ProcessVariation:
     """The variation of single processes, known from elsewhere. source: a description of where.
 
     deviation: of their logarithms. medians_ns: of processes of the same cell; empty for canaries.
@@ -40,7 +45,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Claim:
+class CellInterval:
     """An interval in ns per call. source: of the variance; empty for the cell's own processes."""
 
     low_ns: float
@@ -48,62 +53,70 @@ class Claim:
     source: str = ""
 
 
-def known_by_sweeps(medians_ns: Iterable[float]) -> Known | None:
+def estimate_from_sweeps(medians_ns: Iterable[float]) -> ProcessVariation | None:
     """Return the variation of single processes of the cell, one per sweep; None: too few."""
     kept = tuple(value for value in medians_ns if 0 < value < math.inf)
-    found = _known(kept, f"{len(kept)} other sweeps")
+    found = _estimate(kept, f"{len(kept)} other sweeps")
     return replace(found, medians_ns=kept) if found else None
 
 
-def known_by_canaries(times_ns: Iterable[float]) -> Known | None:
+def estimate_from_canaries(times_ns: Iterable[float]) -> ProcessVariation | None:
     """Return the variation of canaries, one per process; None: too few."""
     kept = tuple(value for value in times_ns if 0 < value < math.inf)
-    return _known(kept, f"{len(kept)} canaries")
+    return _estimate(kept, f"{len(kept)} canaries")
 
 
-def _known(values: Sequence[float], source: str) -> Known | None:
+def _estimate(values: Sequence[float], source: str) -> ProcessVariation | None:
     if len(values) < FEWEST:
         return None
-    return Known(statistics.stdev(map(math.log, values)), len(values) - 1, source)
+    return ProcessVariation(statistics.stdev(map(math.log, values)), len(values) - 1, source)
 
 
-def claim(repeats: Sequence[Repeat], otherwise: Sequence[Known] = ()) -> Claim | None:
+def compute_cell_interval(
+    repeats: Sequence[Repeat], otherwise: Sequence[ProcessVariation] = ()
+) -> CellInterval | None:
     """Compute the interval of one or more repeats; None if unknown or wider than WIDEST.
 
     otherwise: other knowledge of the variation; the first is used.
     """
-    found = _of_many(repeats) if len(repeats) >= FEWEST else _of_few(repeats, otherwise)
+    found = (
+        _interval_of_many(repeats)
+        if len(repeats) >= FEWEST
+        else _interval_of_few(repeats, otherwise)
+    )
     return found if found and _half_width(repeats, found) <= WIDEST else None
 
 
-def _of_many(repeats: Sequence[Repeat]) -> Claim:
-    found = across(repeats)
-    low_ns, high_ns = _by_order([repeat.median_ns for repeat in repeats])
-    return Claim(min(found.low_ns, low_ns), max(found.high_ns, high_ns))
+def _interval_of_many(repeats: Sequence[Repeat]) -> CellInterval:
+    found = combine_repeats(repeats)
+    low_ns, high_ns = _order_interval([repeat.median_ns for repeat in repeats])
+    return CellInterval(min(found.low_ns, low_ns), max(found.high_ns, high_ns))
 
 
-def _of_few(repeats: Sequence[Repeat], otherwise: Sequence[Known]) -> Claim | None:
+def _interval_of_few(
+    repeats: Sequence[Repeat], otherwise: Sequence[ProcessVariation]
+) -> CellInterval | None:
     if not otherwise:
         return None
     first = otherwise[0]
-    own = spread(repeats)
-    half = student(first.degrees) * max(first.deviation / math.sqrt(own.count), own.error)
+    own = compute_spread(repeats)
+    half = half_width_factor(first.degrees) * max(first.deviation / math.sqrt(own.count), own.error)
     bounds = [math.exp(own.mean - half), math.exp(own.mean + half)]
     if own.degrees:
-        apart = across(repeats)
+        apart = combine_repeats(repeats)
         bounds += [apart.low_ns, apart.high_ns]
     if first.medians_ns:
-        bounds += _by_order([*first.medians_ns, *(repeat.median_ns for repeat in repeats)])
-    return Claim(min(bounds), max(bounds), first.source)
+        bounds += _order_interval([*first.medians_ns, *(repeat.median_ns for repeat in repeats)])
+    return CellInterval(min(bounds), max(bounds), first.source)
 
 
-def _by_order(medians_ns: Sequence[float]) -> tuple[float, float]:
+def _order_interval(medians_ns: Sequence[float]) -> tuple[float, float]:
     """Return the order-statistics interval of the median of at least six values."""
     ordered = sorted(medians_ns)
     rank = find_lower_rank(len(ordered))
     return ordered[rank - 1], ordered[-rank]
 
 
-def _half_width(repeats: Sequence[Repeat], found: Claim) -> float:
-    median_ns = across(repeats).median_ns
+def _half_width(repeats: Sequence[Repeat], found: CellInterval) -> float:
+    median_ns = combine_repeats(repeats).median_ns
     return max(found.high_ns - median_ns, median_ns - found.low_ns) / median_ns

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-class Unit(StrEnum):
+class ReplicationUnit(StrEnum):
     """The unit of replication."""
 
     PROCESS = "process"
@@ -42,13 +42,13 @@ class Contrast:
     factor: Array | float
 
 
-def stacked(contrasts: Sequence[Contrast]) -> Contrast:
+def stack_contrasts(contrasts: Sequence[Contrast]) -> Contrast:
     """Stack contrasts of one cell each into one of all cells."""
     names = ("distance", "variance", "degrees", "factor")
     return Contrast(*(np.array([float(getattr(one, name)) for one in contrasts]) for name in names))
 
 
-def of_processes(base: Array, candidate: Array) -> Contrast:
+def contrast_processes(base: Array, candidate: Array) -> Contrast:
     """Of processes that share nothing but their side.
 
     The variance is weighted as in Welch's test, so that the sides may vary otherwise; its degrees
@@ -69,7 +69,7 @@ def of_processes(base: Array, candidate: Array) -> Contrast:
     )
 
 
-def of_pairs(base: Array, candidate: Array) -> Contrast:
+def contrast_pairs(base: Array, candidate: Array) -> Contrast:
     """Compute the contrast of paired units: equal positions belong together."""
     differences = candidate - base
     count = differences.shape[-1]
@@ -77,7 +77,7 @@ def of_pairs(base: Array, candidate: Array) -> Contrast:
     return Contrast(differences.mean(axis=-1), np.asarray(variance), count - 1.0, 1 / count)
 
 
-def of_sweeps(base: Array, candidate: Array, past: Sequence[Array]) -> Contrast:
+def contrast_sweeps(base: Array, candidate: Array, past: Sequence[Array]) -> Contrast:
     """Compute the contrast of sweep levels, all of the same variance.
 
     past: levels of other sweeps, oldest first, one array per node. Their variance is half the mean
@@ -95,7 +95,9 @@ def of_sweeps(base: Array, candidate: Array, past: Sequence[Array]) -> Contrast:
             squares = np.diff(levels, axis=-1) ** 2
             parts.append((squares.mean(axis=-1) / 2, successive_degrees(levels.shape[-1])))
     return Contrast(
-        _distance(base, candidate), *pooled(parts, base.shape[:-1]), _factor(base, candidate)
+        _distance(base, candidate),
+        *pool_variances(parts, base.shape[:-1]),
+        _factor(base, candidate),
     )
 
 
@@ -104,7 +106,9 @@ def successive_degrees(count: int) -> float:
     return 2 * (count - 1) ** 2 / (3 * count - 4) if count > 1 else 0.0
 
 
-def pooled(parts: list[tuple[Array, float]], shape: tuple[int, ...] = ()) -> tuple[Array, float]:
+def pool_variances(
+    parts: list[tuple[Array, float]], shape: tuple[int, ...] = ()
+) -> tuple[Array, float]:
     """Pool variances, each weighted by its degrees; return the variance and the degrees."""
     degrees = math.fsum(freedom for _, freedom in parts)
     total: Array = np.zeros(shape)

@@ -41,7 +41,7 @@ LEVEL = 0.05  # of the interval by which degrees are told
 
 
 @dataclass(frozen=True)
-class Moderated:
+class ModeratedVariances:
     """The posterior of each cell's variance.
 
     grid: the common variances of each comparison. weights: their probabilities for each cell.
@@ -94,29 +94,29 @@ class Moderated:
         return shared, np.maximum(self.own, least)
 
 
-def moderate(variances: ArrayLike, degrees: ArrayLike) -> Moderated:
+def moderate(variances: ArrayLike, degrees: ArrayLike) -> ModeratedVariances:
     """Moderate variances (cells on the last axis). degrees: above 0, one for each or for all."""
     own = _apart_from_zero(np.asarray(variances, dtype=float))
     freedom = np.broadcast_to(np.asarray(degrees, dtype=float), own.shape[-1:])
     count = own.shape[-1]
     if count < FEWEST:
         nothing = np.zeros((*own.shape, 1))
-        return Moderated(own[..., :1], nothing, np.ones(own.shape), own, freedom)
+        return ModeratedVariances(own[..., :1], nothing, np.ones(own.shape), own, freedom)
     logs = np.log(own)
     grid = _grid(logs, freedom)
     likelihood, largest = _likelihood(logs, freedom, grid)
-    common = _common(logs, freedom, grid, likelihood)
+    common = _estimate_common(logs, freedom, grid, likelihood)
     span = np.ptp(logs, axis=-1, keepdims=True) + BEYOND
-    alone = _alone(count)
+    alone = _probability_alone(count)
     of_common = (1 - alone) * likelihood * common[..., None, :]
     of_own = alone / span * np.exp(-largest)
     total = of_common.sum(axis=-1) + of_own
-    return Moderated(
+    return ModeratedVariances(
         np.exp(grid), of_common / total[..., None], np.asarray(of_own / total), own, freedom
     )
 
 
-def _alone(count: int) -> float:
+def _probability_alone(count: int) -> float:
     """Return the probability that a cell is unlike all cells seen."""
     unseen = 1 + ALONE / count
     return unseen / (count + unseen)
@@ -140,7 +140,7 @@ def _likelihood(logs: Array, degrees: Array, grid: Array) -> tuple[Array, Array]
     return np.exp(found - largest[..., None]), largest
 
 
-def _common(logs: Array, degrees: Array, grid: Array, likelihood: Array) -> Array:
+def _estimate_common(logs: Array, degrees: Array, grid: Array, likelihood: Array) -> Array:
     """Estimate the distribution of variances over the grid, for each comparison."""
     cells = logs.shape[-1]
     counts = np.ones(logs.shape)

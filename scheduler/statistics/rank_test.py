@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 
 
-def rank_p(base: Sequence[float], candidate: Sequence[float]) -> float:
+def compute_rank_p(base: Sequence[float], candidate: Sequence[float]) -> float:
     """Compute the exact two-sided p; with ties, by all permutations or 9999 random ones."""
     ranks = {value: rank for rank, value in enumerate(sorted({*base, *candidate}))}
     return _rank_p(*(tuple(sorted(ranks[value] for value in side)) for side in (base, candidate)))

@@ -19,21 +19,26 @@ import numpy as np
 
 from velodrome.scheduler.statistics.bimodality import (
     Array,
+    Bimodality,
     Bools,
     Cut,
-    Kinds,
-    repeats_needed,
+    count_repeats_needed,
 )
-from velodrome.scheduler.statistics.contrasts import Contrast, Unit, stacked
+from velodrome.scheduler.statistics.contrasts import Contrast, ReplicationUnit, stack_contrasts
 from velodrome.scheduler.statistics.moderated_tests import (
-    called,
-    errors,
-    holm_adjusted,
-    judged,
-    moderated,
+    adjust_by_holm,
+    call_cells,
+    compute_standard_errors,
+    moderate_contrast,
+    run_tests,
 )
-from velodrome.scheduler.statistics.rank_test import rank_p
-from velodrome.scheduler.statistics.replication import Repeat, across, quantile, student
+from velodrome.scheduler.statistics.rank_test import compute_rank_p
+from velodrome.scheduler.statistics.replication import (
+    Repeat,
+    combine_repeats,
+    half_width_factor,
+    student_quantile,
+)
 from velodrome.scheduler.statistics.replication_units import Evidence, within_sweep
 
 ALPHA = 0.05  # what is promised: of comparisons in which nothing changed
@@ -77,7 +82,7 @@ class Comparison:
     error: float
     degrees: float
     least: float = LEAST
-    unit: Unit = Unit.PROCESS
+    unit: ReplicationUnit = ReplicationUnit.PROCESS
     base_units: int = 0
     candidate_units: int = 0
     past_sweeps: int = 0
@@ -118,18 +123,18 @@ def compare_all(
 ) -> tuple[Comparison, ...]:
     """Compare times in order. Verdicts and p are corrected for their number, not intervals."""
     claims = [at for at, one in enumerate(evidence) if not one.reason]
-    found = [_no_claim(one, least) for one in evidence]
+    found = [_untested(one, least) for one in evidence]
     if not claims:
         return tuple(found)
     tests = _tests([evidence[at] for at in claims])
     verdicts = _verdicts([found[at].ratio for at in claims], tests, least, alpha)
     for at, test, verdict in zip(claims, tests, verdicts, strict=True):
-        found[at] = _claim(evidence[at], found[at], test, verdict, alpha / len(claims))
+        found[at] = _add_test(evidence[at], found[at], test, verdict, alpha / len(claims))
     return tuple(found)
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _TimeTest:
     """The test of one time, and whether bimodality may explain its step by chance.
 
     unpaired_error, paired_error: of the contrasts that might have decided.
@@ -139,7 +144,7 @@ class _Judged:
     error: float
     degrees: float
     is_luck: bool
-    kinds: Kinds
+    kinds: Bimodality
     unpaired_error: float | None
     paired_error: float | None
 
@@ -153,18 +158,18 @@ class _Verdict:
     would_be_called: bool
 
 
-def _tests(claims: Sequence[Evidence]) -> list[_Judged]:
+def _tests(claims: Sequence[Evidence]) -> list[_TimeTest]:
     """Test times in order; those of one phase and unit are moderated together."""
-    families: dict[tuple[Unit, str], list[int]] = {}
+    families: dict[tuple[ReplicationUnit, str], list[int]] = {}
     for at, one in enumerate(claims):
         families.setdefault((one.unit, one.family), []).append(at)
-    found: dict[int, _Judged] = {}
+    found: dict[int, _TimeTest] = {}
     for members in families.values():
         found |= zip(members, _family([claims[at] for at in members]), strict=True)
     return [found[at] for at in range(len(claims))]
 
 
-def _family(family: Sequence[Evidence]) -> list[_Judged]:
+def _family(family: Sequence[Evidence]) -> list[_TimeTest]:
     cut = Cut(
         np.array([float(one.cut.p) for one in family]),
         np.array([float(one.cut.gap) for one in family]),
@@ -172,13 +177,13 @@ def _family(family: Sequence[Evidence]) -> list[_Judged]:
     base = np.array([len(one.base) for one in family])
     candidate = np.array([len(one.candidate) for one in family])
     floors = np.array([one.floor for one in family])
-    contrast = stacked([one.contrast for one in family])
-    found = judged(contrast, cut, base, candidate, floors)
-    known = errors(contrast, found.together, floors, cut.suspect)
+    contrast = stack_contrasts([one.contrast for one in family])
+    found = run_tests(contrast, cut, base, candidate, floors)
+    known = compute_standard_errors(contrast, found.together, floors, cut.suspect)
     unpaired = _errors([one.unpaired for one in family], floors, cut.suspect)
     paired = _errors([one.paired for one in family], floors, cut.suspect)
     return [
-        _Judged(
+        _TimeTest(
             float(found.p[at]),
             float(known.error[at]),
             float(known.degrees[at]),
@@ -199,34 +204,36 @@ def _errors(
     found: list[float | None] = [None] * len(contrasts)
     if known:
         where = [at for at, _ in known]
-        theirs = stacked([one for _, one in known])
-        found_errors = errors(theirs, moderated(theirs), floors[where], apart[where])
+        theirs = stack_contrasts([one for _, one in known])
+        found_errors = compute_standard_errors(
+            theirs, moderate_contrast(theirs), floors[where], apart[where]
+        )
         for at, error in zip(where, found_errors.error, strict=True):
             found[at] = float(error)
     return found
 
 
 def _verdicts(
-    ratios: Sequence[float], found: Sequence[_Judged], least: float, alpha: float
+    ratios: Sequence[float], found: Sequence[_TimeTest], least: float, alpha: float
 ) -> list[_Verdict]:
     p = np.array([one.p for one in found])
     luck = np.array([one.is_luck for one in found])
     logs = np.log(ratios)
     is_called, would_be = (
-        called(p, logs, each, least=least, alpha=alpha) for each in (luck, np.zeros_like(luck))
+        call_cells(p, logs, each, least=least, alpha=alpha) for each in (luck, np.zeros_like(luck))
     )
     return [
         _Verdict(float(corrected), bool(one), bool(other))
-        for corrected, one, other in zip(holm_adjusted(p), is_called, would_be, strict=True)
+        for corrected, one, other in zip(adjust_by_holm(p), is_called, would_be, strict=True)
     ]
 
 
-def _claim(
-    one: Evidence, known: Comparison, found: _Judged, verdict: _Verdict, level: float
+def _add_test(
+    one: Evidence, known: Comparison, found: _TimeTest, verdict: _Verdict, level: float
 ) -> Comparison:
     """Add the test to a comparison. level: Bonferroni's, for the smallest step."""
     error, degrees = found.error, found.degrees
-    distance, half = float(one.contrast.distance), student(degrees) * error
+    distance, half = float(one.contrast.distance), half_width_factor(degrees) * error
     direction = Verdict.FASTER if known.ratio < 1 else Verdict.SLOWER
     is_withheld = verdict.would_be_called and not verdict.is_called
     return replace(
@@ -240,11 +247,11 @@ def _claim(
         unpaired_error=found.unpaired_error,
         paired_error=found.paired_error,
         smallest_step=smallest_step(error, degrees, level, known.least),
-        reason=_of_kinds(found.kinds) if is_withheld else "",
+        reason=_describe_bimodality(found.kinds) if is_withheld else "",
     )
 
 
-def _no_claim(one: Evidence, least: float) -> Comparison:
+def _untested(one: Evidence, least: float) -> Comparison:
     """Build a comparison without a test."""
     sides = [[repeat.median_ns for repeat in side] for side in (one.base, one.candidate)]
     return Comparison(
@@ -252,7 +259,7 @@ def _no_claim(one: Evidence, least: float) -> Comparison:
         low=0.0,
         high=math.inf,
         p=1.0,
-        rank_p=rank_p(*sides),
+        rank_p=compute_rank_p(*sides),
         verdict=Verdict.UNDECIDED,
         base_repeats=len(one.base),
         candidate_repeats=len(one.candidate),
@@ -267,12 +274,12 @@ def _no_claim(one: Evidence, least: float) -> Comparison:
     )
 
 
-def _of_kinds(found: Kinds) -> str:
+def _describe_bimodality(found: Bimodality) -> str:
     cells, gap = max(1, round(float(found.cells))), math.expm1(float(found.gap))
     return (
         f"processes are of two kinds in {cells} cell{'s' if cells != 1 else ''}, up to "
         f"{100 * gap:.1f} % apart, and so few may differ by that by luck: "
-        f"give `repeats: {repeats_needed(float(found.cells))}`"
+        f"give `repeats: {count_repeats_needed(float(found.cells))}`"
     )
 
 
@@ -282,13 +289,13 @@ def smallest_step(error: float, degrees: float, level: float, least: float) -> f
     level: of the two-sided test. The usual sum of two quantiles (Snedecor and Cochran, Statistical
     Methods, 8th ed., 6.14).
     """
-    threshold = max(quantile(1 - level / 2, degrees) * error, math.log1p(least))
-    step = threshold + quantile(FOUND, degrees) * error
+    threshold = max(student_quantile(1 - level / 2, degrees) * error, math.log1p(least))
+    step = threshold + student_quantile(FOUND, degrees) * error
     return math.expm1(step) if step < LARGEST else None
 
 
 def _ratio(one: Evidence) -> float:
-    return across(one.candidate).median_ns / across(one.base).median_ns
+    return combine_repeats(one.candidate).median_ns / combine_repeats(one.base).median_ns
 
 
 def geometric_mean(comparisons: Iterable[Comparison]) -> Mean | None:
@@ -306,12 +313,12 @@ def geometric_mean(comparisons: Iterable[Comparison]) -> Mean | None:
     log = math.fsum(math.log(one.ratio) for one in known) / count
     if not all(one.degrees for one in known):
         return Mean(math.exp(log), 0.0, math.inf, count)
-    if any(one.unit is Unit.SWEEP for one in known):
+    if any(one.unit is ReplicationUnit.SWEEP for one in known):
         error = math.fsum(one.error for one in known) / count
         degrees = min(one.degrees for one in known)
     else:
         error, degrees = _satterthwaite([(one.error**2 / count**2, one.degrees) for one in known])
-    half = student(degrees) * error
+    half = half_width_factor(degrees) * error
     return Mean(math.exp(log), math.exp(log - half), math.exp(log + half), count)
 
 

@@ -60,7 +60,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Across:
+class ReplicatedTime:
     """A time over repeats, ns per call, with its 95 % interval.
 
     repeats 1: the interval is the process's own and does not hold for another process.
@@ -77,19 +77,19 @@ class Across:
         return max(self.high_ns - self.median_ns, self.median_ns - self.low_ns) / self.median_ns
 
 
-def across(repeats: Sequence[Repeat]) -> Across:
+def combine_repeats(repeats: Sequence[Repeat]) -> ReplicatedTime:
     """Combine one or more repeats. Student's t has n - 1 degrees: 12.7, 4.3, 3.2, 2.8, ..."""
     median_ns = statistics.median(repeat.median_ns for repeat in repeats)
     if len(repeats) == 1:
-        return Across(median_ns, repeats[0].low_ns, repeats[0].high_ns, 1)
-    found = spread(repeats)
-    half = student(found.degrees) * found.error
+        return ReplicatedTime(median_ns, repeats[0].low_ns, repeats[0].high_ns, 1)
+    found = compute_spread(repeats)
+    half = half_width_factor(found.degrees) * found.error
     low_ns, high_ns = math.exp(found.mean - half), math.exp(found.mean + half)
     # The median of few may lie aside of the middle; an interval without its own number is none.
-    return Across(median_ns, min(low_ns, median_ns), max(high_ns, median_ns), len(repeats))
+    return ReplicatedTime(median_ns, min(low_ns, median_ns), max(high_ns, median_ns), len(repeats))
 
 
-def spread(repeats: Sequence[Repeat]) -> Spread:
+def compute_spread(repeats: Sequence[Repeat]) -> Spread:
     """Compute the spread of one or more repeats; at least the error by their own samples."""
     logs = [math.log(repeat.median_ns) for repeat in repeats]
     within = statistics.fmean(repeat.error**2 for repeat in repeats)
@@ -97,13 +97,13 @@ def spread(repeats: Sequence[Repeat]) -> Spread:
     return Spread(statistics.fmean(logs), max(between, within), len(logs))
 
 
-def student(degrees: float) -> float:
+def half_width_factor(degrees: float) -> float:
     """Return the 97.5 % quantile of Student's t distribution."""
-    return quantile(0.975, degrees)
+    return student_quantile(0.975, degrees)
 
 
 @lru_cache(maxsize=1024)
-def quantile(share: float, degrees: float) -> float:
+def student_quantile(share: float, degrees: float) -> float:
     """Return a quantile of Student's t distribution."""
     from scipy.special import stdtrit
 

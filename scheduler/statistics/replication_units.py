@@ -18,14 +18,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from velodrome.scheduler.statistics.bimodality import Cut, best_cut, cut_among
+from velodrome.scheduler.statistics.bimodality import Cut, find_best_cut, find_cut_among_sweeps
 from velodrome.scheduler.statistics.contrasts import (
     Array,
     Contrast,
-    Unit,
-    of_pairs,
-    of_processes,
-    of_sweeps,
+    ReplicationUnit,
+    contrast_pairs,
+    contrast_processes,
+    contrast_sweeps,
 )
 from velodrome.scheduler.statistics.replication import Repeat
 
@@ -38,7 +38,7 @@ Repeats = Sequence[Repeat]
 
 
 @dataclass(frozen=True)
-class Past:
+class CellPast:
     """Processes of other sweeps, oldest first. nodes: per node, the processes of each sweep."""
 
     nodes: tuple[tuple[Repeats, ...], ...] = ()
@@ -64,7 +64,7 @@ class Evidence:
 
     base: tuple[Repeat, ...]
     candidate: tuple[Repeat, ...]
-    unit: Unit
+    unit: ReplicationUnit
     contrast: Contrast
     cut: Cut
     base_units: int
@@ -76,7 +76,7 @@ class Evidence:
     reason: str = ""
     family: str = ""
 
-    def of(self, family: str) -> "Evidence":
+    def with_family(self, family: str) -> "Evidence":
         return replace(self, family=family)
 
 
@@ -84,17 +84,17 @@ def within_sweep(
     base: Repeats,
     candidate: Repeats,
     pairs: Sequence[tuple[Repeat, Repeat]] = (),
-    past: Past = Past(),
+    past: CellPast = CellPast(),
 ) -> Evidence:
     """Compare within one sweep. At least one repeat each. pairs: neighbours among them."""
-    unpaired = of_processes(_logs(base), _logs(candidate))
+    unpaired = contrast_processes(_logs(base), _logs(candidate))
     sides = [_logs([pair[side] for pair in pairs]) for side in (0, 1)]
-    paired = of_pairs(*sides) if len(pairs) > 1 else None
+    paired = contrast_pairs(*sides) if len(pairs) > 1 else None
     floor = statistics.fmean(repeat.error**2 for repeat in (*base, *candidate))
     found = Evidence(
         tuple(base),
         tuple(candidate),
-        Unit.PROCESS,
+        ReplicationUnit.PROCESS,
         unpaired,
         _kinds(base, candidate, past),
         len(base),
@@ -109,7 +109,7 @@ def within_sweep(
     count = len(pairs)
     return replace(
         found,
-        unit=Unit.PAIR,
+        unit=ReplicationUnit.PAIR,
         contrast=paired,
         floor=2 * floor,
         base_units=count,
@@ -120,30 +120,30 @@ def within_sweep(
 def across_sweeps(
     base: Mapping[str, Repeats],
     candidate: Mapping[str, Repeats],
-    past: Past = Past(),
+    past: CellPast = CellPast(),
 ) -> Evidence:
     """Compare sweeps. base, candidate: the processes of each sweep, one or more."""
     levels = [np.array([_level(each) for each in side.values()]) for side in (base, candidate)]
     chains = [np.array([_level(each) for each in sweeps]) for sweeps in past.nodes]
-    contrast = of_sweeps(levels[0], levels[1], chains)
+    contrast = contrast_sweeps(levels[0], levels[1], chains)
     sides = [[repeat for each in side.values() for repeat in each] for side in (base, candidate)]
     per_sweep = statistics.fmean(len(each) for each in (*base.values(), *candidate.values()))
     floor = statistics.fmean(repeat.error**2 for side in sides for repeat in side) / per_sweep
     return Evidence(
         tuple(sides[0]),
         tuple(sides[1]),
-        Unit.SWEEP,
+        ReplicationUnit.SWEEP,
         contrast,
         Cut(np.array(1.0), np.array(0.0)),
         len(base),
         len(candidate),
         floor,
         past.sweeps,
-        reason="" if contrast.degrees >= FEWEST_DEGREES else _no_past(past.sweeps),
+        reason="" if contrast.degrees >= FEWEST_DEGREES else _describe_missing_past(past.sweeps),
     )
 
 
-def _no_past(sweeps: int) -> str:
+def _describe_missing_past(sweeps: int) -> str:
     had = f"{sweeps} earlier" if sweeps else "no other"
     return (
         f"how much it varies between sweeps is not known ({had} on its node): "
@@ -161,12 +161,12 @@ def _logs(repeats: Repeats) -> Array:
     return np.log([repeat.median_ns for repeat in repeats])
 
 
-def _kinds(base: Repeats, candidate: Repeats, past: Past) -> Cut:
+def _kinds(base: Repeats, candidate: Repeats, past: CellPast) -> Cut:
     """Find the clearer cut, of both sides or of the past; p is corrected for two looks."""
-    now = best_cut(_logs(base), _logs(candidate))
+    now = find_best_cut(_logs(base), _logs(candidate))
     groups = past.groups
     if not groups:
         return now
-    then = cut_among(groups)
+    then = find_cut_among_sweeps(groups)
     clearer = min(now, then, key=lambda cut: float(cut.p))
     return Cut(np.minimum(1.0, 2 * clearer.p), clearer.gap)

@@ -9,14 +9,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.statistics.replication import Repeat, Z, across, spread, student
+from velodrome.scheduler.statistics.replication import (
+    Repeat,
+    Z,
+    combine_repeats,
+    compute_spread,
+    half_width_factor,
+)
 
 TARGET = 0.05  # half of the interval over the median
 MOST = 1000  # repeats; nobody runs more
 
 
 @dataclass(frozen=True)
-class Steadiness:
+class Stability:
     """The stability of a time. reason: one line, empty if stable. more: further repeats needed.
 
     more None: more repeats will not help, or a single repeat does not tell.
@@ -26,41 +32,41 @@ class Steadiness:
     more: int | None = 0
 
     @property
-    def is_steady(self) -> bool:
+    def is_stable(self) -> bool:
         return not self.reason
 
 
-def steadiness(repeats: Sequence[Repeat], *, target: float = TARGET) -> Steadiness:
+def assess_stability(repeats: Sequence[Repeat], *, target: float = TARGET) -> Stability:
     """Judge one or more repeats, each stable by its own samples."""
     count = len(repeats)
     if count == 1:
-        return Steadiness(more=None)
-    found = across(repeats)
+        return Stability(more=None)
+    found = combine_repeats(repeats)
     if found.half_width <= target:
-        return Steadiness()
-    needed = repeats_needed(math.sqrt(spread(repeats).variance), target)
+        return Stability()
+    needed = count_repeats_needed(math.sqrt(compute_spread(repeats).variance), target)
     # What is needed by the spread so far may be there already: then the interval is off-centre.
     more = max(needed - count, 1) if needed is not None else None
     medians = [repeat.median_ns for repeat in repeats]
-    apart = apart_text(max(medians) / min(medians))
+    apart = format_spread(max(medians) / min(medians))
     reason = f"{count} processes that differ by {apart} do not tell it to {100 * target:g} %"
-    return Steadiness(reason, more)
+    return Stability(reason, more)
 
 
-def apart_text(ratio: float) -> str:
+def format_spread(ratio: float) -> str:
     """Format the largest over the smallest: `3.4%`, and from twice as much on `27x`."""
     if ratio >= 2:
         return f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.1f}x"
     return f"{100 * (ratio - 1):.1f}%"
 
 
-def repeats_needed(deviation: float, target: float) -> int | None:
+def count_repeats_needed(deviation: float, target: float) -> int | None:
     """Return the repeats that bring the interval within the target; None: above MOST.
 
     deviation: between the logarithms of process medians. target: 0.05 is plus or minus 5 %.
     """
     width = math.log1p(target)
     for count in range(max(2, math.floor((Z * deviation / width) ** 2)), MOST + 1):
-        if student(count - 1) * deviation / math.sqrt(count) <= width:
+        if half_width_factor(count - 1) * deviation / math.sqrt(count) <= width:
             return count
     return None

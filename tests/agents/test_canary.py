@@ -19,7 +19,11 @@ from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Limits, Task
 from velodrome.scheduler.results.rows import build_tables
 from velodrome.scheduler.results.typed_rows import task_rows
-from velodrome.scheduler.statistics.canary_attribution import CanaryRun, Cause, blame
+from velodrome.scheduler.statistics.canary_attribution import (
+    CanaryRun,
+    ChangeSource,
+    attribute_change,
+)
 
 pytestmark = pytest.mark.serial
 
@@ -175,8 +179,8 @@ def test_a_slower_machine_is_told_from_a_slower_framework(home: Path) -> None:
             machine.append(as_run(run(TASK, home)))
         forget(home)
         framework.append(as_run(run(replace(TASK, framework="sleepy"), home)))
-        found = blame(base, machine), blame(base, framework)
-        if Cause.UNKNOWN not in (one.cause for one in found):
+        found = attribute_change(base, machine), attribute_change(base, framework)
+        if ChangeSource.UNKNOWN not in (one.cause for one in found):
             break
         base.append(as_run(run(TASK, home)))
-    assert [one.cause for one in found] == [Cause.MACHINE, Cause.FRAMEWORK], found
+    assert [one.cause for one in found] == [ChangeSource.MACHINE, ChangeSource.FRAMEWORK], found

@@ -12,8 +12,8 @@ from velodrome.adapters.protocol import Timed, Timing
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.task import Task
-from velodrome.scheduler.comparison.cell_names import names_in
-from velodrome.scheduler.comparison.outcome import Chosen, compared
+from velodrome.scheduler.comparison.cell_names import name_cells
+from velodrome.scheduler.comparison.outcome import SelectedSide, compare_sides
 from velodrome.scheduler.fleet.event_messages import describe_ended
 from velodrome.scheduler.history.cell_series import followed, history, labels
 from velodrome.scheduler.plans.explanations import explain_plan, name_tasks
@@ -44,7 +44,7 @@ OTHER = {
     "lock_hash": "c3d4",
 }
 PAIRS = [pytest.param(replace(TASK, **{name: value}), id=name) for name, value in OTHER.items()]
-ANY = Chosen("last", ("1",), 2, 0)
+ANY = SelectedSide("last", ("1",), 2, 0)
 RULES = {"subjects": frozenset(), "least": 0.02}
 ROWS_TELL_NOT = {"timing", "sampling_hz"}  # of these a row of `tasks` keeps the key alone
 
@@ -86,9 +86,9 @@ def test_two_tasks_have_two_places_in_a_grid(other: Task) -> None:
 def test_two_cells_of_a_comparison_have_two_names(other: Task, request) -> None:
     base = [row(TASK), row(other)]
     candidate = [row(one, "20261125-063012-00000001") for one in (TASK, other)]
-    outcome = compared((ANY, base), (ANY, candidate), {}, **RULES)
-    names = names_in(outcome)
-    cells = [duel.pair.candidate[0] for duel in outcome.duels if duel.phase == "gradient"]
+    outcome = compare_sides((ANY, base), (ANY, candidate), {}, **RULES)
+    names = name_cells(outcome)
+    cells = [duel.pair.candidate[0] for duel in outcome.times if duel.phase == "gradient"]
     is_one_cell = request.node.callspec.id in ROWS_TELL_NOT | {"lock_hash"}
     assert len({names.short(one) for one in cells}) == len(cells) == (1 if is_one_cell else 2)
 

@@ -17,9 +17,9 @@ from velodrome.scheduler.commands.compare import (
 from velodrome.scheduler.commands.report import Form
 from velodrome.scheduler.comparison import rendering
 from velodrome.scheduler.comparison.comparison_rows import COLUMNS
-from velodrome.scheduler.comparison.outcome import chosen, compared
-from velodrome.scheduler.comparison.replication_units import history
-from velodrome.scheduler.comparison.wording import sentence
+from velodrome.scheduler.comparison.outcome import compare_sides, summarize_side
+from velodrome.scheduler.comparison.replication_units import group_past_rows
+from velodrome.scheduler.comparison.wording import summarize
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.results.store import Store
 
@@ -148,10 +148,13 @@ def test_variants_frameworks_and_versions_are_selected_within_a_sweep(kept, caps
 
 def test_disturbed_runs_cast_doubt_on_what_moved(cell, earlier) -> None:
     base, candidate = cell(A), cell(B, 12, interference_free=False)
-    past = history(earlier(base))
-    sides = [(chosen("", (A,), base), base), (chosen("", (B,), candidate), candidate)]
-    outcome = compared(*sides, {}, subjects=frozenset(), least=0.02, past=past)
-    assert sentence(outcome).endswith(
+    past = group_past_rows(earlier(base))
+    sides = [
+        (summarize_side("", (A,), base), base),
+        (summarize_side("", (B,), candidate), candidate),
+    ]
+    outcome = compare_sides(*sides, {}, subjects=frozenset(), least=0.02, past=past)
+    assert summarize(outcome).endswith(
         "; most runs of the candidate were disturbed: measure again when quiet."
     )
 
@@ -161,10 +164,13 @@ def test_processes_whose_samples_bound_nothing_are_compared_by_their_medians(cel
         f"{p}_{b}_ns" for p in ("forward", "gradient") for b in ("low", "high")
     )
     base, candidate = cell(A, **unbounded), cell(B, 12, **unbounded)
-    sides = [(chosen("", (A,), base), base), (chosen("", (B,), candidate), candidate)]
-    past = history(earlier(base))
-    outcome = compared(*sides, {}, subjects=frozenset(), least=0.02, past=past)
-    assert all(duel.has_moved for duel in outcome.duels)
+    sides = [
+        (summarize_side("", (A,), base), base),
+        (summarize_side("", (B,), candidate), candidate),
+    ]
+    past = group_past_rows(earlier(base))
+    outcome = compare_sides(*sides, {}, subjects=frozenset(), least=0.02, past=past)
+    assert all(duel.has_moved for duel in outcome.times)
 
 
 def test_the_same_runs_on_both_sides_are_refused(kept) -> None:
@@ -174,8 +180,8 @@ def test_the_same_runs_on_both_sides_are_refused(kept) -> None:
 
 def test_only_holds_for_both_sides(kept) -> None:
     outcome = run_comparison("last~1", "last", kept, only="framework=numpy", least=0.02)
-    assert {duel.pair.base[0].framework for duel in outcome.duels} == {"numpy"}
-    assert sentence(outcome).endswith(
+    assert {duel.pair.base[0].framework for duel in outcome.times} == {"numpy"}
+    assert summarize(outcome).endswith(
         "nothing that is recorded differs (A against A): chance names any time in at most 5 % of "
         "such comparisons."
     )

@@ -6,8 +6,8 @@ import pytest
 from made_rows import changed_row
 from scipy.stats import binom
 
-from velodrome.scheduler.comparison.matching import Pair
-from velodrome.scheduler.comparison.verdicts import duels
+from velodrome.scheduler.comparison.matching import CellPair
+from velodrome.scheduler.comparison.verdicts import compare_times
 from velodrome.scheduler.statistics.ratio_tests import ALPHA, LEAST
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
@@ -32,8 +32,8 @@ def drawn(row, noise: float, luck: random.Random, factor: float = 1.0):
 
 def moved_cells(row, noise: float, luck: random.Random, *factors: float) -> set[int]:
     """Which of the cells got a verdict."""
-    pairs = [Pair(drawn(row, noise, luck), drawn(row, noise, luck, each)) for each in factors]
-    moved = [duel.pair for duel in duels(pairs, LEAST) if duel.has_moved]
+    pairs = [CellPair(drawn(row, noise, luck), drawn(row, noise, luck, each)) for each in factors]
+    moved = [duel.pair for duel in compare_times(pairs, LEAST) if duel.has_moved]
     return {index for index, pair in enumerate(pairs) if any(pair is one for one in moved)}
 
 

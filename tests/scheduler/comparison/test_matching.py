@@ -2,15 +2,17 @@
 
 import pytest
 
-from velodrome.scheduler.comparison.fingerprints import Mismatch, Rules
-from velodrome.scheduler.comparison.matching import match
+from velodrome.scheduler.comparison.fingerprints import CellRules, Mismatch
+from velodrome.scheduler.comparison.matching import match_cells
 from velodrome.scheduler.errors import ConfigError
 
-FREE = Rules()
+FREE = CellRules()
 
 
 def test_cells_of_one_fingerprint_belong_together_whatever_their_version(cell) -> None:
-    found = match(cell(), cell(framework_version="3", environment_hash="x", node_id="n2"), FREE)
+    found = match_cells(
+        cell(), cell(framework_version="3", environment_hash="x", node_id="n2"), FREE
+    )
     assert [(len(pair.base), len(pair.candidate)) for pair in found.pairs] == [(5, 5)]
     assert not (found.refused or found.vanished or found.appeared)
 
@@ -23,7 +25,7 @@ def test_cells_of_one_fingerprint_belong_together_whatever_their_version(cell) -
     ],
 )
 def test_the_same_gpu_by_another_name_is_the_same(cell, field, base, candidate) -> None:
-    found = match(cell(**{field: base}), cell(**{field: candidate}), FREE)
+    found = match_cells(cell(**{field: base}), cell(**{field: candidate}), FREE)
     assert len(found.pairs) == 1
     assert not (found.refused or found.vanished or found.appeared)
 
@@ -47,21 +49,21 @@ def test_the_same_gpu_by_another_name_is_the_same(cell, field, base, candidate) 
 def test_a_fingerprint_that_differs_is_refused_and_the_field_named(
     cell, field, base, candidate
 ) -> None:
-    found = match(cell(**{field: base}), cell(**{field: candidate}), FREE)
+    found = match_cells(cell(**{field: base}), cell(**{field: candidate}), FREE)
     assert found.pairs == ()
     (refused,) = found.refused
     assert refused.mismatches == (Mismatch(field, str(base), str(candidate)),)
 
 
 def test_what_an_earlier_version_did_not_write_down_is_held_against_nobody(cell) -> None:
-    found = match(cell(model_hash=None, exclusive=None), cell(), FREE)
+    found = match_cells(cell(model_hash=None, exclusive=None), cell(), FREE)
     assert (len(found.pairs), found.refused) == (1, ())
 
 
 def test_of_what_is_left_those_with_the_fewest_differences_are_paired(cell) -> None:
     base = [*cell(threads=1), *cell(threads=2, seed=1)]
     candidate = [*cell(threads=8, seed=1), *cell(threads=4)]
-    found = match(base, candidate, FREE)
+    found = match_cells(base, candidate, FREE)
     told = {tuple(mismatch.text for mismatch in entry.mismatches) for entry in found.refused}
     assert told == {
         ("threads is 1 in the base, 4 in the candidate",),
@@ -70,7 +72,7 @@ def test_of_what_is_left_those_with_the_fewest_differences_are_paired(cell) -> N
 
 
 def test_what_nobody_asked_for_on_the_other_side_vanished_or_appeared(cell) -> None:
-    found = match([*cell(), *cell(model="lstm")], [*cell(), *cell(framework="jax")], FREE)
+    found = match_cells([*cell(), *cell(model="lstm")], [*cell(), *cell(framework="jax")], FREE)
     assert len(found.pairs) == 1
     assert [rows[0].model for rows in found.vanished] == ["lstm"]
     assert [rows[0].framework for rows in found.appeared] == ["jax"]
@@ -78,23 +80,23 @@ def test_what_nobody_asked_for_on_the_other_side_vanished_or_appeared(cell) -> N
 
 def test_a_subject_makes_no_difference_and_takes_along_what_comes_with_it(cell) -> None:
     jax = cell(framework="jax", variant="jit")
-    assert len(match(cell(), jax, Rules(frozenset({"framework"}))).pairs) == 1
-    assert match(cell(), jax, Rules(frozenset({"variant"}))).pairs == ()
+    assert len(match_cells(cell(), jax, CellRules(frozenset({"framework"}))).pairs) == 1
+    assert match_cells(cell(), jax, CellRules(frozenset({"variant"}))).pairs == ()
     elsewhere = cell(node_type="t2", cpu_model="Another")
-    assert len(match(cell(), elsewhere, Rules(frozenset({"node_type"}))).pairs) == 1
-    assert len(match(cell(), elsewhere, Rules(frozenset({"hostname"}))).pairs) == 1
+    assert len(match_cells(cell(), elsewhere, CellRules(frozenset({"node_type"}))).pairs) == 1
+    assert len(match_cells(cell(), elsewhere, CellRules(frozenset({"hostname"}))).pairs) == 1
 
 
 def test_a_framework_at_a_version_is_the_same_cell_where_versions_are_compared(cell) -> None:
     pinned = cell(framework="torch==2.12.1")
-    assert match(pinned, cell(), FREE).pairs == ()
-    assert len(match(pinned, cell(), Rules(frozenset({"framework_version"}))).pairs) == 1
+    assert match_cells(pinned, cell(), FREE).pairs == ()
+    assert len(match_cells(pinned, cell(), CellRules(frozenset({"framework_version"}))).pairs) == 1
 
 
 def test_a_side_that_holds_two_contestants_in_one_cell_is_asked_which(cell) -> None:
     both = [*cell(framework="jax", variant="jit"), *cell(framework="jax", variant="eager")]
     with pytest.raises(ConfigError) as caught:
-        match(cell(), both, Rules(frozenset({"framework"})))
+        match_cells(cell(), both, CellRules(frozenset({"framework"})))
     assert str(caught.value) == (
         "CANDIDATE: one cell holds more than one variant: eager, jit. "
         "Add variant=eager, or another of them."

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 import pytest
 from made_rows import changed, changed_row
 
-from velodrome.scheduler.comparison.causes import likely, nodes_by_key
-from velodrome.scheduler.comparison.matching import Pair
-from velodrome.scheduler.comparison.outcome import Outcome, chosen, compared
-from velodrome.scheduler.comparison.replication_units import history
-from velodrome.scheduler.comparison.verdicts import Turn, duels
+from velodrome.scheduler.comparison.causes import index_nodes, select_likely
+from velodrome.scheduler.comparison.matching import CellPair
+from velodrome.scheduler.comparison.outcome import Outcome, compare_sides, summarize_side
+from velodrome.scheduler.comparison.replication_units import group_past_rows
+from velodrome.scheduler.comparison.verdicts import OutcomeTurn, compare_times
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.results.rows import to_table
 from velodrome.scheduler.results.typed_rows import NodeRow, node_rows
-from velodrome.scheduler.statistics.canary_attribution import Cause as Blamed
+from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 from velodrome.scheduler.statistics.ratio_tests import Verdict
 
 A, B = "20261123-010203-00000001", "20261124-010203-00000002"
@@ -36,13 +36,16 @@ def outcome_of(earlier):
     """Of two sweeps, the candidate's cells with a past."""
 
     def found(base, candidate, nodes: Sequence = (), subjects=frozenset()) -> Outcome:
-        sides = [(chosen("", (A,), base), base), (chosen("", (B,), candidate), candidate)]
-        return compared(
+        sides = [
+            (summarize_side("", (A,), base), base),
+            (summarize_side("", (B,), candidate), candidate),
+        ]
+        return compare_sides(
             *sides,
-            nodes_by_key(nodes),
+            index_nodes(nodes),
             subjects=frozenset(subjects),
             least=0.02,
-            past=history(earlier(candidate)),
+            past=group_past_rows(earlier(candidate)),
         )
 
     return found
@@ -70,33 +73,35 @@ def test_each_time_is_faster_slower_or_undecided_and_the_largest_change_comes_fi
     found = outcome_of(
         *together(*(both(10, factor, model=name) for name, factor in models.items()))
     )
-    told = [(duel.pair.base[0].model, duel.phase, duel.verdict.value) for duel in found.duels]
+    told = [(duel.pair.base[0].model, duel.phase, duel.verdict.value) for duel in found.times]
     assert {(model, verdict) for model, _, verdict in told[:2]} == {("alexnet", "faster")}
     assert {(model, verdict) for model, _, verdict in told[2:4]} == {("lstm", "slower")}
     assert [verdict for *_, verdict in told[4:]] == ["undecided"] * 4
-    sizes = [abs(math.log(duel.comparison.ratio)) for duel in found.duels]
+    sizes = [abs(math.log(duel.comparison.ratio)) for duel in found.times]
     assert sizes[:4] == sorted(sizes[:4], reverse=True)
 
 
 def test_a_change_that_is_sure_but_below_the_practical_minimum_is_undecided(both, earlier) -> None:
-    pair = Pair(*map(tuple, both(10, 1.012)))
-    past = history(earlier(pair.base))
-    assert {duel.verdict for duel in duels([pair], 0.02, past=past)} == {Verdict.UNDECIDED}
-    assert {duel.verdict for duel in duels([pair], 0.005, past=past)} == {Verdict.SLOWER}
+    pair = CellPair(*map(tuple, both(10, 1.012)))
+    past = group_past_rows(earlier(pair.base))
+    assert {duel.verdict for duel in compare_times([pair], 0.02, past=past)} == {Verdict.UNDECIDED}
+    assert {duel.verdict for duel in compare_times([pair], 0.005, past=past)} == {Verdict.SLOWER}
 
 
 def test_one_of_many_must_be_surer_than_one_alone(cell) -> None:
     wide = (0.96, 1.0, 1.04, 0.98, 1.02)
-    pair = Pair(tuple(cell(A, jitter=wide)), tuple(cell(A, 10.6, jitter=wide[::-1])))
-    others = [Pair(pair.base, tuple(cell(A, jitter=wide[::-1]))) for _ in range(200)]
-    alone = duels([pair], 0.02, alpha=0.2)
-    among = duels([pair, *others], 0.02, alpha=0.2)
+    pair = CellPair(tuple(cell(A, jitter=wide)), tuple(cell(A, 10.6, jitter=wide[::-1])))
+    others = [CellPair(pair.base, tuple(cell(A, jitter=wide[::-1]))) for _ in range(200)]
+    alone = compare_times([pair], 0.02, alpha=0.2)
+    among = compare_times([pair, *others], 0.02, alpha=0.2)
     assert {duel.verdict for duel in alone} == {Verdict.SLOWER}
     assert {duel.verdict for duel in among if duel.pair is pair} == {Verdict.UNDECIDED}
 
 
 def test_one_run_against_one_of_its_sweep_decides_nothing(cell) -> None:
-    found = duels([Pair(tuple(cell(A, repeats=1)), tuple(cell(A, 20, repeats=1)))], 0.02)
+    found = compare_times(
+        [CellPair(tuple(cell(A, repeats=1)), tuple(cell(A, 20, repeats=1)))], 0.02
+    )
     assert [duel.verdict for duel in found] == [Verdict.UNDECIDED] * 2
     assert {duel.comparison.reason for duel in found} == {
         "one process against one has no spread to compare with: give `repeats: 5`"
@@ -108,15 +113,15 @@ def test_the_geometric_mean_counts_its_cells_and_no_failure_is_in_it(outcome_of,
     found = outcome_of(*together(*pairs))
     assert found.means["gradient"].count == 2
     assert found.means["gradient"].ratio == pytest.approx(1, abs=0.01)
-    assert [change.turn for change in found.changes] == [Turn.BROKE]
+    assert [change.turn for change in found.changes] == [OutcomeTurn.BROKE]
 
 
 @pytest.mark.parametrize(
     ("before", "after", "turn", "told"),
     [
-        ({}, CRASHED, Turn.BROKE, ("ok", "crashed")),
-        (CRASHED, {}, Turn.MENDED, ("crashed", "ok")),
-        (CRASHED, CRASHED | {"status": "timed_out"}, Turn.CHANGED, ("crashed", "timed_out")),
+        ({}, CRASHED, OutcomeTurn.BROKE, ("ok", "crashed")),
+        (CRASHED, {}, OutcomeTurn.MENDED, ("crashed", "ok")),
+        (CRASHED, CRASHED | {"status": "timed_out"}, OutcomeTurn.CHANGED, ("crashed", "timed_out")),
     ],
 )
 def test_a_status_that_changed_is_told_both_ways(
@@ -132,9 +137,9 @@ def test_a_cell_that_fails_in_part_is_compared_and_told(outcome_of, cell) -> Non
     candidate[2] = changed_row(candidate[2], **CRASHED)
     found = outcome_of(cell(A), candidate)
     assert [(change.turn, change.candidate) for change in found.changes] == [
-        (Turn.BROKE, "1 of 5 crashed")
+        (OutcomeTurn.BROKE, "1 of 5 crashed")
     ]
-    assert found.duels[0].candidate.repeats == 4
+    assert found.times[0].candidate.repeats == 4
 
 
 def test_the_same_failure_on_both_sides_is_no_news(outcome_of, cell) -> None:
@@ -150,7 +155,7 @@ def test_the_same_failure_on_both_sides_is_no_news(outcome_of, cell) -> None:
 def test_a_time_that_no_clock_can_have_told_is_no_number(outcome_of, cell, bounds) -> None:
     forged = dict(zip(("low", "median", "high"), bounds, strict=True))
     candidate = cell(B, **{f"gradient_{name}_ns": value for name, value in forged.items()})
-    assert [duel.phase for duel in outcome_of(cell(A), candidate).duels] == ["forward"]
+    assert [duel.phase for duel in outcome_of(cell(A), candidate).times] == ["forward"]
 
 
 def node(sweep_id: str, **columns: object) -> NodeRow:
@@ -176,7 +181,7 @@ def test_other_blas_kernels_are_a_cause_and_rows_that_do_not_tell_of_theirs_are_
     base, candidate = both(10, 2.5)
     lesser, better = ({"kernels": [f"openblas 0.3.13 {core}"]} for core in ("PRESCOTT", "SKYLAKEX"))
     found = outcome_of(changed(base, **better), changed(candidate, **lesser))
-    told = [(cause.name, cause.base, cause.candidate) for cause in likely(found.causes)]
+    told = [(cause.name, cause.base, cause.candidate) for cause in select_likely(found.causes)]
     assert told == [("torch BLAS kernels", "openblas 0.3.13 SKYLAKEX", "openblas 0.3.13 PRESCOTT")]
     earlier = changed(base, kernels=None)
     assert outcome_of(earlier, changed(candidate, **lesser)).causes == ()
@@ -187,7 +192,7 @@ def test_what_changed_only_where_nothing_moved_is_no_likely_cause(outcome_of, bo
     still = both(10, 1.0, NEWER, framework="jax", variant="jit")
     found = outcome_of(*together(moved, still))
     assert [cause.name for cause in found.causes] == ["jax version", "jax environment"]
-    assert likely(found.causes) == ()
+    assert select_likely(found.causes) == ()
 
 
 def canaries(rows, ns: float):
@@ -205,7 +210,7 @@ def canaries(rows, ns: float):
 
 @pytest.mark.parametrize(
     ("canary", "blamed", "first"),
-    [(1.1, Blamed.MACHINE, "kernel"), (1.0, Blamed.FRAMEWORK, "torch version")],
+    [(1.1, ChangeSource.MACHINE, "kernel"), (1.0, ChangeSource.FRAMEWORK, "torch version")],
 )
 def test_the_canaries_lay_a_move_to_machine_or_framework_and_rank_its_causes(
     outcome_of, both, canary, blamed, first
@@ -213,7 +218,7 @@ def test_the_canaries_lay_a_move_to_machine_or_framework_and_rank_its_causes(
     base, candidate = both(10, 1.1, NEWER)
     nodes = [node(A), node(B, kernel="6.8")]
     found = outcome_of(canaries(base, 1e6), canaries(candidate, canary * 1e6), nodes)
-    assert {duel.blame.cause for duel in found.duels if duel.blame} == {blamed}
+    assert {duel.attribution.cause for duel in found.times if duel.attribution} == {blamed}
     assert found.causes[0].name == first
 
 

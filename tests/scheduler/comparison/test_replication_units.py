@@ -7,70 +7,77 @@ import pytest
 from made_rows import changed, changed_row
 from scipy.stats import binom
 
-from velodrome.scheduler.comparison.matching import Pair
+from velodrome.scheduler.comparison.matching import CellPair
 from velodrome.scheduler.comparison.replication_units import (
-    evidence_of,
-    history,
-    neighbours,
+    collect_evidence,
+    group_past_rows,
+    pair_neighbours,
 )
-from velodrome.scheduler.comparison.verdicts import duels
-from velodrome.scheduler.statistics.contrasts import Unit
+from velodrome.scheduler.comparison.verdicts import compare_times
+from velodrome.scheduler.statistics.contrasts import ReplicationUnit
 from velodrome.scheduler.statistics.ratio_tests import ALPHA, LEAST, Verdict
 
 A, B = "20261123-010203-00000001", "20261124-010203-00000002"
 OTHERS = [f"202611{day:02}-010203-00000003" for day in range(1, 9)]
 
 
-def unit_of(pair: Pair) -> Unit:
-    return evidence_of(pair, "gradient").unit
+def unit_of(pair: CellPair) -> ReplicationUnit:
+    return collect_evidence(pair, "gradient").unit
 
 
 def test_the_sweeps_of_both_sides_say_what_is_replicated(cell) -> None:
     few, many = tuple(cell(A, repeats=7)), tuple(cell(A, repeats=8))
-    assert unit_of(Pair(few, few)) is Unit.PROCESS
-    assert unit_of(Pair(many, many)) is Unit.PAIR
-    assert unit_of(Pair(many, tuple(cell(B)))) is Unit.SWEEP
+    assert unit_of(CellPair(few, few)) is ReplicationUnit.PROCESS
+    assert unit_of(CellPair(many, many)) is ReplicationUnit.PAIR
+    assert unit_of(CellPair(many, tuple(cell(B)))) is ReplicationUnit.SWEEP
     both = (*many, *cell(B))
-    assert unit_of(Pair(both, both)) is Unit.SWEEP
+    assert unit_of(CellPair(both, both)) is ReplicationUnit.SWEEP
 
 
 def test_two_nights_are_undecided_without_others_however_many_processes_agree(cell) -> None:
-    pair = Pair(tuple(cell(A, repeats=5)), tuple(cell(B, 20, repeats=5)))
-    (told,) = {duel.comparison.reason for duel in duels([pair], LEAST)}
-    assert {duel.verdict for duel in duels([pair], LEAST)} == {Verdict.UNDECIDED}
+    pair = CellPair(tuple(cell(A, repeats=5)), tuple(cell(B, 20, repeats=5)))
+    (told,) = {duel.comparison.reason for duel in compare_times([pair], LEAST)}
+    assert {duel.verdict for duel in compare_times([pair], LEAST)} == {Verdict.UNDECIDED}
     assert "how much it varies between sweeps is not known" in told
     assert "compare within one sweep" in told
 
 
 def test_nights_that_vary_more_than_processes_take_the_verdict_back(cell, earlier) -> None:
-    pair = Pair(tuple(cell(A)), tuple(cell(B, 10.5)))
+    pair = CellPair(tuple(cell(A)), tuple(cell(B, 10.5)))
     calm, wild = (1, 1.001, 0.999, 1, 1.001, 1, 0.999), (1, 1.05, 0.95, 1.04, 0.97, 1.05, 1)
     verdicts = [
-        {duel.verdict for duel in duels([pair], LEAST, past=history(earlier(pair.base, nights)))}
+        {
+            duel.verdict
+            for duel in compare_times(
+                [pair], LEAST, past=group_past_rows(earlier(pair.base, nights))
+            )
+        }
         for nights in (calm, wild)
     ]
     assert verdicts == [{Verdict.SLOWER}, {Verdict.UNDECIDED}]
 
 
 def test_another_node_or_another_cell_is_no_past(cell, earlier) -> None:
-    pair = Pair(tuple(cell(A)), tuple(cell(B)))
+    pair = CellPair(tuple(cell(A)), tuple(cell(B)))
     for change in ({"node_id": "n2"}, {"threads": 7}, {"model_hash": "other"}):
-        past = history(earlier(changed(pair.base, **change)))
+        past = group_past_rows(earlier(changed(pair.base, **change)))
         assert past.of(pair, "gradient").sweeps == 0
-    newer = history(earlier(changed(pair.base, framework_version="1.0")))
+    newer = group_past_rows(earlier(changed(pair.base, framework_version="1.0")))
     assert newer.of(pair, "gradient").sweeps == 7
 
 
 def test_each_side_has_its_own_past_where_they_differ_on_purpose(cell, earlier) -> None:
     sides = [cell(sweep, variant=name) for sweep, name in ((A, "eager"), (B, "compile"))]
-    past = history([row for side in sides for row in earlier(side)])
-    assert len(past.of(Pair(*map(tuple, sides)), "gradient").nodes) == 2
+    past = group_past_rows([row for side in sides for row in earlier(side)])
+    assert len(past.of(CellPair(*map(tuple, sides)), "gradient").nodes) == 2
 
 
 def test_the_past_is_in_order_and_counts_a_lost_attempt_once(cell, earlier) -> None:
     rows = earlier(cell(A))
     lost = changed(rows[:1], attempt=0, gradient_median_ns=1e3)
-    found = history([*reversed(rows), *lost]).of(Pair(tuple(cell(A)), tuple(cell(A))), "gradient")
+    found = group_past_rows([*reversed(rows), *lost]).of(
+        CellPair(tuple(cell(A)), tuple(cell(A))), "gradient"
+    )
     (sweeps,) = found.nodes
     assert [len(repeats) for repeats in sweeps] == [5] * 7
     assert sweeps[1][0].median_ns == pytest.approx(1.002 * sweeps[0][0].median_ns)
@@ -85,8 +92,10 @@ def test_neighbours_ran_in_the_same_round_on_the_same_node(cell) -> None:
             for row in cell(A, ms * factor, repeats=3)
         )
 
-    pair = Pair(on_two(10, (0, 3)), on_two(11, (3, 0)))
-    ratios = [after.median_ns / before.median_ns for before, after in neighbours(pair, "gradient")]
+    pair = CellPair(on_two(10, (0, 3)), on_two(11, (3, 0)))
+    ratios = [
+        after.median_ns / before.median_ns for before, after in pair_neighbours(pair, "gradient")
+    ]
     assert ratios == pytest.approx([1.1] * 6)
 
 
@@ -95,7 +104,7 @@ def test_a_round_that_failed_on_one_side_is_no_pair_and_shifts_none(cell) -> Non
     candidate[:1] = changed(candidate[:1], status="crashed")
     ratios = [
         after.median_ns / before.median_ns
-        for before, after in neighbours(Pair(tuple(base), tuple(candidate)), "gradient")
+        for before, after in pair_neighbours(CellPair(tuple(base), tuple(candidate)), "gradient")
     ]
     assert ratios == pytest.approx([1.1] * 3)
 
@@ -126,7 +135,9 @@ def test_nights_that_shift_a_cell_make_at_most_five_percent_of_comparisons_false
     false = 0
     for _ in range(comparisons):
         names = [f"model{at}" for at in range(cells)]
-        past = history(one for name in names for other in OTHERS for one in sweep(other, name))
-        pairs = [Pair(sweep(A, name), sweep(B, name)) for name in names]
-        false += any(duel.has_moved for duel in duels(pairs, LEAST, past=past))
+        past = group_past_rows(
+            one for name in names for other in OTHERS for one in sweep(other, name)
+        )
+        pairs = [CellPair(sweep(A, name), sweep(B, name)) for name in names]
+        false += any(duel.has_moved for duel in compare_times(pairs, LEAST, past=past))
     assert false <= binom.ppf(0.999, comparisons, ALPHA)

@@ -17,7 +17,7 @@ from velodrome.scheduler.nightly.summary import summary
 from velodrome.scheduler.plans.planning import Placement, Plan
 from velodrome.scheduler.results import plan_record
 from velodrome.scheduler.site.pages import LatestRunSummary, pages, query
-from velodrome.scheduler.statistics.canary_attribution import Cause
+from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 
 SLOWED = "torch my-lstm"
 CALM = 12
@@ -55,24 +55,28 @@ def night(nights) -> Night:
 
 
 class TestBlame:
-    def of(self, nights, canary) -> dict[str, Cause]:
+    def of(self, nights, canary) -> dict[str, ChangeSource]:
         fleet = nights(change=all_slower, canary=canary).pass_by(*range(CALM + 1))
         found = told(fleet, CALM).explanations
-        return {f"{cell.framework} {cell.model}": one.blame.cause for cell, one in found.items()}
+        return {
+            f"{cell.framework} {cell.model}": one.attribution.cause for cell, one in found.items()
+        }
 
     def test_a_node_that_became_slower_is_called_machine(self, nights) -> None:
         found = self.of(nights, all_slower)
-        assert set(found.values()) == {Cause.MACHINE}
+        assert set(found.values()) == {ChangeSource.MACHINE}
         assert len(found) == len(nights().cells)
 
     def test_where_the_canary_did_not_move_it_is_the_framework(self, nights) -> None:
-        assert set(self.of(nights, lambda cell, at: 1.0).values()) == {Cause.FRAMEWORK}
+        assert set(self.of(nights, lambda cell, at: 1.0).values()) == {ChangeSource.FRAMEWORK}
 
     def test_without_canaries_a_node_of_which_all_cells_moved_is_at_fault(self, nights) -> None:
-        assert set(self.of(nights, None).values()) == {Cause.MACHINE}
+        assert set(self.of(nights, None).values()) == {ChangeSource.MACHINE}
 
     def test_without_canaries_one_cell_alone_tells_nothing(self, night: Night) -> None:
-        assert {one.blame.cause for one in night.explanations.values()} == {Cause.UNKNOWN}
+        assert {one.attribution.cause for one in night.explanations.values()} == {
+            ChangeSource.UNKNOWN
+        }
 
     def test_what_changed_on_that_night_is_named(self, nights) -> None:
         fleet = nights(change=slower).pass_by(*range(CALM + 1))

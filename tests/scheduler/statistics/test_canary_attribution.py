@@ -2,7 +2,12 @@ import math
 
 import pytest
 
-from velodrome.scheduler.statistics.canary_attribution import Blame, CanaryRun, Cause, blame
+from velodrome.scheduler.statistics.canary_attribution import (
+    Attribution,
+    CanaryRun,
+    ChangeSource,
+    attribute_change,
+)
 
 
 def row(ns: float, before: float | None, after: float | None, name: str = "numpy 2") -> CanaryRun:
@@ -21,32 +26,32 @@ def slower(number: float, canary: float) -> list[CanaryRun]:
 
 
 def test_a_canary_that_slowed_down_as_much_tells_of_the_machine() -> None:
-    assert blame(BASE, slower(1.3, 1.28)).cause is Cause.MACHINE
+    assert attribute_change(BASE, slower(1.3, 1.28)).cause is ChangeSource.MACHINE
 
 
 def test_a_canary_that_stood_still_tells_of_the_framework() -> None:
-    assert blame(BASE, slower(1.3, 1.0)).cause is Cause.FRAMEWORK
+    assert attribute_change(BASE, slower(1.3, 1.0)).cause is ChangeSource.FRAMEWORK
 
 
 def test_a_canary_that_got_faster_while_the_number_got_slower_tells_of_the_framework() -> None:
-    assert blame(BASE, slower(1.3, 0.8)).cause is Cause.FRAMEWORK
+    assert attribute_change(BASE, slower(1.3, 0.8)).cause is ChangeSource.FRAMEWORK
 
 
 def test_getting_faster_is_shared_out_alike() -> None:
-    assert blame(BASE, slower(0.7, 0.72)).cause is Cause.MACHINE
-    assert blame(BASE, slower(0.7, 1.0)).cause is Cause.FRAMEWORK
+    assert attribute_change(BASE, slower(0.7, 0.72)).cause is ChangeSource.MACHINE
+    assert attribute_change(BASE, slower(0.7, 1.0)).cause is ChangeSource.FRAMEWORK
 
 
 def test_half_of_the_move_is_too_uncertain_to_tell() -> None:
-    found = blame(BASE, slower(1.21, 1.1))
-    assert found.cause is Cause.UNKNOWN
+    found = attribute_change(BASE, slower(1.21, 1.1))
+    assert found.cause is ChangeSource.UNKNOWN
     assert "uncertain" in found.reason
 
 
 def test_canaries_that_scatter_as_wide_as_the_move_tell_nothing() -> None:
     wild = [row(100e6, 8e6, 10e6), row(100e6, 12e6, 13e6), row(100e6, 9e6, 11e6)]
-    found = blame(wild, slower(1.1, 1.05))
-    assert found.cause is Cause.UNKNOWN
+    found = attribute_change(wild, slower(1.1, 1.05))
+    assert found.cause is ChangeSource.UNKNOWN
     assert found.canary is not None
     assert found.canary.low < 1 < found.canary.high
 
@@ -56,7 +61,7 @@ def test_the_interval_of_the_canary_is_that_of_a_hand_worked_pooled_t_test() -> 
     base = [row(1e8, 1e7 * math.exp(x), 1e7 * math.exp(x)) for x in (0.0, 0.02, 0.04)]
     then = [row(1.3e8, 1e7 * math.exp(x), 1e7 * math.exp(x)) for x in (0.22, 0.24, 0.26)]
     half = 2.776445 * 0.02 * math.sqrt(2 / 3)
-    found = blame(base, then).canary
+    found = attribute_change(base, then).canary
     assert found is not None
     assert found.value == pytest.approx(math.exp(0.22))
     assert found.low == pytest.approx(math.exp(0.22 - half), rel=1e-6)
@@ -64,22 +69,28 @@ def test_the_interval_of_the_canary_is_that_of_a_hand_worked_pooled_t_test() -> 
 
 
 def test_two_canaries_around_a_single_task_are_enough_for_a_large_move() -> None:
-    assert blame([row(1e8, 1e7, 1.01e7)], [row(1.5e8, 1e7, 1e7)]).cause is Cause.FRAMEWORK
-    assert blame([row(1e8, 1e7, 1.01e7)], [row(1.5e8, 1.5e7, 1.51e7)]).cause is Cause.MACHINE
+    assert (
+        attribute_change([row(1e8, 1e7, 1.01e7)], [row(1.5e8, 1e7, 1e7)]).cause
+        is ChangeSource.FRAMEWORK
+    )
+    assert (
+        attribute_change([row(1e8, 1e7, 1.01e7)], [row(1.5e8, 1.5e7, 1.51e7)]).cause
+        is ChangeSource.MACHINE
+    )
 
 
 def test_canaries_that_agree_to_the_last_digit_are_not_taken_for_noiseless() -> None:
-    found = blame([row(1e8, 1e7, 1e7)] * 2, [row(1.01e8, 1.004e7, 1.004e7)] * 2)
-    assert found.cause is Cause.UNKNOWN
+    found = attribute_change([row(1e8, 1e7, 1e7)] * 2, [row(1.01e8, 1.004e7, 1.004e7)] * 2)
+    assert found.cause is ChangeSource.UNKNOWN
 
 
 def test_without_canaries_or_with_different_ones_nothing_is_blamed() -> None:
-    assert unknown(blame(BASE, [row(2e8, None, None)])) == "not every task had a canary"
-    assert "different canaries" in unknown(blame(BASE, [row(2e8, 1e7, 1e7, "numpy 3")]))
-    assert unknown(blame(BASE, [])) == "there is no number on both sides"
-    assert unknown(blame(BASE, BASE)) == "the number did not move"
+    assert unknown(attribute_change(BASE, [row(2e8, None, None)])) == "not every task had a canary"
+    assert "different canaries" in unknown(attribute_change(BASE, [row(2e8, 1e7, 1e7, "numpy 3")]))
+    assert unknown(attribute_change(BASE, [])) == "there is no number on both sides"
+    assert unknown(attribute_change(BASE, BASE)) == "the number did not move"
 
 
-def unknown(found: Blame) -> str:
-    assert found.cause is Cause.UNKNOWN
+def unknown(found: Attribution) -> str:
+    assert found.cause is ChangeSource.UNKNOWN
     return found.reason.split(":")[0]

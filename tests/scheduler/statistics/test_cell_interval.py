@@ -4,11 +4,11 @@ import random
 import pytest
 
 from velodrome.scheduler.statistics.cell_interval import (
-    Claim,
-    Known,
-    claim,
-    known_by_canaries,
-    known_by_sweeps,
+    CellInterval,
+    ProcessVariation,
+    compute_cell_interval,
+    estimate_from_canaries,
+    estimate_from_sweeps,
 )
 from velodrome.scheduler.statistics.replication import Repeat
 
@@ -19,15 +19,15 @@ def exact(*medians_ns: float) -> list[Repeat]:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_fewer_than_six_processes_of_which_nothing_else_is_known_claim_nothing(count: int) -> None:
-    assert claim(exact(*range(100, 100 + count))) is None
+    assert compute_cell_interval(exact(*range(100, 100 + count))) is None
 
 
 def test_six_processes_claim_students_interval_and_no_less_than_their_range() -> None:
     # Logs 0 to 0.05: mean 0.025, deviation 0.0187083, t of 5 degrees 2.57058, half 0.0196333.
-    found = claim(exact(*(math.exp(0.01 * n) for n in range(6))))
-    assert found == Claim(1.0, math.exp(0.05))
+    found = compute_cell_interval(exact(*(math.exp(0.01 * n) for n in range(6))))
+    assert found == CellInterval(1.0, math.exp(0.05))
     # One outlier: mean 0.05, deviation 0.122474, half 0.128529; the range ends at 0.
-    far = claim(exact(*[1.0] * 5, math.exp(0.3)))
+    far = compute_cell_interval(exact(*[1.0] * 5, math.exp(0.3)))
     assert far is not None
     assert far.low_ns == pytest.approx(math.exp(0.05 - 0.128529))
     assert far.high_ns == pytest.approx(math.exp(0.3))
@@ -35,48 +35,55 @@ def test_six_processes_claim_students_interval_and_no_less_than_their_range() ->
 
 def test_one_process_has_the_interval_that_other_sweeps_give_it_and_names_them() -> None:
     # Logs 0, 0.01 .. 0.05: deviation 0.0187083, t of 5 degrees 2.57058, half 0.0480914.
-    past = known_by_sweeps(math.exp(0.01 * n) for n in range(6))
+    past = estimate_from_sweeps(math.exp(0.01 * n) for n in range(6))
     assert past is not None and (past.degrees, past.source) == (5, "6 other sweeps")
-    found = claim(exact(math.exp(0.02)), [past])
+    found = compute_cell_interval(exact(math.exp(0.02)), [past])
     assert found is not None and found.source == "6 other sweeps"
     assert found.low_ns == pytest.approx(math.exp(0.02 - 0.0480914))
     assert found.high_ns == pytest.approx(math.exp(0.02 + 0.0480914))
 
 
 def test_a_cell_that_is_no_longer_what_it_was_has_an_interval_that_holds_both() -> None:
-    found = claim(exact(140.0), [known_by_sweeps([100, 101, 102, 100, 101, 102])])
+    found = compute_cell_interval(
+        exact(140.0), [estimate_from_sweeps([100, 101, 102, 100, 101, 102])]
+    )
     assert found is not None
     assert found.low_ns == 100 and found.high_ns > 140
 
 
 def test_canaries_tell_how_far_processes_differ_and_not_where_they_lie() -> None:
-    canaries = known_by_canaries(1e6 * math.exp(0.01 * n) for n in range(6))
+    canaries = estimate_from_canaries(1e6 * math.exp(0.01 * n) for n in range(6))
     assert canaries is not None and canaries.source == "6 canaries"
-    found = claim(exact(100.0), [canaries])
+    found = compute_cell_interval(exact(100.0), [canaries])
     assert found is not None
     assert (found.low_ns, found.high_ns) == pytest.approx(
         (100 * math.exp(-0.0480914), 100 * math.exp(0.0480914))
     )
 
 
-@pytest.mark.parametrize("tell", [known_by_sweeps, known_by_canaries])
+@pytest.mark.parametrize("tell", [estimate_from_sweeps, estimate_from_canaries])
 def test_five_others_tell_nothing(tell) -> None:
     assert tell([100.0] * 5) is None
     assert tell([*[100.0] * 5, 0.0]) is None  # no time
 
 
 def test_others_never_make_an_interval_narrower_than_what_processes_or_samples_leave_open() -> None:
-    alike = Known(1e-9, 5, "others")
-    assert claim([Repeat(100, 90, 111)], [alike]).high_ns > 111
-    differing = claim(exact(100, 101, 102), [alike])
+    alike = ProcessVariation(1e-9, 5, "others")
+    assert compute_cell_interval([Repeat(100, 90, 111)], [alike]).high_ns > 111
+    differing = compute_cell_interval(exact(100, 101, 102), [alike])
     # Logs of 100, 101, 102: deviation 0.0099; t of 2 degrees 4.30265, half 0.0246.
     assert differing.low_ns == pytest.approx(101 * math.exp(-0.0246), abs=0.01)
 
 
 def test_an_interval_of_more_than_its_own_median_is_none() -> None:
-    wide = Known(math.log(2) / 2.570582, 5, "others")  # half of it is as much as the median
-    assert claim(exact(100.0), [wide]) is not None
-    assert claim(exact(100.0), [Known(1.01 * wide.deviation, 5, "others")]) is None
+    wide = ProcessVariation(
+        math.log(2) / 2.570582, 5, "others"
+    )  # half of it is as much as the median
+    assert compute_cell_interval(exact(100.0), [wide]) is not None
+    assert (
+        compute_cell_interval(exact(100.0), [ProcessVariation(1.01 * wide.deviation, 5, "others")])
+        is None
+    )
 
 
 @pytest.mark.parametrize("kind", ["normal", "two kinds"])
@@ -96,8 +103,10 @@ def test_what_is_claimed_holds_the_median_of_all_processes(kind: str) -> None:
     for processes, sweeps in cells:
         held = 0
         for _ in range(600):
-            past = known_by_sweeps(process() for _ in range(sweeps))
-            found = claim(exact(*(process() for _ in range(processes))), [past] if past else [])
+            past = estimate_from_sweeps(process() for _ in range(sweeps))
+            found = compute_cell_interval(
+                exact(*(process() for _ in range(processes))), [past] if past else []
+            )
             held += found is not None and found.low_ns <= median <= found.high_ns
         # Fewer than 553 of 600 come up once in 1000 times where 95 % is true.
         assert held >= 553, (processes, sweeps)

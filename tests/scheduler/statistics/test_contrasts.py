@@ -3,9 +3,9 @@ import pytest
 from scipy import stats
 
 from velodrome.scheduler.statistics.contrasts import (
-    of_pairs,
-    of_processes,
-    of_sweeps,
+    contrast_pairs,
+    contrast_processes,
+    contrast_sweeps,
     successive_degrees,
 )
 
@@ -17,13 +17,13 @@ def t_of(contrast) -> float:
 
 
 def test_as_many_processes_on_either_side_are_students_test() -> None:
-    found = of_processes(BASE, CANDIDATE)
+    found = contrast_processes(BASE, CANDIDATE)
     published = stats.ttest_ind(CANDIDATE, BASE)
     assert (t_of(found), found.degrees) == pytest.approx((published.statistic, published.df))
 
 
 def test_the_error_of_unequal_sides_is_welchs() -> None:
-    found = of_processes(BASE, CANDIDATE[:2])
+    found = contrast_processes(BASE, CANDIDATE[:2])
     published = stats.ttest_ind(CANDIDATE[:2], BASE, equal_var=False)
     assert t_of(found) == pytest.approx(published.statistic)
     # Weights 1/4 and 1/2 over 3/4: degrees 1 / ((1/3)^2 / 3 + (2/3)^2 / 1) = 2.077.
@@ -31,11 +31,11 @@ def test_the_error_of_unequal_sides_is_welchs() -> None:
 
 
 def test_one_process_against_one_has_no_degrees() -> None:
-    assert of_processes(BASE[:1], CANDIDATE[:1]).degrees == 0
+    assert contrast_processes(BASE[:1], CANDIDATE[:1]).degrees == 0
 
 
 def test_pairs_are_the_paired_test_of_the_textbooks() -> None:
-    found = of_pairs(BASE, CANDIDATE)
+    found = contrast_pairs(BASE, CANDIDATE)
     published = stats.ttest_rel(CANDIDATE, BASE)
     assert (t_of(found), found.degrees) == pytest.approx((published.statistic, published.df))
 
@@ -43,7 +43,7 @@ def test_pairs_are_the_paired_test_of_the_textbooks() -> None:
 def test_what_sweeps_vary_is_half_the_mean_square_of_successive_differences() -> None:
     # Differences 0.01, 0.03, -0.02: squares 1, 9, 4 (e-4), their mean over 2: 7/3 e-4. Degrees of 4
     # values: 2 * 9 / 8. One sweep against one: twice a sweep's variance.
-    found = of_sweeps(np.array([0.0]), np.array([0.1]), [np.array([0.0, 0.01, 0.04, 0.02])])
+    found = contrast_sweeps(np.array([0.0]), np.array([0.1]), [np.array([0.0, 0.01, 0.04, 0.02])])
     assert float(found.variance) == pytest.approx(7 / 3 * 1e-4)
     assert (found.degrees, found.factor) == pytest.approx((2.25, 2.0))
 
@@ -55,7 +55,7 @@ def test_two_values_have_one_degree_of_freedom_and_many_two_thirds_of_theirs() -
 
 def test_several_sweeps_on_a_side_and_the_past_are_pooled_by_their_degrees() -> None:
     past = [np.array([0.0, 0.02])]  # 2e-4, 1 degree
-    found = of_sweeps(np.array([0.0, 0.01, 0.02]), np.array([0.1]), past)  # 1e-4, 2 degrees
+    found = contrast_sweeps(np.array([0.0, 0.01, 0.02]), np.array([0.1]), past)  # 1e-4, 2 degrees
     assert float(found.variance) == pytest.approx((2 * 1e-4 + 2e-4) / 3)
     assert found.degrees == 3
     assert found.factor == pytest.approx(1 / 3 + 1)
@@ -63,12 +63,12 @@ def test_several_sweeps_on_a_side_and_the_past_are_pooled_by_their_degrees() -> 
 
 def test_the_past_of_two_nodes_is_not_one_series() -> None:
     nodes = [np.array([0.0, 0.01]), np.array([1.0, 1.01])]
-    found = of_sweeps(np.array([0.0]), np.array([0.0]), nodes)
+    found = contrast_sweeps(np.array([0.0]), np.array([0.0]), nodes)
     assert float(found.variance) == pytest.approx(0.01**2 / 2)
 
 
 def test_the_degrees_of_successive_differences_are_what_simulation_has() -> None:
     # Of a chi-square with v degrees over v, the variance is 2 / v.
     values = np.random.default_rng(1).standard_normal((40_000, 8))
-    found = of_sweeps(values[:, :1], values[:, :1], [values]).variance
+    found = contrast_sweeps(values[:, :1], values[:, :1], [values]).variance
     assert 2 / found.var() == pytest.approx(successive_degrees(8), rel=0.05)

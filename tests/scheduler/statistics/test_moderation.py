@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 from scipy.integrate import quad
 
-from velodrome.scheduler.statistics.moderation import BINS, Moderated, moderate
+from velodrome.scheduler.statistics.moderation import BINS, ModeratedVariances, moderate
 
 
 def variances(spreads: np.ndarray, degrees: float, seed: int = 1) -> np.ndarray:
@@ -23,7 +23,7 @@ def test_two_cells_have_nothing_in_common_that_could_be_told_and_students_t_deci
 def test_p_is_the_mean_of_the_normal_one_over_what_the_variance_may_be() -> None:
     # Two known variances, 1 and 4, with weights of 0.3 and 0.7, and no cell alone, by hand:
     # 0.3 * 2 (1 - Phi(2)) + 0.7 * 2 (1 - Phi(1)) = 0.3 * 0.0455003 + 0.7 * 0.3173105.
-    found = Moderated(
+    found = ModeratedVariances(
         np.array([1.0, 4.0]), np.array([[0.3, 0.7]]), np.zeros(1), np.ones(1), np.full(1, 4.0)
     )
     assert found.two_sided([2.0], 1.0) == pytest.approx([0.2357674], abs=1e-6)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from velodrome.scheduler.statistics.contrasts import Unit
-from velodrome.scheduler.statistics.moderated_tests import holm_adjusted
-from velodrome.scheduler.statistics.rank_test import rank_p
+from velodrome.scheduler.statistics.contrasts import ReplicationUnit
+from velodrome.scheduler.statistics.moderated_tests import adjust_by_holm
+from velodrome.scheduler.statistics.rank_test import compute_rank_p
 from velodrome.scheduler.statistics.ratio_tests import (
     Comparison,
     Verdict,
@@ -17,7 +17,7 @@ from velodrome.scheduler.statistics.ratio_tests import (
     geometric_mean,
 )
 from velodrome.scheduler.statistics.replication import Repeat
-from velodrome.scheduler.statistics.replication_units import Past, across_sweeps, within_sweep
+from velodrome.scheduler.statistics.replication_units import CellPast, across_sweeps, within_sweep
 
 
 def exact(*medians_ns: float) -> list[Repeat]:
@@ -106,12 +106,12 @@ def test_base_and_candidate_change_sides_and_so_does_the_verdict() -> None:
     ],
 )
 def test_the_rank_test_is_exact(base: list[float], candidate: list[float], p: float) -> None:
-    assert rank_p(base, candidate) == pytest.approx(p)
+    assert compute_rank_p(base, candidate) == pytest.approx(p)
 
 
 def test_holm_on_a_case_worked_by_hand() -> None:
     # Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, never falling.
-    found = holm_adjusted(np.array([0.01, 0.04, 0.03, 0.005]))
+    found = adjust_by_holm(np.array([0.01, 0.04, 0.03, 0.005]))
     assert found == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
@@ -136,7 +136,7 @@ def test_a_geometric_mean_worked_by_hand() -> None:
 
 
 def test_a_night_may_shift_all_cells_so_across_sweeps_a_mean_is_no_surer_than_its_cells() -> None:
-    cells = [replace(ratio_of(1.1, error=0.03), unit=Unit.SWEEP) for _ in range(9)]
+    cells = [replace(ratio_of(1.1, error=0.03), unit=ReplicationUnit.SWEEP) for _ in range(9)]
     found = geometric_mean(cells)
     assert found is not None
     half = stats.t.ppf(0.975, 4) * 0.03  # as of one cell
@@ -193,8 +193,9 @@ def test_thirty_cells_find_in_one_what_it_could_not_show_alone() -> None:
     for _ in range(40):
         sides = [(jittered(draw, 3, 0.01), jittered(draw, 3, 0.01)) for _ in range(29)]
         slower = (jittered(draw, 3, 0.01), jittered(draw, 3, 0.01, 1.05))
-        apart = [within_sweep(*each).of(str(at)) for at, each in enumerate([slower, *sides])]
-        together = [one.of("gradient") for one in apart]
+        times = enumerate([slower, *sides])
+        apart = [within_sweep(*each).with_family(str(at)) for at, each in times]
+        together = [one.with_family("gradient") for one in apart]
         found.append([compare_all(each)[0].verdict is Verdict.SLOWER for each in (apart, together)])
     alone, moderated = (sum(each) for each in zip(*found, strict=True))
     assert alone < 20 < 34 <= moderated
@@ -216,7 +217,7 @@ def test_a_step_that_luck_of_kinds_can_make_is_withheld_with_what_mends_it() -> 
 
 
 def test_a_cell_whose_past_is_of_two_kinds_needs_more_repeats() -> None:
-    past = Past((tuple(exact(100, 105, 105.1 - 5 * (at % 2)) for at in range(6)),))
+    past = CellPast((tuple(exact(100, 105, 105.1 - 5 * (at % 2)) for at in range(6)),))
     sides = exact(100, 100.1, 99.9), exact(105, 105.1, 104.9)
     assert compare_all([within_sweep(*sides)])[0].verdict is Verdict.SLOWER
     assert compare_all([within_sweep(*sides, past=past)])[0].verdict is Verdict.UNDECIDED
@@ -226,14 +227,18 @@ def test_a_cell_whose_past_is_of_two_kinds_needs_more_repeats() -> None:
 
 def test_two_sweeps_without_a_past_make_no_claim_and_say_what_to_do() -> None:
     found = compare_all([across_sweeps({"a": exact(100, 100.1)}, {"b": exact(150, 150.1)})])[0]
-    assert (found.verdict, found.unit, found.degrees) == (Verdict.UNDECIDED, Unit.SWEEP, 0)
+    assert (found.verdict, found.unit, found.degrees) == (
+        Verdict.UNDECIDED,
+        ReplicationUnit.SWEEP,
+        0,
+    )
     assert "4 other sweeps of it are needed, or 2 on each side" in found.reason
     assert (found.low, found.high) == (0.0, math.inf)
 
 
 def test_what_sweeps_vary_is_the_error_of_two_sweeps_however_many_processes_they_have() -> None:
     levels = [100, 101, 100, 101, 100, 101]
-    past = Past((tuple(exact(*[level] * 10) for level in levels),))
+    past = CellPast((tuple(exact(*[level] * 10) for level in levels),))
     sides = {"a": exact(*[100] * 50)}, {"b": exact(*[101.5] * 50)}
     found = compare_all([across_sweeps(*sides, past)])[0]
     # Successive differences of 1 %, their mean square over 2, and two sweeps: the root is 1 %.
@@ -256,11 +261,15 @@ def test_pairs_decide_from_eight_on_and_both_errors_are_told() -> None:
     candidate = exact(*(103 * each * off for each, off in zip(drift, luck, strict=True)))
     pairs = list(zip(base, candidate, strict=True))
     found = compare_all([within_sweep(base, candidate, pairs)])[0]
-    assert (found.unit, found.base_units, found.verdict) == (Unit.PAIR, 8, Verdict.SLOWER)
+    assert (found.unit, found.base_units, found.verdict) == (
+        ReplicationUnit.PAIR,
+        8,
+        Verdict.SLOWER,
+    )
     assert found.paired_error and found.unpaired_error
     assert found.paired_error < found.unpaired_error / 20
     few = compare_all([within_sweep(base[:7], candidate[:7], pairs[:7])])[0]
-    assert (few.unit, few.verdict) == (Unit.PROCESS, Verdict.UNDECIDED)
+    assert (few.unit, few.verdict) == (ReplicationUnit.PROCESS, Verdict.UNDECIDED)
     assert few.paired_error
 
 

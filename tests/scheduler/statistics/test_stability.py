@@ -3,7 +3,11 @@ import math
 import pytest
 
 from velodrome.scheduler.statistics.replication import Repeat
-from velodrome.scheduler.statistics.stability import apart_text, repeats_needed, steadiness
+from velodrome.scheduler.statistics.stability import (
+    assess_stability,
+    count_repeats_needed,
+    format_spread,
+)
 
 
 def exact(*medians_ns: float) -> list[Repeat]:
@@ -22,35 +26,35 @@ def exact(*medians_ns: float) -> list[Repeat]:
     ],
 )
 def test_how_many_repeats_it_takes_by_students_table(deviation: float, needed: int) -> None:
-    assert repeats_needed(deviation, 0.05) == needed
+    assert count_repeats_needed(deviation, 0.05) == needed
 
 
 def test_of_many_repeats_it_is_the_rule_of_pyperf() -> None:
     # n = 4 * 1.96^2 * s^2 / W^2, W the whole width: s 3 %, W 1 %.
     rule = 4 * 1.96**2 * 0.03**2 / 0.01**2
-    assert repeats_needed(0.03, 0.005) == pytest.approx(rule, rel=0.03)
+    assert count_repeats_needed(0.03, 0.005) == pytest.approx(rule, rel=0.03)
 
 
 def test_too_many_repeats_are_not_recommended() -> None:
-    assert repeats_needed(1.0, 0.01) is None
+    assert count_repeats_needed(1.0, 0.01) is None
 
 
 def test_repeats_that_agree_are_steady() -> None:
-    found = steadiness(exact(100, 101, 99.5))
-    assert (found.is_steady, found.reason, found.more) == (True, "", 0)
+    found = assess_stability(exact(100, 101, 99.5))
+    assert (found.is_stable, found.reason, found.more) == (True, "", 0)
 
 
 def test_repeats_that_differ_are_told_with_how_many_more_it_takes() -> None:
     # Deviation 5 %, three of them: 2.484 * 5 %. 1.96^2 (0.05 / 0.0488)^2 = 4.03, by t seven.
-    found = steadiness(exact(*map(math.exp, (0.0, 0.05, 0.10))))
-    assert not found.is_steady
+    found = assess_stability(exact(*map(math.exp, (0.0, 0.05, 0.10))))
+    assert not found.is_stable
     assert found.reason == "3 processes that differ by 10.5% do not tell it to 5 %"
     assert found.more == 7 - 3
 
 
 def test_one_repeat_is_as_steady_as_its_samples_and_tells_nothing_of_others() -> None:
-    found = steadiness(exact(100))
-    assert found.is_steady and found.more is None
+    found = assess_stability(exact(100))
+    assert found.is_stable and found.more is None
 
 
 @pytest.mark.parametrize(
@@ -60,4 +64,4 @@ def test_one_repeat_is_as_steady_as_its_samples_and_tells_nothing_of_others() ->
 def test_how_far_processes_are_apart_is_told_in_percent_and_from_twice_on_in_times(
     ratio: float, text: str
 ) -> None:
-    assert apart_text(ratio) == text
+    assert format_spread(ratio) == text
