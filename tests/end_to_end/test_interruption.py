@@ -92,7 +92,7 @@ def test_a_sweep_killed_again_and_again_ends_with_the_rows_of_an_undisturbed_one
     assert len(identities(results)) == EXPECTED
 
 
-def test_ctrl_c_ends_the_sweep_in_order_and_says_how_to_go_on(command) -> None:
+def test_ctrl_c_ends_the_sweep_in_order_and_names_the_resume_command(command) -> None:
     command.sweep(SWEEP)
     results = command.folder / "interrupted"
     words = ("run", "sweep.yaml", "--results", "interrupted")

@@ -230,7 +230,7 @@ def test_a_job_can_be_left_killed_resumed_and_stopped_and_keeps_its_rows(
         (("--results", "/srv/rows"), 3, "Connection refused"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_is_handed_over(
+def test_errors_are_reported_before_anything_is_submitted(
     command: Any, packages: Path, words: tuple[str, ...], status: int, said: str
 ) -> None:
     theirs = replace(command, variables={**command.variables, "PYTHONPATH": str(packages)})

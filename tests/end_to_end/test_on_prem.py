@@ -73,7 +73,7 @@ def test_a_node_has_its_labels_as_ray_reads_them_and_its_heads_address(tmp_path:
         ("head", "6379 --block"),
     ],
 )
-def test_nothing_is_written_of_what_is_refused(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_refused_arguments_write_nothing(tmp_path: Path, words: tuple[str, ...]) -> None:
     (tmp_path / "etc/velodrome").mkdir(parents=True)
     (tmp_path / "etc/velodrome/auth_token").write_text("a" * 64)
     ran = join(tmp_path, *words)

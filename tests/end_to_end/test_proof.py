@@ -166,7 +166,7 @@ def test_the_queries_of_the_page_about_proof_answer(swept) -> None:
         assert json.loads(swept.asked("query", query, "--json"))
 
 
-def test_measure_says_it_at_once(swept) -> None:
+def test_measure_reports_the_failed_check(swept) -> None:
     quick = ("--threads", "1", "--batch-size", "4", "--min-samples", "3", "--max-seconds", "0.3")
     model = "autoencoder-400-200-100/ae1"
     sound = swept.command.run("measure", "numpy", model, *quick)

@@ -123,7 +123,7 @@ def test_a_terminal_that_is_closed_ends_a_sweep_only_by_its_signal(
     assert hears_of_it or rows(swept, str(tmp_path)) == 1
 
 
-def test_a_tee_that_dies_costs_no_night(swept) -> None:
+def test_a_dead_tee_does_not_end_a_nightly_run(swept) -> None:
     done = shell(
         swept,
         "velodrome nightly sweep.yaml --results N --site S | { head -c 30 >/dev/null; exit 0; }",

@@ -58,7 +58,7 @@ def rows_of_tasks() -> int:
     return sum(bool(info.size) for info in filesystem.get_file_info(selector))
 
 
-def test_a_killed_sweep_is_gone_on_with_by_its_address(command, variables) -> None:
+def test_a_killed_sweep_in_a_bucket_can_be_resumed(command, variables) -> None:
     command = replace(command, variables={**command.variables, **variables})
     command.sweep(SWEEP)
     running = command.start("run", "sweep.yaml", "--results", RESULTS)

@@ -216,7 +216,7 @@ def test_a_driver_that_is_killed_leaves_no_worker_and_a_resumed_one_ends_the_swe
     check_rows(results, resumed, lost=0)
 
 
-def test_when_the_head_dies_the_command_ends_with_the_words_that_go_on(
+def test_when_the_head_dies_the_command_names_the_resume_command(
     fleet: NamespaceFleet, results: Path
 ) -> None:
     driver = run(fleet, results, text=LONG_SWEEP)

@@ -152,7 +152,7 @@ def test_all_tasks_of_a_sweep_have_names_of_their_own_wherever_they_are_shown(ta
         (replace(TASK, dtype="float64"), "torch[eager] lenet b64 gpu 1t float64"),
     ],
 )
-def test_a_name_is_no_longer_than_that(task: Task, label: str) -> None:
+def test_a_name_is_no_longer_than_necessary(task: Task, label: str) -> None:
     assert task.label == label
     assert name_tasks([task, replace(task, model="lstm")])[task] == label
 

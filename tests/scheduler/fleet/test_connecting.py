@@ -13,12 +13,12 @@ from velodrome.scheduler.fleet.cluster import check_address, driver_variables
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:port", "http://head:8265"])
-def test_what_is_no_address_of_a_ray_is_refused(address: str) -> None:
+def test_an_invalid_address_is_rejected(address: str) -> None:
     with pytest.raises(ConfigError, match="HOST:PORT"):
         check_address(address)
 
 
-def test_an_address_where_nobody_listens_is_unreachable() -> None:
+def test_an_address_without_a_listener_is_unreachable() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -26,7 +26,7 @@ def test_an_address_where_nobody_listens_is_unreachable() -> None:
         check_address(f"127.0.0.1:{port}")
 
 
-def test_a_driver_shows_a_token_if_there_is_one_and_reports_no_usage(tmp_path: Path) -> None:
+def test_a_driver_presents_its_token_and_reports_no_usage(tmp_path: Path) -> None:
     token = tmp_path / "auth_token"
     assert "RAY_AUTH_MODE" not in driver_variables({}, token)
     assert driver_variables({"RAY_AUTH_TOKEN_PATH": "/a/token"}, token)["RAY_AUTH_MODE"] == "token"
@@ -36,12 +36,12 @@ def test_a_driver_shows_a_token_if_there_is_one_and_reports_no_usage(tmp_path: P
     assert found["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
-def test_what_the_user_has_set_is_left_as_it_is(tmp_path: Path) -> None:
+def test_variables_that_the_user_set_are_kept(tmp_path: Path) -> None:
     assert "RAY_AUTH_MODE" not in driver_variables({"RAY_AUTH_MODE": "disabled"}, tmp_path / "none")
 
 
 @pytest.mark.slow
-def test_a_head_that_takes_calls_and_never_answers_is_given_up() -> None:
+def test_a_head_that_accepts_but_never_answers_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         script = (

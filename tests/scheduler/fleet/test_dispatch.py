@@ -116,7 +116,7 @@ def swept(simulation: ModuleType) -> Callable[..., Sweep]:
 Swept = Callable[..., Sweep]
 
 
-def test_everything_ends_exactly_once(swept: Swept) -> None:
+def test_every_attempt_ends_exactly_once(swept: Swept) -> None:
     attempts = [attempt(name, where) for name in "abcdef" for where in ("n1", "n2")]
     sweep = swept([*attempts], [node("n1"), node("n2")])
     assert Counter(one.attempt.identity for one in sweep.of(Ended)) == Counter(
@@ -125,7 +125,7 @@ def test_everything_ends_exactly_once(swept: Swept) -> None:
     assert not sweep.of(Lost) and not sweep.crowded
 
 
-def test_a_node_starts_the_next_only_after_the_end_of_the_one_before_was_kept(swept: Swept) -> None:
+def test_a_node_starts_its_next_attempt_only_after_the_last_row_is_stored(swept: Swept) -> None:
     kept: set[str] = set()
     order: list[tuple[str, frozenset[str]]] = []
 
@@ -139,16 +139,14 @@ def test_a_node_starts_the_next_only_after_the_end_of_the_one_before_was_kept(sw
     assert order == [("a", frozenset()), ("b", frozenset("a")), ("c", frozenset("ab"))]
 
 
-def test_a_node_does_not_wait_for_the_rows_of_others_that_ended_with_it(swept: Swept) -> None:
+def test_a_node_does_not_wait_for_rows_of_other_nodes(swept: Swept) -> None:
     attempts = [attempt(name, where) for name in "ab" for where in ("n1", "n2")]
     sweep = swept(attempts, [node("n1"), node("n2")])
     told = [type(event) for event in sweep.events]
     assert told == [Started, Started, Ended, Started, Ended, Started, Ended, Ended]
 
 
-def test_the_work_of_a_node_that_dies_is_done_elsewhere(
-    swept: Swept, simulation: ModuleType
-) -> None:
+def test_work_of_a_dead_node_runs_elsewhere(swept: Swept, simulation: ModuleType) -> None:
     sweep = swept(
         [attempt("a"), attempt("b", "n2")], [node("n1"), node("n2")], [simulation.Dies(5.0, "n1")]
     )
@@ -156,7 +154,7 @@ def test_the_work_of_a_node_that_dies_is_done_elsewhere(
     assert [one.next_try.tries for one in sweep.of(Lost)] == [2]
 
 
-def test_a_death_costs_what_ran_one_try_and_what_was_held_there_none(
+def test_a_dead_node_costs_running_work_a_try_and_blocked_work_none(
     swept: Swept, simulation: ModuleType
 ) -> None:
     faults = [
@@ -170,16 +168,16 @@ def test_a_death_costs_what_ran_one_try_and_what_was_held_there_none(
     assert [one.attempt.task.framework for one in sweep.of(Lost)] == ["c"]
 
 
-def test_what_is_lost_again_and_again_is_given_up(swept: Swept, simulation: ModuleType) -> None:
+def test_an_attempt_that_is_lost_repeatedly_is_given_up(
+    swept: Swept, simulation: ModuleType
+) -> None:
     breaks = [simulation.Breaks(at_s, "n1") for at_s in range(5, 200, 8)]
     sweep = swept([attempt("a", "n1")], [node("n1")], breaks)
     assert [one.next_try is None for one in sweep.of(Lost)] == [False] * (MAX_TRIES - 1) + [True]
     assert not sweep.of(Ended)
 
 
-def test_a_node_cut_off_without_a_word_has_its_work_done_elsewhere(
-    swept: Swept, simulation: ModuleType
-) -> None:
+def test_work_of_a_disconnected_node_runs_elsewhere(swept: Swept, simulation: ModuleType) -> None:
     cut = simulation.Cut(5.0, "n1", for_s=1000.0)
     sweep = swept([attempt("a")], [node("n1"), node("n2")], [cut])
     assert sweep.ended == {"a": "n2"}
@@ -187,13 +185,13 @@ def test_a_node_cut_off_without_a_word_has_its_work_done_elsewhere(
     assert sweep.when(Ended) < [5 + simulation.NOTICED_AFTER_S + 10 + 2]
 
 
-def test_a_cut_too_short_to_be_noticed_costs_nothing(swept: Swept, simulation: ModuleType) -> None:
+def test_a_short_disconnection_costs_nothing(swept: Swept, simulation: ModuleType) -> None:
     sweep = swept([attempt("a")], [node("n1")], [simulation.Cut(8.0, "n1", for_s=4.0)])
     assert sweep.ended == {"a": "n1"}
     assert not sweep.of(Lost)
 
 
-def test_work_that_says_no_more_is_given_up_and_what_it_says_later_is_not_heard(
+def test_silent_work_is_given_up_and_its_late_reports_are_ignored(
     swept: Swept, simulation: ModuleType
 ) -> None:
     sweep = swept(
@@ -219,14 +217,14 @@ def test_a_late_answer_of_work_that_was_given_up_is_ignored(
     assert sweep.ended["a"] == "n2"
 
 
-def test_that_a_node_is_used_by_others_is_told_once(swept: Swept, simulation: ModuleType) -> None:
+def test_a_node_in_use_by_others_is_reported_once(swept: Swept, simulation: ModuleType) -> None:
     sweep = swept([attempt("a")], [node("n1")], [simulation.Busy(0.0, "n1", for_s=100.0)])
     assert [(one.work.task.framework, one.hostname) for one in sweep.of(Blocked)] == [("a", "n1")]
     assert sweep.when(Blocked) < [10.0]
     assert sweep.ended == {"a": "n1"}
 
 
-def test_what_fits_no_node_that_is_there_is_given_up_when_patience_ends(swept: Swept) -> None:
+def test_an_attempt_without_a_suitable_node_is_given_up_after_patience(swept: Swept) -> None:
     bound = Attempt(
         Task("a", "plain", "lenet", 64), 0, "n9", constraint=NodeConstraint(node_id="n9")
     )
@@ -237,7 +235,7 @@ def test_what_fits_no_node_that_is_there_is_given_up_when_patience_ends(swept: S
     assert sweep.of(Waiting)[0].seconds_left == 60.0
 
 
-def test_a_node_that_comes_in_time_is_given_what_waits_for_it(
+def test_a_node_that_joins_in_time_gets_the_waiting_attempts(
     swept: Swept, simulation: ModuleType
 ) -> None:
     bound = Attempt(
@@ -291,7 +289,7 @@ def test_environments_interrupted_by_a_death_are_built_where_the_work_goes(
     assert not sweep.of(Lost)
 
 
-def test_environments_whose_building_always_breaks_off_are_not_tried_for_ever(
+def test_builds_that_are_always_interrupted_are_given_up(
     swept: Swept, simulation: ModuleType
 ) -> None:
     breaks = [simulation.Breaks(float(at_s), "n1") for at_s in range(5, 2000, 5)]
@@ -314,7 +312,7 @@ def fleet_and_tasks() -> tuple[list[Node], list[Attempt]]:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_no_storm_of_faults_loses_or_doubles_anything(
+def test_random_faults_neither_lose_nor_duplicate_attempts(
     swept: Swept, simulation: ModuleType, seed: int
 ) -> None:
     nodes, attempts = fleet_and_tasks()
@@ -355,7 +353,7 @@ def reporting_together(simulation: ModuleType, nodes: Sequence[Node]) -> Any:
     return Together(nodes, ten_seconds, end_s=1e5)
 
 
-def test_what_ended_together_is_kept_together_before_any_node_starts_the_next(
+def test_attempts_that_end_together_are_stored_together_first(
     simulation: ModuleType,
 ) -> None:
     nodes = [node(f"n{number}") for number in range(3)]
@@ -374,7 +372,7 @@ def test_what_ended_together_is_kept_together_before_any_node_starts_the_next(
     assert sum(kind for kind in kinds if isinstance(kind, int)) == 6
 
 
-def test_no_more_than_some_are_kept_together(simulation: ModuleType) -> None:
+def test_the_number_stored_together_is_bounded(simulation: ModuleType) -> None:
     nodes = [node(f"n{number}") for number in range(MOST_TOGETHER + 5)]
     attempts = [attempt(f"a{one.node_id}", one.node_id) for one in nodes]
     transport = reporting_together(simulation, nodes)

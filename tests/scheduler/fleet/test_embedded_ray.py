@@ -45,9 +45,7 @@ with embedded_ray(1, 0) as started:
 
 
 @pytest.mark.parametrize("largest_pid", [32768, own.PID_MAX_LIMIT])
-def test_in_every_place_that_is_taken_the_longest_socket_can_be_made(
-    tmp_path: Path, largest_pid: int
-) -> None:
+def test_the_longest_socket_fits_in_every_accepted_folder(tmp_path: Path, largest_pid: int) -> None:
     """The kernel is asked, in a folder of exactly that many bytes; one more is too long for it."""
     room = own.room_bytes(largest_pid)
     name = own.LONGEST_SOCKET.format(pid=largest_pid)
@@ -72,7 +70,7 @@ def _can_be_made(folder: Path, path: str) -> bool:
     return True
 
 
-def test_where_no_place_will_do_the_mend_is_named(
+def test_the_error_names_the_fix_when_no_folder_is_suitable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("deep" * 20)))
@@ -84,7 +82,7 @@ def test_where_no_place_will_do_the_mend_is_named(
         pass
 
 
-def test_what_a_killed_command_left_is_removed_and_what_another_container_uses_is_not(
+def test_leftovers_of_killed_commands_are_removed_but_not_those_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -106,7 +104,7 @@ def test_what_a_killed_command_left_is_removed_and_what_another_container_uses_i
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["t" * 15, "é" * 9])
-def test_neither_a_deep_place_nor_the_users_settings_of_ray_keep_ours_from_coming_up(
+def test_ray_starts_despite_long_paths_and_the_users_ray_settings(
     name: str,
 ) -> None:
     place = Path("/tmp") / name  # of 20 and of 14 characters, 23 bytes
@@ -142,7 +140,7 @@ def guarded() -> Iterator[RayAddress]:
         (None, "requires a token, and there is none to show"),
     ],
 )
-def test_a_token_that_opens_nothing_is_told_of_in_one_line_with_the_mend(
+def test_a_rejected_token_is_reported_in_one_line_with_the_fix(
     guarded: RayAddress, tmp_path: Path, token: bytes | None, said: str
 ) -> None:
     variables = {"HOME": str(tmp_path)}

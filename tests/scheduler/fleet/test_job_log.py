@@ -3,7 +3,7 @@
 from velodrome.scheduler.fleet.jobs import LogLines
 
 
-def test_a_line_is_told_once_and_whole_however_it_comes() -> None:
+def test_each_line_is_printed_once_and_whole() -> None:
     told: list[str] = []
     lines = LogLines(told.append)
     for piece in ("one\ntw", "o", "\n\nthree"):
@@ -13,7 +13,7 @@ def test_a_line_is_told_once_and_whole_however_it_comes() -> None:
     assert told == ["one", "two", "", "three"]
 
 
-def test_after_a_break_nothing_is_told_twice_and_nothing_left_out() -> None:
+def test_after_a_break_no_line_is_repeated_or_missing() -> None:
     told: list[str] = []
     lines = LogLines(told.append)
     lines.take("one\ntwo\nthr")

@@ -30,18 +30,18 @@ def job(**changes: object) -> Job:
     return found
 
 
-def test_a_shell_takes_every_argument_as_the_word_that_it_is() -> None:
+def test_a_shell_parses_every_argument_unchanged() -> None:
     words = ["run", f"--results=/srv/{HOSTILE}", ""]
     assert shlex.split(entry_command(words))[4:] == words
 
 
-def test_a_jobs_id_has_nothing_of_a_hostile_name_but_letters() -> None:
+def test_a_job_id_keeps_only_letters_of_a_hostile_name() -> None:
     job_id = new_job_id(JobSpec(HOSTILE, "", ""), "20261124-1")
     assert job_id == "velodrome-a-b-c-touch-x-id-stop-20261124-1"
     assert new_job_id(JobSpec("日本", "", ""), "1") == "velodrome-1"
 
 
-def test_the_command_to_go_on_has_all_that_was_typed() -> None:
+def test_the_resume_command_has_all_typed_options() -> None:
     order = JobSpec("quick", "ID", "/srv/my results", only="model=lenet threads=1", patience="5m")
     called, *words = shlex.split(order.resume_command("auto"))
     assert called.endswith("velodrome")
@@ -63,7 +63,7 @@ def test_the_command_to_go_on_has_all_that_was_typed() -> None:
         ({"status": "STOPPED"}, (143, False)),
     ],
 )
-def test_a_jobs_end_is_told_as_a_shell_would(
+def test_a_jobs_exit_status_is_that_of_a_shell(
     changes: dict[str, object], end: tuple[int | None, bool]
 ) -> None:
     found = job(**changes)
@@ -76,7 +76,7 @@ def test_jobs_of_other_programs_are_not_seen() -> None:
     assert parse_job(details(submission_id=None)) is None
 
 
-def test_a_sweeps_id_means_its_newest_job() -> None:
+def test_a_sweep_id_finds_its_newest_job() -> None:
     jobs = [job(submission_id="newer"), job(submission_id="older")]
     assert find_job(jobs[0].spec.sweep_id, jobs, "auto").job_id == "newer"
     assert find_job("older", jobs, "auto").state is State.RUNNING

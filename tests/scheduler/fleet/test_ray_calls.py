@@ -7,7 +7,7 @@ from velodrome.scheduler.errors import ClusterUnreachable
 from velodrome.scheduler.fleet.ray_calls import detect_local_failure, summarize_error
 
 
-def test_of_what_a_task_raised_the_exception_is_told_and_not_where_ray_caught_it() -> None:
+def test_a_task_error_is_summarized_by_its_exception() -> None:
     traceback = (
         "ray::execute_attempt() (pid=7, ip=192.0.2.2)\n"
         '  File "remote.py", line 9, in execute_attempt\n'
@@ -17,7 +17,7 @@ def test_of_what_a_task_raised_the_exception_is_told_and_not_where_ray_caught_it
     assert summarize_error(error.as_instanceof_cause()) == "ValueError: no such share"
 
 
-def test_of_rays_own_errors_the_first_sentence_is_told() -> None:
+def test_rays_own_error_is_summarized_by_its_first_sentence() -> None:
     error = ray.exceptions.WorkerCrashedError()
     assert (
         summarize_error(error)
@@ -25,7 +25,7 @@ def test_of_rays_own_errors_the_first_sentence_is_told() -> None:
     )
 
 
-def test_a_broken_pipe_to_the_own_ray_is_a_cluster_that_cannot_be_reached() -> None:
+def test_a_broken_pipe_to_the_local_ray_raises_cluster_unreachable() -> None:
     with (
         pytest.raises(ClusterUnreachable, match="Ray on this machine has stopped"),
         detect_local_failure(),

@@ -76,7 +76,7 @@ def test_nodes_work_side_by_side() -> None:
     assert taken(queue) == {"a": "n1", "b": "n2"}
 
 
-def test_the_order_is_the_plans_and_not_that_of_arrival() -> None:
+def test_attempts_run_in_the_order_of_the_plan() -> None:
     queue = queue_of(attempt("b"), attempt("a"))
     assert taken(queue) == {"a": "n1"}
 
@@ -98,7 +98,7 @@ def test_a_sharing_task_waits_for_an_exclusive_one_before_it() -> None:
     assert taken(queue_of(attempt("a"), attempt("b", exclusive=False))) == {"a": "n1"}
 
 
-def test_a_large_sharing_task_is_not_passed_by_small_ones_behind_it() -> None:
+def test_small_sharing_tasks_do_not_overtake_a_large_one() -> None:
     queue = queue_of(
         attempt("a", threads=5, exclusive=False),
         attempt("b", threads=5, exclusive=False),
@@ -135,7 +135,7 @@ def test_tries_are_counted_by_the_run_and_not_by_the_sweep() -> None:
     assert again is not None and again.number == 4
 
 
-def test_what_ran_and_what_waited_on_a_node_that_is_gone_goes_to_another() -> None:
+def test_running_and_waiting_work_of_a_lost_node_moves() -> None:
     first, second = attempt("a", "n2"), attempt("b", "n2")
     queue = queue_of(first, second, nodes=2, may_run=anywhere)
     # n1 has nothing of its own, so that it takes b over at once
@@ -149,7 +149,7 @@ def test_what_ran_and_what_waited_on_a_node_that_is_gone_goes_to_another() -> No
     assert taken(queue) == {"a": "n1"}
 
 
-def test_a_course_goes_to_another_node_as_a_whole() -> None:
+def test_a_course_moves_as_a_whole() -> None:
     course = [attempt(name, "n3", course=7) for name in "abcd"]
     others = [attempt(name, where) for name in "wxyz" for where in ("n1", "n2")]
     queue = queue_of(*course, *others, nodes=3, may_run=anywhere)
@@ -185,7 +185,7 @@ def test_nothing_is_taken_over_by_a_node_that_may_not_run_it() -> None:
     assert taken(queue) == {"a": "n1"}
 
 
-def test_what_is_for_one_node_waits_for_it_and_runs_when_it_is_back() -> None:
+def test_an_attempt_bound_to_a_node_waits_until_it_returns() -> None:
     bound = Attempt(
         Task("a", "plain", "lenet", 64), 0, "n1", constraint=NodeConstraint(node_id="n1")
     )
@@ -200,7 +200,7 @@ def test_what_is_for_one_node_waits_for_it_and_runs_when_it_is_back() -> None:
     assert not queue.is_waiting_for_nodes
 
 
-def test_what_no_node_may_run_is_parked_until_one_comes_or_it_is_given_up() -> None:
+def test_an_attempt_without_a_node_is_parked_until_one_joins_or_it_is_given_up() -> None:
     queue = WorkQueue([attempt("a", "absent"), attempt("b", "absent")], [node("n1")], nowhere_else)
     assert taken(queue) == {}
     assert queue.is_waiting_for_nodes
@@ -208,7 +208,7 @@ def test_what_no_node_may_run_is_parked_until_one_comes_or_it_is_given_up() -> N
     assert queue.is_empty
 
 
-def test_a_machine_that_comes_back_as_another_kind_gets_nothing_it_may_not_run() -> None:
+def test_a_node_that_returns_with_other_hardware_gets_only_suitable_work() -> None:
     def large(attempt: Attempt, node: Node) -> bool:
         return node.physical == 8
 
@@ -223,7 +223,7 @@ def test_a_machine_that_comes_back_as_another_kind_gets_nothing_it_may_not_run()
     assert taken(queue) == {"a": "n2"}
 
 
-def test_nothing_is_said_to_wait_for_nodes_while_something_runs() -> None:
+def test_the_queue_does_not_wait_for_nodes_while_something_runs() -> None:
     queue = WorkQueue([attempt("a"), attempt("b", "absent")], [node("n1")], nowhere_else)
     taken(queue)
     assert not queue.is_waiting_for_nodes
@@ -280,7 +280,7 @@ def carried_out(
     return ran, refused, built
 
 
-def test_what_lacks_its_environment_on_a_node_runs_where_it_can_be_built() -> None:
+def test_an_attempt_moves_to_a_node_that_can_build_its_environment() -> None:
     nodes = [node("n1"), node("n2"), node("n3")]
     queue = WorkQueue([attempt("a"), attempt("b"), attempt("c")], nodes, anywhere, needs)
     ran, refused, _ = carried_out(queue, {"n1"})
@@ -289,7 +289,7 @@ def test_what_lacks_its_environment_on_a_node_runs_where_it_can_be_built() -> No
     assert refused == []
 
 
-def test_what_nobody_can_build_is_refused_and_no_node_builds_it_twice() -> None:
+def test_an_environment_that_fails_everywhere_is_built_once_per_node() -> None:
     nodes = [node(f"n{number}") for number in range(1, 9)]
     alike = [replace(attempt("a", course=0), repeat=repeat) for repeat in range(5)]
     queue = WorkQueue(alike, nodes, anywhere, needs)
@@ -298,7 +298,7 @@ def test_what_nobody_can_build_is_refused_and_no_node_builds_it_twice() -> None:
     assert len({one.node_id for one in built}) == len(built)
 
 
-def test_what_two_nodes_could_not_build_no_third_one_is_asked_for() -> None:
+def test_no_third_node_tries_an_environment_that_failed_on_two() -> None:
     nodes = [node(f"n{number}") for number in range(1, 5)]
     busy = [attempt(chr(98 + number), one.node_id) for number, one in enumerate(nodes)]
     queue = WorkQueue([*busy, attempt("z", "n1")], nodes, anywhere, needs)
@@ -317,7 +317,7 @@ def test_what_two_nodes_could_not_build_no_third_one_is_asked_for() -> None:
     assert len(tried) <= 2
 
 
-def test_a_task_of_one_node_is_refused_there_whatever_stands_elsewhere() -> None:
+def test_a_task_bound_to_a_node_is_refused_even_if_others_have_its_environment() -> None:
     bound = replace(attempt("a"), constraint=NodeConstraint(node_id="n1"))
     queue = WorkQueue([bound, attempt("b", "n2")], [node("n1"), node("n2")], anywhere, needs)
     ran, refused, _ = carried_out(queue, {"n1"})
@@ -381,7 +381,7 @@ def test_a_preparation_on_a_node_that_is_gone_is_made_where_its_attempts_go() ->
     assert list(queue.take()) == [Preparation("n1", (NEED,))]
 
 
-def test_what_is_withdrawn_is_never_begun_and_what_runs_is_waited_for() -> None:
+def test_withdrawn_attempts_never_start_and_running_ones_finish() -> None:
     queue = queue_of(attempt("a"), attempt("b"), attempt("c", "gone"))
     assert taken(queue) == {"a": "n1"}
     assert {one.task.framework for one in queue.withdraw()} == {"b", "c"}

@@ -46,13 +46,13 @@ def ran(found) -> dict[str, int]:
         (90, {"wide": 3, "narrow": 3, "new": 3}),
     ],
 )
-def test_what_is_new_comes_first_then_the_widest_interval(budget_s: float, chosen: dict) -> None:
+def test_new_cells_come_first_then_the_widest_interval(budget_s: float, chosen: dict) -> None:
     found = run(plan("narrow", "wide", "new"), budget_s)
     assert ran(found) == chosen
     assert found.seconds == 10 * sum(chosen.values()) <= budget_s
 
 
-def test_all_that_is_planned_is_either_run_or_said_to_be_left_out() -> None:
+def test_every_planned_run_is_either_kept_or_listed_as_left_out() -> None:
     made = plan("narrow", "wide", "new")
     found = run(made, 40)
     left_out = {one.task.framework: one.repeats for one in found.left_out}
@@ -64,7 +64,7 @@ def test_all_that_is_planned_is_either_run_or_said_to_be_left_out() -> None:
 
 
 @pytest.mark.parametrize("budget_s", [15, 44, 71, 89.9])
-def test_no_time_is_left_that_something_would_have_fitted_into(budget_s: float) -> None:
+def test_no_left_out_run_fits_into_the_remaining_time(budget_s: float) -> None:
     found = run(plan("narrow", "wide", "new"), budget_s)
     assert found.left_out
     cheapest = min(one.seconds / one.repeats for one in found.left_out)
@@ -77,7 +77,7 @@ def test_the_order_of_the_plan_is_kept() -> None:
     assert found == tuple(one for one in made.placements if one in found)
 
 
-def test_what_takes_too_long_makes_no_room_for_itself() -> None:
+def test_a_run_longer_than_the_budget_displaces_nothing() -> None:
     assert ran(run(plan("long", "narrow"), 20)) == {"narrow": 2}
 
 

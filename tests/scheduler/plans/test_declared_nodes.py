@@ -45,7 +45,7 @@ def test_hardware_is_as_the_metadata_declares_it() -> None:
     assert l4.derived == ()
 
 
-def test_what_is_not_declared_is_derived_from_resources_and_label_and_says_so() -> None:
+def test_undeclared_hardware_is_derived_and_noted() -> None:
     cpu, l4 = read(CPU, L4)
     assert (cpu.node.physical, cpu.node.logical, cpu.node.ram_bytes) == (16, 16, 0)
     assert cpu.derived == ("16 cores, one for each CPU", "unknown memory")
@@ -68,7 +68,7 @@ def test_the_cluster_bounds_its_types_and_one_without_workers_measures_nothing()
     assert [one.name for one in read(L4, none)] == ["l4"]
 
 
-def test_each_mistake_is_named_where_it_is_with_its_mend() -> None:
+def test_each_error_names_its_place_and_fix() -> None:
     right_one = cluster(CPU, L4, hardware="    cpu: {cores: 8, threads: 16}\n")
 
     def of(wrong: str, right: str) -> str:

@@ -31,7 +31,7 @@ def expected(folder: Path, text: str, task: Task = TASK, **environ: str) -> tupl
     return load_expectations({"mine": framework(folder, text)}, environ).of(task).outcomes
 
 
-def test_where_nothing_is_said_everything_is_to_agree(tmp_path: Path) -> None:
+def test_tasks_are_expected_to_agree_by_default(tmp_path: Path) -> None:
     assert load_expectations({"mine": framework(tmp_path)}, {}).of(TASK) is TO_AGREE
     assert TO_AGREE.is_met_by(Status.OK)
     assert TO_AGREE.is_met_by(Status.UNSTABLE)
@@ -108,14 +108,14 @@ def test_a_device_that_a_framework_has_no_path_for_is_expected_to_be_unsupported
         ),
     ],
 )
-def test_a_file_that_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+def test_an_error_in_the_file_names_its_place(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_expectations({"mine": framework(tmp_path, text)}, {})
     assert str(caught.value).startswith(f"{tmp_path / FILE_NAME}{said}")
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
-def test_what_comes_with_velodrome_names_models_and_variants_that_there_are(name: str) -> None:
+def test_shipped_expectations_name_existing_models_and_variants(name: str) -> None:
     known = {
         "model": (*MODELS, *list_families()),
         "variant": FRAMEWORKS[name].variants,

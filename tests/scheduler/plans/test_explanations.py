@@ -21,7 +21,7 @@ def explained(text: str, *nodes: Node) -> list[TaskExplanation]:
 NODES = (node("a"), node("b"), node("big", 16), node("l4", 8, "NVIDIA L4"))
 
 
-def test_nodes_that_lack_the_same_are_named_together() -> None:
+def test_nodes_with_the_same_shortage_are_grouped() -> None:
     (one,) = explained("threads: [1]\ndevices: [{gpu: L4}]\nwhere: each-node\nrepeats: 2", *NODES)
     assert (one.nodes, one.repeats, one.reason) == (("l4",), 2, "")
     lacks = ("1 GPU of model L4",), ("needs 1 GPU of model L4, has none",)
@@ -39,13 +39,13 @@ def test_every_condition_that_fails_is_named() -> None:
     assert one.elsewhere[1].reasons == ("needs 1 GPU, has none",)
 
 
-def test_a_node_that_would_do_as_well_lacks_nothing() -> None:
+def test_a_suitable_node_that_was_not_chosen_lacks_nothing() -> None:
     (one,) = explained("threads: [1]", node("a"), node("b"))
     assert one.nodes == ("a",)
     assert one.elsewhere == (UnsuitableNodes(("b",), (), ("also suitable",)),)
 
 
-def test_what_runs_nowhere_says_of_every_node_why_not_but_never_by_the_nearest_ones_cores() -> None:
+def test_an_unplaceable_task_is_explained_for_every_node() -> None:
     (one,) = explained("threads: [physical]\ndevices: [{gpu: H100}]", *NODES)
     assert one.nodes == ()
     assert one.reason.startswith("needs 1 GPU of model H100, the nodes have NVIDIA L4; nearest:")

@@ -55,7 +55,7 @@ def test_a_driver_that_is_too_old_for_the_lock_gets_no_task() -> None:
     )
 
 
-def test_what_is_missing_is_said_of_the_fleet_and_of_each_node() -> None:
+def test_missing_drivers_are_reported_for_the_fleet_and_each_node() -> None:
     asked, nodes = sweep("torch"), (node("a", 11), node("b", 12))
     made = planned(asked, *nodes)
     wants = "needs a driver for CUDA 13 or newer, which torch is locked for"
@@ -68,23 +68,23 @@ def test_what_is_missing_is_said_of_the_fleet_and_of_each_node() -> None:
     }
 
 
-def test_a_driver_that_does_not_say_is_tried_unless_it_is_faulty() -> None:
+def test_a_driver_of_unknown_version_is_tried_unless_it_is_faulty() -> None:
     assert planned(sweep("torch"), node("silent", 0)).unplaceable == ()
     faulty = node("faulty", 0, gpu_fault="GPU 1 is lost")
     assert "the nodes have one that does not say" in reason(planned(sweep("torch"), faulty))
 
 
-def test_without_a_gpu_that_alone_is_what_is_missing() -> None:
+def test_a_node_without_gpus_lacks_only_gpus() -> None:
     assert reason(planned(sweep("torch"), node("bare", 0, gpus=()))) == (
         "needs 1 GPU, no node has one"
     )
 
 
-def test_on_a_cpu_the_driver_is_nobodys_business() -> None:
+def test_cpu_tasks_ignore_the_driver() -> None:
     assert planned(sweep("torch", "devices: [cpu]"), node("old", 11)).unplaceable == ()
 
 
-def test_room_is_wanted_for_a_lock_that_serves_the_node() -> None:
+def test_disk_is_required_for_a_lock_that_serves_the_node() -> None:
     asked = sweep("torch")
     locks = (
         LockRequirement("gpu", ("linux-x86_64",), 4000 * MB, ("cuda13",), "new.txt"),
@@ -107,7 +107,7 @@ def test_room_is_wanted_for_a_lock_that_serves_the_node() -> None:
     assert one.locks == ("arm.txt",)
 
 
-def test_the_lock_of_each_node_is_told() -> None:
+def test_the_plan_names_the_lock_of_each_node() -> None:
     asked = sweep("torch", "devices: [cpu, gpu]\nwhere: each-node")
     nodes = (node("old", 12), node("new", 13))
     locks = {
@@ -121,7 +121,7 @@ def test_the_lock_of_each_node_is_told() -> None:
 
 
 @pytest.mark.parametrize(("cuda", "locks"), [("12040", []), ("13000", ["linux-x86_64-cuda.txt"])])
-def test_the_command_asks_the_driver_that_is_there(
+def test_the_command_reads_the_installed_driver(
     fake_driver: Path, tmp_path: Path, cuda: str, locks: list[str]
 ) -> None:
     text = "frameworks: [torch]\nmodels: [lenet]\ndevices: [gpu]\nthreads: [1]\n"

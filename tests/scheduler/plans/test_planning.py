@@ -67,7 +67,7 @@ class TestThreads:
         made = planned("threads: [physical, logical]\nrepeats: 1", node("a", 4, smt=2))
         assert where_to(made) == [("a", 4, 0), ("a", 8, 0)]
 
-    def test_what_comes_to_the_same_number_runs_once(self) -> None:
+    def test_equal_numbers_of_threads_run_once(self) -> None:
         made = planned("threads: [1, physical, logical]\nrepeats: 1", node("a", 1))
         assert where_to(made) == [("a", 1, 0)]
 
@@ -385,7 +385,7 @@ def test_every_cell_runs_once_per_spot_or_has_a_reason(sweep: Sweep, fleet: list
             assert spots and len(spots) == len(set(spots))
 
 
-def test_what_only_some_nodes_can_run_comes_before_what_all_can() -> None:
+def test_tasks_with_few_eligible_nodes_come_first() -> None:
     """Those without a GPU take over what is left; if that were GPU work, they could not."""
     made = planned(
         "batch_sizes: {lenet: [64, 8]}\ndevices: [cpu, gpu]\nthreads: [1]\nrepeats: 1",

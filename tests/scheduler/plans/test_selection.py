@@ -61,7 +61,7 @@ def test_conditions_all_hold_and_patterns_are_alternatives(text: str, names: set
         ("threads>1", "--only:1:1: 'threads>1' is no condition."),
     ],
 )
-def test_what_cannot_be_read_is_told_with_its_column(text: str, said: str) -> None:
+def test_an_unreadable_condition_is_reported_with_its_column(text: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_selection(text)
     assert str(caught.value).startswith(said)
@@ -105,7 +105,7 @@ def test_a_plan_is_narrowed_in_its_order_with_what_fits_nowhere() -> None:
         ),
     ],
 )
-def test_a_selection_of_nothing_is_told(text: str, said: str) -> None:
+def test_an_empty_selection_is_reported(text: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         narrow_plan(plan_of("torch alexnet", "tensorflow lenet"), parse_selection(text))
     assert str(caught.value).startswith(said)

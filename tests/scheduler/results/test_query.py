@@ -161,7 +161,7 @@ class TestForms:
         assert len(json.loads((tmp_path / "rows.json").read_text())) == 2
 
     def test_what_cannot_be_is_told(self, filled: Store, root: Path, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="its name does not say"):
+        with pytest.raises(ConfigError, match="its extension names no format"):
             query(self.TEXT, root, None, tmp_path / "rows.xls")
         with pytest.raises(ConfigError, match="Parquet is not text"):
             query(self.TEXT, root, Format.PARQUET, None)

@@ -150,7 +150,7 @@ CASES = tuple(every())
 
 
 @pytest.mark.parametrize(("read", "little", "below", "above"), CASES)
-def test_the_bound_that_is_broken_is_named(read, little: str, below: str, above: str) -> None:
+def test_the_error_names_the_bound(read, little: str, below: str, above: str) -> None:
     assert below in said(read, little)
     assert above in said(read, "99999999999999999")
     assert above in said(read, HUGE)
@@ -158,9 +158,7 @@ def test_the_bound_that_is_broken_is_named(read, little: str, below: str, above:
 
 @pytest.mark.parametrize("text", NO_NUMBERS)
 @pytest.mark.parametrize(("read", "little", "below", "above"), CASES)
-def test_what_is_no_number_in_plain_digits_is_refused(
-    read, little: str, below: str, above: str, text: str
-) -> None:
+def test_numbers_must_be_plain_digits(read, little: str, below: str, above: str, text: str) -> None:
     assert " Give " in said(read, text)
 
 

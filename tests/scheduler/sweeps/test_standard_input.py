@@ -38,14 +38,14 @@ def test_a_plan_is_that_of_the_same_text_in_a_file(tmp_path) -> None:
     assert json.loads(typed.stdout) == json.loads(of_file.stdout) != []
 
 
-def test_a_sweep_that_was_typed_is_run_and_gone_on_with(tmp_path) -> None:
+def test_a_sweep_from_standard_input_runs_and_resumes(tmp_path) -> None:
     begun = velodrome(tmp_path, "run", "-", "--json", given=SWEEP.encode())
     assert [row["status"] for row in json.loads(begun.stdout)] == ["unplaceable"], begun.stderr
     again = velodrome(tmp_path, "run", "--resume", "last", "--json", given=None)
     assert json.loads(again.stdout) == json.loads(begun.stdout)
 
 
-def test_a_night_is_found_by_the_name_that_was_typed(tmp_path) -> None:
+def test_a_nightly_run_from_standard_input_is_found_by_its_name(tmp_path) -> None:
     nameless = SWEEP.replace("name: typed\n", "")
     refused = velodrome(tmp_path, "nightly", "-", given=nameless.encode())
     assert refused.returncode == 2
@@ -63,13 +63,13 @@ def test_a_night_is_found_by_the_name_that_was_typed(tmp_path) -> None:
         (b"#" * 300_000, "standard input: the file is larger than 256 KiB"),
     ],
 )
-def test_what_is_wrong_with_it_has_its_place(tmp_path, given: bytes, said: str) -> None:
+def test_an_error_in_standard_input_has_its_place(tmp_path, given: bytes, said: str) -> None:
     done = velodrome(tmp_path, "plan", "-", given=given)
     assert done.returncode == 2
     assert said in done.stderr
 
 
-def test_a_closed_standard_input_is_told_and_no_traceback(tmp_path) -> None:
+def test_a_closed_standard_input_is_reported_without_a_traceback(tmp_path) -> None:
     words = [sys.executable, "-m", "velodrome.scheduler.cli", "plan", "-"]
     line = f"{' '.join(words)} <&-"
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, cwd=tmp_path)
@@ -77,6 +77,6 @@ def test_a_closed_standard_input_is_told_and_no_traceback(tmp_path) -> None:
     assert done.stderr.startswith("velodrome: standard input:1:1: the file is empty")
 
 
-def test_what_is_read_from_a_pipe_is_told_how(tmp_path) -> None:
+def test_a_plan_from_standard_input_says_how_to_run_it(tmp_path) -> None:
     done = velodrome(tmp_path, "plan", "/dev/stdin", given=SWEEP.encode())
     assert "Name a file, or - for standard input." in done.stderr

@@ -57,7 +57,7 @@ def test_ceilings_are_a_product_and_a_copy_per_framework_device_and_threads() ->
     }
 
 
-def test_without_them_nothing_is_added() -> None:
+def test_a_sweep_without_ceilings_adds_nothing() -> None:
     assert added("") == added("ceilings: false") == set()
 
 
@@ -78,7 +78,7 @@ def test_ceilings_are_reached_in_the_first_variant_and_in_each_type() -> None:
     )
 
 
-def test_they_can_be_excluded_and_are_counted() -> None:
+def test_ceilings_can_be_excluded_and_are_counted() -> None:
     some = sweep("ceilings: true\nexclude: [{model: copy, device: cpu}]")
     assert ("copy", "cpu") not in {(cell.model, cell.device) for cell in expand_cells(some)}
     assert count_cells(some) == len(expand_cells(sweep("ceilings: true")))
@@ -103,6 +103,6 @@ def test_canaries_change_no_task_s_key() -> None:
 
 
 @pytest.mark.parametrize("value", ["yes", "numpy", "[torch]", "1"])
-def test_what_can_run_no_canary_for_a_gpu_is_refused(value: str) -> None:
+def test_a_framework_without_a_gpu_path_cannot_run_canaries(value: str) -> None:
     with pytest.raises(ConfigError, match=r"some.yaml:7:9: canary holds .*Give true, false, or"):
         sweep(f"canary: {value}")

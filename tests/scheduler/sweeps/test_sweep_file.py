@@ -89,7 +89,7 @@ labels: {pool: lab, rack: "3"}
     assert sweep.labels == (("pool", "lab"), ("rack", "3"))
 
 
-def test_what_is_named_twice_runs_once() -> None:
+def test_a_name_that_is_given_twice_runs_once() -> None:
     sweep = read(
         f"frameworks: [torch, torch]\nmodels: [{PARTS[1]}, autoencoder-400-200-100]\n"
         "threads: [1, 1, physical, physical]\ndevices: [cpu, cpu]\n"

@@ -32,12 +32,12 @@ def complaint(text: str) -> str:
         ),
     ],
 )
-def test_a_pattern_that_fits_nothing_is_told_with_its_place(text: str, said: str) -> None:
+def test_a_pattern_without_a_match_is_reported_with_its_place(text: str, said: str) -> None:
     assert complaint(text).startswith(f"s.yaml:{said}")
 
 
 @pytest.mark.parametrize("name", ["torhc==2.12.1", "torch==", "torch==/etc", "torch=2.12.1"])
-def test_what_is_no_framework_at_a_version_is_told_with_its_place(name: str) -> None:
+def test_an_unknown_framework_version_is_reported_with_its_place(name: str) -> None:
     said = complaint(f"frameworks: [{name}]\nmodels: [lenet]\n")
     assert said.startswith("s.yaml:1:14:") and f"'{name}'" in said
 
@@ -66,7 +66,7 @@ def test_what_is_no_framework_at_a_version_is_told_with_its_place(name: str) -> 
         ("frameworks: [torch]\nmodels: {lenet: 1}", "2:9: models holds a mapping. Give a list,"),
     ],
 )
-def test_unknown_and_missing_names_are_told_with_their_place(text: str, said: str) -> None:
+def test_unknown_and_missing_names_are_reported_with_their_place(text: str, said: str) -> None:
     assert complaint(text).startswith(f"s.yaml:{said}")
 
 
@@ -142,7 +142,7 @@ def test_unknown_and_missing_names_are_told_with_their_place(text: str, said: st
         ("labels: {pool: [lab]}", "3:16: label pool holds a list."),
     ],
 )
-def test_a_wrong_value_is_told_with_its_place_and_the_mend(line: str, said: str) -> None:
+def test_a_wrong_value_is_reported_with_its_place_and_fix(line: str, said: str) -> None:
     assert complaint(SHORTEST + line).startswith(f"s.yaml:{said}")
 
 
@@ -168,11 +168,11 @@ def test_a_wrong_value_is_told_with_its_place_and_the_mend(line: str, said: str)
         ("exclude:\n  - {threads: two}", "4:15: no cell of this sweep has the threads 'two'."),
     ],
 )
-def test_an_exclusion_that_cannot_be_meant_is_told(lines: str, said: str) -> None:
+def test_an_exclusion_of_nothing_is_reported(lines: str, said: str) -> None:
     assert complaint(SHORTEST + lines).startswith(f"s.yaml:{said}")
 
 
-def test_an_exclusion_whose_conditions_never_meet_is_told() -> None:
+def test_an_exclusion_whose_conditions_never_hold_together_is_reported() -> None:
     text = (
         "frameworks: [torch, tensorflow]\nmodels: [lenet]\n"
         "exclude:\n  - {framework: torch, variant: graph}\n"
@@ -210,7 +210,7 @@ def test_a_sweep_of_millions_of_cells_is_refused_before_it_is_expanded() -> None
         ("name: a\x07b", "1:8: this character is not allowed. Remove it."),
     ],
 )
-def test_what_is_no_plain_yaml_mapping_is_told_with_its_place(text: str, said: str) -> None:
+def test_anything_but_a_plain_yaml_mapping_is_reported_with_its_place(text: str, said: str) -> None:
     assert complaint(text).startswith(f"s.yaml:{said}")
 
 

@@ -37,16 +37,16 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
     assert load_sweep(path, FRAMEWORKS).models == ("lenet",)
 
 
-def test_a_file_that_does_not_exist(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "none.yaml"
     assert said_of(path) == f"{path}: there is no such file. Check the path."
 
 
-def test_a_folder(tmp_path: Path) -> None:
+def test_a_folder_instead_of_a_file_is_reported(tmp_path: Path) -> None:
     assert said_of(tmp_path) == f"{tmp_path}: this is a folder. Name a file in it."
 
 
-def test_a_path_through_a_file(tmp_path: Path) -> None:
+def test_a_path_through_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "cannot be read (Not a directory)" in said_of(tmp_path / "file" / "x.yaml")
 
@@ -67,7 +67,7 @@ def test_a_hundred_megabytes_are_not_read(tmp_path: Path) -> None:
     assert "the file is larger than 256 KiB" in said_of(path)
 
 
-def test_bytes_that_are_no_utf8_are_told_with_their_place(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_are_reported_with_their_place(tmp_path: Path) -> None:
     path = tmp_path / "latin1.yaml"
     path.write_bytes("name: x\n# Größe".encode("latin-1"))
     assert said_of(path).startswith(f"{path}:2:5: byte 0xf6 is not UTF-8.")
