@@ -69,11 +69,11 @@ def test_a_worker_ends_unsupported_if_the_adapter_lacks_a_method(
     tmp_path: Path, name: str, model: str
 ) -> None:
     bench = Bench(tmp_path)
-    bench.refer(model=model)
+    bench.refer(model=model, batch_size=1)
     bench.write_adapter(
         f"{name} = Contract.__dict__[{name!r}]",
         top="from velodrome.adapters.contract import Adapter as Contract",
     )
-    failure = bench.run(adapter="trial", model=model).failure()
+    failure = bench.run(adapter="trial", model=model, batch_size=1).failure()
     assert failure.status == "unsupported"
     assert f"adapter trial has no method {name}" in failure.reason
