@@ -1,4 +1,4 @@
-"""How often an interval that is claimed misses the true median: of one process, and of a cell.
+"""The share of intervals that miss the true median: of one process, and of a cell.
 
     python benchmarks/calibration.py [--trials 10000] [--json FILE]
 
@@ -231,7 +231,7 @@ def tried(name: str, noise: float, count: int) -> dict[str, object]:
 
 
 def _cells(found: Sequence[Timed], draw: Draw) -> dict[str, object]:
-    """What a report prints of cells that are made of these processes."""
+    """Summarize these processes' cells as a report does."""
     true_ns = float(numpy.median([timed.median_ns for timed in found]))
     shares: dict[str, object] = {"cells": CELLS}
     for name, processes, sweeps in KINDS_OF_CELLS:
@@ -252,7 +252,7 @@ def _cell(found: Sequence[Timed], draw: Draw, processes: int, sweeps: int) -> Ti
 
 
 def _repeat(timed: Timed) -> Repeat:
-    """As a report makes it of a row."""
+    """Convert a row as a report does."""
     row = {f"forward_{name}_ns": getattr(timed, f"{name}_ns") for name in ("median", "low", "high")}
     own = row if timed.bounded else {**row, "forward_low_ns": None, "forward_high_ns": None}
     found = read_repeat({**own, "forward_samples": timed.samples}, "forward")

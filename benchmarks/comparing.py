@@ -1,4 +1,4 @@
-"""How often a comparison of unchanged cells names any of them, and how often it finds a step.
+"""False verdicts of comparisons of unchanged cells, and how often a comparison finds a step.
 
     python benchmarks/comparing.py --json docs/results/comparing.json
     python benchmarks/comparing.py --trials 1000 --only "two kinds"
@@ -199,7 +199,7 @@ def batches(trials: int, values: int) -> Iterator[int]:
 
 
 def counted(found: Iterator[tuple[np.ndarray, ...]]) -> np.ndarray:
-    """Of trials: with a false verdict, with that of each step."""
+    """Count trials: with a false verdict, with the verdict of each step."""
     return np.sum([[each.sum() for each in batch] for batch in found], axis=0)
 
 
@@ -287,7 +287,7 @@ def smallest(found: Callable[[float], float], power: float) -> float:
 
 
 def print_smallest() -> None:
-    """What varies, repeats, and the steps that are found with 80 and with 95 %."""
+    """Print variation, repeats, and the steps found with 80 and with 95 %."""
     draw = np.random.default_rng(5)
     for share, repeats in ((0.005, 3), (0.01, 3), (0.01, 5), (0.02, 3), (0.02, 10)):
         base, candidate = spread(share)(draw, (SMALLEST_TRIALS, SMALLEST_OF, repeats))

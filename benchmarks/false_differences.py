@@ -1,4 +1,4 @@
-"""How often a task that did not change is called different from itself.
+"""The share of unchanged tasks that are called different from themselves.
 
     velodrome run benchmarks/false_differences.yaml --results DIR
     python benchmarks/false_differences.py --results DIR --json docs/results/false-differences.json
@@ -29,7 +29,7 @@ Kept = dict[str, list[list[float]]]  # by task and phase: median, low and high i
 
 
 def measured(results: Path) -> Kept:
-    """Of every task of a results folder, in the order in which they ran."""
+    """List every task of a results folder, in running order."""
     import pyarrow.dataset as ds
 
     table = ds.dataset(results / "tasks", format="parquet", partitioning="hive").to_table()

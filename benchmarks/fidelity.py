@@ -97,7 +97,7 @@ def built(
 
 
 def one_round(found, cell: Cell, bench: Bench, number: int, deadline: float, options) -> None:
-    """Who goes first, or is made first, changes from round to round."""
+    """Run one round; the order of runs and builds alternates between rounds."""
     if options.in_process or options.null:
         first = "bare" if number % 2 else "ours"
         null = ["--null"] if options.null else []

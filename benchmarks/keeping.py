@@ -1,4 +1,4 @@
-"""What the driver does per finished task: its rows to disk, and how many a second it can keep.
+"""The driver's cost per finished task: writing its rows, and the rate that it sustains.
 
 The rows are those of a task of 500 samples and 100 readings. Everything goes through the real Store
 to the disk under the default place for temporary files, flushed as always. One by one is how tasks
@@ -40,7 +40,7 @@ def figures() -> dict[str, object]:
 
 
 def measurement(number: int) -> Measurement:
-    """As a node sends it."""
+    """Make a measurement as a node sends it."""
     forward, gradient = (
         Timed(phase, 1e7, 0.99e7, 1.01e7, SAMPLES // 2, 1, 10, "target", stable=True)
         for phase in ("forward", "gradient")
@@ -121,7 +121,7 @@ def _kept(store: Store, size: int, measurements: list[Measurement]) -> tuple[flo
 
 
 def _stages(measurements: list[Measurement]) -> dict[str, float]:
-    """Of the CPU time: rows to tables, tables to Parquet, one by one and in groups."""
+    """Split the CPU time: rows to tables, tables to Parquet, one by one and in groups."""
     cpu_s = time.process_time()
     tables = [rows.build_tables(SWEEP_ID, one) for one in measurements]
     made_s = time.process_time()

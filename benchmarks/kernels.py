@@ -1,4 +1,4 @@
-"""What the kernels of an OpenBLAS are worth: the same task under one core type after another.
+"""The effect of OpenBLAS's kernels: one task under several core types in turn.
 
 In each round every setting has a turn, a whole `velodrome measure` with its proof, in an order that
 changes from round to round. `chosen` is what Velodrome sets by itself; `by itself` the core type

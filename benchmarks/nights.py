@@ -1,4 +1,4 @@
-"""How often nights alarm for nothing, and how soon they tell of what is there.
+"""False alarms of nightly runs, and the delay until they report a real change.
 
     python benchmarks/nights.py --trials 20 --json docs/results/nights.json
 
@@ -253,7 +253,7 @@ def power(make: Make, begins: int, until: int, trials: int, seed: int) -> dict[s
 
 
 def creeps(trials: int, seed: int, share: float = 0.003, nights: int = 40) -> dict[str, object]:
-    """How often a creep is told, and what it has come to between one time and the next."""
+    """Count the creeps that are reported, and their size at each report."""
     calm = calmed(recorded())
     counts, gone, first = [], [], []
     for trial in range(trials):

@@ -1,4 +1,4 @@
-"""What Velodrome itself costs: a task outside its worker, and the command line's first answer.
+"""The overhead of Velodrome itself: a task outside its worker, and the command line's start.
 
 A task's overhead is its whole wall time less the life of its worker, from the worker's first event
 to its last, with the environment built and the reference computed; in turns with the same with a

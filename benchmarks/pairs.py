@@ -14,7 +14,7 @@ from velodrome.adapters.timing.intervals import Interval, compute_median_interva
 
 @dataclass
 class Pairs:
-    """Of one framework, model, number of threads and phase; ns of one batch, pair by pair.
+    """Pairs of times of one framework, model, thread count and phase, in ns of one batch.
 
     CPU time is of all threads of the process, and only known where both ran in one.
     """
@@ -25,7 +25,7 @@ class Pairs:
     bare_cpu_ns: list[float] = field(default_factory=list)
 
     def add(self, lists: Mapping[str, list[float]]) -> None:
-        """By the fields' names; others are not looked at."""
+        """Read a row by its fields' names; other fields are ignored."""
         for own in fields(self):
             getattr(self, own.name).extend(lists.get(own.name, []))
 

@@ -1,4 +1,4 @@
-"""What planning costs: 100,000 runs on 1,000 nodes of 10 types, by each rule of `where`.
+"""The cost of planning 100,000 runs on 1,000 nodes of 10 types, by each rule of `where`.
 
 Promised: 10 s and 1 GiB. The sweeps and the fleet are those of the other parts of scale.py, too.
 """
@@ -35,7 +35,7 @@ def fleet(count: int = NODES) -> tuple[Node, ...]:
 
 
 def large_sweep(where: PlacementRule, frameworks: int = 10) -> Sweep:
-    """Of 100,000 runs on 1,000 nodes. frameworks: how many are compared, on one node each time."""
+    """Plan 100,000 runs on 1,000 nodes. frameworks: those compared, on one node each time."""
     if where is PlacementRule.ANY:
         return _sweep(where, frameworks, batch_sizes=10_000 // frameworks)
     if where is PlacementRule.EACH_TYPE:

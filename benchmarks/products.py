@@ -1,4 +1,4 @@
-"""What each core type of each OpenBLAS here makes of one product of matrices, on one thread.
+"""The speed of one matrix product by core type of each OpenBLAS here, on one thread.
 
 Every OpenBLAS of the environments named runs sgemm of 1000 x 1000 x 1000 in fresh children, under
 each core type in turn and as it chooses by itself, round by round. The figure is the shortest CPU

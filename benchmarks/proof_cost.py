@@ -1,4 +1,4 @@
-"""What the checks of timed phases cost a task, and whether they move its times.
+"""The cost of the checks of timed phases per task, and their effect on its times.
 
 In each round a worker with its checks and one without them take turns, in an order that changes
 from round to round; cells are those of sweeps/quick.yaml, one thread. Told are, as medians over

@@ -1,4 +1,4 @@
-"""What the HTML report of a large sweep costs: time, memory and size, of so many tasks.
+"""The cost of a large sweep's HTML report: time, memory and size by number of tasks.
 
 Promised: of 100,000 tasks 30 s, 1 GiB, and a page of less than 10 MiB. The rows are made by the
 same code as a measurement's, and lie in a compacted sweep; each task has eight readings of its

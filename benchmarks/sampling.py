@@ -1,4 +1,4 @@
-"""What sampling costs the thing that is sampled: gradients with the sampler over without.
+"""The cost of sampling for the sampled process: gradients with the sampler over without.
 
     python benchmarks/sampling.py [--blocks 40] [--seconds 0.5] [--hz 10] [--json FILE]
 

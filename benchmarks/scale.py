@@ -1,4 +1,4 @@
-"""How large a sweep and a fleet may be: planning, a simulated fleet, a small real one, the rows.
+"""Limits of sweep and fleet size: planning, a simulated fleet, a small real one, the rows.
 
 Every part runs in a process of its own, so that its peak of memory is its own.
 

@@ -68,7 +68,7 @@ class Silent:
 
 
 class Busy:
-    """How long each node measured what came back, and when the last of it ended."""
+    """The nodes' total time in completed measurements, and the end of the last one."""
 
     def __init__(self) -> None:
         self.busy_s = self.makespan_s = 0.0

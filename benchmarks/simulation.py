@@ -41,11 +41,11 @@ class Dies(Fault):
 
 
 class Breaks(Fault):
-    """What runs there is killed; the node stays."""
+    """A crash of the node's tasks; the node stays."""
 
 
 class Silences(Fault):
-    """What runs there runs on and says nothing any more."""
+    """A silent node: its tasks run on and report nothing."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class SimulatedTransport:
         return reports
 
     def abandon(self, work: Work) -> None:
-        """What is cut off runs on, and keeps its node from other work."""
+        """Abandon work. On a cut-off node it runs on and keeps the node from other work."""
         if id(work) in self._live:
             host, run = self._live[id(work)]
             run.is_abandoned = True
@@ -175,7 +175,7 @@ class SimulatedTransport:
     # What happens on a node
 
     def _begin(self, host: _Host) -> None:
-        """What is first and has room; nothing passes it."""
+        """Start the first waiting task if it fits; no task overtakes it."""
         if not host.is_up or self._now_s < host.busy_until_s:
             return
         for run in list(host.runs):
@@ -272,7 +272,7 @@ class SimulatedTransport:
             self._gone(host, "it does not answer")
 
     def _is_back(self, host: _Host) -> None:
-        """As if nothing had been; but one that was given up has to start anew."""
+        """Reconnect the node; a task that was given up has to start again."""
         if self._now_s < host.cut_until_s or not host.is_up:
             return
         if self._hosts.get(host.node.node_id) is host:
@@ -306,7 +306,7 @@ class SimulatedTransport:
 
 
 def _has_room(node: Node, running: Sequence[Work], work: Work) -> bool:
-    """As Ray reserves: environments are built and exclusive tasks run with a node to themselves."""
+    """Return True if the work fits; builds and exclusive tasks have a node to themselves."""
     works = [*running, work]
     tasks = [one.task for one in works if isinstance(one, Attempt) and not one.task.exclusive]
     if len(tasks) < len(works):

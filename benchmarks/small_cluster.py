@@ -1,4 +1,4 @@
-"""How busy eight real nodes are with tasks of two seconds; all of them are Rays on one machine.
+"""Utilization of eight real nodes by tasks of two seconds; all are Rays on one machine.
 
 Plan, queue, dispatcher, RayTransport, the streaming of reports and the rows on disk are the real
 ones. Replaced is the lowest layer, what the agent does with a task: it sleeps, and answers with a
@@ -88,7 +88,7 @@ def _figures(store: Store) -> dict[str, object]:
 
 
 def sleep(attempt: Attempt, node: Node, cache: str) -> Iterator[object]:
-    """What velodrome.scheduler.fleet.node_functions.execute_attempt does, asleep."""
+    """Replace velodrome.scheduler.fleet.node_functions.execute_attempt by a sleep."""
     from velodrome.scheduler.fleet import node_functions
 
     yield from node_functions._stream(lambda note: _slept(attempt, node))

@@ -1,4 +1,4 @@
-"""What choosing when to stop costs per sample; it happens between samples, never within one.
+"""The cost per sample of the stopping rule; it runs between samples, never within one.
 
     python benchmarks/stopping_cost.py [--rounds 5]
 
@@ -49,7 +49,7 @@ def series(kind: str, count: int) -> list[int]:
 
 
 def cost_us(lengths_ns: Sequence[int]) -> tuple[float, int]:
-    """Of the rule per sample, and how many samples it let be taken."""
+    """Return the rule's cost per sample, and the number of samples that it took."""
     rules = Timing(target=0.01, min_seconds=0.0, max_seconds=sum(lengths_ns) / 1e9)
     calls = Calls(lambda index: None, 1, Script(lengths_ns))
     rule, spent_ns = call_timing.find_stop_reason, 0

@@ -1,4 +1,4 @@
-"""What a store of 10^7 samples costs: to write, to keep, and to take a grouped median over.
+"""The cost of a store of 10^7 samples: to write, to keep, and to aggregate by group.
 
     python benchmarks/store.py [--samples 10000000] [--json FILE]
 

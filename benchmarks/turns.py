@@ -61,7 +61,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where turns are run, in environments by framework; seconds are timed per phase and turn."""
+    """The setting of turns: environments by framework; seconds are timed per phase and turn."""
 
     node: Node
     store: EnvironmentStore
@@ -69,7 +69,7 @@ class Bench:
     seconds: float
 
     def limit_s(self, deadline: float) -> float:
-        """What one process may take now; deadline is a moment of time.monotonic()."""
+        """Return the seconds that one process may take; deadline: a moment of time.monotonic()."""
         return max(1.0, min(deadline - time.monotonic(), START_S + 8 * self.seconds))
 
 
@@ -77,7 +77,7 @@ Medians = dict[str, float]  # ns by phase
 
 
 def velodrome(cell: Cell, bench: Bench, deadline: float) -> Medians:
-    """As `velodrome measure` does it: verified, isolated, sampled."""
+    """Run as `velodrome measure` does: verified, isolated, sampled."""
     seconds = bench.seconds
     task = Task(
         cell.framework,
@@ -128,7 +128,7 @@ def both(cell: Cell, bench: Bench, deadline: float, *options: str) -> list[dict]
 
 
 def said(words: list[str], cell: Cell, bench: Bench, deadline: float) -> list[dict]:
-    """What a script prints as JSON, run in the framework's interpreter on cores of its own."""
+    """Return a script's JSON output, run in the framework's interpreter on its own cores."""
     environment = bench.environments[cell.framework]
     sizes = [f"--batch-size={cell.batch_size}", f"--threads={cell.threads}"]
     waits_s = max(0.0, deadline - time.monotonic())

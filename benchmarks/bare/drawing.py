@@ -1,4 +1,4 @@
-"""What the models read, drawn at random in NumPy: digits, pixels in a row, sentences."""
+"""Random inputs of the models in NumPy: digits, pixels in a row, sentences."""
 
 import numpy as np
 

@@ -27,7 +27,7 @@ def halved(x):
 
 
 def cross_entropy(logits, labels):
-    """As in Optax."""
+    """Compute the loss as Optax does."""
     of_label = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
     return (jax.nn.logsumexp(logits, axis=1) - of_label).mean()
 

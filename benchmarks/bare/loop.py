@@ -78,7 +78,7 @@ def keep_freed_memory():
 
 
 def median_ns(call, calls, options):
-    """Of one batch, after a warm-up."""
+    """Time one batch, after a warm-up."""
     gc.collect()
     gc.disable()
     ends = time.perf_counter() + WARM_UP_S

@@ -81,7 +81,7 @@ class Bench:
             child.wait()
 
     def say(self, script: str, *arguments: str) -> Any:
-        """What a script prints as JSON: a file's path, or its text."""
+        """Return a script's JSON output. script: a file's path, or its text."""
         what = [script] if Path(script[:200]).is_file() else ["-c", textwrap.dedent(script)]
         done = subprocess.run(
             self._started(*what, *arguments),

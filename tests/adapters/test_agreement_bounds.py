@@ -1,4 +1,4 @@
-"""What is no number, what is not there and what is off by too much; and how that is told."""
+"""Values that are nan, missing or out of tolerance, and their messages."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""That what is claimed holds the true median: the benchmark, in short."""
+"""Intervals hold the true median as often as claimed: the benchmark, shortened."""
 
 import gc
 import importlib.util

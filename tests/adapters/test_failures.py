@@ -7,11 +7,11 @@ from velodrome.adapters.worker import failures
 
 
 class OutOfMemoryError(RuntimeError):
-    """As torch names its own."""
+    """An error with the name of torch's own."""
 
 
 class ResourceExhaustedError(Exception):
-    """As TensorFlow names its own."""
+    """An error with the name of TensorFlow's own."""
 
 
 class ForeignUnsupported(Exception):

@@ -1,4 +1,4 @@
-"""What libraries say of their kernels: a real OpenBLAS, and others made to say what theirs say."""
+"""Kernels that libraries report: a real OpenBLAS, and stand-ins for other libraries."""
 
 import ctypes
 import json
@@ -34,7 +34,7 @@ def library(tmp_path):
 
 
 def said_by_numpy(script, **variables):
-    """What a fresh interpreter with NumPy prints as JSON, with only these variables of OpenBLAS."""
+    """Return the JSON output of a new interpreter with NumPy and only these OpenBLAS variables."""
     script = "import json, numpy; from velodrome.adapters.worker import kernels; " + script
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
     done = subprocess.run(

@@ -131,7 +131,7 @@ def _difference_error(
 def _slope(
     network: Network, batch: Batch, weight: numpy.ndarray, step: float, dropout: int | None
 ) -> float:
-    """Of the loss, at the first value of weight, which the network shares."""
+    """Return the loss's numeric derivative by the first value of weight, which is shared."""
     before = weight[0]
     losses = []
     for moved in (before + step, before - step):

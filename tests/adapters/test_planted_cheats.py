@@ -1,4 +1,4 @@
-"""What gives a time that nobody earned, planted in three frameworks: each is found by its check.
+"""Planted faults that give wrong times, in three frameworks: each is found by its check.
 
 All of these are verified first: they compute the model, but not in the calls that are timed.
 """

@@ -114,7 +114,7 @@ def test_a_kind_that_comes_in_three_long_stretches_is_not_known_to_be_rare():
 
 
 def judged(samples, target=0.01):
-    """Why not to the target, and whether the bounds mean anything."""
+    """Return (instability reason, True if the bounds are valid)."""
     found = judge(samples, target)
     return found.doubt, found.bounded
 

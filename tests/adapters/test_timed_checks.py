@@ -448,7 +448,7 @@ def test_an_adapter_that_waits_by_design_is_not_asked_for_processor_time(tricks)
 
 
 def test_a_time_that_was_not_earned_leaves_no_number(tricks):
-    """What is caught late has been told before: the agent keeps no time of what disagreed."""
+    """A late failure follows `timed` events: the agent keeps no time of a disagreed task."""
     outcome = tricks.run("def set_parameter(self, name, values): pass")
     assert [event.phase for event in outcome.events if isinstance(event, Timed)]
     assert outcome.failure().status == "disagreed"

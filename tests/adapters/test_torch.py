@@ -9,7 +9,7 @@ pytestmark = pytest.mark.framework
 
 @pytest.fixture(scope="module")
 def bench(workers_of, request):
-    """What was compiled is kept beside pytest's own cache: from then on a run takes a fifth."""
+    """Keep compiled code beside pytest's own cache: later runs take a fifth of the time."""
     return workers_of("torch", TORCHINDUCTOR_CACHE_DIR=str(request.config.cache.mkdir("inductor")))
 
 

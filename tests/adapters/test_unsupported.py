@@ -1,4 +1,4 @@
-"""What an adapter lacks, and a device that is not there: unsupported, and named."""
+"""Missing operations and missing devices end as unsupported, and are named."""
 
 import pytest
 

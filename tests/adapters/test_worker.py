@@ -48,7 +48,7 @@ def words(lines):
 
 
 def follows_the_page(action, lines):
-    """Whether the order of events is the one that the protocol's page gives for an action."""
+    """Return True if the events follow the order that the protocol's page gives for an action."""
     (order,) = re.findall(rf"^ +{action}: +(.*)$", protocol.__doc__, re.MULTILINE)
     pattern = re.sub(r"\w+", r"(?:\g<0> )", order).replace(", ", "")
     kinds = [json.loads(line)["event"] for line in lines]

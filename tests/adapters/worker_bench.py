@@ -17,7 +17,7 @@ FINETUNE = "autoencoder-400-200-100/finetune"
 
 
 class Outcome:
-    """What a worker left: its events, its exit status and the file with its noise."""
+    """The result of a worker: its events, its exit status and the file with its output."""
 
     def __init__(self, lines, status, noise):
         self.lines = lines

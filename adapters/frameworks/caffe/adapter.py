@@ -182,13 +182,13 @@ class Adapter(contract.Adapter):
         return net
 
     def _key(self, index):
-        """Of the batch's net: its length, or its own number where it is no sequence."""
+        """Return the key of the batch's net: its shape, or its number without sequences."""
         if isinstance(self._model.input, kinds.Sequences):
             return self._batches[index]["data"].shape
         return index
 
     def _arrays(self, batch):
-        """What a net takes, by name, all float32. Sequences: time first."""
+        """Return a net's arrays by name, all float32. Sequences: time first."""
         arrays = {"data": batch.inputs}
         if batch.lengths is not None:
             arrays = _sequences(batch.inputs.T, batch.lengths)
@@ -211,7 +211,7 @@ def _sequences(tokens, lengths):
 
 
 def _steps(net):
-    """Of a sequence, where its batches are such: time comes first."""
+    """Return the number of steps of a sequence: time comes first."""
     return net.blobs["data"].shape[0]
 
 

@@ -1,4 +1,4 @@
-"""What Caffe has no layer for, put together from the layers it has. Sequences are time first."""
+"""Operations that Caffe lacks, composed from its layers. Sequences are time first."""
 
 from caffe import layers as L
 from caffe import params as P

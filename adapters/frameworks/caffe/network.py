@@ -42,7 +42,7 @@ def require_expressible(model):
 
 
 class Net(object):
-    """What is being drawn. inputs: the shape of each array that a call is given, by its name.
+    """A net's text under construction. inputs: the shape of each array of a call, by its name.
 
     dropout: one of the words above.
     """
@@ -66,7 +66,7 @@ class Net(object):
         return str(self.spec.to_proto())
 
     def in_place(self, layer):
-        """Where nobody else needs what the layer reads."""
+        """Return True if no other layer needs this layer's input."""
         (before,) = self._reads[layer.name]
         readers = [name for name, read in self._reads.items() if before in read]
         target = getattr(self._model.loss, "target", "")
@@ -78,7 +78,7 @@ class Net(object):
         return kind in FORGETS
 
     def width(self, layer):
-        """How many values a step, or an example that is no sequence, has behind the layer."""
+        """Return the number of values of a step, or of an example, behind the layer."""
         return self._shapes[layer.name][-1]
 
     def _add(self, layer):

@@ -94,7 +94,7 @@ class Adapter(contract.Adapter):
         return tuple(self._notes())
 
     def _loaded(self, batch):
-        """What Network takes. Words: of all examples one after another, and where each ends."""
+        """Return Network's arguments. Words: all examples one after another, and their ends."""
         if batch.lengths is None:
             return self._device.send(batch.inputs), batch.labels
         words = [row[:length] for row, length in zip(batch.inputs, batch.lengths)]

@@ -50,7 +50,7 @@ class Network(chainer.Chain):
             parameter.array = device.send(array)
 
     def gradients(self):
-        """What a backward pass left, as it lies in memory, by `layer.role`: arrays in a row."""
+        """Return the gradients of a backward pass by `layer.role`, as lists of arrays in memory."""
         return {
             name: [parameter.grad for parameter in found] for name, found in self._trained.items()
         }

@@ -1,4 +1,4 @@
-"""What each kind of layer and each loss is in Chainer: an entry of LAYERS or LOSSES for each.
+"""Layers and losses in Chainer: an entry of LAYERS or LOSSES for each kind.
 
 LAYERS make a link, or a function where there are no parameters. Both are called with what the layer
 reads. A sequence is a list of arrays (time, n), one per example, each as long as it truly is.

@@ -86,7 +86,7 @@ class Adapter(contract.Adapter):
         return float(handle[0].asarray())
 
     def gradients(self, handle):
-        """Of a single parameter CNTK gives the gradient itself."""
+        """Return gradients by name; for a single parameter CNTK returns the gradient itself."""
         found = handle[1] if isinstance(handle[1], dict) else {self._trained[0]: handle[1]}
         for parameter, value in found.items():
             name = self._names[parameter]
@@ -96,7 +96,7 @@ class Adapter(contract.Adapter):
         return handle[0].asarray()
 
     def kept_shares(self):
-        """By clones: a changed rate reaches but one of the functions that share a layer."""
+        """Measure in clones: a changed rate reaches only one of the functions of a layer."""
         found = {}
         for name, (source, dropout) in self._network.dropouts.items():
             both = cntk.combine([source, dropout])

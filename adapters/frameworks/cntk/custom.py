@@ -16,7 +16,7 @@ class SignedSquareFunction(UserFunction):
         return [cntk.output_variable(x.shape, x.dtype, x.dynamic_axes)]
 
     def forward(self, x, device=None, outputs_to_retain=None):
-        """What backward needs, and y."""
+        """Return the values for backward, and y."""
         return x, x * numpy.abs(x)
 
     def backward(self, state, root_gradients):

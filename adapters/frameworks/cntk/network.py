@@ -96,7 +96,7 @@ class Network(object):
         return array
 
     def _is_kept(self, entry):
-        """Whether it has the canonical layout; products are with (in, out), in of any rank."""
+        """Return True if it has the canonical layout; products use (in, out), in of any rank."""
         (layer,) = [one for one in self._model.layers if one.name == entry.layer]
         return len(entry.shape) == 1 or isinstance(
             layer, (kinds.Conv, kinds.TransposedConv, kinds.Embedding)

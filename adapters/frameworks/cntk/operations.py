@@ -1,4 +1,4 @@
-"""What computes each kind of layer and each loss: an entry of OPERATIONS or LOSSES for each.
+"""Layers and losses in CNTK: an entry of OPERATIONS or LOSSES for each kind.
 
 Operations take the layer, a function that makes its weights by role, and what the layer reads, of
 which CNTK leaves the batch (and a sequence's time) out. Images are (channels, height, width).
@@ -29,7 +29,7 @@ def _conv(layer, weight, x):
 
 
 def _keeps_size(layer):
-    """Whether the padding is what CNTK adds by itself."""
+    """Return True if the padding is the one that CNTK adds by itself."""
     return layer.padding > 0 and layer.stride == 1 and 2 * layer.padding == layer.kernel - 1
 
 
@@ -38,7 +38,7 @@ def _dilated(layer, weight, x):
 
 
 def _transposed(layer, weight, x):
-    """What the padding takes off is cut off behind it."""
+    """Build a transposed convolution and cut the padding off its output."""
     y = cntk.convolution_transpose(
         weight("weight"),
         x,
@@ -51,7 +51,7 @@ def _transposed(layer, weight, x):
 
 
 def _batch_norm(layer, weight, x):
-    """By the batch's own statistics; those of earlier batches weigh nothing."""
+    """Normalize by the batch's own statistics; those of earlier batches have no weight."""
     shape = (x.shape[0],)
     return cntk.batch_normalization(
         x,
@@ -141,7 +141,7 @@ def _lstm(layer, weight, x):
 
 
 def _gru(layer, weight, x):
-    """As _lstm: a loop over each sequence's own steps."""
+    """Build a GRU like _lstm: a loop over each sequence's own steps."""
     before = cntk.times(x, weight("weight_input")) + weight("bias")
     earlier = cntk.placeholder((layer.units,))
     returned = cntk.times(earlier, weight("weight_hidden")) + weight("bias_hidden")

@@ -96,7 +96,7 @@ class Adapter(contract.Adapter):
         return tuple(notes(self._model, self._variant, self._gpu, LENGTH_MULTIPLE))
 
     def _function(self, function):
-        """As it is timed. What is carried is given away, so that its memory is used again."""
+        """Return the timed call of a function. Carried buffers are donated."""
         if self._variant == "jit":
             function = jax.jit(function, donate_argnums=4, keep_unused=True)
 

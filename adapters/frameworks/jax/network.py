@@ -44,7 +44,7 @@ class Network(object):
         return channels_last.convert_parameter(layer, array, source)
 
     def carried(self, batch_size):
-        """What a call takes and gives back anew: a key, and memory to copy into."""
+        """Return the buffers that a call takes and returns: a key, and memory to copy into."""
         found = {}
         if self._dropouts:
             found["key"] = jax.random.key(0)

@@ -1,4 +1,4 @@
-"""What a reader of a row should know of how JAX computed it."""
+"""Notes on how JAX computed a row."""
 
 from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.models import layers as kinds

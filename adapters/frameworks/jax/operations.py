@@ -1,4 +1,4 @@
-"""What computes each kind of layer and each loss: an entry of OPERATIONS or LOSSES for each.
+"""Layers and losses in JAX: an entry of OPERATIONS or LOSSES for each kind.
 
 Operations take the layer, its weights by role, the Call, and what the layer reads. Images are
 (batch, height, width, channels), which XLA's kernels for the CPU want; sequences come time first.
@@ -15,7 +15,7 @@ from velodrome.adapters.models import layers as kinds
 
 
 class JaxContext(NamedTuple):
-    """What a layer may need to know besides what it reads."""
+    """Data that a layer may need besides its input."""
 
     lengths: Any  # (batch,) int32, None where there are no sequences
     rates: Dict[str, Any]  # per dropout layer, a float32 that is 0 while dropout is off

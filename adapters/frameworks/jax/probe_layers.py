@@ -46,7 +46,7 @@ def batch_norm(layer, weights, call, x):
 
 
 def gru(layer, weights, call, x):
-    """As the LSTM: one product before the loop, and on through the padding."""
+    """Compute a GRU like the LSTM: one product before the loop, padding included."""
     return _scanned(x, **weights)
 
 

@@ -138,7 +138,7 @@ class Adapter(contract.Adapter):
 
 
 def _loaded(batch):
-    """What Network takes: time first, lengths to divide by, and None for what there is not."""
+    """Return Network's arguments: time first, lengths as divisors, None if missing."""
     inputs = batch.inputs.T if batch.inputs.dtype.kind == "i" else batch.inputs
     return tuple(
         None if array is None else nd.array(array, dtype=dtype)

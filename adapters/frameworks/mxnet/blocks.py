@@ -1,4 +1,4 @@
-"""What each kind of layer and each loss is in Gluon: an entry of BLOCKS or LOSSES for each."""
+"""Layers and losses in Gluon: an entry of BLOCKS or LOSSES for each kind."""
 
 import mxnet
 from mxnet.gluon import HybridBlock, nn, rnn

@@ -51,7 +51,7 @@ class Network(HybridBlock):
         parameter.set_data(nd.array(_own_layout(block, role, values)))
 
     def gradients(self):
-        """What a backward pass left, as it lies on the device, by `layer.role`."""
+        """Return the gradients of a backward pass by `layer.role`, on the device."""
         return {name: parameter.grad() for name, (_, _, parameter) in self._placed.items()}
 
     def canonical(self, name, gradient):

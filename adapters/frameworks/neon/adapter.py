@@ -103,7 +103,7 @@ class Adapter(contract.Adapter):
 
 
 def _steps(batch):
-    """Of its sequences; 0 where it has none."""
+    """Return the length of a batch's sequences; 0 without sequences."""
     return batch.inputs.shape[1] if batch.lengths is not None else 0
 
 

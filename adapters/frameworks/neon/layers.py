@@ -1,4 +1,4 @@
-"""What each kind of layer and each loss is in neon: an entry of LAYERS or COSTS for each.
+"""Layers and losses in neon: an entry of LAYERS or COSTS for each kind.
 
 What neon lacks is a layer or a cost of its own kind, written with the backend's operations.
 """

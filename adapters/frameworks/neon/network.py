@@ -58,7 +58,7 @@ class Network(object):
         return self._cost.get_cost(output, self._target(batch)), output
 
     def gradient(self, batch):
-        """As forward; each layer then holds its own gradients."""
+        """Run forward and backward; each layer then holds its gradients."""
         output = self._run(batch)
         target = self._target(batch)
         cost = self._cost.get_cost(output, target)
@@ -130,7 +130,7 @@ class Network(object):
         return self._trained.fprop(read)
 
     def _target(self, batch):
-        """What the last layer is held against; None: nothing."""
+        """Return the target of the last layer; None without one."""
         target = getattr(self._model.loss, "target", "labels")
         if target in ("labels", "zero"):
             return batch.get("labels") if target == "labels" else None

@@ -10,7 +10,7 @@ Gradients = Tuple[Tuple[Optional[Array], ...], Weights]  # per input; per role
 
 
 class CallContext(NamedTuple):
-    """What a layer may need to know besides its input.
+    """Data that a layer may need besides its input.
 
     lengths: (batch,) the true length of each sequence. dropout: what to draw from, None for off.
     """

@@ -36,7 +36,7 @@ def _uniform(shape):
 
 
 def _transposed_conv(call, layer, weights, x):
-    """What goes back through a convolution of that which is asked for."""
+    """Build a transposed convolution as the gradient of a convolution."""
     height, width = (
         (length - 1) * layer.stride + layer.kernel - 2 * layer.padding
         for length in (x.shape[2], x.shape[3])

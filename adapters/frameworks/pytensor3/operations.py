@@ -1,4 +1,4 @@
-"""What PyTensor 2 kept in `nnet` and `signal.pool`, put together from what PyTensor 3 has left.
+"""Operations of PyTensor 2's `nnet` and `signal.pool`, composed from those of PyTensor 3.
 
 Names and arguments are the old ones, for the family's layers call them. Images are (batch,
 channels, height, width).
@@ -69,7 +69,7 @@ def batch_normalization(x, scale, bias, axes, epsilon):
 
 
 def _slices(x, axis, count, stride, dilation=1):
-    """Of each window along an axis (-2 or -1) its first value, its second, and so on."""
+    """Yield the first values of all windows along an axis (-2 or -1), the second, and so on."""
     reach = dilation * (count - 1)
     behind = (slice(None),) * (-1 - axis)
     for first in range(0, reach + 1, dilation):

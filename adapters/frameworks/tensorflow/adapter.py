@@ -50,7 +50,7 @@ class Adapter(contract.Adapter):
         return tf.config.experimental.get_device_details(self._gpu).get("device_name", "GPU")
 
     def operations(self):
-        """What computes each kind of layer here."""
+        """Return the operation of each kind of layer."""
         found = dict(OPERATIONS)
         found.update(CHOICES[self._variant, "gpu" if self._gpu else "cpu"])
         return found
@@ -108,7 +108,7 @@ class Adapter(contract.Adapter):
         return tf.config.experimental.get_memory_info("GPU:0")["peak"] if self._gpu else 0
 
     def kernels(self):
-        """Which version of oneDNN, and which instructions, TensorFlow does not tell."""
+        """Return eigen and onednn; TensorFlow does not report oneDNN's version or instructions."""
         names = ("eigen", "onednn") if _has_onednn() else ("eigen",)
         return tuple("{} via tensorflow {}".format(name, tf.__version__) for name in names)
 
@@ -144,7 +144,7 @@ class Adapter(contract.Adapter):
 
 
 def _signature(batches):
-    """Of the batches' own shapes; what differs between batches is left open."""
+    """Return the batches' shapes; dimensions that differ between batches are left open."""
     found = {}
     for name, tensor in batches[0].items():
         lengths = zip(*[batch[name].shape for batch in batches])
@@ -180,7 +180,7 @@ def _gpu(device):
 
 
 def _has_onednn():
-    """Whether it is built with oneDNN and takes it: a variable may switch that off."""
+    """Return True if TensorFlow is built with oneDNN and no variable switches it off."""
     try:
         from tensorflow.python.util import _pywrap_util_port
     except ImportError:  # no part of what TensorFlow promises to keep

@@ -82,7 +82,7 @@ class Network(object):
             yield name, channels_last.restore_parameter(layer, own.numpy(), source)
 
     def output(self, result):
-        """What `forward` of a model without a loss gave, on the host."""
+        """Return the output of `forward` of a model without a loss, on the host."""
         kept = result[0] if result else self._copies[self._model.layers[-1].name]
         return channels_last.restore_output(kept.numpy())
 

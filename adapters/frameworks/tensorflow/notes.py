@@ -1,4 +1,4 @@
-"""What a reader of a row should know of how TensorFlow computed it."""
+"""Notes on how TensorFlow computed a row."""
 
 from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.models import layers as kinds

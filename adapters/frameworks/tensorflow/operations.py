@@ -1,4 +1,4 @@
-"""What computes each kind of layer and each loss: an entry of OPERATIONS or LOSSES for each.
+"""Layers and losses in TensorFlow: an entry of OPERATIONS or LOSSES for each kind.
 
 Operations take the layer, its weights by role, the Call, and what the layer reads. Where TensorFlow
 has more than one way, CHOICES names the fastest that is to be had for a variant on a device.
@@ -13,7 +13,7 @@ from velodrome.adapters.models import layers as kinds
 
 
 class TensorflowContext(NamedTuple):
-    """What a layer may need to know besides what it reads."""
+    """Data that a layer may need besides its input."""
 
     lengths: Any  # (batch,) int32, None where there are no sequences
     rates: Dict[str, Any]  # per dropout layer, a tf.Variable that is 0 while dropout is off
@@ -53,7 +53,7 @@ def _convolved(layer, x, weight):
 
 
 def _padding(layer):
-    """By its name where it has one: on the CPU that takes a faster path."""
+    """Pad by name if possible, which takes a faster path on the CPU."""
     if layer.padding == 0:
         return "VALID"
     if layer.stride == 1 and 2 * layer.padding == layer.kernel - 1:

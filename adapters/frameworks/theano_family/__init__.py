@@ -1,1 +1,1 @@
-"""What Theano and its heirs share: a model as a symbolic graph, compiled into two functions."""
+"""Theano and its successors: a model as a symbolic graph, compiled into two functions."""

@@ -30,11 +30,11 @@ class FamilyAdapter(contract.Adapter):
         self._model, self._variant = model, variant
 
     def layers(self):
-        """What draws each kind of layer here."""
+        """Return the functions that build each kind of layer."""
         return LAYERS
 
     def mode(self):
-        """How functions are compiled, as `mode` of theano.function."""
+        """Return the compilation mode, as `mode` of theano.function."""
         return None
 
     def build(self, weights):
@@ -106,7 +106,7 @@ class FamilyAdapter(contract.Adapter):
 
 
 def _loaded(batch):
-    """What a function takes. Tokens: time first, of the type in which rows are counted."""
+    """Return a function's arguments. Tokens: time first, of the type of row indices."""
     inputs = batch.inputs
     if inputs.dtype.kind == "i":
         inputs = numpy.ascontiguousarray(inputs.T, dtype=numpy.int64)

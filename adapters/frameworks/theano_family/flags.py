@@ -1,4 +1,4 @@
-"""How Theano and its heirs are set up, before they are imported: one variable of flags."""
+"""Flags of Theano and its successors, set in one variable before the import."""
 
 import glob
 import os
@@ -21,7 +21,7 @@ def set_up(variable, separator):
 
 
 def blas_flags():
-    """How the linker finds the OpenBLAS that came with SciPy's wheel; ImportError without one.
+    """Return linker flags for the OpenBLAS in SciPy's wheel; ImportError without one.
 
     NumPy's would do, too, but for its newer wheels: their names of functions end in `64_`. SciPy's
     newer wheels put `scipy_` before the names of the library and of its functions. No path is

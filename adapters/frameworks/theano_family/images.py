@@ -26,7 +26,7 @@ def _convolved(call, layer, weights, x, stride, groups=1, dilation=1):
 
 
 def transposed_conv(call, layer, weights, x):
-    """By the operation that goes back through a convolution."""
+    """Build a transposed convolution by the operation for a convolution's gradient."""
     height, width = (
         (length - 1) * layer.stride + layer.kernel - 2 * layer.padding
         for length in (x.shape[2], x.shape[3])

@@ -1,4 +1,4 @@
-"""What each kind of layer and each loss is as a graph: an entry of LAYERS or LOSSES for each.
+"""Layers and losses as symbolic graphs: an entry of LAYERS or LOSSES for each kind.
 
 Functions take the Call, the layer, its weights by role, and what the layer reads. All matrices but
 an embedding's are (in, out), as usual here; sequences have time first.

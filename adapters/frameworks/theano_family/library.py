@@ -1,4 +1,4 @@
-"""What functions that draw a layer are given besides the layer, its weights and what it reads."""
+"""Arguments of the functions that build a layer's graph, besides layer, weights and inputs."""
 
 from typing import Any, Callable, Dict, NamedTuple, Tuple
 
@@ -17,7 +17,7 @@ class TheanoLibrary(NamedTuple):
 
 
 class TheanoContext(NamedTuple):
-    """What a layer may need to know."""
+    """Data that a layer may need."""
 
     library: TheanoLibrary
     lengths: Any  # (batch,) int32, None where there are no sequences

@@ -59,7 +59,7 @@ class Network(object):
         return [self._result] + self._library.root.grad(self._result, shared)
 
     def dropouts(self):
-        """By name of a dropout layer, what it reads and what it makes."""
+        """Return per dropout layer its input and its output."""
         return {layer.name: self._seen[layer.name] for layer in self._dropouts()}
 
     def canonical(self, gradients):

@@ -118,7 +118,7 @@ class Adapter(contract.Adapter):
         return torch.tensor(array, device=self._device).contiguous(memory_format=layout)
 
     def _loaded(self, batch):
-        """What Network takes. torch wants whole numbers of 64 bit, and an LSTM time first."""
+        """Return Network's arguments. torch needs 64-bit integers, and an LSTM time first."""
         if self._has(kinds.Embedding):
             inputs = self._tensor(batch.inputs.T.astype("int64"))
         else:

@@ -7,7 +7,7 @@ _CAPABILITY = re.compile(r"CPU capability usage: (\S+)")
 
 
 def kernels(configuration, version):
-    """Of the text of torch.__config__.show(): oneDNN, and what its own kernels (ATen) run.
+    """Read oneDNN and the instruction set of ATen's kernels from torch.__config__.show().
 
     MKL is asked itself; which instruction set it takes it does not tell.
     """

@@ -1,4 +1,4 @@
-"""Where torch computes: the device, its threads and precision, its clock."""
+"""The device of torch, its threads and precision, and its clock."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""What each kind of layer and each loss is in torch: an entry of MODULES or LOSSES for each."""
+"""Layers and losses in torch: an entry of MODULES or LOSSES for each kind."""
 
 import torch
 from torch import nn
@@ -41,7 +41,7 @@ class LstmModule(nn.LSTM):
 
 
 class GruModule(nn.GRU):
-    """As Lstm. torch's gates are r, z, n, and it has both biases."""
+    """A GRU like LstmModule. torch's gates are r, z, n, and it has both biases."""
 
     ATTRIBUTES = {
         "weight_input": "weight_ih_l0",

@@ -83,7 +83,7 @@ class Network(object):
         return trained
 
     def eager(self):
-        """What gives the loss (or the output, without one) of (inputs, labels, lengths)."""
+        """Return a function of (inputs, labels, lengths) that gives the loss, or the output."""
         steps = tuple(tuple(step) for step in self.steps)
 
         def call(inputs, labels, lengths):
@@ -94,7 +94,7 @@ class Network(object):
         return call
 
     def compiled(self, **options):
-        """As eager, by torch.compile with these options.
+        """Return the function of eager(), compiled by torch.compile with these options.
 
         An LSTM or GRU, which torch does not compile, is a part of its own: what is compiled is so
         without a break. Sequences are as long as their batch's longest: with sizes left open one
@@ -139,7 +139,7 @@ def _module(modules, layer, source):
 
 
 def _reads(model):
-    """What each step reads, by its name, in the order in which they run."""
+    """List the inputs of each step by its name, in running order."""
     reads = shapes.list_inputs(model)
     for layer in model.layers:
         if isinstance(layer, (kinds.MeanOverTime, kinds.Attention)):

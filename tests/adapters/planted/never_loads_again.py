@@ -1,4 +1,4 @@
-"""What was loaded first is what all calls work on."""
+"""An adapter that ignores every load but the first."""
 
 from honest import Honest
 

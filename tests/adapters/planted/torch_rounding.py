@@ -23,7 +23,7 @@ def rounded_to(bits):
             return gradient
 
     class Incoming(torch.autograd.Function):
-        """What comes back from behind a product is an operand of the products that go on."""
+        """Round the gradient that a product returns, an operand of further products."""
 
         @staticmethod
         def forward(context, x):
