@@ -1,1 +1,1 @@
-"""What runs on the driver: a sweep becomes tasks, a plan, Ray tasks, Parquet and a report."""
+"""Driver side of Velodrome: a sweep becomes tasks, a plan, Ray tasks, Parquet and a report."""

@@ -10,10 +10,11 @@ from velodrome.scheduler.sweeps.quantities import read_option
 
 @dataclass(frozen=True)
 class Target:
-    """Where a sweep runs. address: of Ray; empty: this machine, under an embedded Ray.
+    """Machine or cluster to run a sweep on. address.
 
-    cluster: file that declares nodes to start on demand. patience_s: how long to wait for a node
-    when nothing else can run; on this machine none will ever join.
+    Of Ray; empty: this machine, under an embedded Ray. cluster: file that declares nodes to start
+    on demand. patience_s: how long to wait for a node when nothing else can run; on this machine
+    none will ever join.
     """
 
     address: str = ""

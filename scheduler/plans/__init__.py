@@ -1,1 +1,1 @@
-"""Where every cell of a sweep runs, and what is expected of it. Pure."""
+"""Plans: the node for every cell of a sweep, and the expected outcomes. Pure."""

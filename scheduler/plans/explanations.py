@@ -29,7 +29,7 @@ class UnsuitableNodes:
 
 @dataclass(frozen=True)
 class TaskExplanation:
-    """Where a task of a plan runs, and why not elsewhere. name: unique within the plan.
+    """Nodes that run a task of a plan, and why others do not. name: unique within the plan.
 
     nodes: host names; empty: reason says why it runs nowhere. locks: per node, the lock file of its
     environment; empty: it is not built from a lock.

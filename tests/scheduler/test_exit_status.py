@@ -1,4 +1,4 @@
-"""How `velodrome run` ends: by what is in the sweep's rows, whoever put them there."""
+"""Exit status of `velodrome run`, which depends on the sweep's rows alone."""
 
 import json
 import subprocess

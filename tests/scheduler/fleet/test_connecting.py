@@ -1,4 +1,4 @@
-"""A cluster that does not let one in is told of, soon, and with the mend."""
+"""A cluster that rejects us is reported soon, with the fix."""
 
 import socket
 import subprocess

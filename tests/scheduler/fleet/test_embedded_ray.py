@@ -1,4 +1,4 @@
-"""The Ray of our own comes up wherever temporary files lie and whatever the shell says."""
+"""The embedded Ray starts wherever temporary files are and whatever the shell has set."""
 
 import os
 import socket

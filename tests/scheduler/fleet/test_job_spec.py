@@ -1,4 +1,4 @@
-"""What a job is called, what a shell makes of it, and how it ended."""
+"""Jobs: their ids, their shell commands and their ends."""
 
 import shlex
 

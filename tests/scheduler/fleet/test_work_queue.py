@@ -1,4 +1,4 @@
-"""Which attempt a node runs next; nodes come and go."""
+"""Work queue: the attempt that a node runs next while nodes join and leave."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What is run within a time, and what is said to be left out."""
+"""Budgets: the runs that fit a time, and those that are left out."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is expected of a task: to agree, unless a file beside the adapter gives a reason why not."""
+"""Expectations: a task agrees, unless a file beside the adapter gives a reason why not."""
 
 from dataclasses import replace
 from fnmatch import fnmatchcase

@@ -1,4 +1,4 @@
-"""A plan explained: where each task runs, and of every other node why not there."""
+"""Explanations of a plan: where each task runs, and why not on other nodes."""
 
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.node import Core, Gpu, Node
