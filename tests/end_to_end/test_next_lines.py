@@ -67,6 +67,7 @@ def understood(words: list[str]) -> None:
     assert sweep is None or not isinstance(sweep, Path) or sweep.is_file(), sweep
 
 
+@pytest.mark.full
 def test_every_next_line_works_in_a_fresh_shell(command) -> None:
     for file in ("sweep.yaml", "a sweep.yaml"):
         command.tiny_sweep("next", 1, file)
