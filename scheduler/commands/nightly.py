@@ -44,7 +44,7 @@ from velodrome.scheduler.reports.task_rows import select_last_attempts, select_u
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.typed_rows import CellKey, TaskRow, node_rows, task_rows
-from velodrome.scheduler.site.pages import LatestRunSummary, put
+from velodrome.scheduler.site.pages import LatestRunSummary, replace_file
 from velodrome.scheduler.sweeps.sweep import Sweep
 from velodrome.scheduler.sweeps.sweep_file import load_sweep
 
@@ -247,7 +247,7 @@ def _write(
     write_site(typed.site, night.name, history, LatestRunSummary(lines, links), besides)
     if typed.junit is not None:
         try:
-            put(typed.junit, xml)
+            replace_file(typed.junit, xml)
         except OSError as error:
             reason = f"cannot be written ({error.strerror or error})"
             raise ConfigError(str(typed.junit), reason, "Name another with --junit.") from None

@@ -9,7 +9,14 @@ from velodrome.scheduler.errors import INCOMPLETE, ConfigError
 from velodrome.scheduler.history.cell_series import History
 from velodrome.scheduler.history.history_reading import name_of, night_ids, read_history
 from velodrome.scheduler.results.store import Store
-from velodrome.scheduler.site.pages import INDEX, NO_RUN, LatestRunSummary, Link, pages, write
+from velodrome.scheduler.site.pages import (
+    INDEX,
+    NO_RUN,
+    LatestRunSummary,
+    Link,
+    render_pages,
+    write_files,
+)
 
 NIGHTS = "nights"  # the folder of whole reports within a site
 MOST_REPORTS = 60
@@ -39,8 +46,8 @@ def write_site(
 ) -> None:
     """Write the site. besides: further files by path, written before pages link to them."""
     for path, text in (besides or {}).items():
-        write(folder, {path: text})
-    write(folder, pages(name, history, last, _reports(folder)))
+        write_files(folder, {path: text})
+    write_files(folder, render_pages(name, history, last, _reports(folder)))
 
 
 def _reports(folder: Path) -> tuple[Link, ...]:

@@ -1,1 +1,1 @@
-"""A folder of pages of trends, which any file server serves."""
+"""The trend site: a folder of static pages with the history of every cell."""

@@ -1,4 +1,4 @@
-"""The site's files as texts. What rows say is escaped by Jinja, and as JSON ends no script."""
+"""The files of the trend site. Jinja escapes all text of rows; JSON cannot end a script."""
 
 import os
 import tempfile
@@ -18,7 +18,7 @@ from velodrome.scheduler.site.trends import (
     SPARK_WIDTH,
     Trend,
     build_trend_chart,
-    trends,
+    compute_trends,
 )
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -27,12 +27,12 @@ VEGA = "vega.js"
 READABLE = 0o644  # by the web server
 
 Link = tuple[str, str]
-"""What it is called, and where it is, from the site's folder on."""
+"""A label and a path relative to the site's folder."""
 
 
 @dataclass(frozen=True)
 class LatestRunSummary:
-    """What a nightly run said, to stand at the top. links: to what else it wrote."""
+    """The summary of the latest nightly run, for the index. links: to its other files."""
 
     summary: tuple[str, ...] = ()
     links: tuple[Link, ...] = ()
@@ -41,11 +41,11 @@ class LatestRunSummary:
 NO_RUN = LatestRunSummary()
 
 
-def pages(
-    name: str, history: History, last: LatestRunSummary = NO_RUN, reports: Sequence[Link] = ()
+def render_pages(
+    name: str, history: History, latest: LatestRunSummary = NO_RUN, reports: Sequence[Link] = ()
 ) -> dict[str, str]:
-    """By path within the site: cells first, the index last. Without vega.js."""
-    shown = trends(history)
+    """Render the pages by path: cells first, the index last. vega.js is not included."""
+    shown = compute_trends(history)
     written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     common = {"version": velodrome_version(), "written": written}
     found = {part: (TEMPLATES / part).read_text() for part in ("site.css", "site.js")}
@@ -60,7 +60,7 @@ def pages(
             all_phases=PHASES,
             spec=spec,
             rows=Markup(embed_json(one.chart)),
-            query=query(one.cell),
+            query=build_query(one.cell),
         )
     found[INDEX] = (
         load_templates(TEMPLATES)
@@ -71,8 +71,8 @@ def pages(
             name=name,
             trends=shown,
             nights=len({point.sweep_id for points in history.values() for point in points}),
-            summary=last.summary,
-            links=last.links,
+            summary=latest.summary,
+            links=latest.links,
             reports=reports,
             spark_width=SPARK_WIDTH,
             spark_height=SPARK_HEIGHT,
@@ -81,15 +81,15 @@ def pages(
     return found
 
 
-def vega() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, as they come with vl-convert."""
+def bundle_vega() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed from vl-convert as one script."""
     import vl_convert
 
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
 
 
-def query(cell: Followed) -> str:
-    """What shows the rows of a cell."""
+def build_query(cell: Followed) -> str:
+    """Build the SQL query for the rows of a cell."""
     text = {
         "framework": cell.framework,
         "variant": cell.variant,
@@ -122,20 +122,20 @@ def _phases(one: Trend) -> tuple[str, ...]:
     return tuple(phase for phase in PHASES if phase in there)
 
 
-def write(folder: Path, files: Mapping[str, str]) -> None:
-    """ConfigError if it cannot be written. Pages of cells that there are no more stay."""
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write the files, each atomically. ConfigError if one fails. Pages of old cells stay."""
     try:
         if not (folder / VEGA).exists():
-            put(folder / VEGA, vega())
+            replace_file(folder / VEGA, bundle_vega())
         for name, text in files.items():
-            put(folder / name, text)
+            replace_file(folder / name, text)
     except OSError as error:
         reason = f"cannot be written ({error.strerror or error})"
         raise ConfigError(str(folder), reason, "Name another folder with --site.") from None
 
 
-def put(path: Path, text: str) -> None:
-    """Whoever reads it meanwhile reads the one before. OSError."""
+def replace_file(path: Path, text: str) -> None:
+    """Replace a file atomically: readers see the old or the new one. OSError if it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     number, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
     try:

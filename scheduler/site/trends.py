@@ -1,4 +1,4 @@
-"""A history as what the pages show: of every cell its nights, its stretches, its state. Pure."""
+"""Trends for the site: each cell's runs, segments of constant level, and state. Pure."""
 
 import hashlib
 import math
@@ -22,7 +22,7 @@ ChartRow = dict[str, str | float | None]
 
 @dataclass(frozen=True)
 class RunRow:
-    """A night in a cell's table, in words."""
+    """One run in the table of a cell, as text."""
 
     sweep_id: str
     date: str
@@ -34,15 +34,15 @@ class RunRow:
 
 @dataclass(frozen=True)
 class Trend:
-    """id: of the cell's page. state: in words; mood: its colour. spark: points of a polyline.
+    """The trend of one cell. id: of its page. mood: the colour of state. spark: polyline points.
 
-    name: of the cell beside the others; apart: what of it tells cells of one label apart.
+    name: unique among the cells; qualifier: its part that distinguishes cells of one label.
     """
 
     id: str
     cell: Followed
     name: str
-    apart: str
+    qualifier: str
     nights: int
     last: str
     now: str
@@ -54,19 +54,19 @@ class Trend:
     chart: tuple[ChartRow, ...]
 
 
-def trends(history: History) -> tuple[Trend, ...]:
-    """Of every cell, those that alarm first, then as the cells sort."""
+def compute_trends(history: History) -> tuple[Trend, ...]:
+    """Compute the trend of every cell, alarms first, then in the order of cells."""
     rate = rate_of(history)
     names = labels(history)
     found = [_trend(one, rate, names[one.cell]) for one in watched(history, rate)]
     return tuple(sorted(found, key=lambda one: (_MOODS.index(one.mood), one.cell)))
 
 
-_MOODS = ("alarm", "open", "faster", "quarantine", "young", "steady")
+_MOODS = ("alarm", "open", "faster", "quarantine", "young", "stable")
 
 
 def page_id(cell: Followed) -> str:
-    """The same whenever the site is written."""
+    """Return an id that stays the same each time the site is written."""
     text = repr((cell, cell.gpu_uuids))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -80,7 +80,7 @@ def _trend(one: Watched, rate: float, name: str) -> Trend:
         id=page_id(one.cell),
         cell=one.cell,
         name=name,
-        apart=name.removeprefix(one.cell.label),
+        qualifier=name.removeprefix(one.cell.label),
         nights=len(one.points),
         last=f"{one.tonight.started_at:%Y-%m-%d}",
         now=format_duration(math.exp(nights[-1].levels[phase])) if nights else "no number",
@@ -94,13 +94,13 @@ def _trend(one: Watched, rate: float, name: str) -> Trend:
 
 
 def _state(one: Watched) -> tuple[str, str]:
-    """In words, and one of _MOODS."""
+    """Return the state in words and one of _MOODS."""
     found = one.told[0] if one.told else None
     if one.quarantined and not one.is_alarm:
         return _quarantine(one), "quarantine"
     if found is None:
         few = len(one.points) < FEWEST_CALM + RECENT
-        return ("too few nights", "young") if few else ("steady", "steady")
+        return ("too few runs", "young") if few else ("stable", "stable")
     if found.kind is Kind.FAILS:
         return "fails", "alarm" if found.proof is Proof.CONFIRMED else "open"
     text = f"{found.kind} by {abs(100 * (found.ratio - 1)):.1f} %, {found.proof}"
@@ -110,9 +110,9 @@ def _state(one: Watched) -> tuple[str, str]:
 
 
 def _quarantine(one: Watched) -> str:
-    """For how long, and how far it moved."""
+    """Say how long the cell is in quarantine, and its change."""
     by = f", {one.moved.phase} {100 * math.expm1(one.moved.distance):+.1f} %" if one.moved else ""
-    return f"in quarantine for {one.bad_nights} nights{by}"
+    return f"in quarantine for {one.bad_nights} runs{by}"
 
 
 def _row(point: Point) -> RunRow:
@@ -131,7 +131,7 @@ def _row(point: Point) -> RunRow:
 
 
 def _chart(one: Watched, phase: str, rate: float) -> list[ChartRow]:
-    """A row per night: what it took, and the level of the stretch that it lies in."""
+    """Build a row per run: its time, and the level of its segment."""
     nights = having(one.points, phase)[-MOST_NIGHTS:]
     if not nights:
         return []
@@ -154,11 +154,11 @@ def _chart(one: Watched, phase: str, rate: float) -> list[ChartRow]:
 
 
 def _spark(levels: Sequence[float]) -> str:
-    """Points of a polyline within SPARK_WIDTH x SPARK_HEIGHT; up is slower."""
+    """Compute a polyline within SPARK_WIDTH x SPARK_HEIGHT; up is slower."""
     if not levels:
         return ""
     low, high = min(levels), max(levels)
-    span = max(high - low, math.log(1.02))  # what nobody cares about is no mountain
+    span = max(high - low, math.log(1.02))  # a negligible change stays flat
     middle = (low + high) / 2
     step = (SPARK_WIDTH - 4) / max(1, len(levels) - 1)
     return " ".join(

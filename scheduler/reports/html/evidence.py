@@ -91,7 +91,7 @@ def _times(cell: CellResult, rows: Sequence[TaskRow]) -> Iterator[tuple[str, str
         samples = sum(int(row.number(f"{phase}_samples") or 0) for row in rows)
         processes = show_count(cell.with_number, "process", "processes")
         source = f"{show_count(samples, 'sample')} in {processes}" if samples else processes
-        yield f"{phase} time", f"{show_interval(time)} ({source})"
+        yield f"{phase} time", f"{show_interval(time)}; {source}"
 
 
 def _study(

@@ -108,7 +108,7 @@ def _when(rows: Sequence[TaskRow]) -> str:
     first, last = min(map(_time, starts)), max(map(_time, ends))
     minutes = (last - first).total_seconds() / MINUTE_S
     lasted = f"{minutes / 60:.1f} hours" if minutes >= 120 else show_count(round(minutes), "minute")
-    return f", started {first:%d %B %Y, %H:%M} UTC, and took {lasted}"
+    return f"; start {first:%d %B %Y, %H:%M} UTC, duration {lasted}"
 
 
 def _time(value: object) -> datetime:
@@ -148,18 +148,18 @@ def _fastest(groups: Sequence[PlatformCells]) -> Iterator[str]:
         if not leads:
             continue
         leaders = [
-            f"{impl} in {count}{_clearly(clear[impl], count)}"
+            f"{impl} on {count}{_clearly(clear[impl], count)}"
             for impl, count in leads.most_common(4)
         ]
         where = f"{format_hardware(group.platform)}, {format_platform(group.platform)}"
-        lines = show_count(sum(leads.values()), "line")
-        yield f"Fastest gradient on {where}, by number of lines ({lines}): {', '.join(leaders)}."
+        workloads = show_count(sum(leads.values()), "workload")
+        yield f"Fastest gradient on {where}, of {workloads}: {', '.join(leaders)}."
 
 
 def _clearly(clear: int, count: int) -> str:
     if clear == count:
         return ""
-    return f" ({clear or 'none'} with disjoint intervals)"
+    return f" ({count - clear} with overlapping or missing intervals)"
 
 
 def _leader(group: PlatformCells, workload: Workload) -> tuple[str, bool] | None:

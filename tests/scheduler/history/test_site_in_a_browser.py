@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.scheduler.site.pages import LatestRunSummary, pages, write
+from velodrome.scheduler.site.pages import LatestRunSummary, render_pages, write_files
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 PHONE = 390
@@ -52,7 +52,9 @@ class Handler(SimpleHTTPRequestHandler):
 def served(tmp_path: Path, nights):
     """The folder, its address, and the paths that were asked for."""
     fleet = nights(change=lambda cell, night: 1.2 if night >= 15 else 1.0).pass_by(*range(20))
-    write(tmp_path, pages("nights", fleet.history(), LatestRunSummary(("a summary " * 30,))))
+    write_files(
+        tmp_path, render_pages("nights", fleet.history(), LatestRunSummary(("a summary " * 30,)))
+    )
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path)))
     server.asked = []
     thread = threading.Thread(target=server.serve_forever)

@@ -16,7 +16,7 @@ from velodrome.scheduler.nightly.nightly_result import Night
 from velodrome.scheduler.nightly.summary import summary
 from velodrome.scheduler.plans.planning import Placement, Plan
 from velodrome.scheduler.results import plan_record
-from velodrome.scheduler.site.pages import LatestRunSummary, pages, query
+from velodrome.scheduler.site.pages import LatestRunSummary
 from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 
 SLOWED = "torch my-lstm"
@@ -134,7 +134,7 @@ def test_words_that_are_no_xml_and_no_html_are_told_as_text(nights) -> None:
     night = told(fleet, CALM)
     (error,) = ET.fromstring(junit(night).partition("\n")[2]).iter("error")
     assert "<script>alert(1)</script>" in error.get("message")
-    site = pages("a <b>", fleet.history(), LatestRunSummary(summary(night)))
+    site = render_pages("a <b>", fleet.history(), LatestRunSummary(summary(night)))
     for text in (text for name, text in site.items() if name.endswith(".html")):
         assert "<script>alert" not in text
         assert "a <b>" not in text
@@ -222,7 +222,7 @@ def test_every_cell_has_a_page_with_its_nights_and_the_query_that_shows_them(
     nights, night: Night
 ) -> None:
     fleet = nights(change=slower).pass_by(*range(CALM + 1))
-    site = pages(
+    site = render_pages(
         "nights", fleet.history(), LatestRunSummary(("one line",), (("report", "nights/x"),))
     )
     cells = [text for name, text in site.items() if name.startswith("cells/")]
@@ -232,5 +232,7 @@ def test_every_cell_has_a_page_with_its_nights_and_the_query_that_shows_them(
     for one in night.verdict.watched:
         text = next(text for text in cells if one.cell.model in text and one.cell.framework in text)
         assert text.count("<tr class=") == CALM + 1
-    assert "node_id = 'it''s'" in query(replace(night.verdict.watched[0].cell, node_id="it's"))
+    assert "node_id = 'it''s'" in build_query(
+        replace(night.verdict.watched[0].cell, node_id="it's")
+    )
     assert "not measured again" in site["index.html"]
