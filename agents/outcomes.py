@@ -131,7 +131,7 @@ def _cut_off(session: Session, bounded: WorkerLimits) -> Outcome:
         left = " and ".join(map(str, session.survivors))
         return Outcome(
             Status.CRASHED,
-            f"processes of the worker cannot be ended, and hold its cores: pid {left} ({where}). "
+            f"processes of the worker cannot be killed, and hold its cores: pid {left} ({where}). "
             "End them, or restart the machine",
         )
     match ending.cause:
@@ -142,9 +142,13 @@ def _cut_off(session: Session, bounded: WorkerLimits) -> Outcome:
             limit = f"{bounded.memory_bytes / GIB:.2f} GiB"
             return Outcome(Status.OUT_OF_MEMORY, f"held {held}, the limit is {limit}: {where}")
         case ExitCause.SUPERVISOR:
-            return Outcome(Status.CRASHED, f"somebody killed the worker's supervisor: {where}")
+            return Outcome(
+                Status.CRASHED, f"another process killed the worker's supervisor: {where}"
+            )
         case ExitCause.STOPPED:
-            return Outcome(Status.CRASHED, f"somebody stopped the worker's supervisor: {where}")
+            return Outcome(
+                Status.CRASHED, f"another process stopped the worker's supervisor: {where}"
+            )
         case ExitCause.RELEASED:
             return Outcome(Status.CRASHED, f"the worker went silent and was killed: {where}")
         case ExitCause.EXIT:

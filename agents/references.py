@@ -185,7 +185,7 @@ def _locked(path: Path, on_note: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def _temporary_file(path: Path) -> Iterator[Path]:
-    """Where the worker writes, hidden from readers. Lock held, so a leftover has no owner."""
+    """A path for the worker, hidden from readers. Lock held, so a leftover has no owner."""
     folder = path.with_suffix(".making")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)

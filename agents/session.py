@@ -54,7 +54,7 @@ LEAVE_S = 10.0  # what a worker gets to end by itself once it has said all
 
 @dataclass(frozen=True)
 class WorkerSetting:
-    """Where and in what a worker runs. sampling_hz 0: it is not sampled."""
+    """A worker's environment, bounds and devices. sampling_hz 0: it is not sampled."""
 
     environment: Environment
     framework: Framework
@@ -281,7 +281,7 @@ def _library_notes(
 
 
 def _kernel_kills() -> int:
-    """Of the whole machine since boot; limits of control groups count too."""
+    """Count the whole machine's kills since boot; limits of control groups count too."""
     with KernelFile("/proc/vmstat") as file:
         for line in (file.read_all() or b"").splitlines():
             if line.startswith(b"oom_kill "):

@@ -128,7 +128,7 @@ def _parameters(events: Sequence[object]) -> tuple[ParameterError, ...]:
 
 
 def _checks(events: Sequence[object]) -> Iterator[Checked]:
-    """As sent, with sanitized texts."""
+    """The checks that the worker sent, with sanitized texts."""
     for event in _all(events, Checked):
         figures = event.figures[:MOST_FIGURES]
         yield event._replace(

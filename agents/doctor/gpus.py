@@ -76,7 +76,7 @@ def persistence(gpus: Sequence[GpuState]) -> DoctorFinding:
     off = [gpu for gpu in gpus if gpu.is_persistent is False]
     if off:
         return PERSISTENCE.warning(f"off on {_named(off)}", f"sudo nvidia-smi -i {_ids(off)} -pm 1")
-    return _told(PERSISTENCE, gpus, lambda gpu: gpu.is_persistent, lambda on: "on")
+    return _describe(PERSISTENCE, gpus, lambda gpu: gpu.is_persistent, lambda on: "on")
 
 
 def ecc(gpus: Sequence[GpuState]) -> DoctorFinding:
@@ -91,7 +91,7 @@ def ecc(gpus: Sequence[GpuState]) -> DoctorFinding:
     if alike:
         seen = f"off on {_named(off)}, on on {_named(on)}"
         return ECC.warning(seen, f"sudo nvidia-smi -i {_ids(off)} -e 1, then restart")
-    return _told(ECC, gpus, lambda gpu: gpu.ecc, lambda pair: "on" if pair[0] else "off")
+    return _describe(ECC, gpus, lambda gpu: gpu.ecc, lambda pair: "on" if pair[0] else "off")
 
 
 def compute_mode(gpus: Sequence[GpuState]) -> DoctorFinding:
@@ -99,7 +99,7 @@ def compute_mode(gpus: Sequence[GpuState]) -> DoctorFinding:
     if prohibited:
         mend = f"sudo nvidia-smi -i {_ids(prohibited)} -c DEFAULT"
         return MODE.warning(f"prohibited on {_named(prohibited)}", mend)
-    return _told(MODE, gpus, lambda gpu: gpu.compute_mode, _mode)
+    return _describe(MODE, gpus, lambda gpu: gpu.compute_mode, _mode)
 
 
 def clocks(gpus: Sequence[GpuState]) -> DoctorFinding:
@@ -112,7 +112,7 @@ def clocks(gpus: Sequence[GpuState]) -> DoctorFinding:
         parts = [f"GPU {gpu.index} {gpu.clock_mhz} of {gpu.default_clock_mhz} MHz" for gpu in low]
         return CLOCKS.warning(join_names(parts), f"sudo nvidia-smi -i {_ids(low)} -rac")
     told = [gpu for gpu in gpus if gpu.default_clock_mhz]
-    return _told(CLOCKS, told or gpus, lambda gpu: gpu.clock_mhz, lambda mhz: f"{mhz} MHz")
+    return _describe(CLOCKS, told or gpus, lambda gpu: gpu.clock_mhz, lambda mhz: f"{mhz} MHz")
 
 
 def power_limit(gpus: Sequence[GpuState]) -> DoctorFinding:
@@ -127,7 +127,7 @@ def power_limit(gpus: Sequence[GpuState]) -> DoctorFinding:
         return POWER.warning(join_names(parts), "; ".join(commands))
     if any(gpu.default_limit_w is None or gpu.limit_w is None for gpu in gpus):
         return POWER.unknown(NOT_TOLD)
-    return _told(POWER, gpus, lambda gpu: gpu.limit_w, lambda watts: f"{watts:.0f} W")
+    return _describe(POWER, gpus, lambda gpu: gpu.limit_w, lambda watts: f"{watts:.0f} W")
 
 
 def mig(gpus: Sequence[GpuState]) -> DoctorFinding:
@@ -165,7 +165,7 @@ def throttling(gpus: Sequence[GpuState]) -> DoctorFinding:
     return SLOWED.fine("none now") if len(told) == len(gpus) else SLOWED.unknown(NOT_TOLD)
 
 
-def _told(
+def _describe(
     subject: Subject,
     gpus: Sequence[GpuState],
     ask: Callable[[GpuState], object],

@@ -82,18 +82,18 @@ def uv_tool() -> DoctorFinding:
 def c_compiler(environ: Mapping[str, str], users: Iterable[str]) -> DoctorFinding:
     """Check for a C compiler."""
     names = [environ["CC"]] if environ.get("CC") else COMPILERS
-    return _found(CC, names, users, environ, "sudo apt-get install gcc")
+    return _find_program(CC, names, users, environ, "sudo apt-get install gcc")
 
 
 def cxx_compiler(environ: Mapping[str, str]) -> DoctorFinding:
     """Check for a C++ compiler."""
     names = [environ["CXX"]] if environ.get("CXX") else CXX_COMPILERS
-    return _found(CXX, names, CXX_USERS, environ, "sudo apt-get install g++")
+    return _find_program(CXX, names, CXX_USERS, environ, "sudo apt-get install g++")
 
 
 def mmdebstrap(environ: Mapping[str, str], users: Iterable[str]) -> DoctorFinding:
     """Check for mmdebstrap."""
-    return _found(DEBIAN, ["mmdebstrap"], users, environ, "sudo apt-get install mmdebstrap")
+    return _find_program(DEBIAN, ["mmdebstrap"], users, environ, "sudo apt-get install mmdebstrap")
 
 
 def bubblewrap(environ: Mapping[str, str], users: Iterable[str], user: int) -> DoctorFinding:
@@ -101,10 +101,10 @@ def bubblewrap(environ: Mapping[str, str], users: Iterable[str], user: int) -> D
     path = shutil.which("bwrap", path=environ.get("PATH"))
     if not path and user == 0:
         return ENTER.fine("missing, and we are root")
-    return _found(ENTER, ["bwrap"], users, environ, "sudo apt-get install bubblewrap")
+    return _find_program(ENTER, ["bwrap"], users, environ, "sudo apt-get install bubblewrap")
 
 
-def _found(
+def _find_program(
     subject: Subject,
     names: Iterable[str],
     users: Iterable[str],

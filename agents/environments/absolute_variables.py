@@ -68,7 +68,7 @@ def _absolute(name: str, value: str, folder: Path) -> str:
     if not separator:
         return value
     parts = re.split(separator, value)
-    return "".join(_found(part, folder, to_make=name in MADE) for part in parts)
+    return "".join(_resolve(part, folder, to_make=name in MADE) for part in parts)
 
 
 def make_path_absolute(path: str) -> str:
@@ -76,7 +76,7 @@ def make_path_absolute(path: str) -> str:
     return make_paths_absolute({"PIP_CERT": path})["PIP_CERT"]
 
 
-def _found(path: str, folder: Path, *, to_make: bool) -> str:
+def _resolve(path: str, folder: Path, *, to_make: bool) -> str:
     """The tools themselves expand `~`."""
     if not path or path.startswith(("/", "~")) or "://" in path:
         return path

@@ -23,12 +23,12 @@ class DebianSources:
 
 def read_debian_sources(environ: Mapping[str, str]) -> DebianSources:
     """Read VELODROME_DEBIAN_MIRROR, or else apt's sources in either format."""
-    targets = _asked(
+    targets = _output_lines(
         ["apt-get", "indextargets", "--format", _FIELDS, "Created-By: Packages"], environ
     )
     proxies = [
         line
-        for line in _asked(["apt-config", "dump", *_PROXIES], environ)
+        for line in _output_lines(["apt-config", "dump", *_PROXIES], environ)
         if line.startswith(_PROXIES) and '""' not in line
     ]
     return DebianSources(environ.get(VARIABLE, "") or choose(targets), tuple(proxies))
@@ -45,7 +45,7 @@ def choose(targets: Iterable[str]) -> str:
     return ""
 
 
-def _asked(command: list[str], environ: Mapping[str, str]) -> list[str]:
+def _output_lines(command: list[str], environ: Mapping[str, str]) -> list[str]:
     """Output lines of a command; none without apt."""
     try:
         done = subprocess.run(

@@ -52,14 +52,18 @@ def offline_problems(
         model=MODEL, batch_size=BATCH_SIZE, reference=str(reference), timing=_BRIEF
     )
     try:
-        return _said(
+        return _failure_lines(
             asked._replace(action="reference"), environment, framework, environ, prefix
-        ) or (_said(asked._replace(action="measure"), environment, framework, environ, prefix))
+        ) or (
+            _failure_lines(
+                asked._replace(action="measure"), environment, framework, environ, prefix
+            )
+        )
     finally:
         reference.unlink(missing_ok=True)
 
 
-def _said(
+def _failure_lines(
     request: Request,
     environment: Environment,
     framework: Framework,

@@ -47,7 +47,7 @@ class ExitCause(StrEnum):
 
 @dataclass(frozen=True)
 class TreeExit:
-    """How a tree ended. exit_code and signal: of the command, if it ended by itself.
+    """The exit of a tree. exit_code and signal: of the command, if it ended by itself.
 
     stragglers: the number of other processes alive when the end began. tree_rss_bytes: the highest
     value seen, only if there was a limit.

@@ -130,9 +130,13 @@ def test_an_exit_without_a_result_is_a_crash_with_the_last_line_that_was_printed
             Status.OUT_OF_MEMORY,
             "held 17.00 GiB, the limit is 16.00 GiB: in phase build",
         ),
-        (TreeExit(ExitCause.SUPERVISOR), Status.CRASHED, "somebody killed the worker's supervisor"),
+        (
+            TreeExit(ExitCause.SUPERVISOR),
+            Status.CRASHED,
+            "another process killed the worker's supervisor",
+        ),
         (TreeExit(ExitCause.RELEASED), Status.CRASHED, "the worker went silent and was killed"),
-        (None, Status.CRASHED, "processes of the worker cannot be ended"),
+        (None, Status.CRASHED, "processes of the worker cannot be killed"),
     ],
 )
 def test_what_ended_the_tree_decides_when_the_worker_said_nothing(
