@@ -206,10 +206,7 @@ class EnvironmentStore:
         return check_environment(environment, framework, self._environ)
 
     def check_offline(self, environment: Environment) -> Check:
-        """Check it, and that it computes without a network.
-
-        EnvironmentFailed if nothing can be run without a network here.
-        """
+        """Check it, and that it works offline. EnvironmentFailed if nothing runs offline here."""
         framework = available_frameworks(self._environ).get(environment.framework)
         prefix = without_network(self._environ)
         return check_environment_offline(environment, framework, self._environ, prefix)
