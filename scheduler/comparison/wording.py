@@ -42,16 +42,16 @@ def build_sections(outcome: Outcome) -> tuple[Section, ...]:
     made = (
         ("Unit of replication", _units(outcome)),
         ("Geometric means of the ratios", _means(outcome)),
-        ("Ended otherwise", (_change(change, names) for change in outcome.changes)),
+        ("Changed outcomes", (_change(change, names) for change in outcome.changes)),
         (
             "Not comparable",
             (_refused(entry, names) for entry in outcome.refused),
         ),
         ("Vanished", (Entry(names.full(rows[0])) for rows in outcome.vanished)),
         ("Appeared", (Entry(names.full(rows[0])) for rows in outcome.appeared)),
-        ("What changed, the likeliest cause first", map(_cause, _order_causes(outcome))),
+        ("Recorded changes, likeliest cause first", map(_cause, _order_causes(outcome))),
         (
-            "What else differs",
+            "Other differences",
             (Entry(f"{difference.text} ({_cells(n)})") for difference, n in outcome.unfair),
         ),
     )
@@ -70,7 +70,7 @@ def build_legend(outcome: Outcome) -> str:
         "ratio: candidate over base, of medians over repeats, and its 95 % interval · ▲ slower, "
         f"▼ faster: by {least} or more, and by chance in under {ALPHA * 100:g} % of comparisons of "
         f"so many cells (moderated, Holm) · = undecided, but alike within {least} · "
-        "? undecided · ~ did not settle"
+        "? undecided · ~ not stable"
     )
 
 
@@ -109,7 +109,7 @@ def _attributions(outcome: Outcome) -> Iterator[str]:
     told = {cause: causes.count(cause) for cause in (ChangeSource.MACHINE, ChangeSource.FRAMEWORK)}
     named = [f"the {cause.value} in {count}" for cause, count in told.items() if count]
     if named:
-        yield f"by the canaries it was {' and '.join(named)}"
+        yield f"the canaries attribute it to {' and '.join(named)}"
 
 
 def _other_outcomes(outcome: Outcome) -> Iterator[str]:
@@ -124,7 +124,7 @@ def _other_outcomes(outcome: Outcome) -> Iterator[str]:
         "without a number on either side": outcome.silent,
     }
     if named := [f"{count} {name}" for name, count in counts.items() if count]:
-        yield f"of cells {', '.join(named)}"
+        yield f"cells: {', '.join(named)}"
 
 
 def _reasons_and_causes(outcome: Outcome) -> Iterator[str]:
@@ -132,18 +132,18 @@ def _reasons_and_causes(outcome: Outcome) -> Iterator[str]:
     has_moved = any(duel.has_moved for duel in outcome.times)
     for reason, count in _reasons(outcome).most_common(REASONS):
         which = "any time" if count == len(outcome.times) else f"{count} of these times"
-        yield f"no claim is made about {which}: {reason}"
+        yield f"no verdict on {which}: {reason}"
     if outcome.is_same:
         moved = "what moved, moved by drift or chance, and " if has_moved else ""
         rate = f"chance names any time in at most {ALPHA * 100:g} % of such comparisons"
-        yield f"nothing that is recorded differs (A against A): {moved}{rate}"
+        yield f"no recorded setting differs (A/A): {moved}{rate}"
     elif has_moved and not outcome.subjects:
         causes, realm = select_likely(outcome.causes), outcome.realm
         if causes and realm in (None, causes[0].realm):
             yield f"likeliest cause: {_transition(causes[0])}"
         else:
             what = f" of the {realm.value}" if realm else ""
-            yield f"nothing that is recorded{what} changed where it moved"
+            yield f"no recorded change{what} where it moved"
 
 
 def _reasons(outcome: Outcome) -> Counter[str]:
@@ -186,7 +186,7 @@ def _interference(outcome: Outcome) -> Iterator[str]:
     sides = {"base": outcome.base, "candidate": outcome.candidate}
     most = [name for name, side in sides.items() if 2 * side.disturbed > side.runs]
     if most and any(duel.has_moved for duel in outcome.times):
-        yield f"most runs of the {' and the '.join(most)} were disturbed: measure again when quiet"
+        yield f"most runs of the {' and the '.join(most)} had interference: measure again when idle"
 
 
 def _means(outcome: Outcome) -> Iterator[Entry]:
@@ -241,7 +241,7 @@ def _side(name: str, chosen: SelectedSide) -> str:
     told = sweeps[0] if len(sweeps) == 1 else f"{len(sweeps)} sweeps, {sweeps[-1]} to {sweeps[0]}"
     which = told if chosen.text.strip() == told else f"{chosen.text} ({told})"
     runs = f"{chosen.runs} run{'s' if chosen.runs != 1 else ''}"
-    disturbed = f", {chosen.disturbed} disturbed" if chosen.disturbed else ""
+    disturbed = f", {chosen.disturbed} with interference" if chosen.disturbed else ""
     return f"{name}: {strip_controls(which)}: {runs}{disturbed}"
 
 

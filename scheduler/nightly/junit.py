@@ -117,9 +117,9 @@ def _error(case: ET.Element, message: str, kind: str) -> None:
 def _conditions(one: Watched) -> Iterator[str]:
     """Describe a run of poor quality."""
     if one.tonight.condition is Condition.UNSTABLE:
-        yield "unstable: its time is not known to within its target"
+        yield "unstable: its time is not within the target interval"
     if one.tonight.disturbed:
-        yield "disturbed: others ran beside most of its repeats"
+        yield "disturbed: interference during most of its repeats"
     if one.quarantined:
         yield phrases.quarantine(one)
 

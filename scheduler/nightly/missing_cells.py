@@ -90,11 +90,11 @@ def vanished(
 def _vanished(cell: Followed, hosts: Collection[str], promise: Promise) -> Vanished:
     """Explain a missing cell. hosts: where the run has it; an empty name: no node fits."""
     if cell.key not in promise.asked:
-        return Vanished(cell, "the sweep no longer asks for it", is_promised=False)
+        return Vanished(cell, "the sweep no longer contains it", is_promised=False)
     if not hosts and math.isfinite(promise.budget_s):
         return Vanished(cell, "there was no time for it", is_promised=False)
     named = sorted(filter(None, hosts))
     if named and promise.where not in EVERY:
         return Vanished(cell, f"measured on {', '.join(named)} instead", is_promised=False)
-    why = "no node fits it any more" if "" in hosts else "its node or GPU is not there any more"
+    why = "no node fits it now" if "" in hosts else "its node or GPU is missing"
     return Vanished(cell, why, is_promised=True)

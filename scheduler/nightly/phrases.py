@@ -42,7 +42,7 @@ def explanation(told: Explanation | None) -> tuple[str, ...]:
         return ()
     known = told.attribution.cause is not ChangeSource.UNKNOWN
     lines = [f"{told.attribution.cause}: {told.attribution.reason}"] if known else []
-    causes = "; ".join(told.causes) or "nothing that is recorded changed"
+    causes = "; ".join(told.causes) or "no recorded change"
     return (*lines, f"what changed: {causes}")
 
 
@@ -51,7 +51,7 @@ def quarantine(one: Watched) -> str:
     since = one.quarantined
     if since is None:
         return ""
-    long = f"{one.bad_nights} nights, since {since.started_at:%Y-%m-%d}"
+    long = f"{one.bad_nights} runs, since {since.started_at:%Y-%m-%d}"
     return f"in quarantine for {long}, {since.condition}; {_moved(one.moved)}"
 
 
@@ -60,7 +60,7 @@ def _moved(found: Moved | None) -> str:
         return "no numbers to compare before and since"
     ratio = percent(math.exp(found.distance))
     half = "" if math.isinf(found.half) else f" ± {share(math.expm1(found.half))}"
-    return f"{found.phase} {ratio}{half} against the {found.nights} nights before"
+    return f"{found.phase} {ratio}{half} against the {found.nights} runs before"
 
 
 def noise(night: Night) -> str:
@@ -81,7 +81,7 @@ def incomplete(night: Night) -> str:
     missing = sum(one.lacking for one in night.lacking)
     lost = sum(one.is_promised for one in night.vanished)
     told = [f"{missing} of {night.runs} runs have no number"] * bool(missing)
-    told += [f"{lost} cells of the night before are not there"] * bool(lost)
+    told += [f"{lost} cells of the previous run are missing"] * bool(lost)
     return f"INCOMPLETE: {'; '.join(told)}"
 
 
@@ -98,7 +98,7 @@ def no_regression(night: Night) -> tuple[str, ...]:
     noisy = noise(night)
     among = "" if night.is_whole else " in what was measured"
     if noisy:
-        return (f"no regression{among} that can be told from noise: {noisy}",)
+        return (f"no regression{among} distinguishable from noise: {noisy}",)
     return (f"no regression{among}",)
 
 
@@ -106,11 +106,11 @@ def false_alarms(night: Night) -> str:
     """State the estimated rate of false suspicions."""
     told = night.false_alarms
     if told.rate is None:
-        return "false alarms: no cell has the 8 nights that are needed to tell"
+        return "false alarms: no cell has the required 8 runs"
     blocks = f" in blocks of {told.block}" if told.block > 1 else ""
     return (
-        f"false alarms: of {told.nights} nights dealt anew from the past{blocks}, in which nothing "
-        f"happened, {told.suspicious} looked suspicious ({share(told.rate)}; promised: at most "
+        f"false alarms: of {told.nights} nights resampled from the past{blocks}, without any "
+        f"change, {told.suspicious} looked suspicious ({share(told.rate)}; promised: at most "
         f"{share(PROMISED)}); measuring again clears most of them"
     )
 
@@ -119,6 +119,6 @@ def detectable(night: Night) -> str:
     """State the smallest step that is found within three runs."""
     known = night.detectable
     if known is None:
-        return "smallest step that is found: not known before 5 nights"
+        return "minimum detectable change: unknown before 5 runs"
     best, middle, worst = map(share, known)
-    return f"smallest step that is found within 3 nights: {best} to {worst}, median {middle}"
+    return f"minimum detectable change within 3 runs: {best} to {worst}, median {middle}"

@@ -43,10 +43,12 @@ def _first(night: Night) -> str:
     nodes = len({one.cell.node_id for one in night.verdict.watched})
     of = "" if math.isinf(night.budget_s) else f" of {duration(night.budget_s)}"
     left = f"; {night.left_out} runs left out" if night.left_out else ""
-    surprises = f"; {night.surprises} of {night.runs} runs not as expected" * bool(night.surprises)
+    surprises = f"; {night.surprises} of {night.runs} runs with unexpected outcomes" * bool(
+        night.surprises
+    )
     noisy = f"; NOISY: {phrases.noise(night)}" if night.is_noisy else ""
     return (
-        f"night {night.number} of {night.name}: {_number(cells, 'cell')} on "
+        f"nightly run {night.number} of {night.name}: {_number(cells, 'cell')} on "
         f"{_number(nodes, 'node')} in {duration(night.seconds)}{of}{left}{surprises}{noisy}"
     )
 

@@ -115,7 +115,7 @@ def put_earlier(store: Store, days: int) -> None:
 def test_the_first_night_has_nothing_to_be_held_against(nights) -> None:
     _, first, _ = nights
     assert first.returncode == 0, first.stdout + first.stderr
-    assert "night 1 of nights: 2 cells on 1 node" in first.stdout
+    assert "nightly run 1 of nights: 2 cells on 1 node" in first.stdout
     assert "no regression" in first.stdout
 
 

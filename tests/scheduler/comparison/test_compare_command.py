@@ -65,7 +65,7 @@ def test_the_terminal_ends_with_one_sentence_in_words(kept, capsys) -> None:
     out = " ".join(printed(capsys, kept, Form.TERMINAL).split())
     assert out.endswith(
         "Of 6 times, 2 slower, 0 faster, 4 undecided (these alike within 2 %); gradient 1.040x "
-        "overall (1.035 to 1.044); of cells 1 vanished; likeliest cause: torch version 2.12.1 -> "
+        "overall (1.035 to 1.044); cells: 1 vanished; likeliest cause: torch version 2.12.1 -> "
         "2.13.0."
     )
 
@@ -155,7 +155,7 @@ def test_disturbed_runs_cast_doubt_on_what_moved(cell, earlier) -> None:
     ]
     outcome = compare_sides(*sides, {}, subjects=frozenset(), least=0.02, past=past)
     assert summarize(outcome).endswith(
-        "; most runs of the candidate were disturbed: measure again when quiet."
+        "; most runs of the candidate had interference: measure again when idle."
     )
 
 
@@ -182,7 +182,7 @@ def test_only_holds_for_both_sides(kept) -> None:
     outcome = run_comparison("last~1", "last", kept, only="framework=numpy", least=0.02)
     assert {duel.pair.base[0].framework for duel in outcome.times} == {"numpy"}
     assert summarize(outcome).endswith(
-        "nothing that is recorded differs (A against A): chance names any time in at most 5 % of "
+        "no recorded setting differs (A/A): chance names any time in at most 5 % of "
         "such comparisons."
     )
 

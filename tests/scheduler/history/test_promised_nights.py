@@ -127,13 +127,13 @@ class TestVanished:
         night = self.gone(nights)
         (line,) = (line for line in summary(night) if line.startswith("vanished"))
         assert "torch[eager] my-lstm" in line
-        assert "its node or GPU is not there any more" in line
+        assert "its node or GPU is missing" in line
         assert night.exit_status == INCOMPLETE
-        assert errors(night) == ["vanished: its node or GPU is not there any more"]
+        assert errors(night) == ["vanished: its node or GPU is missing"]
 
     def test_one_that_the_sweep_no_longer_asks_for_is_named_and_fine(self, nights) -> None:
         night = self.gone(nights, Promise(()))
-        assert any("the sweep no longer asks for it" in line for line in summary(night))
+        assert any("the sweep no longer contains it" in line for line in summary(night))
         assert (night.exit_status, errors(night)) == (0, [])
 
     def test_one_that_a_budget_had_no_time_for_is_fine(self, nights) -> None:

@@ -92,18 +92,18 @@ def test_the_summary_says_first_what_became_slower_and_what_an_alarm_is_worth(
 ) -> None:
     lines = summary(night)
     assert lines[0] == (
-        f"night 13 of nights: {len(night.verdict.watched)} cells on 1 node in 1h02m of 2h00m"
+        f"nightly run 13 of nights: {len(night.verdict.watched)} cells on 1 node in 1h02m of 2h00m"
     )
     assert re.fullmatch(
         r"SLOWER  torch\[eager\] my-lstm b8 cpu 1t on host1: gradient \+\d+\.\d % since 2026-01-13",
         lines[1],
     )
     assert re.fullmatch(r"    measured again on the same node: \+\d+\.\d %", lines[2])
-    assert "nothing that is recorded changed" in lines[3]
+    assert "no recorded change" in lines[3]
     assert lines[-2].startswith("false alarms: of ")
     assert "promised: at most 5.0 %" in lines[-2]
     assert night.false_alarms.rate <= 0.05  # the night in question is not held against us
-    assert lines[-1].startswith("smallest step that is found within 3 nights: ")
+    assert lines[-1].startswith("minimum detectable change within 3 runs: ")
     assert len(lines) < 24
     assert night.exit_status == 1
 
@@ -162,8 +162,8 @@ def test_a_slow_cell_in_quarantine_is_told_of_with_how_long_and_how_far(nights) 
     assert not found.verdict.alarms  # it was told on its first night
     (line,) = (line for line in lines if line.startswith("quarantine  "))
     assert re.search(
-        r"in quarantine for 8 nights, since 2026-01-15, unstable; gradient \+(4|5)\d\.\d % ± "
-        r"\d+\.\d % against the 12 nights before",
+        r"in quarantine for 8 runs, since 2026-01-15, unstable; gradient \+(4|5)\d\.\d % ± "
+        r"\d+\.\d % against the 12 runs before",
         line,
     )
     assert "no regression" not in lines
@@ -198,7 +198,7 @@ def test_a_night_of_noise_says_so_in_its_first_line(nights, noise: str, headline
     fleet = nights(**{noise: lambda cell, at: at == CALM}).pass_by(*range(CALM + 1))
     lines = summary(told(fleet, CALM))
     assert lines[0].endswith(headline)
-    assert f"no regression that can be told from noise: {headline[9:]}" in lines
+    assert f"no regression distinguishable from noise: {headline[9:]}" in lines
 
 
 def test_what_is_measured_again_stays_on_its_node_and_is_interleaved(nights) -> None:
