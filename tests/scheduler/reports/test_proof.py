@@ -105,7 +105,7 @@ def test_of_several_runs_the_page_tells_the_one_that_ended_worst_and_how_many_di
         ("possible", "passed"),
         ("drained", "failed"),
     ]
-    assert lines[1].said == "failed in 1 of 3 runs"
+    assert lines[1].text == "failed in 1 of 3 runs"
     assert (lines[1].figures, lines[1].reason) == ("excess 2.00 ms", "the device was not done")
 
 
