@@ -45,7 +45,7 @@ format: setup
 
 docs: setup  ## pages that are generated from the code
 	$(BIN)/python -m velodrome.scheduler.results.schema_page > docs/schema.md
-	$(BIN)/python -m velodrome.scheduler.commands.cli_page > docs/cli.md
+	$(BIN)/python -m velodrome.scheduler.cli_page > docs/cli.md
 
 setup: .venv/ready
 

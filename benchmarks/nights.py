@@ -25,7 +25,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from velodrome.scheduler.history.cell_series import PHASES, Condition, Followed, Point
-from velodrome.scheduler.history.latest_run import Verdict, judge
+from velodrome.scheduler.history.latest_run import RunVerdict, judge
 
 PROCESSES = Path(__file__).parents[1] / "tests" / "scheduler" / "history" / "processes.csv"
 FIRST = datetime(2026, 1, 1, 2)
@@ -74,7 +74,7 @@ class Fleet:
     error: float = 0.05
     nights: dict[Followed, tuple[Point, ...]] = field(default_factory=dict)
 
-    def night(self, number: int) -> Verdict:
+    def night(self, number: int) -> RunVerdict:
         """Measured, judged, measured again where it is suspicious, judged again."""
         for cell in self.cells:
             key = _key(cell)

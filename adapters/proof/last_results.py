@@ -33,7 +33,7 @@ BUSY_SHARE, BUSY_UNDRAINED_SHARE = 0.1, 0.5
 READ_BYTES = 2**24  # of gradients, read to see that a device is done
 
 
-class Reading(NamedTuple):
+class ResultReading(NamedTuple):
     """The cost of reading a result to the host."""
 
     cost: CallCost
@@ -68,7 +68,7 @@ def check_last_results(proof: ProofContext, phase: TimedPhase) -> Tuple[CheckFin
     return is_drained, merge_findings(found + _check_other_batches(proof, phase))
 
 
-def _judge_drained(beyond: float, first: Reading, call_ns: float) -> CheckFinding:
+def _judge_drained(beyond: float, first: ResultReading, call_ns: float) -> CheckFinding:
     """Judge the median try. A slightly late result is no failure if others took the processors."""
     elapsed_ns, processor_ns = first.cost
     figures = (
@@ -104,7 +104,9 @@ def _cost_per_call(phase: TimedPhase, kept: RetainedSample, calls: int) -> CallC
     )
 
 
-def _measure_excess(proof: ProofContext, first: Reading, again: Reading, call: CallCost) -> float:
+def _measure_excess(
+    proof: ProofContext, first: ResultReading, again: ResultReading, call: CallCost
+) -> float:
     """Return by how many ns a first reading exceeds a second one and its allowance.
 
     The smaller of both clocks on the CPU, so that a reading that was interrupted is none.
@@ -118,7 +120,7 @@ def _measure_excess(proof: ProofContext, first: Reading, again: Reading, call: C
     ) - FIRST_TOUCH_NS_PER_BYTE * first.gradient_bytes
 
 
-def _time_reading(proof: ProofContext, phase: str, handle: Handle) -> Reading:
+def _time_reading(proof: ProofContext, phase: str, handle: Handle) -> ResultReading:
     """Time a reading, from the call's return to values on the host."""
     before = read_process_times()
     before_s, began_ns = time.process_time(), monotonic_ns()
@@ -126,7 +128,7 @@ def _time_reading(proof: ProofContext, phase: str, handle: Handle) -> Reading:
     elapsed_ns = monotonic_ns() - began_ns
     processor_ns = (time.process_time() - before_s) * 1e9
     taken_ns = taken_by_others(read_process_times().since(before))
-    return Reading(CallCost(elapsed_ns, processor_ns), count, taken_ns)
+    return ResultReading(CallCost(elapsed_ns, processor_ns), count, taken_ns)
 
 
 def _read_result(proof: ProofContext, phase: str, handle: Handle) -> int:

@@ -32,7 +32,7 @@ class TopProcess(NamedTuple):
     running: bool
 
 
-class ProcessTimes(NamedTuple):
+class ProcessActivity(NamedTuple):
     """Fields of /proc/PID/stat."""
 
     command: str
@@ -72,9 +72,9 @@ class TopProcessFinder:
 
 
 def rank_processes(
-    before: dict[int, ProcessTimes],
-    now: dict[int, ProcessTimes],
-    gone: Iterable[ProcessTimes],
+    before: dict[int, ProcessActivity],
+    now: dict[int, ProcessActivity],
+    gone: Iterable[ProcessActivity],
     elapsed_ns: int,
     cores: Collection[int],
 ) -> tuple[TopProcess, ...]:
@@ -101,7 +101,7 @@ def _rank(process: TopProcess) -> tuple[bool, bool, float]:
     return process.running, process.on_task_cores, process.percent
 
 
-def _inherited_ns(gone: Iterable[ProcessTimes]) -> Counter[int]:
+def _inherited_ns(gone: Iterable[ProcessActivity]) -> Counter[int]:
     """CPU time of ended children, which their parent has since inherited."""
     counted: Counter[int] = Counter()
     for seen in gone:
@@ -109,14 +109,14 @@ def _inherited_ns(gone: Iterable[ProcessTimes]) -> Counter[int]:
     return counted
 
 
-def _grown_ns(seen: ProcessTimes, before: ProcessTimes | None, counted_ns: int) -> int:
+def _grown_ns(seen: ProcessActivity, before: ProcessActivity | None, counted_ns: int) -> int:
     """CPU time of a process, and of its children that ended since."""
     if before is None or before.started != seen.started:
         return seen.own_ns + seen.reaped_ns
     return seen.own_ns - before.own_ns + max(0, seen.reaped_ns - before.reaped_ns - counted_ns)
 
 
-def parse_process_times(text: bytes) -> ProcessTimes | None:
+def parse_process_times(text: bytes) -> ProcessActivity | None:
     """Parse proc_pid_stat(5). The program's name may contain spaces and brackets.
 
     None: too few fields, as in some sandboxes that emulate a kernel.
@@ -125,7 +125,7 @@ def parse_process_times(text: bytes) -> ProcessTimes | None:
     fields = text[end + 2 :].split()
     if len(fields) <= CPU_FIELD:
         return None
-    return ProcessTimes(
+    return ProcessActivity(
         command=text[begin + 1 : end].decode(errors="replace"),
         running=fields[0] == b"R",
         parent=int(fields[1]),
@@ -136,7 +136,7 @@ def parse_process_times(text: bytes) -> ProcessTimes | None:
     )
 
 
-def _parse_all(texts: Iterable[tuple[int, bytes]]) -> dict[int, ProcessTimes]:
+def _parse_all(texts: Iterable[tuple[int, bytes]]) -> dict[int, ProcessActivity]:
     return {pid: seen for pid, text in texts if (seen := parse_process_times(text))}
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from velodrome.adapters.protocol import CANNOT_TELL, FAILED, PASSED, Checked, Figure
 from velodrome.agents.validation.arrivals import APART_NS, Arrival, ProtocolViolation, end_ns
-from velodrome.agents.validation.samples import TimedPhase
+from velodrome.agents.validation.samples import SampledPhase
 
 NAME = "clocked_by_agent"
 # The share of the elapsed time that samples must account for. Measured with numpy, torch, jax and
@@ -32,7 +32,7 @@ class ClockBounds(NamedTuple):
         return LEAST_SHARE * self.passed_ns - self.besides_ns
 
 
-def check_agent_clock(phase: TimedPhase) -> Checked | None:
+def check_agent_clock(phase: SampledPhase) -> Checked | None:
     """Check one phase; None if it did not end. ProtocolViolation if its samples are too long.
 
     The least duration of a phase is from the arrival of its first event to the last time the pipe
@@ -58,13 +58,13 @@ def check_agent_clock(phase: TimedPhase) -> Checked | None:
     return Checked(NAME, phase.name, outcome, figures, reason, phase.ended.by_ns)
 
 
-def _whole(phase: TimedPhase, ended: Arrival) -> ClockBounds:
+def _whole(phase: SampledPhase, ended: Arrival) -> ClockBounds:
     passed_ns = max(ended.after_ns - phase.began.by_ns, 0)
     most_ns = ended.by_ns - phase.began.after_ns
     return ClockBounds(passed_ns, most_ns, sum(phase.elapsed_ns), BESIDES_PHASE_NS)
 
 
-def _between_chunks(phase: TimedPhase) -> ClockBounds:
+def _between_chunks(phase: SampledPhase) -> ClockBounds:
     """From the first chunk of samples to the last, without the start and the end of the phase."""
     if len(phase.chunks) < 2:
         return ClockBounds(0, 0, 0, BESIDES_CHUNKS_NS)

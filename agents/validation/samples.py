@@ -12,7 +12,7 @@ AGREEMENT = 1e-9  # relative: the same operations on the same numbers, in anothe
 
 
 @dataclass(frozen=True)
-class TimedPhase:
+class SampledPhase:
     """The events of one timed phase. ended: its `timed`; None: not yet."""
 
     name: str
@@ -29,7 +29,7 @@ class TimedPhase:
         return [length for chunk in self.sampled for length in chunk.elapsed_ns]
 
 
-def timed_phases(arrivals: Sequence[Arrival], names: Sequence[str]) -> tuple[TimedPhase, ...]:
+def timed_phases(arrivals: Sequence[Arrival], names: Sequence[str]) -> tuple[SampledPhase, ...]:
     """Group ordered events by timed phase."""
     found = []
     for name in names:
@@ -37,11 +37,11 @@ def timed_phases(arrivals: Sequence[Arrival], names: Sequence[str]) -> tuple[Tim
         if own:
             ended = own[-1] if isinstance(own[-1].event, Timed) else None
             chunks = tuple(one for one in own if isinstance(one.event, Sampled))
-            found.append(TimedPhase(name, own[0], chunks, ended))
+            found.append(SampledPhase(name, own[0], chunks, ended))
     return tuple(found)
 
 
-def require_times(phase: TimedPhase, timing: Timing) -> None:
+def require_times(phase: SampledPhase, timing: Timing) -> None:
     """Raise ProtocolViolation if samples are out of order or contradict their statistics."""
     _require_samples(phase)
     told = phase.ended.event if phase.ended else None
@@ -56,7 +56,7 @@ def _is_of(event: object, name: str) -> bool:
     return isinstance(event, Sampled | Timed) and event.phase == name
 
 
-def _require_samples(phase: TimedPhase) -> None:
+def _require_samples(phase: SampledPhase) -> None:
     """In order, without overlap, none before the phase began."""
     assert isinstance(phase.began.event, Phase)
     free_ns = phase.began.event.at_ns - ROUNDING_NS
@@ -81,7 +81,7 @@ def _require_samples(phase: TimedPhase) -> None:
         count += len(chunk.elapsed_ns)
 
 
-def _require_plan(phase: TimedPhase, timing: Timing) -> None:
+def _require_plan(phase: SampledPhase, timing: Timing) -> None:
     """Sampling must stop at max_seconds, once it has the minimum number of samples."""
     elapsed_ns = phase.elapsed_ns
     before_last_s = sum(elapsed_ns[:-1]) / SECOND_NS
@@ -90,7 +90,7 @@ def _require_plan(phase: TimedPhase, timing: Timing) -> None:
         raise ProtocolViolation(f"{phase.name} was sampled for {told}")
 
 
-def _require_summary(phase: TimedPhase, told: Timed, timing: Timing) -> None:
+def _require_summary(phase: SampledPhase, told: Timed, timing: Timing) -> None:
     """Recompute the statistics with the worker's own functions."""
     if told.warmup_samples >= SMALL_LIMIT:
         raise ProtocolViolation(f"{phase.name} was warmed up by {told.warmup_samples} samples")

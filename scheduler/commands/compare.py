@@ -11,7 +11,7 @@ from velodrome.scheduler.commands.output import console, print_json
 from velodrome.scheduler.commands.report import Form
 from velodrome.scheduler.comparison import comparison_rows, rendering, wording
 from velodrome.scheduler.comparison.causes import Nodes, index_nodes
-from velodrome.scheduler.comparison.outcome import Outcome, compare_sides, summarize_side
+from velodrome.scheduler.comparison.outcome import ComparisonOutcome, compare_sides, summarize_side
 from velodrome.scheduler.comparison.replication_units import (
     COLUMNS,
     MOST_SWEEPS,
@@ -34,7 +34,7 @@ FAILURES = ("slower", "faster", "broke", "vanished")
 
 def compare(
     base: str, candidate: str, results: str, *, only: str = "", least: str = "", form: Form
-) -> Outcome:
+) -> ComparisonOutcome:
     """Compare two sides and print the outcome.
 
     ConfigError if a side is empty or both are the same.
@@ -53,7 +53,9 @@ def compare(
     return outcome
 
 
-def run_comparison(base: str, candidate: str, results: str, *, only: str, least: float) -> Outcome:
+def run_comparison(
+    base: str, candidate: str, results: str, *, only: str, least: float
+) -> ComparisonOutcome:
     """Compare two sides. only: further conditions on both."""
     sides = (parse(f"{base} {only}", "BASE"), parse(f"{candidate} {only}", "CANDIDATE"))
     store = Store.for_reading(results)
@@ -86,7 +88,7 @@ def run_comparison(base: str, candidate: str, results: str, *, only: str, least:
     )
 
 
-def exit_status(outcome: Outcome, fail_on: Sequence[str]) -> int:
+def exit_status(outcome: ComparisonOutcome, fail_on: Sequence[str]) -> int:
     """Return 1 if any change of `fail_on` happened, else INCOMPLETE if rows are missing, else 0."""
     happened = {
         "slower": bool(outcome.with_verdict(Verdict.SLOWER)),
@@ -109,7 +111,7 @@ def parse_failures(names: Iterable[str]) -> tuple[str, ...]:
     return found
 
 
-def to_json(outcome: Outcome) -> dict[str, object]:
+def to_json(outcome: ComparisonOutcome) -> dict[str, object]:
     """Convert an outcome to JSON values; times in ns."""
     return {
         "base": vars(outcome.base),

@@ -25,7 +25,7 @@ from velodrome.scheduler.errors import INCOMPLETE, ConfigError, StoreError, Velo
 from velodrome.scheduler.history.cell_series import Followed, History
 from velodrome.scheduler.history.false_alarms import false_alarms
 from velodrome.scheduler.history.history_reading import name_in, night_ids, read_history
-from velodrome.scheduler.history.latest_run import Verdict, judge
+from velodrome.scheduler.history.latest_run import RunVerdict, judge
 from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.nightly.confirmation import again
 from velodrome.scheduler.nightly.explanations import (
@@ -226,7 +226,7 @@ def _rows(store: Store, sweep_id: str) -> list[TaskRow]:
     )
 
 
-def _explanations(store: Store, verdict: Verdict) -> dict[Followed, Explanation]:
+def _explanations(store: Store, verdict: RunVerdict) -> dict[Followed, Explanation]:
     needed = sweeps_needed(verdict)
     rows = [row for sweep_id in needed for row in _rows(store, sweep_id)]
     nodes = [row for one in needed for row in node_rows(store.read("nodes", one))]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from velodrome.agents.task import device_name
 from velodrome.scheduler.comparison.fingerprints import FINGERPRINT, CellRules
-from velodrome.scheduler.comparison.outcome import Outcome
+from velodrome.scheduler.comparison.outcome import ComparisonOutcome
 from velodrome.scheduler.distinct_names import make_distinct
 from velodrome.scheduler.results.typed_rows import TaskRow
 
@@ -40,7 +40,7 @@ class CellNames:
         return self.apart.get(_cell(row, self.rules), "")
 
 
-def name_cells(outcome: Outcome) -> CellNames:
+def name_cells(outcome: ComparisonOutcome) -> CellNames:
     rules = CellRules(outcome.subjects)
     compared = (duel.pair.candidate[0] for duel in outcome.times)
     places = {tuple(_place(row, rules, with_type=True)) for row in compared}
@@ -62,7 +62,7 @@ def _cell(row: TaskRow, rules: CellRules) -> _Cell:
     return (*rules.identity(row), *rules.fingerprint(row))
 
 
-def _named(outcome: Outcome) -> Iterable[TaskRow]:
+def _named(outcome: ComparisonOutcome) -> Iterable[TaskRow]:
     """Yield a row of each cell, from which its name is made."""
     yield from (duel.pair.candidate[0] for duel in outcome.times)
     yield from (change.pair.candidate[0] for change in outcome.changes)
@@ -70,7 +70,7 @@ def _named(outcome: Outcome) -> Iterable[TaskRow]:
     yield from (rows[0] for rows in (*outcome.vanished, *outcome.appeared))
 
 
-def _cells(outcome: Outcome) -> Iterable[TaskRow]:
+def _cells(outcome: ComparisonOutcome) -> Iterable[TaskRow]:
     """Yield these, and the base rows of refused pairs."""
     yield from _named(outcome)
     yield from (entry.pair.base[0] for entry in outcome.refused)

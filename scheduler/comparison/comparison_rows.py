@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from velodrome.scheduler.comparison.cell_names import CellNames
 from velodrome.scheduler.comparison.matching import CellPair, RefusedPair, Rows
-from velodrome.scheduler.comparison.outcome import Outcome
+from velodrome.scheduler.comparison.outcome import ComparisonOutcome
 from velodrome.scheduler.comparison.verdicts import StatusChange, TimeComparison
 from velodrome.scheduler.reports.tables import format_duration
 from velodrome.scheduler.results.typed_rows import TaskRow
@@ -74,7 +74,7 @@ def table_rows(duels: Sequence[TimeComparison], names: CellNames) -> list[dict[s
     ]
 
 
-def flat_rows(outcome: Outcome) -> list[dict[str, object]]:
+def flat_rows(outcome: ComparisonOutcome) -> list[dict[str, object]]:
     """Build a row per compared time and per cell that could not be compared. ns per call.
 
     A field that differs between the sides is shown as `eager -> compile`.

@@ -43,7 +43,7 @@ def summarize_side(text: str, sweep_ids: tuple[str, ...], rows: Sequence[TaskRow
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ComparisonOutcome:
     """All findings of a comparison. least: the practical minimum.
 
     unfair: differences besides the subjects, with the number of cells. silent: cells with no number
@@ -91,7 +91,7 @@ def compare_sides(
     subjects: frozenset[str],
     least: float,
     past: PastRows = NO_PAST,
-) -> Outcome:
+) -> ComparisonOutcome:
     """Compare rows of `tasks`. past: rows of other sweeps. ConfigError if no cell is comparable."""
     rules = CellRules(subjects)
     found = match_cells(base[1], candidate[1], rules)
@@ -101,7 +101,7 @@ def compare_sides(
     if not subjects & {*HARDWARE, "node_id", "hostname", "device"}:  # canaries are of one machine
         duels = verdicts.attribute_moves(duels)
     moved = {id(duel.pair) for duel in duels if duel.has_moved}
-    return Outcome(
+    return ComparisonOutcome(
         base[0],
         candidate[0],
         subjects,

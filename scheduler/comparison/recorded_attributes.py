@@ -39,7 +39,7 @@ def _node(column: str) -> Callable[[TaskRow, NodeRow | None], str]:
 
 def _gpu(field: str) -> Callable[[TaskRow, NodeRow | None], str]:
     def read(row: TaskRow, node: NodeRow | None) -> str:
-        """Of the GPUs that the task ran on; of all of its node's where that is not known."""
+        """Join a field of the GPUs that the task ran on, or of its node's if unknown."""
         gpus = node.gpus if node and row.device == "gpu" else ()
         used = [gpu for gpu in gpus if not row.gpu_uuids or gpu.get("uuid") in row.gpu_uuids]
         return ", ".join(sorted({str(gpu.get(field) or "") for gpu in used} - {""}))

@@ -8,7 +8,7 @@ from rich.text import Text
 from velodrome.agents.safe_text import strip_controls
 from velodrome.scheduler.comparison.cell_names import CellNames, name_cells
 from velodrome.scheduler.comparison.comparison_rows import table_rows
-from velodrome.scheduler.comparison.outcome import Outcome
+from velodrome.scheduler.comparison.outcome import ComparisonOutcome
 from velodrome.scheduler.comparison.verdicts import TimeComparison
 from velodrome.scheduler.comparison.wording import (
     Section,
@@ -31,7 +31,7 @@ LEFT = 2  # columns of words
 MOST_UNDECIDED = 100  # lines of the table; what moved is never cut
 
 
-def rich(outcome: Outcome) -> RenderableType:
+def rich(outcome: ComparisonOutcome) -> RenderableType:
     parts: list[RenderableType] = [Text(line, style="bold") for line in build_heading(outcome)]
     shown, hidden = _shown(outcome)
     parts += [Text(""), _table(shown, name_cells(outcome))]
@@ -43,7 +43,7 @@ def rich(outcome: Outcome) -> RenderableType:
     )
 
 
-def markdown(outcome: Outcome) -> str:
+def markdown(outcome: ComparisonOutcome) -> str:
     """Render GitHub Markdown, for an issue."""
     shown, hidden = _shown(outcome)
     rows = table_rows(shown, name_cells(outcome))
@@ -71,7 +71,7 @@ def markdown(outcome: Outcome) -> str:
     )
 
 
-def _shown(outcome: Outcome) -> tuple[Sequence[TimeComparison], int]:
+def _shown(outcome: ComparisonOutcome) -> tuple[Sequence[TimeComparison], int]:
     """Return the rows of the table, and the number of undecided ones left out."""
     moved = sum(duel.has_moved for duel in outcome.times)
     shown = outcome.times[: moved + MOST_UNDECIDED]

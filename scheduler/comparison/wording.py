@@ -10,7 +10,7 @@ from velodrome.scheduler.comparison.causes import LikelyCause, select_likely
 from velodrome.scheduler.comparison.cell_names import CellNames, name_cells
 from velodrome.scheduler.comparison.comparison_rows import format_interval
 from velodrome.scheduler.comparison.matching import RefusedPair
-from velodrome.scheduler.comparison.outcome import Outcome, SelectedSide
+from velodrome.scheduler.comparison.outcome import ComparisonOutcome, SelectedSide
 from velodrome.scheduler.comparison.verdicts import OutcomeTurn, StatusChange
 from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 from velodrome.scheduler.statistics.contrasts import ReplicationUnit
@@ -36,7 +36,7 @@ class Section:
     entries: tuple[Entry, ...]
 
 
-def build_sections(outcome: Outcome) -> tuple[Section, ...]:
+def build_sections(outcome: ComparisonOutcome) -> tuple[Section, ...]:
     """Build the sections that are not empty."""
     names = name_cells(outcome)
     made = (
@@ -59,12 +59,12 @@ def build_sections(outcome: Outcome) -> tuple[Section, ...]:
     return tuple(section for section in found if section.entries)
 
 
-def build_heading(outcome: Outcome) -> tuple[str, ...]:
+def build_heading(outcome: ComparisonOutcome) -> tuple[str, ...]:
     missing = [outcome.missing] if outcome.missing else []
     return (*missing, _side("base", outcome.base), _side("candidate", outcome.candidate))
 
 
-def build_legend(outcome: Outcome) -> str:
+def build_legend(outcome: ComparisonOutcome) -> str:
     least = f"{outcome.least * 100:g} %"
     return (
         "ratio: candidate over base, of medians over repeats, and its 95 % interval · ▲ slower, "
@@ -74,7 +74,7 @@ def build_legend(outcome: Outcome) -> str:
     )
 
 
-def summarize(outcome: Outcome) -> str:
+def summarize(outcome: ComparisonOutcome) -> str:
     """Summarize the outcome in one sentence."""
     told = [
         _verdicts(outcome),
@@ -85,7 +85,7 @@ def summarize(outcome: Outcome) -> str:
     return "; ".join([*told, *_reasons_and_causes(outcome), *_interference(outcome)]) + "."
 
 
-def _verdicts(outcome: Outcome) -> str:
+def _verdicts(outcome: ComparisonOutcome) -> str:
     slower, faster, undecided = (
         len(outcome.with_verdict(verdict))
         for verdict in (Verdict.SLOWER, Verdict.FASTER, Verdict.UNDECIDED)
@@ -97,14 +97,14 @@ def _verdicts(outcome: Outcome) -> str:
     return f"Of {total}, {slower} slower, {faster} faster, {undecided} undecided{within}"
 
 
-def _overall(outcome: Outcome) -> Iterator[str]:
+def _overall(outcome: ComparisonOutcome) -> Iterator[str]:
     """Give the overall ratio of the decisive phase."""
     phase = next(reversed(outcome.means), "")
     if mean := outcome.means.get(phase):
         yield f"{phase} {mean.ratio:.3f}x overall ({format_interval(mean.low, mean.high)})"
 
 
-def _attributions(outcome: Outcome) -> Iterator[str]:
+def _attributions(outcome: ComparisonOutcome) -> Iterator[str]:
     causes = [duel.attribution.cause for duel in outcome.times if duel.attribution]
     told = {cause: causes.count(cause) for cause in (ChangeSource.MACHINE, ChangeSource.FRAMEWORK)}
     named = [f"the {cause.value} in {count}" for cause, count in told.items() if count]
@@ -112,7 +112,7 @@ def _attributions(outcome: Outcome) -> Iterator[str]:
         yield f"the canaries attribute it to {' and '.join(named)}"
 
 
-def _other_outcomes(outcome: Outcome) -> Iterator[str]:
+def _other_outcomes(outcome: ComparisonOutcome) -> Iterator[str]:
     turns = [change.turn for change in outcome.changes]
     counts = {
         "broke": turns.count(OutcomeTurn.BROKE),
@@ -127,7 +127,7 @@ def _other_outcomes(outcome: Outcome) -> Iterator[str]:
         yield f"cells: {', '.join(named)}"
 
 
-def _reasons_and_causes(outcome: Outcome) -> Iterator[str]:
+def _reasons_and_causes(outcome: ComparisonOutcome) -> Iterator[str]:
     """Give reasons for missing verdicts, and the likeliest cause of moves."""
     has_moved = any(duel.has_moved for duel in outcome.times)
     for reason, count in _reasons(outcome).most_common(REASONS):
@@ -146,12 +146,12 @@ def _reasons_and_causes(outcome: Outcome) -> Iterator[str]:
             yield f"no recorded change{what} where it moved"
 
 
-def _reasons(outcome: Outcome) -> Counter[str]:
+def _reasons(outcome: ComparisonOutcome) -> Counter[str]:
     """Why no claim is made, besides that the times do not tell."""
     return Counter(duel.comparison.reason for duel in outcome.times if duel.comparison.reason)
 
 
-def _units(outcome: Outcome) -> Iterator[Entry]:
+def _units(outcome: ComparisonOutcome) -> Iterator[Entry]:
     """Describe the units of replication, and the gain by pairing."""
     counts = Counter(_unit(duel.comparison) for duel in outcome.times)
     for told, count in counts.most_common():
@@ -181,15 +181,15 @@ def _unit(one: Comparison) -> str:
     return f"{one.unit.value}: {sides}, and by {past} of the cell on its node, how sweeps vary"
 
 
-def _interference(outcome: Outcome) -> Iterator[str]:
-    """What befell the runs is no setting, and may be what moved the times."""
+def _interference(outcome: ComparisonOutcome) -> Iterator[str]:
+    """Warn of interference in most runs of a side: it may explain a change."""
     sides = {"base": outcome.base, "candidate": outcome.candidate}
     most = [name for name, side in sides.items() if 2 * side.disturbed > side.runs]
     if most and any(duel.has_moved for duel in outcome.times):
         yield f"most runs of the {' and the '.join(most)} had interference: measure again when idle"
 
 
-def _means(outcome: Outcome) -> Iterator[Entry]:
+def _means(outcome: ComparisonOutcome) -> Iterator[Entry]:
     """Give geometric means, and the number of cells without a ratio."""
     out = len(outcome.changes) + len(outcome.refused) + outcome.silent
     beside = f", {_cells(out)} without a ratio left out" if out else ""
@@ -201,7 +201,7 @@ def _mean(mean: Mean) -> str:
     return f"{mean.ratio:.3f}x ({format_interval(mean.low, mean.high)}) over {_cells(mean.count)}"
 
 
-def _order_causes(outcome: Outcome) -> Sequence[LikelyCause]:
+def _order_causes(outcome: ComparisonOutcome) -> Sequence[LikelyCause]:
     """All that changed, where nothing moved; else what is likely, then the rest."""
     first = select_likely(outcome.causes)
     return [*first, *(cause for cause in outcome.causes if cause not in first)]

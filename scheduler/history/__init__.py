@@ -1,1 +1,1 @@
-"""What nights add up to: where a cell stepped, what it can see, and what is news tonight."""
+"""The history of nightly runs: changepoints, detectable changes, anomalies of the latest run."""

@@ -77,7 +77,7 @@ class Followed:
 
     @property
     def key(self) -> CellKey:
-        """What a sweep asks for, on whatever node."""
+        """The key of the cell, without its node."""
         return CellKey(*(getattr(self, name) for name in CellKey._fields))
 
     @property

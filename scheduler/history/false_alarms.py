@@ -23,7 +23,7 @@ from velodrome.scheduler.history.anomalies import (
 from velodrome.scheduler.history.autocorrelation import Dependence
 from velodrome.scheduler.history.cell_series import Point
 from velodrome.scheduler.history.changepoints import MOST_NIGHTS, fit
-from velodrome.scheduler.history.latest_run import Verdict, Watched, having
+from velodrome.scheduler.history.latest_run import RunVerdict, Watched, having
 from velodrome.scheduler.history.variance_pooling import Prior
 
 MOST_DEALS = 200
@@ -62,7 +62,7 @@ class Past:
         return max(1, min(self.dependence.memory, len(self.residuals) // FEWEST_BLOCKS))
 
 
-def false_alarms(verdict: Verdict, seed: int = 0) -> FalseAlarms:
+def false_alarms(verdict: RunVerdict, seed: int = 0) -> FalseAlarms:
     """Estimate the rate; deterministic for a seed. No runs if no cell has enough history."""
     pasts = [found for found in _pasts(verdict) if len(found.residuals) >= FEWEST_CALM + RECENT]
     if not pasts:
@@ -92,7 +92,7 @@ def in_blocks(nights: int, block: int, draw: random.Random) -> list[int]:
     return [night for one in blocks for night in one]
 
 
-def _pasts(verdict: Verdict) -> list[Past]:
+def _pasts(verdict: RunVerdict) -> list[Past]:
     """Return residuals of each cell and phase, without the runs in question."""
     return [
         _past(one, phase, len(nights), verdict.rate)

@@ -111,7 +111,7 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RunVerdict:
     """The verdict on one run, over all its cells. rate: of false suspicions per series."""
 
     sweep_id: str
@@ -127,12 +127,12 @@ class Verdict:
         return tuple(one for one in self.watched if one.is_open)
 
 
-def judge(history: History, sweep_id: str, tested_at: float = TESTED_AT) -> Verdict:
+def judge(history: History, sweep_id: str, tested_at: float = TESTED_AT) -> RunVerdict:
     """Judge the run of this sweep; later runs are ignored."""
     known = {cell: _until(points, sweep_id) for cell, points in history.items()}
     measured = {cell: points for cell, points in known.items() if points}
     rate = rate_of(measured, tested_at)
-    return Verdict(sweep_id, rate, watched(measured, rate))
+    return RunVerdict(sweep_id, rate, watched(measured, rate))
 
 
 def rate_of(measured: History, tested_at: float = TESTED_AT) -> float:

@@ -74,7 +74,7 @@ def prior(spreads: Sequence[Spread]) -> Prior:
 
 
 def _told(spread: float, degrees: float) -> _Sums:
-    """Of a series without degrees nothing."""
+    """Return the sums of one series; zeros if it has no degrees of freedom."""
     if degrees <= 0:
         return _Sums()
     from scipy.special import digamma, polygamma  # late: slow to import

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from velodrome.scheduler.comparison.causes import LikelyCause, Nodes, find_changes, select_likely
 from velodrome.scheduler.comparison.matching import CellPair
 from velodrome.scheduler.history.cell_series import Followed, followed
-from velodrome.scheduler.history.latest_run import Kind, Proof, Verdict, Watched
+from velodrome.scheduler.history.latest_run import Kind, Proof, RunVerdict, Watched
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.canary_attribution import (
     Attribution,
@@ -42,7 +42,7 @@ def by_cell(rows: Sequence[TaskRow]) -> CellRows:
     return found
 
 
-def sweeps_needed(verdict: Verdict) -> tuple[str, ...]:
+def sweeps_needed(verdict: RunVerdict) -> tuple[str, ...]:
     """List the sweeps whose rows `explanations` needs."""
     found = {verdict.sweep_id: None}
     for one in verdict.watched:
@@ -51,7 +51,7 @@ def sweeps_needed(verdict: Verdict) -> tuple[str, ...]:
     return tuple(found)
 
 
-def explanations(verdict: Verdict, rows: CellRows, nodes: Nodes) -> dict[Followed, Explanation]:
+def explanations(verdict: RunVerdict, rows: CellRows, nodes: Nodes) -> dict[Followed, Explanation]:
     """Explain every cell with a confirmed finding."""
     told = [one for one in verdict.watched if is_confirmed(one)]
     moved = [one for one in told if one.finding and one.finding.kind is not Kind.FAILS]
@@ -79,7 +79,7 @@ def _before(one: Watched) -> tuple[str, ...]:
     return tuple(point.sweep_id for point in one.points[-2:-1])
 
 
-def _blame(one: Watched, verdict: Verdict, rows: CellRows) -> Attribution:
+def _blame(one: Watched, verdict: RunVerdict, rows: CellRows) -> Attribution:
     assert one.finding  # of those that moved
     phase = one.finding.phase
     base = [row for sweep in _before(one) for row in rows.get((sweep, one.cell), ())]
@@ -88,7 +88,7 @@ def _blame(one: Watched, verdict: Verdict, rows: CellRows) -> Attribution:
 
 
 def _of_nodes(
-    verdict: Verdict, moved: Sequence[Watched], blames: Mapping[Followed, Attribution]
+    verdict: RunVerdict, moved: Sequence[Watched], blames: Mapping[Followed, Attribution]
 ) -> dict[Followed, Attribution]:
     """Attribute unexplained moves to the machine if nearly all cells of the node moved alike."""
     found = {}

@@ -10,7 +10,7 @@ from statistics import median
 from velodrome.scheduler.errors import INCOMPLETE
 from velodrome.scheduler.history.cell_series import Condition, Followed, labels
 from velodrome.scheduler.history.false_alarms import FalseAlarms
-from velodrome.scheduler.history.latest_run import Finding, Kind, Proof, Verdict, Watched
+from velodrome.scheduler.history.latest_run import Finding, Kind, Proof, RunVerdict, Watched
 from velodrome.scheduler.nightly.explanations import Explanation
 from velodrome.scheduler.nightly.missing_cells import Lacking, Vanished
 
@@ -27,7 +27,7 @@ class Night:
     """
 
     name: str
-    verdict: Verdict
+    verdict: RunVerdict
     false_alarms: FalseAlarms
     explanations: Mapping[Followed, Explanation]
     number: int

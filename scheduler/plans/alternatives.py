@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from velodrome.agents.node import Node
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
 from velodrome.scheduler.plans.eligibility import EligibleNodes, describe_unmet, resolve_threads
-from velodrome.scheduler.plans.requirements import ResourceRequest
+from velodrome.scheduler.plans.requirements import CellRequirements
 from velodrome.scheduler.sweeps.sweep import PlacementRule, Sweep
 
-ANYTHING = ResourceRequest(1, 0, "")
+ANYTHING = CellRequirements(1, 0, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class NodeConstraint:
     With none of these: any node that satisfies the request.
     """
 
-    need: ResourceRequest = ANYTHING
+    need: CellRequirements = ANYTHING
     node_type: str = ""
     node_id: str = ""
     label: tuple[str, str] | None = None
@@ -50,7 +50,7 @@ def may_run(constraint: NodeConstraint, threads: int, sweep: Sweep, node: Node) 
     )
 
 
-class NodeTypes:
+class NodesByType:
     """Groups nodes into types: declared types, else nodes with the same hardware.
 
     A declared type stays the same type before and after its first node joins.
@@ -88,7 +88,7 @@ class NodeTypes:
         return [node for node in fit.nodes if len(node.gpus) == fewest]
 
     def constraint(
-        self, where: PlacementRule, need: ResourceRequest, node: Node, spot: str
+        self, where: PlacementRule, need: CellRequirements, node: Node, spot: str
     ) -> NodeConstraint:
         """Return the constraint for a placement. spot.
 

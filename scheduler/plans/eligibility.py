@@ -9,8 +9,8 @@ from typing import NamedTuple
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.requirements import (
+    CellRequirements,
     Requirement,
-    ResourceRequest,
     disk_sizes,
     list_requirements,
     matching_gpus,
@@ -34,7 +34,7 @@ class EligibleNodes:
     Fails the fewest conditions.
     """
 
-    need: ResourceRequest
+    need: CellRequirements
     nodes: tuple[Node, ...]
     nearest: Node | None
     reason: str = ""
@@ -56,18 +56,18 @@ class EligibleNodes:
         return [spot for node in self.nodes for spot in _gpu_spots(self.need, node)]
 
 
-def request_for_cell(cell: CellSpec) -> ResourceRequest:
-    return ResourceRequest(
+def request_for_cell(cell: CellSpec) -> CellRequirements:
+    return CellRequirements(
         cell.threads, cell.gpu_count, cell.gpu_model, cell.framework, cell.device
     )
 
 
-def request_for_task(task: Task) -> ResourceRequest:
+def request_for_task(task: Task) -> CellRequirements:
     """Make the request of a task.
 
     Its threads count as cores, unless `logical` set them: see its cell.
     """
-    return ResourceRequest(
+    return CellRequirements(
         task.threads, task.gpu_count, task.gpu_model, task.framework, task.device
     )
 
@@ -81,12 +81,12 @@ def resolve_threads(threads: Threads, node: Node) -> int:
     return int(threads)
 
 
-def describe_unmet(need: ResourceRequest, sweep: Sweep, node: Node) -> tuple[str, ...]:
+def describe_unmet(need: CellRequirements, sweep: Sweep, node: Node) -> tuple[str, ...]:
     """List the conditions that fail on this node as texts; empty: it is eligible."""
     return tuple(demand.unmet(node) for demand in find_unmet(need, sweep, node))
 
 
-def find_unmet(need: ResourceRequest, sweep: Sweep, node: Node) -> tuple[Requirement, ...]:
+def find_unmet(need: CellRequirements, sweep: Sweep, node: Node) -> tuple[Requirement, ...]:
     """List the requirements that fail on this node; empty: it is eligible."""
     return tuple(demand for demand in list_requirements(need, sweep) if not demand.is_met(node))
 
@@ -96,7 +96,7 @@ class NodeGroups:
 
     def __init__(self, nodes: Sequence[Node], sweep: Sweep) -> None:
         self._sweep = sweep
-        self._fits: dict[ResourceRequest, EligibleNodes] = {}
+        self._fits: dict[CellRequirements, EligibleNodes] = {}
         self._sizes = disk_sizes(sweep)
         self._locked = {
             (entrant.framework, locked.device)
@@ -107,9 +107,9 @@ class NodeGroups:
         for node in sorted(nodes, key=lambda node: (node.hostname, node.node_id)):
             self._alike.setdefault(self._kind(node), []).append(node)
 
-    def fit(self, need: ResourceRequest) -> EligibleNodes:
+    def fit(self, need: CellRequirements) -> EligibleNodes:
         if (need.framework, need.device) not in self._locked:  # then others have the same need
-            need = ResourceRequest(need.threads, need.gpu_count, need.gpu_model)
+            need = CellRequirements(need.threads, need.gpu_count, need.gpu_model)
         if need not in self._fits:
             self._fits[need] = self._find(need)
         return self._fits[need]
@@ -125,7 +125,7 @@ class NodeGroups:
         room = node.free_disk_bytes and bisect_right(self._sizes, node.free_disk_bytes)
         return (*hardware, platform, labels, room)
 
-    def _find(self, need: ResourceRequest) -> EligibleNodes:
+    def _find(self, need: CellRequirements) -> EligibleNodes:
         demands = list_requirements(need, self._sweep)
         kinds = list(self._alike.values())
         missing = [[d for d in demands if not d.is_met(nodes[0])] for nodes in kinds]
@@ -148,7 +148,7 @@ def _smallness(node: Node) -> tuple[int, ...]:
     return (-node.physical, -node.ram_bytes, -node.free_disk_bytes)
 
 
-def _gpu_spots(need: ResourceRequest, node: Node) -> Iterator[Spot]:
+def _gpu_spots(need: CellRequirements, node: Node) -> Iterator[Spot]:
     wanted = matching_gpus(node, need.gpu_model, need.gpu_count)
     for first in range(0, len(wanted) - need.gpu_count + 1, need.gpu_count):
         uuids = ",".join(gpu.uuid for gpu in wanted[first : first + need.gpu_count])

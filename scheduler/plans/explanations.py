@@ -9,7 +9,7 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.distinct_names import make_distinct
 from velodrome.scheduler.plans.eligibility import find_unmet, request_for_task
 from velodrome.scheduler.plans.planning import Placement, Plan, Unplaceable
-from velodrome.scheduler.plans.requirements import ResourceRequest, find_lock
+from velodrome.scheduler.plans.requirements import CellRequirements, find_lock
 from velodrome.scheduler.sweeps.sweep import Sweep, ThreadRule
 
 FITS = "also suitable"
@@ -75,9 +75,9 @@ class _Reasons:
     def __init__(self, sweep: Sweep, nodes: Sequence[Node]) -> None:
         self._sweep = sweep
         self._nodes = nodes
-        self._found: dict[ResourceRequest, tuple[UnsuitableNodes, ...]] = {}
+        self._found: dict[CellRequirements, tuple[UnsuitableNodes, ...]] = {}
 
-    def of(self, need: ResourceRequest, but: Iterable[str] = ()) -> tuple[UnsuitableNodes, ...]:
+    def of(self, need: CellRequirements, but: Iterable[str] = ()) -> tuple[UnsuitableNodes, ...]:
         """List the unsuitable nodes, leaving out those of `but`."""
         if need not in self._found:
             self._found[need] = tuple(self._find(need))
@@ -90,7 +90,7 @@ class _Reasons:
         )
         return tuple(one for one in left if one.nodes)
 
-    def _find(self, need: ResourceRequest) -> Iterator[UnsuitableNodes]:
+    def _find(self, need: CellRequirements) -> Iterator[UnsuitableNodes]:
         alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
         for node in self._nodes:
             failed = find_unmet(need, self._sweep, node)

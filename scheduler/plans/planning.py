@@ -11,7 +11,7 @@ from typing import NamedTuple
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.alternatives import ANYWHERE, NodeConstraint, NodeTypes
+from velodrome.scheduler.plans.alternatives import ANYWHERE, NodeConstraint, NodesByType
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
 from velodrome.scheduler.plans.durations import Estimate, estimate_s
 from velodrome.scheduler.plans.eligibility import (
@@ -96,7 +96,7 @@ def make_plan(
     one if no other will do. declared: types that can be started, treated like absent nodes.
     estimate: seconds of a task.
     """
-    types = NodeTypes(declared)
+    types = NodesByType(declared)
     elsewhere = (absent, [one.node for one in declared])
     fleets = [NodeGroups(some, sweep) for some in (nodes, *elsewhere) if some] or [
         NodeGroups((), sweep)
@@ -190,7 +190,11 @@ def _turn(cell: CellSpec, turns: dict[object, int]) -> int:
 
 
 def _by_threads(
-    cell: CellSpec, where: PlacementRule, fits: Sequence[EligibleNodes], turn: int, types: NodeTypes
+    cell: CellSpec,
+    where: PlacementRule,
+    fits: Sequence[EligibleNodes],
+    turn: int,
+    types: NodesByType,
 ) -> dict[int, dict[str, Spot]]:
     """Group the cell's spots, by name, by the number of threads that the cell means there."""
     found: dict[int, dict[str, Spot]] = {}
@@ -204,7 +208,7 @@ def _by_threads(
 
 
 def _spots(
-    where: PlacementRule, gpu_count: int, fit: EligibleNodes, turn: int, types: NodeTypes
+    where: PlacementRule, gpu_count: int, fit: EligibleNodes, turn: int, types: NodesByType
 ) -> Sequence[Spot]:
     if where is PlacementRule.ANY:
         nodes = types.to_choose_from(fit)

@@ -11,7 +11,7 @@ Text = Callable[[Node], str]
 
 
 @dataclass(frozen=True, slots=True)
-class ResourceRequest:
+class CellRequirements:
     """The fields of a cell that decide where it can run; many cells share one.
 
     framework: its environment must be available there; empty: none is needed.
@@ -44,7 +44,7 @@ class Requirement:
         return f"needs {self.wants}, {self.describe_all(nodes)}"
 
 
-def list_requirements(need: ResourceRequest, sweep: Sweep) -> tuple[Requirement, ...]:
+def list_requirements(need: CellRequirements, sweep: Sweep) -> tuple[Requirement, ...]:
     """List the requirements of a request in a sweep."""
     return tuple(_demands(need, sweep))
 
@@ -56,7 +56,7 @@ def matching_gpus(node: Node, model: str, count: int) -> list[Gpu]:
     ]
 
 
-def _demands(need: ResourceRequest, sweep: Sweep) -> Iterator[Requirement]:
+def _demands(need: CellRequirements, sweep: Sweep) -> Iterator[Requirement]:
     for label in sweep.labels:
         yield _label(*label)
     if not isinstance(need.threads, ThreadRule):
@@ -71,19 +71,19 @@ def _demands(need: ResourceRequest, sweep: Sweep) -> Iterator[Requirement]:
         yield from _of_locks(need, locks, sweep.limits.disk_bytes)
 
 
-def _locks(need: ResourceRequest, sweep: Sweep) -> tuple[LockRequirement, ...]:
+def _locks(need: CellRequirements, sweep: Sweep) -> tuple[LockRequirement, ...]:
     entrants = (one for one in sweep.entrants if one.framework == need.framework)
     found = (locked for one in entrants for locked in one.locked if locked.device == need.device)
     return tuple(found)
 
 
-def find_lock(need: ResourceRequest, sweep: Sweep, node: Node) -> str:
+def find_lock(need: CellRequirements, sweep: Sweep, node: Node) -> str:
     """Return the lock file for the request's environment on this node; empty: none is known."""
     return next((lock.file for lock in _locks(need, sweep) if _serves(lock, node)), "")
 
 
 def _of_locks(
-    need: ResourceRequest, locks: tuple[LockRequirement, ...], asked_bytes: int
+    need: CellRequirements, locks: tuple[LockRequirement, ...], asked_bytes: int
 ) -> Iterator[Requirement]:
     """Require a lock for the platform, one for the driver, and disk for the smallest."""
     if all(lock.platforms for lock in locks):

@@ -133,7 +133,7 @@ def describe_instability(rows: Sequence[TaskRow], phase: str) -> str:
 
 
 def _is_stable(row: TaskRow, phase: str) -> bool:
-    """By the samples of that phase alone; rows of old versions know the gradient's only."""
+    """Tell if the phase's samples are stable; rows of old versions know the gradient's only."""
     own = row.forward_stable if phase == "forward" else None
     return bool(row.stable if own is None else own)
 

@@ -1,4 +1,4 @@
-"""How processes of a cell differ, by other sweeps of the same store and by the canaries around."""
+"""Variation between the processes of a cell, from earlier sweeps of the store and from canaries."""
 
 from collections.abc import Iterable, Mapping
 

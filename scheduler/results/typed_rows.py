@@ -23,7 +23,7 @@ RawText = NewType("RawText", str)  # several lines, not made safe
 
 
 class CellKey(NamedTuple):
-    """What a sweep asks for, on whatever node it is measured."""
+    """The identity of a cell: all that a sweep asks for, without the node."""
 
     framework: str
     variant: str

@@ -55,7 +55,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Bimodality:
+class ProcessBimodality:
     """The number of bimodal cells of each comparison, and the gap between their modes."""
 
     cells: Array
@@ -94,7 +94,7 @@ def find_cut_among_sweeps(groups: Sequence[Array]) -> Cut:
     return Cut(np.asarray(p if mixed > 1 else 1.0), np.asarray(gap))
 
 
-def estimate_bimodality(cut: Cut, variances: Array) -> Bimodality:
+def estimate_bimodality(cut: Cut, variances: Array) -> ProcessBimodality:
     """Estimate the number of bimodal cells; cells are on the last axis.
 
     It is the largest of three: cells that are bimodal with confidence; suspects beyond chance by
@@ -107,7 +107,7 @@ def estimate_bimodality(cut: Cut, variances: Array) -> Bimodality:
     beyond = (cut.p <= SUSPECT).sum(axis=-1) - by_chance - 2 * np.sqrt(by_chance)
     found = np.maximum.reduce([sure, beyond, _count_among_most_variable(cut.p, variances)])
     gap = np.where(cut.p <= CLEAR, cut.gap, 0.0).max(axis=-1)
-    return Bimodality(np.maximum(found, 0.0), gap)
+    return ProcessBimodality(np.maximum(found, 0.0), gap)
 
 
 def _count_among_most_variable(p: Array, variances: Array) -> Array:
@@ -119,7 +119,9 @@ def _count_among_most_variable(p: Array, variances: Array) -> Array:
     return np.where(together <= 0.05, clear, 0.0)
 
 
-def may_be_chance(found: Bimodality, distance: Array, base: Counts, candidate: Counts) -> Bools:
+def may_be_chance(
+    found: ProcessBimodality, distance: Array, base: Counts, candidate: Counts
+) -> Bools:
     """Return True for cells whose step may be a separation of modes by chance.
 
     base, candidate: processes of each.

@@ -49,7 +49,7 @@ def stack_contrasts(contrasts: Sequence[Contrast]) -> Contrast:
 
 
 def contrast_processes(base: Array, candidate: Array) -> Contrast:
-    """Of processes that share nothing but their side.
+    """Contrast two sides of independent processes.
 
     The variance is weighted as in Welch's test, so that the sides may vary otherwise; its degrees
     are Satterthwaite's for sides that vary alike (Biometrics 2 (1946) 110-114). With as many on

@@ -17,10 +17,10 @@ from scipy.special import stdtr
 
 from velodrome.scheduler.statistics.bimodality import (
     Array,
-    Bimodality,
     Bools,
     Counts,
     Cut,
+    ProcessBimodality,
     estimate_bimodality,
     may_be_chance,
 )
@@ -75,7 +75,7 @@ class CellTests:
     p: Array
     together: ModeratedVariances
     luck: Bools
-    kinds: Bimodality
+    kinds: ProcessBimodality
 
 
 def run_tests(

@@ -167,7 +167,7 @@ def _binned(logs: Array) -> tuple[Array, Array]:
 
 
 def _degrees_of(quantiles: Array) -> Array:
-    """Of Student's t with these two-sided 5 % points; 1e10 where they are no larger than normal."""
+    """Find the degrees of Student's t with these two-sided 5 % points; 1e10 if normal."""
     low, high = np.full(quantiles.shape, np.log(0.1)), np.full(quantiles.shape, np.log(1e10))
     for _ in range(60):
         middle = (low + high) / 2

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Percentile:
-    """Of the unit of the values."""
+    """A percentile with its 95 % interval, in the unit of the values."""
 
     value: float
     low: float

@@ -19,9 +19,9 @@ import numpy as np
 
 from velodrome.scheduler.statistics.bimodality import (
     Array,
-    Bimodality,
     Bools,
     Cut,
+    ProcessBimodality,
     count_repeats_needed,
 )
 from velodrome.scheduler.statistics.contrasts import Contrast, ReplicationUnit, stack_contrasts
@@ -144,7 +144,7 @@ class _TimeTest:
     error: float
     degrees: float
     is_luck: bool
-    kinds: Bimodality
+    kinds: ProcessBimodality
     unpaired_error: float | None
     paired_error: float | None
 
@@ -274,7 +274,7 @@ def _untested(one: Evidence, least: float) -> Comparison:
     )
 
 
-def _describe_bimodality(found: Bimodality) -> str:
+def _describe_bimodality(found: ProcessBimodality) -> str:
     cells, gap = max(1, round(float(found.cells))), math.expm1(float(found.gap))
     return (
         f"processes are of two kinds in {cells} cell{'s' if cells != 1 else ''}, up to "

@@ -62,7 +62,7 @@ def test_twice_the_calls_take_twice_as_long_or_too_little(doubles, singles, outc
     ids=["in time", "late", "hardly disturbed", "others used its processors", "late by most of it"],
 )
 def test_a_late_result_fails_unless_others_used_the_processors(beyond_ms, taken_ms, outcome):
-    first = last_results.Reading(CallCost(4e9, 1e9), 10, 1e6 * taken_ms)
+    first = last_results.ResultReading(CallCost(4e9, 1e9), 10, 1e6 * taken_ms)
     assert last_results._judge_drained(1e6 * beyond_ms, first, 2.7e9).outcome == outcome
 
 

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from velodrome.scheduler.cli import app
-from velodrome.scheduler.commands.cli_page import page as cli_page
+from velodrome.scheduler.cli_page import page as cli_page
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(

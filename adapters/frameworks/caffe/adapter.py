@@ -201,8 +201,7 @@ class Adapter(contract.Adapter):
 
 
 def _sequences(tokens, lengths):
-    """Whether a step goes on from the one before, its share of the mean times all steps, and what
-    keeps a softmax from seeing it."""
+    """Compute the inputs of sequence layers: tokens, continuation, mean weights, softmax mask."""
     steps = numpy.arange(len(tokens))[:, None]
     goes_on = numpy.broadcast_to(steps > 0, tokens.shape)
     share = numpy.where(steps < lengths, len(tokens) / lengths, 0.0)

@@ -53,8 +53,8 @@ class Adapter(contract.Adapter):
         self._network.assign(name, values)
 
     def set_dropout(self, active):
-        """By the rate, for the mode is no switch: without training, MXNet's own kernels for pooling
-        and LRN keep nothing to go backward from, and do so none the less.
+        """Set the rate of dropout. The mode cannot switch it: without training, MXNet's kernels for
+        pooling and LRN keep nothing for the backward pass, and run it all the same.
         """
         self._active = active
         for layer, block in self._network.steps:

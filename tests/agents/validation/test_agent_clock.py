@@ -5,20 +5,20 @@ import pytest
 from velodrome.adapters.protocol import Phase, Sampled, Timed
 from velodrome.agents.validation.agent_clock import check_agent_clock
 from velodrome.agents.validation.arrivals import Arrival, ProtocolViolation
-from velodrome.agents.validation.samples import TimedPhase
+from velodrome.agents.validation.samples import SampledPhase
 
 S = 10**9
 
 
 def phase(
     samples_s: float, began: tuple[float, float] = (0, 0), ended: tuple[float, float] = (10, 10)
-) -> TimedPhase:
+) -> SampledPhase:
     """One of ten samples, whose beginning and end came between these seconds."""
     length_ns = int(samples_s * S / 10)
     started_ns = tuple(range(0, 10 * length_ns, length_ns))
     sampled = Sampled("forward", 0, 1, started_ns, (length_ns,) * 10)
     timed = Timed("forward", length_ns, length_ns, length_ns, 10, 1, 1, "target", stable=True)
-    return TimedPhase(
+    return SampledPhase(
         "forward",
         Arrival(Phase("forward", 0), int(began[0] * S), int(began[1] * S)),
         (Arrival(sampled, int(ended[0] * S), int(ended[1] * S)),),
@@ -47,7 +47,7 @@ def test_a_slow_start_of_a_phase_excuses_nothing_of_what_comes_after_it() -> Non
         for i in range(3)
     )
     ended = Arrival(slow.ended.event if slow.ended else None, S + 1, S + 1)
-    checked = check_agent_clock(TimedPhase("forward", slow.began, chunks, ended))
+    checked = check_agent_clock(SampledPhase("forward", slow.began, chunks, ended))
     assert checked is not None
     assert checked.outcome == "failed"
     assert "last 0.25 s of 1 s that passed" in checked.reason
@@ -76,6 +76,6 @@ def test_a_phase_too_short_to_tell_says_so() -> None:
 def test_a_phase_that_did_not_end_is_not_judged() -> None:
     unfinished = phase(9.0)
     assert (
-        check_agent_clock(TimedPhase(unfinished.name, unfinished.began, unfinished.chunks, None))
+        check_agent_clock(SampledPhase(unfinished.name, unfinished.began, unfinished.chunks, None))
         is None
     )

@@ -8,7 +8,7 @@ from made_rows import changed, changed_row
 
 from velodrome.scheduler.comparison.causes import index_nodes, select_likely
 from velodrome.scheduler.comparison.matching import CellPair
-from velodrome.scheduler.comparison.outcome import Outcome, compare_sides, summarize_side
+from velodrome.scheduler.comparison.outcome import ComparisonOutcome, compare_sides, summarize_side
 from velodrome.scheduler.comparison.replication_units import group_past_rows
 from velodrome.scheduler.comparison.verdicts import OutcomeTurn, compare_times
 from velodrome.scheduler.errors import ConfigError
@@ -35,7 +35,7 @@ CRASHED = {"status": "crashed", "reason": "killed by SIGSEGV", **NO_NUMBER}
 def outcome_of(earlier):
     """Of two sweeps, the candidate's cells with a past."""
 
-    def found(base, candidate, nodes: Sequence = (), subjects=frozenset()) -> Outcome:
+    def found(base, candidate, nodes: Sequence = (), subjects=frozenset()) -> ComparisonOutcome:
         sides = [
             (summarize_side("", (A,), base), base),
             (summarize_side("", (B,), candidate), candidate),

@@ -16,7 +16,7 @@ from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.history.cell_series import Followed, History, Point, history
-from velodrome.scheduler.history.latest_run import Verdict, judge
+from velodrome.scheduler.history.latest_run import RunVerdict, judge
 from velodrome.scheduler.plans.planning import CONFIRMING, Plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.task_row import task_row
@@ -191,7 +191,7 @@ class Nights:
     def number(self, point: Point) -> int:
         return int(point.sweep_id.split("-")[2], 16)
 
-    def judged(self, night: int) -> Verdict:
+    def judged(self, night: int) -> RunVerdict:
         return judge(self.history(), sweep_id(night))
 
     def history(self) -> History:
@@ -207,7 +207,7 @@ class Nights:
                 found[cell] = found.get(cell, ()) + points
         return found
 
-    def night_of_ours(self, night: int) -> Verdict:
+    def night_of_ours(self, night: int) -> RunVerdict:
         """As `velodrome nightly` does: what is suspicious is measured again, then judged."""
         verdict = self.judged(night)
         if not verdict.open:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from velodrome.scheduler.history.false_alarms import false_alarms
-from velodrome.scheduler.history.latest_run import PROMISED, Kind, Verdict
+from velodrome.scheduler.history.latest_run import PROMISED, Kind, RunVerdict
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
@@ -20,7 +20,7 @@ def slowed(share: float, since: int) -> Callable[[str, int], float]:
     return lambda cell, night: 1 + share if cell == SLOWED and night >= since else 1.0
 
 
-def alarming(verdict: Verdict) -> list[str]:
+def alarming(verdict: RunVerdict) -> list[str]:
     return [f"{one.cell.framework} {one.cell.model}" for one in verdict.alarms]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from velodrome.agents.inventory import take_inventory
 from velodrome.agents.node import Core, Node
-from velodrome.scheduler.plans.alternatives import NodeTypes
+from velodrome.scheduler.plans.alternatives import NodesByType
 from velodrome.scheduler.plans.planning import Plan, make_plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.sweeps.expansion import expand_cells
@@ -59,7 +59,7 @@ def test_where_each_type_is_measured_machines_sold_alike_are_one_and_stay_it(sto
     resumed = make_plan(expand_cells(sweep), sweep, rebooted, {}, store.repeat_numbers(SWEEP))
     assert {one.spot for one in resumed.placements} == {one.spot for one in made.placements}
     assert {one.repeat for one in resumed.placements} == {one.repeat for one in made.placements}
-    assert {NodeTypes().name(one) for one in rebooted} == {one.spot for one in made.placements}
+    assert {NodesByType().name(one) for one in rebooted} == {one.spot for one in made.placements}
 
 
 @pytest.mark.slow
