@@ -74,7 +74,7 @@ def find_lower_rank(n: int, inflated: float = 1.0) -> int:
 
 def compute_coverage(n: int, rank: int) -> float:
     """Return the probability that the rank-th smallest and largest values enclose the median."""
-    return 1.0 - 2 * _tail(n, rank) / float(2**n)
+    return 1.0 - float(2 * _tail(n, rank) / 2**n)
 
 
 def _independent_rank(n: int) -> int:
