@@ -366,7 +366,9 @@ def test_work_that_another_process_does_on_cores_of_its_own_is_caught(tricks):
             if not self.armed:
                 return super().forward(index)
             time.sleep(0.02)
-            return self.known.setdefault(index, super().forward(index))
+            if index not in self.known:
+                self.known[index] = super().forward(index)
+            return self.known[index]
         known = {}
         """,
         "possible",
@@ -432,7 +434,7 @@ def test_an_adapter_that_waits_by_design_is_not_asked_for_processor_time(tricks)
         """
         waits_by_design = "an accelerator beside the processor computes"
         def forward(self, index):
-            time.sleep(0.002)
+            time.sleep(0.03)
             return super().forward(index)
         """,
         model=FINETUNE,
