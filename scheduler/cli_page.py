@@ -45,7 +45,7 @@ def _sections(group: TyperGroup, prefix: str) -> Iterator[Sequence[str]]:
             yield from _sections(command, f"{prefix} {name}")
         elif isinstance(command, TyperCommand):
             about = (command.help or "").rstrip()
-            examples = _fenced(_paragraph(command, "Examples:"), "sh")
+            examples = _fenced(_paragraph(command, "Examples:"), "shell")
             yield [f"## {prefix} {name}", "", about, "", *examples, "", *_table(command)]
 
 

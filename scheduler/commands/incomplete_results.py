@@ -65,7 +65,7 @@ def describe_unfinished(store: Store, sweep_id: str, results: str | Path) -> str
     verb = "is" if missing == 1 else "are"
     return (
         f"This sweep is not complete: {missing:,} of {summary.planned:,} runs {verb} missing. "
-        f"Unless it is still running, resume it with: {resume}"
+        f"Unless it is still running, resume with: {resume}"
     )
 
 

@@ -115,7 +115,7 @@ def head(folder: Path, port: int) -> list[str]:
 
 def is_up(running: SupervisedProcess, log: Path) -> bool:
     deadline = time.monotonic() + UP_S
-    while running.ending(0.1) is None and time.monotonic() < deadline:
+    while running.poll(0.1) is None and time.monotonic() < deadline:
         if log.exists() and "Ray runtime started" in log.read_text(errors="replace"):
             return True
     return False

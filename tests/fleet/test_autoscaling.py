@@ -150,7 +150,7 @@ def head(folder: Path, number: int, address: str) -> list[str]:
 
 def is_up(running: SupervisedProcess, log: Path) -> bool:
     deadline = time.monotonic() + UP_S
-    while running.ending(POLL_S) is None and time.monotonic() < deadline:
+    while running.poll(POLL_S) is None and time.monotonic() < deadline:
         if log.exists() and "Ray runtime started" in log.read_text(errors="replace"):
             return True
     return False

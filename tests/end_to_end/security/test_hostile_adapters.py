@@ -80,7 +80,7 @@ def test_events_without_end_are_not_kept() -> None:
     flooding.start()
     taken = 0
     with pytest.raises(EndlessLine, match="more than"):
-        while not lines.ended:
+        while not lines.at_end:
             taken += sum(map(len, lines.take()))
     lines.close()
     flooding.join()

@@ -207,7 +207,9 @@ def test_what_is_measured_again_stays_on_its_node_and_is_interleaved(nights) -> 
     tasks = [fleet.measurement(cell, 0, 0, 1, 1).task for cell in fleet.cells]
     tasks = [replace(task, variant="eager") for task in tasks]
     found = again(Plan(tuple(Placement(task, 0, "elsewhere") for task in tasks)), verdict.open, 3)
-    assert {(one.node_id, one.home.node_id) for one in found.placements} == {("host1", "host1")}
+    assert {(one.node_id, one.constraint.node_id) for one in found.placements} == {
+        ("host1", "host1")
+    }
     keys = [(one.task.key, one.repeat) for one in found.placements]
     assert len(keys) == len(set(keys)) == 3 * len(verdict.open)
     assert min(one.repeat for one in found.placements) == 1000

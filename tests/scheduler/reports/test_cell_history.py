@@ -114,4 +114,4 @@ def test_a_single_process_alone_in_its_store_is_shown_as_one_process(
     write_page(root, "", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "no interval (1 process)" in page
-    assert "2 of 2 times have no interval" in page
+    assert "2 of 2 times have no 95 % interval" in page

@@ -73,7 +73,7 @@ def test_extensibility_is_of_probes_alone(
     found = {line["framework"]: (line["outcome"], line["evidence"]) for line in lines}
     assert found == {
         "torch": ("agreed", ""),
-        "tensorflow": ("by hand", NOTE),
+        "tensorflow": ("composed", NOTE),
         "neon": ("unsupported", "it has none"),
     }
 
@@ -95,7 +95,7 @@ def test_a_picture_is_drawn_of_any_kind(
 ) -> None:
     picture = tmp_path / "picture.svg"
     report(results, "", ReportKind.EXTENSIBILITY, Form.TERMINAL, picture)
-    assert "by&#160;hand" in picture.read_text()
+    assert "composed" in picture.read_text()
     assert f"wrote {picture}" in capsys.readouterr().out.replace("\n", "")
 
 

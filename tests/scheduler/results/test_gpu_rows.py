@@ -62,6 +62,8 @@ def test_means_of_each_phase_and_joules_of_a_call_have_columns_of_their_own() ->
 
 def test_others_on_a_gpu_are_counted_and_nobody_known_is_not_nobody() -> None:
     kinds = (None, (), OTHERS, (*OTHERS, GpuProcess(9, "", None)))
-    rows = utilization_rows("s", measurement(*(GpuReading(0, "a", foreign=kind) for kind in kinds)))
+    rows = utilization_rows(
+        "s", measurement(*(GpuReading(0, "a", other_processes=kind) for kind in kinds))
+    )
     told = [(row["gpu_other_processes"], row["gpu_other_memory_bytes"]) for row in rows]
     assert told == [(None, None), (0, 0), (2, 500 * MIB), (3, None)]

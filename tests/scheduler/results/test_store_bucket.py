@@ -360,7 +360,7 @@ def test_locks_and_the_sweeps_text_come_back_on_another_machine(
     again = Store.for_reading(bucket.results)
     assert again.sweep_text(SWEEP) == TEXT
     locks = again.version_locks(SWEEP)
-    assert locks.texts("torch==2.1", locks.chosen("torch==2.1", "cpu")) == texts
+    assert locks.texts("torch==2.1", locks.chosen_hash("torch==2.1", "cpu")) == texts
 
 
 def test_a_group_of_many_is_four_requests(bucket: Place, s3_server: S3Server) -> None:
