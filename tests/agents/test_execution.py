@@ -25,6 +25,7 @@ from velodrome.agents.isolation import orphans
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Limits, Task
 
+pytestmark = pytest.mark.serial  # it holds cores and counts who waits for them
 FAULTY = Path(__file__).parents[1] / "faulty"
 NODE = take_inventory("this")
 QUICK = Timing(target=0.9, min_samples=3, min_seconds=0.0, max_seconds=2.0)
