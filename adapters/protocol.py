@@ -24,7 +24,7 @@ import json
 import time
 from typing import Any, Callable, Dict, NamedTuple, Tuple
 
-from velodrome.adapters.decoding import READERS, read_tuple
+from velodrome.adapters.json_fields import READERS, read_tuple
 
 VERSION = 2
 

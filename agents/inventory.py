@@ -9,11 +9,11 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
-from velodrome.agents import cgroups, topology
+from velodrome.agents import cgroups, cpu_topology
+from velodrome.agents.cpu_topology import first_line
 from velodrome.agents.node import Core, Node
 from velodrome.agents.safe_text import escape_undecodable
 from velodrome.agents.sampling import driver
-from velodrome.agents.topology import first_line
 
 CPUINFO = Path("/proc/cpuinfo")
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
@@ -30,10 +30,10 @@ def take_inventory(
     own. environments: their folder; None: the default.
     """
     allowed = usable_cpus()
-    found = limit_to_quota(topology.cores(allowed), cgroups.cpu_quota())
+    found = limit_to_quota(cpu_topology.cores(allowed), cgroups.cpu_quota())
     system = os.uname()
     cpuinfo = _cpuinfo()
-    first = topology.CPUS / f"cpu{min(allowed)}"
+    first = cpu_topology.CPUS / f"cpu{min(allowed)}"
     seen = driver.query_gpus()
     return Node(
         node_id=node_id or machine_id(),
@@ -43,7 +43,7 @@ def take_inventory(
         ram_bytes=cgroups.memory_bytes(),
         sockets=len({core.socket for core in found}),
         numa_nodes=len({core.numa_node for core in found}),
-        caches=topology.caches(min(allowed)),
+        caches=cpu_topology.caches(min(allowed)),
         governor=first_line(first / "cpufreq" / "scaling_governor"),
         kernel=system.release,
         system=system.sysname,

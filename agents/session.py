@@ -25,7 +25,7 @@ from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.import_path import import_path
 from velodrome.agents.environments.launch import BY_SIGNAL, launch_command
 from velodrome.agents.environments.manifest import libraries
-from velodrome.agents.environments.openblas_probes import choose_kernels
+from velodrome.agents.environments.openblas_selection import choose_kernels
 from velodrome.agents.isolation.driver_libraries import (
     driver_library_variables,
     shell_library_variables,

@@ -18,7 +18,7 @@ import pyarrow as pa
 from velodrome.adapters.protocol import ParameterError, Timed, Verified
 from velodrome.agents.measurement import Measurement, Reading, Sample, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.expectations import TO_AGREE
+from velodrome.scheduler.plans.expected_outcomes import TO_AGREE
 from velodrome.scheduler.results import parquet_files, rows
 from velodrome.scheduler.results.store import Store
 

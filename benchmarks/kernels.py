@@ -26,7 +26,7 @@ from turns import PHASES, Bench, Cell, TurnFailed, velodrome
 from velodrome.adapters.timing.intervals import compute_median_interval
 from velodrome.agents.environments.core_types import OF_THE_USER, KernelChoice
 from velodrome.agents.environments.import_path import import_path
-from velodrome.agents.environments.openblas_probes import choose_kernels
+from velodrome.agents.environments.openblas_selection import choose_kernels
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.inventory import take_inventory
 

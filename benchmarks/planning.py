@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from velodrome.agents.node import Core, Gpu, Node
-from velodrome.scheduler.plans.planning import make_plan
+from velodrome.scheduler.plans.placement import make_plan
 from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep import Device, Entrant, PlacementRule, Sweep, ThreadRule
 

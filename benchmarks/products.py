@@ -19,7 +19,7 @@ from pathlib import Path
 from kernels import document
 
 from velodrome.agents.environments.launch import launch_command
-from velodrome.agents.environments.openblas_probes import find_openblas_files
+from velodrome.agents.environments.openblas_selection import find_openblas_files
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.inventory import take_inventory
 

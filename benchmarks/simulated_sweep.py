@@ -22,7 +22,7 @@ from velodrome.scheduler.fleet.attempt_events import Ended, Lost
 from velodrome.scheduler.fleet.attempts import Attempt, Work
 from velodrome.scheduler.fleet.pending_work import pending_attempts
 from velodrome.scheduler.plans.durations import estimate_s
-from velodrome.scheduler.plans.planning import make_plan
+from velodrome.scheduler.plans.placement import make_plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep import PlacementRule

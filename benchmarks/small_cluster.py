@@ -19,8 +19,8 @@ from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempts import Attempt
 from velodrome.scheduler.fleet.pending_work import pending_attempts
-from velodrome.scheduler.plans.expectations import Expectations
-from velodrome.scheduler.plans.planning import make_plan
+from velodrome.scheduler.plans.expected_outcomes import Expectations
+from velodrome.scheduler.plans.placement import make_plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep import Entrant, Sweep

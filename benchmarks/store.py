@@ -18,7 +18,7 @@ from pathlib import Path
 
 from velodrome.agents.measurement import Measurement, Sample, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.expectations import TO_AGREE
+from velodrome.scheduler.plans.expected_outcomes import TO_AGREE
 from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 

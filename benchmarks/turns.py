@@ -18,7 +18,7 @@ from velodrome.agents.cores.core_locks import WaitedTooLong, locked
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.import_path import import_path
 from velodrome.agents.environments.launch import launch_command
-from velodrome.agents.environments.openblas_probes import choose_kernels
+from velodrome.agents.environments.openblas_selection import choose_kernels
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
 from velodrome.agents.isolation.worker_process import scratch_folder

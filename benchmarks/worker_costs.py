@@ -13,7 +13,7 @@ import time
 
 STARTED_NS = time.monotonic_ns()
 
-from velodrome.adapters.proof import checks  # noqa: E402
+from velodrome.adapters.proof import check_sequence  # noqa: E402
 from velodrome.adapters.protocol import Finished, Phase, Request, Timed, Timing  # noqa: E402
 from velodrome.adapters.worker import request_actions  # noqa: E402
 
@@ -27,7 +27,7 @@ def main():
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
     if options.without:
-        checks.check_phase = checks.check_all = lambda proof, phase, send: None
+        check_sequence.check_phase = check_sequence.check_all = lambda proof, phase, send: None
     events = []
     request_actions.run_request(request_of(options), events.append)
     print(json.dumps(told(events)))

@@ -8,7 +8,7 @@ import numpy
 from velodrome.adapters.contract import Adapter, Batch, HostStopwatch
 from velodrome.adapters.models import MODELS, shapes
 from velodrome.adapters.models.layers import Model, NoLoss
-from velodrome.adapters.proof import agreement, checks, reference, reference_file, seeding
+from velodrome.adapters.proof import agreement, check_sequence, reference, reference_file, seeding
 from velodrome.adapters.proof.timed_phase import ProofContext
 from velodrome.adapters.proof.timed_phase import TimedPhase as TimedPhase
 from velodrome.adapters.protocol import (
@@ -67,7 +67,7 @@ def measure(request: Request, send: Send) -> None:
     ]
     peak_bytes = adapter.peak_memory_bytes()  # before batches are loaded that nothing timed
     send_phase("prove", send)
-    checks.check_all(proof, phases, send)
+    check_sequence.check_all(proof, phases, send)
     send_finished(peak_bytes, send, list_kernels(adapter))
 
 
@@ -173,7 +173,7 @@ def time_phase(
     send(taken.timed)
     send_phase("prove", send)
     timed = TimedPhase(phase, calls, taken)
-    checks.check_phase(proof, timed, send)
+    check_sequence.check_phase(proof, timed, send)
     return timed
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from velodrome.agents import topology
+from velodrome.agents import cpu_topology
 from velodrome.agents.cores.assignment import ResourceRequest, Share, share
 from velodrome.agents.cores.lock_files import lock_folder, try_lock
 from velodrome.agents.cores.lock_holders import holders
@@ -116,8 +116,8 @@ def _files(node: Node, need: ResourceRequest, folder: Path) -> dict[Path, Core |
 def _name(core: Core) -> str:
     """Named by the lowest sibling in the machine, since containers may see different ones."""
     cpu = core.cpus[0]
-    siblings = topology.CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list"
-    return f"core-{min(cpu_numbers(topology.first_line(siblings)) or {cpu})}.lock"
+    siblings = cpu_topology.CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list"
+    return f"core-{min(cpu_numbers(cpu_topology.first_line(siblings)) or {cpu})}.lock"
 
 
 def _take(node: Node, need: ResourceRequest, files: dict[Path, Core | Gpu]) -> LockedShare | _Taken:

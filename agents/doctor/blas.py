@@ -11,7 +11,7 @@ from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.frameworks import available_frameworks
 from velodrome.agents.environments.import_path import import_path
-from velodrome.agents.environments.openblas_probes import choose_kernels
+from velodrome.agents.environments.openblas_selection import choose_kernels
 from velodrome.agents.environments.store import EnvironmentStore
 
 BLAS = Subject(

@@ -7,7 +7,7 @@ from pathlib import Path
 from velodrome.agents.cores.lock_files import DEFAULT, VARIABLE
 from velodrome.agents.cores.lock_holders import holders
 from velodrome.agents.doctor.finding import DoctorFinding, Subject, join_names
-from velodrome.agents.doctor.kernel_settings import Kernel
+from velodrome.agents.doctor.proc_sys_files import Kernel
 
 LOCKS = Subject("locked cores", "a task waits until whoever holds its cores or GPUs has ended")
 RAY = Subject(

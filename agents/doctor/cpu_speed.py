@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from velodrome.agents.doctor.finding import DoctorFinding, Subject, count_values, join_names
-from velodrome.agents.doctor.kernel_settings import Kernel
+from velodrome.agents.doctor.proc_sys_files import Kernel
 
 CPUS = "sys/devices/system/cpu"
 CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")  # drivers of sensors inside of CPUs

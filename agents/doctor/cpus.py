@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from velodrome.agents.cpusets import cpu_numbers
 from velodrome.agents.doctor.finding import DoctorFinding, Subject, join_names
-from velodrome.agents.doctor.kernel_settings import Kernel
+from velodrome.agents.doctor.proc_sys_files import Kernel
 
 CPUS = "sys/devices/system/cpu"
 CLOCKS = "sys/devices/system/clocksource/clocksource0"

@@ -1,11 +1,11 @@
-"""The machine's other load between two instants a second or so apart."""
+"""Checks of other processes' CPU use, of steal time and of stalls (PSI), between two snapshots."""
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from velodrome.agents.doctor.finding import DoctorFinding, Subject, join_names
-from velodrome.agents.doctor.kernel_settings import Kernel
+from velodrome.agents.doctor.proc_sys_files import Kernel
 from velodrome.agents.sampling.interference_thresholds import OTHER_CORES_PERCENT
 
 # /proc/stat: user nice system idle iowait irq softirq steal; guest time is part of user time.

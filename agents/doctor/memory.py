@@ -3,7 +3,7 @@
 import re
 
 from velodrome.agents.doctor.finding import DoctorFinding, Subject
-from velodrome.agents.doctor.kernel_settings import Kernel
+from velodrome.agents.doctor.proc_sys_files import Kernel
 
 HUGE_PAGES = "sys/kernel/mm/transparent_hugepage/enabled"
 GIB = 2**30

@@ -1,7 +1,7 @@
 """Checks of this user's permissions: counters, energy, open files."""
 
 from velodrome.agents.doctor.finding import DoctorFinding, Subject
-from velodrome.agents.doctor.kernel_settings import Kernel
+from velodrome.agents.doctor.proc_sys_files import Kernel
 from velodrome.agents.sampling.machine_counters import package_paths
 
 # Ray warns below it when it starts a node, and asks for 8192 or more.

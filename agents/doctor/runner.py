@@ -19,7 +19,7 @@ from velodrome.agents.doctor import (
 )
 from velodrome.agents.doctor.finding import DoctorFinding, FindingLevel
 from velodrome.agents.doctor.gpu_states import GpuStates
-from velodrome.agents.doctor.kernel_settings import Kernel
+from velodrome.agents.doctor.proc_sys_files import Kernel
 from velodrome.agents.environments.disk_space import free_bytes
 from velodrome.agents.environments.store import default_root
 from velodrome.agents.inventory import usable_cpus

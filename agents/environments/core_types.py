@@ -5,7 +5,7 @@ kernels: 0.3.13 runs SSE3 kernels on an AMD CPU with AVX-512. OPENBLAS_CORETYPE 
 instead. A name that a build does not know is worse than none (0.3.13 then takes PRESCOTT), and
 untested kernels may compute wrong results. So a candidate is chosen only if a child process reports
 that it runs these kernels, and multiplies correctly. This module decides; the children are started
-in velodrome.agents.environments.openblas_probes.
+in velodrome.agents.environments.openblas_selection.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Installation of a copied source folder into an environment with its packages."""
+"""Installation of a framework from a copied source folder, without its dependencies."""
 
 import shutil
 from collections.abc import Callable, Mapping

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from velodrome.agents.measurement import Reading
 from velodrome.agents.sampling import interference_thresholds as bounds
 from velodrome.agents.sampling.interference_finding import InterferenceFinding, Severity
-from velodrome.agents.sampling.interference_sources import UNKNOWN_SOURCE, name_interference_sources
+from velodrome.agents.sampling.interfering_processes import (
+    UNKNOWN_SOURCE,
+    name_interference_sources,
+)
 from velodrome.agents.sampling.process_counters import TICK_NS
 from velodrome.agents.sampling.utilization import TIMED
 from velodrome.agents.sampling.windows import PhaseReadings

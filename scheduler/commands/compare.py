@@ -21,8 +21,8 @@ from velodrome.scheduler.comparison.replication_units import (
 from velodrome.scheduler.comparison.side_selection import parse, rows_of, subjects, without
 from velodrome.scheduler.comparison.verdicts import OutcomeTurn
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError
-from velodrome.scheduler.reports.possible_rows import drop_impossible_values
-from velodrome.scheduler.reports.text_tables import csv_rows
+from velodrome.scheduler.reports.csv_markdown import csv_rows
+from velodrome.scheduler.reports.impossible_values import drop_impossible_values
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.typed_rows import TaskRow, node_rows, task_rows

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from velodrome.agents.doctor.finding import DoctorFinding, FindingLevel
-from velodrome.agents.doctor.kernel_settings import Kernel
+from velodrome.agents.doctor.proc_sys_files import Kernel
 from velodrome.agents.doctor.runner import examine, worst_first
 from velodrome.scheduler.commands.output import print_json, print_lines, print_table
 from velodrome.scheduler.next_commands import example_command, format_command

@@ -11,7 +11,7 @@ from velodrome.scheduler.history.history_reading import past_rows
 from velodrome.scheduler.history.past_durations import Pasts, pasts
 from velodrome.scheduler.plans.budget import BudgetedPlan, fit_budget
 from velodrome.scheduler.plans.durations import DurationEstimates
-from velodrome.scheduler.plans.planning import Plan
+from velodrome.scheduler.plans.placement import Plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.typed_rows import CellKey, TaskRow
 from velodrome.scheduler.sweeps import quantities

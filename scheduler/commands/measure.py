@@ -16,7 +16,7 @@ from velodrome.scheduler.commands.measure_options import MeasureOptions, make_ta
 from velodrome.scheduler.commands.output import console, print_json, print_lines
 from velodrome.scheduler.fleet.event_messages import describe_ended
 from velodrome.scheduler.next_commands import example_command, format_command
-from velodrome.scheduler.plans.expectations import TO_AGREE, ExpectedOutcome, load_expectations
+from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome, load_expectations
 from velodrome.scheduler.reports.proof import spell_out
 from velodrome.scheduler.reports.tables import format_duration
 from velodrome.scheduler.results.proof_columns import list_proved_checks

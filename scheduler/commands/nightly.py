@@ -38,8 +38,8 @@ from velodrome.scheduler.nightly.junit import junit
 from velodrome.scheduler.nightly.missing_cells import Promise, has_time, lacking, planned, vanished
 from velodrome.scheduler.nightly.nightly_result import Night
 from velodrome.scheduler.nightly.summary import summary
-from velodrome.scheduler.plans.planning import CONFIRMING, Plan
-from velodrome.scheduler.reports.possible_rows import drop_impossible_values
+from velodrome.scheduler.plans.placement import CONFIRMING, Plan
+from velodrome.scheduler.reports.impossible_values import drop_impossible_values
 from velodrome.scheduler.reports.task_rows import select_last_attempts, select_unexpected
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store, new_sweep_id

@@ -18,7 +18,7 @@ from velodrome.agents.safe_text import strip_controls
 from velodrome.scheduler.commands import incomplete_results, vertical_rows
 from velodrome.scheduler.commands.output import console, print_lines, print_table
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.reports.text_tables import escape_formula
+from velodrome.scheduler.reports.csv_markdown import escape_formula
 from velodrome.scheduler.results.schema_conversion import with_utc_offsets
 from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store

@@ -27,16 +27,16 @@ from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Work
 from velodrome.scheduler.reports.cell_rows import build_cell_row
 from velodrome.scheduler.reports.cells import CellResult, collect_cells
 from velodrome.scheduler.reports.core_utilization import summarize_core_use
+from velodrome.scheduler.reports.csv_markdown import csv_rows, escape_markdown, markdown_table
 from velodrome.scheduler.reports.extensibility import build_grids, collect_outcomes
+from velodrome.scheduler.reports.impossible_values import drop_impossible_values
 from velodrome.scheduler.reports.interference_summary import describe_interference
 from velodrome.scheduler.reports.outliers import collect_task_times, find_outliers
-from velodrome.scheduler.reports.possible_rows import drop_impossible_values
 from velodrome.scheduler.reports.process_variation import read_cell_history
 from velodrome.scheduler.reports.render import render_markdown, render_tables
 from velodrome.scheduler.reports.roofline import build_rooflines
 from velodrome.scheduler.reports.tables import Table, build_table
 from velodrome.scheduler.reports.terminal_tables import UnwrappedLine
-from velodrome.scheduler.reports.text_tables import csv_rows, escape_markdown, markdown_table
 from velodrome.scheduler.results.derived_columns import fill_ceilings
 from velodrome.scheduler.results.schema import WITHOUT_CHECKS
 from velodrome.scheduler.results.store import Store

@@ -21,9 +21,9 @@ from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.plans.preparation import versions_of
 from velodrome.scheduler.reports import outliers_text
 from velodrome.scheduler.reports.cells import collect_cells
+from velodrome.scheduler.reports.impossible_values import drop_impossible_values
 from velodrome.scheduler.reports.interference_summary import describe_interference
 from velodrome.scheduler.reports.outliers import collect_task_times, find_outliers
-from velodrome.scheduler.reports.possible_rows import drop_impossible_values
 from velodrome.scheduler.reports.process_variation import read_cell_history
 from velodrome.scheduler.reports.tables import build_table
 from velodrome.scheduler.reports.task_rows import select_unexpected

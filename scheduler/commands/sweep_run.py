@@ -31,8 +31,8 @@ from velodrome.scheduler.interrupts import on_interrupt
 from velodrome.scheduler.next_commands import format_command
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
 from velodrome.scheduler.plans.declared_nodes import load_types as load_types
-from velodrome.scheduler.plans.expectations import Expectations, load_expectations
-from velodrome.scheduler.plans.planning import Plan
+from velodrome.scheduler.plans.expected_outcomes import Expectations, load_expectations
+from velodrome.scheduler.plans.placement import Plan
 from velodrome.scheduler.plans.preparation import plan_sweep, versions_of
 from velodrome.scheduler.results.committed_attempts import Identity
 from velodrome.scheduler.results.store import Store

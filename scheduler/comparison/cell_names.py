@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from velodrome.agents.task import device_name
 from velodrome.scheduler.comparison.fingerprints import FINGERPRINT, CellRules
 from velodrome.scheduler.comparison.outcome import ComparisonOutcome
-from velodrome.scheduler.distinct_names import make_distinct
+from velodrome.scheduler.disambiguation import make_distinct
 from velodrome.scheduler.results.typed_rows import TaskRow
 
 _Cell = tuple[str, ...]

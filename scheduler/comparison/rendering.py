@@ -18,12 +18,12 @@ from velodrome.scheduler.comparison.wording import (
     summarize,
 )
 from velodrome.scheduler.next_commands import localize_command
-from velodrome.scheduler.reports.terminal_tables import UnwrappedLine, WideTable
-from velodrome.scheduler.reports.text_tables import (
+from velodrome.scheduler.reports.csv_markdown import (
     escape_markdown,
     format_code_span,
     markdown_table,
 )
+from velodrome.scheduler.reports.terminal_tables import UnwrappedLine, WideTable
 from velodrome.scheduler.statistics.ratio_tests import Verdict
 
 STYLES = {Verdict.SLOWER: "red", Verdict.FASTER: "green", Verdict.UNDECIDED: "dim"}

@@ -7,8 +7,8 @@ from velodrome.agents.execution import rerun_command
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Node
 from velodrome.scheduler.fleet.attempts import Attempt
-from velodrome.scheduler.plans.expectations import Expectations
-from velodrome.scheduler.plans.planning import Plan
+from velodrome.scheduler.plans.expected_outcomes import Expectations
+from velodrome.scheduler.plans.placement import Plan
 from velodrome.scheduler.results.committed_attempts import Identity
 from velodrome.scheduler.results.store import Store
 

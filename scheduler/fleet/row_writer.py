@@ -17,7 +17,7 @@ from velodrome.scheduler.fleet.progress import ProgressDisplay
 from velodrome.scheduler.fleet.transport import Joined, Transport
 from velodrome.scheduler.fleet.work_queue import MayRun, WorkQueue
 from velodrome.scheduler.plans.alternatives import NodeConstraint, may_run
-from velodrome.scheduler.plans.expectations import Expectations
+from velodrome.scheduler.plans.expected_outcomes import Expectations
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.sweeps.sweep import Sweep
 

@@ -14,8 +14,8 @@ from enum import StrEnum
 
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import device_name, place_name
-from velodrome.scheduler.distinct_names import make_distinct
-from velodrome.scheduler.plans.planning import CONFIRMING
+from velodrome.scheduler.disambiguation import make_distinct
+from velodrome.scheduler.plans.placement import CONFIRMING
 from velodrome.scheduler.reports.task_rows import (
     is_unexpected,
     measure_duration_s,

@@ -7,7 +7,7 @@ import yaml
 
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.history.cell_series import COLUMNS, History, history
-from velodrome.scheduler.reports.possible_rows import drop_impossible_values
+from velodrome.scheduler.reports.impossible_values import drop_impossible_values
 from velodrome.scheduler.results.file_faults import AWAY, FaultKind, FileFault
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.typed_rows import TaskRow, task_rows

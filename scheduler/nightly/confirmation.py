@@ -6,7 +6,7 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.history.cell_series import Followed
 from velodrome.scheduler.history.latest_run import Watched
 from velodrome.scheduler.plans.alternatives import NodeConstraint
-from velodrome.scheduler.plans.planning import CONFIRMING, Placement, Plan
+from velodrome.scheduler.plans.placement import CONFIRMING, Placement, Plan
 from velodrome.scheduler.results.typed_rows import CellKey
 
 

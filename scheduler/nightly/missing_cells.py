@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.history.cell_series import Followed, History, followed
-from velodrome.scheduler.plans.planning import CONFIRMING
+from velodrome.scheduler.plans.placement import CONFIRMING
 from velodrome.scheduler.reports.task_rows import is_unexpected, select_last_attempts
 from velodrome.scheduler.results.typed_rows import CellKey, TaskRow
 from velodrome.scheduler.sweeps.sweep import PlacementRule

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.planning import Placement, Plan
+from velodrome.scheduler.plans.placement import Placement, Plan
 
 TYPICAL = 0.05  # half-width of an interval, relative, where no cell has a history
 

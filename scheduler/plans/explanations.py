@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from velodrome.agents.measurement import Status
 from velodrome.agents.node import Node
 from velodrome.agents.task import Task
-from velodrome.scheduler.distinct_names import make_distinct
+from velodrome.scheduler.disambiguation import make_distinct
 from velodrome.scheduler.plans.eligibility import find_unmet, request_for_task
-from velodrome.scheduler.plans.planning import Placement, Plan, Unplaceable
+from velodrome.scheduler.plans.placement import Placement, Plan, Unplaceable
 from velodrome.scheduler.plans.requirements import CellRequirements, find_lock
 from velodrome.scheduler.sweeps.sweep import Sweep, ThreadRule
 

@@ -8,7 +8,7 @@ from velodrome.agents.environments.versions import split
 from velodrome.agents.node import Node
 from velodrome.scheduler.errors import EnvironmentUnavailable
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
-from velodrome.scheduler.plans.planning import Numbers, Plan, make_plan
+from velodrome.scheduler.plans.placement import Numbers, Plan, make_plan
 from velodrome.scheduler.plans.selection import narrow_plan, parse_selection
 from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep import Sweep

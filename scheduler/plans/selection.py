@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from velodrome.agents.environments.recipes import did_you_mean
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.planning import Plan
+from velodrome.scheduler.plans.placement import Plan
 from velodrome.scheduler.sweeps.conditions import FIELDS, FieldCondition, condition_fields, holds
 
 OPTION = "--only"

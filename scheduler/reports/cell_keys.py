@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from velodrome.agents.task import device_name
-from velodrome.scheduler.distinct_names import make_distinct
+from velodrome.scheduler.disambiguation import make_distinct
 from velodrome.scheduler.results.typed_rows import TaskRow
 
 Qualifiers = Mapping[str, str]  # by task

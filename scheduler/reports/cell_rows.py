@@ -1,6 +1,6 @@
 """Cells as flat rows of plain values, for CSV."""
 
-from velodrome.scheduler.plans.expectations import AGREED
+from velodrome.scheduler.plans.expected_outcomes import AGREED
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
 from velodrome.scheduler.reports.cell_times import Time, describe_interval
 from velodrome.scheduler.reports.cells import CellResult

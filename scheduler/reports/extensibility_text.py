@@ -7,11 +7,15 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from velodrome.scheduler.next_commands import localize_command
-from velodrome.scheduler.plans.expectations import AGREED
+from velodrome.scheduler.plans.expected_outcomes import AGREED
+from velodrome.scheduler.reports.csv_markdown import (
+    escape_markdown,
+    format_code_span,
+    markdown_rows,
+)
 from velodrome.scheduler.reports.extensibility import COMPOSED, ProbeAnswer, ProbeGrid, ProbeOutcome
 from velodrome.scheduler.reports.render import UNEXPECTED
 from velodrome.scheduler.reports.terminal_tables import FRAMED, UnwrappedLine, WideTable
-from velodrome.scheduler.reports.text_tables import escape_markdown, format_code_span, markdown_rows
 
 STYLES = {"agreed, partly": "yellow", AGREED: "green", COMPOSED: "yellow", "unsupported": "dim"}
 SUMS = ("own + composed, of", "largest gradient error")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from velodrome.scheduler.errors import VelodromeError
-from velodrome.scheduler.reports.possible_rows import is_time
+from velodrome.scheduler.reports.impossible_values import is_time
 from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.typed_rows import TaskRow

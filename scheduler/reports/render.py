@@ -6,9 +6,13 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from velodrome.scheduler.next_commands import localize_command
+from velodrome.scheduler.reports.csv_markdown import (
+    escape_markdown,
+    format_code_span,
+    markdown_rows,
+)
 from velodrome.scheduler.reports.tables import Footnote, Table, TableCell
 from velodrome.scheduler.reports.terminal_tables import FRAMED, UnwrappedLine, WideTable
-from velodrome.scheduler.reports.text_tables import escape_markdown, format_code_span, markdown_rows
 
 MARKS = {"verified": "✓", "unstable": "~", "failed": "✗", "expected": "-", "": ""}
 STYLES = {"verified": "green", "unstable": "yellow", "failed": "red", "expected": "", "": "dim"}

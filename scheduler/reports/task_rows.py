@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable
 
 from velodrome.adapters.composed_ops import PREFIX
-from velodrome.scheduler.plans.expectations import AGREED
+from velodrome.scheduler.plans.expected_outcomes import AGREED
 from velodrome.scheduler.results.typed_rows import TaskRow
 
 

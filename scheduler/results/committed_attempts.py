@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from velodrome.agents.measurement import Measurement, Status
-from velodrome.scheduler.plans.expectations import ExpectedOutcome
+from velodrome.scheduler.plans.expected_outcomes import ExpectedOutcome
 from velodrome.scheduler.results.layout import attempt_file
 
 COLUMNS = ("task_id", "repeat", "attempt", "status")

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.planning import CONFIRMING, Plan
+from velodrome.scheduler.plans.placement import CONFIRMING, Plan
 
 _COLUMNS: dict[str, pa.DataType] = {
     "task_id": pa.string(),

@@ -11,7 +11,7 @@ from velodrome.agents.measurement import GpuReading, Measurement
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.node_types import Hardware, TypedNode, normalize_gpu_name
 from velodrome.agents.safe_text import escape_undecodable
-from velodrome.scheduler.plans.expectations import TO_AGREE, ExpectedOutcome
+from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.task_row import nan_to_none, task_row, velodrome_version
 

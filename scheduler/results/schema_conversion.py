@@ -1,4 +1,4 @@
-"""Conversion of tables between schema versions, and of their times for Python."""
+"""Reading of tables of earlier schema versions: renamed and missing columns, times in UTC."""
 
 from collections.abc import Iterable, Mapping
 

@@ -14,8 +14,8 @@ from velodrome.agents.environments.versions import VersionLocks
 from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Node
 from velodrome.scheduler.errors import ConfigError, StoreError
-from velodrome.scheduler.plans.expectations import TO_AGREE, ExpectedOutcome
-from velodrome.scheduler.plans.planning import Plan
+from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome
+from velodrome.scheduler.plans.placement import Plan
 from velodrome.scheduler.results import parquet_files, plan_record, rows
 from velodrome.scheduler.results.backend import Backend
 from velodrome.scheduler.results.committed_attempts import CommittedAttempts, SweepSummary

@@ -14,7 +14,7 @@ from velodrome.adapters.models import MODELS, products, shapes
 from velodrome.adapters.models.layers import Model
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, PhaseMeans, Status
-from velodrome.scheduler.plans.expectations import TO_AGREE, ExpectedOutcome
+from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome
 from velodrome.scheduler.results.proof_columns import proof_columns
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.statistics.percentiles import percentile

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from velodrome.agents.cgroups import cpu_quota, memory_bytes
+from velodrome.agents.cpu_topology import caches, cores
 from velodrome.agents.cpusets import cpu_numbers
 from velodrome.agents.inventory import cpu_model, limit_to_quota, take_inventory, virtualization
 from velodrome.agents.node import Core
 from velodrome.agents.sampling import driver
-from velodrome.agents.topology import caches, cores
 
 GIB = 2**30
 

@@ -17,7 +17,7 @@ from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.declared_nodes import load_types
 from velodrome.scheduler.plans.labels import read_labels
-from velodrome.scheduler.plans.planning import make_plan
+from velodrome.scheduler.plans.placement import make_plan
 from velodrome.scheduler.sweeps import yaml_nodes
 from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep_file import parse_sweep

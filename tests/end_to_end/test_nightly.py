@@ -15,7 +15,7 @@ from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.history.history_reading import night_ids
-from velodrome.scheduler.plans.planning import Plan
+from velodrome.scheduler.plans.placement import Plan
 from velodrome.scheduler.results.store import Store
 
 pytestmark = pytest.mark.slow

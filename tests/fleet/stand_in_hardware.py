@@ -13,7 +13,7 @@ from pathlib import Path
 
 from namespace_hosts import Hardware
 
-from velodrome.agents import topology
+from velodrome.agents import cpu_topology
 
 NVML_SOURCE = Path(__file__).parents[1] / "fake_nvml" / "fake_nvml.c"
 
@@ -31,7 +31,7 @@ class Host:
 
 def hardware_of(host: Host, number: int, folder: Path) -> Hardware:
     """Return a host's hardware; each number gets other cores. ValueError: too few cores."""
-    cores = topology.cores(os.sched_getaffinity(0))
+    cores = cpu_topology.cores(os.sched_getaffinity(0))
     if host.cores > len(cores):
         raise ValueError(f"{host.name} cannot have {host.cores} cores of {len(cores)}")
     turned = [cores[(number + index) % len(cores)] for index in range(host.cores)]

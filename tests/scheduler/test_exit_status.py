@@ -12,7 +12,7 @@ from velodrome.agents.inventory import take_inventory
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.scheduler.commands.run import run
 from velodrome.scheduler.commands.target import Target
-from velodrome.scheduler.plans.expectations import TO_AGREE, ExpectedOutcome
+from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome
 from velodrome.scheduler.plans.preparation import plan_sweep
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.sweeps.sweep_file import load_sweep

@@ -17,7 +17,7 @@ from velodrome.scheduler.comparison.outcome import SelectedSide, compare_sides
 from velodrome.scheduler.fleet.event_messages import describe_ended
 from velodrome.scheduler.history.cell_series import followed, history, labels
 from velodrome.scheduler.plans.explanations import explain_plan, name_tasks
-from velodrome.scheduler.plans.planning import make_plan
+from velodrome.scheduler.plans.placement import make_plan
 from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.html.formatting import format_platform
 from velodrome.scheduler.reports.tables import build_table

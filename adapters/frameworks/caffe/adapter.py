@@ -1,4 +1,4 @@
-"""Runs models in Caffe: a net per shape of batch, all with the same weights.
+"""Runs models in Caffe: a net per batch, or per shape of sequences, all with the same weights.
 
 Batches of one shape have a net each, in whose blobs they lie before the clock starts; only tokens,
 which are few bytes in many batches, are copied into the net of their length by each call.

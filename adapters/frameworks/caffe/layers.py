@@ -115,7 +115,7 @@ def addition(layer, bottoms, net):
 
 def custom(layer, bottom, net):
     return L.Python(
-        bottom, module="velodrome.adapters.frameworks.caffe.custom", layer="SignedSquareLayer"
+        bottom, module="velodrome.adapters.frameworks.caffe.custom_op", layer="SignedSquareLayer"
     )
 
 

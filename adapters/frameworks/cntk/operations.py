@@ -7,7 +7,7 @@ which CNTK leaves the batch (and a sequence's time) out. Images are (channels, h
 import cntk
 
 from velodrome.adapters.contract import Unsupported
-from velodrome.adapters.frameworks.cntk.custom import SignedSquareFunction
+from velodrome.adapters.frameworks.cntk.custom_op import SignedSquareFunction
 from velodrome.adapters.models import layers as kinds
 
 BATCH = cntk.Axis.default_batch_axis()

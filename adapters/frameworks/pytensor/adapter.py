@@ -1,4 +1,4 @@
-"""PyTensor as an adapter: compiled to C as in Theano, or by Numba."""
+"""PyTensor 2 as an adapter: the Theano family's, compiled to C."""
 
 from velodrome.adapters.frameworks.theano_family import flags
 

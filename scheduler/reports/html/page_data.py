@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from velodrome.scheduler.reports.html.figures.traced_tasks import TracedTask
 from velodrome.scheduler.reports.html.queries import quote_sql
-from velodrome.scheduler.reports.possible_rows import drop_impossible_values
+from velodrome.scheduler.reports.impossible_values import drop_impossible_values
 from velodrome.scheduler.reports.tables import PHASES
 from velodrome.scheduler.results import typed_rows
 from velodrome.scheduler.results.schema import TABLES

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from velodrome.agents.doctor.kernel_settings import Kernel
+from velodrome.agents.doctor.proc_sys_files import Kernel
 
 Machine = Callable[[Mapping[str, str]], Kernel]
 

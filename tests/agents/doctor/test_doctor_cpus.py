@@ -7,7 +7,7 @@ import pytest
 
 from velodrome.agents.doctor import cpu_speed, cpus
 from velodrome.agents.doctor.finding import DoctorFinding, FindingLevel
-from velodrome.agents.doctor.kernel_settings import Kernel
+from velodrome.agents.doctor.proc_sys_files import Kernel
 
 Machine = Callable[[Mapping[str, str]], Kernel]
 CPU = "sys/devices/system/cpu"

@@ -7,7 +7,7 @@ from pathlib import Path
 from velodrome.agents.cores.lock_files import try_lock
 from velodrome.agents.doctor import co_tenants, load
 from velodrome.agents.doctor.finding import FindingLevel
-from velodrome.agents.doctor.kernel_settings import Kernel
+from velodrome.agents.doctor.proc_sys_files import Kernel
 
 Machine = Callable[[Mapping[str, str]], Kernel]
 SECOND = 10**9

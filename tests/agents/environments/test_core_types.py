@@ -20,7 +20,7 @@ from velodrome.agents.environments.core_types import (
     try_setting,
 )
 from velodrome.agents.environments.environment import Environment
-from velodrome.agents.environments.openblas_probes import (
+from velodrome.agents.environments.openblas_selection import (
     choose_kernels,
     find_openblas_files,
     make_probe,

@@ -18,7 +18,7 @@ from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import execute
 from velodrome.agents.inventory import take_inventory
 from velodrome.agents.measurement import Measurement
-from velodrome.agents.sampling.interference_sources import MOST
+from velodrome.agents.sampling.interfering_processes import MOST
 from velodrome.agents.task import Limits, Task
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]

@@ -17,7 +17,7 @@ from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.history.cell_series import Followed, History, Point, history
 from velodrome.scheduler.history.latest_run import RunVerdict, judge
-from velodrome.scheduler.plans.planning import CONFIRMING, Plan
+from velodrome.scheduler.plans.placement import CONFIRMING, Plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.task_row import task_row
 

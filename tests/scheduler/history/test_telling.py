@@ -14,7 +14,7 @@ from velodrome.scheduler.nightly.explanations import by_cell, explanations, swee
 from velodrome.scheduler.nightly.junit import junit
 from velodrome.scheduler.nightly.nightly_result import Night
 from velodrome.scheduler.nightly.summary import summary
-from velodrome.scheduler.plans.planning import Placement, Plan
+from velodrome.scheduler.plans.placement import Placement, Plan
 from velodrome.scheduler.results import plan_record
 from velodrome.scheduler.site.pages import LatestRunSummary, build_query, render_pages
 from velodrome.scheduler.statistics.canary_attribution import ChangeSource

@@ -4,7 +4,7 @@ import pytest
 
 from velodrome.agents.task import Task
 from velodrome.scheduler.plans.budget import fit_budget
-from velodrome.scheduler.plans.planning import Placement, Plan
+from velodrome.scheduler.plans.placement import Placement, Plan
 
 WIDTHS = {"wide": 0.10, "narrow": 0.01, "new": None}
 SECONDS = {"wide": 10.0, "narrow": 10.0, "new": 10.0, "long": 1000.0}

@@ -3,7 +3,7 @@
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.scheduler.plans.explanations import TaskExplanation, UnsuitableNodes, explain_plan
-from velodrome.scheduler.plans.planning import make_plan
+from velodrome.scheduler.plans.placement import make_plan
 from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep_file import parse_sweep
 

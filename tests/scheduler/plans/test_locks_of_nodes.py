@@ -12,7 +12,7 @@ import pytest
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.scheduler.plans.explanations import explain_plan
-from velodrome.scheduler.plans.planning import Plan, make_plan
+from velodrome.scheduler.plans.placement import Plan, make_plan
 from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep import LockRequirement, Sweep
 from velodrome.scheduler.sweeps.sweep_file import parse_sweep

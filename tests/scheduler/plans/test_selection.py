@@ -4,7 +4,7 @@ import pytest
 
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.planning import Placement, Plan, Unplaceable
+from velodrome.scheduler.plans.placement import Placement, Plan, Unplaceable
 from velodrome.scheduler.plans.selection import narrow_plan, parse_selection
 
 TASKS = {

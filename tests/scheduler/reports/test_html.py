@@ -22,7 +22,7 @@ from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.expectations import ExpectedOutcome
+from velodrome.scheduler.plans.expected_outcomes import ExpectedOutcome
 from velodrome.scheduler.reports.html.document import render_document
 from velodrome.scheduler.reports.html.page import MOST_CELLS, build_page
 from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, load_published

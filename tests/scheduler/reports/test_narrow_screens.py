@@ -17,7 +17,7 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.commands.compare import compare
 from velodrome.scheduler.commands.output import print_table
 from velodrome.scheduler.commands.report import Form, ReportKind, report
-from velodrome.scheduler.plans.expectations import TO_AGREE
+from velodrome.scheduler.plans.expected_outcomes import TO_AGREE
 from velodrome.scheduler.reports.terminal_tables import compute_widths
 from velodrome.scheduler.results.store import Store
 

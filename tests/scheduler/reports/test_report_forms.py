@@ -12,7 +12,7 @@ from velodrome.agents.measurement import Measurement, Reading, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report import Form, ReportKind, choose_kind, report
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.expectations import TO_AGREE, ExpectedOutcome
+from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome
 from velodrome.scheduler.results.store import Store
 
 SWEEP = "20261124-063012-a1b2"

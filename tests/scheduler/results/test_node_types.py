@@ -11,7 +11,7 @@ import pytest
 from velodrome.agents.inventory import take_inventory
 from velodrome.agents.node import Core, Node
 from velodrome.scheduler.plans.alternatives import NodesByType
-from velodrome.scheduler.plans.planning import Plan, make_plan
+from velodrome.scheduler.plans.placement import Plan, make_plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep_file import parse_sweep

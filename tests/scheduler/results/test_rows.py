@@ -13,7 +13,7 @@ from velodrome.agents.measurement import GpuReading, Measurement, Reading, Sampl
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.sampling.top_processes import TopProcess
 from velodrome.agents.task import Task
-from velodrome.scheduler.plans.expectations import ExpectedOutcome
+from velodrome.scheduler.plans.expected_outcomes import ExpectedOutcome
 from velodrome.scheduler.results.rows import (
     build_tables,
     node_row,

@@ -16,8 +16,8 @@ from velodrome.agents.measurement import Measurement, Reading, Sample, Status
 from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import StoreError
-from velodrome.scheduler.plans.expectations import TO_AGREE
-from velodrome.scheduler.plans.planning import Placement, Plan
+from velodrome.scheduler.plans.expected_outcomes import TO_AGREE
+from velodrome.scheduler.plans.placement import Placement, Plan
 from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
 from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store

@@ -20,8 +20,8 @@ from velodrome.agents.environments.versions import VersionLocks
 from velodrome.agents.measurement import Measurement, Sample, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError, StoreError, SweepBusy
-from velodrome.scheduler.plans.expectations import TO_AGREE
-from velodrome.scheduler.plans.planning import Placement, Plan
+from velodrome.scheduler.plans.expected_outcomes import TO_AGREE
+from velodrome.scheduler.plans.placement import Placement, Plan
 from velodrome.scheduler.results import lease
 from velodrome.scheduler.results.store import Store
 

@@ -20,7 +20,7 @@ import pytest
 from velodrome.agents.measurement import Measurement, Sample, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import StoreFull
-from velodrome.scheduler.plans.planning import Placement, Plan
+from velodrome.scheduler.plans.placement import Placement, Plan
 from velodrome.scheduler.results.store import Store
 
 SWEEP = "20261124-063012-a1b2"
@@ -34,7 +34,7 @@ import os, shutil, signal, sys
 from velodrome.agents.measurement import Measurement, Sample, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.results import atomic_swap, compaction
-from velodrome.scheduler.plans.planning import Placement, Plan
+from velodrome.scheduler.plans.placement import Placement, Plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.layout import Layout
 

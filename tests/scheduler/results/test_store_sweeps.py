@@ -11,7 +11,7 @@ from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError, SweepBusy
-from velodrome.scheduler.plans.planning import Placement, Plan, Unplaceable
+from velodrome.scheduler.plans.placement import Placement, Plan, Unplaceable
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.uri import is_shared_place
 

@@ -7,8 +7,8 @@ import pytest
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.scheduler.fleet.pending_work import pending_attempts, record_unplaceable
-from velodrome.scheduler.plans.expectations import load_expectations
-from velodrome.scheduler.plans.planning import Placement, Plan, make_plan
+from velodrome.scheduler.plans.expected_outcomes import load_expectations
+from velodrome.scheduler.plans.placement import Placement, Plan, make_plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep_file import parse_sweep

@@ -23,7 +23,7 @@ from velodrome.scheduler.commands.query import Format, query
 from velodrome.scheduler.commands.report import ReportKind, report
 from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.errors import INCOMPLETE, StoreError
-from velodrome.scheduler.plans.planning import Placement, Plan
+from velodrome.scheduler.plans.placement import Placement, Plan
 from velodrome.scheduler.results.deduplication import Report
 from velodrome.scheduler.results.file_faults import FaultKind, FileFault, fault_of_error
 from velodrome.scheduler.results.schema import TABLES, VERSION_KEY

@@ -6,7 +6,7 @@ from velodrome.adapters.protocol import Timing
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.planning import make_plan
+from velodrome.scheduler.plans.placement import make_plan
 from velodrome.scheduler.sweeps.exclusions import count_cells
 from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep import Sweep

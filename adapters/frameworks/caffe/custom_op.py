@@ -1,4 +1,4 @@
-"""The operation of the user's own, as a layer in Python that Caffe calls."""
+"""The user-defined operation of the probe, as a Caffe layer in Python."""
 
 import caffe
 import numpy

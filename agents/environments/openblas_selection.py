@@ -1,4 +1,4 @@
-"""The OpenBLAS libraries of an environment, tested in child processes; results are stored."""
+"""Choice of an environment's OpenBLAS kernels by trial runs in child processes, stored."""
 
 import functools
 import hashlib

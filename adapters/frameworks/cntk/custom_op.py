@@ -1,4 +1,4 @@
-"""The operation of the user's own, by CNTK's mechanism for such: a UserFunction in NumPy."""
+"""The user-defined operation of the probe, as a CNTK UserFunction in NumPy."""
 
 import cntk
 import numpy

@@ -1,4 +1,4 @@
-"""The physical cores of a machine and their caches, from /sys/devices/system/cpu."""
+"""Physical cores, sockets, NUMA nodes and caches of a machine, from /sys/devices/system/cpu."""
 
 from collections.abc import Collection
 from pathlib import Path

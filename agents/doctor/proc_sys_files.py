@@ -1,4 +1,4 @@
-"""Kernel settings in files, below a root that tests can replace."""
+"""Reading of /proc and /sys files, below a root that tests can replace."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -19,9 +19,9 @@ from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.history.cell_series import history
 from velodrome.scheduler.history.history_reading import past_rows
 from velodrome.scheduler.history.latest_run import judge
-from velodrome.scheduler.plans.expectations import TO_AGREE
-from velodrome.scheduler.plans.planning import Plan
-from velodrome.scheduler.reports.possible_rows import MEDIANS, drop_impossible_values
+from velodrome.scheduler.plans.expected_outcomes import TO_AGREE
+from velodrome.scheduler.plans.placement import Plan
+from velodrome.scheduler.reports.impossible_values import MEDIANS, drop_impossible_values
 from velodrome.scheduler.results.rows import to_table
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.store import Store

@@ -1,4 +1,4 @@
-"""Rows of `tasks` without impossible numbers: reports take logarithms and ratios of them.
+"""Replacement of impossible numbers in rows of `tasks`: reports take logarithms and ratios of them.
 
 Velodrome writes no time of 0, but the rows may come from another source.
 """

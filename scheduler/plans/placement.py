@@ -1,4 +1,4 @@
-"""Planner: places cells on nodes; for a cell that fits nowhere, the condition that failed. Pure.
+"""Placement of cells on nodes; for a cell that fits nowhere, the condition that failed. Pure.
 
 A task may run at several spots (each type, each node, each GPU). Its repeats are numbered across
 all of them, so that (task, repeat) names one placement in a sweep, whatever the rule.

@@ -1,4 +1,4 @@
-"""The checks of a timed phase in their order, and the events that report them."""
+"""Runs the checks of a timed phase in their order, and reports each as an event."""
 
 from typing import Any, Callable, Sequence, Tuple
 

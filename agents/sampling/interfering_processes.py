@@ -1,4 +1,4 @@
-"""Names of the processes that used the CPU beside a task while it was timed."""
+"""Names of the processes that used most CPU beside a task while it was timed."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Short names made distinct by the fields that differ."""
+"""Short names of similar things, lengthened by the fields in which they differ."""
 
 from collections import Counter
 from collections.abc import Hashable, Mapping

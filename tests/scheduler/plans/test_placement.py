@@ -11,7 +11,7 @@ from velodrome.agents.measurement import Status
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.task import Limits
 from velodrome.scheduler.plans.declared_nodes import DeclaredType
-from velodrome.scheduler.plans.planning import Placement, Plan, make_plan
+from velodrome.scheduler.plans.placement import Placement, Plan, make_plan
 from velodrome.scheduler.sweeps.expansion import expand_cells
 from velodrome.scheduler.sweeps.sweep import Device, Entrant, PlacementRule, Sweep, ThreadRule
 from velodrome.scheduler.sweeps.sweep_file import parse_sweep

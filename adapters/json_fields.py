@@ -1,4 +1,4 @@
-"""Readers of JSON values, one for each type that a field may be declared with.
+"""Validation of single JSON values, with a reader for each type that a field is declared with.
 
 A worker runs third-party code, so its reader checks every value. A reader raises a TypeError that
 names the expected type.

@@ -11,7 +11,7 @@ from velodrome.adapters.registry import FRAMEWORKS, Framework
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.plans.expectations import (
+from velodrome.scheduler.plans.expected_outcomes import (
     FILE_NAME,
     TO_AGREE,
     load_expectations,
