@@ -359,6 +359,7 @@ def test_a_precision_that_is_lowered_once_it_was_verified_is_caught(tricks):
     )
 
 
+@pytest.mark.serial
 def test_work_that_another_process_does_on_cores_of_its_own_is_caught(tricks):
     tricks.caught(
         """
@@ -429,6 +430,7 @@ DROP = pointwise.DROPOUT._replace(forward=drop)
     tricks.caught(body, "timed_is_checked", top=top, **DROPPED)
 
 
+@pytest.mark.serial
 def test_an_adapter_that_waits_by_design_is_not_asked_for_processor_time(tricks):
     outcome = tricks.run(
         """
