@@ -101,13 +101,15 @@ def test_it_costs_no_report(root: Path, tmp_path: Path, value: float, columns: l
                 report(root, "", kind, form, None)
         compare("last~1", "last", str(root), form=Form.CSV)
         compare("framework=torch", "framework=numpy", str(root), form=Form.TERMINAL)
-    assert "which no call takes: somebody else has written it" in " ".join(said.getvalue().split())
+    assert "which is no possible time: the row was written by another program" in " ".join(
+        said.getvalue().split()
+    )
     rows = past_rows(Store.for_reading(root), "nights", 9)
     assert len(judge(history(rows), SWEEPS[-1]).watched) == 6
     if len(columns) > 1:
         write_page(root, "", tmp_path / "page.html")
         page = (tmp_path / "page.html").read_text()
-        assert "which no call takes" in page
+        assert "which is no possible time" in page
         assert "NaN" not in page.partition("<script")[0]
 
 

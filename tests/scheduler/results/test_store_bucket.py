@@ -189,7 +189,7 @@ def test_an_upload_in_parts_that_was_cut_off_is_not_there(
 ) -> None:
     """A big object is put in parts, and is there with the last request alone."""
     store = fill(bucket.results, 1)
-    objects = store._backing.objects  # type: ignore[attr-defined]
+    objects = store._backend.objects  # type: ignore[attr-defined]
     path = store._layout.rows("samples", SWEEP) / "big.parquet"
     parts: list[str] = []
 
