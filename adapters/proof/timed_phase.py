@@ -1,4 +1,4 @@
-"""The data that all checks of a timed phase share, and the findings that they return."""
+"""The data that all checks of a timed phase share, their helpers and the findings they return."""
 
 from typing import Dict, NamedTuple, Sequence, Tuple
 

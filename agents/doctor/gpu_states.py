@@ -1,4 +1,4 @@
-"""Settings and state of each GPU, as its driver states them."""
+"""Records of each GPU's settings and state, restored from JSON; nothing is queried here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Renewal of a framework's locks: `velodrome envs lock FRAMEWORK...`.
+"""Renewal of a framework's dependency lock files: `velodrome envs lock FRAMEWORK...`.
 
 A lock is a requirements file with exact versions and sha256 hashes. It names no index, file or
 machine, so any mirror serves it. Its hashes are all those of the default index, whatever a local

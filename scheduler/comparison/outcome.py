@@ -1,4 +1,4 @@
-"""The outcome of a comparison of two sides."""
+"""Comparison of two sides cell by cell, with all findings in one ComparisonOutcome."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Replication units of a pair of cells, from rows: sweeps, neighbours and the past.
+"""Replication units of a pair of cells, from rows: sweeps, pairs of the same round, the past.
 
 The past of a cell is its rows in other sweeps on the same nodes: its variance from sweep to sweep,
 and signs of bimodality. If a field differs on purpose, each side has its own past.

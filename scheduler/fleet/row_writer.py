@@ -1,4 +1,4 @@
-"""Row writer: runs a planned sweep and writes a row for every event before it is shown."""
+"""Runs the attempts of a planned sweep, and writes a row for every event before it is shown."""
 
 import math
 import time

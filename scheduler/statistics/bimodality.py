@@ -1,4 +1,4 @@
-"""Detection of bimodal cells, and of steps that bimodality may explain by chance.
+"""Cells whose processes fall into two modes, and differences that this may explain by chance.
 
 Memory placement or an autotuner's choice can put a process in one of two modes, e.g. 5 % apart.
 Three processes in one mode against three in the other look like a step, and the cell itself does
