@@ -33,7 +33,7 @@ from scipy.special import ndtri
 
 from velodrome.adapters.protocol import Timed, Timing
 from velodrome.adapters.worker.call_timing import Calls, WarmUp, time_calls
-from velodrome.scheduler.reports.cell_times import Time, combine_repeats, read_repeat
+from velodrome.scheduler.reports.cell_times import Time, combine_repeats, make_repeat
 from velodrome.scheduler.statistics.cell_interval import estimate_from_sweeps
 from velodrome.scheduler.statistics.replication import Repeat
 
@@ -253,11 +253,8 @@ def _cell(found: Sequence[Timed], draw: Draw, processes: int, sweeps: int) -> Ti
 
 def _repeat(timed: Timed) -> Repeat:
     """Convert a row as a report does."""
-    row = {f"forward_{name}_ns": getattr(timed, f"{name}_ns") for name in ("median", "low", "high")}
-    own = row if timed.bounded else {**row, "forward_low_ns": None, "forward_high_ns": None}
-    found = read_repeat({**own, "forward_samples": timed.samples}, "forward")
-    assert found is not None
-    return found
+    bounds = (timed.low_ns, timed.high_ns) if timed.bounded else (None, None)
+    return make_repeat(timed.median_ns, *bounds, timed.samples)
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ def figures(results: Path, page: Path) -> dict[str, object]:
     pa.default_memory_pool().release_unused()
     before_mib = peak_mib()
     cpu_s, wall_s = time.process_time(), time.perf_counter()
-    rows = write_page(results, SWEEP, page)
+    rows = write_page(results, SWEEP, page).rows
     cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
     page_mib = page.stat().st_size / MIB
     return {

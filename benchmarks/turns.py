@@ -171,7 +171,7 @@ def _variables(cell: Cell, bench: Bench, environment: Environment) -> Iterator[d
         yield worker_variables(
             os.environ,
             import_path=importable,
-            constraint=environment.cache_folder,
+            home=environment.cache_folder,
             temporary=temporary,
             threads=cell.threads,
             blas=choose_kernels(environment, importable).variables,

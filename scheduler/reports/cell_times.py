@@ -106,9 +106,14 @@ def read_repeats(rows: Sequence[TaskRow], phase: str) -> list[Repeat]:
 def read_repeat(row: TaskRow, phase: str) -> Repeat | None:
     """Return a row's median and bounds, the median alone if it has too few samples for bounds."""
     median, low, high = (row.ns(phase, bound) for bound in ("median", "low", "high"))
-    if median is None:
-        return None
     samples = row.number(f"{phase}_samples")
+    return None if median is None else make_repeat(median, low, high, samples)
+
+
+def make_repeat(
+    median: float, low: float | None, high: float | None, samples: float | None
+) -> Repeat:
+    """Return a process's median with its bounds, or alone if samples are too few for bounds."""
     if low is None or high is None or (samples is not None and samples < FEWEST):
         return Repeat(median, median, median)
     return Repeat(median, low, high)
