@@ -193,7 +193,7 @@ def test_a_job_can_be_left_killed_resumed_and_stopped_and_keeps_its_rows(
         following.send_signal(signal.SIGINT)
         _, err = following.communicate(timeout=30)
         assert following.returncode == 130
-        assert f"{job_id} goes on" in err
+        assert f"{job_id} continues" in err
         assert f"attach {job_id}" in err
 
     driver(sweep_id).kill()
