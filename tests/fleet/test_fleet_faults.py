@@ -263,7 +263,8 @@ def test_what_ray_says_of_dying_nodes_is_not_printed(fleet: NamespaceFleet, resu
     fleet.kill_raylet("two")
     driver.says("two left")
     assert driver.ends() in (0, 1), driver.told
-    assert "raylet" not in driver.told
+    # As Ray puts it in front of what a node says; the report may name a raylet as interference.
+    assert not re.search(r"^\s*\(raylet", driver.told, re.MULTILINE)
     check_rows(results, driver, lost=1)
     fleet.kill("two")
     back(fleet, "two")
