@@ -204,20 +204,7 @@ def _unmeasured(night: Night) -> list[dict[str, object]]:
     ]
 
 
-_CELL = (
-    "framework",
-    "variant",
-    "model",
-    "batch_size",
-    "device",
-    "threads",
-    "dtype",
-    "gpu_count",
-    "gpu_model",
-    "gpu_uuids",
-    "node_id",
-    "hostname",
-)
+_CELL = (*CellKey._fields, "gpu_uuids", "node_id", "hostname")
 
 
 def _rows(store: Store, sweep_id: str) -> list[TaskRow]:
