@@ -67,24 +67,31 @@ def attribute_change(
 ) -> Attribution:
     """Attribute the change of one cell's time; rows of `tasks`, then and now.
 
-    Rows without a number are ignored. The time is of the gradient, or of the forward pass without
-    one.
+    Rows without a number are ignored, and rows without a canary if others have one. The time is of
+    the gradient, or of the forward pass without one.
     """
     base, candidate = _timed(base_runs), _timed(candidate_runs)
     if not base or not candidate:
         return Attribution(ChangeSource.UNKNOWN, "there is no number on both sides")
+    have_canaries = bool(_with_canary(base) and _with_canary(candidate))
+    if have_canaries:
+        base, candidate = _with_canary(base), _with_canary(candidate)
     number = _median_time(candidate) / _median_time(base)
     if number <= 0 or abs(math.log(number)) < UNMOVED:
         return Attribution(ChangeSource.UNKNOWN, "the number did not move", number)
-    names = {run.canary_model for run in (*base, *candidate)}
-    if "" in names or not all(run.readings for run in (*base, *candidate)):
-        return Attribution(
-            ChangeSource.UNKNOWN, "not every task had a canary: give `canary: true`", number
-        )
-    if len(names) > 1:
-        told = " and ".join(sorted(names))
-        return Attribution(ChangeSource.UNKNOWN, f"there were different canaries: {told}", number)
+    if not have_canaries:
+        reason = "no canary on one side: give `canary: true`"
+        return Attribution(ChangeSource.UNKNOWN, reason, number)
+    models = {run.canary_model for run in (*base, *candidate)}
+    if len(models) > 1:
+        reason = f"different canary models: {' and '.join(sorted(models))}"
+        return Attribution(ChangeSource.UNKNOWN, reason, number)
     return _attribute(number, _canary(base, candidate))
+
+
+def _with_canary(runs: Sequence[CanaryRun]) -> list[CanaryRun]:
+    """Leave out runs whose canary failed: time and canary are compared over the same runs."""
+    return [run for run in runs if run.canary_model and run.readings]
 
 
 def _attribute(number: float, canary: Ratio) -> Attribution:

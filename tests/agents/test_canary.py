@@ -180,7 +180,10 @@ def test_a_slower_machine_is_told_from_a_slower_framework(home: Path) -> None:
         forget(home)
         framework.append(as_run(run(replace(TASK, framework="sleepy"), home)))
         found = attribute_change(base, machine), attribute_change(base, framework)
-        if ChangeSource.UNKNOWN not in (one.cause for one in found):
+        if ChangeSource.UNKNOWN not in [change.cause for change in found]:
             break
         base.append(as_run(run(TASK, home)))
-    assert [one.cause for one in found] == [ChangeSource.MACHINE, ChangeSource.FRAMEWORK], found
+    assert [change.cause for change in found] == [ChangeSource.MACHINE, ChangeSource.FRAMEWORK], (
+        found,
+        [*base, *machine, *framework],
+    )

@@ -85,10 +85,19 @@ def test_canaries_that_agree_to_the_last_digit_are_not_taken_for_noiseless() -> 
 
 
 def test_without_canaries_or_with_different_ones_nothing_is_blamed() -> None:
-    assert unknown(attribute_change(BASE, [row(2e8, None, None)])) == "not every task had a canary"
-    assert "different canaries" in unknown(attribute_change(BASE, [row(2e8, 1e7, 1e7, "numpy 3")]))
+    assert unknown(attribute_change(BASE, [row(2e8, None, None)])) == "no canary on one side"
+    assert "different canary models" in unknown(attribute_change(BASE, [row(2e8, 1e7, 1e7, "numpy 3")]))
     assert unknown(attribute_change(BASE, [])) == "there is no number on both sides"
     assert unknown(attribute_change(BASE, BASE)) == "the number did not move"
+
+
+def test_a_run_whose_canary_failed_is_left_out_of_the_attribution() -> None:
+    with_failure = [*slower(1.3, 1.28), row(500e6, None, None)]
+    assert attribute_change(BASE, with_failure) == attribute_change(BASE, slower(1.3, 1.28))
+    one_left = [row(130e6, None, None), row(130e6, 10e6, 10.1e6)]
+    assert attribute_change([row(100e6, None, None), *BASE], one_left).cause is (
+        ChangeSource.FRAMEWORK
+    )
 
 
 def unknown(found: Attribution) -> str:
