@@ -24,8 +24,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from velodrome.scheduler.history.cell_series import PHASES, Condition, Followed, Point
+from velodrome.scheduler.history.cell_series import PHASES, Condition, NodeCell, Point
 from velodrome.scheduler.history.latest_run import RunVerdict, judge
+from velodrome.scheduler.results.typed_rows import CellKey
 
 PROCESSES = Path(__file__).parents[1] / "tests" / "scheduler" / "history" / "processes.csv"
 FIRST = datetime(2026, 1, 1, 2)
@@ -72,7 +73,7 @@ class Fleet:
     draw: random.Random
     condition: Callable[[str, int], Condition] = lambda cell, night: Condition.GOOD
     error: float = 0.05
-    nights: dict[Followed, tuple[Point, ...]] = field(default_factory=dict)
+    nights: dict[NodeCell, tuple[Point, ...]] = field(default_factory=dict)
 
     def night(self, number: int) -> RunVerdict:
         """Measured, judged, measured again where it is suspicious, judged again."""
@@ -91,8 +92,8 @@ class Fleet:
         at = FIRST + timedelta(days=number)
         return Point(str(number), at, condition, levels, levels, {}, REPEATS, errors=errors)
 
-    def _again(self, point: Point, key: Followed, number: int) -> Point:
-        again = self._levels(f"{key.framework} {key.model}", number)
+    def _again(self, point: Point, key: NodeCell, number: int) -> Point:
+        again = self._levels(f"{key.key.framework} {key.key.model}", number)
         both = {phase: (point.first[phase] + again[phase]) / 2 for phase in again}
         return replace(point, again=again, levels=both, runs=2 * REPEATS)
 
@@ -103,9 +104,10 @@ class Fleet:
         return {phase: log + moved for phase, log in zip(PHASES, medians, strict=True)}
 
 
-def _key(cell: str) -> Followed:
+def _key(cell: str) -> NodeCell:
     framework, model = cell.split(" ")
-    return Followed(framework, "eager", model, 8, "cpu", 1, "float32", "", "host1")
+    key = CellKey(framework, "eager", model, 8, "cpu", 1, "float32", 0, "")
+    return NodeCell(key, "host1")
 
 
 def correlated(cells: Sequence[str], rho: float, effect: float, draw: random.Random) -> Effect:
@@ -233,7 +235,7 @@ def power(make: Make, begins: int, until: int, trials: int, seed: int) -> dict[s
     for trial in range(trials):
         fleet = make(random.Random(seed * 1000 + trial))
         cells = [
-            f"{one.cell.framework} {one.cell.model}"
+            f"{one.cell.key.framework} {one.cell.key.model}"
             for night in range(until + 1)
             for one in fleet.night(night).alarms
             if night >= begins
@@ -263,7 +265,7 @@ def creeps(trials: int, seed: int, share: float = 0.003, nights: int = 40) -> di
             night
             for night in range(BEFORE + nights)
             for one in fleet.night(night).alarms
-            if f"{one.cell.framework} {one.cell.model}" == CHANGED and night >= BEFORE
+            if f"{one.cell.key.framework} {one.cell.key.model}" == CHANGED and night >= BEFORE
         ]
         counts.append(len(told))
         first += [share * (told[0] - BEFORE)] if told else []

@@ -22,7 +22,7 @@ from velodrome.scheduler.commands.target import Target
 from velodrome.scheduler.commands.trend_site import NIGHTS, write_site
 from velodrome.scheduler.comparison.causes import index_nodes
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError, StoreError, VelodromeError
-from velodrome.scheduler.history.cell_series import Followed, History
+from velodrome.scheduler.history.cell_series import History, NodeCell
 from velodrome.scheduler.history.false_alarms import false_alarms
 from velodrome.scheduler.history.history_reading import name_in, night_ids, read_history
 from velodrome.scheduler.history.latest_run import RunVerdict, judge
@@ -164,7 +164,7 @@ def findings(night: Night) -> list[dict[str, object]]:
     """List the findings as rows for `--json`."""
     return [
         {
-            **{name: getattr(one.cell, name) for name in _CELL},
+            **_describe_cell(one.cell),
             "finding": found.kind.value,
             "phase": found.phase or None,
             "ratio": found.ratio,
@@ -189,7 +189,7 @@ def _unmeasured(night: Night) -> list[dict[str, object]]:
     told += [(one.cell, "vanished", one.why) for one in night.vanished]
     return [
         {
-            **{name: getattr(cell, name) for name in _CELL},
+            **_describe_cell(cell),
             "finding": finding,
             **dict.fromkeys(("phase", "ratio", "ratio_again")),
             "since": night.sweep_id,
@@ -204,7 +204,9 @@ def _unmeasured(night: Night) -> list[dict[str, object]]:
     ]
 
 
-_CELL = (*CellKey._fields, "gpu_uuids", "node_id", "hostname")
+def _describe_cell(cell: NodeCell) -> dict[str, object]:
+    place = {name: getattr(cell, name) for name in ("gpu_uuids", "node_id", "hostname")}
+    return cell.key._asdict() | place
 
 
 def _rows(store: Store, sweep_id: str) -> list[TaskRow]:
@@ -213,7 +215,7 @@ def _rows(store: Store, sweep_id: str) -> list[TaskRow]:
     )
 
 
-def _explanations(store: Store, verdict: RunVerdict) -> dict[Followed, Explanation]:
+def _explanations(store: Store, verdict: RunVerdict) -> dict[NodeCell, Explanation]:
     needed = sweeps_needed(verdict)
     rows = [row for sweep_id in needed for row in _rows(store, sweep_id)]
     nodes = [row for one in needed for row in node_rows(store.read("nodes", one))]

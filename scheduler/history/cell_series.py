@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Self
 
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import device_name, place_name
@@ -47,47 +48,42 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, order=True)
-class Followed:
-    """A cell on one machine. gpu_uuids: its GPUs."""
+class NodeCell:
+    """A cell on one node. gpu_uuids: its GPUs."""
 
-    framework: str
-    variant: str
-    model: str
-    batch_size: int
-    device: str
-    threads: int
-    dtype: str
-    gpu_model: str
+    key: CellKey
     node_id: str
     gpu_uuids: tuple[str, ...] = ()
-    gpu_count: int = 0
     hostname: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, row: TaskRow) -> Self:
+        """Return the cell of a row. Rows of earlier versions have no number of requested GPUs."""
+        gpus = (row.gpu_count or len(row.own_gpus) or 1) if row.device == "gpu" else 0
+        key = CellKey.of(row)._replace(gpu_count=gpus)
+        return cls(key, row.node_id, row.own_gpus, row.hostname)
 
     @property
     def device_name(self) -> str:
-        return device_name(self.device, self.gpu_count, self.gpu_model)
-
-    @property
-    def key(self) -> CellKey:
-        """The key of the cell, without its node."""
-        return CellKey(*(getattr(self, name) for name in CellKey._fields))
+        return device_name(self.key.device, self.key.gpu_count, self.key.gpu_model)
 
     @property
     def label(self) -> str:
         """The cell's name as in progress lines, with its node."""
-        what = f"{self.framework}[{self.variant}] {self.model} b{self.batch_size}"
-        place = place_name(self.device_name, self.threads, self.dtype)
+        key = self.key
+        what = f"{key.framework}[{key.variant}] {key.model} b{key.batch_size}"
+        place = place_name(self.device_name, key.threads, key.dtype)
         return f"{what} {place} on {self.hostname or self.node_id}"
 
 
-def labels(cells: Iterable[Followed]) -> dict[Followed, str]:
+def label_cells(cells: Iterable[NodeCell]) -> dict[NodeCell, str]:
     """Name cells; equal labels get the fields that differ."""
     each = tuple(dict.fromkeys(cells))
     fields = {
         cell: {
             "node": cell.node_id,
             "GPU": " and ".join(cell.gpu_uuids),
-            "type": cell.dtype,
+            "type": cell.key.dtype,
         }
         for cell in each
     }
@@ -133,43 +129,20 @@ class Point:
         return bool(self.again) or self.failed_again
 
 
-History = Mapping[Followed, tuple[Point, ...]]
+History = Mapping[NodeCell, tuple[Point, ...]]
 
 
 def history(rows: Iterable[TaskRow]) -> History:
     """Build the series. Cells that never had a number, as expected, are left out."""
-    nights: dict[Followed, dict[str, list[TaskRow]]] = {}
+    nights: dict[NodeCell, dict[str, list[TaskRow]]] = {}
     for row in rows:
         if row.node_id:
-            nights.setdefault(followed(row), {}).setdefault(row.sweep_id, []).append(row)
+            nights.setdefault(NodeCell.of(row), {}).setdefault(row.sweep_id, []).append(row)
     return {
         cell: points
         for cell, by_night in sorted(nights.items())
         if (points := _points(by_night.values()))
     }
-
-
-def followed(row: TaskRow) -> Followed:
-    """Identify the cell of a row; texts are made safe to show."""
-    return Followed(
-        framework=row.framework,
-        variant=row.variant,
-        model=row.model,
-        batch_size=row.batch_size,
-        device=row.device,
-        threads=row.threads,
-        dtype=row.dtype,
-        gpu_model=row.gpu_model,
-        node_id=row.node_id,
-        gpu_uuids=row.own_gpus,
-        gpu_count=_gpu_count(row),
-        hostname=row.hostname,
-    )
-
-
-def _gpu_count(row: TaskRow) -> int:
-    """Return the requested GPUs. held: those it had; earlier rows may lack the other."""
-    return (row.gpu_count or len(row.own_gpus) or 1) if row.device == "gpu" else 0
 
 
 def _points(nights: Iterable[Sequence[TaskRow]]) -> tuple[Point, ...]:

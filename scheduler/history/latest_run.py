@@ -13,7 +13,7 @@ from functools import cached_property
 
 from velodrome.scheduler.history.anomalies import RECENT, Series, Suspicion, known_steps, suspicion
 from velodrome.scheduler.history.autocorrelation import dependences
-from velodrome.scheduler.history.cell_series import PHASES, Condition, Followed, History, Point
+from velodrome.scheduler.history.cell_series import PHASES, Condition, History, NodeCell, Point
 from velodrome.scheduler.history.changepoints import MOST_NIGHTS, cautious_bounds, spread_around
 from velodrome.scheduler.history.minimum_detectable_change import detectable
 from velodrome.scheduler.history.quarantine import IN_A_ROW, Moved, moved, quarantined_since
@@ -66,7 +66,7 @@ class Watched:
     detectable: by phase, the minimum detectable change. series: by phase.
     """
 
-    cell: Followed
+    cell: NodeCell
     points: tuple[Point, ...]
     findings: tuple[Finding, ...] = ()
     quarantined: Point | None = None
@@ -168,7 +168,7 @@ def watched(histories: History, rate: float) -> tuple[Watched, ...]:
 
 
 def _watched(
-    cell: Followed, points: tuple[Point, ...], serial: Mapping[str, Series], rate: float
+    cell: NodeCell, points: tuple[Point, ...], serial: Mapping[str, Series], rate: float
 ) -> Watched:
     since = quarantined_since(point.condition for point in points)
     return Watched(
@@ -188,7 +188,7 @@ def _moved(serial: Mapping[str, Series], since: int) -> Moved | None:
 
 
 def with_others(
-    cells: Sequence[Followed], serial: Sequence[Series], rate: float
+    cells: Sequence[NodeCell], serial: Sequence[Series], rate: float
 ) -> tuple[Series, ...]:
     """Add what all series tell of each, without the last runs, which are in question."""
     usual = [one.levels[-MOST_NIGHTS:][:-RECENT] or one.levels[:1] for one in serial]

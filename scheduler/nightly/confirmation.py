@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from velodrome.agents.task import Task
-from velodrome.scheduler.history.cell_series import Followed
+from velodrome.scheduler.history.cell_series import NodeCell
 from velodrome.scheduler.history.latest_run import Watched
 from velodrome.scheduler.plans.alternatives import NodeConstraint
 from velodrome.scheduler.plans.placement import CONFIRMING, Placement, Plan
@@ -26,7 +26,7 @@ def again(plan: Plan, suspicious: Sequence[Watched], repeats: int) -> Plan:
     )
 
 
-def _placement(task: Task, cell: Followed, repeat: int) -> Placement:
+def _placement(task: Task, cell: NodeCell, repeat: int) -> Placement:
     home = NodeConstraint(node_id=cell.node_id)
     gpus = ",".join(cell.gpu_uuids)
     return Placement(task, repeat, cell.node_id, cell.node_id, gpus, home, (0, cell.node_id))

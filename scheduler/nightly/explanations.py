@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from velodrome.scheduler.comparison.causes import LikelyCause, Nodes, find_changes, select_likely
 from velodrome.scheduler.comparison.matching import CellPair
-from velodrome.scheduler.history.cell_series import Followed, followed
+from velodrome.scheduler.history.cell_series import NodeCell
 from velodrome.scheduler.history.latest_run import Kind, Proof, RunVerdict, Watched
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.canary_attribution import (
@@ -22,7 +22,7 @@ COMPARED = 10  # nights before, at most
 NEARLY_ALL = 0.8  # of a node's cells
 SHOWN = 3
 
-CellRows = Mapping[tuple[str, Followed], Sequence[TaskRow]]
+CellRows = Mapping[tuple[str, NodeCell], Sequence[TaskRow]]
 """Rows of `tasks`, by sweep and cell."""
 
 
@@ -35,10 +35,10 @@ class Explanation:
 
 
 def by_cell(rows: Sequence[TaskRow]) -> CellRows:
-    found: dict[tuple[str, Followed], list[TaskRow]] = {}
+    found: dict[tuple[str, NodeCell], list[TaskRow]] = {}
     for row in rows:
         if row.node_id:
-            found.setdefault((row.sweep_id, followed(row)), []).append(row)
+            found.setdefault((row.sweep_id, NodeCell.of(row)), []).append(row)
     return found
 
 
@@ -51,7 +51,7 @@ def sweeps_needed(verdict: RunVerdict) -> tuple[str, ...]:
     return tuple(found)
 
 
-def explanations(verdict: RunVerdict, rows: CellRows, nodes: Nodes) -> dict[Followed, Explanation]:
+def explanations(verdict: RunVerdict, rows: CellRows, nodes: Nodes) -> dict[NodeCell, Explanation]:
     """Explain every cell with a confirmed finding."""
     told = [one for one in verdict.watched if is_confirmed(one)]
     moved = [one for one in told if one.finding and one.finding.kind is not Kind.FAILS]
@@ -88,15 +88,15 @@ def _blame(one: Watched, verdict: RunVerdict, rows: CellRows) -> Attribution:
 
 
 def _of_nodes(
-    verdict: RunVerdict, moved: Sequence[Watched], blames: Mapping[Followed, Attribution]
-) -> dict[Followed, Attribution]:
+    verdict: RunVerdict, moved: Sequence[Watched], blames: Mapping[NodeCell, Attribution]
+) -> dict[NodeCell, Attribution]:
     """Attribute unexplained moves to the machine if nearly all cells of the node moved alike."""
     found = {}
     for kind in (Kind.SLOWER, Kind.FASTER):
         for node in {one.cell.node_id for one in moved}:
             alike = [one for one in moved if one.cell.node_id == node and _kind(one) is kind]
             there = sum(one.cell.node_id == node for one in verdict.watched)
-            frameworks = {one.cell.framework for one in alike}
+            frameworks = {one.cell.key.framework for one in alike}
             if len(alike) < NEARLY_ALL * there or len(frameworks) < 2:
                 continue
             reason = f"{len(alike)} of {there} cells of this node became {kind}"

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 
 from velodrome.agents.safe_text import sanitize
-from velodrome.scheduler.history.cell_series import Condition, Followed
+from velodrome.scheduler.history.cell_series import Condition, NodeCell
 from velodrome.scheduler.history.latest_run import Finding, Kind, Proof, Watched
 from velodrome.scheduler.nightly import phrases
 from velodrome.scheduler.nightly.nightly_result import Night
@@ -57,7 +57,7 @@ def _case(night: Night, one: Watched) -> ET.Element:
     case = ET.Element(
         "testcase",
         {
-            "classname": _text(f"{cell.framework}.{cell.variant}"),
+            "classname": _text(f"{cell.key.framework}.{cell.key.variant}"),
             "name": _text(night.names[cell]),
             "time": f"{one.tonight.seconds:.3f}",
         },
@@ -105,8 +105,8 @@ def _others(night: Night) -> Iterator[ET.Element]:
         yield case
 
 
-def _case_of(cell: Followed, name: str) -> ET.Element:
-    where = {"classname": _text(f"{cell.framework}.{cell.variant}"), "name": _text(name)}
+def _case_of(cell: NodeCell, name: str) -> ET.Element:
+    where = {"classname": _text(f"{cell.key.framework}.{cell.key.variant}"), "name": _text(name)}
     return ET.Element("testcase", {**where, "time": "0.000"})
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.history.cell_series import Followed, History, followed
+from velodrome.scheduler.history.cell_series import History, NodeCell
 from velodrome.scheduler.plans.placement import CONFIRMING
 from velodrome.scheduler.reports.task_rows import is_unexpected, select_last_attempts
 from velodrome.scheduler.results.typed_rows import CellKey, TaskRow
@@ -18,7 +18,7 @@ EVERY = (PlacementRule.EACH_NODE, PlacementRule.EACH_GPU)
 class Lacking:
     """A cell that should have numbers: `lacking` of its `runs` have none. status: of the last."""
 
-    cell: Followed
+    cell: NodeCell
     status: str
     reason: str
     lacking: int
@@ -29,7 +29,7 @@ class Lacking:
 class Vanished:
     """A cell of the previous run that this one lacks. is_promised: the sweep asks for it."""
 
-    cell: Followed
+    cell: NodeCell
     why: str
     is_promised: bool
 
@@ -45,9 +45,9 @@ class Promise:
 
 def lacking(rows: Sequence[TaskRow]) -> tuple[Lacking, ...]:
     """Find cells without numbers among the rows of a run, without confirming repeats."""
-    runs: dict[Followed, list[TaskRow]] = {}
+    runs: dict[NodeCell, list[TaskRow]] = {}
     for row in planned(rows):
-        runs.setdefault(followed(row), []).append(row)
+        runs.setdefault(NodeCell.of(row), []).append(row)
     found = []
     for cell, those in sorted(runs.items()):
         without = [row for row in those if not has_time(row) and is_unexpected(row)]
@@ -75,7 +75,7 @@ def vanished(
         (one.sweep_id for points in history.values() for one in points if one.sweep_id < sweep_id),
         default="",
     )
-    tonight = {followed(row) for row in rows}
+    tonight = {NodeCell.of(row) for row in rows}
     hosts: dict[CellKey, set[str]] = {}
     for cell in tonight:
         hosts.setdefault(cell.key, set()).add(cell.hostname or cell.node_id)
@@ -87,7 +87,7 @@ def vanished(
     return tuple(_vanished(cell, hosts.get(cell.key, set()), promise) for cell in gone)
 
 
-def _vanished(cell: Followed, hosts: Collection[str], promise: Promise) -> Vanished:
+def _vanished(cell: NodeCell, hosts: Collection[str], promise: Promise) -> Vanished:
     """Explain a missing cell. hosts: where the run has it; an empty name: no node fits."""
     if cell.key not in promise.asked:
         return Vanished(cell, "the sweep no longer contains it", is_promised=False)

@@ -8,7 +8,7 @@ from functools import cached_property
 from statistics import median
 
 from velodrome.scheduler.errors import INCOMPLETE
-from velodrome.scheduler.history.cell_series import Condition, Followed, labels
+from velodrome.scheduler.history.cell_series import Condition, NodeCell, label_cells
 from velodrome.scheduler.history.false_alarms import FalseAlarms
 from velodrome.scheduler.history.latest_run import Finding, Kind, Proof, RunVerdict, Watched
 from velodrome.scheduler.nightly.explanations import Explanation
@@ -29,7 +29,7 @@ class Night:
     name: str
     verdict: RunVerdict
     false_alarms: FalseAlarms
-    explanations: Mapping[Followed, Explanation]
+    explanations: Mapping[NodeCell, Explanation]
     number: int
     began: datetime
     seconds: float
@@ -69,11 +69,11 @@ class Night:
         return tuple(found)
 
     @cached_property
-    def names(self) -> Mapping[Followed, str]:
+    def names(self) -> Mapping[NodeCell, str]:
         """Distinct names of the cells; without a node for cells that no node fits."""
         cells = [one.cell for one in self.verdict.watched]
         cells += [one.cell for one in self.lacking] + [one.cell for one in self.vanished]
-        return {cell: name.removesuffix(" on ") for cell, name in labels(cells).items()}
+        return {cell: name.removesuffix(" on ") for cell, name in label_cells(cells).items()}
 
     @property
     def quarantined(self) -> tuple[Watched, ...]:

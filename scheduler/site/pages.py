@@ -10,7 +10,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from velodrome.scheduler.errors import ConfigError
-from velodrome.scheduler.history.cell_series import PHASES, Followed, History
+from velodrome.scheduler.history.cell_series import PHASES, History, NodeCell
 from velodrome.scheduler.reports.html.templating import embed_json, load_templates
 from velodrome.scheduler.results.task_row import velodrome_version
 from velodrome.scheduler.site.trends import (
@@ -88,24 +88,25 @@ def bundle_vega() -> str:
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
 
 
-def build_query(cell: Followed) -> str:
+def build_query(cell: NodeCell) -> str:
     """Build the SQL query for the rows of a cell."""
+    key = cell.key
     text = {
-        "framework": cell.framework,
-        "variant": cell.variant,
-        "model": cell.model,
-        "device": cell.device,
-        "dtype": cell.dtype,
+        "framework": key.framework,
+        "variant": key.variant,
+        "model": key.model,
+        "device": key.device,
+        "dtype": key.dtype,
         "node_id": cell.node_id,
     }
-    if cell.device == "gpu":
-        text |= {"gpu_model": cell.gpu_model} if cell.gpu_model else {}
-    numbers = {"batch_size": cell.batch_size, "threads": cell.threads}
+    if key.device == "gpu":
+        text |= {"gpu_model": key.gpu_model} if key.gpu_model else {}
+    numbers = {"batch_size": key.batch_size, "threads": key.threads}
     conditions = [f"{name} = '{_quoted(value)}'" for name, value in text.items()]
     conditions += [f"{name} = {value}" for name, value in numbers.items()]
-    if cell.gpu_count:
-        conditions += [f"coalesce(gpu_count, {cell.gpu_count}) = {cell.gpu_count}"]
-    if cell.device == "gpu" and not cell.gpu_model:
+    if key.gpu_count:
+        conditions += [f"coalesce(gpu_count, {key.gpu_count}) = {key.gpu_count}"]
+    if key.device == "gpu" and not key.gpu_model:
         conditions += ["gpu_model IS NULL"]
     return (
         "SELECT sweep_id, repeat, status, forward_median_ns, gradient_median_ns FROM tasks\n"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from velodrome.scheduler.history.anomalies import FEWEST_CALM, RECENT
-from velodrome.scheduler.history.cell_series import PHASES, Followed, History, Point, labels
+from velodrome.scheduler.history.cell_series import PHASES, History, NodeCell, Point, label_cells
 from velodrome.scheduler.history.changepoints import MOST_NIGHTS, fit
 from velodrome.scheduler.history.latest_run import Kind, Proof, Watched, having, rate_of, watched
 from velodrome.scheduler.reports.tables import format_duration
@@ -40,7 +40,7 @@ class Trend:
     """
 
     id: str
-    cell: Followed
+    cell: NodeCell
     name: str
     qualifier: str
     nights: int
@@ -57,7 +57,7 @@ class Trend:
 def compute_trends(history: History) -> tuple[Trend, ...]:
     """Compute the trend of every cell, alarms first, then in the order of cells."""
     rate = rate_of(history)
-    names = labels(history)
+    names = label_cells(history)
     found = [_trend(one, rate, names[one.cell]) for one in watched(history, rate)]
     return tuple(sorted(found, key=lambda one: (_MOODS.index(one.mood), one.cell)))
 
@@ -65,9 +65,9 @@ def compute_trends(history: History) -> tuple[Trend, ...]:
 _MOODS = ("alarm", "open", "faster", "quarantine", "young", "stable")
 
 
-def page_id(cell: Followed) -> str:
+def page_id(cell: NodeCell) -> str:
     """Return an id that stays the same each time the site is written."""
-    text = repr((cell, cell.gpu_uuids))
+    text = repr((*cell.key, cell.node_id, cell.gpu_uuids))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

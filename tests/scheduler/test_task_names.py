@@ -15,7 +15,7 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.comparison.cell_names import name_cells
 from velodrome.scheduler.comparison.outcome import SelectedSide, compare_sides
 from velodrome.scheduler.fleet.event_messages import describe_ended
-from velodrome.scheduler.history.cell_series import followed, history, labels
+from velodrome.scheduler.history.cell_series import NodeCell, history, label_cells
 from velodrome.scheduler.plans.explanations import explain_plan, name_tasks
 from velodrome.scheduler.plans.placement import make_plan
 from velodrome.scheduler.reports.cells import collect_cells
@@ -96,12 +96,12 @@ def test_two_cells_of_a_comparison_have_two_names(other: Task, request) -> None:
 @pytest.mark.parametrize("other", PAIRS)
 def test_two_cells_that_are_followed_have_two_names(other: Task) -> None:
     cells = history([row(TASK), row(other)])
-    assert len(set(labels(cells).values())) == len(cells)
+    assert len(set(label_cells(cells).values())) == len(cells)
 
 
 def test_cells_on_two_gpus_of_a_node_are_told_apart_by_these() -> None:
     rows = [changed_row(row(TASK), gpu_uuids=[uuid]) for uuid in ("GPU-1", "GPU-2")]
-    names = labels(map(followed, rows))
+    names = label_cells(map(NodeCell.of, rows))
     assert sorted(name[-5:] for name in names.values()) == ["GPU-1", "GPU-2"]
 
 

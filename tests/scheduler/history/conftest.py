@@ -15,7 +15,7 @@ from made_rows import typed
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.history.cell_series import Followed, History, Point, history
+from velodrome.scheduler.history.cell_series import History, NodeCell, Point, history
 from velodrome.scheduler.history.latest_run import RunVerdict, judge
 from velodrome.scheduler.plans.placement import CONFIRMING, Plan
 from velodrome.scheduler.results.store import Store
@@ -199,7 +199,7 @@ class Nights:
         by_night: dict[object, list[dict[str, object]]] = {}
         for row in self.rows:
             by_night.setdefault(row["sweep_id"], []).append(row)
-        found: dict[Followed, tuple[Point, ...]] = {}
+        found: dict[NodeCell, tuple[Point, ...]] = {}
         for name, rows in by_night.items():
             if len(rows) != self._gathered.get(name, (0, {}))[0]:
                 self._gathered[name] = (len(rows), history(typed(rows)))
@@ -212,7 +212,7 @@ class Nights:
         verdict = self.judged(night)
         if not verdict.open:
             return verdict
-        again = [f"{one.cell.framework} {one.cell.model}" for one in verdict.open]
+        again = [f"{one.cell.key.framework} {one.cell.key.model}" for one in verdict.open]
         self.rows += self.measured(night, again, first=CONFIRMING)
         return self.judged(night)
 

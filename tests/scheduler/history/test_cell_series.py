@@ -21,7 +21,9 @@ def slower_since(night: int, factor: float = 1.5):
 
 
 def of(verdict, cell: str = CELL):
-    return next(one for one in verdict.watched if f"{one.cell.framework} {one.cell.model}" == cell)
+    return next(
+        one for one in verdict.watched if f"{one.cell.key.framework} {one.cell.key.model}" == cell
+    )
 
 
 def test_a_step_is_suspicious_on_its_first_night_and_alarms_only_when_measured_again(

@@ -31,7 +31,7 @@ def alarms_of(fleet, nights, cell: str = CELL) -> dict[int, float]:
         night: one.finding.ratio
         for night in nights
         for one in fleet.pass_by(night).night_of_ours(night).alarms
-        if f"{one.cell.framework} {one.cell.model}" == cell
+        if f"{one.cell.key.framework} {one.cell.key.model}" == cell
     }
 
 
@@ -147,7 +147,7 @@ def test_a_step_within_the_first_nights_is_told_once_with_its_night(
     told = {}
     for night in range(24):
         for one in fleet.pass_by(night).night_of_ours(night).alarms:
-            told[night] = (one.finding.kind, one.cell.model, fleet.number(one.finding.since))
+            told[night] = (one.finding.kind, one.cell.key.model, fleet.number(one.finding.since))
     (night,) = told
     assert night <= 9
     assert told[night] == (Kind.SLOWER, "my-lenet", onset)

@@ -21,7 +21,7 @@ def slowed(share: float, since: int) -> Callable[[str, int], float]:
 
 
 def alarming(verdict: RunVerdict) -> list[str]:
-    return [f"{one.cell.framework} {one.cell.model}" for one in verdict.alarms]
+    return [f"{one.cell.key.framework} {one.cell.key.model}" for one in verdict.alarms]
 
 
 def first_alarm(nights, seed: int, share: float) -> tuple[list[str], Kind, int] | None:
@@ -65,7 +65,7 @@ def test_a_step_as_large_as_the_minimum_detectable_change_is_found_and_half_of_i
 ) -> None:
     told = nights().pass_by(*range(BEFORE)).judged(BEFORE - 1)
     smallest = next(
-        dict(one.detectable)["gradient"] for one in told.watched if one.cell.model == "my-lstm"
+        dict(one.detectable)["gradient"] for one in told.watched if one.cell.key.model == "my-lstm"
     )
     assert 0.02 < smallest < 0.2
     found = sum(bool(first_alarm(nights, seed, smallest)) for seed in range(TRIALS))

@@ -59,7 +59,8 @@ class TestBlame:
         fleet = nights(change=all_slower, canary=canary).pass_by(*range(CALM + 1))
         found = told(fleet, CALM).explanations
         return {
-            f"{cell.framework} {cell.model}": one.attribution.cause for cell, one in found.items()
+            f"{cell.key.framework} {cell.key.model}": one.attribution.cause
+            for cell, one in found.items()
         }
 
     def test_a_node_that_became_slower_is_called_machine(self, nights) -> None:
@@ -232,7 +233,9 @@ def test_every_cell_has_a_page_with_its_nights_and_the_query_that_shows_them(
     assert list(site)[-1] == "index.html"
     assert "one line" in site["index.html"]
     for one in night.verdict.watched:
-        text = next(text for text in cells if one.cell.model in text and one.cell.framework in text)
+        text = next(
+            text for text in cells if one.cell.key.model in text and one.cell.key.framework in text
+        )
         assert text.count("<tr class=") == CALM + 1
     assert "node_id = 'it''s'" in build_query(
         replace(night.verdict.watched[0].cell, node_id="it's")
