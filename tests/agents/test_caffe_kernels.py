@@ -44,7 +44,7 @@ def core_of(ended: Measurement) -> str:
 
 
 @pytest.mark.parametrize("exported", ["", "Prescott", "Cooperlake"])
-def test_it_runs_the_best_kernels_of_this_cpu_whatever_the_shell_exports(
+def test_caffe_runs_the_best_kernels_of_this_cpu_whatever_the_shell_exports(
     exported: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags = cpu_flags(Path("/proc/cpuinfo").read_text())
@@ -57,7 +57,7 @@ def test_it_runs_the_best_kernels_of_this_cpu_whatever_the_shell_exports(
     assert SETS[level(core)] == ("AVX-512" if "avx512vl" in flags else "AVX2")
 
 
-def test_what_the_user_names_it_runs_and_its_gradients_are_still_proven(
+def test_caffe_runs_the_kernels_that_the_user_names_and_is_still_verified(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("VELODROME_OPENBLAS_CORETYPE", "Prescott")

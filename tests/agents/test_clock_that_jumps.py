@@ -28,7 +28,7 @@ def jumping(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, **variables, "LD_PRELOAD": str(library)}
 
 
-def test_the_stand_in_jumps(jumping: dict[str, str]) -> None:
+def test_the_fake_clock_jumps(jumping: dict[str, str]) -> None:
     script = (
         "import time; found = set(); end = time.monotonic() + 1.5\n"
         "while time.monotonic() < end: found.add(round(time.time() - %f, -3)); time.sleep(0.01)\n"
@@ -41,7 +41,7 @@ def test_the_stand_in_jumps(jumping: dict[str, str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_task_takes_as_long_as_it_takes(jumping: dict[str, str]) -> None:
+def test_the_duration_of_a_task_ignores_jumps_of_the_clock(jumping: dict[str, str]) -> None:
     words = ["numpy", "lenet", "--batch-size", "2", "--threads", "1", "--json"]
     timing = ["--target", "0.5", "--min-samples", "3", "--min-seconds", "1", "--max-seconds", "1"]
     command = [sys.executable, "-m", "velodrome.scheduler.cli", "measure", *words, *timing]

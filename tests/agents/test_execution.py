@@ -58,7 +58,7 @@ def faulty(framework: str, **limits: float) -> Task:
 
 
 @pytest.mark.slow
-def test_a_row_says_which_kernels_ran_and_the_shell_does_not_choose_them(
+def test_a_row_names_the_kernels_that_ran_and_the_shell_does_not_choose_them(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
@@ -71,7 +71,7 @@ def test_a_row_says_which_kernels_ran_and_the_shell_does_not_choose_them(
 
 
 @pytest.mark.slow
-def test_kernels_that_the_user_names_run_and_the_row_says_who_named_them(
+def test_kernels_that_the_user_names_run_and_the_row_says_so(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "sse4_2" not in Path("/proc/cpuinfo").read_text():
@@ -83,7 +83,7 @@ def test_kernels_that_the_user_names_run_and_the_row_says_who_named_them(
     assert "OPENBLAS_CORETYPE=Nehalem, as VELODROME_OPENBLAS_CORETYPE asks" in ended.notes
 
 
-def test_a_sound_task_has_numbers_samples_and_readings(home: Path) -> None:
+def test_a_successful_task_has_numbers_samples_and_readings(home: Path) -> None:
     events: list[object] = []
     long_enough_to_be_sampled = QUICK._replace(min_seconds=0.4)
     ended = run(replace(TASK, timing=long_enough_to_be_sampled), home, events.append)
@@ -122,7 +122,7 @@ def test_the_reference_is_computed_once(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_target_that_is_not_met_is_unstable(home: Path) -> None:
+def test_a_task_that_misses_its_target_is_unstable(home: Path) -> None:
     timing = Timing(target=1e-9, min_samples=5, min_seconds=0.0, max_seconds=0.2)
     ended = run(replace(TASK, timing=timing), home)
     assert ended.status is Status.UNSTABLE
@@ -157,7 +157,7 @@ def test_a_hang_is_timed_out_with_the_phase(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_taking_too_much_memory_is_out_of_memory_with_the_peak(home: Path) -> None:
+def test_too_much_memory_is_out_of_memory_with_the_peak(home: Path) -> None:
     ended = run(faulty("exhausts_memory", memory_bytes=400 * 2**20), home)
     assert ended.status is Status.OUT_OF_MEMORY
     assert ended.reason.startswith("held 0.")
@@ -166,14 +166,14 @@ def test_taking_too_much_memory_is_out_of_memory_with_the_peak(home: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_gigabyte_of_output_costs_neither_the_number_nor_the_disk(home: Path) -> None:
+def test_a_gigabyte_of_output_spoils_neither_the_number_nor_the_disk(home: Path) -> None:
     ended = run(faulty("floods_stdout"), home)
     assert ended.status.has_number, ended.reason
     assert len(ended.log_tail) <= 8192
     assert ended.log_tail.endswith("the flood is over\nand a red end")
 
 
-def test_a_framework_that_cannot_be_imported_has_failed_in_its_environment(home: Path) -> None:
+def test_a_framework_that_cannot_be_imported_is_environment_failed(home: Path) -> None:
     ended = run(faulty("missing_import"), home)
     assert ended.status is Status.ENVIRONMENT_FAILED
     assert "no_such_framework" in ended.reason
@@ -181,13 +181,13 @@ def test_a_framework_that_cannot_be_imported_has_failed_in_its_environment(home:
     assert ended.log_tail.count("Traceback") == 1
 
 
-def test_processes_that_are_left_behind_are_killed_and_noted(home: Path) -> None:
+def test_orphaned_processes_are_killed_and_noted(home: Path) -> None:
     ended = run(faulty("forks"), home)
     assert ended.status.has_number, ended.reason
     assert "3 processes outlived the worker and were killed" in ended.notes
 
 
-def test_an_interpreter_that_is_none_has_failed_as_an_environment(
+def test_a_file_that_is_no_interpreter_is_environment_failed(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VELODROME_PYTHON_FORKS", "/no/such/python")
@@ -202,13 +202,13 @@ def test_a_framework_that_this_node_does_not_have_is_named(home: Path) -> None:
     assert "Did you mean 'hangs'?" in ended.reason
 
 
-def test_what_never_fits_is_unplaceable(home: Path) -> None:
+def test_a_task_that_never_fits_is_unplaceable(home: Path) -> None:
     ended = run(replace(TASK, threads=NODE.logical + 1), home)
     assert ended.status is Status.UNPLACEABLE
     assert "threads, and" in ended.reason
 
 
-def test_what_can_be_refused_at_once_is_refused_before_anything_is_built(
+def test_an_unplaceable_task_is_refused_before_anything_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a framework whose interpreter would not even run: nobody asks it."""
@@ -234,7 +234,7 @@ def test_a_variant_that_the_adapter_refuses_is_unsupported(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_task_whose_supervisor_is_stopped_has_its_row_and_says_so(home: Path) -> None:
+def test_a_task_whose_supervisor_is_stopped_has_a_row_that_says_so(home: Path) -> None:
     stopped: list[int] = []
 
     def stop(event: object) -> None:
@@ -257,7 +257,7 @@ def test_a_task_whose_supervisor_is_stopped_has_its_row_and_says_so(home: Path) 
 
 
 @pytest.mark.slow
-def test_a_task_that_waits_for_cores_says_for_whom_and_gives_up_in_time(home: Path) -> None:
+def test_a_task_that_waits_for_cores_names_the_holder_and_gives_up_in_time(home: Path) -> None:
     run(TASK, home)  # so that the reference is there
     notes: list[str] = []
     holding = locked(NODE, ResourceRequest(threads=1), deadline_s=0, on_wait=notes.append)
@@ -277,7 +277,7 @@ def test_a_task_that_waits_for_cores_says_for_whom_and_gives_up_in_time(home: Pa
     assert ended.waited_ns == 300_000_000
 
 
-def test_what_a_task_waits_for_others_is_told_apart_from_what_it_takes_itself(home: Path) -> None:
+def test_waiting_for_other_tasks_is_recorded_apart_from_a_tasks_own_time(home: Path) -> None:
     run(TASK, home)  # so that the reference is there
     with ExitStack() as holding:
         holding.enter_context(
@@ -290,7 +290,9 @@ def test_what_a_task_waits_for_others_is_told_apart_from_what_it_takes_itself(ho
     assert 0.2e9 < ended.waited_ns < 1e9 * (ended.finished_at - ended.started_at)
 
 
-def test_a_full_disk_is_told_and_no_exception(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_a_result_and_not_an_exception(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(TASK, home)
     monkeypatch.setattr("tempfile.tempdir", "/proc/no-files-here")
     ended = run(TASK, home)
@@ -302,7 +304,7 @@ class Stop(BaseException):
     """As KeyboardInterrupt, at a moment that a test can choose."""
 
 
-def test_an_interrupt_kills_the_worker_and_is_passed_on(home: Path) -> None:
+def test_an_interrupt_kills_the_worker_and_is_raised_again(home: Path) -> None:
     hello: list[Hello] = []
 
     def interrupt(event: object) -> None:
@@ -334,7 +336,7 @@ execute(task, node=take_inventory(), repeat=0, attempt=1,
 
 
 @pytest.mark.slow
-def test_nothing_of_a_task_survives_the_sigkill_of_its_agent(home: Path) -> None:
+def test_no_process_of_a_task_survives_the_sigkill_of_its_agent(home: Path) -> None:
     run(TASK, home)
     agent = subprocess.Popen(
         [sys.executable, "-c", AGENT, str(home / "envs")], stdout=subprocess.PIPE, text=True
@@ -366,7 +368,7 @@ def test_nothing_of_a_task_survives_the_sigkill_of_its_agent(home: Path) -> None
         (replace(TASK, timing=Timing(min_seconds=1e-5)), ("--min-seconds 0.00001",)),
     ],
 )
-def test_the_rerun_command_names_what_is_not_the_default(
+def test_the_rerun_command_names_only_values_that_are_not_defaults(
     task: Task, words: tuple[str, ...]
 ) -> None:
     command = rerun_command(task)

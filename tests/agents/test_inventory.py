@@ -41,7 +41,7 @@ def two_sockets(root: Path) -> Path:
     return root
 
 
-def test_threads_of_one_core_are_one_core(tmp_path: Path) -> None:
+def test_smt_threads_of_one_core_count_as_one_core(tmp_path: Path) -> None:
     assert cores(range(8), two_sockets(tmp_path)) == (
         Core(0, (0, 4), socket=0, numa_node=0),
         Core(1, (1, 5), socket=0, numa_node=0),
@@ -50,18 +50,18 @@ def test_threads_of_one_core_are_one_core(tmp_path: Path) -> None:
     )
 
 
-def test_only_cpus_that_may_be_used_are_counted(tmp_path: Path) -> None:
+def test_only_usable_cpus_are_counted(tmp_path: Path) -> None:
     found = cores({3, 6, 7}, two_sockets(tmp_path))
     assert [core.cpus for core in found] == [(3, 7), (6,)]
 
 
 @pytest.mark.parametrize("siblings", ["", "nonsense", "4-7"])
-def test_where_sys_is_odd_every_cpu_is_a_core(tmp_path: Path, siblings: str) -> None:
+def test_every_cpu_is_a_core_if_sys_contradicts_itself(tmp_path: Path, siblings: str) -> None:
     write(tmp_path, {"cpu1/topology/core_cpus_list": siblings})
     assert cores({0, 1}, tmp_path) == (Core(0, (0,)), Core(1, (1,)))
 
 
-def test_lists_of_cpus_are_read_as_the_kernel_writes_them() -> None:
+def test_cpu_lists_are_read_in_the_kernels_format() -> None:
     assert cpu_numbers("0-2,8,10-11") == {0, 1, 2, 8, 10, 11}
 
 
@@ -83,7 +83,7 @@ def test_caches_are_named_by_level_and_kind(tmp_path: Path) -> None:
         ("4:memory:/", {"memory/memory.limit_in_bytes": "9223372036854771712"}, 16 * GIB),
     ],
 )
-def test_memory_is_what_the_control_groups_leave_of_it(
+def test_memory_is_limited_by_the_cgroups(
     tmp_path: Path, membership: str, limits: dict[str, str], expected: int
 ) -> None:
     meminfo = f"MemTotal:       {16 * GIB // 1024} kB\nMemFree: 1 kB"
@@ -109,7 +109,7 @@ def test_memory_is_what_the_control_groups_leave_of_it(
         ),
     ],
 )
-def test_a_containers_cpu_limit_is_known(
+def test_a_containers_cpu_limit_is_read(
     tmp_path: Path, membership: str, limits: dict[str, str], expected: float
 ) -> None:
     proc = write(tmp_path / "proc", {"self/cgroup": membership})
@@ -126,24 +126,24 @@ def test_a_containers_cpu_limit_is_known(
         (0.5, [(0,)]),
     ],
 )
-def test_no_more_cores_are_counted_than_a_cpu_limit_pays_for(
+def test_cores_are_counted_only_up_to_the_cpu_limit(
     tmp_path: Path, quota: float, cpus: list[tuple[int, ...]]
 ) -> None:
     kept = limit_to_quota(cores(range(8), two_sockets(tmp_path)), quota)
     assert [core.cpus for core in kept] == cpus
 
 
-def test_a_cpu_without_a_name_is_named_by_its_numbers() -> None:
+def test_a_cpu_without_a_model_name_is_named_by_its_numbers() -> None:
     arm = {"CPU implementer": "0x41", "CPU part": "0xd40", "CPU variant": "0x1"}
     assert cpu_model(arm) == "ARM 0x41 0xd40 0x1"
     assert cpu_model({"model name": "Some  CPU   @ 2 GHz"}) == "Some CPU @ 2 GHz"
 
 
-def test_bare_metal_is_no_guest() -> None:
+def test_bare_metal_is_not_a_virtual_machine() -> None:
     assert "hypervisor" not in virtualization({"flags": "fpu sse"})
 
 
-def test_the_inventory_of_this_machine_holds_what_the_system_says() -> None:
+def test_the_inventory_of_this_machine_agrees_with_the_system() -> None:
     node = take_inventory(labels={"pool": "lab", "arch": "x"})
     assert node.hostname == socket.gethostname()
     assert node.kernel == os.uname().release
@@ -167,7 +167,7 @@ print(json.dumps([core.cpus for core in take_inventory().cores]))
     assert json.loads(subprocess.run(command, capture_output=True, check=True).stdout) == [[cpu]]
 
 
-def test_the_inventory_is_taken_within_50_ms_and_within_half_a_second_beside_a_gpu_driver() -> None:
+def test_the_inventory_takes_50_ms_at_most_or_half_a_second_with_a_gpu_driver() -> None:
     spent = []
     for _ in range(5):
         begun = time.perf_counter()

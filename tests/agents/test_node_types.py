@@ -40,21 +40,19 @@ def night_after(node: Node) -> NodeTypes:
 
 
 @given(sizes, st.floats(1 - MEMORY_TOLERANCE + 1e-6, 1), st.sampled_from(["n1", "n2"]))
-def test_a_type_survives_what_kernels_and_machines_sold_alike_differ_in(
-    size: int, share: float, node_id: str
-) -> None:
+def test_a_small_difference_in_memory_keeps_the_type(size: int, share: float, node_id: str) -> None:
     one, other = with_memory(size), with_memory(round(size * share), node_id)
     assert night_after(one).with_type_name(other).node_type == one.node_type
     assert night_after(other).with_type_name(one).node_type == other.node_type
 
 
-def test_the_next_kernel_makes_no_other_type_of_a_machine_near_a_boundary() -> None:
+def test_a_new_kernel_keeps_the_type_of_a_machine_near_a_rounding_boundary() -> None:
     before, after = with_memory(int(15.51 * GIB)), with_memory(int(15.49 * GIB))
     assert before.node_type != after.node_type  # by themselves: memory is hashed in whole GiB
     assert night_after(before).with_type_name(after).node_type == before.node_type
 
 
-def test_a_fleet_of_machines_sold_alike_is_one_type_and_larger_ones_another() -> None:
+def test_equal_machines_of_a_fleet_are_one_type_and_larger_machines_another() -> None:
     types = NodeTypes()
     alike = [with_memory(int(size * GIB), f"n{size}") for size in (15.3, 15.49, 15.51, 15.6)]
     larger = with_memory(int(17 * GIB), "n17")
@@ -64,13 +62,15 @@ def test_a_fleet_of_machines_sold_alike_is_one_type_and_larger_ones_another() ->
 
 
 @given(sizes, st.floats(1.04, 100))
-def test_more_than_that_is_another_type(size: int, factor: float) -> None:
+def test_a_large_difference_in_memory_makes_another_type(size: int, factor: float) -> None:
     one, other = with_memory(size), with_memory(round(size * factor), "n2")
     assert night_after(one).with_type_name(other).node_type != one.node_type
 
 
 @given(st.lists(st.floats(0.9, 1.1), min_size=1, max_size=12))
-def test_no_two_of_one_type_are_further_apart_than_that(factors: list[float]) -> None:
+def test_no_two_machines_of_one_type_differ_by_more_than_the_tolerance(
+    factors: list[float],
+) -> None:
     types = NodeTypes()
     sizes_of: dict[str, list[float]] = {}
     for number, factor in enumerate(factors):
@@ -121,11 +121,11 @@ def test_every_other_reading_makes_another_type(name: str) -> None:
         {"cpu_model": "AMD  EPYC 7B13 "},
     ],
 )
-def test_what_no_type_is_made_of_changes_none(changed: dict[str, object]) -> None:
+def test_readings_outside_the_type_do_not_change_it(changed: dict[str, object]) -> None:
     assert night_after(NODE).with_type_name(replace(NODE, **changed)).node_type == NODE.node_type
 
 
-def test_a_night_with_a_broken_driver_is_of_the_same_type_and_so_is_the_next_one() -> None:
+def test_a_run_with_a_broken_driver_keeps_the_type_and_so_does_the_next_run() -> None:
     broken = replace(NODE, gpus=(), gpu_fault="the driver hangs")
     types = night_after(NODE)
     assert types.with_type_name(broken).node_type == NODE.node_type
@@ -137,7 +137,7 @@ def test_a_night_with_a_broken_driver_is_of_the_same_type_and_so_is_the_next_one
     assert night_after(NODE).with_type_name(stranger).node_type != NODE.node_type
 
 
-def test_what_an_earlier_record_does_not_tell_is_no_difference() -> None:
+def test_a_value_missing_from_an_earlier_record_is_no_difference() -> None:
     limited = replace(NODE, ram_bytes=8 * GIB, machine_ram_bytes=64 * GIB, machine_cpus=64)
     old = replace(limited, machine_ram_bytes=0, machine_cpus=0)
     assert night_after(old).with_type_name(limited).node_type == old.node_type
@@ -150,7 +150,7 @@ def test_what_an_earlier_record_does_not_tell_is_no_difference() -> None:
     assert len(names) == 2
 
 
-def test_a_name_that_stands_for_something_else_is_not_given_again() -> None:
+def test_a_type_name_in_use_is_not_given_to_another_type() -> None:
     """In whole GiB 1.6 and 2.4 are the same."""
     small, large = with_memory(int(1.6 * GIB)), with_memory(int(2.4 * GIB), "n2")
     assert small.node_type == large.node_type
@@ -159,7 +159,7 @@ def test_a_name_that_stands_for_something_else_is_not_given_again() -> None:
     assert types.with_type_name(small).node_type == small.node_type
 
 
-def test_a_name_stands_for_what_bore_it_last_and_the_newest_is_given() -> None:
+def test_a_type_name_belongs_to_its_last_bearer_and_the_newest_name_is_given() -> None:
     old, new = with_memory(int(15.45 * GIB)), with_memory(int(15.55 * GIB))
     split = [[TypedNode(node.node_type, "n1", hardware_of(node))] for node in (new, old)]
     came = with_memory(int(15.5 * GIB), "n2")

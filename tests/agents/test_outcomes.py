@@ -27,7 +27,7 @@ def killed(number: int, **known: object) -> Session:
     return Session(**fields)  # type: ignore[arg-type]
 
 
-def test_a_crash_after_the_last_number_costs_nothing_but_a_note() -> None:
+def test_a_crash_after_the_last_number_is_only_noted() -> None:
     verdict = decide_outcome(Session(DONE, exited(None, signal.SIGSEGV), ""), BOUNDED)
     assert (verdict.status, verdict.reason) == (Status.OK, "")
     assert verdict.notes == (
@@ -35,13 +35,13 @@ def test_a_crash_after_the_last_number_costs_nothing_but_a_note() -> None:
     )
 
 
-def test_a_worker_that_hangs_after_its_last_number_is_noted() -> None:
+def test_a_hang_after_the_last_number_is_only_noted() -> None:
     verdict = decide_outcome(Session(DONE, TreeExit(ExitCause.RELEASED), ""), BOUNDED)
     assert verdict.status is Status.OK
     assert verdict.notes == ("the worker did not end by itself after it had finished",)
 
 
-def test_one_loose_interval_makes_it_unstable_and_is_named() -> None:
+def test_one_wide_interval_makes_a_task_unstable_and_is_named() -> None:
     verdict = decide_outcome(Session((*DONE[:-1], LOOSE, DONE[-1]), exited(), ""), BOUNDED)
     assert verdict.status is Status.UNSTABLE
     assert verdict.reason == (
@@ -49,7 +49,7 @@ def test_one_loose_interval_makes_it_unstable_and_is_named() -> None:
     )
 
 
-def test_a_narrow_range_of_few_samples_is_called_too_few_and_not_too_wide() -> None:
+def test_few_samples_with_a_narrow_range_are_too_few_and_not_too_wide() -> None:
     few = LOOSE._replace(low_ns=LOOSE.median_ns, high_ns=LOOSE.median_ns * 1.001, samples=3)
     verdict = decide_outcome(Session((*DONE[:-1], few, DONE[-1]), exited(), ""), BOUNDED)
     assert verdict.status is Status.UNSTABLE
@@ -72,20 +72,20 @@ def test_a_narrow_range_of_few_samples_is_called_too_few_and_not_too_wide() -> N
         ("of another world", "the interval is wider than the target of 1 % after 60 s: gradient"),
     ],
 )
-def test_what_is_doubtful_about_a_number_is_told(doubt: str, reason: str) -> None:
+def test_the_instability_reason_of_a_number_is_reported(doubt: str, reason: str) -> None:
     doubtful = LOOSE._replace(doubt=doubt, worth=4.2, drift=0.08)
     verdict = decide_outcome(Session((*DONE[:-1], doubtful, DONE[-1]), exited(), ""), BOUNDED)
     assert verdict.status is Status.UNSTABLE
     assert verdict.reason.startswith(reason)
 
 
-def test_a_very_loose_interval_is_told_without_an_exponent() -> None:
+def test_a_very_wide_interval_is_printed_without_an_exponent() -> None:
     wild = LOOSE._replace(low_ns=10.0, high_ns=640.0)
     verdict = decide_outcome(Session((*DONE[:-1], wild, DONE[-1]), exited(), ""), BOUNDED)
     assert verdict.reason.endswith("gradient ±315 %")
 
 
-def test_a_sigkill_while_the_kernel_killed_for_memory_is_out_of_memory() -> None:
+def test_a_sigkill_during_an_oom_kill_is_out_of_memory() -> None:
     session = killed(signal.SIGKILL, kernel_kills=1, peak_rss_bytes=3 * 2**30)
     verdict = decide_outcome(session, BOUNDED)
     assert verdict.status is Status.OUT_OF_MEMORY
@@ -94,13 +94,13 @@ def test_a_sigkill_while_the_kernel_killed_for_memory_is_out_of_memory() -> None
     )
 
 
-def test_a_sigkill_of_anybody_else_is_a_crash() -> None:
+def test_any_other_sigkill_is_a_crash() -> None:
     verdict = decide_outcome(killed(signal.SIGKILL), BOUNDED)
     assert verdict.status is Status.CRASHED
     assert verdict.reason == "killed by SIGKILL (killed) in phase build"
 
 
-def test_an_abort_for_lack_of_memory_is_out_of_memory() -> None:
+def test_an_abort_because_memory_ran_out_is_out_of_memory() -> None:
     log = "terminate called after throwing an instance of 'std::bad_alloc'"
     assert (
         decide_outcome(killed(signal.SIGABRT, log_tail=log), BOUNDED).status is Status.OUT_OF_MEMORY
@@ -108,14 +108,14 @@ def test_an_abort_for_lack_of_memory_is_out_of_memory() -> None:
     assert decide_outcome(killed(signal.SIGABRT), BOUNDED).status is Status.CRASHED
 
 
-def test_an_interpreter_that_never_said_hello_is_a_broken_environment() -> None:
+def test_a_worker_without_a_hello_event_means_a_broken_environment() -> None:
     log = "python: error while loading shared libraries: libpython3.so: cannot open"
     verdict = decide_outcome(Session((), exited(127), log), BOUNDED)
     assert verdict.status is Status.ENVIRONMENT_FAILED
     assert verdict.reason == f"the environment's interpreter ended with exit code 127: {log}"
 
 
-def test_an_exit_without_a_result_is_a_crash_with_the_last_line_that_was_printed() -> None:
+def test_an_exit_without_a_result_is_a_crash_with_the_last_printed_line() -> None:
     verdict = decide_outcome(Session((HELLO, BUILD), exited(3), "one\nlast words\n"), BOUNDED)
     assert verdict.status is Status.CRASHED
     assert verdict.reason == "ended with exit code 3 in phase build: last words"
@@ -139,7 +139,7 @@ def test_an_exit_without_a_result_is_a_crash_with_the_last_line_that_was_printed
         (None, Status.CRASHED, "processes of the worker cannot be killed"),
     ],
 )
-def test_what_ended_the_tree_decides_when_the_worker_said_nothing(
+def test_the_end_of_the_tree_decides_if_the_worker_reported_nothing(
     ending: TreeExit | None, status: Status, words: str
 ) -> None:
     verdict = decide_outcome(Session((HELLO, BUILD), ending, ""), BOUNDED)
@@ -147,25 +147,25 @@ def test_what_ended_the_tree_decides_when_the_worker_said_nothing(
     assert words in verdict.reason
 
 
-def test_what_the_worker_says_of_its_failure_counts() -> None:
+def test_the_workers_own_failure_report_decides() -> None:
     failed = Failed("disagreed", "conv1.weight is off by 0.3", "table", 5)
     verdict = decide_outcome(Session((HELLO, failed), exited(1), ""), BOUNDED)
     assert (verdict.status, verdict.reason) == (Status.DISAGREED, "conv1.weight is off by 0.3")
 
 
-def test_a_status_of_no_known_kind_is_a_crash() -> None:
+def test_an_unknown_status_is_a_crash() -> None:
     verdict = decide_outcome(Session((Failed("odd", "why", "", 5),), exited(1), ""), BOUNDED)
     assert (verdict.status, verdict.reason) == (Status.CRASHED, "why")
 
 
-def test_a_worker_that_breaks_the_protocol_has_crashed() -> None:
+def test_a_worker_that_breaks_the_protocol_is_a_crash() -> None:
     session = Session((HELLO,), TreeExit(ExitCause.RELEASED), "", broken="not an event: 'hi'")
     verdict = decide_outcome(session, BOUNDED)
     assert verdict.status is Status.CRASHED
     assert verdict.reason == "the worker broke the protocol: not an event: 'hi'"
 
 
-def test_what_an_exception_says_is_one_line_without_escape_sequences() -> None:
+def test_an_exceptions_text_is_one_line_without_escape_sequences() -> None:
     odd = Failed("crashed", "\x1b]0;t\x07RuntimeError: \x1b[31mbad\nnews\u202e", "", 5)
     assert (
         decide_outcome(Session((HELLO, odd), exited(1), ""), BOUNDED).reason

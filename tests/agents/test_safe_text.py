@@ -17,15 +17,15 @@ from velodrome.scheduler.results.rows import to_table
         (b"\xff\xfe", r"\xff\xfe"),
     ],
 )
-def test_bytes_that_are_no_utf8_are_written_out(given: bytes, told: str) -> None:
+def test_bytes_that_are_not_utf8_are_escaped(given: bytes, told: str) -> None:
     assert escape_undecodable(os.fsdecode(given)) == told
 
 
-def test_half_a_surrogate_pair_that_stands_for_no_byte_is_written_out_too() -> None:
+def test_a_lone_surrogate_that_encodes_no_byte_is_escaped_too() -> None:
     assert escape_undecodable("a\ud800") == r"a\ud800"
 
 
-def test_a_row_with_a_path_of_other_bytes_in_it_is_kept() -> None:
+def test_a_row_that_holds_a_path_of_other_bytes_is_kept() -> None:
     table = to_table("tasks", [{"reason": os.fsdecode(b"no /tmp/h\xff"), "notes": ["a\udcff"]}])
     assert table["reason"].to_pylist() == [r"no /tmp/h\xff"]
     assert table["notes"].to_pylist() == [[r"a\xff"]]

@@ -45,7 +45,7 @@ def numbers(shape: Node, threads: int, free: tuple[int, ...] | None = None) -> t
     return () if allotment is None else tuple(core.number for core in allotment.cores)
 
 
-def test_the_first_core_is_left_to_the_sampler_while_there_is_one_to_spare() -> None:
+def test_the_first_core_is_left_to_the_sampler_if_a_core_is_spare() -> None:
     allotment = choose(SMALL, 1)
     assert allotment is not None
     assert (allotment.cpus, allotment.sampler_cpu) == ((1,), 0)
@@ -67,7 +67,7 @@ def test_a_task_that_takes_every_core_leaves_none_to_the_sampler() -> None:
         (16, tuple(range(16))),
     ],
 )
-def test_smt_siblings_are_used_only_when_the_cores_do_not_suffice(
+def test_smt_siblings_are_used_only_if_there_are_too_few_cores(
     threads: int, cpus: tuple[int, ...]
 ) -> None:
     allotment = choose(DESKTOP, threads)
@@ -82,7 +82,7 @@ def test_a_numa_node_that_holds_all_threads_is_preferred() -> None:
     assert numbers(EPYC, 4) == (4, 5, 6, 7)
 
 
-def test_of_several_numa_nodes_the_one_with_fewest_free_cores_is_filled() -> None:
+def test_the_numa_node_with_the_fewest_free_cores_is_filled_first() -> None:
     assert numbers(EPYC, 2, free=(1, 2, 3, 4, 5, 8, 9, 10)) == (4, 5)
 
 
@@ -92,7 +92,7 @@ def test_a_socket_that_holds_all_threads_is_preferred_to_both() -> None:
     assert numbers(two, 6) == (1, 2, 3, 4, 5, 6)
 
 
-def test_the_first_core_is_taken_rather_than_to_wait() -> None:
+def test_a_task_takes_the_first_core_rather_than_wait() -> None:
     assert numbers(DESKTOP, 4, free=(0, 5, 6, 7)) == (0, 5, 6, 7)
     assert numbers(DESKTOP, 4, free=(0, 6, 7)) == ()
 
@@ -103,9 +103,7 @@ def test_more_threads_than_cpus_never_fit() -> None:
 
 
 @given(st.sampled_from(SHAPES), st.data())
-def test_a_task_gets_as_many_cpus_as_threads_all_on_its_own_free_cores(
-    shape: Node, data: st.DataObject
-) -> None:
+def test_a_task_gets_one_cpu_per_thread_on_its_own_cores(shape: Node, data: st.DataObject) -> None:
     threads = data.draw(st.integers(1, shape.logical))
     free = data.draw(st.sets(st.sampled_from(shape.cores)))
     allotment = choose(shape, threads, free)
@@ -126,7 +124,7 @@ OTHER_L40S = Gpu(2, "NVIDIA L40S", "GPU-c", 2**35)
 MIXED = node(1, 8, gpus=(A100, L40S, OTHER_L40S))
 
 
-def test_gpus_are_taken_by_model_in_any_case_or_by_uuid() -> None:
+def test_gpus_are_selected_by_model_in_any_case_or_by_uuid() -> None:
     free = MIXED.cores
     by_model = share(MIXED, ResourceRequest(1, 1, "l40s", exclusive=False), free, MIXED.gpus)
     by_uuid = share(
@@ -144,7 +142,7 @@ def test_a_node_without_such_gpus_never_fits() -> None:
         share(MIXED, ResourceRequest(1, 3, "L40S"), MIXED.cores, MIXED.gpus)
 
 
-def test_parts_of_gpus_are_given_one_by_one_only() -> None:
+def test_mig_partitions_are_assigned_one_at_a_time() -> None:
     parts = tuple(Gpu(0, "NVIDIA H100 MIG 3g.40gb", f"MIG-{n}", 2**35) for n in range(2))
     parted = node(1, 8, gpus=(*parts, A100))
     alone = share(parted, ResourceRequest(1, 1, "H100", exclusive=False), parted.cores, parted.gpus)
@@ -154,7 +152,7 @@ def test_parts_of_gpus_are_given_one_by_one_only() -> None:
         share(parted, ResourceRequest(1, 2), parted.cores, parted.gpus)
 
 
-def test_an_exclusive_task_locks_the_whole_node_and_runs_on_its_own_part() -> None:
+def test_an_exclusive_task_locks_the_whole_node_and_uses_its_own_part() -> None:
     whole = share(MIXED, ResourceRequest(2, 1, "A100"), MIXED.cores, MIXED.gpus)
     assert whole is not None
     assert (len(whole.allotment.cores), whole.gpus) == (2, (A100,))
@@ -163,14 +161,14 @@ def test_an_exclusive_task_locks_the_whole_node_and_runs_on_its_own_part() -> No
     assert share(MIXED, ResourceRequest(2, 0), MIXED.cores, MIXED.gpus[1:]) is None
 
 
-def test_a_task_that_shares_locks_its_own_part_alone() -> None:
+def test_a_task_that_shares_locks_only_its_own_part() -> None:
     part = share(MIXED, ResourceRequest(2, exclusive=False), MIXED.cores, ())
     assert part is not None
     assert [core.number for core in part.locked_cores] == [1, 2]
     assert part.locked_gpus == ()
 
 
-def test_a_gpu_model_is_whole_words_of_a_name() -> None:
+def test_a_gpu_model_matches_whole_words_of_a_name() -> None:
     asked = share(MIXED, ResourceRequest(1, 1, "l40s", exclusive=False), MIXED.cores, MIXED.gpus)
     assert asked is not None and asked.gpus == (L40S,)
     with pytest.raises(DoesNotFit, match="has none such"):

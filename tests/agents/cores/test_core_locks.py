@@ -44,7 +44,7 @@ def numbers(held: LockedShare) -> list[int]:
     return [core.number for core in held.share.allotment.cores]
 
 
-def test_tasks_that_share_take_any_cores_that_are_free() -> None:
+def test_tasks_that_share_a_node_take_any_free_cores() -> None:
     with ExitStack() as stack:
         assert [numbers(hold(stack, ONE)) for _ in range(4)] == [[1], [2], [3], [0]]
         with pytest.raises(WaitedTooLong):
@@ -57,7 +57,7 @@ def test_a_core_is_free_again_after_its_task() -> None:
             assert numbers(hold(stack, ONE)) == [1]
 
 
-def test_an_exclusive_task_shares_the_node_with_nobody() -> None:
+def test_an_exclusive_task_shares_its_node_with_no_task() -> None:
     with ExitStack() as stack:
         hold(stack, ONE)
         with pytest.raises(WaitedTooLong):
@@ -68,7 +68,7 @@ def test_an_exclusive_task_shares_the_node_with_nobody() -> None:
             hold(stack, ONE)
 
 
-def test_a_gpu_is_held_by_one_task_and_a_cpu_task_that_shares_holds_none() -> None:
+def test_a_gpu_is_held_by_one_task_and_a_shared_cpu_task_holds_none() -> None:
     gpu = ResourceRequest(threads=1, gpu_count=1, exclusive=False)
     with ExitStack() as stack:
         hold(stack, ONE)
@@ -78,12 +78,12 @@ def test_a_gpu_is_held_by_one_task_and_a_cpu_task_that_shares_holds_none() -> No
         hold(stack, ONE)
 
 
-def test_what_never_fits_is_not_waited_for() -> None:
+def test_a_request_that_never_fits_fails_at_once() -> None:
     with ExitStack() as stack, pytest.raises(DoesNotFit):
         hold(stack, ResourceRequest(threads=5), deadline_s=60)
 
 
-def test_who_waits_is_told_for_whom() -> None:
+def test_a_waiting_task_learns_who_holds_its_cores() -> None:
     stories: list[str] = []
     with (
         locked(NODE, ALL, deadline_s=0, on_wait=stories.append),
@@ -161,7 +161,7 @@ def test_the_locks_of_a_killed_agent_are_free_at_once(holder: Callable[[str], Ho
         assert numbers(hold(stack, ONE)) == [1]
 
 
-def test_a_task_that_needs_all_cores_is_not_passed_by_small_ones(
+def test_a_task_that_needs_all_cores_is_not_overtaken_by_small_ones(
     holder: Callable[[str], Holder],
 ) -> None:
     with ExitStack() as stack:
@@ -178,7 +178,7 @@ def test_a_task_that_needs_all_cores_is_not_passed_by_small_ones(
         small.ends()
 
 
-def test_cores_are_free_only_when_the_whole_tree_of_their_task_is_gone(tmp_path: Path) -> None:
+def test_cores_are_freed_only_when_the_tasks_whole_tree_has_ended(tmp_path: Path) -> None:
     """The supervisor holds the locks too: here the agent lets go of them while its worker runs."""
     with ExitStack() as tree:
         with ExitStack() as stack:
@@ -230,7 +230,7 @@ def test_the_folder_and_its_files_are_open_to_every_user(folder: Path) -> None:
     assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o666}
 
 
-def test_a_folder_that_cannot_be_made_is_named_with_the_mend(
+def test_a_folder_that_cannot_be_created_is_named_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()

@@ -15,19 +15,19 @@ def built(framework: str, core: str, **named: str) -> OpenBlasEnvironment:
     return OpenBlasEnvironment(framework, KernelChoice(own=run, run=run, best="AVX-512", **named))
 
 
-def test_the_best_kernels_are_fine_and_named() -> None:
+def test_the_best_kernels_pass_and_are_named() -> None:
     found = blas.check_kernels((built("caffe", "SKYLAKEX"), built("numpy", "COOPERLAKE")))
     assert (found.verdict, found.seen) == (FindingLevel.FINE, "caffe SKYLAKEX, numpy COOPERLAKE")
 
 
-def test_lesser_ones_are_a_warning_that_names_the_framework_the_library_and_the_mend() -> None:
+def test_slower_kernels_warn_with_the_framework_the_library_and_the_remedy() -> None:
     found = blas.check_kernels((built("caffe", "PRESCOTT"), built("numpy", "SKYLAKEX")))
     assert found.verdict is FindingLevel.WARNING
     assert found.seen == "below AVX-512: caffe openblas 0.3.13 PRESCOTT"
     assert found.mend == "a newer OpenBLAS, if it can be had: velodrome envs lock caffe"
 
 
-def test_where_somebody_named_them_the_mend_is_to_name_them_no_more() -> None:
+def test_if_a_setting_chose_the_kernels_the_remedy_is_to_remove_it() -> None:
     user = built("caffe", "HASWELL", setting="Haswell", named_by="VELODROME_OPENBLAS_CORETYPE")
     assert blas.check_kernels((user,)).mend == "unset VELODROME_OPENBLAS_CORETYPE"
     recipe = built("caffe", "HASWELL", setting="Haswell", named_by="environment.toml")
@@ -36,7 +36,9 @@ def test_where_somebody_named_them_the_mend_is_to_name_them_no_more() -> None:
 
 
 @pytest.mark.parametrize("folder", ["", "envs"])
-def test_where_nothing_is_built_nothing_is_tried_or_made(tmp_path: Path, folder: str) -> None:
+def test_without_built_environments_the_kernel_check_passes_and_writes_nothing(
+    tmp_path: Path, folder: str
+) -> None:
     (tmp_path / folder).mkdir(exist_ok=True)
     before = sorted(tmp_path.rglob("*"))
     found = blas.check_kernels(blas.find_environments({"VELODROME_HOME": str(tmp_path)}))
@@ -46,7 +48,7 @@ def test_where_nothing_is_built_nothing_is_tried_or_made(tmp_path: Path, folder:
 
 @pytest.mark.framework
 @pytest.mark.slow
-def test_an_environment_that_is_built_is_tried_and_a_lesser_setting_of_the_users_is_told(
+def test_a_built_environment_is_checked_and_a_slower_user_setting_warns(
     framework_environment: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert callable(framework_environment)

@@ -18,7 +18,7 @@ COMMAND = [sys.executable, "-m", "velodrome.scheduler.cli", "doctor", "--json"]
 SUBJECT = Subject("this", "it matters")
 
 
-def test_only_a_warning_fails_and_it_comes_first() -> None:
+def test_only_a_warning_gives_status_1_and_warnings_come_first() -> None:
     fine, unknown, warning = SUBJECT.fine("a"), SUBJECT.unknown("b"), SUBJECT.warning("c", "mend")
     assert exit_status((fine, unknown)) == 0
     assert exit_status((fine, warning, unknown)) == 1
@@ -26,7 +26,7 @@ def test_only_a_warning_fails_and_it_comes_first() -> None:
 
 
 @pytest.mark.slow
-def test_the_doctor_sees_a_core_that_is_held_and_says_so_in_rows_and_status(tmp_path: Path) -> None:
+def test_the_doctor_reports_a_held_core_in_its_rows_and_exit_status(tmp_path: Path) -> None:
     locks = tmp_path / "locks"
     locks.mkdir()
     environment = os.environ | {"VELODROME_LOCKS": str(locks), "VELODROME_HOME": str(tmp_path)}

@@ -28,7 +28,7 @@ ALL = frozenset(range(4))
         cpus.clock_source,
     ],
 )
-def test_what_a_silent_kernel_does_not_say_is_unknown(
+def test_a_cpu_check_is_unknown_where_the_kernel_reports_nothing(
     machine: Machine, check: Callable[[Kernel], DoctorFinding]
 ) -> None:
     found = check(machine({}))
@@ -38,7 +38,7 @@ def test_what_a_silent_kernel_does_not_say_is_unknown(
     assert not found.mend
 
 
-def test_one_core_with_another_governor_is_enough_for_a_warning(machine: Machine) -> None:
+def test_one_core_with_another_governor_warns(machine: Machine) -> None:
     files = {
         f"{CPU}/{{cpu}}/cpufreq/scaling_governor": "performance\n",
         f"{CPU}/{{cpu}}/cpufreq/scaling_driver": "acpi-cpufreq\n",
@@ -51,7 +51,7 @@ def test_one_core_with_another_governor_is_enough_for_a_warning(machine: Machine
     assert found.mend == f"echo performance | sudo tee /{CPU}/cpu*/cpufreq/scaling_governor"
 
 
-def test_a_clock_that_is_held_down_is_told_with_what_it_could_be(machine: Machine) -> None:
+def test_a_limited_clock_is_reported_with_its_maximum(machine: Machine) -> None:
     files = {
         f"{CPU}/{{cpu}}/cpufreq/cpuinfo_max_freq": "3600000",
         f"{CPU}/{{cpu}}/cpufreq/scaling_max_freq": "3600000",
@@ -70,7 +70,7 @@ def test_a_clock_that_is_held_down_is_told_with_what_it_could_be(machine: Machin
         (f"{CPU}/{{cpu}}/cpufreq/boost", "1", "0"),
     ],
 )
-def test_boost_warns_when_it_is_on_and_is_mended_by_its_own_switch(
+def test_active_boost_warns_and_names_its_own_switch(
     machine: Machine, file: str, on: str, off: str
 ) -> None:
     found = cpu_speed.boost(machine({file: on}))
@@ -79,7 +79,7 @@ def test_boost_warns_when_it_is_on_and_is_mended_by_its_own_switch(
     assert cpu_speed.boost(machine({file: off})).verdict is FindingLevel.FINE
 
 
-def test_a_cpu_is_hot_by_its_own_limit_and_a_disk_is_not_looked_at(machine: Machine) -> None:
+def test_a_cpu_is_hot_by_its_own_limit_and_disks_are_ignored(machine: Machine) -> None:
     files = {
         "sys/class/hwmon/hwmon0/name": "nvme",
         "sys/class/hwmon/hwmon0/temp1_input": "84000",
@@ -94,7 +94,7 @@ def test_a_cpu_is_hot_by_its_own_limit_and_a_disk_is_not_looked_at(machine: Mach
     assert hot.verdict is FindingLevel.WARNING
 
 
-def test_a_sensor_that_knows_no_limit_proves_nothing(machine: Machine) -> None:
+def test_a_sensor_without_a_limit_is_unknown(machine: Machine) -> None:
     files = {
         "sys/class/hwmon/hwmon0/name": "k10temp",
         "sys/class/hwmon/hwmon0/temp1_input": "48500",
@@ -102,7 +102,7 @@ def test_a_sensor_that_knows_no_limit_proves_nothing(machine: Machine) -> None:
     assert cpu_speed.temperature(machine(files)).verdict is FindingLevel.UNKNOWN
 
 
-def test_throttling_now_is_told_from_throttling_once_and_from_none(machine: Machine) -> None:
+def test_present_throttling_past_throttling_and_none_are_distinguished(machine: Machine) -> None:
     file = f"{CPU}/{{cpu}}/thermal_throttle/core_throttle_count"
     never = cpu_speed.throttle_counts(machine({file: "0"}))
     assert cpu_speed.throttling(never, never).verdict is FindingLevel.FINE
@@ -111,7 +111,7 @@ def test_throttling_now_is_told_from_throttling_once_and_from_none(machine: Mach
     assert cpu_speed.throttling(never, once).seen == "right now: cpu1"
 
 
-def test_a_sibling_that_others_may_use_is_named(machine: Machine) -> None:
+def test_an_smt_sibling_that_others_may_use_is_named(machine: Machine) -> None:
     siblings = f"{CPU}/{{cpu}}/topology/thread_siblings_list"
     kernel = machine({siblings: "0,2"})
     kernel = machine({siblings.replace("{cpu}", f"cpu{cpu}"): "1,3" for cpu in (1, 3)})
@@ -121,7 +121,7 @@ def test_a_sibling_that_others_may_use_is_named(machine: Machine) -> None:
     assert found.seen == "CPUs that others may use beside ours: 3"
 
 
-def test_fewer_cpus_than_the_machine_has_warn_by_affinity_and_by_quota(machine: Machine) -> None:
+def test_an_affinity_or_a_quota_below_the_machines_cpus_warns(machine: Machine) -> None:
     kernel = machine({f"{CPU}/online": "0-3\n"})
     assert cpus.affinity(kernel, ALL).seen == "all 4 CPUs"
     found = cpus.affinity(kernel, {0, 1})
@@ -133,7 +133,9 @@ def test_fewer_cpus_than_the_machine_has_warn_by_affinity_and_by_quota(machine: 
     assert cpus.quota(1.5, 4).verdict is FindingLevel.WARNING
 
 
-def test_a_guest_is_unknown_and_a_container_on_bare_metal_is_fine(machine: Machine) -> None:
+def test_a_virtual_machine_is_unknown_and_a_container_on_bare_metal_passes(
+    machine: Machine,
+) -> None:
     kernel = machine({"proc/cpuinfo": "model name\t: A\nflags\t\t: fpu sse\n\nprocessor: 1"})
     assert cpus.virtualization(kernel).seen == "none seen"
     assert cpus.virtualization(machine({".dockerenv": ""})).verdict is FindingLevel.FINE
@@ -146,7 +148,7 @@ def test_a_guest_is_unknown_and_a_container_on_bare_metal_is_fine(machine: Machi
     assert found.seen == "a virtual machine (Amazon EC2), inside a container"
 
 
-def test_a_slow_clock_is_mended_by_a_fast_one_only_if_there_is_one(machine: Machine) -> None:
+def test_a_slow_clock_source_suggests_a_fast_one_only_if_available(machine: Machine) -> None:
     clocks = "sys/devices/system/clocksource/clocksource0"
     assert cpus.clock_source(machine({f"{clocks}/current_clocksource": "tsc"})).seen == "tsc"
     kernel = machine({f"{clocks}/current_clocksource": "hpet"})

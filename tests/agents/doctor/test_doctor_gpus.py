@@ -51,9 +51,7 @@ def by_check(states: GpuStates | None) -> dict[str, DoctorFinding]:
     return {finding.check: finding for finding in gpus.checks(states, LOCKS)}
 
 
-def test_two_gpus_as_they_should_be_are_fine_in_everything(
-    fake_driver: Path, tmp_path: Path
-) -> None:
+def test_two_well_configured_gpus_pass_every_check(fake_driver: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.write_text(HEALTHY.format(0) + HEALTHY.format(1))
     found = by_check(told(fake_driver, state, "NVIDIA A100-SXM4-80GB:2"))
@@ -63,7 +61,7 @@ def test_two_gpus_as_they_should_be_are_fine_in_everything(
     assert found["GPU ECC"].seen == "on"
 
 
-def test_each_setting_that_holds_a_gpu_back_names_the_gpu_and_its_own_mend(
+def test_each_setting_that_slows_a_gpu_names_the_gpu_and_the_remedy(
     fake_driver: Path, tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
@@ -106,7 +104,9 @@ def test_each_setting_that_holds_a_gpu_back_names_the_gpu_and_its_own_mend(
     }
 
 
-def test_what_a_driver_does_not_tell_is_unknown(fake_driver: Path, tmp_path: Path) -> None:
+def test_a_check_is_unknown_if_the_driver_does_not_report_it(
+    fake_driver: Path, tmp_path: Path
+) -> None:
     state = tmp_path / "state"
     state.write_text("")
     found = by_check(told(fake_driver, state, "NVIDIA T4:1"))
@@ -122,12 +122,12 @@ def test_what_a_driver_does_not_tell_is_unknown(fake_driver: Path, tmp_path: Pat
     }
 
 
-def test_an_empty_list_of_processes_proves_nothing_inside_a_container() -> None:
+def test_an_empty_process_list_inside_a_container_is_unknown() -> None:
     found = gpus.processes([GpuState(0, "T4", pids=())], sees_all=False)
     assert found.verdict is FindingLevel.UNKNOWN
 
 
-def test_a_change_of_ecc_that_waits_for_a_restart_warns() -> None:
+def test_a_pending_ecc_change_warns() -> None:
     found = gpus.ecc([GpuState(0, "T4", ecc=(True, False))])
     assert (found.verdict, found.seen) == (
         FindingLevel.WARNING,
@@ -135,22 +135,22 @@ def test_a_change_of_ecc_that_waits_for_a_restart_warns() -> None:
     )
 
 
-def test_gpus_of_two_models_may_differ_in_ecc() -> None:
+def test_gpus_of_different_models_may_differ_in_ecc() -> None:
     found = gpus.ecc([GpuState(0, "A100", ecc=(True, True)), GpuState(1, "A10", ecc=(False,) * 2)])
     assert (found.verdict, found.seen) == (FindingLevel.FINE, "on, off")
 
 
-def test_a_library_without_a_driver_is_one_line(fake_driver: Path, tmp_path: Path) -> None:
+def test_a_library_without_a_driver_gives_one_finding(fake_driver: Path, tmp_path: Path) -> None:
     assert told(fake_driver, tmp_path / "state", "") is None
     assert [finding.check for finding in gpus.checks(None, LOCKS)] == ["GPU driver"]
 
 
-def test_a_driver_that_shows_no_gpu_warns() -> None:
+def test_a_driver_without_a_gpu_warns() -> None:
     found = by_check(GpuStates("580.1", 13, (), sees_all=True))
     assert found["GPU driver"].verdict is FindingLevel.WARNING
 
 
-def test_a_driver_with_a_fault_warns_with_the_faults_own_mend() -> None:
+def test_a_driver_fault_warns_with_its_own_remedy() -> None:
     faults = (status_fault(DRIVER, 18), status_fault("GPU 1", 15))
     found = by_check(GpuStates("", None, (), sees_all=False, faults=faults))["GPU driver"]
     assert found.verdict is FindingLevel.WARNING

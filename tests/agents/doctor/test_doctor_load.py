@@ -23,7 +23,7 @@ def process(pid: int, name: str, ticks: int) -> dict[str, str]:
     return {f"proc/{pid}/stat": f"{pid} ({name}) R 1 1 1 0 -1 4 0 0 0 0 {ticks} 0 0 0 20 0"}
 
 
-def test_the_busy_core_and_its_process_are_named(machine: Machine) -> None:
+def test_a_busy_core_is_named_with_its_process(machine: Machine) -> None:
     idle = "0 0 0 0 0 0 0 0"
     before = load.snapshot(machine(stat(idle, idle) | process(7, "a (b) c", 10)), 0)
     ticks = stat("2 0 0 98 0 0 0 0", "70 5 5 20 0 0 0 0")
@@ -35,14 +35,14 @@ def test_the_busy_core_and_its_process_are_named(machine: Machine) -> None:
     assert "a (b) c" not in load.other_load(before, after, own_pid=7).seen
 
 
-def test_waiting_for_disks_and_a_little_work_are_no_load(machine: Machine) -> None:
+def test_waiting_for_disks_and_little_work_do_not_count_as_load(machine: Machine) -> None:
     before = load.snapshot(machine(stat("0 0 0 0 0 0 0 0")), 0)
     after = load.snapshot(machine(stat("10 0 5 20 65 0 0 0")), SECOND)
     found = load.other_load(before, after, own_pid=1)
     assert (found.verdict, found.seen) == (FindingLevel.FINE, "15 % of one core")
 
 
-def test_stolen_time_warns_and_its_absence_proves_something_only_where_it_is_counted(
+def test_stolen_time_warns_and_no_stolen_time_is_unknown_in_an_undetected_guest(
     machine: Machine,
 ) -> None:
     before = load.snapshot(machine(stat("0 0 0 0 0 0 0 0")), 0)
@@ -59,7 +59,7 @@ def test_stolen_time_warns_and_its_absence_proves_something_only_where_it_is_cou
     assert load.stolen(before, calm, is_guest=False).verdict is FindingLevel.FINE
 
 
-def test_pressure_is_the_share_of_the_second_that_somebody_stalled(machine: Machine) -> None:
+def test_pressure_is_the_stalled_share_of_the_second(machine: Machine) -> None:
     def told(cpu_us: int, memory_us: int) -> Kernel:
         line = "some avg10=0.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=0.00 total=9"
         return machine(
@@ -79,7 +79,7 @@ def test_pressure_is_the_share_of_the_second_that_somebody_stalled(machine: Mach
     assert "memory" in found.mend
 
 
-def test_a_silent_kernel_knows_no_load(machine: Machine) -> None:
+def test_load_is_unknown_where_the_kernel_reports_nothing(machine: Machine) -> None:
     none = load.snapshot(machine({}))
     assert load.other_load(none, none, own_pid=1).verdict is FindingLevel.UNKNOWN
     assert load.stolen(none, none, is_guest=False).verdict is FindingLevel.UNKNOWN
@@ -88,7 +88,7 @@ def test_a_silent_kernel_knows_no_load(machine: Machine) -> None:
     assert co_tenants.ray(machine({})).verdict is FindingLevel.UNKNOWN
 
 
-def test_whoever_really_holds_a_core_is_named_and_a_lock_let_go_is_not(tmp_path: Path) -> None:
+def test_the_holder_of_a_core_is_named_and_a_released_lock_is_not(tmp_path: Path) -> None:
     environ = {"VELODROME_LOCKS": str(tmp_path)}
     descriptor = try_lock(tmp_path / "core-0.lock")
     assert descriptor is not None
@@ -102,13 +102,13 @@ def test_whoever_really_holds_a_core_is_named_and_a_lock_let_go_is_not(tmp_path:
     assert co_tenants.locked(Kernel(), co_tenants.lock_paths(environ)).verdict is FindingLevel.FINE
 
 
-def test_looking_at_locks_makes_no_folder(tmp_path: Path) -> None:
+def test_reading_locks_creates_no_folder(tmp_path: Path) -> None:
     folder = tmp_path / "locks"
     assert co_tenants.lock_paths({"VELODROME_LOCKS": str(folder)}) == ()
     assert not folder.exists()
 
 
-def test_a_ray_that_waits_is_fine_and_one_that_works_warns(machine: Machine) -> None:
+def test_an_idle_ray_passes_and_a_busy_ray_warns(machine: Machine) -> None:
     kernel = machine({"proc/4/cmdline": "/bin/sh\0-c\0true\0"})
     assert co_tenants.ray(kernel).seen == "no Ray runs here"
     kernel = machine(

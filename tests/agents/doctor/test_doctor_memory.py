@@ -36,13 +36,13 @@ def meminfo(available_gib: int = 8, swap_mib: int = 0, swap_free_mib: int = 0) -
         permissions.address_randomisation,
     ],
 )
-def test_where_the_kernel_does_not_say_nothing_is_guessed(
+def test_a_memory_check_is_unknown_where_the_kernel_reports_nothing(
     machine: Machine, check: Callable[[Kernel], DoctorFinding]
 ) -> None:
     assert check(machine({})).verdict is FindingLevel.UNKNOWN
 
 
-def test_memory_is_short_by_what_is_available_and_by_the_groups_limit(machine: Machine) -> None:
+def test_the_memory_check_uses_available_memory_and_the_cgroup_limit(machine: Machine) -> None:
     kernel = machine(meminfo(available_gib=8))
     assert memory.free(kernel, 16 * GIB, 4 * GIB).verdict is FindingLevel.FINE
     assert memory.free(kernel, 2 * GIB, 4 * GIB).verdict is FindingLevel.WARNING
@@ -50,7 +50,7 @@ def test_memory_is_short_by_what_is_available_and_by_the_groups_limit(machine: M
     assert (found.verdict, found.seen) == (FindingLevel.WARNING, "3.0 of 16.0 GiB that we may use")
 
 
-def test_swap_warns_when_it_is_used_and_swappiness_only_where_there_is_swap(
+def test_used_swap_warns_and_swappiness_warns_only_where_swap_exists(
     machine: Machine,
 ) -> None:
     kernel = machine({"proc/sys/vm/swappiness": "60", **meminfo()})
@@ -71,14 +71,14 @@ def test_swap_warns_when_it_is_used_and_swappiness_only_where_there_is_swap(
         ("always madvise [never]", FindingLevel.FINE),
     ],
 )
-def test_huge_pages_warn_only_when_the_kernel_makes_them_by_itself(
+def test_huge_pages_warn_only_when_the_kernel_makes_them_unasked(
     machine: Machine, text: str, verdict: FindingLevel
 ) -> None:
     kernel = machine({"sys/kernel/mm/transparent_hugepage/enabled": text})
     assert memory.huge_pages(kernel).verdict is verdict
 
 
-def test_balancing_warns_where_there_is_more_than_one_numa_node(machine: Machine) -> None:
+def test_numa_balancing_warns_only_on_machines_with_several_numa_nodes(machine: Machine) -> None:
     node = "sys/devices/system/node/node{}/cpulist"
     kernel = machine({"proc/sys/kernel/numa_balancing": "1", node.format(0): "0-3"})
     assert memory.numa_balancing(kernel).verdict is FindingLevel.FINE
@@ -88,7 +88,7 @@ def test_balancing_warns_where_there_is_more_than_one_numa_node(machine: Machine
     assert memory.numa_balancing(machine({"proc/sys/kernel/numa_balancing": "0"})).seen == "off"
 
 
-def test_an_energy_counter_that_gives_no_number_is_a_warning(machine: Machine) -> None:
+def test_an_energy_counter_without_a_number_warns(machine: Machine) -> None:
     package = "sys/class/powercap/intel-rapl:0"
     kernel = machine({f"{package}/name": "package-0\n"})
     found = permissions.energy(kernel)
@@ -105,7 +105,7 @@ def test_root_may_count_events_where_a_user_may_not(machine: Machine) -> None:
     assert permissions.perf(kernel, 1000).verdict is FindingLevel.FINE
 
 
-def test_few_open_files_are_mended_in_the_shell_if_the_hard_limit_lets_one() -> None:
+def test_a_low_open_files_limit_is_raised_in_the_shell_if_the_hard_limit_allows() -> None:
     assert permissions.open_files(-1, -1).verdict is FindingLevel.FINE
     assert permissions.open_files(4096, 4096).verdict is FindingLevel.FINE
     assert permissions.open_files(1024, -1).mend == "ulimit -n 65536"
@@ -113,7 +113,7 @@ def test_few_open_files_are_mended_in_the_shell_if_the_hard_limit_lets_one() -> 
     assert "/etc/security/limits.conf" in permissions.open_files(1024, 1024).mend
 
 
-def test_address_randomisation_is_for_information_only(machine: Machine) -> None:
+def test_address_randomisation_never_warns(machine: Machine) -> None:
     for value in "012":
         kernel = machine({"proc/sys/kernel/randomize_va_space": value})
         assert permissions.address_randomisation(kernel).verdict is FindingLevel.FINE

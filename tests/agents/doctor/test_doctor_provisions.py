@@ -22,7 +22,7 @@ def with_tools(tmp_path: Path) -> Callable[..., dict[str, str]]:
     return make
 
 
-def test_a_missing_tool_says_which_frameworks_go_without(
+def test_a_missing_tool_names_the_frameworks_that_need_it(
     with_tools: Callable[..., dict[str, str]],
 ) -> None:
     found = prerequisites.mmdebstrap(with_tools(), ["caffe"])
@@ -35,13 +35,13 @@ def test_a_missing_tool_says_which_frameworks_go_without(
     assert prerequisites.cxx_compiler(with_tools("g++")).verdict is FindingLevel.FINE
 
 
-def test_a_tool_that_nothing_needs_may_be_missing(
+def test_an_unneeded_tool_may_be_missing(
     with_tools: Callable[..., dict[str, str]],
 ) -> None:
     assert prerequisites.c_compiler(with_tools(), []).verdict is FindingLevel.FINE
 
 
-def test_a_compiler_that_is_named_and_is_not_there_is_missing(
+def test_a_named_compiler_that_does_not_exist_is_missing(
     with_tools: Callable[..., dict[str, str]],
 ) -> None:
     named = {**with_tools("gcc"), "CC": "icc"}
@@ -49,20 +49,20 @@ def test_a_compiler_that_is_named_and_is_not_there_is_missing(
     assert prerequisites.c_compiler(with_tools("gcc"), ["cntk"]).verdict is FindingLevel.FINE
 
 
-def test_root_enters_trees_without_bubblewrap_and_a_user_does_not(
+def test_root_enters_debian_trees_without_bubblewrap_and_a_user_cannot(
     with_tools: Callable[..., dict[str, str]],
 ) -> None:
     assert prerequisites.bubblewrap(with_tools(), ["caffe"], 0).verdict is FindingLevel.FINE
     assert prerequisites.bubblewrap(with_tools(), ["caffe"], 1000).verdict is FindingLevel.WARNING
 
 
-def test_room_is_measured_by_what_all_environments_take(tmp_path: Path) -> None:
+def test_disk_space_is_compared_with_the_size_of_all_environments(tmp_path: Path) -> None:
     assert prerequisites.disk_space(8 * 10**9, 7 * 10**9, tmp_path).verdict is FindingLevel.FINE
     assert prerequisites.disk_space(6 * 10**9, 7 * 10**9, tmp_path).verdict is FindingLevel.WARNING
     assert prerequisites.disk_space(0, 7 * 10**9, tmp_path).verdict is FindingLevel.UNKNOWN
 
 
-def test_what_frameworks_want_is_read_from_their_own_recipes() -> None:
+def test_requirements_are_read_from_the_frameworks_recipes() -> None:
     wants = prerequisites.read_requirements()
     assert "caffe" in wants.debian
     assert "cntk" in wants.stand_ins

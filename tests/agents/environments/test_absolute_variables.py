@@ -17,7 +17,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", [*SEPARATED, "VELODROME_PYTHON_TORCH", "VELODROME_SOURCE_NEON"])
-def test_a_path_from_here_is_made_absolute_and_all_else_is_left(name: str, here: Path) -> None:
+def test_a_relative_path_becomes_absolute_and_other_values_stay(name: str, here: Path) -> None:
     def told(value: str) -> str:
         return make_paths_absolute({name: value})[name]
 
@@ -30,7 +30,7 @@ def test_a_path_from_here_is_made_absolute_and_all_else_is_left(name: str, here:
         assert told("file:///srv/x") == "file:///srv/x"
 
 
-def test_several_paths_in_one_variable_are_each_made_absolute(here: Path) -> None:
+def test_each_of_several_paths_in_one_variable_becomes_absolute(here: Path) -> None:
     given = {
         "PIP_FIND_LINKS": "one https://m.example/w\n /srv  two",
         "UV_FIND_LINKS": "one,/srv,none",
@@ -45,11 +45,11 @@ def test_several_paths_in_one_variable_are_each_made_absolute(here: Path) -> Non
     }
 
 
-def test_a_folder_that_is_yet_to_be_made_is_made_here(here: Path) -> None:
+def test_a_folder_that_does_not_exist_yet_becomes_absolute_too(here: Path) -> None:
     assert make_paths_absolute({"UV_CACHE_DIR": "new"}) == {"UV_CACHE_DIR": str(here / "new")}
 
 
-def test_where_the_working_folder_is_gone_nothing_is_meant_from_it(
+def test_values_stay_if_the_working_folder_was_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "gone"
@@ -70,7 +70,7 @@ def test_where_the_working_folder_is_gone_nothing_is_meant_from_it(
         {"PIP_CONSTRAINT": "none.txt", "PIP_REQUIREMENT": "none.txt"},  # neither is for a lock
     ],
 )
-def test_what_pip_finds_from_here_a_build_finds(
+def test_a_build_finds_what_pip_finds_by_a_relative_path(
     variables: dict[str, str], tiny_node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tiny_node.wheels.parent

@@ -34,7 +34,7 @@ def test_a_driver_runs_its_own_cuda_and_older_ones(accelerator, served, expected
     assert rank(accelerator, served) == expected
 
 
-def test_of_several_locks_the_newest_cuda_that_runs_comes_first() -> None:
+def test_the_lock_of_the_newest_cuda_that_runs_comes_first() -> None:
     locks = tuple(
         Lock(file=f"{name}.txt", devices=(name,), python=("3.12",))
         for name in ("gpu", "cuda11", "cuda13", "cuda12", "cpu")
@@ -62,7 +62,7 @@ def test_of_several_locks_the_newest_cuda_that_runs_comes_first() -> None:
         ({"FAKE_NVML": ""}, "gpu cpu"),
     ],
 )
-def test_the_nodes_own_driver_makes_a_gpu_precise(fake_driver, driver, expected) -> None:
+def test_the_nodes_driver_decides_which_cuda_gpu_means(fake_driver, driver, expected) -> None:
     environ = {**os.environ, "LD_LIBRARY_PATH": str(fake_driver), **driver}
     run = subprocess.run(
         [sys.executable, "-c", HERE], env=environ, capture_output=True, text=True, check=True
@@ -79,7 +79,7 @@ def add_cuda(node) -> None:
 
 
 @pytest.mark.slow
-def test_an_environment_for_an_accelerator_is_built_where_there_is_none(node) -> None:
+def test_a_gpu_environment_is_built_on_a_node_without_a_gpu(node) -> None:
     add_cuda(node)
     cuda, cpu = node.store.build("little", "cuda13"), node.store.build("little", "cpu")
     assert cuda.lock and cuda.lock.name == "cuda.txt"
@@ -89,14 +89,14 @@ def test_an_environment_for_an_accelerator_is_built_where_there_is_none(node) ->
     assert node.store.prune() == ()
 
 
-def test_a_driver_too_old_for_every_lock_is_told_what_there_is(node) -> None:
+def test_a_driver_too_old_for_every_lock_is_reported_with_the_available_locks(node) -> None:
     add_cuda(node)
     with pytest.raises(EnvironmentFailed, match=r"no lock for cuda12 .* only for cuda13") as raised:
         node.store.build("little", "cuda12")
     assert "VELODROME_PYTHON_LITTLE" in raised.value.reason
 
 
-def test_a_word_that_is_no_accelerator_is_told_with_the_mend(node) -> None:
+def test_an_unknown_accelerator_is_reported_with_the_remedy(node) -> None:
     recipe = node.recipe.replace('devices = ["cpu"]', 'devices = ["quda13"]')
     node.add_framework("little", recipe, {"one.txt": node.add_tiny()})
     with pytest.raises(RecipeError, match="Give cpu, gpu or cuda13"):

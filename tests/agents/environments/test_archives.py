@@ -35,7 +35,7 @@ def add_archive(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_archive_is_built_with_what_the_lock_pins(node) -> None:
+def test_an_archive_is_built_with_the_pinned_packages(node) -> None:
     for version in ("1.0+local", "2.0+local"):
         node.add_tiny(version, backend=BACKEND)
     add_archive(node.wheels)

@@ -85,19 +85,19 @@ HARMS = [
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_what_was_done_to_an_environment_is_named(built: Path, harm: Callable[[Path], str]) -> None:
+def test_each_change_to_an_environment_is_named(built: Path, harm: Callable[[Path], str]) -> None:
     assert manifest.find_change(built) == ""
     told = harm(built)
     assert manifest.find_change(built) == told
 
 
-def test_a_file_that_was_touched_and_not_changed_is_none(built: Path) -> None:
+def test_a_touched_file_with_the_same_content_is_no_change(built: Path) -> None:
     (built.parent / "link").hardlink_to(built / "site-packages/one.py")
     (built / "site-packages/two.py").touch()
     assert manifest.find_change(built) == ""
 
 
-def test_what_lies_beside_the_link_to_velodrome_would_be_imported(tmp_path: Path) -> None:
+def test_a_file_beside_the_link_to_velodrome_is_refused(tmp_path: Path) -> None:
     framework = FRAMEWORKS["numpy"]
     folder = Path(import_path(tmp_path, framework))
     (folder / "sitecustomize.py").write_text("")
@@ -105,7 +105,7 @@ def test_what_lies_beside_the_link_to_velodrome_would_be_imported(tmp_path: Path
         import_path(tmp_path, framework)
 
 
-def test_no_variable_of_python_reaches_an_interpreter_that_is_asked() -> None:
+def test_no_python_variable_reaches_an_inspected_interpreter() -> None:
     inherited = {"PYTHONPATH": "x", "PYTHONHOME": "x", "PYTHONUSERBASE": "x", "PATH": "/bin"}
     assert clean_environ(inherited) == {"PATH": "/bin", "PYTHONNOUSERSITE": "1"}
 
@@ -125,7 +125,7 @@ def run(store: EnvironmentStore) -> Measurement:
 
 @pytest.mark.slow
 @pytest.mark.framework
-def test_a_task_does_not_run_in_an_environment_that_was_added_to(
+def test_a_task_does_not_run_in_an_environment_with_added_files(
     numpy_store: EnvironmentStore,
 ) -> None:
     environment = numpy_store.find("numpy")
@@ -145,7 +145,7 @@ def test_a_task_does_not_run_in_an_environment_that_was_added_to(
 
 
 @pytest.mark.slow
-def test_a_shell_that_sets_variables_of_python_measures_as_any_other(
+def test_the_shells_python_variables_do_not_affect_a_measurement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evil = tmp_path / "evil"

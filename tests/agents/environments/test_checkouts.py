@@ -66,7 +66,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(path): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_without_a_source_the_reason_says_how_to_give_one(cart_node) -> None:
+def test_without_a_checkout_the_reason_says_how_to_give_one(cart_node) -> None:
     assert cart_node.store.find("cart") is None
     with pytest.raises(EnvironmentFailed) as raised:
         cart_node.store.build("cart")
@@ -78,7 +78,7 @@ def test_without_a_source_the_reason_says_how_to_give_one(cart_node) -> None:
 @pytest.mark.parametrize(
     ("name", "problem"), [("nowhere", "is no folder"), ("wheels", "has no cart/__init__.py")]
 )
-def test_a_folder_that_is_no_source_is_told_with_the_variable(
+def test_a_folder_that_is_no_checkout_is_named_with_the_variable(
     cart_node, tmp_path, name: str, problem: str
 ) -> None:
     other = tmp_path / name
@@ -90,7 +90,9 @@ def test_a_folder_that_is_no_source_is_told_with_the_variable(
 
 
 @pytest.mark.slow
-def test_it_is_built_from_a_copy_and_the_checkout_is_as_it_was(cart_node, checkout: Path) -> None:
+def test_a_build_works_on_a_copy_and_leaves_the_checkout_unchanged(
+    cart_node, checkout: Path
+) -> None:
     cart_node.variables["VELODROME_SOURCE_CART"] = str(checkout)
     before = contents(checkout)
     environment = cart_node.store.build("cart")
@@ -107,7 +109,7 @@ def test_it_is_built_from_a_copy_and_the_checkout_is_as_it_was(cart_node, checko
 
 
 @pytest.mark.slow
-def test_other_content_is_another_environment_and_another_place_is_not(
+def test_an_environment_depends_on_a_checkouts_content_and_not_on_its_place(
     cart_node, checkout: Path
 ) -> None:
     cart_node.variables["VELODROME_SOURCE_CART"] = str(checkout)
@@ -126,7 +128,7 @@ def test_other_content_is_another_environment_and_another_place_is_not(
 
 
 @pytest.mark.slow
-def test_a_broken_one_is_detected_and_rebuilt_and_kept_by_prune_without_the_variable(
+def test_a_broken_checkout_environment_is_detected_rebuilt_and_kept_by_prune(
     cart_node, checkout: Path
 ) -> None:
     cart_node.variables["VELODROME_SOURCE_CART"] = str(checkout)
@@ -146,7 +148,7 @@ def test_a_broken_one_is_detected_and_rebuilt_and_kept_by_prune_without_the_vari
 
 
 @pytest.mark.slow
-def test_a_command_prepares_the_copy(node, checkout: Path) -> None:
+def test_a_preparation_command_runs_in_the_copy(node, checkout: Path) -> None:
     add_cart(node, '["sh", "-c", "echo \\"PLACE = \'{environment}\'\\" >> cart/__init__.py"]')
     node.variables["VELODROME_SOURCE_CART"] = str(checkout)
     environment = node.store.build("cart")
@@ -163,7 +165,7 @@ def test_a_command_prepares_the_copy(node, checkout: Path) -> None:
         ('["a-tool-that-is-not-here"]', "Install a-tool-that-is-not-here"),
     ],
 )
-def test_a_preparation_that_fails_leaves_nothing(
+def test_a_failed_preparation_leaves_nothing(
     node, checkout: Path, prepare: str, reason: str
 ) -> None:
     add_cart(node, prepare)
@@ -186,7 +188,7 @@ def test_a_preparation_that_fails_leaves_nothing(
         ),
     ],
 )
-def test_a_wrong_recipe_is_told_with_the_mend(
+def test_a_wrong_recipe_is_reported_with_the_remedy(
     tmp_path: Path, text: str, place: str, mend: str
 ) -> None:
     (tmp_path / "environment.toml").write_text(text)

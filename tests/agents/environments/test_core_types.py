@@ -49,19 +49,19 @@ def chosen(flags: frozenset[str], table: Table) -> tuple[KernelChoice, list[str]
     return choose_core_type(flags, probe), asked
 
 
-def test_a_library_that_knows_the_cpu_chooses_for_itself() -> None:
+def test_a_library_that_knows_the_cpu_keeps_its_choice() -> None:
     choice, asked = chosen(AVX512, {"": (seen("SKYLAKEX"),)})
     assert asked == [""]
     assert (choice.variables, choice.notes, choice.below) == ({}, (), ())
 
 
-def test_equal_instruction_sets_leave_the_choice_to_the_library() -> None:
+def test_kernels_of_equal_instruction_sets_leave_the_choice_to_the_library() -> None:
     for core in ("COOPERLAKE", "SAPPHIRERAPIDS"):
         assert chosen(AVX512, {"": (seen(core),)})[0].setting == ""
     assert chosen(AVX2, {"": (seen("ZEN"),)})[0].setting == ""
 
 
-def test_one_that_does_not_is_set_to_the_best_of_the_cpu_and_the_row_says_so() -> None:
+def test_a_library_that_does_not_know_the_cpu_is_set_to_its_best_kernels_with_a_note() -> None:
     choice, asked = chosen(AVX512, {"": (seen("BARCELONA"),), "SkylakeX": (seen("SKYLAKEX"),)})
     assert asked == ["", "SkylakeX"]
     assert choice.variables == {"OPENBLAS_CORETYPE": "SkylakeX"}
@@ -71,7 +71,7 @@ def test_one_that_does_not_is_set_to_the_best_of_the_cpu_and_the_row_says_so() -
     assert choice.below == ()
 
 
-def test_what_the_cpu_cannot_run_is_not_even_tried() -> None:
+def test_kernels_that_the_cpu_cannot_run_are_not_tried() -> None:
     choice, asked = chosen(AVX2, {"": (seen("PRESCOTT"),), "Haswell": (seen("HASWELL"),)})
     assert asked == ["", "Haswell"]
     assert (choice.setting, choice.best) == ("Haswell", "AVX2")
@@ -83,7 +83,7 @@ def test_what_the_cpu_cannot_run_is_not_even_tried() -> None:
     [None, (seen("SKYLAKEX", exact="no"),), (seen("PRESCOTT"),), ()],
     ids=["it crashes", "it is wrong", "the build does not have it", "it is gone"],
 )
-def test_kernels_that_do_not_work_are_passed_over_for_the_next(
+def test_kernels_that_fail_are_skipped_for_the_next(
     tried: tuple[OpenBlasRun, ...] | None,
 ) -> None:
     table: Table = {"": (seen("BARCELONA"),), "SkylakeX": tried, "Haswell": (seen("HASWELL"),)}
@@ -92,7 +92,7 @@ def test_kernels_that_do_not_work_are_passed_over_for_the_next(
     assert [one.core for one in choice.below] == ["HASWELL"]
 
 
-def test_where_nothing_is_better_the_library_keeps_its_choice() -> None:
+def test_the_library_keeps_its_choice_if_nothing_is_better() -> None:
     table: Table = {"": (seen("BARCELONA"),)}
     table |= dict.fromkeys(("SkylakeX", "Haswell", "Sandybridge"))
     choice, _ = chosen(AVX512, table)
@@ -100,13 +100,13 @@ def test_where_nothing_is_better_the_library_keeps_its_choice() -> None:
     assert [one.core for one in choice.below] == ["BARCELONA"]
 
 
-def test_an_own_choice_that_is_wrong_or_crashes_is_replaced_by_lesser_kernels_that_work() -> None:
+def test_a_choice_that_crashes_or_computes_wrongly_is_replaced_by_slower_kernels() -> None:
     for own in ((seen("SKYLAKEX", exact="no"),), None):
         table: Table = {"": own, "SkylakeX": None, "Haswell": (seen("HASWELL"),)}
         assert chosen(AVX512, table)[0].setting == "Haswell"
 
 
-def test_of_several_libraries_none_is_lowered_for_another() -> None:
+def test_no_library_is_slowed_for_the_sake_of_another() -> None:
     old, new = seen("BARCELONA", "old"), seen("SKYLAKEX", "new", "0.3.31")
     lowered: Table = {
         "": (old, new),
@@ -122,11 +122,11 @@ def test_of_several_libraries_none_is_lowered_for_another() -> None:
     assert "0.3.31" not in choice.notes[0]
 
 
-def test_no_openblas_is_nothing_to_choose() -> None:
+def test_without_openblas_nothing_is_chosen() -> None:
     assert chosen(AVX512, {"": ()})[0] == KernelChoice()
 
 
-def test_what_was_named_is_taken_as_it_is_and_said() -> None:
+def test_a_named_setting_is_used_as_given_and_noted() -> None:
     choice = try_setting(
         CoreTypeSetting("Haswell", "A_VARIABLE"), AVX512, lambda setting: (seen("HASWELL"),)
     )
@@ -135,7 +135,7 @@ def test_what_was_named_is_taken_as_it_is_and_said() -> None:
     assert [one.core for one in choice.below] == ["HASWELL"]
 
 
-def test_instruction_sets_are_of_the_first_cpu_and_in_order() -> None:
+def test_instruction_sets_are_those_of_the_first_cpu_in_order() -> None:
     assert cpu_flags("processor\t: 0\nflags\t\t: fpu avx avx2\n") == {"fpu", "avx", "avx2"}
     assert cpu_flags("Features\t: fp asimd\n") == frozenset()
     cores = ["Prescott", "SANDYBRIDGE", "Zen", "SkylakeX"]
@@ -171,7 +171,7 @@ def made_up(tmp_path: Path) -> Callable[[], Environment]:
 
 
 @pytest.mark.slow
-def test_a_current_numpy_chooses_for_itself_whatever_the_shell_exports(here: Environment) -> None:
+def test_a_current_numpy_keeps_its_choice_whatever_the_shell_exports(here: Environment) -> None:
     cores = {one.core for one in choose_kernels(here, IMPORT_PATH, {}).run}
     told = choose_kernels(here, IMPORT_PATH, {"OPENBLAS_CORETYPE": "Nehalem"})
     assert told.variables == {}
@@ -181,7 +181,7 @@ def test_a_current_numpy_chooses_for_itself_whatever_the_shell_exports(here: Env
 
 
 @pytest.mark.slow
-def test_what_the_user_names_is_given_to_the_worker_and_noted(here: Environment) -> None:
+def test_kernels_that_the_user_names_reach_the_worker_and_are_noted(here: Environment) -> None:
     asked = {"VELODROME_OPENBLAS_CORETYPE": "Nehalem"}
     choice = choose_kernels(here, IMPORT_PATH, asked)
     assert choice.variables == {"OPENBLAS_CORETYPE": "Nehalem"}
@@ -191,7 +191,7 @@ def test_what_the_user_names_is_given_to_the_worker_and_noted(here: Environment)
 
 
 @pytest.mark.slow
-def test_what_was_tried_is_known_until_a_library_changes(
+def test_a_choice_is_cached_until_a_library_changes(
     made_up: Callable[[], Environment],
 ) -> None:
     environment = made_up()
@@ -203,7 +203,7 @@ def test_what_was_tried_is_known_until_a_library_changes(
     assert choose_kernels(gone, IMPORT_PATH, {}).run == ()  # tried again, and nothing ran
 
 
-def test_a_link_to_a_library_is_not_another(made_up: Callable[[], Environment]) -> None:
+def test_a_link_to_a_library_counts_as_the_same_library(made_up: Callable[[], Environment]) -> None:
     assert [path.name for path in find_openblas_files(made_up())] == ["libopenblas-1.so"]
 
 
@@ -212,7 +212,7 @@ def test_a_link_to_a_library_is_not_another(made_up: Callable[[], Environment]) 
     ("variable", "cores"),
     [("CRASHES", "SkylakeX"), ("WRONG", "SkylakeX"), ("KNOWN", "Haswell Sandybridge")],
 )
-def test_kernels_that_crash_multiply_wrongly_or_are_not_there_are_passed_over_in_children(
+def test_kernels_that_crash_compute_wrongly_or_do_not_exist_are_skipped(
     made_up: Callable[..., Environment], variable: str, cores: str
 ) -> None:
     environment = made_up(**{variable: cores})

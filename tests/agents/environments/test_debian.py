@@ -93,14 +93,16 @@ def test_a_debian_recipe_names_its_suite_and_each_locks_platform(node, change, k
         ("I: running\nE: something else\nE: mmdebstrap failed to run", "caffe: something else."),
     ],
 )
-def test_why_no_tree_could_be_built_is_one_line_with_a_mend(output: str, words: str) -> None:
+def test_a_failed_tree_build_is_explained_in_one_line_with_a_remedy(
+    output: str, words: str
+) -> None:
     told = explain(ToolRun(25, output), "caffe", "bullseye", "http://mirror/debian")
     assert words in told.reason
     assert "\n" not in told.reason
     assert told.log_tail == output
 
 
-def test_packages_come_from_the_archive_that_the_nodes_apt_is_set_up_with() -> None:
+def test_packages_come_from_the_archive_in_the_nodes_apt_configuration() -> None:
     targets = [
         "https://third.example/apt/|stable|Third",
         "http://mirror.example/debian-security/|bookworm-security|Debian",
@@ -118,7 +120,7 @@ def test_a_named_mirror_wins_and_a_node_without_apt_has_none(tmp_path: Path) -> 
     assert read_debian_sources({"PATH": str(tmp_path)}).mirror == ""
 
 
-def test_a_lock_names_what_dpkg_has_installed_and_no_more(tmp_path: Path) -> None:
+def test_a_lock_names_exactly_the_packages_that_dpkg_installed(tmp_path: Path) -> None:
     status = tmp_path / debian_packages.STATUS
     status.parent.mkdir(parents=True)
     status.write_text(
@@ -150,7 +152,7 @@ def said_inside(environment: Environment, script: str, cwd: Path) -> object:
 @pytest.mark.framework
 @pytest.mark.full
 @pytest.mark.parametrize("way", ["bubblewrap", "chroot"])
-def test_inside_a_tree_the_system_is_the_trees_and_all_else_the_nodes(
+def test_inside_a_tree_only_the_system_folders_are_the_trees(
     caffe: Environment, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if way == "chroot":
@@ -198,7 +200,7 @@ def session_of(environment: Environment, faulty: str, home: Path, **bounds: floa
 @pytest.mark.framework
 @pytest.mark.full
 @pytest.mark.slow
-def test_a_worker_killed_inside_a_tree_is_told_by_its_signal(
+def test_a_worker_killed_inside_a_tree_is_reported_with_its_signal(
     caffe: Environment, tmp_path: Path
 ) -> None:
     ended = session_of(caffe, "segfaults", tmp_path)
@@ -222,9 +224,7 @@ def test_a_worker_that_hangs_inside_a_tree_is_gone_after_its_deadline(
 
 @pytest.mark.framework
 @pytest.mark.full
-def test_a_process_inside_a_tree_keeps_it_from_being_pruned(
-    caffe: Environment, tmp_path: Path
-) -> None:
+def test_a_tree_with_a_running_process_is_not_pruned(caffe: Environment, tmp_path: Path) -> None:
     command = launch_command(caffe, "", ["-c", "print('here', flush=True); input()"])
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
@@ -235,7 +235,7 @@ def test_a_process_inside_a_tree_keeps_it_from_being_pruned(
 @pytest.mark.framework
 @pytest.mark.full
 @pytest.mark.slow
-def test_a_file_that_is_gone_or_changed_in_a_tree_is_found(
+def test_a_removed_or_changed_file_in_a_tree_is_detected(
     caffe: Environment, tmp_path: Path
 ) -> None:
     store = EnvironmentStore(tmp_path / "envs", os.environ)
@@ -256,7 +256,7 @@ def test_a_file_that_is_gone_or_changed_in_a_tree_is_found(
     assert any("cannot be imported" in problem for problem in problems)
 
 
-def test_an_interpreter_outside_any_tree_is_started_by_its_path(tmp_path: Path) -> None:
+def test_an_interpreter_outside_any_tree_is_started_directly(tmp_path: Path) -> None:
     environment = Environment("numpy", "", tmp_path, tmp_path / "bin/python", None)
     assert launch_command(environment, "", ["-V"]) == [str(tmp_path / "bin/python"), "-V"]
     assert FRAMEWORKS["caffe"].default_variant == "openblas"

@@ -9,7 +9,7 @@ TB = 10**12
 OTHERS_BYTES = 10**9  # what others may write meanwhile
 
 
-def test_what_stands_counts_as_room_so_that_it_still_fits_where_it_is(tmp_path: Path) -> None:
+def test_an_existing_environment_counts_as_free_space(tmp_path: Path) -> None:
     root = tmp_path / "envs"
     free = shutil.disk_usage(tmp_path).free
     assert abs(free_bytes(root) - free) < OTHERS_BYTES  # not made yet: its disk is known

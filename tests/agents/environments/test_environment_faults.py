@@ -90,7 +90,7 @@ def installed(environment) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_build_killed_at_any_instant_leaves_nothing_that_is_used(node) -> None:
+def test_a_build_killed_at_any_instant_leaves_nothing_usable(node) -> None:
     """Ten builds are killed at random instants of the time that a whole build takes."""
     thick_node(node)
     began = time.monotonic()
@@ -123,7 +123,7 @@ STAGES = ["building", "Resolved", "Installed", "Bytecode", "checking"]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_build_killed_at_each_of_its_stages_is_not_seen_and_made_anew(node, stage: str) -> None:
+def test_a_build_killed_at_any_stage_is_ignored_and_repeated(node, stage: str) -> None:
     thick_node(node)
     with builder(node) as child:
         read_until(child, stage)
@@ -139,7 +139,7 @@ def test_a_build_killed_at_each_of_its_stages_is_not_seen_and_made_anew(node, st
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_build_and_clears_it_away(node) -> None:
+def test_ctrl_c_ends_a_build_and_removes_it(node) -> None:
     thick_node(node)
     with builder(node) as child:
         read_until(child, "Resolved")
@@ -151,7 +151,7 @@ def test_ctrl_c_ends_a_build_and_clears_it_away(node) -> None:
 
 
 @pytest.mark.slow
-def test_of_two_builders_at_once_one_builds_and_the_other_waits_and_says_so(tiny_node) -> None:
+def test_one_of_two_builders_builds_and_the_other_says_that_it_waits(tiny_node) -> None:
     with builder(tiny_node, "--pause") as first:
         read_until(first, "building")
         with builder(tiny_node) as second:
@@ -165,7 +165,7 @@ def test_of_two_builders_at_once_one_builds_and_the_other_waits_and_says_so(tiny
 
 
 @pytest.mark.slow
-def test_a_builder_that_waits_builds_itself_when_the_other_is_killed(tiny_node) -> None:
+def test_a_waiting_builder_builds_if_the_other_is_killed(tiny_node) -> None:
     with builder(tiny_node, "--pause") as first:
         read_until(first, "building")
         with builder(tiny_node) as second:
@@ -203,7 +203,7 @@ def fill_up(node) -> EnvironmentFailed:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("megabytes", [2, 4])
-def test_a_disk_that_fills_while_installing_or_compiling_is_told(
+def test_a_disk_that_fills_during_installation_or_compilation_is_reported(
     node, small_disk: Path, tmp_path: Path, megabytes: int
 ) -> None:
     node.home = small_disk / "home"
@@ -216,7 +216,7 @@ def test_a_disk_that_fills_while_installing_or_compiling_is_told(
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_under_uvs_cache_is_told(node, small_disk: Path) -> None:
+def test_a_disk_that_fills_under_uvs_cache_is_reported(node, small_disk: Path) -> None:
     node.variables["UV_CACHE_DIR"] = str(small_disk / "uv")
     lock = node.add_tiny(large=incompressible(4))
     node.add_framework("little", node.recipe, {"one.txt": lock})
@@ -224,7 +224,7 @@ def test_a_disk_that_fills_under_uvs_cache_is_told(node, small_disk: Path) -> No
 
 
 @pytest.mark.slow
-def test_an_environment_too_large_for_the_disk_is_not_begun(node, small_disk: Path) -> None:
+def test_an_environment_too_large_for_the_disk_is_not_started(node, small_disk: Path) -> None:
     node.home = small_disk / "home"
     recipe = node.recipe.replace('file = "one.txt"', 'file = "one.txt", size_mb = 4')
     node.add_framework("little", recipe, {"one.txt": node.add_tiny()})
@@ -233,7 +233,7 @@ def test_an_environment_too_large_for_the_disk_is_not_begun(node, small_disk: Pa
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_full_from_the_start_is_told(node, small_disk: Path) -> None:
+def test_a_disk_that_is_full_from_the_start_is_reported(node, small_disk: Path) -> None:
     node.home = small_disk / "home"
     node.add_framework("little", node.recipe, {"one.txt": node.add_tiny()})
     with contextlib.suppress(OSError), (small_disk / "filler").open("wb") as filler:

@@ -27,7 +27,7 @@ def test_the_root_follows_the_users_variable(tmp_path: Path) -> None:
     assert default_root({}).name == "envs" and default_root({}).is_absolute()
 
 
-def test_nothing_is_found_and_nothing_made_before_a_build(tiny_node) -> None:
+def test_before_a_build_nothing_is_found_and_nothing_created(tiny_node) -> None:
     assert tiny_node.store.find("little") is None
     assert tiny_node.store.list() == ()
     assert not tiny_node.home.exists()
@@ -41,18 +41,18 @@ def test_a_frameworks_lock_hash_needs_no_environment_and_differs_by_device(tiny_
     assert not tiny_node.home.exists()
 
 
-def test_an_unknown_framework_is_answered_with_the_nearest(tiny_node) -> None:
+def test_an_unknown_framework_suggests_the_nearest(tiny_node) -> None:
     with pytest.raises(RecipeError, match="Did you mean 'little'"):
         tiny_node.store.build("litle")
 
 
-def test_a_device_without_a_lock_is_told_with_the_mend(tiny_node) -> None:
+def test_a_device_without_a_lock_is_reported_with_the_remedy(tiny_node) -> None:
     with pytest.raises(EnvironmentFailed, match=r"no lock for gpu .* VELODROME_PYTHON_LITTLE"):
         tiny_node.store.build("little", "gpu")
 
 
 @pytest.mark.slow
-def test_an_environment_is_built_from_a_folder_of_wheels_without_any_index(tiny_node) -> None:
+def test_an_environment_is_built_from_a_folder_of_wheels_without_an_index(tiny_node) -> None:
     environment = tiny_node.store.build("little")
     code = "import tiny, sys; print(tiny.VERSION, sys.prefix)"
     run = subprocess.run([environment.python, "-c", code], capture_output=True, text=True)
@@ -63,7 +63,7 @@ def test_an_environment_is_built_from_a_folder_of_wheels_without_any_index(tiny_
 
 
 @pytest.mark.slow
-def test_a_second_build_runs_nothing_and_finds_the_first(tiny_node) -> None:
+def test_a_second_build_returns_the_first_and_runs_nothing(tiny_node) -> None:
     first = tiny_node.store.build("little")
     shutil.rmtree(tiny_node.wheels)
     assert lines_of(lambda tell: tiny_node.store.build("little", on_progress=tell)) == []
@@ -71,7 +71,7 @@ def test_a_second_build_runs_nothing_and_finds_the_first(tiny_node) -> None:
 
 
 @pytest.mark.slow
-def test_only_the_user_may_look_into_an_environment(tiny_node) -> None:
+def test_only_the_user_can_read_an_environment(tiny_node) -> None:
     environment = tiny_node.store.build("little")
     for folder in (environment.folder, environment.folder.parent, environment.cache_folder):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -86,7 +86,7 @@ def test_variables_name_a_writable_folder_outside_the_environment(tiny_node) -> 
 
 
 @pytest.mark.slow
-def test_a_new_lock_is_a_new_environment_beside_the_old_one(tiny_node) -> None:
+def test_a_new_lock_gives_a_new_environment_beside_the_old_one(tiny_node) -> None:
     old = tiny_node.store.build("little")
     lock_hash = tiny_node.store.lock_hash("little")
     tiny_node.add_framework("little", tiny_node.recipe, {"one.txt": tiny_node.add_tiny("2.0")})
@@ -99,7 +99,7 @@ def test_a_new_lock_is_a_new_environment_beside_the_old_one(tiny_node) -> None:
 
 
 @pytest.mark.slow
-def test_prune_removes_what_no_lock_names_with_its_cache_and_keeps_the_rest(tiny_node) -> None:
+def test_prune_removes_environments_that_no_lock_names_and_their_caches(tiny_node) -> None:
     old = tiny_node.store.build("little")
     tiny_node.add_framework("little", tiny_node.recipe, {"one.txt": tiny_node.add_tiny("2.0")})
     new = tiny_node.store.build("little")
@@ -110,7 +110,7 @@ def test_prune_removes_what_no_lock_names_with_its_cache_and_keeps_the_rest(tiny
 
 
 @pytest.mark.slow
-def test_prune_keeps_what_a_process_runs_from(tiny_node) -> None:
+def test_prune_keeps_an_environment_in_use(tiny_node) -> None:
     old = tiny_node.store.build("little")
     tiny_node.add_framework("little", tiny_node.recipe, {"one.txt": tiny_node.add_tiny("2.0")})
     command = [str(old.python), "-c", "print('here', flush=True); input()"]
@@ -122,7 +122,7 @@ def test_prune_keeps_what_a_process_runs_from(tiny_node) -> None:
 
 
 @pytest.mark.slow
-def test_prune_sweeps_what_a_dead_build_left_but_nothing_that_is_being_built(tiny_node) -> None:
+def test_prune_removes_the_rest_of_a_dead_build_but_no_running_build(tiny_node) -> None:
     envs = tiny_node.home / "envs"
     left = envs / ".building.little.0123456789ab"
     (left / "lib").mkdir(parents=True)
@@ -139,7 +139,7 @@ def test_prune_sweeps_what_a_dead_build_left_but_nothing_that_is_being_built(tin
 
 
 @pytest.mark.slow
-def test_an_environment_whose_interpreter_is_gone_is_built_again(tiny_node) -> None:
+def test_an_environment_without_its_interpreter_is_built_again(tiny_node) -> None:
     environment = tiny_node.store.build("little")
     environment.python.unlink()
     environment.python.symlink_to("/nowhere/python3")
@@ -149,7 +149,7 @@ def test_an_environment_whose_interpreter_is_gone_is_built_again(tiny_node) -> N
 
 
 @pytest.mark.slow
-def test_rebuild_puts_a_whole_environment_in_the_place_of_a_damaged_one(tiny_node) -> None:
+def test_rebuild_replaces_a_damaged_environment(tiny_node) -> None:
     environment = tiny_node.store.build("little")
     module = next(environment.folder.rglob("tiny/__init__.py"))
     module.write_text("VERSION = 'damaged'\n")
@@ -159,7 +159,7 @@ def test_rebuild_puts_a_whole_environment_in_the_place_of_a_damaged_one(tiny_nod
 
 
 @pytest.mark.slow
-def test_a_change_in_uvs_cache_reaches_no_environment_unseen(tiny_node) -> None:
+def test_a_change_in_uvs_cache_reaches_no_environment_undetected(tiny_node) -> None:
     environment = tiny_node.store.build("little")
     for cached in (tiny_node.home / "uv").rglob("tiny/__init__.py"):
         cached.write_text("VERSION = 'poisoned'\n")
@@ -171,7 +171,7 @@ def test_a_change_in_uvs_cache_reaches_no_environment_unseen(tiny_node) -> None:
 
 
 @pytest.mark.slow
-def test_an_outdated_environment_cannot_be_rebuilt_and_the_reason_says_what_to_do(
+def test_an_outdated_environment_cannot_be_rebuilt_and_the_error_says_what_to_do(
     tiny_node,
 ) -> None:
     old = tiny_node.store.build("little")
@@ -191,7 +191,7 @@ def failure(node, framework: str = "little") -> EnvironmentFailed:
 
 
 @pytest.mark.slow
-def test_a_package_that_is_nowhere_is_named_with_the_mend(tiny_node) -> None:
+def test_an_unavailable_package_is_named_with_the_remedy(tiny_node) -> None:
     shutil.rmtree(tiny_node.wheels)
     tiny_node.wheels.mkdir()
     failed = failure(tiny_node)
@@ -201,13 +201,13 @@ def test_a_package_that_is_nowhere_is_named_with_the_mend(tiny_node) -> None:
 
 
 @pytest.mark.slow
-def test_a_wheel_with_other_bytes_than_the_lock_names_is_refused(tiny_node) -> None:
+def test_a_wheel_whose_hash_differs_from_the_lock_is_refused(tiny_node) -> None:
     tiny_node.add_tiny(more=b"")  # the same version, other bytes
     assert "tiny==1.0 is served with other bytes" in failure(tiny_node).reason
 
 
 @pytest.mark.slow
-def test_an_index_that_cannot_be_reached_is_no_missing_package(tiny_node) -> None:
+def test_an_unreachable_index_is_not_a_missing_package(tiny_node) -> None:
     # Port 9 of this machine: nobody listens there, and the answer comes at once.
     tiny_node.variables.update(PIP_NO_INDEX="0", PIP_INDEX_URL="http://127.0.0.1:9/simple")
     tiny_node.variables.update(UV_HTTP_RETRIES="0", PIP_FIND_LINKS="")
@@ -216,7 +216,7 @@ def test_an_index_that_cannot_be_reached_is_no_missing_package(tiny_node) -> Non
 
 
 @pytest.mark.slow
-def test_a_framework_that_is_installed_but_cannot_be_imported_is_no_environment(node) -> None:
+def test_an_installed_framework_that_cannot_be_imported_is_no_environment(node) -> None:
     lock = node.add_tiny(broken=b"raise RuntimeError('no AVX here')\n")
     recipe = node.recipe.replace('module = "tiny"', 'module = "tiny.broken"')
     node.add_framework("little", recipe, {"one.txt": lock})
@@ -226,7 +226,7 @@ def test_a_framework_that_is_installed_but_cannot_be_imported_is_no_environment(
 
 
 @pytest.mark.slow
-def test_an_environment_that_will_not_fit_is_not_begun(node) -> None:
+def test_an_environment_that_does_not_fit_is_not_started(node) -> None:
     recipe = node.recipe.replace('file = "one.txt"', 'file = "one.txt", size_mb = 999999999')
     node.add_framework("little", recipe, {"one.txt": node.add_tiny()})
     assert "needs 999999999 MB" in failure(node).reason
@@ -263,7 +263,7 @@ def node_with_two_locks(node):
 
 
 @pytest.mark.slow
-def test_the_next_lock_is_taken_when_a_package_of_the_first_is_nowhere(node) -> None:
+def test_the_next_lock_is_used_if_a_package_of_the_first_is_unavailable(node) -> None:
     node_with_two_locks(node)
     lines: list[str] = []
     environment = node.store.build("little", on_progress=lines.append)
@@ -274,7 +274,7 @@ def test_the_next_lock_is_taken_when_a_package_of_the_first_is_nowhere(node) -> 
 
 
 @pytest.mark.slow
-def test_the_first_lock_is_tried_again_once_pip_is_configured_anew(node) -> None:
+def test_the_first_lock_is_tried_again_after_a_change_of_pips_configuration(node) -> None:
     aside = node_with_two_locks(node)
     large = node.store.build("little")
     assert lines_of(lambda tell: node.store.build("little", on_progress=tell)) == []
@@ -288,7 +288,7 @@ def test_the_first_lock_is_tried_again_once_pip_is_configured_anew(node) -> None
 
 
 @pytest.mark.slow
-def test_no_other_lock_is_taken_when_the_first_fails_otherwise(node) -> None:
+def test_no_other_lock_is_used_if_the_first_fails_otherwise(node) -> None:
     node_with_two_locks(node)
     (node.wheels / "tiny-1.0+cpu-py3-none-any.whl").write_bytes(b"no wheel")
     failed = failure(node)
@@ -296,7 +296,7 @@ def test_no_other_lock_is_taken_when_the_first_fails_otherwise(node) -> None:
     assert "nowhere" not in failed.reason
 
 
-def test_a_store_that_cannot_be_made_is_told_with_the_mend(tiny_node) -> None:
+def test_a_store_that_cannot_be_created_is_reported_with_the_remedy(tiny_node) -> None:
     tiny_node.home.parent.mkdir(exist_ok=True)
     tiny_node.home.write_text("a file where a folder should be")
     with pytest.raises(EnvironmentFailed, match=r"cannot be written .* VELODROME_HOME"):
@@ -319,7 +319,7 @@ def test_running_a_framework_changes_no_file_of_its_environment(tiny_node) -> No
 
 
 @pytest.mark.slow
-def test_a_check_names_a_deleted_a_changed_and_an_added_file(tiny_node) -> None:
+def test_a_check_names_deleted_changed_and_added_files(tiny_node) -> None:
     environment = tiny_node.store.build("little")
     package = next(environment.folder.rglob("tiny/__init__.py")).parent
     package.joinpath("__init__.py").write_text("VERSION = 'other'\n")
@@ -333,7 +333,7 @@ def test_a_check_names_a_deleted_a_changed_and_an_added_file(tiny_node) -> None:
 
 
 @pytest.mark.slow
-def test_a_check_names_a_package_that_was_replaced_by_hand(tiny_node) -> None:
+def test_a_check_names_a_manually_replaced_package(tiny_node) -> None:
     environment = tiny_node.store.build("little")
     tiny_node.add_tiny("9.9")
     uv = [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", environment.python]
@@ -345,7 +345,7 @@ def test_a_check_names_a_package_that_was_replaced_by_hand(tiny_node) -> None:
 
 
 @pytest.mark.slow
-def test_a_check_tells_that_the_framework_cannot_be_imported(tiny_node) -> None:
+def test_a_check_reports_that_the_framework_cannot_be_imported(tiny_node) -> None:
     environment = tiny_node.store.build("little")  # without numpy, which every adapter needs
     check = tiny_node.store.check(environment)
     assert [problem for problem in check.problems if "little cannot be imported" in problem]
@@ -353,9 +353,7 @@ def test_a_check_tells_that_the_framework_cannot_be_imported(tiny_node) -> None:
 
 
 @pytest.mark.slow
-def test_an_adapter_of_the_users_own_is_imported_by_the_check(
-    node, numpy_store: EnvironmentStore
-) -> None:
+def test_a_check_imports_the_users_own_adapter(node, numpy_store: EnvironmentStore) -> None:
     """Its folder has the name of the package that it imports."""
     folder = node.add_framework("numpy_again", 'kind = "existing"\nabout = "a test"\n', {})
     python = numpy_store.build("numpy").python
@@ -369,7 +367,7 @@ def test_an_adapter_of_the_users_own_is_imported_by_the_check(
     assert check.problems == () and check.framework_version == "2.4.6"
 
 
-def test_environments_failures_survive_the_way_between_processes() -> None:
+def test_environment_failures_can_be_sent_between_processes() -> None:
     import pickle
 
     failed = pickle.loads(pickle.dumps(EnvironmentFailed("no", "the log")))
@@ -377,7 +375,7 @@ def test_environments_failures_survive_the_way_between_processes() -> None:
 
 
 @pytest.mark.slow
-def test_a_record_that_is_no_record_is_no_environment(tiny_node) -> None:
+def test_an_unreadable_record_means_no_environment(tiny_node) -> None:
     environment = tiny_node.store.build("little")
     record = environment.folder / "velodrome-environment.json"
     fields = json.loads(record.read_text())
@@ -387,7 +385,7 @@ def test_a_record_that_is_no_record_is_no_environment(tiny_node) -> None:
 
 
 @pytest.mark.slow
-def test_pythonpath_of_the_caller_does_not_reach_a_build(tiny_node, tmp_path: Path) -> None:
+def test_the_callers_pythonpath_does_not_reach_a_build(tiny_node, tmp_path: Path) -> None:
     (tmp_path / "poison").mkdir()
     (tmp_path / "poison" / "tiny.py").write_text("raise SystemExit('the wrong tiny')\n")
     tiny_node.variables["PYTHONPATH"] = os.pathsep.join([str(tmp_path / "poison"), str(SRC)])

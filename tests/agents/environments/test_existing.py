@@ -23,7 +23,7 @@ def install(python: Path, node, version: str) -> None:
     subprocess.run([*uv, *wheels], check=True)
 
 
-def test_a_variable_turns_any_framework_into_an_existing_one(tiny_node, venv: Path) -> None:
+def test_a_variable_makes_any_framework_use_an_existing_interpreter(tiny_node, venv: Path) -> None:
     tiny_node.variables["VELODROME_PYTHON_LITTLE"] = str(venv)
     found = tiny_node.store.find("little")
     assert found and found.kind == "existing" and found.lock is None
@@ -40,14 +40,16 @@ def test_a_dash_in_a_name_is_an_underscore_in_the_variable(node, venv: Path) -> 
     assert node.store.build("my-net").python == venv
 
 
-def test_variables_and_cache_of_the_recipe_hold_for_it_too(tiny_node, venv: Path) -> None:
+def test_an_existing_interpreter_gets_the_recipes_variables_and_cache(
+    tiny_node, venv: Path
+) -> None:
     tiny_node.variables["VELODROME_PYTHON_LITTLE"] = str(venv)
     environment = tiny_node.store.build("little")
     assert environment.variables == (("TINY_CACHE", f"{environment.cache_folder}/kernels"),)
     assert environment.cache_folder.is_dir()
 
 
-def test_a_task_is_told_apart_by_the_interpreter_pointed_at(tiny_node) -> None:
+def test_another_interpreter_makes_another_task(tiny_node) -> None:
     locked = tiny_node.store.lock_hash("little")
     tiny_node.variables["VELODROME_PYTHON_LITTLE"] = "/one/python"
     one = tiny_node.store.lock_hash("little")
@@ -56,7 +58,7 @@ def test_a_task_is_told_apart_by_the_interpreter_pointed_at(tiny_node) -> None:
 
 
 @pytest.mark.slow
-def test_its_hash_changes_with_what_is_installed_in_it(tiny_node, venv: Path) -> None:
+def test_the_hash_changes_with_the_installed_packages(tiny_node, venv: Path) -> None:
     tiny_node.variables["VELODROME_PYTHON_LITTLE"] = str(venv)
     empty = tiny_node.store.build("little")
     install(venv, tiny_node, "1.0")
@@ -77,7 +79,9 @@ def test_its_hash_changes_with_what_is_installed_in_it(tiny_node, venv: Path) ->
         ("not even a program", "which is no Python interpreter"),
     ],
 )
-def test_one_that_is_none_is_told_with_the_variable(tiny_node, tmp_path, program, problem) -> None:
+def test_a_path_that_is_no_interpreter_is_reported_with_the_variable(
+    tiny_node, tmp_path, program, problem
+) -> None:
     python = tmp_path / "python"
     if program is not None:
         python.write_text(program)
@@ -88,7 +92,7 @@ def test_one_that_is_none_is_told_with_the_variable(tiny_node, tmp_path, program
     assert f"VELODROME_PYTHON_LITTLE names {python}, {problem}" in raised.value.reason
 
 
-def test_a_folder_is_answered_with_the_interpreter_in_it(tiny_node, venv: Path) -> None:
+def test_a_folder_suggests_the_interpreter_in_it(tiny_node, venv: Path) -> None:
     tiny_node.variables["VELODROME_PYTHON_LITTLE"] = str(venv.parent.parent)
     assert tiny_node.store.find("little") is None
     with pytest.raises(EnvironmentFailed, match="name its bin/python"):
@@ -104,7 +108,7 @@ def test_a_recipe_may_name_an_interpreter_of_its_own_folder(node, venv: Path) ->
     assert environment.kind == "existing" and environment.python == folder / "venv/bin/python"
 
 
-def test_it_cannot_be_rebuilt(tiny_node, venv: Path) -> None:
+def test_an_existing_interpreter_cannot_be_rebuilt(tiny_node, venv: Path) -> None:
     tiny_node.variables["VELODROME_PYTHON_LITTLE"] = str(venv)
     environment = tiny_node.store.build("little")
     with pytest.raises(EnvironmentFailed, match="an interpreter of yours"):
@@ -112,7 +116,7 @@ def test_it_cannot_be_rebuilt(tiny_node, venv: Path) -> None:
 
 
 @pytest.mark.slow
-def test_prune_leaves_it_alone(numpy_store: EnvironmentStore, tiny_node) -> None:
+def test_prune_keeps_an_existing_interpreter(numpy_store: EnvironmentStore, tiny_node) -> None:
     python = numpy_store.build("numpy").python
     tiny_node.variables["VELODROME_PYTHON_LITTLE"] = str(python)
     tiny_node.store.build("little")

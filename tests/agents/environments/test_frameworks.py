@@ -10,7 +10,7 @@ from velodrome.agents.environments.frameworks import available_frameworks, find_
 from velodrome.agents.environments.recipes import RecipeError
 
 
-def test_without_folders_of_the_users_there_are_velodromes_frameworks() -> None:
+def test_without_user_folders_only_velodromes_frameworks_exist() -> None:
     assert available_frameworks({}) == FRAMEWORKS
 
 
@@ -27,7 +27,7 @@ def test_a_folder_with_an_adapter_and_a_recipe_is_a_framework(node) -> None:
     assert set(FRAMEWORKS) < set(available_frameworks(node.environ))
 
 
-def test_several_folders_are_separated_as_in_path(node, tmp_path: Path) -> None:
+def test_several_folders_are_separated_like_path(node, tmp_path: Path) -> None:
     node.add_framework("first", node.recipe, {"one.txt": node.add_tiny()})
     here, node.adapters = node.adapters, tmp_path / "more"
     node.add_framework("second", node.recipe, {"one.txt": node.add_tiny()})
@@ -35,32 +35,32 @@ def test_several_folders_are_separated_as_in_path(node, tmp_path: Path) -> None:
     assert {"first", "second"} < set(available_frameworks(node.environ))
 
 
-def test_a_name_that_is_velodromes_is_refused(node) -> None:
+def test_a_name_of_velodromes_own_framework_is_refused(node) -> None:
     node.add_framework("torch", node.recipe, {"one.txt": node.add_tiny()})
     with pytest.raises(RecipeError, match=r"'torch' is taken by .*Rename the folder"):
         available_frameworks(node.environ)
 
 
-def test_a_recipe_without_an_adapter_is_told(tiny_node) -> None:
+def test_a_recipe_without_an_adapter_is_reported(tiny_node) -> None:
     adapter = tiny_node.adapters / "little" / "adapter.py"
     adapter.unlink()
     with pytest.raises(RecipeError, match=f"{adapter}: there is no such file"):
         available_frameworks(tiny_node.environ)
 
 
-def test_an_adapter_without_a_recipe_is_told(tiny_node) -> None:
+def test_an_adapter_without_a_recipe_is_reported(tiny_node) -> None:
     recipe = tiny_node.adapters / "little" / "environment.toml"
     recipe.unlink()
     with pytest.raises(RecipeError, match=f"{recipe}: there is no such file"):
         available_frameworks(tiny_node.environ)
 
 
-def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"nowhere: is no folder. Correct VELODROME_ADAPTERS"):
         available_frameworks({"VELODROME_ADAPTERS": str(tmp_path / "nowhere")})
 
 
-def test_a_folder_without_frameworks_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_frameworks_is_reported(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="holds no framework"):
         available_frameworks({"VELODROME_ADAPTERS": str(tmp_path)})
 
@@ -71,6 +71,6 @@ def test_a_name_with_capitals_or_dots_is_refused(node) -> None:
         available_frameworks(node.environ)
 
 
-def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(RecipeError, match="Did you mean 'tensorflow'"):
         find_framework("tensorfow", {})

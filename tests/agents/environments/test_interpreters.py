@@ -69,7 +69,7 @@ def test_pyenv_root_is_followed(tmp_path: Path) -> None:
     assert found and found.path == real
 
 
-def test_an_interpreter_that_uv_fetched_is_found(tmp_path: Path) -> None:
+def test_an_interpreter_that_uv_downloaded_is_found(tmp_path: Path) -> None:
     name = "cpython-3.94.2-linux-x86_64-gnu"
     pretend(tmp_path / f".local/share/uv/python/{name}/bin/python3.94", "3.94.2")
     found = find_interpreter([OTHER], nobody(tmp_path))
@@ -82,39 +82,41 @@ def test_an_interpreter_on_path_is_found_by_its_plain_name_too(tmp_path: Path) -
     assert found and found.source == "PATH"
 
 
-def test_the_order_of_the_recipe_wins_over_where_it_was_found(tmp_path: Path) -> None:
+def test_the_recipes_order_wins_over_the_place(tmp_path: Path) -> None:
     pretend(tmp_path / ".pyenv/versions/3.94.1/bin/python", "3.94.1")
     pretend(tmp_path / "bin/python3.95", "3.95.0")
     found = find_interpreter(["3.95", "3.94"], nobody(tmp_path))
     assert found and found.version == "3.95.0"
 
 
-def test_one_with_headers_is_preferred_to_one_without(tmp_path: Path) -> None:
+def test_an_interpreter_with_headers_is_preferred(tmp_path: Path) -> None:
     pretend(tmp_path / ".pyenv/versions/3.94.1/bin/python", "3.94.1")
     pretend(tmp_path / "bin/python3.94", "3.94.0", headers=True)
     found = find_interpreter([OTHER], nobody(tmp_path))
     assert found and found.has_headers and found.version == "3.94.0"
 
 
-def test_one_that_does_not_run_is_passed_over(tmp_path: Path) -> None:
+def test_an_interpreter_that_does_not_run_is_skipped(tmp_path: Path) -> None:
     broken(tmp_path / ".pyenv/versions/3.94.7/bin/python")
     pretend(tmp_path / "bin/python3.94", "3.94.0")
     found = find_interpreter([OTHER], nobody(tmp_path))
     assert found and found.version == "3.94.0"
 
 
-def test_one_that_is_not_what_its_name_says_is_passed_over(tmp_path: Path) -> None:
+def test_an_interpreter_of_another_version_than_its_name_is_skipped(tmp_path: Path) -> None:
     pretend(tmp_path / "bin/python3.94", "3.6.1")
     assert find_interpreter([OTHER], nobody(tmp_path)) is None
 
 
-def test_pypy_is_no_cpython(tmp_path: Path) -> None:
+def test_pypy_is_not_used_as_cpython(tmp_path: Path) -> None:
     path = pretend(tmp_path / "bin/python3.94", "3.94.0", implementation="pypy")
     assert probe(path, "PATH", os.environ) is None
 
 
 @pytest.mark.slow
-def test_when_none_can_be_had_the_reason_says_what_where_and_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_interpreter_is_reported_with_the_places_searched_and_the_remedy(
+    tmp_path: Path,
+) -> None:
     lines: list[str] = []
     with pytest.raises(EnvironmentFailed) as raised:
         obtain_interpreter(["3.94", "3.95"], nobody(tmp_path), lines.append)

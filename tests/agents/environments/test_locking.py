@@ -23,7 +23,7 @@ def requiring(node, requirement: str) -> str:
     return (folder / "locks" / "one.txt").read_text()
 
 
-def test_a_lock_is_cut_at_its_pins() -> None:
+def test_a_lock_is_split_at_its_pins() -> None:
     marked = "b==2 ; python_full_version < '3.12'"
     text = f"a==1 \\\n    --hash=sha256:0\n{marked} \\\n    --hash=sha256:1\n"
     assert list(blocks(text)) == ["a==1", marked]
@@ -31,7 +31,7 @@ def test_a_lock_is_cut_at_its_pins() -> None:
 
 
 @pytest.mark.slow
-def test_a_lock_is_written_anew_from_what_pip_knows(node) -> None:
+def test_a_lock_is_renewed_with_what_pip_finds(node) -> None:
     line = node.add_tiny("1.0+local")
     requiring(node, "tiny==1.0+local")
     (path,) = renew("little", node.environ)
@@ -40,7 +40,7 @@ def test_a_lock_is_written_anew_from_what_pip_knows(node) -> None:
 
 
 @pytest.mark.slow
-def test_a_requirement_that_nobody_has_leaves_the_lock_as_it_was(node) -> None:
+def test_an_unavailable_requirement_leaves_the_lock_unchanged(node) -> None:
     before = requiring(node, "tiny==7.0+local")
     with pytest.raises(EnvironmentFailed, match=r"one\.txt cannot be resolved"):
         renew("little", node.environ)
@@ -48,14 +48,14 @@ def test_a_requirement_that_nobody_has_leaves_the_lock_as_it_was(node) -> None:
 
 
 @pytest.mark.slow
-def test_the_committed_lock_of_numpy_comes_out_the_same_again() -> None:
+def test_renewing_the_committed_lock_of_numpy_changes_nothing() -> None:
     (lock,) = read_recipe(Path(FRAMEWORKS["numpy"].folder)).locks
     text = resolve(lock, read_sources(), os.environ)
     assert set(blocks(text)) == set(blocks(lock.path.read_text()))
 
 
 @pytest.mark.slow
-def test_the_command_makes_a_first_lock_and_tells_what_is_wrong(node) -> None:
+def test_the_command_makes_a_first_lock_and_reports_errors(node) -> None:
     node.add_tiny("1.0+local")
     requiring(node, "tiny==1.0+local")
     (node.adapters / "little" / "locks" / "one.txt").unlink()

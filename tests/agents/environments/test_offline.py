@@ -49,7 +49,7 @@ def test_an_environment_that_computes_without_a_network_passes(numpy_store) -> N
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("needs_namespaces")
-def test_one_that_calls_home_passes_the_check_and_fails_without_a_network(
+def test_an_environment_that_uses_the_network_fails_only_the_offline_check(
     node, numpy_store
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -62,7 +62,7 @@ def test_one_that_calls_home_passes_the_check_and_fails_without_a_network(
 
 
 @pytest.mark.usefixtures("needs_namespaces")
-def test_not_even_loopback_is_up(tmp_path: Path) -> None:
+def test_the_offline_check_has_no_loopback_interface(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         code = f"import socket; socket.create_connection(('127.0.0.1', {port}), timeout=5)"
@@ -77,7 +77,7 @@ def test_not_even_loopback_is_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("program", "said"), [(None, "no `unshare`"), ("echo no way >&2; exit 1", "no way")]
 )
-def test_where_it_is_not_permitted_the_reason_says_what_to_allow(
+def test_an_offline_check_that_is_not_permitted_says_what_to_allow(
     tmp_path: Path, program: str | None, said: str
 ) -> None:
     if program:

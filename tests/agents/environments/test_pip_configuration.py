@@ -33,14 +33,14 @@ def test_indexes_folders_and_certificates_are_passed_on() -> None:
     }
 
 
-def test_a_node_without_configuration_gets_only_the_strategy() -> None:
+def test_without_configuration_only_the_index_strategy_is_set() -> None:
     sources = parse_listing("")
     assert sources == PackageSources()
     assert uv_variables(sources, {}) == {"UV_INDEX_STRATEGY": "unsafe-best-match"}
     assert uv_arguments(sources) == ()
 
 
-def test_the_sections_of_install_and_of_the_environment_win_in_this_order() -> None:
+def test_the_install_section_wins_over_global_and_the_environment_over_both() -> None:
     listing = (
         ":env:.cert='/env.pem'\n"
         "global.cert='/global.pem'\n"
@@ -72,7 +72,7 @@ def test_a_proxy_and_a_trusted_host_are_passed_on() -> None:
     assert told["UV_INSECURE_HOST"] == "m.example:8080"
 
 
-def test_what_the_user_told_uv_wins() -> None:
+def test_the_users_uv_variables_win() -> None:
     environ = {
         "UV_INDEX_URL": "https://mine.example/simple",
         "UV_FIND_LINKS": "/mine",
@@ -84,7 +84,7 @@ def test_what_the_user_told_uv_wins() -> None:
     assert set(told) == {"UV_INDEX", "UV_HTTP_TIMEOUT", "HTTP_PROXY"}
 
 
-def test_variables_alone_do_where_there_is_no_pip() -> None:
+def test_variables_are_enough_without_pip() -> None:
     environ = {
         "PIP_INDEX_URL": "https://mirror.example/simple",
         "PIP_EXTRA_INDEX_URL": "https://a.example/simple",
@@ -100,7 +100,7 @@ def test_variables_alone_do_where_there_is_no_pip() -> None:
     )
 
 
-def test_complete_hashes_come_from_the_default_index_alone() -> None:
+def test_complete_hashes_come_from_the_default_index_only() -> None:
     public = parse_listing(MIRROR).public
     assert public.index_url == "https://mirror.example/simple" and public.cert == "/srv/ca.pem"
     assert public.extra_index_urls == () and public.find_links == ()
@@ -111,7 +111,7 @@ def test_the_fingerprint_follows_the_configuration() -> None:
     assert parse_listing(MIRROR).fingerprint != PackageSources().fingerprint
 
 
-def test_a_pip_of_this_node_is_asked(tmp_path: Path) -> None:
+def test_the_pip_of_this_node_is_asked(tmp_path: Path) -> None:
     config = tmp_path / "pip.conf"
     config.write_text("[global]\nfind-links =\n    /srv/one\n    /srv/two\n")
     inherited = {n: v for n, v in os.environ.items() if not n.startswith("PIP_")}

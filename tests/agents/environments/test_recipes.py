@@ -23,12 +23,12 @@ def lock_name(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lock_name)
-def test_a_lock_names_no_host_and_no_path(path: Path) -> None:
+def test_a_lock_contains_no_host_and_no_path(path: Path) -> None:
     assert not LEAK.search(path.read_text())
 
 
 @pytest.mark.parametrize("path", OF_DEBIAN, ids=lock_name)
-def test_a_debian_lock_holds_a_version_of_every_package(path: Path) -> None:
+def test_a_debian_lock_contains_a_version_of_every_package(path: Path) -> None:
     suite, *pins = path.read_text().splitlines()
     assert suite.startswith(f"# Debian {read_recipe(path.parent.parent).suite}, ")
     assert pins and all(DEBIAN_PIN.match(pin) for pin in pins)
@@ -36,7 +36,7 @@ def test_a_debian_lock_holds_a_version_of_every_package(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", OF_PYPI, ids=lock_name)
-def test_a_lock_holds_exact_versions_each_with_a_hash(path: Path) -> None:
+def test_a_lock_contains_exact_versions_each_with_a_hash(path: Path) -> None:
     text = path.read_text()
     pins = [line for line in text.splitlines() if not line.startswith(" ")]
     assert pins and all(PIN.match(pin) for pin in pins)
@@ -57,7 +57,7 @@ def test_every_committed_lock_is_named_by_its_recipe(name: str) -> None:
     assert named == set((folder / "locks").iterdir())
 
 
-def test_torch_prefers_the_build_without_cuda_on_a_cpu_and_only_there() -> None:
+def test_torch_prefers_the_build_without_cuda_only_on_a_cpu() -> None:
     recipe = read_recipe(Path(FRAMEWORKS["torch"].folder))
     cpu = [lock.file for lock in recipe.locks_for("cpu", "linux-x86_64")]
     gpu = [lock.file for lock in recipe.locks_for("gpu", "linux-x86_64")]
@@ -96,7 +96,9 @@ def written(node, text: str) -> Path:
         ),
     ],
 )
-def test_a_broken_recipe_is_told_by_key_and_mend(node, change, where: str, mend: str) -> None:
+def test_a_broken_recipe_is_reported_with_the_key_and_the_remedy(
+    node, change, where: str, mend: str
+) -> None:
     assert change[0] in node.recipe
     folder = written(node, node.recipe.replace(*change))
     with pytest.raises(RecipeError) as raised:
@@ -112,7 +114,7 @@ def test_a_recipe_of_kind_existing_needs_an_interpreter(node) -> None:
         read_recipe(folder)
 
 
-def test_what_is_imported_is_the_folders_name_unless_the_recipe_says_otherwise(node) -> None:
+def test_the_imported_module_is_the_folders_name_unless_the_recipe_names_it(node) -> None:
     assert read_recipe(written(node, node.recipe)).module == "tiny"
     plain = node.recipe.replace('module = "tiny"', "")
     assert read_recipe(written(node, plain)).module == "little"

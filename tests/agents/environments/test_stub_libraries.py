@@ -30,7 +30,7 @@ def tried(environment: Environment, code: str) -> int:
     return subprocess.run([str(environment.python), "-c", script], check=False).returncode
 
 
-def test_it_loads_from_its_place_and_ends_whoever_calls_it(node) -> None:
+def test_a_stub_library_loads_and_ends_any_process_that_calls_it(node) -> None:
     recipe(node)
     environment = node.store.build("little")
     load = "lib = ctypes.CDLL('./libghost.so.1'); lib.ghost_walks"
@@ -38,24 +38,24 @@ def test_it_loads_from_its_place_and_ends_whoever_calls_it(node) -> None:
     assert tried(environment, f"{load}()") == -signal.SIGABRT
 
 
-def test_an_environment_is_another_one_with_another_symbol(node) -> None:
+def test_another_symbol_makes_another_environment(node) -> None:
     first = read_recipe(recipe(node)).lock_hash("cpu")
     assert read_recipe(recipe(node)).lock_hash("cpu") == first
     more = LIBRARIES.replace('["ghost_walks"]', '["ghost_walks", "ghost_sings"]')
     assert read_recipe(recipe(node, more)).lock_hash("cpu") != first
 
 
-def test_a_mistyped_key_is_told(node) -> None:
+def test_a_mistyped_key_is_reported(node) -> None:
     with pytest.raises(RecipeError, match="Did you mean 'symbols'"):
         read_recipe(recipe(node, LIBRARIES.replace("symbols", "symbol")))
 
 
-def test_a_node_without_a_compiler_is_told_what_to_install(tmp_path) -> None:
+def test_without_a_compiler_the_error_says_what_to_install(tmp_path) -> None:
     with pytest.raises(EnvironmentFailed, match=r"libghost.so.1. Install gcc, or let CC name one"):
         install_stub_libraries([LIBRARY], tmp_path, {"PATH": str(tmp_path)})
 
 
-def test_a_compiler_that_fails_is_named_with_what_it_said(tmp_path) -> None:
+def test_a_failing_compiler_is_named_with_its_output(tmp_path) -> None:
     (tmp_path / "tiny").mkdir()
     broken = StubLibrary(file="libghost.so.1", into="tiny", symbols=("1st",))
     with pytest.raises(EnvironmentFailed, match="cannot make libghost") as raised:

@@ -24,24 +24,24 @@ def run(code: str, deadline_s: float = 60, **more):
     return run_tool(command, environ=os.environ, cwd=Path("/"), deadline_s=deadline_s, **more)
 
 
-def test_both_streams_are_heard_line_by_line_in_order() -> None:
+def test_both_streams_are_read_line_by_line_in_order() -> None:
     heard: list[str] = []
     done = run("import os; [os.write(n, b'line %d\\n' % n) for n in (1, 2)]", on_line=heard.append)
     assert heard == ["line 1", "line 2"] and done.output == "line 1\nline 2" and done.ok
 
 
-def test_an_exit_status_is_kept() -> None:
+def test_the_exit_status_is_returned() -> None:
     done = run("raise SystemExit(3)")
     assert done.exit_status == 3 and not done.ok and not done.timed_out
 
 
-def test_only_the_end_of_a_flood_is_kept() -> None:
+def test_only_the_end_of_long_output_is_kept() -> None:
     done = run("for n in range(20000): print(n)")
     lines = done.output.splitlines()
     assert len(lines) == TAIL_LINES and lines[-1] == "19999"
 
 
-def test_output_that_is_no_text_does_no_harm() -> None:
+def test_output_that_is_not_text_is_accepted() -> None:
     assert run("import os; os.write(1, b'\\xff\\xfe\\n')").ok
 
 
@@ -50,14 +50,14 @@ def test_a_program_that_does_not_exist_is_status_127() -> None:
     assert done.exit_status == 127
 
 
-def test_at_its_deadline_the_tool_and_its_children_are_gone() -> None:
+def test_at_the_deadline_the_tool_and_its_children_are_killed() -> None:
     heard: list[str] = []
     done = run(FAMILY, deadline_s=1, on_line=heard.append)
     assert done.timed_out and not done.ok
     assert all(has_ended(int(pid)) for pid in heard[0].split())
 
 
-def test_a_listener_that_raises_ends_the_tool() -> None:
+def test_a_callback_that_raises_ends_the_tool() -> None:
     heard: list[str] = []
 
     def refuse(line: str) -> None:

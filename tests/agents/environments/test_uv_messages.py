@@ -69,7 +69,7 @@ error: Failed to install: tiny-1.0-py3-none-any.whl (tiny==1.0)
         (FULL, ""),
     ],
 )
-def test_only_a_package_that_no_index_has_is_not_found(output: str, package: str) -> None:
+def test_only_a_package_missing_from_every_index_is_not_found(output: str, package: str) -> None:
     assert not_found(output) == package
 
 
@@ -89,17 +89,17 @@ def test_only_a_package_that_no_index_has_is_not_found(output: str, package: str
         ("", ("it said nothing",)),
     ],
 )
-def test_the_reason_is_one_line_with_the_mend(output: str, words: tuple[str, ...]) -> None:
+def test_the_reason_is_one_line_with_the_remedy(output: str, words: tuple[str, ...]) -> None:
     reason = explain(output, "torch")
     assert "\n" not in reason
     assert all(word in reason for word in words)
 
 
-def test_a_full_disk_is_known_by_uvs_words() -> None:
+def test_a_full_disk_is_recognized_by_uvs_message() -> None:
     assert is_disk_full(FULL) and not is_disk_full(NO_HOST + OTHER_BYTES)
 
 
-def test_the_innermost_cause_is_given() -> None:
+def test_the_reason_is_the_innermost_cause() -> None:
     assert cause(FULL) == "failed to copy file: No space left on device (os error 28)"
     assert cause("warning: x\nerror: No such thing.\n") == "No such thing"
 

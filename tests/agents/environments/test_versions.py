@@ -33,7 +33,7 @@ def lock(*requirements: str) -> Lock:
         (["jax[cuda13]==0.12.0"], "0.11.1", ["jax[cuda13]==0.11.1"]),
     ],
 )
-def test_a_version_goes_where_the_frameworks_own_stood(requirements, version, expected) -> None:
+def test_a_requested_version_replaces_the_frameworks_own(requirements, version, expected) -> None:
     assert list(at_version(lock(*requirements), version)) == expected
 
 
@@ -42,7 +42,7 @@ def test_pins_chosen_for_another_version_can_be_loosened() -> None:
     assert loosen(pinned, "2.12.1") == ("torch==2.12.1+cpu", "numpy", "scipy")
 
 
-def test_a_version_is_part_of_the_name(versioned_node) -> None:
+def test_the_version_is_part_of_the_name(versioned_node) -> None:
     environ = versioned_node.environ
     assert split("little==2.0") == ("little", "2.0") and split("little") == ("little", "")
     little = find_framework("little==2.0", environ)
@@ -52,7 +52,7 @@ def test_a_version_is_part_of_the_name(versioned_node) -> None:
     assert set(with_version({"little": little}, "little==/etc")) == {"little"}
 
 
-def test_locks_are_kept_whole_and_by_content(tmp_path: Path) -> None:
+def test_locks_are_stored_whole_by_content(tmp_path: Path) -> None:
     here, there = VersionLocks(tmp_path / "here"), VersionLocks(tmp_path / "there")
     assert here.chosen_hash("little==2.0", "cpu") == ""
     here.keep("little==2.0", "0123", (("one.txt", "tiny==2.0\n"),))
@@ -65,7 +65,7 @@ def test_locks_are_kept_whole_and_by_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_is_locked_at_its_first_build_and_stands_beside_the_committed_one(
+def test_a_version_is_locked_at_its_first_build_beside_the_committed_one(
     versioned_node,
 ) -> None:
     store = versioned_node.store
@@ -83,7 +83,7 @@ def test_it_is_locked_at_its_first_build_and_stands_beside_the_committed_one(
 
 
 @pytest.mark.slow
-def test_another_node_builds_by_the_text_that_it_is_sent(versioned_node, tmp_path: Path) -> None:
+def test_another_node_builds_from_the_lock_text_it_receives(versioned_node, tmp_path: Path) -> None:
     driver = versioned_node.store
     lock_hash = driver.lock_hash("little==2.0")
     texts = driver.versions.texts("little==2.0", lock_hash)
@@ -99,7 +99,7 @@ def test_another_node_builds_by_the_text_that_it_is_sent(versioned_node, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_broken_one_is_rebuilt_by_its_own_lock(versioned_node) -> None:
+def test_a_broken_version_is_rebuilt_from_its_own_lock(versioned_node) -> None:
     store = versioned_node.store
     environment = store.build("little==2.0")
     module = next(environment.folder.rglob("tiny/__init__.py"))
@@ -118,7 +118,7 @@ def test_a_broken_one_is_rebuilt_by_its_own_lock(versioned_node) -> None:
         ("neon==2.5", "kind existing"),
     ],
 )
-def test_a_version_that_cannot_be_had_is_told_with_the_mend(
+def test_an_unavailable_version_is_reported_with_the_remedy(
     versioned_node, framework: str, reason: str
 ) -> None:
     with pytest.raises(EnvironmentFailed, match=reason):

@@ -96,7 +96,7 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def test_events_are_the_lines_of_a_descriptor_of_their_own(tmp_path: Path) -> None:
+def test_events_are_read_line_by_line_from_their_own_descriptor(tmp_path: Path) -> None:
     script = SAY + "print('noise'); say('one'); say('two'); sys.exit(3)"
     lines, running = run(script, tmp_path)
     ending = running.wait()
@@ -106,7 +106,7 @@ def test_events_are_the_lines_of_a_descriptor_of_their_own(tmp_path: Path) -> No
     assert running.log_tail() == "noise"
 
 
-def test_a_segfault_is_told_by_its_signal(tmp_path: Path) -> None:
+def test_a_segfault_is_reported_with_its_signal(tmp_path: Path) -> None:
     lines, running = run(SAY + "say('a'); os.kill(os.getpid(), 11)", tmp_path)
     ending = running.wait()
     assert lines == ["a"]
@@ -136,7 +136,7 @@ def test_a_worker_over_its_memory_limit_is_killed_near_it(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_memory_of_children_counts_and_shared_pages_count_once(tmp_path: Path) -> None:
+def test_childrens_memory_counts_and_shared_pages_count_once(tmp_path: Path) -> None:
     share = (
         SAY + "import time\n"
         "hoard = bytearray(b'x') * (60 << 20)\n"
@@ -160,14 +160,14 @@ def test_memory_of_children_counts_and_shared_pages_count_once(tmp_path: Path) -
     assert ending.cause is ExitCause.MEMORY
 
 
-def test_without_a_limit_a_node_is_protected_all_the_same() -> None:
+def test_a_node_is_protected_without_a_memory_limit() -> None:
     node = Node("n", "n", "cpu", (Core(0, (0,)),), ram_bytes=1000 * MIB)
     assert memory_limit(node, 5) == 5
     assert 500 * MIB < memory_limit(node, 0) < 1000 * MIB
 
 
 @pytest.mark.slow
-def test_a_gigabyte_of_output_is_kept_by_its_beginning_and_end(tmp_path: Path) -> None:
+def test_the_beginning_and_end_of_a_gigabyte_of_output_are_kept(tmp_path: Path) -> None:
     script = (
         SAY + "print('first')\nblock = 'x' * 1048575\n"
         "for _ in range(1024): print(block)\n"
@@ -183,7 +183,7 @@ def test_a_gigabyte_of_output_is_kept_by_its_beginning_and_end(tmp_path: Path) -
     assert running.log_tail().endswith("last")
 
 
-def test_output_that_fits_is_kept_whole(tmp_path: Path) -> None:
+def test_short_output_is_kept_whole(tmp_path: Path) -> None:
     run("print('a' * 60000); print('b' * 60000)", tmp_path)
     assert (tmp_path / "log").read_text() == "a" * 60000 + "\n" + "b" * 60000 + "\n"
 
@@ -197,7 +197,7 @@ def test_children_that_outlive_the_worker_are_killed_and_counted(tmp_path: Path)
     assert orphans.find_tree(running.token) == ()
 
 
-def test_nothing_is_left_when_the_block_is_left(tmp_path: Path) -> None:
+def test_no_process_survives_the_end_of_the_block(tmp_path: Path) -> None:
     with ExitStack() as stack:
         running = start(stack, FAMILY_THAT_STAYS, tmp_path)
         events = running.events()
@@ -264,7 +264,7 @@ def test_no_process_survives_a_sigkill_of(
     agent.wait(10)
 
 
-def test_the_next_agent_finds_what_survives_when_all_its_guards_are_killed(
+def test_the_next_agent_kills_orphans_when_every_supervisor_was_killed(
     agent: "subprocess.Popen[str]",
 ) -> None:
     token, pids = victims_of(agent)
@@ -278,7 +278,7 @@ def test_the_next_agent_finds_what_survives_when_all_its_guards_are_killed(
     assert eventually(lambda: orphans.find_tree(token) == ())
 
 
-def test_a_sweep_leaves_alone_what_has_a_living_agent(tmp_path: Path) -> None:
+def test_removing_orphans_spares_the_processes_of_a_living_agent(tmp_path: Path) -> None:
     with ExitStack() as stack, scratch_folder() as scratch:
         running = start(stack, FAMILY_THAT_STAYS, tmp_path)
         events = running.events()
@@ -288,7 +288,7 @@ def test_a_sweep_leaves_alone_what_has_a_living_agent(tmp_path: Path) -> None:
         assert scratch.is_dir()
 
 
-def test_a_sweep_removes_the_folders_of_dead_agents(
+def test_removing_orphans_removes_the_folders_of_dead_agents(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -314,14 +314,14 @@ def test_a_worker_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
         assert list(started[0].events()) == ["up", "on"]
 
 
-def test_a_worker_runs_on_its_cpus_alone_in_an_empty_folder(tmp_path: Path) -> None:
+def test_a_worker_runs_on_its_own_cpus_in_an_empty_folder(tmp_path: Path) -> None:
     cpu = max(os.sched_getaffinity(0))
     script = SAY + "say(repr((os.sched_getaffinity(0), os.listdir('.'), os.getsid(0))))"
     lines, running = run(script, tmp_path, WorkerBounds(cpus=(cpu,)))
     assert lines == [repr(({cpu}, [], running.pid))]
 
 
-def test_a_command_that_cannot_be_run_says_so_in_its_log(tmp_path: Path) -> None:
+def test_a_command_that_cannot_run_writes_the_reason_to_its_log(tmp_path: Path) -> None:
     with start_worker(["/no/such/python"], {}, WorkerBounds(), tmp_path) as running:
         assert list(running.events()) == []
         ending = running.wait()
@@ -330,18 +330,18 @@ def test_a_command_that_cannot_be_run_says_so_in_its_log(tmp_path: Path) -> None
     assert "velodrome: cannot run /no/such/python" in running.log_tail()
 
 
-def test_cpus_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_missing_cpus_are_named(tmp_path: Path) -> None:
     _, running = run("pass", tmp_path, WorkerBounds(cpus=(1000,)))
     assert "velodrome: cannot use the CPUs [1000]" in running.log_tail()
 
 
-def test_an_event_that_never_ends_is_refused(tmp_path: Path) -> None:
+def test_an_event_without_an_end_is_refused(tmp_path: Path) -> None:
     script = "import os, sys\nwhile True: os.write(int(sys.argv[-1]), b'x' * 65536)"
     with pytest.raises(EndlessLine):
         run(script, tmp_path)
 
 
-def test_events_that_nobody_could_read_in_time_do_not_outlast_the_deadline(tmp_path: Path) -> None:
+def test_unread_events_do_not_outlast_the_deadline(tmp_path: Path) -> None:
     script = SAY + "import time\nfor _ in range(5000): say('x')\ntime.sleep(60)"
     began_s = time.monotonic()
     with ExitStack() as stack:
@@ -354,7 +354,7 @@ def test_events_that_nobody_could_read_in_time_do_not_outlast_the_deadline(tmp_p
     assert time.monotonic() - began_s < 0.5 + 6
 
 
-def test_a_full_process_table_is_no_fault_of_ours(
+def test_a_full_process_table_raises_start_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
@@ -363,7 +363,7 @@ def test_a_full_process_table_is_no_fault_of_ours(
             pass
 
 
-def test_variables_are_made_from_nothing_and_the_recipe_wins() -> None:
+def test_a_workers_variables_start_empty_and_the_recipe_wins() -> None:
     inherited = {"PATH": "/bin", "PYTHONHOME": "x", "OMP_NUM_THREADS": "7", "LC_ALL": "C"}
     inherited |= {"LD_LIBRARY_PATH": "/cuda", "RAY_TOKEN": "secret", "OPENBLAS_CORETYPE": "ZEN"}
     unwanted = {"LD_PRELOAD": "/evil.so", "PYTHONUSERBASE": "/evil", "CUDA_HOME": "/cuda"}
@@ -384,14 +384,14 @@ def test_variables_are_made_from_nothing_and_the_recipe_wins() -> None:
     assert made["THEANO_FLAGS"] == "floatX=float32"
 
 
-def test_a_log_tail_holds_no_escape_sequence_and_no_line_that_was_written_over() -> None:
+def test_a_log_tail_holds_no_escape_sequence_and_no_overwritten_line() -> None:
     text = "\x1b[31mred\x1b[0m\x1b]0;title\x07 10%\r 50%\r100%\r\n"
     text += "\x1b]52;c;ZXZpbA==\x1b\\a\x00b\u202ec\tt"
     assert sanitize(text) == "100%\nabc\tt"
     assert strip_controls("  \x1b[31mred\x1b[0m\x07\n\tnext ") == "  red\n\tnext "
 
 
-def test_a_log_tail_is_short_and_of_any_bytes(tmp_path: Path) -> None:
+def test_a_log_tail_is_short_and_accepts_any_bytes(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"\xff\xfe" * 50_000 + b"\nthe end")
     tail = read_log_tail(tmp_path / "log")
     assert len(tail) <= 8192

@@ -43,7 +43,7 @@ def told(*mapped: str) -> tuple[str, ...]:
     return library_notes(mapped, LOCKED, (ENVIRONMENT, INTERPRETER))
 
 
-def test_libraries_are_read_from_the_kernels_list_of_mappings() -> None:
+def test_libraries_are_read_from_the_kernels_memory_map() -> None:
     assert set(parse_libraries(MAPS)) == {
         "/opt/env/lib/libtorch.so",
         "/usr/lib/x86_64-linux-gnu/libc.so.6",
@@ -53,28 +53,28 @@ def test_libraries_are_read_from_the_kernels_list_of_mappings() -> None:
     assert mapped_libraries(2**30) == frozenset()
 
 
-def test_what_belongs_to_a_worker_is_not_told() -> None:
+def test_a_workers_own_libraries_are_not_reported() -> None:
     own = ("/opt/env/lib/libtorch.so", "/opt/python/lib/libpython3.11.so.1.0")
     assert told(*own, "/usr/lib/x86_64-linux-gnu/libc.so.6", "/lib64/libcuda.so.550.54") == ()
 
 
-def test_a_library_in_place_of_a_locked_one_is_told_wherever_it_lies() -> None:
+def test_a_library_that_replaces_a_locked_one_is_reported_wherever_it_lies() -> None:
     for path in ("/opt/cuda/lib64/libcudnn.so.9.1.0", "/usr/lib/libcudnn.so.9"):
         assert told(path) == (f"its packages' own libraries were replaced by {path}",)
 
 
-def test_a_library_beside_the_locked_one_of_its_name_replaces_nothing() -> None:
+def test_a_library_loaded_beside_its_locked_namesake_replaces_nothing() -> None:
     assert told("/opt/env/lib/libgomp.so.1", "/usr/lib/libgomp.so.1.0.0") == ()
 
 
-def test_a_library_from_elsewhere_is_told() -> None:
+def test_a_library_from_elsewhere_is_reported() -> None:
     words = "libraries from outside its environment and the system:"
     assert told("/home/me/libfast.so") == (f"{words} /home/me/libfast.so",)
     many = tuple(f"/home/me/lib{number}.so" for number in range(9))
     assert told(*many)[0].endswith("/home/me/lib4.so and 4 more")
 
 
-def test_of_the_shells_library_folders_only_the_driver_is_passed_on(tmp_path: Path) -> None:
+def test_only_the_driver_is_passed_on_from_the_shells_library_folders(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     names = ("libcuda.so.1", "libnvidia-ml.so.1", "libcudnn.so.9", "libcudart.so.12", "libc.so.6")
     for folder in (first, second):
@@ -89,7 +89,7 @@ def test_of_the_shells_library_folders_only_the_driver_is_passed_on(tmp_path: Pa
     assert links == {"libcuda.so.1": first, "libnvidia-ml.so.1": first}
 
 
-def test_a_shell_without_a_driver_in_its_folders_passes_nothing_on(tmp_path: Path) -> None:
+def test_library_folders_without_a_driver_are_not_passed_on(tmp_path: Path) -> None:
     (tmp_path / "libcudnn.so.9").touch()
     assert driver_library_variables({"LD_LIBRARY_PATH": str(tmp_path)}, tmp_path / "driver") == {}
     assert driver_library_variables({}, tmp_path / "driver") == {}
@@ -109,7 +109,7 @@ def run(framework: str, home: Path) -> Measurement:
 
 
 @pytest.mark.slow
-def test_a_row_names_a_library_that_its_worker_loaded_from_elsewhere(
+def test_a_row_names_a_library_that_the_worker_loaded_from_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiler = shutil.which("cc") or shutil.which("gcc") or pytest.skip("needs a C compiler")

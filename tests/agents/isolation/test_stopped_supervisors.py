@@ -40,7 +40,7 @@ def stop(running: SupervisedProcess, who: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("who", ["supervisor", "guard", "guard supervisor"])
-def test_a_stopped_supervisor_is_woken_and_tells_how_its_worker_ended(
+def test_a_stopped_supervisor_is_continued_and_reports_how_its_worker_ended(
     who: str, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
@@ -53,7 +53,7 @@ def test_a_stopped_supervisor_is_woken_and_tells_how_its_worker_ended(
 
 
 @pytest.mark.parametrize("who", ["supervisor", "guard", "worker", "guard supervisor worker"])
-def test_a_tree_of_which_any_part_is_stopped_is_gone_with_its_block(
+def test_a_tree_with_a_stopped_process_is_killed_at_the_end_of_the_block(
     who: str, tmp_path: Path
 ) -> None:
     lock = try_lock(tmp_path / "lock")
@@ -72,7 +72,7 @@ def test_a_tree_of_which_any_part_is_stopped_is_gone_with_its_block(
 
 
 @pytest.mark.slow
-def test_a_supervisor_that_is_stopped_again_and_again_is_gone_in_the_end(
+def test_a_repeatedly_stopped_supervisor_ends_at_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervised, "END_S", 1.0)
@@ -112,7 +112,7 @@ with run_supervised(sleep, os.environ, folder / "log", held_fds=(lock,)) as runn
 """
 
 
-def test_what_outlives_its_agent_is_named_as_the_holder_and_gone_with_the_next_agent(
+def test_processes_that_outlive_their_agent_are_named_as_holders_and_killed_by_the_next_agent(
     tmp_path: Path,
 ) -> None:
     command = [sys.executable, "-c", AGENT, str(tmp_path)]
@@ -161,7 +161,7 @@ print(json.dumps(result))
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make what others cannot kill")
 @pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="needs a Python of everybody's")
-def test_a_worker_that_cannot_be_killed_is_named_with_who_holds_its_locks() -> None:
+def test_an_unkillable_worker_is_named_with_the_holder_of_its_locks() -> None:
     """Its supervisor goes on, and lets go of them when it is gone at last."""
     compiler = shutil.which("cc") or pytest.skip("needs a C compiler")
     folder = Path(tempfile.mkdtemp())

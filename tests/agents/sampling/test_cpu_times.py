@@ -26,7 +26,7 @@ def write(root: Path, texts: dict[str, str]) -> None:
         (root / name).write_text(text)
 
 
-def test_stolen_time_is_busy_for_the_machine_and_told_apart_for_the_cores() -> None:
+def test_stolen_time_is_busy_for_the_machine_and_separate_for_the_cores() -> None:
     text = b"cpu  200 10 50 800 20 3 2 15 90 5\ncpu0 1 2 4 8 16 32 64 128 0 0\n"
     # By hand: 280 of 1100 ticks; on cpu0 103 of 255 were work, of which 96 interrupts.
     assert to_cpu_times(parse_cpu_fields(text, {0})) == CpuTimes(
@@ -46,7 +46,7 @@ def test_cpu_1_is_not_mistaken_for_cpu_10() -> None:
     assert set(parse_cpu_fields(text, {1, 7})) == {MACHINE, 1}
 
 
-def test_the_siblings_of_a_tasks_cpu_are_its_cores_too(tmp_path: Path) -> None:
+def test_the_smt_siblings_of_a_tasks_cpu_count_as_its_cores(tmp_path: Path) -> None:
     siblings = "sys/devices/system/cpu/cpu1/topology/thread_siblings_list"
     write(tmp_path, {"proc/stat": STAT.format(0, 0, 0, 0), siblings: "1,10\n"})
     reader = CpuTimesReader(f"{tmp_path}/proc", f"{tmp_path}/sys")
@@ -57,7 +57,7 @@ def test_the_siblings_of_a_tasks_cpu_are_its_cores_too(tmp_path: Path) -> None:
     assert (grown.core_busy, grown.other_cores_busy, reader.cores) == (50, 10, {1, 10})
 
 
-def test_what_cores_did_before_they_were_the_tasks_is_not_counted(tmp_path: Path) -> None:
+def test_work_of_cores_before_they_belonged_to_the_task_is_not_counted(tmp_path: Path) -> None:
     write(tmp_path, {"proc/stat": STAT.format(0, 0, 0, 0)})
     reader = CpuTimesReader(f"{tmp_path}/proc", f"{tmp_path}/sys")
     reader.read({0})

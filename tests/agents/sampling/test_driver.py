@@ -51,13 +51,13 @@ def two_gpus(fake_driver: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "60")
 
 
-def test_a_sound_driver_has_no_fault() -> None:
+def test_a_working_driver_has_no_fault() -> None:
     seen = query_gpus()
     assert (len(seen.gpus), seen.cuda_major, seen.faults) == (2, 13, ())
 
 
 @pytest.mark.slow
-def test_each_status_of_the_drivers_start_is_named_with_its_mend(
+def test_each_start_status_of_the_driver_is_named_with_its_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told = {}
@@ -74,7 +74,7 @@ def test_each_status_of_the_drivers_start_is_named_with_its_mend(
     assert "different releases" in mismatch.problem and "modprobe" in mismatch.mend
 
 
-def test_a_gpu_without_a_loaded_driver_is_a_fault_and_a_library_alone_is_none(
+def test_a_gpu_without_a_loaded_driver_is_a_fault_and_a_lone_library_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, vendor, kind in (("a", "0x10de", "0x030200"), ("b", "0x10de", "0x020000")):
@@ -94,7 +94,7 @@ def test_a_gpu_without_a_loaded_driver_is_a_fault_and_a_library_alone_is_none(
     assert "modprobe nvidia" in fault.mend
 
 
-def test_no_library_is_no_driver_and_a_damaged_one_is_a_fault(
+def test_a_missing_library_means_no_driver_and_a_damaged_one_is_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
@@ -105,7 +105,7 @@ def test_no_library_is_no_driver_and_a_damaged_one_is_a_fault(
     assert "cannot be loaded" in fault.problem and "Reinstall the whole driver" in fault.mend
 
 
-def test_a_library_is_found_wherever_the_dynamic_linker_looks(
+def test_a_library_is_found_wherever_the_dynamic_linker_searches(
     fake_driver: Path, tmp_path: Path
 ) -> None:
     cache = tmp_path / "ld.so.cache"
@@ -117,7 +117,7 @@ def test_a_library_is_found_wherever_the_dynamic_linker_looks(
 
 
 @pytest.mark.slow
-def test_each_question_that_fails_is_named_or_nothing_is_lost_by_it(
+def test_each_failing_driver_call_is_named_unless_it_costs_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert {*NEEDED, *WELCOME} <= set(FUNCTIONS)
@@ -133,13 +133,15 @@ def test_each_question_that_fails_is_named_or_nothing_is_lost_by_it(
             assert (len(states["gpus"]), states["faults"]) == (2, []), function
 
 
-def test_what_a_sound_driver_does_not_have_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_call_of_a_working_driver_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("FAKE_NVML_FAILS", ",".join(f"{name}=3" for name in WELCOME))
     seen = query_gpus()
     assert (len(seen.gpus), seen.cuda_major, seen.faults) == (2, 13, ())
 
 
-def test_a_gpu_that_is_lost_is_named_and_the_others_are_used(
+def test_a_lost_gpu_is_named_and_the_others_are_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = tmp_path / "state"
@@ -152,7 +154,7 @@ def test_a_gpu_that_is_lost_is_named_and_the_others_are_used(
 
 
 @pytest.mark.parametrize("function", ["nvmlInitWithFlags", "nvmlDeviceGetName"])
-def test_a_driver_that_hangs_is_named_at_the_deadline_and_its_process_is_gone(
+def test_a_hanging_driver_is_named_at_the_deadline_and_its_process_is_killed(
     function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_NVML_FAILS", f"{function}=hangs")
@@ -165,14 +167,14 @@ def test_a_driver_that_hangs_is_named_at_the_deadline_and_its_process_is_gone(
     assert psutil.Process().children() == []
 
 
-def test_a_driver_that_ends_the_process_that_asks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_ends_its_calling_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_NVML_FAILS", "nvmlInitWithFlags=dies")
     (fault,) = query_gpus().faults
     assert "crashed the process that queried it (by signal 6" in fault.problem
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-1", "0", "1e30", "soon"])
-def test_a_deadline_that_is_none_is_told_of_and_not_taken(
+def test_an_invalid_deadline_is_logged_and_ignored(
     text: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(VARIABLE, text)
@@ -181,7 +183,7 @@ def test_a_deadline_that_is_none_is_told_of_and_not_taken(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_who_waits_for_a_driver_that_hangs_can_be_ended_and_leaves_nothing(
+def test_a_process_that_waits_for_a_hanging_driver_can_be_ended(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_NVML_FAILS", "nvmlInitWithFlags=hangs")
@@ -212,7 +214,7 @@ def _hung_child(pid: int) -> psutil.Process:
 
 
 @pytest.mark.slow
-def test_a_driver_that_hangs_when_it_is_sampled_costs_a_task_its_readings_and_no_more(
+def test_a_driver_that_hangs_during_sampling_costs_a_task_only_its_readings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FAKE_NVML_FAILS", "nvmlDeviceGetUtilizationRates=hangs")

@@ -166,7 +166,7 @@ def test_the_power_of_a_ramp_is_integrated_where_there_is_no_counter(told) -> No
     assert used(told, "ramp").energy_per_gradient_j == pytest.approx(231 * 3 / 21, abs=1e-9)
 
 
-def test_a_counter_is_measured_and_agrees_with_its_power(told) -> None:
+def test_an_energy_counter_is_used_and_agrees_with_power(told) -> None:
     assert energy(told, "counter") == (1500.0, "measured", "")
     found = used(told, "counter")
     assert found.energy_per_gradient_j == pytest.approx(250 * 3 / 21, abs=1e-9)
@@ -174,7 +174,7 @@ def test_a_counter_is_measured_and_agrees_with_its_power(told) -> None:
     assert found.notes == ()
 
 
-def test_a_counter_and_a_power_that_contradict_each_other_are_noted(told) -> None:
+def test_contradicting_energy_counter_and_power_are_noted(told) -> None:
     assert energy(told, "doubtful") == (1500.0, "measured", "")
     found = used(told, "doubtful")
     assert found.energy_per_gradient_j == pytest.approx(250 * 3 / 21, abs=1e-9)
@@ -182,36 +182,36 @@ def test_a_counter_and_a_power_that_contradict_each_other_are_noted(told) -> Non
     assert found.notes == ("integrated power is 20 % more than the GPU's energy counter",)
 
 
-def test_the_power_of_the_instant_comes_before_the_mean_over_a_second(told) -> None:
+def test_instantaneous_power_is_preferred_to_the_mean_over_a_second(told) -> None:
     assert {gpu["power_w"] for gpus in told["instant"] for gpu in gpus} == {100.0}
 
 
-def test_a_counter_that_begins_anew_within_a_phase_gives_way_to_power(told) -> None:
+def test_an_energy_counter_reset_within_a_phase_is_replaced_by_power(told) -> None:
     reason = "the energy counter of GPU 0 was reset: its power was integrated"
     assert energy(told, "reset") == (1200.0, "estimated", reason)
     assert used(told, "reset").energy_per_gradient_j == pytest.approx(200 * 3 / 21, abs=1e-9)
 
 
-def test_a_counter_that_began_anew_before_the_timed_phases_is_measured(told) -> None:
+def test_an_energy_counter_reset_before_the_timed_phases_is_used(told) -> None:
     assert energy(told, "early reset") == (1500.0, "measured", "")
 
 
-def test_a_power_meter_that_was_silent_for_two_seconds_gives_no_energy(told) -> None:
+def test_a_gap_of_two_seconds_in_power_gives_no_energy(told) -> None:
     reason = "GPU 0 has no energy counter and the power meter of GPU 0 has a gap"
     assert energy(told, "silent") == (None, "unavailable", reason)
     assert used(told, "silent").energy_per_gradient_j is None
 
 
-def test_a_counter_counts_on_while_it_is_silent(told) -> None:
+def test_an_energy_counter_bridges_a_gap_of_readings(told) -> None:
     assert energy(told, "counted through") == (1500.0, "measured", "")
 
 
-def test_a_gpu_that_tells_neither_energy_nor_power_says_so(told) -> None:
+def test_a_gpu_without_energy_and_power_is_reported_as_such(told) -> None:
     reason = "GPU 0 has no energy counter and GPU 0 has no power meter"
     assert energy(told, "nothing told") == (None, "unavailable", reason)
 
 
-def test_of_a_lost_gpu_nothing_is_known_from_then_on(told) -> None:
+def test_every_figure_of_a_lost_gpu_is_unknown_from_then_on(told) -> None:
     found = [gpu for (gpu,) in told["lost"]]
     assert [gpu["lost"] for gpu in found] == [False] * 70 + [True] * 31
     assert found[69]["power_w"] == 250.0
@@ -221,7 +221,7 @@ def test_of_a_lost_gpu_nothing_is_known_from_then_on(told) -> None:
     assert flagged(told, "lost") == ("GPU 0 was lost: it no longer answers its driver",)
 
 
-def test_a_gpu_that_is_not_there_tells_nothing(told) -> None:
+def test_a_missing_gpu_has_no_figures(told) -> None:
     assert {name for name, value in told["gone"][50][0].items() if value is not None} == {
         "index",
         "uuid",
@@ -231,7 +231,7 @@ def test_a_gpu_that_is_not_there_tells_nothing(told) -> None:
     assert energy(told, "gone") == (None, "unavailable", reason)
 
 
-def test_of_two_gpus_energy_is_the_sum_and_no_better_than_the_worse(told) -> None:
+def test_energy_of_two_gpus_is_the_sum_with_the_worse_source(told) -> None:
     reason = "GPU 1 has no energy counter: its power was integrated"
     assert energy(told, "two") == (600.0 + 300.0, "estimated", reason)
     forward, gradient = used(told, "two").means
@@ -240,14 +240,14 @@ def test_of_two_gpus_energy_is_the_sum_and_no_better_than_the_worse(told) -> Non
     assert gradient.gpu_power_w is None  # GPU 0 tells none
 
 
-def test_means_are_of_each_phase(told) -> None:
+def test_means_are_taken_per_phase(told) -> None:
     forward, gradient = used(told, "ramp").means
     # Each reading stands for the tenth of a second before it.
     assert forward.gpu_power_w == pytest.approx(161.0)
     assert gradient.gpu_power_w == pytest.approx(241.0)
 
 
-def test_heat_from_second_three_on_is_flagged_with_the_clock_that_fell(told) -> None:
+def test_heat_during_the_timing_is_flagged_with_the_clock_drop(told) -> None:
     # Of 20 readings in forward and 51 in gradient, 10 and 5.
     assert flagged(told, "throttled") == (
         "GPU 0 was held back by heat (hardware) in 15 of 71 readings",
@@ -255,12 +255,12 @@ def test_heat_from_second_three_on_is_flagged_with_the_clock_that_fell(told) -> 
     )
 
 
-def test_a_power_cap_is_told_and_not_flagged(told) -> None:
+def test_a_power_cap_is_reported_and_not_flagged(told) -> None:
     assert flagged(told, "capped") == ()
     assert "GPU 0 was held back by power cap in 71 of 71 readings" in reported(told, "capped")
 
 
-def test_a_slowdown_of_one_reading_is_a_change_of_the_power_state(told) -> None:
+def test_a_slowdown_in_a_single_reading_is_a_power_state_change(told) -> None:
     assert flagged(told, "blip") == ()
     assert flagged(told, "slow") == (
         "GPU 0 was held back by hardware slowdown in 2 of 71 readings",
@@ -281,14 +281,14 @@ def test_memory_of_the_worker_and_of_what_it_started_is_the_tasks_own(told) -> N
     assert used(told, "shared").peak_gpu_process_memory_bytes == 1500 * MIB
 
 
-def test_another_process_that_left_before_is_flagged_too(told) -> None:
+def test_another_process_that_ended_before_the_timing_is_flagged_too(told) -> None:
     name, pid = told["other"]
     assert flagged(told, "shared before") == (
         f"others were on GPU 0 before it was timed: pid {pid} ({name})",
     )
 
 
-def test_in_a_container_others_are_unknown_but_their_work_is_seen(told) -> None:
+def test_in_a_container_other_processes_are_unknown_but_their_load_is_flagged(told) -> None:
     assert {gpu["other_processes"] for (gpu,) in told["in a container"]} == {None}
     assert flagged(told, "in a container") == (
         "GPU 0 was at least 30 % busy before the task used it",
@@ -296,13 +296,13 @@ def test_in_a_container_others_are_unknown_but_their_work_is_seen(told) -> None:
     assert used(told, "in a container").peak_gpu_process_memory_bytes is None
 
 
-def test_what_was_on_the_gpu_before_may_rub_off_for_a_second(told) -> None:
+def test_earlier_gpu_load_is_ignored_for_a_second(told) -> None:
     assert flagged(told, "idle in a container") == ()
     story = "whether others were on GPU 0 is unknown: its driver does not state it"
     assert reported(told, "idle in a container") == (story,)
 
 
-def test_in_a_container_whose_pids_the_driver_knows_only_finding_somebody_counts(told) -> None:
+def test_in_a_container_with_known_pids_only_a_found_process_counts(told) -> None:
     found = [gpu["other_processes"] for (gpu,) in told["known in a container"]]
     assert found[:30] == [None] * 30
     assert [len(processes) for processes in found[30:]] == [1] * 71
@@ -310,7 +310,7 @@ def test_in_a_container_whose_pids_the_driver_knows_only_finding_somebody_counts
     assert used(told, "known in a container").peak_gpu_process_memory_bytes is None
 
 
-def test_a_part_of_a_gpu_has_its_own_memory_and_no_meter(told) -> None:
+def test_a_mig_partition_has_its_own_memory_and_no_energy(told) -> None:
     (gpu,) = told["parted"][50]
     assert gpu == {
         "index": 0,
@@ -332,7 +332,7 @@ def test_a_part_of_a_gpu_has_its_own_memory_and_no_meter(told) -> None:
     assert flagged(told, "parted") == ()
 
 
-def test_the_parts_of_a_gpu_are_listed_in_its_place(told) -> None:
+def test_mig_partitions_are_listed_instead_of_their_gpu(told) -> None:
     listed = [(gpu["index"], gpu["name"], gpu["uuid"]) for gpu in told["inventory"]]
     assert listed == [
         (0, "NVIDIA H100 80GB HBM3 MIG 3g.40gb", PART(0)),

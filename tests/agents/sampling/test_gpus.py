@@ -123,7 +123,7 @@ def test_a_library_without_a_driver_is_no_gpu(driver: dict[str, str]) -> None:
     assert answer({**driver, "FAKE_NVML": ""}, INVENTORY) == []
 
 
-def test_gpus_are_sampled_and_what_one_does_not_tell_is_unknown(driver: dict[str, str]) -> None:
+def test_gpus_are_sampled_and_unreported_figures_are_unknown(driver: dict[str, str]) -> None:
     first, second = answer(driver, SAMPLING, "01")
     assert (
         first
@@ -156,7 +156,7 @@ def test_only_the_gpus_of_the_task_are_sampled(driver: dict[str, str]) -> None:
     assert (gpu["index"], gpu["uuid"]) == (1, uuid(1))
 
 
-def test_what_changes_on_a_gpu_is_seen(driver: dict[str, str]) -> None:
+def test_changes_on_a_gpu_are_sampled(driver: dict[str, str]) -> None:
     energy, memory = answer(driver, METERING)
     assert energy == [5000000, 5100000]
     assert memory == [1000 * MIB, 3000 * MIB]

@@ -44,13 +44,13 @@ def judged(place: CpuCounts = FOUR_CORES, **figures: object) -> InterferenceSumm
     return summarize_interference(series(**figures), place)
 
 
-def test_a_task_alone_on_its_cores_is_quiet() -> None:
+def test_a_task_alone_on_its_cores_is_interference_free() -> None:
     told = judged()
     assert (told.interference_free, told.interference, told.minor_interference) == (True, "", "")
     assert (told.other_cpu_percent, told.steal_percent) == (pytest.approx(0.5), 0.0)
 
 
-def test_ticks_that_are_too_coarse_for_a_reading_even_out_over_many() -> None:
+def test_coarse_ticks_average_out_over_many_readings() -> None:
     wrong = [(-9.0, 109.0), (9.0, 91.0), (0.0, 100.0)] * 5
     readings = [
         replace(CALM, at_ns=100 * MS * n, other_cpu_percent=foreign, cpu_percent=own)
@@ -59,7 +59,7 @@ def test_ticks_that_are_too_coarse_for_a_reading_even_out_over_many() -> None:
     assert summarize_interference(readings, FOUR_CORES).interference_free is True
 
 
-def test_a_stressor_on_its_core_is_named_with_how_much_it_took() -> None:
+def test_a_stressor_on_the_tasks_core_is_named_with_its_share() -> None:
     told = judged(cpu_percent=50.0, other_cpu_percent=50.0, top_processes=(STRESSOR, NEIGHBOUR))
     assert told.interference_free is False
     assert told.interference == (
@@ -68,7 +68,7 @@ def test_a_stressor_on_its_core_is_named_with_how_much_it_took() -> None:
     assert told.other_cpu_percent == pytest.approx(50.0)
 
 
-def test_a_stressor_that_was_there_before_is_said_to_have_been() -> None:
+def test_a_stressor_that_was_active_before_the_timing_is_reported_as_such() -> None:
     early = series(phase="build", other_cpu_percent=50.0, top_processes=(STRESSOR,))
     late = series(other_cpu_percent=50.0, cpu_percent=50.0)
     during = summarize_interference(one_after_another(early, late), FOUR_CORES)
@@ -80,7 +80,7 @@ def test_a_stressor_that_was_there_before_is_said_to_have_been() -> None:
     )
 
 
-def test_one_that_comes_when_the_timing_is_over_disturbs_nothing() -> None:
+def test_a_stressor_after_the_timing_is_no_interference() -> None:
     late = series(phase="update", other_cpu_percent=100.0)
     assert (
         summarize_interference(one_after_another(series(), late), FOUR_CORES).interference_free
@@ -88,7 +88,7 @@ def test_one_that_comes_when_the_timing_is_over_disturbs_nothing() -> None:
     )
 
 
-def test_nobody_in_sight_is_said_and_so_are_interrupts() -> None:
+def test_unseen_processes_and_interrupts_are_reported() -> None:
     told = judged(other_cpu_percent=30.0, cpu_percent=70.0)
     assert told.interference.endswith(
         "no process that can be seen from here (it ended, or runs in another container)"
@@ -97,14 +97,14 @@ def test_nobody_in_sight_is_said_and_so_are_interrupts() -> None:
     assert told.interference.endswith(": interrupts")
 
 
-def test_the_name_that_a_process_gives_itself_is_made_harmless() -> None:
+def test_the_name_of_a_process_is_sanitized() -> None:
     hostile = TopProcess(7, "\x1b[2Jevil\nname", 90.0, on_task_cores=True, running=True)
     nameless = TopProcess(8, "\x1b[2J", 90.0, on_task_cores=True, running=True)
     told = judged(other_cpu_percent=50.0, cpu_percent=50.0, top_processes=(hostile, nameless))
     assert told.interference.endswith(": evil name (pid 7), nameless (pid 8)")
 
 
-def test_who_was_caught_on_the_core_is_named_before_who_did_more() -> None:
+def test_a_process_seen_on_the_core_is_named_before_a_busier_one() -> None:
     wanderer = TopProcess(5, "wanderer", 150.0, on_task_cores=True, running=False)
     little = TopProcess(6, "little", 2.0, on_task_cores=True, running=True)
     told = judged(
@@ -114,7 +114,7 @@ def test_who_was_caught_on_the_core_is_named_before_who_did_more() -> None:
 
 
 @pytest.mark.parametrize("phase", ["warmup", "update"])
-def test_one_that_was_looked_for_between_the_timed_phases_or_after_is_named(phase: str) -> None:
+def test_a_process_found_between_or_after_the_timed_phases_is_named(phase: str) -> None:
     timed = {"other_cpu_percent": 50.0, "cpu_percent": 50.0}
     between = series(3, phase=phase, top_processes=(STRESSOR,))
     gradient = series(phase="gradient", **timed) if phase == "warmup" else []
@@ -124,7 +124,7 @@ def test_one_that_was_looked_for_between_the_timed_phases_or_after_is_named(phas
     )
 
 
-def test_others_with_a_spare_core_between_are_reported_and_not_flagged() -> None:
+def test_other_load_is_reported_and_not_flagged_if_a_core_is_spare() -> None:
     told = judged(other_cores_percent=101.0, top_processes=(NEIGHBOUR,))
     assert (told.interference_free, told.interference) == (True, "")
     assert told.minor_interference == (
@@ -142,7 +142,7 @@ def test_others_with_a_spare_core_between_are_reported_and_not_flagged() -> None
         (CpuCounts(1, 2, 64), 3300.0),  # most of them busy: clock and memory are shared
     ],
 )
-def test_others_without_a_spare_core_are_flagged(
+def test_other_load_is_flagged_if_no_core_is_spare(
     place: CpuCounts, other_cores_percent: float
 ) -> None:
     told = judged(place, other_cores_percent=other_cores_percent)
@@ -153,7 +153,7 @@ def test_others_without_a_spare_core_are_flagged(
 @pytest.mark.parametrize(
     ("cpus", "percent"), [(1, 5.0), (2, 10.0), (3, 11.0), (32, 40.0), (256, 50.0)]
 )
-def test_the_more_cpus_the_more_each_may_do_by_itself(cpus: int, percent: float) -> None:
+def test_the_tolerated_load_of_others_grows_with_the_cpus(cpus: int, percent: float) -> None:
     place = CpuCounts(task_cpus=cpus, core_cpus=cpus, machine_cpus=512)
     below = {"cpu_percent": 100.0 * cpus - percent, "other_cpu_percent": percent - 0.5}
     assert judged(place, **below).interference_free is True
@@ -161,7 +161,7 @@ def test_the_more_cpus_the_more_each_may_do_by_itself(cpus: int, percent: float)
     assert judged(place, **above).interference_free is False
 
 
-def test_a_count_of_few_ticks_is_no_finding() -> None:
+def test_few_ticks_are_no_finding() -> None:
     # 40 % of 30 ticks: by chance alone, 10 % of a core more or less are nothing.
     half_idle = {"cpu_percent": 30.0, "other_cpu_percent": 10.0}
     assert summarize_interference(series(4, **half_idle), FOUR_CORES).interference_free is True
@@ -175,7 +175,7 @@ def test_a_count_of_few_ticks_is_no_finding() -> None:
         ({"memory_pressure_percent": 9.0}, "some process waited for memory 9 % of the time"),
     ],
 )
-def test_what_takes_time_from_it_is_flagged(figures: dict[str, float], story: str) -> None:
+def test_each_loss_of_cpu_time_is_flagged(figures: dict[str, float], story: str) -> None:
     told = judged(**figures)
     assert (told.interference_free, told.interference) == (False, story)
 
@@ -188,7 +188,7 @@ def test_what_takes_time_from_it_is_flagged(figures: dict[str, float], story: st
         ("swapped_in_pages", 100, "900 pages of memory came back from swap"),
     ],
 )
-def test_totals_count_as_far_as_they_grew_while_it_was_timed(
+def test_only_the_growth_of_counters_during_the_timing_counts(
     figure: str, steps: int, story: str
 ) -> None:
     early = [replace(CALM, phase="build", **{figure: 10**6 * n}) for n in range(3)]
@@ -205,7 +205,7 @@ def test_totals_count_as_far_as_they_grew_while_it_was_timed(
     )
 
 
-def test_a_clock_that_falls_for_a_while_is_told_with_both_ends() -> None:
+def test_a_temporary_clock_drop_is_reported_with_both_frequencies() -> None:
     fast, slow = series(16, cpu_mhz=3600.0), series(4, cpu_mhz=3000.0)
     told = summarize_interference(
         one_after_another(fast, slow, series(4, cpu_mhz=2900.0)), FOUR_CORES
@@ -217,14 +217,14 @@ def test_a_clock_that_falls_for_a_while_is_told_with_both_ends() -> None:
     )
 
 
-def test_neither_an_idle_cores_clock_nor_that_of_another_phase_is_a_fall() -> None:
+def test_the_clock_of_an_idle_core_or_another_phase_is_no_drop() -> None:
     idle = series(20, cpu_mhz=800.0, cpu_percent=5.0)
     other = series(20, cpu_mhz=3000.0, phase="gradient")
     readings = one_after_another(series(20, cpu_mhz=3600.0), idle, other)
     assert summarize_interference(readings, FOUR_CORES).interference_free is True
 
 
-def test_waiting_for_cpus_is_flagged_only_where_the_cores_do_not_tell() -> None:
+def test_waiting_for_cpus_is_flagged_only_if_the_load_of_cores_is_unknown() -> None:
     told = judged(pressure_percent=25.0)
     assert (told.interference_free, told.minor_interference) == (
         True,
@@ -246,12 +246,12 @@ def test_waiting_for_cpus_is_flagged_only_where_the_cores_do_not_tell() -> None:
         series(other_cpu_percent=-99.0),  # a sandbox whose CPUs have no counts
     ],
 )
-def test_what_cannot_be_told_is_neither_quiet_nor_not(readings: list[Reading]) -> None:
+def test_unknown_interference_is_neither_present_nor_absent(readings: list[Reading]) -> None:
     told = summarize_interference(readings, FOUR_CORES)
     assert (told.interference_free, told.interference, told.other_cpu_percent) == (None, "", None)
 
 
-def test_what_others_found_is_part_of_the_verdict() -> None:
+def test_findings_of_other_sources_are_part_of_the_verdict() -> None:
     hot = InterferenceFinding("GPU 0 was hot")
     cap = InterferenceFinding("GPU 0 has a power cap", Severity.REPORTED)
     told = summarize_interference(series(), FOUR_CORES, [hot, cap, hot])

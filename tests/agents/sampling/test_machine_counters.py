@@ -16,7 +16,7 @@ def write(root: Path, texts: dict[str, str]) -> None:
         (root / name).write_text(text)
 
 
-def test_a_machine_that_tells_nothing_is_unknown_and_not_idle(tmp_path: Path) -> None:
+def test_a_machine_that_reports_nothing_is_unknown_and_not_idle(tmp_path: Path) -> None:
     assert MachineReader(f"{tmp_path}/proc", f"{tmp_path}/sys").read({0}) == MachineCounters()
 
 
@@ -42,13 +42,13 @@ def test_cpuinfo_of_many_cores_is_read_to_its_end() -> None:
     assert parse_clocks(text, {98, 3}) == [3.0, 98.0]
 
 
-def test_the_energy_counter_goes_on_where_it_wraps() -> None:
+def test_the_energy_counter_continues_after_wrapping() -> None:
     # By hand: 10 up to the end of its range at 1000, and 25 more.
     assert energy_growth(990, 25, 1000) == 35
     assert energy_growth(25, 30, 1000) == 5
 
 
-def test_energy_is_of_the_sockets_and_not_of_their_parts(tmp_path: Path) -> None:
+def test_energy_is_read_per_socket_and_not_per_subdomain(tmp_path: Path) -> None:
     domains = {"intel-rapl:0": "package-0", "intel-rapl:1": "package-1", "intel-rapl:2": "psys"}
     folder = "sys/class/powercap"
     for domain, name in {**domains, "intel-rapl:0:0": "core"}.items():

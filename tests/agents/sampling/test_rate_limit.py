@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from velodrome.agents.sampling.rate_limit import RateLimited
 
 
-def test_a_source_is_read_so_rarely_that_it_takes_its_share_at_most() -> None:
+def test_a_source_is_read_seldom_enough_to_stay_within_its_share() -> None:
     clock = iter([0, 4_999, 5_000, 5_001])
     cost = _counter(step=10)  # each reading takes 10 ns
     read = RateLimited(
@@ -12,7 +12,7 @@ def test_a_source_is_read_so_rarely_that_it_takes_its_share_at_most() -> None:
     assert [read() for _ in range(4)] == ["value", None, "value", None]
 
 
-def test_one_dear_reading_is_no_reason_to_look_away_for_long() -> None:
+def test_one_expensive_reading_causes_no_long_pause() -> None:
     clock = iter([0, 1_000, 2_000, 2_999, 3_000, 3_001])
     # They take 2, 90, 2 and 2 ns; the second alone would silence it for 45,000 ns.
     cost = iter([0, 2, 0, 90, 0, 2, 0, 2])

@@ -36,7 +36,7 @@ def told(readings: tuple[Reading, ...], gpu: Gpu, name: str) -> list[float]:
 
 
 @pytest.mark.gpu
-def test_figures_of_a_real_gpu_are_such_as_can_be(sampler: Sampler, gpus: tuple[Gpu, ...]) -> None:
+def test_figures_of_a_real_gpu_are_plausible(sampler: Sampler, gpus: tuple[Gpu, ...]) -> None:
     for gpu in gpus:
         assert gpu.uuid.startswith(("GPU-", "MIG-"))
         assert all(
@@ -52,7 +52,7 @@ def test_figures_of_a_real_gpu_are_such_as_can_be(sampler: Sampler, gpus: tuple[
 
 
 @pytest.mark.gpu
-def test_counter_and_power_of_a_real_gpu_agree(sampler: Sampler) -> None:
+def test_energy_counter_and_power_of_a_real_gpu_agree(sampler: Sampler) -> None:
     readings = sampler.readings
     found = gpu_energy(readings, [(readings[0].at_ns + 10**9, readings[-1].at_ns - 5 * 10**8)])
     if found.source != "measured":

@@ -74,7 +74,7 @@ def cpu_seconds(readings: tuple[Reading, ...]) -> float:
     return sum((b.at_ns - a.at_ns) / 1e9 * b.cpu_percent / 100 for a, b in pairwise(readings))
 
 
-def test_a_busy_worker_is_seen_as_busy_as_it_knows_itself_to_be() -> None:
+def test_a_workers_cpu_use_agrees_with_its_own_count() -> None:
     body = "t = time.monotonic(); burn(0.6); print(0.6 / (time.monotonic() - t))"
     with worker(body) as process, Sampler(process.pid) as sampler:
         own_percent = 100 * float(process.work()[0])
@@ -114,7 +114,7 @@ def test_a_peak_between_two_readings_is_seen() -> None:
     assert sampler.peak_rss_bytes is not None and sampler.peak_rss_bytes > 200 * MB
 
 
-def test_the_work_of_a_grandchild_counts() -> None:
+def test_a_grandchilds_work_counts() -> None:
     grandchild = "import time\nwhile time.process_time() < 0.5: pass"
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', {grandchild!r}])"
     body = f"subprocess.run([sys.executable, '-S', '-c', {child!r}])"
@@ -124,7 +124,7 @@ def test_the_work_of_a_grandchild_counts() -> None:
     assert max(reading.threads for reading in sampler.readings) == 3
 
 
-def test_the_work_of_children_that_come_and_go_between_readings_counts() -> None:
+def test_work_of_children_that_live_between_two_readings_counts() -> None:
     child = "import time\nwhile time.process_time() < 0.05: pass"
     body = f"for _ in range(8): subprocess.run([sys.executable, '-S', '-c', {child!r}])"
     with worker(body) as process, Sampler(process.pid, hz=0.2) as sampler:
@@ -132,7 +132,7 @@ def test_the_work_of_children_that_come_and_go_between_readings_counts() -> None
     assert cpu_seconds(sampler.readings) == pytest.approx(0.45, abs=0.15)
 
 
-def test_threads_switches_and_transfers_are_those_that_the_worker_counts_itself(
+def test_threads_switches_and_transfers_agree_with_the_workers_own_counts(
     tmp_path: Path,
 ) -> None:
     body = f"""
@@ -158,7 +158,7 @@ for thread in threads: thread.join()
     assert first.context_switches is not None and switches[-1] >= first.context_switches + 100
 
 
-def test_figures_of_the_node_are_percentages() -> None:
+def test_node_utilization_is_in_percent() -> None:
     with worker("burn(0.4)") as process, Sampler(process.pid) as sampler:
         process.work()
     node = [r.node_cpu_percent for r in sampler.readings if r.node_cpu_percent is not None]
@@ -167,7 +167,7 @@ def test_figures_of_the_node_are_percentages() -> None:
     assert all(0 <= percent <= 100 for percent in (*node, *pressure))
 
 
-def test_readings_follow_the_rate_and_never_go_back() -> None:
+def test_readings_follow_the_rate_and_their_times_ascend() -> None:
     with worker("time.sleep(0.5)") as process, Sampler(process.pid, hz=50) as sampler:
         process.work()
     at_ns = [reading.at_ns for reading in sampler.readings]
@@ -176,7 +176,7 @@ def test_readings_follow_the_rate_and_never_go_back() -> None:
     assert len(at_ns) > 10
 
 
-def test_a_worker_that_exits_at_once_gives_what_there_was() -> None:
+def test_a_worker_that_exits_at_once_still_has_readings() -> None:
     with subprocess.Popen([sys.executable, "-S", "-c", ""]) as process:
         with Sampler(process.pid) as sampler:
             process.wait()
@@ -221,7 +221,7 @@ with Sampler(int(sys.argv[1])):
         assert psutil.wait_procs([sampler], timeout=2)[1] == []
 
 
-def test_a_sampler_runs_on_the_core_that_it_is_given() -> None:
+def test_a_sampler_runs_on_its_given_core() -> None:
     core = max(os.sched_getaffinity(0))
     with worker("time.sleep(0.3)") as process, Sampler(process.pid, core=core):
         process.work()
@@ -236,7 +236,7 @@ def test_a_sampler_that_cannot_start_says_why(caplog: pytest.LogCaptureFixture) 
     assert "Invalid argument" in caplog.text
 
 
-def test_sampling_costs_little_and_says_how_much() -> None:
+def test_sampling_costs_little_and_reports_its_cost() -> None:
     with worker("time.sleep(1)") as process, Sampler(process.pid) as sampler:
         process.work()
     assert 0 < sampler.cost_cpu_seconds < 0.25
@@ -251,7 +251,7 @@ def usage(cpu_ns: int, age_ns: int = 10 * MS) -> TreeUsage:
     return TreeUsage(cpu_ns, MB, MB, 1, age_ns, None, None, None)
 
 
-def test_percentages_are_of_the_time_since_a_counter_was_last_known() -> None:
+def test_a_percentage_covers_the_time_since_the_counters_last_known_value() -> None:
     instants = [
         Instant(1000 * MS, usage(5 * MS), MachineCounters(CpuTimes(100, 1000), 0)),
         Instant(1100 * MS, usage(155 * MS), MachineCounters()),
@@ -264,7 +264,7 @@ def test_percentages_are_of_the_time_since_a_counter_was_last_known() -> None:
     assert [reading.pressure_percent for reading in readings] == [None, None, 25.0]
 
 
-def test_an_instant_is_the_same_after_its_way_through_the_pipe() -> None:
+def test_an_instant_survives_its_line() -> None:
     instant = Instant(7, usage(3), MachineCounters(CpuTimes(1, 2), None, 2450.5), cost_ns=9)
     assert Instant.from_line(instant.line().encode()) == instant
 

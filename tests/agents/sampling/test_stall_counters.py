@@ -26,11 +26,13 @@ def brakes(root: Path) -> StallReader:
 
 
 @pytest.mark.parametrize(("text", "us"), [(VERSION_1, 2500), (VERSION_2, 2500), (b"", None)])
-def test_a_quota_of_either_version_is_told_in_microseconds(text: bytes, us: int | None) -> None:
+def test_throttling_by_a_quota_is_read_in_microseconds_from_either_cgroup_version(
+    text: bytes, us: int | None
+) -> None:
     assert parse_throttled_us(text) == us
 
 
-def test_a_group_and_all_around_it_may_have_a_quota(tmp_path: Path) -> None:
+def test_a_cgroup_and_all_its_parents_are_searched_for_quotas(tmp_path: Path) -> None:
     groups = "0::/user/job\n4:memory:/a\n2:cpu,cpuacct:/a/b\n"
     write(tmp_path, {"proc/self/cgroup": groups})
     assert quota_paths(f"{tmp_path}/proc", "/g") == [
@@ -46,18 +48,18 @@ def test_a_group_and_all_around_it_may_have_a_quota(tmp_path: Path) -> None:
     assert brakes(tmp_path).read({0}).quota_us == 5000
 
 
-def test_a_machine_that_tells_nothing_holds_back_nothing_that_is_known(tmp_path: Path) -> None:
+def test_all_stall_counters_are_unknown_where_the_kernel_reports_nothing(tmp_path: Path) -> None:
     assert brakes(tmp_path).read({0}) == StallCounts()
 
 
-def test_throttles_are_of_the_tasks_cores_and_of_their_socket(tmp_path: Path) -> None:
+def test_throttle_counts_are_those_of_the_tasks_cores_and_their_socket(tmp_path: Path) -> None:
     path = "sys/devices/system/cpu/cpu{}/thermal_throttle/{}_throttle_count"
     counts = {(0, "core"): 1, (0, "package"): 10, (1, "core"): 100, (1, "package"): 10}
     write(tmp_path, {path.format(*place): f"{count}\n" for place, count in counts.items()})
     assert brakes(tmp_path).read({1}).thermal_throttles == 110
 
 
-def test_pages_from_swap_are_told_where_there_is_swap(tmp_path: Path) -> None:
+def test_pages_read_from_swap_are_counted_where_swap_exists(tmp_path: Path) -> None:
     write(tmp_path, {"proc/vmstat": "nr_free_pages 5\npswpin 42\npswpout 7\n"})
     head = "Filename Type Size Used Priority\n"
     write(tmp_path, {"proc/swaps": head})

@@ -106,7 +106,7 @@ def test_a_stressor_on_the_tasks_core_is_flagged_and_named(home: Path) -> None:
     assert ended.other_cpu_percent_mean > 25
 
 
-def test_a_task_that_nobody_disturbs_is_quiet(home: Path) -> None:
+def test_a_task_without_interference_is_interference_free(home: Path) -> None:
     """Told by the machine's own count; where others do work, it must not be said to be quiet."""
     begun, before_s = time.monotonic(), others_s()
     ended, _ = measured(home)

@@ -42,14 +42,14 @@ def looked(root: Path, suspects: TopProcessFinder, at_s: int = 1) -> dict[int, f
     return {one.pid: one.percent for one in suspects.find({1}, {99}, at_s * SECOND)}
 
 
-def test_a_name_with_brackets_and_bytes_of_all_kinds_is_a_name() -> None:
+def test_a_process_name_may_hold_brackets_and_any_bytes() -> None:
     text = b"7 (a) S (\xff\n) R 1 " + b"0 " * 46
     seen = parse_process_times(text)
     assert seen is not None
     assert (seen.command, seen.running) == ("a) S (\N{REPLACEMENT CHARACTER}\n", True)
 
 
-def test_a_kernel_that_tells_less_names_nobody(tmp_path: Path) -> None:
+def test_incomplete_kernel_files_name_no_process(tmp_path: Path) -> None:
     suspects = TopProcessFinder(str(tmp_path))
     for second, text in enumerate(("7 (a) R 1 2 3", "7 (a) R 1 2 4", "", "7"), 1):
         (tmp_path / "7").mkdir(exist_ok=True)
@@ -57,7 +57,7 @@ def test_a_kernel_that_tells_less_names_nobody(tmp_path: Path) -> None:
         assert looked(tmp_path, suspects, second) == {}
 
 
-def test_only_what_was_done_since_the_last_look_counts(tmp_path: Path) -> None:
+def test_only_work_since_the_last_reading_counts(tmp_path: Path) -> None:
     for pid in (10, 11, 99):
         write(tmp_path, pid, own=5000)
     suspects = TopProcessFinder(str(tmp_path))
@@ -69,7 +69,7 @@ def test_only_what_was_done_since_the_last_look_counts(tmp_path: Path) -> None:
     assert looked(tmp_path, suspects, 3) == {}
 
 
-def test_who_has_another_ones_number_is_somebody_else(tmp_path: Path) -> None:
+def test_a_reused_pid_is_a_new_process(tmp_path: Path) -> None:
     write(tmp_path, 10, own=5000, started=5)
     suspects = TopProcessFinder(str(tmp_path))
     looked(tmp_path, suspects, 1)
@@ -77,7 +77,7 @@ def test_who_has_another_ones_number_is_somebody_else(tmp_path: Path) -> None:
     assert looked(tmp_path, suspects, 2) == {10: 30.0}
 
 
-def test_children_that_came_and_went_are_told_by_their_parent(tmp_path: Path) -> None:
+def test_work_of_ended_children_counts_for_their_parent(tmp_path: Path) -> None:
     write(tmp_path, 10)
     write(tmp_path, 11, own=400, parent=10)
     suspects = TopProcessFinder(str(tmp_path))
@@ -88,7 +88,7 @@ def test_children_that_came_and_went_are_told_by_their_parent(tmp_path: Path) ->
     assert looked(tmp_path, suspects, 2) == {10: 90.0}
 
 
-def test_who_runs_on_the_tasks_cores_comes_first(tmp_path: Path) -> None:
+def test_processes_on_the_tasks_cores_come_first(tmp_path: Path) -> None:
     suspects = TopProcessFinder(str(tmp_path))
     write(tmp_path, 1)
     looked(tmp_path, suspects, 1)
@@ -113,7 +113,7 @@ def busy_pid() -> Iterator[int]:
         process.kill()
 
 
-def test_a_lookout_looks_only_while_somebody_disturbs(busy_pid: int) -> None:
+def test_the_monitor_looks_for_processes_only_during_interference(busy_pid: int) -> None:
     """Told by hand of ticks: a second without foreign work, then one that is half of it."""
     lookout = InterferenceMonitor(share=1.0)
     cores = os.sched_getaffinity(0)

@@ -36,14 +36,14 @@ def test_a_program_may_have_brackets_and_spaces_in_its_name() -> None:
     assert (stat.alive, stat.parent, stat.threads) == (False, 1, 19)
 
 
-def test_the_cpu_time_of_a_process_is_the_one_it_counts_itself() -> None:
+def test_the_cpu_time_of_a_process_agrees_with_its_own_count() -> None:
     process = ProcessReader(os.getpid())
     before = time.process_time_ns()
     told = process.cpu_ns()
     assert before <= told <= time.process_time_ns()
 
 
-def test_there_is_no_tree_of_a_process_that_is_gone() -> None:
+def test_an_ended_process_has_no_tree() -> None:
     with subprocess.Popen([sys.executable, "-S", "-c", ""]) as process:
         process.wait()
     with pytest.raises(ProcessLookupError):
@@ -66,7 +66,7 @@ def test_a_tree_ends_with_its_last_process_and_not_with_its_first() -> None:
             tree.read()
 
 
-def test_cpu_time_is_not_lost_with_a_child_that_nobody_waits_for() -> None:
+def test_the_cpu_time_of_a_child_that_nobody_waits_for_counts() -> None:
     code = "import time\nwhile time.process_time() < 0.2: pass\ninput()"
     with parent_of(code) as (process, child):
         tree = TreeReader(process.pid)

@@ -25,19 +25,19 @@ def test_only_forward_and_gradient_are_timed() -> None:
     assert timed_windows(PHASES, 9 * S) == ((3 * S, 5 * S), (6 * S, 9 * S))
 
 
-def test_the_mean_counts_each_reading_by_the_time_it_shares_with_the_timed_phases() -> None:
+def test_the_mean_weighs_each_reading_by_its_overlap_with_the_timed_phases() -> None:
     readings = [reading(0, 900), reading(2, 300), reading(4, 100), reading(8, 50), reading(9, 200)]
     # By hand: 1 s of 100 in (2, 4]; 1 + 2 s of 50 in (4, 8]; 1 s of 200 in (8, 9].
     assert summarize_utilization(readings, PHASES).cpu_percent_mean == (100 + 3 * 50 + 200) / 5
 
 
-def test_the_peak_is_that_of_the_sampler_if_it_saw_more() -> None:
+def test_the_peak_is_the_samplers_if_it_is_higher() -> None:
     readings = [reading(1, rss=70), reading(2, rss=90)]
     assert summarize_utilization(readings, PHASES).peak_rss_bytes == 90
     assert summarize_utilization(readings, PHASES, peak_rss_bytes=120).peak_rss_bytes == 120
 
 
-def test_of_nothing_nothing_is_known() -> None:
+def test_without_readings_every_figure_is_unknown() -> None:
     known = summarize_utilization((), ())
     assert known.cpu_percent_mean is None
     assert known.peak_rss_bytes is None
@@ -46,7 +46,7 @@ def test_of_nothing_nothing_is_known() -> None:
     assert (known.energy_j, known.energy_source) == (None, "unavailable")
 
 
-def test_a_figure_of_no_timed_phase_is_unknown() -> None:
+def test_a_figure_without_a_timed_phase_is_unknown() -> None:
     assert summarize_utilization([reading(0), reading(1)], PHASES[:1]).cpu_percent_mean is None
 
 
@@ -77,7 +77,7 @@ def test_energy_is_estimated_after_the_counter_was_reset() -> None:
     assert (used.energy_j, used.energy_source) == (50.0, "estimated")
 
 
-def test_energy_of_which_a_part_is_estimated_is_estimated() -> None:
+def test_partly_estimated_energy_is_estimated() -> None:
     counted = GpuReading(0, "a", energy_mj=0)
     readings = [
         reading(s, 0.0, 1, replace(counted, energy_mj=1000 * s), GpuReading(1, "b", power_w=10.0))
@@ -87,7 +87,7 @@ def test_energy_of_which_a_part_is_estimated_is_estimated() -> None:
     assert (used.energy_j, used.energy_source) == (5.0 + 50.0, "estimated")
 
 
-def test_energy_of_one_of_two_gpus_is_no_energy() -> None:
+def test_energy_of_only_one_of_two_gpus_is_unavailable() -> None:
     readings = [
         reading(s, 0.0, 1, GpuReading(0, "a", power_w=10.0), GpuReading(1, "b")) for s in range(10)
     ]
@@ -95,32 +95,32 @@ def test_energy_of_one_of_two_gpus_is_no_energy() -> None:
     assert (used.energy_j, used.energy_source) == (None, "unavailable")
 
 
-def test_a_power_meter_that_was_silent_for_long_gives_no_energy() -> None:
+def test_a_long_gap_of_the_power_meter_gives_no_energy() -> None:
     at_ms = [0, 100, 200, 300, 400, 701, 800, 900]
     points = [(ms * 10**6, 10.0) for ms in at_ms]
     assert integrate(points, (0, 900 * 10**6)) is None
     assert integrate(points, (0, 350 * 10**6)) == pytest.approx(3.5)
 
 
-def test_a_counter_counts_through_a_silence() -> None:
+def test_an_energy_counter_bridges_a_gap_in_its_readings() -> None:
     points = [(ms * 10**6, float(ms)) for ms in (0, 100, 200, 800, 900, 1000)]
     assert counter_growth(points, (50 * 10**6, 950 * 10**6)) == pytest.approx(900)
     assert counter_growth(points, (50 * 10**6, 500 * 10**6)) is None
 
 
-def test_an_edge_between_two_readings_is_interpolated() -> None:
+def test_a_phase_boundary_between_two_readings_is_interpolated() -> None:
     # By hand, power 0 at 0 s to 20 W at 2 s: between 0.5 s and 1.5 s the mean is 10 W.
     points = [(0, 0.0), (S, 10.0), (2 * S, 20.0)]
     assert integrate(points, (S // 2, S + S // 2)) == pytest.approx(10.0)
 
 
-def test_what_was_sampled_to_one_interval_before_the_end_stands_for_all() -> None:
+def test_a_gap_of_one_interval_at_the_end_is_filled() -> None:
     points = [(s * S, 10.0) for s in range(5)]
     assert integrate(points, (0, 5 * S)) == pytest.approx(50.0)
     assert integrate(points, (0, 6 * S)) is None
 
 
-def test_a_task_without_a_gpu_used_the_energy_of_the_sockets() -> None:
+def test_the_energy_of_a_cpu_task_is_that_of_the_sockets() -> None:
     readings = [replace(reading(s), package_energy_uj=2_000_000 * s) for s in range(10)]
     used = summarize_utilization(readings, PHASES)
     assert (used.energy_j, used.energy_source, used.cpu_energy_j) == (10.0, "measured", 10.0)
@@ -135,7 +135,7 @@ def test_the_energy_of_gpus_and_of_sockets_is_kept_apart() -> None:
     assert (used.energy_j, used.cpu_energy_j) == (0.0, 5.0)
 
 
-def test_gpu_figures_are_the_mean_and_the_sum_over_the_tasks_gpus() -> None:
+def test_gpu_figures_are_means_and_sums_over_the_tasks_gpus() -> None:
     readings = [
         reading(
             s,
@@ -151,7 +151,7 @@ def test_gpu_figures_are_the_mean_and_the_sum_over_the_tasks_gpus() -> None:
     assert used.peak_gpu_memory_bytes == 19 + 5
 
 
-def test_gpu_memory_of_the_workers_own_processes_comes_first() -> None:
+def test_gpu_memory_of_the_workers_own_processes_is_preferred() -> None:
     gpus = [
         {"memory_bytes": 900, "process_memory_bytes": None},
         {"memory_bytes": 900, "process_memory_bytes": 300},
@@ -159,7 +159,7 @@ def test_gpu_memory_of_the_workers_own_processes_comes_first() -> None:
     assert summarize_utilization(metered(*gpus), PHASES).peak_gpu_memory_bytes == 300
 
 
-def test_gradients_that_took_fewer_than_three_readings_tell_no_energy_of_one() -> None:
+def test_gradients_with_fewer_than_three_readings_give_no_energy_per_gradient() -> None:
     readings = metered(*({"energy_mj": 1000 * second} for second in range(10)))
     long = [Sample("gradient", index, 2, (6 + index) * S, S) for index in range(3)]
     assert summarize_utilization(readings, PHASES, samples=long).energy_per_gradient_j == 3.0 / 6
@@ -167,7 +167,7 @@ def test_gradients_that_took_fewer_than_three_readings_tell_no_energy_of_one() -
     assert summarize_utilization(readings, PHASES).energy_per_gradient_j is None
 
 
-def test_the_energy_of_a_gradient_on_a_cpu_is_that_of_the_sockets() -> None:
+def test_the_energy_per_gradient_on_a_cpu_is_that_of_the_sockets() -> None:
     readings = [replace(reading(s), package_energy_uj=2_000_000 * s) for s in range(10)]
     samples = [Sample("forward", 0, 9, 3 * S, S), Sample("gradient", 0, 4, 6 * S, 3 * S)]
     used = summarize_utilization(readings, PHASES, samples=samples)

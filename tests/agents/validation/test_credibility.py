@@ -259,7 +259,7 @@ CONTRADICTIONS = {
 }
 
 
-def test_an_honest_session_is_believed_as_it_is(honest: Any) -> None:
+def test_an_honest_session_is_accepted_unchanged(honest: Any) -> None:
     validated = told(honest, lambda arrivals: arrivals)
     assert validated.events == tuple(one.event for one in honest.arrivals)
     assert isinstance(validated.events[-1], Finished)
@@ -267,7 +267,7 @@ def test_an_honest_session_is_believed_as_it_is(honest: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", UNPROVEN)
-def test_a_proof_that_does_not_prove_disagrees(honest: Any, kind: str) -> None:
+def test_an_insufficient_verification_disagrees(honest: Any, kind: str) -> None:
     events = told(honest, UNPROVEN[kind]).events
     assert isinstance(events[-1], Failed)
     assert events[-1].status == "disagreed"
@@ -276,7 +276,7 @@ def test_a_proof_that_does_not_prove_disagrees(honest: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", CONTRADICTIONS)
-def test_a_contradiction_is_named_and_nothing_of_it_is_kept(honest: Any, kind: str) -> None:
+def test_a_contradiction_is_named_and_discarded(honest: Any, kind: str) -> None:
     lie, words = CONTRADICTIONS[kind]
     (failed,) = told(honest, lie).events
     assert isinstance(failed, Failed)
@@ -285,14 +285,14 @@ def test_a_contradiction_is_named_and_nothing_of_it_is_kept(honest: Any, kind: s
     assert words in failed.reason
 
 
-def test_every_beginning_of_an_honest_session_is_believed(honest: Any) -> None:
+def test_every_prefix_of_an_honest_session_is_accepted(honest: Any) -> None:
     for count in range(len(honest.arrivals)):
         beginning = honest.arrivals[:count]
         events = validate(beginning, honest.request, honest.begun_ns).events
         assert events == tuple(one.event for one in beginning)
 
 
-def test_a_failure_in_place_of_what_was_left_is_believed(honest: Any) -> None:
+def test_a_failure_after_any_event_is_accepted(honest: Any) -> None:
     for count in range(1, len(honest.arrivals)):
         *beginning, last = honest.arrivals[:count]
         failed = Failed("unsupported", "no LRN", "", last.by_ns)
@@ -301,7 +301,7 @@ def test_a_failure_in_place_of_what_was_left_is_believed(honest: Any) -> None:
         assert events[-1] == failed
 
 
-def test_a_failure_tells_errors_of_the_models_own_parameters_alone(honest: Any) -> None:
+def test_a_failure_reports_errors_of_the_models_own_parameters_only(honest: Any) -> None:
     known = honest.arrivals[place(list(honest.arrivals), Verified)].event.parameters
     for kept, parameters in (
         (2, known),

@@ -46,7 +46,7 @@ def judged(python: str, source: str, samples: list[list[int]]) -> object:
 @pytest.mark.slow
 @pytest.mark.framework
 @pytest.mark.parametrize("framework", ["cntk", "chainer"])
-def test_an_old_numpy_and_the_agents_tell_the_same_of_the_same_samples(
+def test_an_old_numpy_computes_the_same_statistics_as_the_agents(
     framework: str, framework_environment, tmp_path: Path
 ) -> None:
     (tmp_path / "velodrome").symlink_to(Path(velodrome.__file__).parent)
