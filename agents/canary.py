@@ -35,6 +35,7 @@ from velodrome.agents.measurement import Measurement
 from velodrome.agents.node import Node
 from velodrome.agents.outcomes import WorkerLimits, decide_outcome
 from velodrome.agents.references import ReferenceFailed, obtain_reference
+from velodrome.agents.sampling.interference_finding import Phrase
 from velodrome.agents.session import WorkerSetting, measure_request, run_session
 from velodrome.agents.task import Task
 from velodrome.agents.worker_report import last
@@ -175,7 +176,7 @@ def _describe_change(before: CanaryResult, after: CanaryResult) -> str:
     if max(after.ns / before.ns, before.ns / after.ns) <= 1 + MAX_CHANGE:
         return ""
     how = "longer" if change > 0 else "less"
-    return f"the canary took {100 * abs(change):.0f} % {how} after it than before"
+    return f"{Phrase.CANARY} {100 * abs(change):.0f} % {how} after the task than before"
 
 
 def _load_recent(file: Path) -> CanaryResult | None:

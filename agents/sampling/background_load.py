@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from velodrome.agents.measurement import Reading
 from velodrome.agents.sampling import interference_thresholds as bounds
-from velodrome.agents.sampling.interference_finding import InterferenceFinding, Severity
+from velodrome.agents.sampling.interference_finding import InterferenceFinding, Phrase, Severity
 from velodrome.agents.sampling.interfering_processes import (
     UNKNOWN_SOURCE,
     name_interference_sources,
@@ -18,7 +18,7 @@ from velodrome.agents.sampling.windows import PhaseReadings
 # A sandbox may count CPU time of CPUs and of processes differently, or not at all.
 COUNTED_SHARE = 0.5
 # A scan just after the end of timing may show the source of interference at its end.
-LATE_LOOK_NS = 2 * 10**9
+LATE_SCAN_NS = 2 * 10**9
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ def find_core_interference(
     """Find others' work on the task's cores while it was timed, or before."""
     timed = PhaseReadings(readings, TIMED)
     during = other_cpu_percent(timed)
-    earlier = _before_timing(readings)
+    earlier = _readings_before_timing(readings)
     before = other_cpu_percent(earlier)
     early = before is not None and before > bounds.BEFORE_PERCENT
     if during is not None and during > _other_cpu_bound(timed, during, cpus):
         when = "before and while" if early else "while"
-        text = f"its cores were used by others {when} it was timed, {during:.0f} % of one core"
+        text = f"{Phrase.TASK_CORES} {when} it was timed, {during:.0f} % of one core"
         return [InterferenceFinding(f"{text}: {_name_sources(readings, timed, during)}")]
     if before is not None and early:
-        text = f"its cores were used by others before it was timed, {before:.0f} % of one core"
+        text = f"{Phrase.TASK_CORES} before it was timed, {before:.0f} % of one core"
         names = ", ".join(name_interference_sources(earlier.inside, on_task_cores=True))
         return [InterferenceFinding(f"{text}: {names}" if names else text, Severity.REPORTED)]
     return []
@@ -70,11 +70,12 @@ def find_other_core_interference(
         return []
     no_cpu_free = percent > free_percent - 100 + bounds.OTHER_CORES_PERCENT
     crowded = percent > free_percent * bounds.CROWDED_SHARE + bounds.OTHER_CORES_PERCENT
-    names = ", ".join(name_interference_sources(_since_timing(readings), on_task_cores=False))
-    used = f"{percent / 100:.1f} of the {free_percent // 100} other CPUs"
-    text = f"others used {used} while it was timed"
-    weight = Severity.FLAGGED if no_cpu_free or crowded else Severity.REPORTED
-    return [InterferenceFinding(f"{text}: {names}" if names else text, weight)]
+    names = ", ".join(
+        name_interference_sources(_readings_since_timing(readings), on_task_cores=False)
+    )
+    used = f"others used {percent / 100:.1f} of the {free_percent // 100} {Phrase.OTHER_CORES}"
+    severity = Severity.FLAGGED if no_cpu_free or crowded else Severity.REPORTED
+    return [InterferenceFinding(f"{used}: {names}" if names else used, severity)]
 
 
 def find_steal(readings: Sequence[Reading]) -> list[InterferenceFinding]:
@@ -82,7 +83,7 @@ def find_steal(readings: Sequence[Reading]) -> list[InterferenceFinding]:
     percent = PhaseReadings(readings, TIMED).mean(lambda reading: reading.steal_percent)
     if percent is None or percent <= bounds.STEAL_PERCENT:
         return []
-    return [InterferenceFinding(f"other machines took {percent:.1f} % of its cores' time (steal)")]
+    return [InterferenceFinding(f"other machines took {percent:.1f} % {Phrase.STEAL}")]
 
 
 def _other_cpu(reading: Reading) -> float | None:
@@ -93,7 +94,7 @@ def _own_percent(timed: PhaseReadings) -> float:
     return timed.mean(lambda reading: reading.cpu_percent) or 0.0
 
 
-def _before_timing(readings: Sequence[Reading]) -> PhaseReadings:
+def _readings_before_timing(readings: Sequence[Reading]) -> PhaseReadings:
     first = next((r.at_ns for r in readings if r.phase in TIMED), math.inf)
     early = [reading for reading in readings if reading.at_ns < first]
     return PhaseReadings(early, {reading.phase for reading in early})
@@ -111,17 +112,17 @@ def _other_cpu_bound(timed: PhaseReadings, others_percent: float, cpus: CpuCount
 def _name_sources(readings: Sequence[Reading], timed: PhaseReadings, others_percent: float) -> str:
     """Names of the sources, if they are known."""
     interrupts = timed.mean(lambda reading: reading.interrupt_percent) or 0.0
-    names = list(name_interference_sources(_since_timing(readings), on_task_cores=True))
+    names = list(name_interference_sources(_readings_since_timing(readings), on_task_cores=True))
     if interrupts > others_percent / 2:
         names.append("interrupts")
     return ", ".join(names) or UNKNOWN_SOURCE
 
 
-def _since_timing(readings: Sequence[Reading]) -> Sequence[Reading]:
+def _readings_since_timing(readings: Sequence[Reading]) -> Sequence[Reading]:
     """Readings from the first timed phase to the process scan just after the last one."""
     timed = [index for index, reading in enumerate(readings) if reading.phase in TIMED]
     first, last = timed[0], timed[-1]
-    until_ns = readings[last].at_ns + LATE_LOOK_NS
+    until_ns = readings[last].at_ns + LATE_SCAN_NS
     after = next(
         (
             index

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from velodrome.agents.measurement import Reading
 from velodrome.agents.sampling import interference_thresholds as bounds
-from velodrome.agents.sampling.interference_finding import InterferenceFinding, Severity
+from velodrome.agents.sampling.interference_finding import InterferenceFinding, Phrase, Severity
 from velodrome.agents.sampling.utilization import TIMED
 from velodrome.agents.sampling.windows import PhaseReadings
 
@@ -20,14 +20,12 @@ def find_slowdowns(readings: Sequence[Reading], task_cpus: int) -> list[Interfer
     ]
 
 
-def find_cpu_pressure(readings: Sequence[Reading], weight: Severity) -> list[InterferenceFinding]:
-    """Report CPU pressure, which does not state the CPU that a process waited for."""
+def find_cpu_pressure(readings: Sequence[Reading], severity: Severity) -> list[InterferenceFinding]:
+    """Find CPU pressure; the kernel does not state the CPU that a process waited for."""
     percent = PhaseReadings(readings, TIMED).mean(lambda reading: reading.pressure_percent)
     if percent is None or percent <= bounds.CPU_PRESSURE_PERCENT:
         return []
-    return [
-        InterferenceFinding(f"some process waited for a CPU {percent:.0f} % of the time", weight)
-    ]
+    return [InterferenceFinding(f"{Phrase.CPU_PRESSURE} {percent:.0f} % of the time", severity)]
 
 
 def _find_clock_drops(readings: Sequence[Reading], task_cpus: int) -> list[InterferenceFinding]:
@@ -39,7 +37,7 @@ def _find_clock_drops(readings: Sequence[Reading], task_cpus: int) -> list[Inter
             continue
         low, high = clocks[int(len(clocks) * bounds.CLOCK_SHARE)], clocks[-1]
         if low < high * (1 - bounds.CLOCK_DROP):
-            text = f"the clock of its cores fell from {high:.0f} to {low:.0f} MHz in {phase}"
+            text = f"{Phrase.CPU_CLOCK} from {high:.0f} to {low:.0f} MHz in {phase}"
             findings.append(InterferenceFinding(text))
     return findings
 
@@ -58,11 +56,7 @@ def _busy_clocks(readings: Sequence[Reading], phase: str, task_cpus: int) -> lis
 
 def _find_heat(timed: PhaseReadings) -> list[InterferenceFinding]:
     times = timed.growth(lambda reading: reading.thermal_throttles)
-    return (
-        [InterferenceFinding(f"its cores were slowed down for heat {times:.0f} times")]
-        if times
-        else []
-    )
+    return [InterferenceFinding(f"{Phrase.CPU_HEAT} {times:.0f} times")] if times else []
 
 
 def _find_quota(timed: PhaseReadings) -> list[InterferenceFinding]:
@@ -70,7 +64,7 @@ def _find_quota(timed: PhaseReadings) -> list[InterferenceFinding]:
     known_s = timed.covered_s(lambda reading: reading.quota_us)
     if not known_s or 100 * stopped_s / known_s <= bounds.QUOTA_PERCENT:
         return []
-    text = f"the container's CPU limit stopped it for {1000 * stopped_s:.0f} ms, all CPUs together"
+    text = f"{Phrase.CPU_QUOTA} for {1000 * stopped_s:.0f} ms, all CPUs together"
     return [InterferenceFinding(text)]
 
 
@@ -78,10 +72,9 @@ def _find_memory_stalls(timed: PhaseReadings) -> list[InterferenceFinding]:
     findings = []
     percent = timed.mean(lambda reading: reading.memory_pressure_percent)
     if percent is not None and percent > bounds.MEMORY_PRESSURE_PERCENT:
-        findings.append(
-            InterferenceFinding(f"some process waited for memory {percent:.0f} % of the time")
-        )
+        text = f"{Phrase.MEMORY_PRESSURE} {percent:.0f} % of the time"
+        findings.append(InterferenceFinding(text))
     pages = timed.growth(lambda reading: reading.swapped_in_pages)
     if pages > bounds.SWAPPED_IN_PAGES:
-        findings.append(InterferenceFinding(f"{pages:.0f} pages of memory came back from swap"))
+        findings.append(InterferenceFinding(f"{pages:.0f} {Phrase.SWAP}"))
     return findings

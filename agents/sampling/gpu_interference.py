@@ -8,7 +8,7 @@ from velodrome.agents.safe_text import sanitize_line
 from velodrome.agents.sampling import gpu_throttling
 from velodrome.agents.sampling import interference_thresholds as bounds
 from velodrome.agents.sampling.energy import gpu_name
-from velodrome.agents.sampling.interference_finding import InterferenceFinding, Severity
+from velodrome.agents.sampling.interference_finding import InterferenceFinding, Phrase, Severity
 from velodrome.agents.sampling.utilization import TIMED
 
 EARLY = ("", "import")  # before the worker uses its GPUs
@@ -61,7 +61,7 @@ def _find_other_processes(seen: Sequence[PhasedReading]) -> Iterator[Interferenc
         names = ", ".join(_describe(process) for process in processes[:NAMED])
         rest = f" and {len(processes) - NAMED} more" if len(processes) > NAMED else ""
         yield InterferenceFinding(
-            f"others were on {_name(seen)} {when} it was timed: {names}{rest}"
+            f"{Phrase.GPU_PROCESSES} {_name(seen)} {when} it was timed: {names}{rest}"
         )
 
 
@@ -69,13 +69,13 @@ def _largest_first(processes: Iterator[GpuProcess]) -> list[GpuProcess]:
     """Each process once, with its largest memory."""
     most: dict[int, GpuProcess] = {}
     for process in processes:
-        held = most.get(process.pid, process)
-        most[process.pid] = max(held, process, key=lambda each: each.memory_bytes or 0)
+        largest = most.get(process.pid, process)
+        most[process.pid] = max(largest, process, key=lambda each: each.memory_bytes or 0)
     return sorted(most.values(), key=lambda each: (-(each.memory_bytes or 0), each.pid))
 
 
 def _describe(process: GpuProcess) -> str:
-    name = sanitize_line(process.name, NAME_LENGTH) or "gone"
+    name = sanitize_line(process.name, NAME_LENGTH) or "ended"
     used = process.memory_bytes
     size = "" if used is None else f", {used / 2**20:.0f} MiB"
     return f"pid {process.pid} ({name}{size})"
@@ -88,10 +88,10 @@ def _find_hidden_processes(seen: Sequence[PhasedReading]) -> Iterator[Interferen
     early = [gpu.percent for phase, gpu in seen if phase in EARLY and gpu.percent is not None]
     if len(early) >= bounds.FEWEST_READINGS and min(early) > BUSY_PERCENT:
         yield InterferenceFinding(
-            f"{_name(seen)} was at least {min(early):.0f} % busy before the task used it"
+            f"{_name(seen)} was at least {min(early):.0f} % {Phrase.GPU_BUSY}"
         )
     else:
-        text = f"whether others were on {_name(seen)} is unknown: its driver does not state it"
+        text = f"the driver of {_name(seen)} does not state whether other processes used it"
         yield InterferenceFinding(text, Severity.REPORTED)
 
 
@@ -121,7 +121,7 @@ def _find_power_caps(seen: Sequence[PhasedReading]) -> Iterator[InterferenceFind
 
 
 def _throttling_text(seen: Sequence[PhasedReading], bit: int) -> str:
-    return f"{_name(seen)} was held back by {gpu_throttling.WORDS[bit]}"
+    return f"{_name(seen)} {Phrase.GPU_THROTTLING} {gpu_throttling.WORDS[bit]}"
 
 
 def _find_clock_drops(seen: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
@@ -135,13 +135,13 @@ def _find_clock_drops(seen: Sequence[PhasedReading]) -> Iterator[InterferenceFin
         low, high = clocks[int(len(clocks) * bounds.CLOCK_SHARE)], clocks[-1]
         if low < high * (1 - bounds.CLOCK_DROP):
             yield InterferenceFinding(
-                f"the SM clock of {_name(seen)} fell from {high} to {low} MHz during {phase}"
+                f"{Phrase.GPU_CLOCK} {_name(seen)} fell from {high} to {low} MHz during {phase}"
             )
 
 
 def _find_loss(seen: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
     if any(gpu.lost for _, gpu in seen):
-        yield InterferenceFinding(f"{_name(seen)} was lost: it no longer answers its driver")
+        yield InterferenceFinding(f"{_name(seen)} {Phrase.GPU_LOSS}")
 
 
 def _timed_throttle_reasons(seen: Sequence[PhasedReading]) -> list[int]:

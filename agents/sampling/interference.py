@@ -12,7 +12,11 @@ from velodrome.agents.sampling.background_load import (
     other_cpu_percent,
 )
 from velodrome.agents.sampling.core_slowdowns import find_cpu_pressure, find_slowdowns
-from velodrome.agents.sampling.interference_finding import InterferenceFinding, Severity, texts_of
+from velodrome.agents.sampling.interference_finding import (
+    InterferenceFinding,
+    Severity,
+    select_texts,
+)
 from velodrome.agents.sampling.utilization import TIMED
 from velodrome.agents.sampling.windows import PhaseReadings
 
@@ -49,11 +53,11 @@ def summarize_interference(
         ),
         *on_gpus,
     ]
-    flagged = texts_of(findings, Severity.FLAGGED)
+    flagged = select_texts(findings, Severity.FLAGGED)
     return InterferenceSummary(
         interference_free=False if flagged else None if others_percent is None else True,
         interference="; ".join(flagged),
-        minor_interference="; ".join(texts_of(findings, Severity.REPORTED)),
+        minor_interference="; ".join(select_texts(findings, Severity.REPORTED)),
         other_cpu_percent=None if others_percent is None else max(0.0, others_percent),
         steal_percent=timed.mean(lambda reading: reading.steal_percent),
         other_cores_percent=timed.mean(lambda reading: reading.other_cores_percent),

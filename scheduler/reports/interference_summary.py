@@ -4,25 +4,27 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from velodrome.agents.sampling.interference_finding import Phrase
 from velodrome.scheduler.reports.task_rows import select_last_attempts
 from velodrome.scheduler.results.typed_rows import TaskRow
 
-# Part of a message from velodrome.agents.sampling or a canary -> the kind of interference.
-_KINDS = (
-    ("its cores were used by others", "other processes on their cores"),
-    ("other CPUs while it was timed", "other processes on other cores"),
-    ("(steal)", "other virtual machines (steal)"),
-    ("waited for a CPU", "waiting for a CPU"),
-    ("the clock of its cores fell", "a lower CPU clock"),
-    ("slowed down for heat", "thermal throttling"),
-    ("CPU limit stopped it", "the container's CPU limit"),
-    ("waited for memory", "memory pressure"),
-    ("came back from swap", "memory pressure"),
-    ("the canary took", "a canary whose time changed"),
-    ("others were on", "other processes on their GPU"),
-    ("held back by", "GPU throttling"),
-    ("the SM clock of", "a lower GPU clock"),
-)
+_KINDS = {
+    Phrase.TASK_CORES: "other processes on their cores",
+    Phrase.OTHER_CORES: "other processes on other cores",
+    Phrase.STEAL: "other virtual machines (steal)",
+    Phrase.CPU_PRESSURE: "waiting for a CPU",
+    Phrase.CPU_CLOCK: "a lower CPU clock",
+    Phrase.CPU_HEAT: "thermal throttling",
+    Phrase.CPU_QUOTA: "the container's CPU limit",
+    Phrase.MEMORY_PRESSURE: "memory pressure",
+    Phrase.SWAP: "memory pressure",
+    Phrase.GPU_PROCESSES: "other processes on their GPU",
+    Phrase.GPU_BUSY: "other processes on their GPU",
+    Phrase.GPU_THROTTLING: "GPU throttling",
+    Phrase.GPU_CLOCK: "a lower GPU clock",
+    Phrase.GPU_LOSS: "a lost GPU",
+    Phrase.CANARY: "a canary whose time changed",
+}
 _OTHER = "another source"
 _NAMED = re.compile(r"([\w.+-][\w.+ -]{0,40}) \(pid \d+\)")
 MOST_KINDS = 3
@@ -42,12 +44,12 @@ def describe_interference(rows: Iterable[TaskRow]) -> str:
 
 
 def _count_kinds(disturbed: Iterable[str]) -> str:
-    found = Counter(sort for text in disturbed for sort in dict.fromkeys(_find_kinds(text)))
-    return ", ".join(f"{sort} in {count:,}" for sort, count in found.most_common(MOST_KINDS))
+    found = Counter(kind for text in disturbed for kind in dict.fromkeys(_find_kinds(text)))
+    return ", ".join(f"{kind} in {count:,}" for kind, count in found.most_common(MOST_KINDS))
 
 
 def _find_kinds(text: str) -> list[str]:
-    return [sort for part, sort in _KINDS if part in text] or [_OTHER]
+    return [kind for phrase, kind in _KINDS.items() if phrase in text] or [_OTHER]
 
 
 def _names(disturbed: Iterable[str]) -> Iterator[str]:

@@ -138,7 +138,7 @@ def test_canaries_that_differ_by_more_than_a_tenth_tell_of_a_disturbance() -> No
 def test_how_much_slower_it_got_stands_beside_what_else_disturbed_it() -> None:
     disturbed = replace(BLANK, interference_free=False, interference="others used the core")
     assert add_canaries(disturbed, heard(10e6), heard(15e6)).interference == (
-        "others used the core; the canary took 50 % longer after it than before"
+        "others used the core; the canary took 50 % longer after the task than before"
     )
 
 

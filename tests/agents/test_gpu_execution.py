@@ -101,7 +101,7 @@ def test_a_task_on_a_gpu_tells_its_energy_its_means_and_who_else_was_there(
     assert (forward["phase"], gradient["phase"]) == ("forward", "gradient")
     assert (gradient["gpu_percent"], gradient["gpu_memory_percent"]) == (90, 40)
     assert (gradient["gpu_power_w"], gradient["sm_mhz"]) == (250, 1980)
-    assert "GPU 0 was held back by power cap" in report["minor_interference"]
+    assert "GPU 0 was throttled by power cap" in report["minor_interference"]
     if report["namespace"] == "pid:[4026531836]":  # elsewhere the driver's PIDs are not ours
         assert report["interference_free"] is False
         assert f"pid {report['pid']} (" in report["interference"]

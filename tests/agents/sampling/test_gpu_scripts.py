@@ -15,7 +15,7 @@ import pytest
 from velodrome.adapters.protocol import Phase
 from velodrome.agents.measurement import GpuReading, Reading, Sample
 from velodrome.agents.sampling.gpu_interference import find_gpu_interference
-from velodrome.agents.sampling.interference_finding import Severity, texts_of
+from velodrome.agents.sampling.interference_finding import Severity, select_texts
 from velodrome.agents.sampling.readings import assign_phases
 from velodrome.agents.sampling.utilization import Utilization, summarize_utilization
 
@@ -151,11 +151,11 @@ def energy(told: dict[str, list], name: str) -> tuple[float | None, str, str]:
 
 
 def flagged(told: dict[str, list], name: str) -> tuple[str, ...]:
-    return texts_of(find_gpu_interference(readings(told, name)), Severity.FLAGGED)
+    return select_texts(find_gpu_interference(readings(told, name)), Severity.FLAGGED)
 
 
 def reported(told: dict[str, list], name: str) -> tuple[str, ...]:
-    return texts_of(find_gpu_interference(readings(told, name)), Severity.REPORTED)
+    return select_texts(find_gpu_interference(readings(told, name)), Severity.REPORTED)
 
 
 def test_the_power_of_a_ramp_is_integrated_where_there_is_no_counter(told) -> None:
@@ -250,20 +250,20 @@ def test_means_are_taken_per_phase(told) -> None:
 def test_heat_during_the_timing_is_flagged_with_the_clock_drop(told) -> None:
     # Of 20 readings in forward and 51 in gradient, 10 and 5.
     assert flagged(told, "throttled") == (
-        "GPU 0 was held back by heat (hardware) in 15 of 71 readings",
+        "GPU 0 was throttled by heat (hardware) in 15 of 71 readings",
         "the SM clock of GPU 0 fell from 1980 to 1200 MHz during forward",
     )
 
 
 def test_a_power_cap_is_reported_and_not_flagged(told) -> None:
     assert flagged(told, "capped") == ()
-    assert "GPU 0 was held back by power cap in 71 of 71 readings" in reported(told, "capped")
+    assert "GPU 0 was throttled by power cap in 71 of 71 readings" in reported(told, "capped")
 
 
 def test_a_slowdown_in_a_single_reading_is_a_power_state_change(told) -> None:
     assert flagged(told, "blip") == ()
     assert flagged(told, "slow") == (
-        "GPU 0 was held back by hardware slowdown in 2 of 71 readings",
+        "GPU 0 was throttled by hardware slowdown in 2 of 71 readings",
     )
 
 
@@ -298,7 +298,7 @@ def test_in_a_container_other_processes_are_unknown_but_their_load_is_flagged(to
 
 def test_earlier_gpu_load_is_ignored_for_a_second(told) -> None:
     assert flagged(told, "idle in a container") == ()
-    story = "whether others were on GPU 0 is unknown: its driver does not state it"
+    story = "the driver of GPU 0 does not state whether other processes used it"
     assert reported(told, "idle in a container") == (story,)
 
 

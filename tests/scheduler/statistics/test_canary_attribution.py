@@ -86,7 +86,9 @@ def test_canaries_that_agree_to_the_last_digit_are_not_taken_for_noiseless() -> 
 
 def test_without_canaries_or_with_different_ones_nothing_is_blamed() -> None:
     assert unknown(attribute_change(BASE, [row(2e8, None, None)])) == "no canary on one side"
-    assert "different canary models" in unknown(attribute_change(BASE, [row(2e8, 1e7, 1e7, "numpy 3")]))
+    assert "different canary models" in unknown(
+        attribute_change(BASE, [row(2e8, 1e7, 1e7, "numpy 3")])
+    )
     assert unknown(attribute_change(BASE, [])) == "there is no number on both sides"
     assert unknown(attribute_change(BASE, BASE)) == "the number did not move"
 
