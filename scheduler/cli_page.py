@@ -12,7 +12,7 @@ from velodrome.scheduler.cli import app
 HEAD = """\
 # The command line
 
-This page is generated (`make docs`) from `scheduler/cli.py`, as is `velodrome COMMAND --help`.
+This page is generated (`make docs`) from `scheduler/cli/`, as is `velodrome COMMAND --help`.
 Words: [glossary.md](glossary.md).
 """
 

@@ -17,8 +17,8 @@ from velodrome.scheduler.commands.output import console, print_json, print_lines
 from velodrome.scheduler.fleet.event_messages import describe_ended
 from velodrome.scheduler.next_commands import example_command, format_command
 from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcome, load_expectations
+from velodrome.scheduler.reports.cell_times import format_duration
 from velodrome.scheduler.reports.proof import spell_out
-from velodrome.scheduler.reports.tables import format_duration
 from velodrome.scheduler.results.proof_columns import list_proved_checks
 from velodrome.scheduler.results.store import Store, new_sweep_id
 from velodrome.scheduler.results.task_row import task_row

@@ -7,7 +7,7 @@ from velodrome.scheduler.comparison.cell_names import CellNames
 from velodrome.scheduler.comparison.matching import CellPair, RefusedPair, Rows
 from velodrome.scheduler.comparison.outcome import ComparisonOutcome
 from velodrome.scheduler.comparison.verdicts import StatusChange, TimeComparison
-from velodrome.scheduler.reports.tables import format_duration
+from velodrome.scheduler.reports.cell_times import format_duration
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 from velodrome.scheduler.statistics.ratio_tests import Verdict

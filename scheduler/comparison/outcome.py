@@ -21,7 +21,8 @@ from velodrome.scheduler.comparison.verdicts import StatusChange, TimeComparison
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.reports.fairness import Difference, differences
 from velodrome.scheduler.results.typed_rows import TaskRow
-from velodrome.scheduler.statistics.ratio_tests import Mean, Verdict
+from velodrome.scheduler.statistics.geometric_means import Mean
+from velodrome.scheduler.statistics.ratio_tests import Verdict
 
 PLACE = "command line"
 

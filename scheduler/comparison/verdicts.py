@@ -17,7 +17,8 @@ from velodrome.scheduler.reports.task_rows import read_rerun_command
 from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.statistics import ratio_tests
 from velodrome.scheduler.statistics.canary_attribution import Attribution, attribute_change
-from velodrome.scheduler.statistics.ratio_tests import Comparison, Mean, Verdict, geometric_mean
+from velodrome.scheduler.statistics.geometric_means import Mean, geometric_mean
+from velodrome.scheduler.statistics.ratio_tests import Comparison, Verdict
 from velodrome.scheduler.statistics.replication import ReplicatedTime, combine_repeats
 
 

@@ -14,7 +14,8 @@ from velodrome.scheduler.comparison.outcome import ComparisonOutcome, SelectedSi
 from velodrome.scheduler.comparison.verdicts import OutcomeTurn, StatusChange
 from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 from velodrome.scheduler.statistics.contrasts import ReplicationUnit
-from velodrome.scheduler.statistics.ratio_tests import ALPHA, Comparison, Mean, Verdict
+from velodrome.scheduler.statistics.geometric_means import Mean
+from velodrome.scheduler.statistics.ratio_tests import ALPHA, Comparison, Verdict
 from velodrome.scheduler.statistics.replication_units import FEWEST_PAIRS
 
 SHOWN = 20  # entries of one section

@@ -10,7 +10,7 @@ from velodrome.scheduler.fleet.attempt_events import (
     Waiting,
 )
 from velodrome.scheduler.fleet.transport import Gone, Joined, Unusable
-from velodrome.scheduler.reports.tables import format_duration
+from velodrome.scheduler.reports.cell_times import format_duration
 
 
 def describe_ended(measurement: Measurement, *, hosts: bool = False) -> str:

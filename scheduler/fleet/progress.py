@@ -31,7 +31,7 @@ from velodrome.scheduler.fleet.event_messages import (
 )
 from velodrome.scheduler.fleet.remaining_time import Eta
 from velodrome.scheduler.plans.durations import BY_ARITHMETIC, DurationEstimates
-from velodrome.scheduler.reports.tables import format_duration
+from velodrome.scheduler.reports.cell_times import format_duration
 
 LONGEST = 1000
 

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from velodrome.scheduler.reports.cell_keys import Implementation, Workload
+from velodrome.scheduler.reports.cell_keys import (
+    Implementation,
+    Workload,
+    implementation_order,
+    workload_order,
+)
 from velodrome.scheduler.reports.roofline import Roofline, RooflinePoint
-from velodrome.scheduler.reports.tables import implementation_order, workload_order
 from velodrome.scheduler.results.ceilings import Ceiling, RateUnit
 
 CEILINGS_LEFT = 4  # columns of words

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from velodrome.adapters.models import MODELS
+from velodrome.adapters.registry import FRAMEWORKS
+from velodrome.agents.environments.versions import split
 from velodrome.agents.task import device_name
 from velodrome.scheduler.disambiguation import make_distinct
 from velodrome.scheduler.results.typed_rows import TaskRow
@@ -63,6 +66,23 @@ def read_workload(row: TaskRow) -> Workload:
 
 def read_implementation(row: TaskRow, qualifiers: Qualifiers = NO_QUALIFIERS) -> Implementation:
     return Implementation(row.framework, row.variant, qualifiers.get(row.task_id, ""))
+
+
+def workload_order(workload: Workload) -> tuple[int, str, int]:
+    """Sort key: the model zoo's order, then the batch size."""
+    known = list(MODELS)
+    place = known.index(workload.model) if workload.model in known else len(known)
+    return place, workload.model, workload.batch_size
+
+
+def implementation_order(impl: Implementation) -> tuple[int, str, int, str, str]:
+    """Sort key: the registry's order, default variant first, other versions of a framework last."""
+    name, version = split(impl.framework)
+    known = list(FRAMEWORKS)
+    place = known.index(name) if name in known else len(known)
+    variants = FRAMEWORKS[name].variants if name in known else ()
+    rank = variants.index(impl.variant) if impl.variant in variants else len(variants)
+    return place, f"{name} {version}", rank, impl.variant, impl.qualifier
 
 
 def find_qualifiers(rows: Iterable[TaskRow]) -> Qualifiers:

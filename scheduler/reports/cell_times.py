@@ -152,6 +152,25 @@ def format_uncertainty(time: Time) -> str:
     return f"spread {format_spread(time.spread)}" if time.processes > 1 else ONE_PROCESS
 
 
+def format_duration(ns: float) -> str:
+    """Format with three figures and a fitting unit: 812 us, 3.21 ms, 1.05 s."""
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if ns >= size:
+            return f"{_three_figures(ns / size)} {unit}"
+    return f"{ns:.0f} ns"
+
+
+def format_time(time: Time) -> str:
+    """Format the median and its uncertainty, the median alone for one process."""
+    uncertainty = format_uncertainty(time)
+    known = f" {uncertainty}" if uncertainty != ONE_PROCESS else ""
+    return format_duration(time.median_ns) + known
+
+
+def _three_figures(value: float) -> str:
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+
+
 def describe_interval(time: Time) -> str:
     """Say what the interval is computed from, or why there is none."""
     if time.bounds is not None:

@@ -12,9 +12,8 @@ from velodrome.adapters.composed_ops import list_composed_kinds
 from velodrome.adapters.models.probes import PROBED
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.plans.expected_outcomes import AGREED
-from velodrome.scheduler.reports.cell_keys import Implementation, Workload
+from velodrome.scheduler.reports.cell_keys import Implementation, Workload, implementation_order
 from velodrome.scheduler.reports.cells import CellResult, collect_cells
-from velodrome.scheduler.reports.tables import implementation_order
 from velodrome.scheduler.reports.task_rows import select_composed_notes
 from velodrome.scheduler.results.typed_rows import TaskRow
 

@@ -3,17 +3,20 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from velodrome.adapters.models import MODELS, list_families
-from velodrome.adapters.registry import FRAMEWORKS
-from velodrome.agents.environments.versions import split
+from velodrome.adapters.models import list_families
 from velodrome.scheduler.reports import proof
-from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
+from velodrome.scheduler.reports.cell_keys import (
+    Implementation,
+    Platform,
+    Workload,
+    implementation_order,
+    workload_order,
+)
 from velodrome.scheduler.reports.cell_times import (
-    ONE_PROCESS,
     UNKNOWN_INSTABILITY,
     Time,
     add_times,
-    format_uncertainty,
+    format_time,
 )
 from velodrome.scheduler.reports.cells import CellResult, find_best_ns
 from velodrome.scheduler.reports.task_rows import select_composed_notes
@@ -117,47 +120,11 @@ def build_table(platform: Platform, cells: Cells) -> Table:
     return Table(format_title(platform), names, tuple(lines), notes, remarks)
 
 
-def workload_order(workload: Workload) -> tuple[int, str, int]:
-    """Sort key: the model zoo's order, then the batch size."""
-    known = list(MODELS)
-    place = known.index(workload.model) if workload.model in known else len(known)
-    return place, workload.model, workload.batch_size
-
-
-def implementation_order(impl: Implementation) -> tuple[int, str, int, str, str]:
-    """Sort key: the registry's order, default variant first, other versions of a framework last."""
-    name, version = split(impl.framework)
-    known = list(FRAMEWORKS)
-    place = known.index(name) if name in known else len(known)
-    variants = FRAMEWORKS[name].variants if name in known else ()
-    rank = variants.index(impl.variant) if impl.variant in variants else len(variants)
-    return place, f"{name} {version}", rank, impl.variant, impl.qualifier
-
-
 def format_title(platform: Platform) -> str:
     """Format a platform, e.g. `AMD EPYC 7B13, cpu, 2 threads, float32`."""
     threads = f"{platform.threads} thread{'s' if platform.threads != 1 else ''}"
     parts = (platform.hardware, platform.device_name, threads, platform.dtype)
     return ", ".join(part for part in parts if part)
-
-
-def format_duration(ns: float) -> str:
-    """Format with three figures and a fitting unit: 812 us, 3.21 ms, 1.05 s."""
-    for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
-        if ns >= size:
-            return f"{_three_figures(ns / size)} {unit}"
-    return f"{ns:.0f} ns"
-
-
-def format_time(time: Time) -> str:
-    """Format the median and its uncertainty, the median alone for one process."""
-    uncertainty = format_uncertainty(time)
-    known = f" {uncertainty}" if uncertainty != ONE_PROCESS else ""
-    return format_duration(time.median_ns) + known
-
-
-def _three_figures(value: float) -> str:
-    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
 def _has(cells: Cells, workload: Workload, phase: str) -> bool:

@@ -17,28 +17,21 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.ceilings import COPY, GEMMS
 from velodrome.adapters.models.products import count_copied_bytes
 from velodrome.agents.node_types import normalize_gpu_names
-from velodrome.scheduler.results.typed_rows import TaskRow
+from velodrome.scheduler.results.typed_rows import CellKey, TaskRow
 
 RECENT_DAYS = 30
 FLOPS_MODELS = frozenset(model.name for model in GEMMS)
 MODEL_NAMES = FLOPS_MODELS | {COPY.name}
 TYPES = ("float64", "float16", "bfloat16")  # variants that are named so compute in it
-NEEDED = (  # the columns that a ceiling is made of
+CEILING_COLUMNS = (  # the columns that a ceiling is made of
+    *CellKey._fields,
     "sweep_id",
     "status",
     "verified",
-    "framework",
-    "variant",
-    "model",
-    "batch_size",
-    "device",
-    "threads",
-    "dtype",
     "node_id",
     "hostname",
     "node_type",
     "gpu_name",
-    "gpu_count",
     "started_at",
     "forward_median_ns",
     "forward_flops",

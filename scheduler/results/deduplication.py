@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from velodrome.scheduler.results.file_faults import FaultKind, FileFault, fault_of_error
 from velodrome.scheduler.results.file_validation import (
-    ESSENTIAL,
+    REQUIRED_COLUMNS,
     Opened,
     check_footer,
     check_rows,
@@ -67,7 +67,7 @@ def read_unique_groups(
     held: `list` so that a file gives all of its rows or none; `iter` to save memory where `report`
     raises anyway.
     """
-    wanted = {*columns, *ESSENTIAL[files.table]}
+    wanted = {*columns, *REQUIRED_COLUMNS[files.table]}
     once = _RowIndex(files)
     for path, opened in files.opened(files.paths):
         with _reporting(files, path, tell), _require_open(opened) as file:
@@ -157,7 +157,7 @@ class _RowIndex:
     def telling(self, file: pq.ParquetFile) -> Collection[str]:
         """Return the columns that show that the file belongs here and identify its rows."""
         if self._files.table == "tasks":
-            return ESSENTIAL["tasks"]
+            return REQUIRED_COLUMNS["tasks"]
         keys = {*self._names, self._clock} if self._has_several else {self._names[0]}
         return keys if _is_of(file, self._files.sweep_id) else {*keys, "sweep_id"}
 

@@ -7,8 +7,8 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from velodrome.scheduler.results.ceilings import (
+    CEILING_COLUMNS,
     MODEL_NAMES,
-    NEEDED,
     Ceilings,
     RateUnit,
     ceiling_columns,
@@ -34,7 +34,7 @@ def find_ceilings(
 ) -> Ceilings:
     """Return the ceilings of a sweep; reads the others, newest first, only if some lack.
 
-    read: returns the columns NEEDED of a sweep's `tasks`. Damage in other sweeps does not matter.
+    read: returns CEILING_COLUMNS of a sweep's `tasks`. Damage in other sweeps does not matter.
     """
     table = read(sweep_id)
     own = _ceiling_rows(table)
@@ -113,7 +113,7 @@ def _fill_tasks(table: pa.Table, ceilings: Ceilings) -> pa.Table:
 
 
 def _fill_slice(table: pa.Table, ceilings: Ceilings) -> pa.Table:
-    rows = task_rows(table.select(list(NEEDED)))
+    rows = task_rows(table.select(list(CEILING_COLUMNS)))
     held = [ceiling_columns(row, ceilings.of(row, RateUnit.FLOPS)) for row in rows]
     return _replace_columns("tasks", table, {name: [row[name] for row in held] for name in _TASKS})
 

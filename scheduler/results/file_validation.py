@@ -12,25 +12,16 @@ from velodrome.scheduler.results.file_faults import DanglingLink, NotARegularFil
 from velodrome.scheduler.results.sanitizing import in_one_line
 from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
 from velodrome.scheduler.results.schema_conversion import names_in_file
+from velodrome.scheduler.results.typed_rows import CellKey
 
 KNOWN_VERSIONS = tuple(str(number) for number in range(1, int(VERSION) + 1))
 STATUSES = frozenset(Status)
 
 # What no row of ours lacks: a file without such a column, or with a null in it, is another's.
 _OF_A_TASK = ("sweep_id", "task_id", "repeat")
-ESSENTIAL: Mapping[str, tuple[str, ...]] = {
-    "tasks": (
-        *_OF_A_TASK,
-        "attempt",
-        "status",
-        "framework",
-        "variant",
-        "model",
-        "batch_size",
-        "device",
-        "threads",
-        "dtype",
-    ),
+_OF_A_CELL = [name for name in CellKey._fields if not name.startswith("gpu_")]  # null on a CPU
+REQUIRED_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "tasks": (*_OF_A_TASK, "attempt", "status", *_OF_A_CELL),
     "samples": (*_OF_A_TASK, "phase", "index", "calls", "started_ns", "elapsed_ns"),
     "utilization": (*_OF_A_TASK, "at_ns"),
     "nodes": ("sweep_id", "node_id"),
@@ -71,7 +62,7 @@ def check_footer(table: str, file: pq.ParquetFile) -> Problem | None:
             f"its schema version is {in_one_line(version)!r:.20}, this Velodrome knows {known}"
         )
         return problem, LATER
-    missing = [name for name in ESSENTIAL[table] if name not in schema.names]
+    missing = [name for name in REQUIRED_COLUMNS[table] if name not in schema.names]
     if missing:
         return f"it holds no {table}: it has no column {missing[0]}", MOVE
     for name, named in names_in_file(table, schema.names).items():
@@ -82,8 +73,8 @@ def check_footer(table: str, file: pq.ParquetFile) -> Problem | None:
 
 
 def check_rows(table: str, sweep_id: str, rows: pa.Table) -> Problem | None:
-    """Check the ESSENTIAL columns that were read."""
-    for name in ESSENTIAL[table]:
+    """Check the REQUIRED_COLUMNS that were read."""
+    for name in REQUIRED_COLUMNS[table]:
         if name in rows.column_names and rows[name].null_count:
             return f"a row has no {name}", MOVE
     if "sweep_id" in rows.column_names:

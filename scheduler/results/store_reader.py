@@ -17,7 +17,7 @@ from velodrome.agents.node_types import NodeTypes, TypedNode
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.results import parquet_files, plan_record, rows
 from velodrome.scheduler.results.backend import Backend
-from velodrome.scheduler.results.ceilings import NEEDED, Ceilings
+from velodrome.scheduler.results.ceilings import CEILING_COLUMNS, Ceilings
 from velodrome.scheduler.results.committed_attempts import (
     COLUMNS,
     CommittedAttempts,
@@ -134,7 +134,7 @@ class StoreReader:
         reader = self.reader()
 
         def read(other: str) -> pa.Table:
-            return (self if other == sweep_id else reader).read("tasks", other, NEEDED)
+            return (self if other == sweep_id else reader).read("tasks", other, CEILING_COLUMNS)
 
         return find_ceilings(read, sweep_id, others)
 

@@ -10,7 +10,7 @@ from velodrome.scheduler.history.anomalies import FEWEST_CALM, RECENT
 from velodrome.scheduler.history.cell_series import PHASES, History, NodeCell, Point, label_cells
 from velodrome.scheduler.history.changepoints import MOST_NIGHTS, fit
 from velodrome.scheduler.history.latest_run import Kind, Proof, Watched, having, rate_of, watched
-from velodrome.scheduler.reports.tables import format_duration
+from velodrome.scheduler.reports.cell_times import format_duration
 
 NS_PER_MS = 1e6
 SPARK_NIGHTS = 60

@@ -11,7 +11,7 @@ which too little is known. Holm's correction bounds the probability of any false
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -95,16 +95,6 @@ class Comparison:
     def is_alike(self) -> bool:
         """True if the whole interval lies within the practical minimum."""
         return 1 / (1 + self.least) <= self.low and self.high <= 1 + self.least
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The geometric mean of `count` ratios, with its 95 % interval."""
-
-    ratio: float
-    low: float
-    high: float
-    count: int
 
 
 def compare(
@@ -296,36 +286,3 @@ def smallest_step(error: float, degrees: float, level: float, least: float) -> f
 
 def _ratio(one: Evidence) -> float:
     return combine_repeats(one.candidate).median_ns / combine_repeats(one.base).median_ns
-
-
-def geometric_mean(comparisons: Iterable[Comparison]) -> Mean | None:
-    """Return the geometric mean of these ratios, for these cells only; None if empty.
-
-    The only mean of ratios that does not depend on the choice of the base: Fleming & Wallace,
-    Communications of the ACM 29 (1986) 218-221. Within a sweep the cells' errors are independent:
-    their variances add, and the degrees of freedom are Satterthwaite's. A run may shift all cells
-    alike, so across sweeps the errors themselves add.
-    """
-    known = list(comparisons)
-    if not known:
-        return None
-    count = len(known)
-    log = math.fsum(math.log(one.ratio) for one in known) / count
-    if not all(one.degrees for one in known):
-        return Mean(math.exp(log), 0.0, math.inf, count)
-    if any(one.unit is ReplicationUnit.SWEEP for one in known):
-        error = math.fsum(one.error for one in known) / count
-        degrees = min(one.degrees for one in known)
-    else:
-        error, degrees = _satterthwaite([(one.error**2 / count**2, one.degrees) for one in known])
-    half = half_width_factor(degrees) * error
-    return Mean(math.exp(log), math.exp(log - half), math.exp(log + half), count)
-
-
-def _satterthwaite(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return the root of a sum of variances, and its degrees. Biometrics 2 (1946) 110-114."""
-    total = math.fsum(variance for variance, _ in parts)
-    if not total:  # all equal: a clock too coarse to see anything
-        return 0.0, math.fsum(degrees for _, degrees in parts)
-    shares = math.fsum((variance / total) ** 2 / degrees for variance, degrees in parts)
-    return math.sqrt(total), 1 / shares

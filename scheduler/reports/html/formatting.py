@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from velodrome.scheduler.reports.cell_keys import Platform, Workload
-from velodrome.scheduler.reports.cell_times import Time, format_uncertainty
-from velodrome.scheduler.reports.tables import format_duration
+from velodrome.scheduler.reports.cell_times import Time, format_duration, format_uncertainty
 
 MIB = 2**20
 GIB = 2**30

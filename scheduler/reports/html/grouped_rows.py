@@ -9,13 +9,14 @@ from velodrome.scheduler.reports.cell_keys import (
     Platform,
     Workload,
     find_qualifiers,
+    implementation_order,
     read_implementation,
     read_platform,
     read_workload,
+    workload_order,
 )
 from velodrome.scheduler.reports.cells import CellResult, collect_cells
 from velodrome.scheduler.reports.process_variation import CellHistory
-from velodrome.scheduler.reports.tables import implementation_order, workload_order
 from velodrome.scheduler.reports.task_rows import select_last_attempts
 from velodrome.scheduler.results.typed_rows import TaskRow
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.reports.html.formatting import join_names, show_size
-from velodrome.scheduler.results.typed_rows import NodeRow, Struct, TaskRow
+from velodrome.scheduler.results.row_conversion import Struct
+from velodrome.scheduler.results.typed_rows import NodeRow, TaskRow
 
 MOST_HOSTS = 400
 PLAIN = {

@@ -9,11 +9,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from velodrome.scheduler.reports.cell_keys import Implementation, Workload
+from velodrome.scheduler.reports.cell_keys import Implementation, Workload, workload_order
 from velodrome.scheduler.reports.cells import CellResult
 from velodrome.scheduler.reports.html.grid import SHADES, find_fastest
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells, all_implementations
-from velodrome.scheduler.reports.tables import workload_order
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,18 @@ from made_rows import typed
 from rich.console import Console
 
 from velodrome.scheduler.reports.cell_rows import build_cell_row
-from velodrome.scheduler.reports.cell_times import Time, add_times, combine_repeats
+from velodrome.scheduler.reports.cell_times import (
+    Time,
+    add_times,
+    combine_repeats,
+    format_duration,
+    format_time,
+)
 from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.csv_markdown import csv_rows
 from velodrome.scheduler.reports.interference_summary import describe_interference
 from velodrome.scheduler.reports.render import render_markdown, render_tables
-from velodrome.scheduler.reports.tables import Table, build_table, format_duration, format_time
+from velodrome.scheduler.reports.tables import Table, build_table
 from velodrome.scheduler.reports.task_rows import select_unexpected
 from velodrome.scheduler.statistics.replication import Repeat
 

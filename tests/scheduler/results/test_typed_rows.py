@@ -7,14 +7,13 @@ import pytest
 from made_rows import task_row_with
 
 from velodrome.agents.measurement import Status
+from velodrome.scheduler.results.row_conversion import RawText, Struct
 from velodrome.scheduler.results.rows import to_table
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.typed_rows import (
     CellKey,
     NodeRow,
-    RawText,
     ReadingRow,
-    Struct,
     TaskRow,
     task_rows,
 )

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from velodrome.scheduler.statistics.contrasts import ReplicationUnit
+from velodrome.scheduler.statistics.geometric_means import geometric_mean
 from velodrome.scheduler.statistics.moderated_tests import adjust_by_holm
 from velodrome.scheduler.statistics.rank_test import compute_rank_p
 from velodrome.scheduler.statistics.ratio_tests import (
@@ -14,7 +15,6 @@ from velodrome.scheduler.statistics.ratio_tests import (
     Verdict,
     compare,
     compare_all,
-    geometric_mean,
 )
 from velodrome.scheduler.statistics.replication import Repeat
 from velodrome.scheduler.statistics.replication_units import CellPast, across_sweeps, within_sweep

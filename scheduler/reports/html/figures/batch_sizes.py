@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from velodrome.scheduler.reports.cell_keys import implementation_order
 from velodrome.scheduler.reports.html.figures.chart import (
     Chart,
     ChartFigure,
@@ -22,7 +23,6 @@ from velodrome.scheduler.reports.html.formatting import (
     show_interval,
 )
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
-from velodrome.scheduler.reports.tables import implementation_order
 
 MOST = 8  # figures
 NS_PER_MS = 1e6

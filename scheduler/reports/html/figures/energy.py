@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from velodrome.scheduler.reports.cell_keys import Implementation, Workload
+from velodrome.scheduler.reports.cell_keys import Implementation, Workload, implementation_order
 from velodrome.scheduler.reports.html.figures.chart import (
     Chart,
     ChartFigure,
@@ -22,7 +22,6 @@ from velodrome.scheduler.reports.html.formatting import (
     join_names,
 )
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
-from velodrome.scheduler.reports.tables import implementation_order
 from velodrome.scheduler.results.typed_rows import TaskRow
 
 MOST = 12

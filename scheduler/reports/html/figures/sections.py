@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from velodrome.scheduler.reports.html.figures.batch_sizes import plot_batch_sizes
-from velodrome.scheduler.reports.html.figures.chart import FigureSection, SeriesStyle
+from velodrome.scheduler.reports.html.figures.chart import ChartFigure, FigureSection, SeriesStyle
 from velodrome.scheduler.reports.html.figures.energy import plot_energy
 from velodrome.scheduler.reports.html.figures.relative_times import plot_relative_times
 from velodrome.scheduler.reports.html.figures.roofline_chart import plot_rooflines
@@ -17,6 +17,45 @@ from velodrome.scheduler.reports.html.queries import Queries
 from velodrome.scheduler.reports.roofline import build_rooflines
 from velodrome.scheduler.results.typed_rows import ReadingRow, TaskRow
 
+# By name: the title, the caption, and the text of a section without a figure.
+_TEXTS = {
+    "distance": (
+        "Relative times",
+        "Gradient time (forward time for a model without gradient) relative to the best of the "
+        "same line: same model, batch size, hardware, device and threads.",
+        "No line has two times to compare.",
+    ),
+    "batch-sizes": (
+        "Time against batch size",
+        "Gradient time of one batch; both axes are logarithmic. Bars are 95 % intervals.",
+        "No model was timed at two batch sizes in this sweep.",
+    ),
+    "threads": (
+        "Thread scaling",
+        "Speedup over the fewest threads. Dotted line: ideal speedup.",
+        "No model was timed at two thread counts in this sweep.",
+    ),
+    "traces": (
+        "Utilization over time",
+        "Busy cores of the worker and its children, sampled by another process; one task of "
+        "each framework variant. Dotted line: assigned threads.",
+        "No task has two utilization readings.",
+    ),
+    "roofline": (
+        "Roofline",
+        "Rate against arithmetic intensity, with the ceilings that gemm and copy reached on "
+        "the same node (Williams, Waterman and Patterson, CACM 52 (4), 2009). Filled points: "
+        "gradient; open points: forward.",
+        "No model with known FLOP was timed.",
+    ),
+    "energy": (
+        "Energy",
+        "Energy per gradient, median over repeats. Source: an energy counter, or an estimate "
+        "from power.",
+        "No energy per gradient is known{reasons}.",
+    ),
+}
+
 
 def build_sections(
     rows: Sequence[TaskRow],
@@ -27,60 +66,23 @@ def build_sections(
     readings: Sequence[ReadingRow],
     queries: Queries,
 ) -> tuple[FigureSection, ...]:
-    return (
-        FigureSection(
-            "distance",
-            "Relative times",
-            "Gradient time (forward time for a model without gradient) relative to the best of the "
-            "same line: same model, batch size, hardware, device and threads.",
-            plot_relative_times(overview, styles),
-            "No line has two times to compare.",
-            queries.grid(),
-        ),
-        FigureSection(
-            "batch-sizes",
-            "Time against batch size",
-            "Gradient time of one batch; both axes are logarithmic. Bars are 95 % intervals.",
-            plot_batch_sizes(groups, styles),
-            "No model was timed at two batch sizes in this sweep.",
-            queries.batch_sizes(),
-        ),
-        FigureSection(
-            "threads",
-            "Thread scaling",
-            "Speedup over the fewest threads. Dotted line: ideal speedup.",
-            plot_thread_scaling(groups, styles),
-            "No model was timed at two thread counts in this sweep.",
-            queries.threads(),
-        ),
-        FigureSection(
-            "traces",
-            "Utilization over time",
-            "Busy cores of the worker and its children, sampled by another process; one task of "
-            "each framework variant. Dotted line: assigned threads.",
-            plot_traces(traced, readings),
-            "No task has two utilization readings.",
-            queries.traces(traced),
-        ),
-        FigureSection(
-            "roofline",
-            "Roofline",
-            "Rate against arithmetic intensity, with the ceilings that gemm and copy reached on "
-            "the same node (Williams, Waterman and Patterson, CACM 52 (4), 2009). Filled points: "
-            "gradient; open points: forward.",
-            plot_rooflines(build_rooflines(rows), styles),
-            "No model with known FLOP was timed.",
-            queries.roofline(),
-        ),
-        FigureSection(
-            "energy",
-            "Energy",
-            "Energy per gradient, median over repeats. Source: an energy counter, or an estimate "
-            "from power.",
-            plot_energy(groups, styles),
-            f"No energy per gradient is known{_reasons(rows)}.",
-            queries.energy(),
-        ),
+    """Build all sections, in the order of the page."""
+    plots = {
+        "distance": (plot_relative_times(overview, styles), queries.grid()),
+        "batch-sizes": (plot_batch_sizes(groups, styles), queries.batch_sizes()),
+        "threads": (plot_thread_scaling(groups, styles), queries.threads()),
+        "traces": (plot_traces(traced, readings), queries.traces(traced)),
+        "roofline": (plot_rooflines(build_rooflines(rows), styles), queries.roofline()),
+        "energy": (plot_energy(groups, styles), queries.energy()),
+    }
+    reasons = _reasons(rows)
+    return tuple(_section(name, *plot, reasons) for name, plot in plots.items())
+
+
+def _section(name: str, figures: Sequence[ChartFigure], query: str, reasons: str) -> FigureSection:
+    title, caption, without = _TEXTS[name]
+    return FigureSection(
+        name, title, caption, tuple(figures), without.format(reasons=reasons), query
     )
 
 

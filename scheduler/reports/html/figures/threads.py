@@ -4,7 +4,12 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from velodrome.scheduler.reports.cell_keys import Implementation, Workload
+from velodrome.scheduler.reports.cell_keys import (
+    Implementation,
+    Workload,
+    implementation_order,
+    workload_order,
+)
 from velodrome.scheduler.reports.cell_times import Time
 from velodrome.scheduler.reports.html.figures.chart import (
     Chart,
@@ -19,7 +24,6 @@ from velodrome.scheduler.reports.html.figures.chart import (
 )
 from velodrome.scheduler.reports.html.formatting import format_workload, show_duration
 from velodrome.scheduler.reports.html.grouped_rows import PlatformCells
-from velodrome.scheduler.reports.tables import implementation_order, workload_order
 
 MOST = 12
 IDEAL = "ideal speedup"

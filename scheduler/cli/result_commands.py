@@ -1,0 +1,126 @@
+"""Arguments and options of the commands that read stored results."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from velodrome.scheduler.cli.options import RESULTS, Json, Markdown, Only, Results
+
+
+def report(
+    results: Results = RESULTS,
+    sweep: Annotated[str, typer.Option(help="Id of a sweep; default: the newest.")] = "",
+    markdown: Markdown = False,
+    site: Annotated[
+        Path | None,
+        typer.Option(help="Write pages with the trends of all its runs to this folder."),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write the whole report to this file, one page that opens offline."),
+    ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per cell.")] = False,
+    svg: Annotated[
+        Path | None, typer.Option(help="Write the terminal's picture to this file.")
+    ] = None,
+    extensibility: Annotated[
+        bool,
+        typer.Option("--extensibility", help="Show what each framework can express (probes.yaml)."),
+    ] = False,
+    utilization: Annotated[
+        bool, typer.Option("--utilization", help="Show how many of its cores each task used.")
+    ] = False,
+    ceilings: Annotated[
+        bool, typer.Option("--ceilings", help="Show each task's share of its node's measured peak.")
+    ] = False,
+    outliers: Annotated[
+        bool,
+        typer.Option(
+            "--outliers", help="Show nodes or GPUs that differ from others of their type."
+        ),
+    ] = False,
+    fail_on_outlier: Annotated[
+        bool, typer.Option("--fail-on-outlier", help="Exit with status 1 if there is an outlier.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Show the grid of a sweep: in each cell a time or a reason.
+
+    A time has its interval where the repeats allow one.
+    """
+    from velodrome.scheduler.commands import report as command
+
+    kind = command.choose_kind(extensibility, utilization, outliers, ceilings)
+    form = command.choose_form(markdown, csv, json)
+    if site is not None:
+        from velodrome.scheduler.commands.trend_site import publish_site as write_site
+
+        return write_site(results, sweep, site)
+    if html is not None:
+        from velodrome.scheduler.commands import report_page
+
+        reported = report_page.write_page(results, sweep, html)
+    else:
+        reported = command.report(results, sweep, kind, form, svg)
+    return (command.outlier_status(reported.rows) if fail_on_outlier else 0) or reported.status
+
+
+def compare(
+    base: Annotated[
+        str, typer.Argument(help="A sweep (last~1, or the start of an id), conditions, or both.")
+    ],
+    candidate: Annotated[str, typer.Argument(help='E.g. last, or "last variant=compile".')],
+    results: Results = RESULTS,
+    only: Only = "",
+    least: Annotated[str, typer.Option(help="Smallest change that matters; default: 2%.")] = "",
+    markdown: Markdown = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per time.")] = False,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(help="Exit with status 1 on: slower, faster, broke, vanished."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> int:
+    """Compare two sweeps or variants: faster, slower, undecided.
+
+    Names the recorded differences that a change is attributed to.
+    """
+    from velodrome.scheduler.commands import compare as command
+    from velodrome.scheduler.commands.report import choose_form
+
+    failures = command.parse_failures(fail_on or ())
+    form = choose_form(markdown, csv, json)
+    outcome = command.compare(base, candidate, results, only=only, least=least, form=form)
+    return command.exit_status(outcome, failures)
+
+
+def query(
+    sql: Annotated[str, typer.Argument(metavar="SQL", help='e.g. "FROM tasks LIMIT 5".')],
+    results: Results = RESULTS,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", help="table, csv, json or parquet; default: by the name of --output."
+        ),
+    ] = "",
+    output: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
+    json: Json = False,
+) -> int:
+    """Run SQL over the rows of all sweeps.
+
+    Tables: tasks, samples, utilization, nodes, parameters; see docs/schema.md.
+    """
+    from velodrome.scheduler.commands import query as command
+
+    return command.query(sql, results, command.parse_format("json" if json else form), output)
+
+
+def results_check(results: Results = RESULTS, json: Json = False) -> int:
+    """Read every result file and name those that are damaged.
+
+    Says how to repair each; exit status 5 if there is one.
+    """
+    from velodrome.scheduler.commands import incomplete_results as command
+
+    return command.check_results(results, as_json=json)

@@ -1,0 +1,58 @@
+"""Conversion of a table to typed rows.
+
+Text is made safe to show here, once: anybody may have written a file.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NewType, TypeVar, get_type_hints
+
+import pyarrow as pa
+
+from velodrome.agents.measurement import Status
+from velodrome.scheduler.results.sanitizing import in_one_line
+from velodrome.scheduler.results.schema_conversion import with_utc_offsets
+
+R = TypeVar("R")
+Struct = Mapping[str, Any]
+RawText = NewType("RawText", str)  # several lines, not made safe
+
+
+def make_rows(kind: type[R], table: pa.Table) -> list[R]:
+    """Make a row per row of the table, with the types of the class.
+
+    Column by column: of large sweeps this takes half the time and a tenth of the memory.
+    """
+    table = with_utc_offsets(table)
+    rows = [kind() for _ in range(table.num_rows)]
+    kinds = get_type_hints(kind)
+    for name in table.column_names:
+        fill = getattr(kind, name).__set__
+        deque(map(fill, rows, _values(table[name], kinds[name])), maxlen=0)
+    return rows
+
+
+def _values(column: "pa.ChunkedArray[Any]", kind: object) -> Sequence[object]:
+    values: list[Any] = column.to_pylist()
+    if kind == tuple[Struct, ...]:
+        return [tuple(map(_struct, value or ())) for value in values]
+    if kind == tuple[str, ...]:
+        values = [tuple(value or ()) for value in values]
+    convert = _CONVERTERS.get(kind)
+    if convert is None:
+        return values
+    converted = {value: convert(value) for value in set(values)}  # far fewer than rows
+    return [converted[value] for value in values]
+
+
+def _struct(value: Struct) -> Struct:
+    return {name: in_one_line(x) if isinstance(x, str) else x for name, x in value.items()}
+
+
+_CONVERTERS: Mapping[object, Callable[[Any], object]] = {
+    str: in_one_line,
+    RawText: lambda text: text or "",
+    Status: Status,
+    int: lambda number: number or 0,
+    tuple[str, ...]: lambda texts: tuple(map(in_one_line, texts)),
+}
