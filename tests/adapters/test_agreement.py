@@ -23,7 +23,7 @@ from velodrome.adapters.proof import agreement, reference, seeding
 
 
 @pytest.mark.parametrize("model", [IMAGES, WORDS, STACK], ids=lambda model: model.name)
-def test_what_computes_the_model_agrees(model: Model) -> None:
+def test_an_adapter_that_computes_the_model_agrees(model: Model) -> None:
     verified = verify(Adapter, model)
     assert verified.loss == pytest.approx(reference_of(model).losses[0])
     assert verified.loss_error < 1e-12
@@ -55,7 +55,7 @@ def test_a_transposed_gradient_is_caught_and_named() -> None:
     assert error.loss_error < 1e-12
 
 
-def test_gradients_without_their_share_of_the_batch_are_caught() -> None:
+def test_gradients_not_divided_by_the_batch_are_caught() -> None:
     summed = changed(lambda found: {name: value * BATCH for name, value in found.items()})
     error = disagreed(summed, IMAGES)
     assert "8 of 8 gradients are off" in str(error)
@@ -68,7 +68,7 @@ def _average_forward(layer: MaxPool, weights: dict, inputs: tuple, call: CallCon
     return seen.mean(axis=(2, 3)), saved
 
 
-def test_average_pooling_for_max_pooling_is_caught() -> None:
+def test_average_pooling_instead_of_max_pooling_is_caught() -> None:
     disagreed(with_layer(MaxPool, Operation(_average_forward, images.MAX_POOL.backward)), IMAGES)
 
 
@@ -95,7 +95,7 @@ def test_a_gradient_routed_to_every_value_of_a_window_is_caught() -> None:
     assert "2 of 8 gradients are off, most conv1." in str(error)
 
 
-def test_convolution_with_flipped_kernels_is_caught() -> None:
+def test_a_convolution_with_flipped_kernels_is_caught() -> None:
     class Flipped(Adapter):
         def build(self, weights: dict) -> None:
             super().build({**weights, "conv1.weight": weights["conv1.weight"][:, :, ::-1, ::-1]})
@@ -103,11 +103,11 @@ def test_convolution_with_flipped_kernels_is_caught() -> None:
     disagreed(Flipped, IMAGES)
 
 
-def test_lrn_left_out_is_caught() -> None:
+def test_missing_lrn_is_caught() -> None:
     disagreed(with_layer(Lrn, pointwise.DUPLICATE), IMAGES)
 
 
-def test_swapped_gates_are_caught() -> None:
+def test_swapped_lstm_gates_are_caught() -> None:
     class Swapped(Adapter):
         def build(self, weights: dict) -> None:
             order = numpy.r_[0:12, 18:24, 12:18]  # i, f, o, g
@@ -121,7 +121,7 @@ def test_swapped_gates_are_caught() -> None:
     disagreed(Swapped, WORDS)
 
 
-def test_padding_taken_for_words_is_caught() -> None:
+def test_padding_treated_as_words_is_caught() -> None:
     class Unmasked(Adapter):
         def load(self, batches: tuple) -> None:
             whole = [
@@ -155,7 +155,7 @@ def test_a_forward_call_that_computes_another_loss_than_gradient_is_caught() -> 
 
 @pytest.mark.slow
 @pytest.mark.full
-def test_alexnet_without_its_lrn_is_caught() -> None:
+def test_missing_lrn_in_alexnet_is_caught() -> None:
     # Its LRN changes values by 1e-4 only: this is as small as an error of the models can be.
     alexnet, batch_size = MODELS["alexnet"], 2
     known = reference.compute_reference(alexnet, batch_size, 0)

@@ -41,7 +41,7 @@ def _without_last(found: dict) -> dict:
         ),
     ],
 )
-def test_gradients_must_be_those_of_the_model(change: Callable, reason: str) -> None:
+def test_gradients_must_have_the_models_parameters(change: Callable, reason: str) -> None:
     with pytest.raises(agreement.Disagreed, match=reason):
         verify(changed(change), IMAGES)
 
@@ -51,7 +51,7 @@ def test_a_gradient_of_a_frozen_parameter_is_caught() -> None:
     assert "gradient of encoder1.bias, which is not trained" in str(disagreed(eager, STACK))
 
 
-def test_the_detail_is_a_table_of_every_parameter() -> None:
+def test_the_detail_is_a_table_of_all_parameters() -> None:
     doubled = changed(lambda found: {**found, "fc2.weight": 2 * found["fc2.weight"]})
     lines = disagreed(doubled, IMAGES).detail.splitlines()
     assert lines[0].split() == ["parameter", "error", "|ref|", "shape"]
@@ -64,15 +64,15 @@ def _stretched(share: float) -> type[Adapter]:
     return changed(lambda found: {**found, "fc2.weight": (1 + share) * found["fc2.weight"]})
 
 
-def test_a_gradient_off_by_less_than_a_twenty_thousandth_of_its_norm_agrees() -> None:
+def test_a_gradient_error_below_a_twenty_thousandth_of_its_norm_agrees() -> None:
     assert verify(_stretched(4.5e-5), IMAGES).gradient_error == pytest.approx(4.5e-5, rel=1e-6)
 
 
-def test_a_gradient_off_by_more_than_a_twenty_thousandth_of_its_norm_is_caught() -> None:
+def test_a_gradient_error_above_a_twenty_thousandth_of_its_norm_is_caught() -> None:
     assert "most fc2.weight: 5.5e-05" in str(disagreed(_stretched(5.5e-5), IMAGES))
 
 
-def test_examples_that_hold_near_ties_are_noted() -> None:
+def test_examples_with_near_ties_are_noted() -> None:
     tied = reference_of(IMAGES)._replace(near_ties=2)
     notes = agreement.verify(tied, ready(Adapter, IMAGES)).notes
     assert any(note.startswith("2 examples hold a near-tie") for note in notes)

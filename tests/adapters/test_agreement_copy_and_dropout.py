@@ -23,7 +23,7 @@ def copy(monkeypatch: pytest.MonkeyPatch) -> Model:
     return COPY
 
 
-def test_a_copy_agrees_value_by_value(copy: Model) -> None:
+def test_a_copy_is_compared_value_by_value(copy: Model) -> None:
     verified = verify(Adapter, copy)
     assert (verified.loss_error, verified.gradient_error, verified.parameters) == (0.0, 0.0, ())
 
@@ -64,7 +64,7 @@ def test_dropout_at_its_rate_is_noted_and_stays_on() -> None:
     assert adapter.loss(adapter.forward(0)) != still
 
 
-def test_a_model_without_dropout_has_nothing_to_check() -> None:
+def test_a_model_without_dropout_needs_no_dropout_check() -> None:
     class Untouched(Adapter):
         def kept_shares(self) -> dict:
             raise AssertionError("not to be called")
@@ -80,7 +80,7 @@ def test_dropout_at_another_rate_is_caught() -> None:
         _check_dropout(with_layer(Dropout, Operation(forward, pointwise.DROPOUT.backward)))
 
 
-def test_dropout_that_is_missing_from_the_timed_call_is_caught() -> None:
+def test_dropout_missing_from_the_timed_call_is_caught() -> None:
     class Idle(Adapter):
         def set_dropout(self, active: object) -> None:
             super().set_dropout(False)
@@ -89,7 +89,7 @@ def test_dropout_that_is_missing_from_the_timed_call_is_caught() -> None:
         _check_dropout(Idle)
 
 
-def test_a_dropout_layer_that_is_not_reported_is_caught() -> None:
+def test_an_unreported_dropout_layer_is_caught() -> None:
     class Silent(Adapter):
         def kept_shares(self) -> dict:
             return {}

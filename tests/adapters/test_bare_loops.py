@@ -20,7 +20,7 @@ NEON = any(os.environ.get(f"VELODROME_{what}_NEON") for what in ("SOURCE", "PYTH
 
 
 @pytest.mark.parametrize("framework", [name for name in LOOPS if name in FRAMEWORKS])
-def test_the_bare_loop_tells_its_medians(workers_of, framework):
+def test_the_bare_loop_prints_its_medians(workers_of, framework):
     if framework == "neon" and not NEON:
         pytest.skip("VELODROME_SOURCE_NEON names no checkout of neon")
     bench = workers_of(framework)
@@ -30,7 +30,7 @@ def test_the_bare_loop_tells_its_medians(workers_of, framework):
     assert 0 < said["forward_ns"] < said["gradient_ns"]
 
 
-def test_adapter_and_bare_loop_are_timed_in_turns_within_one_process(workers_of):
+def test_adapter_and_bare_loop_are_timed_alternately_in_one_process(workers_of):
     bench = workers_of("torch")
     words = ["torch", bench.framework.adapter, "eager", "autoencoder-400-200-100/finetune"]
     options = ["--batch-size=2", "--threads=1", "--seconds=0", "--first=bare"]

@@ -37,7 +37,7 @@ def bench(workers_of):
     return workers_of("caffe")
 
 
-def test_products_run_in_openblas_on_the_one_thread_asked_for(bench):
+def test_matrix_products_run_in_openblas_on_the_requested_thread(bench):
     script = (
         MADE
         + """
@@ -56,7 +56,7 @@ def test_products_run_in_openblas_on_the_one_thread_asked_for(bench):
     assert openblas
 
 
-def test_batches_of_other_lengths_see_the_same_weights(bench):
+def test_batches_of_other_lengths_use_the_same_weights(bench):
     """Each runs in a net of its own; a net's unrolled steps once kept what they were made with."""
     script = (
         MADE
@@ -83,18 +83,18 @@ def test_a_second_gradient_is_not_added_to_the_first(bench):
     assert all(bench.say(script))
 
 
-def test_every_probe_agrees_in_layers_of_its_own_or_by_hand(bench):
+def test_every_probe_agrees_with_built_in_or_composed_layers(bench):
     found = bench.say(PROBING, bench.framework.adapter, "openblas")["openblas"]
     assert {status for status, _, _ in found.values()} == {"agreed"}, found
     by_hand = {name for name, (_, _, notes) in found.items() if "by hand" in str(notes)}
     assert by_hand == {"probe-loop", "probe-gru", "probe-attention"}
 
 
-def test_a_variant_that_it_lacks_is_unsupported_by_name(bench):
+def test_a_missing_variant_is_unsupported_by_name(bench):
     failed = bench.measure("probe-lrn", variant="reference-blas")[-1]
     assert failed.status == "unsupported"
     assert "reference-blas" in failed.reason
 
 
-def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("lenet", batch_size=4)

@@ -36,7 +36,7 @@ def calibration():
         ("skewed, AR(1) 0.6", 0.01, 0.9),
     ],
 )
-def test_the_bounds_of_samples_hold_the_true_median(calibration, series, noise, least):
+def test_intervals_cover_the_true_median(calibration, series, noise, least):
     found = calibration.tried(series, noise, TRIALS)
     assert found["missed"] * TRIALS <= binom.ppf(LATE, TRIALS, 0.065)
     assert found["stable"] > least  # or there would be nothing to cover
@@ -45,7 +45,7 @@ def test_the_bounds_of_samples_hold_the_true_median(calibration, series, noise, 
 @pytest.mark.parametrize(
     "series", ["AR(1) 0.95", "AR(1) 0.98", "bimodal", "bimodal, modes that last"]
 )
-def test_samples_that_depend_on_each_other_for_long_hold_it_or_bound_nothing(calibration, series):
+def test_long_range_dependent_samples_cover_the_median_or_give_no_interval(calibration, series):
     found = calibration.tried(series, 0.03, TRIALS)
     assert found["missed"] * TRIALS <= binom.ppf(LATE, TRIALS, 0.065)
     assert found["bounded"] < 0.5
@@ -64,7 +64,7 @@ def test_samples_that_depend_on_each_other_for_long_hold_it_or_bound_nothing(cal
     ],
 )
 @pytest.mark.parametrize("noise", [0.01, 0.03])
-def test_a_report_prints_intervals_that_hold_the_median_of_all_processes_or_none(
+def test_a_report_prints_an_interval_that_covers_the_median_of_all_processes_or_none(
     calibration, series, noise
 ):
     found = calibration.tried(series, noise, TRIALS)
@@ -75,5 +75,5 @@ def test_a_report_prints_intervals_that_hold_the_median_of_all_processes_or_none
 
 
 @pytest.mark.parametrize("series", ["drift of 10 % in 100", "speeding up"])
-def test_a_time_that_drifts_is_not_called_stable(calibration, series):
+def test_a_drifting_time_is_not_stable(calibration, series):
     assert calibration.tried(series, 0.01, TRIALS)["stable"] <= 0.01

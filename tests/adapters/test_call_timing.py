@@ -54,26 +54,26 @@ def measured(track, limits, warm=WARM):
     return time_calls("forward", track.calls, warm, limits, send), chunks
 
 
-def test_a_steady_call_is_timed_for_the_least_time_and_no_longer():
+def test_a_stable_call_is_timed_for_the_minimum_time_only():
     timed, _ = measured(Track(constant(100 * MS)), Timing(min_seconds=1.0))
     assert (timed.median_ns, timed.low_ns, timed.high_ns) == (100 * MS, 100 * MS, 100 * MS)
     assert (timed.stop_reason, timed.stable, timed.samples) == ("target", True, 10)
     assert (timed.calls, timed.warmup_samples) == (1, 7)
 
 
-def test_a_call_longer_than_the_cap_is_timed_three_times_and_called_unstable():
+def test_a_call_longer_than_the_cap_is_timed_three_times_and_is_unstable():
     timed, _ = measured(Track(constant(100 * SECOND)), Timing(max_seconds=60))
     assert (timed.samples, timed.stop_reason, timed.stable) == (3, "max_seconds", False)
 
 
-def test_the_cap_is_seen_at_once_and_not_at_the_next_look():
+def test_the_cap_applies_at_once_and_not_at_the_next_check():
     timed, _ = measured(Track(lambda number: (100 + number % 50) * MS), Timing(max_seconds=10))
     assert timed.stop_reason == "max_seconds"
     assert timed.samples == 83  # 100 + 101 + .. + 149, then 33 more: 10.053 s; the look is at 97
 
 
 @pytest.mark.parametrize("length_ns", [2 * US, 7 * US, 300 * US, 999 * US])
-def test_short_calls_are_grouped_until_a_sample_lasts_a_millisecond(length_ns):
+def test_short_calls_are_grouped_into_samples_of_a_millisecond(length_ns):
     track = Track(constant(length_ns))
     warm = warm_up(track.calls, Timing())
     timed, chunks = measured(track, Timing(min_seconds=0.1), warm)
@@ -86,19 +86,19 @@ def test_a_call_of_a_millisecond_is_not_grouped():
     assert warm_up(Track(constant(MS)).calls, Timing()).passes == 1
 
 
-def test_a_stopwatch_that_costs_more_than_the_call_does_not_leave_samples_short():
+def test_a_stopwatch_slower_than_the_call_does_not_shorten_samples():
     track = Track(constant(2 * US), overhead_ns=20 * US)
     warm = warm_up(track.calls, Timing())
     _, chunks = measured(track, Timing(min_seconds=0.1), warm)
     assert min(min(chunk.elapsed_ns) for chunk in chunks) >= MS
 
 
-def test_a_slow_first_call_does_not_decide_how_many_are_grouped():
+def test_a_slow_first_call_does_not_set_the_group_size():
     track = Track(lambda number: 5 * SECOND if number == 0 else 100 * US)
     assert warm_up(track.calls, Timing(max_seconds=60)).passes >= 10
 
 
-def test_a_sample_of_several_batches_is_a_pass_over_all_and_is_told_per_call():
+def test_a_sample_of_several_batches_covers_all_and_is_reported_per_call():
     track = Track(lambda number: (number % 124 + 1) * MS, batches=124)
     timed, chunks = measured(track, Timing())
     assert track.indices[:248] == [*range(124), *range(124)]
@@ -113,7 +113,7 @@ def test_short_batches_are_grouped_by_whole_passes():
     assert measured(track, Timing(), warm)[1][0].calls == 4 * 28
 
 
-def test_what_is_thrown_away_ends_when_the_speed_has_settled():
+def test_the_warm_up_ends_when_the_speed_has_converged():
     track = Track(lambda number: 200 * MS if number < 7 else 100 * MS)
     warm = warm_up(track.calls, Timing())
     timed, _ = measured(track, Timing(), warm)
@@ -126,36 +126,36 @@ def test_a_warm_up_lasts_a_fifth_of_a_second_at_least():
     assert warm_up(Track(constant(4 * MS)).calls, Timing()).samples >= 50
 
 
-def test_a_call_that_never_settles_is_warmed_up_for_half_of_the_cap():
+def test_a_call_that_never_converges_warms_up_for_half_of_the_cap():
     track = Track(lambda number: int(500 * MS * 0.98**number))
     warm = warm_up(track.calls, Timing(max_seconds=20))
     assert not warm.converged
     assert 10 * SECOND <= track.now_ns - 10**12 < 10.5 * SECOND
 
 
-def test_that_the_speed_never_settled_is_told_with_the_time_and_is_no_failure():
+def test_a_speed_that_never_converges_is_reported_and_is_no_failure():
     timed, _ = measured(Track(constant(100 * MS)), Timing(), WarmUp(7, 1, converged=False))
     assert not timed.settled and timed.stable
 
 
-def test_a_call_that_becomes_slower_and_slower_is_timed_to_the_cap_and_unstable():
+def test_a_call_that_slows_down_steadily_is_timed_to_the_cap_and_unstable():
     track = Track(lambda number: int(50 * MS * (1 + 0.002 * number)))
     timed, _ = measured(track, Timing(max_seconds=10))
     assert not timed.stable
     assert timed.drift > 0.1
 
 
-def test_no_warm_up_is_longer_than_fifteen_seconds_and_a_call():
+def test_a_warm_up_lasts_fifteen_seconds_and_one_call_at_most():
     track = Track(lambda number: int(2 * SECOND * 0.9**number) + SECOND)
     warm_up(track.calls, Timing(max_seconds=1000))
     assert track.now_ns - 10**12 < 15 * SECOND + 3 * SECOND
 
 
-def test_a_call_longer_than_any_warm_up_is_made_once():
+def test_a_call_longer_than_any_warm_up_is_warmed_up_once():
     assert warm_up(Track(constant(100 * SECOND)).calls, Timing()) == WarmUp(1, 1, converged=False)
 
 
-def test_samples_are_sent_in_order_each_half_second_with_nothing_missing():
+def test_samples_are_sent_complete_and_in_order_every_half_second():
     track = Track(lambda number: (10 + number % 7) * MS)
     timed, chunks = measured(track, Timing(target=0.0, max_seconds=5))
     elapsed_ns = [length for chunk in chunks for length in chunk.elapsed_ns]
@@ -170,7 +170,7 @@ def test_samples_are_sent_in_order_each_half_second_with_nothing_missing():
     assert len(chunks) <= 11
 
 
-def test_no_garbage_is_collected_while_calls_run_and_the_collector_is_on_again_after():
+def test_the_garbage_collector_is_off_during_calls_and_on_afterwards():
     track = Track(constant(100 * MS))
     warm_up(track.calls, Timing())
     measured(track, Timing())
@@ -178,13 +178,13 @@ def test_no_garbage_is_collected_while_calls_run_and_the_collector_is_on_again_a
     assert gc.isenabled()
 
 
-def test_the_collector_is_on_again_after_a_call_that_failed():
+def test_the_garbage_collector_is_on_after_a_failed_call():
     with pytest.raises(ZeroDivisionError):
         warm_up(Track(lambda number: 1 // 0).calls, Timing())
     assert gc.isenabled()
 
 
-def test_the_summary_of_an_interval_that_misses_the_target_is_unstable():
+def test_an_interval_that_misses_the_target_is_unstable():
     lengths_ns = [95, 104, 96, 103, 97, 102, 98, 101, 99, 100]
     timed = call_timing.summarize("forward", lengths_ns, 2, WarmUp(5, 1), "", 0.03)
     assert (timed.median_ns, timed.low_ns, timed.high_ns) == (49.75, 48, 51.5)

@@ -16,7 +16,7 @@ def test_without_ideep_a_model_agrees_too(bench, model):
     bench.agrees(model, variant="numpy", batch_size=4)
 
 
-def test_ideep_computes_where_it_is_asked_for(bench):
+def test_ideep_computes_if_requested(bench):
     found = bench.say(
         """
         import json
@@ -38,12 +38,12 @@ def test_ideep_computes_where_it_is_asked_for(bench):
     assert found == ["mdarray", "ndarray"]
 
 
-def test_a_device_that_the_adapter_lacks_is_unsupported_by_name(bench):
+def test_a_missing_device_is_unsupported_by_name(bench):
     failed = bench.measure("lenet", device="gpu", batch_size=2)[-1]
     assert failed.status == "unsupported"
     assert "'gpu'" in failed.reason
 
 
 @pytest.mark.slow
-def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("lenet", batch_size=4)

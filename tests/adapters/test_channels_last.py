@@ -17,14 +17,14 @@ def parameters(model):
 
 
 @pytest.mark.parametrize("name", ["lenet", "lstm", "autoencoder-400-200-100/ae2"])
-def test_a_gradient_comes_back_in_the_layout_in_which_its_weight_was_given(name):
+def test_a_gradient_has_the_layout_of_its_weight(name):
     for layer, array, source in parameters(MODELS[name]):
         there = layouts.convert_parameter(layer, array, source)
         back = layouts.restore_parameter(layer, there, source)
         numpy.testing.assert_array_equal(back, array)
 
 
-def test_a_linear_layer_behind_images_gives_the_same_from_either_layout():
+def test_a_linear_layer_after_images_is_equal_in_either_layout():
     draw = numpy.random.RandomState(2)
     images, weight = draw.standard_normal((2, 3, 4, 5)), draw.standard_normal((7, 60))
     own = layouts.convert_parameter(kinds.Linear("linear", 7), weight, (3, 4, 5))
@@ -32,7 +32,7 @@ def test_a_linear_layer_behind_images_gives_the_same_from_either_layout():
     numpy.testing.assert_allclose(theirs, images.reshape(2, 60) @ weight.T)
 
 
-def test_tokens_are_padded_to_a_multiple_and_put_time_first():
+def test_tokens_are_padded_to_a_multiple_with_time_as_first_axis():
     tokens = numpy.arange(1, 11, dtype=numpy.int32).reshape(2, 5)
     padded = layouts.convert_inputs(tokens, 4)
     assert padded.shape == (8, 2)

@@ -13,7 +13,7 @@ def bench(workers_of):
 
 
 @pytest.mark.slow
-def test_one_thread_takes_one_core_waiting_included(bench):
+def test_one_thread_uses_one_core_even_while_waiting(bench):
     script = """
         import json, time
         from velodrome.adapters.proof import seeding
@@ -39,7 +39,7 @@ def test_a_gpu_is_unsupported(bench):
     assert failed.status == "unsupported"
 
 
-def test_its_variants_are_those_of_the_registry(bench):
+def test_cntk_has_the_variants_of_the_registry(bench):
     assert FRAMEWORKS["cntk"].variants == ("default",)
     failed = bench.measure("lenet", variant="graph", batch_size=2)[-1]
     assert failed.status == "unsupported"
@@ -47,5 +47,5 @@ def test_its_variants_are_those_of_the_registry(bench):
 
 
 @pytest.mark.slow
-def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("lenet", batch_size=4)

@@ -2,11 +2,11 @@ from velodrome.adapters.composed_ops import format_note, list_composed_kinds
 from velodrome.adapters.models import layers as kinds
 
 
-def test_a_note_says_which_kind_is_written_by_hand_and_how() -> None:
+def test_a_note_names_the_composed_operation_and_its_parts() -> None:
     assert format_note(kinds.Conv, "in groups, split") == "by hand: Conv in groups, split"
 
 
-def test_the_kinds_are_read_back_from_a_rows_notes_once_each() -> None:
+def test_composed_operations_are_read_from_a_rows_notes_once_each() -> None:
     notes = (
         "no TF32",
         format_note(kinds.Lrn, "of sums"),
@@ -16,5 +16,5 @@ def test_the_kinds_are_read_back_from_a_rows_notes_once_each() -> None:
     assert list_composed_kinds(notes) == ("Lrn", "Gru")
 
 
-def test_a_note_that_only_speaks_of_hands_tells_no_kind() -> None:
+def test_a_similar_note_names_no_composed_operation() -> None:
     assert list_composed_kinds(("the loop is written by hand: Lstm",)) == ()

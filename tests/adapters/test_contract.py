@@ -36,11 +36,11 @@ def _rows_of_the_page() -> dict[str, str]:
     return dict(rows)
 
 
-def test_the_page_lists_exactly_the_methods_of_the_contract() -> None:
+def test_the_page_lists_exactly_the_contracts_methods() -> None:
     assert sorted(_rows_of_the_page()) == sorted(METHODS)
 
 
-def test_the_page_tells_which_methods_are_required() -> None:
+def test_the_page_marks_the_required_methods() -> None:
     required = {name for name, cell in _rows_of_the_page().items() if not cell.startswith("no")}
     assert required == set(REQUIRED)
 

@@ -73,9 +73,7 @@ DROPPING = """
 
 
 @pytest.mark.parametrize(("framework", "variants"), VARIANTS)
-def test_dropout_is_drawn_anew_in_every_call_and_only_when_it_is_on(
-    workers_of, framework, variants
-):
+def test_dropout_is_redrawn_in_every_call_only_while_it_is_on(workers_of, framework, variants):
     bench = workers_of(framework)
     found = bench.say(DROPPING, bench.framework.adapter, *variants)
     assert set(found) == set(variants)
@@ -88,7 +86,7 @@ def test_dropout_is_drawn_anew_in_every_call_and_only_when_it_is_on(
         assert share == pytest.approx(0.7, abs=0.02)  # 19,200 draws: 6 standard deviations
 
 
-def test_every_variant_of_every_framework_is_among_them():
+def test_the_dropout_test_covers_every_variant_of_every_framework():
     told = {(name, variant) for name, variants in VARIANTS for variant in variants}
     known = {
         (one.name, variant)

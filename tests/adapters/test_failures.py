@@ -40,11 +40,11 @@ ForeignUnsupported.__name__ = "Unsupported"
         (SystemExit(3), "crashed"),
     ],
 )
-def test_an_exception_stands_for_a_typed_outcome(error, status):
+def test_an_exception_becomes_a_typed_outcome(error, status):
     assert failures.make_failed(error).status == status
 
 
-def test_the_reason_is_one_short_line_that_names_the_class_of_a_foreign_error():
+def test_the_reason_is_one_short_line_with_the_class_of_a_foreign_error():
     assert failures.format_reason(RuntimeError("\n  first\nsecond")) == "RuntimeError: first"
     assert failures.format_reason(Unsupported("no LRN")) == "no LRN"
     assert failures.format_reason(MemoryError()) == "MemoryError"
@@ -57,7 +57,7 @@ def test_a_disagreement_carries_its_table_instead_of_a_traceback():
     assert (event.detail, event.parameters, event.loss_error) == ("the table", rows, 0.25)
 
 
-def test_a_traceback_names_what_led_to_the_error_and_keeps_its_end():
+def test_a_traceback_names_the_cause_and_keeps_its_end():
     try:
         try:
             {}["cause"]

@@ -28,7 +28,7 @@ from velodrome.adapters.timing.intervals import compute_median_interval, find_lo
         (100, 40, 61, 0.9648),
     ],
 )
-def test_the_ranks_are_those_of_published_tables(n, lower, upper, coverage):
+def test_the_ranks_agree_with_published_tables(n, lower, upper, coverage):
     assert (find_lower_rank(n), n + 1 - find_lower_rank(n)) == (lower, upper)
     assert intervals.compute_coverage(n, lower) == pytest.approx(coverage, abs=5e-5)
 
@@ -39,14 +39,14 @@ def test_the_ranks_are_the_innermost_that_reach_95_percent():
         assert intervals.compute_coverage(n, find_lower_rank(n) + 1) < 0.95
 
 
-def test_beyond_the_exact_range_ranks_still_reach_95_percent_and_are_at_most_one_off():
+def test_approximate_ranks_reach_95_percent_and_are_off_by_one_at_most():
     for n in (1001, 1002, 1500, 2001, 3333, 5000):
         assert intervals.compute_coverage(n, find_lower_rank(n)) >= 0.95
         assert intervals.compute_coverage(n, find_lower_rank(n) + 2) < 0.95
 
 
 @pytest.mark.parametrize("values", [[7], [7, 5], [3, 9, 4, 8, 5]])
-def test_fewer_than_six_values_give_their_range_and_say_it_covers_nothing(values):
+def test_fewer_than_six_values_give_their_range_without_coverage(values):
     interval = compute_median_interval(values)
     assert interval[:4] == (median(values), min(values), max(values), False)
 
@@ -64,12 +64,12 @@ def test_correlations_worked_by_hand():
     assert found == pytest.approx([1, 0.15, -0.5, -0.15])
 
 
-def test_equal_values_are_not_taken_for_dependent_ones():
+def test_equal_values_do_not_count_as_dependent():
     assert not compute_autocorrelations(numpy.full(5, 8.0)).any()
     assert compute_median_interval([8] * 50) == (8, 8, 8, True, 1.0, 1.0)
 
 
-def test_what_dependence_costs_worked_by_hand():
+def test_the_autocorrelation_time_worked_by_hand():
     # ++++----, of lags 0 to 7: 8 5 2 -1 -4 -3 -2 -1 eighths. Pairs 13 1 -7 eighths: two are taken,
     # 2 * 14 / 8 - 1 = 2.5. Of lags up to 3 there are 7, of 8 values: an eighth is left, so 20,
     # and a standard error of sqrt(2 * 7 / 8) of it is added.
@@ -90,7 +90,7 @@ def exact_autocorrelation_time(signs):
     return max(total / max(1.0 - share, 0.1) * (1.0 + math.sqrt(2.0 * share)), 1.0)
 
 
-def test_the_transform_tells_what_whole_numbers_tell():
+def test_the_fourier_transform_agrees_with_integer_sums():
     draw = random.Random(0)
     for _ in range(500):
         signs = [1] * 50 + [-1] * 50
@@ -101,13 +101,13 @@ def test_the_transform_tells_what_whole_numbers_tell():
         )
 
 
-def test_a_correlation_of_neighbours_that_chance_explains_counts_as_none():
+def test_an_insignificant_autocorrelation_counts_as_none():
     signs = numpy.array([1, -1, -1, 1, 1, -1, 1, -1, -1, 1, 1, -1, 1, -1, 1, 1, -1, -1.0])
     assert compute_autocorrelations(signs)[1] < len(signs) ** -0.5
     assert estimate_autocorrelation_time(signs) == 1.0
 
 
-def test_a_long_run_is_worth_as_many_as_the_process_says():
+def test_the_autocorrelation_time_of_a_long_run_agrees_with_theory():
     # The signs of a normal process of first order are correlated by (2 / pi) asin(phi ** lag).
     true = 1 + 2 * sum(2 / math.pi * math.asin(0.8**lag) for lag in range(1, 100))
     draw = random.Random(5)
@@ -116,7 +116,7 @@ def test_a_long_run_is_worth_as_many_as_the_process_says():
     ) == pytest.approx(true, rel=0.2)
 
 
-def test_dependence_moves_the_bounds_apart_by_the_root_of_the_inflation():
+def test_dependence_widens_the_interval_by_the_root_of_the_inflation():
     # n = 100: rank 40, 10.5 from the centre; four times the variance, twice as far.
     assert find_lower_rank(100, 4.0) == math.floor(50.5 - 21.0)
     assert find_lower_rank(10, 1.0) == 2
@@ -124,7 +124,7 @@ def test_dependence_moves_the_bounds_apart_by_the_root_of_the_inflation():
     assert find_lower_rank(10, 2.0) == 0
 
 
-def test_one_outlier_does_not_hide_that_values_depend_on_each_other():
+def test_one_outlier_does_not_hide_dependence():
     trend = [100.0 + i for i in range(50)]
     trend[25] = 10.0**6
     assert compute_autocorrelations(numpy.array(trend))[1] < 0.1
@@ -134,7 +134,7 @@ def test_one_outlier_does_not_hide_that_values_depend_on_each_other():
 @pytest.mark.parametrize(
     ("correlation", "unadjusted_below"), [(0.3, 0.93), (0.5, 0.88), (0.8, 0.70)]
 )
-def test_of_dependent_values_the_interval_still_covers_the_median(correlation, unadjusted_below):
+def test_the_interval_of_dependent_values_covers_the_median(correlation, unadjusted_below):
     draw = random.Random(20)
     runs = [autoregressive(draw, correlation, 100) for _ in range(300)]
     adjusted = share(runs, lambda values: covers(compute_median_interval(values)[1:3]))
@@ -143,7 +143,7 @@ def test_of_dependent_values_the_interval_still_covers_the_median(correlation, u
     assert adjusted > 0.92
 
 
-def test_of_independent_values_the_interval_is_hardly_widened():
+def test_the_interval_of_independent_values_is_hardly_widened():
     draw = random.Random(21)
     runs = [[draw.gauss(0, 1) for _ in range(100)] for _ in range(200)]
     widths = sum(interval.high - interval.low for interval in map(compute_median_interval, runs))

@@ -17,7 +17,7 @@ def test_without_jit_a_model_agrees_too(bench, model):
 
 
 @pytest.mark.slow
-def test_what_the_first_call_did_not_compile_no_later_call_has_to(bench):
+def test_the_first_call_compiles_everything_that_later_calls_need(bench):
     script = """
         import json
         import jax
@@ -41,7 +41,7 @@ def test_what_the_first_call_did_not_compile_no_later_call_has_to(bench):
 
 
 @pytest.mark.slow
-def test_a_call_on_the_cpu_is_done_when_it_returns_and_computed_by_its_own_thread(bench):
+def test_a_cpu_call_finishes_before_it_returns_in_its_own_thread(bench):
     script = """
         import json, time
         import jax
@@ -69,5 +69,5 @@ def test_a_call_on_the_cpu_is_done_when_it_returns_and_computed_by_its_own_threa
 
 
 @pytest.mark.slow
-def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("lenet", batch_size=4)

@@ -47,7 +47,7 @@ def said_by_numpy(script, **variables):
 
 
 @pytest.mark.parametrize("core", ["Nehalem", "Sandybridge", "Haswell"])
-def test_numpys_openblas_says_the_core_type_that_it_was_set_to(core):
+def test_numpys_openblas_reports_the_core_type_that_was_set(core):
     if "avx2" not in Path("/proc/cpuinfo").read_text():
         pytest.skip("needs an x86 CPU with AVX2")
     (line,) = said_by_numpy(
@@ -58,7 +58,7 @@ def test_numpys_openblas_says_the_core_type_that_it_was_set_to(core):
     assert version.startswith("0.3.")
 
 
-def test_a_library_that_was_loaded_since_is_there_the_second_time():
+def test_a_library_loaded_later_is_listed_the_second_time():
     lines = "list(filter(None, map(kernels.describe_library, kernels.list_mapped_libraries())))"
     first, second = said_by_numpy(
         f"first = {lines}; import scipy.linalg; print(json.dumps([first, {lines}]))"
@@ -80,28 +80,28 @@ def test_a_library_that_was_loaded_since_is_there_the_second_time():
         ("NONE", "libm_of_mine.so", []),
     ],
 )
-def test_each_library_is_told_in_its_own_way(library, macro, name, lines):
+def test_each_library_is_described_in_its_own_way(library, macro, name, lines):
     path = library(macro, name)
     assert path in kernels.list_mapped_libraries()
     assert kernels.describe_library(path) == lines
     assert set(lines) <= set(kernels.list_loaded_kernels())
 
 
-def test_what_only_links_to_a_library_is_not_taken_for_it(library):
+def test_a_file_that_only_links_to_a_library_is_not_listed(library):
     beneath = library("MKL", "libbeneath.so")
     above = library("NONE", "libabove.so", "-Wl,--no-as-needed", beneath)
     assert kernels.describe_library(beneath) == ["mkl 2024.0 AVX512"]
     assert kernels.describe_library(above) == []
 
 
-def test_a_file_that_is_not_in_this_process_is_not_loaded_for_its_answer(library, tmp_path):
+def test_a_file_outside_this_process_is_not_loaded(library, tmp_path):
     other = tmp_path / "libother.so"
     shutil.copy(library("MKL", "libone.so"), other)
     assert kernels.describe_library(str(other)) == []
     assert str(other) not in kernels.list_mapped_libraries()
 
 
-def test_no_list_of_libraries_is_no_kernels(tmp_path):
+def test_without_a_list_of_libraries_no_kernels_are_named(tmp_path):
     assert kernels.list_loaded_kernels(str(tmp_path / "none")) == ()
     (tmp_path / "maps").write_text(
         "7f00-7f01 r-xp 00000000 00:1 5   /opt/my libs/libx.so.1\n"
@@ -113,7 +113,7 @@ def test_no_list_of_libraries_is_no_kernels(tmp_path):
     assert kernels.list_mapped_libraries(str(tmp_path / "maps")) == ("/opt/my libs/libx.so.1",)
 
 
-def test_pytorchs_configuration_names_what_it_is_built_with():
+def test_pytorchs_configuration_names_its_libraries():
     text = (
         "PyTorch built with:\n"
         "  - Intel(R) MKL-DNN v3.12.0 (Git Hash 80afa71049cd69a3df32adcccb623b12cd7baa22)\n"

@@ -31,7 +31,7 @@ from velodrome.adapters.models.probes import PROBED
         ("copy", 0),
     ],
 )
-def test_parameters_are_as_many_as_published(name: str, count: int) -> None:
+def test_models_have_the_published_number_of_parameters(name: str, count: int) -> None:
     assert shapes.count_parameters(MODELS[name]) == count
 
 
@@ -48,7 +48,7 @@ def test_image_models_have_the_published_size(name: str, parameters: float, macs
     assert products.count_forward_macs(MODELS[name]) == pytest.approx(macs, rel=7e-3)
 
 
-def test_no_alexnet_window_leaves_a_rest() -> None:
+def test_alexnets_windows_divide_their_inputs_evenly() -> None:
     for name in ("alexnet", "alexnet-plain"):
         found, reads = shapes.compute_output_shapes(MODELS[name]), shapes.list_inputs(MODELS[name])
         for layer in MODELS[name].layers:
@@ -59,7 +59,7 @@ def test_no_alexnet_window_leaves_a_rest() -> None:
                 assert (height + 2 * padding - size) % layer.stride == 0
 
 
-def test_lstm_lengths_ascend_from_12_to_99_along_the_studys_quantiles() -> None:
+def test_lstm_lengths_ascend_from_12_to_99_by_the_studys_quantiles() -> None:
     lengths = MODELS["lstm"].input.lengths
     assert len(lengths) == 1989
     assert lengths[0] == 12
@@ -98,7 +98,7 @@ def test_lenet_gradient_is_three_forwards_but_for_the_images_gradient() -> None:
     assert products.count_gradient_flops(MODELS["lenet"], 64) == 2 * 64 * (3 * 2_293_000 - conv1)
 
 
-def test_a_frozen_encoder_costs_its_forward_pass_only() -> None:
+def test_a_frozen_encoder_costs_only_its_forward_pass() -> None:
     model = MODELS["autoencoder-400-200-100/ae2"]
     frozen, encoder, decoder = 784 * 400, 400 * 200, 200 * 400
     assert products.count_gradient_flops(model, 1) == 2 * (frozen + 2 * encoder + 3 * decoder)
@@ -121,7 +121,7 @@ def _sequences(*lengths: int) -> Model:
     )
 
 
-def test_what_stands_behind_the_mean_over_time_is_counted_once_per_sequence() -> None:
+def test_layers_after_the_mean_over_time_are_counted_once_per_sequence() -> None:
     per_token, per_sequence = 4 * 4 * (3 + 4), 4 * 2
     model = _sequences(2, 4)
     assert products.count_forward_macs(model) == per_token
@@ -129,7 +129,7 @@ def test_what_stands_behind_the_mean_over_time_is_counted_once_per_sequence() ->
     assert products.count_gradient_flops(model, 2) == 3 * products.count_forward_flops(model, 2)
 
 
-def test_sequences_that_fill_no_batch_are_not_counted() -> None:
+def test_sequences_of_an_incomplete_batch_are_not_counted() -> None:
     assert products.count_forward_flops(_sequences(2, 4, 100), 2) == products.count_forward_flops(
         _sequences(2, 4), 2
     )
@@ -144,23 +144,23 @@ def test_sequences_that_fill_no_batch_are_not_counted() -> None:
         ("loop", 16 * 12 + 5 * 12**2 + 12 * 5, 16 * 12),
     ],
 )
-def test_a_probes_products_are_counted(name: str, forward: int, back: int) -> None:
+def test_a_probes_matrix_products_are_counted(name: str, forward: int, back: int) -> None:
     model = MODELS["probe-" + name]
     assert products.count_forward_macs(model) == forward
     assert products.count_gradient_flops(model, 1) == 2 * (3 * forward - back)
 
 
-def test_per_word_a_gru_has_three_gates_and_attention_four_products_and_the_sequence() -> None:
+def test_a_gru_counts_three_gates_and_attention_four_products_per_word() -> None:
     assert products.count_forward_macs(MODELS["probe-gru"]) == 3 * 8 * (8 + 8)
     assert products.count_forward_macs(MODELS["probe-attention"]) == 4 * 8**2 + 2 * 12 * 8
 
 
-def test_through_its_own_state_a_gradient_flows_even_where_none_goes_further_back() -> None:
+def test_a_loops_gradient_flows_through_its_state_even_if_none_goes_further_back() -> None:
     model = _images(Loop("loop", 3))._replace(input=Vectors(4, "normal"))
     assert products.count_gradient_flops(model, 1) == 2 * 16 * (3 + 3 + 2)
 
 
-def test_probes_come_after_all_other_models() -> None:
+def test_probes_are_listed_after_all_other_models() -> None:
     names = list(MODELS)
     first = names.index(next(iter(PROBED)))
     assert names[first:] == list(PROBED)
@@ -170,7 +170,7 @@ def test_probes_come_after_all_other_models() -> None:
 @pytest.mark.parametrize(
     ("name", "has"), [("alexnet", True), ("alexnet-plain", False), ("probe-depthwise-conv", False)]
 )
-def test_one_kernel_per_channel_is_not_taken_for_groups(name: str, has: bool) -> None:  # noqa: FBT001
+def test_one_kernel_per_channel_does_not_count_as_groups(name: str, has: bool) -> None:  # noqa: FBT001
     assert shapes.has_groups(MODELS[name]) == has
 
 
@@ -188,11 +188,11 @@ def test_a_window_larger_than_its_image_is_refused_by_the_layers_name() -> None:
         shapes.compute_output_shapes(_images(MaxPool("pool", 5, 1)))
 
 
-def test_a_layer_that_reads_what_does_not_exist_is_refused() -> None:
+def test_a_layer_with_a_missing_input_is_refused() -> None:
     with pytest.raises(ValueError, match="layer fc reads nowhere"):
         shapes.compute_output_shapes(_images(Linear("fc", 2, inputs=("nowhere",))))
 
 
-def test_unlike_shapes_are_not_added() -> None:
+def test_tensors_of_different_shapes_cannot_be_added() -> None:
     with pytest.raises(ValueError, match="layer sum adds unlike shapes"):
         shapes.compute_output_shapes(_images(Linear("fc", 2), Add("sum", inputs=("fc", "input"))))

@@ -45,19 +45,19 @@ def test_one_thread_uses_one_core(bench, variant):
     assert 0 < bench.say(CORES, variant) <= 1.05
 
 
-def test_a_device_that_the_adapter_lacks_is_unsupported_by_name(bench):
+def test_a_missing_device_is_unsupported_by_name(bench):
     failed = bench.measure("lenet", device="gpu", batch_size=2)[-1]
     assert failed.status == "unsupported"
     assert "'gpu'" in failed.reason
 
 
 @pytest.mark.slow
-def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("lenet", batch_size=4)
 
 
 @pytest.mark.slow
-def test_lrn_goes_back_from_a_convolution_whose_layout_is_onednns(bench):
+def test_the_gradient_of_lrn_accepts_onednns_layout(bench):
     script = """
         import json
         import numpy

@@ -21,7 +21,7 @@ def bench(workers_of):
     return workers_of("neon", MKL_NUM_THREADS="1")
 
 
-def test_without_a_checkout_a_task_ends_as_environment_failed_and_says_how_to_give_one(
+def test_without_a_checkout_a_task_is_environment_failed_and_says_how_to_give_one(
     tmp_path, monkeypatch
 ):
     for what in ("SOURCE", "PYTHON"):
@@ -58,7 +58,7 @@ def test_a_model_agrees_on_both_backends(bench, variant, model, batch_size):
 @with_neon
 @pytest.mark.full
 @pytest.mark.slow
-def test_dropout_keeps_half_and_divides_by_it(bench):
+def test_dropout_keeps_half_and_scales_by_two(bench):
     notes = " ".join(bench.agrees("alexnet-plain", variant="mkl", batch_size=2).notes)
     assert "dropout drop6 kept 0.5" in notes or "dropout drop6 kept 0.4" in notes
 
@@ -81,5 +81,5 @@ def test_a_gpu_is_unsupported(bench):
 @with_neon
 @pytest.mark.full
 @pytest.mark.slow
-def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_network(bench):
+def test_reloaded_batches_and_a_changed_parameter_take_effect_without_a_new_network(bench):
     bench.follows("lenet", batch_size=4)

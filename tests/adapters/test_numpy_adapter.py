@@ -72,12 +72,12 @@ def _passed_backward(model: Model) -> list:
     return ran
 
 
-def test_nothing_runs_backward_below_the_first_trained_layer() -> None:
+def test_no_backward_pass_runs_below_the_first_trained_layer() -> None:
     ran = _passed_backward(MODELS["autoencoder-400-200-100/ae2"])
     assert ran == ["decoded2", "decoder2", "code2", "encoder2"]
 
 
-def test_no_gradient_flows_through_the_layer_that_is_the_target() -> None:
+def test_no_gradient_flows_through_the_target_layer() -> None:
     model = model_of(VECTOR, Linear("a", 4), Sigmoid("s"), Linear("b", 4), loss=SquaredError("s"))
     batch, weights = inputs_of(model, 4), wide(seeding.draw_weights(model, 0))
     network = Network(model, weights, OPERATIONS)
@@ -88,13 +88,13 @@ def test_no_gradient_flows_through_the_layer_that_is_the_target() -> None:
     assert network.gradient(batch).gradients["a.weight"] == pytest.approx(expected)
 
 
-def test_calls_add_nothing_up() -> None:
+def test_calls_do_not_accumulate_gradients() -> None:
     adapter = _ready(MODELS["lenet"], 2)
     first, second = (dict(adapter.gradients(adapter.gradient(0))) for _ in range(2))
     assert all(numpy.array_equal(first[name], second[name]) for name in first)
 
 
-def test_dropout_drops_at_its_rate_and_anew_in_each_call() -> None:
+def test_dropout_drops_at_its_rate_and_is_redrawn_in_each_call() -> None:
     model = model_of(VECTOR, Linear("a", 4000), Relu("r"), Dropout("d", 0.25), Linear("b", 3))
     adapter = _ready(model, 4)
     still = adapter.loss(adapter.forward(0))
@@ -122,14 +122,14 @@ def _ready(model: Model, batch_size: int) -> Adapter:
         ("float64", "cpu", "bf16", "not bf16"),
     ],
 )
-def test_what_numpy_has_not_is_unsupported(
+def test_a_request_that_numpy_cannot_run_is_unsupported(
     variant: str, device: str, dtype: str, missing: str
 ) -> None:
     with pytest.raises(Unsupported, match=missing):
         Adapter(MODELS["lenet"], variant, device, 1, dtype)
 
 
-def test_a_kind_of_layer_it_does_not_know_is_unsupported_by_name() -> None:
+def test_an_unknown_layer_is_unsupported_by_name() -> None:
     class Maxout(tuple):
         name, inputs, frozen = "m", (), False
 

@@ -40,7 +40,7 @@ def test_convolution_is_cross_correlation_in_groups() -> None:
         assert found[n, m, row, column] == pytest.approx(expected, abs=1e-12)
 
 
-def test_max_pool_takes_the_largest_of_each_whole_window() -> None:
+def test_max_pool_takes_the_maximum_of_each_whole_window() -> None:
     model = model_of(Images(1, 6, 5), MaxPool("p", 3, 2))
     batch = inputs_of(model, 1)
     found = outputs_of(model, batch, {})["p"]
@@ -48,7 +48,7 @@ def test_max_pool_takes_the_largest_of_each_whole_window() -> None:
     assert found[0, 0, 1, 1] == batch.inputs[0, 0, 2:5, 2:5].max()
 
 
-def test_lrn_divides_by_its_neighbours_over_the_size() -> None:
+def test_lrn_divides_by_the_mean_of_its_neighbours() -> None:
     model = model_of(Images(7, 1, 1), Lrn("n", size=5, alpha=0.3, beta=0.75, k=1.5))
     batch = inputs_of(model, 1)
     x = batch.inputs[0, :, 0, 0]
@@ -74,7 +74,7 @@ def _written_out_lstm(x: numpy.ndarray, weights: dict, units: int) -> list:
     return outputs
 
 
-def test_lstm_is_the_textbooks_and_masked_steps_hold_the_state() -> None:
+def test_lstm_follows_the_textbook_and_masked_steps_keep_the_state() -> None:
     model = model_of(WORDS, Embedding("e", 7, 3), Lstm("l", 4), MeanOverTime("m"))
     batch, weights = inputs_of(model, 4), wide(seeding.draw_weights(model, 2))
     outputs = outputs_of(model, batch, weights)
@@ -85,7 +85,7 @@ def test_lstm_is_the_textbooks_and_masked_steps_hold_the_state() -> None:
         assert outputs["m"][row] == pytest.approx(expected.mean(axis=0))
 
 
-def test_custom_goes_back_by_its_own_rule_which_is_not_the_derivative() -> None:
+def test_custom_uses_its_own_backward_rule_instead_of_the_derivative() -> None:
     model = model_of(VECTOR, Linear("a", 4), Custom("c"), loss=ZERO)
     batch, weights = inputs_of(model, 4), wide(seeding.draw_weights(model, 0))
     outputs = outputs_of(model, batch, weights)
@@ -106,7 +106,7 @@ def test_a_transposed_convolution_is_the_transpose_of_the_convolution() -> None:
     assert (convolved * y.inputs).sum() == pytest.approx((spread * x.inputs).sum())
 
 
-def test_a_dilated_convolution_is_one_whose_kernel_has_gaps() -> None:
+def test_a_dilated_convolution_has_gaps_in_its_kernel() -> None:
     dilated = model_of(IMAGE, DilatedConv("c", 3, 2, dilation=3, padding=1))
     plain = model_of(IMAGE, Conv("c", 3, 4, padding=1))
     batch, weights = inputs_of(dilated, 2), wide(seeding.draw_weights(dilated, 0))
@@ -116,7 +116,7 @@ def test_a_dilated_convolution_is_one_whose_kernel_has_gaps() -> None:
     assert outputs_of(dilated, batch, weights)["c"] == pytest.approx(expected)
 
 
-def test_batch_norm_leaves_scale_and_bias_as_deviation_and_mean() -> None:
+def test_batch_norm_output_has_the_scale_as_deviation_and_the_bias_as_mean() -> None:
     model = model_of(IMAGE, BatchNorm("n", epsilon=0.0))
     weights = {"n.scale": numpy.array([1.0, 2.0, 3.0, 4.0]), "n.bias": numpy.arange(4.0)}
     found = outputs_of(model, inputs_of(model, 5), weights)["n"]
@@ -149,7 +149,7 @@ def _written_out_gru(x: numpy.ndarray, weights: dict, units: int) -> list:
     return outputs
 
 
-def test_gru_is_cudnns_and_masked_steps_hold_the_state() -> None:
+def test_gru_follows_cudnn_and_masked_steps_keep_the_state() -> None:
     model = model_of(WORDS, Embedding("e", 7, 3), Gru("g", 4), MeanOverTime("m"))
     batch, weights = inputs_of(model, 4), wide(seeding.draw_weights(model, 2))
     outputs = outputs_of(model, batch, weights)
@@ -159,7 +159,7 @@ def test_gru_is_cudnns_and_masked_steps_hold_the_state() -> None:
         assert (outputs["g"][row, length:] == outputs["g"][row, length - 1]).all()
 
 
-def test_attention_mixes_the_values_of_the_true_steps_head_by_head() -> None:
+def test_attention_mixes_unmasked_values_head_by_head() -> None:
     model = model_of(WORDS, Embedding("e", 7, 4), Attention("a", 2))
     batch, weights = inputs_of(model, 4), wide(seeding.draw_weights(model, 2))
     outputs = outputs_of(model, batch, weights)
@@ -175,7 +175,7 @@ def test_attention_mixes_the_values_of_the_true_steps_head_by_head() -> None:
             assert outputs["a"][row, step] == pytest.approx(expected)
 
 
-def test_a_loop_takes_as_many_steps_as_it_says() -> None:
+def test_a_loop_takes_the_given_number_of_steps() -> None:
     model = model_of(VECTOR, Loop("l", 3))
     batch, weights = inputs_of(model, 2), wide(seeding.draw_weights(model, 0))
     x = batch.inputs

@@ -146,27 +146,27 @@ def _drawn(seed: int | None) -> numpy.random.RandomState | None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_gradients_are_those_of_central_differences(name: str) -> None:
+def test_gradients_agree_with_central_differences(name: str) -> None:
     model = SMALL[name]
     weights = wide(seeding.draw_weights(model, 1))
     assert _difference_error(model, inputs_of(model, 4), weights, 40) < 1e-6
 
 
-def test_gradients_with_dropout_pass_where_the_values_passed() -> None:
+def test_gradients_pass_dropout_where_the_values_passed() -> None:
     model = SMALL["dropout that is off"]
     weights = wide(seeding.draw_weights(model, 1))
     assert _difference_error(model, inputs_of(model, 4), weights, 40, dropout=3) < 1e-6
 
 
 @pytest.mark.parametrize("name", ["lenet", "lstm", *list_families()["autoencoder-400-200-100"]])
-def test_gradients_of_whole_models_are_those_of_central_differences(name: str) -> None:
+def test_gradients_of_whole_models_agree_with_central_differences(name: str) -> None:
     model = MODELS[name]
     weights = wide(seeding.draw_weights(model, 0))
     assert _difference_error(model, inputs_of(model, 3), weights, 4) < 1e-6
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.model.name)
-def test_every_gradient_of_a_probe_is_there_and_is_that_of_differences(probe: object) -> None:
+def test_every_gradient_of_a_probe_agrees_with_central_differences(probe: object) -> None:
     model = probe.model
     weights = wide(seeding.draw_weights(model, 0))
     found = Network(model, weights, OPERATIONS).gradient(inputs_of(model, 8)).gradients
@@ -177,7 +177,7 @@ def test_every_gradient_of_a_probe_is_there_and_is_that_of_differences(probe: ob
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet", "alexnet-plain"])
-def test_gradients_of_alexnet_are_those_of_central_differences(name: str) -> None:
+def test_gradients_of_alexnet_agree_with_central_differences(name: str) -> None:
     # A step of 1e-5 takes some of half a million values past a jump. One of 1e-7 takes none in an
     # example that is clear of them, and leaves the difference of two losses near 7 six digits.
     model = MODELS[name]

@@ -44,7 +44,7 @@ ONLY = dict.fromkeys(("theano", "pytensor", "pytensor3"), "custom,embedding")
 
 
 @pytest.mark.parametrize("framework", BY_HAND)
-def test_every_probe_agrees_and_tells_what_is_by_hand(workers_of, framework):
+def test_every_probe_agrees_and_notes_composed_operations(workers_of, framework):
     bench = workers_of(framework)
     some = [f"--only={ONLY[framework]}"] if framework in ONLY else []
     found = bench.say(str(PROBING), bench.framework.adapter, *some, *BY_HAND[framework])

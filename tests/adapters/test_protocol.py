@@ -27,7 +27,7 @@ REQUEST = Request(
 )
 
 
-def test_the_examples_here_are_of_every_kind():
+def test_the_examples_cover_every_event():
     assert {type(event) for event in EVENTS} == set(protocol.EVENTS.values())
 
 
@@ -44,7 +44,7 @@ def test_a_request_survives_its_file():
     assert protocol.decode_request(protocol.encode_request(request)) == request
 
 
-def test_a_failure_without_a_loss_says_nan():
+def test_a_failure_without_a_loss_holds_nan():
     line = protocol.encode(protocol.Failed("crashed", "reason", "", 1))
     assert math.isnan(protocol.decode(line).loss_error)
 
@@ -67,7 +67,7 @@ def test_a_failure_without_a_loss_says_nan():
         ),
     ],
 )
-def test_a_line_that_is_no_event_is_refused_by_name(line, complaint):
+def test_an_invalid_event_line_is_refused_by_name(line, complaint):
     with pytest.raises(ProtocolError, match=complaint):
         protocol.decode(line)
 
@@ -80,13 +80,13 @@ def test_a_request_of_another_version_is_refused():
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", '{"version": 1, "timing": 4}', '{"version": 1}'])
-def test_a_file_that_is_no_request_is_refused(text):
+def test_an_invalid_request_file_is_refused(text):
     with pytest.raises(ProtocolError):
         protocol.decode_request(text)
 
 
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda path: path.stem)
-def test_a_saved_session_of_each_version_holds_what_it_says(session):
+def test_a_saved_session_of_each_version_is_read_correctly(session):
     events = [protocol.decode(line) for line in session.read_text().splitlines()]
     for phase in ("forward", "gradient"):
         (timed,) = (e for e in events if isinstance(e, protocol.Timed) and e.phase == phase)
@@ -97,7 +97,7 @@ def test_a_saved_session_of_each_version_holds_what_it_says(session):
     assert moments == sorted(moments)
 
 
-def test_the_clock_is_the_one_that_the_agent_samples_by():
+def test_workers_and_samplers_use_the_same_clock():
     import time
 
     before, now, after = time.monotonic_ns(), protocol.monotonic_ns(), time.monotonic_ns()

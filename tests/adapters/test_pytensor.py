@@ -10,7 +10,7 @@ def bench(workers_of):
     return workers_of("pytensor")
 
 
-def test_its_code_is_compiled_linked_to_the_openblas_of_scipys_wheel(bench):
+def test_compiled_code_links_the_openblas_of_scipys_wheel(bench):
     script = """
         import json
         from velodrome.adapters.frameworks.pytensor import adapter
@@ -24,7 +24,7 @@ def test_its_code_is_compiled_linked_to_the_openblas_of_scipys_wheel(bench):
 
 
 @pytest.mark.slow
-def test_a_gradient_call_leaves_the_weights_as_they_were(bench):
+def test_a_gradient_call_does_not_change_the_weights(bench):
     script = """
         import json
         from velodrome.adapters.proof import seeding
@@ -42,5 +42,5 @@ def test_a_gradient_call_leaves_the_weights_as_they_were(bench):
 
 
 @pytest.mark.slow
-def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("autoencoder-400-200-100/ae3", batch_size=4)

@@ -29,5 +29,5 @@ def test_its_c_linker_finds_the_openblas_of_scipys_wheel_by_its_new_names(bench)
 
 
 @pytest.mark.slow
-def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("autoencoder-400-200-100/ae3", batch_size=4, variant="c")

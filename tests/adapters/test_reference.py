@@ -59,7 +59,7 @@ def test_chunks_of_a_batch_add_up_to_the_batch(
         assert chunked.sketches[name] == pytest.approx(lenet.sketches[name])
 
 
-def test_a_batch_that_is_normalized_as_a_whole_is_not_cut_up(
+def test_a_batch_with_batch_norm_is_not_split_into_chunks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = MODELS["probe-batch-norm"]
@@ -68,7 +68,7 @@ def test_a_batch_that_is_normalized_as_a_whole_is_not_cut_up(
     assert reference.compute_reference(model, 8, 0).losses == whole.losses
 
 
-def test_of_many_batches_the_first_the_middle_and_the_last_are_checked() -> None:
+def test_the_first_middle_and_last_of_many_batches_are_checked() -> None:
     ref = reference.compute_reference(WORDS, 4, 0)
     assert ref.checked == seeding.choose_checked_batches(WORDS, 4) == (0, 3, 5)
     assert seeding.choose_checked_batches(LSTM, 16) == (0, 62, 123)
@@ -78,7 +78,7 @@ def test_of_many_batches_the_first_the_middle_and_the_last_are_checked() -> None
     assert not ref.draws[:24].any() and (ref.draws[24:] == seeding.FIRST_FRESH).all()
 
 
-def test_all_batches_of_sequences_are_known_by_their_sum() -> None:
+def test_all_batches_of_sequences_are_checked_by_their_sum() -> None:
     ref = reference.compute_reference(WORDS, 4, 0)
     adapter = _ready(WORDS, ref)
     total = {name: 0.0 for name in ref.shapes}
@@ -90,7 +90,7 @@ def test_all_batches_of_sequences_are_known_by_their_sum() -> None:
     assert set(numpy.abs(reference.draw_signs(6, 0))) == {1.0}
 
 
-def test_batches_that_overlap_have_the_reference_of_each_of_them(
+def test_each_overlapping_batch_has_its_own_reference(
     lenet: reference.Reference,
 ) -> None:
     adapter = _ready(LENET, lenet)
@@ -135,7 +135,7 @@ def test_the_loss_with_a_changed_parameter_is_that_of_its_new_values(
     assert lenet.changed.loss != pytest.approx(before, rel=1e-4)
 
 
-def test_a_model_without_a_loss_has_nothing_to_compute() -> None:
+def test_a_model_without_a_loss_needs_no_reference() -> None:
     ref = reference.compute_reference(MODELS["copy"], 1, 0)
     assert (ref.losses, ref.norms, ref.checked) == ((), {}, (0, 1))
 
@@ -152,7 +152,7 @@ def _near_ties(model: Model, ref: reference.Reference) -> list[int]:
     return [row for row, distance in enumerate(distances) if distance < tie_distance.MARGIN]
 
 
-def test_no_pooling_window_of_an_accepted_lenet_holds_two_equal_largest_values(
+def test_no_pooling_window_of_an_accepted_lenet_has_a_tied_maximum(
     lenet: reference.Reference,
 ) -> None:
     network = Network(LENET, seeding.draw_weights(LENET, 0), OPERATIONS)
@@ -185,7 +185,7 @@ def test_an_example_with_a_near_tie_is_drawn_again(monkeypatch: pytest.MonkeyPat
     assert numpy.array_equal(inputs[2], drawn(LENET, 0, 2, 2))
 
 
-def test_an_example_that_never_is_clear_is_counted() -> None:
+def test_an_example_that_always_has_near_ties_is_counted() -> None:
     tied = Model(
         "tied",
         "",
@@ -203,7 +203,7 @@ def test_an_example_that_never_is_clear_is_counted() -> None:
 
 
 @pytest.mark.slow
-def test_alexnet_takes_a_few_attempts_an_image_and_no_near_tie_is_left() -> None:
+def test_alexnet_needs_few_draws_per_image_and_keeps_no_near_tie() -> None:
     model = MODELS["alexnet"]
     network = Network(model, seeding.draw_weights(model, 0), OPERATIONS)
     draws, near_ties = reference.find_clear_draws(network, 8, 0)
@@ -216,9 +216,7 @@ def test_alexnet_takes_a_few_attempts_an_image_and_no_near_tie_is_left() -> None
     [(LENET, 8), (WORDS, 4), (MODELS["probe-dropout"], 4)],
     ids=["images", "words", "dropout"],
 )
-def test_a_reference_comes_back_from_its_file_as_it_was(
-    tmp_path: Path, model: Model, batch_size: int
-) -> None:
+def test_a_reference_survives_its_file(tmp_path: Path, model: Model, batch_size: int) -> None:
     path = str(tmp_path / "reference.npz")
     known = reference.compute_reference(model, batch_size, 0)
     reference_file.save_reference(path, known)
@@ -238,15 +236,13 @@ def _is_same(found: object, value: object) -> None:
         assert numpy.array_equal(found, value)
 
 
-def test_a_reference_without_a_loss_comes_back_too(tmp_path: Path) -> None:
+def test_a_reference_without_a_loss_survives_too(tmp_path: Path) -> None:
     ref = reference.compute_reference(MODELS["copy"], 1, 0)
     reference_file.save_reference(str(tmp_path / "copy.npz"), ref)
     assert reference_file.load_reference(str(tmp_path / "copy.npz")).losses == ()
 
 
-def test_a_file_appears_whole_and_leaves_nothing_beside_it(
-    tmp_path: Path, lenet: reference.Reference
-) -> None:
+def test_a_reference_file_is_written_atomically(tmp_path: Path, lenet: reference.Reference) -> None:
     path = tmp_path / "lenet.npz"
     reference_file.save_reference(str(path), lenet)
     assert [found.name for found in tmp_path.iterdir()] == ["lenet.npz"]
@@ -261,7 +257,7 @@ class _Unwritable:
         raise ValueError("no_such_dtype")
 
 
-def test_what_is_no_reference_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_reference_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         reference_file.load_reference(str(tmp_path / "missing.npz"))
     (tmp_path / "half.npz").write_bytes(b"PK\x03\x04 cut off")
@@ -272,7 +268,7 @@ def test_what_is_no_reference_is_refused(tmp_path: Path) -> None:
         reference_file.load_reference(str(tmp_path / "other.npz"))
 
 
-def test_a_reference_is_of_its_model_batch_and_seed_only(lenet: reference.Reference) -> None:
+def test_a_reference_is_valid_only_for_its_model_batch_and_seed(lenet: reference.Reference) -> None:
     assert reference.is_reference_of(lenet, LENET, 64, 0)
     assert not reference.is_reference_of(lenet, LENET, 32, 0)
     assert not reference.is_reference_of(lenet, LENET, 64, 1)

@@ -37,21 +37,21 @@ def seen(known):
     return found
 
 
-def test_two_masks_are_never_called_one_though_a_bias_may_hardly_move(known, seen):
+def test_two_masks_are_distinguished_even_if_a_bias_hardly_changes(known, seen):
     pairs = list(zip(seen[::2], seen[1::2], strict=True))
     apart = known.dropout.apart["classifier.bias"]
     assert min(dropout_gradients._distance(*pair, "classifier.bias") for pair in pairs) < apart / 3
     assert [dropout_gradients.find_faults(known.dropout, pair) for pair in pairs] == [[]] * PAIRS
 
 
-def test_one_mask_twice_is_named_with_every_gradient_that_is_the_same(known, seen):
+def test_a_repeated_mask_is_reported_with_every_equal_gradient(known, seen):
     assert dropout_gradients.find_faults(known.dropout, (seen[0], seen[0])) == [
         "two gradients of classifier.weight are the same",
         "two gradients of classifier.bias are the same",
     ]
 
 
-def test_one_mask_twice_is_found_though_rounding_moves_its_gradients(known, seen):
+def test_a_repeated_mask_is_detected_despite_rounding(known, seen):
     rounded = {name: value * (1 + 1e-7) for name, value in seen[0].sketches.items()}
     again = seen[0]._replace(sketches=rounded)
     (fault,) = dropout_gradients.find_faults(known.dropout, (seen[0], again))

@@ -35,13 +35,13 @@ def _checksum(array: numpy.ndarray) -> int:
     return zlib.crc32(numpy.ascontiguousarray(array).tobytes())
 
 
-def test_weights_are_these_bytes_on_every_numpy() -> None:
+def test_weights_have_the_same_bytes_on_every_numpy() -> None:
     weights = seeding.draw_weights(LENET, 0)
     assert weights["conv1.weight"].ravel()[:3].tolist() == CONV1
     assert {name: _checksum(array) for name, array in weights.items()} == WEIGHTS
 
 
-def test_batches_are_these_bytes_on_every_numpy() -> None:
+def test_batches_have_the_same_bytes_on_every_numpy() -> None:
     images = seeding.draw_batches(LENET, 64, 7)[0]
     vectors = seeding.draw_batches(SMALL, 64, 7)[0]
     sequences = seeding.draw_batches(LSTM, 16, 7)[123]
@@ -73,7 +73,7 @@ def test_no_bias_is_zero() -> None:
             assert not name.endswith("bias") or (array != 0).all()
 
 
-def test_another_seed_gives_other_weights_and_batches() -> None:
+def test_another_seed_draws_other_weights_and_batches() -> None:
     assert not numpy.array_equal(
         seeding.draw_weights(LENET, 0)["fc2.bias"], seeding.draw_weights(LENET, 1)["fc2.bias"]
     )
@@ -81,13 +81,13 @@ def test_another_seed_gives_other_weights_and_batches() -> None:
     assert not numpy.array_equal(first.inputs, second.inputs)
 
 
-def test_a_layer_more_moves_no_other_weights() -> None:
+def test_an_additional_layer_changes_no_other_weights() -> None:
     longer = LENET._replace(layers=(*LENET.layers[:-1], Linear("more", 500), LENET.layers[-1]))
     before, after = seeding.draw_weights(LENET, 3), seeding.draw_weights(longer, 3)
     assert all(numpy.array_equal(before[name], after[name]) for name in before)
 
 
-def test_a_large_batch_begins_with_the_small_one() -> None:
+def test_a_large_batch_starts_with_the_small_one() -> None:
     small, large = (seeding.draw_batches(LENET, size, 0)[0] for size in (4, 9))
     assert numpy.array_equal(small.inputs, large.inputs[:4])
     assert numpy.array_equal(small.labels, large.labels[:4])
@@ -106,7 +106,7 @@ def test_lstm_has_124_batches_in_order_of_length() -> None:
     assert lengths.tolist() == list(LSTM.input.lengths[: 124 * 16])
 
 
-def test_sequences_are_padded_on_the_right_with_zero_to_the_batchs_longest() -> None:
+def test_sequences_are_padded_on_the_right_to_the_batchs_longest() -> None:
     for batch in seeding.draw_batches(LSTM, 16, 0):
         assert batch.inputs.dtype == batch.lengths.dtype == batch.labels.dtype == numpy.int32
         assert batch.inputs.shape == (16, batch.lengths.max())
@@ -115,7 +115,7 @@ def test_sequences_are_padded_on_the_right_with_zero_to_the_batchs_longest() -> 
         assert batch.inputs.max() < 10_000
 
 
-def test_images_are_standard_normal_and_vectors_uniform() -> None:
+def test_images_are_normally_and_vectors_uniformly_distributed() -> None:
     images = seeding.draw_batches(LENET, 64, 0)[0].inputs
     assert images.dtype == numpy.float32
     assert images.mean() == pytest.approx(0, abs=0.02)
@@ -126,12 +126,12 @@ def test_images_are_standard_normal_and_vectors_uniform() -> None:
     assert vectors.mean() == pytest.approx(0.5, abs=0.01)
 
 
-def test_labels_cover_the_classes_and_models_without_classes_have_none() -> None:
+def test_labels_cover_all_classes_and_models_without_classes_have_none() -> None:
     assert set(seeding.draw_batches(LENET, 256, 0)[0].labels) == set(range(10))
     assert seeding.draw_batches(MODELS["autoencoder-400-200-100/ae1"], 4, 0)[0].labels is None
 
 
-def test_a_draw_changes_its_own_example_only() -> None:
+def test_another_draw_changes_only_its_own_example() -> None:
     plain = seeding.draw_batches(LENET, 3, 0)[0]
     drawn = seeding.draw_batches(LENET, 3, 0, numpy.array([0, 2, 0, 0, 0, 0]))[0]
     same = [numpy.array_equal(a, b) for a, b in zip(plain.inputs, drawn.inputs, strict=True)]
@@ -145,7 +145,7 @@ def test_draws_for_another_number_of_examples_are_refused() -> None:
         seeding.draw_batches(LENET, 3, 0, numpy.array([0, 1]))
 
 
-def test_a_batch_that_the_examples_do_not_fill_is_refused() -> None:
+def test_a_batch_larger_than_the_examples_is_refused() -> None:
     with pytest.raises(ValueError, match="lstm has 1989 examples and a batch of 2000 needs more"):
         seeding.count_batches(LSTM, 2000)
     with pytest.raises(ValueError, match="Give 1 or more"):

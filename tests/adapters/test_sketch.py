@@ -8,12 +8,12 @@ def _normal(seed: int, *shape: int) -> numpy.ndarray:
     return numpy.random.RandomState(seed).standard_normal(shape)
 
 
-def test_a_small_array_is_kept_as_it_is() -> None:
+def test_a_small_array_is_its_own_sketch() -> None:
     values = _normal(0, 10, 102).astype(numpy.float32)
     assert numpy.array_equal(compute_sketch("w", values), values.reshape(-1))
 
 
-def test_a_large_array_becomes_as_many_numbers_as_there_are_buckets() -> None:
+def test_a_large_array_becomes_one_number_per_bucket() -> None:
     assert compute_sketch("w", _normal(0, 300, 50)).shape == (BUCKETS,)
 
 
@@ -40,7 +40,7 @@ def test_values_beyond_the_first_chunk_have_signs_of_their_own() -> None:
     assert abs((compute_sketch("w", first) * compute_sketch("w", second)).mean()) < 0.2
 
 
-def test_lengths_are_told_within_their_standard_error() -> None:
+def test_norms_are_estimated_within_their_standard_error() -> None:
     # 60 differences of known length: the mean ratio of squares is 1 within 4 standard errors,
     # their spread sqrt(2 / BUCKETS).
     ratios = []
@@ -53,7 +53,7 @@ def test_lengths_are_told_within_their_standard_error() -> None:
     assert numpy.std(ratios) == pytest.approx(spread, rel=0.4)
 
 
-def test_an_error_in_one_column_alone_is_told_as_well() -> None:
+def test_an_error_in_a_single_column_is_estimated_too() -> None:
     for columns in (512, 1024, 4096):
         values = numpy.zeros((2000, columns))
         values[:, 7] = _normal(columns, 2000)
@@ -61,7 +61,7 @@ def test_an_error_in_one_column_alone_is_told_as_well() -> None:
         assert ratio == pytest.approx(1, abs=0.12)
 
 
-def test_signs_are_those_of_the_parameters_name() -> None:
+def test_signs_depend_on_the_parameters_name() -> None:
     values = _normal(0, 5000)
     assert numpy.array_equal(compute_sketch("a", values), compute_sketch("a", values))
     assert not numpy.array_equal(compute_sketch("a", values), compute_sketch("b", values))

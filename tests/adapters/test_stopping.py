@@ -30,22 +30,22 @@ FORTY = 4 * TEN  # of 40, ranks 14 and 27: 98 and 101 ms, half-width 1.5 of 99.5
         ({"target": 0.0151, "min_samples": 99, "max_seconds": 3.99}, ""),
     ],
 )
-def test_forty_samples_of_3980_ms_in_all(limits, reason):
+def test_forty_samples_of_3980_ms_worked_by_hand(limits, reason):
     assert find_stop_reason(FORTY, Timing(**limits)) == reason
 
 
-def test_ten_samples_do_only_if_all_lie_within_a_quarter_of_the_target():
+def test_ten_samples_suffice_only_within_a_quarter_of_the_target():
     timing = {"min_samples": 10, "min_seconds": 0.0}
     assert find_stop_reason(TEN, Timing(target=0.189, **timing)) == ""
     assert find_stop_reason(TEN, Timing(target=0.190, **timing)) == "target"  # 9 of 95 is 0.0947
 
 
-def test_the_cap_ends_with_what_is_known_by_then():
+def test_the_cap_ends_the_timing_with_the_samples_so_far():
     assert find_stop_reason(TEN, Timing(target=0.189, max_seconds=0.9)) == "max_seconds"
     assert find_stop_reason(TEN, Timing(target=0.190, max_seconds=0.9)) == "target"
 
 
-def test_the_cap_holds_only_from_three_samples_on():
+def test_the_cap_applies_only_from_three_samples_on():
     timing = Timing(max_seconds=1.0)
     assert find_stop_reason([5000 * MS] * 2, timing) == ""
     assert find_stop_reason([5000 * MS] * 3, timing) == "max_seconds"
@@ -57,7 +57,7 @@ def test_five_equal_samples_meet_no_target_since_five_cannot_cover_a_median():
     assert find_stop_reason([MS] * 6, timing) == "target"
 
 
-def test_speed_that_drifts_settles_before_the_cap():
+def test_timing_a_drifting_speed_ends_before_the_cap():
     drifting = [int(50 * MS * (1 + 0.002 * i)) for i in range(200)]
     assert find_stop_reason(drifting, Timing(max_seconds=30)) == "settled"
     assert find_stop_reason(drifting[:99], Timing(max_seconds=30)) == ""
@@ -65,7 +65,7 @@ def test_speed_that_drifts_settles_before_the_cap():
 
 
 @pytest.mark.parametrize("percent", [3, 10, 50])
-def test_a_speed_that_drifts_is_never_stable(percent):
+def test_a_drifting_speed_is_never_stable(percent):
     """Over 100 samples, with noise of 0.3 %, and whichever way."""
     draw = random.Random(percent)
     for sign in (1, -1):
@@ -76,26 +76,26 @@ def test_a_speed_that_drifts_is_never_stable(percent):
             assert judge(drifting, 0.01).drift > 0.6 * percent / 100
 
 
-def test_a_wave_and_a_step_are_seen_too():
+def test_a_wave_and_a_step_are_detected_too():
     wave = [MS * (1 + 0.02 * math.sin(i / 10)) for i in range(200)]
     step = [MS * (1.0 if i < 140 else 1.02) for i in range(200)]
     assert judge(step, 0.01).drift == pytest.approx(0.02)
     assert not judge(step, 0.01).stable and not judge(wave, 0.01).stable
 
 
-def test_a_drift_that_the_target_does_not_care_for_is_told_and_harmless():
+def test_a_drift_below_the_target_is_reported_and_harmless():
     judged = judge([MS * (1 + 0.00004 * i) for i in range(100)], 0.01)
     assert judged.stable and 0.002 < judged.drift < 0.004
 
 
-def test_noise_alone_is_seldom_taken_for_a_drift():
+def test_pure_noise_seldom_counts_as_drift():
     draw = random.Random(7)
     runs = [[MS * draw.lognormvariate(0, 0.02) for _ in range(80)] for _ in range(200)]
     found = sum(judge(run, 0.01).drift > 0 for run in runs)
     assert found < 0.2 * len(runs)  # three looks at 5 % each; then a few more samples are taken
 
 
-def test_samples_of_two_kinds_are_not_stable_however_narrow_their_interval():
+def test_bimodal_samples_are_unstable_however_narrow_their_interval():
     draw = random.Random(4)
     runs = {
         share: [
@@ -108,7 +108,7 @@ def test_samples_of_two_kinds_are_not_stable_however_narrow_their_interval():
     assert judge(runs[0.1], 0.01).stable  # the rarer ones are too few to move the median
 
 
-def test_a_kind_that_comes_in_three_long_stretches_is_not_known_to_be_rare():
+def test_a_mode_in_three_long_stretches_does_not_count_as_rare():
     samples = [1.3 * MS if i % 100 < 12 else MS + i % 7 for i in range(300)]
     assert not judge(samples, 0.01).stable
 
@@ -119,23 +119,23 @@ def judged(samples, target=0.01):
     return found.doubt, found.bounded
 
 
-def test_three_samples_bound_nothing_however_alike_they_are():
+def test_three_samples_give_no_interval_however_similar_they_are():
     assert judged([MS, MS, MS + 1]) == ("few", False)
     assert judged([MS, 2 * MS, 3 * MS]) == ("few", False)  # too few before too wide
 
 
-def test_six_samples_that_are_close_meet_the_target_and_bound_nothing():
+def test_six_similar_samples_meet_the_target_and_give_no_interval():
     assert judged([MS + i for i in range(6)]) == ("", False)
 
 
-def test_thirty_independent_samples_bound_the_median_to_the_target_or_more_widely():
+def test_thirty_independent_samples_give_an_interval_of_the_median():
     draw = random.Random(8)
     samples = [MS * draw.gauss(1, 0.1) for _ in range(60)]
     assert judged(samples, target=0.08) == ("", True)
     assert judged(samples, target=0.01) == ("wide", True)
 
 
-def test_slow_noise_under_quick_noise_is_named_and_bounds_nothing():
+def test_slow_noise_under_fast_noise_is_reported_and_gives_no_interval():
     draw = random.Random(9)
     waves = [
         [
@@ -149,7 +149,7 @@ def test_slow_noise_under_quick_noise_is_named_and_bounds_nothing():
     assert {doubt for doubt, _ in found} <= {"slow", "drift"}
 
 
-def test_slow_noise_that_is_little_beside_the_target_meets_it_and_bounds_nothing():
+def test_slow_noise_small_against_the_target_meets_it_and_gives_no_interval():
     draw = random.Random(9)
     waves = [
         [
@@ -161,26 +161,26 @@ def test_slow_noise_that_is_little_beside_the_target_meets_it_and_bounds_nothing
     assert {judged(wave, target=0.05) for wave in waves} == {("", False)}
 
 
-def test_turns_of_two_speeds_do_not_meet_the_target_though_their_halves_are_alike():
+def test_alternating_speeds_miss_the_target_even_if_the_halves_are_alike():
     draw = random.Random(11)
     wave = [MS * (1 + 0.05 * (-1) ** (i // 120) + draw.gauss(0, 0.01)) for i in range(960)]
     doubt, bounded = judged(wave, target=0.01)
     assert doubt and not bounded
 
 
-def test_a_drift_that_is_small_beside_a_wide_interval_leaves_it_one():
+def test_a_drift_within_a_wide_interval_keeps_the_interval():
     draw = random.Random(10)
     samples = [MS * (1 + 0.0001 * i + draw.gauss(0, 0.3)) for i in range(100)]
     assert judged(samples, target=0.01) == ("wide", True)
 
 
-def test_samples_of_two_kinds_settle_before_the_cap():
+def test_timing_bimodal_samples_ends_before_the_cap():
     draw = random.Random(4)
     samples = [int(MS * (60 if draw.random() < 0.35 else 50)) for _ in range(200)]
     assert find_stop_reason(samples, Timing(max_seconds=30)) == "settled"
 
 
-def test_independent_noise_is_given_all_its_time():
+def test_independent_noise_is_timed_to_the_cap():
     draw = random.Random(3)
     ends = [last_reason(lambda: int(50 * MS * draw.lognormvariate(0, 0.2))) for _ in range(20)]
     assert ends.count("settled") <= 4
@@ -204,13 +204,13 @@ def test_a_warm_up_is_over_when_the_later_window_is_not_five_percent_faster(samp
     assert has_converged(samples) is answer
 
 
-def test_a_slow_gain_is_seen_over_windows_that_grow_with_the_samples():
+def test_a_slow_speed_up_is_detected_by_growing_windows():
     creeping = [100 - 0.1 * i for i in range(400)]
     assert has_converged(creeping[-10:])
     assert not has_converged(creeping)
 
 
-def test_a_million_samples_are_looked_at_so_seldom_that_each_is_read_five_times():
+def test_each_of_a_million_samples_is_read_five_times_at_most():
     looks = [3]
     while looks[-1] < 1_000_000:
         looks.append(schedule_next_check(looks[-1]))

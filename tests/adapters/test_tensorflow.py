@@ -26,7 +26,7 @@ def test_another_way_to_run_a_model_agrees_too(bench, model, variant):
 
 
 @pytest.mark.slow
-def test_alexnet_drops_half_while_it_is_timed(bench):
+def test_alexnet_drops_half_of_the_activations_while_it_is_timed(bench):
     notes = " ".join(bench.agrees("alexnet", variant="eager", batch_size=2).notes)
     for layer in ("drop6", "drop7"):
         assert f"dropout {layer} kept 0.5" in notes or f"dropout {layer} kept 0.4" in notes
@@ -44,7 +44,7 @@ def test_a_pooling_that_averages_is_caught(bench):
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_not_divided_by_the_batch_is_caught(bench):
+def test_a_loss_not_divided_by_the_batch_is_caught(bench):
     failed = bench.disagrees("lenet", adapter="tensorflow_summed")
     assert failed.loss_error == pytest.approx(63, rel=1e-3)
     assert failed.parameters[-1].error == pytest.approx(63, rel=0.1)
@@ -76,7 +76,7 @@ def test_xla_agrees_and_compiles_for_every_length_in_the_first_call(bench):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_nothing_is_left_to_wait_for_when_a_call_on_the_cpu_returns(bench, variant):
+def test_a_cpu_call_has_finished_when_it_returns(bench, variant):
     script = f"""
         import json, time
         from velodrome.adapters.proof import seeding
@@ -99,7 +99,7 @@ def test_nothing_is_left_to_wait_for_when_a_call_on_the_cpu_returns(bench, varia
     assert read - returned < (returned - started) / 5  # two products of 2 GFLOP, and 4 MiB
 
 
-def test_a_convolution_of_a_single_channel_is_no_depthwise_one(bench):
+def test_a_convolution_of_a_single_channel_is_not_depthwise(bench):
     said = bench.say(
         """
         import json
@@ -120,5 +120,5 @@ def test_a_convolution_of_a_single_channel_is_no_depthwise_one(bench):
 
 
 @pytest.mark.slow
-def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("lenet", batch_size=4)

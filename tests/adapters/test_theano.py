@@ -11,7 +11,7 @@ def bench(workers_of):
 
 
 @pytest.mark.slow
-def test_products_run_in_the_openblas_of_scipys_wheel(bench):
+def test_matrix_products_run_in_the_openblas_of_scipys_wheel(bench):
     script = """
         import json
         import numpy
@@ -27,14 +27,14 @@ def test_products_run_in_the_openblas_of_scipys_wheel(bench):
     assert flags == ["float32", True, False]
 
 
-def test_without_a_compiler_it_says_so_and_does_not_go_on_in_python(workers_of, tmp_path):
+def test_without_a_compiler_theano_fails_rather_than_run_in_python(workers_of, tmp_path):
     bench = workers_of("theano", PATH=str(tmp_path))
     failed = bench.measure("autoencoder-400-200-100/ae3", batch_size=4)[-1]
     assert failed.status == "environment_failed"
     assert "install g++" in failed.reason
 
 
-def test_direct_convolution_names_what_it_lacks(bench):
+def test_direct_convolution_names_the_missing_operation(bench):
     failed = bench.measure("alexnet-plain", variant="direct", batch_size=1)[-1]
     assert failed.status == "unsupported"
     assert "ConvOp" in failed.reason
@@ -46,5 +46,5 @@ def test_direct_convolution_agrees(bench):
 
 
 @pytest.mark.slow
-def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("autoencoder-400-200-100/ae3", batch_size=4)

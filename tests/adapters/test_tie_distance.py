@@ -44,13 +44,13 @@ POOL = _model(ROW, Conv("a", 1, 1), MaxPool("p", 2, 2))
 ONE = {"a.weight": numpy.ones((1, 1, 1, 1)), "a.bias": numpy.zeros(1)}
 
 
-def test_a_relu_input_near_zero_is_told_in_units_of_the_layers_rounding() -> None:
+def test_a_relu_inputs_distance_from_zero_is_in_units_of_the_layers_rounding() -> None:
     example = [1.0, -1.0, 1e-6, 1.0]
     expected = 1e-6 / math.sqrt(3 / 4) / (ROUNDING * math.sqrt(4))
     assert _clearance(RELU, _identity(4), example) == pytest.approx(expected)
 
 
-def test_two_largest_values_near_each_other_are_told_with_both_their_roundings() -> None:
+def test_the_distance_of_two_near_maxima_uses_both_roundings() -> None:
     example = [[[3.0, 3.0 - 1e-6, 1.0, -5.0], [1.0, 1.0, 2.0, 0.0]]]
     square = numpy.mean(numpy.square(example))
     unit = ROUNDING * math.sqrt(2 * (square + 2 / 3 * 9))
@@ -62,19 +62,19 @@ def test_values_below_the_largest_may_be_equal() -> None:
     assert _clearance(POOL, ONE, example) > 1e5
 
 
-def test_an_exact_tie_has_no_clearance() -> None:
+def test_an_exact_tie_has_distance_zero() -> None:
     assert _clearance(POOL, ONE, [[[3.0, 3.0, 1.0, 0.0], [1.0, 1.0, 2.0, 0.0]]]) == 0.0
 
 
 BEHIND_RELU = _model(ROW, Conv("a", 1, 1), Relu("r"), Lrn("n"), MaxPool("p", 2, 2))
 
 
-def test_windows_that_a_relu_shut_altogether_are_left_out() -> None:
+def test_windows_that_relu_sets_to_zero_are_ignored() -> None:
     example = [[[-3.0, -3.0, 1.0, -5.0], [-1.0, -1.0, 2.0, -4.0]]]
     assert _clearance(BEHIND_RELU, ONE, example) > 1e5
 
 
-def test_a_value_near_zero_that_no_pooling_takes_is_left_out() -> None:
+def test_a_value_near_zero_that_pooling_drops_is_ignored() -> None:
     taken = [[[-3.0, 1e-9, 1.0, -5.0], [-1.0, -1.0, 2.0, -4.0]]]
     passed_over = [[[-3.0, 4.0, 1.0, 1e-9], [-1.0, -1.0, 2.0, -4.0]]]
     assert _clearance(BEHIND_RELU, ONE, taken) < 1
@@ -86,7 +86,7 @@ def test_a_value_just_below_zero_that_float32_might_take_counts() -> None:
     assert _clearance(BEHIND_RELU, ONE, example) < 1
 
 
-def test_a_relu_that_something_else_reads_too_is_held_against_zero_everywhere() -> None:
+def test_every_value_counts_if_another_layer_reads_the_relu_too() -> None:
     model = _model(
         ROW, Conv("a", 1, 1), Relu("r"), MaxPool("p", 2, 2), Linear("f", 2, inputs=("r",))
     )
@@ -95,7 +95,7 @@ def test_a_relu_that_something_else_reads_too_is_held_against_zero_everywhere() 
     assert _clearance(model, weights, passed_over) < 1
 
 
-def test_where_no_gradient_flows_nothing_can_jump() -> None:
+def test_without_a_gradient_there_is_no_near_tie() -> None:
     frozen = _model(Vectors(4, "normal"), Linear("a", 4, frozen=True), Relu("r"), Linear("b", 2))
     assert not tie_distance.can_jump(frozen)
     assert not tie_distance.can_jump(_model(ROW, MaxPool("p", 2, 2), Linear("b", 2)))
@@ -108,7 +108,7 @@ def test_where_no_gradient_flows_nothing_can_jump() -> None:
     ]
 
 
-def test_rounding_grows_with_the_root_of_the_products_behind_a_value() -> None:
+def test_rounding_grows_with_the_root_of_the_number_of_products() -> None:
     found = tie_distance.estimate_rounding(LENET)
     assert found["conv1"] == pytest.approx(ROUNDING * math.sqrt(25))
     assert found["tanh2"] == pytest.approx(ROUNDING * math.sqrt(25 + 500))
@@ -123,7 +123,7 @@ def _single_precision(x: numpy.ndarray, weight: numpy.ndarray) -> numpy.ndarray:
     return total
 
 
-def test_float32_sums_are_off_by_no_more_than_is_assumed() -> None:
+def test_float32_sums_err_by_no_more_than_assumed() -> None:
     for products in (100, 1000, 4000):
         draw = seeding.make_stream(0, "rounding", products)
         x = draw.standard_normal((200, products)).astype(numpy.float32)

@@ -29,7 +29,9 @@ def costs(*times_ms):
     ],
     ids=["calm", "once as quick", "restless firsts", "restless laters", "within what is allowed"],
 )
-def test_a_batch_is_late_only_in_every_round_of_a_calm_machine(firsts, laters, outcome):
+def test_a_batch_is_late_only_if_it_is_late_in_every_round_of_a_calm_machine(
+    firsts, laters, outcome
+):
     rounds = list(zip(costs(*firsts), costs(*laters), strict=True))
     assert unseen_inputs._judge_rounds(ON_CPU, rounds).outcome == outcome
 
@@ -43,7 +45,7 @@ def test_a_batch_is_late_only_in_every_round_of_a_calm_machine(firsts, laters, o
     ],
     ids=["twice", "too little", "too much"],
 )
-def test_twice_the_calls_take_twice_as_long_or_too_little(doubles, singles, outcome, is_less):
+def test_twice_the_calls_must_take_twice_as_long(doubles, singles, outcome, is_less):
     found = double_work._judge_ratios(
         double_work._compute_ratios(ON_CPU, costs(*doubles), costs(*singles))
     )
@@ -61,7 +63,7 @@ def test_twice_the_calls_take_twice_as_long_or_too_little(doubles, singles, outc
     ],
     ids=["in time", "late", "hardly disturbed", "others used its processors", "late by most of it"],
 )
-def test_a_late_result_fails_unless_others_used_the_processors(beyond_ms, taken_ms, outcome):
+def test_a_late_result_fails_unless_other_processes_used_the_cpus(beyond_ms, taken_ms, outcome):
     first = last_results.ResultReading(CallCost(4e9, 1e9), 10, 1e6 * taken_ms)
     assert last_results._judge_drained(1e6 * beyond_ms, first, 2.7e9).outcome == outcome
 
@@ -77,7 +79,7 @@ def test_a_late_result_fails_unless_others_used_the_processors(beyond_ms, taken_
     ],
     ids=["own threads in the way", "clocks differ", "by others", "in part by others", "idle"],
 )
-def test_processor_time_is_taken_by_others_only_if_the_process_did_not_use_it(
+def test_cpu_time_counts_as_taken_by_others_only_if_the_process_did_not_use_it(
     spent, taken_ns, monkeypatch
 ):
     monkeypatch.setattr(process_times, "_processors", lambda: 2)

@@ -109,16 +109,16 @@ kept = {}
 """
 
 
-def test_results_that_are_kept_by_the_number_of_a_batch_are_caught(tricks):
+def test_results_cached_by_batch_number_are_caught(tricks):
     tricks.caught(RESULTS_KEPT, "possible")
 
 
-def test_results_that_are_kept_where_no_ceiling_tells_are_caught_by_batches_not_seen(tricks):
+def test_results_cached_without_a_known_ceiling_are_caught_by_unseen_batches(tricks):
     slow = RESULTS_KEPT.replace("    return", "    rest()\n    return")
     tricks.caught(slow, "not_seen_before", model=FINETUNE)
 
 
-def test_results_that_are_kept_by_what_a_batch_holds_are_caught_by_their_time(tricks):
+def test_results_cached_by_batch_content_are_caught_by_their_time(tricks):
     tricks.caught(
         """
         def gradient(self, index):
@@ -134,7 +134,7 @@ def test_results_that_are_kept_by_what_a_batch_holds_are_caught_by_their_time(tr
     )
 
 
-def test_results_that_are_folded_to_constants_at_load_are_caught_by_a_changed_parameter(tricks):
+def test_results_folded_to_constants_at_load_are_caught_by_a_changed_parameter(tricks):
     tricks.caught(
         """
         def load(self, batches):
@@ -148,7 +148,7 @@ def test_results_that_are_folded_to_constants_at_load_are_caught_by_a_changed_pa
     )
 
 
-def test_half_of_the_batch_once_it_was_verified_is_caught(tricks):
+def test_computing_half_of_the_batch_after_verification_is_caught(tricks):
     tricks.caught(
         """
         def gradient(self, index):
@@ -186,7 +186,7 @@ def result(self, handle):
 """
 
 
-def test_work_that_is_handed_to_a_thread_and_not_waited_for_is_caught(tricks):
+def test_work_left_to_a_thread_is_caught(tricks):
     tricks.caught(
         HANDED_OVER
         + """
@@ -199,7 +199,7 @@ def gradients(self, handle):
     )
 
 
-def test_a_loss_that_is_there_before_its_gradients_is_caught(tricks):
+def test_a_loss_available_before_its_gradients_is_caught(tricks):
     tricks.caught(
         """
         def gradient(self, index):
@@ -217,7 +217,7 @@ def test_a_loss_that_is_there_before_its_gradients_is_caught(tricks):
     )
 
 
-def test_a_queue_that_drains_only_when_a_loss_is_asked_for_is_caught(tricks):
+def test_a_queue_that_drains_only_when_the_loss_is_read_is_caught(tricks):
     tricks.caught(
         """
         def forward(self, index):
@@ -236,7 +236,7 @@ def test_a_queue_that_drains_only_when_a_loss_is_asked_for_is_caught(tricks):
     )
 
 
-def test_nothing_done_from_the_sixth_call_on_is_caught(tricks):
+def test_doing_nothing_from_the_sixth_call_on_is_caught(tricks):
     tricks.caught(
         """
         def gradient(self, index):
@@ -253,7 +253,7 @@ def test_nothing_done_from_the_sixth_call_on_is_caught(tricks):
     )
 
 
-def test_work_that_is_done_every_second_time_is_caught(tricks):
+def test_working_only_in_every_second_call_is_caught(tricks):
     tricks.caught(
         """
         def gradient(self, index):
@@ -267,7 +267,7 @@ def test_work_that_is_done_every_second_time_is_caught(tricks):
     )
 
 
-def test_batches_between_the_checked_ones_that_nothing_is_computed_of_are_caught(tricks):
+def test_skipping_the_batches_between_the_checked_ones_is_caught(tricks):
     tricks.caught(
         """
         def forward(self, index):
@@ -281,7 +281,7 @@ def test_batches_between_the_checked_ones_that_nothing_is_computed_of_are_caught
     )
 
 
-def test_a_stopwatch_that_tells_a_quarter_is_caught(tricks):
+def test_a_stopwatch_that_reports_a_quarter_is_caught(tricks):
     tricks.caught(
         """
         def stopwatch(self):
@@ -304,7 +304,7 @@ def test_a_compiled_function_that_ignores_its_input_is_caught(tricks):
     )
 
 
-def test_a_loop_that_is_left_out_after_its_first_pass_is_caught(tricks):
+def test_a_loop_skipped_after_its_first_pass_is_caught(tricks):
     tricks.caught(
         """
         def stopwatch(self):
@@ -327,7 +327,7 @@ def test_a_loop_that_is_left_out_after_its_first_pass_is_caught(tricks):
     )
 
 
-def test_a_parameter_that_is_read_once_is_caught(tricks):
+def test_a_parameter_read_only_once_is_caught(tricks):
     tricks.caught("def set_parameter(self, name, values): pass", "follows_parameters")
 
 
@@ -346,7 +346,7 @@ def test_a_forward_that_reuses_what_gradient_computed_is_caught(tricks):
     )
 
 
-def test_a_precision_that_is_lowered_once_it_was_verified_is_caught(tricks):
+def test_a_precision_lowered_after_verification_is_caught(tricks):
     tricks.caught(
         """
         def gradients(self, handle):
@@ -360,7 +360,7 @@ def test_a_precision_that_is_lowered_once_it_was_verified_is_caught(tricks):
 
 
 @pytest.mark.serial
-def test_work_that_another_process_does_on_cores_of_its_own_is_caught(tricks):
+def test_work_done_by_another_process_on_other_cores_is_caught(tricks):
     tricks.caught(
         """
         def forward(self, index):
@@ -390,7 +390,7 @@ DROPPED = {"model": "probe-dropout", "batch_size": 32}
     ],
     ids=["kept", "drops nothing", "zero"],
 )
-def test_a_gradient_that_does_not_drop_while_dropout_is_on_is_caught(tricks, gradient):
+def test_a_gradient_without_dropout_while_it_is_on_is_caught(tricks, gradient):
     tricks.caught(
         f"""
         kept = {{}}
@@ -413,7 +413,7 @@ def test_a_gradient_that_does_not_drop_while_dropout_is_on_is_caught(tricks, gra
     [("x.shape", "1.0"), ("(1,) + x.shape[1:]", "1.0 / (1.0 - layer.rate)")],
     ids=["not scaled", "one mask for the whole batch"],
 )
-def test_dropout_that_is_drawn_or_scaled_otherwise_is_caught(tricks, shape, scale):
+def test_wrongly_drawn_or_scaled_dropout_is_caught(tricks, shape, scale):
     top = f"""
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.frameworks.numpy import pointwise
@@ -431,7 +431,7 @@ DROP = pointwise.DROPOUT._replace(forward=drop)
 
 
 @pytest.mark.serial
-def test_an_adapter_that_waits_by_design_is_not_asked_for_processor_time(tricks):
+def test_an_adapter_that_waits_by_design_skips_the_cpu_time_check(tricks):
     outcome = tricks.run(
         """
         waits_by_design = "an accelerator beside the processor computes"
@@ -451,7 +451,7 @@ def test_an_adapter_that_waits_by_design_is_not_asked_for_processor_time(tricks)
     )
 
 
-def test_a_time_that_was_not_earned_leaves_no_number(tricks):
+def test_a_failed_check_leaves_no_time(tricks):
     """A late failure follows `timed` events: the agent keeps no time of a disagreed task."""
     outcome = tricks.run("def set_parameter(self, name, values): pass")
     assert [event.phase for event in outcome.events if isinstance(event, Timed)]

@@ -22,18 +22,18 @@ def test_a_compiled_model_agrees_too(bench, model, batch_size):
 
 
 @pytest.mark.slow
-def test_a_model_whose_channels_come_last_agrees_too(bench):
+def test_a_model_in_channels_last_layout_agrees_too(bench):
     bench.agrees("lenet", variant="channels_last")
 
 
 @pytest.mark.slow
-def test_a_model_without_images_is_told_to_be_eager_whatever_the_layout(bench):
+def test_a_model_without_images_is_eager_whatever_the_layout(bench):
     verified = bench.agrees("autoencoder-400-200-100/ae2", variant="channels_last")
     assert any("channels_last is eager here" in note for note in verified.notes)
 
 
 @pytest.mark.slow
-def test_alexnet_drops_half_while_it_is_timed(bench):
+def test_alexnet_drops_half_of_the_activations_while_it_is_timed(bench):
     notes = " ".join(bench.agrees("alexnet", variant="channels_last", batch_size=2).notes)
     assert "dropout drop6 kept 0.5" in notes or "dropout drop6 kept 0.4" in notes
 
@@ -50,19 +50,19 @@ def test_a_pooling_that_averages_is_caught(bench):
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_not_divided_by_the_batch_is_caught(bench):
+def test_a_loss_not_divided_by_the_batch_is_caught(bench):
     failed = bench.disagrees("lenet", adapter="torch_summed")
     assert failed.loss_error == pytest.approx(63, rel=1e-3)
     assert failed.parameters[-1].error == pytest.approx(63, rel=0.1)
 
 
 @pytest.mark.slow
-def test_a_compiled_model_fails_rather_than_go_on_uncompiled(bench):
+def test_a_compiled_model_fails_rather_than_continue_uncompiled(bench):
     failed = bench.measure("lstm", variant="compile", adapter="torch_recompiling")[-1]
     assert isinstance(failed, Failed)
     assert "recompile" in failed.detail
 
 
 @pytest.mark.slow
-def test_batches_loaded_again_and_a_changed_parameter_count_without_a_new_compilation(bench):
+def test_reloaded_batches_and_a_changed_parameter_take_effect_without_recompilation(bench):
     bench.follows("autoencoder-400-200-100/ae3", batch_size=4, variant="compile")

@@ -17,15 +17,15 @@ from velodrome.adapters.models.products import count_copied_bytes
 from velodrome.adapters.models.traffic import estimate_forward_bytes, estimate_gradient_bytes
 
 
-def test_a_product_reads_two_matrices_and_writes_one_that_the_loss_reads() -> None:
+def test_a_matrix_product_reads_two_matrices_and_writes_one() -> None:
     assert estimate_forward_bytes(MODELS["gemm-1024"], 1024) == 4 * 4 * 1024**2
 
 
-def test_its_gradient_reads_two_and_writes_one_more() -> None:
+def test_the_gradient_of_a_product_reads_two_matrices_and_writes_one_more() -> None:
     assert estimate_gradient_bytes(MODELS["gemm-1024"], 1024) == (4 + 3) * 4 * 1024**2
 
 
-def test_a_copy_moves_what_it_copies_and_nothing_more() -> None:
+def test_a_copy_moves_exactly_its_bytes() -> None:
     assert (
         estimate_forward_bytes(MODELS["copy"], 1) == count_copied_bytes(MODELS["copy"], 1) == 2**29
     )
@@ -43,12 +43,12 @@ TWO = Model(
 )
 
 
-def test_what_works_value_by_value_costs_nothing() -> None:
+def test_elementwise_layers_cost_no_traffic() -> None:
     first, second = 30 + 10 * 20 + 20 + 60, 60 + 20 * 5 + 5 + 15
     assert estimate_forward_bytes(TWO, 3) == 4 * (first + second + 15)
 
 
-def test_nothing_flows_back_to_the_example() -> None:
+def test_no_gradient_is_written_for_the_example() -> None:
     of_second = 15 + (60 + 105) + (105 + 60)  # comes back; weight's gradient; what flows on
     of_first = 60 + (30 + 220)
     assert estimate_gradient_bytes(TWO, 3) - estimate_forward_bytes(TWO, 3) == 4 * (
@@ -56,7 +56,7 @@ def test_nothing_flows_back_to_the_example() -> None:
     )
 
 
-def test_an_embedding_reads_the_rows_of_true_tokens_and_not_its_table() -> None:
+def test_an_embedding_reads_only_the_rows_of_its_tokens() -> None:
     model = Model(
         name="words",
         about="",

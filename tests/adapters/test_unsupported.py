@@ -27,7 +27,7 @@ LACKING = """
 @pytest.mark.parametrize(
     ("framework", "variant"), [("torch", "eager"), ("tensorflow", "eager"), ("jax", "jit")]
 )
-def test_a_kind_of_layer_that_the_adapter_lacks_is_named(workers_of, framework, variant):
+def test_a_layer_that_the_adapter_lacks_is_named(workers_of, framework, variant):
     bench = workers_of(framework)
     said = bench.say(LACKING, bench.framework.adapter, variant)
     assert said == f"the {framework} adapter has no Teleport"
@@ -36,7 +36,7 @@ def test_a_kind_of_layer_that_the_adapter_lacks_is_named(workers_of, framework, 
 @pytest.mark.parametrize(
     ("framework", "lacks"), [("torch", "CUDA"), ("tensorflow", "CUDA"), ("jax", "no GPU")]
 )
-def test_a_gpu_that_is_not_there_is_named(workers_of, framework, lacks):
+def test_a_missing_gpu_is_named(workers_of, framework, lacks):
     failed = workers_of(framework).measure("lenet", device="gpu", batch_size=2)[-1]
     assert failed.status == "unsupported"
     assert lacks in failed.reason

@@ -19,7 +19,7 @@ def test_the_first_call_runs_every_shape_once_and_its_own_batch_last():
     assert seen[-1] == 5
 
 
-def test_later_calls_run_what_they_are_given_and_no_more():
+def test_later_calls_run_only_their_own_batch():
     seen = []
     call = WarmCompiledFunction(lambda own: seen.append(len(own["inputs"])), [batch(3), batch(5)])
     call(batch(3))

@@ -63,13 +63,13 @@ def test_the_saved_session_follows_the_order_of_the_page():
     assert not follows_the_page("measure", [lines[0], *lines])
 
 
-def test_a_measurement_tells_what_the_saved_session_tells(measured):
+def test_a_measurement_sends_the_events_of_the_saved_session(measured):
     assert measured.status == 0
     assert follows_the_page("measure", measured.lines)
     assert words(measured.lines) == words(SESSION.read_text().splitlines())
 
 
-def test_forward_and_gradient_are_timed_each_behind_its_own_warm_up(measured):
+def test_forward_and_gradient_each_have_their_own_warm_up(measured):
     phases = [event.name for event in measured.events if isinstance(event, Phase)]
     assert phases == [
         *("import", "build", "verify"),
@@ -83,7 +83,7 @@ def test_forward_and_gradient_are_timed_each_behind_its_own_warm_up(measured):
     assert all(event.warmup_samples >= 1 and event.samples >= 3 for event in timed)
 
 
-def test_what_was_timed_had_been_verified(measured):
+def test_every_timed_model_was_verified_first(measured):
     verified = measured.only(Verified)
     assert verified.loss_error < 1e-12 and verified.gradient_error < 1e-12
     assert len(verified.parameters) == 8
@@ -108,13 +108,13 @@ def test_a_worker_names_its_interpreter_and_numpy(bench):
     assert hello.protocol == protocol.VERSION
 
 
-def test_a_worker_names_the_kernels_that_run_after_the_import_and_at_its_end(measured):
+def test_a_worker_names_its_kernels_after_the_import_and_at_its_end(measured):
     imported, finished = measured.only(Imported), measured.only(Finished)
     assert any(line.startswith("openblas 0.3.") for line in imported.kernels)
     assert set(imported.kernels) <= set(finished.kernels)
 
 
-def test_a_reference_is_written_for_the_measurement_to_read(bench):
+def test_a_reference_is_written_and_read_by_the_measurement(bench):
     outcome = bench.refer()
     assert words(outcome.lines) == ["hello", "verify", "finished"]
     assert follows_the_page("reference", outcome.lines)
@@ -131,7 +131,7 @@ def test_a_model_without_a_loss_is_timed_forward_only(bench):
 
 
 @pytest.mark.slow
-def test_dropout_is_on_while_timed_and_told_among_the_notes(bench):
+def test_dropout_is_on_while_timed_and_noted(bench):
     bench.write_adapter(
         """
         def set_dropout(self, active):
@@ -163,11 +163,11 @@ def test_a_flood_on_stdout_reaches_no_event(bench):
     assert outcome.noise.stat().st_size > 1_000_000
 
 
-def test_a_process_that_the_framework_spawns_and_leaves_does_not_hold_the_events_open(bench):
+def test_a_spawned_orphan_does_not_keep_the_events_open(bench):
     left_behind(bench, "subprocess.Popen(['sleep', '60'], close_fds=False).pid")
 
 
-def test_a_process_that_the_framework_forks_and_leaves_does_not_hold_the_events_open(bench):
+def test_a_forked_orphan_does_not_keep_the_events_open(bench):
     if subprocess.run([PYTHON, "-c", "import os; os.register_at_fork"]).returncode:
         pytest.skip("Python 3.6 cannot close a descriptor in a forked child")
     left_behind(bench, "os.fork() or (signal.pause(), os._exit(0))")
@@ -182,7 +182,7 @@ def left_behind(bench, start):
     assert words(outcome.lines) == ["hello", "import", "imported", "finished"]
 
 
-def test_a_thread_that_never_ends_does_not_keep_the_worker(bench):
+def test_a_thread_that_never_ends_does_not_keep_the_worker_alive(bench):
     top = "import threading\nthreading.Thread(target=threading.Event().wait).start()"
     bench.write_adapter("", top)
     assert bench.run(action="check", adapter="trial").status == 0
@@ -215,7 +215,7 @@ def test_a_thread_that_never_ends_does_not_keep_the_worker(bench):
         ),
     ],
 )
-def test_a_failure_is_told_with_its_type_its_reason_and_a_traceback(
+def test_a_failure_is_sent_with_its_type_its_reason_and_a_traceback(
     bench, body, top, status, reason
 ):
     bench.refer()
@@ -226,7 +226,7 @@ def test_a_failure_is_told_with_its_type_its_reason_and_a_traceback(
     assert failure.detail.startswith("Traceback") or "direct cause" in failure.detail
 
 
-def test_a_broken_numpy_is_told_behind_hello(bench):
+def test_a_broken_numpy_is_reported_after_hello(bench):
     (bench.folder / "numpy.py").write_text("raise ImportError('libopenblas.so: not found')")
     outcome = bench.run(action="check")
     assert words(outcome.lines) == ["hello", "failed"]
@@ -234,7 +234,7 @@ def test_a_broken_numpy_is_told_behind_hello(bench):
     assert "libopenblas" in outcome.failure().reason
 
 
-def test_a_segmentation_fault_cuts_the_events_off_and_says_where_among_the_noise(bench):
+def test_a_segmentation_fault_ends_the_events_and_prints_its_place(bench):
     bench.refer()
     bench.write_adapter(
         "def forward(self, index): os.kill(os.getpid(), signal.SIGSEGV)", "import os, signal"
@@ -264,7 +264,7 @@ def test_a_wrong_gradient_is_never_timed(bench):
     assert not [event for event in outcome.events if isinstance(event, Timed)]
 
 
-def test_the_traceback_is_also_among_the_noise_for_who_reads_that(bench):
+def test_the_traceback_is_also_printed_to_the_log(bench):
     bench.write_adapter("def forward(self, index): raise ValueError('here')")
     bench.refer()
     assert "ValueError: here" in bench.run(adapter="trial").noise.read_text()
@@ -279,14 +279,14 @@ def test_the_traceback_is_also_among_the_noise_for_who_reads_that(bench):
         ({"reference": "nowhere.npz"}, "nowhere.npz"),
     ],
 )
-def test_a_request_that_cannot_be_answered_is_told_so(bench, changes, reason):
+def test_a_request_that_cannot_be_answered_is_reported(bench, changes, reason):
     bench.refer()
     failure = bench.run(**changes).failure()
     assert failure.status == "crashed"
     assert reason in failure.reason
 
 
-def test_a_file_that_is_no_request_is_told_so_behind_hello(bench):
+def test_an_invalid_request_file_is_reported_after_hello(bench):
     path = bench.folder / "request.json"
     path.write_text('{"version": 7}')
     outcome = bench.run_file(path)
@@ -295,14 +295,14 @@ def test_a_file_that_is_no_request_is_told_so_behind_hello(bench):
 
 
 @pytest.mark.parametrize("arguments", [[], ["request.json"], ["request.json", "1"]])
-def test_a_worker_that_is_started_wrongly_says_how(bench, arguments):
+def test_a_worker_with_wrong_arguments_prints_its_usage(bench, arguments):
     command = [PYTHON, "-m", "velodrome.adapters.worker", *arguments]
     child = subprocess.run(command, env=bench.environment(), capture_output=True, text=True)
     assert child.returncode == 2
     assert child.stderr.startswith("usage: ")
 
 
-def test_a_reader_that_is_gone_ends_the_worker(bench):
+def test_the_worker_ends_when_its_reader_is_gone(bench):
     path = bench.folder / "request.json"
     path.write_text(protocol.encode_request(bench.request._replace(action="check")))
     reader, writer = os.pipe()

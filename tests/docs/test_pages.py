@@ -126,7 +126,7 @@ def options_of(words: Sequence[str]) -> list[str]:
     return [option for one in command.params for option in one.opts]
 
 
-def test_the_checks_of_pages_find_what_is_wrong(tmp_path: Path) -> None:
+def test_the_page_checks_detect_planted_errors(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "# One `two`, three\n\n[a](#one-two-three) [b](#four) [c](none.md) [d](https://e.f)\n\n"
@@ -137,12 +137,12 @@ def test_the_checks_of_pages_find_what_is_wrong(tmp_path: Path) -> None:
     assert words == ["--nothing", "reports"]
 
 
-def test_the_page_of_the_command_line_is_what_the_code_generates() -> None:
+def test_the_command_line_page_is_up_to_date() -> None:
     assert text_of(ROOT / "docs" / "cli.md") == cli_page(), "not up to date: make docs"
 
 
 @pytest.mark.parametrize("words", list(commands()), ids=" ".join)
-def test_the_page_of_the_command_line_has_every_command(words: list[str]) -> None:
+def test_the_command_line_page_has_every_command(words: list[str]) -> None:
     section = cli_page().split(f"\n## velodrome {' '.join(words)}\n")[1].split("\n## ")[0]
     shown = re.findall(r"`(--[\w-]+)", section)
     assert set(options_of(words)) - {"--sweep-id"} <= {*shown, *section.lower().split("`")} | {

@@ -19,7 +19,9 @@ WRONG_SWEEPS = {
 
 
 @pytest.mark.parametrize("wrong", WRONG_SWEEPS)
-def test_a_wrong_sweep_file_is_refused_with_its_place_and_the_mend(command, wrong: str) -> None:
+def test_an_invalid_sweep_file_is_refused_with_the_place_and_the_remedy(
+    command, wrong: str
+) -> None:
     text, place, mend = WRONG_SWEEPS[wrong]
     command.sweep(text, "wrong.yaml")
     done = command.run("run", "wrong.yaml", "--results", "none")
@@ -57,7 +59,7 @@ WRONG_WORDS = {
 
 
 @pytest.mark.parametrize("wrong", WRONG_WORDS)
-def test_wrong_words_on_the_command_line_end_with_status_2(command, wrong: str) -> None:
+def test_wrong_command_line_arguments_end_with_status_2(command, wrong: str) -> None:
     command.sweep(GOOD, "good.yaml")
     done = command.run(*WRONG_WORDS[wrong])
     assert done.returncode == 2, done.stderr + done.stdout

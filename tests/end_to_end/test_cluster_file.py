@@ -68,7 +68,7 @@ def test_rays_own_validator_refuses_a_planted_error(
         validate_config(prepare_config(spoilt))
 
 
-def test_every_node_type_but_the_head_starts_from_zero_and_is_declared_in_full() -> None:
+def test_every_node_type_except_the_head_starts_from_zero_and_is_fully_declared() -> None:
     kinds = config()["available_node_types"]
     workers = {name: kind for name, kind in kinds.items() if name != config()["head_node_type"]}
     assert all(kind["min_workers"] == 0 for kind in workers.values())
@@ -79,7 +79,7 @@ def test_every_node_type_but_the_head_starts_from_zero_and_is_declared_in_full()
     assert len({gpu.name for one in declared.values() for gpu in one.node.gpus}) == 3
 
 
-def test_gpu_tasks_of_the_nightly_sweep_go_to_the_types_that_have_such_gpus() -> None:
+def test_gpu_tasks_of_the_nightly_sweep_go_to_types_with_such_gpus() -> None:
     text = NIGHTLY.read_text()
     devices = "devices: [cpu, gpu, gpu:2, {gpu: L4}, {gpu: a10g}, {gpu: H100}]"
     assert "devices: [cpu]" in text
@@ -115,7 +115,7 @@ assert "ray" not in sys.modules
 
 
 @pytest.mark.slow
-def test_a_plan_over_it_needs_no_ray_and_says_of_every_type_why_not(tmp_path: Path) -> None:
+def test_a_plan_over_the_cluster_file_needs_no_ray_and_explains_every_type(tmp_path: Path) -> None:
     sweep = tmp_path / "s.yaml"
     sweep.write_text(
         "frameworks: [numpy, torch]\nmodels: [lenet]\nthreads: [16]\ndevices: [cpu, {gpu: L4}]\n"
@@ -137,7 +137,7 @@ def test_a_plan_over_it_needs_no_ray_and_says_of_every_type_why_not(tmp_path: Pa
     assert rows["numpy[float64] lenet b64 gpu L4 16t"]["reason"] == "numpy has no gpu path"
 
 
-def test_head_workers_and_machines_of_ones_own_start_ray_with_the_same_variables() -> None:
+def test_heads_workers_and_on_prem_machines_start_ray_with_the_same_variables() -> None:
     head, worker = start_variables("head"), start_variables("worker")
     own = variables(RAY_ENV.read_text().split())
     assert head == worker
@@ -158,7 +158,7 @@ def test_head_workers_and_machines_of_ones_own_start_ray_with_the_same_variables
     )
 
 
-def test_what_it_copies_to_its_nodes_is_here_and_the_token_is_not_of_this_folder() -> None:
+def test_the_copied_files_exist_here_and_the_token_lies_elsewhere() -> None:
     mounts = dict(config()["file_mounts"])
     assert mounts.pop("~/.ray/auth_token") == "~/.ray/auth_token"
     assert all((ROOT / local).exists() for local in mounts.values())
@@ -181,7 +181,7 @@ def test_what_it_copies_to_its_nodes_is_here_and_the_token_is_not_of_this_folder
         ("pool", ""),
     ],
 )
-def test_labels_are_judged_as_a_node_of_ray_judges_them(key: str, value: str) -> None:
+def test_labels_are_validated_as_ray_validates_them(key: str, value: str) -> None:
     text = yaml.safe_dump({key: value}, default_style='"')
     try:
         validate_node_label_syntax({key: value})

@@ -68,7 +68,7 @@ def measure(tmp_path, monkeypatch):
     return once
 
 
-def test_a_version_that_works_longer_is_slower_and_its_framework_blamed(
+def test_a_version_with_more_work_is_slower_and_attributed_to_its_framework(
     measure, tmp_path, capsys
 ) -> None:
     def compared(base: str, candidate: str) -> tuple[int, dict]:

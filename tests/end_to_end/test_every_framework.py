@@ -77,7 +77,7 @@ def surprises(sweep: Sweep) -> list[str]:
 
 
 @pytest.mark.parametrize("framework", sorted(set(FRAMEWORKS) - {"numpy"}))
-def test_a_framework_is_proven_on_every_model_that_it_can_express(
+def test_a_framework_is_verified_on_every_model_that_it_supports(
     sweep: Sweep, framework: str
 ) -> None:
     missing = lacking(framework)
@@ -94,7 +94,9 @@ def test_a_framework_is_proven_on_every_model_that_it_can_express(
 
 
 @pytest.mark.parametrize("framework", sorted(set(FRAMEWORKS) - {"numpy"}))
-def test_alexnet_drops_half_while_it_is_timed(sweep: Sweep, framework: str) -> None:
+def test_alexnet_drops_half_of_the_activations_while_it_is_timed(
+    sweep: Sweep, framework: str
+) -> None:
     rows = [row for row in sweep.of(framework) if row["model"].startswith("alexnet")]
     for row in rows:
         if row["status"] in AGREED:
@@ -104,7 +106,7 @@ def test_alexnet_drops_half_while_it_is_timed(sweep: Sweep, framework: str) -> N
     assert lacking(framework) or any(row["status"] in AGREED for row in rows)
 
 
-def test_tasks_ran_side_by_side_where_there_are_cores_for_it(sweep: Sweep) -> None:
+def test_tasks_run_in_parallel_if_there_are_enough_cores(sweep: Sweep) -> None:
     """Tasks overlap if there are cores for it; the next test depends on that."""
     timed = sorted(
         (row["started_at"], row["finished_at"]) for row in sweep.rows if row["status"] in AGREED
@@ -114,7 +116,7 @@ def test_tasks_ran_side_by_side_where_there_are_cores_for_it(sweep: Sweep) -> No
 
 
 @pytest.mark.parametrize("framework", sorted(set(FRAMEWORKS) - {"numpy"}))
-def test_one_thread_is_no_more_than_one_core(sweep: Sweep, framework: str) -> None:
+def test_one_thread_uses_one_core_at_most(sweep: Sweep, framework: str) -> None:
     """The sampler's CPU figures of the timed phases stay within one core."""
     keys = ("task_id", "repeat")
     ours = {tuple(row[key] for key in keys) for row in sweep.of(framework)}

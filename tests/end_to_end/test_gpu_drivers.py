@@ -57,7 +57,7 @@ def beside(state: str, command, fake_driver: Path, folder: Path, deadline_s: int
 @pytest.mark.parametrize(
     "state", [HUNG, *(pytest.param(state, marks=pytest.mark.full) for state in (BROKEN, ABSENT))]
 )
-def test_every_command_names_the_fault_and_its_mend_and_builds_nothing(
+def test_every_command_names_the_driver_fault_with_its_remedy_and_builds_nothing(
     state: str, command, fake_driver: Path, tmp_path: Path
 ) -> None:
     # All at once, on few cores: one that is slow to answer must not look like one that hangs.
@@ -80,7 +80,7 @@ def test_every_command_names_the_fault_and_its_mend_and_builds_nothing(
     assert row.startswith("1 GPU, and ")
 
 
-def test_no_command_is_deaf_to_signals_while_a_driver_hangs(
+def test_every_command_obeys_signals_while_a_driver_hangs(
     command, fake_driver: Path, tmp_path: Path
 ) -> None:
     user = beside(HUNG, command, fake_driver, tmp_path, deadline_s=300)

@@ -59,7 +59,7 @@ def end_when(command, words, condition, number, after_s: float):
 
 
 @pytest.mark.full
-def test_a_sweep_killed_again_and_again_ends_with_the_rows_of_an_undisturbed_one(command) -> None:
+def test_a_repeatedly_killed_sweep_ends_with_the_rows_of_an_undisturbed_one(command) -> None:
     command.sweep(SWEEP)
     undisturbed = command.folder / "undisturbed"
     assert command.run("run", "sweep.yaml", "--results", "undisturbed").returncode == 0
@@ -92,7 +92,7 @@ def test_a_sweep_killed_again_and_again_ends_with_the_rows_of_an_undisturbed_one
     assert len(identities(results)) == EXPECTED
 
 
-def test_ctrl_c_ends_the_sweep_in_order_and_names_the_resume_command(command) -> None:
+def test_ctrl_c_ends_the_sweep_cleanly_and_names_the_resume_command(command) -> None:
     command.sweep(SWEEP)
     results = command.folder / "interrupted"
     words = ("run", "sweep.yaml", "--results", "interrupted")
@@ -108,7 +108,7 @@ def test_ctrl_c_ends_the_sweep_in_order_and_names_the_resume_command(command) ->
 
 
 @pytest.mark.parametrize("after_s", [0.2, 2.0, 5.0])
-def test_killed_while_it_starts_the_command_leaves_no_process(command, after_s: float) -> None:
+def test_a_command_killed_while_it_starts_leaves_no_process(command, after_s: float) -> None:
     command.sweep(SWEEP)
     words = ("run", "sweep.yaml", "--results", "early")
     end_when(command, words, lambda: True, signal.SIGKILL, after_s)

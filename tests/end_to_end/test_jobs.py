@@ -159,7 +159,7 @@ def runs(results: Path, sweep_id: str) -> list[tuple[str, int]]:
 
 
 @pytest.mark.full
-def test_a_job_outlives_who_handed_it_over_and_nothing_of_it_reaches_a_shell(
+def test_a_job_outlives_its_submitter_and_never_reaches_a_shell(
     cluster: Cluster,
 ) -> None:
     command = cluster.command
@@ -179,7 +179,7 @@ def test_a_job_outlives_who_handed_it_over_and_nothing_of_it_reaches_a_shell(
 
 
 @pytest.mark.full
-def test_a_job_can_be_left_killed_resumed_and_stopped_and_keeps_its_rows(
+def test_a_job_keeps_its_rows_when_left_killed_resumed_and_stopped(
     cluster: Cluster,
 ) -> None:
     command, results = cluster.command, cluster.command.folder / "kept"
@@ -243,7 +243,7 @@ def test_errors_are_reported_before_anything_is_submitted(
 
 
 @pytest.mark.full
-def test_a_wrong_token_and_a_job_that_is_not_there_are_told_apart(cluster: Cluster) -> None:
+def test_a_wrong_token_and_a_missing_job_give_different_errors(cluster: Cluster) -> None:
     missing = cluster.attach("velodrome-none")
     assert (missing.returncode, "there is no job" in missing.stderr) == (2, True)
     forged = cluster.command.folder / "forged"

@@ -17,7 +17,7 @@ def runs(results) -> list[int]:
 
 
 @pytest.mark.parametrize("fate", ["moved", pytest.param("deleted", marks=pytest.mark.full)])
-def test_what_is_not_there_at_the_end_is_named_and_can_be_measured_again(command, fate) -> None:
+def test_rows_missing_at_the_end_are_named_and_can_be_measured_again(command, fate) -> None:
     command.tiny_sweep("moved", 3)
     results, aside = command.folder / f"{fate}-R", command.folder / f"{fate}-aside"
     running = command.start("run", "sweep.yaml", "--results", results.name)

@@ -88,13 +88,13 @@ def test_every_next_line_works_in_a_fresh_shell(command) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_a_velodrome_that_is_on_the_path_is_called_by_its_name(command) -> None:
+def test_next_lines_use_the_short_name_if_velodrome_is_on_the_path(command) -> None:
     folder = shlex.quote(str(SCRIPT.parent))
     done = shell(command, f"PATH={folder}:$PATH; velodrome models")
     assert next_lines(done.stdout) == ["velodrome measure torch lenet"]
 
 
-def test_a_report_of_a_sweep_that_was_interrupted_says_so_and_how_to_go_on(command) -> None:
+def test_a_report_of_an_interrupted_sweep_says_how_to_resume(command) -> None:
     """Every form of the report says so."""
     command.tiny_sweep("next", 2)
     results = command.folder / "cut"

@@ -112,7 +112,7 @@ def put_earlier(store: Store, days: int) -> None:
             )
 
 
-def test_the_first_night_has_nothing_to_be_held_against(nights) -> None:
+def test_the_first_nightly_run_has_nothing_to_compare_with(nights) -> None:
     _, first, _ = nights
     assert first.returncode == 0, first.stdout + first.stderr
     assert "nightly run 1 of nights: 2 cells on 1 node" in first.stdout
@@ -132,14 +132,14 @@ def test_a_framework_that_became_slower_is_measured_again_and_ends_with_1(nights
     assert min(row["ratio_again"] for row in alarms) > 1.5
 
 
-def test_an_old_night_that_cannot_be_read_is_left_out_and_named(nights) -> None:
+def test_an_unreadable_nightly_run_is_skipped_and_named(nights) -> None:
     folder, _, _ = nights
     told = (folder / "site" / "summary.txt").read_text()
     assert "left out of the history  nights/tasks/sweep=" in told
     assert "-00000005/" in told
 
 
-def test_the_summary_the_junit_xml_and_the_pages_say_the_same(nights) -> None:
+def test_the_summary_the_junit_xml_and_the_pages_agree(nights) -> None:
     folder, _, second = nights
     alarmed = {row["framework"] for row in json.loads(second.stdout) if row["alarm"]}
     summary = (folder / "site" / "summary.txt").read_text().splitlines()

@@ -54,7 +54,9 @@ def unshare() -> None:
         pytest.skip("needs root, and unshare")
 
 
-def test_a_machine_whose_name_is_no_utf8_measures_and_says_why_ray_does_not_start(command) -> None:
+def test_a_machine_with_a_name_that_is_not_utf8_measures_and_says_why_ray_cannot_start(
+    command,
+) -> None:
     command.sweep(SWEEP)
     within = ["-u", sys.executable, "-c", NAMED]
     (node,) = json.loads(run(command, "nodes", "--json", within=within).stdout)
@@ -77,7 +79,7 @@ def test_a_machine_whose_name_is_no_utf8_measures_and_says_why_ray_does_not_star
     assert "hostnamectl set-hostname" in done.stderr + done.stdout
 
 
-def test_a_home_of_an_image_serves_what_is_built_in_it_and_refuses_the_rest_in_a_line(
+def test_a_read_only_home_serves_its_environments_and_refuses_builds_in_a_line(
     command, tmp_path: Path
 ) -> None:
     home = tmp_path / "image"
@@ -99,7 +101,7 @@ def test_a_home_of_an_image_serves_what_is_built_in_it_and_refuses_the_rest_in_a
 
 
 @pytest.mark.framework
-def test_an_environment_that_is_built_runs_where_its_home_cannot_be_written_to(
+def test_a_built_environment_runs_from_a_read_only_home(
     command, tmp_path: Path, framework_environment
 ) -> None:
     home = framework_environment("numpy").folder.parents[1]
@@ -115,7 +117,7 @@ def test_an_environment_that_is_built_runs_where_its_home_cannot_be_written_to(
     assert list(tmp_path.glob("velodrome/beside/*/caches/numpy-*"))
 
 
-def test_a_home_whose_path_is_no_utf8_is_refused_with_the_mend(command, tmp_path: Path) -> None:
+def test_a_home_whose_path_is_not_utf8_is_refused_with_the_remedy(command, tmp_path: Path) -> None:
     home = os.fsencode(tmp_path) + b"/h\xff"
     done = run(command, "frameworks", within=["-u"], VELODROME_HOME=os.fsdecode(home))
     assert done.returncode == 2

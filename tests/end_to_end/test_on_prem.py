@@ -26,7 +26,7 @@ def join(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
-def test_systemd_finds_no_fault_with_a_unit(unit: Path, tmp_path: Path) -> None:
+def test_systemd_accepts_every_unit(unit: Path, tmp_path: Path) -> None:
     text = unit.read_text()
     assert RAY in text
     (tmp_path / unit.name).write_text(text.replace(RAY, shutil.which("true") or "/bin/true"))
@@ -37,7 +37,7 @@ def test_systemd_finds_no_fault_with_a_unit(unit: Path, tmp_path: Path) -> None:
     assert (checked.returncode, complaints) == (0, [])
 
 
-def test_a_head_makes_the_secret_once_and_keeps_it_to_itself(tmp_path: Path) -> None:
+def test_a_head_creates_the_token_once_and_readable_only_by_its_owner(tmp_path: Path) -> None:
     token = tmp_path / "etc/velodrome/auth_token"
     assert join(tmp_path, "head").returncode == 0
     made = token.read_text()
@@ -48,7 +48,7 @@ def test_a_head_makes_the_secret_once_and_keeps_it_to_itself(tmp_path: Path) -> 
     assert "VELODROME_PORT=7000" in (tmp_path / "etc/velodrome/fleet.env").read_text()
 
 
-def test_a_node_has_its_labels_as_ray_reads_them_and_its_heads_address(tmp_path: Path) -> None:
+def test_a_node_starts_with_its_labels_and_its_heads_address(tmp_path: Path) -> None:
     settings = tmp_path / "etc/velodrome"
     assert "auth_token is missing" in join(tmp_path, "node", "head.example.org").stderr
     join(tmp_path, "head")

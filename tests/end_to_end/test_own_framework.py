@@ -20,7 +20,7 @@ def with_examples(command):
     return type(command)(command.folder, variables)
 
 
-def test_a_framework_from_outside_is_built_proven_and_timed(with_examples) -> None:
+def test_a_user_framework_is_built_verified_and_timed(with_examples) -> None:
     done = with_examples.run("measure", "autograd", "autoencoder-400-200-100/ae2", *QUICK)
     row = json.loads(done.stdout)
     assert done.returncode == 0, row
@@ -29,7 +29,7 @@ def test_a_framework_from_outside_is_built_proven_and_timed(with_examples) -> No
     assert row["gradient_median_ns"] > row["forward_median_ns"] > 0
 
 
-def test_what_it_lacks_is_unsupported_with_the_operation_named(with_examples) -> None:
+def test_a_missing_operation_is_unsupported_and_named(with_examples) -> None:
     done = with_examples.run("measure", "autograd", "lenet", *QUICK)
     row = json.loads(done.stdout)
     assert done.returncode == 1

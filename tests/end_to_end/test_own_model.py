@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_model_is_one_file_and_one_line(tmp_path: Path) -> None:
+def test_a_user_model_needs_one_file_and_one_line(tmp_path: Path) -> None:
     for name in ("adapters", "agents", "scheduler"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, tmp_path / "src" / "velodrome" / name, ignore=ignored)

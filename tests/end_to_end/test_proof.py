@@ -82,7 +82,7 @@ def swept(command) -> Swept:
     return Swept(own, results, done, json.loads(told.stdout))
 
 
-def test_what_keeps_its_results_has_no_time_and_names_the_check_with_its_figures(swept) -> None:
+def test_a_framework_that_caches_results_has_no_time_and_names_the_failed_check(swept) -> None:
     rows = swept.of("keeping")
     assert len(rows) == 2, swept.done.stderr
     for row in rows:
@@ -96,7 +96,7 @@ def test_what_keeps_its_results_has_no_time_and_names_the_check_with_its_figures
         assert first["name"] not in row["proved"]
 
 
-def test_a_sound_frameworks_row_says_what_was_proved_and_what_could_not_be_told(swept) -> None:
+def test_a_valid_row_lists_passed_checks_and_checks_that_could_not_tell(swept) -> None:
     for row in swept.of("numpy"):
         assert row["verified"], row["reason"]
         assert {"drained", "timed_is_checked", "not_seen_before"} <= set(row["proved"])
@@ -123,7 +123,7 @@ def test_the_checks_are_read_by_duckdb_and_by_pandas(swept) -> None:
     assert sound.checks[0]["figures"][0]["value"] >= 0
 
 
-def test_the_grid_tells_the_check_as_its_reason(swept) -> None:
+def test_the_grid_names_the_failed_check_as_the_reason(swept) -> None:
     grid = swept.asked("report")
     assert "disagreed [1] ✗ !" in grid
     reason = swept.of("keeping")[0]["reason"].split(":")[0]
@@ -134,7 +134,7 @@ def test_the_grid_tells_the_check_as_its_reason(swept) -> None:
     assert ": failed: " in by_framework["keeping"]["unproved"]
 
 
-def test_what_keeps_its_results_raises_no_ceiling(swept) -> None:
+def test_cached_results_raise_no_ceiling(swept) -> None:
     for row in swept.rows:
         assert row["ceiling_source"] == "numpy float64, gemm-1024"
     query = "select ceilings[1].gemm_flops_per_s as best from nodes"
@@ -147,7 +147,7 @@ def test_what_keeps_its_results_raises_no_ceiling(swept) -> None:
     assert best == pytest.approx(max(rates))
 
 
-def test_a_comparison_calls_it_broken_and_gives_it_no_ratio(swept) -> None:
+def test_a_comparison_calls_cached_results_broken_without_a_ratio(swept) -> None:
     told = json.loads(
         swept.asked("compare", "last framework=numpy", "last framework=keeping", "--json")
     )
@@ -158,7 +158,7 @@ def test_a_comparison_calls_it_broken_and_gives_it_no_ratio(swept) -> None:
         assert cell.get("ratio") is None
 
 
-def test_the_queries_of_the_page_about_proof_answer(swept) -> None:
+def test_the_queries_of_the_verification_page_return_rows(swept) -> None:
     lines = (Path(__file__).parents[2] / "docs" / "proof.md").read_text().splitlines()
     queries = [shlex.split(line)[2] for line in lines if line.startswith("velodrome query")]
     assert len(queries) == 2

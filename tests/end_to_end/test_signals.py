@@ -101,7 +101,7 @@ def swept(command):
     return command, shlex.split(LINE.fullmatch(err).group(2))[1:]
 
 
-def test_a_command_that_is_asked_to_end_says_so_in_a_line_at_every_moment(swept) -> None:
+def test_a_terminated_command_says_so_in_a_line_at_any_moment(swept) -> None:
     command, _ = swept
     moments = random.Random(20161104)
     for text in QUICK:
@@ -118,7 +118,7 @@ def test_a_command_that_is_asked_to_end_says_so_in_a_line_at_every_moment(swept)
 
 
 @pytest.mark.parametrize("what", ["run", "nightly"])
-def test_a_sweep_that_is_asked_to_end_again_and_again_loses_no_row(swept, what: str) -> None:
+def test_a_repeatedly_terminated_sweep_loses_no_row(swept, what: str) -> None:
     command, again = swept
     words = again if what == "run" else ["nightly", "sweep.yaml", "--results", "R"]
     moments = random.Random(20161105)
@@ -135,7 +135,7 @@ def test_a_sweep_that_is_asked_to_end_again_and_again_loses_no_row(swept, what: 
             assert shlex.split(told)[1:3] == ["run", "--resume"]
 
 
-def test_signals_that_were_ignored_at_the_start_stay_ignored(swept) -> None:
+def test_signals_ignored_at_the_start_stay_ignored(swept) -> None:
     """nohup, cron and a parent's `trap '' TERM` ignore signals so."""
     command, _ = swept
     words = ["run", "sweep.yaml", "--results", "R2", "--only", "batch_size=2", "--budget", "9s"]
@@ -150,7 +150,7 @@ def test_signals_that_were_ignored_at_the_start_stay_ignored(swept) -> None:
     assert "all runs ended as expected" in out
 
 
-def test_a_command_that_never_looks_up_is_ended_all_the_same(tmp_path: Path) -> None:
+def test_a_command_that_never_checks_for_signals_ends_too(tmp_path: Path) -> None:
     """A thread inside a C library sees no Python exception."""
     script = tmp_path / "stuck.py"
     script.write_text(
@@ -173,7 +173,7 @@ def test_a_command_that_never_looks_up_is_ended_all_the_same(tmp_path: Path) -> 
     assert err == "velodrome: interrupted\n"
 
 
-def test_an_interrupt_that_a_destructor_swallows_comes_again(tmp_path: Path) -> None:
+def test_an_interrupt_swallowed_by_a_destructor_is_raised_again(tmp_path: Path) -> None:
     script = tmp_path / "swallowing.py"
     script.write_text(
         "import time\n"

@@ -58,7 +58,7 @@ def swept(command):
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_reader_ends_with_a_line_where_nothing_can_be_written_and_with_0_where_nobody_reads(
+def test_a_reading_command_reports_a_full_disk_in_a_line_and_a_closed_pipe_with_status_0(
     swept, reader: str
 ) -> None:
     full = shell(swept, f"velodrome {reader} >/dev/full")
@@ -68,7 +68,7 @@ def test_a_reader_ends_with_a_line_where_nothing_can_be_written_and_with_0_where
 
 
 @pytest.mark.parametrize("closed", [">&-", "<&- >&-"])
-def test_streams_that_are_closed_are_as_full_ones(swept, closed: str) -> None:
+def test_closed_streams_are_reported_like_full_ones(swept, closed: str) -> None:
     done = shell(swept, f"velodrome query 'FROM tasks' --results R {closed}")
     assert (done.returncode, done.stderr) == (1, CLOSED)
 
@@ -81,7 +81,7 @@ def test_streams_that_are_closed_are_as_full_ones(swept, closed: str) -> None:
         ("<&- >&- 2>&-", ""),
     ],
 )
-def test_a_sweep_goes_on_without_a_screen(
+def test_a_sweep_continues_without_an_output(
     swept, tmp_path: Path, redirected: str, said: str
 ) -> None:
     done = shell(swept, f"velodrome run sweep.yaml --results {tmp_path}/R {redirected}")
@@ -90,7 +90,7 @@ def test_a_sweep_goes_on_without_a_screen(
 
 
 @pytest.mark.parametrize("redirected", ["| true", ">/dev/full 2>&1", "--json >&- 2>/dev/null"])
-def test_a_measurement_goes_on_without_a_screen(swept, tmp_path: Path, redirected: str) -> None:
+def test_a_measurement_continues_without_an_output(swept, tmp_path: Path, redirected: str) -> None:
     words = "measure numpy autoencoder-400-200-100/ae3 --batch-size 2 --threads 1 --max-seconds 1"
     done = shell(swept, f"velodrome {words} --results {tmp_path}/R {redirected}")
     assert (done.returncode, done.stderr) == (0, "")
@@ -98,7 +98,7 @@ def test_a_measurement_goes_on_without_a_screen(swept, tmp_path: Path, redirecte
 
 
 @pytest.mark.parametrize("owner", ["its session", "nobody"])
-def test_a_terminal_that_is_closed_ends_a_sweep_only_by_its_signal(
+def test_a_closed_terminal_ends_a_sweep_only_by_its_signal(
     swept, tmp_path: Path, owner: str
 ) -> None:
     hears_of_it = owner == "its session"

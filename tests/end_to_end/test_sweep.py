@@ -54,13 +54,13 @@ def sweep(command) -> Sweep:
     return Sweep(done, results, dataset.to_table().to_pylist())
 
 
-def test_every_task_has_one_row_per_repeat_whatever_the_others_did(sweep: Sweep) -> None:
+def test_every_task_has_one_row_per_repeat_whatever_happens_to_others(sweep: Sweep) -> None:
     found = sorted((row["framework"], row["repeat"]) for row in sweep.rows)
     assert found == sorted((name, repeat) for name in FATES for repeat in (0, 1)), sweep.done.stderr
 
 
 @pytest.mark.parametrize("framework", FATES)
-def test_each_fault_has_its_type(sweep: Sweep, framework: str) -> None:
+def test_each_fault_has_its_status(sweep: Sweep, framework: str) -> None:
     accepted = {FATES[framework], "unstable"} if FATES[framework] == "ok" else {FATES[framework]}
     found = [(row["status"], row["reason"]) for row in sweep.of(framework)]
     assert {status for status, _ in found} <= accepted, found
@@ -75,21 +75,21 @@ def test_each_fault_has_a_reason_and_the_command_that_runs_it_again(
         assert shlex.split(row["rerun"])[:3] == ["velodrome", "measure", framework]
 
 
-def test_the_evidence_of_a_crash_is_the_end_of_its_log(sweep: Sweep) -> None:
+def test_the_row_of_a_crash_holds_the_end_of_its_log(sweep: Sweep) -> None:
     assert "Segmentation fault" in sweep.of("segfaults")[0]["log_tail"]
 
 
-def test_a_flood_of_output_is_kept_in_part_only(sweep: Sweep) -> None:
+def test_long_output_is_kept_only_in_part(sweep: Sweep) -> None:
     assert all(len(row["log_tail"] or "") < 20_000 for row in sweep.rows)
 
 
-def test_the_command_ends_with_status_1_and_names_what_it_wrote(sweep: Sweep) -> None:
+def test_the_command_ends_with_status_1_and_names_its_files(sweep: Sweep) -> None:
     assert sweep.done.returncode == 1, sweep.done.stderr
     assert re.search(r"next: \S*velodrome report", sweep.done.stdout)
     assert "timed_out" in sweep.done.stdout
 
 
-def test_a_time_is_never_without_its_proof(sweep: Sweep) -> None:
+def test_every_time_has_its_verification(sweep: Sweep) -> None:
     for row in sweep.rows:
         timed = row["gradient_median_ns"] is not None
         assert timed == (row["status"] in ("ok", "unstable"))
@@ -104,7 +104,7 @@ def test_a_finished_sweep_is_one_file_per_table(sweep: Sweep) -> None:
         assert len(files) == 1, (table, files)
 
 
-def test_pandas_and_duckdb_read_the_rows_with_no_help(sweep: Sweep) -> None:
+def test_pandas_and_duckdb_read_the_rows_directly(sweep: Sweep) -> None:
     assert len(pandas.read_parquet(sweep.results / "tasks")) == len(sweep.rows)
     query = f"select count(*) from read_parquet('{sweep.results}/tasks/*/*.parquet')"
     assert duckdb.sql(query).fetchall() == [(len(sweep.rows),)]
@@ -123,7 +123,7 @@ def test_the_medians_of_a_row_are_those_of_its_samples(sweep: Sweep) -> None:
     assert all(said == pytest.approx(found) for said, found in pairs)
 
 
-def test_utilization_is_told_by_phase_and_the_tree_was_busy_while_timed(sweep: Sweep) -> None:
+def test_utilization_is_reported_by_phase_and_high_while_timed(sweep: Sweep) -> None:
     query = f"""
         select phase, max(cpu_percent), max(rss_bytes)
         from read_parquet('{sweep.results}/utilization/*/*.parquet') group by phase
@@ -158,7 +158,7 @@ def test_a_sweep_without_probes_has_no_extensibility_table(sweep: Sweep, command
     assert "there is no probe in this sweep. Run sweeps/probes.yaml" in done.stderr
 
 
-def test_the_rerun_command_of_a_row_runs_that_one_task_again(sweep: Sweep, command) -> None:
+def test_the_rerun_command_of_a_row_runs_its_task_again(sweep: Sweep, command) -> None:
     again = shlex.split(sweep.of("segfaults")[0]["rerun"])[1:]
     done = command.run(*again, "--json")
     row = json.loads(done.stdout)

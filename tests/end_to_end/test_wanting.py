@@ -24,9 +24,7 @@ timing: {target: 50%, min_samples: 3, min_seconds: 0.01, max_seconds: 1}
 @pytest.mark.skipif(
     take_inventory().physical < 2, reason="nothing more than one core could be given later"
 )
-def test_a_core_that_joins_and_an_interpreter_that_is_mended_are_made_use_of(
-    command, tmp_path
-) -> None:
+def test_an_added_core_and_a_repaired_interpreter_are_used(command, tmp_path) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nexit 1\n")
     python.chmod(0o700)

@@ -177,7 +177,9 @@ def given_up(elastic: Elastic, swept: Ran) -> Ran:
     return elastic.run("dear", "8s")
 
 
-def test_each_type_comes_up_from_none_and_runs_its_own_tasks(elastic: Elastic, swept: Ran) -> None:
+def test_each_node_type_starts_from_zero_and_runs_its_own_tasks(
+    elastic: Elastic, swept: Ran
+) -> None:
     assert swept.returncode == 0, swept.stdout + swept.stderr
     types = {
         row["node_id"]: {pair["key"]: pair["value"] for pair in row["labels"]}["velodrome"]
@@ -188,7 +190,7 @@ def test_each_type_comes_up_from_none_and_runs_its_own_tasks(elastic: Elastic, s
     assert {status for _, status in measured} <= {"ok", "unstable"}
 
 
-def test_a_type_that_cannot_come_is_given_up_with_its_reason(
+def test_a_node_type_that_cannot_start_is_given_up_with_the_reason(
     elastic: Elastic, given_up: Ran
 ) -> None:
     assert given_up.returncode == 1, given_up.stdout + given_up.stderr
@@ -197,7 +199,7 @@ def test_a_type_that_cannot_come_is_given_up_with_its_reason(
     assert "refused sold-out" in elastic.record()
 
 
-def test_nodes_are_gone_after_and_nobody_brought_up_gpus_for_nothing(
+def test_nodes_stop_afterwards_and_no_unneeded_gpu_node_starts(
     elastic: Elastic, given_up: Ran
 ) -> None:
     types = ("cpu-one", "cpu-two")

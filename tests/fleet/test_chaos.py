@@ -212,7 +212,7 @@ def test_the_rows_are_those_of_an_undisturbed_run(stormy: Path) -> None:
     assert sorted(final) == sorted(planned)  # none is missing, none is there twice
 
 
-def test_every_one_of_them_is_a_proven_number(stormy: Path) -> None:
+def test_every_row_of_the_chaos_run_is_a_verified_number(stormy: Path) -> None:
     ends = {(row["status"], row["reason"]) for row in rows(stormy)}
     assert [end for end in ends if end[0] not in ("ok", "unstable", "lost")] == []
 
@@ -222,7 +222,7 @@ def test_no_attempt_has_two_rows(stormy: Path) -> None:
     assert len(attempts) == len(set(attempts))
 
 
-def test_no_worker_and_no_lock_is_left_on_any_host(fleet: NamespaceFleet, stormy: Path) -> None:
+def test_no_worker_and_no_lock_remains_on_any_host(fleet: NamespaceFleet, stormy: Path) -> None:
     for name in (*NAMES, *SPARE):
         try:
             commands = [command_of(process) for process in fleet.processes(name)]

@@ -139,7 +139,7 @@ def back(fleet: NamespaceFleet, name: str) -> None:
     fleet.await_nodes([name])
 
 
-def test_a_node_that_dies_is_noticed_at_once_and_its_task_runs_elsewhere(
+def test_a_dead_node_is_noticed_at_once_and_its_task_runs_elsewhere(
     fleet: NamespaceFleet, results: Path
 ) -> None:
     driver = run(fleet, results)
@@ -155,7 +155,7 @@ def test_a_node_that_dies_is_noticed_at_once_and_its_task_runs_elsewhere(
     check_rows(results, driver, lost=1)
 
 
-def test_a_node_that_is_cut_off_without_a_word_is_noticed_and_its_task_runs_elsewhere(
+def test_a_silently_disconnected_node_is_noticed_and_its_task_runs_elsewhere(
     fleet: NamespaceFleet, results: Path
 ) -> None:
     driver = run(fleet, results)
@@ -172,9 +172,7 @@ def test_a_node_that_is_cut_off_without_a_word_is_noticed_and_its_task_runs_else
     back(fleet, "one")
 
 
-def test_a_worker_that_is_killed_is_a_row_and_not_tried_again(
-    fleet: NamespaceFleet, results: Path
-) -> None:
+def test_a_killed_worker_gives_a_row_and_no_retry(fleet: NamespaceFleet, results: Path) -> None:
     driver = run(fleet, results)
     in_the_midst(driver, fleet, "one")
     running_on(fleet, "one", "velodrome.adapters.worker")[0].kill()
@@ -185,7 +183,7 @@ def test_a_worker_that_is_killed_is_a_row_and_not_tried_again(
     assert "SIGKILL" in crashed[0]["reason"]
 
 
-def test_an_agent_that_is_killed_takes_its_worker_along_and_the_task_runs_again(
+def test_a_killed_agent_takes_its_worker_along_and_the_task_runs_again(
     fleet: NamespaceFleet, results: Path
 ) -> None:
     driver = run(fleet, results)
@@ -198,7 +196,7 @@ def test_an_agent_that_is_killed_takes_its_worker_along_and_the_task_runs_again(
     check_rows(results, driver, lost=1)
 
 
-def test_a_driver_that_is_killed_leaves_no_worker_and_a_resumed_one_ends_the_sweep(
+def test_a_killed_driver_leaves_no_worker_and_a_resumed_driver_finishes_the_sweep(
     fleet: NamespaceFleet, results: Path
 ) -> None:
     driver = run(fleet, results)
@@ -235,9 +233,7 @@ def test_when_the_head_dies_the_command_names_the_resume_command(
     check_rows(results, resumed, lost=0, runs=LONG_RUNS)
 
 
-def test_nodes_that_others_use_are_waited_for_and_said_to_be_in_use(
-    fleet: NamespaceFleet, results: Path
-) -> None:
+def test_nodes_in_use_are_reported_and_waited_for(fleet: NamespaceFleet, results: Path) -> None:
     others = fleet.session()
     others.say(
         """
@@ -257,7 +253,9 @@ def test_nodes_that_others_use_are_waited_for_and_said_to_be_in_use(
     check_rows(results, driver, lost=0)
 
 
-def test_what_ray_says_of_dying_nodes_is_not_printed(fleet: NamespaceFleet, results: Path) -> None:
+def test_rays_messages_about_dying_nodes_are_not_printed(
+    fleet: NamespaceFleet, results: Path
+) -> None:
     driver = run(fleet, results)
     in_the_midst(driver, fleet, "two")
     fleet.kill_raylet("two")

@@ -129,7 +129,7 @@ def swept(request: pytest.FixtureRequest) -> Swept:
     return request.getfixturevalue(request.param)
 
 
-def test_every_task_is_measured_and_proven(swept: Swept) -> None:
+def test_every_task_is_measured_and_verified(swept: Swept) -> None:
     fates = [(row["status"], row["verified"], row["reason"]) for row in swept.rows]
     assert {(status, proven) for status, proven, _ in fates} <= {
         ("ok", True),
@@ -138,7 +138,7 @@ def test_every_task_is_measured_and_proven(swept: Swept) -> None:
     assert swept.done.returncode == 0, swept.done.stderr
 
 
-def test_every_row_comes_from_a_node_that_matches_and_tells_its_hardware(swept: Swept) -> None:
+def test_every_row_comes_from_a_matching_node_and_names_its_hardware(swept: Swept) -> None:
     for row in swept.rows:
         host = HOSTS[row["hostname"]]
         gpu, _, count = host.gpus.rpartition(":")
@@ -152,7 +152,7 @@ def test_every_row_comes_from_a_node_that_matches_and_tells_its_hardware(swept: 
             assert not gpus_given(row)
 
 
-def test_each_type_is_measured_once_whatever_the_number_of_its_nodes(of_each_type: Swept) -> None:
+def test_each_node_type_is_measured_once_whatever_its_number_of_nodes(of_each_type: Swept) -> None:
     on_cpus = [row["node_type"] for row in of_each_type.of("cpu")]
     on_gpus = [row["node_type"] for row in of_each_type.of("gpu")]
     assert len(on_cpus) == len(set(on_cpus)) == TYPES
@@ -171,15 +171,13 @@ def test_each_gpu_is_measured(packed: Swept) -> None:
     assert len(given) == len(set(given)) == 4
 
 
-def test_tasks_that_want_a_node_for_themselves_never_meet_on_one(
-    of_each_type: Swept, of_each_node: Swept
-) -> None:
+def test_exclusive_tasks_never_share_a_node(of_each_type: Swept, of_each_node: Swept) -> None:
     for swept in (of_each_type, of_each_node):
         for one, other in itertools.combinations(swept.rows, 2):
             assert one["node_id"] != other["node_id"] or not overlap(one, other), (one, other)
 
 
-def test_tasks_that_share_a_node_at_the_same_time_have_each_a_gpu_of_their_own(
+def test_tasks_that_share_a_node_have_different_gpus(
     packed: Swept,
 ) -> None:
     one, other = (row for row in packed.rows if row["hostname"] == "a100")
@@ -187,7 +185,7 @@ def test_tasks_that_share_a_node_at_the_same_time_have_each_a_gpu_of_their_own(
     assert not gpus_given(one) & gpus_given(other)
 
 
-def test_the_fleet_works_at_the_same_time(of_each_type: Swept) -> None:
+def test_nodes_of_the_fleet_work_in_parallel(of_each_type: Swept) -> None:
     pairs = itertools.combinations(of_each_type.rows, 2)
     assert any(overlap(one, other) for one, other in pairs)
 

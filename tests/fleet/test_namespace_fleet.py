@@ -91,7 +91,7 @@ def inventories(fleet: NamespaceFleet, session: Session) -> list[dict]:
     return look(session, fleet.ip("first"), fleet.ip("second"))
 
 
-def test_each_host_is_a_machine_of_its_own_to_the_agent(inventories: list[dict]) -> None:
+def test_the_agent_sees_each_host_as_a_separate_machine(inventories: list[dict]) -> None:
     first, second = inventories
     assert (first["hostname"], second["hostname"]) == ("first", "second")
     assert (first["cpu_model"], second["cpu_model"]) == (FIRST.cpu_model, SECOND.cpu_model)
@@ -113,7 +113,7 @@ def test_ray_finds_the_same_hardware_and_the_labels(fleet: NamespaceFleet) -> No
     assert {node["NodeManagerHostname"] for node in found.values()} == {"head", "first", "second"}
 
 
-def test_a_killed_node_is_noticed_by_ray_and_by_who_waits_for_its_task(
+def test_a_killed_node_is_noticed_by_ray_and_by_the_waiting_driver(
     fleet: NamespaceFleet, session: Session, tmp_path: Path
 ) -> None:
     wait_for_a_task_on(fleet.ip("second"), session, tmp_path / "started")
@@ -122,7 +122,7 @@ def test_a_killed_node_is_noticed_by_ray_and_by_who_waits_for_its_task(
     assert fleet.await_loss("second") < NOTICED_S
 
 
-def test_a_node_that_is_cut_off_is_noticed_while_its_processes_live_on(
+def test_a_disconnected_node_is_noticed_while_its_processes_survive(
     fleet: NamespaceFleet, session: Session, tmp_path: Path
 ) -> None:
     wait_for_a_task_on(fleet.ip("first"), session, tmp_path / "started")
@@ -140,7 +140,7 @@ def test_a_killed_host_comes_back_as_the_same_one(
     assert again["node_id"] == inventories[1]["node_id"]
 
 
-def test_nothing_is_left_of_a_fleet_that_was_stopped() -> None:
+def test_a_stopped_fleet_leaves_nothing() -> None:
     mounts = Path("/proc/mounts").read_text()
     folder = Path(tempfile.mkdtemp(prefix="fleet-", dir="/tmp"))
     fleet = NamespaceFleet(folder, {"VELODROME_TEST_MARK": folder.name})

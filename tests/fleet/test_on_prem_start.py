@@ -62,7 +62,7 @@ class Units(NamespaceFleet):
         ]
 
 
-def test_a_head_and_a_node_join_and_carry_their_labels(
+def test_a_head_and_a_node_join_with_their_labels(
     new_fleet: Callable[..., NamespaceFleet],
 ) -> None:
     fleet = new_fleet(kind=Units)

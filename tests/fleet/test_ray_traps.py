@@ -85,9 +85,7 @@ def session(fleet: NamespaceFleet, strangers: object) -> Session:
     return made
 
 
-def test_a_task_is_run_again_unasked_unless_retries_are_forbidden(
-    session: Session, tmp_path: Path
-) -> None:
+def test_ray_retries_a_task_unless_retries_are_forbidden(session: Session, tmp_path: Path) -> None:
     script = """
     @ray.remote
     def start_and_die(path):
@@ -110,7 +108,7 @@ def test_a_task_is_run_again_unasked_unless_retries_are_forbidden(
     assert unasked > 1
 
 
-def test_what_fits_nowhere_hangs_silently_unless_it_is_bound_to_a_node(
+def test_a_task_that_fits_nowhere_hangs_silently_unless_bound_to_a_node(
     fleet: NamespaceFleet, session: Session
 ) -> None:
     script = """
@@ -126,7 +124,7 @@ def test_what_fits_nowhere_hangs_silently_unless_it_is_bound_to_a_node(
     assert session.say(script, node=fleet.ip("node")) == ["TaskUnschedulableError", 0]
 
 
-def test_a_task_bound_to_a_node_that_is_gone_fails_at_once(session: Session) -> None:
+def test_a_task_bound_to_a_dead_node_fails_at_once(session: Session) -> None:
     script = """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -139,7 +137,7 @@ def test_a_task_bound_to_a_node_that_is_gone_fails_at_once(session: Session) -> 
     assert session.say(script) == "TaskUnschedulableError"
 
 
-def test_a_forced_cancellation_ends_a_task_but_does_not_always_say_so(
+def test_a_forced_cancellation_ends_a_task_but_does_not_always_report_it(
     session: Session, tmp_path: Path
 ) -> None:
     """It kills the task's children first: now and then the task returns what it makes of that.
@@ -202,7 +200,7 @@ def test_a_gentle_cancellation_ends_only_a_task_that_polls(
     assert blocked == "GetTimeoutError"
 
 
-def test_what_a_task_streamed_arrives_though_its_worker_was_killed(session: Session) -> None:
+def test_streamed_values_arrive_even_if_the_worker_was_killed(session: Session) -> None:
     script = """
     @ray.remote(max_retries=0, num_returns="streaming")
     def stream():
@@ -256,19 +254,19 @@ def left_behind(fleet: NamespaceFleet, session: Session, script: str, path: Path
     return len(left)
 
 
-def test_what_left_the_session_of_a_killed_worker_outlives_it(
+def test_a_process_outside_a_killed_workers_session_survives_it(
     fleet: NamespaceFleet, session: Session, tmp_path: Path
 ) -> None:
     assert left_behind(fleet, session, WITHOUT_KEEPER, tmp_path / "up") > 0
 
 
-def test_nothing_under_a_keeper_outlives_a_killed_worker(
+def test_no_supervised_process_survives_a_killed_worker(
     fleet: NamespaceFleet, session: Session, tmp_path: Path
 ) -> None:
     assert left_behind(fleet, session, UNDER_KEEPER, tmp_path / "up") == 0
 
 
-def test_gpus_are_numbered_by_ray_and_counted_by_the_driver(
+def test_ray_numbers_gpus_and_the_driver_counts_them(
     fleet: NamespaceFleet, session: Session
 ) -> None:
     """So an agent names them by UUID, whatever Ray has put into CUDA_VISIBLE_DEVICES."""
@@ -285,7 +283,7 @@ def test_gpus_are_numbered_by_ray_and_counted_by_the_driver(
     assert listed == [0, 1]
 
 
-def test_a_task_without_cpus_lands_on_a_node_that_another_has_for_itself(
+def test_a_task_without_cpus_runs_on_a_fully_used_node(
     fleet: NamespaceFleet, session: Session, tmp_path: Path
 ) -> None:
     script = """
@@ -311,7 +309,7 @@ def test_a_task_without_cpus_lands_on_a_node_that_another_has_for_itself(
     assert answer == [True, 0, True]  # the other one as soon as the node is free
 
 
-def test_a_label_that_must_differ_is_met_by_a_node_without_it(
+def test_a_node_without_a_label_matches_a_label_that_must_differ(
     fleet: NamespaceFleet, session: Session
 ) -> None:
     script = """

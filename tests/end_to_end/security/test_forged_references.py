@@ -40,7 +40,7 @@ def run(task: Task, home: Path) -> Measurement:
     )
 
 
-def test_what_a_worker_is_handed_is_a_copy_that_helps_nobody_else(tmp_path: Path) -> None:
+def test_a_worker_gets_a_private_copy_of_the_reference(tmp_path: Path) -> None:
     run(SOUND, tmp_path)
     (kept,) = (tmp_path / "references").glob("*.npz")
     before = kept.read_bytes()
@@ -49,9 +49,7 @@ def test_what_a_worker_is_handed_is_a_copy_that_helps_nobody_else(tmp_path: Path
 
 
 @pytest.mark.parametrize("memory", ["of this process", "of another"])
-def test_a_reference_that_was_rewritten_is_named_and_computed_again(
-    tmp_path: Path, memory: str
-) -> None:
+def test_a_rewritten_reference_is_named_and_computed_again(tmp_path: Path, memory: str) -> None:
     run(SOUND, tmp_path)
     (kept,) = (tmp_path / "references").glob("*.npz")
     true = kept.read_bytes()
@@ -67,7 +65,7 @@ def test_a_reference_that_was_rewritten_is_named_and_computed_again(
     assert kept.read_bytes() == true
 
 
-def test_a_digest_that_was_rewritten_with_it_is_found_out_by_memory(tmp_path: Path) -> None:
+def test_a_rewritten_reference_with_a_matching_digest_is_detected(tmp_path: Path) -> None:
     run(SOUND, tmp_path)
     (kept,) = (tmp_path / "references").glob("*.npz")
     content = kept.read_bytes() + b"more"

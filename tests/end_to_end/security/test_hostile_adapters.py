@@ -53,19 +53,19 @@ EVENTS = {
 
 
 @pytest.mark.parametrize("kind", EVENTS)
-def test_an_event_that_cannot_be_is_refused_where_it_arrives(kind: str) -> None:
+def test_an_impossible_event_is_refused_on_arrival(kind: str) -> None:
     assert decode(TIMED)
     with pytest.raises(ProtocolError) as refusal:
         decode(EVENTS[kind])
     assert len(str(refusal.value)) < 1000
 
 
-def test_half_a_surrogate_pair_is_taken_for_what_can_be_written_down() -> None:
+def test_a_lone_surrogate_is_replaced_by_writable_text() -> None:
     line = '{"event": "failed", "status": "crashed", "reason": "\\ud800", "detail": "", "at_ns": 1}'
     assert decode(line).reason.encode()
 
 
-def test_events_without_end_are_not_kept() -> None:
+def test_endless_events_are_not_kept() -> None:
     reading, writing = os.pipe()
     lines = PipeLines(reading)
     line = b"x" * 2**16 + b"\n"
@@ -143,7 +143,7 @@ def test_a_hostile_adapter_ends_as_a_row_that_is_plain_text(
 
 
 @pytest.mark.slow
-def test_what_breaks_the_protocol_is_told_with_the_field(said: dict[str, Measurement]) -> None:
+def test_a_protocol_error_names_the_field(said: dict[str, Measurement]) -> None:
     for variant, word in (
         ("types", "Built"),
         ("flood", "line"),

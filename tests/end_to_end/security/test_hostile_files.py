@@ -68,7 +68,7 @@ def test_a_hostile_sweep_file_is_refused_in_one_short_line(kind: str) -> None:
         "=" * 100_000,
     ],
 )
-def test_a_hostile_selection_is_refused_or_selects_by_name(text: str) -> None:
+def test_a_hostile_selection_is_refused_or_matches_nothing(text: str) -> None:
     task = Task("torch", "eager", "lenet", 8)
     try:
         assert not selection(text).matches(task)
@@ -78,7 +78,7 @@ def test_a_hostile_selection_is_refused_or_selects_by_name(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../x", "/etc", "..", "", "last/../..", "*", "\x1b[2J"])
-def test_a_sweep_to_resume_or_report_is_one_that_is_there(
+def test_only_an_existing_sweep_can_be_resumed_or_reported(
     store: Store, root: Path, name: str
 ) -> None:
     store.put(SWEEP, measured())
@@ -95,14 +95,14 @@ def test_a_sweep_to_resume_or_report_is_one_that_is_there(
         ("envs", "lock", "../torch"),
     ],
 )
-def test_no_command_takes_a_path_for_a_framework(command, words: tuple[str, ...]) -> None:
+def test_no_command_accepts_a_path_as_a_framework(command, words: tuple[str, ...]) -> None:
     done = command.run(*words)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
-def test_an_error_that_holds_a_path_which_is_no_text_is_told(command) -> None:
+def test_an_error_with_a_path_that_is_not_text_is_printed(command) -> None:
     odd = os.fsdecode(b"nowhere-\xff\x1b[2J")
     done = command.run("report", "--results", odd)
     assert done.returncode == 2
@@ -110,7 +110,7 @@ def test_an_error_that_holds_a_path_which_is_no_text_is_told(command) -> None:
     assert "\x1b" not in done.stderr
 
 
-def test_what_a_node_calls_itself_becomes_no_path(store: Store, root: Path) -> None:
+def test_a_nodes_name_never_becomes_a_path(store: Store, root: Path) -> None:
     evil = "../../../evil"
     store.put_nodes(
         SWEEP, [Node(evil, evil, evil, (Core(0, (0,)),), 2**30, labels=((evil, evil),))]
@@ -132,9 +132,7 @@ LOCKS = {
 
 
 @pytest.mark.parametrize("kind", LOCKS)
-def test_a_lock_from_elsewhere_holds_pinned_packages_and_nothing_else(
-    kind: str, tmp_path: Path
-) -> None:
+def test_a_foreign_lock_may_contain_only_pinned_packages(kind: str, tmp_path: Path) -> None:
     locks = VersionLocks(tmp_path / "locks")
     with pytest.raises(EnvironmentFailed):
         locks.keep("torch==2.12.1", "0123", (LOCKS[kind],))

@@ -67,7 +67,7 @@ def test_a_hostile_results_folder_is_shown_as_plain_text(
         assert "all is well" not in [line.strip(" │") for line in text.splitlines()]
 
 
-def test_a_picture_of_a_hostile_results_folder_holds_no_element_of_its_making(
+def test_a_figure_of_a_hostile_results_folder_holds_no_injected_element(
     evil_results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture = tmp_path / "picture.svg"
@@ -94,7 +94,7 @@ def rewritten(root: Path, column: str, values: pa.Array) -> None:
         ("reason", pa.array([b"\xff"]).view(pa.string()), "it is damaged"),
     ],
 )
-def test_rows_that_no_velodrome_wrote_are_told_and_not_tripped_over(
+def test_invalid_rows_are_reported_and_crash_nothing(
     store: Store,
     root: Path,
     column: str,
@@ -109,7 +109,7 @@ def test_rows_that_no_velodrome_wrote_are_told_and_not_tripped_over(
 
 
 @pytest.mark.parametrize("median_ns", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_time_that_cannot_be_costs_no_report(
+def test_an_impossible_time_breaks_no_report(
     store: Store, root: Path, capsys: pytest.CaptureFixture[str], median_ns: float
 ) -> None:
     store.put(SWEEP, measured())

@@ -57,7 +57,7 @@ def run(task: Task, home: Path) -> Measurement:
 
 
 @pytest.mark.parametrize("variant", ENDS)
-def test_a_lie_is_named_and_no_time_is_left_of_it(home: Path, variant: str) -> None:
+def test_a_lie_is_named_and_leaves_no_time(home: Path, variant: str) -> None:
     ended = run(replace(TASK, variant=variant), home)
     status, reason = ENDS[variant]
     assert ended.reason.startswith(reason)
@@ -66,14 +66,14 @@ def test_a_lie_is_named_and_no_time_is_left_of_it(home: Path, variant: str) -> N
     assert (ended.verified is not None) == (variant == "slow_clock")  # its proof was sound
 
 
-def test_a_flood_of_events_does_not_outlast_the_deadline(home: Path) -> None:
+def test_endless_events_do_not_outlast_the_deadline(home: Path) -> None:
     began_s = time.monotonic()
     ended = run(replace(TASK, variant="endless", limits=Limits(deadline_s=4)), home)
     assert ended.status in (Status.CRASHED, Status.TIMED_OUT)
     assert time.monotonic() - began_s < 4 + 6
 
 
-def test_the_agents_clock_is_among_the_checks_of_a_sound_row(home: Path) -> None:
+def test_a_valid_row_lists_the_check_by_the_agents_clock(home: Path) -> None:
     ended = run(replace(TASK, framework="numpy", variant="float64"), home)
     own = [check for check in ended.checks if check.name == "clocked_by_agent"]
     assert [check.phase for check in own] == ["forward", "gradient"]

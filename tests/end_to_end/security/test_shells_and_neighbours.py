@@ -18,7 +18,7 @@ from velodrome.agents.safe_text import sanitize_line, strip_controls
 CODE = Path(__file__).parents[3]
 
 
-def test_what_another_user_left_in_a_lock_file_is_cut_short_and_never_waited_for(
+def test_another_users_text_in_a_lock_file_is_shortened_and_never_blocks(
     tmp_path: Path,
 ) -> None:
     pipe, large, link = (tmp_path / name for name in ("pipe", "large", "link"))
@@ -56,7 +56,7 @@ def shell_words(tree: ast.AST) -> Iterator[str]:
             yield str(node.value)
 
 
-def test_a_path_is_a_word_to_the_one_shell_that_there_is(tmp_path: Path) -> None:
+def test_a_path_is_quoted_for_the_only_shell_in_use(tmp_path: Path) -> None:
     tree = tmp_path / "a $(touch owned) `touch owned` 'q\" ; touch owned; *"
     (tree / "usr").mkdir(parents=True)
     (tree / "mnt").mkdir()
@@ -76,7 +76,7 @@ def test_a_path_is_a_word_to_the_one_shell_that_there_is(tmp_path: Path) -> None
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([tree.name, "log", "tools"])
 
 
-def test_the_security_page_names_tests_that_there_are() -> None:
+def test_every_test_named_on_the_security_page_exists() -> None:
     page = (CODE / "docs" / "security.md").read_text()
     named = set(re.findall(r"`(test_\w+)`", page))
     there = "\n".join(path.read_text() for path in (CODE / "tests").rglob("test_*.py"))
@@ -87,14 +87,14 @@ def test_the_security_page_names_tests_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("unit", ["x", "\r", "\x1b", "\x1b[1", "\x1b]", "\x1b[ ", " \n", "\x9b"])
-def test_megabytes_of_anything_are_made_harmless_in_no_time(unit: str) -> None:
+def test_megabytes_of_text_are_sanitized_in_linear_time(unit: str) -> None:
     text = unit * (2**22 // len(unit))
     before_s = time.process_time()
     assert not UNSEEN.search(sanitize_line(text, 100))
     assert time.process_time() - before_s < 5  # hours, where the square of it is done
 
 
-def test_what_cannot_be_printed_is_left_out_of_what_is_printed() -> None:
+def test_unprintable_characters_are_not_printed() -> None:
     text = os.fsdecode(b"a\xff\x1b[31mb") + "\u202e\ud800c"
     assert strip_controls(text) == "abc"
     assert strip_controls(text).encode()

@@ -35,7 +35,7 @@ def writable_by_others(folder: Path) -> list[Path]:
     return found
 
 
-def test_results_are_their_owners_alone_to_change_whatever_the_umask(tmp_path: Path) -> None:
+def test_only_the_owner_can_change_results_whatever_the_umask(tmp_path: Path) -> None:
     there = tmp_path / "shared"
     there.mkdir(mode=0o755)
     with open_umask():
@@ -50,9 +50,7 @@ def test_results_are_their_owners_alone_to_change_whatever_the_umask(tmp_path: P
 
 
 @pytest.mark.slow
-def test_all_that_a_measurement_leaves_is_its_owners_alone_to_change(
-    command, tmp_path: Path
-) -> None:
+def test_only_the_owner_can_change_the_files_of_a_measurement(command, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o755)
     words = ["measure", "numpy", "autoencoder-400-200-100/ae1", "--batch-size", "4"]
@@ -75,7 +73,7 @@ def test_all_that_a_measurement_leaves_is_its_owners_alone_to_change(
 
 
 @pytest.mark.slow
-def test_the_embedded_ray_has_a_token_of_its_own_and_reports_to_nobody() -> None:
+def test_the_embedded_ray_has_its_own_token_and_sends_no_usage_reports() -> None:
     with open_umask(), embedded_ray(1, 0) as started:
         token = Path(started.variables["RAY_AUTH_TOKEN_PATH"])
         assert token.stat().st_mode & 0o777 == 0o600
