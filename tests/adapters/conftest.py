@@ -132,13 +132,13 @@ class Bench:
         for them.
         """
         ran = variant or self.framework.default_variant
-        said = self.say(str(FOLLOWING), self.framework.adapter, ran, model, str(batch_size))
-        for errors in (said["fresh"], said["changed"]):
+        output = self.say(str(FOLLOWING), self.framework.adapter, ran, model, str(batch_size))
+        for errors in (output["fresh"], output["changed"]):
             assert set(errors) == {"forward", "gradient"}
             for found in errors.values():
                 assert found
                 assert max(found) <= LOSS_TOLERANCES["float32"]
-        before, after = said["counted"]
+        before, after = output["counted"]
         assert before == after
 
     def variables(self) -> dict[str, str]:

@@ -26,8 +26,8 @@ def test_the_bare_loop_prints_its_medians(workers_of, framework):
     bench = workers_of(framework)
     model = "autoencoder-400-200-100/finetune" if framework in WITHOUT_CONVOLUTION else "lenet"
     options = ["--batch-size=4", "--threads=1", "--samples=5", "--seconds=0"]
-    said = bench.say(str(BARE / f"{framework}_loop.py"), model, *options)
-    assert 0 < said["forward_ns"] < said["gradient_ns"]
+    output = bench.say(str(BARE / f"{framework}_loop.py"), model, *options)
+    assert 0 < output["forward_ns"] < output["gradient_ns"]
 
 
 def test_adapter_and_bare_loop_are_timed_alternately_in_one_process(workers_of):

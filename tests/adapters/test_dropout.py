@@ -87,11 +87,11 @@ def test_dropout_is_redrawn_in_every_call_only_while_it_is_on(workers_of, framew
 
 
 def test_the_dropout_test_covers_every_variant_of_every_framework():
-    told = {(name, variant) for name, variants in VARIANTS for variant in variants}
+    covered = {(name, variant) for name, variants in VARIANTS for variant in variants}
     known = {
         (one.name, variant)
         for one in FRAMEWORKS.values()
         if one.name not in ("numpy", "neon")
         for variant in one.variants
     }
-    assert told == known
+    assert covered == known

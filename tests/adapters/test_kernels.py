@@ -53,8 +53,8 @@ def test_numpys_openblas_reports_the_core_type_that_was_set(core):
     (line,) = said_by_numpy(
         "print(json.dumps(kernels.list_loaded_kernels()))", OPENBLAS_CORETYPE=core
     )
-    name, version, said = line.split()
-    assert (name, said) == ("openblas", core.upper())
+    name, version, reported_core = line.split()
+    assert (name, reported_core) == ("openblas", core.upper())
     assert version.startswith("0.3.")
 
 

@@ -53,9 +53,9 @@ def test_every_probe_agrees_and_notes_composed_operations(workers_of, framework)
         failed = {name: text for name, (status, text, _) in outcomes.items() if status != "agreed"}
         assert set(failed) == LACKING.get((framework, variant), set()), failed
         assert len(outcomes) == (2 if some else len(PROBED))
-        told = [
+        composed = [
             name.replace("probe-", "")
             for name, (_, _, notes) in outcomes.items()
             if PROBED[name] in list_composed_kinds(notes)
         ]
-        assert sorted(told) == sorted(BY_HAND[framework][variant]), variant
+        assert sorted(composed) == sorted(BY_HAND[framework][variant]), variant

@@ -100,7 +100,7 @@ def test_a_cpu_call_has_finished_when_it_returns(bench, variant):
 
 
 def test_a_convolution_of_a_single_channel_is_not_depthwise(bench):
-    said = bench.say(
+    output = bench.say(
         """
         import json
         from velodrome.adapters.proof import seeding
@@ -115,8 +115,8 @@ def test_a_convolution_of_a_single_channel_is_not_depthwise(bench):
         print(json.dumps([operation.type for operation in graph.get_operations()]))
         """
     )
-    assert said.count("Conv2D") == 2
-    assert not [kind for kind in said if "Depthwise" in kind]
+    assert output.count("Conv2D") == 2
+    assert not [kind for kind in output if "Depthwise" in kind]
 
 
 @pytest.mark.slow

@@ -466,5 +466,5 @@ def test_an_adapter_that_cannot_change_a_parameter_says_so_and_passes(tricks):
         """
     )
     assert isinstance(outcome.events[-1], Finished)
-    told = {event.reason for event in outcome.events if _has(event, IMPOSSIBLE)}
-    assert told == {"weights are constants of the engine"}
+    reasons = {event.reason for event in outcome.events if _has(event, IMPOSSIBLE)}
+    assert reasons == {"weights are constants of the engine"}

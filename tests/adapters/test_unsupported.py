@@ -29,8 +29,8 @@ LACKING = """
 )
 def test_a_layer_that_the_adapter_lacks_is_named(workers_of, framework, variant):
     bench = workers_of(framework)
-    said = bench.say(LACKING, bench.framework.adapter, variant)
-    assert said == f"the {framework} adapter has no Teleport"
+    output = bench.say(LACKING, bench.framework.adapter, variant)
+    assert output == f"the {framework} adapter has no Teleport"
 
 
 @pytest.mark.parametrize(

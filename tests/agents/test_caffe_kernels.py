@@ -37,8 +37,8 @@ def run() -> Measurement:
 
 def core_of(ended: Measurement) -> str:
     assert ended.verified is not None, ended.reason
-    (told,) = ended.kernels
-    name, version, core = told.split()
+    (kernel,) = ended.kernels
+    name, version, core = kernel.split()
     assert (name, version) == ("openblas", "0.3.13")
     return core
 

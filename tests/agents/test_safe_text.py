@@ -9,7 +9,7 @@ from velodrome.scheduler.results.rows import to_table
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "expected"),
     [
         (b"plain", "plain"),
         ("caf\u00e9".encode(), "caf\u00e9"),
@@ -17,8 +17,8 @@ from velodrome.scheduler.results.rows import to_table
         (b"\xff\xfe", r"\xff\xfe"),
     ],
 )
-def test_bytes_that_are_not_utf8_are_escaped(given: bytes, told: str) -> None:
-    assert escape_undecodable(os.fsdecode(given)) == told
+def test_bytes_that_are_not_utf8_are_escaped(given: bytes, expected: str) -> None:
+    assert escape_undecodable(os.fsdecode(given)) == expected
 
 
 def test_a_lone_surrogate_that_encodes_no_byte_is_escaped_too() -> None:

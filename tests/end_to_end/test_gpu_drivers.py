@@ -71,8 +71,8 @@ def test_every_command_names_the_driver_fault_with_its_remedy_and_builds_nothing
         if expected[words] is not None:
             assert process.returncode == expected[words], (words, err)
         if words not in OTHERS:
-            said = " ".join((out + err).split())  # a table folds what is long
-            assert all(text in said for text in SAID[state]), (words, out, err)
+            output = " ".join((out + err).split())  # a table folds what is long
+            assert all(text in output for text in SAID[state]), (words, out, err)
     assert "no NVIDIA driver" in ended["doctor"][0] if state == ABSENT else True
     built = [entry for entry in tmp_path.glob("home/envs/*") if not entry.name.startswith(".")]
     assert built == []
@@ -93,14 +93,14 @@ def test_every_command_obeys_signals_while_a_driver_hangs(
     ]
     with ExitStack() as stack:
         started = [stack.enter_context(user.start(*words.split())) for words in typed]
-        asked = [_asking(process.pid) for process in started]
+        children = [_asking(process.pid) for process in started]
         for turn, process in enumerate(started):
             process.send_signal((signal.SIGINT, signal.SIGTERM)[turn % 2])
         for words, process in zip(typed, started, strict=True):
             _, err = process.communicate(timeout=20)
             assert process.returncode != 0, words
             assert "Traceback" not in err, (words, err)
-    _, left = psutil.wait_procs(asked, 5)
+    _, left = psutil.wait_procs(children, 5)
     assert left == []
 
 

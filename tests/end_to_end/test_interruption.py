@@ -121,8 +121,8 @@ def test_two_sweeps_at_once_never_time_at_the_same_moment(command) -> None:
         command.start("run", "sweep.yaml", "--results", f"side{number}") for number in (1, 2)
     ]
     for one in running:
-        _, said = one.communicate(timeout=200)
-        assert one.returncode == 0, said
+        _, err = one.communicate(timeout=200)
+        assert one.returncode == 0, err
     spans = sorted(
         (row["started_ns"], row["started_ns"] + row["elapsed_ns"], number)
         for number in (1, 2)

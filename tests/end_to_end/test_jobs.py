@@ -219,7 +219,7 @@ def test_a_job_keeps_its_rows_when_left_killed_resumed_and_stopped(
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "said"),
+    ("words", "status", "message"),
     [
         (("--results", "rows"), 2, "the cluster cannot see a folder of this machine"),
         (("--results", "hdfs://bucket/rows"), 2, "hdfs"),
@@ -231,15 +231,15 @@ def test_a_job_keeps_its_rows_when_left_killed_resumed_and_stopped(
     ],
 )
 def test_errors_are_reported_before_anything_is_submitted(
-    command: Any, packages: Path, words: tuple[str, ...], status: int, said: str
+    command: Any, packages: Path, words: tuple[str, ...], status: int, message: str
 ) -> None:
     theirs = replace(command, variables={**command.variables, "PYTHONPATH": str(packages)})
     file = command.sweep(TINY, "tiny.yaml")
     address = f"http://127.0.0.1:{free_port()}"
-    told = theirs.run("run", str(file), "--submit", "--address", address, *words)
-    assert (told.returncode, told.stdout) == (status, "")
-    assert said in told.stderr
-    assert "Traceback" not in told.stderr
+    done = theirs.run("run", str(file), "--submit", "--address", address, *words)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.full
@@ -250,5 +250,5 @@ def test_a_wrong_token_and_a_missing_job_give_different_errors(cluster: Cluster)
     forged.write_text("f" * 64)
     variables = {**cluster.command.variables, "RAY_AUTH_TOKEN_PATH": str(forged)}
     refused = replace(cluster.command, variables=variables)
-    told = refused.run("attach", "--address", cluster.address)
-    assert (told.returncode, "token" in told.stderr) == (3, True)
+    done = refused.run("attach", "--address", cluster.address)
+    assert (done.returncode, "token" in done.stderr) == (3, True)

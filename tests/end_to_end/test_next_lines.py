@@ -103,13 +103,13 @@ def test_a_report_of_an_interrupted_sweep_says_how_to_resume(command) -> None:
     sweep_id = Store.for_reading(results).resolve("last")
     (file,) = (results / "tasks").rglob("*.parquet")
     pq.write_table(pq.read_table(file).slice(0, 1), file)
-    said = "This sweep is not complete: 1 of 2 runs is missing"
+    warning = "This sweep is not complete: 1 of 2 runs is missing"
     for form in ("", "--markdown", "--csv", "--json", "--utilization", "--outliers", "--ceilings"):
         done = command.run("report", "--results", "cut", *form.split())
-        told = done.stderr if form in ("--csv", "--json") else done.stdout
-        assert said in told, (form, done.stdout, done.stderr)
+        output = done.stderr if form in ("--csv", "--json") else done.stdout
+        assert warning in output, (form, done.stdout, done.stderr)
     (again,) = next_lines(done.stdout)[:1]
     assert f"run --resume {sweep_id}" in again
     resumed = shell(command, again)
     assert resumed.returncode == 0, resumed.stderr
-    assert said not in command.run("report", "--results", "cut").stdout
+    assert warning not in command.run("report", "--results", "cut").stdout

@@ -134,9 +134,9 @@ def test_a_framework_that_became_slower_is_measured_again_and_ends_with_1(nights
 
 def test_an_unreadable_nightly_run_is_skipped_and_named(nights) -> None:
     folder, _, _ = nights
-    told = (folder / "site" / "summary.txt").read_text()
-    assert "left out of the history  nights/tasks/sweep=" in told
-    assert "-00000005/" in told
+    summary = (folder / "site" / "summary.txt").read_text()
+    assert "left out of the history  nights/tasks/sweep=" in summary
+    assert "-00000005/" in summary
 
 
 def test_the_summary_the_junit_xml_and_the_pages_agree(nights) -> None:

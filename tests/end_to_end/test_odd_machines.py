@@ -63,7 +63,7 @@ def test_a_machine_with_a_name_that_is_not_utf8_measures_and_says_why_ray_cannot
     assert node["hostname"] == r"caf\xe9"
     words = ["measure", "numpy", "canary", *QUICK, "--results", "named"]
     assert run(command, *words, within=within).returncode == 0
-    asked = run(
+    query = run(
         command,
         "query",
         "SELECT hostname FROM tasks",
@@ -72,7 +72,7 @@ def test_a_machine_with_a_name_that_is_not_utf8_measures_and_says_why_ray_cannot
         "--json",
         within=["-u"],
     )
-    assert json.loads(asked.stdout) == [{"hostname": r"caf\xe9"}]
+    assert json.loads(query.stdout) == [{"hostname": r"caf\xe9"}]
     done = run(command, "run", "sweep.yaml", "--results", "swept", within=within)
     assert done.returncode == 3
     assert "needs a machine whose name is UTF-8" in done.stderr + done.stdout

@@ -61,7 +61,7 @@ class Swept:
     def of(self, framework: str) -> list[dict]:
         return [row for row in self.rows if row["framework"] == framework]
 
-    def asked(self, *words: str) -> str:
+    def read_output(self, *words: str) -> str:
         done = self.command.run(*words, "--results", str(self.results))
         assert done.returncode in (0, 1), done.stderr
         return done.stdout
@@ -78,8 +78,8 @@ def swept(command) -> Swept:
     own.sweep(SWEEP, "proof.yaml")
     done = own.run("run", "proof.yaml", "--results", "proof")
     results = own.folder / "proof"
-    told = own.run("report", "--results", str(results), "--json")
-    return Swept(own, results, done, json.loads(told.stdout))
+    report = own.run("report", "--results", str(results), "--json")
+    return Swept(own, results, done, json.loads(report.stdout))
 
 
 def test_a_framework_that_caches_results_has_no_time_and_names_the_failed_check(swept) -> None:
@@ -102,9 +102,9 @@ def test_a_valid_row_lists_passed_checks_and_checks_that_could_not_tell(swept) -
         assert {"drained", "timed_is_checked", "not_seen_before"} <= set(row["proved"])
         outcomes = {(one["name"], one["phase"]): one["outcome"] for one in row["checks"]}
         assert {phase for _, phase in outcomes} == {"forward", "gradient"}
-        told = {text.split(":")[0] for text in row["unproved"]}
+        unproved = {text.split(":")[0] for text in row["unproved"]}
         others = {key for key, outcome in outcomes.items() if outcome != "passed"}
-        assert told == {f"{name} {phase}" for name, phase in others}
+        assert unproved == {f"{name} {phase}" for name, phase in others}
         assert "failed" not in outcomes.values()
 
 
@@ -124,11 +124,11 @@ def test_the_checks_are_read_by_duckdb_and_by_pandas(swept) -> None:
 
 
 def test_the_grid_names_the_failed_check_as_the_reason(swept) -> None:
-    grid = swept.asked("report")
+    grid = swept.read_output("report")
     assert "disagreed [1] ✗ !" in grid
     reason = swept.of("keeping")[0]["reason"].split(":")[0]
     assert f"disagreed: {reason}" in grid
-    table = list(csv.DictReader(io.StringIO(swept.asked("report", "--csv"))))
+    table = list(csv.DictReader(io.StringIO(swept.read_output("report", "--csv"))))
     by_framework = {row["framework"]: row for row in table}
     assert "drained" in by_framework["numpy"]["proved"].split("; ")
     assert ": failed: " in by_framework["keeping"]["unproved"]
@@ -138,7 +138,7 @@ def test_cached_results_raise_no_ceiling(swept) -> None:
     for row in swept.rows:
         assert row["ceiling_source"] == "numpy float64, gemm-1024"
     query = "select ceilings[1].gemm_flops_per_s as best from nodes"
-    best = json.loads(swept.asked("query", query, "--json"))[0]["best"]
+    best = json.loads(swept.read_output("query", query, "--json"))[0]["best"]
     (sound,) = [row for row in swept.of("numpy") if row["model"] == "gemm-1024"]
     rates = [
         sound[f"{phase}_flops"] / sound[f"{phase}_median_ns"] * 1e9
@@ -148,11 +148,11 @@ def test_cached_results_raise_no_ceiling(swept) -> None:
 
 
 def test_a_comparison_calls_cached_results_broken_without_a_ratio(swept) -> None:
-    told = json.loads(
-        swept.asked("compare", "last framework=numpy", "last framework=keeping", "--json")
+    comparison = json.loads(
+        swept.read_output("compare", "last framework=numpy", "last framework=keeping", "--json")
     )
-    assert len(told["cells"]) == 2
-    for cell in told["cells"]:
+    assert len(comparison["cells"]) == 2
+    for cell in comparison["cells"]:
         assert cell["verdict"] == "broke"
         assert "disagreed" in json.dumps(cell)
         assert cell.get("ratio") is None
@@ -163,7 +163,7 @@ def test_the_queries_of_the_verification_page_return_rows(swept) -> None:
     queries = [shlex.split(line)[2] for line in lines if line.startswith("velodrome query")]
     assert len(queries) == 2
     for query in queries:
-        assert json.loads(swept.asked("query", query, "--json"))
+        assert json.loads(swept.read_output("query", query, "--json"))
 
 
 def test_measure_reports_the_failed_check(swept) -> None:

@@ -67,7 +67,7 @@ def caught(pid: int) -> set[int]:
     return {number for number in range(1, 65) if mask >> (number - 1) & 1}
 
 
-def asked(running, number: int, after_s: float, again_after_s: float = -1.0) -> tuple[int, str]:
+def interrupt(running, number: int, after_s: float, again_after_s: float = -1.0) -> tuple[int, str]:
     """Return the status and stderr after one or two signals."""
     try:
         running.wait(after_s)
@@ -95,7 +95,7 @@ def swept(command):
     running = started(command, ["run", "sweep.yaml", "--results", "R"])
     while kept(command) < 1 and running.poll() is None:
         time.sleep(0.05)
-    status, err = asked(running, signal.SIGTERM, 0.0)
+    status, err = interrupt(running, signal.SIGTERM, 0.0)
     assert status == 143
     assert LINE.fullmatch(err)
     return command, shlex.split(LINE.fullmatch(err).group(2))[1:]
@@ -108,7 +108,7 @@ def test_a_terminated_command_says_so_in_a_line_at_any_moment(swept) -> None:
         for number in ASKED * MOMENTS:
             running = started(command, shlex.split(text))
             after_s = moments.uniform(0.0, 1.2)
-            status, err = asked(running, number, after_s, moments.choice([-1.0, 0.0, 0.1]))
+            status, err = interrupt(running, number, after_s, moments.choice([-1.0, 0.0, 0.1]))
             if status != 128 + number:  # it was quicker
                 assert status in (0, 1, 2), (text, number, after_s, status, err)
                 assert "Traceback" not in err
@@ -126,13 +126,13 @@ def test_a_repeatedly_terminated_sweep_loses_no_row(swept, what: str) -> None:
         before = kept(command)
         running = started(command, words)
         after_s = moments.uniform(0.0, 7.0)
-        status, err = asked(running, number, after_s, moments.choice([-1.0, 0.0, 0.3]))
+        status, err = interrupt(running, number, after_s, moments.choice([-1.0, 0.0, 0.3]))
         assert status == 128 + number, (number, after_s, err)
         assert LINE.fullmatch(err), (number, after_s, err)
         assert kept(command) >= before
         assert command.survivors() == []
-        if told := LINE.fullmatch(err).group(2):
-            assert shlex.split(told)[1:3] == ["run", "--resume"]
+        if resume := LINE.fullmatch(err).group(2):
+            assert shlex.split(resume)[1:3] == ["run", "--resume"]
 
 
 def test_signals_ignored_at_the_start_stay_ignored(swept) -> None:
@@ -191,8 +191,8 @@ def test_an_interrupt_swallowed_by_a_destructor_is_raised_again(tmp_path: Path) 
         [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert running.stdout.readline() == "in it\n"
-    begun = time.monotonic()
+    start_s = time.monotonic()
     running.send_signal(signal.SIGTERM)
     _, err = running.communicate(timeout=20)
     assert (running.returncode, err) == (143, "velodrome: interrupted\n")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - start_s < 5

@@ -74,7 +74,7 @@ def test_closed_streams_are_reported_like_full_ones(swept, closed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("redirected", "said"),
+    ("redirected", "stderr"),
     [
         ("2>&1 | head -2 >/dev/null", ""),
         (">/dev/full", FULL.replace("\n", "; the command continues\n")),
@@ -82,10 +82,10 @@ def test_closed_streams_are_reported_like_full_ones(swept, closed: str) -> None:
     ],
 )
 def test_a_sweep_continues_without_an_output(
-    swept, tmp_path: Path, redirected: str, said: str
+    swept, tmp_path: Path, redirected: str, stderr: str
 ) -> None:
     done = shell(swept, f"velodrome run sweep.yaml --results {tmp_path}/R {redirected}")
-    assert (done.returncode, done.stderr) == (0, said)
+    assert (done.returncode, done.stderr) == (0, stderr)
     assert rows(swept, f"{tmp_path}/R") == 1
 
 

@@ -55,15 +55,17 @@ def sweep(command) -> Sweep:
 
 
 def test_every_task_has_one_row_per_repeat_whatever_happens_to_others(sweep: Sweep) -> None:
-    found = sorted((row["framework"], row["repeat"]) for row in sweep.rows)
-    assert found == sorted((name, repeat) for name in FATES for repeat in (0, 1)), sweep.done.stderr
+    computed_ns = sorted((row["framework"], row["repeat"]) for row in sweep.rows)
+    assert computed_ns == sorted((name, repeat) for name in FATES for repeat in (0, 1)), (
+        sweep.done.stderr
+    )
 
 
 @pytest.mark.parametrize("framework", FATES)
 def test_each_fault_has_its_status(sweep: Sweep, framework: str) -> None:
     accepted = {FATES[framework], "unstable"} if FATES[framework] == "ok" else {FATES[framework]}
-    found = [(row["status"], row["reason"]) for row in sweep.of(framework)]
-    assert {status for status, _ in found} <= accepted, found
+    computed_ns = [(row["status"], row["reason"]) for row in sweep.of(framework)]
+    assert {status for status, _ in computed_ns} <= accepted, computed_ns
 
 
 @pytest.mark.parametrize("framework", [name for name, fate in FATES.items() if fate != "ok"])
@@ -120,7 +122,7 @@ def test_the_medians_of_a_row_are_those_of_its_samples(sweep: Sweep) -> None:
     """
     pairs = duckdb.sql(query).fetchall()
     assert len(pairs) == 2
-    assert all(said == pytest.approx(found) for said, found in pairs)
+    assert all(stored_ns == pytest.approx(computed_ns) for stored_ns, computed_ns in pairs)
 
 
 def test_utilization_is_reported_by_phase_and_high_while_timed(sweep: Sweep) -> None:

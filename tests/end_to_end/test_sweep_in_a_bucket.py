@@ -66,8 +66,8 @@ def test_a_killed_sweep_in_a_bucket_can_be_resumed(command, variables) -> None:
     while not rows_of_tasks() and running.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     running.send_signal(signal.SIGKILL)
-    _, said = running.communicate(timeout=60)
-    assert running.returncode == -signal.SIGKILL, said
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == -signal.SIGKILL, err
 
     half = Store.for_reading(RESULTS).read("tasks").num_rows
     assert 0 < half < EXPECTED

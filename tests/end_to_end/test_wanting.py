@@ -36,22 +36,22 @@ def test_an_added_core_and_a_repaired_interpreter_are_used(command, tmp_path) ->
     everywhere = os.sched_getaffinity(0)
     os.sched_setaffinity(0, one_core)  # the command inherits it
     try:
-        begun = poor.run("run", "sweep.yaml", "--results", "wanting")
+        first = poor.run("run", "sweep.yaml", "--results", "wanting")
     finally:
         os.sched_setaffinity(0, everywhere)
-    assert begun.returncode == 1, begun.stderr
+    assert first.returncode == 1, first.stderr
     assert outcomes(command) == [
         (1, 0, 1, "environment_failed"),
         (1, 1, 1, "environment_failed"),
         (2, 0, 1, "unplaceable"),
     ]
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    gone_on = poor.run("run", "--resume", "last", "--results", "wanting")
-    assert "4 of 4 runs to do" in gone_on.stdout, gone_on.stderr
+    second = poor.run("run", "--resume", "last", "--results", "wanting")
+    assert "4 of 4 runs to do" in second.stdout, second.stderr
     crashed = [(1, 0, 2), (1, 1, 2), (2, 0, 2), (2, 1, 1)]  # an end of its own
     assert outcomes(command) == [(*one, "crashed") for one in crashed]
-    over = poor.run("run", "--resume", "last", "--results", "wanting")
-    assert "0 of 4 runs to do" in over.stdout
+    third = poor.run("run", "--resume", "last", "--results", "wanting")
+    assert "0 of 4 runs to do" in third.stdout
 
 
 def outcomes(command) -> list[tuple[object, ...]]:

@@ -221,6 +221,6 @@ def _ip(*words: str) -> str:
 def _run(words: Sequence[str]) -> str:
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode:
-        said = done.stderr.strip() or f"exit status {done.returncode}"
-        raise Refused(f"{' '.join(words[:6])}: {said}")
+        error = done.stderr.strip() or f"exit status {done.returncode}"
+        raise Refused(f"{' '.join(words[:6])}: {error}")
     return done.stdout

@@ -45,7 +45,7 @@ class Driver:
         for stream in (self.running.stdout, self.running.stderr):
             threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
-    def says(self, pattern: str, since_s: float = 0.0, within_s: float = 120.0) -> float:
+    def wait_for_line(self, pattern: str, since_s: float = 0.0, within_s: float = 120.0) -> float:
         """Return the time of the first line after `since_s` that contains the text."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
@@ -53,13 +53,13 @@ class Driver:
                 if at_s >= since_s and re.search(pattern, line):
                     return at_s
             time.sleep(0.02)
-        pytest.fail(f"it never said {pattern!r}:\n{self.told}")
+        pytest.fail(f"no line matched {pattern!r}:\n{self.output}")
 
     @property
-    def told(self) -> str:
+    def output(self) -> str:
         return "\n".join(line for _, line in self.lines)
 
-    def ends(self, within_s: float = 200.0) -> int:
+    def wait_for_exit(self, within_s: float = 200.0) -> int:
         return self.running.wait(within_s)
 
     def _read(self, stream: Iterator[str]) -> None:
@@ -108,10 +108,10 @@ def running_on(fleet: NamespaceFleet, name: str, what: str) -> list[psutil.Proce
 
 def in_the_midst(driver: Driver, fleet: NamespaceFleet, name: str) -> None:
     """Wait until a run has ended and a worker has just started on the host."""
-    driver.says(r"^\[1/")
+    driver.wait_for_line(r"^\[1/")
     deadline = time.monotonic() + 60
     while not any(map(is_young, running_on(fleet, name, "velodrome.adapters.worker"))):
-        assert time.monotonic() < deadline, driver.told
+        assert time.monotonic() < deadline, driver.output
         time.sleep(0.02)
 
 
@@ -129,8 +129,8 @@ def rows(results: Path) -> list[dict]:
 def check_rows(results: Path, driver: Driver, *, lost: int, runs: int = RUNS) -> None:
     found = rows(results)
     final = [(row["task_id"], row["repeat"]) for row in found if row["status"] != "lost"]
-    assert len(final) == len(set(final)) == runs, driver.told
-    assert sum(row["status"] == "lost" for row in found) == lost, driver.told
+    assert len(final) == len(set(final)) == runs, driver.output
+    assert sum(row["status"] == "lost" for row in found) == lost, driver.output
 
 
 def back(fleet: NamespaceFleet, name: str) -> None:
@@ -146,10 +146,10 @@ def test_a_dead_node_is_noticed_at_once_and_its_task_runs_elsewhere(
     in_the_midst(driver, fleet, "one")
     at_s = time.monotonic()
     fleet.kill("one")
-    noticed_s = driver.says("one left", at_s) - at_s
-    elsewhere_s = driver.says(r"^\[\d+/\d+\] .* on two", at_s) - at_s
+    noticed_s = driver.wait_for_line("one left", at_s) - at_s
+    elsewhere_s = driver.wait_for_line(r"^\[\d+/\d+\] .* on two", at_s) - at_s
     back(fleet, "one")
-    assert driver.ends() in (0, 1), driver.told
+    assert driver.wait_for_exit() in (0, 1), driver.output
     print(f"killed: noticed after {noticed_s:.2f} s, the next run ended after {elsewhere_s:.1f} s")
     assert noticed_s <= NOTICED_WITHIN_S
     check_rows(results, driver, lost=1)
@@ -162,8 +162,8 @@ def test_a_silently_disconnected_node_is_noticed_and_its_task_runs_elsewhere(
     in_the_midst(driver, fleet, "one")
     at_s = time.monotonic()
     fleet.cut("one")
-    noticed_s = driver.says("one left", at_s) - at_s
-    assert driver.ends() in (0, 1), driver.told
+    noticed_s = driver.wait_for_line("one left", at_s) - at_s
+    assert driver.wait_for_exit() in (0, 1), driver.output
     print(f"cut off: noticed after {noticed_s:.2f} s")
     assert noticed_s <= NOTICED_WITHIN_S
     check_rows(results, driver, lost=1)
@@ -176,7 +176,7 @@ def test_a_killed_worker_gives_a_row_and_no_retry(fleet: NamespaceFleet, results
     driver = run(fleet, results)
     in_the_midst(driver, fleet, "one")
     running_on(fleet, "one", "velodrome.adapters.worker")[0].kill()
-    assert driver.ends() == 1, driver.told
+    assert driver.wait_for_exit() == 1, driver.output
     check_rows(results, driver, lost=0)
     crashed = [row for row in rows(results) if row["status"] == "crashed"]
     assert len(crashed) == 1
@@ -192,7 +192,7 @@ def test_a_killed_agent_takes_its_worker_along_and_the_task_runs_again(
     agent = next(one for one in running_on(fleet, "one", "ray::execute_attempt"))
     agent.kill()
     worker.wait(2)  # psutil.TimeoutExpired: it has survived
-    assert driver.ends() in (0, 1), driver.told
+    assert driver.wait_for_exit() in (0, 1), driver.output
     check_rows(results, driver, lost=1)
 
 
@@ -210,7 +210,7 @@ def test_a_killed_driver_leaves_no_worker_and_a_resumed_driver_finishes_the_swee
     for worker in workers:
         worker.wait(10)
     resumed = run(fleet, results, "--resume", "last")
-    assert resumed.ends() in (0, 1), resumed.told
+    assert resumed.wait_for_exit() in (0, 1), resumed.output
     check_rows(results, resumed, lost=0)
 
 
@@ -221,15 +221,15 @@ def test_when_the_head_dies_the_command_names_the_resume_command(
     in_the_midst(driver, fleet, "one")
     at_s = time.monotonic()
     fleet.kill_head()
-    assert driver.ends() == 3, driver.told
+    assert driver.wait_for_exit() == 3, driver.output
     print(f"head killed: the command ended after {time.monotonic() - at_s:.0f} s")
-    assert "velodrome run --resume" in driver.told
+    assert "velodrome run --resume" in driver.output
     for name in ("one", "two"):
         fleet.kill(name)
     fleet.start_head()
     fleet.add_nodes([Host("one"), Host("two")])
     resumed = run(fleet, results, "--resume", "last")
-    assert resumed.ends() in (0, 1), resumed.told
+    assert resumed.wait_for_exit() in (0, 1), resumed.output
     check_rows(results, resumed, lost=0, runs=LONG_RUNS)
 
 
@@ -247,8 +247,8 @@ def test_nodes_in_use_are_reported_and_waited_for(fleet: NamespaceFleet, results
         """
     )
     driver = run(fleet, results)
-    driver.says("is in use by others on this cluster; waiting for it")
-    assert driver.ends() in (0, 1), driver.told
+    driver.wait_for_line("is in use by others on this cluster; waiting for it")
+    assert driver.wait_for_exit() in (0, 1), driver.output
     others.close()
     check_rows(results, driver, lost=0)
 
@@ -259,10 +259,10 @@ def test_rays_messages_about_dying_nodes_are_not_printed(
     driver = run(fleet, results)
     in_the_midst(driver, fleet, "two")
     fleet.kill_raylet("two")
-    driver.says("two left")
-    assert driver.ends() in (0, 1), driver.told
+    driver.wait_for_line("two left")
+    assert driver.wait_for_exit() in (0, 1), driver.output
     # As Ray puts it in front of what a node says; the report may name a raylet as interference.
-    assert not re.search(r"^\s*\(raylet", driver.told, re.MULTILINE)
+    assert not re.search(r"^\s*\(raylet", driver.output, re.MULTILINE)
     check_rows(results, driver, lost=1)
     fleet.kill("two")
     back(fleet, "two")

@@ -70,9 +70,9 @@ def test_a_head_and_a_node_join_with_their_labels(
     fleet.join()
     fleet.start_head()
     fleet.add_nodes([Host("n1")])
-    asked = fleet.velodrome("nodes", "--address", fleet.address, "--json")
-    out, err = asked.communicate(timeout=120)
-    assert asked.returncode == 0, err
+    listing = fleet.velodrome("nodes", "--address", fleet.address, "--json")
+    out, err = listing.communicate(timeout=120)
+    assert listing.returncode == 0, err
     (node,) = json.loads(out)  # the head measures nothing
     assert node["hostname"] == "n1"
     assert ["pool", "lab"] in node["labels"]

@@ -326,6 +326,6 @@ def test_a_node_without_a_label_matches_a_label_that_must_differ(
 def test_a_driver_without_the_token_is_refused(
     strangers: dict[str, "subprocess.Popen[str]"], stranger: str
 ) -> None:
-    _, said = strangers[stranger].communicate(timeout=REFUSED_S)
+    _, err = strangers[stranger].communicate(timeout=REFUSED_S)
     assert strangers[stranger].returncode == 1
-    assert "InvalidAuthToken" in said
+    assert "InvalidAuthToken" in err

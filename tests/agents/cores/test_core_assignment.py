@@ -169,7 +169,7 @@ def test_a_task_that_shares_locks_only_its_own_part() -> None:
 
 
 def test_a_gpu_model_matches_whole_words_of_a_name() -> None:
-    asked = share(MIXED, ResourceRequest(1, 1, "l40s", exclusive=False), MIXED.cores, MIXED.gpus)
-    assert asked is not None and asked.gpus == (L40S,)
+    part = share(MIXED, ResourceRequest(1, 1, "l40s", exclusive=False), MIXED.cores, MIXED.gpus)
+    assert part is not None and part.gpus == (L40S,)
     with pytest.raises(DoesNotFit, match="has none such"):
         share(MIXED, ResourceRequest(1, 1, "l4", exclusive=False), MIXED.cores, MIXED.gpus)

@@ -31,8 +31,8 @@ def test_if_a_setting_chose_the_kernels_the_remedy_is_to_remove_it() -> None:
     user = built("caffe", "HASWELL", setting="Haswell", named_by="VELODROME_OPENBLAS_CORETYPE")
     assert blas.check_kernels((user,)).mend == "unset VELODROME_OPENBLAS_CORETYPE"
     recipe = built("caffe", "HASWELL", setting="Haswell", named_by="environment.toml")
-    said = "take OPENBLAS_CORETYPE out of the environment.toml of caffe"
-    assert blas.check_kernels((recipe,)).mend == said
+    mend = "take OPENBLAS_CORETYPE out of the environment.toml of caffe"
+    assert blas.check_kernels((recipe,)).mend == mend
 
 
 @pytest.mark.parametrize("folder", ["", "envs"])

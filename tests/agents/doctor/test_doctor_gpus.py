@@ -33,7 +33,9 @@ print(json.dumps(query_driver("velodrome.agents.doctor.gpu_driver")))
 """
 
 
-def told(driver: Path, state: Path, gpu_names: str, cuda: str = "12080") -> GpuStates | None:
+def query_states(
+    driver: Path, state: Path, gpu_names: str, cuda: str = "12080"
+) -> GpuStates | None:
     """What a new process reads from the driver."""
     environment = {
         "LD_LIBRARY_PATH": str(driver),
@@ -54,7 +56,7 @@ def by_check(states: GpuStates | None) -> dict[str, DoctorFinding]:
 def test_two_well_configured_gpus_pass_every_check(fake_driver: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.write_text(HEALTHY.format(0) + HEALTHY.format(1))
-    found = by_check(told(fake_driver, state, "NVIDIA A100-SXM4-80GB:2"))
+    found = by_check(query_states(fake_driver, state, "NVIDIA A100-SXM4-80GB:2"))
     assert {finding.verdict for finding in found.values()} == {FindingLevel.FINE}
     assert found["GPU driver"].seen == "999.1-fake, CUDA 12: torch, jax"
     assert found["GPU power limit"].seen == "400 W"
@@ -79,7 +81,7 @@ def test_each_setting_that_slows_a_gpu_names_the_gpu_and_the_remedy(
 1 process 4711:300
 """
     state.write_text(HEALTHY.format(0) + wrong)
-    found = by_check(told(fake_driver, state, "NVIDIA A100-SXM4-80GB:2", cuda="11040"))
+    found = by_check(query_states(fake_driver, state, "NVIDIA A100-SXM4-80GB:2", cuda="11040"))
     assert {finding.verdict for finding in found.values()} == {FindingLevel.WARNING}
     assert {check: (finding.seen, finding.mend) for check, finding in found.items()} == {
         "GPU driver": (
@@ -109,7 +111,7 @@ def test_a_check_is_unknown_if_the_driver_does_not_report_it(
 ) -> None:
     state = tmp_path / "state"
     state.write_text("")
-    found = by_check(told(fake_driver, state, "NVIDIA T4:1"))
+    found = by_check(query_states(fake_driver, state, "NVIDIA T4:1"))
     unknown = {check for check, one in found.items() if one.verdict is FindingLevel.UNKNOWN}
     assert unknown == {
         "GPU persistence",
@@ -141,7 +143,7 @@ def test_gpus_of_different_models_may_differ_in_ecc() -> None:
 
 
 def test_a_library_without_a_driver_gives_one_finding(fake_driver: Path, tmp_path: Path) -> None:
-    assert told(fake_driver, tmp_path / "state", "") is None
+    assert query_states(fake_driver, tmp_path / "state", "") is None
     assert [finding.check for finding in gpus.checks(None, LOCKS)] == ["GPU driver"]
 
 

@@ -60,7 +60,7 @@ def test_stolen_time_warns_and_no_stolen_time_is_unknown_in_an_undetected_guest(
 
 
 def test_pressure_is_the_stalled_share_of_the_second(machine: Machine) -> None:
-    def told(cpu_us: int, memory_us: int) -> Kernel:
+    def kernel_with_stalls(cpu_us: int, memory_us: int) -> Kernel:
         line = "some avg10=0.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=0.00 total=9"
         return machine(
             {
@@ -69,11 +69,11 @@ def test_pressure_is_the_stalled_share_of_the_second(machine: Machine) -> None:
             }
         )
 
-    before = load.snapshot(told(1000, 1000), 0)
-    quiet = load.snapshot(told(51_000, 1000), SECOND)
+    before = load.snapshot(kernel_with_stalls(1000, 1000), 0)
+    quiet = load.snapshot(kernel_with_stalls(51_000, 1000), SECOND)
     assert load.pressure(before, quiet).seen == "cpu 5 %, memory 0 %"
     assert load.pressure(before, quiet).verdict is FindingLevel.FINE
-    pressed = load.snapshot(told(51_000, 31_000), SECOND)
+    pressed = load.snapshot(kernel_with_stalls(51_000, 31_000), SECOND)
     found = load.pressure(before, pressed)
     assert (found.verdict, found.seen) == (FindingLevel.WARNING, "cpu 5 %, memory 3 %")
     assert "memory" in found.mend

@@ -18,16 +18,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", [*SEPARATED, "VELODROME_PYTHON_TORCH", "VELODROME_SOURCE_NEON"])
 def test_a_relative_path_becomes_absolute_and_other_values_stay(name: str, here: Path) -> None:
-    def told(value: str) -> str:
+    def make_absolute(value: str) -> str:
         return make_paths_absolute({name: value})[name]
 
-    assert told("one") == str(here / "one")
-    assert told("./two/../one") == f"{here}/two/../one"
+    assert make_absolute("one") == str(here / "one")
+    assert make_absolute("./two/../one") == f"{here}/two/../one"
     for other in ("", "/srv/x", "~/x"):
-        assert told(other) == other
+        assert make_absolute(other) == other
     if SEPARATED.get(name) != COLONS:
-        assert told("https://m.example/simple") == "https://m.example/simple"
-        assert told("file:///srv/x") == "file:///srv/x"
+        assert make_absolute("https://m.example/simple") == "https://m.example/simple"
+        assert make_absolute("file:///srv/x") == "file:///srv/x"
 
 
 def test_each_of_several_paths_in_one_variable_becomes_absolute(here: Path) -> None:

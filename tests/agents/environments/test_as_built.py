@@ -87,8 +87,8 @@ HARMS = [
 @pytest.mark.parametrize("harm", HARMS)
 def test_each_change_to_an_environment_is_named(built: Path, harm: Callable[[Path], str]) -> None:
     assert manifest.find_change(built) == ""
-    told = harm(built)
-    assert manifest.find_change(built) == told
+    change = harm(built)
+    assert manifest.find_change(built) == change
 
 
 def test_a_touched_file_with_the_same_content_is_no_change(built: Path) -> None:

@@ -40,18 +40,18 @@ def seen(core: str, path: str = "a", version: str = "0.3.13", exact: str = "yes"
 
 def chosen(flags: frozenset[str], table: Table) -> tuple[KernelChoice, list[str]]:
     """And which settings were tried, in their order."""
-    asked: list[str] = []
+    tried: list[str] = []
 
     def probe(setting: str) -> tuple[OpenBlasRun, ...] | None:
-        asked.append(setting)
+        tried.append(setting)
         return table[setting]
 
-    return choose_core_type(flags, probe), asked
+    return choose_core_type(flags, probe), tried
 
 
 def test_a_library_that_knows_the_cpu_keeps_its_choice() -> None:
-    choice, asked = chosen(AVX512, {"": (seen("SKYLAKEX"),)})
-    assert asked == [""]
+    choice, tried = chosen(AVX512, {"": (seen("SKYLAKEX"),)})
+    assert tried == [""]
     assert (choice.variables, choice.notes, choice.below) == ({}, (), ())
 
 
@@ -62,8 +62,8 @@ def test_kernels_of_equal_instruction_sets_leave_the_choice_to_the_library() -> 
 
 
 def test_a_library_that_does_not_know_the_cpu_is_set_to_its_best_kernels_with_a_note() -> None:
-    choice, asked = chosen(AVX512, {"": (seen("BARCELONA"),), "SkylakeX": (seen("SKYLAKEX"),)})
-    assert asked == ["", "SkylakeX"]
+    choice, tried = chosen(AVX512, {"": (seen("BARCELONA"),), "SkylakeX": (seen("SKYLAKEX"),)})
+    assert tried == ["", "SkylakeX"]
     assert choice.variables == {"OPENBLAS_CORETYPE": "SkylakeX"}
     assert choice.notes == (
         "OPENBLAS_CORETYPE=SkylakeX, since openblas 0.3.13 by itself takes BARCELONA on this CPU",
@@ -72,8 +72,8 @@ def test_a_library_that_does_not_know_the_cpu_is_set_to_its_best_kernels_with_a_
 
 
 def test_kernels_that_the_cpu_cannot_run_are_not_tried() -> None:
-    choice, asked = chosen(AVX2, {"": (seen("PRESCOTT"),), "Haswell": (seen("HASWELL"),)})
-    assert asked == ["", "Haswell"]
+    choice, tried = chosen(AVX2, {"": (seen("PRESCOTT"),), "Haswell": (seen("HASWELL"),)})
+    assert tried == ["", "Haswell"]
     assert (choice.setting, choice.best) == ("Haswell", "AVX2")
     assert chosen(frozenset(("sse2",)), {"": (seen("PRESCOTT"),)})[0].setting == ""
 
@@ -164,8 +164,8 @@ def made_up(tmp_path: Path) -> Callable[[], Environment]:
     python = Path(sys.executable)
 
     def environment(**variables: str) -> Environment:
-        told = tuple(sorted(variables.items()))
-        return Environment("trial", "h", tmp_path, python, None, caches=tmp_path, variables=told)
+        pairs = tuple(sorted(variables.items()))
+        return Environment("trial", "h", tmp_path, python, None, caches=tmp_path, variables=pairs)
 
     return environment
 
@@ -173,17 +173,17 @@ def made_up(tmp_path: Path) -> Callable[[], Environment]:
 @pytest.mark.slow
 def test_a_current_numpy_keeps_its_choice_whatever_the_shell_exports(here: Environment) -> None:
     cores = {one.core for one in choose_kernels(here, IMPORT_PATH, {}).run}
-    told = choose_kernels(here, IMPORT_PATH, {"OPENBLAS_CORETYPE": "Nehalem"})
-    assert told.variables == {}
-    assert {one.core for one in told.run} == cores
-    assert all(one.exact for one in told.run)
-    assert told.below == ()
+    choice = choose_kernels(here, IMPORT_PATH, {"OPENBLAS_CORETYPE": "Nehalem"})
+    assert choice.variables == {}
+    assert {one.core for one in choice.run} == cores
+    assert all(one.exact for one in choice.run)
+    assert choice.below == ()
 
 
 @pytest.mark.slow
 def test_kernels_that_the_user_names_reach_the_worker_and_are_noted(here: Environment) -> None:
-    asked = {"VELODROME_OPENBLAS_CORETYPE": "Nehalem"}
-    choice = choose_kernels(here, IMPORT_PATH, asked)
+    variables = {"VELODROME_OPENBLAS_CORETYPE": "Nehalem"}
+    choice = choose_kernels(here, IMPORT_PATH, variables)
     assert choice.variables == {"OPENBLAS_CORETYPE": "Nehalem"}
     assert choice.notes == ("OPENBLAS_CORETYPE=Nehalem, as VELODROME_OPENBLAS_CORETYPE asks",)
     if "sse4_2" in cpu_flags(Path("/proc/cpuinfo").read_text()):

@@ -56,10 +56,12 @@ def test_without_mmdebstrap_the_reason_says_what_to_install(node, tmp_path: Path
 @pytest.mark.skipif(not shutil.which("mmdebstrap"), reason="mmdebstrap is not installed")
 def test_an_archive_without_the_suite_is_named_and_leaves_nothing(node, tmp_path: Path) -> None:
     store = node_with_a_tree_to_build(node, VELODROME_DEBIAN_MIRROR=f"file://{tmp_path}/none")
-    with pytest.raises(EnvironmentFailed, match=r"none has no bullseye, which leafy needs") as told:
+    with pytest.raises(
+        EnvironmentFailed, match=r"none has no bullseye, which leafy needs"
+    ) as error:
         store.build("leafy")
-    assert "VELODROME_DEBIAN_MIRROR" in told.value.reason
-    assert told.value.log_tail
+    assert "VELODROME_DEBIAN_MIRROR" in error.value.reason
+    assert error.value.log_tail
     assert not [folder for folder in store.root.iterdir() if "leafy" in folder.name]
 
 
@@ -96,10 +98,10 @@ def test_a_debian_recipe_names_its_suite_and_each_locks_platform(node, change, k
 def test_a_failed_tree_build_is_explained_in_one_line_with_a_remedy(
     output: str, words: str
 ) -> None:
-    told = explain(ToolRun(25, output), "caffe", "bullseye", "http://mirror/debian")
-    assert words in told.reason
-    assert "\n" not in told.reason
-    assert told.log_tail == output
+    failure = explain(ToolRun(25, output), "caffe", "bullseye", "http://mirror/debian")
+    assert words in failure.reason
+    assert "\n" not in failure.reason
+    assert failure.log_tail == output
 
 
 def test_packages_come_from_the_archive_in_the_nodes_apt_configuration() -> None:
@@ -143,7 +145,7 @@ def caffe(framework_environment: Callable[[str], Environment]) -> Environment:
     return framework_environment("caffe")
 
 
-def said_inside(environment: Environment, script: str, cwd: Path) -> object:
+def run_inside(environment: Environment, script: str, cwd: Path) -> object:
     command = launch_command(environment, "", ["-c", script])
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
@@ -169,7 +171,7 @@ def test_inside_a_tree_only_the_system_folders_are_the_trees(
         print(json.dumps([platform.python_version(), os.getcwd(), os.readlink("/proc/self/ns/pid"),
             refused, velodrome.adapters.__file__, open("/etc/debian_version").read()[:3]]))
     """
-    found = said_inside(caffe, script, tmp_path)
+    found = run_inside(caffe, script, tmp_path)
     assert found == [
         caffe.python_version,
         str(tmp_path),
@@ -190,11 +192,11 @@ def session_of(environment: Environment, faulty: str, home: Path, **bounds: floa
     )
     reference = home / "reference.npz"
     setting = WorkerSetting(environment, framework, home, WorkerBounds(**bounds))
-    told: list[object] = []
+    events: list[object] = []
     made = request._replace(action="reference", reference=str(reference))
-    run_session(made, setting, told.append)
-    assert isinstance(told[-1], protocol.Finished), told
-    return run_session(request._replace(reference=str(reference)), setting, told.append)
+    run_session(made, setting, events.append)
+    assert isinstance(events[-1], protocol.Finished), events
+    return run_session(request._replace(reference=str(reference)), setting, events.append)
 
 
 @pytest.mark.framework

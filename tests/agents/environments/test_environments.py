@@ -268,9 +268,9 @@ def test_the_next_lock_is_used_if_a_package_of_the_first_is_unavailable(node) ->
     lines: list[str] = []
     environment = node.store.build("little", on_progress=lines.append)
     assert environment.lock and environment.lock.name == "large.txt"
-    told = next(line for line in lines if "not to be found" in line)
-    assert "tiny==1.0+cpu" in told and "large.txt" in told and "2760 MB" in told
-    assert "add the folder of small wheels" in told
+    message = next(line for line in lines if "not to be found" in line)
+    assert "tiny==1.0+cpu" in message and "large.txt" in message and "2760 MB" in message
+    assert "add the folder of small wheels" in message
 
 
 @pytest.mark.slow

@@ -75,14 +75,14 @@ def test_the_offline_check_has_no_loopback_interface(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "said"), [(None, "no `unshare`"), ("echo no way >&2; exit 1", "no way")]
+    ("program", "reason"), [(None, "no `unshare`"), ("echo no way >&2; exit 1", "no way")]
 )
 def test_an_offline_check_that_is_not_permitted_says_what_to_allow(
-    tmp_path: Path, program: str | None, said: str
+    tmp_path: Path, program: str | None, reason: str
 ) -> None:
     if program:
         (tmp_path / "unshare").write_text(f"#!/bin/sh\n{program}\n")
         (tmp_path / "unshare").chmod(0o755)
-    with pytest.raises(EnvironmentFailed, match=said) as raised:
+    with pytest.raises(EnvironmentFailed, match=reason) as raised:
         without_network({"PATH": str(tmp_path)})
     assert "user.max_user_namespaces" in raised.value.reason

@@ -22,8 +22,8 @@ global.timeout='60'
 
 
 def test_indexes_folders_and_certificates_are_passed_on() -> None:
-    told = uv_variables(parse_listing(MIRROR), {})
-    assert told == {
+    variables = uv_variables(parse_listing(MIRROR), {})
+    assert variables == {
         "UV_DEFAULT_INDEX": "https://mirror.example/simple",
         "UV_INDEX": "https://a.example/simple https://b.example/simple",
         "UV_FIND_LINKS": "/srv/wheels,https://c.example/wheels",
@@ -67,9 +67,9 @@ def test_an_air_gapped_node_has_no_index() -> None:
 
 def test_a_proxy_and_a_trusted_host_are_passed_on() -> None:
     listing = "user.x='1'\nglobal.proxy='http://p:3128'\nglobal.trusted-host='m.example:8080'\n"
-    told = uv_variables(parse_listing(listing), {})
-    assert told["HTTPS_PROXY"] == told["HTTP_PROXY"] == "http://p:3128"
-    assert told["UV_INSECURE_HOST"] == "m.example:8080"
+    variables = uv_variables(parse_listing(listing), {})
+    assert variables["HTTPS_PROXY"] == variables["HTTP_PROXY"] == "http://p:3128"
+    assert variables["UV_INSECURE_HOST"] == "m.example:8080"
 
 
 def test_the_users_uv_variables_win() -> None:
@@ -80,8 +80,8 @@ def test_the_users_uv_variables_win() -> None:
         "UV_INDEX_STRATEGY": "first-index",
         "https_proxy": "http://mine:1",
     }
-    told = uv_variables(parse_listing(MIRROR + "global.proxy='http://p:3128'\n"), environ)
-    assert set(told) == {"UV_INDEX", "UV_HTTP_TIMEOUT", "HTTP_PROXY"}
+    variables = uv_variables(parse_listing(MIRROR + "global.proxy='http://p:3128'\n"), environ)
+    assert set(variables) == {"UV_INDEX", "UV_HTTP_TIMEOUT", "HTTP_PROXY"}
 
 
 def test_variables_are_enough_without_pip() -> None:

@@ -25,9 +25,9 @@ def run(code: str, deadline_s: float = 60, **more):
 
 
 def test_both_streams_are_read_line_by_line_in_order() -> None:
-    heard: list[str] = []
-    done = run("import os; [os.write(n, b'line %d\\n' % n) for n in (1, 2)]", on_line=heard.append)
-    assert heard == ["line 1", "line 2"] and done.output == "line 1\nline 2" and done.ok
+    lines: list[str] = []
+    done = run("import os; [os.write(n, b'line %d\\n' % n) for n in (1, 2)]", on_line=lines.append)
+    assert lines == ["line 1", "line 2"] and done.output == "line 1\nline 2" and done.ok
 
 
 def test_the_exit_status_is_returned() -> None:
@@ -51,23 +51,23 @@ def test_a_program_that_does_not_exist_is_status_127() -> None:
 
 
 def test_at_the_deadline_the_tool_and_its_children_are_killed() -> None:
-    heard: list[str] = []
-    done = run(FAMILY, deadline_s=1, on_line=heard.append)
+    lines: list[str] = []
+    done = run(FAMILY, deadline_s=1, on_line=lines.append)
     assert done.timed_out and not done.ok
-    assert all(has_ended(int(pid)) for pid in heard[0].split())
+    assert all(has_ended(int(pid)) for pid in lines[0].split())
 
 
 def test_a_callback_that_raises_ends_the_tool() -> None:
-    heard: list[str] = []
+    lines: list[str] = []
 
     def refuse(line: str) -> None:
-        heard.append(line)
+        lines.append(line)
         raise KeyError(line)
 
     try:
         run(FAMILY, on_line=refuse)
     except KeyError:
-        assert all(has_ended(int(pid)) for pid in heard[0].split())
+        assert all(has_ended(int(pid)) for pid in lines[0].split())
     else:
         raise AssertionError("what the listener raised was lost")
 

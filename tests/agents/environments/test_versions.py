@@ -74,12 +74,12 @@ def test_a_version_is_locked_at_its_first_build_beside_the_committed_one(
     assert lock_hash == store.lock_hash("little==2.0") != store.lock_hash("little")
     ((name, text),) = store.versions.texts("little==2.0", lock_hash)
     assert name == "one.txt" and text.startswith("tiny==2.0") and "--hash=sha256:" in text
-    committed, asked = store.build("little"), store.build("little==2.0")
-    assert committed.hash != asked.hash
-    assert (asked.framework, asked.version) == ("little", "2.0")
-    assert "'2.0'" in next(asked.folder.rglob("tiny/__init__.py")).read_text()
+    committed, requested = store.build("little"), store.build("little==2.0")
+    assert committed.hash != requested.hash
+    assert (requested.framework, requested.version) == ("little", "2.0")
+    assert "'2.0'" in next(requested.folder.rglob("tiny/__init__.py")).read_text()
     assert "'1.0'" in next(committed.folder.rglob("tiny/__init__.py")).read_text()
-    assert store.find("little==2.0") == asked
+    assert store.find("little==2.0") == requested
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ LOCKED = (
 )
 
 
-def told(*mapped: str) -> tuple[str, ...]:
+def notes_on(*mapped: str) -> tuple[str, ...]:
     return library_notes(mapped, LOCKED, (ENVIRONMENT, INTERPRETER))
 
 
@@ -55,23 +55,23 @@ def test_libraries_are_read_from_the_kernels_memory_map() -> None:
 
 def test_a_workers_own_libraries_are_not_reported() -> None:
     own = ("/opt/env/lib/libtorch.so", "/opt/python/lib/libpython3.11.so.1.0")
-    assert told(*own, "/usr/lib/x86_64-linux-gnu/libc.so.6", "/lib64/libcuda.so.550.54") == ()
+    assert notes_on(*own, "/usr/lib/x86_64-linux-gnu/libc.so.6", "/lib64/libcuda.so.550.54") == ()
 
 
 def test_a_library_that_replaces_a_locked_one_is_reported_wherever_it_lies() -> None:
     for path in ("/opt/cuda/lib64/libcudnn.so.9.1.0", "/usr/lib/libcudnn.so.9"):
-        assert told(path) == (f"its packages' own libraries were replaced by {path}",)
+        assert notes_on(path) == (f"its packages' own libraries were replaced by {path}",)
 
 
 def test_a_library_loaded_beside_its_locked_namesake_replaces_nothing() -> None:
-    assert told("/opt/env/lib/libgomp.so.1", "/usr/lib/libgomp.so.1.0.0") == ()
+    assert notes_on("/opt/env/lib/libgomp.so.1", "/usr/lib/libgomp.so.1.0.0") == ()
 
 
 def test_a_library_from_elsewhere_is_reported() -> None:
     words = "libraries from outside its environment and the system:"
-    assert told("/home/me/libfast.so") == (f"{words} /home/me/libfast.so",)
+    assert notes_on("/home/me/libfast.so") == (f"{words} /home/me/libfast.so",)
     many = tuple(f"/home/me/lib{number}.so" for number in range(9))
-    assert told(*many)[0].endswith("/home/me/lib4.so and 4 more")
+    assert notes_on(*many)[0].endswith("/home/me/lib4.so and 4 more")
 
 
 def test_only_the_driver_is_passed_on_from_the_shells_library_folders(tmp_path: Path) -> None:

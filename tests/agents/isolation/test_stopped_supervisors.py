@@ -121,9 +121,9 @@ def test_processes_that_outlive_their_agent_are_named_as_holders_and_killed_by_t
         supervisor = int(agent.stdout.readline())
         assert holders([tmp_path / "lock"]).startswith(f"pid {agent.pid} (")
         agent.kill()
-    said = holders([tmp_path / "lock"])
-    assert f"pid {supervisor} (" in said and ", stopped)" in said
-    assert f"left by pid {agent.pid} (" in said
+    holder = holders([tmp_path / "lock"])
+    assert f"pid {supervisor} (" in holder and ", stopped)" in holder
+    assert f"left by pid {agent.pid} (" in holder
     orphans.remove_orphans()
     deadline = time.monotonic() + 5
     while (lock := try_lock(tmp_path / "lock")) is None and time.monotonic() < deadline:
@@ -171,11 +171,11 @@ def test_an_unkillable_worker_is_named_with_the_holder_of_its_locks() -> None:
     (folder / "root").chmod(0o4755)
     done = subprocess.run([sys.executable, "-c", AS_NOBODY, folder], stdout=subprocess.PIPE)
     assert done.returncode == 0
-    ending, worker, supervisor, left, said = json.loads(done.stdout)
+    ending, worker, supervisor, left, holder = json.loads(done.stdout)
     try:
         assert ending is None
         assert supervisor in left
-        assert f"pid {supervisor} (" in said
+        assert f"pid {supervisor} (" in holder
         assert try_lock(folder / "lock") is None
     finally:
         os.kill(worker, signal.SIGKILL)

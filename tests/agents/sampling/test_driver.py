@@ -60,17 +60,17 @@ def test_a_working_driver_has_no_fault() -> None:
 def test_each_start_status_of_the_driver_is_named_with_its_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told = {}
+    faults = {}
     for status in (*STATUSES, 77):  # which no release has
         monkeypatch.setenv("FAKE_NVML_FAILS", f"nvmlInitWithFlags={status}")
         seen = query_gpus()
         assert seen.gpus == ()
-        told[status] = seen.faults
-    assert told.pop(pynvml.NVML_ERROR_DRIVER_NOT_LOADED) == ()  # no GPU is built in here
-    for status, (fault,) in told.items():
+        faults[status] = seen.faults
+    assert faults.pop(pynvml.NVML_ERROR_DRIVER_NOT_LOADED) == ()  # no GPU is built in here
+    for status, (fault,) in faults.items():
         assert f"(NVML {status})" in fault.problem
         assert len(fault.mend) > 20
-    (mismatch,) = told[18]
+    (mismatch,) = faults[18]
     assert "different releases" in mismatch.problem and "modprobe" in mismatch.mend
 
 

@@ -110,9 +110,9 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def told(fake_driver: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
+def recordings(fake_driver: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
     """What one process read in all scripts, one after the other."""
-    asked = {
+    requests = {
         name: (script, METERED.get(name, [WHOLE(0)]), NAMESPACES.get(name, HOST))
         for name, script in SCRIPTS.items()
     }
@@ -123,7 +123,7 @@ def told(fake_driver: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     }
     done = subprocess.run(
         [sys.executable, "-c", READ],
-        input=json.dumps(asked).encode(),
+        input=json.dumps(requests).encode(),
         env=os.environ | variables,
         stdout=subprocess.PIPE,
         check=True,
@@ -131,187 +131,189 @@ def told(fake_driver: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return json.loads(done.stdout)
 
 
-def readings(told: dict[str, list], name: str) -> tuple[Reading, ...]:
+def readings(recordings: dict[str, list], name: str) -> tuple[Reading, ...]:
     found = [
         Reading(i * S // 10, "", 0.0, 1, 1, gpus=tuple(GpuReading.from_fields(gpu) for gpu in gpus))
-        for i, gpus in enumerate(told[name])
+        for i, gpus in enumerate(recordings[name])
     ]
     return assign_phases(found, PHASES)
 
 
-def used(told: dict[str, list], name: str) -> Utilization:
-    return summarize_utilization(readings(told, name), PHASES, samples=SAMPLES, ended_ns=9 * S)
+def used(recordings: dict[str, list], name: str) -> Utilization:
+    return summarize_utilization(
+        readings(recordings, name), PHASES, samples=SAMPLES, ended_ns=9 * S
+    )
 
 
-def energy(told: dict[str, list], name: str) -> tuple[float | None, str, str]:
+def energy(recordings: dict[str, list], name: str) -> tuple[float | None, str, str]:
     """Rounded to a microjoule: binary fractions add up to a little more or less."""
-    found = used(told, name)
+    found = used(recordings, name)
     joules = None if found.energy_j is None else round(found.energy_j, 6)
     return joules, found.energy_source, found.energy_reason
 
 
-def flagged(told: dict[str, list], name: str) -> tuple[str, ...]:
-    return select_texts(find_gpu_interference(readings(told, name)), Severity.FLAGGED)
+def flagged(recordings: dict[str, list], name: str) -> tuple[str, ...]:
+    return select_texts(find_gpu_interference(readings(recordings, name)), Severity.FLAGGED)
 
 
-def reported(told: dict[str, list], name: str) -> tuple[str, ...]:
-    return select_texts(find_gpu_interference(readings(told, name)), Severity.REPORTED)
+def reported(recordings: dict[str, list], name: str) -> tuple[str, ...]:
+    return select_texts(find_gpu_interference(readings(recordings, name)), Severity.REPORTED)
 
 
-def test_the_power_of_a_ramp_is_integrated_where_there_is_no_counter(told) -> None:
+def test_the_power_of_a_ramp_is_integrated_where_there_is_no_counter(recordings) -> None:
     # 160 W on average in forward's 2 s, 240 W in gradient's 4 s.
     reason = "GPU 0 has no energy counter: its power was integrated"
-    assert energy(told, "ramp") == (320.0 + 960.0, "estimated", reason)
+    assert energy(recordings, "ramp") == (320.0 + 960.0, "estimated", reason)
     # 231 W on average from 5.05 s to 8.05 s.
-    assert used(told, "ramp").energy_per_gradient_j == pytest.approx(231 * 3 / 21, abs=1e-9)
+    assert used(recordings, "ramp").energy_per_gradient_j == pytest.approx(231 * 3 / 21, abs=1e-9)
 
 
-def test_an_energy_counter_is_used_and_agrees_with_power(told) -> None:
-    assert energy(told, "counter") == (1500.0, "measured", "")
-    found = used(told, "counter")
+def test_an_energy_counter_is_used_and_agrees_with_power(recordings) -> None:
+    assert energy(recordings, "counter") == (1500.0, "measured", "")
+    found = used(recordings, "counter")
     assert found.energy_per_gradient_j == pytest.approx(250 * 3 / 21, abs=1e-9)
     assert found.energy_deviation_percent == pytest.approx(0, abs=1e-9)
     assert found.notes == ()
 
 
-def test_contradicting_energy_counter_and_power_are_noted(told) -> None:
-    assert energy(told, "doubtful") == (1500.0, "measured", "")
-    found = used(told, "doubtful")
+def test_contradicting_energy_counter_and_power_are_noted(recordings) -> None:
+    assert energy(recordings, "doubtful") == (1500.0, "measured", "")
+    found = used(recordings, "doubtful")
     assert found.energy_per_gradient_j == pytest.approx(250 * 3 / 21, abs=1e-9)
     assert found.energy_deviation_percent == pytest.approx(20)
     assert found.notes == ("integrated power is 20 % more than the GPU's energy counter",)
 
 
-def test_instantaneous_power_is_preferred_to_the_mean_over_a_second(told) -> None:
-    assert {gpu["power_w"] for gpus in told["instant"] for gpu in gpus} == {100.0}
+def test_instantaneous_power_is_preferred_to_the_mean_over_a_second(recordings) -> None:
+    assert {gpu["power_w"] for gpus in recordings["instant"] for gpu in gpus} == {100.0}
 
 
-def test_an_energy_counter_reset_within_a_phase_is_replaced_by_power(told) -> None:
+def test_an_energy_counter_reset_within_a_phase_is_replaced_by_power(recordings) -> None:
     reason = "the energy counter of GPU 0 was reset: its power was integrated"
-    assert energy(told, "reset") == (1200.0, "estimated", reason)
-    assert used(told, "reset").energy_per_gradient_j == pytest.approx(200 * 3 / 21, abs=1e-9)
+    assert energy(recordings, "reset") == (1200.0, "estimated", reason)
+    assert used(recordings, "reset").energy_per_gradient_j == pytest.approx(200 * 3 / 21, abs=1e-9)
 
 
-def test_an_energy_counter_reset_before_the_timed_phases_is_used(told) -> None:
-    assert energy(told, "early reset") == (1500.0, "measured", "")
+def test_an_energy_counter_reset_before_the_timed_phases_is_used(recordings) -> None:
+    assert energy(recordings, "early reset") == (1500.0, "measured", "")
 
 
-def test_a_gap_of_two_seconds_in_power_gives_no_energy(told) -> None:
+def test_a_gap_of_two_seconds_in_power_gives_no_energy(recordings) -> None:
     reason = "GPU 0 has no energy counter and the power meter of GPU 0 has a gap"
-    assert energy(told, "silent") == (None, "unavailable", reason)
-    assert used(told, "silent").energy_per_gradient_j is None
+    assert energy(recordings, "silent") == (None, "unavailable", reason)
+    assert used(recordings, "silent").energy_per_gradient_j is None
 
 
-def test_an_energy_counter_bridges_a_gap_of_readings(told) -> None:
-    assert energy(told, "counted through") == (1500.0, "measured", "")
+def test_an_energy_counter_bridges_a_gap_of_readings(recordings) -> None:
+    assert energy(recordings, "counted through") == (1500.0, "measured", "")
 
 
-def test_a_gpu_without_energy_and_power_is_reported_as_such(told) -> None:
+def test_a_gpu_without_energy_and_power_is_reported_as_such(recordings) -> None:
     reason = "GPU 0 has no energy counter and GPU 0 has no power meter"
-    assert energy(told, "nothing told") == (None, "unavailable", reason)
+    assert energy(recordings, "nothing told") == (None, "unavailable", reason)
 
 
-def test_every_figure_of_a_lost_gpu_is_unknown_from_then_on(told) -> None:
-    found = [gpu for (gpu,) in told["lost"]]
+def test_every_figure_of_a_lost_gpu_is_unknown_from_then_on(recordings) -> None:
+    found = [gpu for (gpu,) in recordings["lost"]]
     assert [gpu["lost"] for gpu in found] == [False] * 70 + [True] * 31
     assert found[69]["power_w"] == 250.0
     known = {name for gpu in found[70:] for name, value in gpu.items() if value is not None}
     assert known == {"index", "uuid", "lost"}
-    assert energy(told, "lost") == (None, "unavailable", "GPU 0 was lost")
-    assert flagged(told, "lost") == ("GPU 0 was lost: it no longer answers its driver",)
+    assert energy(recordings, "lost") == (None, "unavailable", "GPU 0 was lost")
+    assert flagged(recordings, "lost") == ("GPU 0 was lost: it no longer answers its driver",)
 
 
-def test_a_missing_gpu_has_no_figures(told) -> None:
-    assert {name for name, value in told["gone"][50][0].items() if value is not None} == {
+def test_a_missing_gpu_has_no_figures(recordings) -> None:
+    assert {name for name, value in recordings["gone"][50][0].items() if value is not None} == {
         "index",
         "uuid",
         "lost",
     }
     reason = "GPU 7 has no energy counter and GPU 7 has no power meter"
-    assert energy(told, "gone") == (None, "unavailable", reason)
+    assert energy(recordings, "gone") == (None, "unavailable", reason)
 
 
-def test_energy_of_two_gpus_is_the_sum_with_the_worse_source(told) -> None:
+def test_energy_of_two_gpus_is_the_sum_with_the_worse_source(recordings) -> None:
     reason = "GPU 1 has no energy counter: its power was integrated"
-    assert energy(told, "two") == (600.0 + 300.0, "estimated", reason)
-    forward, gradient = used(told, "two").means
+    assert energy(recordings, "two") == (600.0 + 300.0, "estimated", reason)
+    forward, gradient = used(recordings, "two").means
     assert (forward.gpu_percent, gradient.gpu_percent) == (60.0, 60.0)
     assert gradient.sm_mhz == 1500.0
     assert gradient.gpu_power_w is None  # GPU 0 tells none
 
 
-def test_means_are_taken_per_phase(told) -> None:
-    forward, gradient = used(told, "ramp").means
+def test_means_are_taken_per_phase(recordings) -> None:
+    forward, gradient = used(recordings, "ramp").means
     # Each reading stands for the tenth of a second before it.
     assert forward.gpu_power_w == pytest.approx(161.0)
     assert gradient.gpu_power_w == pytest.approx(241.0)
 
 
-def test_heat_during_the_timing_is_flagged_with_the_clock_drop(told) -> None:
+def test_heat_during_the_timing_is_flagged_with_the_clock_drop(recordings) -> None:
     # Of 20 readings in forward and 51 in gradient, 10 and 5.
-    assert flagged(told, "throttled") == (
+    assert flagged(recordings, "throttled") == (
         "GPU 0 was throttled by heat (hardware) in 15 of 71 readings",
         "the SM clock of GPU 0 fell from 1980 to 1200 MHz during forward",
     )
 
 
-def test_a_power_cap_is_reported_and_not_flagged(told) -> None:
-    assert flagged(told, "capped") == ()
-    assert "GPU 0 was throttled by power cap in 71 of 71 readings" in reported(told, "capped")
+def test_a_power_cap_is_reported_and_not_flagged(recordings) -> None:
+    assert flagged(recordings, "capped") == ()
+    assert "GPU 0 was throttled by power cap in 71 of 71 readings" in reported(recordings, "capped")
 
 
-def test_a_slowdown_in_a_single_reading_is_a_power_state_change(told) -> None:
-    assert flagged(told, "blip") == ()
-    assert flagged(told, "slow") == (
+def test_a_slowdown_in_a_single_reading_is_a_power_state_change(recordings) -> None:
+    assert flagged(recordings, "blip") == ()
+    assert flagged(recordings, "slow") == (
         "GPU 0 was throttled by hardware slowdown in 2 of 71 readings",
     )
 
 
-def test_another_process_on_the_gpu_is_flagged_by_name(told) -> None:
-    name, pid = told["other"]
+def test_another_process_on_the_gpu_is_flagged_by_name(recordings) -> None:
+    name, pid = recordings["other"]
     story = f"others were on GPU 0 while it was timed: pid {pid} ({name}, 700 MiB)"
-    assert flagged(told, "shared") == (story,)
-    assert reported(told, "shared") == ()
-    assert [len(gpu["other_processes"]) for (gpu,) in told["shared"]] == [0] * 25 + [1] * 35 + [
-        0
-    ] * 41
+    assert flagged(recordings, "shared") == (story,)
+    assert reported(recordings, "shared") == ()
+    assert [len(gpu["other_processes"]) for (gpu,) in recordings["shared"]] == [0] * 25 + [
+        1
+    ] * 35 + [0] * 41
 
 
-def test_memory_of_the_worker_and_of_what_it_started_is_the_tasks_own(told) -> None:
-    assert used(told, "shared").peak_gpu_process_memory_bytes == 1500 * MIB
+def test_memory_of_the_worker_and_of_what_it_started_is_the_tasks_own(recordings) -> None:
+    assert used(recordings, "shared").peak_gpu_process_memory_bytes == 1500 * MIB
 
 
-def test_another_process_that_ended_before_the_timing_is_flagged_too(told) -> None:
-    name, pid = told["other"]
-    assert flagged(told, "shared before") == (
+def test_another_process_that_ended_before_the_timing_is_flagged_too(recordings) -> None:
+    name, pid = recordings["other"]
+    assert flagged(recordings, "shared before") == (
         f"others were on GPU 0 before it was timed: pid {pid} ({name})",
     )
 
 
-def test_in_a_container_other_processes_are_unknown_but_their_load_is_flagged(told) -> None:
-    assert {gpu["other_processes"] for (gpu,) in told["in a container"]} == {None}
-    assert flagged(told, "in a container") == (
+def test_in_a_container_other_processes_are_unknown_but_their_load_is_flagged(recordings) -> None:
+    assert {gpu["other_processes"] for (gpu,) in recordings["in a container"]} == {None}
+    assert flagged(recordings, "in a container") == (
         "GPU 0 was at least 30 % busy before the task used it",
     )
-    assert used(told, "in a container").peak_gpu_process_memory_bytes is None
+    assert used(recordings, "in a container").peak_gpu_process_memory_bytes is None
 
 
-def test_earlier_gpu_load_is_ignored_for_a_second(told) -> None:
-    assert flagged(told, "idle in a container") == ()
+def test_earlier_gpu_load_is_ignored_for_a_second(recordings) -> None:
+    assert flagged(recordings, "idle in a container") == ()
     story = "the driver of GPU 0 does not state whether other processes used it"
-    assert reported(told, "idle in a container") == (story,)
+    assert reported(recordings, "idle in a container") == (story,)
 
 
-def test_in_a_container_with_known_pids_only_a_found_process_counts(told) -> None:
-    found = [gpu["other_processes"] for (gpu,) in told["known in a container"]]
+def test_in_a_container_with_known_pids_only_a_found_process_counts(recordings) -> None:
+    found = [gpu["other_processes"] for (gpu,) in recordings["known in a container"]]
     assert found[:30] == [None] * 30
     assert [len(processes) for processes in found[30:]] == [1] * 71
     # It tells no memory there.
-    assert used(told, "known in a container").peak_gpu_process_memory_bytes is None
+    assert used(recordings, "known in a container").peak_gpu_process_memory_bytes is None
 
 
-def test_a_mig_partition_has_its_own_memory_and_no_energy(told) -> None:
-    (gpu,) = told["parted"][50]
+def test_a_mig_partition_has_its_own_memory_and_no_energy(recordings) -> None:
+    (gpu,) = recordings["parted"][50]
     assert gpu == {
         "index": 0,
         "uuid": PART(1),
@@ -328,17 +330,17 @@ def test_a_mig_partition_has_its_own_memory_and_no_energy(told) -> None:
         "lost": False,
     }
     reason = f"{PART(1)} of GPU 0 has no meter of its own"
-    assert energy(told, "parted") == (None, "unavailable", reason)
-    assert flagged(told, "parted") == ()
+    assert energy(recordings, "parted") == (None, "unavailable", reason)
+    assert flagged(recordings, "parted") == ()
 
 
-def test_mig_partitions_are_listed_instead_of_their_gpu(told) -> None:
-    listed = [(gpu["index"], gpu["name"], gpu["uuid"]) for gpu in told["inventory"]]
+def test_mig_partitions_are_listed_instead_of_their_gpu(recordings) -> None:
+    listed = [(gpu["index"], gpu["name"], gpu["uuid"]) for gpu in recordings["inventory"]]
     assert listed == [
         (0, "NVIDIA H100 80GB HBM3 MIG 3g.40gb", PART(0)),
         (0, "NVIDIA H100 80GB HBM3 MIG 1g.10gb", PART(1)),
         (1, "NVIDIA H100 80GB HBM3", WHOLE(1)),
     ]
-    memory = [gpu["memory_bytes"] for gpu in told["inventory"]]
+    memory = [gpu["memory_bytes"] for gpu in recordings["inventory"]]
     assert memory == [40192 * MIB, 9728 * MIB, 81920 * MIB]
-    assert [gpu["uuid"] for gpu in told["boards"]] == [WHOLE(0), WHOLE(1)]
+    assert [gpu["uuid"] for gpu in recordings["boards"]] == [WHOLE(0), WHOLE(1)]

@@ -45,9 +45,13 @@ def judged(place: CpuCounts = FOUR_CORES, **figures: object) -> InterferenceSumm
 
 
 def test_a_task_alone_on_its_cores_is_interference_free() -> None:
-    told = judged()
-    assert (told.interference_free, told.interference, told.minor_interference) == (True, "", "")
-    assert (told.other_cpu_percent, told.steal_percent) == (pytest.approx(0.5), 0.0)
+    verdict = judged()
+    assert (verdict.interference_free, verdict.interference, verdict.minor_interference) == (
+        True,
+        "",
+        "",
+    )
+    assert (verdict.other_cpu_percent, verdict.steal_percent) == (pytest.approx(0.5), 0.0)
 
 
 def test_coarse_ticks_average_out_over_many_readings() -> None:
@@ -60,12 +64,12 @@ def test_coarse_ticks_average_out_over_many_readings() -> None:
 
 
 def test_a_stressor_on_the_tasks_core_is_named_with_its_share() -> None:
-    told = judged(cpu_percent=50.0, other_cpu_percent=50.0, top_processes=(STRESSOR, NEIGHBOUR))
-    assert told.interference_free is False
-    assert told.interference == (
+    verdict = judged(cpu_percent=50.0, other_cpu_percent=50.0, top_processes=(STRESSOR, NEIGHBOUR))
+    assert verdict.interference_free is False
+    assert verdict.interference == (
         "its cores were used by others while it was timed, 50 % of one core: stress-ng (pid 123)"
     )
-    assert told.other_cpu_percent == pytest.approx(50.0)
+    assert verdict.other_cpu_percent == pytest.approx(50.0)
 
 
 def test_a_stressor_that_was_active_before_the_timing_is_reported_as_such() -> None:
@@ -89,28 +93,28 @@ def test_a_stressor_after_the_timing_is_no_interference() -> None:
 
 
 def test_unseen_processes_and_interrupts_are_reported() -> None:
-    told = judged(other_cpu_percent=30.0, cpu_percent=70.0)
-    assert told.interference.endswith(
+    verdict = judged(other_cpu_percent=30.0, cpu_percent=70.0)
+    assert verdict.interference.endswith(
         "no process that can be seen from here (it ended, or runs in another container)"
     )
-    told = judged(other_cpu_percent=30.0, cpu_percent=70.0, interrupt_percent=28.0)
-    assert told.interference.endswith(": interrupts")
+    verdict = judged(other_cpu_percent=30.0, cpu_percent=70.0, interrupt_percent=28.0)
+    assert verdict.interference.endswith(": interrupts")
 
 
 def test_the_name_of_a_process_is_sanitized() -> None:
     hostile = TopProcess(7, "\x1b[2Jevil\nname", 90.0, on_task_cores=True, running=True)
     nameless = TopProcess(8, "\x1b[2J", 90.0, on_task_cores=True, running=True)
-    told = judged(other_cpu_percent=50.0, cpu_percent=50.0, top_processes=(hostile, nameless))
-    assert told.interference.endswith(": evil name (pid 7), nameless (pid 8)")
+    verdict = judged(other_cpu_percent=50.0, cpu_percent=50.0, top_processes=(hostile, nameless))
+    assert verdict.interference.endswith(": evil name (pid 7), nameless (pid 8)")
 
 
 def test_a_process_seen_on_the_core_is_named_before_a_busier_one() -> None:
     wanderer = TopProcess(5, "wanderer", 150.0, on_task_cores=True, running=False)
     little = TopProcess(6, "little", 2.0, on_task_cores=True, running=True)
-    told = judged(
+    verdict = judged(
         other_cpu_percent=50.0, cpu_percent=50.0, top_processes=(wanderer, STRESSOR, little)
     )
-    assert told.interference.endswith(": stress-ng (pid 123), wanderer (pid 5)")
+    assert verdict.interference.endswith(": stress-ng (pid 123), wanderer (pid 5)")
 
 
 @pytest.mark.parametrize("phase", ["warmup", "update"])
@@ -125,12 +129,12 @@ def test_a_process_found_between_or_after_the_timed_phases_is_named(phase: str) 
 
 
 def test_other_load_is_reported_and_not_flagged_if_a_core_is_spare() -> None:
-    told = judged(other_cores_percent=101.0, top_processes=(NEIGHBOUR,))
-    assert (told.interference_free, told.interference) == (True, "")
-    assert told.minor_interference == (
+    verdict = judged(other_cores_percent=101.0, top_processes=(NEIGHBOUR,))
+    assert (verdict.interference_free, verdict.interference) == (True, "")
+    assert verdict.minor_interference == (
         "others used 1.0 of the 3 other CPUs while it was timed: rsync (pid 456)"
     )
-    assert told.other_cores_percent == pytest.approx(101.0)
+    assert verdict.other_cores_percent == pytest.approx(101.0)
 
 
 @pytest.mark.parametrize(
@@ -145,9 +149,9 @@ def test_other_load_is_reported_and_not_flagged_if_a_core_is_spare() -> None:
 def test_other_load_is_flagged_if_no_core_is_spare(
     place: CpuCounts, other_cores_percent: float
 ) -> None:
-    told = judged(place, other_cores_percent=other_cores_percent)
-    assert told.interference_free is False
-    assert "other CPUs while it was timed" in told.interference
+    verdict = judged(place, other_cores_percent=other_cores_percent)
+    assert verdict.interference_free is False
+    assert "other CPUs while it was timed" in verdict.interference
 
 
 @pytest.mark.parametrize(
@@ -176,8 +180,8 @@ def test_few_ticks_are_no_finding() -> None:
     ],
 )
 def test_each_loss_of_cpu_time_is_flagged(figures: dict[str, float], story: str) -> None:
-    told = judged(**figures)
-    assert (told.interference_free, told.interference) == (False, story)
+    verdict = judged(**figures)
+    assert (verdict.interference_free, verdict.interference) == (False, story)
 
 
 @pytest.mark.parametrize(
@@ -195,8 +199,8 @@ def test_only_the_growth_of_counters_during_the_timing_counts(
     last = 2 * 10**6
     timed = [replace(CALM, **{figure: last + steps * n}) for n in range(10)]
     after = [replace(CALM, phase="update", **{figure: 10**9})]
-    told = summarize_interference(one_after_another(early, timed, after), FOUR_CORES)
-    assert told.interference == story
+    verdict = summarize_interference(one_after_another(early, timed, after), FOUR_CORES)
+    assert verdict.interference == story
     assert (
         summarize_interference(
             one_after_another(early, timed[:1] * 10, after), FOUR_CORES
@@ -207,10 +211,10 @@ def test_only_the_growth_of_counters_during_the_timing_counts(
 
 def test_a_temporary_clock_drop_is_reported_with_both_frequencies() -> None:
     fast, slow = series(16, cpu_mhz=3600.0), series(4, cpu_mhz=3000.0)
-    told = summarize_interference(
+    verdict = summarize_interference(
         one_after_another(fast, slow, series(4, cpu_mhz=2900.0)), FOUR_CORES
     )
-    assert told.interference == "the clock of its cores fell from 3600 to 3000 MHz in forward"
+    assert verdict.interference == "the clock of its cores fell from 3600 to 3000 MHz in forward"
     assert (
         summarize_interference(one_after_another(fast, slow[:2]), FOUR_CORES).interference_free
         is True
@@ -225,13 +229,13 @@ def test_the_clock_of_an_idle_core_or_another_phase_is_no_drop() -> None:
 
 
 def test_waiting_for_cpus_is_flagged_only_if_the_load_of_cores_is_unknown() -> None:
-    told = judged(pressure_percent=25.0)
-    assert (told.interference_free, told.minor_interference) == (
+    verdict = judged(pressure_percent=25.0)
+    assert (verdict.interference_free, verdict.minor_interference) == (
         True,
         "some process waited for a CPU 25 % of the time",
     )
-    told = judged(pressure_percent=25.0, other_cpu_percent=None)
-    assert (told.interference_free, told.interference) == (
+    verdict = judged(pressure_percent=25.0, other_cpu_percent=None)
+    assert (verdict.interference_free, verdict.interference) == (
         False,
         "some process waited for a CPU 25 % of the time",
     )
@@ -247,15 +251,19 @@ def test_waiting_for_cpus_is_flagged_only_if_the_load_of_cores_is_unknown() -> N
     ],
 )
 def test_unknown_interference_is_neither_present_nor_absent(readings: list[Reading]) -> None:
-    told = summarize_interference(readings, FOUR_CORES)
-    assert (told.interference_free, told.interference, told.other_cpu_percent) == (None, "", None)
+    verdict = summarize_interference(readings, FOUR_CORES)
+    assert (verdict.interference_free, verdict.interference, verdict.other_cpu_percent) == (
+        None,
+        "",
+        None,
+    )
 
 
 def test_findings_of_other_sources_are_part_of_the_verdict() -> None:
     hot = InterferenceFinding("GPU 0 was hot")
     cap = InterferenceFinding("GPU 0 has a power cap", Severity.REPORTED)
-    told = summarize_interference(series(), FOUR_CORES, [hot, cap, hot])
-    assert (told.interference_free, told.interference, told.minor_interference) == (
+    verdict = summarize_interference(series(), FOUR_CORES, [hot, cap, hot])
+    assert (verdict.interference_free, verdict.interference, verdict.minor_interference) == (
         False,
         "GPU 0 was hot",
         "GPU 0 has a power cap",

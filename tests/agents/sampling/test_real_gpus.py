@@ -30,7 +30,7 @@ def sampler(gpus: tuple[Gpu, ...]) -> Sampler:
     return sampler
 
 
-def told(readings: tuple[Reading, ...], gpu: Gpu, name: str) -> list[float]:
+def list_figures(readings: tuple[Reading, ...], gpu: Gpu, name: str) -> list[float]:
     figures = (getattr(one, name) for each in readings for one in each.gpus if one.uuid == gpu.uuid)
     return [figure for figure in figures if figure is not None]
 
@@ -40,15 +40,20 @@ def test_figures_of_a_real_gpu_are_plausible(sampler: Sampler, gpus: tuple[Gpu, 
     for gpu in gpus:
         assert gpu.uuid.startswith(("GPU-", "MIG-"))
         assert all(
-            0 <= used <= gpu.memory_bytes for used in told(sampler.readings, gpu, "memory_bytes")
+            0 <= used <= gpu.memory_bytes
+            for used in list_figures(sampler.readings, gpu, "memory_bytes")
         )
-        assert all(0 < degrees < 120 for degrees in told(sampler.readings, gpu, "temperature_c"))
-        assert all(100 <= mhz < 5000 for mhz in told(sampler.readings, gpu, "sm_mhz"))
-        assert all(0 <= percent <= 100 for percent in told(sampler.readings, gpu, "percent"))
-        assert all(1 < watts < 2000 for watts in told(sampler.readings, gpu, "power_w"))
-        energy = told(sampler.readings, gpu, "energy_mj")
+        assert all(
+            0 < degrees < 120 for degrees in list_figures(sampler.readings, gpu, "temperature_c")
+        )
+        assert all(100 <= mhz < 5000 for mhz in list_figures(sampler.readings, gpu, "sm_mhz"))
+        assert all(
+            0 <= percent <= 100 for percent in list_figures(sampler.readings, gpu, "percent")
+        )
+        assert all(1 < watts < 2000 for watts in list_figures(sampler.readings, gpu, "power_w"))
+        energy = list_figures(sampler.readings, gpu, "energy_mj")
         assert energy == sorted(energy)
-        assert len(told(sampler.readings, gpu, "memory_bytes")) >= SECONDS
+        assert len(list_figures(sampler.readings, gpu, "memory_bytes")) >= SECONDS
 
 
 @pytest.mark.gpu

@@ -108,9 +108,9 @@ def test_a_stressor_on_the_tasks_core_is_flagged_and_named(home: Path) -> None:
 
 def test_a_task_without_interference_is_interference_free(home: Path) -> None:
     """Told by the machine's own count; where others do work, it must not be said to be quiet."""
-    begun, before_s = time.monotonic(), others_s()
+    start_s, before_s = time.monotonic(), others_s()
     ended, _ = measured(home)
-    share = (others_s() - before_s) / (time.monotonic() - begun)
+    share = (others_s() - before_s) / (time.monotonic() - start_s)
     assert ended.interference_free is not None
     if share < 0.03:
         assert (ended.interference_free, ended.interference) == (True, "")

@@ -39,8 +39,8 @@ def test_a_program_may_have_brackets_and_spaces_in_its_name() -> None:
 def test_the_cpu_time_of_a_process_agrees_with_its_own_count() -> None:
     process = ProcessReader(os.getpid())
     before = time.process_time_ns()
-    told = process.cpu_ns()
-    assert before <= told <= time.process_time_ns()
+    measured_ns = process.cpu_ns()
+    assert before <= measured_ns <= time.process_time_ns()
 
 
 def test_an_ended_process_has_no_tree() -> None:

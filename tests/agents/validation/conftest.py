@@ -49,21 +49,21 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Listened:
         timing=Timing(target=0.5, min_samples=3, min_seconds=0.1, max_seconds=1.0),
     )
     run_session(request, setting, lambda event: None)
-    asked = request._replace(action="measure")
-    attempts = (_listen(asked, setting) for _ in range(5))
+    measuring = request._replace(action="measure")
+    attempts = (_record_session(measuring, setting) for _ in range(5))
     return next(one for one in attempts if isinstance(one.arrivals[-1].event, Finished))
 
 
-def _listen(asked: Request, setting: WorkerSetting) -> Listened:
+def _record_session(measuring: Request, setting: WorkerSetting) -> Listened:
     """A noisy machine may make a check of the worker's own fail."""
     arrivals: list[Arrival] = []
 
-    def hear(event: object) -> None:
+    def record(event: object) -> None:
         at_ns = time.monotonic_ns()
         arrivals.append(Arrival(event, at_ns, at_ns))
 
     begun_ns = time.monotonic_ns()
-    run_session(asked, setting, hear)
+    run_session(measuring, setting, record)
     if not isinstance(arrivals[-1].event, Finished):
         print(arrivals[-1].event)
-    return Listened(asked, tuple(arrivals), begun_ns)
+    return Listened(measuring, tuple(arrivals), begun_ns)

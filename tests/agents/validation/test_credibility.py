@@ -26,7 +26,7 @@ Lie = Callable[[Arrivals], Arrivals]
 NAN = float("nan")
 
 
-def told(honest: Any, lie: Lie) -> Validated:
+def validate_lie(honest: Any, lie: Lie) -> Validated:
     return validate(lie(list(honest.arrivals)), honest.request, honest.begun_ns)
 
 
@@ -260,7 +260,7 @@ CONTRADICTIONS = {
 
 
 def test_an_honest_session_is_accepted_unchanged(honest: Any) -> None:
-    validated = told(honest, lambda arrivals: arrivals)
+    validated = validate_lie(honest, lambda arrivals: arrivals)
     assert validated.events == tuple(one.event for one in honest.arrivals)
     assert isinstance(validated.events[-1], Finished)
     assert [check.phase for check in validated.checks] == ["forward", "gradient"]
@@ -268,7 +268,7 @@ def test_an_honest_session_is_accepted_unchanged(honest: Any) -> None:
 
 @pytest.mark.parametrize("kind", UNPROVEN)
 def test_an_insufficient_verification_disagrees(honest: Any, kind: str) -> None:
-    events = told(honest, UNPROVEN[kind]).events
+    events = validate_lie(honest, UNPROVEN[kind]).events
     assert isinstance(events[-1], Failed)
     assert events[-1].status == "disagreed"
     assert events[-1].reason.startswith("its proof does not hold: ")
@@ -278,7 +278,7 @@ def test_an_insufficient_verification_disagrees(honest: Any, kind: str) -> None:
 @pytest.mark.parametrize("kind", CONTRADICTIONS)
 def test_a_contradiction_is_named_and_discarded(honest: Any, kind: str) -> None:
     lie, words = CONTRADICTIONS[kind]
-    (failed,) = told(honest, lie).events
+    (failed,) = validate_lie(honest, lie).events
     assert isinstance(failed, Failed)
     assert failed.status == "crashed"
     assert failed.reason.startswith("the worker broke the protocol: ")

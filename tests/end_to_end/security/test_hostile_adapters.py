@@ -98,7 +98,7 @@ ENDS = {
 
 
 @pytest.fixture(scope="module")
-def said(shared_home: Path) -> dict[str, Measurement]:
+def measurements(shared_home: Path) -> dict[str, Measurement]:
     """Run each variant of the hostile adapter as any other, and return the rows."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VELODROME_ADAPTERS", str(FAULTY))
@@ -126,14 +126,16 @@ def hostile(variant: str, home: Path) -> Measurement:
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ENDS)
 def test_a_hostile_adapter_ends_as_a_row_that_is_plain_text(
-    said: dict[str, Measurement], variant: str, store: Store
+    measurements: dict[str, Measurement], variant: str, store: Store
 ) -> None:
-    ended = said[variant]
+    ended = measurements[variant]
     assert ended.status in ENDS[variant], ended.reason
     assert store.put(SWEEP, ended)
     (row,) = store.read("tasks", SWEEP).to_pylist()
-    told = json.dumps({name: row[name] for name in ("reason", "notes", "framework_version")})
-    assert len(told) < 20_000
+    text_columns = json.dumps(
+        {name: row[name] for name in ("reason", "notes", "framework_version")}
+    )
+    assert len(text_columns) < 20_000
     assert len(json.dumps(row["kernels"])) < 20_000
     for text in (row["reason"], *row["notes"], *row["kernels"], row["framework_version"] or ""):
         assert not UNSEEN.search(text)
@@ -143,11 +145,11 @@ def test_a_hostile_adapter_ends_as_a_row_that_is_plain_text(
 
 
 @pytest.mark.slow
-def test_a_protocol_error_names_the_field(said: dict[str, Measurement]) -> None:
+def test_a_protocol_error_names_the_field(measurements: dict[str, Measurement]) -> None:
     for variant, word in (
         ("types", "Built"),
         ("flood", "line"),
         ("unproven", "`timed of forward` came where `built` was due"),
     ):
-        assert "the worker broke the protocol" in said[variant].reason
-        assert word in said[variant].reason
+        assert "the worker broke the protocol" in measurements[variant].reason
+        assert word in measurements[variant].reason

@@ -49,13 +49,13 @@ SWEEPS = {
 
 @pytest.mark.parametrize("kind", SWEEPS)
 def test_a_hostile_sweep_file_is_refused_in_one_short_line(kind: str) -> None:
-    text, said = SWEEPS[kind]
-    with pytest.raises(ConfigError, match=re.escape(said)) as refusal:
+    text, problem = SWEEPS[kind]
+    with pytest.raises(ConfigError, match=re.escape(problem)) as refusal:
         parse_sweep(text, "s.yaml")
-    told = str(refusal.value)
-    assert told.startswith("s.yaml:")
-    assert len(told) < 1500
-    assert not UNSEEN.search(told)
+    message = str(refusal.value)
+    assert message.startswith("s.yaml:")
+    assert len(message) < 1500
+    assert not UNSEEN.search(message)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def rewritten(root: Path, column: str, values: pa.Array) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "values", "said"),
+    ("column", "values", "problem"),
     [
         ("status", pa.array(["\x1b[2Jfine"]), "has the status 'fine'"),
         ("threads", pa.array([None], pa.int32()), "has no threads"),
@@ -99,13 +99,13 @@ def test_invalid_rows_are_reported_and_crash_nothing(
     root: Path,
     column: str,
     values: pa.Array,
-    said: str,
+    problem: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     store.put(SWEEP, measured())
     rewritten(root, column, values)
     assert report(root, "", ReportKind.TIMES, Form.TERMINAL, None).status == INCOMPLETE
-    assert said in capsys.readouterr().err
+    assert problem in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("median_ns", [0.0, -1.0, float("nan"), float("inf")])

@@ -27,10 +27,10 @@ def test_another_users_text_in_a_lock_file_is_shortened_and_never_blocks(
         file.write(b"pid 1 (\x1b[2Jevil)\nall is well")
         file.truncate(2**40)
     link.symlink_to("/etc/passwd")
-    told = holders([pipe, large, link])
-    assert told.startswith("pid 1 (evil) all is well")
-    assert len(told) <= 200
-    assert "root" not in told
+    holder = holders([pipe, large, link])
+    assert holder.startswith("pid 1 (evil) all is well")
+    assert len(holder) <= 200
+    assert "root" not in holder
 
 
 def test_no_process_is_started_through_a_shell() -> None:
