@@ -1,4 +1,4 @@
-"""Fixtures of every test: interpreters of frameworks, core locks, a stand-in GPU driver."""
+"""Fixtures of every test: interpreters of frameworks, core locks, a fake GPU driver."""
 
 import functools
 import os
@@ -44,7 +44,7 @@ def framework_environment(pytestconfig: pytest.Config) -> Callable[[str], Enviro
 
 @pytest.fixture(scope="session")
 def fake_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a libnvidia-ml.so.1 for LD_LIBRARY_PATH; see its source for how it is told."""
+    """Build a fake libnvidia-ml.so.1; return its folder. Its source lists its variables."""
     compiler = shutil.which("cc") or shutil.which("gcc") or pytest.skip("needs a C compiler")
     folder = tmp_path_factory.mktemp("driver")
     library = folder / "libnvidia-ml.so.1"

@@ -80,7 +80,7 @@ class Bench:
             child.kill()  # it is done, or this test is out of time
             child.wait()
 
-    def say(self, script: str, *arguments: str) -> Any:
+    def run_script(self, script: str, *arguments: str) -> Any:
         """Return a script's JSON output. script: a file's path, or its text."""
         what = [script] if Path(script[:200]).is_file() else ["-c", textwrap.dedent(script)]
         done = subprocess.run(
@@ -132,7 +132,9 @@ class Bench:
         for them.
         """
         ran = variant or self.framework.default_variant
-        output = self.say(str(FOLLOWING), self.framework.adapter, ran, model, str(batch_size))
+        output = self.run_script(
+            str(FOLLOWING), self.framework.adapter, ran, model, str(batch_size)
+        )
         for errors in (output["fresh"], output["changed"]):
             assert set(errors) == {"forward", "gradient"}
             for found in errors.values():

@@ -26,7 +26,7 @@ def test_the_bare_loop_prints_its_medians(workers_of, framework):
     bench = workers_of(framework)
     model = "autoencoder-400-200-100/finetune" if framework in WITHOUT_CONVOLUTION else "lenet"
     options = ["--batch-size=4", "--threads=1", "--samples=5", "--seconds=0"]
-    output = bench.say(str(BARE / f"{framework}_loop.py"), model, *options)
+    output = bench.run_script(str(BARE / f"{framework}_loop.py"), model, *options)
     assert 0 < output["forward_ns"] < output["gradient_ns"]
 
 
@@ -41,7 +41,7 @@ def test_adapter_and_bare_loop_are_timed_alternately_in_one_process(workers_of):
             runpy.run_path(sys.argv.pop(1), run_name="__main__")
         print(json.dumps([json.loads(line) for line in printed.getvalue().split("\\n") if line]))
     """
-    _, *lines = bench.say(script, str(BARE.parent / "alternation.py"), *words, *options)
+    _, *lines = bench.run_script(script, str(BARE.parent / "alternation.py"), *words, *options)
     for phase in ("forward", "gradient"):
         for name in ("ours_ns", "bare_ns", "ours_cpu_ns", "bare_cpu_ns"):
             found = [ns for line in lines if line["phase"] == phase for ns in line[name]]

@@ -51,7 +51,7 @@ def test_matrix_products_run_in_openblas_on_the_requested_thread(bench):
         print(json.dumps([cores, "openblas-pthread/libblas" in maps.read()]))
     """
     )
-    cores, openblas = bench.say(script)
+    cores, openblas = bench.run_script(script)
     assert cores <= 1.05
     assert openblas
 
@@ -68,7 +68,7 @@ def test_batches_of_other_lengths_use_the_same_weights(bench):
     print(json.dumps([one[0] for one, other in pairs if not (one[1] == other[1]).all()]))
     """
     )
-    assert bench.say(script) == []
+    assert bench.run_script(script) == []
 
 
 def test_a_second_gradient_is_not_added_to_the_first(bench):
@@ -80,11 +80,11 @@ def test_a_second_gradient_is_not_added_to_the_first(bench):
     print(json.dumps([bool((first[name] == second[name]).all()) for name in first]))
     """
     )
-    assert all(bench.say(script))
+    assert all(bench.run_script(script))
 
 
 def test_every_probe_agrees_with_built_in_or_composed_layers(bench):
-    found = bench.say(PROBING, bench.framework.adapter, "openblas")["openblas"]
+    found = bench.run_script(PROBING, bench.framework.adapter, "openblas")["openblas"]
     assert {status for status, _, _ in found.values()} == {"agreed"}, found
     by_hand = {name for name, (_, _, notes) in found.items() if "by hand" in str(notes)}
     assert by_hand == {"probe-loop", "probe-gru", "probe-attention"}

@@ -17,7 +17,7 @@ def test_without_ideep_a_model_agrees_too(bench, model):
 
 
 def test_ideep_computes_if_requested(bench):
-    found = bench.say(
+    found = bench.run_script(
         """
         import json
         from velodrome.adapters.proof import seeding

@@ -1,6 +1,6 @@
-"""Dropout in every framework and variant: drawn anew in every call, and only when it is on.
+"""Dropout in every framework and variant: redrawn in every call, and only while it is on.
 
-neon's is shown where a checkout of it is named.
+neon is tested where a checkout of it is given.
 """
 
 import pytest
@@ -75,7 +75,7 @@ DROPPING = """
 @pytest.mark.parametrize(("framework", "variants"), VARIANTS)
 def test_dropout_is_redrawn_in_every_call_only_while_it_is_on(workers_of, framework, variants):
     bench = workers_of(framework)
-    found = bench.say(DROPPING, bench.framework.adapter, *variants)
+    found = bench.run_script(DROPPING, bench.framework.adapter, *variants)
     assert set(found) == set(variants)
     for variant, (off, share, after, on) in found.items():
         assert after == off, variant  # looking at the kept share has not left it on

@@ -37,7 +37,7 @@ def test_the_first_call_compiles_everything_that_later_calls_need(bench):
             losses = [adapter.loss(adapter.gradient(index)) for index in range(3)]
         print(json.dumps(losses))
     """
-    assert len(set(bench.say(script))) == 3
+    assert len(set(bench.run_script(script))) == 3
 
 
 @pytest.mark.slow
@@ -63,7 +63,7 @@ def test_a_cpu_call_finishes_before_it_returns_in_its_own_thread(bench):
         moments.append(time.perf_counter())
         print(json.dumps([moments, busy]))
     """
-    (started, returned, ready), busy = bench.say(script)
+    (started, returned, ready), busy = bench.run_script(script)
     assert ready - returned < (returned - started) / 5
     assert busy[1] - busy[0] <= 1.05 * (returned - started)
 

@@ -33,7 +33,7 @@ def library(tmp_path):
     return made
 
 
-def said_by_numpy(script, **variables):
+def run_in_numpy(script, **variables):
     """Return the JSON output of a new interpreter with NumPy and only these OpenBLAS variables."""
     script = "import json, numpy; from velodrome.adapters.worker import kernels; " + script
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
@@ -50,7 +50,7 @@ def said_by_numpy(script, **variables):
 def test_numpys_openblas_reports_the_core_type_that_was_set(core):
     if "avx2" not in Path("/proc/cpuinfo").read_text():
         pytest.skip("needs an x86 CPU with AVX2")
-    (line,) = said_by_numpy(
+    (line,) = run_in_numpy(
         "print(json.dumps(kernels.list_loaded_kernels()))", OPENBLAS_CORETYPE=core
     )
     name, version, reported_core = line.split()
@@ -60,7 +60,7 @@ def test_numpys_openblas_reports_the_core_type_that_was_set(core):
 
 def test_a_library_loaded_later_is_listed_the_second_time():
     lines = "list(filter(None, map(kernels.describe_library, kernels.list_mapped_libraries())))"
-    first, second = said_by_numpy(
+    first, second = run_in_numpy(
         f"first = {lines}; import scipy.linalg; print(json.dumps([first, {lines}]))"
     )
     assert (len(first), len(second)) == (1, 2)  # SciPy's wheel brings an OpenBLAS of its own

@@ -42,7 +42,7 @@ def test_another_way_to_run_a_model_agrees_too(bench, variant):
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["hybrid", "threaded"])
 def test_one_thread_uses_one_core(bench, variant):
-    assert 0 < bench.say(CORES, variant) <= 1.05
+    assert 0 < bench.run_script(CORES, variant) <= 1.05
 
 
 def test_a_missing_device_is_unsupported_by_name(bench):
@@ -81,4 +81,4 @@ def test_the_gradient_of_lrn_accepts_onednns_layout(bench):
         plain, behind = found
         print(json.dumps(float(numpy.linalg.norm(plain - behind) / numpy.linalg.norm(plain))))
     """
-    assert bench.say(script) < 1e-6
+    assert bench.run_script(script) < 1e-6

@@ -1,4 +1,4 @@
-"""Workers in neon 2.6.0, where a checkout of it is named; without one, what is said instead."""
+"""Workers in neon 2.6.0 if a checkout of it is given; the error message if not."""
 
 import os
 

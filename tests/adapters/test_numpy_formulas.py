@@ -59,7 +59,7 @@ def test_lrn_divides_by_the_mean_of_its_neighbours() -> None:
 
 
 def _written_out_lstm(x: numpy.ndarray, weights: dict, units: int) -> list:
-    """One sequence, value by value. Gates i, f, g, o."""
+    """Compute one sequence value by value. Gates i, f, g, o."""
     h, c, outputs = [0.0] * units, [0.0] * units, []
     for step in x:
         before = (
@@ -133,7 +133,7 @@ def test_average_pool_is_the_mean_of_each_whole_window() -> None:
 
 
 def _written_out_gru(x: numpy.ndarray, weights: dict, units: int) -> list:
-    """One sequence, value by value. Gates r, z, n; reset acts behind the hidden product."""
+    """Compute one sequence value by value. Gates r, z, n; reset acts after the hidden product."""
     h, outputs = [0.0] * units, []
     for step in x:
         own = weights["g.weight_input"] @ step + weights["g.bias"]

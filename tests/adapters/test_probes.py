@@ -47,7 +47,7 @@ ONLY = dict.fromkeys(("theano", "pytensor", "pytensor3"), "custom,embedding")
 def test_every_probe_agrees_and_notes_composed_operations(workers_of, framework):
     bench = workers_of(framework)
     some = [f"--only={ONLY[framework]}"] if framework in ONLY else []
-    found = bench.say(str(PROBING), bench.framework.adapter, *some, *BY_HAND[framework])
+    found = bench.run_script(str(PROBING), bench.framework.adapter, *some, *BY_HAND[framework])
     assert set(found) == set(BY_HAND[framework])
     for variant, outcomes in found.items():
         failed = {name: text for name, (status, text, _) in outcomes.items() if status != "agreed"}

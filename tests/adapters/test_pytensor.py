@@ -18,7 +18,7 @@ def test_compiled_code_links_the_openblas_of_scipys_wheel(bench):
 
         print(json.dumps([config.blas__ldflags, config.floatX, config.openmp, config.allow_gc]))
     """
-    linked, *flags = bench.say(script)
+    linked, *flags = bench.run_script(script)
     assert "scipy.libs -lopenblas" in linked
     assert flags == ["float32", True, False]
 
@@ -38,7 +38,7 @@ def test_a_gradient_call_does_not_change_the_weights(bench):
         adapter.set_dropout(False)
         print(json.dumps([adapter.loss(adapter.gradient(0)) for _ in range(3)]))
     """
-    assert len(set(bench.say(script))) == 1
+    assert len(set(bench.run_script(script))) == 1
 
 
 @pytest.mark.slow

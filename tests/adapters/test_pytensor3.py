@@ -20,7 +20,7 @@ def test_its_c_linker_finds_the_openblas_of_scipys_wheel_by_its_new_names(bench)
         flags = [config.blas__ldflags, config.gcc__cxxflags, config.floatX]
         print(json.dumps([*flags, str(config.base_compiledir), str(NUMBA_CACHE_PATH)]))
     """
-    linked, renamed, precision, compiled, cached = bench.say(script)
+    linked, renamed, precision, compiled, cached = bench.run_script(script)
     assert "scipy.libs -lscipy_openblas" in linked
     assert "-Dsgemm_=scipy_sgemm_" in renamed.split()
     assert precision == "float32"

@@ -95,12 +95,12 @@ def test_a_cpu_call_has_finished_when_it_returns(bench, variant):
         moments.append(time.perf_counter())
         print(json.dumps(moments))
     """
-    started, returned, read = bench.say(script)
+    started, returned, read = bench.run_script(script)
     assert read - returned < (returned - started) / 5  # two products of 2 GFLOP, and 4 MiB
 
 
 def test_a_convolution_of_a_single_channel_is_not_depthwise(bench):
-    output = bench.say(
+    output = bench.run_script(
         """
         import json
         from velodrome.adapters.proof import seeding

@@ -22,7 +22,7 @@ def test_matrix_products_run_in_the_openblas_of_scipys_wheel(bench):
         assert function([x], tensor.dot(x, x))(numpy.ones((4, 4), "float32"))[0, 0] == 4
         print(json.dumps([config.blas.ldflags, config.floatX, config.openmp, config.allow_gc]))
     """
-    linked, *flags = bench.say(script)
+    linked, *flags = bench.run_script(script)
     assert "scipy.libs -lopenblas" in linked
     assert flags == ["float32", True, False]
 

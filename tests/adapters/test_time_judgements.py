@@ -1,4 +1,4 @@
-"""When a time is late, or twice as many calls take too little: by times that are written down."""
+"""Late results, and twice the calls in too little time: judged from made-up times."""
 
 from types import SimpleNamespace
 

@@ -29,7 +29,7 @@ LACKING = """
 )
 def test_a_layer_that_the_adapter_lacks_is_named(workers_of, framework, variant):
     bench = workers_of(framework)
-    output = bench.say(LACKING, bench.framework.adapter, variant)
+    output = bench.run_script(LACKING, bench.framework.adapter, variant)
     assert output == f"the {framework} adapter has no Teleport"
 
 

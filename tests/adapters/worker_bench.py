@@ -69,7 +69,7 @@ class Bench:
         return outcome
 
     def run(self, **changes):
-        """One worker from start to end, its noise going to a file as under an agent."""
+        """Run one worker from start to end; its output goes to a file as under an agent."""
         path = self.folder / "request.json"
         path.write_text(protocol.encode_request(self.request._replace(**changes)))
         return self.run_file(path)

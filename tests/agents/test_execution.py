@@ -1,4 +1,4 @@
-"""One task on this node: every way it can end, with the reason and the evidence."""
+"""One task on this node: each of its possible ends, with the reason and the evidence."""
 
 import os
 import shlex
@@ -211,7 +211,7 @@ def test_a_task_that_never_fits_is_unplaceable(home: Path) -> None:
 def test_an_unplaceable_task_is_refused_before_anything_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a framework whose interpreter would not even run: nobody asks it."""
+    """The framework's interpreter does not exist, so that starting it would fail."""
     monkeypatch.setenv("VELODROME_PYTHON_NUMPY", "/not/there")
     hopeless = {
         "1 GPU, and": replace(TASK, device="gpu", gpu_count=1),
@@ -301,7 +301,7 @@ def test_a_full_disk_is_a_result_and_not_an_exception(
 
 
 class Stop(BaseException):
-    """As KeyboardInterrupt, at a moment that a test can choose."""
+    """An interrupt like KeyboardInterrupt, at a moment that a test chooses."""
 
 
 def test_an_interrupt_kills_the_worker_and_is_raised_again(home: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which machines are one type, and what of a machine may change without its becoming another."""
+"""Node types: the machines of one type, and the changes that keep a machine's type."""
 
 from dataclasses import replace
 
@@ -34,22 +34,22 @@ def with_memory(size_bytes: int, node_id: str = "n1") -> Node:
     return replace(NODE, node_id=node_id, ram_bytes=size_bytes, machine_ram_bytes=size_bytes)
 
 
-def night_after(node: Node) -> NodeTypes:
-    """Who reads what was written of a node, which had its name from nobody."""
+def types_after(node: Node) -> NodeTypes:
+    """Return the types of a run after one that recorded this node."""
     return NodeTypes([[TypedNode(node.node_type, node.node_id, hardware_of(node))]])
 
 
 @given(sizes, st.floats(1 - MEMORY_TOLERANCE + 1e-6, 1), st.sampled_from(["n1", "n2"]))
 def test_a_small_difference_in_memory_keeps_the_type(size: int, share: float, node_id: str) -> None:
     one, other = with_memory(size), with_memory(round(size * share), node_id)
-    assert night_after(one).with_type_name(other).node_type == one.node_type
-    assert night_after(other).with_type_name(one).node_type == other.node_type
+    assert types_after(one).with_type_name(other).node_type == one.node_type
+    assert types_after(other).with_type_name(one).node_type == other.node_type
 
 
 def test_a_new_kernel_keeps_the_type_of_a_machine_near_a_rounding_boundary() -> None:
     before, after = with_memory(int(15.51 * GIB)), with_memory(int(15.49 * GIB))
     assert before.node_type != after.node_type  # by themselves: memory is hashed in whole GiB
-    assert night_after(before).with_type_name(after).node_type == before.node_type
+    assert types_after(before).with_type_name(after).node_type == before.node_type
 
 
 def test_equal_machines_of_a_fleet_are_one_type_and_larger_machines_another() -> None:
@@ -64,7 +64,7 @@ def test_equal_machines_of_a_fleet_are_one_type_and_larger_machines_another() ->
 @given(sizes, st.floats(1.04, 100))
 def test_a_large_difference_in_memory_makes_another_type(size: int, factor: float) -> None:
     one, other = with_memory(size), with_memory(round(size * factor), "n2")
-    assert night_after(one).with_type_name(other).node_type != one.node_type
+    assert types_after(one).with_type_name(other).node_type != one.node_type
 
 
 @given(st.lists(st.floats(0.9, 1.1), min_size=1, max_size=12))
@@ -122,27 +122,27 @@ def test_every_other_reading_makes_another_type(name: str) -> None:
     ],
 )
 def test_readings_outside_the_type_do_not_change_it(changed: dict[str, object]) -> None:
-    assert night_after(NODE).with_type_name(replace(NODE, **changed)).node_type == NODE.node_type
+    assert types_after(NODE).with_type_name(replace(NODE, **changed)).node_type == NODE.node_type
 
 
 def test_a_run_with_a_broken_driver_keeps_the_type_and_so_does_the_next_run() -> None:
     broken = replace(NODE, gpus=(), gpu_fault="the driver hangs")
-    types = night_after(NODE)
+    types = types_after(NODE)
     assert types.with_type_name(broken).node_type == NODE.node_type
     # Its record tells of no GPU, and of no fault.
     record = TypedNode(NODE.node_type, "n1", hardware_of(replace(broken, gpu_fault="")))
     later = NodeTypes([[record], [TypedNode(NODE.node_type, "n1", hardware_of(NODE))]])
     assert later.with_type_name(NODE).node_type == NODE.node_type
     stranger = replace(broken, node_id="n2")
-    assert night_after(NODE).with_type_name(stranger).node_type != NODE.node_type
+    assert types_after(NODE).with_type_name(stranger).node_type != NODE.node_type
 
 
 def test_a_value_missing_from_an_earlier_record_is_no_difference() -> None:
     limited = replace(NODE, ram_bytes=8 * GIB, machine_ram_bytes=64 * GIB, machine_cpus=64)
     old = replace(limited, machine_ram_bytes=0, machine_cpus=0)
-    assert night_after(old).with_type_name(limited).node_type == old.node_type
+    assert types_after(old).with_type_name(limited).node_type == old.node_type
     # But the name is not for both that this old record may be of.
-    types = night_after(old)
+    types = types_after(old)
     names = {
         types.with_type_name(one).node_type
         for one in (limited, replace(with_memory(8 * GIB, "n9")))
@@ -151,10 +151,10 @@ def test_a_value_missing_from_an_earlier_record_is_no_difference() -> None:
 
 
 def test_a_type_name_in_use_is_not_given_to_another_type() -> None:
-    """In whole GiB 1.6 and 2.4 are the same."""
+    """Rounded to whole GiB, 1.6 and 2.4 are equal."""
     small, large = with_memory(int(1.6 * GIB)), with_memory(int(2.4 * GIB), "n2")
     assert small.node_type == large.node_type
-    types = night_after(small)
+    types = types_after(small)
     assert types.with_type_name(large).node_type != small.node_type
     assert types.with_type_name(small).node_type == small.node_type
 

@@ -1,4 +1,4 @@
-"""From what a worker said and how it ended to a status, where that is hard to bring about."""
+"""The status from a worker's events and its end, for cases that are hard to cause."""
 
 import signal
 

@@ -1,4 +1,4 @@
-"""Users' mistakes: each ends with status 2, its place and its mend, before anything starts."""
+"""Users' mistakes: each ends with status 2, its place and its remedy, before anything starts."""
 
 import subprocess
 import sys

@@ -64,7 +64,7 @@ def paced(command, tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def nights(paced):
-    """The two runs' outputs; a week of earlier runs like the first lies between them."""
+    """Return the outputs of two runs, with a week of earlier runs like the first between them."""
     command, adapter = paced
     command.sweep(SWEEP, "nights.yaml")
     words = ("nightly", "nights.yaml", "--results", "nights", "--site", "site")

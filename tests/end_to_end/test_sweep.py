@@ -1,4 +1,4 @@
-"""One sweep over a sound framework and every faulty one, and all reports of it."""
+"""One sweep over a working framework and every faulty one, and all reports of it."""
 
 import json
 import re

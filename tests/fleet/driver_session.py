@@ -17,7 +17,7 @@ class Session:
         self.running = running
         self.log = log
 
-    def say(self, script: str, *, within_s: float = ANSWER_S, **values: Any) -> Any:
+    def run_script(self, script: str, *, within_s: float = ANSWER_S, **values: Any) -> Any:
         """Return the script's `answer`. RuntimeError with its traceback if it raises."""
         self.begin(script, **values)
         return self.answer(within_s=within_s)

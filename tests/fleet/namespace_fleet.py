@@ -198,7 +198,7 @@ class NamespaceFleet:
         """Return Ray's list of nodes, dead ones included."""
         if self._watcher is None:
             self._watcher = self.session()
-        return self._watcher.say("answer = ray.nodes()")
+        return self._watcher.run_script("answer = ray.nodes()")
 
     def runs(self, name: str) -> bool:
         """Return True while the node's own process runs, whatever Ray's list says."""

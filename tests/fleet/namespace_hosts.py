@@ -2,7 +2,7 @@
 
 The switch is a bridge in a network namespace that nothing else lives in, and no end of a cable is
 in the machine's own: its interfaces, routes and firewall are not touched, and two networks with
-the same addresses never meet. Names carry the pid of whoever made them, so what a killed test run
+the same addresses never meet. Names carry the pid of their creator, so what a killed test run
 has left is found and removed by the next.
 """
 
@@ -117,8 +117,8 @@ class Network:
     ) -> "subprocess.Popen[bytes]":
         """Boot a host with processes, mounts and a /dev/shm of its own, and run a command there.
 
-        Whoever kills the process returned kills all of them. To be called in a thread that lives
-        as long as the host shall.
+        To kill the returned process kills all of them. Call this in a thread that lives
+        as long as the host.
         """
         cpus = ",".join(map(str, hardware.cpus))
         boot = ["sh", "-euc", BOOT, "sh", host, str(hardware.cpuinfo or "")]

@@ -1,4 +1,4 @@
-"""One fault at a time, while a sweep runs on two alike hosts, and how soon it goes on."""
+"""One fault at a time while a sweep runs on two equal hosts, and the time until it continues."""
 
 import re
 import subprocess
@@ -235,7 +235,7 @@ def test_when_the_head_dies_the_command_names_the_resume_command(
 
 def test_nodes_in_use_are_reported_and_waited_for(fleet: NamespaceFleet, results: Path) -> None:
     others = fleet.session()
-    others.say(
+    others.run_script(
         """
         @ray.remote(num_cpus=1)
         def work(seconds):

@@ -52,12 +52,12 @@ except ray.exceptions.RayError as error:
 
 
 def look(session: Session, *nodes: str) -> list[dict]:
-    return session.say(INVENTORY, nodes=nodes)
+    return session.run_script(INVENTORY, nodes=nodes)
 
 
 def wait_for_a_task_on(node: str, session: Session, path: Path) -> None:
     """Start a task that the driver waits for; its outcome is the session's answer."""
-    session.say(LASTING, node=node, path=str(path))
+    session.run_script(LASTING, node=node, path=str(path))
     session.begin(WAITING)
 
 

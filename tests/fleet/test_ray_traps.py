@@ -81,7 +81,7 @@ def strangers(fleet: NamespaceFleet) -> Iterator[dict[str, "subprocess.Popen[str
 @pytest.fixture(scope="module")
 def session(fleet: NamespaceFleet, strangers: object) -> Session:
     made = fleet.session()
-    made.say(OUTCOME)
+    made.run_script(OUTCOME)
     return made
 
 
@@ -103,7 +103,7 @@ def test_ray_retries_a_task_unless_retries_are_forbidden(session: Session, tmp_p
     answer.append(len(Path(path + "again").read_text()))
     ray.cancel(unasked, force=True)
     """
-    forbidden, once, unasked = session.say(script, path=str(tmp_path / "starts"))
+    forbidden, once, unasked = session.run_script(script, path=str(tmp_path / "starts"))
     assert (forbidden, once) == ("WorkerCrashedError", 1)
     assert unasked > 1
 
@@ -121,7 +121,7 @@ def test_a_task_that_fits_nowhere_hangs_silently_unless_bound_to_a_node(
     ray.cancel(unbound)
     answer = [bound, len(ready)]
     """
-    assert session.say(script, node=fleet.ip("node")) == ["TaskUnschedulableError", 0]
+    assert session.run_script(script, node=fleet.ip("node")) == ["TaskUnschedulableError", 0]
 
 
 def test_a_task_bound_to_a_dead_node_fails_at_once(session: Session) -> None:
@@ -134,7 +134,7 @@ def test_a_task_bound_to_a_dead_node_fails_at_once(session: Session) -> None:
     gone = NodeAffinitySchedulingStrategy("ab" * 28, soft=False)
     answer = outcome(anything.options(scheduling_strategy=gone).remote(), 5.0)
     """
-    assert session.say(script) == "TaskUnschedulableError"
+    assert session.run_script(script) == "TaskUnschedulableError"
 
 
 def test_a_forced_cancellation_ends_a_task_but_does_not_always_report_it(
@@ -156,7 +156,7 @@ def test_a_forced_cancellation_ends_a_task_but_does_not_always_report_it(
     ray.cancel(running, force=True)
     answer = outcome(running)
     """
-    answer = session.say(script, path=str(tmp_path / "started"))
+    answer = session.run_script(script, path=str(tmp_path / "started"))
     assert answer in ("TaskCancelledError", "WorkerCrashedError", -9)
 
 
@@ -195,7 +195,7 @@ def test_a_gentle_cancellation_ends_only_a_task_that_polls(
     outcome(blocking)
     answer = [polled, blocked]
     """
-    polled, blocked = session.say(script, path=str(tmp_path / "started-"))
+    polled, blocked = session.run_script(script, path=str(tmp_path / "started-"))
     assert "TaskCancelledError" in polled
     assert blocked == "GetTimeoutError"
 
@@ -212,7 +212,7 @@ def test_streamed_values_arrive_even_if_the_worker_was_killed(session: Session) 
 
     answer = [outcome(item) for item in stream.remote()]
     """
-    assert session.say(script) == ["first", "second", "WorkerCrashedError"]
+    assert session.run_script(script) == ["first", "second", "WorkerCrashedError"]
 
 
 # A child of a task, whose own child goes into a session of its own and says that it is there.
@@ -244,7 +244,7 @@ UNDER_KEEPER = WITHOUT_KEEPER.replace(
 def left_behind(fleet: NamespaceFleet, session: Session, script: str, path: Path) -> int:
     """Count the task's child processes that outlive its worker, then end them."""
     values = {"node": fleet.ip("node"), "family": FAMILY, "path": str(path)}
-    assert session.say(script, **values) == "WorkerCrashedError"
+    assert session.run_script(script, **values) == "WorkerCrashedError"
     assert path.exists()
     left = wait_until_empty(
         lambda: [one for one in fleet.processes("node") if mentions(one, str(path))], GONE_S
@@ -278,7 +278,7 @@ def test_ray_numbers_gpus_and_the_driver_counts_them(
 
     answer = ray.get(look.remote())
     """
-    visible, listed = session.say(script)
+    visible, listed = session.run_script(script)
     assert visible in ("0", "1")
     assert listed == [0, 1]
 
@@ -305,7 +305,7 @@ def test_a_task_without_cpus_runs_on_a_fully_used_node(
     ray.cancel(owner)
     answer = [weightless, len(ready), outcome(weighty)]
     """
-    answer = session.say(script, node=fleet.ip("node"), path=str(tmp_path / "owned"))
+    answer = session.run_script(script, node=fleet.ip("node"), path=str(tmp_path / "owned"))
     assert answer == [True, 0, True]  # the other one as soon as the node is free
 
 
@@ -319,7 +319,7 @@ def test_a_node_without_a_label_matches_a_label_that_must_differ(
 
     answer = ray.get(where.remote())
     """
-    assert session.say(script) == fleet.ip("head")
+    assert session.run_script(script) == fleet.ip("head")
 
 
 @pytest.mark.parametrize("stranger", ["other token", "no token"])

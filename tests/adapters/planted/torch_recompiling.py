@@ -1,4 +1,4 @@
-"""PyTorch that compiles for each length of a sequence anew, until torch has had enough."""
+"""PyTorch that recompiles for each sequence length until torch's limit ends it."""
 
 import torch
 

@@ -56,7 +56,7 @@ def rounded_to(bits):
 
 
 def _round(x, bits):
-    """To the nearest, by the bits of float32: half of the last bit that stays, then cut off."""
+    """Round to the nearest in the bits of float32: add half of the last kept bit, then truncate."""
     cut = 23 - bits
     whole = x.contiguous().view(torch.int32) + (1 << (cut - 1))
     return ((whole >> cut) << cut).view(torch.float32)

@@ -1,4 +1,4 @@
-"""Which CPUs a task gets on nodes of several shapes."""
+"""The CPUs that a task gets on nodes of several shapes."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Tasks of several agents on one machine: nobody shares a core, nobody waits for ever."""
+"""Tasks of several agents on one machine: no two share a core, none waits for ever."""
 
 import os
 import subprocess
@@ -30,14 +30,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "locks"
 
 
-def unheard(story: str) -> None:
-    """Nobody listens."""
+def ignore_message(story: str) -> None:
+    """Ignore the message."""
 
 
 def hold(
     stack: ExitStack, need: ResourceRequest, deadline_s: float = 0.0, node: Node = NODE
 ) -> LockedShare:
-    return stack.enter_context(locked(node, need, deadline_s=deadline_s, on_wait=unheard))
+    return stack.enter_context(locked(node, need, deadline_s=deadline_s, on_wait=ignore_message))
 
 
 def numbers(held: LockedShare) -> list[int]:
@@ -111,7 +111,7 @@ with locked(node, need, deadline_s=60, on_wait=lambda story: print(story, flush=
 
 
 class Holder:
-    """Another agent: it takes cores, and keeps them until it is told."""
+    """Another agent, which takes cores and keeps them until it reads a line."""
 
     def __init__(self, kind: str) -> None:
         self._process = subprocess.Popen(
@@ -122,15 +122,15 @@ class Holder:
         )
         self.pid = self._process.pid
 
-    def says(self) -> str:
+    def read_line(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
 
-    def ends(self) -> None:
+    def release(self) -> None:
         self._process.communicate("\n", timeout=20)
 
-    def dies(self) -> None:
-        """By SIGKILL, if it has not ended by itself."""
+    def kill_process(self) -> None:
+        """Kill the process unless it has ended by itself."""
         self._process.kill()
         self._process.wait(20)
         for pipe in (self._process.stdin, self._process.stdout):
@@ -148,16 +148,16 @@ def holder() -> Iterator[Callable[[str], Holder]]:
 
     yield start
     for one in started:
-        one.dies()
+        one.kill_process()
 
 
 def test_the_locks_of_a_killed_agent_are_free_at_once(holder: Callable[[str], Holder]) -> None:
     other = holder("exclusive")
-    assert other.says() == "held 1"
+    assert other.read_line() == "held 1"
     with ExitStack() as stack:
         with pytest.raises(WaitedTooLong, match=f"held by pid {other.pid} "):
             hold(stack, ONE)
-        other.dies()
+        other.kill_process()
         assert numbers(hold(stack, ONE)) == [1]
 
 
@@ -167,15 +167,15 @@ def test_a_task_that_needs_all_cores_is_not_overtaken_by_small_ones(
     with ExitStack() as stack:
         hold(stack, ONE)
         large = holder("exclusive")
-        assert large.says().startswith(f"waiting for cores, held by pid {os.getpid()} ")
+        assert large.read_line().startswith(f"waiting for cores, held by pid {os.getpid()} ")
         small = holder("shared")  # three cores are free, but it stands behind
-        assert small.says().startswith(f"waiting for a turn, held by pid {large.pid} ")
+        assert small.read_line().startswith(f"waiting for a turn, held by pid {large.pid} ")
         stack.close()
-        assert large.says() == "held 1"
-        assert small.says().startswith(f"waiting for cores, held by pid {large.pid} ")
-        large.ends()
-        assert small.says() == "held 1"
-        small.ends()
+        assert large.read_line() == "held 1"
+        assert small.read_line().startswith(f"waiting for cores, held by pid {large.pid} ")
+        large.release()
+        assert small.read_line() == "held 1"
+        small.release()
 
 
 def test_cores_are_freed_only_when_the_tasks_whole_tree_has_ended(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_no_two_of_many_tasks_ever_hold_one_core() -> None:
 
     def work(need: ResourceRequest) -> None:
         for _ in range(3):
-            with locked(NODE, need, deadline_s=60, on_wait=unheard) as held:
+            with locked(NODE, need, deadline_s=60, on_wait=ignore_message) as held:
                 own = {core.number for core in held.share.locked_cores}
                 with guard:
                     clashes.extend(own & busy)

@@ -1,4 +1,4 @@
-"""What is said of environments whose OpenBLAS runs lesser kernels than the CPU could."""
+"""The doctor's check of environments whose OpenBLAS runs slower kernels than the CPU could."""
 
 from pathlib import Path
 

@@ -36,7 +36,7 @@ print(json.dumps(query_driver("velodrome.agents.doctor.gpu_driver")))
 def query_states(
     driver: Path, state: Path, gpu_names: str, cuda: str = "12080"
 ) -> GpuStates | None:
-    """What a new process reads from the driver."""
+    """Read the driver's state in a new process."""
     environment = {
         "LD_LIBRARY_PATH": str(driver),
         "FAKE_NVML": gpu_names,

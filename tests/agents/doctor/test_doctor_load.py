@@ -1,4 +1,4 @@
-"""Load of others, told from two instants of a made-up machine; and who holds locks, for real."""
+"""Load of others between two instants of a made-up machine; and real holders of locks."""
 
 import os
 from collections.abc import Callable, Mapping

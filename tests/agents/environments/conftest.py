@@ -106,7 +106,7 @@ def node(tmp_path: Path) -> Node:
 
 @pytest.fixture
 def tiny_node(node: Node) -> Node:
-    """With one framework, `little`, that needs one wheel."""
+    """A node with one framework, `little`, that needs one wheel."""
     node.add_framework("little", RECIPE, {"one.txt": node.add_tiny()})
     return node
 

@@ -1,4 +1,4 @@
-"""Paths that hold where a command is typed hold for the tools that it runs elsewhere."""
+"""Relative paths in variables become absolute for tools that run in other folders."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which lock serves which accelerator, and which accelerator this node's driver makes it."""
+"""The lock for each accelerator, and the accelerator that this node's driver makes of `gpu`."""
 
 import os
 import subprocess

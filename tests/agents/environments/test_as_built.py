@@ -1,4 +1,4 @@
-"""What is put into an environment after it was built measures nothing."""
+"""Files added to an environment after its build prevent a measurement."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Which core type is chosen: by tables of what children say, and by real children."""
+"""The choice of an OpenBLAS core type: from tables of results, and from real child processes."""
 
 import os
 import shutil
@@ -39,7 +39,7 @@ def seen(core: str, path: str = "a", version: str = "0.3.13", exact: str = "yes"
 
 
 def chosen(flags: frozenset[str], table: Table) -> tuple[KernelChoice, list[str]]:
-    """And which settings were tried, in their order."""
+    """Choose kernels; return the choice and the settings tried, in order."""
     tried: list[str] = []
 
     def probe(setting: str) -> tuple[OpenBlasRun, ...] | None:

@@ -1,4 +1,4 @@
-"""Whatever happens to a build, no half-made environment is seen, and the next build succeeds."""
+"""Faults during a build: no incomplete environment is used, and the next build succeeds."""
 
 import contextlib
 import random
@@ -78,7 +78,7 @@ def running_from(place: Path) -> list[psutil.Process]:
 
 
 def left_running(place: Path) -> list[psutil.Process]:
-    """What still runs after 2 s."""
+    """Return the processes that still run after 2 s."""
     psutil.wait_procs(running_from(place), timeout=2)
     return running_from(place)
 

@@ -1,4 +1,4 @@
-"""Environments are built whole, found again, checked, mended and pruned."""
+"""Building, finding, checking, rebuilding and pruning environments."""
 
 import json
 import os

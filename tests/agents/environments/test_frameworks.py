@@ -1,4 +1,4 @@
-"""Frameworks of the user's own stand beside Velodrome's; a broken one is told, none is hidden."""
+"""User frameworks beside Velodrome's own; a broken one is reported, none is hidden."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What pip is told on a node reaches uv; what uv is told already wins."""
+"""pip's configuration on a node reaches uv; uv's own variables win."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""environment.toml is read whole, or its author is told the key and the mend."""
+"""Reading environment.toml: an error names the key and the remedy."""
 
 import re
 from pathlib import Path

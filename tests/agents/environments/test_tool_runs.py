@@ -1,4 +1,4 @@
-"""A tool is run to its end, and never outlives whoever started it."""
+"""Running a tool to its end; it never outlives the process that started it."""
 
 import os
 import select
@@ -92,7 +92,7 @@ def test_a_tool_dies_with_the_process_that_started_it() -> None:
 
 
 def has_ended(pid: int) -> bool:
-    """Within 2 s. A process that nobody has waited for yet has ended too."""
+    """Return True if the process ends within 2 s. A zombie counts as ended."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""uv's own words, as it printed them, become one line with a mend."""
+"""uv's real messages become one line with a remedy."""
 
 import pytest
 

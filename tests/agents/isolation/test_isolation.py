@@ -1,4 +1,4 @@
-"""Tests of a supervised worker: what it may do, and that its whole tree ends, whoever is killed."""
+"""A supervised worker: its limits, and the end of its whole tree, whatever is killed."""
 
 import os
 import signal

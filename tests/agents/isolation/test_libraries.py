@@ -1,4 +1,4 @@
-"""Which shared libraries a worker gets, and which of them its row tells of."""
+"""The shared libraries that a worker gets, and those that its row reports."""
 
 import os
 import shutil

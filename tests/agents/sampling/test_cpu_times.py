@@ -1,4 +1,4 @@
-"""What /proc/stat says of a task's cores and of all others."""
+"""CPU times of a task's cores and of all others, from /proc/stat."""
 
 from pathlib import Path
 

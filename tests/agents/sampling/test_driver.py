@@ -1,6 +1,6 @@
-"""Whatever a GPU driver does when it is asked, it is told in words, with the mend, and soon.
+"""Every fault of a GPU driver is reported soon, in words, with the remedy.
 
-The driver is made up (tests/fake_nvml); the process that asks it, and nvidia-ml-py, are the real.
+The driver is a fake (tests/fake_nvml); the querying process and nvidia-ml-py are real.
 """
 
 import re

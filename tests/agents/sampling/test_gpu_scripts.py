@@ -111,7 +111,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def recordings(fake_driver: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
-    """What one process read in all scripts, one after the other."""
+    """Return the readings of one process in all scripts, one after the other."""
     requests = {
         name: (script, METERED.get(name, [WHOLE(0)]), NAMESPACES.get(name, HOST))
         for name, script in SCRIPTS.items()

@@ -1,4 +1,4 @@
-"""What disturbs a task that is timed and what does not, from readings written by hand."""
+"""Interference with a timed task, judged from made-up readings."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ NEIGHBOUR = TopProcess(456, "rsync", 99.0, on_task_cores=False, running=False)
 
 
 def series(count: int = 20, **figures: object) -> list[Reading]:
-    """Readings every 100 ms, of forward if nothing else is said, calm but for those figures."""
+    """Make readings every 100 ms, of forward by default, calm except for these figures."""
     return [replace(CALM, at_ns=100 * MS * n, **figures) for n in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""What a real driver tells, where there is a GPU: `pytest -m gpu tests/agents/sampling`."""
+"""Figures of a real driver, on a machine with a GPU: `pytest -m gpu tests/agents/sampling`."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def gpus() -> tuple[Gpu, ...]:
 
 @pytest.fixture(scope="module")
 def sampler(gpus: tuple[Gpu, ...]) -> Sampler:
-    """Of four seconds of a process that uses no GPU."""
+    """Sample four seconds of a process that uses no GPU."""
     command = [sys.executable, "-S", "-c", f"import time; time.sleep({SECONDS})"]
     with subprocess.Popen(command) as worker, Sampler(worker.pid, gpus=gpus) as sampler:
         # Not waited for: what it used is gone with it.

@@ -1,4 +1,4 @@
-"""What holds a machine's processes back, from files as kernels write them."""
+"""Throttle and stall counters, from files in the kernel's format."""
 
 from pathlib import Path
 

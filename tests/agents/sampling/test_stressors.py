@@ -70,7 +70,7 @@ def stressor(cpu: int) -> Iterator[int]:
 
 
 def measured(home: Path, cpu: int | None = None) -> tuple[Measurement, int | None]:
-    """With a stressor on that CPU since the timing began, and its pid."""
+    """Measure with a stressor on this CPU from the start of the timing; return its pid too."""
     pids = []
     with ExitStack() as stack:
 
@@ -107,7 +107,7 @@ def test_a_stressor_on_the_tasks_core_is_flagged_and_named(home: Path) -> None:
 
 
 def test_a_task_without_interference_is_interference_free(home: Path) -> None:
-    """Told by the machine's own count; where others do work, it must not be said to be quiet."""
+    """The machine's own counters decide: if others work, the task is not interference-free."""
     start_s, before_s = time.monotonic(), others_s()
     ended, _ = measured(home)
     share = (others_s() - before_s) / (time.monotonic() - start_s)

@@ -1,4 +1,4 @@
-"""Who used the CPU since the last look, from /proc as the kernel writes it and as it is."""
+"""The top processes since the last reading, from made-up and real /proc files."""
 
 import os
 import subprocess
@@ -114,7 +114,7 @@ def busy_pid() -> Iterator[int]:
 
 
 def test_the_monitor_looks_for_processes_only_during_interference(busy_pid: int) -> None:
-    """Told by hand of ticks: a second without foreign work, then one that is half of it."""
+    """The ticks are made up: a second without other work, then a second half full of it."""
     lookout = InterferenceMonitor(share=1.0)
     cores = os.sched_getaffinity(0)
     quiet = [CpuTimes(core_busy=0), CpuTimes(core_busy=100)]

@@ -51,7 +51,7 @@ def test_a_figure_without_a_timed_phase_is_unknown() -> None:
 
 
 def metered(*figures: dict[str, float | int | None]) -> list[Reading]:
-    """One reading a second, from 0 on, of one GPU."""
+    """Make one reading a second, from 0 on, of one GPU."""
     gpus = [GpuReading(0, "a", **figure) for figure in figures]  # type: ignore[arg-type]
     return [reading(second, 0.0, 1, gpu) for second, gpu in enumerate(gpus)]
 

@@ -18,8 +18,8 @@ NUMPY = FRAMEWORKS["numpy"]
 
 
 @dataclass(frozen=True)
-class Listened:
-    """What was asked, what was arrivals, and when it began."""
+class RecordedSession:
+    """A recorded session: its request, its arrivals and its start."""
 
     request: Request
     arrivals: tuple[Arrival, ...]
@@ -27,7 +27,7 @@ class Listened:
 
 
 @pytest.fixture(scope="session")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Listened:
+def honest(tmp_path_factory: pytest.TempPathFactory) -> RecordedSession:
     """LeNet in NumPy, from its reference to its last sample."""
     home = tmp_path_factory.mktemp("home")
     environment = Environment(
@@ -54,7 +54,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Listened:
     return next(one for one in attempts if isinstance(one.arrivals[-1].event, Finished))
 
 
-def _record_session(measuring: Request, setting: WorkerSetting) -> Listened:
+def _record_session(measuring: Request, setting: WorkerSetting) -> RecordedSession:
     """A noisy machine may make a check of the worker's own fail."""
     arrivals: list[Arrival] = []
 
@@ -66,4 +66,4 @@ def _record_session(measuring: Request, setting: WorkerSetting) -> Listened:
     run_session(measuring, setting, record)
     if not isinstance(arrivals[-1].event, Finished):
         print(arrivals[-1].event)
-    return Listened(measuring, tuple(arrivals), begun_ns)
+    return RecordedSession(measuring, tuple(arrivals), begun_ns)

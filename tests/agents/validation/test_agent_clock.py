@@ -13,7 +13,7 @@ S = 10**9
 def phase(
     samples_s: float, began: tuple[float, float] = (0, 0), ended: tuple[float, float] = (10, 10)
 ) -> SampledPhase:
-    """One of ten samples, whose beginning and end came between these seconds."""
+    """Make a phase of ten samples whose start and end arrived between these seconds."""
     length_ns = int(samples_s * S / 10)
     started_ns = tuple(range(0, 10 * length_ns, length_ns))
     sampled = Sampled("forward", 0, 1, started_ns, (length_ns,) * 10)

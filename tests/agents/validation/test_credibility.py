@@ -1,4 +1,4 @@
-"""What a worker says is believed as far as the model, the request and the clocks bear it out."""
+"""A worker's events are accepted if the model, the request and the clocks agree with them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,11 +35,11 @@ def place(arrivals: Arrivals, kind: type, phase: str = "") -> int:
         name = getattr(one.event, "phase", getattr(one.event, "name", ""))
         if isinstance(one.event, kind) and phase in ("", name):
             return index
-    raise AssertionError(f"no {kind.__name__} of {phase!r} was arrivals")
+    raise AssertionError(f"no {kind.__name__} of {phase!r} arrived")
 
 
 def altered(kind: type, change: Callable[[Any], Any], phase: str = "") -> Lie:
-    """One event is another."""
+    """Replace one event by another."""
 
     def lie(arrivals: Arrivals) -> Arrivals:
         index = place(arrivals, kind, phase)
@@ -54,7 +54,7 @@ def with_fields(kind: type, phase: str = "", **fields: object) -> Lie:
 
 
 def without(kind: type, phase: str = "") -> Lie:
-    """Of as many chunks as the machine makes of it, none is left."""
+    """Remove all chunks of samples, however many the machine made."""
 
     def lie(arrivals: Arrivals) -> Arrivals:
         first = place(arrivals, kind, phase)
@@ -97,7 +97,7 @@ def first(**fields: object) -> Lie:
 
 
 def samples(change: Callable[[list[int], list[int]], None]) -> Lie:
-    """Of the first chunk of forward: starts and lengths, changed in place."""
+    """Change starts and lengths of the first chunk of forward."""
 
     def altering(event: Sampled) -> Sampled:
         started, elapsed = list(event.started_ns), list(event.elapsed_ns)
