@@ -95,7 +95,7 @@ def _measurement(task: Task, repeat: int, where: str, status: Status, ns: float)
         ),
         peak_rss_bytes=3 * 10**8,
         interference_free=True,
-        notes=("by hand: Lrn of shifted sums",) if task.framework == "tensorflow" else (),
+        notes=("composed: Lrn of shifted sums",) if task.framework == "tensorflow" else (),
     )
 
 

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from velodrome.scheduler.fleet.membership import Membership
 
 
+NO_NODE_MEND = "start one with `ray start --address` and at least 1 CPU"
+
+
 @dataclass(frozen=True)
 class SweepRun:
     """A sweep that is being run. resume: the command that resumes it.
@@ -62,18 +65,18 @@ class SweepRun:
     def plan(self, nodes: Sequence[Node], declared: Sequence[DeclaredType] = ()) -> Plan:
         """Plan over these nodes, the nodes it was measured on before, and declared ones."""
         numbers = self.store.repeat_numbers(self.sweep_id)
-        there = {node.node_id for node in nodes}
-        absent = [node for node in self.store.nodes(self.sweep_id) if node.node_id not in there]
-        made = plan_sweep(
+        present = {node.node_id for node in nodes}
+        absent = [node for node in self.store.nodes(self.sweep_id) if node.node_id not in present]
+        plan = plan_sweep(
             self.sweep, self.only, nodes, self.environments, numbers, absent, declared
         )
-        return self.planner.select(made)
+        return self.planner.select(plan)
 
     def store_plan(self, plan: Plan) -> tuple[Attempt, ...]:
         """Store the plan and rows of tasks that fit on no node; return the attempts left to do."""
         store, sweep_id = self.store, self.sweep_id
         store.begin(sweep_id, self.sweep.text, plan)
-        if not (self.only or self.planner.is_bounded):  # then it is the plan of all there is
+        if not (self.only or self.planner.is_bounded):  # then the plan is complete
             store.withdraw_unplanned(sweep_id, {task.key for task in plan.tasks})
         store.keep_locks(sweep_id, self.environments.versions, versions_of(self.sweep))
         store.drop_orphans(sweep_id)
@@ -82,11 +85,11 @@ class SweepRun:
 
     def plan_extra(self, plan: Plan) -> tuple[Plan, tuple[Attempt, ...]]:
         """Plan and store the planner's runs after the plan."""
-        more = self.planner.plan_extra(plan)
-        if not more.placements:
-            return more, ()
-        self.store.begin(self.sweep_id, self.sweep.text, more)
-        return more, pending_attempts(more, self.store, self.sweep_id)
+        extra = self.planner.plan_extra(plan)
+        if not extra.placements:
+            return extra, ()
+        self.store.begin(self.sweep_id, self.sweep.text, extra)
+        return extra, pending_attempts(extra, self.store, self.sweep_id)
 
     def check_complete(
         self, expected: Mapping[Identity, str], plan: Plan, nodes: Sequence[Node]
@@ -129,9 +132,9 @@ def execute_run(sweep_run: SweepRun, target: Target, screen: Console) -> None:
     ignore_output_errors()
     try:
         if target.address:
-            _on_cluster(sweep_run, target, screen)
+            _run_on_cluster(sweep_run, target, screen)
         else:
-            _here(sweep_run, screen)
+            _run_here(sweep_run, screen)
     except ClusterUnreachable as error:
         if sweep_run.store.repeat_numbers(sweep_run.sweep_id):  # it was begun
             raise ClusterUnreachable(f"{error}. Resume with: {sweep_run.resume}") from error
@@ -148,32 +151,32 @@ def resume_command(sweep_id: str, results: str | Path, target: Target, only: str
         "--cluster": target.cluster or "",
         "--patience": target.patience,
     }
-    given = [word for name, value in options.items() if value for word in (name, value)]
-    return format_command("run", *given)
+    words = [word for name, value in options.items() if value for word in (name, value)]
+    return format_command("run", *words)
 
 
-def _here(sweep_run: SweepRun, screen: Console) -> None:
+def _run_here(sweep_run: SweepRun, screen: Console) -> None:
     """Run on this machine, under an embedded Ray unless nothing is left to do."""
     node = sweep_run.store.types().with_type_name(take_inventory())
     plan = sweep_run.plan((node,))
     with sweep_run.store.hold_sweep(sweep_run.sweep_id):
         attempts = sweep_run.store_plan(plan)
         sweep_run.store.put_nodes(sweep_run.sweep_id, (node,))
-        with _watched(sweep_run, plan, attempts, screen, hosts=False) as watcher:
+        with _show_progress(sweep_run, plan, attempts, screen, hosts=False) as display:
             expected = expected_rows(plan)
             if attempts:
-                watcher.note("starting Ray on this machine")
-                expected = _under_own_ray(sweep_run, plan, attempts, node, watcher)
+                display.note("starting Ray on this machine")
+                expected = _run_under_own_ray(sweep_run, plan, attempts, node, display)
             sweep_run.store.compact(sweep_run.sweep_id)
     sweep_run.check_complete(expected, plan, (node,))
 
 
-def _under_own_ray(
+def _run_under_own_ray(
     sweep_run: SweepRun,
     plan: Plan,
     attempts: Sequence[Attempt],
     node: Node,
-    watcher: ProgressDisplay,
+    display: ProgressDisplay,
 ) -> dict[Identity, str]:
     from velodrome.scheduler.fleet.embedded_ray import apply_ray_variables, embedded_ray
 
@@ -185,11 +188,11 @@ def _under_own_ray(
             from velodrome.scheduler.fleet.membership import Membership, only_node
 
             with Membership({only_node(): node}) as membership:
-                membership.first_look(watcher.note)
-                return _run(sweep_run, plan, attempts, membership, Target(), watcher)
+                membership.first_look(display.note)
+                return _run_attempts(sweep_run, plan, attempts, membership, Target(), display)
 
 
-def _on_cluster(sweep_run: SweepRun, target: Target, screen: Console) -> None:
+def _run_on_cluster(sweep_run: SweepRun, target: Target, screen: Console) -> None:
     from velodrome.scheduler.fleet.cluster import join_cluster
 
     declared = load_types(target.cluster) if target.cluster else ()
@@ -199,26 +202,28 @@ def _on_cluster(sweep_run: SweepRun, target: Target, screen: Console) -> None:
         with Membership(types=sweep_run.store.types()) as membership:
             print_line(screen, f"asking the nodes of {target.address} for their inventories")
             nodes = membership.first_look(partial(print_line, screen))
+            if not (nodes or declared):
+                print_line(screen, f"{target.address} has no node that measures: {NO_NODE_MEND}")
             plan = sweep_run.plan(nodes, declared)
             with sweep_run.store.hold_sweep(sweep_run.sweep_id):
                 attempts = sweep_run.store_plan(plan)
-                with _watched(sweep_run, plan, attempts, screen, hosts=True) as watcher:
+                with _show_progress(sweep_run, plan, attempts, screen, hosts=True) as display:
                     expected = expected_rows(plan)
                     if attempts:
-                        expected = _run(
-                            sweep_run, plan, attempts, membership, target, watcher, declared
+                        expected = _run_attempts(
+                            sweep_run, plan, attempts, membership, target, display, declared
                         )
                     sweep_run.store.compact(sweep_run.sweep_id)
             sweep_run.check_complete(expected, plan, nodes)
 
 
-def _run(
+def _run_attempts(
     sweep_run: SweepRun,
     plan: Plan,
     attempts: Sequence[Attempt],
     membership: "Membership",
     target: Target,
-    watcher: ProgressDisplay,
+    display: ProgressDisplay,
     declared: Sequence[DeclaredType] = (),
 ) -> dict[Identity, str]:
     """Run the attempts; return the rows that are expected by now."""
@@ -229,47 +234,48 @@ def _run(
 
     # On a cluster every node has its own default place for environments.
     cache = "" if target.address else str(sweep_run.environments.root)
-    keeper = RowWriter(sweep_run.store, sweep_run.sweep_id, sweep_run.expected)
+    writer = RowWriter(sweep_run.store, sweep_run.sweep_id, sweep_run.expected)
     may_run = make_may_run(sweep_run.sweep)
-    with NodeProvisioner(declared, may_run) as demand:
-        transport = RayTransport(membership, cache, demand)
+    with NodeProvisioner(declared, may_run) as provisioner:
+        transport = RayTransport(membership, cache, provisioner)
 
-        def carry(some: Sequence[Attempt]) -> None:
+        def run_some(some: Sequence[Attempt]) -> None:
             run_attempts(
                 some,
                 may_run,
                 membership.nodes,
                 transport,
-                keeper,
-                watcher,
+                writer,
+                display,
                 sweep_run.environments,
                 target.patience_s,
                 sweep_run.planner.until_s,
             )
 
-        carry(attempts)
-        further, more = sweep_run.plan_extra(plan)
-        if more:
-            watcher.expect([attempt.task for attempt in more])
-            carry(more)
-    return expected_rows(plan, keeper.left_out) | expected_rows(further, keeper.left_out)
+        run_some(attempts)
+        extra_plan, extra_attempts = sweep_run.plan_extra(plan)
+        if extra_attempts:
+            display.expect([attempt.task for attempt in extra_attempts])
+            run_some(extra_attempts)
+    return expected_rows(plan, writer.left_out) | expected_rows(extra_plan, writer.left_out)
 
 
 @contextmanager
-def _watched(
+def _show_progress(
     sweep_run: SweepRun, plan: Plan, attempts: Sequence[Attempt], screen: Console, *, hosts: bool
 ) -> Iterator[ProgressDisplay]:
     total = len(plan.placements)
-    head = f"sweep {sweep_run.sweep_id}: {len(attempts)} of {total} runs to do"
+    to_do = f"{len(attempts)} of {total} runs to do" if total else "no node fits any of its tasks"
+    head = f"sweep {sweep_run.sweep_id}: {to_do}"
     print_line(screen, f"{head}; to resume: {sweep_run.resume}")
-    tasks = [one.task for one in attempts]
+    tasks = [attempt.task for attempt in attempts]
     foresight = sweep_run.planner.foresight(plan)
     kept = f"finished runs are kept. Resume with: {sweep_run.resume}"
     with (
         on_interrupt(kept),
-        show_progress(screen, total, tasks, hosts=hosts, foresight=foresight) as watcher,
+        show_progress(screen, total, tasks, hosts=hosts, foresight=foresight) as display,
     ):
-        yield watcher
+        yield display
 
 
 def print_line(screen: Console, text: str) -> None:

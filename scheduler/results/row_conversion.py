@@ -9,12 +9,14 @@ from typing import Any, NewType, TypeVar, get_type_hints
 
 import pyarrow as pa
 
+from velodrome.adapters.composed_ops import update_prefix
 from velodrome.agents.measurement import Status
 from velodrome.scheduler.results.sanitizing import in_one_line
 from velodrome.scheduler.results.schema_conversion import with_utc_offsets
 
 R = TypeVar("R")
 Struct = Mapping[str, Any]
+Note = NewType("Note", str)
 RawText = NewType("RawText", str)  # several lines, not made safe
 
 
@@ -36,7 +38,7 @@ def _values(column: "pa.ChunkedArray[Any]", kind: object) -> Sequence[object]:
     values: list[Any] = column.to_pylist()
     if kind == tuple[Struct, ...]:
         return [tuple(map(_struct, value or ())) for value in values]
-    if kind == tuple[str, ...]:
+    if kind in (tuple[str, ...], tuple[Note, ...]):
         values = [tuple(value or ()) for value in values]
     convert = _CONVERTERS.get(kind)
     if convert is None:
@@ -55,4 +57,5 @@ _CONVERTERS: Mapping[object, Callable[[Any], object]] = {
     Status: Status,
     int: lambda number: number or 0,
     tuple[str, ...]: lambda texts: tuple(map(in_one_line, texts)),
+    tuple[Note, ...]: lambda notes: tuple(update_prefix(in_one_line(note)) for note in notes),
 }

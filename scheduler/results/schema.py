@@ -143,7 +143,7 @@ TASKS = _table(
     ("canary_after_ns", _REAL, "ns per call"),
     ("exclusive", _YES, ""),  # no other task of ours ran on the node
     ("kernels", pa.list_(_TEXT), ""),  # linear algebra kernels that ran: `openblas 0.3.13 SKYLAKEX`
-    ("notes", pa.list_(_TEXT), ""),  # from the adapter; `by hand: ` marks a missing operation
+    ("notes", pa.list_(_TEXT), ""),  # from the adapter; `composed: ` marks a missing operation
     ("environment_hash", _TEXT, ""),  # of the lock file that installed the framework
     ("seed", _WHOLE, ""),  # of weights and batches
     ("velodrome_version", _TEXT, ""),

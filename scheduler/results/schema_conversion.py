@@ -6,8 +6,9 @@ import pyarrow as pa
 
 from velodrome.scheduler.results.schema import TABLES
 
-# Columns whose name changed: today's name, and the one that files of earlier versions have. One
-# name was never given twice, so a file's columns tell which it has.
+RENAMED_IN = "2"  # the schema version that renamed them all
+# Renamed columns: today's name, and the name in files of earlier versions. No name was used twice,
+# so a file's columns show which names it has.
 RENAMED: Mapping[str, Mapping[str, str]] = {
     "tasks": {
         "unexpected": "surprise",
@@ -32,10 +33,16 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
 
 def names_in_file(table: str, names: Iterable[str]) -> dict[str, str]:
     """Map each column of a table that a file has to its name in the file. names: the file's."""
-    there = frozenset(names)
-    earlier = RENAMED.get(table, {})
-    found = {name: name if name in there else earlier.get(name, "") for name in TABLES[table].names}
-    return {name: named for name, named in found.items() if named in there}
+    in_file = frozenset(names)
+    old = RENAMED.get(table, {})
+    found = {name: name if name in in_file else old.get(name, "") for name in TABLES[table].names}
+    return {name: named for name, named in found.items() if named in in_file}
+
+
+def find_new_name(column: str) -> str:
+    """Return today's name of a column that was renamed; empty for any other name."""
+    names = ((new, old) for table in RENAMED.values() for new, old in table.items())
+    return next((new for new, old in names if old == column.lower()), "")
 
 
 def fit_to_schema(found: pa.Table, schema: pa.Schema) -> pa.Table:

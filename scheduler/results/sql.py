@@ -7,6 +7,7 @@ write. pyarrow reads the files instead, which takes 1 s for 10^7 samples, agains
 """
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -16,23 +17,23 @@ import pyarrow as pa
 
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.results.schema import TABLES
-from velodrome.scheduler.results.schema_conversion import fit_to_schema
+from velodrome.scheduler.results.schema_conversion import RENAMED_IN, find_new_name, fit_to_schema
 from velodrome.scheduler.results.store import Store
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
 TRIES = 4
-MEND = f"The tables are {', '.join(TABLES)}; docs/schema.md tells their columns."
-_READING = ("SELECT", "EXPLAIN")
-_OF_FILES = (
+MEND = f"The tables are {', '.join(TABLES)}; docs/schema.md lists their columns."
+_READING_STATEMENTS = ("SELECT", "EXPLAIN")
+_FILE_ERRORS = (
     duckdb.IOException,
     duckdb.InvalidInputException,
     duckdb.InternalException,
     pa.ArrowException,
     UnicodeDecodeError,
 )
-_GONE = ("no such file", "does not exist", "no_such_key", "not found")
+_MISSING_FILE = ("no such file", "does not exist", "no_such_key", "not found")
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "allow_persistent_secrets": "false",
@@ -67,9 +68,11 @@ def run_query(store: Store, query: str) -> pa.Table:
             except (pa.ArrowException, UnicodeDecodeError, duckdb.Error) as error:
                 if left and _is_missing_file(error):
                     continue  # compacted since it was listed
-                more = frozenset() if _is_query_error(error) else _find_damaged_files(store, query)
-                if left and more - damaged:
-                    damaged |= more
+                faulty = (
+                    frozenset() if _is_query_error(error) else _find_damaged_files(store, query)
+                )
+                if left and faulty - damaged:
+                    damaged |= faulty
                     continue
                 raise _convert_error(
                     query, _locate_error(connection, query, error), store.name
@@ -139,46 +142,57 @@ def _require_reading(connection: duckdb.DuckDBPyConnection, query: str) -> None:
     except duckdb.Error as error:
         raise _convert_error(query, error, "") from None
     if len(statements) != 1:
-        problem = f"it holds {len(statements)} statements"
+        problem = f"it has {len(statements)} statements"
         raise ConfigError("query", problem, "Give one, such as: SELECT * FROM tasks LIMIT 5")
     kind = statements[0].type.name
-    if kind not in _READING:
-        raise ConfigError("query:1:1", f"{kind} does not read", "Begin it with SELECT or FROM.")
+    if kind not in _READING_STATEMENTS:
+        raise ConfigError(
+            "query:1:1", f"{kind} is not a reading statement", "Begin it with SELECT or FROM."
+        )
 
 
 def _is_missing_file(error: Exception) -> bool:
-    said = str(error).lower()
-    return isinstance(error, _OF_FILES) and any(words in said for words in _GONE)
+    message = str(error).lower()
+    return isinstance(error, _FILE_ERRORS) and any(words in message for words in _MISSING_FILE)
 
 
 def _is_query_error(error: Exception) -> bool:
     """Return True if the query itself is at fault, whatever the files hold."""
-    return isinstance(error, duckdb.Error) and not isinstance(error, _OF_FILES)
+    return isinstance(error, duckdb.Error) and not isinstance(error, _FILE_ERRORS)
 
 
 def _convert_error(query: str, error: Exception, place: str) -> Exception:
-    said = _parse_error(str(error))
-    problem = " ".join(str(said.get("exception_message", error)).split()).rstrip("?!.")
+    details = _parse_error(str(error))
+    message = " ".join(str(details.get("exception_message", error)).split()).rstrip("?!.")
+    problem = _describe_renamed_column(message) or message
     if isinstance(error, duckdb.PermissionException):
-        return ConfigError(_place(query, said), "it reaches for a file or the network", MEND)
-    if "position" in said or isinstance(error, duckdb.ProgrammingError | duckdb.DataError):
-        return ConfigError(_place(query, said), problem, MEND)
+        return ConfigError(_place(query, details), "it needs a file or the network", MEND)
+    if "position" in details or isinstance(error, duckdb.ProgrammingError | duckdb.DataError):
+        return ConfigError(_place(query, details), problem, MEND)
     return StoreError(f"{place}: the query failed: {problem}")
 
 
 def _parse_error(text: str) -> Mapping[str, object]:
     """Parse DuckDB's JSON error."""
     try:
-        said = json.loads(text[text.index("{") :])
+        details = json.loads(text[text.index("{") :])
     except ValueError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return details if isinstance(details, dict) else {}
 
 
-def _place(query: str, said: Mapping[str, object]) -> str:
+def _describe_renamed_column(message: str) -> str:
+    """Name the new name of a missing column; empty if it is not an old name."""
+    found = re.search(r'[Cc]olumn (?:named )?"([^"]+)"', message)
+    if not (found and (new := find_new_name(found[1]))):
+        return ""
+    return f"column {found[1]} is called {new} since schema version {RENAMED_IN}"
+
+
+def _place(query: str, details: Mapping[str, object]) -> str:
     """Convert DuckDB's byte position to line and column."""
     try:
-        before = query.encode()[: int(str(said["position"]))].decode(errors="replace")
+        before = query.encode()[: int(str(details["position"]))].decode(errors="replace")
     except (KeyError, ValueError):
         return "query"
     return f"query:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from velodrome.agents.measurement import Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.results.row_conversion import RawText, Struct, make_rows
+from velodrome.scheduler.results.row_conversion import Note, RawText, Struct, make_rows
 from velodrome.scheduler.statistics.canary_attribution import CanaryRun
 
 
@@ -170,7 +170,7 @@ class TaskRow(_Row):
     canary_after_ns: float | None
     exclusive: bool | None
     kernels: tuple[str, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     environment_hash: str
     seed: int | None
     velodrome_version: str

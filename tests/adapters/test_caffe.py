@@ -86,8 +86,8 @@ def test_a_second_gradient_is_not_added_to_the_first(bench):
 def test_every_probe_agrees_with_built_in_or_composed_layers(bench):
     found = bench.run_script(PROBING, bench.framework.adapter, "openblas")["openblas"]
     assert {status for status, _, _ in found.values()} == {"agreed"}, found
-    by_hand = {name for name, (_, _, notes) in found.items() if "by hand" in str(notes)}
-    assert by_hand == {"probe-loop", "probe-gru", "probe-attention"}
+    composed = {name for name, (_, _, notes) in found.items() if "composed: " in str(notes)}
+    assert composed == {"probe-loop", "probe-gru", "probe-attention"}
 
 
 def test_a_missing_variant_is_unsupported_by_name(bench):

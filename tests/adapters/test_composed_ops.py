@@ -3,7 +3,7 @@ from velodrome.adapters.models import layers as kinds
 
 
 def test_a_note_names_the_composed_operation_and_its_parts() -> None:
-    assert format_note(kinds.Conv, "in groups, split") == "by hand: Conv in groups, split"
+    assert format_note(kinds.Conv, "in groups, split") == "composed: Conv in groups, split"
 
 
 def test_composed_operations_are_read_from_a_rows_notes_once_each() -> None:
@@ -11,10 +11,10 @@ def test_composed_operations_are_read_from_a_rows_notes_once_each() -> None:
         "no TF32",
         format_note(kinds.Lrn, "of sums"),
         format_note(kinds.Gru, ""),
-        "by hand: Lrn twice",
+        "composed: Lrn twice",
     )
     assert list_composed_kinds(notes) == ("Lrn", "Gru")
 
 
 def test_a_similar_note_names_no_composed_operation() -> None:
-    assert list_composed_kinds(("the loop is written by hand: Lstm",)) == ()
+    assert list_composed_kinds(("the loop is composed: Lstm",)) == ()

@@ -1,4 +1,4 @@
-"""The probes in the frameworks' own interpreters: what each can do, and what it writes by hand."""
+"""The probes in the frameworks' own interpreters: what each can do, and what it composes."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ PROBING = Path(__file__).with_name("probing.py")
 
 # Per framework and variant the probes that it has no own operation for. Variants that are left out
 # compile for long; sweeps/probes.yaml has them.
-BY_HAND = {
+COMPOSED = {
     "torch": {"eager": (), "channels_last": ()},
     "tensorflow": {
         "graph": ("grouped-conv", "lstm", "gru", "attention"),
@@ -43,12 +43,12 @@ LACKING = {("cntk", "default"): {"probe-dilated-conv"}, ("chainer", "ideep"): {"
 ONLY = dict.fromkeys(("theano", "pytensor", "pytensor3"), "custom,embedding")
 
 
-@pytest.mark.parametrize("framework", BY_HAND)
+@pytest.mark.parametrize("framework", COMPOSED)
 def test_every_probe_agrees_and_notes_composed_operations(workers_of, framework):
     bench = workers_of(framework)
     some = [f"--only={ONLY[framework]}"] if framework in ONLY else []
-    found = bench.run_script(str(PROBING), bench.framework.adapter, *some, *BY_HAND[framework])
-    assert set(found) == set(BY_HAND[framework])
+    found = bench.run_script(str(PROBING), bench.framework.adapter, *some, *COMPOSED[framework])
+    assert set(found) == set(COMPOSED[framework])
     for variant, outcomes in found.items():
         failed = {name: text for name, (status, text, _) in outcomes.items() if status != "agreed"}
         assert set(failed) == LACKING.get((framework, variant), set()), failed
@@ -58,4 +58,4 @@ def test_every_probe_agrees_and_notes_composed_operations(workers_of, framework)
             for name, (_, _, notes) in outcomes.items()
             if PROBED[name] in list_composed_kinds(notes)
         ]
-        assert sorted(composed) == sorted(BY_HAND[framework][variant]), variant
+        assert sorted(composed) == sorted(COMPOSED[framework][variant]), variant

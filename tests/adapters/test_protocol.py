@@ -15,7 +15,7 @@ EVENTS = (
     protocol.Imported("2.0", "1.19.5", 1000, "a GPU", 3),
     protocol.Built(10, 5, 4),
     protocol.FirstCall("gradient", 99, 5),
-    protocol.Verified(2.3, 1e-8, 2e-7, PARAMETERS, ("by hand: LRN",), 6),
+    protocol.Verified(2.3, 1e-8, 2e-7, PARAMETERS, ("composed: LRN",), 6),
     protocol.Sampled("forward", 3, 2, (7, 9), (2, 2)),
     protocol.Timed("forward", 1.0, 0.9, 1.1, 30, 2, 10, "target", stable=True),
     protocol.Checked("drained", "forward", "passed", (protocol.Figure("excess_ns", -3.5),), "", 7),

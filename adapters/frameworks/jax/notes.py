@@ -4,8 +4,8 @@ from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.models import layers as kinds
 from velodrome.adapters.models import shapes
 
-# What JAX, which leaves layers to others, has no operation of its own for.
-_BY_HAND = {
+# Layers for which JAX has no operation, and how they are composed.
+_COMPOSED = {
     kinds.Lrn: "with reduce_window over the channels",
     kinds.AvgPool: "with reduce_window: a sum over the size of the window",
     kinds.BatchNorm: "of jax.nn.standardize, scale and bias",
@@ -22,7 +22,7 @@ def notes(model, variant, on_gpu, length_multiple):
         yield "precision is highest: no TF32"
     else:
         yield "calls are not queued: each returns when it is done"
-    for kind, how in _BY_HAND.items():
+    for kind, how in _COMPOSED.items():
         if kind in present:
             yield format_note(kind, how)
     if kinds.Embedding in present:

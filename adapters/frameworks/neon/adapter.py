@@ -119,6 +119,6 @@ def _notes(model):
         yield "the LSTM runs through the padding, which the mean leaves out"
         yield "one network per length of a batch, all with the same parameters"
     if kinds.MeanOverTime in has:
-        yield "the mean over true lengths is written by hand: neon's has no lengths"
+        yield "the mean over true lengths is composed: neon's own mean takes no lengths"
     if shapes.list_trained(model):
         yield "the loss is divided by the batch in its error, where neon leaves it to optimizers"

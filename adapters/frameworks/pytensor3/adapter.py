@@ -65,11 +65,11 @@ def _custom(call, layer, weights, x):
 LAYERS = {**layers.LAYERS, kinds.TransposedConv: _transposed_conv, kinds.Custom: _custom}
 
 WINDOWS = "as a product of the kernels and all windows, which are cut out by slices"
-BY_HAND = {
-    **layers.BY_HAND,
+COMPOSED = {
+    **layers.COMPOSED,
     kinds.Conv: WINDOWS,
     kinds.DilatedConv: WINDOWS,
-    kinds.TransposedConv: "as the gradient of a convolution by hand",
+    kinds.TransposedConv: "as the explicit gradient of a convolution",
     kinds.MaxPool: "of maxima of shifted slices",
     kinds.AvgPool: "of sums of shifted slices",
     kinds.BatchNorm: "of means",
@@ -79,7 +79,7 @@ BY_HAND = {
 class Adapter(FamilyAdapter):
     name = "pytensor3"
     variants = ("numba", "c")
-    composed = BY_HAND
+    composed = COMPOSED
     library = TheanoLibrary(
         pytensor,
         tensor,

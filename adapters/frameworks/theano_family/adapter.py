@@ -10,7 +10,7 @@ import numpy
 from velodrome.adapters import contract
 from velodrome.adapters.composed_ops import format_note
 from velodrome.adapters.frameworks.graph import require_options
-from velodrome.adapters.frameworks.theano_family.layers import BY_HAND, LAYERS, LOSSES
+from velodrome.adapters.frameworks.theano_family.layers import COMPOSED, LAYERS, LOSSES
 from velodrome.adapters.frameworks.theano_family.network import Network
 
 
@@ -20,7 +20,7 @@ class FamilyAdapter(contract.Adapter):
     name = ""
     library = None  # a velodrome.adapters.frameworks.theano_family.library.TheanoLibrary
     variants = ()
-    composed = BY_HAND  # by kind of layer, how it is put together where there is no operation
+    composed = COMPOSED  # by kind of layer: how it is composed where there is no operation
 
     def __init__(self, model, variant, device, threads, dtype):
         """threads: there is no call for it. OMP_NUM_THREADS and its like are set by the agent."""

@@ -64,8 +64,8 @@ LAYERS = {
     kinds.MeanOverTime: sequences.mean_over_time,
 }
 
-# What none of the family has an operation for, and how it is put together.
-BY_HAND = {
+# Layers without an operation in any of the family, and how they are composed.
+COMPOSED = {
     kinds.Lrn: "of squares in shifted slices",
     kinds.Dropout: "as a product with a random mask",
     kinds.Lstm: "in a scan over all steps of a batch, padding too, its input's product before",

@@ -25,6 +25,6 @@ def measured(**changes: object) -> Measurement:
         gradient=timed._replace(phase="gradient"),
         verified=Verified(2.3, 1e-6, 1e-5, (), (), 7),
         kernels=(f"openblas {EVIL}",),
-        notes=(f"by hand: Lrn {EVIL}",),
+        notes=(f"composed: Lrn {EVIL}",),
     )
     return replace(ended, **changes)

@@ -63,27 +63,27 @@ def shown(rows: list[dict[str, object]]) -> str:
 
 ROWS = [
     row("torch"),
-    row("tensorflow", notes=["no TF32", "by hand: Lrn of shifted sums"]),
+    row("tensorflow", notes=["no TF32", "composed: Lrn of shifted sums"]),
     row("neon", status="unsupported", reason="neon has no Lrn", gradient_error=None),
     row("theano", status="disagreed", reason="bias is off", gradient_error=0.5),
-    row("torch", "probe-gru", notes=["by hand: Lrn of shifted sums"]),
+    row("torch", "probe-gru", notes=["composed: Lrn of shifted sums"]),
 ]
 
 
-def test_an_outcome_is_agreed_by_hand_or_a_status() -> None:
+def test_an_outcome_is_agreed_composed_or_a_status() -> None:
     assert words(ROWS) == {
         ("torch", "probe-lrn"): "agreed",
         ("tensorflow", "probe-lrn"): "composed",
         ("neon", "probe-lrn"): "unsupported",
         ("theano", "probe-lrn"): "disagreed",
-        ("torch", "probe-gru"): "agreed",  # what is by hand is not what is probed
+        ("torch", "probe-gru"): "agreed",  # the composed operation is not the probed one
     }
 
 
 def test_the_evidence_is_the_reason_or_the_note_with_error_and_command() -> None:
     text = shown(ROWS)
     assert (
-        "] tensorflow graph, probe-lrn: by hand: Lrn of shifted sums, gradient error 3e-07" in text
+        "] tensorflow graph, probe-lrn: composed: Lrn of shifted sums, gradient error 3e-07" in text
     )
     assert "] neon plain, probe-lrn: unsupported: neon has no Lrn\n" in " ".join(
         line.rstrip() + "\n" for line in text.splitlines()

@@ -39,12 +39,12 @@ def test_cells_that_were_treated_alike_differ_in_nothing_whoever_was_faster() ->
 
 
 def test_everything_that_bears_on_the_time_is_told_in_the_words_of_each() -> None:
-    by_hand = "by hand: Lrn with reduce_window"
+    composed = "composed: Lrn with reduce_window"
     other = row(
         framework="numpy",
         variant="float64",
         threads=4,
-        notes=[by_hand, "copies first", "images are NHWC"],
+        notes=[composed, "copies first", "images are NHWC"],
         exclusive=False,
     )
     assert differences(row(), other) == (
@@ -52,7 +52,7 @@ def test_everything_that_bears_on_the_time_is_told_in_the_words_of_each() -> Non
         Difference("layout", "unknown", "NHWC"),
         Difference("threads", "2", "4"),
         Difference("variant", "eager", "float64"),
-        Difference("composed operations", "none", by_hand),
+        Difference("composed operations", "none", composed),
         Difference("notes", "none", "copies first; images are NHWC"),
         Difference("node", "exclusive", "shared"),
     )

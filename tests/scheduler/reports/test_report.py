@@ -373,10 +373,10 @@ def test_rows_from_before_there_were_expectations_were_to_agree() -> None:
     ]
 
 
-def test_what_is_written_by_hand_is_told_once_with_its_models() -> None:
-    by_hand = {"notes": ["by hand: Lrn of shifted sums", "no TF32"]}
-    rows = [row("torch", model, **by_hand) for model in ("alexnet", "lenet")]
-    assert "torch plain: by hand: Lrn of shifted sums (lenet, alexnet)" in shown(rows)
+def test_a_composed_operation_is_listed_once_with_its_models() -> None:
+    composed = {"notes": ["composed: Lrn of shifted sums", "no TF32"]}
+    rows = [row("torch", model, **composed) for model in ("alexnet", "lenet")]
+    assert "torch plain: composed: Lrn of shifted sums (lenet, alexnet)" in shown(rows)
     assert "TF32" not in shown(rows)
 
 
@@ -388,7 +388,7 @@ def test_a_framework_that_computes_in_another_type_than_the_title_says_so() -> N
 def test_escape_sequences_in_a_results_folder_reach_no_terminal() -> None:
     evil = "\x1b]0;owned\x07\x1b[2Jboom\r\nsecond\u202eline"
     rows = [failed("torch", reason=evil, rerun=evil, expected="agreed", unexpected=True)]
-    rows += [row("evil\x1b[31m", variant=evil, cpu_model=evil, notes=[f"by hand: {evil}"])]
+    rows += [row("evil\x1b[31m", variant=evil, cpu_model=evil, notes=[f"composed: {evil}"])]
     rows += [row("neon", expected="unsupported", expected_reason=evil, unexpected=True)]
     for text in (shown(rows), render_markdown(tables_of(rows)), csv_of(rows)):
         assert "boom secondline" in text

@@ -16,7 +16,7 @@ from velodrome.scheduler.plans.expected_outcomes import TO_AGREE, ExpectedOutcom
 from velodrome.scheduler.results.store import Store
 
 SWEEP = "20261124-063012-a1b2"
-NOTE = "by hand: Lrn of shifted sums"
+NOTE = "composed: Lrn of shifted sums"
 
 
 def measured(framework: str, variant: str, model: str, status: Status = Status.OK) -> Measurement:

@@ -81,7 +81,7 @@ class TestRows:
 
 class TestErrors:
     @pytest.mark.parametrize(
-        ("text", "place", "said"),
+        ("text", "place", "problem"),
         [
             ("select 1 form tasks", "query:1:15", "syntax error"),
             ("select\n  nothing\nfrom tasks", "query:2:3", '"nothing" not found'),
@@ -89,15 +89,17 @@ class TestErrors:
             ("select 'é', nothing from tasks", "query:1:13", '"nothing" not found'),
             ("select 'x", "query:1:8", "unterminated"),
             ("select x::int from (select 'x' as x)", "query:1:9", "Could not convert"),
-            ("", "query", "it holds 0 statements"),
-            ("select 1; select 2", "query", "it holds 2 statements"),
+            ("", "query", "it has 0 statements"),
+            ("select 1; select 2", "query", "it has 2 statements"),
         ],
     )
-    def test_it_is_told_where(self, filled: Store, text: str, place: str, said: str) -> None:
+    def test_an_error_names_its_place_in_the_query(
+        self, filled: Store, text: str, place: str, problem: str
+    ) -> None:
         with pytest.raises(ConfigError) as caught:
             run_query(filled, text)
         assert caught.value.place == place
-        assert said in caught.value.problem
+        assert problem in caught.value.problem
         assert caught.value.exit_status == 2
 
     @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from velodrome.adapters.protocol import Checked, Figure
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report_page import write_page
-from velodrome.scheduler.errors import StoreError
+from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.reports.cells import collect_cells
 from velodrome.scheduler.reports.tables import build_table
 from velodrome.scheduler.results.schema import TABLES, VERSION, VERSION_KEY
@@ -31,6 +31,24 @@ def test_some_file_of_before_the_renaming_has_every_column_that_was_renamed() ->
     for table, earlier in RENAMED.items():
         row = store.read(table).to_pylist()[0]
         assert [name for name in earlier if row[name] is None] == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select {} from {}",
+        "select t.{} from {} t",
+        "select * exclude ({}) from {}",
+        "from {1} where {0} is null",
+    ],
+)
+@pytest.mark.parametrize("table", RENAMED)
+def test_a_query_for_an_old_column_names_the_new_one(table: str, query: str) -> None:
+    store = Store.for_reading(FIXTURES / "v1" / "before-renaming")
+    for new, old in RENAMED[table].items():
+        text = f"column {old} is called {new} since schema version 2. "
+        with pytest.raises(ConfigError, match=f"^query[:0-9]*: {text}"):
+            run_query(store, query.format(old, table))
 
 
 def test_there_are_files_of_every_version() -> None:

@@ -7,7 +7,7 @@ import pytest
 from made_rows import task_row_with
 
 from velodrome.agents.measurement import Status
-from velodrome.scheduler.results.row_conversion import RawText, Struct
+from velodrome.scheduler.results.row_conversion import Note, RawText, Struct
 from velodrome.scheduler.results.rows import to_table
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.typed_rows import (
@@ -25,7 +25,7 @@ def kinds_of(column: pa.DataType) -> set[object]:
     """The types that an attribute of such a column may have."""
     if pa.types.is_list(column):
         is_struct = pa.types.is_struct(column.value_type)
-        return {tuple[Struct, ...] if is_struct else tuple[str, ...]}
+        return {tuple[Struct, ...]} if is_struct else {tuple[str, ...], tuple[Note, ...]}
     for is_of, kinds in (
         (pa.types.is_string, {str, RawText, Status}),
         (pa.types.is_integer, {int, int | None}),
@@ -74,3 +74,8 @@ def test_cell_keys_are_in_order_and_do_not_tell_no_gpu_count_from_zero() -> None
     keys = [CellKey.of(task_row_with(model=name)) for name in ("lstm", "lenet")]
     assert sorted(keys)[0].model == "lenet"
     assert keys[0] == CellKey.of(task_row_with(model="lstm", gpu_count=0))
+
+
+def test_notes_of_earlier_versions_have_the_prefix_of_today() -> None:
+    row = task_row_with(notes=["by hand: Lrn of sums", "composed: Gru in a scan", "not by hand: x"])
+    assert row.notes == ("composed: Lrn of sums", "composed: Gru in a scan", "not by hand: x")
