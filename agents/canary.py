@@ -43,7 +43,7 @@ from velodrome.agents.worker_report import last
 TIMING = Timing(target=1e-6, min_samples=1, min_seconds=0.05, max_seconds=0.05)  # of each phase
 DEADLINE_S = 30.0
 RECENT_S = 10.0
-MAX_CHANGE = 0.1  # by which canaries before and after may differ, relative
+MAX_CHANGE = 0.1  # relative change from the canary before to the one after
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 FAULTS = (
     ReferenceFailed,
@@ -83,10 +83,10 @@ class Canary:
         """Run on the task's cores and GPUs, within its locks and its memory."""
         bounds = replace(setting.bounds, deadline_s=DEADLINE_S)
         own = replace(setting, environment=self.environment, framework=self.framework)
-        heard = self._run(replace(own, bounds=bounds, sampling_hz=0.0), bounds)
-        if heard.ns:
-            _save(self._file(setting), heard)
-        return heard
+        result = self._run(replace(own, bounds=bounds, sampling_hz=0.0), bounds)
+        if result.ns:
+            _save(self._file(setting), result)
+        return result
 
     def _run(self, setting: WorkerSetting, bounds: WorkerBounds) -> CanaryResult:
         try:
@@ -103,10 +103,10 @@ class Canary:
         return CanaryResult(f"{CANARY.name}, {self.framework.name} {version}", timed.median_ns)
 
     def _file(self, setting: WorkerSetting) -> Path:
-        """Named by all that decides the number, and by the boot, at which the clock restarts."""
+        """Named by all that decides the time, and by the boot: the clock restarts with it."""
         where = (setting.bounds.cpus, [gpu.uuid for gpu in setting.gpus], self.environment.hash)
-        asked = f"{encode_request(self.request)} {hashlib.sha256(self.reference).hexdigest()}"
-        text = f"{_boot_id()} {where} {asked}"
+        request = f"{encode_request(self.request)} {hashlib.sha256(self.reference).hexdigest()}"
+        text = f"{_boot_id()} {where} {request}"
         name = hashlib.sha256(text.encode()).hexdigest()[:20]
         return setting.home / "canaries" / f"{name}.json"
 
@@ -144,10 +144,10 @@ def canary_for(
             seed=0,
             timing=TIMING,
         )
-        known = obtain_reference(tiny, node, environments, on_note)
+        reference = obtain_reference(tiny, node, environments, on_note)
     except FAULTS as error:
         return NoCanary(str(error))
-    return Canary(measure_request(tiny, framework), framework, environment, known.content)
+    return Canary(measure_request(tiny, framework), framework, environment, reference.content)
 
 
 def add_canaries(
@@ -156,15 +156,15 @@ def add_canaries(
     """Add the canaries' results to a measurement."""
     problem = before.problem or after.problem
     notes = (f"no canary: {problem}",) if problem else ()
-    story = _describe_change(before, after)
+    change_text = _describe_change(before, after)
     return replace(
         measurement,
         canary_model=before.model or after.model,
         canary_before_ns=before.ns,
         canary_after_ns=after.ns,
         notes=measurement.notes + notes,
-        interference_free=False if story else measurement.interference_free,
-        interference="; ".join(filter(None, (measurement.interference, story))),
+        interference_free=False if change_text else measurement.interference_free,
+        interference="; ".join(filter(None, (measurement.interference, change_text))),
     )
 
 
@@ -189,13 +189,13 @@ def _load_recent(file: Path) -> CanaryResult | None:
         return None
 
 
-def _save(file: Path, heard: CanaryResult) -> None:
+def _save(file: Path, result: CanaryResult) -> None:
     """Best effort: a canary that is not saved runs again."""
-    making = file.with_suffix(f".{os.getpid()}")
+    temporary = file.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
         make_private(file.parent)
-        making.write_text(json.dumps((time.monotonic(), heard.model, heard.ns)))
-        making.replace(file)
+        temporary.write_text(json.dumps((time.monotonic(), result.model, result.ns)))
+        temporary.replace(file)
 
 
 def _boot_id() -> str:

@@ -48,14 +48,14 @@ def _siblings(root: Path, cpu: int) -> frozenset[int]:
     topology = root / f"cpu{cpu}" / "topology"
     # The second name is the one of kernels before 5.3.
     names = ("core_cpus_list", "thread_siblings_list")
-    told = next((text for name in names if (text := first_line(topology / name))), "")
-    siblings = cpu_numbers(told)
+    text = next((text for name in names if (text := first_line(topology / name))), "")
+    siblings = cpu_numbers(text)
     return siblings if cpu in siblings else frozenset({cpu})
 
 
 def _socket(root: Path, cpu: int) -> int:
-    told = first_line(root / f"cpu{cpu}" / "topology" / "physical_package_id")
-    return int(told) if told.isdigit() else 0  # -1 where the firmware does not say
+    text = first_line(root / f"cpu{cpu}" / "topology" / "physical_package_id")
+    return int(text) if text.isdigit() else 0  # -1 if the firmware does not state it
 
 
 def _numa_node(root: Path, cpu: int) -> int:

@@ -67,7 +67,7 @@ def execute(
     whole tree is gone by then.
     """
     _remove_orphans_once()
-    begun_s = time.monotonic()
+    started_s = time.monotonic()
     blank = Measurement(
         task=task,
         repeat=repeat,
@@ -84,22 +84,24 @@ def execute(
     )
     need = ResourceRequest(task.threads, task.gpu_count, task.gpu_model, gpu_uuids, task.exclusive)
     try:
-        ended = _run(blank, need, node, environments, on_event, locks_deadline_s)
+        measurement = _run(blank, need, node, environments, on_event, locks_deadline_s)
     except EnvironmentFailed as error:
-        ended = _without_run(blank, Status.ENVIRONMENT_FAILED, error.reason, error.log_tail)
+        measurement = _without_run(blank, Status.ENVIRONMENT_FAILED, error.reason, error.log_tail)
     except RecipeError as error:
-        ended = _without_run(blank, Status.ENVIRONMENT_FAILED, str(error))
+        measurement = _without_run(blank, Status.ENVIRONMENT_FAILED, str(error))
     except ReferenceFailed as error:
-        ended = _without_run(blank, error.status, error.reason, error.log_tail)
+        measurement = _without_run(blank, error.status, error.reason, error.log_tail)
     except WaitedTooLong as error:
         waited = replace(blank, waited_ns=round(locks_deadline_s * 1e9))
-        ended = _without_run(waited, Status.UNPLACEABLE, str(error))
+        measurement = _without_run(waited, Status.UNPLACEABLE, str(error))
     except (DoesNotFit, LocksUnusable) as error:
-        ended = _without_run(blank, Status.UNPLACEABLE, str(error))
+        measurement = _without_run(blank, Status.UNPLACEABLE, str(error))
     except StartFailed as error:
-        ended = _without_run(blank, Status.CRASHED, f"the worker could not be started: {error}")
-    # The wall clock may be set meanwhile; how long it took is not the clock's to say.
-    return replace(ended, finished_at=ended.started_at + time.monotonic() - begun_s)
+        measurement = _without_run(
+            blank, Status.CRASHED, f"the worker could not be started: {error}"
+        )
+    # The wall clock may be set meanwhile, so the monotonic clock measures the duration.
+    return replace(measurement, finished_at=measurement.started_at + time.monotonic() - started_s)
 
 
 def _run(
@@ -116,53 +118,55 @@ def _run(
         on_event(Note(text))
 
     framework = find_framework(task.framework)
-    # Before gigabytes are fetched for what cannot run here.
+    # First, so that nothing is downloaded for a task that cannot run here.
     require_feasible(node, need)
     _require_memory(node, task.limits.memory_bytes)
     environment = environments.build(task.framework, task.device, note, task.lock_hash)
     blank = replace(blank, environment_hash=environment.hash)
-    known = obtain_reference(task, node, environments, note)
+    reference = obtain_reference(task, node, environments, note)
     canary = canary_for(task, node, environments, note)
-    asked_ns = time.monotonic_ns()
-    with locked(node, need, deadline_s=locks_deadline_s, on_wait=note) as held:
-        blank = replace(blank, waited_ns=time.monotonic_ns() - asked_ns)
+    requested_ns = time.monotonic_ns()
+    with locked(node, need, deadline_s=locks_deadline_s, on_wait=note) as locks:
+        blank = replace(blank, waited_ns=time.monotonic_ns() - requested_ns)
         home = home_of(environments.root)
-        setting = _setting(environment, framework, home, held, task, node)
+        setting = _setting(environment, framework, home, locks, task, node)
         before = canary.run_before(setting)
         ready_ns = time.monotonic_ns()
-        session = run_session(measure_request(task, framework), setting, on_event, known.content)
+        session = run_session(
+            measure_request(task, framework), setting, on_event, reference.content
+        )
         after = canary.run_after(setting) if before.ns else before
-    measured = _measurement(blank, session, setting, ready_ns, node)
-    noted = replace(measured, notes=measured.notes + known.notes)
-    return add_canaries(noted, before, after)
+    measurement = _measurement(blank, session, setting, ready_ns, node)
+    with_notes = replace(measurement, notes=measurement.notes + reference.notes)
+    return add_canaries(with_notes, before, after)
 
 
-def _require_memory(node: Node, asked_bytes: int) -> None:
-    """DoesNotFit, in the words of a plan."""
-    if asked_bytes > node.ram_bytes > 0:
-        asked, there = asked_bytes / 2**30, node.ram_bytes / 2**30
-        raise DoesNotFit(f"{asked:.1f} GiB of memory, and {node.hostname} has {there:.1f} GiB")
+def _require_memory(node: Node, needed_bytes: int) -> None:
+    """Raise DoesNotFit, worded as in a plan."""
+    if needed_bytes > node.ram_bytes > 0:
+        needed, present = needed_bytes / 2**30, node.ram_bytes / 2**30
+        raise DoesNotFit(f"{needed:.1f} GiB of memory, and {node.hostname} has {present:.1f} GiB")
 
 
 def _setting(
     environment: Environment,
     framework: Framework,
     home: Path,
-    held: LockedShare,
+    locks: LockedShare,
     task: Task,
     node: Node,
 ) -> WorkerSetting:
-    allotment = held.share.allotment
+    allotment = locks.share.allotment
     sampler_cpu = allotment.sampler_cpu
     bounds = WorkerBounds(
         cpus=allotment.cpus,
         supervisor_cpus=() if sampler_cpu is None else (sampler_cpu,),
         memory_bytes=memory_limit(node, task.limits.memory_bytes),
         deadline_s=task.limits.deadline_s,
-        held_fds=held.descriptors,
+        held_fds=locks.descriptors,
     )
     return WorkerSetting(
-        environment, framework, home, bounds, held.share.gpus, task.sampling_hz, sampler_cpu
+        environment, framework, home, bounds, locks.share.gpus, task.sampling_hz, sampler_cpu
     )
 
 
@@ -170,36 +174,36 @@ def _measurement(
     blank: Measurement, session: Session, setting: WorkerSetting, ready_ns: int, node: Node
 ) -> Measurement:
     bounds = setting.bounds
-    bounded = WorkerLimits(bounds.deadline_s, bounds.memory_bytes, blank.task.timing)
-    verdict = decide_outcome(session, bounded)
-    told = add_events(blank, session.events)
+    limits = WorkerLimits(bounds.deadline_s, bounds.memory_bytes, blank.task.timing)
+    verdict = decide_outcome(session, limits)
+    reported = add_events(blank, session.events)
     hello = last(session.events, Hello)
     finished = last(session.events, Finished)
-    begun = phases(session.events)
-    readings = assign_phases(session.readings, begun)
+    begun_phases = phases(session.events)
+    readings = assign_phases(session.readings, begun_phases)
     interference = summarize_interference(
         readings, _cpu_counts(setting.bounds, node), find_gpu_interference(readings)
     )
     used = summarize_utilization(
         readings,
-        begun,
-        samples=told.samples,
+        begun_phases,
+        samples=reported.samples,
         peak_rss_bytes=session.peak_rss_bytes,
         ended_ns=finished.at_ns if finished else None,
     )
     return replace(
-        told,
+        reported,
         status=verdict.status,
         reason=verdict.reason,
         log_tail=_log_with_failure(session),
-        checks=told.checks + session.checks,
+        checks=reported.checks + session.checks,
         provision_ns=hello.at_ns - ready_ns if hello else None,
         gpu_name=", ".join(gpu.name for gpu in setting.gpus),
         gpu_uuids=tuple(gpu.uuid for gpu in setting.gpus),
         readings=readings,
         peak_rss_bytes=used.peak_rss_bytes,
         sampling_cpu_s=session.sampling_cpu_s,
-        peak_gpu_memory_bytes=told.peak_gpu_memory_bytes or used.peak_gpu_memory_bytes,
+        peak_gpu_memory_bytes=reported.peak_gpu_memory_bytes or used.peak_gpu_memory_bytes,
         energy_j=used.energy_j,
         energy_source=used.energy_source,
         energy_reason=used.energy_reason,
@@ -213,7 +217,7 @@ def _measurement(
         other_cpu_percent_mean=interference.other_cpu_percent,
         steal_percent_mean=interference.steal_percent,
         other_cores_percent_mean=interference.other_cores_percent,
-        notes=told.notes + session.notes + verdict.notes + used.notes,
+        notes=reported.notes + session.notes + verdict.notes + used.notes,
     )
 
 

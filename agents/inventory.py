@@ -24,39 +24,39 @@ def take_inventory(
     labels: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     environments: Path | None = None,
 ) -> Node:
-    """Take stock of what this process may use; unknown fields stay empty.
+    """Take the inventory of what this process may use; unknown fields stay empty.
 
     node_id: the name by which others know the machine, as its Ray node; None: a stable one of its
     own. environments: their folder; None: the default.
     """
     allowed = usable_cpus()
-    found = limit_to_quota(cpu_topology.cores(allowed), cgroups.cpu_quota())
+    cores = limit_to_quota(cpu_topology.cores(allowed), cgroups.cpu_quota())
     system = os.uname()
     cpuinfo = _cpuinfo()
     first = cpu_topology.CPUS / f"cpu{min(allowed)}"
-    seen = driver.query_gpus()
+    gpu_driver = driver.query_gpus()
     return Node(
         node_id=node_id or machine_id(),
         hostname=escape_undecodable(system.nodename),
         cpu_model=cpu_model(cpuinfo) or system.machine,
-        cores=found,
+        cores=cores,
         ram_bytes=cgroups.memory_bytes(),
-        sockets=len({core.socket for core in found}),
-        numa_nodes=len({core.numa_node for core in found}),
+        sockets=len({core.socket for core in cores}),
+        numa_nodes=len({core.numa_node for core in cores}),
         caches=cpu_topology.caches(min(allowed)),
         governor=first_line(first / "cpufreq" / "scaling_governor"),
         kernel=system.release,
         system=system.sysname,
         architecture=system.machine,
-        gpus=seen.gpus,
-        gpu_fault=". ".join(map(str, seen.faults)),
-        cuda_major=seen.cuda_major or 0,
+        gpus=gpu_driver.gpus,
+        gpu_fault=". ".join(map(str, gpu_driver.faults)),
+        cuda_major=gpu_driver.cuda_major or 0,
         labels=tuple(sorted(dict(labels).items())),
         python_version=platform.python_version(),
         ray_version=_version("ray"),
         velodrome_version=_version("velodrome"),
         virtualization=virtualization(cpuinfo),
-        free_disk_bytes=_room_bytes(environments),
+        free_disk_bytes=_free_disk_bytes(environments),
         machine_ram_bytes=cgroups.machine_bytes(),
         machine_cpus=os.cpu_count() or 0,
     )
@@ -74,10 +74,10 @@ def limit_to_quota(cores: tuple[Core, ...], quota: float) -> tuple[Core, ...]:
     the cores, each keeps its first.
     """
     paid = max(1.0, quota)
-    kept = cores if paid >= len(cores) else cores[: int(paid)]
-    if sum(len(core.cpus) for core in kept) <= paid:
-        return kept
-    return tuple(replace(core, cpus=core.cpus[:1]) for core in kept)
+    usable = cores if paid >= len(cores) else cores[: int(paid)]
+    if sum(len(core.cpus) for core in usable) <= paid:
+        return usable
+    return tuple(replace(core, cpus=core.cpus[:1]) for core in usable)
 
 
 def machine_id() -> str:
@@ -106,8 +106,8 @@ def virtualization(cpuinfo: Mapping[str, str]) -> str:
     return ", ".join(part for part in (guest, inside) if part)
 
 
-def _room_bytes(environments: Path | None) -> int:
-    # Late: both take longer to import than all the rest of this.
+def _free_disk_bytes(environments: Path | None) -> int:
+    # Imported late: both take longer to import than the rest of this module.
     from velodrome.agents.environments.disk_space import free_bytes
     from velodrome.agents.environments.store import default_root
 

@@ -54,7 +54,7 @@ class GpuProcess(NamedTuple):
 
 @dataclass(frozen=True)
 class GpuReading:
-    """One GPU or MIG instance at one instant. None: the driver does not state it, or not now.
+    """One GPU or MIG instance at one instant. None: not stated, or not at this instant.
 
     other_processes: compute processes that are not the task's. lost: it no longer answers.
     """
@@ -115,7 +115,7 @@ class Reading:
     quota_us: int | None = None
     thermal_throttles: int | None = None
     swapped_in_pages: int | None = None
-    top_processes: tuple[TopProcess, ...] = ()  # who may have done what others did
+    top_processes: tuple[TopProcess, ...] = ()  # possible sources of others' CPU use
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,8 @@ class Measurement:
     framework_version: str = ""
     cpu_model: str = ""
     gpu_name: str = ""
-    gpu_uuids: tuple[str, ...] = ()  # of the GPUs that it had to itself
-    waited_ns: int | None = None  # for cores and GPUs that others had
+    gpu_uuids: tuple[str, ...] = ()  # of its own GPUs
+    waited_ns: int | None = None  # until its cores and GPUs were free
     provision_ns: int | None = None  # from taking the task to its worker's start
     import_ns: int | None = None
     build_ns: int | None = None
@@ -163,14 +163,14 @@ class Measurement:
     forward: Timed | None = None
     gradient: Timed | None = None
     verified: Verified | None = None
-    checks: tuple[Checked, ...] = ()  # that what was timed did the work, in the order of the phases
+    checks: tuple[Checked, ...] = ()  # of the timed work, in the order of the phases
     loss_error: float | None = None  # also when it disagreed
     gradient_error: float | None = None
     parameters: tuple[ParameterError, ...] = ()
     samples: tuple[Sample, ...] = ()
     readings: tuple[Reading, ...] = ()
     peak_rss_bytes: int | None = None
-    sampling_cpu_s: float | None = None  # what its sampler took, the sampler's start included
+    sampling_cpu_s: float | None = None  # CPU time of its sampler, the start included
     peak_gpu_memory_bytes: int | None = None
     energy_j: float | None = None
     energy_source: str = "unavailable"  # `measured`, `estimated` or `unavailable`
@@ -181,13 +181,15 @@ class Measurement:
     means: tuple[PhaseMeans, ...] = ()
     interference_free: bool | None = None
     interference: str = ""
-    minor_interference: str = ""  # what else there was, by our bounds no disturbance
-    other_cpu_percent_mean: float | None = None  # these three while it was timed, as in Reading
+    minor_interference: str = ""  # below the thresholds
+    other_cpu_percent_mean: float | None = (
+        None  # these three: means while it was timed, as in Reading
+    )
     steal_percent_mean: float | None = None
     other_cores_percent_mean: float | None = None
-    canary_model: str = ""  # what ran before and after: model, framework and its version
+    canary_model: str = ""  # model, framework and version
     canary_before_ns: float | None = None
     canary_after_ns: float | None = None
     environment_hash: str = ""
-    kernels: tuple[str, ...] = ()  # of linear algebra, that ran (velodrome.adapters.worker.kernels)
+    kernels: tuple[str, ...] = ()  # of linear algebra (velodrome.adapters.worker.kernels)
     notes: tuple[str, ...] = field(default=())

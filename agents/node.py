@@ -41,7 +41,7 @@ class Node:
     """The inventory of one machine: only cores and CPUs that this process may use.
 
     ram_bytes: the smaller of the machine's memory and the control group's limit. free_disk_bytes:
-    space for environments at their place, including those already there; 0: unknown.
+    space for environments at their place, including existing ones; 0: unknown.
     machine_ram_bytes, machine_cpus: of the whole machine; 0: unknown. type_name: of its type
     (velodrome.agents.node_types). gpu_fault: why GPUs, or the driver, cannot be used, with the fix;
     empty: all can. cuda_major: the newest CUDA that the driver runs; 0: unknown, or no driver.
@@ -67,7 +67,7 @@ class Node:
     ray_version: str = ""
     velodrome_version: str = ""
     virtualization: str = field(default="")
-    free_disk_bytes: int = field(default=0, compare=False)  # another from one look to the next
+    free_disk_bytes: int = field(default=0, compare=False)  # differs from reading to reading
     machine_ram_bytes: int = field(default=0, compare=False)
     machine_cpus: int = 0
     type_name: str = field(default="", compare=False)

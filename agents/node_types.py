@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 
 from velodrome.agents.node import Node, short_hash
 
-# What kernels, firmware and crash kernels keep for themselves differs by so much (of the larger).
+# Kernels, firmware and crash kernels reserve memory that differs by this share of the larger.
 MEMORY_TOLERANCE = 0.03
 MAKER = "NVIDIA "  # before names since driver 465, as in `NVIDIA A100-SXM4-40GB`
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """Properties of a node that decide its type. gpus None: not known now; 0: unknown."""
+    """Properties of a node that decide its type. gpus None: unknown now; 0: unknown."""
 
     cpu_model: str
     physical: int
@@ -94,27 +94,29 @@ class NodeTypes:
 
     def __init__(self, known: Iterable[Iterable[TypedNode]] = ()) -> None:
         self._members: dict[str, list[Hardware]] = {}
-        self._pasts: dict[str, list[TypedNode]] = {}  # by node
-        for of_one_sweep in known:
+        self._history: dict[str, list[TypedNode]] = {}  # by node
+        for sweep_nodes in known:
             newer = frozenset(self._members)
-            for typed in of_one_sweep:
-                self._pasts.setdefault(typed.node_id, []).append(typed)
+            for typed in sweep_nodes:
+                self._history.setdefault(typed.node_id, []).append(typed)
                 if typed.name not in newer:
                     self._members.setdefault(typed.name, []).append(typed.hardware)
 
     def with_type_name(self, node: Node) -> Node:
         """Return the node with its type's name; equal nodes get equal names."""
         hardware = hardware_of(node)
-        name = self._known(node.node_id, hardware) or self._new(node)
+        name = self._find_name(node.node_id, hardware) or self._new_name(node)
         members = self._members.setdefault(name, [])
         if hardware not in members:
             members.append(hardware)
-        self._pasts.setdefault(node.node_id, []).insert(0, TypedNode(name, node.node_id, hardware))
+        self._history.setdefault(node.node_id, []).insert(
+            0, TypedNode(name, node.node_id, hardware)
+        )
         return replace(node, type_name=name)
 
-    def _known(self, node_id: str, hardware: Hardware) -> str:
+    def _find_name(self, node_id: str, hardware: Hardware) -> str:
         """The type whose members are all alike: the node's previous one, else the newest."""
-        if own := self._own(node_id, hardware):
+        if own := self._previous_name(node_id, hardware):
             return own
         if hardware.gpus is None:
             return ""
@@ -125,16 +127,15 @@ class NodeTypes:
         )
         return next(alike, "")
 
-    def _own(self, node_id: str, hardware: Hardware) -> str:
+    def _previous_name(self, node_id: str, hardware: Hardware) -> str:
         """The node's previous name for this hardware; GPUs that are unknown now count as equal."""
-        for past in self._pasts.get(node_id, ()):
-            known = past.hardware
-            seen = replace(known, gpus=None) if hardware.gpus is None else known
-            if are_alike(hardware, seen):
+        for past in self._history.get(node_id, ()):
+            gpus = None if hardware.gpus is None else past.hardware.gpus
+            if are_alike(hardware, replace(past.hardware, gpus=gpus)):
                 return past.name
         return ""
 
-    def _new(self, node: Node) -> str:
+    def _new_name(self, node: Node) -> str:
         """Its hash; if that name stands for other hardware, the hash of its exact memory."""
         if node.node_type not in self._members:
             return node.node_type

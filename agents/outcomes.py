@@ -14,10 +14,9 @@ from velodrome.agents.worker_report import last, phase_reached
 GIB = 2**30
 REASON_LENGTH = 1000
 
-
-# What a worker may say of its own failure; the rest is for others to find, `lost` above all,
-# which is tried again.
-_OF_WORKERS = (
+# A worker may report these statuses itself. The agent and the driver decide all others, above all
+# `lost`, which is retried.
+_WORKER_STATUSES = (
     Status.DISAGREED,
     Status.UNSUPPORTED,
     Status.ENVIRONMENT_FAILED,
@@ -37,53 +36,57 @@ class Outcome:
 
 @dataclass(frozen=True)
 class WorkerLimits:
-    """The limits that the worker had. memory_bytes 0: none."""
+    """The limits of a worker. memory_bytes 0: no limit."""
 
     deadline_s: float
     memory_bytes: int
     timing: Timing
 
 
-def decide_outcome(session: Session, bounded: WorkerLimits) -> Outcome:
+def decide_outcome(session: Session, limits: WorkerLimits) -> Outcome:
     """Decide how a task ended. After `finished` there is a number, whatever happened later.
 
     The session has checked that there is a proof and a time of every phase.
     """
     if last(session.events, Finished):
-        return _finished(session, bounded.timing)
+        return _finished_outcome(session, limits.timing)
     failed = last(session.events, Failed)
     if failed:
-        status = Status(failed.status) if failed.status in _OF_WORKERS else Status.CRASHED
+        status = Status(failed.status) if failed.status in _WORKER_STATUSES else Status.CRASHED
         return Outcome(status, _in_one_line(failed.reason))
     if session.broken:
         broken = _in_one_line(session.broken)
         return Outcome(Status.CRASHED, f"the worker broke the protocol: {broken}")
-    return _cut_off(session, bounded)
+    return _unfinished_outcome(session, limits)
 
 
-def _finished(session: Session, timing: Timing) -> Outcome:
+def _finished_outcome(session: Session, timing: Timing) -> Outcome:
     notes = _late_notes(session.ending)
-    loose = [event for event in session.events if isinstance(event, Timed) and not event.stable]
-    if not loose:
+    unstable = [event for event in session.events if isinstance(event, Timed) and not event.stable]
+    if not unstable:
         return Outcome(Status.OK, "", notes)
-    return Outcome(Status.UNSTABLE, _instability_reasons(loose, timing), notes)
+    return Outcome(Status.UNSTABLE, _instability_reasons(unstable, timing), notes)
 
 
-def _instability_reasons(loose: Sequence[Timed], timing: Timing) -> str:
+def _instability_reasons(unstable: Sequence[Timed], timing: Timing) -> str:
     """The reasons why phases are not stable; phases with one reason together."""
-    told = {
+    templates = {
         "wide": f"the interval is wider than the target of {100 * timing.target:g} % after "
         f"{timing.max_seconds:g} s: {{}}",
         "few": f"too few samples for a 95 % interval within {timing.max_seconds:g} s: {{}}",
-        "kinds": "samples are of two kinds, and the median hangs on their shares: {}",
-        "slow": "slow noise, which more time would average out or show to be two speeds: {}",
-        "drift": "the speed changed while it was measured: {}",
+        "kinds": "bimodal samples, whose median depends on the share of each mode: {}",
+        "slow": "low-frequency noise, which more time may average out: {}",
+        "drift": "the speed changed during the timing: {}",
     }
-    doubts: dict[str, list[str]] = {}
-    for event in loose:
-        doubt = _instability_reason(event, timing)
-        doubts.setdefault(doubt, []).append(_evidence(event, doubt))
-    return "; ".join(told[kind].format(", ".join(doubts[kind])) for kind in told if kind in doubts)
+    evidence: dict[str, list[str]] = {}
+    for event in unstable:
+        reason = _instability_reason(event, timing)
+        evidence.setdefault(reason, []).append(_evidence(event, reason))
+    return "; ".join(
+        template.format(", ".join(evidence[reason]))
+        for reason, template in templates.items()
+        if reason in evidence
+    )
 
 
 def _instability_reason(event: Timed, timing: Timing) -> str:
@@ -93,18 +96,18 @@ def _instability_reason(event: Timed, timing: Timing) -> str:
     return "wide" if _width(event) > timing.target else "few"
 
 
-def _evidence(event: Timed, doubt: str) -> str:
-    if doubt == "wide":
+def _evidence(event: Timed, reason: str) -> str:
+    if reason == "wide":
         return f"{event.phase} ±{_percent(_width(event))} %"
-    if doubt == "drift":
+    if reason == "drift":
         return f"{event.phase} by {_percent(event.drift)} %"
-    if doubt == "few" and 0 < event.worth < event.samples:
-        return f"{event.phase} {event.samples}, worth {event.worth:.0f} independent ones"
-    return f"{event.phase} {event.samples}" if doubt == "few" else event.phase
+    if reason == "few" and 0 < event.worth < event.samples:
+        return f"{event.phase} {event.samples}, equivalent to {event.worth:.0f} independent ones"
+    return f"{event.phase} {event.samples}" if reason == "few" else event.phase
 
 
 def _percent(share: float) -> str:
-    """Two digits, and no exponent above 1 %."""
+    """Round to two digits, without an exponent above 1 %."""
     return f"{100 * share:.0f}" if share >= 0.1 else f"{100 * share:.2g}"
 
 
@@ -117,30 +120,30 @@ def _late_notes(ending: TreeExit | None) -> tuple[str, ...]:
     """Events after the last number."""
     notes = []
     if ending is None or ending.cause is not ExitCause.EXIT:
-        notes.append("the worker did not end by itself after it had finished")
+        notes.append("the worker did not end by itself after it finished")
     elif ending.signal:
-        notes.append(f"the worker was killed by {_signal(ending.signal)} after it had finished")
+        notes.append(f"the worker was killed by {_signal(ending.signal)} after it finished")
     if ending and ending.cause is ExitCause.EXIT and ending.stragglers:
         notes.append(f"{ending.stragglers} processes outlived the worker and were killed")
     return tuple(notes)
 
 
-def _cut_off(session: Session, bounded: WorkerLimits) -> Outcome:
+def _unfinished_outcome(session: Session, limits: WorkerLimits) -> Outcome:
     ending, where = session.ending, phase_reached(session.events)
     if ending is None:
-        left = " and ".join(map(str, session.survivors))
+        pids = " and ".join(map(str, session.survivors))
         return Outcome(
             Status.CRASHED,
-            f"processes of the worker cannot be killed, and hold its cores: pid {left} ({where}). "
+            f"processes of the worker cannot be killed and lock its cores: pid {pids} ({where}). "
             "End them, or restart the machine",
         )
     match ending.cause:
         case ExitCause.DEADLINE:
-            return Outcome(Status.TIMED_OUT, f"not done after {bounded.deadline_s:g} s: {where}")
+            return Outcome(Status.TIMED_OUT, f"not finished after {limits.deadline_s:g} s: {where}")
         case ExitCause.MEMORY:
-            held = f"{ending.tree_rss_bytes / GIB:.2f} GiB"
-            limit = f"{bounded.memory_bytes / GIB:.2f} GiB"
-            return Outcome(Status.OUT_OF_MEMORY, f"held {held}, the limit is {limit}: {where}")
+            used = f"{ending.tree_rss_bytes / GIB:.2f} GiB"
+            limit = f"{limits.memory_bytes / GIB:.2f} GiB"
+            return Outcome(Status.OUT_OF_MEMORY, f"used {used}, the limit is {limit}: {where}")
         case ExitCause.SUPERVISOR:
             return Outcome(
                 Status.CRASHED, f"another process killed the worker's supervisor: {where}"
@@ -152,31 +155,31 @@ def _cut_off(session: Session, bounded: WorkerLimits) -> Outcome:
         case ExitCause.RELEASED:
             return Outcome(Status.CRASHED, f"the worker went silent and was killed: {where}")
         case ExitCause.EXIT:
-            return _exited(session, ending)
+            return _exit_outcome(session, ending)
 
 
-def _exited(session: Session, ending: TreeExit) -> Outcome:
+def _exit_outcome(session: Session, ending: TreeExit) -> Outcome:
     where = phase_reached(session.events)
     if ending.signal == signal.SIGKILL and session.kernel_kills:
         peak = session.peak_rss_bytes
-        held = f", having held {peak / GIB:.2f} GiB" if peak else ""
+        used = f" (it used {peak / GIB:.2f} GiB)" if peak else ""
         return Outcome(
-            Status.OUT_OF_MEMORY, f"the kernel killed it for lack of memory{held}: {where}"
+            Status.OUT_OF_MEMORY, f"the kernel killed it for lack of memory{used}: {where}"
         )
     if ending.signal:
-        lacking = ending.signal == signal.SIGABRT and "bad_alloc" in session.log_tail
-        status = Status.OUT_OF_MEMORY if lacking else Status.CRASHED
+        is_bad_alloc = ending.signal == signal.SIGABRT and "bad_alloc" in session.log_tail
+        status = Status.OUT_OF_MEMORY if is_bad_alloc else Status.CRASHED
         return Outcome(status, f"killed by {_signal(ending.signal)} {where}")
-    said = f": {line}" if (line := _last_line(session.log_tail)) else ""
+    message = f": {line}" if (line := _last_line(session.log_tail)) else ""
     if not last(session.events, Hello):
         code = ending.exit_code
-        reason = f"the environment's interpreter ended with exit code {code}{said}"
+        reason = f"the environment's interpreter ended with exit code {code}{message}"
         return Outcome(Status.ENVIRONMENT_FAILED, reason)
-    return Outcome(Status.CRASHED, f"ended with exit code {ending.exit_code} {where}{said}")
+    return Outcome(Status.CRASHED, f"ended with exit code {ending.exit_code} {where}{message}")
 
 
 def _signal(number: int) -> str:
-    """Such as `SIGSEGV (segmentation fault)`."""
+    """Describe it, such as `SIGSEGV (segmentation fault)`."""
     try:
         name = signal.Signals(number).name
     except ValueError:

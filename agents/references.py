@@ -37,7 +37,7 @@ WAIT_DEADLINE_S = 7200.0
 POLL_S = 0.2
 HASH_LENGTH = 20
 ONE_CORE_FLOPS = 5e9  # under a second on one core
-# Whatever decides its numbers. Read as text: numbers must not change unnoticed.
+# All files that decide its numbers. Their text is hashed, so that no change goes unnoticed.
 SOURCES = (
     "proof/reference.py",
     "proof/reference_file.py",
@@ -51,7 +51,7 @@ SOURCES = (
 )
 
 
-_remembered: dict[Path, str] = {}  # the digest of each file that this process has used
+_used_digests: dict[Path, str] = {}  # of each file that this process has used
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,12 @@ def obtain_reference(
     """
     name = f"{_key(task)}.npz"
     path = home_of(environments.root) / "references" / name
-    baked = environments.root.parent / "references" / name  # the same, unless in an image
+    image_path = environments.root.parent / "references" / name  # the same, unless in an image
     try:
-        content = _read_unchanged(path) or _read_unchanged(baked)
+        content = _read_unchanged(path) or _read_unchanged(image_path)
         make_private(path.parent)
     except OSError as error:
-        reason = f"its float64 reference cannot be kept in {path.parent}: {error}"
+        reason = f"its float64 reference cannot be stored in {path.parent}: {error}"
         raise ReferenceFailed(Status.ENVIRONMENT_FAILED, reason) from error
     if content is not None:
         return StoredReference(path, content)
@@ -116,29 +116,29 @@ def _load_or_compute(
 def _change_notes(path: Path) -> tuple[str, ...]:
     if not (path.is_file() and _digest_file(path).is_file()):
         return ()
-    return (f"{path} was changed since it was computed: it is computed again",)
+    return (f"{path} was changed since it was computed, and is computed again",)
 
 
 def _read_unchanged(path: Path) -> bytes | None:
     """None if it is missing or changed."""
     try:
-        content, told = path.read_bytes(), _digest_file(path).read_text()
+        content, stored_digest = path.read_bytes(), _digest_file(path).read_text()
     except (FileNotFoundError, UnicodeDecodeError):
         return None
     digest = hashlib.sha256(content).hexdigest()
-    if digest != told or digest != _remembered.setdefault(path, digest):
+    if digest != stored_digest or digest != _used_digests.setdefault(path, digest):
         return None
     return content
 
 
-def _store(made: Path, path: Path) -> bytes:
+def _store(temporary: Path, path: Path) -> bytes:
     """Store its digest first, so that no reader takes the new file for a changed one."""
-    content = made.read_bytes()
+    content = temporary.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    made.with_suffix(".sha256").write_text(digest)
-    made.with_suffix(".sha256").replace(_digest_file(path))
-    made.replace(path)
-    _remembered[path] = digest
+    temporary.with_suffix(".sha256").write_text(digest)
+    temporary.with_suffix(".sha256").replace(_digest_file(path))
+    temporary.replace(path)
+    _used_digests[path] = digest
     return content
 
 
@@ -205,20 +205,20 @@ def _compute(
     environment = environments.build(FRAMEWORK.name, "cpu", on_note)
     need = ResourceRequest(threads=_threads(task, node))
     with (
-        locked(node, need, deadline_s=WAIT_DEADLINE_S, on_wait=on_note) as held,
-        _temporary_file(path) as made,
+        locked(node, need, deadline_s=WAIT_DEADLINE_S, on_wait=on_note) as locks,
+        _temporary_file(path) as temporary,
     ):
         on_note(f"computing the float64 reference of {task.model} b{task.batch_size}")
         bounds = WorkerBounds(
-            cpus=held.share.allotment.cpus,
+            cpus=locks.share.allotment.cpus,
             memory_bytes=memory_limit(node, 0),
             deadline_s=DEADLINE_S,
-            held_fds=held.descriptors,
+            held_fds=locks.descriptors,
         )
         setting = WorkerSetting(environment, FRAMEWORK, home_of(environments.root), bounds)
-        session = run_session(_request(task, node, made), setting, lambda event: None)
+        session = run_session(_request(task, node, temporary), setting, lambda event: None)
         _require_computed(session, task, bounds)
-        return _store(made, path)
+        return _store(temporary, path)
 
 
 def _request(task: Task, node: Node, path: Path) -> Request:

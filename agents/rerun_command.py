@@ -8,9 +8,9 @@ from velodrome.agents.task import Limits, Task
 
 
 def rerun_command(task: Task) -> str:
-    """Return the command, with every setting that decides the number and is not the default.
+    """Return the command, with every setting that decides the time and is not the default.
 
-    Except where it ran: the node, and which of several equal GPUs.
+    It leaves out the node and the choice among equal GPUs.
     """
     words = ["velodrome", "measure", task.framework, task.model]
     words += ["--variant", task.variant, "--batch-size", str(task.batch_size)]

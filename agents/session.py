@@ -1,4 +1,4 @@
-"""One request to one worker, from the worker's start until nothing is left of it."""
+"""One request to one worker, from the worker's start to the end of its last process."""
 
 import os
 import time
@@ -48,8 +48,8 @@ from velodrome.agents.task import Task
 from velodrome.agents.validation.arrivals import Arrival
 from velodrome.agents.validation.events import Validated, validate
 
-LOOKS = 4  # at a worker's libraries: as a sound one warms up, and when it has timed, twice each
-LEAVE_S = 10.0  # what a worker gets to end by itself once it has said all
+READS = 4  # of a worker's libraries: at each warm-up, and after each timed phase
+LEAVE_S = 10.0  # for a worker to end by itself after its last event
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,11 @@ class Session:
     survivors: tuple[int, ...] = ()
     readings: tuple[Reading, ...] = ()
     peak_rss_bytes: int | None = None
-    sampling_cpu_s: float | None = None  # what the sampler took, its start included
+    sampling_cpu_s: float | None = None  # CPU time of the sampler, its start included
     kernel_kills: int = 0
     broken: str = ""
     checks: tuple[Checked, ...] = ()
-    notes: tuple[str, ...] = ()  # what was set for the worker, and libraries from elsewhere
+    notes: tuple[str, ...] = ()  # settings of the worker, and libraries from elsewhere
 
 
 def measure_request(task: Task, framework: Framework) -> Request:
@@ -116,7 +116,7 @@ def run_session(
     EnvironmentFailed if the environment has changed since its build, StartFailed if the worker
     cannot be started. reference: the worker gets a copy at the path in the request.
     """
-    kernel_kills, begun_ns = _kernel_kills(), time.monotonic_ns()
+    kernel_kills, started_ns = _kernel_kills(), time.monotonic_ns()
     listener = _Listener(on_event)
     with scratch_folder() as scratch:
         if reference is not None:
@@ -129,7 +129,7 @@ def run_session(
             sampler = _listen_sampled(running, setting, listener)
             ending = running.wait(0.0 if listener.broken else LEAVE_S)
         validated = (
-            Validated(()) if listener.broken else validate(listener.arrivals, request, begun_ns)
+            Validated(()) if listener.broken else validate(listener.arrivals, request, started_ns)
         )
         return Session(
             events=validated.events,
@@ -147,15 +147,11 @@ def run_session(
                 *_library_notes(listener.mapped, setting, scratch),
                 *([sampler.fault] if sampler and sampler.fault else ()),
                 *(
-                    ["its supervisor was stopped by another process, and was continued"]
+                    ["another process stopped its supervisor, which was then continued"]
                     * running.supervisor_was_stopped
                 ),
             ),
         )
-
-
-def _validated(listener: "_Listener", request: Request, begun_ns: int) -> Validated:
-    return Validated(()) if listener.broken else validate(listener.arrivals, request, begun_ns)
 
 
 def _copy_reference(reference: bytes, scratch: Path) -> str:
@@ -174,27 +170,27 @@ class _Listener:
         self.arrivals: list[Arrival] = []
         self.broken = ""
         self.mapped: frozenset[str] = frozenset()
-        self._looks = LOOKS
+        self._reads_left = READS
         self._on_event = on_event
 
     def listen(self, running: RunningWorker) -> None:
-        """Read until the worker has sent all, breaks the protocol, or is gone."""
+        """Read until the worker has sent all events, breaks the protocol, or has ended."""
         try:
             for line in running.events():
                 event = decode(line)
-                self.arrivals.append(Arrival(event, *running.taken_ns))
+                self.arrivals.append(Arrival(event, *running.arrival_ns))
                 self._on_event(event)
-                self._look_at_libraries(event, running.pid)
+                self._read_libraries(event, running.pid)
                 if isinstance(event, Finished | Failed):
                     return
         except (ProtocolError, EndlessLine) as error:
             self.broken = str(error)
 
-    def _look_at_libraries(self, event: object, pid: int) -> None:
-        """Between timed samples, never during them: the kernel holds up the worker."""
+    def _read_libraries(self, event: object, pid: int) -> None:
+        """Read between timed samples, never during them: the kernel stops the worker meanwhile."""
         is_between = isinstance(event, Phase) and event.name == "warmup"
-        if self._looks and (is_between or isinstance(event, Timed)):
-            self._looks -= 1
+        if self._reads_left and (is_between or isinstance(event, Timed)):
+            self._reads_left -= 1
             self.mapped |= mapped_libraries(pid)
 
 
@@ -262,14 +258,14 @@ def _library_variables(setting: WorkerSetting, scratch: Path) -> dict[str, str]:
 def _library_notes(
     mapped: Collection[str], setting: WorkerSetting, scratch: Path
 ) -> tuple[str, ...]:
-    """None for a worker in a tree: its paths are the tree's own, and it is read-only."""
+    """No notes for a worker in a tree: its paths are the tree's own, which is read-only."""
     environment = setting.environment
     if environment.tree:
         return ()
     is_own = environment.kind == "existing"
     shell = shell_library_variables(os.environ) if is_own else {}
-    told = tuple(f"{name}={value} of the shell reached it" for name, value in shell.items())
-    known = (
+    notes = tuple(f"it got {name}={value} from the shell" for name, value in shell.items())
+    folders = (
         environment.folder.resolve(),
         environment.python.resolve().parents[1],
         environment.cache_folder.resolve(),
@@ -277,7 +273,7 @@ def _library_notes(
         scratch.resolve(),
     )
     locked = () if is_own else libraries(environment.folder)
-    return (*told, *library_notes(mapped, locked, known))
+    return (*notes, *library_notes(mapped, locked, folders))
 
 
 def _kernel_kills() -> int:

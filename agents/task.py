@@ -14,7 +14,7 @@ TASK_KEY_LENGTH = 16
 class Limits:
     """Limits at which a task is ended. 0 bytes of memory: no limit.
 
-    disk_bytes: room for environments that its node must have; it ends nothing.
+    disk_bytes: space for environments that its node must have; it ends nothing.
     """
 
     deadline_s: float = 900.0

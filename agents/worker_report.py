@@ -24,7 +24,7 @@ from velodrome.agents.safe_text import sanitize_line
 
 Event = TypeVar("Event")
 
-# Characters, and how many; what a worker says more is for its log.
+# Limits of length and number; the rest is in the worker's log.
 VERSION_LENGTH = 100
 NAME_LENGTH = 200
 NOTE_LENGTH = 500
@@ -78,16 +78,16 @@ def _notes(verified: Verified) -> tuple[str, ...]:
 
 
 def _kernels(imported: Imported | None, finished: Finished | None) -> tuple[str, ...]:
-    """At the end, with those loaded late; of a worker that was cut off, as it began."""
-    told = (finished.kernels if finished else ()) or (imported.kernels if imported else ())
-    return tuple(sanitize_line(kernel, VERSION_LENGTH) for kernel in told[:MOST_NOTES])
+    """Those at the end, or at the import if the worker did not finish."""
+    names = (finished.kernels if finished else ()) or (imported.kernels if imported else ())
+    return tuple(sanitize_line(name, VERSION_LENGTH) for name in names[:MOST_NOTES])
 
 
 def _warmup_notes(timed: Iterable[Timed]) -> Iterator[str]:
     """Warm-ups that reached their time limit: the timed calls may still have become faster."""
     for event in timed:
         if not event.settled:
-            yield f"the speed of {event.phase} had not settled when its warm-up was over"
+            yield f"the speed of {event.phase} had not converged at the end of its warm-up"
 
 
 def phases(events: Sequence[object]) -> tuple[Phase, ...]:
@@ -120,8 +120,8 @@ def _samples(events: Sequence[object]) -> Iterator[Sample]:
 
 
 def _parameters(events: Sequence[object]) -> tuple[ParameterError, ...]:
-    told = last(events, Verified) or last(events, Failed)
-    parameters = told.parameters if told else ()
+    event = last(events, Verified) or last(events, Failed)
+    parameters = event.parameters if event else ()
     return tuple(
         entry._replace(name=sanitize_line(entry.name, NAME_LENGTH)) for entry in parameters
     )
@@ -134,11 +134,11 @@ def _checks(events: Sequence[object]) -> Iterator[Checked]:
         yield event._replace(
             reason=sanitize_line(event.reason, NOTE_LENGTH),
             figures=tuple(
-                one._replace(name=sanitize_line(one.name, NAME_LENGTH)) for one in figures
+                figure._replace(name=sanitize_line(figure.name, NAME_LENGTH)) for figure in figures
             ),
         )
 
 
 def _loss_error(events: Sequence[object]) -> float | None:
-    told = last(events, Verified) or last(events, Failed)
-    return told.loss_error if told and not math.isnan(told.loss_error) else None
+    event = last(events, Verified) or last(events, Failed)
+    return event.loss_error if event and not math.isnan(event.loss_error) else None

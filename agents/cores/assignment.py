@@ -37,7 +37,7 @@ def choose(node: Node, threads: int, free: Collection[Core] | None = None) -> Al
     wanted = min(threads, node.physical)
     spared = min(node.cores, key=lambda core: core.number)
     left = [core for core in node.cores if free is None or core in free]
-    taken = _together([core for core in left if core != spared], wanted) or _together(left, wanted)
+    taken = _pick([core for core in left if core != spared], wanted) or _pick(left, wanted)
     if taken is None:
         return None
     return Allotment(
@@ -47,18 +47,18 @@ def choose(node: Node, threads: int, free: Collection[Core] | None = None) -> Al
     )
 
 
-def _together(cores: Sequence[Core], wanted: int) -> tuple[Core, ...] | None:
+def _pick(cores: Sequence[Core], wanted: int) -> tuple[Core, ...] | None:
     """The closest cores; None if there are too few."""
-    rooms = [room for room in _rooms(cores) if len(room) >= wanted]
-    if not rooms:
+    groups = [group for group in _core_groups(cores) if len(group) >= wanted]
+    if not groups:
         return None
-    # min takes the first of equals: a NUMA node before the socket that it is all of.
-    smallest = min(rooms, key=len)
+    # min takes the first of equals: a NUMA node before a socket of the same cores.
+    smallest = min(groups, key=len)
     return tuple(sorted(smallest[:wanted], key=lambda core: core.number))
 
 
-def _rooms(cores: Sequence[Core]) -> Iterator[list[Core]]:
-    """Each NUMA node's cores, then each socket's, then all, in the order to take them from."""
+def _core_groups(cores: Sequence[Core]) -> Iterator[list[Core]]:
+    """Yield each NUMA node's cores, then each socket's, then all, in order of preference."""
     near = sorted(cores, key=lambda core: (core.socket, core.numa_node, core.number))
     for place in sorted({(core.socket, core.numa_node) for core in near}):
         yield [core for core in near if (core.socket, core.numa_node) == place]
@@ -121,8 +121,8 @@ def share(
     return Share(allotment, gpus, node.cores, node.gpus)
 
 
-def _too_few_gpus(node: Node, need: ResourceRequest, there: int) -> str:
+def _too_few_gpus(node: Node, need: ResourceRequest, count: int) -> str:
     such = " such" if need.gpu_model or need.gpu_uuids or node.gpus else ""
-    asked = "1 GPU" if need.gpu_count == 1 else f"{need.gpu_count} GPUs"
+    needed = "1 GPU" if need.gpu_count == 1 else f"{need.gpu_count} GPUs"
     fault = f": {node.gpu_fault}" if node.gpu_fault else ""
-    return f"{asked}, and {node.hostname} has {there or 'none'}{such}{fault}"
+    return f"{needed}, and {node.hostname} has {count or 'none'}{such}{fault}"

@@ -11,14 +11,14 @@ from typing import TypeVar
 from velodrome.agents import cpu_topology
 from velodrome.agents.cores.assignment import ResourceRequest, Share, share
 from velodrome.agents.cores.lock_files import lock_folder, try_lock
-from velodrome.agents.cores.lock_holders import holders
+from velodrome.agents.cores.lock_holders import describe_holders
 from velodrome.agents.cpusets import cpu_numbers
 from velodrome.agents.node import Core, Gpu, Node
 
 Value = TypeVar("Value")
 
 POLL_S = 0.2
-LOOK_S = 2.0  # for who holds them: that may mean to look at every process
+HOLDERS_INTERVAL_S = 2.0  # to look up the holders may mean to read every process
 TURNSTILE = "turnstile.lock"
 
 
@@ -52,13 +52,13 @@ def locked(
     turn = _Turn(time.monotonic() + deadline_s, on_wait)
     place = turn.until(lambda: _place(folder / TURNSTILE), "a turn")
     try:
-        held = turn.until(lambda: _take(node, need, files), what)
+        locks = turn.until(lambda: _take(node, need, files), what)
     finally:
         os.close(place)
     try:
-        yield held
+        yield locks
     finally:
-        for descriptor in held.descriptors:
+        for descriptor in locks.descriptors:
             os.close(descriptor)
 
 
@@ -81,24 +81,24 @@ class _Turn:
     def __init__(self, deadline: float, on_wait: Callable[[str], None]) -> None:
         self._deadline = deadline
         self._on_wait = on_wait
-        self._told = ""
-        self._looked = 0.0
+        self._reported = ""
+        self._reported_at = 0.0
 
     def until(self, attempt: Callable[[], Value | _Taken], what: str) -> Value:
         while isinstance(found := attempt(), _Taken):
             now = time.monotonic()
-            if now >= self._deadline or now - self._looked >= LOOK_S:
-                self._looked = now
-                self._tell(f"waiting for {what}, held by {holders(found.paths)}")
+            if now >= self._deadline or now - self._reported_at >= HOLDERS_INTERVAL_S:
+                self._reported_at = now
+                self._report(f"waiting for {what}, held by {describe_holders(found.paths)}")
             time.sleep(POLL_S)
         return found
 
-    def _tell(self, story: str) -> None:
+    def _report(self, text: str) -> None:
         if time.monotonic() >= self._deadline:
-            raise WaitedTooLong(f"{story}: not free in time. End that, or try again later")
-        if story != self._told:
-            self._told = story
-            self._on_wait(story)
+            raise WaitedTooLong(f"{text}: not free in time. End that process, or try again later")
+        if text != self._reported:
+            self._reported = text
+            self._on_wait(text)
 
 
 def _place(turnstile: Path) -> int | _Taken:
@@ -122,30 +122,30 @@ def _name(core: Core) -> str:
 
 def _take(node: Node, need: ResourceRequest, files: dict[Path, Core | Gpu]) -> LockedShare | _Taken:
     """Lock all free candidates, keep those needed and release the rest: all or nothing."""
-    held: dict[Path, int] = {}
+    locks: dict[Path, int] = {}
     busy: list[Path] = []
     keep: set[Core | Gpu] = set()
     try:
         for path in files:
             descriptor = try_lock(path)
             if descriptor is not None:
-                held[path] = descriptor
+                locks[path] = descriptor
                 continue
             busy.append(path)
-            if need.exclusive:  # a node of hundreds of cores is not looked at in full each time
+            if need.exclusive:  # do not try hundreds of cores each time
                 return _Taken(tuple(busy))
-        found = _share(node, need, [files[path] for path in held])
+        found = _share(node, need, [files[path] for path in locks])
         if found is None:
             return _Taken(tuple(busy))
         keep = {*found.locked_cores, *found.locked_gpus}
-        own = tuple(descriptor for path, descriptor in held.items() if files[path] in keep)
+        own = tuple(descriptor for path, descriptor in locks.items() if files[path] in keep)
         return LockedShare(found, own)
     finally:
-        for path, descriptor in held.items():
+        for path, descriptor in locks.items():
             if files[path] not in keep:
                 os.close(descriptor)
 
 
 def _share(node: Node, need: ResourceRequest, free: Sequence[Core | Gpu]) -> Share | None:
-    cores = [one for one in free if isinstance(one, Core)]
-    return share(node, need, cores, [one for one in free if isinstance(one, Gpu)])
+    cores = [resource for resource in free if isinstance(resource, Core)]
+    return share(node, need, cores, [gpu for gpu in free if isinstance(gpu, Gpu)])

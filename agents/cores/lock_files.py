@@ -27,10 +27,10 @@ def lock_folder(environ: Mapping[str, str] = os.environ) -> Path:
             folder.mkdir(parents=True)
             folder.chmod(0o1777)  # mkdir's own mode is cut by the umask
         if not stat.S_ISDIR(folder.lstat().st_mode):
-            raise NotADirectoryError(f"{folder} is no folder")
+            raise NotADirectoryError(f"{folder} is not a folder")
     except OSError as error:
         raise LocksUnusable(
-            f"cores cannot be locked in {folder}: {error}. Let {VARIABLE} name a folder that all "
+            f"cores cannot be locked in {folder}: {error}. Set {VARIABLE} to a folder that all "
             f"users of this machine may write to"
         ) from error
     return folder
@@ -66,13 +66,13 @@ def _open(path: Path) -> int:
                 return descriptor
     except OSError as error:
         raise LocksUnusable(
-            f"cannot lock {path}: {error}. Remove it, or let {VARIABLE} name another folder"
+            f"cannot lock {path}: {error}. Remove it, or set {VARIABLE} to another folder"
         ) from error
 
 
 def _sign(descriptor: int) -> None:
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:COMMAND_LENGTH]
-    with suppress(OSError):  # a full disk: the lock holds all the same
+    with suppress(OSError):  # a full disk: the lock is valid without a signature
         os.ftruncate(descriptor, 0)
-        signature = f"pid {os.getpid()} ({command})\n"  # its words may be of any bytes
+        signature = f"pid {os.getpid()} ({command})\n"  # arguments may contain any bytes
         os.pwrite(descriptor, signature.encode(errors="replace"), 0)

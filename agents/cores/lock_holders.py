@@ -9,38 +9,38 @@ from velodrome.agents.safe_text import sanitize_line
 
 SIGNATURE_BYTES = 200
 MOST = 4  # processes that are named for one lock
-STATES = {"T": "stopped", "t": "held by a debugger", "D": "in the kernel", "Z": "ended"}
+STATES = {"T": "stopped", "t": "stopped by a debugger", "D": "in the kernel", "Z": "ended"}
 
 
-def holders(paths: Iterable[Path]) -> str:
+def describe_holders(paths: Iterable[Path]) -> str:
     """Describe the holders, such as `pid 123 (velodrome run sweeps/quick.yaml)`.
 
     A task's supervisor holds its locks until nothing is left of the task. The agent that signed
     them may be dead by then: `pid 124 (python, stopped), left by pid 123 (...)`.
     """
-    # The kernel tells of files by their real place. A link in place of a lock is not followed.
+    # The kernel names files by their real path. A link in place of a lock is not followed.
     real = (path.parent.resolve() / path.name for path in paths)
-    names = dict.fromkeys(name for path in real if (name := _holder(path)))
+    names = dict.fromkeys(name for path in real if (name := _describe_holder(path)))
     return ", ".join(names) or "another process"
 
 
-def _holder(path: Path) -> str:
-    signed = _signed(path)
-    signer = re.match(r"pid ([0-9]+) ", signed)
+def _describe_holder(path: Path) -> str:
+    signature = _read_signature(path)
+    signer = re.match(r"pid ([0-9]+) ", signature)
     if signer and _has_locked(signer[1], path):
-        return signed
+        return signature
     pids = (entry.name for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-    others = [_described(pid) for pid in pids if _has_locked(pid, path)]
+    others = [_describe(pid) for pid in pids if _has_locked(pid, path)]
     if others:
         more = f" and {len(others) - MOST} more" if len(others) > MOST else ""
-        named = ", ".join(others[:MOST]) + more
-        return f"{named}, left by {signed}" if signed else named
-    # Another user's, or a kernel that does not say who has locked what.
-    gone = signer and not Path("/proc", signer[1]).exists()
-    return f"what is left of {signed}, which is gone" if gone else signed
+        names = ", ".join(others[:MOST]) + more
+        return f"{names}, left by {signature}" if signature else names
+    # Another user's process, or a kernel that does not list locks.
+    has_ended = signer and not Path("/proc", signer[1]).exists()
+    return f"processes left by {signature}, which has ended" if has_ended else signature
 
 
-def _signed(path: Path) -> str:
+def _read_signature(path: Path) -> str:
     """Any user of the machine may have written it, or put a pipe in its place."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -65,11 +65,11 @@ def _descriptor_infos(pid: str, path: str) -> Iterator[Path]:
         for descriptor in Path("/proc", pid, "fd").iterdir():
             if os.readlink(descriptor) == path:  # noqa: PTH115
                 yield Path("/proc", pid, "fdinfo", descriptor.name)
-    except OSError:  # it is gone, or another user's
+    except OSError:  # it has ended, or is another user's
         return
 
 
-def _described(pid: str) -> str:
+def _describe(pid: str) -> str:
     fields = _text(Path("/proc", pid, "stat"))
     name, _, rest = fields.partition("(")[2].rpartition(")")
     state = STATES.get(rest.strip()[:1], "")

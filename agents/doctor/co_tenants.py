@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from velodrome.agents.cores.lock_files import DEFAULT, VARIABLE
-from velodrome.agents.cores.lock_holders import holders
+from velodrome.agents.cores.lock_holders import describe_holders
 from velodrome.agents.doctor.finding import DoctorFinding, Subject, join_names
 from velodrome.agents.doctor.proc_sys_files import Kernel
 
@@ -35,7 +35,7 @@ def locked(kernel: Kernel, paths: Iterable[Path]) -> DoctorFinding:
     if not held:
         return LOCKS.fine("nobody holds any")
     names = join_names([path.stem for path in held])
-    return LOCKS.warning(f"{names}: {holders(held)}", "wait for it, or end it")
+    return LOCKS.warning(f"{names}: {describe_holders(held)}", "wait for it, or end it")
 
 
 def ray(kernel: Kernel) -> DoctorFinding:

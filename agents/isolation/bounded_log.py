@@ -2,7 +2,7 @@
 
 import os
 
-KEPT_BYTES = 1 << 16  # of each
+KEPT_BYTES = 1 << 16  # of the beginning, and of the end
 CHUNK_BYTES = 1 << 16
 
 

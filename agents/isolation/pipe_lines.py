@@ -26,7 +26,7 @@ class PipeLines:
         self.descriptor = descriptor
         self.at_end = False
         self.after_ns = self.by_ns = self._empty_ns = time.monotonic_ns()
-        self._begun = bytearray()
+        self._partial = bytearray()
         self._taken_bytes = 0
         self._taken_lines = 0
 
@@ -34,17 +34,17 @@ class PipeLines:
         """Return all complete lines in the pipe. EndlessLine."""
         self.after_ns = self._empty_ns
         for part in self._parts():
-            self._begun += part
+            self._partial += part
             self._taken_bytes += len(part)
-            if len(self._begun) > LONGEST_BYTES:
+            if len(self._partial) > LONGEST_BYTES:
                 break
         self.by_ns = time.monotonic_ns()
         if self._taken_bytes > MOST_BYTES:
             raise EndlessLine(f"its events are more than {MOST_BYTES} bytes")
-        *whole, rest = self._begun.split(b"\n")
+        *whole, rest = self._partial.split(b"\n")
         if len(rest) > LONGEST_BYTES:
             raise EndlessLine(f"a line is longer than {LONGEST_BYTES} bytes")
-        self._begun = rest
+        self._partial = rest
         self._taken_lines += len(whole)
         if self._taken_lines > MOST_LINES:
             raise EndlessLine(f"its events are more than {MOST_LINES}")
@@ -55,11 +55,11 @@ class PipeLines:
 
     def _parts(self) -> Iterator[bytes]:
         while not self.at_end:
-            looked_ns = time.monotonic_ns()
+            read_ns = time.monotonic_ns()
             try:
                 part = os.read(self.descriptor, CHUNK_BYTES)
             except BlockingIOError:
-                self._empty_ns = looked_ns
+                self._empty_ns = read_ns
                 return
             self.at_end = not part
             yield part

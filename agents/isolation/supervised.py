@@ -37,7 +37,7 @@ class StartFailed(Exception):
 class ExitCause(StrEnum):
     """The cause of a tree's end."""
 
-    EXIT = "exit"  # the command ended by itself, or was killed by somebody else
+    EXIT = "exit"  # the command ended by itself, or another process killed it
     DEADLINE = "deadline"
     MEMORY = "memory"
     RELEASED = "released"  # the `with` block was left
@@ -242,13 +242,13 @@ def _parse_words(line: str) -> dict[str, str]:
     return dict(word.split("=", 1) for word in line.split() if "=" in word)
 
 
-def _parse_exit(said: Mapping[str, str]) -> TreeExit:
-    status = int(said["status"])
+def _parse_exit(words: Mapping[str, str]) -> TreeExit:
+    status = int(words["status"])
     by_itself = status >= 0
     return TreeExit(
-        cause=ExitCause(said["cause"]),
+        cause=ExitCause(words["cause"]),
         exit_code=os.WEXITSTATUS(status) if by_itself and os.WIFEXITED(status) else None,
         signal=os.WTERMSIG(status) if by_itself and os.WIFSIGNALED(status) else None,
-        stragglers=int(said["stragglers"]),
-        tree_rss_bytes=int(said["rss_bytes"]),
+        stragglers=int(words["stragglers"]),
+        tree_rss_bytes=int(words["rss_bytes"]),
     )

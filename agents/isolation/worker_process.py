@@ -92,7 +92,7 @@ class RunningWorker:
         return time.monotonic() > self._deadline + LATE_S
 
     @property
-    def taken_ns(self) -> tuple[int, int]:
+    def arrival_ns(self) -> tuple[int, int]:
         """The times between which the last line of events() was written: see PipeLines."""
         return self._events.after_ns, self._events.by_ns
 

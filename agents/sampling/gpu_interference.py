@@ -51,17 +51,19 @@ def _group_by_gpu(readings: Sequence[Reading]) -> list[list[PhasedReading]]:
     return [by_uuid[uuid] for uuid in sorted(by_uuid)]
 
 
-def _find_other_processes(seen: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
-    first = next((at for at, (phase, _) in enumerate(seen) if phase in TIMED), len(seen))
-    early = any(gpu.other_processes for _, gpu in seen[:first])
-    timed = any(gpu.other_processes for _, gpu in seen[first:])
+def _find_other_processes(readings: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
+    first = next((at for at, (phase, _) in enumerate(readings) if phase in TIMED), len(readings))
+    early = any(gpu.other_processes for _, gpu in readings[:first])
+    timed = any(gpu.other_processes for _, gpu in readings[first:])
     when = "before and while" if timed and early else "while" if timed else "before"
-    processes = _largest_first(process for _, gpu in seen for process in gpu.other_processes or ())
+    processes = _largest_first(
+        process for _, gpu in readings for process in gpu.other_processes or ()
+    )
     if processes:
         names = ", ".join(_describe(process) for process in processes[:NAMED])
         rest = f" and {len(processes) - NAMED} more" if len(processes) > NAMED else ""
         yield InterferenceFinding(
-            f"{Phrase.GPU_PROCESSES} {_name(seen)} {when} it was timed: {names}{rest}"
+            f"{Phrase.GPU_PROCESSES} {_name(readings)} {when} it was timed: {names}{rest}"
         )
 
 
@@ -81,22 +83,22 @@ def _describe(process: GpuProcess) -> str:
     return f"pid {process.pid} ({name}{size})"
 
 
-def _find_hidden_processes(seen: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
+def _find_hidden_processes(readings: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
     """If the driver hides processes, work before the task's own reveals them."""
-    if any(gpu.other_processes is not None or gpu.lost for _, gpu in seen):
+    if any(gpu.other_processes is not None or gpu.lost for _, gpu in readings):
         return
-    early = [gpu.percent for phase, gpu in seen if phase in EARLY and gpu.percent is not None]
+    early = [gpu.percent for phase, gpu in readings if phase in EARLY and gpu.percent is not None]
     if len(early) >= bounds.FEWEST_READINGS and min(early) > BUSY_PERCENT:
         yield InterferenceFinding(
-            f"{_name(seen)} was at least {min(early):.0f} % {Phrase.GPU_BUSY}"
+            f"{_name(readings)} was at least {min(early):.0f} % {Phrase.GPU_BUSY}"
         )
     else:
-        text = f"the driver of {_name(seen)} does not state whether other processes used it"
+        text = f"the driver of {_name(readings)} does not state whether other processes used it"
         yield InterferenceFinding(text, Severity.REPORTED)
 
 
-def _find_throttling(seen: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
-    reasons = _timed_throttle_reasons(seen)
+def _find_throttling(readings: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
+    reasons = _timed_throttle_reasons(readings)
     specific = sum(gpu_throttling.FLAGGED[1:])
     for bit in gpu_throttling.FLAGGED:
         active = [bool(bits & bit) for bits in reasons]
@@ -107,45 +109,45 @@ def _find_throttling(seen: Sequence[PhasedReading]) -> Iterator[InterferenceFind
                 continue
         if any(active):
             yield InterferenceFinding(
-                f"{_throttling_text(seen, bit)} in {sum(active)} of {len(active)} readings"
+                f"{_throttling_text(readings, bit)} in {sum(active)} of {len(active)} readings"
             )
 
 
-def _find_power_caps(seen: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
-    reasons = _timed_throttle_reasons(seen)
+def _find_power_caps(readings: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
+    reasons = _timed_throttle_reasons(readings)
     for bit in gpu_throttling.REPORTED:
         active = sum(bool(bits & bit) for bits in reasons)
         if active:
-            text = f"{_throttling_text(seen, bit)} in {active} of {len(reasons)} readings"
+            text = f"{_throttling_text(readings, bit)} in {active} of {len(reasons)} readings"
             yield InterferenceFinding(text, Severity.REPORTED)
 
 
-def _throttling_text(seen: Sequence[PhasedReading], bit: int) -> str:
-    return f"{_name(seen)} {Phrase.GPU_THROTTLING} {gpu_throttling.WORDS[bit]}"
+def _throttling_text(readings: Sequence[PhasedReading], bit: int) -> str:
+    return f"{_name(readings)} {Phrase.GPU_THROTTLING} {gpu_throttling.WORDS[bit]}"
 
 
-def _find_clock_drops(seen: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
+def _find_clock_drops(readings: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
     """Compare within a phase: phases draw different power."""
     for phase in TIMED:
         clocks = sorted(
-            gpu.sm_mhz for at, gpu in seen if at == phase and gpu.sm_mhz and not _is_idle(gpu)
+            gpu.sm_mhz for at, gpu in readings if at == phase and gpu.sm_mhz and not _is_idle(gpu)
         )
         if len(clocks) < bounds.FEWEST_READINGS:
             continue
         low, high = clocks[int(len(clocks) * bounds.CLOCK_SHARE)], clocks[-1]
         if low < high * (1 - bounds.CLOCK_DROP):
             yield InterferenceFinding(
-                f"{Phrase.GPU_CLOCK} {_name(seen)} fell from {high} to {low} MHz during {phase}"
+                f"{Phrase.GPU_CLOCK} {_name(readings)} fell from {high} to {low} MHz during {phase}"
             )
 
 
-def _find_loss(seen: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
-    if any(gpu.lost for _, gpu in seen):
-        yield InterferenceFinding(f"{_name(seen)} {Phrase.GPU_LOSS}")
+def _find_loss(readings: Sequence[PhasedReading]) -> Iterator[InterferenceFinding]:
+    if any(gpu.lost for _, gpu in readings):
+        yield InterferenceFinding(f"{_name(readings)} {Phrase.GPU_LOSS}")
 
 
-def _timed_throttle_reasons(seen: Sequence[PhasedReading]) -> list[int]:
-    found = [gpu.throttle_reasons for phase, gpu in seen if phase in TIMED]
+def _timed_throttle_reasons(readings: Sequence[PhasedReading]) -> list[int]:
+    found = [gpu.throttle_reasons for phase, gpu in readings if phase in TIMED]
     return [bits for bits in found if bits is not None]
 
 
@@ -153,5 +155,5 @@ def _is_idle(gpu: GpuReading) -> bool:
     return bool((gpu.throttle_reasons or 0) & gpu_throttling.IDLE)
 
 
-def _name(seen: Sequence[PhasedReading]) -> str:
-    return gpu_name(seen[0][1])
+def _name(readings: Sequence[PhasedReading]) -> str:
+    return gpu_name(readings[0][1])

@@ -58,24 +58,24 @@ class GpuMeter:
         call_or_none(pynvml.nvmlInit)
         within = nvml.pid_namespace() if namespace is None else namespace
 
-        def paced(read: Callable[[], Value], share: float) -> RateLimited[Value]:
+        def limit_rate(read: Callable[[], Value], share: float) -> RateLimited[Value]:
             return RateLimited(read, share=share / len(gpus), now_ns=now_ns, cost_ns=cost_ns)
 
-        self._gpus = [_GpuReader(index, uuid, within, paced) for index, uuid in gpus]
+        self._gpus = [_GpuReader(index, uuid, within, limit_rate) for index, uuid in gpus]
 
     def read(self, pids: Collection[int]) -> tuple[GpuReading, ...]:
         """Read all GPUs. pids: the task's processes; all others are other_processes."""
         return tuple(gpu.read(pids) for gpu in self._gpus)
 
 
-class _Pacing(Protocol):
+class _RateLimiter(Protocol):
     """Rate-limits a source; the share of a core is that of all GPUs together."""
 
     def __call__(self, read: Callable[[], Value], share: float) -> RateLimited[Value]: ...
 
 
 class _GpuReader:
-    def __init__(self, index: int, uuid: str, namespace: str, paced: _Pacing) -> None:
+    def __init__(self, index: int, uuid: str, namespace: str, limit_rate: _RateLimiter) -> None:
         self._unknown = GpuReading(index, uuid)
         self._sees_all = namespace == HOST_PID_NAMESPACE
         self._lost = False
@@ -85,10 +85,10 @@ class _GpuReader:
         self._chip = self._handle if whole is None else whole
         self._pids: Collection[int] = ()
         # Separate, so that energy is read often even if the others are slow.
-        self._paced_meters = paced(self._meters, 0.002)
-        self._paced_figures = paced(self._figures, 0.003)
+        self._read_meters = limit_rate(self._meters, 0.002)
+        self._read_figures = limit_rate(self._figures, 0.003)
         # Drivers list processes slowly, some with milliseconds of kernel time.
-        self._paced_processes = paced(self._processes, 0.002)
+        self._read_processes = limit_rate(self._processes, 0.002)
         # The first call is far slower, and would delay the next one for long.
         for read in (self._meters, self._figures, self._processes) if self._handle else ():
             read()
@@ -97,9 +97,9 @@ class _GpuReader:
         self._pids = pids
         if self._handle is None or self._lost:
             return replace(self._unknown, lost=self._lost)
-        figures = self._paced_figures() or self._unknown
-        power_w, energy_mj = self._paced_meters() or (None, None)
-        processes = self._paced_processes() or GpuShares()
+        figures = self._read_figures() or self._unknown
+        power_w, energy_mj = self._read_meters() or (None, None)
+        processes = self._read_processes() or GpuShares()
         if self._lost:
             return replace(self._unknown, lost=True)
         return replace(
@@ -135,9 +135,9 @@ class _GpuReader:
         return None if milliwatts is None else milliwatts / 1000, energy_mj
 
     def _processes(self) -> GpuShares:
-        compute = _used(self._ask(pynvml.nvmlDeviceGetComputeRunningProcesses, self._handle))
-        drawing = _used(self._ask(pynvml.nvmlDeviceGetGraphicsRunningProcesses, self._handle))
-        return split_processes(compute, drawing, self._pids, sees_all=self._sees_all)
+        compute = _memory(self._ask(pynvml.nvmlDeviceGetComputeRunningProcesses, self._handle))
+        graphics = _memory(self._ask(pynvml.nvmlDeviceGetGraphicsRunningProcesses, self._handle))
+        return split_processes(compute, graphics, self._pids, sees_all=self._sees_all)
 
     def _ask(self, call: Callable[..., Value], *arguments: object) -> Value | None:
         try:
@@ -171,7 +171,7 @@ def _throttle_reasons(handle: object) -> int | None:
     return reasons if isinstance(reasons, int) else None
 
 
-def _used(entries: Sequence[object] | None) -> dict[int, int | None] | None:
+def _memory(entries: Sequence[object] | None) -> dict[int, int | None] | None:
     if entries is None:
         return None
     return {entry.pid: entry.usedGpuMemory for entry in entries}  # type: ignore[attr-defined]

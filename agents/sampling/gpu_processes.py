@@ -45,7 +45,7 @@ def split_processes(
         own_bytes=_sum(own, sees_all=sees_all),
         other_processes=None
         if others is None
-        else tuple(_process(pid, used[pid]) for pid in others),
+        else tuple(_read_process(pid, used[pid]) for pid in others),
     )
 
 
@@ -69,7 +69,7 @@ def _descends_from(pid: int, pids: Collection[int]) -> bool:
     return False
 
 
-def _process(pid: int, used: int | None) -> GpuProcess:
+def _read_process(pid: int, used: int | None) -> GpuProcess:
     with KernelFile(f"/proc/{pid}/comm") as file:
         name = (file.read() or b"").decode(errors="replace").strip()
     return GpuProcess(pid, name, used)

@@ -60,12 +60,12 @@ class InterferenceMonitor:
 
 def is_others_work_high(before: _Snapshot, after: _Snapshot) -> bool:
     """Return True if others kept the task's cores, or the other cores, busy in between."""
-    a_percent = (after.at_ns - before.at_ns) / 100
+    one_percent = (after.at_ns - before.at_ns) / 100
     own_ns = after.own_ns - before.own_ns
     grown = after.ticks.subtract(before.ticks)
     on_cores_ns = grown.core_busy * TICK_NS - own_ns
     elsewhere_ns = grown.other_cores_busy * TICK_NS
     return (
-        on_cores_ns > ALARM_PERCENT["cores"] * a_percent
-        or elsewhere_ns > ALARM_PERCENT["elsewhere"] * a_percent
+        on_cores_ns > ALARM_PERCENT["cores"] * one_percent
+        or elsewhere_ns > ALARM_PERCENT["elsewhere"] * one_percent
     )

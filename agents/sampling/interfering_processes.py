@@ -25,9 +25,9 @@ def name_interference_sources(
         for process in reading.top_processes:
             by_pid.setdefault(process.pid, []).append(process)
     ranks = {
-        pid: _rank(seen)
-        for pid, seen in by_pid.items()
-        if any(process.on_task_cores for process in seen) is on_task_cores
+        pid: _rank(scans)
+        for pid, scans in by_pid.items()
+        if any(process.on_task_cores for process in scans) is on_task_cores
     }
     most = max((percent for _, percent in ranks.values()), default=0.0)
     sources = [pid for pid in ranks if ranks[pid][1] >= LEAST_SHARE * most]
@@ -36,9 +36,9 @@ def name_interference_sources(
     return tuple(_name(by_pid[pid][-1]) for pid in sources[:MOST]) + rest
 
 
-def _rank(seen: Sequence[TopProcess]) -> tuple[bool, float]:
+def _rank(scans: Sequence[TopProcess]) -> tuple[bool, float]:
     """A process that was running on the task's cores when it was read comes first."""
-    return any(process.running for process in seen), sum(process.percent for process in seen)
+    return any(process.running for process in scans), sum(process.percent for process in scans)
 
 
 def _name(process: TopProcess) -> str:

@@ -23,8 +23,7 @@ class KernelFile:
         return self._page(0)
 
     def read_all(self) -> bytes | None:
-        # The kernel returns such files a page of whole records at a time.
-        """Read the whole file."""
+        """Read the whole file; the kernel returns a page of whole records at a time."""
         pages = [self._page(0)]
         while pages[-1]:
             pages.append(self._page(sum(len(page or b"") for page in pages)))

@@ -18,7 +18,7 @@ class MachineCounters(NamedTuple):
     """Counters at one instant. None: unknown, or not read this time.
 
     pressure_us and memory_pressure_us: how long some process waited for a CPU, or for memory. mhz:
-    mean over the CPUs asked for. package_energy_uj: RAPL, all sockets, since the first reading.
+    mean over the given CPUs. package_energy_uj: RAPL, all sockets, since the first reading.
     quota_us, thermal_throttles and swapped_in_pages: see velodrome.agents.sampling.stall_counters.
     """
 
@@ -48,24 +48,24 @@ class MachineReader:
         self._clocks = _ClockReader(proc, sys)
         self._packages = [_PackageEnergy(path) for path in package_paths(f"{sys}/class/powercap")]
         self._cpus: Collection[int] = ()
-        self._paced_ticks = RateLimited(lambda: self._ticks.read(self._cpus))
-        self._paced_pressure = RateLimited(self._pressure.stalled_us, share=0.001)
-        self._paced_energy = RateLimited(self._energy_uj, share=0.001)
+        self._read_ticks = RateLimited(lambda: self._ticks.read(self._cpus))
+        self._read_pressure = RateLimited(self._pressure.stalled_us, share=0.001)
+        self._read_energy = RateLimited(self._energy_uj, share=0.001)
 
     def read(self, cpus: Collection[int]) -> MachineCounters:
         self._cpus = cpus
         stalls = self._stalls.read(cpus)
         return MachineCounters(
-            ticks=self._paced_ticks(),
-            pressure_us=self._paced_pressure(),
+            ticks=self._read_ticks(),
+            pressure_us=self._read_pressure(),
             mhz=self._clocks.mhz(cpus),
-            package_energy_uj=self._paced_energy(),
+            package_energy_uj=self._read_energy(),
             **stalls._asdict(),
         )
 
     @property
     def cores(self) -> frozenset[int]:
-        """The CPUs asked for, with their SMT siblings."""
+        """The CPUs of the last reading, with their SMT siblings."""
         return self._ticks.cores
 
     def close(self) -> None:
@@ -92,12 +92,12 @@ class _ClockReader:
         # kernel saw at boot, whatever a core does now.
         self._measured = b" aperfmperf" in (self._cpuinfo.read() or b"")
         self._files: dict[int, KernelFile] = {}
-        self._paced = RateLimited(self._mean_mhz)
+        self._read_clocks = RateLimited(self._mean_mhz)
         self._cpus: tuple[int, ...] = ()
 
     def mhz(self, cpus: Collection[int]) -> float | None:
         self._cpus = tuple(sorted(cpus))[:: -(-len(cpus) // CLOCKS_READ) or 1]
-        return self._paced()
+        return self._read_clocks()
 
     def close(self) -> None:
         for file in (self._cpuinfo, *self._files.values()):

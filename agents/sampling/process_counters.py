@@ -75,8 +75,8 @@ class ProcessReader:
     def find_children(self) -> list[int]:
         """Find new threads; return the children of every thread."""
         threads = self._threads()
-        for gone in self._schedules.keys() - set(threads):
-            self._schedules.pop(gone).close()
+        for ended in self._schedules.keys() - set(threads):
+            self._schedules.pop(ended).close()
         for new in set(threads) - self._schedules.keys():
             self._schedules[new] = KernelFile(f"/proc/{self.pid}/task/{new}/schedstat")
         return [child for thread in threads for child in self._children(thread)]

@@ -28,15 +28,15 @@ class RateLimited(Generic[Value]):
         self._now_ns = now_ns
         self._cost_ns = cost_ns
         self._next_ns = 0
-        self._last_ns: int | None = None  # what the one before cost
+        self._last_ns: int | None = None  # cost of the previous reading
 
     def __call__(self) -> Value | None:
         now = self._now_ns()
         if now < self._next_ns:
             return None
-        begun = self._cost_ns()
+        before_ns = self._cost_ns()
         value = self._read()
-        cost_ns = self._cost_ns() - begun
+        cost_ns = self._cost_ns() - before_ns
         cheaper_ns = cost_ns if self._last_ns is None else min(cost_ns, self._last_ns)
         self._last_ns = cost_ns
         self._next_ns = now + int(cheaper_ns / self._share)

@@ -50,7 +50,7 @@ def to_readings(instants: Sequence[Instant]) -> tuple[Reading, ...]:
 
 
 def assign_phases(readings: Sequence[Reading], phases: Sequence[Phase]) -> tuple[Reading, ...]:
-    """Set each reading's phase to the last one begun by then; "" before the first."""
+    """Set each reading's phase: the last one that had begun; "" before the first."""
     return tuple(
         replace(
             reading,
@@ -99,7 +99,7 @@ class _Shares(NamedTuple):
 
 
 class _OtherCpuGrowth:
-    """Others' work in between, on the task's cores and on the other ones."""
+    """Growth of others' work, on the task's cores and on the other cores."""
 
     def __init__(self) -> None:
         self._last: tuple[int, int, CpuTimes] | None = None
@@ -111,14 +111,14 @@ class _OtherCpuGrowth:
         last, self._last = self._last, (at_ns, own_ns, ticks)
         if last is None or ticks.core_all <= last[2].core_all:
             return _Shares()
-        a_percent_ns = (at_ns - last[0]) / 100
+        one_percent_ns = (at_ns - last[0]) / 100
         grown = ticks.subtract(last[2])
         return _Shares(
-            # Not held above 0: over some readings what is too little and too much evens out.
-            other_cpu_percent=(grown.core_busy * TICK_NS - (own_ns - last[1])) / a_percent_ns,
-            interrupt_percent=grown.core_interrupts * TICK_NS / a_percent_ns,
+            # Not clipped at 0: over several readings, errors of either sign cancel.
+            other_cpu_percent=(grown.core_busy * TICK_NS - (own_ns - last[1])) / one_percent_ns,
+            interrupt_percent=grown.core_interrupts * TICK_NS / one_percent_ns,
             steal_percent=100 * grown.core_stolen / grown.core_all,
-            other_cores_percent=grown.other_cores_busy * TICK_NS / a_percent_ns,
+            other_cores_percent=grown.other_cores_busy * TICK_NS / one_percent_ns,
         )
 
 

@@ -40,7 +40,7 @@ class Sampler:
     entering and the last from leaving (or the worker's end). peak_rss_bytes: the largest sum over
     the tree at one instant, and at least the largest peak of one process; None if the worker ended
     at once. cost_cpu_seconds: CPU time of the sampling, its start included. fault: why readings are
-    missing; empty: none are.
+    missing; empty: complete.
     """
 
     def __init__(
@@ -120,13 +120,13 @@ class Sampler:
 
 def _first_instant(pid: int) -> list[Instant]:
     """The first instant, if the process still exists. The GPUs are left to the sampler."""
-    begun_ns = time.thread_time_ns()
+    before_ns = time.thread_time_ns()
     try:
         with closing(TaskProbe(pid)) as probe:
             instant = probe.read()
     except ProcessLookupError:
         return []
-    cost_ns = time.thread_time_ns() - begun_ns
+    cost_ns = time.thread_time_ns() - before_ns
     return [instant._replace(cost_ns=cost_ns)] if instant else []
 
 

@@ -107,10 +107,10 @@ class TaskProbe:
 
 def deadlines(hz: float) -> Iterator[int]:
     """Yield instants of CLOCK_MONOTONIC. They do not drift; missed ones are left out."""
-    begun_ns, period_ns = time.monotonic_ns(), round(1e9 / hz)
-    yield begun_ns
+    first_ns, period_ns = time.monotonic_ns(), round(1e9 / hz)
+    yield first_ns
     while True:
-        yield begun_ns + period_ns * ((time.monotonic_ns() - begun_ns) // period_ns + 1)
+        yield first_ns + period_ns * ((time.monotonic_ns() - first_ns) // period_ns + 1)
 
 
 def sample(probe: TaskProbe, hz: float, parent: int) -> None:

@@ -55,11 +55,11 @@ class StallReader:
         self._files: dict[str, KernelFile] = {}
         self._cpus: Collection[int] = ()
         self._has_swap = _has_swap(proc)
-        self._paced = RateLimited(self._read_all, share=0.0002)
+        self._read_limited = RateLimited(self._read_all, share=0.0002)
 
     def read(self, cpus: Collection[int]) -> StallCounts:
         self._cpus = sorted(cpus)[:: -(-len(cpus) // CORES_READ) or 1]
-        return self._paced() or StallCounts()
+        return self._read_limited() or StallCounts()
 
     def close(self) -> None:
         self._memory.close()

@@ -50,31 +50,31 @@ class TopProcessFinder:
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
         self._texts: dict[int, bytes] = {}
-        self._seen_ns = 0
+        self._scanned_ns = 0
 
     def find(
         self, cores: Collection[int], own: Collection[int], at_ns: int
     ) -> tuple[TopProcess, ...]:
         """Scan now (at_ns), and compare. own: processes to leave out."""
-        last, elapsed_ns = self._texts, at_ns - self._seen_ns
-        self._texts, self._seen_ns = dict(_read_stats(self._proc)), at_ns
+        last, elapsed_ns = self._texts, at_ns - self._scanned_ns
+        self._texts, self._scanned_ns = dict(_read_stats(self._proc)), at_ns
         if not last or elapsed_ns <= 0:
             return ()
         # Most did nothing in between; comparing texts is cheaper than parsing them.
-        moved = _parse_all(
+        changed = _parse_all(
             (pid, text) for pid, text in self._texts.items() if last.get(pid) != text
         )
-        before = _parse_all((pid, last[pid]) for pid in moved if pid in last)
-        gone = _parse_all((pid, text) for pid, text in last.items() if pid not in self._texts)
-        for pid in moved.keys() & own:
-            del moved[pid]
-        return rank_processes(before, moved, gone.values(), elapsed_ns, cores)
+        before = _parse_all((pid, last[pid]) for pid in changed if pid in last)
+        ended = _parse_all((pid, text) for pid, text in last.items() if pid not in self._texts)
+        for pid in changed.keys() & own:
+            del changed[pid]
+        return rank_processes(before, changed, ended.values(), elapsed_ns, cores)
 
 
 def rank_processes(
     before: dict[int, ProcessActivity],
     now: dict[int, ProcessActivity],
-    gone: Iterable[ProcessActivity],
+    ended: Iterable[ProcessActivity],
     elapsed_ns: int,
     cores: Collection[int],
 ) -> tuple[TopProcess, ...]:
@@ -82,16 +82,16 @@ def rank_processes(
 
     gone: ended processes, as last seen.
     """
-    counted_ns = _inherited_ns(gone)
+    ended_ns = _sum_ended_ns(ended)
     found = [
         TopProcess(
             pid=pid,
-            command=seen.command,
-            percent=round(100 * _grown_ns(seen, before.get(pid), counted_ns[pid]) / elapsed_ns, 1),
-            on_task_cores=seen.cpu in cores,
-            running=seen.running and seen.cpu in cores,
+            command=stat.command,
+            percent=round(100 * _growth_ns(stat, before.get(pid), ended_ns[pid]) / elapsed_ns, 1),
+            on_task_cores=stat.cpu in cores,
+            running=stat.running and stat.cpu in cores,
         )
-        for pid, seen in now.items()
+        for pid, stat in now.items()
     ]
     busy = [process for process in found if process.percent >= LEAST_PERCENT]
     return tuple(sorted(busy, key=_rank, reverse=True)[:MOST])
@@ -101,19 +101,19 @@ def _rank(process: TopProcess) -> tuple[bool, bool, float]:
     return process.running, process.on_task_cores, process.percent
 
 
-def _inherited_ns(gone: Iterable[ProcessActivity]) -> Counter[int]:
+def _sum_ended_ns(ended: Iterable[ProcessActivity]) -> Counter[int]:
     """CPU time of ended children, which their parent has since inherited."""
-    counted: Counter[int] = Counter()
-    for seen in gone:
-        counted[seen.parent] += seen.own_ns + seen.reaped_ns
-    return counted
+    ended_ns: Counter[int] = Counter()
+    for stat in ended:
+        ended_ns[stat.parent] += stat.own_ns + stat.reaped_ns
+    return ended_ns
 
 
-def _grown_ns(seen: ProcessActivity, before: ProcessActivity | None, counted_ns: int) -> int:
+def _growth_ns(stat: ProcessActivity, before: ProcessActivity | None, ended_ns: int) -> int:
     """CPU time of a process, and of its children that ended since."""
-    if before is None or before.started != seen.started:
-        return seen.own_ns + seen.reaped_ns
-    return seen.own_ns - before.own_ns + max(0, seen.reaped_ns - before.reaped_ns - counted_ns)
+    if before is None or before.started != stat.started:
+        return stat.own_ns + stat.reaped_ns
+    return stat.own_ns - before.own_ns + max(0, stat.reaped_ns - before.reaped_ns - ended_ns)
 
 
 def parse_process_times(text: bytes) -> ProcessActivity | None:
@@ -137,7 +137,7 @@ def parse_process_times(text: bytes) -> ProcessActivity | None:
 
 
 def _parse_all(texts: Iterable[tuple[int, bytes]]) -> dict[int, ProcessActivity]:
-    return {pid: seen for pid, text in texts if (seen := parse_process_times(text))}
+    return {pid: stat for pid, text in texts if (stat := parse_process_times(text))}
 
 
 def _read_stats(proc: str) -> Iterator[tuple[int, bytes]]:

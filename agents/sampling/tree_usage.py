@@ -55,7 +55,7 @@ class TreeReader:
 
     def __init__(self, pid: int, *, scan: Callable[[], dict[int, list[int]]] | None = None) -> None:
         """scan: lists children by parent, for kernels that do not."""
-        self.is_over = False  # whether every process has ended
+        self.is_over = False  # True when every process has ended
         self._members = {pid: ProcessReader(pid)}
         self._scan = scan or (dict if lists_children() else children_of_all)
         self._newest = KernelFile("/proc/loadavg")
@@ -79,7 +79,7 @@ class TreeReader:
     def read(self) -> TreeUsage | None:
         """Read the usage; None: nothing is left of the tree."""
         self._walk()
-        members = self._remaining()
+        members = self._read_remaining()
         self.is_over = not any(stat.alive for _, stat in members)
         if not members:
             return None
@@ -97,7 +97,7 @@ class TreeReader:
             written_bytes=_add(self._written_bytes, [written for _, written in transfers]),
         )
 
-    def _remaining(self) -> list[tuple[ProcessReader, ProcessStat]]:
+    def _read_remaining(self) -> list[tuple[ProcessReader, ProcessStat]]:
         """Processes that still exist, zombies included; the others are dropped."""
         stats = [(process, process.stat()) for process in self._members.values()]
         for process, stat in stats:
@@ -135,14 +135,14 @@ class _Total:
 
     def __init__(self, slack: int = 0) -> None:
         self._slack = slack
-        self._gone = 0
+        self._ended = 0
         self._highest = 0
 
     def raise_to(self, present: int) -> int:
-        fall = self._highest - (present + self._gone)
+        fall = self._highest - (present + self._ended)
         if fall > self._slack:
-            self._gone += fall
-        self._highest = max(self._highest, present + self._gone)
+            self._ended += fall
+        self._highest = max(self._highest, present + self._ended)
         return self._highest
 
 

@@ -45,8 +45,8 @@ def check_agent_clock(phase: SampledPhase) -> Checked | None:
     most_ns = phase.ended.by_ns - phase.began.after_ns
     samples_ns = sum(phase.elapsed_ns)
     if end_ns(0, samples_ns) > most_ns + APART_NS:
-        told = f"{samples_ns / 1e9:.3g} s, within {most_ns / 1e9:.3g} s by the agent's clock"
-        raise ProtocolViolation(f"samples of {phase.name} last {told}")
+        durations = f"{samples_ns / 1e9:.3g} s, but the agent's clock allows {most_ns / 1e9:.3g} s"
+        raise ProtocolViolation(f"samples of {phase.name} last {durations}")
     windows = (_whole(phase, phase.ended), _between_chunks(phase))
     whole = windows[0]
     figures = (
@@ -54,7 +54,7 @@ def check_agent_clock(phase: SampledPhase) -> Checked | None:
         Figure("samples_s", whole.samples_ns / 1e9),
         Figure("share", whole.samples_ns / whole.passed_ns if whole.passed_ns else 1.0),
     )
-    outcome, reason = _judged(phase.name, windows)
+    outcome, reason = _judge(phase.name, windows)
     return Checked(NAME, phase.name, outcome, figures, reason, phase.ended.by_ns)
 
 
@@ -74,15 +74,15 @@ def _between_chunks(phase: SampledPhase) -> ClockBounds:
     return ClockBounds(passed_ns, most_ns, samples_ns, BESIDES_CHUNKS_NS)
 
 
-def _judged(name: str, windows: Sequence[ClockBounds]) -> tuple[str, str]:
+def _judge(name: str, windows: Sequence[ClockBounds]) -> tuple[str, str]:
     """Outcome and reason."""
-    for one in windows:
-        if one.samples_ns < one.required_ns:
+    for window in windows:
+        if window.samples_ns < window.required_ns:
             return FAILED, (
-                f"samples of {name} last {one.samples_ns / 1e9:.3g} s of "
-                f"{one.passed_ns / 1e9:.3g} s that passed by the agent's clock, "
-                f"at least {one.required_ns / 1e9:.3g} s were expected"
+                f"samples of {name} last {window.samples_ns / 1e9:.3g} s, but "
+                f"{window.passed_ns / 1e9:.3g} s passed by the agent's clock: "
+                f"at least {window.required_ns / 1e9:.3g} s are expected"
             )
-    if any(0 < LEAST_SHARE * one.most_ns <= one.samples_ns for one in windows):
+    if any(0 < LEAST_SHARE * window.most_ns <= window.samples_ns for window in windows):
         return PASSED, ""
-    return CANNOT_TELL, f"{name} took {windows[0].passed_ns / 1e9:.2g} s, too short to tell"
+    return CANNOT_TELL, f"{name} took {windows[0].passed_ns / 1e9:.2g} s, too short to check"

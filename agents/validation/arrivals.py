@@ -8,7 +8,7 @@ from velodrome.adapters.protocol import EVENTS
 # velodrome.adapters.proof for a stopwatch above the host's clock.
 DEVICE_CLOCK = 0.02
 ROUNDING_NS = 10_000  # Python 3.6 reads CLOCK_MONOTONIC as a float of seconds
-APART_NS = 1_000_000  # by which two processes may read it apart: some sandboxes keep a copy each
+APART_NS = 1_000_000  # difference between two processes' clocks: some sandboxes keep a copy each
 
 
 class Arrival(NamedTuple):
@@ -32,7 +32,7 @@ class ProofRejected(Exception):
 
 
 def name_of(kind: type) -> str:
-    """The name of an event's type in the protocol."""
+    """Return the protocol's name of an event's type."""
     return next(name for name, known in EVENTS.items() if known is kind)
 
 

@@ -47,10 +47,10 @@ def require_order(events: Sequence[object], request: Request) -> None:
         if count and (count == steps[position].most or not steps[position].fits(event)):
             position, count = position + 1, 0
         if position == len(steps):
-            raise ProtocolViolation(f"{_named(event)} came when all was said")
+            raise ProtocolViolation(f"{_format_event(event)} came after the last event")
         if not steps[position].fits(event):
-            due = _named_step(steps[position])
-            raise ProtocolViolation(f"{_named(event)} came where {due} was due")
+            due = _format_step(steps[position])
+            raise ProtocolViolation(f"{_format_event(event)} came instead of {due}")
         count += 1
 
 
@@ -99,16 +99,16 @@ def _timing(phase: str) -> tuple[ExpectedEvent, ...]:
     )
 
 
-def _named(event: object) -> str:
-    return _words(type(event), phase_of(event))
+def _format_event(event: object) -> str:
+    return _format(type(event), phase_of(event))
 
 
-def _named_step(step: ExpectedEvent) -> str:
-    return _words(step.kind, step.phase)
+def _format_step(step: ExpectedEvent) -> str:
+    return _format(step.kind, step.phase)
 
 
-def _words(kind: type, phase: str) -> str:
-    """Such as `sampled of forward`, `phase build`."""
+def _format(kind: type, phase: str) -> str:
+    """Format an event, such as `sampled of forward`, `phase build`."""
     name = name_of(kind)
     between = " " if kind is Phase else " of "
     return f"`{name}{between}{phase}`" if phase else f"`{name}`"

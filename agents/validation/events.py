@@ -26,28 +26,28 @@ from velodrome.agents.validation.timestamps import require_timestamps
 
 @dataclass(frozen=True)
 class Validated:
-    """The valid events; if validation failed, those kept and a `failed` with the reason.
+    """The valid events; if validation failed, some of them and a `failed` with the reason.
 
-    checks: those that the agent made itself.
+    checks: the agent's own.
     """
 
     events: tuple[object, ...]
     checks: tuple[Checked, ...] = ()
 
 
-def validate(arrivals: Sequence[Arrival], request: Request, begun_ns: int) -> Validated:
+def validate(arrivals: Sequence[Arrival], request: Request, started_ns: int) -> Validated:
     """Check the events against the request, each other and the agent's clock.
 
     begun_ns: CLOCK_MONOTONIC before the worker started. A protocol violation is a crash, and no
     event is kept. A rejected proof or a failed clock check is a disagreement: errors or samples are
     kept as evidence, times are not.
     """
-    events = tuple(one.event for one in arrivals)
+    events = tuple(arrival.event for arrival in arrivals)
     try:
         _require_version(events)
         require_order(events, request)
-        require_timestamps(arrivals, begun_ns)
-        names = _timed(request)
+        require_timestamps(arrivals, started_ns)
+        names = _timed_phases(request)
         require_checks(events, names)
         phases = timed_phases(arrivals, names)
         for phase in phases:
@@ -62,7 +62,7 @@ def validate(arrivals: Sequence[Arrival], request: Request, begun_ns: int) -> Va
         reason = f"the worker broke the protocol: {error}"
         return Validated((_failed("crashed", reason, arrivals),))
     except ProofRejected as error:
-        return Validated(_disproved(arrivals, f"its proof does not hold: {error}"))
+        return Validated(_replace_proof(arrivals, f"its proof is invalid: {error}"))
     failed = [check for check in checks if check.outcome == FAILED]
     if failed:
         reason = f"{NAME} of {failed[0].phase} failed: {failed[0].reason}"
@@ -73,24 +73,25 @@ def validate(arrivals: Sequence[Arrival], request: Request, begun_ns: int) -> Va
 def _require_version(events: Sequence[object]) -> None:
     for event in events:
         if isinstance(event, Hello) and event.protocol != VERSION:
-            raise ProtocolViolation(f"it speaks version {event.protocol} of it, not {VERSION}")
+            raise ProtocolViolation(f"its version is {event.protocol}, not {VERSION}")
 
 
-def _timed(request: Request) -> tuple[str, ...]:
+def _timed_phases(request: Request) -> tuple[str, ...]:
     """The phases to be timed."""
     return shapes.list_timed_phases(MODELS[request.model]) if request.action == "measure" else ()
 
 
-def _disproved(arrivals: Sequence[Arrival], reason: str) -> tuple[object, ...]:
+def _replace_proof(arrivals: Sequence[Arrival], reason: str) -> tuple[object, ...]:
     """The events before the proof; the proof's errors go into the failure."""
-    kept: list[object] = []
-    for one in arrivals:
-        if isinstance(one.event, Verified):
+    before: list[object] = []
+    for arrival in arrivals:
+        if isinstance(arrival.event, Verified):
+            event = arrival.event
             failed = _failed("disagreed", reason, arrivals)
-            told = one.event
-            return (*kept, failed._replace(parameters=told.parameters, loss_error=told.loss_error))
-        kept.append(one.event)
-    return tuple(kept)
+            failed = failed._replace(parameters=event.parameters, loss_error=event.loss_error)
+            return (*before, failed)
+        before.append(arrival.event)
+    return tuple(before)
 
 
 def _without_times(events: Sequence[object]) -> tuple[object, ...]:

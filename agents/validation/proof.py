@@ -24,20 +24,18 @@ def require_proof(verified: Verified, request: Request) -> None:
         raise ProofRejected(f"the loss is {verified.loss:g}")
     worst = max((entry.error for entry in verified.parameters), default=0.0)
     if verified.gradient_error != worst:
-        told = f"gradient_error {verified.gradient_error:g}, the largest of them is {worst:g}"
-        raise ProtocolViolation(f"`verified` contradicts its parameters: {told}")
+        error = f"gradient_error is {verified.gradient_error:g}, the largest error {worst:g}"
+        raise ProtocolViolation(f"`verified` contradicts its parameters: {error}")
 
 
 def require_known(failed: Failed, request: Request) -> None:
     """Raise ProtocolViolation for errors of parameters that the model does not train."""
     wanted = {entry.name: entry.shape for entry in _gradients_of(request.model)}
     names = [entry.name for entry in failed.parameters]
-    strange = [one for one in failed.parameters if wanted.get(one.name) != one.shape]
-    if strange or len(names) > len(set(names)):
-        named = strange[0].name if strange else names[0]
-        raise ProtocolViolation(
-            f"`failed` tells the error of {named!r:.100}, which is none of the model's"
-        )
+    unknown = [entry for entry in failed.parameters if wanted.get(entry.name) != entry.shape]
+    if unknown or len(names) > len(set(names)):
+        name = unknown[0].name if unknown else names[0]
+        raise ProtocolViolation(f"`failed` has an error of {name!r:.100}, not a model's parameter")
 
 
 def _gradients_of(model: str) -> tuple[shapes.Parameter, ...]:
@@ -46,16 +44,16 @@ def _gradients_of(model: str) -> tuple[shapes.Parameter, ...]:
     return shapes.list_trained(MODELS[model]) if has_gradient else ()
 
 
-def _require_parameters(told: Sequence[ParameterError], model: str) -> None:
+def _require_parameters(parameters: Sequence[ParameterError], model: str) -> None:
     """ProofRejected unless they are exactly the trained parameters."""
     wanted = {entry.name: entry.shape for entry in _gradients_of(model)}
-    names = [entry.name for entry in told]
+    names = [entry.name for entry in parameters]
     missing = [name for name in wanted if name not in names]
     if missing:
         raise ProofRejected(f"no gradient of {', '.join(missing)}")
     if len(names) != len(wanted):
         raise ProofRejected(f"gradients of {len(names)} parameters, the model trains {len(wanted)}")
-    for entry in told:
+    for entry in parameters:
         if entry.shape != wanted[entry.name]:
             shape = f"{entry.shape}, not {wanted[entry.name]}"
             raise ProofRejected(f"the gradient of {entry.name} has the shape {shape}")
@@ -69,5 +67,5 @@ def _require_within(what: str, error: float, tolerance: float) -> None:
 
 def _tolerance(dtype: str) -> float:
     if dtype not in GRADIENT_TOLERANCES:
-        raise ProofRejected(f"nothing is allowed to be off in {dtype}")
+        raise ProofRejected(f"there is no tolerance for {dtype}")
     return GRADIENT_TOLERANCES[dtype]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from velodrome.adapters.protocol import SMALL_LIMIT, Phase, Sampled, Timed, Timing
 from velodrome.adapters.timing.stopping import MIN_SAMPLES, SECOND_NS, find_stop_reason, judge
@@ -22,7 +23,7 @@ class SampledPhase:
 
     @property
     def sampled(self) -> Iterator[Sampled]:
-        return (one.event for one in self.chunks if isinstance(one.event, Sampled))
+        return (arrival.event for arrival in self.chunks if isinstance(arrival.event, Sampled))
 
     @property
     def elapsed_ns(self) -> list[int]:
@@ -31,26 +32,26 @@ class SampledPhase:
 
 def timed_phases(arrivals: Sequence[Arrival], names: Sequence[str]) -> tuple[SampledPhase, ...]:
     """Group ordered events by timed phase."""
-    found = []
+    figures = []
     for name in names:
-        own = [one for one in arrivals if _is_of(one.event, name)]
+        own = [arrival for arrival in arrivals if _belongs_to(arrival.event, name)]
         if own:
             ended = own[-1] if isinstance(own[-1].event, Timed) else None
-            chunks = tuple(one for one in own if isinstance(one.event, Sampled))
-            found.append(SampledPhase(name, own[0], chunks, ended))
-    return tuple(found)
+            chunks = tuple(arrival for arrival in own if isinstance(arrival.event, Sampled))
+            figures.append(SampledPhase(name, own[0], chunks, ended))
+    return tuple(figures)
 
 
 def require_times(phase: SampledPhase, timing: Timing) -> None:
     """Raise ProtocolViolation if samples are out of order or contradict their statistics."""
     _require_samples(phase)
-    told = phase.ended.event if phase.ended else None
-    if isinstance(told, Timed):
+    timed = phase.ended.event if phase.ended else None
+    if isinstance(timed, Timed):
         _require_plan(phase, timing)
-        _require_summary(phase, told, timing)
+        _require_summary(phase, timed, timing)
 
 
-def _is_of(event: object, name: str) -> bool:
+def _belongs_to(event: object, name: str) -> bool:
     if isinstance(event, Phase):
         return event.name == name
     return isinstance(event, Sampled | Timed) and event.phase == name
@@ -63,17 +64,17 @@ def _require_samples(phase: SampledPhase) -> None:
     count, calls = 0, 0
     for chunk in phase.sampled:
         if chunk.first_index != count or not chunk.elapsed_ns:
-            told = f"{chunk.first_index} follows {count} samples"
-            raise ProtocolViolation(f"a chunk of {phase.name} that begins with number {told}")
+            order = f"begins with sample {chunk.first_index} after {count} samples"
+            raise ProtocolViolation(f"a chunk of {phase.name} {order}")
         if calls not in (0, chunk.calls):
             raise ProtocolViolation(
-                f"samples of {phase.name} are of {calls} and of {chunk.calls} calls"
+                f"samples of {phase.name} have both {calls} and {chunk.calls} calls"
             )
         calls = chunk.calls
         pairs = zip(chunk.started_ns, chunk.elapsed_ns, strict=True)
         for index, (started_ns, elapsed_ns) in enumerate(pairs, count):
             if started_ns < free_ns:
-                before = "the one before ended" if index else "the phase"
+                before = "the end of the previous one" if index else "the phase"
                 raise ProtocolViolation(f"sample {index} of {phase.name} began before {before}")
             if elapsed_ns == 0:
                 raise ProtocolViolation(f"sample {index} of {phase.name} took no time")
@@ -86,42 +87,40 @@ def _require_plan(phase: SampledPhase, timing: Timing) -> None:
     elapsed_ns = phase.elapsed_ns
     before_last_s = sum(elapsed_ns[:-1]) / SECOND_NS
     if len(elapsed_ns) > MIN_SAMPLES and before_last_s > timing.max_seconds:
-        told = f"{before_last_s:.3g} s and went on, {timing.max_seconds:g} s were asked"
-        raise ProtocolViolation(f"{phase.name} was sampled for {told}")
+        limit = f"max_seconds is {timing.max_seconds:g}"
+        raise ProtocolViolation(
+            f"sampling of {phase.name} went on after {before_last_s:.3g} s: {limit}"
+        )
 
 
-def _require_summary(phase: SampledPhase, told: Timed, timing: Timing) -> None:
+def _require_summary(phase: SampledPhase, timed: Timed, timing: Timing) -> None:
     """Recompute the statistics with the worker's own functions."""
-    if told.warmup_samples >= SMALL_LIMIT:
-        raise ProtocolViolation(f"{phase.name} was warmed up by {told.warmup_samples} samples")
+    if timed.warmup_samples >= SMALL_LIMIT:
+        raise ProtocolViolation(f"{phase.name} has {timed.warmup_samples} warm-up samples")
     elapsed_ns = phase.elapsed_ns
     calls = next(phase.sampled).calls
-    judged = judge(elapsed_ns, timing.target)
-    found = {
-        "samples": (told.samples, len(elapsed_ns)),
-        "calls": (told.calls, calls),
-        "median_ns": (told.median_ns, judged.interval.median / calls),
-        "low_ns": (told.low_ns, judged.interval.low / calls),
-        "high_ns": (told.high_ns, judged.interval.high / calls),
-        "worth": (told.worth, len(elapsed_ns) / judged.interval.inflation),
-        "drift": (told.drift, judged.drift),
-        "stable": (told.stable, judged.stable),
+    judgement = judge(elapsed_ns, timing.target)
+    figures = {
+        "samples": (timed.samples, len(elapsed_ns)),
+        "calls": (timed.calls, calls),
+        "median_ns": (timed.median_ns, judgement.interval.median / calls),
+        "low_ns": (timed.low_ns, judgement.interval.low / calls),
+        "high_ns": (timed.high_ns, judgement.interval.high / calls),
+        "worth": (timed.worth, len(elapsed_ns) / judgement.interval.inflation),
+        "drift": (timed.drift, judgement.drift),
+        "stable": (timed.stable, judgement.stable),
     }
-    for name, (said, true) in found.items():
-        _require_same(phase.name, name, said, true)
+    for name, (value, expected) in figures.items():
+        if not math.isclose(value, expected, rel_tol=AGREEMENT, abs_tol=AGREEMENT):
+            _raise_difference(phase.name, name, f"{value:.6g}", f"{expected:.6g}")
     texts = {
-        "doubt": (told.doubt, judged.doubt),
-        "stop_reason": (told.stop_reason, find_stop_reason(elapsed_ns, timing)),
+        "doubt": (timed.doubt, judgement.doubt),
+        "stop_reason": (timed.stop_reason, find_stop_reason(elapsed_ns, timing)),
     }
-    for name, (word, meant) in texts.items():
-        if word != meant:
-            raise ProtocolViolation(_differs(phase.name, name, repr(word)[:40], repr(meant)))
+    for name, (text, expected_text) in texts.items():
+        if text != expected_text:
+            _raise_difference(phase.name, name, repr(text)[:40], repr(expected_text))
 
 
-def _require_same(phase: str, name: str, said: float, true: float) -> None:
-    if not math.isclose(said, true, rel_tol=AGREEMENT, abs_tol=AGREEMENT):
-        raise ProtocolViolation(_differs(phase, name, f"{said:.6g}", f"{true:.6g}"))
-
-
-def _differs(phase: str, name: str, said: str, true: str) -> str:
-    return f"{name} of `timed` of {phase} is {said}, its samples make it {true}"
+def _raise_difference(phase: str, name: str, value: str, expected: str) -> NoReturn:
+    raise ProtocolViolation(f"{name} of `timed` of {phase} is {value}, its samples give {expected}")

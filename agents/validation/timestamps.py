@@ -13,28 +13,28 @@ from velodrome.agents.validation.arrivals import (
 )
 
 
-def require_timestamps(arrivals: Sequence[Arrival], begun_ns: int) -> None:
+def require_timestamps(arrivals: Sequence[Arrival], started_ns: int) -> None:
     """Raise ProtocolViolation for decreasing or future timestamps and impossible durations.
 
     begun_ns: before the worker started. A duration must fit between its event and the previous one.
     Worker and agent read the same clock.
     """
-    previous_ns = begun_ns - APART_NS
-    for one in arrivals:
-        at_ns = _at_ns(one.event)
+    previous_ns = started_ns - APART_NS
+    for arrival in arrivals:
+        at_ns = _at_ns(arrival.event)
         if at_ns is None:
             continue
-        name = name_of(type(one.event))
+        name = name_of(type(arrival.event))
         if at_ns < previous_ns - ROUNDING_NS:
-            told = f"`{name}` {_ms(previous_ns - at_ns)} before what came before it"
-            raise ProtocolViolation(f"its clock ran backwards: {told}")
-        if at_ns > one.by_ns + APART_NS:
-            told = f"`{name}` {_ms(at_ns - one.by_ns)} after it had arrived"
-            raise ProtocolViolation(f"its clock is not the node's: {told}")
-        for what, length_ns in _durations(one.event):
+            lead = f"`{name}` is {_ms(previous_ns - at_ns)} before the previous event"
+            raise ProtocolViolation(f"its clock ran backwards: {lead}")
+        if at_ns > arrival.by_ns + APART_NS:
+            lag = f"`{name}` is {_ms(at_ns - arrival.by_ns)} after its arrival"
+            raise ProtocolViolation(f"its clock is not the node's: {lag}")
+        for what, length_ns in _durations(arrival.event):
             if length_ns > at_ns - previous_ns + ROUNDING_NS:
-                told = f"{_ms(length_ns)}, within {_ms(at_ns - previous_ns)}"
-                raise ProtocolViolation(f"{what} of `{name}` is {told}")
+                lengths = f"{_ms(length_ns)}, but {_ms(at_ns - previous_ns)} passed"
+                raise ProtocolViolation(f"{what} of `{name}` is {lengths}")
         previous_ns = max(previous_ns, at_ns)
 
 
@@ -55,9 +55,7 @@ def _durations(event: object) -> Iterator[tuple[str, int]]:
         yield "build_ns", event.build_ns
         yield "transfer_ns", event.transfer_ns
         if event.transfer_ns > event.build_ns:
-            raise ProtocolViolation(
-                "transfer_ns of `built` is more than build_ns, which includes it"
-            )
+            raise ProtocolViolation("transfer_ns of `built` exceeds build_ns, which includes it")
 
 
 def _ms(length_ns: int) -> str:

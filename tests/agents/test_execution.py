@@ -150,7 +150,7 @@ def test_a_hang_is_timed_out_with_the_phase(home: Path) -> None:
     began = time.monotonic()
     ended = run(faulty("hangs", deadline_s=4.0), home)
     assert ended.status is Status.TIMED_OUT
-    assert ended.reason == "not done after 4 s: in phase warmup"
+    assert ended.reason == "not finished after 4 s: in phase warmup"
     assert ended.log_tail.endswith("hanging")
     assert ended.verified is not None
     assert time.monotonic() - began < 8.0
@@ -160,7 +160,7 @@ def test_a_hang_is_timed_out_with_the_phase(home: Path) -> None:
 def test_too_much_memory_is_out_of_memory_with_the_peak(home: Path) -> None:
     ended = run(faulty("exhausts_memory", memory_bytes=400 * 2**20), home)
     assert ended.status is Status.OUT_OF_MEMORY
-    assert ended.reason.startswith("held 0.")
+    assert ended.reason.startswith("used 0.")
     assert ended.reason.endswith(" GiB, the limit is 0.39 GiB: in phase build")
     assert ended.peak_rss_bytes is not None
 
@@ -250,7 +250,7 @@ def test_a_task_whose_supervisor_is_stopped_has_a_row_that_says_so(home: Path) -
     ended = run(TASK, home, stop)
     assert stopped
     assert ended.status in (Status.OK, Status.UNSTABLE)
-    assert "its supervisor was stopped by another process, and was continued" in ended.notes
+    assert "another process stopped its supervisor, which was then continued" in ended.notes
     assert not any(map(psutil.pid_exists, stopped))
     with locked(NODE, ResourceRequest(threads=1), deadline_s=0, on_wait=print):
         pass

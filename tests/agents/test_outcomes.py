@@ -31,14 +31,14 @@ def test_a_crash_after_the_last_number_is_only_noted() -> None:
     verdict = decide_outcome(Session(DONE, exited(None, signal.SIGSEGV), ""), BOUNDED)
     assert (verdict.status, verdict.reason) == (Status.OK, "")
     assert verdict.notes == (
-        "the worker was killed by SIGSEGV (segmentation fault) after it had finished",
+        "the worker was killed by SIGSEGV (segmentation fault) after it finished",
     )
 
 
 def test_a_hang_after_the_last_number_is_only_noted() -> None:
     verdict = decide_outcome(Session(DONE, TreeExit(ExitCause.RELEASED), ""), BOUNDED)
     assert verdict.status is Status.OK
-    assert verdict.notes == ("the worker did not end by itself after it had finished",)
+    assert verdict.notes == ("the worker did not end by itself after it finished",)
 
 
 def test_one_wide_interval_makes_a_task_unstable_and_is_named() -> None:
@@ -61,14 +61,14 @@ def test_few_samples_with_a_narrow_range_are_too_few_and_not_too_wide() -> None:
     [
         (
             "few",
-            "too few samples for a 95 % interval within 60 s: gradient 10, worth 4 independent",
+            "too few samples for a 95 % interval within 60 s: gradient 10, equivalent to 4",
         ),
-        ("kinds", "samples are of two kinds, and the median hangs on their shares: gradient"),
+        ("kinds", "bimodal samples, whose median depends on the share of each mode: gradient"),
         (
             "slow",
-            "slow noise, which more time would average out or show to be two speeds: gradient",
+            "low-frequency noise, which more time may average out: gradient",
         ),
-        ("drift", "the speed changed while it was measured: gradient by 8 %"),
+        ("drift", "the speed changed during the timing: gradient by 8 %"),
         ("of another world", "the interval is wider than the target of 1 % after 60 s: gradient"),
     ],
 )
@@ -90,7 +90,7 @@ def test_a_sigkill_during_an_oom_kill_is_out_of_memory() -> None:
     verdict = decide_outcome(session, BOUNDED)
     assert verdict.status is Status.OUT_OF_MEMORY
     assert verdict.reason == (
-        "the kernel killed it for lack of memory, having held 3.00 GiB: in phase build"
+        "the kernel killed it for lack of memory (it used 3.00 GiB): in phase build"
     )
 
 
@@ -124,11 +124,15 @@ def test_an_exit_without_a_result_is_a_crash_with_the_last_printed_line() -> Non
 @pytest.mark.parametrize(
     ("ending", "status", "words"),
     [
-        (TreeExit(ExitCause.DEADLINE), Status.TIMED_OUT, "not done after 900 s: in phase build"),
+        (
+            TreeExit(ExitCause.DEADLINE),
+            Status.TIMED_OUT,
+            "not finished after 900 s: in phase build",
+        ),
         (
             TreeExit(ExitCause.MEMORY, tree_rss_bytes=17 * 2**30),
             Status.OUT_OF_MEMORY,
-            "held 17.00 GiB, the limit is 16.00 GiB: in phase build",
+            "used 17.00 GiB, the limit is 16.00 GiB: in phase build",
         ),
         (
             TreeExit(ExitCause.SUPERVISOR),

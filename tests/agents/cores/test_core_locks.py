@@ -235,7 +235,7 @@ def test_a_folder_that_cannot_be_created_is_named_with_the_remedy(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("VELODROME_LOCKS", str(tmp_path / "file"))
-    with pytest.raises(LocksUnusable, match="Let VELODROME_LOCKS name a folder"):
+    with pytest.raises(LocksUnusable, match="Set VELODROME_LOCKS to a folder"):
         lock_folder()
 
 

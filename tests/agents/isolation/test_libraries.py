@@ -131,4 +131,4 @@ def test_a_row_names_a_library_that_the_worker_loaded_from_elsewhere(
     monkeypatch.setenv("LD_LIBRARY_PATH", "/no/such/folder")
     notes = run("odd", tmp_path / "home").notes
     assert f"libraries from outside its environment and the system: {library}" in notes
-    assert "LD_LIBRARY_PATH=/no/such/folder of the shell reached it" in notes
+    assert "it got LD_LIBRARY_PATH=/no/such/folder from the shell" in notes

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from velodrome.agents.cores.lock_files import try_lock
-from velodrome.agents.cores.lock_holders import holders
+from velodrome.agents.cores.lock_holders import describe_holders
 from velodrome.agents.isolation import orphans, supervised
 from velodrome.agents.isolation.supervised import ExitCause, SupervisedProcess, run_supervised
 
@@ -119,9 +119,9 @@ def test_processes_that_outlive_their_agent_are_named_as_holders_and_killed_by_t
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as agent:
         assert agent.stdout
         supervisor = int(agent.stdout.readline())
-        assert holders([tmp_path / "lock"]).startswith(f"pid {agent.pid} (")
+        assert describe_holders([tmp_path / "lock"]).startswith(f"pid {agent.pid} (")
         agent.kill()
-    holder = holders([tmp_path / "lock"])
+    holder = describe_holders([tmp_path / "lock"])
     assert f"pid {supervisor} (" in holder and ", stopped)" in holder
     assert f"left by pid {agent.pid} (" in holder
     orphans.remove_orphans()
@@ -139,7 +139,7 @@ int main(void) { if (setuid(0)) return 1; write(1, "up", 2); for (;;) pause(); }
 AS_NOBODY = """
 import json, os, sys
 from pathlib import Path
-from velodrome.agents.cores.lock_holders import holders
+from velodrome.agents.cores.lock_holders import describe_holders
 from velodrome.agents.cores.lock_files import try_lock
 from velodrome.agents.isolation import supervised
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
@@ -153,7 +153,7 @@ with supervised.run_supervised(command, {}, folder / "log", held_fds=(lock,)) as
     os.close(lock)
     ending = running.kill()
     pids = running.pid, running.supervisor_pid, running.survivors()
-    result = ending, *pids, holders([folder / "lock"])
+    result = ending, *pids, describe_holders([folder / "lock"])
 print(json.dumps(result))
 """
 

@@ -161,36 +161,36 @@ CONTRADICTIONS = {
         with_fields(Verified, gradient_error=1e-4),
         "contradicts its parameters",
     ),
-    "a proof twice": (twice(Verified), "`verified` came where `phase warmup` was due"),
-    "no proof": (without(Verified), "`phase warmup` came where `verified` was due"),
+    "a proof twice": (twice(Verified), "`verified` came instead of `phase warmup`"),
+    "no proof": (without(Verified), "`phase warmup` came instead of `verified`"),
     "no first call": (
         without(FirstCall, "gradient"),
-        "`first_call of forward` came where `first_call of gradient` was due",
+        "`first_call of forward` came instead of `first_call of gradient`",
     ),
-    "no warm-up": (without(Phase, "warmup"), "`phase forward` came where `phase warmup` was due"),
+    "no warm-up": (without(Phase, "warmup"), "`phase forward` came instead of `phase warmup`"),
     "a phase twice": (
         twice(Phase, "forward"),
-        "`phase forward` came where `sampled of forward` was due",
+        "`phase forward` came instead of `sampled of forward`",
     ),
     "phases out of order": (
         swapped(Phase, "forward", Phase, "gradient"),
-        "`phase gradient` came where `phase forward` was due",
+        "`phase gradient` came instead of `phase forward`",
     ),
     "no time of forward": (
         without(Timed, "forward"),
-        "`phase prove` came where `timed of forward` was due",
+        "`phase prove` came instead of `timed of forward`",
     ),
     "no time of gradient": (
         without(Timed, "gradient"),
-        "`phase prove` came where `timed of gradient` was due",
+        "`phase prove` came instead of `timed of gradient`",
     ),
     "no sample": (
         without(Sampled, "gradient"),
-        "`timed of gradient` came where `sampled of gradient` was due",
+        "`timed of gradient` came instead of `sampled of gradient`",
     ),
     "a phase that is not proved": (
         without(Phase, "prove"),
-        "`checked of forward` came where `phase prove` was due",
+        "`checked of forward` came instead of `phase prove`",
     ),
     "a check that was left out": (
         without(Checked, "gradient"),
@@ -203,14 +203,14 @@ CONTRADICTIONS = {
     ),
     "a check that failed": (
         with_fields(Checked, outcome="failed"),
-        "it finished, though different_values of forward had failed",
+        "it finished although different_values of forward failed",
     ),
-    "no hello": (without(Hello), "`phase import` came where `hello` was due"),
-    "another version": (with_fields(Hello, protocol=0), "it speaks version 0 of it"),
+    "no hello": (without(Hello), "`phase import` came instead of `hello`"),
+    "another version": (with_fields(Hello, protocol=0), "its version is 0, not"),
     "samples out of order": (samples(swap_first), "of forward began before"),
-    "samples that overlap": (samples(lengthen_first), "sample 1 of forward began before the one"),
+    "samples that overlap": (samples(lengthen_first), "sample 1 of forward began before the end"),
     "samples before their phase": (samples(begin_early), "sample 0 of forward began before the ph"),
-    "samples after the next phase": (samples(end_late), "`sampled` 9.8e+05 ms after it had"),
+    "samples after the next phase": (samples(end_late), "`sampled` is 9.8e+05 ms after its"),
     "a sample of no time": (samples(stop_the_clock), "sample 0 of forward took no time"),
     "a chunk of no samples": (
         with_fields(Sampled, started_ns=(), elapsed_ns=()),
@@ -218,7 +218,7 @@ CONTRADICTIONS = {
     ),
     "a chunk that was left out": (
         with_fields(Sampled, first_index=3),
-        "a chunk of forward that begins with number 3 follows 0 samples",
+        "a chunk of forward begins with sample 3 after 0 samples",
     ),
     "a median of other samples": (samples(halve), "median_ns of `timed` of forward is"),
     "another median": (timed("median_ns", 0.5), "median_ns of `timed` of gradient is"),
@@ -231,7 +231,7 @@ CONTRADICTIONS = {
         altered(Timed, lambda event: event._replace(stable=not event.stable)),
         "stable of `timed` of forward is",
     ),
-    "a warm-up without end": (with_fields(Timed, warmup_samples=2**40), "forward was warmed up by"),
+    "a warm-up without end": (with_fields(Timed, warmup_samples=2**40), "forward has 10995"),
     "another doubt": (with_fields(Timed, doubt="none"), "doubt of `timed` of forward is 'none'"),
     "another reason to stop": (
         with_fields(Timed, stop_reason="bored"),
@@ -242,19 +242,19 @@ CONTRADICTIONS = {
     "a start before it was started": (later(Hello, -(10**12)), "its clock ran backwards: `hello`"),
     "an import longer than it took": (
         with_fields(Imported, import_ns=10**12),
-        "import_ns of `imported` is 1e+06 ms, within",
+        "import_ns of `imported` is 1e+06 ms, but",
     ),
     "a build longer than it took": (
         with_fields(Built, build_ns=10**12),
-        "build_ns of `built` is 1e+06 ms, within",
+        "build_ns of `built` is 1e+06 ms, but",
     ),
     "a transfer longer than the build": (
         altered(Built, lambda event: event._replace(transfer_ns=event.build_ns + 1)),
-        "transfer_ns of `built` is more than build_ns",
+        "transfer_ns of `built` exceeds build_ns",
     ),
     "a first call longer than it took": (
         with_fields(FirstCall, elapsed_ns=10**12),
-        "elapsed_ns of `first_call` is 1e+06 ms, within",
+        "elapsed_ns of `first_call` is 1e+06 ms, but",
     ),
 }
 
@@ -271,7 +271,7 @@ def test_an_insufficient_verification_disagrees(honest: Any, kind: str) -> None:
     events = validate_lie(honest, UNPROVEN[kind]).events
     assert isinstance(events[-1], Failed)
     assert events[-1].status == "disagreed"
-    assert events[-1].reason.startswith("its proof does not hold: ")
+    assert events[-1].reason.startswith("its proof is invalid: ")
     assert not any(isinstance(event, Timed | Verified | Finished) for event in events)
 
 

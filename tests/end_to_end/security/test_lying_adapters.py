@@ -20,11 +20,11 @@ TIMING = Timing(target=0.1, min_samples=3, min_seconds=1.0, max_seconds=1.0)
 TASK = Task("liar", "nan", "canary", 4, timing=TIMING, limits=Limits(deadline_s=60))
 BROKEN = "the worker broke the protocol: "
 ENDS = {
-    "nan": (Status.DISAGREED, "its proof does not hold: the gradient of"),
-    "bare": (Status.DISAGREED, "its proof does not hold: no gradient of"),
+    "nan": (Status.DISAGREED, "its proof is invalid: the gradient of"),
+    "bare": (Status.DISAGREED, "its proof is invalid: no gradient of"),
     "narrow": (Status.CRASHED, BROKEN + "low_ns of `timed` of forward is"),
-    "again": (Status.CRASHED, BROKEN + "`verified` came where `phase warmup` was due"),
-    "skips": (Status.CRASHED, BROKEN + "`phase update` came where `phase warmup` was due"),
+    "again": (Status.CRASHED, BROKEN + "`verified` came instead of `phase warmup`"),
+    "skips": (Status.CRASHED, BROKEN + "`phase update` came instead of `phase warmup`"),
     "slow_clock": (Status.DISAGREED, "clocked_by_agent of forward failed: samples of forward last"),
     "fast_clock": (Status.CRASHED, BROKEN + "its clock is not the node's: "),
     "endless": (Status.CRASHED, f"{BROKEN}its events are more than {MOST_LINES}"),

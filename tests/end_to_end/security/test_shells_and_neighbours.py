@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hostile_words import UNSEEN
 
-from velodrome.agents.cores.lock_holders import holders
+from velodrome.agents.cores.lock_holders import describe_holders
 from velodrome.agents.environments import launch
 from velodrome.agents.safe_text import sanitize_line, strip_controls
 
@@ -27,7 +27,7 @@ def test_another_users_text_in_a_lock_file_is_shortened_and_never_blocks(
         file.write(b"pid 1 (\x1b[2Jevil)\nall is well")
         file.truncate(2**40)
     link.symlink_to("/etc/passwd")
-    holder = holders([pipe, large, link])
+    holder = describe_holders([pipe, large, link])
     assert holder.startswith("pid 1 (evil) all is well")
     assert len(holder) <= 200
     assert "root" not in holder
