@@ -31,56 +31,56 @@ class OpenBlasEnvironment:
 def find_environments(environ: Mapping[str, str] = os.environ) -> tuple[OpenBlasEnvironment, ...]:
     """List current environments with an OpenBLAS. Each is tested once (1 s), then remembered.
 
-    One that cannot be entered here is left out; another check reports it.
+    An environment that cannot be entered here is left out; another check reports it.
     """
     store = EnvironmentStore(environ=environ)
     if not store.root.is_dir():
         return ()
     try:
-        current = [one for one in store.list() if store.is_current(one)]
+        current = [environment for environment in store.list() if store.is_current(environment)]
     except EnvironmentFailed:  # the user points at an interpreter that does not run
         return ()
-    return tuple(_known(store, current, environ))
+    return tuple(_choose_kernels(store, current, environ))
 
 
 def check_kernels(environments: tuple[OpenBlasEnvironment, ...]) -> DoctorFinding:
     """Check the kernels of all environments."""
-    below = [one for one in environments if one.choice.below]
+    below = [environment for environment in environments if environment.choice.below]
     if not below:
         return BLAS.fine(_runs(environments) or "no environment with an OpenBLAS is built")
-    seen = [
-        f"{one.framework} {seen.name} {seen.core}" for one in below for seen in one.choice.below
+    names = [
+        f"{each.framework} {run.name} {run.core}" for each in below for run in each.choice.below
     ]
-    return BLAS.warning(f"below {below[0].choice.best}: {join_names(seen)}", _mend(below))
+    return BLAS.warning(f"below {below[0].choice.best}: {join_names(names)}", _mend(below))
 
 
-def _known(
+def _choose_kernels(
     store: EnvironmentStore, environments: list[Environment], environ: Mapping[str, str]
 ) -> Iterator[OpenBlasEnvironment]:
-    known = available_frameworks(environ)
-    for one in environments:
+    frameworks = available_frameworks(environ)
+    for environment in environments:
         try:
-            importable = import_path(home_of(store.root), known[one.framework])
-            choice = choose_kernels(one, importable, environ)
+            importable = import_path(home_of(store.root), frameworks[environment.framework])
+            choice = choose_kernels(environment, importable, environ)
         except (EnvironmentFailed, OSError):
             continue
         if choice.run:
-            yield OpenBlasEnvironment(one.framework, choice)
+            yield OpenBlasEnvironment(environment.framework, choice)
 
 
 def _runs(environments: tuple[OpenBlasEnvironment, ...]) -> str:
-    told = [
-        f"{one.framework} {'+'.join(dict.fromkeys(seen.core for seen in one.choice.run))}"
-        for one in environments
+    cores = [
+        (each.framework, dict.fromkeys(run.core for run in each.choice.run))
+        for each in environments
     ]
-    return join_names(told)
+    return join_names([f"{framework} {'+'.join(names)}" for framework, names in cores])
 
 
 def _mend(below: list[OpenBlasEnvironment]) -> str:
-    if any(one.choice.named_by == OF_THE_USER for one in below):
+    if any(environment.choice.named_by == OF_THE_USER for environment in below):
         return f"unset {OF_THE_USER}"
-    named = [one for one in below if one.choice.named_by]
+    named = [environment for environment in below if environment.choice.named_by]
     if named:
-        return f"take OPENBLAS_CORETYPE out of the environment.toml of {named[0].framework}"
-    names = " ".join(dict.fromkeys(one.framework for one in below))
-    return f"a newer OpenBLAS, if it can be had: velodrome envs lock {names}"
+        return f"remove OPENBLAS_CORETYPE from the environment.toml of {named[0].framework}"
+    names = " ".join(dict.fromkeys(environment.framework for environment in below))
+    return f"lock a newer OpenBLAS, if there is one: velodrome envs lock {names}"

@@ -9,11 +9,9 @@ from velodrome.agents.cores.lock_holders import describe_holders
 from velodrome.agents.doctor.finding import DoctorFinding, Subject, join_names
 from velodrome.agents.doctor.proc_sys_files import Kernel
 
-LOCKS = Subject("locked cores", "a task waits until whoever holds its cores or GPUs has ended")
-RAY = Subject(
-    "work of Ray", "Ray counts no cores that its own tasks really use, and they run on any"
-)
-# Workers are renamed to what they run. Those of a Ray that waits, and its own agents, are quiet.
+LOCKS = Subject("locked cores", "a task waits until the process that holds its cores or GPUs ends")
+RAY = Subject("Ray workers", "Ray does not limit the cores that its own tasks use")
+# Ray renames workers to the task that they run. Idle workers and Ray's own agents do not count.
 WORKER = "ray::"
 WAITING = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
 NODE = "raylet"
@@ -25,20 +23,20 @@ def lock_paths(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
     return tuple(sorted([*folder.glob("core-*.lock"), *folder.glob("gpu-*.lock")]))
 
 
-def locked(kernel: Kernel, paths: Iterable[Path]) -> DoctorFinding:
+def check_core_locks(kernel: Kernel, paths: Iterable[Path]) -> DoctorFinding:
     """Check for held locks in /proc/locks: trying a lock would hold it for a moment."""
     table = kernel.text("proc/locks")
     if table is None and not (kernel.root / "proc/locks").exists():
-        return LOCKS.unknown("this kernel does not say")
-    held_inodes = _locked_inodes(table or "")
-    held = [path for path in paths if (inode := _inode(path)) is not None and inode in held_inodes]
-    if not held:
-        return LOCKS.fine("nobody holds any")
-    names = join_names([path.stem for path in held])
-    return LOCKS.warning(f"{names}: {describe_holders(held)}", "wait for it, or end it")
+        return LOCKS.unknown("the kernel does not state it")
+    inodes = _locked_inodes(table or "")
+    locks = [path for path in paths if _inode(path) in inodes]
+    if not locks:
+        return LOCKS.fine("none")
+    names = join_names([path.stem for path in locks])
+    return LOCKS.warning(f"{names}: {describe_holders(locks)}", "wait for that process, or end it")
 
 
-def ray(kernel: Kernel) -> DoctorFinding:
+def check_ray(kernel: Kernel) -> DoctorFinding:
     """Check for Ray workers that run something; an idle Ray node is fine."""
     titles = {
         path.split("/")[1]: text.split("\0")[0].strip()
@@ -46,7 +44,7 @@ def ray(kernel: Kernel) -> DoctorFinding:
     }
     commands = {pid: title for pid, title in titles.items() if title}  # it may begin with a NUL
     if not commands:
-        return RAY.unknown("this kernel does not say")
+        return RAY.unknown("the kernel does not state it")
     # Ray pads the names of its workers with spaces, or ends them with nothing at all.
     workers = [
         f"{command.split()[0]} (pid {pid})"
@@ -56,7 +54,7 @@ def ray(kernel: Kernel) -> DoctorFinding:
     nodes = [pid for pid, command in commands.items() if Path(command.split()[0]).name == NODE]
     if workers:
         return RAY.warning(join_names(workers), "let it end (ray list tasks), or ray job stop ID")
-    return RAY.fine(f"a Ray that waits (pid {join_names(nodes)})" if nodes else "no Ray runs here")
+    return RAY.fine(f"Ray is idle (pid {join_names(nodes)})" if nodes else "Ray does not run here")
 
 
 def _locked_inodes(table: str) -> frozenset[int]:

@@ -6,33 +6,29 @@ from velodrome.agents.doctor.finding import DoctorFinding, Subject, count_values
 from velodrome.agents.doctor.proc_sys_files import Kernel
 
 CPUS = "sys/devices/system/cpu"
-CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")  # drivers of sensors inside of CPUs
+CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")  # drivers of the CPUs' own sensors
 NEAR_LIMIT_C = 10.0
 
 GOVERNOR = Subject(
     "frequency governor",
-    "any governor but performance changes the clock with the load, also within a measurement",
+    "any governor but performance changes the clock with the load, even during a measurement",
 )
-CEILING = Subject(
-    "frequency limit", "a clock that is held below what the CPU can do makes every number slower"
-)
+CEILING = Subject("frequency limit", "a clock below the maximum of the CPU makes every task slower")
 BOOST = Subject(
     "turbo boost",
-    "how far the clock is boosted depends on the heat and on how many cores work at that moment",
+    "the boosted clock depends on the temperature and on the number of busy cores",
 )
-TEMPERATURE = Subject("CPU temperature", "a CPU near its limit soon lowers its clock")
-THROTTLING = Subject(
-    "thermal throttling", "a core that was throttled for heat ran slower for a while, unasked"
-)
+TEMPERATURE = Subject("CPU temperature", "a CPU near its temperature limit soon lowers its clock")
+THROTTLING = Subject("thermal throttling", "a core that is too hot lowers its clock for a while")
 
 
-def governor(kernel: Kernel) -> DoctorFinding:
+def check_governor(kernel: Kernel) -> DoctorFinding:
     """Check the frequency governor."""
     governors = list(kernel.texts(f"{CPUS}/cpu[0-9]*/cpufreq/scaling_governor").values())
     drivers = list(kernel.texts(f"{CPUS}/cpu[0-9]*/cpufreq/scaling_driver").values())
     if not governors:
-        return GOVERNOR.unknown("this kernel has no control of the frequency")
-    driver = f", driver {count_values(drivers)}" if drivers else ", driver not told"
+        return GOVERNOR.unknown("the kernel does not control the frequency")
+    driver = f", driver {count_values(drivers)}" if drivers else ", driver unknown"
     seen = count_values(governors) + driver
     if set(governors) == {"performance"}:
         return GOVERNOR.fine(seen)
@@ -41,7 +37,7 @@ def governor(kernel: Kernel) -> DoctorFinding:
     )
 
 
-def frequency_limit(kernel: Kernel) -> DoctorFinding:
+def check_frequency_limit(kernel: Kernel) -> DoctorFinding:
     """Check that the clock may go as high as the hardware does."""
     allowed = kernel.texts(f"{CPUS}/cpu[0-9]*/cpufreq/scaling_max_freq")
     possible = kernel.texts(f"{CPUS}/cpu[0-9]*/cpufreq/cpuinfo_max_freq")
@@ -51,7 +47,7 @@ def frequency_limit(kernel: Kernel) -> DoctorFinding:
         if (most := possible.get(path.replace("scaling_max", "cpuinfo_max")))
     ]
     if not pairs:
-        return CEILING.unknown("this kernel has no control of the frequency")
+        return CEILING.unknown("the kernel does not control the frequency")
     lowered = [pair for pair in pairs if pair[0] < pair[1]]
     if not lowered:
         return CEILING.fine(f"up to {max(most for _, most in pairs) / 1e6:.2f} GHz")
@@ -60,7 +56,7 @@ def frequency_limit(kernel: Kernel) -> DoctorFinding:
     return CEILING.warning(seen, f"sudo cpupower frequency-set --max {full}kHz")
 
 
-def boost(kernel: Kernel) -> DoctorFinding:
+def check_boost(kernel: Kernel) -> DoctorFinding:
     """Check boost: a number under boost depends on heat and load, so on is a warning."""
     off = kernel.number(f"{CPUS}/intel_pstate/no_turbo")
     if off is not None:
@@ -72,10 +68,10 @@ def boost(kernel: Kernel) -> DoctorFinding:
     each = kernel.texts(f"{CPUS}/cpu[0-9]*/cpufreq/boost")
     if each:
         return _boost(f"/{CPUS}/cpu*/cpufreq/boost", 0, is_on="1" in each.values())
-    return BOOST.unknown("this kernel does not say whether it is on")
+    return BOOST.unknown("the kernel does not state whether it is on")
 
 
-def temperature(kernel: Kernel) -> DoctorFinding:
+def check_temperature(kernel: Kernel) -> DoctorFinding:
     """Check the CPU's own sensors, each against its own limit."""
     sensors = [
         (path.removesuffix("_input"), int(text) / 1000)
@@ -87,12 +83,12 @@ def temperature(kernel: Kernel) -> DoctorFinding:
     hottest = max(degrees for _, degrees in sensors)
     limits = [(degrees, limit) for path, degrees in sensors if (limit := _limit_c(kernel, path))]
     if not limits:
-        return TEMPERATURE.unknown(f"{hottest:.0f} °C; the sensor does not say its limit")
+        return TEMPERATURE.unknown(f"{hottest:.0f} °C; the sensor does not state its limit")
     degrees, limit = min(limits, key=lambda pair: pair[1] - pair[0])
     seen = f"{degrees:.0f} °C, limit {limit:.0f} °C"
     if limit - degrees > NEAR_LIMIT_C:
         return TEMPERATURE.fine(seen)
-    return TEMPERATURE.warning(seen, "let it cool down, clear its air, or better its cooling")
+    return TEMPERATURE.warning(seen, "let it cool down, clean its vents, or improve its cooling")
 
 
 def throttle_counts(kernel: Kernel) -> Mapping[str, int]:
@@ -101,18 +97,18 @@ def throttle_counts(kernel: Kernel) -> Mapping[str, int]:
     return {path: int(text) for path, text in texts.items() if text.isdecimal()}
 
 
-def throttling(before: Mapping[str, int], after: Mapping[str, int]) -> DoctorFinding:
+def check_throttling(before: Mapping[str, int], after: Mapping[str, int]) -> DoctorFinding:
     """Compare the counters of two instants."""
     if not after:
-        return THROTTLING.unknown("this kernel does not count it")
+        return THROTTLING.unknown("the kernel does not count it")
     grown = [path for path, count in after.items() if count > before.get(path, count)]
-    mend = "better its cooling, or lower its power limit so that it holds one clock"
+    mend = "improve its cooling, or lower its power limit until the clock is constant"
     if grown:
         cpus = join_names(sorted({path.split("/")[4] for path in grown}))
         return THROTTLING.warning(f"right now: {cpus}", mend)
     most = max(after.values())
     if most:
-        return THROTTLING.warning(f"up to {most} times a core since boot; not just now", mend)
+        return THROTTLING.warning(f"up to {most} times per core since boot; none now", mend)
     return THROTTLING.fine("never since boot")
 
 

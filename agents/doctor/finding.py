@@ -1,4 +1,4 @@
-"""A doctor finding: its level, what was seen, why it matters, and a fix."""
+"""A doctor finding: its level, the observation, why it matters, and a fix."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ class FindingLevel(StrEnum):
 
 @dataclass(frozen=True)
 class DoctorFinding:
-    """mend: the command or setting that helps; empty if not needed."""
+    """The result of one check. mend: the command or setting that fixes it; empty if not needed."""
 
     check: str
     verdict: FindingLevel

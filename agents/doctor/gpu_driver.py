@@ -19,15 +19,15 @@ from velodrome.agents.sampling.nvml import call_or_none
 
 def query() -> dict[str, object]:
     """Return the fields of GpuStates."""
-    asked = DriverQueries()
-    release = str(asked.require(DRIVER, pynvml.nvmlSystemGetDriverVersion) or "")
+    queries = DriverQueries()
+    release = str(queries.require(DRIVER, pynvml.nvmlSystemGetDriverVersion) or "")
     states = GpuStates(
         driver=release,
-        cuda_major=query_cuda_major(asked, release),
-        gpus=tuple(_state(gpu) for gpu in installed_gpus(asked, release)),
-        # The driver counts in the host's PIDs, and shows all processes to nobody else.
+        cuda_major=query_cuda_major(queries, release),
+        gpus=tuple(_state(gpu) for gpu in installed_gpus(queries, release)),
+        # The driver shows all processes only in the host's PID namespace.
         sees_all=nvml.pid_namespace() == nvml.HOST_PID_NAMESPACE,
-        faults=asked.faults,
+        faults=queries.faults,
     )
     return asdict(states)
 
@@ -56,8 +56,8 @@ def _state(gpu: Gpu) -> GpuState:
 
 
 def _pair(call: Callable[..., list[int]], handle: object) -> tuple[bool, bool] | None:
-    told = call_or_none(call, handle)
-    return None if told is None else (bool(told[0]), bool(told[1]))
+    pair = call_or_none(call, handle)
+    return None if pair is None else (bool(pair[0]), bool(pair[1]))
 
 
 def _pids(handle: object) -> tuple[int, ...] | None:
@@ -65,5 +65,5 @@ def _pids(handle: object) -> tuple[int, ...] | None:
         call_or_none(pynvml.nvmlDeviceGetComputeRunningProcesses, handle),
         call_or_none(pynvml.nvmlDeviceGetGraphicsRunningProcesses, handle),
     ]
-    told = [entries for entries in lists if entries is not None]
-    return tuple(sorted({entry.pid for entries in told for entry in entries})) if told else None
+    known = [entries for entries in lists if entries is not None]
+    return tuple(sorted({entry.pid for entries in known for entry in entries})) if known else None

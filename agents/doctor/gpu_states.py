@@ -9,7 +9,7 @@ from velodrome.agents.sampling.driver_faults import DriverFault
 
 @dataclass(frozen=True)
 class GpuState:
-    """None: not stated. Clocks are application clocks, which the SMs follow.
+    """One GPU. None: not stated. Clocks are application clocks, which the SMs follow.
 
     pids: of all processes on it.
     """

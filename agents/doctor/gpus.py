@@ -9,55 +9,60 @@ from velodrome.agents.sampling.gpu_throttling import FLAGGED, POWER_CAP, WORDS
 
 PROHIBITED = 2  # nvmlComputeMode_t in nvml.h
 MODES = ("default", "exclusive thread", "prohibited", "exclusive process")
-# Idle, clocks that the user set, sync boost and display are no slowdowns.
+# Idle, clocks that the user set, sync boost and display are not slowdowns.
 SLOWDOWNS = {bit: WORDS[bit] for bit in (POWER_CAP, *FLAGGED)}
-NOT_TOLD = "the driver does not say"
+NOT_STATED = "the driver does not state it"
 
 DRIVER = Subject(
-    "GPU driver", "what was built for a newer CUDA than the driver runs does not start"
+    "GPU driver", "a framework built for a newer CUDA than the driver runs does not start"
 )
 PERSISTENCE = Subject(
-    "GPU persistence", "without it the driver is started and stopped around each process, slowly"
+    "GPU persistence", "without it the driver starts and stops with each process, which is slow"
 )
-ECC = Subject("GPU ECC", "it costs memory and bandwidth: GPUs that differ in it cannot be compared")
+ECC = Subject("GPU ECC", "ECC takes memory and bandwidth: compare only GPUs of the same setting")
 MODE = Subject("GPU compute mode", "a prohibited GPU runs nothing at all")
-CLOCKS = Subject("GPU clocks", "clocks set below the default make every number slower")
-POWER = Subject("GPU power limit", "under a limit below the default the clock is lowered sooner")
+CLOCKS = Subject("GPU clocks", "clocks below the default make every task slower")
+POWER = Subject("GPU power limit", "a limit below the default lowers the clock sooner")
 MIG = Subject(
     "GPU partitions (MIG)",
-    "only parts of it can be used, whose utilization and energy the driver does not tell",
+    "only its parts can be used, and the driver does not state their utilization and energy",
 )
-OTHERS = Subject("GPU processes", "what others run on a GPU is in the number")
-SLOWED = Subject("GPU throttling", "a GPU that is held back now is not as fast as it can be")
+OTHERS = Subject("GPU processes", "other processes on a GPU slow a task")
+SLOWED = Subject("GPU throttling", "a throttled GPU is slower than it can be")
 
 
-def checks(
+def check_gpus(
     states: GpuStates | None, locks: Mapping[str, Sequence[Sequence[str]]]
 ) -> list[DoctorFinding]:
     """Run all GPU checks. locks: framework -> the accelerators of each of its GPU locks."""
     if states is None:
         return [DRIVER.fine("no NVIDIA driver: no GPU is measured here")]
     if not states.gpus:
-        return [driver(states, locks)]
+        return [check_driver(states, locks)]
     gpus = states.gpus
     return [
-        driver(states, locks),
-        *(check(gpus) for check in (persistence, ecc, compute_mode, clocks, power_limit, mig)),
-        processes(gpus, sees_all=states.sees_all),
-        throttling(gpus),
+        check_driver(states, locks),
+        check_persistence(gpus),
+        check_ecc(gpus),
+        check_compute_mode(gpus),
+        check_clocks(gpus),
+        check_power_limit(gpus),
+        check_mig(gpus),
+        check_processes(gpus, sees_all=states.sees_all),
+        check_throttling(gpus),
     ]
 
 
-def driver(states: GpuStates, locks: Mapping[str, Sequence[Sequence[str]]]) -> DoctorFinding:
+def check_driver(states: GpuStates, locks: Mapping[str, Sequence[Sequence[str]]]) -> DoctorFinding:
     """Check which frameworks have a lock for this driver."""
     if states.faults:
         seen = join_names([f"{fault.whose} {fault.problem}" for fault in states.faults])
         mends = dict.fromkeys(fault.mend for fault in states.faults)
         return DRIVER.warning(seen, ". ".join(mends))
     if not states.gpus:
-        return DRIVER.warning(f"{states.driver}, and it shows no GPU", "nvidia-smi says why")
+        return DRIVER.warning(f"{states.driver}, and it shows no GPU", "see nvidia-smi")
     if states.cuda_major is None:
-        return DRIVER.unknown(f"{states.driver}, which does not say its CUDA")
+        return DRIVER.unknown(f"{states.driver}, CUDA version unknown")
     accelerator = f"cuda{states.cuda_major}"
     served = [name for name, all_ in locks.items() if _is_served(accelerator, all_)]
     left_out = [name for name in locks if name not in served]
@@ -66,43 +71,43 @@ def driver(states: GpuStates, locks: Mapping[str, Sequence[Sequence[str]]]) -> D
         return DRIVER.fine(seen)
     wanted = sorted({one for name in left_out for lock in locks[name] for one in lock})
     return DRIVER.warning(
-        f"{seen}; goes without: {join_names(left_out)}",
+        f"{seen}; no lock for: {join_names(left_out)}",
         f"install a newer driver (https://docs.nvidia.com/deploy/cuda-compatibility): the locks "
-        f"want {join_names(wanted)}",
+        f"need {join_names(wanted)}",
     )
 
 
-def persistence(gpus: Sequence[GpuState]) -> DoctorFinding:
+def check_persistence(gpus: Sequence[GpuState]) -> DoctorFinding:
     off = [gpu for gpu in gpus if gpu.is_persistent is False]
     if off:
-        return PERSISTENCE.warning(f"off on {_named(off)}", f"sudo nvidia-smi -i {_ids(off)} -pm 1")
+        return PERSISTENCE.warning(f"off on {_names(off)}", f"sudo nvidia-smi -i {_ids(off)} -pm 1")
     return _describe(PERSISTENCE, gpus, lambda gpu: gpu.is_persistent, lambda on: "on")
 
 
-def ecc(gpus: Sequence[GpuState]) -> DoctorFinding:
+def check_ecc(gpus: Sequence[GpuState]) -> DoctorFinding:
     """Check ECC: a change pending until a restart, or different GPUs, are warnings."""
     pending = [gpu for gpu in gpus if gpu.ecc and gpu.ecc[0] != gpu.ecc[1]]
     if pending:
-        seen = f"{_named(pending)}: will change with the next start"
+        seen = f"{_names(pending)}: changes at the next start"
         return ECC.warning(seen, f"sudo nvidia-smi -i {_ids(pending)} --gpu-reset, or restart")
     off = [gpu for gpu in gpus if gpu.ecc == (False, False)]
     on = [gpu for gpu in gpus if gpu.ecc == (True, True)]
     alike = {gpu.name for gpu in off} & {gpu.name for gpu in on}
     if alike:
-        seen = f"off on {_named(off)}, on on {_named(on)}"
+        seen = f"off on {_names(off)}, on on {_names(on)}"
         return ECC.warning(seen, f"sudo nvidia-smi -i {_ids(off)} -e 1, then restart")
     return _describe(ECC, gpus, lambda gpu: gpu.ecc, lambda pair: "on" if pair[0] else "off")
 
 
-def compute_mode(gpus: Sequence[GpuState]) -> DoctorFinding:
+def check_compute_mode(gpus: Sequence[GpuState]) -> DoctorFinding:
     prohibited = [gpu for gpu in gpus if gpu.compute_mode == PROHIBITED]
     if prohibited:
         mend = f"sudo nvidia-smi -i {_ids(prohibited)} -c DEFAULT"
-        return MODE.warning(f"prohibited on {_named(prohibited)}", mend)
+        return MODE.warning(f"prohibited on {_names(prohibited)}", mend)
     return _describe(MODE, gpus, lambda gpu: gpu.compute_mode, _mode)
 
 
-def clocks(gpus: Sequence[GpuState]) -> DoctorFinding:
+def check_clocks(gpus: Sequence[GpuState]) -> DoctorFinding:
     low = [
         gpu
         for gpu in gpus
@@ -111,11 +116,11 @@ def clocks(gpus: Sequence[GpuState]) -> DoctorFinding:
     if low:
         parts = [f"GPU {gpu.index} {gpu.clock_mhz} of {gpu.default_clock_mhz} MHz" for gpu in low]
         return CLOCKS.warning(join_names(parts), f"sudo nvidia-smi -i {_ids(low)} -rac")
-    told = [gpu for gpu in gpus if gpu.default_clock_mhz]
-    return _describe(CLOCKS, told or gpus, lambda gpu: gpu.clock_mhz, lambda mhz: f"{mhz} MHz")
+    known = [gpu for gpu in gpus if gpu.default_clock_mhz]
+    return _describe(CLOCKS, known or gpus, lambda gpu: gpu.clock_mhz, lambda mhz: f"{mhz} MHz")
 
 
-def power_limit(gpus: Sequence[GpuState]) -> DoctorFinding:
+def check_power_limit(gpus: Sequence[GpuState]) -> DoctorFinding:
     low = [
         gpu
         for gpu in gpus
@@ -126,56 +131,56 @@ def power_limit(gpus: Sequence[GpuState]) -> DoctorFinding:
         commands = [f"sudo nvidia-smi -i {gpu.index} -pl {gpu.default_limit_w:.0f}" for gpu in low]
         return POWER.warning(join_names(parts), "; ".join(commands))
     if any(gpu.default_limit_w is None or gpu.limit_w is None for gpu in gpus):
-        return POWER.unknown(NOT_TOLD)
+        return POWER.unknown(NOT_STATED)
     return _describe(POWER, gpus, lambda gpu: gpu.limit_w, lambda watts: f"{watts:.0f} W")
 
 
-def mig(gpus: Sequence[GpuState]) -> DoctorFinding:
-    parted = [gpu for gpu in gpus if gpu.mig and any(gpu.mig)]
-    if parted:
-        mend = f"sudo nvidia-smi -i {_ids(parted)} -mig 0"
-        return MIG.warning(f"on, or to be, on {_named(parted)}", mend)
+def check_mig(gpus: Sequence[GpuState]) -> DoctorFinding:
+    partitioned = [gpu for gpu in gpus if gpu.mig and any(gpu.mig)]
+    if partitioned:
+        mend = f"sudo nvidia-smi -i {_ids(partitioned)} -mig 0"
+        return MIG.warning(f"on, now or after the next reset: {_names(partitioned)}", mend)
     if any(gpu.mig is None for gpu in gpus):
-        return MIG.unknown(f"{NOT_TOLD}, as where GPUs have no such mode")
+        return MIG.unknown(f"{NOT_STATED}; some GPUs have no such mode")
     return MIG.fine("off")
 
 
-def processes(gpus: Sequence[GpuState], *, sees_all: bool) -> DoctorFinding:
+def check_processes(gpus: Sequence[GpuState], *, sees_all: bool) -> DoctorFinding:
     used = [gpu for gpu in gpus if gpu.pids]
     if used:
         parts = [f"GPU {gpu.index}: {_pids(gpu.pids or ())}" for gpu in used]
         return OTHERS.warning(
-            join_names(parts), "end them, or let their owners (nvidia-smi names them)"
+            join_names(parts), "end them, or ask their owners to (nvidia-smi names them)"
         )
     if any(gpu.pids is None for gpu in gpus):
-        return OTHERS.unknown(NOT_TOLD)
+        return OTHERS.unknown(NOT_STATED)
     if not sees_all:
-        return OTHERS.unknown("none seen, but from within a container others are not")
+        return OTHERS.unknown("none visible, but a container does not see the processes of others")
     return OTHERS.fine("none")
 
 
-def throttling(gpus: Sequence[GpuState]) -> DoctorFinding:
-    told = [(gpu, gpu.throttle_reasons) for gpu in gpus if gpu.throttle_reasons is not None]
-    slowed = [(gpu, names) for gpu, reasons in told if (names := _slowdowns(reasons))]
+def check_throttling(gpus: Sequence[GpuState]) -> DoctorFinding:
+    known = [(gpu, gpu.throttle_reasons) for gpu in gpus if gpu.throttle_reasons is not None]
+    slowed = [(gpu, names) for gpu, reasons in known if (names := _slowdowns(reasons))]
     if slowed:
         seen = join_names([f"GPU {gpu.index}: {', '.join(names)}" for gpu, names in slowed])
         return SLOWED.warning(
-            seen, "let it cool, end what runs on it, see nvidia-smi -q -d PERFORMANCE"
+            seen, "let it cool down, end its processes; see nvidia-smi -q -d PERFORMANCE"
         )
-    return SLOWED.fine("none now") if len(told) == len(gpus) else SLOWED.unknown(NOT_TOLD)
+    return SLOWED.fine("none now") if len(known) == len(gpus) else SLOWED.unknown(NOT_STATED)
 
 
 def _describe(
     subject: Subject,
     gpus: Sequence[GpuState],
-    ask: Callable[[GpuState], object],
-    say: Callable[..., str],
+    read: Callable[[GpuState], object],
+    describe: Callable[..., str],
 ) -> DoctorFinding:
     """Fine with the described values, unknown if one of them is not stated."""
-    values = [ask(gpu) for gpu in gpus]
+    values = [read(gpu) for gpu in gpus]
     if None in values:
-        return subject.unknown(NOT_TOLD)
-    return subject.fine(join_names(list(dict.fromkeys(say(value) for value in values))))
+        return subject.unknown(NOT_STATED)
+    return subject.fine(join_names(list(dict.fromkeys(describe(value) for value in values))))
 
 
 def _is_served(accelerator: str, locks: Sequence[Sequence[str]]) -> bool:
@@ -190,7 +195,7 @@ def _mode(number: int) -> str:
     return MODES[number] if number < len(MODES) else f"mode {number}"
 
 
-def _named(gpus: Sequence[GpuState]) -> str:
+def _names(gpus: Sequence[GpuState]) -> str:
     return "GPU " + join_names([str(gpu.index) for gpu in gpus])
 
 

@@ -13,16 +13,12 @@ WORKING = (0, 1, 2, 5, 6)
 STEAL = 7
 TICKED = 8
 NAMED_PERCENT = 2.0  # a process that used less of a core is not named
-# Stalled for so much of the second, by what for. Waiting for memory is never part of a quiet node.
+# Percent of the second in which a process may stall. On a healthy node none waits for memory.
 TOLERATED_STALLS = {"cpu": 10.0, "memory": 1.0, "io": 10.0}
 
-LOAD = Subject(
-    "other load", "what others do on the cores, or on the memory they share, is in the number"
-)
-STOLEN = Subject("stolen time", "it is work of other machines on this one's cores")
-PRESSURE = Subject(
-    "pressure", "processes stall for want of CPU, memory or disk, and a task would be among them"
-)
+LOAD = Subject("other load", "other processes on the cores or on the shared memory slow a task")
+STOLEN = Subject("stolen time", "other virtual machines use this machine's cores")
+PRESSURE = Subject("pressure", "processes wait for CPU, memory or disk, and so would a task")
 
 
 @dataclass(frozen=True)
@@ -56,20 +52,20 @@ def snapshot(kernel: Kernel, at_ns: int | None = None) -> Snapshot:
     )
 
 
-def other_load(before: Snapshot, after: Snapshot, own_pid: int) -> DoctorFinding:
+def check_other_load(before: Snapshot, after: Snapshot, own_pid: int) -> DoctorFinding:
     """Check which CPUs were busy, and with which processes; percent of one core."""
     busy = {
         cpu: percent for cpu in after.cpus if (percent := _busy(before, after, cpu)) is not None
     }
     if not busy:
-        return LOAD.unknown("this kernel does not say")
+        return LOAD.unknown("the kernel does not state it")
     total = sum(busy.values())
     if total <= OTHER_CORES_PERCENT:
         return LOAD.fine(f"{total:.0f} % of one core")
     worst = sorted(busy, key=lambda cpu: -busy[cpu])
     cores = join_names([f"cpu{cpu} {busy[cpu]:.0f} %" for cpu in worst if busy[cpu] >= 5])
     names = join_names(_busiest(before, after, own_pid), most=3)
-    seen = f"{total:.0f} % of one core: {cores or 'spread thinly'}" + (
+    seen = f"{total:.0f} % of one core: {cores or 'spread over many CPUs'}" + (
         f"; {names}" if names else ""
     )
     return LOAD.warning(
@@ -77,24 +73,24 @@ def other_load(before: Snapshot, after: Snapshot, own_pid: int) -> DoctorFinding
     )
 
 
-def stolen(before: Snapshot, after: Snapshot, *, is_guest: bool | None) -> DoctorFinding:
+def check_stolen_time(before: Snapshot, after: Snapshot, *, is_guest: bool | None) -> DoctorFinding:
     """Check steal. is_guest None: unknown. Few hosts report steal, so 0 proves nothing."""
     counted = [cpu for cpu in after.cpus if len(after.cpus[cpu]) > STEAL and cpu in before.cpus]
     ticks = [after.cpus[cpu][STEAL] - before.cpus[cpu][STEAL] for cpu in counted]
     elapsed = [_elapsed(before, after, cpu) for cpu in counted]
     if not sum(elapsed):
-        return STOLEN.unknown("this kernel does not say")
+        return STOLEN.unknown("the kernel does not state it")
     percent = 100 * sum(ticks) / sum(elapsed)
     since_boot = sum(after.cpus[cpu][STEAL] for cpu in counted)
     if percent > 0:
         seen = f"{percent:.1f} % of all CPUs' time in this second"
-        return STOLEN.warning(seen, "use a dedicated host, bare metal, or a machine with more room")
+        return STOLEN.warning(seen, "use bare metal or a dedicated host")
     if is_guest is not False and since_boot == 0:
-        return STOLEN.unknown("none since boot, which a host that hides it would show, too")
+        return STOLEN.unknown("none since boot; a host that hides it shows the same")
     return STOLEN.fine("none in this second" + (", some since boot" if since_boot else ""))
 
 
-def pressure(before: Snapshot, after: Snapshot) -> DoctorFinding:
+def check_pressure(before: Snapshot, after: Snapshot) -> DoctorFinding:
     """Check how much of the time at least one process stalled."""
     elapsed_us = (after.at_ns - before.at_ns) / 1000
     shares = {
@@ -103,12 +99,14 @@ def pressure(before: Snapshot, after: Snapshot) -> DoctorFinding:
         if what in before.stalled_us and elapsed_us > 0
     }
     if not shares:
-        return PRESSURE.unknown("this kernel does not count stalls (boot it with psi=1)")
+        return PRESSURE.unknown("the kernel does not count stalls (boot it with psi=1)")
     seen = ", ".join(f"{what} {share:.0f} %" for what, share in shares.items())
     high = [what for what, share in shares.items() if share > TOLERATED_STALLS[what]]
     if not high:
         return PRESSURE.fine(seen)
-    return PRESSURE.warning(seen, f"end what competes for {' and '.join(high)} (see top, iotop)")
+    return PRESSURE.warning(
+        seen, f"end the processes that compete for {' and '.join(high)} (see top, iotop)"
+    )
 
 
 def _elapsed(before: Snapshot, after: Snapshot, cpu: int) -> int:

@@ -6,25 +6,25 @@ from velodrome.agents.sampling.machine_counters import package_paths
 
 # Ray warns below it when it starts a node, and asks for 8192 or more.
 FEWEST_FILES, ENOUGH_FILES = 4096, 65536
-# At most 2: a user may count events of processes of his own (kernel.org, perf-security).
+# At most 2: a user may count events of their own processes (kernel.org, perf-security).
 OWN_PROCESSES = 2
 
 ENERGY = Subject("energy counter", "without it the energy of a task on CPUs is unavailable")
-PERF = Subject("perf", "with hardware counters a surprising number can be explained")
+PERF = Subject("perf", "hardware counters can explain an unexpected time")
 FILES = Subject(
-    "open files", "Ray opens one for each process and connection, and dies at the limit"
+    "open files", "Ray opens one for each process and connection, and fails at the limit"
 )
 RANDOM = Subject(
     "address randomisation",
-    "repeats in fresh processes take in what addresses do to a number; leave it on",
+    "repeats in new processes include the effect of addresses on a time; leave it on",
 )
 
 
-def energy(kernel: Kernel) -> DoctorFinding:
+def check_energy(kernel: Kernel) -> DoctorFinding:
     """Check access to RAPL's energy counters, one per socket."""
     packages = package_paths(str(kernel.root / "sys/class/powercap"))
     if not packages:
-        return ENERGY.unknown("this kernel shows none (no RAPL, or no module intel_rapl_msr)")
+        return ENERGY.unknown("the kernel shows none (no RAPL, or no module intel_rapl_msr)")
     inside = [f"{path.removeprefix(str(kernel.root)).lstrip('/')}/energy_uj" for path in packages]
     unread = [path for path in inside if kernel.number(path) is None]
     if not unread:
@@ -34,17 +34,19 @@ def energy(kernel: Kernel) -> DoctorFinding:
     )
 
 
-def perf(kernel: Kernel, user: int) -> DoctorFinding:
+def check_perf(kernel: Kernel, user: int) -> DoctorFinding:
     """Check access to perf events. user: its number; 0 is root."""
     level = kernel.number("proc/sys/kernel/perf_event_paranoid")
     if level is None:
-        return PERF.unknown("this kernel has none")
+        return PERF.unknown("the kernel has none")
     if level <= OWN_PROCESSES or user == 0:
-        return PERF.fine(f"perf_event_paranoid {level}" + (", and we are root" if not user else ""))
+        return PERF.fine(
+            f"perf_event_paranoid {level}" + (", and this user is root" if not user else "")
+        )
     return PERF.warning(f"perf_event_paranoid {level}", "sudo sysctl kernel.perf_event_paranoid=2")
 
 
-def open_files(soft: int, hard: int) -> DoctorFinding:
+def check_open_files(soft: int, hard: int) -> DoctorFinding:
     """Check this process' limits; -1 is none (resource.RLIM_INFINITY)."""
     if soft == -1 or soft >= FEWEST_FILES:
         return FILES.fine("no limit" if soft == -1 else f"up to {soft}")
@@ -57,9 +59,9 @@ def open_files(soft: int, hard: int) -> DoctorFinding:
     )
 
 
-def address_randomisation(kernel: Kernel) -> DoctorFinding:
+def check_address_randomisation(kernel: Kernel) -> DoctorFinding:
     """Report address randomization, for information: never a warning."""
     value = kernel.number("proc/sys/kernel/randomize_va_space")
     if value is None:
-        return RANDOM.unknown("this kernel does not say")
+        return RANDOM.unknown("the kernel does not state it")
     return RANDOM.fine(f"randomize_va_space {value}" + (", off" if value == 0 else ", on"))

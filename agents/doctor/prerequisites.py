@@ -1,4 +1,4 @@
-"""Checks of what environments need here: disk space, and tools to build and enter them."""
+"""Checks of the prerequisites of environments: disk space and tools."""
 
 import os
 import shutil
@@ -15,18 +15,16 @@ from velodrome.agents.environments.store import this_platform
 from velodrome.agents.environments.stub_libraries import COMPILERS
 
 GB = 10**9
-# What these start by themselves at run time; no recipe says so.
+# These run a C++ compiler at run time; no recipe states it.
 CXX_USERS = ("theano", "pytensor", "pytensor3", "torch's variant compile")
 CXX_COMPILERS = ("g++", "clang++", "c++")
 
-ROOM = Subject("room for environments", "an environment for which there is no room is not built")
-UV = Subject("uv", "it builds the environments of all frameworks that come as Python packages")
-CC = Subject("C compiler", "it makes stand-ins for libraries that a framework is linked against")
-CXX = Subject("C++ compiler", "some frameworks compile a model when it is built")
-DEBIAN = Subject("mmdebstrap", "it builds environments of Debian's own packages")
-ENTER = Subject(
-    "bubblewrap", "by it a user enters an environment of Debian's packages; root can do without"
-)
+SPACE = Subject("disk space", "an environment is not built without enough space")
+UV = Subject("uv", "it builds environments of Python packages")
+CC = Subject("C compiler", "it compiles stubs for libraries that a framework links against")
+CXX = Subject("C++ compiler", "some frameworks compile a model when they build it")
+DEBIAN = Subject("mmdebstrap", "it builds environments of Debian packages")
+ENTER = Subject("bubblewrap", "it enters an environment of Debian packages; root does not need it")
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Requirements:
     """The frameworks' needs. disk_bytes: of all their CPU environments."""
 
     disk_bytes: int
-    stand_ins: tuple[str, ...]
+    stub_users: tuple[str, ...]
     debian: tuple[str, ...]
     accelerators: Mapping[str, tuple[tuple[str, ...], ...]]
 
@@ -47,7 +45,7 @@ def read_requirements(environ: Mapping[str, str] = os.environ) -> Requirements:
     }
     return Requirements(
         disk_bytes=sum(_size_bytes(recipe) for recipe in recipes.values()),
-        stand_ins=tuple(
+        stub_users=tuple(
             name for name, recipe in recipes.items() if any(lock.libraries for lock in recipe.locks)
         ),
         debian=tuple(name for name, recipe in recipes.items() if recipe.kind == "debian"),
@@ -59,19 +57,17 @@ def read_requirements(environ: Mapping[str, str] = os.environ) -> Requirements:
     )
 
 
-def disk_space(room_bytes: int, wanted_bytes: int, place: Path) -> DoctorFinding:
-    """Check disk space. room_bytes includes existing environments; 0: unknown."""
-    if room_bytes == 0:
-        return ROOM.unknown(f"the room in {place} cannot be told")
-    seen = f"{room_bytes / GB:.0f} GB in {place}; all of them take {wanted_bytes / GB:.0f} GB"
-    if room_bytes >= wanted_bytes:
-        return ROOM.fine(seen)
-    return ROOM.warning(
-        seen, "let VELODROME_HOME name a folder with more, or: velodrome envs prune"
-    )
+def check_disk_space(free_bytes: int, needed_bytes: int, place: Path) -> DoctorFinding:
+    """Check disk space. free_bytes includes existing environments; 0: unknown."""
+    if free_bytes == 0:
+        return SPACE.unknown(f"the free space in {place} is unknown")
+    seen = f"{free_bytes / GB:.0f} GB in {place}; all environments take {needed_bytes / GB:.0f} GB"
+    if free_bytes >= needed_bytes:
+        return SPACE.fine(seen)
+    return SPACE.warning(seen, "set VELODROME_HOME to a larger disk, or: velodrome envs prune")
 
 
-def uv_tool() -> DoctorFinding:
+def check_uv() -> DoctorFinding:
     """Check uv, which comes with Velodrome."""
     try:
         return UV.fine(str(uv.find_uv_bin()))
@@ -79,28 +75,28 @@ def uv_tool() -> DoctorFinding:
         return UV.warning("missing: no framework can be built", "pip install uv")
 
 
-def c_compiler(environ: Mapping[str, str], users: Iterable[str]) -> DoctorFinding:
+def check_c_compiler(environ: Mapping[str, str], users: Iterable[str]) -> DoctorFinding:
     """Check for a C compiler."""
     names = [environ["CC"]] if environ.get("CC") else COMPILERS
     return _find_program(CC, names, users, environ, "sudo apt-get install gcc")
 
 
-def cxx_compiler(environ: Mapping[str, str]) -> DoctorFinding:
+def check_cxx_compiler(environ: Mapping[str, str]) -> DoctorFinding:
     """Check for a C++ compiler."""
     names = [environ["CXX"]] if environ.get("CXX") else CXX_COMPILERS
     return _find_program(CXX, names, CXX_USERS, environ, "sudo apt-get install g++")
 
 
-def mmdebstrap(environ: Mapping[str, str], users: Iterable[str]) -> DoctorFinding:
+def check_mmdebstrap(environ: Mapping[str, str], users: Iterable[str]) -> DoctorFinding:
     """Check for mmdebstrap."""
     return _find_program(DEBIAN, ["mmdebstrap"], users, environ, "sudo apt-get install mmdebstrap")
 
 
-def bubblewrap(environ: Mapping[str, str], users: Iterable[str], user: int) -> DoctorFinding:
+def check_bubblewrap(environ: Mapping[str, str], users: Iterable[str], user: int) -> DoctorFinding:
     """Check for bubblewrap. user: its number; 0 is root."""
     path = shutil.which("bwrap", path=environ.get("PATH"))
     if not path and user == 0:
-        return ENTER.fine("missing, and we are root")
+        return ENTER.fine("missing, and this user is root")
     return _find_program(ENTER, ["bwrap"], users, environ, "sudo apt-get install bubblewrap")
 
 
@@ -114,10 +110,10 @@ def _find_program(
     for name in names:
         if path := shutil.which(name, path=environ.get("PATH")):
             return subject.fine(path)
-    left_out = join_names(list(users))
-    if not left_out:
+    users_text = join_names(list(users))
+    if not users_text:
         return subject.fine("missing, and no framework needs it")
-    return subject.warning(f"missing: goes without: {left_out}", mend)
+    return subject.warning(f"missing, needed by {users_text}", mend)
 
 
 def _size_bytes(recipe: Recipe) -> int:

@@ -33,85 +33,85 @@ LARGE_TASK_BYTES = 4 * 2**30
 
 def examine(kernel: Kernel, environ: Mapping[str, str] = os.environ) -> tuple[DoctorFinding, ...]:
     """Run every check. RecipeError if one of the user's own frameworks is broken."""
-    wants = prerequisites.read_requirements(environ)
-    changing = _over_time(kernel)
+    requirements = prerequisites.read_requirements(environ)
+    changing = _check_changes(kernel)
     return (
-        *_settings(kernel),
+        *_check_settings(kernel),
         *changing,
-        co_tenants.locked(kernel, co_tenants.lock_paths(environ)),
-        co_tenants.ray(kernel),
-        *gpus.checks(_gpu_states(), wants.accelerators),
-        *_prerequisites(environ, wants),
+        co_tenants.check_core_locks(kernel, co_tenants.lock_paths(environ)),
+        co_tenants.check_ray(kernel),
+        *gpus.check_gpus(_gpu_states(), requirements.accelerators),
+        *_check_prerequisites(environ, requirements),
         blas.check_kernels(blas.find_environments(environ)),
     )
 
 
-def worst_first(findings: tuple[DoctorFinding, ...]) -> tuple[DoctorFinding, ...]:
+def sort_by_level(findings: tuple[DoctorFinding, ...]) -> tuple[DoctorFinding, ...]:
     """Sort by level; the order within a level stays."""
     order = list(FindingLevel)
     return tuple(sorted(findings, key=lambda finding: order.index(finding.verdict)))
 
 
-def _over_time(kernel: Kernel) -> tuple[DoctorFinding, ...]:
+def _check_changes(kernel: Kernel) -> tuple[DoctorFinding, ...]:
     """Checks that compare two instants. Nothing of ours runs in between."""
     throttled = cpu_speed.throttle_counts(kernel)
     before = load.snapshot(kernel)
     time.sleep(INTERVAL_S)
     after = load.snapshot(kernel)
     guest = {FindingLevel.FINE: False, FindingLevel.UNKNOWN: None}.get(
-        cpus.virtualization(kernel).verdict
+        cpus.check_virtualization(kernel).verdict
     )
     return (
-        load.other_load(before, after, os.getpid()),
-        load.stolen(before, after, is_guest=guest),
-        load.pressure(before, after),
-        cpu_speed.throttling(throttled, cpu_speed.throttle_counts(kernel)),
+        load.check_other_load(before, after, os.getpid()),
+        load.check_stolen_time(before, after, is_guest=guest),
+        load.check_pressure(before, after),
+        cpu_speed.check_throttling(throttled, cpu_speed.throttle_counts(kernel)),
     )
 
 
-def _settings(kernel: Kernel) -> tuple[DoctorFinding, ...]:
+def _check_settings(kernel: Kernel) -> tuple[DoctorFinding, ...]:
     allowed = usable_cpus()
     proc, groups = kernel.root / "proc", kernel.root / "sys/fs/cgroup"
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return (
-        cpu_speed.governor(kernel),
-        cpu_speed.frequency_limit(kernel),
-        cpu_speed.boost(kernel),
-        cpu_speed.temperature(kernel),
-        cpus.siblings(kernel, allowed),
-        cpus.affinity(kernel, allowed),
-        cpus.quota(cgroups.cpu_quota(proc, groups), len(allowed)),
-        cpus.virtualization(kernel),
-        cpus.clock_source(kernel),
-        memory.free(kernel, cgroups.memory_bytes(proc, groups), LARGE_TASK_BYTES),
-        memory.swap(kernel),
-        memory.swappiness(kernel),
-        memory.huge_pages(kernel),
-        memory.numa_nodes(kernel),
-        memory.numa_balancing(kernel),
-        permissions.energy(kernel),
-        permissions.perf(kernel, os.geteuid()),
-        permissions.open_files(soft, hard),
-        permissions.address_randomisation(kernel),
+        cpu_speed.check_governor(kernel),
+        cpu_speed.check_frequency_limit(kernel),
+        cpu_speed.check_boost(kernel),
+        cpu_speed.check_temperature(kernel),
+        cpus.check_siblings(kernel, allowed),
+        cpus.check_affinity(kernel, allowed),
+        cpus.check_quota(cgroups.cpu_quota(proc, groups), len(allowed)),
+        cpus.check_virtualization(kernel),
+        cpus.check_clock_source(kernel),
+        memory.check_free_memory(kernel, cgroups.memory_bytes(proc, groups), LARGE_TASK_BYTES),
+        memory.check_swap(kernel),
+        memory.check_swappiness(kernel),
+        memory.check_huge_pages(kernel),
+        memory.check_numa_nodes(kernel),
+        memory.check_numa_balancing(kernel),
+        permissions.check_energy(kernel),
+        permissions.check_perf(kernel, os.geteuid()),
+        permissions.check_open_files(soft, hard),
+        permissions.check_address_randomisation(kernel),
     )
 
 
-def _prerequisites(
-    environ: Mapping[str, str], wants: prerequisites.Requirements
+def _check_prerequisites(
+    environ: Mapping[str, str], requirements: prerequisites.Requirements
 ) -> tuple[DoctorFinding, ...]:
     place = default_root(environ)
     return (
-        prerequisites.disk_space(free_bytes(place), wants.disk_bytes, place),
-        prerequisites.uv_tool(),
-        prerequisites.c_compiler(environ, wants.stand_ins),
-        prerequisites.cxx_compiler(environ),
-        prerequisites.mmdebstrap(environ, wants.debian),
-        prerequisites.bubblewrap(environ, wants.debian, os.geteuid()),
+        prerequisites.check_disk_space(free_bytes(place), requirements.disk_bytes, place),
+        prerequisites.check_uv(),
+        prerequisites.check_c_compiler(environ, requirements.stub_users),
+        prerequisites.check_cxx_compiler(environ),
+        prerequisites.check_mmdebstrap(environ, requirements.debian),
+        prerequisites.check_bubblewrap(environ, requirements.debian, os.geteuid()),
     )
 
 
 def _gpu_states() -> GpuStates | None:
-    told = driver.query_driver("velodrome.agents.doctor.gpu_driver")
-    if isinstance(told, DriverFault):
-        return GpuStates("", None, (), sees_all=False, faults=(told,))
-    return GpuStates.from_fields(told) if told else None
+    answer = driver.query_driver("velodrome.agents.doctor.gpu_driver")
+    if isinstance(answer, DriverFault):
+        return GpuStates("", None, (), sees_all=False, faults=(answer,))
+    return GpuStates.from_fields(answer) if answer else None

@@ -6,14 +6,14 @@ from dataclasses import asdict
 
 from velodrome.agents.doctor.finding import DoctorFinding, FindingLevel
 from velodrome.agents.doctor.proc_sys_files import Kernel
-from velodrome.agents.doctor.runner import examine, worst_first
+from velodrome.agents.doctor.runner import examine, sort_by_level
 from velodrome.scheduler.commands.output import print_json, print_lines, print_table
 from velodrome.scheduler.next_commands import example_command, format_command
 
 
 def doctor(*, as_json: bool) -> int:
     """Print the findings. Exit status 1 if any is a warning, else 0."""
-    findings = worst_first(examine(Kernel()))
+    findings = sort_by_level(examine(Kernel()))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

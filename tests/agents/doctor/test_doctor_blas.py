@@ -24,14 +24,14 @@ def test_slower_kernels_warn_with_the_framework_the_library_and_the_remedy() -> 
     found = blas.check_kernels((built("caffe", "PRESCOTT"), built("numpy", "SKYLAKEX")))
     assert found.verdict is FindingLevel.WARNING
     assert found.seen == "below AVX-512: caffe openblas 0.3.13 PRESCOTT"
-    assert found.mend == "a newer OpenBLAS, if it can be had: velodrome envs lock caffe"
+    assert found.mend == "lock a newer OpenBLAS, if there is one: velodrome envs lock caffe"
 
 
 def test_if_a_setting_chose_the_kernels_the_remedy_is_to_remove_it() -> None:
     user = built("caffe", "HASWELL", setting="Haswell", named_by="VELODROME_OPENBLAS_CORETYPE")
     assert blas.check_kernels((user,)).mend == "unset VELODROME_OPENBLAS_CORETYPE"
     recipe = built("caffe", "HASWELL", setting="Haswell", named_by="environment.toml")
-    mend = "take OPENBLAS_CORETYPE out of the environment.toml of caffe"
+    mend = "remove OPENBLAS_CORETYPE from the environment.toml of caffe"
     assert blas.check_kernels((recipe,)).mend == mend
 
 

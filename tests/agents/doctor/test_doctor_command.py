@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from velodrome.agents.doctor.finding import Subject
-from velodrome.agents.doctor.runner import worst_first
+from velodrome.agents.doctor.runner import sort_by_level
 from velodrome.scheduler.commands.doctor import exit_status
 
 COMMAND = [sys.executable, "-m", "velodrome.scheduler.cli", "doctor", "--json"]
@@ -22,7 +22,7 @@ def test_only_a_warning_gives_status_1_and_warnings_come_first() -> None:
     fine, unknown, warning = SUBJECT.fine("a"), SUBJECT.unknown("b"), SUBJECT.warning("c", "mend")
     assert exit_status((fine, unknown)) == 0
     assert exit_status((fine, warning, unknown)) == 1
-    assert worst_first((fine, warning, unknown)) == (warning, unknown, fine)
+    assert sort_by_level((fine, warning, unknown)) == (warning, unknown, fine)
 
 
 @pytest.mark.slow

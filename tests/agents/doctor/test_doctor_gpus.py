@@ -50,7 +50,7 @@ def query_states(
 
 
 def by_check(states: GpuStates | None) -> dict[str, DoctorFinding]:
-    return {finding.check: finding for finding in gpus.checks(states, LOCKS)}
+    return {finding.check: finding for finding in gpus.check_gpus(states, LOCKS)}
 
 
 def test_two_well_configured_gpus_pass_every_check(fake_driver: Path, tmp_path: Path) -> None:
@@ -85,23 +85,26 @@ def test_each_setting_that_slows_a_gpu_names_the_gpu_and_the_remedy(
     assert {finding.verdict for finding in found.values()} == {FindingLevel.WARNING}
     assert {check: (finding.seen, finding.mend) for check, finding in found.items()} == {
         "GPU driver": (
-            "999.1-fake, CUDA 11: torch; goes without: jax",
+            "999.1-fake, CUDA 11: torch; no lock for: jax",
             "install a newer driver (https://docs.nvidia.com/deploy/cuda-compatibility): the locks "
-            "want cuda12",
+            "need cuda12",
         ),
         "GPU persistence": ("off on GPU 1", "sudo nvidia-smi -i 1 -pm 1"),
         "GPU ECC": ("off on GPU 1, on on GPU 0", "sudo nvidia-smi -i 1 -e 1, then restart"),
         "GPU compute mode": ("prohibited on GPU 1", "sudo nvidia-smi -i 1 -c DEFAULT"),
         "GPU clocks": ("GPU 1 1005 of 1410 MHz", "sudo nvidia-smi -i 1 -rac"),
         "GPU power limit": ("GPU 1 250 of 400 W", "sudo nvidia-smi -i 1 -pl 400"),
-        "GPU partitions (MIG)": ("on, or to be, on GPU 1", "sudo nvidia-smi -i 1 -mig 0"),
+        "GPU partitions (MIG)": (
+            "on, now or after the next reset: GPU 1",
+            "sudo nvidia-smi -i 1 -mig 0",
+        ),
         "GPU processes": (
             "GPU 1: pid 4711",
-            "end them, or let their owners (nvidia-smi names them)",
+            "end them, or ask their owners to (nvidia-smi names them)",
         ),
         "GPU throttling": (
             "GPU 1: power cap, heat (hardware)",
-            "let it cool, end what runs on it, see nvidia-smi -q -d PERFORMANCE",
+            "let it cool down, end its processes; see nvidia-smi -q -d PERFORMANCE",
         ),
     }
 
@@ -125,26 +128,28 @@ def test_a_check_is_unknown_if_the_driver_does_not_report_it(
 
 
 def test_an_empty_process_list_inside_a_container_is_unknown() -> None:
-    found = gpus.processes([GpuState(0, "T4", pids=())], sees_all=False)
+    found = gpus.check_processes([GpuState(0, "T4", pids=())], sees_all=False)
     assert found.verdict is FindingLevel.UNKNOWN
 
 
 def test_a_pending_ecc_change_warns() -> None:
-    found = gpus.ecc([GpuState(0, "T4", ecc=(True, False))])
+    found = gpus.check_ecc([GpuState(0, "T4", ecc=(True, False))])
     assert (found.verdict, found.seen) == (
         FindingLevel.WARNING,
-        "GPU 0: will change with the next start",
+        "GPU 0: changes at the next start",
     )
 
 
 def test_gpus_of_different_models_may_differ_in_ecc() -> None:
-    found = gpus.ecc([GpuState(0, "A100", ecc=(True, True)), GpuState(1, "A10", ecc=(False,) * 2)])
+    found = gpus.check_ecc(
+        [GpuState(0, "A100", ecc=(True, True)), GpuState(1, "A10", ecc=(False,) * 2)]
+    )
     assert (found.verdict, found.seen) == (FindingLevel.FINE, "on, off")
 
 
 def test_a_library_without_a_driver_gives_one_finding(fake_driver: Path, tmp_path: Path) -> None:
     assert query_states(fake_driver, tmp_path / "state", "") is None
-    assert [finding.check for finding in gpus.checks(None, LOCKS)] == ["GPU driver"]
+    assert [finding.check for finding in gpus.check_gpus(None, LOCKS)] == ["GPU driver"]
 
 
 def test_a_driver_without_a_gpu_warns() -> None:

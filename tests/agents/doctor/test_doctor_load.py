@@ -29,16 +29,16 @@ def test_a_busy_core_is_named_with_its_process(machine: Machine) -> None:
     ticks = stat("2 0 0 98 0 0 0 0", "70 5 5 20 0 0 0 0")
     processes = process(7, "a (b) c", 90) | process(8, "born since", 5)
     after = load.snapshot(machine(ticks | processes), SECOND)
-    found = load.other_load(before, after, own_pid=1)
+    found = load.check_other_load(before, after, own_pid=1)
     assert found.verdict is FindingLevel.WARNING
     assert found.seen == "82 % of one core: cpu1 80 %; a (b) c (pid 7) 80 %, born since (pid 8) 5 %"
-    assert "a (b) c" not in load.other_load(before, after, own_pid=7).seen
+    assert "a (b) c" not in load.check_other_load(before, after, own_pid=7).seen
 
 
 def test_waiting_for_disks_and_little_work_do_not_count_as_load(machine: Machine) -> None:
     before = load.snapshot(machine(stat("0 0 0 0 0 0 0 0")), 0)
     after = load.snapshot(machine(stat("10 0 5 20 65 0 0 0")), SECOND)
-    found = load.other_load(before, after, own_pid=1)
+    found = load.check_other_load(before, after, own_pid=1)
     assert (found.verdict, found.seen) == (FindingLevel.FINE, "15 % of one core")
 
 
@@ -49,14 +49,14 @@ def test_stolen_time_warns_and_no_stolen_time_is_unknown_in_an_undetected_guest(
     robbed = load.snapshot(machine(stat("50 0 0 45 0 0 0 5")), SECOND)
     later = load.snapshot(machine(stat("50 0 0 145 0 0 0 5")), 2 * SECOND)
     calm = load.snapshot(machine(stat("50 0 0 50 0 0 0 0")), SECOND)
-    found = load.stolen(before, robbed, is_guest=None)
+    found = load.check_stolen_time(before, robbed, is_guest=None)
     assert (found.verdict, found.seen) == (
         FindingLevel.WARNING,
         "5.0 % of all CPUs' time in this second",
     )
-    assert load.stolen(robbed, later, is_guest=None).verdict is FindingLevel.FINE
-    assert load.stolen(before, calm, is_guest=None).verdict is FindingLevel.UNKNOWN
-    assert load.stolen(before, calm, is_guest=False).verdict is FindingLevel.FINE
+    assert load.check_stolen_time(robbed, later, is_guest=None).verdict is FindingLevel.FINE
+    assert load.check_stolen_time(before, calm, is_guest=None).verdict is FindingLevel.UNKNOWN
+    assert load.check_stolen_time(before, calm, is_guest=False).verdict is FindingLevel.FINE
 
 
 def test_pressure_is_the_stalled_share_of_the_second(machine: Machine) -> None:
@@ -71,21 +71,21 @@ def test_pressure_is_the_stalled_share_of_the_second(machine: Machine) -> None:
 
     before = load.snapshot(kernel_with_stalls(1000, 1000), 0)
     quiet = load.snapshot(kernel_with_stalls(51_000, 1000), SECOND)
-    assert load.pressure(before, quiet).seen == "cpu 5 %, memory 0 %"
-    assert load.pressure(before, quiet).verdict is FindingLevel.FINE
+    assert load.check_pressure(before, quiet).seen == "cpu 5 %, memory 0 %"
+    assert load.check_pressure(before, quiet).verdict is FindingLevel.FINE
     pressed = load.snapshot(kernel_with_stalls(51_000, 31_000), SECOND)
-    found = load.pressure(before, pressed)
+    found = load.check_pressure(before, pressed)
     assert (found.verdict, found.seen) == (FindingLevel.WARNING, "cpu 5 %, memory 3 %")
     assert "memory" in found.mend
 
 
 def test_load_is_unknown_where_the_kernel_reports_nothing(machine: Machine) -> None:
     none = load.snapshot(machine({}))
-    assert load.other_load(none, none, own_pid=1).verdict is FindingLevel.UNKNOWN
-    assert load.stolen(none, none, is_guest=False).verdict is FindingLevel.UNKNOWN
-    assert load.pressure(none, none).verdict is FindingLevel.UNKNOWN
-    assert co_tenants.locked(machine({}), []).verdict is FindingLevel.UNKNOWN
-    assert co_tenants.ray(machine({})).verdict is FindingLevel.UNKNOWN
+    assert load.check_other_load(none, none, own_pid=1).verdict is FindingLevel.UNKNOWN
+    assert load.check_stolen_time(none, none, is_guest=False).verdict is FindingLevel.UNKNOWN
+    assert load.check_pressure(none, none).verdict is FindingLevel.UNKNOWN
+    assert co_tenants.check_core_locks(machine({}), []).verdict is FindingLevel.UNKNOWN
+    assert co_tenants.check_ray(machine({})).verdict is FindingLevel.UNKNOWN
 
 
 def test_the_holder_of_a_core_is_named_and_a_released_lock_is_not(tmp_path: Path) -> None:
@@ -95,11 +95,14 @@ def test_the_holder_of_a_core_is_named_and_a_released_lock_is_not(tmp_path: Path
     other = try_lock(tmp_path / "core-1.lock")
     assert other is not None
     os.close(other)
-    found = co_tenants.locked(Kernel(), co_tenants.lock_paths(environ))
+    found = co_tenants.check_core_locks(Kernel(), co_tenants.lock_paths(environ))
     assert found.verdict is FindingLevel.WARNING
     assert found.seen.startswith(f"core-0: pid {os.getpid()} (")
     os.close(descriptor)
-    assert co_tenants.locked(Kernel(), co_tenants.lock_paths(environ)).verdict is FindingLevel.FINE
+    assert (
+        co_tenants.check_core_locks(Kernel(), co_tenants.lock_paths(environ)).verdict
+        is FindingLevel.FINE
+    )
 
 
 def test_reading_locks_creates_no_folder(tmp_path: Path) -> None:
@@ -110,7 +113,7 @@ def test_reading_locks_creates_no_folder(tmp_path: Path) -> None:
 
 def test_an_idle_ray_passes_and_a_busy_ray_warns(machine: Machine) -> None:
     kernel = machine({"proc/4/cmdline": "/bin/sh\0-c\0true\0"})
-    assert co_tenants.ray(kernel).seen == "no Ray runs here"
+    assert co_tenants.check_ray(kernel).seen == "Ray does not run here"
     kernel = machine(
         {
             "proc/5/cmdline": "/opt/ray/raylet\0--port=1\0",
@@ -119,7 +122,7 @@ def test_an_idle_ray_passes_and_a_busy_ray_warns(machine: Machine) -> None:
             "proc/7/cmdline": "ray::RuntimeEnvAgent\0\0\0",
         }
     )
-    found = co_tenants.ray(kernel)
-    assert (found.verdict, found.seen) == (FindingLevel.FINE, "a Ray that waits (pid 5)")
-    found = co_tenants.ray(machine({"proc/9/cmdline": "ray::train() other\0"}))
+    found = co_tenants.check_ray(kernel)
+    assert (found.verdict, found.seen) == (FindingLevel.FINE, "Ray is idle (pid 5)")
+    found = co_tenants.check_ray(machine({"proc/9/cmdline": "ray::train() other\0"}))
     assert (found.verdict, found.seen) == (FindingLevel.WARNING, "ray::train() (pid 9)")
