@@ -81,10 +81,10 @@ class Fleet:
             key = _key(cell)
             self.nights[key] = (*self.nights.get(key, ()), self._point(cell, number))
         verdict = judge(self.nights, str(number))
-        for one in verdict.open:
-            *earlier, tonight = self.nights[one.cell]
-            self.nights[one.cell] = (*earlier, self._again(tonight, one.cell, number))
-        return judge(self.nights, str(number)) if verdict.open else verdict
+        for one in verdict.unconfirmed:
+            *earlier, latest = self.nights[one.cell]
+            self.nights[one.cell] = (*earlier, self._again(latest, one.cell, number))
+        return judge(self.nights, str(number)) if verdict.unconfirmed else verdict
 
     def _point(self, cell: str, number: int) -> Point:
         levels, condition = self._levels(cell, number), self.condition(cell, number)
@@ -94,8 +94,8 @@ class Fleet:
 
     def _again(self, point: Point, key: NodeCell, number: int) -> Point:
         again = self._levels(f"{key.key.framework} {key.key.model}", number)
-        both = {phase: (point.first[phase] + again[phase]) / 2 for phase in again}
-        return replace(point, again=again, levels=both, runs=2 * REPEATS)
+        both = {phase: (point.initial[phase] + again[phase]) / 2 for phase in again}
+        return replace(point, again=again, levels=both, repeats=2 * REPEATS)
 
     def _levels(self, cell: str, number: int) -> dict[str, float]:
         processes = self.draw.choices(self.cells[cell], k=REPEATS)
@@ -214,7 +214,7 @@ def power_scenarios() -> dict[str, tuple[Make, int, int]]:
     }
 
 
-def false_alarms(make: Make, nights: int, trials: int, seed: int) -> dict[str, object]:
+def estimate_false_alarms(make: Make, nights: int, trials: int, seed: int) -> dict[str, object]:
     shares = []
     for trial in range(trials):
         fleet = make(random.Random(seed * 1000 + trial))
@@ -299,7 +299,7 @@ def main() -> None:
 
     for name, make in false_alarm_scenarios().items():
         if any(part in name for part in asked.only):
-            put(name, false_alarms(make, asked.nights, asked.trials, asked.seed))
+            put(name, estimate_false_alarms(make, asked.nights, asked.trials, asked.seed))
     for name, (make, begins, until) in power_scenarios().items():
         if any(part in name for part in asked.only):
             put(name, power(make, begins, until, asked.power_trials, asked.seed))

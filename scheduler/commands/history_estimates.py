@@ -6,20 +6,20 @@ from collections.abc import Callable
 from functools import cached_property
 from statistics import median
 
-from velodrome.scheduler.history.cell_series import history
-from velodrome.scheduler.history.history_reading import past_rows
-from velodrome.scheduler.history.past_durations import Pasts, pasts
+from velodrome.scheduler.history.cell_series import build_history
+from velodrome.scheduler.history.history_reading import read_past_rows
+from velodrome.scheduler.history.past_durations import PastDurations, learn_durations
 from velodrome.scheduler.plans.budget import BudgetedPlan, fit_budget
-from velodrome.scheduler.plans.durations import DurationEstimates
+from velodrome.scheduler.plans.durations import DurationEstimates, format_seconds
 from velodrome.scheduler.plans.placement import Plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.typed_rows import CellKey, TaskRow
 from velodrome.scheduler.sweeps import quantities
 from velodrome.scheduler.sweeps.quantities import read_option
 
-NIGHTS = 20  # that are asked
-LATEST = 5  # of which a cell's width is told
-SHOWN = 6  # cells that are left out
+PAST_RUNS = 20  # that durations come from
+LATEST = 5  # runs that a cell's width comes from
+SHOWN = 6  # of the cells that are left out
 
 
 def parse_budget(text: str) -> float:
@@ -44,7 +44,7 @@ class RunPlanner:
         self._store, self._name, self._say = store, name, say
         self._budget_s, self._share = budget_s, share
         self.until_s = time.monotonic() + budget_s
-        self._foresight: Pasts | None = None
+        self._durations: PastDurations | None = None
 
     @property
     def is_bounded(self) -> bool:
@@ -60,7 +60,7 @@ class RunPlanner:
         found = fit_budget(
             plan,
             left_s,
-            self._pasts(plan).estimate,
+            self._learn_durations(plan).estimate,
             lambda one: widths.get((CellKey.of(one.task), one.node_id)),
         )
         for line in describe_left_out(found, self._budget_s):
@@ -68,21 +68,23 @@ class RunPlanner:
         return found.plan
 
     def foresight(self, plan: Plan) -> DurationEstimates:
-        return self._pasts(plan).foresight
+        return self._learn_durations(plan).estimates
 
     def plan_extra(self, plan: Plan) -> Plan:
         """Plan further runs after the plan, on nodes that it used."""
         return Plan()
 
-    def _pasts(self, plan: Plan) -> Pasts:
-        if self._foresight is None:
-            self._foresight = pasts(self._rows, dict.fromkeys(one.task for one in plan.placements))
-        return self._foresight
+    def _learn_durations(self, plan: Plan) -> PastDurations:
+        if self._durations is None:
+            self._durations = learn_durations(
+                self._rows, dict.fromkeys(one.task for one in plan.placements)
+            )
+        return self._durations
 
     @cached_property
     def _rows(self) -> tuple[TaskRow, ...]:
         reader = self._store.reader()
-        found = past_rows(reader, self._name, NIGHTS)
+        found = read_past_rows(reader, self._name, PAST_RUNS)
         for fault in reader.faults:
             self._say(f"left out of the history: {fault}")
         return found
@@ -91,7 +93,7 @@ class RunPlanner:
     def _widths(self) -> dict[tuple[CellKey, str], float]:
         """Median half-width of the last runs, by cell and node."""
         found: dict[tuple[CellKey, str], float] = {}
-        for cell, points in history(self._rows).items():
+        for cell, points in build_history(self._rows).items():
             known = [one.width for one in points[-LATEST:] if one.width is not None]
             if known:
                 found[cell.key, cell.node_id] = median(known)
@@ -100,7 +102,7 @@ class RunPlanner:
 
 def describe_left_out(found: BudgetedPlan, budget_s: float) -> tuple[str, ...]:
     """Describe what a budget leaves out."""
-    budget, expected = _format_duration(budget_s), _format_duration(found.seconds)
+    budget, expected = format_seconds(budget_s), format_seconds(found.seconds)
     if not found.left_out:
         return (f"all runs fit: {expected} of {budget}",)
     runs = sum(skipped.repeats for skipped in found.left_out)
@@ -109,16 +111,8 @@ def describe_left_out(found: BudgetedPlan, budget_s: float) -> tuple[str, ...]:
         f"budget {budget}: {len(found.plan.placements)} runs take {expected}; "
         f"{runs} are left out, those with the narrowest intervals:",
         *(
-            f"  {skipped.repeats} of {skipped.task.label} ({_format_duration(skipped.seconds)})"
+            f"  {skipped.repeats} of {skipped.task.label} ({format_seconds(skipped.seconds)})"
             for skipped in found.left_out[:SHOWN]
         ),
         *([f"  and {more} more cells"] if more > 0 else []),
     )
-
-
-def _format_duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes:02d}m"
-    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

@@ -19,25 +19,31 @@ from velodrome.scheduler.commands.sweep_run import (
     resume_command,
 )
 from velodrome.scheduler.commands.target import Target
-from velodrome.scheduler.commands.trend_site import NIGHTS, write_site
+from velodrome.scheduler.commands.trend_site import REPORTS, write_site
 from velodrome.scheduler.comparison.causes import index_nodes
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError, StoreError, VelodromeError
 from velodrome.scheduler.history.cell_series import History, NodeCell
-from velodrome.scheduler.history.false_alarms import false_alarms
-from velodrome.scheduler.history.history_reading import name_in, night_ids, read_history
+from velodrome.scheduler.history.false_alarms import estimate_false_alarms
+from velodrome.scheduler.history.history_reading import list_run_ids, parse_sweep_name, read_history
 from velodrome.scheduler.history.latest_run import RunVerdict, judge
 from velodrome.scheduler.next_commands import format_command
-from velodrome.scheduler.nightly.confirmation import again
+from velodrome.scheduler.nightly.confirmation import plan_confirmation
 from velodrome.scheduler.nightly.explanations import (
     Explanation,
-    by_cell,
-    explanations,
-    sweeps_needed,
+    explain_findings,
+    group_by_cell,
+    list_needed_sweeps,
 )
-from velodrome.scheduler.nightly.junit import junit
-from velodrome.scheduler.nightly.missing_cells import Promise, has_time, lacking, planned, vanished
-from velodrome.scheduler.nightly.nightly_result import Night
-from velodrome.scheduler.nightly.summary import summary
+from velodrome.scheduler.nightly.junit import format_junit
+from velodrome.scheduler.nightly.missing_cells import (
+    PromisedCells,
+    find_unmeasured,
+    find_vanished,
+    has_time,
+    select_planned,
+)
+from velodrome.scheduler.nightly.nightly_result import NightlyRun
+from velodrome.scheduler.nightly.summary import format_summary
 from velodrome.scheduler.plans.placement import CONFIRMING, Plan
 from velodrome.scheduler.reports.impossible_values import drop_impossible_values
 from velodrome.scheduler.reports.task_rows import select_last_attempts, select_unexpected
@@ -72,13 +78,13 @@ def nightly(path: Path, typed: NightlyOptions, target: Target, *, as_json: bool)
     try:
         return _nightly(path, typed, target, as_json=as_json)
     except StoreError as error:
-        raise NightCutShort(str(error)) from error
+        raise NightlyRunFailed(str(error)) from error
 
 
 def _nightly(path: Path, typed: NightlyOptions, target: Target, *, as_json: bool) -> int:
-    began, started_s = datetime.now(UTC), time.monotonic()
+    started_at, started_s = datetime.now(UTC), time.monotonic()
     store, sweep, sweep_id = Store(typed.results), load_sweep(path), new_sweep_id()
-    if not name_in(sweep.text):
+    if not parse_sweep_name(sweep.text):
         mend = "Add one, such as `name: nightly`."
         raise ConfigError(sweep.source, "it has no name, which its history needs", mend)
     screen = Console(stderr=True, highlight=False) if as_json else console()
@@ -91,34 +97,34 @@ def _nightly(path: Path, typed: NightlyOptions, target: Target, *, as_json: bool
     reader = store.reader()
     history = read_history(reader, sweep.name)
     verdict = judge(history, sweep_id)
-    rows, nights = _rows(reader, sweep_id), night_ids(reader, sweep.name)
-    night = Night(
+    rows, run_ids = _rows(reader, sweep_id), list_run_ids(reader, sweep.name)
+    run = NightlyRun(
         name=sweep.name,
         verdict=verdict,
-        false_alarms=false_alarms(verdict),
-        explanations=_explanations(reader, verdict),
-        number=len(nights),
-        began=began,
+        false_alarms=estimate_false_alarms(verdict),
+        explanations=_explain(reader, verdict),
+        number=len(run_ids),
+        started_at=started_at,
         seconds=time.monotonic() - started_s,
-        runs=len(rows),
-        surprises=len(select_unexpected(rows)),
+        repeats=len(rows),
+        unexpected=len(select_unexpected(rows)),
         budget_s=planner.budget_s,
-        left_out=planner.left_out(rows),
-        measured=sum(map(has_time, planned(rows))),
-        lacking=lacking(rows),
-        vanished=vanished(history, sweep_id, rows, planner.promise),
+        left_out=planner.count_left_out(rows),
+        measured=sum(map(has_time, select_planned(rows))),
+        unmeasured=find_unmeasured(rows),
+        vanished=find_vanished(history, sweep_id, rows, planner.promised),
     )
-    night = replace(night, unread=tuple(map(str, reader.faults)))
-    lines = summary(night)
-    _write(reader, night, history, lines, typed)
+    run = replace(run, unreadable=tuple(map(str, reader.faults)))
+    lines = format_summary(run)
+    _write(reader, run, history, lines, typed)
     if as_json:
-        print_json(findings(night))
+        print_json(list_findings(run))
     else:
-        print_lines(*lines, *_next(night, typed, nights[1:]))
-    return night.exit_status
+        print_lines(*lines, *_next(run, typed, run_ids[1:]))
+    return run.exit_status
 
 
-class NightCutShort(VelodromeError):
+class NightlyRunFailed(VelodromeError):
     """Results could not be stored or read: it is unknown if there is a regression."""
 
     exit_status = INCOMPLETE
@@ -139,74 +145,70 @@ class NightlyPlanner(RunPlanner):
         self.budget_s = budget_s
         self._sweep, self._sweep_id = sweep, sweep_id
         self._planned = 0
-        self.promise = Promise((), sweep.where, budget_s)
+        self.promised = PromisedCells((), sweep.where, budget_s)
 
     def select(self, plan: Plan) -> Plan:
         self._planned = len(plan.placements)
         tasks = [one.task for one in plan.placements] + [one.task for one in plan.unplaceable]
-        asked = {CellKey.of(task) for task in tasks}
-        self.promise = replace(self.promise, asked=asked)
+        cells = {CellKey.of(task) for task in tasks}
+        self.promised = replace(self.promised, cells=cells)
         return super().select(plan)
 
     def plan_extra(self, plan: Plan) -> Plan:
         verdict = judge(read_history(self._store.reader(), self._name), self._sweep_id)
-        if verdict.open:
-            self._say(f"{len(verdict.open)} cells look changed: measuring them again")
-        return again(plan, verdict.open, self._sweep.repeats)
+        if verdict.unconfirmed:
+            self._say(f"{len(verdict.unconfirmed)} cells look changed: measuring them again")
+        return plan_confirmation(plan, verdict.unconfirmed, self._sweep.repeats)
 
-    def left_out(self, rows: Sequence[TaskRow]) -> int:
-        """Count runs of the whole plan that have no row."""
+    def count_left_out(self, rows: Sequence[TaskRow]) -> int:
+        """Count repeats of the whole plan that have no row."""
         planned = [row for row in rows if row.node_id and row.repeat < CONFIRMING]
         return max(0, self._planned - len(planned))
 
 
-def findings(night: Night) -> list[dict[str, object]]:
-    """List the findings as rows for `--json`."""
-    return [
-        {
-            **_describe_cell(one.cell),
-            "finding": found.kind.value,
-            "phase": found.phase or None,
-            "ratio": found.ratio,
-            "ratio_again": found.again,
-            "since": found.since.sweep_id,
-            "proof": found.proof.value,
-            "alarm": one.is_alarm,
-            "quarantined": one.quarantined is not None,
-            "blame": told.attribution.cause.value if told else None,
-            "causes": list(told.causes) if told else [],
-            "reason": found.reason or None,
-        }
-        for one in night.verdict.watched
-        for found in one.findings
-        for told in [night.explanations.get(one.cell)]
-    ] + _unmeasured(night)
+def list_findings(run: NightlyRun) -> list[dict[str, object]]:
+    """List findings, then cells without a number, as rows for `--json`."""
+    rows = []
+    for verdict in run.verdict.cells:
+        explanation = run.explanations.get(verdict.cell)
+        for finding in verdict.findings:
+            row = _make_row(verdict.cell, finding.kind.value, finding.since.sweep_id)
+            row |= {
+                "phase": finding.phase or None,
+                "ratio": finding.ratio,
+                "ratio_again": finding.ratio_again,
+                "confirmation": finding.confirmation.value,
+                "alarm": verdict.is_alarm,
+                "quarantined": verdict.quarantined is not None,
+                "reason": finding.reason or None,
+            }
+            if explanation:
+                row["attribution"] = explanation.attribution.cause.value
+                row["causes"] = list(explanation.causes)
+            rows.append(row)
+    for cell in run.unmeasured:
+        reason = f"{cell.status}: {cell.reason}"
+        rows.append(_make_row(cell.cell, "no number", run.sweep_id) | {"reason": reason})
+    for gone in run.vanished:
+        rows.append(_make_row(gone.cell, "vanished", run.sweep_id) | {"reason": gone.reason})
+    return rows
 
 
-def _unmeasured(night: Night) -> list[dict[str, object]]:
-    """List cells without a number, with the same keys as findings."""
-    told = [(one.cell, "no number", f"{one.status}: {one.reason}") for one in night.lacking]
-    told += [(one.cell, "vanished", one.why) for one in night.vanished]
-    return [
-        {
-            **_describe_cell(cell),
-            "finding": finding,
-            **dict.fromkeys(("phase", "ratio", "ratio_again")),
-            "since": night.sweep_id,
-            "proof": None,
-            "alarm": False,
-            "quarantined": False,
-            "blame": None,
-            "causes": [],
-            "reason": reason,
-        }
-        for cell, finding, reason in told
-    ]
-
-
-def _describe_cell(cell: NodeCell) -> dict[str, object]:
+def _make_row(cell: NodeCell, finding: str, since: str) -> dict[str, object]:
     place = {name: getattr(cell, name) for name in ("gpu_uuids", "node_id", "hostname")}
-    return cell.key._asdict() | place
+    return {
+        **cell.key._asdict(),
+        **place,
+        "finding": finding,
+        **dict.fromkeys(("phase", "ratio", "ratio_again")),
+        "since": since,
+        "confirmation": None,
+        "alarm": False,
+        "quarantined": False,
+        "attribution": None,
+        "causes": [],
+        "reason": None,
+    }
 
 
 def _rows(store: Store, sweep_id: str) -> list[TaskRow]:
@@ -215,25 +217,25 @@ def _rows(store: Store, sweep_id: str) -> list[TaskRow]:
     )
 
 
-def _explanations(store: Store, verdict: RunVerdict) -> dict[NodeCell, Explanation]:
-    needed = sweeps_needed(verdict)
+def _explain(store: Store, verdict: RunVerdict) -> dict[NodeCell, Explanation]:
+    needed = list_needed_sweeps(verdict)
     rows = [row for sweep_id in needed for row in _rows(store, sweep_id)]
     nodes = [row for one in needed for row in node_rows(store.read("nodes", one))]
-    return explanations(verdict, by_cell(rows), index_nodes(nodes))
+    return explain_findings(verdict, group_by_cell(rows), index_nodes(nodes))
 
 
 def _write(
-    store: Store, night: Night, history: History, lines: tuple[str, ...], typed: NightlyOptions
+    store: Store, run: NightlyRun, history: History, lines: tuple[str, ...], typed: NightlyOptions
 ) -> None:
-    report = f"{NIGHTS}/{night.sweep_id}.html"
-    xml = junit(night)
+    report = f"{REPORTS}/{run.sweep_id}.html"
+    xml = format_junit(run)
     besides = {
         JUNIT: xml,
         SUMMARY: "".join(f"{line}\n" for line in lines),
-        report: _report(store, night.sweep_id, typed.results),
+        report: _report(store, run.sweep_id, typed.results),
     }
     links = (("the whole report", report), ("as JUnit XML", JUNIT))
-    write_site(typed.site, night.name, history, LatestRunSummary(lines, links), besides)
+    write_site(typed.site, run.name, history, LatestRunSummary(lines, links), besides)
     if typed.junit is not None:
         try:
             replace_file(typed.junit, xml)
@@ -249,10 +251,10 @@ def _report(store: Store, sweep_id: str, results: str | Path) -> str:
     return render_page(store, sweep_id, results, read_task_rows(store, sweep_id))
 
 
-def _next(night: Night, typed: NightlyOptions, earlier: Sequence[str]) -> tuple[str, ...]:
-    asked = ("compare", earlier[0], night.sweep_id) if earlier else ("report",)
+def _next(run: NightlyRun, typed: NightlyOptions, earlier: Sequence[str]) -> tuple[str, ...]:
+    words = ("compare", earlier[0], run.sweep_id) if earlier else ("report",)
     return (
-        f"wrote sweep {night.sweep_id} to {typed.results}; {typed.site}/index.html, "
-        f"{NIGHTS}/{night.sweep_id}.html, {JUNIT}, {SUMMARY}",
-        f"next: {format_command(*asked, '--results', typed.results)}",
+        f"wrote sweep {run.sweep_id} to {typed.results}; {typed.site}/index.html, "
+        f"{REPORTS}/{run.sweep_id}.html, {JUNIT}, {SUMMARY}",
+        f"next: {format_command(*words, '--results', typed.results)}",
     )

@@ -7,7 +7,7 @@ from velodrome.scheduler.commands import incomplete_results
 from velodrome.scheduler.commands.output import print_lines
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError
 from velodrome.scheduler.history.cell_series import History
-from velodrome.scheduler.history.history_reading import name_of, night_ids, read_history
+from velodrome.scheduler.history.history_reading import list_run_ids, read_history, read_sweep_name
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.site.pages import (
     INDEX,
@@ -18,17 +18,17 @@ from velodrome.scheduler.site.pages import (
     write_files,
 )
 
-NIGHTS = "nights"  # the folder of whole reports within a site
+REPORTS = "runs"  # the folder of whole reports within a site
 MOST_REPORTS = 60
 
 
 def publish_site(results: str | Path, sweep_id: str, folder: Path) -> int:
     """Write the site for all sweeps of this one's name. ConfigError if it has none."""
     store = Store.for_reading(results)
-    name = name_of(store, store.resolve(sweep_id or "last"))
+    name = read_sweep_name(store, store.resolve(sweep_id or "last"))
     history = read_history(store, name)
     incomplete_results.warn_of_faults(store.faults, results)
-    missing = incomplete_results.describe_missing(store.faults, night_ids(store, name))
+    missing = incomplete_results.describe_missing(store.faults, list_run_ids(store, name))
     if not history:
         mend = "Name a run of a named sweep with --sweep, e.g. of sweeps/nightly.yaml."
         raise ConfigError(str(results), "this sweep has no name, hence no history", mend)
@@ -52,5 +52,5 @@ def write_site(
 
 def _reports(folder: Path) -> tuple[Link, ...]:
     """List the full reports in the site, newest first."""
-    found = sorted((folder / NIGHTS).glob("*.html"), reverse=True)[:MOST_REPORTS]
-    return tuple((path.stem, f"{NIGHTS}/{path.name}") for path in found)
+    found = sorted((folder / REPORTS).glob("*.html"), reverse=True)[:MOST_REPORTS]
+    return tuple((path.stem, f"{REPORTS}/{path.name}") for path in found)

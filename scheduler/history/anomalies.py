@@ -2,7 +2,7 @@
 
 Three tests, each at a third of the requested false-positive rate:
 
-- the last one, two and three runs against the stretch before them, by Student's t for the mean of k
+- the last one, two and three runs against the segment before them, by Student's t for the mean of k
   new values, with the spread of the runs before the last three;
 - the changepoint of velodrome.scheduler.history.changepoints over all runs, for slow changes;
 - the first runs of a series against all later ones, for which the changepoint test is too cautious:
@@ -10,12 +10,12 @@ Three tests, each at a third of the requested false-positive rate:
   location of normal populations, JASA 74 (1979) 365-367).
 
 Standard errors allow for the autocorrelation of runs (velodrome.scheduler.history.autocorrelation);
-the error of an unstable run's own repeats is added. Of several suspicions, the one whose step
+the error of an unstable run's own repeats is added. Of several suspected steps, the one that
 explains the runs best is reported.
 
 A step that a second measurement confirms becomes the level with which later runs are compared. A
 step in the same direction is reported again only if it has grown by as much again, or if the new
-part is too sharp for the slope since: else it is the same creep.
+part is too sharp for the slope since: else it is the same slow drift.
 """
 
 import math
@@ -25,30 +25,26 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
 
-from velodrome.scheduler.history.autocorrelation import NONE, Dependence
 from velodrome.scheduler.history.changepoints import (
     FEWEST,
-    MOST_NIGHTS,
-    Fit,
-    contrast_factor,
-    fit,
-    quantile,
-    spread_around,
+    Segmentation,
+    compute_quantile,
+    estimate_spread,
 )
-from velodrome.scheduler.history.variance_pooling import NO_PRIOR, Prior
+from velodrome.scheduler.history.phase_series import Series, Window
 from velodrome.scheduler.statistics.ratio_tests import LEAST
 
-RECENT = 3  # nights
-FEWEST_CALM = 5  # nights before them: fewer have no spread to speak of
-OLDEST_NEWS = 30  # nights: what is older is shown, but no news
-TELLS_AGAIN = 20  # times the rate at which a suspicion of an earlier night is recognized
-NEAR = 2  # nights: the same step, seen with more of them, may move by so many
-LOOKS = 3
-FIRST_ONSETS = range(FEWEST, FEWEST_CALM)
+RECENT = 3  # runs
+FEWEST_BASELINE = 5  # runs before them: the spread of fewer is too uncertain
+OLDEST_REPORTED = 30  # runs: an older step is shown, but not reported
+RECHECK_FACTOR = 20  # on the false-positive rate, to find the suspected step of an earlier run
+ONSET_TOLERANCE = 2  # runs: as more runs follow, the estimated onset of a step may move this far
+TESTS = 3
+EARLY_ONSETS = range(FEWEST, FEWEST_BASELINE)
 
 
 @dataclass(frozen=True)
-class Suspicion:
+class SuspectedStep:
     """A suspected step: levels (logarithms of ns) before and since run `onset` of the series.
 
     compared: indices of the runs before, from and to.
@@ -60,255 +56,214 @@ class Suspicion:
     compared: tuple[int, int]
 
     @property
-    def ratio(self) -> float:
-        """Above 1: slower."""
-        return math.exp(self.now - self.before)
+    def size(self) -> float:
+        return self.now - self.before
 
     @property
-    def way(self) -> float:
-        """1: slower, -1: faster."""
-        return math.copysign(1, self.now - self.before)
+    def ratio(self) -> float:
+        """Above 1: slower."""
+        return math.exp(self.size)
 
-    def is_confirmed_by(self, again: float) -> bool:
+    @property
+    def is_large(self) -> bool:
+        """True if the step exceeds the practical minimum."""
+        return abs(self.size) >= math.log1p(LEAST)
+
+    def is_confirmed_by(self, level: float) -> bool:
         """Return True if a new level is at least half of the way from before to now."""
-        return (again - self.before) / (self.now - self.before) >= 0.5
+        return (level - self.before) / self.size >= 0.5
 
-    def later(self, nights: int) -> "Suspicion":
+    def shift(self, runs: int) -> "SuspectedStep":
         """Shift the indices for a series that begins so many runs earlier."""
-        compared = (self.compared[0] + nights, self.compared[1] + nights)
-        return replace(self, onset=self.onset + nights, compared=compared)
+        compared = (self.compared[0] + runs, self.compared[1] + runs)
+        return replace(self, onset=self.onset + runs, compared=compared)
 
 
 @dataclass(frozen=True)
-class Known:
+class ConfirmedStep:
     """The last reported step: its run, the level at the report, and its size; size 0: none."""
 
     onset: int = 0
     level: float = 0.0
     size: float = 0.0
 
-    def covers(self, seen: Suspicion) -> bool:
-        """Return True if it goes the same way, and not by as much again."""
-        gone_on = (seen.now - self.level) * math.copysign(1, self.size)
-        is_same_way = (seen.now - seen.before) * self.size > 0
-        return is_same_way and gone_on < abs(self.size)
+    def covers(self, step: SuspectedStep) -> bool:
+        """Return True if a step has the same direction and is not as large again."""
+        growth = (step.now - self.level) * math.copysign(1, self.size)
+        return step.size * self.size > 0 and growth < abs(self.size)
 
 
-NOTHING_KNOWN = Known()
+NO_STEP = ConfirmedStep()
 
 
-@dataclass(frozen=True)
-class Series:
-    """One phase of a cell over the runs that have it, oldest first. Logarithms of ns.
+def find_confirmed_steps(
+    series_by_phase: Mapping[str, Series], rate: float
+) -> dict[str, ConfirmedStep]:
+    """Find the last confirmed step of each phase, without the latest run, which is judged.
 
-    levels: over all repeats of a run; first: without confirming repeats; again: of those alone.
-    errors: standard deviations that the repeats leave open. nights: the place of each among all of
-    the cell's runs. dependence: their autocorrelation. prior: how much other cells vary.
+    A phase that moved together with a confirmed one counts as reported with it.
     """
-
-    levels: tuple[float, ...]
-    first: tuple[float, ...]
-    again: tuple[float | None, ...]
-    errors: tuple[float, ...]
-    nights: tuple[int, ...]
-    dependence: Dependence = NONE
-    prior: Prior = NO_PRIOR
-
-    def nights_again(self) -> tuple[int, ...]:
-        """Return the runs with confirming repeats, by their place among the cell's."""
-        pairs = zip(self.nights, self.again, strict=True)
-        return tuple(night for night, again in pairs if again is not None)
-
-    def until(self, night: int) -> "View":
-        """Return what was known when that run was measured, before its confirmation."""
-        start = max(0, night + 1 - MOST_NIGHTS)
-        levels = (*self.levels[start:night], self.first[night])
-        errors = self.errors[start : night + 1]
-        return View(levels, errors, self.dependence, self.prior, start)
+    steps = dict.fromkeys(series_by_phase, NO_STEP)
+    every = series_by_phase.values()
+    latest = max((series.runs[-1] for series in every), default=0)
+    for run in sorted({run for series in every for run in series.remeasured_runs()}):
+        if run < latest:
+            steps |= _find_steps_of_run(run, series_by_phase, steps, rate)
+    return steps
 
 
-@dataclass(frozen=True)
-class View:
-    """Levels and errors of some runs of a series, the first of them its run `start`."""
-
-    levels: Sequence[float]
-    errors: Sequence[float]
-    dependence: Dependence = NONE
-    prior: Prior = NO_PRIOR
-    start: int = 0
-
-    def fit(self, rate: float, without: int = 0) -> Fit:
-        """Fit stretches, without the last `without` runs. rate: of a false cut."""
-        levels = self.levels[: len(self.levels) - without]
-        return fit(levels, rate, self.dependence, self.prior)
-
-
-def known_steps(serial: Mapping[str, Series], rate: float) -> dict[str, Known]:
-    """Return by phase the last confirmed step.
-
-    A phase that moved with a confirmed one is known with it. The last run is not included: it is
-    the one in question.
-    """
-    known = dict.fromkeys(serial, NOTHING_KNOWN)
-    tonight = max((one.nights[-1] for one in serial.values()), default=0)
-    for night in sorted({night for one in serial.values() for night in one.nights_again()}):
-        if night < tonight:
-            known |= _told_on(night, serial, known, rate)
-    return known
-
-
-def _told_on(
-    night: int, serial: Mapping[str, Series], known: Mapping[str, Known], rate: float
-) -> dict[str, Known]:
-    told = {
+def _find_steps_of_run(
+    run: int, series_by_phase: Mapping[str, Series], last: Mapping[str, ConfirmedStep], rate: float
+) -> dict[str, ConfirmedStep]:
+    confirmed = {
         phase: step
-        for phase, one in serial.items()
-        if night in one.nights_again() and (step := _confirmed(one, night, known[phase], rate))
+        for phase, series in series_by_phase.items()
+        if run in series.remeasured_runs() and (step := _confirm(series, run, last[phase], rate))
     }
-    if not told:
+    if not confirmed:
         return {}
-    first, step = max(told.items(), key=lambda pair: abs(pair[1].size))
-    since = serial[first].nights[step.onset]
-    besides = {
+    first, step = max(confirmed.items(), key=lambda pair: abs(pair[1].size))
+    since = series_by_phase[first].runs[step.onset]
+    accompanying = {
         phase: moved
-        for phase, one in serial.items()
-        if phase not in told and (moved := _along(one, night, since, known[phase], step.size))
+        for phase, series in series_by_phase.items()
+        if phase not in confirmed
+        and (moved := _find_accompanying(series, run, since, last[phase], step.size))
     }
-    return told | besides
+    return confirmed | accompanying
 
 
-def _confirmed(series: Series, night: int, known: Known, rate: float) -> Known | None:
-    at = series.nights.index(night)
-    view, again = series.until(at), series.again[at]
-    # Nights that came later change a little what they are held to, so it need not be so rare now.
-    recognized = min(0.5, TELLS_AGAIN * rate)
-    seen = suspicion(view, known, rate) or suspicion(view, known, recognized)
-    if again is None or seen is None or not seen.is_confirmed_by(again):
+def _confirm(series: Series, run: int, last: ConfirmedStep, rate: float) -> ConfirmedStep | None:
+    index = series.runs.index(run)
+    window, again = series.window_until(index), series.confirming[index]
+    # Later runs change the estimates for earlier ones a little: a higher rate finds the same step.
+    step = detect_step(window, last, rate)
+    step = step or detect_step(window, last, min(0.5, RECHECK_FACTOR * rate))
+    if again is None or step is None or not step.is_confirmed_by(again):
         return None
-    # Of a creep the mean since its onset lags behind the night on which it was told.
-    level = max(seen.now, series.levels[at], key=lambda level: (level - seen.before) * seen.way)
-    return Known(seen.onset, level, level - seen.before)
+    # In a slow drift, the mean since the onset lags behind the level of the run that reported it.
+    size = max(step.size, series.levels[index] - step.before, key=lambda one: one / step.size)
+    return ConfirmedStep(step.onset, step.before + size, size)
 
 
-def _along(series: Series, night: int, since: int, known: Known, size: float) -> Known | None:
-    """Return the step of a phase that moved the same way, at least half as far."""
-    onset, end = bisect_left(series.nights, since), bisect_right(series.nights, night)
-    before = series.levels[known.onset : onset][-OLDEST_NEWS:]
+def _find_accompanying(
+    series: Series, run: int, since: int, last: ConfirmedStep, size: float
+) -> ConfirmedStep | None:
+    """Find the step of a phase that moved in the same direction, at least half as far."""
+    onset, end = bisect_left(series.runs, since), bisect_right(series.runs, run)
+    before = series.levels[last.onset : onset][-OLDEST_REPORTED:]
     after = series.levels[onset:end]
     if not before or not after:
         return None
-    way = math.copysign(1, size)
-    moved = way * max(way * (level - fmean(before)) for level in (fmean(after), after[-1]))
-    return Known(onset, fmean(before) + moved, moved) if moved / size >= 0.5 else None
+    moved = max((fmean(after), after[-1]), key=lambda level: level * size) - fmean(before)
+    return ConfirmedStep(onset, fmean(before) + moved, moved) if moved / size >= 0.5 else None
 
 
-def suspicion(view: View, known: Known, rate: float) -> Suspicion | None:
-    """Test the last runs for a step. known: the last confirmed step, an index of the series."""
-    if len(view.levels) < FEWEST_CALM + RECENT:
+def detect_step(window: Window, last: ConfirmedStep, rate: float) -> SuspectedStep | None:
+    """Test the latest runs for a step. last: the last confirmed step, an index of the series."""
+    if len(window.levels) < FEWEST_BASELINE + RECENT:
         return None
-    known = replace(known, onset=max(0, known.onset - view.start))
-    calm = view.fit(rate / LOOKS, RECENT)
-    looks = (_of_recent_nights, _of_all_nights, _of_first_nights)
-    found = [seen for look in looks for seen in look(view, known, calm, rate / LOOKS)]
-    if not found:
+    last = replace(last, onset=max(0, last.onset - window.start))
+    baseline = window.fit_segments(rate / TESTS, RECENT)
+    tests = (_test_recent_runs, _test_all_runs, _test_first_runs)
+    steps = [step for test in tests for step in test(window, last, baseline, rate / TESTS)]
+    if not steps:
         return None
-    start = min(seen.compared[0] for seen in found)
-    best = min(found, key=lambda seen: _left_over(view.levels[start:], seen.onset - start))
-    return best.later(view.start)
+    start = min(step.compared[0] for step in steps)
+    best = min(steps, key=lambda step: _sum_squares(window.levels[start:], step.onset - start))
+    return best.shift(window.start)
 
 
-def _left_over(levels: Sequence[float], onset: int) -> float:
+def _sum_squares(levels: Sequence[float], onset: int) -> float:
     """Sum the squares around a level before `onset` and one since."""
     sides = (levels[:onset], levels[onset:])
     return math.fsum((level - fmean(side)) ** 2 for side in sides for level in side)
 
 
-def _of_recent_nights(view: View, known: Known, calm: Fit, rate: float) -> Iterator[Suspicion]:
-    start = max(calm.last.start, known.onset)
-    beyond = quantile(rate / RECENT, calm.degrees)
-    for onset in range(max(start + 1, len(view.levels) - RECENT), len(view.levels)):
-        seen = _step_at(view, start, onset)
-        is_far = _distance(view, seen, calm.spread) > beyond
-        if is_far and is_large(seen) and _is_news(view, known, seen, calm, rate):
-            yield seen
+def _test_recent_runs(
+    window: Window, last: ConfirmedStep, baseline: Segmentation, rate: float
+) -> Iterator[SuspectedStep]:
+    start = max(baseline.last.start, last.onset)
+    threshold = compute_quantile(rate / RECENT, baseline.degrees)
+    for onset in range(max(start + 1, len(window.levels) - RECENT), len(window.levels)):
+        step = _make_step(window, start, onset)
+        is_far = _compute_t(window, step, baseline.spread) > threshold
+        if is_far and step.is_large and _is_new(window, last, step, baseline, rate):
+            yield step
 
 
-def _of_all_nights(view: View, known: Known, calm: Fit, rate: float) -> Iterator[Suspicion]:
-    whole = view.fit(rate)
-    beyond = quantile(rate / (len(view.levels) - 1), whole.degrees)
-    for before, since in pairwise(whole.stretches[-2:]):
-        seen = Suspicion(since.start, before.level, since.level, (before.start, before.end))
-        is_new = since.start > known.onset + NEAR if known.size else True
-        # Measuring again cannot tell whether it was the nights before that were odd.
-        is_known_before = before.nights >= FEWEST_CALM
-        is_far = _distance(view, seen, whole.spread) > beyond
-        is_young = since.nights <= OLDEST_NEWS
-        claims = (is_new, is_known_before, is_far, is_young, is_large(seen))
-        if all(claims) and _is_news(view, known, seen, calm, rate):
-            yield seen
+def _test_all_runs(
+    window: Window, last: ConfirmedStep, baseline: Segmentation, rate: float
+) -> Iterator[SuspectedStep]:
+    whole = window.fit_segments(rate)
+    threshold = compute_quantile(rate / (len(window.levels) - 1), whole.degrees)
+    for before, since in pairwise(whole.segments[-2:]):
+        step = SuspectedStep(since.start, before.level, since.level, (before.start, before.end))
+        claims = (
+            since.start > last.onset + ONSET_TOLERANCE if last.size else True,
+            # Measuring again does not show if the runs before the step were the unusual ones.
+            before.runs >= FEWEST_BASELINE,
+            _compute_t(window, step, whole.spread) > threshold,
+            since.runs <= OLDEST_REPORTED,
+            step.is_large,
+        )
+        if all(claims) and _is_new(window, last, step, baseline, rate):
+            yield step
 
 
-def _of_first_nights(view: View, known: Known, calm: Fit, rate: float) -> Iterator[Suspicion]:
-    if known.size or view.start or len(view.levels) > FEWEST_CALM + OLDEST_NEWS:
+def _test_first_runs(
+    window: Window, last: ConfirmedStep, baseline: Segmentation, rate: float
+) -> Iterator[SuspectedStep]:
+    if last.size or window.start or len(window.levels) > FEWEST_BASELINE + OLDEST_REPORTED:
         return
-    share = rate / len(FIRST_ONSETS)
-    distance, seen = max((_first_step(view, onset, share) for onset in FIRST_ONSETS), key=_first)
-    if distance > 1 and is_large(seen):
-        yield seen
+    share = rate / len(EARLY_ONSETS)
+    steps = [_test_early_onset(window, onset, share) for onset in EARLY_ONSETS]
+    excess, step = max(steps, key=lambda pair: pair[0])
+    if excess > 1 and step.is_large:
+        yield step
 
 
-def _first_step(view: View, onset: int, rate: float) -> tuple[float, Suspicion]:
-    """Return a step and its distance over the threshold, by the spread around both sides."""
-    seen = _step_at(view, 0, onset)
-    own = spread_around(view.levels, (onset, len(view.levels)), view.dependence)
-    spread, degrees = view.prior.moderated(*own)
-    return _distance(view, seen, spread) / quantile(rate, degrees), seen
+def _test_early_onset(window: Window, onset: int, rate: float) -> tuple[float, SuspectedStep]:
+    """Return t over its threshold, and the step; the spread is that around both sides."""
+    step = _make_step(window, 0, onset)
+    own = estimate_spread(window.levels, (onset, len(window.levels)), window.dependence)
+    spread, degrees = window.prior.moderate(*own)
+    return _compute_t(window, step, spread) / compute_quantile(rate, degrees), step
 
 
-def _first(pair: tuple[float, Suspicion]) -> float:
-    return pair[0]
+def _make_step(window: Window, start: int, onset: int) -> SuspectedStep:
+    before, now = fmean(window.levels[start:onset]), fmean(window.levels[onset:])
+    return SuspectedStep(onset, before, now, (start, onset))
 
 
-def _step_at(view: View, start: int, onset: int) -> Suspicion:
-    before, now = fmean(view.levels[start:onset]), fmean(view.levels[onset:])
-    return Suspicion(onset, before, now, (start, onset))
-
-
-def _distance(view: View, seen: Suspicion, spread: float) -> float:
-    """Return the standard errors between the runs since and those before."""
-    start, onset = seen.compared
-    before, since = onset - start, len(view.levels) - onset
+def _compute_t(window: Window, step: SuspectedStep, spread: float) -> float:
+    """Compute the distance between the runs since and those before, in standard errors."""
+    start, onset = step.compared
+    before, since = onset - start, len(window.levels) - onset
     weights = (*[-1 / before] * before, *[1 / since] * since)
-    return abs(seen.now - seen.before) / standard_error(view, weights, spread)
+    return abs(step.size) / window.compute_standard_error(weights, spread)
 
 
-def standard_error(view: View, weights: Sequence[float], spread: float) -> float:
-    """Compute the standard error of a weighted sum of the last runs."""
-    errors = view.errors[len(view.errors) - len(weights) :]
-    open_ = math.fsum((weight * one) ** 2 for weight, one in zip(weights, errors, strict=True))
-    return math.hypot(spread * contrast_factor(weights, view.dependence), math.sqrt(open_))
+def _is_new(
+    window: Window, last: ConfirmedStep, step: SuspectedStep, baseline: Segmentation, rate: float
+) -> bool:
+    """Return True if the last confirmed step does not cover this one, or it is a sharp step."""
+    return not last.covers(step) or _is_sharp(window, last, step, baseline, rate)
 
 
-def _is_news(view: View, known: Known, seen: Suspicion, calm: Fit, rate: float) -> bool:
-    return not known.covers(seen) or _is_sharp(view, known, seen, calm, rate)
-
-
-def _is_sharp(view: View, known: Known, seen: Suspicion, calm: Fit, rate: float) -> bool:
+def _is_sharp(
+    window: Window, last: ConfirmedStep, step: SuspectedStep, baseline: Segmentation, rate: float
+) -> bool:
     """Return True for a step on top of the slope since the last confirmed step."""
-    if seen.onset - known.onset < FEWEST_CALM:
+    if step.onset - last.onset < FEWEST_BASELINE:
         return False
     import numpy as np
 
-    levels = np.asarray(view.levels[known.onset :])
-    nights = np.arange(len(levels))
-    is_since = nights >= seen.onset - known.onset
-    design = np.column_stack([np.ones(len(levels)), nights, is_since])
+    levels = np.asarray(window.levels[last.onset :])
+    runs = np.arange(len(levels))
+    is_since = runs >= step.onset - last.onset
+    design = np.column_stack([np.ones(len(levels)), runs, is_since])
     weights = np.linalg.pinv(design)[-1]
-    step = float(weights @ levels) * math.copysign(1, known.size)
-    error = standard_error(view, weights.tolist(), calm.spread)
-    return step > max(quantile(rate / RECENT, calm.degrees) * error, math.log1p(LEAST))
-
-
-def is_large(seen: Suspicion) -> bool:
-    """Return True if the step exceeds the practical minimum."""
-    return abs(seen.now - seen.before) >= math.log1p(LEAST)
+    size = float(weights @ levels) * math.copysign(1, last.size)
+    error = window.compute_standard_error(weights.tolist(), baseline.spread)
+    return size > max(compute_quantile(rate / RECENT, baseline.degrees) * error, math.log1p(LEAST))

@@ -7,7 +7,7 @@ Journal of the Royal Statistical Society 8 (1946) 184-197). A run is modelled as
 that fades by a factor per run, plus independent noise; both are on a grid.
 
 A cell's likelihood of each grid point is restricted (REML: H. D. Patterson, R. Thompson, Biometrika
-58 (1971) 545-554), with a level per stretch and a smooth curve removed, so that neither few runs
+58 (1971) 545-554), with a level per segment and a smooth curve removed, so that neither few runs
 nor a creep look like dependence. Cells share information by empirical Bayes: the prior over the
 grid is the likeliest one for all cells (N. Laird, Journal of the American Statistical Association
 73 (1978) 805-811), with PRIOR_SERIES of PRIOR added; a cell has the mean of its posterior.
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 FADINGS = (0.3, 0.5, 0.7, 0.85, 0.95)
-SHARES = (0.35, 0.7, 1.0)  # of a night's variance that fades; the rest is luck of its own
+SHARES = (0.35, 0.7, 1.0)  # of a run's variance that is autocorrelated; the rest is independent
 GRID = ((0.0, 0.0), *((fading, share) for fading in FADINGS for share in SHARES))
-PRIOR = (0.5, *([0.5 / (len(GRID) - 1)] * (len(GRID) - 1)))  # nights that do not hang together
-PRIOR_SERIES = 6.0  # how many series PRIOR is worth: three cells of two phases
+PRIOR = (0.5, *([0.5 / (len(GRID) - 1)] * (len(GRID) - 1)))  # half of it on independent runs
+PRIOR_SERIES = 6.0  # the weight of PRIOR in series: three cells of two phases
 ROUNDS = 30  # of EM: the prior moves by less than 1 % after that
-SMOOTH = 20  # nights
-STEP = 40  # nights: matrices are made for a multiple of it
-LONG_RUN = 30  # nights at most over which the penalty of a cut looks for dependence
+SMOOTH = 20  # runs per degree of the smooth curve
+STEP = 40  # runs: matrices have a multiple of this size
+LONG_RUN = 30  # runs: the longest lag that the penalty of a cut allows for
 
 
 @dataclass(frozen=True)
@@ -56,77 +56,78 @@ class Dependence:
         """Return the correlation at a lag."""
         return sum(share * fading**lag for fading, share in self.parts) if lag else 1.0
 
-    def inflation(self, nights: int) -> float:
+    def inflation(self, runs: int) -> float:
         """Return the variance of the mean of so many runs, over that of independent ones."""
-        tail = sum((1 - lag / nights) * self.at(lag) for lag in range(1, nights))
+        tail = sum((1 - lag / runs) * self.at(lag) for lag in range(1, runs))
         return max(1.0, 1 + 2 * tail)
 
 
-NONE = Dependence()
+INDEPENDENT = Dependence()
 CAUTIOUS = Dependence(((0.5, 1.0),))
-"""Assumed until the nights have told, so that an excursion is not taken for stretches."""
+"""Assumed before the estimate, so that an excursion does not look like a segment."""
 
 
-def correlations(dependence: Dependence, nights: int) -> "Array":
+def build_correlations(dependence: Dependence, runs: int) -> "Array":
     """Return the correlation matrix of runs."""
-    return _matrices(dependence, _size(nights))[0][:nights, :nights]
+    return _build_matrices(dependence, _round_up(runs))[0][:runs, :runs]
 
 
-def whitening(dependence: Dependence, nights: int) -> "Array":
+def build_whitening(dependence: Dependence, runs: int) -> "Array":
     """Return the matrix that turns such runs into independent values of equal variance."""
-    return _matrices(dependence, _size(nights))[1][:nights, :nights]
+    return _build_matrices(dependence, _round_up(runs))[1][:runs, :runs]
 
 
-def _size(nights: int) -> int:
-    """Round up: fewer runs use the upper left corner of a larger matrix."""
-    return max(STEP, math.ceil(nights / STEP) * STEP)
+def _round_up(runs: int) -> int:
+    """Round up the size: fewer runs use the upper left corner of a larger matrix."""
+    return max(STEP, math.ceil(runs / STEP) * STEP)
 
 
 @lru_cache(maxsize=64)  # a fifth of a MB each
-def _matrices(dependence: Dependence, nights: int) -> tuple["Array", "Array"]:
+def _build_matrices(dependence: Dependence, runs: int) -> tuple["Array", "Array"]:
     import numpy as np
     from scipy.linalg import toeplitz  # late: slow to import
     from scipy.linalg.lapack import dtrtri  # a tenth of the time of a general inverse
 
-    lags = np.arange(nights)
+    lags = np.arange(runs)
     column = (lags == 0).astype(float)
     for fading, share in dependence.parts:
         column[1:] += share * fading ** lags[1:]
-    found = np.asarray(toeplitz(column))
-    inverse, _ = dtrtri(np.linalg.cholesky(found), lower=1)
-    return found, np.tril(inverse)
+    matrix = np.asarray(toeplitz(column))
+    inverse, _ = dtrtri(np.linalg.cholesky(matrix), lower=1)
+    return matrix, np.tril(inverse)
 
 
-def dependences(
+def estimate_dependences(
     series: Sequence[tuple[Sequence[float], Sequence[int]]],
 ) -> tuple[Dependence, ...]:
-    """Estimate the autocorrelation of each series, given the ends of its stretches."""
+    """Estimate the autocorrelation of each series, given the ends of its segments."""
     import numpy as np
 
     if not series:
         return ()
-    found = [_likelihoods(levels, bounds) for levels, bounds in series]
-    likelihood = np.array([one for one, _ in found])
+    fits = [_compute_likelihoods(levels, bounds) for levels, bounds in series]
+    likelihood = np.array([likelihoods for likelihoods, _ in fits])
     base = np.array(PRIOR)
     prior = base
     for _ in range(ROUNDS):
         joint = prior * likelihood
         posterior = joint / joint.sum(axis=1, keepdims=True)
-        prior = (posterior.sum(axis=0) + PRIOR_SERIES * base) / (len(found) + PRIOR_SERIES)
+        prior = (posterior.sum(axis=0) + PRIOR_SERIES * base) / (len(fits) + PRIOR_SERIES)
     return tuple(
-        _mean(one, variances) for one, (_, variances) in zip(posterior, found, strict=True)
+        _average(weights, variances)
+        for weights, (_, variances) in zip(posterior, fits, strict=True)
     )
 
 
-def _likelihoods(levels: Sequence[float], bounds: Sequence[int]) -> tuple["Array", "Array"]:
+def _compute_likelihoods(levels: Sequence[float], bounds: Sequence[int]) -> tuple["Array", "Array"]:
     """Return restricted likelihoods over GRID, relative to the largest, and variances."""
     import numpy as np
 
-    design = design_of(len(levels), bounds)
-    nights, columns = design.shape
-    if nights - columns < 2:
+    design = build_design(len(levels), bounds)
+    runs, columns = design.shape
+    if runs - columns < 2:
         return np.ones(len(GRID)), np.ones(len(GRID))
-    whiteners = _grid(nights)
+    whiteners = _build_grid(runs)
     centred = np.asarray(levels, dtype=float) - levels[0]
     beside = np.column_stack([design, centred])
     factors = np.linalg.qr(whiteners @ beside, mode="r")
@@ -134,45 +135,45 @@ def _likelihoods(levels: Sequence[float], bounds: Sequence[int]) -> tuple["Array
     squares = np.maximum(corners[:, -1] ** 2, 1e-300)
     determinant = 2 * np.log(np.diagonal(whiteners, axis1=1, axis2=2)).sum(axis=1)
     fixed = 2 * np.log(corners[:, :-1]).sum(axis=1)
-    degrees = nights - columns
+    degrees = runs - columns
     logs = 0.5 * (determinant - fixed - degrees * np.log(squares))
     return np.exp(logs - logs.max()), squares / degrees
 
 
-def design_of(nights: int, bounds: Sequence[int]) -> "Array":
-    """Build a column per stretch, and Legendre polynomials: a degree per SMOOTH runs."""
+def build_design(runs: int, bounds: Sequence[int]) -> "Array":
+    """Build a column per segment, and Legendre polynomials: a degree per SMOOTH runs."""
     import numpy as np
     from numpy.polynomial.legendre import legvander
 
-    slopes = legvander(np.linspace(-1, 1, nights), math.ceil(nights / SMOOTH))[:, 1:]
-    return np.column_stack([stretch_columns(nights, bounds), slopes])
+    slopes = legvander(np.linspace(-1, 1, runs), math.ceil(runs / SMOOTH))[:, 1:]
+    return np.column_stack([build_segment_columns(runs, bounds), slopes])
 
 
-def stretch_columns(nights: int, bounds: Sequence[int]) -> "Array":
-    """Build for each stretch a column of 1 on its runs, else 0. bounds: their ends."""
+def build_segment_columns(runs: int, bounds: Sequence[int]) -> "Array":
+    """Build for each segment a column of 1 on its runs, else 0. bounds: their ends."""
     import numpy as np
 
-    place = np.arange(nights)
+    place = np.arange(runs)
     pairs = zip((0, *bounds[:-1]), bounds, strict=True)
     return np.column_stack([((place >= start) & (place < end)) * 1.0 for start, end in pairs])
 
 
-def _grid(nights: int) -> "Array":
-    return _largest_grid(_size(nights))[:, :nights, :nights]
+def _build_grid(runs: int) -> "Array":
+    return _build_largest_grid(_round_up(runs))[:, :runs, :runs]
 
 
 @lru_cache(maxsize=4)
-def _largest_grid(nights: int) -> "Array":
+def _build_largest_grid(runs: int) -> "Array":
     import numpy as np
 
-    return np.array([whitening(_point(*point), nights) for point in GRID])
+    return np.array([build_whitening(_make_dependence(*point), runs) for point in GRID])
 
 
-def _point(fading: float, share: float) -> Dependence:
+def _make_dependence(fading: float, share: float) -> Dependence:
     return Dependence(((fading, share),) if share else ())
 
 
-def _mean(posterior: "Array", variances: "Array") -> Dependence:
+def _average(posterior: "Array", variances: "Array") -> Dependence:
     """Average parameters, each weighted by the variance it implies, since covariances add."""
     weights = posterior * variances
     weights = weights / math.fsum(weights)

@@ -1,7 +1,7 @@
 """The series of nightly results of each cell, from the rows of many sweeps. Pure.
 
-A cell is followed on one node: another machine has its own history. A changed version or driver
-does not start a new series: that the cell became slower is the finding. The level of a run is the
+Each node has its own history of a cell. A changed version or driver
+does not start a new series: a slow-down by it is a finding. The level of a run is the
 median over its repeats; repeats from CONFIRMING on were measured again to confirm a suspected step.
 """
 
@@ -25,7 +25,7 @@ from velodrome.scheduler.reports.task_rows import (
 from velodrome.scheduler.results.typed_rows import CellKey, TaskRow
 
 PHASES = ("gradient", "forward")
-NEVER = datetime.min.replace(tzinfo=UTC)  # of a night whose rows do not say when
+NEVER = datetime.min.replace(tzinfo=UTC)  # for a run whose rows have no start
 COLUMNS = (
     "sweep_id",
     "task_id",
@@ -95,125 +95,125 @@ class Condition(StrEnum):
 
     GOOD = "good"
     UNSTABLE = "unstable"  # more than half of its repeats
-    FAILED = "failed"  # it was to agree, and has no number
+    FAILED = "failed"  # no number, although one is expected
 
 
 @dataclass(frozen=True)
 class Point:
     """The results of a cell in one run. Logarithms of ns per call, by phase.
 
-    levels: over all repeats. first: without confirming repeats, again: of those alone. runs: number
-    of repeats. failed_again: the confirming repeats have no number either. width: half the span of
-    all repeats' intervals, relative; None without a number. seconds: of all repeats together.
-    errors: by phase, the standard deviation of an unstable run's level. disturbed: more than half
-    of its repeats had interference.
+    levels: over all repeats. initial: without confirming repeats, confirming: of those alone.
+    repeats: their number. failed_twice: the confirming repeats have no number either. width: half
+    the span of all repeats' intervals, relative; None without a number. seconds: of all repeats
+    together. errors: by phase, the standard deviation of an unstable run's level. has_interference:
+    during more than half of its repeats.
     """
 
     sweep_id: str
     started_at: datetime
     condition: Condition
     levels: Mapping[str, float]
-    first: Mapping[str, float]
-    again: Mapping[str, float]
-    runs: int
+    initial: Mapping[str, float]
+    confirming: Mapping[str, float]
+    repeats: int
     reason: str = ""
-    failed_again: bool = False
+    failed_twice: bool = False
     width: float | None = None
     seconds: float = 0.0
     errors: Mapping[str, float] = field(default_factory=dict)
-    disturbed: bool = False
+    has_interference: bool = False
 
     @property
-    def was_confirmed(self) -> bool:
+    def was_remeasured(self) -> bool:
         """True if it was measured again."""
-        return bool(self.again) or self.failed_again
+        return bool(self.confirming) or self.failed_twice
 
 
 History = Mapping[NodeCell, tuple[Point, ...]]
 
 
-def history(rows: Iterable[TaskRow]) -> History:
+def build_history(rows: Iterable[TaskRow]) -> History:
     """Build the series. Cells that never had a number, as expected, are left out."""
-    nights: dict[NodeCell, dict[str, list[TaskRow]]] = {}
+    runs: dict[NodeCell, dict[str, list[TaskRow]]] = {}
     for row in rows:
         if row.node_id:
-            nights.setdefault(NodeCell.of(row), {}).setdefault(row.sweep_id, []).append(row)
+            runs.setdefault(NodeCell.of(row), {}).setdefault(row.sweep_id, []).append(row)
     return {
         cell: points
-        for cell, by_night in sorted(nights.items())
-        if (points := _points(by_night.values()))
+        for cell, by_sweep in sorted(runs.items())
+        if (points := _summarize_runs(by_sweep.values()))
     }
 
 
-def _points(nights: Iterable[Sequence[TaskRow]]) -> tuple[Point, ...]:
-    found = [point for rows in nights if (point := point_of(rows))]
-    return tuple(sorted(found, key=lambda point: (point.started_at, point.sweep_id)))
+def _summarize_runs(runs: Iterable[Sequence[TaskRow]]) -> tuple[Point, ...]:
+    points = [point for rows in runs if (point := summarize_run(rows))]
+    return tuple(sorted(points, key=lambda point: (point.started_at, point.sweep_id)))
 
 
-def point_of(rows: Sequence[TaskRow]) -> Point | None:
-    """Summarize one cell's rows of one run; None if nothing was expected and nothing came."""
+def summarize_run(rows: Sequence[TaskRow]) -> Point | None:
+    """Summarize one cell's rows of one run; None if it has no number and needs none."""
     rows = select_last_attempts(rows)
-    first = [row for row in rows if row.repeat < CONFIRMING]
-    again = [row for row in rows if row.repeat >= CONFIRMING]
+    initial = [row for row in rows if row.repeat < CONFIRMING]
+    confirming = [row for row in rows if row.repeat >= CONFIRMING]
     numbered = [row for row in rows if row.has_number]
     failed = [row for row in rows if not row.has_number and is_unexpected(row)]
     if not numbered and not failed:
         return None
     started = [row.started_at for row in rows if row.started_at is not None]
-    condition = _condition(numbered, failed)
+    condition = _judge_condition(numbered, failed)
     return Point(
         sweep_id=rows[0].sweep_id,
         started_at=min(started, default=NEVER),
         condition=condition,
-        levels=_levels(rows),
-        first=_levels(first),
-        again=_levels(again),
-        runs=len(rows),
+        levels=_compute_levels(rows),
+        initial=_compute_levels(initial),
+        confirming=_compute_levels(confirming),
+        repeats=len(rows),
         reason=failed[0].reason if failed else "",
-        failed_again=bool(again) and not any(row.has_number for row in again),
-        width=_width(numbered),
+        failed_twice=bool(confirming) and not any(row.has_number for row in confirming),
+        width=_compute_width(numbered),
         seconds=sum(measure_duration_s(row) or 0.0 for row in rows),
-        errors=_errors(numbered) if condition is Condition.UNSTABLE else {},
-        disturbed=2 * sum(row.interference_free is False for row in rows) > len(rows),
+        errors=_estimate_errors(numbered) if condition is Condition.UNSTABLE else {},
+        has_interference=2 * sum(row.interference_free is False for row in rows) > len(rows),
     )
 
 
-def _condition(numbered: Sequence[TaskRow], failed: Sequence[TaskRow]) -> Condition:
+def _judge_condition(numbered: Sequence[TaskRow], failed: Sequence[TaskRow]) -> Condition:
     if len(failed) > len(numbered):
         return Condition.FAILED
     unstable = sum(row.status == Status.UNSTABLE for row in numbered)
     return Condition.UNSTABLE if 2 * unstable > len(numbered) else Condition.GOOD
 
 
-def _width(rows: Sequence[TaskRow]) -> float | None:
-    widths = (_width_of(rows, phase) for phase in PHASES)
+def _compute_width(rows: Sequence[TaskRow]) -> float | None:
+    widths = (_compute_phase_width(rows, phase) for phase in PHASES)
     return next((width for width in widths if width is not None), None)
 
 
-def _width_of(rows: Sequence[TaskRow], phase: str) -> float | None:
-    found = [[_ns(row, phase, bound) for bound in ("low", "median", "high")] for row in rows]
-    known = [bounds for bounds in found if all(bounds)]
-    if not known:
+def _compute_phase_width(rows: Sequence[TaskRow], phase: str) -> float | None:
+    bounds = [[_read_ns(row, phase, bound) for bound in ("low", "median", "high")] for row in rows]
+    complete = [each for each in bounds if all(each)]
+    if not complete:
         return None
-    lows, medians, highs = zip(*known, strict=True)
+    lows, medians, highs = zip(*complete, strict=True)
     return float((max(highs) - min(lows)) / 2 / statistics.median(medians))
 
 
-def _errors(rows: Sequence[TaskRow]) -> dict[str, float]:
-    """Derive standard deviations: a 95 % interval is nearly four of them wide."""
-    widths = {phase: _width_of(rows, phase) for phase in PHASES}
+def _estimate_errors(rows: Sequence[TaskRow]) -> dict[str, float]:
+    """Estimate standard deviations: a 95 % interval is nearly four of them wide."""
+    widths = {phase: _compute_phase_width(rows, phase) for phase in PHASES}
     return {phase: width / 1.96 for phase, width in widths.items() if width is not None}
 
 
-def _levels(rows: Sequence[TaskRow]) -> dict[str, float]:
-    found = {
-        phase: [ns for row in rows if row.has_number and (ns := _ns(row, phase))]
+def _compute_levels(rows: Sequence[TaskRow]) -> dict[str, float]:
+    times = {
+        phase: [ns for row in rows if row.has_number and (ns := _read_ns(row, phase))]
         for phase in PHASES
     }
-    return {phase: math.log(statistics.median(times)) for phase, times in found.items() if times}
+    return {phase: math.log(statistics.median(ns)) for phase, ns in times.items() if ns}
 
 
-def _ns(row: TaskRow, phase: str, bound: str = "median") -> float:
-    """0 for what is no time."""
+def _read_ns(row: TaskRow, phase: str, bound: str = "median") -> float:
+    """Return a bound of a phase's time in ns; 0 if it is no possible time."""
     ns = row.ns(phase, bound)
     return ns if ns is not None and 0 < ns < math.inf else 0.0

@@ -1,8 +1,8 @@
 """Findings of the latest nightly run, before and after confirmation. Pure.
 
-A finding is reported once: later runs are compared with a confirmed step, and a failing cell alarms
-on its first run. Steps in both directions are reported; only slower and failing cells alarm. An
-unstable run is judged like others, with a larger error.
+A finding is reported once: later runs are compared with a confirmed step, and a failing cell raises
+an alarm in its first run. Steps in both directions are reported; only slower and failing cells
+raise an alarm. An unstable run is judged like others, with a larger error.
 """
 
 import math
@@ -11,17 +11,32 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
-from velodrome.scheduler.history.anomalies import RECENT, Series, Suspicion, known_steps, suspicion
-from velodrome.scheduler.history.autocorrelation import dependences
+from velodrome.scheduler.history.anomalies import (
+    RECENT,
+    SuspectedStep,
+    detect_step,
+    find_confirmed_steps,
+)
+from velodrome.scheduler.history.autocorrelation import estimate_dependences
 from velodrome.scheduler.history.cell_series import PHASES, Condition, History, NodeCell, Point
-from velodrome.scheduler.history.changepoints import MOST_NIGHTS, cautious_bounds, spread_around
-from velodrome.scheduler.history.minimum_detectable_change import detectable
-from velodrome.scheduler.history.quarantine import IN_A_ROW, Moved, moved, quarantined_since
-from velodrome.scheduler.history.variance_pooling import priors
+from velodrome.scheduler.history.changepoints import (
+    MOST_RUNS,
+    estimate_spread,
+    find_cautious_bounds,
+)
+from velodrome.scheduler.history.minimum_detectable_change import compute_detectable_change
+from velodrome.scheduler.history.phase_series import Series, build_series, select_runs
+from velodrome.scheduler.history.quarantine import (
+    IN_A_ROW,
+    LevelChange,
+    compute_level_change,
+    find_quarantine_start,
+)
+from velodrome.scheduler.history.variance_pooling import estimate_priors
 
-PROMISED = 0.05  # share of nights that may raise a false alarm, over all cells together
-# Student's tails are thinner than those of computers: what is promised at 5 % is tested at 2 %.
-TESTED_AT = 0.02
+PROMISED_RATE = 0.05  # share of runs that may raise a false alarm, over all cells together
+# The times of computers have heavier tails than Student's t: a promise of 5 % is tested at 2 %.
+TEST_RATE = 0.02
 
 
 class Kind(StrEnum):
@@ -32,7 +47,7 @@ class Kind(StrEnum):
     FAILS = "fails"
 
 
-class Proof(StrEnum):
+class Confirmation(StrEnum):
     """The result of measuring again on the same node."""
 
     CONFIRMED = "confirmed"
@@ -44,25 +59,25 @@ class Proof(StrEnum):
 class Finding:
     """A step or failure. since: its first run. ratio: now over before, 1 for a failure.
 
-    reason: of a failure. before: the runs it is compared with. again: the ratio of the second
-    measurement, if any.
+    reason: of a failure. before: the runs it is compared with. ratio_again: of the
+    second measurement, if any.
     """
 
     kind: Kind
     phase: str
-    proof: Proof
+    confirmation: Confirmation
     since: Point
     ratio: float = 1.0
     reason: str = ""
     before: tuple[Point, ...] = ()
-    again: float | None = None
+    ratio_again: float | None = None
 
 
 @dataclass(frozen=True)
-class Watched:
-    """A cell after a run, with a finding for each phase that has one.
+class CellVerdict:
+    """The verdict on a cell after a run, with a finding for each phase that has one.
 
-    quarantined: the run that put it into quarantine. moved: its change since, if in quarantine.
+    quarantined: the run that put it into quarantine. change: its change since, if in quarantine.
     detectable: by phase, the minimum detectable change. series: by phase.
     """
 
@@ -72,10 +87,10 @@ class Watched:
     quarantined: Point | None = None
     detectable: tuple[tuple[str, float | None], ...] = ()
     series: Mapping[str, Series] = field(default_factory=dict)
-    moved: Moved | None = None
+    change: LevelChange | None = None
 
     @property
-    def tonight(self) -> Point:
+    def latest(self) -> Point:
         return self.points[-1]
 
     @property
@@ -84,30 +99,37 @@ class Watched:
         return self.findings[0] if self.findings else None
 
     @property
-    def bad_nights(self) -> int:
+    def bad_runs(self) -> int:
         """The number of runs in quarantine, including those that caused it."""
         if self.quarantined is None:
             return 0
         return len(self.points) - self.points.index(self.quarantined) + IN_A_ROW - 1
 
     @property
-    def told(self) -> tuple[Finding, ...]:
+    def reported(self) -> tuple[Finding, ...]:
         """The reported findings: quarantine hides failures, but not steps."""
         return tuple(
-            one for one in self.findings if not self.quarantined or one.kind is not Kind.FAILS
+            finding
+            for finding in self.findings
+            if not self.quarantined or finding.kind is not Kind.FAILS
         )
+
+    @property
+    def is_confirmed(self) -> bool:
+        return any(one.confirmation is Confirmation.CONFIRMED for one in self.reported)
 
     @property
     def is_alarm(self) -> bool:
         """True for a confirmed regression."""
         return any(
-            found.proof is Proof.CONFIRMED and found.kind is not Kind.FASTER for found in self.told
+            finding.confirmation is Confirmation.CONFIRMED and finding.kind is not Kind.FASTER
+            for finding in self.reported
         )
 
     @property
-    def is_open(self) -> bool:
-        """True if it should be measured again."""
-        return any(one.proof is Proof.OPEN for one in self.told)
+    def is_unconfirmed(self) -> bool:
+        """True if the cell should be measured again."""
+        return any(one.confirmation is Confirmation.OPEN for one in self.reported)
 
 
 @dataclass(frozen=True)
@@ -116,154 +138,138 @@ class RunVerdict:
 
     sweep_id: str
     rate: float
-    watched: tuple[Watched, ...]
+    cells: tuple[CellVerdict, ...]
 
     @cached_property
-    def alarms(self) -> tuple[Watched, ...]:
-        return tuple(one for one in self.watched if one.is_alarm)
+    def alarms(self) -> tuple[CellVerdict, ...]:
+        return tuple(cell for cell in self.cells if cell.is_alarm)
 
     @cached_property
-    def open(self) -> tuple[Watched, ...]:
-        return tuple(one for one in self.watched if one.is_open)
+    def unconfirmed(self) -> tuple[CellVerdict, ...]:
+        return tuple(cell for cell in self.cells if cell.is_unconfirmed)
 
 
-def judge(history: History, sweep_id: str, tested_at: float = TESTED_AT) -> RunVerdict:
+def judge(history: History, sweep_id: str, test_rate: float = TEST_RATE) -> RunVerdict:
     """Judge the run of this sweep; later runs are ignored."""
-    known = {cell: _until(points, sweep_id) for cell, points in history.items()}
-    measured = {cell: points for cell, points in known.items() if points}
-    rate = rate_of(measured, tested_at)
-    return RunVerdict(sweep_id, rate, watched(measured, rate))
+    cut = {cell: _cut_after(points, sweep_id) for cell, points in history.items()}
+    measured = {cell: points for cell, points in cut.items() if points}
+    rate = compute_series_rate(measured, test_rate)
+    return RunVerdict(sweep_id, rate, judge_cells(measured, rate))
 
 
-def rate_of(measured: History, tested_at: float = TESTED_AT) -> float:
-    """Return the false-suspicion rate per series that gives `tested_at` over all."""
-    return tested_at / max(1, sum(len(points[-1].first) for points in measured.values()))
+def compute_series_rate(measured: History, test_rate: float = TEST_RATE) -> float:
+    """Compute the false-positive rate per series that gives `test_rate` over all."""
+    return test_rate / max(1, sum(len(points[-1].initial) for points in measured.values()))
 
 
-def _until(points: tuple[Point, ...], sweep_id: str) -> tuple[Point, ...]:
+def _cut_after(points: tuple[Point, ...], sweep_id: str) -> tuple[Point, ...]:
     """Cut after this run; empty if the run did not measure the cell."""
     at = next((i for i, point in enumerate(points) if point.sweep_id == sweep_id), None)
     return () if at is None else points[: at + 1]
 
 
-def watched(histories: History, rate: float) -> tuple[Watched, ...]:
+def judge_cells(histories: History, rate: float) -> tuple[CellVerdict, ...]:
     """Judge each cell after its last run; variances come from all cells."""
-    serial = {
-        (cell, phase): series_of(points, phase)
+    series = {
+        (cell, phase): build_series(points, phase)
         for cell, points in histories.items()
         for phase in PHASES
-        if having(points, phase)
+        if select_runs(points, phase)
     }
-    whose = [cell for cell, _ in serial]
-    moderated = dict(zip(serial, with_others(whose, tuple(serial.values()), rate), strict=True))
+    cells = [cell for cell, _ in series]
+    pooled = dict(zip(series, pool_series(cells, tuple(series.values()), rate), strict=True))
     return tuple(
-        _watched(
+        _judge_cell(
             cell,
             points,
-            {phase: moderated[cell, phase] for phase in PHASES if (cell, phase) in moderated},
+            {phase: pooled[cell, phase] for phase in PHASES if (cell, phase) in pooled},
             rate,
         )
         for cell, points in histories.items()
     )
 
 
-def _watched(
-    cell: NodeCell, points: tuple[Point, ...], serial: Mapping[str, Series], rate: float
-) -> Watched:
-    since = quarantined_since(point.condition for point in points)
-    return Watched(
+def _judge_cell(
+    cell: NodeCell, points: tuple[Point, ...], series: Mapping[str, Series], rate: float
+) -> CellVerdict:
+    since = find_quarantine_start(point.condition for point in points)
+    return CellVerdict(
         cell,
         points,
-        _findings(points, serial, rate),
+        _list_findings(points, series, rate),
         None if since is None else points[since],
-        tuple((phase, detectable(series, rate)) for phase, series in serial.items()),
-        serial,
-        None if since is None else _moved(serial, since + 1 - IN_A_ROW),
+        tuple((phase, compute_detectable_change(one, rate)) for phase, one in series.items()),
+        series,
+        None if since is None else _compute_change(series, since + 1 - IN_A_ROW),
     )
 
 
-def _moved(serial: Mapping[str, Series], since: int) -> Moved | None:
-    found = (moved(phase, series, since) for phase, series in serial.items())
-    return next((one for one in found if one), None)
+def _compute_change(series: Mapping[str, Series], since: int) -> LevelChange | None:
+    changes = (compute_level_change(phase, one, since) for phase, one in series.items())
+    return next((change for change in changes if change), None)
 
 
-def with_others(
-    cells: Sequence[NodeCell], serial: Sequence[Series], rate: float
+def pool_series(
+    cells: Sequence[NodeCell], series: Sequence[Series], rate: float
 ) -> tuple[Series, ...]:
-    """Add what all series tell of each, without the last runs, which are in question."""
-    usual = [one.levels[-MOST_NIGHTS:][:-RECENT] or one.levels[:1] for one in serial]
-    bounds = [cautious_bounds(levels, rate) for levels in usual]
-    found = dependences(list(zip(usual, bounds, strict=True)))
+    """Add to each series what all have in common, without the latest runs, which are judged."""
+    usual = [one.levels[-MOST_RUNS:][:-RECENT] or one.levels[:1] for one in series]
+    bounds = [find_cautious_bounds(levels, rate) for levels in usual]
+    dependences = estimate_dependences(list(zip(usual, bounds, strict=True)))
     spreads = [
-        spread_around(levels, ends, one)
-        for levels, ends, one in zip(usual, bounds, found, strict=True)
+        estimate_spread(levels, ends, dependence)
+        for levels, ends, dependence in zip(usual, bounds, dependences, strict=True)
     ]
+    priors = estimate_priors(cells, spreads)
     return tuple(
         replace(one, dependence=dependence, prior=prior)
-        for one, dependence, prior in zip(serial, found, priors(cells, spreads), strict=True)
+        for one, dependence, prior in zip(series, dependences, priors, strict=True)
     )
 
 
-def _findings(
-    points: tuple[Point, ...], serial: Mapping[str, Series], rate: float
+def _list_findings(
+    points: tuple[Point, ...], series: Mapping[str, Series], rate: float
 ) -> tuple[Finding, ...]:
-    tonight = points[-1]
-    if tonight.condition is Condition.FAILED:
-        return _failure(points)
-    known = known_steps(serial, rate)
-    found = [
-        _step(points, phase, suspicion(series.until(len(series.levels) - 1), known[phase], rate))
-        for phase, series in serial.items()
-        if phase in tonight.first
-    ]
-    return tuple(one for one in found if one)
+    latest = points[-1]
+    if latest.condition is Condition.FAILED:
+        return _describe_failure(points)
+    last = find_confirmed_steps(series, rate)
+    return tuple(
+        _describe_step(points, phase, step)
+        for phase, one in series.items()
+        if phase in latest.initial
+        and (step := detect_step(one.window_until(len(one.levels) - 1), last[phase], rate))
+    )
 
 
-def _failure(points: tuple[Point, ...]) -> tuple[Finding, ...]:
+def _describe_failure(points: tuple[Point, ...]) -> tuple[Finding, ...]:
     """Report a failure if the cell had a number before and did not fail in the run before."""
-    *earlier, tonight = points
+    *earlier, latest = points
     had_number = any(point.levels for point in earlier)
     if not had_number or earlier[-1].condition is Condition.FAILED:
         return ()
-    proof = Proof.CONFIRMED if tonight.failed_again else Proof.OPEN
-    proof = Proof.CONTRADICTED if tonight.again else proof
-    return (Finding(Kind.FAILS, "", proof, tonight, reason=tonight.reason, before=(earlier[-1],)),)
+    result = Confirmation.CONFIRMED if latest.failed_twice else Confirmation.OPEN
+    result = Confirmation.CONTRADICTED if latest.confirming else result
+    before = (earlier[-1],)
+    return (Finding(Kind.FAILS, "", result, latest, reason=latest.reason, before=before),)
 
 
-def _step(points: tuple[Point, ...], phase: str, seen: Suspicion | None) -> Finding | None:
-    if seen is None:
-        return None
-    nights = having(points, phase)
-    again = points[-1].again.get(phase)
+def _describe_step(points: tuple[Point, ...], phase: str, step: SuspectedStep) -> Finding:
+    runs = select_runs(points, phase)
+    again = points[-1].confirming.get(phase)
     return Finding(
-        Kind.SLOWER if seen.ratio > 1 else Kind.FASTER,
+        Kind.SLOWER if step.ratio > 1 else Kind.FASTER,
         phase,
-        _proof(seen, again),
-        nights[seen.onset],
-        seen.ratio,
-        before=tuple(nights[slice(*seen.compared)]),
-        again=None if again is None else math.exp(again - seen.before),
+        _compare_again(step, again),
+        runs[step.onset],
+        step.ratio,
+        before=tuple(runs[slice(*step.compared)]),
+        ratio_again=None if again is None else math.exp(again - step.before),
     )
 
 
-def _proof(seen: Suspicion, again: float | None) -> Proof:
+def _compare_again(step: SuspectedStep, again: float | None) -> Confirmation:
     if again is None:
-        return Proof.OPEN
-    return Proof.CONFIRMED if seen.is_confirmed_by(again) else Proof.CONTRADICTED
-
-
-def having(points: Sequence[Point], phase: str) -> tuple[Point, ...]:
-    """Select the runs with a number of this phase."""
-    return tuple(point for point in points if phase in point.first)
-
-
-def series_of(points: Sequence[Point], phase: str) -> Series:
-    """Build the series of the runs that have the phase."""
-    there = [(place, point) for place, point in enumerate(points) if phase in point.first]
-    return Series(
-        tuple(point.levels[phase] for _, point in there),
-        tuple(point.first[phase] for _, point in there),
-        tuple(point.again.get(phase) for _, point in there),
-        tuple(point.errors.get(phase, 0.0) for _, point in there),
-        tuple(place for place, _ in there),
-    )
+        return Confirmation.OPEN
+    is_confirmed = step.is_confirmed_by(again)
+    return Confirmation.CONFIRMED if is_confirmed else Confirmation.CONTRADICTED

@@ -1,25 +1,26 @@
 """Quarantine of flaky cells: they run and are shown, but their failures raise no alarm.
 
 Three failed or unstable runs in a row put a cell there, three good ones in a row release it (three
-as in Ray's release tests). A step that is distinguishable from noise is still reported; for other
-cells the change since is.
+as in Ray's release tests). A step that is distinguishable from noise is still reported. Of
+each cell in quarantine, the change since then is shown.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
-from velodrome.scheduler.history.anomalies import OLDEST_NEWS, Series, standard_error
+from velodrome.scheduler.history.anomalies import OLDEST_REPORTED
 from velodrome.scheduler.history.cell_series import Condition
-from velodrome.scheduler.history.changepoints import quantile, spread_around
+from velodrome.scheduler.history.changepoints import compute_quantile, estimate_spread
+from velodrome.scheduler.history.phase_series import Series
 
-UNSURE = 0.05  # of a 95 % interval
+ALPHA = 0.05  # of a 95 % interval
 
 IN_A_ROW = 3
 
 
-def quarantined_since(conditions: Iterable[Condition]) -> int | None:
-    """Return the index of the run that put a cell into quarantine, or None.
+def find_quarantine_start(conditions: Iterable[Condition]) -> int | None:
+    """Find the index of the run that put a cell into quarantine; None: it is not in quarantine.
 
     conditions: of its runs, oldest first.
     """
@@ -36,29 +37,29 @@ def quarantined_since(conditions: Iterable[Condition]) -> int | None:
 
 
 @dataclass(frozen=True)
-class Moved:
+class LevelChange:
     """The change of a cell from the runs before its bad ones to those since; logarithms.
 
-    half: of the 95 % interval; infinite with too few runs. nights: before.
+    half_width: of the 95 % interval; infinite with too few runs. runs_before: their number.
     """
 
     phase: str
     distance: float
-    half: float
-    nights: int
+    half_width: float
+    runs_before: int
 
 
-def moved(phase: str, series: Series, since: int) -> Moved | None:
-    """Compute the change. since: the first bad run, by its place. None: a side is empty."""
-    onset = sum(night < since for night in series.nights)
-    view = series.until(len(series.levels) - 1)
-    onset -= view.start
-    start = max(0, onset - OLDEST_NEWS)
-    before, now = view.levels[start:onset], view.levels[onset:]
+def compute_level_change(phase: str, series: Series, since: int) -> LevelChange | None:
+    """Compute the change. since: the index of the first bad run. None: a side is empty."""
+    onset = sum(run < since for run in series.runs)
+    window = series.window_until(len(series.levels) - 1)
+    onset -= window.start
+    start = max(0, onset - OLDEST_REPORTED)
+    before, now = window.levels[start:onset], window.levels[onset:]
     if not before or not now:
         return None
     weights = (*[-1 / len(before)] * len(before), *[1 / len(now)] * len(now))
-    own = spread_around(view.levels, (onset, len(view.levels)), view.dependence)
-    spread, degrees = view.prior.moderated(*own)
-    half = quantile(UNSURE, degrees) * standard_error(view, weights, spread)
-    return Moved(phase, fmean(now) - fmean(before), half, len(before))
+    own = estimate_spread(window.levels, (onset, len(window.levels)), window.dependence)
+    spread, degrees = window.prior.moderate(*own)
+    half_width = compute_quantile(ALPHA, degrees) * window.compute_standard_error(weights, spread)
+    return LevelChange(phase, fmean(now) - fmean(before), half_width, len(before))

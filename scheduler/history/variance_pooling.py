@@ -3,26 +3,26 @@
 Moderated variances: G. K. Smyth, Linear models and empirical Bayes methods for assessing
 differential expression in microarray experiments, Statistical Applications in Genetics and
 Molecular Biology 3 (2004), article 3, section 6.2. A cell's variance is shrunk towards that of the
-others by a prior worth `degrees` runs, fewer if the others differ more. The prior comes from the
-other cells only, so that a cell's own step does not affect it.
+others by a prior that counts as `degrees` runs, fewer if the others differ more. The prior comes
+from the other cells only, so that a cell's own step does not affect it.
 """
 
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-FEWEST_LENDERS = 3  # series
-MOST_DEGREES = 30.0  # a prior that is told by a few cells is worth no more nights than that
+FEWEST_SERIES = 3
+MOST_DEGREES = 30.0  # runs: the largest weight of a prior that comes from a few cells
 
 
 @dataclass(frozen=True)
 class Prior:
-    """The spread of a run in other cells, worth so many degrees of freedom; 0: unknown."""
+    """The spread of a run in other cells, and its degrees of freedom; 0: unknown."""
 
     spread: float = 0.0
     degrees: float = 0.0
 
-    def moderated(self, spread: float, degrees: float) -> tuple[float, float]:
+    def moderate(self, spread: float, degrees: float) -> tuple[float, float]:
         """Shrink a cell's own spread towards this one; return it with its degrees."""
         total = self.degrees + degrees
         if not total:
@@ -42,38 +42,38 @@ class _Sums:
     count: int = 0
     logs: float = 0.0
     squares: float = 0.0
-    luck: float = 0.0
+    sampling: float = 0.0
 
     def plus(self, other: "_Sums", sign: int = 1) -> "_Sums":
         return _Sums(
             self.count + sign * other.count,
             self.logs + sign * other.logs,
             self.squares + sign * other.squares,
-            self.luck + sign * other.luck,
+            self.sampling + sign * other.sampling,
         )
 
 
-def priors(cells: Sequence[Hashable], spreads: Sequence[Spread]) -> tuple[Prior, ...]:
-    """Return for each series the prior from other cells. cells: the cell of each series."""
+def estimate_priors(cells: Sequence[Hashable], spreads: Sequence[Spread]) -> tuple[Prior, ...]:
+    """Estimate for each series the prior from other cells. cells: the cell of each series."""
     own: dict[Hashable, _Sums] = {}
     total = _Sums()
     for cell, spread in zip(cells, spreads, strict=True):
-        told = _told(*spread)
-        own[cell] = own.get(cell, _Sums()).plus(told)
-        total = total.plus(told)
-    found = {cell: _prior(total.plus(sums, -1)) for cell, sums in own.items()}
-    return tuple(found[cell] for cell in cells)
+        sums = _sum_up(*spread)
+        own[cell] = own.get(cell, _Sums()).plus(sums)
+        total = total.plus(sums)
+    prior = {cell: _fit_prior(total.plus(sums, -1)) for cell, sums in own.items()}
+    return tuple(prior[cell] for cell in cells)
 
 
-def prior(spreads: Sequence[Spread]) -> Prior:
-    """Return the prior that these series give."""
+def estimate_prior(spreads: Sequence[Spread]) -> Prior:
+    """Estimate the prior from these series."""
     total = _Sums()
     for spread in spreads:
-        total = total.plus(_told(*spread))
-    return _prior(total)
+        total = total.plus(_sum_up(*spread))
+    return _fit_prior(total)
 
 
-def _told(spread: float, degrees: float) -> _Sums:
+def _sum_up(spread: float, degrees: float) -> _Sums:
     """Return the sums of one series; zeros if it has no degrees of freedom."""
     if degrees <= 0:
         return _Sums()
@@ -83,19 +83,19 @@ def _told(spread: float, degrees: float) -> _Sums:
     return _Sums(1, log, log**2, float(polygamma(1, degrees / 2)))
 
 
-def _prior(sums: _Sums) -> Prior:
-    if sums.count < FEWEST_LENDERS:
+def _fit_prior(sums: _Sums) -> Prior:
+    if sums.count < FEWEST_SERIES:
         return NO_PRIOR
     from scipy.special import digamma
 
     level = sums.logs / sums.count
     variance = (sums.squares - sums.count * level**2) / (sums.count - 1)
-    worth = _degrees(variance - sums.luck / sums.count)
-    level += float(digamma(worth / 2)) - math.log(worth / 2)
-    return Prior(math.exp(level / 2), worth)
+    degrees = _solve_degrees(variance - sums.sampling / sums.count)
+    level += float(digamma(degrees / 2)) - math.log(degrees / 2)
+    return Prior(math.exp(level / 2), degrees)
 
 
-def _degrees(excess: float) -> float:
+def _solve_degrees(excess: float) -> float:
     """Solve trigamma(degrees / 2) = excess; at most MOST_DEGREES."""
     from scipy.optimize import brentq
     from scipy.special import polygamma

@@ -4,29 +4,30 @@ from collections.abc import Sequence
 
 from velodrome.agents.task import Task
 from velodrome.scheduler.history.cell_series import NodeCell
-from velodrome.scheduler.history.latest_run import Watched
+from velodrome.scheduler.history.latest_run import CellVerdict
 from velodrome.scheduler.plans.alternatives import NodeConstraint
 from velodrome.scheduler.plans.placement import CONFIRMING, Placement, Plan
 from velodrome.scheduler.results.typed_rows import CellKey
 
 
-def again(plan: Plan, suspicious: Sequence[Watched], repeats: int) -> Plan:
+def plan_confirmation(plan: Plan, suspicious: Sequence[CellVerdict], repeats: int) -> Plan:
     """Plan interleaved repeats of each cell on its own node and GPUs.
 
     Repeats are numbered from CONFIRMING on, those on several nodes consecutively.
     """
     tasks = {CellKey.of(placement.task): placement.task for placement in plan.placements}
-    wanted = [one.cell for one in suspicious if one.cell.key in tasks]
+    cells = [verdict.cell for verdict in suspicious if verdict.cell.key in tasks]
     return Plan(
         tuple(
-            _placement(tasks[cell.key], cell, CONFIRMING + at * repeats + repeat)
+            _place(tasks[cell.key], cell, CONFIRMING + index * repeats + repeat)
             for repeat in range(repeats)
-            for at, cell in enumerate(wanted)
+            for index, cell in enumerate(cells)
         )
     )
 
 
-def _placement(task: Task, cell: NodeCell, repeat: int) -> Placement:
-    home = NodeConstraint(node_id=cell.node_id)
+def _place(task: Task, cell: NodeCell, repeat: int) -> Placement:
+    constraint = NodeConstraint(node_id=cell.node_id)
     gpus = ",".join(cell.gpu_uuids)
-    return Placement(task, repeat, cell.node_id, cell.node_id, gpus, home, (0, cell.node_id))
+    rank = (0, cell.node_id)
+    return Placement(task, repeat, cell.node_id, cell.node_id, gpus, constraint, rank)

@@ -11,144 +11,150 @@ from collections.abc import Iterator, Sequence
 
 from velodrome.agents.safe_text import sanitize
 from velodrome.scheduler.history.cell_series import Condition, NodeCell
-from velodrome.scheduler.history.latest_run import Finding, Kind, Proof, Watched
+from velodrome.scheduler.history.latest_run import CellVerdict, Confirmation, Finding, Kind
 from velodrome.scheduler.nightly import phrases
-from velodrome.scheduler.nightly.nightly_result import Night
+from velodrome.scheduler.nightly.nightly_result import NightlyRun
 
 _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit(night: Night) -> str:
+def format_junit(run: NightlyRun) -> str:
     """Return the document with its declaration and a line end."""
-    cases = [_case(night, one) for one in night.verdict.watched]
-    cases += _others(night)
+    cases = [_make_case(run, cell) for cell in run.verdict.cells]
+    cases += _make_other_cases(run)
     counts = {
         "tests": str(len(cases)),
         "failures": _count(cases, "failure"),
         "errors": _count(cases, "error"),
     }
-    time = {"time": f"{night.seconds:.3f}"}
+    time = {"time": f"{run.seconds:.3f}"}
     suites = ET.Element("testsuites", {"name": "velodrome", **counts, **time})
     suite = ET.SubElement(
         suites,
         "testsuite",
         {
-            "name": _text(night.name),
+            "name": _clean(run.name),
             **counts,
             "skipped": _count(cases, "skipped"),
             **time,
-            "timestamp": f"{night.began:%Y-%m-%dT%H:%M:%S}",
-            "hostname": _text(_hosts(night)),
+            "timestamp": f"{run.started_at:%Y-%m-%dT%H:%M:%S}",
+            "hostname": _clean(_format_hosts(run)),
         },
     )
-    _properties(suite, night)
+    _add_properties(suite, run)
     suite.extend(cases)
-    whole = () if night.is_whole else (phrases.incomplete(night),)
-    worth = (*whole, *phrases.no_regression(night))
-    unread = (f"left out of the history  {one}" for one in night.unread)
-    told = "\n".join((*worth, phrases.false_alarms(night), phrases.detectable(night), *unread))
-    ET.SubElement(suite, "system-out").text = _text(told)
+    _add_output(
+        suite,
+        *(() if run.is_complete else (phrases.format_incomplete(run),)),
+        *phrases.format_no_regression(run),
+        phrases.format_false_alarms(run),
+        phrases.format_detectable(run),
+        *(f"left out of the history  {file}" for file in run.unreadable),
+    )
     ET.indent(suites)
     return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _case(night: Night, one: Watched) -> ET.Element:
-    cell = one.cell
-    case = ET.Element(
-        "testcase",
-        {
-            "classname": _text(f"{cell.key.framework}.{cell.key.variant}"),
-            "name": _text(night.names[cell]),
-            "time": f"{one.tonight.seconds:.3f}",
-        },
-    )
-    confirmed = [each for each in one.told if each.proof is Proof.CONFIRMED]
-    alarms = [each for each in confirmed if each.kind is not Kind.FASTER]
+def _make_case(run: NightlyRun, cell: CellVerdict) -> ET.Element:
+    case = _start_case(cell.cell, run.names[cell.cell], cell.latest.seconds)
+    alarms = [
+        finding
+        for finding in cell.reported
+        if finding.confirmation is Confirmation.CONFIRMED and finding.kind is not Kind.FASTER
+    ]
+    unmeasured = next((each for each in run.unmeasured if each.cell == cell.cell), None)
     if alarms:
         kind = alarms[0].kind
         element = ET.SubElement(
             case,
             "error" if kind is Kind.FAILS else "failure",
-            {"message": _text(phrases.finding(alarms[0])), "type": kind.value},
+            {"message": _clean(phrases.format_finding(alarms[0])), "type": kind.value},
         )
-        lines = [f"{phrases.finding(each)}; {phrases.proof(each)}" for each in alarms]
-        lines += phrases.explanation(night.explanations.get(cell))
-        element.text = _text("\n".join(lines))
-    elif lacking := next((each for each in night.lacking if each.cell == cell), None):
-        _error(case, phrases.lacking(night, lacking), lacking.status)
-    elif one.quarantined:
-        ET.SubElement(case, "skipped", {"message": _text(phrases.quarantine(one))})
-    told = [*_conditions(one), *(_remark(each) for each in one.findings if each not in alarms)]
-    if told:
-        ET.SubElement(case, "system-out").text = _text("\n".join(told))
+        lines = [_format_alarm(alarm) for alarm in alarms]
+        lines += phrases.format_explanation(run.explanations.get(cell.cell))
+        element.text = _clean("\n".join(lines))
+    elif unmeasured:
+        _add_error(case, phrases.format_unmeasured(run, unmeasured), unmeasured.status)
+    elif cell.quarantined:
+        ET.SubElement(case, "skipped", {"message": _clean(phrases.format_quarantine(cell))})
+    others = [f"{each.kind}: {_format_alarm(each)}" for each in cell.findings if each not in alarms]
+    _add_output(case, *_describe_conditions(cell), *others)
     return case
 
 
-def _others(night: Night) -> Iterator[ET.Element]:
+def _make_other_cases(run: NightlyRun) -> Iterator[ET.Element]:
     """Yield cases outside this run: cells without a node, vanished cells, an empty run."""
-    watched = {one.cell for one in night.verdict.watched}
-    for one in night.lacking:
-        if one.cell not in watched:
-            case = _case_of(one.cell, night.names[one.cell])
-            _error(case, phrases.lacking(night, one), one.status)
+    judged = {cell.cell for cell in run.verdict.cells}
+    for unmeasured in run.unmeasured:
+        if unmeasured.cell not in judged:
+            case = _start_case(unmeasured.cell, run.names[unmeasured.cell])
+            _add_error(case, phrases.format_unmeasured(run, unmeasured), unmeasured.status)
             yield case
-    for gone in night.vanished:
-        case = _case_of(gone.cell, night.names[gone.cell])
-        if gone.is_promised:
-            _error(case, f"vanished: {gone.why}", "vanished")
+    for vanished in run.vanished:
+        case = _start_case(vanished.cell, run.names[vanished.cell])
+        message = f"vanished: {vanished.reason}"
+        if vanished.is_promised:
+            _add_error(case, message, "vanished")
         else:
-            ET.SubElement(case, "skipped", {"message": _text(f"vanished: {gone.why}")})
+            ET.SubElement(case, "skipped", {"message": _clean(message)})
         yield case
-    if not night.measured and not night.lacking:
-        case = ET.Element("testcase", {"classname": "velodrome", "name": "night", "time": "0.000"})
-        _error(case, phrases.incomplete(night), "incomplete")
+    if not run.measured and not run.unmeasured:
+        names = {"classname": "velodrome", "name": "nightly run", "time": "0.000"}
+        case = ET.Element("testcase", names)
+        _add_error(case, phrases.format_incomplete(run), "incomplete")
         yield case
 
 
-def _case_of(cell: NodeCell, name: str) -> ET.Element:
-    where = {"classname": _text(f"{cell.key.framework}.{cell.key.variant}"), "name": _text(name)}
-    return ET.Element("testcase", {**where, "time": "0.000"})
+def _start_case(cell: NodeCell, name: str, seconds: float = 0.0) -> ET.Element:
+    names = {"classname": f"{cell.key.framework}.{cell.key.variant}", "name": name}
+    cleaned = {key: _clean(text) for key, text in names.items()}
+    return ET.Element("testcase", {**cleaned, "time": f"{seconds:.3f}"})
 
 
-def _error(case: ET.Element, message: str, kind: str) -> None:
-    ET.SubElement(case, "error", {"message": _text(message), "type": _text(kind)})
+def _add_error(case: ET.Element, message: str, kind: str) -> None:
+    ET.SubElement(case, "error", {"message": _clean(message), "type": _clean(kind)})
 
 
-def _conditions(one: Watched) -> Iterator[str]:
+def _add_output(element: ET.Element, *lines: str) -> None:
+    if lines:
+        ET.SubElement(element, "system-out").text = _clean("\n".join(lines))
+
+
+def _describe_conditions(cell: CellVerdict) -> Iterator[str]:
     """Describe a run of poor quality."""
-    if one.tonight.condition is Condition.UNSTABLE:
-        yield "unstable: its time is not within the target interval"
-    if one.tonight.disturbed:
-        yield "disturbed: interference during most of its repeats"
-    if one.quarantined:
-        yield phrases.quarantine(one)
+    if cell.latest.condition is Condition.UNSTABLE:
+        yield "unstable: its interval is wider than the target"
+    if cell.latest.has_interference:
+        yield "interference: during most of its repeats"
+    if cell.quarantined:
+        yield phrases.format_quarantine(cell)
 
 
-def _remark(found: Finding) -> str:
-    return f"{found.kind}: {phrases.finding(found)}; {phrases.proof(found)}"
+def _format_alarm(finding: Finding) -> str:
+    return f"{phrases.format_finding(finding)}; {phrases.format_confirmation(finding)}"
 
 
-def _properties(suite: ET.Element, night: Night) -> None:
-    told = {
-        "sweep_id": night.sweep_id,
-        "night": str(night.number),
-        "unstable": str(night.unstable),
-        "disturbed": str(night.disturbed),
+def _add_properties(suite: ET.Element, run: NightlyRun) -> None:
+    values = {
+        "sweep_id": run.sweep_id,
+        "run": str(run.number),
+        "unstable": str(run.unstable),
+        "interference": str(run.with_interference),
     }
     properties = ET.SubElement(suite, "properties")
-    for name, value in told.items():
-        ET.SubElement(properties, "property", {"name": name, "value": _text(value)})
+    for name, value in values.items():
+        ET.SubElement(properties, "property", {"name": name, "value": _clean(value)})
 
 
 def _count(cases: Sequence[ET.Element], name: str) -> str:
     return str(sum(case.find(name) is not None for case in cases))
 
 
-def _hosts(night: Night) -> str:
-    names = sorted({one.cell.hostname for one in night.verdict.watched})
+def _format_hosts(run: NightlyRun) -> str:
+    names = sorted({cell.cell.hostname for cell in run.verdict.cells})
     return names[0] if len(names) == 1 else f"{len(names)} nodes"
 
 
-def _text(value: str) -> str:
+def _clean(value: str) -> str:
     """Drop characters that XML 1.0 forbids."""
     return _NO_XML.sub("", sanitize(value))

@@ -15,14 +15,17 @@ EVERY = (PlacementRule.EACH_NODE, PlacementRule.EACH_GPU)
 
 
 @dataclass(frozen=True)
-class Lacking:
-    """A cell that should have numbers: `lacking` of its `runs` have none. status: of the last."""
+class Unmeasured:
+    """A cell that should have numbers: `missing` of its `repeats` have none.
+
+    status, reason: of the last such repeat.
+    """
 
     cell: NodeCell
     status: str
     reason: str
-    lacking: int
-    runs: int
+    missing: int
+    repeats: int
 
 
 @dataclass(frozen=True)
@@ -30,36 +33,36 @@ class Vanished:
     """A cell of the previous run that this one lacks. is_promised: the sweep asks for it."""
 
     cell: NodeCell
-    why: str
+    reason: str
     is_promised: bool
 
 
 @dataclass(frozen=True)
-class Promise:
+class PromisedCells:
     """The cells of the whole plan, without nodes, with the sweep's `where`."""
 
-    asked: Collection[CellKey]
+    cells: Collection[CellKey]
     where: PlacementRule = PlacementRule.ANY
     budget_s: float = math.inf
 
 
-def lacking(rows: Sequence[TaskRow]) -> tuple[Lacking, ...]:
+def find_unmeasured(rows: Sequence[TaskRow]) -> tuple[Unmeasured, ...]:
     """Find cells without numbers among the rows of a run, without confirming repeats."""
-    runs: dict[NodeCell, list[TaskRow]] = {}
-    for row in planned(rows):
-        runs.setdefault(NodeCell.of(row), []).append(row)
-    found = []
-    for cell, those in sorted(runs.items()):
-        without = [row for row in those if not has_time(row) and is_unexpected(row)]
-        if without:
-            reason = without[-1].reason
-            told = f"{reason[:LONGEST]}..." if len(reason) > LONGEST else reason
-            status = without[-1].status
-            found.append(Lacking(cell, status, told, len(without), len(those)))
-    return tuple(found)
+    repeats: dict[NodeCell, list[TaskRow]] = {}
+    for row in select_planned(rows):
+        repeats.setdefault(NodeCell.of(row), []).append(row)
+    unmeasured = []
+    for cell, own in sorted(repeats.items()):
+        missing = [row for row in own if not has_time(row) and is_unexpected(row)]
+        if missing:
+            last = missing[-1]
+            is_long = len(last.reason) > LONGEST
+            reason = f"{last.reason[:LONGEST]}..." if is_long else last.reason
+            unmeasured.append(Unmeasured(cell, last.status, reason, len(missing), len(own)))
+    return tuple(unmeasured)
 
 
-def planned(rows: Sequence[TaskRow]) -> list[TaskRow]:
+def select_planned(rows: Sequence[TaskRow]) -> list[TaskRow]:
     return [row for row in select_last_attempts(rows) if row.repeat < CONFIRMING]
 
 
@@ -67,34 +70,31 @@ def has_time(row: TaskRow) -> bool:
     return row.forward_median_ns is not None or row.gradient_median_ns is not None
 
 
-def vanished(
-    history: History, sweep_id: str, rows: Sequence[TaskRow], promise: Promise
+def find_vanished(
+    history: History, sweep_id: str, rows: Sequence[TaskRow], promised: PromisedCells
 ) -> tuple[Vanished, ...]:
-    """Find cells of the previous run that are missing. `lacking` covers those without a node."""
-    before = max(
-        (one.sweep_id for points in history.values() for one in points if one.sweep_id < sweep_id),
-        default="",
-    )
-    tonight = {NodeCell.of(row) for row in rows}
+    """Find cells of the previous run without a row in this one; `find_unmeasured` has the rest."""
+    sweeps = {point.sweep_id for points in history.values() for point in points}
+    previous = max((each for each in sweeps if each < sweep_id), default="")
+    latest = {NodeCell.of(row) for row in rows}
     hosts: dict[CellKey, set[str]] = {}
-    for cell in tonight:
+    for cell in latest:
         hosts.setdefault(cell.key, set()).add(cell.hostname or cell.node_id)
-    gone = [
-        cell
+    return tuple(
+        _explain(cell, hosts.get(cell.key, set()), promised)
         for cell, points in history.items()
-        if cell not in tonight and any(one.sweep_id == before for one in points)
-    ]
-    return tuple(_vanished(cell, hosts.get(cell.key, set()), promise) for cell in gone)
+        if cell not in latest and any(point.sweep_id == previous for point in points)
+    )
 
 
-def _vanished(cell: NodeCell, hosts: Collection[str], promise: Promise) -> Vanished:
+def _explain(cell: NodeCell, hosts: Collection[str], promised: PromisedCells) -> Vanished:
     """Explain a missing cell. hosts: where the run has it; an empty name: no node fits."""
-    if cell.key not in promise.asked:
+    if cell.key not in promised.cells:
         return Vanished(cell, "the sweep no longer contains it", is_promised=False)
-    if not hosts and math.isfinite(promise.budget_s):
+    if not hosts and math.isfinite(promised.budget_s):
         return Vanished(cell, "there was no time for it", is_promised=False)
     named = sorted(filter(None, hosts))
-    if named and promise.where not in EVERY:
+    if named and promised.where not in EVERY:
         return Vanished(cell, f"measured on {', '.join(named)} instead", is_promised=False)
-    why = "no node fits it now" if "" in hosts else "its node or GPU is missing"
-    return Vanished(cell, why, is_promised=True)
+    reason = "no node fits it now" if "" in hosts else "its node or GPU is missing"
+    return Vanished(cell, reason, is_promised=True)

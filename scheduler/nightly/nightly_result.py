@@ -10,20 +10,26 @@ from statistics import median
 from velodrome.scheduler.errors import INCOMPLETE
 from velodrome.scheduler.history.cell_series import Condition, NodeCell, label_cells
 from velodrome.scheduler.history.false_alarms import FalseAlarms
-from velodrome.scheduler.history.latest_run import Finding, Kind, Proof, RunVerdict, Watched
+from velodrome.scheduler.history.latest_run import (
+    CellVerdict,
+    Confirmation,
+    Finding,
+    Kind,
+    RunVerdict,
+)
 from velodrome.scheduler.nightly.explanations import Explanation
-from velodrome.scheduler.nightly.missing_cells import Lacking, Vanished
+from velodrome.scheduler.nightly.missing_cells import Unmeasured, Vanished
 
 NOISY = 0.25  # of the cells
 
 
 @dataclass(frozen=True)
-class Night:
-    """The result of one nightly run. number: its number among those of its name. seconds: duration.
+class NightlyRun:
+    """The result of one nightly run. number: its number among those of its name.
 
-    surprises: runs with an unexpected outcome, of `runs`. budget_s: infinite without one. left_out:
-    runs for which there was no time. measured: runs with a time. lacking, vanished: missing
-    promised cells. unread: files that the history lacks, described.
+    seconds: duration. unexpected: repeats with an unexpected outcome, of `repeats`. budget_s:
+    infinite without one. left_out: repeats for which there was no time. measured: repeats with a
+    time. unmeasured, vanished: missing cells. unreadable: files that the history lacks, described.
     """
 
     name: str
@@ -31,76 +37,74 @@ class Night:
     false_alarms: FalseAlarms
     explanations: Mapping[NodeCell, Explanation]
     number: int
-    began: datetime
+    started_at: datetime
     seconds: float
-    runs: int = 0
-    surprises: int = 0
+    repeats: int = 0
+    unexpected: int = 0
     budget_s: float = math.inf
     left_out: int = 0
     measured: int = 0
-    lacking: tuple[Lacking, ...] = ()
+    unmeasured: tuple[Unmeasured, ...] = ()
     vanished: tuple[Vanished, ...] = ()
-    unread: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     @property
     def exit_status(self) -> int:
         """1 for a regression, and only for that."""
         if self.verdict.alarms:
             return 1
-        return 0 if self.is_whole else INCOMPLETE
+        return 0 if self.is_complete else INCOMPLETE
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """True if the run measured all that its sweep promises."""
-        lost = [one for one in self.vanished if one.is_promised]
-        return self.measured > 0 and not self.lacking and not lost
+        lost = any(cell.is_promised for cell in self.vanished)
+        return self.measured > 0 and not self.unmeasured and not lost
 
     @property
     def sweep_id(self) -> str:
         return self.verdict.sweep_id
 
-    def told(self, kind: Kind, proof: Proof) -> tuple[tuple[Watched, Finding], ...]:
-        """Return cells with such a finding, each once. Quarantine silences failures."""
-        found = []
-        for one in self.verdict.watched:
-            alike = [each for each in one.told if (each.kind, each.proof) == (kind, proof)]
-            if alike:
-                found.append((one, alike[0]))
-        return tuple(found)
+    def select_findings(
+        self, kind: Kind, confirmation: Confirmation
+    ) -> tuple[tuple[CellVerdict, Finding], ...]:
+        """Select cells with such a finding, each once. Quarantine silences failures."""
+        selected: dict[NodeCell, tuple[CellVerdict, Finding]] = {}
+        for cell in self.verdict.cells:
+            for finding in cell.reported:
+                if (finding.kind, finding.confirmation) == (kind, confirmation):
+                    selected.setdefault(cell.cell, (cell, finding))
+        return tuple(selected.values())
 
     @cached_property
     def names(self) -> Mapping[NodeCell, str]:
         """Distinct names of the cells; without a node for cells that no node fits."""
-        cells = [one.cell for one in self.verdict.watched]
-        cells += [one.cell for one in self.lacking] + [one.cell for one in self.vanished]
+        cells = [verdict.cell for verdict in self.verdict.cells]
+        cells += [each.cell for each in self.unmeasured] + [each.cell for each in self.vanished]
         return {cell: name.removesuffix(" on ") for cell, name in label_cells(cells).items()}
 
     @property
-    def quarantined(self) -> tuple[Watched, ...]:
-        return tuple(one for one in self.verdict.watched if one.quarantined)
+    def quarantined(self) -> tuple[CellVerdict, ...]:
+        return tuple(cell for cell in self.verdict.cells if cell.quarantined)
 
     @property
     def unstable(self) -> int:
         """The number of cells whose time is not within its target."""
-        return sum(one.tonight.condition is Condition.UNSTABLE for one in self.verdict.watched)
+        return sum(cell.latest.condition is Condition.UNSTABLE for cell in self.verdict.cells)
 
     @property
-    def disturbed(self) -> int:
+    def with_interference(self) -> int:
         """The number of cells with interference."""
-        return sum(one.tonight.disturbed for one in self.verdict.watched)
+        return sum(cell.latest.has_interference for cell in self.verdict.cells)
 
     @property
     def is_noisy(self) -> bool:
-        """True if so many cells are unstable or disturbed that this comes first."""
-        return max(self.unstable, self.disturbed) >= max(1, NOISY * len(self.verdict.watched))
+        """True if so many cells are unstable or had interference that this is reported first."""
+        most = max(self.unstable, self.with_interference)
+        return most >= max(1, NOISY * len(self.verdict.cells))
 
     @property
-    def detectable(self) -> tuple[float, float, float] | None:
+    def detectable_range(self) -> tuple[float, float, float] | None:
         """The smallest, median and largest detectable change over cells; None: unknown."""
-        known = [
-            step
-            for one in self.verdict.watched
-            for _, step in one.detectable[:1]
-            if step is not None
-        ]
-        return (min(known), median(known), max(known)) if known else None
+        steps = [step for cell in self.verdict.cells for _, step in cell.detectable[:1] if step]
+        return (min(steps), median(steps), max(steps)) if steps else None

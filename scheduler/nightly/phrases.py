@@ -2,123 +2,136 @@
 
 import math
 
-from velodrome.scheduler.history.latest_run import PROMISED, Finding, Kind, Proof, Watched
-from velodrome.scheduler.history.quarantine import Moved
+from velodrome.scheduler.history.latest_run import (
+    PROMISED_RATE,
+    CellVerdict,
+    Confirmation,
+    Finding,
+    Kind,
+)
+from velodrome.scheduler.history.quarantine import LevelChange
 from velodrome.scheduler.nightly.explanations import Explanation
-from velodrome.scheduler.nightly.missing_cells import Lacking
-from velodrome.scheduler.nightly.nightly_result import Night
+from velodrome.scheduler.nightly.missing_cells import Unmeasured
+from velodrome.scheduler.nightly.nightly_result import NightlyRun
 from velodrome.scheduler.statistics.canary_attribution import ChangeSource
 
 
-def percent(ratio: float) -> str:
+def format_count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def format_ratio(ratio: float) -> str:
     """Format a ratio of times: `+5.3 %`, or `2.1 times` from 2 on."""
     return f"{ratio:.1f} times" if ratio >= 2 else f"{100 * (ratio - 1):+.1f} %"
 
 
-def share(value: float) -> str:
-    return f"{100 * value:.1f} %"
+def format_percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
-def finding(found: Finding) -> str:
-    """Return e.g. `gradient +5.3 % since 2026-11-20`."""
-    since = f"since {found.since.started_at:%Y-%m-%d}"
-    if found.kind is Kind.FAILS:
-        return f"fails {since}: {found.reason}"
-    return f"{found.phase} {percent(found.ratio)} {since}"
+def format_finding(finding: Finding) -> str:
+    """Format e.g. `gradient +5.3 % since 2026-11-20`."""
+    since = f"since {finding.since.started_at:%Y-%m-%d}"
+    if finding.kind is Kind.FAILS:
+        return f"fails {since}: {finding.reason}"
+    return f"{finding.phase} {format_ratio(finding.ratio)} {since}"
 
 
-def proof(found: Finding) -> str:
+def format_confirmation(finding: Finding) -> str:
     """Describe the second measurement."""
-    if found.proof is Proof.OPEN:
+    if finding.confirmation is Confirmation.OPEN:
         return "not measured again"
-    if found.kind is Kind.FAILS:
-        return "failed again" if found.proof is Proof.CONFIRMED else "measured again: it ran"
-    return f"measured again on the same node: {percent(found.again or 1)}"
+    if finding.kind is Kind.FAILS:
+        is_confirmed = finding.confirmation is Confirmation.CONFIRMED
+        return "failed again" if is_confirmed else "measured again: it did not fail"
+    return f"measured again on the same node: {format_ratio(finding.ratio_again or 1)}"
 
 
-def explanation(told: Explanation | None) -> tuple[str, ...]:
-    """Return a line with the cause, and one with the recorded changes."""
-    if told is None:
+def format_explanation(explanation: Explanation | None) -> tuple[str, ...]:
+    """Format a line with the cause, and one with the recorded changes."""
+    if explanation is None:
         return ()
-    known = told.attribution.cause is not ChangeSource.UNKNOWN
-    lines = [f"{told.attribution.cause}: {told.attribution.reason}"] if known else []
-    causes = "; ".join(told.causes) or "no recorded change"
+    attribution = explanation.attribution
+    is_known = attribution.cause is not ChangeSource.UNKNOWN
+    lines = [f"{attribution.cause}: {attribution.reason}"] if is_known else []
+    causes = "; ".join(explanation.causes) or "no recorded change"
     return (*lines, f"what changed: {causes}")
 
 
-def quarantine(one: Watched) -> str:
+def format_quarantine(cell: CellVerdict) -> str:
     """Describe a quarantine: how long, since when, why, and the change meanwhile."""
-    since = one.quarantined
+    since = cell.quarantined
     if since is None:
         return ""
-    long = f"{one.bad_nights} runs, since {since.started_at:%Y-%m-%d}"
-    return f"in quarantine for {long}, {since.condition}; {_moved(one.moved)}"
+    length = f"{cell.bad_runs} runs, since {since.started_at:%Y-%m-%d}"
+    return f"in quarantine for {length}, {since.condition}; {_format_change(cell.change)}"
 
 
-def _moved(found: Moved | None) -> str:
-    if found is None:
+def _format_change(change: LevelChange | None) -> str:
+    if change is None:
         return "no numbers to compare before and since"
-    ratio = percent(math.exp(found.distance))
-    half = "" if math.isinf(found.half) else f" ± {share(math.expm1(found.half))}"
-    return f"{found.phase} {ratio}{half} against the {found.nights} runs before"
+    ratio = format_ratio(math.exp(change.distance))
+    has_bounds = not math.isinf(change.half_width)
+    bounds = f" ± {format_percent(math.expm1(change.half_width))}" if has_bounds else ""
+    return f"{change.phase} {ratio}{bounds} against the {change.runs_before} runs before"
 
 
-def noise(night: Night) -> str:
-    """Count cells that are unstable, disturbed or in quarantine; empty if there are none."""
+def format_noise(run: NightlyRun) -> str:
+    """Count cells that are unstable, had interference or are in quarantine; empty if none."""
     counts = {
-        "unstable": night.unstable,
-        "disturbed": night.disturbed,
-        "in quarantine": len(night.quarantined),
+        "unstable": run.unstable,
+        "with interference": run.with_interference,
+        "in quarantine": len(run.quarantined),
     }
-    cells = len(night.verdict.watched)
-    return ", ".join(f"{count} of {cells} cells {what}" for what, count in counts.items() if count)
-
-
-def incomplete(night: Night) -> str:
-    """Describe a run that measured less than its sweep promises."""
-    if not night.measured:
-        return f"NOTHING WAS MEASURED: none of {night.runs} runs has a number"
-    missing = sum(one.lacking for one in night.lacking)
-    lost = sum(one.is_promised for one in night.vanished)
-    told = [f"{missing} of {night.runs} runs have no number"] * bool(missing)
-    told += [f"{lost} cells of the previous run are missing"] * bool(lost)
-    return f"INCOMPLETE: {'; '.join(told)}"
-
-
-def lacking(night: Night, one: Lacking) -> str:
-    """Return e.g. `torch[eager] lenet b64 cpu 1t on host1: crashed in 2 of 3 runs: signal 11`."""
-    of = "" if one.runs == 1 else f" in {one.lacking} of {one.runs} runs"
-    return f"{night.names[one.cell]}: {one.status}{of}: {one.reason}"
-
-
-def no_regression(night: Night) -> tuple[str, ...]:
-    """State that no regression was found; empty if one was, or nothing was compared."""
-    if night.verdict.alarms or (not night.is_whole and not night.measured):
-        return ()
-    noisy = noise(night)
-    among = "" if night.is_whole else " in what was measured"
-    if noisy:
-        return (f"no regression{among} distinguishable from noise: {noisy}",)
-    return (f"no regression{among}",)
-
-
-def false_alarms(night: Night) -> str:
-    """State the estimated rate of false suspicions."""
-    told = night.false_alarms
-    if told.rate is None:
-        return "false alarms: no cell has the required 8 runs"
-    blocks = f" in blocks of {told.block}" if told.block > 1 else ""
-    return (
-        f"false alarms: of {told.nights} nights resampled from the past{blocks}, without any "
-        f"change, {told.suspicious} looked suspicious ({share(told.rate)}; promised: at most "
-        f"{share(PROMISED)}); measuring again clears most of them"
+    cells = len(run.verdict.cells)
+    return ", ".join(
+        f"{count} of {cells} cells {state}" for state, count in counts.items() if count
     )
 
 
-def detectable(night: Night) -> str:
+def format_incomplete(run: NightlyRun) -> str:
+    """Describe a run that measured less than its sweep promises."""
+    if not run.measured:
+        return f"NOTHING WAS MEASURED: none of {run.repeats} repeats has a number"
+    missing = sum(cell.missing for cell in run.unmeasured)
+    lost = sum(cell.is_promised for cell in run.vanished)
+    parts = [f"{missing} of {run.repeats} repeats without a number"] * bool(missing)
+    parts += [f"{format_count(lost, 'cell')} of the previous run missing"] * bool(lost)
+    return f"INCOMPLETE: {'; '.join(parts)}"
+
+
+def format_unmeasured(run: NightlyRun, cell: Unmeasured) -> str:
+    """Format e.g. `torch[eager] lenet b64 cpu 1t on n1: crashed in 2 of 3 repeats: signal 11`."""
+    part = "" if cell.repeats == 1 else f" in {cell.missing} of {cell.repeats} repeats"
+    return f"{run.names[cell.cell]}: {cell.status}{part}: {cell.reason}"
+
+
+def format_no_regression(run: NightlyRun) -> tuple[str, ...]:
+    """State that no regression was found; empty if one was, or nothing was compared."""
+    if run.verdict.alarms or not (run.is_complete or run.measured):
+        return ()
+    scope = "" if run.is_complete else " in what was measured"
+    noise = format_noise(run)
+    return (f"no regression{scope}" + f" distinguishable from noise: {noise}" * bool(noise),)
+
+
+def format_false_alarms(run: NightlyRun) -> str:
+    """State the estimated rate of false suspicions."""
+    estimate = run.false_alarms
+    if estimate.rate is None:
+        return "false alarms: no estimate, because no cell has 8 runs"
+    blocks = f" in blocks of {estimate.block}" if estimate.block > 1 else ""
+    return (
+        f"false alarms: of {estimate.resamples} runs that are resampled from the past{blocks} and "
+        f"contain no change, {estimate.suspicious} are suspicious "
+        f"({format_percent(estimate.rate)}; promised: at most {format_percent(PROMISED_RATE)}); a "
+        "second measurement contradicts most of them"
+    )
+
+
+def format_detectable(run: NightlyRun) -> str:
     """State the smallest step that is found within three runs."""
-    known = night.detectable
-    if known is None:
+    if run.detectable_range is None:
         return "minimum detectable change: unknown before 5 runs"
-    best, middle, worst = map(share, known)
-    return f"minimum detectable change within 3 runs: {best} to {worst}, median {middle}"
+    least, middle, most = map(format_percent, run.detectable_range)
+    return f"minimum detectable change within 3 runs: {least} to {most}, median {middle}"

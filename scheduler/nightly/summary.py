@@ -3,104 +3,87 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from velodrome.scheduler.history.latest_run import Kind, Proof
+from velodrome.scheduler.history.latest_run import Confirmation, Kind
 from velodrome.scheduler.nightly import phrases
-from velodrome.scheduler.nightly.nightly_result import Night
+from velodrome.scheduler.nightly.nightly_result import NightlyRun
+from velodrome.scheduler.plans.durations import format_seconds
 
 MOST = 5  # of a kind
 
 _HEADS = (
-    (Kind.SLOWER, Proof.CONFIRMED, "SLOWER"),
-    (Kind.FAILS, Proof.CONFIRMED, "FAILS"),
-    (Kind.FASTER, Proof.CONFIRMED, "faster"),
-    (Kind.SLOWER, Proof.CONTRADICTED, "not confirmed"),
-    (Kind.FAILS, Proof.CONTRADICTED, "not confirmed"),
-    (Kind.FASTER, Proof.CONTRADICTED, "not confirmed"),
-    (Kind.SLOWER, Proof.OPEN, "not measured again"),
-    (Kind.FAILS, Proof.OPEN, "not measured again"),
-    (Kind.FASTER, Proof.OPEN, "not measured again"),
+    (Kind.SLOWER, Confirmation.CONFIRMED, "SLOWER"),
+    (Kind.FAILS, Confirmation.CONFIRMED, "FAILS"),
+    (Kind.FASTER, Confirmation.CONFIRMED, "faster"),
+    (Kind.SLOWER, Confirmation.CONTRADICTED, "not confirmed"),
+    (Kind.FAILS, Confirmation.CONTRADICTED, "not confirmed"),
+    (Kind.FASTER, Confirmation.CONTRADICTED, "not confirmed"),
+    (Kind.SLOWER, Confirmation.OPEN, "not measured again"),
+    (Kind.FAILS, Confirmation.OPEN, "not measured again"),
+    (Kind.FASTER, Confirmation.OPEN, "not measured again"),
 )
-"""What alarms, then what is told; only the first three are explained."""
+"""Alarms first, then the other findings; only the first three are explained."""
 
 
-def summary(night: Night) -> tuple[str, ...]:
+def format_summary(run: NightlyRun) -> tuple[str, ...]:
     """Return lines without line ends; about twenty, more only if much is wrong."""
     return (
-        _first(night),
-        *(line for kind, proof, head in _HEADS for line in _told(night, kind, proof, head)),
-        *_lacking(night),
-        *_vanished(night),
-        *_quarantined(night),
-        *phrases.no_regression(night),
-        phrases.false_alarms(night),
-        phrases.detectable(night),
-        *_unread(night),
+        _format_head(run),
+        *(line for kind, state, head in _HEADS for line in _list_findings(run, kind, state, head)),
+        *_list_unmeasured(run),
+        *_list_vanished(run),
+        *_list_quarantined(run),
+        *phrases.format_no_regression(run),
+        phrases.format_false_alarms(run),
+        phrases.format_detectable(run),
+        *_list_first(run.unreadable, "left out of the history", " files"),
     )
 
 
-def _first(night: Night) -> str:
-    cells = len(night.verdict.watched)
-    nodes = len({one.cell.node_id for one in night.verdict.watched})
-    of = "" if math.isinf(night.budget_s) else f" of {duration(night.budget_s)}"
-    left = f"; {night.left_out} runs left out" if night.left_out else ""
-    surprises = f"; {night.surprises} of {night.runs} runs with unexpected outcomes" * bool(
-        night.surprises
+def _format_head(run: NightlyRun) -> str:
+    cells = phrases.format_count(len(run.verdict.cells), "cell")
+    nodes = phrases.format_count(len({cell.cell.node_id for cell in run.verdict.cells}), "node")
+    budget = "" if math.isinf(run.budget_s) else f" of {format_seconds(run.budget_s)}"
+    parts = [f"{run.left_out} repeats left out"] * bool(run.left_out)
+    parts += [f"{run.unexpected} of {run.repeats} repeats with unexpected outcomes"] * bool(
+        run.unexpected
     )
-    noisy = f"; NOISY: {phrases.noise(night)}" if night.is_noisy else ""
-    return (
-        f"nightly run {night.number} of {night.name}: {_number(cells, 'cell')} on "
-        f"{_number(nodes, 'node')} in {duration(night.seconds)}{of}{left}{surprises}{noisy}"
-    )
+    parts += [f"NOISY: {phrases.format_noise(run)}"] * run.is_noisy
+    head = f"nightly run {run.number} of {run.name}: {cells} on {nodes}"
+    return "; ".join([f"{head} in {format_seconds(run.seconds)}{budget}", *parts])
 
 
-def _told(night: Night, kind: Kind, proof: Proof, head: str) -> Iterator[str]:
-    found = night.told(kind, proof)
-    for one, each in found[:MOST]:
-        yield f"{head}  {night.names[one.cell]}: {phrases.finding(each)}"
-        yield f"    {phrases.proof(each)}"
-        if proof is Proof.CONFIRMED:
-            explained = phrases.explanation(night.explanations.get(one.cell))
-            yield from (f"    {line}" for line in explained)
-    if len(found) > MOST:
-        yield f"{head}  and {len(found) - MOST} more"
+def _list_findings(run: NightlyRun, kind: Kind, state: Confirmation, head: str) -> Iterator[str]:
+    findings = run.select_findings(kind, state)
+    for cell, finding in findings[:MOST]:
+        yield f"{head}  {run.names[cell.cell]}: {phrases.format_finding(finding)}"
+        yield f"    {phrases.format_confirmation(finding)}"
+        if state is Confirmation.CONFIRMED:
+            lines = phrases.format_explanation(run.explanations.get(cell.cell))
+            yield from (f"    {line}" for line in lines)
+    if len(findings) > MOST:
+        yield f"{head}  and {len(findings) - MOST} more"
 
 
-def _lacking(night: Night) -> Iterator[str]:
-    if not night.is_whole:
-        yield phrases.incomplete(night)
-    lines = [phrases.lacking(night, one) for one in night.lacking]
-    yield from _first_of(lines, "no number", " cells")
+def _list_unmeasured(run: NightlyRun) -> Iterator[str]:
+    if not run.is_complete:
+        yield phrases.format_incomplete(run)
+    lines = [phrases.format_unmeasured(run, cell) for cell in run.unmeasured]
+    yield from _list_first(lines, "no number", " cells")
 
 
-def _vanished(night: Night) -> Iterator[str]:
-    lines = [f"{night.names[one.cell]}: {one.why}" for one in night.vanished]
-    yield from _first_of(lines, "vanished")
+def _list_vanished(run: NightlyRun) -> Iterator[str]:
+    lines = [f"{run.names[vanished.cell]}: {vanished.reason}" for vanished in run.vanished]
+    yield from _list_first(lines, "vanished")
 
 
-def _unread(night: Night) -> Iterator[str]:
-    yield from _first_of(night.unread, "left out of the history", " files")
+def _list_quarantined(run: NightlyRun) -> Iterator[str]:
+    cells = run.quarantined
+    lines = [f"{run.names[cell.cell]}: {phrases.format_quarantine(cell)}" for cell in cells]
+    yield from _list_first(lines, "quarantine")
 
 
-def _quarantined(night: Night) -> Iterator[str]:
-    lines = [f"{night.names[one.cell]}: {phrases.quarantine(one)}" for one in night.quarantined]
-    yield from _first_of(lines, "quarantine")
-
-
-def _first_of(lines: Sequence[str], head: str, noun: str = "") -> Iterator[str]:
+def _list_first(lines: Sequence[str], head: str, noun: str = "") -> Iterator[str]:
     """Yield the first MOST lines, and the number of the others."""
     yield from (f"{head}  {line}" for line in lines[:MOST])
     if len(lines) > MOST:
         yield f"{head}  and {len(lines) - MOST}{noun} more"
-
-
-def duration(seconds: float) -> str:
-    """E.g. `2h05m`, `3m12s`, `9s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes:02d}m"
-    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

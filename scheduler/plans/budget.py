@@ -17,7 +17,7 @@ from velodrome.scheduler.plans.placement import Placement, Plan
 TYPICAL = 0.05  # half-width of an interval, relative, where no cell has a history
 
 Width = Callable[[Placement], float | None]
-"""Half-width of the interval of a cell's past nights, relative; None without any."""
+"""Half-width of the interval of a cell's past runs, relative; None without any."""
 
 
 @dataclass(frozen=True)

@@ -57,3 +57,12 @@ def _phase_s(task: Task, call_s: float) -> float:
     enough_s = max(timing.min_seconds, max(timing.min_samples, USUAL_SAMPLES) * call_s)
     # What has not settled by then runs to the cap; the first calls come on top.
     return min(enough_s, max(timing.max_seconds, call_s)) + 3 * call_s
+
+
+def format_seconds(seconds: float) -> str:
+    """Format e.g. `2h05m`, `3m12s`, `9s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

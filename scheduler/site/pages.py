@@ -70,7 +70,7 @@ def render_pages(
             root="",
             name=name,
             trends=shown,
-            nights=len({point.sweep_id for points in history.values() for point in points}),
+            runs=len({point.sweep_id for points in history.values() for point in points}),
             summary=latest.summary,
             links=latest.links,
             reports=reports,

@@ -6,14 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from velodrome.scheduler.history.anomalies import FEWEST_CALM, RECENT
+from velodrome.scheduler.history.anomalies import FEWEST_BASELINE, RECENT
 from velodrome.scheduler.history.cell_series import PHASES, History, NodeCell, Point, label_cells
-from velodrome.scheduler.history.changepoints import MOST_NIGHTS, fit
-from velodrome.scheduler.history.latest_run import Kind, Proof, Watched, having, rate_of, watched
+from velodrome.scheduler.history.changepoints import MOST_RUNS, fit_segments
+from velodrome.scheduler.history.latest_run import (
+    CellVerdict,
+    Confirmation,
+    Kind,
+    compute_series_rate,
+    judge_cells,
+)
+from velodrome.scheduler.history.phase_series import select_runs
 from velodrome.scheduler.reports.cell_times import format_duration
 
 NS_PER_MS = 1e6
-SPARK_NIGHTS = 60
+SPARK_RUNS = 60
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24
 CHART_HEIGHT = 200
 
@@ -43,7 +50,7 @@ class Trend:
     cell: NodeCell
     name: str
     qualifier: str
-    nights: int
+    runs: int
     last: str
     now: str
     state: str
@@ -56,9 +63,9 @@ class Trend:
 
 def compute_trends(history: History) -> tuple[Trend, ...]:
     """Compute the trend of every cell, alarms first, then in the order of cells."""
-    rate = rate_of(history)
+    rate = compute_series_rate(history)
     names = label_cells(history)
-    found = [_trend(one, rate, names[one.cell]) for one in watched(history, rate)]
+    found = [_trend(one, rate, names[one.cell]) for one in judge_cells(history, rate)]
     return tuple(sorted(found, key=lambda one: (_MOODS.index(one.mood), one.cell)))
 
 
@@ -71,9 +78,9 @@ def page_id(cell: NodeCell) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _trend(one: Watched, rate: float, name: str) -> Trend:
-    phase = next((phase for phase in PHASES if having(one.points, phase)), PHASES[0])
-    nights = having(one.points, phase)
+def _trend(one: CellVerdict, rate: float, name: str) -> Trend:
+    phase = next((phase for phase in PHASES if select_runs(one.points, phase)), PHASES[0])
+    runs = select_runs(one.points, phase)
     smallest = dict(one.detectable).get(phase)
     state, mood = _state(one)
     return Trend(
@@ -81,42 +88,46 @@ def _trend(one: Watched, rate: float, name: str) -> Trend:
         cell=one.cell,
         name=name,
         qualifier=name.removeprefix(one.cell.label),
-        nights=len(one.points),
-        last=f"{one.tonight.started_at:%Y-%m-%d}",
-        now=format_duration(math.exp(nights[-1].levels[phase])) if nights else "no number",
+        runs=len(one.points),
+        last=f"{one.latest.started_at:%Y-%m-%d}",
+        now=format_duration(math.exp(runs[-1].levels[phase])) if runs else "no number",
         state=state,
         mood=mood,
         smallest="not known yet" if smallest is None else f"{100 * smallest:.1f} %",
-        spark=_spark([point.levels[phase] for point in nights[-SPARK_NIGHTS:]]),
+        spark=_spark([point.levels[phase] for point in runs[-SPARK_RUNS:]]),
         rows=tuple(map(_row, reversed(one.points))),
         chart=tuple(row for phase in PHASES for row in _chart(one, phase, rate)),
     )
 
 
-def _state(one: Watched) -> tuple[str, str]:
+def _state(one: CellVerdict) -> tuple[str, str]:
     """Return the state in words and one of _MOODS."""
-    found = one.told[0] if one.told else None
+    found = one.reported[0] if one.reported else None
     if one.quarantined and not one.is_alarm:
         return _quarantine(one), "quarantine"
     if found is None:
-        few = len(one.points) < FEWEST_CALM + RECENT
+        few = len(one.points) < FEWEST_BASELINE + RECENT
         return ("too few runs", "young") if few else ("stable", "stable")
     if found.kind is Kind.FAILS:
-        return "fails", "alarm" if found.proof is Proof.CONFIRMED else "open"
-    text = f"{found.kind} by {abs(100 * (found.ratio - 1)):.1f} %, {found.proof}"
-    if found.proof is not Proof.CONFIRMED:
+        return "fails", "alarm" if found.confirmation is Confirmation.CONFIRMED else "open"
+    text = f"{found.kind} by {abs(100 * (found.ratio - 1)):.1f} %, {found.confirmation}"
+    if found.confirmation is not Confirmation.CONFIRMED:
         return text, "open"
     return text, "alarm" if found.kind is Kind.SLOWER else "faster"
 
 
-def _quarantine(one: Watched) -> str:
+def _quarantine(one: CellVerdict) -> str:
     """Say how long the cell is in quarantine, and its change."""
-    by = f", {one.moved.phase} {100 * math.expm1(one.moved.distance):+.1f} %" if one.moved else ""
-    return f"in quarantine for {one.bad_nights} runs{by}"
+    by = (
+        f", {one.change.phase} {100 * math.expm1(one.change.distance):+.1f} %" if one.change else ""
+    )
+    return f"in quarantine for {one.bad_runs} runs{by}"
 
 
 def _row(point: Point) -> RunRow:
-    again = [f"{phase} {format_duration(math.exp(level))}" for phase, level in point.again.items()]
+    again = [
+        f"{phase} {format_duration(math.exp(level))}" for phase, level in point.confirming.items()
+    ]
     return RunRow(
         point.sweep_id,
         f"{point.started_at:%Y-%m-%d %H:%M}",
@@ -125,31 +136,30 @@ def _row(point: Point) -> RunRow:
             for phase in PHASES
         ),
         point.condition.value,
-        "failed again" if point.failed_again else ", ".join(again),
+        "failed again" if point.failed_twice else ", ".join(again),
         point.reason,
     )
 
 
-def _chart(one: Watched, phase: str, rate: float) -> list[ChartRow]:
+def _chart(one: CellVerdict, phase: str, rate: float) -> list[ChartRow]:
     """Build a row per run: its time, and the level of its segment."""
-    nights = having(one.points, phase)[-MOST_NIGHTS:]
-    if not nights:
+    runs = select_runs(one.points, phase)[-MOST_RUNS:]
+    if not runs:
         return []
-    levels = [point.levels[phase] for point in nights]
+    levels = [point.levels[phase] for point in runs]
     dependence = one.series[phase].dependence
     return [
         {
-            "at": f"{nights[index].started_at:%Y-%m-%dT%H:%M:%S}",
+            "at": f"{runs[index].started_at:%Y-%m-%dT%H:%M:%S}",
             "phase": phase,
             "ms": math.exp(levels[index]) / NS_PER_MS,
-            "level": math.exp(stretch.level) / NS_PER_MS,
-            "stretch": number,
-            "kind": "measured again" if nights[index].was_confirmed else "measured",
-            "tip": f"{nights[index].started_at:%Y-%m-%d}: "
-            f"{format_duration(math.exp(levels[index]))}",
+            "level": math.exp(segment.level) / NS_PER_MS,
+            "segment": number,
+            "kind": "measured again" if runs[index].was_remeasured else "measured",
+            "tip": f"{runs[index].started_at:%Y-%m-%d}: {format_duration(math.exp(levels[index]))}",
         }
-        for number, stretch in enumerate(fit(levels, rate, dependence).stretches)
-        for index in range(stretch.start, stretch.end)
+        for number, segment in enumerate(fit_segments(levels, rate, dependence).segments)
+        for index in range(segment.start, segment.end)
     ]
 
 
@@ -172,14 +182,14 @@ def build_trend_chart() -> dict[str, object]:
     """Build a Vega-Lite chart without data: each run's time and the level of its segment."""
     import altair as alt  # late: slow to import
 
-    nights = alt.Chart(alt.NamedData("nights")).encode(
+    runs = alt.Chart(alt.NamedData("runs")).encode(
         x=alt.X("at:T", title=None, axis=alt.Axis(format="%Y-%m-%d", labelAngle=0)),
         y=alt.Y("ms:Q", title="ms per batch", scale=alt.Scale(zero=False)),
     )
-    levels = nights.mark_line(strokeWidth=2, color="var(--level)", interpolate="linear").encode(
-        y="level:Q", detail="stretch:N"
+    levels = runs.mark_line(strokeWidth=2, color="var(--level)", interpolate="linear").encode(
+        y="level:Q", detail="segment:N"
     )
-    dots = nights.mark_point(filled=True, size=45, opacity=1).encode(
+    dots = runs.mark_point(filled=True, size=45, opacity=1).encode(
         tooltip="tip:N",
         color=alt.Color(
             "kind:N",

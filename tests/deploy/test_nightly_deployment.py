@@ -21,7 +21,7 @@ SETTINGS = dict(
 )
 
 
-def understood(words: list[str]) -> str:
+def parse_command(words: list[str]) -> str:
     """Return the subcommand that our command line parses; it raises for an unknown option."""
     group = typer.main.get_command(app)
     name, command, rest = group.resolve_command(typer.Context(group), words)
@@ -29,7 +29,7 @@ def understood(words: list[str]) -> str:
     return name
 
 
-def filled(text: str) -> list[str]:
+def expand(text: str) -> list[str]:
     """Expand text as a shell does, with the settings of nightly.env."""
     return shlex.split(
         re.sub(r"\$\{?([A-Z_]+)\}?", lambda found: SETTINGS[found[1]], text.replace('"', ""))
@@ -41,7 +41,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     names = ("velodrome-nightly.service", "velodrome-nightly.timer")
     for name in names:
         text = (FOLDER / name).read_text()
-        # It looks whether the program is there.
+        # systemd-analyze checks that the program exists.
         text = text.replace("/var/lib/velodrome/venv/bin/velodrome", sys.executable)
         (tmp_path / name).write_text(text)
     done = subprocess.run(
@@ -53,13 +53,13 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     assert (done.returncode, ours) == (0, [])
 
 
-def test_the_unit_starts_a_night_as_our_command_line_has_it() -> None:
+def test_the_unit_starts_a_nightly_run_with_a_valid_command_line() -> None:
     text = (FOLDER / "velodrome-nightly.service").read_text()
-    words = filled(re.search(r"^ExecStart=\S+ (.*)$", text, re.MULTILINE)[1])
-    assert understood(words) == "nightly"
+    words = expand(re.search(r"^ExecStart=\S+ (.*)$", text, re.MULTILINE)[1])
+    assert parse_command(words) == "nightly"
 
 
-def test_the_cron_line_has_five_fields_a_user_and_a_command_that_a_shell_can_read() -> None:
+def test_the_cron_line_has_five_fields_a_user_and_a_valid_command() -> None:
     (line,) = [
         line
         for line in (FOLDER / "velodrome.cron").read_text().splitlines()
@@ -72,22 +72,22 @@ def test_the_cron_line_has_five_fields_a_user_and_a_command_that_a_shell_can_rea
     assert user == "velodrome"
     assert "%" not in command  # cron's line end
     subprocess.run(["sh", "-n", "-c", command], check=True)
-    assert understood(filled(command.split("/bin/velodrome ")[1])) == "nightly"
+    assert parse_command(expand(command.split("/bin/velodrome ")[1])) == "nightly"
 
 
 @pytest.mark.parametrize("name", ["rayjob.yaml", "raycronjob.yaml"])
-def test_the_job_on_kubernetes_is_a_night_that_is_never_tried_again(name: str) -> None:
+def test_the_kubernetes_job_is_a_nightly_run_without_retries(name: str) -> None:
     manifest = yaml.safe_load((FOLDER / name).read_text())
     job = manifest["spec"].get("jobTemplate", manifest["spec"])
     program, *words = shlex.split(job["entrypoint"])
     assert program == "velodrome"
-    assert understood(words) == "nightly"
+    assert parse_command(words) == "nightly"
     assert (job["backoffLimit"], job["submitterConfig"]["backoffLimit"]) == (0, 0)
     head = job["rayClusterSpec"]["headGroupSpec"]
     assert head["rayStartParams"]["num-cpus"] == "0"
 
 
-def test_every_night_on_kubernetes_is_the_one_that_is_started_by_hand() -> None:
+def test_the_scheduled_kubernetes_job_equals_the_manual_one() -> None:
     once, nightly = (
         yaml.safe_load((FOLDER / name).read_text()) for name in ("rayjob.yaml", "raycronjob.yaml")
     )

@@ -14,14 +14,14 @@ import pytest
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.history.history_reading import night_ids
+from velodrome.scheduler.history.history_reading import list_run_ids
 from velodrome.scheduler.plans.placement import Plan
 from velodrome.scheduler.results.store import Store
 
 pytestmark = pytest.mark.slow
 
 SWEEP = """
-name: nights
+name: nightly
 frameworks: [paced, numpy]
 models: [autoencoder-400-200-100/ae1]
 batch_sizes: {autoencoder-400-200-100/ae1: [4]}
@@ -43,13 +43,13 @@ class Adapter(Sound):
             pass
         return super().gradient(index)
 """
-SPREAD = 0.25  # of those nights: the machine that runs tests has other things to do, too
+SPREAD = 0.25  # of earlier runs: other programs run on the machine that runs the tests
 FAULTY = Path(__file__).parents[1] / "faulty"
 
 
 @pytest.fixture(scope="module")
 def paced(command, tmp_path_factory: pytest.TempPathFactory):
-    """The command, and the adapter that it finds as `paced`."""
+    """Return the command, and the file of the adapter that it knows as `paced`."""
     folder = tmp_path_factory.mktemp("frameworks") / "paced"
     shutil.copytree(FAULTY / "forks", folder)
     variables = {
@@ -63,17 +63,17 @@ def paced(command, tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def nights(paced):
+def runs(paced):
     """Return the outputs of two runs, with a week of earlier runs like the first between them."""
     command, adapter = paced
-    command.sweep(SWEEP, "nights.yaml")
-    words = ("nightly", "nights.yaml", "--results", "nights", "--site", "site")
+    command.sweep(SWEEP, "nightly.yaml")
+    words = ("nightly", "nightly.yaml", "--results", "nightly", "--site", "site")
     first = command.run(*words, "--budget", "20m")
     assert "✗" not in first.stdout, first.stdout
-    store = Store(command.folder / "nights")
+    store = Store(command.folder / "nightly")
     for days in range(1, 10):
         put_earlier(store, days)
-    for file in (command.folder / "nights" / "tasks").glob("sweep=*-00000005/*.parquet"):
+    for file in (command.folder / "nightly" / "tasks").glob("sweep=*-00000005/*.parquet"):
         file.write_bytes(file.read_bytes()[:100])
     adapter.write_text(SLOWED)
     return command.folder, first, command.run(*words, "--json", "--junit", "own.xml")
@@ -81,7 +81,7 @@ def nights(paced):
 
 def put_earlier(store: Store, days: int) -> None:
     """Copy the newest run to some days before, with slightly different times."""
-    newest = night_ids(store, "nights")[0]
+    newest = list_run_ids(store, "nightly")[0]
     at = datetime.now(UTC) - timedelta(days=days)
     sweep_id = f"{at:%Y%m%d-%H%M%S}-{days:08x}"
     draw = random.Random(days)
@@ -112,35 +112,35 @@ def put_earlier(store: Store, days: int) -> None:
             )
 
 
-def test_the_first_nightly_run_has_nothing_to_compare_with(nights) -> None:
-    _, first, _ = nights
+def test_the_first_nightly_run_has_nothing_to_compare_with(runs) -> None:
+    _, first, _ = runs
     assert first.returncode == 0, first.stdout + first.stderr
-    assert "nightly run 1 of nights: 2 cells on 1 node" in first.stdout
+    assert "nightly run 1 of nightly: 2 cells on 1 node" in first.stdout
     assert "no regression" in first.stdout
 
 
-def test_a_framework_that_became_slower_is_measured_again_and_ends_with_1(nights) -> None:
-    _, _, second = nights
+def test_a_framework_that_became_slower_is_measured_again_and_ends_with_1(runs) -> None:
+    _, _, second = runs
     assert second.returncode == 1, second.stdout + second.stderr
     assert "measuring them again" in second.stderr
     alarms = [
         row for row in json.loads(second.stdout) if row["alarm"] and row["phase"] == "gradient"
     ]
-    assert [(row["framework"], row["finding"], row["proof"]) for row in alarms] == [
+    assert [(row["framework"], row["finding"], row["confirmation"]) for row in alarms] == [
         ("paced", "slower", "confirmed")
     ]
     assert min(row["ratio_again"] for row in alarms) > 1.5
 
 
-def test_an_unreadable_nightly_run_is_skipped_and_named(nights) -> None:
-    folder, _, _ = nights
+def test_an_unreadable_nightly_run_is_skipped_and_named(runs) -> None:
+    folder, _, _ = runs
     summary = (folder / "site" / "summary.txt").read_text()
-    assert "left out of the history  nights/tasks/sweep=" in summary
+    assert "left out of the history  nightly/tasks/sweep=" in summary
     assert "-00000005/" in summary
 
 
-def test_the_summary_the_junit_xml_and_the_pages_agree(nights) -> None:
-    folder, _, second = nights
+def test_the_summary_the_junit_xml_and_the_pages_agree(runs) -> None:
+    folder, _, second = runs
     alarmed = {row["framework"] for row in json.loads(second.stdout) if row["alarm"]}
     summary = (folder / "site" / "summary.txt").read_text().splitlines()
     assert len(summary) <= 26
@@ -153,4 +153,4 @@ def test_the_summary_the_junit_xml_and_the_pages_agree(nights) -> None:
     index = (folder / "site" / "index.html").read_text()
     assert "slower by" in index
     assert len(list((folder / "site" / "cells").glob("*.html"))) == 2
-    assert len(list((folder / "site" / "nights").glob("*.html"))) == 2
+    assert len(list((folder / "site" / "runs").glob("*.html"))) == 2

@@ -15,7 +15,7 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.comparison.cell_names import name_cells
 from velodrome.scheduler.comparison.outcome import SelectedSide, compare_sides
 from velodrome.scheduler.fleet.event_messages import describe_ended
-from velodrome.scheduler.history.cell_series import NodeCell, history, label_cells
+from velodrome.scheduler.history.cell_series import NodeCell, build_history, label_cells
 from velodrome.scheduler.plans.explanations import explain_plan, name_tasks
 from velodrome.scheduler.plans.placement import make_plan
 from velodrome.scheduler.reports.cells import collect_cells
@@ -95,7 +95,7 @@ def test_two_cells_of_a_comparison_have_two_names(other: Task, request) -> None:
 
 @pytest.mark.parametrize("other", PAIRS)
 def test_two_cells_that_are_followed_have_two_names(other: Task) -> None:
-    cells = history([row(TASK), row(other)])
+    cells = build_history([row(TASK), row(other)])
     assert len(set(label_cells(cells).values())) == len(cells)
 
 
@@ -157,17 +157,19 @@ def test_a_name_is_no_longer_than_necessary(task: Task, label: str) -> None:
     assert name_tasks([task, replace(task, model="lstm")])[task] == label
 
 
-def test_the_cases_of_a_night_have_names_of_their_own() -> None:
-    from velodrome.scheduler.history.false_alarms import false_alarms
+def test_every_test_case_of_a_nightly_run_has_its_own_name() -> None:
+    from velodrome.scheduler.history.false_alarms import estimate_false_alarms
     from velodrome.scheduler.history.latest_run import judge
-    from velodrome.scheduler.nightly.junit import junit
-    from velodrome.scheduler.nightly.nightly_result import Night
-    from velodrome.scheduler.nightly.summary import summary
+    from velodrome.scheduler.nightly.junit import format_junit
+    from velodrome.scheduler.nightly.nightly_result import NightlyRun
+    from velodrome.scheduler.nightly.summary import format_summary
 
     asked = [TASK, *(replace(TASK, **{name: OTHER[name]}) for name in OTHER)]
-    verdict = judge(history(map(row, asked)), "20261124-063012-00000001")
-    night = Night("n", verdict, false_alarms(verdict), {}, 1, datetime.now(UTC), 1.0, measured=1)
-    suite = ET.fromstring(junit(night)).find("testsuite")
+    verdict = judge(build_history(map(row, asked)), "20261124-063012-00000001")
+    run = NightlyRun(
+        "n", verdict, estimate_false_alarms(verdict), {}, 1, datetime.now(UTC), 1.0, measured=1
+    )
+    suite = ET.fromstring(format_junit(run)).find("testsuite")
     names = [(case.get("classname"), case.get("name")) for case in suite.iter("testcase")]
-    assert len(set(names)) == len(names) == len(verdict.watched) >= 9
-    assert summary(night)
+    assert len(set(names)) == len(names) == len(verdict.cells) >= 9
+    assert format_summary(run)

@@ -2,7 +2,7 @@
 (() => {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const spec = read("spec");
-  const nights = read("nights");
+  const runs = read("runs");
   const axis = { labelColor: "currentColor", titleColor: "currentColor", domainColor: "currentColor",
     tickColor: "currentColor", gridColor: "currentColor", gridOpacity: 0.14, labelOverlap: true };
   const config = { font: "system-ui, sans-serif", background: "transparent",
@@ -19,8 +19,8 @@
   }
 
   for (const place of document.querySelectorAll(".chart")) {
-    const values = nights.filter((row) => row.phase === place.dataset.phase);
-    const drawn = { ...spec, datasets: { nights: values } };
+    const values = runs.filter((row) => row.phase === place.dataset.phase);
+    const drawn = { ...spec, datasets: { runs: values } };
     vegaEmbed(place, drawn, { ast: true, renderer: "svg", actions: false, defaultStyle: false,
       mode: "vega-lite", config, tooltip: tell }).catch((error) => {
       console.error(place.dataset.phase, String(error));

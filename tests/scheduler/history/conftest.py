@@ -1,4 +1,4 @@
-"""Nights made up of real processes: what each took was measured once, and is dealt out anew."""
+"""Simulated runs: the times of real processes were recorded once and are drawn at random."""
 
 import csv
 import math
@@ -15,27 +15,26 @@ from made_rows import typed
 from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.task import Task
-from velodrome.scheduler.history.cell_series import History, NodeCell, Point, history
+from velodrome.scheduler.history.cell_series import History, NodeCell, Point, build_history
 from velodrome.scheduler.history.latest_run import RunVerdict, judge
 from velodrome.scheduler.plans.placement import CONFIRMING, Plan
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.results.task_row import task_row
 
 REPEATS = 5
-CALM_SPREAD = 0.015  # of processes, relative, on a machine that is left alone
-UNSURE = 0.1  # half of the interval of an unstable row, relative
-FIRST_NIGHT = datetime(2026, 1, 1, 2, tzinfo=UTC)
+CALM_SPREAD = 0.015  # of processes, relative, on a machine without interference
+UNSTABLE_HALF_WIDTH = 0.1  # of the interval of an unstable row, relative
+FIRST_RUN = datetime(2026, 1, 1, 2, tzinfo=UTC)
 
 Times = tuple[float, float]  # forward and gradient, ns
-Change = Callable[[str, int], float]  # of a cell and a night: a factor on its times
-Claim = Callable[[str, int], bool]  # of a cell and a night
+Change = Callable[[str, int], float]  # of a cell and a run: a factor on its times
+Condition = Callable[[str, int], bool]  # of a cell and a run
 
 
 def processes() -> dict[str, list[Times]]:
-    """By cell, what each took: CPU time per call, in fresh processes, on two cores under load.
+    """Return CPU times per call by cell, of fresh processes, on two cores under load.
 
-    By record_processes.py. Their spread is some 15 %, skewed, with outliers: nights that no
-    detector likes.
+    By record_processes.py. Their spread is some 15 %, skewed, with outliers: hard for a detector.
     """
     found: dict[str, list[Times]] = {}
     with (Path(__file__).parent / "processes.csv").open() as lines:
@@ -45,8 +44,8 @@ def processes() -> dict[str, list[Times]]:
     return found
 
 
-def calmed(cells: Mapping[str, Sequence[Times]], spread: float) -> dict[str, list[Times]]:
-    """The same processes, each as many standard deviations off as it was, on a calmer machine."""
+def calm_down(cells: Mapping[str, Sequence[Times]], spread: float) -> dict[str, list[Times]]:
+    """Scale the spread of processes; each stays as many standard deviations from the mean."""
     found = {}
     for cell, times in cells.items():
         columns = [[math.log(ns) for ns in column] for column in zip(*times, strict=True)]
@@ -61,12 +60,13 @@ def calmed(cells: Mapping[str, Sequence[Times]], spread: float) -> dict[str, lis
 def _unstable(forward_ns: float, gradient_ns: float) -> dict[str, object]:
     found: dict[str, object] = {"status": "unstable", "reason": "the interval is wide"}
     for phase, ns in (("forward", forward_ns), ("gradient", gradient_ns)):
-        found[f"{phase}_low_ns"], found[f"{phase}_high_ns"] = (1 - UNSURE) * ns, (1 + UNSURE) * ns
+        found[f"{phase}_low_ns"] = (1 - UNSTABLE_HALF_WIDTH) * ns
+        found[f"{phase}_high_ns"] = (1 + UNSTABLE_HALF_WIDTH) * ns
     return found
 
 
-def sweep_id(night: int) -> str:
-    return f"{FIRST_NIGHT + timedelta(days=night):%Y%m%d-%H%M%S}-{night:08x}"
+def sweep_id(run: int) -> str:
+    return f"{FIRST_RUN + timedelta(days=run):%Y%m%d-%H%M%S}-{run:08x}"
 
 
 def timed(phase: str, median_ns: float) -> Timed:
@@ -75,20 +75,20 @@ def timed(phase: str, median_ns: float) -> Timed:
 
 
 @dataclass
-class Nights:
-    """A fleet of one node on which the same cells are measured night by night.
+class SimulatedFleet:
+    """A node on which the same cells are measured run by run.
 
-    unstable: its times are told with intervals of UNSURE. disturbed: others ran beside it.
+    unstable: its times have intervals of UNSTABLE_HALF_WIDTH.
     """
 
     cells: Mapping[str, Sequence[Times]]
     seed: int = 0
-    change: Change = lambda cell, night: 1.0
+    change: Change = lambda cell, run: 1.0
     repeats: int = REPEATS
     hostname: str = "host1"
     canary: Change | None = None
-    unstable: Claim = lambda cell, night: False
-    disturbed: Claim = lambda cell, night: False
+    unstable: Condition = lambda cell, run: False
+    has_interference: Condition = lambda cell, run: False
     rows: list[dict[str, object]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -96,48 +96,46 @@ class Nights:
         self._made: dict[tuple[str, str], dict[str, object]] = {}
         self._gathered: dict[object, tuple[int, History]] = {}
 
-    def measured(
-        self, night: int, cells: Sequence[str] = (), *, first: int = 0
+    def make_rows(
+        self, run: int, cells: Sequence[str] = (), *, first: int = 0
     ) -> list[dict[str, object]]:
-        """Rows of `tasks`: of every cell its repeats, numbered from `first`."""
+        """Make rows of `tasks`: the repeats of every cell, numbered from `first`."""
         return [
-            self.row(cell, night, first + repeat, self.change(cell, night))
+            self.row(cell, run, first + repeat, self.change(cell, run))
             for cell in cells or self.cells
             for repeat in range(self.repeats)
         ]
 
-    def row(self, cell: str, night: int, repeat: int, factor: float) -> dict[str, object]:
-        """One is made as the store makes it; the rest differ from it by what they took and when."""
+    def row(self, cell: str, run: int, repeat: int, factor: float) -> dict[str, object]:
+        """Make a row. Rows of a cell differ from its first, which the store makes, by times."""
         forward, gradient = self._draw.choice(self.cells[cell])
-        which = (cell, self.hostname)
-        if which not in self._made:
-            self._made[which] = task_row("", self.measurement(cell, night, 0, forward, gradient))
+        key = (cell, self.hostname)
+        if key not in self._made:
+            self._made[key] = task_row("", self.measurement(cell, run, 0, forward, gradient))
         return {
-            **self._made[which],
-            "sweep_id": sweep_id(night),
+            **self._made[key],
+            "sweep_id": sweep_id(run),
             "repeat": repeat,
-            "started_at": FIRST_NIGHT + timedelta(days=night),
+            "started_at": FIRST_RUN + timedelta(days=run),
             "forward_median_ns": forward * factor,
             "gradient_median_ns": gradient * factor,
-            "interference_free": not self.disturbed(cell, night),
-            **(self._canaries(cell, night) if self.canary else {}),
-            **(
-                _unstable(forward * factor, gradient * factor) if self.unstable(cell, night) else {}
-            ),
+            "interference_free": not self.has_interference(cell, run),
+            **(self._canaries(cell, run) if self.canary else {}),
+            **(_unstable(forward * factor, gradient * factor) if self.unstable(cell, run) else {}),
         }
 
-    def _canaries(self, cell: str, night: int) -> dict[str, object]:
-        """Before and after a task, as steady as a tiny model is."""
+    def _canaries(self, cell: str, run: int) -> dict[str, object]:
+        """Make canaries before and after a task, with the spread of a tiny model."""
         before, after = (1e5 * math.exp(self._draw.gauss(0, 0.01)) for _ in range(2))
-        factor = self.canary(cell, night)
+        factor = self.canary(cell, run)
         times = {"canary_before_ns": before * factor, "canary_after_ns": after * factor}
         return {"canary_model": "autoencoder numpy 2", **times}
 
     def measurement(
-        self, cell: str, night: int, repeat: int, forward: float, gradient: float
+        self, cell: str, run: int, repeat: int, forward: float, gradient: float
     ) -> Measurement:
-        framework, model = cell.split(" ")  # none of the zoo: what one asks for is slow to tell
-        at = (FIRST_NIGHT + timedelta(days=night)).timestamp()
+        framework, model = cell.split(" ")  # no built-in model: its lookup is slow
+        at = (FIRST_RUN + timedelta(days=run)).timestamp()
         return Measurement(
             task=Task(framework, "eager", model, 8),
             repeat=repeat,
@@ -153,14 +151,14 @@ class Nights:
             gradient=timed("gradient", gradient),
         )
 
-    def pass_by(self, *nights: int) -> "Nights":
-        """Measure every cell on these nights."""
-        for night in nights:
-            self.rows += self.measured(night)
+    def measure(self, *runs: int) -> "SimulatedFleet":
+        """Measure every cell in these runs."""
+        for run in runs:
+            self.rows += self.make_rows(run)
         return self
 
-    def fail(self, cell: str, night: int, *, first: int = 0) -> None:
-        """Instead of what it took on that night; or besides, where `first` is that of others."""
+    def fail(self, cell: str, run: int, *, first: int = 0) -> None:
+        """Replace the times of a cell in a run by failures; with `first`, add failed repeats."""
         framework = cell.split(" ")[0]
         failed = {
             "status": "crashed",
@@ -169,52 +167,51 @@ class Nights:
             "forward_median_ns": None,
             "gradient_median_ns": None,
         }
-        there = [(row["sweep_id"], row["framework"]) for row in self.rows]
+        failing = (sweep_id(run), framework)
         self.rows = [
-            row
-            for row, which in zip(self.rows, there, strict=True)
-            if first or which != (sweep_id(night), framework)
+            row for row in self.rows if first or (row["sweep_id"], row["framework"]) != failing
         ]
-        self.rows += [row | failed for row in self.measured(night, [cell], first=first)]
+        self.rows += [row | failed for row in self.make_rows(run, [cell], first=first)]
 
-    def put(self, store: Store, night: int, text: str) -> None:
-        """The whole night, as a sweep of this text."""
-        name = sweep_id(night)
+    def store_run(self, store: Store, run: int, text: str) -> None:
+        """Store a whole run as a sweep of this text."""
+        name = sweep_id(run)
         with store.hold_sweep(name):
             store.begin(name, text, Plan())
             for cell in self.cells:
                 for repeat in range(self.repeats):
                     forward, gradient = self._draw.choice(self.cells[cell])
-                    times = [self.change(cell, night) * ns for ns in (forward, gradient)]
-                    store.put(name, self.measurement(cell, night, repeat, *times))
+                    times = [self.change(cell, run) * ns for ns in (forward, gradient)]
+                    store.put(name, self.measurement(cell, run, repeat, *times))
 
-    def number(self, point: Point) -> int:
+    def run_number(self, point: Point) -> int:
         return int(point.sweep_id.split("-")[2], 16)
 
-    def judged(self, night: int) -> RunVerdict:
-        return judge(self.history(), sweep_id(night))
+    def judge_run(self, run: int) -> RunVerdict:
+        return judge(self.history(), sweep_id(run))
 
     def history(self) -> History:
-        """As of all rows, but each night is gathered once: tests judge hundreds in turn."""
-        by_night: dict[object, list[dict[str, object]]] = {}
+        """Return the history of all rows. Each run is summarized once: tests judge hundreds."""
+        by_run: dict[object, list[dict[str, object]]] = {}
         for row in self.rows:
-            by_night.setdefault(row["sweep_id"], []).append(row)
+            by_run.setdefault(row["sweep_id"], []).append(row)
         found: dict[NodeCell, tuple[Point, ...]] = {}
-        for name, rows in by_night.items():
+        for name, rows in by_run.items():
             if len(rows) != self._gathered.get(name, (0, {}))[0]:
-                self._gathered[name] = (len(rows), history(typed(rows)))
+                self._gathered[name] = (len(rows), build_history(typed(rows)))
             for cell, points in self._gathered[name][1].items():
                 found[cell] = found.get(cell, ()) + points
         return found
 
-    def night_of_ours(self, night: int) -> RunVerdict:
-        """As `velodrome nightly` does: what is suspicious is measured again, then judged."""
-        verdict = self.judged(night)
-        if not verdict.open:
+    def judge_and_confirm(self, run: int) -> RunVerdict:
+        """Measure suspicious cells again and judge the run, as `velodrome nightly` does."""
+        verdict = self.judge_run(run)
+        if not verdict.unconfirmed:
             return verdict
-        again = [f"{one.cell.key.framework} {one.cell.key.model}" for one in verdict.open]
-        self.rows += self.measured(night, again, first=CONFIRMING)
-        return self.judged(night)
+        cells = [one.cell.key for one in verdict.unconfirmed]
+        again = [f"{cell.framework} {cell.model}" for cell in cells]
+        self.rows += self.make_rows(run, again, first=CONFIRMING)
+        return self.judge_run(run)
 
 
 @pytest.fixture(scope="session")
@@ -224,12 +221,14 @@ def real() -> dict[str, list[Times]]:
 
 @pytest.fixture(scope="session")
 def calm(real: dict[str, list[Times]]) -> dict[str, list[Times]]:
-    return calmed(real, CALM_SPREAD)
+    return calm_down(real, CALM_SPREAD)
 
 
 @pytest.fixture
-def nights(calm: dict[str, list[Times]]) -> Callable[..., Nights]:
-    def of(seed: int = 0, change: Change = lambda cell, night: 1.0, cells=calm, **others) -> Nights:
-        return Nights(cells, seed, change, **others)
+def make_fleet(calm: dict[str, list[Times]]) -> Callable[..., SimulatedFleet]:
+    def make(
+        seed: int = 0, change: Change = lambda cell, run: 1.0, cells=calm, **others
+    ) -> SimulatedFleet:
+        return SimulatedFleet(cells, seed, change, **others)
 
-    return of
+    return make

@@ -1,4 +1,4 @@
-"""What processes.csv holds, recorded anew: some models in a fresh process each, by its CPU time.
+"""A program that records processes.csv: CPU times of some models, each in a fresh process.
 
 In a shell, with an interpreter that has PyTorch and NumPy:
 
@@ -17,7 +17,7 @@ SAMPLES = 15
 
 
 def median_ns(call) -> float:
-    """CPU time of a call: what else runs on the machine takes its cores, but not its time."""
+    """Measure the CPU time of a call, which other processes on the machine hardly affect."""
     for _ in range(2):
         call()
     found = []

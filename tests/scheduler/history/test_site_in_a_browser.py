@@ -1,4 +1,4 @@
-"""The site as a browser shows it: drawn, silent, asking nothing elsewhere, as narrow as a phone."""
+"""The site in a browser: charts drawn, no console message, no foreign request, fits a phone."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from velodrome.scheduler.site.pages import LatestRunSummary, render_pages, write
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 PHONE = 390
-# Beside the pages, and under no policy: it looks into them through frames as wide as a phone.
-LOOKING = f"""<!doctype html><title>looking</title><body><script>
+# A page without a content security policy that inspects the others in frames as wide as a phone.
+INSPECTION = f"""<!doctype html><title>inspection</title><body><script>
 const seen = {{}};
 async function look(path) {{
   const frame = document.createElement("iframe");
@@ -45,31 +45,31 @@ pytestmark = [
 
 class Handler(SimpleHTTPRequestHandler):
     def log_message(self, text: str, *values: object) -> None:
-        self.server.asked.append(self.path)
+        self.server.requested.append(self.path)
 
 
 @pytest.fixture
-def served(tmp_path: Path, nights):
-    """The folder, its address, and the paths that were asked for."""
-    fleet = nights(change=lambda cell, night: 1.2 if night >= 15 else 1.0).pass_by(*range(20))
+def served(tmp_path: Path, make_fleet):
+    """Serve the site; return the folder, its address and the requested paths."""
+    fleet = make_fleet(change=lambda cell, run: 1.2 if run >= 15 else 1.0).measure(*range(20))
     write_files(
-        tmp_path, render_pages("nights", fleet.history(), LatestRunSummary(("a summary " * 30,)))
+        tmp_path, render_pages("nightly", fleet.history(), LatestRunSummary(("a summary " * 30,)))
     )
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path)))
-    server.asked = []
+    server.requested = []
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield tmp_path, f"http://127.0.0.1:{server.server_port}", server.asked
+    yield tmp_path, f"http://127.0.0.1:{server.server_port}", server.requested
     server.shutdown()
     server.server_close()
     thread.join()
 
 
-def test_the_pages_are_drawn_without_a_word_in_the_console_and_fit_a_phone(served) -> None:
-    folder, address, asked = served
+def test_pages_draw_their_charts_without_console_messages_and_fit_a_phone(served) -> None:
+    folder, address, requested = served
     cells = sorted(f"cells/{path.name}" for path in (folder / "cells").glob("*.html"))
     paths = ["index.html", cells[0]]
-    (folder / "looking.html").write_text(LOOKING.replace("PATHS", json.dumps(paths)))
+    (folder / "inspection.html").write_text(INSPECTION.replace("PATHS", json.dumps(paths)))
     shot = Path(os.environ.get("VELODROME_SCREENSHOTS") or folder) / "site.png"
     done = subprocess.run(
         [
@@ -82,7 +82,7 @@ def test_the_pages_are_drawn_without_a_word_in_the_console_and_fit_a_phone(serve
             f"--user-data-dir={folder / 'profile'}",
             "--dump-dom",
             f"--screenshot={shot}",
-            f"{address}/looking.html",
+            f"{address}/inspection.html",
         ],
         capture_output=True,
         text=True,
@@ -95,5 +95,5 @@ def test_the_pages_are_drawn_without_a_word_in_the_console_and_fit_a_phone(serve
     assert seen["index.html"]["lines"] == len(cells)
     assert seen[cells[0]]["drawn"] == 2
     assert seen[cells[0]]["marks"] > 40
-    ours = {"/looking.html", "/index.html", "/site.css", "/site.js", "/vega.js", f"/{cells[0]}"}
-    assert set(asked) - {"/favicon.ico"} == ours
+    ours = {"/inspection.html", "/index.html", "/site.css", "/site.js", "/vega.js", f"/{cells[0]}"}
+    assert set(requested) - {"/favicon.ico"} == ours

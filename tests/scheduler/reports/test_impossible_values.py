@@ -16,8 +16,8 @@ from velodrome.agents.task import Task
 from velodrome.scheduler.commands.compare import compare
 from velodrome.scheduler.commands.report import Form, ReportKind, report
 from velodrome.scheduler.commands.report_page import write_page
-from velodrome.scheduler.history.cell_series import history
-from velodrome.scheduler.history.history_reading import past_rows
+from velodrome.scheduler.history.cell_series import build_history
+from velodrome.scheduler.history.history_reading import read_past_rows
 from velodrome.scheduler.history.latest_run import judge
 from velodrome.scheduler.plans.expected_outcomes import TO_AGREE
 from velodrome.scheduler.plans.placement import Plan
@@ -104,8 +104,8 @@ def test_it_costs_no_report(root: Path, tmp_path: Path, value: float, columns: l
     assert "which is no possible time: the row was written by another program" in " ".join(
         said.getvalue().split()
     )
-    rows = past_rows(Store.for_reading(root), "nights", 9)
-    assert len(judge(history(rows), SWEEPS[-1]).watched) == 6
+    rows = read_past_rows(Store.for_reading(root), "nights", 9)
+    assert len(judge(build_history(rows), SWEEPS[-1]).cells) == 6
     if len(columns) > 1:
         write_page(root, "", tmp_path / "page.html")
         page = (tmp_path / "page.html").read_text()
