@@ -6,10 +6,11 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import pytest
+from made_measurements import make_measurement, make_times
 from made_rows import changed_row
 
-from velodrome.adapters.protocol import Timed, Timing
-from velodrome.agents.measurement import Measurement, Status
+from velodrome.adapters.protocol import Timing
+from velodrome.agents.measurement import Status
 from velodrome.agents.node import Core, Gpu, Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.comparison.cell_names import name_cells
@@ -50,10 +51,7 @@ ROWS_TELL_NOT = {"timing", "sampling_hz"}  # of these a row of `tasks` keeps the
 
 
 def row(task: Task, sweep: str = "20261124-063012-00000001") -> TaskRow:
-    gradient = Timed("gradient", 1e6, 0.99e6, 1.01e6, 30, 1, 5, "target", stable=True)
-    measured = Measurement(
-        task, 0, 1, Status.OK, "", "n1", "host1", "t1", 1e9, 1e9 + 1, gradient=gradient
-    )
+    measured = make_measurement(task, gradient=make_times(1, 1)["gradient"])
     return task_rows(build_tables(sweep, measured)["tasks"])[0]
 
 
@@ -138,7 +136,7 @@ def test_all_tasks_of_a_sweep_have_names_of_their_own_wherever_they_are_shown(ta
     assert len(tasks) > 200
     assert len({one.name for one in explained()}) == len(tasks)
     assert len({task.label for task in tasks}) == len(tasks)
-    ended = [Measurement(task, 0, 1, Status.CRASHED, "x", "n", "h", "t", 1, 2) for task in tasks]
+    ended = [make_measurement(task, status=Status.CRASHED, reason="x") for task in tasks]
     lines = {describe_ended(one) for one in ended}
     assert len(lines) == len(tasks)
 

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from made_measurements import VERIFIED, make_measurement, make_times
 
-from velodrome.adapters.protocol import Timed, Verified
-from velodrome.agents.measurement import Measurement, Status
-from velodrome.agents.task import Task
+from velodrome.agents.measurement import Measurement
 from velodrome.scheduler.commands.report import Form, ReportKind, report
 from velodrome.scheduler.reports.ceilings_text import format_rate
 from velodrome.scheduler.results.ceilings import RateUnit
@@ -20,23 +19,15 @@ GEMM = 4 * 1024**3  # FLOP of a gradient
 
 
 def ran(framework: str, model: str, gradient_ms: float, batch_size: int) -> Measurement:
-    ns = gradient_ms * 1e6
-    gradient = Timed("gradient", ns, ns, ns, 30, 1, 5, "target", stable=True)
-    return Measurement(
-        Task(framework, "eager", model, batch_size),
-        repeat=0,
-        attempt=1,
-        status=Status.OK,
-        reason="",
-        node_id="n1",
-        hostname="host1",
-        node_type="t1",
+    times = make_times(gradient_ms / 2, gradient_ms, spread=0.0)
+    return make_measurement(
+        framework=framework,
         cpu_model="Some CPU",
-        started_at=1_795_501_812.0,
-        finished_at=1_795_501_813.0,
-        verified=Verified(1.0, 0.0, 0.0, (), (), 1),
-        forward=gradient._replace(phase="forward", median_ns=ns / 2),
-        gradient=None if model == "copy" else gradient,
+        model=model,
+        batch_size=batch_size,
+        verified=VERIFIED,
+        forward=times["forward"],
+        gradient=None if model == "copy" else times["gradient"],
     )
 
 

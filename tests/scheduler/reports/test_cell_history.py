@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_measurements import VERIFIED, make_measurement, make_times
 
-from velodrome.adapters.protocol import Timed, Verified
-from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.measurement import Measurement
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report import Form, ReportKind, report
 from velodrome.scheduler.commands.report_page import write_page
@@ -22,14 +22,13 @@ def sweep(day: int) -> str:
 
 
 def measured(ms: float, repeat: int = 0, node_type: str = "t1", threads: int = 2) -> Measurement:
-    timed = Timed("forward", ms * 1e6, ms * 1e6, ms * 1e6, 30, 2, 5, "target", stable=True)
-    return Measurement(
+    return make_measurement(
         Task("torch", "eager", "lenet", 8, threads=threads),
-        *(repeat, 1, Status.OK, "", "n1", "host1", node_type, 1.0, 2.0),
+        repeat=repeat,
+        node_type=node_type,
         rerun="velodrome measure torch lenet",
-        forward=timed,
-        gradient=timed._replace(phase="gradient", median_ns=3e6, low_ns=3e6, high_ns=3e6),
-        verified=Verified(2.3, 1e-6, 1e-5, (), (), 7),
+        **make_times(ms, 3, spread=0.0),
+        verified=VERIFIED,
         gradient_error=1e-6,
     )
 

@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
+from made_measurements import make_measurement, make_times
 
-from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import GpuReading, Measurement, Reading, Status
-from velodrome.agents.task import Task
 from velodrome.scheduler.reports.core_utilization import CoreUse, summarize_core_use
 from velodrome.scheduler.reports.core_utilization_text import flat_rows, table_rows
 from velodrome.scheduler.results.rows import build_tables
@@ -20,19 +19,10 @@ READINGS = (
     Reading(300, "forward", 110.0, 20, 4),
     Reading(400, "gradient", 150.0, 30, 4),
 )
-MEASURED = Measurement(
-    task=Task("torch", "eager", "lenet", 64, threads=2),
-    repeat=0,
-    attempt=1,
-    status=Status.OK,
-    reason="",
-    node_id="n1",
-    hostname="host1",
-    node_type="t1",
-    started_at=1.0,
-    finished_at=2.0,
+MEASURED = make_measurement(
+    threads=2,
     cpu_model="CPU",
-    forward=Timed("forward", 10.0, 9.0, 11.0, 30, 2, 5, "target", stable=True),
+    forward=make_times(1, 1)["forward"],
     readings=READINGS,
     peak_rss_bytes=3 * 2**20,
 )

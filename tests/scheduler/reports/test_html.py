@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import vl_convert
+from made_measurements import VERIFIED, make_measurement, make_times
 from made_rows import typed
 
-from velodrome.adapters.protocol import Checked, Figure, Timed, Verified
+from velodrome.adapters.protocol import Checked, Figure
 from velodrome.agents.measurement import Measurement, Reading, Status
 from velodrome.agents.node import Core, Node
-from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.plans.expected_outcomes import ExpectedOutcome
@@ -94,17 +94,19 @@ def parsed(text: str) -> Element:
 
 
 def measured(framework: str, variant: str, model: str, **changes: object) -> Measurement:
-    """On the processor, with a time, unless changed."""
-    task = Task(framework, variant, model, 64, threads=1)
-    timed = Timed("forward", 1e6, 0.99e6, 1.01e6, 30, 2, 5, "target", stable=True)
-    plain = Measurement(
-        *(task, 0, 1, Status.OK, "", "n1", "bay-01", "t1", 1.79e9, 1.79e9 + 40),
+    """Make a measurement on a CPU, with a time unless changed."""
+    plain = make_measurement(
+        framework=framework,
+        variant=variant,
+        model=model,
+        hostname="bay-01",
+        started_at=1.79e9,
+        finished_at=1.79e9 + 40,
         rerun=f"velodrome measure {framework} {model}",
         framework_version="2.13.0",
         cpu_model="Some CPU",
-        forward=timed,
-        gradient=timed._replace(phase="gradient", median_ns=3e6, low_ns=2.9e6, high_ns=3.1e6),
-        verified=Verified(2.3, 1e-6, 1e-5, (), (), 7),
+        **make_times(1, 3),
+        verified=VERIFIED,
         gradient_error=1e-6,
         loss_error=1e-7,
         readings=tuple(

@@ -8,9 +8,10 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1]))  # there is no package of tests
 from chromium import Tab, executable, opened
+from made_measurements import VERIFIED, make_measurement, make_times
 
-from velodrome.adapters.protocol import CHECKS, Checked, Figure, Timed, Verified
-from velodrome.agents.measurement import Measurement, Reading, Status
+from velodrome.adapters.protocol import CHECKS, Checked, Figure
+from velodrome.agents.measurement import Measurement, Reading
 from velodrome.agents.node import Core, Node
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report_page import write_page
@@ -27,15 +28,13 @@ pytestmark = [
 
 
 def measured(framework: str, size: int, threads: int) -> Measurement:
-    timed = Timed(
-        "forward", 1e5 * size, 0.9e5 * size, 1.1e5 * size, 30, 2, 5, "target", stable=True
-    )
-    return Measurement(
+    return make_measurement(
         Task(framework, "plain", "lenet", size, threads=threads),
-        *(0, 1, Status.OK, "", "n1", "bay-01", "t1", 1.79e9, 1.79e9 + 40),
-        forward=timed,
-        gradient=timed._replace(phase="gradient"),
-        verified=Verified(2.3, 1e-6, 1e-5, (), (), 7),
+        hostname="bay-01",
+        started_at=1.79e9,
+        finished_at=1.79e9 + 40,
+        **make_times(0.1 * size, 0.1 * size, spread=0.1),
+        verified=VERIFIED,
         readings=tuple(Reading(at * 10**8, "forward", 95.0, 10**8, 3) for at in range(9)),
         checks=tuple(
             Checked(name, "gradient", "cannot_tell", (Figure("excess_ns", 12_000.0),), NOISE, 7)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from made_measurements import make_measurement, make_times
 
-from velodrome.adapters.protocol import Timed
-from velodrome.agents.measurement import Measurement, Reading, Status
+from velodrome.agents.measurement import Measurement, Reading
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.compare import compare
 from velodrome.scheduler.commands.report import Form, ReportKind, report
@@ -33,22 +33,9 @@ TEXT = "name: nights\nframeworks: [torch]\nmodels: [lenet]\n"
 
 
 def measurement(framework: str, model: str, repeat: int) -> Measurement:
-    timed = Timed("forward", 1e6, 9e5, 1.1e6, 30, 1, 3, "target", stable=True)
-    return Measurement(
-        task=Task(framework, "eager", model, 8),
-        repeat=repeat,
-        attempt=1,
-        status=Status.OK,
-        reason="",
-        node_id="n1",
-        hostname="h",
-        node_type="t",
-        started_at=1.0,
-        finished_at=2.0,
-        forward=timed,
-        gradient=timed._replace(phase="gradient"),
-        readings=tuple(Reading(100 * i, "forward", 99.0, 10, 1) for i in range(3)),
-    )
+    readings = tuple(Reading(100 * i, "forward", 99.0, 10, 1) for i in range(3))
+    task = Task(framework, "eager", model, 8)
+    return make_measurement(task, repeat=repeat, readings=readings, **make_times(1, 1, 0.1))
 
 
 @pytest.fixture(scope="module")

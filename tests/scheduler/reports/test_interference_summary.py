@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from made_measurements import make_measurement
 from made_rows import task_row_with
 
 from velodrome.adapters.protocol import Timing
 from velodrome.agents.canary import CanaryResult, add_canaries
-from velodrome.agents.measurement import GpuProcess, GpuReading, Measurement, Reading, Status
+from velodrome.agents.measurement import GpuProcess, GpuReading, Reading
 from velodrome.agents.sampling import gpu_throttling
 from velodrome.agents.sampling.background_load import CpuCounts
 from velodrome.agents.sampling.gpu_interference import find_gpu_interference
 from velodrome.agents.sampling.interference import summarize_interference
 from velodrome.agents.sampling.interference_finding import Phrase
-from velodrome.agents.task import Task
 from velodrome.scheduler.reports.interference_summary import describe_interference
 from velodrome.scheduler.results.typed_rows import TaskRow
 
@@ -119,9 +119,8 @@ def test_each_text_that_an_agent_writes_has_its_kind(
 
 def test_a_canary_whose_time_changed_has_its_kind() -> None:
     timing = Timing(target=0.1, min_samples=1, min_seconds=0.1, max_seconds=0.1)
-    task = Task("numpy", "float64", "lenet", 1, timing=timing)
-    blank = Measurement(task, 0, 1, Status.OK, "", "n1", "host1", "t1", 1.0, 2.0)
-    found = add_canaries(blank, CanaryResult("canary", 10e6), CanaryResult("canary", 15e6))
+    canaries = CanaryResult("canary", 10e6), CanaryResult("canary", 15e6)
+    found = add_canaries(make_measurement(timing=timing), *canaries)
     assert describe_interference([ran("1", found.interference)]).endswith(
         "a canary whose time changed in 1"
     )

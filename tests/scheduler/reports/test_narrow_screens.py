@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_measurements import VERIFIED, make_measurement, make_times
 from rich.text import Text
 
 from velodrome.adapters.models import MODELS
-from velodrome.adapters.protocol import Timed, Verified
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.measurement import Measurement, Reading, Status
 from velodrome.agents.task import Task
@@ -33,18 +33,14 @@ WIDTHS = (60, 80, 120)
 
 
 def measured(framework: str, variant: str, model: str, slower: float = 1.0) -> Measurement:
-    bounds = (one * slower for one in (123.4e6, 122e6, 125e6))
-    timed = Timed("forward", *bounds, 30, 2, 5, "target", stable=True)
-    fails = (framework, variant) == VARIANTS[0]
-    return Measurement(
+    crashed = {"status": Status.CRASHED, "reason": "it crashed"}
+    timed = {"verified": VERIFIED, **make_times(123.4 * slower, 123.4 * slower)}
+    return make_measurement(
         Task(f"{framework}==12.345.6rc1", variant, model, 65536, threads=192),
-        *(0, 1, Status.CRASHED if fails else Status.OK, "it crashed" * fails, "n1", HOST),
-        *("t1", 1.0, 2.0),
+        **(crashed if (framework, variant) == VARIANTS[0] else timed),
+        hostname=HOST,
         cpu_model="AMD EPYC 9965 192-Core Processor with a rather long name",
         rerun=f"velodrome measure {framework} {model} --batch-size 65536 --threads 192",
-        forward=None if fails else timed,
-        gradient=None if fails else timed._replace(phase="gradient"),
-        verified=None if fails else Verified(2.3, 1e-6, 1e-5, (), (), 7),
         gradient_error=1e-6,
         readings=(Reading(1, "forward", 190.0, 9, 1),),
     )

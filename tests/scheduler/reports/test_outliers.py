@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from made_measurements import make_measurement, make_times
 from made_rows import CELL, typed
 
-from velodrome.adapters.protocol import Timed
 from velodrome.agents.measurement import Measurement, Status
-from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report import Form, ReportKind, outlier_status, report
 from velodrome.scheduler.reports.cell_keys import Implementation, Platform, Workload
 from velodrome.scheduler.reports.outliers import (
@@ -54,27 +53,11 @@ def test_where_more_than_half_tie_whatever_differs_is_infinitely_far() -> None:
     assert compute_robust_z([5.0, 5.0, 5.0, 5.1, 4.0]) == (0, 0, 0, math.inf, -math.inf)
 
 
-def run(node: str, ms: float, model: str = "lenet", **changes: object) -> Measurement:
-    """One repeat of torch on a node, with its gradient time."""
-    timed = Timed("gradient", ms * 1e6, ms * 0.99e6, ms * 1.01e6, 30, 2, 5, "target", stable=True)
-    return Measurement(
-        Task("torch", "eager", model, 8),
-        **{
-            "repeat": int(node.removeprefix("n")),
-            "attempt": 1,
-            "status": Status.OK,
-            "reason": "",
-            "node_id": node,
-            "hostname": f"host-{node}",
-            "node_type": "t1",
-            "started_at": 1.0,
-            "finished_at": 2.0,
-            "cpu_model": "Some CPU",
-            "forward": timed._replace(phase="forward"),
-            "gradient": timed,
-            **changes,
-        },
-    )
+def run(node: str, ms: float, model: str = "lenet", **columns: object) -> Measurement:
+    """Make one repeat of torch on a node, with its gradient time."""
+    own = {"node_id": node, "hostname": f"host-{node}", "repeat": int(node.removeprefix("n"))}
+    defaults = {"batch_size": 8, "cpu_model": "Some CPU", **make_times(ms, ms)}
+    return make_measurement(model=model, **(own | defaults | columns))
 
 
 def runs(times_ms: Sequence[float], model: str = "lenet", **changes: object) -> list[Measurement]:
@@ -175,12 +158,13 @@ def test_what_has_no_time_or_an_impossible_one_is_left_out() -> None:
 
 def test_of_alike_gpus_of_one_node_the_slow_one_is_named_by_its_uuid(store: Store) -> None:
     fleet = [
-        Measurement(
-            Task("torch", "eager", "lenet", 8, device="gpu", gpu_count=1),
-            *(gpu, 1, Status.OK, "", "n1", "host1", "t1", 1.0, 2.0),
+        make_measurement(
+            device="gpu",
+            gpu_count=1,
+            repeat=gpu,
             gpu_name="NVIDIA H100",
             gpu_uuids=(f"GPU-{gpu}",),
-            forward=Timed("forward", ms * 1e6, ms, ms, 30, 2, 5, "target", stable=True),
+            forward=make_times(ms, ms)["forward"],
         )
         for gpu, ms in enumerate([10, 10.1, 10.2, 12, 9.9, 10, 10.1, 10])
     ]

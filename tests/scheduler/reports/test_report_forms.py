@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from made_measurements import VERIFIED, make_measurement, make_times
 
-from velodrome.adapters.protocol import Timed, Verified
 from velodrome.agents.measurement import Measurement, Reading, Status
 from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report import Form, ReportKind, choose_kind, report
@@ -20,19 +20,17 @@ NOTE = "composed: Lrn of shifted sums"
 
 
 def measured(framework: str, variant: str, model: str, status: Status = Status.OK) -> Measurement:
-    timed = Timed("forward", 1e6, 0.99e6, 1.01e6, 30, 2, 5, "target", stable=True)
-    is_timed = status.has_number
-    return Measurement(
-        Task(framework, variant, model, 8, threads=2),
-        *(0, 1, status, "" if is_timed else "it has none", "n1", "host1", "t1", 1.0, 2.0),
-        rerun=f"velodrome measure {framework} {model}",
-        forward=timed if is_timed else None,
-        gradient=timed._replace(phase="gradient") if is_timed else None,
-        verified=Verified(2.3, 1e-6, 1e-5, (), (), 7) if is_timed else None,
-        gradient_error=1e-6 if is_timed else None,
-        readings=(Reading(1, "forward", 190.0, 9, 1),) if is_timed else (),
-        notes=(NOTE,) if framework == "tensorflow" else (),
-    )
+    task = Task(framework, variant, model, 8, threads=2)
+    same = {
+        "status": status,
+        "rerun": f"velodrome measure {framework} {model}",
+        "notes": (NOTE,) if framework == "tensorflow" else (),
+    }
+    if not status.has_number:
+        return make_measurement(task, reason="it has none", **same)
+    readings = (Reading(1, "forward", 190.0, 9, 1),)
+    checked = {"verified": VERIFIED, "gradient_error": 1e-6, "readings": readings}
+    return make_measurement(task, **make_times(1, 1), **checked, **same)
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
 """What a task's GPUs did, as columns."""
 
+from made_measurements import make_measurement
+
 from velodrome.agents.measurement import (
     GpuProcess,
     GpuReading,
     Measurement,
     PhaseMeans,
     Reading,
-    Status,
 )
-from velodrome.agents.task import Task
 from velodrome.scheduler.results.rows import utilization_rows
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.task_row import task_row
@@ -18,17 +18,9 @@ OTHERS = (GpuProcess(7, "python", 300 * MIB), GpuProcess(8, "train", 200 * MIB))
 
 
 def measurement(*gpus: GpuReading) -> Measurement:
-    return Measurement(
-        task=Task("torch", "eager", "lenet", 64, device="gpu", gpu_count=1),
-        repeat=0,
-        attempt=0,
-        status=Status.OK,
-        reason="",
-        node_id="n",
-        hostname="h",
-        node_type="t",
-        started_at=0.0,
-        finished_at=1.0,
+    return make_measurement(
+        device="gpu",
+        gpu_count=1,
         readings=tuple(
             Reading(i, "gradient", 1.0, 1, 1, gpus=(gpu,)) for i, gpu in enumerate(gpus)
         ),

@@ -1,14 +1,13 @@
 """`velodrome query`: SQL over the rows, which reads them and can do nothing else."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from made_measurements import SAMPLES, make_measurement
 
-from velodrome.agents.measurement import Measurement, Sample, Status
-from velodrome.agents.task import Task
+from velodrome.agents.measurement import Measurement, Status
 from velodrome.scheduler.commands.query import Format, parse_format, query
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.results.schema import TABLES
@@ -19,11 +18,8 @@ SWEEP = "20261124-063012-a1b2"
 OTHER = "20261125-063012-a1b2"
 
 
-def measurement(number: int, **other: object) -> Measurement:
-    samples = tuple(Sample("forward", i, 1, 1000 * i, 900 + i) for i in range(5))
-    task = Task("torch", "eager", "lenet", number + 1)
-    made = Measurement(task, 0, 1, Status.OK, "", "n1", "h", "t", 0.0, 1.0, samples=samples)
-    return replace(made, **other)
+def measurement(number: int, **columns: object) -> Measurement:
+    return make_measurement(batch_size=number + 1, **({"samples": SAMPLES} | columns))
 
 
 @pytest.fixture

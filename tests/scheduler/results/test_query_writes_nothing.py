@@ -8,9 +8,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from made_measurements import SAMPLES, make_measurement
 
-from velodrome.agents.measurement import Measurement, Sample, Status
-from velodrome.agents.task import Task
 from velodrome.scheduler.errors import VelodromeError
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.sql import connect, run_query
@@ -128,9 +127,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Pa
     """A sweep that is compacted, one under way; the working directory is beside them."""
     home = tmp_path_factory.mktemp("home")
     store = Store(home / "results")
-    task = Task("torch", "eager", "lenet", 1)
-    samples = tuple(Sample("forward", i, 1, 1000 * i, 900 + i) for i in range(5))
-    made = Measurement(task, 0, 1, Status.OK, "", "n1", "h", "t", 0.0, 1.0, samples=samples)
+    made = make_measurement(samples=SAMPLES)
     store.put(SWEEP, made)
     store.compact(SWEEP)
     store.put("20261125-063012-a1b2", made)

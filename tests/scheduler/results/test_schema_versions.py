@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from made_measurements import make_measurement
 
 from velodrome.adapters.protocol import Checked, Figure
-from velodrome.agents.measurement import Measurement, Status
-from velodrome.agents.task import Task
 from velodrome.scheduler.commands.report_page import write_page
 from velodrome.scheduler.errors import ConfigError, StoreError
 from velodrome.scheduler.reports.cells import collect_cells
@@ -114,11 +113,9 @@ class TestEarlierVersions:
         store = Store(root)
         (sweep_id,) = store.sweep_ids()
         (before,) = store.read("tasks").to_pylist()
-        task = Task("torch", "eager", "lenet", 8)
         drained = Checked("drained", "forward", "passed", (Figure("excess_ns", 1.0),), "", 7)
-        plain = (task, 0, 1, Status.OK, "", "n1", "h", "t", 0.0, 1.0)
         with store.hold_sweep(sweep_id):
-            store.put(sweep_id, Measurement(*plain, checks=(drained,)))
+            store.put(sweep_id, make_measurement(batch_size=8, checks=(drained,)))
             store.compact(sweep_id)
         found = {row["batch_size"]: row for row in store.read("tasks").to_pylist()}
         assert found.pop(8)["proved"] == ["drained"]

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from made_measurements import SAMPLES, make_measurement
 
 from velodrome.adapters.protocol import Checked, Figure, ParameterError
 from velodrome.agents.measurement import Measurement, Reading, Sample, Status
@@ -34,23 +35,13 @@ def task(number: int) -> Task:
     return Task("torch", "eager", "lenet", number + 1)
 
 
-def measurement(
-    number: int, *, repeat: int = 0, attempt: int = 1, status: Status = Status.OK
-) -> Measurement:
-    return Measurement(
-        task=task(number),
-        repeat=repeat,
-        attempt=attempt,
-        status=status,
-        reason="",
-        node_id="n1",
-        hostname="host1",
-        node_type="t1",
-        started_at=1_700_000_000.0,
-        finished_at=1_700_000_001.0,
-        samples=tuple(Sample("forward", i, 1, 1000 * i, 900 + i) for i in range(5)),
+def measurement(number: int, **columns: object) -> Measurement:
+    return make_measurement(
+        task(number),
+        samples=SAMPLES,
         readings=tuple(Reading(100 * i, "forward", 99.0, 10, 1) for i in range(3)),
         parameters=(ParameterError("w", (2, 3), 1.0, 1e-7),),
+        **columns,
     )
 
 

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from made_measurements import make_measurement
 from pyarrow import fs
 
 from velodrome.agents.environments.versions import VersionLocks
-from velodrome.agents.measurement import Measurement, Sample, Status
+from velodrome.agents.measurement import Measurement, Sample
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import ConfigError, StoreError, SweepBusy
 from velodrome.scheduler.plans.expected_outcomes import TO_AGREE
@@ -67,9 +68,7 @@ def task(number: int) -> Task:
 
 def measurement(number: int, *, attempt: int = 1) -> Measurement:
     samples = tuple(Sample("forward", i, 1, 1000 * i, 900 + i) for i in range(SAMPLES))
-    return Measurement(
-        task(number), 0, attempt, Status.OK, "", "n1", "h", "t", 0.0, 1.0, samples=samples
-    )
+    return make_measurement(task(number), attempt=attempt, samples=samples)
 
 
 def keys(count: int) -> list[str]:

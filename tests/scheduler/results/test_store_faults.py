@@ -16,8 +16,9 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from made_measurements import make_measurement
 
-from velodrome.agents.measurement import Measurement, Sample, Status
+from velodrome.agents.measurement import Measurement, Sample
 from velodrome.agents.task import Task
 from velodrome.scheduler.errors import StoreFull
 from velodrome.scheduler.plans.placement import Placement, Plan
@@ -105,7 +106,7 @@ def measurement(number: int, samples: int = SAMPLES) -> Measurement:
         Sample("forward", i, 1, drawn.getrandbits(60), drawn.getrandbits(60))
         for i in range(samples)
     )
-    return Measurement(task(number), 0, 1, Status.OK, "", "n1", "h", "t", 0.0, 1.0, samples=timed)
+    return make_measurement(task(number), samples=timed)
 
 
 def plan(count: int) -> Plan:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_measurements import make_measurement
 
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Core, Node
@@ -26,7 +27,7 @@ def task(number: int) -> Task:
 
 
 def measurement(number: int, status: Status = Status.OK) -> Measurement:
-    return Measurement(task(number), 0, 1, status, "", "n1", "host1", "t1", 1.0, 2.0)
+    return make_measurement(task(number), status=status)
 
 
 def plan(*numbers: int) -> Plan:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from made_measurements import make_measurement
 
 from velodrome.agents.measurement import Measurement, Status
 from velodrome.agents.node import Core, Gpu, Node
@@ -45,9 +46,7 @@ def begun(store: Store, *nodes: Node) -> Plan:
 
 
 def ended(placement: Placement, status: Status = Status.OK, attempt: int = 1) -> Measurement:
-    return Measurement(
-        placement.task, placement.repeat, attempt, status, "", "n1", "host", "t", 1.0, 2.0
-    )
+    return make_measurement(placement.task, repeat=placement.repeat, attempt=attempt, status=status)
 
 
 def to_do(made: Plan, store: Store) -> list[int]:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from made_measurements import make_measurement
 
 from velodrome.adapters.protocol import ParameterError
-from velodrome.agents.measurement import Measurement, Reading, Sample, Status
+from velodrome.agents.measurement import Measurement, Reading, Sample
 from velodrome.agents.node import Core, Node
-from velodrome.agents.task import Task
 from velodrome.scheduler.commands.compare import Form, compare
 from velodrome.scheduler.commands.compare import exit_status as compare_status
 from velodrome.scheduler.commands.incomplete_results import check_results
@@ -38,17 +38,8 @@ ROWS = {"tasks": 1, "samples": 5, "utilization": 3, "parameters": 1, "nodes": 1}
 
 
 def measurement(number: int) -> Measurement:
-    return Measurement(
-        task=Task("torch", "eager", "lenet", number + 1),
-        repeat=0,
-        attempt=1,
-        status=Status.OK,
-        reason="",
-        node_id="n1",
-        hostname="host1",
-        node_type="t1",
-        started_at=1_700_000_000.0,
-        finished_at=1_700_000_001.0,
+    return make_measurement(
+        batch_size=number + 1,
         samples=tuple(Sample("forward", i, 1, 1000 * i + number, 900 + i) for i in range(5)),
         readings=tuple(Reading(100 * i + number, "forward", 99.0, 10, 1) for i in range(3)),
         parameters=(ParameterError("w", (2, 3), 1.0, 1e-7),),

@@ -12,9 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from made_measurements import make_measurement
 
-from velodrome.agents.measurement import Measurement, Status
-from velodrome.agents.task import Task
 from velodrome.scheduler.results.schema import TABLES
 from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
@@ -28,8 +27,7 @@ ASKED = "SELECT started_at, started_at::VARCHAR AS told, hour(started_at) AS hou
 @pytest.fixture
 def results(store: Store, root: Path) -> Path:
     """A sweep of today, and one of a file whose times have no zone."""
-    task = Task("torch", "eager", "lenet", 1)
-    made = Measurement(task, 0, 1, Status.OK, "", "n1", "h", "t", AT_S, AT_S + 1)
+    made = make_measurement(started_at=AT_S, finished_at=AT_S + 1)
     for sweep_id in (SWEEP, OTHER):
         store.put(sweep_id, made)
     (old,) = (root / "tasks" / f"sweep={OTHER}").glob("*.parquet")

@@ -1,14 +1,13 @@
 """The rows of a query are legible however narrow the terminal."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_measurements import make_measurement
 from rich.cells import cell_len
 
-from velodrome.agents.measurement import Measurement, Status
-from velodrome.agents.task import Task
+from velodrome.agents.measurement import Status
 from velodrome.scheduler.commands.query import Format, query
 from velodrome.scheduler.errors import ConfigError
 from velodrome.scheduler.results.store import Store
@@ -23,9 +22,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = Store(root)
     with store.hold_sweep(SWEEP):
         for number in range(25):
-            task = Task(LONG, "eager", "lenet", number + 1)
-            made = Measurement(task, 0, 1, Status.CRASHED, "why", "n1", "h", "t", 1.0, 2.0)
-            store.put(SWEEP, replace(made, log_tail="the end of a log\n" * 500))
+            crashed = make_measurement(
+                framework=LONG,
+                batch_size=number + 1,
+                status=Status.CRASHED,
+                reason="why",
+                log_tail="the end of a log\n" * 500,
+            )
+            store.put(SWEEP, crashed)
     return root
 
 
