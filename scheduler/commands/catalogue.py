@@ -24,25 +24,25 @@ def show_nodes(address: str, *, as_json: bool) -> None:
     else:
         found = (take_inventory(),)
     if as_json:
-        print_json([_whole(node) for node in found])
+        print_json([_to_json_row(node) for node in found])
         return
     if address:
-        print_table([_in_a_row(node) for node in found], right=frozenset({"cores", "threads"}))
+        print_table([_to_table_row(node) for node in found], right=frozenset({"cores", "threads"}))
         faults = [f"{node.hostname}: {node.gpu_fault}" for node in found if node.gpu_fault]
         print_lines(*notes, *faults, f"next: {example_command('plan', '--address', address)}")
         return
     (node,) = found
-    print_table([{"": name, "this machine": value} for name, value in _described(node).items()])
+    print_table([{"": name, "this machine": value} for name, value in _describe_node(node).items()])
     print_lines(*([node.gpu_fault] if node.gpu_fault else ()), f"next: {example_command('plan')}")
 
 
-def _whole(node: Node) -> Row:
-    told = {**asdict(node), "node_type": node.node_type}
-    del told["type_name"]  # that is the same
-    return told
+def _to_json_row(node: Node) -> Row:
+    row = {**asdict(node), "node_type": node.node_type}
+    del row["type_name"]  # the same as node_type
+    return row
 
 
-def _in_a_row(node: Node) -> Row:
+def _to_table_row(node: Node) -> Row:
     gpus = Counter(gpu.name for gpu in node.gpus)
     return {
         "host": node.hostname,
@@ -52,7 +52,7 @@ def _in_a_row(node: Node) -> Row:
         "threads": node.logical,
         "memory": f"{node.ram_bytes / 2**30:.0f} GiB",
         "gpus": ", ".join(f"{count} x {name}" for name, count in gpus.items())
-        or ("none that can be used" if node.gpu_fault else ""),
+        or ("none usable" if node.gpu_fault else ""),
         "labels": ", ".join(f"{key}={value}" for key, value in node.labels),
     }
 
@@ -93,11 +93,11 @@ def show_models(*, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    shown = [
-        {**row, "parameters": _counted(row["parameters"]), "macs": _counted(row["macs"])}
+    table_rows = [
+        {**row, "parameters": _format_count(row["parameters"]), "macs": _format_count(row["macs"])}
         for row in rows
     ]
-    print_table(shown, right=frozenset({"parameters", "macs", "batch_size", "gpu_batch_size"}))
+    print_table(table_rows, right=frozenset({"parameters", "macs", "batch_size", "gpu_batch_size"}))
     names = ", ".join(list_families())
     print_lines(
         "macs: multiply-adds of one example (of sequences: of one word), forward",
@@ -106,7 +106,7 @@ def show_models(*, as_json: bool) -> None:
     )
 
 
-def _described(node: Node) -> dict[str, object]:
+def _describe_node(node: Node) -> dict[str, object]:
     gpus = ", ".join(f"{gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in node.gpus)
     return {
         "host": node.hostname,
@@ -116,21 +116,21 @@ def _described(node: Node) -> dict[str, object]:
         "sockets, NUMA nodes": f"{node.sockets}, {node.numa_nodes}",
         "caches": node.caches or "unknown",
         "governor": node.governor or "unknown",
-        "memory": _memory(node),
-        "GPUs": gpus or ("none that can be used" if node.gpu_fault else "none: no NVIDIA driver"),
+        "memory": _format_memory(node),
+        "GPUs": gpus or ("none usable" if node.gpu_fault else "none: no NVIDIA driver"),
         "kernel": f"{node.system} {node.kernel}",
-        "virtualization": node.virtualization or "none seen",
+        "virtualization": node.virtualization or "none detected",
         "versions": f"Velodrome {node.velodrome_version}, Ray {node.ray_version}",
     }
 
 
-def _memory(node: Node) -> str:
+def _format_memory(node: Node) -> str:
     own = f"{node.ram_bytes / 2**30:.1f} GiB"
     of = f" (limited; the machine has {node.machine_ram_bytes / 2**30:.1f} GiB)"
     return own + of * node.is_limited
 
 
-def _counted(value: object) -> str:
+def _format_count(value: object) -> str:
     count = int(str(value))
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if count >= size:

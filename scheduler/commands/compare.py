@@ -18,7 +18,12 @@ from velodrome.scheduler.comparison.replication_units import (
     PastRows,
     group_past_rows,
 )
-from velodrome.scheduler.comparison.side_selection import parse, rows_of, subjects, without
+from velodrome.scheduler.comparison.side_selection import (
+    find_subjects,
+    parse_side,
+    select_rows,
+    subtract_runs,
+)
 from velodrome.scheduler.comparison.verdicts import OutcomeTurn
 from velodrome.scheduler.errors import INCOMPLETE, ConfigError
 from velodrome.scheduler.reports.csv_markdown import csv_rows
@@ -47,9 +52,9 @@ def compare(
     elif form is Form.CSV:
         print(csv_rows(comparison_rows.flat_rows(outcome), comparison_rows.COLUMNS), end="")
     elif form is Form.MARKDOWN:
-        print(rendering.markdown(outcome), end="")
+        print(rendering.render_markdown(outcome), end="")
     else:
-        console().print(rendering.rich(outcome), crop=False)
+        console().print(rendering.render_rich(outcome), crop=False)
     return outcome
 
 
@@ -57,20 +62,20 @@ def run_comparison(
     base: str, candidate: str, results: str, *, only: str, least: float
 ) -> ComparisonOutcome:
     """Compare two sides. only: further conditions on both."""
-    sides = (parse(f"{base} {only}", "BASE"), parse(f"{candidate} {only}", "CANDIDATE"))
+    sides = (parse_side(f"{base} {only}", "BASE"), parse_side(f"{candidate} {only}", "CANDIDATE"))
     store = Store.for_reading(results)
-    rows_in = cache(lambda sweep_id: _rows(store, sweep_id))
-    known = store.sweep_ids()
+    rows_in = cache(lambda sweep_id: _read_rows(store, sweep_id))
+    sweep_ids = store.sweep_ids()
     try:
         (base_ids, base_rows), (candidate_ids, candidate_rows) = (
-            rows_of(side, known, rows_in) for side in sides
+            select_rows(side, sweep_ids, rows_in) for side in sides
         )
-        past_ids = [one for one in known if one not in {*base_ids, *candidate_ids}]
-        past = _past(store, past_ids)
-        nodes = _nodes(store, {*base_ids, *candidate_ids})
-    finally:  # what is missing may be why there is nothing to compare
+        used = {*base_ids, *candidate_ids}
+        past = _read_past(store, (name for name in sweep_ids if name not in used))
+        nodes = _read_nodes(store, used)
+    finally:  # missing rows may be the reason for an error above
         incomplete_results.warn_of_faults(store.faults, results)
-    base_rows = without(base_rows, candidate_rows)
+    base_rows = subtract_runs(base_rows, candidate_rows)
     if not base_rows:
         mend = "Name other sweeps, or other conditions, for one of them."
         raise ConfigError("command line", "BASE and CANDIDATE are the same runs", mend)
@@ -78,25 +83,25 @@ def run_comparison(
         (summarize_side(base, base_ids, base_rows), base_rows),
         (summarize_side(candidate, candidate_ids, candidate_rows), candidate_rows),
         nodes,
-        subjects=subjects(*sides),
+        subjects=find_subjects(*sides),
         least=least,
         past=past,
     )
     return replace(
         outcome,
-        missing=incomplete_results.describe_missing(store.faults, {*base_ids, *candidate_ids}),
+        missing=incomplete_results.describe_missing(store.faults, used),
     )
 
 
 def exit_status(outcome: ComparisonOutcome, fail_on: Sequence[str]) -> int:
     """Return 1 if any change of `fail_on` happened, else INCOMPLETE if rows are missing, else 0."""
-    happened = {
+    occurred = {
         "slower": bool(outcome.with_verdict(Verdict.SLOWER)),
         "faster": bool(outcome.with_verdict(Verdict.FASTER)),
         "broke": any(change.turn is OutcomeTurn.BROKE for change in outcome.changes),
         "vanished": bool(outcome.vanished),
     }
-    if any(happened[name] for name in fail_on):
+    if any(occurred[name] for name in fail_on):
         return 1
     return INCOMPLETE if outcome.missing else 0
 
@@ -131,11 +136,11 @@ def to_json(outcome: ComparisonOutcome) -> dict[str, object]:
     }
 
 
-def _rows(store: Store, sweep_id: str) -> Sequence[TaskRow]:
+def _read_rows(store: Store, sweep_id: str) -> Sequence[TaskRow]:
     return task_rows(drop_impossible_values(store.read("tasks", sweep_id, WITHOUT_CHECKS)))
 
 
-def _past(store: Store, sweep_ids: Iterable[str]) -> PastRows:
+def _read_past(store: Store, sweep_ids: Iterable[str]) -> PastRows:
     """Collect the history of the newest of these sweeps."""
     found: list[TaskRow] = []
     for sweep_id in islice(sweep_ids, MOST_SWEEPS):
@@ -143,7 +148,7 @@ def _past(store: Store, sweep_ids: Iterable[str]) -> PastRows:
     return group_past_rows(found)
 
 
-def _nodes(store: Store, sweep_ids: Iterable[str]) -> Nodes:
+def _read_nodes(store: Store, sweep_ids: Iterable[str]) -> Nodes:
     return index_nodes(
         row for sweep_id in sweep_ids for row in node_rows(store.read("nodes", sweep_id))
     )

@@ -17,7 +17,7 @@ def doctor(*, as_json: bool) -> int:
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
-        _show(findings)
+        _print_findings(findings)
     return exit_status(findings)
 
 
@@ -26,7 +26,7 @@ def exit_status(findings: Sequence[DoctorFinding]) -> int:
     return int(any(finding.verdict is FindingLevel.WARNING for finding in findings))
 
 
-def _show(findings: Sequence[DoctorFinding]) -> None:
+def _print_findings(findings: Sequence[DoctorFinding]) -> None:
     print_table(
         [
             {"verdict": finding.verdict, "check": finding.check, "seen": finding.seen}

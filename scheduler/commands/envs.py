@@ -21,33 +21,33 @@ from velodrome.scheduler.standard_streams import ignore_output_errors
 def build(names: tuple[str, ...], accelerator: str) -> None:
     """Build environments; tries all. EnvironmentUnavailable at the end if any build failed."""
     store = EnvironmentStore(default_root())
-    _each(names, lambda name: store.build(name, accelerator, partial(_say, name)))
+    _make_each(names, lambda name: store.build(name, accelerator, partial(_print_progress, name)))
 
 
 def rebuild(names: tuple[str, ...], accelerator: str) -> None:
     """Build environments anew, replacing existing ones."""
     store = EnvironmentStore(default_root())
 
-    def anew(name: str) -> Environment:
+    def build_again(name: str) -> Environment:
         found = store.find(name, accelerator)
-        say = partial(_say, name)
+        say = partial(_print_progress, name)
         return store.rebuild(found, say) if found else store.build(name, accelerator, say)
 
-    _each(names, anew)
+    _make_each(names, build_again)
 
 
 def check_accelerator(accelerator: str) -> str:
     """Return the accelerator. ConfigError if its name is invalid."""
     if not re.fullmatch(NAME, accelerator):
-        mend = "Say cpu, gpu, or one such as cuda13."
+        mend = "Give cpu, gpu, or a name such as cuda13."
         raise ConfigError("command line, --accelerator", f"there is no '{accelerator}'", mend)
     return accelerator
 
 
-def _each(names: tuple[str, ...], make: Callable[[str], Environment]) -> None:
+def _make_each(names: tuple[str, ...], make: Callable[[str], Environment]) -> None:
     ignore_output_errors()
     failed = []
-    for framework in _chosen(names):
+    for framework in _select_frameworks(names):
         try:
             environment = make(framework.name)
         except EnvironmentFailed as failure:
@@ -56,11 +56,11 @@ def _each(names: tuple[str, ...], make: Callable[[str], Environment]) -> None:
         else:
             print_lines(f"{framework.name}: {environment.folder}")
     if failed:
-        raise EnvironmentUnavailable(f"no environment for {', '.join(failed)}; the reason is above")
+        raise EnvironmentUnavailable(f"no environment for {', '.join(failed)}; reasons above")
     print_lines(f"next: {example_command('run')}")
 
 
-def _say(framework: str, text: str) -> None:
+def _print_progress(framework: str, text: str) -> None:
     print_lines(f"{framework}: {text}")
 
 
@@ -104,16 +104,16 @@ def check_offline(names: tuple[str, ...], *, as_json: bool) -> None:
 def _check(
     names: tuple[str, ...],
     store: EnvironmentStore,
-    look: Callable[[Environment], Check],
+    check_one: Callable[[Environment], Check],
     *,
     as_json: bool,
 ) -> None:
     rows = []
-    for framework in _chosen(names):
+    for framework in _select_frameworks(names):
         environment = store.find(framework.name)
         if environment is None and not names:
             continue
-        problems = look(environment).problems if environment else ("not built",)
+        problems = check_one(environment).problems if environment else ("not built",)
         rows.append(
             {
                 "framework": framework.name,
@@ -136,7 +136,7 @@ def _check(
 def lock(names: tuple[str, ...]) -> None:
     """Resolve locks anew. EnvironmentUnavailable at the first failure; earlier ones are written."""
     ignore_output_errors()
-    for framework in _chosen(names):
+    for framework in _select_frameworks(names):
         try:
             paths = renew(framework.name)
         except EnvironmentFailed as failure:
@@ -153,7 +153,7 @@ def prune() -> None:
     print_lines(f"{len(removed)} removed; next: {format_command('envs', 'list')}")
 
 
-def _chosen(names: Iterable[str]) -> list[Framework]:
+def _select_frameworks(names: Iterable[str]) -> list[Framework]:
     """List the named frameworks, `torch==2.12.1` too; without names all, at their own versions."""
     known = available_frameworks()
     for name in names:

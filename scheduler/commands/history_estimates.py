@@ -67,7 +67,7 @@ class RunPlanner:
             self._say(line)
         return found.plan
 
-    def foresight(self, plan: Plan) -> DurationEstimates:
+    def estimate_durations(self, plan: Plan) -> DurationEstimates:
         return self._learn_durations(plan).estimates
 
     def plan_extra(self, plan: Plan) -> Plan:

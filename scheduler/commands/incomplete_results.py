@@ -31,7 +31,7 @@ def check_results(results: str | Path, *, as_json: bool) -> int:
 
 def warn_of_faults(faults: Sequence[FileFault], results: str | Path) -> None:
     """Print the faulty files on standard error: a program may read standard output."""
-    lines = [f"{_effect(fault)}: {fault}" for fault in faults[:MOST_NAMED]]
+    lines = [f"{_describe_effect(fault)}: {fault}" for fault in faults[:MOST_NAMED]]
     if faults:
         rest = f"{len(faults) - MOST_NAMED} more; " if len(faults) > MOST_NAMED else ""
         check = format_command("results", "check", "--results", results)
@@ -41,7 +41,7 @@ def warn_of_faults(faults: Sequence[FileFault], results: str | Path) -> None:
 
 def describe_missing(faults: Iterable[FileFault], sweep_ids: Iterable[str]) -> str:
     """Name the files that cost these sweeps rows; empty if no row is missing."""
-    lost = _losses(faults, sweep_ids)
+    lost = _select_losses(faults, sweep_ids)
     if not lost:
         return ""
     files = "a file" if len(lost) == 1 else f"{len(lost):,} files"
@@ -52,7 +52,7 @@ def describe_missing(faults: Iterable[FileFault], sweep_ids: Iterable[str]) -> s
 
 def exit_status(faults: Iterable[FileFault], sweep_ids: Iterable[str]) -> int:
     """Return INCOMPLETE if rows of these sweeps are missing, else 0."""
-    return INCOMPLETE if _losses(faults, sweep_ids) else 0
+    return INCOMPLETE if _select_losses(faults, sweep_ids) else 0
 
 
 def describe_unfinished(store: Store, sweep_id: str, results: str | Path) -> str:
@@ -69,10 +69,10 @@ def describe_unfinished(store: Store, sweep_id: str, results: str | Path) -> str
     )
 
 
-def _effect(fault: FileFault) -> str:
+def _describe_effect(fault: FileFault) -> str:
     return "left out" if fault.loses_rows else "counted once"
 
 
-def _losses(faults: Iterable[FileFault], sweep_ids: Iterable[str]) -> list[FileFault]:
+def _select_losses(faults: Iterable[FileFault], sweep_ids: Iterable[str]) -> list[FileFault]:
     chosen = {*sweep_ids}
     return [fault for fault in faults if fault.loses_rows and fault.sweep_id in chosen]

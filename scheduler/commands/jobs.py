@@ -20,12 +20,12 @@ from velodrome.scheduler.results.uri import is_shared_place
 from velodrome.scheduler.standard_streams import is_stdout_open
 from velodrome.scheduler.sweeps.sweep_file import load_sweep
 
-# What a job finds in its folder; the names of the user's own files do not leave this machine.
+# The names of files in a job's folder; those of the user's files do not leave this machine.
 SWEEP_FILE, CLUSTER_FILE = "sweep.yaml", "cluster.yaml"
 
 
-class _Unheard(Exception):
-    """Nobody reads our output any more."""
+class _OutputClosed(Exception):
+    """The reader of our output is gone."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,17 @@ def submit(typed: JobOptions, *, as_json: bool) -> int:
     parse_target("auto", typed.cluster, typed.patience)
     parse_budget(typed.budget)
     stamp = new_sweep_id()
-    spec, files = _order(typed, stamp), _files(typed)
+    spec, files = _make_spec(typed, stamp), _collect_files(typed)
     job_id = new_job_id(spec, stamp)
     server = JobServer(typed.address)
-    server.submit(job_id, spec, _words(typed, spec), files)
+    server.submit(job_id, spec, _build_command(typed, spec), files)
     if as_json:
         print_json({"job_id": job_id, "address": typed.address, **vars(spec)})
         return 0
     print_lines(
         f"submitted as {job_id}, which runs without this machine",
         f"rows of sweep {spec.sweep_id} go to {spec.results}, as the cluster's head sees it",
-        f"next: {_attach(job_id, typed.address)}",
+        f"next: {_format_attach(job_id, typed.address)}",
     )
     return 0
 
@@ -69,15 +69,15 @@ def attach(text: str, address: str) -> int:
     """Follow a job to its end; return its exit status."""
     server = JobServer(address or DEFAULT_ADDRESS)
     jobs = server.jobs()
-    job = find_job(text, jobs, server.address) if text else _only(jobs, server.address)
+    job = find_job(text, jobs, server.address) if text else _choose_job(jobs, server.address)
     print_lines(f"{job.job_id} is {job.state}; its rows go to {job.spec.results}")
-    again = _attach(job.job_id, server.address)
+    again = _format_attach(job.job_id, server.address)
     try:
         with on_interrupt(f"{job.job_id} continues. Follow it again: {again}"):
-            ended = server.follow(job.job_id, _tell_line)
-    except _Unheard:
-        return 0  # the job goes on, and so may whoever has seen enough of it
-    _tell_end(ended, server.address)
+            ended = server.follow(job.job_id, _print_log_line)
+    except _OutputClosed:
+        return 0  # the job continues without a reader
+    _print_end(ended, server.address)
     return ended.exit_status or 0
 
 
@@ -86,13 +86,13 @@ def stop(text: str, address: str) -> int:
     server = JobServer(address or DEFAULT_ADDRESS)
     jobs = server.jobs()
     if not text:
-        mend = f"Name one: {', '.join(job.job_id for job in _running(jobs)) or 'none runs'}."
+        mend = f"Name one: {', '.join(job.job_id for job in _select_running(jobs)) or 'none runs'}."
         raise ConfigError("command line, --stop", "no job is named", mend)
     job = find_job(text, jobs, server.address)
     if job.state.is_over:
         print_lines(f"{job.job_id} had already ended")
         return 0
-    _tell_end(server.stop(job.job_id), server.address)
+    _print_end(server.stop(job.job_id), server.address)
     return 0
 
 
@@ -100,22 +100,22 @@ def show(text: str, address: str) -> int:
     """Print the jobs as JSON, newest first, or the named one."""
     server = JobServer(address or DEFAULT_ADDRESS)
     jobs = server.jobs()
-    print_json([_row(job) for job in ([find_job(text, jobs, server.address)] if text else jobs)])
+    print_json([_to_row(job) for job in ([find_job(text, jobs, server.address)] if text else jobs)])
     return 0
 
 
-def _tell_line(text: str) -> None:
+def _print_log_line(text: str) -> None:
     print_lines(text)
     if not is_stdout_open():
-        raise _Unheard
+        raise _OutputClosed
 
 
-def _order(typed: JobOptions, sweep_id: str) -> JobSpec:
-    results = _outliving(typed.results)
+def _make_spec(typed: JobOptions, sweep_id: str) -> JobSpec:
+    results = _require_shared(typed.results)
     if typed.only:
         parse_selection(typed.only)
     if typed.resume == LAST:
-        mend = "Give the sweep's id, which `velodrome attach` says."
+        mend = "Give the sweep's id, which `velodrome attach` prints."
         raise ConfigError("--resume last", "only the cluster knows which sweep that is", mend)
     if typed.sweep is None and not typed.resume:
         raise ConfigError("command line", "no sweep file is named", "Try sweeps/quick.yaml.")
@@ -129,17 +129,17 @@ def _order(typed: JobOptions, sweep_id: str) -> JobSpec:
     )
 
 
-def _files(typed: JobOptions) -> dict[str, str]:
-    found = {}
+def _collect_files(typed: JobOptions) -> dict[str, str]:
+    files = {}
     if typed.sweep:
-        found[SWEEP_FILE] = load_sweep(typed.sweep).text
+        files[SWEEP_FILE] = load_sweep(typed.sweep).text
     if typed.cluster:
         load_types(typed.cluster)
-        found[CLUSTER_FILE] = typed.cluster.read_text()
-    return found
+        files[CLUSTER_FILE] = typed.cluster.read_text()
+    return files
 
 
-def _words(typed: JobOptions, spec: JobSpec) -> list[str]:
+def _build_command(typed: JobOptions, spec: JobSpec) -> list[str]:
     """Build the command line that the job runs on the cluster's head."""
     options = {
         "--results": spec.results,
@@ -151,11 +151,11 @@ def _words(typed: JobOptions, spec: JobSpec) -> list[str]:
         "--address": "auto",
     }
     # With `=`, a value that begins with a hyphen is still a value.
-    given = [f"{name}={value}" for name, value in options.items() if value]
-    return ["run", *given, *([SWEEP_FILE] if typed.sweep else [])]
+    words = [f"{name}={value}" for name, value in options.items() if value]
+    return ["run", *words, *([SWEEP_FILE] if typed.sweep else [])]
 
 
-def _outliving(results: str | Path) -> str:
+def _require_shared(results: str | Path) -> str:
     """Return the results' address. ConfigError for a folder that the cluster cannot see."""
     if is_shared_place(results):
         return str(results)
@@ -165,11 +165,11 @@ def _outliving(results: str | Path) -> str:
     )
 
 
-def _only(jobs: Sequence[Job], address: str) -> Job:
+def _choose_job(jobs: Sequence[Job], address: str) -> Job:
     """Return the only running job, or the newest. ConfigError if several run, or there are none."""
-    running = _running(jobs)
+    running = _select_running(jobs)
     if len(running) > 1:
-        print_table([_row(job) for job in running])
+        print_table([_to_row(job) for job in running])
         raise ConfigError("command line", f"{len(running)} jobs run", "Name one of them.")
     if not jobs:
         mend = "Start one: velodrome run SWEEP --submit."
@@ -177,46 +177,46 @@ def _only(jobs: Sequence[Job], address: str) -> Job:
     return running[0] if running else jobs[0]
 
 
-def _running(jobs: Sequence[Job]) -> list[Job]:
+def _select_running(jobs: Sequence[Job]) -> list[Job]:
     return [job for job in jobs if not job.state.is_over]
 
 
-def _row(job: Job) -> dict[str, object]:
-    began = datetime.fromtimestamp(job.started_ms / 1000, UTC)
+def _to_row(job: Job) -> dict[str, object]:
+    started = datetime.fromtimestamp(job.started_ms / 1000, UTC)
     return {
         "job_id": job.job_id,
         "state": str(job.state),
         "exit_status": job.exit_status,
-        "started_at": f"{began:%Y-%m-%dT%H:%M:%SZ}",
+        "started_at": f"{started:%Y-%m-%dT%H:%M:%SZ}",
         "sweep": job.spec.sweep,
         "sweep_id": job.spec.sweep_id,
         "results": job.spec.results,
     }
 
 
-def _tell_end(job: Job, address: str) -> None:
+def _print_end(job: Job, address: str) -> None:
     again = f"resume with: {job.spec.resume_command(address)}"
     kept = f"finished runs are kept in {job.spec.results}"
     if job.state is State.STOPPED:
         print_lines(f"{job.job_id} was stopped; {kept}", again)
     elif job.was_killed:
-        print_lines(f"{job.job_id} {_death(job)}; {kept}", again)
+        print_lines(f"{job.job_id} {_describe_death(job)}; {kept}", again)
     else:
         print_lines(
             f"{job.job_id} ended with exit status {job.exit_status}",
-            f"next, on a machine that sees those results: {_report(job.spec)}",
+            f"next, on a machine that sees those results: {_format_report(job.spec)}",
         )
 
 
-def _death(job: Job) -> str:
+def _describe_death(job: Job) -> str:
     if job.exit_status is not None and job.exit_status > 128:
         return f"was killed by signal {job.exit_status - 128}"
     return f"was lost by Ray ({' '.join(job.message.split())[:500]})"
 
 
-def _attach(job_id: str, address: str) -> str:
+def _format_attach(job_id: str, address: str) -> str:
     return format_command("attach", job_id, "--address", address)
 
 
-def _report(spec: JobSpec) -> str:
+def _format_report(spec: JobSpec) -> str:
     return format_command("report", "--results", spec.results, "--sweep", spec.sweep_id)

@@ -39,7 +39,7 @@ def measure(options: MeasureOptions, results: str | Path, *, as_json: bool) -> i
         repeat=0,
         attempt=1,
         environments=environments,
-        on_event=(lambda event: None) if as_json else _narrate,
+        on_event=(lambda event: None) if as_json else _print_event,
     )
     sweep_id = new_sweep_id()
     if store:
@@ -48,24 +48,24 @@ def measure(options: MeasureOptions, results: str | Path, *, as_json: bool) -> i
     if as_json:
         print_json(task_row(sweep_id, measurement, expected))
     else:
-        _show(measurement, expected, results)
-    return _status(measurement)
+        _print_result(measurement, expected, results)
+    return _choose_status(measurement)
 
 
-def _narrate(event: object) -> None:
+def _print_event(event: object) -> None:
     if isinstance(event, Note):
         print_lines(event.text)
     elif isinstance(event, Phase):
         console().print(Text(f"  {event.name}", style="dim"))
     elif isinstance(event, Timed):
-        # One process says nothing of how far the next one is off: no interval.
+        # One process does not show how processes vary: no interval.
         print_lines(
             f"  {event.phase}: {format_duration(event.median_ns)} in this process, "
             f"{event.samples} samples, stopped by {event.stop_reason}"
         )
 
 
-def _show(measurement: Measurement, expected: ExpectedOutcome, results: str | Path) -> None:
+def _print_result(measurement: Measurement, expected: ExpectedOutcome, results: str | Path) -> None:
     print_lines(describe_ended(measurement))
     if measurement.status is Status.UNSTABLE:
         print_lines(f"  not stable: {measurement.reason}")
@@ -78,7 +78,7 @@ def _show(measurement: Measurement, expected: ExpectedOutcome, results: str | Pa
             f"gradients within {verified.gradient_error:.1e} of the float64 reference"
         )
         print_lines(*(f"  note: {note}" for note in measurement.notes))
-    print_lines(*_proof_lines(measurement.checks))
+    print_lines(*_describe_proof(measurement.checks))
     if measurement.interference:
         print_lines(f"  interference: {measurement.interference}")
     if measurement.minor_interference:
@@ -91,17 +91,17 @@ def _show(measurement: Measurement, expected: ExpectedOutcome, results: str | Pa
     print_lines((f"kept in {results}; " if results else "") + f"next: {following}")
 
 
-def _proof_lines(checks: Sequence[Checked]) -> Iterator[str]:
-    """Yield a line of what was proved of the timed calls, and one for each check that was not."""
+def _describe_proof(checks: Sequence[Checked]) -> Iterator[str]:
+    """Yield a line that lists the passed checks, and a line for each other check."""
     if names := list_proved_checks(checks):
         yield f"  proved: {', '.join(map(spell_out, names))}"
-    for one in checks:
-        if one.outcome != PASSED:
-            why = f": {one.reason}" if one.reason else ""
-            yield f"  {spell_out(one.outcome)}: {spell_out(one.name)}, {one.phase}{why}"
+    for check in checks:
+        if check.outcome != PASSED:
+            why = f": {check.reason}" if check.reason else ""
+            yield f"  {spell_out(check.outcome)}: {spell_out(check.name)}, {check.phase}{why}"
 
 
-def _status(measurement: Measurement) -> int:
+def _choose_status(measurement: Measurement) -> int:
     if measurement.status.has_number:
         return 0
     return 4 if measurement.status is Status.ENVIRONMENT_FAILED else 1

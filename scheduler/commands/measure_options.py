@@ -57,14 +57,14 @@ class MeasureOptions:
 
 def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStore) -> Task:
     """Make the task that the options describe. ConfigError names the wrong option and the fix."""
-    framework = _known(
+    framework = _look_up(
         "FRAMEWORK", options.framework, with_version(available_frameworks(), options.framework)
     )
-    model = _known("MODEL", options.model, MODELS)
+    model = _look_up("MODEL", options.model, MODELS)
     variant = options.variant or framework.default_variant
-    _known("--variant", variant, dict.fromkeys(framework.variants, variant))
-    device = _device(options, framework)
-    _known("--dtype", options.dtype, dict.fromkeys(DTYPES, options.dtype))
+    _look_up("--variant", variant, dict.fromkeys(framework.variants, variant))
+    device = _read_device(options, framework)
+    _look_up("--dtype", options.dtype, dict.fromkeys(DTYPES, options.dtype))
     own_batch_size = model.default_batch_size(device.kind)
     default = Task(framework.name, variant, model.name, own_batch_size)
     return Task(
@@ -77,11 +77,11 @@ def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStor
         device=device.kind,
         gpu_count=device.gpu_count,
         gpu_model=device.gpu_model,
-        threads=_threads(options.threads, node),
+        threads=_read_threads(options.threads, node),
         dtype=options.dtype,
         seed=read_option("--seed", options.seed, parse_seed, default.seed),
-        timing=_timing(options),
-        limits=_limits(options),
+        timing=_read_timing(options),
+        limits=_read_limits(options),
         exclusive=not options.is_shared,
         sampling_hz=read_option(
             "--sampling-hz", options.sampling_hz, parse_sampling_hz, default.sampling_hz
@@ -91,19 +91,19 @@ def make_task(options: MeasureOptions, node: Node, environments: EnvironmentStor
     )
 
 
-def _device(options: MeasureOptions, framework: Framework) -> Device:
+def _read_device(options: MeasureOptions, framework: Framework) -> Device:
     """Read a device as in a sweep file: cpu, gpu, or gpu:2 for two."""
     nothing: Device | None = None
     device = read_option("--device", options.device, parse_device, nothing)
     if device is None:
-        raise _wrong("--device", f"there is no '{options.device}'", "Give cpu, gpu or gpu:2.")
+        raise _make_error("--device", f"there is no '{options.device}'", "Give cpu, gpu or gpu:2.")
     if device.kind not in framework.devices:
         devices = " and ".join(framework.devices)
-        raise _wrong(
+        raise _make_error(
             "--device", f"{framework.name} has no {device.kind} path", f"It has {devices}."
         )
     if options.gpu_model and device.kind != "gpu":
-        raise _wrong("--gpu-model", "the task is for a CPU", "Give --device gpu.")
+        raise _make_error("--gpu-model", "the task is for a CPU", "Give --device gpu.")
     return replace(device, gpu_model=options.gpu_model)
 
 
@@ -114,18 +114,18 @@ def _lock_hash(environments: EnvironmentStore, framework: Framework, device: str
         raise EnvironmentUnavailable(failure.reason) from failure
 
 
-def _threads(text: str, node: Node) -> int:
-    named = {"physical": node.physical, "logical": node.logical}
-    if text in named:
-        return named[text]
+def _read_threads(text: str, node: Node) -> int:
+    words = {"physical": node.physical, "logical": node.logical}
+    if text in words:
+        return words[text]
     number = read_option("--threads", text, parse_threads, node.physical)
     if number > node.logical:
         mend = f"This machine has {node.physical} cores."
-        raise _wrong("--threads", f"{text} threads do not fit", mend)
+        raise _make_error("--threads", f"{text} threads do not fit", mend)
     return number
 
 
-def _timing(options: MeasureOptions) -> Timing:
+def _read_timing(options: MeasureOptions) -> Timing:
     default = Timing()
     timing = Timing(
         read_option("--target", options.target, quantities.parse_share, default.target),
@@ -139,14 +139,14 @@ def _timing(options: MeasureOptions) -> Timing:
             "--max-seconds", options.max_seconds, quantities.parse_positive, default.max_seconds
         ),
     )
-    if not options.min_seconds:  # then it yields to the other
+    if not options.min_seconds:  # then --max-seconds wins
         return timing._replace(min_seconds=min(timing.min_seconds, timing.max_seconds))
     if problem := find_contradiction(timing):
-        raise _wrong("--min-seconds, --max-seconds", problem, "Give a smaller --min-seconds.")
+        raise _make_error("--min-seconds, --max-seconds", problem, "Give a smaller --min-seconds.")
     return timing
 
 
-def _limits(options: MeasureOptions) -> Limits:
+def _read_limits(options: MeasureOptions) -> Limits:
     default = Limits()
     return Limits(
         read_option(
@@ -156,11 +156,11 @@ def _limits(options: MeasureOptions) -> Limits:
     )
 
 
-def _known(option: str, name: str, known: Mapping[str, Value]) -> Value:
-    if name not in known:
-        raise _wrong(option, f"there is no '{name}'", did_you_mean(name, known))
-    return known[name]
+def _look_up(option: str, name: str, choices: Mapping[str, Value]) -> Value:
+    if name not in choices:
+        raise _make_error(option, f"there is no '{name}'", did_you_mean(name, choices))
+    return choices[name]
 
 
-def _wrong(option: str, problem: str, mend: str) -> ConfigError:
+def _make_error(option: str, problem: str, mend: str) -> ConfigError:
     return ConfigError(f"command line, {option}", problem, mend)

@@ -22,17 +22,17 @@ def console() -> Console:
 
 def print_json(rows: Sequence[Row] | Row) -> None:
     """Print JSON and nothing else to stdout. NaN and infinity become null."""
-    sys.stdout.write(json.dumps(_plain(rows), indent=2, default=str) + "\n")
+    sys.stdout.write(json.dumps(_to_jsonable(rows), indent=2, default=str) + "\n")
 
 
 def print_table(rows: Sequence[Row], right: frozenset[str] = frozenset()) -> None:
     """Print a table. Columns are the keys of the first row; `right` names right-aligned ones."""
-    console().print(_table(rows, right, 1))
+    console().print(_build_table(rows, right, 1))
 
 
 def make_table(rows: Sequence[Row], left: int) -> WideTable:
     """Make a table to print later: all but the first `left` columns are right-aligned."""
-    return _table(rows, frozenset([*rows[0]][left:] if rows else ()), left)
+    return _build_table(rows, frozenset([*rows[0]][left:] if rows else ()), left)
 
 
 def print_lines(*lines: str) -> None:
@@ -41,23 +41,23 @@ def print_lines(*lines: str) -> None:
         console().print(Text(strip_controls(line)), soft_wrap=True)
 
 
-def _table(rows: Sequence[Row], right: frozenset[str], left: int) -> WideTable:
+def _build_table(rows: Sequence[Row], right: frozenset[str], left: int) -> WideTable:
     names = tuple(rows[0]) if rows else ()
-    shown = {name: strip_controls(name) for name in names}
+    titles = {name: strip_controls(name) for name in names}
     cells = [tuple(Text(strip_controls(str(cell))) for cell in row.values()) for row in rows]
     return WideTable(
-        tuple(shown.values()),
+        tuple(titles.values()),
         tuple(cells),
         left,
-        frozenset(shown[one] for one in right if one in shown),
+        frozenset(titles[name] for name in right if name in titles),
     )
 
 
-def _plain(value: object) -> object:
+def _to_jsonable(value: object) -> object:
     if isinstance(value, Mapping):
-        return {str(name): _plain(entry) for name, entry in value.items()}
+        return {str(name): _to_jsonable(entry) for name, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
+        return [_to_jsonable(entry) for entry in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -43,13 +43,13 @@ def plan(
 ) -> int:
     """Plan over a cluster's nodes, the types that a cluster.yaml declares, or this machine."""
     if address:
-        scope = cluster_scope(address)
+        scope = ask_cluster(address)
     else:
-        scope = declared_scope(cluster) if cluster else PlanScope((take_inventory(),))
+        scope = read_scope(cluster) if cluster else PlanScope((take_inventory(),))
     return plan_over(scope, path, only, with_reasons=with_reasons, as_json=as_json)
 
 
-def cluster_scope(address: str) -> PlanScope:
+def ask_cluster(address: str) -> PlanScope:
     """Ask a cluster for its nodes.
 
     ClusterUnreachable if it does not answer; runs only inventories.
@@ -61,16 +61,16 @@ def cluster_scope(address: str) -> PlanScope:
     return PlanScope(nodes, notes=tuple(notes), options=("--address", address))
 
 
-def declared_scope(cluster: Path) -> PlanScope:
+def read_scope(cluster: Path) -> PlanScope:
     """Read the node types of a cluster.yaml. ConfigError if the file is wrong."""
     types = declared_nodes.load_types(cluster)
     notes = tuple(
-        f"{one.name}: not declared, assumed: {', '.join(one.derived)}; see metadata: in {cluster}"
-        for one in types
-        if one.derived
+        f"{kind.name}: not declared, assumed: {', '.join(kind.derived)}; see metadata: in {cluster}"
+        for kind in types
+        if kind.derived
     )
     options = ("--address", "auto", "--cluster", str(cluster))
-    return PlanScope(tuple(one.node for one in types), "node type", notes, options, types)
+    return PlanScope(tuple(kind.node for kind in types), "node type", notes, options, types)
 
 
 def plan_over(scope: PlanScope, path: Path, only: str, *, with_reasons: bool, as_json: bool) -> int:
@@ -80,83 +80,83 @@ def plan_over(scope: PlanScope, path: Path, only: str, *, with_reasons: bool, as
     """
     sweep = load_sweep(path)
     store = EnvironmentStore(default_root())
-    made = plan_sweep(sweep, only, scope.up, store, declared=scope.types)
-    explained = explain_plan(made, sweep, scope.nodes)
-    status = 0 if made.placements else 1
+    plan = plan_sweep(sweep, only, scope.up, store, declared=scope.types)
+    items = explain_plan(plan, sweep, scope.nodes)
+    status = 0 if plan.placements else 1
     if as_json:
-        print_json([_whole(one) for one in explained])
+        print_json([_to_json_row(item) for item in items])
         return status
-    rows = [row for one in explained for row in _reasons(one, scope)] if with_reasons else []
-    print_table(rows or _table(explained, scope), right=frozenset({"repeats"}))
-    placed = sum(bool(one.nodes) for one in explained)
+    rows = [row for item in items for row in _list_reasons(item, scope)] if with_reasons else []
+    print_table(rows or _build_table(items, scope), right=frozenset({"repeats"}))
+    placed = sum(bool(item.nodes) for item in items)
     print_lines(
         *scope.notes,
-        f"{placed} tasks, {len(made.placements)} runs, {len(made.unplaceable)} fit on no node",
-        _next(path, only, scope) if made.placements else "nothing can run here",
+        f"{placed} tasks, {len(plan.placements)} runs, {len(plan.unplaceable)} fit on no node",
+        _describe_next(path, only, scope) if plan.placements else "nothing can run here",
     )
     return status
 
 
-def _next(path: Path, only: str, scope: PlanScope) -> str:
-    chosen = ("--only", only) if only else ()
-    following = format_command("run", path, *chosen, *scope.options)
+def _describe_next(path: Path, only: str, scope: PlanScope) -> str:
+    options = ("--only", only) if only else ()
+    following = format_command("run", path, *options, *scope.options)
     is_given = str(path) == STANDARD_INPUT
     return f"next, with the same input: {following}" if is_given else f"next: {following}"
 
 
-def _whole(one: TaskExplanation) -> Row:
+def _to_json_row(item: TaskExplanation) -> Row:
     return {
-        "task_id": one.task.key,
-        "task": one.name,
-        "repeats": one.repeats,
-        "node": ", ".join(one.nodes),
-        "nodes": one.nodes,
-        "locks": dict(zip(one.nodes, one.locks, strict=True)),
-        "not_on": {name: entry.reasons for entry in one.elsewhere for name in entry.nodes},
-        "reason": one.reason,
+        "task_id": item.task.key,
+        "task": item.name,
+        "repeats": item.repeats,
+        "node": ", ".join(item.nodes),
+        "nodes": item.nodes,
+        "locks": dict(zip(item.nodes, item.locks, strict=True)),
+        "not_on": {name: entry.reasons for entry in item.elsewhere for name in entry.nodes},
+        "reason": item.reason,
     }
 
 
-def _table(explained: Sequence[TaskExplanation], scope: PlanScope) -> list[Row]:
+def _build_table(items: Sequence[TaskExplanation], scope: PlanScope) -> list[Row]:
     rows: list[Row] = [
         {
-            "task_id": one.task.key,
-            "task": one.name,
-            "repeats": one.repeats,
-            scope.noun: _few(one.nodes),
-            "other nodes lack": "" if one.reason else _briefly(one),
-            "reason": one.reason,
+            "task_id": item.task.key,
+            "task": item.name,
+            "repeats": item.repeats,
+            scope.noun: _shorten(item.nodes),
+            "other nodes lack": "" if item.reason else _summarize_lacks(item),
+            "reason": item.reason,
         }
-        for one in explained
+        for item in items
     ]
     empty = {name for name in MAY_BE_EMPTY if not any(row[name] for row in rows)}
     return [{name: value for name, value in row.items() if name not in empty} for row in rows]
 
 
-def _briefly(one: TaskExplanation) -> str:
+def _summarize_lacks(item: TaskExplanation) -> str:
     """Summarize what other nodes lack, e.g. `1 GPU: cpu-amd, cpu-intel`."""
     lacking: dict[tuple[str, ...], list[str]] = {}
-    for entry in one.elsewhere:
+    for entry in item.elsewhere:
         lacking.setdefault(entry.wants, []).extend(entry.nodes)
     return "; ".join(
-        f"{' and '.join(wants)}: {_few(names)}" for wants, names in lacking.items() if wants
+        f"{' and '.join(wants)}: {_shorten(names)}" for wants, names in lacking.items() if wants
     )
 
 
-def _reasons(one: TaskExplanation, scope: PlanScope) -> list[Row]:
+def _list_reasons(item: TaskExplanation, scope: PlanScope) -> list[Row]:
     lines = [
         *(
             (name, f"runs here, with {lock}" if lock else "runs here")
-            for name, lock in zip(one.nodes, one.locks, strict=True)
+            for name, lock in zip(item.nodes, item.locks, strict=True)
         ),
-        *((name, "; ".join(entry.reasons)) for entry in one.elsewhere for name in entry.nodes),
+        *((name, "; ".join(entry.reasons)) for entry in item.elsewhere for name in entry.nodes),
     ]
     return [
-        {"task_id": one.task.key, "task": one.name, scope.noun: name, "reason": why}
-        for name, why in lines or [("", one.reason)]
+        {"task_id": item.task.key, "task": item.name, scope.noun: name, "reason": why}
+        for name, why in lines or [("", item.reason)]
     ]
 
 
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
-    return ", ".join(names[:FEW]) + more
+def _shorten(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return ", ".join(names[:FEW]) + rest

@@ -24,7 +24,7 @@ from velodrome.scheduler.results.sql import run_query
 from velodrome.scheduler.results.store import Store
 from velodrome.scheduler.standard_streams import is_stdout_open
 
-MOST_SHOWN = 1000  # rows; whoever wants more gets them as CSV
+MOST_SHOWN = 1000  # rows of a table; CSV has all
 BATCH_ROWS = 10_000
 
 
@@ -46,7 +46,7 @@ def parse_format(text: str) -> Format | None:
 
 def query(text: str, results: str | Path, form: Format | None, output: Path | None) -> int:
     """Run a query. form None: by the extension of `output`, else a table."""
-    chosen = form or _by_name(output)
+    chosen = form or _choose_format(output)
     if chosen is Format.PARQUET and output is None:
         raise ConfigError("--format parquet", "Parquet is not text", "Name a file with --output.")
     store = Store.for_reading(results)
@@ -56,18 +56,18 @@ def query(text: str, results: str | Path, form: Format | None, output: Path | No
         store.faults, {fault.sweep_id for fault in store.faults}
     )
     if output is None:
-        _PRINTED[chosen](rows)
+        _PRINTERS[chosen](rows)
         return status
     try:
         _write(rows, chosen, output)
     except OSError as error:
         problem = f"it cannot be written ({error.strerror or error})"
         raise ConfigError(str(output), problem, "Name another with --output.") from None
-    print_lines(f"wrote {_counted(rows.num_rows)} to {output}")
+    print_lines(f"wrote {_count_rows(rows.num_rows)} to {output}")
     return status
 
 
-def _by_name(output: Path | None) -> Format:
+def _choose_format(output: Path | None) -> Format:
     """Return the format of a file's extension. ConfigError if it names none."""
     if output is None:
         return Format.TABLE
@@ -82,15 +82,15 @@ def _write(rows: pa.Table, form: Format, output: Path) -> None:
     if form is Format.PARQUET:
         pq.write_table(rows, output, compression="zstd")
         return
-    lines = {Format.CSV: _csv, Format.JSON: _json, Format.TABLE: _text}[form](rows)
+    lines = {Format.CSV: _to_csv, Format.JSON: _to_json, Format.TABLE: _to_text}[form](rows)
     with output.open("w", encoding="utf-8", newline="") as file:
         file.writelines(lines)
 
 
 def _show(rows: pa.Table) -> None:
-    names = _names(rows)
+    names = _make_names_unique(rows)
     cells = [
-        [str(_none_as_empty(cell)) for cell in row] for row in _rows(rows.slice(0, MOST_SHOWN))
+        [str(_replace_none(cell)) for cell in row] for row in _read_rows(rows.slice(0, MOST_SHOWN))
     ]
     if not cells:
         print_lines("  ".join(names))
@@ -103,9 +103,9 @@ def _show(rows: pa.Table) -> None:
         print_lines(
             f"{len(names)} columns are too many for one line; name fewer: SELECT framework, ..."
         )
-    left = rows.num_rows - len(cells)
-    told = f", {left:,} of them not shown: --format csv" if left else ""
-    print_lines(f"{_counted(rows.num_rows)}{told}")
+    hidden_count = rows.num_rows - len(cells)
+    hidden = f", {hidden_count:,} of them not shown: --format csv" if hidden_count else ""
+    print_lines(f"{_count_rows(rows.num_rows)}{hidden}")
 
 
 def _print(lines: Callable[[pa.Table], Iterator[str]]) -> Callable[[pa.Table], None]:
@@ -115,63 +115,63 @@ def _print(lines: Callable[[pa.Table], Iterator[str]]) -> Callable[[pa.Table], N
     )
 
 
-def _text(rows: pa.Table) -> Iterator[str]:
+def _to_text(rows: pa.Table) -> Iterator[str]:
     """Yield lines with tabs between cells, which no cell contains."""
-    yield "\t".join(_names(rows)) + "\n"
-    for row in _rows(rows):
-        yield "\t".join(" ".join(str(_none_as_empty(cell)).split("\t")) for cell in row) + "\n"
+    yield "\t".join(_make_names_unique(rows)) + "\n"
+    for row in _read_rows(rows):
+        yield "\t".join(" ".join(str(_replace_none(cell)).split("\t")) for cell in row) + "\n"
 
 
-def _csv(rows: pa.Table) -> Iterator[str]:
-    yield _csv_line([escape_formula(name) for name in _names(rows)])
-    for row in _rows(rows):
-        yield _csv_line([escape_formula(_none_as_empty(cell)) for cell in row])
+def _to_csv(rows: pa.Table) -> Iterator[str]:
+    yield _to_csv_line([escape_formula(name) for name in _make_names_unique(rows)])
+    for row in _read_rows(rows):
+        yield _to_csv_line([escape_formula(_replace_none(cell)) for cell in row])
 
 
-def _csv_line(cells: list[object]) -> str:
+def _to_csv_line(cells: list[object]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()
 
 
-def _json(rows: pa.Table) -> Iterator[str]:
+def _to_json(rows: pa.Table) -> Iterator[str]:
     """Yield an array of objects, one per line."""
-    names = _names(rows)
+    names = _make_names_unique(rows)
     before = "["
-    for row in _rows(rows):
-        told = {name: _jsonable(cell) for name, cell in zip(names, row, strict=True)}
-        yield f"{before}\n  {json.dumps(told, default=str)}"
+    for row in _read_rows(rows):
+        record = {name: _make_jsonable(cell) for name, cell in zip(names, row, strict=True)}
+        yield f"{before}\n  {json.dumps(record, default=str)}"
         before = ","
     yield "\n]\n" if before == "," else "[]\n"
 
 
-_PRINTED: dict[Format, Callable[[pa.Table], None]] = {
+_PRINTERS: dict[Format, Callable[[pa.Table], None]] = {
     Format.TABLE: _show,
-    Format.CSV: _print(_csv),
-    Format.JSON: _print(_json),
+    Format.CSV: _print(_to_csv),
+    Format.JSON: _print(_to_json),
 }
 
 
-def _rows(rows: pa.Table) -> Iterator[list[object]]:
+def _read_rows(rows: pa.Table) -> Iterator[list[object]]:
     """Yield rows by position, since names may repeat. ConfigError for a value that Python lacks."""
     for batch in with_utc_offsets(rows).to_batches(max_chunksize=BATCH_ROWS):
         columns = [
-            [_plain(cell) for cell in _values(name, column.to_pylist)]
+            [_simplify(cell) for cell in _read_values(name, column.to_pylist)]
             for name, column in zip(batch.schema.names, batch.columns, strict=True)
         ]
         yield from map(list, zip(*columns, strict=True))
 
 
-def _values(name: str, values: Callable[[], Sequence[object]]) -> list[object]:
+def _read_values(name: str, values: Callable[[], Sequence[object]]) -> list[object]:
     try:
         return [*values()]
     except (ValueError, OverflowError) as error:
-        problem = f"column {name} holds what cannot be shown ({error})"
+        problem = f"column {name} has a value that cannot be shown ({error})"
         mend = "Cast it, such as: column::VARCHAR; or write it with --output FILE.parquet."
         raise ConfigError("query", problem, mend) from None
 
 
-def _names(rows: pa.Table) -> list[str]:
+def _make_names_unique(rows: pa.Table) -> list[str]:
     """Make column names unique."""
     names: list[str] = []
     for name in rows.schema.names:
@@ -179,7 +179,7 @@ def _names(rows: pa.Table) -> list[str]:
     return names
 
 
-def _plain(value: object) -> object:
+def _simplify(value: object) -> object:
     """Convert a whole decimal, DuckDB's type for a sum of integers, to int."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
@@ -188,22 +188,22 @@ def _plain(value: object) -> object:
     return value
 
 
-def _jsonable(value: object) -> object:
+def _make_jsonable(value: object) -> object:
     """Replace NaN and infinity, which JSON lacks, by null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {str(name): _jsonable(entry) for name, entry in value.items()}
+        return {str(name): _make_jsonable(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_jsonable(entry) for entry in value]
+        return [_make_jsonable(entry) for entry in value]
     return value
 
 
-def _none_as_empty(value: object) -> object:
+def _replace_none(value: object) -> object:
     return "" if value is None else value
 
 
-def _counted(count: int) -> str:
+def _count_rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count:,} rows"
 
 

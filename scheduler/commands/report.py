@@ -72,7 +72,7 @@ Choice = TypeVar("Choice", Form, ReportKind)
 def choose_form(is_markdown: bool, is_csv: bool, is_json: bool) -> Form:  # noqa: FBT001 - three flags of the command line
     """Return the requested form; ConfigError for two."""
     flags = {Form.MARKDOWN: is_markdown, Form.CSV: is_csv, Form.JSON: is_json}
-    return _only(flags, Form.TERMINAL)
+    return _choose_one(flags, Form.TERMINAL)
 
 
 def choose_kind(
@@ -88,15 +88,15 @@ def choose_kind(
         ReportKind.OUTLIERS: is_outlier,
         ReportKind.CEILINGS: is_ceilings,
     }
-    return _only(flags, ReportKind.TIMES)
+    return _choose_one(flags, ReportKind.TIMES)
 
 
-def _only(flags: Mapping[Choice, bool], otherwise: Choice) -> Choice:
-    asked = [choice for choice, flag in flags.items() if flag]
-    if len(asked) > 1:
-        names = " and ".join(f"--{choice.value}" for choice in asked)
+def _choose_one(flags: Mapping[Choice, bool], otherwise: Choice) -> Choice:
+    chosen = [choice for choice, flag in flags.items() if flag]
+    if len(chosen) > 1:
+        names = " and ".join(f"--{choice.value}" for choice in chosen)
         raise ConfigError("command line", f"{names} exclude each other", "Give one.")
-    return asked[0] if asked else otherwise
+    return chosen[0] if chosen else otherwise
 
 
 @dataclass(frozen=True)
@@ -131,31 +131,33 @@ def report(
     table = fill_ceilings(table, store.ceilings(chosen_id))
     rows = task_rows(table.select(WITHOUT_CHECKS))
     try:
-        shown = _SHOWN[kind](rows, store, chosen_id)
-    finally:  # what is missing may be why there is nothing to show
+        rendering = _RENDERERS[kind](rows, store, chosen_id)
+    finally:  # missing rows may be the reason for an error above
         incomplete_results.warn_of_faults(store.faults, results)
     missing = incomplete_results.describe_missing(store.faults, [chosen_id])
-    left = describe_unfinished(store, chosen_id, results)
-    if left and form in (Form.JSON, Form.CSV):
-        sys.stderr.write(f"velodrome: {left}\n")
+    unfinished = describe_unfinished(store, chosen_id, results)
+    if unfinished and form in (Form.JSON, Form.CSV):
+        sys.stderr.write(f"velodrome: {unfinished}\n")
     if form is Form.JSON:
-        print_json(table.to_pylist() if shown.flat is None else shown.flat)
+        print_json(table.to_pylist() if rendering.flat is None else rendering.flat)
     elif form is Form.CSV:
-        print(shown.csv(), end="")
+        print(rendering.csv(), end="")
     elif form is Form.MARKDOWN:
-        first = "".join(f"**{escape_markdown(one)}**\n\n" for one in (missing, left) if one)
-        print(first + shown.markdown(), end="")
+        first = "".join(
+            f"**{escape_markdown(text)}**\n\n" for text in (missing, unfinished) if text
+        )
+        print(first + rendering.markdown(), end="")
     else:
-        whole = shown.rich()
+        screen = rendering.rich()
         if missing:
-            whole = Group(Text(missing, style="bold red"), whole)
-        if left:
-            whole = Group(UnwrappedLine(left, "bold yellow"), whole)
-        console().print(whole, crop=False)
+            screen = Group(Text(missing, style="bold red"), screen)
+        if unfinished:
+            screen = Group(UnwrappedLine(unfinished, "bold yellow"), screen)
+        console().print(screen, crop=False)
         flags = () if kind is ReportKind.TIMES else (f"--{kind.value}",)
         words = ("report", "--results", str(results), "--sweep", chosen_id, *flags)
         if picture is not None:
-            draw_svg(whole, picture, shlex.join((NAME, *words)))
+            draw_svg(screen, picture, shlex.join((NAME, *words)))
             print_lines(f"wrote {picture}")
         following = format_command(*words, "--markdown")
         print_lines(f"sweep {chosen_id}: {len(rows)} rows in {results}; next: {following}")
@@ -163,18 +165,18 @@ def report(
 
 
 def outlier_status(rows: Sequence[TaskRow]) -> int:
-    """Exit status 1 if a machine is an outlier."""
+    """Return exit status 1 if a machine is an outlier, else 0."""
     return 1 if find_outliers(collect_task_times(rows)) else 0
 
 
-def _times(rows: Rows, store: Store, sweep_id: str) -> Rendering:
-    gathered = collect_cells(rows, read_cell_history(store, sweep_id))
+def _render_times(rows: Rows, store: Store, sweep_id: str) -> Rendering:
+    cells_by_platform = collect_cells(rows, read_cell_history(store, sweep_id))
     first = describe_interference(rows)
-    tables = [build_table(block, cells) for block, cells in gathered.items()]
+    tables = [build_table(platform, cells) for platform, cells in cells_by_platform.items()]
     outlier = outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))
     return Rendering(
         None,
-        lambda: csv_rows([build_cell_row(*entry) for entry in _flat(gathered)]),
+        lambda: csv_rows([build_cell_row(*entry) for entry in _flatten(cells_by_platform)]),
         lambda: (
             render_markdown(tables, first) + (f"\n{escape_markdown(outlier)}\n" if outlier else "")
         ),
@@ -184,7 +186,7 @@ def _times(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     )
 
 
-def _extensibility(rows: Rows, store: Store, sweep_id: str) -> Rendering:
+def _render_extensibility(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     found = collect_outcomes(rows)
     if not found:
         mend = "Run sweeps/probes.yaml, or name its sweep with --sweep."
@@ -198,7 +200,7 @@ def _extensibility(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     )
 
 
-def _utilization(rows: Rows, store: Store, sweep_id: str) -> Rendering:
+def _render_utilization(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     found = summarize_core_use(rows, store.read("utilization", sweep_id))
     if not found:
         raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
@@ -213,13 +215,13 @@ def _utilization(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     )
 
 
-def _outliers(rows: Rows, store: Store, sweep_id: str) -> Rendering:
-    ran = collect_task_times(rows)
-    found = find_outliers(ran)
-    flat = outliers_text.flat_rows(found)
-    table = outliers_text.table_rows(found)
+def _render_outliers(rows: Rows, store: Store, sweep_id: str) -> Rendering:
+    times = collect_task_times(rows)
+    outliers = find_outliers(times)
+    flat = outliers_text.flat_rows(outliers)
+    table = outliers_text.table_rows(outliers)
     left, legend = outliers_text.LEFT, outliers_text.LEGEND
-    summary = outliers_text.summarize_comparison(ran, found)
+    summary = outliers_text.summarize_comparison(times, outliers)
     return Rendering(
         flat,
         lambda: csv_rows(flat, outliers_text.COLUMNS),
@@ -228,7 +230,7 @@ def _outliers(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     )
 
 
-def _ceilings(rows: Rows, store: Store, sweep_id: str) -> Rendering:
+def _render_ceilings(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     found = build_rooflines(rows, store.ceilings(sweep_id))
     if not found:
         raise ConfigError(sweep_id, "nothing was timed in this sweep", "Name one with --sweep.")
@@ -254,12 +256,12 @@ def _ceilings(rows: Rows, store: Store, sweep_id: str) -> Rendering:
     )
 
 
-_SHOWN = {
-    ReportKind.TIMES: _times,
-    ReportKind.EXTENSIBILITY: _extensibility,
-    ReportKind.UTILIZATION: _utilization,
-    ReportKind.OUTLIERS: _outliers,
-    ReportKind.CEILINGS: _ceilings,
+_RENDERERS = {
+    ReportKind.TIMES: _render_times,
+    ReportKind.EXTENSIBILITY: _render_extensibility,
+    ReportKind.UTILIZATION: _render_utilization,
+    ReportKind.OUTLIERS: _render_outliers,
+    ReportKind.CEILINGS: _render_ceilings,
 }
 
 
@@ -268,10 +270,10 @@ def print_tables(tables: list[Table], first: str) -> None:
     console().print(render_tables(tables, first), crop=False)
 
 
-def draw_svg(shown: RenderableType, picture: Path, title: str) -> None:
+def draw_svg(renderable: RenderableType, picture: Path, title: str) -> None:
     """Write a terminal picture as SVG, with fixed colours. ConfigError if that fails."""
     screen = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), highlight=False)
-    screen.print(shown)
+    screen.print(renderable)
     try:
         picture.write_text(screen.export_svg(title=title))
     except OSError as error:
@@ -279,11 +281,11 @@ def draw_svg(shown: RenderableType, picture: Path, title: str) -> None:
         raise ConfigError(str(picture), reason, "Name another file with --svg.") from None
 
 
-def _flat(
-    gathered: dict[Platform, dict[tuple[Workload, Implementation], CellResult]],
+def _flatten(
+    cells_by_platform: dict[Platform, dict[tuple[Workload, Implementation], CellResult]],
 ) -> list[tuple[Platform, Workload, Implementation, CellResult]]:
     return [
-        (block, course, who, cell)
-        for block, cells in gathered.items()
-        for (course, who), cell in cells.items()
+        (platform, workload, impl, cell)
+        for platform, cells in cells_by_platform.items()
+        for (workload, impl), cell in cells.items()
     ]

@@ -51,12 +51,12 @@ def write_page(results: str | Path, sweep_id: str, file: Path) -> ReportResult:
 def render_page(store: Store, sweep_id: str, results: str | Path, rows: list[TaskRow]) -> str:
     """Render the page. store: a reader. rows: the sweep's, from read_task_rows."""
     nodes = read_node_rows(store, sweep_id)
-    few = partial(read_utilization, store, sweep_id)
-    told = partial(read_checks, store, sweep_id)
+    readings = partial(read_utilization, store, sweep_id)
+    checks = partial(read_checks, store, sweep_id)
     planned = store.summary(sweep_id).planned
     past = read_cell_history(store, sweep_id)
     version = velodrome_version()
-    made = build_page(sweep_id, str(results), version, rows, nodes, few, planned, past, told)
+    page = build_page(sweep_id, str(results), version, rows, nodes, readings, planned, past, checks)
     if missing := incomplete_results.describe_missing(store.faults, [sweep_id]):
-        made = replace(made, summary=(Sentence(missing, is_warning=True), *made.summary))
-    return render_document(made)
+        page = replace(page, summary=(Sentence(missing, is_warning=True), *page.summary))
+    return render_document(page)

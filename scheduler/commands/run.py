@@ -53,7 +53,7 @@ def run(
     """
     store = Store(results)
     sweep_id = store.resolve(resume) if resume else require_sweep_id(sweep_id or new_sweep_id())
-    sweep = _sweep(path, store, sweep_id if resume else "")
+    sweep = _load_sweep(path, store, sweep_id if resume else "")
     screen = Console(stderr=True, highlight=False) if as_json else console()
     planner = RunPlanner(store, sweep.name, partial(print_line, screen), parse_budget(budget_text))
     sweep_run = prepare_run(
@@ -65,12 +65,12 @@ def run(
     return _finish(store, results, sweep_id, as_json=as_json)
 
 
-def _sweep(path: Path | None, store: Store, resumed: str) -> Sweep:
+def _load_sweep(path: Path | None, store: Store, resumed_id: str) -> Sweep:
     """Load the sweep of the named file, or the stored one of a resumed sweep."""
     if path is not None:
-        return load_sweep(path)  # of a sweep that is resumed the store refuses another text
-    if resumed:
-        return parse_sweep(store.sweep_text(resumed), store.sweep_source(resumed))
+        return load_sweep(path)  # for a resumed sweep, the store refuses a changed text
+    if resumed_id:
+        return parse_sweep(store.sweep_text(resumed_id), store.sweep_source(resumed_id))
     raise ConfigError("command line", "no sweep file is named", "Try sweeps/quick.yaml.")
 
 
@@ -78,27 +78,27 @@ def _finish(store: Store, results: str | Path, sweep_id: str, *, as_json: bool) 
     columns = None if as_json else WITHOUT_CHECKS
     table = drop_impossible_values(store.read("tasks", sweep_id, columns))
     rows = task_rows(table.select(WITHOUT_CHECKS))
-    surprising = select_unexpected(rows)
+    unexpected = select_unexpected(rows)
     if as_json:
         print_json(table.to_pylist())
-        return 1 if surprising else 0
+        return 1 if unexpected else 0
     reader = store.reader()
-    gathered = collect_cells(rows, read_cell_history(reader, sweep_id))
+    cells_by_platform = collect_cells(rows, read_cell_history(reader, sweep_id))
     incomplete_results.warn_of_faults(reader.faults, results)
     print_tables(
-        [build_table(block, cells) for block, cells in gathered.items()],
+        [build_table(platform, cells) for platform, cells in cells_by_platform.items()],
         describe_interference(rows),
     )
     print_lines(
-        f"{len(surprising)} of {len(rows)} runs did not end as expected"
-        if surprising
+        f"{len(unexpected)} of {len(rows)} runs did not end as expected"
+        if unexpected
         else "all runs ended as expected",
         *filter(None, [outliers_text.summarize_outliers(find_outliers(collect_task_times(rows)))]),
         f"wrote sweep {sweep_id} to {results}: tasks, samples, utilization, nodes, parameters",
-        f"next: {_report(results, sweep_id)}",
+        f"next: {_format_report(results, sweep_id)}",
     )
-    return 1 if surprising else 0
+    return 1 if unexpected else 0
 
 
-def _report(results: str | Path, sweep_id: str) -> str:
+def _format_report(results: str | Path, sweep_id: str) -> str:
     return format_command("report", "--results", results, "--sweep", sweep_id, "--markdown")

@@ -19,30 +19,30 @@ SUFFIXES = (".yaml", ".yml")
 
 def sweeps(paths: Sequence[Path], *, as_json: bool) -> int:
     """Print a row for each sweep file of these files and folders. Exit status 2 if one is wrong."""
-    files = tuple(_sweep_files(paths or (_default_folder(),)))
+    files = tuple(_list_sweep_files(paths or (_find_folder(),)))
     rows = [_describe(file) for file in files]
     sound = [row for row in rows if not row["error"]]
     if as_json:
         print_json(rows)
     elif rows:
-        print_table([_table_row(row) for row in rows], right=frozenset({"cells", "runs"}))
+        print_table([_to_table_row(row) for row in rows], right=frozenset({"cells", "runs"}))
         print_lines(
             *(str(row["error"]) for row in rows if row["error"]),
             "cells: combinations that the file asks for; runs: cells x repeats, on one node",
             *(f"next: {format_command('plan', row['file'])}" for row in sound[:1]),
         )
     else:
-        print_lines(f"no sweep file (*.yaml) in {', '.join(map(str, paths)) or _default_folder()}")
+        print_lines(f"no sweep file (*.yaml) in {', '.join(map(str, paths)) or _find_folder()}")
     return 0 if len(sound) == len(rows) else 2
 
 
-def _default_folder() -> Path:
+def _find_folder() -> Path:
     """Return sweeps/ of the current folder, or else that of the checkout."""
-    here = Path(FOLDER)
-    return here if here.is_dir() or not SHIPPED.is_dir() else SHIPPED
+    folder = Path(FOLDER)
+    return folder if folder.is_dir() or not SHIPPED.is_dir() else SHIPPED
 
 
-def _sweep_files(paths: Iterable[Path]) -> Iterator[Path]:
+def _list_sweep_files(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
             yield from sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
@@ -62,7 +62,7 @@ def _describe(file: Path) -> Row:
         "name": sweep.name,
         "about": first_sentence(sweep.text),
         "frameworks": [entrant.framework for entrant in sweep.entrants],
-        "models": _model_names(sweep),
+        "models": _shorten_model_names(sweep),
         "cells": cells,
         "runs": cells * sweep.repeats,
     }
@@ -78,15 +78,15 @@ def first_sentence(text: str) -> str:
     return " ".join(lines).split(". ")[0].removesuffix(".")
 
 
-def _model_names(sweep: Sweep) -> list[str]:
+def _shorten_model_names(sweep: Sweep) -> list[str]:
     """Return the models of a sweep, with the family's name in place of all its parts."""
     whole = {family for family, parts in list_families().items() if {*parts} <= {*sweep.models}}
     names = [name.split("/")[0] if name.split("/")[0] in whole else name for name in sweep.models]
     return list(dict.fromkeys(names)) if len(names) < len(MODELS) else ["all"]
 
 
-def _table_row(row: Row) -> Row:
-    shown = {
+def _to_table_row(row: Row) -> Row:
+    texts = {
         name: _abbreviate(value)
         if isinstance(value, Sequence) and not isinstance(value, str)
         else ""
@@ -95,7 +95,7 @@ def _table_row(row: Row) -> Row:
         for name, value in row.items()
         if name not in ("name", "about", "error")
     }
-    return shown | {"about": row["about"] or ("wrong, see below" if row["error"] else "")}
+    return texts | {"about": row["about"] or ("invalid, see below" if row["error"] else "")}
 
 
 def _abbreviate(names: Sequence[str]) -> str:

@@ -269,11 +269,11 @@ def _show_progress(
     head = f"sweep {sweep_run.sweep_id}: {to_do}"
     print_line(screen, f"{head}; to resume: {sweep_run.resume}")
     tasks = [attempt.task for attempt in attempts]
-    foresight = sweep_run.planner.foresight(plan)
+    durations = sweep_run.planner.estimate_durations(plan)
     kept = f"finished runs are kept. Resume with: {sweep_run.resume}"
     with (
         on_interrupt(kept),
-        show_progress(screen, total, tasks, hosts=hosts, foresight=foresight) as display,
+        show_progress(screen, total, tasks, hosts=hosts, durations=durations) as display,
     ):
         yield display
 

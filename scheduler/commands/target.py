@@ -29,14 +29,14 @@ def parse_target(address: str, cluster: Path | None, patience: str) -> Target:
     patience empty: 5 minutes for a node to return, 20 for one to start, which may take a cloud ten.
     """
     usual_s = 20 * 60.0 if cluster else 5 * 60.0
-    patience_s = read_option("--patience", patience, _patience_s, usual_s)
+    patience_s = read_option("--patience", patience, _parse_patience_s, usual_s)
     if not address:
         if cluster:
             mend = "Give --address, too: `auto` on the head, or HOST:PORT."
-            raise ConfigError("command line, --cluster", "it says what may run, not where", mend)
+            raise ConfigError("command line, --cluster", "it names no cluster", mend)
         return Target()
     return Target(address, cluster, patience_s, patience)
 
 
-def _patience_s(text: str) -> float:
+def _parse_patience_s(text: str) -> float:
     return 0.0 if text == "0" else quantities.parse_duration_s(text)

@@ -47,10 +47,10 @@ def write_site(
     """Write the site. besides: further files by path, written before pages link to them."""
     for path, text in (besides or {}).items():
         write_files(folder, {path: text})
-    write_files(folder, render_pages(name, history, last, _reports(folder)))
+    write_files(folder, render_pages(name, history, last, _list_reports(folder)))
 
 
-def _reports(folder: Path) -> tuple[Link, ...]:
+def _list_reports(folder: Path) -> tuple[Link, ...]:
     """List the full reports in the site, newest first."""
     found = sorted((folder / REPORTS).glob("*.html"), reverse=True)[:MOST_REPORTS]
     return tuple((path.stem, f"{REPORTS}/{path.name}") for path in found)

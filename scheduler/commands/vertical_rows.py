@@ -21,29 +21,31 @@ MOST = 20  # rows
 def fits_side_by_side(names: Sequence[str], rows: Cells, width: int) -> bool:
     """Return True if all columns are legible side by side."""
     natural = (max(map(cell_len, column)) for column in zip(names, *rows, strict=True))
-    return sum(min(one, LEGIBLE) for one in natural) + 2 * (len(names) - 1) <= width
+    return sum(min(length, LEGIBLE) for length in natural) + 2 * (len(names) - 1) <= width
 
 
 def render_vertical(names: Sequence[str], rows: Cells, width: int) -> RenderableType:
     """Render the first MOST rows; columns that are empty in all of them are named below."""
-    shown = [[_cut(value) for value in row] for row in rows[:MOST]]
-    is_told = [any(column) for column in zip(*shown, strict=True)]
-    lines = [at for at, told in enumerate(is_told) if told]
-    empty = [strip_controls(name) for name, told in zip(names, is_told, strict=True) if not told]
+    texts = [[_cut(value) for value in row] for row in rows[:MOST]]
+    is_filled = [any(column) for column in zip(*texts, strict=True)]
+    lines = [at for at, filled in enumerate(is_filled) if filled]
+    empty = [
+        strip_controls(name) for name, filled in zip(names, is_filled, strict=True) if not filled
+    ]
     of_names = min(max((cell_len(names[at]) for at in lines), default=0), width // 2)
-    natural = max((cell_len(value) for row in shown for value in row), default=0)
+    natural = max((cell_len(value) for row in texts for value in row), default=0)
     of_values = min(natural, WIDEST, width - of_names - 2)
     beside = max(1, (width - of_names) // (of_values + 2))
     blocks: list[RenderableType] = []
-    for first in range(0, len(shown), beside):
-        some = shown[first : first + beside]
-        blocks += [_block(names, lines, some, first, (of_names, of_values)), Text("")]
+    for first in range(0, len(texts), beside):
+        group = texts[first : first + beside]
+        blocks += [_build_block(names, lines, group, first, (of_names, of_values)), Text("")]
     if empty:
         blocks.append(Text(f"empty in all of these rows: {', '.join(empty)}", style="dim"))
     return Group(*blocks)
 
 
-def _block(
+def _build_block(
     names: Sequence[str], lines: Sequence[int], rows: Cells, first: int, widths: tuple[int, int]
 ) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -51,11 +53,11 @@ def _block(
     for number, _ in enumerate(rows, first + 1):
         table.add_column(f"row {number}", width=widths[1], overflow="fold")
     for at in lines:
-        table.add_row(*(Text(text) for text in _line(names[at], [row[at] for row in rows])))
+        table.add_row(*(Text(text) for text in _format_line(names[at], [row[at] for row in rows])))
     return table
 
 
-def _line(name: str, values: Sequence[str]) -> Iterator[str]:
+def _format_line(name: str, values: Sequence[str]) -> Iterator[str]:
     yield strip_controls(name)
     yield from values
 

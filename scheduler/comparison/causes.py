@@ -38,7 +38,7 @@ class LikelyCause:
     @property
     def score(self) -> float:
         """1: in all cells that moved and in no other. 0: as often in either."""
-        return _share(self.moved, self.of_moved) - _share(self.still, self.of_still)
+        return _divide(self.moved, self.of_moved) - _divide(self.still, self.of_still)
 
 
 def index_nodes(rows: Iterable[NodeRow]) -> Nodes:
@@ -52,17 +52,17 @@ def find_changes(
     nodes: Nodes,
     *,
     subjects: Collection[str] = (),
-    blamed: Collection[ChangeSource] = (),
+    sources: Collection[ChangeSource] = (),
 ) -> tuple[LikelyCause, ...]:
-    """Everything that changed in any cell, the likeliest to have moved what moved first."""
-    known = [each for each in ATTRIBUTES if not set(each.comes_with) & set(subjects)]
+    """List all recorded changes, the likeliest cause of the moved times first."""
+    attributes = [each for each in ATTRIBUTES if not set(each.comes_with) & set(subjects)]
     found = [
         cause
-        for attribute in known
-        for who in _frameworks(attribute, (*moved, *still))
-        if (cause := _cause(attribute, who, moved, still, nodes))
+        for attribute in attributes
+        for framework in _list_frameworks(attribute, (*moved, *still))
+        if (cause := _build_cause(attribute, framework, moved, still, nodes))
     ]
-    preferred = attributed_realm(blamed)
+    preferred = find_realm(sources)
     return tuple(sorted(found, key=lambda cause: (cause.realm is not preferred, -cause.score)))
 
 
@@ -71,21 +71,21 @@ def select_likely(causes: Iterable[LikelyCause]) -> tuple[LikelyCause, ...]:
     return tuple(cause for cause in causes if cause.moved and cause.score >= 0)
 
 
-def attributed_realm(blamed: Collection[ChangeSource]) -> Realm | None:
+def find_realm(sources: Collection[ChangeSource]) -> Realm | None:
     """Return the realm that the canaries point to; None if they point to both or neither."""
-    told = set(blamed) - {ChangeSource.UNKNOWN}
-    return Realm(told.pop()) if len(told) == 1 else None
+    realms = set(sources) - {ChangeSource.UNKNOWN}
+    return Realm(realms.pop()) if len(realms) == 1 else None
 
 
-def _frameworks(attribute: Attribute, pairs: Iterable[CellPair]) -> Iterable[str]:
+def _list_frameworks(attribute: Attribute, pairs: Iterable[CellPair]) -> Iterable[str]:
     if not attribute.is_by_framework:
         return ("",)
-    return dict.fromkeys(_framework(pair) for pair in pairs)
+    return dict.fromkeys(_read_framework(pair) for pair in pairs)
 
 
-def _cause(
+def _build_cause(
     attribute: Attribute,
-    who: str,
+    framework: str,
     moved: Sequence[CellPair],
     still: Sequence[CellPair],
     nodes: Nodes,
@@ -96,8 +96,8 @@ def _cause(
         changes = [
             change
             for pair in pairs
-            if not who or _framework(pair) == who
-            if (change := _change(attribute, pair, nodes))
+            if not framework or _read_framework(pair) == framework
+            if (change := _find_change(attribute, pair, nodes))
         ]
         counts.append(len(changes))
         for base, candidate in changes:
@@ -105,13 +105,13 @@ def _cause(
             values[1].update(candidate)
     if not any(counts):
         return None
-    name = f"{who} {attribute.name}" if who else attribute.name
-    told = [_listed(each) for each in values]
+    name = f"{framework} {attribute.name}" if framework else attribute.name
+    texts = [_join_values(each) for each in values]
     sizes = (counts[0], len(moved), counts[1], len(still))
-    return LikelyCause(name, attribute.realm, attribute.is_setting, told[0], told[1], *sizes)
+    return LikelyCause(name, attribute.realm, attribute.is_setting, texts[0], texts[1], *sizes)
 
 
-def _change(
+def _find_change(
     attribute: Attribute, pair: CellPair, nodes: Nodes
 ) -> tuple[frozenset[str], frozenset[str]] | None:
     """Return the values on both sides; None if they are equal or one is unknown."""
@@ -127,15 +127,15 @@ def _change(
     return base, candidate
 
 
-def _framework(pair: CellPair) -> str:
+def _read_framework(pair: CellPair) -> str:
     return pair.candidate[0].framework
 
 
-def _listed(values: Counter[str]) -> str:
+def _join_values(values: Counter[str]) -> str:
     names = sorted(values)
-    more = [f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
-    return ", ".join([*names[:SHOWN], *more])
+    rest = [f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return ", ".join([*names[:SHOWN], *rest])
 
 
-def _share(part: int, whole: int) -> float:
+def _divide(part: int, whole: int) -> float:
     return part / whole if whole else 0.0

@@ -16,73 +16,73 @@ _Cell = tuple[str, ...]
 class CellNames:
     """Names cells by what is not compared. has_types: there are several node types.
 
-    has_places: there are several node types, devices or thread counts. apart: suffixes of cells
+    has_places: there are several node types, devices or thread counts. suffixes: of cells
     that would have the same name.
     """
 
     rules: CellRules
     has_types: bool
     has_places: bool
-    apart: Mapping[_Cell, str] = field(default_factory=dict)
+    suffixes: Mapping[_Cell, str] = field(default_factory=dict)
 
-    def full(self, row: TaskRow) -> str:
+    def format_full(self, row: TaskRow) -> str:
         """Return e.g. `torch eager lenet b64 cpu 1t`."""
-        place = " ".join(_place(row, self.rules, with_type=self.has_types))
-        return f"{_workload(row, self.rules)} {place}".rstrip() + self._apart(row)
+        place = " ".join(_format_place(row, self.rules, with_type=self.has_types))
+        return f"{_format_workload(row, self.rules)} {place}".rstrip() + self._find_suffix(row)
 
-    def short(self, row: TaskRow) -> str:
+    def format_short(self, row: TaskRow) -> str:
         """Return `torch eager lenet b64` if all cells share a place."""
         if self.has_places:
-            return self.full(row)
-        return _workload(row, self.rules) + self._apart(row)
+            return self.format_full(row)
+        return _format_workload(row, self.rules) + self._find_suffix(row)
 
-    def _apart(self, row: TaskRow) -> str:
-        return self.apart.get(_cell(row, self.rules), "")
+    def _find_suffix(self, row: TaskRow) -> str:
+        return self.suffixes.get(_identify_cell(row, self.rules), "")
 
 
 def name_cells(outcome: ComparisonOutcome) -> CellNames:
     rules = CellRules(outcome.subjects)
-    compared = (duel.pair.candidate[0] for duel in outcome.times)
-    places = {tuple(_place(row, rules, with_type=True)) for row in compared}
-    types = {row.node_type for row in _cells(outcome)}
+    compared = (time.pair.candidate[0] for time in outcome.times)
+    places = {tuple(_format_place(row, rules, with_type=True)) for row in compared}
+    types = {row.node_type for row in _list_rows(outcome)}
     has_types = len(types) > 1 and "node_type" not in rules.free
-    alike = CellNames(rules, has_types, has_places=len(places) > 1)
-    rows = {_cell(row, rules): row for row in _named(outcome)}
-    plain = {key: alike.full(row) for key, row in rows.items()}
+    unsuffixed = CellNames(rules, has_types, has_places=len(places) > 1)
+    rows = {_identify_cell(row, rules): row for row in _select_representatives(outcome)}
+    names = {key: unsuffixed.format_full(row) for key, row in rows.items()}
     fields = {key: {name: row.text(name) for name in _DISTINGUISHING} for key, row in rows.items()}
-    full = make_distinct(plain, fields)
-    apart = {key: name.removeprefix(plain[key]) for key, name in full.items()}
-    return CellNames(rules, has_types, alike.has_places, apart)
+    full_names = make_distinct(names, fields)
+    suffixes = {key: name.removeprefix(names[key]) for key, name in full_names.items()}
+    return CellNames(rules, has_types, unsuffixed.has_places, suffixes)
 
 
 _DISTINGUISHING = tuple(name for name in FINGERPRINT if name not in ("threads", "gpu_count"))
 
 
-def _cell(row: TaskRow, rules: CellRules) -> _Cell:
-    return (*rules.identity(row), *rules.fingerprint(row))
+def _identify_cell(row: TaskRow, rules: CellRules) -> _Cell:
+    return (*rules.identify(row), *rules.read_fingerprint(row))
 
 
-def _named(outcome: ComparisonOutcome) -> Iterable[TaskRow]:
+def _select_representatives(outcome: ComparisonOutcome) -> Iterable[TaskRow]:
     """Yield a row of each cell, from which its name is made."""
-    yield from (duel.pair.candidate[0] for duel in outcome.times)
+    yield from (time.pair.candidate[0] for time in outcome.times)
     yield from (change.pair.candidate[0] for change in outcome.changes)
     yield from (entry.pair.candidate[0] for entry in outcome.refused)
     yield from (rows[0] for rows in (*outcome.vanished, *outcome.appeared))
 
 
-def _cells(outcome: ComparisonOutcome) -> Iterable[TaskRow]:
+def _list_rows(outcome: ComparisonOutcome) -> Iterable[TaskRow]:
     """Yield these, and the base rows of refused pairs."""
-    yield from _named(outcome)
+    yield from _select_representatives(outcome)
     yield from (entry.pair.base[0] for entry in outcome.refused)
 
 
-def _workload(row: TaskRow, rules: CellRules) -> str:
+def _format_workload(row: TaskRow, rules: CellRules) -> str:
     names = [row.text(name) for name in ("framework", "variant") if name not in rules.free]
     return " ".join([*names, f"{row.model} b{row.batch_size}"])
 
 
-def _place(row: TaskRow, rules: CellRules, *, with_type: bool) -> list[str]:
+def _format_place(row: TaskRow, rules: CellRules, *, with_type: bool) -> list[str]:
     device = device_name(row.device, row.gpu_count or 0, row.gpu_model)
     fields = {"device": device, "threads": f"{row.threads}t"}
-    all_of_it = fields | ({"node_type": row.node_type} if with_type else {})
-    return [text for field, text in all_of_it.items() if text and field not in rules.free]
+    parts = fields | ({"node_type": row.node_type} if with_type else {})
+    return [text for field, text in parts.items() if text and field not in rules.free]

@@ -31,7 +31,7 @@ _CELL_COLUMNS = (
     "cpu_model",
     "gpu_name",
 )
-_NUMBERS = (
+_TIME_COLUMNS = (
     "phase",
     "base_ns",
     "candidate_ns",
@@ -56,21 +56,21 @@ _NUMBERS = (
     "blame",
     "blame_reason",
 )
-COLUMNS = ("verdict", *_CELL_COLUMNS, *_NUMBERS, "reason")
+COLUMNS = ("verdict", *_CELL_COLUMNS, *_TIME_COLUMNS, "reason")
 
 
-def table_rows(duels: Sequence[TimeComparison], names: CellNames) -> list[dict[str, str]]:
+def table_rows(times: Sequence[TimeComparison], names: CellNames) -> list[dict[str, str]]:
     """Build rows of text, narrow enough for 80 columns."""
     return [
         {
-            "verdict": format_verdict(duel),
-            "cell": f"{names.short(duel.pair.candidate[0])} {duel.phase}",
-            "base": format_duration(duel.base.median_ns),
-            "candidate": format_duration(duel.candidate.median_ns),
-            "ratio": f"{duel.comparison.ratio:.3f}x",
-            "interval": format_interval(duel.comparison.low, duel.comparison.high, "-"),
+            "verdict": format_verdict(time),
+            "cell": f"{names.format_short(time.pair.candidate[0])} {time.phase}",
+            "base": format_duration(time.base.median_ns),
+            "candidate": format_duration(time.candidate.median_ns),
+            "ratio": f"{time.comparison.ratio:.3f}x",
+            "interval": format_interval(time.comparison.low, time.comparison.high, "-"),
         }
-        for duel in duels
+        for time in times
     ]
 
 
@@ -79,36 +79,38 @@ def flat_rows(outcome: ComparisonOutcome) -> list[dict[str, object]]:
 
     A field that differs between the sides is shown as `eager -> compile`.
     """
-    rows = [_pair(duel.verdict.value, duel.pair) | _numbers(duel) for duel in outcome.times]
-    rows += [_changed(change) for change in outcome.changes]
-    rows += [_refused(entry) for entry in outcome.refused]
-    rows += [_unmatched(VANISHED, group) for group in outcome.vanished]
-    rows += [_unmatched(APPEARED, group) for group in outcome.appeared]
+    rows = [
+        _describe_pair(time.verdict.value, time.pair) | _list_times(time) for time in outcome.times
+    ]
+    rows += [_build_changed_row(change) for change in outcome.changes]
+    rows += [_build_refused_row(entry) for entry in outcome.refused]
+    rows += [_build_unmatched_row(VANISHED, group) for group in outcome.vanished]
+    rows += [_build_unmatched_row(APPEARED, group) for group in outcome.appeared]
     return [{name: row.get(name) for name in COLUMNS} for row in rows]
 
 
-def format_verdict(duel: TimeComparison) -> str:
+def format_verdict(time: TimeComparison) -> str:
     """Format a verdict with a mark and its cause: `▲ slower: machine`.
 
     `=` means equal within the practical minimum, with confidence.
     """
-    mark = ALIKE if not duel.has_moved and duel.comparison.is_alike else MARKS[duel.verdict]
-    unsettled = "" if duel.is_stable else f" {UNSTABLE}"
-    cause = duel.attribution.cause if duel.attribution else ChangeSource.UNKNOWN
-    by = "" if cause is ChangeSource.UNKNOWN else f": {cause.value}"
-    return f"{mark} {duel.verdict.value}{by}{unsettled}"
+    mark = ALIKE if not time.has_moved and time.comparison.is_alike else MARKS[time.verdict]
+    unstable = "" if time.is_stable else f" {UNSTABLE}"
+    cause = time.attribution.cause if time.attribution else ChangeSource.UNKNOWN
+    source = "" if cause is ChangeSource.UNKNOWN else f": {cause.value}"
+    return f"{mark} {time.verdict.value}{source}{unstable}"
 
 
 def format_interval(low: float, high: float, between: str = " to ") -> str:
     return f"{low:.3f}{between}{high:.3f}" if math.isfinite(high) else "not known"
 
 
-def _pair(outcome: str, pair: CellPair) -> dict[str, object]:
-    return {"verdict": outcome} | {name: _both(pair, name) for name in _CELL_COLUMNS}
+def _describe_pair(outcome: str, pair: CellPair) -> dict[str, object]:
+    return {"verdict": outcome} | {name: _format_both(pair, name) for name in _CELL_COLUMNS}
 
 
-def _both(pair: CellPair, name: str) -> object:
-    base, candidate = _values(pair.base, name), _values(pair.candidate, name)
+def _format_both(pair: CellPair, name: str) -> object:
+    base, candidate = _list_values(pair.base, name), _list_values(pair.candidate, name)
     if base == candidate and len(base) == 1:
         value: object = getattr(pair.candidate[0], name)
         return value if isinstance(value, int) else base[0]
@@ -116,50 +118,50 @@ def _both(pair: CellPair, name: str) -> object:
     return sides[0] if base == candidate else " -> ".join(sides)
 
 
-def _values(rows: Iterable[TaskRow], name: str) -> list[str]:
+def _list_values(rows: Iterable[TaskRow], name: str) -> list[str]:
     return sorted({row.text(name) for row in rows})
 
 
-def _numbers(duel: TimeComparison) -> dict[str, object]:
-    compared = duel.comparison
+def _list_times(time: TimeComparison) -> dict[str, object]:
+    comparison = time.comparison
     return {
-        "phase": duel.phase,
-        "base_ns": duel.base.median_ns,
-        "candidate_ns": duel.candidate.median_ns,
-        "ratio": compared.ratio,
-        "ratio_low": compared.low if math.isfinite(compared.high) else None,
-        "ratio_high": compared.high if math.isfinite(compared.high) else None,
-        "p": compared.p,
-        "rank_p": compared.rank_p,
-        "alike": compared.is_alike,
-        "stable": duel.is_stable,
-        "base_repeats": compared.base_repeats,
-        "candidate_repeats": compared.candidate_repeats,
-        "unit": compared.unit.value,
-        "base_units": compared.base_units,
-        "candidate_units": compared.candidate_units,
-        "past_sweeps": compared.past_sweeps,
-        "ratio_error": compared.error if compared.degrees else None,
-        "unpaired_error": compared.unpaired_error,
-        "paired_error": compared.paired_error,
-        "degrees": compared.degrees or None,
-        "smallest_step": compared.smallest_step,
-        "reason": compared.reason or None,
-        "blame": duel.attribution.cause.value if duel.attribution else None,
-        "blame_reason": duel.attribution.reason if duel.attribution else None,
+        "phase": time.phase,
+        "base_ns": time.base.median_ns,
+        "candidate_ns": time.candidate.median_ns,
+        "ratio": comparison.ratio,
+        "ratio_low": comparison.low if math.isfinite(comparison.high) else None,
+        "ratio_high": comparison.high if math.isfinite(comparison.high) else None,
+        "p": comparison.p,
+        "rank_p": comparison.rank_p,
+        "alike": comparison.is_alike,
+        "stable": time.is_stable,
+        "base_repeats": comparison.base_repeats,
+        "candidate_repeats": comparison.candidate_repeats,
+        "unit": comparison.unit.value,
+        "base_units": comparison.base_units,
+        "candidate_units": comparison.candidate_units,
+        "past_sweeps": comparison.past_sweeps,
+        "ratio_error": comparison.error if comparison.degrees else None,
+        "unpaired_error": comparison.unpaired_error,
+        "paired_error": comparison.paired_error,
+        "degrees": comparison.degrees or None,
+        "smallest_step": comparison.smallest_step,
+        "reason": comparison.reason or None,
+        "blame": time.attribution.cause.value if time.attribution else None,
+        "blame_reason": time.attribution.reason if time.attribution else None,
     }
 
 
-def _changed(change: StatusChange) -> dict[str, object]:
+def _build_changed_row(change: StatusChange) -> dict[str, object]:
     turned = f"{change.base} -> {change.candidate}"
     reason = f"{turned}: {change.reason}" if change.reason else turned
-    return _pair(change.turn.value, change.pair) | {"reason": reason}
+    return _describe_pair(change.turn.value, change.pair) | {"reason": reason}
 
 
-def _refused(entry: RefusedPair) -> dict[str, object]:
+def _build_refused_row(entry: RefusedPair) -> dict[str, object]:
     reason = "; ".join(mismatch.text for mismatch in entry.mismatches)
-    return _pair(NOT_COMPARABLE, entry.pair) | {"reason": reason}
+    return _describe_pair(NOT_COMPARABLE, entry.pair) | {"reason": reason}
 
 
-def _unmatched(outcome: str, rows: Rows) -> dict[str, object]:
-    return _pair(outcome, CellPair(rows, rows))
+def _build_unmatched_row(outcome: str, rows: Rows) -> dict[str, object]:
+    return _describe_pair(outcome, CellPair(rows, rows))

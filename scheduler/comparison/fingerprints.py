@@ -18,7 +18,7 @@ HARDWARE = ("node_type", "cpu_model", "gpu_name")
 FINGERPRINT = (
     *HARDWARE,
     "gpu_count",
-    "gpu_model",  # that was asked for: nothing if any would do, which is held against any
+    "gpu_model",  # as requested; empty if any would do, which matches any
     "threads",
     "dtype",
     "seed",
@@ -26,9 +26,9 @@ FINGERPRINT = (
     "parameters",
     "model_hash",
 )
-NO_FINGERPRINT = ""  # what an earlier Velodrome did not write down cannot be held against anything
+NO_FINGERPRINT = ""  # not recorded by an earlier Velodrome: matches any value
 
-# Whoever pins a field on both sides, each otherwise, asks for what comes with it, too.
+# To compare one of these fields also frees the fields that depend on it.
 _COMES_WITH = {
     "framework": ("framework", "variant"),
     "device": ("device", "gpu_count", "gpu_model", *HARDWARE),
@@ -63,41 +63,38 @@ class CellRules:
             name for field in self.subjects for name in _COMES_WITH.get(field, (field,))
         )
 
-    def identity(self, row: TaskRow) -> tuple[str, ...]:
+    def identify(self, row: TaskRow) -> tuple[str, ...]:
         """Return the fields that identify a row's cell."""
-        return tuple(self._cell(row, field) for field in IDENTITY if field not in self.free)
+        return tuple(self._read(row, field) for field in IDENTITY if field not in self.free)
 
-    def fingerprint(self, row: TaskRow) -> tuple[str, ...]:
+    def read_fingerprint(self, row: TaskRow) -> tuple[str, ...]:
         """Return the fields that must be equal."""
-        return tuple(comparable_text(row, field) for field in FINGERPRINT if field not in self.free)
+        return tuple(read_field(row, field) for field in FINGERPRINT if field not in self.free)
 
-    def mismatches(self, base: TaskRow, candidate: TaskRow) -> tuple[Mismatch, ...]:
+    def find_mismatches(self, base: TaskRow, candidate: TaskRow) -> tuple[Mismatch, ...]:
         """Return the fields that differ; an empty field on either side matches."""
         fields = [field for field in FINGERPRINT if field not in self.free]
-        sides = (
-            (field, comparable_text(base, field), comparable_text(candidate, field))
-            for field in fields
-        )
+        sides = ((field, read_field(base, field), read_field(candidate, field)) for field in fields)
         return tuple(
-            Mismatch(field, left, right)
-            for field, left, right in sides
-            if left != right and NO_FINGERPRINT not in (left, right)
+            Mismatch(field, base_text, candidate_text)
+            for field, base_text, candidate_text in sides
+            if base_text != candidate_text and NO_FINGERPRINT not in (base_text, candidate_text)
         )
 
-    def ambiguous(self, rows: Iterable[TaskRow]) -> tuple[str, tuple[str, ...]] | None:
+    def find_ambiguity(self, rows: Iterable[TaskRow]) -> tuple[str, tuple[str, ...]] | None:
         """Return a freed field with several values among the rows of one cell, with these.
 
         Hardware may have several: a comparison of machines may name several.
         """
-        known = list(rows)
+        rows_of_cell = list(rows)
         for field in (*IDENTITY, *FINGERPRINT):
             if field in self.free and field not in HARDWARE:
-                found = {self._cell(row, field) for row in known}
+                found = {self._read(row, field) for row in rows_of_cell}
                 if len(found) > 1:
                     return field, tuple(sorted(found))
         return None
 
-    def _cell(self, row: TaskRow, field: str) -> str:
+    def _read(self, row: TaskRow, field: str) -> str:
         text = row.text(field)
         if field == "framework" and "framework_version" in self.subjects:
             return split(text)[0]  # `torch` and `torch==2.12.1` are the same cell
@@ -113,7 +110,7 @@ def group_rows(
     return found
 
 
-def comparable_text(row: TaskRow, field: str) -> str:
+def read_field(row: TaskRow, field: str) -> str:
     """Return a field without what a driver may change in a GPU's name."""
     text = row.text(field)
     return normalize_gpu_names(text) if field == "gpu_name" else text

@@ -45,39 +45,39 @@ def match_cells(
     base: Iterable[TaskRow], candidate: Iterable[TaskRow], rules: CellRules
 ) -> Matching:
     """Match cells. ConfigError if a cell of one side mixes values of a compared field."""
-    sides = (_cells(base, rules, "BASE"), _cells(candidate, rules, "CANDIDATE"))
+    sides = (_group_cells(base, rules, "BASE"), _group_cells(candidate, rules, "CANDIDATE"))
     common = dict.fromkeys(key for key in sides[0] if key in sides[1])
     pairs = [CellPair(tuple(sides[0][key]), tuple(sides[1][key])) for key in common]
-    left = [
-        _by_identity({key: rows for key, rows in side.items() if key not in common}, rules)
+    rest = [
+        _group_by_identity({key: rows for key, rows in side.items() if key not in common}, rules)
         for side in sides
     ]
     refused: list[RefusedPair] = []
     vanished: list[Rows] = []
     appeared: list[Rows] = []
-    for asked in dict.fromkeys([*left[0], *left[1]]):
-        found, alone = _pair_rest(left[0].get(asked, []), left[1].get(asked, []), rules)
-        pairs += [entry.pair for entry in found if not entry.mismatches]
-        refused += [entry for entry in found if entry.mismatches]
+    for identity in dict.fromkeys([*rest[0], *rest[1]]):
+        matched, alone = _pair_rest(rest[0].get(identity, []), rest[1].get(identity, []), rules)
+        pairs += [entry.pair for entry in matched if not entry.mismatches]
+        refused += [entry for entry in matched if entry.mismatches]
         vanished += alone[0]
         appeared += alone[1]
     return Matching(tuple(pairs), tuple(refused), tuple(vanished), tuple(appeared))
 
 
-def _cells(rows: Iterable[TaskRow], rules: CellRules, name: str) -> dict[Key, list[TaskRow]]:
-    found = group_rows(rows, lambda row: (*rules.identity(row), *rules.fingerprint(row)))
+def _group_cells(rows: Iterable[TaskRow], rules: CellRules, name: str) -> dict[Key, list[TaskRow]]:
+    found = group_rows(rows, lambda row: (*rules.identify(row), *rules.read_fingerprint(row)))
     for group in found.values():
-        if ambiguous := rules.ambiguous(group):
+        if ambiguous := rules.find_ambiguity(group):
             field, values = ambiguous
-            problem = f"one cell holds more than one {field}: {', '.join(values)}"
+            problem = f"one cell has several values of {field}: {', '.join(values)}"
             raise ConfigError(name, problem, f"Add {field}={values[0]}, or another of them.")
     return found
 
 
-def _by_identity(cells: dict[Key, list[TaskRow]], rules: CellRules) -> dict[Key, list[Rows]]:
+def _group_by_identity(cells: dict[Key, list[TaskRow]], rules: CellRules) -> dict[Key, list[Rows]]:
     found: dict[Key, list[Rows]] = {}
     for rows in cells.values():
-        found.setdefault(rules.identity(rows[0]), []).append(tuple(rows))
+        found.setdefault(rules.identify(rows[0]), []).append(tuple(rows))
     return found
 
 
@@ -86,16 +86,16 @@ def _pair_rest(
 ) -> tuple[list[RefusedPair], tuple[list[Rows], list[Rows]]]:
     """Pair cells, the fewest differences first; return the pairs and the rest of each side."""
     possible = [
-        RefusedPair(CellPair(one, other), rules.mismatches(one[0], other[0]))
-        for one in base
-        for other in candidate
+        RefusedPair(CellPair(left, right), rules.find_mismatches(left[0], right[0]))
+        for left in base
+        for right in candidate
     ]
-    found: list[RefusedPair] = []
-    taken: set[int] = set()
+    pairs: list[RefusedPair] = []
+    paired: set[int] = set()
     for entry in sorted(possible, key=lambda entry: len(entry.mismatches)):
         both = {id(entry.pair.base), id(entry.pair.candidate)}
-        if not both & taken:
-            taken |= both
-            found.append(entry)
-    alone = [[rows for rows in side if id(rows) not in taken] for side in (base, candidate)]
-    return found, (alone[0], alone[1])
+        if not both & paired:
+            paired |= both
+            pairs.append(entry)
+    alone = [[rows for rows in side if id(rows) not in paired] for side in (base, candidate)]
+    return pairs, (alone[0], alone[1])

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from velodrome.scheduler.comparison import verdicts
-from velodrome.scheduler.comparison.causes import LikelyCause, Nodes, attributed_realm, find_changes
+from velodrome.scheduler.comparison.causes import LikelyCause, Nodes, find_changes, find_realm
 from velodrome.scheduler.comparison.fingerprints import HARDWARE, IDENTITY, CellRules, Mismatch
 from velodrome.scheduler.comparison.matching import (
     CellPair,
@@ -29,12 +29,12 @@ PLACE = "command line"
 
 @dataclass(frozen=True)
 class SelectedSide:
-    """A selected side: the typed text and its sweeps, newest first. disturbed: of its runs."""
+    """A selected side: the typed text and its sweeps, newest first."""
 
     text: str
     sweep_ids: tuple[str, ...]
     runs: int
-    disturbed: int
+    with_interference: int  # runs
 
 
 def summarize_side(text: str, sweep_ids: tuple[str, ...], rows: Sequence[TaskRow]) -> SelectedSide:
@@ -67,7 +67,7 @@ class ComparisonOutcome:
     missing: str = ""
 
     def with_verdict(self, verdict: Verdict) -> tuple[TimeComparison, ...]:
-        return tuple(duel for duel in self.times if duel.verdict is verdict)
+        return tuple(time for time in self.times if time.verdict is verdict)
 
     @property
     def is_same(self) -> bool:
@@ -77,11 +77,11 @@ class ComparisonOutcome:
     @property
     def realm(self) -> Realm | None:
         """The realm of the cause by the canaries; None if unknown."""
-        return attributed_realm([duel.attribution.cause for duel in self.times if duel.attribution])
+        return find_realm([time.attribution.cause for time in self.times if time.attribution])
 
 
-# Frameworks differ in more than their name; versions, drivers and nodes are told among the causes.
-_UNLIKE = {"framework", "variant", "dtype", "threads", "device", "gpu_count"}
+# A comparison by one of these lists other differences; versions and drivers are causes instead.
+_UNFAIR_SUBJECTS = {"framework", "variant", "dtype", "threads", "device", "gpu_count"}
 
 
 def compare_sides(
@@ -95,78 +95,78 @@ def compare_sides(
 ) -> ComparisonOutcome:
     """Compare rows of `tasks`. past: rows of other sweeps. ConfigError if no cell is comparable."""
     rules = CellRules(subjects)
-    found = match_cells(base[1], candidate[1], rules)
-    if not found.pairs:
-        raise _not_comparable(found) if found.refused else _no_common_cell(found, rules)
-    duels = verdicts.compare_times(found.pairs, least, past=past)
+    matched = match_cells(base[1], candidate[1], rules)
+    if not matched.pairs:
+        raise (_refuse_cells(matched) if matched.refused else _refuse_sides(matched, rules))
+    times = verdicts.compare_times(matched.pairs, least, past=past)
     if not subjects & {*HARDWARE, "node_id", "hostname", "device"}:  # canaries are of one machine
-        duels = verdicts.attribute_moves(duels)
-    moved = {id(duel.pair) for duel in duels if duel.has_moved}
+        times = verdicts.attribute_moves(times)
+    moved = {id(time.pair) for time in times if time.has_moved}
     return ComparisonOutcome(
         base[0],
         candidate[0],
         subjects,
         least,
-        duels,
-        verdicts.compute_means(duels),
-        verdicts.find_status_changes(found.pairs),
-        found.refused,
-        found.vanished,
-        found.appeared,
+        times,
+        verdicts.compute_means(times),
+        verdicts.find_status_changes(matched.pairs),
+        matched.refused,
+        matched.vanished,
+        matched.appeared,
         find_changes(
-            [pair for pair in found.pairs if id(pair) in moved],
-            [pair for pair in found.pairs if id(pair) not in moved],
+            [pair for pair in matched.pairs if id(pair) in moved],
+            [pair for pair in matched.pairs if id(pair) not in moved],
             nodes,
             subjects=subjects,
-            blamed=[duel.attribution.cause for duel in duels if duel.attribution],
+            sources=[time.attribution.cause for time in times if time.attribution],
         ),
-        _unfair(found.pairs, subjects),
-        sum(not verdicts.count_numbers((*pair.base, *pair.candidate)) for pair in found.pairs),
+        _count_differences(matched.pairs, subjects),
+        sum(not verdicts.count_numbers((*pair.base, *pair.candidate)) for pair in matched.pairs),
     )
 
 
-def _unfair(
+def _count_differences(
     pairs: Iterable[CellPair], subjects: frozenset[str]
 ) -> tuple[tuple[Difference, int], ...]:
     """Count the differences besides the compared fields, the most common first."""
-    if not subjects & _UNLIKE:
+    if not subjects & _UNFAIR_SUBJECTS:
         return ()
-    asked = {field.replace("_", " ") for field in subjects}
+    names = {field.replace("_", " ") for field in subjects}
     counts = Counter(
         difference
         for pair in pairs
         for difference in differences(pair.base[0], pair.candidate[0])
-        if difference.what not in asked
+        if difference.what not in names
     )
     return tuple(counts.most_common())
 
 
-def _not_comparable(found: Matching) -> ConfigError:
+def _refuse_cells(matched: Matching) -> ConfigError:
     """Build the error for refused cells: the fields that differ, most common first."""
-    counts = Counter(one for entry in found.refused for one in entry.mismatches)
+    counts = Counter(mismatch for entry in matched.refused for mismatch in entry.mismatches)
     by_field: dict[str, Mismatch] = {}
     for mismatch, _ in counts.most_common():
         by_field.setdefault(mismatch.field, mismatch)
-    told = "; ".join(mismatch.text for mismatch in by_field.values())
-    return ConfigError(PLACE, f"these are not comparable: {told}", _mend([*by_field.values()]))
+    text = "; ".join(mismatch.text for mismatch in by_field.values())
+    return ConfigError(PLACE, f"these are not comparable: {text}", _advise([*by_field.values()]))
 
 
-def _no_common_cell(found: Matching, rules: CellRules) -> ConfigError:
+def _refuse_sides(matched: Matching, rules: CellRules) -> ConfigError:
     """Build the error for sides without a common cell: the field without a common value."""
     problem = "BASE and CANDIDATE have no cell in common"
     for index, field in enumerate(field for field in IDENTITY if field not in rules.free):
         base, candidate = (
-            {rules.identity(rows[0])[index] for rows in side}
-            for side in (found.vanished, found.appeared)
+            {rules.identify(rows[0])[index] for rows in side}
+            for side in (matched.vanished, matched.appeared)
         )
         if not base & candidate:
             mismatch = Mismatch(field, min(base), min(candidate))
-            mend = "Name others." if field in ("model", "batch_size") else _mend([mismatch])
+            mend = "Name others." if field in ("model", "batch_size") else _advise([mismatch])
             return ConfigError(PLACE, f"{problem}: {mismatch.text}", mend)
     return ConfigError(PLACE, problem, "See `velodrome report --sweep` of each.")
 
 
-def _mend(mismatches: Sequence[Mismatch]) -> str:
+def _advise(mismatches: Sequence[Mismatch]) -> str:
     """Advise how to compare a deliberate difference, if that makes sense."""
     worst = mismatches[0]
     if all(mismatch.field in (*SELECTABLE, *HARDWARE) for mismatch in mismatches):

@@ -13,7 +13,7 @@ class Realm(Enum):
 
     SOFTWARE = ChangeSource.FRAMEWORK
     MACHINE = ChangeSource.MACHINE
-    TOOL = ChangeSource.UNKNOWN  # Velodrome itself is on both sides of that border
+    TOOL = ChangeSource.UNKNOWN  # Velodrome itself is software and agent
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Attribute:
     read: Callable[[TaskRow, NodeRow | None], str]
     comes_with: tuple[str, ...] = ()  # subjects of which it is a part
     is_by_framework: bool = False
-    is_of_chance: bool = False  # which machine it was: a part in common is no change
-    is_setting: bool = True  # and not something that befell the run
+    is_of_chance: bool = False  # which machine it was: a common part is no change
+    is_setting: bool = True  # False: an event during the run
 
 
 def _task(column: str) -> Callable[[TaskRow, NodeRow | None], str]:
@@ -47,24 +47,24 @@ def _gpu(field: str) -> Callable[[TaskRow, NodeRow | None], str]:
     return read
 
 
-def _machine(row: TaskRow, node: NodeRow | None) -> str:
+def _read_machine(row: TaskRow, node: NodeRow | None) -> str:
     return row.hostname or row.node_id
 
 
-def _gpus(row: TaskRow, node: NodeRow | None) -> str:
+def _read_gpus(row: TaskRow, node: NodeRow | None) -> str:
     return ", ".join(row.gpu_uuids)
 
 
-def _interference(row: TaskRow, node: NodeRow | None) -> str:
+def _read_interference(row: TaskRow, node: NodeRow | None) -> str:
     is_free = row.interference_free
-    return "" if is_free is None else "interference-free" if is_free else "interference"
+    return "" if is_free is None else "none" if is_free else "detected"
 
 
-def _kernels(row: TaskRow, node: NodeRow | None) -> str:
+def _read_kernels(row: TaskRow, node: NodeRow | None) -> str:
     return ", ".join(row.kernels)
 
 
-def _notes(row: TaskRow, node: NodeRow | None) -> str:
+def _read_notes(row: TaskRow, node: NodeRow | None) -> str:
     return "; ".join(row.notes) or "none"
 
 
@@ -72,7 +72,7 @@ _MACHINES = ("node_type", "cpu_model", "gpu_name", "gpu_model", "node_id", "host
 _OTHER_FRAMEWORK = ("framework",)
 _OTHER_VERSION = ("framework", "framework_version")
 
-# What is nearest to the number first.
+# The attributes that affect a time most come first.
 ATTRIBUTES = (
     Attribute(
         "version", Realm.SOFTWARE, _task("framework_version"), _OTHER_VERSION, is_by_framework=True
@@ -87,23 +87,23 @@ ATTRIBUTES = (
     Attribute(
         "BLAS kernels",
         Realm.SOFTWARE,
-        _kernels,
+        _read_kernels,
         (*_OTHER_VERSION, "environment_hash", "variant", *_MACHINES),
         is_by_framework=True,
     ),
     Attribute("GPU driver", Realm.MACHINE, _gpu("driver"), _MACHINES),
     Attribute("GPU power limit", Realm.MACHINE, _gpu("power_limit_w"), _MACHINES),
     Attribute("CPU governor", Realm.MACHINE, _node("governor"), _MACHINES),
-    Attribute("the runs were", Realm.MACHINE, _interference, is_setting=False),
-    Attribute("node", Realm.MACHINE, _machine, _MACHINES, is_of_chance=True),
-    Attribute("GPU", Realm.MACHINE, _gpus, _MACHINES, is_of_chance=True),
+    Attribute("interference", Realm.MACHINE, _read_interference, is_setting=False),
+    Attribute("node", Realm.MACHINE, _read_machine, _MACHINES, is_of_chance=True),
+    Attribute("GPU", Realm.MACHINE, _read_gpus, _MACHINES, is_of_chance=True),
     Attribute("kernel", Realm.MACHINE, _node("kernel"), _MACHINES),
     Attribute("virtualization", Realm.MACHINE, _node("virtualization"), _MACHINES),
     Attribute("Velodrome", Realm.TOOL, _task("velodrome_version"), ("velodrome_version",)),
     Attribute(
         "notes",
         Realm.SOFTWARE,
-        _notes,
+        _read_notes,
         (*_OTHER_FRAMEWORK, "variant", "device"),
         is_by_framework=True,
     ),

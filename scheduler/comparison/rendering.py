@@ -31,21 +31,21 @@ LEFT = 2  # columns of words
 MOST_UNDECIDED = 100  # lines of the table; what moved is never cut
 
 
-def rich(outcome: ComparisonOutcome) -> RenderableType:
+def render_rich(outcome: ComparisonOutcome) -> RenderableType:
     parts: list[RenderableType] = [Text(line, style="bold") for line in build_heading(outcome)]
-    shown, hidden = _shown(outcome)
-    parts += [Text(""), _table(shown, name_cells(outcome))]
+    shown, hidden = _select_shown(outcome)
+    parts += [Text(""), _build_table(shown, name_cells(outcome))]
     parts += [Text(f"{hidden} more undecided: --csv has them all", style="dim")] if hidden else []
     for section in build_sections(outcome):
-        parts += [Text(""), *_section(section)]
+        parts += [Text(""), *_render_section(section)]
     return Group(
         *parts, Text(""), Text(build_legend(outcome), style="dim"), Text(summarize(outcome))
     )
 
 
-def markdown(outcome: ComparisonOutcome) -> str:
+def render_markdown(outcome: ComparisonOutcome) -> str:
     """Render GitHub Markdown, for an issue."""
-    shown, hidden = _shown(outcome)
+    shown, hidden = _select_shown(outcome)
     rows = table_rows(shown, name_cells(outcome))
     parts = ["\n".join(f"- {escape_markdown(line)}" for line in build_heading(outcome))]
     parts += [markdown_table(rows, LEFT).rstrip()]
@@ -71,27 +71,27 @@ def markdown(outcome: ComparisonOutcome) -> str:
     )
 
 
-def _shown(outcome: ComparisonOutcome) -> tuple[Sequence[TimeComparison], int]:
+def _select_shown(outcome: ComparisonOutcome) -> tuple[Sequence[TimeComparison], int]:
     """Return the rows of the table, and the number of undecided ones left out."""
-    moved = sum(duel.has_moved for duel in outcome.times)
+    moved = sum(time.has_moved for time in outcome.times)
     shown = outcome.times[: moved + MOST_UNDECIDED]
     return shown, len(outcome.times) - len(shown)
 
 
-def _table(duels: Sequence[TimeComparison], names: CellNames) -> WideTable:
-    rows = table_rows(duels, names)
+def _build_table(times: Sequence[TimeComparison], names: CellNames) -> WideTable:
+    rows = table_rows(times, names)
     columns = tuple(rows[0]) if rows else ()
     cells = (
-        tuple(Text(strip_controls(text), STYLES[duel.verdict]) for text in row.values())
-        for duel, row in zip(duels, rows, strict=True)
+        tuple(Text(strip_controls(text), STYLES[time.verdict]) for text in row.values())
+        for time, row in zip(times, rows, strict=True)
     )
     return WideTable(columns, tuple(cells), LEFT, frozenset(columns[LEFT:]))
 
 
-def _section(section: Section) -> list[RenderableType]:
+def _render_section(section: Section) -> list[RenderableType]:
     lines: list[RenderableType] = [Text(section.title, style="bold")]
     for entry in section.entries:
         lines.append(Text(f"  {strip_controls(entry.text)}"))
         if entry.command:
-            lines.append(UnwrappedLine(f"    again: {localize_command(entry.command)}", "dim"))
+            lines.append(UnwrappedLine(f"    rerun: {localize_command(entry.command)}", "dim"))
     return lines

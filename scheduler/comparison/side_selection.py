@@ -16,7 +16,7 @@ from velodrome.scheduler.results.typed_rows import TaskRow
 from velodrome.scheduler.sweeps.conditions import FIELDS, FieldCondition, holds
 
 EXAMPLE = "last~1, or 'last framework=torch framework_version=2.12.1'"
-RECORDED = (  # what is known of a row besides its task
+RECORDED = (  # recorded of a row besides its task
     "framework_version",
     "environment_hash",
     "velodrome_version",
@@ -53,92 +53,92 @@ class Side:
 
     def matches(self, row: TaskRow) -> bool:
         return all(
-            holds(condition, {condition.field: _text(row, condition.field)})
+            holds(condition, {condition.field: _read_text(row, condition.field)})
             for condition in self.conditions
         )
 
 
-def parse(text: str, name: str) -> Side:
+def parse_side(text: str, name: str) -> Side:
     """Parse a side. ConfigError names the column of the error."""
     conditions, words = read_conditions(text, name, SELECTABLE)
     for word in words:
         if any(character in word.text for character in "=!|"):
             raise condition_error(word, EXAMPLE)
     if not (conditions or words):
-        raise ConfigError(name, "nothing is named", f"Write it like {EXAMPLE}.")
+        raise ConfigError(name, "there is no sweep and no condition", f"Write it like {EXAMPLE}.")
     return Side(name, text, words, conditions)
 
 
-def subjects(base: Side, candidate: Side) -> frozenset[str]:
+def find_subjects(base: Side, candidate: Side) -> frozenset[str]:
     """Return the compared fields: both sides pin them, to different values."""
     both = base.fields & candidate.fields
     return frozenset(field for field in both if base.pins(field) != candidate.pins(field))
 
 
-def sweeps_of(side: Side, known: Sequence[str]) -> tuple[str, ...]:
+def select_sweeps(side: Side, sweep_ids: Sequence[str]) -> tuple[str, ...]:
     """List the named sweeps, newest first; may be empty. ConfigError if a named one is missing."""
-    named: set[str] = set()
+    chosen: set[str] = set()
     for word in side.words:
-        named.update(_named(word, known))
-    return tuple(sweep_id for sweep_id in known if sweep_id in named)
+        chosen.update(_resolve_word(word, sweep_ids))
+    return tuple(sweep_id for sweep_id in sweep_ids if sweep_id in chosen)
 
 
-def rows_of(
-    side: Side, known: Sequence[str], rows_in: Callable[[str], Sequence[TaskRow]]
+def select_rows(
+    side: Side, sweep_ids: Sequence[str], rows_in: Callable[[str], Sequence[TaskRow]]
 ) -> tuple[tuple[str, ...], list[TaskRow]]:
     """Return a side's sweeps and matching rows. known: newest first.
 
     Only the last attempt of a task counts. ConfigError if no row matches.
     """
-    named = sweeps_of(side, known)
-    if named:
-        found = [row for sweep_id in named for row in _matching(side, rows_in(sweep_id))]
+    chosen = select_sweeps(side, sweep_ids)
+    if chosen:
+        found = [row for sweep_id in chosen for row in _select_matching(side, rows_in(sweep_id))]
         if not found:
-            raise _nothing(side, [row for sweep_id in named for row in rows_in(sweep_id)])
-        return named, found
-    for sweep_id in known:
-        if found := _matching(side, rows_in(sweep_id)):
+            raise _refuse(side, [row for sweep_id in chosen for row in rows_in(sweep_id)])
+        return chosen, found
+    for sweep_id in sweep_ids:
+        if found := _select_matching(side, rows_in(sweep_id)):
             return (sweep_id,), found
-    if not known:
-        resolve_sweep_id("last", known, side.name)
-    raise _nothing(side, [row for sweep_id in known for row in rows_in(sweep_id)])
+    if not sweep_ids:
+        resolve_sweep_id("last", sweep_ids, side.name)
+    raise _refuse(side, [row for sweep_id in sweep_ids for row in rows_in(sweep_id)])
 
 
-def without(rows: Iterable[TaskRow], others: Iterable[TaskRow]) -> list[TaskRow]:
+def subtract_runs(rows: Iterable[TaskRow], others: Iterable[TaskRow]) -> list[TaskRow]:
     """Return the runs that are not among the others."""
-    taken = {_run(row) for row in others}
-    return [row for row in rows if _run(row) not in taken]
+    other_runs = {_identify_run(row) for row in others}
+    return [row for row in rows if _identify_run(row) not in other_runs]
 
 
-def _run(row: TaskRow) -> tuple[object, object, object]:
+def _identify_run(row: TaskRow) -> tuple[object, object, object]:
     return row.sweep_id, row.task_id, row.repeat
 
 
-def _matching(side: Side, rows: Sequence[TaskRow]) -> list[TaskRow]:
+def _select_matching(side: Side, rows: Sequence[TaskRow]) -> list[TaskRow]:
     return [row for row in select_last_attempts(rows) if side.matches(row)]
 
 
-def _named(word: Word, known: Sequence[str]) -> Iterable[str]:
+def _resolve_word(word: Word, sweep_ids: Sequence[str]) -> Iterable[str]:
     if "*" not in word.text and "?" not in word.text:
-        return [resolve_sweep_id(word.text, known, word.place)]
-    found = [sweep_id for sweep_id in known if fnmatchcase(sweep_id, word.text)]
+        return [resolve_sweep_id(word.text, sweep_ids, word.place)]
+    found = [sweep_id for sweep_id in sweep_ids if fnmatchcase(sweep_id, word.text)]
     if not found:
         raise ConfigError(word.place, f"there is no sweep '{word.text}'", f"Write {EXAMPLE}.")
     return found
 
 
-def _nothing(side: Side, rows: Sequence[TaskRow]) -> ConfigError:
+def _refuse(side: Side, rows: Sequence[TaskRow]) -> ConfigError:
     """Build the error for the first condition that no row meets, with the existing values."""
     for condition in side.conditions:
-        there = {_text(row, condition.field) for row in rows} - {""}
-        fields = ({condition.field: value} for value in there)
+        values = {_read_text(row, condition.field) for row in rows} - {""}
+        fields = ({condition.field: value} for value in values)
         if not any(holds(condition, each) for each in fields):
-            wanted = "|".join(condition.patterns)
-            mend = f"There is: {', '.join(sorted(there)) or 'nothing'}."
-            return ConfigError(condition.place, f"no {condition.field} is '{wanted}'", mend)
+            patterns = "|".join(condition.patterns)
+            mend = f"There is: {', '.join(sorted(values)) or 'nothing'}."
+            return ConfigError(condition.place, f"no {condition.field} is '{patterns}'", mend)
     problem = f"no result is '{side.text}'" if side.conditions else "these sweeps have no rows"
     return ConfigError(side.name, problem, "Take a condition out, or name other sweeps.")
 
 
-def _text(row: TaskRow, field: str) -> str:
+def _read_text(row: TaskRow, field: str) -> str:
     return row.text(_COLUMNS.get(field, field))

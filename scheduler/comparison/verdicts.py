@@ -24,7 +24,7 @@ from velodrome.scheduler.statistics.replication import ReplicatedTime, combine_r
 
 @dataclass(frozen=True)
 class TimeComparison:
-    """The comparison of one phase of one cell. blame: attribution of a move, if known."""
+    """The comparison of one phase of one cell. attribution: of a move, if known."""
 
     pair: CellPair
     phase: str
@@ -88,39 +88,39 @@ def compare_times(
 
     Verdicts are corrected for their number (Holm). least: as of ratio_tests.compare.
     """
-    known = [
-        (pair, phase, found)
+    evidence = [
+        (pair, phase, entry)
         for pair in pairs
         for phase in PHASES
-        if (found := collect_evidence(pair, phase, past)) is not None
+        if (entry := collect_evidence(pair, phase, past)) is not None
     ]
-    compared = ratio_tests.compare_all([found for *_, found in known], least=least, alpha=alpha)
+    compared = ratio_tests.compare_all([entry for *_, entry in evidence], least=least, alpha=alpha)
     judged = (
         TimeComparison(
-            pair, phase, combine_repeats(found.base), combine_repeats(found.candidate), each
+            pair, phase, combine_repeats(entry.base), combine_repeats(entry.candidate), comparison
         )
-        for (pair, phase, found), each in zip(known, compared, strict=True)
+        for (pair, phase, entry), comparison in zip(evidence, compared, strict=True)
     )
-    return tuple(sorted(judged, key=lambda duel: (not duel.has_moved, -duel.size)))
+    return tuple(sorted(judged, key=lambda time: (not time.has_moved, -time.size)))
 
 
 def attribute_moves(found: Sequence[TimeComparison]) -> tuple[TimeComparison, ...]:
     """Add the canaries' attribution to moves."""
     return tuple(
         TimeComparison(
-            duel.pair, duel.phase, duel.base, duel.candidate, duel.comparison, _attribute(duel)
+            time.pair, time.phase, time.base, time.candidate, time.comparison, _attribute(time)
         )
-        if duel.has_moved
-        else duel
-        for duel in found
+        if time.has_moved
+        else time
+        for time in found
     )
 
 
 def compute_means(found: Iterable[TimeComparison]) -> dict[str, Mean]:
     """Compute the geometric mean of the ratios, by phase."""
-    known = list(found)
+    times = list(found)
     by_phase = {
-        phase: geometric_mean(duel.comparison for duel in known if duel.phase == phase)
+        phase: geometric_mean(time.comparison for time in times if time.phase == phase)
         for phase in PHASES
     }
     return {phase: mean for phase, mean in by_phase.items() if mean is not None}
@@ -128,7 +128,7 @@ def compute_means(found: Iterable[TimeComparison]) -> dict[str, Mean]:
 
 def find_status_changes(pairs: Iterable[CellPair]) -> tuple[StatusChange, ...]:
     """List cells that have a number on one side only, fail differently, or fail in part."""
-    return tuple(change for pair in pairs if (change := _change(pair)) is not None)
+    return tuple(change for pair in pairs if (change := _find_change(pair)) is not None)
 
 
 def count_numbers(rows: Sequence[TaskRow]) -> int:
@@ -138,22 +138,22 @@ def count_numbers(rows: Sequence[TaskRow]) -> int:
 
 def describe_outcome(rows: Sequence[TaskRow]) -> str:
     """Describe a cell's outcome: `ok`, `crashed`, `2 of 3 timed_out`."""
-    told = _first_without_number(rows)
-    if told is None:
+    failed = _find_failed(rows)
+    if failed is None:
         return "ok"
     without = len(rows) - count_numbers(rows)
-    name = told.status
+    name = failed.status
     return name if without == len(rows) else f"{without} of {len(rows)} {name}"
 
 
-def _change(pair: CellPair) -> StatusChange | None:
+def _find_change(pair: CellPair) -> StatusChange | None:
     base, candidate = describe_outcome(pair.base), describe_outcome(pair.candidate)
-    before, after = _first_without_number(pair.base), _first_without_number(pair.candidate)
+    before, after = (_find_failed(pair.base), _find_failed(pair.candidate))
     shares = [count_numbers(rows) / len(rows) for rows in (pair.base, pair.candidate)]
-    is_alike = bool(shares[0]) == bool(shares[1])
-    if is_alike and (before and before.status) == (after and after.status):
+    is_same = bool(shares[0]) == bool(shares[1])
+    if is_same and (before and before.status) == (after and after.status):
         return None
-    told = after or before or pair.candidate[0]
+    shown_row = after or before or pair.candidate[0]
     turn = (
         OutcomeTurn.BROKE
         if shares[1] < shares[0]
@@ -161,16 +161,16 @@ def _change(pair: CellPair) -> StatusChange | None:
         if shares[1] > shares[0]
         else OutcomeTurn.CHANGED
     )
-    reason, rerun = told.reason, read_rerun_command(told.rerun)
+    reason, rerun = shown_row.reason, read_rerun_command(shown_row.rerun)
     return StatusChange(pair, turn, base, candidate, reason, rerun)
 
 
-def _first_without_number(rows: Sequence[TaskRow]) -> TaskRow | None:
+def _find_failed(rows: Sequence[TaskRow]) -> TaskRow | None:
     """Return the first repeat without a number; None if all have one."""
     return next((row for row in rows if not row.has_number), None)
 
 
-def _attribute(duel: TimeComparison) -> Attribution:
-    """Attribute the phase: blame() prefers the gradient, so the other phase is hidden."""
-    sides = (duel.pair.base, duel.pair.candidate)
-    return attribute_change(*([row.canary_run(duel.phase) for row in rows] for rows in sides))
+def _attribute(time: TimeComparison) -> Attribution:
+    """Attribute the move of this phase."""
+    sides = (time.pair.base, time.pair.candidate)
+    return attribute_change(*([row.canary_run(time.phase) for row in rows] for rows in sides))

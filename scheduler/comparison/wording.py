@@ -19,7 +19,7 @@ from velodrome.scheduler.statistics.ratio_tests import ALPHA, Comparison, Verdic
 from velodrome.scheduler.statistics.replication_units import FEWEST_PAIRS
 
 SHOWN = 20  # entries of one section
-REASONS = 2  # for which no claim is made, of the sentence; CSV has all
+REASONS = 2  # for missing verdicts, in the sentence; CSV has all
 TURNS = {OutcomeTurn.BROKE: "✗", OutcomeTurn.MENDED: "✓", OutcomeTurn.CHANGED: "!"}
 
 
@@ -40,29 +40,30 @@ class Section:
 def build_sections(outcome: ComparisonOutcome) -> tuple[Section, ...]:
     """Build the sections that are not empty."""
     names = name_cells(outcome)
-    made = (
-        ("Unit of replication", _units(outcome)),
-        ("Geometric means of the ratios", _means(outcome)),
-        ("Changed outcomes", (_change(change, names) for change in outcome.changes)),
-        (
-            "Not comparable",
-            (_refused(entry, names) for entry in outcome.refused),
-        ),
-        ("Vanished", (Entry(names.full(rows[0])) for rows in outcome.vanished)),
-        ("Appeared", (Entry(names.full(rows[0])) for rows in outcome.appeared)),
-        ("Recorded changes, likeliest cause first", map(_cause, _order_causes(outcome))),
+    titled = (
+        ("Unit of replication", _describe_units(outcome)),
+        ("Geometric means of the ratios", _list_means(outcome)),
+        ("Changed outcomes", (_describe_change(change, names) for change in outcome.changes)),
+        ("Not comparable", (_describe_refused(entry, names) for entry in outcome.refused)),
+        ("Vanished", (Entry(names.format_full(rows[0])) for rows in outcome.vanished)),
+        ("Appeared", (Entry(names.format_full(rows[0])) for rows in outcome.appeared)),
+        ("Recorded changes, likeliest cause first", map(_describe_cause, _order_causes(outcome))),
         (
             "Other differences",
-            (Entry(f"{difference.text} ({_cells(n)})") for difference, n in outcome.unfair),
+            (Entry(f"{difference.text} ({_count_cells(n)})") for difference, n in outcome.unfair),
         ),
     )
-    found = (Section(title, _cut([*entries])) for title, entries in made)
+    found = (Section(title, _cut([*entries])) for title, entries in titled)
     return tuple(section for section in found if section.entries)
 
 
 def build_heading(outcome: ComparisonOutcome) -> tuple[str, ...]:
     missing = [outcome.missing] if outcome.missing else []
-    return (*missing, _side("base", outcome.base), _side("candidate", outcome.candidate))
+    return (
+        *missing,
+        _describe_side("base", outcome.base),
+        _describe_side("candidate", outcome.candidate),
+    )
 
 
 def build_legend(outcome: ComparisonOutcome) -> str:
@@ -77,43 +78,45 @@ def build_legend(outcome: ComparisonOutcome) -> str:
 
 def summarize(outcome: ComparisonOutcome) -> str:
     """Summarize the outcome in one sentence."""
-    told = [
-        _verdicts(outcome),
-        *_overall(outcome),
-        *_attributions(outcome),
-        *_other_outcomes(outcome),
+    parts = [
+        _count_verdicts(outcome),
+        *_format_overall(outcome),
+        *_summarize_attributions(outcome),
+        *_count_other_outcomes(outcome),
     ]
-    return "; ".join([*told, *_reasons_and_causes(outcome), *_interference(outcome)]) + "."
+    return "; ".join([*parts, *_explain_verdicts(outcome), *_warn_of_interference(outcome)]) + "."
 
 
-def _verdicts(outcome: ComparisonOutcome) -> str:
+def _count_verdicts(outcome: ComparisonOutcome) -> str:
     slower, faster, undecided = (
         len(outcome.with_verdict(verdict))
         for verdict in (Verdict.SLOWER, Verdict.FASTER, Verdict.UNDECIDED)
     )
-    alike = sum(duel.comparison.is_alike for duel in outcome.with_verdict(Verdict.UNDECIDED))
+    alike = sum(time.comparison.is_alike for time in outcome.with_verdict(Verdict.UNDECIDED))
     these = "these" if alike == undecided else f"{alike} of these"
     within = f" ({these} alike within {outcome.least * 100:g} %)" if alike else ""
     total = f"{len(outcome.times)} time{'s' if len(outcome.times) != 1 else ''}"
     return f"Of {total}, {slower} slower, {faster} faster, {undecided} undecided{within}"
 
 
-def _overall(outcome: ComparisonOutcome) -> Iterator[str]:
+def _format_overall(outcome: ComparisonOutcome) -> Iterator[str]:
     """Give the overall ratio of the decisive phase."""
     phase = next(reversed(outcome.means), "")
     if mean := outcome.means.get(phase):
         yield f"{phase} {mean.ratio:.3f}x overall ({format_interval(mean.low, mean.high)})"
 
 
-def _attributions(outcome: ComparisonOutcome) -> Iterator[str]:
-    causes = [duel.attribution.cause for duel in outcome.times if duel.attribution]
-    told = {cause: causes.count(cause) for cause in (ChangeSource.MACHINE, ChangeSource.FRAMEWORK)}
-    named = [f"the {cause.value} in {count}" for cause, count in told.items() if count]
-    if named:
-        yield f"the canaries attribute it to {' and '.join(named)}"
+def _summarize_attributions(outcome: ComparisonOutcome) -> Iterator[str]:
+    causes = [time.attribution.cause for time in outcome.times if time.attribution]
+    counts = {
+        cause: causes.count(cause) for cause in (ChangeSource.MACHINE, ChangeSource.FRAMEWORK)
+    }
+    texts = [f"the {cause.value} in {count}" for cause, count in counts.items() if count]
+    if texts:
+        yield f"the canaries attribute it to {' and '.join(texts)}"
 
 
-def _other_outcomes(outcome: ComparisonOutcome) -> Iterator[str]:
+def _count_other_outcomes(outcome: ComparisonOutcome) -> Iterator[str]:
     turns = [change.turn for change in outcome.changes]
     counts = {
         "broke": turns.count(OutcomeTurn.BROKE),
@@ -124,43 +127,43 @@ def _other_outcomes(outcome: ComparisonOutcome) -> Iterator[str]:
         "not comparable": len(outcome.refused),
         "without a number on either side": outcome.silent,
     }
-    if named := [f"{count} {name}" for name, count in counts.items() if count]:
-        yield f"cells: {', '.join(named)}"
+    if texts := [f"{count} {name}" for name, count in counts.items() if count]:
+        yield f"cells: {', '.join(texts)}"
 
 
-def _reasons_and_causes(outcome: ComparisonOutcome) -> Iterator[str]:
+def _explain_verdicts(outcome: ComparisonOutcome) -> Iterator[str]:
     """Give reasons for missing verdicts, and the likeliest cause of moves."""
-    has_moved = any(duel.has_moved for duel in outcome.times)
-    for reason, count in _reasons(outcome).most_common(REASONS):
-        which = "any time" if count == len(outcome.times) else f"{count} of these times"
-        yield f"no verdict on {which}: {reason}"
+    has_moved = any(time.has_moved for time in outcome.times)
+    for reason, count in _count_reasons(outcome).most_common(REASONS):
+        times_text = "any time" if count == len(outcome.times) else f"{count} of these times"
+        yield f"no verdict on {times_text}: {reason}"
     if outcome.is_same:
-        moved = "what moved, moved by drift or chance, and " if has_moved else ""
-        rate = f"chance names any time in at most {ALPHA * 100:g} % of such comparisons"
+        moved = "the times moved by drift or chance; " if has_moved else ""
+        rate = f"chance alone gives a verdict in at most {ALPHA * 100:g} % of such comparisons"
         yield f"no recorded setting differs (A/A): {moved}{rate}"
     elif has_moved and not outcome.subjects:
         causes, realm = select_likely(outcome.causes), outcome.realm
         if causes and realm in (None, causes[0].realm):
-            yield f"likeliest cause: {_transition(causes[0])}"
+            yield f"likeliest cause: {_format_transition(causes[0])}"
         else:
             what = f" of the {realm.value}" if realm else ""
             yield f"no recorded change{what} where it moved"
 
 
-def _reasons(outcome: ComparisonOutcome) -> Counter[str]:
-    """Why no claim is made, besides that the times do not tell."""
-    return Counter(duel.comparison.reason for duel in outcome.times if duel.comparison.reason)
+def _count_reasons(outcome: ComparisonOutcome) -> Counter[str]:
+    """Count the reasons for missing verdicts."""
+    return Counter(time.comparison.reason for time in outcome.times if time.comparison.reason)
 
 
-def _units(outcome: ComparisonOutcome) -> Iterator[Entry]:
+def _describe_units(outcome: ComparisonOutcome) -> Iterator[Entry]:
     """Describe the units of replication, and the gain by pairing."""
-    counts = Counter(_unit(duel.comparison) for duel in outcome.times)
-    for told, count in counts.most_common():
-        yield Entry(f"{told} ({count} time{'s' if count != 1 else ''})")
+    counts = Counter(_describe_unit(time.comparison) for time in outcome.times)
+    for text, count in counts.most_common():
+        yield Entry(f"{text} ({count} time{'s' if count != 1 else ''})")
     gains = [
         one.paired_error / one.unpaired_error
-        for duel in outcome.times
-        if (one := duel.comparison).paired_error and one.unpaired_error
+        for time in outcome.times
+        if (one := time.comparison).paired_error and one.unpaired_error
     ]
     if gains:
         yield Entry(
@@ -170,36 +173,37 @@ def _units(outcome: ComparisonOutcome) -> Iterator[Entry]:
         )
 
 
-def _unit(one: Comparison) -> str:
-    if one.unit is ReplicationUnit.PAIR:
-        return f"{one.unit.value} in one sweep: {one.base_units} pairs"
-    sides = f"{one.base_units} against {one.candidate_units}"
-    if one.unit is ReplicationUnit.PROCESS:
-        return f"{one.unit.value} in one sweep: {sides}"
-    if not one.past_sweeps:
-        return f"{one.unit.value}: {sides}, and no other of the cell on its node"
-    past = f"{one.past_sweeps} other{'s' if one.past_sweeps != 1 else ''}"
-    return f"{one.unit.value}: {sides}, and by {past} of the cell on its node, how sweeps vary"
+def _describe_unit(comparison: Comparison) -> str:
+    if comparison.unit is ReplicationUnit.PAIR:
+        return f"{comparison.unit.value} in one sweep: {comparison.base_units} pairs"
+    sides = f"{comparison.base_units} against {comparison.candidate_units}"
+    if comparison.unit is ReplicationUnit.PROCESS:
+        return f"{comparison.unit.value} in one sweep: {sides}"
+    if not comparison.past_sweeps:
+        return f"{comparison.unit.value}: {sides}, no other sweep of the cell on its node"
+    past = f"{comparison.past_sweeps} other sweep{'s' if comparison.past_sweeps != 1 else ''}"
+    return f"{comparison.unit.value}: {sides}, variance from {past} of the cell on its node"
 
 
-def _interference(outcome: ComparisonOutcome) -> Iterator[str]:
+def _warn_of_interference(outcome: ComparisonOutcome) -> Iterator[str]:
     """Warn of interference in most runs of a side: it may explain a change."""
     sides = {"base": outcome.base, "candidate": outcome.candidate}
-    most = [name for name, side in sides.items() if 2 * side.disturbed > side.runs]
-    if most and any(duel.has_moved for duel in outcome.times):
+    most = [name for name, side in sides.items() if 2 * side.with_interference > side.runs]
+    if most and any(time.has_moved for time in outcome.times):
         yield f"most runs of the {' and the '.join(most)} had interference: measure again when idle"
 
 
-def _means(outcome: ComparisonOutcome) -> Iterator[Entry]:
+def _list_means(outcome: ComparisonOutcome) -> Iterator[Entry]:
     """Give geometric means, and the number of cells without a ratio."""
     out = len(outcome.changes) + len(outcome.refused) + outcome.silent
-    beside = f", {_cells(out)} without a ratio left out" if out else ""
+    beside = f", {_count_cells(out)} without a ratio left out" if out else ""
     for phase, mean in outcome.means.items():
-        yield Entry(f"{phase} {_mean(mean)}{beside}")
+        yield Entry(f"{phase} {_format_mean(mean)}{beside}")
 
 
-def _mean(mean: Mean) -> str:
-    return f"{mean.ratio:.3f}x ({format_interval(mean.low, mean.high)}) over {_cells(mean.count)}"
+def _format_mean(mean: Mean) -> str:
+    interval = format_interval(mean.low, mean.high)
+    return f"{mean.ratio:.3f}x ({interval}) over {_count_cells(mean.count)}"
 
 
 def _order_causes(outcome: ComparisonOutcome) -> Sequence[LikelyCause]:
@@ -208,42 +212,42 @@ def _order_causes(outcome: ComparisonOutcome) -> Sequence[LikelyCause]:
     return [*first, *(cause for cause in outcome.causes if cause not in first)]
 
 
-def _cause(cause: LikelyCause) -> Entry:
+def _describe_cause(cause: LikelyCause) -> Entry:
     where = [
         f"{cause.moved} of {cause.of_moved} that moved" if cause.of_moved else "",
         f"{cause.still} of {cause.of_still} that did not" if cause.of_still else "",
     ]
-    return Entry(f"{_transition(cause)} (in {' and '.join(filter(None, where))})")
+    return Entry(f"{_format_transition(cause)} (in {' and '.join(filter(None, where))})")
 
 
-def _transition(cause: LikelyCause) -> str:
+def _format_transition(cause: LikelyCause) -> str:
     return f"{cause.name} {cause.base} -> {cause.candidate}"
 
 
-def _change(change: StatusChange, names: CellNames) -> Entry:
-    cell = names.full(change.pair.candidate[0])
+def _describe_change(change: StatusChange, names: CellNames) -> Entry:
+    cell = names.format_full(change.pair.candidate[0])
     reason = f": {change.reason}" if change.reason else ""
-    told = f"{TURNS[change.turn]} {change.turn.value}: {cell}: {change.base} -> {change.candidate}"
-    return Entry(told + reason, change.rerun)
+    text = f"{TURNS[change.turn]} {change.turn.value}: {cell}: {change.base} -> {change.candidate}"
+    return Entry(text + reason, change.rerun)
 
 
-def _refused(entry: RefusedPair, names: CellNames) -> Entry:
-    told = "; ".join(mismatch.text for mismatch in entry.mismatches)
-    return Entry(f"{names.full(entry.pair.candidate[0])}: {told}")
+def _describe_refused(entry: RefusedPair, names: CellNames) -> Entry:
+    text = "; ".join(mismatch.text for mismatch in entry.mismatches)
+    return Entry(f"{names.format_full(entry.pair.candidate[0])}: {text}")
 
 
-def _cells(count: int) -> str:
+def _count_cells(count: int) -> str:
     return f"{count} cell{'s' if count != 1 else ''}"
 
 
-def _side(name: str, chosen: SelectedSide) -> str:
+def _describe_side(name: str, side: SelectedSide) -> str:
     """Describe a side: `base: last~1 (20261124-063012-a1b2c3d4): 24 runs, 2 with interference`."""
-    sweeps = chosen.sweep_ids
-    told = sweeps[0] if len(sweeps) == 1 else f"{len(sweeps)} sweeps, {sweeps[-1]} to {sweeps[0]}"
-    which = told if chosen.text.strip() == told else f"{chosen.text} ({told})"
-    runs = f"{chosen.runs} run{'s' if chosen.runs != 1 else ''}"
-    disturbed = f", {chosen.disturbed} with interference" if chosen.disturbed else ""
-    return f"{name}: {strip_controls(which)}: {runs}{disturbed}"
+    sweeps = side.sweep_ids
+    sweep = sweeps[0] if len(sweeps) == 1 else f"{len(sweeps)} sweeps, {sweeps[-1]} to {sweeps[0]}"
+    which = sweep if side.text.strip() == sweep else f"{side.text} ({sweep})"
+    runs = f"{side.runs} run{'s' if side.runs != 1 else ''}"
+    interference = f", {side.with_interference} with interference" if side.with_interference else ""
+    return f"{name}: {strip_controls(which)}: {runs}{interference}"
 
 
 def _cut(entries: Sequence[Entry]) -> tuple[Entry, ...]:

@@ -56,13 +56,13 @@ def show_progress(
     tasks: Sequence[Task],
     *,
     hosts: bool,
-    foresight: DurationEstimates = BY_ARITHMETIC,
+    durations: DurationEstimates = BY_ARITHMETIC,
 ) -> Iterator[ProgressDisplay]:
     """Yield a display for a sweep of `total` runs, of which those of `tasks` are still to do.
 
     hosts: name the host of each measurement.
     """
-    eta = Eta(tasks, foresight)
+    eta = Eta(tasks, durations)
     if console.is_terminal:
         with _live(console) as progress:
             yield LiveProgress(progress, total, len(tasks), eta, hosts=hosts)

@@ -17,10 +17,10 @@ class Eta:
     def __init__(
         self,
         tasks: Iterable[Task],
-        foresight: DurationEstimates = BY_ARITHMETIC,
+        durations: DurationEstimates = BY_ARITHMETIC,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._foresight = foresight
+        self._durations = durations
         self._clock = clock
         self._started_s: float | None = None
         self._done_s = 0.0  # as expected
@@ -31,7 +31,7 @@ class Eta:
 
     def expect(self, tasks: Iterable[Task]) -> None:
         """Add tasks that are still to do."""
-        self._left_s += sum(map(self._foresight.estimate, tasks))
+        self._left_s += sum(map(self._durations.estimate, tasks))
 
     def started(self) -> None:
         """Start the clock at the first attempt: builds of environments say nothing about tasks."""
@@ -39,11 +39,11 @@ class Eta:
             self._started_s = self._clock()
 
     def finished(self, task: Task, measurement: Measurement | None = None) -> None:
-        self._done_s += self._foresight.estimate(task)
+        self._done_s += self._durations.estimate(task)
         if measurement:
             self._took_s += max(0.0, measurement.finished_at - measurement.started_at)
             self._waited_s += (measurement.waited_ns or 0) / 1e9
-        self._left_s -= self._foresight.estimate(task)
+        self._left_s -= self._durations.estimate(task)
 
     @property
     def _own_share(self) -> float:
@@ -59,6 +59,6 @@ class Eta:
             return ""
         each = self._own_share * (self._clock() - self._started_s) / self._done_s
         minutes, seconds = divmod(round(each * self._left_s), 60)
-        error = self._foresight.error
+        error = self._durations.error
         suffix = "" if error is None else f" ± {error:.0%}".replace("%", " %")
         return (f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s") + suffix

@@ -62,7 +62,7 @@ def explain_findings(
     for cell in confirmed:
         attribution = attributions.get(cell.cell, unknown)
         pairs = [*_pair(cell, rows)]
-        causes = select_likely(find_changes(pairs, others, nodes, blamed=[attribution.cause]))
+        causes = select_likely(find_changes(pairs, others, nodes, sources=[attribution.cause]))
         explanations[cell.cell] = Explanation(attribution, tuple(map(_format, causes[:SHOWN])))
     return explanations
 

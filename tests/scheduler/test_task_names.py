@@ -86,9 +86,11 @@ def test_two_cells_of_a_comparison_have_two_names(other: Task, request) -> None:
     candidate = [row(one, "20261125-063012-00000001") for one in (TASK, other)]
     outcome = compare_sides((ANY, base), (ANY, candidate), {}, **RULES)
     names = name_cells(outcome)
-    cells = [duel.pair.candidate[0] for duel in outcome.times if duel.phase == "gradient"]
+    cells = [time.pair.candidate[0] for time in outcome.times if time.phase == "gradient"]
     is_one_cell = request.node.callspec.id in ROWS_TELL_NOT | {"lock_hash"}
-    assert len({names.short(one) for one in cells}) == len(cells) == (1 if is_one_cell else 2)
+    assert (
+        len({names.format_short(one) for one in cells}) == len(cells) == (1 if is_one_cell else 2)
+    )
 
 
 @pytest.mark.parametrize("other", PAIRS)

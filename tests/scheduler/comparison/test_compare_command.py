@@ -74,7 +74,7 @@ def test_the_terminal_ends_with_one_sentence_in_words(kept, capsys) -> None:
 def test_lines_fit_the_terminal_and_a_verdict_is_read_without_colours(kept, width) -> None:
     screen = Console(width=width, file=io.StringIO(), color_system=None)
     outcome = run_comparison("last~1", "last", kept, only="framework=torch|numpy", least=0.02)
-    screen.print(rendering.rich(outcome))
+    screen.print(rendering.render_rich(outcome))
     text = screen.file.getvalue()
     assert max(map(len, text.splitlines())) <= width
     (line,) = (line for line in text.splitlines() if "1.121x" in line and "11.2 ms" in line)
@@ -83,7 +83,7 @@ def test_lines_fit_the_terminal_and_a_verdict_is_read_without_colours(kept, widt
 
 
 def test_the_unit_and_how_many_there_were_of_it_are_told_in_every_form(kept, capsys) -> None:
-    told = "sweep: 1 against 1, and by 5 others of the cell on its node, how sweeps vary"
+    told = "sweep: 1 against 1, variance from 5 other sweeps of the cell on its node"
     assert told in " ".join(printed(capsys, kept, Form.TERMINAL).split())
     assert told in printed(capsys, kept, Form.MARKDOWN)
     cells = json.loads(printed(capsys, kept, Form.JSON))["cells"]
@@ -170,7 +170,7 @@ def test_processes_whose_samples_bound_nothing_are_compared_by_their_medians(cel
     ]
     past = group_past_rows(earlier(base))
     outcome = compare_sides(*sides, {}, subjects=frozenset(), least=0.02, past=past)
-    assert all(duel.has_moved for duel in outcome.times)
+    assert all(time.has_moved for time in outcome.times)
 
 
 def test_the_same_runs_on_both_sides_are_refused(kept) -> None:
@@ -180,9 +180,9 @@ def test_the_same_runs_on_both_sides_are_refused(kept) -> None:
 
 def test_only_holds_for_both_sides(kept) -> None:
     outcome = run_comparison("last~1", "last", kept, only="framework=numpy", least=0.02)
-    assert {duel.pair.base[0].framework for duel in outcome.times} == {"numpy"}
+    assert {time.pair.base[0].framework for time in outcome.times} == {"numpy"}
     assert summarize(outcome).endswith(
-        "no recorded setting differs (A/A): chance names any time in at most 5 % of "
+        "no recorded setting differs (A/A): chance alone gives a verdict in at most 5 % of "
         "such comparisons."
     )
 

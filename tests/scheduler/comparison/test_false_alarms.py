@@ -33,7 +33,7 @@ def drawn(row, noise: float, luck: random.Random, factor: float = 1.0):
 def moved_cells(row, noise: float, luck: random.Random, *factors: float) -> set[int]:
     """Which of the cells got a verdict."""
     pairs = [CellPair(drawn(row, noise, luck), drawn(row, noise, luck, each)) for each in factors]
-    moved = [duel.pair for duel in compare_times(pairs, LEAST) if duel.has_moved]
+    moved = [time.pair for time in compare_times(pairs, LEAST) if time.has_moved]
     return {index for index, pair in enumerate(pairs) if any(pair is one for one in moved)}
 
 

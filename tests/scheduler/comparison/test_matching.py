@@ -98,6 +98,6 @@ def test_a_side_that_holds_two_contestants_in_one_cell_is_asked_which(cell) -> N
     with pytest.raises(ConfigError) as caught:
         match_cells(cell(), both, CellRules(frozenset({"framework"})))
     assert str(caught.value) == (
-        "CANDIDATE: one cell holds more than one variant: eager, jit. "
+        "CANDIDATE: one cell has several values of variant: eager, jit. "
         "Add variant=eager, or another of them."
     )

@@ -73,19 +73,19 @@ def test_each_time_is_faster_slower_or_undecided_and_the_largest_change_comes_fi
     found = outcome_of(
         *together(*(both(10, factor, model=name) for name, factor in models.items()))
     )
-    told = [(duel.pair.base[0].model, duel.phase, duel.verdict.value) for duel in found.times]
+    told = [(time.pair.base[0].model, time.phase, time.verdict.value) for time in found.times]
     assert {(model, verdict) for model, _, verdict in told[:2]} == {("alexnet", "faster")}
     assert {(model, verdict) for model, _, verdict in told[2:4]} == {("lstm", "slower")}
     assert [verdict for *_, verdict in told[4:]] == ["undecided"] * 4
-    sizes = [abs(math.log(duel.comparison.ratio)) for duel in found.times]
+    sizes = [abs(math.log(time.comparison.ratio)) for time in found.times]
     assert sizes[:4] == sorted(sizes[:4], reverse=True)
 
 
 def test_a_change_that_is_sure_but_below_the_practical_minimum_is_undecided(both, earlier) -> None:
     pair = CellPair(*map(tuple, both(10, 1.012)))
     past = group_past_rows(earlier(pair.base))
-    assert {duel.verdict for duel in compare_times([pair], 0.02, past=past)} == {Verdict.UNDECIDED}
-    assert {duel.verdict for duel in compare_times([pair], 0.005, past=past)} == {Verdict.SLOWER}
+    assert {time.verdict for time in compare_times([pair], 0.02, past=past)} == {Verdict.UNDECIDED}
+    assert {time.verdict for time in compare_times([pair], 0.005, past=past)} == {Verdict.SLOWER}
 
 
 def test_one_of_many_must_be_surer_than_one_alone(cell) -> None:
@@ -94,16 +94,16 @@ def test_one_of_many_must_be_surer_than_one_alone(cell) -> None:
     others = [CellPair(pair.base, tuple(cell(A, jitter=wide[::-1]))) for _ in range(200)]
     alone = compare_times([pair], 0.02, alpha=0.2)
     among = compare_times([pair, *others], 0.02, alpha=0.2)
-    assert {duel.verdict for duel in alone} == {Verdict.SLOWER}
-    assert {duel.verdict for duel in among if duel.pair is pair} == {Verdict.UNDECIDED}
+    assert {time.verdict for time in alone} == {Verdict.SLOWER}
+    assert {time.verdict for time in among if time.pair is pair} == {Verdict.UNDECIDED}
 
 
 def test_one_run_against_one_of_its_sweep_decides_nothing(cell) -> None:
     found = compare_times(
         [CellPair(tuple(cell(A, repeats=1)), tuple(cell(A, 20, repeats=1)))], 0.02
     )
-    assert [duel.verdict for duel in found] == [Verdict.UNDECIDED] * 2
-    assert {duel.comparison.reason for duel in found} == {
+    assert [time.verdict for time in found] == [Verdict.UNDECIDED] * 2
+    assert {time.comparison.reason for time in found} == {
         "one process against one has no spread to compare with: give `repeats: 5`"
     }
 
@@ -155,7 +155,7 @@ def test_the_same_failure_on_both_sides_is_no_news(outcome_of, cell) -> None:
 def test_a_time_that_no_clock_can_have_told_is_no_number(outcome_of, cell, bounds) -> None:
     forged = dict(zip(("low", "median", "high"), bounds, strict=True))
     candidate = cell(B, **{f"gradient_{name}_ns": value for name, value in forged.items()})
-    assert [duel.phase for duel in outcome_of(cell(A), candidate).times] == ["forward"]
+    assert [time.phase for time in outcome_of(cell(A), candidate).times] == ["forward"]
 
 
 def node(sweep_id: str, **columns: object) -> NodeRow:
@@ -209,16 +209,16 @@ def canaries(rows, ns: float):
 
 
 @pytest.mark.parametrize(
-    ("canary", "blamed", "first"),
+    ("canary", "sources", "first"),
     [(1.1, ChangeSource.MACHINE, "kernel"), (1.0, ChangeSource.FRAMEWORK, "torch version")],
 )
 def test_the_canaries_lay_a_move_to_machine_or_framework_and_rank_its_causes(
-    outcome_of, both, canary, blamed, first
+    outcome_of, both, canary, sources, first
 ) -> None:
     base, candidate = both(10, 1.1, NEWER)
     nodes = [node(A), node(B, kernel="6.8")]
     found = outcome_of(canaries(base, 1e6), canaries(candidate, canary * 1e6), nodes)
-    assert {duel.attribution.cause for duel in found.times if duel.attribution} == {blamed}
+    assert {time.attribution.cause for time in found.times if time.attribution} == {sources}
     assert found.causes[0].name == first
 
 

@@ -36,8 +36,8 @@ def test_the_sweeps_of_both_sides_say_what_is_replicated(cell) -> None:
 
 def test_two_nights_are_undecided_without_others_however_many_processes_agree(cell) -> None:
     pair = CellPair(tuple(cell(A, repeats=5)), tuple(cell(B, 20, repeats=5)))
-    (told,) = {duel.comparison.reason for duel in compare_times([pair], LEAST)}
-    assert {duel.verdict for duel in compare_times([pair], LEAST)} == {Verdict.UNDECIDED}
+    (told,) = {time.comparison.reason for time in compare_times([pair], LEAST)}
+    assert {time.verdict for time in compare_times([pair], LEAST)} == {Verdict.UNDECIDED}
     assert "how much it varies between sweeps is not known" in told
     assert "compare within one sweep" in told
 
@@ -47,8 +47,8 @@ def test_nights_that_vary_more_than_processes_take_the_verdict_back(cell, earlie
     calm, wild = (1, 1.001, 0.999, 1, 1.001, 1, 0.999), (1, 1.05, 0.95, 1.04, 0.97, 1.05, 1)
     verdicts = [
         {
-            duel.verdict
-            for duel in compare_times(
+            time.verdict
+            for time in compare_times(
                 [pair], LEAST, past=group_past_rows(earlier(pair.base, nights))
             )
         }
@@ -61,21 +61,21 @@ def test_another_node_or_another_cell_is_no_past(cell, earlier) -> None:
     pair = CellPair(tuple(cell(A)), tuple(cell(B)))
     for change in ({"node_id": "n2"}, {"threads": 7}, {"model_hash": "other"}):
         past = group_past_rows(earlier(changed(pair.base, **change)))
-        assert past.of(pair, "gradient").sweeps == 0
+        assert past.select_past(pair, "gradient").sweeps == 0
     newer = group_past_rows(earlier(changed(pair.base, framework_version="1.0")))
-    assert newer.of(pair, "gradient").sweeps == 7
+    assert newer.select_past(pair, "gradient").sweeps == 7
 
 
 def test_each_side_has_its_own_past_where_they_differ_on_purpose(cell, earlier) -> None:
     sides = [cell(sweep, variant=name) for sweep, name in ((A, "eager"), (B, "compile"))]
     past = group_past_rows([row for side in sides for row in earlier(side)])
-    assert len(past.of(CellPair(*map(tuple, sides)), "gradient").nodes) == 2
+    assert len(past.select_past(CellPair(*map(tuple, sides)), "gradient").nodes) == 2
 
 
 def test_the_past_is_in_order_and_counts_a_lost_attempt_once(cell, earlier) -> None:
     rows = earlier(cell(A))
     lost = changed(rows[:1], attempt=0, gradient_median_ns=1e3)
-    found = group_past_rows([*reversed(rows), *lost]).of(
+    found = group_past_rows([*reversed(rows), *lost]).select_past(
         CellPair(tuple(cell(A)), tuple(cell(A))), "gradient"
     )
     (sweeps,) = found.nodes
@@ -139,5 +139,5 @@ def test_nights_that_shift_a_cell_make_at_most_five_percent_of_comparisons_false
             one for name in names for other in OTHERS for one in sweep(other, name)
         )
         pairs = [CellPair(sweep(A, name), sweep(B, name)) for name in names]
-        false += any(duel.has_moved for duel in compare_times(pairs, LEAST, past=past))
+        false += any(time.has_moved for time in compare_times(pairs, LEAST, past=past))
     assert false <= binom.ppf(0.999, comparisons, ALPHA)

@@ -2,7 +2,12 @@
 
 import pytest
 
-from velodrome.scheduler.comparison.side_selection import parse, rows_of, subjects, without
+from velodrome.scheduler.comparison.side_selection import (
+    find_subjects,
+    parse_side,
+    select_rows,
+    subtract_runs,
+)
 from velodrome.scheduler.errors import ConfigError
 
 OLD, MIDDLE, NEW = (f"2026112{day}-010203-0000000{day}" for day in (1, 2, 3))
@@ -23,7 +28,7 @@ def rows_in(cell):
 
 
 def selected(text: str, rows_in) -> tuple[tuple[str, ...], set[tuple[str, str]]]:
-    ids, rows = rows_of(parse(text, "BASE"), KNOWN, rows_in)
+    ids, rows = select_rows(parse_side(text, "BASE"), KNOWN, rows_in)
     return ids, {(row.framework, row.framework_version) for row in rows}
 
 
@@ -46,7 +51,7 @@ def test_sweeps_and_conditions_select_rows(text, sweeps, which, rows_in) -> None
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "BASE: nothing is named. Write it like last~1, or"),
+        ("", "BASE: there is no sweep and no condition. Write it like last~1, or"),
         ("last framwork=torch", "BASE:1:6: no such field 'framwork'. Did you mean 'framework'?"),
         ("2026112", "BASE:1:1: '2026112' begins 20261123"),
         ("last torch", "BASE:1:6: there is no sweep 'torch'"),
@@ -74,17 +79,17 @@ def test_what_cannot_be_meant_is_told_with_its_column(text, said, rows_in) -> No
     ],
 )
 def test_what_both_pin_otherwise_is_what_is_compared(base, candidate, found) -> None:
-    assert subjects(parse(base, "BASE"), parse(candidate, "CANDIDATE")) == found
+    assert find_subjects(parse_side(base, "BASE"), parse_side(candidate, "CANDIDATE")) == found
 
 
 def test_a_task_that_was_lost_and_done_again_counts_once(cell) -> None:
     lost = cell(OLD, status="lost")
     again = cell(OLD, attempt=2)
-    _, rows = rows_of(parse("last", "BASE"), (OLD,), lambda sweep_id: [*lost, *again])
+    _, rows = select_rows(parse_side("last", "BASE"), (OLD,), lambda sweep_id: [*lost, *again])
     assert [(row.status, row.attempt) for row in rows] == [("ok", 2)] * 5
 
 
 def test_runs_of_the_candidate_are_no_part_of_its_base(rows_in) -> None:
-    _, everything = rows_of(parse("*", "BASE"), KNOWN, rows_in)
-    _, newest = rows_of(parse("last", "CANDIDATE"), KNOWN, rows_in)
-    assert {row.sweep_id for row in without(everything, newest)} == {OLD, MIDDLE}
+    _, everything = select_rows(parse_side("*", "BASE"), KNOWN, rows_in)
+    _, newest = select_rows(parse_side("last", "CANDIDATE"), KNOWN, rows_in)
+    assert {row.sweep_id for row in subtract_runs(everything, newest)} == {OLD, MIDDLE}

@@ -84,5 +84,5 @@ def test_of_many_wide_rows_the_first_are_shown_and_the_others_told(
 def test_a_value_that_python_does_not_have_is_the_querys_fault(results: Path) -> None:
     for value in ("'infinity'::TIMESTAMP", "'290000-01-01'::TIMESTAMP", "'5877641-06-23'::DATE"):
         for form in (Format.TABLE, Format.CSV, Format.JSON):
-            with pytest.raises(ConfigError, match="column x holds what cannot be shown"):
+            with pytest.raises(ConfigError, match="column x has a value that cannot be shown"):
                 query(f"SELECT {value} AS x FROM tasks LIMIT 1", results, form, None)
