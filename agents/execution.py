@@ -11,7 +11,12 @@ from velodrome.adapters.protocol import Failed, Finished, Hello
 from velodrome.adapters.registry import Framework
 from velodrome.agents.canary import add_canaries, canary_for
 from velodrome.agents.cores.assignment import DoesNotFit, ResourceRequest
-from velodrome.agents.cores.core_locks import LockedShare, WaitedTooLong, locked, require_feasible
+from velodrome.agents.cores.core_locks import (
+    LockedShare,
+    WaitedTooLong,
+    lock_resources,
+    require_feasible,
+)
 from velodrome.agents.cores.lock_files import LocksUnusable
 from velodrome.agents.environments.disk_layout import home_of
 from velodrome.agents.environments.environment import Environment
@@ -126,7 +131,7 @@ def _run(
     reference = obtain_reference(task, node, environments, note)
     canary = canary_for(task, node, environments, note)
     requested_ns = time.monotonic_ns()
-    with locked(node, need, deadline_s=locks_deadline_s, on_wait=note) as locks:
+    with lock_resources(node, need, deadline_s=locks_deadline_s, on_wait=note) as locks:
         blank = replace(blank, waited_ns=time.monotonic_ns() - requested_ns)
         home = home_of(environments.root)
         setting = _setting(environment, framework, home, locks, task, node)

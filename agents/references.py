@@ -20,7 +20,7 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.models.products import count_gradient_flops
 from velodrome.adapters.protocol import Request
 from velodrome.agents.cores.assignment import ResourceRequest
-from velodrome.agents.cores.core_locks import locked
+from velodrome.agents.cores.core_locks import lock_resources
 from velodrome.agents.environments.disk_layout import home_of
 from velodrome.agents.environments.private_folders import make_private
 from velodrome.agents.environments.store import EnvironmentStore
@@ -79,7 +79,7 @@ def obtain_reference(
     """Return the stored reference; compute it, alone on the node, if it is missing or changed.
 
     Two agents that need the same one compute it once. ReferenceFailed, EnvironmentFailed, and the
-    errors of velodrome.agents.cores.core_locks.locked.
+    errors of velodrome.agents.cores.core_locks.lock_resources.
     """
     name = f"{_key(task)}.npz"
     path = home_of(environments.root) / "references" / name
@@ -205,7 +205,7 @@ def _compute(
     environment = environments.build(FRAMEWORK.name, "cpu", on_note)
     need = ResourceRequest(threads=_threads(task, node))
     with (
-        locked(node, need, deadline_s=WAIT_DEADLINE_S, on_wait=on_note) as locks,
+        lock_resources(node, need, deadline_s=WAIT_DEADLINE_S, on_wait=on_note) as locks,
         _temporary_file(path) as temporary,
     ):
         on_note(f"computing the float64 reference of {task.model} b{task.batch_size}")

@@ -24,7 +24,7 @@ from pathlib import Path
 from turns import PHASES, Bench, Cell, TurnFailed, velodrome
 
 from velodrome.adapters.timing.intervals import compute_median_interval
-from velodrome.agents.environments.core_types import OF_THE_USER, KernelChoice
+from velodrome.agents.environments.core_types import USER_VARIABLE, KernelChoice
 from velodrome.agents.environments.import_path import import_path
 from velodrome.agents.environments.openblas_selection import choose_kernels
 from velodrome.agents.environments.store import EnvironmentStore
@@ -36,7 +36,7 @@ Found = dict[tuple[Cell, str], list[dict[str, float]]]  # of a setting, medians 
 
 def main() -> None:
     options = arguments()
-    os.environ.pop(OF_THE_USER, None)
+    os.environ.pop(USER_VARIABLE, None)
     bench = Bench(take_inventory(), EnvironmentStore(), {}, options.seconds)
     deadline = time.monotonic() + options.budget_s
     cells = [cell_of(text) for text in options.cells]
@@ -75,7 +75,7 @@ def one_round(
     labels = list(named)
     medians = {}
     for label in labels[number % len(labels) :] + labels[: number % len(labels)]:
-        os.environ[OF_THE_USER] = named[label]  # empty is as if it were not there
+        os.environ[USER_VARIABLE] = named[label]  # empty is as if it were not there
         try:
             medians[label] = velodrome(cell, bench, deadline)
         except TurnFailed as error:

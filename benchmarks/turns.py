@@ -14,7 +14,7 @@ from velodrome.adapters.models import MODELS
 from velodrome.adapters.protocol import Timing
 from velodrome.adapters.registry import FRAMEWORKS, Framework
 from velodrome.agents.cores.assignment import ResourceRequest
-from velodrome.agents.cores.core_locks import WaitedTooLong, locked
+from velodrome.agents.cores.core_locks import WaitedTooLong, lock_resources
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.import_path import import_path
 from velodrome.agents.environments.launch import launch_command
@@ -134,7 +134,7 @@ def said(words: list[str], cell: Cell, bench: Bench, deadline: float) -> list[di
     waits_s = max(0.0, deadline - time.monotonic())
     try:
         with (
-            locked(
+            lock_resources(
                 bench.node, ResourceRequest(cell.threads), deadline_s=waits_s, on_wait=_wait
             ) as held,
             _variables(cell, bench, environment) as variables,

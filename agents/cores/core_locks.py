@@ -35,7 +35,7 @@ class LockedShare:
 
 
 @contextmanager
-def locked(
+def lock_resources(
     node: Node, need: ResourceRequest, *, deadline_s: float, on_wait: Callable[[str], None]
 ) -> Iterator[LockedShare]:
     """Lock the requested resources for the block; a task that is not exclusive takes any that fit.

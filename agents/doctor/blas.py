@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from velodrome.agents.doctor.finding import DoctorFinding, Subject, join_names
-from velodrome.agents.environments.core_types import OF_THE_USER, KernelChoice
+from velodrome.agents.environments.core_types import USER_VARIABLE, KernelChoice
 from velodrome.agents.environments.disk_layout import home_of
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.failures import EnvironmentFailed
@@ -77,8 +77,8 @@ def _runs(environments: tuple[OpenBlasEnvironment, ...]) -> str:
 
 
 def _mend(below: list[OpenBlasEnvironment]) -> str:
-    if any(environment.choice.named_by == OF_THE_USER for environment in below):
-        return f"unset {OF_THE_USER}"
+    if any(environment.choice.named_by == USER_VARIABLE for environment in below):
+        return f"unset {USER_VARIABLE}"
     named = [environment for environment in below if environment.choice.named_by]
     if named:
         return f"remove OPENBLAS_CORETYPE from the environment.toml of {named[0].framework}"

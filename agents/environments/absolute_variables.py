@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-# With what stands between several. What `pip install -h` and `uv help pip install` take a path for.
+# Separators of paths; variables that take a path by `pip install -h` and `uv help pip install`.
 SPACES, COMMAS, COLONS, ONE = r"(\s+)", r"([\s,]+)", f"({re.escape(os.pathsep)})", "($^)"
 SEPARATED = {
     "PIP_FIND_LINKS": SPACES,
@@ -47,8 +47,8 @@ SEPARATED = {
     "LD_LIBRARY_PATH": COLONS,
 }
 OF_FRAMEWORKS = ("VELODROME_PYTHON_", "VELODROME_SOURCE_")
-# They name what may have to be made first.
-MADE = {"UV_CACHE_DIR", "UV_PYTHON_INSTALL_DIR", "PIP_CACHE_DIR", "VELODROME_HOME"}
+# They may name folders that do not exist yet.
+CREATED = {"UV_CACHE_DIR", "UV_PYTHON_INSTALL_DIR", "PIP_CACHE_DIR", "VELODROME_HOME"}
 
 
 def make_paths_absolute(environ: Mapping[str, str]) -> dict[str, str]:
@@ -58,7 +58,7 @@ def make_paths_absolute(environ: Mapping[str, str]) -> dict[str, str]:
     """
     try:
         folder = Path.cwd()
-    except FileNotFoundError:  # it was removed: nothing is there from it
+    except FileNotFoundError:  # it was removed
         return dict(environ)
     return {name: _absolute(name, value, folder) for name, value in environ.items()}
 
@@ -68,7 +68,7 @@ def _absolute(name: str, value: str, folder: Path) -> str:
     if not separator:
         return value
     parts = re.split(separator, value)
-    return "".join(_resolve(part, folder, to_make=name in MADE) for part in parts)
+    return "".join(_resolve(part, folder, to_make=name in CREATED) for part in parts)
 
 
 def make_path_absolute(path: str) -> str:

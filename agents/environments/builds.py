@@ -58,12 +58,12 @@ def require_lock(framework: str, recipe: Recipe, accelerator: str, platform: str
         raise EnvironmentFailed(
             f"{framework} has no lock for {accelerator} on {platform}"
             f"{_served_text(recipe, platform)}. "
-            f"Let {variable_for(framework)} name an interpreter that has {framework}"
+            f"Set {variable_for(framework)} to an interpreter that has {framework}"
         )
 
 
 def _served_text(recipe: Recipe, platform: str) -> str:
-    """The accelerators served instead, as the rest of a sentence."""
+    """Name the accelerators served instead, as the rest of a sentence."""
     others = [device for lock in recipe.locks_for("gpu", platform) for device in lock.devices]
     named = sorted(set(others) - {"cpu"})
     return f", only for {' and '.join(named)}: a newer driver may run that" if named else ""
@@ -177,13 +177,13 @@ def _build_debian(site: BuildSite, lock: Lock, on_progress: Progress) -> None:
 def _fallback_text(lock: Lock, instead: Lock, missing: PackageNotFound) -> str:
     size = f", a download of {instead.download_mb} MB" if instead.download_mb else ""
     mend = f". To avoid that, {lock.mend}" if lock.mend else ""
-    return f"{missing.package} is not to be found: taking {instead.file}{size}{mend}"
+    return f"{missing.package} was not found: using {instead.file}{size}{mend}"
 
 
 def _not_found(site: BuildSite, lock: Lock, missing: PackageNotFound) -> EnvironmentFailed:
     mend = lock.mend or "add an index or a folder that has it"
     return EnvironmentFailed(
-        f"{missing.package}, which {site.framework.name} needs, is nowhere that pip is configured "
-        f"to look (`pip config list`): {mend}",
+        f"{missing.package}, which {site.framework.name} needs, is in no index or folder of pip's "
+        f"configuration (`pip config list`): {mend}",
         uv_messages.log_tail(missing.output),
     )

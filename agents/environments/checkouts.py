@@ -12,7 +12,7 @@ from pathlib import Path
 from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.recipes import HASH_LENGTH, Checkout, Recipe, variable_for
 
-# What version control, Python and earlier builds leave in a folder is no part of its content.
+# Files of version control, Python and earlier builds are no part of a folder's content.
 _NO_CONTENT = shutil.ignore_patterns(".git", ".hg", ".svn", "__pycache__", "*.pyc", "*.egg-info")
 _NO_CONTENT_AT_TOP = ("build", "dist")
 
@@ -53,15 +53,15 @@ def require_checkout(framework: str, recipe: Recipe, environ: Mapping[str, str])
     place = source_setting(framework, environ)
     if place is None:
         raise EnvironmentFailed(
-            f"{framework} is built from a folder of yours, and none is named. Get "
-            f"{recipe.source.what}, then name it: "
-            f"export {source_variable(framework)}=/path/to/{framework}. Or let "
-            f"{variable_for(framework)} name an interpreter that has {framework}"
+            f"{framework} is built from your own source folder, and none is set. Get "
+            f"{recipe.source.what}, then set it: "
+            f"export {source_variable(framework)}=/path/to/{framework}. Or set "
+            f"{variable_for(framework)} to an interpreter that has {framework}"
         )
-    trouble = _source_problem(place, recipe)
-    if trouble:
+    problem = _source_problem(place, recipe)
+    if problem:
         raise EnvironmentFailed(
-            f"{place.variable} names {place.folder}, {trouble}. Name {recipe.source.what}"
+            f"{place.variable} names {place.folder}, {problem}. Set it to {recipe.source.what}"
         )
 
 
@@ -88,10 +88,10 @@ def copy(checkout: Checkout, to: Path) -> None:
 
 
 def _source_problem(place: SourceSetting, recipe: Recipe) -> str:
-    """The problem of the folder, as the rest of a sentence; empty if there is none."""
+    """Describe the folder's problem, as the rest of a sentence; empty if there is none."""
     wanted = recipe.source.contains if recipe.source else ""
     if not place.folder.is_dir():
-        return "which is no folder"
+        return "which is not a folder"
     return "" if (place.folder / wanted).exists() else f"which has no {wanted}"
 
 

@@ -33,21 +33,21 @@ def check_environment(
     """Compare every file, then import the framework. framework None: no longer known."""
     problems = _changes(environment, environ)
     if framework is None:
-        unknown = f"no framework {environment.framework!r} is known: `velodrome envs prune`"
+        unknown = f"there is no framework {environment.framework!r}: run `velodrome envs prune`"
         return Check((*problems, unknown))
     answer = ask_worker(environment, framework, environ)
     failed = (answer.problem,) if answer.problem else ()
     return Check(problems + failed, answer.version, answer.log_tail)
 
 
-def require_unharmed(environment: Environment) -> Environment:
+def require_intact(environment: Environment) -> Environment:
     """Raise EnvironmentFailed for missing or resized files; checked once per process."""
     try:
         written_ns = (environment.folder / manifest.MANIFEST).stat().st_mtime_ns
-        harm = _harm(environment.folder, written_ns)
+        missing = _find_missing(environment.folder, written_ns)
     except (OSError, ValueError):
-        harm = f"{manifest.MANIFEST} is gone or broken"
-    _require_none(harm, environment)
+        missing = f"{manifest.MANIFEST} is missing or broken"
+    _require_none(missing, environment)
     return environment
 
 
@@ -62,21 +62,21 @@ def require_as_built(environment: Environment) -> None:
     try:
         change = manifest.find_change(environment.folder)
     except (OSError, ValueError):
-        change = f"{manifest.MANIFEST} is gone or broken"
+        change = f"{manifest.MANIFEST} is missing or broken"
     _require_none(change, environment)
 
 
 def _require_none(change: str, environment: Environment) -> None:
     if change:
-        asked = join(environment.framework, environment.version)
+        framework = join(environment.framework, environment.version)
         raise EnvironmentFailed(
-            f"{environment.name} is not as it was built: {change}. "
-            f"Build it again: `velodrome envs build --rebuild {asked}`"
+            f"{environment.name} has changed since its build: {change}. "
+            f"Rebuild it: `velodrome envs build --rebuild {framework}`"
         )
 
 
 @functools.cache
-def _harm(folder: Path, written_ns: int) -> str:
+def _find_missing(folder: Path, written_ns: int) -> str:
     return manifest.find_missing(folder)
 
 
@@ -111,7 +111,7 @@ def _changes(environment: Environment, environ: Mapping[str, str]) -> tuple[str,
     try:
         before = manifest.read(environment.folder)
     except (OSError, ValueError):
-        return (f"{manifest.MANIFEST} is gone or broken: rebuild {environment.name}",)
+        return (f"{manifest.MANIFEST} is missing or broken: rebuild {environment.name}",)
     now = manifest.scan(environment.folder)
     files = manifest.differences(before, now)
     packages = _package_changes(manifest.distributions(before), manifest.distributions(now))
@@ -133,5 +133,5 @@ def _existing_changes(environment: Environment, environ: Mapping[str, str]) -> t
         now = ask_interpreter(environment.python, environment.name, environ)
     except EnvironmentFailed as failed:
         return (failed.reason,)
-    changed = f"what {environment.python} has installed has changed: its hash is now {now.hash}"
+    changed = f"the packages of {environment.python} have changed: their hash is now {now.hash}"
     return () if now.hash == environment.hash else (changed,)

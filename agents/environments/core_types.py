@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 VARIABLE = "OPENBLAS_CORETYPE"
-OF_THE_USER = "VELODROME_OPENBLAS_CORETYPE"
+USER_VARIABLE = "VELODROME_OPENBLAS_CORETYPE"
 
 # Instruction sets of the kernels, by the names of core types (OpenBLAS, driver/others/dynamic.c).
-# What is not named here is of SSE; Excavator is an AVX2 CPU with kernels of its own.
+# All others are of SSE; Excavator is an AVX2 CPU with kernels of its own.
 SETS = ("SSE", "AVX", "AVX2", "AVX-512")
 _SET_OF = {
     "SANDYBRIDGE": "AVX",
@@ -29,8 +29,8 @@ _SET_OF = {
     "COOPERLAKE": "AVX-512",
     "SAPPHIRERAPIDS": "AVX-512",
 }
-# Best first, with the flags of /proc/cpuinfo that their kernels need. What each is worth on a CPU
-# that has all of them: docs/results/caffe-kernels.json.
+# Best first, with the flags of /proc/cpuinfo that their kernels need. Speed of each on a CPU with
+# all of them: docs/results/caffe-kernels.json.
 _AVX512 = frozenset(("avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"))
 _CANDIDATES = (
     ("SkylakeX", _AVX512),
@@ -78,15 +78,15 @@ class KernelChoice:
         if not self.setting:
             return ()
         if self.named_by:
-            return (f"{VARIABLE}={self.setting}, as {self.named_by} asks",)
-        changed = [one for one, other in zip(self.own, self.run, strict=True) if one != other]
-        told = dict.fromkeys(f"{seen.name} by itself takes {seen.core}" for seen in changed)
-        return (f"{VARIABLE}={self.setting}, since {', '.join(told)} on this CPU",)
+            return (f"{VARIABLE}={self.setting}, set by {self.named_by}",)
+        changed = [own for own, run in zip(self.own, self.run, strict=True) if own != run]
+        reasons = dict.fromkeys(f"{own.name} chooses {own.core}" for own in changed)
+        return (f"{VARIABLE}={self.setting}, because {', '.join(reasons)} on this CPU",)
 
     @property
     def below(self) -> tuple[OpenBlasRun, ...]:
         """Libraries whose kernels use a lesser instruction set than the CPU offers."""
-        return tuple(seen for seen in self.run if self.best and level(seen.core) < _rank(self.best))
+        return tuple(run for run in self.run if self.best and level(run.core) < _rank(self.best))
 
 
 Probe = Callable[[str], tuple[OpenBlasRun, ...] | None]  # None: the child crashed, or hung
@@ -117,7 +117,7 @@ def choose_core_type(flags: frozenset[str], probe: Probe) -> KernelChoice:
     if own is not None and not own:
         return KernelChoice()
     for name in candidates:
-        if own and _are_right(own) and min(level(seen.core) for seen in own) >= level(name):
+        if own and _are_right(own) and min(level(run.core) for run in own) >= level(name):
             break
         found = probe(name)
         if found and _are_right(found) and _is_better(found, own):
@@ -152,12 +152,12 @@ def _rank(name: str) -> int:
     return SETS.index(name)
 
 
-def _are_right(seen: Sequence[OpenBlasRun]) -> bool:
-    return all(one.exact for one in seen)
+def _are_right(runs: Sequence[OpenBlasRun]) -> bool:
+    return all(run.exact for run in runs)
 
 
 def _is_better(found: Sequence[OpenBlasRun], own: Sequence[OpenBlasRun] | None) -> bool:
-    """Anything right is better than a crash or wrong products."""
+    """Right products are always better than a crash or wrong ones."""
     if not own or not _are_right(own):
         return True
     before = _levels(own)
@@ -168,5 +168,5 @@ def _is_better(found: Sequence[OpenBlasRun], own: Sequence[OpenBlasRun] | None) 
     return min(steps) >= 0 and max(steps) > 0
 
 
-def _levels(seen: Sequence[OpenBlasRun]) -> Mapping[str, int]:
-    return {one.path: level(one.core) for one in seen}
+def _levels(runs: Sequence[OpenBlasRun]) -> Mapping[str, int]:
+    return {run.path: level(run.core) for run in runs}

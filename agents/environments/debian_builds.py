@@ -31,9 +31,9 @@ ARCHITECTURES = {
     "i686": "i386",
 }
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # mmdebstrap's tools; no part of a user's PATH
-# What is no part of a measurement: a fifth of the files, and their time.
+# No part of a measurement, but a fifth of the files and of their time.
 _LEFT_OUT = ("doc", "man", "info", "locale", "lintian", "bug")
-_WORTH_TELLING = ("I: installing", "I: downloading", "I: extracting", "I: running apt-get")
+_PROGRESS = ("I: installing", "I: downloading", "I: extracting", "I: running apt-get")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def build_debian_into(
     require_tools(build.framework, build.environ)
     size_mb = int(PEAK_SHARE * build.lock.size_mb)
     require_room(folder, build.framework, replace(build.lock, size_mb=size_mb))
-    expected = debian_packages.locked(build.lock.path.read_text())
+    expected = debian_packages.parse_lock(build.lock.path.read_text())
     wanted = [f"{name}={version}" for name, version in expected.items()]
     make_tree(folder / TREE, build, wanted, on_progress)
     _require_locked(folder / TREE, build, expected)
@@ -79,8 +79,8 @@ def require_tools(framework: str, environ: Mapping[str, str]) -> None:
     """Raise EnvironmentFailed, before any download, if tools are missing."""
     if not shutil.which("mmdebstrap", path=environ.get("PATH")):
         raise EnvironmentFailed(
-            f"{framework} is built from Debian's packages by mmdebstrap, which is not installed. "
-            "`apt-get install mmdebstrap bubblewrap`"
+            f"the build of {framework} needs mmdebstrap, which is not installed. "
+            "Run `apt-get install mmdebstrap bubblewrap`"
         )
     require_tree_access(framework)
 
@@ -96,8 +96,8 @@ def make_tree(
     sources = read_debian_sources(build.environ)
     archive = tree.with_suffix(".tar")
 
-    def tell(line: str) -> None:
-        if line.startswith(_WORTH_TELLING):
+    def report(line: str) -> None:
+        if line.startswith(_PROGRESS):
             on_progress(line.removeprefix("I: "))
 
     command = _mmdebstrap(archive, build, sources, packages)
@@ -106,7 +106,7 @@ def make_tree(
         environ=_environ(build, archive.parent),
         cwd=archive.parent,
         deadline_s=BUILD_DEADLINE_S,
-        on_line=tell,
+        on_line=report,
     )
     if not run.ok:
         raise explain(run, build.framework, build.suite, sources.mirror)
@@ -127,7 +127,7 @@ def _mmdebstrap(
     mode = "root" if os.geteuid() == 0 else "unshare"
     command = [*_own_mounts(), "mmdebstrap", f"--mode={mode}", "--variant=apt", "--components=main"]
     command += [f"--architectures={ARCHITECTURES.get(machine, machine)}"]
-    # A release that is no longer maintained is no longer signed anew either.
+    # A release that is no longer maintained gets no new signature either.
     options = ['Acquire::Check-Valid-Until "false";', *sources.proxies]
     command += [f"--aptopt={option}" for option in options]
     command += ["--dpkgopt=force-unsafe-io"]
@@ -161,13 +161,13 @@ def _environ(build: DebianBuild, folder: Path) -> dict[str, str]:
 
 
 def _require_locked(tree: Path, build: DebianBuild, expected: debian_packages.Packages) -> None:
-    found = debian_packages.installed(tree)
-    unlike = debian_packages.differences(expected, found)
-    if unlike:
+    found = debian_packages.read_installed(tree)
+    changes = debian_packages.list_differences(expected, found)
+    if changes:
         raise EnvironmentFailed(
-            f"{build.suite} is served otherwise than {build.framework}'s lock names: {unlike[0]}. "
+            f"{build.suite} differs from the lock of {build.framework}: {changes[0]}. "
             f"Use another mirror, or renew the lock: `velodrome envs lock {build.framework}`",
-            "\n".join(unlike[: uv_messages.LOG_TAIL_LINES]),
+            "\n".join(changes[: uv_messages.LOG_TAIL_LINES]),
         )
 
 

@@ -40,4 +40,4 @@ def _resolved(framework: str, recipe: Recipe, lock: Lock, environ: Mapping[str, 
     with tempfile.TemporaryDirectory() as place:
         tree = Path(place) / TREE
         make_tree(tree, build, lock.requirements, lambda line: None)
-        return debian_packages.lock_text(recipe.suite, debian_packages.installed(tree))
+        return debian_packages.format_lock(recipe.suite, debian_packages.read_installed(tree))

@@ -14,7 +14,7 @@ _MISSING = (
 Packages = Mapping[str, str]  # name -> version
 
 
-def installed(tree: Path) -> Packages:
+def read_installed(tree: Path) -> Packages:
     """Read dpkg's database. OSError if there is none."""
     found = {}
     for entry in (tree / STATUS).read_text().split("\n\n"):
@@ -24,20 +24,20 @@ def installed(tree: Path) -> Packages:
     return found
 
 
-def lock_text(suite: str, packages: Packages) -> str:
+def format_lock(suite: str, packages: Packages) -> str:
     """Format a lock."""
     lines = [f"{name}={version}\n" for name, version in sorted(packages.items())]
     return f"# Debian {suite}, every package of the tree.\n" + "".join(lines)
 
 
-def locked(text: str) -> Packages:
+def parse_lock(text: str) -> Packages:
     """Parse a lock."""
     lines = (line.strip() for line in text.splitlines())
     pairs = (line.split("=", 1) for line in lines if line and not line.startswith("#"))
     return {name: version for name, version in pairs}
 
 
-def differences(expected: Packages, found: Packages) -> tuple[str, ...]:
+def list_differences(expected: Packages, found: Packages) -> tuple[str, ...]:
     """List the differences between expected and installed packages."""
     return tuple(
         f"{name} {found.get(name, 'is not')} installed, the lock names {expected.get(name, 'none')}"
@@ -46,7 +46,7 @@ def differences(expected: Packages, found: Packages) -> tuple[str, ...]:
     )
 
 
-def not_offered(output: str) -> str:
+def find_missing_package(output: str) -> str:
     """Return the package (`name=version` or name) that apt did not find; empty: another problem."""
     for pattern in _MISSING:
         match = pattern.search(output)

@@ -195,16 +195,16 @@ def home_of(root: Path) -> Path:
     name = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
     own = platformdirs.user_cache_path("velodrome") / "beside"
     temporary = Path(tempfile.gettempdir(), f"velodrome-beside-{os.geteuid()}")
-    there = (
+    usable = (
         place / name for place in (own, temporary) if _can_be_written(place) and _is_own(place)
     )
-    return next(there, root.parent)
+    return next(usable, root.parent)
 
 
 def _can_be_written(folder: Path) -> bool:
     """Return True if it is writable, or can be created."""
-    there = next((one for one in (folder, *folder.parents) if one.exists()), folder)
-    return os.access(there, os.W_OK | os.X_OK)
+    existing = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    return os.access(existing, os.W_OK | os.X_OK)
 
 
 def _is_own(folder: Path) -> bool:
@@ -233,7 +233,7 @@ def explain_write_errors(root: Path) -> Iterator[None]:
     except OSError as error:
         raise EnvironmentFailed(
             f"{error.filename or root} cannot be written ({error.strerror or error}). "
-            "Let VELODROME_HOME name a folder of yours with room in it"
+            "Set VELODROME_HOME to a folder of your own with enough space"
         ) from error
 
 

@@ -11,9 +11,9 @@ def free_bytes(root: Path) -> int:
 
     Existing ones count, so that a node has space for an environment that it already has.
     """
-    there = next((folder for folder in (root, *root.parents) if folder.is_dir()), root)
+    existing = next((folder for folder in (root, *root.parents) if folder.is_dir()), root)
     try:
-        free = shutil.disk_usage(there).free
+        free = shutil.disk_usage(existing).free
         taken = sum(record.size_bytes for _, record in list_complete(root))
     except OSError:
         return 0

@@ -28,7 +28,7 @@ class Environment:
     caches: Path = Path()
     variables: tuple[tuple[str, str], ...] = ()
     python_version: str = ""
-    size_bytes: int = field(default=0, compare=False)  # no part of what it is
+    size_bytes: int = field(default=0, compare=False)  # no part of its identity
     tree: Path | None = None
     version: str = ""
 

@@ -12,8 +12,8 @@ from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.recipes import HASH_LENGTH, Recipe, variable_for
 
 PROBE_DEADLINE_S = 60
-# For checks: what is built for a GPU can be imported where there is none, and one that is there may
-# belong to a measurement.
+# For checks: a build for GPUs can be imported without one, and a present GPU may be in use by a
+# measurement.
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 
 # Names of folders, not importlib.metadata: that is missing in 3.6, and reads every file.
@@ -62,7 +62,7 @@ def ask_interpreter(python: Path, named_by: str, environ: Mapping[str, str]) -> 
     if not python.is_file():
         hint = " (a folder: name its bin/python)" if python.is_dir() else ""
         raise EnvironmentFailed(
-            f"{named_by} names {python}, which is no interpreter{hint}. Correct it"
+            f"{named_by} names {python}, which is not an interpreter{hint}. Correct it"
         )
     try:
         answer = subprocess.run(
@@ -81,7 +81,7 @@ def ask_interpreter(python: Path, named_by: str, environ: Mapping[str, str]) -> 
         ) from error
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise EnvironmentFailed(
-            f"{named_by} names {python}, which is no Python interpreter. Correct it", str(error)
+            f"{named_by} names {python}, which is not a Python interpreter. Correct it", str(error)
         ) from error
     identity = json.dumps([real, prefix, version, distributions])
     return ExistingInterpreter(

@@ -11,18 +11,18 @@ from velodrome.agents.environments.versions import VERSION, split
 
 VARIABLE = "VELODROME_ADAPTERS"
 ADAPTER_FILE = "adapter.py"
-# A name is part of a folder's name and, upper case, of a variable's; a dot would end it early.
+# A name is part of a folder's name and, in upper case, of a variable's; so it has no dot.
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 def available_frameworks(environ: Mapping[str, str] = os.environ) -> dict[str, Framework]:
     """List frameworks by name: Velodrome's, then those in the folders of VELODROME_ADAPTERS.
 
-    RecipeError if a user's one is broken or its name is taken.
+    RecipeError if one of the user's is broken or its name is taken.
     """
     frameworks = dict(FRAMEWORKS)
-    for there in _folders(environ):
-        for framework in _outside(there):
+    for folder in _folders(environ):
+        for framework in _read_folder(folder):
             if framework.name in frameworks:
                 taken = frameworks[framework.name].folder
                 mend = "Rename the folder"
@@ -53,19 +53,19 @@ def _folders(environ: Mapping[str, str]) -> list[Path]:
     return [Path(part).expanduser() for part in environ.get(VARIABLE, "").split(os.pathsep) if part]
 
 
-def _outside(there: Path) -> list[Framework]:
+def _read_folder(parent: Path) -> list[Framework]:
     """The frameworks of one folder: each subfolder with an adapter or a recipe."""
-    if not there.is_dir():
+    if not parent.is_dir():
         mend = f"Correct {VARIABLE}: folders of frameworks, separated by {os.pathsep!r}"
-        raise RecipeError(str(there), "is no folder", mend)
+        raise RecipeError(str(parent), "is not a folder", mend)
     found = [
         folder
-        for folder in sorted(there.iterdir())
+        for folder in sorted(parent.iterdir())
         if (folder / ADAPTER_FILE).is_file() or (folder / FILE_NAME).is_file()
     ]
     if not found:
         mend = f"Put <name>/{ADAPTER_FILE} and <name>/{FILE_NAME} there, or correct {VARIABLE}"
-        raise RecipeError(str(there), "holds no framework", mend)
+        raise RecipeError(str(parent), "contains no framework", mend)
     return [_read(folder.resolve()) for folder in found]
 
 
@@ -73,7 +73,7 @@ def _read(folder: Path) -> Framework:
     name = folder.name
     if not _NAME.fullmatch(name):
         mend = "Use lower-case letters, digits, - and _, a letter first"
-        raise RecipeError(str(folder), f"{name!r} is no name for a framework", mend)
+        raise RecipeError(str(folder), f"{name!r} is not a valid framework name", mend)
     if not (folder / ADAPTER_FILE).is_file():
         mend = "Write a class Adapter there (velodrome.adapters.contract)"
         raise RecipeError(str(folder / ADAPTER_FILE), "there is no such file", mend)

@@ -22,18 +22,18 @@ def import_path(home: Path, framework: Framework) -> str:
     home contains `envs` and `caches`; the link is created on first use. Every worker would import
     any other file there, such as `sitecustomize.py`: EnvironmentFailed.
     """
-    parts = [str(_linked(home)), *([framework.path] if framework.path else [])]
+    parts = [str(_link_package(home)), *([framework.path] if framework.path else [])]
     return os.pathsep.join(parts)
 
 
-def _linked(home: Path) -> Path:
+def _link_package(home: Path) -> Path:
     """A folder with only a link to this installation of Velodrome."""
     package = Path(velodrome.__file__ or "").parent
     folder = home / "import" / hashlib.sha256(str(package).encode()).hexdigest()[:12]
     link = folder / package.name
     if not (link.is_symlink() and link.readlink() == package):
         make_private(folder)
-        # Made aside, then renamed: a worker that starts meanwhile finds the old link or the new.
+        # Created elsewhere, then renamed: a worker that starts meanwhile finds either link.
         with tempfile.TemporaryDirectory(dir=folder.parent) as place:
             (Path(place) / package.name).symlink_to(package)
             with contextlib.suppress(FileNotFoundError):

@@ -77,7 +77,7 @@ def obtain_interpreter(
     found = find_interpreter(wanted, environ)
     if found:
         return found
-    on_progress(f"no Python {_either(wanted)} on this node: fetching {wanted[0]}")
+    on_progress(f"no Python {_either(wanted)} on this node: downloading {wanted[0]}")
     command = [uv.find_uv_bin(), "python", "install", "--no-bin", wanted[0]]
     run = run_tool(
         command,
@@ -91,7 +91,7 @@ def obtain_interpreter(
         return found
     raise EnvironmentFailed(
         f"no Python {_either(wanted)}: none under pyenv's versions ({_pyenv_root(environ)}), "
-        f"on PATH or among uv's, and uv could not fetch one. Install one of them, for example "
+        f"on PATH or among uv's, and uv could not download one. Install one of them, for example "
         f"with `pyenv install {wanted[0]}`, or put a python{wanted[0]} on PATH",
         run.output,
     )

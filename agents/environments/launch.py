@@ -24,7 +24,7 @@ from velodrome.agents.environments.failures import EnvironmentFailed
 
 INSTALL_BWRAP = "`apt-get install bubblewrap`"
 BY_SIGNAL = 128  # exit status of a monitor, plus the signal
-# What a Debian system consists of; everything else below / stays the node's.
+# The folders of a Debian system; everything else below / stays the node's.
 SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "boot")
 IMPORTS = "/velodrome"  # inside: the node's own place may lie below /usr
 PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -53,8 +53,8 @@ def launch_command(environment: Environment, adapter_path: str, words: Sequence[
     if os.geteuid() == 0:
         return _by_chroot(tree, variables, [python, *words])
     raise EnvironmentFailed(
-        f"{environment.framework} lives in a Debian tree, and bubblewrap, by which a user enters "
-        f"one, is missing or may not make namespaces here. {INSTALL_BWRAP}, or allow "
+        f"{environment.framework} runs in a Debian tree, which a user enters with bubblewrap: it "
+        f"is missing or may not create namespaces here. Run {INSTALL_BWRAP}, or allow "
         "unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1)"
     )
 
@@ -106,7 +106,7 @@ def _by_chroot(tree: Path, variables: dict[str, str], words: list[str]) -> list[
     lines = [f"mount -t tmpfs velodrome {shlex.quote(root)}"]
     binds, links = _tree_binds(tree)
     node_binds, node_links = _node_binds()
-    sides = [(one, "bind,ro") for one in binds] + [(one, "rbind") for one in node_binds]
+    sides = [(bind, "bind,ro") for bind in binds] + [(bind, "rbind") for bind in node_binds]
     for (outside, inside), how in sides:
         source, place = shlex.quote(str(outside)), shlex.quote(f"{root}/{inside}")
         make = f"mkdir -p {place}"
@@ -116,10 +116,10 @@ def _by_chroot(tree: Path, variables: dict[str, str], words: list[str]) -> list[
     for inside, target in links + node_links:
         lines += [f"ln -s {shlex.quote(target)} {shlex.quote(f'{root}/{inside}')}"]
     unset = " ".join(f"-u {name}" for name in OF_THE_NODE)
-    told = shlex.join(f"{name}={value}" for name, value in variables.items())
-    env = f'/usr/bin/env --chdir="$PWD" {unset} {told} {shlex.join(words)}'
+    assignments = shlex.join(f"{name}={value}" for name, value in variables.items())
+    env = f'/usr/bin/env --chdir="$PWD" {unset} {assignments} {shlex.join(words)}'
     lines += [f"exec chroot {shlex.quote(root)} {env}"]
-    # --fork: the parent names the tree in its command line, by which folders.is_in_use sees it.
+    # --fork: the parent names the tree in its command line, by which disk_layout.is_in_use sees it.
     return ["unshare", "--mount", "--fork", "--kill-child", "sh", "-ec", "\n".join(lines)]
 
 
@@ -130,17 +130,17 @@ def _tree_binds(tree: Path) -> tuple[Binds, Links]:
         ((package / "__init__.py").resolve(), f"{IMPORTS[1:]}/velodrome/__init__.py"),
         ((package / "adapters").resolve(), f"{IMPORTS[1:]}/velodrome/adapters"),
     ]
-    found = _sorted_out(tree / name for name in SYSTEM if name != "boot")
+    found = _sort_places(tree / name for name in SYSTEM if name != "boot")
     return binds + found[0], found[1]
 
 
 def _node_binds() -> tuple[Binds, Links]:
-    return _sorted_out(
+    return _sort_places(
         place for place in sorted(Path("/").iterdir()) if place.name not in (*SYSTEM, IMPORTS[1:])
     )
 
 
-def _sorted_out(places: Iterable[Path]) -> tuple[Binds, Links]:
+def _sort_places(places: Iterable[Path]) -> tuple[Binds, Links]:
     """Folders to bind and links to create; files directly below / are skipped."""
     binds: Binds = []
     links: Links = []

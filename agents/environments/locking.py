@@ -55,7 +55,9 @@ def resolve(lock: Lock, sources: PackageSources, environ: Mapping[str, str]) -> 
         complete = blocks(_compile(pins, lock, sources.public, ("--no-deps",), environ))
         text = "".join(complete.get(pin, block) for pin, block in blocks(text).items())
     if LEAK.search(text):
-        raise EnvironmentFailed(f"{lock.file} would name a host or a path. Report this", text)
+        raise EnvironmentFailed(
+            f"{lock.file} would contain a host name or a path. Report this", text
+        )
     return text
 
 
@@ -66,7 +68,9 @@ def resolve_here(lock: Lock, sources: PackageSources, environ: Mapping[str, str]
     """
     text = _compile(lock.requirements, lock, sources, (), environ)
     if LEAK.search(text):
-        raise EnvironmentFailed(f"{lock.file} would name a host or a path. Report this", text)
+        raise EnvironmentFailed(
+            f"{lock.file} would contain a host name or a path. Report this", text
+        )
     return text
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 MANIFEST = "velodrome-manifest.txt"
-# Written after the manifest, or by every run of a tool: no part of what was installed.
+# Written after the manifest, or by every run of a tool: not installed files.
 NOT_LISTED = (MANIFEST, "velodrome-environment.json", ".lock")
 Entries = Mapping[str, str]  # path inside the environment -> `<sha256> <size>`, or `-> <target>`
 
@@ -18,7 +18,7 @@ Entries = Mapping[str, str]  # path inside the environment -> `<sha256> <size>`,
 def scan(folder: Path) -> Entries:
     """List and hash all files. Reads every byte: about 1 s per GB."""
     paths = sorted(_walk(folder))
-    # hashlib lets go of the interpreter lock, so threads help.
+    # hashlib releases the interpreter lock, so threads help.
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         entries = pool.map(_entry, paths)
         return {
@@ -46,7 +46,7 @@ def find_missing(folder: Path) -> str:
         try:
             size = os.lstat(f"{folder}/{path}").st_size
         except OSError:
-            return f"{path} is gone"
+            return f"{path} is missing"
         if not entry.startswith("->") and size != int(entry.split()[1]):
             return f"{path} was changed"
     return ""
@@ -70,7 +70,7 @@ def find_change(folder: Path) -> str:
         # Also at the same instant: the kernel's clock for files ticks every 4 ms.
         if status.st_ctime_ns >= written_ns and _entry(folder / name) != entry:
             return f"{name} was changed"
-    return f"{min(missing)} is gone" if missing else ""
+    return f"{min(missing)} is missing" if missing else ""
 
 
 def _statuses(folder: str) -> Iterator[tuple[str, os.stat_result]]:
@@ -105,12 +105,12 @@ def size_bytes(entries: Entries) -> int:
 
 def differences(before: Entries, now: Entries) -> tuple[str, ...]:
     """List missing, changed and new files. New bytecode does not count."""
-    gone = [f"{path} is gone" for path in before if path not in now]
+    missing = [f"{path} is missing" for path in before if path not in now]
     changed = [
         f"{path} was changed" for path in before if now.get(path, before[path]) != before[path]
     ]
     new = [f"{path} was added" for path in now if path not in before and not path.endswith(".pyc")]
-    return tuple(sorted(gone) + sorted(changed) + sorted(new))
+    return tuple(sorted(missing) + sorted(changed) + sorted(new))
 
 
 def distributions(entries: Entries) -> Mapping[str, str]:

@@ -14,18 +14,18 @@ from velodrome.agents.environments.failures import EnvironmentFailed
 from velodrome.agents.environments.tool_runs import run_tool
 from velodrome.agents.environments.trial_runs import check_request, describe_problem, run_trial
 
-# Dense layers only: whoever computes gradients at all can run it.
+# Dense layers only: every framework that computes gradients can run it.
 MODEL, BATCH_SIZE = "autoencoder-400-200-100/ae1", 2
 _BRIEF = Timing(target=1.0, min_samples=1, min_seconds=0.0, max_seconds=0.1)
 _TRY_DEADLINE_S = 20
-# As root a namespace can be made outright, else inside one of users, where that is allowed.
+# Root may create a network namespace; a user only inside a user namespace, where that is allowed.
 _WAYS = (("--net",), ("--map-current-user", "--net"))
 
 
 def without_network(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return a command prefix that removes the network. EnvironmentFailed if none works."""
     unshare = shutil.which("unshare", path=environ.get("PATH"))
-    said = "there is no `unshare`"
+    problem = "there is no `unshare`"
     for way in _WAYS if unshare else ():
         prefix = (str(unshare), *way, "--")
         run = run_tool(
@@ -33,10 +33,10 @@ def without_network(environ: Mapping[str, str]) -> tuple[str, ...]:
         )
         if run.ok:
             return prefix
-        said = run.output.strip().splitlines()[-1] if run.output.strip() else "it failed"
+        problem = run.output.strip().splitlines()[-1] if run.output.strip() else "it failed"
     raise EnvironmentFailed(
-        f"nothing can be run without a network here ({said}). Run the check as root, or allow "
-        f"users their own namespaces (kernel.unprivileged_userns_clone, user.max_user_namespaces)"
+        f"the network cannot be removed for a check here ({problem}). Run it as root, or allow "
+        f"user namespaces (kernel.unprivileged_userns_clone, user.max_user_namespaces)"
     )
 
 
@@ -48,22 +48,18 @@ def offline_problems(
 ) -> tuple[str, ...]:
     """List the problems when it computes and verifies a small model under the prefix."""
     reference = environment.cache_folder / "offline.npz"
-    asked = check_request(framework)._replace(
+    request = check_request(framework)._replace(
         model=MODEL, batch_size=BATCH_SIZE, reference=str(reference), timing=_BRIEF
     )
+    requests = [request._replace(action=action) for action in ("reference", "measure")]
     try:
-        return _failure_lines(
-            asked._replace(action="reference"), environment, framework, environ, prefix
-        ) or (
-            _failure_lines(
-                asked._replace(action="measure"), environment, framework, environ, prefix
-            )
-        )
+        problems = (_failures(each, environment, framework, environ, prefix) for each in requests)
+        return next(filter(None, problems), ())
     finally:
         reference.unlink(missing_ok=True)
 
 
-def _failure_lines(
+def _failures(
     request: Request,
     environment: Environment,
     framework: Framework,

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from velodrome.agents.environments.core_types import (
-    OF_THE_USER,
+    USER_VARIABLE,
     VARIABLE,
     CoreTypeSetting,
     KernelChoice,
@@ -26,10 +26,10 @@ from velodrome.agents.environments.tool_runs import run_tool
 
 DEADLINE_S = 30.0
 FILE = "openblas-{}.json"  # in the environment's cache folder, by a part of its key
-PROBE_VERSION = 1  # raised when what is tried, or how it is decided, changes
+PROBE_VERSION = 1  # raise it when the tests or the decision change
 MODULE = "velodrome.adapters.worker.openblas_probe"
 _PASSED_THROUGH = ("PATH", "LD_LIBRARY_PATH")  # without which an interpreter may not start
-# Where wheels, a package's own folder and Debian put it, below the environment or its tree.
+# Places of wheels, of a package's own folder and of Debian, below the environment or its tree.
 _PLACES = (
     "lib/python3*/site-packages/*.libs/*openblas*.so*",
     "lib/python3*/site-packages/*/.libs/*openblas*.so*",
@@ -58,19 +58,19 @@ def choose_kernels(
         return KernelChoice(setting=named.setting, named_by=named.by) if named else KernelChoice()
     cpuinfo = _cpuinfo()
     key = _key(cpuinfo, environment, files, named)
-    kept = environment.cache_folder / FILE.format(key[:12])
-    known = _read(kept, key)
-    if known is None:
-        known = _choose(environment, import_path, files, named)
-        _write(kept, key, known)
-    return known
+    file = environment.cache_folder / FILE.format(key[:12])
+    choice = _read(file, key)
+    if choice is None:
+        choice = _choose(environment, import_path, files, named)
+        _write(file, key, choice)
+    return choice
 
 
 def _user_setting(environment: Environment, environ: Mapping[str, str]) -> CoreTypeSetting | None:
     if setting := dict(environment.variables).get(VARIABLE):
         return CoreTypeSetting(setting, "environment.toml")
-    if setting := environ.get(OF_THE_USER):
-        return CoreTypeSetting(setting, OF_THE_USER)
+    if setting := environ.get(USER_VARIABLE):
+        return CoreTypeSetting(setting, USER_VARIABLE)
     return None
 
 
@@ -147,8 +147,8 @@ def _key(
     """Hash of all that decides: the CPU, each library's file, and the test."""
     model = [line for line in cpuinfo.splitlines() if line.startswith(("model name", "flags"))]
     stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    told = json.dumps([PROBE_VERSION, model, stats, environment.variables, named and asdict(named)])
-    return hashlib.sha256(told.encode()).hexdigest()
+    text = json.dumps([PROBE_VERSION, model, stats, environment.variables, named and asdict(named)])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read(file: Path, key: str) -> KernelChoice | None:
@@ -157,10 +157,10 @@ def _read(file: Path, key: str) -> KernelChoice | None:
         if fields.pop("key") != key:
             return None
         for side in ("own", "run"):
-            fields[side] = tuple(OpenBlasRun(**seen) for seen in fields[side])
+            fields[side] = tuple(OpenBlasRun(**run) for run in fields[side])
         return KernelChoice(**fields)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # not there, or not whole: tried again
+        return None  # missing or incomplete: tested again
 
 
 def _write(file: Path, key: str, choice: KernelChoice) -> None:

@@ -72,7 +72,7 @@ def parse_listing(listing: str) -> PackageSources:
         for line in listing.splitlines():
             name, _, value = line.partition("=")
             if name.startswith(section + "."):
-                settings[name.removeprefix(section + ".")] = _unquoted(value)
+                settings[name.removeprefix(section + ".")] = _unquote(value)
     return _sources(settings)
 
 
@@ -88,7 +88,7 @@ def parse_variables(environ: Mapping[str, str]) -> PackageSources:
 
 def uv_variables(sources: PackageSources, environ: Mapping[str, str]) -> dict[str, str]:
     """Return variables to add for uv, except those that the user has set."""
-    told = {
+    variables = {
         "UV_DEFAULT_INDEX": sources.index_url,
         "UV_INDEX": " ".join(sources.extra_index_urls),
         "UV_FIND_LINKS": ",".join(sources.find_links),
@@ -102,7 +102,7 @@ def uv_variables(sources: PackageSources, environ: Mapping[str, str]) -> dict[st
         # by the hashes that every lock requires.
         "UV_INDEX_STRATEGY": "unsafe-best-match",
     }
-    same = {
+    aliases = {
         "UV_DEFAULT_INDEX": "UV_INDEX_URL",
         "UV_INDEX": "UV_EXTRA_INDEX_URL",
         "HTTPS_PROXY": "https_proxy",
@@ -110,8 +110,8 @@ def uv_variables(sources: PackageSources, environ: Mapping[str, str]) -> dict[st
     }
     return {
         name: value
-        for name, value in told.items()
-        if value and name not in environ and same.get(name, name) not in environ
+        for name, value in variables.items()
+        if value and name not in environ and aliases.get(name, name) not in environ
     }
 
 
@@ -145,7 +145,7 @@ def _from_here(sources: PackageSources) -> PackageSources:
     )
 
 
-def _unquoted(value: str) -> str:
+def _unquote(value: str) -> str:
     """pip prints each value as a Python literal."""
     try:
         return str(ast.literal_eval(value))

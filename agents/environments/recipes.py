@@ -31,12 +31,12 @@ class RecipeError(Exception):
         super().__init__(f"{where}: {problem}. {mend}")
 
 
-def _listed(value: Any) -> Any:
+def _as_tuple(value: Any) -> Any:
     """A single string stands for a list of one."""
     return (value,) if isinstance(value, str) else value
 
 
-Strings = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Strings = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 
 
 def variable_for(framework: str, what: str = "PYTHON") -> str:
@@ -90,7 +90,7 @@ class Lock:
     """
 
     file: str
-    devices: Annotated[tuple[Accelerator, ...], BeforeValidator(_listed)]
+    devices: Annotated[tuple[Accelerator, ...], BeforeValidator(_as_tuple)]
     python: tuple[Minor, ...]
     requirements: Strings = ()
     platforms: Strings = ()
@@ -109,7 +109,7 @@ class Lock:
     def identity(self) -> bytes:
         """All that decides the result: its text, and the content installed on top."""
         source = f"\nsource {self.checkout.hash}".encode() if self.checkout else b""
-        return self.text + source + "".join(f"\n{one}" for one in self.libraries).encode()
+        return self.text + source + "".join(f"\n{library}" for library in self.libraries).encode()
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -129,12 +129,12 @@ class Recipe:
     module: str
     suite: str = ""
     python: Strings = ()
-    libraries: tuple[StubLibrary, ...] = ()  # before the locks, that its own mistakes are told
+    libraries: tuple[StubLibrary, ...] = ()  # before the locks, so that its own errors come first
     locks: tuple[Lock, ...] = ()
     source: Source | None = None
     variables: dict[str, str] = Field(default_factory=dict)
     variants: Strings = ("default",)
-    devices: Annotated[tuple[Device, ...], BeforeValidator(_listed)] = ("cpu",)
+    devices: Annotated[tuple[Device, ...], BeforeValidator(_as_tuple)] = ("cpu",)
     file: Path = Path()
 
     def locks_for(self, accelerator: str, platform: str = "") -> tuple[Lock, ...]:
@@ -182,7 +182,7 @@ def read_recipe(folder: Path, *, locked: bool = True) -> Recipe:
     try:
         recipe = _RECIPE.validate_python(fields)
     except ValidationError as error:
-        raise _explained(file, error) from error
+        raise _explain(file, error) from error
     _require_whole(recipe)
     if locked:
         _require_locks(recipe)
@@ -209,21 +209,21 @@ def _require_whole(recipe: Recipe) -> None:
         mend = 'Give the path of one interpreter: python = "/path/to/bin/python"'
         raise RecipeError(f"{file}:python", "kind existing has no interpreter", mend)
     if recipe.source and recipe.kind != "existing":
-        mend = 'Say kind = "existing"'
+        mend = 'Set kind = "existing"'
         raise RecipeError(f"{file}:source", f"kind {recipe.kind} has a source", mend)
     if (recipe.kind == "debian") != bool(recipe.suite):
-        mend = 'Give kind = "debian" and, say, suite = "bullseye"; other kinds have no suite'
-        raise RecipeError(f"{file}:suite", f"kind {recipe.kind} does not go with it", mend)
+        mend = 'Set kind = "debian" and a suite such as "bullseye"; other kinds have no suite'
+        raise RecipeError(f"{file}:suite", f"kind {recipe.kind} does not match it", mend)
     if (recipe.kind != "existing" or recipe.source) and not recipe.locks:
         mend = 'Add [[locks]] with file = "universal-cpu.txt" and devices = ["cpu"]'
         raise RecipeError(f"{file}:locks", f"kind {recipe.kind} has no lock", mend)
     for index, lock in enumerate(recipe.locks):
         where = f"{file}:locks.{index}"
         if recipe.kind == "debian" and len(lock.platforms) != 1:
-            mend = 'Add platforms = ["linux-x86_64"]; a lock each'
-            raise RecipeError(f"{where}.platforms", "a Debian lock is of one", mend)
+            mend = 'Add platforms = ["linux-x86_64"], and a lock for each other platform'
+            raise RecipeError(f"{where}.platforms", "a Debian lock has one platform", mend)
         if not lock.python:
-            raise RecipeError(f"{where}.python", "no Python is named", 'Add python = ["3.12"]')
+            raise RecipeError(f"{where}.python", "there is no Python", 'Add python = ["3.12"]')
     if not recipe.variants or not recipe.devices:
         raise RecipeError(file, "variants and devices may not be empty", "Leave the key out")
 
@@ -237,8 +237,8 @@ def _require_locks(recipe: Recipe) -> None:
             )
 
 
-def _explained(file: Path, error: ValidationError) -> RecipeError:
-    # A mistyped key is missing too; say what was typed.
+def _explain(file: Path, error: ValidationError) -> RecipeError:
+    # A mistyped key is missing too; report it as typed.
     first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
     key = ".".join(str(part) for part in first["loc"])
     name = str(first["loc"][-1])
@@ -250,7 +250,7 @@ def _explained(file: Path, error: ValidationError) -> RecipeError:
     if first["type"].startswith("string_p"):
         of_device = "devices" in first["loc"]
         mend = "Give cpu, gpu or cuda13" if of_device else 'Give a minor version: "3.12"'
-    return RecipeError(f"{file}:{key}", f"{first['input']!r:.80} will not do", mend)
+    return RecipeError(f"{file}:{key}", f"{first['input']!r:.80} is not valid", mend)
 
 
 def _keys(place: tuple[int | str, ...]) -> Iterable[str]:

@@ -22,7 +22,7 @@ from velodrome.agents.environments.checkouts import require_checkout, source_set
 from velodrome.agents.environments.checks import (
     check_environment,
     check_environment_offline,
-    require_unharmed,
+    require_intact,
 )
 from velodrome.agents.environments.environment import Check, Environment
 from velodrome.agents.environments.existing import existing_setting, hash_interpreter_path
@@ -50,8 +50,8 @@ def default_root(environ: Mapping[str, str] = os.environ) -> Path:
     base = Path(home).expanduser() if home else platformdirs.user_cache_path("velodrome")
     if escape_undecodable(str(base)) != str(base):
         where = "VELODROME_HOME" if home else "the user's cache folder"
-        problem = f"{escape_undecodable(str(base))} has bytes in it that are no UTF-8"
-        raise RecipeError(where, problem, "Let VELODROME_HOME name another folder")
+        problem = f"{escape_undecodable(str(base))} contains bytes that are not UTF-8"
+        raise RecipeError(where, problem, "Set VELODROME_HOME to another folder")
     return base.absolute() / "envs"
 
 
@@ -61,7 +61,7 @@ def this_platform() -> str:
 
 
 def _ignore(line: str) -> None:
-    """Progress that nobody follows."""
+    """Ignore a line of progress."""
 
 
 class EnvironmentStore:
@@ -85,7 +85,7 @@ class EnvironmentStore:
         fails.
         """
         if split(framework)[1]:
-            return self._locked_at(framework, device_of(accelerator))
+            return self._lock_version(framework, device_of(accelerator))
         recipe = self._recipe(framework)
         place = existing_setting(framework, recipe, self._environ)
         return hash_interpreter_path(place[0]) if place else recipe.lock_hash(accelerator)
@@ -138,7 +138,9 @@ class EnvironmentStore:
         """
         name, version = split(framework)
         if version:
-            lock_hash = lock_hash or self._locked_at(framework, device_of(accelerator), on_progress)
+            lock_hash = lock_hash or self._lock_version(
+                framework, device_of(accelerator), on_progress
+            )
         accelerator = resolve_accelerator(accelerator)
         recipe = self._recipe(framework, lock_hash)
         place = existing_setting(framework, recipe, self._environ)
@@ -146,20 +148,20 @@ class EnvironmentStore:
             return load_existing(self.root, framework, recipe, *place, self._environ)
         require_checkout(framework, recipe, self._environ)
         require_lock(framework, recipe, accelerator, this_platform())
-        found = self._good_enough(framework, recipe, accelerator, lock_hash)
+        found = self._find_usable(framework, recipe, accelerator, lock_hash)
         if found:
-            return require_unharmed(found)
+            return require_intact(found)
         with (
             disk_layout.explain_write_errors(self.root),
             disk_layout.lock_framework(self.root, name, on_progress),
         ):
-            found = self._good_enough(framework, recipe, accelerator, lock_hash)
+            found = self._find_usable(framework, recipe, accelerator, lock_hash)
             if found:
                 on_progress(f"{framework} was built meanwhile: using {found.name}")
                 return found
             disk_layout.remove_leftovers(self.root, name)
             build_first(self._site(framework, recipe), accelerator, on_progress)
-            return self._just_built(framework, accelerator, lock_hash)
+            return self._require_built(framework, accelerator, lock_hash)
 
     def rebuild(
         self, environment: Environment, on_progress: Callable[[str], None] = _ignore
@@ -174,11 +176,11 @@ class EnvironmentStore:
             for name_hash, lock in possible_locks(recipe, accelerator, this_platform()):
                 if name_hash == environment.hash:
                     self._rebuild(framework, recipe, lock, on_progress)
-                    return self._just_built(framework, accelerator, lock_hash)
+                    return self._require_built(framework, accelerator, lock_hash)
         raise EnvironmentFailed(
-            f"{environment.python} is an interpreter of yours. Mend it there"
+            f"{environment.python} is your own interpreter. Fix it there"
             if environment.kind == "existing"
-            else f"no lock of today makes {environment.name}. Run `velodrome envs prune`, "
+            else f"no current lock builds {environment.name}. Run `velodrome envs prune`, "
             f"then `velodrome envs build {framework}`"
         )
 
@@ -189,12 +191,12 @@ class EnvironmentStore:
             load_environment(self.root, folder, record, recipes.get(record.framework), None)
             for folder, record in disk_layout.list_complete(self.root)
         )
-        pointed = (
+        existing = (
             self.find(name)
             for name, recipe in recipes.items()
             if existing_setting(name, recipe, self._environ)
         )
-        return built + tuple(environment for environment in pointed if environment)
+        return built + tuple(environment for environment in existing if environment)
 
     def is_current(self, environment: Environment) -> bool:
         """Return True if a current recipe names it."""
@@ -224,11 +226,11 @@ class EnvironmentStore:
                 removed += disk_layout.remove_if_free(folder)
         return removed
 
-    def _locked_at(
+    def _lock_version(
         self, framework: str, accelerator: str, on_progress: Callable[[str], None] = _ignore
     ) -> str:
         if not self.versions.chosen_hash(framework, accelerator):
-            on_progress(f"locking {framework}, which no committed lock names")
+            on_progress(f"locking {framework}: no committed lock has this version")
         recipe = read_recipe(Path(find_framework(framework, self._environ).folder))
         with disk_layout.explain_write_errors(self.root):
             return lock_at_version(self.versions, recipe, framework, accelerator, self._environ)
@@ -240,7 +242,7 @@ class EnvironmentStore:
         return with_checkout(recipe, framework, self._environ)
 
     def _is_wanted(self, folder: Path, current: set[str]) -> bool:
-        """One built from a source stays until the user names another source."""
+        """Keep a build from source until the user names another source."""
         record = disk_layout.read_record(folder)
         if record is None:
             return False
@@ -280,7 +282,7 @@ class EnvironmentStore:
             disk_layout.remove_leftovers(self.root, name)
             build_exactly(self._site(framework, recipe), lock, on_progress)
 
-    def _good_enough(
+    def _find_usable(
         self, framework: str, recipe: Recipe, accelerator: str, lock_hash: str
     ) -> Environment | None:
         """The result of find, unless the lock before it may now be available."""
@@ -292,7 +294,7 @@ class EnvironmentStore:
             return found
         return found if record.sources == read_sources(self._environ).fingerprint else None
 
-    def _just_built(self, framework: str, accelerator: str, lock_hash: str = "") -> Environment:
+    def _require_built(self, framework: str, accelerator: str, lock_hash: str = "") -> Environment:
         found = self.find(framework, accelerator, lock_hash)
         if found is None:
             raise EnvironmentFailed(f"{framework} vanished from {self.root}. Build it again")

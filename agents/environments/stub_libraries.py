@@ -34,7 +34,7 @@ def install_stub_libraries(
 def _compile(library: StubLibrary, target: Path, environ: Mapping[str, str]) -> None:
     command = [_compiler(library, environ), "-shared", "-fPIC", f"-Wl,-soname,{library.file}"]
     with tempfile.TemporaryDirectory() as place:
-        source = Path(place, "stand_in.c")
+        source = Path(place, "stub.c")
         source.write_text(_source(library))
         run = run_tool(
             [*command, "-o", str(target), str(source)],
@@ -44,7 +44,7 @@ def _compile(library: StubLibrary, target: Path, environ: Mapping[str, str]) -> 
         )
     if not run.ok:
         raise EnvironmentFailed(
-            f"{command[0]} cannot make {library.file}. Let CC name a C compiler that can",
+            f"{command[0]} cannot compile {library.file}. Set CC to a C compiler that can",
             run.output,
         )
 
@@ -61,6 +61,6 @@ def _compiler(library: StubLibrary, environ: Mapping[str, str]) -> str:
         if found:
             return found
     raise EnvironmentFailed(
-        f"there is no C compiler ({', '.join(names)}), which is needed to make {library.file}. "
-        f"Install gcc, or let CC name one"
+        f"there is no C compiler ({', '.join(names)}), which {library.file} needs. "
+        f"Install gcc, or set CC to one"
     )

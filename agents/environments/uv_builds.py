@@ -25,13 +25,13 @@ from velodrome.agents.environments.tool_runs import ToolRun, run_tool
 INSTALL_DEADLINE_S = 3600
 IMPORT_DEADLINE_S = 300
 _MB = 1_000_000
-_WORTH_TELLING = ("Resolved", "Downloading", "Building", "Prepared", "Installed", "Bytecode")
+_PROGRESS = ("Resolved", "Downloading", "Building", "Prepared", "Installed", "Bytecode")
 
 Progress = Callable[[str], None]
 
 
 class PackageNotFound(Exception):
-    """No configured index or folder has a package of the lock; another lock may do."""
+    """No configured index or folder has a package of the lock; another lock may work."""
 
     def __init__(self, package: str, output: str) -> None:
         super().__init__(package)
@@ -83,7 +83,7 @@ def require_room(folder: Path, framework: str, lock: Lock) -> None:
     if free_mb < lock.size_mb:
         raise EnvironmentFailed(
             f"{framework} needs {lock.size_mb} MB, and the disk of {folder.parent} has "
-            f"{free_mb} MB free. Free some, or let VELODROME_HOME name a folder on another disk"
+            f"{free_mb} MB free. Free space, or set VELODROME_HOME to a folder on another disk"
         )
 
 
@@ -100,15 +100,15 @@ def _install(folder: Path, build: UvBuild, on_progress: Progress) -> None:
     command = [uv.find_uv_bin(), "pip", "install", "--python", str(python_of(folder))]
     command += ["--require-hashes", "-r", str(build.lock.path)]
     command += ["--compile-bytecode"] if _uv_compiles(build) else []
-    # What is built from its source is built with the lock's own packages, where it asks for them.
+    # Source archives are built with the lock's own packages where they need them.
     command += ["--build-constraints", str(build.lock.path)]
     command += uv_arguments(build.sources)
 
-    def tell(line: str) -> None:
-        if line.strip().startswith(_WORTH_TELLING):
+    def report(line: str) -> None:
+        if line.strip().startswith(_PROGRESS):
             on_progress(line.strip())
 
-    run = _uv(command, folder, build, tell)
+    run = _uv(command, folder, build, report)
     if run.ok:
         return None if _uv_compiles(build) else _compile_bytecode(folder, build)
     missing = uv_messages.not_found(run.output)
@@ -180,8 +180,8 @@ def _require_unchanged(folder: Path, build: UvBuild) -> manifest.Entries:
     changed = manifest.differing_from_wheel(folder, entries)
     if changed:
         raise EnvironmentFailed(
-            f"uv's cache holds a changed {changed[0]}: not what its wheel contained. Clear it with "
-            f"`uv cache clean`, then build {build.framework} again",
+            f"uv's cache has a changed copy of {changed[0]}. Clear it with `uv cache clean`, then "
+            f"build {build.framework} again",
             "\n".join(changed[: uv_messages.LOG_TAIL_LINES]),
         )
     return entries
@@ -214,11 +214,11 @@ def _disk_full(folder: Path, build: UvBuild, output: str) -> EnvironmentFailed:
     ).output.strip()
     places = [folder.parent, *([Path(cache)] if Path(cache).is_dir() else [])]
     free = ", ".join(
-        f"{shutil.disk_usage(there).free // _MB} MB free in {there}" for there in places
+        f"{shutil.disk_usage(place).free // _MB} MB free in {place}" for place in places
     )
     size = f" {build.lock.size_mb} MB" if build.lock.size_mb else ""
     return EnvironmentFailed(
         f"the disk filled up while {build.framework}{size} was being installed (now {free}). Free "
-        f"some, or let VELODROME_HOME or UV_CACHE_DIR name a folder on another disk",
+        f"space, or set VELODROME_HOME or UV_CACHE_DIR to a folder on another disk",
         uv_messages.log_tail(output),
     )

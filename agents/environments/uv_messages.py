@@ -44,7 +44,7 @@ def explain(output: str, framework: str) -> str:
     other = _OTHER_BYTES.search(output)
     if other:
         return (
-            f"{other[1]} is served with other bytes than {framework}'s lock names. Use another "
+            f"{other[1]} has another hash than in the lock of {framework}. Use another "
             f"index, or renew the lock: `velodrome envs lock {framework}`"
         )
     no_wheel = _NO_WHEEL.search(output)
@@ -68,7 +68,7 @@ def cause(output: str) -> str:
         named = [line.removeprefix(start) for line in lines if line.startswith(start)]
         if named:
             return named[-1].rstrip(".")
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "it printed nothing"
 
 
 def import_failed(framework: str, module: str, output: str) -> EnvironmentFailed:

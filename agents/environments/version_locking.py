@@ -38,12 +38,12 @@ def lock_at_version(
     if found:
         return found
     _require_possible(recipe, framework)
-    with locks.making():
+    with locks.lock():
         found = locks.chosen_hash(framework, device)
         if found:
             return found
         texts = _resolve(recipe, framework, device, environ)
-        found = _hash_of(recipe, framework, device, texts)
+        found = _compute_hash(recipe, framework, device, texts)
         locks.keep(framework, found, texts)
         locks.choose(framework, device, found)
         return found
@@ -53,11 +53,10 @@ def _require_possible(recipe: Recipe, framework: str) -> None:
     name, version = split(framework)
     if recipe.kind != "uv":
         raise EnvironmentFailed(
-            f"{name} cannot be had at a version: its environment is of kind {recipe.kind}. "
-            f"Say {name}"
+            f"{name} has no other versions: its environment is of kind {recipe.kind}. Use {name}"
         )
     if not VERSION.fullmatch(version):
-        raise EnvironmentFailed(f"{version!r} is no version. Write it like {name}==1.2.3")
+        raise EnvironmentFailed(f"{version!r} is not a version. Write it like {name}==1.2.3")
 
 
 def _resolve(recipe: Recipe, framework: str, device: str, environ: Mapping[str, str]) -> Texts:
@@ -78,12 +77,12 @@ def _resolve(recipe: Recipe, framework: str, device: str, environ: Mapping[str, 
     if texts:
         return tuple(texts)
     if not failures:
-        raise EnvironmentFailed(f"{framework}: no lock serves {device}. Say another device")
+        raise EnvironmentFailed(f"{framework}: no lock serves {device}. Use another device")
     tail = uv_messages.log_tail(failures[-1].log_tail)
     missing = uv_messages.not_found(failures[-1].log_tail)
-    why = f"{missing} is not to be found" if missing else uv_messages.cause(failures[-1].log_tail)
+    why = f"{missing} was not found" if missing else uv_messages.cause(failures[-1].log_tail)
     raise EnvironmentFailed(
-        f"{framework} cannot be locked: {why}. Say a version that there is, and check the network "
+        f"{framework} cannot be locked: {why}. Use an existing version, and check the network "
         f"and `pip config list`",
         tail,
     )
@@ -94,9 +93,9 @@ def _ways(sources: PackageSources) -> tuple[Resolve, ...]:
     return (resolve_here,) if sources.no_index else (resolve, resolve_here)
 
 
-def _hash_of(recipe: Recipe, framework: str, device: str, texts: Texts) -> str:
+def _compute_hash(recipe: Recipe, framework: str, device: str, texts: Texts) -> str:
     """The hash that Recipe.lock_hash will return for them."""
     with tempfile.TemporaryDirectory() as place:
-        aside = VersionLocks(Path(place))
-        aside.keep(framework, "aside", texts)
-        return aside.apply_to(recipe, framework, "aside").lock_hash(device)
+        locks = VersionLocks(Path(place))
+        locks.keep(framework, "temporary", texts)
+        return locks.apply_to(recipe, framework, "temporary").lock_hash(device)

@@ -98,8 +98,8 @@ class VersionLocks:
         )
         return replace(recipe, locks=locks)
 
-    def making(self) -> FileLock:
-        """The lock to hold while making locks here."""
+    def lock(self) -> FileLock:
+        """Return the lock to hold while adding locks here."""
         make_private(self._folder)
         return FileLock(self._folder / ".lock", mode=0o600)
 
@@ -121,7 +121,7 @@ def at_version(lock: Lock, version: str) -> tuple[str, ...]:
     with jax. A local version such as +cpu, which selects the build, stays.
     """
     own = _PIN.fullmatch(lock.requirements[0]) if lock.requirements else None
-    return tuple(_moved(text, own[2] if own else "", version) for text in lock.requirements)
+    return tuple(_move_pin(text, own[2] if own else "", version) for text in lock.requirements)
 
 
 def loosen(requirements: Iterable[str], version: str) -> tuple[str, ...]:
@@ -134,7 +134,7 @@ def loosen(requirements: Iterable[str], version: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _moved(requirement: str, before: str, version: str) -> str:
+def _move_pin(requirement: str, before: str, version: str) -> str:
     pin = _PIN.fullmatch(requirement)
     if pin is None or pin[2] != before:
         return requirement
@@ -146,12 +146,12 @@ def _require_plain(framework: str, lock_hash: str, texts: Texts) -> None:
     name, version = split(framework)
     is_place = "/" not in name and VERSION.fullmatch(version) and _HASH.fullmatch(lock_hash)
     if not is_place or not all(_FILE.fullmatch(file) for file, _ in texts):
-        raise EnvironmentFailed(f"{framework!r:.80} names no version's locks. Lock it anew")
+        raise EnvironmentFailed(f"{framework!r:.80} is not a framework at a version. Lock it again")
     for file, text in texts:
         for number, line in enumerate(text.splitlines(), 1):
             if not _LINE.fullmatch(line):
-                place = f"{file}:{number} of {framework}"
-                raise EnvironmentFailed(f"{place} is no pinned package: {line!r:.80}. Lock it anew")
+                problem = f"is not a pinned package: {line!r:.80}. Lock it again"
+                raise EnvironmentFailed(f"{file}:{number} of {framework} {problem}")
 
 
 def _write(path: Path, text: str) -> None:

@@ -63,4 +63,4 @@ def test_caffe_runs_the_kernels_that_the_user_names_and_is_still_verified(
     monkeypatch.setenv("VELODROME_OPENBLAS_CORETYPE", "Prescott")
     ended = run()
     assert core_of(ended) == "PRESCOTT"
-    assert "OPENBLAS_CORETYPE=Prescott, as VELODROME_OPENBLAS_CORETYPE asks" in ended.notes
+    assert "OPENBLAS_CORETYPE=Prescott, set by VELODROME_OPENBLAS_CORETYPE" in ended.notes

@@ -17,7 +17,7 @@ import pytest
 
 from velodrome.adapters.protocol import Finished, Hello, Phase, Timing
 from velodrome.agents.cores.assignment import ResourceRequest
-from velodrome.agents.cores.core_locks import locked
+from velodrome.agents.cores.core_locks import lock_resources
 from velodrome.agents.environments.store import EnvironmentStore
 from velodrome.agents.execution import Note, execute, rerun_command
 from velodrome.agents.inventory import take_inventory
@@ -80,7 +80,7 @@ def test_kernels_that_the_user_names_run_and_the_row_says_so(
     ended = run(TASK, home)
     assert ended.status.has_number, ended.reason
     assert [one.split()[-1] for one in ended.kernels] == ["NEHALEM"]
-    assert "OPENBLAS_CORETYPE=Nehalem, as VELODROME_OPENBLAS_CORETYPE asks" in ended.notes
+    assert "OPENBLAS_CORETYPE=Nehalem, set by VELODROME_OPENBLAS_CORETYPE" in ended.notes
 
 
 def test_a_successful_task_has_numbers_samples_and_readings(home: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_task_whose_supervisor_is_stopped_has_a_row_that_says_so(home: Path) -
     assert ended.status in (Status.OK, Status.UNSTABLE)
     assert "another process stopped its supervisor, which was then continued" in ended.notes
     assert not any(map(psutil.pid_exists, stopped))
-    with locked(NODE, ResourceRequest(threads=1), deadline_s=0, on_wait=print):
+    with lock_resources(NODE, ResourceRequest(threads=1), deadline_s=0, on_wait=print):
         pass
 
 
@@ -260,7 +260,7 @@ def test_a_task_whose_supervisor_is_stopped_has_a_row_that_says_so(home: Path) -
 def test_a_task_that_waits_for_cores_names_the_holder_and_gives_up_in_time(home: Path) -> None:
     run(TASK, home)  # so that the reference is there
     notes: list[str] = []
-    holding = locked(NODE, ResourceRequest(threads=1), deadline_s=0, on_wait=notes.append)
+    holding = lock_resources(NODE, ResourceRequest(threads=1), deadline_s=0, on_wait=notes.append)
     with holding:
         ended = execute(
             TASK,
@@ -281,7 +281,9 @@ def test_waiting_for_other_tasks_is_recorded_apart_from_a_tasks_own_time(home: P
     run(TASK, home)  # so that the reference is there
     with ExitStack() as holding:
         holding.enter_context(
-            locked(NODE, ResourceRequest(threads=1), deadline_s=0, on_wait=lambda text: None)
+            lock_resources(
+                NODE, ResourceRequest(threads=1), deadline_s=0, on_wait=lambda text: None
+            )
         )
         threading.Timer(0.5, holding.close).start()
         ended = run(TASK, home)
@@ -354,7 +356,9 @@ def test_no_process_of_a_task_survives_the_sigkill_of_its_agent(home: Path) -> N
     assert time.monotonic() - killed < 2.0
     agent.wait(10)
     agent.stdout.close()
-    with locked(NODE, ResourceRequest(threads=1), deadline_s=5.0, on_wait=lambda story: None):
+    with lock_resources(
+        NODE, ResourceRequest(threads=1), deadline_s=5.0, on_wait=lambda story: None
+    ):
         pass
 
 

@@ -96,7 +96,7 @@ def test_a_read_only_home_serves_its_environments_and_refuses_builds_in_a_line(
     refused = run(command, "envs", "build", "torch", within=within, **own)
     assert refused.returncode == 4
     assert f"{home}/envs/.locks cannot be written (Read-only file system)" in refused.stdout
-    assert "Let VELODROME_HOME name a folder" in refused.stdout
+    assert "Set VELODROME_HOME to a folder" in refused.stdout
     assert sorted(home.rglob("*")) == before
 
 
@@ -121,6 +121,4 @@ def test_a_home_whose_path_is_not_utf8_is_refused_with_the_remedy(command, tmp_p
     home = os.fsencode(tmp_path) + b"/h\xff"
     done = run(command, "frameworks", within=["-u"], VELODROME_HOME=os.fsdecode(home))
     assert done.returncode == 2
-    assert (
-        r"h\xff has bytes in it that are no UTF-8. Let VELODROME_HOME name another" in done.stderr
-    )
+    assert r"h\xff contains bytes that are not UTF-8. Set VELODROME_HOME to another" in done.stderr

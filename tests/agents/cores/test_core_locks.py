@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from velodrome.agents.cores.assignment import DoesNotFit, ResourceRequest
-from velodrome.agents.cores.core_locks import LockedShare, WaitedTooLong, locked
+from velodrome.agents.cores.core_locks import LockedShare, WaitedTooLong, lock_resources
 from velodrome.agents.cores.lock_files import LocksUnusable, lock_folder
 from velodrome.agents.isolation.supervised import run_supervised
 from velodrome.agents.node import Core, Gpu, Node
@@ -37,7 +37,9 @@ def ignore_message(story: str) -> None:
 def hold(
     stack: ExitStack, need: ResourceRequest, deadline_s: float = 0.0, node: Node = NODE
 ) -> LockedShare:
-    return stack.enter_context(locked(node, need, deadline_s=deadline_s, on_wait=ignore_message))
+    return stack.enter_context(
+        lock_resources(node, need, deadline_s=deadline_s, on_wait=ignore_message)
+    )
 
 
 def numbers(held: LockedShare) -> list[int]:
@@ -86,9 +88,9 @@ def test_a_request_that_never_fits_fails_at_once() -> None:
 def test_a_waiting_task_learns_who_holds_its_cores() -> None:
     stories: list[str] = []
     with (
-        locked(NODE, ALL, deadline_s=0, on_wait=stories.append),
+        lock_resources(NODE, ALL, deadline_s=0, on_wait=stories.append),
         pytest.raises(WaitedTooLong) as refusal,
-        locked(NODE, ALL, deadline_s=0.5, on_wait=stories.append),
+        lock_resources(NODE, ALL, deadline_s=0.5, on_wait=stories.append),
     ):
         pass
     assert len(stories) == 1
@@ -98,13 +100,13 @@ def test_a_waiting_task_learns_who_holds_its_cores() -> None:
 
 
 HOLDER = """
-import sys
-from velodrome.agents.cores.core_locks import locked
+import functools, sys
+from velodrome.agents.cores.core_locks import lock_resources
 from velodrome.agents.cores.assignment import ResourceRequest
 from velodrome.agents.node import Core, Node
 node = Node("n", "track", "cpu", tuple(Core(n, (9000 + n,)) for n in range(4)), 2**34)
 need = ResourceRequest(threads=1, exclusive=sys.argv[1] == "exclusive")
-with locked(node, need, deadline_s=60, on_wait=lambda story: print(story, flush=True)) as held:
+with lock_resources(node, need, deadline_s=60, on_wait=functools.partial(print, flush=True)) as held:
     print("held", held.share.allotment.cores[0].number, flush=True)
     sys.stdin.readline()
 """
@@ -200,7 +202,7 @@ def test_no_two_of_many_tasks_ever_hold_one_core() -> None:
 
     def work(need: ResourceRequest) -> None:
         for _ in range(3):
-            with locked(NODE, need, deadline_s=60, on_wait=ignore_message) as held:
+            with lock_resources(NODE, need, deadline_s=60, on_wait=ignore_message) as held:
                 own = {core.number for core in held.share.locked_cores}
                 with guard:
                     clashes.extend(own & busy)

@@ -76,7 +76,7 @@ def test_without_a_checkout_the_reason_says_how_to_give_one(cart_node) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "problem"), [("nowhere", "is no folder"), ("wheels", "has no cart/__init__.py")]
+    ("name", "problem"), [("nowhere", "is not a folder"), ("wheels", "has no cart/__init__.py")]
 )
 def test_a_folder_that_is_no_checkout_is_named_with_the_variable(
     cart_node, tmp_path, name: str, problem: str

@@ -66,7 +66,7 @@ def test_a_library_that_does_not_know_the_cpu_is_set_to_its_best_kernels_with_a_
     assert tried == ["", "SkylakeX"]
     assert choice.variables == {"OPENBLAS_CORETYPE": "SkylakeX"}
     assert choice.notes == (
-        "OPENBLAS_CORETYPE=SkylakeX, since openblas 0.3.13 by itself takes BARCELONA on this CPU",
+        "OPENBLAS_CORETYPE=SkylakeX, because openblas 0.3.13 chooses BARCELONA on this CPU",
     )
     assert choice.below == ()
 
@@ -131,7 +131,7 @@ def test_a_named_setting_is_used_as_given_and_noted() -> None:
         CoreTypeSetting("Haswell", "A_VARIABLE"), AVX512, lambda setting: (seen("HASWELL"),)
     )
     assert choice.variables == {"OPENBLAS_CORETYPE": "Haswell"}
-    assert choice.notes == ("OPENBLAS_CORETYPE=Haswell, as A_VARIABLE asks",)
+    assert choice.notes == ("OPENBLAS_CORETYPE=Haswell, set by A_VARIABLE",)
     assert [one.core for one in choice.below] == ["HASWELL"]
 
 
@@ -185,7 +185,7 @@ def test_kernels_that_the_user_names_reach_the_worker_and_are_noted(here: Enviro
     variables = {"VELODROME_OPENBLAS_CORETYPE": "Nehalem"}
     choice = choose_kernels(here, IMPORT_PATH, variables)
     assert choice.variables == {"OPENBLAS_CORETYPE": "Nehalem"}
-    assert choice.notes == ("OPENBLAS_CORETYPE=Nehalem, as VELODROME_OPENBLAS_CORETYPE asks",)
+    assert choice.notes == ("OPENBLAS_CORETYPE=Nehalem, set by VELODROME_OPENBLAS_CORETYPE",)
     if "sse4_2" in cpu_flags(Path("/proc/cpuinfo").read_text()):
         assert {one.core for one in choice.run} == {"NEHALEM"}
 

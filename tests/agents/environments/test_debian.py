@@ -129,10 +129,10 @@ def test_a_lock_names_exactly_the_packages_that_dpkg_installed(tmp_path: Path) -
         "Package: numbers\nStatus: install ok installed\nVersion: 1:1.19=a\nDescription: two\n"
         " lines: here\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 3\n"
     )
-    found = debian_packages.installed(tmp_path)
-    text = debian_packages.lock_text("bullseye", found)
-    assert debian_packages.locked(text) == found == {"numbers": "1:1.19=a"}
-    assert debian_packages.differences({"numbers": "2", "new": "1"}, found) == (
+    found = debian_packages.read_installed(tmp_path)
+    text = debian_packages.format_lock("bullseye", found)
+    assert debian_packages.parse_lock(text) == found == {"numbers": "1:1.19=a"}
+    assert debian_packages.list_differences({"numbers": "2", "new": "1"}, found) == (
         "new is not installed, the lock names 1",
         "numbers 1:1.19=a installed, the lock names 2",
     )

@@ -56,7 +56,7 @@ def test_an_adapter_without_a_recipe_is_reported(tiny_node) -> None:
 
 
 def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"nowhere: is no folder. Correct VELODROME_ADAPTERS"):
+    with pytest.raises(RecipeError, match=r"nowhere: is not a folder. Correct VELODROME_ADAPTERS"):
         available_frameworks({"VELODROME_ADAPTERS": str(tmp_path / "nowhere")})
 
 

@@ -86,7 +86,7 @@ def test_only_a_package_missing_from_every_index_is_not_found(output: str, packa
             ),
         ),
         ("Killed\n", ("uv could not install torch: Killed",)),
-        ("", ("it said nothing",)),
+        ("", ("it printed nothing",)),
     ],
 )
 def test_the_reason_is_one_line_with_the_remedy(output: str, words: tuple[str, ...]) -> None:

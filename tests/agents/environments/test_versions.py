@@ -113,7 +113,7 @@ def test_a_broken_version_is_rebuilt_from_its_own_lock(versioned_node) -> None:
 @pytest.mark.parametrize(
     ("framework", "reason"),
     [
-        ("little==3.0", "tiny==3.0 is not to be found"),
+        ("little==3.0", "tiny==3.0 was not found"),
         ("little==3/0", "no version"),
         ("neon==2.5", "kind existing"),
     ],
