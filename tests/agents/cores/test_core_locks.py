@@ -106,7 +106,8 @@ from velodrome.agents.cores.assignment import ResourceRequest
 from velodrome.agents.node import Core, Node
 node = Node("n", "track", "cpu", tuple(Core(n, (9000 + n,)) for n in range(4)), 2**34)
 need = ResourceRequest(threads=1, exclusive=sys.argv[1] == "exclusive")
-with lock_resources(node, need, deadline_s=60, on_wait=functools.partial(print, flush=True)) as held:
+tell = functools.partial(print, flush=True)
+with lock_resources(node, need, deadline_s=60, on_wait=tell) as held:
     print("held", held.share.allotment.cores[0].number, flush=True)
     sys.stdin.readline()
 """

@@ -70,7 +70,7 @@ def turn_a_link(folder: Path) -> str:
 
 def remove_a_module(folder: Path) -> str:
     (folder / "site-packages/one.py").unlink()
-    return "site-packages/one.py is gone"
+    return "site-packages/one.py is missing"
 
 
 HARMS = [

@@ -141,7 +141,7 @@ def test_a_broken_checkout_environment_is_detected_rebuilt_and_kept_by_prune(
     module = next(environment.folder.rglob("cart/__init__.py"))
     module.unlink()
     problems = cart_node.store.check(environment).problems
-    assert any("cart/__init__.py is gone" in problem for problem in problems)
+    assert any("cart/__init__.py is missing" in problem for problem in problems)
     assert any("cannot be imported" in problem for problem in problems)
     assert cart_node.store.rebuild(environment) == environment
     assert module.exists()

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 def delete_a_file(folder: Path, node) -> str:
     next(folder.rglob("tiny/__init__.py")).unlink()
-    return "tiny/__init__.py is gone"
+    return "tiny/__init__.py is missing"
 
 
 def install_another_version(folder: Path, node) -> str:
@@ -31,7 +31,7 @@ def install_another_version(folder: Path, node) -> str:
 
 def drop_the_manifest(folder: Path, node) -> str:
     (folder / "velodrome-manifest.txt").unlink()
-    return "velodrome-manifest.txt is gone"
+    return "velodrome-manifest.txt is missing"
 
 
 @pytest.mark.parametrize("harm", [delete_a_file, install_another_version, drop_the_manifest])

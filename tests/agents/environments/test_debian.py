@@ -253,7 +253,7 @@ def test_a_removed_or_changed_file_in_a_tree_is_detected(
     numpy.unlink()  # its other name is another environment's
     numpy.write_text(other)
     problems = store.check(found).problems
-    assert f"{package}/caffe/io.py is gone" in problems
+    assert f"{package}/caffe/io.py is missing" in problems
     assert f"{package}/numpy/version.py was changed" in problems
     assert any("cannot be imported" in problem for problem in problems)
 

@@ -73,10 +73,10 @@ def test_the_hash_changes_with_the_installed_packages(tiny_node, venv: Path) -> 
 @pytest.mark.parametrize(
     ("program", "problem"),
     [
-        (None, "which is no interpreter"),
-        ("#!/bin/sh\necho hello\n", "which is no Python interpreter"),
+        (None, "which is not an interpreter"),
+        ("#!/bin/sh\necho hello\n", "which is not a Python interpreter"),
         ("#!/bin/sh\necho broken >&2; exit 1\n", "which does not run"),
-        ("not even a program", "which is no Python interpreter"),
+        ("not even a program", "which is not a Python interpreter"),
     ],
 )
 def test_a_path_that_is_no_interpreter_is_reported_with_the_variable(
@@ -111,7 +111,7 @@ def test_a_recipe_may_name_an_interpreter_of_its_own_folder(node, venv: Path) ->
 def test_an_existing_interpreter_cannot_be_rebuilt(tiny_node, venv: Path) -> None:
     tiny_node.variables["VELODROME_PYTHON_LITTLE"] = str(venv)
     environment = tiny_node.store.build("little")
-    with pytest.raises(EnvironmentFailed, match="an interpreter of yours"):
+    with pytest.raises(EnvironmentFailed, match="your own interpreter"):
         tiny_node.store.rebuild(environment)
 
 

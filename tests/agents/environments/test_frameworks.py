@@ -61,13 +61,13 @@ def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_frameworks_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="holds no framework"):
+    with pytest.raises(RecipeError, match="contains no framework"):
         available_frameworks({"VELODROME_ADAPTERS": str(tmp_path)})
 
 
 def test_a_name_with_capitals_or_dots_is_refused(node) -> None:
     node.add_framework("My.Net", node.recipe, {"one.txt": node.add_tiny()})
-    with pytest.raises(RecipeError, match=r"'My.Net' is no name"):
+    with pytest.raises(RecipeError, match=r"'My.Net' is not a valid framework name"):
         available_frameworks(node.environ)
 
 

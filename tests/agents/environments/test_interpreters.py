@@ -125,4 +125,4 @@ def test_a_missing_interpreter_is_reported_with_the_places_searched_and_the_reme
     assert str(tmp_path / ".pyenv") in reason and "PATH" in reason
     assert "pyenv install 3.94" in reason
     assert "3.94" in raised.value.log_tail
-    assert "fetching 3.94" in lines[0]
+    assert "downloading 3.94" in lines[0]

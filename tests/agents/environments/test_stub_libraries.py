@@ -51,13 +51,15 @@ def test_a_mistyped_key_is_reported(node) -> None:
 
 
 def test_without_a_compiler_the_error_says_what_to_install(tmp_path) -> None:
-    with pytest.raises(EnvironmentFailed, match=r"libghost.so.1. Install gcc, or let CC name one"):
+    with pytest.raises(
+        EnvironmentFailed, match=r"which libghost.so.1 needs. Install gcc, or set CC to one"
+    ):
         install_stub_libraries([LIBRARY], tmp_path, {"PATH": str(tmp_path)})
 
 
 def test_a_failing_compiler_is_named_with_its_output(tmp_path) -> None:
     (tmp_path / "tiny").mkdir()
     broken = StubLibrary(file="libghost.so.1", into="tiny", symbols=("1st",))
-    with pytest.raises(EnvironmentFailed, match="cannot make libghost") as raised:
+    with pytest.raises(EnvironmentFailed, match="cannot compile libghost") as raised:
         install_stub_libraries([broken], tmp_path, os.environ)
     assert "error" in raised.value.log_tail

@@ -81,7 +81,7 @@ def test_only_a_package_missing_from_every_index_is_not_found(output: str, packa
         (
             OTHER_BYTES,
             (
-                "numpy==2.4.6 is served with other bytes",
+                "numpy==2.4.6 has another hash than",
                 "velodrome envs lock torch",
             ),
         ),
