@@ -1,0 +1,63 @@
+"""The page of one sweep with times, failures and a GPU."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from html_pages import SWEEP, Element, changed, failed, measured, parsed
+
+from velodrome.agents.measurement import Measurement, Status
+from velodrome.agents.node import Core, Node
+from velodrome.scheduler.commands.report_page import write_page
+from velodrome.scheduler.plans.expected_outcomes import ExpectedOutcome
+from velodrome.scheduler.results.store import Store
+
+
+def measurements() -> Iterator[tuple[Measurement, ExpectedOutcome | None]]:
+    lacks = ExpectedOutcome(("unsupported",), "neon has no LSTM")
+    for framework, variant in (("torch", "eager"), ("torch", "compile"), ("theano", "corrmm")):
+        for size in (16, 64):
+            yield changed(measured(framework, variant, "lenet"), batch_size=size), None
+        yield changed(measured(framework, variant, "lenet"), threads=2), None
+        for stage in ("ae1", "ae2", "ae3", "finetune"):
+            yield measured(framework, variant, f"autoencoder-400-200-100/{stage}"), None
+    yield failed("neon", "lstm", Status.UNSUPPORTED, "no lengths of its own"), lacks
+    yield failed("neon", "lenet", Status.CRASHED, "killed by SIGSEGV", "first\nlast line"), None
+    on_gpu = replace(
+        measured("theano", "corrmm", "lenet", gpu_name="Some GPU"),
+        energy_per_gradient_j=2.5,
+        energy_source="measured",
+        peak_gpu_memory_bytes=2**30,
+    )
+    yield changed(on_gpu, device="gpu"), None
+    nowhere = failed("torch", "lenet", Status.UNPLACEABLE, "needs 2 GPUs, no node has them")
+    nowhere = replace(nowhere, node_id="", hostname="", node_type="", cpu_model="")
+    yield changed(nowhere, device="gpu", gpu_count=2, threads=4), None
+
+
+def store_measurements(store: Store) -> None:
+    with store.hold_sweep(SWEEP):
+        store.put_nodes(SWEEP, [Node("n1", "bay-01", "Some CPU", (Core(0, (0,)),), 2**34)])
+        for one, expected in measurements():
+            store.put(SWEEP, one, *([expected] if expected else []))
+        store.compact(SWEEP)
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page") / "results"
+    store_measurements(Store(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def text(results: Path) -> str:
+    file = results.parent / "report.html"
+    write_page(results, "", file)
+    return file.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def tree(text: str) -> Element:
+    return parsed(text)

@@ -1,0 +1,205 @@
+"""`velodrome report --html`: the parts of the page, without a browser."""
+
+import shlex
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import vl_convert
+from html_pages import EVIL, SWEEP, Element, changed, measured, page_of, specs
+from made_rows import typed
+
+from velodrome.adapters.protocol import Checked, Figure
+from velodrome.agents.measurement import Status
+from velodrome.scheduler.commands.report_page import write_page
+from velodrome.scheduler.errors import ConfigError
+from velodrome.scheduler.reports.html.document import render_document
+from velodrome.scheduler.reports.html.page import MOST_CELLS, build_page
+from velodrome.scheduler.results.sql import run_query
+from velodrome.scheduler.results.store import Store
+from velodrome.scheduler.results.typed_rows import task_rows
+
+
+def test_every_part_of_a_report_is_there(tree: Element) -> None:
+    headings = {one.text for one in tree.all("h2")}
+    assert headings == {
+        "Summary",
+        "Framework by model",
+        "Missing times and unexpected results",
+        "The study's tables",
+        "Figures",
+        "Hardware and environments",
+        "Fairness: differences in settings",
+        "Terms",
+    }
+    ids = {one.attributes["id"] for one in tree.all("section") if "id" in one.attributes}
+    assert ids >= {"distance", "batch-sizes", "threads", "traces", "roofline", "energy"}
+    assert "bay-01" in tree.by_id("hardware").text
+
+
+def test_no_place_of_any_table_is_blank(tree: Element) -> None:
+    places = [one for table in tree.all("table") for one in table.all("td")]
+    assert len(places) > 100
+    assert [one for one in places if not one.text and "stick" not in one.attributes["class"]] == []
+
+
+def test_a_place_of_the_grid_shows_time_interval_proof_and_distance(tree: Element) -> None:
+    shown = " ".join(next(tree.by_id("grid-1").all("button")).text.split())
+    assert shown == "1.00 ms ✓ 1 process best"
+
+
+def test_the_kernels_that_ran_stand_behind_a_time_and_those_of_few_are_marked(
+    tree: Element,
+) -> None:
+    for told, core in (("torch eager: lenet", "SKYLAKEX"), ("theano corrmm: lenet", "BARCELONA")):
+        card = next(one for one in tree.all(of="card") if told in one.text)
+        assert f"BLAS kernels openblas 0.3.13 {core}" in " ".join(card.text.split())
+    lines = {line.text.split()[0]: line for line in tree.by_id("fairness").all("tr")}
+    (marked,) = [one for one in lines["theano"].all("td", of="unlike") if "openblas" in one.text]
+    assert marked.text == "≠ openblas 0.3.13 BARCELONA"
+
+
+def test_what_has_no_time_shows_its_reason_with_the_evidence_behind_it(tree: Element) -> None:
+    (crashed,) = [one for one in tree.by_id("grid").all("button") if one.text.startswith("crashed")]
+    assert "killed by SIGSEGV" in crashed.text
+    behind = tree.by_id(crashed.attributes["popovertarget"]).text
+    for told in ("neon plain: lenet", "velodrome measure neon lenet", "last line"):
+        assert told in behind
+    told = tree.by_id("reasons").text
+    assert told.index("crashed") < told.index("no lengths of its own")  # surprises first
+    assert "Expected: unsupported: neon has no LSTM" in told
+
+
+def test_behind_a_place_stand_the_checks_of_what_was_timed(
+    store: Store, root: Path, tmp_path: Path
+) -> None:
+    late = "the device was not done"
+    kept = (
+        Checked("drained", "forward", "passed", (Figure("excess_ns", 12_000.0),), "", 7),
+        Checked("twice_the_work", "gradient", "cannot_tell", (), EVIL, 8),
+    )
+    failing = (kept[0]._replace(outcome="failed", reason=late),)
+    reason = f"drained of forward failed: {late}"
+    store.put(SWEEP, measured("torch", "eager", "lenet", checks=kept))
+    store.put(
+        SWEEP,
+        measured(*("jax", "jit", "lenet"), status=Status.DISAGREED, reason=reason, checks=failing),
+    )
+    tree = page_of(root, tmp_path)
+    tables = {
+        next(card.all("h3")).text: next(card.all("details", of="checks"))
+        for card in tree.all(of="card")
+        if any(card.all("details", of="checks"))
+    }
+    lines = [
+        [one.text for one in line.all() if one.tag in ("th", "td")]
+        for line in tables["torch eager: lenet, batch 64"].all("tr")
+    ]
+    assert lines[0] == ["check", "phase", "outcome", "figures", "reason"]
+    assert lines[1] == ["drained", "forward", "passed", "excess 12.0 µs", "-"]
+    assert lines[2][:4] == ["twice the work", "gradient", "inconclusive", "-"]
+    assert "onerror=alert(1)" in lines[2][4]
+    assert not list(tree.all("img"))
+    disagreed = tables["jax jit: lenet, batch 64"].text
+    assert "failed" in disagreed and late in disagreed
+    assert "A check was inconclusive in 1 of 1 cell with a time: twice the work (1)." in [
+        one.text for one in tree.by_id("summary").all("li")
+    ]
+
+
+def test_every_place_of_a_grid_has_what_stands_behind_it(tree: Element) -> None:
+    ids = {one.attributes["id"] for one in tree.all(of="card")}
+    asked_for = {one.attributes["popovertarget"] for one in tree.by_id("grid").all("button")}
+    assert asked_for <= ids
+
+
+def test_the_summary_tells_what_is_missing_and_what_was_not_expected(tree: Element) -> None:
+    told = tree.by_id("summary").text
+    assert "have a time; in each of them the loss and all gradients agree" in told
+    assert "2 cells ended unexpectedly" in told
+    assert "needs 2 GPUs, no node has them" in told
+
+
+def test_every_figure_is_drawn_and_told_as_a_table(tree: Element) -> None:
+    found = specs(tree)
+    kinds = {name.rsplit("-", 1)[0] for name in found}
+    assert kinds == {
+        "figure",
+        "figure-batch",
+        "figure-threads",
+        "figure-trace",
+        "figure-roof",
+        "figure-energy",
+    }
+    places = {one.attributes["data-figure"] for one in tree.all(of="chart")}
+    assert places == set(found)
+    for name in ("figure-distance", "figure-trace-0", "figure-batch-0"):
+        assert "<path" in vl_convert.vegalite_to_svg(found[name], allowed_base_urls=[])
+    assert all(list(one.all("table")) for one in tree.all("figure"))
+
+
+def test_a_figure_that_cannot_be_says_why(store: Store, root: Path, tmp_path: Path) -> None:
+    store.put(SWEEP, measured("torch", "eager", "lenet", readings=()))
+    tree = page_of(root, tmp_path)
+    assert "No energy per gradient is known" in tree.by_id("energy").text
+    assert "two thread counts" in tree.by_id("threads").text
+
+
+def test_each_table_names_a_query_that_gives_its_rows(tree: Element, results: Path) -> None:
+    commands = [next(one.all("pre")).text for one in tree.all("details", of="query")]
+    assert len(commands) > 10
+    store = Store.for_reading(results)
+    rows = {}
+    for command in set(commands):
+        name, verb, sql, option, folder = shlex.split(command)
+        assert (name, verb, option, folder) == ("velodrome", "query", "--results", str(results))
+        rows[sql] = run_query(store, sql).num_rows
+    assert min(rows.values()) > 0
+    cells = sum(1 for one in tree.all("div", of="card") if one.attributes["id"].startswith("cell-"))
+    assert cells in rows.values()
+
+
+def test_a_sweep_that_has_not_ended_says_how_many_runs_are_missing(results: Path) -> None:
+    rows = task_rows(Store.for_reading(results).read("tasks"))
+    shown = build_page(SWEEP, "results", "0.1.0", rows, [], lambda picked: [], len(rows) + 3)
+    told = [one.text for one in shown.summary if one.is_warning]
+    assert f"The sweep is incomplete: 3 runs of {len(rows) + 3} missing." in told
+
+
+@pytest.mark.parametrize("median_ns", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_time_that_cannot_be_costs_no_page(
+    store: Store, root: Path, tmp_path: Path, median_ns: float
+) -> None:
+    for size in (8, 16):
+        store.put(SWEEP, changed(measured("torch", "eager", "lenet"), batch_size=size))
+    for file in (root / "tasks").rglob("*.parquet"):
+        table = pq.read_table(file)
+        for name in ("forward_median_ns", "gradient_median_ns"):
+            column = table.schema.get_field_index(name)
+            table = table.set_column(column, name, pa.array([median_ns]))
+        pq.write_table(table, file)
+    assert "lenet" in page_of(root, tmp_path).by_id("grid").text
+
+
+def test_a_place_that_cannot_be_written_to_is_told(results: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be written.*another file with --html"):
+        write_page(results, "", tmp_path / "none" / "report.html")
+
+
+def test_a_large_sweep_gives_an_overview_of_all_and_grids_as_far_as_there_is_room(
+    results: Path,
+) -> None:
+    rows = Store.for_reading(results).read("tasks").to_pylist()
+    many = typed(
+        {**row, "task_id": f"{row['task_id']}-{number}", "node_type": f"t{number}"}
+        for number in range(4 * MOST_CELLS // len(rows))
+        for row in rows
+    )
+    shown = build_page(SWEEP, "results", "0.1.0", many, [], lambda picked: [])
+    assert sum(grid.cells for grid in shown.grids) <= MOST_CELLS
+    assert len(shown.omitted) + shown.more_omitted > 10
+    assert sum(one.cells for _, places in shown.overview.lines for one in places if one) == len(
+        many
+    )
+    assert len(render_document(shown)) < 10 * 2**20

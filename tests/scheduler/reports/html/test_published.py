@@ -1,0 +1,37 @@
+"""The study's published figures beside a report's own."""
+
+import pytest
+from html_pages import Element
+
+from velodrome.scheduler.reports.html.published import NOT_GIVEN, NOT_IN_STUDY, load_published
+
+
+def test_the_studys_figures_stand_beside_ours_only_where_it_is_the_same_cell(tree: Element) -> None:
+    table = next(tree.by_id("study").all("table"))
+    ours = [one for one in table.all("tr") if one.text.startswith("theano")]
+    assert "1.6 ms" in ours[0].text
+    assert "Theano 0.8.2" in ours[0].text
+    with_study = [card.text for card in tree.all(of="card") if "study's" in card.text]
+    assert len(with_study) == 2  # ours on a GPU
+    for told in with_study:
+        assert ", gpu" in told
+        assert "Theano 0.8.2" in told or "not PyTorch" in told
+        assert "one Tesla M40, cuDNN v4; other definition" in told
+
+
+def test_what_the_study_did_not_give_is_said_and_not_made_up() -> None:
+    study = load_published()
+    assert study.text("theano", "alexnet", 256, "gradient") == NOT_GIVEN
+    assert study.text("theano==1.0.4", "lenet", 64, "gradient") == "1.6 ms"
+    assert study.text("torch", "lenet", 32, "gradient") == NOT_GIVEN
+    assert study.text("jax", "lenet", 64, "gradient") == NOT_IN_STUDY
+    assert "not PyTorch" in study.frameworks["torch"]
+
+
+def test_the_studys_totals_are_the_sums_of_its_stages() -> None:
+    study = load_published()
+    families = ("autoencoder-400-200-100", "autoencoder-800-1000-2000")
+    for family in families:
+        for framework in study.frameworks:
+            stages = [study.values[framework, f"{family}/ae{n}", 64, "gradient"] for n in (1, 2, 3)]
+            assert sum(stages) == pytest.approx(study.values[framework, family, 64, "total"])
