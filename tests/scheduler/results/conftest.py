@@ -1,6 +1,7 @@
 """Places for results that tests write to: a folder, and a bucket of a real S3 API on loopback."""
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 from pyarrow import fs
+from unsound_results import fill
 
 from velodrome.scheduler.results.store import Store
 
@@ -139,3 +141,17 @@ def in_bucket(filesystem: fs.FileSystem, name: str) -> Place:
 def placed(place: Place) -> Store:
     """The store in that place."""
     return Store(place.results)
+
+
+@pytest.fixture(scope="session")
+def two_sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("filled") / "results"
+    fill(folder)
+    return folder
+
+
+@pytest.fixture
+def results(two_sweeps: Path, root: Path) -> Path:
+    """Copy the results of two sweeps, so that a test may spoil a file."""
+    shutil.copytree(two_sweeps, root)
+    return root
