@@ -183,3 +183,11 @@ def workers_of(
         return Bench(name, framework_environment(name), folder, variables)
 
     return workers
+
+
+@pytest.fixture(scope="session")
+def tricks(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Workers that cheat the clock, for all files: the reference of a model is computed once."""
+    from tricks import Tricks
+
+    return Tricks(tmp_path_factory.mktemp("tricks"))
