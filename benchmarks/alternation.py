@@ -1,19 +1,19 @@
-"""An adapter and the bare loop of its framework, call by call in turns, in one process.
+"""An adapter and the bare loop of its framework, called alternately in one process.
 
-Runs in the framework's own interpreter, on Python 3.6 too. What a process has by luck (where its
-memory lies, how fast its core is just then) both share, so that what is left is the adapter's own
-doing. A round is four samples, of one sort (A), twice of the other, and again of the first, then
-the other way round: a drift of the machine falls out. A sample is the same calls for both, some
-10 ms, after one that is not timed. Prints JSON, one object a line:
+Runs in the framework's own interpreter, on Python 3.6 too. Both share the random properties of a
+process (the place of its memory, the speed of its core), so that the difference is the adapter's. A
+round is four samples, A B B A, and the next one B A A B, which cancels a drift of the machine. A
+sample is the same calls for both, some 10 ms, after one that is not timed. Prints JSON, one object
+a line:
 
     {"framework_version": ...}
     {"phase": "forward", "calls": 2, "ours_ns": [...], "bare_ns": [...],       one entry a round
      "ours_cpu_ns": [...], "bare_cpu_ns": [...]}
 
-CPU time, of all the process' threads, is what is left to look at while others use the machine.
+CPU time is of all threads of the process; it is the figure to use on a machine that others use.
 
-`--first bare` makes the bare loop's network first, whose memory then lies elsewhere. With `--null`
-the bare loop stands in for the adapter too: what the machine makes of two things that are alike.
+`--first bare` makes the bare loop's network first, whose memory then lies elsewhere. `--null`
+replaces the adapter by the bare loop, to test the method on two equal programs.
 """
 
 import argparse
@@ -35,26 +35,26 @@ def main():
     sys.path.insert(0, BARE)
     loop = import_module("loop")
     loop.keep_freed_memory()
-    ours, bare = made(options)
+    ours, bare = make_sides(options)
     gc.collect()
     gc.disable()
     for phase in ("forward", "gradient"):
         alternate(phase, ours, bare, options.seconds)
 
 
-def made(options):
-    """(ours, bare), each a loop.Calls.
+def make_sides(options):
+    """Return (ours, bare), each a loop.Calls.
 
-    What is set up once per process, when the adapter is imported and made, is its choice.
+    The adapter sets up what a process can set up only once, when it is imported and made.
     """
-    adapter = None if options.null else begun(options)
+    adapter = None if options.null else make_adapter(options)
     script = import_module(options.framework + "_loop")
 
     def bare():
         return script.make(options.model, options.batch_size, options.threads)
 
     def ours():
-        return bare() if options.null else built(adapter, options)
+        return bare() if options.null else build_adapter(adapter, options)
 
     if options.first == "ours":
         first = ours()
@@ -63,7 +63,7 @@ def made(options):
     return ours(), first
 
 
-def begun(options):
+def make_adapter(options):
     from velodrome.adapters.models import MODELS
 
     kind = import_module(options.adapter).Adapter
@@ -72,8 +72,8 @@ def begun(options):
     return kind(model, options.variant, "cpu", options.threads, "float32")
 
 
-def built(adapter, options):
-    """The adapter, ready to be called, as a worker would have it."""
+def build_adapter(adapter, options):
+    """Prepare the adapter for calls as a worker does."""
     from loop import Calls
 
     from velodrome.adapters.models import MODELS
@@ -88,35 +88,35 @@ def built(adapter, options):
 
 
 def alternate(phase, ours, bare, seconds):
-    """Rounds until the time is over, three at least."""
-    for calls in (ours, bare):  # everything is compiled, and caches are warm
+    """Run rounds until the time is over, at least three."""
+    for calls in (ours, bare):  # compile everything and warm the caches
         for index in range(calls.batches):
             getattr(calls, phase)(index)
         sample_s(calls, phase, [0] * 5)
     count = max(1, int(SAMPLE_S / sample_s(bare, phase, [0])[0]))
     indices = cycle(range(bare.batches))
-    found, rounds, told, ends = Rounds(), 0, time.time(), time.time() + seconds
+    times, rounds, printed, ends = Rounds(), 0, time.time(), time.time() + seconds
     while rounds < 3 or time.time() < ends:
         a, b = (0, 1) if rounds % 2 else (1, 0)
         own = list(islice(indices, count))
         spent = [(which, sample_s((ours, bare)[which], phase, own)) for which in (a, b, b, a)]
-        found.add(spent, count)
+        times.add(spent, count)
         rounds += 1
-        if time.time() - told > CHUNK_S:
-            say(found.line(phase, count))
-            found, told = Rounds(), time.time()
-    if found.ns["ours_ns"]:
-        say(found.line(phase, count))
+        if time.time() - printed > CHUNK_S:
+            say(times.line(phase, count))
+            times, printed = Rounds(), time.time()
+    if times.ns["ours_ns"]:
+        say(times.line(phase, count))
 
 
 class Rounds(object):
-    """ns of one call, a list per name of the lines' lists."""
+    """Times of one call in ns, by the names of the printed lists."""
 
     def __init__(self):
         self.ns = {"ours_ns": [], "bare_ns": [], "ours_cpu_ns": [], "bare_cpu_ns": []}
 
     def add(self, spent, count):
-        """spent: (0 ours or 1 bare, (wall, cpu) in s), two samples of each."""
+        """Add a round. spent: (0 ours or 1 bare, (wall, cpu) in s), two samples of each."""
         for which, name in enumerate(("ours", "bare")):
             for kind, clock in enumerate(("ns", "cpu_ns")):
                 both = [sample[kind] for own, sample in spent if own == which]
@@ -127,7 +127,7 @@ class Rounds(object):
 
 
 def sample_s(calls, phase, indices):
-    """(wall time, CPU time of all threads)."""
+    """Time a sample: (wall time, CPU time of all threads)."""
     call = getattr(calls, phase)
     call(indices[0])
     calls.synchronize()
@@ -146,7 +146,7 @@ def say(what):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("framework")
-    parser.add_argument("adapter", help="the module that holds it")
+    parser.add_argument("adapter", help="its module")
     parser.add_argument("variant")
     parser.add_argument("model")
     parser.add_argument("--batch-size", type=int, required=True)

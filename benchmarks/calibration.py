@@ -206,7 +206,7 @@ def is_off(timed: Timed) -> bool:
     return timed.stable and abs(timed.median_ns / CALL_NS - 1) > TIMING.target
 
 
-def tried(name: str, noise: float, count: int) -> dict[str, object]:
+def try_series(name: str, noise: float, count: int) -> dict[str, object]:
     """A row of the table. missed: bounded and yet beside the true median, of all trials.
 
     off: stable and yet further from the true median than the target, of all trials.
@@ -262,17 +262,17 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--only", default="", help="a part of a series' name")
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     gc.freeze()  # time_calls collects garbage before it begins; what is imported is none
     rows = []
     for name, (_, has_median) in SERIES.items():
         for noise in (0.003, 0.01, 0.03) if has_median else (0.01,):
-            if asked.only in name:
-                rows.append(tried(name, noise, asked.trials))
+            if options.only in name:
+                rows.append(try_series(name, noise, options.trials))
                 print(*(f"{value}" for value in rows[-1].values()), sep="\t", flush=True)
-    if asked.json:
+    if options.json:
         lines = ",\n".join(json.dumps(row) for row in rows)
-        asked.json.write_text(f"[\n{lines}\n]\n")
+        options.json.write_text(f"[\n{lines}\n]\n")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """The cost of the checks of timed phases per task, and their effect on its times.
 
-In each round a worker with its checks and one without them take turns, in an order that changes
-from round to round; cells are those of sweeps/quick.yaml, one thread. Told are, as medians over
-rounds with the 95 % interval by the sign test (null where there were too few rounds for one): the
-median time with over without, by phase, and the share of a worker's wall time that its checks take.
-`over_cells` is the median of the cells' ratios: one cell's tells no shift below 3 %, since
-processes differ by more than that.
+Each round runs a worker with its checks and one without them, in an order that changes from round
+to round; cells are those of sweeps/quick.yaml, one thread. The figures are medians over rounds with
+the 95 % interval by the sign test (null with too few rounds for an interval): the median time with
+over without, by phase, and the share of a worker's wall time that its checks take. `over_cells` is
+the median of the cells' ratios: a single cell shows no shift below 3 %, since processes differ
+more.
 
     python benchmarks/proof_cost.py [--frameworks torch] [--models lenet] [--rounds 9]
         [--budget-s 900] [--json FILE]
@@ -19,8 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from pairs import median_ratio
-from turns import Bench, Cell, TurnFailed, said
+from cell_runs import Bench, Cell, RunFailed, run_script
+from paired_times import compute_median_ratio
 
 from velodrome.adapters.models import MODELS
 from velodrome.adapters.proof import reference, reference_file
@@ -42,11 +42,12 @@ def main() -> None:
     deadline = time.monotonic() + options.budget_s
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        known = {model: referred(model, Path(folder)) for model in options.models}
+        references = {model: save_reference(model, Path(folder)) for model in options.models}
         for name in options.frameworks:
             for model in options.models:
                 cell = Cell(name, model, 1)
-                rows.append(row_of(cell, rounds(cell, known[model], bench, options, deadline)))
+                pairs = run_rounds(cell, references[model], bench, options, deadline)
+                rows.append(make_row(cell, pairs))
                 print(json.dumps(rows[-1]), flush=True)
     if options.json:
         about = {
@@ -55,7 +56,7 @@ def main() -> None:
             "cpu_model": bench.node.cpu_model,
             "kernel": platform.release(),
             "timing": "that of sweeps/quick.yaml",
-            "over_cells": over_cells(rows),
+            "over_cells": summarize(rows),
         }
         Path(options.json).write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
 
@@ -70,7 +71,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def referred(model: str, folder: Path) -> Path:
+def save_reference(model: str, folder: Path) -> Path:
     path = folder / f"{model.replace('/', '-')}.npz"
     reference_file.save_reference(
         str(path), reference.compute_reference(MODELS[model], MODELS[model].batch_size, 0)
@@ -78,45 +79,47 @@ def referred(model: str, folder: Path) -> Path:
     return path
 
 
-def rounds(
-    cell: Cell, known: Path, bench: Bench, options: argparse.Namespace, deadline: float
+def run_rounds(
+    cell: Cell, reference_path: Path, bench: Bench, options: argparse.Namespace, deadline: float
 ) -> list[tuple[dict, dict]]:
-    """(with, without) of each round."""
-    variant = cell.known.default_variant
-    words = [str(HERE / "worker_costs.py"), cell.known.adapter, variant, cell.model, str(known)]
-    found = []
+    """Return the results with and without checks of each round."""
+    script, variant = str(HERE / "worker_costs.py"), cell.registered.default_variant
+    words = [script, cell.registered.adapter, variant, cell.model, str(reference_path)]
+    pairs = []
     for number in range(options.rounds):
-        turn = {}
+        results = {}
         try:
-            for more in ([], ["--without"]) if number % 2 else (["--without"], []):
-                (turn[bool(more)],) = said([*words, *more], cell, bench, deadline)
-        except TurnFailed as error:
+            for option in ([], ["--without"]) if number % 2 else (["--without"], []):
+                (results[bool(option)],) = run_script([*words, *option], cell, bench, deadline)
+        except RunFailed as error:
             print(f"{cell.label}: {error}")
             break
-        found.append((turn[False], turn[True]))
-    return found
+        pairs.append((results[False], results[True]))
+    return pairs
 
 
-def row_of(cell: Cell, found: list[tuple[dict, dict]]) -> dict:
-    row = {"framework": cell.framework, "model": cell.model, "rounds": len(found)}
-    for phase in ("forward", "gradient") if found else ():
-        sides = [[side["median_ns"][phase] for side in pair] for pair in found]
-        row.update(told(f"{phase}_ratio", median_ratio(*zip(*sides, strict=True))))
-    if found:
-        shares = [checked["prove_s"] / checked["wall_s"] for checked, _ in found]
-        row.update(told("share_of_wall", compute_median_interval(shares)))
-        row["wall_s"] = round(statistics.median(checked["wall_s"] for checked, _ in found), 2)
+def make_row(cell: Cell, pairs: list[tuple[dict, dict]]) -> dict:
+    row = {"framework": cell.framework, "model": cell.model, "rounds": len(pairs)}
+    for phase in ("forward", "gradient") if pairs else ():
+        sides = [[side["median_ns"][phase] for side in pair] for pair in pairs]
+        row.update(describe(f"{phase}_ratio", compute_median_ratio(*zip(*sides, strict=True))))
+    if pairs:
+        shares = [checked["prove_s"] / checked["wall_s"] for checked, _ in pairs]
+        row.update(describe("share_of_wall", compute_median_interval(shares)))
+        row["wall_s"] = round(statistics.median(checked["wall_s"] for checked, _ in pairs), 2)
     return row
 
 
-def over_cells(rows: list[dict]) -> dict:
+def summarize(rows: list[dict]) -> dict:
     names = ("forward_ratio", "gradient_ratio", "share_of_wall")
     measured = [row for row in rows if row["rounds"]]
-    found = [told(name, compute_median_interval([row[name] for row in measured])) for name in names]
-    return {name: value for one in found for name, value in one.items()} if measured else {}
+    summary = {}
+    for name in names if measured else ():
+        summary |= describe(name, compute_median_interval([row[name] for row in measured]))
+    return summary
 
 
-def told(name: str, interval: object) -> dict:
+def describe(name: str, interval: object) -> dict:
     bounds = (interval.low, interval.high) if interval.covered else (None, None)
     low, high = (None if bound is None else round(bound, 4) for bound in bounds)
     return {name: round(interval.median, 4), f"{name}_low": low, f"{name}_high": high}

@@ -52,10 +52,12 @@ NOISE = "twice as many calls took 1.72 times as long (1.63 by the quickest)"
 
 FIGURES = tuple(Figure(f"figure_{number}_ns", 1e6 / 7 * number) for number in range(4))
 CHECKED = tuple(
-    Checked(name, phase, *((CANNOT_TELL, FIGURES, NOISE) if told else (PASSED, FIGURES, "")), 7)
+    Checked(
+        name, phase, *((CANNOT_TELL, FIGURES, NOISE) if is_unclear else (PASSED, FIGURES, "")), 7
+    )
     for phase in ("forward", "gradient")
     for name in CHECKS
-    for told in (name == "twice_the_work" and phase == "gradient",)
+    for is_unclear in (name == "twice_the_work" and phase == "gradient",)
 )
 
 
@@ -146,11 +148,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=100_000)
     parser.add_argument("--keep", type=Path, help="leave results and page in this folder")
-    asked = parser.parse_args()
-    with nullcontext(asked.keep) if asked.keep else tempfile.TemporaryDirectory() as folder:
+    options = parser.parse_args()
+    with nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results"
         if not results.exists():
-            fill(results, asked.tasks)
+            fill(results, options.tasks)
         print(json.dumps(figures(results, Path(folder) / "report.html"), indent=2))
 
 

@@ -2,15 +2,15 @@
 
     python benchmarks/sampling.py [--blocks 40] [--seconds 0.5] [--hz 10] [--json FILE]
 
-One worker computes gradients of the NumPy adapter on one core; one sampler reads it all the while,
-but is stopped (SIGSTOP) in every other stretch. A block is with, without, without, with, or the
-other way round, so that a drift of the machine falls out; its ratio is that of the two sums.
-`median` is of the times of single gradients, as Velodrome reports them, `mean` of all of them, from
-which no reading can hide; `cpu` is of the worker's own CPU time, which still tells of caches while
-others use the machine. `again` is the one half without over the other: what the machine does by
-itself. Given are medians over the blocks with their 95 % interval by the sign test.
+A worker computes gradients of the NumPy adapter on one core; a sampler reads it, but is stopped
+(SIGSTOP) in every other period. A block is with, without, without, with, or the opposite, which
+cancels a drift of the machine; its ratio is that of the two sums. `median` is of the times of
+single gradients, as Velodrome reports them; `mean` is of all of them and contains the time of every
+reading; `cpu` is the worker's own CPU time, which shows effects on caches even on a machine that
+others use. `again` is one period without over the other: the variation of the machine. The figures
+are medians over blocks with their 95 % interval by the sign test.
 
-`spare`: the sampler has a core to itself; `shared`: worker and sampler have one core together.
+`spare`: the sampler has its own core; `shared`: worker and sampler share one core.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import psutil
@@ -34,7 +34,7 @@ from velodrome.agents.sampling.sampler import Sampler
 
 BOUNDS = {"spare": 1.005, "shared": 1.01}
 SHARE_BOUND_PERCENT = 1.0
-START_S = 1.0  # of the sampler: to import, to look at all processes once, to know the tree
+START_S = 1.0  # of the sampler: imports, a first look at all processes and the process tree
 
 WORKER = """
 import json, os, sys, time
@@ -53,9 +53,9 @@ for line in sys.stdin:
     spent = []
     cpu = time.thread_time_ns()
     while now() < until:
-        begun = now()
+        started = now()
         adapter.gradient(0)
-        spent.append(now() - begun)
+        spent.append(now() - started)
     print(json.dumps([spent, time.thread_time_ns() - cpu]), flush=True)
 """
 
@@ -63,7 +63,7 @@ Times = dict[str, float]  # ns of one gradient, by `median`, `mean` and `cpu`
 
 
 class Worker:
-    """Ready from entering on."""
+    """A process that computes gradients; it is ready when entered."""
 
     def __init__(self, core: int, model: str, batch_size: int) -> None:
         command = [sys.executable, "-c", WORKER, str(core), model, str(batch_size)]
@@ -89,8 +89,8 @@ class Worker:
         }
 
 
-class Stopped:
-    """A sampler that runs only when it is let."""
+class StoppedSampler:
+    """A sampler that is stopped outside `resumed`."""
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
@@ -100,59 +100,58 @@ class Stopped:
         self._process.suspend()
 
     @contextmanager
-    def let(self) -> Iterator[None]:
-        begun, cpu_ns = time.monotonic(), time.clock_gettime_ns(self._clock)
+    def resumed(self) -> Iterator[None]:
+        started_s, cpu_ns = time.monotonic(), time.clock_gettime_ns(self._clock)
         self._process.send_signal(signal.SIGCONT)
         yield
         self._process.suspend()
-        self.run_s += time.monotonic() - begun
+        self.run_s += time.monotonic() - started_s
         self.cpu_s += (time.clock_gettime_ns(self._clock) - cpu_ns) / 1e9
 
 
-def blocks(worker: Worker, sampler: Stopped, count: int, seconds: float) -> Iterator[dict]:
-    """`with` and `without`: two stretches each."""
+def run_blocks(
+    worker: Worker, sampler: StoppedSampler, count: int, seconds: float
+) -> Iterator[dict]:
+    """Run blocks: two periods `with`, two `without` the sampler."""
     for _ in range(count):
-        found: dict[str, list[Times]] = {"with": [], "without": []}
+        block: dict[str, list[Times]] = {"with": [], "without": []}
         first, second = random.sample(["with", "without"], 2)
-        for stretch in (first, second, second, first):
-            if stretch == "without":
-                found[stretch].append(worker.work(seconds))
-            else:
-                with sampler.let():
-                    found[stretch].append(worker.work(seconds))
-        yield found
+        for period in (first, second, second, first):
+            with nullcontext() if period == "without" else sampler.resumed():
+                block[period].append(worker.work(seconds))
+        yield block
 
 
-def ratios(found: list[dict], figure: str) -> dict[str, Interval]:
+def compute_ratios(blocks: list[dict], figure: str) -> dict[str, Interval]:
     def ratio(block: dict) -> float:
-        sums = {stretch: sum(times[figure] for times in block[stretch]) for stretch in block}
+        sums = {period: sum(times[figure] for times in block[period]) for period in block}
         return sums["with"] / sums["without"]
 
     def again(block: dict) -> float:
-        one, other = block["without"]
-        return one[figure] / other[figure]
+        first, second = block["without"]
+        return first[figure] / second[figure]
 
     return {
-        "with": compute_median_interval([ratio(block) for block in found]),
-        "again": compute_median_interval([again(block) for block in found]),
+        "with": compute_median_interval([ratio(block) for block in blocks]),
+        "again": compute_median_interval([again(block) for block in blocks]),
     }
 
 
-def case(name: str, cores: tuple[int, int], asked: argparse.Namespace) -> list[dict]:
-    """Rows of one case, told as they are known. cores: the worker's and the sampler's."""
+def run_case(name: str, cores: tuple[int, int], options: argparse.Namespace) -> list[dict]:
+    """Return the rows of one case. cores: the worker's and the sampler's."""
     with (
-        Worker(cores[0], asked.model, asked.batch_size) as worker,
-        Sampler(worker.pid, hz=asked.hz, core=cores[1]) as sampler,
+        Worker(cores[0], options.model, options.batch_size) as worker,
+        Sampler(worker.pid, hz=options.hz, core=cores[1]) as sampler,
     ):
         (own,) = [child for child in psutil.Process().children() if child.pid != worker.pid]
         time.sleep(START_S)
-        stopped = Stopped(own.pid)
-        found = list(blocks(worker, stopped, asked.blocks, asked.seconds))
+        stopped = StoppedSampler(own.pid)
+        blocks = list(run_blocks(worker, stopped, options.blocks, options.seconds))
         own.resume()
     rows = [
-        row(name, figure, over, interval)
+        make_row(name, figure, over, interval)
         for figure in ("median", "mean", "cpu")
-        for over, interval in ratios(found, figure).items()
+        for over, interval in compute_ratios(blocks, figure).items()
     ]
     rows.append(
         {
@@ -165,29 +164,29 @@ def case(name: str, cores: tuple[int, int], asked: argparse.Namespace) -> list[d
     return rows
 
 
-def row(name: str, figure: str, over: str, interval: Interval) -> dict:
-    known = interval.covered
+def make_row(name: str, figure: str, over: str, interval: Interval) -> dict:
+    is_bounded = interval.covered
     return {
         "core": name,
         "figure": figure,
         "over_without": over,
         "ratio": round(interval.median, 4),
-        "low": round(interval.low, 4) if known else None,
-        "high": round(interval.high, 4) if known else None,
+        "low": round(interval.low, 4) if is_bounded else None,
+        "high": round(interval.high, 4) if is_bounded else None,
     }
 
 
-def told(row: dict) -> str:
+def format_row(row: dict) -> str:
     if row["figure"] == "sampler":
         share = row["percent_of_a_core"]
         holds = "holds" if share <= SHARE_BOUND_PERCENT else "is over"
         return f"{row['core']:6} sampler {share:.2f} % of a core: {holds} {SHARE_BOUND_PERCENT} %"
     bounds = f"[{row['low']}, {row['high']}]" if row["low"] else "[too few blocks]"
     line = f"{row['core']:6} {row['figure']:6} {row['over_without']:>5}/without {row['ratio']:.4f}"
-    return f"{line} {bounds:18} {verdict(row)}"
+    return f"{line} {bounds:18} {format_verdict(row)}"
 
 
-def verdict(row: dict) -> str:
+def format_verdict(row: dict) -> str:
     if row["over_without"] == "again" or not row["low"]:
         return ""
     bound = BOUNDS[row["core"]]
@@ -199,23 +198,23 @@ def verdict(row: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=40)
-    parser.add_argument("--seconds", type=float, default=0.5, help="of one stretch")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of one period")
     parser.add_argument("--hz", type=float, default=10.0)
     parser.add_argument("--model", default="lenet")
     parser.add_argument("--batch-size", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="where to keep the figures")
-    asked = parser.parse_args()
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    options = parser.parse_args()
     allowed = sorted(os.sched_getaffinity(0))
     about = {
         "benchmark": "sampling",
         "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "cpu_model": take_inventory().cpu_model,
         "cores": len(allowed),
-        "hz": asked.hz,
-        "model": asked.model,
-        "batch_size": asked.batch_size,
-        "blocks": asked.blocks,
-        "seconds_per_stretch": asked.seconds,
+        "hz": options.hz,
+        "model": options.model,
+        "batch_size": options.batch_size,
+        "blocks": options.blocks,
+        "seconds_per_stretch": options.seconds,
         "load_at_begin": round(os.getloadavg()[0], 1),
     }
     print(about)
@@ -223,12 +222,12 @@ def main() -> None:
     for name, core in {"spare": allowed[-1], "shared": allowed[0]}.items():
         if name == "spare" and len(allowed) < 2:
             continue
-        found = case(name, (allowed[0], core), asked)
-        print(*map(told, found), sep="\n", flush=True)
+        found = run_case(name, (allowed[0], core), options)
+        print(*map(format_row, found), sep="\n", flush=True)
         rows += found
-        if asked.json:
+        if options.json:
             ended = {"load_at_end": round(os.getloadavg()[0], 1), "rows": rows}
-            asked.json.write_text(json.dumps({**about, **ended}, indent=1) + "\n")
+            options.json.write_text(json.dumps({**about, **ended}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

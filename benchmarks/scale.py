@@ -1,6 +1,6 @@
-"""Limits of sweep and fleet size: planning, a simulated fleet, a small real one, the rows.
+"""Limits of sweep and fleet size: planning, a simulated fleet, a small real one, stored rows.
 
-Every part runs in a process of its own, so that its peak of memory is its own.
+Every part runs in its own process, so that its peak memory is its own.
 
     python benchmarks/scale.py [plan sweep cluster store] [--json FILE]
 """
@@ -16,9 +16,9 @@ from velodrome.scheduler.sweeps.sweep import PlacementRule
 
 
 def _plan(case: str) -> dict[str, object]:
-    import planning
+    import planning_cost
 
-    return planning.figures(PlacementRule(case))
+    return planning_cost.figures(PlacementRule(case))
 
 
 def _sweep(case: str) -> dict[str, object]:
@@ -36,9 +36,9 @@ def _cluster(case: str) -> dict[str, object]:
 
 
 def _store(case: str) -> dict[str, object]:
-    import keeping
+    import storage_cost
 
-    return keeping.figures()
+    return storage_cost.figures()
 
 
 PARTS: dict[str, tuple[Callable[[str], dict[str, object]], tuple[str, ...]]] = {
@@ -67,9 +67,9 @@ def main() -> None:
 def _in_a_process(part: str, case: str) -> dict[str, object]:
     command = [sys.executable, __file__, part, "--case", case]
     ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found = {"part": part, **json.loads(ran.stdout.splitlines()[-1])}
-    print("  ".join(f"{name}={value}" for name, value in found.items()), flush=True)
-    return found
+    figures = {"part": part, **json.loads(ran.stdout.splitlines()[-1])}
+    print("  ".join(f"{name}={value}" for name, value in figures.items()), flush=True)
+    return figures
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """A sweep of 100,000 runs on 1,000 simulated nodes, through the real plan, queue and dispatcher.
 
-Simulated are Ray, the nodes and the clock (simulation.py). A run takes 10 to 60 s of that clock:
-what the plan expected, off by a factor of up to 3 either way. Rows are counted, not written:
-keeping.py measures what that costs. A node counts as busy while a task runs on it whose measurement
-came back, and as there until the last task of the sweep has ended, or until it dies.
+Ray, the nodes and the clock are simulated (simulation.py). A run takes 10 to 60 s of that clock:
+the expectation of the plan, off by a factor of up to 3 either way. Rows are counted, not written:
+storage_cost.py measures that cost. A node counts as busy while it runs a task whose measurement
+arrives, and as present until the last task of the sweep ends, or until it dies.
 """
 
 import os
@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import planning
+import planning_cost
 from simulation import Dies, Run, SimulatedTransport
 
 from velodrome.agents.environments.store import EnvironmentStore
@@ -36,7 +36,7 @@ SWEEP_ID = "simulated"
 
 
 class Tally:
-    """Counts in the place of whoever keeps rows, and of whoever watches."""
+    """Counts, in place of the row writer and of the progress display."""
 
     def __init__(self, total: int) -> None:
         self.ended = self.lost = 0
@@ -58,7 +58,7 @@ class Tally:
 
 
 class Silent:
-    """A watcher that shows nothing."""
+    """A progress display that shows nothing."""
 
     def note(self, text: str) -> None:
         pass
@@ -80,7 +80,7 @@ class Busy:
 
 
 def figures(where: PlacementRule, frameworks: int, dying_share: float) -> dict[str, object]:
-    nodes, sweep = planning.fleet(), planning.large_sweep(where, frameworks)
+    nodes, sweep = planning_cost.fleet(), planning_cost.large_sweep(where, frameworks)
     cpu_s = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "results")
@@ -101,10 +101,10 @@ def figures(where: PlacementRule, frameworks: int, dying_share: float) -> dict[s
             environments,
         )
         cpu_s = time.process_time() - cpu_s
-    there_s = sum(busy.makespan_s for _ in nodes) - sum(
+    present_s = sum(busy.makespan_s for _ in nodes) - sum(
         max(0.0, busy.makespan_s - death.at_s) for death in deaths
     )
-    share = busy.busy_s / there_s
+    share = busy.busy_s / present_s
     return {
         "where": where.value,
         "frameworks": frameworks,
@@ -135,7 +135,7 @@ def _attempts(made: object, store: Store) -> tuple[Attempt, ...]:
 
 
 def _deaths(nodes: tuple[Node, ...], share: float, runs: int) -> list[Dies]:
-    """At random instants of the time that the sweep will take."""
+    """Return deaths at random times within the expected duration of the sweep."""
     chance = random.Random(1)
     until_s = runs / len(nodes) * SHORTEST_S
     dying = chance.sample(nodes, round(share * len(nodes)))

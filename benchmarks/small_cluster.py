@@ -1,8 +1,8 @@
 """Utilization of eight real nodes by tasks of two seconds; all are Rays on one machine.
 
-Plan, queue, dispatcher, RayTransport, the streaming of reports and the rows on disk are the real
-ones. Replaced is the lowest layer, what the agent does with a task: it sleeps, and answers with a
-measurement of the usual size. Real workers would compete for this machine's cores.
+Plan, queue, dispatcher, RayTransport, the streaming of reports and the rows on disk are real. Only
+the agent's execution of a task is replaced: it sleeps and returns a measurement of the usual size.
+Real workers would compete for this machine's cores.
 """
 
 import os
@@ -43,7 +43,7 @@ SWEEP = Sweep(
 def figures() -> dict[str, object]:
     with tempfile.TemporaryDirectory(prefix="velodrome-small-") as folder:
         os.environ.update(_variables(Path(folder)))
-        # Ray reads its variables when it is imported: from here on.
+        # Ray reads its variables at its import, which follows.
         with _cluster() as address:
             from velodrome.scheduler.fleet.cluster import connect
 
@@ -61,29 +61,29 @@ def _figures(store: Store) -> dict[str, object]:
         nodes = membership.first_look(lambda text: print(text, file=sys.stderr))
         made = make_plan(expand_cells(SWEEP), SWEEP, nodes, {})
         store.begin(SWEEP_ID, "name: small", made)
-        keeper = RowWriter(store, SWEEP_ID, Expectations({}, {}, {}))
-        keeper.nodes(nodes)
+        writer = RowWriter(store, SWEEP_ID, Expectations({}, {}, {}))
+        writer.nodes(nodes)
         attempts = pending_attempts(made, store, SWEEP_ID)
         queue = WorkQueue(attempts, nodes, lambda attempt, node: True)
         cpu_s = time.process_time()
         Dispatcher(
-            queue, _sleeping_transport(membership), keeper.event, keep=keeper.write_together
+            queue, _sleeping_transport(membership), writer.event, keep=writer.write_together
         ).run()
         cpu_s = time.process_time() - cpu_s
-        found = store.read("tasks", SWEEP_ID).select(["started_at", "finished_at"]).to_pylist()
-    began_s, ended_s = ([_seconds(row[name]) for row in found] for name in found[0])
+        rows = store.read("tasks", SWEEP_ID).select(["started_at", "finished_at"]).to_pylist()
+    began_s, ended_s = ([_seconds(row[name]) for row in rows] for name in rows[0])
     makespan_s = max(ended_s) - min(began_s)
     share = (sum(ended_s) - sum(began_s)) / len(nodes) / makespan_s
     return {
         "nodes": len(nodes),
         "runs": len(attempts),
-        "rows": len(found),
+        "rows": len(rows),
         "task_s": TASK_S,
         "makespan_s": round(makespan_s, 2),
         "busy_share": round(share, 4),
         "driver_cpu_ms_per_run": round(1e3 * cpu_s / len(attempts), 1),
         "load_of_the_machine": round(os.getloadavg()[0], 1),
-        "keeps_promise": share >= PROMISED_SHARE and len(found) == len(attempts),
+        "keeps_promise": share >= PROMISED_SHARE and len(rows) == len(attempts),
     }
 
 
@@ -91,21 +91,21 @@ def sleep(attempt: Attempt, node: Node, cache: str) -> Iterator[object]:
     """Replace velodrome.scheduler.fleet.node_functions.execute_attempt by a sleep."""
     from velodrome.scheduler.fleet import node_functions
 
-    yield from node_functions._stream(lambda note: _slept(attempt, node))
+    yield from node_functions._stream(lambda note: _sleep_and_measure(attempt, node))
 
 
-def _slept(attempt: Attempt, node: Node) -> Measurement:
-    import keeping
+def _sleep_and_measure(attempt: Attempt, node: Node) -> Measurement:
+    import storage_cost
 
-    began_s = time.time()
+    started_s = time.time()
     time.sleep(TASK_S)
     return replace(
-        keeping.measurement(0),
+        storage_cost.measurement(0),
         task=attempt.task,
         repeat=attempt.repeat,
         attempt=attempt.number,
         node_id=node.node_id,
-        started_at=began_s,
+        started_at=started_s,
         finished_at=time.time(),
     )
 
@@ -122,7 +122,7 @@ def _seconds(moment: object) -> float:
 
 @contextmanager
 def _cluster() -> Iterator[str]:
-    """A head without CPUs and the nodes; the workers find this folder's modules."""
+    """Start a head without CPUs and the nodes; the workers find this folder's modules."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(
@@ -137,7 +137,7 @@ def _cluster() -> Iterator[str]:
 
 
 def _variables(folder: Path) -> dict[str, str]:
-    """A token of this cluster's own, as an embedded Ray has it."""
+    """Return variables with a token for this cluster only, as for an embedded Ray."""
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32))

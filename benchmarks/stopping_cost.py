@@ -54,14 +54,14 @@ def cost_us(lengths_ns: Sequence[int]) -> tuple[float, int]:
     calls = Calls(lambda index: None, 1, Script(lengths_ns))
     rule, spent_ns = call_timing.find_stop_reason, 0
 
-    def watched(elapsed_ns: Sequence[int], asked: Timing) -> str:
+    def timed_rule(elapsed_ns: Sequence[int], timing: Timing) -> str:
         nonlocal spent_ns
-        begun = time.process_time_ns()
-        reason = rule(elapsed_ns, asked)
-        spent_ns += time.process_time_ns() - begun
+        started_ns = time.process_time_ns()
+        reason = rule(elapsed_ns, timing)
+        spent_ns += time.process_time_ns() - started_ns
         return reason
 
-    call_timing.find_stop_reason = watched
+    call_timing.find_stop_reason = timed_rule
     try:
         timed = call_timing.time_calls("forward", calls, WarmUp(1, 1), rules, lambda chunk: None)
     finally:
@@ -72,13 +72,13 @@ def cost_us(lengths_ns: Sequence[int]) -> tuple[float, int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     gc.freeze()
     worst = 0.0
     for kind in ("calm", "noisy", "drifting"):
         for count in COUNTS:
             lengths_ns = series(kind, count)
-            found, taken = min(cost_us(lengths_ns) for _ in range(asked.rounds))
+            found, taken = min(cost_us(lengths_ns) for _ in range(options.rounds))
             worst = max(worst, found)
             print(f"{kind:9} of {count:6}: {taken:6} samples taken, {found:5.1f} us a sample")
     print(f"at most {worst:.1f} us a sample; the limit is {LIMIT_US:g}")

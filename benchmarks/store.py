@@ -26,7 +26,7 @@ SWEEP_ID = "20261124-000000-00000000"
 A_TASK, A_GROUP = 5000, 50
 FRAMEWORKS, MODELS = 20, ("lenet", "alexnet", "lstm", "autoencoder", "transformer")
 WANTED_S, WANTED_BYTES = 2.0, 8.0
-ASKED = 5
+QUERY_RUNS = 5
 QUERY = """
 select framework, model, phase, count(*) as samples, median(elapsed_ns) as median_ns
 from samples join tasks using (sweep_id, task_id, repeat)
@@ -53,9 +53,9 @@ def figures(root: Path, samples: int) -> dict[str, object]:
         written = _timed(lambda: _write(store, samples))
         compacted = _timed(lambda: store.compact(SWEEP_ID))
     size = sum(path.stat().st_size for path in root.glob("samples/*/*.parquet"))
-    queries = [_timed(lambda: run_query(store, QUERY)) for _ in range(ASKED)]
+    queries = [_timed(lambda: run_query(store, QUERY)) for _ in range(QUERY_RUNS)]
     query_s = [wall_s for wall_s, _ in queries]
-    alone_s = [_timed(lambda: run_query(store, ALONE))[0] for _ in range(ASKED)]
+    alone_s = [_timed(lambda: run_query(store, ALONE))[0] for _ in range(QUERY_RUNS)]
     rows = run_query(store, QUERY)
     assert sum(rows["samples"].to_pylist()) == samples
     return {
@@ -74,9 +74,9 @@ def figures(root: Path, samples: int) -> dict[str, object]:
 
 
 def _timed(work) -> tuple[float, float]:
-    began_s, cpu_s = time.perf_counter(), time.process_time()
+    started_s, cpu_s = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - began_s, time.process_time() - cpu_s
+    return time.perf_counter() - started_s, time.process_time() - cpu_s
 
 
 def _write(store: Store, samples: int) -> None:

@@ -1,9 +1,9 @@
-"""A worker, with or without its checks, in a framework's interpreter: what it took, as JSON.
+"""A worker with or without its checks, in a framework's interpreter; prints its times as JSON.
 
     python worker_costs.py ADAPTER VARIANT MODEL REFERENCE [--without] --batch-size N --threads N
 
-Started by proof_cost.py. Without: the checks of velodrome.adapters.proof are left out, all else
-is what a worker does for sweeps/quick.yaml.
+Started by proof_cost.py. `--without` leaves out the checks of velodrome.adapters.proof; all else is
+as in a worker for sweeps/quick.yaml.
 """
 
 import argparse
@@ -29,11 +29,11 @@ def main():
     if options.without:
         check_sequence.check_phase = check_sequence.check_all = lambda proof, phase, send: None
     events = []
-    request_actions.run_request(request_of(options), events.append)
-    print(json.dumps(told(events)))
+    request_actions.run_request(make_request(options), events.append)
+    print(json.dumps(summarize(events)))
 
 
-def request_of(options):
+def make_request(options):
     return Request(
         action="measure",
         framework="",
@@ -50,8 +50,8 @@ def request_of(options):
     )
 
 
-def told(events):
-    """wall_s: since this script began. prove_s: of the phases `prove`. Medians in ns."""
+def summarize(events):
+    """Sum up times. wall_s: since the start. prove_s: of the phases `prove`. Medians in ns."""
     marks = [event for event in events if isinstance(event, (Phase, Finished))]
     prove_ns = sum(
         after.at_ns - before.at_ns

@@ -6,7 +6,7 @@ python caffe_loop.py lenet --batch-size 64 --threads 1 [--seconds 4] [--samples 
 import os
 import tempfile
 
-os.environ.setdefault("GLOG_minloglevel", "2")  # else it tells of each layer
+os.environ.setdefault("GLOG_minloglevel", "2")  # without it, Caffe logs each layer
 
 import caffe
 from drawing import digits, pixels

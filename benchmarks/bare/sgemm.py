@@ -35,5 +35,5 @@ def once(multiply, arguments):
 
 if __name__ == "__main__":
     load_library(sys.argv[1])
-    told = Library(sys.argv[1])
-    print(json.dumps({"library": query_openblas(told), "ms": shortest_ms(told)}))
+    library = Library(sys.argv[1])
+    print(json.dumps({"library": query_openblas(library), "ms": shortest_ms(library)}))

@@ -43,7 +43,7 @@ from velodrome.scheduler.statistics.replication_units import Evidence, within_sw
 
 ALPHA = 0.05  # what is promised: of comparisons in which nothing changed
 # Two kinds of processes, wild cells and estimated degrees each take a little of it, so what is
-# promised at 5 % is tested at 4 % (benchmarks/comparing.py).
+# promised at 5 % is tested at 4 % (benchmarks/comparison_power.py).
 TESTED_AT = 0.04
 LEAST = 0.02
 LARGEST = 700.0  # of a logarithm that has a number

@@ -5,8 +5,8 @@ The unit follows from the sweeps alone, never from the times:
 - both sides are of one sweep: the process, or, from FEWEST_PAIRS on, the pair of neighbours (the
   same repeat on the same node), whose difference is free of shared drift. With fewer pairs the lost
   degrees of freedom cost more than a drift of up to the noise of a process
-  (benchmarks/comparing.py: 5 pairs find 3 % in 74 % of cases where 5 processes find it in 83 %; 10
-  pairs and processes both in 97 %);
+  (benchmarks/comparison_power.py: 5 pairs find 3 % in 74 % of cases where 5 processes find it in
+  83 %; 10 pairs and processes both in 97 %);
 - else the sweep. The variance between sweeps is known from the cell's past on its nodes and from
   several sweeps on a side; with less than FEWEST_DEGREES there is no verdict.
 """

@@ -37,7 +37,7 @@ def calibration():
     ],
 )
 def test_intervals_cover_the_true_median(calibration, series, noise, least):
-    found = calibration.tried(series, noise, TRIALS)
+    found = calibration.try_series(series, noise, TRIALS)
     assert found["missed"] * TRIALS <= binom.ppf(LATE, TRIALS, 0.065)
     assert found["stable"] > least  # or there would be nothing to cover
 
@@ -46,7 +46,7 @@ def test_intervals_cover_the_true_median(calibration, series, noise, least):
     "series", ["AR(1) 0.95", "AR(1) 0.98", "bimodal", "bimodal, modes that last"]
 )
 def test_long_range_dependent_samples_cover_the_median_or_give_no_interval(calibration, series):
-    found = calibration.tried(series, 0.03, TRIALS)
+    found = calibration.try_series(series, 0.03, TRIALS)
     assert found["missed"] * TRIALS <= binom.ppf(LATE, TRIALS, 0.065)
     assert found["bounded"] < 0.5
 
@@ -67,7 +67,7 @@ def test_long_range_dependent_samples_cover_the_median_or_give_no_interval(calib
 def test_a_report_prints_an_interval_that_covers_the_median_of_all_processes_or_none(
     calibration, series, noise
 ):
-    found = calibration.tried(series, noise, TRIALS)
+    found = calibration.try_series(series, noise, TRIALS)
     assert found["of_1_printed"] == found["of_3_printed"] == 0
     assert found["of_6_printed"] > 0.9
     for cells in ("of_6", "of_1_by_history", "of_3_by_history"):
@@ -76,4 +76,4 @@ def test_a_report_prints_an_interval_that_covers_the_median_of_all_processes_or_
 
 @pytest.mark.parametrize("series", ["drift of 10 % in 100", "speeding up"])
 def test_a_drifting_time_is_not_stable(calibration, series):
-    assert calibration.tried(series, 0.01, TRIALS)["stable"] <= 0.01
+    assert calibration.try_series(series, 0.01, TRIALS)["stable"] <= 0.01

@@ -1,4 +1,4 @@
-"""One turn of one cell: through Velodrome, as a bare loop, or both in one process."""
+"""Runs of one cell: through Velodrome, as a bare loop, or both in one process."""
 
 import json
 import os
@@ -28,16 +28,16 @@ from velodrome.agents.task import Limits, Task
 
 HERE = Path(__file__).parent
 PHASES = ("forward", "gradient")
-START_S = 400.0  # what a process may take beyond its timed seconds: Theano compiles for minutes
+START_S = 400.0  # allowed per process beyond its timed seconds: Theano compiles for minutes
 
 
-class TurnFailed(Exception):
-    """There is no number; the text's first line says why."""
+class RunFailed(Exception):
+    """A run gave no number. The first line of the text has the reason."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """variant is one of the framework's; empty: its default. examples: of a batch; 0: its own."""
+    """A cell. variant: empty for the framework's default. examples: of a batch; 0: the model's."""
 
     framework: str
     model: str
@@ -50,7 +50,7 @@ class Cell:
         return self.examples or MODELS[self.model].batch_size
 
     @property
-    def known(self) -> Framework:
+    def registered(self) -> Framework:
         return FRAMEWORKS[self.framework]
 
     @property
@@ -61,7 +61,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Bench:
-    """The setting of turns: environments by framework; seconds are timed per phase and turn."""
+    """The setting of runs: environments by framework; seconds are timed per phase and run."""
 
     node: Node
     store: EnvironmentStore
@@ -76,12 +76,12 @@ class Bench:
 Medians = dict[str, float]  # ns by phase
 
 
-def velodrome(cell: Cell, bench: Bench, deadline: float) -> Medians:
+def run_velodrome(cell: Cell, bench: Bench, deadline: float) -> Medians:
     """Run as `velodrome measure` does: verified, isolated, sampled."""
     seconds = bench.seconds
     task = Task(
         cell.framework,
-        cell.variant or cell.known.default_variant,
+        cell.variant or cell.registered.default_variant,
         cell.model,
         cell.batch_size,
         threads=cell.threads,
@@ -98,50 +98,50 @@ def velodrome(cell: Cell, bench: Bench, deadline: float) -> Medians:
         locks_deadline_s=max(0.0, deadline - time.monotonic()),
     )
     if not measurement.status.has_number:
-        raise TurnFailed(f"{task.label}: {measurement.status.value}: {measurement.reason}")
+        raise RunFailed(f"{task.label}: {measurement.status.value}: {measurement.reason}")
     return {phase: getattr(measurement, phase).median_ns for phase in PHASES}
 
 
-def bare_loop(cell: Cell, bench: Bench, deadline: float) -> Medians:
-    """The script alone, on the same cores with the same variables."""
+def run_bare_loop(cell: Cell, bench: Bench, deadline: float) -> Medians:
+    """Run the script alone, on the same cores with the same variables."""
     words = [
         str(HERE / "bare" / f"{cell.framework}_loop.py"),
         cell.model,
         f"--seconds={bench.seconds}",
     ]
-    (times,) = said(words, cell, bench, deadline)
+    (times,) = run_script(words, cell, bench, deadline)
     return {phase: times[f"{phase}_ns"] for phase in PHASES}
 
 
-def both(cell: Cell, bench: Bench, deadline: float, *options: str) -> list[dict]:
-    """Lines of alternation.py."""
+def run_both(cell: Cell, bench: Bench, deadline: float, *options: str) -> list[dict]:
+    """Run alternation.py and return its lines."""
     words = [
         str(HERE / "alternation.py"),
         cell.framework,
-        cell.known.adapter,
-        cell.variant or cell.known.default_variant,
+        cell.registered.adapter,
+        cell.variant or cell.registered.default_variant,
         cell.model,
         f"--seconds={bench.seconds}",
         *options,
     ]
-    return said(words, cell, bench, deadline)
+    return run_script(words, cell, bench, deadline)
 
 
-def said(words: list[str], cell: Cell, bench: Bench, deadline: float) -> list[dict]:
+def run_script(words: list[str], cell: Cell, bench: Bench, deadline: float) -> list[dict]:
     """Return a script's JSON output, run in the framework's interpreter on its own cores."""
     environment = bench.environments[cell.framework]
     sizes = [f"--batch-size={cell.batch_size}", f"--threads={cell.threads}"]
-    waits_s = max(0.0, deadline - time.monotonic())
+    limit_s = max(0.0, deadline - time.monotonic())
     try:
         with (
             lock_resources(
-                bench.node, ResourceRequest(cell.threads), deadline_s=waits_s, on_wait=_wait
-            ) as held,
+                bench.node, ResourceRequest(cell.threads), deadline_s=limit_s, on_wait=_wait
+            ) as lock,
             _variables(cell, bench, environment) as variables,
         ):
-            cpus = held.share.allotment.cpus
+            cpus = lock.share.allotment.cpus
             done = subprocess.run(
-                launch_command(environment, cell.known.path, [*words, *sizes]),
+                launch_command(environment, cell.registered.path, [*words, *sizes]),
                 env=variables,
                 preexec_fn=lambda: os.sched_setaffinity(0, cpus),
                 capture_output=True,
@@ -150,12 +150,12 @@ def said(words: list[str], cell: Cell, bench: Bench, deadline: float) -> list[di
                 timeout=bench.limit_s(deadline),
             )
     except subprocess.TimeoutExpired as error:
-        raise TurnFailed(f"{Path(words[0]).name} took over {error.timeout:.0f} s") from error
+        raise RunFailed(f"{Path(words[0]).name} took over {error.timeout:.0f} s") from error
     except (OSError, WaitedTooLong) as error:
-        raise TurnFailed(str(error)) from error
+        raise RunFailed(str(error)) from error
     if done.returncode:
         script = Path(words[0]).name
-        raise TurnFailed(f"{script}: exit status {done.returncode}\n{done.stderr[-2000:]}")
+        raise RunFailed(f"{script}: exit status {done.returncode}\n{done.stderr[-2000:]}")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
@@ -167,7 +167,7 @@ def _wait(story: str) -> None:
 def _variables(cell: Cell, bench: Bench, environment: Environment) -> Iterator[dict[str, str]]:
     environment.cache_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with scratch_folder() as temporary:
-        importable = import_path(bench.store.root.parent, cell.known)
+        importable = import_path(bench.store.root.parent, cell.registered)
         yield worker_variables(
             os.environ,
             import_path=importable,

@@ -1,9 +1,9 @@
 """The driver's cost per finished task: writing its rows, and the rate that it sustains.
 
-The rows are those of a task of 500 samples and 100 readings. Everything goes through the real Store
-to the disk under the default place for temporary files, flushed as always. One by one is how tasks
-are kept that end slowly; when they end faster, all that ended while the last were written are kept
-together: groups of 8 and of 50 stand for that. They take turns, so that all have the same disk.
+The rows are those of a task of 500 samples and 100 readings. The real Store writes and flushes them
+to the default folder for temporary files. The driver stores tasks one by one if they end slowly; if
+they end faster, it stores all that ended during the last write together: groups of 8 and of 50
+represent that. The sizes alternate, so that all have the same disk.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from velodrome.scheduler.results.store import Store
 
 PUTS = 200
 SAMPLES, READINGS = 500, 100
-SWEEP_ID = "kept"
+SWEEP_ID = "stored"
 WANTED_PER_S = 100.0  # 1,000 nodes with tasks of 10 s
 PARAMETERS = 8
 GROUP = 50
@@ -32,7 +32,7 @@ SIZES = (1, 8, GROUP)
 
 
 def figures() -> dict[str, object]:
-    folder = Path(tempfile.mkdtemp(prefix="velodrome-keeping-"))
+    folder = Path(tempfile.mkdtemp(prefix="velodrome-storage-"))
     try:
         return _figures(Store(folder / "results"))
     finally:
@@ -86,13 +86,13 @@ def _figures(store: Store) -> dict[str, object]:
     measurements = [measurement(number) for number in range(PUTS)]
     walls: dict[int, list[float]] = {size: [] for size in SIZES}
     cpus: dict[int, list[float]] = {size: [] for size in SIZES}
-    with contextlib.ExitStack() as holding:
+    with contextlib.ExitStack() as leases:
         for size in SIZES:
-            holding.enter_context(store.hold_sweep(f"{SWEEP_ID}{size}"))
+            leases.enter_context(store.hold_sweep(f"{SWEEP_ID}{size}"))
             store.put(f"{SWEEP_ID}{size}", measurement(PUTS))  # the folders
         for first in range(0, PUTS, GROUP):
             for size in SIZES:
-                wall_s, cpu_s = _kept(store, size, measurements[first : first + GROUP])
+                wall_s, cpu_s = _store(store, size, measurements[first : first + GROUP])
                 walls[size].append(wall_s)
                 cpus[size].append(cpu_s)
     found: dict[str, object] = {"puts": PUTS, "samples": SAMPLES, "readings": READINGS}
@@ -110,28 +110,28 @@ def _figures(store: Store) -> dict[str, object]:
     }
 
 
-def _kept(store: Store, size: int, measurements: list[Measurement]) -> tuple[float, float]:
-    """Seconds a task: on the clock, and of the CPU."""
-    began_s, cpu_s = time.perf_counter(), time.process_time()
+def _store(store: Store, size: int, measurements: list[Measurement]) -> tuple[float, float]:
+    """Return seconds per task, wall and CPU."""
+    started_s, cpu_s = time.perf_counter(), time.process_time()
     for first in range(0, len(measurements), size):
-        ended = [(one, TO_AGREE) for one in measurements[first : first + size]]
+        ended = [(each, TO_AGREE) for each in measurements[first : first + size]]
         store.put_all(f"{SWEEP_ID}{size}", ended)
     count = len(measurements)
-    return (time.perf_counter() - began_s) / count, (time.process_time() - cpu_s) / count
+    return (time.perf_counter() - started_s) / count, (time.process_time() - cpu_s) / count
 
 
 def _stages(measurements: list[Measurement]) -> dict[str, float]:
     """Split the CPU time: rows to tables, tables to Parquet, one by one and in groups."""
     cpu_s = time.process_time()
-    tables = [rows.build_tables(SWEEP_ID, one) for one in measurements]
+    tables = [rows.build_tables(SWEEP_ID, each) for each in measurements]
     made_s = time.process_time()
-    for table in (table for of_one in tables for table in of_one.values()):
+    for table in (table for each in tables for table in each.values()):
         parquet_files.encode(table)
     encoded_s = time.process_time()
     for first in range(0, PUTS, GROUP):
         group = tables[first : first + GROUP]
         for name in group[0]:
-            parquet_files.encode(pa.concat_tables([of_one[name] for of_one in group]))
+            parquet_files.encode(pa.concat_tables([each[name] for each in group]))
     grouped_s = time.process_time()
     return {
         "rows_cpu_ms": round(1e3 * (made_s - cpu_s) / PUTS, 2),

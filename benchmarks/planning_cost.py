@@ -1,6 +1,6 @@
 """The cost of planning 100,000 runs on 1,000 nodes of 10 types, by each rule of `where`.
 
-Promised: 10 s and 1 GiB. The sweeps and the fleet are those of the other parts of scale.py, too.
+The bounds are 10 s and 1 GiB. Other parts of scale.py use the same sweeps and fleet.
 """
 
 import resource
@@ -35,7 +35,7 @@ def fleet(count: int = NODES) -> tuple[Node, ...]:
 
 
 def large_sweep(where: PlacementRule, frameworks: int = 10) -> Sweep:
-    """Plan 100,000 runs on 1,000 nodes. frameworks: those compared, on one node each time."""
+    """Make a sweep of 100,000 runs on 1,000 nodes. frameworks: compared on one node each time."""
     if where is PlacementRule.ANY:
         return _sweep(where, frameworks, batch_sizes=10_000 // frameworks)
     if where is PlacementRule.EACH_TYPE:
@@ -46,7 +46,7 @@ def large_sweep(where: PlacementRule, frameworks: int = 10) -> Sweep:
 
 
 def figures(where: PlacementRule) -> dict[str, object]:
-    """In a process that does nothing else: its peak is that of planning."""
+    """Plan and return the figures. Run it in its own process: the peak is that of planning."""
     nodes, sweep = fleet(), large_sweep(where)
     before_mib = peak_mib()
     cpu_s, wall_s = time.process_time(), time.perf_counter()

@@ -1,10 +1,10 @@
 """The speed of one matrix product by core type of each OpenBLAS here, on one thread.
 
-Every OpenBLAS of the environments named runs sgemm of 1000 x 1000 x 1000 in fresh children, under
-each core type in turn and as it chooses by itself, round by round. The figure is the shortest CPU
-time of all calls: what the kernels can do, whoever else was on the machine.
+Every OpenBLAS of the named environments runs sgemm of 1000 x 1000 x 1000 in fresh children, under
+each core type and as it chooses by itself, round by round. The figure is the shortest CPU time of
+all calls: the speed of the kernels, independent of other load on the machine.
 
-    python benchmarks/products.py [--frameworks caffe numpy] [--rounds 4] [--json FILE]
+    python benchmarks/matrix_products.py [--frameworks caffe numpy] [--rounds 4] [--json FILE]
 """
 
 import argparse
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kernels import document
+from kernels import format_document
 
 from velodrome.agents.environments.launch import launch_command
 from velodrome.agents.environments.openblas_selection import find_openblas_files
@@ -33,29 +33,33 @@ Key = tuple[str, str, str]  # framework, name of the file, setting
 
 def main() -> None:
     options = arguments()
-    found: dict[Key, list[tuple[str, float]]] = {}
+    results: dict[Key, list[tuple[str, float]]] = {}
     for _ in range(options.rounds):
         for framework, file, command in commands(options.frameworks):
             for setting in SETTINGS:
-                if told := ask(command, setting):
-                    found.setdefault((framework, file, setting), []).append(told)
-    rows = [row_of(key, found) for key in found]
+                if result := run_child(command, setting):
+                    results.setdefault((framework, file, setting), []).append(result)
+    rows = [make_row(key, results) for key in results]
     for row in rows:
         print(json.dumps(row))
     if options.json:
-        Path(options.json).write_text(document(heading(options), rows))
+        Path(options.json).write_text(format_document(make_heading(options), rows))
 
 
 def commands(frameworks: list[str]) -> Iterator[tuple[str, str, list[str]]]:
-    """For each library its framework, its file's name, and what runs the child in there."""
-    for one in EnvironmentStore().list():
-        for path in find_openblas_files(one) if one.framework in frameworks else ():
-            inside = f"/{path.relative_to(one.tree)}" if one.tree else str(path)
-            yield one.framework, path.name, launch_command(one, "", ["-B", str(CHILD), inside])
+    """Yield for each library its framework, its file's name, and the command of the child."""
+    for environment in EnvironmentStore().list():
+        if environment.framework not in frameworks:
+            continue
+        for path in find_openblas_files(environment):
+            tree = environment.tree
+            inside = f"/{path.relative_to(tree)}" if tree else str(path)
+            words = ["-B", str(CHILD), inside]
+            yield environment.framework, path.name, launch_command(environment, "", words)
 
 
-def ask(command: list[str], setting: str) -> tuple[str, float] | None:
-    """The library as it tells of itself, and ms. None if the child crashed."""
+def run_child(command: list[str], setting: str) -> tuple[str, float] | None:
+    """Return the library's description of itself, and ms. None if the child crashed."""
     variables = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(Path(__file__).parents[1] / "src"),
@@ -74,16 +78,16 @@ def ask(command: list[str], setting: str) -> tuple[str, float] | None:
     )
     if done.returncode:
         return None
-    told = json.loads(done.stdout)
-    return told["library"], told["ms"]
+    result = json.loads(done.stdout)
+    return result["library"], result["ms"]
 
 
-def row_of(key: Key, found: dict[Key, list[tuple[str, float]]]) -> Row:
-    """over_best: over the fastest setting of the same file."""
+def make_row(key: Key, results: dict[Key, list[tuple[str, float]]]) -> Row:
+    """Make a row. over_best: the ratio to the fastest setting of the same file."""
     framework, file, setting = key
-    shortest = {other: min(ms for _, ms in told) for other, told in found.items()}
+    shortest = {other: min(ms for _, ms in own) for other, own in results.items()}
     best = min(ms for other, ms in shortest.items() if other[:2] == key[:2])
-    *library, core = found[key][0][0].split()
+    *library, core = results[key][0][0].split()
     return {
         "framework": framework,
         "library": " ".join(library),
@@ -95,7 +99,7 @@ def row_of(key: Key, found: dict[Key, list[tuple[str, float]]]) -> Row:
     }
 
 
-def heading(options: argparse.Namespace) -> Row:
+def make_heading(options: argparse.Namespace) -> Row:
     return {
         "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cpu_model": take_inventory().cpu_model,
@@ -108,7 +112,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frameworks", nargs="+", default=["caffe", "theano", "mxnet", "numpy"])
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--json", help="where the figures go")
+    parser.add_argument("--json", help="file for the figures")
     return parser.parse_args()
 
 

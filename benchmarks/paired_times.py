@@ -1,4 +1,4 @@
-"""Pairs of neighbours in time, ours and the bare loop's, and the ratio that they show."""
+"""Pairs of consecutive times, Velodrome's and the bare loop's, and their ratio."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from velodrome.adapters.timing.intervals import Interval, compute_median_interva
 
 
 @dataclass
-class Pairs:
+class PairedTimes:
     """Pairs of times of one framework, model, thread count and phase, in ns of one batch.
 
-    CPU time is of all threads of the process, and only known where both ran in one.
+    CPU time is of all threads of the process, and only known if both ran in one process.
     """
 
     ours_ns: list[float] = field(default_factory=list)
@@ -26,23 +26,27 @@ class Pairs:
 
     def add(self, lists: Mapping[str, list[float]]) -> None:
         """Read a row by its fields' names; other fields are ignored."""
-        for own in fields(self):
-            getattr(self, own.name).extend(lists.get(own.name, []))
+        for name in (each.name for each in fields(self)):
+            getattr(self, name).extend(lists.get(name, []))
 
     @property
     def ratio(self) -> Interval:
-        return median_ratio(self.ours_ns, self.bare_ns)
+        return compute_median_ratio(self.ours_ns, self.bare_ns)
+
+    @property
+    def cpu_ratio(self) -> Interval:
+        return compute_median_ratio(self.ours_cpu_ns, self.bare_cpu_ns)
 
     @property
     def row(self) -> dict:
         row = {
-            **_rounded("", self.ratio),
+            **_round_interval("", self.ratio),
             "pairs": len(self.ours_ns),
             "ours_ms": round(statistics.median(self.ours_ns) / 1e6, 4),
             "bare_ms": round(statistics.median(self.bare_ns) / 1e6, 4),
         }
         if self.ours_cpu_ns:
-            row.update(_rounded("cpu_", median_ratio(self.ours_cpu_ns, self.bare_cpu_ns)))
+            row.update(_round_interval("cpu_", self.cpu_ratio))
         return row
 
     @property
@@ -51,20 +55,20 @@ class Pairs:
         times = f"{row['ours_ms']:.3f} ms / {row['bare_ms']:.3f} ms"
         cpu = ""
         if self.ours_cpu_ns:
-            cpu = f"  CPU time {_told(median_ratio(self.ours_cpu_ns, self.bare_cpu_ns))}"
-        return f"{_told(self.ratio)} of {row['pairs']:3} pairs{cpu}  {times}"
+            cpu = f"  CPU time {_format_interval(self.cpu_ratio)}"
+        return f"{_format_interval(self.ratio)} of {row['pairs']:3} pairs{cpu}  {times}"
 
 
-def median_ratio(ours: Sequence[float], bare: Sequence[float]) -> Interval:
-    """The median of the pairs' ratios and its 95 % interval, by the sign test.
+def compute_median_ratio(ours: Sequence[float], bare: Sequence[float]) -> Interval:
+    """Compute the median of the pairs' ratios and its 95 % interval, by the sign test.
 
-    What disturbs a pair disturbs no other, so noise widens this far less than either time.
+    Interference affects one pair only, so noise widens this far less than either time.
     """
-    return compute_median_interval([one / other for one, other in zip(ours, bare, strict=True)])
+    return compute_median_interval([own / other for own, other in zip(ours, bare, strict=True)])
 
 
-def _rounded(prefix: str, ratio: Interval) -> dict:
-    """Bounds that do not cover the median at 95 % are none."""
+def _round_interval(prefix: str, ratio: Interval) -> dict:
+    """Round the interval; bounds that do not cover the median at 95 % become null."""
     low, high = (ratio.low, ratio.high) if ratio.covered else (None, None)
     return {
         f"{prefix}ratio": round(ratio.median, 4),
@@ -73,32 +77,32 @@ def _rounded(prefix: str, ratio: Interval) -> dict:
     }
 
 
-def _told(ratio: Interval) -> str:
+def _format_interval(ratio: Interval) -> str:
     bounds = f"[{ratio.low:.3f}, {ratio.high:.3f}]" if ratio.covered else "[too few]"
     return f"{ratio.median:.3f} {bounds:14}"
 
 
-def save(path: Path, found: dict, about: dict) -> None:
-    """found: Pairs by (cell, phase). Written whole, then renamed: a reader never sees half."""
+def save(path: Path, pairs_by_phase: dict, heading: dict) -> None:
+    """Save pairs by (cell, phase), atomically: a reader never sees half a file."""
     rows = [
         {
             "framework": cell.framework,
-            "variant": cell.variant or cell.known.default_variant,
+            "variant": cell.variant or cell.registered.default_variant,
             "model": cell.model,
             "batch_size": cell.batch_size,
             "threads": cell.threads,
             "phase": phase,
             **pairs.row,
         }
-        for (cell, phase), pairs in found.items()
+        for (cell, phase), pairs in pairs_by_phase.items()
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    aside.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
-    aside.replace(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    temporary.write_text(json.dumps({**heading, "rows": rows}, indent=1) + "\n")
+    temporary.replace(path)
 
 
-def about(mode: str, seconds: float, cpu_model: str, cores: int) -> dict:
+def make_heading(mode: str, seconds: float, cpu_model: str, cores: int) -> dict:
     return {
         "benchmark": f"fidelity, {mode}",
         "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
