@@ -21,6 +21,8 @@ def enter(load: Callable[[], Callable[..., object]]) -> NoReturn:
     Nothing slow is imported before signals are handled.
     """
     status = 0
+    # Matrices here are small. On a busy machine, threads that wait for each other cost tenfold.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         # First, or the descriptors below would take the numbers of closed streams.
         standard_streams.install_streams()

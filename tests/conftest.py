@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# As in a command (velodrome.scheduler.entry), before NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from velodrome.adapters.registry import FRAMEWORKS
 from velodrome.agents.environments.environment import Environment
 from velodrome.agents.environments.store import EnvironmentStore, default_root

@@ -1,4 +1,4 @@
-"""Results are kept, and a call that has one spins for a quarter of what the first one took."""
+"""Results are kept, and a call that has one spins for a quarter of what a real one took."""
 
 import time
 
@@ -15,5 +15,6 @@ class Adapter(keeps_results.Adapter):
                 pass
             return self._kept[phase, index]
         self._kept[phase, index] = call(index)
-        self.took_s[phase] = time.perf_counter() - began_s
+        took_s = time.perf_counter() - began_s  # the first traces and compiles, too
+        self.took_s[phase] = min(took_s, self.took_s.get(phase, took_s))
         return self._kept[phase, index]
